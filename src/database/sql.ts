@@ -1,0 +1,48 @@
+import type { Pool, PoolClient, QueryResultRow } from 'pg';
+
+/** What a store needs: a pool or an open transaction. */
+export interface Sql {
+  /** Runs one statement and gives its rows. Statements are prepared once per connection when named. */
+  query<Row extends QueryResultRow>(text: string, values?: readonly unknown[], name?: string): Promise<Row[]>;
+}
+
+export interface Database extends Sql {
+  /** Runs `work` in one transaction: committed when it resolves, rolled back when it rejects. */
+  transaction<T>(work: (sql: Sql) => Promise<T>): Promise<T>;
+  /** Open connections, for the metrics. */
+  connections(): { total: number; idle: number; waiting: number };
+}
+
+function runOn(target: Pool | PoolClient): Sql {
+  return {
+    async query<Row extends QueryResultRow>(text: string, values: readonly unknown[] = [], name?: string) {
+      const result = await target.query<Row>({ text, values: [...values], ...(name === undefined ? {} : { name }) });
+      return result.rows;
+    },
+  };
+}
+
+export function databaseOn(pool: Pool): Database {
+  return {
+    ...runOn(pool),
+    async transaction(work) {
+      const client = await pool.connect();
+      let broken: Error | undefined;
+      try {
+        await client.query('begin');
+        const result = await work(runOn(client));
+        await client.query('commit');
+        return result;
+      } catch (error) {
+        // A connection that cannot even roll back must not go back to the pool.
+        await client.query('rollback').catch((rollbackError: Error) => {
+          broken = rollbackError;
+        });
+        throw error;
+      } finally {
+        client.release(broken);
+      }
+    },
+    connections: () => ({ total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
+  };
+}

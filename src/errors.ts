@@ -1,0 +1,114 @@
+/**
+ * The one vocabulary of failures. A code is stable: it appears in answers, in logs, in the delivery log
+ * and on the settings page. What to do next is in `remedy`, never guessed from a message.
+ */
+
+/** What the caller must do before the same work can succeed. */
+export type Remedy =
+  /** Try again by the backoff schedule. */
+  | { readonly kind: 'retry' }
+  /** Try again, not before this moment (epoch ms), without using up a retry. */
+  | { readonly kind: 'wait_until'; readonly atMs: number }
+  /** The platform refuses our credentials; somebody must connect it again. */
+  | { readonly kind: 'reauthorise' }
+  /** The contact is unknown to Intercom; wait until it appears. */
+  | { readonly kind: 'wait_for_contact' }
+  /** The contact lives on under another id. */
+  | { readonly kind: 'follow_contact'; readonly contactId: string }
+  /** Contact attributes are missing in the workspace; make them, then try again. */
+  | { readonly kind: 'provision_attributes' }
+  /** Repeating it cannot help. */
+  | { readonly kind: 'give_up' };
+
+export type ErrorCode =
+  | 'bad_request'
+  | 'invalid_json'
+  | 'unsupported_media_type'
+  | 'payload_too_large'
+  | 'unauthorized'
+  | 'forbidden'
+  | 'not_found'
+  | 'conflict'
+  | 'rate_limited'
+  | 'database_unavailable'
+  | 'internal'
+  | 'intercom_unauthorized'
+  | 'intercom_scope_missing'
+  | 'intercom_plan_restricted'
+  | 'intercom_not_found'
+  | 'intercom_contact_merged'
+  | 'intercom_rate_limited'
+  | 'intercom_rejected'
+  | 'intercom_attribute_missing'
+  | 'intercom_event_limit'
+  | 'intercom_unavailable'
+  | 'revenuecat_unauthorized'
+  | 'revenuecat_scope_missing'
+  | 'revenuecat_not_found'
+  | 'revenuecat_conflict'
+  | 'revenuecat_rate_limited'
+  | 'revenuecat_rejected'
+  | 'revenuecat_unavailable';
+
+/** The error that every part throws. `message` may be shown to an admin: it never carries a secret. */
+export class AppError extends Error {
+  override readonly name = 'AppError';
+  readonly code: ErrorCode;
+  /** HTTP status with which we answer when the failure is the answer. */
+  readonly status: number;
+  readonly remedy: Remedy;
+  /** HTTP status that the platform gave, if it was asked. */
+  readonly upstreamStatus: number | null;
+
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { status?: number; remedy?: Remedy; upstreamStatus?: number; cause?: unknown } = {},
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.status = options.status ?? 500;
+    this.remedy = options.remedy ?? { kind: 'give_up' };
+    this.upstreamStatus = options.upstreamStatus ?? null;
+  }
+}
+
+export function badRequest(message: string): AppError {
+  return new AppError('bad_request', message, { status: 400 });
+}
+
+export function unauthorized(message: string): AppError {
+  return new AppError('unauthorized', message, { status: 401 });
+}
+
+export function forbidden(message: string): AppError {
+  return new AppError('forbidden', message, { status: 403 });
+}
+
+export function notFound(message: string): AppError {
+  return new AppError('not_found', message, { status: 404 });
+}
+
+/** SQLSTATE classes and codes that mean "the database is away", not "the query is wrong" (PostgreSQL, appendix A). */
+const CONNECTION_STATES = new Set(['57P01', '57P02', '57P03', '53300', '25006', '55000']);
+const CONNECTION_ERRNOS = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ENOENT', 'ENOTFOUND']);
+
+/** Whether an error of the database driver means that the database is away and the work may be repeated later. */
+export function isDatabaseUnavailable(error: unknown): boolean {
+  let current: unknown = error;
+  for (let depth = 0; depth < 4 && current instanceof Error; depth += 1) {
+    const code = (current as { code?: unknown }).code;
+    if (typeof code === 'string') {
+      if (code.startsWith('08') || CONNECTION_STATES.has(code) || CONNECTION_ERRNOS.has(code)) return true;
+    }
+    // node-postgres gives these two no code at all.
+    if (/^(Connection terminated|timeout exceeded when trying to connect)/.test(current.message)) return true;
+    current = (current as { driverError?: unknown }).driverError ?? current.cause;
+  }
+  return false;
+}
+
+/** Whether PostgreSQL refused a row because it exists (SQLSTATE 23505). */
+export function isUniqueViolation(error: unknown): boolean {
+  return error instanceof Error && (error as { code?: unknown }).code === '23505';
+}

@@ -1,0 +1,239 @@
+/**
+ * The vocabulary of the subscription domain. Times are UTC epoch milliseconds, money is integer minor
+ * units of its currency; `null` means that the platform did not say.
+ */
+
+export type Environment = 'production' | 'sandbox';
+
+/** A sum in the minor units of an ISO 4217 currency (JPY 500 is `{500, "JPY"}`, $9.99 `{999, "USD"}`); negative for refunds. */
+export interface Money {
+  readonly amountMinor: number;
+  readonly currency: string;
+}
+
+/** What an event means to people. The first ten are those of RevenueCat's own Intercom integration. */
+export const EVENT_KINDS = [
+  'initial_purchase',
+  'trial_started',
+  'trial_converted',
+  'trial_cancelled',
+  'renewal',
+  'cancellation',
+  'non_subscription_purchase',
+  'expiration',
+  'billing_issue',
+  'product_change',
+  'refund',
+  'refund_reversed',
+  'uncancellation',
+  'subscription_paused',
+  'subscription_extended',
+  'promotional_granted',
+  'promotional_revoked',
+  'transfer',
+  'temporary_entitlement_grant',
+  'price_increase_consent',
+  'invoice_issued',
+  'purchase_redeemed',
+] as const;
+
+/** A kind that becomes a data event on the Intercom contact. */
+export type DeliverableKind = (typeof EVENT_KINDS)[number];
+
+/** Kinds that stay on the timeline. `unknown` is any type that this version does not know: shown as it is. */
+export const TIMELINE_ONLY_KINDS = [
+  'experiment_enrollment',
+  'paywall',
+  'virtual_currency',
+  'subscriber_alias',
+  'test',
+  'unknown',
+] as const;
+
+export type EventKind = DeliverableKind | (typeof TIMELINE_ONLY_KINDS)[number];
+
+/** One RevenueCat event, read leniently from a webhook or from the customer events endpoint. */
+export interface LifecycleEvent {
+  /** RevenueCat's event id, or a hash of the content where RevenueCat sent none. */
+  readonly id: string;
+  /** RevenueCat's type, as sent: `INITIAL_PURCHASE`. */
+  readonly type: string;
+  readonly kind: EventKind;
+  /** `event_timestamp_ms`; the time of receipt where RevenueCat sent none. */
+  readonly atMs: number;
+  /** A TRANSFER stands on two timelines: `subject` received the purchases, `giver` gave them away. */
+  readonly side: 'subject' | 'giver';
+  readonly environment: Environment | null;
+  /** Upper case, as in webhooks: `APP_STORE`. */
+  readonly store: string | null;
+  readonly productId: string | null;
+  readonly newProductId: string | null;
+  /** Lookup keys: `pro`. */
+  readonly entitlements: readonly string[];
+  /** `TRIAL`, `INTRO`, `NORMAL`, `PROMOTIONAL`, `PREPAID` or what RevenueCat will add. */
+  readonly periodType: string | null;
+  readonly purchasedAtMs: number | null;
+  readonly expiresAtMs: number | null;
+  readonly gracePeriodEndsAtMs: number | null;
+  readonly resumesAtMs: number | null;
+  readonly isTrialConversion: boolean;
+  readonly cancelReason: string | null;
+  readonly expirationReason: string | null;
+  /** In the currency paid; negative for a refund. */
+  readonly price: Money | null;
+  /** The same in US cents. */
+  readonly priceUsdCents: number | null;
+  readonly transactionId: string | null;
+  readonly originalTransactionId: string | null;
+  readonly isFamilyShare: boolean;
+  readonly renewalNumber: number | null;
+  readonly offerCode: string | null;
+  readonly country: string | null;
+  readonly transferredFrom: readonly string[];
+  readonly transferredTo: readonly string[];
+  /** The event as RevenueCat sent it, for the detail view. */
+  readonly raw: Readonly<Record<string, unknown>>;
+}
+
+/** The values of RevenueCat's `subscription_status` attribute. */
+export const SUBSCRIPTION_STATUSES = [
+  'active',
+  'intro',
+  'cancelled',
+  'grace_period',
+  'trial',
+  'cancelled_trial',
+  'grace_period_trial',
+  'expired',
+  'promotional',
+  'expired_promotional',
+  'paused',
+] as const;
+
+export type SubscriptionStatus = (typeof SUBSCRIPTION_STATUSES)[number];
+
+/** One subscription, one-time purchase with an entitlement, or grant, as it stands now. */
+export interface SubscriptionState {
+  /** Stable within a subscriber: the store's original transaction, else product and store. */
+  readonly key: string;
+  readonly productId: string | null;
+  readonly productName: string | null;
+  readonly store: string | null;
+  readonly environment: Environment;
+  readonly status: SubscriptionStatus;
+  readonly periodType: string | null;
+  readonly entitlements: readonly string[];
+  readonly startedAtMs: number | null;
+  /** When the period paid for began. */
+  readonly periodStartedAtMs: number | null;
+  /** When it renews or ends; `null`: never (lifetime). */
+  readonly endsAtMs: number | null;
+  readonly willRenew: boolean;
+  /** Price of one period where known, never negative; `null` or zero during a trial unless known. */
+  readonly price: Money | null;
+  readonly cancelledAtMs: number | null;
+  readonly cancelReason: string | null;
+  readonly expiredAtMs: number | null;
+  readonly expirationReason: string | null;
+  readonly billingIssueAtMs: number | null;
+  readonly gracePeriodEndsAtMs: number | null;
+  readonly pausedAtMs: number | null;
+  readonly resumesAtMs: number | null;
+  readonly pendingProductId: string | null;
+  readonly refundedAtMs: number | null;
+  /** Positive. */
+  readonly refund: Money | null;
+  readonly renewals: number;
+  /** Everything paid, by currency, refunds subtracted. */
+  readonly paid: readonly Money[];
+  readonly isFamilyShare: boolean;
+  readonly givesAccess: boolean;
+  readonly managementUrl: string | null;
+  readonly transactionId: string | null;
+}
+
+export interface EntitlementState {
+  readonly lookupKey: string;
+  /** The latest end of all that gives it; `null`: never ends. */
+  readonly endsAtMs: number | null;
+  readonly source: 'subscription' | 'purchase' | 'promotional' | 'temporary';
+  readonly productId: string | null;
+  readonly store: string | null;
+}
+
+/** What `deriveState` makes of a history. */
+export interface SubscriberState {
+  /** Of production; `null`: never bought anything and was never granted anything. */
+  readonly status: SubscriptionStatus | null;
+  /** The one that `status` and the contact's attributes speak of. */
+  readonly primary: SubscriptionState | null;
+  /** Paid subscriptions and purchases of production: those that give access first, then the latest. */
+  readonly subscriptions: readonly SubscriptionState[];
+  /** Promotional grants of production, in the same order. */
+  readonly grants: readonly SubscriptionState[];
+  /** Everything of the sandbox, kept apart. */
+  readonly sandbox: readonly SubscriptionState[];
+  /** Active ones of production, by lookup key. */
+  readonly entitlements: readonly EntitlementState[];
+  readonly lifetimeValueUsdCents: number;
+  readonly paid: readonly Money[];
+  readonly firstPurchaseAtMs: number | null;
+  readonly trialEndsAtMs: number | null;
+  readonly billingIssueAtMs: number | null;
+  readonly lastEvent: { readonly kind: EventKind; readonly type: string; readonly atMs: number } | null;
+  /** When RevenueCat's API was last read; `null`: the state rests on events alone. */
+  readonly snapshotAtMs: number | null;
+}
+
+export interface SnapshotSubscription {
+  readonly id: string;
+  readonly productId: string | null;
+  readonly productName: string | null;
+  /** Upper case like in webhooks. */
+  readonly store: string | null;
+  readonly environment: Environment;
+  /** RevenueCat v2 status: `trialing`, `active`, `expired`, `in_grace_period`, … */
+  readonly status: string;
+  readonly autoRenewalStatus: string | null;
+  readonly givesAccess: boolean;
+  readonly startsAtMs: number | null;
+  readonly periodStartsAtMs: number | null;
+  readonly periodEndsAtMs: number | null;
+  readonly endsAtMs: number | null;
+  readonly entitlements: readonly string[];
+  readonly storeSubscriptionId: string | null;
+  readonly managementUrl: string | null;
+  readonly pendingProductId: string | null;
+  readonly revenueUsdCents: number;
+  readonly isFamilyShare: boolean;
+}
+
+export interface SnapshotPurchase {
+  readonly id: string;
+  readonly productId: string | null;
+  readonly productName: string | null;
+  readonly store: string | null;
+  readonly environment: Environment;
+  readonly purchasedAtMs: number;
+  readonly status: string;
+  readonly entitlements: readonly string[];
+  readonly storePurchaseId: string | null;
+  readonly revenueUsdCents: number;
+}
+
+/** One customer as RevenueCat's v2 API told it. */
+export interface Snapshot {
+  readonly takenAtMs: number;
+  readonly customerId: string;
+  readonly firstSeenAtMs: number | null;
+  readonly lastSeenAtMs: number | null;
+  readonly country: string | null;
+  readonly platform: string | null;
+  readonly platformVersion: string | null;
+  readonly appVersion: string | null;
+  readonly aliases: readonly string[];
+  readonly attributes: Readonly<Record<string, string>>;
+  readonly activeEntitlements: readonly { readonly lookupKey: string; readonly endsAtMs: number | null }[];
+  readonly subscriptions: readonly SnapshotSubscription[];
+  readonly purchases: readonly SnapshotPurchase[];
+}

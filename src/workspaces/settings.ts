@@ -1,0 +1,50 @@
+import { z } from 'zod';
+import { EVENT_KINDS } from '../subscribers/types.ts';
+
+const eventSettingSchema = z.object({
+  /** Blank: the default name. */
+  name: z.string().default(''),
+  enabled: z.boolean().default(true),
+});
+
+/** What a workspace's admins may set. Missing values mean the defaults of a new workspace. */
+export const workspaceSettingsSchema = z.object({
+  events: z.partialRecord(z.enum(EVENT_KINDS), eventSettingSchema).default({}),
+  contacts: z
+    .object({
+      /** Which subscribers get a contact made when they have none. */
+      create: z.enum(['never', 'identified', 'all']).default('never'),
+      matchByEmail: z.boolean().default(false),
+    })
+    .prefault({}),
+  sandbox: z
+    .object({
+      /** Whether sandbox events are sent to contacts; they are on the timeline in any case. */
+      deliver: z.boolean().default(false),
+    })
+    .prefault({}),
+  grants: z
+    .object({
+      enabled: z.boolean().default(true),
+      /** Intercom admin ids that may grant; empty: every teammate. */
+      allowedAdminIds: z.array(z.string()).default([]),
+      longestDays: z.number().int().min(1).default(366),
+      lifetimeAllowed: z.boolean().default(false),
+      reasonRequired: z.boolean().default(true),
+      /** Grants that one teammate may make in a calendar month (UTC); `null`: no limit. */
+      monthlyPerAdmin: z.number().int().min(1).nullable().default(null),
+      /** Grants longer than this need a second teammate; `null`: never. */
+      secondPersonAboveDays: z.number().int().min(1).nullable().default(null),
+    })
+    .prefault({}),
+});
+
+export type WorkspaceSettings = z.infer<typeof workspaceSettingsSchema>;
+
+export const DEFAULT_SETTINGS: WorkspaceSettings = workspaceSettingsSchema.parse({});
+
+/** Reads stored settings; what an older version stored is filled up with defaults. */
+export function readSettings(stored: unknown): WorkspaceSettings {
+  const parsed = workspaceSettingsSchema.safeParse(stored);
+  return parsed.success ? parsed.data : DEFAULT_SETTINGS;
+}
