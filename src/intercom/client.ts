@@ -1,0 +1,301 @@
+import { Agent as HttpAgent } from 'node:http';
+import { Agent as HttpsAgent } from 'node:https';
+import axios, { type AxiosInstance, type AxiosResponse, type Method } from 'axios';
+import { z } from 'zod';
+import { AppError } from '../errors.ts';
+import { intercomFailure, intercomUnreachable } from './failures.ts';
+
+/** The version whose 410 for merged contacts and attribute rules the app is written for. */
+export const INTERCOM_VERSION = '2.16';
+
+const REGION_HOSTS = {
+  US: 'https://api.intercom.io',
+  EU: 'https://api.eu.intercom.io',
+  AU: 'https://api.au.intercom.io',
+} as const;
+
+/** The REST origin of a workspace's region; `override` is for simulators and proxies. */
+export function intercomApiUrl(override: string | null, region: keyof typeof REGION_HOSTS): string {
+  return override ?? REGION_HOSTS[region];
+}
+
+/** What the headers of an authenticated answer say about the current ten-second window. */
+export interface RateReading {
+  readonly limit: number;
+  readonly remaining: number;
+  readonly resetAtMs: number;
+}
+
+// Numbers as ids have been seen in webhooks and older captures.
+const idSchema = z.union([z.string(), z.number()]).transform(String);
+
+const contactSchema = z.object({
+  id: idSchema,
+  external_id: z.string().nullish().transform((value) => value ?? null),
+  role: z.string().nullish().transform((value) => value ?? null),
+  email: z.string().nullish().transform((value) => value ?? null),
+  archived: z.boolean().nullish(),
+  custom_attributes: z.record(z.string(), z.unknown()).nullish().transform((value) => value ?? {}),
+});
+
+export type IntercomContact = z.infer<typeof contactSchema>;
+
+const meSchema = z.object({
+  id: idSchema,
+  name: z.string().nullish().transform((value) => value ?? ''),
+  email: z.string().nullish().transform((value) => value ?? ''),
+  email_verified: z.boolean().nullish().transform((value) => value ?? false),
+  app: z.object({
+    id_code: z.string().min(1),
+    name: z.string().nullish().transform((value) => value ?? ''),
+    timezone: z.string().nullish().transform((value) => value ?? 'UTC'),
+    region: z.string().nullish().transform((value) => value ?? 'US'),
+  }),
+});
+
+export type IntercomMe = z.infer<typeof meSchema>;
+
+const dataAttributeSchema = z.object({
+  id: z.union([z.string(), z.number()]).nullish(),
+  name: z.string(),
+  data_type: z.string(),
+  custom: z.boolean().nullish(),
+  archived: z.boolean().nullish(),
+});
+
+export type IntercomDataAttribute = z.infer<typeof dataAttributeSchema>;
+
+const adminSchema = z.object({
+  id: idSchema,
+  name: z.string().nullish().transform((value) => value ?? ''),
+  email: z.string().nullish().transform((value) => value ?? ''),
+});
+
+export type IntercomAdmin = z.infer<typeof adminSchema>;
+
+export interface DataEvent {
+  readonly eventName: string;
+  /** Unix seconds; part of Intercom's key for removing duplicates. */
+  readonly createdAtS: number;
+  /** Intercom's id of the contact. */
+  readonly contactId: string;
+  readonly metadata: Readonly<Record<string, unknown>>;
+}
+
+export interface IntercomClient {
+  me(): Promise<IntercomMe>;
+  /** Ends the installation from our side. */
+  uninstall(): Promise<void>;
+  getContact(contactId: string): Promise<IntercomContact>;
+  /** Users only, not affected by the search index's delay; `null`: unknown. */
+  findByExternalId(externalId: string): Promise<IntercomContact | null>;
+  /** At most 50; several contacts can share an e-mail. */
+  searchByEmail(email: string): Promise<IntercomContact[]>;
+  createContact(body: Readonly<Record<string, unknown>>): Promise<IntercomContact>;
+  updateContact(contactId: string, body: Readonly<Record<string, unknown>>): Promise<IntercomContact>;
+  unarchiveContact(contactId: string): Promise<void>;
+  sendEvent(event: DataEvent): Promise<void>;
+  listDataAttributes(): Promise<IntercomDataAttribute[]>;
+  createDataAttribute(attribute: { name: string; dataType: string; description: string }): Promise<void>;
+  unarchiveDataAttribute(id: string | number): Promise<void>;
+  leaveNote(note: { conversationId: string; adminId: string; html: string }): Promise<void>;
+  listAdmins(): Promise<IntercomAdmin[]>;
+  pushHealth(health: Readonly<Record<string, unknown>>): Promise<void>;
+}
+
+const agents = {
+  httpAgent: new HttpAgent({ keepAlive: true, maxSockets: 64 }),
+  httpsAgent: new HttpsAgent({ keepAlive: true, maxSockets: 64 }),
+};
+
+/** One connection pool for all workspaces; every call names its token. */
+const http: AxiosInstance = axios.create({
+  ...agents,
+  maxRedirects: 0,
+  validateStatus: () => true,
+  headers: { 'Intercom-Version': INTERCOM_VERSION, Accept: 'application/json' },
+});
+
+interface Call {
+  readonly apiUrl: string;
+  readonly accessToken?: string;
+  readonly method: Method;
+  readonly path: string;
+  readonly body?: unknown;
+  /** For messages: "Sending an event". Never a customer's data. */
+  readonly action: string;
+  readonly timeoutMs: number;
+  readonly now: () => number;
+  readonly onRate?: ((rate: RateReading) => void) | undefined;
+}
+
+async function call(input: Call): Promise<unknown> {
+  let answer: AxiosResponse<unknown>;
+  try {
+    answer = await http.request({
+      method: input.method,
+      url: `${input.apiUrl}${input.path}`,
+      ...(input.body === undefined ? {} : { data: input.body }),
+      headers: input.accessToken === undefined ? {} : { Authorization: `Bearer ${input.accessToken}` },
+      // `timeout` alone does not cover a connection that is never made.
+      timeout: input.timeoutMs,
+      signal: AbortSignal.timeout(input.timeoutMs + 1_000),
+    });
+  } catch (error) {
+    throw intercomUnreachable(input.action, error);
+  }
+  const remaining = answer.headers['x-ratelimit-remaining'];
+  if (input.onRate && remaining !== undefined) {
+    input.onRate({
+      limit: Number(answer.headers['x-ratelimit-limit']),
+      remaining: Number(remaining),
+      resetAtMs: Number(answer.headers['x-ratelimit-reset']) * 1_000,
+    });
+  }
+  if (answer.status >= 200 && answer.status < 300) return answer.data;
+  throw intercomFailure({ status: answer.status, headers: answer.headers, body: answer.data }, input.action, input.now());
+}
+
+function read<T>(schema: z.ZodType<T>, value: unknown, action: string): T {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw new AppError('intercom_unavailable', `${action}: Intercom's answer has an unexpected shape`, {
+    status: 502,
+    remedy: { kind: 'retry' },
+  });
+}
+
+/**
+ * Exchanges the code of the OAuth callback for a token. The code may end in `=` and is sent as it came.
+ *
+ * Source: Intercom, "Setting up OAuth". The exchange is only documented for the US host, which is assumed to
+ * serve every region (UNVERIFIED).
+ */
+export async function exchangeCode(input: {
+  apiUrl: string;
+  clientId: string;
+  clientSecret: string;
+  code: string;
+  now: () => number;
+}): Promise<string> {
+  const action = 'Exchanging the OAuth code';
+  const data = await call({
+    apiUrl: input.apiUrl,
+    method: 'POST',
+    path: '/auth/eagle/token',
+    body: { code: input.code, client_id: input.clientId, client_secret: input.clientSecret },
+    action,
+    timeoutMs: 10_000,
+    now: input.now,
+  });
+  const schema = z.object({ access_token: z.string().optional(), token: z.string().optional() });
+  const answer = read(schema, data, action);
+  const token = answer.access_token ?? answer.token;
+  if (!token) throw new AppError('intercom_rejected', `${action}: Intercom gave no token`, { status: 502 });
+  return token;
+}
+
+/** Talks to Intercom's REST API for one workspace. Every method throws {@link AppError} with an `intercom_…` code. */
+export function createIntercomClient(options: {
+  apiUrl: string;
+  accessToken: string;
+  now?: () => number;
+  timeoutMs?: number;
+  onRate?: (rate: RateReading) => void;
+}): IntercomClient {
+  const send = (method: Method, path: string, action: string, body?: unknown): Promise<unknown> =>
+    call({
+      apiUrl: options.apiUrl,
+      accessToken: options.accessToken,
+      method,
+      path,
+      body,
+      action,
+      timeoutMs: options.timeoutMs ?? 10_000,
+      now: options.now ?? Date.now,
+      onRate: options.onRate,
+    });
+  const id = encodeURIComponent;
+
+  return {
+    async me() {
+      return read(meSchema, await send('GET', '/me', 'Reading the workspace'), 'Reading the workspace');
+    },
+    async uninstall() {
+      await send('POST', '/auth/uninstall', 'Uninstalling');
+    },
+    async getContact(contactId) {
+      const action = 'Reading a contact';
+      return read(contactSchema, await send('GET', `/contacts/${id(contactId)}`, action), action);
+    },
+    async findByExternalId(externalId) {
+      const action = 'Finding a contact';
+      try {
+        const path = `/contacts/find_by_external_id/${id(externalId)}`;
+        return read(contactSchema, await send('GET', path, action), action);
+      } catch (error) {
+        if (!(error instanceof AppError)) throw error;
+        if (error.code === 'intercom_not_found') return null;
+        if (error.remedy.kind === 'follow_contact') return this.getContact(error.remedy.contactId);
+        throw error;
+      }
+    },
+    async searchByEmail(email) {
+      const action = 'Searching contacts';
+      const query = { operator: 'AND', value: [{ field: 'email', operator: '=', value: email }] };
+      const data = await send('POST', '/contacts/search', action, { query, pagination: { per_page: 50 } });
+      return read(z.object({ data: z.array(contactSchema) }), data, action).data;
+    },
+    async createContact(body) {
+      const action = 'Creating a contact';
+      return read(contactSchema, await send('POST', '/contacts', action, body), action);
+    },
+    async updateContact(contactId, body) {
+      const action = 'Updating a contact';
+      return read(contactSchema, await send('PUT', `/contacts/${id(contactId)}`, action, body), action);
+    },
+    async unarchiveContact(contactId) {
+      await send('POST', `/contacts/${id(contactId)}/unarchive`, 'Unarchiving a contact');
+    },
+    async sendEvent(event) {
+      await send('POST', '/events', 'Sending an event', {
+        event_name: event.eventName,
+        created_at: event.createdAtS,
+        id: event.contactId,
+        metadata: event.metadata,
+      });
+    },
+    async listDataAttributes() {
+      const action = 'Listing attributes';
+      const data = await send('GET', '/data_attributes?model=contact&include_archived=true', action);
+      return read(z.object({ data: z.array(dataAttributeSchema) }), data, action).data;
+    },
+    async createDataAttribute(attribute) {
+      await send('POST', '/data_attributes', `Creating the attribute ${attribute.name}`, {
+        name: attribute.name,
+        model: 'contact',
+        data_type: attribute.dataType,
+        description: attribute.description,
+        messenger_writable: false,
+      });
+    },
+    async unarchiveDataAttribute(attributeId) {
+      await send('PUT', `/data_attributes/${id(String(attributeId))}`, 'Restoring an attribute', { archived: false });
+    },
+    async leaveNote(note) {
+      await send('POST', `/conversations/${id(note.conversationId)}/reply`, 'Leaving a note', {
+        message_type: 'note',
+        type: 'admin',
+        admin_id: note.adminId,
+        body: note.html,
+      });
+    },
+    async listAdmins() {
+      const action = 'Listing teammates';
+      return read(z.object({ admins: z.array(adminSchema) }), await send('GET', '/admins', action), action).admins;
+    },
+    async pushHealth(health) {
+      await send('POST', '/app_install/status', 'Reporting health', health);
+    },
+  };
+}

@@ -1,0 +1,105 @@
+import { z } from 'zod';
+
+/**
+ * Shapes of RevenueCat's v2 API, read leniently: real answers carry fields that the published description
+ * forbids, and lack some that it requires.
+ */
+
+const text = z.string().nullish().transform((value) => value ?? null);
+const ms = z.number().nullish().transform((value) => value ?? null);
+
+export const listSchema = z.object({
+  items: z.array(z.unknown()).default([]),
+  next_page: text,
+});
+
+export const projectSchema = z.object({ id: z.string(), name: text });
+
+export const customerSchema = z.object({
+  id: z.string(),
+  first_seen_at: ms,
+  last_seen_at: ms,
+  last_seen_app_version: text,
+  last_seen_country: text,
+  last_seen_platform: text,
+  last_seen_platform_version: text,
+  attributes: z.object({ items: z.array(z.unknown()).default([]) }).nullish(),
+});
+
+export const aliasSchema = z.object({ id: z.string() });
+
+export const attributeSchema = z.object({ name: z.string(), value: text });
+
+export const activeEntitlementSchema = z.object({ entitlement_id: z.string(), expires_at: ms });
+
+export const entitlementSchema = z.object({ id: z.string(), lookup_key: z.string(), display_name: text });
+
+export const productSchema = z.object({ id: z.string(), store_identifier: z.string(), display_name: text });
+
+const entitlementsOf = z
+  .object({ items: z.array(z.object({ lookup_key: z.string() })).default([]) })
+  .nullish()
+  .transform((list) => list?.items.map((item) => item.lookup_key) ?? []);
+
+const revenue = z
+  .object({ gross: z.number().nullish() })
+  .nullish()
+  .transform((value) => Math.round((value?.gross ?? 0) * 100));
+
+const environment = z
+  .string()
+  .nullish()
+  .transform((value) => (value?.toLowerCase() === 'sandbox' ? ('sandbox' as const) : ('production' as const)));
+
+const store = z
+  .string()
+  .nullish()
+  .transform((value) => value?.toUpperCase() ?? null);
+
+export const subscriptionSchema = z.object({
+  id: z.string(),
+  product_id: text,
+  store,
+  environment,
+  status: z.string().default('unknown'),
+  auto_renewal_status: text,
+  gives_access: z.boolean().default(false),
+  starts_at: ms,
+  current_period_starts_at: ms,
+  current_period_ends_at: ms,
+  ends_at: ms,
+  entitlements: entitlementsOf,
+  store_subscription_identifier: z
+    .union([z.string(), z.number()])
+    .nullish()
+    .transform((value) => (value == null ? null : String(value))),
+  management_url: text,
+  pending_changes: z.object({ product: z.object({ id: text }).nullish() }).nullish().catch(null),
+  total_revenue_in_usd: revenue,
+  ownership: text,
+});
+
+export const purchaseSchema = z.object({
+  id: z.string(),
+  product_id: text,
+  store,
+  environment,
+  purchased_at: z.number(),
+  status: z.string().default('owned'),
+  entitlements: entitlementsOf,
+  store_purchase_identifier: z
+    .union([z.string(), z.number()])
+    .nullish()
+    .transform((value) => (value == null ? null : String(value))),
+  revenue_in_usd: revenue,
+});
+
+export const webhookSchema = z.object({ id: z.string(), url: z.string(), name: text });
+
+export const customerEventSchema = z.object({
+  id: z.string(),
+  type: z.string(),
+  created_at: ms,
+  occurred_at: ms,
+  body: z.record(z.string(), z.unknown()).nullish(),
+});

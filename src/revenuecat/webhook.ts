@@ -1,0 +1,124 @@
+import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
+import { AppError, badRequest } from '../errors.ts';
+import { identifiersOf, readEvent } from '../subscribers/read-event.ts';
+import type { LifecycleEvent } from '../subscribers/types.ts';
+import type { Project } from '../workspaces/store.ts';
+import { equalInConstantTime, hashSecret } from '../workspaces/secrets.ts';
+
+/** A webhook as it is stored: read, classified, with the customers it speaks of. */
+export interface ReceivedEvent {
+  readonly event: LifecycleEvent;
+  /** App user ids of the customer it is about, best first; empty: it names nobody. */
+  readonly subject: readonly string[];
+  /** App user ids of the customer whose purchases it took away (TRANSFER). */
+  readonly giver: readonly string[];
+  readonly email: { readonly value: string; readonly atMs: number } | null;
+  /** The body as it arrived. */
+  readonly payload: string;
+}
+
+/** Older signatures are refused: RevenueCat signs every attempt anew (webhook documentation, "HMAC signing"). */
+const SIGNATURE_TOLERANCE_S = 300;
+
+/**
+ * Checks `X-RevenueCat-Webhook-Signature: t=<unix s>,v1=<hex>`, where v1 is
+ * HMAC-SHA256(secret, "<t>.<raw body>"). Several `v1` are accepted, as a rotation may send (UNVERIFIED).
+ */
+export function verifyWebhookSignature(
+  secret: string,
+  rawBody: Buffer,
+  header: string | undefined,
+  nowMs: number,
+): boolean {
+  if (header === undefined) return false;
+  let timestamp = '';
+  const signatures: string[] = [];
+  for (const part of header.split(',')) {
+    const [name = '', value = ''] = part.trim().split('=', 2);
+    if (name === 't') timestamp = value;
+    if (name === 'v1') signatures.push(value);
+  }
+  if (!/^\d{1,12}$/.test(timestamp)) return false;
+  if (Math.abs(nowMs / 1_000 - Number(timestamp)) > SIGNATURE_TOLERANCE_S) return false;
+  const expected = createHmac('sha256', secret).update(`${timestamp}.`).update(rawBody).digest();
+  return signatures.some((given) => /^[0-9a-f]{64}$/i.test(given) && timingSafeEqual(expected, Buffer.from(given, 'hex')));
+}
+
+/**
+ * @param signingSecret opened; `null` when the project has none
+ * @throws AppError `unauthorized` when the request does not come from the project's webhook
+ */
+export function authenticateWebhook(input: {
+  project: Project;
+  signingSecret: string | null;
+  authorization: string | undefined;
+  signature: string | undefined;
+  rawBody: Buffer;
+  nowMs: number;
+}): void {
+  const given = hashSecret(input.authorization ?? '');
+  const authorized = equalInConstantTime(given, input.project.webhookAuthHash);
+  const signed =
+    input.signingSecret === null ||
+    verifyWebhookSignature(input.signingSecret, input.rawBody, input.signature, input.nowMs);
+  // Both are checked before answering, so that the answer's time tells nothing of which one failed.
+  if (!authorized) throw new AppError('unauthorized', 'Wrong Authorization header', { status: 401 });
+  if (!signed) throw new AppError('unauthorized', 'Wrong or stale webhook signature', { status: 401 });
+}
+
+/**
+ * Reads a webhook's body. Whatever the event's type and fields, it is taken: only what is no JSON object with
+ * an `event` object is refused.
+ */
+export function readWebhook(rawBody: Buffer, receivedAtMs: number): ReceivedEvent {
+  const text = rawBody.toString('utf8');
+  let body: unknown;
+  try {
+    body = JSON.parse(text);
+  } catch {
+    throw new AppError('invalid_json', 'The body is not JSON', { status: 400 });
+  }
+  const event = isObject(body) ? body.event : undefined;
+  if (!isObject(event)) throw badRequest('The body has no "event" object');
+  return toReceived(event, text, receivedAtMs);
+}
+
+/** Also for events that were read from the API: `payload` then is the envelope made for them. */
+export function toReceived(
+  event: Readonly<Record<string, unknown>>,
+  payload: string,
+  receivedAtMs: number,
+): ReceivedEvent {
+  const fallbackId = `sha256:${createHash('sha256').update(canonical(event)).digest('hex')}`;
+  const read = readEvent(event, { receivedAtMs, fallbackId });
+  const { subject, giver } = identifiersOf(event);
+  // PostgreSQL's json type refuses no escape, but its text cannot hold NUL: an escaped one stays escaped.
+  return { event: read, subject, giver, email: emailOf(event), payload: payload.replaceAll('\0', '') };
+}
+
+function emailOf(event: Readonly<Record<string, unknown>>): ReceivedEvent['email'] {
+  const attributes = event.subscriber_attributes;
+  if (!isObject(attributes)) return null;
+  const entry = attributes.$email;
+  // Paywall events carry attributes flat.
+  const value = isObject(entry) ? entry.value : entry;
+  if (typeof value !== 'string' || !value.includes('@') || value.length > 320) return null;
+  const at = isObject(entry) ? Number(entry.updated_at_ms) : 0;
+  return { value: value.trim().toLowerCase(), atMs: Number.isSafeInteger(at) ? at : 0 };
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** The same content gives the same text, whatever the order of its keys. */
+function canonical(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`;
+  if (isObject(value)) {
+    const parts = Object.keys(value)
+      .sort()
+      .map((key) => `${JSON.stringify(key)}:${canonical(value[key])}`);
+    return `{${parts.join(',')}}`;
+  }
+  return JSON.stringify(value) ?? 'null';
+}

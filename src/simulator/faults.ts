@@ -1,0 +1,164 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { json, type Request, type RequestHandler, type Response, Router } from 'express';
+import { z } from 'zod';
+
+const faultSchema = z.strictObject({
+  /** Only requests whose path starts with this; all but the control paths without it. */
+  pathPrefix: z.string().startsWith('/').optional(),
+  method: z
+    .string()
+    .transform((method) => method.toUpperCase())
+    .optional(),
+  /** How many requests it meets before it is used up; unset: until it is cleared. */
+  times: z.int().positive().optional(),
+  /** Chance of each request to meet it, 0 to 1. */
+  share: z.number().min(0).max(1).optional(),
+  latencyMs: z.int().min(0).max(600_000).optional(),
+  /** Holds the request this long (s), then cuts the connection without an answer. */
+  hangS: z.number().positive().max(600).optional(),
+  status: z.int().min(400).max(599).optional(),
+  /** `before`: nothing is done. `after`: the work is done and the answer is cut. */
+  drop: z.enum(['before', 'after']).optional(),
+  token: z.enum(['expired', 'revoked']).optional(),
+});
+
+export type Fault = z.output<typeof faultSchema>;
+
+export interface LoggedRequest {
+  readonly atMs: number;
+  readonly method: string;
+  readonly path: string;
+  /** `null`: the connection was cut before an answer. */
+  readonly status: number | null;
+  /** Without the values of secrets. */
+  readonly body: unknown;
+}
+
+export interface Faults {
+  /** Switches a fault on and returns how to switch it off. Throws on an unknown or malformed field. */
+  add(fault: z.input<typeof faultSchema>): () => void;
+  list(): Fault[];
+  clear(): void;
+  /** The last 1,000 requests, oldest first. */
+  requests(): LoggedRequest[];
+  clearRequests(): void;
+}
+
+/** How a platform words an answer that a fault asks for. */
+export interface FaultAnswers {
+  status(status: number, res: Response): unknown;
+  token(kind: 'expired' | 'revoked', res: Response): unknown;
+}
+
+const LOG_SIZE = 1_000;
+const SECRET_KEY = /secret|token|authorization|^code$|password|api_key/i;
+
+export function withoutSecrets(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutSecrets);
+  if (value === null || typeof value !== 'object' || Buffer.isBuffer(value)) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, inner]) => [key, SECRET_KEY.test(key) ? '(hidden)' : withoutSecrets(inner)]),
+  );
+}
+
+/**
+ * Faults of one simulator, with their middleware. The middleware stands first, so that a cut connection really
+ * is one; the control paths under `/__simulator` never meet a fault.
+ */
+export function createFaults(
+  answers: FaultAnswers,
+  options: { now: () => number; random?: () => number },
+): { faults: Faults; middleware: RequestHandler; control: Router } {
+  const random = options.random ?? Math.random;
+  let active: { fault: Fault; left: number }[] = [];
+  let log: { entry: Omit<LoggedRequest, 'body'>; req: Request }[] = [];
+
+  const faults: Faults = {
+    add(input) {
+      const fault = faultSchema.parse(input);
+      const entry = { fault, left: fault.times ?? Number.POSITIVE_INFINITY };
+      active.push(entry);
+      return () => {
+        active = active.filter((other) => other !== entry);
+      };
+    },
+    list: () =>
+      active.map(({ fault, left }) => (Number.isFinite(left) ? { ...fault, times: left } : { ...fault })),
+    clear() {
+      active = [];
+    },
+    requests: () => log.map(({ entry, req }) => ({ ...entry, body: withoutSecrets(req.body) })),
+    clearRequests() {
+      log = [];
+    },
+  };
+
+  function meeting(req: Request): Fault[] {
+    const met = active.filter(({ fault }) => {
+      if (fault.pathPrefix !== undefined && !req.path.startsWith(fault.pathPrefix)) return false;
+      if (fault.method !== undefined && fault.method !== req.method) return false;
+      return fault.share === undefined || random() < fault.share;
+    });
+    for (const entry of met) entry.left -= 1;
+    active = active.filter((entry) => entry.left > 0);
+    return met.map((entry) => entry.fault);
+  }
+
+  const middleware: RequestHandler = async (req, res, next) => {
+    if (req.path.startsWith('/__simulator')) return next();
+    const atMs = options.now();
+    const path = withoutSecretsInQuery(req.originalUrl);
+    res.once('close', () => {
+      const status = res.writableFinished ? res.statusCode : null;
+      log.push({ entry: { atMs, method: req.method, path, status }, req });
+      if (log.length > LOG_SIZE) log.shift();
+    });
+    for (const fault of meeting(req)) {
+      if (fault.latencyMs) await sleep(fault.latencyMs);
+      if (fault.hangS) {
+        await sleep(fault.hangS * 1_000, undefined, { ref: false });
+        return void req.socket.destroy();
+      }
+      if (fault.drop === 'before') return void req.socket.destroy();
+      if (fault.drop === 'after') cutAnswer(req, res);
+      if (fault.token) return void res.status(401).json(answers.token(fault.token, res));
+      if (fault.status) return void res.status(fault.status).json(answers.status(fault.status, res));
+    }
+    next();
+  };
+
+  const control = Router();
+  control
+    .route('/__simulator/faults')
+    .get((_req, res) => void res.json({ faults: faults.list() }))
+    .post(json(), (req, res) => {
+      const parsed = z.union([faultSchema, z.array(faultSchema)]).safeParse(req.body);
+      if (!parsed.success) return void res.status(400).json({ error: z.prettifyError(parsed.error) });
+      for (const fault of [parsed.data].flat()) faults.add(fault);
+      res.status(201).json({ faults: faults.list() });
+    })
+    .delete((_req, res) => {
+      faults.clear();
+      res.json({ faults: [] });
+    });
+  control.get('/__simulator/requests', (_req, res) => void res.json({ requests: faults.requests() }));
+
+  return { faults, middleware, control };
+}
+
+/** Lets the handler do its work and tears the connection down at the first byte of its answer. */
+function cutAnswer(req: Request, res: Response): void {
+  const cut = (): never | boolean => {
+    req.socket.destroy();
+    return false;
+  };
+  res.write = cut as typeof res.write;
+  res.end = (() => {
+    cut();
+    return res;
+  }) as typeof res.end;
+}
+
+function withoutSecretsInQuery(url: string): string {
+  return url.replace(/([?&](?:code|token|client_secret)=)[^&]*/g, '$1(hidden)');
+}

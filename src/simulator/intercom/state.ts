@@ -1,0 +1,237 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+
+/** The app's permissions as machine names. Only some are published; the others follow their form (INFERRED). */
+export type IntercomScope =
+  | 'read_users'
+  | 'write_users'
+  | 'read_events'
+  | 'write_events'
+  | 'gather_app_data'
+  | 'write_data_attributes'
+  | 'read_conversations'
+  | 'write_conversations'
+  | 'read_admins';
+
+/** What Canvas Kit forces on an app, and what recording events and leaving notes needs. */
+export const DEFAULT_SCOPES: readonly IntercomScope[] = [
+  'read_users',
+  'read_conversations',
+  'read_admins',
+  'gather_app_data',
+  'write_users',
+  'write_events',
+  'write_data_attributes',
+  'write_conversations',
+];
+
+export interface Workspace {
+  /** `id_code`, `app_id` and Canvas Kit's `workspace_id`. */
+  readonly id: string;
+  name: string;
+  readonly region: 'US' | 'EU' | 'AU';
+  timezone: string;
+  readonly createdAtS: number;
+  installed: boolean;
+  /** Switch on to have every scoped call answered 403 `api_plan_restricted`. */
+  planRestricted: boolean;
+  /** What the app last said by `POST /app_install/status` or the health check. */
+  health: Record<string, unknown> | null;
+}
+
+export interface Admin {
+  readonly id: string;
+  readonly workspaceId: string;
+  name: string;
+  email: string;
+  emailVerified: boolean;
+}
+
+export interface Contact {
+  readonly id: string;
+  readonly workspaceId: string;
+  role: 'user' | 'lead';
+  externalId: string | null;
+  email: string | null;
+  emailVerified: boolean;
+  phone: string | null;
+  name: string | null;
+  avatar: string | null;
+  ownerId: number | null;
+  unsubscribedFromEmails: boolean;
+  signedUpAtS: number | null;
+  lastSeenAtS: number | null;
+  readonly createdAtMs: number;
+  updatedAtMs: number;
+  customAttributes: Record<string, unknown>;
+  archived: boolean;
+  deleted: boolean;
+  mergedInto: string | null;
+  mergeHistory: { sourceId: string; sourceRole: 'user' | 'lead'; atS: number }[];
+}
+
+export type AttributeType = 'string' | 'integer' | 'float' | 'boolean' | 'datetime' | 'date' | 'options';
+
+export interface DataAttribute {
+  readonly id: number;
+  readonly workspaceId: string;
+  readonly name: string;
+  readonly model: 'contact' | 'company';
+  readonly dataType: AttributeType;
+  description: string | null;
+  messengerWritable: boolean;
+  options: string[];
+  archived: boolean;
+  /** Set to have archiving refused: the attribute is used in a filter or a message. */
+  inUse: boolean;
+  readonly createdAtS: number;
+  updatedAtS: number;
+}
+
+export interface RecordedEvent {
+  readonly id: string;
+  readonly workspaceId: string;
+  readonly contactId: string;
+  readonly externalId: string | null;
+  readonly email: string | null;
+  readonly name: string;
+  readonly createdAtS: number;
+  readonly metadata: Record<string, unknown>;
+  readonly receivedAtMs: number;
+}
+
+export interface ConversationPart {
+  readonly id: string;
+  readonly partType: 'note' | 'comment';
+  readonly authorType: 'admin' | 'user';
+  readonly authorId: string;
+  readonly body: string;
+  readonly createdAtS: number;
+}
+
+export interface Conversation {
+  readonly id: string;
+  readonly workspaceId: string;
+  readonly contactIds: string[];
+  readonly subject: string | null;
+  readonly body: string;
+  readonly createdAtS: number;
+  updatedAtS: number;
+  readonly parts: ConversationPart[];
+}
+
+export interface Token {
+  readonly token: string;
+  readonly workspaceId: string;
+  readonly adminId: string;
+  readonly scopes: ReadonlySet<IntercomScope>;
+  status: 'valid' | 'revoked' | 'expired';
+}
+
+export interface WebhookDelivery {
+  readonly id: string;
+  readonly topic: string;
+  readonly workspaceId: string;
+  readonly attempt: 1 | 2;
+  /** `null`: no answer within five seconds. */
+  readonly status: number | null;
+}
+
+export interface IntercomState {
+  readonly workspaces: Map<string, Workspace>;
+  readonly admins: Map<string, Admin>;
+  readonly contacts: Map<string, Contact>;
+  /** By `indexKey(workspace, external id)`; archived ones too, merged and deleted ones not. */
+  readonly externalIds: Map<string, Contact>;
+  readonly attributes: DataAttribute[];
+  readonly events: RecordedEvent[];
+  readonly eventKeys: Set<string>;
+  /** Active event names by workspace, in small letters. */
+  readonly eventNames: Map<string, Set<string>>;
+  /** Events that were answered 202 and not stored again. */
+  duplicateEvents: number;
+  readonly conversations: Map<string, Conversation>;
+  readonly tokens: Map<string, Token>;
+  readonly codes: Map<string, { workspaceId: string; adminId: string; expiresAtMs: number }>;
+  /** The app's page in the Developer Hub. The first redirect URI is the default one. */
+  readonly redirectUris: string[];
+  appScopes: readonly IntercomScope[];
+  webhookEndpoint: string | null;
+  /** `null`: all topics. */
+  webhookTopics: ReadonlySet<string> | null;
+  webhookRetryDelayMs: number;
+  readonly webhookDeliveries: WebhookDelivery[];
+  uninstallUrl: string | null;
+  healthUrl: string | null;
+  /** How long new contacts are missing from searches. */
+  searchLagMs: number;
+}
+
+/** Answers of Intercom name a moment in whole seconds. */
+export const seconds = (ms: number): number => Math.floor(ms / 1_000);
+
+/** Object ids of contacts have 24 hex digits. */
+export const newContactId = (): string => randomBytes(12).toString('hex');
+
+export const indexKey = (workspaceId: string, externalId: string): string => `${workspaceId}\n${externalId}`;
+
+export function createState(): IntercomState {
+  return {
+    workspaces: new Map(),
+    admins: new Map(),
+    contacts: new Map(),
+    externalIds: new Map(),
+    attributes: [],
+    events: [],
+    eventKeys: new Set(),
+    eventNames: new Map(),
+    duplicateEvents: 0,
+    conversations: new Map(),
+    tokens: new Map(),
+    codes: new Map(),
+    redirectUris: [],
+    appScopes: DEFAULT_SCOPES,
+    webhookEndpoint: null,
+    webhookTopics: null,
+    webhookRetryDelayMs: 60_000,
+    webhookDeliveries: [],
+    uninstallUrl: null,
+    healthUrl: null,
+    searchLagMs: 0,
+  };
+}
+
+export function insertContact(
+  state: IntercomState,
+  nowMs: number,
+  workspaceId: string,
+  fields: Partial<Omit<Contact, 'workspaceId' | 'createdAtMs'>>,
+): Contact {
+  const contact: Contact = {
+    id: newContactId(),
+    role: fields.externalId != null || fields.role === undefined ? 'user' : fields.role,
+    externalId: null,
+    email: null,
+    emailVerified: false,
+    phone: null,
+    name: null,
+    avatar: null,
+    ownerId: null,
+    unsubscribedFromEmails: false,
+    signedUpAtS: null,
+    lastSeenAtS: null,
+    updatedAtMs: nowMs,
+    customAttributes: {},
+    archived: false,
+    deleted: false,
+    mergedInto: null,
+    mergeHistory: [],
+    ...fields,
+    workspaceId,
+    createdAtMs: nowMs,
+  };
+  // Leads have a generated external id that no app can look up.
+  if (contact.externalId === null) contact.externalId = randomUUID();
+  state.contacts.set(contact.id, contact);
+  state.externalIds.set(indexKey(workspaceId, contact.externalId), contact);
+  return contact;
+}

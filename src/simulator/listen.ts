@@ -1,0 +1,32 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Express } from 'express';
+
+export interface Listening {
+  /** Origin without a trailing slash, such as `http://127.0.0.1:4010`. */
+  readonly url: string;
+  close(): Promise<void>;
+}
+
+/**
+ * Serves an app on loopback only: simulators hold no real secrets, but they also ask for none.
+ *
+ * @param port 0 for any free port
+ */
+export async function listenOnLoopback(app: Express, port = 0): Promise<Listening> {
+  const server = createServer(app);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, '127.0.0.1', resolve);
+  });
+  const { port: actual } = server.address() as AddressInfo;
+  return {
+    url: `http://127.0.0.1:${actual}`,
+    close: () =>
+      new Promise((resolve, reject) => {
+        server.close((error) => (error ? reject(error) : resolve()));
+        // Clients keep connections alive, and hanging requests are one of the faults: neither may delay the end.
+        server.closeAllConnections();
+      }),
+  };
+}

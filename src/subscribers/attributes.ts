@@ -1,0 +1,51 @@
+import { preferredAppUserIds } from './identities.ts';
+import type { SubscriberState } from './types.ts';
+
+/** The attributes that the app keeps on contacts. The first four are those of RevenueCat's own integration. */
+export const CONTACT_ATTRIBUTES = [
+  { name: 'subscription_status', dataType: 'string', description: 'Subscription status from RevenueCat' },
+  { name: 'latest_store', dataType: 'string', description: 'Store of the latest subscription' },
+  { name: 'latest_entitlement', dataType: 'string', description: 'Entitlement of the latest subscription' },
+  { name: 'expires_at', dataType: 'date', description: 'When the subscription renews or ends' },
+  { name: 'rc_app_user_id', dataType: 'string', description: 'RevenueCat app user id' },
+  { name: 'rc_entitlements', dataType: 'string', description: 'Active entitlements' },
+  { name: 'rc_product', dataType: 'string', description: 'Product of the latest subscription' },
+  { name: 'rc_period_type', dataType: 'string', description: 'Trial, intro or normal period' },
+  { name: 'rc_will_renew', dataType: 'boolean', description: 'Whether the subscription renews by itself' },
+  { name: 'rc_trial_ends_at', dataType: 'date', description: 'When the free trial ends or ended' },
+  { name: 'rc_first_purchase_at', dataType: 'date', description: 'First purchase' },
+  { name: 'rc_billing_issue_at', dataType: 'date', description: 'Since when the store cannot charge the card' },
+  { name: 'rc_lifetime_value_usd', dataType: 'float', description: 'Paid so far in US dollars, refunds subtracted' },
+  { name: 'rc_last_event', dataType: 'string', description: 'Latest subscription event' },
+  { name: 'rc_last_event_at', dataType: 'date', description: 'When the latest subscription event happened' },
+] as const;
+
+export type ContactAttributeName = (typeof CONTACT_ATTRIBUTES)[number]['name'];
+
+export type ContactAttributes = Record<ContactAttributeName, string | number | boolean | null>;
+
+/** The attributes of a contact, dates in Unix seconds. `null` clears one. */
+export function contactAttributes(state: SubscriberState, appUserIds: readonly string[]): ContactAttributes {
+  const { primary } = state;
+  return {
+    subscription_status: state.status,
+    latest_store: primary?.store ?? null,
+    latest_entitlement: primary?.entitlements[0] ?? null,
+    expires_at: seconds(primary?.gracePeriodEndsAtMs ?? primary?.endsAtMs),
+    rc_app_user_id: preferredAppUserIds(appUserIds)[0] ?? null,
+    rc_entitlements: state.entitlements.map((entitlement) => entitlement.lookupKey).join(', ') || null,
+    rc_product: primary?.productId ?? null,
+    rc_period_type: primary?.periodType ?? null,
+    rc_will_renew: primary ? primary.willRenew : null,
+    rc_trial_ends_at: seconds(state.trialEndsAtMs),
+    rc_first_purchase_at: seconds(state.firstPurchaseAtMs),
+    rc_billing_issue_at: seconds(state.billingIssueAtMs),
+    rc_lifetime_value_usd: primary || state.lifetimeValueUsdCents !== 0 ? state.lifetimeValueUsdCents / 100 : null,
+    rc_last_event: state.lastEvent?.kind ?? null,
+    rc_last_event_at: seconds(state.lastEvent?.atMs),
+  };
+}
+
+function seconds(atMs: number | null | undefined): number | null {
+  return atMs == null ? null : Math.floor(atMs / 1_000);
+}

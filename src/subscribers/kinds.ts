@@ -1,0 +1,63 @@
+import { type DeliverableKind, EVENT_KINDS, type EventKind } from './types.ts';
+
+const BY_TYPE: Readonly<Record<string, EventKind>> = {
+  UNCANCELLATION: 'uncancellation',
+  SUBSCRIPTION_PAUSED: 'subscription_paused',
+  SUBSCRIPTION_EXTENDED: 'subscription_extended',
+  EXPIRATION: 'expiration',
+  BILLING_ISSUE: 'billing_issue',
+  PRODUCT_CHANGE: 'product_change',
+  REFUND_REVERSED: 'refund_reversed',
+  TRANSFER: 'transfer',
+  TEMPORARY_ENTITLEMENT_GRANT: 'temporary_entitlement_grant',
+  PRICE_INCREASE_CONSENT_REQUIRED: 'price_increase_consent',
+  PRICE_INCREASE_CONSENT_APPROVED: 'price_increase_consent',
+  INVOICE_ISSUANCE: 'invoice_issued',
+  PURCHASE_REDEEMED: 'purchase_redeemed',
+  EXPERIMENT_ENROLLMENT: 'experiment_enrollment',
+  VIRTUAL_CURRENCY_TRANSACTION: 'virtual_currency',
+  SUBSCRIBER_ALIAS: 'subscriber_alias',
+  TEST: 'test',
+};
+
+/**
+ * What an event means. A refund and the end of a grant arrive as CANCELLATION; a grant arrives as a purchase.
+ * Source: RevenueCat, "Event types and fields"; the table of the ten kinds is that of its Intercom integration.
+ */
+export function classify(event: {
+  type: string;
+  periodType: string | null;
+  store: string | null;
+  cancelReason: string | null;
+  isTrialConversion: boolean;
+}): EventKind {
+  const promotional = event.store === 'PROMOTIONAL' || event.periodType === 'PROMOTIONAL';
+  const trial = event.periodType === 'TRIAL';
+  switch (event.type) {
+    case 'INITIAL_PURCHASE':
+      return trial ? 'trial_started' : 'initial_purchase';
+    case 'RENEWAL':
+      return event.isTrialConversion ? 'trial_converted' : 'renewal';
+    case 'NON_RENEWING_PURCHASE':
+      return promotional ? 'promotional_granted' : 'non_subscription_purchase';
+    case 'CANCELLATION':
+      if (event.cancelReason === 'CUSTOMER_SUPPORT') return 'refund';
+      if (promotional && event.cancelReason === 'DEVELOPER_INITIATED') return 'promotional_revoked';
+      return trial ? 'trial_cancelled' : 'cancellation';
+    default:
+      if (event.type.startsWith('PAYWALL_')) return 'paywall';
+      return BY_TYPE[event.type] ?? 'unknown';
+  }
+}
+
+/** The name under which a kind is recorded unless a workspace chose another. */
+export function defaultEventName(kind: DeliverableKind): string {
+  return `rc_${kind}_event`;
+}
+
+const DELIVERABLE: ReadonlySet<string> = new Set(EVENT_KINDS);
+
+/** Whether a kind becomes a data event; the others stay on the timeline. */
+export function isDeliverable(kind: EventKind): kind is DeliverableKind {
+  return DELIVERABLE.has(kind);
+}

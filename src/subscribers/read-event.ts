@@ -1,0 +1,189 @@
+import { z } from 'zod';
+import { isBlockedId, preferredAppUserIds } from './identities.ts';
+import { classify } from './kinds.ts';
+import { toMinor } from './money.ts';
+import type { Environment, LifecycleEvent } from './types.ts';
+
+// Whatever is not of the expected type counts as absent: an odd field must never cost the event.
+const text = z
+  .union([z.string(), z.number().transform(String)])
+  .nullish()
+  .transform((value) => (value === undefined || value === '' ? null : value))
+  .catch(null);
+const capitals = text.transform((value) => value?.toUpperCase() ?? null);
+const number = z
+  .number()
+  .nullish()
+  .transform((value) => (value == null || !Number.isFinite(value) ? null : value))
+  .catch(null);
+/** The last moment that a Date can hold; a time beyond it cannot be shown or compared with others. */
+const LAST_MS = 8_640_000_000_000_000;
+const ms = number.transform((value) => (value === null || Math.abs(value) > LAST_MS ? null : Math.trunc(value)));
+const flag = z
+  .boolean()
+  .nullish()
+  .transform((value) => value === true)
+  .catch(false);
+const texts = z
+  .array(z.unknown())
+  .nullish()
+  .transform((values) => (values ?? []).filter((value): value is string => typeof value === 'string' && value !== ''))
+  .catch([]);
+
+const eventSchema = z.object({
+  id: text,
+  event_id: text,
+  type: text,
+  event_timestamp_ms: ms,
+  environment: capitals,
+  purchase_environment: capitals,
+  store: capitals,
+  product_id: text,
+  new_product_id: text,
+  entitlement_id: text,
+  entitlement_ids: texts,
+  period_type: capitals,
+  purchased_at_ms: ms,
+  expiration_at_ms: ms,
+  grace_period_expiration_at_ms: ms,
+  auto_resume_at_ms: ms,
+  is_trial_conversion: flag,
+  cancel_reason: capitals,
+  expiration_reason: capitals,
+  price: number,
+  price_in_purchased_currency: number,
+  currency: capitals,
+  transaction_id: text,
+  original_transaction_id: text,
+  is_family_share: flag,
+  renewal_number: number,
+  offer_code: text,
+  country_code: capitals,
+  app_user_id: text,
+  original_app_user_id: text,
+  aliases: texts,
+  transferred_from: texts,
+  transferred_to: texts,
+  redeemed_from: texts,
+  redeemed_by: texts,
+  redemption_outcome: text,
+});
+
+type EventBody = z.infer<typeof eventSchema>;
+
+function parse(body: unknown): EventBody {
+  const parsed = eventSchema.safeParse(body);
+  return parsed.success ? parsed.data : eventSchema.parse({});
+}
+
+/** The customer events endpoint prefixes its types. */
+function typeOf(body: EventBody): string {
+  return (body.type ?? 'UNKNOWN').toUpperCase().replace(/^PURCHASES_/, '');
+}
+
+/**
+ * Reads the `event` object of a webhook, or the body of an item of the customer events endpoint. Never throws:
+ * unknown types and values stay, fields of the wrong type count as absent.
+ *
+ * @param received.fallbackId the id of an event that brings none
+ */
+export function readEvent(
+  body: unknown,
+  received: { receivedAtMs: number; fallbackId: string; side?: 'subject' | 'giver' },
+): LifecycleEvent {
+  const event = parse(body);
+  const type = typeOf(event);
+  const currency = event.currency ?? 'USD';
+  const amount = event.price_in_purchased_currency ?? (currency === 'USD' ? event.price : null);
+  return {
+    id: event.id ?? event.event_id ?? received.fallbackId,
+    type,
+    kind: classify({
+      type,
+      periodType: event.period_type,
+      store: event.store,
+      cancelReason: event.cancel_reason,
+      isTrialConversion: event.is_trial_conversion,
+    }),
+    atMs: event.event_timestamp_ms ?? event.purchased_at_ms ?? received.receivedAtMs,
+    side: received.side ?? 'subject',
+    environment: environmentOf(event),
+    store: event.store,
+    productId: event.product_id,
+    newProductId: event.new_product_id,
+    entitlements:
+      event.entitlement_ids.length > 0 ? event.entitlement_ids : event.entitlement_id ? [event.entitlement_id] : [],
+    periodType: event.period_type,
+    purchasedAtMs: event.purchased_at_ms,
+    expiresAtMs: event.expiration_at_ms,
+    gracePeriodEndsAtMs: event.grace_period_expiration_at_ms,
+    resumesAtMs: event.auto_resume_at_ms,
+    isTrialConversion: event.is_trial_conversion,
+    cancelReason: event.cancel_reason,
+    expirationReason: event.expiration_reason,
+    price: amount === null ? null : { amountMinor: toMinor(amount, currency), currency },
+    priceUsdCents: event.price === null ? null : toMinor(event.price, 'USD'),
+    transactionId: event.transaction_id,
+    originalTransactionId: event.original_transaction_id,
+    isFamilyShare: event.is_family_share,
+    renewalNumber: event.renewal_number,
+    offerCode: event.offer_code,
+    country: event.country_code,
+    transferredFrom: event.transferred_from,
+    transferredTo: event.transferred_to,
+    raw: typeof body === 'object' && body !== null ? (body as Record<string, unknown>) : {},
+  };
+}
+
+function environmentOf(event: EventBody): Environment | null {
+  const named = event.environment ?? event.purchase_environment;
+  if (named === 'SANDBOX' || (named === null && event.store === 'TEST_STORE')) return 'sandbox';
+  return named === null ? null : 'production';
+}
+
+/** Whom an event speaks of: usable app user ids, best first. */
+export interface Identifiers {
+  readonly subject: readonly string[];
+  /** The customer whose purchases went to `subject`. */
+  readonly giver: readonly string[];
+}
+
+/**
+ * TRANSFER and PURCHASE_REDEEMED name two customers and have no `app_user_id`; a redemption that ends in an
+ * alias makes them one. Ids of one list belong to one customer.
+ */
+export function identifiersOf(body: unknown): Identifiers {
+  const event = parse(body);
+  const type = typeOf(event);
+  const own = usable([event.app_user_id, event.original_app_user_id, ...event.aliases]);
+  if (type === 'TRANSFER') {
+    return separate(usable([...event.transferred_to, ...own]), usable(event.transferred_from));
+  }
+  if (type === 'PURCHASE_REDEEMED') {
+    const by = usable([...event.redeemed_by, ...own]);
+    const from = usable(event.redeemed_from);
+    switch (event.redemption_outcome?.toLowerCase()) {
+      case 'alias':
+        return { subject: preferredAppUserIds([...by, ...from]), giver: [] };
+      case 'transfer':
+        return separate(by, from);
+      default:
+        return { subject: by.length > 0 ? by : from, giver: [] };
+    }
+  }
+  return { subject: own, giver: [] };
+}
+
+function separate(subject: readonly string[], giver: readonly string[]): Identifiers {
+  if (subject.length === 0) return { subject: giver, giver: [] };
+  // An id on both sides stays with the receiver.
+  return { subject, giver: giver.filter((id) => !subject.includes(id)) };
+}
+
+function usable(ids: readonly (string | null)[]): string[] {
+  const present = ids.filter((id): id is string => id !== null && !isBlockedId(id));
+  const [first, ...rest] = present;
+  if (first === undefined) return [];
+  // The current id leads when it is identified; otherwise any identified alias is the better name.
+  return preferredAppUserIds([first, ...rest]);
+}
