@@ -91,7 +91,14 @@ export function notFound(message: string): AppError {
 
 /** SQLSTATE classes and codes that mean "the database is away", not "the query is wrong" (PostgreSQL, appendix A). */
 const CONNECTION_STATES = new Set(['57P01', '57P02', '57P03', '53300', '25006', '55000']);
-const CONNECTION_ERRNOS = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ENOENT', 'ENOTFOUND']);
+const CONNECTION_ERRNOS = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ETIMEDOUT',
+  'ENOENT',
+  'ENOTFOUND',
+]);
 
 /** Whether an error of the database driver means that the database is away and the work may be repeated later. */
 export function isDatabaseUnavailable(error: unknown): boolean {

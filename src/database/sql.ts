@@ -16,7 +16,11 @@ export interface Database extends Sql {
 function runOn(target: Pool | PoolClient): Sql {
   return {
     async query<Row extends QueryResultRow>(text: string, values: readonly unknown[] = [], name?: string) {
-      const result = await target.query<Row>({ text, values: [...values], ...(name === undefined ? {} : { name }) });
+      const result = await target.query<Row>({
+        text,
+        values: [...values],
+        ...(name === undefined ? {} : { name }),
+      });
       return result.rows;
     },
   };

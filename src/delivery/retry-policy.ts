@@ -11,9 +11,7 @@ const FIRST_DELAY_MS = 2 * SECOND_MS;
 const LONGEST_DELAY_MS = 1 * HOUR_MS;
 
 /** What becomes of an event after a failed attempt. */
-export type Verdict =
-  | { readonly kind: 'retry'; readonly atMs: number }
-  | { readonly kind: 'fail' };
+export type Verdict = { readonly kind: 'retry'; readonly atMs: number } | { readonly kind: 'fail' };
 
 /**
  * Exponential backoff with full jitter above the half: 2 s, 4 s, 8 s … one hour, for three days.

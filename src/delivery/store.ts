@@ -111,7 +111,11 @@ export async function readMarks(
 }
 
 /** Stores name and second of each event before it is sent, and closes those that are not to be sent. */
-export async function savePlan(sql: Sql, workspaceId: string, planned: readonly PlannedEvent[]): Promise<void> {
+export async function savePlan(
+  sql: Sql,
+  workspaceId: string,
+  planned: readonly PlannedEvent[],
+): Promise<void> {
   await sql.query(
     `update events e
         set sent_name = coalesce(e.sent_name, p.name),
@@ -391,5 +395,9 @@ export async function countDeliveries(sql: Sql, workspaceId: string): Promise<De
       where e.workspace_id = $1 and e.delivery in ('pending', 'failed')`,
     [workspaceId],
   );
-  return { pending: Number(row?.pending ?? 0), waiting: Number(row?.waiting ?? 0), failed: Number(row?.failed ?? 0) };
+  return {
+    pending: Number(row?.pending ?? 0),
+    waiting: Number(row?.waiting ?? 0),
+    failed: Number(row?.failed ?? 0),
+  };
 }

@@ -26,30 +26,68 @@ export interface RateReading {
   readonly resetAtMs: number;
 }
 
+/** Paces the calls of one workspace. */
+export interface CallGate {
+  /** Resolves when a call may be made; each is followed by `release`. */
+  acquire(): Promise<void>;
+  release(): void;
+  observe(reading: RateReading): void;
+}
+
 // Numbers as ids have been seen in webhooks and older captures.
 const idSchema = z.union([z.string(), z.number()]).transform(String);
 
 const contactSchema = z.object({
   id: idSchema,
-  external_id: z.string().nullish().transform((value) => value ?? null),
-  role: z.string().nullish().transform((value) => value ?? null),
-  email: z.string().nullish().transform((value) => value ?? null),
+  external_id: z
+    .string()
+    .nullish()
+    .transform((value) => value ?? null),
+  role: z
+    .string()
+    .nullish()
+    .transform((value) => value ?? null),
+  email: z
+    .string()
+    .nullish()
+    .transform((value) => value ?? null),
   archived: z.boolean().nullish(),
-  custom_attributes: z.record(z.string(), z.unknown()).nullish().transform((value) => value ?? {}),
+  custom_attributes: z
+    .record(z.string(), z.unknown())
+    .nullish()
+    .transform((value) => value ?? {}),
 });
 
 export type IntercomContact = z.infer<typeof contactSchema>;
 
 const meSchema = z.object({
   id: idSchema,
-  name: z.string().nullish().transform((value) => value ?? ''),
-  email: z.string().nullish().transform((value) => value ?? ''),
-  email_verified: z.boolean().nullish().transform((value) => value ?? false),
+  name: z
+    .string()
+    .nullish()
+    .transform((value) => value ?? ''),
+  email: z
+    .string()
+    .nullish()
+    .transform((value) => value ?? ''),
+  email_verified: z
+    .boolean()
+    .nullish()
+    .transform((value) => value ?? false),
   app: z.object({
     id_code: z.string().min(1),
-    name: z.string().nullish().transform((value) => value ?? ''),
-    timezone: z.string().nullish().transform((value) => value ?? 'UTC'),
-    region: z.string().nullish().transform((value) => value ?? 'US'),
+    name: z
+      .string()
+      .nullish()
+      .transform((value) => value ?? ''),
+    timezone: z
+      .string()
+      .nullish()
+      .transform((value) => value ?? 'UTC'),
+    region: z
+      .string()
+      .nullish()
+      .transform((value) => value ?? 'US'),
   }),
 });
 
@@ -67,8 +105,14 @@ export type IntercomDataAttribute = z.infer<typeof dataAttributeSchema>;
 
 const adminSchema = z.object({
   id: idSchema,
-  name: z.string().nullish().transform((value) => value ?? ''),
-  email: z.string().nullish().transform((value) => value ?? ''),
+  name: z
+    .string()
+    .nullish()
+    .transform((value) => value ?? ''),
+  email: z
+    .string()
+    .nullish()
+    .transform((value) => value ?? ''),
 });
 
 export type IntercomAdmin = z.infer<typeof adminSchema>;
@@ -126,10 +170,19 @@ interface Call {
   readonly action: string;
   readonly timeoutMs: number;
   readonly now: () => number;
-  readonly onRate?: ((rate: RateReading) => void) | undefined;
+  readonly gate?: CallGate | undefined;
 }
 
 async function call(input: Call): Promise<unknown> {
+  await input.gate?.acquire();
+  try {
+    return await request(input);
+  } finally {
+    input.gate?.release();
+  }
+}
+
+async function request(input: Call): Promise<unknown> {
   let answer: AxiosResponse<unknown>;
   try {
     answer = await http.request({
@@ -145,15 +198,19 @@ async function call(input: Call): Promise<unknown> {
     throw intercomUnreachable(input.action, error);
   }
   const remaining = answer.headers['x-ratelimit-remaining'];
-  if (input.onRate && remaining !== undefined) {
-    input.onRate({
+  if (input.gate && remaining !== undefined) {
+    input.gate.observe({
       limit: Number(answer.headers['x-ratelimit-limit']),
       remaining: Number(remaining),
       resetAtMs: Number(answer.headers['x-ratelimit-reset']) * 1_000,
     });
   }
   if (answer.status >= 200 && answer.status < 300) return answer.data;
-  throw intercomFailure({ status: answer.status, headers: answer.headers, body: answer.data }, input.action, input.now());
+  throw intercomFailure(
+    { status: answer.status, headers: answer.headers, body: answer.data },
+    input.action,
+    input.now(),
+  );
 }
 
 function read<T>(schema: z.ZodType<T>, value: unknown, action: string): T {
@@ -201,7 +258,7 @@ export function createIntercomClient(options: {
   accessToken: string;
   now?: () => number;
   timeoutMs?: number;
-  onRate?: (rate: RateReading) => void;
+  gate?: CallGate;
 }): IntercomClient {
   const send = (method: Method, path: string, action: string, body?: unknown): Promise<unknown> =>
     call({
@@ -213,7 +270,7 @@ export function createIntercomClient(options: {
       action,
       timeoutMs: options.timeoutMs ?? 10_000,
       now: options.now ?? Date.now,
-      onRate: options.onRate,
+      gate: options.gate,
     });
   const id = encodeURIComponent;
 
@@ -280,7 +337,9 @@ export function createIntercomClient(options: {
       });
     },
     async unarchiveDataAttribute(attributeId) {
-      await send('PUT', `/data_attributes/${id(String(attributeId))}`, 'Restoring an attribute', { archived: false });
+      await send('PUT', `/data_attributes/${id(String(attributeId))}`, 'Restoring an attribute', {
+        archived: false,
+      });
     },
     async leaveNote(note) {
       await send('POST', `/conversations/${id(note.conversationId)}/reply`, 'Leaving a note', {
@@ -292,7 +351,8 @@ export function createIntercomClient(options: {
     },
     async listAdmins() {
       const action = 'Listing teammates';
-      return read(z.object({ admins: z.array(adminSchema) }), await send('GET', '/admins', action), action).admins;
+      return read(z.object({ admins: z.array(adminSchema) }), await send('GET', '/admins', action), action)
+        .admins;
     },
     async pushHealth(health) {
       await send('POST', '/app_install/status', 'Reporting health', health);

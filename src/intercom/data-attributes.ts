@@ -3,6 +3,8 @@ import { CONTACT_ATTRIBUTES } from '../subscribers/attributes.ts';
 import type { IntercomClient } from './client.ts';
 
 export interface Provisioning {
+  /** Names that can be written now. */
+  readonly available: string[];
   readonly created: string[];
   /** Attributes that could not be made, with Intercom's reason: they are left out when contacts are written. */
   readonly failed: { name: string; reason: string }[];
@@ -18,6 +20,7 @@ export interface Provisioning {
  */
 export async function provisionAttributes(client: IntercomClient): Promise<Provisioning> {
   const existing = new Map((await client.listDataAttributes()).map((found) => [found.name, found]));
+  const available: string[] = [];
   const created: string[] = [];
   const failed: Provisioning['failed'] = [];
   for (const attribute of CONTACT_ATTRIBUTES) {
@@ -25,12 +28,12 @@ export async function provisionAttributes(client: IntercomClient): Promise<Provi
     try {
       if (!found) await client.createDataAttribute(attribute);
       else if (found.archived && found.id != null) await client.unarchiveDataAttribute(found.id);
-      else continue;
-      created.push(attribute.name);
+      if (!found || found.archived) created.push(attribute.name);
+      available.push(attribute.name);
     } catch (error) {
       if (!(error instanceof AppError) || error.code !== 'intercom_rejected') throw error;
       failed.push({ name: attribute.name, reason: error.message });
     }
   }
-  return { created, failed };
+  return { available, created, failed };
 }

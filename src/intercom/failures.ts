@@ -66,7 +66,11 @@ export function intercomFailure(answer: IntercomAnswer, action: string, nowMs: n
         remedy: { kind: 'wait_until', atMs: rateLimitReset(answer.headers, nowMs) },
       });
     case 408:
-      return new AppError('intercom_unavailable', message, { status: 502, upstreamStatus, remedy: { kind: 'retry' } });
+      return new AppError('intercom_unavailable', message, {
+        status: 502,
+        upstreamStatus,
+        remedy: { kind: 'retry' },
+      });
     default:
       if (answer.status >= 500) {
         return new AppError('intercom_unavailable', message, {
@@ -82,10 +86,14 @@ export function intercomFailure(answer: IntercomAnswer, action: string, nowMs: n
 /** No answer at all: a reset, a time-out, a name that does not resolve. */
 export function intercomUnreachable(action: string, cause: unknown): AppError {
   const code = (cause as { code?: unknown } | null)?.code;
-  return new AppError('intercom_unavailable', `${action}: no answer from Intercom${code ? ` (${String(code)})` : ''}`, {
-    status: 502,
-    remedy: { kind: 'retry' },
-  });
+  return new AppError(
+    'intercom_unavailable',
+    `${action}: no answer from Intercom${code ? ` (${String(code)})` : ''}`,
+    {
+      status: 502,
+      remedy: { kind: 'retry' },
+    },
+  );
 }
 
 /** `Link: </contacts/{id}>; rel="canonical"` of a merged contact (Intercom API 2.16). */

@@ -94,7 +94,9 @@ export function createRevenueCatClient(options: {
   const id = encodeURIComponent;
 
   async function send(method: Method, path: string, action: string, body?: unknown): Promise<unknown> {
-    await options.beforeCall?.(/\/(customers|subscriptions|purchases)/.test(path) ? 'customer' : 'configuration');
+    await options.beforeCall?.(
+      /\/(customers|subscriptions|purchases)/.test(path) ? 'customer' : 'configuration',
+    );
     let answer: AxiosResponse<unknown>;
     try {
       answer = await http.request({
@@ -109,7 +111,11 @@ export function createRevenueCatClient(options: {
       throw revenueCatUnreachable(action, error);
     }
     if (answer.status >= 200 && answer.status < 300) return answer.data;
-    throw revenueCatFailure({ status: answer.status, headers: answer.headers, body: answer.data }, action, now());
+    throw revenueCatFailure(
+      { status: answer.status, headers: answer.headers, body: answer.data },
+      action,
+      now(),
+    );
   }
 
   function read<T>(schema: z.ZodType<T>, value: unknown, action: string): T {
@@ -145,12 +151,24 @@ export function createRevenueCatClient(options: {
       return projects.map((project) => ({ id: project.id, name: project.name ?? project.id }));
     },
     async listEntitlements(projectId) {
-      const items = await list(`/v2/projects/${id(projectId)}/entitlements`, entitlementSchema, 'Listing entitlements');
-      return items.map((item) => ({ id: item.id, lookupKey: item.lookup_key, displayName: item.display_name }));
+      const items = await list(
+        `/v2/projects/${id(projectId)}/entitlements`,
+        entitlementSchema,
+        'Listing entitlements',
+      );
+      return items.map((item) => ({
+        id: item.id,
+        lookupKey: item.lookup_key,
+        displayName: item.display_name,
+      }));
     },
     async listProducts(projectId) {
       const items = await list(`/v2/projects/${id(projectId)}/products`, productSchema, 'Listing products');
-      return items.map((item) => ({ id: item.id, lookupKey: item.store_identifier, displayName: item.display_name }));
+      return items.map((item) => ({
+        id: item.id,
+        lookupKey: item.store_identifier,
+        displayName: item.display_name,
+      }));
     },
     async getCustomer(projectId, customerId) {
       const action = 'Reading a customer';
@@ -195,7 +213,9 @@ export function createRevenueCatClient(options: {
         appVersion: customer.last_seen_app_version,
         aliases: aliases.map((alias) => alias.id),
         attributes: Object.fromEntries(
-          attributes.flatMap((attribute) => (attribute.value === null ? [] : [[attribute.name, attribute.value]])),
+          attributes.flatMap((attribute) =>
+            attribute.value === null ? [] : [[attribute.name, attribute.value]],
+          ),
         ),
         activeEntitlements: active.map((item) => ({
           lookupKey: names.entitlementKey(item.entitlement_id) ?? item.entitlement_id,
@@ -242,10 +262,15 @@ export function createRevenueCatClient(options: {
       };
     },
     async grantEntitlement(projectId, customerId, grant) {
-      await send('POST', `${customerPath(projectId, customerId)}/actions/grant_entitlement`, 'Granting an entitlement', {
-        entitlement_id: grant.entitlementId,
-        expires_at: grant.expiresAtMs,
-      });
+      await send(
+        'POST',
+        `${customerPath(projectId, customerId)}/actions/grant_entitlement`,
+        'Granting an entitlement',
+        {
+          entitlement_id: grant.entitlementId,
+          expires_at: grant.expiresAtMs,
+        },
+      );
     },
     async revokeEntitlement(projectId, customerId, entitlementId) {
       const path = `${customerPath(projectId, customerId)}/actions/revoke_granted_entitlement`;
@@ -271,7 +296,8 @@ export function createRevenueCatClient(options: {
       const path = `${customerPath(projectId, customerId)}/events`;
       const items = await list(path, customerEventSchema, 'Reading events').catch((error: unknown) => {
         // The endpoint is newer than the published description: it may be absent or closed to this key.
-        if (error instanceof AppError && (error.upstreamStatus === 404 || error.upstreamStatus === 403)) return null;
+        if (error instanceof AppError && (error.upstreamStatus === 404 || error.upstreamStatus === 403))
+          return null;
         throw error;
       });
       return (
@@ -303,6 +329,9 @@ function nextPath(nextPage: string | null, apiUrl: string): string | null {
   if (!nextPage) return null;
   const url = new URL(nextPage, `${apiUrl}/`);
   const own = url.origin === new URL(apiUrl).origin || url.origin === 'https://api.revenuecat.com';
-  if (!own) throw new AppError('revenuecat_rejected', `Next page lies on a foreign host: ${url.host}`, { status: 502 });
+  if (!own)
+    throw new AppError('revenuecat_rejected', `Next page lies on a foreign host: ${url.host}`, {
+      status: 502,
+    });
   return `${url.pathname}${url.search}`;
 }

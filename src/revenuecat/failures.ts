@@ -48,15 +48,23 @@ export function revenueCatFailure(
     default:
       // 423: another request holds the customer; it passes.
       return answer.status >= 500 || answer.status === 423 || body.retryable === true
-        ? new AppError('revenuecat_unavailable', message, { status: 502, upstreamStatus, remedy: { kind: 'retry' } })
+        ? new AppError('revenuecat_unavailable', message, {
+            status: 502,
+            upstreamStatus,
+            remedy: { kind: 'retry' },
+          })
         : new AppError('revenuecat_rejected', message, { status: 502, upstreamStatus });
   }
 }
 
 export function revenueCatUnreachable(action: string, cause: unknown): AppError {
   const code = (cause as { code?: unknown } | null)?.code;
-  return new AppError('revenuecat_unavailable', `${action}: no answer from RevenueCat${code ? ` (${String(code)})` : ''}`, {
-    status: 502,
-    remedy: { kind: 'retry' },
-  });
+  return new AppError(
+    'revenuecat_unavailable',
+    `${action}: no answer from RevenueCat${code ? ` (${String(code)})` : ''}`,
+    {
+      status: 502,
+      remedy: { kind: 'retry' },
+    },
+  );
 }

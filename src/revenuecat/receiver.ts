@@ -26,7 +26,11 @@ export interface Receiver {
 }
 
 export function createReceiver(
-  store: (workspaceId: string, projectId: string, events: readonly ReceivedEvent[]) => Promise<ReceiptStatus[]>,
+  store: (
+    workspaceId: string,
+    projectId: string,
+    events: readonly ReceivedEvent[],
+  ) => Promise<ReceiptStatus[]>,
 ): Receiver {
   const lanes = new Map<string, { waiting: Waiting[]; running: number }>();
   let pending = 0;

@@ -5,8 +5,14 @@ import { z } from 'zod';
  * forbids, and lack some that it requires.
  */
 
-const text = z.string().nullish().transform((value) => value ?? null);
-const ms = z.number().nullish().transform((value) => value ?? null);
+const text = z
+  .string()
+  .nullish()
+  .transform((value) => value ?? null);
+const ms = z
+  .number()
+  .nullish()
+  .transform((value) => value ?? null);
 
 export const listSchema = z.object({
   items: z.array(z.unknown()).default([]),
@@ -49,7 +55,9 @@ const revenue = z
 const environment = z
   .string()
   .nullish()
-  .transform((value) => (value?.toLowerCase() === 'sandbox' ? ('sandbox' as const) : ('production' as const)));
+  .transform((value) =>
+    value?.toLowerCase() === 'sandbox' ? ('sandbox' as const) : ('production' as const),
+  );
 
 const store = z
   .string()
@@ -74,7 +82,10 @@ export const subscriptionSchema = z.object({
     .nullish()
     .transform((value) => (value == null ? null : String(value))),
   management_url: text,
-  pending_changes: z.object({ product: z.object({ id: text }).nullish() }).nullish().catch(null),
+  pending_changes: z
+    .object({ product: z.object({ id: text }).nullish() })
+    .nullish()
+    .catch(null),
   total_revenue_in_usd: revenue,
   ownership: text,
 });

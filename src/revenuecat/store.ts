@@ -47,7 +47,8 @@ export async function storeEvents(
       const outcome = stored.get(event.event.id);
       if (outcome === undefined) retry.push(event);
       // The same event twice in one batch: the second is the duplicate.
-      else statuses.set(event, outcome === 'accepted' && !seen.has(event.event.id) ? 'accepted' : 'duplicate');
+      else
+        statuses.set(event, outcome === 'accepted' && !seen.has(event.event.id) ? 'accepted' : 'duplicate');
       seen.add(event.event.id);
     }
     left = retry;
@@ -165,7 +166,13 @@ async function writeBatch(
         party = { ids: new Set(), subscriberId: randomUUID(), mergeFrom: new Set(), isNew: true };
         nobody.push(party);
       }
-      records.push({ id: received.event.id, side, appUserId: appUserId ?? null, subscriberId: party.subscriberId, received });
+      records.push({
+        id: received.event.id,
+        side,
+        appUserId: appUserId ?? null,
+        subscriberId: party.subscriberId,
+        received,
+      });
     }
   }
   const all = [...new Set([...parties.values(), ...nobody])];
@@ -328,7 +335,12 @@ async function mergeSubscribers(database: Database, workspaceId: string, party: 
   });
 }
 
-async function mergeInto(sql: Sql, workspaceId: string, keeper: string, others: readonly string[]): Promise<void> {
+async function mergeInto(
+  sql: Sql,
+  workspaceId: string,
+  keeper: string,
+  others: readonly string[],
+): Promise<void> {
   const values = [workspaceId, keeper, others];
   const moves = ['subscriber_ids', 'events', 'delivery_attempts', 'contact_links', 'grants', 'audit_log'];
   for (const table of moves) {

@@ -2,8 +2,8 @@ import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
 import { AppError, badRequest } from '../errors.ts';
 import { identifiersOf, readEvent } from '../subscribers/read-event.ts';
 import type { LifecycleEvent } from '../subscribers/types.ts';
-import type { Project } from '../workspaces/store.ts';
 import { equalInConstantTime, hashSecret } from '../workspaces/secrets.ts';
+import type { Project } from '../workspaces/store.ts';
 
 /** A webhook as it is stored: read, classified, with the customers it speaks of. */
 export interface ReceivedEvent {
@@ -41,7 +41,9 @@ export function verifyWebhookSignature(
   if (!/^\d{1,12}$/.test(timestamp)) return false;
   if (Math.abs(nowMs / 1_000 - Number(timestamp)) > SIGNATURE_TOLERANCE_S) return false;
   const expected = createHmac('sha256', secret).update(`${timestamp}.`).update(rawBody).digest();
-  return signatures.some((given) => /^[0-9a-f]{64}$/i.test(given) && timingSafeEqual(expected, Buffer.from(given, 'hex')));
+  return signatures.some(
+    (given) => /^[0-9a-f]{64}$/i.test(given) && timingSafeEqual(expected, Buffer.from(given, 'hex')),
+  );
 }
 
 /**

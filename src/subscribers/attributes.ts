@@ -14,8 +14,16 @@ export const CONTACT_ATTRIBUTES = [
   { name: 'rc_will_renew', dataType: 'boolean', description: 'Whether the subscription renews by itself' },
   { name: 'rc_trial_ends_at', dataType: 'date', description: 'When the free trial ends or ended' },
   { name: 'rc_first_purchase_at', dataType: 'date', description: 'First purchase' },
-  { name: 'rc_billing_issue_at', dataType: 'date', description: 'Since when the store cannot charge the card' },
-  { name: 'rc_lifetime_value_usd', dataType: 'float', description: 'Paid so far in US dollars, refunds subtracted' },
+  {
+    name: 'rc_billing_issue_at',
+    dataType: 'date',
+    description: 'Since when the store cannot charge the card',
+  },
+  {
+    name: 'rc_lifetime_value_usd',
+    dataType: 'float',
+    description: 'Paid so far in US dollars, refunds subtracted',
+  },
   { name: 'rc_last_event', dataType: 'string', description: 'Latest subscription event' },
   { name: 'rc_last_event_at', dataType: 'date', description: 'When the latest subscription event happened' },
 ] as const;
@@ -40,7 +48,8 @@ export function contactAttributes(state: SubscriberState, appUserIds: readonly s
     rc_trial_ends_at: seconds(state.trialEndsAtMs),
     rc_first_purchase_at: seconds(state.firstPurchaseAtMs),
     rc_billing_issue_at: seconds(state.billingIssueAtMs),
-    rc_lifetime_value_usd: primary || state.lifetimeValueUsdCents !== 0 ? state.lifetimeValueUsdCents / 100 : null,
+    rc_lifetime_value_usd:
+      primary || state.lifetimeValueUsdCents !== 0 ? state.lifetimeValueUsdCents / 100 : null,
     rc_last_event: state.lastEvent?.kind ?? null,
     rc_last_event_at: seconds(state.lastEvent?.atMs),
   };

@@ -61,7 +61,8 @@ export function environmentOf(event: LifecycleEvent): Environment {
 /** Which subscription an event belongs to; a product change keeps the original transaction. */
 export function draftKey(event: LifecycleEvent): string {
   const environment = environmentOf(event);
-  if (isPromotional(event)) return `${environment}|promotional|${event.entitlements[0] ?? event.productId ?? ''}`;
+  if (isPromotional(event))
+    return `${environment}|promotional|${event.entitlements[0] ?? event.productId ?? ''}`;
   const identity = event.originalTransactionId ?? event.transactionId ?? `product:${event.productId ?? ''}`;
   return `${environment}|${event.store ?? ''}|${identity}`;
 }
@@ -260,7 +261,8 @@ function takeBack(draft: Draft, event: LifecycleEvent): void {
   const sum = event.price && event.price.amountMinor !== 0 ? absolute(event.price) : draft.price;
   draft.refundedAtMs = event.atMs;
   draft.refund = sum;
-  if (sum && !event.isFamilyShare) draft.paid = addMoney(draft.paid, { ...sum, amountMinor: -sum.amountMinor });
+  if (sum && !event.isFamilyShare)
+    draft.paid = addMoney(draft.paid, { ...sum, amountMinor: -sum.amountMinor });
   draft.cancelReason = event.cancelReason;
   draft.endedAtMs = event.atMs;
 }
@@ -283,7 +285,12 @@ function absolute(money: Money): Money {
   return { ...money, amountMinor: Math.abs(money.amountMinor) };
 }
 
-const RENEWING = new Set(['will_renew', 'will_change_product', 'requires_price_increase_consent', 'has_already_renewed']);
+const RENEWING = new Set([
+  'will_renew',
+  'will_change_product',
+  'requires_price_increase_consent',
+  'has_already_renewed',
+]);
 
 /** A subscription that no event has told of. */
 export function draftFromSnapshot(item: SnapshotSubscription): Draft {
@@ -305,7 +312,8 @@ export function applySnapshot(draft: Draft, item: SnapshotSubscription, takenAtM
   draft.startedAtMs ??= item.startsAtMs;
   draft.endsAtMs = endsAtMs;
   if (item.entitlements.length > 0) draft.entitlements = item.entitlements;
-  draft.willRenew = item.autoRenewalStatus !== null && RENEWING.has(item.autoRenewalStatus) && !draft.promotional;
+  draft.willRenew =
+    item.autoRenewalStatus !== null && RENEWING.has(item.autoRenewalStatus) && !draft.promotional;
   draft.pendingProductId = item.pendingProductId ?? draft.pendingProductId;
   if (item.storeSubscriptionId) draft.transactions.add(item.storeSubscriptionId);
   if (item.status === 'trialing') draft.periodType = 'TRIAL';

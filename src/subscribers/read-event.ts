@@ -18,7 +18,9 @@ const number = z
   .catch(null);
 /** The last moment that a Date can hold; a time beyond it cannot be shown or compared with others. */
 const LAST_MS = 8_640_000_000_000_000;
-const ms = number.transform((value) => (value === null || Math.abs(value) > LAST_MS ? null : Math.trunc(value)));
+const ms = number.transform((value) =>
+  value === null || Math.abs(value) > LAST_MS ? null : Math.trunc(value),
+);
 const flag = z
   .boolean()
   .nullish()
@@ -27,7 +29,9 @@ const flag = z
 const texts = z
   .array(z.unknown())
   .nullish()
-  .transform((values) => (values ?? []).filter((value): value is string => typeof value === 'string' && value !== ''))
+  .transform((values) =>
+    (values ?? []).filter((value): value is string => typeof value === 'string' && value !== ''),
+  )
   .catch([]);
 
 const eventSchema = z.object({
@@ -112,7 +116,11 @@ export function readEvent(
     productId: event.product_id,
     newProductId: event.new_product_id,
     entitlements:
-      event.entitlement_ids.length > 0 ? event.entitlement_ids : event.entitlement_id ? [event.entitlement_id] : [],
+      event.entitlement_ids.length > 0
+        ? event.entitlement_ids
+        : event.entitlement_id
+          ? [event.entitlement_id]
+          : [],
     periodType: event.period_type,
     purchasedAtMs: event.purchased_at_ms,
     expiresAtMs: event.expiration_at_ms,

@@ -154,7 +154,9 @@ function record(ledger: Ledger, event: LifecycleEvent): void {
 
 function isPurchase(event: LifecycleEvent): boolean {
   return (
-    event.type === 'INITIAL_PURCHASE' || event.type === 'RENEWAL' || event.kind === 'non_subscription_purchase'
+    event.type === 'INITIAL_PURCHASE' ||
+    event.type === 'RENEWAL' ||
+    event.kind === 'non_subscription_purchase'
   );
 }
 
@@ -236,7 +238,11 @@ function overlay(ledger: Ledger, snapshot: Snapshot): void {
   }
 }
 
-function findDraft(ledger: Ledger, matched: ReadonlySet<Draft>, fits: (draft: Draft) => boolean): Draft | undefined {
+function findDraft(
+  ledger: Ledger,
+  matched: ReadonlySet<Draft>,
+  fits: (draft: Draft) => boolean,
+): Draft | undefined {
   for (const draft of ledger.drafts.values()) if (!matched.has(draft) && fits(draft)) return draft;
   return undefined;
 }
@@ -280,9 +286,15 @@ function summarise(
   }
   for (const list of [subscriptions, grants, sandbox]) list.sort(compareSubscriptions);
 
-  const best = subscriptions[0]?.givesAccess ? subscriptions[0] : grants[0]?.givesAccess ? grants[0] : undefined;
+  const best = subscriptions[0]?.givesAccess
+    ? subscriptions[0]
+    : grants[0]?.givesAccess
+      ? grants[0]
+      : undefined;
   const primary = best ?? [...subscriptions, ...grants].sort(compareSubscriptions)[0] ?? null;
-  const last = ordered.findLast((event) => isDeliverable(event.kind) && environmentOf(event) === 'production');
+  const last = ordered.findLast(
+    (event) => isDeliverable(event.kind) && environmentOf(event) === 'production',
+  );
   return {
     status: primary?.status ?? null,
     primary,
@@ -314,8 +326,15 @@ function addEntitlement(entitlements: Map<string, EntitlementState>, lookupKey: 
         ? 'purchase'
         : 'subscription';
   // Of two with the same end the paid one is named, whatever their order.
-  if (known && known.endsAtMs === endsAtMs && (source === 'promotional' || known.source === 'subscription')) return;
-  entitlements.set(lookupKey, { lookupKey, endsAtMs, source, productId: draft.productId, store: draft.store });
+  if (known && known.endsAtMs === endsAtMs && (source === 'promotional' || known.source === 'subscription'))
+    return;
+  entitlements.set(lookupKey, {
+    lookupKey,
+    endsAtMs,
+    source,
+    productId: draft.productId,
+    store: draft.store,
+  });
 }
 
 function snapshotRevenue(snapshot: Snapshot | null): number {

@@ -115,7 +115,11 @@ const MOST_TRANSFERS = 8;
  * Everything that a subscriber's state rests on, oldest first: its own events and, where purchases were
  * transferred to it, those that the giver had at that moment.
  */
-export async function readHistory(sql: Sql, workspaceId: string, subscriberId: string): Promise<TimelineEntry[]> {
+export async function readHistory(
+  sql: Sql,
+  workspaceId: string,
+  subscriberId: string,
+): Promise<TimelineEntry[]> {
   const own = await readEventsUntil(sql, workspaceId, subscriberId, null);
   const received = await followTransfers(sql, workspaceId, own, MOST_TRANSFERS);
   if (received.length === 0) return own;
@@ -159,7 +163,8 @@ async function followTransfers(
     // What the giver had given to somebody else before was not there to be given again.
     let givenBeforeMs = -1;
     for (const event of all) {
-      if (event.side === 'giver' && event.id !== receipt.id) givenBeforeMs = Math.max(givenBeforeMs, event.atMs);
+      if (event.side === 'giver' && event.id !== receipt.id)
+        givenBeforeMs = Math.max(givenBeforeMs, event.atMs);
     }
     const kept = all.filter((event) => event.side === 'subject' && event.atMs > givenBeforeMs);
     received.push(...kept.filter((event) => !isReceipt(event)));

@@ -149,7 +149,10 @@ export async function markDisconnected(sql: Sql, workspaceId: string, reason: st
 }
 
 export async function markAttributesReady(sql: Sql, workspaceId: string, ready: boolean): Promise<void> {
-  await sql.query(`update workspaces set attributes_ready = $2 where workspace_id = $1`, [workspaceId, ready]);
+  await sql.query(`update workspaces set attributes_ready = $2 where workspace_id = $1`, [
+    workspaceId,
+    ready,
+  ]);
 }
 
 export async function setApiKeyState(

@@ -1,10 +1,24 @@
 import { Router } from 'express';
 import { z } from 'zod';
 import { type Context, invalid, readBody, refusal, requireScope } from './refusals.ts';
-import { type AttributeType, type Contact, type DataAttribute, type IntercomState, seconds } from './state.ts';
+import {
+  type AttributeType,
+  type Contact,
+  type DataAttribute,
+  type IntercomState,
+  seconds,
+} from './state.ts';
 
 const MOST_ATTRIBUTES = 250;
-const TYPES: readonly AttributeType[] = ['string', 'integer', 'float', 'boolean', 'datetime', 'date', 'options'];
+const TYPES: readonly AttributeType[] = [
+  'string',
+  'integer',
+  'float',
+  'boolean',
+  'datetime',
+  'date',
+  'options',
+];
 
 /** Names that people data has from the start, so that no custom attribute may take them. */
 const STANDARD_NAMES = new Set([
@@ -55,7 +69,8 @@ export function attributeRoutes(context: Context): Router {
         'model=conversation is no longer supported. Use GET /conversations/attributes instead',
       );
     }
-    if (model !== undefined && model !== 'contact' && model !== 'company') throw invalid('Invalid model', 'model');
+    if (model !== undefined && model !== 'contact' && model !== 'company')
+      throw invalid('Invalid model', 'model');
     const found = state.attributes.filter(
       (attribute) =>
         attribute.workspaceId === workspace.id &&
@@ -82,13 +97,17 @@ export function attributeRoutes(context: Context): Router {
     }
     const kind = model === 'contact' ? 'people' : 'company';
     if (model === 'contact' && STANDARD_NAMES.has(name.toLowerCase())) {
-      throw invalid(`You already have '${name}' in your people data. To save this as new people data, use a different name.`);
+      throw invalid(
+        `You already have '${name}' in your people data. To save this as new people data, use a different name.`,
+      );
     }
     const own = state.attributes.filter((attribute) => attribute.workspaceId === workspace.id);
     const clash = own.find((attribute) => attribute.name.toLowerCase() === name.toLowerCase());
     if (clash) {
       const where = clash.model === 'contact' ? 'people' : 'company';
-      throw invalid(`You already have '${name}' in your ${where} data. To save this as new ${kind} data, use a different name.`);
+      throw invalid(
+        `You already have '${name}' in your ${where} data. To save this as new ${kind} data, use a different name.`,
+      );
     }
     if (own.filter((attribute) => !attribute.archived).length >= MOST_ATTRIBUTES) {
       // Status and code of the limit are UNVERIFIED.
@@ -116,7 +135,11 @@ export function attributeRoutes(context: Context): Router {
       throw invalid('Options can only be managed on list attributes');
     }
     if (body.archived && attribute.inUse) {
-      throw refusal(422, 'data_invalid', 'The Data Attribute you are trying to archive has a dependant object');
+      throw refusal(
+        422,
+        'data_invalid',
+        'The Data Attribute you are trying to archive has a dependant object',
+      );
     }
     if (body.options !== undefined) attribute.options = readOptions(body.options);
     if (body.archived !== undefined) attribute.archived = body.archived;
@@ -131,7 +154,9 @@ export function attributeRoutes(context: Context): Router {
 
 function readOptions(options: unknown): string[] {
   if (!Array.isArray(options)) throw invalid("Options isn't an array");
-  const values = options.map((option: unknown) => z.object({ value: z.string().min(1) }).safeParse(option).data?.value);
+  const values = options.map(
+    (option: unknown) => z.object({ value: z.string().min(1) }).safeParse(option).data?.value,
+  );
   if (values.length < 2 || values.includes(undefined)) {
     throw invalid('A list attribute must have at least 2 active options');
   }
@@ -186,7 +211,11 @@ function attributeView(attribute: DataAttribute): Record<string, unknown> {
  * Writes custom attributes key by key; `null` clears. Nothing is written when one of them is refused.
  * Merging by key is universal practice and not documented (UNVERIFIED), as is the message for unknown names.
  */
-export function writeCustomAttributes(state: IntercomState, contact: Contact, values: Record<string, unknown>): void {
+export function writeCustomAttributes(
+  state: IntercomState,
+  contact: Contact,
+  values: Record<string, unknown>,
+): void {
   checkCustomAttributes(state, contact.workspaceId, values);
   for (const [name, value] of Object.entries(values)) {
     if (value === null) delete contact.customAttributes[name];

@@ -19,7 +19,10 @@ const eventSchema = z.object({
 
 const richLinkSchema = z.strictObject({ url: z.url(), value: z.string() });
 /** Minor units; zero-decimal currencies are not discussed anywhere (UNVERIFIED). */
-const monetarySchema = z.strictObject({ amount: z.int().positive(), currency: z.string().regex(/^[A-Za-z]{3}$/) });
+const monetarySchema = z.strictObject({
+  amount: z.int().positive(),
+  currency: z.string().regex(/^[A-Za-z]{3}$/),
+});
 
 /** Source: Intercom API 2.16, "Data events", and the help centre on the limit of event names. */
 export function eventRoutes(context: Context): Router {
@@ -36,7 +39,8 @@ export function eventRoutes(context: Context): Router {
       throw invalid('created_at must be a Unix timestamp in seconds', 'created_at');
     }
     // Milliseconds sent by mistake lie tens of thousands of years ahead.
-    if (createdAtS > seconds(now()) + 86_400) throw invalid('created_at must not be in the future', 'created_at');
+    if (createdAtS > seconds(now()) + 86_400)
+      throw invalid('created_at must not be in the future', 'created_at');
     const identifiers = [body.id, body.user_id, body.email].filter((value) => value !== undefined);
     if (identifiers.length !== 1) throw invalid('Exactly one of id, user_id or email is required');
     const metadata = readMetadata(body.metadata ?? {});
@@ -54,7 +58,11 @@ export function eventRoutes(context: Context): Router {
     const names = state.eventNames.get(workspace.id) ?? new Set();
     if (!names.has(lowerName) && names.size >= MOST_EVENT_NAMES) {
       // Status and code of the limit are UNVERIFIED.
-      throw refusal(422, 'custom_data_limit_reached', `Limit of ${MOST_EVENT_NAMES} active event names reached`);
+      throw refusal(
+        422,
+        'custom_data_limit_reached',
+        `Limit of ${MOST_EVENT_NAMES} active event names reached`,
+      );
     }
     state.eventNames.set(workspace.id, names.add(lowerName));
     state.eventKeys.add(key);
@@ -79,12 +87,16 @@ export function eventRoutes(context: Context): Router {
     const { type, user_id: userId, email, intercom_user_id: intercomUserId, summary, before } = req.query;
     if (type !== 'user') throw invalid("type must be 'user'", 'type');
     const given = { id: intercomUserId, user_id: userId, email };
-    const identifier = Object.entries(given).filter((entry): entry is [string, string] => typeof entry[1] === 'string');
-    if (identifier.length !== 1) throw invalid('Exactly one of user_id, email or intercom_user_id is required');
+    const identifier = Object.entries(given).filter(
+      (entry): entry is [string, string] => typeof entry[1] === 'string',
+    );
+    if (identifier.length !== 1)
+      throw invalid('Exactly one of user_id, email or intercom_user_id is required');
     const contact = findContact(state, workspace.id, Object.fromEntries(identifier));
     if (!contact) throw notFound('User Not Found');
     const perPage = Number(req.query.per_page ?? 50);
-    if (!Number.isInteger(perPage) || perPage < 1 || perPage > 150) throw invalid('Invalid per_page', 'per_page');
+    if (!Number.isInteger(perPage) || perPage < 1 || perPage > 150)
+      throw invalid('Invalid per_page', 'per_page');
     const oldest = seconds(now()) - LISTED_FOR_S;
     const own = state.events.filter((event) => event.contactId === contact.id);
     if (summary === 'true') {
@@ -153,13 +165,15 @@ function readMetadata(metadata: Record<string, unknown>): Record<string, unknown
   for (const [key, value] of kept) {
     const field = `metadata.${key}`;
     if (typeof value === 'number') {
-      if (key.endsWith('_date') && !Number.isSafeInteger(value)) throw invalid(`${field} must be Unix seconds`, field);
+      if (key.endsWith('_date') && !Number.isSafeInteger(value))
+        throw invalid(`${field} must be Unix seconds`, field);
       continue;
     }
     if (typeof value === 'string') continue;
     if (value !== null && typeof value === 'object' && !Array.isArray(value)) {
       if (richLinkSchema.safeParse(value).success || monetarySchema.safeParse(value).success) continue;
-      if ('amount' in value) throw invalid(`${field} must have a positive integer amount and a currency`, field);
+      if ('amount' in value)
+        throw invalid(`${field} must have a positive integer amount and a currency`, field);
       throw invalid(`${field}: nested JSON is not supported`, field);
     }
     throw invalid(`${field} has an unsupported type`, field);

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { ErrorRequestHandler, Response } from 'express';
-import { z } from 'zod';
+import type { z } from 'zod';
 import type { Admin, IntercomScope, IntercomState, Token, Workspace } from './state.ts';
 
 interface RefusalDetails {

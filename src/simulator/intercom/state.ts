@@ -208,8 +208,9 @@ export function insertContact(
 ): Contact {
   const contact: Contact = {
     id: newContactId(),
-    role: fields.externalId != null || fields.role === undefined ? 'user' : fields.role,
-    externalId: null,
+    role: 'user',
+    // Leads have a generated external id, which no app can look up.
+    externalId: fields.role === 'lead' ? randomUUID() : null,
     email: null,
     emailVerified: false,
     phone: null,
@@ -229,9 +230,7 @@ export function insertContact(
     workspaceId,
     createdAtMs: nowMs,
   };
-  // Leads have a generated external id that no app can look up.
-  if (contact.externalId === null) contact.externalId = randomUUID();
   state.contacts.set(contact.id, contact);
-  state.externalIds.set(indexKey(workspaceId, contact.externalId), contact);
+  if (contact.externalId !== null) state.externalIds.set(indexKey(workspaceId, contact.externalId), contact);
   return contact;
 }

@@ -1,0 +1,62 @@
+import { randomUUID } from 'node:crypto';
+import type { ErrorRequestHandler, RequestHandler } from 'express';
+import type { Logger } from 'pino';
+import { AppError, isDatabaseUnavailable, notFound } from '../errors.ts';
+
+const RETRY_AFTER_S = 5;
+
+export const unknownRoute: RequestHandler = (_req, _res, next) => {
+  next(notFound('There is nothing at this address'));
+};
+
+/** Gives every request an id; one that a proxy sent is kept when it looks like one. */
+export function requestId(header: string | string[] | undefined): string {
+  return typeof header === 'string' && /^[\w-]{8,64}$/.test(header) ? header : randomUUID();
+}
+
+/** The one place that turns a failure into an answer: JSON for machines, a page for browsers. */
+export function errorHandler(logger: Logger): ErrorRequestHandler {
+  return (thrown: unknown, req, res, next) => {
+    if (res.headersSent) {
+      next(thrown);
+      return;
+    }
+    const error = toAppError(thrown);
+    const id = String((req as { id?: unknown }).id ?? '');
+    if (error.status >= 500) logger.error({ err: thrown, requestId: id, code: error.code }, 'request failed');
+    if (error.status === 503) res.setHeader('Retry-After', String(RETRY_AFTER_S));
+    res.status(error.status);
+    // What was not foreseen is not shown: a driver's message may quote a value.
+    const message = error.code === 'internal' ? 'Something went wrong on our side' : error.message;
+    if (req.method === 'GET' && req.accepts(['json', 'html']) === 'html') {
+      res.type('html').send(errorPage(error.status, message, id));
+      return;
+    }
+    res.json({ error: { code: error.code, message, request_id: id } });
+  };
+}
+
+function toAppError(thrown: unknown): AppError {
+  if (thrown instanceof AppError) return thrown;
+  if (isDatabaseUnavailable(thrown)) {
+    return new AppError('database_unavailable', 'The database is away; try again', {
+      status: 503,
+      cause: thrown,
+    });
+  }
+  // Express's own refusals (a malformed URL, a form that is too large) carry their status.
+  const status = (thrown as { status?: unknown } | null)?.status;
+  if (typeof status === 'number' && status >= 400 && status < 500) {
+    return new AppError('bad_request', 'The request is malformed', { status });
+  }
+  return new AppError('internal', 'Something went wrong on our side', { status: 500, cause: thrown });
+}
+
+function errorPage(status: number, message: string, id: string): string {
+  const safe = message.replace(/[&<>"']/g, (char) => `&#${char.charCodeAt(0)};`);
+  return `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>${status}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="stylesheet" href="/assets/pico.css"></head>
+<body><main class="container"><h1>That did not work</h1><p>${safe}</p>
+<p><a href="/settings">Back to the settings</a></p><p><small>Request ${id}</small></p></main></body></html>`;
+}

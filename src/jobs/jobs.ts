@@ -1,0 +1,123 @@
+import { PgBoss } from 'pg-boss';
+import type { Logger } from 'pino';
+import type { Config } from '../config.ts';
+
+/** Every background job but delivery, with what it needs to know. Nothing secret: the tables keep it in clear. */
+export interface JobData {
+  'subscriber.refresh': { workspaceId: string; subscriberId: string };
+  'grant.settle': { workspaceId: string; grantId: string };
+  'grant.note': { workspaceId: string; grantId: string };
+  'workspace.provision': { workspaceId: string };
+  'workspace.confirm-uninstall': { workspaceId: string };
+  'workspace.health': { workspaceId: string };
+  'maintenance.daily': Record<string, never>;
+}
+
+export type JobName = keyof JobData;
+
+export interface Jobs {
+  /**
+   * Queues a job. Two with the same key that have not begun are one.
+   *
+   * @param options.afterSeconds earliest start
+   */
+  send<Name extends JobName>(
+    name: Name,
+    data: JobData[Name],
+    options?: { key?: string; afterSeconds?: number },
+  ): Promise<void>;
+}
+
+export type JobHandlers = { readonly [Name in JobName]: (data: JobData[Name]) => Promise<void> };
+
+interface QueueSettings {
+  /** A job of a killed process is given to another after this long without a sign of life. */
+  readonly heartbeatSeconds: number;
+  readonly expireInSeconds: number;
+  readonly retryLimit: number;
+  readonly retryDelay: number;
+  readonly retryBackoff: boolean;
+  readonly retryDelayMax: number;
+}
+
+const USUAL: QueueSettings = {
+  heartbeatSeconds: 20,
+  expireInSeconds: 120,
+  retryLimit: 10,
+  retryDelay: 2,
+  retryBackoff: true,
+  retryDelayMax: 600,
+};
+
+const QUEUES: Readonly<Record<JobName, QueueSettings>> = {
+  'subscriber.refresh': { ...USUAL, retryLimit: 5 },
+  'grant.settle': { ...USUAL, retryLimit: 30 },
+  'grant.note': { ...USUAL, retryLimit: 20 },
+  'workspace.provision': USUAL,
+  'workspace.confirm-uninstall': { ...USUAL, retryLimit: 40 },
+  'workspace.health': { ...USUAL, retryLimit: 3 },
+  'maintenance.daily': { ...USUAL, expireInSeconds: 3_600, retryLimit: 2 },
+};
+
+const QUEUE_NAMES = Object.keys(QUEUES) as JobName[];
+
+export interface JobRunner extends Jobs {
+  /** Begins to work on jobs; without it this process only queues them. */
+  work(handlers: JobHandlers): Promise<void>;
+  /** Finishes the jobs in hand. */
+  stop(): Promise<void>;
+}
+
+/** Opens pg-boss in its own schema. Safe when several processes start at once: it locks its migrations itself. */
+export async function openJobs(options: {
+  databaseUrl: string;
+  backend: Config['databaseBackend'];
+  logger: Logger;
+}): Promise<JobRunner> {
+  const boss = new PgBoss({
+    connectionString: options.databaseUrl,
+    schema: 'pgboss',
+    application_name: 'subscription-timeline-jobs',
+    max: 5,
+    useListenNotify: true,
+    ...(options.backend === 'postgres' ? {} : { backend: options.backend }),
+  });
+  // Without a listener a lost database would end the process; pg-boss itself goes on when it is back.
+  boss.on('error', (error: Error) => options.logger.warn({ err: error }, 'job queue'));
+  await boss.start();
+  const existing = new Set((await boss.getQueues([...QUEUE_NAMES])).map((queue) => queue.name));
+  for (const name of QUEUE_NAMES) {
+    if (!existing.has(name)) await boss.createQueue(name, { ...QUEUES[name], policy: 'short' });
+  }
+
+  async function handle<Name extends JobName>(name: Name, run: JobHandlers[Name]): Promise<void> {
+    await boss.work<JobData[Name]>(
+      name,
+      { localConcurrency: 4, pollingIntervalSeconds: 2 },
+      async ([job]) => {
+        if (!job) return;
+        try {
+          await run(job.data);
+        } catch (error) {
+          options.logger.warn({ err: error, job: name, jobId: job.id }, 'job failed; it is tried again');
+          throw error;
+        }
+      },
+    );
+  }
+
+  return {
+    async send(name, data, extra = {}) {
+      await boss.send(name, data, {
+        singletonKey: extra.key ?? Object.values(data).join('|'),
+        ...(extra.afterSeconds === undefined ? {} : { startAfter: extra.afterSeconds }),
+      });
+    },
+    async work(handlers) {
+      for (const name of QUEUE_NAMES)
+        await handle(name, handlers[name] as (data: JobData[JobName]) => Promise<void>);
+      await boss.schedule('maintenance.daily', '17 3 * * *', {}, { tz: 'UTC' });
+    },
+    stop: () => boss.stop({ graceful: true, timeout: 20_000 }),
+  };
+}

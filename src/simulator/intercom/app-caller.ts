@@ -1,0 +1,279 @@
+import { createHmac, randomUUID } from 'node:crypto';
+import axios, { type AxiosResponse } from 'axios';
+import { reviewFindings } from './canvas-review.ts';
+import {
+  type Canvas,
+  type CanvasRequest,
+  presetValues,
+  pressableIds,
+  validateCanvas,
+} from './canvas-rules.ts';
+import { contactView } from './contact-view.ts';
+import { adminView, conversationView, healthProblems } from './conversations.ts';
+import { type IntercomState, seconds } from './state.ts';
+
+export interface CanvasCall extends CanvasRequest {
+  /** Origin of the app; the paths are those that it registers in the Developer Hub. */
+  readonly appUrl: string;
+  readonly workspaceId: string;
+  /** Inbox only: the teammate who looks. */
+  readonly adminId?: string;
+  readonly conversationId?: string;
+  readonly contactId?: string;
+  /** Submit only: what was pressed. */
+  readonly componentId?: string;
+  readonly inputValues?: Readonly<Record<string, unknown>>;
+  /** Submit and live: the canvas that is on the screen. */
+  readonly currentCanvas?: Canvas;
+  /** Messenger: where the card stands and in which language. */
+  readonly location?: 'conversation' | 'home' | 'message' | 'operator';
+  readonly locale?: string;
+  readonly cardCreationOptions?: Readonly<Record<string, unknown>>;
+  readonly timeoutMs?: number;
+}
+
+export interface CanvasAnswer {
+  readonly status: number;
+  /** The app's answer as it came. */
+  readonly body: unknown;
+  /** `null` when Intercom could not draw the answer; `problems` says why. */
+  readonly canvas: Canvas | null;
+  readonly problems: string[];
+  /** What a reviewer would reject. */
+  readonly findings: string[];
+  readonly cardCreationOptions: Record<string, unknown> | null;
+  readonly durationMs: number;
+}
+
+export interface HealthAnswer {
+  readonly status: number;
+  readonly body: unknown;
+  readonly problems: string[];
+}
+
+/** Intercom's own requests to the app. */
+export interface AppCaller {
+  /**
+   * Sends a Canvas Kit request and judges the answer. Throws when something is pressed that is not on
+   * `currentCanvas`, or when workspace, teammate, conversation or contact is unknown; a rejected promise is
+   * also how a missing answer shows.
+   */
+  callCanvas(call: CanvasCall): Promise<CanvasAnswer>;
+  /**
+   * Sends a webhook to `state.webhookEndpoint`: five seconds to answer, one more try after
+   * `state.webhookRetryDelayMs`. Resolves with the last status; `null`: no answer or no endpoint.
+   */
+  sendWebhook(topic: string, item: Record<string, unknown>, workspaceId?: string): Promise<number | null>;
+  /** The same without waiting, for changes that happen in Intercom. */
+  emit(topic: string, workspaceId: string, item: Record<string, unknown>): void;
+  /** The notice to `state.uninstallUrl`. No signature is documented (UNVERIFIED), so none is sent. */
+  sendUninstall(workspaceId: string): Promise<number>;
+  /** Asks `state.healthUrl` and keeps the answer as the workspace's health. */
+  checkHealth(workspaceId: string): Promise<HealthAnswer>;
+}
+
+const CANVAS_TIMEOUT_MS = 10_000;
+const WEBHOOK_TIMEOUT_MS = 5_000;
+
+/** `X-Body-Signature`: bare hex of HMAC-SHA256 over the raw bytes. Source: Intercom, "Canvas Kit: request signing". */
+export function signBody(secret: string, body: string | Buffer): string {
+  return createHmac('sha256', secret).update(body).digest('hex');
+}
+
+/** `X-Hub-Signature`: `sha1=` and hex of HMAC-SHA1. Source: Intercom, "Webhooks: signed notifications". */
+export function signWebhook(secret: string, body: string | Buffer): string {
+  return `sha1=${createHmac('sha1', secret).update(body).digest('hex')}`;
+}
+
+export function createAppCaller(options: {
+  state: IntercomState;
+  now: () => number;
+  clientSecret: string;
+}): AppCaller {
+  const { state, now, clientSecret } = options;
+
+  /** Bytes are made once, signed and sent as they are: what is signed is what arrives. */
+  async function post(
+    url: string,
+    payload: unknown,
+    headers: (raw: Buffer) => Record<string, string>,
+    timeoutMs: number,
+  ): Promise<AxiosResponse<unknown>> {
+    const raw = Buffer.from(JSON.stringify(payload));
+    return axios.post(url, raw, {
+      headers: { 'Content-Type': 'application/json', ...headers(raw) },
+      timeout: timeoutMs,
+      signal: AbortSignal.timeout(timeoutMs),
+      maxRedirects: 0,
+      validateStatus: () => true,
+    });
+  }
+
+  const signed = (raw: Buffer): Record<string, string> => ({
+    'X-Body-Signature': signBody(clientSecret, raw),
+  });
+
+  async function deliver(
+    topic: string,
+    item: Record<string, unknown>,
+    workspaceId: string,
+  ): Promise<number | null> {
+    const id = `notif_${randomUUID()}`;
+    const firstSentAt = seconds(now());
+    for (const attempt of [1, 2] as const) {
+      const endpoint = state.webhookEndpoint;
+      if (endpoint === null) return null;
+      const envelope = {
+        type: 'notification_event',
+        app_id: workspaceId,
+        data: { type: 'notification_event_data', item },
+        links: {},
+        id: topic === 'ping' ? null : id,
+        topic,
+        delivery_status: 'pending',
+        delivery_attempts: attempt,
+        delivered_at: 0,
+        first_sent_at: firstSentAt,
+        created_at: firstSentAt,
+        self: null,
+      };
+      const headers = (raw: Buffer): Record<string, string> => ({
+        'X-Hub-Signature': signWebhook(clientSecret, raw),
+        'User-Agent': 'intercom-parrot-service-client/1.0',
+      });
+      const status = await post(endpoint, envelope, headers, WEBHOOK_TIMEOUT_MS).then(
+        (answer) => answer.status,
+        () => null,
+      );
+      state.webhookDeliveries.push({ id, topic, workspaceId, attempt, status });
+      // Source: Intercom, "Webhooks": 410 ends the subscription.
+      if (status === 410) state.webhookEndpoint = null;
+      if (attempt === 2 || status === 410 || (status !== null && status >= 200 && status < 300))
+        return status;
+      await new Promise((resolve) => setTimeout(resolve, state.webhookRetryDelayMs).unref());
+    }
+    return null;
+  }
+
+  return {
+    async callCanvas(call) {
+      const payload = canvasPayload(state, call);
+      const startedAt = performance.now();
+      const url =
+        call.flow === 'live' && call.currentCanvas?.content_url !== undefined
+          ? call.currentCanvas.content_url
+          : `${call.appUrl}/canvas/${call.place}/${call.flow}`;
+      const answer = await post(url, payload, signed, call.timeoutMs ?? CANVAS_TIMEOUT_MS);
+      const durationMs = performance.now() - startedAt;
+      const { status, data: body } = answer;
+      if (status !== 200) {
+        const problems = [`answered ${status} instead of 200`];
+        return { status, body, canvas: null, problems, findings: [], cardCreationOptions: null, durationMs };
+      }
+      const verdict = validateCanvas(body, call);
+      if (!verdict.ok) {
+        const { problems } = verdict;
+        return { status, body, canvas: null, problems, findings: [], cardCreationOptions: null, durationMs };
+      }
+      const { canvas, cardCreationOptions } = verdict;
+      const first = call.flow === 'initialize' || call.componentId === 'home';
+      const findings = call.place === 'inbox' ? reviewFindings(canvas, { first }) : [];
+      return { status, body, canvas, problems: [], findings, cardCreationOptions, durationMs };
+    },
+    sendWebhook(topic, item, workspaceId) {
+      const target = workspaceId ?? (typeof item.workspace_id === 'string' ? item.workspace_id : undefined);
+      const appId = target ?? [...state.workspaces.keys()][0];
+      if (appId === undefined) throw new Error('No workspace to send the webhook for');
+      return deliver(topic, item, appId);
+    },
+    emit(topic, workspaceId, item) {
+      if (state.webhookEndpoint === null) return;
+      if (state.webhookTopics !== null && !state.webhookTopics.has(topic)) return;
+      void deliver(topic, item, workspaceId);
+    },
+    async sendUninstall(workspaceId) {
+      if (state.uninstallUrl === null) throw new Error('state.uninstallUrl is not set');
+      return (await post(state.uninstallUrl, { app_id: workspaceId }, () => ({}), WEBHOOK_TIMEOUT_MS)).status;
+    },
+    async checkHealth(workspaceId) {
+      if (state.healthUrl === null) throw new Error('state.healthUrl is not set');
+      const answer = await post(state.healthUrl, { workspace_id: workspaceId }, signed, CANVAS_TIMEOUT_MS);
+      const problems = answer.status === 200 ? healthProblems(answer.data) : [`answered ${answer.status}`];
+      const workspace = state.workspaces.get(workspaceId);
+      if (workspace && problems.length === 0) workspace.health = answer.data as Record<string, unknown>;
+      return { status: answer.status, body: answer.data, problems };
+    },
+  };
+}
+
+function canvasPayload(state: IntercomState, call: CanvasCall): Record<string, unknown> {
+  const workspace = known(state.workspaces.get(call.workspaceId), `workspace ${call.workspaceId}`);
+  const base = { workspace_id: workspace.id, workspace_region: workspace.region };
+  const people = peopleOf(state, call);
+  if (call.place === 'messenger') {
+    const context = {
+      ...(call.conversationId === undefined ? {} : { conversation_id: Number(call.conversationId) }),
+      location: call.location ?? 'home',
+      locale: call.locale ?? 'en',
+      messenger_action_color: '#0057ff',
+      messenger_background_color: '#0057ff',
+      referrer: 'https://app.example.com/',
+    };
+    if (call.flow === 'live')
+      return { ...base, context, canvas: call.currentCanvas ?? {}, contact: people.contact };
+    if (call.flow === 'submit')
+      return { ...base, context, ...people, user: people.contact, ...submitted(call) };
+    return { ...base, context, card_creation_options: call.cardCreationOptions ?? {} };
+  }
+  const admin = known(state.admins.get(call.adminId ?? ''), `teammate ${call.adminId}`);
+  const conversation = known(
+    state.conversations.get(call.conversationId ?? ''),
+    `conversation ${call.conversationId}`,
+  );
+  return {
+    ...base,
+    admin: adminView(admin),
+    conversation: conversationView(state, conversation),
+    ...people,
+    ...(call.flow === 'submit' ? submitted(call) : {}),
+  };
+}
+
+/** The contact and its legacy twin; real requests have been seen with both. */
+function peopleOf(state: IntercomState, call: CanvasCall): Record<string, unknown> {
+  const fallback = state.conversations.get(call.conversationId ?? '')?.contactIds[0];
+  const id = call.contactId ?? fallback;
+  if (id === undefined && call.place === 'messenger') return {};
+  const contact = known(state.contacts.get(id ?? ''), `contact ${id}`);
+  const customer = {
+    type: 'user',
+    id: contact.id,
+    user_id: contact.externalId,
+    email: contact.email,
+    phone: contact.phone,
+    name: contact.name,
+    custom_attributes: contact.customAttributes,
+    location_data: { type: 'location_data' },
+  };
+  return { contact: contactView(contact), customer };
+}
+
+function submitted(call: CanvasCall): Record<string, unknown> {
+  const canvas = call.currentCanvas ?? {};
+  if (call.componentId === undefined) throw new Error('A submit needs a componentId');
+  if (call.currentCanvas !== undefined && !pressableIds(canvas).includes(call.componentId)) {
+    throw new Error(
+      `"${call.componentId}" cannot be pressed; on the canvas: ${pressableIds(canvas).join(', ')}`,
+    );
+  }
+  return {
+    component_id: call.componentId,
+    input_values: { ...presetValues(canvas), ...call.inputValues },
+    current_canvas: { content: canvas.content ?? { components: [] }, stored_data: canvas.stored_data ?? {} },
+  };
+}
+
+function known<T>(value: T | undefined, what: string): T {
+  if (value === undefined) throw new Error(`Unknown ${what}`);
+  return value;
+}

@@ -1,0 +1,111 @@
+import { webhookContactView } from './contact-view.ts';
+import { type Context, invalid, refusal } from './refusals.ts';
+import { type Contact, indexKey, insertContact, seconds } from './state.ts';
+
+export type NewContact = Partial<Omit<Contact, 'workspaceId' | 'createdAtMs'>>;
+
+/** What can happen to a contact, whoever does it: each change tells the app's webhook endpoint. */
+export interface ContactChanges {
+  create(workspaceId: string, fields: NewContact): Contact;
+  /** Announces a change that has been written to the contact. */
+  updated(contact: Contact, changed: { email?: boolean }): void;
+  /** A lead becomes a user. */
+  signUp(contactId: string, externalId: string, email?: string): Contact;
+  merge(fromId: string, intoId: string): Contact;
+  archive(contactId: string): Contact;
+  unarchive(contactId: string): Contact;
+  remove(contactId: string): Contact;
+}
+
+export function createContactChanges(context: Omit<Context, 'notifyUninstall'>): ContactChanges {
+  const { state, now } = context;
+  const emit = (topic: string, contact: Contact, extra: Record<string, unknown> = {}): void =>
+    context.emit(topic, contact.workspaceId, { ...webhookContactView(contact), ...extra });
+  const find = (id: string): Contact => {
+    const contact = state.contacts.get(id);
+    if (!contact) throw refusal(404, 'not_found', 'User Not Found');
+    return contact;
+  };
+  const unindex = (contact: Contact): void => {
+    if (contact.externalId === null) return;
+    const key = indexKey(contact.workspaceId, contact.externalId);
+    if (state.externalIds.get(key) === contact) state.externalIds.delete(key);
+  };
+
+  return {
+    create(workspaceId, fields) {
+      const contact = insertContact(state, now(), workspaceId, fields);
+      emit(`contact.${contact.role}.created`, contact);
+      return contact;
+    },
+    updated(contact, changed) {
+      contact.updatedAtMs = now();
+      emit(`contact.${contact.role}.updated`, contact);
+      if (changed.email) emit('contact.email.updated', contact);
+    },
+    signUp(contactId, externalId, email) {
+      const contact = find(contactId);
+      if (contact.role !== 'lead') throw invalid('Only a lead can sign up');
+      const key = indexKey(contact.workspaceId, externalId);
+      if (state.externalIds.has(key)) {
+        throw refusal(
+          409,
+          'conflict',
+          `A contact matching those details already exists with id=${state.externalIds.get(key)?.id}`,
+        );
+      }
+      unindex(contact);
+      contact.role = 'user';
+      contact.externalId = externalId;
+      contact.signedUpAtS = seconds(now());
+      contact.updatedAtMs = now();
+      if (email !== undefined) contact.email = email;
+      state.externalIds.set(key, contact);
+      emit('contact.lead.signed_up', contact);
+      return contact;
+    },
+    merge(fromId, intoId) {
+      const from = find(fromId);
+      const into = find(intoId);
+      from.mergedInto = into.id;
+      unindex(from);
+      into.email ??= from.email;
+      into.phone ??= from.phone;
+      into.name ??= from.name;
+      into.customAttributes = { ...from.customAttributes, ...into.customAttributes };
+      into.mergeHistory.push({ sourceId: from.id, sourceRole: from.role, atS: seconds(now()) });
+      into.updatedAtMs = now();
+      for (const conversation of state.conversations.values()) {
+        const at = conversation.contactIds.indexOf(from.id);
+        if (at >= 0) conversation.contactIds[at] = into.id;
+      }
+      emit('contact.merged', into, { merged_from: { type: 'contact', id: from.id } });
+      return into;
+    },
+    archive(contactId) {
+      const contact = find(contactId);
+      contact.archived = true;
+      emit('contact.archived', contact, { archived: true });
+      return contact;
+    },
+    unarchive(contactId) {
+      const contact = find(contactId);
+      contact.archived = false;
+      // The topic really is in the present tense.
+      emit('contact.unarchive', contact, { archived: false });
+      return contact;
+    },
+    remove(contactId) {
+      const contact = find(contactId);
+      contact.deleted = true;
+      unindex(contact);
+      context.emit('contact.deleted', contact.workspaceId, {
+        type: 'contact',
+        id: contact.id,
+        external_id: contact.externalId,
+        deleted: true,
+      });
+      return contact;
+    },
+  };
+}

@@ -1,0 +1,188 @@
+import { Router } from 'express';
+import { z } from 'zod';
+import { contactView } from './contact-view.ts';
+import { type Context, invalid, readBody, requireScope } from './refusals.ts';
+import type { Contact } from './state.ts';
+
+const MOST_FILTERS = 15;
+const MOST_LEVELS = 2;
+const DATE_FIELDS = new Set(['created_at', 'updated_at', 'signed_up_at', 'last_seen_at']);
+const FIELDS = new Set([
+  ...DATE_FIELDS,
+  'id',
+  'role',
+  'name',
+  'email',
+  'email_domain',
+  'phone',
+  'external_id',
+  'owner_id',
+  'unsubscribed_from_emails',
+]);
+
+const filterSchema = z.strictObject({ field: z.string(), operator: z.string(), value: z.unknown() });
+const searchSchema = z.object({
+  query: z.unknown(),
+  pagination: z
+    .object({ per_page: z.int().min(1).max(150).default(50), starting_after: z.string().nullish() })
+    .default({ per_page: 50 }),
+  sort: z.object({ field: z.string(), order: z.enum(['ascending', 'descending']) }).optional(),
+});
+
+type Test = (contact: Contact) => boolean;
+
+/** Source: Intercom API 2.16, "Search contacts". New contacts are missing for `state.searchLagMs`. */
+export function contactSearchRoutes(context: Context): Router {
+  const { state, now } = context;
+  const router = Router();
+  router.post('/contacts/search', (req, res) => {
+    const { workspace } = requireScope(res, 'read_users');
+    const { query, pagination, sort } = readBody(searchSchema, req.body);
+    const matches = compile(query, 1);
+    const indexedBefore = now() - state.searchLagMs;
+    const found = [...state.contacts.values()].filter(
+      (contact) =>
+        contact.workspaceId === workspace.id &&
+        !contact.deleted &&
+        !contact.archived &&
+        contact.mergedInto === null &&
+        contact.createdAtMs <= indexedBefore &&
+        matches(contact),
+    );
+    if (sort) {
+      const direction = sort.order === 'ascending' ? 1 : -1;
+      found.sort((a, b) => direction * compare(valueOf(a, sort.field), valueOf(b, sort.field)));
+    }
+    const after = pagination.starting_after ?? null;
+    const at = after === null ? -1 : found.findIndex((contact) => cursor(contact) === after);
+    if (after !== null && at < 0) throw invalid('Invalid starting_after cursor', 'pagination.starting_after');
+    const page = found.slice(at + 1, at + 1 + pagination.per_page);
+    const last = page.at(-1);
+    const more = at + 1 + page.length < found.length;
+    const pageNumber = Math.floor((at + 1) / pagination.per_page) + 1;
+    res.json({
+      type: 'list',
+      data: page.map(contactView),
+      total_count: found.length,
+      pages: {
+        type: 'pages',
+        page: pageNumber,
+        per_page: pagination.per_page,
+        total_pages: Math.ceil(found.length / pagination.per_page),
+        ...(more && last ? { next: { page: pageNumber + 1, starting_after: cursor(last) } } : {}),
+      },
+    });
+  });
+  return router;
+}
+
+const cursor = (contact: Contact): string => Buffer.from(JSON.stringify([contact.id])).toString('base64');
+
+function compile(query: unknown, level: number): Test {
+  const group = z
+    .strictObject({ operator: z.enum(['AND', 'OR']), value: z.array(z.unknown()).min(1) })
+    .safeParse(query);
+  if (group.success) {
+    const { operator, value } = group.data;
+    if (level > MOST_LEVELS) throw invalid(`At most ${MOST_LEVELS} levels of nesting are supported`, 'query');
+    if (value.length > MOST_FILTERS)
+      throw invalid(`At most ${MOST_FILTERS} filters per group are supported`, 'query');
+    const tests = value.map((inner) => compile(inner, level + 1));
+    return operator === 'AND'
+      ? (contact) => tests.every((test) => test(contact))
+      : (contact) => tests.some((test) => test(contact));
+  }
+  const filter = filterSchema.safeParse(query);
+  if (!filter.success) throw invalid('Query is not a filter or a group of filters', 'query');
+  return compileFilter(filter.data);
+}
+
+function compileFilter({ field, operator, value }: z.infer<typeof filterSchema>): Test {
+  if (!FIELDS.has(field) && !field.startsWith('custom_attributes.'))
+    throw invalid(`Invalid field '${field}'`, field);
+  if (DATE_FIELDS.has(field)) {
+    if (!['=', '<', '>'].includes(operator))
+      throw invalid(`Invalid operator '${operator}' for ${field}`, field);
+    // Day-granular; the workspace's time zone is left out of account here.
+    const day = (unixS: unknown): number => Math.floor(Number(unixS) / 86_400);
+    const asked = day(value);
+    if (!Number.isFinite(asked)) throw invalid(`Invalid value for ${field}`, field);
+    return (contact) => {
+      const own = valueOf(contact, field);
+      if (own === null) return false;
+      return operator === '=' ? day(own) === asked : operator === '<' ? day(own) < asked : day(own) > asked;
+    };
+  }
+  const lower = (input: unknown): unknown =>
+    typeof input === 'string' ? input.toLowerCase() : (input ?? null);
+  const text = (input: unknown): string => String(lower(input) ?? '');
+  const given = (contact: Contact): unknown => lower(valueOf(contact, field));
+  switch (operator) {
+    case '=':
+      return (contact) => given(contact) === lower(value);
+    case '!=':
+      return (contact) => given(contact) !== lower(value);
+    case 'IN':
+    case 'NIN': {
+      if (!Array.isArray(value)) throw invalid(`${operator} needs a list of values`, field);
+      const values = new Set(value.map(lower));
+      return (contact) => values.has(given(contact)) === (operator === 'IN');
+    }
+    case '<':
+    case '>': {
+      const sign = operator === '<' ? -1 : 1;
+      return (contact) => given(contact) !== null && compare(given(contact), lower(value)) * sign > 0;
+    }
+    case '~':
+      return (contact) => text(given(contact)).includes(text(value));
+    case '!~':
+      return (contact) => !text(given(contact)).includes(text(value));
+    case '^':
+      return (contact) => text(given(contact)).startsWith(text(value));
+    case '$':
+      return (contact) => text(given(contact)).endsWith(text(value));
+    default:
+      throw invalid(`Invalid operator '${operator}'`, field);
+  }
+}
+
+function valueOf(contact: Contact, field: string): unknown {
+  if (field.startsWith('custom_attributes.')) {
+    return contact.customAttributes[field.slice('custom_attributes.'.length)] ?? null;
+  }
+  switch (field) {
+    case 'id':
+      return contact.id;
+    case 'role':
+      return contact.role;
+    case 'name':
+      return contact.name;
+    case 'email':
+      return contact.email;
+    case 'email_domain':
+      return contact.email?.split('@')[1] ?? null;
+    case 'phone':
+      return contact.phone;
+    case 'external_id':
+      return contact.externalId;
+    case 'owner_id':
+      return contact.ownerId;
+    case 'unsubscribed_from_emails':
+      return contact.unsubscribedFromEmails;
+    case 'created_at':
+      return contact.createdAtMs / 1_000;
+    case 'updated_at':
+      return contact.updatedAtMs / 1_000;
+    case 'signed_up_at':
+      return contact.signedUpAtS;
+    case 'last_seen_at':
+      return contact.lastSeenAtS;
+    default:
+      return null;
+  }
+}
+
+function compare(a: unknown, b: unknown): number {
+  if (typeof a === 'number' && typeof b === 'number') return a - b;
+  return String(a ?? '').localeCompare(String(b ?? ''));
+}

@@ -1,0 +1,76 @@
+import { type Contact, seconds } from './state.ts';
+
+/** The contact model of API 2.16. Source: Intercom API 2.16, "Contacts". */
+export function contactView(contact: Contact): Record<string, unknown> {
+  const emptyList = (path: string) => ({
+    type: 'list',
+    data: [],
+    url: `/contacts/${contact.id}/${path}`,
+    total_count: 0,
+    has_more: false,
+  });
+  return {
+    type: 'contact',
+    id: contact.id,
+    workspace_id: contact.workspaceId,
+    external_id: contact.externalId,
+    role: contact.role,
+    email: contact.email,
+    email_domain: contact.email?.split('@')[1] ?? null,
+    email_verified: contact.emailVerified,
+    phone: contact.phone,
+    name: contact.name,
+    avatar: contact.avatar === null ? null : { type: 'avatar', image_url: contact.avatar },
+    owner_id: contact.ownerId,
+    social_profiles: { type: 'list', data: [] },
+    has_hard_bounced: false,
+    marked_email_as_spam: false,
+    unsubscribed_from_emails: contact.unsubscribedFromEmails,
+    created_at: seconds(contact.createdAtMs),
+    updated_at: seconds(contact.updatedAtMs),
+    signed_up_at: contact.signedUpAtS,
+    last_seen_at: contact.lastSeenAtS,
+    last_replied_at: null,
+    last_contacted_at: null,
+    last_email_opened_at: null,
+    last_email_clicked_at: null,
+    language_override: null,
+    browser: null,
+    browser_version: null,
+    browser_language: null,
+    os: null,
+    location: { type: 'location', country: null, region: null, city: null, country_code: null },
+    android_app_name: null,
+    android_last_seen_at: null,
+    ios_app_name: null,
+    ios_last_seen_at: null,
+    custom_attributes: { ...contact.customAttributes },
+    tags: emptyList('tags'),
+    notes: emptyList('notes'),
+    companies: emptyList('companies'),
+    opted_out_subscription_types: emptyList('subscriptions'),
+    opted_in_subscription_types: emptyList('subscriptions'),
+    utm_campaign: null,
+    utm_content: null,
+    utm_medium: null,
+    utm_source: null,
+    utm_term: null,
+    referrer: null,
+  };
+}
+
+/** In webhooks a contact's moments are ISO strings, as recorded; REST has Unix seconds. */
+export function webhookContactView(contact: Contact): Record<string, unknown> {
+  const iso = (ms: number | null): string | null =>
+    ms === null ? null : new Date(ms).toISOString().replace('Z', '+00:00');
+  return {
+    ...contactView(contact),
+    created_at: iso(contact.createdAtMs),
+    updated_at: iso(contact.updatedAtMs),
+    signed_up_at: iso(contact.signedUpAtS === null ? null : contact.signedUpAtS * 1_000),
+    last_seen_at: iso(contact.lastSeenAtS === null ? null : contact.lastSeenAtS * 1_000),
+    sms_consent: false,
+    unsubscribed_from_sms: false,
+    enabled_push_messaging: null,
+  };
+}

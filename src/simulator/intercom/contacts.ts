@@ -1,0 +1,234 @@
+import { type Response, Router } from 'express';
+import { z } from 'zod';
+import { checkCustomAttributes, writeCustomAttributes } from './attributes.ts';
+import type { ContactChanges, NewContact } from './contact-changes.ts';
+import { contactView } from './contact-view.ts';
+import {
+  type Context,
+  invalid,
+  isAtLeast,
+  notFound,
+  readBody,
+  refusal,
+  requireScope,
+  sessionOf,
+} from './refusals.ts';
+import { type Contact, type IntercomState, indexKey } from './state.ts';
+
+const unixSeconds = z.int().min(0).max(99_999_999_999);
+
+const contactSchema = z.object({
+  role: z.enum(['user', 'lead']).optional(),
+  external_id: z.string().min(1).max(255).nullish(),
+  email: z.string().includes('@').max(254).nullish(),
+  email_verified: z.boolean().optional(),
+  phone: z.string().nullish(),
+  name: z.string().nullish(),
+  avatar: z.string().nullish(),
+  signed_up_at: unixSeconds.nullish(),
+  last_seen_at: unixSeconds.nullish(),
+  owner_id: z.int().nullish(),
+  unsubscribed_from_emails: z.boolean().nullish(),
+  custom_attributes: z.record(z.string(), z.unknown()).nullish(),
+});
+
+type ContactBody = z.infer<typeof contactSchema>;
+
+const mergeSchema = z.object({
+  from: z.string(),
+  into: z.string(),
+  skip_duplicate_validation: z.boolean().optional(),
+});
+
+/** Source: Intercom API 2.16, "Contacts". */
+export function contactRoutes(context: Context, changes: ContactChanges): Router {
+  const { state } = context;
+  const router = Router();
+
+  router.get('/contacts/find_by_external_id/:externalId', (req, res) => {
+    const { workspace } = requireScope(res, 'read_users');
+    const { externalId } = req.params;
+    const contact = state.externalIds.get(indexKey(workspace.id, externalId));
+    if (contact && !contact.archived && contact.role === 'user') return void res.json(contactView(contact));
+    const merged = [...state.contacts.values()].find(
+      (each) =>
+        each.workspaceId === workspace.id &&
+        each.externalId === externalId &&
+        each.role === 'user' &&
+        each.mergedInto !== null,
+    );
+    if (merged) refuseMerged(state, merged, res);
+    throw notFound('User Not Found');
+  });
+
+  router.get('/contacts/:id/merge_history', (req, res) => {
+    requireScope(res, 'read_users');
+    const contact = findContact(state, req.params.id, res);
+    // Only for users, as the reference says; leads are answered 404.
+    if (contact.role !== 'user') throw notFound('User Not Found');
+    const history = contact.mergeHistory.map((entry) => ({
+      type: 'merge_history',
+      source_contact_id: entry.sourceId,
+      source_contact_role: entry.sourceRole,
+      merged_at: entry.atS,
+    }));
+    res.json({ type: 'list', data: history, has_more: false });
+  });
+
+  router.get('/contacts/:id', (req, res) => {
+    requireScope(res, 'read_users');
+    res.json(contactView(findContact(state, req.params.id, res)));
+  });
+
+  router.post('/contacts', (req, res) => {
+    const { workspace } = requireScope(res, 'write_users');
+    const body = readBody(contactSchema, req.body);
+    if (body.email == null && body.external_id == null && body.role === undefined) {
+      throw refusal(400, 'parameter_missing', 'One of email, external_id or role is required');
+    }
+    if (body.email_verified !== undefined && body.email == null) {
+      throw invalid('email_verified can only be set together with email', 'email_verified');
+    }
+    const role = body.external_id == null ? (body.role ?? 'user') : 'user';
+    if (role === 'user' && body.email == null && body.external_id == null) {
+      throw refusal(400, 'parameter_missing', 'A user needs an email or an external_id');
+    }
+    refuseTwin(state, workspace.id, body, role, null);
+    checkCustomAttributes(state, workspace.id, body.custom_attributes ?? {});
+    const contact = changes.create(workspace.id, { ...fieldsOf(body), role });
+    writeCustomAttributes(state, contact, body.custom_attributes ?? {});
+    res.json(contactView(contact));
+  });
+
+  router.post('/contacts/merge', (req, res) => {
+    const session = requireScope(res, 'write_users');
+    const body = readBody(mergeSchema, req.body);
+    const from = findContact(state, body.from, res);
+    const into = findContact(state, body.into, res);
+    if (from === into || from.role !== 'lead' || into.role !== 'user') {
+      throw refusal(400, 'invalid_merge', 'Only a lead can be merged into a user');
+    }
+    const duplicates =
+      (from.email !== null && from.email.toLowerCase() === into.email?.toLowerCase()) ||
+      (from.phone !== null && from.phone === into.phone);
+    if (!duplicates && !body.skip_duplicate_validation && isAtLeast(session.version, 16)) {
+      throw refusal(
+        400,
+        'invalid_merge',
+        'Contacts can only be merged when they are duplicates (matching email or phone). Pass skip_duplicate_validation=true to override this check.',
+      );
+    }
+    res.json(contactView(changes.merge(from.id, into.id)));
+  });
+
+  router.put('/contacts/:id', (req, res) => {
+    const { workspace } = requireScope(res, 'write_users');
+    const contact = findContact(state, req.params.id, res);
+    const body = readBody(contactSchema, req.body);
+    if (body.email_verified !== undefined && body.email == null) {
+      throw invalid('email_verified can only be set together with email', 'email_verified');
+    }
+    if (body.role === 'lead' && contact.role === 'user') throw invalid('A user cannot become a lead', 'role');
+    refuseTwin(state, workspace.id, body, body.role ?? contact.role, contact);
+    writeCustomAttributes(state, contact, body.custom_attributes ?? {});
+    const email = contact.email;
+    if (body.external_id != null && body.external_id !== contact.externalId) {
+      if (contact.externalId !== null) state.externalIds.delete(indexKey(workspace.id, contact.externalId));
+      state.externalIds.set(indexKey(workspace.id, body.external_id), contact);
+    }
+    Object.assign(contact, fieldsOf(body));
+    changes.updated(contact, { email: contact.email !== email });
+    res.json(contactView(contact));
+  });
+
+  for (const action of ['archive', 'unarchive'] as const) {
+    router.post(`/contacts/:id/${action}`, (req, res) => {
+      requireScope(res, 'write_users');
+      const contact = changes[action](findContact(state, req.params.id, res).id);
+      res.json({
+        type: 'contact',
+        id: contact.id,
+        external_id: contact.externalId,
+        archived: contact.archived,
+      });
+    });
+  }
+
+  router.delete('/contacts/:id', (req, res) => {
+    requireScope(res, 'write_users');
+    const contact = changes.remove(findContact(state, req.params.id, res).id);
+    res.json({ type: 'contact', id: contact.id, external_id: contact.externalId, deleted: true });
+  });
+
+  return router;
+}
+
+function findContact(state: IntercomState, id: string, res: Response): Contact {
+  const contact = state.contacts.get(id);
+  if (!contact || contact.workspaceId !== sessionOf(res).workspace.id || contact.deleted) {
+    throw notFound('User Not Found');
+  }
+  if (contact.mergedInto !== null) refuseMerged(state, contact, res);
+  return contact;
+}
+
+/** 410 with the way to the surviving contact from 2.16 on, a plain 404 before. */
+function refuseMerged(state: IntercomState, merged: Contact, res: Response): never {
+  if (!isAtLeast(sessionOf(res).version, 16)) throw notFound('User Not Found');
+  let canonical = merged;
+  for (let hop = 0; hop < 3 && canonical.mergedInto !== null; hop += 1) {
+    canonical = state.contacts.get(canonical.mergedInto) ?? canonical;
+  }
+  throw refusal(
+    410,
+    'contact_merged',
+    "This contact has been merged. See the 'Link' header for the canonical contact.",
+    {
+      headers: { Link: `</contacts/${canonical.id}>; rel="canonical"` },
+    },
+  );
+}
+
+/** Users are unique by external id and, where they have none, by e-mail. The wording is what clients parse. */
+function refuseTwin(
+  state: IntercomState,
+  workspaceId: string,
+  body: ContactBody,
+  role: 'user' | 'lead',
+  self: Contact | null,
+): void {
+  let twin: Contact | undefined;
+  if (body.external_id != null) twin = state.externalIds.get(indexKey(workspaceId, body.external_id));
+  else if (body.email != null && role === 'user' && self === null) {
+    const email = body.email.toLowerCase();
+    twin = [...state.contacts.values()].find(
+      (contact) =>
+        contact.workspaceId === workspaceId &&
+        contact.role === 'user' &&
+        contact.email?.toLowerCase() === email &&
+        !contact.deleted &&
+        contact.mergedInto === null,
+    );
+  }
+  if (!twin || twin === self) return;
+  const what = twin.archived ? 'An archived contact' : 'A contact';
+  throw refusal(409, 'conflict', `${what} matching those details already exists with id=${twin.id}`);
+}
+
+/** Only what was sent: a partial update must not clear the rest. */
+function fieldsOf(body: ContactBody): NewContact {
+  const fields: NewContact = {
+    role: body.role,
+    externalId: body.external_id,
+    email: body.email,
+    emailVerified: body.email_verified,
+    phone: body.phone,
+    name: body.name,
+    avatar: body.avatar,
+    signedUpAtS: body.signed_up_at,
+    lastSeenAtS: body.last_seen_at,
+    ownerId: body.owner_id,
+    unsubscribedFromEmails: body.unsubscribed_from_emails ?? undefined,
+  };
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+}

@@ -1,0 +1,199 @@
+import { Router } from 'express';
+import { z } from 'zod';
+import { type Context, invalid, readBody, refusal, requireScope, sessionOf } from './refusals.ts';
+import { type Admin, type Conversation, type IntercomState, seconds } from './state.ts';
+
+const replySchema = z.object({
+  message_type: z.enum(['note', 'comment']),
+  type: z.enum(['admin', 'user']),
+  admin_id: z.union([z.string(), z.int()]).transform(String).optional(),
+  body: z.string().optional(),
+  created_at: z.int().optional(),
+  attachment_urls: z.array(z.url()).max(10).optional(),
+  skip_notifications: z.boolean().optional(),
+});
+
+const healthSchema = z
+  .strictObject({
+    state: z.enum(['OK', 'UNHEALTHY', 'UNKNOWN']),
+    message: z.string().max(2084).optional(),
+    cta_type: z.enum(['URL_CTA', 'REINSTALL_CTA']).optional(),
+    cta_label: z.string().max(2084).optional(),
+    cta_url: z.url().max(2084).optional(),
+  })
+  .superRefine((health, check) => {
+    if (health.state === 'UNHEALTHY' && !health.message) {
+      check.addIssue({ code: 'custom', path: ['message'], message: 'required when the state is UNHEALTHY' });
+    }
+    for (const field of ['cta_label', 'cta_url'] as const) {
+      if ((health[field] !== undefined) !== (health.cta_type === 'URL_CTA')) {
+        check.addIssue({ code: 'custom', path: [field], message: 'belongs to URL_CTA, which requires it' });
+      }
+    }
+  });
+
+/** Says what is wrong with an app's health; empty: nothing. Source: Intercom, "Installation health check". */
+export function healthProblems(body: unknown): string[] {
+  const parsed = healthSchema.safeParse(body);
+  if (parsed.success) return [];
+  return parsed.error.issues.map((issue) => `${issue.path.join('.') || 'body'}: ${issue.message}`);
+}
+
+/** Conversations, teammates, the own workspace and the app's health. Source: Intercom API 2.16. */
+export function conversationRoutes(context: Context): Router {
+  const { state, now } = context;
+  const router = Router();
+
+  router.get('/me', (_req, res) => {
+    const { admin, workspace } = sessionOf(res);
+    res.json({
+      ...adminView(admin),
+      email_verified: admin.emailVerified,
+      app: {
+        type: 'app',
+        id_code: workspace.id,
+        name: workspace.name,
+        created_at: workspace.createdAtS,
+        secure: false,
+        identity_verification: false,
+        timezone: workspace.timezone,
+        region: workspace.region,
+      },
+    });
+  });
+
+  router.get('/admins', (_req, res) => {
+    const { workspace } = requireScope(res, 'read_admins');
+    const admins = [...state.admins.values()].filter((admin) => admin.workspaceId === workspace.id);
+    res.json({ type: 'admin.list', admins: admins.map(adminView) });
+  });
+
+  router.get('/admins/:id', (req, res) => {
+    const { workspace } = requireScope(res, 'read_admins');
+    const admin = state.admins.get(req.params.id);
+    if (admin?.workspaceId !== workspace.id) throw refusal(404, 'admin_not_found', 'Admin not found');
+    res.json(adminView(admin));
+  });
+
+  router.get('/conversations/:id', (req, res) => {
+    const { workspace } = requireScope(res, 'read_conversations');
+    res.json(conversationView(state, find(state, workspace.id, req.params.id)));
+  });
+
+  router.post('/conversations/:id/reply', (req, res) => {
+    const { workspace } = requireScope(res, 'write_conversations');
+    const conversation = find(state, workspace.id, req.params.id);
+    const body = readBody(replySchema, req.body);
+    if (body.type !== 'admin') throw invalid('Only replies of admins are simulated', 'type');
+    if (body.admin_id === undefined)
+      throw refusal(400, 'parameter_missing', 'admin_id is required', { field: 'admin_id' });
+    if (!body.body) throw refusal(400, 'parameter_missing', 'body is required', { field: 'body' });
+    const admin = state.admins.get(body.admin_id);
+    if (admin?.workspaceId !== workspace.id)
+      throw refusal(404, 'admin_not_found', 'Admin for admin_id not found');
+    conversation.parts.push({
+      id: String(Number(conversation.id) * 1_000 + conversation.parts.length + 1),
+      partType: body.message_type,
+      authorType: 'admin',
+      authorId: admin.id,
+      body: body.body,
+      createdAtS: body.created_at ?? seconds(now()),
+    });
+    conversation.updatedAtS = seconds(now());
+    context.emit(
+      body.message_type === 'note' ? 'conversation.admin.noted' : 'conversation.admin.replied',
+      workspace.id,
+      conversationView(state, conversation),
+    );
+    res.json(conversationView(state, conversation));
+  });
+
+  router.post('/app_install/status', (req, res) => {
+    const { workspace } = sessionOf(res);
+    const [problem] = healthProblems(req.body);
+    if (problem) throw invalid(problem);
+    workspace.health = req.body as Record<string, unknown>;
+    res.json(req.body);
+  });
+
+  return router;
+}
+
+function find(state: IntercomState, workspaceId: string, id: string): Conversation {
+  const conversation = state.conversations.get(id);
+  if (conversation?.workspaceId !== workspaceId)
+    throw refusal(404, 'conversation_not_found', 'Conversation not found');
+  return conversation;
+}
+
+/** The model of REST and of Canvas Kit's `admin`; roles and permissions are never told. */
+export function adminView(admin: Admin): Record<string, unknown> {
+  return {
+    type: 'admin',
+    id: admin.id,
+    name: admin.name,
+    email: admin.email,
+    away_mode_enabled: false,
+    away_mode_reassign: false,
+    has_inbox_seat: true,
+    avatar: { image_url: null },
+    team_ids: [],
+  };
+}
+
+export function conversationView(state: IntercomState, conversation: Conversation): Record<string, unknown> {
+  const author = (type: string, id: string): Record<string, unknown> => {
+    const person = type === 'admin' ? state.admins.get(id) : state.contacts.get(id);
+    return { type, id, name: person?.name ?? null, email: person?.email ?? null };
+  };
+  const [first] = conversation.contactIds;
+  return {
+    type: 'conversation',
+    id: conversation.id,
+    created_at: conversation.createdAtS,
+    updated_at: conversation.updatedAtS,
+    waiting_since: null,
+    snoozed_until: null,
+    open: true,
+    state: 'open',
+    read: false,
+    priority: 'not_priority',
+    admin_assignee_id: null,
+    team_assignee_id: null,
+    title: conversation.subject,
+    source: {
+      type: 'conversation',
+      id: String(Number(conversation.id) * 1_000),
+      delivered_as: 'customer_initiated',
+      subject: conversation.subject ?? '',
+      body: conversation.body,
+      author: first === undefined ? null : author('user', first),
+      attachments: [],
+      url: null,
+      redacted: false,
+    },
+    contacts: {
+      type: 'contact.list',
+      contacts: conversation.contactIds.map((id) => ({
+        type: 'contact',
+        id,
+        external_id: state.contacts.get(id)?.externalId ?? null,
+      })),
+    },
+    tags: { type: 'tag.list', tags: [] },
+    conversation_parts: {
+      type: 'conversation_part.list',
+      conversation_parts: conversation.parts.slice(-500).map((part) => ({
+        type: 'conversation_part',
+        id: part.id,
+        part_type: part.partType,
+        body: part.body,
+        created_at: part.createdAtS,
+        updated_at: part.createdAtS,
+        author: author(part.authorType, part.authorId),
+        attachments: [],
+      })),
+      total_count: conversation.parts.length,
+    },
+  };
+}

@@ -1,0 +1,154 @@
+import { randomBytes } from 'node:crypto';
+import { json, type Response, Router, urlencoded } from 'express';
+import { z } from 'zod';
+import { type Context, errorList } from './refusals.ts';
+import type { IntercomScope, IntercomState, Token } from './state.ts';
+
+const CODE_LIVES_MS = 10 * 60_000;
+
+const tokenSchema = z.object({ code: z.string(), client_id: z.string(), client_secret: z.string() });
+const authorizeSchema = z.object({
+  client_id: z.string(),
+  redirect_uri: z.string().min(1),
+  state: z.string().default(''),
+  workspace_id: z.string(),
+});
+
+/**
+ * The browser's side of installing, and the exchange of its code. Source: Intercom, "Setting up OAuth" and
+ * "Installing and uninstalling apps".
+ */
+export function oauthRoutes(context: Context): Router {
+  const { state, now, clientId, clientSecret } = context;
+  const router = Router();
+
+  router.get('/oauth', (req, res) => {
+    const query = req.query as Record<string, unknown>;
+    if (query.client_id !== clientId)
+      return page(res, 400, 'Unknown app', '<p>No app has this client_id.</p>');
+    if (state.redirectUris.length === 0) {
+      return page(res, 400, 'App not configured', '<p>The app has no registered redirect URL.</p>');
+    }
+    const redirectUri = query.redirect_uri ?? state.redirectUris[0];
+    if (typeof redirectUri !== 'string' || !state.redirectUris.includes(redirectUri)) {
+      return page(res, 400, 'Wrong redirect URL', '<p>The redirect_uri is not registered for this app.</p>');
+    }
+    const options = [...state.workspaces.values()]
+      .map(
+        ({ id, name }) =>
+          `<option value="${escapeHtml(id)}">${escapeHtml(name)} (${escapeHtml(id)})</option>`,
+      )
+      .join('');
+    page(
+      res,
+      200,
+      'Connect your Intercom workspace',
+      `<form method="post" action="/oauth/authorize">
+      <input type="hidden" name="client_id" value="${escapeHtml(clientId)}">
+      <input type="hidden" name="redirect_uri" value="${escapeHtml(redirectUri)}">
+      <input type="hidden" name="state" value="${escapeHtml(typeof query.state === 'string' ? query.state : '')}">
+      <p><label for="workspace">Workspace</label> <select id="workspace" name="workspace_id">${options}</select></p>
+      <p>The app asks for: ${state.appScopes.map(escapeHtml).join(', ')}</p>
+      <button type="submit">Authorize access</button>
+    </form>`,
+    );
+  });
+
+  router.post('/oauth/authorize', urlencoded({ extended: false }), (req, res) => {
+    const parsed = authorizeSchema.safeParse(req.body ?? {});
+    if (!parsed.success) return page(res, 400, 'Bad request', '<p>The form is incomplete.</p>');
+    const form = parsed.data;
+    if (form.client_id !== clientId || !state.redirectUris.includes(form.redirect_uri)) {
+      return page(res, 400, 'Bad request', '<p>Unknown app or redirect URL.</p>');
+    }
+    const admin = [...state.admins.values()].find((each) => each.workspaceId === form.workspace_id);
+    if (!state.workspaces.has(form.workspace_id) || !admin) {
+      return page(res, 400, 'Bad request', '<p>Unknown workspace, or one without a teammate.</p>');
+    }
+    // Real codes can end in "=", which is lost by clients that do not decode the query.
+    const code = `${randomBytes(16).toString('base64url')}=`;
+    state.codes.set(code, {
+      workspaceId: form.workspace_id,
+      adminId: admin.id,
+      expiresAtMs: now() + CODE_LIVES_MS,
+    });
+    const target = new URL(form.redirect_uri);
+    target.searchParams.set('code', code);
+    target.searchParams.set('state', form.state);
+    res.redirect(302, target.href);
+  });
+
+  router.get('/appstore/redirect', (req, res) => {
+    const { install_success: success, error_message: message } = req.query;
+    if (success === 'true')
+      return page(res, 200, 'App installed', '<p>The app is installed in your workspace.</p>');
+    page(
+      res,
+      200,
+      'App not installed',
+      `<p>${escapeHtml(typeof message === 'string' ? message : 'Unknown error')}</p>`,
+    );
+  });
+
+  router.post('/auth/eagle/token', json(), urlencoded({ extended: false }), (req, res) => {
+    const body = tokenSchema.safeParse(req.body ?? {});
+    const refuse = (message: string): void => void res.status(401).json(errorList('unauthorized', message));
+    if (!body.success || body.data.client_id !== clientId || body.data.client_secret !== clientSecret) {
+      return refuse('Unauthorized Client');
+    }
+    const grant = state.codes.get(body.data.code);
+    // Single use: a second exchange of the same code is refused like a wrong one.
+    state.codes.delete(body.data.code);
+    if (!grant || grant.expiresAtMs < now()) return refuse('Unauthorized Code');
+    const { token } = insertToken(state, grant.workspaceId, state.appScopes, grant.adminId);
+    const workspace = state.workspaces.get(grant.workspaceId);
+    if (workspace) workspace.installed = true;
+    res.json({ token_type: 'Bearer', token, access_token: token });
+  });
+
+  return router;
+}
+
+/**
+ * Makes a valid token of a workspace, in the name of one of its teammates.
+ *
+ * @throws Error when the workspace has no teammate
+ */
+export function insertToken(
+  state: IntercomState,
+  workspaceId: string,
+  scopes: readonly IntercomScope[],
+  adminId?: string,
+): Token {
+  const admin = adminId ?? [...state.admins.values()].find((each) => each.workspaceId === workspaceId)?.id;
+  if (admin === undefined) throw new Error(`Workspace ${workspaceId} has no teammate: add one first`);
+  const token: Token = {
+    token: `dG9rOn${randomBytes(30).toString('base64url')}=`,
+    workspaceId,
+    adminId: admin,
+    scopes: new Set(scopes),
+    status: 'valid',
+  };
+  state.tokens.set(token.token, token);
+  return token;
+}
+
+/** Every token of the workspace dies, as by an uninstall in Intercom. */
+export function revokeTokens(state: IntercomState, workspaceId: string): void {
+  for (const token of state.tokens.values()) if (token.workspaceId === workspaceId) token.status = 'revoked';
+  const workspace = state.workspaces.get(workspaceId);
+  if (workspace) workspace.installed = false;
+}
+
+function page(res: Response, status: number, title: string, body: string): void {
+  res
+    .status(status)
+    .type('html')
+    .send(
+      `<!doctype html><html lang="en"><meta charset="utf-8"><title>${escapeHtml(title)}</title><main><h1>${escapeHtml(title)}</h1>${body}</main></html>`,
+    );
+}
+
+function escapeHtml(text: string): string {
+  return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
+}

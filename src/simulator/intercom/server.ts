@@ -1,0 +1,246 @@
+import express, { type Express, type RequestHandler } from 'express';
+import { createFaults, type Faults } from '../faults.ts';
+import { type Listening, listenOnLoopback } from '../listen.ts';
+import { type AppCaller, createAppCaller } from './app-caller.ts';
+import { attributeRoutes, insertAttribute } from './attributes.ts';
+import { type ContactChanges, createContactChanges, type NewContact } from './contact-changes.ts';
+import { contactSearchRoutes } from './contact-search.ts';
+import { contactRoutes } from './contacts.ts';
+import { conversationRoutes } from './conversations.ts';
+import { eventRoutes } from './events.ts';
+import { insertToken, oauthRoutes, revokeTokens } from './oauth.ts';
+import { rateLimit } from './rate-limit.ts';
+import {
+  answerRefusals,
+  type Context,
+  errorList,
+  notFound,
+  refusal,
+  type Session,
+  sessionOf,
+} from './refusals.ts';
+import {
+  type Admin,
+  type AttributeType,
+  type Contact,
+  type Conversation,
+  createState,
+  type DataAttribute,
+  DEFAULT_SCOPES,
+  type IntercomScope,
+  type IntercomState,
+  insertContact,
+  seconds,
+  type Workspace,
+} from './state.ts';
+
+export interface IntercomSimulator extends AppCaller {
+  /** Mount it or listen. */
+  readonly app: Express;
+  readonly state: IntercomState;
+  readonly faults: Faults;
+  /** What happens to contacts in Intercom itself; each change is sent to `state.webhookEndpoint`. */
+  readonly contacts: ContactChanges;
+  listen(port?: number): Promise<Listening>;
+  addWorkspace(fields: {
+    id: string;
+    name?: string;
+    region?: 'US' | 'EU' | 'AU';
+    timezone?: string;
+  }): Workspace;
+  addAdmin(
+    workspaceId: string,
+    fields?: { id?: string; name?: string; email?: string; emailVerified?: boolean },
+  ): Admin;
+  /** Without telling the webhook endpoint: the contact was there before. */
+  addContact(workspaceId: string, fields: NewContact): Contact;
+  addAttribute(workspaceId: string, name: string, dataType?: AttributeType): DataAttribute;
+  addConversation(
+    workspaceId: string,
+    fields: { id?: string; contactIds: string[]; subject?: string; body?: string },
+  ): Conversation;
+  /** A token as an installation gives it; by default with the scopes that the app needs. */
+  issueToken(workspaceId: string, scopes?: readonly IntercomScope[]): string;
+  revokeTokens(workspaceId: string): void;
+}
+
+const VERSION_PATTERN = /^(1\.[0-4]|2\.(?:\d|1[0-7])|Preview|Unstable)$/;
+/** The app's version in the Developer Hub, which applies to requests without the header. */
+const DEFAULT_VERSION = '2.16';
+/** 10,000 calls a minute. Source: Intercom, "Rate limiting". */
+const DEFAULT_RATE_PER_10_S = 1_667;
+
+/**
+ * A simulated Intercom: OAuth, the REST endpoints that an app of this kind uses, and Intercom's own calls to
+ * the app. Refuses what Intercom refuses. State is in memory.
+ */
+export function createIntercomSimulator(options: {
+  now?: () => number;
+  clientId: string;
+  clientSecret: string;
+  rateLimitPer10s?: number;
+}): IntercomSimulator {
+  const now = options.now ?? Date.now;
+  const state = createState();
+  const { clientId, clientSecret } = options;
+  const limit = options.rateLimitPer10s ?? DEFAULT_RATE_PER_10_S;
+  const caller = createAppCaller({ state, now, clientSecret });
+  const context: Context = {
+    state,
+    now,
+    clientId,
+    clientSecret,
+    emit: caller.emit,
+    notifyUninstall: (workspaceId) => {
+      if (state.uninstallUrl) caller.sendUninstall(workspaceId).catch(() => {});
+    },
+  };
+  const contacts = createContactChanges(context);
+  const { faults, middleware, control } = createFaults(
+    {
+      token: (kind) =>
+        errorList(kind === 'expired' ? 'token_expired' : 'token_revoked', `The token is ${kind}`),
+      status(status, res) {
+        if (status === 429) {
+          const resetS = (Math.floor(now() / 10_000) + 1) * 10;
+          res.set({
+            'X-RateLimit-Limit': String(limit),
+            'X-RateLimit-Remaining': '0',
+            'X-RateLimit-Reset': String(resetS),
+          });
+        }
+        return errorList(
+          FAULT_CODES[status] ?? (status >= 500 ? 'server_error' : 'client_error'),
+          `Simulated ${status}`,
+        );
+      },
+    },
+    { now },
+  );
+
+  const app = express();
+  app.disable('x-powered-by');
+  app.disable('etag');
+  app.use(middleware, control);
+  app.use(oauthRoutes(context));
+  app.use(checkRequest, express.json({ limit: '1mb' }), authenticate(state), rateLimit(limit, now));
+  app.post('/auth/uninstall', (_req, res) => {
+    const { workspace } = sessionOf(res);
+    revokeTokens(state, workspace.id);
+    context.notifyUninstall(workspace.id);
+    res.json({});
+  });
+  app.use(
+    contactSearchRoutes(context),
+    contactRoutes(context, contacts),
+    attributeRoutes(context),
+    eventRoutes(context),
+    conversationRoutes(context),
+  );
+  app.use(() => {
+    throw notFound('The requested resource was not found');
+  });
+  app.use(answerRefusals);
+
+  let nextId = 1_000_000;
+  const newId = (): string => String(nextId++);
+  return {
+    ...caller,
+    app,
+    state,
+    faults,
+    contacts,
+    listen: (port) => listenOnLoopback(app, port),
+    addWorkspace({ id, name = id, region = 'US', timezone = 'America/New_York' }) {
+      const workspace: Workspace = {
+        id,
+        name,
+        region,
+        timezone,
+        createdAtS: seconds(now()),
+        installed: false,
+        planRestricted: false,
+        health: null,
+      };
+      state.workspaces.set(id, workspace);
+      return workspace;
+    },
+    addAdmin(
+      workspaceId,
+      { id = newId(), name = 'Ada Agent', email = `ada.${id}@example.com`, emailVerified = true } = {},
+    ) {
+      const admin: Admin = { id, workspaceId, name, email, emailVerified };
+      state.admins.set(id, admin);
+      return admin;
+    },
+    addContact: (workspaceId, fields) => insertContact(state, now(), workspaceId, fields),
+    addAttribute: (workspaceId, name, dataType = 'string') =>
+      insertAttribute(state, now(), workspaceId, { name, dataType }),
+    addConversation(workspaceId, { id = newId(), contactIds, subject, body = '<p>Hello</p>' }) {
+      const atS = seconds(now());
+      const conversation: Conversation = {
+        id,
+        workspaceId,
+        contactIds: [...contactIds],
+        subject: subject ?? null,
+        body,
+        createdAtS: atS,
+        updatedAtS: atS,
+        parts: [],
+      };
+      state.conversations.set(id, conversation);
+      return conversation;
+    },
+    issueToken(workspaceId, scopes = DEFAULT_SCOPES) {
+      const workspace = state.workspaces.get(workspaceId);
+      if (workspace) workspace.installed = true;
+      return insertToken(state, workspaceId, scopes).token;
+    },
+    revokeTokens: (workspaceId) => revokeTokens(state, workspaceId),
+  };
+}
+
+const FAULT_CODES: Readonly<Record<number, string>> = {
+  401: 'unauthorized',
+  403: 'forbidden',
+  404: 'not_found',
+  408: 'request_timeout',
+  409: 'conflict',
+  422: 'unprocessable_entity',
+  429: 'rate_limit_exceeded',
+  503: 'service_unavailable',
+};
+
+/** The demands on headers that hold for every REST call. Source: Intercom, "HTTP responses" and "API versioning". */
+const checkRequest: RequestHandler = (req, _res, next) => {
+  const version = req.get('intercom-version');
+  if (version !== undefined && !VERSION_PATTERN.test(version)) {
+    throw refusal(400, 'intercom_version_invalid', 'The requested version could not be found');
+  }
+  if (!req.accepts('json'))
+    throw refusal(406, 'client_error', 'The Accept header should send a media type of application/json');
+  if (
+    req.headers['content-length'] !== undefined &&
+    req.headers['content-length'] !== '0' &&
+    !req.is('json')
+  ) {
+    throw refusal(400, 'bad_request', 'The Content-Type header should be application/json');
+  }
+  next();
+};
+
+function authenticate(state: IntercomState): RequestHandler {
+  return (req, res, next) => {
+    const given = /^Bearer (\S+)$/i.exec(req.get('authorization') ?? '')?.[1];
+    if (given === undefined) throw refusal(401, 'missing_authorization', 'Missing authorization header');
+    const token = state.tokens.get(given);
+    const workspace = token && state.workspaces.get(token.workspaceId);
+    const admin = token && state.admins.get(token.adminId);
+    if (!token || !workspace || !admin) throw refusal(401, 'unauthorized', 'Access Token Invalid');
+    if (token.status !== 'valid') throw refusal(401, `token_${token.status}`, `The token is ${token.status}`);
+    const version = req.get('intercom-version') ?? DEFAULT_VERSION;
+    res.locals.session = { token, workspace, admin, version } satisfies Session;
+    res.set('X-Intercom-Version', version);
+    next();
+  };
+}

@@ -1,0 +1,48 @@
+import { spawn } from 'node:child_process';
+import { glob, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import pg from 'pg';
+import { pino } from 'pino';
+import { migrate, openDatabase } from '../../src/database/data-source.ts';
+import { startEmbeddedPostgres } from '../../src/database/embedded.ts';
+
+/** Runs the test files given, or all, against one embedded PostgreSQL with a migrated template database. */
+async function main(): Promise<number> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'subscription-timeline-test-'));
+  const server = await startEmbeddedPostgres(dataDir, { fast: true });
+  try {
+    await makeTemplate(server.url);
+    const named = process.argv.slice(2);
+    const files = named.length > 0 ? named : await Array.fromAsync(glob('test/**/*.test.ts'));
+    return await runTests(files.sort(), server.url);
+  } finally {
+    await server.stop();
+    await rm(dataDir, { recursive: true, force: true });
+  }
+}
+
+async function makeTemplate(url: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  await client.query('create database template_migrated');
+  await client.end();
+  const templateUrl = new URL(url);
+  templateUrl.pathname = '/template_migrated';
+  const template = await openDatabase({ url: templateUrl.href, logger: pino({ level: 'silent' }) });
+  await migrate(template.dataSource);
+  await template.close();
+}
+
+function runTests(files: readonly string[], databaseUrl: string): Promise<number> {
+  const args = ['--test', '--test-reporter=spec', '--test-timeout=90000', '--test-concurrency=2', ...files];
+  const child = spawn(process.execPath, args, {
+    stdio: 'inherit',
+    env: { ...process.env, TEST_DATABASE_URL: databaseUrl, NODE_ENV: 'test' },
+  });
+  return new Promise((resolve) => {
+    child.on('exit', (code, signal) => resolve(code ?? (signal ? 1 : 0)));
+  });
+}
+
+process.exitCode = await main();
