@@ -16,8 +16,11 @@ interface Party {
   isNew: boolean;
 }
 
-/** Events whose subscriber was merged away meanwhile are tried again with the new state of affairs. */
-const MOST_ROUNDS = 5;
+/**
+ * Events whose subscriber was merged away meanwhile are tried again with the new state of affairs. Of writers
+ * that meet, one always gets through, so the rounds needed are bounded by their number.
+ */
+const MOST_ROUNDS = 50;
 
 /**
  * Stores events of one project with their raw payload and queues their delivery, in one transaction.

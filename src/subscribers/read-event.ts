@@ -21,6 +21,9 @@ const LAST_MS = 8_640_000_000_000_000;
 const ms = number.transform((value) =>
   value === null || Math.abs(value) > LAST_MS ? null : Math.trunc(value),
 );
+/** No store charges more; sums beyond it would lose their minor units. */
+const LARGEST_PRICE = 1e12;
+const price = number.transform((value) => (value === null || Math.abs(value) > LARGEST_PRICE ? null : value));
 const flag = z
   .boolean()
   .nullish()
@@ -54,8 +57,8 @@ const eventSchema = z.object({
   is_trial_conversion: flag,
   cancel_reason: capitals,
   expiration_reason: capitals,
-  price: number,
-  price_in_purchased_currency: number,
+  price: price,
+  price_in_purchased_currency: price,
   currency: capitals,
   transaction_id: text,
   original_transaction_id: text,

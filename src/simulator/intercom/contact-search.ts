@@ -51,7 +51,7 @@ export function contactSearchRoutes(context: Context): Router {
     );
     if (sort) {
       const direction = sort.order === 'ascending' ? 1 : -1;
-      found.sort((a, b) => direction * compare(valueOf(a, sort.field), valueOf(b, sort.field)));
+      found.sort((a, b) => direction * compare(fieldValue(a, sort.field), fieldValue(b, sort.field)));
     }
     const after = pagination.starting_after ?? null;
     const at = after === null ? -1 : found.findIndex((contact) => cursor(contact) === after);
@@ -108,7 +108,7 @@ function compileFilter({ field, operator, value }: z.infer<typeof filterSchema>)
     const asked = day(value);
     if (!Number.isFinite(asked)) throw invalid(`Invalid value for ${field}`, field);
     return (contact) => {
-      const own = valueOf(contact, field);
+      const own = fieldValue(contact, field);
       if (own === null) return false;
       return operator === '=' ? day(own) === asked : operator === '<' ? day(own) < asked : day(own) > asked;
     };
@@ -116,7 +116,7 @@ function compileFilter({ field, operator, value }: z.infer<typeof filterSchema>)
   const lower = (input: unknown): unknown =>
     typeof input === 'string' ? input.toLowerCase() : (input ?? null);
   const text = (input: unknown): string => String(lower(input) ?? '');
-  const given = (contact: Contact): unknown => lower(valueOf(contact, field));
+  const given = (contact: Contact): unknown => lower(fieldValue(contact, field));
   switch (operator) {
     case '=':
       return (contact) => given(contact) === lower(value);
@@ -146,7 +146,7 @@ function compileFilter({ field, operator, value }: z.infer<typeof filterSchema>)
   }
 }
 
-function valueOf(contact: Contact, field: string): unknown {
+function fieldValue(contact: Contact, field: string): unknown {
   if (field.startsWith('custom_attributes.')) {
     return contact.customAttributes[field.slice('custom_attributes.'.length)] ?? null;
   }

@@ -1,0 +1,122 @@
+import { ApiError, callApi } from './api.js';
+import { drawCanvas } from './canvas.js';
+import { element } from './dom.js';
+
+/** Lets a second click through while the first is under way, to see that the app acts once. */
+const allowsDoubleClicks = new URLSearchParams(location.search).has('doubleclick');
+
+/** The card of the open conversation. As in the inbox, it changes only when somebody opens or uses it. */
+export function createCard() {
+  const root = document.getElementById('card');
+  const note = document.getElementById('card-note');
+  const live = document.getElementById('card-live');
+  // What takes the focus when the control that had it is gone.
+  root.tabIndex = -1;
+  let subject = null;
+  let canvas = null;
+  let view = null;
+  let pending = 0;
+  let latest = 0;
+
+  document.getElementById('reopen').addEventListener('click', () => {
+    if (subject !== null) open(subject);
+  });
+
+  /** @param {{adminId: string, conversationId: string, contactId: string}} next */
+  async function open(next) {
+    const isSame = subject?.conversationId === next.conversationId;
+    subject = next;
+    if (!isSame) {
+      canvas = null;
+      view = null;
+      note.textContent = '';
+      root.replaceChildren(skeleton());
+    }
+    await send({ flow: 'initialize' });
+  }
+
+  async function submit(componentId, control) {
+    if (pending > 0 && !allowsDoubleClicks) return;
+    const inputValues = view.readValues();
+    control.classList.add('is-working');
+    await send({ flow: 'submit', componentId, inputValues, currentCanvas: canvas });
+    control.classList.remove('is-working');
+  }
+
+  async function send(call) {
+    latest += 1;
+    const mine = latest;
+    setPending(pending + 1);
+    try {
+      const answer = await callApi('/canvas', { method: 'POST', body: { ...subject, ...call } });
+      if (mine === latest) show(answer, call);
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      if (mine === latest) showProblems([error.message], null);
+    } finally {
+      setPending(pending - 1);
+    }
+  }
+
+  function setPending(count) {
+    pending = count;
+    root.setAttribute('aria-busy', String(count > 0));
+  }
+
+  function show(answer, call) {
+    if (!answer.ok) {
+      showProblems(answer.problems, answer.status);
+      return;
+    }
+    canvas = answer.canvas;
+    const hadFocus = root.contains(document.activeElement);
+    view = drawCanvas(canvas.content, submit);
+    root.replaceChildren(view.root);
+    root.dataset.flow = call.flow;
+    if (hadFocus) focusAgain(call.componentId);
+    live.textContent = `Card updated. ${view.root.querySelector('h4, p')?.textContent ?? ''}`;
+    showNote(answer, call.flow);
+  }
+
+  /** For whoever builds the card: how it would fare with Intercom's reviewers. */
+  function showNote({ durationMs, findings = [] }, flow) {
+    const height = Math.ceil(view.root.getBoundingClientRect().height);
+    const isTooHigh = flow === 'initialize' && height > 400;
+    const remarks = isTooHigh ? ['A first canvas may be 400 px high.', ...findings] : findings;
+    note.textContent = [`${flow} · ${durationMs} ms · ${height} px high`, ...remarks].join('\n');
+    note.classList.toggle('is-warning', remarks.length > 0);
+  }
+
+  /** Replacing the control that was used must not throw keyboard users back to the top of the page. */
+  function focusAgain(componentId) {
+    const used = [...root.querySelectorAll('[data-component-id]')].find(
+      (node) => node.dataset.componentId === componentId,
+    );
+    const control = used?.querySelector('button:not(:disabled), a, input:not(:disabled)');
+    (control ?? root).focus({ preventScroll: true });
+  }
+
+  function showProblems(problems, status) {
+    const panel = element(
+      'div',
+      { class: 'problems', role: 'alert', 'data-testid': 'problems' },
+      element('strong', {}, 'Intercom would show “Something went wrong” here.'),
+      status !== null && element('p', {}, `The app answered with HTTP ${status}.`),
+      element('ul', {}, ...problems.map((problem) => element('li', {}, problem))),
+    );
+    root.replaceChildren(panel, ...(view === null ? [] : [view.root]));
+    note.textContent = '';
+    // Whoever pressed a button at the end of a long card would not see what appears above it.
+    panel.scrollIntoView({ block: 'nearest' });
+  }
+
+  return { open };
+}
+
+function skeleton() {
+  return element(
+    'div',
+    { class: 'skeleton', 'aria-hidden': 'true' },
+    ...[80, 60, 70, 50].map((width) => element('div', { class: `bar bar-${width}` })),
+  );
+}

@@ -1,0 +1,384 @@
+import { ApiError, callApi } from './api.js';
+import { createCard } from './card.js';
+import { element, externalLink, isSafeAddress } from './dom.js';
+import { clockTime, dateAndTime, hueOf, initials, useTimeZone, writtenValue } from './format.js';
+import { messageNodes } from './message-html.js';
+
+const POLL_MS = 2000;
+const byId = (id) => document.getElementById(id);
+
+const card = createCard();
+let conversations = [];
+let openId = null;
+let adminId = null;
+/** What each part shows now, so that a poll redraws only what changed and never under a reader's hands. */
+const shown = new Map();
+let knownEvents = null;
+const openEvents = new Set();
+
+function whenChanged(part, data, draw) {
+  const text = JSON.stringify(data);
+  if (shown.get(part) === text) return;
+  shown.set(part, text);
+  draw();
+}
+
+function notify(message, isProblem = false) {
+  const notice = byId('notice');
+  notice.textContent = message;
+  notice.classList.toggle('is-problem', isProblem);
+  clearTimeout(notify.timer);
+  if (!isProblem) {
+    notify.timer = setTimeout(() => {
+      notice.textContent = '';
+    }, 6000);
+  }
+}
+
+/** Runs something that a person started or a timer repeats; what fails is said, not swallowed. */
+async function attempt(work) {
+  try {
+    await work();
+    if (byId('notice').classList.contains('is-problem')) notify('');
+  } catch (error) {
+    notify(error instanceof ApiError ? error.message : String(error), true);
+    if (!(error instanceof ApiError)) throw error;
+  }
+}
+
+function avatar(name) {
+  return element('span', { class: `avatar hue-${hueOf(name)}`, 'aria-hidden': 'true' }, initials(name));
+}
+
+function drawConversations() {
+  whenChanged('conversations', { conversations, openId }, () => {
+    const focusedId = document.activeElement?.closest('[data-conversation-id]')?.dataset.conversationId;
+    const rows = conversations.map((each) =>
+      element(
+        'li',
+        {},
+        element(
+          'button',
+          {
+            type: 'button',
+            class: 'conversation',
+            dataset: { conversationId: each.id },
+            'data-testid': `conversation-${each.id}`,
+            'aria-current': each.id === openId ? 'true' : null,
+            onclick: () => attempt(() => openConversation(each.id, { remember: true })),
+          },
+          avatar(each.contactName),
+          element(
+            'span',
+            { class: 'conversation-words' },
+            element('span', { class: 'conversation-name' }, each.contactName),
+            element('span', { class: 'conversation-snippet' }, each.snippet),
+            each.story && element('span', { class: 'tag' }, each.story),
+          ),
+        ),
+      ),
+    );
+    byId('conversations').replaceChildren(...rows);
+    if (focusedId) document.querySelector(`[data-conversation-id="${CSS.escape(focusedId)}"]`)?.focus();
+  });
+}
+
+async function openConversation(id, { remember }) {
+  const summary = conversations.find((each) => each.id === id);
+  if (summary === undefined) return;
+  if (id !== openId) {
+    knownEvents = null;
+    openEvents.clear();
+  }
+  openId = id;
+  if (remember) rememberState('pushState');
+  byId('thread-name').textContent = summary.contactName;
+  byId('thread-detail').textContent = summary.contactEmail;
+  byId('action-customer').textContent = summary.contactName;
+  drawConversations();
+  openCard();
+  await refreshConversation();
+}
+
+function openCard() {
+  const summary = conversations.find((each) => each.id === openId);
+  if (summary === undefined) return;
+  attempt(() => card.open({ adminId, conversationId: summary.id, contactId: summary.contactId }));
+}
+
+function rememberState(method) {
+  const query = new URLSearchParams(location.search);
+  query.set('conversation', openId);
+  query.set('admin', adminId);
+  history[method](null, '', `${location.pathname}?${query}`);
+}
+
+async function refreshConversation() {
+  const id = openId;
+  if (id === null) return;
+  const { conversation, contact, actions, faults } = await callApi(
+    `/conversations/${encodeURIComponent(id)}`,
+  );
+  if (id !== openId) return;
+  whenChanged('thread', conversation, () => drawThread(conversation));
+  whenChanged('contact', contact, () => drawContact(contact));
+  whenChanged('actions', [contact.id, actions], () => drawActions(contact.id, actions));
+  whenChanged('faults', faults, () => drawFaults(faults));
+}
+
+function drawThread(conversation) {
+  const thread = byId('thread');
+  const isAtEnd = thread.scrollHeight - thread.scrollTop - thread.clientHeight < 40;
+  const isOther = thread.dataset.conversation !== conversation.id;
+  thread.dataset.conversation = conversation.id;
+  thread.replaceChildren(
+    ...conversation.messages.map((message) =>
+      element(
+        'article',
+        { class: `message message-${message.author}`, dataset: { author: message.author } },
+        message.author === 'customer' && avatar(message.authorName),
+        element(
+          'div',
+          { class: 'bubble' },
+          message.author === 'note' && element('p', { class: 'note-label' }, 'Internal note'),
+          element('div', { class: 'message-text' }, ...messageNodes(message.html)),
+          element('p', { class: 'byline' }, `${message.authorName} · ${dateAndTime(message.atMs)}`),
+        ),
+      ),
+    ),
+  );
+  if (isAtEnd || isOther) thread.scrollTop = thread.scrollHeight;
+}
+
+function pair(field, value, hint = null) {
+  return element(
+    'div',
+    { class: 'pair' },
+    element('dt', {}, field),
+    element(
+      'dd',
+      { title: hint === null ? value : `${value} · ${hint}` },
+      value,
+      hint && element('span', { class: 'hint' }, hint),
+    ),
+  );
+}
+
+function drawContact(contact) {
+  const rows = [
+    ['Role', contact.role],
+    ['E-mail', contact.email],
+    ['User ID', contact.externalId],
+    ['Contact ID', contact.id],
+  ];
+  byId('contact').replaceChildren(
+    ...rows.filter(([, value]) => value).map(([field, value]) => pair(field, value)),
+  );
+
+  const attributes = Object.entries(contact.customAttributes).filter(
+    ([, value]) => value !== null && value !== undefined,
+  );
+  byId('attribute-count').textContent = String(attributes.length);
+  byId('attributes').replaceChildren(
+    attributes.length === 0
+      ? element('p', { class: 'empty' }, 'Nothing has been written to this contact.')
+      : element(
+          'dl',
+          { class: 'pairs written', 'data-testid': 'attributes' },
+          ...attributes.map(([name, value]) => {
+            const { plain, hint } = writtenValue(name, value);
+            return pair(name, plain, hint);
+          }),
+        ),
+  );
+  drawEvents(contact.events);
+}
+
+function drawEvents(events) {
+  const newestFirst = events
+    .map((event, index) => ({ ...event, key: `${index}:${event.name}:${event.createdAtS}` }))
+    .sort((a, b) => b.createdAtS - a.createdAtS);
+  byId('event-count').textContent = String(events.length);
+  const rows = newestFirst.map((event) => {
+    const isNew = knownEvents !== null && !knownEvents.has(event.key);
+    const metadata = Object.entries(event.metadata ?? {});
+    return element(
+      'li',
+      {},
+      element(
+        'details',
+        {
+          class: isNew ? 'event is-new' : 'event',
+          open: openEvents.has(event.key),
+          ontoggle: ({ currentTarget }) => {
+            if (currentTarget.open) openEvents.add(event.key);
+            else openEvents.delete(event.key);
+          },
+        },
+        element(
+          'summary',
+          {},
+          element('span', { class: 'event-name' }, event.name),
+          element('span', { class: 'event-time' }, dateAndTime(event.createdAtS * 1000)),
+        ),
+        metadata.length === 0
+          ? element('p', { class: 'empty' }, 'No metadata.')
+          : element(
+              'dl',
+              { class: 'pairs written' },
+              ...metadata.map(([name, value]) => metadataPair(name, value)),
+            ),
+      ),
+    );
+  });
+  knownEvents = new Set(newestFirst.map((event) => event.key));
+  byId('events').replaceChildren(
+    rows.length === 0
+      ? element('p', { class: 'empty' }, 'No events yet.')
+      : element('ul', { class: 'events', 'data-testid': 'events' }, ...rows),
+  );
+}
+
+function metadataPair(name, value) {
+  if (isSafeAddress(value?.url)) {
+    const link = externalLink(value.url, {}, String(value.value ?? value.url));
+    return element('div', { class: 'pair' }, element('dt', {}, name), element('dd', {}, link));
+  }
+  const { plain, hint } = writtenValue(name, value);
+  return pair(name, plain, hint);
+}
+
+function drawActions(contactId, actions) {
+  const buttons = actions.map((action) =>
+    element(
+      'button',
+      {
+        type: 'button',
+        class: 'menu-item',
+        'data-testid': `action-${action.id}`,
+        onclick: (event) => {
+          event.currentTarget.closest('details').open = false;
+          attempt(async () => {
+            const path = `/contacts/${encodeURIComponent(contactId)}/actions`;
+            const { message } = await callApi(path, { method: 'POST', body: { actionId: action.id } });
+            notify(message);
+            await refreshConversation();
+          });
+        },
+      },
+      action.label,
+    ),
+  );
+  byId('actions').replaceChildren(
+    ...(buttons.length === 0
+      ? [element('p', { class: 'empty' }, 'Nothing to send for this customer.')]
+      : buttons),
+  );
+}
+
+function drawFaults(faults) {
+  const active = faults.filter((fault) => fault.on).length;
+  byId('fault-count').textContent = String(active);
+  byId('fault-count').hidden = active === 0;
+  const rows = faults.map((fault) =>
+    element(
+      'label',
+      { class: 'menu-item switch' },
+      element('input', {
+        type: 'checkbox',
+        role: 'switch',
+        checked: fault.on,
+        'data-testid': `fault-${fault.name}`,
+        onchange: (event) => {
+          const { checked } = event.currentTarget;
+          attempt(async () => {
+            const path = `/faults/${encodeURIComponent(fault.name)}`;
+            const after = await callApi(path, { method: 'PUT', body: { on: checked } });
+            notify(`${fault.label}: ${checked ? 'on' : 'off'}.`);
+            // Redrawing would take the focus from the switch that was just used; its state is already right.
+            shown.set('faults', JSON.stringify(after));
+            const count = after.filter((each) => each.on).length;
+            byId('fault-count').textContent = String(count);
+            byId('fault-count').hidden = count === 0;
+          });
+        },
+      }),
+      element('span', {}, fault.label),
+    ),
+  );
+  byId('faults').replaceChildren(...rows);
+}
+
+function setUpMenus() {
+  const menus = [...document.querySelectorAll('details.menu')];
+  document.addEventListener('click', (event) => {
+    for (const menu of menus) if (!menu.contains(event.target)) menu.open = false;
+  });
+  for (const menu of menus) {
+    menu.addEventListener('keydown', (event) => {
+      if (event.key !== 'Escape' || !menu.open) return;
+      menu.open = false;
+      menu.querySelector('summary').focus();
+    });
+  }
+}
+
+function showClock() {
+  byId('clock').textContent = clockTime(new Date());
+}
+
+function stateFromAddress(admins) {
+  const query = new URLSearchParams(location.search);
+  const wantedAdmin = query.get('admin');
+  const wantedConversation = query.get('conversation');
+  adminId = admins.find((admin) => admin.id === wantedAdmin)?.id ?? admins[0]?.id ?? null;
+  const found = conversations.find((each) => each.id === wantedConversation) ?? conversations[0];
+  return found?.id ?? null;
+}
+
+async function start() {
+  const [setup, list] = await Promise.all([callApi('/setup'), callApi('/conversations')]);
+  conversations = list;
+  useTimeZone(setup.timeZone);
+  byId('workspace').textContent = `Workspace ${setup.workspaceId}`;
+  byId('settings').href = new URL('/settings', setup.appUrl).href;
+  const first = stateFromAddress(setup.admins);
+
+  const select = byId('admin');
+  select.replaceChildren(...setup.admins.map(({ id, name }) => element('option', { value: id }, name)));
+  select.value = adminId;
+  select.addEventListener('change', () => {
+    adminId = select.value;
+    rememberState('replaceState');
+    openCard();
+  });
+  addEventListener('popstate', () => {
+    const id = stateFromAddress(setup.admins);
+    select.value = adminId;
+    if (id !== null) attempt(() => openConversation(id, { remember: false }));
+  });
+
+  setUpMenus();
+  // Whoever has no mouse scrolls a long conversation with the arrow keys.
+  byId('thread').tabIndex = 0;
+  showClock();
+  setInterval(showClock, 1000);
+  if (first !== null) {
+    await openConversation(first, { remember: false });
+    rememberState('replaceState');
+  }
+  poll();
+}
+
+async function poll() {
+  if (!document.hidden) {
+    await attempt(async () => {
+      await refreshConversation();
+      conversations = await callApi('/conversations');
+      drawConversations();
+    });
+  }
+  setTimeout(poll, POLL_MS);
+}
+
+attempt(start);

@@ -1,0 +1,185 @@
+import { join } from 'node:path';
+import express, { type ErrorRequestHandler, type Request, type Router } from 'express';
+import { z } from 'zod';
+import { AppError, badRequest } from '../../errors.ts';
+
+export interface InboxConversationSummary {
+  readonly id: string;
+  readonly contactId: string;
+  readonly contactName: string;
+  readonly contactEmail: string;
+  readonly snippet: string;
+  /** What this sample customer is an example of, in a few words. */
+  readonly story: string;
+}
+
+export interface InboxMessage {
+  readonly author: 'customer' | 'admin' | 'note';
+  readonly authorName: string;
+  /** Intercom's message HTML, or plain text. The page keeps paragraphs, bold, lists and links of it. */
+  readonly html: string;
+  readonly atMs: number;
+}
+
+export interface InboxConversation {
+  readonly id: string;
+  readonly contactId: string;
+  readonly messages: readonly InboxMessage[];
+}
+
+export interface InboxContact {
+  readonly id: string;
+  readonly externalId: string | null;
+  readonly email: string | null;
+  readonly name: string | null;
+  readonly role: string;
+  readonly customAttributes: Readonly<Record<string, unknown>>;
+  readonly events: readonly {
+    readonly name: string;
+    readonly createdAtS: number;
+    readonly metadata: Readonly<Record<string, unknown>>;
+  }[];
+}
+
+export interface InboxCanvasCall {
+  readonly flow: 'initialize' | 'submit';
+  readonly adminId: string;
+  readonly conversationId: string;
+  readonly contactId: string;
+  readonly componentId?: string | undefined;
+  readonly inputValues?: Record<string, unknown> | undefined;
+  /** The canvas that is on the screen, as the app last sent it. */
+  readonly currentCanvas?: unknown;
+}
+
+export type InboxCanvasAnswer =
+  | {
+      readonly ok: true;
+      readonly canvas: unknown;
+      /** What Intercom draws but its reviewers reject. */
+      readonly findings?: readonly string[];
+    }
+  | { readonly ok: false; readonly problems: readonly string[]; readonly status: number };
+
+export interface InboxPageDeps {
+  /** Where the app runs; the page links to its settings. */
+  readonly appUrl: string;
+  readonly workspaceId: string;
+  /** IANA name of the workspace's time zone; without it the page uses the browser's. */
+  readonly timeZone?: string;
+  listConversations(): Promise<readonly InboxConversationSummary[]>;
+  readConversation(id: string): Promise<InboxConversation>;
+  readContact(id: string): Promise<InboxContact>;
+  listAdmins(): Promise<readonly { readonly id: string; readonly name: string }[]>;
+  callCanvas(call: InboxCanvasCall): Promise<InboxCanvasAnswer>;
+  /** What can happen to this customer next. */
+  listActions(contactId: string): Promise<readonly { readonly id: string; readonly label: string }[]>;
+  runAction(contactId: string, actionId: string): Promise<{ readonly message: string }>;
+  listFaults(): Promise<readonly { readonly name: string; readonly label: string; readonly on: boolean }[]>;
+  setFault(name: string, on: boolean): Promise<void>;
+}
+
+const ASSETS = join(import.meta.dirname, 'assets');
+
+/** The app chooses where images come from, as in the real inbox; everything else is this page's own. */
+const CONTENT_SECURITY_POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "connect-src 'self'",
+  "img-src 'self' https: data:",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+].join('; ');
+
+const canvasCallSchema = z.object({
+  flow: z.enum(['initialize', 'submit']),
+  adminId: z.string().min(1),
+  conversationId: z.string().min(1),
+  contactId: z.string().min(1),
+  componentId: z.string().optional(),
+  inputValues: z.record(z.string(), z.unknown()).optional(),
+  currentCanvas: z.unknown().optional(),
+});
+const faultSchema = z.object({ on: z.boolean() });
+const actionSchema = z.object({ actionId: z.string().min(1) });
+
+/** An inbox to try a card in: conversations, the real card beside them, and what reached the contact. */
+export function createInboxPage(deps: InboxPageDeps): Router {
+  const router = express.Router();
+
+  router.get(['/', '/inbox'], (_request, response) => {
+    response.set('Content-Security-Policy', CONTENT_SECURITY_POLICY);
+    response.set('Referrer-Policy', 'no-referrer');
+    response.sendFile(join(ASSETS, 'page.html'), { cacheControl: false });
+  });
+  router.use('/inbox/assets', express.static(ASSETS, { index: false, cacheControl: false }));
+
+  const api = express.Router();
+  api.use(express.json({ limit: '512kb' }));
+  api.use((_request, response, next) => {
+    response.set('Cache-Control', 'no-store');
+    next();
+  });
+
+  api.get('/setup', async (_request, response) => {
+    const admins = await deps.listAdmins();
+    const { appUrl, workspaceId, timeZone } = deps;
+    response.json({ appUrl, workspaceId, timeZone: timeZone ?? null, admins });
+  });
+  api.get('/conversations', async (_request, response) => {
+    response.json(await deps.listConversations());
+  });
+  api.get('/conversations/:id', async (request, response) => {
+    const conversation = await deps.readConversation(request.params.id);
+    const [contact, actions, faults] = await Promise.all([
+      deps.readContact(conversation.contactId),
+      deps.listActions(conversation.contactId),
+      deps.listFaults(),
+    ]);
+    response.json({ conversation, contact, actions, faults });
+  });
+  api.post('/canvas', async (request, response) => {
+    const call = readBody(canvasCallSchema, request);
+    const startedAt = performance.now();
+    const answer = await deps.callCanvas(call);
+    response.json({ ...answer, durationMs: Math.round(performance.now() - startedAt) });
+  });
+  api.post('/contacts/:id/actions', async (request, response) => {
+    const { actionId } = readBody(actionSchema, request);
+    response.json(await deps.runAction(request.params.id, actionId));
+  });
+  api.put('/faults/:name', async (request, response) => {
+    await deps.setFault(request.params.name, readBody(faultSchema, request).on);
+    response.json(await deps.listFaults());
+  });
+  api.use(answerError);
+
+  router.use('/inbox/api', api);
+  return router;
+}
+
+function readBody<Output>(schema: z.ZodType<Output>, request: Request): Output {
+  const result = schema.safeParse(request.body);
+  if (result.success) return result.data;
+  throw badRequest(z.prettifyError(result.error));
+}
+
+const answerError: ErrorRequestHandler = (error: unknown, _request, response, next) => {
+  if (response.headersSent) {
+    next(error);
+    return;
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  if (error instanceof AppError) {
+    response.status(error.status).json({ error: { code: error.code, message } });
+    return;
+  }
+  // The body parser marks what the client got wrong; anything else is ours.
+  const status = (error as { status?: unknown } | null)?.status;
+  const isClientError = typeof status === 'number' && status >= 400 && status < 500;
+  response
+    .status(isClientError ? status : 500)
+    .json({ error: { code: isClientError ? 'bad_request' : 'internal', message } });
+};

@@ -1,0 +1,187 @@
+import { type Request, Router } from 'express';
+import { type Context, listPage, missing, refusal, requireCustomer, requireProject } from './http.ts';
+import type { Customer, Project } from './state.ts';
+import {
+  activeEntitlements,
+  activeView,
+  attributeViews,
+  customerView,
+  fullCustomerView,
+  purchaseView,
+  subscriptionView,
+} from './views.ts';
+
+const CUSTOMERS = 'customer_information:customers:read';
+const SUBSCRIPTIONS = 'customer_information:subscriptions:read';
+const PURCHASES = 'customer_information:purchases:read';
+
+/** Source: RevenueCat API v2, "Customer", "Subscription", "Purchase". Reading never creates anybody. */
+export function customerRoutes(context: Context): Router {
+  const { state, now } = context;
+  const router = Router();
+  const customers = '/v2/projects/:projectId/customers';
+  const one = `${customers}/:customerId`;
+
+  router.get(customers, (req, res) => {
+    const project = requireProject(context, req, res, CUSTOMERS);
+    const { search } = req.query;
+    if (search !== undefined && (typeof search !== 'string' || search.length < 1 || search.length > 255)) {
+      throw refusal(400, 'search must have 1 to 255 characters', { param: 'search' });
+    }
+    const found = [...project.customers.values()].filter(
+      (customer) => search === undefined || matches(customer, search),
+    );
+    res.json(
+      listPage(
+        req,
+        found,
+        (customer) => customer.id,
+        (customer) => customerView(project, customer),
+      ),
+    );
+  });
+
+  router.get(one, (req, res) => {
+    const project = requireProject(context, req, res, CUSTOMERS);
+    const customer = requireCustomer(project, req);
+    const { expand } = req.query;
+    if (expand !== undefined && expand !== 'attributes')
+      throw refusal(400, 'Unknown expand', { param: 'expand' });
+    res.json(fullCustomerView(project, customer, now(), expand === 'attributes'));
+  });
+
+  router.get(`${one}/aliases`, (req, res) => {
+    const customer = requireCustomer(requireProject(context, req, res, CUSTOMERS), req);
+    const view = (id: string) => ({ object: 'customer.alias', id, created_at: customer.firstSeenAtMs });
+    res.json(listPage(req, customer.aliases, (id) => id, view));
+  });
+
+  router.get(`${one}/attributes`, (req, res) => {
+    const customer = requireCustomer(requireProject(context, req, res, CUSTOMERS), req);
+    res.json(
+      listPage(
+        req,
+        attributeViews(customer),
+        ({ name }) => name,
+        (attribute) => attribute,
+      ),
+    );
+  });
+
+  router.get(`${one}/active_entitlements`, (req, res) => {
+    const customer = requireCustomer(requireProject(context, req, res, CUSTOMERS), req);
+    res.json(listPage(req, activeEntitlements(customer, now()), (each) => each.entitlementId, activeView));
+  });
+
+  router.get(`${one}/subscriptions`, (req, res) => {
+    const project = requireProject(context, req, res, SUBSCRIPTIONS);
+    const own = inEnvironment(req, requireCustomer(project, req).subscriptions);
+    res.json(
+      listPage(
+        req,
+        own,
+        (each) => each.id,
+        (each) => subscriptionView(project, each, now()),
+      ),
+    );
+  });
+
+  router.get(`${one}/purchases`, (req, res) => {
+    const project = requireProject(context, req, res, PURCHASES);
+    const own = inEnvironment(req, requireCustomer(project, req).purchases);
+    res.json(
+      listPage(
+        req,
+        own,
+        (each) => each.id,
+        (each) => purchaseView(project, each),
+      ),
+    );
+  });
+
+  router.get(`${one}/events`, (req, res) => {
+    if (!state.customerEventsEnabled) throw missing();
+    const project = requireProject(context, req, res, CUSTOMERS);
+    const customer = requireCustomer(project, req);
+    const wanted = environmentOf(req)?.toUpperCase();
+    const events = customer.events
+      .filter((event) => wanted === undefined || event.environment === wanted)
+      .toReversed();
+    const view = (event: Record<string, unknown>): unknown => ({
+      object: 'customer.event',
+      id: event.id,
+      app_id: event.app_id ?? null,
+      type: `PURCHASES_${event.type}`,
+      created_at: event.event_timestamp_ms,
+      occurred_at: event.purchased_at_ms ?? null,
+      body: event,
+    });
+    res.json(listPage(req, events, (event) => String(event.id), view));
+  });
+
+  router.get('/v2/projects/:projectId/subscriptions', (req, res) => {
+    const project = requireProject(context, req, res, SUBSCRIPTIONS);
+    const wanted = identifier(req, 'store_subscription_identifier');
+    const found = everyones(project, (customer) => customer.subscriptions).filter(
+      (each) => each.storeSubscriptionId === wanted,
+    );
+    res.json(
+      listPage(
+        req,
+        found,
+        (each) => each.id,
+        (each) => subscriptionView(project, each, now()),
+      ),
+    );
+  });
+
+  router.get('/v2/projects/:projectId/purchases', (req, res) => {
+    const project = requireProject(context, req, res, PURCHASES);
+    const wanted = identifier(req, 'store_purchase_identifier');
+    const found = everyones(project, (customer) => customer.purchases).filter(
+      (each) => each.storePurchaseId === wanted,
+    );
+    res.json(
+      listPage(
+        req,
+        found,
+        (each) => each.id,
+        (each) => purchaseView(project, each),
+      ),
+    );
+  });
+
+  return router;
+}
+
+/** Documented for the exact e-mail; newer servers also match app user ids and store transactions. */
+function matches(customer: Customer, search: string): boolean {
+  return (
+    customer.attributes.get('$email')?.value === search ||
+    customer.aliases.includes(search) ||
+    customer.subscriptions.some((each) => each.storeSubscriptionId === search) ||
+    customer.purchases.some((each) => each.storePurchaseId === search)
+  );
+}
+
+function environmentOf(req: Request): string | undefined {
+  const { environment } = req.query;
+  if (environment === undefined || environment === 'sandbox' || environment === 'production')
+    return environment;
+  throw refusal(400, 'environment must be sandbox or production', { param: 'environment' });
+}
+
+function inEnvironment<T extends { environment: string }>(req: Request, items: readonly T[]): T[] {
+  const wanted = environmentOf(req);
+  return items.filter((item) => wanted === undefined || item.environment === wanted);
+}
+
+function identifier(req: Request, name: string): string {
+  const value = req.query[name];
+  if (typeof value !== 'string' || value === '') throw refusal(400, `${name} is required`, { param: name });
+  return value;
+}
+
+function everyones<T>(project: Project, own: (customer: Customer) => readonly T[]): T[] {
+  return [...project.customers.values()].flatMap(own);
+}

@@ -1,0 +1,141 @@
+import { Router } from 'express';
+import { z } from 'zod';
+import { promotionalEvent } from './events.ts';
+import { type Context, missing, readBody, refusal, requireCustomer, requireProject } from './http.ts';
+import {
+  type Customer,
+  givesAccess,
+  newId,
+  type Project,
+  type RevenueCatEvent,
+  type Subscription,
+} from './state.ts';
+import { fullCustomerView } from './views.ts';
+
+const SCOPE = 'customer_information:customers:read_write';
+const SAME_END_MS = 2 * 3_600_000;
+
+const entitlementId = z.string().min(1).max(255);
+const grantSchema = z.strictObject({ entitlement_id: entitlementId, expires_at: z.int() });
+const revokeSchema = z.strictObject({ entitlement_id: entitlementId });
+
+/**
+ * Grants and revocations. Source: RevenueCat API v2, "Grant an entitlement", "Revoke a granted entitlement";
+ * v1 names the two hours within which an end counts as the same.
+ *
+ * @param announce sends the events that follow, a little later
+ */
+export function grantRoutes(
+  context: Context,
+  announce: (projectId: string, events: RevenueCatEvent[]) => void,
+): Router {
+  const { state, now } = context;
+  const router = Router();
+  const actions = '/v2/projects/:projectId/customers/:customerId/actions';
+
+  router.post(`${actions}/grant_entitlement`, (req, res) => {
+    const project = requireProject(context, req, res, SCOPE);
+    const body = readBody(grantSchema, req.body);
+    const customer = requireCustomer(project, req);
+    const entitlement = project.entitlements.find(({ id }) => id === body.entitlement_id);
+    if (!entitlement) throw missing('Entitlement not found');
+    if (body.expires_at <= now())
+      throw refusal(422, 'expires_at must be in the future', { param: 'expires_at' });
+    const answer = (): void => void res.status(201).json(fullCustomerView(project, customer, now(), false));
+
+    const active = activeGrants(customer, entitlement.id, now());
+    if (
+      active.some(({ endsAtMs }) => endsAtMs !== null && Math.abs(endsAtMs - body.expires_at) <= SAME_END_MS)
+    ) {
+      return answer();
+    }
+    if (active.length > 0 && state.existingGrant === 'conflict409') {
+      throw refusal(409, 'The customer already has this entitlement');
+    }
+    // A later end replaces the running grant, as in v1; an earlier one changes nothing.
+    if (active.length > 0 && state.existingGrant === 'ignore') {
+      if (active.some(({ endsAtMs }) => endsAtMs === null || endsAtMs > body.expires_at)) return answer();
+    }
+    const subscription: Subscription = {
+      id: newId('sub'),
+      customerId: customer.id,
+      originalCustomerId: customer.id,
+      productId: null,
+      store: 'promotional',
+      environment: 'production',
+      status: 'active',
+      autoRenewalStatus: 'will_not_renew',
+      givesAccess: true,
+      startsAtMs: now(),
+      periodStartsAtMs: now(),
+      periodEndsAtMs: body.expires_at,
+      endsAtMs: body.expires_at,
+      entitlementIds: [entitlement.id],
+      storeSubscriptionId: null,
+      grossUsd: 0,
+      country: null,
+      managementUrl: null,
+    };
+    customer.subscriptions.push(subscription);
+    tell(project, customer, [
+      eventOf('NON_RENEWING_PURCHASE', customer, subscription, entitlement.lookupKey),
+    ]);
+    answer();
+  });
+
+  router.post(`${actions}/revoke_granted_entitlement`, (req, res) => {
+    const project = requireProject(context, req, res, SCOPE);
+    const body = readBody(revokeSchema, req.body);
+    const customer = requireCustomer(project, req);
+    const entitlement = project.entitlements.find(({ id }) => id === body.entitlement_id);
+    if (!entitlement) throw missing('Entitlement not found');
+    const active = activeGrants(customer, entitlement.id, now());
+    if (active.length === 0) throw missing('No granted entitlement');
+    for (const subscription of active) {
+      Object.assign(subscription, {
+        status: 'expired',
+        givesAccess: false,
+        endsAtMs: now(),
+        periodEndsAtMs: now(),
+      });
+      tell(project, customer, [
+        eventOf('CANCELLATION', customer, subscription, entitlement.lookupKey),
+        eventOf('EXPIRATION', customer, subscription, entitlement.lookupKey),
+      ]);
+    }
+    res.json(fullCustomerView(project, customer, now(), false));
+  });
+
+  function eventOf(
+    type: 'NON_RENEWING_PURCHASE' | 'CANCELLATION' | 'EXPIRATION',
+    customer: Customer,
+    subscription: Subscription,
+    lookupKey: string,
+  ): RevenueCatEvent {
+    const anonymous = customer.aliases.find((alias) => alias.startsWith('$RCAnonymousID:'));
+    return promotionalEvent(type, {
+      lookupKey,
+      transactionId: subscription.id,
+      appUserId: customer.id,
+      originalAppUserId: anonymous ?? customer.id,
+      aliases: customer.aliases,
+      startsAtMs: subscription.startsAtMs,
+      endsAtMs: subscription.endsAtMs,
+      atMs: now(),
+    });
+  }
+
+  function tell(project: Project, customer: Customer, events: RevenueCatEvent[]): void {
+    customer.events.push(...events);
+    announce(project.id, events);
+  }
+
+  return router;
+}
+
+function activeGrants(customer: Customer, entitlement: string, nowMs: number): Subscription[] {
+  return customer.subscriptions.filter(
+    (each) =>
+      each.store === 'promotional' && each.entitlementIds.includes(entitlement) && givesAccess(each, nowMs),
+  );
+}

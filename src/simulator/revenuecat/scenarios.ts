@@ -1,0 +1,394 @@
+import { type EventFacts, lifecycleEvent, promotionalEvent } from './events.ts';
+import {
+  type Customer,
+  ensureEntitlement,
+  ensureProduct,
+  findProject,
+  insertCustomer,
+  newId,
+  type RevenueCatEvent,
+  type RevenueCatState,
+  type Subscription,
+} from './state.ts';
+
+export const STORY_NAMES = [
+  'active_monthly',
+  'trial',
+  'trial_cancelled',
+  'cancelled',
+  'grace_period',
+  'expired_by_billing',
+  'refunded',
+  'granted',
+  'paused',
+  'several',
+  'sandbox_only',
+  'no_purchases',
+] as const;
+
+export type StoryName = (typeof STORY_NAMES)[number];
+
+type StorySubscription = Omit<
+  Subscription,
+  'id' | 'customerId' | 'originalCustomerId' | 'productId' | 'entitlementIds'
+> & {
+  /** Store identifier; `null` for grants. */
+  readonly product: string | null;
+  readonly productName: string | null;
+  readonly duration: string | null;
+  readonly entitlements: readonly string[];
+};
+
+/** What happened to one customer: the webhooks in order, and what the API says about it afterwards. */
+export interface Story {
+  readonly name: StoryName;
+  readonly appUserId: string;
+  readonly anonymousId: string;
+  readonly email: string | undefined;
+  readonly firstSeenAtMs: number;
+  readonly events: RevenueCatEvent[];
+  readonly subscriptions: StorySubscription[];
+}
+
+export interface StoryOptions {
+  readonly appUserId: string;
+  /** All dates lie around this moment. */
+  readonly nowMs: number;
+  readonly email?: string;
+}
+
+const DAY_MS = 86_400_000;
+const MONTH_MS = 30 * DAY_MS;
+
+/** Realistic events of one customer, oldest first. Event ids are new on every call. */
+export function purchaseStory(name: StoryName, options: StoryOptions): Story {
+  const { appUserId, nowMs, email } = options;
+  const anonymousId = `$RCAnonymousID:${Buffer.from(appUserId.padEnd(16, '0')).toString('hex').slice(0, 32)}`;
+  const day = (days: number): number => nowMs + days * DAY_MS;
+  const story = (
+    events: RevenueCatEvent[],
+    subscriptions: StorySubscription[],
+    firstSeenDays = -95,
+  ): Story => ({
+    name,
+    appUserId,
+    anonymousId,
+    email,
+    firstSeenAtMs: day(firstSeenDays),
+    events,
+    subscriptions,
+  });
+  const transaction = `2000000${Buffer.from(appUserId).reduce((sum, byte) => (sum * 31 + byte) % 1e9, 7)}`;
+  const monthly = (purchasedDays: number, changes: Partial<EventFacts> = {}): EventFacts => ({
+    appUserId,
+    originalAppUserId: anonymousId,
+    aliases: [anonymousId, appUserId],
+    email,
+    productId: 'pro_monthly',
+    entitlements: ['pro'],
+    store: 'APP_STORE',
+    environment: 'PRODUCTION',
+    periodType: 'NORMAL',
+    purchasedAtMs: day(purchasedDays),
+    expirationAtMs: day(purchasedDays) + MONTH_MS,
+    transactionId: transaction,
+    price: 9.99,
+    currency: 'USD',
+    atMs: day(purchasedDays) + 5_000,
+    ...changes,
+  });
+  const bought = monthly(-70);
+  const renewal = (days: number, number: number): RevenueCatEvent =>
+    lifecycleEvent(
+      'RENEWAL',
+      monthly(days, { transactionId: `${transaction}${number}`, originalTransactionId: transaction }),
+      {
+        is_trial_conversion: false,
+        renewal_number: number,
+      },
+    );
+  const history = [lifecycleEvent('INITIAL_PURCHASE', bought), renewal(-40, 1), renewal(-10, 2)];
+  const subscription = (changes: Partial<StorySubscription> = {}): StorySubscription => ({
+    product: 'pro_monthly',
+    productName: 'Pro Monthly',
+    duration: 'P1M',
+    entitlements: ['pro'],
+    store: 'app_store',
+    environment: 'production',
+    status: 'active',
+    autoRenewalStatus: 'will_renew',
+    givesAccess: true,
+    startsAtMs: day(-70),
+    periodStartsAtMs: day(-10),
+    periodEndsAtMs: day(20),
+    endsAtMs: day(20),
+    storeSubscriptionId: transaction,
+    grossUsd: 29.97,
+    country: 'US',
+    managementUrl: 'https://apps.apple.com/account/subscriptions',
+    ...changes,
+  });
+  const later = (facts: EventFacts, days: number, changes: Partial<EventFacts> = {}): EventFacts => ({
+    ...facts,
+    atMs: day(days),
+    ...changes,
+  });
+  const trial = monthly(-3, { periodType: 'TRIAL', expirationAtMs: day(4), price: 0 });
+  const trialSubscription = subscription({
+    status: 'trialing',
+    startsAtMs: day(-3),
+    periodStartsAtMs: day(-3),
+    periodEndsAtMs: day(4),
+    endsAtMs: day(4),
+    grossUsd: 0,
+  });
+
+  switch (name) {
+    case 'active_monthly':
+      return story(history, [subscription()]);
+    case 'trial':
+      return story([lifecycleEvent('INITIAL_PURCHASE', trial)], [trialSubscription], -4);
+    case 'trial_cancelled':
+      return story(
+        [
+          lifecycleEvent('INITIAL_PURCHASE', trial),
+          lifecycleEvent('CANCELLATION', later(trial, -1), { cancel_reason: 'UNSUBSCRIBE' }),
+        ],
+        [{ ...trialSubscription, autoRenewalStatus: 'will_not_renew' }],
+        -4,
+      );
+    case 'cancelled':
+      return story(
+        [
+          ...history,
+          lifecycleEvent('CANCELLATION', later(monthly(-10), -2, { price: 0 }), {
+            cancel_reason: 'UNSUBSCRIBE',
+          }),
+        ],
+        [subscription({ autoRenewalStatus: 'will_not_renew' })],
+      );
+    case 'grace_period': {
+      const failed = later(monthly(-32), -2, { price: 0 });
+      const graceEndMs = day(14);
+      return story(
+        [
+          lifecycleEvent('INITIAL_PURCHASE', monthly(-62)),
+          renewal(-32, 1),
+          lifecycleEvent('BILLING_ISSUE', failed, { grace_period_expiration_at_ms: graceEndMs }),
+          lifecycleEvent('CANCELLATION', failed, { cancel_reason: 'BILLING_ERROR' }),
+        ],
+        [
+          subscription({
+            status: 'in_grace_period',
+            startsAtMs: day(-62),
+            periodStartsAtMs: day(-32),
+            periodEndsAtMs: day(-2),
+            endsAtMs: graceEndMs,
+            grossUsd: 19.98,
+          }),
+        ],
+      );
+    }
+    case 'expired_by_billing': {
+      const failed = later(monthly(-35), -5, { price: 0 });
+      return story(
+        [
+          lifecycleEvent('INITIAL_PURCHASE', monthly(-65)),
+          renewal(-35, 1),
+          lifecycleEvent('BILLING_ISSUE', failed, { grace_period_expiration_at_ms: null }),
+          lifecycleEvent('CANCELLATION', failed, { cancel_reason: 'BILLING_ERROR' }),
+          lifecycleEvent('EXPIRATION', failed, { expiration_reason: 'BILLING_ERROR' }),
+        ],
+        [
+          subscription({
+            status: 'expired',
+            autoRenewalStatus: 'will_not_renew',
+            givesAccess: false,
+            startsAtMs: day(-65),
+            periodStartsAtMs: day(-35),
+            periodEndsAtMs: day(-5),
+            endsAtMs: day(-5),
+            grossUsd: 19.98,
+          }),
+        ],
+      );
+    }
+    case 'refunded': {
+      const refund = later(monthly(-10), -1, { price: -9.99, expirationAtMs: day(-1) });
+      return story(
+        [
+          ...history,
+          lifecycleEvent('CANCELLATION', refund, { cancel_reason: 'CUSTOMER_SUPPORT' }),
+          lifecycleEvent('EXPIRATION', { ...refund, price: 0 }, { expiration_reason: 'CUSTOMER_SUPPORT' }),
+        ],
+        [
+          subscription({
+            status: 'expired',
+            autoRenewalStatus: 'will_not_renew',
+            givesAccess: false,
+            periodEndsAtMs: day(-1),
+            endsAtMs: day(-1),
+            grossUsd: 19.98,
+          }),
+        ],
+      );
+    }
+    case 'granted':
+      return story(
+        [
+          promotionalEvent('NON_RENEWING_PURCHASE', {
+            lookupKey: 'pro',
+            transactionId: `${transaction}9`,
+            appUserId,
+            originalAppUserId: anonymousId,
+            aliases: [anonymousId, appUserId],
+            startsAtMs: day(-2),
+            endsAtMs: day(28),
+            atMs: day(-2) + 5_000,
+          }),
+        ],
+        [
+          subscription({
+            product: null,
+            productName: null,
+            duration: null,
+            store: 'promotional',
+            autoRenewalStatus: 'will_not_renew',
+            startsAtMs: day(-2),
+            periodStartsAtMs: day(-2),
+            periodEndsAtMs: day(28),
+            endsAtMs: day(28),
+            storeSubscriptionId: null,
+            grossUsd: 0,
+            country: null,
+            managementUrl: null,
+          }),
+        ],
+        -20,
+      );
+    case 'paused': {
+      const play = {
+        store: 'PLAY_STORE',
+        productId: 'pro_monthly:base',
+        transactionId: `GPA.${transaction}`,
+      };
+      const last = monthly(-40, play);
+      return story(
+        [
+          lifecycleEvent('INITIAL_PURCHASE', last),
+          lifecycleEvent('SUBSCRIPTION_PAUSED', later(last, -15, { price: 0 }), {
+            auto_resume_at_ms: day(80),
+          }),
+          lifecycleEvent('EXPIRATION', later(last, -10, { price: 0 }), {
+            expiration_reason: 'SUBSCRIPTION_PAUSED',
+          }),
+        ],
+        [
+          subscription({
+            product: play.productId,
+            store: 'play_store',
+            status: 'paused',
+            autoRenewalStatus: 'will_renew',
+            givesAccess: false,
+            startsAtMs: day(-40),
+            periodStartsAtMs: day(-40),
+            periodEndsAtMs: day(-10),
+            endsAtMs: null,
+            storeSubscriptionId: play.transactionId,
+            grossUsd: 9.99,
+            managementUrl: 'https://play.google.com/store/account/subscriptions',
+          }),
+        ],
+      );
+    }
+    case 'several': {
+      const yearly = monthly(-200, { productId: 'pro_yearly', price: 79.99, expirationAtMs: day(165) });
+      const team = monthly(-12, {
+        productId: 'team_monthly',
+        entitlements: ['team'],
+        store: 'STRIPE',
+        transactionId: `sub_${transaction}`,
+        price: 14,
+      });
+      return story(
+        [lifecycleEvent('INITIAL_PURCHASE', yearly), lifecycleEvent('INITIAL_PURCHASE', team)],
+        [
+          subscription({
+            product: 'pro_yearly',
+            productName: 'Pro Yearly',
+            duration: 'P1Y',
+            startsAtMs: day(-200),
+            periodStartsAtMs: day(-200),
+            periodEndsAtMs: day(165),
+            endsAtMs: day(165),
+            grossUsd: 79.99,
+          }),
+          subscription({
+            product: 'team_monthly',
+            productName: 'Team Monthly',
+            entitlements: ['team'],
+            store: 'stripe',
+            startsAtMs: day(-12),
+            periodStartsAtMs: day(-12),
+            periodEndsAtMs: day(18),
+            endsAtMs: day(18),
+            storeSubscriptionId: `sub_${transaction}`,
+            grossUsd: 14,
+            managementUrl: null,
+          }),
+        ],
+        -210,
+      );
+    }
+    case 'sandbox_only':
+      return story(
+        [lifecycleEvent('INITIAL_PURCHASE', monthly(-5, { environment: 'SANDBOX' }))],
+        [
+          subscription({
+            environment: 'sandbox',
+            startsAtMs: day(-5),
+            periodStartsAtMs: day(-5),
+            periodEndsAtMs: day(25),
+            endsAtMs: day(25),
+            grossUsd: 9.99,
+          }),
+        ],
+        -6,
+      );
+    case 'no_purchases':
+      return story([], [], -3);
+  }
+}
+
+/** Puts a story's customer into a project, with the entitlements and products that it needs. */
+export function customerFromStory(state: RevenueCatState, projectId: string, story: Story): Customer {
+  const project = findProject(state, projectId);
+  const customer = insertCustomer(project, story.firstSeenAtMs, {
+    id: story.appUserId,
+    aliases: [story.anonymousId],
+    attributes: story.email === undefined ? {} : { $email: story.email },
+  });
+  for (const own of story.subscriptions) {
+    const { product, productName, duration, entitlements, ...rest } = own;
+    customer.subscriptions.push({
+      ...rest,
+      id: newId('sub'),
+      customerId: customer.id,
+      originalCustomerId: story.anonymousId,
+      productId:
+        product === null
+          ? null
+          : ensureProduct(project, story.firstSeenAtMs, {
+              storeIdentifier: product,
+              displayName: productName,
+              duration,
+            }).id,
+      entitlementIds: entitlements.map(
+        (key) =>
+          ensureEntitlement(project, story.firstSeenAtMs, key, key[0]?.toUpperCase() + key.slice(1)).id,
+      ),
+    });
+  }
+  customer.events.push(...story.events);
+  return customer;
+}

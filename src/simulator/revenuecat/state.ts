@@ -1,0 +1,212 @@
+import { randomBytes } from 'node:crypto';
+
+export type RevenueCatEvent = Record<string, unknown> & { readonly type: string };
+
+export interface Entitlement {
+  readonly id: string;
+  readonly lookupKey: string;
+  readonly displayName: string;
+  readonly createdAtMs: number;
+}
+
+export interface Product {
+  readonly id: string;
+  readonly storeIdentifier: string;
+  readonly displayName: string | null;
+  readonly type: 'subscription' | 'one_time' | 'consumable' | 'non_consumable' | 'non_renewing_subscription';
+  /** ISO 8601, such as `P1M`. */
+  readonly duration: string | null;
+  readonly appId: string;
+  readonly createdAtMs: number;
+}
+
+export interface Subscription {
+  readonly id: string;
+  customerId: string;
+  readonly originalCustomerId: string;
+  /** `null` for grants. */
+  readonly productId: string | null;
+  readonly store: string;
+  readonly environment: 'production' | 'sandbox';
+  status: string;
+  autoRenewalStatus: string;
+  givesAccess: boolean;
+  readonly startsAtMs: number;
+  periodStartsAtMs: number;
+  periodEndsAtMs: number | null;
+  endsAtMs: number | null;
+  readonly entitlementIds: readonly string[];
+  readonly storeSubscriptionId: string | null;
+  readonly grossUsd: number;
+  readonly country: string | null;
+  readonly managementUrl: string | null;
+}
+
+export interface Purchase {
+  readonly id: string;
+  customerId: string;
+  readonly productId: string;
+  readonly store: string;
+  readonly environment: 'production' | 'sandbox';
+  readonly purchasedAtMs: number;
+  status: 'owned' | 'refunded';
+  readonly quantity: number;
+  readonly entitlementIds: readonly string[];
+  readonly storePurchaseId: string;
+  readonly grossUsd: number;
+  readonly country: string | null;
+}
+
+export interface Customer {
+  readonly id: string;
+  readonly aliases: string[];
+  readonly attributes: Map<string, { value: string; updatedAtMs: number }>;
+  readonly firstSeenAtMs: number;
+  lastSeenAtMs: number | null;
+  readonly platform: string | null;
+  readonly country: string | null;
+  readonly appVersion: string | null;
+  readonly subscriptions: Subscription[];
+  readonly purchases: Purchase[];
+  readonly events: RevenueCatEvent[];
+}
+
+export interface Webhook {
+  readonly id: string;
+  readonly name: string;
+  readonly url: string;
+  /** Sent as it is; never given back by the API. */
+  readonly authorizationHeader: string | null;
+  readonly environment: 'production' | 'sandbox' | null;
+  readonly eventTypes: readonly string[] | null;
+  readonly appId: string | null;
+  readonly createdAtMs: number;
+  /** Only the dashboard can set it. */
+  signingSecret: string | null;
+}
+
+export interface Project {
+  readonly id: string;
+  readonly name: string;
+  readonly createdAtMs: number;
+  readonly appId: string;
+  readonly entitlements: Entitlement[];
+  readonly products: Product[];
+  readonly customers: Map<string, Customer>;
+  /** Every alias, the customer's own id included. */
+  readonly aliases: Map<string, Customer>;
+  readonly webhooks: Webhook[];
+}
+
+export interface RevenueCatState {
+  readonly projects: Map<string, Project>;
+  readonly keys: Map<
+    string,
+    { projectId: string; scopes: readonly string[]; status: 'valid' | 'expired' | 'revoked' }
+  >;
+  /** What must not have been asked, such as v1's get-or-create. */
+  readonly violations: string[];
+  /** The events endpoint is newer than the published description; off, it is a 404. */
+  customerEventsEnabled: boolean;
+  /** What "unless one already exists" does is not documented (UNVERIFIED); all three readings can be tried. */
+  existingGrant: 'ignore' | 'conflict409' | 'second';
+  /** How long after a grant or revocation its webhook leaves; `null`: only by `flushWebhooks()`. */
+  grantWebhookDelayMs: number | null;
+  limitsPerMinute: { customer: number; configuration: number };
+}
+
+export const newId = (prefix: string): string => `${prefix}${randomBytes(8).toString('hex')}`;
+
+export function createState(): RevenueCatState {
+  return {
+    projects: new Map(),
+    keys: new Map(),
+    violations: [],
+    customerEventsEnabled: true,
+    existingGrant: 'ignore',
+    grantWebhookDelayMs: 1_000,
+    // Source: RevenueCat API v2, "Rate limits".
+    limitsPerMinute: { customer: 480, configuration: 60 },
+  };
+}
+
+export function findProject(state: RevenueCatState, projectId: string): Project {
+  const project = state.projects.get(projectId);
+  if (!project) throw new Error(`Unknown project ${projectId}`);
+  return project;
+}
+
+/** A subscription whose end has passed gives no access, though nobody wrote it down. */
+export function givesAccess(subscription: Subscription, nowMs: number): boolean {
+  return subscription.givesAccess && (subscription.endsAtMs === null || subscription.endsAtMs > nowMs);
+}
+
+export function insertCustomer(
+  project: Project,
+  nowMs: number,
+  fields: {
+    id: string;
+    aliases?: readonly string[];
+    attributes?: Readonly<Record<string, string>>;
+  } & Partial<Pick<Customer, 'firstSeenAtMs' | 'lastSeenAtMs' | 'platform' | 'country' | 'appVersion'>>,
+): Customer {
+  const { id, aliases = [], attributes = {}, ...rest } = fields;
+  const customer: Customer = {
+    firstSeenAtMs: nowMs,
+    lastSeenAtMs: nowMs,
+    platform: 'iOS',
+    country: 'US',
+    appVersion: '1.0',
+    ...rest,
+    id,
+    aliases: [...new Set([id, ...aliases])],
+    attributes: new Map(
+      Object.entries(attributes).map(([name, value]) => [name, { value, updatedAtMs: nowMs }]),
+    ),
+    subscriptions: [],
+    purchases: [],
+    events: [],
+  };
+  project.customers.set(id, customer);
+  for (const alias of customer.aliases) project.aliases.set(alias, customer);
+  return customer;
+}
+
+/** The catalogue's entry under this key, made when it is missing. */
+export function ensureEntitlement(
+  project: Project,
+  nowMs: number,
+  lookupKey: string,
+  displayName?: string,
+): Entitlement {
+  const known = project.entitlements.find((each) => each.lookupKey === lookupKey);
+  if (known) return known;
+  const entitlement = {
+    id: newId('entl'),
+    lookupKey,
+    displayName: displayName ?? lookupKey,
+    createdAtMs: nowMs,
+  };
+  project.entitlements.push(entitlement);
+  return entitlement;
+}
+
+export function ensureProduct(
+  project: Project,
+  nowMs: number,
+  fields: Pick<Product, 'storeIdentifier'> & Partial<Product>,
+): Product {
+  const known = project.products.find((each) => each.storeIdentifier === fields.storeIdentifier);
+  if (known) return known;
+  const product: Product = {
+    displayName: null,
+    type: 'subscription',
+    duration: 'P1M',
+    appId: project.appId,
+    createdAtMs: nowMs,
+    id: newId('prod'),
+    ...fields,
+  };
+  project.products.push(product);
+  return product;
+}

@@ -1,0 +1,184 @@
+import { type Customer, givesAccess, type Project, type Purchase, type Subscription } from './state.ts';
+
+const BASE = 'https://api.revenuecat.com/v2';
+
+const revenue = (gross: number): Record<string, unknown> => {
+  const round = (value: number): number => Math.round(value * 100) / 100;
+  const commission = round(gross * 0.15);
+  return { currency: 'USD', gross, commission, tax: 0, proceeds: round(gross - commission) };
+};
+
+const whole = (items: unknown[], path: string): Record<string, unknown> => ({
+  object: 'list',
+  items,
+  next_page: null,
+  url: `${BASE}${path}`,
+});
+
+export function entitlementView(
+  project: Project,
+  entitlement: Project['entitlements'][number],
+): Record<string, unknown> {
+  return {
+    object: 'entitlement',
+    id: entitlement.id,
+    project_id: project.id,
+    lookup_key: entitlement.lookupKey,
+    display_name: entitlement.displayName,
+    created_at: entitlement.createdAtMs,
+    state: 'active',
+  };
+}
+
+export function productView(product: Project['products'][number]): Record<string, unknown> {
+  const { duration } = product;
+  return {
+    object: 'product',
+    id: product.id,
+    store_identifier: product.storeIdentifier,
+    type: product.type,
+    subscription:
+      product.type === 'subscription'
+        ? { duration, grace_period_duration: null, trial_duration: null }
+        : null,
+    one_time: null,
+    created_at: product.createdAtMs,
+    app_id: product.appId,
+    display_name: product.displayName,
+    state: 'active',
+  };
+}
+
+export function customerView(project: Project, customer: Customer): Record<string, unknown> {
+  return {
+    object: 'customer',
+    id: customer.id,
+    project_id: project.id,
+    first_seen_at: customer.firstSeenAtMs,
+    last_seen_at: customer.lastSeenAtMs,
+    last_seen_app_version: customer.appVersion,
+    last_seen_country: customer.country,
+    last_seen_platform: customer.platform,
+    last_seen_platform_version: null,
+    experiment: null,
+  };
+}
+
+export interface ActiveEntitlement {
+  readonly entitlementId: string;
+  readonly expiresAtMs: number | null;
+}
+
+/** The latest end among everything that gives an entitlement; `null`: it never ends. */
+export function activeEntitlements(customer: Customer, nowMs: number): ActiveEntitlement[] {
+  const ends = new Map<string, number | null>();
+  const note = (entitlementId: string, end: number | null): void => {
+    const known = ends.get(entitlementId);
+    if (known === undefined) ends.set(entitlementId, end);
+    else if (known !== null) ends.set(entitlementId, end === null ? null : Math.max(known, end));
+  };
+  for (const subscription of customer.subscriptions) {
+    if (!givesAccess(subscription, nowMs)) continue;
+    for (const id of subscription.entitlementIds)
+      note(id, subscription.endsAtMs ?? subscription.periodEndsAtMs);
+  }
+  for (const purchase of customer.purchases) {
+    if (purchase.status === 'owned') for (const id of purchase.entitlementIds) note(id, null);
+  }
+  return [...ends].map(([entitlementId, expiresAtMs]) => ({ entitlementId, expiresAtMs }));
+}
+
+export function activeView(active: ActiveEntitlement): Record<string, unknown> {
+  return {
+    object: 'customer.active_entitlement',
+    entitlement_id: active.entitlementId,
+    expires_at: active.expiresAtMs,
+  };
+}
+
+/** The single customer, which alone carries its entitlements. */
+export function fullCustomerView(
+  project: Project,
+  customer: Customer,
+  nowMs: number,
+  withAttributes: boolean,
+): Record<string, unknown> {
+  const path = `/projects/${project.id}/customers/${encodeURIComponent(customer.id)}`;
+  return {
+    ...customerView(project, customer),
+    active_entitlements: whole(
+      activeEntitlements(customer, nowMs).map(activeView),
+      `${path}/active_entitlements`,
+    ),
+    ...(withAttributes ? { attributes: whole(attributeViews(customer), `${path}/attributes`) } : {}),
+  };
+}
+
+export function attributeViews(customer: Customer): { name: string }[] {
+  return [...customer.attributes].map(([name, { value, updatedAtMs }]) => ({
+    object: 'customer.attribute',
+    name,
+    value,
+    updated_at: updatedAtMs,
+  }));
+}
+
+const entitlementsOf = (project: Project, ids: readonly string[], path: string): Record<string, unknown> =>
+  whole(
+    project.entitlements.filter(({ id }) => ids.includes(id)).map((each) => entitlementView(project, each)),
+    `/projects/${project.id}/${path}/entitlements`,
+  );
+
+export function subscriptionView(
+  project: Project,
+  own: Subscription,
+  nowMs: number,
+): Record<string, unknown> {
+  const access = givesAccess(own, nowMs);
+  return {
+    object: 'subscription',
+    id: own.id,
+    customer_id: own.customerId,
+    original_customer_id: own.originalCustomerId,
+    product_id: own.productId,
+    starts_at: own.startsAtMs,
+    current_period_starts_at: own.periodStartsAtMs,
+    current_period_ends_at: own.periodEndsAtMs,
+    ends_at: own.endsAtMs,
+    gives_access: access,
+    pending_payment: false,
+    auto_renewal_status: own.autoRenewalStatus,
+    status: own.givesAccess && !access ? 'expired' : own.status,
+    total_revenue_in_usd: revenue(own.grossUsd),
+    presented_offering_id: null,
+    entitlements: entitlementsOf(project, own.entitlementIds, `subscriptions/${own.id}`),
+    environment: own.environment,
+    store: own.store,
+    store_subscription_identifier: own.storeSubscriptionId,
+    ownership: 'purchased',
+    pending_changes: null,
+    country: own.country,
+    management_url: own.managementUrl,
+  };
+}
+
+export function purchaseView(project: Project, own: Purchase): Record<string, unknown> {
+  return {
+    object: 'purchase',
+    id: own.id,
+    customer_id: own.customerId,
+    original_customer_id: own.customerId,
+    product_id: own.productId,
+    purchased_at: own.purchasedAtMs,
+    revenue_in_usd: revenue(own.grossUsd),
+    quantity: own.quantity,
+    status: own.status,
+    presented_offering_id: null,
+    entitlements: entitlementsOf(project, own.entitlementIds, `purchases/${own.id}`),
+    environment: own.environment,
+    store: own.store,
+    store_purchase_identifier: own.storePurchaseId,
+    ownership: 'purchased',
+    country: own.country,
+  };
+}

@@ -1,0 +1,86 @@
+import { createHmac } from 'node:crypto';
+import axios from 'axios';
+import { findProject, type RevenueCatEvent, type RevenueCatState, type Webhook } from './state.ts';
+
+export interface WebhookAnswer {
+  readonly webhookId: string;
+  readonly url: string;
+  /** Of the last attempt; `null`: no answer within 60 s. Only 200 counts as success. */
+  readonly status: number | null;
+  readonly body: unknown;
+  readonly attempts: number;
+}
+
+export interface SendOptions {
+  /** Waits before each further attempt (ms); none by default. {@link RETRY_AFTER_MS} is RevenueCat's own rule. */
+  readonly retryAfterMs?: readonly number[];
+}
+
+/** Source: RevenueCat, "Webhooks: retries": five more attempts after 5, 10, 20, 40 and 80 minutes. */
+export const RETRY_AFTER_MS: readonly number[] = [5, 10, 20, 40, 80].map((minutes) => minutes * 60_000);
+
+const TIMEOUT_MS = 60_000;
+
+/** `X-RevenueCat-Webhook-Signature`: HMAC-SHA256 over `<t>.<raw body>`, new on every attempt. `atS` is Unix s. */
+export function signEvent(secret: string, body: string, atS: number): string {
+  return `t=${atS},v1=${createHmac('sha256', secret).update(`${atS}.${body}`).digest('hex')}`;
+}
+
+function wants(webhook: Webhook, event: RevenueCatEvent): boolean {
+  const environment = typeof event.environment === 'string' ? event.environment.toLowerCase() : null;
+  if (webhook.environment !== null && environment !== null && webhook.environment !== environment)
+    return false;
+  if (webhook.appId !== null && event.app_id !== undefined && event.app_id !== webhook.appId) return false;
+  return webhook.eventTypes === null || webhook.eventTypes.includes(event.type.toLowerCase());
+}
+
+/** Posts an event to every webhook of the project that wants it, all at once. */
+export async function sendToWebhooks(
+  state: RevenueCatState,
+  now: () => number,
+  projectId: string,
+  event: RevenueCatEvent,
+  options: SendOptions = {},
+): Promise<WebhookAnswer[]> {
+  const webhooks = findProject(state, projectId).webhooks.filter((webhook) => wants(webhook, event));
+  const raw = JSON.stringify({ api_version: '1.0', event });
+  return Promise.all(webhooks.map((webhook) => deliver(webhook, raw, now, options.retryAfterMs ?? [])));
+}
+
+async function deliver(
+  webhook: Webhook,
+  raw: string,
+  now: () => number,
+  retryAfterMs: readonly number[],
+): Promise<WebhookAnswer> {
+  for (let attempts = 1; ; attempts += 1) {
+    const { status, body } = await axios
+      .post<unknown>(webhook.url, Buffer.from(raw), {
+        headers: {
+          'Content-Type': 'application/json',
+          ...(webhook.authorizationHeader === null ? {} : { Authorization: webhook.authorizationHeader }),
+          ...(webhook.signingSecret === null
+            ? {}
+            : {
+                'X-RevenueCat-Webhook-Signature': signEvent(
+                  webhook.signingSecret,
+                  raw,
+                  Math.floor(now() / 1_000),
+                ),
+              }),
+        },
+        timeout: TIMEOUT_MS,
+        signal: AbortSignal.timeout(TIMEOUT_MS),
+        maxRedirects: 0,
+        validateStatus: () => true,
+      })
+      .then(
+        (answer) => ({ status: answer.status, body: answer.data }),
+        () => ({ status: null, body: null }),
+      );
+    const waitMs = retryAfterMs[attempts - 1];
+    if (status === 200 || waitMs === undefined)
+      return { webhookId: webhook.id, url: webhook.url, status, body, attempts };
+    await new Promise((resolve) => setTimeout(resolve, waitMs).unref());
+  }
+}

@@ -1,0 +1,57 @@
+import { isBlockedId } from './identities.ts';
+
+/** Longer lines hold prose, not a labelled id; skipping them keeps the search linear in the text. */
+const LONGEST_LINE = 300;
+/** What is read of one text: far more than any message, and a bound on the work that a stranger can cause. */
+const LONGEST_TEXT = 100_000;
+
+const LABELLED = /^(?:RC[ _-]*)?(?:customer|user|install)[ _-]*(?:id)?\s*:\s*([^/]{1,100})$/i;
+
+/**
+ * Finds an app user id that somebody wrote in a conversation, like apps do that open a mail with
+ * `RC User ID: …`. A line counts when it begins with an optional `RC`, one of customer, user or install and an
+ * optional `id`, and goes on with a colon and 1 to 100 characters without a slash. Source: RevenueCat's own
+ * inbox app, "Matching customers".
+ *
+ * Anybody can write such a line: what it finds is a suggestion and no proof of who writes.
+ *
+ * @param body plain text or the HTML of a conversation part
+ * @returns the first usable id, or `null`
+ */
+export function appUserIdInText(body: string): string | null {
+  for (const line of plainText(body.slice(0, LONGEST_TEXT)).split('\n')) {
+    const trimmed = line.trim();
+    if (trimmed.length > LONGEST_LINE) continue;
+    const id = LABELLED.exec(trimmed)?.[1]?.trim();
+    if (id && !isBlockedId(id)) return id;
+  }
+  return null;
+}
+
+function plainText(body: string): string {
+  // `[^<>]` instead of `[^>]`: a run of unclosed brackets is passed over once, not once for each of them.
+  const lines = body
+    .replaceAll(/\r\n?/g, '\n')
+    .replaceAll(/<(?:br|\/?p|\/?div|\/?li|\/?h[1-6]|\/?tr)\b[^<>]*>/gi, '\n')
+    .replaceAll(/<[a-z/!][^<>]*>/gi, '');
+  return lines.replaceAll(/&(#\d{1,7}|#x[\da-f]{1,6}|[a-z]{2,6});/gi, decodeEntity);
+}
+
+const NAMED: Readonly<Record<string, string>> = {
+  amp: '&',
+  lt: '<',
+  gt: '>',
+  quot: '"',
+  apos: "'",
+  nbsp: ' ',
+};
+
+function decodeEntity(entity: string, name: string): string {
+  if (!name.startsWith('#')) {
+    const key = name.toLowerCase();
+    return Object.hasOwn(NAMED, key) ? (NAMED[key] ?? entity) : entity;
+  }
+  const hex = name[1] === 'x' || name[1] === 'X';
+  const code = Number.parseInt(name.slice(hex ? 2 : 1), hex ? 16 : 10);
+  return code > 0 && code <= 0x10ffff ? String.fromCodePoint(code) : entity;
+}

@@ -1,0 +1,74 @@
+import type { LifecycleEvent } from './types.ts';
+
+/**
+ * Order of events that carry the same millisecond, which happens: a failed charge sends BILLING_ISSUE,
+ * CANCELLATION and EXPIRATION at once. RevenueCat promises no order (webhook documentation), so this one is
+ * chosen for its results:
+ *
+ * | tie | result |
+ * |---|---|
+ * | first purchase + anything of it | the purchase comes first |
+ * | billing issue + cancellation + expiration | expired |
+ * | pause + expiration | paused |
+ * | cancellation + renewal, expiration + renewal | active: the renewal is the later act |
+ * | billing issue + renewal | active: the renewal is the recovery |
+ * | cancellation + uncancellation | not cancelled |
+ * | product change + renewal or expiration | changed; expired |
+ * | expiration + extension | extended |
+ * | refund + its reversal | restored |
+ * | anything + transfer | done before the purchases moved |
+ */
+const TIE_ORDER: Readonly<Record<string, number>> = {
+  TEMPORARY_ENTITLEMENT_GRANT: 0,
+  INITIAL_PURCHASE: 1,
+  NON_RENEWING_PURCHASE: 1,
+  BILLING_ISSUE: 2,
+  CANCELLATION: 3,
+  SUBSCRIPTION_PAUSED: 4,
+  PRODUCT_CHANGE: 5,
+  EXPIRATION: 6,
+  RENEWAL: 7,
+  SUBSCRIPTION_EXTENDED: 8,
+  UNCANCELLATION: 9,
+  REFUND_REVERSED: 10,
+  TRANSFER: 12,
+  PURCHASE_REDEEMED: 12,
+};
+const OTHER_TYPES = 11;
+
+/** By time, then by {@link TIE_ORDER}, then by id; what is left only orders differing copies of one event. */
+export function compareEvents(a: LifecycleEvent, b: LifecycleEvent): number {
+  if (a.atMs !== b.atMs) return a.atMs - b.atMs;
+  const rank = (TIE_ORDER[a.type] ?? OTHER_TYPES) - (TIE_ORDER[b.type] ?? OTHER_TYPES);
+  if (rank !== 0) return rank;
+  if (a.id !== b.id) return a.id < b.id ? -1 : 1;
+  if (a.raw === b.raw && a.side === b.side) return 0;
+  return compareTexts(a.side, b.side) || compareTexts(JSON.stringify(a.raw), JSON.stringify(b.raw));
+}
+
+function compareTexts(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/**
+ * The events in order, each once: by id whatever its letter case, and by what it says, because the events
+ * endpoint may name the same event differently than the webhook did.
+ */
+export function distinctInOrder(events: readonly LifecycleEvent[]): LifecycleEvent[] {
+  const seen = new Set<string>();
+  const kept: LifecycleEvent[] = [];
+  for (const event of [...events].sort(compareEvents)) {
+    const id = `${event.side}|${event.id.toLowerCase()}`;
+    if (seen.has(id)) continue;
+    if (event.transactionId !== null) {
+      // Kind and product tell apart what one transaction may bring in one millisecond: a cancellation and its
+      // refund, two products of one order.
+      const content = `${event.side}|${event.transactionId}|${event.kind}|${event.productId ?? ''}|${event.atMs}`;
+      if (seen.has(content)) continue;
+      seen.add(content);
+    }
+    seen.add(id);
+    kept.push(event);
+  }
+  return kept;
+}

@@ -1,0 +1,332 @@
+import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
+import { after, before, beforeEach, test } from 'node:test';
+import request from 'supertest';
+import { signBody, signWebhook } from '../../src/simulator/intercom/app-caller.ts';
+import { createIntercomSimulator, type IntercomSimulator } from '../../src/simulator/intercom/server.ts';
+
+const NOW = Date.parse('2026-11-20T12:00:00Z');
+const NOW_S = NOW / 1_000;
+let nowMs = NOW;
+let simulator: IntercomSimulator;
+let token: string;
+let contactId: string;
+
+beforeEach(() => {
+  nowMs = NOW;
+  simulator = createIntercomSimulator({
+    now: () => nowMs,
+    clientId: 'client',
+    clientSecret: 'secret',
+    rateLimitPer10s: 30,
+  });
+  simulator.addWorkspace({ id: 'ws1', name: 'Acme' });
+  simulator.addAdmin('ws1', { id: '7', name: 'Ada' });
+  simulator.addAttribute('ws1', 'subscription_status');
+  simulator.addAttribute('ws1', 'expires_at', 'date');
+  contactId = simulator.addContact('ws1', { externalId: 'user-1', email: 'a@example.com' }).id;
+  simulator.addConversation('ws1', { id: '42', contactIds: [contactId] });
+  token = simulator.issueToken('ws1');
+});
+
+type Body = Record<string, unknown>;
+const call = (method: 'get' | 'post' | 'put' | 'delete', path: string, body?: Body) => {
+  const started = request(simulator.app)
+    [method](path)
+    .set('Authorization', `Bearer ${token}`)
+    .set('Intercom-Version', '2.16');
+  return body === undefined ? started : started.send(body);
+};
+const event = (changes: Body = {}): Body => ({
+  event_name: 'bought',
+  created_at: NOW_S,
+  id: '',
+  metadata: {},
+  ...changes,
+});
+const send = (changes: Body = {}) => call('post', '/events', event({ id: contactId, ...changes }));
+
+test('signatures match the vectors', () => {
+  const body = '{"workspace_id":"abc123","component_id":"grant"}';
+  assert.equal(
+    signBody('test_client_secret', body),
+    'efa2fa5f23f30ca4f6d99a1ee3e0fc614478592b1054b1a6c61e0d13361f412e',
+  );
+  assert.equal(signWebhook('test_client_secret', body), 'sha1=95137a5d3a33c55f7909290aa382b3c24ff8baef');
+});
+
+const refusals: [string, () => request.Test, number, string][] = [
+  ['no token', () => request(simulator.app).get('/me'), 401, 'missing_authorization'],
+  [
+    'wrong token',
+    () => request(simulator.app).get('/me').set('Authorization', 'Bearer x'),
+    401,
+    'unauthorized',
+  ],
+  [
+    'unknown version',
+    () => call('get', '/me').set('Intercom-Version', '9.9'),
+    400,
+    'intercom_version_invalid',
+  ],
+  ['wrong Accept', () => call('get', '/me').set('Accept', 'text/html'), 406, 'client_error'],
+  ['broken JSON', () => call('post', '/contacts').type('json').send('{'), 400, 'parameter_invalid'],
+  ['unknown path', () => call('get', '/nothing'), 404, 'not_found'],
+  ['unknown contact', () => call('get', '/contacts/none'), 404, 'not_found'],
+  ['known external id', () => call('post', '/contacts', { external_id: 'user-1' }), 409, 'conflict'],
+  [
+    'unknown attribute',
+    () => call('put', `/contacts/${contactId}`, { custom_attributes: { nope: 1 } }),
+    400,
+    'parameter_invalid',
+  ],
+  [
+    'wrong type',
+    () => call('put', `/contacts/${contactId}`, { custom_attributes: { expires_at: 'x' } }),
+    400,
+    'parameter_invalid',
+  ],
+  ['event without time', () => send({ created_at: undefined }), 400, 'parameter_missing'],
+  ['event in milliseconds', () => send({ created_at: NOW }), 400, 'parameter_invalid'],
+  ['event with two identifiers', () => send({ user_id: 'user-1' }), 400, 'parameter_invalid'],
+  ['event of a stranger', () => send({ id: 'none' }), 404, 'not_found'],
+  [
+    'negative price',
+    () => send({ metadata: { price: { amount: -1, currency: 'usd' } } }),
+    400,
+    'parameter_invalid',
+  ],
+  ['nested metadata', () => send({ metadata: { a: { b: 1 } } }), 400, 'parameter_invalid'],
+  ['scope missing', () => call('get', '/events?type=user&user_id=user-1'), 403, 'forbidden'],
+  [
+    'conversation attributes',
+    () => call('get', '/data_attributes?model=conversation'),
+    422,
+    'parameter_invalid',
+  ],
+  [
+    'attribute of no type',
+    () => call('post', '/data_attributes', { name: 'n', model: 'contact', data_type: 'x' }),
+    400,
+    'parameter_invalid',
+  ],
+  [
+    'taken attribute',
+    () => call('post', '/data_attributes', { name: 'expires_at', model: 'company', data_type: 'date' }),
+    400,
+    'parameter_invalid',
+  ],
+  ['unknown attribute id', () => call('put', '/data_attributes/99', {}), 404, 'field_not_found'],
+  ['unknown teammate', () => call('get', '/admins/99'), 404, 'admin_not_found'],
+  ['unknown conversation', () => call('get', '/conversations/99'), 404, 'conversation_not_found'],
+  [
+    'unhealthy in silence',
+    () => call('post', '/app_install/status', { state: 'UNHEALTHY' }),
+    400,
+    'parameter_invalid',
+  ],
+  [
+    'wrong code',
+    () =>
+      request(simulator.app)
+        .post('/auth/eagle/token')
+        .send({ code: 'x', client_id: 'client', client_secret: 'secret' }),
+    401,
+    'unauthorized',
+  ],
+];
+
+for (const [name, make, status, code] of refusals) {
+  test(`refuses: ${name}`, async () => {
+    const answer = await make();
+    assert.equal(answer.status, status, answer.text);
+    assert.equal(answer.body.type, 'error.list');
+    assert.equal(answer.body.errors[0].code, code);
+  });
+}
+
+test('events: stored once, ten keys, names cleaned', async () => {
+  const metadata = Object.fromEntries(Array.from({ length: 12 }, (_, index) => [`k${index}`, index]));
+  for (const name of ['a.b', 'A-B']) assert.equal((await send({ event_name: name, metadata })).status, 202);
+  assert.equal(simulator.state.events.length, 1);
+  assert.equal(simulator.state.events[0]?.name, 'a-b');
+  assert.equal(Object.keys(simulator.state.events[0]?.metadata ?? {}).length, 10);
+  assert.equal(simulator.state.duplicateEvents, 1);
+});
+
+test('a merged contact is 410 with the way to the other, and 404 before 2.16', async () => {
+  const lead = simulator.addContact('ws1', { role: 'lead', email: 'a@example.com' });
+  const strange = simulator.addContact('ws1', { role: 'lead' });
+  const refused = await call('post', '/contacts/merge', { from: strange.id, into: contactId });
+  assert.equal(refused.body.errors[0].code, 'invalid_merge');
+  assert.equal((await call('post', '/contacts/merge', { from: lead.id, into: contactId })).status, 200);
+  const gone = await call('get', `/contacts/${lead.id}`);
+  assert.equal(gone.status, 410);
+  assert.equal(gone.headers.link, `</contacts/${contactId}>; rel="canonical"`);
+  assert.equal((await call('get', `/contacts/${lead.id}`).set('Intercom-Version', '2.15')).status, 404);
+});
+
+test('attributes are merged by key and cleared by null; search finds by e-mail after the lag', async () => {
+  await call('put', `/contacts/${contactId}`, {
+    custom_attributes: { subscription_status: 'trial', expires_at: 5 },
+  });
+  await call('put', `/contacts/${contactId}`, { custom_attributes: { expires_at: null } });
+  assert.deepEqual(simulator.state.contacts.get(contactId)?.customAttributes, {
+    subscription_status: 'trial',
+  });
+  simulator.state.searchLagMs = 1_000;
+  const query = { query: { field: 'email', operator: '=', value: 'A@example.com' } };
+  assert.equal((await call('post', '/contacts/search', query)).body.total_count, 0);
+  nowMs += 1_000;
+  assert.equal((await call('post', '/contacts/search', query)).body.data[0].id, contactId);
+});
+
+test('rate limit: headers, 429, and a new window', async () => {
+  for (let used = 1; used <= 30; used += 1) {
+    assert.equal((await call('get', '/me')).headers['x-ratelimit-remaining'], String(30 - used));
+  }
+  const refused = await call('get', '/me');
+  assert.equal(refused.status, 429);
+  assert.equal(refused.body.errors[0].message, 'Exceeded rate limit of 30 in 10_seconds');
+  assert.equal(refused.headers['x-ratelimit-reset'], String(NOW_S + 10));
+  nowMs += 10_000;
+  assert.equal((await call('get', '/me')).status, 200);
+});
+
+test('OAuth: consent, single-use code, me, uninstall', async () => {
+  simulator.state.redirectUris.push('http://localhost:3000/oauth/callback');
+  assert.equal((await request(simulator.app).get('/oauth?client_id=other')).status, 400);
+  assert.equal(
+    (await request(simulator.app).get('/oauth?client_id=client&redirect_uri=http://evil.test')).status,
+    400,
+  );
+  const page = await request(simulator.app).get('/oauth?client_id=client&state=%22s');
+  assert.match(page.text, /Authorize access/);
+  const form = {
+    client_id: 'client',
+    redirect_uri: simulator.state.redirectUris[0],
+    state: 's',
+    workspace_id: 'ws1',
+  };
+  const back = await request(simulator.app).post('/oauth/authorize').type('form').send(form);
+  const target = new URL(back.headers.location ?? '');
+  const code = target.searchParams.get('code') ?? '';
+  assert.ok(code.endsWith('='));
+  const exchange = (given: string) =>
+    request(simulator.app)
+      .post('/auth/eagle/token')
+      .type('form')
+      .send({ code: given, client_id: 'client', client_secret: 'secret' });
+  assert.equal((await exchange(code.slice(0, -1))).body.errors[0].message, 'Unauthorized Code');
+  token = (await exchange(code)).body.access_token;
+  assert.equal((await exchange(code)).status, 401);
+  assert.equal((await call('get', '/me')).body.app.id_code, 'ws1');
+  assert.equal((await call('post', '/auth/uninstall')).status, 200);
+  assert.equal((await call('get', '/me')).body.errors[0].code, 'token_revoked');
+});
+
+test('a note needs a known teammate', async () => {
+  const note = { message_type: 'note', type: 'admin', admin_id: '7', body: '<p>Granted</p>' };
+  assert.equal(
+    (await call('post', '/conversations/42/reply', { ...note, admin_id: '8' })).body.errors[0].code,
+    'admin_not_found',
+  );
+  assert.equal((await call('post', '/conversations/42/reply', note)).status, 200);
+  assert.equal(simulator.state.conversations.get('42')?.parts[0]?.body, '<p>Granted</p>');
+});
+
+test('faults: status, connection cut before and after the work, limited to a path', async () => {
+  const listening = await simulator.listen();
+  const post = (): Promise<number> =>
+    fetch(`${listening.url}/events`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+      body: JSON.stringify(event({ id: contactId })),
+    }).then((answer) => answer.status);
+  try {
+    simulator.faults.add({ pathPrefix: '/events', drop: 'before', times: 1 });
+    await assert.rejects(post);
+    assert.equal(simulator.state.events.length, 0);
+    simulator.faults.add({ pathPrefix: '/events', drop: 'after', times: 1 });
+    await assert.rejects(post);
+    assert.equal(simulator.state.events.length, 1);
+    await fetch(`${listening.url}/__simulator/faults`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ status: 503, times: 1 }),
+    });
+    assert.equal(await post(), 503);
+    simulator.faults.add({ token: 'expired', times: 1 });
+    assert.equal(await post(), 401);
+    assert.equal(await post(), 202);
+    assert.equal(simulator.state.duplicateEvents, 1);
+    assert.deepEqual(
+      simulator.faults.requests().map((entry) => entry.status),
+      [null, null, 503, 401, 202],
+    );
+    assert.throws(() => simulator.faults.add({ status: 200 }));
+  } finally {
+    await listening.close();
+  }
+});
+
+let app: ReturnType<typeof createServer>;
+let appUrl: string;
+let answer: unknown;
+let received: { path: string; headers: Record<string, unknown>; raw: string }[] = [];
+before(async () => {
+  app = createServer(async (req, res) => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of req) chunks.push(chunk as Buffer);
+    received.push({ path: req.url ?? '', headers: req.headers, raw: Buffer.concat(chunks).toString() });
+    res.setHeader('content-type', 'application/json').end(JSON.stringify(answer));
+  });
+  await new Promise<void>((resolve) => app.listen(0, '127.0.0.1', resolve));
+  const address = app.address();
+  appUrl = `http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}`;
+});
+after(() => app.close());
+
+test('canvas calls are signed, carry the people, and are judged', async () => {
+  received = [];
+  const press = {
+    type: 'button',
+    id: 'grant',
+    label: 'Grant',
+    style: 'secondary',
+    action: { type: 'submit' },
+  };
+  answer = { canvas: { content: { components: [press] } } };
+  const base = { appUrl, place: 'inbox', workspaceId: 'ws1', adminId: '7', conversationId: '42' } as const;
+  const opened = await simulator.callCanvas({ ...base, flow: 'initialize' });
+  assert.deepEqual([opened.problems, opened.findings], [[], []]);
+  const [seen] = received;
+  assert.equal(seen?.path, '/canvas/inbox/initialize');
+  assert.equal(seen?.headers['x-body-signature'], signBody('secret', seen?.raw ?? ''));
+  const body = JSON.parse(seen?.raw ?? '{}');
+  assert.deepEqual([body.contact.id, body.customer.user_id, body.admin.id], [contactId, 'user-1', '7']);
+  const currentCanvas = opened.canvas ?? {};
+  await assert.rejects(simulator.callCanvas({ ...base, flow: 'submit', componentId: 'nope', currentCanvas }));
+  answer = { canvas: { content: { components: [{ type: 'iframe' }] } } };
+  const pressed = await simulator.callCanvas({
+    ...base,
+    flow: 'submit',
+    componentId: 'grant',
+    currentCanvas,
+  });
+  assert.equal(pressed.canvas, null);
+  assert.equal(pressed.problems.length, 1);
+});
+
+test('webhooks of contact changes are signed and have ISO moments', async () => {
+  received = [];
+  simulator.state.webhookEndpoint = `${appUrl}/webhooks/intercom`;
+  simulator.contacts.create('ws1', { externalId: 'user-2' });
+  while (simulator.state.webhookDeliveries.length === 0)
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  const [seen] = received;
+  const body = JSON.parse(seen?.raw ?? '{}');
+  assert.equal(seen?.headers['x-hub-signature'], signWebhook('secret', seen?.raw ?? ''));
+  assert.deepEqual([body.topic, body.app_id], ['contact.user.created', 'ws1']);
+  assert.equal(body.data.item.created_at, '2026-11-20T12:00:00.000+00:00');
+});

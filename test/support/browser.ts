@@ -1,0 +1,107 @@
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import packedChromium from '@sparticuz/chromium';
+import { type Browser, chromium } from 'playwright-core';
+
+const run = promisify(execFile);
+
+const ARGUMENTS = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+  '--font-render-hinting=none',
+];
+
+/** Starts a headless Chromium: `CHROMIUM_PATH`, the system's, or the one that `npm ci` brought. */
+export async function launchBrowser(): Promise<Browser> {
+  const installed = [process.env.CHROMIUM_PATH, '/usr/bin/chromium'].find(
+    (path) => path !== undefined && path !== '' && existsSync(path),
+  );
+  if (installed !== undefined) return chromium.launch({ executablePath: installed, args: ARGUMENTS });
+  const folder = await unpackedChromium();
+  const executablePath = join(folder, 'chromium');
+  return chromium.launch({
+    executablePath,
+    args: ARGUMENTS,
+    env: { ...definedEnvironment(), ...(await environmentFor(folder, executablePath)) },
+  });
+}
+
+/**
+ * The package unpacks to fixed names straight in the temporary folder and takes a half-written file for a
+ * finished one. Test files run side by side, so each unpacks into a folder of its own, which becomes the
+ * shared one by an atomic rename.
+ */
+async function unpackedChromium(): Promise<string> {
+  const shared = join(tmpdir(), `subscription-timeline-chromium-${process.getuid?.() ?? 0}-147`);
+  if (existsSync(shared)) return shared;
+  const own = await mkdtemp(join(tmpdir(), 'chromium-'));
+  await extractInto(own);
+  await mkdir(join(own, 'font-cache'), { recursive: true });
+  await writeFile(join(own, 'fonts.conf'), fontConfiguration(shared));
+  try {
+    await rename(own, shared);
+  } catch (error) {
+    if (!existsSync(shared)) throw error;
+    await rm(own, { recursive: true, force: true });
+  }
+  return shared;
+}
+
+/**
+ * The target folder and the wish for the shared libraries can only be given through the environment. The
+ * package reads both before its first await, so the change never outlives this synchronous stretch.
+ */
+function extractInto(folder: string): Promise<string> {
+  const before = { TMPDIR: process.env.TMPDIR, AWS_EXECUTION_ENV: process.env.AWS_EXECUTION_ENV };
+  process.env.TMPDIR = folder;
+  process.env.AWS_EXECUTION_ENV = 'AWS_Lambda_nodejs24.x';
+  try {
+    return packedChromium.executablePath();
+  } finally {
+    for (const [name, value] of Object.entries(before)) {
+      if (value === undefined) delete process.env[name];
+      else process.env[name] = value;
+    }
+  }
+}
+
+async function environmentFor(folder: string, executablePath: string): Promise<Record<string, string>> {
+  const fonts = { FONTCONFIG_FILE: join(folder, 'fonts.conf') };
+  try {
+    await run(executablePath, ['--version']);
+    return fonts;
+  } catch {
+    // A bare machine has no NSS libraries; the package carries a set that needs nothing but glibc.
+    return { ...fonts, LD_LIBRARY_PATH: join(folder, 'al2023', 'lib') };
+  }
+}
+
+/** The same face on every machine, so that screenshots and heights agree. */
+function fontConfiguration(folder: string): string {
+  const families = ['sans-serif', 'system-ui', 'Helvetica', 'Arial'];
+  return `<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig>
+  <dir>${folder}/fonts</dir>
+  <dir>/usr/share/fonts</dir>
+  <cachedir>${folder}/font-cache</cachedir>
+${families.map((family) => `  <alias binding="strong"><family>${family}</family><prefer><family>Open Sans</family></prefer></alias>`).join('\n')}
+</fontconfig>
+`;
+}
+
+function definedEnvironment(): Record<string, string> {
+  const entries = Object.entries(process.env).filter(
+    (entry): entry is [string, string] => entry[1] !== undefined,
+  );
+  return Object.fromEntries(entries);
+}

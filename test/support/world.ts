@@ -1,0 +1,94 @@
+import { randomBytes } from 'node:crypto';
+import { pino } from 'pino';
+import { createDeliveryWorker, type DeliveryWorker, type WorkerOptions } from '../../src/delivery/worker.ts';
+import { createIntercomSimulator, type IntercomSimulator } from '../../src/simulator/intercom/server.ts';
+import { CONTACT_ATTRIBUTES } from '../../src/subscribers/attributes.ts';
+import { createSecretBox, hashSecret } from '../../src/workspaces/secrets.ts';
+import { sealedAs } from '../../src/workspaces/store.ts';
+import { createTestDatabase, type TestDatabase } from './database.ts';
+
+export const CLIENT_ID = 'test-client';
+export const CLIENT_SECRET = 'test_client_secret';
+export const WORKSPACE_ID = 'abc123';
+export const PROJECT_ID = `${WORKSPACE_ID}-p1`;
+export const AUTHORIZATION = 'whk_test-authorization';
+
+export const secrets = createSecretBox([randomBytes(32)]);
+export const silent = pino({ level: 'silent' });
+
+export interface World {
+  readonly db: TestDatabase;
+  readonly intercom: IntercomSimulator;
+  readonly intercomUrl: string;
+  /** A worker that is stopped with the world. */
+  worker(options?: Partial<WorkerOptions>): DeliveryWorker;
+  close(): Promise<void>;
+}
+
+/** A database with one connected workspace and project, and the Intercom that it talks to. */
+export async function createWorld(options: { rateLimitPer10s?: number; attributes?: boolean } = {}): Promise<World> {
+  const db = await createTestDatabase();
+  const intercom = createIntercomSimulator({
+    clientId: CLIENT_ID,
+    clientSecret: CLIENT_SECRET,
+    rateLimitPer10s: options.rateLimitPer10s ?? 100_000,
+  });
+  const listening = await intercom.listen();
+  const workers: DeliveryWorker[] = [];
+  await addWorkspace({ db, intercom }, WORKSPACE_ID, options.attributes ?? true);
+  return {
+    db,
+    intercom,
+    intercomUrl: listening.url,
+    worker(overrides = {}) {
+      const worker = createDeliveryWorker({
+        database: db.database,
+        databaseUrl: db.url,
+        logger: silent,
+        secrets,
+        intercomApiUrl: listening.url,
+        ...overrides,
+      });
+      workers.push(worker);
+      worker.start();
+      return worker;
+    },
+    async close() {
+      for (const worker of workers) await worker.stop();
+      await listening.close();
+      await db.close();
+    },
+  };
+}
+
+/** Installs the app in a workspace, with a project `<workspace>-p1`. */
+export async function addWorkspace(
+  world: Pick<World, 'db' | 'intercom'>,
+  workspaceId: string,
+  attributes = true,
+): Promise<void> {
+  const { db, intercom } = world;
+  intercom.addWorkspace({ id: workspaceId, name: `Workspace ${workspaceId}` });
+  if (attributes) {
+    for (const attribute of CONTACT_ATTRIBUTES) intercom.addAttribute(workspaceId, attribute.name, attribute.dataType);
+  }
+  intercom.addAdmin(workspaceId, { id: `${workspaceId}-admin`, name: 'Ada Agent', email: 'ada@example.com' });
+  const token = intercom.issueToken(workspaceId);
+  await db.database.query(
+    `insert into workspaces (workspace_id, name, access_token) values ($1, $2, $3)`,
+    [workspaceId, `Workspace ${workspaceId}`, secrets.seal(token, sealedAs.accessToken(workspaceId))],
+  );
+  await db.database.query(
+    `insert into projects (workspace_id, project_id, revenuecat_project_id, name, webhook_auth_hash)
+     values ($1, $2, 'proj1', 'Test project', $3)`,
+    [workspaceId, `${workspaceId}-p1`, hashSecret(AUTHORIZATION)],
+  );
+}
+
+/** Writes one workspace's settings. */
+export async function setSettings(world: Pick<World, 'db'>, settings: unknown): Promise<void> {
+  await world.db.database.query(`update workspaces set settings = $2 where workspace_id = $1`, [
+    WORKSPACE_ID,
+    JSON.stringify(settings),
+  ]);
+}
