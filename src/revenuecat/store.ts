@@ -144,8 +144,9 @@ interface EventRecord {
  * Writes a batch in one statement, which is its own transaction.
  *
  * `known` locks the subscribers in one order (no deadlocks between processes) and leaves out those merged away
- * since they were found; `taken` gives the subscriber that another process has just given an id to. Events
- * whose subscriber is in neither are not written, and the caller starts over with them.
+ * since they were found, so that no id is given to a subscriber that is gone; `taken` gives the subscriber that another process has just given an id to. Events
+ * whose subscriber is in neither are not written, and the caller starts over with them. New subscribers are
+ * written in any case: some of their ids may point to them.
  */
 async function writeBatch(
   sql: Sql,
@@ -226,9 +227,16 @@ record as (
     as t (event_id, side, app_user_id, subscriber_id, type, kind, environment,
           event_at, transaction_id, payload, delivery, email, email_at)
 ),
+known as (
+  select subscriber_id from subscribers
+   where workspace_id = $1 and subscriber_id in (select subscriber_id from record) and merged_into is null
+   order by subscriber_id
+   for no key update
+),
 new_id as (
   select g.* from given_id g
-   where not exists (select 1 from subscriber_ids i
+   where (g.subscriber_id in (select subscriber_id from known) or g.subscriber_id = any($5::uuid[]))
+     and not exists (select 1 from subscriber_ids i
                       where i.workspace_id = $1 and i.project_id = $2 and i.app_user_id = g.app_user_id)
    order by g.app_user_id
 ),
@@ -237,12 +245,6 @@ taken as (
   select $1, $2, app_user_id, subscriber_id from new_id
   on conflict (workspace_id, app_user_id, project_id) do update set subscriber_id = subscriber_ids.subscriber_id
   returning app_user_id, subscriber_id
-),
-known as (
-  select subscriber_id from subscribers
-   where workspace_id = $1 and subscriber_id in (select subscriber_id from record) and merged_into is null
-   order by subscriber_id
-   for no key update
 ),
 created as (
   insert into subscribers (workspace_id, project_id, subscriber_id, due_at, version, email, email_at,
@@ -253,15 +255,16 @@ created as (
          min(r.event_at), max(r.event_at)
     from record r
    where r.subscriber_id = any($5::uuid[])
-     and (r.app_user_id is null
-          or exists (select 1 from taken t where t.app_user_id = r.app_user_id and t.subscriber_id = r.subscriber_id))
    group by r.subscriber_id
   returning subscriber_id
 ),
 placed as (
   select r.* from record r
    where r.subscriber_id in (select subscriber_id from known)
-      or r.subscriber_id in (select subscriber_id from created)
+      or (r.subscriber_id in (select subscriber_id from created)
+          and (r.app_user_id is null
+               or exists (select 1 from taken t
+                           where t.app_user_id = r.app_user_id and t.subscriber_id = r.subscriber_id)))
 ),
 complete as (
   select event_id from record group by event_id

@@ -167,3 +167,93 @@ export async function setApiKeyState(
     state,
   ]);
 }
+
+/** Stores a token; what waited while there was none becomes due. */
+export async function storeInstallation(
+  sql: Sql,
+  installation: {
+    workspaceId: string;
+    name: string;
+    region: Region;
+    timezone: string;
+    /** Sealed. */
+    accessToken: string;
+    installedBy: { id: string; name: string; email: string };
+  },
+): Promise<void> {
+  await sql.query(
+    `insert into workspaces (workspace_id, name, region, timezone, access_token, installed_by)
+     values ($1, $2, $3, $4, $5, $6)
+     on conflict (workspace_id) do update
+        set name = excluded.name, region = excluded.region, timezone = excluded.timezone,
+            access_token = excluded.access_token, installed_by = excluded.installed_by, installed_at = now(),
+            status = 'connected', status_reason = null, uninstalled_at = null, not_before = null`,
+    [
+      installation.workspaceId,
+      installation.name,
+      installation.region,
+      installation.timezone,
+      installation.accessToken,
+      JSON.stringify(installation.installedBy),
+    ],
+  );
+  await sql.query(`select pg_notify('delivery', $1)`, [installation.workspaceId]);
+}
+
+/** The token goes at once; the data is kept for a while, for a return. */
+export async function forgetToken(sql: Sql, workspaceId: string): Promise<void> {
+  await sql.query(
+    `update workspaces
+        set access_token = null, status = 'uninstalled', status_reason = 'uninstalled', uninstalled_at = now()
+      where workspace_id = $1`,
+    [workspaceId],
+  );
+  await sql.query(`delete from sessions where workspace_id = $1`, [workspaceId]);
+}
+
+/** Tables with a workspace's data, those that others point to last. */
+const DATA_TABLES = [
+  'sessions',
+  'notifications',
+  'audit_log',
+  'grants',
+  'catalog',
+  'contact_links',
+  'delivery_attempts',
+  'events',
+  'subscriber_ids',
+  'subscribers',
+  'projects',
+  'workspaces',
+];
+
+/** Erases workspaces that were uninstalled before the cutoff (days ago). */
+export async function eraseUninstalled(sql: Sql, afterDays: number): Promise<string[]> {
+  const rows = await sql.query<{ workspace_id: string }>(
+    `select workspace_id from workspaces
+      where status = 'uninstalled' and uninstalled_at < now() - make_interval(days => $1)`,
+    [afterDays],
+  );
+  for (const { workspace_id } of rows) {
+    for (const table of DATA_TABLES) await sql.query(`delete from ${table} where workspace_id = $1`, [workspace_id]);
+  }
+  return rows.map((row) => row.workspace_id);
+}
+
+/** Keeps the hash of an OAuth state for as long as the browser may take. */
+export async function saveOAuthState(sql: Sql, stateHash: string, purpose: string, minutes: number): Promise<void> {
+  await sql.query(`delete from oauth_states where expires_at < now()`);
+  await sql.query(
+    `insert into oauth_states (state_hash, purpose, expires_at) values ($1, $2, now() + make_interval(mins => $3))`,
+    [stateHash, purpose, minutes],
+  );
+}
+
+/** Uses a state up; `null` when it is unknown, used or too old. */
+export async function takeOAuthState(sql: Sql, stateHash: string): Promise<string | null> {
+  const [row] = await sql.query<{ purpose: string; live: boolean }>(
+    `delete from oauth_states where state_hash = $1 returning purpose, expires_at > now() as live`,
+    [stateHash],
+  );
+  return row?.live ? row.purpose : null;
+}

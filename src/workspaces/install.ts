@@ -1,0 +1,105 @@
+import type { Logger } from 'pino';
+import type { Config } from '../config.ts';
+import type { Database } from '../database/sql.ts';
+import { AppError } from '../errors.ts';
+import { createIntercomClient, exchangeCode, type IntercomMe, intercomApiUrl } from '../intercom/client.ts';
+import { provisionAttributes } from '../intercom/data-attributes.ts';
+import type { Jobs } from '../jobs/jobs.ts';
+import type { SecretBox } from './secrets.ts';
+import { markAttributesReady, readWorkspace, sealedAs, storeInstallation } from './store.ts';
+
+export interface InstallContext {
+  readonly config: Config;
+  readonly database: Database;
+  readonly secrets: SecretBox;
+  readonly jobs: Jobs;
+  readonly logger: Logger;
+  now(): number;
+}
+
+export interface Installed {
+  readonly workspaceId: string;
+  /** Whether the workspace did not have the app before. */
+  readonly isNew: boolean;
+  readonly admin: { readonly id: string; readonly name: string; readonly email: string };
+}
+
+/**
+ * Installs the app with the code of the OAuth callback: reads who it is, stores the token, makes the contact
+ * attributes. Installing again replaces the token and lets deliveries go on.
+ *
+ * Attributes that cannot be made now are made in the background: the installation stands without them.
+ *
+ * @throws AppError when Intercom refuses the code, or the admin's e-mail is not verified
+ */
+export async function install(context: InstallContext, code: string): Promise<Installed> {
+  const { config, database, now } = context;
+  // The token may belong to any region; only the US host is documented for the exchange and for `/me`.
+  const apiUrl = intercomApiUrl(config.intercom.apiUrl, 'US');
+  const { clientId, clientSecret } = config.intercom;
+  const accessToken = await exchangeCode({ apiUrl, clientId, clientSecret, code, now });
+  const me = await createIntercomClient({ apiUrl, accessToken, now }).me();
+  if (!me.email_verified) {
+    throw new AppError('forbidden', 'Verify your e-mail address in Intercom first, then try again', { status: 403 });
+  }
+  const workspaceId = me.app.id_code;
+  const before = await readWorkspace(database, workspaceId);
+  const region = regionOf(me);
+  await storeInstallation(database, {
+    workspaceId,
+    name: me.app.name || workspaceId,
+    region,
+    timezone: validTimeZone(me.app.timezone),
+    accessToken: context.secrets.seal(accessToken, sealedAs.accessToken(workspaceId)),
+    installedBy: { id: me.id, name: me.name, email: me.email },
+  });
+  context.logger.info({ workspaceId, region, again: before !== null }, 'installed');
+  await provision(context, workspaceId, accessToken, region);
+  return {
+    workspaceId,
+    isNew: before === null || before.status === 'uninstalled',
+    admin: { id: me.id, name: me.name, email: me.email },
+  };
+}
+
+async function provision(
+  context: InstallContext,
+  workspaceId: string,
+  accessToken: string,
+  region: 'US' | 'EU' | 'AU',
+): Promise<void> {
+  try {
+    const apiUrl = intercomApiUrl(context.config.intercom.apiUrl, region);
+    const result = await provisionAttributes(createIntercomClient({ apiUrl, accessToken, now: context.now }));
+    await markAttributesReady(context.database, workspaceId, result.failed.length === 0);
+    if (result.failed.length > 0) context.logger.warn({ workspaceId, failed: result.failed }, 'attributes missing');
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    context.logger.warn({ workspaceId, code: error.code }, 'attributes are provisioned later');
+    await context.jobs.send('workspace.provision', { workspaceId });
+  }
+}
+
+/** Makes missing attributes with the stored token; for the background job. */
+export async function provisionWorkspace(context: InstallContext, workspaceId: string): Promise<void> {
+  const workspace = await readWorkspace(context.database, workspaceId);
+  if (!workspace?.accessToken || workspace.status !== 'connected') return;
+  const accessToken = context.secrets.open(workspace.accessToken, sealedAs.accessToken(workspaceId));
+  const apiUrl = intercomApiUrl(context.config.intercom.apiUrl, workspace.region);
+  const result = await provisionAttributes(createIntercomClient({ apiUrl, accessToken, now: context.now }));
+  await markAttributesReady(context.database, workspaceId, result.failed.length === 0);
+}
+
+function regionOf(me: IntercomMe): 'US' | 'EU' | 'AU' {
+  const region = me.app.region.toUpperCase();
+  return region === 'EU' || region === 'AU' ? region : 'US';
+}
+
+function validTimeZone(name: string): string {
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: name });
+    return name;
+  } catch {
+    return 'UTC';
+  }
+}

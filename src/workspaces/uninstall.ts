@@ -1,0 +1,29 @@
+import { AppError } from '../errors.ts';
+import { createIntercomClient, intercomApiUrl } from '../intercom/client.ts';
+import type { InstallContext } from './install.ts';
+import { forgetToken, readWorkspace, sealedAs } from './store.ts';
+
+export type UninstallOutcome = 'uninstalled' | 'still_installed' | 'unknown';
+
+/**
+ * Acts on an uninstall notice, which carries only a workspace id and may be unsigned (UNVERIFIED): the stored
+ * token is asked first, and only when Intercom refuses it, it is deleted. The data stays for 30 days.
+ *
+ * @throws AppError when Intercom cannot be asked; the caller tries again later
+ */
+export async function confirmUninstall(context: InstallContext, workspaceId: string): Promise<UninstallOutcome> {
+  const workspace = await readWorkspace(context.database, workspaceId);
+  if (!workspace || workspace.accessToken === null) return 'unknown';
+  const apiUrl = intercomApiUrl(context.config.intercom.apiUrl, workspace.region);
+  const accessToken = context.secrets.open(workspace.accessToken, sealedAs.accessToken(workspaceId));
+  try {
+    await createIntercomClient({ apiUrl, accessToken, now: context.now }).me();
+    context.logger.warn({ workspaceId }, 'uninstall notice for a workspace whose token still works: ignored');
+    return 'still_installed';
+  } catch (error) {
+    if (!(error instanceof AppError) || error.remedy.kind !== 'reauthorise') throw error;
+    await forgetToken(context.database, workspaceId);
+    context.logger.info({ workspaceId }, 'uninstalled');
+    return 'uninstalled';
+  }
+}
