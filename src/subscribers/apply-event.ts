@@ -132,6 +132,7 @@ function startPeriod(draft: Draft, event: LifecycleEvent): void {
   draft.periodStartedAtMs = startMs;
   draft.transactionId = event.transactionId ?? draft.transactionId;
   draft.endsAtMs = event.expiresAtMs;
+  const before = draft.productId;
   draft.productId = event.productId ?? draft.productId;
   draft.periodType = event.periodType ?? draft.periodType;
   if (event.entitlements.length > 0) draft.entitlements = event.entitlements;
@@ -148,7 +149,13 @@ function startPeriod(draft: Draft, event: LifecycleEvent): void {
   draft.resumesAtMs = null;
   draft.refundedAtMs = null;
   draft.refunded = null;
-  if (draft.pendingProductId === null || draft.pendingProductId === draft.productId) {
+  // A renewal of the same product leaves an announced change ahead; the API names products by other ids than
+  // events, so any new product counts as the announced one.
+  if (
+    draft.productId !== before ||
+    draft.pendingProductId === null ||
+    draft.pendingProductId === draft.productId
+  ) {
     draft.pendingProductId = null;
     draft.changeAnnounced = false;
   }

@@ -46,6 +46,7 @@ function titleCase(code: string): string {
  */
 export function tidyId(id: string): string {
   const [main = '', plan] = id.split(':', 2);
+  if (main === '') return id;
   const segments = main.split('.').filter((segment) => segment !== '');
   // Only the reverse domain of an app is dropped: `pro.v2` keeps both parts.
   const last = segments.length > 2 ? (segments.at(-1) ?? main) : main;

@@ -133,7 +133,14 @@ const HISTORIES: readonly History[] = [
   },
 
   // Time alone.
-  { name: 'no event came at the end', events: [buy(0, 30)], on: 30, status: 'expired', access: {} },
+  {
+    name: 'no event came at the end',
+    events: [buy(0, 30)],
+    on: 30,
+    status: 'expired',
+    access: {},
+    renews: false,
+  },
   {
     name: 'the last moment still counts',
     events: [buy(0, 30)],
@@ -184,6 +191,54 @@ const HISTORIES: readonly History[] = [
     on: 31,
     status: 'active',
     access: { pro: 60 },
+  },
+  {
+    name: 'cancellation and renewal at once, without dates',
+    events: [buy(0, 30), event('CANCELLATION', 30, { cancel_reason: 'UNSUBSCRIBE' }), renew(30, 60)],
+    on: 31,
+    status: 'active',
+    access: { pro: 60 },
+    renews: true,
+  },
+  {
+    name: 'expiration and renewal at once, without dates',
+    events: [buy(0, 30), event('EXPIRATION', 30), renew(30, 60)],
+    on: 31,
+    status: 'active',
+    access: { pro: 60 },
+  },
+  {
+    name: 'purchase and expiration at once',
+    events: [buy(0, 30), expire(0)],
+    on: 1,
+    status: 'expired',
+    access: {},
+  },
+  {
+    name: 'purchase and cancellation at once',
+    events: [buy(0, 30), cancel(0)],
+    on: 1,
+    status: 'cancelled',
+    access: { pro: 30 },
+  },
+  {
+    name: 'pause and its expiration at once',
+    events: [
+      buy(0, 30, play),
+      pause(30, 90),
+      expire(30, { ...play, expiration_reason: 'SUBSCRIPTION_PAUSED' }),
+    ],
+    on: 31,
+    status: 'paused',
+    access: {},
+    primary: { pausedAtMs: day(30), resumesAtMs: day(90) },
+  },
+  {
+    name: 'expiration and extension at once',
+    events: [buy(0, 30), expire(30), event('SUBSCRIPTION_EXTENDED', 30, period(0, 44))],
+    on: 31,
+    status: 'cancelled',
+    access: { pro: 44 },
   },
   {
     name: 'billing issue and recovery at once',
@@ -438,6 +493,28 @@ const HISTORIES: readonly History[] = [
     status: 'active',
     access: { pro: 375 },
     primary: { productId: 'pro_yearly', pendingProductId: null },
+  },
+
+  {
+    name: "Google's change is announced after the new purchase",
+    events: [
+      buy(0, 30, play),
+      buy(10, 375, { ...play, product_id: 'pro_yearly', original_transaction_id: '1001' }),
+      changed(10.1, 'pro_yearly', play),
+      cancel(11, { ...period(10, 375), ...play, product_id: 'pro_yearly', original_transaction_id: '1001' }),
+    ],
+    on: 12,
+    status: 'cancelled',
+    access: { pro: 375 },
+    primary: { productId: 'pro_yearly' },
+  },
+  {
+    name: 'a renewal of the old product leaves the announced change ahead',
+    events: [buy(0, 30), changed(29, 'pro_yearly'), renew(30, 60)],
+    on: 31,
+    status: 'active',
+    access: { pro: 60 },
+    primary: { productId: 'pro_monthly', pendingProductId: 'pro_yearly' },
   },
 
   // Pauses, extensions, outages.
@@ -797,6 +874,11 @@ const HISTORIES: readonly History[] = [
   },
 ];
 
+const toldOfPro: Snapshot = {
+  ...snapshotOf(1, []),
+  activeEntitlements: [{ lookupKey: 'pro', endsAtMs: day(30) }],
+};
+
 describe('the state of a history', () => {
   for (const history of HISTORIES) {
     test(history.name, () => {
@@ -832,6 +914,38 @@ describe('the state of a history', () => {
     const again = buy(0, 30, { id: 'another' });
     const cased = buy(0, 30, { id: buy(0, 30).id.toUpperCase() });
     assert.equal(deriveState([buy(0, 30), again, cased], null, day(1)).lifetimeValueUsdCents, 1000);
+  });
+
+  test('an entitlement that only the API told of lasts until an event speaks of it', () => {
+    const events = [expire(7, period(0, 7))];
+    assert.deepEqual(
+      [6, 31].map((on) => deriveState([], toldOfPro, day(on)).entitlements.length),
+      [1, 0],
+    );
+    assert.equal(deriveState(events, toldOfPro, day(8)).entitlements.length, 0);
+  });
+
+  test('copies of one event that differ give one state in any order', () => {
+    const copies = [buy(0, 30, { id: 'e' }), buy(0, 30, { id: 'e', product_id: 'other' })];
+    assert.deepEqual(deriveState(copies, null, day(1)), deriveState(copies.toReversed(), null, day(1)));
+  });
+
+  test('what was replaced by another product has ended', () => {
+    const next = buy(10, 375, { ...play, product_id: 'pro_yearly', original_transaction_id: '1001' });
+    for (const announced of [9, 11]) {
+      const state = deriveState(
+        [buy(0, 30, play), changed(announced, 'pro_yearly', play), next],
+        null,
+        day(12),
+      );
+      assert.deepEqual(
+        state.subscriptions.map((item) => [item.productId, item.givesAccess, item.expiredAtMs]),
+        [
+          ['pro_yearly', true, null],
+          ['pro_monthly', false, day(10)],
+        ],
+      );
+    }
   });
 
   test('the last event is the latest of production that people know', () => {

@@ -1,0 +1,170 @@
+/**
+ * Builders for Canvas Kit in the inbox. The types cannot express what Intercom refuses there: a choice with
+ * one option or more than ten, a sheet, a live canvas, a button that is primary by omission.
+ *
+ * Source: Intercom, "Canvas Kit reference: components"; API description 2.11 (later ones leave it out).
+ */
+
+export type Action = { readonly type: 'submit' } | { readonly type: 'url'; readonly url: string };
+
+const SUBMIT: Action = { type: 'submit' };
+
+export interface Option {
+  readonly type: 'option';
+  readonly id: string;
+  readonly text: string;
+}
+
+/** Two to ten. */
+export type Options = readonly [Option, Option, ...Option[]];
+
+export interface ListItem {
+  readonly type: 'item';
+  readonly id: string;
+  readonly title: string;
+  readonly subtitle?: string;
+  readonly tertiary_text?: string;
+  readonly action?: Action;
+}
+
+export type Component =
+  | {
+      readonly type: 'text';
+      readonly text: string;
+      readonly style: 'header' | 'paragraph' | 'muted' | 'error';
+      readonly bottom_margin?: 'none';
+    }
+  | {
+      readonly type: 'button';
+      readonly id: string;
+      readonly label: string;
+      readonly style: 'primary' | 'secondary' | 'link';
+      readonly action: Action;
+      readonly disabled?: boolean;
+    }
+  | {
+      readonly type: 'input';
+      readonly id: string;
+      readonly label?: string;
+      readonly placeholder?: string;
+      readonly value?: string;
+      readonly action?: Action;
+      readonly save_state?: 'unsaved' | 'saved' | 'failed';
+    }
+  | {
+      readonly type: 'textarea';
+      readonly id: string;
+      readonly label?: string;
+      readonly placeholder?: string;
+      readonly value?: string;
+      readonly error?: boolean;
+    }
+  | {
+      readonly type: 'dropdown' | 'single-select';
+      readonly id: string;
+      readonly label?: string;
+      readonly options: Options;
+      readonly value?: string;
+    }
+  | { readonly type: 'list'; readonly items: readonly ListItem[] }
+  | {
+      readonly type: 'data-table';
+      readonly items: readonly { readonly type: 'field-value'; readonly field: string; readonly value: string }[];
+    }
+  | { readonly type: 'divider' }
+  | { readonly type: 'spacer'; readonly size: 'xs' | 's' | 'm' | 'l' | 'xl' };
+
+export interface InboxCanvas {
+  readonly content: { readonly components: readonly Component[] };
+  readonly stored_data?: Readonly<Record<string, unknown>>;
+}
+
+/** Bytes that Intercom takes of `content` and of `stored_data`, each. */
+const LARGEST_BYTES = 64 * 1024;
+
+export function canvas(components: readonly Component[], storedData?: Readonly<Record<string, unknown>>): InboxCanvas {
+  const built: InboxCanvas = {
+    content: { components },
+    ...(storedData === undefined ? {} : { stored_data: storedData }),
+  };
+  for (const part of [built.content, built.stored_data ?? {}]) {
+    if (Buffer.byteLength(JSON.stringify(part)) > LARGEST_BYTES) throw new Error('Canvas larger than 64 KB');
+  }
+  return built;
+}
+
+/** Customers' words are shown as they are: Canvas Kit reads Markdown links and bold in text. */
+export function escapeMarkdown(text: string): string {
+  return text.replaceAll(/[\\[\]*_]/g, (char) => `\\${char}`);
+}
+
+export function text(
+  content: string,
+  style: 'header' | 'paragraph' | 'muted' | 'error' = 'paragraph',
+  tight = false,
+): Component {
+  return { type: 'text', text: content, style, ...(tight ? { bottom_margin: 'none' as const } : {}) };
+}
+
+export function button(id: string, label: string, style: 'primary' | 'secondary' | 'link'): Component {
+  return { type: 'button', id, label, style, action: SUBMIT };
+}
+
+export function linkButton(id: string, label: string, url: string): Component {
+  return { type: 'button', id, label, style: 'link', action: { type: 'url', url } };
+}
+
+export function item(
+  id: string,
+  title: string,
+  more: { subtitle?: string; tertiary?: string } = {},
+): ListItem {
+  return {
+    type: 'item',
+    id,
+    title,
+    ...(more.subtitle ? { subtitle: more.subtitle } : {}),
+    ...(more.tertiary ? { tertiary_text: more.tertiary } : {}),
+    action: SUBMIT,
+  };
+}
+
+export function list(items: readonly ListItem[]): Component {
+  return { type: 'list', items };
+}
+
+/** Rows without a value are left out. */
+export function table(rows: readonly (readonly [field: string, value: string | null | undefined])[]): Component[] {
+  const items = rows.flatMap(([field, value]) => (value ? [{ type: 'field-value' as const, field, value }] : []));
+  return items.length === 0 ? [] : [{ type: 'data-table', items }];
+}
+
+export function option(id: string, label: string): Option {
+  return { type: 'option', id, text: label };
+}
+
+/**
+ * A dropdown, when there is a choice. One option alone cannot be a dropdown in Canvas Kit: it is an input that
+ * already holds the only possible value, so that the form still sends it under the same id.
+ *
+ * @param options at most ten; the caller pages the rest
+ */
+export function choice(id: string, label: string, options: readonly Option[], selected?: string): Component {
+  const [first, second, ...rest] = options.slice(0, 10);
+  if (first && second) {
+    const value = options.some((candidate) => candidate.id === selected) ? selected : undefined;
+    return {
+      type: 'dropdown',
+      id,
+      label,
+      options: [first, second, ...rest],
+      ...(value === undefined ? {} : { value }),
+    };
+  }
+  return { type: 'input', id, label, value: first?.id ?? '' };
+}
+
+/** The way back, at the bottom of every canvas but the first. */
+export function wayBack(label: string): Component[] {
+  return [{ type: 'divider' }, button('home', label, 'link')];
+}
