@@ -1,0 +1,83 @@
+import { z } from 'zod';
+
+const id = z.union([z.string(), z.number()]).transform(String);
+const text = z
+  .string()
+  .nullish()
+  .transform((value) => value || null)
+  .catch(null);
+
+const contactSchema = z.object({
+  id: id.nullish().catch(null),
+  external_id: id.nullish().catch(null),
+  user_id: id.nullish().catch(null),
+  email: text,
+  name: text,
+  role: text,
+});
+
+const requestSchema = z.object({
+  workspace_id: id,
+  admin: z
+    .object({ id: id.nullish().catch(null), name: text, email: text, locale: text })
+    .nullish()
+    .catch(null),
+  conversation: z
+    .object({ id: id.nullish().catch(null), source: z.object({ body: text }).nullish().catch(null) })
+    .nullish()
+    .catch(null),
+  context: z.object({ conversation_id: id.nullish().catch(null) }).nullish().catch(null),
+  contact: contactSchema.nullish().catch(null),
+  // The legacy twin of `contact`; a real sample has both, older ones this alone (CONFLICT in the documentation).
+  customer: contactSchema.nullish().catch(null),
+  component_id: z.string().nullish().catch(null),
+  input_values: z.record(z.string(), z.unknown()).nullish().catch(null),
+  current_canvas: z
+    .object({ stored_data: z.record(z.string(), z.unknown()).nullish().catch(null) })
+    .nullish()
+    .catch(null),
+});
+
+/** An initialize or submit request of the inbox, with what the documents disagree on evened out. */
+export interface CardRequest {
+  readonly workspaceId: string;
+  readonly admin: { readonly id: string; readonly name: string; readonly email: string | null };
+  readonly conversationId: string | null;
+  readonly conversationBody: string | null;
+  readonly contact: {
+    readonly id: string;
+    readonly externalId: string | null;
+    readonly email: string | null;
+    readonly name: string | null;
+  };
+  /** `null`: an initialize request. */
+  readonly componentId: string | null;
+  readonly inputs: Readonly<Record<string, string>>;
+  readonly storedData: Readonly<Record<string, unknown>>;
+}
+
+/** Only the workspace is required: real requests leave out what the reference marks as required. `null`: no request. */
+export function readCardRequest(body: unknown): CardRequest | null {
+  const parsed = requestSchema.safeParse(body);
+  if (!parsed.success) return null;
+  const { admin, conversation, context, contact, customer, ...rest } = parsed.data;
+  const inputs: Record<string, string> = {};
+  for (const [name, value] of Object.entries(rest.input_values ?? {})) {
+    if (typeof value === 'string') inputs[name] = value;
+  }
+  return {
+    workspaceId: rest.workspace_id,
+    admin: { id: admin?.id ?? '', name: admin?.name ?? '', email: admin?.email ?? null },
+    conversationId: conversation?.id ?? context?.conversation_id ?? null,
+    conversationBody: conversation?.source?.body ?? null,
+    contact: {
+      id: contact?.id ?? customer?.id ?? '',
+      externalId: contact?.external_id ?? customer?.external_id ?? customer?.user_id ?? null,
+      email: contact?.email ?? customer?.email ?? null,
+      name: contact?.name ?? customer?.name ?? null,
+    },
+    componentId: rest.component_id ?? null,
+    inputs,
+    storedData: rest.current_canvas?.stored_data ?? {},
+  };
+}
