@@ -33,7 +33,9 @@ export async function connectProject(
   const id = await deps.database.transaction(async (sql) => {
     const workspace = await readWorkspace(sql, workspaceId);
     if (!workspace || workspace.status === 'uninstalled') {
-      throw notFound(`No workspace ${workspaceId} has the app installed: install it first at ${deps.publicUrl}/install`);
+      throw notFound(
+        `No workspace ${workspaceId} has the app installed: install it first at ${deps.publicUrl}/install`,
+      );
     }
     // Two people connecting at once would otherwise make two of it.
     await sql.query('select 1 from workspaces where workspace_id = $1 for update', [workspaceId]);

@@ -1,5 +1,7 @@
 import type { Sql } from '../database/sql.ts';
-import { listProjects, readWorkspace } from './store.ts';
+import { createIntercomClient, intercomApiUrl } from '../intercom/client.ts';
+import type { InstallContext } from './install.ts';
+import { listProjects, readWorkspace, sealedAs } from './store.ts';
 
 /** Intercom's installation health check. Source: Intercom, "Installation health check". */
 export type Health =
@@ -21,7 +23,9 @@ export async function checkHealth(sql: Sql, workspaceId: string, publicUrl: stri
     return unhealthy('Subscription Timeline is not installed in this workspace.');
   }
   if (workspace.status === 'disconnected') {
-    return unhealthy('Intercom no longer accepts our access. Reinstall the app: waiting events are then delivered.');
+    return unhealthy(
+      'Intercom no longer accepts our access. Reinstall the app: waiting events are then delivered.',
+    );
   }
   const projects = await listProjects(sql, workspaceId);
   const settingsUrl = `${publicUrl}/settings`;
@@ -44,6 +48,24 @@ export async function checkHealth(sql: Sql, workspaceId: string, publicUrl: stri
     };
   }
   return { state: 'OK' };
+}
+
+/**
+ * Tells Intercom at once what its daily check would find, so that the admins' e-mail and the listing's banner
+ * do not wait for it. Source: Intercom, "Installation health check".
+ *
+ * @throws AppError when Intercom cannot be told
+ */
+export async function reportHealth(
+  context: Pick<InstallContext, 'config' | 'database' | 'secrets' | 'now'>,
+  workspaceId: string,
+): Promise<void> {
+  const workspace = await readWorkspace(context.database, workspaceId);
+  if (!workspace?.accessToken || workspace.status !== 'connected') return;
+  const apiUrl = intercomApiUrl(context.config.intercom.apiUrl, workspace.region);
+  const accessToken = context.secrets.open(workspace.accessToken, sealedAs.accessToken(workspaceId));
+  const health = await checkHealth(context.database, workspaceId, context.config.publicUrl);
+  await createIntercomClient({ apiUrl, accessToken, now: context.now }).pushHealth({ ...health });
 }
 
 function unhealthy(message: string): Health {

@@ -6,7 +6,7 @@ import { createIntercomClient, exchangeCode, type IntercomMe, intercomApiUrl } f
 import { provisionAttributes } from '../intercom/data-attributes.ts';
 import type { Jobs } from '../jobs/jobs.ts';
 import type { SecretBox } from './secrets.ts';
-import { markAttributesReady, readWorkspace, sealedAs, storeInstallation } from './store.ts';
+import { type Admin, markAttributesReady, readWorkspace, sealedAs, storeInstallation } from './store.ts';
 
 export interface InstallContext {
   readonly config: Config;
@@ -21,7 +21,7 @@ export interface Installed {
   readonly workspaceId: string;
   /** Whether the workspace did not have the app before. */
   readonly isNew: boolean;
-  readonly admin: { readonly id: string; readonly name: string; readonly email: string };
+  readonly admin: Admin;
 }
 
 /**
@@ -40,7 +40,9 @@ export async function install(context: InstallContext, code: string): Promise<In
   const accessToken = await exchangeCode({ apiUrl, clientId, clientSecret, code, now });
   const me = await createIntercomClient({ apiUrl, accessToken, now }).me();
   if (!me.email_verified) {
-    throw new AppError('forbidden', 'Verify your e-mail address in Intercom first, then try again', { status: 403 });
+    throw new AppError('forbidden', 'Verify your e-mail address in Intercom first, then try again', {
+      status: 403,
+    });
   }
   const workspaceId = me.app.id_code;
   const before = await readWorkspace(database, workspaceId);
@@ -55,6 +57,7 @@ export async function install(context: InstallContext, code: string): Promise<In
   });
   context.logger.info({ workspaceId, region, again: before !== null }, 'installed');
   await provision(context, workspaceId, accessToken, region);
+  await context.jobs.send('workspace.health', { workspaceId });
   return {
     workspaceId,
     isNew: before === null || before.status === 'uninstalled',
@@ -72,7 +75,8 @@ async function provision(
     const apiUrl = intercomApiUrl(context.config.intercom.apiUrl, region);
     const result = await provisionAttributes(createIntercomClient({ apiUrl, accessToken, now: context.now }));
     await markAttributesReady(context.database, workspaceId, result.failed.length === 0);
-    if (result.failed.length > 0) context.logger.warn({ workspaceId, failed: result.failed }, 'attributes missing');
+    if (result.failed.length > 0)
+      context.logger.warn({ workspaceId, failed: result.failed }, 'attributes missing');
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     context.logger.warn({ workspaceId, code: error.code }, 'attributes are provisioned later');

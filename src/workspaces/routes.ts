@@ -1,50 +1,67 @@
 import { parseCookie, stringifySetCookie } from 'cookie';
 import { type RequestHandler, type Response, Router } from 'express';
 import { z } from 'zod';
-import { AppError, badRequest, unauthorized } from '../errors.ts';
+import { AppError, badRequest, forbidden, unauthorized } from '../errors.ts';
 import { type RawRequest, rawJson } from '../http/raw-body.ts';
 import { verifyBodySignature } from '../intercom/signatures.ts';
+import { limitPerMinute } from './flood.ts';
 import { checkHealth } from './health.ts';
-import { type InstallContext, install } from './install.ts';
+import { type InstallContext, type Installed, install } from './install.ts';
 import { equalInConstantTime, hashSecret, newSecret } from './secrets.ts';
 import { saveOAuthState, takeOAuthState } from './store.ts';
 import { confirmUninstall } from './uninstall.ts';
 
 const STATE_COOKIE = 'st_oauth';
 const STATE_MINUTES = 10;
+const BEGINS_PER_MINUTE = 60;
 
-/** `GET /install` and `GET /oauth/callback`. Source: Intercom, "Setting up OAuth" and "Installation status". */
+/** What a visit to Intercom's consent page is for; kept with its state. */
+type Purpose = 'install' | 'signin';
+
+/**
+ * `GET /install`, `GET /oauth/signin` and `GET /oauth/callback`. Signing in is the same visit to Intercom as
+ * installing: it only ends elsewhere. Source: Intercom, "Setting up OAuth" and "Installation status".
+ */
 export function installRouter(
   context: InstallContext,
-  signIn: (res: Response, installed: Awaited<ReturnType<typeof install>>) => Promise<void>,
+  signIn: (res: Response, installed: Installed) => Promise<void>,
 ): Router {
   const { config, database } = context;
 
-  const begin: RequestHandler = async (_req, res) => {
-    const state = newSecret();
-    await saveOAuthState(database, hashSecret(state), 'install', STATE_MINUTES);
-    setStateCookie(res, state, STATE_MINUTES * 60);
-    const url = new URL('/oauth', config.intercom.appUrl);
-    url.searchParams.set('client_id', config.intercom.clientId);
-    url.searchParams.set('state', state);
-    url.searchParams.set('redirect_uri', `${config.publicUrl}/oauth/callback`);
-    res.redirect(302, url.href);
-  };
+  function begin(purpose: Purpose): RequestHandler {
+    return async (_req, res) => {
+      const state = newSecret();
+      await saveOAuthState(database, hashSecret(state), purpose, STATE_MINUTES);
+      setStateCookie(res, state, STATE_MINUTES * 60);
+      const url = new URL('/oauth', config.intercom.appUrl);
+      url.searchParams.set('client_id', config.intercom.clientId);
+      url.searchParams.set('state', state);
+      url.searchParams.set('redirect_uri', `${config.publicUrl}/oauth/callback`);
+      res.set('Cache-Control', 'no-store');
+      res.redirect(302, url.href);
+    };
+  }
 
   const finish: RequestHandler = async (req, res) => {
-    const query = z
-      .object({ code: z.string().optional(), state: z.string().optional(), error: z.string().optional() })
-      .safeParse(req.query);
-    const { code, state, error } = query.success ? query.data : {};
+    res.set('Cache-Control', 'no-store');
+    const { code, state, error } = readCallback(req.query);
     const cookie = parseCookie(req.headers.cookie ?? '')[STATE_COOKIE] ?? '';
     setStateCookie(res, '', 0);
     // The cookie binds the state to the browser that began: a link with somebody else's state goes nowhere.
-    if (!state || !equalInConstantTime(state, cookie) || !(await takeOAuthState(database, hashSecret(state)))) {
-      sendFailure(res, 'This installation was not begun in this browser, or took too long. Please start again.');
+    const purpose =
+      state !== null && equalInConstantTime(state, cookie)
+        ? await takeOAuthState(database, hashSecret(state))
+        : null;
+    if (purpose === null) {
+      fail(
+        res,
+        'install',
+        forbidden('This was not begun in this browser, or it took too long. Please start again.'),
+      );
       return;
     }
-    if (error || !code) {
-      sendFailure(res, 'Access was not granted in Intercom. Nothing was installed.');
+    if (error !== null || code === null) {
+      fail(res, purpose, forbidden('Access was not granted in Intercom. Nothing was installed.'));
       return;
     }
     try {
@@ -52,18 +69,31 @@ export function installRouter(
       await signIn(res, installed);
       const success = new URL('/appstore/redirect', config.intercom.appUrl);
       success.searchParams.set('install_success', 'true');
-      res.redirect(302, installed.isNew ? success.href : '/settings');
+      res.redirect(302, installed.isNew && purpose === 'install' ? success.href : '/settings');
     } catch (failure) {
       if (!(failure instanceof AppError)) throw failure;
-      context.logger.warn({ code: failure.code, upstream: failure.upstreamStatus }, 'installation failed');
-      sendFailure(res, failure.code === 'forbidden' ? failure.message : 'Intercom did not accept the installation. Please try again.');
+      context.logger.warn(
+        { code: failure.code, upstream: failure.upstreamStatus, purpose },
+        'installation failed',
+      );
+      fail(
+        res,
+        purpose,
+        failure.code === 'forbidden'
+          ? failure
+          : new AppError(failure.code, 'Intercom did not accept the installation. Please try again.', {
+              status: 502,
+            }),
+      );
     }
   };
 
-  function sendFailure(res: Response, message: string): void {
+  /** The App Store shows why an installation failed; a sign-in has only our own error page. */
+  function fail(res: Response, purpose: string, error: AppError): void {
+    if (purpose === 'signin') throw error;
     const url = new URL('/appstore/redirect', config.intercom.appUrl);
     url.searchParams.set('install_success', 'false');
-    url.searchParams.set('error_message', message);
+    url.searchParams.set('error_message', error.message);
     res.redirect(302, url.href);
   }
 
@@ -83,9 +113,21 @@ export function installRouter(
   }
 
   const router = Router();
-  router.get('/install', begin);
-  router.get('/oauth/callback', finish);
+  const limit = limitPerMinute(BEGINS_PER_MINUTE, context.now);
+  router.get('/install', limit, begin('install'));
+  router.get('/oauth/signin', limit, begin('signin'));
+  router.get('/oauth/callback', limit, finish);
   return router;
+}
+
+/**
+ * Reads the callback's query leniently: what is not one text is absent. A code is base64 and may hold `+`,
+ * which a query's parser takes for a space when it was not escaped.
+ */
+function readCallback(query: unknown): { code: string | null; state: string | null; error: string | null } {
+  const text = z.string().min(1).max(4_096).optional().catch(undefined);
+  const { code, state, error } = z.object({ code: text, state: text, error: text }).parse(query);
+  return { code: code?.replaceAll(' ', '+') ?? null, state: state ?? null, error: error ?? null };
 }
 
 /** `POST /intercom/uninstall`: verified when signed, and confirmed with the token in any case. */
@@ -94,7 +136,11 @@ export function uninstallRouter(context: InstallContext): Router {
   const handle: RequestHandler = async (req, res) => {
     const signature = req.get('X-Body-Signature');
     if (signature !== undefined) {
-      const verdict = verifyBodySignature(context.config.intercom.clientSecret, (req as RawRequest).rawBody, signature);
+      const verdict = verifyBodySignature(
+        context.config.intercom.clientSecret,
+        (req as RawRequest).rawBody,
+        signature,
+      );
       if (!verdict.ok) throw unauthorized(verdict.reason);
     }
     const body = bodySchema.safeParse(req.body);
@@ -129,4 +175,3 @@ export function healthRouter(context: InstallContext): Router {
   });
   return router;
 }
-

@@ -1,7 +1,14 @@
-import type { Sql } from '../database/sql.ts';
+import type { Database, Sql } from '../database/sql.ts';
 import { readSettings, type WorkspaceSettings } from './settings.ts';
 
 export type Region = 'US' | 'EU' | 'AU';
+
+/** A person in Intercom who installed the app or is signed in. */
+export interface Admin {
+  readonly id: string;
+  readonly name: string;
+  readonly email: string;
+}
 
 /** An Intercom workspace that has (or had) the app installed. */
 export interface Workspace {
@@ -121,14 +128,58 @@ export async function readProject(sql: Sql, workspaceId: string, projectId: stri
   return row ? toProject(row) : null;
 }
 
-/** Oldest first. */
+/** The connected ones, oldest first. */
 export async function listProjects(sql: Sql, workspaceId: string): Promise<Project[]> {
   const rows = await sql.query<ProjectRow>(
-    `select ${PROJECT_COLUMNS} from projects where workspace_id = $1 order by created_at, project_id`,
+    `select ${PROJECT_COLUMNS} from projects
+      where workspace_id = $1 and webhook_auth_hash <> '' order by created_at, project_id`,
     [workspaceId],
     'list-projects',
   );
   return rows.map(toProject);
+}
+
+/**
+ * Disconnects a project: its key and secrets go, its webhooks are refused. The row stays, because its events
+ * belong to its id, and connecting the same RevenueCat project again brings them back. No secret has an empty
+ * hash, so an empty one lets nothing in.
+ */
+export async function disconnectProject(sql: Sql, workspaceId: string, projectId: string): Promise<boolean> {
+  const rows = await sql.query(
+    `update projects
+        set api_key = null, api_key_state = 'none', signing_secret = null, webhook_id = null, webhook_auth_hash = ''
+      where workspace_id = $1 and project_id = $2 and webhook_auth_hash <> ''
+     returning 1`,
+    [workspaceId, projectId],
+  );
+  return rows.length > 0;
+}
+
+export async function setWebhookId(
+  sql: Sql,
+  workspaceId: string,
+  projectId: string,
+  webhookId: string | null,
+): Promise<void> {
+  await sql.query(`update projects set webhook_id = $3 where workspace_id = $1 and project_id = $2`, [
+    workspaceId,
+    projectId,
+    webhookId,
+  ]);
+}
+
+/** @param sealed `null`: webhooks need no signature */
+export async function setSigningSecret(
+  sql: Sql,
+  workspaceId: string,
+  projectId: string,
+  sealed: string | null,
+): Promise<void> {
+  await sql.query(`update projects set signing_secret = $3 where workspace_id = $1 and project_id = $2`, [
+    workspaceId,
+    projectId,
+    sealed,
+  ]);
 }
 
 /** Contexts under which the secrets of a row are sealed. */
@@ -178,7 +229,7 @@ export async function storeInstallation(
     timezone: string;
     /** Sealed. */
     accessToken: string;
-    installedBy: { id: string; name: string; email: string };
+    installedBy: Admin;
   },
 ): Promise<void> {
   await sql.query(
@@ -200,15 +251,23 @@ export async function storeInstallation(
   await sql.query(`select pg_notify('delivery', $1)`, [installation.workspaceId]);
 }
 
-/** The token goes at once; the data is kept for a while, for a return. */
-export async function forgetToken(sql: Sql, workspaceId: string): Promise<void> {
-  await sql.query(
+/**
+ * The token goes at once; the data is kept for a while, for a return.
+ *
+ * @param sealedToken the token that Intercom refused: one that a reinstall has stored meanwhile stays
+ * @returns whether it was still that token
+ */
+export async function forgetToken(sql: Sql, workspaceId: string, sealedToken: string): Promise<boolean> {
+  const rows = await sql.query(
     `update workspaces
         set access_token = null, status = 'uninstalled', status_reason = 'uninstalled', uninstalled_at = now()
-      where workspace_id = $1`,
-    [workspaceId],
+      where workspace_id = $1 and access_token = $2
+     returning 1`,
+    [workspaceId, sealedToken],
   );
+  if (rows.length === 0) return false;
   await sql.query(`delete from sessions where workspace_id = $1`, [workspaceId]);
+  return true;
 }
 
 /** Tables with a workspace's data, those that others point to last. */
@@ -227,21 +286,98 @@ const DATA_TABLES = [
   'workspaces',
 ];
 
-/** Erases workspaces that were uninstalled before the cutoff (days ago). */
-export async function eraseUninstalled(sql: Sql, afterDays: number): Promise<string[]> {
-  const rows = await sql.query<{ workspace_id: string }>(
+/** Erases workspaces that were uninstalled before the cutoff (days ago), each in one transaction. */
+export async function eraseUninstalled(database: Database, afterDays: number): Promise<string[]> {
+  const erased: string[] = [];
+  const candidates = await database.query<{ workspace_id: string }>(
     `select workspace_id from workspaces
       where status = 'uninstalled' and uninstalled_at < now() - make_interval(days => $1)`,
     [afterDays],
   );
-  for (const { workspace_id } of rows) {
-    for (const table of DATA_TABLES) await sql.query(`delete from ${table} where workspace_id = $1`, [workspace_id]);
+  for (const { workspace_id: workspaceId } of candidates) {
+    await database.transaction(async (sql) => {
+      // Locked and looked at again: it may be installed in this very moment.
+      const still = await sql.query(
+        `select 1 from workspaces
+          where workspace_id = $1 and status = 'uninstalled' and uninstalled_at < now() - make_interval(days => $2)
+            for update`,
+        [workspaceId, afterDays],
+      );
+      if (still.length === 0) return;
+      for (const table of DATA_TABLES) {
+        await sql.query(`delete from ${table} where workspace_id = $1`, [workspaceId]);
+      }
+      erased.push(workspaceId);
+    });
   }
-  return rows.map((row) => row.workspace_id);
+  return erased;
+}
+
+export async function insertSession(
+  sql: Sql,
+  session: { workspaceId: string; sessionHash: string; admin: Admin; csrf: string; hours: number },
+): Promise<void> {
+  await sql.query(`delete from sessions where workspace_id = $1 and expires_at < now()`, [
+    session.workspaceId,
+  ]);
+  await sql.query(
+    `insert into sessions (workspace_id, session_hash, admin, csrf, expires_at)
+     values ($1, $2, $3, $4, now() + make_interval(hours => $5))`,
+    [session.workspaceId, session.sessionHash, JSON.stringify(session.admin), session.csrf, session.hours],
+  );
+}
+
+/** `null`: unknown, expired or signed out. */
+export async function readSession(
+  sql: Sql,
+  workspaceId: string,
+  sessionHash: string,
+): Promise<{ admin: Admin; csrf: string } | null> {
+  const [row] = await sql.query<{ admin: Admin; csrf: string }>(
+    `select admin, csrf from sessions where workspace_id = $1 and session_hash = $2 and expires_at > now()`,
+    [workspaceId, sessionHash],
+    'read-session',
+  );
+  return row ?? null;
+}
+
+export async function deleteSession(sql: Sql, workspaceId: string, sessionHash: string): Promise<void> {
+  await sql.query(`delete from sessions where workspace_id = $1 and session_hash = $2`, [
+    workspaceId,
+    sessionHash,
+  ]);
+}
+
+/** Replaces one section of the settings; the others are not touched, whoever changes them meanwhile. */
+export async function saveSettings<Section extends keyof WorkspaceSettings>(
+  sql: Sql,
+  workspaceId: string,
+  section: Section,
+  value: WorkspaceSettings[Section],
+): Promise<void> {
+  await sql.query(
+    `update workspaces set settings = jsonb_set(settings, array[$2], $3::jsonb) where workspace_id = $1`,
+    [workspaceId, section, JSON.stringify(value)],
+  );
+}
+
+/** Looks again for the contacts of all subscribers that wait for one: the rules of finding them have changed. */
+export async function wakeWaiting(sql: Sql, workspaceId: string): Promise<void> {
+  await sql.query(
+    `update subscribers set due_at = now(), version = version + 1, waiting = false, attempts = 0
+      where workspace_id = $1 and waiting`,
+    [workspaceId],
+  );
+  await sql.query(`select pg_notify('delivery', $1)`, [workspaceId]);
 }
 
 /** Keeps the hash of an OAuth state for as long as the browser may take. */
-export async function saveOAuthState(sql: Sql, stateHash: string, purpose: string, minutes: number): Promise<void> {
+export async function saveOAuthState(
+  sql: Sql,
+  stateHash: string,
+  purpose: string,
+  minutes: number,
+): Promise<void> {
   await sql.query(`delete from oauth_states where expires_at < now()`);
   await sql.query(
     `insert into oauth_states (state_hash, purpose, expires_at) values ($1, $2, now() + make_interval(mins => $3))`,

@@ -11,7 +11,10 @@ export type UninstallOutcome = 'uninstalled' | 'still_installed' | 'unknown';
  *
  * @throws AppError when Intercom cannot be asked; the caller tries again later
  */
-export async function confirmUninstall(context: InstallContext, workspaceId: string): Promise<UninstallOutcome> {
+export async function confirmUninstall(
+  context: InstallContext,
+  workspaceId: string,
+): Promise<UninstallOutcome> {
   const workspace = await readWorkspace(context.database, workspaceId);
   if (!workspace || workspace.accessToken === null) return 'unknown';
   const apiUrl = intercomApiUrl(context.config.intercom.apiUrl, workspace.region);
@@ -22,8 +25,28 @@ export async function confirmUninstall(context: InstallContext, workspaceId: str
     return 'still_installed';
   } catch (error) {
     if (!(error instanceof AppError) || error.remedy.kind !== 'reauthorise') throw error;
-    await forgetToken(context.database, workspaceId);
+    if (!(await forgetToken(context.database, workspaceId, workspace.accessToken))) return 'still_installed';
     context.logger.info({ workspaceId }, 'uninstalled');
     return 'uninstalled';
   }
+}
+
+/**
+ * Uninstalls from our side: Intercom ends the installation, then the token is forgotten.
+ *
+ * @throws AppError when Intercom cannot be asked; nothing has changed then
+ */
+export async function uninstall(context: InstallContext, workspaceId: string): Promise<void> {
+  const workspace = await readWorkspace(context.database, workspaceId);
+  if (!workspace || workspace.accessToken === null) return;
+  const apiUrl = intercomApiUrl(context.config.intercom.apiUrl, workspace.region);
+  const accessToken = context.secrets.open(workspace.accessToken, sealedAs.accessToken(workspaceId));
+  try {
+    await createIntercomClient({ apiUrl, accessToken, now: context.now }).uninstall();
+  } catch (error) {
+    // A token that is dead already has nothing left to end.
+    if (!(error instanceof AppError) || error.remedy.kind !== 'reauthorise') throw error;
+  }
+  await forgetToken(context.database, workspaceId, workspace.accessToken);
+  context.logger.info({ workspaceId }, 'uninstalled from the settings');
 }

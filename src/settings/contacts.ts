@@ -1,0 +1,74 @@
+import type { Router } from 'express';
+import { AppError } from '../errors.ts';
+import { createIntercomClient, intercomApiUrl } from '../intercom/client.ts';
+import { provisionAttributes } from '../intercom/data-attributes.ts';
+import { CONTACT_ATTRIBUTES } from '../subscribers/attributes.ts';
+import { markAttributesReady, saveSettings, sealedAs, wakeWaiting } from '../workspaces/store.ts';
+import { auditChange } from './audit.ts';
+import { field, type SettingsContext, visitOf } from './context.ts';
+import { sendPage } from './render.ts';
+import { readMatching } from './store.ts';
+
+const CREATION_CHOICES = ['never', 'identified', 'all'] as const;
+
+/** Creating contacts is recommended once this many customers have been seen and this share of them matched. */
+const ENOUGH_SEEN = 20;
+const GOOD_SHARE = 0.6;
+
+export function addContactPages(router: Router, context: SettingsContext): void {
+  const { database } = context;
+
+  router.get('/contacts', async (req, res) => {
+    const visit = await visitOf(context, res);
+    const { workspace } = visit;
+    const matching = await readMatching(database, workspace.workspaceId);
+    const seen = matching.matched + matching.waiting;
+    sendPage(req, res, {
+      view: 'contacts',
+      title: 'Contacts',
+      section: 'contacts',
+      visit,
+      data: {
+        create: workspace.settings.contacts.create,
+        matchByEmail: workspace.settings.contacts.matchByEmail,
+        matching,
+        recommend: seen >= ENOUGH_SEEN && matching.matched / seen >= GOOD_SHARE,
+        attributes: CONTACT_ATTRIBUTES,
+        attributesReady: workspace.attributesReady,
+      },
+    });
+  });
+
+  router.post('/contacts', async (req, res) => {
+    const visit = await visitOf(context, res);
+    const { workspaceId } = visit.workspace;
+    const create = CREATION_CHOICES.find((choice) => choice === field(req, 'create')) ?? 'never';
+    const contacts = { create, matchByEmail: field(req, 'match_by_email') === 'on' };
+    await saveSettings(database, workspaceId, 'contacts', contacts);
+    await auditChange(context, visit, 'contacts_changed', contacts);
+    await wakeWaiting(database, workspaceId);
+    res.redirect(303, '/settings/contacts?done=contacts_saved');
+  });
+
+  router.post('/contacts/attributes', async (_req, res) => {
+    const { workspace } = await visitOf(context, res);
+    let done = 'intercom_away';
+    if (workspace.accessToken !== null) {
+      const accessToken = context.secrets.open(
+        workspace.accessToken,
+        sealedAs.accessToken(workspace.workspaceId),
+      );
+      const apiUrl = intercomApiUrl(context.config.intercom.apiUrl, workspace.region);
+      try {
+        const client = createIntercomClient({ apiUrl, accessToken, now: context.now });
+        const { failed } = await provisionAttributes(client);
+        await markAttributesReady(database, workspace.workspaceId, failed.length === 0);
+        done = failed.length === 0 ? 'attributes_made' : 'attributes_missing';
+      } catch (error) {
+        if (!(error instanceof AppError)) throw error;
+        context.logger.warn({ code: error.code, workspaceId: workspace.workspaceId }, 'attributes not made');
+      }
+    }
+    res.redirect(303, `/settings/contacts?done=${done}`);
+  });
+}

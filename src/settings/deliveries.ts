@@ -1,0 +1,109 @@
+import type { Router } from 'express';
+import { notFound } from '../errors.ts';
+import { EVENT_KINDS } from '../subscribers/types.ts';
+import { field, parameter, type SettingsContext, visitOf } from './context.ts';
+import { sendPage } from './render.ts';
+import {
+  DELIVERY_FILTERS,
+  type DeliveryFilter,
+  type DeliveryRow,
+  listAttempts,
+  listDeliveries,
+  readDelivery,
+} from './store.ts';
+import { KIND_WORDS, reasonInWords } from './words.ts';
+
+const PAGE_SIZE = 50;
+
+export function addDeliveryPages(router: Router, context: SettingsContext): void {
+  const { database } = context;
+
+  router.get('/deliveries', async (req, res) => {
+    const visit = await visitOf(context, res);
+    const show = DELIVERY_FILTERS.find((filter) => filter === parameter(req, 'show')) ?? 'all';
+    const before = readCursor(parameter(req, 'before'), parameter(req, 'before_id'));
+    const rows = await listDeliveries(database, visit.workspace.workspaceId, show, before, PAGE_SIZE + 1);
+    const last = rows.length > PAGE_SIZE ? rows[PAGE_SIZE - 1] : undefined;
+    sendPage(req, res, {
+      view: 'deliveries',
+      title: 'Deliveries',
+      section: 'deliveries',
+      visit,
+      data: {
+        show,
+        filters: DELIVERY_FILTERS.map((filter) => ({ filter, label: FILTER_WORDS[filter] })),
+        rows: rows.slice(0, PAGE_SIZE).map(deliveryLine),
+        next: last
+          ? `?${new URLSearchParams({ show, before: last.receivedAtExact, before_id: last.eventId })}`
+          : null,
+      },
+    });
+  });
+
+  router.get('/deliveries/event', async (req, res) => {
+    const visit = await visitOf(context, res);
+    const { workspaceId } = visit.workspace;
+    const eventId = parameter(req, 'id');
+    const row = await readDelivery(database, workspaceId, eventId);
+    if (!row) throw notFound('This workspace has no such event');
+    const attempts = await listAttempts(database, workspaceId, eventId);
+    sendPage(req, res, {
+      view: 'delivery',
+      title: 'Delivery',
+      section: 'deliveries',
+      visit,
+      data: {
+        row: deliveryLine(row),
+        attempts: attempts.map((attempt) => ({
+          ...attempt,
+          request: JSON.stringify(attempt.request, null, 2),
+        })),
+      },
+    });
+  });
+
+  router.post('/deliveries/replay', async (req, res) => {
+    const { workspace } = await visitOf(context, res);
+    const eventId = field(req, 'event');
+    const count = await context.replay(
+      workspace.workspaceId,
+      eventId === '' ? { failedOnly: true } : { eventId, failedOnly: false },
+    );
+    res.redirect(303, `/settings/deliveries?done=${count > 0 ? 'replayed' : 'replayed_none'}`);
+  });
+}
+
+const FILTER_WORDS: Readonly<Record<DeliveryFilter, string>> = {
+  all: 'All',
+  failed: 'Failed',
+  waiting: 'Waiting for a contact',
+  pending: 'On their way',
+  delivered: 'Delivered',
+  skipped: 'Not sent',
+};
+
+const STATE_WORDS: Readonly<Record<DeliveryRow['state'], string>> = {
+  pending: 'On its way',
+  delivered: 'Delivered',
+  failed: 'Failed',
+  skipped: 'Not sent',
+};
+
+function deliveryLine(row: DeliveryRow): object {
+  const kind = EVENT_KINDS.find((each) => each === row.kind);
+  const isWaiting = row.state === 'pending' && row.reason === 'waiting_for_contact';
+  return {
+    ...row,
+    label: kind ? KIND_WORDS[kind][0] : row.type,
+    tone: isWaiting ? 'waiting' : row.state,
+    stateLabel: isWaiting ? 'Waiting' : STATE_WORDS[row.state],
+    why: reasonInWords(row.reason),
+    link: `/settings/deliveries/event?${new URLSearchParams({ id: row.eventId })}`,
+    canReplay: row.state === 'failed' || row.state === 'delivered',
+  };
+}
+
+/** `null`: from the newest. The moment is one that PostgreSQL printed. */
+function readCursor(at: string, eventId: string): { at: string; eventId: string } | null {
+  return /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?[+-]\d\d(:\d\d)?$/.test(at) ? { at, eventId } : null;
+}

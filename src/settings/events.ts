@@ -1,0 +1,76 @@
+import type { Router } from 'express';
+import { defaultEventName } from '../subscribers/kinds.ts';
+import { type DeliverableKind, EVENT_KINDS } from '../subscribers/types.ts';
+import { saveSettings } from '../workspaces/store.ts';
+import { auditChange } from './audit.ts';
+import { field, type SettingsContext, visitOf } from './context.ts';
+import { checkEventNames, type EventSettings, MOST_EVENT_NAMES } from './event-names.ts';
+import { sendPage } from './render.ts';
+import { readKindCounts } from './store.ts';
+import { KIND_WORDS } from './words.ts';
+
+/** The first kinds are those of RevenueCat's own integration; the others are told apart on the page. */
+const KINDS_OF_REVENUECAT = 10;
+
+export function addEventPages(router: Router, context: SettingsContext): void {
+  const { database } = context;
+
+  async function rows(
+    workspaceId: string,
+    settings: EventSettings,
+    problems: ReadonlyMap<DeliverableKind, string>,
+  ): Promise<object[]> {
+    const counts = await readKindCounts(database, workspaceId);
+    return EVENT_KINDS.map((kind, index) => ({
+      kind,
+      label: KIND_WORDS[kind][0],
+      meaning: KIND_WORDS[kind][1],
+      name: settings[kind]?.name ?? '',
+      defaultName: defaultEventName(kind),
+      enabled: settings[kind]?.enabled ?? true,
+      problem: problems.get(kind) ?? null,
+      count: counts.get(kind)?.count ?? 0,
+      lastAt: counts.get(kind)?.lastAt ?? null,
+      beyond: index >= KINDS_OF_REVENUECAT,
+    }));
+  }
+
+  router.get('/events', async (req, res) => {
+    const visit = await visitOf(context, res);
+    const { workspaceId, settings } = visit.workspace;
+    sendPage(req, res, {
+      view: 'events',
+      title: 'Events',
+      section: 'events',
+      visit,
+      data: { rows: await rows(workspaceId, settings.events, new Map()), most: MOST_EVENT_NAMES },
+    });
+  });
+
+  router.post('/events', async (req, res) => {
+    const visit = await visitOf(context, res);
+    const { workspaceId } = visit.workspace;
+    const wanted: EventSettings = {};
+    for (const kind of EVENT_KINDS) {
+      wanted[kind] = { name: field(req, `name.${kind}`), enabled: field(req, `enabled.${kind}`) === 'on' };
+    }
+    const problems = checkEventNames(new Map(EVENT_KINDS.map((kind) => [kind, wanted[kind]?.name ?? ''])));
+    if (problems.size > 0) {
+      sendPage(req, res, {
+        view: 'events',
+        title: 'Events',
+        section: 'events',
+        visit,
+        errors: ['Nothing was saved. Please correct the marked names.'],
+        data: { rows: await rows(workspaceId, wanted, problems), most: MOST_EVENT_NAMES },
+      });
+      return;
+    }
+    await saveSettings(database, workspaceId, 'events', wanted);
+    await auditChange(context, visit, 'events_changed', {
+      renamed: EVENT_KINDS.filter((kind) => wanted[kind]?.name !== ''),
+      switched_off: EVENT_KINDS.filter((kind) => wanted[kind]?.enabled === false),
+    });
+    res.redirect(303, '/settings/events?done=events_saved');
+  });
+}

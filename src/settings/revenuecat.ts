@@ -1,0 +1,221 @@
+import type { Request, Response, Router } from 'express';
+import { notFound } from '../errors.ts';
+import { createRevenueCatClient } from '../revenuecat/client.ts';
+import { checkApiKey, looksLikeSecretKey, registerWebhook } from '../workspaces/api-key.ts';
+import { type Connection, connectProject } from '../workspaces/connect.ts';
+import {
+  disconnectProject,
+  listProjects,
+  type Project,
+  saveSettings,
+  sealedAs,
+  setApiKeyState,
+  setSigningSecret,
+  setWebhookId,
+} from '../workspaces/store.ts';
+import { auditChange } from './audit.ts';
+import { field, type SettingsContext, type Visit, visitOf } from './context.ts';
+import { sendPage } from './render.ts';
+
+/** How the webhook got to RevenueCat, or why it did not. */
+type Registration = 'registered' | 'no_key' | 'scope_missing' | 'refused' | 'unreachable';
+
+interface PageExtras {
+  readonly errors?: readonly string[];
+  /** The project id that was typed; the key is never shown again. */
+  readonly typedProjectId?: string;
+  readonly choices?: readonly { id: string; name: string }[];
+}
+
+export function addRevenueCatPages(router: Router, context: SettingsContext): void {
+  const { database, secrets, config } = context;
+
+  async function show(req: Request, res: Response, visit: Visit, extras: PageExtras = {}): Promise<void> {
+    const projects = await listProjects(database, visit.workspace.workspaceId);
+    sendPage(req, res, {
+      view: 'revenuecat',
+      title: 'RevenueCat',
+      section: 'revenuecat',
+      visit,
+      errors: extras.errors ?? [],
+      data: {
+        projects: projects.map((project) => ({
+          id: project.projectId,
+          name: project.name,
+          revenueCatProjectId: project.revenueCatProjectId,
+          keyState: project.apiKeyState,
+          hasSigningSecret: project.signingSecret !== null,
+          registered: project.webhookId !== null,
+          lastReceivedAt: project.lastReceivedAt,
+          webhookUrl: webhookUrl(project),
+        })),
+        typedProjectId: extras.typedProjectId ?? '',
+        choices: extras.choices ?? [],
+        sandboxDelivered: visit.workspace.settings.sandbox.deliver,
+      },
+    });
+  }
+
+  const webhookUrl = (project: Project): string =>
+    `${config.publicUrl}/webhooks/revenuecat/${project.projectId}`;
+
+  /** The project of a form, of this workspace alone. */
+  async function projectOf(req: Request, visit: Visit): Promise<Project> {
+    const id = field(req, 'project');
+    const own = (await listProjects(database, visit.workspace.workspaceId)).find(
+      (project) => project.projectId === id,
+    );
+    if (!own) throw notFound('This workspace has no such RevenueCat project');
+    return own;
+  }
+
+  router.get('/revenuecat', async (req, res) => {
+    await show(req, res, await visitOf(context, res));
+  });
+
+  router.get('/revenuecat/status', async (_req, res) => {
+    const { workspace } = await visitOf(context, res);
+    const projects = await listProjects(database, workspace.workspaceId);
+    res.set('Cache-Control', 'no-store').json({
+      projects: projects.map((project) => ({
+        id: project.projectId,
+        last_received_at: project.lastReceivedAt,
+      })),
+    });
+  });
+
+  router.post('/revenuecat/connect', async (req, res) => {
+    const visit = await visitOf(context, res);
+    const apiKey = field(req, 'api_key');
+    const typedProjectId = field(req, 'revenuecat_project');
+    const complain = (error: string, choices?: PageExtras['choices']): Promise<void> =>
+      show(req, res, visit, { errors: [error], typedProjectId, ...(choices ? { choices } : {}) });
+
+    if (typedProjectId !== '' && !/^[\w-]{1,100}$/.test(typedProjectId)) {
+      return complain(
+        'That is no project id. It looks like proj1ab2c3d4, in RevenueCat under Project settings.',
+      );
+    }
+    if (apiKey === '') {
+      // Webhooks alone are enough for events; grants and refreshing need the key.
+      if (typedProjectId === '') return complain('Paste a secret API key, or at least the project id.');
+      const connection = await connectProject(
+        { database, secrets, publicUrl: config.publicUrl },
+        {
+          workspaceId: visit.workspace.workspaceId,
+          revenueCatProjectId: typedProjectId,
+          apiKey: null,
+          name: null,
+        },
+      );
+      return finish(req, res, visit, connection, typedProjectId, [], 'no_key');
+    }
+    if (!looksLikeSecretKey(apiKey)) {
+      return complain(
+        'A secret API key begins with sk_. Public keys (appl_, goog_ and others) do not work here.',
+      );
+    }
+    const client = createRevenueCatClient({ apiUrl: config.revenueCatApiUrl, apiKey, now: context.now });
+    const check = await checkApiKey(client, typedProjectId || null);
+    switch (check.outcome) {
+      case 'rejected':
+        return complain(
+          'RevenueCat does not accept this key. Copy a secret key of API version 2 and try again.',
+        );
+      case 'unreachable':
+        return complain('RevenueCat did not answer. Nothing was changed: please try again in a minute.');
+      case 'wrong_project':
+        return complain('This key does not belong to that project.');
+      case 'choose':
+        return check.projects.length > 1
+          ? complain('This key opens several projects. Choose one and paste the key again.', check.projects)
+          : complain('This key may not list its project. Add the project id and paste the key again.');
+      case 'valid': {
+        const { workspaceId } = visit.workspace;
+        const connection = await connectProject(
+          { database, secrets, publicUrl: config.publicUrl },
+          { workspaceId, revenueCatProjectId: check.project.id, apiKey, name: check.project.name },
+        );
+        await setApiKeyState(database, workspaceId, connection.id, 'valid');
+        const registered = await registerWebhook(client, check.project.id, {
+          url: connection.webhookUrl,
+          authorizationHeader: connection.webhookAuthorization,
+        });
+        await setWebhookId(database, workspaceId, connection.id, 'id' in registered ? registered.id : null);
+        return finish(
+          req,
+          res,
+          visit,
+          connection,
+          check.project.name,
+          check.missingScopes,
+          'id' in registered ? 'registered' : registered.reason,
+        );
+      }
+    }
+  });
+
+  /** The one page that shows the authorization value. It is the answer itself, so it is in no address or history. */
+  async function finish(
+    req: Request,
+    res: Response,
+    visit: Visit,
+    connection: Connection,
+    name: string,
+    missingScopes: readonly string[],
+    registration: Registration,
+  ): Promise<void> {
+    await auditChange(context, visit, 'revenuecat_connected', { project: name });
+    await context.jobs.send('workspace.health', { workspaceId: visit.workspace.workspaceId });
+    sendPage(req, res, {
+      view: 'connected',
+      title: 'RevenueCat connected',
+      section: 'revenuecat',
+      visit,
+      data: { connection, name, missingScopes, registration },
+    });
+  }
+
+  router.post('/revenuecat/signing', async (req, res) => {
+    const visit = await visitOf(context, res);
+    const project = await projectOf(req, visit);
+    const { workspaceId } = visit.workspace;
+    const secret = field(req, 'signing_secret');
+    if (secret.length > 1_000) {
+      return show(req, res, visit, { errors: ['The signing secret is too long.'] });
+    }
+    const sealed =
+      secret === '' ? null : secrets.seal(secret, sealedAs.signingSecret(workspaceId, project.projectId));
+    await setSigningSecret(database, workspaceId, project.projectId, sealed);
+    await auditChange(context, visit, sealed ? 'signing_secret_set' : 'signing_secret_removed', {
+      project: project.name,
+    });
+    res.redirect(303, `/settings/revenuecat?done=${sealed ? 'signing_saved' : 'signing_removed'}`);
+  });
+
+  router.post('/revenuecat/disconnect', async (req, res) => {
+    const visit = await visitOf(context, res);
+    const project = await projectOf(req, visit);
+    const { workspaceId } = visit.workspace;
+    if (project.apiKey !== null && project.webhookId !== null) {
+      const apiKey = secrets.open(project.apiKey, sealedAs.apiKey(workspaceId, project.projectId));
+      const client = createRevenueCatClient({ apiUrl: config.revenueCatApiUrl, apiKey, now: context.now });
+      // A webhook that stays behind is refused with 401 from now on: it does no harm.
+      await client.deleteWebhook(project.revenueCatProjectId, project.webhookId).catch((error: unknown) => {
+        context.logger.warn({ err: error, workspaceId }, 'webhook not removed at RevenueCat');
+      });
+    }
+    await disconnectProject(database, workspaceId, project.projectId);
+    await auditChange(context, visit, 'revenuecat_disconnected', { project: project.name });
+    await context.jobs.send('workspace.health', { workspaceId });
+    res.redirect(303, '/settings/revenuecat?done=disconnected');
+  });
+
+  router.post('/revenuecat/sandbox', async (req, res) => {
+    const visit = await visitOf(context, res);
+    const deliver = field(req, 'deliver') === 'on';
+    await saveSettings(database, visit.workspace.workspaceId, 'sandbox', { deliver });
+    await auditChange(context, visit, 'sandbox_setting_changed', { deliver });
+    res.redirect(303, '/settings/revenuecat?done=sandbox_saved');
+  });
+}

@@ -1,0 +1,55 @@
+import { join } from 'node:path';
+import { Router, urlencoded } from 'express';
+import { addContactPages } from './contacts.ts';
+import type { SettingsContext } from './context.ts';
+import { addDeliveryPages } from './deliveries.ts';
+import { addEventPages } from './events.ts';
+import { addGrantPages } from './grants.ts';
+import { addHomePage } from './home.ts';
+import { sendSignInPage } from './render.ts';
+import { addRevenueCatPages } from './revenuecat.ts';
+
+const LARGEST_FORM_BYTES = 64 * 1024;
+const ASSETS = join(import.meta.dirname, 'assets');
+
+/**
+ * The pages where an admin of a workspace sets the app up: plain HTML forms that work without JavaScript.
+ * Mounted at `/`: `/signin`, `/signout`, `/settings…`, and the pages' own assets.
+ */
+export function settingsRouter(context: SettingsContext): Router {
+  const { requireSession, requireCsrf } = context.sessions;
+
+  const pages = Router();
+  pages.use(requireSession);
+  pages.post(
+    '/{*path}',
+    urlencoded({ extended: false, limit: LARGEST_FORM_BYTES, parameterLimit: 500 }),
+    requireCsrf,
+  );
+  addHomePage(pages, context);
+  addRevenueCatPages(pages, context);
+  addEventPages(pages, context);
+  addContactPages(pages, context);
+  addGrantPages(pages, context);
+  addDeliveryPages(pages, context);
+
+  const router = Router();
+  for (const asset of ['app.css', 'settings.js']) {
+    router.get(`/assets/${asset}`, (_req, res) => {
+      res.sendFile(join(ASSETS, asset), { maxAge: '1h' });
+    });
+  }
+  router.get('/signin', (_req, res) => sendSignInPage(res));
+  router.post(
+    '/signout',
+    requireSession,
+    urlencoded({ extended: false, limit: LARGEST_FORM_BYTES }),
+    requireCsrf,
+    async (req, res) => {
+      await context.sessions.signOut(req, res);
+      res.redirect(303, '/signin');
+    },
+  );
+  router.use('/settings', pages);
+  return router;
+}

@@ -1,0 +1,263 @@
+import type { Sql } from '../database/sql.ts';
+import type { Admin } from '../workspaces/store.ts';
+
+export interface Overview {
+  readonly lastReceivedAt: Date | null;
+  /** Of the last seven days. */
+  readonly lastDeliveredAt: Date | null;
+  /** Events of subscribers that have no contact yet. */
+  readonly waiting: number;
+  /** Other events on their way. */
+  readonly pending: number;
+  readonly failed: number;
+}
+
+/** Counting stops here: a page needs no exact number beyond, and the table may hold millions. */
+export const MOST_COUNTED = 100_000;
+
+export async function readOverview(sql: Sql, workspaceId: string): Promise<Overview> {
+  const [row] = await sql.query<{
+    last_received_at: Date | null;
+    last_delivered_at: Date | null;
+    waiting: string;
+    pending: string;
+    failed: string;
+  }>(
+    `with open_events as (
+       select reason from events
+        where workspace_id = $1 and delivery = 'pending' and side = 'subject' limit $2
+     ), failed_events as (
+       select 1 from events where workspace_id = $1 and delivery = 'failed' limit $2
+     )
+     select (select max(last_received_at) from projects where workspace_id = $1) as last_received_at,
+            (select max(at) from delivery_attempts
+              where workspace_id = $1 and code = 'ok' and at > now() - interval '7 days') as last_delivered_at,
+            (select count(*) from open_events where reason = 'waiting_for_contact') as waiting,
+            (select count(*) from open_events where reason is distinct from 'waiting_for_contact') as pending,
+            (select count(*) from failed_events) as failed`,
+    [workspaceId, MOST_COUNTED],
+  );
+  return {
+    lastReceivedAt: row?.last_received_at ?? null,
+    lastDeliveredAt: row?.last_delivered_at ?? null,
+    waiting: Number(row?.waiting ?? 0),
+    pending: Number(row?.pending ?? 0),
+    failed: Number(row?.failed ?? 0),
+  };
+}
+
+/** How often each kind was seen and when last. */
+export async function readKindCounts(
+  sql: Sql,
+  workspaceId: string,
+): Promise<Map<string, { count: number; lastAt: Date }>> {
+  const rows = await sql.query<{ kind: string; count: string; last_at: Date }>(
+    `select kind, count(*) as count, max(received_at) as last_at from events
+      where workspace_id = $1 and side = 'subject' group by kind`,
+    [workspaceId],
+  );
+  return new Map(rows.map((row) => [row.kind, { count: Number(row.count), lastAt: row.last_at }]));
+}
+
+/** How well subscribers match contacts. */
+export async function readMatching(
+  sql: Sql,
+  workspaceId: string,
+): Promise<{ matched: number; waiting: number }> {
+  const [row] = await sql.query<{ matched: string; waiting: string }>(
+    `select count(contact_id) as matched, count(*) filter (where waiting) as waiting
+       from subscribers where workspace_id = $1 and merged_into is null`,
+    [workspaceId],
+  );
+  return { matched: Number(row?.matched ?? 0), waiting: Number(row?.waiting ?? 0) };
+}
+
+export const DELIVERY_FILTERS = ['all', 'failed', 'waiting', 'pending', 'delivered', 'skipped'] as const;
+export type DeliveryFilter = (typeof DELIVERY_FILTERS)[number];
+
+export interface DeliveryRow {
+  readonly projectId: string;
+  readonly eventId: string;
+  readonly kind: string;
+  readonly type: string;
+  readonly appUserId: string | null;
+  readonly receivedAt: Date;
+  /** With all its digits, for the next page. */
+  readonly receivedAtExact: string;
+  readonly state: 'pending' | 'delivered' | 'failed' | 'skipped';
+  readonly reason: string | null;
+  readonly attempts: number;
+  readonly nextTryAt: Date | null;
+  readonly deliveredAt: Date | null;
+  readonly eventName: string | null;
+  readonly contactId: string | null;
+}
+
+interface DeliveryDbRow {
+  project_id: string;
+  event_id: string;
+  kind: string;
+  type: string;
+  app_user_id: string | null;
+  received_at: Date;
+  received_at_exact: string;
+  delivery: DeliveryRow['state'];
+  reason: string | null;
+  attempts: number;
+  next_try_at: Date | null;
+  delivered_at: Date | null;
+  sent_name: string | null;
+  contact_id: string | null;
+}
+
+const DELIVERY_COLUMNS = `e.project_id, e.event_id, e.kind, e.type, e.received_at,
+  e.received_at::text as received_at_exact, e.delivery, e.reason, e.attempts, e.next_try_at, e.delivered_at,
+  e.sent_name, e.contact_id,
+  coalesce(e.payload->'event'->>'app_user_id',
+           (select min(i.app_user_id) from subscriber_ids i
+             where i.workspace_id = e.workspace_id and i.subscriber_id = e.subscriber_id)) as app_user_id`;
+
+function toDelivery(row: DeliveryDbRow): DeliveryRow {
+  return {
+    projectId: row.project_id,
+    eventId: row.event_id,
+    kind: row.kind,
+    type: row.type,
+    appUserId: row.app_user_id,
+    receivedAt: row.received_at,
+    receivedAtExact: row.received_at_exact,
+    state: row.delivery,
+    reason: row.reason,
+    attempts: row.attempts,
+    nextTryAt: row.next_try_at,
+    deliveredAt: row.delivered_at,
+    eventName: row.sent_name,
+    contactId: row.contact_id,
+  };
+}
+
+/**
+ * Deliveries of a workspace, the last received first.
+ *
+ * @param before where the page before ended: `receivedAtExact` and event id of its last row
+ */
+export async function listDeliveries(
+  sql: Sql,
+  workspaceId: string,
+  filter: DeliveryFilter,
+  before: { at: string; eventId: string } | null,
+  limit: number,
+): Promise<DeliveryRow[]> {
+  const waiting = `e.reason is not distinct from 'waiting_for_contact'`;
+  const conditions: Readonly<Record<DeliveryFilter, string>> = {
+    all: 'true',
+    failed: `e.delivery = 'failed'`,
+    waiting: `e.delivery = 'pending' and ${waiting}`,
+    pending: `e.delivery = 'pending' and not (${waiting})`,
+    delivered: `e.delivery = 'delivered'`,
+    skipped: `e.delivery = 'skipped'`,
+  };
+  const rows = await sql.query<DeliveryDbRow>(
+    `select ${DELIVERY_COLUMNS} from events e
+      where e.workspace_id = $1 and e.side = 'subject' and ${conditions[filter]}
+        and ($2::text is null or (e.received_at, e.event_id) < ($2::timestamptz, $3::text))
+      order by e.received_at desc, e.event_id desc
+      limit $4`,
+    [workspaceId, before?.at ?? null, before?.eventId ?? null, limit],
+  );
+  return rows.map(toDelivery);
+}
+
+export async function readDelivery(
+  sql: Sql,
+  workspaceId: string,
+  eventId: string,
+): Promise<DeliveryRow | null> {
+  const [row] = await sql.query<DeliveryDbRow>(
+    `select ${DELIVERY_COLUMNS} from events e
+      where e.workspace_id = $1 and e.event_id = $2 and e.side = 'subject'`,
+    [workspaceId, eventId],
+  );
+  return row ? toDelivery(row) : null;
+}
+
+export interface AttemptRow {
+  readonly at: Date;
+  readonly request: unknown;
+  readonly status: number | null;
+  readonly code: string;
+  readonly message: string | null;
+}
+
+/** Newest first. */
+export async function listAttempts(sql: Sql, workspaceId: string, eventId: string): Promise<AttemptRow[]> {
+  return sql.query<{
+    at: Date;
+    request: unknown;
+    status: number | null;
+    code: string;
+    message: string | null;
+  }>(
+    `select a.at, a.request, a.status, a.code, a.message
+       from delivery_attempts a
+      where a.workspace_id = $1 and a.event_id = $2
+        and a.subscriber_id in (select subscriber_id from events where workspace_id = $1 and event_id = $2)
+      order by a.attempt_id desc
+      limit 100`,
+    [workspaceId, eventId],
+  );
+}
+
+export interface AuditRow {
+  /** For the next page. */
+  readonly auditId: string;
+  readonly at: Date;
+  readonly actor: Admin;
+  readonly action: string;
+  readonly conversationId: string | null;
+  readonly contactId: string | null;
+  readonly details: Readonly<Record<string, unknown>>;
+  readonly result: string;
+}
+
+/**
+ * The audit log, newest first.
+ *
+ * @param filter.person part of the actor's name or e-mail; `''`: everybody
+ * @param filter.beforeId the last row of the page before; `null`: from the newest
+ */
+export async function listAudit(
+  sql: Sql,
+  workspaceId: string,
+  filter: { person: string; beforeId: string | null },
+  limit: number,
+): Promise<AuditRow[]> {
+  const rows = await sql.query<{
+    audit_id: string;
+    at: Date;
+    actor: Admin;
+    action: string;
+    conversation_id: string | null;
+    contact_id: string | null;
+    details: Record<string, unknown>;
+    result: string;
+  }>(
+    `select audit_id, at, actor, action, conversation_id, contact_id, details, result from audit_log
+      where workspace_id = $1
+        and ($2 = '' or strpos(lower(coalesce(actor->>'name', '') || ' ' || coalesce(actor->>'email', '')), lower($2)) > 0)
+        and ($3::bigint is null or audit_id < $3)
+      order by audit_id desc
+      limit $4`,
+    [workspaceId, filter.person, filter.beforeId, limit],
+  );
+  return rows.map((row) => ({
+    auditId: row.audit_id,
+    at: row.at,
+    actor: row.actor,
+    action: row.action,
+    conversationId: row.conversation_id,
+    contactId: row.contact_id,
+    details: row.details,
+    result: row.result,
+  }));
+}

@@ -1,0 +1,433 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { after, before, describe, it } from 'node:test';
+import type supertest from 'supertest';
+import { writeAudit } from '../../src/grants/store.ts';
+import { connectProject } from '../../src/workspaces/connect.ts';
+import { listProjects, readProject, readWorkspace, sealedAs } from '../../src/workspaces/store.ts';
+import { createSite, csrfIn, PUBLIC_URL, type Site } from '../workspaces/support.ts';
+
+type Browser = ReturnType<typeof supertest.agent>;
+
+let site: Site;
+let browser: Browser;
+let csrf: string;
+before(async () => {
+  site = await createSite();
+  browser = await site.signedIn('abc123');
+  csrf = csrfIn((await browser.get('/settings')).text);
+});
+after(() => site.close());
+
+const PAGES = ['', '/revenuecat', '/events', '/contacts', '/grants', '/deliveries'];
+const SCRIPT = '<script>alert(1)</script>';
+
+function send(path: string, form: Record<string, unknown> = {}): supertest.Test {
+  return browser
+    .post(`/settings${path}`)
+    .type('form')
+    .send({ _csrf: csrf, ...form });
+}
+
+async function settings(): Promise<NonNullable<Awaited<ReturnType<typeof readWorkspace>>>['settings']> {
+  const workspace = await readWorkspace(site.db.database, 'abc123');
+  assert.ok(workspace);
+  return workspace.settings;
+}
+
+/** Stores an event as the receiver does, for a customer of its own. */
+async function storeEvent(
+  fields: { delivery?: string; reason?: string | null; workspaceId?: string; appUserId?: string } = {},
+): Promise<string> {
+  const { delivery = 'failed', reason = null, workspaceId = 'abc123', appUserId = 'user-1' } = fields;
+  const subscriberId = randomUUID();
+  const eventId = randomUUID();
+  await site.db.database.query(
+    `insert into subscribers (workspace_id, project_id, subscriber_id) values ($1, 'p', $2)`,
+    [workspaceId, subscriberId],
+  );
+  await site.db.database.query(
+    `insert into events (workspace_id, project_id, event_id, subscriber_id, type, kind, event_at, payload, delivery, reason)
+     values ($1, 'p', $2, $3, 'RENEWAL', 'renewal', 0, $4, $5, $6)`,
+    [
+      workspaceId,
+      eventId,
+      subscriberId,
+      JSON.stringify({ event: { app_user_id: appUserId } }),
+      delivery,
+      reason,
+    ],
+  );
+  return eventId;
+}
+
+describe('every page', () => {
+  it('opens in a new workspace, with labels for all its fields and headings in order', async () => {
+    for (const path of PAGES) {
+      const { text } = await browser.get(`/settings${path}`).expect(200);
+      const ids = [...text.matchAll(/<(?:input|select|textarea)(?![^>]*type="hidden")[^>]*\sid="([^"]+)"/g)];
+      const all = [...text.matchAll(/<(?:input|select|textarea)(?![^>]*type="hidden")/g)];
+      assert.equal(ids.length, all.length, `${path}: a field without an id`);
+      for (const [, id] of ids) assert.ok(text.includes(`for="${id}"`), `${path}: no label for ${id}`);
+      const levels = [...text.matchAll(/<h([1-6])/g)].map((match) => Number(match[1]));
+      assert.equal(levels[0], 1);
+      for (const [index, level] of levels.entries()) {
+        assert.ok(level <= (levels[index - 1] ?? 1) + 1, `${path}: a heading is skipped`);
+      }
+      assert.match(text, /Skip to the content/);
+    }
+  });
+
+  it('shows a message only for codes that it knows', async () => {
+    assert.match((await browser.get('/settings/events?done=events_saved')).text, /Event names saved/);
+    const { text } = await browser.get(`/settings/events?done=${encodeURIComponent(SCRIPT)}`);
+    assert.ok(!text.includes('class="flash'));
+    assert.ok(!text.includes(SCRIPT));
+  });
+});
+
+describe('connecting RevenueCat', () => {
+  it('says what is wrong with a key, and keeps nothing of it', async () => {
+    const project = site.revenueCat.addProject({ id: 'projbad', name: 'Bad' });
+    const key = site.revenueCat.issueKey(project.id, []);
+    const problems: [Record<string, string>, RegExp][] = [
+      [{}, /Paste a secret API key/],
+      [{ api_key: 'appl_public' }, /begins with sk_/],
+      [{ api_key: 'sk_unknown_key' }, /does not accept this key/],
+      [{ api_key: key }, /may not list its project/],
+      [{ revenuecat_project: '../../etc' }, /no project id/],
+    ];
+    for (const [form, problem] of problems) {
+      const answer = await send('/revenuecat/connect', form).expect(422);
+      assert.match(answer.text, problem);
+      if (form.api_key) assert.ok(!answer.text.includes(form.api_key), 'the key comes back in the page');
+    }
+    site.revenueCat.faults.add({ status: 503, times: 1 });
+    assert.match((await send('/revenuecat/connect', { api_key: key })).text, /did not answer/);
+    assert.deepEqual(await listProjects(site.db.database, 'abc123'), []);
+  });
+
+  it('checks the key, registers the webhook, and shows the authorization once', async () => {
+    const project = site.revenueCat.addProject({ id: 'projgood', name: `App ${SCRIPT}` });
+    const key = site.revenueCat.issueKey(project.id);
+    const answer = await send('/revenuecat/connect', { api_key: key }).expect(200);
+    assert.match(answer.text, /is connected/);
+    assert.ok(!answer.text.includes(SCRIPT));
+    assert.ok(!answer.text.includes(key));
+    const authorization = /<code>(whk_[\w-]+)<\/code>/.exec(answer.text)?.[1] ?? '';
+    assert.equal(project.webhooks.length, 1);
+    assert.equal(project.webhooks[0]?.authorizationHeader, authorization);
+
+    const [stored] = await listProjects(site.db.database, 'abc123');
+    assert.equal(stored?.apiKeyState, 'valid');
+    assert.match(stored?.projectId ?? '', /^abc123-[a-z0-9]+$/);
+    assert.equal(project.webhooks[0]?.url, `${PUBLIC_URL}/webhooks/revenuecat/${stored?.projectId}`);
+    const page = (await browser.get('/settings/revenuecat')).text;
+    assert.ok(!page.includes(authorization) && !page.includes(key));
+    const dump = JSON.stringify(await site.db.database.query('select * from projects'));
+    assert.ok(!dump.includes(key) && !dump.includes(authorization));
+    assert.equal(
+      site.context.secrets.open(stored?.apiKey ?? '', sealedAs.apiKey('abc123', stored?.projectId ?? '')),
+      key,
+    );
+  });
+
+  it('replaces key and authorization of a project that is connected again, and keeps its id', async () => {
+    const [before] = await listProjects(site.db.database, 'abc123');
+    const key = site.revenueCat.issueKey('projgood');
+    await send('/revenuecat/connect', { api_key: key }).expect(200);
+    const projects = await listProjects(site.db.database, 'abc123');
+    assert.equal(projects.length, 1);
+    assert.equal(projects[0]?.projectId, before?.projectId);
+    assert.notEqual(projects[0]?.webhookAuthHash, before?.webhookAuthHash);
+    assert.equal(site.revenueCat.state.projects.get('projgood')?.webhooks.length, 1);
+  });
+
+  it('names the permissions that a key lacks, and leaves the webhook to the admin', async () => {
+    const project = site.revenueCat.addProject({ id: 'projpoor', name: 'Poor' });
+    const key = site.revenueCat.issueKey(project.id, ['project_configuration:projects:read']);
+    const { text } = await send('/revenuecat/connect', { api_key: key }).expect(200);
+    assert.match(text, /customer_information:customers:read/);
+    assert.match(text, /project_configuration:entitlements:read/);
+    assert.match(text, /may not write integrations/);
+  });
+
+  it('connects without a key, for events alone', async () => {
+    const { text } = await send('/revenuecat/connect', { revenuecat_project: 'projnokey' }).expect(200);
+    assert.match(text, /Without an API key/);
+    assert.match(text, /whk_/);
+  });
+
+  it('takes a signing secret, sealed', async () => {
+    const [project] = await listProjects(site.db.database, 'abc123');
+    assert.ok(project);
+    await send('/revenuecat/signing', { project: project.projectId, signing_secret: 'whsec_value' }).expect(
+      303,
+    );
+    const stored = await readProject(site.db.database, 'abc123', project.projectId);
+    const place = sealedAs.signingSecret('abc123', project.projectId);
+    assert.equal(site.context.secrets.open(stored?.signingSecret ?? '', place), 'whsec_value');
+    assert.ok(!(await browser.get('/settings/revenuecat')).text.includes('whsec_value'));
+    await send('/revenuecat/signing', { project: project.projectId, signing_secret: '' }).expect(303);
+    assert.equal((await readProject(site.db.database, 'abc123', project.projectId))?.signingSecret, null);
+  });
+
+  it("never touches another workspace's project", async () => {
+    await site.signedIn('other1');
+    const foreign = await connectProject(
+      { database: site.db.database, secrets: site.context.secrets, publicUrl: PUBLIC_URL },
+      { workspaceId: 'other1', revenueCatProjectId: 'projgood', apiKey: null, name: null },
+    );
+    await send('/revenuecat/disconnect', { project: foreign.id }).expect(404);
+    await send('/revenuecat/signing', { project: foreign.id, signing_secret: 'x' }).expect(404);
+    assert.equal((await listProjects(site.db.database, 'other1')).length, 1);
+    assert.equal((await readProject(site.db.database, 'other1', foreign.id))?.signingSecret, null);
+  });
+
+  it('disconnects, removes the webhook, and comes back under the same id', async () => {
+    const [project] = await listProjects(site.db.database, 'abc123');
+    assert.ok(project);
+    await send('/revenuecat/disconnect', { project: project.projectId }).expect(303);
+    assert.equal(site.revenueCat.state.projects.get('projgood')?.webhooks.length, 0);
+    const row = await readProject(site.db.database, 'abc123', project.projectId);
+    assert.equal(row?.apiKey, null);
+    assert.equal(row?.webhookAuthHash, '');
+    assert.ok(
+      (await listProjects(site.db.database, 'abc123')).every((each) => each.projectId !== project.projectId),
+    );
+    await send('/revenuecat/connect', { api_key: site.revenueCat.issueKey('projgood') }).expect(200);
+    const again = await listProjects(site.db.database, 'abc123');
+    assert.ok(again.some((each) => each.projectId === project.projectId));
+  });
+});
+
+describe('event names', () => {
+  it('saves names and switches; a blank name means the default', async () => {
+    await send('/events', {
+      'name.renewal': '  Renewed ',
+      'enabled.renewal': 'on',
+      'name.expiration': '',
+    }).expect(303);
+    const { events } = await settings();
+    assert.deepEqual(events.renewal, { name: 'Renewed', enabled: true });
+    assert.deepEqual(events.expiration, { name: '', enabled: false });
+    const { text } = await browser.get('/settings/events');
+    assert.match(text, /placeholder="rc_renewal_event"/);
+    assert.match(text, /value="Renewed"/);
+  });
+
+  it('refuses what Intercom would change or mix up, and keeps what was typed', async () => {
+    const wrong: [Record<string, string>, RegExp][] = [
+      [{ 'name.renewal': 'sub.renewed' }, /use sub-renewed/],
+      [{ 'name.renewal': 'Paid', 'name.refund': 'paid' }, /Another event has this name/],
+      [{ 'name.refund': 'RC_Renewal_Event' }, /called so by default/],
+      [{ 'name.refund': 'x'.repeat(256) }, /At most 255/],
+    ];
+    for (const [form, problem] of wrong) {
+      const answer = await send('/events', form).expect(422);
+      assert.match(answer.text, problem);
+      assert.match(answer.text, /aria-invalid="true"/);
+    }
+    assert.equal((await settings()).events.renewal?.name, 'Renewed');
+  });
+
+  it('escapes a name', async () => {
+    await send('/events', { 'name.renewal': `"><b>${SCRIPT}` }).expect(303);
+    const { text } = await browser.get('/settings/events');
+    assert.ok(!text.includes('<b>') && !text.includes(SCRIPT));
+    await send('/events', {}).expect(303);
+  });
+});
+
+describe('contacts', () => {
+  it('saves the rules and wakes those that wait', async () => {
+    const subscriberId = randomUUID();
+    await site.db.database.query(
+      `insert into subscribers (workspace_id, project_id, subscriber_id, waiting) values ('abc123', 'p', $1, true)`,
+      [subscriberId],
+    );
+    await send('/contacts', { create: 'identified', match_by_email: 'on' }).expect(303);
+    assert.deepEqual((await settings()).contacts, { create: 'identified', matchByEmail: true });
+    const [row] = await site.db.database.query<{ waiting: boolean; due_at: Date | null }>(
+      'select waiting, due_at from subscribers where subscriber_id = $1',
+      [subscriberId],
+    );
+    assert.equal(row?.waiting, false);
+    assert.ok(row?.due_at);
+    await send('/contacts', { create: 'everything' }).expect(303);
+    assert.deepEqual((await settings()).contacts, { create: 'never', matchByEmail: false });
+  });
+
+  it('makes missing attributes again', async () => {
+    await site.db.database.query(
+      `update workspaces set attributes_ready = false where workspace_id = 'abc123'`,
+    );
+    assert.match((await browser.get('/settings/contacts')).text, /could not be made/);
+    const answer = await send('/contacts/attributes').expect(303);
+    assert.match(String(answer.headers.location), /attributes_made/);
+    assert.equal((await readWorkspace(site.db.database, 'abc123'))?.attributesReady, true);
+  });
+});
+
+describe('grants', () => {
+  it('saves the policy, and keeps what the page does not show', async () => {
+    await send('/grants', {
+      enabled: 'on',
+      allowed: ['abc123-admin', '<bad>'],
+      longest_days: '31',
+      monthly_per_admin: '5',
+    }).expect(303);
+    const { grants } = await settings();
+    assert.deepEqual(grants.allowedAdminIds, ['abc123-admin']);
+    assert.equal(grants.longestDays, 31);
+    assert.equal(grants.monthlyPerAdmin, 5);
+    assert.equal(grants.reasonRequired, false);
+    assert.equal(grants.secondPersonAboveDays, null);
+  });
+
+  it('refuses a limit that is no number', async () => {
+    for (const limit of ['0', '-1', '2.5', 'many', 'NaN', '1e9']) {
+      await send('/grants', { enabled: 'on', longest_days: '31', monthly_per_admin: limit }).expect(422);
+    }
+    assert.equal((await settings()).grants.monthlyPerAdmin, 5);
+  });
+
+  it('opens without Intercom', async () => {
+    site.intercom.faults.add({ status: 500, pathPrefix: '/admins', times: 1 });
+    assert.match(
+      (await browser.get('/settings/grants').expect(200)).text,
+      /did not tell who is in your team/,
+    );
+  });
+
+  it('lists the audit log, escaped, filtered and as CSV', async () => {
+    await writeAudit(site.db.database, {
+      workspaceId: 'abc123',
+      actor: { id: '7', name: 'Bob <b>', email: 'bob@example.com' },
+      action: 'grant',
+      conversationId: null,
+      contactId: null,
+      subscriberId: null,
+      details: { reason: SCRIPT, app_user_id: '=cmd()', entitlement: 'pro', duration: 'three_month' },
+      result: 'confirmed',
+    });
+    await writeAudit(site.db.database, {
+      workspaceId: 'other1',
+      actor: { id: '8', name: 'Foreign', email: 'foreign@example.com' },
+      action: 'grant',
+      conversationId: null,
+      contactId: null,
+      subscriberId: null,
+      details: {},
+      result: 'confirmed',
+    });
+    const { text } = await browser.get('/settings/grants').expect(200);
+    assert.ok(!text.includes(SCRIPT) && !text.includes('Bob <b>') && !text.includes('Foreign'));
+    assert.match(text, /pro, three month/);
+    assert.match(
+      (await browser.get('/settings/grants?who=nobody-of-this-name')).text,
+      /Nothing by this person/,
+    );
+    const csv = await browser.get('/settings/grants/audit.csv?who=BOB').expect(200);
+    assert.equal(csv.text.trim().split('\r\n').length, 2);
+    assert.match(csv.text, /,'=cmd\(\),/);
+    assert.match(String(csv.headers['content-disposition']), /attachment/);
+    await browser.get('/settings/grants?before=1%27--').expect(200);
+  });
+});
+
+describe('deliveries', () => {
+  it('filters, shows one, and never one of another workspace', async () => {
+    const failed = await storeEvent({ reason: `Refused ${SCRIPT}`, appUserId: SCRIPT });
+    await storeEvent({ delivery: 'pending', reason: 'waiting_for_contact', appUserId: 'waiting-user' });
+    const foreign = await storeEvent({ workspaceId: 'other1', appUserId: 'foreign-user' });
+    const all = (await browser.get('/settings/deliveries').expect(200)).text;
+    assert.match(all, /waiting-user/);
+    assert.ok(!all.includes(SCRIPT) && !all.includes('foreign-user'));
+    const only = (await browser.get('/settings/deliveries?show=waiting').expect(200)).text;
+    assert.match(only, /No Intercom contact matches/);
+    assert.ok(!only.includes('Refused'));
+    assert.match(
+      (await browser.get(`/settings/deliveries/event?id=${failed}`).expect(200)).text,
+      /Not tried yet/,
+    );
+    await browser.get(`/settings/deliveries/event?id=${foreign}`).accept('html').expect(404);
+    await browser.get('/settings/deliveries/event?id=%00').accept('html').expect(404);
+    await browser.get('/settings/deliveries?before=x&before_id=y').expect(200);
+  });
+
+  it('shows the request and the answer of each attempt', async () => {
+    const eventId = await storeEvent();
+    await site.db.database.query(
+      `insert into delivery_attempts (workspace_id, subscriber_id, event_id, request, status, code, message)
+       select workspace_id, subscriber_id, event_id, '{"event_name":"rc_renewal_event"}', 400, 'intercom_rejected', 'No'
+         from events where event_id = $1`,
+      [eventId],
+    );
+    const { text } = await browser.get(`/settings/deliveries/event?id=${eventId}`).expect(200);
+    assert.match(text, /rc_renewal_event/);
+    assert.match(text, /intercom_rejected/);
+  });
+
+  it('sends again, one or all failed, of this workspace alone', async () => {
+    const state = async (eventId: string): Promise<string | undefined> =>
+      (
+        await site.db.database.query<{ delivery: string }>(
+          'select delivery from events where event_id = $1',
+          [eventId],
+        )
+      )[0]?.delivery;
+    const one = await storeEvent();
+    const foreign = await storeEvent({ workspaceId: 'other1' });
+    assert.match(
+      String((await send('/deliveries/replay', { event: foreign }).expect(303)).headers.location),
+      /replayed_none/,
+    );
+    await send('/deliveries/replay', { event: one }).expect(303);
+    assert.equal(await state(one), 'pending');
+    const two = await storeEvent();
+    await send('/deliveries/replay').expect(303);
+    assert.equal(await state(two), 'pending');
+    assert.equal(await state(foreign), 'failed');
+  });
+
+  it('pages without losing or repeating a row', async () => {
+    const ids = new Set<string>();
+    for (let count = 0; count < 60; count += 1)
+      ids.add(await storeEvent({ delivery: 'skipped', reason: 'sandbox' }));
+    await site.db.database.query(`update events set received_at = '2026-01-01' where delivery = 'skipped'`);
+    const seen: string[] = [];
+    let path = '/settings/deliveries?show=skipped';
+    for (let page = 0; page < 3 && path !== ''; page += 1) {
+      const { text } = await browser.get(path).expect(200);
+      seen.push(...[...text.matchAll(/event\?id=([\w-]+)/g)].map((match) => match[1] ?? ''));
+      path = /<a href="([^"]+)">Older/.exec(text)?.[1]?.replaceAll('&amp;', '&') ?? '';
+    }
+    assert.equal(seen.length, 60);
+    assert.deepEqual(new Set(seen), ids);
+  });
+});
+
+describe('home', () => {
+  it('says what to do, the most fundamental first', async () => {
+    const { text } = await browser.get('/settings').expect(200);
+    assert.match(text, /No event has arrived from/);
+    await site.db.database.query(
+      `update workspaces set status = 'disconnected' where workspace_id = 'abc123'`,
+    );
+    const broken = (await browser.get('/settings').expect(200)).text;
+    assert.match(broken, /Something needs your attention/);
+    assert.match(broken, /href="\/install"/);
+  });
+
+  it('is calm when nothing is wrong', async () => {
+    await site.db.database.query(
+      `update workspaces set status = 'connected', attributes_ready = true where workspace_id = 'abc123'`,
+    );
+    await site.db.database.query(
+      `update projects set last_received_at = now(), api_key_state = 'valid' where workspace_id = 'abc123'`,
+    );
+    await site.db.database.query(`delete from events where workspace_id = 'abc123'`);
+    assert.match((await browser.get('/settings').expect(200)).text, /Everything works/);
+  });
+});

@@ -1,0 +1,312 @@
+import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
+import { after, before, describe, it } from 'node:test';
+import supertest from 'supertest';
+import { connectProject } from '../../src/workspaces/connect.ts';
+import { hashSecret } from '../../src/workspaces/secrets.ts';
+import { eraseUninstalled, listProjects, readWorkspace, sealedAs } from '../../src/workspaces/store.ts';
+import { confirmUninstall, uninstall } from '../../src/workspaces/uninstall.ts';
+import { CLIENT_SECRET } from '../support/world.ts';
+import { APP_URL, createSite, PUBLIC_URL, type Site } from './support.ts';
+
+let site: Site;
+before(async () => {
+  site = await createSite();
+});
+after(() => site.close());
+
+const text = (header: unknown): string => String(header ?? '');
+const messageOf = (location: unknown): string =>
+  new URL(text(location)).searchParams.get('error_message') ?? '';
+
+describe('installing', () => {
+  it('leads to the consent page with a single-use state and no scope', async () => {
+    const answer = await supertest(site.app).get('/install').expect(302);
+    const url = new URL(text(answer.headers.location));
+    assert.equal(`${url.origin}${url.pathname}`, `${APP_URL}/oauth`);
+    assert.deepEqual([...url.searchParams.keys()].sort(), ['client_id', 'redirect_uri', 'state']);
+    const cookie = text(answer.headers['set-cookie']);
+    assert.match(cookie, /^st_oauth=.*HttpOnly/);
+    assert.match(cookie, /SameSite=Lax/);
+    const state = url.searchParams.get('state') ?? '';
+    const rows = await site.db.database.query<{ state_hash: string }>('select state_hash from oauth_states');
+    assert.ok(rows.some((row) => row.state_hash === hashSecret(state)));
+    assert.ok(!JSON.stringify(rows).includes(state), 'the state itself is not stored');
+  });
+
+  it('stores the workspace, makes the attributes and goes back to the App Store', async () => {
+    const browser = supertest.agent(site.app);
+    const begun = await browser.get('/install');
+    const callback = await site.consent(text(begun.headers.location), 'abc123');
+    assert.match(callback, /code=[\w-]+%3D&/, 'the code ends in "="');
+    const answer = await browser.get(callback).expect(302);
+    assert.equal(answer.headers.location, `${APP_URL}/appstore/redirect?install_success=true`);
+    const workspace = await readWorkspace(site.db.database, 'abc123');
+    assert.equal(workspace?.status, 'connected');
+    assert.equal(workspace?.region, 'EU');
+    assert.equal(workspace?.timezone, 'Europe/Dublin');
+    assert.equal(workspace?.attributesReady, true);
+    assert.ok(site.intercom.state.attributes.some((attribute) => attribute.name === 'rc_entitlements'));
+    const token = site.context.secrets.open(workspace?.accessToken ?? '', sealedAs.accessToken('abc123'));
+    assert.ok(site.intercom.state.tokens.has(token));
+    await browser.get('/settings').expect(200);
+  });
+
+  it('installs again and signs in to the settings, not to the App Store', async () => {
+    const browser = supertest.agent(site.app);
+    const begun = await browser.get('/install');
+    const answer = await browser.get(await site.consent(text(begun.headers.location), 'abc123'));
+    assert.equal(answer.headers.location, '/settings');
+    const signingIn = await supertest.agent(site.app).get('/oauth/signin').expect(302);
+    assert.match(text(signingIn.headers.location), /^http:\/\/intercom\.test\/oauth\?/);
+  });
+
+  it('takes a code with + that came unescaped', async () => {
+    site.intercom.state.codes.set('a+b/c=', {
+      workspaceId: 'abc123',
+      adminId: 'abc123-admin',
+      expiresAtMs: Date.now() + 60_000,
+    });
+    const browser = supertest.agent(site.app);
+    const begun = await browser.get('/install');
+    const state = new URL(text(begun.headers.location)).searchParams.get('state');
+    const answer = await browser.get(`/oauth/callback?state=${state}&code=a+b/c=`);
+    assert.equal(answer.headers.location, '/settings');
+  });
+
+  it('refuses a replayed state', async () => {
+    const browser = supertest.agent(site.app);
+    const begun = await browser.get('/install');
+    const callback = await site.consent(text(begun.headers.location), 'abc123');
+    await browser.get(callback).expect(302);
+    const cookie = text(begun.headers['set-cookie']).split(';')[0] ?? '';
+    const replayed = await supertest(site.app).get(callback).set('Cookie', cookie).expect(302);
+    assert.match(text(replayed.headers.location), /install_success=false/);
+    assert.ok(!text(replayed.headers['set-cookie']).includes('st_session'));
+  });
+
+  it("refuses somebody else's state, and still lets its owner finish", async () => {
+    const owner = supertest.agent(site.app);
+    const begun = await owner.get('/install');
+    const callback = await site.consent(text(begun.headers.location), 'abc123');
+    const victim = supertest.agent(site.app);
+    await victim.get('/install');
+    const refused = await victim.get(callback).expect(302);
+    assert.match(messageOf(refused.headers.location), /not begun in this browser/);
+    assert.equal((await owner.get(callback)).headers.location, '/settings');
+  });
+
+  it('refuses an expired state', async () => {
+    const browser = supertest.agent(site.app);
+    const begun = await browser.get('/install');
+    const callback = await site.consent(text(begun.headers.location), 'abc123');
+    await site.db.database.query(`update oauth_states set expires_at = now() - interval '1 second'`);
+    const refused = await browser.get(callback).expect(302);
+    assert.match(text(refused.headers.location), /install_success=false/);
+  });
+
+  it('survives repeated and missing parameters', async () => {
+    for (const query of ['', '?code=a&code=b&state[]=x', '?state=%00&code=', '?error[a]=b']) {
+      const answer = await supertest(site.app).get(`/oauth/callback${query}`).expect(302);
+      assert.match(text(answer.headers.location), /install_success=false/, query);
+    }
+  });
+
+  it('says so when consent is denied', async () => {
+    const browser = supertest.agent(site.app);
+    const begun = await browser.get('/install');
+    const state = new URL(text(begun.headers.location)).searchParams.get('state');
+    const answer = await browser.get(`/oauth/callback?state=${state}&error=access_denied`).expect(302);
+    assert.match(messageOf(answer.headers.location), /Access was not granted/);
+  });
+
+  it('tells nothing secret when Intercom refuses the code', async () => {
+    const browser = supertest.agent(site.app);
+    const begun = await browser.get('/install');
+    const state = new URL(text(begun.headers.location)).searchParams.get('state');
+    const answer = await browser.get(`/oauth/callback?state=${state}&code=stolen-code`).expect(302);
+    assert.match(messageOf(answer.headers.location), /did not accept/);
+    assert.ok(!text(answer.headers.location).includes('stolen-code'));
+    assert.ok(!text(answer.headers.location).includes(CLIENT_SECRET));
+  });
+
+  it('shows a page when a sign-in fails', async () => {
+    const browser = supertest.agent(site.app);
+    const begun = await browser.get('/oauth/signin');
+    const state = new URL(text(begun.headers.location)).searchParams.get('state');
+    const answer = await browser.get(`/oauth/callback?state=${state}&error=access_denied`).accept('html');
+    assert.equal(answer.status, 403);
+    assert.match(answer.text, /Access was not granted/);
+  });
+
+  it('asks for a verified e-mail', async () => {
+    site.intercom.addWorkspace({ id: 'unproven' });
+    site.intercom.addAdmin('unproven', { emailVerified: false });
+    const browser = supertest.agent(site.app);
+    const begun = await browser.get('/install');
+    const answer = await browser.get(await site.consent(text(begun.headers.location), 'unproven'));
+    assert.match(messageOf(answer.headers.location), /Verify your e-mail/);
+    assert.equal(await readWorkspace(site.db.database, 'unproven'), null);
+  });
+
+  it('stands without the attributes, which are made later', async () => {
+    site.intercom.addWorkspace({ id: 'plan1' });
+    site.intercom.addAdmin('plan1');
+    const scopes = site.intercom.state.appScopes;
+    site.intercom.state.appScopes = scopes.filter((scope) => scope !== 'write_data_attributes');
+    const browser = supertest.agent(site.app);
+    const begun = await browser.get('/install');
+    const answer = await browser.get(await site.consent(text(begun.headers.location), 'plan1'));
+    site.intercom.state.appScopes = scopes;
+    assert.match(text(answer.headers.location), /install_success=true/);
+    assert.equal((await readWorkspace(site.db.database, 'plan1'))?.attributesReady, false);
+    assert.ok(site.jobs.some((job) => job.name === 'workspace.provision'));
+  });
+
+  it('stops a flood of beginnings', async () => {
+    const flooded = await createSite();
+    try {
+      const answers = [];
+      for (let count = 0; count < 70; count += 1)
+        answers.push((await supertest(flooded.app).get('/install')).status);
+      assert.equal(answers[0], 302);
+      assert.equal(answers.at(-1), 429);
+    } finally {
+      await flooded.close();
+    }
+  });
+});
+
+describe('uninstalling', () => {
+  const notice = (workspaceId: string): supertest.Test =>
+    supertest(site.app).post('/intercom/uninstall').send({ app_id: workspaceId });
+
+  it('ignores a stranger and a forged notice', async () => {
+    await notice('nobody').expect(200);
+    await notice('abc123').expect(200);
+    const workspace = await readWorkspace(site.db.database, 'abc123');
+    assert.equal(workspace?.status, 'connected');
+    assert.ok(workspace?.accessToken);
+  });
+
+  it('refuses a wrong signature and a body of another shape', async () => {
+    await notice('abc123').set('X-Body-Signature', 'f'.repeat(64)).expect(401);
+    await supertest(site.app).post('/intercom/uninstall').send({ workspace: 'x' }).expect(400);
+    await supertest(site.app).post('/intercom/uninstall').type('json').send('{"app_id":').expect(400);
+    const body = '{"app_id":"nobody"}';
+    const signature = createHmac('sha256', CLIENT_SECRET).update(body).digest('hex');
+    await supertest(site.app)
+      .post('/intercom/uninstall')
+      .type('json')
+      .set('X-Body-Signature', signature)
+      .send(body)
+      .expect(200);
+  });
+
+  it('asks again later when Intercom cannot be asked', async () => {
+    site.intercom.faults.add({ status: 503, pathPrefix: '/me', times: 1 });
+    await notice('abc123').expect(200);
+    assert.ok(site.jobs.some((job) => job.name === 'workspace.confirm-uninstall'));
+    assert.equal((await readWorkspace(site.db.database, 'abc123'))?.status, 'connected');
+  });
+
+  it('deletes a dead token and the sessions at once, and keeps the data', async () => {
+    const browser = await site.signedIn('abc123');
+    await connectProject(
+      { database: site.db.database, secrets: site.context.secrets, publicUrl: PUBLIC_URL },
+      { workspaceId: 'abc123', revenueCatProjectId: 'proj1', apiKey: null, name: null },
+    );
+    site.intercom.revokeTokens('abc123');
+    await notice('abc123').expect(200);
+    const workspace = await readWorkspace(site.db.database, 'abc123');
+    assert.equal(workspace?.status, 'uninstalled');
+    assert.equal(workspace?.accessToken, null);
+    assert.equal((await listProjects(site.db.database, 'abc123')).length, 1);
+    await browser
+      .get('/settings')
+      .accept('html')
+      .expect(302, /\/signin/);
+  });
+
+  it('comes back with everything, as a first installation for the App Store', async () => {
+    const browser = supertest.agent(site.app);
+    const begun = await browser.get('/install');
+    const answer = await browser.get(await site.consent(text(begun.headers.location), 'abc123'));
+    assert.match(text(answer.headers.location), /install_success=true/);
+    assert.equal((await readWorkspace(site.db.database, 'abc123'))?.status, 'connected');
+    assert.equal((await listProjects(site.db.database, 'abc123')).length, 1);
+  });
+
+  it('does not take a token that a reinstall has just stored', async () => {
+    const old = await readWorkspace(site.db.database, 'abc123');
+    site.intercom.revokeTokens('abc123');
+    const racing = {
+      ...site.context,
+      database: {
+        ...site.db.database,
+        async query<Row extends Record<string, unknown>>(sql: string, values: readonly unknown[] = []) {
+          if (sql.includes('access_token = null')) await site.signedIn('abc123');
+          return site.db.database.query<Row>(sql, values);
+        },
+      },
+    };
+    assert.equal(await confirmUninstall(racing as never, 'abc123'), 'still_installed');
+    const workspace = await readWorkspace(site.db.database, 'abc123');
+    assert.equal(workspace?.status, 'connected');
+    assert.notEqual(workspace?.accessToken, old?.accessToken);
+  });
+
+  it('uninstalls from our side', async () => {
+    await site.signedIn('other1');
+    await uninstall(site.context, 'other1');
+    assert.equal((await readWorkspace(site.db.database, 'other1'))?.accessToken, null);
+    assert.equal(site.intercom.state.workspaces.get('other1')?.installed, false);
+  });
+
+  it('erases every trace after 30 days, of that workspace alone', async () => {
+    const { database } = site.db;
+    await database.query(
+      `update workspaces set uninstalled_at = now() - interval '31 days' where workspace_id = 'other1'`,
+    );
+    assert.deepEqual(await eraseUninstalled(database, 30), ['other1']);
+    assert.equal(await readWorkspace(database, 'other1'), null);
+    assert.equal((await readWorkspace(database, 'abc123'))?.status, 'connected');
+    const tables = await database.query<{ table_name: string }>(
+      `select table_name from information_schema.columns
+        where table_schema = 'public' and column_name = 'workspace_id'`,
+    );
+    for (const { table_name: table } of tables) {
+      const left = await database.query(`select 1 from ${table} where workspace_id = 'other1'`);
+      assert.equal(left.length, 0, table);
+    }
+  });
+});
+
+describe('the health check', () => {
+  const ask = (workspaceId: string, secret = CLIENT_SECRET): supertest.Test => {
+    const body = JSON.stringify({ workspace_id: workspaceId });
+    return supertest(site.app)
+      .post('/intercom/health')
+      .type('json')
+      .set('X-Body-Signature', createHmac('sha256', secret).update(body).digest('hex'))
+      .send(body);
+  };
+
+  it('is signed', async () => {
+    await ask('abc123', 'wrong').expect(401);
+  });
+
+  it('names the most fundamental problem first', async () => {
+    const { database } = site.db;
+    assert.equal((await ask('nobody')).body.cta_type, 'REINSTALL_CTA');
+    assert.deepEqual((await ask('abc123')).body, { state: 'OK' });
+    await database.query(`update projects set api_key_state = 'rejected' where workspace_id = 'abc123'`);
+    const rejected = (await ask('abc123')).body;
+    assert.equal(rejected.state, 'UNHEALTHY');
+    assert.equal(rejected.cta_type, 'URL_CTA');
+    await database.query(`delete from projects where workspace_id = 'abc123'`);
+    assert.match((await ask('abc123')).body.message, /No RevenueCat project/);
+    await database.query(`update workspaces set status = 'disconnected' where workspace_id = 'abc123'`);
+    assert.equal((await ask('abc123')).body.cta_type, 'REINSTALL_CTA');
+  });
+});

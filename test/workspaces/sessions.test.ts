@@ -1,0 +1,113 @@
+import assert from 'node:assert/strict';
+import { after, before, it } from 'node:test';
+import supertest from 'supertest';
+import { createSite, csrfIn, type Site } from './support.ts';
+
+let site: Site;
+before(async () => {
+  site = await createSite({ production: true });
+});
+after(() => site.close());
+
+/** Signs in and gives the cookie as the browser would send it. */
+async function sessionCookie(workspaceId: string): Promise<string> {
+  const begun = await supertest(site.app).get('/install').expect(302);
+  const state = String(begun.headers['set-cookie']).split(';')[0] ?? '';
+  const callback = await site.consent(String(begun.headers.location), workspaceId);
+  const answer = await supertest(site.app).get(callback).set('Cookie', state).expect(302);
+  const cookies = answer.headers['set-cookie'] as unknown as string[];
+  const cookie = cookies.find((each) => each.startsWith('st_session=')) ?? '';
+  assert.match(cookie, /HttpOnly/);
+  assert.match(cookie, /Secure/);
+  assert.match(cookie, /SameSite=Lax/);
+  return cookie.split(';')[0] ?? '';
+}
+
+const home = (cookie: string): supertest.Test =>
+  supertest(site.app).get('/settings').accept('html').set('Cookie', cookie);
+
+it('opens the settings with its cookie alone, and stores no part of it', async () => {
+  const cookie = await sessionCookie('abc123');
+  const page = await home(cookie).expect(200);
+  assert.match(page.text, /Workspace abc123/);
+  assert.equal(page.headers['cache-control'], 'no-store');
+  const random = cookie.split('=')[1]?.split('.')[1] ?? '';
+  const stored = await site.db.database.query('select * from sessions');
+  assert.ok(random.length > 20);
+  assert.ok(!JSON.stringify(stored).includes(random));
+});
+
+it('leads strangers to the sign-in page, and answers 401 to anything but a page', async () => {
+  const answer = await supertest(site.app).get('/settings/events').accept('html').expect(302);
+  assert.equal(answer.headers.location, '/signin');
+  await supertest(site.app)
+    .get('/signin')
+    .expect(200, /Sign in with Intercom/);
+  await supertest(site.app).get('/settings/revenuecat/status').accept('json').expect(401);
+  await supertest(site.app).post('/settings/events').type('form').send({}).expect(401);
+});
+
+it('refuses forged, altered and moved cookies', async () => {
+  const cookie = await sessionCookie('abc123');
+  await sessionCookie('other1');
+  const [name = '', value = ''] = cookie.split('=');
+  const [, random = '', signature = ''] = value.split('.');
+  const forged = [
+    `${name}=`,
+    `${name}=abc123`,
+    `${name}=abc123.${random}`,
+    `${name}=abc123.${random}.`,
+    `${name}=abc123.${random}.${'A'.repeat(signature.length)}`,
+    `${name}=other1.${random}.${signature}`,
+    `${name}=abc123.${random}x.${signature}`,
+    `${name}=abc123.${random}.${signature}.more`,
+  ];
+  for (const attempt of forged) assert.equal((await home(attempt)).status, 302, attempt);
+  await home(cookie).expect(200);
+});
+
+it('ends after its time', async () => {
+  const cookie = await sessionCookie('abc123');
+  await site.db.database.query(`update sessions set expires_at = now() - interval '1 second'`);
+  await home(cookie).expect(302);
+});
+
+it('refuses a form without its token, with a wrong one, and with another session’s', async () => {
+  const cookie = await sessionCookie('abc123');
+  const other = csrfIn((await home(await sessionCookie('other1'))).text);
+  for (const form of [{}, { _csrf: '' }, { _csrf: 'x' }, { _csrf: other }, '_csrf=a&_csrf=b']) {
+    const answer = await supertest(site.app)
+      .post('/settings/contacts')
+      .set('Cookie', cookie)
+      .type('form')
+      .send(form);
+    assert.equal(answer.status, 403, JSON.stringify(form));
+  }
+  const [row] = await site.db.database.query<{ settings: unknown }>(
+    `select settings from workspaces where workspace_id = 'abc123'`,
+  );
+  assert.deepEqual(row?.settings, {});
+});
+
+it('signs out for good', async () => {
+  const cookie = await sessionCookie('abc123');
+  const csrf = csrfIn((await home(cookie)).text);
+  await supertest(site.app).post('/signout').set('Cookie', cookie).type('form').send({}).expect(403);
+  const answer = await supertest(site.app)
+    .post('/signout')
+    .set('Cookie', cookie)
+    .type('form')
+    .send({ _csrf: csrf })
+    .expect(303);
+  assert.equal(answer.headers.location, '/signin');
+  await home(cookie).expect(302);
+});
+
+it('sends the security headers', async () => {
+  const page = await home(await sessionCookie('abc123')).expect(200);
+  const policy = String(page.headers['content-security-policy']);
+  assert.ok(!policy.includes('unsafe-inline'));
+  assert.match(policy, /frame-ancestors 'none'/);
+  assert.match(String(page.headers['strict-transport-security']), /max-age=31536000/);
+  assert.ok(!/ style=| on[a-z]+="|<style/i.test(page.text), 'nothing that the policy would block');
+});

@@ -1,0 +1,172 @@
+import { randomBytes } from 'node:crypto';
+import { createServer, type RequestListener } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Express } from 'express';
+import supertest from 'supertest';
+import type { Config } from '../../src/config.ts';
+import { replayEvents } from '../../src/delivery/store.ts';
+import { createApp } from '../../src/http/app.ts';
+import type { JobData, JobName } from '../../src/jobs/jobs.ts';
+import { settingsRouter } from '../../src/settings/routes.ts';
+import { createIntercomSimulator, type IntercomSimulator } from '../../src/simulator/intercom/server.ts';
+import {
+  createRevenueCatSimulator,
+  type RevenueCatSimulator,
+} from '../../src/simulator/revenuecat/server.ts';
+import type { InstallContext } from '../../src/workspaces/install.ts';
+import { healthRouter, installRouter, uninstallRouter } from '../../src/workspaces/routes.ts';
+import { createSecretBox } from '../../src/workspaces/secrets.ts';
+import { createSessions } from '../../src/workspaces/sessions.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { CLIENT_ID, CLIENT_SECRET, silent } from '../support/world.ts';
+
+export const PUBLIC_URL = 'http://app.test';
+export const APP_URL = 'http://intercom.test';
+
+export interface Site {
+  readonly app: Express;
+  /** Where a browser finds the app; `PUBLIC_URL` unless it listens. */
+  readonly url: string;
+  readonly db: TestDatabase;
+  readonly intercom: IntercomSimulator;
+  readonly revenueCat: RevenueCatSimulator;
+  readonly context: InstallContext;
+  /** Jobs that were queued, oldest first. */
+  readonly jobs: { name: JobName; data: unknown }[];
+  /** The workspace's consent page, in the browser that began; gives the callback's address. */
+  consent(location: string, workspaceId: string): Promise<string>;
+  /** A browser with a session in the workspace. */
+  signedIn(workspaceId: string): Promise<ReturnType<typeof supertest.agent>>;
+  close(): Promise<void>;
+}
+
+/**
+ * The app's install and settings routes against both simulators, with workspaces `abc123` and `other1`.
+ *
+ * @param options.listen for a real browser: the app listens on loopback, and Intercom's pages are the simulator's
+ */
+export async function createSite(options: { production?: boolean; listen?: boolean } = {}): Promise<Site> {
+  const db = await createTestDatabase();
+  const intercom = createIntercomSimulator({ clientId: CLIENT_ID, clientSecret: CLIENT_SECRET });
+  const revenueCat = createRevenueCatSimulator();
+  const [intercomAt, revenueCatAt] = [await intercom.listen(), await revenueCat.listen()];
+  // The app must know its address before it is made: the server comes first.
+  let handle: RequestListener = () => {};
+  const server = options.listen ? createServer((req, res) => handle(req, res)) : null;
+  if (server) await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const url = server ? `http://127.0.0.1:${(server.address() as AddressInfo).port}` : PUBLIC_URL;
+  const appUrl = server ? intercomAt.url : APP_URL;
+  intercom.state.redirectUris.push(`${url}/oauth/callback`);
+  for (const id of ['abc123', 'other1']) {
+    intercom.addWorkspace({ id, name: `Workspace ${id}`, region: 'EU', timezone: 'Europe/Dublin' });
+    intercom.addAdmin(id, { id: `${id}-admin`, name: 'Ada Agent', email: `ada@${id}.example` });
+  }
+  const config: Config = {
+    production: options.production ?? false,
+    port: 0,
+    publicUrl: url,
+    databaseUrl: db.url,
+    databaseReadUrl: null,
+    databaseBackend: 'postgres',
+    dataDir: '.data',
+    intercom: {
+      clientId: CLIENT_ID,
+      clientSecret: CLIENT_SECRET,
+      apiUrl: intercomAt.url,
+      appUrl,
+    },
+    revenueCatApiUrl: revenueCatAt.url,
+    encryptionKeys: [randomBytes(32)],
+    role: 'web',
+    logLevel: 'silent',
+    metricsToken: null,
+  };
+  const jobs: Site['jobs'] = [];
+  const context: InstallContext = {
+    config,
+    database: db.database,
+    secrets: createSecretBox(config.encryptionKeys),
+    logger: silent,
+    now: Date.now,
+    jobs: {
+      async send<Name extends JobName>(name: Name, data: JobData[Name]) {
+        jobs.push({ name, data });
+      },
+    },
+  };
+  const sessions = createSessions({
+    database: db.database,
+    secret: CLIENT_SECRET,
+    secure: config.production,
+  });
+  const app = createApp({
+    logger: silent,
+    production: config.production,
+    clientSecret: CLIENT_SECRET,
+    intercomAppUrl: appUrl,
+    routers: {
+      open: [
+        { path: '/', router: installRouter(context, sessions.signIn) },
+        { path: '/intercom/uninstall', router: uninstallRouter(context) },
+        {
+          path: '/',
+          router: settingsRouter({
+            ...context,
+            sessions,
+            replay: (workspaceId, selection) => replayEvents(db.database, workspaceId, selection),
+          }),
+        },
+      ],
+      signed: [{ path: '/intercom/health', router: healthRouter(context) }],
+    },
+  });
+
+  handle = app;
+
+  async function consent(location: string, workspaceId: string): Promise<string> {
+    const asked = new URL(location);
+    const answer = await supertest(intercomAt.url)
+      .post('/oauth/authorize')
+      .type('form')
+      .send({
+        client_id: asked.searchParams.get('client_id'),
+        redirect_uri: asked.searchParams.get('redirect_uri'),
+        state: asked.searchParams.get('state'),
+        workspace_id: workspaceId,
+      })
+      .expect(302);
+    const back = new URL(answer.headers.location ?? '');
+    return `${back.pathname}${back.search}`;
+  }
+
+  return {
+    app,
+    url,
+    db,
+    intercom,
+    revenueCat,
+    context,
+    jobs,
+    consent,
+    async signedIn(workspaceId) {
+      const browser = supertest.agent(app);
+      const begun = await browser.get('/install').expect(302);
+      await browser.get(await consent(begun.headers.location ?? '', workspaceId)).expect(302);
+      return browser;
+    },
+    async close() {
+      server?.closeAllConnections();
+      await new Promise((resolve) => (server ? server.close(resolve) : resolve(null)));
+      await intercomAt.close();
+      await revenueCatAt.close();
+      await db.close();
+    },
+  };
+}
+
+/** The `_csrf` value of a page's forms. */
+export function csrfIn(html: string): string {
+  const value = /name="_csrf" value="([^"]+)"/.exec(html)?.[1];
+  if (!value) throw new Error('The page has no form');
+  return value;
+}
