@@ -30,6 +30,8 @@ export interface DeliveryContext {
   random(): number;
   /** Counts an outcome for the metrics. */
   count(outcome: 'delivered' | 'failed' | 'retried', code: string): void;
+  /** Asks RevenueCat for the subscriber's state, in the background. */
+  requestRefresh(workspaceId: string, subscriberId: string): Promise<void>;
   /** Stops further calls of this process for a workspace (epoch ms). */
   hold(workspaceId: string, untilMs: number): void;
 }
@@ -64,6 +66,9 @@ export async function deliverSubscriber(
   const marks = await readMarks(database, claim.workspaceId, claim.subscriberId);
   const planned = planEvents(history, marks, workspace.settings);
   if (planned.length > 0) await savePlan(database, claim.workspaceId, planned);
+  if (planned.length > 0 && !isNewerThan(subscriber, history.at(-1)?.atMs ?? 0)) {
+    await context.requestRefresh(claim.workspaceId, claim.subscriberId);
+  }
   const toSend = planned.filter((event) => event.action === 'send');
 
   const wakeAtMs = nextChangeAt(state, context.now());
@@ -104,6 +109,10 @@ export async function deliverSubscriber(
     written = null;
   }
   return waitForContact(context, claim);
+}
+
+function isNewerThan(subscriber: Subscriber, atMs: number): boolean {
+  return subscriber.snapshotAtMs !== null && subscriber.snapshotAtMs > atMs;
 }
 
 function unchanged(claim: Claim): Ending {

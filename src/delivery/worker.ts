@@ -30,6 +30,8 @@ export interface WorkerOptions {
   /** Subscribers in hand at once. */
   readonly concurrency?: number;
   readonly count?: DeliveryContext['count'];
+  /** Asks for a new snapshot of a subscriber after its events. */
+  readonly requestRefresh?: DeliveryContext['requestRefresh'];
   /** How long a call to Intercom may take, ms. */
   readonly callTimeoutMs?: number;
 }
@@ -73,6 +75,7 @@ export function createDeliveryWorker(options: WorkerOptions): DeliveryWorker {
     now,
     random: options.random ?? Math.random,
     count: options.count ?? (() => {}),
+    requestRefresh: options.requestRefresh ?? (() => Promise.resolve()),
     hold: (workspaceId, untilMs) => gateOf(workspaceId).hold(untilMs),
   };
 

@@ -9,9 +9,6 @@ import { sendPage } from './render.ts';
 import { readKindCounts } from './store.ts';
 import { KIND_WORDS } from './words.ts';
 
-/** The first kinds are those of RevenueCat's own integration; the others are told apart on the page. */
-const KINDS_OF_REVENUECAT = 10;
-
 export function addEventPages(router: Router, context: SettingsContext): void {
   const { database } = context;
 
@@ -21,7 +18,7 @@ export function addEventPages(router: Router, context: SettingsContext): void {
     problems: ReadonlyMap<DeliverableKind, string>,
   ): Promise<object[]> {
     const counts = await readKindCounts(database, workspaceId);
-    return EVENT_KINDS.map((kind, index) => ({
+    return EVENT_KINDS.map((kind) => ({
       kind,
       label: KIND_WORDS[kind][0],
       meaning: KIND_WORDS[kind][1],
@@ -31,7 +28,6 @@ export function addEventPages(router: Router, context: SettingsContext): void {
       problem: problems.get(kind) ?? null,
       count: counts.get(kind)?.count ?? 0,
       lastAt: counts.get(kind)?.lastAt ?? null,
-      beyond: index >= KINDS_OF_REVENUECAT,
     }));
   }
 

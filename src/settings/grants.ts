@@ -153,6 +153,7 @@ const ACTION_WORDS: ReadonlyMap<string, string> = new Map([
   ['signing_secret_set', 'Set the signing secret'],
   ['signing_secret_removed', 'Removed the signing secret'],
   ['sandbox_setting_changed', 'Changed the sandbox setting'],
+  ['customer_erased', 'Erased a customer'],
   ['events_changed', 'Changed event names'],
   ['contacts_changed', 'Changed contact settings'],
   ['grant_policy_changed', 'Changed the grant policy'],

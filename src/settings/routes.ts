@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { Router, urlencoded } from 'express';
 import { addContactPages } from './contacts.ts';
 import type { SettingsContext } from './context.ts';
+import { addDataPages } from './data.ts';
 import { addDeliveryPages } from './deliveries.ts';
 import { addEventPages } from './events.ts';
 import { addGrantPages } from './grants.ts';
@@ -32,6 +33,7 @@ export function settingsRouter(context: SettingsContext): Router {
   addContactPages(pages, context);
   addGrantPages(pages, context);
   addDeliveryPages(pages, context);
+  addDataPages(pages, context);
 
   const router = Router();
   for (const asset of ['app.css', 'settings.js']) {

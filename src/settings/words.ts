@@ -11,6 +11,7 @@ export const FLASHES: ReadonlyMap<string, string> = new Map([
   ['signing_removed', 'Signing secret removed.'],
   ['replayed', 'Queued again. Reload in a moment to see how it went.'],
   ['replayed_none', 'There was nothing to send again.'],
+  ['erased', 'The customer is erased.'],
   ['attributes_made', 'All contact attributes are there.'],
   ['attributes_missing', 'Some attributes could still not be made. Intercom refused their names.'],
   ['intercom_away', 'Intercom did not answer. Please try again.'],

@@ -19,7 +19,7 @@ before(async () => {
 });
 after(() => site.close());
 
-const PAGES = ['', '/revenuecat', '/events', '/contacts', '/grants', '/deliveries'];
+const PAGES = ['', '/revenuecat', '/events', '/contacts', '/grants', '/deliveries', '/data'];
 const SCRIPT = '<script>alert(1)</script>';
 
 function send(path: string, form: Record<string, unknown> = {}): supertest.Test {
@@ -408,6 +408,43 @@ describe('deliveries', () => {
   });
 });
 
+describe('data', () => {
+  it("exports and erases one customer, and not another workspace's of the same id", async () => {
+    const { database } = site.db;
+    const both: string[] = [];
+    for (const workspaceId of ['abc123', 'other1']) {
+      both.push(await storeEvent({ workspaceId, appUserId: 'same-id', delivery: 'delivered' }));
+      await database.query(
+        `insert into subscriber_ids (workspace_id, project_id, app_user_id, subscriber_id)
+         select workspace_id, project_id, 'same-id', subscriber_id from events where event_id = $1`,
+        [both.at(-1)],
+      );
+    }
+    await database.query(
+      `insert into audit_log (workspace_id, actor, action, subscriber_id, details, result)
+       select workspace_id, '{"id":"7","name":"Bob"}', 'grant', subscriber_id, '{"app_user_id":"same-id"}', 'confirmed'
+         from events where event_id = $1`,
+      [both[0]],
+    );
+    const exported = await browser.get('/settings/data/export?customer=same-id').expect(200);
+    assert.equal(exported.body.events.length, 1);
+    assert.equal(exported.body.events[0].event_id, both[0]);
+    assert.ok(!exported.text.includes('other1'));
+    await browser.get('/settings/data/export?customer=nobody').accept('json').expect(404);
+
+    await send('/data/erase', { customer: 'same-id', repeat: 'same' }).expect(422);
+    await send('/data/erase', { customer: 'same-id', repeat: 'same-id' }).expect(303);
+    assert.match((await browser.get('/settings/data?customer=same-id')).text, /Nothing is stored/);
+    const left = await database.query<{ workspace_id: string }>(
+      'select workspace_id from events where event_id = any($1)',
+      [both],
+    );
+    assert.deepEqual(left, [{ workspace_id: 'other1' }]);
+    const log = await database.query(`select * from audit_log where workspace_id = 'abc123'`);
+    assert.ok(!JSON.stringify(log).includes('same-id'));
+  });
+});
+
 describe('home', () => {
   it('says what to do, the most fundamental first', async () => {
     const { text } = await browser.get('/settings').expect(200);
@@ -429,5 +466,20 @@ describe('home', () => {
     );
     await site.db.database.query(`delete from events where workspace_id = 'abc123'`);
     assert.match((await browser.get('/settings').expect(200)).text, /Everything works/);
+  });
+});
+
+describe('uninstalling from the settings', () => {
+  it('asks first, ends the access in Intercom, and signs everybody out', async () => {
+    await send('/data/uninstall').expect(422);
+    site.intercom.faults.add({ status: 503, pathPrefix: '/auth/uninstall', times: 1 });
+    assert.match((await send('/data/uninstall', { sure: 'on' })).text, /did not answer/);
+    assert.equal((await readWorkspace(site.db.database, 'abc123'))?.status, 'connected');
+    await send('/data/uninstall', { sure: 'on' }).expect(303);
+    const workspace = await readWorkspace(site.db.database, 'abc123');
+    assert.equal(workspace?.status, 'uninstalled');
+    assert.equal(workspace?.accessToken, null);
+    assert.equal(site.intercom.state.workspaces.get('abc123')?.installed, false);
+    await browser.get('/settings').accept('html').expect(302);
   });
 });

@@ -1,0 +1,161 @@
+import { Command } from 'commander';
+import dotenv from 'dotenv';
+import { pino } from 'pino';
+import { type Config, readConfig } from './config.ts';
+import { connectDatabase } from './database/connection.ts';
+import { replayEvents } from './delivery/store.ts';
+import { AppError, badRequest } from './errors.ts';
+import { encryptionKeys, startServer } from './server.ts';
+import { startDemo } from './simulator/demo.ts';
+import { connectProject } from './workspaces/connect.ts';
+import { createSecretBox } from './workspaces/secrets.ts';
+
+/** Exit code for settings or input that a person must correct. */
+const EXIT_USAGE = 1;
+
+function configOrExit(overrides: Record<string, string> = {}): Config {
+  dotenv.config({ quiet: true });
+  const result = readConfig({ ...process.env, ...overrides });
+  if (result.ok) return result.config;
+  process.stderr.write('These settings are missing or wrong (see .env.example):\n');
+  for (const problem of result.problems) process.stderr.write(`  ${problem.name} ${problem.message}\n`);
+  process.exit(EXIT_USAGE);
+}
+
+/** The command line needs the database, not the Intercom app: placeholders stand for its settings. */
+function cliConfig(): Config {
+  dotenv.config({ quiet: true });
+  return configOrExit({
+    INTERCOM_CLIENT_ID: process.env.INTERCOM_CLIENT_ID || 'unused',
+    INTERCOM_CLIENT_SECRET: process.env.INTERCOM_CLIENT_SECRET || 'unused',
+  });
+}
+
+function stopOnSignals(stop: () => Promise<void>): void {
+  let stopping = false;
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => {
+      // A second Ctrl-C means now.
+      if (stopping) process.exit(130);
+      stopping = true;
+      stop().then(
+        () => process.exit(0),
+        (error: unknown) => {
+          process.stderr.write(`${String(error)}\n`);
+          process.exit(1);
+        },
+      );
+    });
+  }
+}
+
+const program = new Command('subscription-timeline')
+  .description('RevenueCat subscription events on Intercom contacts, and a card for support agents')
+  .showHelpAfterError();
+
+program
+  .command('serve')
+  .description('run the server')
+  .option('--role <role>', 'all, web or worker')
+  .action(async (options: { role?: string }) => {
+    const config = configOrExit(options.role === undefined ? {} : { ROLE: options.role });
+    const server = await startServer(config, pino({ level: config.logLevel }));
+    stopOnSignals(server.stop);
+  });
+
+program
+  .command('demo')
+  .description('run everything on this machine, with simulated Intercom and RevenueCat')
+  .action(async () => {
+    dotenv.config({ quiet: true });
+    const demo = await startDemo({
+      port: Number(process.env.PORT ?? 3000),
+      logger: pino({ level: process.env.LOG_LEVEL ?? 'warn' }),
+    });
+    process.stdout.write(demo.greeting);
+    stopOnSignals(demo.stop);
+  });
+
+program
+  .command('migrate')
+  .description('bring the database up to date')
+  .action(async () => {
+    const connected = await connectDatabase(cliConfig(), pino({ level: 'warn' }));
+    await connected.close();
+    process.stdout.write('The database is up to date.\n');
+  });
+
+program
+  .command('connect')
+  .description('connect a RevenueCat project to a workspace')
+  .requiredOption('--workspace <id>', 'Intercom workspace id')
+  .requiredOption('--project <id>', 'RevenueCat project id (proj…)')
+  .requiredOption('--key <key>', 'RevenueCat secret API key, version 2 (sk_…)')
+  .option('--name <text>', 'name shown to people')
+  .option('--json', 'print JSON')
+  .action(async (options: { workspace: string; project: string; key: string; name?: string; json?: boolean }) => {
+    const config = cliConfig();
+    const connected = await connectDatabase(config, pino({ level: 'warn' }));
+    try {
+      const secrets = createSecretBox(await encryptionKeys(config));
+      const { database } = connected;
+      const connection = await connectProject(
+        { database, secrets, publicUrl: config.publicUrl },
+        {
+          workspaceId: options.workspace,
+          revenueCatProjectId: options.project,
+          apiKey: options.key,
+          name: options.name ?? null,
+        },
+      );
+      const result = {
+        id: connection.id,
+        webhook_url: connection.webhookUrl,
+        webhook_authorization: connection.webhookAuthorization,
+      };
+      process.stdout.write(
+        options.json
+          ? `${JSON.stringify(result)}\n`
+          : `Connected as ${result.id}.\nIn RevenueCat, add a webhook:\n  URL            ${result.webhook_url}\n  Authorization  ${result.webhook_authorization}\nThe authorization value is not shown again.\n`,
+      );
+    } finally {
+      await connected.close();
+    }
+  });
+
+program
+  .command('replay')
+  .description('deliver events to Intercom again')
+  .requiredOption('--workspace <id>', 'Intercom workspace id')
+  .option('--event <id>', 'one event')
+  .option('--failed', 'all that have failed')
+  .option('--since <ISO time>', 'those received since then')
+  .option('--json', 'print JSON')
+  .action(
+    async (options: { workspace: string; event?: string; failed?: boolean; since?: string; json?: boolean }) => {
+      const sinceMs = options.since === undefined ? undefined : Date.parse(options.since);
+      if (Number.isNaN(sinceMs)) throw badRequest(`--since ${options.since} is no ISO time`);
+      if (!options.event && !options.failed && sinceMs === undefined) {
+        throw badRequest('Say what to deliver again: --event, --failed or --since');
+      }
+      const connected = await connectDatabase(cliConfig(), pino({ level: 'warn' }));
+      try {
+        const queued = await replayEvents(connected.database, options.workspace, {
+          failedOnly: options.failed ?? false,
+          ...(options.event === undefined ? {} : { eventId: options.event }),
+          ...(sinceMs === undefined ? {} : { sinceMs }),
+        });
+        process.stdout.write(options.json ? `${JSON.stringify({ queued })}\n` : `${queued} events queued again.\n`);
+      } finally {
+        await connected.close();
+      }
+    },
+  );
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  const message = error instanceof AppError ? error.message : String(error instanceof Error ? error.stack : error);
+  process.stderr.write(`${message}\n`);
+  process.exit(EXIT_USAGE);
+}

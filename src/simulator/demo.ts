@@ -1,0 +1,193 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import express from 'express';
+import type { Logger } from 'pino';
+import type { Config } from '../config.ts';
+import { startServer } from '../server.ts';
+import { connectProject } from '../workspaces/connect.ts';
+import { createDemoInbox } from './demo-inbox.ts';
+import { createIntercomSimulator, type IntercomSimulator } from './intercom/server.ts';
+import { listenOnLoopback } from './listen.ts';
+import { customerFromStory, purchaseStory, type StoryName } from './revenuecat/scenarios.ts';
+import { createRevenueCatSimulator, type RevenueCatSimulator } from './revenuecat/server.ts';
+
+const WORKSPACE_ID = 'demo1234';
+const REVENUECAT_PROJECT_ID = 'projdemo1';
+const CLIENT_ID = 'demo-client';
+
+export interface Demo {
+  /** What to tell the person who started it. */
+  readonly greeting: string;
+  readonly inboxUrl: string;
+  readonly appUrl: string;
+  stop(): Promise<void>;
+}
+
+const CAST: readonly { readonly story: StoryName; readonly name: string; readonly says: string }[] = [
+  { story: 'active_monthly', name: 'Ann Berg', says: 'When will I be charged next?' },
+  { story: 'trial', name: 'Ben Ortiz', says: 'How do I make the most of my trial?' },
+  { story: 'trial_cancelled', name: 'Cleo Marsh', says: 'I cancelled. Will you still charge me?' },
+  { story: 'cancelled', name: 'Dev Patel', says: 'I cancelled but the app still works?' },
+  { story: 'grace_period', name: 'Eva Lind', says: 'I got a message about my card.' },
+  { story: 'expired_by_billing', name: 'Finn Doyle', says: 'Why did I lose access?' },
+  { story: 'refunded', name: 'Gia Romano', says: 'Did my refund go through?' },
+  { story: 'granted', name: 'Hugo Martin', says: 'Thanks for the free month!' },
+  { story: 'paused', name: 'Ines Costa', says: 'When does my pause end?' },
+  { story: 'several', name: 'Jon Hale', says: 'I think I am paying twice.' },
+  { story: 'sandbox_only', name: 'Kim Tester', says: 'My test purchase does not show.' },
+  { story: 'no_purchases', name: 'Lea Novak', says: 'What does Pro include?' },
+];
+
+/**
+ * The whole product on this machine: embedded PostgreSQL, both platforms simulated on loopback, sample
+ * customers, and an inbox page. The app is installed and connected the way a real workspace does it.
+ */
+export async function startDemo(options: { port: number; logger: Logger }): Promise<Demo> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'subscription-timeline-demo-'));
+  const clientSecret = randomBytes(16).toString('hex');
+  const intercom = createIntercomSimulator({ clientId: CLIENT_ID, clientSecret });
+  const revenueCat = createRevenueCatSimulator();
+  const intercomListening = await intercom.listen();
+  const revenueCatListening = await revenueCat.listen();
+  const config: Config = {
+    production: false,
+    port: options.port,
+    publicUrl: `http://localhost:${options.port}`,
+    databaseUrl: null,
+    databaseReadUrl: null,
+    databaseBackend: 'postgres',
+    dataDir,
+    intercom: {
+      clientId: CLIENT_ID,
+      clientSecret,
+      apiUrl: intercomListening.url,
+      appUrl: intercomListening.url,
+    },
+    revenueCatApiUrl: revenueCatListening.url,
+    encryptionKeys: [],
+    role: 'all',
+    logLevel: options.logger.level,
+    metricsToken: null,
+  };
+  const server = await startServer(config, options.logger);
+  seedIntercom(intercom, server.url, config.publicUrl);
+  await installApp(intercom, server.url);
+  await seedRevenueCat(revenueCat, async (apiKey) =>
+    connectProject(
+      { database: server.connected.database, secrets: server.secrets, publicUrl: server.url },
+      { workspaceId: WORKSPACE_ID, revenueCatProjectId: REVENUECAT_PROJECT_ID, apiKey, name: 'Sample App' },
+    ),
+  );
+
+  const page = express();
+  page.use(
+    createDemoInbox({
+      intercom,
+      revenueCat,
+      appUrl: server.url,
+      linkUrl: config.publicUrl,
+      workspaceId: WORKSPACE_ID,
+      projectId: REVENUECAT_PROJECT_ID,
+      stories: new Map(CAST.map((person) => [appUserIdOf(person.name), person.story])),
+    }),
+  );
+  const pageListening = await listenOnLoopback(page, options.port === 0 ? 0 : options.port + 1);
+
+  return {
+    inboxUrl: `${pageListening.url}/inbox`,
+    appUrl: server.url,
+    greeting: [
+      '',
+      '  Subscription Timeline is running, with simulated Intercom and RevenueCat.',
+      '',
+      `  Inbox with the card   ${pageListening.url}/inbox`,
+      `  Settings              ${config.publicUrl}/settings`,
+      `  Simulated Intercom    ${intercomListening.url}`,
+      `  Simulated RevenueCat  ${revenueCatListening.url}`,
+      '',
+      '  Ctrl-C stops everything.',
+      '',
+      '',
+    ].join('\n'),
+    async stop() {
+      await pageListening.close();
+      await server.stop();
+      await intercomListening.close();
+      await revenueCatListening.close();
+      await rm(dataDir, { recursive: true, force: true });
+    },
+  };
+}
+
+function appUserIdOf(name: string): string {
+  return `user_${name.split(' ')[0]?.toLowerCase() ?? ''}`;
+}
+
+function emailOf(name: string): string {
+  return `${name.toLowerCase().replace(' ', '.')}@example.com`;
+}
+
+function seedIntercom(intercom: IntercomSimulator, appUrl: string, publicUrl: string): void {
+  const { state } = intercom;
+  intercom.addWorkspace({ id: WORKSPACE_ID, name: 'Sample Support', timezone: 'America/New_York' });
+  intercom.addAdmin(WORKSPACE_ID, { id: '1001', name: 'Alex Agent', email: 'alex@example.com' });
+  intercom.addAdmin(WORKSPACE_ID, { id: '1002', name: 'Sam Support', email: 'sam@example.com' });
+  state.redirectUris.push(`${publicUrl}/oauth/callback`);
+  state.webhookEndpoint = `${appUrl}/webhooks/intercom`;
+  state.uninstallUrl = `${appUrl}/intercom/uninstall`;
+  state.healthUrl = `${appUrl}/intercom/health`;
+  for (const [index, person] of CAST.entries()) {
+    const contact = intercom.addContact(WORKSPACE_ID, {
+      role: 'user',
+      externalId: appUserIdOf(person.name),
+      email: emailOf(person.name),
+      name: person.name,
+    });
+    intercom.addConversation(WORKSPACE_ID, { id: String(501 + index), contactIds: [contact.id], body: `<p>${person.says}</p>` });
+  }
+  const lead = intercom.addContact(WORKSPACE_ID, { role: 'lead', name: 'A visitor', email: 'visitor@example.com' });
+  intercom.addConversation(WORKSPACE_ID, {
+    id: '599',
+    contactIds: [lead.id],
+    body: '<p>Hi, I pay for Pro but I am not signed in here.</p><p>User ID: user_ann</p>',
+  });
+}
+
+/** The browser's part of an installation from the App Store. */
+async function installApp(intercom: IntercomSimulator, appUrl: string): Promise<void> {
+  const begin = await fetch(`${appUrl}/install`, { redirect: 'manual' });
+  const state = new URL(begin.headers.get('location') ?? '').searchParams.get('state') ?? '';
+  const cookie = begin.headers.get('set-cookie')?.split(';')[0] ?? '';
+  const code = `${randomBytes(12).toString('base64url')}=`;
+  intercom.state.codes.set(code, { workspaceId: WORKSPACE_ID, adminId: '1001', expiresAtMs: Date.now() + 60_000 });
+  const query = new URLSearchParams({ code, state });
+  const end = await fetch(`${appUrl}/oauth/callback?${query}`, { redirect: 'manual', headers: { cookie } });
+  const location = end.headers.get('location') ?? '';
+  if (!location.includes('install_success=true')) throw new Error(`The demo could not install the app: ${location}`);
+}
+
+async function seedRevenueCat(
+  revenueCat: RevenueCatSimulator,
+  connect: (apiKey: string) => Promise<{ webhookUrl: string; webhookAuthorization: string }>,
+): Promise<void> {
+  revenueCat.addProject({ id: REVENUECAT_PROJECT_ID, name: 'Sample App' });
+  revenueCat.addEntitlement(REVENUECAT_PROJECT_ID, 'pro', 'Pro');
+  revenueCat.addEntitlement(REVENUECAT_PROJECT_ID, 'team', 'Team');
+  const connection = await connect(revenueCat.issueKey(REVENUECAT_PROJECT_ID));
+  revenueCat.addWebhook(REVENUECAT_PROJECT_ID, {
+    url: connection.webhookUrl,
+    authorizationHeader: connection.webhookAuthorization,
+  });
+  const nowMs = Date.now();
+  for (const person of CAST) {
+    const story = purchaseStory(person.story, {
+      appUserId: appUserIdOf(person.name),
+      nowMs,
+      email: emailOf(person.name),
+    });
+    customerFromStory(revenueCat.state, REVENUECAT_PROJECT_ID, story);
+    for (const event of story.events) await revenueCat.sendWebhook(REVENUECAT_PROJECT_ID, event);
+  }
+}
