@@ -93,35 +93,37 @@ program
   .requiredOption('--key <key>', 'RevenueCat secret API key, version 2 (sk_…)')
   .option('--name <text>', 'name shown to people')
   .option('--json', 'print JSON')
-  .action(async (options: { workspace: string; project: string; key: string; name?: string; json?: boolean }) => {
-    const config = cliConfig();
-    const connected = await connectDatabase(config, pino({ level: 'warn' }));
-    try {
-      const secrets = createSecretBox(await encryptionKeys(config));
-      const { database } = connected;
-      const connection = await connectProject(
-        { database, secrets, publicUrl: config.publicUrl },
-        {
-          workspaceId: options.workspace,
-          revenueCatProjectId: options.project,
-          apiKey: options.key,
-          name: options.name ?? null,
-        },
-      );
-      const result = {
-        id: connection.id,
-        webhook_url: connection.webhookUrl,
-        webhook_authorization: connection.webhookAuthorization,
-      };
-      process.stdout.write(
-        options.json
-          ? `${JSON.stringify(result)}\n`
-          : `Connected as ${result.id}.\nIn RevenueCat, add a webhook:\n  URL            ${result.webhook_url}\n  Authorization  ${result.webhook_authorization}\nThe authorization value is not shown again.\n`,
-      );
-    } finally {
-      await connected.close();
-    }
-  });
+  .action(
+    async (options: { workspace: string; project: string; key: string; name?: string; json?: boolean }) => {
+      const config = cliConfig();
+      const connected = await connectDatabase(config, pino({ level: 'warn' }));
+      try {
+        const secrets = createSecretBox(await encryptionKeys(config));
+        const { database } = connected;
+        const connection = await connectProject(
+          { database, secrets, publicUrl: config.publicUrl },
+          {
+            workspaceId: options.workspace,
+            revenueCatProjectId: options.project,
+            apiKey: options.key,
+            name: options.name ?? null,
+          },
+        );
+        const result = {
+          id: connection.id,
+          webhook_url: connection.webhookUrl,
+          webhook_authorization: connection.webhookAuthorization,
+        };
+        process.stdout.write(
+          options.json
+            ? `${JSON.stringify(result)}\n`
+            : `Connected as ${result.id}.\nIn RevenueCat, add a webhook:\n  URL            ${result.webhook_url}\n  Authorization  ${result.webhook_authorization}\nThe authorization value is not shown again.\n`,
+        );
+      } finally {
+        await connected.close();
+      }
+    },
+  );
 
 program
   .command('replay')
@@ -132,7 +134,13 @@ program
   .option('--since <ISO time>', 'those received since then')
   .option('--json', 'print JSON')
   .action(
-    async (options: { workspace: string; event?: string; failed?: boolean; since?: string; json?: boolean }) => {
+    async (options: {
+      workspace: string;
+      event?: string;
+      failed?: boolean;
+      since?: string;
+      json?: boolean;
+    }) => {
       const sinceMs = options.since === undefined ? undefined : Date.parse(options.since);
       if (Number.isNaN(sinceMs)) throw badRequest(`--since ${options.since} is no ISO time`);
       if (!options.event && !options.failed && sinceMs === undefined) {
@@ -145,7 +153,9 @@ program
           ...(options.event === undefined ? {} : { eventId: options.event }),
           ...(sinceMs === undefined ? {} : { sinceMs }),
         });
-        process.stdout.write(options.json ? `${JSON.stringify({ queued })}\n` : `${queued} events queued again.\n`);
+        process.stdout.write(
+          options.json ? `${JSON.stringify({ queued })}\n` : `${queued} events queued again.\n`,
+        );
       } finally {
         await connected.close();
       }
@@ -155,7 +165,8 @@ program
 try {
   await program.parseAsync();
 } catch (error) {
-  const message = error instanceof AppError ? error.message : String(error instanceof Error ? error.stack : error);
+  const message =
+    error instanceof AppError ? error.message : String(error instanceof Error ? error.stack : error);
   process.stderr.write(`${message}\n`);
   process.exit(EXIT_USAGE);
 }

@@ -87,7 +87,8 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
     secrets,
     intercomApiUrl: config.intercom.apiUrl,
     count: metrics.delivery,
-    requestRefresh: (workspaceId, subscriberId) => jobs.send('subscriber.refresh', { workspaceId, subscriberId }),
+    requestRefresh: (workspaceId, subscriberId) =>
+      jobs.send('subscriber.refresh', { workspaceId, subscriberId }),
   });
 
   const card: CardContext = {
@@ -120,7 +121,10 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
     intercomAppUrl: config.intercom.appUrl,
     routers: {
       open: [
-        { path: '/', router: operatorRouter({ database, registry: metrics.registry, metricsToken: config.metricsToken }) },
+        {
+          path: '/',
+          router: operatorRouter({ database, registry: metrics.registry, metricsToken: config.metricsToken }),
+        },
         {
           path: '/webhooks/revenuecat',
           router: revenueCatWebhookRouter({ database, receiver, secrets, now, onReceived: metrics.received }),

@@ -5,7 +5,15 @@ import { AppError } from '../errors.ts';
 import type { Jobs } from '../jobs/jobs.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { type Project, readProject, setApiKeyState } from '../workspaces/store.ts';
-import { type Grant, moveGrant, type NewGrant, readGrant, requestGrant, setNoteState, writeAudit } from './store.ts';
+import {
+  type Grant,
+  moveGrant,
+  type NewGrant,
+  readGrant,
+  requestGrant,
+  setNoteState,
+  writeAudit,
+} from './store.ts';
 
 export interface GrantContext {
   readonly database: Database;
@@ -35,7 +43,8 @@ export async function makeGrant(
   const { grant, isNew } = await requestGrant(context.database, { ...wanted, grantId: randomUUID() });
   if (!isNew) return grant;
   const client = context.revenueCat(project);
-  if (!client) return fail(context, grant, new AppError('revenuecat_unauthorized', 'The project has no API key'));
+  if (!client)
+    return fail(context, grant, new AppError('revenuecat_unauthorized', 'The project has no API key'));
   try {
     await client.grantEntitlement(project.revenueCatProjectId, grant.appUserId, {
       entitlementId: grant.entitlementId,
@@ -98,7 +107,11 @@ async function settle(
  *
  * @throws Error while the grant is not there and may still come, so that the job is tried again
  */
-export async function settleGrant(context: GrantContext, workspaceId: string, grantId: string): Promise<void> {
+export async function settleGrant(
+  context: GrantContext,
+  workspaceId: string,
+  grantId: string,
+): Promise<void> {
   const grant = await readGrant(context.database, workspaceId, grantId);
   if (grant?.state !== 'requested') return;
   const project = await readProject(context.database, workspaceId, grant.projectId);
@@ -141,7 +154,10 @@ export async function revokeGrant(
     }
   }
   const { workspaceId, grantId, subscriberId } = grant;
-  const revoked = await moveGrant(context.database, workspaceId, grantId, { from: ['confirmed'], to: 'revoked' });
+  const revoked = await moveGrant(context.database, workspaceId, grantId, {
+    from: ['confirmed'],
+    to: 'revoked',
+  });
   if (revoked) {
     await audit(context, { ...revoked, ...by }, 'revoke', 'revoked');
     await leaveNoteLater(context, revoked);

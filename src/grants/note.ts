@@ -13,7 +13,13 @@ export function noteHtml(grant: Grant, end: string): string {
 }
 
 function escapeHtml(text: string): string {
-  const entities: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
+  const entities: Record<string, string> = {
+    '&': '&amp;',
+    '<': '&lt;',
+    '>': '&gt;',
+    '"': '&quot;',
+    "'": '&#39;',
+  };
   return text.replaceAll(/[&<>"']/g, (char) => entities[char] ?? char);
 }
 
@@ -38,7 +44,8 @@ export async function leaveGrantNote(
     await context.client.leaveNote({ conversationId: grant.conversationId, adminId: grant.admin.id, html });
     await setNoteState(context.database, workspaceId, grantId, 'left');
   } catch (error) {
-    if (!(error instanceof AppError) || error.remedy.kind === 'retry' || error.remedy.kind === 'wait_until') throw error;
+    if (!(error instanceof AppError) || error.remedy.kind === 'retry' || error.remedy.kind === 'wait_until')
+      throw error;
     // A conversation that is gone, a plan without the API: the grant stands, the audit log has it.
     await setNoteState(context.database, workspaceId, grantId, 'failed');
   }

@@ -197,7 +197,11 @@ export interface Entitlement {
   readonly displayName: string | null;
 }
 
-export async function listEntitlements(sql: Sql, workspaceId: string, projectId: string): Promise<Entitlement[]> {
+export async function listEntitlements(
+  sql: Sql,
+  workspaceId: string,
+  projectId: string,
+): Promise<Entitlement[]> {
   const rows = await sql.query<{ id: string; lookup_key: string; display_name: string | null }>(
     `select id, lookup_key, display_name from catalog
       where workspace_id = $1 and project_id = $2 and kind = 'entitlement' order by lookup_key`,

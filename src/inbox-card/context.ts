@@ -1,12 +1,12 @@
 import type { Logger } from 'pino';
 import type { Database } from '../database/sql.ts';
 import type { GrantContext } from '../grants/grant.ts';
+import type { Grant } from '../grants/store.ts';
 import type { Component, InboxCanvas } from '../intercom/canvas.ts';
 import { canvas, wayBack } from '../intercom/canvas.ts';
 import type { Names } from '../subscribers/describe-event.ts';
 import type { Subscriber, TimelineEntry } from '../subscribers/store.ts';
 import type { SubscriberState } from '../subscribers/types.ts';
-import type { Grant } from '../grants/store.ts';
 import type { Project, Workspace } from '../workspaces/store.ts';
 import type { Dates } from './dates.ts';
 import type { CardRequest } from './request.ts';
@@ -22,7 +22,11 @@ export interface CardContext extends GrantContext {
   /** Signs what canvases carry. */
   readonly storedDataKey: string;
   /** Reads the subscriber anew; resolves early when it takes longer than `waitMs`. */
-  refresh(workspaceId: string, subscriberId: string, waitMs: number): Promise<'refreshed' | 'later' | 'unavailable'>;
+  refresh(
+    workspaceId: string,
+    subscriberId: string,
+    waitMs: number,
+  ): Promise<'refreshed' | 'later' | 'unavailable'>;
 }
 
 /** One request, with what every view needs. */

@@ -49,7 +49,11 @@ export function distinct(found: readonly FoundSubscriber[]): FoundSubscriber[] {
 }
 
 /** `null`: the subscriber is not of this workspace, or was merged away. */
-export async function loadCustomer(visit: Visit, subscriberId: string, isLinked: boolean): Promise<Customer | null> {
+export async function loadCustomer(
+  visit: Visit,
+  subscriberId: string,
+  isLinked: boolean,
+): Promise<Customer | null> {
   const { request, context, projects } = visit;
   const { workspaceId } = request;
   const sql = context.readDatabase;
@@ -152,6 +156,13 @@ function eventOf(grant: Grant, type: string, kind: TimelineEntry['kind'], atMs: 
     transferredTo: [],
     raw: {},
     projectId: grant.projectId,
-    delivery: { state: 'skipped', reason: 'grant', attempts: 0, nextTryAtMs: null, deliveredAtMs: null, sentName: null },
+    delivery: {
+      state: 'skipped',
+      reason: 'grant',
+      attempts: 0,
+      nextTryAtMs: null,
+      deliveredAtMs: null,
+      sentName: null,
+    },
   };
 }

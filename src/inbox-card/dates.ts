@@ -14,7 +14,12 @@ export function datesIn(locale: string, timeZone: string): Dates {
   const known = cache.get(key);
   if (known) return known;
   const day = new Intl.DateTimeFormat(locale, { timeZone, year: 'numeric', month: 'short', day: 'numeric' });
-  const clock = new Intl.DateTimeFormat('en-US', { timeZone, hour: 'numeric', minute: '2-digit', hour12: true });
+  const clock = new Intl.DateTimeFormat('en-US', {
+    timeZone,
+    hour: 'numeric',
+    minute: '2-digit',
+    hour12: true,
+  });
   const dates: Dates = {
     date: (atMs) => day.format(atMs),
     dateTime: (atMs) => `${day.format(atMs)} at ${clock.format(atMs).replaceAll(/\s/g, '')}`,

@@ -1,4 +1,12 @@
-import { button, type Component, escapeMarkdown, type InboxCanvas, linkButton, table, text } from '../intercom/canvas.ts';
+import {
+  button,
+  type Component,
+  escapeMarkdown,
+  type InboxCanvas,
+  linkButton,
+  table,
+  text,
+} from '../intercom/canvas.ts';
 import { storeName } from '../subscribers/describe-event.ts';
 import { formatMoney } from '../subscribers/money.ts';
 import { type Customer, page, type Visit } from './context.ts';
@@ -32,7 +40,9 @@ export function details(visit: Visit, customer: Customer): InboxCanvas {
       ]),
     );
     if (subscription.managementUrl?.startsWith('https://')) {
-      components.push(linkButton(`manage:${components.length}`, words.buttons.manage, subscription.managementUrl));
+      components.push(
+        linkButton(`manage:${components.length}`, words.buttons.manage, subscription.managementUrl),
+      );
     }
   }
   components.push(
@@ -41,7 +51,8 @@ export function details(visit: Visit, customer: Customer): InboxCanvas {
     text(`${labels.appUserId}: ${escapeMarkdown(customer.appUserId)}`),
   );
   const others = subscriber.appUserIds.filter((id) => id !== customer.appUserId);
-  if (others.length > 0) components.push(text(`${labels.aliases}: ${escapeMarkdown(others.slice(0, 10).join(', '))}`, 'muted'));
+  if (others.length > 0)
+    components.push(text(`${labels.aliases}: ${escapeMarkdown(others.slice(0, 10).join(', '))}`, 'muted'));
   components.push(
     ...table([
       [labels.email, subscriber.email],
@@ -50,7 +61,10 @@ export function details(visit: Visit, customer: Customer): InboxCanvas {
       [labels.appVersion, snapshot?.appVersion],
       [labels.firstSeen, snapshot?.firstSeenAtMs == null ? null : dates.date(snapshot.firstSeenAtMs)],
       [labels.lastSeen, snapshot?.lastSeenAtMs == null ? null : dates.date(snapshot.lastSeenAtMs)],
-      [labels.lifetimeValue, formatMoney({ amountMinor: state.lifetimeValueUsdCents, currency: 'USD' }, words.locale)],
+      [
+        labels.lifetimeValue,
+        formatMoney({ amountMinor: state.lifetimeValueUsdCents, currency: 'USD' }, words.locale),
+      ],
       [labels.updated, subscriber.snapshotAtMs === null ? null : dates.dateTime(subscriber.snapshotAtMs)],
     ]),
   );

@@ -1,10 +1,28 @@
 import { randomUUID } from 'node:crypto';
+import { AppError } from '../errors.ts';
 import { DURATIONS, endOfDuration, isDuration } from '../grants/durations.ts';
 import { makeGrant, revokeGrant, SAME_GRANT_MS } from '../grants/grant.ts';
 import { checkPolicy } from '../grants/policy.ts';
-import { countThisMonth, type Entitlement, type Grant, listEntitlements, listGrants, readGrant } from '../grants/store.ts';
-import { AppError } from '../errors.ts';
-import { button, choice, type Component, escapeMarkdown, type InboxCanvas, item, list, option, table, text } from '../intercom/canvas.ts';
+import {
+  countThisMonth,
+  type Entitlement,
+  type Grant,
+  listEntitlements,
+  listGrants,
+  readGrant,
+} from '../grants/store.ts';
+import {
+  button,
+  type Component,
+  choice,
+  escapeMarkdown,
+  type InboxCanvas,
+  item,
+  list,
+  option,
+  table,
+  text,
+} from '../intercom/canvas.ts';
 import { entitlementLabel } from '../subscribers/describe-event.ts';
 import { isBlockedId } from '../subscribers/identities.ts';
 import { type Customer, page, type Visit } from './context.ts';
@@ -18,7 +36,12 @@ interface Filled {
 }
 
 /** Lets the agent choose; what the customer has now stands first. */
-export async function grantForm(visit: Visit, customer: Customer, filled: Filled = {}, problem?: string): Promise<InboxCanvas> {
+export async function grantForm(
+  visit: Visit,
+  customer: Customer,
+  filled: Filled = {},
+  problem?: string,
+): Promise<InboxCanvas> {
   const { words, context, request } = visit;
   if (customer.project.apiKey === null) return page(visit, [text(words.states.noKey, 'muted')]);
   const entitlements = await readEntitlements(visit, customer);
@@ -41,7 +64,9 @@ export async function grantForm(visit: Visit, customer: Customer, filled: Filled
     choice(
       'grant.entitlement',
       words.labels.entitlement,
-      entitlements.slice(0, 10).map((entitlement) => option(entitlement.id, entitlement.displayName ?? entitlement.lookupKey)),
+      entitlements
+        .slice(0, 10)
+        .map((entitlement) => option(entitlement.id, entitlement.displayName ?? entitlement.lookupKey)),
       filled.entitlement ?? entitlements[0]?.id,
     ),
     choice(
@@ -66,7 +91,9 @@ async function readEntitlements(visit: Visit, customer: Customer): Promise<Entit
   const known = await listEntitlements(context.readDatabase, request.workspaceId, customer.project.projectId);
   if (known.length > 0) return known;
   try {
-    const live = await context.revenueCat(customer.project)?.listEntitlements(customer.project.revenueCatProjectId);
+    const live = await context
+      .revenueCat(customer.project)
+      ?.listEntitlements(customer.project.revenueCatProjectId);
     return live ? [...live] : [];
   } catch (error) {
     if (error instanceof AppError) return [];
@@ -77,7 +104,8 @@ async function readEntitlements(visit: Visit, customer: Customer): Promise<Entit
 function accessNow(visit: Visit, customer: Customer): string {
   const { words } = visit;
   const parts = customer.state.entitlements.map(
-    (entitlement) => `${entitlementLabel(entitlement.lookupKey, customer.names)} (${endText(visit, entitlement.endsAtMs)})`,
+    (entitlement) =>
+      `${entitlementLabel(entitlement.lookupKey, customer.names)} (${endText(visit, entitlement.endsAtMs)})`,
   );
   return parts.length > 0 ? parts.join(', ') : words.nothing;
 }
@@ -105,19 +133,26 @@ export async function grantReview(visit: Visit, customer: Customer): Promise<Inb
     return page(visit, [text(words.states.unknownCustomer, 'error')]);
   }
   const nowMs = context.now();
-  const current = customer.state.entitlements.find((candidate) => candidate.lookupKey === entitlement.lookupKey);
+  const current = customer.state.entitlements.find(
+    (candidate) => candidate.lookupKey === entitlement.lookupKey,
+  );
   // An access that was granted is extended: a month on top of what is left.
-  const fromMs = current?.source === 'promotional' && current.endsAtMs !== null ? Math.max(nowMs, current.endsAtMs) : nowMs;
+  const fromMs =
+    current?.source === 'promotional' && current.endsAtMs !== null
+      ? Math.max(nowMs, current.endsAtMs)
+      : nowMs;
   const endMs = endOfDuration(filled.duration, fromMs);
   const label = entitlement.displayName ?? entitlement.lookupKey;
   const warnings: string[] = [];
   if (current) {
     const currentEnd = endText(visit, current.endsAtMs);
     const currentEndMs = current.endsAtMs ?? Number.POSITIVE_INFINITY;
-    if (current.source !== 'promotional' && currentEndMs >= endMs) warnings.push(words.paidUntilLater(currentEnd));
+    if (current.source !== 'promotional' && currentEndMs >= endMs)
+      warnings.push(words.paidUntilLater(currentEnd));
     else if (Math.abs(currentEndMs - endMs) <= SAME_GRANT_MS) warnings.push(words.sameGrant(currentEnd));
   }
-  if (customer.state.subscriptions.some((subscription) => subscription.willRenew)) warnings.push(words.stillPays);
+  if (customer.state.subscriptions.some((subscription) => subscription.willRenew))
+    warnings.push(words.stillPays);
   const components: Component[] = [
     text(words.titles.review, 'header', true),
     ...table([
@@ -148,7 +183,9 @@ export async function grantConfirm(visit: Visit, customer: Customer): Promise<In
   if (!wanted || wanted.subscriberId !== customer.subscriber.subscriberId || !isDuration(wanted.duration)) {
     return page(visit, [text(words.states.tampered, 'error')]);
   }
-  const entitlement = (await readEntitlements(visit, customer)).find((candidate) => candidate.id === wanted.entitlementId);
+  const entitlement = (await readEntitlements(visit, customer)).find(
+    (candidate) => candidate.id === wanted.entitlementId,
+  );
   if (!entitlement) return page(visit, [text(words.states.noEntitlements, 'error')]);
   const earlier = (await listGrants(context.database, request.workspaceId, wanted.subscriberId)).length;
   const made = await countThisMonth(context.database, request.workspaceId, request.admin.id);
@@ -181,9 +218,16 @@ export async function grantConfirm(visit: Visit, customer: Customer): Promise<In
 function grantResult(visit: Visit, customer: Customer, grant: Grant): InboxCanvas {
   const { words } = visit;
   const label = escapeMarkdown(entitlementLabel(grant.lookupKey, customer.names));
-  if (grant.state === 'failed') return page(visit, [text(words.failure(grant.error ?? ''), 'error'), button('grant', words.buttons.grant, 'secondary')]);
+  if (grant.state === 'failed')
+    return page(visit, [
+      text(words.failure(grant.error ?? ''), 'error'),
+      button('grant', words.buttons.grant, 'secondary'),
+    ]);
   if (grant.state === 'requested') {
-    return page(visit, [text(words.grantPending, 'muted'), button(`grant:${grant.grantId}`, words.buttons.refresh, 'secondary')]);
+    return page(visit, [
+      text(words.grantPending, 'muted'),
+      button(`grant:${grant.grantId}`, words.buttons.refresh, 'secondary'),
+    ]);
   }
   if (grant.state === 'revoked') return page(visit, [text(words.revokeDone(label))]);
   const realEndMs = grant.realEndMs ?? grant.askedEndMs;
@@ -208,10 +252,14 @@ export function grantsList(visit: Visit, customer: Customer): InboxCanvas {
     components.push(
       list(
         customer.grants.slice(0, 20).map((grant) =>
-          item(`grant:${grant.grantId}`, `${entitlementLabel(grant.lookupKey, customer.names)} · ${stateWord(visit, grant)}`, {
-            subtitle: [grant.admin.name, grant.reason].filter(Boolean).join(' · ').slice(0, 200),
-            tertiary: dates.date(grant.createdAtMs),
-          }),
+          item(
+            `grant:${grant.grantId}`,
+            `${entitlementLabel(grant.lookupKey, customer.names)} · ${stateWord(visit, grant)}`,
+            {
+              subtitle: [grant.admin.name, grant.reason].filter(Boolean).join(' · ').slice(0, 200),
+              tertiary: dates.date(grant.createdAtMs),
+            },
+          ),
         ),
       ),
     );
@@ -240,7 +288,7 @@ export async function grantView(visit: Visit, customer: Customer, grantId: strin
 export async function revokeReview(visit: Visit, customer: Customer, grantId: string): Promise<InboxCanvas> {
   const { words } = visit;
   const grant = await findGrant(visit, customer, grantId);
-  if (!grant || grant.state !== 'confirmed') return page(visit, [text(words.states.gone, 'muted')]);
+  if (grant?.state !== 'confirmed') return page(visit, [text(words.states.gone, 'muted')]);
   const label = escapeMarkdown(entitlementLabel(grant.lookupKey, customer.names));
   return page(
     visit,
@@ -259,11 +307,14 @@ export async function revokeConfirm(visit: Visit, customer: Customer): Promise<I
   if (!grant) return page(visit, [text(words.states.tampered, 'error')]);
   const policy = visit.workspace.settings.grants;
   const allowed = policy.allowedAdminIds.length === 0 || policy.allowedAdminIds.includes(request.admin.id);
-  if (!policy.enabled || !allowed) return page(visit, [text(words.refusal({ code: 'not_allowed' }), 'error')]);
+  if (!policy.enabled || !allowed)
+    return page(visit, [text(words.refusal({ code: 'not_allowed' }), 'error')]);
   const { failure } = await revokeGrant(context, customer.project, grant, {
     admin: request.admin,
     conversationId: request.conversationId,
   });
   if (failure) return page(visit, [text(words.failure(failure), 'error')]);
-  return page(visit, [text(words.revokeDone(escapeMarkdown(entitlementLabel(grant.lookupKey, customer.names))))]);
+  return page(visit, [
+    text(words.revokeDone(escapeMarkdown(entitlementLabel(grant.lookupKey, customer.names)))),
+  ]);
 }

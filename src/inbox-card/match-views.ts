@@ -1,6 +1,16 @@
 import { writeAudit } from '../grants/store.ts';
-import { button, canvas, type Component, escapeMarkdown, type InboxCanvas, item, list, text } from '../intercom/canvas.ts';
+import {
+  button,
+  type Component,
+  canvas,
+  escapeMarkdown,
+  type InboxCanvas,
+  item,
+  list,
+  text,
+} from '../intercom/canvas.ts';
 import { appUserIdInText } from '../subscribers/app-user-id-in-text.ts';
+import { preferredAppUserIds } from '../subscribers/identities.ts';
 import {
   deleteLink,
   type FoundSubscriber,
@@ -11,14 +21,18 @@ import {
   readSubscriber,
   saveLink,
 } from '../subscribers/store.ts';
-import { preferredAppUserIds } from '../subscribers/identities.ts';
 import { type Customer, page, type Visit } from './context.ts';
 import { distinct } from './customer.ts';
 
 /** The search, as the first canvas of a contact whom nobody knows yet. */
-export function matchForm(visit: Visit, sentence: string, found: readonly FoundSubscriber[] = []): InboxCanvas {
+export function matchForm(
+  visit: Visit,
+  sentence: string,
+  found: readonly FoundSubscriber[] = [],
+): InboxCanvas {
   const { words } = visit;
-  const suggested = visit.request.conversationBody === null ? null : appUserIdInText(visit.request.conversationBody);
+  const suggested =
+    visit.request.conversationBody === null ? null : appUserIdInText(visit.request.conversationBody);
   const components: Component[] = [text(sentence, 'muted')];
   if (found.length > 0) components.push(foundList(found));
   components.push({
@@ -35,7 +49,11 @@ export function matchForm(visit: Visit, sentence: string, found: readonly FoundS
 }
 
 function foundList(found: readonly FoundSubscriber[]): Component {
-  return list(found.slice(0, 10).map((entry) => item(`match:${entry.subscriberId}`, entry.appUserId || entry.subscriberId)));
+  return list(
+    found
+      .slice(0, 10)
+      .map((entry) => item(`match:${entry.subscriberId}`, entry.appUserId || entry.subscriberId)),
+  );
 }
 
 export async function search(visit: Visit): Promise<InboxCanvas> {
@@ -63,7 +81,9 @@ export async function matchReview(visit: Visit, subscriberId: string): Promise<I
     [
       text(words.titles.match, 'header', true),
       text(`${words.labels.appUserId}: ${escapeMarkdown(appUserId)}`),
-      ...(subscriber.email ? [text(`${words.labels.email}: ${escapeMarkdown(subscriber.email)}`, 'muted')] : []),
+      ...(subscriber.email
+        ? [text(`${words.labels.email}: ${escapeMarkdown(subscriber.email)}`, 'muted')]
+        : []),
       button('match.confirm', words.buttons.link, 'primary'),
     ],
     { match: subscriberId },

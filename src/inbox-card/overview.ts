@@ -1,7 +1,7 @@
 import {
   button,
-  canvas,
   type Component,
+  canvas,
   escapeMarkdown,
   type InboxCanvas,
   item,
@@ -27,13 +27,20 @@ export function overview(visit: Visit, customer: Customer, notice?: string): Inb
   if (notice) components.push(text(notice, 'muted'));
   components.push(text(escapeMarkdown(overviewSentence(visit, customer))));
   if (primary) {
-    const endLabel = !primary.givesAccess ? words.labels.ended : primary.willRenew ? words.labels.renews : words.labels.ends;
+    const endLabel = !primary.givesAccess
+      ? words.labels.ended
+      : primary.willRenew
+        ? words.labels.renews
+        : words.labels.ends;
     const paid = state.paid.filter((money) => money.amountMinor !== 0);
     components.push(
       ...table([
         [words.labels.store, storeName(primary.store, words.events)],
         [endLabel, endText(visit, primary.endsAtMs)],
-        [words.labels.payingSince, state.firstPurchaseAtMs === null ? null : dates.date(state.firstPurchaseAtMs)],
+        [
+          words.labels.payingSince,
+          state.firstPurchaseAtMs === null ? null : dates.date(state.firstPurchaseAtMs),
+        ],
         [words.labels.paid, paid.map((money) => formatMoney(money, words.locale)).join(', ')],
       ]),
     );
@@ -58,7 +65,11 @@ function shortItem(visit: Visit, customer: Customer, event: TimelineEntry) {
 }
 
 /** A first canvas with nothing but a sentence and a way on. */
-export function plainCanvas(visit: Pick<Visit, 'words'>, sentence: string, way?: { label: string; url: string }): InboxCanvas {
+export function plainCanvas(
+  visit: Pick<Visit, 'words'>,
+  sentence: string,
+  way?: { label: string; url: string },
+): InboxCanvas {
   return canvas([
     text(sentence, 'muted'),
     ...(way ? [linkButton('open', way.label, way.url)] : []),

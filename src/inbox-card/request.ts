@@ -26,7 +26,10 @@ const requestSchema = z.object({
     .object({ id: id.nullish().catch(null), source: z.object({ body: text }).nullish().catch(null) })
     .nullish()
     .catch(null),
-  context: z.object({ conversation_id: id.nullish().catch(null) }).nullish().catch(null),
+  context: z
+    .object({ conversation_id: id.nullish().catch(null) })
+    .nullish()
+    .catch(null),
   contact: contactSchema.nullish().catch(null),
   // The legacy twin of `contact`; a real sample has both, older ones this alone (CONFLICT in the documentation).
   customer: contactSchema.nullish().catch(null),

@@ -1,6 +1,6 @@
 import { canvas, type InboxCanvas, linkButton, text } from '../intercom/canvas.ts';
 import { listProjects, readWorkspace } from '../workspaces/store.ts';
-import { type CardContext, carrierOf, type Customer, page, type Visit } from './context.ts';
+import { type CardContext, type Customer, carrierOf, page, type Visit } from './context.ts';
 import { loadCustomer, matchContact } from './customer.ts';
 import { datesIn } from './dates.ts';
 import { details } from './details.ts';
@@ -101,7 +101,8 @@ async function customerView(visit: Visit, customer: Customer, id: string): Promi
 function home(visit: Visit, customer: Customer): InboxCanvas {
   const { context, words } = visit;
   const { subscriber, project } = customer;
-  const isOld = subscriber.snapshotAtMs === null || context.now() - subscriber.snapshotAtMs > SNAPSHOT_MAX_AGE_MS;
+  const isOld =
+    subscriber.snapshotAtMs === null || context.now() - subscriber.snapshotAtMs > SNAPSHOT_MAX_AGE_MS;
   if (project.apiKey !== null && project.apiKeyState !== 'rejected' && isOld) {
     const { workspaceId } = visit.request;
     context.jobs

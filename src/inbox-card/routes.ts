@@ -19,12 +19,20 @@ export function inboxCardRouter(context: CardContext): Router {
     if (!request) throw badRequest('This is no Canvas Kit request');
     const { promise: deadline, resolve } = Promise.withResolvers<InboxCanvas>();
     const timer = setTimeout(() => {
-      context.logger.warn({ workspaceId: request.workspaceId, component: request.componentId }, 'card over its deadline');
+      context.logger.warn(
+        { workspaceId: request.workspaceId, component: request.componentId },
+        'card over its deadline',
+      );
       resolve(fallback());
     }, DEADLINE_MS);
     const answer = answerCard(context, request).catch((error: unknown) => {
       context.logger.error(
-        { err: error, workspaceId: request.workspaceId, component: request.componentId, requestId: String((req as { id?: unknown }).id) },
+        {
+          err: error,
+          workspaceId: request.workspaceId,
+          component: request.componentId,
+          requestId: String((req as { id?: unknown }).id),
+        },
         'card failed',
       );
       return fallback();

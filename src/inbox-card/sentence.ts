@@ -1,7 +1,7 @@
+import { LIFETIME_END_MS } from '../grants/durations.ts';
 import { entitlementLabel, productLabel, storeName } from '../subscribers/describe-event.ts';
 import { formatMoney } from '../subscribers/money.ts';
 import type { SubscriptionState } from '../subscribers/types.ts';
-import { LIFETIME_END_MS } from '../grants/durations.ts';
 import type { Customer, Visit } from './context.ts';
 
 const DAY_MS = 86_400_000;
@@ -50,7 +50,11 @@ export function overviewSentence(visit: Visit, customer: Customer): string {
   return subscriptionSentence(visit, customer, primary);
 }
 
-export function subscriptionSentence(visit: Visit, customer: Customer, subscription: SubscriptionState): string {
+export function subscriptionSentence(
+  visit: Visit,
+  customer: Customer,
+  subscription: SubscriptionState,
+): string {
   const { words, dates } = visit;
   const what = whatText(customer, subscription);
   const price = priceText(visit, subscription);
@@ -70,7 +74,9 @@ export function subscriptionSentence(visit: Visit, customer: Customer, subscript
       return words.grace(what, failed, on(subscription.gracePeriodEndsAtMs), store);
     }
     case 'promotional': {
-      const by = customer.grants.find((grant) => grant.state === 'confirmed' && subscription.entitlements.includes(grant.lookupKey));
+      const by = customer.grants.find(
+        (grant) => grant.state === 'confirmed' && subscription.entitlements.includes(grant.lookupKey),
+      );
       const forever = endText(visit, subscription.endsAtMs) === words.forever;
       return words.granted(what, by?.admin.name || null, forever ? null : ends);
     }
@@ -100,7 +106,9 @@ function severalSentence(visit: Visit, customer: Customer, paying: readonly Subs
   const parts = paying.map((subscription) => {
     const period = periodOf(subscription);
     const store = storeName(subscription.store, words.events);
-    const about = [period === null ? null : words.price('', period).trim().replace(/^a /, ''), store].filter(Boolean);
+    const about = [period === null ? null : words.price('', period).trim().replace(/^a /, ''), store].filter(
+      Boolean,
+    );
     return `${whatText(customer, subscription)} (${about.join(', ')})`;
   });
   const next = paying

@@ -37,7 +37,11 @@ export function sealCarried(key: string, carrier: Carrier, carried: Carried): Re
 }
 
 /** `null`: tampered with, or made for another card. */
-export function openCarried(key: string, carrier: Carrier, stored: Readonly<Record<string, unknown>>): Carried | null {
+export function openCarried(
+  key: string,
+  carrier: Carrier,
+  stored: Readonly<Record<string, unknown>>,
+): Carried | null {
   const { data, mac } = stored;
   if (data === undefined && mac === undefined) return {};
   if (typeof data !== 'string' || typeof mac !== 'string') return null;

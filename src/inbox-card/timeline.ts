@@ -1,4 +1,14 @@
-import { button, type Component, escapeMarkdown, type InboxCanvas, item, linkButton, list, table, text } from '../intercom/canvas.ts';
+import {
+  button,
+  type Component,
+  escapeMarkdown,
+  type InboxCanvas,
+  item,
+  linkButton,
+  list,
+  table,
+  text,
+} from '../intercom/canvas.ts';
 import { describeEvent, storeName } from '../subscribers/describe-event.ts';
 import { formatMoney } from '../subscribers/money.ts';
 import type { TimelineEntry } from '../subscribers/store.ts';
@@ -19,7 +29,8 @@ export function timeline(visit: Visit, customer: Customer, direction?: 'older' |
   const components: Component[] = [text(words.titles.timeline, 'header')];
   if (shown.length === 0) components.push(text(words.states.noPurchases, 'muted'));
   else components.push(list(shown.map((event) => longItem(visit, customer, event))));
-  if (start + PAGE_SIZE < newestFirst.length) components.push(button('timeline:older', words.buttons.older, 'link'));
+  if (start + PAGE_SIZE < newestFirst.length)
+    components.push(button('timeline:older', words.buttons.older, 'link'));
   if (start > 0) components.push(button('timeline:newer', words.buttons.newer, 'link'));
   const first = shown[0]?.id;
   const last = shown.at(-1)?.id;
@@ -54,7 +65,10 @@ export function eventDetail(visit: Visit, customer: Customer, eventId: string): 
   const madeHere = delivery.reason === 'grant';
   return page(visit, [
     text(escapeMarkdown(title), 'header', true),
-    text(escapeMarkdown([dates.dateTime(event.atMs), subtitle].filter(Boolean).join(words.events.separator)), 'muted'),
+    text(
+      escapeMarkdown([dates.dateTime(event.atMs), subtitle].filter(Boolean).join(words.events.separator)),
+      'muted',
+    ),
     ...table([
       [labels.price, event.price && formatMoney(event.price, words.locale)],
       [labels.product, event.productId],

@@ -1,5 +1,5 @@
-import type { Refusal } from '../grants/policy.ts';
 import type { Duration } from '../grants/durations.ts';
+import type { Refusal } from '../grants/policy.ts';
 import { type EventWords, englishEventWords } from '../subscribers/words.ts';
 
 /** Everything that the card says, in one language. Dates and sums come as text. */
@@ -75,7 +75,15 @@ export interface CardWords {
   >;
   readonly titles: Readonly<
     Record<
-      'timeline' | 'grant' | 'review' | 'grants' | 'details' | 'subscriptions' | 'match' | 'revoke' | 'attributes',
+      | 'timeline'
+      | 'grant'
+      | 'review'
+      | 'grants'
+      | 'details'
+      | 'subscriptions'
+      | 'match'
+      | 'revoke'
+      | 'attributes',
       string
     >
   >;
@@ -252,11 +260,14 @@ export const english: CardWords = {
     paused: 'Paused',
   },
   states: {
-    notInstalled: 'Subscription Timeline is not installed in this workspace. An admin can install it in a minute.',
+    notInstalled:
+      'Subscription Timeline is not installed in this workspace. An admin can install it in a minute.',
     notConnected: 'RevenueCat is not connected yet. An admin can connect it in the settings.',
-    keyRejected: 'RevenueCat no longer accepts the API key. What you see comes from events; granting needs a new key.',
+    keyRejected:
+      'RevenueCat no longer accepts the API key. What you see comes from events; granting needs a new key.',
     noKey: 'Granting needs a RevenueCat API key. An admin can add one in the settings.',
-    noMatch: 'No RevenueCat customer is known for this contact. Search by app user id, e-mail or transaction id.',
+    noMatch:
+      'No RevenueCat customer is known for this contact. Search by app user id, e-mail or transaction id.',
     noPurchases: 'This customer has not bought anything.',
     sandboxOnly: 'Only test purchases (sandbox). This customer has not paid for anything.',
     several: 'Several customers match. Choose the right one:',
@@ -345,14 +356,16 @@ export const english: CardWords = {
   stillPays: 'A grant does not stop the paid subscription: the store goes on charging.',
   sameGrant: (end) =>
     `They already have this until ${end}. RevenueCat ignores a grant that ends within two hours of it: nothing would change.`,
-  paidUntilLater: (end) => `A subscription already gives this until ${end}, which is later. The grant would change nothing before.`,
+  paidUntilLater: (end) =>
+    `A subscription already gives this until ${end}, which is later. The grant would change nothing before.`,
   grantDone: (entitlement, end) => `✅ ${entitlement} is granted until ${end}.`,
   grantEndsEarlier: (end) => `RevenueCat kept the end that was there before: ${end}.`,
   grantPending:
     'Not confirmed yet: RevenueCat did not answer in time. It settles by itself; the grant will not be made twice.',
   tellCustomer: (entitlement, end) =>
     `To tell the customer: “You now have ${entitlement} until ${end}. If the app does not show it yet, please close and open it again.”`,
-  revokeReview: (entitlement, end) => `Remove **${entitlement}**, granted until ${end}? Paid subscriptions are not touched.`,
+  revokeReview: (entitlement, end) =>
+    `Remove **${entitlement}**, granted until ${end}? Paid subscriptions are not touched.`,
   revokeDone: (entitlement) => `✅ The grant of ${entitlement} is removed.`,
   linked: (appUserId) => `✅ Linked to ${appUserId}.`,
   unlinked: '✅ The link is removed.',

@@ -69,7 +69,11 @@ export type Component =
   | { readonly type: 'list'; readonly items: readonly ListItem[] }
   | {
       readonly type: 'data-table';
-      readonly items: readonly { readonly type: 'field-value'; readonly field: string; readonly value: string }[];
+      readonly items: readonly {
+        readonly type: 'field-value';
+        readonly field: string;
+        readonly value: string;
+      }[];
     }
   | { readonly type: 'divider' }
   | { readonly type: 'spacer'; readonly size: 'xs' | 's' | 'm' | 'l' | 'xl' };
@@ -82,7 +86,10 @@ export interface InboxCanvas {
 /** Bytes that Intercom takes of `content` and of `stored_data`, each. */
 const LARGEST_BYTES = 64 * 1024;
 
-export function canvas(components: readonly Component[], storedData?: Readonly<Record<string, unknown>>): InboxCanvas {
+export function canvas(
+  components: readonly Component[],
+  storedData?: Readonly<Record<string, unknown>>,
+): InboxCanvas {
   const built: InboxCanvas = {
     content: { components },
     ...(storedData === undefined ? {} : { stored_data: storedData }),
@@ -134,8 +141,12 @@ export function list(items: readonly ListItem[]): Component {
 }
 
 /** Rows without a value are left out. */
-export function table(rows: readonly (readonly [field: string, value: string | null | undefined])[]): Component[] {
-  const items = rows.flatMap(([field, value]) => (value ? [{ type: 'field-value' as const, field, value }] : []));
+export function table(
+  rows: readonly (readonly [field: string, value: string | null | undefined])[],
+): Component[] {
+  const items = rows.flatMap(([field, value]) =>
+    value ? [{ type: 'field-value' as const, field, value }] : [],
+  );
   return items.length === 0 ? [] : [{ type: 'data-table', items }];
 }
 

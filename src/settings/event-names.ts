@@ -14,7 +14,7 @@ function hasControlCharacter(text: string): boolean {
 }
 
 /** The name under which Intercom will know an event: it is case-insensitive, and `.` and `$` become `-`. */
-export function asIntercomReads(name: string): string {
+function asIntercomReads(name: string): string {
   return name.toLowerCase().replaceAll(/[.$]/g, '-');
 }
 

@@ -35,7 +35,7 @@ export function addHomePage(router: Router, context: SettingsContext): void {
 }
 
 /** What keeps events from their contacts, the most fundamental first, each with the way out of it. */
-export function advise(
+function advise(
   workspace: Pick<Workspace, 'status' | 'attributesReady' | 'settings'>,
   projects: readonly Pick<Project, 'name' | 'apiKeyState' | 'lastReceivedAt'>[],
   overview: Overview,

@@ -50,7 +50,7 @@ export function sendSignInPage(res: Response): void {
 }
 
 /** `Jan 8, 2027 at 1:05PM`, in the workspace's time zone. */
-export function formatTime(at: Date, timeZone: string): string {
+function formatTime(at: Date, timeZone: string): string {
   const parts = new Intl.DateTimeFormat('en-US', {
     timeZone,
     year: 'numeric',

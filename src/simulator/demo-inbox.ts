@@ -44,7 +44,11 @@ const ACTIONS: readonly {
       transaction_id: `renewal-${nowMs}`,
     }),
   },
-  { id: 'cancel', label: 'Cancel', fields: () => ({ type: 'CANCELLATION', cancel_reason: 'UNSUBSCRIBE', price: 0 }) },
+  {
+    id: 'cancel',
+    label: 'Cancel',
+    fields: () => ({ type: 'CANCELLATION', cancel_reason: 'UNSUBSCRIBE', price: 0 }),
+  },
   { id: 'uncancel', label: 'Turn renewal back on', fields: () => ({ type: 'UNCANCELLATION' }) },
   {
     id: 'billing',
@@ -64,7 +68,11 @@ const ACTIONS: readonly {
   {
     id: 'expire',
     label: 'Expire',
-    fields: (_last, nowMs) => ({ type: 'EXPIRATION', expiration_reason: 'UNSUBSCRIBE', expiration_at_ms: nowMs }),
+    fields: (_last, nowMs) => ({
+      type: 'EXPIRATION',
+      expiration_reason: 'UNSUBSCRIBE',
+      expiration_at_ms: nowMs,
+    }),
   },
 ];
 
@@ -78,9 +86,17 @@ interface Fault {
 export function createDemoInbox(demo: DemoInbox): Router {
   const { intercom, revenueCat, workspaceId } = demo;
   const faults: readonly Fault[] = [
-    { name: 'rc-slow', label: 'RevenueCat is slow', start: () => revenueCat.faults.add({ latencyMs: 6_000 }) },
+    {
+      name: 'rc-slow',
+      label: 'RevenueCat is slow',
+      start: () => revenueCat.faults.add({ latencyMs: 6_000 }),
+    },
     { name: 'rc-down', label: 'RevenueCat is down', start: () => revenueCat.faults.add({ status: 503 }) },
-    { name: 'ic-429', label: 'Intercom says 429', start: () => intercom.faults.add({ status: 429, pathPrefix: '/events' }) },
+    {
+      name: 'ic-429',
+      label: 'Intercom says 429',
+      start: () => intercom.faults.add({ status: 429, pathPrefix: '/events' }),
+    },
   ];
   const running = new Map<string, () => void>();
 
@@ -95,7 +111,10 @@ export function createDemoInbox(demo: DemoInbox): Router {
     return conversation;
   };
   const lastEventOf = (contact: Contact): RevenueCatEvent | undefined =>
-    revenueCat.state.projects.get(demo.projectId)?.customers.get(contact.externalId ?? '')?.events.at(-1);
+    revenueCat.state.projects
+      .get(demo.projectId)
+      ?.customers.get(contact.externalId ?? '')
+      ?.events.at(-1);
 
   return createInboxPage({
     appUrl: demo.linkUrl,
@@ -129,7 +148,9 @@ export function createDemoInbox(demo: DemoInbox): Router {
           },
           ...conversation.parts.map((part) => ({
             author: part.partType === 'note' ? ('note' as const) : ('admin' as const),
-            authorName: [...intercom.state.admins.values()].find((admin) => admin.id === part.authorId)?.name ?? 'Teammate',
+            authorName:
+              [...intercom.state.admins.values()].find((admin) => admin.id === part.authorId)?.name ??
+              'Teammate',
             html: part.body,
             atMs: part.createdAtS * 1_000,
           })),
@@ -171,7 +192,9 @@ export function createDemoInbox(demo: DemoInbox): Router {
         : { ok: true, canvas: answer.canvas, findings: answer.findings };
     },
     async listActions(contactId) {
-      return lastEventOf(contactOf(contactId)) === undefined ? [] : ACTIONS.map(({ id, label }) => ({ id, label }));
+      return lastEventOf(contactOf(contactId)) === undefined
+        ? []
+        : ACTIONS.map(({ id, label }) => ({ id, label }));
     },
     async runAction(contactId, actionId) {
       const contact = contactOf(contactId);
@@ -181,7 +204,9 @@ export function createDemoInbox(demo: DemoInbox): Router {
       const nowMs = Date.now();
       const event = { ...last, id: randomUUID(), event_timestamp_ms: nowMs, ...action.fields(last, nowMs) };
       const answers = await revenueCat.sendWebhook(demo.projectId, event);
-      return { message: `${action.label}: webhook answered ${answers.map((answer) => answer.status).join(', ')}` };
+      return {
+        message: `${action.label}: webhook answered ${answers.map((answer) => answer.status).join(', ')}`,
+      };
     },
     async listFaults() {
       return faults.map(({ name, label }) => ({ name, label, on: running.has(name) }));

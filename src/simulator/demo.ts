@@ -145,9 +145,17 @@ function seedIntercom(intercom: IntercomSimulator, appUrl: string, publicUrl: st
       email: emailOf(person.name),
       name: person.name,
     });
-    intercom.addConversation(WORKSPACE_ID, { id: String(501 + index), contactIds: [contact.id], body: `<p>${person.says}</p>` });
+    intercom.addConversation(WORKSPACE_ID, {
+      id: String(501 + index),
+      contactIds: [contact.id],
+      body: `<p>${person.says}</p>`,
+    });
   }
-  const lead = intercom.addContact(WORKSPACE_ID, { role: 'lead', name: 'A visitor', email: 'visitor@example.com' });
+  const lead = intercom.addContact(WORKSPACE_ID, {
+    role: 'lead',
+    name: 'A visitor',
+    email: 'visitor@example.com',
+  });
   intercom.addConversation(WORKSPACE_ID, {
     id: '599',
     contactIds: [lead.id],
@@ -161,11 +169,16 @@ async function installApp(intercom: IntercomSimulator, appUrl: string): Promise<
   const state = new URL(begin.headers.get('location') ?? '').searchParams.get('state') ?? '';
   const cookie = begin.headers.get('set-cookie')?.split(';')[0] ?? '';
   const code = `${randomBytes(12).toString('base64url')}=`;
-  intercom.state.codes.set(code, { workspaceId: WORKSPACE_ID, adminId: '1001', expiresAtMs: Date.now() + 60_000 });
+  intercom.state.codes.set(code, {
+    workspaceId: WORKSPACE_ID,
+    adminId: '1001',
+    expiresAtMs: Date.now() + 60_000,
+  });
   const query = new URLSearchParams({ code, state });
   const end = await fetch(`${appUrl}/oauth/callback?${query}`, { redirect: 'manual', headers: { cookie } });
   const location = end.headers.get('location') ?? '';
-  if (!location.includes('install_success=true')) throw new Error(`The demo could not install the app: ${location}`);
+  if (!location.includes('install_success=true'))
+    throw new Error(`The demo could not install the app: ${location}`);
 }
 
 async function seedRevenueCat(

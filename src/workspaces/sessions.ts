@@ -6,8 +6,8 @@ import { forbidden, unauthorized } from '../errors.ts';
 import { equalInConstantTime, hashSecret, newSecret } from './secrets.ts';
 import { type Admin, deleteSession, insertSession, readSession } from './store.ts';
 
-export const SESSION_COOKIE = 'st_session';
-export const SESSION_HOURS = 12;
+const SESSION_COOKIE = 'st_session';
+const SESSION_HOURS = 12;
 
 /** A signed-in admin of one workspace. */
 export interface Session {

@@ -8,11 +8,19 @@ import { createReceiver } from '../../src/revenuecat/receiver.ts';
 import { revenueCatWebhookRouter } from '../../src/revenuecat/routes.ts';
 import { storeEvents } from '../../src/revenuecat/store.ts';
 import { toReceived, verifyWebhookSignature } from '../../src/revenuecat/webhook.ts';
-import { readHistory } from '../../src/subscribers/store.ts';
 import { deriveState } from '../../src/subscribers/state.ts';
+import { readHistory } from '../../src/subscribers/store.ts';
 import { sealedAs } from '../../src/workspaces/store.ts';
 import { DAY_MS, eventBody, START_MS } from '../support/events.ts';
-import { AUTHORIZATION, createWorld, PROJECT_ID, secrets, silent, WORKSPACE_ID, type World } from '../support/world.ts';
+import {
+  AUTHORIZATION,
+  createWorld,
+  PROJECT_ID,
+  secrets,
+  silent,
+  WORKSPACE_ID,
+  type World,
+} from '../support/world.ts';
 
 describe('receiving', () => {
   let world: World;
@@ -36,8 +44,12 @@ describe('receiving', () => {
   after(() => world?.close());
 
   const post = (body: unknown, projectId = PROJECT_ID) =>
-    api.post(`/webhooks/revenuecat/${projectId}`).set('Authorization', AUTHORIZATION).send(body as object);
-  const rows = <T extends object>(sql: string, values: unknown[] = []) => world.db.database.query<T>(sql, values);
+    api
+      .post(`/webhooks/revenuecat/${projectId}`)
+      .set('Authorization', AUTHORIZATION)
+      .send(body as object);
+  const rows = <T extends object>(sql: string, values: unknown[] = []) =>
+    world.db.database.query<T>(sql, values);
   const owner = async (appUserId: string): Promise<string | undefined> => {
     const [row] = await rows<{ subscriber_id: string }>(
       'select subscriber_id from subscriber_ids where workspace_id = $1 and app_user_id = $2',
@@ -47,7 +59,12 @@ describe('receiving', () => {
   };
 
   test('stores an event once, with its payload, and queues its subscriber', async () => {
-    const event = eventBody({ id: 'once', app_user_id: 'once-1', original_app_user_id: 'once-1', aliases: [] });
+    const event = eventBody({
+      id: 'once',
+      app_user_id: 'once-1',
+      original_app_user_id: 'once-1',
+      aliases: [],
+    });
     const first = await post({ api_version: '1.0', event });
     assert.deepEqual([first.status, first.body], [200, { status: 'accepted' }]);
     const second = await post({ api_version: '1.0', event });
@@ -57,11 +74,17 @@ describe('receiving', () => {
       `select e.payload, e.kind, s.due_at is not null as due from events e
          join subscribers s using (workspace_id, subscriber_id) where e.event_id = 'once'`,
     );
-    assert.deepEqual(stored, [{ payload: { api_version: '1.0', event }, kind: 'initial_purchase', due: true }]);
+    assert.deepEqual(stored, [
+      { payload: { api_version: '1.0', event }, kind: 'initial_purchase', due: true },
+    ]);
   });
 
   test('an event without any id is recognised when it comes again', async () => {
-    const { id: _none, ...event } = eventBody({ type: 'PAYWALL_CLOSE', app_user_id: 'paywall-1', aliases: [] });
+    const { id: _none, ...event } = eventBody({
+      type: 'PAYWALL_CLOSE',
+      app_user_id: 'paywall-1',
+      aliases: [],
+    });
     assert.deepEqual((await post({ event })).body, { status: 'accepted' });
     const reordered = Object.fromEntries(Object.entries(event).reverse());
     assert.deepEqual((await post({ event: reordered })).body, { status: 'duplicate' });
@@ -125,11 +148,17 @@ describe('receiving', () => {
   });
 
   test('an event that shows two subscribers to be one merges them', async () => {
-    await post({ event: eventBody({ id: 'm1', app_user_id: 'merge-a', original_app_user_id: 'merge-a', aliases: [] }) });
+    await post({
+      event: eventBody({ id: 'm1', app_user_id: 'merge-a', original_app_user_id: 'merge-a', aliases: [] }),
+    });
     const anonymous = '$RCAnonymousID:0123456789abcdef0123456789abcdef';
-    await post({ event: eventBody({ id: 'm2', app_user_id: anonymous, original_app_user_id: anonymous, aliases: [] }) });
+    await post({
+      event: eventBody({ id: 'm2', app_user_id: anonymous, original_app_user_id: anonymous, aliases: [] }),
+    });
     assert.notEqual(await owner('merge-a'), await owner(anonymous));
-    await post({ event: eventBody({ id: 'm3', app_user_id: 'merge-a', original_app_user_id: anonymous, aliases: [] }) });
+    await post({
+      event: eventBody({ id: 'm3', app_user_id: 'merge-a', original_app_user_id: anonymous, aliases: [] }),
+    });
     const kept = await owner('merge-a');
     assert.equal(kept, await owner(anonymous));
     const events = await rows<{ event_id: string }>(
@@ -168,7 +197,9 @@ describe('receiving', () => {
   });
 
   test('a transfer takes the purchases along and stands on both timelines', async () => {
-    await post({ event: eventBody({ id: 'tr1', app_user_id: 'giver', original_app_user_id: 'giver', aliases: [] }) });
+    await post({
+      event: eventBody({ id: 'tr1', app_user_id: 'giver', original_app_user_id: 'giver', aliases: [] }),
+    });
     const transfer = {
       id: 'tr2',
       type: 'TRANSFER',
@@ -185,7 +216,10 @@ describe('receiving', () => {
     };
     const receiver = await stateOf('receiver');
     const giver = await stateOf('giver');
-    assert.deepEqual(receiver.state.entitlements.map((entitlement) => entitlement.lookupKey), ['pro']);
+    assert.deepEqual(
+      receiver.state.entitlements.map((entitlement) => entitlement.lookupKey),
+      ['pro'],
+    );
     assert.deepEqual(giver.state.entitlements, []);
     assert.ok(receiver.history.some((event) => event.id === 'tr2'));
     assert.ok(giver.history.some((event) => event.id === 'tr2' && event.side === 'giver'));

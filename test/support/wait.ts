@@ -7,7 +7,8 @@ export async function until<T>(
   const deadline = Date.now() + timeoutMs;
   for (;;) {
     const value = await check();
-    if (value !== null && value !== undefined && value !== false) return value as Exclude<T, null | undefined | false>;
+    if (value !== null && value !== undefined && value !== false)
+      return value as Exclude<T, null | undefined | false>;
     if (Date.now() > deadline) throw new Error(`Still waiting for ${what} after ${timeoutMs} ms`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }

@@ -26,7 +26,9 @@ export interface World {
 }
 
 /** A database with one connected workspace and project, and the Intercom that it talks to. */
-export async function createWorld(options: { rateLimitPer10s?: number; attributes?: boolean } = {}): Promise<World> {
+export async function createWorld(
+  options: { rateLimitPer10s?: number; attributes?: boolean } = {},
+): Promise<World> {
   const db = await createTestDatabase();
   const intercom = createIntercomSimulator({
     clientId: CLIENT_ID,
@@ -70,14 +72,16 @@ export async function addWorkspace(
   const { db, intercom } = world;
   intercom.addWorkspace({ id: workspaceId, name: `Workspace ${workspaceId}` });
   if (attributes) {
-    for (const attribute of CONTACT_ATTRIBUTES) intercom.addAttribute(workspaceId, attribute.name, attribute.dataType);
+    for (const attribute of CONTACT_ATTRIBUTES)
+      intercom.addAttribute(workspaceId, attribute.name, attribute.dataType);
   }
   intercom.addAdmin(workspaceId, { id: `${workspaceId}-admin`, name: 'Ada Agent', email: 'ada@example.com' });
   const token = intercom.issueToken(workspaceId);
-  await db.database.query(
-    `insert into workspaces (workspace_id, name, access_token) values ($1, $2, $3)`,
-    [workspaceId, `Workspace ${workspaceId}`, secrets.seal(token, sealedAs.accessToken(workspaceId))],
-  );
+  await db.database.query(`insert into workspaces (workspace_id, name, access_token) values ($1, $2, $3)`, [
+    workspaceId,
+    `Workspace ${workspaceId}`,
+    secrets.seal(token, sealedAs.accessToken(workspaceId)),
+  ]);
   await db.database.query(
     `insert into projects (workspace_id, project_id, revenuecat_project_id, name, webhook_auth_hash)
      values ($1, $2, 'proj1', 'Test project', $3)`,

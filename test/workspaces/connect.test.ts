@@ -1,0 +1,127 @@
+import assert from 'node:assert/strict';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { after, before, it } from 'node:test';
+import { listDueWorkspaces } from '../../src/delivery/store.ts';
+import { authenticateWebhook } from '../../src/revenuecat/webhook.ts';
+import { connectProject } from '../../src/workspaces/connect.ts';
+import { resealSecrets } from '../../src/workspaces/reseal.ts';
+import { createSecretBox } from '../../src/workspaces/secrets.ts';
+import {
+  disconnectProject,
+  listProjects,
+  markDisconnected,
+  readProject,
+  readWorkspace,
+  saveSettings,
+  sealedAs,
+  setSigningSecret,
+  workspaceOfProject,
+} from '../../src/workspaces/store.ts';
+import { createSite, PUBLIC_URL, type Site } from './support.ts';
+
+let site: Site;
+before(async () => {
+  site = await createSite();
+  await site.signedIn('abc123');
+});
+after(() => site.close());
+
+const connect = (input: { workspaceId?: string; revenueCatProjectId?: string; apiKey?: string | null }) =>
+  connectProject(
+    { database: site.db.database, secrets: site.context.secrets, publicUrl: PUBLIC_URL },
+    { workspaceId: 'abc123', revenueCatProjectId: 'proj1', apiKey: null, name: null, ...input },
+  );
+
+it('makes an id that names its workspace, and an authorization value that is stored as a hash', async () => {
+  const connection = await connect({ apiKey: 'sk_secret_value' });
+  assert.equal(workspaceOfProject(connection.id), 'abc123');
+  assert.equal(connection.webhookUrl, `${PUBLIC_URL}/webhooks/revenuecat/${connection.id}`);
+  const dump = JSON.stringify(await site.db.database.query('select * from projects'));
+  assert.ok(!dump.includes('sk_secret_value') && !dump.includes(connection.webhookAuthorization));
+});
+
+it('makes one project of two connections at once', async () => {
+  const both = await Promise.all([
+    connect({ revenueCatProjectId: 'proj2' }),
+    connect({ revenueCatProjectId: 'proj2' }),
+  ]);
+  assert.equal(both[0].id, both[1].id);
+  assert.notEqual(both[0].webhookAuthorization, both[1].webhookAuthorization);
+});
+
+it('refuses a workspace that has not installed the app', async () => {
+  await assert.rejects(connect({ workspaceId: 'nobody' }), { code: 'not_found' });
+});
+
+it('lets no webhook into a disconnected project, not even one without authorization', async () => {
+  const connection = await connect({ revenueCatProjectId: 'proj3' });
+  await disconnectProject(site.db.database, 'abc123', connection.id);
+  const project = await readProject(site.db.database, 'abc123', connection.id);
+  assert.ok(project);
+  for (const authorization of [undefined, '', connection.webhookAuthorization]) {
+    assert.throws(
+      () =>
+        authenticateWebhook({
+          project,
+          signingSecret: null,
+          authorization,
+          signature: undefined,
+          rawBody: Buffer.from('{}'),
+          nowMs: Date.now(),
+        }),
+      { code: 'unauthorized' },
+    );
+  }
+  assert.equal(await disconnectProject(site.db.database, 'abc123', connection.id), false);
+});
+
+it('goes on with what waited when a disconnected workspace installs again', async () => {
+  const { database } = site.db;
+  await database.query(
+    `insert into subscribers (workspace_id, project_id, subscriber_id, due_at) values ('abc123', 'p', $1, now())`,
+    [randomUUID()],
+  );
+  await markDisconnected(database, 'abc123', 'intercom_unauthorized');
+  await database.query(
+    `update workspaces set not_before = now() + interval '1 hour' where workspace_id = 'abc123'`,
+  );
+  assert.deepEqual(await listDueWorkspaces(database), []);
+  await site.signedIn('abc123');
+  assert.deepEqual(await listDueWorkspaces(database), ['abc123']);
+});
+
+it('saves one section of the settings without touching the others', async () => {
+  const { database } = site.db;
+  await Promise.all([
+    saveSettings(database, 'abc123', 'sandbox', { deliver: true }),
+    saveSettings(database, 'abc123', 'contacts', { create: 'all', matchByEmail: true }),
+    saveSettings(database, 'abc123', 'events', { refund: { name: 'Money back', enabled: true } }),
+  ]);
+  const settings = (await readWorkspace(database, 'abc123'))?.settings;
+  assert.equal(settings?.sandbox.deliver, true);
+  assert.equal(settings?.contacts.create, 'all');
+  assert.equal(settings?.events.refund?.name, 'Money back');
+});
+
+it('seals everything again with a new key, after which the old one may go', async () => {
+  const { database } = site.db;
+  const [project] = await listProjects(database, 'abc123');
+  assert.ok(project);
+  const place = sealedAs.signingSecret('abc123', project.projectId);
+  await setSigningSecret(database, 'abc123', project.projectId, site.context.secrets.seal('signing', place));
+
+  const fresh = randomBytes(32);
+  const both = createSecretBox([fresh, ...site.context.config.encryptionKeys]);
+  assert.equal(await resealSecrets(database, both), 3);
+  assert.equal(await resealSecrets(database, both), 0);
+
+  const alone = createSecretBox([fresh]);
+  const stored = await readProject(database, 'abc123', project.projectId);
+  assert.equal(alone.open(stored?.signingSecret ?? '', place), 'signing');
+  assert.equal(
+    alone.open(stored?.apiKey ?? '', sealedAs.apiKey('abc123', project.projectId)),
+    'sk_secret_value',
+  );
+  const workspace = await readWorkspace(database, 'abc123');
+  assert.ok(alone.open(workspace?.accessToken ?? '', sealedAs.accessToken('abc123')));
+});
