@@ -27,6 +27,7 @@ import { storeEvents } from './revenuecat/store.ts';
 import { settingsRouter } from './settings/routes.ts';
 import { reportHealth } from './workspaces/health.ts';
 import { type InstallContext, provisionWorkspace } from './workspaces/install.ts';
+import { resealSecrets } from './workspaces/reseal.ts';
 import { healthRouter, installRouter, uninstallRouter } from './workspaces/routes.ts';
 import { createSecretBox, type SecretBox } from './workspaces/secrets.ts';
 import { createSessions } from './workspaces/sessions.ts';
@@ -239,6 +240,7 @@ function jobHandlers(
     },
     'workspace.health': ({ workspaceId }) => reportHealth(install, workspaceId),
     async 'maintenance.daily'() {
+      await resealSecrets(database, secrets);
       const erased = await eraseUninstalled(database, KEEP_UNINSTALLED_DAYS);
       if (erased.length > 0) logger.info({ workspaces: erased.length }, 'erased uninstalled workspaces');
     },

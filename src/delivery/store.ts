@@ -378,26 +378,3 @@ export async function replayEvents(
     return rows.length;
   });
 }
-
-export interface DeliveryCounts {
-  readonly pending: number;
-  readonly waiting: number;
-  readonly failed: number;
-}
-
-export async function countDeliveries(sql: Sql, workspaceId: string): Promise<DeliveryCounts> {
-  const [row] = await sql.query<{ pending: string; waiting: string; failed: string }>(
-    `select count(*) filter (where e.delivery = 'pending' and not s.waiting) as pending,
-            count(*) filter (where e.delivery = 'pending' and s.waiting) as waiting,
-            count(*) filter (where e.delivery = 'failed') as failed
-       from events e
-       join subscribers s on s.workspace_id = e.workspace_id and s.subscriber_id = e.subscriber_id
-      where e.workspace_id = $1 and e.delivery in ('pending', 'failed')`,
-    [workspaceId],
-  );
-  return {
-    pending: Number(row?.pending ?? 0),
-    waiting: Number(row?.waiting ?? 0),
-    failed: Number(row?.failed ?? 0),
-  };
-}

@@ -177,55 +177,6 @@ function isReceipt(event: LifecycleEvent): boolean {
   return event.kind === 'transfer' || event.kind === 'purchase_redeemed';
 }
 
-export interface TimelinePosition {
-  readonly atMs: number;
-  readonly id: string;
-}
-
-/** One page, newest first. `before` goes back in time, `after` forward; both exclude the position itself. */
-export async function readTimelinePage(
-  sql: Sql,
-  workspaceId: string,
-  subscriberId: string,
-  page: { before?: TimelinePosition; after?: TimelinePosition; limit: number; kind?: string },
-): Promise<TimelineEntry[]> {
-  const values: unknown[] = [workspaceId, subscriberId, page.limit];
-  let where = '';
-  const position = page.before ?? page.after;
-  if (position) {
-    values.push(position.atMs, position.id);
-    where = `and (event_at, event_id) ${page.before ? '<' : '>'} ($4, $5)`;
-  }
-  if (page.kind) {
-    values.push(page.kind);
-    where += ` and kind = $${values.length}`;
-  }
-  const order = page.after ? 'asc' : 'desc';
-  const rows = await sql.query<EventRow>(
-    `select ${EVENT_COLUMNS} from events
-      where workspace_id = $1 and subscriber_id = $2 ${where}
-      order by event_at ${order}, event_id ${order}
-      limit $3`,
-    values,
-  );
-  const entries = rows.map(toTimelineEntry);
-  return page.after ? entries.reverse() : entries;
-}
-
-export async function readTimelineEvent(
-  sql: Sql,
-  workspaceId: string,
-  subscriberId: string,
-  eventId: string,
-): Promise<TimelineEntry | null> {
-  const [row] = await sql.query<EventRow>(
-    `select ${EVENT_COLUMNS} from events
-      where workspace_id = $1 and subscriber_id = $2 and event_id = $3 limit 1`,
-    [workspaceId, subscriberId, eventId],
-  );
-  return row ? toTimelineEntry(row) : null;
-}
-
 export interface FoundSubscriber {
   readonly subscriberId: string;
   readonly projectId: string;

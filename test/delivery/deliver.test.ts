@@ -1,0 +1,191 @@
+import assert from 'node:assert/strict';
+import { after, afterEach, before, describe, test } from 'node:test';
+import type { DeliveryWorker } from '../../src/delivery/worker.ts';
+import { storeEvents } from '../../src/revenuecat/store.ts';
+import { toReceived } from '../../src/revenuecat/webhook.ts';
+import { DAY_MS, eventBody } from '../support/events.ts';
+import { until } from '../support/wait.ts';
+import { createWorld, PROJECT_ID, setSettings, WORKSPACE_ID, type World } from '../support/world.ts';
+
+describe('delivering', () => {
+  let world: World;
+  let worker: DeliveryWorker;
+  /** Times are around now, because the worker's clock is the real one. */
+  const nowMs = Date.now();
+
+  before(async () => {
+    world = await createWorld();
+    worker = world.worker({ random: () => 0 });
+  });
+  after(() => world?.close());
+  afterEach(() => {
+    world.intercom.faults.clear();
+  });
+
+  let next = 0;
+  /** A customer of its own for each test. */
+  function customer(): string {
+    next += 1;
+    return `customer-${next}`;
+  }
+  async function receive(appUserId: string, fields: Record<string, unknown>): Promise<void> {
+    const event = eventBody({
+      app_user_id: appUserId,
+      original_app_user_id: appUserId,
+      aliases: [],
+      transaction_id: `t-${appUserId}`,
+      original_transaction_id: `t-${appUserId}`,
+      event_timestamp_ms: nowMs - 5 * DAY_MS,
+      purchased_at_ms: nowMs - 5 * DAY_MS,
+      expiration_at_ms: nowMs + 25 * DAY_MS,
+      ...fields,
+    });
+    const received = toReceived(event, JSON.stringify({ event }), nowMs);
+    await storeEvents(world.db.database, WORKSPACE_ID, PROJECT_ID, [received]);
+  }
+  const eventsOf = (externalId: string) =>
+    world.intercom.state.events.filter((event) => event.externalId === externalId);
+  const stateOf = async (eventId: string) => {
+    const [row] = await world.db.database.query<{
+      delivery: string;
+      reason: string | null;
+      attempts: number;
+    }>('select delivery, reason, attempts from events where workspace_id = $1 and event_id = $2', [
+      WORKSPACE_ID,
+      eventId,
+    ]);
+    return row;
+  };
+
+  test('an event is on the contact under its default name, and the attributes follow', async () => {
+    const id = customer();
+    const contact = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
+    await receive(id, { id: 'd1' });
+    await until(() => contact.customAttributes.subscription_status === 'active', 'the attributes');
+    const [event, ...others] = eventsOf(id);
+    assert.equal(others.length, 0);
+    assert.equal(event?.name, 'rc_initial_purchase_event');
+    assert.equal(event?.createdAtS, Math.floor((nowMs - 5 * DAY_MS) / 1_000));
+    assert.deepEqual(Object.keys(event?.metadata ?? {}), [
+      'product_identifier',
+      'entitlement',
+      'store',
+      'expires_at',
+      'environment',
+      'price',
+      'period_type',
+      'expires_date',
+      'event_id',
+    ]);
+    assert.deepEqual(event?.metadata.price, { amount: 999, currency: 'usd' });
+    assert.equal(contact.customAttributes.rc_app_user_id, id);
+    assert.equal(contact.customAttributes.rc_entitlements, 'pro');
+    assert.equal(contact.customAttributes.rc_lifetime_value_usd, 9.99);
+    assert.equal(contact.customAttributes.rc_will_renew, true);
+    assert.equal(contact.customAttributes.expires_at, Math.floor((nowMs + 25 * DAY_MS) / 1_000));
+  });
+
+  test('events wait for a contact and go out in order when it appears', async () => {
+    const id = customer();
+    await receive(id, { id: 'w1' });
+    await receive(id, {
+      id: 'w2',
+      type: 'CANCELLATION',
+      cancel_reason: 'UNSUBSCRIBE',
+      event_timestamp_ms: nowMs - DAY_MS,
+    });
+    await until(async () => (await stateOf('w2'))?.reason === 'waiting_for_contact', 'the events to wait');
+    world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
+    const { wakeForContact } = await import('../../src/delivery/store.ts');
+    await wakeForContact(world.db.database, WORKSPACE_ID, { contactId: 'x', externalId: id, email: null });
+    await until(() => eventsOf(id).length === 2, 'both events');
+    assert.deepEqual(
+      eventsOf(id).map((event) => event.name),
+      ['rc_initial_purchase_event', 'rc_cancellation_event'],
+    );
+  });
+
+  const faults: [string, Parameters<World['intercom']['faults']['add']>[0]][] = [
+    ['an answer that is cut after Intercom took the event', { drop: 'after' }],
+    ['a connection that is cut before', { drop: 'before' }],
+    ['a 500', { status: 500 }],
+  ];
+  for (const [name, fault] of faults) {
+    test(`${name} is tried again with the same second, and doubles nothing`, async () => {
+      const id = customer();
+      world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
+      world.intercom.faults.add({ pathPrefix: '/events', times: 1, ...fault });
+      await receive(id, { id: `retry-${id}` });
+      await until(async () => (await stateOf(`retry-${id}`))?.delivery === 'delivered', 'the delivery');
+      assert.equal(eventsOf(id).length, 1);
+      assert.equal((await stateOf(`retry-${id}`))?.attempts, 2);
+    });
+  }
+
+  test('a refused event fails with its reason, and the next one goes on', async () => {
+    const id = customer();
+    world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
+    world.intercom.faults.add({ pathPrefix: '/events', times: 1, status: 422 });
+    await receive(id, { id: 'f1' });
+    await until(async () => (await stateOf('f1'))?.delivery === 'failed', 'the failure');
+    await receive(id, { id: 'f2', type: 'UNCANCELLATION', event_timestamp_ms: nowMs - DAY_MS });
+    await until(async () => (await stateOf('f2'))?.delivery === 'delivered', 'the next event');
+    assert.match((await stateOf('f1'))?.reason ?? '', /422/);
+    assert.deepEqual(
+      eventsOf(id).map((event) => event.name),
+      ['rc_uncancellation_event'],
+    );
+  });
+
+  test('attributes that somebody deleted are made again', async () => {
+    const id = customer();
+    const contact = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
+    const { attributes } = world.intercom.state;
+    const index = attributes.findIndex((attribute) => attribute.name === 'rc_product');
+    attributes.splice(index, 1);
+    await receive(id, { id: 'a1' });
+    await until(() => contact.customAttributes.rc_product === 'pro_monthly', 'the attribute');
+  });
+
+  test('names and switches are the workspace’s own; sandbox stays on the timeline', async () => {
+    const id = customer();
+    world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
+    await setSettings(world, {
+      events: { initial_purchase: { name: 'Subscribed!' }, cancellation: { enabled: false } },
+    });
+    await receive(id, { id: 'n1' });
+    await receive(id, { id: 'n2', type: 'CANCELLATION', event_timestamp_ms: nowMs - DAY_MS });
+    await receive(id, { id: 'n3', environment: 'SANDBOX', event_timestamp_ms: nowMs - DAY_MS });
+    await until(async () => (await stateOf('n3'))?.delivery === 'skipped', 'the sandbox event');
+    await until(async () => (await stateOf('n1'))?.delivery === 'delivered', 'the renamed event');
+    await setSettings(world, {});
+    assert.deepEqual(
+      eventsOf(id).map((event) => event.name),
+      ['Subscribed!'],
+    );
+    assert.equal((await stateOf('n2'))?.reason, 'switched_off');
+    assert.equal((await stateOf('n3'))?.reason, 'sandbox');
+  });
+
+  test('a refused token stops the workspace; a new one delivers what waited', async () => {
+    const id = customer();
+    world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
+    const off = world.intercom.faults.add({ token: 'revoked' });
+    await receive(id, { id: 'x1' });
+    const status = async () => {
+      const [row] = await world.db.database.query<{ status: string }>(
+        'select status from workspaces where workspace_id = $1',
+        [WORKSPACE_ID],
+      );
+      return row?.status;
+    };
+    await until(async () => (await status()) === 'disconnected', 'the disconnection');
+    off();
+    assert.equal((await stateOf('x1'))?.delivery, 'pending');
+    await world.db.database.query(`update workspaces set status = 'connected' where workspace_id = $1`, [
+      WORKSPACE_ID,
+    ]);
+    worker.wake();
+    await until(async () => (await stateOf('x1'))?.delivery === 'delivered', 'the delivery');
+  });
+});
