@@ -46,7 +46,10 @@ export function overviewSentence(visit: Visit, customer: Customer): string {
   const paying = state.subscriptions.filter((subscription) => subscription.givesAccess);
   if (paying.length > 1) return severalSentence(visit, customer, paying);
   const { primary } = state;
-  if (!primary) return state.sandbox.length > 0 ? words.states.sandboxOnly : words.states.noPurchases;
+  if (!primary) {
+    if (state.firstPurchaseAtMs !== null) return words.states.purchasesOnly;
+    return state.sandbox.length > 0 ? words.states.sandboxOnly : words.states.noPurchases;
+  }
   return subscriptionSentence(visit, customer, primary);
 }
 

@@ -97,6 +97,7 @@ export interface CardWords {
       | 'noKey'
       | 'noMatch'
       | 'noPurchases'
+      | 'purchasesOnly'
       | 'sandboxOnly'
       | 'several'
       | 'possibleMatch'
@@ -269,6 +270,7 @@ export const english: CardWords = {
     noMatch:
       'No RevenueCat customer is known for this contact. Search by app user id, e-mail or transaction id.',
     noPurchases: 'This customer has not bought anything.',
+    purchasesOnly: 'No subscription. Made one-time purchases.',
     sandboxOnly: 'Only test purchases (sandbox). This customer has not paid for anything.',
     several: 'Several customers match. Choose the right one:',
     possibleMatch: 'Possible match by e-mail. An e-mail alone proves nothing: is this the same person?',

@@ -1,0 +1,98 @@
+import { randomBytes } from 'node:crypto';
+import { readConfig } from '../../src/config.ts';
+import { type RunningServer, startServer } from '../../src/server.ts';
+import type { CanvasAnswer, CanvasCall } from '../../src/simulator/intercom/app-caller.ts';
+import { createIntercomSimulator, type IntercomSimulator } from '../../src/simulator/intercom/server.ts';
+import {
+  createRevenueCatSimulator,
+  type RevenueCatSimulator,
+} from '../../src/simulator/revenuecat/server.ts';
+import { connectProject } from '../../src/workspaces/connect.ts';
+import { createTestDatabase, type TestDatabase } from './database.ts';
+import { CLIENT_ID, CLIENT_SECRET, silent, WORKSPACE_ID } from './world.ts';
+
+export const REVENUECAT_PROJECT_ID = 'projtest1';
+
+export interface Product {
+  readonly db: TestDatabase;
+  readonly intercom: IntercomSimulator;
+  readonly revenueCat: RevenueCatSimulator;
+  readonly server: RunningServer;
+  readonly webhook: { readonly url: string; readonly authorization: string };
+  /** A request of the inbox, as Intercom sends it, to the running server. */
+  card(call: Omit<CanvasCall, 'appUrl' | 'workspaceId' | 'place'>): Promise<CanvasAnswer>;
+  close(): Promise<void>;
+}
+
+/** The whole server as `npm start` wires it, installed in one workspace and connected to one project. */
+export async function createProduct(): Promise<Product> {
+  const db = await createTestDatabase();
+  const intercom = createIntercomSimulator({ clientId: CLIENT_ID, clientSecret: CLIENT_SECRET });
+  const revenueCat = createRevenueCatSimulator();
+  const [intercomAt, revenueCatAt] = [await intercom.listen(), await revenueCat.listen()];
+  const read = readConfig({
+    PORT: '0',
+    PUBLIC_URL: 'http://app.test',
+    DATABASE_URL: db.url,
+    INTERCOM_CLIENT_ID: CLIENT_ID,
+    INTERCOM_CLIENT_SECRET: CLIENT_SECRET,
+    INTERCOM_API_URL: intercomAt.url,
+    INTERCOM_APP_URL: intercomAt.url,
+    REVENUECAT_API_URL: revenueCatAt.url,
+    ENCRYPTION_KEYS: randomBytes(32).toString('base64'),
+  });
+  if (!read.ok) throw new Error(JSON.stringify(read.problems));
+  const server = await startServer(read.config, silent);
+  intercom.addWorkspace({ id: WORKSPACE_ID, name: 'Test workspace', timezone: 'America/New_York' });
+  intercom.addAdmin(WORKSPACE_ID, { id: '7001', name: 'Ada Agent', email: 'ada@example.com' });
+  intercom.state.redirectUris.push('http://app.test/oauth/callback');
+  await install(intercom, server.url);
+  revenueCat.addProject({ id: REVENUECAT_PROJECT_ID, name: 'Test app' });
+  revenueCat.addEntitlement(REVENUECAT_PROJECT_ID, 'pro', 'Pro');
+  const { database } = server.connected;
+  const connection = await connectProject(
+    { database, secrets: server.secrets, publicUrl: server.url },
+    {
+      workspaceId: WORKSPACE_ID,
+      revenueCatProjectId: REVENUECAT_PROJECT_ID,
+      apiKey: revenueCat.issueKey(REVENUECAT_PROJECT_ID),
+      name: 'Test app',
+    },
+  );
+  revenueCat.addWebhook(REVENUECAT_PROJECT_ID, {
+    url: connection.webhookUrl,
+    authorizationHeader: connection.webhookAuthorization,
+  });
+  return {
+    db,
+    intercom,
+    revenueCat,
+    server,
+    webhook: { url: connection.webhookUrl, authorization: connection.webhookAuthorization },
+    card: (call) =>
+      intercom.callCanvas({ ...call, appUrl: server.url, workspaceId: WORKSPACE_ID, place: 'inbox' }),
+    async close() {
+      await server.stop();
+      await intercomAt.close();
+      await revenueCatAt.close();
+      await db.close();
+    },
+  };
+}
+
+/** What the browser of an admin does who presses *Install* in the App Store. */
+async function install(intercom: IntercomSimulator, appUrl: string): Promise<void> {
+  const begun = await fetch(`${appUrl}/install`, { redirect: 'manual' });
+  const state = new URL(begun.headers.get('location') ?? '').searchParams.get('state') ?? '';
+  const cookie = begun.headers.get('set-cookie')?.split(';')[0] ?? '';
+  const code = `${randomBytes(12).toString('base64url')}=`;
+  intercom.state.codes.set(code, {
+    workspaceId: WORKSPACE_ID,
+    adminId: '7001',
+    expiresAtMs: Date.now() + 60_000,
+  });
+  const query = new URLSearchParams({ code, state });
+  const done = await fetch(`${appUrl}/oauth/callback?${query}`, { redirect: 'manual', headers: { cookie } });
+  const location = done.headers.get('location') ?? '';
+  if (!location.includes('install_success=true')) throw new Error(`The installation failed: ${location}`);
+}
