@@ -1,15 +1,13 @@
-import { randomUUID } from 'node:crypto';
 import type { Router } from 'express';
 import { notFound } from '../errors.ts';
+import { ACTIONS, happen } from './demo-actions.ts';
 import { createInboxPage } from './inbox-page/router.ts';
 import type { Canvas } from './intercom/canvas-rules.ts';
 import type { IntercomSimulator } from './intercom/server.ts';
 import type { Contact, Conversation } from './intercom/state.ts';
 import type { StoryName } from './revenuecat/scenarios.ts';
 import type { RevenueCatSimulator } from './revenuecat/server.ts';
-import type { RevenueCatEvent } from './revenuecat/state.ts';
-
-const DAY_MS = 86_400_000;
+import type { Customer } from './revenuecat/state.ts';
 
 interface DemoInbox {
   readonly intercom: IntercomSimulator;
@@ -23,58 +21,6 @@ interface DemoInbox {
   /** By app user id. */
   readonly stories: ReadonlyMap<string, StoryName>;
 }
-
-/** What can happen to a customer next, as RevenueCat would announce it. */
-const ACTIONS: readonly {
-  readonly id: string;
-  readonly label: string;
-  fields(last: RevenueCatEvent, nowMs: number): Record<string, unknown>;
-}[] = [
-  {
-    id: 'renew',
-    label: 'Renew',
-    fields: (_last, nowMs) => ({
-      type: 'RENEWAL',
-      period_type: 'NORMAL',
-      purchased_at_ms: nowMs,
-      expiration_at_ms: nowMs + 30 * DAY_MS,
-      price: 9.99,
-      price_in_purchased_currency: 9.99,
-      currency: 'USD',
-      transaction_id: `renewal-${nowMs}`,
-    }),
-  },
-  {
-    id: 'cancel',
-    label: 'Cancel',
-    fields: () => ({ type: 'CANCELLATION', cancel_reason: 'UNSUBSCRIBE', price: 0 }),
-  },
-  { id: 'uncancel', label: 'Turn renewal back on', fields: () => ({ type: 'UNCANCELLATION' }) },
-  {
-    id: 'billing',
-    label: 'Payment fails',
-    fields: (_last, nowMs) => ({ type: 'BILLING_ISSUE', grace_period_expiration_at_ms: nowMs + 16 * DAY_MS }),
-  },
-  {
-    id: 'refund',
-    label: 'Refund',
-    fields: () => ({
-      type: 'CANCELLATION',
-      cancel_reason: 'CUSTOMER_SUPPORT',
-      price: -9.99,
-      price_in_purchased_currency: -9.99,
-    }),
-  },
-  {
-    id: 'expire',
-    label: 'Expire',
-    fields: (_last, nowMs) => ({
-      type: 'EXPIRATION',
-      expiration_reason: 'UNSUBSCRIBE',
-      expiration_at_ms: nowMs,
-    }),
-  },
-];
 
 interface Fault {
   readonly name: string;
@@ -110,11 +56,8 @@ export function createDemoInbox(demo: DemoInbox): Router {
     if (!conversation) throw notFound('No such conversation');
     return conversation;
   };
-  const lastEventOf = (contact: Contact): RevenueCatEvent | undefined =>
-    revenueCat.state.projects
-      .get(demo.projectId)
-      ?.customers.get(contact.externalId ?? '')
-      ?.events.at(-1);
+  const customerOf = (contact: Contact): Customer | undefined =>
+    revenueCat.state.projects.get(demo.projectId)?.customers.get(contact.externalId ?? '');
 
   return createInboxPage({
     appUrl: demo.linkUrl,
@@ -192,17 +135,14 @@ export function createDemoInbox(demo: DemoInbox): Router {
         : { ok: true, canvas: answer.canvas, findings: answer.findings };
     },
     async listActions(contactId) {
-      return lastEventOf(contactOf(contactId)) === undefined
-        ? []
-        : ACTIONS.map(({ id, label }) => ({ id, label }));
+      const customer = customerOf(contactOf(contactId));
+      return customer?.events.length ? ACTIONS.map(({ id, label }) => ({ id, label })) : [];
     },
     async runAction(contactId, actionId) {
-      const contact = contactOf(contactId);
-      const last = lastEventOf(contact);
+      const customer = customerOf(contactOf(contactId));
       const action = ACTIONS.find((candidate) => candidate.id === actionId);
-      if (!last || !action) throw notFound('Nothing can happen to this customer');
-      const nowMs = Date.now();
-      const event = { ...last, id: randomUUID(), event_timestamp_ms: nowMs, ...action.fields(last, nowMs) };
+      const event = customer && action && happen(customer, action, Date.now());
+      if (!event) throw notFound('Nothing can happen to this customer');
       const answers = await revenueCat.sendWebhook(demo.projectId, event);
       return {
         message: `${action.label}: webhook answered ${answers.map((answer) => answer.status).join(', ')}`,

@@ -37,7 +37,7 @@ export interface Subscription {
   endsAtMs: number | null;
   readonly entitlementIds: readonly string[];
   readonly storeSubscriptionId: string | null;
-  readonly grossUsd: number;
+  grossUsd: number;
   readonly country: string | null;
   readonly managementUrl: string | null;
 }

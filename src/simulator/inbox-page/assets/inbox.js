@@ -95,6 +95,8 @@ async function openConversation(id, { remember }) {
   byId('thread-name').textContent = summary.contactName;
   byId('thread-detail').textContent = summary.contactEmail;
   byId('action-customer').textContent = summary.contactName;
+  // The buttons of the customer before would act on that one.
+  byId('actions').replaceChildren();
   drawConversations();
   openCard();
   await refreshConversation();
