@@ -3,10 +3,22 @@ import type { Logger } from 'pino';
 import { DataSource } from 'typeorm';
 import type { PostgresDriver } from 'typeorm/driver/postgres/PostgresDriver.js';
 import { Schema1790000000001 } from '../../migrations/1790000000001-schema.ts';
-import { type Database, databaseOn } from './sql.ts';
+import { Delivery1790000000010 } from '../../migrations/1790000000010-delivery.ts';
+import { ApiKeys1790000000020 } from '../../migrations/1790000000020-api-keys.ts';
+import { History1790000000030 } from '../../migrations/1790000000030-history.ts';
+import { SubscriberSummaries1790000000060 } from '../../migrations/1790000000060-subscriber-summaries.ts';
+import { Grants1790000000070 } from '../../migrations/1790000000070-grants.ts';
+import { type Database, databaseOn, isPooled } from './sql.ts';
 
 /** Append-only: a migration that has landed is never edited. */
-export const MIGRATIONS = [Schema1790000000001];
+export const MIGRATIONS = [
+  Schema1790000000001,
+  Delivery1790000000010,
+  ApiKeys1790000000020,
+  History1790000000030,
+  SubscriberSummaries1790000000060,
+  Grants1790000000070,
+];
 
 /** Any number; all processes of the app must agree on it, and nothing else may use it in this database. */
 const MIGRATION_LOCK = 7_190_402_511;
@@ -14,6 +26,8 @@ const MIGRATION_LOCK = 7_190_402_511;
 export interface OpenDatabase {
   readonly database: Database;
   readonly dataSource: DataSource;
+  /** Whether a connection pooler stands between us and the server. */
+  readonly pooled: boolean;
   close(): Promise<void>;
 }
 
@@ -45,9 +59,11 @@ export async function openDatabase(options: {
   });
   await dataSource.initialize();
   const pool = (dataSource.driver as PostgresDriver).master as Pool;
+  const pooled = await isPooled(pool);
   return {
-    database: databaseOn(pool),
+    database: databaseOn(pool, { prepare: !pooled }),
     dataSource,
+    pooled,
     close: () => dataSource.destroy(),
   };
 }
@@ -55,18 +71,55 @@ export async function openDatabase(options: {
 /**
  * Runs the missing migrations; safe when several processes start at once: one runs them, the others wait.
  *
+ * @param options.lock `false` where the server knows no advisory locks: then only one process may migrate
  * @returns names of the migrations that were run
  */
-export async function migrate(dataSource: DataSource): Promise<string[]> {
+export async function migrate(
+  dataSource: DataSource,
+  options: { lock: boolean } = { lock: true },
+): Promise<string[]> {
+  return alone(dataSource, options.lock, async () => {
+    const done = await dataSource.runMigrations();
+    return done.map((migration) => migration.name);
+  });
+}
+
+/**
+ * Takes back the newest migrations, for a return to an older version of the app. What only the newer version
+ * stores is lost with its tables and columns.
+ *
+ * @returns names of the migrations that were taken back, newest first
+ */
+export async function undoMigrations(dataSource: DataSource, count: number): Promise<string[]> {
+  return alone(dataSource, true, async () => {
+    const undone: string[] = [];
+    for (let index = 0; index < count; index += 1) {
+      const [last] = await dataSource.query<{ name: string }[]>(
+        'select name from schema_migrations order by id desc limit 1',
+      );
+      if (!last) break;
+      await dataSource.undoLastMigration();
+      undone.push(last.name);
+    }
+    return undone;
+  });
+}
+
+/**
+ * The lock is a transaction's, not a session's: a connection pooler would leave the latter behind on a
+ * connection that it gives to somebody else.
+ */
+async function alone<T>(dataSource: DataSource, lock: boolean, work: () => Promise<T>): Promise<T> {
   const runner = dataSource.createQueryRunner();
   try {
-    await runner.query('select pg_advisory_lock($1)', [MIGRATION_LOCK]);
-    try {
-      const done = await dataSource.runMigrations();
-      return done.map((migration) => migration.name);
-    } finally {
-      await runner.query('select pg_advisory_unlock($1)', [MIGRATION_LOCK]);
-    }
+    await runner.startTransaction();
+    if (lock) await runner.query('select pg_advisory_xact_lock($1)', [MIGRATION_LOCK]);
+    const result = await work();
+    await runner.commitTransaction();
+    return result;
+  } catch (error) {
+    await runner.rollbackTransaction().catch(() => {});
+    throw error;
   } finally {
     await runner.release();
   }

@@ -47,7 +47,7 @@ export async function startEmbeddedPostgres(
     password = randomBytes(24).toString('base64url');
     await initialise({ binaries, identity, dataDir, clusterDir, password });
   }
-  const access: Access = { port: await freePort(), password };
+  const access: Access = { port: await freePort(running?.port ?? 0), password };
   const child = await launch({ binaries, identity, clusterDir, access, fast: options.fast ?? false });
   await writeFile(accessFile, JSON.stringify(access), { mode: 0o600 });
   await createAppDatabase(access);
@@ -194,7 +194,8 @@ async function launch(input: {
     child.on('exit', (code) => fail(`ended with code ${code}`));
     child.stderr?.on('data', (chunk: Buffer) => {
       log = (log + chunk.toString()).slice(-10_000);
-      if (!log.includes('ready to accept connections')) return;
+      // A standby accepts read-only connections.
+      if (!/ready to accept (read-only )?connections/.test(log)) return;
       clearTimeout(timer);
       child.removeAllListeners('exit');
       resolve();
@@ -297,11 +298,12 @@ async function waitForExit(pid: number): Promise<void> {
   }
 }
 
-async function freePort(): Promise<number> {
+/** The port that it had before, so that processes which know it find it again; else any. */
+async function freePort(preferred: number): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
+    server.once('error', (error) => (preferred === 0 ? reject(error) : resolve(freePort(0))));
+    server.listen(preferred, '127.0.0.1', () => {
       const address = server.address();
       server.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
     });

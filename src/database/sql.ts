@@ -13,28 +13,33 @@ export interface Database extends Sql {
   connections(): { total: number; idle: number; waiting: number };
 }
 
-function runOn(target: Pool | PoolClient): Sql {
+/** Behind a connection pooler a named statement may meet a server connection that has never prepared it. */
+export interface StatementOptions {
+  readonly prepare: boolean;
+}
+
+function runOn(target: Pool | PoolClient, options: StatementOptions): Sql {
   return {
     async query<Row extends QueryResultRow>(text: string, values: readonly unknown[] = [], name?: string) {
       const result = await target.query<Row>({
         text,
         values: [...values],
-        ...(name === undefined ? {} : { name }),
+        ...(name === undefined || !options.prepare ? {} : { name }),
       });
       return result.rows;
     },
   };
 }
 
-export function databaseOn(pool: Pool): Database {
+export function databaseOn(pool: Pool, options: StatementOptions = { prepare: true }): Database {
   return {
-    ...runOn(pool),
+    ...runOn(pool, options),
     async transaction(work) {
       const client = await pool.connect();
       let broken: Error | undefined;
       try {
         await client.query('begin');
-        const result = await work(runOn(client));
+        const result = await work(runOn(client, options));
         await client.query('commit');
         return result;
       } catch (error) {
@@ -49,4 +54,18 @@ export function databaseOn(pool: Pool): Database {
     },
     connections: () => ({ total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
   };
+}
+
+/**
+ * Whether a pooler stands between us and the server: it hands out process numbers of its own, so the one that
+ * greeted us is not the one that answers.
+ */
+export async function isPooled(pool: Pool): Promise<boolean> {
+  const client = await pool.connect();
+  try {
+    const result = await client.query<{ pid: number }>('select pg_backend_pid() as pid');
+    return result.rows[0]?.pid !== (client as unknown as { processID: number }).processID;
+  } finally {
+    client.release();
+  }
 }

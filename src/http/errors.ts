@@ -1,18 +1,13 @@
-import { randomUUID } from 'node:crypto';
 import type { ErrorRequestHandler, RequestHandler } from 'express';
 import type { Logger } from 'pino';
 import { AppError, isDatabaseUnavailable, notFound } from '../errors.ts';
+import { workspaceOf } from './request-log.ts';
 
 const RETRY_AFTER_S = 5;
 
 export const unknownRoute: RequestHandler = (_req, _res, next) => {
   next(notFound('There is nothing at this address'));
 };
-
-/** Gives every request an id; one that a proxy sent is kept when it looks like one. */
-export function requestId(header: string | string[] | undefined): string {
-  return typeof header === 'string' && /^[\w-]{8,64}$/.test(header) ? header : randomUUID();
-}
 
 /** The one place that turns a failure into an answer: JSON for machines, a page for browsers. */
 export function errorHandler(logger: Logger): ErrorRequestHandler {
@@ -23,7 +18,12 @@ export function errorHandler(logger: Logger): ErrorRequestHandler {
     }
     const error = toAppError(thrown);
     const id = String((req as { id?: unknown }).id ?? '');
-    if (error.status >= 500) logger.error({ err: thrown, requestId: id, code: error.code }, 'request failed');
+    if (error.status >= 500) {
+      logger.error(
+        { err: thrown, requestId: id, workspaceId: workspaceOf(req, res), code: error.code },
+        'request failed',
+      );
+    }
     if (error.status === 503) res.setHeader('Retry-After', String(RETRY_AFTER_S));
     res.status(error.status);
     // What was not foreseen is not shown: a driver's message may quote a value.

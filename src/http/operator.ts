@@ -9,12 +9,17 @@ export function operatorRouter(options: {
   database: Sql;
   registry: Registry;
   metricsToken: string | null;
+  isDraining?: () => boolean;
 }): Router {
   const router = Router();
   router.get('/healthz', (_req, res) => {
     res.json({ status: 'ok' });
   });
   router.get('/readyz', async (_req, res) => {
+    if (options.isDraining?.()) {
+      res.status(503).json({ status: 'stopping' });
+      return;
+    }
     await options.database.query('select 1 from workspaces limit 1');
     res.json({ status: 'ready' });
   });

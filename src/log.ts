@@ -1,0 +1,73 @@
+import { type DestinationStream, type Logger, pino } from 'pino';
+
+/**
+ * The log of a process: one JSON object a line. Lines carry ids, codes and counts: never a secret, never what a
+ * platform sent about a person.
+ */
+export function createLogger(level: string, destination?: DestinationStream): Logger {
+  const options = {
+    level,
+    base: { pid: process.pid },
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label: string) => ({ level: label }) },
+    serializers: { err: describeError },
+  };
+  return destination ? pino(options, destination) : pino(options);
+}
+
+interface DescribedError {
+  readonly type: string;
+  readonly message: string;
+  readonly code?: string;
+  readonly status?: number;
+  /** Of the database: what was violated. */
+  readonly table?: string;
+  readonly constraint?: string;
+  readonly stack?: string;
+  readonly cause?: DescribedError;
+}
+
+const MOST_CAUSES = 4;
+
+/**
+ * What may be told of an error. Everything else that libraries hang on theirs stays out: PostgreSQL's `detail`
+ * quotes rows, TypeORM's `parameters` are the values, axios' `config` holds the token.
+ */
+export function describeError(error: unknown, depth = 0): DescribedError {
+  if (!(error instanceof Error)) return { type: typeof error, message: 'not an error' };
+  const { code, status, upstreamStatus, table, constraint, driverError } = error as Error &
+    Record<string, unknown>;
+  const cause = error.cause ?? driverError;
+  const httpStatus = upstreamStatus ?? status;
+  return {
+    type: error.name === 'Error' ? error.constructor.name : error.name,
+    message: withoutValues(error.message),
+    ...(typeof code === 'string' ? { code } : {}),
+    ...(typeof httpStatus === 'number' ? { status: httpStatus } : {}),
+    ...(typeof table === 'string' ? { table } : {}),
+    ...(typeof constraint === 'string' ? { constraint } : {}),
+    stack: frames(error),
+    ...(cause instanceof Error && depth < MOST_CAUSES ? { cause: describeError(cause, depth + 1) } : {}),
+  };
+}
+
+/**
+ * Messages of the database and of parsers quote the value that they refuse; ours and the platforms' may name an
+ * e-mail address. A long message is cut: nothing that explains an error is that long.
+ */
+export function withoutValues(message: string): string {
+  return message
+    .replace(/"[^"]*"/g, (quoted) =>
+      /^"[a-z_][a-z0-9_]*"$/.test(quoted) && quoted.length <= 50 ? quoted : '"…"',
+    )
+    .replace(/[^\s"'<>(),;:=]+@[^\s"'<>(),;:=]+/g, '…@…')
+    .replace(/\b(Bearer|Basic)\s+\S+/gi, '$1 …')
+    .replace(/(\w+:\/\/)[^\s/@]+@/g, '$1…@')
+    .slice(0, 300);
+}
+
+/** The stack without its first lines, which repeat the message. */
+function frames(error: Error): string {
+  const lines = (error.stack ?? '').split('\n');
+  return lines.filter((line) => /^\s+at /.test(line)).join('\n');
+}

@@ -1,0 +1,160 @@
+import assert from 'node:assert/strict';
+import { mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import pg from 'pg';
+import { migrate, openDatabase } from '../../src/database/data-source.ts';
+import type { Canvas } from '../../src/simulator/intercom/canvas-rules.ts';
+import { DAY_MS, eventBody } from '../support/events.ts';
+import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
+import { until } from '../support/wait.ts';
+import { silent, WORKSPACE_ID } from '../support/world.ts';
+import { type Cluster, copyCluster, removeCluster, startCluster } from './standby.ts';
+
+describe('cards and pages from a streaming replica', () => {
+  let folder: string;
+  let primary: Cluster;
+  let replica: Cluster;
+  let product: Product;
+  let card: { adminId: string; conversationId: string; contactId: string };
+
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'subscription-timeline-replica-'));
+    primary = await startCluster(join(folder, 'primary'));
+    await copyCluster(primary, join(folder, 'replica'), { standby: true });
+    replica = await startCluster(join(folder, 'replica'));
+    const open = await openDatabase({ url: primary.url, logger: silent, poolSize: 10 });
+    await migrate(open.dataSource);
+    product = await createProduct({
+      db: { ...open, url: primary.url },
+      environment: { DATABASE_READ_URL: replica.url },
+    });
+    const contact = product.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: 'user-1' });
+    const conversation = product.intercom.addConversation(WORKSPACE_ID, {
+      contactIds: [contact.id],
+      body: '<p>Hello</p>',
+    });
+    card = { adminId: '7001', conversationId: conversation.id, contactId: contact.id };
+    product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, { id: 'user-1' });
+    await receive('first', { type: 'INITIAL_PURCHASE' });
+    await standing(true);
+  });
+
+  after(async () => {
+    await product?.close();
+    await replica?.kill();
+    await primary?.kill();
+    await removeCluster(folder);
+  });
+
+  const standing = (inUse: boolean) =>
+    until(
+      () => product.server.connected.readDatabase.replica()?.inUse === inUse,
+      `the replica to be ${inUse ? 'used' : 'left'}`,
+    );
+
+  async function onReplica(sql: string): Promise<Record<string, unknown>[]> {
+    const client = new pg.Client({ connectionString: replica.url });
+    await client.connect();
+    const { rows } = await client.query(sql);
+    await client.end();
+    return rows;
+  }
+
+  async function receive(id: string, fields: Record<string, unknown>): Promise<void> {
+    const nowMs = Date.now();
+    const event = eventBody({
+      id,
+      event_timestamp_ms: nowMs - 60_000,
+      purchased_at_ms: nowMs - DAY_MS,
+      expiration_at_ms: nowMs + 20 * DAY_MS,
+      ...fields,
+    });
+    const answer = await fetch(product.webhook.url, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json', Authorization: product.webhook.authorization },
+      body: JSON.stringify({ api_version: '1.0', event }),
+    });
+    assert.equal(answer.status, 200);
+  }
+
+  async function opened(): Promise<string> {
+    const answer = await product.card({ flow: 'initialize', ...card });
+    assert.deepEqual([answer.status, answer.problems], [200, []]);
+    return JSON.stringify(answer.canvas);
+  }
+
+  async function press(canvas: Canvas | null, componentId: string, inputValues = {}): Promise<Canvas> {
+    assert.ok(canvas);
+    const answer = await product.card({
+      flow: 'submit',
+      ...card,
+      componentId,
+      currentCanvas: canvas,
+      inputValues,
+    });
+    assert.deepEqual([answer.status, answer.problems], [200, []]);
+    assert.ok(answer.canvas);
+    return answer.canvas;
+  }
+
+  test('a card is read from the replica', async () => {
+    // Several at once, so that connections keep one of their statements as the last that they ran.
+    for (const shown of await Promise.all(Array.from({ length: 8 }, opened)))
+      assert.match(shown, /Next charge/);
+    const [row] = await onReplica(
+      `select count(*)::int as n from pg_stat_activity
+        where application_name = 'subscription-timeline-read' and query like '%json_agg%'`,
+    );
+    assert.ok(Number(row?.n) > 0);
+  });
+
+  test('a grant is on every card at once, though the replica had just stopped to follow', async () => {
+    const overview = (await product.card({ flow: 'initialize', ...card })).canvas;
+    const form = await press(overview, 'grant');
+    const review = await press(form, 'grant.review', {
+      'grant.duration': 'monthly',
+      'grant.reason': 'A goodwill month',
+    });
+    await onReplica('select pg_wal_replay_pause()');
+    assert.equal(product.server.connected.readDatabase.replica()?.inUse, true);
+    await press(review, 'grant.confirm');
+    assert.match(await opened(), /[Gg]ranted/);
+    assert.equal(product.server.connected.readDatabase.replica()?.inUse, false);
+  });
+
+  test('a replica that lags is left, and used again when it has caught up', async () => {
+    await receive('later', { type: 'CANCELLATION', cancel_reason: 'UNSUBSCRIBE' });
+    await standing(false);
+    assert.match(await opened(), /[Cc]ancelled/);
+    await onReplica('select pg_wal_replay_resume()');
+    await standing(true);
+    assert.match(await opened(), /[Cc]ancelled/);
+  });
+
+  test('no card fails while the replica dies and comes back', async () => {
+    let stop = false;
+    const watching = (async () => {
+      let cards = 0;
+      while (!stop) {
+        assert.match(await opened(), /[Cc]ancelled/);
+        cards += 1;
+      }
+      return cards;
+    })();
+    await replica.kill();
+    await standing(false);
+    replica = await startCluster(replica.dataDir);
+    await standing(true);
+    stop = true;
+    assert.ok((await watching) > 10);
+  });
+
+  test('while the primary is away, cards still open from the replica', async () => {
+    await primary.kill();
+    assert.match(await opened(), /[Cc]ancelled/);
+    primary = await startCluster(primary.dataDir);
+    await until(async () => (await fetch(`${product.server.url}/readyz`)).ok, 'the primary');
+  });
+});
