@@ -1,4 +1,5 @@
 import type { Sql } from '../database/sql.ts';
+import { notifyDelivery } from './store.ts';
 
 /** Contacts that teammates linked to a subscriber, the newest link first. */
 export async function linkedContacts(sql: Sql, workspaceId: string, subscriberId: string): Promise<string[]> {
@@ -8,4 +9,108 @@ export async function linkedContacts(sql: Sql, workspaceId: string, subscriberId
     'linked-contacts',
   );
   return rows.map((row) => row.contact_id);
+}
+
+/** A contact as a webhook of Intercom shows it. */
+export interface SeenContact {
+  readonly contactId: string;
+  readonly externalId: string | null;
+  readonly email: string | null;
+}
+
+const LOOK_AGAIN = `due_at = now(), version = s.version + 1, waiting = false, attempts = 0, failing_since = null,
+            contact_id = null, attributes_written = null`;
+
+/**
+ * Wakes the subscribers that a contact may belong to: known by its external id, linked to it, or waiting with
+ * its e-mail. Those that have this contact already are left alone.
+ *
+ * @returns number of subscribers woken
+ */
+export async function wakeForContact(sql: Sql, workspaceId: string, contact: SeenContact): Promise<number> {
+  // A union: with `or` PostgreSQL reads all subscribers of the workspace.
+  const rows = await sql.query(
+    `update subscribers s
+        set ${LOOK_AGAIN}
+      where s.workspace_id = $1 and s.merged_into is null and s.contact_id is distinct from $4
+        and s.subscriber_id in (
+          select i.subscriber_id from subscriber_ids i where i.workspace_id = $1 and i.app_user_id = $2
+          union
+          select l.subscriber_id from contact_links l where l.workspace_id = $1 and l.contact_id = $4
+          union
+          select e.subscriber_id from subscribers e
+           where e.workspace_id = $1 and e.email = lower($3) and e.waiting)
+     returning 1`,
+    [workspaceId, contact.externalId, contact.email, contact.contactId],
+    'wake-for-contact',
+  );
+  if (rows.length > 0) await notifyDelivery(sql, workspaceId);
+  return rows.length;
+}
+
+/** Forgets a contact that is gone or lives on under another id; its subscribers look for theirs again. */
+export async function forgetContact(sql: Sql, workspaceId: string, contactId: string): Promise<number> {
+  const rows = await sql.query(
+    `update subscribers s set ${LOOK_AGAIN} where s.workspace_id = $1 and s.contact_id = $2 returning 1`,
+    [workspaceId, contactId],
+  );
+  if (rows.length > 0) await notifyDelivery(sql, workspaceId);
+  return rows.length;
+}
+
+/** A contact's e-mail has changed: subscribers that only the old one matched look for theirs again. */
+export async function forgetOldEmail(sql: Sql, workspaceId: string, contact: SeenContact): Promise<number> {
+  const rows = await sql.query(
+    `update subscribers s
+        set ${LOOK_AGAIN}
+      where s.workspace_id = $1 and s.contact_id = $4 and s.email is distinct from lower($3)
+        and not exists (select 1 from subscriber_ids i
+                         where i.workspace_id = $1 and i.app_user_id = $2
+                           and i.subscriber_id = s.subscriber_id)
+        and not exists (select 1 from contact_links l
+                         where l.workspace_id = $1 and l.contact_id = $4
+                           and l.subscriber_id = s.subscriber_id)
+     returning 1`,
+    [workspaceId, contact.externalId, contact.email, contact.contactId],
+  );
+  if (rows.length > 0) await notifyDelivery(sql, workspaceId);
+  return rows.length;
+}
+
+/**
+ * Follows a merge. Links go to the contact that lives on; what the other one left on it may overlay what we
+ * wrote, so its attributes are written anew.
+ *
+ * @param from `null`: Intercom did not name it; the next call for it is then answered 410 with the way
+ */
+export async function followMerge(
+  sql: Sql,
+  workspaceId: string,
+  from: string | null,
+  into: string,
+): Promise<void> {
+  if (from !== null) {
+    await moveLinks(sql, workspaceId, from, into);
+    await forgetContact(sql, workspaceId, from);
+  }
+  const rows = await sql.query(
+    `update subscribers s
+        set due_at = now(), version = s.version + 1, attributes_written = null
+      where s.workspace_id = $1 and s.contact_id = $2
+     returning 1`,
+    [workspaceId, into],
+  );
+  if (rows.length > 0) await notifyDelivery(sql, workspaceId);
+}
+
+async function moveLinks(sql: Sql, workspaceId: string, from: string, to: string): Promise<void> {
+  await sql.query(
+    `with moved as (
+       delete from contact_links where workspace_id = $1 and contact_id = $2 returning *
+     )
+     insert into contact_links (workspace_id, contact_id, project_id, subscriber_id, made_by, made_at)
+     select workspace_id, $3, project_id, subscriber_id, made_by, made_at from moved
+     on conflict do nothing`,
+    [workspaceId, from, to],
+  );
 }

@@ -10,6 +10,7 @@ const MOST_LOOKUPS = 10;
  * Finds the contact of a subscriber: by a saved link, by `external_id` equal to any app user id (identified
  * ones first), then, where the workspace wants it, by exact e-mail, if just one contact has it.
  *
+ * @param input.gone contacts that have just turned out not to take anything
  * @returns the contact's id; `null`: there is none
  */
 export async function findContact(
@@ -19,36 +20,27 @@ export async function findContact(
     appUserIds: readonly string[];
     email: string | null;
     settings: WorkspaceSettings;
+    gone: ReadonlySet<string>;
   },
 ): Promise<string | null> {
+  const usable = (contact: IntercomContact | null): contact is IntercomContact =>
+    contact !== null && contact.archived !== true && !input.gone.has(contact.id);
+
   for (const contactId of input.linkedContactIds) {
-    const linked = await existing(() => client.getContact(contactId));
-    if (linked && linked.archived !== true) return linked.id;
+    const linked = await client.followContact(contactId);
+    if (usable(linked)) return linked.id;
   }
   for (const appUserId of preferredAppUserIds(input.appUserIds).slice(0, MOST_LOOKUPS)) {
     const found = await client.findByExternalId(appUserId);
-    if (found) return found.id;
+    if (usable(found)) return found.id;
   }
   if (input.settings.contacts.matchByEmail && input.email) {
-    const found = (await client.searchByEmail(input.email)).filter((contact) => contact.archived !== true);
+    const found = (await client.searchByEmail(input.email)).filter(usable);
     // Several contacts can share an e-mail; choosing one would be a guess.
     if (found.length === 1 && found[0]) return found[0].id;
   }
   return null;
 }
-
-async function existing(read: () => Promise<IntercomContact>): Promise<IntercomContact | null> {
-  try {
-    return await read();
-  } catch (error) {
-    if (!(error instanceof AppError)) throw error;
-    if (error.remedy.kind === 'follow_contact') return { ...EMPTY, id: error.remedy.contactId };
-    if (error.code === 'intercom_not_found' || error.code === 'intercom_contact_merged') return null;
-    throw error;
-  }
-}
-
-const EMPTY: IntercomContact = { id: '', external_id: null, role: null, email: null, custom_attributes: {} };
 
 /** The app user id under which a contact may be made; `null`: the workspace does not want one. */
 export function idToCreate(appUserIds: readonly string[], settings: WorkspaceSettings): string | null {
@@ -59,27 +51,36 @@ export function idToCreate(appUserIds: readonly string[], settings: WorkspaceSet
 }
 
 /**
- * Makes a contact for an app user id. When one exists after all, Intercom answers 409 and names its id in the
- * message; an archived one is brought back.
+ * Makes a contact for an app user id. When one exists after all (searches lag behind), Intercom answers 409 and
+ * names its id in the message; an archived one is brought back.
  *
- * @throws AppError when Intercom refuses and names nobody
+ * A contact that only has the same e-mail is somebody else: anybody can write `$email` with a public key. The
+ * new contact then gets none.
+ *
+ * @returns `null`: Intercom refuses, and names nobody whom the app user id belongs to
  */
 export async function createContact(
   client: IntercomClient,
   contact: { appUserId: string; email: string | null },
-): Promise<string> {
-  try {
-    const body = {
-      role: 'user',
-      external_id: contact.appUserId,
-      ...(contact.email ? { email: contact.email } : {}),
-    };
-    return (await client.createContact(body)).id;
-  } catch (error) {
-    if (!(error instanceof AppError) || error.upstreamStatus !== 409) throw error;
-    const id = /\bid=(\w+)/.exec(error.message)?.[1];
-    if (!id) throw error;
-    if (/archived/i.test(error.message)) await client.unarchiveContact(id);
-    return id;
+): Promise<string | null> {
+  for (const email of contact.email === null ? [null] : [contact.email, null]) {
+    try {
+      const body = { role: 'user', external_id: contact.appUserId, ...(email === null ? {} : { email }) };
+      return (await client.createContact(body)).id;
+    } catch (error) {
+      if (!(error instanceof AppError) || error.upstreamStatus !== 409) throw error;
+      const twin = await twinOf(client, error, contact.appUserId);
+      if (twin !== null) return twin;
+    }
   }
+  return null;
+}
+
+async function twinOf(client: IntercomClient, conflict: AppError, appUserId: string): Promise<string | null> {
+  const id = /\bid=(\w+)/.exec(conflict.message)?.[1];
+  if (!id) return null;
+  const twin = await client.followContact(id);
+  if (twin?.external_id !== appUserId) return null;
+  if (/archived/i.test(conflict.message)) await client.unarchiveContact(twin.id);
+  return twin.id;
 }

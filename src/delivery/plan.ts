@@ -21,10 +21,21 @@ export type PlannedEvent =
       readonly reason: 'switched_off' | 'sandbox' | 'timeline_only';
     };
 
-/** What was sent under which name and second: a retry must repeat both. */
+/** Name and second under which an event is sent: a retry must repeat both. */
 export interface SentMark {
   readonly name: string;
   readonly atS: number;
+}
+
+/** What the outbox knows of one of the subscriber's own events. */
+export interface OutboxEntry {
+  readonly isPending: boolean;
+  readonly mark: SentMark | null;
+  /** Attempts that counted. */
+  readonly attempts: number;
+  readonly firstTriedAtMs: number | null;
+  readonly nextTryAtMs: number | null;
+  readonly receivedAtMs: number;
 }
 
 const DELIVERABLE: ReadonlySet<string> = new Set(EVENT_KINDS);
@@ -41,23 +52,34 @@ export function eventNameFor(kind: DeliverableKind, settings: WorkspaceSettings)
 /**
  * Plans the data events of one subscriber, oldest first.
  *
- * Intercom removes duplicates by contact, name (case-insensitive) and second, so two different events that
- * would share all three are moved one second apart; where an event was planned before, its second stays.
+ * Intercom removes duplicates by contact, name and second, so two different events that would share all three
+ * are moved one second apart; where an event was planned before, its second stays. Only what two subscribers
+ * had planned before they turned out to be one can clash: then the one that was never tried moves.
  *
- * @param history everything of the subscriber, oldest first
- * @param marks by event id: what was planned for it before
+ * @param history what the state rests on, oldest first; purchases that came by a transfer are not in `outbox`
+ * @param outbox by event id: the subscriber's own events
  */
 export function planEvents(
   history: readonly TimelineEntry[],
-  marks: ReadonlyMap<string, SentMark>,
+  outbox: ReadonlyMap<string, OutboxEntry>,
   settings: WorkspaceSettings,
 ): PlannedEvent[] {
   const taken = new Set<string>();
-  for (const mark of marks.values()) taken.add(`${mark.name.toLowerCase()}@${mark.atS}`);
+  const kept = new Map<string, SentMark>();
+  const entries = [...outbox].sort(([, a], [, b]) => firmness(b) - firmness(a));
+  for (const [eventId, entry] of entries) {
+    if (!entry.mark) continue;
+    const key = dedupeKey(entry.mark);
+    if (taken.has(key) && entry.isPending && entry.attempts === 0) continue;
+    taken.add(key);
+    kept.set(eventId, entry.mark);
+  }
 
   const planned: PlannedEvent[] = [];
+  const seen = new Set<string>();
   for (const event of history) {
-    if (event.delivery.state !== 'pending' || event.side !== 'subject') continue;
+    if (event.side !== 'subject' || !outbox.get(event.id)?.isPending || seen.has(event.id)) continue;
+    seen.add(event.id);
     const base = { eventId: event.id, projectId: event.projectId };
     if (!isDeliverable(event.kind)) {
       planned.push({ ...base, action: 'skip', reason: 'timeline_only' });
@@ -66,7 +88,7 @@ export function planEvents(
     } else if (settings.events[event.kind]?.enabled === false) {
       planned.push({ ...base, action: 'skip', reason: 'switched_off' });
     } else {
-      const mark = marks.get(event.id) ?? reserve(taken, eventNameFor(event.kind, settings), event.atMs);
+      const mark = kept.get(event.id) ?? reserve(taken, eventNameFor(event.kind, settings), event.atMs);
       planned.push({
         ...base,
         action: 'send',
@@ -79,22 +101,37 @@ export function planEvents(
   return planned;
 }
 
+/** What is on the contact stays, then what may be; what was never tried gives way. */
+function firmness(entry: OutboxEntry): number {
+  return entry.isPending ? Math.min(entry.attempts, 1) : 2;
+}
+
+/** Names count without case, and Intercom writes `.` and `$` as `-`. Source: Intercom API, "Event model". */
+function dedupeKey(mark: SentMark): string {
+  return `${mark.name.trim().toLowerCase().replace(/[.$]/g, '-')}@${mark.atS}`;
+}
+
 function reserve(taken: Set<string>, name: string, atMs: number): SentMark {
   let atS = Math.floor(atMs / 1_000);
-  while (taken.has(`${name.toLowerCase()}@${atS}`)) atS += 1;
-  taken.add(`${name.toLowerCase()}@${atS}`);
+  while (taken.has(dedupeKey({ name, atS }))) atS += 1;
+  taken.add(dedupeKey({ name, atS }));
   return { name, atS };
 }
 
-/** The attributes that differ from what was last written to the same contact. */
+/**
+ * The attributes that differ from what was last written to the same contact.
+ *
+ * @param written `null`: nothing is known of the contact, which may carry anything: all are written, also those
+ *   without a value
+ */
 export function changedAttributes(
   wanted: Readonly<Record<string, unknown>>,
   written: Readonly<Record<string, unknown>> | null,
 ): Record<string, unknown> {
+  if (written === null) return { ...wanted };
   const changed: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(wanted)) {
-    const before = written?.[name] ?? null;
-    if (value !== before) changed[name] = value;
+    if (value !== (written[name] ?? null)) changed[name] = value;
   }
   return changed;
 }

@@ -1,37 +1,33 @@
-import { randomUUID } from 'node:crypto';
-import pg from 'pg';
 import type { Logger } from 'pino';
 import type { Database } from '../database/sql.ts';
 import { isDatabaseUnavailable } from '../errors.ts';
 import { createIntercomClient, type IntercomClient, intercomApiUrl } from '../intercom/client.ts';
 import type { SecretBox } from '../workspaces/secrets.ts';
 import { readWorkspace, sealedAs, type Workspace } from '../workspaces/store.ts';
-import { type DeliveryContext, deliverSubscriber } from './deliver.ts';
-import { createRateGate, type RateGate } from './rate-gate.ts';
-import {
-  type Claim,
-  claimSubscribers,
-  finishClaim,
-  LEASE_SECONDS,
-  listDueWorkspaces,
-  releaseClaim,
-  renewLeases,
-} from './store.ts';
+import { takeCalls } from './call-budget.ts';
+import { deliverSubscriber } from './deliver.ts';
+import { shareHands } from './hands.ts';
+import { endLeasesOfTheDead, LEASE_SECONDS, renewLeases } from './leases.ts';
+import { type Clock, createRateGate, type RateGate } from './rate-gate.ts';
+import type { DeliveryContext, DeliveryMetrics } from './round.ts';
+import { createWorkerSession } from './session.ts';
+import { type Claim, claimSubscribers, finishClaim, listDueWorkspaces, releaseClaim } from './store.ts';
 
 export interface WorkerOptions {
   readonly database: Database;
-  /** For the connection that listens. */
-  readonly databaseUrl: string;
+  /** For the connection that listens; `null`: polling alone. */
+  readonly databaseUrl: string | null;
   readonly logger: Logger;
   readonly secrets: SecretBox;
   readonly intercomApiUrl: string | null;
-  readonly now?: () => number;
+  readonly clock?: Clock;
   readonly random?: () => number;
-  /** Subscribers in hand at once. */
+  /** Subscribers of one workspace in hand at once. */
   readonly concurrency?: number;
-  readonly count?: DeliveryContext['count'];
+  readonly metrics?: DeliveryMetrics;
   /** Asks for a new snapshot of a subscriber after its events. */
   readonly requestRefresh?: DeliveryContext['requestRefresh'];
+  readonly onDisconnected?: DeliveryContext['onDisconnected'];
   /** How long a call to Intercom may take, ms. */
   readonly callTimeoutMs?: number;
 }
@@ -43,49 +39,88 @@ export interface DeliveryWorker {
   /** Looks for work at once. */
   wake(): void;
   inHand(): number;
+  /** Share of the running window used, 0 to 1, of the workspace that is nearest to its limit. */
+  rateUsed(): number;
 }
 
-/** The safety net behind NOTIFY. */
+/** The safety net behind NOTIFY, and how soon the leases of a dead worker end. */
 const POLL_MS = 1_000;
 const RENEW_MS = (LEASE_SECONDS * 1_000) / 3;
 const AFTER_FAILURE_MS = 500;
+/** All workspaces together may have this many times the hands of one. */
+const WORKSPACES_AT_ONCE = 8;
+/** What an attribute's type was found to be is believed for this long. */
+const TYPES_FOR_MS = 600_000;
+
+const SYSTEM_CLOCK: Clock = {
+  now: Date.now,
+  after(ms, callback) {
+    const timer = setTimeout(callback, ms);
+    return () => clearTimeout(timer);
+  },
+};
+
+interface Held {
+  readonly claim: Claim;
+  /** Until when the lease is surely ours, by this process's monotonic clock (ms). */
+  untilMs: number;
+}
 
 /**
  * Claims due subscribers, workspace by workspace so that each gets its share, and delivers them in parallel.
- * A lost database ends nothing: the loop goes on when it is back, and the leases of what was in hand run out.
+ * A lost database ends nothing: the loop goes on when it is back, and what was in hand is claimed again.
  */
 export function createDeliveryWorker(options: WorkerOptions): DeliveryWorker {
   const { database, logger } = options;
-  const now = options.now ?? Date.now;
-  const owner = randomUUID();
-  const concurrency = options.concurrency ?? 32;
-  const held = new Map<string, Claim>();
+  const clock = options.clock ?? SYSTEM_CLOCK;
+  const perWorkspace = options.concurrency ?? 32;
+  const held = new Map<string, Map<string, Held>>();
   const running = new Set<Promise<void>>();
   const gates = new Map<string, RateGate>();
+  const types = new Map<string, { types: ReadonlyMap<string, string>; untilMs: number }>();
+  const session = createWorkerSession({ databaseUrl: options.databaseUrl, logger, onWake: wake });
   let stopping = false;
   let loop: Promise<void> | null = null;
-  let listener: pg.Client | null = null;
   let renewal: NodeJS.Timeout | null = null;
   let nudge: () => void = () => {};
   let nudged = false;
+  let checkedForDeadAtMs = 0;
 
   const context: DeliveryContext = {
     database,
     logger,
-    now,
+    now: clock.now,
     random: options.random ?? Math.random,
-    count: options.count ?? (() => {}),
+    metrics: options.metrics ?? { attempt: () => {}, delivered: () => {} },
     requestRefresh: options.requestRefresh ?? (() => Promise.resolve()),
+    onDisconnected: options.onDisconnected ?? (() => Promise.resolve()),
     hold: (workspaceId, untilMs) => gateOf(workspaceId).hold(untilMs),
+    attributeTypes: {
+      get(workspaceId) {
+        const known = types.get(workspaceId);
+        return known && known.untilMs > clock.now() ? known.types : undefined;
+      },
+      set: (workspaceId, found) =>
+        void types.set(workspaceId, { types: found, untilMs: clock.now() + TYPES_FOR_MS }),
+    },
   };
 
   function gateOf(workspaceId: string): RateGate {
     let gate = gates.get(workspaceId);
     if (!gate) {
-      gate = createRateGate(now);
+      gate = createRateGate({
+        clock,
+        take: (ask, reading, nowMs) => takeCalls(database, workspaceId, ask, reading, nowMs),
+      });
       gates.set(workspaceId, gate);
     }
     return gate;
+  }
+
+  function inHand(): number {
+    let count = 0;
+    for (const claims of held.values()) count += claims.size;
+    return count;
   }
 
   function wake(): void {
@@ -99,6 +134,7 @@ export function createDeliveryWorker(options: WorkerOptions): DeliveryWorker {
       let found = 0;
       let pauseMs = POLL_MS;
       try {
+        await lookForDead();
         found = await claimRound();
       } catch (error) {
         pauseMs = AFTER_FAILURE_MS;
@@ -123,47 +159,70 @@ export function createDeliveryWorker(options: WorkerOptions): DeliveryWorker {
     });
   }
 
-  /** Gives every due workspace an equal part of the free hands; what one does not need goes to the next. */
+  async function lookForDead(): Promise<void> {
+    if (performance.now() - checkedForDeadAtMs < POLL_MS) return;
+    const freed = await endLeasesOfTheDead(database);
+    checkedForDeadAtMs = performance.now();
+    if (freed > 0) logger.warn({ subscribers: freed }, 'took over what a worker that ended had in hand');
+  }
+
+  /** @returns number of subscribers claimed */
   async function claimRound(): Promise<number> {
-    let free = concurrency - held.size;
-    if (free <= 0) {
-      await Promise.race(running);
-      return 1;
-    }
     const due = await listDueWorkspaces(database);
+    const shares = shareHands(
+      due.map((workspaceId) => ({
+        workspaceId,
+        held: held.get(workspaceId)?.size ?? 0,
+        room: gates.get(workspaceId)?.room() ?? Number.POSITIVE_INFINITY,
+      })),
+      { perWorkspace, total: perWorkspace * WORKSPACES_AT_ONCE, held: inHand() },
+    );
     let claimed = 0;
-    for (const [index, workspaceId] of due.entries()) {
-      if (free <= 0 || stopping) break;
-      const share = Math.max(1, Math.ceil(free / (due.length - index)));
-      const claims = await claimSubscribers(database, workspaceId, owner, Math.min(share, free));
-      if (claims.length === 0) continue;
-      claimed += claims.length;
-      free -= claims.length;
-      for (const claim of claims) held.set(claim.subscriberId, claim);
-      const workspace = await readWorkspace(database, workspaceId);
-      const client = workspace ? clientFor(workspace) : null;
-      for (const claim of claims) {
-        const work = deliverClaim(claim, workspace, client).finally(() => {
-          held.delete(claim.subscriberId);
-          running.delete(work);
-          wake();
-        });
-        running.add(work);
-      }
+    for (const [workspaceId, share] of shares) {
+      if (stopping) break;
+      claimed += await claimFor(workspaceId, share);
     }
     return claimed;
   }
 
+  async function claimFor(workspaceId: string, limit: number): Promise<number> {
+    const untilMs = performance.now() + LEASE_SECONDS * 1_000;
+    const claims = await claimSubscribers(database, workspaceId, session.owner(), limit);
+    if (claims.length === 0) return 0;
+    const ours = held.get(workspaceId) ?? new Map<string, Held>();
+    held.set(workspaceId, ours);
+    const entries = claims.map((claim) => ({ claim, untilMs }));
+    for (const entry of entries) ours.set(entry.claim.subscriberId, entry);
+    const workspace = await readWorkspace(database, workspaceId);
+    const client = workspace ? clientFor(workspace) : null;
+    for (const entry of entries) {
+      const work = deliverClaim(entry, workspace, client).finally(() => {
+        if (ours.get(entry.claim.subscriberId) === entry) ours.delete(entry.claim.subscriberId);
+        if (ours.size === 0 && held.get(workspaceId) === ours) held.delete(workspaceId);
+        running.delete(work);
+        // Enough hands are free for the next claim to carry many.
+        if (ours.size === 0 || ours.size === Math.floor(perWorkspace * 0.75)) wake();
+      });
+      running.add(work);
+    }
+    return claims.length;
+  }
+
   async function deliverClaim(
-    claim: Claim,
+    entry: Held,
     workspace: Workspace | null,
     client: IntercomClient | null,
   ): Promise<void> {
+    const { claim } = entry;
+    const isHeld = (): boolean =>
+      claim.owner === session.owner() && performance.now() < entry.untilMs && !stopping;
     try {
-      if (!workspace || !client) await releaseClaim(database, claim, owner);
-      else
-        await finishClaim(database, claim, owner, await deliverSubscriber(context, workspace, client, claim));
+      if (!workspace || !client) return await releaseClaim(database, claim);
+      const ending = await deliverSubscriber({ context, workspace, client, claim, isHeld });
+      if (ending === null) await releaseClaim(database, claim);
+      else if (await finishClaim(database, claim, ending)) wake();
     } catch (error) {
+      if (stopping) return await releaseClaim(database, claim).catch(() => {});
       // Nothing is lost: the lease runs out and the subscriber is claimed again.
       logger.error(
         { err: error, workspaceId: claim.workspaceId, subscriberId: claim.subscriberId },
@@ -174,52 +233,29 @@ export function createDeliveryWorker(options: WorkerOptions): DeliveryWorker {
 
   function clientFor(workspace: Workspace): IntercomClient | null {
     if (workspace.accessToken === null) return null;
-    const gate = gateOf(workspace.workspaceId);
     return createIntercomClient({
       apiUrl: intercomApiUrl(options.intercomApiUrl, workspace.region),
       accessToken: options.secrets.open(workspace.accessToken, sealedAs.accessToken(workspace.workspaceId)),
-      now,
+      now: clock.now,
       timeoutMs: options.callTimeoutMs ?? 10_000,
-      gate,
+      gate: gateOf(workspace.workspaceId),
     });
   }
 
   async function renew(): Promise<void> {
-    const byWorkspace = new Map<string, string[]>();
-    for (const claim of held.values()) {
-      const ids = byWorkspace.get(claim.workspaceId) ?? [];
-      ids.push(claim.subscriberId);
-      byWorkspace.set(claim.workspaceId, ids);
-    }
-    for (const [workspaceId, ids] of byWorkspace) await renewLeases(database, workspaceId, owner, ids);
-  }
-
-  async function listen(): Promise<void> {
-    if (stopping) return;
-    const client = new pg.Client({ connectionString: options.databaseUrl, keepAlive: true });
-    const retry = (): void => {
-      if (listener !== client && listener !== null) return;
-      listener = null;
-      client.end().catch(() => {});
-      if (!stopping) setTimeout(() => void listen(), AFTER_FAILURE_MS).unref();
-    };
-    client.on('error', retry);
-    client.on('end', retry);
-    client.on('notification', wake);
-    try {
-      listener = client;
-      await client.connect();
-      await client.query('listen delivery');
-      wake();
-    } catch {
-      retry();
+    const untilMs = performance.now() + LEASE_SECONDS * 1_000;
+    for (const [workspaceId, claims] of held) {
+      const entries = [...claims.values()];
+      const ids = entries.map((entry) => entry.claim.subscriberId);
+      await renewLeases(database, workspaceId, session.owner(), ids);
+      for (const entry of entries) entry.untilMs = untilMs;
     }
   }
 
   return {
     start() {
+      session.start();
       loop = run();
-      void listen();
       renewal = setInterval(() => {
         renew().catch((error) => logger.warn({ err: error }, 'could not renew leases'));
       }, RENEW_MS);
@@ -228,13 +264,13 @@ export function createDeliveryWorker(options: WorkerOptions): DeliveryWorker {
       stopping = true;
       wake();
       await loop;
+      for (const gate of gates.values()) gate.close();
       await Promise.allSettled(running);
       if (renewal) clearInterval(renewal);
-      const last = listener;
-      listener = null;
-      await last?.end().catch(() => {});
+      await session.stop();
     },
     wake,
-    inHand: () => held.size,
+    inHand,
+    rateUsed: () => Math.max(0, ...[...gates.values()].map((gate) => gate.used())),
   };
 }

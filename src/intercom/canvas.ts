@@ -13,6 +13,7 @@ export interface Option {
   readonly type: 'option';
   readonly id: string;
   readonly text: string;
+  readonly disabled?: boolean;
 }
 
 /** Two to ten. */
@@ -50,6 +51,7 @@ export type Component =
       readonly value?: string;
       readonly action?: Action;
       readonly save_state?: 'unsaved' | 'saved' | 'failed';
+      readonly disabled?: boolean;
     }
   | {
       readonly type: 'textarea';
@@ -65,6 +67,8 @@ export type Component =
       readonly label?: string;
       readonly options: Options;
       readonly value?: string;
+      /** Only a single-select may have one: it then submits as soon as something is chosen. */
+      readonly action?: Action;
     }
   | { readonly type: 'list'; readonly items: readonly ListItem[] }
   | {
@@ -100,9 +104,12 @@ export function canvas(
   return built;
 }
 
-/** Customers' words are shown as they are: Canvas Kit reads Markdown links and bold in text. */
+/**
+ * Customers' words in a text are shown as they are. Canvas Kit reads links and bold there; whether it honours
+ * backslashes is UNVERIFIED, and an id must stay copyable: an invisible space breaks the marks, and only those.
+ */
 export function escapeMarkdown(text: string): string {
-  return text.replaceAll(/[\\[\]*_]/g, (char) => `\\${char}`);
+  return text.replaceAll(/\](?=\()|\*(?=\*)|_(?=_)/g, '$&\u200b');
 }
 
 export function text(
@@ -129,12 +136,25 @@ export function item(
   return {
     type: 'item',
     id,
-    title,
-    ...(more.subtitle ? { subtitle: more.subtitle } : {}),
+    title: clip(title, LONGEST_VALUE),
+    ...(more.subtitle ? { subtitle: clip(more.subtitle, LONGEST_VALUE) } : {}),
     ...(more.tertiary ? { tertiary_text: more.tertiary } : {}),
     action: SUBMIT,
   };
 }
+
+/** An item that opens a page in a new tab. */
+export function linkItem(id: string, title: string, url: string): ListItem {
+  return { type: 'item', id, title, action: { type: 'url', url } };
+}
+
+/** Customers' words can be of any length; a canvas holds 64 KB. */
+export function clip(text: string, most: number): string {
+  const chars = [...text];
+  return chars.length <= most ? text : `${chars.slice(0, most - 1).join('')}…`;
+}
+
+const LONGEST_VALUE = 300;
 
 export function list(items: readonly ListItem[]): Component {
   return { type: 'list', items };
@@ -145,7 +165,9 @@ export function table(
   rows: readonly (readonly [field: string, value: string | null | undefined])[],
 ): Component[] {
   const items = rows.flatMap(([field, value]) =>
-    value ? [{ type: 'field-value' as const, field, value }] : [],
+    value
+      ? [{ type: 'field-value' as const, field: clip(field, 100), value: clip(value, LONGEST_VALUE) }]
+      : [],
   );
   return items.length === 0 ? [] : [{ type: 'data-table', items }];
 }
@@ -173,6 +195,18 @@ export function choice(id: string, label: string, options: readonly Option[], se
     };
   }
   return { type: 'input', id, label, value: first?.id ?? '' };
+}
+
+/** Two to ten buttons of which one is pressed; pressing another submits under this id. */
+export function switcher(id: string, options: Options, selected: string, label?: string): Component {
+  return {
+    type: 'single-select',
+    id,
+    options,
+    value: selected,
+    action: SUBMIT,
+    ...(label === undefined ? {} : { label }),
+  };
 }
 
 /** The way back, at the bottom of every canvas but the first. */

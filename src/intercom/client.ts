@@ -30,12 +30,21 @@ export interface RateReading {
 export interface CallGate {
   /** Resolves when a call may be made; each is followed by `release`. */
   acquire(): Promise<void>;
-  release(): void;
+  /** @param answered whether Intercom answered at all */
+  release(answered: boolean): void;
   observe(reading: RateReading): void;
 }
 
 // Numbers as ids have been seen in webhooks and older captures.
 const idSchema = z.union([z.string(), z.number()]).transform(String);
+
+const conversationSchema = z.object({
+  conversation_parts: z
+    .object({
+      conversation_parts: z.array(z.object({ part_type: z.string().nullish(), body: z.string().nullish() })),
+    })
+    .nullish(),
+});
 
 const contactSchema = z.object({
   id: idSchema,
@@ -99,6 +108,8 @@ const dataAttributeSchema = z.object({
   data_type: z.string(),
   custom: z.boolean().nullish(),
   archived: z.boolean().nullish(),
+  /** Only on lists, whose `data_type` is given as `string`. */
+  options: z.array(z.unknown()).nullish(),
 });
 
 export type IntercomDataAttribute = z.infer<typeof dataAttributeSchema>;
@@ -131,6 +142,8 @@ export interface IntercomClient {
   /** Ends the installation from our side. */
   uninstall(): Promise<void>;
   getContact(contactId: string): Promise<IntercomContact>;
+  /** The contact, or the one that it was merged into; `null`: it is gone. */
+  followContact(contactId: string): Promise<IntercomContact | null>;
   /** Users only, not affected by the search index's delay; `null`: unknown. */
   findByExternalId(externalId: string): Promise<IntercomContact | null>;
   /** At most 50; several contacts can share an e-mail. */
@@ -143,9 +156,14 @@ export interface IntercomClient {
   createDataAttribute(attribute: { name: string; dataType: string; description: string }): Promise<void>;
   unarchiveDataAttribute(id: string | number): Promise<void>;
   leaveNote(note: { conversationId: string; adminId: string; html: string }): Promise<void>;
+  /** Bodies of the notes in a conversation, HTML; of its last 500 parts. */
+  listNotes(conversationId: string): Promise<string[]>;
   listAdmins(): Promise<IntercomAdmin[]>;
   pushHealth(health: Readonly<Record<string, unknown>>): Promise<void>;
 }
+
+/** Intercom resolves merges itself; a longer chain of them is a loop. */
+const MOST_HOPS = 3;
 
 const agents = {
   httpAgent: new HttpAgent({ keepAlive: true, maxSockets: 64 }),
@@ -174,18 +192,32 @@ interface Call {
 }
 
 async function call(input: Call): Promise<unknown> {
-  await input.gate?.acquire();
+  const { gate } = input;
+  if (!gate) return accept(input, await request(input));
+  await gate.acquire();
+  let answer: AxiosResponse<unknown> | null = null;
   try {
-    return await request(input);
+    answer = await request(input);
+    observeRate(gate, answer);
   } finally {
-    input.gate?.release();
+    gate.release(answer !== null);
   }
+  return accept(input, answer);
 }
 
-async function request(input: Call): Promise<unknown> {
-  let answer: AxiosResponse<unknown>;
+function observeRate(gate: CallGate, answer: AxiosResponse<unknown>): void {
+  const remaining = answer.headers['x-ratelimit-remaining'];
+  if (remaining === undefined) return;
+  gate.observe({
+    limit: Number(answer.headers['x-ratelimit-limit']),
+    remaining: Number(remaining),
+    resetAtMs: Number(answer.headers['x-ratelimit-reset']) * 1_000,
+  });
+}
+
+async function request(input: Call): Promise<AxiosResponse<unknown>> {
   try {
-    answer = await http.request({
+    return await http.request({
       method: input.method,
       url: `${input.apiUrl}${input.path}`,
       ...(input.body === undefined ? {} : { data: input.body }),
@@ -197,14 +229,9 @@ async function request(input: Call): Promise<unknown> {
   } catch (error) {
     throw intercomUnreachable(input.action, error);
   }
-  const remaining = answer.headers['x-ratelimit-remaining'];
-  if (input.gate && remaining !== undefined) {
-    input.gate.observe({
-      limit: Number(answer.headers['x-ratelimit-limit']),
-      remaining: Number(remaining),
-      resetAtMs: Number(answer.headers['x-ratelimit-reset']) * 1_000,
-    });
-  }
+}
+
+function accept(input: Call, answer: AxiosResponse<unknown>): unknown {
   if (answer.status >= 200 && answer.status < 300) return answer.data;
   throw intercomFailure(
     { status: answer.status, headers: answer.headers, body: answer.data },
@@ -292,10 +319,24 @@ export function createIntercomClient(options: {
         return read(contactSchema, await send('GET', path, action), action);
       } catch (error) {
         if (!(error instanceof AppError)) throw error;
-        if (error.code === 'intercom_not_found') return null;
-        if (error.remedy.kind === 'follow_contact') return this.getContact(error.remedy.contactId);
+        if (error.remedy.kind === 'wait_for_contact') return null;
+        if (error.remedy.kind === 'follow_contact') return this.followContact(error.remedy.contactId);
         throw error;
       }
+    },
+    async followContact(contactId) {
+      let at = contactId;
+      for (let hop = 0; hop < MOST_HOPS; hop += 1) {
+        try {
+          return await this.getContact(at);
+        } catch (error) {
+          if (!(error instanceof AppError)) throw error;
+          if (error.remedy.kind === 'wait_for_contact') return null;
+          if (error.remedy.kind !== 'follow_contact') throw error;
+          at = error.remedy.contactId;
+        }
+      }
+      return null;
     },
     async searchByEmail(email) {
       const action = 'Searching contacts';
@@ -348,6 +389,12 @@ export function createIntercomClient(options: {
         admin_id: note.adminId,
         body: note.html,
       });
+    },
+    async listNotes(conversationId) {
+      const action = 'Reading a conversation';
+      const data = await send('GET', `/conversations/${id(conversationId)}`, action);
+      const parts = read(conversationSchema, data, action).conversation_parts?.conversation_parts ?? [];
+      return parts.flatMap((part) => (part.part_type === 'note' && part.body ? [part.body] : []));
     },
     async listAdmins() {
       const action = 'Listing teammates';

@@ -1,14 +1,16 @@
 import { AppError } from '../errors.ts';
 import { CONTACT_ATTRIBUTES } from '../subscribers/attributes.ts';
-import type { IntercomClient } from './client.ts';
+import type { IntercomClient, IntercomDataAttribute } from './client.ts';
 
 export interface Provisioning {
-  /** Names that can be written now. */
-  readonly available: string[];
+  /** Names that can be written now, each with the type that it has in the workspace. */
+  readonly available: ReadonlyMap<string, string>;
   readonly created: string[];
   /** Attributes that could not be made, with Intercom's reason: they are left out when contacts are written. */
   readonly failed: { name: string; reason: string }[];
 }
+
+const REFUSED: ReadonlySet<string> = new Set(['intercom_rejected', 'intercom_not_found']);
 
 /**
  * Makes the contact attributes that are missing in a workspace: lists, then creates. Safe to repeat.
@@ -20,7 +22,7 @@ export interface Provisioning {
  */
 export async function provisionAttributes(client: IntercomClient): Promise<Provisioning> {
   const existing = new Map((await client.listDataAttributes()).map((found) => [found.name, found]));
-  const available: string[] = [];
+  const available = new Map<string, string>();
   const created: string[] = [];
   const failed: Provisioning['failed'] = [];
   for (const attribute of CONTACT_ATTRIBUTES) {
@@ -29,11 +31,39 @@ export async function provisionAttributes(client: IntercomClient): Promise<Provi
       if (!found) await client.createDataAttribute(attribute);
       else if (found.archived && found.id != null) await client.unarchiveDataAttribute(found.id);
       if (!found || found.archived) created.push(attribute.name);
-      available.push(attribute.name);
+      available.set(attribute.name, found ? typeOf(found) : attribute.dataType);
     } catch (error) {
-      if (!(error instanceof AppError) || error.code !== 'intercom_rejected') throw error;
+      if (!(error instanceof AppError) || !REFUSED.has(error.code)) throw error;
       failed.push({ name: attribute.name, reason: error.message });
     }
   }
   return { available, created, failed };
+}
+
+function typeOf(attribute: IntercomDataAttribute): string {
+  return attribute.options?.length ? 'options' : attribute.data_type;
+}
+
+/**
+ * A value as an attribute of this type takes it; `undefined`: it cannot. A workspace may have made an attribute
+ * of ours before us and with another type, which Intercom does not let anybody change.
+ */
+export function fitAttribute(value: unknown, dataType: string): unknown {
+  if (value === null) return null;
+  switch (dataType) {
+    case 'string':
+      return String(value);
+    case 'integer':
+      return typeof value === 'number' ? Math.round(value) : undefined;
+    case 'float':
+      return typeof value === 'number' ? value : undefined;
+    case 'date':
+    case 'datetime':
+      return Number.isSafeInteger(value) ? value : undefined;
+    case 'boolean':
+      return typeof value === 'boolean' ? value : undefined;
+    default:
+      // A list of options takes none but its own, which are not known here.
+      return undefined;
+  }
 }

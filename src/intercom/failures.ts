@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { AppError } from '../errors.ts';
+import { AppError, type ErrorCode } from '../errors.ts';
 
 /** An answer of Intercom's that is not a success. Header names are in lower case. */
 export interface IntercomAnswer {
@@ -79,8 +79,21 @@ export function intercomFailure(answer: IntercomAnswer, action: string, nowMs: n
           remedy: { kind: 'retry' },
         });
       }
-      return new AppError('intercom_rejected', message, { status: 502, upstreamStatus });
+      return new AppError(rejection(said), message, {
+        status: 502,
+        upstreamStatus,
+        remedy: ATTRIBUTE_MISSING.test(said) ? { kind: 'provision_attributes' } : { kind: 'give_up' },
+      });
   }
+}
+
+/** The wording and the code of both are UNVERIFIED: any other refusal of a contact's content is looked into too. */
+const ATTRIBUTE_MISSING = /custom (?:data )?attribute.*(?:does not|doesn't) exist/i;
+const EVENT_LIMIT = /limit.*event name|event name.*limit/i;
+
+function rejection(said: string): ErrorCode {
+  if (ATTRIBUTE_MISSING.test(said)) return 'intercom_attribute_missing';
+  return EVENT_LIMIT.test(said) ? 'intercom_event_limit' : 'intercom_rejected';
 }
 
 /** No answer at all: a reset, a time-out, a name that does not resolve. */
@@ -104,12 +117,15 @@ function canonicalContact(link: unknown): string | null {
 }
 
 const WINDOW_MS = 10_000;
+const CLOCKS_DIFFER_MS = 5_000;
 
 /** When the window ends (epoch ms), by `X-RateLimit-Reset` (Unix s) or `Retry-After` (s); else the next window. */
 export function rateLimitReset(headers: Readonly<Record<string, unknown>>, nowMs: number): number {
   const reset = Number(headers['x-ratelimit-reset']) * 1_000;
-  // A reset that has passed or lies far away cannot be meant: the windows are ten seconds long.
+  // A reset that lies far away cannot be meant: the windows are ten seconds long.
   if (reset > nowMs && reset <= nowMs + 120_000) return reset;
+  // One that has just passed by our clock has not by Intercom's.
+  if (reset <= nowMs && reset > nowMs - CLOCKS_DIFFER_MS) return nowMs + 250;
   const retryAfterS = Number(headers['retry-after']);
   if (retryAfterS > 0 && retryAfterS <= 3_600) return nowMs + retryAfterS * 1_000;
   return (Math.floor(nowMs / WINDOW_MS) + 1) * WINDOW_MS;

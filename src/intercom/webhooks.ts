@@ -1,7 +1,7 @@
 import { type RequestHandler, Router } from 'express';
 import { z } from 'zod';
 import type { Database, Sql } from '../database/sql.ts';
-import { forgetContact, moveLinks, wakeForContact } from '../delivery/store.ts';
+import { followMerge, forgetContact, forgetOldEmail, wakeForContact } from '../delivery/contacts-store.ts';
 import { badRequest } from '../errors.ts';
 import { rawJson } from '../http/raw-body.ts';
 import { requireSignature } from '../http/signed.ts';
@@ -81,24 +81,25 @@ async function isNew(sql: Sql, workspaceId: string, notificationId: string): Pro
 
 type NotifiedContact = z.infer<typeof contactSchema>;
 
-async function follow(sql: Sql, workspaceId: string, topic: string, contact: NotifiedContact): Promise<void> {
+async function follow(sql: Sql, workspaceId: string, topic: string, item: NotifiedContact): Promise<void> {
+  const contact = {
+    contactId: item.id,
+    externalId: item.external_id ?? null,
+    email: item.email ?? null,
+  };
   switch (topic) {
     case 'contact.deleted':
     case 'contact.archived':
-      await forgetContact(sql, workspaceId, contact.id);
+      await forgetContact(sql, workspaceId, contact.contactId);
       return;
     case 'contact.merged':
       // `merged_from` is documented and was missing from a capture: without it the 410 of the next call tells.
-      if (contact.merged_from) {
-        await moveLinks(sql, workspaceId, contact.merged_from.id, contact.id);
-        await forgetContact(sql, workspaceId, contact.merged_from.id);
-      }
+      await followMerge(sql, workspaceId, item.merged_from?.id ?? null, contact.contactId);
+      break;
+    case 'contact.email.updated':
+      await forgetOldEmail(sql, workspaceId, contact);
       break;
     default:
   }
-  await wakeForContact(sql, workspaceId, {
-    contactId: contact.id,
-    externalId: contact.external_id ?? null,
-    email: contact.email ?? null,
-  });
+  await wakeForContact(sql, workspaceId, contact);
 }

@@ -96,7 +96,7 @@ describe('delivering', () => {
     });
     await until(async () => (await stateOf('w2'))?.reason === 'waiting_for_contact', 'the events to wait');
     world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
-    const { wakeForContact } = await import('../../src/delivery/store.ts');
+    const { wakeForContact } = await import('../../src/delivery/contacts-store.ts');
     await wakeForContact(world.db.database, WORKSPACE_ID, { contactId: 'x', externalId: id, email: null });
     await until(() => eventsOf(id).length === 2, 'both events');
     assert.deepEqual(

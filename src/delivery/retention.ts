@@ -1,0 +1,49 @@
+import type { Database } from '../database/sql.ts';
+
+/** The log of what went well is looked at for a while, that of what did not for longer. */
+export const KEEP_ATTEMPTS_DAYS = { delivered: 30, failed: 90 } as const;
+
+/** Intercom repeats a notification after a minute; a week is beyond any doubt. */
+const KEEP_NOTIFICATIONS_DAYS = 7;
+
+/** Rows of one statement: more would hold back the cleaning of what others leave behind. */
+const BATCH = 10_000;
+
+/**
+ * Deletes the delivery log that is too old, and the ids of notifications that cannot come again. The events
+ * with their last state stay: they are the timeline.
+ *
+ * @returns number of attempts deleted
+ */
+export async function forgetOldAttempts(
+  database: Database,
+  days: { delivered: number; failed: number } = KEEP_ATTEMPTS_DAYS,
+): Promise<number> {
+  const workspaces = await database.query<{ workspace_id: string }>('select workspace_id from workspaces');
+  let deleted = 0;
+  for (const { workspace_id: workspaceId } of workspaces) {
+    const old = [
+      { codes: `code = 'ok'`, days: days.delivered },
+      { codes: `code <> 'ok'`, days: days.failed },
+    ];
+    for (const { codes, days: keep } of old) {
+      for (let batch = BATCH; batch === BATCH; deleted += batch) {
+        const rows = await database.query(
+          `delete from delivery_attempts
+            where workspace_id = $1 and attempt_id in (
+              select attempt_id from delivery_attempts
+               where workspace_id = $1 and at < now() - make_interval(days => $2) and ${codes}
+               order by at limit $3)
+           returning 1`,
+          [workspaceId, keep, BATCH],
+        );
+        batch = rows.length;
+      }
+    }
+    await database.query(
+      `delete from notifications where workspace_id = $1 and received_at < now() - make_interval(days => $2)`,
+      [workspaceId, KEEP_NOTIFICATIONS_DAYS],
+    );
+  }
+  return deleted;
+}

@@ -1,0 +1,119 @@
+import { AppError } from '../errors.ts';
+import { settleEvent } from './outbox-store.ts';
+import type { OutboxEntry, PlannedEvent } from './plan.ts';
+import { afterFailure } from './retry-policy.ts';
+import { giveWay, type Interruption, type Round, remedyFor } from './round.ts';
+
+export type SendPlan = Extract<PlannedEvent, { action: 'send' }>;
+
+interface Sent {
+  readonly interruption: Interruption | null;
+  /** Resolves when the outcome is stored. */
+  readonly stored: Promise<void>;
+}
+
+/**
+ * Sends events in order. The outcome of one is stored while the next is on its way; a crash between the two
+ * sends at most these again, with the same name and second.
+ *
+ * @returns what is left to send, and why
+ */
+export async function sendEvents(
+  round: Round,
+  contactId: string,
+  events: readonly SendPlan[],
+  outbox: ReadonlyMap<string, OutboxEntry>,
+): Promise<{ left: SendPlan[]; interruption: Interruption | null }> {
+  let storing: Promise<void> = Promise.resolve();
+  try {
+    for (const [index, event] of events.entries()) {
+      if (!round.isHeld()) return { left: events.slice(index), interruption: { kind: 'lost' } };
+      const sent = await sendEvent(round, contactId, event, outbox.get(event.eventId));
+      // Its rejection is looked at by the `await`s below, not before.
+      sent.stored.catch(() => {});
+      const before = storing;
+      storing = sent.stored;
+      await before;
+      if (sent.interruption) return { left: events.slice(index), interruption: sent.interruption };
+    }
+    return { left: [], interruption: null };
+  } finally {
+    await storing;
+  }
+}
+
+async function sendEvent(
+  round: Round,
+  contactId: string,
+  event: SendPlan,
+  entry: OutboxEntry | undefined,
+): Promise<Sent> {
+  const { context, client, claim } = round;
+  const { workspaceId, subscriberId } = claim;
+  const attempt = {
+    subscriberId,
+    eventId: event.eventId,
+    request: { event_name: event.eventName, created_at: event.createdAtS, metadata: event.metadata },
+  };
+  const settle = (settlement: Pick<Parameters<typeof settleEvent>[2], 'attempt' | 'outcome' | 'counts'>) =>
+    settleEvent(context.database, workspaceId, { projectId: event.projectId, ...settlement });
+
+  try {
+    await client.sendEvent({
+      eventName: event.eventName,
+      createdAtS: event.createdAtS,
+      contactId,
+      metadata: event.metadata,
+    });
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    const log = { ...attempt, status: error.upstreamStatus, code: error.code, message: error.message };
+    const keep = (reason: string, nextTryAtMs: number | null, counts: boolean): Promise<void> =>
+      settle({ attempt: log, outcome: { state: 'pending', reason, nextTryAtMs }, counts });
+    const remedy = remedyFor(error);
+    switch (remedy.kind) {
+      case 'follow_contact':
+        return {
+          interruption: { kind: 'follow', contactId: remedy.contactId },
+          stored: keep(error.code, null, false),
+        };
+      case 'wait_for_contact':
+        return { interruption: { kind: 'contact_gone' }, stored: keep('waiting_for_contact', null, false) };
+      case 'wait_until':
+      case 'reauthorise': {
+        await keep(error.code, remedy.kind === 'wait_until' ? remedy.atMs : null, false);
+        return { interruption: await giveWay(round, error), stored: Promise.resolve() };
+      }
+      default: {
+        const verdict = afterFailure({
+          attempts: (entry?.attempts ?? 0) + 1,
+          firstTriedAtMs: entry?.firstTriedAtMs ?? context.now(),
+          nowMs: context.now(),
+          remedy,
+          random: context.random(),
+        });
+        if (verdict.kind === 'fail') {
+          context.metrics.attempt('failed', error.code);
+          const outcome = { state: 'failed', reason: error.message } as const;
+          return { interruption: null, stored: settle({ attempt: log, outcome, counts: true }) };
+        }
+        context.metrics.attempt('retried', error.code);
+        return {
+          interruption: { kind: 'later', atMs: verdict.atMs, counts: true },
+          stored: keep(error.code, verdict.atMs, true),
+        };
+      }
+    }
+  }
+  context.metrics.attempt('delivered', 'ok');
+  // A replay says nothing of how long webhooks take.
+  if (entry && entry.mark === null) context.metrics.delivered(context.now() - entry.receivedAtMs);
+  return {
+    interruption: null,
+    stored: settle({
+      attempt: { ...attempt, status: 202, code: 'ok', message: null },
+      outcome: { state: 'delivered', contactId },
+      counts: true,
+    }),
+  };
+}

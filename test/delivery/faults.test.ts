@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { sealedAs, storeInstallation } from '../../src/workspaces/store.ts';
+import { until } from '../support/wait.ts';
+import { WORKSPACE_ID } from '../support/world.ts';
+import { createFleet, createLoad, type Fleet, type Process } from './fleet.ts';
+
+describe('faults, with real processes', () => {
+  let fleet: Fleet;
+  let servers: Process[] = [];
+  const urls = () => servers.map((server) => server.url);
+  const taken = (name: string) =>
+    fleet.intercom.state.events.filter((event) => event.externalId?.startsWith(`${name}-`)).length;
+
+  before(async () => {
+    fleet = await createFleet();
+  });
+  after(() => fleet?.close());
+
+  test('kill -9 of the server in the middle of 2,000 webhooks', async () => {
+    servers = [await fleet.start('all')];
+    const load = createLoad(fleet, 'killed', 200, 10);
+    const posting = load.post(urls);
+    await until(() => load.answered() >= 700, 'the middle');
+    await servers[0]?.kill();
+    servers = [];
+    servers = [await fleet.start('all')];
+    await posting;
+    assert.equal(load.answered(), 2_000);
+    await load.verify(fleet);
+  });
+
+  test('PostgreSQL crashes and is started again', async () => {
+    const load = createLoad(fleet, 'crashed', 50, 8);
+    const posting = load.post(urls);
+    await until(() => load.answered() >= 100, 'the middle');
+    await fleet.crashDatabase(async () => {
+      const [url] = urls();
+      const answer = await fetch(`${url}/readyz`);
+      assert.equal(answer.status, 503);
+      assert.ok(answer.headers.get('retry-after'));
+    });
+    await posting;
+    await load.verify(fleet);
+  });
+
+  test('connections that are cut before and after Intercom has taken the event', async () => {
+    const { faults, state } = fleet.intercom;
+    const duplicates = state.duplicateEvents;
+    faults.add({ pathPrefix: '/events', drop: 'after', share: 0.5, times: 20 });
+    faults.add({ pathPrefix: '/events', drop: 'before', share: 0.5, times: 10 });
+    const load = createLoad(fleet, 'cut', 20, 4);
+    await load.post(urls);
+    await load.verify(fleet);
+    assert.ok(state.duplicateEvents - duplicates >= 10, 'events were sent again that Intercom had');
+    faults.clear();
+  });
+
+  test('kill -9 of the worker in the middle of delivering', async () => {
+    for (const server of servers) await server.kill();
+    servers = [await fleet.start('web')];
+    const load = createLoad(fleet, 'taken-over', 60, 5);
+    await load.post(urls);
+    const off = fleet.intercom.faults.add({ latencyMs: 20 });
+    const first = await fleet.start('worker');
+    await until(() => taken('taken-over') >= 60, 'the middle');
+    await first.kill();
+    assert.ok(taken('taken-over') < 300, 'it was the middle');
+    off();
+    await fleet.start({ callTimeoutMs: 400 });
+    const startedAt = performance.now();
+    await load.verify(fleet);
+    // A lease alone would hold them back for 15 s.
+    assert.ok(performance.now() - startedAt < 8_000, 'leases end with the process that held them');
+  });
+
+  test('Intercom answers 500, resets, is silent, refuses the token, and says 429', async () => {
+    const { faults } = fleet.intercom;
+    const load = createLoad(fleet, 'ill', 12, 4);
+    faults.add({ status: 500, times: 6 });
+    faults.add({ drop: 'before', times: 6 });
+    faults.add({ hangS: 30, times: 3 });
+    await load.post(urls);
+    await until(() => faults.list().length === 0, 'the faults to be met');
+    faults.add({ status: 429, times: 2 });
+    const second = createLoad(fleet, 'refused', 8, 3);
+    const off = faults.add({ token: 'revoked' });
+    await second.post(urls);
+    const status = async () => {
+      const [row] = await fleet
+        .database()
+        .query<{ status: string }>('select status from workspaces where workspace_id = $1', [WORKSPACE_ID]);
+      return row?.status;
+    };
+    await until(async () => (await status()) === 'disconnected', 'the disconnection');
+    off();
+    const token = fleet.intercom.issueToken(WORKSPACE_ID);
+    await storeInstallation(fleet.database(), {
+      workspaceId: WORKSPACE_ID,
+      name: 'Fleet',
+      region: 'US',
+      timezone: 'UTC',
+      accessToken: fleet.secrets.seal(token, sealedAs.accessToken(WORKSPACE_ID)),
+      installedBy: { id: '7001', name: 'Ada', email: 'ada@example.com' },
+    });
+    await load.verify(fleet);
+    await second.verify(fleet);
+    const met = new Set(faults.requests().map((request) => request.status));
+    for (const status of [null, 401, 429, 500]) assert.ok(met.has(status), `met ${status}`);
+  });
+
+  test('two servers and two workers double nothing, and are faster than one of each', async () => {
+    servers.push(await fleet.start('web'));
+    const run = async (name: string): Promise<number> => {
+      const load = createLoad(fleet, name, 96, 2);
+      const hold = `update workspaces set not_before = now() + interval '1 hour'`;
+      await fleet.database().query(hold);
+      await load.post(urls);
+      const off = fleet.intercom.faults.add({ latencyMs: 120 });
+      const startedAt = performance.now();
+      await fleet.database().query('update workspaces set not_before = null');
+      await fleet.database().query(`select pg_notify('delivery', $1)`, [WORKSPACE_ID]);
+      await load.verify(fleet);
+      off();
+      return performance.now() - startedAt;
+    };
+    const one = await run('by-one');
+    await fleet.start('worker');
+    const two = await run('by-two');
+    assert.ok(two < one * 0.8, `${Math.round(two)} ms with two, ${Math.round(one)} ms with one`);
+  });
+});

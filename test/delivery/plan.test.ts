@@ -1,0 +1,160 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import { changedAttributes, type OutboxEntry, planEvents } from '../../src/delivery/plan.ts';
+import { afterFailure, nextContactLookup, RETRY_FOR_MS } from '../../src/delivery/retry-policy.ts';
+import { type EventRow, toTimelineEntry } from '../../src/subscribers/store.ts';
+import { DEFAULT_SETTINGS } from '../../src/workspaces/settings.ts';
+import { eventBody, START_MS } from '../support/events.ts';
+
+function entry(id: string, fields: Record<string, unknown> = {}) {
+  const event = eventBody({ id, ...fields });
+  const row: EventRow = {
+    project_id: 'p1',
+    event_id: id,
+    side: 'subject',
+    event_at: String(event.event_timestamp_ms),
+    received_at: new Date(START_MS),
+    payload: { event },
+    delivery: 'pending',
+    reason: null,
+    attempts: 0,
+    next_try_at: null,
+    delivered_at: null,
+    sent_name: null,
+  };
+  return toTimelineEntry(row);
+}
+
+const pending: OutboxEntry = {
+  isPending: true,
+  mark: null,
+  attempts: 0,
+  firstTriedAtMs: null,
+  nextTryAtMs: null,
+  receivedAtMs: START_MS,
+};
+const NAME = 'rc_initial_purchase_event';
+const AT_S = START_MS / 1_000;
+
+function seconds(outbox: Record<string, OutboxEntry>, settings = DEFAULT_SETTINGS) {
+  const history = Object.keys(outbox).map((id) => entry(id));
+  const planned = planEvents(history, new Map(Object.entries(outbox)), settings);
+  return Object.fromEntries(
+    planned.map((event) => [event.eventId, event.action === 'send' ? event.createdAtS - AT_S : event.reason]),
+  );
+}
+
+describe('planning', () => {
+  test('what shares name and second is moved, once, and stays there', () => {
+    assert.deepEqual(seconds({ a: pending, b: pending, c: pending }), { a: 0, b: 1, c: 2 });
+    const mark = { name: NAME, atS: AT_S + 1 };
+    assert.deepEqual(seconds({ a: pending, b: { ...pending, mark }, c: pending }), { a: 0, b: 1, c: 2 });
+  });
+
+  test('a name counts as Intercom stores it: without case, with - for . and $', () => {
+    const mark = { name: NAME.toUpperCase(), atS: AT_S };
+    assert.deepEqual(seconds({ a: { ...pending, isPending: false, mark }, b: pending }), { b: 1 });
+    const settings = { ...DEFAULT_SETTINGS, events: { initial_purchase: { name: 'rc.$x', enabled: true } } };
+    const dashed = { name: 'RC--x', atS: AT_S };
+    assert.deepEqual(seconds({ a: { ...pending, isPending: false, mark: dashed }, b: pending }, settings), {
+      b: 1,
+    });
+  });
+
+  test('two who turn out to be one: what is on the contact stays, what was never tried moves', () => {
+    const mark = { name: NAME, atS: AT_S };
+    const delivered = { ...pending, isPending: false, mark };
+    assert.deepEqual(seconds({ a: { ...pending, mark }, b: delivered }), { a: 1 });
+    assert.deepEqual(seconds({ a: { ...pending, mark, attempts: 1 }, b: { ...pending, mark } }), {
+      a: 0,
+      b: 1,
+    });
+  });
+
+  test('purchases that came by a transfer are the giver’s to deliver', () => {
+    const planned = planEvents([entry('own'), entry('giver')], new Map([['own', pending]]), DEFAULT_SETTINGS);
+    assert.deepEqual(
+      planned.map((event) => event.eventId),
+      ['own'],
+    );
+  });
+
+  test('no two events of a subscriber ever share name and second, in whatever state they are', () => {
+    const state = fc.record({
+      isPending: fc.boolean(),
+      attempts: fc.nat(1),
+      offset: fc.option(fc.nat(3), { nil: null }),
+    });
+    fc.assert(
+      fc.property(fc.array(state, { maxLength: 8 }), (states) => {
+        const outbox = new Map<string, OutboxEntry>();
+        const used = new Set<number>();
+        for (const [index, { isPending, attempts, offset }] of states.entries()) {
+          // Only what was never tried may clash with another; what was sent went out under its own second.
+          const isFree = offset !== null && !used.has(offset);
+          if (offset !== null && !isFree && (!isPending || attempts > 0)) continue;
+          if (offset !== null && (!isPending || attempts > 0)) used.add(offset);
+          const mark = offset === null ? null : { name: NAME, atS: AT_S + offset };
+          if (!isPending && mark === null) continue;
+          outbox.set(`e${index}`, { ...pending, isPending, attempts, mark });
+        }
+        const planned = planEvents(
+          [...outbox.keys()].map((id) => entry(id)),
+          outbox,
+          DEFAULT_SETTINGS,
+        );
+        const sent = [...outbox].flatMap(([, each]) => (each.isPending || !each.mark ? [] : [each.mark.atS]));
+        for (const event of planned) if (event.action === 'send') sent.push(event.createdAtS);
+        assert.equal(new Set(sent).size, sent.length);
+      }),
+    );
+  });
+
+  test('attributes: only what changed; all of them on a contact that is not known', () => {
+    assert.deepEqual(changedAttributes({ a: 1, b: null, c: 'x' }, { a: 1, c: 'y' }), { c: 'x' });
+    assert.deepEqual(changedAttributes({ a: null, b: 2 }, { a: 1, b: 2 }), { a: null });
+    assert.deepEqual(changedAttributes({ a: 1, b: null }, null), { a: 1, b: null });
+  });
+});
+
+describe('retrying', () => {
+  const retry = (attempts: number, random: number, sinceMs = 0) =>
+    afterFailure({ attempts, firstTriedAtMs: -sinceMs, nowMs: 0, remedy: { kind: 'retry' }, random });
+
+  test('waits twice as long each time, with jitter, up to an hour', () => {
+    const delays = [1, 2, 3, 4].map((attempts) => retry(attempts, 0));
+    assert.deepEqual(
+      delays.map((verdict) => verdict.kind === 'retry' && verdict.atMs),
+      [1_000, 2_000, 4_000, 8_000],
+    );
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 200 }),
+        fc.double({ min: 0, max: 0.999, noNaN: true }),
+        (n, random) => {
+          const verdict = retry(n, random);
+          assert.ok(verdict.kind === 'retry' && verdict.atMs >= 1_000 && verdict.atMs <= 3_600_000);
+        },
+      ),
+    );
+  });
+
+  test('gives up after three days, or at once when repeating cannot help', () => {
+    assert.equal(retry(80, 0.5, RETRY_FOR_MS - 3_600_001).kind, 'retry');
+    assert.equal(retry(80, 0.5, RETRY_FOR_MS).kind, 'fail');
+    const refused = {
+      attempts: 1,
+      firstTriedAtMs: 0,
+      nowMs: 0,
+      remedy: { kind: 'give_up' },
+      random: 0,
+    } as const;
+    assert.equal(afterFailure(refused).kind, 'fail');
+  });
+
+  test('a contact is looked for ever less often, then only when something happens', () => {
+    const looks = [1, 2, 3, 4, 5, 6, 7].map((lookups) => nextContactLookup(lookups, 0));
+    assert.deepEqual(looks, [600_000, 3_600_000, 21_600_000, 86_400_000, 86_400_000, 86_400_000, null]);
+  });
+});

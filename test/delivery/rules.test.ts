@@ -1,0 +1,241 @@
+import assert from 'node:assert/strict';
+import { after, afterEach, before, describe, test } from 'node:test';
+import { replayEvents } from '../../src/delivery/replay.ts';
+import { forgetOldAttempts } from '../../src/delivery/retention.ts';
+import { DAY_MS } from '../support/events.ts';
+import { until } from '../support/wait.ts';
+import { createWorld, setSettings, WORKSPACE_ID, type World } from '../support/world.ts';
+import { NOW_MS, receive, sentEvents, stateOf } from './support.ts';
+
+describe('Intercom’s rules', () => {
+  let world: World;
+  before(async () => {
+    world = await createWorld();
+    world.worker({ random: () => 0 });
+  });
+  after(() => world?.close());
+  afterEach(async () => {
+    world.intercom.faults.clear();
+    await setSettings(world, {});
+  });
+
+  let next = 0;
+  function customer(): string {
+    next += 1;
+    return `rule-${next}`;
+  }
+  const deliver = (eventId: string) =>
+    until(
+      async () => (await stateOf(world, eventId))?.delivery === 'delivered',
+      `${eventId} to be delivered`,
+    );
+  const reason = (eventId: string, wanted: string) =>
+    until(async () => (await stateOf(world, eventId))?.reason === wanted, `${eventId} to be ${wanted}`);
+  const contactsOf = (externalId: string) =>
+    [...world.intercom.state.contacts.values()].filter((contact) => contact.externalId === externalId);
+  const mail = (email: string) => ({
+    subscriber_attributes: { $email: { value: email, updated_at_ms: NOW_MS } },
+  });
+
+  test('events of one kind in one second are moved a second apart, and a retry keeps its own', async () => {
+    const id = customer();
+    world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
+    const atMs = NOW_MS - DAY_MS;
+    const ids = [`${id}-1`, `${id}-2`, `${id}-3`];
+    world.intercom.faults.add({ pathPrefix: '/events', drop: 'after', times: 2 });
+    for (const eventId of ids)
+      await receive(world, id, {
+        id: eventId,
+        type: 'NON_RENEWING_PURCHASE',
+        product_id: eventId,
+        event_timestamp_ms: atMs,
+      });
+    for (const eventId of ids) await deliver(eventId);
+    const atS = Math.floor(atMs / 1_000);
+    assert.deepEqual(
+      sentEvents(world, ids).map((event) => [event.metadata.event_id, event.createdAtS]),
+      ids.map((eventId, index) => [eventId, atS + index]),
+    );
+  });
+
+  test('the 121st event name fails with what an admin can act on; the others go on', async () => {
+    const id = customer();
+    world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
+    const names = world.intercom.state.eventNames.get(WORKSPACE_ID) ?? new Set();
+    const before = new Set(names);
+    for (let index = names.size; index < 120; index += 1) names.add(`other-${index}`);
+    world.intercom.state.eventNames.set(WORKSPACE_ID, names);
+    await setSettings(world, { events: { renewal: { name: 'one-too-many' } } });
+    await receive(world, id, { id: `${id}-1`, type: 'RENEWAL' });
+    await receive(world, id, {
+      id: `${id}-2`,
+      type: 'NON_RENEWING_PURCHASE',
+      event_timestamp_ms: NOW_MS - DAY_MS,
+    });
+    await deliver(`${id}-2`);
+    const failed = await stateOf(world, `${id}-1`);
+    assert.equal(failed?.delivery, 'failed');
+    assert.match(failed?.reason ?? '', /Limit of 120 active event names reached/);
+    world.intercom.state.eventNames.set(WORKSPACE_ID, before);
+
+    assert.equal(await replayEvents(world.db.database, WORKSPACE_ID, { failedOnly: true }), 1);
+    await deliver(`${id}-1`);
+  });
+
+  test('contacts are made only where the workspace wants it, and only for identified customers', async () => {
+    const [id, anonymous] = [customer(), `$RCAnonymousID:${customer()}`];
+    await receive(world, id, { id: `${id}-1`, ...mail(`${id}@example.com`) });
+    await reason(`${id}-1`, 'waiting_for_contact');
+    assert.equal(contactsOf(id).length, 0);
+    await setSettings(world, { contacts: { create: 'identified' } });
+    await receive(world, anonymous, { id: `${anonymous}-1` });
+    await reason(`${anonymous}-1`, 'waiting_for_contact');
+    await receive(world, id, { id: `${id}-2`, type: 'RENEWAL', event_timestamp_ms: NOW_MS - DAY_MS });
+    await deliver(`${id}-2`);
+    assert.deepEqual(
+      contactsOf(id).map((contact) => [contact.role, contact.email]),
+      [['user', `${id}@example.com`]],
+    );
+    assert.equal(sentEvents(world, [`${id}-1`, `${id}-2`]).length, 2);
+    assert.equal(contactsOf(anonymous).length, 0);
+  });
+
+  test('a contact that the lookup missed is taken by the id in Intercom’s 409', async () => {
+    const id = customer();
+    const contact = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
+    world.intercom.faults.add({ pathPrefix: '/contacts/find_by_external_id', status: 404, times: 1 });
+    await setSettings(world, { contacts: { create: 'identified' } });
+    await receive(world, id, { id: `${id}-1` });
+    await deliver(`${id}-1`);
+    assert.equal((await stateOf(world, `${id}-1`))?.contact_id, contact.id);
+  });
+
+  test('an archived twin is brought back for a new event', async () => {
+    const id = customer();
+    const contact = world.intercom.addContact(WORKSPACE_ID, {
+      role: 'user',
+      externalId: id,
+      archived: true,
+    });
+    await setSettings(world, { contacts: { create: 'identified' } });
+    await receive(world, id, { id: `${id}-1` });
+    await deliver(`${id}-1`);
+    assert.equal(contact.archived, false);
+    assert.deepEqual(
+      contactsOf(id).map((found) => found.id),
+      [contact.id],
+    );
+  });
+
+  test('a merged contact is left by the Link of its 410', async () => {
+    const id = customer();
+    const user = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
+    await receive(world, id, { id: `${id}-1` });
+    await until(() => user.customAttributes.rc_last_event === 'initial_purchase', 'the attributes');
+    const survivor = world.intercom.addContact(WORKSPACE_ID, {
+      role: 'user',
+      externalId: customer(),
+      customAttributes: { rc_billing_issue_at: 1_700_000_000 },
+    });
+    world.intercom.contacts.merge(user.id, survivor.id);
+    await receive(world, id, { id: `${id}-2`, type: 'RENEWAL', event_timestamp_ms: NOW_MS - DAY_MS });
+    await deliver(`${id}-2`);
+    await until(() => survivor.customAttributes.rc_last_event === 'renewal', 'the survivor’s attributes');
+    assert.equal((await stateOf(world, `${id}-2`))?.contact_id, survivor.id);
+    assert.equal(survivor.customAttributes.rc_billing_issue_at, undefined, 'what was left over is cleared');
+  });
+
+  test('an attribute that exists with another type is written as that type; one that cannot is left out', async () => {
+    const id = customer();
+    const contact = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
+    const { attributes } = world.intercom.state;
+    const replace = (name: string, dataType: 'string' | 'options') => {
+      const index = attributes.findIndex((each) => each.name === name && each.workspaceId === WORKSPACE_ID);
+      const original = attributes[index];
+      assert.ok(original);
+      attributes[index] = { ...original, dataType, options: ['a', 'b'] };
+      return () => {
+        attributes[index] = original;
+      };
+    };
+    const undo = [replace('expires_at', 'string'), replace('rc_product', 'options')];
+    await receive(world, id, { id: `${id}-1` });
+    await until(() => contact.customAttributes.subscription_status === 'active', 'the attributes');
+    assert.equal(contact.customAttributes.expires_at, String(Math.floor((NOW_MS + 25 * DAY_MS) / 1_000)));
+    assert.equal(contact.customAttributes.rc_product, undefined);
+    for (const restore of undo) restore();
+  });
+
+  test('a missing permission holds events back instead of failing them', async () => {
+    const id = customer();
+    world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
+    const off = world.intercom.faults.add({ pathPrefix: '/events', status: 403 });
+    await receive(world, id, { id: `${id}-1` });
+    await reason(`${id}-1`, 'intercom_scope_missing');
+    const state = await stateOf(world, `${id}-1`);
+    assert.equal(state?.delivery, 'pending');
+    assert.ok(state?.next_try_at);
+    off();
+    assert.equal(
+      await replayEvents(world.db.database, WORKSPACE_ID, { eventId: `${id}-1`, failedOnly: false }),
+      1,
+    );
+    await deliver(`${id}-1`);
+  });
+
+  test('a new webhook does not shorten the wait of the one before it, and keeps the order', async () => {
+    const id = customer();
+    world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
+    world.intercom.faults.add({ pathPrefix: '/events', status: 500, times: 1 });
+    await receive(world, id, { id: `${id}-1` });
+    await reason(`${id}-1`, 'intercom_unavailable');
+    const dueAt = (await stateOf(world, `${id}-1`))?.next_try_at?.getTime() ?? 0;
+    await receive(world, id, { id: `${id}-2`, type: 'RENEWAL', event_timestamp_ms: NOW_MS - DAY_MS });
+    await deliver(`${id}-2`);
+    const sent = sentEvents(world, [`${id}-1`, `${id}-2`]);
+    assert.deepEqual(
+      sent.map((event) => event.metadata.event_id),
+      [`${id}-1`, `${id}-2`],
+    );
+    assert.ok((sent[0]?.receivedAtMs ?? 0) >= dueAt);
+  });
+
+  test('replaying a span sends what was delivered again, and Intercom keeps one of each', async () => {
+    const [id, other] = [customer(), customer()];
+    for (const person of [id, other])
+      world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: person });
+    await receive(world, other, { id: `${other}-1` });
+    await deliver(`${other}-1`);
+    const [between] = await world.db.database.query<{ at: Date }>('select now() as at');
+    await receive(world, id, { id: `${id}-1` });
+    await deliver(`${id}-1`);
+    const duplicates = world.intercom.state.duplicateEvents;
+    const queued = await replayEvents(world.db.database, WORKSPACE_ID, {
+      failedOnly: false,
+      sinceMs: (between?.at.getTime() ?? 0) + 1,
+    });
+    assert.equal(queued, 1);
+    await until(() => world.intercom.state.duplicateEvents === duplicates + 1, 'the repeat');
+    await deliver(`${id}-1`);
+    assert.equal(sentEvents(world, [`${id}-1`]).length, 1);
+  });
+
+  test('the log of what went well is forgotten sooner than that of what did not', async () => {
+    const { database } = world.db;
+    await database.query(
+      `insert into delivery_attempts (workspace_id, subscriber_id, event_id, at, request, code)
+       select $1, gen_random_uuid(), code || '-' || days, now() - make_interval(days => days), '{}', code
+         from (values ('ok', 29), ('ok', 31), ('intercom_rejected', 31), ('intercom_rejected', 91)) as t (code, days)`,
+      [WORKSPACE_ID],
+    );
+    assert.equal(await forgetOldAttempts(database), 2);
+    const rows = await database.query<{ event_id: string }>(
+      `select event_id from delivery_attempts where workspace_id = $1 and at < now() - interval '1 day' order by 1`,
+      [WORKSPACE_ID],
+    );
+    assert.deepEqual(
+      rows.map((row) => row.event_id),
+      ['intercom_rejected-31', 'ok-29'],
+    );
+  });
+});

@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { after, before, describe, test } from 'node:test';
+import pg from 'pg';
+import { shareHands } from '../../src/delivery/hands.ts';
+import { endLeasesOfTheDead, registerWorker } from '../../src/delivery/leases.ts';
+import { replayEvents } from '../../src/delivery/replay.ts';
+import { claimSubscribers, listDueWorkspaces } from '../../src/delivery/store.ts';
+import { markDisconnected } from '../../src/workspaces/store.ts';
+import { until } from '../support/wait.ts';
+import { addWorkspace, createWorld, WORKSPACE_ID, type World } from '../support/world.ts';
+import { receive, stateOf } from './support.ts';
+
+describe('sharing the work', () => {
+  test('a workspace gets its part, never all, and something even when the others have all', () => {
+    const limits = { perWorkspace: 32, total: 256, held: 0 };
+    const due = (held: number, room = Number.POSITIVE_INFINITY) => ({
+      workspaceId: `w${held}-${room}`,
+      held,
+      room,
+    });
+    assert.deepEqual([...shareHands([due(0)], limits).values()], [32]);
+    assert.deepEqual([...shareHands([due(30)], limits).values()], [], 'a quarter must be free');
+    assert.deepEqual([...shareHands([due(20)], limits).values()], [12]);
+    assert.deepEqual([...shareHands([due(0, 3)], limits).values()], [3], 'its window has three calls left');
+    assert.deepEqual([...shareHands([due(0, 0)], limits).values()], []);
+    assert.deepEqual([...shareHands([due(0)], { ...limits, held: 256 }).values()], [2]);
+    const many = Array.from({ length: 64 }, (_, index) => ({ ...due(0), workspaceId: `many-${index}` }));
+    assert.deepEqual(new Set(shareHands(many, limits).values()), new Set([4]));
+  });
+
+  describe('in the database', () => {
+    let world: World;
+    before(async () => {
+      world = await createWorld({ rateLimitPer10s: 60 });
+    });
+    after(() => world?.close());
+
+    const delivered = async (eventId: string, workspaceId = WORKSPACE_ID) =>
+      (await stateOf(world, eventId, workspaceId))?.delivery === 'delivered';
+
+    test('a worker’s leases end with its connection', async () => {
+      await receive(world, 'leased', { id: 'leased-1' });
+      const owner = randomUUID();
+      const dying = new pg.Client({ connectionString: world.db.url });
+      await dying.connect();
+      const sql = {
+        query: async (text: string, values: readonly unknown[] = []) =>
+          (await dying.query({ text, values: [...values] })).rows,
+      };
+      await registerWorker(sql, owner);
+      assert.equal((await claimSubscribers(world.db.database, WORKSPACE_ID, owner, 10)).length, 1);
+      assert.equal(await endLeasesOfTheDead(world.db.database), 0, 'it lives');
+      assert.deepEqual(await claimSubscribers(world.db.database, WORKSPACE_ID, randomUUID(), 10), []);
+      await dying.end();
+      await until(async () => (await endLeasesOfTheDead(world.db.database)) === 1, 'the lease to end');
+      assert.equal((await claimSubscribers(world.db.database, WORKSPACE_ID, randomUUID(), 10)).length, 1);
+      await world.db.database.query('update subscribers set lease_until = null, due_at = null');
+    });
+
+    test('the token that was refused must still be the one in use', async () => {
+      const { database } = world.db;
+      assert.equal(await markDisconnected(database, WORKSPACE_ID, 'intercom_unauthorized', 'older'), false);
+      const [row] = await database.query<{ status: string }>(
+        'select status from workspaces where workspace_id = $1',
+        [WORKSPACE_ID],
+      );
+      assert.equal(row?.status, 'connected');
+    });
+
+    test('a workspace with a backlog beyond its window does not delay another’s single event', async () => {
+      await addWorkspace(world, 'quiet');
+      for (let index = 0; index < 120; index += 1) {
+        world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: `busy-${index}` });
+        await receive(world, `busy-${index}`, { id: `busy-${index}` });
+      }
+      world.intercom.addContact('quiet', { role: 'user', externalId: 'calm' });
+      const worker = world.worker();
+      // The first window is used up, and every hand that the workspace may have waits for the next.
+      await until(() => worker.rateUsed() === 1, 'the window to be used up');
+      const startedAt = performance.now();
+      await receive(world, 'calm', { id: 'calm-1' }, 'quiet');
+      await until(() => delivered('calm-1', 'quiet'), 'the single event');
+      assert.ok(performance.now() - startedAt < 1_000, `${performance.now() - startedAt} ms`);
+      assert.ok(worker.inHand() > 0, 'the busy workspace still waits');
+      assert.equal(world.intercom.faults.requests().filter((request) => request.status === 429).length, 0);
+      await worker.stop();
+    });
+
+    test('what a stopped worker had in hand is free at once', async () => {
+      const [row] = await world.db.database.query<{ leased: string }>(
+        'select count(*) as leased from subscribers where lease_until is not null',
+      );
+      assert.equal(row?.leased, '0');
+    });
+  });
+
+  describe('at light load', () => {
+    let world: World;
+    before(async () => {
+      world = await createWorld();
+      world.worker();
+    });
+    after(() => world?.close());
+
+    test('a lone event is woken for, not polled for', async () => {
+      const took: number[] = [];
+      for (let index = 0; index < 8; index += 1) {
+        world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: `lone-${index}` });
+        const startedAt = performance.now();
+        await receive(world, `lone-${index}`, { id: `lone-${index}` });
+        await until(
+          async () => (await stateOf(world, `lone-${index}`))?.delivery === 'delivered',
+          'the event',
+        );
+        took.push(performance.now() - startedAt);
+      }
+      took.sort((a, b) => a - b);
+      // By polling alone the middle one would take half a second.
+      assert.ok((took[4] ?? 1_000) < 250, took.map(Math.round).join(', '));
+    });
+
+    test('nothing due, nothing to do: a workspace that is held or disconnected is not listed', async () => {
+      const { database } = world.db;
+      await replayEvents(database, WORKSPACE_ID, { failedOnly: false, eventId: 'lone-0' });
+      await until(async () => (await stateOf(world, 'lone-0'))?.delivery === 'delivered', 'the replay');
+      await database.query(`update workspaces set not_before = now() + interval '1 minute'`);
+      await database.query(`update subscribers set due_at = now()`);
+      assert.deepEqual(await listDueWorkspaces(database), []);
+    });
+  });
+});

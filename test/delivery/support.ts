@@ -1,0 +1,61 @@
+import { storeEvents } from '../../src/revenuecat/store.ts';
+import { toReceived } from '../../src/revenuecat/webhook.ts';
+import { DAY_MS, eventBody } from '../support/events.ts';
+import { PROJECT_ID, WORKSPACE_ID, type World } from '../support/world.ts';
+
+/** Times are around now, because the worker's clock is the real one. */
+export const NOW_MS = Date.now();
+
+/** An event of a monthly subscription that began five days ago and runs for 25 more. */
+export function recentEvent(appUserId: string, fields: Record<string, unknown>): Record<string, unknown> {
+  return eventBody({
+    app_user_id: appUserId,
+    original_app_user_id: appUserId,
+    aliases: [],
+    transaction_id: `t-${appUserId}`,
+    original_transaction_id: `t-${appUserId}`,
+    event_timestamp_ms: NOW_MS - 5 * DAY_MS,
+    purchased_at_ms: NOW_MS - 5 * DAY_MS,
+    expiration_at_ms: NOW_MS + 25 * DAY_MS,
+    ...fields,
+  });
+}
+
+/** Stores an event as its webhook would, without HTTP. */
+export async function receive(
+  world: Pick<World, 'db'>,
+  appUserId: string,
+  fields: Record<string, unknown>,
+  workspaceId = WORKSPACE_ID,
+): Promise<void> {
+  const event = recentEvent(appUserId, fields);
+  const received = toReceived(event, JSON.stringify({ event }), NOW_MS);
+  const projectId = workspaceId === WORKSPACE_ID ? PROJECT_ID : `${workspaceId}-p1`;
+  await storeEvents(world.db.database, workspaceId, projectId, [received]);
+}
+
+export interface EventState {
+  readonly delivery: string;
+  readonly reason: string | null;
+  readonly attempts: number;
+  readonly next_try_at: Date | null;
+  readonly contact_id: string | null;
+}
+
+export async function stateOf(
+  world: Pick<World, 'db'>,
+  eventId: string,
+  workspaceId = WORKSPACE_ID,
+): Promise<EventState | undefined> {
+  const [row] = await world.db.database.query<EventState & Record<string, unknown>>(
+    `select delivery, reason, attempts, next_try_at, contact_id from events
+      where workspace_id = $1 and event_id = $2 and side = 'subject'`,
+    [workspaceId, eventId],
+  );
+  return row;
+}
+
+/** What is on contacts under an event's id, in the order in which Intercom took it. */
+export function sentEvents(world: Pick<World, 'intercom'>, eventIds: readonly string[]) {
+  return world.intercom.state.events.filter((event) => eventIds.includes(String(event.metadata.event_id)));
+}

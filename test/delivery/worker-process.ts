@@ -1,0 +1,18 @@
+import { pino } from 'pino';
+import { openDatabase } from '../../src/database/data-source.ts';
+import { createDeliveryWorker } from '../../src/delivery/worker.ts';
+import { createSecretBox } from '../../src/workspaces/secrets.ts';
+
+/** A worker alone in its process, with a time limit for calls that a test can wait for. */
+const { DATABASE_URL = '', INTERCOM_API_URL = '', ENCRYPTION_KEYS = '', CALL_TIMEOUT_MS } = process.env;
+const logger = pino({ level: 'info' });
+const { database } = await openDatabase({ url: DATABASE_URL, logger });
+createDeliveryWorker({
+  database,
+  databaseUrl: DATABASE_URL,
+  logger,
+  secrets: createSecretBox([Buffer.from(ENCRYPTION_KEYS, 'base64')]),
+  intercomApiUrl: INTERCOM_API_URL,
+  ...(CALL_TIMEOUT_MS === undefined ? {} : { callTimeoutMs: Number(CALL_TIMEOUT_MS) }),
+}).start();
+logger.info({ port: 0 }, 'listening');

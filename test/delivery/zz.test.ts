@@ -1,0 +1,129 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { takeCalls } from '../../src/delivery/call-budget.ts';
+import { type Clock, createRateGate, type RateGate } from '../../src/delivery/rate-gate.ts';
+import type { RateReading } from '../../src/intercom/client.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+
+/** Windows of ten seconds by this clock last half a second. */
+const SPEED = 4;
+const QUOTA = 167;
+
+function fastClock(): Clock {
+  const startedAtMs = Math.ceil(Date.now() / 10_000) * 10_000;
+  const startedAt = performance.now();
+  return {
+    now: () => Math.floor(startedAtMs + (performance.now() - startedAt) * SPEED),
+    after(ms, callback) {
+      const timer = setTimeout(callback, ms / SPEED);
+      return () => clearTimeout(timer);
+    },
+  };
+}
+
+/** Counts as Intercom does, in windows of its own clock. */
+function limiter(now: () => number, quota: number) {
+  const used = new Map<number, number>();
+  let refused = 0;
+  return {
+    used,
+    refused: () => refused,
+    /** The answer's status and headers. */
+    call(): { status: number; reading: RateReading } {
+      const window = Math.floor(now() / 10_000);
+      const before = used.get(window) ?? 0;
+      const status = before < quota ? 202 : 429;
+      if (status === 429) refused += 1;
+      else used.set(window, before + 1);
+      const remaining = quota - Math.min(quota, before + 1);
+      return { status, reading: { limit: quota, remaining, resetAtMs: (window + 1) * 10_000 } };
+    },
+  };
+}
+
+describe('pacing', {}, () => {
+  let db: TestDatabase;
+  before(async () => {
+    db = await createTestDatabase();
+  });
+  after(() => db?.close());
+
+  /** Workers that share nothing but the database, each with many hands that call without end. */
+  async function callUntil(
+    workspaceId: string,
+    input: {
+      clock: Clock;
+      intercom: ReturnType<typeof limiter>;
+      workers: number;
+      hands: number;
+      endMs: number;
+    },
+  ): Promise<void> {
+    const { clock, intercom, workers, hands, endMs } = input;
+    const gates: RateGate[] = [];
+    const work: Promise<void>[] = [];
+    let isOver = false;
+    for (let worker = 0; worker < workers; worker += 1) {
+      const gate = createRateGate({
+        clock,
+        take: (ask, reading, nowMs) => takeCalls(db.database, workspaceId, ask, reading, nowMs),
+      });
+      gates.push(gate);
+      const hand = async (): Promise<void> => {
+        while (clock.now() < endMs) {
+          try {
+            await gate.acquire();
+          } catch (error) {
+            if (isOver) return;
+            throw error;
+          }
+          // To Intercom and back: up to 100 ms by this clock.
+          await new Promise((resolve) => setTimeout(resolve, 12 + Math.random() * 5));
+          const { status, reading } = intercom.call();
+          gate.observe(reading);
+          if (status === 429)
+            gate.hold(reading.resetAtMs > clock.now() ? reading.resetAtMs : clock.now() + 250);
+          gate.release(true);
+        }
+      };
+      work.push(...Array.from({ length: hands }, hand));
+    }
+    await new Promise((resolve) => clock.after(endMs - clock.now(), () => resolve(null)));
+    isOver = true;
+    for (const gate of gates) gate.close();
+    await Promise.all(work);
+  }
+
+  for (const offset of [0, 3000, 8500, 9000, 9500, 9800]) {
+  test('offset ' + offset, async () => {
+    const clock0 = fastClock();
+    const clock: Clock = { now: () => clock0.now() + offset, after: clock0.after };
+    const startMs = clock.now();
+    const intercom = limiter(clock.now, 1667);
+    await callUntil('off' + offset, { clock, intercom, workers: 2, hands: 32, endMs: startMs + 45_000 });
+    console.log(offset, 'refused', intercom.refused(), [...intercom.used.values()]);
+  });
+  }
+  test('without the headers nothing is held back', async () => {
+    const gate = createRateGate({
+      clock: fastClock(),
+      take: () => Promise.reject(new Error('not asked')),
+    });
+    await gate.acquire();
+    gate.release(true);
+    await Promise.all(Array.from({ length: 50 }, () => gate.acquire()));
+  });
+
+  test('a first call that gets no answer does not stop the others for long', async () => {
+    const gate = createRateGate({
+      clock: fastClock(),
+      take: () => Promise.reject(new Error('not asked')),
+    });
+    await gate.acquire();
+    const startedAt = performance.now();
+    await gate.acquire();
+    assert.ok(performance.now() - startedAt < 1_000);
+    gate.close();
+    await assert.rejects(gate.acquire());
+  });
+});

@@ -1,0 +1,85 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import type { Remedy } from '../../src/errors.ts';
+import { intercomFailure, intercomUnreachable, rateLimitReset } from '../../src/intercom/failures.ts';
+
+const NOW_MS = 1_768_000_003_000;
+const RESET_S = 1_768_000_010;
+
+function failure(status: number, code: string, message = '', headers: Record<string, string> = {}) {
+  const body = { type: 'error.list', request_id: null, errors: [{ code, message }] };
+  return intercomFailure({ status, headers, body }, 'Sending an event', NOW_MS);
+}
+
+describe('what a refusal of Intercom’s means', () => {
+  const cases: [number, string, string, string, Remedy['kind']][] = [
+    [400, 'parameter_invalid', 'created_at must be a number', 'intercom_rejected', 'give_up'],
+    [
+      400,
+      'parameter_invalid',
+      "Custom attribute 'x' does not exist",
+      'intercom_attribute_missing',
+      'provision_attributes',
+    ],
+    [401, 'unauthorized', 'Access Token Invalid', 'intercom_unauthorized', 'reauthorise'],
+    [401, 'token_revoked', '', 'intercom_unauthorized', 'reauthorise'],
+    [401, 'token_suspended', '', 'intercom_unauthorized', 'reauthorise'],
+    [401, 'something_else', '', 'intercom_unavailable', 'retry'],
+    [
+      403,
+      'forbidden',
+      'You do not have the required scope (write_events)',
+      'intercom_scope_missing',
+      'give_up',
+    ],
+    [403, 'api_plan_restricted', '', 'intercom_plan_restricted', 'give_up'],
+    [404, 'not_found', 'User Not Found', 'intercom_not_found', 'wait_for_contact'],
+    [408, 'request_timeout', '', 'intercom_unavailable', 'retry'],
+    [409, 'conflict', 'Multiple existing users match this email address', 'intercom_rejected', 'give_up'],
+    [410, 'contact_merged', '', 'intercom_contact_merged', 'wait_for_contact'],
+    [422, 'data_invalid', '', 'intercom_rejected', 'give_up'],
+    [
+      422,
+      'custom_data_limit_reached',
+      'Limit of 120 active event names reached',
+      'intercom_event_limit',
+      'give_up',
+    ],
+    [429, 'rate_limit_exceeded', '', 'intercom_rate_limited', 'wait_until'],
+    [500, 'server_error', '', 'intercom_unavailable', 'retry'],
+    [503, 'service_unavailable', '', 'intercom_unavailable', 'retry'],
+  ];
+  for (const [status, code, message, expected, remedy] of cases) {
+    test(`${status} ${code} ${message}`, () => {
+      const error = failure(status, code, message);
+      assert.deepEqual([error.code, error.remedy.kind, error.upstreamStatus], [expected, remedy, status]);
+    });
+  }
+
+  test('410 names the contact that lives on', () => {
+    const error = failure(410, 'contact_merged', '', { link: '</contacts/5f01>; rel="canonical"' });
+    assert.deepEqual(error.remedy, { kind: 'follow_contact', contactId: '5f01' });
+  });
+
+  test('an answer that is no error list, and none at all', () => {
+    const page = intercomFailure({ status: 502, headers: {}, body: '<html>' }, 'Sending an event', NOW_MS);
+    assert.deepEqual(page.remedy, { kind: 'retry' });
+    const reset = intercomUnreachable(
+      'Sending an event',
+      Object.assign(new Error('x'), { code: 'ECONNRESET' }),
+    );
+    assert.deepEqual(reset.remedy, { kind: 'retry' });
+    assert.match(reset.message, /ECONNRESET/);
+  });
+
+  test('when the window ends: by its header, by Retry-After, by the clock', () => {
+    const reset = (headers: Record<string, string>) => rateLimitReset(headers, NOW_MS) - NOW_MS;
+    assert.equal(reset({ 'x-ratelimit-reset': String(RESET_S) }), 7_000);
+    assert.equal(reset({ 'x-ratelimit-reset': String(RESET_S), 'retry-after': '3' }), 7_000);
+    assert.equal(reset({ 'retry-after': '3' }), 3_000);
+    assert.equal(reset({}), 7_000);
+    assert.equal(reset({ 'x-ratelimit-reset': String(RESET_S + 86_400) }), 7_000, 'far away: not meant');
+    assert.equal(reset({ 'x-ratelimit-reset': String(RESET_S - 8) }), 250, 'just over by our clock only');
+    assert.equal(reset({ 'x-ratelimit-reset': 'soon' }), 7_000);
+  });
+});
