@@ -4,7 +4,8 @@ import axios, { type AxiosInstance, type AxiosResponse, type Method } from 'axio
 import type { z } from 'zod';
 import { AppError } from '../errors.ts';
 import type { Snapshot } from '../subscribers/types.ts';
-import { revenueCatFailure, revenueCatUnreachable } from './failures.ts';
+import type { CallGate } from './call-limiter.ts';
+import { revenueCatFailure, revenueCatUnreachable, waitMsOf } from './failures.ts';
 import {
   activeEntitlementSchema,
   aliasSchema,
@@ -19,6 +20,7 @@ import {
   subscriptionSchema,
   webhookSchema,
 } from './schemas.ts';
+import { type CatalogNames, emailOf, readingTime, toSnapshot } from './snapshot.ts';
 
 export interface CatalogItem {
   readonly id: string;
@@ -33,10 +35,27 @@ export interface ActiveEntitlement {
   readonly endsAtMs: number | null;
 }
 
-/** Names that a snapshot needs and the API gives only by id. */
-export interface CatalogNames {
-  entitlementKey(id: string): string | null;
-  product(id: string): { storeIdentifier: string; displayName: string | null } | null;
+export interface CustomerSubscription {
+  /** In capitals; grants are of `PROMOTIONAL`. */
+  readonly store: string | null;
+  readonly givesAccess: boolean;
+  readonly willRenew: boolean;
+  readonly endsAtMs: number | null;
+  /** Lookup keys. */
+  readonly entitlements: readonly string[];
+}
+
+/** One customer as the API tells it now. */
+export interface CustomerReading {
+  readonly snapshot: Snapshot;
+  /** The `$email` attribute, in small letters; `atMs`: when it was set. */
+  readonly email: { readonly value: string; readonly atMs: number } | null;
+}
+
+export interface CustomerPage {
+  readonly ids: readonly string[];
+  /** What the next page follows; `null`: there is none. */
+  readonly next: string | null;
 }
 
 export interface RevenueCatClient {
@@ -48,15 +67,19 @@ export interface RevenueCatClient {
   /** Exact e-mail; newer servers also match app user ids and store transactions. */
   searchCustomers(projectId: string, text: string): Promise<{ id: string }[]>;
   activeEntitlements(projectId: string, customerId: string): Promise<ActiveEntitlement[]>;
-  /** Everything of one customer; `null`: unknown. */
-  snapshot(projectId: string, customerId: string, names: CatalogNames): Promise<Snapshot | null>;
+  /** Bought and granted, in force and over. */
+  listSubscriptions(projectId: string, customerId: string): Promise<CustomerSubscription[]>;
+  /** Everything of one customer, in four calls; `null`: unknown. */
+  readCustomer(projectId: string, customerId: string, names: CatalogNames): Promise<CustomerReading | null>;
+  /** A page of all customers' ids, up to a hundred, after this one. */
+  listCustomers(projectId: string, after: string | null): Promise<CustomerPage>;
   grantEntitlement(
     projectId: string,
     customerId: string,
     grant: { entitlementId: string; expiresAtMs: number },
   ): Promise<void>;
   revokeEntitlement(projectId: string, customerId: string, entitlementId: string): Promise<void>;
-  listWebhooks(projectId: string): Promise<{ id: string; url: string }[]>;
+  listWebhooks(projectId: string): Promise<z.infer<typeof webhookSchema>[]>;
   createWebhook(
     projectId: string,
     webhook: { name: string; url: string; authorizationHeader: string },
@@ -86,17 +109,25 @@ export function createRevenueCatClient(options: {
   apiKey: string;
   now?: () => number;
   timeoutMs?: number;
-  /** Waits for the key's share of the rate limit before each call. */
-  beforeCall?: (domain: 'customer' | 'configuration') => Promise<void>;
+  /** Shares the key's rate limit with everybody else who uses it. */
+  gate?: CallGate;
 }): RevenueCatClient {
   const now = options.now ?? Date.now;
   const timeoutMs = options.timeoutMs ?? 10_000;
   const id = encodeURIComponent;
 
   async function send(method: Method, path: string, action: string, body?: unknown): Promise<unknown> {
-    await options.beforeCall?.(
-      /\/(customers|subscriptions|purchases)/.test(path) ? 'customer' : 'configuration',
-    );
+    return (await call(method, path, action, body)).data;
+  }
+
+  async function call(
+    method: Method,
+    path: string,
+    action: string,
+    body?: unknown,
+  ): Promise<AxiosResponse<unknown>> {
+    const domain = /\/(customers|subscriptions|purchases)\b/.test(path) ? 'customer' : 'configuration';
+    await options.gate?.enter(domain);
     let answer: AxiosResponse<unknown>;
     try {
       answer = await http.request({
@@ -110,12 +141,16 @@ export function createRevenueCatClient(options: {
     } catch (error) {
       throw revenueCatUnreachable(action, error);
     }
-    if (answer.status >= 200 && answer.status < 300) return answer.data;
-    throw revenueCatFailure(
-      { status: answer.status, headers: answer.headers, body: answer.data },
-      action,
-      now(),
-    );
+    if (answer.status >= 200 && answer.status < 300) {
+      options.gate?.observe(domain, {
+        usage: Number(answer.headers['revenuecat-rate-limit-current-usage']),
+        limit: Number(answer.headers['revenuecat-rate-limit-current-limit']),
+      });
+      return answer;
+    }
+    const refused = { status: answer.status, headers: answer.headers, body: answer.data };
+    if (answer.status === 429) await options.gate?.hold(domain, waitMsOf(refused));
+    throw revenueCatFailure(refused, action, now());
   }
 
   function read<T>(schema: z.ZodType<T>, value: unknown, action: string): T {
@@ -128,15 +163,22 @@ export function createRevenueCatClient(options: {
   }
 
   /** All pages. An item of an unexpected shape is passed over: one odd purchase must not hide the others. */
-  async function list<T>(path: string, schema: z.ZodType<T>, action: string): Promise<T[]> {
-    const items: T[] = [];
-    let next: string | null = `${path}${path.includes('?') ? '&' : '?'}limit=100`;
+  function list<T>(path: string, schema: z.ZodType<T>, action: string): Promise<T[]> {
+    const first = `${path}${path.includes('?') ? '&' : '?'}limit=100`;
+    return listFrom({ items: [], next_page: first }, schema, action);
+  }
+
+  /** @param begun a first page that came inside another answer, or none */
+  async function listFrom<T>(
+    begun: z.infer<typeof listSchema>,
+    schema: z.ZodType<T>,
+    action: string,
+  ): Promise<T[]> {
+    const items = wellFormed(schema, begun.items);
+    let next = nextPath(begun.next_page, options.apiUrl);
     for (let page = 0; next !== null && page < MOST_PAGES; page += 1) {
       const answer = read(listSchema, await send('GET', next, action), action);
-      for (const item of answer.items) {
-        const parsed = schema.safeParse(item);
-        if (parsed.success) items.push(parsed.data);
-      }
+      items.push(...wellFormed(schema, answer.items));
       next = nextPath(answer.next_page, options.apiUrl);
     }
     return items;
@@ -185,81 +227,50 @@ export function createRevenueCatClient(options: {
       const items = await list(path, activeEntitlementSchema, 'Reading entitlements');
       return items.map((item) => ({ entitlementId: item.entitlement_id, endsAtMs: item.expires_at }));
     },
-    async snapshot(projectId, customerId, names) {
-      const takenAtMs = now();
+    async listSubscriptions(projectId, customerId) {
+      const path = `${customerPath(projectId, customerId)}/subscriptions`;
+      const items = await list(path, subscriptionSchema, 'Reading subscriptions');
+      return items.map((item) => ({
+        store: item.store,
+        givesAccess: item.gives_access,
+        willRenew: !['will_not_renew', 'will_pause', null].includes(item.auto_renewal_status),
+        // Grants made early in 2025 have no `ends_at`.
+        endsAtMs: item.ends_at ?? item.current_period_ends_at,
+        entitlements: item.entitlements,
+      }));
+    },
+    readCustomer(projectId, customerId, names) {
+      const askedAtMs = now();
       const path = customerPath(projectId, customerId);
       const action = 'Reading a customer';
-      const customer = await nullWhenMissing(async () =>
-        read(customerSchema, await send('GET', `${path}?expand=attributes`, action), action),
-      );
-      if (!customer) return null;
-      const [aliases, attributes, active, subscriptions, purchases] = await Promise.all([
-        list(`${path}/aliases`, aliasSchema, action),
-        customer.attributes
-          ? customer.attributes.items.flatMap((item) => attributeSchema.safeParse(item).data ?? [])
-          : list(`${path}/attributes`, attributeSchema, action),
-        list(`${path}/active_entitlements`, activeEntitlementSchema, action),
-        list(`${path}/subscriptions`, subscriptionSchema, action),
-        list(`${path}/purchases`, purchaseSchema, action),
-      ]);
-      return {
-        takenAtMs,
-        customerId: customer.id,
-        firstSeenAtMs: customer.first_seen_at,
-        lastSeenAtMs: customer.last_seen_at,
-        country: customer.last_seen_country,
-        platform: customer.last_seen_platform,
-        platformVersion: customer.last_seen_platform_version,
-        appVersion: customer.last_seen_app_version,
-        aliases: aliases.map((alias) => alias.id),
-        attributes: Object.fromEntries(
-          attributes.flatMap((attribute) =>
-            attribute.value === null ? [] : [[attribute.name, attribute.value]],
-          ),
-        ),
-        activeEntitlements: active.map((item) => ({
-          lookupKey: names.entitlementKey(item.entitlement_id) ?? item.entitlement_id,
-          endsAtMs: item.expires_at,
-        })),
-        subscriptions: subscriptions.map((item) => {
-          const product = item.product_id === null ? null : names.product(item.product_id);
-          return {
-            id: item.id,
-            productId: product?.storeIdentifier ?? item.product_id,
-            productName: product?.displayName ?? null,
-            store: item.store,
-            environment: item.environment,
-            status: item.status,
-            autoRenewalStatus: item.auto_renewal_status,
-            givesAccess: item.gives_access,
-            startsAtMs: item.starts_at,
-            periodStartsAtMs: item.current_period_starts_at,
-            periodEndsAtMs: item.current_period_ends_at,
-            endsAtMs: item.ends_at,
-            entitlements: item.entitlements,
-            storeSubscriptionId: item.store_subscription_identifier,
-            managementUrl: item.management_url,
-            pendingProductId: item.pending_changes?.product?.id ?? null,
-            revenueUsdCents: item.total_revenue_in_usd,
-            isFamilyShare: item.ownership === 'family_shared',
-          };
-        }),
-        purchases: purchases.map((item) => {
-          const product = item.product_id === null ? null : names.product(item.product_id);
-          return {
-            id: item.id,
-            productId: product?.storeIdentifier ?? item.product_id,
-            productName: product?.displayName ?? null,
-            store: item.store,
-            environment: item.environment,
-            purchasedAtMs: item.purchased_at,
-            status: item.status,
-            entitlements: item.entitlements,
-            storePurchaseId: item.store_purchase_identifier,
-            revenueUsdCents: item.revenue_in_usd,
-          };
-        }),
-      };
+      return nullWhenMissing(async () => {
+        const answer = await call('GET', `${path}?expand=attributes`, action);
+        const customer = read(customerSchema, answer.data, action);
+        const [aliases, attributes, active, subscriptions, purchases] = await Promise.all([
+          list(`${path}/aliases`, aliasSchema, action),
+          customer.attributes
+            ? listFrom(customer.attributes, attributeSchema, action)
+            : list(`${path}/attributes`, attributeSchema, action),
+          customer.active_entitlements
+            ? listFrom(customer.active_entitlements, activeEntitlementSchema, action)
+            : list(`${path}/active_entitlements`, activeEntitlementSchema, action),
+          list(`${path}/subscriptions`, subscriptionSchema, action),
+          list(`${path}/purchases`, purchaseSchema, action),
+        ]);
+        const takenAtMs = readingTime(askedAtMs, answer.headers.date);
+        const parts = { customer, aliases, attributes, active, subscriptions, purchases };
+        return { snapshot: toSnapshot(parts, names, takenAtMs), email: emailOf(attributes) };
+      });
+    },
+    async listCustomers(projectId, after) {
+      const action = 'Listing customers';
+      const following = after === null ? '' : `&starting_after=${id(after)}`;
+      const path = `/v2/projects/${id(projectId)}/customers?limit=100${following}`;
+      const answer = read(listSchema, await send('GET', path, action), action);
+      const ids = wellFormed(customerSchema, answer.items).map((customer) => customer.id);
+      if (answer.next_page === null) return { ids, next: null };
+      const told = new URL(answer.next_page, options.apiUrl).searchParams.get('starting_after');
+      return { ids, next: told ?? ids.at(-1) ?? null };
     },
     async grantEntitlement(projectId, customerId, grant) {
       await send(
@@ -310,6 +321,14 @@ export function createRevenueCatClient(options: {
       );
     },
   };
+}
+
+/** An item of an unexpected shape is passed over: one odd purchase must not hide the others. */
+function wellFormed<T>(schema: z.ZodType<T>, items: readonly unknown[]): T[] {
+  return items.flatMap((item) => {
+    const parsed = schema.safeParse(item);
+    return parsed.success ? [parsed.data] : [];
+  });
 }
 
 async function nullWhenMissing<T>(work: () => Promise<T>): Promise<T | null> {

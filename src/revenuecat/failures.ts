@@ -36,15 +36,12 @@ export function revenueCatFailure(
       return new AppError('revenuecat_not_found', message, { status: 404, upstreamStatus });
     case 409:
       return new AppError('revenuecat_conflict', message, { status: 409, upstreamStatus });
-    case 429: {
-      const retryAfterMs = Number(answer.headers['retry-after']) * 1_000;
-      const waitMs = body.backoff_ms ?? (retryAfterMs > 0 ? retryAfterMs : 10_000);
+    case 429:
       return new AppError('revenuecat_rate_limited', message, {
         status: 503,
         upstreamStatus,
-        remedy: { kind: 'wait_until', atMs: nowMs + waitMs },
+        remedy: { kind: 'wait_until', atMs: nowMs + waitMsOf(answer) },
       });
-    }
     default:
       // 423: another request holds the customer; it passes.
       return answer.status >= 500 || answer.status === 423 || body.retryable === true
@@ -55,6 +52,15 @@ export function revenueCatFailure(
           })
         : new AppError('revenuecat_rejected', message, { status: 502, upstreamStatus });
   }
+}
+
+/** How long a 429 asks to wait, ms: `backoff_ms`, else `Retry-After` (s), else ten seconds; at most an hour. */
+export function waitMsOf(answer: { headers: Readonly<Record<string, unknown>>; body: unknown }): number {
+  const parsed = errorSchema.safeParse(answer.body);
+  const backoffMs = parsed.success ? (parsed.data.backoff_ms ?? 0) : 0;
+  const retryAfterMs = Number(answer.headers['retry-after']) * 1_000;
+  const toldMs = backoffMs > 0 ? backoffMs : retryAfterMs > 0 ? retryAfterMs : 10_000;
+  return Math.min(toldMs, 3_600_000);
 }
 
 export function revenueCatUnreachable(action: string, cause: unknown): AppError {

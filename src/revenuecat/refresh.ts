@@ -1,48 +1,54 @@
 import type { Logger } from 'pino';
-import type { Database, Sql } from '../database/sql.ts';
+import type { Database } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
+import { compareWithSnapshot } from '../subscribers/compare-with-snapshot.ts';
 import { preferredAppUserIds } from '../subscribers/identities.ts';
-import { makeDue, readSubscriber, saveSnapshot } from '../subscribers/store.ts';
+import { deriveState } from '../subscribers/state.ts';
+import { makeDue, readHistory, readSubscriber } from '../subscribers/store.ts';
 import type { SecretBox } from '../workspaces/secrets.ts';
 import { type Project, readProject, sealedAs, setApiKeyState } from '../workspaces/store.ts';
-import {
-  type CatalogItem,
-  type CatalogNames,
-  createRevenueCatClient,
-  type RevenueCatClient,
-} from './client.ts';
-
-/** Names change rarely, and their endpoints allow 60 calls a minute. */
-const CATALOG_MAX_AGE_MS = 60 * 60 * 1_000;
+import type { CallLimiter, CallPriority } from './call-limiter.ts';
+import { readCatalogNames } from './catalog.ts';
+import { type CustomerReading, createRevenueCatClient, type RevenueCatClient } from './client.ts';
+import { type StoredCustomer, storeCustomers } from './customers-store.ts';
 
 export interface RefreshContext {
   readonly database: Database;
   readonly logger: Logger;
   readonly secrets: SecretBox;
   readonly apiUrl: string;
+  readonly limiter: CallLimiter;
   now(): number;
+  /** The API and the events disagree on a subscriber; codes of {@link compareWithSnapshot}. */
+  onDisagreement?(codes: readonly string[]): void;
+  /** RevenueCat takes a key again, or no longer. */
+  onKeyState?(workspaceId: string): Promise<void>;
 }
 
 /** The project's client; `null` without a usable key. */
 export function clientFor(
   project: Project,
-  context: Pick<RefreshContext, 'secrets' | 'apiUrl' | 'now'>,
-  timeoutMs?: number,
+  context: Pick<RefreshContext, 'secrets' | 'apiUrl' | 'now' | 'limiter'>,
+  calls: { priority: CallPriority; timeoutMs?: number },
 ): RevenueCatClient | null {
   if (project.apiKey === null) return null;
   return createRevenueCatClient({
     apiUrl: context.apiUrl,
     apiKey: context.secrets.open(project.apiKey, sealedAs.apiKey(project.workspaceId, project.projectId)),
     now: context.now,
-    ...(timeoutMs === undefined ? {} : { timeoutMs }),
+    gate: context.limiter.gate(project, calls.priority),
+    ...(calls.timeoutMs === undefined ? {} : { timeoutMs: calls.timeoutMs }),
   });
 }
 
 export type RefreshOutcome = 'refreshed' | 'no_key' | 'key_rejected' | 'unknown_customer';
 
+/** Merges that meet pass within a few rounds: one of them always gets through. */
+const MOST_ROUNDS = 5;
+
 /**
  * Reads a subscriber anew from RevenueCat. A customer that RevenueCat does not know keeps the state that its
- * events gave.
+ * events gave; ids that RevenueCat has made one are joined here as well.
  *
  * @throws AppError when RevenueCat is away or asks to wait
  */
@@ -50,109 +56,99 @@ export async function refreshSubscriber(
   context: RefreshContext,
   workspaceId: string,
   subscriberId: string,
+  priority: CallPriority = 'background',
 ): Promise<RefreshOutcome> {
   const subscriber = await readSubscriber(context.database, workspaceId, subscriberId);
   const project = subscriber && (await readProject(context.database, workspaceId, subscriber.projectId));
-  const client = project && clientFor(project, context);
+  const client = project && clientFor(project, context, { priority });
   if (!subscriber || !project || !client) return 'no_key';
-  try {
-    const names = await readNames(context, project, client);
+  return withKey(context, project, async () => {
+    const names = await readCatalogNames(context, project, client);
     for (const appUserId of preferredAppUserIds(subscriber.appUserIds).slice(0, 3)) {
-      const snapshot = await client.snapshot(project.revenueCatProjectId, appUserId, names);
-      if (!snapshot) continue;
-      await saveSnapshot(context.database, workspaceId, subscriberId, snapshot);
-      if (project.apiKeyState !== 'valid')
-        await setApiKeyState(context.database, workspaceId, project.projectId, 'valid');
-      await makeDue(context.database, workspaceId, subscriberId);
+      const reading = await client.readCustomer(project.revenueCatProjectId, appUserId, names);
+      if (!reading) continue;
+      const stored = await storeReading(context, project, reading);
+      // Time may have changed the state though RevenueCat tells nothing new.
+      await makeDue(context.database, workspaceId, stored.subscriberId);
       return 'refreshed';
     }
     return 'unknown_customer';
-  } catch (error) {
-    if (error instanceof AppError && error.code === 'revenuecat_unauthorized') {
-      await setApiKeyState(context.database, workspaceId, project.projectId, 'rejected');
-      context.logger.warn({ workspaceId, projectId: project.projectId }, 'RevenueCat refuses the API key');
-      return 'key_rejected';
-    }
-    throw error;
-  }
+  });
 }
 
-interface CatalogRow {
-  kind: 'entitlement' | 'product';
-  id: string;
-  lookup_key: string;
-  display_name: string | null;
-  fetched_at: Date;
-}
-
-async function readNames(
+/** Does work with a project's key and notes whether RevenueCat takes the key. */
+export async function withKey<T extends string>(
   context: RefreshContext,
   project: Project,
-  client: RevenueCatClient,
-): Promise<CatalogNames> {
-  let rows = await readCatalog(context.database, project);
-  const oldest = Math.min(...rows.map((row) => row.fetched_at.getTime()));
-  if (rows.length === 0 || oldest < context.now() - CATALOG_MAX_AGE_MS) {
-    await refreshCatalog(context, project, client);
-    rows = await readCatalog(context.database, project);
+  work: () => Promise<T>,
+): Promise<T | 'key_rejected'> {
+  const { workspaceId, projectId } = project;
+  try {
+    const outcome = await work();
+    if (project.apiKeyState !== 'valid') await noteKeyState(context, project, 'valid');
+    return outcome;
+  } catch (error) {
+    if (!(error instanceof AppError) || error.code !== 'revenuecat_unauthorized') throw error;
+    await noteKeyState(context, project, 'rejected');
+    context.logger.warn({ workspaceId, projectId }, 'RevenueCat refuses the API key');
+    return 'key_rejected';
   }
-  const entitlements = new Map<string, string>();
-  const products = new Map<string, { storeIdentifier: string; displayName: string | null }>();
-  for (const row of rows) {
-    if (row.kind === 'entitlement') entitlements.set(row.id, row.lookup_key);
-    else products.set(row.id, { storeIdentifier: row.lookup_key, displayName: row.display_name });
-  }
-  return {
-    entitlementKey: (id) => entitlements.get(id) ?? null,
-    product: (id) => products.get(id) ?? null,
-  };
 }
 
-async function readCatalog(sql: Sql, project: Project): Promise<CatalogRow[]> {
-  return sql.query<CatalogRow>(
-    `select kind, id, lookup_key, display_name, fetched_at from catalog where workspace_id = $1 and project_id = $2`,
-    [project.workspaceId, project.projectId],
-  );
-}
-
-/** Reads the names of entitlements and products. A key that may not read products still gives entitlements. */
-export async function refreshCatalog(
-  context: Pick<RefreshContext, 'database' | 'logger'>,
-  project: Project,
-  client: RevenueCatClient,
+async function noteKeyState(
+  context: RefreshContext,
+  { workspaceId, projectId }: Project,
+  state: 'valid' | 'rejected',
 ): Promise<void> {
-  const entitlements = await client.listEntitlements(project.revenueCatProjectId);
-  const products = await client.listProducts(project.revenueCatProjectId).catch((error: unknown) => {
-    if (!(error instanceof AppError) || error.code !== 'revenuecat_scope_missing') throw error;
-    context.logger.info(
-      { projectId: project.projectId },
-      'the API key may not read products: their ids are shown',
-    );
-    return [];
+  const isNew = await setApiKeyState(context.database, workspaceId, projectId, state);
+  if (isNew) await context.onKeyState?.(workspaceId);
+}
+
+/** Stores one reading, however many merges come between. */
+export async function storeReading(
+  context: RefreshContext,
+  project: Project,
+  reading: CustomerReading,
+): Promise<StoredCustomer> {
+  const { database } = context;
+  for (let round = 0; round < MOST_ROUNDS; round += 1) {
+    const [stored] = await storeCustomers(database, database, project, [reading]);
+    if (!stored || stored.outcome === 'again') continue;
+    await reportDisagreement(context, project, stored);
+    return stored;
+  }
+  throw new AppError('conflict', 'The subscriber changed under every attempt to store it', {
+    status: 503,
+    remedy: { kind: 'retry' },
   });
-  await saveCatalog(context.database, project, 'entitlement', entitlements);
-  await saveCatalog(context.database, project, 'product', products);
 }
 
-async function saveCatalog(
-  sql: Sql,
-  project: Project,
-  kind: 'entitlement' | 'product',
-  items: readonly CatalogItem[],
+/**
+ * Logs where the API and the events disagree: a webhook that was lost, or an event that is read wrongly. By
+ * codes only, without anything of the customer.
+ */
+export async function reportDisagreement(
+  context: RefreshContext,
+  project: Pick<Project, 'workspaceId' | 'projectId'>,
+  stored: StoredCustomer,
 ): Promise<void> {
-  await sql.query(
-    `insert into catalog (workspace_id, project_id, kind, id, lookup_key, display_name)
-     select $1, $2, $3, t.id, t.lookup_key, t.display_name
-       from unnest($4::text[], $5::text[], $6::text[]) as t (id, lookup_key, display_name)
-     on conflict (workspace_id, project_id, kind, id)
-     do update set lookup_key = excluded.lookup_key, display_name = excluded.display_name, fetched_at = now()`,
-    [
-      project.workspaceId,
-      project.projectId,
-      kind,
-      items.map((item) => item.id),
-      items.map((item) => item.lookupKey),
-      items.map((item) => item.displayName),
-    ],
+  if (stored.outcome !== 'updated' || !stored.hadEvents) return;
+  const { workspaceId, projectId } = project;
+  const { subscriberId } = stored;
+  const [subscriber, history] = await Promise.all([
+    readSubscriber(context.database, workspaceId, subscriberId),
+    readHistory(context.database, workspaceId, subscriberId),
+  ]);
+  if (!subscriber?.snapshot) return;
+  const nowMs = context.now();
+  const codes = compareWithSnapshot(
+    deriveState(history, null, nowMs),
+    deriveState(history, subscriber.snapshot, nowMs),
   );
+  if (codes.length === 0) return;
+  context.logger.info(
+    { workspaceId, projectId, subscriberId, codes },
+    'RevenueCat and the events disagree: RevenueCat is believed',
+  );
+  context.onDisagreement?.(codes);
 }

@@ -19,6 +19,9 @@ export const listSchema = z.object({
   next_page: text,
 });
 
+/** A list inside another answer; one of an odd shape counts as absent and is asked for on its own. */
+const innerList = listSchema.nullish().catch(null);
+
 export const projectSchema = z.object({ id: z.string(), name: text });
 
 export const customerSchema = z.object({
@@ -29,12 +32,14 @@ export const customerSchema = z.object({
   last_seen_country: text,
   last_seen_platform: text,
   last_seen_platform_version: text,
-  attributes: z.object({ items: z.array(z.unknown()).default([]) }).nullish(),
+  attributes: innerList,
+  /** Only in the answer to a single customer. */
+  active_entitlements: innerList,
 });
 
 export const aliasSchema = z.object({ id: z.string() });
 
-export const attributeSchema = z.object({ name: z.string(), value: text });
+export const attributeSchema = z.object({ name: z.string(), value: text, updated_at: ms });
 
 export const activeEntitlementSchema = z.object({ entitlement_id: z.string(), expires_at: ms });
 
@@ -105,7 +110,17 @@ export const purchaseSchema = z.object({
   revenue_in_usd: revenue,
 });
 
-export const webhookSchema = z.object({ id: z.string(), url: z.string(), name: text });
+export const webhookSchema = z.object({
+  id: z.string(),
+  url: z.string(),
+  name: text,
+  /** `null`: both. */
+  environment: text,
+  /** `null`: all. */
+  event_types: z.array(z.string()).nullish().catch(null),
+  /** `null`: every app of the project. */
+  app_id: text,
+});
 
 export const customerEventSchema = z.object({
   id: z.string(),

@@ -3,7 +3,7 @@ import { AppError, badRequest } from '../errors.ts';
 import { identifiersOf, readEvent } from '../subscribers/read-event.ts';
 import type { LifecycleEvent } from '../subscribers/types.ts';
 import { equalInConstantTime, hashSecret } from '../workspaces/secrets.ts';
-import type { Project } from '../workspaces/store.ts';
+import type { WebhookTarget } from './webhook-target.ts';
 
 /** A webhook as it is stored: read, classified, with the customers it speaks of. */
 export interface ReceivedEvent {
@@ -51,7 +51,7 @@ export function verifyWebhookSignature(
  * @throws AppError `unauthorized` when the request does not come from the project's webhook
  */
 export function authenticateWebhook(input: {
-  project: Project;
+  target: Pick<WebhookTarget, 'webhookAuthHash'>;
   signingSecret: string | null;
   authorization: string | undefined;
   signature: string | undefined;
@@ -59,7 +59,7 @@ export function authenticateWebhook(input: {
   nowMs: number;
 }): void {
   const given = hashSecret(input.authorization ?? '');
-  const authorized = equalInConstantTime(given, input.project.webhookAuthHash);
+  const authorized = equalInConstantTime(given, input.target.webhookAuthHash);
   const signed =
     input.signingSecret === null ||
     verifyWebhookSignature(input.signingSecret, input.rawBody, input.signature, input.nowMs);
@@ -91,11 +91,22 @@ export function toReceived(
   payload: string,
   receivedAtMs: number,
 ): ReceivedEvent {
-  const fallbackId = `sha256:${createHash('sha256').update(canonical(event)).digest('hex')}`;
-  const read = readEvent(event, { receivedAtMs, fallbackId });
+  const named = readEvent(event, { receivedAtMs, fallbackId: '' });
+  // Only few events come without an id, and the hash of a body costs more than all the rest of reading it.
+  const read = named.id === '' ? { ...named, id: contentId(event) } : named;
   const { subject, giver } = identifiersOf(event);
   // PostgreSQL's json type refuses no escape, but its text cannot hold NUL: an escaped one stays escaped.
-  return { event: read, subject, giver, email: emailOf(event), payload: payload.replaceAll('\0', '') };
+  const stored = {
+    ...read,
+    id: withoutNul(read.id) || contentId(event),
+    type: withoutNul(read.type),
+    transactionId: read.transactionId === null ? null : withoutNul(read.transactionId),
+  };
+  return { event: stored, subject, giver, email: emailOf(event), payload: withoutNul(payload) };
+}
+
+function contentId(event: Readonly<Record<string, unknown>>): string {
+  return `sha256:${createHash('sha256').update(canonical(event)).digest('hex')}`;
 }
 
 function emailOf(event: Readonly<Record<string, unknown>>): ReceivedEvent['email'] {
@@ -106,7 +117,12 @@ function emailOf(event: Readonly<Record<string, unknown>>): ReceivedEvent['email
   const value = isObject(entry) ? entry.value : entry;
   if (typeof value !== 'string' || !value.includes('@') || value.length > 320) return null;
   const at = isObject(entry) ? Number(entry.updated_at_ms) : 0;
-  return { value: value.trim().toLowerCase(), atMs: Number.isSafeInteger(at) ? at : 0 };
+  return { value: withoutNul(value).trim().toLowerCase(), atMs: Number.isSafeInteger(at) ? at : 0 };
+}
+
+/** PostgreSQL's text cannot hold it, and anybody can write it in an attribute. */
+function withoutNul(text: string): string {
+  return text.replaceAll('\0', '');
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -38,6 +38,9 @@ export function overlay(ledger: Ledger, snapshot: Snapshot): void {
   ledger.toldRevenueUsdCents = 0;
   for (const item of snapshot.subscriptions) ledger.toldRevenueUsdCents += productionRevenue(item);
   for (const item of snapshot.purchases) ledger.toldRevenueUsdCents += productionRevenue(item);
+  // More than all events together: the history begins before the first of them. Later events add to it.
+  if (ledger.toldRevenueUsdCents > ledger.chargedUsdCents)
+    ledger.lifetimeValueUsdCents = ledger.toldRevenueUsdCents;
 }
 
 function productionRevenue(item: SnapshotSubscription | SnapshotPurchase): number {

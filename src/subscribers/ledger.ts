@@ -24,6 +24,8 @@ export interface Ledger {
   /** Active entitlements of the snapshot, until a later event speaks of them; values are ends, `null` never. */
   readonly told: Map<string, number | null>;
   lifetimeValueUsdCents: number;
+  /** What was charged, refunds not subtracted. */
+  chargedUsdCents: number;
   sawRevenue: boolean;
   /** Production revenue of the snapshot, for a history without prices. */
   toldRevenueUsdCents: number;
@@ -41,6 +43,7 @@ export function emptyLedger(): Ledger {
     changing: new Set(),
     told: new Map(),
     lifetimeValueUsdCents: 0,
+    chargedUsdCents: 0,
     sawRevenue: false,
     toldRevenueUsdCents: 0,
     paid: [],
@@ -80,6 +83,7 @@ export function record(ledger: Ledger, event: LifecycleEvent): void {
   if (!sum) return;
   if (sum.usdCents !== null) {
     ledger.lifetimeValueUsdCents += sum.usdCents;
+    ledger.chargedUsdCents += Math.max(0, sum.usdCents);
     ledger.sawRevenue = true;
   }
   if (sum.price) ledger.paid = addMoney(ledger.paid, sum.price);

@@ -45,7 +45,7 @@ export interface EventRow {
   sent_name: string | null;
 }
 
-const EVENT_COLUMNS = `project_id, event_id, side, event_at, received_at, payload, delivery, reason, attempts,
+export const EVENT_COLUMNS = `project_id, event_id, side, event_at, received_at, payload, delivery, reason, attempts,
   next_try_at, delivered_at, sent_name`;
 
 export function toTimelineEntry(row: EventRow): TimelineEntry {
@@ -112,6 +112,29 @@ export async function readSubscriber(
 const MOST_TRANSFERS = 8;
 
 /**
+ * A stretch of events that counts as a subscriber's own: all of its own, or what a giver had at the moment of
+ * a transfer. Times are epoch ms.
+ */
+export interface HistorySource {
+  readonly subscriberId: string;
+  readonly isOwn: boolean;
+  /** Events up to this moment; `null`: all. */
+  readonly untilMs: number | null;
+  /** Only later ones of production: what was there before had been given to somebody else. */
+  readonly afterMs: number;
+  /** The same for those of the sandbox. */
+  readonly sandboxAfterMs: number;
+  /** A transfer in the sandbox passes nothing that was paid for. */
+  readonly sandboxOnly: boolean;
+}
+
+export interface History {
+  /** Oldest first. */
+  readonly events: TimelineEntry[];
+  readonly sources: HistorySource[];
+}
+
+/**
  * Everything that a subscriber's state rests on, oldest first: its own events and, where purchases were
  * transferred to it, those that the giver had at that moment.
  */
@@ -120,10 +143,31 @@ export async function readHistory(
   workspaceId: string,
   subscriberId: string,
 ): Promise<TimelineEntry[]> {
+  return (await readHistoryWithSources(sql, workspaceId, subscriberId)).events;
+}
+
+/** The same, with where it comes from. */
+export async function readHistoryWithSources(
+  sql: Sql,
+  workspaceId: string,
+  subscriberId: string,
+): Promise<History> {
   const own = await readEventsUntil(sql, workspaceId, subscriberId, null);
-  const received = await followTransfers(sql, workspaceId, own, MOST_TRANSFERS);
-  if (received.length === 0) return own;
-  return [...own, ...received].sort((a, b) => a.atMs - b.atMs);
+  const history: History = { events: [...own], sources: [ownSource(subscriberId)] };
+  await followTransfers(sql, workspaceId, { events: own, sandboxOnly: false }, MOST_TRANSFERS, history);
+  if (history.sources.length > 1) history.events.sort((a, b) => a.atMs - b.atMs);
+  return history;
+}
+
+export function ownSource(subscriberId: string): HistorySource {
+  return {
+    subscriberId,
+    isOwn: true,
+    untilMs: null,
+    afterMs: -1,
+    sandboxAfterMs: -1,
+    sandboxOnly: false,
+  };
 }
 
 async function readEventsUntil(
@@ -145,171 +189,69 @@ async function readEventsUntil(
 async function followTransfers(
   sql: Sql,
   workspaceId: string,
-  events: readonly TimelineEntry[],
+  received: { events: readonly TimelineEntry[]; sandboxOnly: boolean },
   depth: number,
-): Promise<TimelineEntry[]> {
-  const receipts = events.filter((event) => event.side === 'subject' && isReceipt(event));
-  if (receipts.length === 0 || depth === 0) return [];
+  history: History,
+): Promise<void> {
+  const receipts = received.events.filter((event) => event.side === 'subject' && isReceipt(event));
+  if (receipts.length === 0 || depth === 0) return;
   const givers = await sql.query<{ event_id: string; subscriber_id: string }>(
     `select event_id, subscriber_id from events
       where workspace_id = $1 and project_id = $2 and event_id = any($3) and side = 'giver'`,
     [workspaceId, receipts[0]?.projectId, receipts.map((event) => event.id)],
   );
-  const received: TimelineEntry[] = [];
   for (const giver of givers) {
     const receipt = receipts.find((event) => event.id === giver.event_id);
     if (!receipt) continue;
     const all = await readEventsUntil(sql, workspaceId, giver.subscriber_id, receipt.atMs);
-    // What the giver had given to somebody else before was not there to be given again.
-    let givenBeforeMs = -1;
-    for (const event of all) {
-      if (event.side === 'giver' && event.id !== receipt.id)
-        givenBeforeMs = Math.max(givenBeforeMs, event.atMs);
-    }
-    const kept = all.filter((event) => event.side === 'subject' && event.atMs > givenBeforeMs);
-    received.push(...kept.filter((event) => !isReceipt(event)));
-    received.push(...(await followTransfers(sql, workspaceId, kept, depth - 1)));
+    const source = sourceOf(giver.subscriber_id, receipt, received.sandboxOnly, all);
+    const kept = all.filter((event) => isGiven(source, event));
+    history.sources.push(source);
+    history.events.push(...kept.filter((event) => !isReceipt(event)));
+    const next = { events: kept, sandboxOnly: source.sandboxOnly };
+    await followTransfers(sql, workspaceId, next, depth - 1, history);
   }
-  return received;
+}
+
+function sourceOf(
+  subscriberId: string,
+  receipt: TimelineEntry,
+  sandboxOnly: boolean,
+  all: readonly TimelineEntry[],
+): HistorySource {
+  // What the giver had given to somebody else before was not there to be given again.
+  let afterMs = -1;
+  let sandboxAfterMs = -1;
+  for (const event of all) {
+    if (event.side !== 'giver' || event.id === receipt.id) continue;
+    sandboxAfterMs = Math.max(sandboxAfterMs, event.atMs);
+    if (event.environment !== 'sandbox') afterMs = Math.max(afterMs, event.atMs);
+  }
+  return {
+    subscriberId,
+    isOwn: false,
+    untilMs: receipt.atMs,
+    afterMs,
+    sandboxAfterMs,
+    sandboxOnly: sandboxOnly || receipt.environment === 'sandbox',
+  };
+}
+
+/** Whether an event of a giver came along with a transfer. */
+function isGiven(source: HistorySource, event: TimelineEntry): boolean {
+  if (event.side !== 'subject') return false;
+  if (event.environment === 'sandbox') return event.atMs > source.sandboxAfterMs;
+  return !source.sandboxOnly && event.atMs > source.afterMs;
+}
+
+/** Whether an event of one of the sources' subscribers stands on the timeline that they make. */
+export function isOnTimeline(source: HistorySource, event: TimelineEntry): boolean {
+  if (source.isOwn) return true;
+  return event.atMs <= (source.untilMs ?? 0) && isGiven(source, event) && !isReceipt(event);
 }
 
 function isReceipt(event: LifecycleEvent): boolean {
   return event.kind === 'transfer' || event.kind === 'purchase_redeemed';
-}
-
-export interface FoundSubscriber {
-  readonly subscriberId: string;
-  readonly projectId: string;
-  readonly appUserId: string;
-}
-
-interface FoundRow {
-  subscriber_id: string;
-  project_id: string;
-  app_user_id: string;
-}
-
-function toFound(row: FoundRow): FoundSubscriber {
-  return { subscriberId: row.subscriber_id, projectId: row.project_id, appUserId: row.app_user_id };
-}
-
-export async function findByAppUserIds(
-  sql: Sql,
-  workspaceId: string,
-  appUserIds: readonly string[],
-): Promise<FoundSubscriber[]> {
-  const rows = await sql.query<FoundRow>(
-    `select subscriber_id, project_id, app_user_id from subscriber_ids
-      where workspace_id = $1 and app_user_id = any($2)`,
-    [workspaceId, appUserIds],
-    'find-by-app-user-ids',
-  );
-  return rows.map(toFound);
-}
-
-const SOME_ID = `(select i.app_user_id from subscriber_ids i
-  where i.workspace_id = s.workspace_id and i.subscriber_id = s.subscriber_id
-  order by i.app_user_id like '$RCAnonymousID:%', i.app_user_id limit 1)`;
-
-/** Case does not matter. At most 20. */
-export async function findByEmail(sql: Sql, workspaceId: string, email: string): Promise<FoundSubscriber[]> {
-  const rows = await sql.query<FoundRow>(
-    `select s.subscriber_id, s.project_id, coalesce(${SOME_ID}, '') as app_user_id
-       from subscribers s
-      where s.workspace_id = $1 and s.email = lower($2) and s.merged_into is null
-      order by s.last_event_at desc nulls last limit 20`,
-    [workspaceId, email],
-  );
-  return rows.map(toFound);
-}
-
-/** By a store's transaction id or original transaction id, as written on receipts. */
-export async function findByTransaction(
-  sql: Sql,
-  workspaceId: string,
-  transactionId: string,
-): Promise<FoundSubscriber[]> {
-  const rows = await sql.query<FoundRow>(
-    `select distinct s.subscriber_id, s.project_id, coalesce(${SOME_ID}, '') as app_user_id
-       from events e
-       join subscribers s on s.workspace_id = e.workspace_id and s.subscriber_id = e.subscriber_id
-      where e.workspace_id = $1 and e.transaction_id = $2 limit 20`,
-    [workspaceId, transactionId],
-  );
-  return rows.map(toFound);
-}
-
-export interface ContactLink {
-  readonly subscriberId: string;
-  readonly projectId: string;
-  readonly madeBy: { readonly id: string; readonly name: string };
-  readonly madeAtMs: number;
-}
-
-export async function readLinks(sql: Sql, workspaceId: string, contactId: string): Promise<ContactLink[]> {
-  const rows = await sql.query<{
-    subscriber_id: string;
-    project_id: string;
-    made_by: ContactLink['madeBy'];
-    made_at: Date;
-  }>(
-    `select subscriber_id, project_id, made_by, made_at from contact_links
-      where workspace_id = $1 and contact_id = $2 order by made_at desc`,
-    [workspaceId, contactId],
-    'read-links',
-  );
-  return rows.map((row) => ({
-    subscriberId: row.subscriber_id,
-    projectId: row.project_id,
-    madeBy: row.made_by,
-    madeAtMs: row.made_at.getTime(),
-  }));
-}
-
-/** Links a contact to a subscriber; one link for each project, the newest wins. */
-export async function saveLink(
-  sql: Sql,
-  link: {
-    workspaceId: string;
-    contactId: string;
-    projectId: string;
-    subscriberId: string;
-    madeBy: ContactLink['madeBy'];
-  },
-): Promise<void> {
-  await sql.query(
-    `insert into contact_links (workspace_id, contact_id, project_id, subscriber_id, made_by)
-     values ($1, $2, $3, $4, $5)
-     on conflict (workspace_id, contact_id, project_id)
-     do update set subscriber_id = excluded.subscriber_id, made_by = excluded.made_by, made_at = now()`,
-    [link.workspaceId, link.contactId, link.projectId, link.subscriberId, JSON.stringify(link.madeBy)],
-  );
-}
-
-export async function deleteLink(
-  sql: Sql,
-  workspaceId: string,
-  contactId: string,
-  subscriberId: string,
-): Promise<void> {
-  await sql.query(
-    `delete from contact_links where workspace_id = $1 and contact_id = $2 and subscriber_id = $3`,
-    [workspaceId, contactId, subscriberId],
-  );
-}
-
-export async function saveSnapshot(
-  sql: Sql,
-  workspaceId: string,
-  subscriberId: string,
-  snapshot: Snapshot,
-): Promise<void> {
-  await sql.query(
-    `update subscribers set snapshot = $3, snapshot_at = to_timestamp($4 / 1000.0)
-      where workspace_id = $1 and subscriber_id = $2
-        and (snapshot_at is null or snapshot_at <= to_timestamp($4 / 1000.0))`,
-    [workspaceId, subscriberId, JSON.stringify(snapshot), snapshot.takenAtMs],
-  );
 }
 
 /** Wakes delivery for one subscriber: its contact or its state may have changed. */

@@ -41,6 +41,7 @@ export function grantRoutes(
     if (!entitlement) throw missing('Entitlement not found');
     if (body.expires_at <= now())
       throw refusal(422, 'expires_at must be in the future', { param: 'expires_at' });
+    state.grantRequests.push({ customerId: customer.id, entitlementId: entitlement.id, atMs: now() });
     const answer = (): void => void res.status(201).json(fullCustomerView(project, customer, now(), false));
 
     const active = activeGrants(customer, entitlement.id, now());
@@ -49,7 +50,11 @@ export function grantRoutes(
     ) {
       return answer();
     }
-    if (active.length > 0 && state.existingGrant === 'conflict409') {
+    // Clients that met a 409 have read it as "has a grant" and, after revoking, as "has a paid subscription".
+    const hasIt = customer.subscriptions.some(
+      (each) => each.entitlementIds.includes(entitlement.id) && givesAccess(each, now()),
+    );
+    if (hasIt && state.existingGrant === 'conflict409') {
       throw refusal(409, 'The customer already has this entitlement');
     }
     // A later end replaces the running grant, as in v1; an earlier one changes nothing.
@@ -76,10 +81,14 @@ export function grantRoutes(
       country: null,
       managementUrl: null,
     };
-    customer.subscriptions.push(subscription);
-    tell(project, customer, [
-      eventOf('NON_RENEWING_PURCHASE', customer, subscription, entitlement.lookupKey),
-    ]);
+    const begin = (): void => {
+      customer.subscriptions.push(subscription);
+      tell(project, customer, [
+        eventOf('NON_RENEWING_PURCHASE', customer, subscription, entitlement.lookupKey),
+      ]);
+    };
+    if (state.grantVisibleAfterMs > 0) setTimeout(begin, state.grantVisibleAfterMs).unref();
+    else begin();
     answer();
   });
 

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { type EventFacts, lifecycleEvent, promotionalEvent } from './events.ts';
 import {
   type Customer,
@@ -24,6 +25,7 @@ export const STORY_NAMES = [
   'several',
   'sandbox_only',
   'no_purchases',
+  'long_history',
 ] as const;
 
 export type StoryName = (typeof STORY_NAMES)[number];
@@ -356,7 +358,44 @@ export function purchaseStory(name: StoryName, options: StoryOptions): Story {
         -6,
       );
     case 'no_purchases':
-      return story([], [], -3);
+      // Known to RevenueCat by what is no purchase.
+      return story(
+        [
+          {
+            type: 'EXPERIMENT_ENROLLMENT',
+            id: randomUUID(),
+            event_timestamp_ms: day(-3),
+            app_user_id: appUserId,
+            original_app_user_id: anonymousId,
+            aliases: [anonymousId, appUserId],
+            experiment_id: 'prexp1a2b3c',
+            experiment_variant: 'b',
+            offering_id: 'spring',
+            experiment_enrolled_at_ms: day(-3),
+            subscriber_attributes:
+              email === undefined ? {} : { $email: { value: email, updated_at_ms: day(-3) } },
+          },
+        ],
+        [],
+        -3,
+      );
+    case 'long_history':
+      return story(
+        [
+          lifecycleEvent('INITIAL_PURCHASE', monthly(-402, { environment: 'SANDBOX', price: 0 })),
+          lifecycleEvent('INITIAL_PURCHASE', monthly(-400)),
+          ...Array.from({ length: 13 }, (_, index) => renewal(-370 + 30 * index, index + 1)),
+          lifecycleEvent('CANCELLATION', later(monthly(-280, { price: 0 }), -275), {
+            cancel_reason: 'UNSUBSCRIBE',
+          }),
+          lifecycleEvent('UNCANCELLATION', later(monthly(-280, { price: 0 }), -274)),
+          lifecycleEvent('BILLING_ISSUE', later(monthly(-130, { price: 0 }), -100), {
+            grace_period_expiration_at_ms: day(-94),
+          }),
+        ].sort((a, b) => Number(a.event_timestamp_ms) - Number(b.event_timestamp_ms)),
+        [subscription({ startsAtMs: day(-400), grossUsd: 139.86 })],
+        -405,
+      );
   }
 }
 

@@ -106,10 +106,14 @@ export interface RevenueCatState {
   >;
   /** What must not have been asked, such as v1's get-or-create. */
   readonly violations: string[];
+  /** Every grant that was asked for, whatever came of it, oldest first. */
+  readonly grantRequests: { customerId: string; entitlementId: string; atMs: number }[];
   /** The events endpoint is newer than the published description; off, it is a 404. */
   customerEventsEnabled: boolean;
   /** What "unless one already exists" does is not documented (UNVERIFIED); all three readings can be tried. */
   existingGrant: 'ignore' | 'conflict409' | 'second';
+  /** How long after a 201 a grant can be read; RevenueCat promises no reading of one's own writes (UNVERIFIED). */
+  grantVisibleAfterMs: number;
   /** How long after a grant or revocation its webhook leaves; `null`: only by `flushWebhooks()`. */
   grantWebhookDelayMs: number | null;
   limitsPerMinute: { customer: number; configuration: number };
@@ -122,8 +126,10 @@ export function createState(): RevenueCatState {
     projects: new Map(),
     keys: new Map(),
     violations: [],
+    grantRequests: [],
     customerEventsEnabled: true,
     existingGrant: 'ignore',
+    grantVisibleAfterMs: 0,
     grantWebhookDelayMs: 1_000,
     // Source: RevenueCat API v2, "Rate limits".
     limitsPerMinute: { customer: 480, configuration: 60 },

@@ -1,0 +1,174 @@
+import type { Command } from 'commander';
+import type { Config } from '../config.ts';
+import { connectDatabase } from '../database/connection.ts';
+import type { Sql } from '../database/sql.ts';
+import { AppError, badRequest, notFound } from '../errors.ts';
+import { openJobs } from '../jobs/jobs.ts';
+import { createLogger } from '../log.ts';
+import { createCallLimiter } from '../revenuecat/call-limiter.ts';
+import type { RefreshContext } from '../revenuecat/refresh.ts';
+import { createSecretBox } from '../workspaces/secrets.ts';
+import { listProjects, type Project, readWorkspace } from '../workspaces/store.ts';
+import { failureInWords, outcomeLines, progressJson, progressLine } from './progress.ts';
+import { runImport } from './run.ts';
+import { type ImportProgress, readImport, startImport } from './store.ts';
+import { watchImport } from './watch.ts';
+
+interface Options {
+  readonly workspace: string;
+  readonly project?: string;
+  readonly eventsSince?: string;
+  readonly json?: boolean;
+}
+
+const EXIT_NOT_DONE = 1;
+/** Of a process that was interrupted. */
+const EXIT_INTERRUPTED = 130;
+
+/** Adds `backfill`: imports a project's customers, beside the running server or alone. */
+export function addBackfillCommand(
+  program: Command,
+  setup: { config(): Config; encryptionKeys(config: Config): Promise<readonly Buffer[]> },
+): void {
+  program
+    .command('backfill')
+    .description('import the customers of a RevenueCat project; going on where an earlier run stopped')
+    .requiredOption('--workspace <id>', 'Intercom workspace id')
+    .option('--project <id>', "connected project (its id here or RevenueCat's); needed with several")
+    .option('--events-since <ISO time>', 'also record events since then on contacts')
+    .option('--json', 'print the result as JSON')
+    .action(async (options: Options) => {
+      process.exitCode = await backfill(setup, options);
+    });
+}
+
+async function backfill(setup: Parameters<typeof addBackfillCommand>[1], options: Options): Promise<number> {
+  const eventsSinceMs = options.eventsSince === undefined ? null : readTime(options.eventsSince);
+  const config = setup.config();
+  const logger = createLogger(process.env.LOG_LEVEL ?? 'error');
+  const connected = await connectDatabase(config, logger);
+  const { database } = connected;
+  const stop = new AbortController();
+  // What is in hand is stored, the rest is left for the server or the next run.
+  const interrupt = (): void => {
+    if (stop.signal.aborted) process.exit(EXIT_INTERRUPTED);
+    stop.abort();
+  };
+  process.on('SIGINT', interrupt);
+  process.on('SIGTERM', interrupt);
+  try {
+    const project = await chooseProject(database, options);
+    const { progress, joined } = await startImport(database, {
+      workspaceId: project.workspaceId,
+      projectId: project.projectId,
+      eventsSinceMs,
+      startedBy: { kind: 'command line' },
+    });
+    if (!options.json) {
+      process.stdout.write(
+        joined
+          ? `Going on with the import of ${project.name}: ${progressLine(progress)}.\n`
+          : `Importing the customers of ${project.name}.\n`,
+      );
+    }
+    await queueForWorkers(config, connected, progress);
+    const context: RefreshContext = {
+      database,
+      logger,
+      secrets: createSecretBox(await setup.encryptionKeys(config)),
+      apiUrl: config.revenueCatApiUrl,
+      limiter: createCallLimiter({ database }),
+      now: Date.now,
+    };
+    const watching = new AbortController();
+    const watched = options.json
+      ? Promise.resolve()
+      : watchImport(process.stdout, () => readImport(database, progress), watching.signal);
+    await runImport(context, progress, stop.signal).finally(() => watching.abort());
+    await watched;
+    return report((await readImport(database, progress)) ?? progress, options.json ?? false);
+  } finally {
+    process.off('SIGINT', interrupt);
+    process.off('SIGTERM', interrupt);
+    await connected.close();
+  }
+}
+
+function readTime(text: string): number {
+  const atMs = Date.parse(text);
+  if (Number.isNaN(atMs))
+    throw badRequest(`--events-since ${text} is no ISO time, such as 2026-10-01T00:00:00Z`);
+  return atMs;
+}
+
+async function chooseProject(sql: Sql, options: Options): Promise<Project> {
+  const workspace = await readWorkspace(sql, options.workspace);
+  if (!workspace) throw notFound(`No workspace ${options.workspace} has the app installed`);
+  const projects = await listProjects(sql, options.workspace);
+  const named = projects.filter(
+    ({ projectId, revenueCatProjectId }) =>
+      options.project === undefined ||
+      options.project === projectId ||
+      options.project === revenueCatProjectId,
+  );
+  const [project] = named;
+  if (!project) {
+    throw notFound(
+      options.project === undefined
+        ? `Workspace ${options.workspace} has no RevenueCat project: connect one first`
+        : `Workspace ${options.workspace} has no RevenueCat project ${options.project}`,
+    );
+  }
+  if (named.length > 1) {
+    const list = named.map(({ projectId, name }) => `  ${projectId}  ${name}`).join('\n');
+    throw badRequest(`The workspace has several projects. Choose one with --project:\n${list}`);
+  }
+  if (project.apiKey === null)
+    throw new AppError(
+      'revenuecat_unauthorized',
+      `${project.name} has no API key: connect it again with --key`,
+    );
+  return project;
+}
+
+/** A server that runs takes part, and goes on when this command is interrupted. */
+async function queueForWorkers(
+  config: Config,
+  connected: { url: string },
+  { workspaceId, projectId, importId }: ImportProgress,
+): Promise<void> {
+  const jobs = await openJobs({
+    databaseUrl: connected.url,
+    backend: config.databaseBackend,
+    listen: false,
+    queueOnly: true,
+    logger: createLogger('error'),
+  });
+  await jobs.send('backfill.run', { workspaceId, projectId, importId });
+  await jobs.stop();
+}
+
+function report(progress: ImportProgress, asJson: boolean): number {
+  if (asJson) process.stdout.write(`${JSON.stringify(progressJson(progress))}\n`);
+  else process.stdout.write(`${closingWords(progress).join('\n')}\n`);
+  if (progress.state === 'running') return EXIT_INTERRUPTED;
+  return progress.state === 'done' ? 0 : EXIT_NOT_DONE;
+}
+
+function closingWords(progress: ImportProgress): string[] {
+  switch (progress.state) {
+    case 'done':
+      return outcomeLines(progress);
+    case 'failed':
+      return [`The import has stopped: ${failureInWords(progress)}`, `${progressLine(progress)}.`];
+    case 'paused':
+      return ['The import was paused on the settings page. This command, or the page, goes on with it.'];
+    case 'cancelled':
+      return ['The import was cancelled on the settings page. What was imported stays.'];
+    default:
+      return [
+        `Interrupted: ${progressLine(progress)}.`,
+        'A running server goes on with it; without one, run the same command again.',
+      ];
+  }
+}

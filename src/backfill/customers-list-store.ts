@@ -1,0 +1,174 @@
+import type { Database, Sql } from '../database/sql.ts';
+import type { ImportRef } from './store.ts';
+
+export interface ClaimedCustomer {
+  readonly customerId: string;
+  readonly attempts: number;
+}
+
+const refValues = (ref: ImportRef): unknown[] => [ref.workspaceId, ref.projectId, ref.importId];
+
+/** Any number that nothing else in this database uses for advisory locks of two integers. */
+const LISTING_LOCK = 719_040_252;
+
+/**
+ * Does `work` unless another process is listing the same import; the lock ends with the transaction, however
+ * that ends.
+ *
+ * @returns whether it was done
+ */
+export async function whileListingAlone(
+  database: Database,
+  ref: ImportRef,
+  work: (sql: Sql) => Promise<void>,
+): Promise<boolean> {
+  return database.transaction(async (sql) => {
+    const [row] = await sql.query<{ locked: boolean }>(
+      'select pg_try_advisory_xact_lock($1, hashtext($2)) as locked',
+      [LISTING_LOCK, ref.importId],
+    );
+    if (!row?.locked) return false;
+    await work(sql);
+    return true;
+  });
+}
+
+/** Keeps a page of RevenueCat's list, unless it was kept before: the cursor tells. */
+export async function saveListedPage(
+  sql: Sql,
+  ref: ImportRef,
+  page: { after: string | null; ids: readonly string[]; next: string | null },
+): Promise<void> {
+  await sql.query(
+    `with moved as (
+       update imports
+          set cursor = $5, is_listed = $5::text is null, seen_at = clock_timestamp(),
+              listed = listed + cardinality($6::text[])
+                       - (select count(*)::integer from import_customers c
+                           where c.workspace_id = $1 and c.project_id = $2 and c.import_id = $3
+                             and c.customer_id = any($6::text[]))
+        where workspace_id = $1 and project_id = $2 and import_id = $3 and not is_listed
+          and cursor is not distinct from $4
+       returning 1
+     )
+     insert into import_customers (workspace_id, project_id, import_id, customer_id)
+     select $1, $2, $3, id from unnest($6::text[]) as page (id)
+      where exists (select 1 from moved)
+     on conflict do nothing`,
+    [...refValues(ref), page.after, page.next, [...new Set(page.ids)]],
+  );
+}
+
+/**
+ * Takes customers for as long as the transaction lasts: their locked rows are the claim. When its process dies,
+ * PostgreSQL gives them back at once, and nothing has to find out that it is dead.
+ */
+export async function claimCustomers(sql: Sql, ref: ImportRef, limit: number): Promise<ClaimedCustomer[]> {
+  const rows = await sql.query<{ customer_id: string; attempts: number }>(
+    `select customer_id, attempts from import_customers
+      where workspace_id = $1 and project_id = $2 and import_id = $3 and done_at is null
+        and not_before <= clock_timestamp()
+      order by not_before
+      limit $4
+        for update skip locked`,
+    [...refValues(ref), limit],
+    'claim-import-customers',
+  );
+  return rows.map((row) => ({ customerId: row.customer_id, attempts: row.attempts }));
+}
+
+/** What a batch came to. */
+export interface BatchCounts {
+  readonly newCustomers: number;
+  readonly missing: number;
+  readonly failed: number;
+  readonly subscriptions: number;
+  readonly purchases: number;
+  readonly newEvents: number;
+  readonly knownEvents: number;
+}
+
+/**
+ * Closes customers of a batch and counts them, in the transaction that claimed them: a customer is counted when
+ * it is closed, so however often it was begun it counts once.
+ */
+export async function closeCustomers(
+  sql: Sql,
+  ref: ImportRef,
+  closed: readonly { customerId: string; code: string | null }[],
+  counts: BatchCounts,
+): Promise<void> {
+  await sql.query(
+    `update import_customers c set done_at = clock_timestamp(), code = t.code
+       from unnest($4::text[], $5::text[]) as t (customer_id, code)
+      where c.workspace_id = $1 and c.project_id = $2 and c.import_id = $3 and c.customer_id = any($4::text[])
+        and c.customer_id = t.customer_id`,
+    [...refValues(ref), closed.map(({ customerId }) => customerId), closed.map(({ code }) => code)],
+    'close-import-customers',
+  );
+  await sql.query(
+    `update imports
+        set done = done + $4, new_customers = new_customers + $5, missing = missing + $6, failed = failed + $7,
+            subscriptions = subscriptions + $8, purchases = purchases + $9, new_events = new_events + $10,
+            known_events = known_events + $11, seen_at = clock_timestamp(), reason = null,
+            pace_before_at = case when pace_at < clock_timestamp() - interval '20 seconds'
+                                  then pace_at else pace_before_at end,
+            pace_before_done = case when pace_at < clock_timestamp() - interval '20 seconds'
+                                    then pace_done else pace_before_done end,
+            pace_done = case when pace_at < clock_timestamp() - interval '20 seconds' then done else pace_done end,
+            pace_at = case when pace_at < clock_timestamp() - interval '20 seconds'
+                           then clock_timestamp() else pace_at end
+      where workspace_id = $1 and project_id = $2 and import_id = $3`,
+    [
+      ...refValues(ref),
+      closed.length,
+      counts.newCustomers,
+      counts.missing,
+      counts.failed,
+      counts.subscriptions,
+      counts.purchases,
+      counts.newEvents,
+      counts.knownEvents,
+    ],
+    'count-import-customers',
+  );
+}
+
+/** Leaves customers for later, with what was wrong. */
+export async function postponeCustomers(
+  sql: Sql,
+  ref: ImportRef,
+  postponed: readonly { customerId: string; code: string; seconds: number }[],
+): Promise<void> {
+  await sql.query(
+    `update import_customers c
+        set attempts = attempts + 1, code = t.code,
+            not_before = clock_timestamp() + make_interval(secs => t.seconds)
+       from unnest($4::text[], $5::text[], $6::float8[]) as t (customer_id, code, seconds)
+      where c.workspace_id = $1 and c.project_id = $2 and c.import_id = $3 and c.customer_id = any($4::text[])
+        and c.customer_id = t.customer_id`,
+    [
+      ...refValues(ref),
+      postponed.map(({ customerId }) => customerId),
+      postponed.map(({ code }) => code),
+      postponed.map(({ seconds }) => seconds),
+    ],
+  );
+}
+
+const DELETED_AT_ONCE = 5_000;
+
+/** Forgets the list of an import that has ended: it names customers and is of no use any more. */
+export async function forgetList(sql: Sql, ref: ImportRef): Promise<void> {
+  for (let deleted = DELETED_AT_ONCE; deleted === DELETED_AT_ONCE; ) {
+    const rows = await sql.query(
+      `delete from import_customers
+        where workspace_id = $1 and project_id = $2 and import_id = $3 and customer_id = any(array(
+          select customer_id from import_customers
+           where workspace_id = $1 and project_id = $2 and import_id = $3 limit $4))
+       returning 1`,
+      [...refValues(ref), DELETED_AT_ONCE],
+    );
+    deleted = rows.length;
+  }
+}

@@ -1,0 +1,134 @@
+import type { Logger } from 'pino';
+import type { Database, Sql } from '../database/sql.ts';
+import { AppError } from '../errors.ts';
+import type { Project } from '../workspaces/store.ts';
+import type { CatalogItem, RevenueCatClient } from './client.ts';
+import type { CatalogNames } from './snapshot.ts';
+
+/** Names change rarely, and their endpoints allow 60 calls a minute. */
+const CATALOG_MAX_AGE_MS = 60 * 60 * 1_000;
+
+interface CatalogContext {
+  readonly database: Database;
+  readonly logger: Logger;
+  now(): number;
+}
+
+interface CatalogRow {
+  kind: 'entitlement' | 'product';
+  id: string;
+  lookup_key: string;
+  display_name: string | null;
+  fetched_at: Date;
+}
+
+/** The project's names of entitlements and products, read anew when they are older than an hour. */
+export async function readCatalogNames(
+  context: CatalogContext,
+  project: Project,
+  client: RevenueCatClient,
+): Promise<CatalogNames> {
+  let rows = await readCatalog(context.database, project);
+  // Names that RevenueCat no longer lists stay, for old events; so the newest row tells when they were read. A
+  // project without any has no row to tell it.
+  const key = `${project.workspaceId}|${project.projectId}`;
+  const readAtMs = Math.max(
+    readingsOf(context.database).readAtMs.get(key) ?? 0,
+    ...rows.map((row) => row.fetched_at.getTime()),
+  );
+  if (readAtMs < context.now() - CATALOG_MAX_AGE_MS) {
+    await refreshOnce(key, context, project, client);
+    rows = await readCatalog(context.database, project);
+  }
+  const entitlements = new Map<string, string>();
+  const products = new Map<string, { storeIdentifier: string; displayName: string | null }>();
+  for (const row of rows) {
+    if (row.kind === 'entitlement') entitlements.set(row.id, row.lookup_key);
+    else products.set(row.id, { storeIdentifier: row.lookup_key, displayName: row.display_name });
+  }
+  return {
+    entitlementKey: (id) => entitlements.get(id) ?? null,
+    product: (id) => products.get(id) ?? null,
+  };
+}
+
+/** What this process knows of reading a project's names, for each database. */
+interface Readings {
+  readonly running: Map<string, Promise<void>>;
+  /** When they were last read, epoch ms. */
+  readonly readAtMs: Map<string, number>;
+}
+
+const readings = new WeakMap<Database, Readings>();
+
+function readingsOf(database: Database): Readings {
+  const known = readings.get(database) ?? { running: new Map(), readAtMs: new Map() };
+  readings.set(database, known);
+  return known;
+}
+
+/** Whoever needs the names while they are being read waits for the same answer: these calls are the scarcest. */
+function refreshOnce(
+  key: string,
+  context: CatalogContext,
+  project: Project,
+  client: RevenueCatClient,
+): Promise<void> {
+  const { running, readAtMs } = readingsOf(context.database);
+  const same = running.get(key);
+  if (same) return same;
+  const begun = refreshCatalog(context, project, client)
+    .then(() => void readAtMs.set(key, context.now()))
+    .finally(() => running.delete(key));
+  running.set(key, begun);
+  return begun;
+}
+
+async function readCatalog(sql: Sql, project: Project): Promise<CatalogRow[]> {
+  return sql.query<CatalogRow>(
+    `select kind, id, lookup_key, display_name, fetched_at from catalog where workspace_id = $1 and project_id = $2`,
+    [project.workspaceId, project.projectId],
+  );
+}
+
+/** Reads the names of entitlements and products. A key that may not read products still gives entitlements. */
+async function refreshCatalog(
+  context: CatalogContext,
+  project: Project,
+  client: RevenueCatClient,
+): Promise<void> {
+  const entitlements = await client.listEntitlements(project.revenueCatProjectId);
+  const products = await client.listProducts(project.revenueCatProjectId).catch((error: unknown) => {
+    if (!(error instanceof AppError) || error.code !== 'revenuecat_scope_missing') throw error;
+    context.logger.info(
+      { projectId: project.projectId },
+      'the API key may not read products: their ids are shown',
+    );
+    return [];
+  });
+  await saveCatalog(context.database, project, 'entitlement', entitlements);
+  await saveCatalog(context.database, project, 'product', products);
+}
+
+async function saveCatalog(
+  sql: Sql,
+  project: Project,
+  kind: 'entitlement' | 'product',
+  items: readonly CatalogItem[],
+): Promise<void> {
+  await sql.query(
+    `insert into catalog (workspace_id, project_id, kind, id, lookup_key, display_name)
+     select $1, $2, $3, t.id, t.lookup_key, t.display_name
+       from unnest($4::text[], $5::text[], $6::text[]) as t (id, lookup_key, display_name)
+     on conflict (workspace_id, project_id, kind, id)
+     do update set lookup_key = excluded.lookup_key, display_name = excluded.display_name, fetched_at = now()`,
+    [
+      project.workspaceId,
+      project.projectId,
+      kind,
+      items.map((item) => item.id),
+      items.map((item) => item.lookupKey),
+      items.map((item) => item.displayName),
+    ],
+  );
+}

@@ -1,0 +1,113 @@
+import type { z } from 'zod';
+import type { Snapshot } from '../subscribers/types.ts';
+import type {
+  activeEntitlementSchema,
+  aliasSchema,
+  attributeSchema,
+  customerSchema,
+  purchaseSchema,
+  subscriptionSchema,
+} from './schemas.ts';
+
+/** Names that a snapshot needs and the API gives only by id. */
+export interface CatalogNames {
+  entitlementKey(id: string): string | null;
+  product(id: string): { storeIdentifier: string; displayName: string | null } | null;
+}
+
+/** What several calls told of one customer. */
+export interface CustomerParts {
+  readonly customer: z.infer<typeof customerSchema>;
+  readonly aliases: readonly z.infer<typeof aliasSchema>[];
+  readonly attributes: readonly z.infer<typeof attributeSchema>[];
+  readonly active: readonly z.infer<typeof activeEntitlementSchema>[];
+  readonly subscriptions: readonly z.infer<typeof subscriptionSchema>[];
+  readonly purchases: readonly z.infer<typeof purchaseSchema>[];
+}
+
+/** Puts the answers together in the words of events: lookup keys and the stores' product identifiers. */
+export function toSnapshot(parts: CustomerParts, names: CatalogNames, takenAtMs: number): Snapshot {
+  return {
+    takenAtMs,
+    customerId: parts.customer.id,
+    firstSeenAtMs: parts.customer.first_seen_at,
+    lastSeenAtMs: parts.customer.last_seen_at,
+    country: parts.customer.last_seen_country,
+    platform: parts.customer.last_seen_platform,
+    platformVersion: parts.customer.last_seen_platform_version,
+    appVersion: parts.customer.last_seen_app_version,
+    aliases: parts.aliases.map((alias) => alias.id),
+    attributes: Object.fromEntries(
+      parts.attributes.flatMap((attribute) =>
+        attribute.value === null ? [] : [[attribute.name, attribute.value]],
+      ),
+    ),
+    activeEntitlements: parts.active.map((item) => ({
+      lookupKey: names.entitlementKey(item.entitlement_id) ?? item.entitlement_id,
+      endsAtMs: item.expires_at,
+    })),
+    subscriptions: parts.subscriptions.map((item) => {
+      const product = item.product_id === null ? null : names.product(item.product_id);
+      return {
+        id: item.id,
+        productId: product?.storeIdentifier ?? item.product_id,
+        productName: product?.displayName ?? null,
+        store: item.store,
+        environment: item.environment,
+        status: item.status,
+        autoRenewalStatus: item.auto_renewal_status,
+        givesAccess: item.gives_access,
+        startsAtMs: item.starts_at,
+        periodStartsAtMs: item.current_period_starts_at,
+        periodEndsAtMs: item.current_period_ends_at,
+        endsAtMs: item.ends_at,
+        entitlements: item.entitlements,
+        storeSubscriptionId: item.store_subscription_identifier,
+        managementUrl: item.management_url,
+        pendingProductId: storeIdentifierOf(item.pending_changes?.product?.id ?? null, names),
+        revenueUsdCents: item.total_revenue_in_usd,
+        isFamilyShare: item.ownership === 'family_shared',
+      };
+    }),
+    purchases: parts.purchases.map((item) => {
+      const product = item.product_id === null ? null : names.product(item.product_id);
+      return {
+        id: item.id,
+        productId: product?.storeIdentifier ?? item.product_id,
+        productName: product?.displayName ?? null,
+        store: item.store,
+        environment: item.environment,
+        purchasedAtMs: item.purchased_at,
+        status: item.status,
+        entitlements: item.entitlements,
+        storePurchaseId: item.store_purchase_identifier,
+        revenueUsdCents: item.revenue_in_usd,
+      };
+    }),
+  };
+}
+
+/** The API names a product by its own id, events by the store's: the store's where it is known. */
+function storeIdentifierOf(productId: string | null, names: CatalogNames): string | null {
+  return productId === null ? null : (names.product(productId)?.storeIdentifier ?? productId);
+}
+
+/**
+ * The moment that a reading stands for. Events carry RevenueCat's time: where our clock is ahead of it, an event
+ * that came after the reading would seem older, and what it says would be lost. The earlier of the two is taken.
+ *
+ * @param date the answer's `Date`, whole seconds
+ */
+export function readingTime(askedAtMs: number, date: unknown): number {
+  const toldMs = typeof date === 'string' ? Date.parse(date) : Number.NaN;
+  return Number.isNaN(toldMs) || askedAtMs < toldMs + 1_000 ? askedAtMs : toldMs;
+}
+
+/** The `$email` attribute in small letters, with when it was set (epoch ms; 0: not told). */
+export function emailOf(
+  attributes: readonly z.infer<typeof attributeSchema>[],
+): { readonly value: string; readonly atMs: number } | null {
+  const found = attributes.find(({ name }) => name === '$email');
+  if (!found?.value?.includes('@') || found.value.length > 320) return null;
+  return { value: found.value.trim().toLowerCase(), atMs: found.updated_at ?? 0 };
+}

@@ -1,0 +1,95 @@
+import type { Sql } from '../database/sql.ts';
+
+interface FoundSubscriber {
+  readonly subscriberId: string;
+  readonly projectId: string;
+  readonly appUserId: string;
+}
+
+interface FoundRow {
+  subscriber_id: string;
+  project_id: string;
+  app_user_id: string;
+}
+
+function toFound(row: FoundRow): FoundSubscriber {
+  return { subscriberId: row.subscriber_id, projectId: row.project_id, appUserId: row.app_user_id };
+}
+
+export async function findByAppUserIds(
+  sql: Sql,
+  workspaceId: string,
+  appUserIds: readonly string[],
+): Promise<FoundSubscriber[]> {
+  const rows = await sql.query<FoundRow>(
+    `select subscriber_id, project_id, app_user_id from subscriber_ids
+      where workspace_id = $1 and app_user_id = any($2)`,
+    [workspaceId, appUserIds],
+    'find-by-app-user-ids',
+  );
+  return rows.map(toFound);
+}
+
+const SOME_ID = `(select i.app_user_id from subscriber_ids i
+  where i.workspace_id = s.workspace_id and i.subscriber_id = s.subscriber_id
+  order by i.app_user_id like '$RCAnonymousID:%', i.app_user_id limit 1)`;
+
+/** Case does not matter. At most 20. */
+export async function findByEmail(sql: Sql, workspaceId: string, email: string): Promise<FoundSubscriber[]> {
+  const rows = await sql.query<FoundRow>(
+    `select s.subscriber_id, s.project_id, coalesce(${SOME_ID}, '') as app_user_id
+       from subscribers s
+      where s.workspace_id = $1 and s.email = lower($2) and s.merged_into is null
+      order by s.last_event_at desc nulls last limit 20`,
+    [workspaceId, email],
+  );
+  return rows.map(toFound);
+}
+
+/** By a store's transaction id, as written on receipts; a first purchase's is the original one. */
+export async function findByTransaction(
+  sql: Sql,
+  workspaceId: string,
+  transactionId: string,
+): Promise<FoundSubscriber[]> {
+  const rows = await sql.query<FoundRow>(
+    `select distinct s.subscriber_id, s.project_id, coalesce(${SOME_ID}, '') as app_user_id
+       from events e
+       join subscribers s on s.workspace_id = e.workspace_id and s.subscriber_id = e.subscriber_id
+      where e.workspace_id = $1 and e.transaction_id = $2 limit 20`,
+    [workspaceId, transactionId],
+  );
+  return rows.map(toFound);
+}
+
+/** Links a contact to a subscriber; one link for each project, the newest wins. */
+export async function saveLink(
+  sql: Sql,
+  link: {
+    workspaceId: string;
+    contactId: string;
+    projectId: string;
+    subscriberId: string;
+    madeBy: { readonly id: string; readonly name: string };
+  },
+): Promise<void> {
+  await sql.query(
+    `insert into contact_links (workspace_id, contact_id, project_id, subscriber_id, made_by)
+     values ($1, $2, $3, $4, $5)
+     on conflict (workspace_id, contact_id, project_id)
+     do update set subscriber_id = excluded.subscriber_id, made_by = excluded.made_by, made_at = now()`,
+    [link.workspaceId, link.contactId, link.projectId, link.subscriberId, JSON.stringify(link.madeBy)],
+  );
+}
+
+export async function deleteLink(
+  sql: Sql,
+  workspaceId: string,
+  contactId: string,
+  subscriberId: string,
+): Promise<void> {
+  await sql.query(
+    `delete from contact_links where workspace_id = $1 and contact_id = $2 and subscriber_id = $3`,
+    [workspaceId, contactId, subscriberId],
+  );
+}

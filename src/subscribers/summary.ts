@@ -1,0 +1,133 @@
+import type { Sql } from '../database/sql.ts';
+import { deriveState } from './state.ts';
+import type { TimelineEntry } from './store.ts';
+import type { Environment, EventKind, LifecycleEvent, Snapshot, SubscriberState } from './types.ts';
+
+/** To be raised whenever the same history would give another summary: older ones then count as missing. */
+const FORMAT = 1;
+
+const HOUR_MS = 3_600_000;
+/** A safety net for what time changes and the state does not name. */
+const LONGEST_VALID_MS = 24 * HOUR_MS;
+const LATEST_EVENTS = 3;
+const MOST_PROMOTIONAL = 60;
+
+/** Kinds that say nothing about purchases: they stand on the timeline, not among the latest events. */
+const MINOR_KINDS: ReadonlySet<EventKind> = new Set<EventKind>([
+  'paywall',
+  'experiment_enrollment',
+  'subscriber_alias',
+  'virtual_currency',
+]);
+
+/** What RevenueCat has announced of grants, newest last. */
+export interface PromotionalMark {
+  readonly kind: 'promotional_granted' | 'promotional_revoked';
+  readonly atMs: number;
+  readonly entitlements: readonly string[];
+}
+
+/**
+ * A subscriber's whole history in few bytes: what a card must know without reading every event. It is kept
+ * beside the subscriber and made anew when the subscriber changes or when time has changed the state.
+ */
+export interface SubscriberSummary {
+  readonly state: SubscriberState;
+  /** The newest of those that matter, newest first. */
+  readonly latest: readonly LifecycleEvent[];
+  readonly promotional: readonly PromotionalMark[];
+  /** Number of events, by environment. */
+  readonly counts: Readonly<Record<Environment, number>>;
+}
+
+/** @param nowMs UTC, ms */
+export function summarize(
+  history: readonly TimelineEntry[],
+  snapshot: Snapshot | null,
+  nowMs: number,
+): SubscriberSummary {
+  const newestFirst = history.toReversed();
+  const major = newestFirst.filter(matters);
+  const counts = { production: 0, sandbox: 0 };
+  for (const event of history) counts[event.environment ?? 'production'] += 1;
+  return {
+    state: deriveState(history, snapshot, nowMs),
+    latest: (major.length > 0 ? major : newestFirst).slice(0, LATEST_EVENTS).map(withoutRaw),
+    promotional: history
+      .flatMap(({ kind, atMs, entitlements }) =>
+        kind === 'promotional_granted' || kind === 'promotional_revoked'
+          ? [{ kind, atMs, entitlements }]
+          : [],
+      )
+      .slice(-MOST_PROMOTIONAL),
+    counts,
+  };
+}
+
+/** A store that gives up on a card says so twice; the payment that failed is what people ask about. */
+function matters(event: TimelineEntry): boolean {
+  if (MINOR_KINDS.has(event.kind)) return false;
+  return event.kind !== 'cancellation' || event.cancelReason !== 'BILLING_ERROR';
+}
+
+/** Only few kinds are described by what the typed fields leave out. */
+function withoutRaw(event: TimelineEntry): LifecycleEvent {
+  const { delivery: _delivery, projectId: _projectId, ...rest } = event;
+  return MINOR_KINDS.has(event.kind) ? rest : { ...rest, raw: {} };
+}
+
+/** Until when time alone changes nothing, epoch ms. */
+export function validUntil(state: SubscriberState, nowMs: number): number {
+  let untilMs = nowMs + LONGEST_VALID_MS;
+  const consider = (atMs: number | null): void => {
+    if (atMs !== null && atMs > nowMs && atMs < untilMs) untilMs = atMs;
+  };
+  for (const list of [state.subscriptions, state.grants, state.sandbox]) {
+    for (const subscription of list) {
+      consider(subscription.endsAtMs);
+      consider(subscription.gracePeriodEndsAtMs);
+    }
+  }
+  for (const entitlement of state.entitlements) consider(entitlement.endsAtMs);
+  return untilMs;
+}
+
+/** A summary as it is stored; `null` where none is or it was made by another format. */
+export interface StoredSummary {
+  readonly format: number;
+  /** The subscriber's version that it was made of. */
+  readonly version: number;
+  readonly validUntilMs: number;
+  readonly summary: SubscriberSummary;
+}
+
+export function isUsable(stored: StoredSummary | null, version: number, nowMs: number): boolean {
+  return stored?.format === FORMAT && stored.version === version && nowMs < stored.validUntilMs;
+}
+
+/**
+ * Keeps a summary. One that was made of an older version, or of a history with transfers, is not worth keeping:
+ * the giver's late events change it without changing the receiver.
+ *
+ * @param version the subscriber's, read before the history was
+ */
+export async function saveSummary(
+  sql: Sql,
+  workspaceId: string,
+  subscriberId: string,
+  version: number,
+  summary: SubscriberSummary,
+  nowMs: number,
+): Promise<void> {
+  await sql.query(
+    `insert into subscriber_summaries (workspace_id, subscriber_id, format, version, valid_until, summary)
+     select workspace_id, subscriber_id, $3, $4, to_timestamp($5 / 1000.0), $6 from subscribers
+      where workspace_id = $1 and subscriber_id = $2 and version = $4 and merged_into is null
+     on conflict (workspace_id, subscriber_id) do update
+        set format = excluded.format, version = excluded.version, valid_until = excluded.valid_until,
+            summary = excluded.summary
+      where subscriber_summaries.version <= excluded.version`,
+    [workspaceId, subscriberId, FORMAT, version, validUntil(summary.state, nowMs), JSON.stringify(summary)],
+    'save-summary',
+  );
+}

@@ -1,0 +1,362 @@
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, describe, it } from 'node:test';
+import { importCustomer } from '../../src/backfill/import-customer.ts';
+import { runImport } from '../../src/backfill/run.ts';
+import { changeState, type ImportProgress, readImport, startImport } from '../../src/backfill/store.ts';
+import { storeEvents } from '../../src/revenuecat/store.ts';
+import { toReceived } from '../../src/revenuecat/webhook.ts';
+import { DAY_MS, eventBody } from '../support/events.ts';
+import { until } from '../support/wait.ts';
+import { PROJECT_ID, WORKSPACE_ID } from '../support/world.ts';
+import { addCustomer, createImportWorld, type ImportWorld, RC_PROJECT, startCommand } from './support.ts';
+
+describe('importing the history of a project', () => {
+  let world: ImportWorld;
+
+  beforeEach(async () => {
+    world = await createImportWorld();
+    world.revenueCat.state.limitsPerMinute.customer = 100_000;
+  });
+  afterEach(() => world.close());
+
+  async function importAll(eventsSinceMs: number | null = null): Promise<ImportProgress> {
+    const { progress } = await start(eventsSinceMs);
+    await runImport(world.context, progress, new AbortController().signal);
+    const last = await readImport(world.db.database, progress);
+    assert.ok(last);
+    return last;
+  }
+
+  const start = (eventsSinceMs: number | null = null) =>
+    startImport(world.db.database, {
+      workspaceId: WORKSPACE_ID,
+      projectId: PROJECT_ID,
+      eventsSinceMs,
+      startedBy: { kind: 'test' },
+    });
+
+  /** Everything that an import may change, without times of processing. */
+  async function stored(): Promise<unknown> {
+    const { database } = world.db;
+    return {
+      subscribers: await database.query(
+        `select email, snapshot - 'takenAtMs' as snapshot, first_event_at, contact_id,
+                (select array_agg(i.app_user_id order by i.app_user_id) from subscriber_ids i
+                  where i.subscriber_id = s.subscriber_id) as ids
+           from subscribers s where merged_into is null order by snapshot->>'customerId'`,
+      ),
+      events: await database.query(
+        `select event_id, side, type, event_at, payload::text, delivery, reason from events order by event_id, side`,
+      ),
+    };
+  }
+
+  const bought = (id: string, fields: Record<string, unknown> = {}) =>
+    eventBody({
+      id: `event-${id}`,
+      app_user_id: id,
+      original_app_user_id: id,
+      aliases: [id],
+      transaction_id: `tx_${id}`,
+      original_transaction_id: `tx_${id}`,
+      event_timestamp_ms: Date.now() - 20 * DAY_MS,
+      purchased_at_ms: Date.now() - 20 * DAY_MS,
+      expiration_at_ms: Date.now() + 10 * DAY_MS,
+      ...fields,
+    });
+
+  function receive(body: Record<string, unknown>) {
+    const received = toReceived(body, JSON.stringify({ event: body }), Date.now());
+    return storeEvents(world.db.database, WORKSPACE_ID, PROJECT_ID, [received]);
+  }
+
+  it('brings customers, aliases, attributes, subscriptions, purchases and their events', async () => {
+    const customer = addCustomer(world.revenueCat, 'ann', {
+      aliases: ['$RCAnonymousID:1'],
+      email: 'Ann@Example.com',
+      subscribed: true,
+      bought: true,
+    });
+    customer.events.push({ ...bought('ann'), type: 'INITIAL_PURCHASE' });
+    addCustomer(world.revenueCat, 'nobody');
+    const progress = await importAll();
+    assert.equal(progress.state, 'done');
+    assert.deepEqual(
+      [progress.listed, progress.done, progress.newCustomers, progress.subscriptions, progress.purchases],
+      [2, 2, 2, 1, 1],
+    );
+    assert.deepEqual([progress.hasEvents, progress.newEvents], [true, 1]);
+    const [ann] = await world.db.database.query<Record<string, unknown>>(
+      `select email, due_at is not null as due, snapshot->'activeEntitlements'->0->>'lookupKey' as entitlement,
+              snapshot->'subscriptions'->0->>'productId' as product,
+              snapshot->'purchases'->0->>'storePurchaseId' as order,
+              (select array_agg(app_user_id order by app_user_id) from subscriber_ids i
+                where i.subscriber_id = s.subscriber_id) as ids
+         from subscribers s where snapshot->>'customerId' = 'ann'`,
+    );
+    assert.deepEqual(ann, {
+      email: 'ann@example.com',
+      due: true,
+      entitlement: 'pro',
+      product: 'pro_monthly',
+      order: 'order_ann',
+      ids: ['$RCAnonymousID:1', 'ann'],
+    });
+    const events = await world.db.database.query('select event_id, delivery, reason from events');
+    assert.deepEqual(events, [{ event_id: 'event-ann', delivery: 'skipped', reason: 'imported' }]);
+    assert.deepEqual(world.revenueCat.state.violations, [], 'v1 was never asked');
+    const [project] = await world.db.database.query('select last_received_at from projects');
+    assert.deepEqual(project, { last_received_at: null }, 'an import is no sign that webhooks arrive');
+  });
+
+  it('changes nothing when it is run again', async () => {
+    for (let index = 0; index < 120; index += 1) {
+      const customer = addCustomer(world.revenueCat, `user-${index}`, {
+        subscribed: index % 2 === 0,
+        bought: index % 3 === 0,
+        email: `u${index}@example.com`,
+        aliases: [`alias-${index}`],
+      });
+      if (index % 2 === 0) customer.events.push({ ...bought(`user-${index}`), type: 'INITIAL_PURCHASE' });
+    }
+    await importAll();
+    const before = await stored();
+    await world.db.database.query('update subscribers set due_at = null');
+    const again = await importAll();
+    assert.deepEqual(await stored(), before);
+    assert.deepEqual([again.done, again.newCustomers, again.newEvents, again.knownEvents], [120, 0, 0, 60]);
+    const due = await world.db.database.query('select 1 from subscribers where due_at is not null');
+    assert.equal(due.length, 0, 'nothing new: nobody is delivered again');
+  });
+
+  it('may be run by several at once', async () => {
+    for (let index = 0; index < 150; index += 1)
+      addCustomer(world.revenueCat, `user-${index}`, { subscribed: true });
+    const begun = await Promise.all([start(), start(), start()]);
+    assert.equal(new Set(begun.map(({ progress }) => progress.importId)).size, 1);
+    assert.equal(begun.filter(({ joined }) => joined).length, 2);
+    const outcomes = await Promise.all(
+      begun.map(({ progress }) => runImport(world.context, progress, new AbortController().signal)),
+    );
+    assert.deepEqual(outcomes, ['done', 'done', 'done']);
+    const [first] = begun;
+    assert.ok(first);
+    const last = await readImport(world.db.database, first.progress);
+    assert.deepEqual(
+      [last?.listed, last?.done, last?.newCustomers, last?.subscriptions],
+      [150, 150, 150, 150],
+    );
+    const reads = world.revenueCat.faults.requests().filter(({ path }) => path.includes('/aliases'));
+    assert.equal(reads.length, 150, 'no customer was read twice');
+  });
+
+  it('recognises the events that a webhook brought, under whatever id', async () => {
+    const customer = addCustomer(world.revenueCat, 'ann', { subscribed: true });
+    const body = bought('ann', { id: 'ABCD-1' });
+    const other = bought('ann', { id: 'other', type: 'RENEWAL', event_timestamp_ms: Date.now() - DAY_MS });
+    await receive(body);
+    await receive(other);
+    customer.events.push(
+      { ...body, id: 'abcd-1', type: 'INITIAL_PURCHASE' },
+      { ...other, id: 'named-differently', type: 'RENEWAL' },
+      {
+        ...bought('ann', { id: 'fresh', event_timestamp_ms: Date.now() - 2 * DAY_MS }),
+        type: 'CANCELLATION',
+      },
+    );
+    const progress = await importAll();
+    assert.deepEqual([progress.newEvents, progress.knownEvents], [1, 2]);
+    const ids = await world.db.database.query<{ event_id: string }>('select event_id from events order by 1');
+    assert.deepEqual(
+      ids.map((row) => row.event_id),
+      ['ABCD-1', 'fresh', 'other'],
+    );
+  });
+
+  it('sends events to contacts only when asked, and only those since then', async () => {
+    const customer = addCustomer(world.revenueCat, 'ann', { subscribed: true });
+    const oldMs = Date.now() - 40 * DAY_MS;
+    customer.events.push(
+      { ...bought('ann', { id: 'old', event_timestamp_ms: oldMs }), type: 'INITIAL_PURCHASE' },
+      { ...bought('ann', { id: 'new' }), type: 'RENEWAL' },
+    );
+    const states = async () =>
+      new Map(
+        (
+          await world.db.database.query<{ event_id: string; delivery: string }>(
+            'select event_id, delivery from events',
+          )
+        ).map((row) => [row.event_id, row.delivery]),
+      );
+    await importAll();
+    assert.deepEqual(
+      await states(),
+      new Map([
+        ['old', 'skipped'],
+        ['new', 'skipped'],
+      ]),
+    );
+    await importAll(Date.now() - 30 * DAY_MS);
+    assert.deepEqual(
+      await states(),
+      new Map([
+        ['old', 'skipped'],
+        ['new', 'pending'],
+      ]),
+    );
+  });
+
+  it('does without the events where RevenueCat does not offer them, and soon stops asking', async () => {
+    world.revenueCat.state.customerEventsEnabled = false;
+    for (let index = 0; index < 100; index += 1) addCustomer(world.revenueCat, `user-${index}`);
+    const progress = await importAll();
+    assert.deepEqual([progress.state, progress.hasEvents, progress.done], ['done', false, 100]);
+    const asked = world.revenueCat.faults.requests().filter(({ path }) => path.includes('/events'));
+    assert.ok(asked.length < 50, `asked ${asked.length} times`);
+  });
+
+  it('joins subscribers that RevenueCat knows to be one', async () => {
+    await receive(bought('ann'));
+    await receive(bought('device-7', { transaction_id: 'tx-device', original_transaction_id: 'tx-device' }));
+    addCustomer(world.revenueCat, 'ann', { aliases: ['device-7'], subscribed: true });
+    await importAll();
+    const rows = await world.db.database.query<{ ids: string[]; events: number }>(
+      `select (select array_agg(app_user_id order by app_user_id) from subscriber_ids i
+                where i.subscriber_id = s.subscriber_id) as ids,
+              (select count(*)::integer from events e where e.subscriber_id = s.subscriber_id) as events
+         from subscribers s where merged_into is null`,
+    );
+    assert.deepEqual(rows, [{ ids: ['ann', 'device-7'], events: 2 }]);
+  });
+
+  it('passes over a customer who is gone, and tries one again that RevenueCat stumbles over', async () => {
+    addCustomer(world.revenueCat, 'ann', { subscribed: true });
+    addCustomer(world.revenueCat, 'gone');
+    addCustomer(world.revenueCat, 'odd');
+    world.revenueCat.state.projects.get(RC_PROJECT)?.aliases.delete('gone');
+    const path = `/v2/projects/${RC_PROJECT}/customers/odd/purchases`;
+    world.revenueCat.faults.add({ pathPrefix: path, status: 422 });
+    const progress = await importAll();
+    assert.deepEqual([progress.state, progress.done, progress.missing, progress.failed], ['done', 3, 1, 1]);
+    assert.equal((await world.db.database.query('select 1 from subscribers')).length, 1);
+  });
+
+  it('waits while RevenueCat is away, and blames no customer for it', async () => {
+    for (let index = 0; index < 20; index += 1) addCustomer(world.revenueCat, `user-${index}`);
+    const clear = world.revenueCat.faults.add({ status: 503, pathPrefix: '/v2/projects' });
+    const { progress } = await start();
+    const stop = new AbortController();
+    const running = runImport(world.context, progress, stop.signal);
+    await until(
+      async () => (await readImport(world.db.database, progress))?.reason === 'revenuecat_unavailable',
+      'the import to wait',
+    );
+    clear();
+    assert.equal(await running, 'done');
+    const last = await readImport(world.db.database, progress);
+    assert.deepEqual([last?.done, last?.failed], [20, 0]);
+  });
+
+  it('stops with a reason when the key is refused, and goes on with a new one', async () => {
+    for (let index = 0; index < 150; index += 1) addCustomer(world.revenueCat, `user-${index}`);
+    const [key] = [...world.revenueCat.state.keys.values()];
+    assert.ok(key);
+    key.status = 'revoked';
+    const first = await importAll();
+    assert.deepEqual([first.state, first.reason], ['failed', 'revenuecat_unauthorized']);
+    const [project] = await world.db.database.query('select api_key_state from projects');
+    assert.deepEqual(project, { api_key_state: 'rejected' });
+    key.status = 'valid';
+    const { progress, joined } = await start();
+    assert.ok(joined && progress.importId === first.importId);
+    await runImport(world.context, progress, new AbortController().signal);
+    assert.equal((await readImport(world.db.database, progress))?.done, 150);
+  });
+
+  it('stops at once when it is paused or cancelled, and goes on from there', async () => {
+    for (let index = 0; index < 400; index += 1) addCustomer(world.revenueCat, `user-${index}`);
+    const { database } = world.db;
+    const { progress } = await start();
+    const running = runImport(world.context, progress, new AbortController().signal);
+    await until(async () => ((await readImport(database, progress))?.done ?? 0) > 0, 'the first customers');
+    await changeState(database, progress, ['running'], 'paused');
+    assert.equal(await running, 'paused');
+    const paused = await readImport(database, progress);
+    assert.ok(paused && paused.done < 400);
+    assert.ok((await start()).joined, 'starting goes on with the paused one');
+    assert.equal(await runImport(world.context, progress, new AbortController().signal), 'done');
+    const last = await readImport(database, progress);
+    assert.deepEqual([last?.listed, last?.done, last?.newCustomers], [400, 400, 400]);
+
+    const next = await start();
+    assert.ok(!next.joined);
+    await changeState(database, next.progress, ['running'], 'cancelled');
+    assert.equal(await runImport(world.context, next.progress, new AbortController().signal), 'cancelled');
+    assert.equal((await database.query('select 1 from import_customers')).length, 0);
+  });
+
+  describe('one customer, on demand', () => {
+    const importOne = (id: string) => importCustomer(world.context, WORKSPACE_ID, PROJECT_ID, id);
+
+    it('is found under any id, with their past events, twice over', async () => {
+      const customer = addCustomer(world.revenueCat, '$RCAnonymousID:9', {
+        aliases: ['ann'],
+        subscribed: true,
+      });
+      customer.events.push({ ...bought('ann'), type: 'INITIAL_PURCHASE' });
+      assert.equal(await importOne('ann'), 'imported');
+      const before = await stored();
+      assert.equal(await importOne('ann'), 'imported');
+      assert.deepEqual(await stored(), before);
+      assert.equal(
+        (await world.db.database.query('select 1 from subscribers where due_at is not null')).length,
+        1,
+      );
+    });
+
+    it('is never made up: whom RevenueCat does not know stays unknown, there and here', async () => {
+      assert.equal(await importOne('stranger'), 'unknown_customer');
+      assert.equal(await importOne('[object Object]'), 'blocked_id');
+      assert.equal((await world.db.database.query('select 1 from subscribers')).length, 0);
+      assert.equal(world.revenueCat.state.projects.get(RC_PROJECT)?.customers.size, 0);
+      assert.deepEqual(world.revenueCat.state.violations, []);
+      const asked = world.revenueCat.faults.requests().map(({ method }) => method);
+      assert.ok(asked.every((method) => method === 'GET'));
+    });
+
+    it('says when the key is refused or missing', async () => {
+      const [key] = [...world.revenueCat.state.keys.values()];
+      assert.ok(key);
+      key.status = 'expired';
+      assert.equal(await importOne('ann'), 'key_rejected');
+      await world.db.database.query(`update projects set api_key = null`);
+      assert.equal(await importOne('ann'), 'no_key');
+    });
+  });
+
+  describe('the command', () => {
+    it('tells what it does in plain lines where there is no terminal, and what came of it', async () => {
+      addCustomer(world.revenueCat, 'ann', { subscribed: true, bought: true });
+      const { code, stdout, stderr } = await startCommand(
+        ['backfill', '--workspace', WORKSPACE_ID],
+        world.env,
+      ).ended;
+      assert.equal(code, 0, stderr);
+      assert.match(stdout, /^Importing the customers of Test app\.$/m);
+      assert.match(stdout, /^1 customer imported, 1 of them new here\.$/m);
+      assert.ok(!stdout.includes('\u001b'), 'no control characters');
+    });
+
+    it('refuses what it cannot do, and says what is needed', async () => {
+      const run = (...args: string[]) => startCommand(['backfill', ...args], world.env).ended;
+      const [unknown, time] = await Promise.all([
+        run('--workspace', 'nobody1'),
+        run('--workspace', WORKSPACE_ID, '--events-since', 'yesterday'),
+      ]);
+      assert.equal(unknown.code, 1);
+      assert.match(unknown.stderr, /No workspace nobody1/);
+      assert.equal(time.code, 1);
+      assert.match(time.stderr, /--events-since yesterday is no ISO time/);
+    });
+  });
+});

@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
+import { until } from '../support/wait.ts';
+import { WORKSPACE_ID } from '../support/world.ts';
+
+describe('a card of somebody nobody knows here', () => {
+  let product: Product;
+
+  before(async () => {
+    product = await createProduct();
+  });
+  after(() => product.close());
+
+  function contactOf(externalId: string): { contactId: string; conversationId: string } {
+    const contact = product.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId, name: 'Ann' });
+    const conversation = product.intercom.addConversation(WORKSPACE_ID, {
+      contactIds: [contact.id],
+      body: '<p>Hi</p>',
+    });
+    return { contactId: contact.id, conversationId: conversation.id };
+  }
+
+  const open = async (who: { contactId: string; conversationId: string }): Promise<string> => {
+    const answer = await product.card({ ...who, flow: 'initialize', adminId: '7001' });
+    return JSON.stringify(answer);
+  };
+
+  const lookUps = (id: string): number =>
+    product.revenueCat.faults.requests().filter(({ path }) => path.includes(`/customers/${id}?expand`))
+      .length;
+
+  it('brings them from RevenueCat, so that the next card knows them', async () => {
+    const customer = product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, {
+      id: '$RCAnonymousID:77',
+      aliases: ['long-ago'],
+    });
+    const [pro] = product.revenueCat.state.projects.get(REVENUECAT_PROJECT_ID)?.entitlements ?? [];
+    const nowMs = Date.now();
+    customer.subscriptions.push({
+      id: 'sub_long_ago',
+      customerId: customer.id,
+      originalCustomerId: customer.id,
+      productId: null,
+      store: 'app_store',
+      environment: 'production',
+      status: 'active',
+      autoRenewalStatus: 'will_renew',
+      givesAccess: true,
+      startsAtMs: nowMs - 900 * 86_400_000,
+      periodStartsAtMs: nowMs - 86_400_000,
+      periodEndsAtMs: nowMs + 29 * 86_400_000,
+      endsAtMs: nowMs + 29 * 86_400_000,
+      entitlementIds: [pro?.id ?? ''],
+      storeSubscriptionId: 'tx_long_ago',
+      grossUsd: 299.7,
+      country: 'US',
+      managementUrl: null,
+    });
+    const ann = contactOf('long-ago');
+    const first = await open(ann);
+    assert.doesNotMatch(first, /long-ago.*Pro\b/);
+    const known = await until(async () => {
+      const card = await open(ann);
+      return /Pro/.test(card) ? card : null;
+    }, 'the card to know the customer');
+    assert.match(known, /Pro/);
+    assert.ok(lookUps('long-ago') <= 2);
+  });
+
+  it('looks once for a stranger, makes nobody up, and is still a card with a way on', async () => {
+    const stranger = contactOf('who-is-this');
+    for (let index = 0; index < 5; index += 1) assert.match(await open(stranger), /match\.search/);
+    await until(() => lookUps('who-is-this') > 0, 'the look-up');
+    await open(stranger);
+    const rows = await product.db.database.query(
+      `select 1 from pgboss.job where name = 'customer.import' and state in ('created', 'retry')`,
+    );
+    assert.equal(rows.length, 0, 'no further look-up waits');
+    // Slots of a minute: the seventh card may stand in the next one.
+    assert.ok(lookUps('who-is-this') <= 2);
+    assert.equal(
+      product.revenueCat.state.projects.get(REVENUECAT_PROJECT_ID)?.customers.has('who-is-this'),
+      false,
+    );
+    assert.deepEqual(product.revenueCat.state.violations, []);
+  });
+
+  it('never looks for an id that stands for nobody', async () => {
+    await open(contactOf('undefined'));
+    await open(contactOf('null'));
+    const rows = await product.db.database.query<{ id: string }>(
+      `select data->>'appUserId' as id from pgboss.job where name = 'customer.import'`,
+    );
+    assert.ok(rows.every(({ id }) => id !== 'undefined' && id !== 'null'));
+  });
+});

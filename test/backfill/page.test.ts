@@ -1,0 +1,159 @@
+/// <reference lib="dom" />
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { after, before, describe, it } from 'node:test';
+import type { Browser, Page } from 'playwright-core';
+import { runImport } from '../../src/backfill/run.ts';
+import { type ImportRef, readLatestImport } from '../../src/backfill/store.ts';
+import { createCallLimiter } from '../../src/revenuecat/call-limiter.ts';
+import { connectProject } from '../../src/workspaces/connect.ts';
+import { launchBrowser } from '../support/browser.ts';
+import { createSite, csrfIn, type Site } from '../workspaces/support.ts';
+
+const WORKSPACE = 'abc123';
+
+describe('the import page', () => {
+  let site: Site;
+  let projectId: string;
+  let browser: Browser | null = null;
+
+  before(async () => {
+    site = await createSite({ listen: true });
+    const project = site.revenueCat.addProject({ name: 'Shop' });
+    site.revenueCat.state.limitsPerMinute.customer = 100_000;
+    for (let index = 0; index < 400; index += 1)
+      site.revenueCat.addCustomer(project.id, { id: `user-${index}`, attributes: {} });
+    const admin = await site.signedIn(WORKSPACE);
+    await admin.get('/settings').expect(200);
+    const connection = await connectProject(
+      { database: site.db.database, secrets: site.context.secrets, publicUrl: site.url },
+      {
+        workspaceId: WORKSPACE,
+        revenueCatProjectId: project.id,
+        apiKey: site.revenueCat.issueKey(project.id),
+        name: 'Shop',
+      },
+    );
+    projectId = connection.id;
+  });
+  after(async () => {
+    await browser?.close();
+    await site.close();
+  });
+
+  const latest = () => readLatestImport(site.db.database, WORKSPACE, projectId);
+
+  /** What a worker does with the job that the page has queued. */
+  function work(until = new AbortController().signal): Promise<string> {
+    const job = site.jobs.findLast(({ name }) => name === 'backfill.run');
+    assert.ok(job, 'the import is queued for the workers');
+    const { database, secrets, logger, now, config } = site.context;
+    const limiter = createCallLimiter({ database });
+    return runImport(
+      { database, secrets, logger, now, apiUrl: config.revenueCatApiUrl, limiter },
+      job.data as ImportRef,
+      until,
+    );
+  }
+
+  it('works without scripts: start, pause, go on, cancel, and nothing without the form token', async () => {
+    const admin = await site.signedIn(WORKSPACE);
+    const page = await admin.get('/settings/import').expect(200);
+    assert.match(page.text, /Not imported yet/);
+    const form = (fields: Record<string, string> = {}) => ({
+      _csrf: csrfIn(page.text),
+      project: projectId,
+      ...fields,
+    });
+    const post = (step: string, fields: Record<string, string>) =>
+      admin.post(`/settings/import/${step}`).type('form').send(fields);
+
+    await post('start', { project: projectId }).expect(403);
+    await post('start', form({ project: 'abc123-nobody' })).expect(404);
+    const wrong = await post('start', form({ events_since: 'soon' })).expect(422);
+    assert.match(wrong.text, /Choose a day/);
+    assert.equal(await latest(), null);
+
+    await post('start', form({ events_since: '2026-10-01' })).expect(303);
+    assert.equal((await latest())?.eventsSinceMs, Date.UTC(2026, 9, 1));
+    const conflict = await post('start', form({ events_since: '2026-09-01' })).expect(422);
+    assert.match(conflict.text, /on its way with another choice of events/);
+    await post('pause', form()).expect(303);
+    assert.equal((await latest())?.state, 'paused');
+    assert.match((await admin.get('/settings/import')).text, /Paused: 0 customers imported/);
+    await post('start', form()).expect(303);
+    assert.equal((await latest())?.state, 'running');
+    await post('cancel', form()).expect(303);
+    assert.equal((await latest())?.state, 'cancelled');
+    assert.equal(await work(), 'cancelled');
+    assert.match((await admin.get('/settings/import')).text, /Cancelled on/);
+
+    const [entry] = await site.db.database.query<{ actions: string[] }>(
+      `select array_agg(action order by audit_id) as actions from audit_log where action like 'import_%'`,
+    );
+    assert.deepEqual(entry?.actions, [
+      'import_started',
+      'import_paused',
+      'import_resumed',
+      'import_cancelled',
+    ]);
+  });
+
+  it("is another workspace's secret", async () => {
+    const stranger = await site.signedIn('other1');
+    const page = await stranger.get('/settings/import').expect(200);
+    assert.doesNotMatch(page.text, /Shop/);
+    const csrf = csrfIn((await stranger.get('/settings/contacts')).text);
+    await stranger
+      .post('/settings/import/start')
+      .type('form')
+      .send({ _csrf: csrf, project: projectId })
+      .expect(404);
+    const status = await stranger.get('/settings/import/status').expect(200);
+    assert.deepEqual(status.body, { imports: [] });
+  });
+
+  it('shows an import live, by keyboard and to a screen reader', async () => {
+    browser = await launchBrowser();
+    const page = await browser.newPage();
+    page.setDefaultTimeout(15_000);
+    await page.goto(`${site.url}/install`);
+    await page.getByLabel('Workspace').selectOption(WORKSPACE);
+    await page.getByRole('button', { name: 'Authorize access' }).click();
+    await page.waitForURL(/appstore\/redirect|\/settings/);
+    await page.goto(`${site.url}/settings/revenuecat`);
+    await page.getByRole('link', { name: 'Import customers from before' }).click();
+    await page.getByRole('button', { name: 'Import again' }).focus();
+    await page.keyboard.press('Enter');
+    const line = page.getByRole('status').filter({ hasText: 'imported' });
+    await line.waitFor();
+    await page.getByRole('progressbar', { name: 'Customers imported' }).waitFor();
+
+    // A part of the work, then the rest: the page follows without being touched.
+    site.revenueCat.faults.add({ latencyMs: 120, pathPrefix: '/v2' });
+    const some = new AbortController();
+    const working = work(some.signal);
+    await page.getByText(/of 400 customers \(/).waitFor();
+    assert.deepEqual(await findings(page), []);
+    if (process.env.SCREENSHOT) await page.screenshot({ path: process.env.SCREENSHOT });
+    site.revenueCat.faults.clear();
+    assert.equal(await working, 'done');
+    await page.getByText('400 customers imported, 400 of them new here.').waitFor();
+    assert.deepEqual(await findings(page), []);
+  });
+});
+
+async function findings(page: Page): Promise<string[]> {
+  const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+  await page.evaluate(axe);
+  return page.evaluate(async () => {
+    interface Violation {
+      id: string;
+      nodes: { html: string }[];
+    }
+    const runner = (globalThis as unknown as { axe: { run(): Promise<{ violations: Violation[] }> } }).axe;
+    const { violations } = await runner.run();
+    return violations.map(({ id, nodes }) => `${id}: ${nodes[0]?.html}`);
+  });
+}

@@ -1,0 +1,195 @@
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, describe, it } from 'node:test';
+import { pino } from 'pino';
+import { expectedChangeAt } from '../../src/backfill/expected-change.ts';
+import { reconcileWorkspace } from '../../src/backfill/reconcile.ts';
+import { storeEvents } from '../../src/revenuecat/store.ts';
+import { toReceived } from '../../src/revenuecat/webhook.ts';
+import { readEvent } from '../../src/subscribers/read-event.ts';
+import { DAY_MS, eventBody, START_MS } from '../support/events.ts';
+import { PROJECT_ID, WORKSPACE_ID } from '../support/world.ts';
+import { addCustomer, createImportWorld, type ImportWorld } from './support.ts';
+
+const HOUR_MS = 3_600_000;
+
+describe('when a change is expected', () => {
+  const at = (...bodies: Record<string, unknown>[]) =>
+    expectedChangeAt(
+      bodies.map((body) => readEvent(eventBody(body), { receivedAtMs: START_MS, fallbackId: 'x' })),
+      null,
+    );
+
+  const cases: [name: string, events: Record<string, unknown>[], wanted: number | null][] = [
+    ['nothing was ever bought', [], null],
+    ['a running month: three hours after its end', [{}], START_MS + 30 * DAY_MS + 3 * HOUR_MS],
+    [
+      'a cancelled month: its end is a change as well',
+      [
+        {},
+        {
+          id: 'c',
+          type: 'CANCELLATION',
+          cancel_reason: 'UNSUBSCRIBE',
+          event_timestamp_ms: START_MS + DAY_MS,
+        },
+      ],
+      START_MS + 30 * DAY_MS + 3 * HOUR_MS,
+    ],
+    [
+      'an expired one: nothing more',
+      [
+        {},
+        {
+          id: 'e',
+          type: 'EXPIRATION',
+          expiration_reason: 'UNSUBSCRIBE',
+          event_timestamp_ms: START_MS + 30 * DAY_MS,
+        },
+      ],
+      null,
+    ],
+    [
+      'a grace period: its own end',
+      [
+        {},
+        {
+          id: 'b',
+          type: 'BILLING_ISSUE',
+          event_timestamp_ms: START_MS + 30 * DAY_MS - 1,
+          grace_period_expiration_at_ms: START_MS + 46 * DAY_MS,
+        },
+      ],
+      START_MS + 46 * DAY_MS + 3 * HOUR_MS,
+    ],
+    [
+      'a lifetime purchase: never',
+      [{ type: 'NON_RENEWING_PURCHASE', expiration_at_ms: null, product_id: 'lifetime' }],
+      null,
+    ],
+  ];
+  for (const [name, events, wanted] of cases) it(name, () => assert.equal(at(...events), wanted));
+});
+
+describe('reconciling', () => {
+  let world: ImportWorld;
+  let log: string[];
+
+  beforeEach(async () => {
+    world = await createImportWorld();
+    world.revenueCat.state.limitsPerMinute.customer = 100_000;
+    log = [];
+  });
+  afterEach(() => world.close());
+
+  /** A month that ended `endedAgoMs` ago, as its webhook told it; later events are missing. */
+  async function receiveMonth(id: string, endedAgoMs: number): Promise<void> {
+    const endMs = Date.now() - endedAgoMs;
+    const body = eventBody({
+      id: `bought-${id}`,
+      app_user_id: id,
+      original_app_user_id: id,
+      aliases: [id],
+      event_timestamp_ms: endMs - 30 * DAY_MS,
+      purchased_at_ms: endMs - 30 * DAY_MS,
+      expiration_at_ms: endMs,
+      transaction_id: `tx_${id}`,
+      original_transaction_id: `tx_${id}`,
+    });
+    const received = toReceived(body, JSON.stringify({ event: body }), Date.now());
+    await storeEvents(world.db.database, WORKSPACE_ID, PROJECT_ID, [received]);
+  }
+
+  const pass = () => {
+    const logger = pino({ level: 'info' }, { write: (line: string) => void log.push(line) });
+    return reconcileWorkspace({ ...world.context, logger }, WORKSPACE_ID, new AbortController().signal);
+  };
+
+  const asked = () =>
+    new Set(
+      world.revenueCat.faults
+        .requests()
+        .flatMap(({ path }) => /customers\/([^/?]+)/.exec(path)?.[1] ?? [])
+        .map(decodeURIComponent),
+    );
+
+  it('reads those whose renewal or end has no event, corrects them and counts', async () => {
+    await receiveMonth('renewed', 5 * HOUR_MS);
+    addCustomer(world.revenueCat, 'renewed', { subscribed: true });
+    await receiveMonth('really-over', 5 * HOUR_MS);
+    const over = addCustomer(world.revenueCat, 'really-over', { subscribed: true });
+    Object.assign(over.subscriptions[0] ?? {}, {
+      status: 'expired',
+      autoRenewalStatus: 'will_not_renew',
+      givesAccess: false,
+      periodEndsAtMs: Date.now() - 5 * HOUR_MS,
+      endsAtMs: Date.now() - 5 * HOUR_MS,
+    });
+    await receiveMonth('deleted', 5 * HOUR_MS);
+    await receiveMonth('just-over', HOUR_MS);
+    await receiveMonth('running', -20 * DAY_MS);
+    addCustomer(world.revenueCat, 'running', { subscribed: true });
+
+    const result = await pass();
+    assert.deepEqual(asked(), new Set(['renewed', 'really-over', 'deleted']));
+    assert.deepEqual([result.checked, result.corrected, result.unknown], [3, 1, 1]);
+    assert.equal(result.continueAtMs, null);
+    assert.ok((result.differences.status ?? 0) === 1 && (result.differences.entitlement_missing ?? 0) === 1);
+    const corrected = log.map((line) => JSON.parse(line)).filter(({ msg }) => /corrected/.test(msg));
+    assert.equal(corrected.length, 1);
+    assert.ok(corrected[0].codes.includes('status'));
+    assert.ok(!log.join('').includes('renewed"'), 'no app user id in the log');
+    const due = await world.db.database.query(
+      `select 1 from subscribers s join subscriber_ids i using (workspace_id, subscriber_id)
+        where app_user_id = 'renewed' and due_at <= now()`,
+    );
+    assert.equal(due.length, 1, 'the attributes follow');
+  });
+
+  it('asks for nobody twice, until something is expected of them again', async () => {
+    await receiveMonth('renewed', 5 * HOUR_MS);
+    addCustomer(world.revenueCat, 'renewed', { subscribed: true });
+    await receiveMonth('deleted', 5 * HOUR_MS);
+    await pass();
+    world.revenueCat.faults.clearRequests();
+    const again = await pass();
+    assert.deepEqual([again.checked, asked().size], [0, 0]);
+  });
+
+  it('leaves those alone whose event came after all', async () => {
+    await receiveMonth('late', 5 * HOUR_MS);
+    const body = eventBody({
+      id: 'renewal',
+      type: 'RENEWAL',
+      app_user_id: 'late',
+      aliases: ['late'],
+      original_app_user_id: 'late',
+      transaction_id: 'tx_late2',
+      original_transaction_id: 'tx_late',
+      event_timestamp_ms: Date.now() - 4 * HOUR_MS,
+      purchased_at_ms: Date.now() - 5 * HOUR_MS,
+      expiration_at_ms: Date.now() + 25 * DAY_MS,
+    });
+    await storeEvents(world.db.database, WORKSPACE_ID, PROJECT_ID, [
+      toReceived(body, JSON.stringify({ event: body }), Date.now()),
+    ]);
+    assert.equal((await pass()).checked, 0);
+  });
+
+  it('stops when RevenueCat asks to wait, and when the key is refused, without forgetting anybody', async () => {
+    await receiveMonth('renewed', 5 * HOUR_MS);
+    addCustomer(world.revenueCat, 'renewed', { subscribed: true });
+    const clear = world.revenueCat.faults.add({ status: 429, pathPrefix: '/v2' });
+    const held = await pass();
+    assert.ok(held.continueAtMs !== null && held.continueAtMs > Date.now());
+    clear();
+    const [key] = [...world.revenueCat.state.keys.values()];
+    assert.ok(key);
+    key.status = 'revoked';
+    // The hold of the 429 has to pass first.
+    await world.db.database.query('update revenuecat_budgets set hold_until_ms = 0, tokens = 20');
+    assert.equal((await pass()).corrected, 0);
+    key.status = 'valid';
+    await world.db.database.query(`update projects set api_key_state = 'valid'`);
+    assert.equal((await pass()).corrected, 1);
+  });
+});

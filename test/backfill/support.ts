@@ -1,0 +1,174 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { createCallLimiter } from '../../src/revenuecat/call-limiter.ts';
+import type { RefreshContext } from '../../src/revenuecat/refresh.ts';
+import type { Listening } from '../../src/simulator/listen.ts';
+import {
+  createRevenueCatSimulator,
+  type RevenueCatSimulator,
+} from '../../src/simulator/revenuecat/server.ts';
+import type { Customer } from '../../src/simulator/revenuecat/state.ts';
+import { createSecretBox, hashSecret } from '../../src/workspaces/secrets.ts';
+import { sealedAs } from '../../src/workspaces/store.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { DAY_MS } from '../support/events.ts';
+import { AUTHORIZATION, PROJECT_ID, silent, WORKSPACE_ID } from '../support/world.ts';
+
+export const RC_PROJECT = 'projimport1';
+const KEY = randomBytes(32);
+export const secrets = createSecretBox([KEY]);
+
+/** A workspace with one connected project, and the RevenueCat that its key opens. */
+export interface ImportWorld {
+  readonly db: TestDatabase;
+  readonly revenueCat: RevenueCatSimulator;
+  readonly context: RefreshContext;
+  /** Environment of a process of the product that uses this database and RevenueCat. */
+  readonly env: Readonly<Record<string, string>>;
+  close(): Promise<void>;
+}
+
+/** @param options.listen how the simulator is served; as it is by default */
+export async function createImportWorld(
+  options: { listen?: (revenueCat: RevenueCatSimulator) => Promise<Listening> } = {},
+): Promise<ImportWorld> {
+  const db = await createTestDatabase();
+  const revenueCat = createRevenueCatSimulator();
+  const listening = await (options.listen ?? ((simulator) => simulator.listen()))(revenueCat);
+  revenueCat.addProject({ id: RC_PROJECT, name: 'Test app' });
+  revenueCat.addEntitlement(RC_PROJECT, 'pro', 'Pro');
+  revenueCat.addProduct(RC_PROJECT, { storeIdentifier: 'pro_monthly', displayName: 'Pro Monthly' });
+  await db.database.query(`insert into workspaces (workspace_id, name) values ($1, 'Test workspace')`, [
+    WORKSPACE_ID,
+  ]);
+  await addProject(db, revenueCat, PROJECT_ID);
+  return {
+    db,
+    revenueCat,
+    context: {
+      database: db.database,
+      logger: silent,
+      secrets,
+      apiUrl: listening.url,
+      limiter: createCallLimiter({ database: db.database }),
+      now: Date.now,
+    },
+    env: {
+      DATABASE_URL: db.url,
+      REVENUECAT_API_URL: listening.url,
+      ENCRYPTION_KEYS: KEY.toString('base64'),
+      LOG_LEVEL: 'warn',
+    },
+    async close() {
+      await listening.close();
+      await db.close();
+    },
+  };
+}
+
+async function addProject(
+  db: TestDatabase,
+  revenueCat: RevenueCatSimulator,
+  projectId: string,
+): Promise<void> {
+  await db.database.query(
+    `insert into projects (workspace_id, project_id, revenuecat_project_id, name, webhook_auth_hash, api_key,
+                           api_key_state)
+     values ($1, $2, $3, 'Test app', $4, $5, 'valid')`,
+    [
+      WORKSPACE_ID,
+      projectId,
+      RC_PROJECT,
+      hashSecret(AUTHORIZATION),
+      secrets.seal(revenueCat.issueKey(RC_PROJECT), sealedAs.apiKey(WORKSPACE_ID, projectId)),
+    ],
+  );
+}
+
+/** A customer as RevenueCat knows them; with a monthly subscription that renews in ten days, if wanted. */
+export function addCustomer(
+  revenueCat: RevenueCatSimulator,
+  id: string,
+  options: { aliases?: string[]; email?: string; subscribed?: boolean; bought?: boolean } = {},
+): Customer {
+  const project = revenueCat.state.projects.get(RC_PROJECT);
+  const entitlement = project?.entitlements[0];
+  const product = project?.products[0];
+  if (!entitlement || !product) throw new Error('The project has no catalogue');
+  const customer = revenueCat.addCustomer(RC_PROJECT, {
+    id,
+    aliases: options.aliases ?? [],
+    attributes: options.email === undefined ? {} : { $email: options.email },
+  });
+  const nowMs = Date.now();
+  if (options.subscribed) {
+    customer.subscriptions.push({
+      id: `sub_${id}`,
+      customerId: id,
+      originalCustomerId: id,
+      productId: product.id,
+      store: 'app_store',
+      environment: 'production',
+      status: 'active',
+      autoRenewalStatus: 'will_renew',
+      givesAccess: true,
+      startsAtMs: nowMs - 200 * DAY_MS,
+      periodStartsAtMs: nowMs - 20 * DAY_MS,
+      periodEndsAtMs: nowMs + 10 * DAY_MS,
+      endsAtMs: nowMs + 10 * DAY_MS,
+      entitlementIds: [entitlement.id],
+      storeSubscriptionId: `tx_${id}`,
+      grossUsd: 69.93,
+      country: 'US',
+      managementUrl: null,
+    });
+  }
+  if (options.bought) {
+    customer.purchases.push({
+      id: `purch_${id}`,
+      customerId: id,
+      productId: product.id,
+      store: 'app_store',
+      environment: 'production',
+      purchasedAtMs: nowMs - 3 * DAY_MS,
+      status: 'owned',
+      quantity: 1,
+      entitlementIds: [],
+      storePurchaseId: `order_${id}`,
+      grossUsd: 4.99,
+      country: 'US',
+    });
+  }
+  return customer;
+}
+
+export interface Running {
+  readonly child: ChildProcess;
+  readonly ended: Promise<{
+    code: number | null;
+    signal: NodeJS.Signals | null;
+    stdout: string;
+    stderr: string;
+  }>;
+}
+
+/** Starts a command of the product in a process of its own. */
+export function startCommand(
+  args: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+): Running {
+  const child = spawn(process.execPath, ['src/main.ts', ...args], {
+    env: { PATH: process.env.PATH, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let stdout = '';
+  let stderr = '';
+  child.stdout?.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
+  child.stderr?.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+  return {
+    child,
+    ended: new Promise((resolve) => {
+      child.on('close', (code, signal) => resolve({ code, signal, stdout, stderr }));
+    }),
+  };
+}

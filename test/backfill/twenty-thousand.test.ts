@@ -1,0 +1,141 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import express from 'express';
+import { listenOnLoopback } from '../../src/simulator/listen.ts';
+import { until } from '../support/wait.ts';
+import { WORKSPACE_ID } from '../support/world.ts';
+import { addCustomer, createImportWorld, type ImportWorld, startCommand } from './support.ts';
+
+const CUSTOMERS = 20_000;
+/** Of the simulator, so that the import takes seconds; the app learns it from the answers. */
+const CALLS_PER_MINUTE = 400_000;
+
+describe('importing twenty thousand customers', () => {
+  let world: ImportWorld;
+  const calls: number[] = [];
+  let refused = 0;
+
+  before(async () => {
+    world = await createImportWorld({
+      async listen(revenueCat) {
+        const counted = express();
+        counted.use((_req, res, next) => {
+          calls.push(performance.now());
+          res.once('finish', () => {
+            if (res.statusCode === 429) refused += 1;
+          });
+          next();
+        }, revenueCat.app);
+        return listenOnLoopback(counted);
+      },
+    });
+    const { revenueCat } = world;
+    revenueCat.state.limitsPerMinute.customer = CALLS_PER_MINUTE;
+    // Without the newer endpoint each customer costs four calls instead of five.
+    revenueCat.state.customerEventsEnabled = false;
+    for (let index = 0; index < CUSTOMERS; index += 1) {
+      addCustomer(revenueCat, `user-${index}`, {
+        aliases: [`$RCAnonymousID:${String(index).padStart(32, '0')}`],
+        email: `user-${index}@example.com`,
+        subscribed: index % 4 === 0,
+        bought: index % 10 === 0,
+      });
+    }
+  });
+  after(() => world.close());
+
+  it('is complete and exact after two kills, within the rate limit', async () => {
+    const { database } = world.db;
+    const command = () => startCommand(['backfill', '--workspace', WORKSPACE_ID, '--json'], world.env);
+    const done = async (): Promise<number> => {
+      const [row] = await database.query<{ done: number }>('select done from imports');
+      return row?.done ?? 0;
+    };
+    for (const killAt of [CUSTOMERS * 0.25, CUSTOMERS * 0.6]) {
+      const running = command();
+      const killed = until(
+        async () => running.child.exitCode !== null || (await done()) >= killAt,
+        `${killAt} customers`,
+        40_000,
+      );
+      await killed;
+      running.child.kill('SIGKILL');
+      const { signal, stderr } = await running.ended;
+      assert.equal(signal, 'SIGKILL', stderr);
+      assert.ok((await done()) < CUSTOMERS, 'it was killed on the way');
+    }
+    const last = await command().ended;
+    assert.equal(last.code, 0, last.stderr);
+    const result = JSON.parse(last.stdout) as Record<string, unknown>;
+    assert.deepEqual(
+      {
+        state: result.state,
+        customers: result.customers,
+        imported: result.imported,
+        new_customers: result.new_customers,
+        missing: result.missing,
+        failed: result.failed,
+        subscriptions: result.subscriptions,
+        purchases: result.purchases,
+      },
+      {
+        state: 'done',
+        customers: CUSTOMERS,
+        imported: CUSTOMERS,
+        new_customers: CUSTOMERS,
+        missing: 0,
+        failed: 0,
+        subscriptions: CUSTOMERS / 4,
+        purchases: CUSTOMERS / 10,
+      },
+    );
+
+    const rows = await database.query<{
+      id: string;
+      ids: string[];
+      email: string;
+      held: string[] | null;
+      due: boolean;
+    }>(
+      `select s.snapshot->>'customerId' as id, s.email, s.due_at is not null as due,
+              (select array_agg(i.app_user_id order by i.app_user_id desc) from subscriber_ids i
+                where i.workspace_id = s.workspace_id and i.subscriber_id = s.subscriber_id) as ids,
+              (select array_agg(x->>'id') from jsonb_array_elements(s.snapshot->'subscriptions') x) as held
+         from subscribers s`,
+    );
+    assert.equal(rows.length, CUSTOMERS);
+    const byId = new Map(rows.map((row) => [row.id, row]));
+    for (let index = 0; index < CUSTOMERS; index += 1) {
+      const id = `user-${index}`;
+      const row = byId.get(id);
+      assert.ok(row, id);
+      assert.deepEqual(row.ids, [id, `$RCAnonymousID:${String(index).padStart(32, '0')}`]);
+      assert.equal(row.email, `${id}@example.com`);
+      assert.deepEqual(row.held, index % 4 === 0 ? [`sub_${id}`] : null);
+      assert.equal(
+        row.due,
+        index % 4 === 0 || index % 10 === 0,
+        'only who bought something is looked for in Intercom',
+      );
+    }
+    assert.equal((await database.query('select 1 from import_customers limit 1')).length, 0);
+
+    assert.equal(refused, 0, 'no call was refused');
+    assertWithinLimit(calls);
+  });
+});
+
+/** A twelfth of the limit at once, the rest spread over the minute; calls travel for a while. */
+function assertWithinLimit(times: readonly number[]): void {
+  const burst = CALLS_PER_MINUTE / 12;
+  const perMs = (CALLS_PER_MINUTE - burst) / 60_000;
+  for (const windowMs of [500, 2_000, 8_000]) {
+    const most = burst + perMs * windowMs;
+    let first = 0;
+    for (const [index, at] of times.entries()) {
+      while ((times[first] ?? at) < at - windowMs) first += 1;
+      const count = index - first + 1;
+      assert.ok(count <= most, `${count} calls within ${windowMs} ms, at most ${most}`);
+    }
+  }
+}

@@ -1,0 +1,208 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import fc from 'fast-check';
+import { openDatabase } from '../../src/database/data-source.ts';
+import { AppError } from '../../src/errors.ts';
+import { holdCalls, takeCalls } from '../../src/revenuecat/call-budget.ts';
+import { type CallPriority, createCallLimiter } from '../../src/revenuecat/call-limiter.ts';
+import { createRevenueCatClient } from '../../src/revenuecat/client.ts';
+import { createRevenueCatSimulator } from '../../src/simulator/revenuecat/server.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { silent } from '../support/world.ts';
+
+const MINUTE_MS = 60_000;
+
+describe("the shared limit of a RevenueCat key's calls", () => {
+  let db: TestDatabase;
+  let counter = 0;
+  const newProject = () => ({ workspaceId: 'abc123', projectId: `abc123-p${counter++}` });
+
+  before(async () => {
+    db = await createTestDatabase();
+  });
+  after(() => db.close());
+
+  it('never grants more than the limit in any sixty seconds, however it is asked', async () => {
+    const asks = fc.array(
+      fc.record({
+        pauseMs: fc.oneof(
+          fc.constant(0),
+          fc.integer({ min: 1, max: 900 }),
+          fc.integer({ min: 1, max: 90_000 }),
+        ),
+        calls: fc.integer({ min: 1, max: 64 }),
+        keepShare: fc.constantFrom(0, 0.25, 0.5),
+      }),
+      { minLength: 20, maxLength: 120 },
+    );
+    const limits = fc.constantFrom(null, 30, 60, 480, 1_200);
+    await fc.assert(
+      fc.asyncProperty(asks, limits, async (list, told) => {
+        const project = newProject();
+        const limit = told ?? 480;
+        const granted: { atMs: number; calls: number }[] = [];
+        let nowMs = 1_800_000_000_000;
+        const reading = told === null ? null : { limit: told, usage: 0 };
+        if (reading)
+          await takeCalls(db.database, project, 'customer', { calls: 0, keepShare: 0, reading, nowMs });
+        for (const { pauseMs, calls, keepShare } of list) {
+          nowMs += pauseMs;
+          const taken = await takeCalls(db.database, project, 'customer', { calls, keepShare, nowMs });
+          granted.push({ atMs: nowMs, calls: taken.granted });
+          assert.equal(taken.granted >= calls, taken.waitMs === 0);
+        }
+        for (const first of granted) {
+          const inMinute = granted.filter(({ atMs }) => atMs >= first.atMs && atMs < first.atMs + MINUTE_MS);
+          const sum = inMinute.reduce((total, { calls }) => total + calls, 0);
+          assert.ok(sum <= limit, `${sum} calls in a minute that allows ${limit}`);
+        }
+      }),
+      { numRuns: 25 },
+    );
+  });
+
+  it('uses nine tenths of the limit when there is always something to call', async () => {
+    const project = newProject();
+    let nowMs = 1_800_000_000_000;
+    let total = 0;
+    const fromMs = nowMs + MINUTE_MS;
+    for (; nowMs < fromMs + MINUTE_MS; nowMs += 500) {
+      const { granted } = await takeCalls(db.database, project, 'customer', {
+        calls: 64,
+        keepShare: 0.5,
+        nowMs,
+      });
+      if (nowMs >= fromMs) total += granted;
+    }
+    assert.ok(total >= 0.88 * 480 && total <= 480, `${total} calls`);
+  });
+
+  it('keeps a part of the budget for what is more urgent', async () => {
+    const project = newProject();
+    const nowMs = 1_800_000_000_000;
+    const take = (keepShare: number) =>
+      takeCalls(db.database, project, 'customer', { calls: 64, keepShare, nowMs });
+    assert.equal((await take(0.5)).granted, 20);
+    assert.equal((await take(0.5)).granted, 0);
+    assert.equal((await take(0.25)).granted, 10);
+    assert.equal((await take(0)).granted, 10);
+    assert.equal((await take(0)).granted, 0);
+  });
+
+  it('leaves alone what another program uses of the same key', async () => {
+    const project = newProject();
+    const nowMs = 1_800_000_000_000;
+    const reading = { limit: 480, usage: 477 };
+    const ask = { calls: 40, keepShare: 0, nowMs };
+    assert.equal((await takeCalls(db.database, project, 'customer', { ...ask, reading })).granted, 3);
+  });
+
+  it('keeps projects, workspaces and domains apart', async () => {
+    const project = newProject();
+    const nowMs = 1_800_000_000_000;
+    const ask = { calls: 64, keepShare: 0, nowMs };
+    assert.equal((await takeCalls(db.database, project, 'customer', ask)).granted, 40);
+    assert.equal((await takeCalls(db.database, project, 'configuration', ask)).granted, 10);
+    const other = { ...project, workspaceId: 'other1' };
+    assert.equal((await takeCalls(db.database, other, 'customer', ask)).granted, 40);
+  });
+
+  it('lets nobody call while RevenueCat has asked to wait, and says so at once to who cannot', async () => {
+    const project = newProject();
+    const limiter = createCallLimiter({ database: db.database });
+    await limiter.gate(project, 'interactive').enter('customer');
+    await holdCalls(db.database, project, 'customer', 45_000);
+    const begunMs = Date.now();
+    const refusal = await limiter
+      .gate(project, 'interactive')
+      .enter('customer')
+      .then(
+        () => null,
+        (error: unknown) => error,
+      );
+    assert.ok(refusal instanceof AppError && refusal.code === 'revenuecat_rate_limited');
+    assert.ok(refusal.remedy.kind === 'wait_until' && refusal.remedy.atMs > begunMs + 40_000);
+    assert.ok(Date.now() - begunMs < 1_000);
+  });
+
+  it('shares a limit between processes without one 429, and lets a card go first', async () => {
+    const revenueCat = createRevenueCatSimulator();
+    const listening = await revenueCat.listen();
+    // Another pool stands for another process: all that they share is the database.
+    const otherPool = await openDatabase({ url: db.url, logger: silent, poolSize: 5 });
+    try {
+      revenueCat.addProject({ id: 'proj1' });
+      revenueCat.addCustomer('proj1', { id: 'user-1' });
+      revenueCat.state.limitsPerMinute.customer = 6_000;
+      const apiKey = revenueCat.issueKey('proj1');
+      const project = newProject();
+      const clientOf = (database: TestDatabase['database'], priority: CallPriority) =>
+        createRevenueCatClient({
+          apiUrl: listening.url,
+          apiKey,
+          gate: createCallLimiter({ database }).gate(project, priority),
+        });
+      const times: number[] = [];
+      const stopAtMs = performance.now() + 2_500;
+      const work = async (client: ReturnType<typeof clientOf>): Promise<void> => {
+        while (performance.now() < stopAtMs) {
+          await client.getCustomer('proj1', 'user-1');
+          times.push(performance.now());
+        }
+      };
+      // One call tells the limit; with the usual one the others would be slower than they may.
+      await clientOf(db.database, 'bulk').getCustomer('proj1', 'user-1');
+      const bulk = [db.database, otherPool.database].flatMap((database) => {
+        const client = clientOf(database, 'bulk');
+        return Array.from({ length: 16 }, () => work(client));
+      });
+      const card = clientOf(db.database, 'interactive');
+      const waits: number[] = [];
+      while (performance.now() < stopAtMs - 200) {
+        const begunMs = performance.now();
+        await card.getCustomer('proj1', 'user-1');
+        waits.push(performance.now() - begunMs);
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      await Promise.all(bulk);
+
+      assert.deepEqual(
+        revenueCat.faults.requests().filter(({ status }) => status === 429),
+        [],
+      );
+      const perSecond = times.filter((at) => at > stopAtMs - 1_000 && at <= stopAtMs).length;
+      assert.ok(perSecond > 40 && perSecond <= 100, `${perSecond} calls in the last second`);
+      waits.sort((a, b) => a - b);
+      const median = waits[Math.floor(waits.length / 2)] ?? 0;
+      assert.ok(median < 100, `a card waited ${median} ms beside an import`);
+    } finally {
+      await listening.close();
+      await otherPool.close();
+    }
+  });
+
+  it('holds every process when RevenueCat answers 429 after all', async () => {
+    const revenueCat = createRevenueCatSimulator();
+    const listening = await revenueCat.listen();
+    try {
+      revenueCat.addProject({ id: 'proj1' });
+      revenueCat.addCustomer('proj1', { id: 'user-1' });
+      const project = newProject();
+      const apiKey = revenueCat.issueKey('proj1');
+      const client = () =>
+        createRevenueCatClient({
+          apiUrl: listening.url,
+          apiKey,
+          gate: createCallLimiter({ database: db.database }).gate(project, 'interactive'),
+        });
+      await client().getCustomer('proj1', 'user-1');
+      revenueCat.faults.add({ status: 429, times: 1 });
+      await assert.rejects(client().getCustomer('proj1', 'user-1'), { code: 'revenuecat_rate_limited' });
+      const begunMs = performance.now();
+      await client().getCustomer('proj1', 'user-1');
+      assert.ok(performance.now() - begunMs > 800, 'the other process waited as it was told');
+    } finally {
+      await listening.close();
+    }
+  });
+});
