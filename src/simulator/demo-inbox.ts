@@ -1,5 +1,5 @@
 import type { Router } from 'express';
-import { notFound } from '../errors.ts';
+import { badRequest, notFound } from '../errors.ts';
 import { ACTIONS, happen } from './demo-actions.ts';
 import { createInboxPage } from './inbox-page/router.ts';
 import type { Canvas } from './intercom/canvas-rules.ts';
@@ -8,6 +8,7 @@ import type { Contact, Conversation } from './intercom/state.ts';
 import type { StoryName } from './revenuecat/scenarios.ts';
 import type { RevenueCatSimulator } from './revenuecat/server.ts';
 import type { Customer } from './revenuecat/state.ts';
+import type { SharedCards } from './shared-cards.ts';
 
 interface DemoInbox {
   readonly intercom: IntercomSimulator;
@@ -20,6 +21,9 @@ interface DemoInbox {
   readonly projectId: string;
   /** By app user id. */
   readonly stories: ReadonlyMap<string, StoryName>;
+  readonly cards: SharedCards;
+  /** What a conversation shows, by its id, where no story says it. */
+  readonly labels: ReadonlyMap<string, string>;
 }
 
 interface Fault {
@@ -48,7 +52,7 @@ export function createDemoInbox(demo: DemoInbox): Router {
 
   const contactOf = (id: string): Contact => {
     const contact = intercom.state.contacts.get(id);
-    if (!contact || contact.workspaceId !== workspaceId) throw notFound('No such contact');
+    if (!contact) throw notFound('No such contact');
     return contact;
   };
   const conversationOf = (id: string): Conversation => {
@@ -58,6 +62,21 @@ export function createDemoInbox(demo: DemoInbox): Router {
   };
   const customerOf = (contact: Contact): Customer | undefined =>
     revenueCat.state.projects.get(demo.projectId)?.customers.get(contact.externalId ?? '');
+
+  /** As Intercom does: the Messenger side is asked for the card, and nobody has looked at it yet. */
+  async function cardForReply(conversationId: string, cardCreationOptions: Record<string, unknown>) {
+    const { canvas, problems } = await intercom.callCanvas({
+      appUrl: demo.appUrl,
+      workspaceId: conversationOf(conversationId).workspaceId,
+      place: 'messenger',
+      flow: 'initialize',
+      location: 'conversation',
+      conversationId,
+      cardCreationOptions,
+    });
+    if (canvas === null) throw badRequest(`No card for the reply: ${problems.join(', ')}`);
+    return canvas;
+  }
 
   return createInboxPage({
     appUrl: demo.linkUrl,
@@ -72,7 +91,9 @@ export function createDemoInbox(demo: DemoInbox): Router {
           contactName: contact.name ?? 'Visitor',
           contactEmail: contact.email ?? '',
           snippet: conversation.body.replaceAll(/<[^>]+>/g, ' ').trim(),
-          story: (demo.stories.get(contact.externalId ?? '') ?? 'unknown').replaceAll('_', ' '),
+          story:
+            demo.labels.get(conversation.id) ??
+            (demo.stories.get(contact.externalId ?? '') ?? 'unknown').replaceAll('_', ' '),
         };
       });
     },
@@ -97,7 +118,14 @@ export function createDemoInbox(demo: DemoInbox): Router {
             html: part.body,
             atMs: part.createdAtS * 1_000,
           })),
-        ],
+          ...demo.cards.of(conversation.id).map((card) => ({
+            author: 'admin' as const,
+            authorName: card.adminName,
+            html: '<p>Here is your subscription:</p>',
+            atMs: card.atMs,
+            hasCard: true,
+          })),
+        ].sort((a, b) => a.atMs - b.atMs),
       };
     },
     async readContact(id) {
@@ -120,7 +148,7 @@ export function createDemoInbox(demo: DemoInbox): Router {
     async callCanvas({ flow, adminId, conversationId, contactId, componentId, inputValues, currentCanvas }) {
       const answer = await intercom.callCanvas({
         appUrl: demo.appUrl,
-        workspaceId,
+        workspaceId: conversationOf(conversationId).workspaceId,
         place: 'inbox',
         flow,
         adminId,
@@ -132,7 +160,22 @@ export function createDemoInbox(demo: DemoInbox): Router {
       });
       return answer.canvas === null
         ? { ok: false, problems: answer.problems, status: answer.status }
-        : { ok: true, canvas: answer.canvas, findings: answer.findings };
+        : {
+            ok: true,
+            canvas: answer.canvas,
+            findings: answer.findings,
+            ...(answer.cardCreationOptions === null
+              ? {}
+              : { replyCard: await cardForReply(conversationId, answer.cardCreationOptions) }),
+          };
+    },
+    async sendCard({ conversationId, adminId, canvas }) {
+      demo.cards.add({
+        conversationId: conversationOf(conversationId).id,
+        adminName: intercom.state.admins.get(adminId)?.name ?? 'Teammate',
+        canvas: canvas as Canvas,
+        atMs: Date.now(),
+      });
     },
     async listActions(contactId) {
       const customer = customerOf(contactOf(contactId));

@@ -8,10 +8,14 @@ import type { Config } from '../config.ts';
 import { startServer } from '../server.ts';
 import { connectProject } from '../workspaces/connect.ts';
 import { createDemoInbox } from './demo-inbox.ts';
+import { createDemoMessenger } from './demo-messenger.ts';
+import { seedStates } from './demo-states.ts';
 import { createIntercomSimulator, type IntercomSimulator } from './intercom/server.ts';
-import { listenOnLoopback } from './listen.ts';
+import { freePort, listenOnLoopback } from './listen.ts';
+import { connectMessenger } from './messenger-setup.ts';
 import { customerFromStory, purchaseStory, type StoryName } from './revenuecat/scenarios.ts';
 import { createRevenueCatSimulator, type RevenueCatSimulator } from './revenuecat/server.ts';
+import { createSharedCards } from './shared-cards.ts';
 
 const WORKSPACE_ID = 'demo1234';
 const REVENUECAT_PROJECT_ID = 'projdemo1';
@@ -40,6 +44,15 @@ const CAST: readonly { readonly story: StoryName; readonly name: string; readonl
   { story: 'no_purchases', name: 'Lea Novak', says: 'What does Pro include?' },
 ];
 
+/** Teammates whose language the requests name. */
+const READERS = [
+  ['Lena', 'de'],
+  ['Chloé', 'fr'],
+  ['Inés', 'es'],
+  ['Bia', 'pt-BR'],
+  ['Yuki', 'ja'],
+] as const;
+
 /**
  * The whole product on this machine: embedded PostgreSQL, both platforms simulated on loopback, sample
  * customers, and an inbox page. The app is installed and connected the way a real workspace does it.
@@ -47,16 +60,20 @@ const CAST: readonly { readonly story: StoryName; readonly name: string; readonl
 export async function startDemo(options: { port: number; logger: Logger }): Promise<Demo> {
   const dataDir = await mkdtemp(join(tmpdir(), 'subscription-timeline-demo-'));
   const clientSecret = randomBytes(16).toString('hex');
+  // The app tells others its own address, so it must know it before it listens.
+  const port = options.port === 0 ? await freePort() : options.port;
   const intercom = createIntercomSimulator({ clientId: CLIENT_ID, clientSecret });
   const revenueCat = createRevenueCatSimulator();
   const intercomListening = await intercom.listen();
   const revenueCatListening = await revenueCat.listen();
   const config: Config = {
     production: false,
-    port: options.port,
-    publicUrl: `http://localhost:${options.port}`,
+    port,
+    publicUrl: `http://localhost:${port}`,
     databaseUrl: null,
     databaseReadUrl: null,
+    databaseDirectUrl: null,
+    databasePoolSize: 20,
     databaseBackend: 'postgres',
     dataDir,
     intercom: {
@@ -70,10 +87,12 @@ export async function startDemo(options: { port: number; logger: Logger }): Prom
     role: 'all',
     logLevel: options.logger.level,
     metricsToken: null,
+    payloadRetentionDays: 180,
+    drainSeconds: 0,
   };
   const server = await startServer(config, options.logger);
   seedIntercom(intercom, server.url, config.publicUrl);
-  await installApp(intercom, server.url);
+  await installApp(intercom, server.url, { workspaceId: WORKSPACE_ID, adminId: '1001' });
   await seedRevenueCat(revenueCat, async (apiKey) =>
     connectProject(
       { database: server.connected.database, secrets: server.secrets, publicUrl: server.url },
@@ -81,16 +100,36 @@ export async function startDemo(options: { port: number; logger: Logger }): Prom
     ),
   );
 
+  const labels = await seedStates({
+    intercom,
+    revenueCat,
+    appUrl: server.url,
+    database: server.connected.database,
+    secrets: server.secrets,
+    workspaceId: WORKSPACE_ID,
+    projectId: REVENUECAT_PROJECT_ID,
+    install: (workspaceId) =>
+      installApp(intercom, server.url, { workspaceId, adminId: `${workspaceId}-admin` }),
+  });
+
+  const cards = createSharedCards();
+  const messengerKey = await connectMessenger(
+    { database: server.connected.database, secrets: server.secrets },
+    WORKSPACE_ID,
+  );
   const page = express();
+  page.use(createDemoMessenger({ intercom, appUrl: server.url, cards, apiKey: messengerKey }));
   page.use(
     createDemoInbox({
       intercom,
       revenueCat,
       appUrl: server.url,
       linkUrl: config.publicUrl,
+      cards,
       workspaceId: WORKSPACE_ID,
       projectId: REVENUECAT_PROJECT_ID,
       stories: new Map(CAST.map((person) => [appUserIdOf(person.name), person.story])),
+      labels: labels.set('599', 'named in the conversation'),
     }),
   );
   const pageListening = await listenOnLoopback(page, options.port === 0 ? 0 : options.port + 1);
@@ -134,6 +173,9 @@ function seedIntercom(intercom: IntercomSimulator, appUrl: string, publicUrl: st
   intercom.addWorkspace({ id: WORKSPACE_ID, name: 'Sample Support', timezone: 'America/New_York' });
   intercom.addAdmin(WORKSPACE_ID, { id: '1001', name: 'Alex Agent', email: 'alex@example.com' });
   intercom.addAdmin(WORKSPACE_ID, { id: '1002', name: 'Sam Support', email: 'sam@example.com' });
+  for (const [index, [name, locale]] of READERS.entries()) {
+    intercom.addAdmin(WORKSPACE_ID, { id: String(1011 + index), name: `${name} (${locale})`, locale });
+  }
   state.redirectUris.push(`${publicUrl}/oauth/callback`);
   state.webhookEndpoint = `${appUrl}/webhooks/intercom`;
   state.uninstallUrl = `${appUrl}/intercom/uninstall`;
@@ -164,14 +206,17 @@ function seedIntercom(intercom: IntercomSimulator, appUrl: string, publicUrl: st
 }
 
 /** The browser's part of an installation from the App Store. */
-async function installApp(intercom: IntercomSimulator, appUrl: string): Promise<void> {
+async function installApp(
+  intercom: IntercomSimulator,
+  appUrl: string,
+  who: { workspaceId: string; adminId: string },
+): Promise<void> {
   const begin = await fetch(`${appUrl}/install`, { redirect: 'manual' });
   const state = new URL(begin.headers.get('location') ?? '').searchParams.get('state') ?? '';
   const cookie = begin.headers.get('set-cookie')?.split(';')[0] ?? '';
   const code = `${randomBytes(12).toString('base64url')}=`;
   intercom.state.codes.set(code, {
-    workspaceId: WORKSPACE_ID,
-    adminId: '1001',
+    ...who,
     expiresAtMs: Date.now() + 60_000,
   });
   const query = new URLSearchParams({ code, state });

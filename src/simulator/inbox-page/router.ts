@@ -19,6 +19,8 @@ export interface InboxMessage {
   /** Intercom's message HTML, or plain text. The page keeps paragraphs, bold, lists and links of it. */
   readonly html: string;
   readonly atMs: number;
+  /** Whether a Messenger card is part of it. */
+  readonly hasCard?: boolean;
 }
 
 export interface InboxConversation {
@@ -58,6 +60,8 @@ export type InboxCanvasAnswer =
       readonly canvas: unknown;
       /** What Intercom draws but its reviewers reject. */
       readonly findings?: readonly string[];
+      /** A Messenger card that the app puts into the reply. */
+      readonly replyCard?: unknown;
     }
   | { readonly ok: false; readonly problems: readonly string[]; readonly status: number };
 
@@ -72,6 +76,8 @@ export interface InboxPageDeps {
   readContact(id: string): Promise<InboxContact>;
   listAdmins(): Promise<readonly { readonly id: string; readonly name: string }[]>;
   callCanvas(call: InboxCanvasCall): Promise<InboxCanvasAnswer>;
+  /** Sends a card that the app has put into the reply; absent: replies are not part of this inbox. */
+  sendCard?(card: { conversationId: string; adminId: string; canvas: unknown }): Promise<void>;
   /** What can happen to this customer next. */
   listActions(contactId: string): Promise<readonly { readonly id: string; readonly label: string }[]>;
   runAction(contactId: string, actionId: string): Promise<{ readonly message: string }>;
@@ -88,6 +94,8 @@ const CONTENT_SECURITY_POLICY = [
   "style-src 'self'",
   "connect-src 'self'",
   "img-src 'self' https: data:",
+  // The customer's Messenger, which this server shows too.
+  "frame-src 'self'",
   "base-uri 'none'",
   "form-action 'none'",
   "frame-ancestors 'none'",
@@ -102,6 +110,7 @@ const canvasCallSchema = z.object({
   inputValues: z.record(z.string(), z.unknown()).optional(),
   currentCanvas: z.unknown().optional(),
 });
+const cardSchema = z.object({ adminId: z.string().min(1), canvas: z.record(z.string(), z.unknown()) });
 const faultSchema = z.object({ on: z.boolean() });
 const actionSchema = z.object({ actionId: z.string().min(1) });
 
@@ -145,6 +154,11 @@ export function createInboxPage(deps: InboxPageDeps): Router {
     const startedAt = performance.now();
     const answer = await deps.callCanvas(call);
     response.json({ ...answer, durationMs: Math.round(performance.now() - startedAt) });
+  });
+  api.post('/conversations/:id/cards', async (request, response) => {
+    if (!deps.sendCard) throw badRequest('This inbox sends no replies');
+    await deps.sendCard({ conversationId: request.params.id, ...readBody(cardSchema, request) });
+    response.status(204).end();
   });
   api.post('/contacts/:id/actions', async (request, response) => {
     const { actionId } = readBody(actionSchema, request);

@@ -232,7 +232,7 @@ function canvasPayload(state: IntercomState, call: CanvasCall): Record<string, u
   );
   return {
     ...base,
-    admin: adminView(admin),
+    admin: { ...adminView(admin), ...(admin.locale === undefined ? {} : { locale: admin.locale }) },
     conversation: conversationView(state, conversation),
     ...people,
     ...(call.flow === 'submit' ? submitted(call) : {}),
@@ -245,6 +245,10 @@ function peopleOf(state: IntercomState, call: CanvasCall): Record<string, unknow
   const id = call.contactId ?? fallback;
   if (id === undefined && call.place === 'messenger') return {};
   const contact = known(state.contacts.get(id ?? ''), `contact ${id}`);
+  // What a conversation shows of a deleted contact is UNVERIFIED; its webhook names just these.
+  if (contact.deleted) {
+    return { contact: { type: 'contact', id: contact.id, external_id: contact.externalId, deleted: true } };
+  }
   const customer = {
     type: 'user',
     id: contact.id,

@@ -3,7 +3,8 @@ import type { Canvas, CanvasComponent } from './canvas-rules.ts';
 const UNIT = '(?:second|minute|hour|day|week|month|year)s?';
 const RELATIVE_DATE = new RegExp(
   [
-    '\\bago\\b',
+    // Not the word alone: August is "ago" in Spanish and Portuguese.
+    `\\b(?:${UNIT}|while) ago\\b`,
     '\\b(?:yesterday|today|tomorrow|just now|recently)\\b',
     `\\bin (?:a|an|\\d+|a few) ${UNIT}\\b`,
     `\\b\\d+ ${UNIT} (?:left|remaining)\\b`,

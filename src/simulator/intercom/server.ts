@@ -50,7 +50,7 @@ export interface IntercomSimulator extends AppCaller {
   }): Workspace;
   addAdmin(
     workspaceId: string,
-    fields?: { id?: string; name?: string; email?: string; emailVerified?: boolean },
+    fields?: { id?: string; name?: string; email?: string; emailVerified?: boolean; locale?: string },
   ): Admin;
   /** Without telling the webhook endpoint: the contact was there before. */
   addContact(workspaceId: string, fields: NewContact): Contact;
@@ -167,9 +167,22 @@ export function createIntercomSimulator(options: {
     },
     addAdmin(
       workspaceId,
-      { id = newId(), name = 'Ada Agent', email = `ada.${id}@example.com`, emailVerified = true } = {},
+      {
+        id = newId(),
+        name = 'Ada Agent',
+        email = `ada.${id}@example.com`,
+        emailVerified = true,
+        locale,
+      } = {},
     ) {
-      const admin: Admin = { id, workspaceId, name, email, emailVerified };
+      const admin: Admin = {
+        id,
+        workspaceId,
+        name,
+        email,
+        emailVerified,
+        ...(locale === undefined ? {} : { locale }),
+      };
       state.admins.set(id, admin);
       return admin;
     },

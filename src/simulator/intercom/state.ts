@@ -44,6 +44,8 @@ export interface Admin {
   name: string;
   email: string;
   emailVerified: boolean;
+  /** BCP 47, told in Canvas Kit requests. No documented field: for what an app does where it comes after all. */
+  readonly locale?: string;
 }
 
 export interface Contact {

@@ -16,6 +16,7 @@ export async function callApi(path, options = {}) {
   } catch {
     throw new ApiError('The demo does not answer. Is it still running?');
   }
+  if (response.status === 204) return null;
   const answer = await response.json().catch(() => null);
   if (!response.ok) throw new ApiError(answer?.error?.message ?? `The demo answered ${response.status}.`);
   return answer;

@@ -5,8 +5,11 @@ import { element } from './dom.js';
 /** Lets a second click through while the first is under way, to see that the app acts once. */
 const allowsDoubleClicks = new URLSearchParams(location.search).has('doubleclick');
 
-/** The card of the open conversation. As in the inbox, it changes only when somebody opens or uses it. */
-export function createCard() {
+/**
+ * The card of the open conversation. As in the inbox, it changes only when somebody opens or uses it.
+ * @param {{onReplyCard: (card: object) => void}} options what to do with a card that the app puts into the reply
+ */
+export function createCard({ onReplyCard }) {
   const root = document.getElementById('card');
   const note = document.getElementById('card-note');
   const live = document.getElementById('card-live');
@@ -74,6 +77,7 @@ export function createCard() {
     root.replaceChildren(view.root);
     root.dataset.flow = call.flow;
     if (hadFocus) focusAgain(call.componentId);
+    if (answer.replyCard) onReplyCard({ ...subject, canvas: answer.replyCard });
     live.textContent = `Card updated. ${view.root.querySelector('h4, p')?.textContent ?? ''}`;
     showNote(answer, call.flow);
   }

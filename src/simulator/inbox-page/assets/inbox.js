@@ -3,11 +3,18 @@ import { createCard } from './card.js';
 import { element, externalLink, isSafeAddress } from './dom.js';
 import { clockTime, dateAndTime, hueOf, initials, useTimeZone, writtenValue } from './format.js';
 import { messageNodes } from './message-html.js';
+import { createMessengerFrame } from './messenger-frame.js';
+import { createReply } from './reply.js';
 
 const POLL_MS = 2000;
 const byId = (id) => document.getElementById(id);
 
-const card = createCard();
+const reply = createReply({
+  onSent: () => attempt(refreshConversation),
+  onProblem: (error) => notify(error instanceof Error ? error.message : String(error), true),
+});
+const card = createCard({ onReplyCard: reply.offer });
+const messenger = createMessengerFrame();
 let conversations = [];
 let openId = null;
 let adminId = null;
@@ -87,6 +94,7 @@ async function openConversation(id, { remember }) {
   const summary = conversations.find((each) => each.id === id);
   if (summary === undefined) return;
   if (id !== openId) {
+    reply.close();
     knownEvents = null;
     openEvents.clear();
   }
@@ -95,6 +103,7 @@ async function openConversation(id, { remember }) {
   byId('thread-name').textContent = summary.contactName;
   byId('thread-detail').textContent = summary.contactEmail;
   byId('action-customer').textContent = summary.contactName;
+  messenger.show(summary.contactId);
   // The buttons of the customer before would act on that one.
   byId('actions').replaceChildren();
   drawConversations();
@@ -144,6 +153,7 @@ function drawThread(conversation) {
           { class: 'bubble' },
           message.author === 'note' && element('p', { class: 'note-label' }, 'Internal note'),
           element('div', { class: 'message-text' }, ...messageNodes(message.html)),
+          message.hasCard && element('p', { class: 'card-chip' }, 'Card: the customer’s own subscription'),
           element('p', { class: 'byline' }, `${message.authorName} · ${dateAndTime(message.atMs)}`),
         ),
       ),

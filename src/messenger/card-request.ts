@@ -1,0 +1,59 @@
+import { z } from 'zod';
+
+const id = z.union([z.string(), z.number()]).transform(String);
+const text = z
+  .string()
+  .nullish()
+  .transform((value) => value || null)
+  .catch(null);
+
+const personSchema = z
+  .object({
+    type: text,
+    role: text,
+    external_id: id.nullish().catch(null),
+    user_id: id.nullish().catch(null),
+  })
+  .nullish()
+  .catch(null);
+
+const requestSchema = z.object({
+  workspace_id: id,
+  component_id: z.string().nullish().catch(null),
+  context: z.object({ locale: text }).nullish().catch(null),
+  contact: personSchema,
+  // Tables name a `user`, real samples have `customer` beside `contact` (CONFLICT in the documentation).
+  user: personSchema,
+  customer: personSchema,
+});
+
+/** A Messenger request, with what the documents disagree on evened out. */
+export interface MessengerCardRequest {
+  readonly workspaceId: string;
+  /** `null`: nothing was pressed. */
+  readonly componentId: string | null;
+  /** The customer's, BCP 47. */
+  readonly locale: string | null;
+  /** The external id of a contact that Intercom calls a user; `null`: a lead, a visitor or nobody. */
+  readonly userId: string | null;
+}
+
+/** `null`: no Canvas Kit request. */
+export function readMessengerCardRequest(body: unknown): MessengerCardRequest | null {
+  const parsed = requestSchema.safeParse(body);
+  if (!parsed.success) return null;
+  const { workspace_id, component_id, context, contact, user, customer } = parsed.data;
+  return {
+    workspaceId: workspace_id,
+    componentId: component_id ?? null,
+    locale: context?.locale ?? null,
+    userId: userIdOf(contact ?? user ?? customer ?? null),
+  };
+}
+
+/** A lead's external id is made by Intercom and proves nothing; the legacy model has no role, but a type. */
+function userIdOf(person: z.infer<typeof personSchema>): string | null {
+  if (!person) return null;
+  const isUser = person.role === null ? person.type === 'user' : person.role === 'user';
+  return isUser ? person.external_id || person.user_id || null : null;
+}

@@ -1,0 +1,100 @@
+import { knownLanguage, type Language, LOCALES } from '../inbox-card/language.ts';
+import { germanEventWords } from '../subscribers/words/de.ts';
+import { spanishEventWords } from '../subscribers/words/es.ts';
+import { frenchEventWords } from '../subscribers/words/fr.ts';
+import { japaneseEventWords } from '../subscribers/words/ja.ts';
+import { portugueseEventWords } from '../subscribers/words/pt.ts';
+import { type EventWords, englishEventWords } from '../subscribers/words.ts';
+import { german } from './words/de.ts';
+import { english } from './words/en.ts';
+import { spanish } from './words/es.ts';
+import { french } from './words/fr.ts';
+import { japanese } from './words/ja.ts';
+import { portuguese } from './words/pt.ts';
+
+export type Period = 'week' | 'month' | 'year';
+
+/**
+ * What is said to a customer, in one language. Dates, sums and names come as text; `null` where they are not
+ * known. Nothing here may invite to buy anything: Apple forbids it in Messenger cards outside its own system.
+ */
+export interface MessengerWords {
+  readonly title: string;
+  readonly history: string;
+  readonly noHistory: string;
+  readonly labels: Readonly<
+    Record<'price' | 'since' | 'renews' | 'ends' | 'ended' | 'resumes' | 'store', string>
+  >;
+  /** In place of a store's name where something was not bought in an app store. */
+  readonly web: string;
+  readonly test: string;
+  readonly forever: string;
+  price(sum: string, period: Period | null): string;
+  active(what: string, price: string | null, next: string | null): string;
+  trial(what: string, ends: string | null, price: string | null): string;
+  trialCancelled(what: string, ends: string | null): string;
+  cancelled(what: string, ends: string | null): string;
+  lifetime(what: string): string;
+  grace(what: string, ends: string | null, store: string | null): string;
+  expired(what: string, since: string | null): string;
+  paymentFailed(what: string, since: string | null): string;
+  refunded(what: string, on: string): string;
+  granted(what: string, ends: string | null): string;
+  grantEnded(what: string, since: string | null): string;
+  paused(what: string, resumes: string | null): string;
+  readonly none: string;
+  manage(store: string): string;
+  readonly askUs: string;
+  readonly writeToUs: string;
+  readonly restart: string;
+  readonly older: string;
+  readonly refresh: string;
+  readonly signInFirst: string;
+  readonly away: string;
+  readonly linkExpired: { readonly title: string; readonly text: string };
+  readonly linkInvalid: { readonly title: string; readonly text: string };
+  readonly sessionEnded: string;
+  readonly chatAway: string;
+  readonly share: {
+    readonly added: string;
+    readonly unverified: string;
+  };
+}
+
+const EVENTS: Readonly<Record<Language, EventWords>> = {
+  en: englishEventWords,
+  de: germanEventWords,
+  fr: frenchEventWords,
+  es: spanishEventWords,
+  pt: portugueseEventWords,
+  ja: japaneseEventWords,
+};
+
+const WORDS: Readonly<Record<Language, MessengerWords>> = {
+  en: english,
+  de: german,
+  fr: french,
+  es: spanish,
+  pt: portuguese,
+  ja: japanese,
+};
+
+/** A language with everything that is written in it. */
+export interface Speech {
+  readonly language: Language;
+  /** BCP 47, for dates and sums of money. */
+  readonly locale: string;
+  readonly words: MessengerWords;
+  readonly events: EventWords;
+}
+
+/** @param locale BCP 47 or POSIX; English stands in for what we do not speak */
+export function speechFor(locale: string | null | undefined): Speech {
+  const language = knownLanguage(locale) ?? 'en';
+  return {
+    language,
+    locale: LOCALES[language],
+    words: WORDS[language],
+    events: EVENTS[language],
+  };
+}

@@ -1,0 +1,66 @@
+import type { MessengerWords } from '../words.ts';
+
+function inStore(store: string): string {
+  return /store$/i.test(store) ? `in the ${store}` : `on ${store}`;
+}
+
+export const english: MessengerWords = {
+  title: 'Your subscription',
+  history: 'What happened so far',
+  noHistory: 'Nothing has happened yet.',
+  labels: {
+    price: 'Price',
+    since: 'Since',
+    renews: 'Renews',
+    ends: 'Ends',
+    ended: 'Ended',
+    resumes: 'Resumes',
+    store: 'Bought at',
+  },
+  web: 'Web',
+  test: 'Test purchase',
+  forever: 'Never',
+  price: (sum, period) => (period === null ? sum : `${sum} a ${period}`),
+  active: (what, price, next) =>
+    `You have ${what}${price ? ` for ${price}` : ''}.${next ? ` It renews on ${next}.` : ''}`,
+  trial: (what, ends, price) =>
+    `Your free trial of ${what} ${ends ? `runs until ${ends}` : 'is running'}.${price ? ` Then it costs ${price}.` : ''}`,
+  trialCancelled: (what, ends) =>
+    `Your free trial of ${what} is cancelled${ends ? ` and ends on ${ends}` : ''}. You will not be charged.`,
+  cancelled: (what, ends) =>
+    `${what} is cancelled.${ends ? ` You can use it until ${ends}.` : ''} You will not be charged again.`,
+  lifetime: (what) => `You have ${what} for life. There is nothing more to pay.`,
+  grace: (what, ends, store) =>
+    `The last payment for ${what} failed.${ends ? ` You can use it until ${ends}.` : ''} Please check your payment method${store ? ` ${inStore(store)}` : ''}.`,
+  expired: (what, since) => `${what} has ended${since ? ` on ${since}` : ''}.`,
+  paymentFailed: (what, since) => `${what} has ended${since ? ` on ${since}` : ''} because a payment failed.`,
+  refunded: (what, on) => `${what} was refunded on ${on}.`,
+  granted: (what, ends) => `You have ${what} as a gift from us${ends ? ` until ${ends}` : ', for life'}.`,
+  grantEnded: (what, since) => `Our gift of ${what} has ended${since ? ` on ${since}` : ''}.`,
+  paused: (what, resumes) => `${what} is paused.${resumes ? ` It resumes on ${resumes}.` : ''}`,
+  none: 'You have no subscription.',
+  manage: (store) => `Manage ${inStore(store)}`,
+  askUs: 'To change or cancel it, write to us.',
+  writeToUs: 'Write to us',
+  restart: 'Back to the start',
+  older: 'Older',
+  refresh: 'Try again',
+  signInFirst: 'Sign in to the app to see your subscription here.',
+  away: 'Your subscription cannot be shown right now. Please try again in a moment.',
+  linkExpired: {
+    title: 'This page has expired',
+    text: 'Please go back to the app and open it from there again.',
+  },
+  linkInvalid: {
+    title: 'This page cannot be opened',
+    text: 'Please go back to the app and open it from there again.',
+  },
+  sessionEnded: 'This page has expired. Please go back to the app and open it from there again.',
+  chatAway: 'The chat could not be loaded. Please check your connection and reload the page.',
+  share: {
+    added:
+      '✅ The customer’s own subscription card was added to your reply. Only they can see their data in it.',
+    unverified:
+      'This card can only be shared with a customer who is signed in under their app user id: nobody else can be shown a subscription.',
+  },
+};

@@ -1,0 +1,67 @@
+import type { MessengerWords } from '../words.ts';
+
+const PERIODS = { week: 'a la semana', month: 'al mes', year: 'al año' } as const;
+
+function inStore(store: string): string {
+  return /store$/i.test(store) ? `en el ${store}` : `en ${store}`;
+}
+
+export const spanish: MessengerWords = {
+  title: 'Tu suscripción',
+  history: 'Qué ha pasado hasta ahora',
+  noHistory: 'Todavía no ha pasado nada.',
+  labels: {
+    price: 'Precio',
+    since: 'Desde',
+    renews: 'Se renueva',
+    ends: 'Termina',
+    ended: 'Terminó',
+    resumes: 'Se reanuda',
+    store: 'Comprado en',
+  },
+  web: 'Web',
+  test: 'Compra de prueba',
+  forever: 'Nunca',
+  price: (sum, period) => (period === null ? sum : `${sum} ${PERIODS[period]}`),
+  active: (what, price, next) =>
+    `Tienes ${what}${price ? ` por ${price}` : ''}.${next ? ` Se renueva el ${next}.` : ''}`,
+  trial: (what, ends, price) =>
+    `Tu prueba gratuita de ${what} está activa${ends ? ` hasta el ${ends}` : ''}.${price ? ` Después cuesta ${price}.` : ''}`,
+  trialCancelled: (what, ends) =>
+    `Tu prueba gratuita de ${what} está cancelada${ends ? ` y termina el ${ends}` : ''}. No se te cobrará nada.`,
+  cancelled: (what, ends) =>
+    `${what} está cancelado.${ends ? ` Puedes usarlo hasta el ${ends}.` : ''} No se te cobrará nada más.`,
+  lifetime: (what) => `Tienes ${what} de por vida. No hay nada más que pagar.`,
+  grace: (what, ends, store) =>
+    `El último pago de ${what} ha fallado.${ends ? ` Puedes usarlo hasta el ${ends}.` : ''} Comprueba tu método de pago${store ? ` ${inStore(store)}` : ''}.`,
+  expired: (what, since) => `${what} terminó${since ? ` el ${since}` : ''}.`,
+  paymentFailed: (what, since) => `${what} terminó${since ? ` el ${since}` : ''} porque falló un pago.`,
+  refunded: (what, on) => `${what} se reembolsó el ${on}.`,
+  granted: (what, ends) => `Te regalamos ${what}${ends ? ` hasta el ${ends}` : ' de por vida'}.`,
+  grantEnded: (what, since) => `Nuestro regalo, ${what}, terminó${since ? ` el ${since}` : ''}.`,
+  paused: (what, resumes) => `${what} está en pausa.${resumes ? ` Se reanuda el ${resumes}.` : ''}`,
+  none: 'No tienes ninguna suscripción.',
+  manage: (store) => `Gestionar ${inStore(store)}`,
+  askUs: 'Para cambiarla o cancelarla, escríbenos.',
+  writeToUs: 'Escríbenos',
+  restart: 'Volver al principio',
+  older: 'Anteriores',
+  refresh: 'Intentar de nuevo',
+  signInFirst: 'Inicia sesión en la app para ver aquí tu suscripción.',
+  away: 'Tu suscripción no se puede mostrar en este momento. Inténtalo de nuevo enseguida.',
+  linkExpired: {
+    title: 'Esta página ha caducado',
+    text: 'Vuelve a la app y ábrela de nuevo desde allí.',
+  },
+  linkInvalid: {
+    title: 'Esta página no se puede abrir',
+    text: 'Vuelve a la app y ábrela de nuevo desde allí.',
+  },
+  sessionEnded: 'Esta página ha caducado. Vuelve a la app y ábrela de nuevo desde allí.',
+  chatAway: 'No se pudo cargar el chat. Comprueba tu conexión y recarga la página.',
+  share: {
+    added: '✅ La tarjeta de suscripción del cliente se añadió a tu respuesta. Solo él puede ver sus datos.',
+    unverified:
+      'Esta tarjeta solo se puede compartir con un cliente que haya iniciado sesión con su identificador de usuario: nadie más puede ver una suscripción.',
+  },
+};

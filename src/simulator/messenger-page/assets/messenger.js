@@ -1,0 +1,152 @@
+import { drawCanvas } from '../../inbox-page/assets/canvas.js';
+import { element } from '../../inbox-page/assets/dom.js';
+import { dateAndTime } from '../../inbox-page/assets/format.js';
+import { messageNodes } from '../../inbox-page/assets/message-html.js';
+
+const POLL_MS = 2_000;
+const contactId = new URLSearchParams(location.search).get('contact') ?? '';
+const byId = (id) => document.getElementById(id);
+const homeCard = document.querySelector('#home .app-card');
+
+/** What the messages show now, so that a poll redraws only what changed. */
+let shownMessages = '';
+
+async function call(path, body) {
+  const answer = await fetch(`/messenger/api${path}`, {
+    method: body === undefined ? 'GET' : 'POST',
+    headers: body === undefined ? {} : { 'content-type': 'application/json' },
+    body: body === undefined ? undefined : JSON.stringify(body),
+  });
+  const content = await answer.json();
+  if (!answer.ok) throw new Error(content?.error?.message ?? `The demo answered ${answer.status}.`);
+  return content;
+}
+
+function report(error) {
+  byId('problem').hidden = error === null;
+  byId('problem').textContent = error === null ? '' : error.message;
+}
+
+/**
+ * One card. A live canvas is asked for its content each time it is shown, for the one who looks; a submit may
+ * make it live again.
+ */
+function createCard(root, place) {
+  let latest = 0;
+
+  async function send(request) {
+    latest += 1;
+    const mine = latest;
+    root.setAttribute('aria-busy', 'true');
+    try {
+      const answer = await call('/canvas', { ...place, contactId, locale: byId('locale').value, ...request });
+      if (mine === latest) await take(answer, request);
+      report(null);
+    } catch (error) {
+      report(error);
+    } finally {
+      root.setAttribute('aria-busy', 'false');
+    }
+  }
+
+  async function take(answer, request) {
+    if (!answer.ok) {
+      const problems = answer.problems.map((problem) => element('li', {}, problem));
+      root.replaceChildren(
+        element(
+          'div',
+          { class: 'problems', role: 'alert' },
+          'Something went wrong',
+          element('ul', {}, ...problems),
+        ),
+      );
+      return;
+    }
+    const { canvas } = answer;
+    if (canvas.content_url !== undefined) {
+      await send({ flow: 'live', currentCanvas: canvas });
+      return;
+    }
+    const view = drawCanvas(canvas.content, (componentId, control) => {
+      control.classList.add('is-working');
+      send({ flow: 'submit', componentId, inputValues: view.readValues(), currentCanvas: canvas });
+    });
+    const hadFocus = root.contains(document.activeElement);
+    root.replaceChildren(view.root);
+    root.dataset.flow = request.flow;
+    if (hadFocus) root.querySelector('button:not(:disabled), a')?.focus({ preventScroll: true });
+  }
+
+  return {
+    open: () => send({ flow: 'initialize' }),
+    show: (canvas) => take({ ok: true, canvas }, { flow: 'initialize' }).catch(report),
+  };
+}
+
+const home = createCard(homeCard, { location: 'home' });
+
+function drawMessages(person) {
+  const text = JSON.stringify([person.messages, byId('locale').value]);
+  if (text === shownMessages) return;
+  shownMessages = text;
+  byId('messages').replaceChildren(
+    ...person.messages.map((message) => {
+      const body = element(
+        'div',
+        { class: 'bubble' },
+        element('div', { class: 'message-text' }, ...messageNodes(message.html)),
+        element('p', { class: 'byline' }, `${message.authorName} · ${dateAndTime(message.atMs)}`),
+      );
+      if (message.canvas) {
+        const root = element('article', {
+          class: 'app-card',
+          'data-testid': 'shared-card',
+          'aria-label': 'Subscription card',
+        });
+        body.append(root);
+        const place = { location: 'conversation', conversationId: person.conversationId };
+        createCard(root, place).show(message.canvas);
+      }
+      return element('article', { class: `message message-${message.author}` }, body);
+    }),
+  );
+}
+
+async function refresh() {
+  const person = await call(`/people/${encodeURIComponent(contactId)}`);
+  byId('greeting').textContent = `Hi ${person.name.split(' ')[0]}`;
+  byId('identity').textContent = person.role === 'user' ? 'Signed in' : 'Not signed in';
+  // A link is good for some minutes: it is made when it is tapped.
+  byId('support').hidden = person.role !== 'user';
+  byId('support').href = `/messenger/api/people/${encodeURIComponent(contactId)}/support`;
+  drawMessages(person);
+}
+
+for (const button of document.querySelectorAll('nav button')) {
+  button.addEventListener('click', () => {
+    for (const each of document.querySelectorAll('nav button')) {
+      each.setAttribute('aria-pressed', String(each === button));
+      byId(each.dataset.space).hidden = each !== button;
+    }
+    // Each view of a live card is asked for anew.
+    if (button.dataset.space === 'home') home.open();
+    else {
+      shownMessages = '';
+      refresh().catch(report);
+    }
+  });
+}
+
+byId('locale').addEventListener('change', () => {
+  document.documentElement.lang = byId('locale').value;
+  home.open();
+  refresh().catch(report);
+});
+
+async function poll() {
+  if (!document.hidden) await refresh().catch(report);
+  setTimeout(poll, POLL_MS);
+}
+
+home.open();
+poll();

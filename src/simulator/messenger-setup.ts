@@ -1,0 +1,34 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import type { Sql } from '../database/sql.ts';
+import { newApiKey } from '../messenger/api-keys.ts';
+import { insertApiKey, setMessengerSecret } from '../messenger/store.ts';
+import type { SecretBox } from '../workspaces/secrets.ts';
+import { sealedAs } from '../workspaces/store.ts';
+
+/**
+ * What an admin does on the settings page: stores the Messenger secret and makes a key.
+ *
+ * @returns the key, for the customer's backend
+ */
+export async function connectMessenger(
+  deps: { database: Sql; secrets: SecretBox },
+  workspaceId: string,
+): Promise<string> {
+  const secret = randomBytes(32).toString('hex');
+  await setMessengerSecret(
+    deps.database,
+    workspaceId,
+    deps.secrets.seal(secret, sealedAs.messengerSecret(workspaceId)),
+  );
+  const { key, hash, prefix } = newApiKey('messenger', workspaceId);
+  await insertApiKey(deps.database, {
+    workspaceId,
+    keyId: randomUUID(),
+    hash,
+    kind: 'messenger',
+    name: 'Sample backend',
+    prefix,
+    createdBy: { id: '1001', name: 'Alex Agent', email: 'alex@example.com' },
+  });
+  return key;
+}

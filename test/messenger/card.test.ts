@@ -1,0 +1,232 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { after, before, describe, it } from 'node:test';
+import { canShare, inboxAnswer, shareCard } from '../../src/messenger/share.ts';
+import { manageUrlOf } from '../../src/messenger/stores.ts';
+import { validateCanvas } from '../../src/simulator/intercom/canvas-rules.ts';
+import { DAY_MS, eventBody, START_MS } from '../support/events.ts';
+import { addCustomer, addEvent, createMessengerSite, type MessengerSite, PUBLIC_URL } from './support.ts';
+
+let site: MessengerSite;
+let subscriberId: string;
+before(async () => {
+  site = await createMessengerSite();
+  subscriberId = await addCustomer(
+    site,
+    ['user-1', 'alias-1'],
+    Array.from({ length: 6 }, (_, month) => ({
+      id: randomUUID(),
+      type: month === 0 ? 'INITIAL_PURCHASE' : 'RENEWAL',
+      event_timestamp_ms: START_MS - (5 - month) * 30 * DAY_MS,
+      purchased_at_ms: START_MS - (5 - month) * 30 * DAY_MS,
+      expiration_at_ms: START_MS - (4 - month) * 30 * DAY_MS,
+      transaction_id: `t${month}`,
+    })),
+  );
+});
+after(() => site.close());
+
+const base = { workspace_id: 'abc123', workspace_region: 'EU', context: { location: 'home', locale: 'en' } };
+const user = (externalId: string | null): object => ({
+  type: 'contact',
+  id: 'c1',
+  role: 'user',
+  external_id: externalId,
+  email: 'a@example.com',
+});
+
+async function live(body: object): Promise<string> {
+  const answer = await site.canvas('live', { ...base, canvas: {}, ...body }).expect(200);
+  const verdict = validateCanvas(answer.body, { place: 'messenger', flow: 'live' });
+  assert.ok(verdict.ok, JSON.stringify(verdict));
+  return JSON.stringify(answer.body.content);
+}
+
+async function submit(componentId: string, body: object = {}): Promise<{ text: string; canvas: object }> {
+  const answer = await site
+    .canvas('submit', {
+      ...base,
+      component_id: componentId,
+      current_canvas: {},
+      input_values: {},
+      contact: user('user-1'),
+      ...body,
+    })
+    .expect(200);
+  const verdict = validateCanvas(answer.body, { place: 'messenger', flow: 'submit' });
+  assert.ok(verdict.ok, JSON.stringify(verdict));
+  return { text: JSON.stringify(answer.body.canvas), canvas: answer.body.canvas };
+}
+
+describe('the customer’s card', () => {
+  it('is live: it is made before anybody looks', async () => {
+    for (const card_creation_options of [{}, { card: 'subscription' }]) {
+      const answer = await site.canvas('initialize', { ...base, card_creation_options }).expect(200);
+      assert.deepEqual(answer.body, { canvas: { content_url: `${PUBLIC_URL}/canvas/messenger/live` } });
+      assert.ok(validateCanvas(answer.body, { place: 'messenger', flow: 'initialize' }).ok);
+    }
+  });
+
+  it('shows each one who looks their own subscription', async () => {
+    const text = await live({ contact: user('user-1') });
+    assert.match(text, /You have Pro for \$9\.99 a month\. It renews on Jan 31, 2026\./);
+    assert.match(text, /apps\.apple\.com\/account\/subscriptions/);
+    assert.ok(site.refreshed.includes(subscriberId) === false, 'a project without a key is not asked');
+    assert.match(await live({ contact: user('alias-1') }), /You have Pro/);
+    assert.match(await live({ contact: user('somebody-else') }), /You have no subscription\./);
+  });
+
+  it('speaks the customer’s language', async () => {
+    const context = { location: 'home', locale: 'de-AT' };
+    const text = await live({ context, contact: user('user-1') });
+    assert.match(text, /Sie haben Pro für 9,99\s\$ pro Monat\. Es verlängert sich am 31\. Jan\. 2026\./u);
+    const greek = await live({ context: { locale: 'el' }, contact: user('user-1') });
+    assert.match(greek, /You have Pro/);
+  });
+
+  it('shows nothing to anybody whom Intercom does not call a user of this id', async () => {
+    const strangers = [
+      {},
+      { contact: null },
+      { contact: { ...user('user-1'), role: 'lead' } },
+      { contact: { ...user('user-1'), role: 'visitor' } },
+      { contact: user(null) },
+      { contact: { ...user(null), email: 'a@example.com' } },
+      { contact: { ...user('user-1'), role: 'lead' }, customer: { type: 'user', user_id: 'user-1' } },
+      { customer: { type: 'lead', user_id: 'user-1' } },
+    ];
+    for (const stranger of strangers) {
+      const text = await live(stranger);
+      assert.match(text, /Sign in to the app/, JSON.stringify(stranger));
+      assert.doesNotMatch(text, /Pro/);
+    }
+    // The legacy model has no role, but a type.
+    assert.match(await live({ customer: { type: 'user', user_id: 'user-1' } }), /You have Pro/);
+    assert.match(await live({ workspace_id: 'other1', contact: user('user-1') }), /no subscription/);
+  });
+
+  it('leads to the history and, at each step, back to the start', async () => {
+    const first = await submit('history');
+    assert.match(first.text, /"history:4"/);
+    assert.match(first.text, /"id":"home"/);
+    const second = await submit('history:4');
+    assert.match(second.text, /Subscribed/);
+    assert.match(second.text, /"id":"home"/);
+    assert.doesNotMatch(second.text, /"history:/);
+    assert.match((await submit('history:400')).text, /"id":"home"/);
+    assert.deepEqual((await submit('home')).canvas, { content_url: `${PUBLIC_URL}/canvas/messenger/live` });
+    assert.match((await submit('made-up')).text, /You have Pro/);
+    assert.match(
+      (await submit('history', { contact: { role: 'lead', external_id: 'user-1' } })).text,
+      /Sign in/,
+    );
+  });
+
+  it('keeps from the receiver of a transfer what the giver did', async () => {
+    const giver = await addCustomer(site, ['card-giver'], [{ event_timestamp_ms: START_MS - DAY_MS }]);
+    const receiver = await addCustomer(site, ['card-receiver'], []);
+    const transfer = eventBody({ type: 'TRANSFER', event_timestamp_ms: START_MS + DAY_MS });
+    await addEvent(site, { workspaceId: 'abc123', subscriberId: giver, side: 'giver' }, transfer);
+    await addEvent(site, { workspaceId: 'abc123', subscriberId: receiver }, transfer);
+    const contact = user('card-receiver');
+    assert.match(await live({ contact }), /You have Pro/);
+    const { text } = await submit('history', { contact });
+    assert.match(text, /Received purchases/);
+    assert.doesNotMatch(text, /Subscribed/);
+  });
+
+  it('is refused without Intercom’s signature', async () => {
+    for (const flow of ['initialize', 'submit', 'live'] as const) {
+      await site.canvas(flow, base, '0'.repeat(64)).expect(401);
+      await site.canvas(flow, { nothing: true }).expect(400);
+    }
+  });
+
+  it('says how to install where the app is not installed', async () => {
+    const stranger = {
+      ...base,
+      workspace_id: 'unknown1',
+      component_id: 'history',
+      contact: user('user-1'),
+    };
+    for (const flow of ['initialize', 'submit', 'live'] as const) {
+      const answer = await site.canvas(flow, stranger).expect(200);
+      assert.match(answer.text, /not installed/);
+      assert.match(answer.text, /\/install"/);
+    }
+  });
+});
+
+describe('buying', () => {
+  const OUTSIDE = /stripe|paddle|revenuecat|web billing|checkout|upgrade|subscribe now|buy/i;
+
+  it('is neither named nor linked in the card, whatever was bought where', async () => {
+    for (const store of ['STRIPE', 'RC_BILLING', 'PADDLE', 'NEW_WEB_STORE']) {
+      const id = `web-${store}`;
+      await addCustomer(
+        site,
+        [id],
+        [
+          { id: randomUUID(), store },
+          { id: randomUUID(), type: 'INVOICE_ISSUANCE', store, event_timestamp_ms: START_MS + 1_000 },
+          { id: randomUUID(), type: 'PURCHASE_REDEEMED', store, event_timestamp_ms: START_MS + 2_000 },
+          {
+            id: randomUUID(),
+            type: 'CANCELLATION',
+            cancel_reason: 'BILLING_ERROR',
+            store,
+            event_timestamp_ms: START_MS + 3_000,
+          },
+        ],
+      );
+      const home = await live({ contact: user(id) });
+      const history = await submit('history', { contact: user(id) });
+      for (const text of [home, history.text]) {
+        assert.doesNotMatch(text, OUTSIDE, store);
+        assert.doesNotMatch(text, /"url"/, store);
+      }
+    }
+  });
+});
+
+describe('the store’s own page', () => {
+  it('is linked for app stores alone, wherever RevenueCat points', () => {
+    const apple = 'https://apps.apple.com/account/subscriptions';
+    const cases: readonly (readonly [store: string | null, told: string | null, linked: string | null])[] = [
+      ['APP_STORE', null, apple],
+      ['app_store', 'https://apps.apple.com/account/subscriptions?x=1', `${apple}?x=1`],
+      ['APP_STORE', 'https://pay.example.com/upgrade', apple],
+      ['APP_STORE', 'https://apple.com.example.com/', apple],
+      ['APP_STORE', 'javascript:alert(1)', apple],
+      ['PLAY_STORE', null, 'https://play.google.com/store/account/subscriptions'],
+      [
+        'AMAZON',
+        'https://www.amazon.co.uk/gp/mas/your-account',
+        'https://www.amazon.co.uk/gp/mas/your-account',
+      ],
+      ['AMAZON', null, null],
+      ['STRIPE', 'https://billing.stripe.com/p/login/x', null],
+      ['RC_BILLING', 'https://pay.rev.cat/manage', null],
+      ['PROMOTIONAL', null, null],
+      [null, apple, null],
+    ];
+    for (const [store, managementUrl, linked] of cases) {
+      assert.equal(manageUrlOf({ store, managementUrl }), linked, `${store} ${managementUrl}`);
+    }
+  });
+});
+
+describe('sharing from the inbox', () => {
+  it('puts the card into the reply of a customer who is signed in under their app user id', () => {
+    assert.ok(canShare({ externalId: 'user-1', isLead: false }, ['alias-1', 'user-1']));
+    assert.ok(!canShare({ externalId: 'user-1', isLead: true }, ['user-1']));
+    assert.ok(!canShare({ externalId: null, isLead: false }, ['user-1']));
+    assert.ok(!canShare({ externalId: 'user-2', isLead: false }, ['user-1']));
+    for (const isVerified of [true, false]) {
+      const answer = inboxAnswer(shareCard({ locale: 'en-US', back: 'Back', isVerified }));
+      const verdict = validateCanvas(answer, { place: 'inbox', flow: 'submit' });
+      assert.ok(verdict.ok, JSON.stringify(verdict));
+      assert.deepEqual(verdict.cardCreationOptions, isVerified ? { card: 'subscription' } : null);
+    }
+  });
+});

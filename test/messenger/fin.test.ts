@@ -1,0 +1,118 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { after, before, it } from 'node:test';
+import supertest from 'supertest';
+import { DAY_MS, eventBody, START_MS } from '../support/events.ts';
+import { addCustomer, addEvent, createMessengerSite, type MessengerSite } from './support.ts';
+
+let site: MessengerSite;
+let key: string;
+before(async () => {
+  site = await createMessengerSite();
+  ({ key } = await site.makeKey('fin'));
+});
+after(() => site.close());
+
+const ask = (userId: string, by = key) =>
+  supertest(site.app)
+    .get('/api/fin/subscription')
+    .query({ user_id: userId })
+    .set('Authorization', `Bearer ${by}`);
+
+it('answers what this customer has, until when, and what happened last', async () => {
+  await addCustomer(site, ['fin-1'], [{}]);
+  const { body } = await ask('fin-1').expect(200);
+  assert.deepEqual(body, {
+    found: true,
+    has_access: true,
+    status: 'active',
+    summary: 'You have Pro for $9.99 a month. It renews on Jan 31, 2026.',
+    entitlements: 'Pro',
+    plan: 'Pro',
+    price: '$9.99 a month',
+    store: 'App Store',
+    will_renew: true,
+    renews_on: '2026-01-31',
+    access_until: '2026-01-31',
+    last_event: 'Subscribed: Pro monthly · $9.99',
+    last_event_on: '2026-01-01',
+    manage_url: 'https://apps.apple.com/account/subscriptions',
+  });
+  const posted = await site.post('/api/fin/subscription', key, { user_id: 'fin-1' }).expect(200);
+  assert.deepEqual(posted.body, body);
+});
+
+it('has the same fields for everybody, flat and small', async () => {
+  await addCustomer(
+    site,
+    ['fin-2'],
+    [
+      {},
+      {
+        id: randomUUID(),
+        type: 'EXPIRATION',
+        expiration_reason: 'BILLING_ERROR',
+        event_timestamp_ms: START_MS + 2 * DAY_MS,
+        expiration_at_ms: START_MS + 2 * DAY_MS,
+      },
+    ],
+  );
+  const ended = await ask('fin-2').expect(200);
+  assert.equal(ended.body.has_access, false);
+  assert.equal(ended.body.summary, 'Pro has ended on Jan 3, 2026 because a payment failed.');
+  assert.equal(ended.body.access_until, '2026-01-03');
+  assert.equal(ended.body.manage_url, '');
+  const unknown = await ask('nobody-knows-me').expect(200);
+  assert.equal(unknown.body.found, false);
+  const known = await ask('fin-1').expect(200);
+  for (const { body, text } of [ended, unknown, known]) {
+    assert.deepEqual(Object.keys(body), Object.keys(known.body));
+    for (const value of Object.values(body)) assert.ok(['string', 'boolean'].includes(typeof value));
+    assert.ok(text.length < 1_500);
+  }
+});
+
+it('never speaks of another customer', async () => {
+  await addCustomer(site, ['shared-id'], [{ product_id: 'others_plan' }], 'other1');
+  assert.equal((await ask('shared-id').expect(200)).body.found, false);
+
+  // What a giver did before a transfer stays the giver's; what was transferred is the receiver's.
+  const giver = await addCustomer(site, ['giver'], [{ event_timestamp_ms: START_MS - 400 * DAY_MS }]);
+  const receiver = await addCustomer(site, ['receiver'], []);
+  const transfer = eventBody({
+    id: randomUUID(),
+    type: 'TRANSFER',
+    event_timestamp_ms: START_MS + DAY_MS,
+    transferred_from: ['giver'],
+    transferred_to: ['receiver'],
+  });
+  await addEvent(site, { workspaceId: 'abc123', subscriberId: giver, side: 'giver' }, transfer);
+  await addEvent(site, { workspaceId: 'abc123', subscriberId: receiver }, transfer);
+  const { body } = await ask('receiver').expect(200);
+  assert.equal(body.has_access, true);
+  assert.equal(body.last_event_on, '2026-01-02');
+  assert.equal((await ask('giver').expect(200)).body.has_access, false);
+});
+
+it('opens for a Fin key of the workspace alone', async () => {
+  const refused = async (by: string, status: number, code: string): Promise<void> => {
+    const answer = await ask('fin-1', by);
+    assert.equal(answer.status, status);
+    assert.equal(answer.body.error.code, code);
+  };
+  await refused((await site.makeKey('messenger')).key, 403, 'api_key_kind');
+  await refused('stf_abc123_0000', 401, 'api_key_invalid');
+  assert.equal((await ask('fin-1', (await site.makeKey('fin', 'other1')).key).expect(200)).body.found, false);
+  for (const [userId, code] of [
+    ['', 'user_id_missing'],
+    ['null', 'user_id_blocked'],
+  ] as const) {
+    const answer = await ask(userId).expect(400);
+    assert.equal(answer.body.error.code, code);
+  }
+  // A list of ids is no id.
+  await supertest(site.app)
+    .get('/api/fin/subscription?user_id=fin-1&user_id=fin-2')
+    .set('Authorization', `Bearer ${key}`)
+    .expect(400);
+});

@@ -1,0 +1,198 @@
+/// <reference lib="dom" />
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { after, before, it } from 'node:test';
+import supertest from 'supertest';
+import { readApiKey } from '../../src/messenger/api-keys.ts';
+import { snippets } from '../../src/messenger/snippets.ts';
+import { readKeyHolder } from '../../src/messenger/store.ts';
+import { resealSecrets } from '../../src/workspaces/reseal.ts';
+import { createSecretBox } from '../../src/workspaces/secrets.ts';
+import { eraseUninstalled, forgetToken, readWorkspace, sealedAs } from '../../src/workspaces/store.ts';
+import { launchBrowser } from '../support/browser.ts';
+import { createSite, csrfIn, type Site } from '../workspaces/support.ts';
+
+type Agent = ReturnType<typeof supertest.agent>;
+
+const SECRET = 'messenger_secret_of_the_workspace';
+
+let site: Site;
+let browser: Agent;
+let csrf: string;
+before(async () => {
+  site = await createSite({ listen: true });
+  browser = await site.signedIn('abc123');
+  csrf = csrfIn((await browser.get('/settings/messenger')).text);
+});
+after(() => site.close());
+
+const send = (path: string, form: Record<string, unknown>, by = browser, token = csrf): supertest.Test =>
+  by
+    .post(`/settings/messenger${path}`)
+    .type('form')
+    .send({ _csrf: token, ...form });
+
+async function sealedSecret(workspaceId = 'abc123'): Promise<string | null> {
+  const [row] = await site.db.database.query<{ messenger_secret: string | null }>(
+    'select messenger_secret from workspaces where workspace_id = $1',
+    [workspaceId],
+  );
+  return row?.messenger_secret ?? null;
+}
+
+async function makeKey(name: string, kind = 'messenger'): Promise<string> {
+  const page = await send('/keys', { name, kind }).expect(200);
+  const key = /data-testid="made-key">([^<]+)</.exec(page.text)?.[1];
+  assert.ok(key, 'the key is shown');
+  return key;
+}
+
+it('stores the Messenger secret sealed, and never shows it', async () => {
+  assert.match((await browser.get('/settings/messenger')).text, /Not set/);
+  await send('/secret', { messenger_secret: SECRET }).expect(303);
+  const page = await browser.get('/settings/messenger?done=messenger_secret_saved').expect(200);
+  assert.match(page.text, /Stored\. Identity tokens are signed with it/);
+  assert.ok(!page.text.includes(SECRET));
+  const sealed = await sealedSecret();
+  assert.ok(sealed && !sealed.includes(SECRET));
+  assert.equal(site.context.secrets.open(sealed, sealedAs.messengerSecret('abc123')), SECRET);
+  assert.equal(await sealedSecret('other1'), null);
+
+  for (const wrong of ['', 'short', 'two words that are long enough', 'x'.repeat(600)]) {
+    await send('/secret', { messenger_secret: wrong }).expect(422);
+  }
+  assert.equal(await sealedSecret(), sealed);
+  await supertest(site.app)
+    .post('/settings/messenger/secret')
+    .type('form')
+    .send({ messenger_secret: 'x' })
+    .expect(401);
+  await send('/secret', { messenger_secret: 'y'.repeat(40) }, browser, 'wrong').expect(403);
+  assert.equal(await sealedSecret(), sealed);
+});
+
+it('seals the secret anew with the first key', async () => {
+  const [old] = site.context.config.encryptionKeys;
+  assert.ok(old);
+  const box = createSecretBox([Buffer.alloc(32, 7), old]);
+  assert.ok((await resealSecrets(site.db.database, box)) >= 1);
+  const sealed = (await sealedSecret()) ?? '';
+  assert.equal(
+    createSecretBox([Buffer.alloc(32, 7)]).open(sealed, sealedAs.messengerSecret('abc123')),
+    SECRET,
+  );
+  await resealSecrets(site.db.database, createSecretBox([old, Buffer.alloc(32, 7)]));
+});
+
+it('makes keys that are shown once, stored as hashes, listed and revoked', async () => {
+  const key = await makeKey('Production <backend>');
+  const fin = await makeKey('Fin', 'fin');
+  assert.match(key, /^stm_abc123_[0-9a-f]{64}$/);
+  assert.match(fin, /^stf_abc123_[0-9a-f]{64}$/);
+  const dump = JSON.stringify(await site.db.database.query('select * from api_keys'));
+  const audit = JSON.stringify(await site.db.database.query('select * from audit_log'));
+  for (const secret of [key, fin]) {
+    assert.ok(!dump.includes(secret) && !audit.includes(secret));
+  }
+  const page = (await browser.get('/settings/messenger')).text;
+  assert.ok(!page.includes(key));
+  assert.match(page, /Production &lt;backend&gt;/);
+  assert.ok(page.includes(`${key.slice(0, 'stm_abc123_'.length + 6)}…`));
+  assert.match(page, /Never/);
+
+  const keyId = /name="key" value="([^"]+)"/.exec(page)?.[1] ?? '';
+  const others = await site.signedIn('other1');
+  const otherCsrf = csrfIn((await others.get('/settings/messenger')).text);
+  await send('/keys/revoke', { key: keyId }, others, otherCsrf).expect(404);
+  await send('/keys/revoke', { key: 'no-id' }).expect(404);
+  await send('/keys/revoke', { key: keyId }).expect(303);
+  await send('/keys/revoke', { key: keyId }).expect(404);
+  assert.match((await browser.get('/settings/messenger')).text, /Revoked /);
+  const log = (await browser.get('/settings/grants')).text;
+  assert.match(log, /Made an API key/);
+  assert.match(log, /Revoked an API key/);
+
+  await send('/keys', { name: '', kind: 'messenger' }).expect(422);
+  await send('/keys', { name: 'x', kind: 'everything' }).expect(422);
+  await send('/keys', { name: 'x'.repeat(81), kind: 'fin' }).expect(422);
+});
+
+it('gives code for every platform, with one id for both', async () => {
+  const all = snippets({ publicUrl: 'https://app.test', workspaceId: 'abc123', region: 'AU' });
+  const page = (await browser.get('/settings/messenger')).text;
+  for (const { id, platform, code } of all) {
+    assert.ok(page.includes(`id="snippet-${id}"`), platform);
+    assert.doesNotMatch(code, /st[mf]_\w+/);
+  }
+  const logins: Record<string, readonly RegExp[]> = {
+    web: [/appUserId: userId/, /intercom_user_jwt: token/, /region: 'ap'/, /app_id: 'abc123'/],
+    ios: [/logIn\(userId\)/, /attributes\.userId = userId/, /setUserJwt\(token\)/],
+    android: [/awaitLogIn\(userId\)/, /withUserId\(userId\)/, /setUserJwt/],
+    'react-native': [/logIn\(userId\)/, /loginUserWithUserAttributes\(\{ userId \}\)/, /setUserJwt\(token\)/],
+    flutter: [/logIn\(userId\)/, /loginIdentifiedUser\(userId: userId\)/, /setUserJwt/],
+    backend: [/https:\/\/app\.test\/api\/messenger\/token/],
+    'support-page': [/https:\/\/app\.test\/api\/messenger\/support-link/],
+  };
+  assert.deepEqual(all.map(({ id }) => id).sort(), Object.keys(logins).sort());
+  for (const { id, code } of all) for (const pattern of logins[id] ?? []) assert.match(code, pattern, id);
+});
+
+it('is used in a browser: a key is made and copied, and axe finds nothing', async () => {
+  const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+  const chromium = await launchBrowser();
+  try {
+    for (const width of [390, 1_280]) {
+      const context = await chromium.newContext({
+        viewport: { width, height: 900 },
+        bypassCSP: true,
+        permissions: ['clipboard-read', 'clipboard-write'],
+      });
+      const page = await context.newPage();
+      page.setDefaultTimeout(15_000);
+      await page.goto(`${site.url}/install`);
+      await page.getByLabel('Workspace').selectOption('abc123');
+      await page.getByRole('button', { name: 'Authorize access' }).click();
+      await page.waitForURL(/appstore\/redirect|\/settings/);
+      await page.goto(`${site.url}/settings/messenger`);
+      await page.getByLabel('Name of the new key').fill(`Browser ${width}`);
+      await page.getByLabel('What it is for').selectOption('fin');
+      await page.getByRole('button', { name: 'Make a key' }).click();
+      const shown = await page.getByTestId('made-key').textContent();
+      await page.getByRole('button', { name: 'Copy', exact: true }).click();
+      await page.getByRole('button', { name: 'Copied' }).waitFor();
+      assert.equal(await page.evaluate(() => navigator.clipboard.readText()), shown);
+      await page.getByText('React Native', { exact: true }).click();
+      await page.evaluate(axe);
+      const violations = await page.evaluate(async () => {
+        const runner = (
+          globalThis as unknown as {
+            axe: { run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> };
+          }
+        ).axe;
+        return (await runner.run()).violations.map((each) => `${each.id}: ${each.nodes[0]?.html}`);
+      });
+      assert.deepEqual(violations, [], `at ${width}`);
+      assert.ok((await page.evaluate(() => document.documentElement.scrollWidth)) <= width);
+      const shots = process.env.SCREENSHOTS;
+      if (shots) await page.screenshot({ path: `${shots}/settings-messenger-${width}.png`, fullPage: true });
+      await context.close();
+    }
+  } finally {
+    await chromium.close();
+  }
+});
+
+it('takes secret and keys away with the app, and the rest after the time of grace', async () => {
+  const key = await makeKey('Last');
+  const named = readApiKey(key);
+  assert.ok(named && (await readKeyHolder(site.db.database, 'abc123', named.hash)));
+  const token = (await readWorkspace(site.db.database, 'abc123'))?.accessToken ?? '';
+  assert.ok(await forgetToken(site.db.database, 'abc123', token));
+  assert.equal(await sealedSecret(), null);
+  assert.equal(await readKeyHolder(site.db.database, 'abc123', named.hash), null);
+  await site.db.database.query(
+    `update workspaces set uninstalled_at = now() - interval '31 days' where workspace_id = 'abc123'`,
+  );
+  assert.deepEqual(await eraseUninstalled(site.db.database, 30), ['abc123']);
+});

@@ -1,0 +1,172 @@
+import { createHmac, randomUUID } from 'node:crypto';
+import type { Express } from 'express';
+import supertest from 'supertest';
+import { createApp } from '../../src/http/app.ts';
+import { type ApiKeyKind, newApiKey } from '../../src/messenger/api-keys.ts';
+import { messengerApiRouter } from '../../src/messenger/api-routes.ts';
+import { supportScript } from '../../src/messenger/bundle.ts';
+import { messengerCardRouter } from '../../src/messenger/card-routes.ts';
+import type { MessengerContext } from '../../src/messenger/context.ts';
+import { insertApiKey, setMessengerSecret } from '../../src/messenger/store.ts';
+import { supportRouter } from '../../src/messenger/support-routes.ts';
+import { readEvent } from '../../src/subscribers/read-event.ts';
+import { sealedAs } from '../../src/workspaces/store.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { eventBody, START_MS } from '../support/events.ts';
+import { CLIENT_SECRET, secrets, silent } from '../support/world.ts';
+
+export const MESSENGER_SECRET = 'test_messenger_secret';
+export const PUBLIC_URL = 'http://app.test';
+const ADMIN = { id: '7001', name: 'Ada Agent', email: 'ada@example.com' };
+
+export interface MessengerSite {
+  readonly app: Express;
+  readonly db: TestDatabase;
+  readonly context: MessengerContext;
+  /** What time it is, epoch ms. */
+  readonly clock: { nowMs: number };
+  /** Subscribers whose refresh was asked for. */
+  readonly refreshed: string[];
+  makeKey(kind?: ApiKeyKind, workspaceId?: string): Promise<{ key: string; keyId: string }>;
+  post(path: string, key: string | null, body?: unknown): supertest.Test;
+  /** A Canvas Kit request, signed as Intercom signs it. */
+  canvas(flow: 'initialize' | 'submit' | 'live', body: object, signature?: string): supertest.Test;
+  close(): Promise<void>;
+}
+
+/** The Messenger's routes on a database with the workspaces `abc123` (EU) and `other1` (AU). */
+export async function createMessengerSite(): Promise<MessengerSite> {
+  const db = await createTestDatabase();
+  const { database } = db;
+  for (const [id, region] of [
+    ['abc123', 'EU'],
+    ['other1', 'AU'],
+  ] as const) {
+    await database.query(
+      `insert into workspaces (workspace_id, name, region, timezone) values ($1, $1, $2, 'Europe/Dublin')`,
+      [id, region],
+    );
+    await database.query(
+      `insert into projects (workspace_id, project_id, revenuecat_project_id, name, webhook_auth_hash)
+       values ($1, $2, 'proj1', 'Test', 'h')`,
+      [id, `${id}-p1`],
+    );
+    const sealed = secrets.seal(MESSENGER_SECRET, sealedAs.messengerSecret(id));
+    await setMessengerSecret(database, id, sealed);
+  }
+  const clock = { nowMs: START_MS + 5 * 86_400_000 };
+  const refreshed: string[] = [];
+  const context: MessengerContext = {
+    database,
+    readDatabase: database,
+    secrets,
+    logger: silent,
+    publicUrl: PUBLIC_URL,
+    production: false,
+    linkKey: 'test-link-key',
+    now: () => clock.nowMs,
+    async requestRefresh(_workspaceId, subscriberId) {
+      refreshed.push(subscriberId);
+    },
+  };
+  const app = createApp({
+    logger: silent,
+    production: false,
+    clientSecret: CLIENT_SECRET,
+    intercomAppUrl: 'http://intercom.test',
+    routers: {
+      open: [
+        { path: '/api', router: messengerApiRouter(context) },
+        { path: '/', router: supportRouter(context, await supportScript()) },
+      ],
+      signed: [{ path: '/canvas/messenger', router: messengerCardRouter(context) }],
+    },
+  });
+  return {
+    app,
+    db,
+    context,
+    clock,
+    refreshed,
+    async makeKey(kind = 'messenger', workspaceId = 'abc123') {
+      const { key, hash, prefix } = newApiKey(kind, workspaceId);
+      const keyId = randomUUID();
+      await insertApiKey(database, {
+        workspaceId,
+        keyId,
+        hash,
+        kind,
+        name: 'Test',
+        prefix,
+        createdBy: ADMIN,
+      });
+      return { key, keyId };
+    },
+    post(path, key, body) {
+      const request = supertest(app).post(path);
+      if (key !== null) request.set('Authorization', `Bearer ${key}`);
+      return body === undefined ? request : request.send(body as object);
+    },
+    canvas(flow, body, signature) {
+      const raw = JSON.stringify(body);
+      return supertest(app)
+        .post(`/canvas/messenger/${flow}`)
+        .set('Content-Type', 'application/json')
+        .set('X-Body-Signature', signature ?? createHmac('sha256', CLIENT_SECRET).update(raw).digest('hex'))
+        .send(raw);
+    },
+    close: () => db.close(),
+  };
+}
+
+/** Stores a customer with the events given; each is filled up to that of a monthly App Store subscription. */
+export async function addCustomer(
+  site: Pick<MessengerSite, 'db'>,
+  appUserIds: readonly string[],
+  events: readonly Record<string, unknown>[],
+  workspaceId = 'abc123',
+): Promise<string> {
+  const { database } = site.db;
+  const subscriberId = randomUUID();
+  const projectId = `${workspaceId}-p1`;
+  await database.query(
+    'insert into subscribers (workspace_id, project_id, subscriber_id) values ($1, $2, $3)',
+    [workspaceId, projectId, subscriberId],
+  );
+  for (const id of appUserIds) {
+    await database.query(
+      `insert into subscriber_ids (workspace_id, project_id, app_user_id, subscriber_id) values ($1, $2, $3, $4)`,
+      [workspaceId, projectId, id, subscriberId],
+    );
+  }
+  for (const fields of events) {
+    await addEvent(site, { workspaceId, subscriberId }, eventBody({ app_user_id: appUserIds[0], ...fields }));
+  }
+  return subscriberId;
+}
+
+export async function addEvent(
+  site: Pick<MessengerSite, 'db'>,
+  of: { workspaceId: string; subscriberId: string; side?: 'subject' | 'giver' },
+  body: Record<string, unknown>,
+): Promise<void> {
+  const side = of.side ?? 'subject';
+  const event = readEvent(body, { receivedAtMs: START_MS, fallbackId: 'none', side });
+  await site.db.database.query(
+    `insert into events (workspace_id, project_id, event_id, side, subscriber_id, type, kind, environment,
+                         event_at, payload)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+    [
+      of.workspaceId,
+      `${of.workspaceId}-p1`,
+      event.id,
+      side,
+      of.subscriberId,
+      event.type,
+      event.kind,
+      event.environment,
+      event.atMs,
+      JSON.stringify({ event: body }),
+    ],
+  );
+}

@@ -1,0 +1,257 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import autocannon from 'autocannon';
+import jwt from 'jsonwebtoken';
+import { mintIdentityToken } from '../../src/messenger/identity-token.ts';
+import { createKeyLimit } from '../../src/messenger/key-limit.ts';
+import { revokeApiKey, setMessengerSecret } from '../../src/messenger/store.ts';
+import { listenOnLoopback } from '../../src/simulator/listen.ts';
+import { sealedAs } from '../../src/workspaces/store.ts';
+import { DAY_MS, eventBody, START_MS } from '../support/events.ts';
+import { until } from '../support/wait.ts';
+import { secrets } from '../support/world.ts';
+import {
+  addCustomer,
+  addEvent,
+  createMessengerSite,
+  MESSENGER_SECRET,
+  type MessengerSite,
+} from './support.ts';
+
+const PATH = '/api/messenger/token';
+
+let site: MessengerSite;
+let key: string;
+before(async () => {
+  site = await createMessengerSite();
+  ({ key } = await site.makeKey());
+  await addCustomer(site, ['user-1'], [{}]);
+});
+after(() => site.close());
+
+function claimsOf(token: string): Record<string, unknown> {
+  const clockTimestamp = Math.floor(site.clock.nowMs / 1_000);
+  return jwt.verify(token, MESSENGER_SECRET, { algorithms: ['HS256'], clockTimestamp }) as Record<
+    string,
+    unknown
+  >;
+}
+
+describe('the identity token', () => {
+  it('names the customer and carries their subscription, for two hours', async () => {
+    const answer = await site
+      .post(PATH, key, { user_id: 'user-1', email: 'a@example.com', name: 'Ann Berg' })
+      .expect(200);
+    const nowS = Math.floor(site.clock.nowMs / 1_000);
+    assert.deepEqual(Object.keys(answer.body).sort(), ['expires_at', 'token']);
+    assert.equal(answer.body.expires_at, nowS + 7_200);
+    assert.equal(answer.headers['cache-control'], 'no-store');
+    const claims = claimsOf(answer.body.token);
+    assert.equal(claims.user_id, 'user-1');
+    assert.equal(claims.email, 'a@example.com');
+    assert.equal(claims.name, 'Ann Berg');
+    assert.equal(claims.exp, nowS + 7_200);
+    assert.equal(claims.subscription_status, 'active');
+    assert.equal(claims.latest_store, 'APP_STORE');
+    assert.equal(claims.rc_entitlements, 'pro');
+    assert.equal(claims.expires_at, (START_MS + 30 * DAY_MS) / 1_000);
+    // Intercom takes flat attributes only.
+    for (const value of Object.values(claims)) assert.notEqual(typeof value, 'object');
+  });
+
+  it('is made for a customer whom RevenueCat has not told of yet, without attributes', async () => {
+    const answer = await site.post(PATH, key, { user_id: 'New User/7', email: null }).expect(200);
+    assert.deepEqual(Object.keys(claimsOf(answer.body.token)).sort(), ['exp', 'iat', 'user_id']);
+  });
+
+  it('follows every change of the subscription, and time itself', async () => {
+    const subscriberId = await addCustomer(site, ['changing'], [{}]);
+    const statusNow = async (): Promise<unknown> => {
+      const answer = await site.post(PATH, key, { user_id: 'changing' }).expect(200);
+      return claimsOf(answer.body.token).subscription_status;
+    };
+    assert.equal(await statusNow(), 'active');
+    const kept = () =>
+      site.db.database.query('select 1 from subscriber_summaries where subscriber_id = $1', [subscriberId]);
+    await until(async () => (await kept()).length === 1, 'the kept summary');
+    assert.equal(await statusNow(), 'active');
+    await addEvent(
+      site,
+      { workspaceId: 'abc123', subscriberId },
+      eventBody({
+        type: 'CANCELLATION',
+        cancel_reason: 'UNSUBSCRIBE',
+        event_timestamp_ms: START_MS + DAY_MS,
+      }),
+    );
+    await site.db.database.query('update subscribers set version = version + 1 where subscriber_id = $1', [
+      subscriberId,
+    ]);
+    assert.equal(await statusNow(), 'cancelled');
+    const { nowMs } = site.clock;
+    site.clock.nowMs = START_MS + 31 * DAY_MS;
+    assert.equal(await statusNow(), 'expired');
+    site.clock.nowMs = nowMs;
+  });
+
+  it('never takes another workspace’s customer of the same id', async () => {
+    const { key: others } = await site.makeKey('messenger', 'other1');
+    const answer = await site.post(PATH, others, { user_id: 'user-1' }).expect(200);
+    assert.equal(claimsOf(answer.body.token).subscription_status, undefined);
+  });
+
+  it('is signed as Intercom checks it', () => {
+    const user = { userId: 'rc_user_1', email: 'a@example.com', name: null };
+    const { token } = mintIdentityToken(MESSENGER_SECRET, user, null, 4_102_444_800_000 - 7_200_000);
+    const [header = '', , signature] = token.split('.');
+    assert.deepEqual(JSON.parse(Buffer.from(header, 'base64url').toString()), { alg: 'HS256', typ: 'JWT' });
+    assert.ok(signature);
+    assert.throws(() => jwt.verify(token, 'another secret', { clockTimestamp: 4_102_440_000 }));
+    // Made by another implementation over the claims user_id, email and exp.
+    const known =
+      'eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJ1c2VyX2lkIjoicmNfdXNlcl8xIiwiZW1haWwiOiJhQGV4YW1wbGUuY29tIiwiZXhwIjo0MTAyNDQ0ODAwfQ.FIVFgMlmvavfX7hX7M__4kaA5n2K9oLkvmE5XK32rA8';
+    const claims = { user_id: 'rc_user_1', email: 'a@example.com', exp: 4_102_444_800 };
+    assert.equal(jwt.sign(claims, MESSENGER_SECRET, { noTimestamp: true }), known);
+  });
+});
+
+describe('what can be wrong', () => {
+  const fails = async (
+    request: ReturnType<MessengerSite['post']>,
+    status: number,
+    code: string,
+  ): Promise<Record<string, string>> => {
+    const answer = await request;
+    assert.equal(answer.body.error?.code, code, JSON.stringify(answer.body));
+    assert.equal(answer.status, status);
+    assert.ok(answer.body.error.message.length > 20);
+    assert.ok(!answer.text.includes(MESSENGER_SECRET) && !answer.text.includes(key));
+    return answer.headers as Record<string, string>;
+  };
+
+  it('says so of the key', async () => {
+    const user = { user_id: 'user-1' };
+    const headers = await fails(site.post(PATH, null, user), 401, 'api_key_missing');
+    assert.equal(headers['www-authenticate'], 'Bearer');
+    await fails(site.post(PATH, 'nonsense', user), 401, 'api_key_invalid');
+    const wrong = key.slice(0, -1) + (key.endsWith('0') ? '1' : '0');
+    await fails(site.post(PATH, wrong, user), 401, 'api_key_invalid');
+    await fails(site.post(PATH, key.replace('abc123', 'other1'), user), 401, 'api_key_invalid');
+    const fin = await site.makeKey('fin');
+    await fails(site.post(PATH, fin.key, user), 403, 'api_key_kind');
+    const revoked = await site.makeKey();
+    await site.post(PATH, revoked.key, user).expect(200);
+    await revokeApiKey(site.db.database, 'abc123', revoked.keyId);
+    await fails(site.post(PATH, revoked.key, user), 401, 'api_key_revoked');
+  });
+
+  it('says so of the user', async () => {
+    await fails(site.post(PATH, key, {}), 400, 'user_id_missing');
+    await fails(site.post(PATH, key, { user_id: 17 }), 400, 'user_id_invalid');
+    await fails(site.post(PATH, key, { user_id: ' user-1' }), 400, 'user_id_invalid');
+    await fails(site.post(PATH, key, { user_id: 'x'.repeat(256) }), 400, 'user_id_invalid');
+    await fails(site.post(PATH, key, { user_id: 'a\u0007b' }), 400, 'user_id_invalid');
+    for (const blocked of ['null', 'Undefined', '0', '[object Object]', 'NO_USER']) {
+      await fails(site.post(PATH, key, { user_id: blocked }), 400, 'user_id_blocked');
+    }
+    await fails(site.post(PATH, key, { user_id: 'user-1', email: 'nobody' }), 400, 'email_invalid');
+    await fails(site.post(PATH, key, { user_id: 'user-1', email: 3 }), 400, 'email_invalid');
+    await fails(site.post(PATH, key, { user_id: 'user-1', name: ['A'] }), 400, 'name_invalid');
+  });
+
+  it('says so of the body', async () => {
+    const json = (text: string) => site.post(PATH, key).set('Content-Type', 'application/json').send(text);
+    await fails(json('{"user_id":'), 400, 'invalid_json');
+    await fails(json('["user-1"]'), 400, 'bad_request');
+    await fails(json('null'), 400, 'bad_request');
+    await fails(site.post(PATH, key).type('form').send('user_id=user-1'), 415, 'unsupported_media_type');
+    await fails(json(JSON.stringify({ user_id: 'u', pad: 'x'.repeat(20_000) })), 413, 'payload_too_large');
+  });
+
+  it('says so of the workspace', async () => {
+    await setMessengerSecret(site.db.database, 'abc123', null);
+    await fails(site.post(PATH, key, { user_id: 'user-1' }), 409, 'messenger_secret_missing');
+    await fails(
+      site.post('/api/messenger/support-link', key, { user_id: 'user-1' }),
+      409,
+      'messenger_secret_missing',
+    );
+    const sealed = secrets.seal(MESSENGER_SECRET, sealedAs.messengerSecret('abc123'));
+    await setMessengerSecret(site.db.database, 'abc123', sealed);
+    await site.post(PATH, key, { user_id: 'user-1' }).expect(200);
+  });
+
+  it('limits one key, says for how long, and leaves the others alone', async () => {
+    const greedy = await site.makeKey();
+    const { nowMs } = site.clock;
+    let limited = 0;
+    for (let batch = 0; batch < 11; batch += 1) {
+      const answers = await Promise.all(
+        Array.from({ length: 100 }, () => site.post(PATH, greedy.key, { user_id: 'unknown-user' })),
+      );
+      for (const answer of answers) {
+        if (answer.status === 200) continue;
+        assert.equal(answer.status, 429);
+        assert.equal(answer.body.error.code, 'rate_limited');
+        assert.ok(Number(answer.headers['retry-after']) >= 1);
+        limited += 1;
+      }
+    }
+    assert.equal(limited, 100);
+    await site.post(PATH, key, { user_id: 'user-1' }).expect(200);
+    site.clock.nowMs = nowMs + 1_000;
+    await site.post(PATH, greedy.key, { user_id: 'user-1' }).expect(200);
+    site.clock.nowMs = nowMs;
+  });
+});
+
+describe('under load', () => {
+  it('answers 500 requests a second', async () => {
+    const keys = await Promise.all(Array.from({ length: 5 }, () => site.makeKey()));
+    const listening = await listenOnLoopback(site.app);
+    // The buckets of the keys are filled by the clock.
+    const { nowMs } = site.clock;
+    const began = Date.now();
+    const clock = setInterval(() => {
+      site.clock.nowMs = nowMs + (Date.now() - began);
+    }, 20);
+    const result = await autocannon({
+      url: `${listening.url}${PATH}`,
+      overallRate: 500,
+      connections: 10,
+      duration: 3,
+      method: 'POST',
+      body: JSON.stringify({ user_id: 'user-1' }),
+      requests: keys.map((each) => ({
+        headers: { 'content-type': 'application/json', authorization: `Bearer ${each.key}` },
+      })),
+    });
+    clearInterval(clock);
+    site.clock.nowMs = nowMs;
+    await listening.close();
+    assert.equal(result.errors + result.timeouts + result.non2xx, 0);
+    assert.ok(result['2xx'] >= 1_000, `${result['2xx']} answers in three seconds`);
+    assert.ok(result.latency.p99 < 2_000, `p99 ${result.latency.p99} ms`);
+  });
+});
+
+describe('the limit of a key', () => {
+  it('lets a burst pass, then so many a second', () => {
+    let nowMs = 0;
+    const limit = createKeyLimit({ burst: 3, perSecond: 2, now: () => nowMs });
+    assert.deepEqual(
+      [1, 2, 3].map(() => limit.take('k')),
+      [null, null, null],
+    );
+    assert.equal(limit.take('k'), 1);
+    assert.equal(limit.take('other'), null);
+    nowMs = 500;
+    assert.equal(limit.take('k'), null);
+    assert.equal(limit.take('k'), 1);
+    nowMs = 60_000;
+    assert.deepEqual(
+      [1, 2, 3, 4].map(() => limit.take('k')),
+      [null, null, null, 1],
+    );
+  });
+});
