@@ -1,32 +1,48 @@
 import type { Logger } from 'pino';
 import type { Database } from '../database/sql.ts';
-import type { GrantContext } from '../grants/grant.ts';
-import type { Grant } from '../grants/store.ts';
+import type { GrantContext } from '../grants/context.ts';
+import type { Grant } from '../grants/types.ts';
 import type { Component, InboxCanvas } from '../intercom/canvas.ts';
 import { canvas, wayBack } from '../intercom/canvas.ts';
 import type { Names } from '../subscribers/describe-event.ts';
-import type { Subscriber, TimelineEntry } from '../subscribers/store.ts';
-import type { SubscriberState } from '../subscribers/types.ts';
+import type { HistorySource, TimelineEntry } from '../subscribers/store.ts';
+import type { LifecycleEvent, SubscriberState } from '../subscribers/types.ts';
 import type { Project, Workspace } from '../workspaces/store.ts';
+import type { CatalogCache } from './catalog-cache.ts';
 import type { Dates } from './dates.ts';
+import type { Language } from './language.ts';
 import type { CardRequest } from './request.ts';
+import type { Candidate } from './store.ts';
 import { type Carried, sealCarried } from './stored-data.ts';
-import type { CardWords } from './words.ts';
+import type { CardWords } from './words/types.ts';
+
+/** How a refresh that the agent waits for has ended. */
+export type Refreshed =
+  | 'refreshed'
+  | 'no_key'
+  | 'key_rejected'
+  | 'unknown_customer'
+  /** It goes on in the background. */
+  | 'later'
+  | 'unavailable';
 
 export interface CardContext extends GrantContext {
   readonly database: Database;
-  /** May be a replica: for the views that change nothing. */
+  /** May be a replica, up to half a second behind: for the views that change nothing. */
   readonly readDatabase: Database;
+  /** Awaited after a change: from then on every card shows it, wherever it is read from. */
+  readonly settle?: () => Promise<unknown>;
   readonly logger: Logger;
   readonly publicUrl: string;
   /** Signs what canvases carry. */
   readonly storedDataKey: string;
+  readonly catalog: CatalogCache;
+  /** Asks RevenueCat for the subscriber, without waiting for it. */
+  refreshLater(workspaceId: string, subscriberId: string): void;
+  /** Looks for somebody in RevenueCat whom nobody knows here, without waiting for it. */
+  readonly importLater?: (workspaceId: string, projectId: string, appUserId: string) => void;
   /** Reads the subscriber anew; resolves early when it takes longer than `waitMs`. */
-  refresh(
-    workspaceId: string,
-    subscriberId: string,
-    waitMs: number,
-  ): Promise<'refreshed' | 'later' | 'unavailable'>;
+  refresh(workspaceId: string, subscriberId: string, waitMs: number): Promise<Refreshed>;
 }
 
 /** One request, with what every view needs. */
@@ -35,33 +51,61 @@ export interface Visit {
   readonly request: CardRequest;
   readonly workspace: Workspace;
   readonly projects: readonly Project[];
+  /** Who the contact may be: one for each project at most. */
+  readonly candidates: readonly Candidate[];
   readonly carried: Carried;
+  readonly language: Language;
   readonly words: CardWords;
   readonly dates: Dates;
 }
 
 /** The customer that a card shows. */
 export interface Customer {
-  readonly subscriber: Subscriber;
+  readonly subscriber: Pick<
+    Candidate,
+    'subscriberId' | 'projectId' | 'appUserIds' | 'email' | 'snapshotAtMs' | 'waiting'
+  >;
   readonly project: Project;
   readonly state: SubscriberState;
-  /** Oldest first; grants made here stand in for webhooks that have not come yet. */
-  readonly history: readonly TimelineEntry[];
+  /** The newest events that matter, newest first; grants made here stand in for webhooks that have not come. */
+  readonly latest: readonly LifecycleEvent[];
+  /** Events by environment. */
+  readonly counts: Readonly<Record<'production' | 'sandbox', number>>;
+  /** Grants made here whose webhook has not come, as the events that it will bring. */
+  readonly standIns: readonly TimelineEntry[];
+  /** Where the timeline's events come from. */
+  readonly sources: readonly HistorySource[];
   readonly grants: readonly Grant[];
   readonly names: Names;
-  /** Whether the match is a link that somebody saved. */
-  readonly isLinked: boolean;
+  readonly link: Candidate['link'];
   /** The id to act with, best first. */
   readonly appUserId: string;
 }
 
 /** Any canvas but the first: with a way back, and carrying signed data when it needs some. */
 export function page(visit: Visit, components: readonly Component[], carried?: Carried): InboxCanvas {
-  const { request, context, words } = visit;
-  return canvas(
-    [...components, ...wayBack(words.buttons.back)],
-    carried && sealCarried(context.storedDataKey, carrierOf(request), carried),
-  );
+  return canvas([...components, ...wayBack(visit.words.buttons.back)], seal(visit, carried));
+}
+
+/**
+ * A canvas that opens with the conversation, or that *Back* leads to. Answering anything else it has a way back
+ * like every other.
+ */
+export function first(visit: Visit, components: readonly Component[], carried?: Carried): InboxCanvas {
+  return isFirst(visit) ? canvas(components, seal(visit, carried)) : page(visit, components, carried);
+}
+
+export function isFirst(visit: Visit): boolean {
+  const { componentId } = visit.request;
+  return componentId === null || componentId === 'home';
+}
+
+/** The teammate's choice stays with every canvas of this card. */
+function seal(visit: Visit, carried: Carried = {}): Record<string, unknown> | undefined {
+  const { chosen } = visit.carried;
+  const all: Carried = chosen === undefined ? carried : { chosen, ...carried };
+  if (Object.keys(all).length === 0) return undefined;
+  return sealCarried(visit.context.storedDataKey, carrierOf(visit.request), all);
 }
 
 export function carrierOf(request: CardRequest): { workspaceId: string; adminId: string; contactId: string } {

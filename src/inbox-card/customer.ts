@@ -1,168 +1,131 @@
-import type { Sql } from '../database/sql.ts';
-import { type Grant, listGrants } from '../grants/store.ts';
-import { preferredAppUserIds } from '../subscribers/identities.ts';
+import { listGrants } from '../grants/store.ts';
+import { findByEmail } from '../subscribers/find-store.ts';
+import { isBlockedId, preferredAppUserIds } from '../subscribers/identities.ts';
 import { deriveState } from '../subscribers/state.ts';
-import {
-  type FoundSubscriber,
-  findByAppUserIds,
-  findByEmail,
-  readHistory,
-  readLinks,
-  readSubscriber,
-  type TimelineEntry,
-} from '../subscribers/store.ts';
+import { ownSource, readHistoryWithSources, type TimelineEntry } from '../subscribers/store.ts';
+import { isUsable, type SubscriberSummary, saveSummary, summarize } from '../subscribers/summary.ts';
 import type { Customer, Visit } from './context.ts';
+import { standInsFor } from './grants-on-timeline.ts';
+import { type Candidate, describeFound, type Found, readSnapshot } from './store.ts';
 
 /** Whom a card is about. */
 export type Match =
-  | { readonly kind: 'one'; readonly subscriberId: string; readonly isLinked: boolean }
-  | { readonly kind: 'several'; readonly found: readonly FoundSubscriber[] }
-  | { readonly kind: 'possible'; readonly found: readonly FoundSubscriber[] }
+  | { readonly kind: 'one'; readonly candidate: Candidate }
+  /** One in each of several projects, all of them by a link or the external id. */
+  | { readonly kind: 'projects'; readonly candidates: readonly Candidate[] }
+  | { readonly kind: 'possible'; readonly found: readonly Found[] }
   | { readonly kind: 'none' };
 
 /**
- * By a saved link, else by `external_id`, else by e-mail where the workspace wants it. An e-mail can be written
- * by anybody with the public key, so it only ever gives a possible match.
+ * By what the teammate chose, else by a saved link, else by `external_id`, else by e-mail where the workspace
+ * wants it. An e-mail can be written by anybody with the public key, so it only ever gives a possible match.
  */
 export async function matchContact(visit: Visit): Promise<Match> {
-  const { contact, workspaceId } = visit.request;
-  const sql = visit.context.readDatabase;
-  if (contact.id !== '') {
-    const [link] = await readLinks(sql, workspaceId, contact.id);
-    if (link) return { kind: 'one', subscriberId: link.subscriberId, isLinked: true };
+  const { candidates, request, workspace } = visit;
+  const chosen = candidates.find((candidate) => candidate.why === 'chosen');
+  const candidate = chosen ?? candidates[0];
+  if (candidate) {
+    return chosen || candidates.length === 1 ? { kind: 'one', candidate } : { kind: 'projects', candidates };
   }
-  if (contact.externalId !== null) {
-    const found = distinct(await findByAppUserIds(sql, workspaceId, [contact.externalId]));
-    if (found.length > 1) return { kind: 'several', found };
-    if (found[0]) return { kind: 'one', subscriberId: found[0].subscriberId, isLinked: false };
-  }
-  if (contact.email !== null && visit.workspace.settings.contacts.matchByEmail) {
-    const found = distinct(await findByEmail(sql, workspaceId, contact.email));
+  const { email } = request.contact;
+  if (email !== null && workspace.settings.contacts.matchByEmail) {
+    const found = await findFound(visit, email);
     if (found.length > 0) return { kind: 'possible', found };
   }
   return { kind: 'none' };
 }
 
-export function distinct(found: readonly FoundSubscriber[]): FoundSubscriber[] {
-  const seen = new Set<string>();
-  return found.filter(({ subscriberId }) => !seen.has(subscriberId) && seen.add(subscriberId));
+async function findFound(visit: Visit, email: string): Promise<Found[]> {
+  const sql = visit.context.readDatabase;
+  const { workspaceId } = visit.request;
+  const found = await findByEmail(sql, workspaceId, email);
+  return found.length === 0
+    ? []
+    : describeFound(sql, workspaceId, [...new Set(found.map((entry) => entry.subscriberId))]);
 }
 
-/** `null`: the subscriber is not of this workspace, or was merged away. */
-export async function loadCustomer(
-  visit: Visit,
-  subscriberId: string,
-  isLinked: boolean,
-): Promise<Customer | null> {
+/** The external id that may name a subscriber; `null` for one that broken apps give to everybody. */
+export function usableExternalId(externalId: string | null): string | null {
+  return externalId === null || isBlockedId(externalId) ? null : externalId;
+}
+
+/** `null`: the project is not connected any more. */
+export async function loadCustomer(visit: Visit, candidate: Candidate): Promise<Customer | null> {
   const { request, context, projects } = visit;
   const { workspaceId } = request;
+  const { subscriberId } = candidate;
+  const project = projects.find((known) => known.projectId === candidate.projectId);
+  if (!project) return null;
   const sql = context.readDatabase;
-  const [subscriber, events, grants] = await Promise.all([
-    readSubscriber(sql, workspaceId, subscriberId),
-    readHistory(sql, workspaceId, subscriberId),
-    listGrants(sql, workspaceId, subscriberId),
+  const [names, grants, read] = await Promise.all([
+    context.catalog.names(sql, workspaceId, project.projectId),
+    candidate.hasGrants ? listGrants(sql, workspaceId, subscriberId) : [],
+    readSummary(visit, candidate),
   ]);
-  const project = subscriber && projects.find((candidate) => candidate.projectId === subscriber.projectId);
-  if (!subscriber || !project) return null;
-  const history = withGrants(events, grants, subscriber.snapshotAtMs);
+  const { summary } = read;
+  const standIns = standInsFor(grants, summary.promotional);
   return {
-    subscriber,
+    subscriber: candidate,
     project,
-    history,
+    state: await stateWith(visit, candidate, summary, standIns),
+    latest: [...standIns, ...summary.latest].sort((a, b) => b.atMs - a.atMs).slice(0, 3),
+    counts: { ...summary.counts, production: summary.counts.production + standIns.length },
+    standIns,
+    sources: read.sources,
     grants,
-    state: deriveState(history, subscriber.snapshot, context.now()),
-    names: await readNames(sql, workspaceId, project.projectId),
-    isLinked,
-    appUserId: preferredAppUserIds(subscriber.appUserIds)[0] ?? '',
+    names,
+    link: candidate.link,
+    appUserId: preferredAppUserIds(candidate.appUserIds)[0] ?? '',
   };
 }
 
-async function readNames(sql: Sql, workspaceId: string, projectId: string): Promise<Customer['names']> {
-  const rows = await sql.query<{ kind: string; lookup_key: string; display_name: string | null }>(
-    `select kind, lookup_key, display_name from catalog where workspace_id = $1 and project_id = $2`,
-    [workspaceId, projectId],
-    'read-names',
-  );
-  const names = new Map(rows.map((row) => [`${row.kind}|${row.lookup_key}`, row.display_name]));
-  return {
-    product: (id) => names.get(`product|${id}`) ?? null,
-    entitlement: (key) => names.get(`entitlement|${key}`) ?? null,
-  };
+interface SummaryRead {
+  readonly summary: SubscriberSummary;
+  readonly sources: Customer['sources'];
 }
 
-const DAY_MS = 86_400_000;
-
-/** Adds the grants made here whose webhook has not come yet, as the events that it will bring. */
-function withGrants(
-  events: readonly TimelineEntry[],
-  grants: readonly Grant[],
-  snapshotAtMs: number | null,
-): TimelineEntry[] {
-  const added: TimelineEntry[] = [];
-  for (const grant of grants) {
-    if (grant.state !== 'confirmed' && grant.state !== 'revoked') continue;
-    if (!hasWebhook(events, grant, 'promotional_granted', grant.createdAtMs)) {
-      added.push(eventOf(grant, 'NON_RENEWING_PURCHASE', 'promotional_granted', grant.createdAtMs));
-    }
-    const revokedAtMs = grant.revokedAtMs;
-    if (revokedAtMs === null || hasWebhook(events, grant, 'promotional_revoked', revokedAtMs)) continue;
-    // Our clock and RevenueCat's may differ: what the snapshot says after it is the newer word.
-    if (snapshotAtMs === null || revokedAtMs >= snapshotAtMs - DAY_MS) {
-      added.push(eventOf(grant, 'CANCELLATION', 'promotional_revoked', revokedAtMs));
-    }
+/** The kept summary, or one made of the whole history and kept for the next card. */
+async function readSummary(visit: Visit, candidate: Candidate): Promise<SummaryRead> {
+  const { context, request } = visit;
+  const { workspaceId } = request;
+  const { subscriberId, stored, version } = candidate;
+  const nowMs = context.now();
+  if (stored !== null && isUsable(stored, version, nowMs)) {
+    return { summary: stored.summary, sources: [ownSource(subscriberId)] };
   }
-  return added.length === 0 ? [...events] : [...events, ...added].sort((a, b) => a.atMs - b.atMs);
+  const sql = context.readDatabase;
+  const [snapshot, history] = await Promise.all([
+    readSnapshot(sql, workspaceId, subscriberId),
+    readHistoryWithSources(sql, workspaceId, subscriberId),
+  ]);
+  const summary = summarize(history.events, snapshot, nowMs);
+  // With purchases of another subscriber in it, it would not notice that one's late events.
+  if (history.sources.length === 1) {
+    saveSummary(context.database, workspaceId, subscriberId, version, summary, nowMs).catch((error) =>
+      context.logger.warn({ err: error, workspaceId, subscriberId }, 'could not keep a summary'),
+    );
+  }
+  return { summary, sources: history.sources };
 }
 
-function hasWebhook(events: readonly TimelineEntry[], grant: Grant, kind: string, atMs: number): boolean {
-  return events.some(
-    (event) =>
-      event.kind === kind &&
-      event.entitlements.includes(grant.lookupKey) &&
-      event.atMs > atMs - 10 * 60_000 &&
-      event.atMs < atMs + DAY_MS,
-  );
-}
-
-function eventOf(grant: Grant, type: string, kind: TimelineEntry['kind'], atMs: number): TimelineEntry {
-  return {
-    id: `grant-${grant.grantId}-${kind}`,
-    type,
-    kind,
-    atMs,
-    side: 'subject',
-    environment: 'production',
-    store: 'PROMOTIONAL',
-    productId: null,
-    newProductId: null,
-    entitlements: [grant.lookupKey],
-    periodType: 'PROMOTIONAL',
-    purchasedAtMs: grant.createdAtMs,
-    expiresAtMs: grant.realEndMs ?? grant.askedEndMs,
-    gracePeriodEndsAtMs: null,
-    resumesAtMs: null,
-    isTrialConversion: false,
-    cancelReason: kind === 'promotional_revoked' ? 'DEVELOPER_INITIATED' : null,
-    expirationReason: null,
-    price: null,
-    priceUsdCents: null,
-    transactionId: null,
-    originalTransactionId: null,
-    isFamilyShare: false,
-    renewalNumber: null,
-    offerCode: null,
-    country: null,
-    transferredFrom: [],
-    transferredTo: [],
-    raw: {},
-    projectId: grant.projectId,
-    delivery: {
-      state: 'skipped',
-      reason: 'grant',
-      attempts: 0,
-      nextTryAtMs: null,
-      deliveredAtMs: null,
-      sentName: null,
-    },
-  };
+/**
+ * A grant made here counts before its webhook comes. Once RevenueCat's API was read after it, that is the newer
+ * word; only in the moments between the whole history is read for it.
+ */
+async function stateWith(
+  visit: Visit,
+  candidate: Candidate,
+  summary: SubscriberSummary,
+  standIns: readonly TimelineEntry[],
+): Promise<Customer['state']> {
+  const { snapshotAtMs, subscriberId } = candidate;
+  const untold = standIns.filter((event) => snapshotAtMs === null || event.atMs > snapshotAtMs);
+  if (untold.length === 0) return summary.state;
+  const { context, request } = visit;
+  const sql = context.readDatabase;
+  const [snapshot, history] = await Promise.all([
+    readSnapshot(sql, request.workspaceId, subscriberId),
+    readHistoryWithSources(sql, request.workspaceId, subscriberId),
+  ]);
+  return deriveState([...history.events, ...untold], snapshot, context.now());
 }

@@ -7,23 +7,49 @@ export interface Dates {
   dateTime(atMs: number): string;
 }
 
+/** How a language writes a time of day, and a day and a time together. */
+export interface DateStyle {
+  readonly clock: '12h' | '24h';
+  dateAtTime(date: string, time: string): string;
+}
+
+const ENGLISH: DateStyle = { clock: '12h', dateAtTime: (date, time) => `${date} at ${time}` };
+
 const cache = new Map<string, Dates>();
 
-export function datesIn(locale: string, timeZone: string): Dates {
+/** @param timeZone IANA name; one that this system does not know counts as UTC */
+export function datesIn(locale: string, timeZone: string, style: DateStyle = ENGLISH): Dates {
   const key = `${locale}|${timeZone}`;
   const known = cache.get(key);
   if (known) return known;
-  const day = new Intl.DateTimeFormat(locale, { timeZone, year: 'numeric', month: 'short', day: 'numeric' });
-  const clock = new Intl.DateTimeFormat('en-US', {
-    timeZone,
-    hour: 'numeric',
+  const zone = knownZone(timeZone);
+  const day = new Intl.DateTimeFormat(locale, {
+    timeZone: zone,
+    year: 'numeric',
+    month: 'short',
+    day: 'numeric',
+  });
+  const is12h = style.clock === '12h';
+  const clock = new Intl.DateTimeFormat(is12h ? 'en-US' : locale, {
+    timeZone: zone,
+    hour: is12h ? 'numeric' : '2-digit',
     minute: '2-digit',
-    hour12: true,
+    ...(is12h ? { hour12: true } : { hourCycle: 'h23' }),
   });
   const dates: Dates = {
     date: (atMs) => day.format(atMs),
-    dateTime: (atMs) => `${day.format(atMs)} at ${clock.format(atMs).replaceAll(/\s/g, '')}`,
+    // "1:05PM": the time stands without a space, and Intl puts a narrow one.
+    dateTime: (atMs) => style.dateAtTime(day.format(atMs), clock.format(atMs).replaceAll(/\s/g, '')),
   };
   cache.set(key, dates);
   return dates;
+}
+
+function knownZone(timeZone: string): string {
+  try {
+    new Intl.DateTimeFormat('en', { timeZone });
+    return timeZone;
+  } catch {
+    return 'UTC';
+  }
 }

@@ -1,78 +1,91 @@
 import {
   button,
   type Component,
+  clip,
   escapeMarkdown,
   type InboxCanvas,
   linkButton,
   table,
   text,
 } from '../intercom/canvas.ts';
-import { storeName } from '../subscribers/describe-event.ts';
 import { formatMoney } from '../subscribers/money.ts';
 import { type Customer, page, type Visit } from './context.ts';
-import { endText, priceText, productText, whatText } from './sentence.ts';
-import { dashboardUrl } from './timeline.ts';
+import { dashboardUrl } from './links-out.ts';
+import { readSnapshot } from './store.ts';
+import { allSubscriptions, subscriptionBlocks } from './subscriptions.ts';
 
-const MOST_SUBSCRIPTIONS = 6;
-const MOST_ATTRIBUTES = 15;
+const SUBSCRIPTIONS_HERE = 2;
+const MOST_OTHER_IDS = 20;
+const MOST_ATTRIBUTES = 25;
 
-/** Who the customer is: subscriptions, ids, where they were seen, attributes. */
-export function details(visit: Visit, customer: Customer): InboxCanvas {
-  const { words, dates } = visit;
+/** Who the customer is: what they have, ids, where they were seen, attributes. */
+export async function details(visit: Visit, customer: Customer): Promise<InboxCanvas> {
+  const { words, dates, context, request } = visit;
   const { labels } = words;
-  const { state, subscriber } = customer;
-  const { snapshot } = subscriber;
+  const { state, subscriber, link, project } = customer;
+  const snapshot = await readSnapshot(context.readDatabase, request.workspaceId, subscriber.subscriberId);
+  const all = allSubscriptions(customer);
   const components: Component[] = [];
-  const all = [...state.subscriptions, ...state.grants, ...state.sandbox].slice(0, MOST_SUBSCRIPTIONS);
-  if (all.length > 0) components.push(text(words.titles.subscriptions, 'header', true));
-  for (const subscription of all) {
-    const name = productText(customer, subscription) || whatText(customer, subscription);
+  if (all.length > 0) {
     components.push(
-      text(`**${escapeMarkdown(name)}**`, 'paragraph', true),
-      ...table([
-        [labels.status, words.statuses[subscription.status]],
-        [labels.store, storeName(subscription.store, words.events)],
-        [labels.price, priceText(visit, subscription)],
-        [labels.started, subscription.startedAtMs === null ? null : dates.date(subscription.startedAtMs)],
-        [subscription.willRenew ? labels.renews : labels.ends, endText(visit, subscription.endsAtMs)],
-        [labels.renewals, subscription.renewals > 0 ? String(subscription.renewals) : null],
-        [labels.environment, subscription.environment === 'sandbox' ? 'sandbox' : null],
-      ]),
+      text(words.titles.subscriptions, 'header'),
+      ...subscriptionBlocks(visit, customer, all.slice(0, SUBSCRIPTIONS_HERE)),
     );
-    if (subscription.managementUrl?.startsWith('https://')) {
-      components.push(
-        linkButton(`manage:${components.length}`, words.buttons.manage, subscription.managementUrl),
-      );
-    }
   }
-  components.push(
-    text(words.titles.details, 'header', true),
-    // Ids stand in text, not in the table: the inbox cuts long values there, and text can be copied.
-    text(`${labels.appUserId}: ${escapeMarkdown(customer.appUserId)}`),
-  );
-  const others = subscriber.appUserIds.filter((id) => id !== customer.appUserId);
-  if (others.length > 0)
-    components.push(text(`${labels.aliases}: ${escapeMarkdown(others.slice(0, 10).join(', '))}`, 'muted'));
+  if (all.length > SUBSCRIPTIONS_HERE) {
+    components.push(button('subscriptions', `${words.buttons.subscriptions} (${all.length})`, 'secondary'));
+  }
+  components.push(text(words.titles.details, 'header'), ...ids(visit, customer));
+  const on = (atMs: number | null | undefined): string | null => (atMs == null ? null : dates.date(atMs));
+  const value = { amountMinor: state.lifetimeValueUsdCents, currency: 'USD' };
   components.push(
     ...table([
       [labels.email, subscriber.email],
+      [labels.lifetimeValue, formatMoney(value, words.locale)],
       [labels.country, snapshot?.country],
       [labels.platform, [snapshot?.platform, snapshot?.platformVersion].filter(Boolean).join(' ')],
       [labels.appVersion, snapshot?.appVersion],
-      [labels.firstSeen, snapshot?.firstSeenAtMs == null ? null : dates.date(snapshot.firstSeenAtMs)],
-      [labels.lastSeen, snapshot?.lastSeenAtMs == null ? null : dates.date(snapshot.lastSeenAtMs)],
-      [
-        labels.lifetimeValue,
-        formatMoney({ amountMinor: state.lifetimeValueUsdCents, currency: 'USD' }, words.locale),
-      ],
+      [labels.firstSeen, on(snapshot?.firstSeenAtMs)],
+      [labels.lastSeen, on(snapshot?.lastSeenAtMs)],
+      [labels.project, visit.projects.length > 1 ? project.name : null],
+      [labels.linkedBy, link && words.linkedBy(link.name, dates.date(link.atMs))],
       [labels.updated, subscriber.snapshotAtMs === null ? null : dates.dateTime(subscriber.snapshotAtMs)],
     ]),
   );
-  const attributes = Object.entries(snapshot?.attributes ?? {}).slice(0, MOST_ATTRIBUTES);
+  const attributes = Object.entries(snapshot?.attributes ?? {});
   if (attributes.length > 0) {
-    components.push(text(words.titles.attributes, 'header', true), ...table(attributes));
+    const left = attributes.length - MOST_ATTRIBUTES;
+    components.push(
+      text(words.titles.attributes, 'header'),
+      ...table(attributes.slice(0, MOST_ATTRIBUTES)),
+      ...(left > 0 ? [text(words.andMore(left), 'muted')] : []),
+    );
   }
-  components.push(linkButton('open-revenuecat', words.buttons.openRevenueCat, dashboardUrl(customer)));
-  if (customer.isLinked) components.push(button('unlink', words.buttons.unlink, 'link'));
+  if (project.apiKey === null) components.push(text(words.states.noKey, 'muted'));
+  components.push(
+    linkButton('open-revenuecat', words.buttons.openRevenueCat, dashboardUrl(customer)),
+    button('match', words.buttons.findAnother, 'link'),
+  );
+  if (link !== null) components.push(button('unlink', words.buttons.unlink, 'link'));
   return page(visit, components);
+}
+
+/** Each id in a text of its own, whole, so that it can be selected and copied: the inbox cuts what stands in tables. */
+function ids(visit: Visit, customer: Customer): Component[] {
+  const { words } = visit;
+  const others = customer.subscriber.appUserIds.filter((id) => id !== customer.appUserId);
+  const shown = others.slice(0, MOST_OTHER_IDS);
+  const components: Component[] = [
+    text(words.labels.appUserId, 'muted', true),
+    text(escapeMarkdown(clip(customer.appUserId, 300))),
+  ];
+  if (others.length > 0) {
+    components.push(
+      text(words.labels.otherIds, 'muted', true),
+      ...shown.map((id, index) => text(escapeMarkdown(clip(id, 300)), 'paragraph', index < shown.length - 1)),
+    );
+  }
+  if (others.length > shown.length)
+    components.push(text(words.andMore(others.length - shown.length), 'muted'));
+  return components;
 }

@@ -1,78 +1,166 @@
 import {
   button,
   type Component,
-  canvas,
+  clip,
   escapeMarkdown,
   type InboxCanvas,
   item,
-  linkButton,
+  type ListItem,
+  linkItem,
   list,
   table,
   text,
 } from '../intercom/canvas.ts';
-import { describeEvent, storeName } from '../subscribers/describe-event.ts';
+import { canShare } from '../messenger/share.ts';
+import { describeEvent, productLabel, storeName } from '../subscribers/describe-event.ts';
 import { formatMoney } from '../subscribers/money.ts';
-import type { TimelineEntry } from '../subscribers/store.ts';
-import type { Customer, Visit } from './context.ts';
-import { endText, overviewSentence } from './sentence.ts';
+import type { SubscriptionState } from '../subscribers/types.ts';
+import { type Customer, first, type Visit } from './context.ts';
+import { estimatedHeight, HIGHEST_FIRST_CANVAS } from './height.ts';
+import { endText, overviewSentence, productText, whatText } from './sentence.ts';
 
-const LAST_EVENTS = 3;
+const LATEST_EVENTS = 3;
+const MOST_ROWS = 3;
 
-/** The first canvas: at most 400 px high, nothing primary on it. */
-export function overview(visit: Visit, customer: Customer, notice?: string): InboxCanvas {
+/**
+ * The first canvas: what most tickets ask, in few lines, and every way on. At most 400 px high: where a
+ * language, a name or a notice takes more room, latest events and rows give way, the least needed first.
+ */
+export function overview(visit: Visit, customer: Customer, notice: string | null = null): InboxCanvas {
+  const rows = factRows(visit, customer);
+  let components: Component[] = [];
+  for (const [events, facts] of [
+    [LATEST_EVENTS, MOST_ROWS],
+    [2, MOST_ROWS],
+    [1, MOST_ROWS],
+    [1, 2],
+    [0, 2],
+    [0, 1],
+  ] as const) {
+    components = overviewOf(visit, customer, notice, events, rows.slice(0, facts));
+    if (estimatedHeight(components) <= HIGHEST_FIRST_CANVAS) break;
+  }
+  return first(visit, components);
+}
+
+type Row = readonly [field: string, value: string | null | undefined];
+
+function overviewOf(
+  visit: Visit,
+  customer: Customer,
+  notice: string | null,
+  events: number,
+  rows: readonly Row[],
+): Component[] {
+  const { words } = visit;
+  return [
+    ...(notice === null ? [] : [text(notice, 'muted')]),
+    text(escapeMarkdown(clip(overviewSentence(visit, customer), 400))),
+    ...table(rows),
+    list(waysOn(visit, customer, events)),
+    button('grant', words.buttons.grant, 'secondary'),
+  ];
+}
+
+function waysOn(visit: Visit, customer: Customer, events: number): ListItem[] {
+  const { words, dates } = visit;
+  const { subscriber, grants, project, counts } = customer;
+  const total = counts.production + counts.sandbox;
+  const items = [
+    item('timeline', [words.buttons.timeline, words.eventCount(total)].join(words.events.separator), {
+      subtitle: latestText(visit, customer, events),
+    }),
+    item('details', words.buttons.details),
+    item('grants', words.buttons.grants, grants.length > 0 ? { tertiary: String(grants.length) } : {}),
+  ];
+  if (canShare(visit.request.contact, subscriber.appUserIds)) {
+    items.push(item('share', words.buttons.share));
+  }
+  if (visit.candidates.length > 1) {
+    items.push(item('projects', words.buttons.otherProject, { tertiary: clip(project.name, 30) }));
+  }
+  items.push(
+    project.apiKeyState === 'rejected'
+      ? linkItem('settings', words.buttons.settings, `${visit.context.publicUrl}/settings`)
+      : item('refresh', words.buttons.refresh, {
+          ...(subscriber.snapshotAtMs === null ? {} : { tertiary: dates.dateTime(subscriber.snapshotAtMs) }),
+        }),
+  );
+  return items;
+}
+
+/** The latest events on one line each would take the room of the buttons: they share the timeline's. */
+function latestText(visit: Visit, customer: Customer, count: number): string {
+  const { words, dates } = visit;
+  return customer.latest
+    .slice(0, count)
+    .map((event) => `${describeEvent(event, customer.names, words.events).title} ${dates.date(event.atMs)}`)
+    .join(words.events.separator);
+}
+
+function factRows(visit: Visit, customer: Customer): Row[] {
   const { words, dates } = visit;
   const { state } = customer;
-  const { primary } = state;
-  const components: Component[] = [];
-  if (notice) components.push(text(notice, 'muted'));
-  components.push(text(escapeMarkdown(overviewSentence(visit, customer))));
-  if (primary) {
-    const endLabel = !primary.givesAccess
-      ? words.labels.ended
-      : primary.willRenew
-        ? words.labels.renews
-        : words.labels.ends;
-    const paid = state.paid.filter((money) => money.amountMinor !== 0);
-    components.push(
-      ...table([
-        [words.labels.store, storeName(primary.store, words.events)],
-        [endLabel, endText(visit, primary.endsAtMs)],
-        [
-          words.labels.payingSince,
-          state.firstPurchaseAtMs === null ? null : dates.date(state.firstPurchaseAtMs),
-        ],
-        [words.labels.paid, paid.map((money) => formatMoney(money, words.locale)).join(', ')],
-      ]),
-    );
+  const withAccess = state.subscriptions.filter((subscription) => subscription.givesAccess);
+  const paid = state.paid.filter((money) => money.amountMinor !== 0);
+  const since = state.firstPurchaseAtMs === null ? null : dates.date(state.firstPurchaseAtMs);
+  const paidRow: Row = [
+    words.labels.paid,
+    paid.length === 0
+      ? null
+      : words.paidSince(paid.map((money) => formatMoney(money, words.locale)).join(', '), since),
+  ];
+  if (withAccess.length > 1) {
+    return [
+      ...withAccess
+        .slice(0, MOST_ROWS - 1)
+        .map(
+          (subscription): Row => [
+            clip(productText(customer, subscription) || whatText(customer, subscription), 30),
+            endRow(visit, subscription).join(' '),
+          ],
+        ),
+      paidRow,
+    ];
   }
-  const latest = customer.history.slice(-LAST_EVENTS).reverse();
-  if (latest.length > 0) components.push(list(latest.map((event) => shortItem(visit, customer, event))));
-  components.push(button('grant', words.buttons.grant, 'secondary'));
-  components.push(
-    list([
-      item('timeline', words.buttons.timeline),
-      item('details', words.buttons.details),
-      item('grants', words.buttons.grants),
-      item('refresh', words.buttons.refresh),
-    ]),
-  );
-  return canvas(components);
+  const { primary } = state;
+  if (primary) {
+    return [
+      [words.labels.product, productAndStore(visit, customer, primary)],
+      endRow(visit, primary),
+      paidRow,
+    ];
+  }
+  if (state.firstPurchaseAtMs !== null) {
+    const bought = customer.latest.find((event) => event.kind === 'non_subscription_purchase');
+    return [
+      [words.labels.product, bought?.productId && productLabel(bought.productId, customer.names)],
+      paidRow,
+    ];
+  }
+  const [sandbox] = state.sandbox;
+  return sandbox
+    ? [
+        [words.labels.testPurchase, productAndStore(visit, customer, sandbox)],
+        [words.labels.status, words.statuses[sandbox.status]],
+      ]
+    : [];
 }
 
-function shortItem(visit: Visit, customer: Customer, event: TimelineEntry) {
-  const { title } = describeEvent(event, customer.names, visit.words.events);
-  return item(`event:${event.id}`, title, { tertiary: visit.dates.date(event.atMs) });
+function productAndStore(visit: Visit, customer: Customer, subscription: SubscriptionState): string {
+  const { words } = visit;
+  const name = productText(customer, subscription) || whatText(customer, subscription);
+  return [name, storeName(subscription.store, words.events)].filter(Boolean).join(words.events.separator);
 }
 
-/** A first canvas with nothing but a sentence and a way on. */
-export function plainCanvas(
-  visit: Pick<Visit, 'words'>,
-  sentence: string,
-  way?: { label: string; url: string },
-): InboxCanvas {
-  return canvas([
-    text(sentence, 'muted'),
-    ...(way ? [linkButton('open', way.label, way.url)] : []),
-    button('refresh', visit.words.buttons.refresh, 'link'),
-  ]);
+function endRow(visit: Visit, subscription: SubscriptionState): [field: string, value: string] {
+  const { labels } = visit.words;
+  if (subscription.status === 'paused' && subscription.resumesAtMs !== null) {
+    return [labels.resumes, visit.dates.date(subscription.resumesAtMs)];
+  }
+  if (!subscription.givesAccess) return [labels.ended, endText(visit, subscription.expiredAtMs)];
+  // During a grace period the period has ended and access goes on.
+  const endsAtMs = subscription.gracePeriodEndsAtMs ?? subscription.endsAtMs;
+  const goesOn = subscription.willRenew && subscription.gracePeriodEndsAtMs === null;
+  return [goesOn ? labels.renews : labels.ends, endText(visit, endsAtMs)];
 }

@@ -14,16 +14,33 @@ const contactSchema = z.object({
   email: text,
   name: text,
   role: text,
+  archived: z.boolean().nullish().catch(null),
+  deleted: z.boolean().nullish().catch(null),
 });
+
+const partSchema = z.object({
+  body: text,
+  author: z.object({ type: text }).nullish().catch(null),
+});
+
+/** Parts of a conversation that are looked at for an app user id, the newest. */
+const MOST_PARTS = 50;
 
 const requestSchema = z.object({
   workspace_id: id,
   admin: z
-    .object({ id: id.nullish().catch(null), name: text, email: text, locale: text })
+    .object({ id: id.nullish().catch(null), name: text, email: text, locale: text, language: text })
     .nullish()
     .catch(null),
   conversation: z
-    .object({ id: id.nullish().catch(null), source: z.object({ body: text }).nullish().catch(null) })
+    .object({
+      id: id.nullish().catch(null),
+      source: z.object({ body: text }).nullish().catch(null),
+      conversation_parts: z
+        .object({ conversation_parts: z.array(z.unknown()) })
+        .nullish()
+        .catch(null),
+    })
     .nullish()
     .catch(null),
   context: z
@@ -45,13 +62,19 @@ const requestSchema = z.object({
 export interface CardRequest {
   readonly workspaceId: string;
   readonly admin: { readonly id: string; readonly name: string; readonly email: string | null };
+  /** BCP 47, where the request says it of the teammate. */
+  readonly adminLocale: string | null;
   readonly conversationId: string | null;
-  readonly conversationBody: string | null;
+  /** What customers wrote, newest first; plain text or HTML. */
+  readonly conversationTexts: () => string[];
   readonly contact: {
+    /** `''`: the conversation has no contact. */
     readonly id: string;
     readonly externalId: string | null;
     readonly email: string | null;
     readonly name: string | null;
+    readonly isLead: boolean;
+    readonly isGone: boolean;
   };
   /** `null`: an initialize request. */
   readonly componentId: string | null;
@@ -64,6 +87,7 @@ export function readCardRequest(body: unknown): CardRequest | null {
   const parsed = requestSchema.safeParse(body);
   if (!parsed.success) return null;
   const { admin, conversation, context, contact, customer, ...rest } = parsed.data;
+  const about = contact ?? customer;
   const inputs: Record<string, string> = {};
   for (const [name, value] of Object.entries(rest.input_values ?? {})) {
     if (typeof value === 'string') inputs[name] = value;
@@ -71,16 +95,31 @@ export function readCardRequest(body: unknown): CardRequest | null {
   return {
     workspaceId: rest.workspace_id,
     admin: { id: admin?.id ?? '', name: admin?.name ?? '', email: admin?.email ?? null },
+    adminLocale: admin?.locale ?? admin?.language ?? null,
     conversationId: conversation?.id ?? context?.conversation_id ?? null,
-    conversationBody: conversation?.source?.body ?? null,
+    conversationTexts: () => textsOf(conversation),
     contact: {
       id: contact?.id ?? customer?.id ?? '',
       externalId: contact?.external_id ?? customer?.external_id ?? customer?.user_id ?? null,
       email: contact?.email ?? customer?.email ?? null,
       name: contact?.name ?? customer?.name ?? null,
+      isLead: about?.role === 'lead',
+      isGone: about === null || about === undefined || about.deleted === true || about.archived === true,
     },
     componentId: rest.component_id ?? null,
     inputs,
     storedData: rest.current_canvas?.stored_data ?? {},
   };
+}
+
+function textsOf(conversation: z.infer<typeof requestSchema>['conversation']): string[] {
+  const texts: string[] = [];
+  for (const raw of conversation?.conversation_parts?.conversation_parts.slice(-MOST_PARTS).reverse() ?? []) {
+    const part = partSchema.safeParse(raw).data;
+    // A teammate's words are no customer's, and a bot's are nobody's.
+    if (part?.body && part.author?.type !== 'admin' && part.author?.type !== 'bot') texts.push(part.body);
+  }
+  const body = conversation?.source?.body;
+  if (body) texts.push(body);
+  return texts;
 }

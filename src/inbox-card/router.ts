@@ -1,24 +1,22 @@
-import { canvas, type InboxCanvas, linkButton, text } from '../intercom/canvas.ts';
-import { listProjects, readWorkspace } from '../workspaces/store.ts';
-import { type CardContext, type Customer, carrierOf, page, type Visit } from './context.ts';
-import { loadCustomer, matchContact } from './customer.ts';
+import type { InboxCanvas } from '../intercom/canvas.ts';
+import { canShare, shareCard } from '../messenger/share.ts';
+import { type CardContext, type Customer, carrierOf, type Visit } from './context.ts';
+import { loadCustomer, type Match, matchContact, usableExternalId } from './customer.ts';
 import { datesIn } from './dates.ts';
 import { details } from './details.ts';
-import {
-  grantConfirm,
-  grantForm,
-  grantReview,
-  grantsList,
-  grantView,
-  revokeConfirm,
-  revokeReview,
-} from './grant-views.ts';
-import { matchConfirm, matchForm, matchReview, search, unlink } from './match-views.ts';
-import { overview, plainCanvas } from './overview.ts';
+import { eventDetail } from './event-detail.ts';
+import { grantCanvas } from './grant-router.ts';
+import { chooseLanguage } from './language.ts';
+import { matchConfirm, unlink } from './link.ts';
+import { overview } from './overview.ts';
 import type { CardRequest } from './request.ts';
-import { openCarried } from './stored-data.ts';
-import { eventDetail, timeline } from './timeline.ts';
-import { english } from './words.ts';
+import { matchReview, projectChoice, search, searchView, unmatched } from './search.ts';
+import { notConnected, notInstalled, said } from './states.ts';
+import { type CardRead, readCard } from './store.ts';
+import { type Carried, openCarried } from './stored-data.ts';
+import { subscriptions } from './subscriptions.ts';
+import { filterOf, timeline } from './timeline.ts';
+import { wordsFor } from './words/catalogue.ts';
 
 /** How long the agent waits for a refresh, ms. */
 const REFRESH_WAIT_MS = 3_000;
@@ -30,61 +28,104 @@ const SNAPSHOT_MAX_AGE_MS = 15 * 60_000;
  * signed request each time, so that no id in the canvas can lead to another one.
  */
 export async function answerCard(context: CardContext, request: CardRequest): Promise<InboxCanvas> {
-  const words = english;
-  const workspace = await readWorkspace(context.readDatabase, request.workspaceId);
-  if (!workspace || workspace.status === 'uninstalled') {
-    return canvas([
-      text(words.states.notInstalled, 'muted'),
-      linkButton('install', words.buttons.install, `${context.publicUrl}/install`),
-    ]);
-  }
-  const projects = await listProjects(context.readDatabase, request.workspaceId);
   const carried = openCarried(context.storedDataKey, carrierOf(request), request.storedData);
-  const dates = datesIn(words.locale, workspace.timezone);
-  const visit: Visit = { context, request, workspace, projects, carried: carried ?? {}, words, dates };
-  if (carried === null) return page(visit, [text(words.states.tampered, 'error')]);
-  if (projects.length === 0) {
-    const way = { label: words.buttons.settings, url: `${context.publicUrl}/settings` };
-    return plainCanvas(visit, words.states.notConnected, way);
+  const read = await readFor(context, request, carried ?? {});
+  if (!read || read.workspace.status === 'uninstalled') {
+    return notInstalled(context.publicUrl, chooseLanguage(request.adminLocale, null));
   }
-  return route(visit);
+  const visit = visitOf(context, request, read, carried ?? {});
+  if (carried === null) {
+    const { workspaceId, componentId, admin } = request;
+    context.logger.warn({ workspaceId, component: componentId, adminId: admin.id }, 'stored data refused');
+    return said(visit, visit.words.states.tampered, 'error');
+  }
+  return visit.projects.length === 0 ? notConnected(visit) : route(visit);
+}
+
+async function readFor(
+  context: CardContext,
+  request: CardRequest,
+  carried: Carried,
+): Promise<CardRead | null> {
+  const { workspaceId, contact } = request;
+  const asked = { id: contact.id, externalId: usableExternalId(contact.externalId) };
+  return readCard(context.readDatabase, workspaceId, asked, carried.chosen ?? null);
+}
+
+function visitOf(context: CardContext, request: CardRequest, read: CardRead, carried: Carried): Visit {
+  const { workspace, projects, candidates } = read;
+  const language = chooseLanguage(request.adminLocale, workspace.settings.card.language);
+  const words = wordsFor(language);
+  const dates = datesIn(words.locale, workspace.timezone, words);
+  return { context, request, workspace, projects, candidates, carried, language, words, dates };
 }
 
 async function route(visit: Visit): Promise<InboxCanvas> {
   const id = visit.request.componentId ?? 'home';
-  if (id === 'match.search') return search(visit);
-  if (id === 'match.confirm') return matchConfirm(visit);
-  if (id.startsWith('match:')) return matchReview(visit, id.slice('match:'.length));
-
+  switch (id) {
+    case 'match':
+      return searchView(visit);
+    case 'match.query':
+    case 'match.search':
+      return search(visit);
+    case 'match.confirm':
+      return matchConfirm(visit);
+    case 'projects':
+      return projectChoice({ ...visit, carried: {} }, visit.candidates);
+    default:
+  }
+  if (id.startsWith('match:')) return choose(visit, id.slice('match:'.length));
   const match = await matchContact(visit);
-  if (match.kind === 'none') return matchForm(visit, visit.words.states.noMatch);
-  if (match.kind === 'several') return matchForm(visit, visit.words.states.several, match.found);
-  if (match.kind === 'possible') return matchForm(visit, visit.words.states.possibleMatch, match.found);
-  const customer = await loadCustomer(visit, match.subscriberId, match.isLinked);
-  if (!customer) return matchForm(visit, visit.words.states.noMatch);
-  return customerView(visit, customer, id);
+  const customer = match.kind === 'one' ? await loadCustomer(visit, match.candidate) : null;
+  return customer ? customerView(visit, customer, id) : nobody(visit, match);
+}
+
+function nobody(visit: Visit, match: Match): Promise<InboxCanvas> {
+  if (match.kind === 'none') importUnknown(visit);
+  return match.kind === 'projects' ? projectChoice(visit, match.candidates) : unmatched(visit, match);
+}
+
+/** Whom we never heard of may have subscribed long ago: the next card knows them. The card itself asks nobody. */
+function importUnknown({ context, request, projects }: Visit): void {
+  const externalId = usableExternalId(request.contact.externalId);
+  if (externalId === null) return;
+  for (const { projectId, apiKey, apiKeyState } of projects) {
+    if (apiKey !== null && apiKeyState !== 'rejected')
+      context.importLater?.(request.workspaceId, projectId, externalId);
+  }
+}
+
+/** One that the contact's link or external id gives needs no confirming; anybody else does. */
+async function choose(visit: Visit, subscriberId: string): Promise<InboxCanvas> {
+  const { carried, candidates } = visit;
+  const candidate = candidates.find((known) => known.subscriberId === subscriberId);
+  if (!candidate) return matchReview(visit, subscriberId);
+  const chosen: Visit = { ...visit, carried: { ...carried, chosen: subscriberId } };
+  const customer = await loadCustomer(chosen, candidate);
+  return customer ? home(chosen, customer) : said(visit, visit.words.states.gone);
 }
 
 async function customerView(visit: Visit, customer: Customer, id: string): Promise<InboxCanvas> {
   switch (id) {
     case 'timeline':
       return timeline(visit, customer);
+    case 'timeline.kind':
+    case 'timeline.environment':
+      return timeline(visit, customer, null, filterOf(visit));
     case 'timeline:older':
-      return timeline(visit, customer, 'older');
+      return timeline(visit, customer, 'older', filterOf(visit));
     case 'timeline:newer':
-      return timeline(visit, customer, 'newer');
+      return timeline(visit, customer, 'newer', filterOf(visit));
     case 'details':
       return details(visit, customer);
-    case 'grant':
-      return grantForm(visit, customer);
-    case 'grant.review':
-      return grantReview(visit, customer);
-    case 'grant.confirm':
-      return grantConfirm(visit, customer);
-    case 'grants':
-      return grantsList(visit, customer);
-    case 'revoke.confirm':
-      return revokeConfirm(visit, customer);
+    case 'subscriptions':
+      return subscriptions(visit, customer);
+    case 'share':
+      return shareCard({
+        locale: visit.words.locale,
+        back: visit.words.buttons.back,
+        isVerified: canShare(visit.request.contact, customer.subscriber.appUserIds),
+      });
     case 'unlink':
       return unlink(visit, customer);
     case 'refresh':
@@ -92,32 +133,52 @@ async function customerView(visit: Visit, customer: Customer, id: string): Promi
     default:
   }
   if (id.startsWith('event:')) return eventDetail(visit, customer, id.slice('event:'.length));
-  if (id.startsWith('grant:')) return grantView(visit, customer, id.slice('grant:'.length));
-  if (id.startsWith('revoke:')) return revokeReview(visit, customer, id.slice('revoke:'.length));
-  return home(visit, customer);
+  return (await grantCanvas(visit, customer, id)) ?? home(visit, customer);
 }
 
 /** The overview. Old data starts a refresh behind it; the card itself asks nobody. */
 function home(visit: Visit, customer: Customer): InboxCanvas {
-  const { context, words } = visit;
+  const { context } = visit;
   const { subscriber, project } = customer;
   const isOld =
     subscriber.snapshotAtMs === null || context.now() - subscriber.snapshotAtMs > SNAPSHOT_MAX_AGE_MS;
   if (project.apiKey !== null && project.apiKeyState !== 'rejected' && isOld) {
-    const { workspaceId } = visit.request;
-    context.jobs
-      .send('subscriber.refresh', { workspaceId, subscriberId: subscriber.subscriberId })
-      .catch((error) => context.logger.warn({ err: error, workspaceId }, 'could not queue a refresh'));
+    context.refreshLater(visit.request.workspaceId, subscriber.subscriberId);
   }
-  return overview(visit, customer, project.apiKeyState === 'rejected' ? words.states.keyRejected : undefined);
+  return overview(visit, customer, standingNotice(visit, customer));
 }
 
+/** What is wrong for as long as an admin has not put it right. */
+function standingNotice(visit: Visit, customer: Customer): string | null {
+  const { states } = visit.words;
+  if (customer.project.apiKeyState === 'rejected') return states.keyRejected;
+  return visit.workspace.status === 'disconnected' ? states.disconnected : null;
+}
+
+/** Reads the customer anew from RevenueCat, as long as the agent may wait, and says what came of it. */
 async function refreshed(visit: Visit, customer: Customer): Promise<InboxCanvas> {
   const { context, request, words, dates } = visit;
   const { subscriberId } = customer.subscriber;
   const outcome = await context.refresh(request.workspaceId, subscriberId, REFRESH_WAIT_MS);
-  const again = (await loadCustomer(visit, subscriberId, customer.isLinked)) ?? customer;
-  if (outcome !== 'unavailable') return overview(visit, again);
-  const asOfMs = again.subscriber.snapshotAtMs ?? again.history.at(-1)?.atMs ?? context.now();
-  return overview(visit, again, words.staleSince(dates.dateTime(asOfMs)));
+  const read = await readFor(context, request, visit.carried);
+  const again = read && visitOf(context, request, read, visit.carried);
+  const candidate = again?.candidates.find((known) => known.subscriberId === subscriberId);
+  const now = again && candidate ? await loadCustomer(again, candidate) : null;
+  if (!again || !now) return said(visit, words.states.gone);
+  switch (outcome) {
+    case 'refreshed':
+      return overview(again, now, standingNotice(again, now));
+    case 'later':
+      return overview(again, now, words.refreshing);
+    case 'no_key':
+      return overview(again, now, words.states.noKey);
+    case 'unknown_customer':
+      return overview(again, now, words.unknownToRevenueCat);
+    case 'key_rejected':
+      return overview(again, now, words.states.keyRejected);
+    case 'unavailable': {
+      const asOfMs = now.subscriber.snapshotAtMs ?? now.latest[0]?.atMs ?? context.now();
+      return overview(again, now, words.storedData(dates.dateTime(asOfMs)));
+    }
+  }
 }

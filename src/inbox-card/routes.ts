@@ -1,10 +1,12 @@
 import { type RequestHandler, Router } from 'express';
 import { badRequest } from '../errors.ts';
 import { button, canvas, type InboxCanvas, text } from '../intercom/canvas.ts';
+import { inboxAnswer } from '../messenger/share.ts';
 import type { CardContext } from './context.ts';
-import { readCardRequest } from './request.ts';
+import { chooseLanguage } from './language.ts';
+import { type CardRequest, readCardRequest } from './request.ts';
 import { answerCard } from './router.ts';
-import { english } from './words.ts';
+import { wordsFor } from './words/catalogue.ts';
 
 /** Intercom states no limit for Canvas Kit (UNVERIFIED: 10 s); webhooks' 5 s is the ceiling that we keep under. */
 const DEADLINE_MS = 4_500;
@@ -23,9 +25,9 @@ export function inboxCardRouter(context: CardContext): Router {
         { workspaceId: request.workspaceId, component: request.componentId },
         'card over its deadline',
       );
-      resolve(fallback());
+      resolve(fallback(request, 'slow'));
     }, DEADLINE_MS);
-    const answer = answerCard(context, request).catch((error: unknown) => {
+    const answer = answerFrom(context, request).catch((error: unknown) => {
       context.logger.error(
         {
           err: error,
@@ -35,10 +37,10 @@ export function inboxCardRouter(context: CardContext): Router {
         },
         'card failed',
       );
-      return fallback();
+      return fallback(request, 'failed');
     });
     try {
-      res.json({ canvas: await Promise.race([answer, deadline]) });
+      res.json(inboxAnswer(await Promise.race([answer, deadline])));
     } finally {
       clearTimeout(timer);
     }
@@ -49,10 +51,22 @@ export function inboxCardRouter(context: CardContext): Router {
   return router;
 }
 
-function fallback(): InboxCanvas {
+/** What these show may come from a replica; all else may change something, and is shown as it is afterwards. */
+const READS = /^(home|details|subscriptions|grants|timeline|timeline[.:].*|event:.*|grant:.*)$/;
+
+async function answerFrom(context: CardContext, request: CardRequest): Promise<InboxCanvas> {
+  if (READS.test(request.componentId ?? 'home')) return answerCard(context, request);
+  const answer = await answerCard({ ...context, readDatabase: context.database }, request);
+  // The change is made: that a card elsewhere may lag behind is no reason to say that it failed.
+  await context.settle?.().catch(() => {});
+  return answer;
+}
+
+function fallback(request: CardRequest, why: 'slow' | 'failed'): InboxCanvas {
+  const words = wordsFor(chooseLanguage(request.adminLocale, null));
   return canvas([
-    text(english.states.slow, 'muted'),
-    button('refresh', english.buttons.refresh, 'secondary'),
-    button('home', english.buttons.back, 'link'),
+    text(words.states[why], 'muted'),
+    button('refresh', words.buttons.refresh, 'secondary'),
+    button('home', words.buttons.back, 'link'),
   ]);
 }

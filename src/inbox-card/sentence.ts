@@ -1,56 +1,87 @@
-import { LIFETIME_END_MS } from '../grants/durations.ts';
+import { isForever as isFarAway } from '../grants/ends.ts';
 import { entitlementLabel, productLabel, storeName } from '../subscribers/describe-event.ts';
 import { formatMoney } from '../subscribers/money.ts';
 import type { SubscriptionState } from '../subscribers/types.ts';
 import type { Customer, Visit } from './context.ts';
+import type { EndReason, Period } from './words/types.ts';
 
 const DAY_MS = 86_400_000;
 /** RevenueCat has been seen to give lifetime grants an end two hundred years ahead. */
-const AS_GOOD_AS_FOREVER_MS = LIFETIME_END_MS - 40 * DAY_MS;
+export function isForever(endsAtMs: number | null): boolean {
+  return endsAtMs === null || isFarAway(endsAtMs);
+}
 
 export function endText(visit: Visit, endsAtMs: number | null): string {
-  if (endsAtMs === null || endsAtMs >= AS_GOOD_AS_FOREVER_MS) return visit.words.forever;
+  if (endsAtMs === null || isForever(endsAtMs)) return visit.words.forever;
   return visit.dates.date(endsAtMs);
 }
 
-function periodOf(subscription: SubscriptionState): 'week' | 'month' | 'year' | null {
+const PERIODS: readonly (readonly [fromDays: number, toDays: number, Period])[] = [
+  [6, 8, { unit: 'week', count: 1 }],
+  [13, 15, { unit: 'week', count: 2 }],
+  [27, 32, { unit: 'month', count: 1 }],
+  [58, 63, { unit: 'month', count: 2 }],
+  [88, 94, { unit: 'month', count: 3 }],
+  [180, 186, { unit: 'month', count: 6 }],
+  [350, 380, { unit: 'year', count: 1 }],
+];
+
+/** How often a subscription is charged, told by the period in force; `null`: it cannot be told. */
+export function periodOf(subscription: SubscriptionState): Period | null {
   const { periodStartedAtMs, endsAtMs } = subscription;
-  if (periodStartedAtMs === null || endsAtMs === null) return null;
+  // A free trial's length says nothing about what follows.
+  if (periodStartedAtMs === null || endsAtMs === null || subscription.periodType === 'TRIAL') return null;
   const days = (endsAtMs - periodStartedAtMs) / DAY_MS;
-  if (days >= 6 && days <= 8) return 'week';
-  if (days >= 27 && days <= 32) return 'month';
-  return days >= 350 && days <= 380 ? 'year' : null;
+  return PERIODS.find(([from, to]) => days >= from && days <= to)?.[2] ?? null;
 }
 
+/** `null`: nothing is charged, or the price is not known. */
 export function priceText(visit: Visit, subscription: SubscriptionState): string | null {
-  const { price } = subscription;
-  if (price === null || price.amountMinor <= 0) return null;
-  return visit.words.price(formatMoney(price, visit.words.locale), periodOf(subscription));
+  const sum = sumText(visit, subscription);
+  return sum === null ? null : visit.words.price(sum, periodOf(subscription));
 }
 
+function sumText(visit: Visit, subscription: SubscriptionState): string | null {
+  const { price } = subscription;
+  return price === null || price.amountMinor <= 0 ? null : formatMoney(price, visit.words.locale);
+}
+
+/** What the customer has: the entitlement's name, else the product's. */
 export function whatText(customer: Customer, subscription: SubscriptionState): string {
   const [entitlement] = subscription.entitlements;
   if (entitlement !== undefined) return entitlementLabel(entitlement, customer.names);
-  return subscription.productId === null ? '' : productText(customer, subscription);
+  return productText(customer, subscription);
 }
 
+/** `''`: a grant, or a product that nobody named. */
 export function productText(customer: Customer, subscription: SubscriptionState): string {
+  // RevenueCat names the product of a grant by itself: rc_promo_pro_custom.
+  if (subscription.store === 'PROMOTIONAL') return '';
   if (subscription.productName) return subscription.productName;
   return subscription.productId === null ? '' : productLabel(subscription.productId, customer.names);
 }
 
 /** One or two sentences that answer what most tickets ask: are they charged, how much, when, what went wrong. */
 export function overviewSentence(visit: Visit, customer: Customer): string {
-  const { words } = visit;
-  const { state } = customer;
-  const paying = state.subscriptions.filter((subscription) => subscription.givesAccess);
-  if (paying.length > 1) return severalSentence(visit, customer, paying);
+  const { words, dates } = visit;
+  const { state, counts } = customer;
+  const withAccess = state.subscriptions.filter((subscription) => subscription.givesAccess);
+  if (withAccess.length > 1) return severalSentence(visit, customer, withAccess);
   const { primary } = state;
   if (!primary) {
     if (state.firstPurchaseAtMs !== null) return words.states.purchasesOnly;
-    return state.sandbox.length > 0 ? words.states.sandboxOnly : words.states.noPurchases;
+    const isSandbox = state.sandbox.length > 0 || (counts.sandbox > 0 && counts.production === 0);
+    return isSandbox ? words.states.sandboxOnly : words.states.noPurchases;
   }
-  return subscriptionSentence(visit, customer, primary);
+  const sentence = subscriptionSentence(visit, customer, primary);
+  // A grant beside what is paid for would otherwise stand nowhere.
+  const also = state.grants.find(
+    (grant) =>
+      grant.givesAccess && grant !== primary && whatText(customer, grant) !== whatText(customer, primary),
+  );
+  if (!also) return sentence;
+  const ends = isForever(also.endsAtMs) || also.endsAtMs === null ? null : dates.date(also.endsAtMs);
+  return `${sentence} ${words.alsoGranted(whatText(customer, also), ends)}`;
 }
 
 export function subscriptionSentence(
@@ -61,62 +92,129 @@ export function subscriptionSentence(
   const { words, dates } = visit;
   const what = whatText(customer, subscription);
   const price = priceText(visit, subscription);
-  const ends = subscription.endsAtMs === null ? null : dates.date(subscription.endsAtMs);
   const on = (atMs: number | null): string | null => (atMs === null ? null : dates.date(atMs));
+  const ends = isForever(subscription.endsAtMs) ? null : on(subscription.endsAtMs);
   switch (subscription.status) {
     case 'trial':
       return words.trial(what, ends, price);
     case 'cancelled_trial':
       return words.trialCancelled(what, ends);
     case 'cancelled':
-      return words.cancelled(what, on(subscription.cancelledAtMs), ends);
+      // The store has given up renewing because the card failed: that is no cancellation of the customer's.
+      return subscription.cancelReason === 'BILLING_ERROR'
+        ? graceSentence(visit, subscription, what, ends)
+        : words.cancelled(what, on(subscription.cancelledAtMs), ends);
     case 'grace_period':
-    case 'grace_period_trial': {
-      const failed = dates.date(subscription.billingIssueAtMs ?? visit.context.now());
-      const store = storeName(subscription.store, words.events) ?? '';
-      return words.grace(what, failed, on(subscription.gracePeriodEndsAtMs), store);
-    }
-    case 'promotional': {
-      const by = customer.grants.find(
-        (grant) => grant.state === 'confirmed' && subscription.entitlements.includes(grant.lookupKey),
-      );
-      const forever = endText(visit, subscription.endsAtMs) === words.forever;
-      return words.granted(what, by?.admin.name || null, forever ? null : ends);
-    }
+    case 'grace_period_trial':
+      return graceSentence(visit, subscription, what, on(subscription.gracePeriodEndsAtMs));
+    case 'promotional':
+      return words.granted(what, granterOf(customer, subscription), ends);
     case 'paused':
-      return words.paused(on(subscription.pausedAtMs), on(subscription.resumesAtMs), price);
+      return words.paused(
+        on(subscription.pausedAtMs),
+        on(subscription.resumesAtMs),
+        sumText(visit, subscription),
+      );
+    case 'expired_promotional':
+      return words.grantEnded(what, on(subscription.expiredAtMs));
     case 'expired':
-    case 'expired_promotional': {
-      if (subscription.refundedAtMs !== null) {
-        const sum = subscription.refund && formatMoney(subscription.refund, words.locale);
-        return words.refunded(sum, dates.date(subscription.refundedAtMs));
-      }
-      const reason = subscription.expirationReason ?? subscription.cancelReason;
-      const known = reason === null ? null : (words.expiryReasons[reason] ?? null);
-      return words.expired(on(subscription.expiredAtMs), known, what, price);
-    }
-    default: {
-      if (subscription.endsAtMs === null) return words.lifetime(what);
-      const sentence = words.active(what, price, subscription.willRenew ? ends : null);
-      const pending = subscription.pendingProductId;
-      return pending ? `${sentence} ${words.pendingChange(productLabel(pending, customer.names))}` : sentence;
-    }
+      return expiredSentence(visit, subscription, what, price);
+    case 'intro':
+      return words.intro(what, price, subscription.willRenew ? ends : null);
+    case 'active':
+      return activeSentence(visit, customer, subscription);
   }
+}
+
+function activeSentence(visit: Visit, customer: Customer, subscription: SubscriptionState): string {
+  const { words, dates } = visit;
+  const what = whatText(customer, subscription);
+  const ends = isForever(subscription.endsAtMs) ? null : dates.date(subscription.endsAtMs ?? 0);
+  if (subscription.isFamilyShare) return words.familyShared(what, ends);
+  if (subscription.pausedAtMs !== null) {
+    const resumes = subscription.resumesAtMs === null ? null : dates.date(subscription.resumesAtMs);
+    return words.willPause(what, ends, resumes);
+  }
+  if (!subscription.willRenew) {
+    const isTemporary = customer.state.entitlements.some(
+      (entitlement) =>
+        entitlement.source === 'temporary' && subscription.entitlements.includes(entitlement.lookupKey),
+    );
+    return isTemporary ? words.temporary(what, ends) : words.bought(what, ends);
+  }
+  const sentence = words.active(what, priceText(visit, subscription), ends);
+  const pending = subscription.pendingProductId;
+  return pending ? `${sentence} ${words.pendingChange(productLabel(pending, customer.names))}` : sentence;
+}
+
+function graceSentence(
+  visit: Visit,
+  subscription: SubscriptionState,
+  what: string,
+  ends: string | null,
+): string {
+  const failedAtMs = subscription.billingIssueAtMs ?? subscription.cancelledAtMs ?? subscription.endsAtMs;
+  const failed = visit.dates.date(failedAtMs ?? visit.context.now());
+  return visit.words.grace(failed, what, ends, whoCharges(visit, subscription.store));
+}
+
+function expiredSentence(
+  visit: Visit,
+  subscription: SubscriptionState,
+  what: string,
+  price: string | null,
+): string {
+  const { words, dates } = visit;
+  if (subscription.refundedAtMs !== null) {
+    const sum = subscription.refund && formatMoney(subscription.refund, words.locale);
+    return words.refunded(sum, dates.date(subscription.refundedAtMs));
+  }
+  const reason = subscription.expirationReason ?? subscription.cancelReason;
+  const known = reason !== null && Object.hasOwn(words.endReasons, reason);
+  return words.expired(
+    subscription.expiredAtMs === null ? null : dates.date(subscription.expiredAtMs),
+    known ? words.endReasons[reason as EndReason] : null,
+    what,
+    price,
+  );
+}
+
+/** The teammate who made the grant that still holds; `null`: it was not made here. */
+function granterOf(customer: Customer, subscription: SubscriptionState): string | null {
+  const made = customer.grants.find(
+    (grant) => grant.state === 'confirmed' && subscription.entitlements.includes(grant.lookupKey),
+  );
+  return made?.admin.name || null;
+}
+
+const COMPANIES: Readonly<Record<string, string>> = {
+  APP_STORE: 'Apple',
+  MAC_APP_STORE: 'Apple',
+  PLAY_STORE: 'Google',
+  AMAZON: 'Amazon',
+};
+
+function whoCharges(visit: Visit, store: string | null): string {
+  return COMPANIES[store ?? ''] ?? storeName(store, visit.words.events) ?? visit.words.labels.store;
 }
 
 function severalSentence(visit: Visit, customer: Customer, paying: readonly SubscriptionState[]): string {
   const { words, dates } = visit;
-  const parts = paying.map((subscription) => {
+  const parts = paying.slice(0, 3).map((subscription) => {
     const period = periodOf(subscription);
-    const store = storeName(subscription.store, words.events);
-    const about = [period === null ? null : words.price('', period).trim().replace(/^a /, ''), store].filter(
+    const about = [period && words.every(period), storeName(subscription.store, words.events)].filter(
       Boolean,
     );
-    return `${whatText(customer, subscription)} (${about.join(', ')})`;
+    const what = whatText(customer, subscription);
+    return about.length === 0 ? what : `${what} (${about.join(', ')})`;
   });
+  if (paying.length > 3) parts.push(words.andMore(paying.length - 3));
   const next = paying
     .filter((subscription) => subscription.willRenew && subscription.endsAtMs !== null)
     .sort((a, b) => (a.endsAtMs ?? 0) - (b.endsAtMs ?? 0))[0];
-  const sum = next?.price && next.price.amountMinor > 0 ? formatMoney(next.price, words.locale) : null;
-  return words.several(parts, sum, next?.endsAtMs ? dates.date(next.endsAtMs) : null);
+  return words.several(
+    parts,
+    next ? sumText(visit, next) : null,
+    next?.endsAtMs ? dates.date(next.endsAtMs) : null,
+  );
 }

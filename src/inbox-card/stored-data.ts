@@ -1,26 +1,25 @@
 import { createHmac } from 'node:crypto';
 import { z } from 'zod';
 import { equalInConstantTime } from '../workspaces/secrets.ts';
+import { grantCarried } from './grant-carried.ts';
+import { ENVIRONMENT_FILTERS, TIMELINE_FILTERS } from './words/types.ts';
 
 /**
  * What a canvas carries to the next request. It comes back through the browser, so it is signed, and bound to
  * the workspace, the teammate and the contact: copied to another card it is refused.
  */
 export const carriedSchema = z.object({
-  /** The last event on the timeline page shown, and the first. */
-  page: z.object({ first: z.string(), last: z.string() }).optional(),
-  grant: z
-    .object({
-      key: z.string(),
-      subscriberId: z.string(),
-      entitlementId: z.string(),
-      duration: z.string(),
-      reason: z.string(),
-      endMs: z.number(),
-    })
+  /** Whom the teammate chose where several were possible; stays until the card is opened again. */
+  chosen: z.string().optional(),
+  /** First and last event of the timeline page shown: time in epoch ms, and id. */
+  page: z
+    .object({ first: z.tuple([z.number(), z.string()]), last: z.tuple([z.number(), z.string()]) })
     .optional(),
-  revoke: z.string().optional(),
-  match: z.string().optional(),
+  filter: z.object({ kind: z.enum(TIMELINE_FILTERS), environment: z.enum(ENVIRONMENT_FILTERS) }).optional(),
+  /** How each subscriber of a search was found, for the audit log. */
+  foundBy: z.record(z.string(), z.string()).optional(),
+  ...grantCarried,
+  match: z.object({ subscriberId: z.string(), foundBy: z.string() }).optional(),
 });
 
 export type Carried = z.infer<typeof carriedSchema>;
@@ -47,7 +46,8 @@ export function openCarried(
   if (typeof data !== 'string' || typeof mac !== 'string') return null;
   if (!equalInConstantTime(mac, sign(key, carrier, data))) return null;
   const parsed = carriedSchema.safeParse(JSON.parse(data));
-  return parsed.success ? parsed.data : null;
+  // Signed by us, but by a version with other ideas: what it carried is lost, the card is not.
+  return parsed.success ? parsed.data : {};
 }
 
 function sign(key: string, carrier: Carrier, data: string): string {

@@ -1,97 +1,203 @@
 import {
   button,
   type Component,
-  escapeMarkdown,
   type InboxCanvas,
   item,
-  linkButton,
   list,
-  table,
+  type Options,
+  option,
+  switcher,
   text,
 } from '../intercom/canvas.ts';
-import { describeEvent, storeName } from '../subscribers/describe-event.ts';
-import { formatMoney } from '../subscribers/money.ts';
-import type { TimelineEntry } from '../subscribers/store.ts';
+import { describeEvent } from '../subscribers/describe-event.ts';
+import { EVENT_KINDS, type EventKind, TIMELINE_ONLY_KINDS } from '../subscribers/types.ts';
 import { type Customer, page, type Visit } from './context.ts';
+import type { Carried } from './stored-data.ts';
+import { type Cursor, readTimeline, type TimelineRow } from './timeline-store.ts';
+import {
+  ENVIRONMENT_FILTERS,
+  type EnvironmentFilter,
+  TIMELINE_FILTERS,
+  type TimelineFilter,
+} from './words/types.ts';
 
 const PAGE_SIZE = 10;
+
+const KINDS: Readonly<Record<Exclude<TimelineFilter, 'all' | 'other'>, readonly EventKind[]>> = {
+  purchases: [
+    'initial_purchase',
+    'trial_started',
+    'trial_converted',
+    'renewal',
+    'non_subscription_purchase',
+    'purchase_redeemed',
+    'uncancellation',
+    'subscription_extended',
+    'product_change',
+  ],
+  endings: ['cancellation', 'trial_cancelled', 'expiration', 'subscription_paused'],
+  payments: ['billing_issue', 'refund', 'refund_reversed', 'price_increase_consent', 'invoice_issued'],
+  grants: ['promotional_granted', 'promotional_revoked', 'temporary_entitlement_grant'],
+};
+
+const NAMED: ReadonlySet<EventKind> = new Set(Object.values(KINDS).flat());
+const OTHER = [...EVENT_KINDS, ...TIMELINE_ONLY_KINDS].filter((kind) => !NAMED.has(kind));
+
+type Filter = NonNullable<Carried['filter']>;
+
+const NO_FILTER: Filter = { kind: 'all', environment: 'all' };
+
+/** What the teammate chose in the two rows of buttons; the filter that the request carries where they did not. */
+export function filterOf(visit: Visit): Filter {
+  const { inputs, componentId } = visit.request;
+  const { filter = NO_FILTER } = visit.carried;
+  return {
+    kind:
+      componentId === 'timeline.kind'
+        ? (TIMELINE_FILTERS.find((name) => name === inputs['timeline.kind']) ?? 'all')
+        : filter.kind,
+    environment:
+      componentId === 'timeline.environment'
+        ? (ENVIRONMENT_FILTERS.find((name) => name === inputs['timeline.environment']) ?? 'all')
+        : filter.environment,
+  };
+}
 
 /**
  * Ten events, newest first. Pages hang on events, not on numbers: what arrives meanwhile moves nothing.
  *
  * @param direction from the page that the request carries; without one, the newest
  */
-export function timeline(visit: Visit, customer: Customer, direction?: 'older' | 'newer'): InboxCanvas {
+export async function timeline(
+  visit: Visit,
+  customer: Customer,
+  direction: 'older' | 'newer' | null = null,
+  filter: Filter = NO_FILTER,
+): Promise<InboxCanvas> {
   const { words, carried } = visit;
-  const newestFirst = customer.history.toReversed();
-  const start = pageStart(newestFirst, carried.page, direction);
-  const shown = newestFirst.slice(start, start + PAGE_SIZE);
-  const components: Component[] = [text(words.titles.timeline, 'header')];
-  if (shown.length === 0) components.push(text(words.states.noPurchases, 'muted'));
-  else components.push(list(shown.map((event) => longItem(visit, customer, event))));
-  if (start + PAGE_SIZE < newestFirst.length)
-    components.push(button('timeline:older', words.buttons.older, 'link'));
-  if (start > 0) components.push(button('timeline:newer', words.buttons.newer, 'link'));
-  const first = shown[0]?.id;
-  const last = shown.at(-1)?.id;
-  return page(visit, components, first && last ? { page: { first, last } } : undefined);
+  const shown = await readPage(
+    visit,
+    customer,
+    filter,
+    direction === null ? undefined : carried.page,
+    direction,
+  );
+  const components: Component[] = [
+    text(words.titles.timeline, 'header'),
+    ...filters(visit, customer, filter),
+    shown.rows.length > 0
+      ? list(shown.rows.map(({ entry }) => eventItem(visit, customer, entry)))
+      : text(isFiltered(filter) ? words.states.emptyFilter : words.states.emptyTimeline, 'muted'),
+  ];
+  if (shown.hasOlder) components.push(button('timeline:older', words.buttons.older, 'link'));
+  if (shown.hasNewer) components.push(button('timeline:newer', words.buttons.newer, 'link'));
+  const first = shown.rows[0]?.cursor;
+  const last = shown.rows.at(-1)?.cursor;
+  return page(visit, components, {
+    ...(first && last ? { page: { first: [...first], last: [...last] } } : {}),
+    ...(isFiltered(filter) ? { filter } : {}),
+  });
 }
 
-function pageStart(
-  events: readonly TimelineEntry[],
-  shown: { first: string; last: string } | undefined,
-  direction: 'older' | 'newer' | undefined,
-): number {
-  if (!shown || !direction) return 0;
-  const anchor = direction === 'older' ? shown.last : shown.first;
-  const index = events.findIndex((event) => event.id === anchor);
-  if (index < 0) return 0;
-  return direction === 'older' ? index + 1 : Math.max(0, index - PAGE_SIZE);
+function isFiltered(filter: Filter): boolean {
+  return filter.kind !== 'all' || filter.environment !== 'all';
 }
 
-function longItem(visit: Visit, customer: Customer, event: TimelineEntry) {
-  const { title, subtitle } = describeEvent(event, customer.names, visit.words.events);
-  return item(`event:${event.id}`, title, { subtitle, tertiary: visit.dates.date(event.atMs) });
+interface Shown {
+  readonly rows: readonly TimelineRow[];
+  readonly hasOlder: boolean;
+  readonly hasNewer: boolean;
 }
 
-/** Everything of one event, with how it stands in Intercom. */
-export function eventDetail(visit: Visit, customer: Customer, eventId: string): InboxCanvas {
+async function readPage(
+  visit: Visit,
+  customer: Customer,
+  filter: Filter,
+  from: Carried['page'],
+  direction: 'older' | 'newer' | null,
+): Promise<Shown> {
+  if (direction === 'newer' && from) {
+    const found = await readRows(visit, customer, filter, from.first, 'newer');
+    // The newest page is full like every other, whatever has arrived meanwhile.
+    if (found.length > PAGE_SIZE)
+      return { rows: found.slice(0, PAGE_SIZE).reverse(), hasOlder: true, hasNewer: true };
+    return readPage(visit, customer, filter, undefined, null);
+  }
+  const found = await readRows(visit, customer, filter, from?.last ?? null, 'older');
+  if (found.length === 0 && from) return readPage(visit, customer, filter, undefined, null);
+  return {
+    rows: found.slice(0, PAGE_SIZE),
+    hasOlder: found.length > PAGE_SIZE,
+    hasNewer: from !== undefined,
+  };
+}
+
+/** One more than a page holds, in the direction asked for; grants whose webhook has not come are among them. */
+async function readRows(
+  visit: Visit,
+  customer: Customer,
+  filter: Filter,
+  from: Cursor | null,
+  direction: 'older' | 'newer',
+): Promise<TimelineRow[]> {
+  const kinds = filter.kind === 'all' ? null : filter.kind === 'other' ? OTHER : KINDS[filter.kind];
+  const environment = filter.environment === 'all' ? null : filter.environment;
+  const rows = await readTimeline(visit.context.readDatabase, visit.request.workspaceId, {
+    sources: customer.sources,
+    from,
+    direction,
+    kinds,
+    environment,
+    limit: PAGE_SIZE + 1,
+  });
+  const sign = direction === 'older' ? 1 : -1;
+  const standIns = customer.standIns
+    .filter((entry) => kinds === null || kinds.includes(entry.kind))
+    .filter(() => environment !== 'sandbox')
+    .map((entry): TimelineRow => ({ entry, cursor: [entry.atMs, entry.id] }))
+    .filter(({ cursor }) => from === null || sign * compareCursors(from, cursor) > 0);
+  if (standIns.length === 0) return rows;
+  return [...rows, ...standIns]
+    .sort((a, b) => sign * compareCursors(b.cursor, a.cursor))
+    .slice(0, PAGE_SIZE + 1);
+}
+
+function compareCursors(a: Cursor, b: Cursor): number {
+  return a[0] - b[0] || (a[1] < b[1] ? -1 : a[1] > b[1] ? 1 : 0);
+}
+
+/** Filters appear where there is something to choose: more than a page of events, and both environments. */
+function filters(visit: Visit, customer: Customer, filter: Filter): Component[] {
+  const { words } = visit;
+  const { production, sandbox } = customer.counts;
+  const components: Component[] = [];
+  if (production + sandbox > PAGE_SIZE || filter.kind !== 'all') {
+    const options = TIMELINE_FILTERS.map((name) => option(name, words.filters[name]));
+    components.push(switcher('timeline.kind', atLeastTwo(options), filter.kind));
+  }
+  if ((production > 0 && sandbox > 0) || filter.environment !== 'all') {
+    const options = ENVIRONMENT_FILTERS.map((name: EnvironmentFilter) =>
+      option(name, words.environments[name]),
+    );
+    components.push(
+      switcher('timeline.environment', atLeastTwo(options), filter.environment, words.labels.environment),
+    );
+  }
+  return components;
+}
+
+function atLeastTwo(options: readonly ReturnType<typeof option>[]): Options {
+  const [a, b, ...rest] = options;
+  if (!a || !b) throw new Error('A choice needs two options');
+  return [a, b, ...rest];
+}
+
+function eventItem(visit: Visit, customer: Customer, event: TimelineRow['entry']) {
   const { words, dates } = visit;
-  const event = customer.history.find((candidate) => candidate.id === eventId);
-  if (!event) return page(visit, [text(words.states.gone, 'muted')]);
   const { title, subtitle } = describeEvent(event, customer.names, words.events);
-  const { labels } = words;
-  const { delivery } = event;
-  const madeHere = delivery.reason === 'grant';
-  return page(visit, [
-    text(escapeMarkdown(title), 'header', true),
-    text(
-      escapeMarkdown([dates.dateTime(event.atMs), subtitle].filter(Boolean).join(words.events.separator)),
-      'muted',
-    ),
-    ...table([
-      [labels.price, event.price && formatMoney(event.price, words.locale)],
-      [labels.product, event.productId],
-      [labels.entitlement, event.entitlements.join(', ')],
-      [labels.store, storeName(event.store, words.events)],
-      [labels.expires, event.expiresAtMs === null ? null : dates.dateTime(event.expiresAtMs)],
-      [labels.transaction, event.transactionId],
-      [labels.originalTransaction, event.originalTransactionId],
-      [labels.environment, event.environment],
-      [labels.country, event.country],
-      [labels.type, event.type],
-      [labels.eventId, event.id],
-      [labels.delivery, madeHere ? null : words.delivery(delivery.state, delivery.reason)],
-      [labels.sentAs, delivery.sentName],
-      [labels.nextTry, delivery.nextTryAtMs === null ? null : dates.dateTime(delivery.nextTryAtMs)],
-    ]),
-    linkButton('open-revenuecat', words.buttons.openRevenueCat, dashboardUrl(customer)),
-    button('timeline', words.buttons.timeline, 'link'),
-  ]);
-}
-
-/** The customer in RevenueCat's dashboard, whose addresses leave out the id's prefix. */
-export function dashboardUrl(customer: Customer): string {
-  const project = customer.project.revenueCatProjectId.replace(/^proj_?/, '');
-  return `https://app.revenuecat.com/projects/${encodeURIComponent(project)}/customers/${encodeURIComponent(customer.appUserId)}`;
+  const marks = [subtitle, event.environment === 'sandbox' ? words.environments.sandbox : ''].filter(Boolean);
+  return item(`event:${event.id}`, title, {
+    subtitle: marks.join(words.events.separator),
+    tertiary: dates.date(event.atMs),
+  });
 }

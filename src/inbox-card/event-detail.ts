@@ -1,0 +1,168 @@
+import {
+  button,
+  type Component,
+  clip,
+  escapeMarkdown,
+  type InboxCanvas,
+  linkButton,
+  table,
+  text,
+} from '../intercom/canvas.ts';
+import { describeEvent, entitlementLabel, storeName } from '../subscribers/describe-event.ts';
+import { formatMoney } from '../subscribers/money.ts';
+import type { EventDelivery, TimelineEntry } from '../subscribers/store.ts';
+import { type Customer, page, type Visit } from './context.ts';
+import { dashboardUrl } from './links-out.ts';
+import { readTimelineEvent } from './timeline-store.ts';
+import type { DeliveryReason } from './words/types.ts';
+
+const MOST_OTHER_FIELDS = 20;
+
+/** Everything of one event, with how it stands in Intercom. An id that is not on this timeline shows nothing. */
+export async function eventDetail(visit: Visit, customer: Customer, eventId: string): Promise<InboxCanvas> {
+  const { words, dates, context, request } = visit;
+  const event =
+    customer.standIns.find((entry) => entry.id === eventId) ??
+    (await readTimelineEvent(
+      context.readDatabase,
+      request.workspaceId,
+      customer.project.projectId,
+      customer.sources,
+      eventId,
+    ));
+  const toTimeline = button('timeline', words.buttons.timeline, 'link');
+  if (!event) return page(visit, [text(words.states.gone, 'muted'), toTimeline]);
+  const { title, subtitle } = describeEvent(event, customer.names, words.events);
+  const about = [dates.dateTime(event.atMs), subtitle].filter(Boolean).join(words.events.separator);
+  const others = otherFields(event);
+  const components: Component[] = [
+    text(escapeMarkdown(title), 'header', true),
+    text(escapeMarkdown(clip(about, 500)), 'muted'),
+    // Not in the table: the inbox would cut it, and what went wrong stands at its end.
+    text(`${words.labels.delivery}: ${escapeMarkdown(deliveryText(visit, event.delivery))}`),
+    ...table([
+      [
+        words.labels.nextTry,
+        event.delivery.state === 'pending' ? on(visit, event.delivery.nextTryAtMs) : null,
+      ],
+      [words.labels.attempts, event.delivery.attempts > 1 ? String(event.delivery.attempts) : null],
+      ...fields(visit, customer, event),
+    ]),
+    ...(others.length === 0 ? [] : [text(words.titles.moreFields, 'header'), ...table(others)]),
+    linkButton('open-revenuecat', words.buttons.openRevenueCat, dashboardUrl(customer)),
+    toTimeline,
+  ];
+  return page(visit, components);
+}
+
+function on(visit: Visit, atMs: number | null): string | null {
+  return atMs === null ? null : visit.dates.dateTime(atMs);
+}
+
+function fields(
+  visit: Visit,
+  customer: Customer,
+  event: TimelineEntry,
+): (readonly [string, string | null | undefined])[] {
+  const { words } = visit;
+  const { labels } = words;
+  const money = event.price && formatMoney(event.price, words.locale);
+  const usd =
+    event.priceUsdCents === null || event.price === null || event.price.currency === 'USD'
+      ? null
+      : formatMoney({ amountMinor: event.priceUsdCents, currency: 'USD' }, words.locale);
+  return [
+    [labels.price, usd && money ? `${money} (${usd})` : money],
+    [labels.product, event.productId],
+    [labels.newProduct, event.newProductId],
+    [labels.entitlement, event.entitlements.map((key) => entitlementLabel(key, customer.names)).join(', ')],
+    [labels.store, storeName(event.store, words.events)],
+    [labels.environment, event.environment && words.environments[event.environment]],
+    [labels.periodType, event.periodType],
+    [labels.periodStart, on(visit, event.purchasedAtMs)],
+    [labels.periodEnd, on(visit, event.expiresAtMs)],
+    [labels.graceEnds, on(visit, event.gracePeriodEndsAtMs)],
+    [labels.resumes, on(visit, event.resumesAtMs)],
+    [labels.renewalNumber, event.renewalNumber === null ? null : String(event.renewalNumber)],
+    [labels.offer, event.offerCode],
+    [labels.familySharing, event.isFamilyShare ? words.yes : null],
+    [labels.country, event.country],
+    [labels.from, event.transferredFrom.join(', ')],
+    [labels.to, event.transferredTo.join(', ')],
+    [labels.transaction, event.transactionId],
+    [labels.originalTransaction, event.originalTransactionId],
+    [labels.type, event.type],
+    // A stand-in has no id of RevenueCat's yet.
+    [labels.eventId, event.delivery.reason === 'grant' ? null : event.id],
+  ];
+}
+
+/** What the typed fields already say, in RevenueCat's names, and what is shown elsewhere. */
+const SHOWN = new Set([
+  'id',
+  'event_id',
+  'type',
+  'event_timestamp_ms',
+  'environment',
+  'purchase_environment',
+  'store',
+  'product_id',
+  'new_product_id',
+  'entitlement_id',
+  'entitlement_ids',
+  'period_type',
+  'purchased_at_ms',
+  'expiration_at_ms',
+  'grace_period_expiration_at_ms',
+  'auto_resume_at_ms',
+  'price',
+  'price_in_purchased_currency',
+  'currency',
+  'transaction_id',
+  'original_transaction_id',
+  'is_family_share',
+  'renewal_number',
+  'offer_code',
+  'country_code',
+  'transferred_from',
+  'transferred_to',
+  'aliases',
+  'subscriber_attributes',
+]);
+
+/** Under their own names, as RevenueCat documents them: whoever looks for them knows these. */
+function otherFields(event: TimelineEntry): [string, string][] {
+  return Object.entries(event.raw)
+    .flatMap(([name, value]): [string, string][] => {
+      if (SHOWN.has(name) || value === null || value === '') return [];
+      const plain = typeof value === 'object' ? JSON.stringify(value) : String(value);
+      return [[name, plain]];
+    })
+    .slice(0, MOST_OTHER_FIELDS);
+}
+
+/** Where an event stands on its way to the contact, in words. */
+export function deliveryText(visit: Visit, delivery: EventDelivery): string {
+  const { delivery: say } = visit.words;
+  const { reason } = delivery;
+  switch (delivery.state) {
+    case 'delivered':
+      return say.delivered(delivery.sentName, on(visit, delivery.deliveredAtMs));
+    case 'failed':
+      return say.failed(reasonText(visit, reason));
+    case 'pending':
+      if (reason === 'waiting_for_contact') return say.waiting;
+      return reason === null ? say.pending : say.retrying(reasonText(visit, reason));
+    case 'skipped':
+      if (reason === 'grant') return say.madeHere;
+      if (reason === 'switched_off') return say.switchedOff;
+      return reason === 'sandbox' ? say.sandbox : say.timelineOnly;
+  }
+}
+
+/** A code has words; anything else is Intercom's own message. */
+function reasonText(visit: Visit, reason: string | null): string {
+  const { reasons } = visit.words.delivery;
+  if (reason === null) return reasons.intercom_rejected;
+  return Object.hasOwn(reasons, reason) ? reasons[reason as DeliveryReason] : clip(reason, 200);
+}

@@ -1,0 +1,276 @@
+import type { Sql } from '../database/sql.ts';
+import type { StoredSummary, SubscriberSummary } from '../subscribers/summary.ts';
+import type { Snapshot } from '../subscribers/types.ts';
+import {
+  PROJECT_COLUMNS,
+  type Project,
+  type ProjectRow,
+  toProject,
+  toWorkspace,
+  WORKSPACE_COLUMNS,
+  type Workspace,
+  type WorkspaceRow,
+} from '../workspaces/store.ts';
+
+/** Ids that a card carries of one subscriber; the identified ones come first. */
+export const MOST_IDS = 50;
+
+/** Why a subscriber is this contact's, the strongest first. */
+export type MatchReason = 'chosen' | 'link' | 'external_id';
+
+/** A subscriber that belongs to a contact, without its history. */
+export interface Candidate {
+  readonly subscriberId: string;
+  readonly projectId: string;
+  readonly appUserIds: readonly string[];
+  readonly email: string | null;
+  readonly snapshotAtMs: number | null;
+  readonly version: number;
+  readonly waiting: boolean;
+  readonly why: MatchReason;
+  /** Who linked it, and when. */
+  readonly link: { readonly name: string; readonly atMs: number } | null;
+  readonly hasGrants: boolean;
+  readonly stored: StoredSummary | null;
+}
+
+export interface CardRead {
+  readonly workspace: Workspace;
+  readonly projects: readonly Project[];
+  /** At most one for each project, those of disconnected projects left out; the newest activity first. */
+  readonly candidates: readonly Candidate[];
+}
+
+const APP_USER_IDS = `(
+  select json_agg(t.app_user_id) from (
+    select i.app_user_id from subscriber_ids i
+     where i.workspace_id = s.workspace_id and i.subscriber_id = s.subscriber_id
+     order by i.app_user_id like '$RCAnonymousID:%', i.app_user_id limit ${MOST_IDS}) t)`;
+
+/**
+ * Everything that an initialize request needs, in one statement: a group conversation sends five at once, and
+ * each costs one round trip.
+ */
+const READ_CARD = `
+select ${WORKSPACE_COLUMNS},
+       (select json_agg(p order by p.created_at, p.project_id)
+          from (select ${PROJECT_COLUMNS}, created_at from projects
+                 where workspace_id = $1 and webhook_auth_hash <> '') p) as projects,
+       (select json_agg(m) from (
+          select s.subscriber_id, s.project_id, s.email, s.version, s.waiting, s.last_event_at,
+                 (extract(epoch from s.snapshot_at) * 1000)::bigint as snapshot_at_ms,
+                 f.why, f.made_by, (extract(epoch from f.made_at) * 1000)::bigint as made_at_ms,
+                 ${APP_USER_IDS} as app_user_ids,
+                 exists (select 1 from grants g
+                          where g.workspace_id = s.workspace_id and g.subscriber_id = s.subscriber_id) as has_grants,
+                 u.format, u.version as summary_version,
+                 (extract(epoch from u.valid_until) * 1000)::bigint as valid_until_ms, u.summary
+            from (select $4::uuid as subscriber_id, 'chosen' as why, null::jsonb as made_by,
+                         null::timestamptz as made_at
+                   where $4::uuid is not null
+                  union all
+                  select l.subscriber_id, 'link', l.made_by, l.made_at from contact_links l
+                   where l.workspace_id = $1 and l.contact_id = $2
+                  union all
+                  select i.subscriber_id, 'external_id', null, null from subscriber_ids i
+                   where i.workspace_id = $1 and i.app_user_id = $3
+                     and not exists (select 1 from contact_links l
+                                      where l.workspace_id = $1 and l.contact_id = $2
+                                        and l.project_id = i.project_id)) f
+            join subscribers s
+              on s.workspace_id = $1 and s.subscriber_id = f.subscriber_id and s.merged_into is null
+            left join subscriber_summaries u
+              on u.workspace_id = $1 and u.subscriber_id = s.subscriber_id) m) as candidates
+  from workspaces where workspace_id = $1`;
+
+interface CandidateJson {
+  subscriber_id: string;
+  project_id: string;
+  email: string | null;
+  version: number;
+  waiting: boolean;
+  last_event_at: number | null;
+  snapshot_at_ms: number | null;
+  why: MatchReason;
+  made_by: { name?: string } | null;
+  made_at_ms: number | null;
+  app_user_ids: string[] | null;
+  has_grants: boolean;
+  format: number | null;
+  summary_version: number | null;
+  valid_until_ms: number | null;
+  summary: SubscriberSummary | null;
+}
+
+interface CardRow extends WorkspaceRow {
+  projects: (Omit<ProjectRow, 'last_received_at'> & { last_received_at: string | null })[] | null;
+  candidates: CandidateJson[] | null;
+}
+
+/**
+ * Reads a workspace with the subscribers that are a contact's: by a saved link, else by its external id, one
+ * for each project.
+ *
+ * @param chosen a subscriber that the teammate chose before; one of another workspace is not found
+ * @returns `null`: no such workspace
+ */
+export async function readCard(
+  sql: Sql,
+  workspaceId: string,
+  contact: { id: string; externalId: string | null },
+  chosen: string | null,
+): Promise<CardRead | null> {
+  const [row] = await sql.query<CardRow>(
+    READ_CARD,
+    [workspaceId, contact.id, contact.externalId, chosen],
+    'read-card',
+  );
+  if (!row) return null;
+  const projects = (row.projects ?? []).map((project) =>
+    toProject({
+      ...project,
+      last_received_at: project.last_received_at === null ? null : new Date(project.last_received_at),
+    }),
+  );
+  const connected = new Set(projects.map((project) => project.projectId));
+  const seen = new Set<string>();
+  const candidates = (row.candidates ?? [])
+    .filter((found) => connected.has(found.project_id))
+    .sort((a, b) => STRENGTH[a.why] - STRENGTH[b.why] || (b.last_event_at ?? 0) - (a.last_event_at ?? 0))
+    .filter((found) => !seen.has(found.subscriber_id) && seen.add(found.subscriber_id));
+  // A chosen subscriber may be linked as well, and the link's maker is worth showing.
+  const links = new Map(
+    (row.candidates ?? []).flatMap((found) =>
+      found.why === 'link' ? [[found.subscriber_id, toLink(found)] as const] : [],
+    ),
+  );
+  return {
+    workspace: toWorkspace(row),
+    projects,
+    candidates: candidates.map((found) => toCandidate(found, links.get(found.subscriber_id) ?? null)),
+  };
+}
+
+const STRENGTH: Readonly<Record<MatchReason, number>> = { chosen: 0, link: 1, external_id: 1 };
+
+function toLink(found: CandidateJson): Candidate['link'] {
+  return { name: found.made_by?.name ?? '', atMs: found.made_at_ms ?? 0 };
+}
+
+function toCandidate(found: CandidateJson, link: Candidate['link']): Candidate {
+  const { format, summary_version: version, valid_until_ms: validUntilMs, summary } = found;
+  return {
+    subscriberId: found.subscriber_id,
+    projectId: found.project_id,
+    appUserIds: found.app_user_ids ?? [],
+    email: found.email,
+    snapshotAtMs: found.snapshot_at_ms,
+    version: found.version,
+    waiting: found.waiting,
+    why: found.why,
+    link,
+    hasGrants: found.has_grants,
+    stored:
+      format === null || version === null || validUntilMs === null || summary === null
+        ? null
+        : { format, version, validUntilMs, summary },
+  };
+}
+
+/** What RevenueCat's API last told of a subscriber; `null`: nothing yet. */
+export async function readSnapshot(
+  sql: Sql,
+  workspaceId: string,
+  subscriberId: string,
+): Promise<Snapshot | null> {
+  const [row] = await sql.query<{ snapshot: Snapshot | null }>(
+    `select snapshot from subscribers where workspace_id = $1 and subscriber_id = $2`,
+    [workspaceId, subscriberId],
+    'read-snapshot',
+  );
+  return row?.snapshot ?? null;
+}
+
+export interface Found {
+  readonly subscriberId: string;
+  readonly projectId: string;
+  readonly appUserId: string;
+  readonly email: string | null;
+  readonly lastEventAtMs: number | null;
+}
+
+/** What a list of search results shows; ids of other workspaces and merged ones are left out, the order is kept. */
+export async function describeFound(
+  sql: Sql,
+  workspaceId: string,
+  subscriberIds: readonly string[],
+): Promise<Found[]> {
+  const rows = await sql.query<{
+    subscriber_id: string;
+    project_id: string;
+    app_user_id: string | null;
+    email: string | null;
+    last_event_at: string | null;
+  }>(
+    `select s.subscriber_id, s.project_id, s.email, s.last_event_at,
+            (select i.app_user_id from subscriber_ids i
+              where i.workspace_id = s.workspace_id and i.subscriber_id = s.subscriber_id
+              order by i.app_user_id like '$RCAnonymousID:%', i.app_user_id limit 1) as app_user_id
+       from subscribers s
+      where s.workspace_id = $1 and s.subscriber_id = any($2::uuid[]) and s.merged_into is null`,
+    [workspaceId, subscriberIds],
+  );
+  return rows
+    .map((row) => ({
+      subscriberId: row.subscriber_id,
+      projectId: row.project_id,
+      appUserId: row.app_user_id ?? row.subscriber_id,
+      email: row.email,
+      lastEventAtMs: row.last_event_at === null ? null : Number(row.last_event_at),
+    }))
+    .sort((a, b) => subscriberIds.indexOf(a.subscriberId) - subscriberIds.indexOf(b.subscriberId));
+}
+
+/** The link of a contact in one project, before it is replaced. */
+export async function readLinkedId(
+  sql: Sql,
+  workspaceId: string,
+  contactId: string,
+  projectId: string,
+): Promise<string | null> {
+  const [row] = await sql.query<{ subscriber_id: string }>(
+    `select subscriber_id from contact_links where workspace_id = $1 and contact_id = $2 and project_id = $3`,
+    [workspaceId, contactId, projectId],
+  );
+  return row?.subscriber_id ?? null;
+}
+
+export interface CatalogName {
+  readonly kind: 'entitlement' | 'product';
+  readonly id: string;
+  readonly lookupKey: string;
+  readonly displayName: string | null;
+}
+
+export async function readCatalogNames(
+  sql: Sql,
+  workspaceId: string,
+  projectId: string,
+): Promise<CatalogName[]> {
+  const rows = await sql.query<{
+    kind: CatalogName['kind'];
+    id: string;
+    lookup_key: string;
+    display_name: string | null;
+  }>(
+    `select kind, id, lookup_key, display_name from catalog where workspace_id = $1 and project_id = $2`,
+    [workspaceId, projectId],
+    'read-catalog-names',
+  );
+  return rows.map((row) => ({
+    kind: row.kind,
+    id: row.id,
+    lookupKey: row.lookup_key,
+    displayName: row.display_name,
+  }));
+}

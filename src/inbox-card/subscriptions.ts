@@ -1,0 +1,101 @@
+import {
+  button,
+  type Component,
+  clip,
+  escapeMarkdown,
+  type InboxCanvas,
+  linkButton,
+  table,
+  text,
+} from '../intercom/canvas.ts';
+import { storeName } from '../subscribers/describe-event.ts';
+import { formatMoney } from '../subscribers/money.ts';
+import type { SubscriptionState } from '../subscribers/types.ts';
+import { type Customer, page, type Visit } from './context.ts';
+import { endText, priceText, productText, whatText } from './sentence.ts';
+
+/** What a customer has or had is rarely more; a longer list would bury what gives access now. */
+const MOST_SUBSCRIPTIONS = 20;
+
+/** Everything bought or granted: what gives access first, then the latest; the sandbox's at the end. */
+export function allSubscriptions(customer: Customer): SubscriptionState[] {
+  const { state } = customer;
+  return [...state.subscriptions, ...state.grants, ...state.sandbox];
+}
+
+export function subscriptions(visit: Visit, customer: Customer): InboxCanvas {
+  const { words } = visit;
+  const all = allSubscriptions(customer);
+  const left = all.length - MOST_SUBSCRIPTIONS;
+  return page(visit, [
+    text(words.titles.purchases, 'header'),
+    ...subscriptionBlocks(visit, customer, all.slice(0, MOST_SUBSCRIPTIONS)),
+    ...(all.length === 0 ? [text(words.states.noPurchases, 'muted')] : []),
+    ...(left > 0 ? [text(words.andMore(left), 'muted')] : []),
+    button('details', words.buttons.details, 'link'),
+  ]);
+}
+
+/** A name and a table for each, the way to the store, and what only the store can do. */
+export function subscriptionBlocks(
+  visit: Visit,
+  customer: Customer,
+  list: readonly SubscriptionState[],
+): Component[] {
+  const { words, dates } = visit;
+  const { labels } = words;
+  const components: Component[] = [];
+  const on = (atMs: number | null): string | null => (atMs === null ? null : dates.date(atMs));
+  for (const [index, subscription] of list.entries()) {
+    const what = whatText(customer, subscription);
+    const product = productText(customer, subscription);
+    const paid = subscription.paid.filter((money) => money.amountMinor !== 0);
+    components.push(
+      text(`**${escapeMarkdown(clip(product || what, 100))}**`),
+      ...table([
+        [labels.status, words.statuses[subscription.status]],
+        [labels.entitlement, product ? what : null],
+        [
+          labels.store,
+          subscription.store === 'PROMOTIONAL' ? null : storeName(subscription.store, words.events),
+        ],
+        [labels.price, priceText(visit, subscription)],
+        [labels.started, on(subscription.startedAtMs)],
+        [endLabel(visit, subscription), endText(visit, endOf(subscription))],
+        [labels.renewals, subscription.renewals > 0 ? String(subscription.renewals) : null],
+        [labels.paid, paid.map((money) => formatMoney(money, words.locale)).join(', ')],
+        [labels.environment, subscription.environment === 'sandbox' ? words.environments.sandbox : null],
+        [labels.familySharing, subscription.isFamilyShare ? words.yes : null],
+        [labels.transaction, subscription.transactionId],
+      ]),
+    );
+    if (subscription.managementUrl?.startsWith('https://')) {
+      components.push(linkButton(`manage:${index}`, words.buttons.manage, subscription.managementUrl));
+    }
+  }
+  for (const note of storeNotes(visit, list)) components.push(text(note, 'muted'));
+  return components;
+}
+
+function endOf(subscription: SubscriptionState): number | null {
+  if (subscription.status === 'paused') return subscription.resumesAtMs ?? subscription.endsAtMs;
+  return subscription.givesAccess ? subscription.endsAtMs : subscription.expiredAtMs;
+}
+
+function endLabel(visit: Visit, subscription: SubscriptionState): string {
+  const { labels } = visit.words;
+  if (subscription.status === 'paused' && subscription.resumesAtMs !== null) return labels.resumes;
+  if (!subscription.givesAccess) return labels.ended;
+  return subscription.willRenew ? labels.renews : labels.ends;
+}
+
+/** Said once for each store, before the agent promises what only the store can do. */
+function storeNotes(visit: Visit, list: readonly SubscriptionState[]): string[] {
+  const stores = new Set(
+    list.filter(({ environment }) => environment === 'production').map(({ store }) => store),
+  );
+  const notes: string[] = [];
+  if (stores.has('APP_STORE') || stores.has('MAC_APP_STORE')) notes.push(visit.words.appleNote);
+  if (stores.has('PLAY_STORE')) notes.push(visit.words.googleNote);
+  return notes;
+}

@@ -1,0 +1,580 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { after, afterEach, before, describe, test } from 'node:test';
+import { forge, idsOn, type OpenCard, openAgain, openFor, textOf } from '../inbox-card/support.ts';
+import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
+import { until } from '../support/wait.ts';
+import { WORKSPACE_ID } from '../support/world.ts';
+import {
+  askedFor,
+  audited,
+  DAY_MS,
+  give,
+  grantIdOn,
+  grantOf,
+  grantsAt,
+  HOUR_MS,
+  noteIn,
+  notesIn,
+  openCustomer,
+  review,
+  SECOND,
+  setPolicy,
+  stored,
+  tellOf,
+} from './support.ts';
+
+let product: Product;
+
+before(async () => {
+  product = await createProduct();
+  product.intercom.addAdmin(WORKSPACE_ID, { id: SECOND, name: 'Sam Second', email: 'sam@example.com' });
+});
+after(() => product?.close());
+afterEach(async () => {
+  await setPolicy(product, {});
+  product.revenueCat.faults.clear();
+  product.revenueCat.state.existingGrant = 'ignore';
+});
+
+const date = (atMs: number): string =>
+  new Intl.DateTimeFormat('en-US', {
+    timeZone: 'America/New_York',
+    year: 'numeric',
+    month: 'short',
+    day: 'numeric',
+  }).format(atMs);
+
+function component(card: OpenCard, id: string): Record<string, unknown> | undefined {
+  return (card.canvas.content?.components ?? []).find((each) => 'id' in each && each.id === id) as
+    | Record<string, unknown>
+    | undefined;
+}
+
+describe('granting', () => {
+  test('from the form to the note', async () => {
+    const card = await openCustomer(product);
+    const form = await card.press('grant');
+    for (const id of ['grant.entitlement', 'grant.duration', 'grant.reason', 'grant.review', 'home']) {
+      assert.ok(idsOn(form.canvas).includes(id), id);
+    }
+    assert.match(form.text, /Has now: no access/);
+    const checked = await review(form, { reason: 'Two days of <b>outage</b> & trouble' });
+    assert.equal(askedFor(product, card.appUserId), 0, 'a review makes nothing');
+    assert.match(checked.text, /^Will get: \*\*Pro until [A-Z][a-z]{2} \d+, \d{4} at \d+:\d\d[AP]M\*\*$/m);
+    assert.match(checked.text, /^Has now: no access$/m);
+    assert.match(checked.text, new RegExp(`^Customer: ${card.appUserId}$`, 'm'));
+
+    const done = await checked.press('grant.confirm');
+    const [grant] = grantsAt(product, card.appUserId);
+    assert.ok(grant?.endsAtMs);
+    assert.match(done.text, new RegExp(`^✅ Pro is granted until ${date(grant.endsAtMs)} at `, 'm'));
+    assert.match(String(component(done, 'grant.tell')?.value), /^You now have Pro until .* free of charge\./);
+    const [row] = await stored(product, card.appUserId);
+    assert.equal(row?.state, 'confirmed');
+    assert.equal(row.real_end?.getTime(), grant.endsAtMs);
+
+    const note = await noteIn(product, card, /Granted Pro until/);
+    assert.match(note, new RegExp(date(grant.endsAtMs)));
+    assert.match(note, /Two days of &lt;b&gt;outage&lt;\/b&gt; &amp; trouble/);
+    assert.deepEqual(
+      notesIn(product, card).map(({ authorId }) => authorId),
+      ['7001'],
+    );
+    const [record, ...more] = await audited(product, card.appUserId);
+    assert.deepEqual(more, []);
+    assert.deepEqual(
+      [record?.action, record?.result, record?.actor, record?.conversation],
+      ['grant', 'confirmed', '7001', card.conversationId],
+    );
+    assert.equal(record?.details.entitlement, 'pro');
+    assert.match(String(record?.details.reason), /outage/);
+  });
+
+  test('stands on the card at once, and becomes one with its webhook', async () => {
+    product.revenueCat.state.grantWebhookDelayMs = null;
+    const card = await openCustomer(product);
+    await grantOf(card);
+    const opened = await openAgain(product, card);
+    assert.match(opened.text, /^Pro, granted by Ada Agent until /m);
+    const lines = (text: string) => text.match(/^Was granted access/gm)?.length ?? 0;
+    assert.equal(lines((await opened.press('timeline')).text), 1);
+    await product.revenueCat.flushWebhooks();
+    await until(
+      async () =>
+        (
+          await product.server.connected.database.query<{ n: string }>(
+            `select count(*) as n from events e join subscriber_ids i using (workspace_id, subscriber_id)
+              where i.app_user_id = $1 and e.kind = 'promotional_granted'`,
+            [card.appUserId],
+          )
+        )[0]?.n === '1',
+      'the webhook',
+    );
+    assert.equal(lines((await (await openAgain(product, card)).press('timeline')).text), 1);
+    product.revenueCat.state.grantWebhookDelayMs = 1_000;
+  });
+
+  test('all ten durations, and those that are not allowed say so', async () => {
+    const card = await openCustomer(product);
+    const options = (component(await card.press('grant'), 'grant.duration')?.options ?? []) as {
+      id: string;
+      text: string;
+      disabled?: boolean;
+    }[];
+    assert.equal(options.length, 10);
+    assert.deepEqual(
+      options.filter(({ disabled }) => disabled).map(({ id }) => id),
+      ['lifetime'],
+    );
+    await setPolicy(product, { longestDays: 7, secondPersonAboveDays: 3, lifetimeAllowed: true });
+    const strict = (component(await card.press('grant'), 'grant.duration')?.options ?? []) as typeof options;
+    assert.deepEqual(
+      strict.map(({ text }) => text),
+      [
+        '1 day',
+        '3 days',
+        '1 week (needs approval)',
+        ...['2 weeks', '1 month', '2 months', '3 months', '6 months', '1 year'].map(
+          (text) => `${text} (not allowed)`,
+        ),
+        'Lifetime (needs approval)',
+      ],
+    );
+  });
+
+  test('an exact last day counts to its end in the time zone of the workspace', async () => {
+    const card = await openCustomer(product);
+    const day = new Date(Date.now() + 40 * DAY_MS).toISOString().slice(0, 10);
+    const done = await grantOf(card, { end: day });
+    const [grant] = grantsAt(product, card.appUserId);
+    assert.ok(grant?.endsAtMs);
+    const local = new Intl.DateTimeFormat('sv-SE', {
+      timeZone: 'America/New_York',
+      dateStyle: 'short',
+      timeStyle: 'medium',
+    });
+    assert.equal(local.format(grant.endsAtMs), `${day} 23:59:59`);
+    assert.match(done.text, /11:59PM/);
+  });
+
+  test('a lifetime, where it is allowed, is called for life and has no far date', async () => {
+    await setPolicy(product, { lifetimeAllowed: true });
+    const card = await openCustomer(product);
+    const done = await grantOf(card, { duration: 'lifetime' });
+    assert.match(done.text, /^✅ Pro is granted for life\.$/m);
+    assert.doesNotMatch(done.text, /2099|2200/);
+    assert.match(await noteIn(product, card, /Granted Pro/), /Granted Pro for life\./);
+    assert.ok(!idsOn(done.canvas).some((id) => id.startsWith('extend:')));
+  });
+
+  test('the customer is read under any id that RevenueCat knows', async () => {
+    const known = `known_${randomUUID()}`;
+    product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, { id: known });
+    const unknown = `aaa_${randomUUID()}`;
+    await product.revenueCat.sendWebhook(REVENUECAT_PROJECT_ID, {
+      type: 'EXPERIMENT_ENROLLMENT',
+      id: randomUUID(),
+      app_user_id: unknown,
+      original_app_user_id: unknown,
+      aliases: [unknown, known],
+      event_timestamp_ms: Date.now(),
+    });
+    const done = await grantOf(await openFor(product, { externalId: unknown }));
+    assert.match(done.text, /✅ Pro is granted/);
+    assert.equal(grantsAt(product, known).length, 1);
+  });
+
+  test('an anonymous customer can be granted something, and the card says what that means', async () => {
+    const id = `$RCAnonymousID:${randomUUID().replaceAll('-', '')}`;
+    const card = await openCustomer(product, { id });
+    assert.match((await review(card)).text, /only an anonymous id/);
+    assert.match((await grantOf(card)).text, /✅ Pro is granted/);
+  });
+});
+
+describe('what RevenueCat would ignore is said before', () => {
+  test('an end within two hours of the current one', async () => {
+    const card = await openCustomer(product);
+    give(product, card.appUserId, { endsAtMs: Date.now() + 7 * DAY_MS + HOUR_MS });
+    const checked = await review(card, { duration: 'weekly' });
+    assert.match(checked.text, /They already have this until .*within two hours/);
+    const done = await checked.press('grant.confirm');
+    assert.match(done.text, /RevenueCat kept the end that was there before/);
+    assert.doesNotMatch(done.text, /✅/);
+    const [row] = await stored(product, card.appUserId);
+    assert.deepEqual([row?.state, row?.kept], ['confirmed', true]);
+  });
+
+  test('and the duration can be added to the current end instead', async () => {
+    const card = await openCustomer(product);
+    const endsAtMs = Date.now() + 7 * DAY_MS + HOUR_MS;
+    give(product, card.appUserId, { endsAtMs });
+    const added = await (await review(card, { duration: 'weekly' })).press('grant.add');
+    assert.doesNotMatch(added.text, /nothing would change/);
+    assert.match((await added.press('grant.confirm')).text, /✅ Pro is granted/);
+    const ends = grantsAt(product, card.appUserId).map((grant) => grant.endsAtMs ?? 0);
+    assert.equal(Math.max(...ends), endsAtMs + 7 * DAY_MS);
+  });
+
+  test('a subscription that gives it until later', async () => {
+    const card = await openCustomer(product);
+    give(product, card.appUserId, { store: 'app_store', endsAtMs: Date.now() + 60 * DAY_MS });
+    const checked = await review(card, { duration: 'weekly' });
+    assert.match(checked.text, /What they bought already gives this until .* would change nothing/);
+    assert.match(checked.text, /the store goes on charging/);
+  });
+
+  test('a grant until later', async () => {
+    const card = await openCustomer(product);
+    give(product, card.appUserId, { endsAtMs: Date.now() + 60 * DAY_MS });
+    assert.match((await review(card, { duration: 'weekly' })).text, /already granted this until .* later/);
+  });
+
+  test('a server that answers 409 gets a way on, not a second grant', async () => {
+    product.revenueCat.state.existingGrant = 'conflict409';
+    const card = await openCustomer(product);
+    give(product, card.appUserId, { endsAtMs: Date.now() + 7 * DAY_MS });
+    const done = await grantOf(card);
+    assert.match(done.text, /already has the entitlement\. Nothing was changed\. .* remove the grant/);
+    assert.equal((await stored(product, card.appUserId))[0]?.state, 'failed');
+  });
+});
+
+describe('refused', () => {
+  const refusals: readonly (readonly [
+    what: string,
+    policy: Record<string, unknown>,
+    wish: Parameters<typeof review>[1],
+    said: RegExp,
+    result: string | null,
+  ])[] = [
+    [
+      'longer than allowed',
+      { longestDays: 31 },
+      { duration: 'two_month' },
+      /31 days: until .* at most/,
+      'too_long',
+    ],
+    ['an exact day beyond that', { longestDays: 31 }, { end: '2098-01-01' }, /31 days: until/, 'too_long'],
+    ['a lifetime', {}, { duration: 'lifetime' }, /Lifetime grants are not allowed/, 'lifetime_not_allowed'],
+    ['no reason', {}, { reason: '   ' }, /give a reason/, 'reason_missing'],
+    ['an endless reason', {}, { reason: 'x'.repeat(1_001) }, /1000 characters/, 'reason_too_long'],
+    ['a day that is past', {}, { end: '2020-01-01' }, /has passed already/, null],
+    ['a day that is too far away', {}, { end: '2150-01-01' }, /too far away/, null],
+    ['a day that is no date', {}, { end: '1/2/27' }, /must be a date like 2027-01-31/, null],
+    ['a day that no month has', {}, { end: '2027-02-30' }, /must be a date like/, null],
+    ['no such duration', {}, { duration: 'forever' }, /choose a duration/, null],
+    ['no such entitlement', {}, { entitlement: 'entlother' }, /choose what to grant/, null],
+  ];
+  for (const [what, policy, wish, said, result] of refusals) {
+    test(`${what}, with everything typed kept`, async () => {
+      await setPolicy(product, policy);
+      const card = await openCustomer(product);
+      const refused = await review(card, wish);
+      assert.match(refused.text, said);
+      assert.ok(idsOn(refused.canvas).includes('grant.review'), 'the form is there again');
+      if (wish?.end) assert.equal(component(refused, 'grant.end')?.value, wish.end);
+      if (wish?.reason?.trim()) assert.equal(component(refused, 'grant.reason')?.value, wish.reason);
+      if (wish?.duration === 'two_month') {
+        assert.equal(component(refused, 'grant.duration')?.value, 'two_month');
+      }
+      assert.equal(askedFor(product, card.appUserId), 0);
+      const records = await audited(product, card.appUserId);
+      assert.deepEqual(
+        records.map((record) => [record.action, record.result]),
+        result === null ? [] : [['grant', `refused: ${result}`]],
+      );
+    });
+  }
+
+  test('switched off, or not this teammate: at the form, at review and at confirm', async () => {
+    for (const [policy, said, why] of [
+      [{ enabled: false }, /switched off/, 'switched_off'],
+      [{ allowedAdminIds: [SECOND] }, /You may not grant/, 'not_allowed'],
+    ] as const) {
+      const card = await openCustomer(product);
+      const checked = await review(card);
+      await setPolicy(product, policy);
+      assert.match((await card.press('grant')).text, said);
+      assert.match((await forgeOn(card, 'grant.review')).text, said);
+      assert.match((await checked.press('grant.confirm')).text, said);
+      assert.equal(askedFor(product, card.appUserId), 0);
+      assert.deepEqual(await stored(product, card.appUserId), []);
+      assert.deepEqual(
+        (await audited(product, card.appUserId)).map(({ result }) => result),
+        [`refused: ${why}`, `refused: ${why}`],
+      );
+      await setPolicy(product, {});
+    }
+  });
+
+  test('a policy that became stricter after the review', async () => {
+    const card = await openCustomer(product);
+    const checked = await review(card, { duration: 'yearly' });
+    await setPolicy(product, { longestDays: 31 });
+    const refused = await checked.press('grant.confirm');
+    assert.match(refused.text, /31 days/);
+    assert.equal(component(refused, 'grant.duration')?.value, 'yearly');
+    assert.equal(askedFor(product, card.appUserId), 0);
+  });
+
+  test('a customer whom RevenueCat does not know', async () => {
+    const id = `stranger_${randomUUID()}`;
+    await tellOf(product, id);
+    const card = await openFor(product, { externalId: id });
+    assert.match((await review(card)).text, /RevenueCat does not know this customer\. Nothing was granted/);
+    assert.deepEqual(product.revenueCat.state.violations, [], 'and nobody is created by asking');
+    assert.equal((await audited(product, id))[0]?.result, 'refused: unknown_customer');
+  });
+
+  test('a customer who vanished after the review', async () => {
+    const card = await openCustomer(product);
+    const checked = await review(card);
+    const project = product.revenueCat.state.projects.get(REVENUECAT_PROJECT_ID);
+    project?.aliases.delete(card.appUserId);
+    assert.match((await checked.press('grant.confirm')).text, /RevenueCat does not know this customer/);
+    assert.deepEqual(await stored(product, card.appUserId), []);
+  });
+
+  test('an id that stands for everybody', async () => {
+    const [row] = await product.server.connected.database.query<{ project_id: string }>(
+      `select project_id from projects limit 1`,
+    );
+    const id = `contact_${randomUUID()}`;
+    const subscriberId = randomUUID();
+    const database = product.server.connected.database;
+    await database.query(
+      `insert into subscribers (workspace_id, project_id, subscriber_id) values ($1, $2, $3)`,
+      [WORKSPACE_ID, row?.project_id, subscriberId],
+    );
+    await database.query(
+      `insert into subscriber_ids (workspace_id, project_id, app_user_id, subscriber_id) values ($1, $2, 'null', $3)`,
+      [WORKSPACE_ID, row?.project_id, subscriberId],
+    );
+    const card = await openFor(product, { externalId: id });
+    await database.query(
+      `insert into contact_links (workspace_id, contact_id, project_id, subscriber_id, made_by)
+       values ($1, $2, $3, $4, '{"id":"7001","name":"Ada"}')`,
+      [WORKSPACE_ID, card.contactId, row?.project_id, subscriberId],
+    );
+    const linked = await openAgain(product, card);
+    assert.match((await linked.press('grant')).text, /has no id that RevenueCat accepts/);
+  });
+
+  test('a key that may not grant, and one that is refused', async () => {
+    const card = await openCustomer(product);
+    const [key] = product.revenueCat.state.keys.values();
+    assert.ok(key);
+    const scopes = key.scopes;
+    const checked = await review(card);
+    Object.assign(key, { scopes: ['*:*:read', 'customer_information:*:read'] });
+    try {
+      assert.match((await checked.press('grant.confirm')).text, /key may not do this\. Nothing was changed/);
+    } finally {
+      Object.assign(key, { scopes });
+    }
+    const second = await review(await openAgain(product, card));
+    key.status = 'revoked';
+    try {
+      assert.match((await second.press('grant.confirm')).text, /refuses the API key\. Nothing was changed/);
+    } finally {
+      key.status = 'valid';
+      await product.server.connected.database.query(`update projects set api_key_state = 'valid'`);
+    }
+    assert.equal(grantsAt(product, card.appUserId).length, 0);
+  });
+});
+
+describe('once', () => {
+  test('a second confirm shows the first one’s result', async () => {
+    const card = await openCustomer(product);
+    const checked = await review(card);
+    const done = await checked.press('grant.confirm');
+    const again = await checked.press('grant.confirm');
+    assert.equal(grantIdOn(again), grantIdOn(done));
+    assert.match(again.text, /✅ Pro is granted/);
+    assert.equal(askedFor(product, card.appUserId), 1);
+  });
+
+  test('ten confirms at once make one grant, and all show it', async () => {
+    for (const monthlyPerAdmin of [null, 1_000]) {
+      await setPolicy(product, { monthlyPerAdmin });
+      const card = await openCustomer(product);
+      const checked = await review(card);
+      const all = await Promise.all(Array.from({ length: 10 }, () => checked.press('grant.confirm')));
+      assert.equal(askedFor(product, card.appUserId), 1);
+      assert.deepEqual(
+        all.map(({ text }) => /✅ Pro is granted/.test(text)),
+        all.map(() => true),
+      );
+      assert.equal(new Set(all.map(grantIdOn)).size, 1);
+      assert.equal((await audited(product, card.appUserId)).length, 1);
+      await noteIn(product, card, /Granted Pro/);
+      assert.equal(notesIn(product, card).length, 1);
+    }
+  });
+
+  test('the number for a month cannot be passed side by side', async () => {
+    product.intercom.addAdmin(WORKSPACE_ID, { id: '7100', name: 'Busy', email: 'busy@example.com' });
+    await setPolicy(product, { monthlyPerAdmin: 3 });
+    const cards = [];
+    for (let index = 0; index < 8; index += 1) {
+      const card = await openCustomer(product, { adminId: '7100' });
+      cards.push({ card, checked: await review(card) });
+    }
+    const all = await Promise.all(cards.map(({ checked }) => checked.press('grant.confirm')));
+    const made = all.filter(({ text }) => /✅/.test(text)).length;
+    const refused = all.filter(({ text }) => /You may make 3 grants in a calendar month/.test(text)).length;
+    assert.deepEqual([made, refused], [3, 5]);
+    const asked = cards.reduce((sum, { card }) => sum + askedFor(product, card.appUserId), 0);
+    assert.equal(asked, 3);
+    const form = await (await openCustomer(product, { adminId: '7100' })).press('grant');
+    assert.match(form.text, /calendar month/);
+    assert.ok(!idsOn(form.canvas).includes('grant.review'));
+    const other = await openCustomer(product);
+    assert.match((await grantOf(other)).text, /✅/, 'another teammate has a number of their own');
+  });
+
+  test('a failed grant does not use up the month', async () => {
+    product.intercom.addAdmin(WORKSPACE_ID, { id: '7101', name: 'Lucky', email: 'lucky@example.com' });
+    await setPolicy(product, { monthlyPerAdmin: 1 });
+    const card = await openCustomer(product, { adminId: '7101' });
+    const off = product.revenueCat.faults.add({ status: 400, method: 'POST' });
+    assert.match((await grantOf(card)).text, /refused this\. Nothing was changed/);
+    off();
+    assert.match((await grantOf(card)).text, /✅/);
+    assert.match((await card.press('grant')).text, /calendar month/);
+  });
+
+  test('two reviews of the same entitlement, confirmed at once, do not both go through unseen', async () => {
+    const card = await openCustomer(product);
+    const first = await review(card, { duration: 'weekly' });
+    const second = await review(card, { duration: 'monthly' });
+    const all = await Promise.all([first.press('grant.confirm'), second.press('grant.confirm')]);
+    const made = all.filter(({ text }) => /✅/.test(text)).length;
+    const held = all.filter(({ text }) =>
+      /not confirmed yet|has changed|changed meanwhile/.test(text),
+    ).length;
+    assert.deepEqual([made, held], [1, 1], all.map(({ text }) => text).join('\n---\n'));
+    assert.equal(askedFor(product, card.appUserId), 1);
+  });
+
+  test('what changed since the review is shown and confirmed anew', async () => {
+    const card = await openCustomer(product);
+    const checked = await review(card, { duration: 'weekly' });
+    give(product, card.appUserId, { store: 'app_store', endsAtMs: Date.now() + 90 * DAY_MS });
+    const again = await checked.press('grant.confirm');
+    assert.match(again.text, /What the customer has changed meanwhile/);
+    assert.match(again.text, /What they bought already gives this/);
+    assert.equal(askedFor(product, card.appUserId), 0);
+    assert.match((await again.press('grant.confirm')).text, /✅ Pro is granted/);
+  });
+});
+
+describe('nobody else', () => {
+  test('a review belongs to its teammate, its contact and its customer', async () => {
+    const card = await openCustomer(product);
+    const checked = await review(card);
+    const other = await openCustomer(product);
+    const storedData = checked.canvas.stored_data as Record<string, unknown>;
+    for (const [what, answer] of [
+      ['another teammate', await forge(product, card, 'grant.confirm', { storedData, adminId: SECOND })],
+      ['another contact', await forge(product, other, 'grant.confirm', { storedData })],
+      [
+        'changed data',
+        await forge(product, card, 'grant.confirm', {
+          storedData: { ...storedData, data: String(storedData.data).replace('monthly', 'yearly') },
+        }),
+      ],
+    ] as const) {
+      assert.match(textOf(answer.canvas), /out of date/, what);
+    }
+    assert.match(
+      textOf((await forge(product, card, 'grant.confirm', { storedData: {} })).canvas),
+      /out of date/,
+    );
+    assert.equal(askedFor(product, card.appUserId) + askedFor(product, other.appUserId), 0);
+  });
+
+  test('another customer’s grant cannot be seen, extended or removed', async () => {
+    const card = await openCustomer(product);
+    const id = grantIdOn(await grantOf(card, { reason: 'Secret reason' }));
+    const other = await openCustomer(product);
+    for (const componentId of [`grant:${id}`, `extend:${id}`, `revoke:${id}`, 'grant:nonsense', "grant:'"]) {
+      const answer = await forge(product, other, componentId);
+      assert.match(textOf(answer.canvas), /not one of this customer/, componentId);
+      assert.doesNotMatch(textOf(answer.canvas), /Secret/);
+    }
+  });
+});
+
+describe('many', () => {
+  test('entitlements are paged evenly, and the chosen one and all inputs survive', async () => {
+    const database = product.server.connected.database;
+    const [project] = await database.query<{ project_id: string }>(`select project_id from projects limit 1`);
+    for (let index = 1; index <= 10; index += 1) {
+      const name = `Extra ${String(index).padStart(2, '0')}`;
+      const { id } = product.revenueCat.addEntitlement(REVENUECAT_PROJECT_ID, `extra_${index}`, name);
+      await database.query(
+        `insert into catalog (workspace_id, project_id, kind, id, lookup_key, display_name)
+         values ($1, $2, 'entitlement', $3, $4, $5)`,
+        [WORKSPACE_ID, project?.project_id, id, `extra_${index}`, name],
+      );
+    }
+    const card = await openCustomer(product);
+    const options = (shown: OpenCard) =>
+      (component(shown, 'grant.entitlement')?.options ?? []) as { id: string; text: string }[];
+    const first = await card.press('grant');
+    assert.equal(options(first).length, 5);
+    const second = await first.press('grant.page:1', { 'grant.reason': 'Kept', 'grant.end': '2027-05-05' });
+    assert.equal(options(second).length, 6);
+    assert.equal(component(second, 'grant.reason')?.value, 'Kept');
+    assert.equal(component(second, 'grant.end')?.value, '2027-05-05');
+    assert.equal(new Set([...options(first), ...options(second)].map(({ id }) => id)).size, 11);
+    const chosen = options(second).find(({ text }) => text === 'Extra 09');
+    const checked = await review(second, { entitlement: chosen?.id ?? '', duration: 'weekly' });
+    assert.match(checked.text, /Will get: \*\*Extra 09 until/);
+    const changed = await checked.press('grant.change');
+    assert.equal(component(changed, 'grant.entitlement')?.value, chosen?.id);
+    assert.equal(component(changed, 'grant.duration')?.value, 'weekly');
+    await database.query(`delete from catalog where lookup_key like 'extra%'`);
+  });
+
+  test('the history is paged, newest first, and every page leads on', async () => {
+    const card = await openCustomer(product);
+    const made = grantIdOn(await grantOf(card));
+    const database = product.server.connected.database;
+    await database.query(
+      `insert into grants (workspace_id, grant_id, project_id, subscriber_id, app_user_id, entitlement_id,
+                           lookup_key, duration, asked_end, reason, idempotency_key, admin, state, created_at)
+       select workspace_id, gen_random_uuid(), project_id, subscriber_id, app_user_id, entitlement_id, lookup_key,
+              'monthly', now() - n * interval '40 days', 'Old ' || n, gen_random_uuid()::text, admin, 'confirmed',
+              now() - n * interval '41 days'
+         from grants, generate_series(1, 24) n where grant_id::text = $1`,
+      [made],
+    );
+    const ids = (shown: OpenCard) => idsOn(shown.canvas).filter((id) => id.startsWith('grant:'));
+    const first = await (await openAgain(product, card)).press('grants');
+    const second = await first.press('grants:older');
+    const third = await second.press('grants:older');
+    assert.deepEqual([ids(first).length, ids(second).length, ids(third).length], [10, 10, 5]);
+    assert.equal(ids(first)[0], `grant:${made}`);
+    assert.equal(new Set([first, second, third].flatMap(ids)).size, 25);
+    assert.ok(!idsOn(third.canvas).includes('grants:older'));
+    assert.deepEqual(ids(await third.press('grants:newer')), ids(second));
+    const back = await second.press('grants:newer');
+    assert.deepEqual(ids(back), ids(first));
+    assert.ok(!idsOn(back.canvas).includes('grants:newer'));
+    const old = await second.press(ids(second)[3] ?? '');
+    assert.match(old.text, /The grant of Pro ended on/);
+    assert.ok(!idsOn(old.canvas).some((id) => id.startsWith('revoke:')));
+  });
+});
+
+async function forgeOn(card: OpenCard, componentId: string): Promise<{ text: string }> {
+  const answer = await forge(product, card, componentId, {
+    inputs: { 'grant.duration': 'monthly', 'grant.reason': 'x' },
+  });
+  return { text: textOf(answer.canvas) };
+}

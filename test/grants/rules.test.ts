@@ -1,0 +1,239 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import { judge, together, withoutEffect } from '../../src/grants/access.ts';
+import { DURATIONS, endOfDuration, LIFETIME_END_MS } from '../../src/grants/durations.ts';
+import { parseEndDate } from '../../src/grants/end-date.ts';
+import { FOREVER_MS } from '../../src/grants/ends.ts';
+import { noteHtml } from '../../src/grants/note.ts';
+import { checkMonth, checkPolicy, lengthOf, needsApproval } from '../../src/grants/policy.ts';
+import type { Grant } from '../../src/grants/types.ts';
+import { grantWordsFor } from '../../src/inbox-card/grant-words/catalogue.ts';
+import { LANGUAGES } from '../../src/inbox-card/language.ts';
+import { workspaceSettingsSchema } from '../../src/workspaces/settings.ts';
+
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+const at = (iso: string): number => Date.parse(iso);
+
+describe('an end that an agent types', () => {
+  const cases: readonly (readonly [text: string, zone: string, expected: string | null])[] = [
+    ['2027-01-31', 'UTC', '2027-01-31T23:59:59Z'],
+    ['2027-01-31', 'America/New_York', '2027-02-01T04:59:59Z'],
+    ['2027-07-31', 'America/New_York', '2027-08-01T03:59:59Z'],
+    ['2027-01-31', 'Asia/Tokyo', '2027-01-31T14:59:59Z'],
+    ['2027-01-31 18:00', 'Europe/Berlin', '2027-01-31T17:00:00Z'],
+    [' 2027-01-31T18:00 ', 'Europe/Berlin', '2027-01-31T17:00:00Z'],
+    // The clocks go from 2:00 to 3:00, and from 3:00 to 2:00.
+    ['2027-03-28 02:30', 'Europe/Berlin', '2027-03-28T01:30:00Z'],
+    ['2027-10-31 02:30', 'Europe/Berlin', '2027-10-31T01:30:00Z'],
+    ['2028-02-29', 'UTC', '2028-02-29T23:59:59Z'],
+    ['2027-01-31', 'Nowhere/Land', '2027-01-31T23:59:59Z'],
+    ['2027-02-29', 'UTC', null],
+    ['2027-13-01', 'UTC', null],
+    ['2027-00-10', 'UTC', null],
+    ['2027-01-31 24:00', 'UTC', null],
+    ['2027-01-31 10:60', 'UTC', null],
+    ['27-01-31', 'UTC', null],
+    ['1/2/2027', 'UTC', null],
+    ['31.01.2027', 'UTC', null],
+    ['2027-1-31', 'UTC', null],
+    ['tomorrow', 'UTC', null],
+    ['2027-01-31; drop', 'UTC', null],
+    ['', 'UTC', null],
+  ];
+  for (const [text, zone, expected] of cases) {
+    test(`"${text}" in ${zone} is ${expected ?? 'refused'}`, () => {
+      const end = parseEndDate(text, zone);
+      assert.equal(end === null ? null : new Date(end).toISOString().replace('.000', ''), expected);
+    });
+  }
+
+  test('is that day in the zone, whatever the zone does with its clocks', () => {
+    const zones = [
+      'America/New_York',
+      'America/Santiago',
+      'Asia/Tokyo',
+      'Australia/Lord_Howe',
+      'Africa/Cairo',
+    ];
+    const day = fc.date({ min: new Date('2026-01-01'), max: new Date('2098-01-01'), noInvalidDate: true });
+    fc.assert(
+      fc.property(day, fc.constantFrom(...zones), (date, timeZone) => {
+        const text = date.toISOString().slice(0, 10);
+        const end = parseEndDate(text, timeZone);
+        assert.ok(end !== null);
+        const shown = new Intl.DateTimeFormat('sv-SE', { timeZone, dateStyle: 'short' });
+        assert.equal(shown.format(end), text);
+        assert.notEqual(shown.format(end + 1_000), text);
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
+
+describe('the end of a duration', () => {
+  test('counts calendar months', () => {
+    assert.equal(endOfDuration('monthly', at('2027-01-31T10:00:00Z')), at('2027-02-28T10:00:00Z'));
+    assert.equal(endOfDuration('six_month', at('2026-08-31T10:00:00Z')), at('2027-02-28T10:00:00Z'));
+    assert.equal(endOfDuration('yearly', at('2028-02-29T10:00:00Z')), at('2029-02-28T10:00:00Z'));
+    assert.equal(endOfDuration('two_week', at('2027-01-01T10:00:00Z')), at('2027-01-15T10:00:00Z'));
+    assert.equal(endOfDuration('lifetime', at('2027-01-01T10:00:00Z')), LIFETIME_END_MS);
+  });
+
+  test('a longer duration never ends before a shorter one', () => {
+    const start = fc.integer({ min: at('2026-01-01'), max: at('2060-01-01') });
+    fc.assert(
+      fc.property(start, (fromMs) => {
+        const ends = DURATIONS.map((duration) => endOfDuration(duration, fromMs));
+        assert.deepEqual(
+          ends,
+          [...ends].sort((a, b) => a - b),
+        );
+        assert.ok((ends[0] ?? 0) > fromMs);
+      }),
+    );
+  });
+});
+
+describe('a grant that RevenueCat would ignore', () => {
+  const now = at('2027-01-01T00:00:00Z');
+  const none = { grantEndMs: null, boughtEndMs: null };
+  const cases: readonly (readonly [string, Parameters<typeof withoutEffect>[0], number, string | null])[] = [
+    ['nothing there', none, now + DAY_MS, null],
+    [
+      'a grant that ends an hour earlier',
+      { ...none, grantEndMs: now + 9 * HOUR_MS },
+      now + 10 * HOUR_MS,
+      'same_grant',
+    ],
+    [
+      'a grant that ends two hours later',
+      { ...none, grantEndMs: now + 12 * HOUR_MS },
+      now + 10 * HOUR_MS,
+      'same_grant',
+    ],
+    [
+      'a grant that ends three hours earlier',
+      { ...none, grantEndMs: now + 7 * HOUR_MS },
+      now + 10 * HOUR_MS,
+      null,
+    ],
+    [
+      'a grant that ends three hours later',
+      { ...none, grantEndMs: now + 13 * HOUR_MS },
+      now + 10 * HOUR_MS,
+      'later_grant',
+    ],
+    [
+      'a subscription until later',
+      { ...none, boughtEndMs: now + DAY_MS },
+      now + 10 * HOUR_MS,
+      'paid_until_later',
+    ],
+    ['a subscription until earlier', { ...none, boughtEndMs: now + HOUR_MS }, now + 10 * HOUR_MS, null],
+    ['both for life', { ...none, grantEndMs: FOREVER_MS }, LIFETIME_END_MS, 'same_grant'],
+  ];
+  for (const [what, current, endMs, expected] of cases) {
+    test(`${what}: ${expected ?? 'takes effect'}`, () => {
+      assert.equal(withoutEffect(current, endMs)?.kind ?? null, expected);
+    });
+  }
+
+  test('access that no subscription explains was bought once and for all', () => {
+    assert.deepEqual(together(null, null, FOREVER_MS).boughtEndMs, FOREVER_MS);
+    assert.deepEqual(together(now + DAY_MS, null, now + DAY_MS).boughtEndMs, null);
+    assert.deepEqual(together(now + DAY_MS, now + HOUR_MS, now + DAY_MS).boughtEndMs, now + HOUR_MS);
+    assert.deepEqual(together(now + DAY_MS, null, FOREVER_MS).boughtEndMs, FOREVER_MS);
+  });
+});
+
+describe('what reading back tells', () => {
+  const asked = at('2027-02-01T00:00:00Z');
+  const cases: readonly (readonly [string, number | null, number | null, string])[] = [
+    ['nothing before, nothing now', null, null, 'not_there'],
+    ['nothing before, the end asked for', null, asked, 'made'],
+    ['nothing before, the end in whole seconds', null, asked - 999, 'made'],
+    ['nothing before, another end', null, asked - DAY_MS, 'made'],
+    ['an earlier one before, and still', asked - 9 * DAY_MS, asked - 9 * DAY_MS, 'not_there'],
+    ['an earlier one before, the end now', asked - 9 * DAY_MS, asked, 'made'],
+    ['within two hours before, and still', asked - HOUR_MS, asked - HOUR_MS, 'kept'],
+    ['a later one before, and still', asked + 9 * DAY_MS, asked + 9 * DAY_MS, 'kept'],
+    ['one before, gone now', asked - 9 * DAY_MS, null, 'not_there'],
+  ];
+  for (const [what, before, after, expected] of cases) {
+    test(`${what}: ${expected}`, () => assert.equal(judge(asked, before, after), expected));
+  }
+});
+
+describe('the policy', () => {
+  const policyOf = (grants: object) => workspaceSettingsSchema.parse({ grants }).grants;
+  const grant = { adminId: 'a1', days: 31, reason: 'Outage' };
+
+  test('of a new workspace: anybody, up to a year, with a reason', () => {
+    const policy = policyOf({});
+    assert.equal(checkPolicy(policy, grant), null);
+    assert.equal(checkPolicy(policy, { ...grant, days: 366 }), null);
+    assert.equal(checkPolicy(policy, { ...grant, days: 367 })?.code, 'too_long');
+    assert.equal(checkPolicy(policy, { ...grant, days: null })?.code, 'lifetime_not_allowed');
+    assert.equal(checkPolicy(policy, { ...grant, reason: ' \n ' })?.code, 'reason_missing');
+    assert.equal(checkPolicy(policy, { ...grant, reason: 'x'.repeat(1_001) })?.code, 'reason_too_long');
+    assert.equal(checkPolicy(policy, { ...grant, adminId: '' })?.code, 'not_allowed');
+    assert.equal(checkMonth(policy, 1_000_000), null);
+    assert.equal(needsApproval(policy, null), false);
+  });
+
+  test('refuses by each of its rules', () => {
+    assert.equal(checkPolicy(policyOf({ enabled: false }), grant)?.code, 'switched_off');
+    assert.equal(checkPolicy(policyOf({ allowedAdminIds: ['b'] }), grant)?.code, 'not_allowed');
+    assert.equal(checkPolicy(policyOf({ reasonRequired: false }), { ...grant, reason: '' }), null);
+    assert.equal(checkPolicy(policyOf({ lifetimeAllowed: true }), { ...grant, days: null }), null);
+    assert.equal(checkMonth(policyOf({ monthlyPerAdmin: 3 }), 2), null);
+    assert.deepEqual(checkMonth(policyOf({ monthlyPerAdmin: 3 }), 3), { code: 'monthly_limit', limit: 3 });
+    assert.equal(needsApproval(policyOf({ secondPersonAboveDays: 31 }), 31), false);
+    assert.equal(needsApproval(policyOf({ secondPersonAboveDays: 31 }), 32), true);
+    assert.equal(needsApproval(policyOf({ secondPersonAboveDays: 31 }), null), true);
+  });
+
+  test('a month is a month to the policy, whatever month it is', () => {
+    const july = at('2027-07-01T00:00:00Z');
+    const endMs = endOfDuration('two_month', july);
+    assert.equal(Math.floor((endMs - july) / DAY_MS), 62);
+    assert.equal(lengthOf({ duration: 'two_month', isAdded: false, endMs }, july), 61);
+    assert.equal(lengthOf({ duration: 'two_month', isAdded: true, endMs }, july), 62);
+    assert.equal(lengthOf({ duration: 'custom', isAdded: false, endMs }, july), 62);
+    assert.equal(lengthOf({ duration: 'lifetime', isAdded: false, endMs: LIFETIME_END_MS }, july), null);
+    assert.equal(lengthOf({ duration: 'custom', isAdded: false, endMs: LIFETIME_END_MS }, july), null);
+  });
+});
+
+describe('a note', () => {
+  const grant = {
+    grantId: '0123abcd-0000-4000-8000-000000000000',
+    entitlementName: '<b>Pro</b> & "more"',
+    reason: '<script>alert(1)</script>\nand more',
+    admin: { id: '1', name: 'Ada <img>', email: null },
+    decidedBy: { id: '2', name: "Sam O'Neil", email: null },
+    askedEndMs: at('2027-02-01T00:00:00Z'),
+    realEndMs: null,
+    kept: false,
+  } as Grant;
+
+  for (const language of LANGUAGES) {
+    test(`in ${language} names entitlement, end, people and reason, and is escaped`, () => {
+      const html = noteHtml(grant, 'granted', grantWordsFor(language).note, () => 'Feb 1, 2027');
+      const tags = html.match(/<[^>]*>/g) ?? [];
+      assert.deepEqual([...new Set(tags)].sort(), ['</b>', '</p>', '<b>', '<br>', '<p>'].sort());
+      for (const part of [
+        '&lt;b&gt;Pro&lt;/b&gt; &amp; &quot;more&quot;',
+        'Feb 1, 2027',
+        '&lt;script&gt;alert(1)&lt;/script&gt;<br>and more',
+        'Ada &lt;img&gt;',
+        'Sam O&#39;Neil',
+        '0123abcd',
+      ]) {
+        assert.ok(html.includes(part), `${part} in ${html}`);
+      }
+    });
+  }
+});

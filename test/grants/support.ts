@@ -1,0 +1,198 @@
+import assert from 'node:assert/strict';
+import type { Grant } from '../../src/grants/types.ts';
+import type { RevenueCatEvent, Subscription } from '../../src/simulator/revenuecat/state.ts';
+import { idsOn, type OpenCard, openFor } from '../inbox-card/support.ts';
+import { type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
+import { until } from '../support/wait.ts';
+import { WORKSPACE_ID } from '../support/world.ts';
+
+export const DAY_MS = 86_400_000;
+export const HOUR_MS = 3_600_000;
+
+/** Says of a second teammate, who may approve what the first one asks for. */
+export const SECOND = '7002';
+
+let number = 0;
+
+/** A customer whom both platforms know, with the card open beside their conversation. */
+export async function openCustomer(
+  product: Product,
+  options: { adminId?: string; aliases?: readonly string[]; id?: string } = {},
+): Promise<OpenCard & { readonly appUserId: string }> {
+  number += 1;
+  const appUserId = options.id ?? `granted_${number}_${Math.random().toString(36).slice(2, 8)}`;
+  const { revenueCat } = product;
+  revenueCat.addCustomer(REVENUECAT_PROJECT_ID, {
+    id: appUserId,
+    ...(options.aliases ? { aliases: options.aliases } : {}),
+  });
+  await tellOf(product, appUserId);
+  const card = await openFor(product, { externalId: appUserId, name: `Customer ${number}` }, options);
+  return { ...card, appUserId };
+}
+
+/** A webhook that says nothing but that the customer is there. */
+export async function tellOf(product: Product, appUserId: string): Promise<void> {
+  const event: RevenueCatEvent = {
+    type: 'EXPERIMENT_ENROLLMENT',
+    id: `hello-${appUserId}`,
+    app_user_id: appUserId,
+    original_app_user_id: appUserId,
+    aliases: [appUserId],
+    event_timestamp_ms: Date.now() - 60 * DAY_MS,
+    experiment_id: 'e1',
+  };
+  const answers = await product.revenueCat.sendWebhook(REVENUECAT_PROJECT_ID, event);
+  assert.ok(answers.every(({ status }) => status === 200));
+}
+
+/** What RevenueCat gives a customer, made behind our back: a paid subscription or a grant. */
+export function give(
+  product: Product,
+  appUserId: string,
+  what: { store?: string; endsAtMs: number; entitlement?: string; willRenew?: boolean },
+): Subscription {
+  const project = product.revenueCat.state.projects.get(REVENUECAT_PROJECT_ID);
+  const customer = project?.aliases.get(appUserId);
+  const entitlement = project?.entitlements.find(
+    ({ lookupKey }) => lookupKey === (what.entitlement ?? 'pro'),
+  );
+  assert.ok(customer && entitlement);
+  const store = what.store ?? 'promotional';
+  const subscription: Subscription = {
+    id: `sub${Math.random().toString(36).slice(2)}`,
+    customerId: customer.id,
+    originalCustomerId: customer.id,
+    productId: null,
+    store,
+    environment: 'production',
+    status: 'active',
+    autoRenewalStatus: (what.willRenew ?? store !== 'promotional') ? 'will_renew' : 'will_not_renew',
+    givesAccess: true,
+    startsAtMs: Date.now() - DAY_MS,
+    periodStartsAtMs: Date.now() - DAY_MS,
+    periodEndsAtMs: what.endsAtMs,
+    endsAtMs: what.endsAtMs,
+    entitlementIds: [entitlement.id],
+    storeSubscriptionId: null,
+    grossUsd: 0,
+    country: null,
+    managementUrl: null,
+  };
+  customer.subscriptions.push(subscription);
+  return subscription;
+}
+
+/** The grants in force that RevenueCat has of a customer. */
+export function grantsAt(product: Product, appUserId: string): Subscription[] {
+  const customer = product.revenueCat.state.projects.get(REVENUECAT_PROJECT_ID)?.aliases.get(appUserId);
+  return (customer?.subscriptions ?? []).filter(
+    ({ store, givesAccess, endsAtMs }) =>
+      store === 'promotional' && givesAccess && (endsAtMs ?? 0) > Date.now(),
+  );
+}
+
+/** How often RevenueCat was asked to grant something to a customer, whatever came of it. */
+export function askedFor(product: Product, appUserId: string): number {
+  return product.revenueCat.state.grantRequests.filter(({ customerId }) => customerId === appUserId).length;
+}
+
+export interface Wish {
+  readonly entitlement?: string;
+  readonly duration?: string;
+  readonly end?: string;
+  readonly reason?: string;
+}
+
+/** Fills in the form and presses *Review*. */
+export async function review(card: OpenCard, wish: Wish = {}): Promise<OpenCard> {
+  const form = idsOn(card.canvas).includes('grant.review') ? card : await card.press('grant');
+  return form.press('grant.review', {
+    ...(wish.entitlement === undefined ? {} : { 'grant.entitlement': wish.entitlement }),
+    'grant.duration': wish.duration ?? 'monthly',
+    ...(wish.end === undefined ? {} : { 'grant.end': wish.end }),
+    'grant.reason': wish.reason ?? 'Lost a week to an outage',
+  });
+}
+
+export async function grantOf(card: OpenCard, wish: Wish = {}): Promise<OpenCard> {
+  return (await review(card, wish)).press('grant.confirm');
+}
+
+/** The id of the grant that a canvas is about. */
+export function grantIdOn(card: OpenCard): string {
+  const id = idsOn(card.canvas).find((each) => /^(revoke|grant|extend):/.test(each));
+  assert.ok(id, card.text);
+  return id.slice(id.indexOf(':') + 1);
+}
+
+export async function stored(
+  product: Product,
+  appUserId: string,
+): Promise<
+  {
+    grant_id: string;
+    state: Grant['state'];
+    error: string | null;
+    real_end: Date | null;
+    asked_end: Date;
+    kept: boolean;
+  }[]
+> {
+  return product.server.connected.database.query(
+    `select grant_id, state, error, real_end, asked_end, kept from grants
+      where workspace_id = $1 and app_user_id = $2 order by created_at`,
+    [WORKSPACE_ID, appUserId],
+  );
+}
+
+export async function audited(
+  product: Product,
+  appUserId: string,
+): Promise<
+  { action: string; result: string; actor: string; conversation: string; details: Record<string, unknown> }[]
+> {
+  return product.server.connected.database.query(
+    `select action, result, actor->>'id' as actor, conversation_id as conversation, details from audit_log
+      where workspace_id = $1 and details->>'app_user_id' = $2 order by audit_id`,
+    [WORKSPACE_ID, appUserId],
+  );
+}
+
+/** Bodies of the notes in a conversation, with who left each. */
+export function notesIn(product: Product, card: OpenCard): { body: string; authorId: string }[] {
+  const parts = product.intercom.state.conversations.get(card.conversationId)?.parts ?? [];
+  return parts
+    .filter(({ partType }) => partType === 'note')
+    .map(({ body, authorId }) => ({ body: body ?? '', authorId: authorId ?? '' }));
+}
+
+export async function noteIn(product: Product, card: OpenCard, wanted: RegExp): Promise<string> {
+  const note = await until(
+    () => notesIn(product, card).find(({ body }) => wanted.test(body)),
+    `a note like ${wanted}`,
+  );
+  return note.body;
+}
+
+/** Writes the grant policy; what is left out is the default. */
+export async function setPolicy(product: Product, policy: Record<string, unknown>): Promise<void> {
+  await product.server.connected.database.query(
+    `update workspaces set settings = jsonb_set(settings, '{grants}', $2::jsonb) where workspace_id = $1`,
+    [WORKSPACE_ID, JSON.stringify(policy)],
+  );
+}
+
+/** Brings a fault to RevenueCat's answers to one kind of call. */
+export function onGranting(
+  product: Product,
+  appUserId: string,
+  action = 'grant_entitlement',
+): { pathPrefix: string; method: string } {
+  const customer = encodeURIComponent(appUserId);
+  void product;
+  return {
+    pathPrefix: `/v2/projects/${REVENUECAT_PROJECT_ID}/customers/${customer}/actions/${action}`,
+    method: 'POST',
+  };
+}

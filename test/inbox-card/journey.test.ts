@@ -1,0 +1,166 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import axe from 'axe-core';
+import type { Browser, Page } from 'playwright-core';
+import { estimatedHeight } from '../../src/inbox-card/height.ts';
+import type { Component } from '../../src/intercom/canvas.ts';
+import { type Demo, startDemo } from '../../src/simulator/demo.ts';
+import { launchBrowser } from '../support/browser.ts';
+import { silent } from '../support/world.ts';
+
+/** Teammates of the demo, by the language that their requests name. */
+const TEAMMATES = { en: '1001', de: '1011', fr: '1012', es: '1013', pt: '1014', ja: '1015' } as const;
+
+describe('the card in a browser', () => {
+  let demo: Demo;
+  let browser: Browser;
+  let page: Page;
+  let shown: { components: Component[] } = { components: [] };
+
+  before(async () => {
+    [demo, browser] = await Promise.all([startDemo({ port: 0, logger: silent }), launchBrowser()]);
+    page = await browser.newPage({ viewport: { width: 1280, height: 1000 } });
+    page.on('response', async (response) => {
+      if (!response.url().endsWith('/api/canvas')) return;
+      const answer = (await response.json()) as { canvas?: { content: typeof shown } };
+      if (answer.canvas) shown = answer.canvas.content;
+    });
+  });
+  after(async () => {
+    await browser?.close();
+    await demo?.stop();
+  });
+
+  const idle = () => page.locator('[data-testid=card][aria-busy=false] .canvas').waitFor();
+  const card = () => page.getByTestId('card');
+  const read = async () => (await card().textContent()) ?? '';
+  const open = async (conversation: string, admin: string = TEAMMATES.en): Promise<string> => {
+    await page.goto(`${demo.inboxUrl}?conversation=${conversation}&admin=${admin}`);
+    await idle();
+    assert.equal(await page.getByTestId('problems').count(), 0, conversation);
+    return read();
+  };
+  const press = async (componentId: string): Promise<void> => {
+    const answered = page.waitForResponse((response) => response.url().endsWith('/api/canvas'));
+    await card().locator(`[data-component-id="${componentId}"] button`).first().click();
+    await answered;
+    await idle();
+  };
+  const height = () =>
+    card()
+      .locator('.canvas')
+      .evaluate((canvas) => canvas.getBoundingClientRect().height);
+
+  for (const width of [1280, 390]) {
+    test(`no first canvas is higher than 400 px, in any language, ${width} px wide`, async () => {
+      await page.setViewportSize({ width, height: 1000 });
+      await open('501');
+      const list = await page.evaluate(async () => {
+        const answer = await fetch('/inbox/api/conversations');
+        return ((await answer.json()) as { id: string }[]).map((each) => each.id);
+      });
+      assert.ok(list.length >= 23, `${list.length} conversations`);
+      for (const [language, admin] of Object.entries(TEAMMATES)) {
+        // Every conversation once; in the other languages and widths those with the longest sentences.
+        const some = language === 'en' && width > 1_000 ? list : ['501', '505', '609'];
+        for (const id of some) {
+          await open(id, admin);
+          const px = await height();
+          assert.ok(px <= 400, `conversation ${id} in ${language}: ${px} px`);
+          const guess = estimatedHeight(shown.components);
+          assert.ok(guess >= px - 2, `${id} in ${language}: guessed ${guess} px, is ${px} px`);
+          const note = (await page.getByTestId('card-note').textContent()) ?? '';
+          assert.ok(!note.includes('\n'), `reviewers would find: ${note}`);
+        }
+      }
+      await page.setViewportSize({ width: 1280, height: 1000 });
+    });
+  }
+
+  test('an agent finds a customer, links them and takes the link away again', async () => {
+    assert.match(await open('604'), /No RevenueCat customer is known for this contact/);
+    await card().getByLabel('App user id, e-mail or transaction id').fill('nobody at all');
+    await press('match.search');
+    assert.match(await read(), /Nobody found/);
+    await card().getByLabel('App user id, e-mail or transaction id').fill('ANN.berg@example.com');
+    await press('match.search');
+    await card().getByText('user_ann', { exact: true }).click();
+    await card().getByText('Is this the customer?').waitFor();
+    await press('match.confirm');
+    await card()
+      .getByText(/Linked to user_ann/)
+      .waitFor();
+    await press('home');
+    assert.match(await read(), /^Pro, \$9\.99 a month/);
+    assert.match(await open('604'), /^Pro, \$9\.99 a month/);
+    await press('details');
+    assert.match(await read(), /Linked by\s*Alex Agent/);
+    await press('unlink');
+    assert.match(await open('604'), /No RevenueCat customer is known for this contact/);
+  });
+
+  test('the timeline can be read with the keyboard alone', async () => {
+    await open('601');
+    await card().locator('[data-component-id=timeline] button').focus();
+    await page.keyboard.press('Enter');
+    await card().getByRole('heading', { name: 'Timeline' }).waitFor();
+    const event = card().locator('[data-component-id^="event:"] button').first();
+    await event.focus();
+    await page.keyboard.press('Enter');
+    await card().getByText('Event id').waitFor();
+    await press('timeline');
+    await card().getByRole('button', { name: 'Cancellations' }).click();
+    await card().getByText('turned off renewal').waitFor();
+    assert.equal(await card().locator('[data-component-id^="event:"]').count(), 1);
+  });
+
+  test('a teammate who reads German gets everything in German', async () => {
+    assert.match(
+      await open('505', TEAMMATES.de),
+      /^Zahlung fehlgeschlagen am \d+\. \S+ \d{4}\. Hat Pro noch bis/,
+    );
+    await press('details');
+    assert.match(await read(), /Verlängerungen\s*1/);
+    await press('home');
+    await press('timeline');
+    assert.match(await read(), /Gekündigt|Zahlung fehlgeschlagen/);
+  });
+
+  test('each state has its own words and a way on', async () => {
+    const STATES: readonly (readonly [conversation: string, says: RegExp, wayOn: string])[] = [
+      ['511', /Only test purchases/, 'details'],
+      ['512', /has not bought anything/, 'grant'],
+      ['599', /The conversation names this customer/, 'match.search'],
+      ['602', /Possible match by e-mail/, 'match.search'],
+      ['603', /Several customers have this e-mail/, 'match.search'],
+      ['604', /No RevenueCat customer is known/, 'match.search'],
+      ['605', /This visitor is not signed in/, 'match.search'],
+      ['606', /This contact was deleted in Intercom/, 'match.search'],
+      ['607', /a customer of several apps/, ''],
+      ['608', /RevenueCat is not connected yet/, 'settings'],
+      ['609', /RevenueCat refuses the API key/, 'settings'],
+      ['610', /is not installed in this workspace/, 'install'],
+    ];
+    for (const [conversation, says, wayOn] of STATES) {
+      assert.match(await open(conversation), says, conversation);
+      const ways = await card().locator('button:not(:disabled), a').count();
+      assert.ok(ways > 0, `${conversation} has a way on`);
+      if (wayOn)
+        assert.equal(await card().locator(`[data-component-id="${wayOn}"]`).count(), 1, conversation);
+    }
+  });
+
+  test('every view passes the accessibility checks', async () => {
+    await open('505');
+    for (const id of ['home', 'timeline', 'home', 'details', 'match']) {
+      if (id !== 'home' || (await card().locator('[data-component-id=home]').count()) > 0) await press(id);
+      await page.evaluate(axe.source);
+      const violations = await page.evaluate(async () => {
+        const run = (window as unknown as { axe: typeof axe }).axe.run;
+        const result = await run('[data-testid=card]', { resultTypes: ['violations'] });
+        return result.violations.map((violation) => violation.id);
+      });
+      assert.deepEqual(violations, [], id);
+    }
+  });
+});

@@ -1,0 +1,284 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { signBody } from '../../src/simulator/intercom/app-caller.ts';
+import { createProduct, type Product } from '../support/product.ts';
+import { until } from '../support/wait.ts';
+import { CLIENT_SECRET, setSettings, WORKSPACE_ID } from '../support/world.ts';
+import { ADMIN_ID, idsOn, openAgain, openFor, tell } from './support.ts';
+
+describe('finding the customer', () => {
+  let product: Product;
+  before(async () => {
+    product = await createProduct();
+  });
+  after(() => product?.close());
+
+  const database = () => product.server.connected.database;
+  const idOf = async (appUserId: string): Promise<string> => {
+    const [row] = await database().query<{ subscriber_id: string }>(
+      `select subscriber_id from subscriber_ids where workspace_id = $1 and app_user_id = $2`,
+      [WORKSPACE_ID, appUserId],
+    );
+    return row?.subscriber_id ?? '';
+  };
+  const auditOf = async (contactId: string) =>
+    database().query<Record<string, unknown>>(
+      `select actor->>'id' as actor, action, conversation_id, details, result from audit_log
+        where workspace_id = $1 and contact_id = $2 order by audit_id`,
+      [WORKSPACE_ID, contactId],
+    );
+  const linksOf = async (contactId: string) =>
+    database().query<Record<string, unknown>>(
+      `select subscriber_id, made_by from contact_links where workspace_id = $1 and contact_id = $2`,
+      [WORKSPACE_ID, contactId],
+    );
+
+  for (const [how, foundBy, query] of [
+    ['app user id', 'app_user_id', () => 'user_by_id'],
+    ['e-mail in any case', 'email', () => 'By.Email@Example.com'],
+    ['transaction id', 'transaction', (transaction: string) => transaction],
+  ] as const) {
+    test(`a search by ${how} finds the customer, and the link is kept with its maker`, async () => {
+      const appUserId = `user_by_${foundBy === 'app_user_id' ? 'id' : foundBy}`;
+      const email = `by.${foundBy}@example.com`;
+      const events = await tell(product, 'active_monthly', { appUserId, email });
+      const card = await openFor(product, { externalId: `crm-${foundBy}` });
+      assert.match(card.text, /^No RevenueCat customer is known for this contact\.$/m);
+      const found = await card.press('match.search', {
+        'match.query': ` ${query(String(events[0]?.transaction_id))} `,
+      });
+      const id = await idOf(appUserId);
+      assert.ok(idsOn(found.canvas).includes(`match:${id}`), found.text);
+      const review = await found.press(`match:${id}`);
+      assert.match(review.text, /^Pro, \$9\.99 a month\. Next charge .+\.$/m);
+      assert.equal((await linksOf(card.contactId)).length, 0, 'nothing is linked before it is confirmed');
+      const done = await review.press('match.confirm');
+      assert.match(done.text, new RegExp(`^✅ Linked to ${appUserId}\\.$`, 'm'));
+      assert.match((await done.press('home')).text, /^Pro, \$9\.99 a month/m);
+      assert.match((await openAgain(product, card)).text, /^Pro, \$9\.99 a month/m);
+
+      assert.deepEqual(await linksOf(card.contactId), [
+        { subscriber_id: id, made_by: { id: ADMIN_ID, name: 'Ada Agent' } },
+      ]);
+      assert.deepEqual(await auditOf(card.contactId), [
+        {
+          actor: ADMIN_ID,
+          action: 'link',
+          conversation_id: card.conversationId,
+          details: { app_user_id: appUserId, found_by: foundBy },
+          result: 'done',
+        },
+      ]);
+      const details = await (await openAgain(product, card)).press('details');
+      assert.match(details.text, /^Linked by: Ada Agent, \w{3} \d{1,2}, \d{4}$/m);
+    });
+  }
+
+  test('events that waited go to the contact that is linked, and after unlinking no longer', async () => {
+    await tell(product, 'active_monthly', { appUserId: 'user_waiting' });
+    const card = await openFor(product, { role: 'lead', email: 'lead@example.com' });
+    assert.match(card.text, /^This visitor is not signed in/m);
+    const found = await card.press('match.search', { 'match.query': 'user_waiting' });
+    const id = await idOf('user_waiting');
+    await until(async () => {
+      const [row] = await database().query<{ waiting: boolean }>(
+        `select waiting and snapshot_at is not null as waiting from subscribers
+          where workspace_id = $1 and subscriber_id = $2`,
+        [WORKSPACE_ID, id],
+      );
+      return row?.waiting;
+    }, 'the events to wait for a contact, and RevenueCat to be read');
+    // The next look for a contact is far away: only the link can make them go now.
+    await database().query(
+      `update subscribers set due_at = now() + interval '1 day' where workspace_id = $1 and subscriber_id = $2`,
+      [WORKSPACE_ID, id],
+    );
+    const linked = await (await found.press(`match:${id}`)).press('match.confirm');
+    const sent = () => product.intercom.state.events.filter(({ contactId }) => contactId === card.contactId);
+    await until(() => sent().length === 3, 'the waiting events on the contact');
+
+    const unlinked = await (await (await linked.press('home')).press('details')).press('unlink');
+    assert.match(unlinked.text, /^✅ The link to user_waiting is removed\.$/m);
+    assert.deepEqual(await linksOf(card.contactId), []);
+    assert.match((await openAgain(product, card)).text, /^This visitor is not signed in/m);
+    await until(async () => {
+      const [row] = await database().query<{ contact_id: string | null }>(
+        `select contact_id from subscribers where workspace_id = $1 and subscriber_id = $2`,
+        [WORKSPACE_ID, id],
+      );
+      return row?.contact_id === null;
+    }, 'the contact to be forgotten');
+    assert.deepEqual(
+      (await auditOf(card.contactId)).map(({ action, result }) => ({ action, result })),
+      [
+        { action: 'link', result: 'done' },
+        { action: 'unlink', result: 'done' },
+      ],
+    );
+    // A way back from a press too many.
+    const again = await (await unlinked.press(`match:${id}`)).press('match.confirm');
+    assert.match(again.text, /^✅ Linked to user_waiting\.$/m);
+  });
+
+  test('a link comes before the external id, and says whom it replaces', async () => {
+    await tell(product, 'active_monthly', { appUserId: 'user_own' });
+    await tell(product, 'trial_cancelled', { appUserId: 'user_real' });
+    const card = await openFor(product, { externalId: 'user_own' });
+    assert.match(card.text, /^Pro, \$9\.99 a month/m);
+    const find = await (await card.press('details')).press('match');
+    const found = await find.press('match.search', { 'match.query': 'user_real' });
+    const review = await found.press(`match:${await idOf('user_real')}`);
+    await review.press('match.confirm');
+    const linked = await openAgain(product, card);
+    assert.match(linked.text, /^Pro, free trial, cancelled/m);
+
+    const back = await (await (await linked.press('details')).press('match')).press('match.search', {
+      'match.query': 'user_own',
+    });
+    // The link stands before the external id, so going back is a link like any other.
+    const own = await back.press(`match:${await idOf('user_own')}`);
+    assert.match(own.text, /This replaces the link to user_real\./);
+  });
+
+  test('a possible match by e-mail shows nothing of the customer and opens no grant until confirmed', async () => {
+    await tell(product, 'active_monthly', { appUserId: 'user_mail', email: 'mail@example.com' });
+    const plain = await openFor(product, { externalId: 'crm-mail', email: 'MAIL@example.com' });
+    assert.match(plain.text, /^No RevenueCat customer is known/m, 'matching by e-mail is off by default');
+    await setSettings(product, { contacts: { matchByEmail: true } });
+    try {
+      const card = await openAgain(product, plain);
+      assert.match(card.text, /^Possible match by e-mail\. An e-mail alone proves nothing/m);
+      assert.ok(!idsOn(card.canvas).includes('grant'));
+      const forged = await product.card({
+        flow: 'submit',
+        adminId: ADMIN_ID,
+        conversationId: card.conversationId,
+        contactId: card.contactId,
+        componentId: 'grant',
+      });
+      assert.match(JSON.stringify(forged.canvas), /Possible match by e-mail/);
+      const review = await card.press(`match:${await idOf('user_mail')}`);
+      await review.press('match.confirm');
+      assert.ok(idsOn((await openAgain(product, card)).canvas).includes('grant'));
+      const [record] = await auditOf(card.contactId);
+      assert.deepEqual(record?.details, { app_user_id: 'user_mail', found_by: 'possible_match' });
+    } finally {
+      await setSettings(product, {});
+    }
+  });
+
+  test('several customers with one e-mail are offered, none is taken', async () => {
+    await tell(product, 'active_monthly', { appUserId: 'user_twin_1', email: 'twin@example.com' });
+    await tell(product, 'cancelled', { appUserId: 'user_twin_2', email: 'twin@example.com' });
+    await setSettings(product, { contacts: { matchByEmail: true } });
+    try {
+      const card = await openFor(product, { externalId: 'crm-twin', email: 'twin@example.com' });
+      assert.match(card.text, /^Several customers have this e-mail/m);
+      for (const appUserId of ['user_twin_1', 'user_twin_2']) {
+        assert.ok(idsOn(card.canvas).includes(`match:${await idOf(appUserId)}`));
+      }
+      const chosen = await (await card.press(`match:${await idOf('user_twin_2')}`)).press('match.confirm');
+      assert.match((await chosen.press('home')).text, /^Pro, cancelled on/m);
+    } finally {
+      await setSettings(product, {});
+    }
+  });
+
+  test('an app user id in the conversation is a suggestion that needs confirming', async () => {
+    await tell(product, 'active_monthly', { appUserId: 'user_named' });
+    const card = await openFor(
+      product,
+      { role: 'lead' },
+      { says: '<p>It does not work.</p><p>RC User ID: user_named</p>' },
+    );
+    assert.match(card.text, /^The conversation names this customer\. Is it the person who writes\?$/m);
+    const review = await card.press(`match:${await idOf('user_named')}`);
+    await review.press('match.confirm');
+    const [record] = await auditOf(card.contactId);
+    assert.deepEqual(record?.details, { app_user_id: 'user_named', found_by: 'conversation' });
+
+    const unknown = await openFor(product, { role: 'lead' }, { says: 'Customer id: nobody-knows-me' });
+    assert.match(unknown.text, /^nobody-knows-me$/m, 'one that nobody knows is put into the search');
+    const byTeammate = await openFor(product, { role: 'lead' });
+    product.intercom.state.conversations.get(byTeammate.conversationId)?.parts.push({
+      id: '1',
+      partType: 'comment',
+      authorType: 'admin',
+      authorId: ADMIN_ID,
+      body: 'User ID: user_named',
+      createdAtS: 1,
+    });
+    assert.doesNotMatch((await openAgain(product, byTeammate)).text, /names this customer/);
+  });
+
+  test('ids that broken apps give to everybody match nobody', async () => {
+    await tell(product, 'active_monthly', { appUserId: 'user_of_null' });
+    await database().query(
+      `insert into subscriber_ids (workspace_id, project_id, app_user_id, subscriber_id)
+       select workspace_id, project_id, 'null', subscriber_id from subscriber_ids
+        where workspace_id = $1 and app_user_id = 'user_of_null'`,
+      [WORKSPACE_ID],
+    );
+    assert.match((await openFor(product, { externalId: 'null' })).text, /^No RevenueCat customer is known/m);
+  });
+
+  test('a contact that was deleted gets no link; looking is recorded', async () => {
+    await tell(product, 'active_monthly', { appUserId: 'user_of_deleted' });
+    const before = await openFor(product, { externalId: 'crm-deleted' });
+    product.intercom.contacts.remove(before.contactId);
+    const card = await openAgain(product, before);
+    assert.match(card.text, /^This contact was deleted in Intercom/m);
+    const found = await card.press('match.search', { 'match.query': 'user_of_deleted' });
+    const review = await found.press(`match:${await idOf('user_of_deleted')}`);
+    const shown = await (await review.press('match.confirm')).press('home');
+    assert.match(shown.text, /^Pro, \$9\.99 a month/m);
+    assert.match((await shown.press('timeline')).text, /^Renewed/m, 'and goes on through the views');
+    assert.deepEqual(await linksOf(card.contactId), []);
+    const [record] = await auditOf(card.contactId);
+    assert.equal(record?.action, 'look');
+    assert.match((await openAgain(product, card)).text, /^This contact was deleted/m);
+  });
+
+  test('a request with the legacy twin alone is matched and linked like any other', async () => {
+    await tell(product, 'active_monthly', { appUserId: 'user_legacy' });
+    const { body } = await legacy(product, 'user_legacy', 'legacy-1');
+    assert.match(JSON.stringify(body), /Pro, \$9\.99 a month/);
+    const nobody = await legacy(product, 'crm-legacy', 'legacy-2');
+    assert.match(JSON.stringify(nobody.body), /No RevenueCat customer is known/);
+    const id = await idOf('user_legacy');
+    const review = await legacy(product, 'crm-legacy', 'legacy-2', {
+      component_id: `match:${id}`,
+    });
+    const confirmed = await legacy(product, 'crm-legacy', 'legacy-2', {
+      component_id: 'match.confirm',
+      current_canvas: review.body.canvas,
+    });
+    assert.match(JSON.stringify(confirmed.body), /Linked to user_legacy/);
+    assert.equal((await linksOf('legacy-2')).length, 1);
+  });
+});
+
+/** A request as older API versions send it: `customer` in place of `contact`, and no workspace region. */
+async function legacy(
+  product: Product,
+  userId: string,
+  contactId: string,
+  submit: Record<string, unknown> | null = null,
+): Promise<{ body: { canvas?: unknown } }> {
+  const raw = JSON.stringify({
+    workspace_id: WORKSPACE_ID,
+    admin: { type: 'admin', id: Number(ADMIN_ID), name: 'Ada Agent' },
+    customer: { type: 'user', id: contactId, user_id: userId, email: null },
+    ...(submit === null ? {} : { input_values: {}, ...submit }),
+  });
+  const response = await fetch(
+    `${product.server.url}/canvas/inbox/${submit === null ? 'initialize' : 'submit'}`,
+    {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json', 'X-Body-Signature': signBody(CLIENT_SECRET, raw) },
+      body: raw,
+    },
+  );
+  assert.equal(response.status, 200);
+  return { body: (await response.json()) as { canvas?: unknown } };
+}

@@ -1,0 +1,281 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { after, before, describe, test } from 'node:test';
+import type { Database } from '../../src/database/sql.ts';
+import { createProduct, type Product } from '../support/product.ts';
+import { WORKSPACE_ID } from '../support/world.ts';
+import { forge, idsOn, type OpenCard, openAgain, openFor, tell, textOf } from './support.ts';
+
+const OTHER = 'other42';
+
+describe('what a card never does', () => {
+  let product: Product;
+  let mine: OpenCard;
+  let subscriberId = '';
+
+  before(async () => {
+    product = await createProduct();
+    const { intercom, server } = product;
+    await tell(product, 'active_monthly', { appUserId: 'user_mine', email: 'mine@example.com' });
+    mine = await openFor(product, { externalId: 'user_mine', email: 'mine@example.com' });
+    const [row] = await server.connected.database.query<{ subscriber_id: string }>(
+      `select subscriber_id from subscriber_ids where workspace_id = $1 and app_user_id = 'user_mine'`,
+      [WORKSPACE_ID],
+    );
+    subscriberId = row?.subscriber_id ?? '';
+    // A second workspace with the app, a project and a contact of the same ids.
+    intercom.addWorkspace({ id: OTHER, name: 'Another company' });
+    intercom.addAdmin(OTHER, { id: '8001', name: 'Mallory' });
+    await server.connected.database.query(
+      `insert into workspaces (workspace_id, name, settings)
+       values ($1, 'Another company', '{"contacts":{"matchByEmail":true}}')`,
+      [OTHER],
+    );
+    await server.connected.database.query(
+      `insert into projects (workspace_id, project_id, revenuecat_project_id, name, webhook_auth_hash)
+       values ($1, $2, 'projother', 'Other app', 'x')`,
+      [OTHER, `${OTHER}-p1`],
+    );
+  });
+  after(() => product?.close());
+
+  const signals = /user_mine|mine@example|9\.99|Renewed|Pro\b/;
+
+  test('a second workspace reaches nothing of the first by id, search, stored data or link', async () => {
+    const eventId = idsOn((await mine.press('timeline')).canvas).find((id) => id.startsWith('event:')) ?? '';
+    const theirs = await openFor(
+      product,
+      { externalId: 'user_mine', email: 'mine@example.com' },
+      { adminId: '8001', workspaceId: OTHER },
+    );
+    assert.doesNotMatch(theirs.text, signals);
+    const review = await (await openAgain(product, mine)).press('details');
+    const stolen = (await (await review.press('match')).press('match.search', { 'match.query': 'user_mine' }))
+      .canvas.stored_data;
+    const [link] = await product.server.connected.database.query<{ n: string }>(
+      'select count(*) as n from contact_links',
+    );
+    for (const componentId of [
+      'home',
+      'timeline',
+      'timeline:older',
+      eventId,
+      'details',
+      'subscriptions',
+      'grant',
+      'grant.review',
+      'grant.confirm',
+      'grants',
+      'grant:00000000-0000-4000-8000-000000000000',
+      'revoke.confirm',
+      'projects',
+      'refresh',
+      'unlink',
+      `match:${subscriberId}`,
+      'match.confirm',
+      'match.search',
+    ]) {
+      for (const storedData of [{}, stolen ?? {}]) {
+        const answer = await product.intercom.callCanvas({
+          appUrl: product.server.url,
+          workspaceId: OTHER,
+          place: 'inbox',
+          flow: 'submit',
+          adminId: '8001',
+          conversationId: theirs.conversationId,
+          contactId: theirs.contactId,
+          componentId,
+          inputValues: { 'match.query': 'user_mine' },
+          currentCanvas: {
+            content: {
+              components: [{ type: 'button', id: componentId, label: 'x', action: { type: 'submit' } }],
+            },
+            stored_data: storedData,
+          },
+        });
+        assert.equal(answer.status, 200, componentId);
+        assert.deepEqual(answer.problems, [], componentId);
+        // The query is theirs and stays in their search field.
+        assert.doesNotMatch(textOf(answer.canvas).replaceAll(/^user_mine$/gm, ''), signals, componentId);
+      }
+    }
+    const [after] = await product.server.connected.database.query<{ n: string }>(
+      'select count(*) as n from contact_links',
+    );
+    assert.deepEqual(after, link, 'and made no link');
+  });
+
+  test('stored data that was changed, or made for another card, is refused and nothing is done', async () => {
+    await tell(product, 'trial', { appUserId: 'user_victim' });
+    const card = await openFor(product, { role: 'lead' });
+    const found = await card.press('match.search', { 'match.query': 'user_victim' });
+    const id = idsOn(found.canvas).find((one) => one.startsWith('match:')) ?? '';
+    const review = await found.press(id);
+    const sealed = review.canvas.stored_data as { data: string; mac: string };
+    const swapped = sealed.data.replace(id.slice('match:'.length), subscriberId);
+    assert.notEqual(swapped, sealed.data);
+    const elsewhere = await openFor(product, { role: 'lead' });
+    product.intercom.addAdmin(WORKSPACE_ID, { id: '7002', name: 'Sam' });
+    for (const [what, forged] of [
+      [
+        'another subscriber',
+        forge(product, review, 'match.confirm', { storedData: { ...sealed, data: swapped } }),
+      ],
+      ['no signature', forge(product, review, 'match.confirm', { storedData: { data: swapped } })],
+      [
+        'a made-up signature',
+        forge(product, review, 'match.confirm', {
+          storedData: { data: swapped, mac: randomBytes(32).toString('base64url') },
+        }),
+      ],
+      ['no data', forge(product, review, 'match.confirm', { storedData: { mac: sealed.mac } })],
+      ['another contact', forge(product, elsewhere, 'match.confirm', { storedData: sealed })],
+      ['another teammate', forge(product, review, 'match.confirm', { storedData: sealed, adminId: '7002' })],
+    ] as const) {
+      const answer = await forged;
+      assert.match(textOf(answer.canvas), /^This card is out of date\. Please start again\.$/m, what);
+      assert.ok(answer.canvas && idsOn(answer.canvas).includes('home'), what);
+    }
+    const none = await forge(product, review, 'match.confirm', { storedData: {} });
+    assert.match(textOf(none.canvas), /out of date/);
+    const links = await product.server.connected.database.query(
+      'select 1 from contact_links where contact_id = any($1)',
+      [[card.contactId, elsewhere.contactId]],
+    );
+    assert.equal(links.length, 0);
+    assert.match(
+      (await review.press('match.confirm')).text,
+      /Linked to user_victim/,
+      'the genuine one works',
+    );
+  });
+
+  test('a wrong signature, a stranger and a broken request', async () => {
+    const post = (body: string, signature: string) =>
+      fetch(`${product.server.url}/canvas/inbox/initialize`, {
+        method: 'POST',
+        headers: { 'Content-Type': 'application/json', 'X-Body-Signature': signature },
+        body,
+      });
+    assert.equal((await post('{"workspace_id":"abc123"}', 'a'.repeat(64))).status, 401);
+    product.intercom.addWorkspace({ id: 'stranger1', name: 'Stranger' });
+    const stranger = await openFor(product, { externalId: 'user_mine' }, { workspaceId: 'stranger1' });
+    assert.match(stranger.text, /^Subscription Timeline is not installed in this workspace/m);
+  });
+
+  test('opening five cards at once asks neither platform, and each costs one statement', async () => {
+    const people = await Promise.all(
+      [1, 2, 3, 4, 5].map(async (n) => {
+        await tell(product, 'active_monthly', { appUserId: `group_${n}` });
+        return openFor(product, { externalId: `group_${n}` });
+      }),
+    );
+    const { revenueCat, intercom, server } = product;
+    // What opening them for the first time has started in the background comes to its end first.
+    await product.server.connected.database.query(
+      `update subscribers set snapshot_at = now() where workspace_id = $1`,
+      [WORKSPACE_ID],
+    );
+    await Promise.all(people.map((card) => openAgain(product, card)));
+    const statements: string[] = [];
+    const watched = server.connected.readDatabase as { query: Database['query'] };
+    const query = watched.query;
+    watched.query = (text, values, name) => {
+      statements.push(name ?? text);
+      return query(text, values, name);
+    };
+    const asked = () =>
+      revenueCat.faults.requests().length +
+      intercom.faults.requests().filter((one) => !/contacts|events/.test(one.path)).length;
+    const before = asked();
+    try {
+      const cards = await Promise.all(people.map((card) => openAgain(product, card)));
+      for (const card of cards) assert.match(card.text, /^Pro, \$9\.99 a month/m);
+    } finally {
+      watched.query = query;
+    }
+    assert.deepEqual(
+      statements,
+      Array.from({ length: 5 }, () => 'read-card'),
+    );
+    assert.equal(asked(), before);
+  });
+
+  test('while RevenueCat is down the stored data are shown with their time; slow, it goes on behind', async () => {
+    const { revenueCat } = product;
+    const card = await openFor(product, { externalId: 'user_mine' });
+    await card.press('refresh');
+    const stop = revenueCat.faults.add({ status: 503 });
+    try {
+      const down = await (await openAgain(product, card)).press('refresh');
+      assert.match(
+        down.text,
+        /^RevenueCat does not answer\. Stored data of \w{3} \d{1,2}, \d{4} at \d{1,2}:\d{2}[AP]M\.$/m,
+      );
+      assert.match(down.text, /^Pro, \$9\.99 a month/m);
+    } finally {
+      stop();
+    }
+    const slow = revenueCat.faults.add({ latencyMs: 6_000 });
+    try {
+      const startedAt = performance.now();
+      const later = await (await openAgain(product, card)).press('refresh');
+      assert.match(later.text, /^RevenueCat is slow\./m);
+      assert.ok(performance.now() - startedAt < 4_000, 'the agent waits three seconds at most');
+    } finally {
+      slow();
+    }
+  });
+
+  test('a key that RevenueCat rejects is told, with the way to the settings', async () => {
+    const { revenueCat } = product;
+    await tell(product, 'active_monthly', { appUserId: 'user_key' });
+    const card = await openFor(product, { externalId: 'user_key' });
+    for (const key of revenueCat.state.keys.values()) key.status = 'revoked';
+    const refused = await card.press('refresh');
+    assert.match(refused.text, /^RevenueCat refuses the API key\./m);
+    const home = await refused.press('home');
+    assert.match(home.text, /^RevenueCat refuses the API key\./m);
+    assert.match(JSON.stringify(home.canvas), /"url":"http:\/\/app\.test\/settings"/);
+    for (const key of revenueCat.state.keys.values()) key.status = 'valid';
+  });
+
+  test('without a project the card leads to the settings from everywhere', async () => {
+    const { database } = product.server.connected;
+    await database.query(`update projects set webhook_auth_hash = '' where workspace_id = $1`, [OTHER]);
+    const card = await openFor(product, { externalId: 'whoever' }, { adminId: '8001', workspaceId: OTHER });
+    assert.match(card.text, /^RevenueCat is not connected yet\./m);
+    assert.match(JSON.stringify(card.canvas), /\/settings"/);
+  });
+
+  test('a customer of two projects is chosen once, and the choice lasts for the card', async () => {
+    const { database } = product.server.connected;
+    await tell(product, 'active_monthly', { appUserId: 'user_two' });
+    await database.query(
+      `insert into projects (workspace_id, project_id, revenuecat_project_id, name, webhook_auth_hash)
+       values ($1, $2, 'projsecond', 'Second app', 'x')`,
+      [WORKSPACE_ID, `${WORKSPACE_ID}-second`],
+    );
+    await database.query(
+      `with other as (
+         insert into subscribers (workspace_id, project_id, subscriber_id, last_event_at)
+         values ($1, $2, gen_random_uuid(), 1) returning subscriber_id)
+       insert into subscriber_ids (workspace_id, project_id, app_user_id, subscriber_id)
+       select $1, $2, 'user_two', subscriber_id from other`,
+      [WORKSPACE_ID, `${WORKSPACE_ID}-second`],
+    );
+    const card = await openFor(product, { externalId: 'user_two' });
+    assert.match(card.text, /^This contact is a customer of several apps\. Which one\?$/m);
+    assert.match(card.text, /^Test app \| Pro, \$9\.99 a month\. Next charge/m);
+    assert.match(card.text, /^Second app \| This customer has not bought anything\.$/m);
+    const [, second = ''] = idsOn(card.canvas).filter((id) => id.startsWith('match:'));
+    const chosen = await card.press(second);
+    assert.match(chosen.text, /^This customer has not bought anything\.$/m);
+    const back = await (await chosen.press('timeline')).press('home');
+    assert.match(back.text, /^This customer has not bought anything\.$/m);
+    const again = await back.press('projects');
+    assert.match(again.text, /^Test app \|/m);
+    const audit = await database.query('select 1 from audit_log where contact_id = $1', [card.contactId]);
+    assert.equal(audit.length, 0);
+  });
+});

@@ -1,0 +1,158 @@
+import assert from 'node:assert/strict';
+import type { CanvasAnswer } from '../../src/simulator/intercom/app-caller.ts';
+import type { Canvas } from '../../src/simulator/intercom/canvas-rules.ts';
+import type { NewContact } from '../../src/simulator/intercom/contact-changes.ts';
+import {
+  customerFromStory,
+  purchaseStory,
+  type StoryName,
+} from '../../src/simulator/revenuecat/scenarios.ts';
+import type { RevenueCatEvent } from '../../src/simulator/revenuecat/state.ts';
+import { type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
+import { WORKSPACE_ID } from '../support/world.ts';
+
+export const ADMIN_ID = '7001';
+
+/** A card as one teammate has it open beside one conversation. */
+export interface OpenCard {
+  readonly contactId: string;
+  readonly conversationId: string;
+  /** What is on the screen. */
+  readonly canvas: Canvas;
+  readonly answer: CanvasAnswer;
+  /** Everything that can be read on it, one line each. */
+  readonly text: string;
+  press(componentId: string, inputs?: Record<string, string>): Promise<OpenCard>;
+}
+
+/** What RevenueCat tells of a customer, sent as webhooks; gives the events. */
+export async function tell(
+  product: Product,
+  story: StoryName,
+  customer: { appUserId: string; email?: string; projectId?: string },
+): Promise<readonly RevenueCatEvent[]> {
+  const { projectId = REVENUECAT_PROJECT_ID, ...who } = customer;
+  const told = purchaseStory(story, { ...who, nowMs: Date.now() });
+  customerFromStory(product.revenueCat.state, projectId, told);
+  for (const event of told.events) await send(product, event, projectId);
+  return told.events;
+}
+
+export async function send(
+  product: Product,
+  event: RevenueCatEvent,
+  projectId = REVENUECAT_PROJECT_ID,
+): Promise<void> {
+  const answers = await product.revenueCat.sendWebhook(projectId, event);
+  assert.ok(answers.every((answer) => answer.status === 200));
+}
+
+/** Opens the card of a new contact; every answer is judged by Intercom's rules. */
+export async function openFor(
+  product: Product,
+  contact: NewContact,
+  options: { says?: string; adminId?: string; workspaceId?: string } = {},
+): Promise<OpenCard> {
+  const { intercom } = product;
+  const workspaceId = options.workspaceId ?? WORKSPACE_ID;
+  const { id: contactId } = intercom.addContact(workspaceId, { role: 'user', ...contact });
+  const { id: conversationId } = intercom.addConversation(workspaceId, {
+    contactIds: [contactId],
+    body: options.says ?? '<p>Hello</p>',
+  });
+  return openAgain(product, { contactId, conversationId }, options);
+}
+
+export async function openAgain(
+  product: Product,
+  card: Pick<OpenCard, 'contactId' | 'conversationId'>,
+  options: { adminId?: string; workspaceId?: string } = {},
+): Promise<OpenCard> {
+  const { contactId, conversationId } = card;
+  const base = {
+    appUrl: product.server.url,
+    workspaceId: options.workspaceId ?? WORKSPACE_ID,
+    place: 'inbox',
+    adminId: options.adminId ?? ADMIN_ID,
+    conversationId,
+    contactId,
+  } as const;
+  const shown = (answer: CanvasAnswer, what: string): OpenCard => {
+    assert.deepEqual([answer.status, answer.problems, answer.findings], [200, [], []], what);
+    const canvas = answer.canvas ?? {};
+    return {
+      contactId,
+      conversationId,
+      canvas,
+      answer,
+      text: textOf(canvas),
+      async press(componentId, inputs) {
+        const call = { ...base, flow: 'submit', componentId, currentCanvas: canvas } as const;
+        return shown(
+          await product.intercom.callCanvas({ ...call, ...(inputs ? { inputValues: inputs } : {}) }),
+          componentId,
+        );
+      },
+    };
+  };
+  return shown(await product.intercom.callCanvas({ ...base, flow: 'initialize' }), 'initialize');
+}
+
+/** A test that presses what is not on the canvas, as somebody could who signs requests. */
+export async function forge(
+  product: Product,
+  card: OpenCard,
+  componentId: string,
+  more: { storedData?: Record<string, unknown>; inputs?: Record<string, string>; adminId?: string } = {},
+): Promise<CanvasAnswer> {
+  const { stored_data: own } = card.canvas;
+  const stored = more.storedData ?? own;
+  return product.intercom.callCanvas({
+    appUrl: product.server.url,
+    workspaceId: WORKSPACE_ID,
+    place: 'inbox',
+    flow: 'submit',
+    adminId: more.adminId ?? ADMIN_ID,
+    conversationId: card.conversationId,
+    contactId: card.contactId,
+    componentId,
+    inputValues: more.inputs ?? {},
+    currentCanvas: {
+      content: { components: [{ type: 'button', id: componentId, label: 'x', action: { type: 'submit' } }] },
+      ...(stored === undefined ? {} : { stored_data: stored }),
+    },
+  });
+}
+
+export function textOf(canvas: Canvas | null): string {
+  const lines = (canvas?.content?.components ?? []).flatMap((each): (string | undefined)[] => {
+    switch (each.type) {
+      case 'text':
+        return [each.text];
+      case 'button':
+        return [each.label];
+      case 'list':
+        return each.items.map((item) =>
+          [item.title, item.subtitle, item.tertiary_text].filter(Boolean).join(' | '),
+        );
+      case 'data-table':
+        return each.items.map((row) => `${row.field}: ${row.value}`);
+      case 'input':
+      case 'textarea':
+        return [each.label, each.value];
+      case 'dropdown':
+      case 'single-select':
+        return [each.label, ...each.options.map((option) => option.text)];
+      default:
+        return [];
+    }
+  });
+  return lines.filter(Boolean).join('\n');
+}
+
+/** Ids of everything that stands on a canvas. */
+export function idsOn(canvas: Canvas): string[] {
+  return (canvas.content?.components ?? []).flatMap((each) =>
+    each.type === 'list' ? each.items.map((item) => item.id) : 'id' in each && each.id ? [each.id] : [],
+  );
+}

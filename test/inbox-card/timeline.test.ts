@@ -1,0 +1,311 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { after, before, describe, test } from 'node:test';
+import { readTimeline } from '../../src/inbox-card/timeline-store.ts';
+import { ownSource } from '../../src/subscribers/store.ts';
+import { DAY_MS, eventBody } from '../support/events.ts';
+import { createProduct, type Product } from '../support/product.ts';
+import { until } from '../support/wait.ts';
+import { setSettings, WORKSPACE_ID } from '../support/world.ts';
+import { idsOn, type OpenCard, openAgain, openFor, send, tell } from './support.ts';
+
+const nowMs = Date.now();
+
+function purchase(appUserId: string, fields: Record<string, unknown>) {
+  const event = eventBody({
+    app_user_id: appUserId,
+    original_app_user_id: appUserId,
+    aliases: [appUserId],
+    transaction_id: `t-${appUserId}`,
+    original_transaction_id: `t-${appUserId}`,
+    event_timestamp_ms: nowMs - 30 * DAY_MS,
+    purchased_at_ms: nowMs - 30 * DAY_MS,
+    expiration_at_ms: nowMs + DAY_MS,
+    ...fields,
+  });
+  return { ...event, type: String(event.type) };
+}
+
+const eventsOn = (card: OpenCard): string[] => idsOn(card.canvas).filter((id) => id.startsWith('event:'));
+
+describe('the timeline', () => {
+  let product: Product;
+  before(async () => {
+    product = await createProduct();
+  });
+  after(() => product?.close());
+  const database = () => product.server.connected.database;
+  const subscriberOf = async (appUserId: string) => {
+    const [row] = await database().query<{ subscriber_id: string; project_id: string }>(
+      `select subscriber_id, project_id from subscriber_ids where workspace_id = $1 and app_user_id = $2`,
+      [WORKSPACE_ID, appUserId],
+    );
+    assert.ok(row);
+    return row;
+  };
+
+  test('every event stands on just one page, newest first, also those of one millisecond', async () => {
+    const ids: string[] = [];
+    for (let n = 0; n < 34; n += 1) {
+      // Several share a millisecond: the id decides, and no page loses or repeats one.
+      const id = `paged-${String(n).padStart(2, '0')}`;
+      ids.push(id);
+      await send(
+        product,
+        purchase('user_paged', {
+          id,
+          type: 'RENEWAL',
+          event_timestamp_ms: nowMs - (60 - Math.floor(n / 4)) * DAY_MS,
+        }),
+      );
+    }
+    let card = await (await openFor(product, { externalId: 'user_paged' })).press('timeline');
+    const seen: string[] = [];
+    const pages: string[][] = [];
+    for (;;) {
+      const page = eventsOn(card).map((id) => id.slice('event:'.length));
+      pages.push(page);
+      seen.push(...page);
+      if (!idsOn(card.canvas).includes('timeline:older')) break;
+      card = await card.press('timeline:older');
+    }
+    assert.deepEqual(
+      pages.map((page) => page.length),
+      [10, 10, 10, 4],
+    );
+    assert.deepEqual(seen, ids.toReversed());
+
+    // What arrives meanwhile moves nothing.
+    await send(
+      product,
+      purchase('user_paged', { id: 'paged-late', type: 'RENEWAL', event_timestamp_ms: nowMs }),
+    );
+    card = await card.press('timeline:newer');
+    assert.deepEqual(
+      eventsOn(card).map((id) => id.slice('event:'.length)),
+      pages[2],
+    );
+    while (idsOn(card.canvas).includes('timeline:newer')) card = await card.press('timeline:newer');
+    assert.equal(eventsOn(card)[0], 'event:paged-late');
+    assert.equal(eventsOn(card).length, 10, 'the newest page is full');
+  });
+
+  test('it can be looked at by kind and by environment, and pages keep the filter', async () => {
+    await tell(product, 'long_history', { appUserId: 'user_filtered' });
+    const card = await (await openFor(product, { externalId: 'user_filtered' })).press('timeline');
+    const endings = await card.press('timeline.kind', { 'timeline.kind': 'endings' });
+    assert.deepEqual(eventsOn(endings).length, 1);
+    assert.match(
+      endings.text,
+      /^Cancelled \| Pro Monthly · turned off renewal|^Cancelled \| Pro monthly · turned off renewal/m,
+    );
+    const purchases = await endings.press('timeline.kind', { 'timeline.kind': 'purchases' });
+    const rest = await purchases.press('timeline:older');
+    assert.equal(eventsOn(purchases).length + eventsOn(rest).length, 16);
+    const sandbox = await purchases.press('timeline.environment', { 'timeline.environment': 'sandbox' });
+    assert.equal(eventsOn(sandbox).length, 1);
+    assert.match(sandbox.text, /Sandbox \|/);
+    const none = await sandbox.press('timeline.kind', { 'timeline.kind': 'grants' });
+    assert.match(none.text, /^Nothing of this kind\.$/m);
+    const few = await (await openFor(product, { externalId: 'user_paged' })).press('timeline');
+    assert.ok(!idsOn(few.canvas).includes('timeline.environment'), 'no choice where there is none');
+  });
+
+  test('one page is one index scan that stops at the limit, whatever the history', async () => {
+    const { subscriber_id: id } = await subscriberOf('user_paged');
+    await database().query(
+      `insert into events (workspace_id, project_id, event_id, subscriber_id, type, kind, event_at, payload)
+       select workspace_id, project_id, 'deep-' || n, subscriber_id, type, kind, n, payload
+         from events, generate_series(1, 3000) n where workspace_id = $1 and event_id = 'paged-00'`,
+      [WORKSPACE_ID],
+    );
+    await database().query('analyze events');
+    let plan = '';
+    await readTimeline(
+      {
+        async query(text, values) {
+          const rows = await database().query<{ 'QUERY PLAN': string }>(`explain analyze ${text}`, values);
+          plan = rows.map((row) => row['QUERY PLAN']).join('\n');
+          return [];
+        },
+      },
+      WORKSPACE_ID,
+      {
+        sources: [ownSource(id)],
+        from: [2_000, 'deep-2000'],
+        direction: 'older',
+        kinds: null,
+        environment: null,
+        limit: 11,
+      },
+    );
+    assert.match(plan, /Index Scan Backward using events_timeline on events .*rows=11/);
+    assert.doesNotMatch(plan, /Seq Scan/);
+  });
+
+  test('an event tells its ids, and in words where it stands on its way to the contact', async () => {
+    const renewal = (appUserId: string, fields: Record<string, unknown> = {}) =>
+      purchase(appUserId, { type: 'RENEWAL', ...fields });
+    await send(
+      product,
+      renewal('user_stand', {
+        id: 'stand-1',
+        currency: 'EUR',
+        price: 8.5,
+        price_in_purchased_currency: 7.99,
+      }),
+    );
+    const card = await openFor(product, { role: 'lead' });
+    const found = await card.press('match.search', { 'match.query': 'user_stand' });
+    const { subscriber_id: id } = await subscriberOf('user_stand');
+    const linked = await (await found.press(`match:${id}`)).press('match.confirm');
+    const detail = async () =>
+      (await (await openAgain(product, card)).press('timeline')).press('event:stand-1');
+    await until(async () => /Recorded as/.test((await detail()).text), 'the event on the contact');
+    const delivered = await detail();
+    assert.match(
+      delivered.text,
+      /^In Intercom: Recorded as rc_renewal_event on \w{3} \d{1,2}, \d{4} at \d{1,2}:\d{2}[AP]M$/m,
+    );
+    for (const line of [
+      'Price: €7.99 ($8.50)',
+      'Type: RENEWAL',
+      'Event id: stand-1',
+      'Transaction: t-user_stand',
+      'Product: pro_monthly',
+    ]) {
+      assert.ok(delivered.text.split('\n').includes(line), `${line} in\n${delivered.text}`);
+    }
+    const set = (delivery: string, reason: string | null, nextTryAt: string | null) =>
+      database().query(
+        `update events set delivery = $2, reason = $3, next_try_at = $4, attempts = 3
+          where workspace_id = $1 and event_id = 'stand-1'`,
+        [WORKSPACE_ID, delivery, reason, nextTryAt],
+      );
+    for (const [delivery, reason, at, say] of [
+      [
+        'failed',
+        'The attribute name is too long',
+        null,
+        /^In Intercom: Failed: The attribute name is too long$/m,
+      ],
+      [
+        'failed',
+        'intercom_event_limit',
+        null,
+        /^In Intercom: Failed: Intercom has no room for more event names$/m,
+      ],
+      ['pending', 'waiting_for_contact', null, /^In Intercom: Waits for a contact$/m],
+      [
+        'pending',
+        'intercom_unavailable',
+        '2031-03-04T15:05:00Z',
+        /^In Intercom: Not yet: Intercom does not answer\nNext try: Mar 4, 2031 at 10:05AM$/m,
+      ],
+      ['pending', null, null, /^In Intercom: About to be sent$/m],
+      ['skipped', 'switched_off', null, /^In Intercom: Not sent: switched off in the settings$/m],
+    ] as const) {
+      await set(delivery, reason, at);
+      assert.match((await detail()).text, say);
+    }
+    assert.match((await linked.press('timeline')).text, /Renewed/);
+  });
+
+  test('a transfer passes what the giver had; in the sandbox only what was bought in the sandbox', async () => {
+    const transfer = (from: string, to: string, environment: string) => ({
+      type: 'TRANSFER',
+      id: `transfer-${to}`,
+      event_timestamp_ms: nowMs - 5 * DAY_MS,
+      transferred_from: [from],
+      transferred_to: [to],
+      store: 'APP_STORE',
+      environment,
+    });
+    for (const [giver, receiver, environment] of [
+      ['giver_1', 'receiver_1', 'PRODUCTION'],
+      ['giver_2', 'receiver_2', 'SANDBOX'],
+    ] as const) {
+      await send(product, purchase(giver, { id: `${giver}-paid` }));
+      await send(
+        product,
+        purchase(giver, {
+          id: `${giver}-test`,
+          environment: 'SANDBOX',
+          transaction_id: 's',
+          original_transaction_id: 's',
+        }),
+      );
+      await send(product, transfer(giver, receiver, environment));
+    }
+    const all = await (await openFor(product, { externalId: 'receiver_1' })).press('timeline');
+    assert.deepEqual(eventsOn(all).sort(), [
+      'event:giver_1-paid',
+      'event:giver_1-test',
+      'event:transfer-receiver_1',
+    ]);
+    const card = await openFor(product, { externalId: 'receiver_2' });
+    assert.match(card.text, /^Only test purchases \(sandbox\)/m);
+    const sandbox = await card.press('timeline');
+    assert.deepEqual(eventsOn(sandbox).sort(), ['event:giver_2-test', 'event:transfer-receiver_2']);
+    // The giver keeps what a transfer in the sandbox cannot take.
+    assert.match((await openFor(product, { externalId: 'giver_2' })).text, /^Pro, \$9\.99/m);
+    // The giver's late event reaches the receiver, although nothing happened to the receiver itself.
+    await openAgain(product, all);
+    await send(
+      product,
+      purchase('giver_1', {
+        id: 'giver_1-late',
+        type: 'CANCELLATION',
+        cancel_reason: 'UNSUBSCRIBE',
+        event_timestamp_ms: nowMs - 6 * DAY_MS,
+        price: 0,
+      }),
+    );
+    assert.match((await openAgain(product, all)).text, /^Pro, cancelled on/m);
+  });
+
+  test('a grant made here stands on the timeline at once and becomes one with its webhook', async () => {
+    await send(
+      product,
+      purchase('user_grant', {
+        id: 'grant-base',
+        type: 'EXPIRATION',
+        expiration_reason: 'UNSUBSCRIBE',
+        expiration_at_ms: nowMs - 20 * DAY_MS,
+      }),
+    );
+    const { subscriber_id: id, project_id: projectId } = await subscriberOf('user_grant');
+    const endMs = nowMs + 30 * DAY_MS;
+    await database().query(
+      `insert into grants (workspace_id, grant_id, project_id, subscriber_id, app_user_id, entitlement_id, lookup_key,
+                           duration, asked_end, real_end, reason, idempotency_key, admin, state)
+       values ($1, $2, $3, $4, 'user_grant', 'entl1', 'pro', 'monthly', to_timestamp($5 / 1000.0),
+               to_timestamp($5 / 1000.0), 'lost data', $6, '{"id":"7001","name":"Ada Agent"}', 'confirmed')`,
+      [WORKSPACE_ID, randomUUID(), projectId, id, endMs, randomUUID()],
+    );
+    const card = await openFor(product, { externalId: 'user_grant' });
+    assert.match(card.text, /^Pro, granted by Ada Agent until /m);
+    const timeline = await card.press('timeline');
+    assert.match(timeline.text, /^Was granted access \| Pro \|/m);
+    const [standIn = ''] = eventsOn(timeline);
+    assert.match((await timeline.press(standIn)).text, /Made here; RevenueCat's own event has not come yet/);
+    await send(product, {
+      ...purchase('user_grant', {
+        id: 'grant-webhook',
+        product_id: 'rc_promo_pro_custom',
+        store: 'PROMOTIONAL',
+        period_type: 'PROMOTIONAL',
+        event_timestamp_ms: nowMs + 1_000,
+        purchased_at_ms: nowMs,
+        expiration_at_ms: endMs,
+        transaction_id: 'promo-1',
+        original_transaction_id: 'promo-1',
+        price: 0,
+      }),
+      type: 'NON_RENEWING_PURCHASE',
+    });
+    const after = await (await openAgain(product, card)).press('timeline');
+    assert.deepEqual(eventsOn(after), ['event:grant-webhook', 'event:grant-base']);
+    await setSettings(product, {});
+  });
+});

@@ -1,0 +1,386 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { pressableIds } from '../../src/simulator/intercom/canvas-rules.ts';
+import { STORY_NAMES } from '../../src/simulator/revenuecat/scenarios.ts';
+import { CARD_LANGUAGES } from '../../src/workspaces/settings.ts';
+import { DAY_MS, eventBody } from '../support/events.ts';
+import { createProduct, type Product } from '../support/product.ts';
+import { setSettings, WORKSPACE_ID } from '../support/world.ts';
+import { idsOn, type OpenCard, openAgain, openFor, send, tell } from './support.ts';
+
+const DATE = '[A-Z][a-z]{2} \\d{1,2}, \\d{4}';
+
+/** What a support lead would say of each story; dates are those of the workspace's time zone. */
+const SENTENCES: Readonly<Record<(typeof STORY_NAMES)[number], RegExp>> = {
+  active_monthly: new RegExp(`^Pro, \\$9\\.99 a month\\. Next charge ${DATE}\\.$`, 'm'),
+  long_history: new RegExp(`^Pro, \\$9\\.99 a month\\. Next charge ${DATE}\\.$`, 'm'),
+  trial: new RegExp(`^Pro, free trial until ${DATE}\\. Then it renews and charges\\.$`, 'm'),
+  trial_cancelled: new RegExp(
+    `^Pro, free trial, cancelled\\. Access until ${DATE}\\. Will not be charged\\.$`,
+    'm',
+  ),
+  cancelled: new RegExp(`^Pro, cancelled on ${DATE}\\. Access until ${DATE}\\. No further charge\\.$`, 'm'),
+  grace_period: new RegExp(
+    `^Payment failed on ${DATE}\\. Still has Pro until ${DATE} while Apple tries the card again\\.$`,
+    'm',
+  ),
+  expired_by_billing: new RegExp(
+    `^No access since ${DATE}: payment failed\\. Had Pro, \\$9\\.99 a month\\.$`,
+    'm',
+  ),
+  refunded: new RegExp(`^Refunded \\$9\\.99 on ${DATE}\\. No access since then\\.$`, 'm'),
+  granted: new RegExp(`^Pro, granted until ${DATE}\\. Not paying\\.$`, 'm'),
+  paused: new RegExp(`^Paused since ${DATE}\\. Resumes and charges \\$9\\.99 on ${DATE}\\.$`, 'm'),
+  several: new RegExp(
+    `^Team \\(monthly, Stripe\\) and Pro \\(yearly, App Store\\)\\. Next charge \\$14\\.00 on ${DATE}\\.$`,
+    'm',
+  ),
+  sandbox_only: /^Only test purchases \(sandbox\)\. This customer has not paid for anything\.$/m,
+  no_purchases: /^This customer has not bought anything\.$/m,
+};
+
+const CHANGES_SOMETHING = /^(grant\.|revoke|match\.confirm|unlink|refresh|share|grant$)/;
+
+/** Every kind of canvas that can be reached without changing anything, each checked by Intercom's rules on its way. */
+async function crawl(card: OpenCard, skip = /^$/): Promise<Map<string, string>> {
+  const seen = new Map<string, string>();
+  const open: OpenCard[] = [card];
+  for (let next = open.shift(); next !== undefined; next = open.shift()) {
+    for (const id of pressableIds(next.canvas)) {
+      const kind = id.replace(/:.*/, ':');
+      if (CHANGES_SOMETHING.test(id) || seen.has(kind) || skip.test(id)) continue;
+      const shown = await next.press(id);
+      seen.set(kind, shown.text);
+      if (id !== 'home') assert.ok(idsOn(shown.canvas).includes('home'), `${id} has a way back`);
+      open.push(shown);
+    }
+  }
+  return seen;
+}
+
+describe('the card of each sample customer', () => {
+  let product: Product;
+  before(async () => {
+    product = await createProduct();
+    for (const story of STORY_NAMES) {
+      await tell(product, story, { appUserId: `user_${story}`, email: `${story}@example.com` });
+    }
+  });
+  after(() => product?.close());
+
+  for (const story of STORY_NAMES) {
+    test(`${story}: says what most tickets ask, and every view obeys the rules`, async () => {
+      const card = await openFor(product, { externalId: `user_${story}` });
+      assert.match(card.text, SENTENCES[story]);
+      for (const id of ['timeline', 'grant', 'grants', 'details', 'refresh']) {
+        assert.ok(idsOn(card.canvas).includes(id), `${id} stands on the overview`);
+      }
+      const seen = await crawl(card);
+      for (const view of ['timeline', 'event:', 'details', 'match', 'home']) {
+        assert.ok(seen.has(view), `${view} was seen; seen: ${[...seen.keys()]}`);
+      }
+      assert.match(seen.get('details') ?? '', new RegExp(`^user_${story}$`, 'm'));
+    });
+  }
+
+  for (const language of CARD_LANGUAGES.filter((known) => known !== 'en')) {
+    test(`in ${language} every view is drawn, and nothing of it is English`, async () => {
+      await setSettings(product, { card: { language } });
+      try {
+        for (const story of STORY_NAMES) {
+          const card = await openFor(product, { externalId: `user_${story}` });
+          // The words of granting have tests of their own.
+          const seen = await crawl(card, /^grant/);
+          const all = [card.text, ...seen.values()].join('\n');
+          const english =
+            /\b(Next charge|Renewed|Subscribed|Customer details|Refresh|Back|Paid so far|First seen|access|until|since|Search)\b/;
+          assert.equal(english.exec(all)?.[0], undefined, `${story}: ${english.exec(all)?.[0]}`);
+        }
+      } finally {
+        await setSettings(product, {});
+      }
+    });
+  }
+
+  /** What no sample customer is in, told by single events. */
+  const MOMENTS: readonly (readonly [what: string, sentence: RegExp, events: Record<string, unknown>[]])[] = [
+    [
+      'bought for life',
+      /^Pro, bought once, for life\. No further charge\.$/m,
+      [{ type: 'NON_RENEWING_PURCHASE', expiration_at_ms: null }],
+    ],
+    [
+      'consumables',
+      /^No subscription\. Made one-time purchases\.$/m,
+      [
+        {
+          type: 'NON_RENEWING_PURCHASE',
+          expiration_at_ms: null,
+          entitlement_ids: null,
+          product_id: 'coins_100',
+        },
+      ],
+    ],
+    [
+      'a yearly price',
+      /^Pro, \$9\.99 a year\. Next charge/m,
+      [
+        {
+          type: 'INITIAL_PURCHASE',
+          purchased_at_ms: Date.now() - 265 * DAY_MS,
+          expiration_at_ms: Date.now() + 100 * DAY_MS,
+        },
+      ],
+    ],
+    [
+      'a price in another currency',
+      /^Pro, ¥500 a month\. Next charge/m,
+      [{ type: 'INITIAL_PURCHASE', currency: 'JPY', price: 3.2, price_in_purchased_currency: 500 }],
+    ],
+    [
+      'an introductory price',
+      /^Pro, introductory price \$1\.99 a month\. Next charge/m,
+      [{ type: 'INITIAL_PURCHASE', period_type: 'INTRO', price: 1.99, price_in_purchased_currency: 1.99 }],
+    ],
+    [
+      'family sharing',
+      /^Pro, through family sharing until .+\. Somebody else of the family pays\.$/m,
+      [{ type: 'INITIAL_PURCHASE', is_family_share: true }],
+    ],
+    [
+      'a card that failed without grace',
+      /^Payment failed on .+\. Still has Pro until .+ while Google tries the card again\.$/m,
+      [
+        { type: 'INITIAL_PURCHASE', store: 'PLAY_STORE' },
+        {
+          type: 'CANCELLATION',
+          store: 'PLAY_STORE',
+          cancel_reason: 'BILLING_ERROR',
+          event_timestamp_ms: Date.now() - DAY_MS,
+        },
+      ],
+    ],
+    [
+      'a pause that is announced',
+      /^Pro until .+, then paused until .+\. No charge while paused\.$/m,
+      [
+        { type: 'INITIAL_PURCHASE', store: 'PLAY_STORE' },
+        {
+          type: 'SUBSCRIPTION_PAUSED',
+          store: 'PLAY_STORE',
+          event_timestamp_ms: Date.now() - DAY_MS,
+          auto_resume_at_ms: Date.now() + 60 * DAY_MS,
+        },
+      ],
+    ],
+    [
+      'a change of plan',
+      /^Pro, \$9\.99 a month\. Next charge .+\. Changes to Pro yearly at the next renewal\.$/m,
+      [
+        { type: 'INITIAL_PURCHASE' },
+        { type: 'PRODUCT_CHANGE', new_product_id: 'pro_yearly', event_timestamp_ms: Date.now() - DAY_MS },
+      ],
+    ],
+    [
+      'a grant beside a subscription',
+      /^Pro, \$9\.99 a month\. Next charge .+\. Team granted until .+\.$/m,
+      [
+        { type: 'INITIAL_PURCHASE' },
+        {
+          type: 'NON_RENEWING_PURCHASE',
+          store: 'PROMOTIONAL',
+          period_type: 'PROMOTIONAL',
+          entitlement_ids: ['team'],
+          product_id: 'rc_promo_team_custom',
+          price: 0,
+          price_in_purchased_currency: 0,
+          transaction_id: 'g',
+          original_transaction_id: 'g',
+        },
+      ],
+    ],
+    [
+      'a lifetime grant',
+      /^Pro, granted for life\. Not paying\.$/m,
+      [
+        {
+          type: 'NON_RENEWING_PURCHASE',
+          store: 'PROMOTIONAL',
+          period_type: 'PROMOTIONAL',
+          price: 0,
+          price_in_purchased_currency: 0,
+          expiration_at_ms: Date.UTC(2226, 0, 1),
+        },
+      ],
+    ],
+    [
+      'a grant that has ended',
+      /^No access since .+\. Pro had been granted; never paid\.$/m,
+      [
+        {
+          type: 'NON_RENEWING_PURCHASE',
+          store: 'PROMOTIONAL',
+          period_type: 'PROMOTIONAL',
+          price: 0,
+          price_in_purchased_currency: 0,
+          expiration_at_ms: Date.now() - DAY_MS,
+        },
+      ],
+    ],
+  ];
+  for (const [what, sentence, events] of MOMENTS) {
+    test(`${what}: the sentence says so`, async () => {
+      const id = `moment_${what.replaceAll(/\W/g, '_')}`;
+      for (const [n, fields] of events.entries()) {
+        const body = eventBody({
+          id: `${id}-${n}`,
+          app_user_id: id,
+          original_app_user_id: id,
+          aliases: [id],
+          transaction_id: id,
+          original_transaction_id: id,
+          event_timestamp_ms: Date.now() - 10 * DAY_MS,
+          purchased_at_ms: Date.now() - 10 * DAY_MS,
+          expiration_at_ms: Date.now() + 20 * DAY_MS,
+          ...fields,
+        });
+        await send(product, { ...body, type: String(body.type) });
+      }
+      const card = await openFor(product, { externalId: id });
+      assert.match(card.text, sentence);
+    });
+  }
+
+  test('the language is what the request says of the teammate, not what it says of the customer', async () => {
+    const opened = await openFor(product, { externalId: 'user_active_monthly' });
+    assert.match(opened.text, /Next charge/);
+    await setSettings(product, { card: { language: 'fr' } });
+    assert.match((await openAgain(product, opened)).text, /Prochain débit le \d{1,2} \S+ \d{4}\./);
+    await setSettings(product, {});
+  });
+
+  test('details show the ids whole, the subscription and where the customer was seen', async () => {
+    const { database } = product.server.connected;
+    const card = await openFor(product, { externalId: 'user_active_monthly' });
+    const refreshed = await card.press('refresh');
+    const details = await (await refreshed.press('home')).press('details');
+    for (const line of [
+      'Status: Active',
+      'Entitlement: Pro',
+      'Store: App Store',
+      'Price: $9.99 a month',
+      'Renewals: 2',
+      'Paid so far: $29.97',
+      'user_active_monthly',
+      'E-mail: active_monthly@example.com',
+      'Lifetime value: $29.97',
+      'Country: US',
+      'Platform: iOS',
+      '$email: active_monthly@example.com',
+    ]) {
+      assert.ok(details.text.split('\n').includes(line), `${line}\nin\n${details.text}`);
+    }
+    assert.match(details.text, /^\$RCAnonymousID:[0-9a-f]{32}$/m);
+    assert.match(details.text, /^First seen: [A-Z]/m);
+    assert.match(details.text, /^Updated: \w{3} \d{1,2}, \d{4} at \d{1,2}:\d{2}[AP]M$/m);
+    const links = (details.canvas.content?.components ?? []).flatMap((each) =>
+      each.type === 'button' && each.action.type === 'url' ? [each.action.url] : [],
+    );
+    assert.deepEqual(links, [
+      'https://apps.apple.com/account/subscriptions',
+      'https://app.revenuecat.com/projects/test1/customers/user_active_monthly',
+    ]);
+    assert.equal((await database.query('select 1 from audit_log')).length, 0, 'looking is not recorded');
+  });
+
+  test('more subscriptions than fit stand on a page of their own', async () => {
+    const event = (n: number) =>
+      eventBody({
+        id: `many-${n}`,
+        app_user_id: 'user_many',
+        original_app_user_id: 'user_many',
+        aliases: ['user_many'],
+        product_id: `plan_${n}`,
+        transaction_id: `many-${n}`,
+        original_transaction_id: `many-${n}`,
+        purchased_at_ms: Date.now() - (40 + n) * DAY_MS,
+        expiration_at_ms: Date.now() - (10 + n) * DAY_MS,
+        event_timestamp_ms: Date.now() - (40 + n) * DAY_MS,
+      });
+    for (let n = 0; n < 25; n += 1) await send(product, { ...event(n), type: 'INITIAL_PURCHASE' });
+    const details = await (await openFor(product, { externalId: 'user_many' })).press('details');
+    assert.match(details.text, /^All subscriptions \(25\)$/m);
+    const all = await details.press('subscriptions');
+    assert.equal(all.text.match(/^Status: Ended$/gm)?.length, 20);
+    assert.match(all.text, /^and 5 more$/m);
+  });
+
+  test('names, ids and attributes of any length and content fit in a canvas and are shown as they are', async () => {
+    const nasty = `**bold** [click](https://evil.example) __x__ <3 ${'ß'.repeat(5_000)}`;
+    const id = 'user_**x** [a](https://evil.example)';
+    const [event] = await tell(product, 'active_monthly', { appUserId: id });
+    const customer = product.revenueCat.state.projects.get('projtest1')?.customers.get(id);
+    for (let n = 0; n < 60; n += 1) {
+      customer?.attributes.set(`field_${n}`, { value: nasty, updatedAtMs: Date.now() });
+    }
+    await send(product, {
+      ...event,
+      type: 'RENEWAL',
+      id: 'nasty',
+      product_id: nasty,
+      event_timestamp_ms: Date.now(),
+      expiration_at_ms: Date.now() + DAY_MS,
+      purchased_at_ms: Date.now(),
+      offer_code: nasty,
+      ...Object.fromEntries(Array.from({ length: 80 }, (_, n) => [`extra_${n}`, nasty])),
+    });
+    const card = await openFor(product, { externalId: id });
+    const details = await (await card.press('refresh')).press('details');
+    await details.press('home');
+    const timeline = await card.press('timeline');
+    const detail = await timeline.press('event:nasty');
+    for (const { canvas } of [card, details, timeline, detail]) {
+      for (const each of canvas.content?.components ?? []) {
+        if (each.type !== 'text') continue;
+        const links = [...each.text.matchAll(/\]\((https?:[^)]*)\)/g)].map((match) => match[1]);
+        assert.ok(
+          links.every((link) => link === 'https://reportaproblem.apple.com'),
+          each.text,
+        );
+      }
+    }
+  });
+
+  test('a card opens for a customer with thousands of events without reading them', async () => {
+    const { database } = product.server.connected;
+    const [base] = await tell(product, 'active_monthly', { appUserId: 'user_heavy' });
+    const [row] = await database.query<{ subscriber_id: string; project_id: string }>(
+      `select subscriber_id, project_id from subscriber_ids where workspace_id = $1 and app_user_id = 'user_heavy'`,
+      [WORKSPACE_ID],
+    );
+    await database.query(
+      `insert into events (workspace_id, project_id, event_id, subscriber_id, type, kind, event_at, payload, delivery)
+       select $1, $2, 'heavy-' || n, $3, 'RENEWAL', 'renewal', $4::bigint - n * 60000,
+              json_build_object('event', ($5::jsonb || jsonb_build_object('id', 'heavy-' || n,
+                'event_timestamp_ms', $4::bigint - n * 60000))), 'skipped'
+         from generate_series(1, 5000) n`,
+      [
+        WORKSPACE_ID,
+        row?.project_id,
+        row?.subscriber_id,
+        Date.now() - 60 * DAY_MS,
+        JSON.stringify({ ...base, type: 'RENEWAL' }),
+      ],
+    );
+    const card = await openFor(product, { externalId: 'user_heavy' });
+    assert.match(card.text, /^Timeline · 5003 events/m);
+    const again = await openAgain(product, card);
+    assert.equal(again.text, card.text);
+    // The second card needs none of them: the summary that the first one left is enough.
+    await database.query(
+      `update events set payload = '{}' where workspace_id = $1 and event_id like 'heavy-%'`,
+      [WORKSPACE_ID],
+    );
+    assert.equal((await openAgain(product, card)).text, card.text);
+  });
+});
