@@ -1,4 +1,4 @@
-import { writeAudit } from '../grants/store.ts';
+import { writeAudit } from '../grants/audit.ts';
 import type { SettingsContext, Visit } from './context.ts';
 
 /** Records who changed what in the settings, beside the grants. */

@@ -5,7 +5,7 @@ import { provisionAttributes } from '../intercom/data-attributes.ts';
 import { CONTACT_ATTRIBUTES } from '../subscribers/attributes.ts';
 import { markAttributesReady, saveSettings, sealedAs, wakeWaiting } from '../workspaces/store.ts';
 import { auditChange } from './audit.ts';
-import { field, type SettingsContext, visitOf } from './context.ts';
+import { field, pageSql, type SettingsContext, visitOf } from './context.ts';
 import { sendPage } from './render.ts';
 import { readMatching } from './store.ts';
 
@@ -21,7 +21,7 @@ export function addContactPages(router: Router, context: SettingsContext): void 
   router.get('/contacts', async (req, res) => {
     const visit = await visitOf(context, res);
     const { workspace } = visit;
-    const matching = await readMatching(database, workspace.workspaceId);
+    const matching = await readMatching(await pageSql(context), workspace.workspaceId);
     const seen = matching.matched + matching.waiting;
     sendPage(req, res, {
       view: 'contacts',

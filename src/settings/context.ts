@@ -1,4 +1,5 @@
 import type { Request, Response } from 'express';
+import type { Sql } from '../database/sql.ts';
 import { notFound } from '../errors.ts';
 import type { InstallContext } from '../workspaces/install.ts';
 import { type Session, type Sessions, sessionOf } from '../workspaces/sessions.ts';
@@ -6,6 +7,8 @@ import { readWorkspace, type Workspace } from '../workspaces/store.ts';
 
 export interface SettingsContext extends InstallContext {
   readonly sessions: Sessions;
+  /** Gives a replica that has everything up to now, or else the database. */
+  readonly upToDate?: () => Promise<Sql>;
   /** Queues deliveries again: one event, or all failed ones; gives their number. */
   replay(workspaceId: string, selection: { eventId?: string; failedOnly: boolean }): Promise<number>;
 }
@@ -22,6 +25,11 @@ export async function visitOf(context: SettingsContext, res: Response): Promise<
   const workspace = await readWorkspace(context.database, session.workspaceId);
   if (!workspace) throw notFound('This workspace no longer has the app installed');
   return { session, workspace };
+}
+
+/** Where a page's larger reads go: nothing that this admin has just changed is missing there. */
+export async function pageSql(context: SettingsContext): Promise<Sql> {
+  return (await context.upToDate?.()) ?? context.database;
 }
 
 /** The text of a form's field, trimmed; `''` when absent or given more than once. */

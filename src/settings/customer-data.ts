@@ -36,7 +36,16 @@ export async function exportSubscribers(
   return data;
 }
 
-const ERASED = ['delivery_attempts', 'events', 'contact_links', 'grants', 'subscriber_ids'] as const;
+const ERASED = [
+  'delivery_attempts',
+  'events',
+  'contact_links',
+  'grant_notes',
+  'grants',
+  'subscriber_ids',
+  'subscriber_summaries',
+  'reconcile_marks',
+] as const;
 
 /**
  * Erases subscribers for good. The audit log keeps who did what and when, without whom it was done for: it is

@@ -1,7 +1,7 @@
 import type { Router } from 'express';
 import { notFound } from '../errors.ts';
 import { EVENT_KINDS } from '../subscribers/types.ts';
-import { field, parameter, type SettingsContext, visitOf } from './context.ts';
+import { field, pageSql, parameter, type SettingsContext, visitOf } from './context.ts';
 import { sendPage } from './render.ts';
 import {
   DELIVERY_FILTERS,
@@ -16,13 +16,17 @@ import { KIND_WORDS, reasonInWords } from './words.ts';
 const PAGE_SIZE = 50;
 
 export function addDeliveryPages(router: Router, context: SettingsContext): void {
-  const { database } = context;
-
   router.get('/deliveries', async (req, res) => {
     const visit = await visitOf(context, res);
     const show = DELIVERY_FILTERS.find((filter) => filter === parameter(req, 'show')) ?? 'all';
     const before = readCursor(parameter(req, 'before'), parameter(req, 'before_id'));
-    const rows = await listDeliveries(database, visit.workspace.workspaceId, show, before, PAGE_SIZE + 1);
+    const rows = await listDeliveries(
+      await pageSql(context),
+      visit.workspace.workspaceId,
+      show,
+      before,
+      PAGE_SIZE + 1,
+    );
     const last = rows.length > PAGE_SIZE ? rows[PAGE_SIZE - 1] : undefined;
     sendPage(req, res, {
       view: 'deliveries',
@@ -44,9 +48,10 @@ export function addDeliveryPages(router: Router, context: SettingsContext): void
     const visit = await visitOf(context, res);
     const { workspaceId } = visit.workspace;
     const eventId = parameter(req, 'id');
-    const row = await readDelivery(database, workspaceId, eventId);
+    const sql = await pageSql(context);
+    const row = await readDelivery(sql, workspaceId, eventId);
     if (!row) throw notFound('This workspace has no such event');
-    const attempts = await listAttempts(database, workspaceId, eventId);
+    const attempts = await listAttempts(sql, workspaceId, eventId);
     sendPage(req, res, {
       view: 'delivery',
       title: 'Delivery',

@@ -3,7 +3,7 @@ import { defaultEventName } from '../subscribers/kinds.ts';
 import { type DeliverableKind, EVENT_KINDS } from '../subscribers/types.ts';
 import { saveSettings } from '../workspaces/store.ts';
 import { auditChange } from './audit.ts';
-import { field, type SettingsContext, visitOf } from './context.ts';
+import { field, pageSql, type SettingsContext, visitOf } from './context.ts';
 import { checkEventNames, type EventSettings, MOST_EVENT_NAMES } from './event-names.ts';
 import { sendPage } from './render.ts';
 import { readKindCounts } from './store.ts';
@@ -17,7 +17,7 @@ export function addEventPages(router: Router, context: SettingsContext): void {
     settings: EventSettings,
     problems: ReadonlyMap<DeliverableKind, string>,
   ): Promise<object[]> {
-    const counts = await readKindCounts(database, workspaceId);
+    const counts = await readKindCounts(await pageSql(context), workspaceId);
     return EVENT_KINDS.map((kind) => ({
       kind,
       label: KIND_WORDS[kind][0],

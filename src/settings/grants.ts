@@ -4,10 +4,11 @@ import { createIntercomClient, type IntercomAdmin, intercomApiUrl } from '../int
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import { saveSettings, sealedAs, type Workspace } from '../workspaces/store.ts';
 import { auditChange } from './audit.ts';
-import { field, fields, parameter, type SettingsContext, visitOf } from './context.ts';
+import { auditLine, auditSections, isAuditSection } from './audit-words.ts';
+import { field, fields, pageSql, parameter, type SettingsContext, visitOf } from './context.ts';
 import { auditCsv } from './csv.ts';
 import { sendPage } from './render.ts';
-import { type AuditRow, listAudit } from './store.ts';
+import { listAudit } from './store.ts';
 
 const AUDIT_PAGE = 50;
 const MOST_CSV_ROWS = 10_000;
@@ -28,6 +29,15 @@ const DURATION_WORDS: Readonly<Record<Exclude<Duration, 'lifetime'>, string>> = 
 const LENGTHS: readonly (readonly [days: number, label: string])[] = DURATIONS.flatMap((duration) =>
   duration === 'lifetime' ? [] : [[lengthInDays(duration), DURATION_WORDS[duration]] as const],
 );
+
+/** What was set otherwise than by the form stands among its choices. */
+function withLength(
+  lengths: typeof LENGTHS,
+  days: number | null,
+): readonly (readonly [days: number, label: string])[] {
+  if (days === null || lengths.some(([known]) => known === days)) return lengths;
+  return [...lengths, [days, days === 1 ? 'One day' : `${days} days`] as const].sort((a, b) => a[0] - b[0]);
+}
 
 export function addGrantPages(router: Router, context: SettingsContext): void {
   const { database } = context;
@@ -62,20 +72,20 @@ export function addGrantPages(router: Router, context: SettingsContext): void {
     const { workspace } = visit;
     const shown = policy ?? workspace.settings.grants;
     const person = parameter(req, 'who').slice(0, 200);
+    const about = parameter(req, 'about');
     const before = parameter(req, 'before');
+    const sql = await pageSql(context);
     const [admins, audit] = await Promise.all([
       teammates(workspace),
       listAudit(
-        database,
+        sql,
         workspace.workspaceId,
-        { person, beforeId: /^\d{1,18}$/.test(before) ? before : null },
+        { person, actions: actionsOf(about), beforeId: /^\d{1,18}$/.test(before) ? before : null },
         AUDIT_PAGE + 1,
       ),
     ]);
     const known = new Set(admins?.map((admin) => admin.id));
-    const lengths = LENGTHS.some(([days]) => days === shown.longestDays)
-      ? LENGTHS
-      : [...LENGTHS, [shown.longestDays, `${shown.longestDays} days`] as const];
+    const lengths = withLength(LENGTHS, shown.longestDays);
     sendPage(req, res, {
       view: 'grants',
       title: 'Grants',
@@ -93,7 +103,10 @@ export function addGrantPages(router: Router, context: SettingsContext): void {
         ],
         teammatesUnknown: admins === null,
         lengths,
+        secondLengths: withLength(LENGTHS, shown.secondPersonAboveDays),
         person,
+        about: isAuditSection(about) ? about : '',
+        sections: Object.entries(auditSections).map(([id, { label }]) => [id, label]),
         audit: audit.slice(0, AUDIT_PAGE).map(auditLine),
         nextBefore: audit.length > AUDIT_PAGE ? audit[AUDIT_PAGE - 1]?.auditId : null,
       },
@@ -106,6 +119,7 @@ export function addGrantPages(router: Router, context: SettingsContext): void {
     const visit = await visitOf(context, res);
     const { workspaceId, settings } = visit.workspace;
     const monthly = field(req, 'monthly_per_admin');
+    const second = field(req, 'second_person');
     const longest = Number(field(req, 'longest_days'));
     const policy: WorkspaceSettings['grants'] = {
       ...settings.grants,
@@ -118,8 +132,13 @@ export function addGrantPages(router: Router, context: SettingsContext): void {
       lifetimeAllowed: field(req, 'lifetime_allowed') === 'on',
       reasonRequired: field(req, 'reason_required') === 'on',
       monthlyPerAdmin: monthly === '' ? null : Number(monthly),
+      secondPersonAboveDays: daysOf(second),
     };
     const limit = policy.monthlyPerAdmin;
+    if (second !== '' && policy.secondPersonAboveDays === null) {
+      await show(req, res, policy, ['Choose above which length a second teammate must approve, or never.']);
+      return;
+    }
     if (limit !== null && (!Number.isInteger(limit) || limit < 1 || limit > 100_000)) {
       await show(req, res, { ...policy, monthlyPerAdmin: settings.grants.monthlyPerAdmin }, [
         'Grants a month must be a whole number, 1 or more, or be left empty for no limit.',
@@ -134,7 +153,13 @@ export function addGrantPages(router: Router, context: SettingsContext): void {
   router.get('/grants/audit.csv', async (req, res) => {
     const { workspace } = await visitOf(context, res);
     const person = parameter(req, 'who').slice(0, 200);
-    const rows = await listAudit(database, workspace.workspaceId, { person, beforeId: null }, MOST_CSV_ROWS);
+    const actions = actionsOf(parameter(req, 'about'));
+    const rows = await listAudit(
+      await pageSql(context),
+      workspace.workspaceId,
+      { person, actions, beforeId: null },
+      MOST_CSV_ROWS,
+    );
     res
       .set('Cache-Control', 'no-store')
       .type('text/csv')
@@ -143,36 +168,12 @@ export function addGrantPages(router: Router, context: SettingsContext): void {
   });
 }
 
-const ACTION_WORDS: ReadonlyMap<string, string> = new Map([
-  ['grant', 'Granted'],
-  ['revoke', 'Revoked'],
-  ['link', 'Linked a contact'],
-  ['unlink', 'Unlinked a contact'],
-  ['revenuecat_connected', 'Connected RevenueCat'],
-  ['revenuecat_disconnected', 'Disconnected RevenueCat'],
-  ['signing_secret_set', 'Set the signing secret'],
-  ['signing_secret_removed', 'Removed the signing secret'],
-  ['sandbox_setting_changed', 'Changed the sandbox setting'],
-  ['customer_erased', 'Erased a customer'],
-  ['events_changed', 'Changed event names'],
-  ['contacts_changed', 'Changed contact settings'],
-  ['grant_policy_changed', 'Changed the grant policy'],
-]);
+function actionsOf(about: string): readonly string[] | null {
+  return isAuditSection(about) ? auditSections[about].actions : null;
+}
 
-function auditLine(row: AuditRow): object {
-  const detail = (name: string): string => {
-    const value = row.details[name];
-    return typeof value === 'string' || typeof value === 'number' ? String(value) : '';
-  };
-  return {
-    at: row.at,
-    who: row.actor.name || row.actor.email || row.actor.id,
-    action: ACTION_WORDS.get(row.action) ?? row.action,
-    what: [detail('entitlement'), detail('duration').replaceAll('_', ' '), detail('project')]
-      .filter(Boolean)
-      .join(', '),
-    customer: detail('app_user_id'),
-    reason: detail('reason'),
-    result: row.result,
-  };
+/** `null`: no length that the form offers. */
+function daysOf(value: string): number | null {
+  const days = Number(value);
+  return value !== '' && Number.isInteger(days) && days >= 1 && days <= 36_500 ? days : null;
 }

@@ -1,6 +1,6 @@
 import type { Router } from 'express';
 import { listProjects, type Project, type Workspace } from '../workspaces/store.ts';
-import { type SettingsContext, visitOf } from './context.ts';
+import { pageSql, type SettingsContext, visitOf } from './context.ts';
 import { sendPage } from './render.ts';
 import { MOST_COUNTED, type Overview, readOverview } from './store.ts';
 
@@ -15,9 +15,10 @@ export function addHomePage(router: Router, context: SettingsContext): void {
   router.get('/', async (req, res) => {
     const visit = await visitOf(context, res);
     const { workspaceId } = visit.workspace;
+    const sql = await pageSql(context);
     const [overview, projects] = await Promise.all([
-      readOverview(context.database, workspaceId),
-      listProjects(context.database, workspaceId),
+      readOverview(sql, workspaceId),
+      listProjects(sql, workspaceId),
     ]);
     const advice = advise(visit.workspace, projects, overview);
     const count = (number: number): string =>

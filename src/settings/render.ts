@@ -6,7 +6,16 @@ import { FLASHES } from './words.ts';
 
 const eta = new Eta({ views: join(import.meta.dirname, 'views'), autoEscape: true, cache: true });
 
-export type Section = 'home' | 'revenuecat' | 'events' | 'contacts' | 'grants' | 'deliveries' | 'data';
+export type Section =
+  | 'home'
+  | 'revenuecat'
+  | 'events'
+  | 'contacts'
+  | 'card'
+  | 'grants'
+  | 'messenger'
+  | 'deliveries'
+  | 'data';
 
 /** Sends a page of a signed-in admin. Pages show customers' data and are never kept by a cache. */
 export function sendPage(

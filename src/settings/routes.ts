@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { Router, urlencoded } from 'express';
+import { addCardPage } from './card.ts';
 import { addContactPages } from './contacts.ts';
 import type { SettingsContext } from './context.ts';
 import { addDataPages } from './data.ts';
@@ -7,6 +8,8 @@ import { addDeliveryPages } from './deliveries.ts';
 import { addEventPages } from './events.ts';
 import { addGrantPages } from './grants.ts';
 import { addHomePage } from './home.ts';
+import { addImportPages } from './import.ts';
+import { addMessengerPages } from './messenger.ts';
 import { sendSignInPage } from './render.ts';
 import { addRevenueCatPages } from './revenuecat.ts';
 
@@ -29,14 +32,17 @@ export function settingsRouter(context: SettingsContext): Router {
   );
   addHomePage(pages, context);
   addRevenueCatPages(pages, context);
+  addImportPages(pages, context);
   addEventPages(pages, context);
   addContactPages(pages, context);
+  addCardPage(pages, context);
   addGrantPages(pages, context);
+  addMessengerPages(pages, context);
   addDeliveryPages(pages, context);
   addDataPages(pages, context);
 
   const router = Router();
-  for (const asset of ['app.css', 'settings.js']) {
+  for (const asset of ['app.css', 'settings.js', 'copy.js', 'import.js']) {
     router.get(`/assets/${asset}`, (_req, res) => {
       res.sendFile(join(ASSETS, asset), { maxAge: '1h' });
     });

@@ -224,12 +224,13 @@ export interface AuditRow {
  * The audit log, newest first.
  *
  * @param filter.person part of the actor's name or e-mail; `''`: everybody
+ * @param filter.actions those alone; `null`: all
  * @param filter.beforeId the last row of the page before; `null`: from the newest
  */
 export async function listAudit(
   sql: Sql,
   workspaceId: string,
-  filter: { person: string; beforeId: string | null },
+  filter: { person: string; actions: readonly string[] | null; beforeId: string | null },
   limit: number,
 ): Promise<AuditRow[]> {
   const rows = await sql.query<{
@@ -246,9 +247,10 @@ export async function listAudit(
       where workspace_id = $1
         and ($2 = '' or strpos(lower(coalesce(actor->>'name', '') || ' ' || coalesce(actor->>'email', '')), lower($2)) > 0)
         and ($3::bigint is null or audit_id < $3)
+        and ($5::text[] is null or action = any($5))
       order by audit_id desc
       limit $4`,
-    [workspaceId, filter.person, filter.beforeId, limit],
+    [workspaceId, filter.person, filter.beforeId, limit, filter.actions],
   );
   return rows.map((row) => ({
     auditId: row.audit_id,

@@ -2,6 +2,32 @@ import type { Database } from '../database/sql.ts';
 import type { SecretBox } from './secrets.ts';
 import { sealedAs } from './store.ts';
 
+interface SealedColumn {
+  readonly table: 'workspaces' | 'projects';
+  readonly column: string;
+  /** Whose row it is: the second part of the key, where the table has one. */
+  readonly idColumn: 'workspace_id' | 'project_id';
+  place(workspaceId: string, id: string): string;
+}
+
+/** Every column that holds something sealed. */
+const SEALED_COLUMNS: readonly SealedColumn[] = [
+  {
+    table: 'workspaces',
+    column: 'access_token',
+    idColumn: 'workspace_id',
+    place: (workspaceId) => sealedAs.accessToken(workspaceId),
+  },
+  {
+    table: 'workspaces',
+    column: 'messenger_secret',
+    idColumn: 'workspace_id',
+    place: (workspaceId) => sealedAs.messengerSecret(workspaceId),
+  },
+  { table: 'projects', column: 'api_key', idColumn: 'project_id', place: sealedAs.apiKey },
+  { table: 'projects', column: 'signing_secret', idColumn: 'project_id', place: sealedAs.signingSecret },
+];
+
 /**
  * Seals again, with the first key, what older keys have sealed, so that an operator may then drop those. Runs
  * beside everything else: a secret that is replaced meanwhile is left as it is.
@@ -11,58 +37,35 @@ import { sealedAs } from './store.ts';
  */
 export async function resealSecrets(database: Database, secrets: SecretBox): Promise<number> {
   let count = 0;
-
-  async function reseal(
-    sealed: string | null,
-    place: string,
-    replace: (fresh: string, old: string) => Promise<unknown[]>,
-  ): Promise<void> {
-    if (sealed === null || !secrets.isStale(sealed)) return;
-    const replaced = await replace(secrets.seal(secrets.open(sealed, place), place), sealed);
-    count += replaced.length;
+  const workspaces = await database.query<{ workspace_id: string }>(
+    'select workspace_id from workspaces order by workspace_id',
+  );
+  for (const { workspace_id: workspaceId } of workspaces) {
+    for (const place of SEALED_COLUMNS) count += await resealColumn(database, secrets, workspaceId, place);
   }
+  return count;
+}
 
-  const workspaces = await database.query<{
-    workspace_id: string;
-    access_token: string | null;
-    messenger_secret: string | null;
-  }>('select workspace_id, access_token, messenger_secret from workspaces');
-  for (const row of workspaces) {
-    const id = row.workspace_id;
-    await reseal(row.access_token, sealedAs.accessToken(id), (fresh, old) =>
-      database.query(
-        'update workspaces set access_token = $3 where workspace_id = $1 and access_token = $2 returning 1',
-        [id, old, fresh],
-      ),
+async function resealColumn(
+  database: Database,
+  secrets: SecretBox,
+  workspaceId: string,
+  { table, column, idColumn, place }: SealedColumn,
+): Promise<number> {
+  const rows = await database.query<{ id: string; sealed: string }>(
+    `select ${idColumn} as id, ${column} as sealed from ${table}
+      where workspace_id = $1 and ${column} is not null`,
+    [workspaceId],
+  );
+  let count = 0;
+  for (const { id, sealed } of rows) {
+    if (!secrets.isStale(sealed)) continue;
+    const context = place(workspaceId, id);
+    const replaced = await database.query(
+      `update ${table} set ${column} = $4 where workspace_id = $1 and ${idColumn} = $2 and ${column} = $3 returning 1`,
+      [workspaceId, id, sealed, secrets.seal(secrets.open(sealed, context), context)],
     );
-    await reseal(row.messenger_secret, sealedAs.messengerSecret(id), (fresh, old) =>
-      database.query(
-        'update workspaces set messenger_secret = $3 where workspace_id = $1 and messenger_secret = $2 returning 1',
-        [id, old, fresh],
-      ),
-    );
-    const projects = await database.query<{
-      project_id: string;
-      api_key: string | null;
-      signing_secret: string | null;
-    }>('select project_id, api_key, signing_secret from projects where workspace_id = $1', [id]);
-    for (const project of projects) {
-      const projectId = project.project_id;
-      await reseal(project.api_key, sealedAs.apiKey(id, projectId), (fresh, old) =>
-        database.query(
-          `update projects set api_key = $4
-            where workspace_id = $1 and project_id = $2 and api_key = $3 returning 1`,
-          [id, projectId, old, fresh],
-        ),
-      );
-      await reseal(project.signing_secret, sealedAs.signingSecret(id, projectId), (fresh, old) =>
-        database.query(
-          `update projects set signing_secret = $4
-            where workspace_id = $1 and project_id = $2 and signing_secret = $3 returning 1`,
-          [id, projectId, old, fresh],
-        ),
-      );
-    }
+    count += replaced.length;
   }
   return count;
 }

@@ -1,6 +1,9 @@
 import { z } from 'zod';
 import { EVENT_KINDS } from '../subscribers/types.ts';
 
+/** Languages of the inbox card, as BCP 47 primary tags. */
+export const CARD_LANGUAGES = ['en', 'de', 'fr', 'es', 'pt', 'ja'] as const;
+
 const eventSettingSchema = z.object({
   /** Blank: the default name. */
   name: z.string().default(''),
@@ -21,6 +24,12 @@ export const workspaceSettingsSchema = z.object({
     .object({
       /** Whether sandbox events are sent to contacts; they are on the timeline in any case. */
       deliver: z.boolean().default(false),
+    })
+    .prefault({}),
+  card: z
+    .object({
+      /** Of the card in the inbox, for teammates whose language Intercom does not tell; `null`: English. */
+      language: z.enum(CARD_LANGUAGES).nullable().default(null),
     })
     .prefault({}),
   grants: z

@@ -44,7 +44,7 @@ export interface Project {
   readonly lastReceivedAt: Date | null;
 }
 
-interface WorkspaceRow {
+export interface WorkspaceRow {
   workspace_id: string;
   name: string;
   region: string;
@@ -56,10 +56,10 @@ interface WorkspaceRow {
   attributes_ready: boolean;
 }
 
-const WORKSPACE_COLUMNS = `workspace_id, name, region, timezone, access_token, status, status_reason,
+export const WORKSPACE_COLUMNS = `workspace_id, name, region, timezone, access_token, status, status_reason,
   settings, attributes_ready`;
 
-function toWorkspace(row: WorkspaceRow): Workspace {
+export function toWorkspace(row: WorkspaceRow): Workspace {
   return {
     workspaceId: row.workspace_id,
     name: row.name,
@@ -82,7 +82,7 @@ export async function readWorkspace(sql: Sql, workspaceId: string): Promise<Work
   return row ? toWorkspace(row) : null;
 }
 
-interface ProjectRow {
+export interface ProjectRow {
   workspace_id: string;
   project_id: string;
   revenuecat_project_id: string;
@@ -95,10 +95,10 @@ interface ProjectRow {
   last_received_at: Date | null;
 }
 
-const PROJECT_COLUMNS = `workspace_id, project_id, revenuecat_project_id, name, api_key, api_key_state,
+export const PROJECT_COLUMNS = `workspace_id, project_id, revenuecat_project_id, name, api_key, api_key_state,
   webhook_auth_hash, signing_secret, webhook_id, last_received_at`;
 
-function toProject(row: ProjectRow): Project {
+export function toProject(row: ProjectRow): Project {
   return {
     workspaceId: row.workspace_id,
     projectId: row.project_id,
@@ -190,13 +190,25 @@ export const sealedAs = {
   signingSecret: (workspaceId: string, projectId: string) => `project:${workspaceId}:${projectId}:signing`,
 };
 
-/** Marks a workspace whose token Intercom refuses: deliveries wait until somebody installs again. */
-export async function markDisconnected(sql: Sql, workspaceId: string, reason: string): Promise<void> {
-  await sql.query(
+/**
+ * Marks a workspace whose token Intercom refuses: deliveries wait until somebody installs again.
+ *
+ * @param sealedToken the token that was refused: one that a reinstall has stored meanwhile stays connected
+ * @returns whether this call disconnected it
+ */
+export async function markDisconnected(
+  sql: Sql,
+  workspaceId: string,
+  reason: string,
+  sealedToken: string,
+): Promise<boolean> {
+  const rows = await sql.query(
     `update workspaces set status = 'disconnected', status_reason = $2
-      where workspace_id = $1 and status = 'connected'`,
-    [workspaceId, reason],
+      where workspace_id = $1 and status = 'connected' and access_token = $3
+     returning 1`,
+    [workspaceId, reason, sealedToken],
   );
+  return rows.length > 0;
 }
 
 export async function markAttributesReady(sql: Sql, workspaceId: string, ready: boolean): Promise<void> {
@@ -206,17 +218,20 @@ export async function markAttributesReady(sql: Sql, workspaceId: string, ready: 
   ]);
 }
 
+/** @returns whether the state is another one now */
 export async function setApiKeyState(
   sql: Sql,
   workspaceId: string,
   projectId: string,
   state: Project['apiKeyState'],
-): Promise<void> {
-  await sql.query(`update projects set api_key_state = $3 where workspace_id = $1 and project_id = $2`, [
-    workspaceId,
-    projectId,
-    state,
-  ]);
+): Promise<boolean> {
+  const rows = await sql.query(
+    `update projects set api_key_state = $3
+      where workspace_id = $1 and project_id = $2 and api_key_state <> $3
+     returning 1`,
+    [workspaceId, projectId, state],
+  );
+  return rows.length > 0;
 }
 
 /** Stores a token; what waited while there was none becomes due. */
@@ -252,7 +267,7 @@ export async function storeInstallation(
 }
 
 /**
- * The token goes at once; the data is kept for a while, for a return.
+ * The token, the Messenger secret and the API keys go at once; the data is kept for a while, for a return.
  *
  * @param sealedToken the token that Intercom refused: one that a reinstall has stored meanwhile stays
  * @returns whether it was still that token
@@ -260,27 +275,38 @@ export async function storeInstallation(
 export async function forgetToken(sql: Sql, workspaceId: string, sealedToken: string): Promise<boolean> {
   const rows = await sql.query(
     `update workspaces
-        set access_token = null, status = 'uninstalled', status_reason = 'uninstalled', uninstalled_at = now()
+        set access_token = null, messenger_secret = null, status = 'uninstalled', status_reason = 'uninstalled', uninstalled_at = now()
       where workspace_id = $1 and access_token = $2
      returning 1`,
     [workspaceId, sealedToken],
   );
   if (rows.length === 0) return false;
   await sql.query(`delete from sessions where workspace_id = $1`, [workspaceId]);
+  await sql.query(`delete from api_keys where workspace_id = $1`, [workspaceId]);
   return true;
 }
 
 /** Tables with a workspace's data, those that others point to last. */
 const DATA_TABLES = [
   'sessions',
+  'api_keys',
   'notifications',
+  'call_budgets',
+  'revenuecat_budgets',
+  'import_customers',
+  'imports',
+  'reconcile_marks',
+  'retention_marks',
   'audit_log',
+  'grant_notes',
+  'grant_makers',
   'grants',
   'catalog',
   'contact_links',
   'delivery_attempts',
   'events',
   'subscriber_ids',
+  'subscriber_summaries',
   'subscribers',
   'projects',
   'workspaces',

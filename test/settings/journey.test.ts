@@ -8,7 +8,7 @@ import { listProjects } from '../../src/workspaces/store.ts';
 import { launchBrowser } from '../support/browser.ts';
 import { createSite, type Site } from '../workspaces/support.ts';
 
-const PAGES = ['', '/revenuecat', '/events', '/contacts', '/grants', '/deliveries', '/data'];
+const PAGES = ['', '/revenuecat', '/events', '/contacts', '/grants', '/messenger', '/deliveries', '/data'];
 
 let site: Site;
 let browser: Browser;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 import type supertest from 'supertest';
-import { writeAudit } from '../../src/grants/store.ts';
+import { writeAudit } from '../../src/grants/audit.ts';
 import { connectProject } from '../../src/workspaces/connect.ts';
 import { listProjects, readProject, readWorkspace, sealedAs } from '../../src/workspaces/store.ts';
 import { createSite, csrfIn, PUBLIC_URL, type Site } from '../workspaces/support.ts';
@@ -19,7 +19,7 @@ before(async () => {
 });
 after(() => site.close());
 
-const PAGES = ['', '/revenuecat', '/events', '/contacts', '/grants', '/deliveries', '/data'];
+const PAGES = ['', '/revenuecat', '/events', '/contacts', '/grants', '/messenger', '/deliveries', '/data'];
 const SCRIPT = '<script>alert(1)</script>';
 
 function send(path: string, form: Record<string, unknown> = {}): supertest.Test {
@@ -283,6 +283,18 @@ describe('grants', () => {
     assert.equal(grants.monthlyPerAdmin, 5);
     assert.equal(grants.reasonRequired, false);
     assert.equal(grants.secondPersonAboveDays, null);
+  });
+
+  it('saves above which length a second teammate must approve', async () => {
+    const policy = { enabled: 'on', allowed: 'abc123-admin', longest_days: '31', monthly_per_admin: '5' };
+    await send('/grants', { ...policy, second_person: '14' }).expect(303);
+    assert.equal((await settings()).grants.secondPersonAboveDays, 14);
+    const { text } = await browser.get('/settings/grants').expect(200);
+    assert.match(text, /<option value="14" selected>Above two weeks</);
+    await send('/grants', { ...policy, second_person: 'soon' }).expect(422);
+    assert.equal((await settings()).grants.secondPersonAboveDays, 14);
+    await send('/grants', { ...policy, second_person: '' }).expect(303);
+    assert.equal((await settings()).grants.secondPersonAboveDays, null);
   });
 
   it('refuses a limit that is no number', async () => {

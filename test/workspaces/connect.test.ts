@@ -62,7 +62,7 @@ it('lets no webhook into a disconnected project, not even one without authorizat
     assert.throws(
       () =>
         authenticateWebhook({
-          project,
+          target: project,
           signingSecret: null,
           authorization,
           signature: undefined,
@@ -81,7 +81,9 @@ it('goes on with what waited when a disconnected workspace installs again', asyn
     `insert into subscribers (workspace_id, project_id, subscriber_id, due_at) values ('abc123', 'p', $1, now())`,
     [randomUUID()],
   );
-  await markDisconnected(database, 'abc123', 'intercom_unauthorized');
+  const sealed = (await readWorkspace(database, 'abc123'))?.accessToken ?? '';
+  assert.equal(await markDisconnected(database, 'abc123', 'intercom_unauthorized', 'an older one'), false);
+  assert.equal(await markDisconnected(database, 'abc123', 'intercom_unauthorized', sealed), true);
   await database.query(
     `update workspaces set not_before = now() + interval '1 hour' where workspace_id = 'abc123'`,
   );
@@ -114,6 +116,19 @@ it('seals everything again with a new key, after which the old one may go', asyn
   const both = createSecretBox([fresh, ...site.context.config.encryptionKeys]);
   assert.equal(await resealSecrets(database, both), 3);
   assert.equal(await resealSecrets(database, both), 0);
+  // Whatever column a secret is in: none is left that the old key has sealed.
+  const tables = await database.query<{ name: string }>(
+    `select format('%I', table_name) as name from information_schema.tables
+      where table_schema = 'public' and table_type = 'BASE TABLE'`,
+  );
+  const keys = new Set<string>();
+  for (const { name } of tables) {
+    const rows = await database.query<{ line: string }>(`select to_jsonb(t)::text as line from ${name} t`);
+    for (const { line } of rows) {
+      for (const [, key] of line.matchAll(/"v1\.([\w-]{8})\./g)) keys.add(key ?? '');
+    }
+  }
+  assert.equal(keys.size, 1);
 
   const alone = createSecretBox([fresh]);
   const stored = await readProject(database, 'abc123', project.projectId);

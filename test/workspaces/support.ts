@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import type { Express } from 'express';
 import supertest from 'supertest';
 import type { Config } from '../../src/config.ts';
-import { replayEvents } from '../../src/delivery/store.ts';
+import { replayEvents } from '../../src/delivery/replay.ts';
 import { createApp } from '../../src/http/app.ts';
 import type { JobData, JobName } from '../../src/jobs/jobs.ts';
 import { settingsRouter } from '../../src/settings/routes.ts';
@@ -67,6 +67,8 @@ export async function createSite(options: { production?: boolean; listen?: boole
     publicUrl: url,
     databaseUrl: db.url,
     databaseReadUrl: null,
+    databaseDirectUrl: null,
+    databasePoolSize: 10,
     databaseBackend: 'postgres',
     dataDir: '.data',
     intercom: {
@@ -80,6 +82,8 @@ export async function createSite(options: { production?: boolean; listen?: boole
     role: 'web',
     logLevel: 'silent',
     metricsToken: null,
+    payloadRetentionDays: 180,
+    drainSeconds: 0,
   };
   const jobs: Site['jobs'] = [];
   const context: InstallContext = {

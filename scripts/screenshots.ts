@@ -1,0 +1,147 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import type { Browser, Page } from 'playwright-core';
+import { type Demo, startDemo } from '../src/simulator/demo.ts';
+import { launchBrowser } from '../test/support/browser.ts';
+import { SCENES, type Scene, SETTINGS_PAGES } from './scenes.ts';
+
+/**
+ * Makes the pictures of `docs/screenshots` from the running demo: the pages that the documents show, and two
+ * contact sheets, of every state of the card and of every settings page, for a designer to review.
+ */
+const FOLDER = join(import.meta.dirname, '..', 'docs', 'screenshots');
+const DESK = { width: 1280, height: 860 };
+const PHONE = { width: 390, height: 844 };
+
+interface Picture {
+  readonly caption: string;
+  readonly png: Buffer;
+}
+
+async function main(): Promise<void> {
+  await mkdir(FOLDER, { recursive: true });
+  const [demo, browser] = await Promise.all([
+    startDemo({ port: 0, logger: pino({ level: 'silent' }) }),
+    launchBrowser(),
+  ]);
+  try {
+    await shootInbox(browser, demo);
+    const settings = await shootSettings(browser, demo);
+    await sheet(browser, 'settings-sheet', 'Settings', settings.desk, { columns: 2, width: 640 });
+    await sheet(browser, 'settings-sheet-phone', 'Settings on a phone', settings.phone, {
+      columns: 5,
+      width: 300,
+    });
+    const page = await browser.newPage({ viewport: { width: 1280, height: 1600 } });
+    const cards: Picture[] = [];
+    for (const scene of SCENES) cards.push(await shootCard(page, demo, scene));
+    await sheet(browser, 'card-sheet', 'The card', cards, { columns: 5, width: 384 });
+  } finally {
+    await browser.close();
+    await demo.stop();
+  }
+}
+
+async function opened(browser: Browser, viewport: typeof DESK, url: string): Promise<Page> {
+  const page = await browser.newPage({ viewport });
+  await page.goto(url);
+  return page;
+}
+
+const conversation = (demo: Demo, id: string, admin = '1001'): string =>
+  `${demo.inboxUrl}?conversation=${encodeURIComponent(id)}&admin=${admin}`;
+
+async function cardIsReady(page: Page): Promise<void> {
+  await page.locator('[data-testid=card][aria-busy=false] .canvas').waitFor();
+}
+
+async function shootInbox(browser: Browser, demo: Demo): Promise<void> {
+  for (const [name, viewport] of [
+    ['inbox', DESK],
+    ['inbox-phone', PHONE],
+  ] as const) {
+    const page = await opened(browser, viewport, conversation(demo, '501'));
+    await cardIsReady(page);
+    await page.getByTestId('events').waitFor();
+    await page.screenshot({ path: join(FOLDER, `${name}.png`) });
+    await page.close();
+  }
+}
+
+async function shootCard(page: Page, demo: Demo, scene: Scene): Promise<Picture> {
+  await page.goto(conversation(demo, scene.conversation, scene.admin));
+  await cardIsReady(page);
+  const card = page.getByTestId('card');
+  for (const step of scene.press ?? []) {
+    const [id = '', value] = step.split('=');
+    const matching = id.endsWith('*') ? `^="${id.slice(0, -1)}"` : `="${id}"`;
+    const component = card.locator(`[data-component-id${matching}]`).first();
+    if (value !== undefined) {
+      await component.locator('input, textarea').fill(value);
+      continue;
+    }
+    const answered = page.waitForResponse((response) => response.url().endsWith('/api/canvas'));
+    await component.locator('button').first().click();
+    await answered;
+    await cardIsReady(page);
+  }
+  // Away from what was pressed, so that nothing looks hovered.
+  await page.mouse.move(0, 0);
+  return { caption: scene.name, png: await card.screenshot() };
+}
+
+async function shootSettings(browser: Browser, demo: Demo): Promise<{ desk: Picture[]; phone: Picture[] }> {
+  // Intercom sends the browser back to the public address, and cookies know hosts apart.
+  const home = demo.appUrl.replace('127.0.0.1', 'localhost');
+  const desk: Picture[] = [];
+  const phone: Picture[] = [];
+  const page = await opened(browser, DESK, `${home}/settings`);
+  desk.push({ caption: 'Sign in', png: await page.screenshot() });
+  await page
+    .getByRole('link', { name: /sign in/i })
+    .or(page.getByRole('button', { name: /sign in/i }))
+    .first()
+    .click();
+  await page.getByRole('button', { name: 'Authorize access' }).click();
+  await page.waitForURL('**/settings**');
+  for (const { name, path } of SETTINGS_PAGES) {
+    await page.setViewportSize(DESK);
+    await page.goto(`${home}${path}`);
+    const file = path === '/settings' ? 'settings-home' : `settings-${path.split('/').at(-1)}`;
+    const png = await page.screenshot({ path: join(FOLDER, `${file}.png`) });
+    desk.push({ caption: name, png });
+    await page.setViewportSize(PHONE);
+    phone.push({ caption: name, png: await page.screenshot() });
+  }
+  await page.close();
+  return { desk, phone };
+}
+
+/** One picture of many, each with its name below it. */
+async function sheet(
+  browser: Browser,
+  file: string,
+  title: string,
+  pictures: readonly Picture[],
+  { columns, width }: { columns: number; width: number },
+): Promise<void> {
+  const figures = pictures.map(
+    ({ caption, png }) =>
+      `<figure><img alt="" src="data:image/png;base64,${png.toString('base64')}"><figcaption>${caption}</figcaption></figure>`,
+  );
+  const page = await browser.newPage({ viewport: { width: columns * (width + 24) + 24, height: 800 } });
+  await page.setContent(`<!doctype html><meta charset="utf-8"><title>${title}</title>
+    <style>
+      body { margin: 24px; background: #ecebe6; font: 14px/1.4 sans-serif; }
+      main { columns: ${columns}; column-gap: 24px; }
+      figure { margin: 0 0 24px; break-inside: avoid; }
+      img { box-sizing: border-box; max-width: 100%; padding: 12px; border-radius: 8px; border: 1px solid #d9d7cf; background: #fff; }
+      figcaption { padding-top: 6px; color: #555; }
+    </style><h1>${title}</h1><main>${figures.join('')}</main>`);
+  const png = await page.screenshot({ fullPage: true });
+  await writeFile(join(FOLDER, `${file}.png`), png);
+  await page.close();
+}
+
+await main();
