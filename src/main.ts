@@ -1,17 +1,21 @@
 import { Command } from 'commander';
 import dotenv from 'dotenv';
-import { pino } from 'pino';
+import { addBackfillCommand } from './backfill/command.ts';
 import { type Config, readConfig } from './config.ts';
-import { connectDatabase } from './database/connection.ts';
-import { replayEvents } from './delivery/store.ts';
-import { AppError, badRequest } from './errors.ts';
+import { connectDatabase, rollBack } from './database/connection.ts';
+import { replayEvents } from './delivery/replay.ts';
+import { addDoctorCommand } from './doctor/command.ts';
+import { AppError, badRequest, isDatabaseUnavailable } from './errors.ts';
+import { createLogger, withoutValues } from './log.ts';
 import { encryptionKeys, startServer } from './server.ts';
 import { startDemo } from './simulator/demo.ts';
+import { addRotateKeysCommand } from './workspaces/command.ts';
 import { connectProject } from './workspaces/connect.ts';
 import { createSecretBox } from './workspaces/secrets.ts';
 
 /** Exit code for settings or input that a person must correct. */
 const EXIT_USAGE = 1;
+const EXIT_CRASH = 70;
 
 function configOrExit(overrides: Record<string, string> = {}): Config {
   dotenv.config({ quiet: true });
@@ -31,14 +35,14 @@ function cliConfig(): Config {
   });
 }
 
-function stopOnSignals(stop: () => Promise<void>): void {
+function stopOnSignals(stop: (signal: NodeJS.Signals) => Promise<void>): void {
   let stopping = false;
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {
       // A second Ctrl-C means now.
       if (stopping) process.exit(130);
       stopping = true;
-      stop().then(
+      stop(signal).then(
         () => process.exit(0),
         (error: unknown) => {
           process.stderr.write(`${String(error)}\n`);
@@ -59,8 +63,15 @@ program
   .option('--role <role>', 'all, web or worker')
   .action(async (options: { role?: string }) => {
     const config = configOrExit(options.role === undefined ? {} : { ROLE: options.role });
-    const server = await startServer(config, pino({ level: config.logLevel }));
-    stopOnSignals(server.stop);
+    const logger = createLogger(config.logLevel);
+    process.on('uncaughtException', (error) => {
+      logger.fatal({ err: error }, 'crashed');
+      process.exit(EXIT_CRASH);
+    });
+    const starting = startServer(config, logger);
+    // Ctrl-C is a person who waits; SIGTERM comes from a supervisor, behind which a load balancer may be.
+    stopOnSignals(async (signal) => (await starting).stop({ drain: signal === 'SIGTERM' }));
+    await starting;
   });
 
 program
@@ -70,7 +81,7 @@ program
     dotenv.config({ quiet: true });
     const demo = await startDemo({
       port: Number(process.env.PORT ?? 3000),
-      logger: pino({ level: process.env.LOG_LEVEL ?? 'warn' }),
+      logger: createLogger(process.env.LOG_LEVEL ?? 'warn'),
     });
     process.stdout.write(demo.greeting);
     stopOnSignals(demo.stop);
@@ -79,8 +90,17 @@ program
 program
   .command('migrate')
   .description('bring the database up to date')
-  .action(async () => {
-    const connected = await connectDatabase(cliConfig(), pino({ level: 'warn' }));
+  .option('--undo <count>', 'take back the newest migrations instead; what only they store is lost')
+  .action(async (options: { undo?: string }) => {
+    if (options.undo !== undefined) {
+      if (!/^[1-9]\d?$/.test(options.undo)) throw badRequest('--undo takes a number from 1 to 99');
+      const undone = await rollBack(cliConfig(), createLogger('warn'), Number(options.undo));
+      process.stdout.write(
+        undone.map((name) => `Taken back: ${name}\n`).join('') || 'Nothing to take back.\n',
+      );
+      return;
+    }
+    const connected = await connectDatabase(cliConfig(), createLogger('warn'));
     await connected.close();
     process.stdout.write('The database is up to date.\n');
   });
@@ -96,7 +116,7 @@ program
   .action(
     async (options: { workspace: string; project: string; key: string; name?: string; json?: boolean }) => {
       const config = cliConfig();
-      const connected = await connectDatabase(config, pino({ level: 'warn' }));
+      const connected = await connectDatabase(config, createLogger('warn'));
       try {
         const secrets = createSecretBox(await encryptionKeys(config));
         const { database } = connected;
@@ -146,7 +166,7 @@ program
       if (!options.event && !options.failed && sinceMs === undefined) {
         throw badRequest('Say what to deliver again: --event, --failed or --since');
       }
-      const connected = await connectDatabase(cliConfig(), pino({ level: 'warn' }));
+      const connected = await connectDatabase(cliConfig(), createLogger('warn'));
       try {
         const queued = await replayEvents(connected.database, options.workspace, {
           failedOnly: options.failed ?? false,
@@ -162,11 +182,19 @@ program
     },
   );
 
+addBackfillCommand(program, { config: cliConfig, encryptionKeys });
+addDoctorCommand(program);
+addRotateKeysCommand(program, { config: cliConfig, keys: encryptionKeys });
+
 try {
   await program.parseAsync();
 } catch (error) {
   const message =
-    error instanceof AppError ? error.message : String(error instanceof Error ? error.stack : error);
+    error instanceof AppError
+      ? error.message
+      : isDatabaseUnavailable(error)
+        ? `The database does not answer (${withoutValues((error as Error).message)}): check DATABASE_URL and DATABASE_DIRECT_URL`
+        : String(error instanceof Error ? error.stack : error);
   process.stderr.write(`${message}\n`);
   process.exit(EXIT_USAGE);
 }

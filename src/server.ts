@@ -4,24 +4,44 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
+import { createLookUp, type ImportJobContext, importJobHandlers, resumeImports } from './backfill/jobs.ts';
+import { createImportMetrics } from './backfill/metrics.ts';
 import type { Config } from './config.ts';
 import { type Connected, connectDatabase } from './database/connection.ts';
-import { replayEvents } from './delivery/store.ts';
+import { SETTLE_MS } from './database/read-database.ts';
+import { replayEvents } from './delivery/replay.ts';
+import { forgetOldAttempts } from './delivery/retention.ts';
 import { createDeliveryWorker } from './delivery/worker.ts';
 import { AppError } from './errors.ts';
-import { settleGrant } from './grants/grant.ts';
-import { leaveGrantNote } from './grants/note.ts';
+import { leaveGrantNotes } from './grants/note.ts';
+import { settleGrant } from './grants/revoke.ts';
+import { resumeGrants } from './grants/settle.ts';
 import { createApp } from './http/app.ts';
+import { createDrain } from './http/drain.ts';
 import { createMetrics } from './http/metrics.ts';
 import { operatorRouter } from './http/operator.ts';
-import type { CardContext } from './inbox-card/context.ts';
-import { datesIn } from './inbox-card/dates.ts';
+import { createBackgroundRefresh } from './inbox-card/background-refresh.ts';
+import { createCatalogCache } from './inbox-card/catalog-cache.ts';
+import type { CardContext, Refreshed } from './inbox-card/context.ts';
+import { noteWriting } from './inbox-card/grant-words/catalogue.ts';
 import { inboxCardRouter } from './inbox-card/routes.ts';
 import { createIntercomClient, intercomApiUrl } from './intercom/client.ts';
 import { intercomWebhookRouter } from './intercom/webhooks.ts';
 import { type JobHandlers, openJobs } from './jobs/jobs.ts';
+import { messengerApiRouter } from './messenger/api-routes.ts';
+import { supportScript } from './messenger/bundle.ts';
+import { messengerCardRouter } from './messenger/card-routes.ts';
+import type { MessengerContext } from './messenger/context.ts';
+import { supportRouter } from './messenger/support-routes.ts';
+import { createCallLimiter } from './revenuecat/call-limiter.ts';
+import { thinPayloads } from './revenuecat/payload-retention.ts';
 import { createReceiver } from './revenuecat/receiver.ts';
-import { clientFor, refreshSubscriber } from './revenuecat/refresh.ts';
+import {
+  clientFor,
+  type RefreshContext,
+  type RefreshOutcome,
+  refreshSubscriber,
+} from './revenuecat/refresh.ts';
 import { revenueCatWebhookRouter } from './revenuecat/routes.ts';
 import { storeEvents } from './revenuecat/store.ts';
 import { settingsRouter } from './settings/routes.ts';
@@ -39,16 +59,24 @@ export interface RunningServer {
   readonly url: string;
   readonly connected: Connected;
   readonly secrets: SecretBox;
-  /** Finishes requests, deliveries and jobs, then the database. */
-  stop(): Promise<void>;
+  /**
+   * Finishes requests, deliveries and jobs, then the database.
+   *
+   * @param options.drain goes on answering for `DRAIN_SECONDS` first, while `/readyz` says that it is stopping
+   */
+  stop(options?: { drain: boolean }): Promise<void>;
 }
 
 /** Data of a workspace that uninstalled the app is kept for a return, then erased. */
 const KEEP_UNINSTALLED_DAYS = 30;
 /** Calls of a card: the answer must come while the agent looks, ms. */
 const CARD_CALL_TIMEOUT_MS = 2_500;
-/** A request that is still open after this does not delay a stop any longer, ms. */
-const DRAIN_MS = 10_000;
+/** How long a page waits for the replica to catch up before it is read from the primary, ms. */
+const PAGE_WAIT_MS = 100;
+/** Longer than a proxy keeps an idle connection: then it is the proxy that closes it, and no request is lost, ms. */
+const KEEP_ALIVE_MS = 75_000;
+/** A request must have arrived within this, ms. */
+const REQUEST_MS = 30_000;
 
 /**
  * The keys that seal secrets. Outside production one is made and kept in `DATA_DIR`, so that nobody has to
@@ -70,39 +98,77 @@ export async function encryptionKeys(config: Config): Promise<readonly Buffer[]>
 export async function startServer(config: Config, logger: Logger): Promise<RunningServer> {
   const keys = await encryptionKeys(config);
   const secrets = createSecretBox(keys);
-  const connected = await connectDatabase(config, logger);
+  const connected = await connectDatabase(config, logger, { readReplica: true });
   const { database } = connected;
   const now = Date.now;
-  const jobs = await openJobs({ databaseUrl: connected.url, backend: config.databaseBackend, logger });
+  const jobs = await openJobs({
+    databaseUrl: connected.url,
+    backend: config.databaseBackend,
+    listen: connected.url === connected.sessionUrl,
+    logger,
+  });
   const install: InstallContext = { config, database, secrets, jobs, logger, now };
-  const refresh = { database, logger, secrets, apiUrl: config.revenueCatApiUrl, now };
-
   const receiver = createReceiver((workspaceId, projectId, events) =>
     storeEvents(database, workspaceId, projectId, events),
   );
-  const metrics = createMetrics({ inHand: () => worker.inHand(), receiving: receiver.pending });
+  const metrics = createMetrics({
+    database,
+    inHand: () => worker.inHand(),
+    receiving: receiver.pending,
+    rateUsed: () => worker.rateUsed(),
+  });
+  const importMetrics = createImportMetrics(metrics.registry);
+  const refresh: RefreshContext = {
+    database,
+    logger,
+    secrets,
+    apiUrl: config.revenueCatApiUrl,
+    limiter: createCallLimiter({ database }),
+    now,
+    onDisagreement: importMetrics.disagreement,
+    onKeyState: (workspaceId: string) => jobs.send('workspace.health', { workspaceId }),
+  };
+  const stopping = new AbortController();
   const worker = createDeliveryWorker({
     database,
-    databaseUrl: connected.url,
+    databaseUrl: connected.sessionUrl,
     logger,
     secrets,
     intercomApiUrl: config.intercom.apiUrl,
-    count: metrics.delivery,
+    metrics: metrics.delivery,
+    onDisconnected: (workspaceId) => jobs.send('workspace.health', { workspaceId }),
     requestRefresh: (workspaceId, subscriberId) =>
       jobs.send('subscriber.refresh', { workspaceId, subscriberId }),
   });
 
   const card: CardContext = {
     database,
-    readDatabase: database,
+    readDatabase: connected.readDatabase,
+    settle: () => connected.readDatabase.upToDate(SETTLE_MS),
     jobs,
     logger,
     publicUrl: config.publicUrl,
     storedDataKey: derivedKey(keys, 'stored-data'),
+    catalog: createCatalogCache(now),
+    refreshLater: createBackgroundRefresh({ jobs, logger, now }),
+    importLater: createLookUp({ jobs, logger }),
     now,
-    revenueCat: (project) => clientFor(project, refresh, CARD_CALL_TIMEOUT_MS),
+    revenueCat: (project, timeoutMs = CARD_CALL_TIMEOUT_MS) =>
+      clientFor(project, refresh, { priority: 'interactive', timeoutMs }),
     refresh: (workspaceId, subscriberId, waitMs) =>
-      refreshWithin(waitMs, () => refreshSubscriber(refresh, workspaceId, subscriberId)),
+      refreshWithin(waitMs, () => refreshSubscriber(refresh, workspaceId, subscriberId, 'interactive')),
+  };
+  const messenger: MessengerContext = {
+    database,
+    readDatabase: connected.readDatabase,
+    secrets,
+    logger,
+    publicUrl: config.publicUrl,
+    production: config.production,
+    linkKey: derivedKey(keys, 'support-link'),
+    now,
+    requestRefresh: (workspaceId, subscriberId) =>
+      jobs.send('subscriber.refresh', { workspaceId, subscriberId }),
   };
   const sessions = createSessions({
     database,
@@ -112,35 +178,56 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
 
   if (config.role !== 'web') {
     worker.start();
-    await jobs.work(jobHandlers(install, card, refresh));
+    await jobs.work(
+      jobHandlers(install, card, {
+        ...refresh,
+        jobs,
+        stopping: stopping.signal,
+        onReconciled: importMetrics.reconciled,
+      }),
+    );
+    await resumeImports({ database, jobs });
+    await resumeGrants({ database, jobs });
   }
 
+  const drain = createDrain();
   const app = createApp({
     logger,
+    drain,
     production: config.production,
     clientSecret: config.intercom.clientSecret,
     intercomAppUrl: config.intercom.appUrl,
     routers: {
-      open: [
-        {
-          path: '/',
-          router: operatorRouter({ database, registry: metrics.registry, metricsToken: config.metricsToken }),
-        },
+      busy: [
         {
           path: '/webhooks/revenuecat',
           router: revenueCatWebhookRouter({ database, receiver, secrets, now, onReceived: metrics.received }),
+        },
+      ],
+      open: [
+        {
+          path: '/',
+          router: operatorRouter({
+            database,
+            registry: metrics.registry,
+            metricsToken: config.metricsToken,
+            isDraining: drain.isDraining,
+          }),
         },
         {
           path: '/webhooks/intercom',
           router: intercomWebhookRouter({ database, clientSecret: config.intercom.clientSecret }),
         },
         { path: '/intercom/uninstall', router: uninstallRouter(install) },
+        { path: '/api', router: messengerApiRouter(messenger) },
+        { path: '/', router: supportRouter(messenger, await supportScript()) },
         { path: '/', router: installRouter(install, (res, installed) => sessions.signIn(res, installed)) },
         {
           path: '/',
           router: settingsRouter({
             ...install,
             sessions,
+            upToDate: () => connected.readDatabase.upToDate(PAGE_WAIT_MS),
             replay: (workspaceId, selection) => replayEvents(database, workspaceId, selection),
           }),
         },
@@ -148,11 +235,12 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
       signed: [
         { path: '/intercom/health', router: healthRouter(install) },
         { path: '/canvas/inbox', router: inboxCardRouter(card) },
+        { path: '/canvas/messenger', router: messengerCardRouter(messenger) },
       ],
     },
   });
 
-  const server = createServer(app);
+  const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS, requestTimeout: REQUEST_MS }, app);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(config.port, resolve);
@@ -164,16 +252,14 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
     url: `http://127.0.0.1:${port}`,
     connected,
     secrets,
-    async stop() {
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(() => server.closeAllConnections(), DRAIN_MS);
-        server.close(() => {
-          clearTimeout(timer);
-          resolve();
-        });
-        server.closeIdleConnections();
-      });
-      await worker.stop();
+    async stop(options = { drain: false }) {
+      logger.info({ inHand: worker.inHand(), uncommitted: receiver.pending() }, 'stopping');
+      // Others take over deliveries and jobs from now on; requests still need the database and may queue jobs.
+      stopping.abort();
+      const rested = Promise.all([worker.stop(), jobs.rest()]);
+      rested.catch(() => {});
+      await drain.stop(server, options.drain ? config.drainSeconds * 1_000 : 0);
+      await rested;
       await jobs.stop();
       await connected.close();
       logger.info('stopped');
@@ -187,33 +273,24 @@ function derivedKey(keys: readonly Buffer[], use: string): string {
 }
 
 /** The agent does not wait longer; what was begun goes on behind. */
-async function refreshWithin(
-  waitMs: number,
-  refresh: () => Promise<string>,
-): Promise<'refreshed' | 'later' | 'unavailable'> {
+async function refreshWithin(waitMs: number, refresh: () => Promise<RefreshOutcome>): Promise<Refreshed> {
   const { promise: late, resolve } = Promise.withResolvers<'later'>();
   const timer = setTimeout(() => resolve('later'), waitMs);
   try {
-    const work = refresh().then(
-      () => 'refreshed' as const,
-      (error: unknown) => {
-        if (error instanceof AppError) return 'unavailable' as const;
-        throw error;
-      },
-    );
+    const work = refresh().catch((error: unknown) => {
+      if (error instanceof AppError) return 'unavailable' as const;
+      throw error;
+    });
     return await Promise.race([work, late]);
   } finally {
     clearTimeout(timer);
   }
 }
 
-function jobHandlers(
-  install: InstallContext,
-  card: CardContext,
-  refresh: Parameters<typeof refreshSubscriber>[0],
-): JobHandlers {
+function jobHandlers(install: InstallContext, card: CardContext, refresh: ImportJobContext): JobHandlers {
   const { database, config, secrets, logger, now, jobs } = install;
   return {
+    ...importJobHandlers(refresh),
     async 'subscriber.refresh'({ workspaceId, subscriberId }) {
       try {
         await refreshSubscriber(refresh, workspaceId, subscriberId);
@@ -226,13 +303,13 @@ function jobHandlers(
     'grant.settle': ({ workspaceId, grantId }) => settleGrant(card, workspaceId, grantId),
     async 'grant.note'({ workspaceId, grantId }) {
       const workspace = await readWorkspace(database, workspaceId);
+      // Without a connection the notes wait for the daily look at what is left over.
       if (!workspace?.accessToken || workspace.status !== 'connected') return;
       const client = createIntercomClient({
         apiUrl: intercomApiUrl(config.intercom.apiUrl, workspace.region),
         accessToken: secrets.open(workspace.accessToken, sealedAs.accessToken(workspaceId)),
       });
-      const dates = datesIn('en-US', workspace.timezone);
-      await leaveGrantNote({ database, client, formatDate: dates.date }, workspaceId, grantId);
+      await leaveGrantNotes({ database, logger, client, ...noteWriting(workspace) }, workspaceId, grantId);
     },
     'workspace.provision': ({ workspaceId }) => provisionWorkspace(install, workspaceId),
     async 'workspace.confirm-uninstall'({ workspaceId }) {
@@ -243,6 +320,9 @@ function jobHandlers(
       await resealSecrets(database, secrets);
       const erased = await eraseUninstalled(database, KEEP_UNINSTALLED_DAYS);
       if (erased.length > 0) logger.info({ workspaces: erased.length }, 'erased uninstalled workspaces');
+      await forgetOldAttempts(database);
+      await resumeGrants({ database, jobs });
+      await thinPayloads(database, config.payloadRetentionDays, { logger, signal: refresh.stopping });
     },
   };
 }

@@ -5,6 +5,10 @@ import type { Config } from '../config.ts';
 /** Every background job but delivery, with what it needs to know. Nothing secret: the tables keep it in clear. */
 export interface JobData {
   'subscriber.refresh': { workspaceId: string; subscriberId: string };
+  'customer.import': { workspaceId: string; projectId: string; appUserId: string };
+  'backfill.run': { workspaceId: string; projectId: string; importId: string };
+  'reconcile.nightly': Record<string, never>;
+  'reconcile.workspace': { workspaceId: string };
   'grant.settle': { workspaceId: string; grantId: string };
   'grant.note': { workspaceId: string; grantId: string };
   'workspace.provision': { workspaceId: string };
@@ -20,11 +24,12 @@ export interface Jobs {
    * Queues a job. Two with the same key that have not begun are one.
    *
    * @param options.afterSeconds earliest start
+   * @param options.onceInSeconds a second one with the same key within this time is not queued
    */
   send<Name extends JobName>(
     name: Name,
     data: JobData[Name],
-    options?: { key?: string; afterSeconds?: number },
+    options?: { key?: string; afterSeconds?: number; onceInSeconds?: number },
   ): Promise<void>;
 }
 
@@ -51,6 +56,11 @@ const USUAL: QueueSettings = {
 
 const QUEUES: Readonly<Record<JobName, QueueSettings>> = {
   'subscriber.refresh': { ...USUAL, retryLimit: 5 },
+  'customer.import': { ...USUAL, retryLimit: 5 },
+  // A slice of an import; it queues the next one itself. While RevenueCat is away the import waits, not the job.
+  'backfill.run': { ...USUAL, expireInSeconds: 600, retryLimit: 1_000, retryDelayMax: 60 },
+  'reconcile.nightly': USUAL,
+  'reconcile.workspace': { ...USUAL, expireInSeconds: 600 },
   'grant.settle': { ...USUAL, retryLimit: 30 },
   'grant.note': { ...USUAL, retryLimit: 20 },
   'workspace.provision': USUAL,
@@ -64,14 +74,26 @@ const QUEUE_NAMES = Object.keys(QUEUES) as JobName[];
 export interface JobRunner extends Jobs {
   /** Begins to work on jobs; without it this process only queues them. */
   work(handlers: JobHandlers): Promise<void>;
+  /** Takes no more jobs; they can still be queued. */
+  rest(): Promise<void>;
   /** Finishes the jobs in hand. */
   stop(): Promise<void>;
+}
+
+function workspaceOf(data: JobData[JobName]): { workspaceId?: string } {
+  return 'workspaceId' in data && typeof data.workspaceId === 'string'
+    ? { workspaceId: data.workspaceId }
+    : {};
 }
 
 /** Opens pg-boss in its own schema. Safe when several processes start at once: it locks its migrations itself. */
 export async function openJobs(options: {
   databaseUrl: string;
   backend: Config['databaseBackend'];
+  /** Whether a connection may listen; behind a connection pooler it may not. */
+  listen: boolean;
+  /** For a command that leaves its jobs to the servers. */
+  queueOnly?: boolean;
   logger: Logger;
 }): Promise<JobRunner> {
   const boss = new PgBoss({
@@ -79,7 +101,8 @@ export async function openJobs(options: {
     schema: 'pgboss',
     application_name: 'subscription-timeline-jobs',
     max: 5,
-    useListenNotify: true,
+    useListenNotify: options.listen,
+    ...(options.queueOnly ? { supervise: false, schedule: false } : {}),
     ...(options.backend === 'postgres' ? {} : { backend: options.backend }),
   });
   // Without a listener a lost database would end the process; pg-boss itself goes on when it is back.
@@ -90,6 +113,7 @@ export async function openJobs(options: {
     if (!existing.has(name)) await boss.createQueue(name, { ...QUEUES[name], policy: 'short' });
   }
 
+  let working = false;
   async function handle<Name extends JobName>(name: Name, run: JobHandlers[Name]): Promise<void> {
     await boss.work<JobData[Name]>(
       name,
@@ -99,7 +123,10 @@ export async function openJobs(options: {
         try {
           await run(job.data);
         } catch (error) {
-          options.logger.warn({ err: error, job: name, jobId: job.id }, 'job failed; it is tried again');
+          options.logger.warn(
+            { err: error, job: name, jobId: job.id, ...workspaceOf(job.data) },
+            'job failed; it is tried again',
+          );
           throw error;
         }
       },
@@ -111,12 +138,19 @@ export async function openJobs(options: {
       await boss.send(name, data, {
         singletonKey: extra.key ?? Object.values(data).join('|'),
         ...(extra.afterSeconds === undefined ? {} : { startAfter: extra.afterSeconds }),
+        ...(extra.onceInSeconds === undefined ? {} : { singletonSeconds: extra.onceInSeconds }),
       });
     },
     async work(handlers) {
+      working = true;
       for (const name of QUEUE_NAMES)
         await handle(name, handlers[name] as (data: JobData[JobName]) => Promise<void>);
       await boss.schedule('maintenance.daily', '17 3 * * *', {}, { tz: 'UTC' });
+      await boss.schedule('reconcile.nightly', '37 1 * * *', {}, { tz: 'UTC' });
+    },
+    async rest() {
+      if (!working) return;
+      await Promise.all(QUEUE_NAMES.map((name) => boss.offWork(name, { wait: false })));
     },
     stop: () => boss.stop({ graceful: true, timeout: 20_000 }),
   };

@@ -39,7 +39,7 @@ describe('the demo', () => {
     await page.getByRole('navigation').getByText(name, { exact: true }).click();
     await page.getByRole('heading', { name, exact: true }).waitFor();
     await page.locator('[data-testid=card][aria-busy=false]').waitFor();
-    return page.getByTestId('card').innerText();
+    return (await page.getByTestId('card').textContent()) ?? '';
   };
 
   test('the card of each sample customer begins with a sentence that answers the ticket', async () => {

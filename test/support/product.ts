@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import type { Logger } from 'pino';
 import { readConfig } from '../../src/config.ts';
 import { type RunningServer, startServer } from '../../src/server.ts';
 import type { CanvasAnswer, CanvasCall } from '../../src/simulator/intercom/app-caller.ts';
@@ -18,19 +19,32 @@ export interface Product {
   readonly intercom: IntercomSimulator;
   readonly revenueCat: RevenueCatSimulator;
   readonly server: RunningServer;
+  /** With these settings another process is the same server. */
+  readonly environment: Readonly<Record<string, string>>;
   readonly webhook: { readonly url: string; readonly authorization: string };
   /** A request of the inbox, as Intercom sends it, to the running server. */
   card(call: Omit<CanvasCall, 'appUrl' | 'workspaceId' | 'place'>): Promise<CanvasAnswer>;
   close(): Promise<void>;
 }
 
-/** The whole server as `npm start` wires it, installed in one workspace and connected to one project. */
-export async function createProduct(): Promise<Product> {
-  const db = await createTestDatabase();
+/**
+ * The whole server as `npm start` wires it, installed in one workspace and connected to one project.
+ *
+ * @param options.bare nothing is installed or connected yet
+ */
+export async function createProduct(
+  options: {
+    db?: TestDatabase;
+    environment?: Readonly<Record<string, string>>;
+    logger?: Logger;
+    bare?: boolean;
+  } = {},
+): Promise<Product> {
+  const db = options.db ?? (await createTestDatabase());
   const intercom = createIntercomSimulator({ clientId: CLIENT_ID, clientSecret: CLIENT_SECRET });
   const revenueCat = createRevenueCatSimulator();
   const [intercomAt, revenueCatAt] = [await intercom.listen(), await revenueCat.listen()];
-  const read = readConfig({
+  const environment = {
     PORT: '0',
     PUBLIC_URL: 'http://app.test',
     DATABASE_URL: db.url,
@@ -40,15 +54,37 @@ export async function createProduct(): Promise<Product> {
     INTERCOM_APP_URL: intercomAt.url,
     REVENUECAT_API_URL: revenueCatAt.url,
     ENCRYPTION_KEYS: randomBytes(32).toString('base64'),
-  });
+    ...options.environment,
+  };
+  const read = readConfig(environment);
   if (!read.ok) throw new Error(JSON.stringify(read.problems));
-  const server = await startServer(read.config, silent);
+  const server = await startServer(read.config, options.logger ?? silent);
   intercom.addWorkspace({ id: WORKSPACE_ID, name: 'Test workspace', timezone: 'America/New_York' });
   intercom.addAdmin(WORKSPACE_ID, { id: '7001', name: 'Ada Agent', email: 'ada@example.com' });
-  intercom.state.redirectUris.push('http://app.test/oauth/callback');
-  await install(intercom, server.url);
+  intercom.state.redirectUris.push(`${environment.PUBLIC_URL}/oauth/callback`);
+  if (!options.bare) await install(intercom, server.url);
   revenueCat.addProject({ id: REVENUECAT_PROJECT_ID, name: 'Test app' });
   revenueCat.addEntitlement(REVENUECAT_PROJECT_ID, 'pro', 'Pro');
+  const webhook = options.bare ? { url: '', authorization: '' } : await connect(server, revenueCat);
+  return {
+    db,
+    intercom,
+    revenueCat,
+    server,
+    environment,
+    webhook,
+    card: (call) =>
+      intercom.callCanvas({ ...call, appUrl: server.url, workspaceId: WORKSPACE_ID, place: 'inbox' }),
+    async close() {
+      await server.stop();
+      await intercomAt.close();
+      await revenueCatAt.close();
+      await db.close();
+    },
+  };
+}
+
+async function connect(server: RunningServer, revenueCat: RevenueCatSimulator): Promise<Product['webhook']> {
   const { database } = server.connected;
   const connection = await connectProject(
     { database, secrets: server.secrets, publicUrl: server.url },
@@ -63,21 +99,7 @@ export async function createProduct(): Promise<Product> {
     url: connection.webhookUrl,
     authorizationHeader: connection.webhookAuthorization,
   });
-  return {
-    db,
-    intercom,
-    revenueCat,
-    server,
-    webhook: { url: connection.webhookUrl, authorization: connection.webhookAuthorization },
-    card: (call) =>
-      intercom.callCanvas({ ...call, appUrl: server.url, workspaceId: WORKSPACE_ID, place: 'inbox' }),
-    async close() {
-      await server.stop();
-      await intercomAt.close();
-      await revenueCatAt.close();
-      await db.close();
-    },
-  };
+  return { url: connection.webhookUrl, authorization: connection.webhookAuthorization };
 }
 
 /** What the browser of an admin does who presses *Install* in the App Store. */

@@ -1,11 +1,12 @@
 import { spawn } from 'node:child_process';
-import { glob, mkdtemp, rm } from 'node:fs/promises';
+import { glob, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import { pino } from 'pino';
 import { migrate, openDatabase } from '../../src/database/data-source.ts';
 import { startEmbeddedPostgres } from '../../src/database/embedded.ts';
+import { checkStatements } from './check-statements.ts';
 
 /** Runs the test files given, or all, against one embedded PostgreSQL with a migrated template database. */
 async function main(): Promise<number> {
@@ -15,7 +16,11 @@ async function main(): Promise<number> {
     await makeTemplate(server.url);
     const named = process.argv.slice(2);
     const files = named.length > 0 ? named : await Array.fromAsync(glob('test/**/*.test.ts'));
-    return await runTests(files.sort(), server.url);
+    const statements = join(dataDir, 'statements');
+    await mkdir(statements);
+    const code = await runTests(files.sort(), server.url, statements);
+    const areBound = await checkStatements(statements, templateUrl(server.url));
+    return code === 0 && !areBound ? 1 : code;
   } finally {
     await server.stop();
     await rm(dataDir, { recursive: true, force: true });
@@ -27,18 +32,30 @@ async function makeTemplate(url: string): Promise<void> {
   await client.connect();
   await client.query('create database template_migrated');
   await client.end();
-  const templateUrl = new URL(url);
-  templateUrl.pathname = '/template_migrated';
-  const template = await openDatabase({ url: templateUrl.href, logger: pino({ level: 'silent' }) });
+  const template = await openDatabase({ url: templateUrl(url), logger: pino({ level: 'silent' }) });
   await migrate(template.dataSource);
   await template.close();
 }
 
-function runTests(files: readonly string[], databaseUrl: string): Promise<number> {
-  const args = ['--test', '--test-reporter=spec', '--test-timeout=90000', '--test-concurrency=2', ...files];
+function templateUrl(url: string): string {
+  const template = new URL(url);
+  template.pathname = '/template_migrated';
+  return template.href;
+}
+
+function runTests(files: readonly string[], databaseUrl: string, statements: string): Promise<number> {
+  const recorder = `--import=${join(import.meta.dirname, 'record-statements.ts')}`;
+  const args = [
+    recorder,
+    '--test',
+    '--test-reporter=spec',
+    '--test-timeout=90000',
+    '--test-concurrency=2',
+    ...files,
+  ];
   const child = spawn(process.execPath, args, {
     stdio: 'inherit',
-    env: { ...process.env, TEST_DATABASE_URL: databaseUrl, NODE_ENV: 'test' },
+    env: { ...process.env, TEST_DATABASE_URL: databaseUrl, TEST_STATEMENTS: statements, NODE_ENV: 'test' },
   });
   return new Promise((resolve) => {
     child.on('exit', (code, signal) => resolve(code ?? (signal ? 1 : 0)));

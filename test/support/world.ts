@@ -14,7 +14,8 @@ export const PROJECT_ID = `${WORKSPACE_ID}-p1`;
 export const AUTHORIZATION = 'whk_test-authorization';
 
 export const secrets = createSecretBox([randomBytes(32)]);
-export const silent = pino({ level: 'silent' });
+/** Set TEST_LOG=warn to see what a test's parts say. */
+export const silent = pino({ level: process.env.TEST_LOG ?? 'silent' });
 
 export interface World {
   readonly db: TestDatabase;

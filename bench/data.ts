@@ -1,0 +1,60 @@
+import type { Client } from 'pg';
+import { PROJECT_ID, WORKSPACE_ID } from './setting.ts';
+
+/** Events of each customer: a purchase, renewals, a cancellation. */
+export const EVENTS_EACH = 10;
+
+/**
+ * Fills a database with customers and their histories, the way webhooks would have left it after delivery:
+ * `user-0` to `user-<n-1>`, each on a monthly subscription that was cancelled and still runs.
+ */
+export async function fill(client: Client, customers: number): Promise<void> {
+  await client.query('set synchronous_commit = off');
+  await client.query(
+    `insert into subscribers (workspace_id, project_id, subscriber_id, contact_id, first_event_at, last_event_at,
+                              version, email)
+     select $1, $2, md5('user-' || n)::uuid, 'contact-' || n, 0, 0, 1, 'user-' || n || '@example.com'
+       from generate_series(0, $3::integer - 1) as n`,
+    [WORKSPACE_ID, PROJECT_ID, customers],
+  );
+  await client.query(
+    `insert into subscriber_ids (workspace_id, project_id, app_user_id, subscriber_id)
+     select $1, $2, 'user-' || n, md5('user-' || n)::uuid from generate_series(0, $3::integer - 1) as n`,
+    [WORKSPACE_ID, PROJECT_ID, customers],
+  );
+  // Many at a time, in the order in which they would have come.
+  for (let turn = 0; turn < EVENTS_EACH; turn += 1) await fillTurn(client, customers, turn);
+  await client.query('analyze');
+  await client.query('set synchronous_commit = on');
+}
+
+async function fillTurn(client: Client, customers: number, turn: number): Promise<void> {
+  const isLast = turn === EVENTS_EACH - 1;
+  const type = turn === 0 ? 'INITIAL_PURCHASE' : isLast ? 'CANCELLATION' : 'RENEWAL';
+  const kind = turn === 0 ? 'initial_purchase' : isLast ? 'cancellation' : 'renewal';
+  const atMs = Date.now() - (EVENTS_EACH - turn) * 28 * 86_400_000;
+  const expiresMs = Math.max(atMs, Date.now() - 86_400_000) + 30 * 86_400_000;
+  await client.query(
+    `insert into events (workspace_id, project_id, event_id, side, subscriber_id, type, kind, environment, event_at,
+                         received_at, transaction_id, payload, delivery, attempts, delivered_at, contact_id,
+                         sent_name, sent_at_s)
+     select $1, $2, md5('event-' || n || '-' || $4::integer), 'subject', md5('user-' || n)::uuid, $5, $6,
+            'production', $7::bigint, to_timestamp($7 / 1000.0) + make_interval(secs => n / 1000.0),
+            '2000' || n || $4,
+            json_build_object('api_version', '1.0', 'event', json_build_object(
+              'id', md5('event-' || n || '-' || $4), 'type', $5::text, 'app_id', 'app1a2b3c4d',
+              'event_timestamp_ms', $7, 'app_user_id', 'user-' || n, 'original_app_user_id', 'user-' || n,
+              'aliases', json_build_array('user-' || n), 'product_id', 'pro_monthly',
+              'entitlement_ids', json_build_array('pro'), 'period_type', 'NORMAL', 'purchased_at_ms', $7,
+              'expiration_at_ms', $8::bigint, 'store', 'APP_STORE', 'environment', 'PRODUCTION',
+              'country_code', 'US', 'currency', 'USD', 'price', 9.99, 'price_in_purchased_currency', 9.99,
+              'takehome_percentage', 0.7, 'tax_percentage', 0, 'commission_percentage', 0.3,
+              'transaction_id', '2000' || n || $4, 'original_transaction_id', '2000' || n,
+              'cancel_reason', case when $6 = 'cancellation' then 'UNSUBSCRIBE' end,
+              'subscriber_attributes', json_build_object('$displayName',
+                json_build_object('value', 'Some One', 'updated_at_ms', 1700000000000)))),
+            'delivered', 1, to_timestamp($7 / 1000.0), 'contact-' || n, 'rc_' || $6 || '_event', $7 / 1000
+       from generate_series(0, $3::integer - 1) as n`,
+    [WORKSPACE_ID, PROJECT_ID, customers, turn, type, kind, atMs, expiresMs],
+  );
+}

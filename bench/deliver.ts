@@ -1,0 +1,237 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Client } from 'pg';
+import { PgBoss } from 'pg-boss';
+import { pino } from 'pino';
+import { openDatabase } from '../src/database/data-source.ts';
+import { storeEvents } from '../src/revenuecat/store.ts';
+import { toReceived } from '../src/revenuecat/webhook.ts';
+import { type Running, startProcess } from './processes.ts';
+import { median, type Row } from './report.ts';
+import { AUTHORIZATION, INTERCOM_TOKEN, PROJECT_ID, type Setting, WORKSPACE_ID } from './setting.ts';
+
+export async function measureDeliver(setting: Setting): Promise<Row[]> {
+  return [...(await lightLoad(setting)), ...(await fullWindow(setting)), ...(await throughput(setting))];
+}
+
+function startIntercom(env: Record<string, string>): Promise<Running> {
+  return startProcess('bench/servers/intercom.ts', [], {
+    WORKSPACE: WORKSPACE_ID,
+    TOKEN: INTERCOM_TOKEN,
+    ...env,
+  });
+}
+
+interface Counts {
+  readonly events: number;
+  readonly windows: Readonly<Record<string, { readonly used: number; readonly refused: number }>>;
+}
+
+async function countsOf(intercom: Running): Promise<Counts> {
+  return (await (await fetch(`${intercom.url}/counts`)).json()) as Counts;
+}
+
+function eventOf(customer: number, turn: number): Record<string, unknown> {
+  return {
+    id: randomUUID(),
+    type: turn === 0 ? 'INITIAL_PURCHASE' : 'RENEWAL',
+    event_timestamp_ms: Date.now() - 86_400_000 + turn * 60_000,
+    app_user_id: `user-${customer}`,
+    product_id: 'pro_monthly',
+    entitlement_ids: ['pro'],
+    period_type: 'NORMAL',
+    purchased_at_ms: Date.now() - 86_400_000,
+    expiration_at_ms: Date.now() + 29 * 86_400_000,
+    store: 'APP_STORE',
+    environment: 'PRODUCTION',
+    currency: 'USD',
+    price: 9.99,
+    price_in_purchased_currency: 9.99,
+    transaction_id: `t-${customer}-${turn}`,
+    original_transaction_id: `t-${customer}`,
+  };
+}
+
+/** Stores webhooks of many customers as the receiver does, so that they wait for a worker. */
+async function queueEvents(databaseUrl: string, customers: number, eventsEach: number): Promise<void> {
+  const open = await openDatabase({ url: databaseUrl, logger: pino({ level: 'silent' }), poolSize: 2 });
+  let batch: ReturnType<typeof toReceived>[] = [];
+  for (let turn = 0; turn < eventsEach; turn += 1) {
+    for (let customer = 0; customer < customers; customer += 1) {
+      const event = eventOf(customer, turn);
+      batch.push(toReceived(event, JSON.stringify({ event }), Date.now()));
+      if (batch.length < 250) continue;
+      await storeEvents(open.database, WORKSPACE_ID, PROJECT_ID, batch);
+      batch = [];
+    }
+  }
+  await storeEvents(open.database, WORKSPACE_ID, PROJECT_ID, batch);
+  await open.close();
+}
+
+/** From the webhook to the event on the contact, a few a second, with 50 ms to Intercom and back. */
+async function lightLoad(setting: Setting): Promise<Row[]> {
+  const db = await setting.createDatabase('light');
+  const customers = setting.quick ? 30 : 100;
+  const intercom = await startIntercom({ LATENCY_MS: '50', CUSTOMERS: String(customers + 1) });
+  const app = await setting.startApp(db.url, 'all', 'deliver-light', intercom.url);
+  const sent = new Map<string, number>();
+  const post = async (customer: number): Promise<void> => {
+    const event = eventOf(customer, 0);
+    sent.set(String(event.id), Date.now());
+    const answer = await fetch(`${app.url}/webhooks/revenuecat/${PROJECT_ID}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', authorization: AUTHORIZATION },
+      body: JSON.stringify({ event }),
+    });
+    if (answer.status !== 200) throw new Error(`The webhook was answered ${answer.status}`);
+    await answer.text();
+  };
+  await post(customers);
+  for (let customer = 0; customer < customers; customer += 1) {
+    await Promise.all([post(customer), sleep(200)]);
+  }
+  await waitFor(async () => (await countsOf(intercom)).events === customers + 1, 'the events at light load');
+  const times = (await (await fetch(`${intercom.url}/times`)).json()) as [string, number][];
+  const took = times
+    .slice(1)
+    .map(([eventId, atMs]) => atMs - (sent.get(eventId) ?? 0))
+    .sort((a, b) => a - b);
+  await app.stop();
+  await intercom.stop();
+  const p99 = took[Math.floor(took.length * 0.99)] ?? 0;
+  return [
+    {
+      row: 'deliver',
+      what: 'webhook to contact, two calls of 50 ms',
+      value: `p50 ${median(took)} ms, p99 ${p99} ms`,
+    },
+  ];
+}
+
+/** A backlog that two workers send through Intercom's default quota. */
+async function fullWindow(setting: Setting): Promise<Row[]> {
+  const windows = setting.quick ? 2 : 6;
+  const rate = 1_667;
+  // Two calls for each event, one for each customer; more than the windows take.
+  const customers = Math.ceil((rate * (windows + 2)) / 5);
+  const db = await setting.createDatabase('full_window');
+  await queueEvents(db.url, customers, 3);
+  const intercom = await startIntercom({
+    LATENCY_MS: '50',
+    CUSTOMERS: String(customers),
+    RATE: String(rate),
+  });
+  const workers = [
+    await setting.startApp(db.url, 'worker', 'deliver-window', intercom.url),
+    await setting.startApp(db.url, 'worker', 'deliver-window-2', intercom.url),
+  ];
+  await sleep((windows + 1.5) * 10_000);
+  const { windows: seen } = await countsOf(intercom);
+  const memory = workers[0]?.peakMemory() ?? 0;
+  for (const worker of workers) await worker.stop();
+  await intercom.stop();
+  // The first began before the workers did, the last is not over.
+  const full = Object.entries(seen)
+    .sort(([a], [b]) => Number(a) - Number(b))
+    .map(([, window]) => window)
+    .slice(1, 1 + windows);
+  const used = full.reduce((sum, window) => sum + window.used, 0) / (full.length * rate);
+  const refused = Object.values(seen).reduce((sum, window) => sum + window.refused, 0);
+  return [
+    {
+      row: 'deliver',
+      what: `share of ${full.length} windows of ${rate} calls used by two workers`,
+      value: `${(used * 100).toFixed(1)} %, ${refused} answers 429`,
+      against: 'the quota',
+      ratio: used,
+      goal: 0.95,
+    },
+    { row: 'memory', what: 'deliver, peak RSS of a worker', value: `${memory} MiB` },
+  ];
+}
+
+/** Events a second into a destination that takes 30 ms and fails 5 %, against a job an event. */
+async function throughput(setting: Setting): Promise<Row[]> {
+  const eventsEach = 4;
+  const customers = setting.quick ? 500 : 2_500;
+  const total = customers * eventsEach;
+  const rates: { app: number[]; boss: number[] } = { app: [], boss: [] };
+  for (let round = 0; round < (setting.quick ? 1 : 3); round += 1) {
+    const destination = (): Promise<Running> =>
+      startIntercom({ LATENCY_MS: '30', FAILING: '0.05', CUSTOMERS: String(customers) });
+    const db = await setting.createDatabase(`throughput_${round}`);
+
+    await queueEvents(db.url, customers, eventsEach);
+    let intercom = await destination();
+    const hold = `update workspaces set not_before = now() + interval '1 hour'`;
+    await db.query(hold);
+    const app = await setting.startApp(db.url, 'worker', 'deliver-throughput', intercom.url);
+    await db.query('update workspaces set not_before = null');
+    await db.query(`select pg_notify('delivery', $1)`, [WORKSPACE_ID]);
+    rates.app.push(await timeToDeliver(intercom, total));
+    await app.stop();
+    await intercom.stop();
+
+    intercom = await destination();
+    await queueJobs(db, customers, eventsEach);
+    const boss = await startProcess('bench/servers/boss-worker.ts', [], {
+      DATABASE_URL: db.url,
+      INTERCOM_URL: intercom.url,
+      TOKEN: INTERCOM_TOKEN,
+    });
+    rates.boss.push(await timeToDeliver(intercom, total));
+    await boss.stop();
+    await intercom.stop();
+  }
+  return [
+    {
+      row: 'deliver',
+      what: `events/s, ${total.toLocaleString('en-US')} of ${customers.toLocaleString('en-US')} customers, 30 ms, 5 % failing`,
+      value: String(median(rates.app)),
+      against: `pg-boss, one job an event: ${median(rates.boss)}`,
+      ratio: median(rates.app.map((rate, round) => rate / (rates.boss[round] ?? Number.NaN))),
+      goal: 1.5,
+    },
+  ];
+}
+
+async function queueJobs(
+  db: Client & { readonly url: string },
+  customers: number,
+  each: number,
+): Promise<void> {
+  const boss = new PgBoss({ connectionString: db.url, schema: 'naive_boss' });
+  boss.on('error', () => {});
+  await boss.start();
+  await boss.createQueue('events', { retryLimit: 10, retryDelay: 1, retryBackoff: true });
+  for (let turn = 0; turn < each; turn += 1) {
+    const atS = Math.floor(Date.now() / 1_000) - 86_400 + turn * 60;
+    const jobs = Array.from({ length: customers }, (_, customer) => ({
+      data: { eventId: randomUUID(), externalId: `user-${customer}`, atS },
+    }));
+    await boss.insert('events', jobs);
+  }
+  await boss.stop();
+}
+
+/** Events a second until 99 % are there: the rest waits for its retries in either design. */
+async function timeToDeliver(intercom: Running, total: number): Promise<number> {
+  await waitFor(async () => (await countsOf(intercom)).events > 0, 'the first event');
+  const startedAt = performance.now();
+  const before = (await countsOf(intercom)).events;
+  let seen = before;
+  await waitFor(async () => {
+    seen = (await countsOf(intercom)).events;
+    return seen >= total * 0.99;
+  }, `${total} events`);
+  return Math.round((seen - before) / ((performance.now() - startedAt) / 1_000));
+}
+
+async function waitFor(check: () => Promise<boolean>, what: string): Promise<void> {
+  const deadline = performance.now() + 180_000;
+  while (!(await check())) {
+    if (performance.now() > deadline) throw new Error(`Still waiting for ${what}`);
+    await sleep(20);
+  }
+}

@@ -1,0 +1,78 @@
+import { Agent } from 'node:http';
+import axios from 'axios';
+import { PgBoss } from 'pg-boss';
+import { CONTACT_ATTRIBUTES } from '../../src/subscribers/attributes.ts';
+
+/**
+ * The delivery that one would write first: a job an event, which finds the contact, sends the event and writes
+ * the attributes. It keeps no order within a customer and writes the attributes once an event. As many jobs at
+ * once as the app has hands, in batches that are fetched again at once while they are full: its fastest setting.
+ */
+const { DATABASE_URL = '', INTERCOM_URL = '', TOKEN = '' } = process.env;
+const HANDS = 32;
+const BATCH = 4;
+
+interface Job {
+  readonly eventId: string;
+  readonly externalId: string;
+  readonly atS: number;
+}
+
+const http = axios.create({
+  baseURL: INTERCOM_URL,
+  httpAgent: new Agent({ keepAlive: true, maxSockets: 64 }),
+  headers: { Authorization: `Bearer ${TOKEN}`, 'Intercom-Version': '2.16', Accept: 'application/json' },
+});
+const contacts = new Map<string, string>();
+const attributes = Object.fromEntries(
+  CONTACT_ATTRIBUTES.map(({ name, dataType }) => [
+    name,
+    dataType === 'string' ? 'value' : dataType === 'boolean' ? true : 1_700_000_000,
+  ]),
+);
+
+async function deliver(job: Job): Promise<void> {
+  let id = contacts.get(job.externalId);
+  if (id === undefined) {
+    const found = await http.get<{ id: string }>(`/contacts/find_by_external_id/${job.externalId}`);
+    id = found.data.id;
+    contacts.set(job.externalId, id);
+  }
+  await http.post('/events', {
+    event_name: 'rc_renewal_event',
+    created_at: job.atS,
+    id,
+    metadata: { event_id: job.eventId, product_identifier: 'pro_monthly', store: 'APP_STORE' },
+  });
+  await http.put(`/contacts/${id}`, { custom_attributes: attributes });
+}
+
+const boss = new PgBoss({
+  connectionString: DATABASE_URL,
+  schema: 'naive_boss',
+  max: 20,
+  useListenNotify: true,
+});
+boss.on('error', () => {});
+await boss.start();
+await boss.work<Job>(
+  'events',
+  {
+    batchSize: BATCH,
+    localConcurrency: HANDS / BATCH,
+    burstWhenBatchFull: true,
+    pollingIntervalSeconds: 0.5,
+    perJobResults: true,
+  },
+  (jobs) =>
+    Promise.all(
+      jobs.map((job) =>
+        deliver(job.data).then(
+          () => ({ id: job.id, status: 'completed' as const }),
+          () => ({ id: job.id, status: 'failed' as const }),
+        ),
+      ),
+    ),
+);
+process.stdout.write(`${JSON.stringify({ msg: 'listening', port: 0 })}\n`);
+process.on('SIGTERM', () => process.exit(0));

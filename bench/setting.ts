@@ -1,0 +1,87 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import pg from 'pg';
+import { pino } from 'pino';
+import { migrate, openDatabase } from '../src/database/data-source.ts';
+import { startEmbeddedPostgres } from '../src/database/embedded.ts';
+import { createSecretBox, hashSecret } from '../src/workspaces/secrets.ts';
+import { sealedAs } from '../src/workspaces/store.ts';
+import { type Running, startProcess } from './processes.ts';
+
+export const WORKSPACE_ID = 'bench1';
+export const PROJECT_ID = `${WORKSPACE_ID}-p1`;
+export const AUTHORIZATION = 'whk_benchmark-authorization';
+export const CLIENT_SECRET = 'benchmark_client_secret';
+
+/** One durable PostgreSQL for a run; each row has databases of its own. */
+export interface Setting {
+  readonly quick: boolean;
+  createDatabase(name: string): Promise<pg.Client & { readonly url: string }>;
+  /** The app as `npm start` runs it. */
+  startApp(
+    databaseUrl: string,
+    role: 'all' | 'web' | 'worker',
+    name: string,
+    intercomUrl?: string,
+  ): Promise<Running>;
+  close(): Promise<void>;
+}
+
+const TOKEN = 'benchmark-token';
+
+export async function createSetting(options: { quick: boolean }): Promise<Setting> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'subscription-timeline-bench-'));
+  const postgres = await startEmbeddedPostgres(dataDir);
+  const key = randomBytes(32);
+  const secrets = createSecretBox([key]);
+  const clients: pg.Client[] = [];
+
+  return {
+    quick: options.quick,
+    async createDatabase(name) {
+      const admin = new pg.Client({ connectionString: postgres.url });
+      await admin.connect();
+      await admin.query(`create database ${name}`);
+      await admin.end();
+      const url = new URL(postgres.url);
+      url.pathname = `/${name}`;
+      const opened = await openDatabase({ url: url.href, logger: pino({ level: 'silent' }), poolSize: 4 });
+      await migrate(opened.dataSource);
+      await opened.close();
+      const client = new pg.Client({ connectionString: url.href });
+      await client.connect();
+      clients.push(client);
+      await client.query(
+        `insert into workspaces (workspace_id, name, access_token) values ($1, 'Bench', $2)`,
+        [WORKSPACE_ID, secrets.seal(TOKEN, sealedAs.accessToken(WORKSPACE_ID))],
+      );
+      await client.query(
+        `insert into projects (workspace_id, project_id, revenuecat_project_id, name, webhook_auth_hash)
+         values ($1, $2, 'proj1', 'Bench', $3)`,
+        [WORKSPACE_ID, PROJECT_ID, hashSecret(AUTHORIZATION)],
+      );
+      return Object.assign(client, { url: url.href });
+    },
+    startApp: (databaseUrl, role, name, intercomUrl = 'http://127.0.0.1:9') =>
+      startProcess('src/main.ts', ['serve', '--role', role], {
+        DATABASE_URL: databaseUrl,
+        DATA_DIR: dataDir,
+        INTERCOM_CLIENT_ID: 'bench',
+        INTERCOM_CLIENT_SECRET: CLIENT_SECRET,
+        INTERCOM_API_URL: intercomUrl,
+        ENCRYPTION_KEYS: key.toString('base64'),
+        LOG_LEVEL: 'info',
+        BENCH_NAME: name,
+      }),
+    async close() {
+      for (const client of clients) await client.end();
+      await postgres.stop();
+      await rm(dataDir, { recursive: true, force: true });
+    },
+  };
+}
+
+/** The token that the simulated Intercom must take. */
+export const INTERCOM_TOKEN = TOKEN;

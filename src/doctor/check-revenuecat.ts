@@ -1,0 +1,149 @@
+import { AppError } from '../errors.ts';
+import type { RevenueCatClient } from '../revenuecat/client.ts';
+import { checkApiKey } from '../workspaces/api-key.ts';
+import type { Project } from '../workspaces/store.ts';
+import { type Finding, ok, problem, warning } from './finding.ts';
+
+const DAY_MS = 86_400_000;
+/** Some apps sell little: shorter silence says nothing. */
+const SILENT_DAYS = 7;
+
+/** @param client `null`: the project's key cannot be read */
+export async function checkRevenueCat(
+  project: Project,
+  client: RevenueCatClient | null,
+  setup: { publicUrl: string; nowMs: number; connectedAtMs: number },
+): Promise<Finding[]> {
+  const scope = { workspace: project.workspaceId, project: project.projectId };
+  const received = checkReceived(project, setup);
+  const settings = `${setup.publicUrl}/settings/revenuecat`;
+  if (client === null) {
+    const finding =
+      project.apiKey === null
+        ? warning(
+            'revenuecat_key',
+            `${project.name} has no API key: no grants, no refreshing, no import.`,
+            `Paste a secret API key of version 2 at ${settings}.`,
+            scope,
+          )
+        : problem(
+            'revenuecat_key',
+            `The API key of ${project.name} cannot be read.`,
+            `Add the key that sealed it to ENCRYPTION_KEYS, or paste the API key again at ${settings}.`,
+            scope,
+          );
+    return [finding, received];
+  }
+  const check = await checkApiKey(client, project.revenueCatProjectId);
+  const findings: Finding[] = [];
+  switch (check.outcome) {
+    case 'unreachable':
+      findings.push(
+        problem(
+          'revenuecat_api',
+          'RevenueCat could not be asked.',
+          'Try again in a minute. If it stays: check the connection to api.revenuecat.com, and https://status.revenuecat.com.',
+          scope,
+        ),
+      );
+      return [...findings, received];
+    case 'rejected':
+      findings.push(
+        problem(
+          'revenuecat_key',
+          `RevenueCat refuses the API key of ${project.name}: no grants, no refreshing, no import.`,
+          `Make a secret API key of version 2 in RevenueCat (Project settings › API keys) and paste it at ${settings}.`,
+          scope,
+        ),
+      );
+      return [...findings, received];
+    case 'wrong_project':
+    case 'choose':
+      findings.push(
+        problem(
+          'revenuecat_key',
+          `The API key does not open project ${project.revenueCatProjectId}.`,
+          `Paste a key of that project at ${settings}, or connect the project that the key belongs to.`,
+          scope,
+        ),
+      );
+      return [...findings, received];
+    case 'valid':
+      findings.push(
+        check.missingScopes.length === 0
+          ? ok('revenuecat_key', `RevenueCat accepts the API key of ${project.name}.`, scope)
+          : problem(
+              'revenuecat_scopes',
+              `The API key of ${project.name} lacks permissions: ${check.missingScopes.join(', ')}.`,
+              'Give the key these permissions in RevenueCat (Project settings › API keys).',
+              scope,
+            ),
+      );
+  }
+  const url = `${setup.publicUrl}/webhooks/revenuecat/${project.projectId}`;
+  return [...findings, await checkRegistered(project, client, url), received];
+}
+
+async function checkRegistered(project: Project, client: RevenueCatClient, url: string): Promise<Finding> {
+  const scope = { workspace: project.workspaceId, project: project.projectId };
+  try {
+    const own = (await client.listWebhooks(project.revenueCatProjectId)).filter((each) => each.url === url);
+    const whole = own.find(
+      ({ environment, event_types, app_id }) => environment === null && !event_types && app_id === null,
+    );
+    if (whole) return ok('webhook_registered', 'The webhook is registered in RevenueCat.', scope);
+    if (own.length > 0) {
+      return warning(
+        'webhook_registered',
+        'The webhook is registered for some environments, apps or event types only: other events do not arrive.',
+        'In RevenueCat, open Integrations › Webhooks and choose both environments, all apps and all events.',
+        scope,
+      );
+    }
+    return problem(
+      'webhook_registered',
+      `No webhook in RevenueCat leads to ${url}: no event arrives.`,
+      `Connect the project again in Settings › RevenueCat (it registers the webhook), or add it by hand in RevenueCat under Integrations › Webhooks.`,
+      scope,
+    );
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    if (error.code === 'revenuecat_scope_missing') {
+      return ok(
+        'webhook_registered',
+        'The API key may not list webhooks: whether ours is there is not known.',
+        scope,
+      );
+    }
+    return warning(
+      'webhook_registered',
+      `Webhooks could not be listed: ${error.message}.`,
+      'Try again in a minute.',
+      scope,
+    );
+  }
+}
+
+function checkReceived(
+  project: Project,
+  { nowMs, connectedAtMs }: { nowMs: number; connectedAtMs: number },
+): Finding {
+  const scope = { workspace: project.workspaceId, project: project.projectId };
+  const { lastReceivedAt } = project;
+  const remedy =
+    'In RevenueCat, open the webhook, compare its address, and choose "Send test event". A 401 there means that the authorization value differs: connect the project again to get a new one.';
+  if (lastReceivedAt === null) {
+    const isNew = nowMs - connectedAtMs < DAY_MS;
+    const tell = isNew ? warning : problem;
+    return tell('webhook_received', `No event of ${project.name} has ever arrived.`, remedy, scope);
+  }
+  const days = Math.floor((nowMs - lastReceivedAt.getTime()) / DAY_MS);
+  if (days >= SILENT_DAYS)
+    return warning(
+      'webhook_received',
+      `The last event of ${project.name} arrived ${days} days ago.`,
+      remedy,
+      scope,
+    );
+  return ok('webhook_received', `The last event arrived at ${lastReceivedAt.toISOString()}.`, scope);
+}

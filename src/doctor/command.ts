@@ -1,0 +1,147 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import dotenv from 'dotenv';
+import type { Config } from '../config.ts';
+import { openDatabase } from '../database/data-source.ts';
+import { startEmbeddedPostgres } from '../database/embedded.ts';
+import { createLogger, withoutValues } from '../log.ts';
+import { checkSettings, type Environment } from './check-settings.ts';
+import { examine } from './examine.ts';
+import { type Finding, problem, warning } from './finding.ts';
+
+interface Options {
+  readonly workspace?: string;
+  readonly json?: boolean;
+}
+
+/** Adds `doctor`: finds out what is wrong and says what to do. Exit code 1 when something does not work. */
+export function addDoctorCommand(program: Command): void {
+  program
+    .command('doctor')
+    .description('check settings, database, queues and both platforms, and say what to do')
+    .option('--workspace <id>', 'only this Intercom workspace')
+    .option('--json', 'print the findings as JSON')
+    .action(async (options: Options) => {
+      dotenv.config({ quiet: true });
+      const findings = await diagnose(process.env, options.workspace ?? null);
+      const problems = findings.filter(({ status }) => status === 'problem').length;
+      const warnings = findings.filter(({ status }) => status === 'warning').length;
+      process.stdout.write(
+        options.json
+          ? `${JSON.stringify({ ok: problems === 0, problems, warnings, findings })}\n`
+          : `${report(findings, problems, warnings)}\n`,
+      );
+      process.exitCode = problems > 0 ? 1 : 0;
+    });
+}
+
+async function diagnose(environment: Environment, workspaceId: string | null): Promise<Finding[]> {
+  const { findings, config } = checkSettings(environment);
+  if (config === null) return findings;
+  const opened = await open(config);
+  if ('finding' in opened) return [...findings, opened.finding];
+  try {
+    const keys = await readKeys(config);
+    const patient = { config, database: opened.database, keys, workspaceId, now: Date.now };
+    return [...findings, ...(await examine(patient))];
+  } catch (error) {
+    return [...findings, databaseAway(config, error)];
+  } finally {
+    await opened.close();
+  }
+}
+
+type Opened =
+  | { readonly finding: Finding }
+  | { readonly database: Parameters<typeof examine>[0]['database']; close(): Promise<void> };
+
+/** The database as it is: nothing is migrated, and no embedded one is made where there is none. */
+async function open(config: Config): Promise<Opened> {
+  const isEmbedded = config.databaseUrl === null;
+  if (isEmbedded && !(await exists(join(config.dataDir, 'postgres', 'PG_VERSION')))) {
+    return {
+      finding: warning(
+        'database',
+        `There is no database yet: DATABASE_URL is not set, and ${config.dataDir} holds none.`,
+        'Start the server ("npm start"), which makes one there, or set DATABASE_URL or DATA_DIR to where the data is.',
+      ),
+    };
+  }
+  try {
+    const embedded = isEmbedded ? await startEmbeddedPostgres(config.dataDir) : null;
+    try {
+      const url = config.databaseUrl ?? embedded?.url ?? '';
+      const database = await openDatabase({ url, logger: createLogger('silent'), poolSize: 4 });
+      return {
+        database: database.database,
+        async close() {
+          await database.close();
+          await embedded?.stop();
+        },
+      };
+    } catch (error) {
+      await embedded?.stop();
+      throw error;
+    }
+  } catch (error) {
+    return { finding: databaseAway(config, error) };
+  }
+}
+
+function databaseAway(config: Config, error: unknown): Finding {
+  const said = withoutValues(
+    error instanceof Error ? error.message || String((error as { code?: unknown }).code) : '',
+  );
+  return problem(
+    'database',
+    `The database cannot be used: ${said}`,
+    config.databaseUrl === null
+      ? `See the end of the PostgreSQL log that is printed when the server starts, and that the disk of ${config.dataDir} is not full.`
+      : 'See that PostgreSQL runs and that host, user, password and database name in DATABASE_URL are right: psql "$DATABASE_URL" -c "select 1"',
+  );
+}
+
+/** Unlike the server, this makes no key where there is none. */
+async function readKeys(config: Config): Promise<readonly Buffer[]> {
+  if (config.encryptionKeys.length > 0) return config.encryptionKeys;
+  const text = await readFile(join(config.dataDir, 'encryption.key'), 'utf8').catch(() => '');
+  const key = Buffer.from(text, 'base64');
+  return key.length === 32 ? [key] : [];
+}
+
+function exists(file: string): Promise<boolean> {
+  return readFile(file).then(
+    () => true,
+    () => false,
+  );
+}
+
+const SIGNS = { ok: 'ok      ', warning: 'warning ', problem: 'PROBLEM ' } as const;
+
+function report(findings: readonly Finding[], problems: number, warnings: number): string {
+  const lines: string[] = [];
+  let place = '';
+  for (const finding of findings) {
+    const own = [
+      finding.workspace && `Workspace ${finding.workspace}`,
+      finding.project && `project ${finding.project}`,
+    ]
+      .filter(Boolean)
+      .join(', ');
+    if (own !== place) lines.push('', own || 'Server');
+    place = own;
+    lines.push(`  ${SIGNS[finding.status]} ${finding.message}`);
+    if (finding.remedy !== null) lines.push(`           What to do: ${finding.remedy}`);
+  }
+  const sum =
+    problems === 0 && warnings === 0
+      ? 'Everything is in order.'
+      : `${problems} ${problems === 1 ? 'problem' : 'problems'}, ${warnings} ${warnings === 1 ? 'warning' : 'warnings'}.`;
+  return [
+    'Server',
+    ...lines.filter((line, index) => !(index < 2 && (line === '' || line === 'Server'))),
+    '',
+    sum,
+  ].join('\n');
+}

@@ -1,0 +1,416 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { after, before, describe, it } from 'node:test';
+import { type Config, readConfig } from '../../src/config.ts';
+import { examine, type Patient } from '../../src/doctor/examine.ts';
+import type { Finding } from '../../src/doctor/finding.ts';
+import { type JobRunner, openJobs } from '../../src/jobs/jobs.ts';
+import { storeEvents } from '../../src/revenuecat/store.ts';
+import { toReceived } from '../../src/revenuecat/webhook.ts';
+import type { Listening } from '../../src/simulator/listen.ts';
+import {
+  createRevenueCatSimulator,
+  type RevenueCatSimulator,
+} from '../../src/simulator/revenuecat/server.ts';
+import { createSecretBox } from '../../src/workspaces/secrets.ts';
+import { sealedAs } from '../../src/workspaces/store.ts';
+import { startCommand } from '../backfill/support.ts';
+import { eventBody } from '../support/events.ts';
+import { until } from '../support/wait.ts';
+import {
+  CLIENT_ID,
+  CLIENT_SECRET,
+  createWorld,
+  PROJECT_ID,
+  silent,
+  WORKSPACE_ID,
+  type World,
+} from '../support/world.ts';
+
+const RC_PROJECT = 'projdoctor1';
+const PUBLIC_URL = 'https://app.example.com';
+const KEY = randomBytes(32);
+
+describe('doctor', () => {
+  let world: World;
+  let revenueCat: RevenueCatSimulator;
+  let revenueCatAt: Listening;
+  let jobs: JobRunner;
+  let config: Config;
+  let environment: Record<string, string>;
+
+  before(async () => {
+    world = await createWorld();
+    revenueCat = createRevenueCatSimulator();
+    revenueCatAt = await revenueCat.listen();
+    revenueCat.addProject({ id: RC_PROJECT, name: 'Test app' });
+    revenueCat.state.limitsPerMinute.configuration = 10_000;
+    const { database } = world.db;
+    const box = createSecretBox([KEY]);
+    const token = [...world.intercom.state.tokens.keys()][0] ?? '';
+    await database.query(`update workspaces set access_token = $1`, [
+      box.seal(token, sealedAs.accessToken(WORKSPACE_ID)),
+    ]);
+    await database.query(
+      `update projects set revenuecat_project_id = $1, api_key = $2, api_key_state = 'valid', last_received_at = now(),
+              created_at = now() - interval '30 days'`,
+      [RC_PROJECT, box.seal(revenueCat.issueKey(RC_PROJECT), sealedAs.apiKey(WORKSPACE_ID, PROJECT_ID))],
+    );
+    revenueCat.addWebhook(RC_PROJECT, { url: `${PUBLIC_URL}/webhooks/revenuecat/${PROJECT_ID}` });
+    jobs = await openJobs({ databaseUrl: world.db.url, backend: 'postgres', listen: false, logger: silent });
+    world.worker();
+    environment = {
+      PUBLIC_URL,
+      NODE_ENV: 'production',
+      DATABASE_URL: world.db.url,
+      INTERCOM_CLIENT_ID: CLIENT_ID,
+      INTERCOM_CLIENT_SECRET: CLIENT_SECRET,
+      INTERCOM_API_URL: world.intercomUrl,
+      REVENUECAT_API_URL: revenueCatAt.url,
+      ENCRYPTION_KEYS: KEY.toString('base64'),
+    };
+    const read = readConfig(environment);
+    assert.ok(read.ok);
+    config = read.config;
+    await until(
+      async () => (await look()).some(({ check, status }) => check === 'worker' && status === 'ok'),
+      'the worker to connect',
+    );
+  });
+  after(async () => {
+    await jobs.stop();
+    await world.close();
+    await revenueCatAt.close();
+  });
+
+  const look = (changes: Partial<Patient> = {}): Promise<Finding[]> =>
+    examine({
+      config,
+      database: world.db.database,
+      keys: [KEY],
+      workspaceId: null,
+      now: Date.now,
+      ...changes,
+    });
+
+  const sick = (findings: readonly Finding[]) =>
+    findings.filter(({ status }) => status !== 'ok').map(({ check, status }) => `${check}: ${status}`);
+
+  const sql = (text: string, values: readonly unknown[] = []) => world.db.database.query(text, values);
+
+  it('finds nothing wrong where nothing is', async () => {
+    const findings = await look();
+    assert.deepEqual(sick(findings), []);
+    const checks = new Set(findings.map(({ check }) => check));
+    for (const check of [
+      'database',
+      'migrations',
+      'disk',
+      'clock',
+      'encryption_key',
+      'worker',
+      'jobs',
+      'intercom_token',
+      'attributes',
+      'delivery_lag',
+      'failed_deliveries',
+      'retention',
+      'projects',
+      'revenuecat_key',
+      'webhook_registered',
+      'webhook_received',
+    ])
+      assert.ok(checks.has(check), check);
+  });
+
+  interface Fault {
+    readonly name: string;
+    readonly found: string;
+    readonly remedy: RegExp;
+    /** Breaks it, gives how it looks then and how to mend it. */
+    make(): Promise<{ patient?: Partial<Patient>; mend?: () => unknown }>;
+  }
+
+  const faults: Fault[] = [
+    {
+      name: 'a migration that has not run',
+      found: 'migrations: problem',
+      remedy: /migrate/,
+      async make() {
+        const [row] = await sql(`delete from schema_migrations where name like 'Delivery%' returning *`);
+        return {
+          mend: () =>
+            sql(`insert into schema_migrations (timestamp, name) values ($1, $2)`, [
+              (row as { timestamp: string }).timestamp,
+              (row as { name: string }).name,
+            ]),
+        };
+      },
+    },
+    {
+      name: 'a database of a newer version',
+      found: 'migrations: problem',
+      remedy: /newer version/,
+      async make() {
+        await sql(
+          `insert into schema_migrations (timestamp, name) values (1990000000001, 'Future1990000000001')`,
+        );
+        return { mend: () => sql(`delete from schema_migrations where name like 'Future%'`) };
+      },
+    },
+    {
+      name: 'another encryption key',
+      found: 'encryption_key: problem',
+      remedy: /ENCRYPTION_KEYS/,
+      make: async () => ({ patient: { keys: [randomBytes(32)] } }),
+    },
+    {
+      name: 'a clock that is five minutes ahead',
+      found: 'clock: problem',
+      remedy: /NTP/,
+      make: async () => ({ patient: { now: () => Date.now() + 300_000 } }),
+    },
+    {
+      name: 'a token that Intercom refuses',
+      found: 'intercom_token: problem',
+      remedy: /install the app again at https:\/\/app\.example\.com\/install/,
+      make: async () => ({ mend: world.intercom.faults.add({ token: 'revoked' }) }),
+    },
+    {
+      name: 'a workspace that was disconnected before',
+      found: 'intercom_token: problem',
+      remedy: /install the app again/,
+      async make() {
+        await sql(`update workspaces set status = 'disconnected', status_reason = 'intercom_unauthorized'`);
+        return { mend: () => sql(`update workspaces set status = 'connected', status_reason = null`) };
+      },
+    },
+    {
+      name: 'a deleted contact attribute',
+      found: 'attributes: problem',
+      remedy: /Settings › Contacts/,
+      async make() {
+        const own = world.intercom.state.attributes;
+        const at = own.findIndex(({ name }) => name === 'rc_product');
+        const [removed] = own.splice(at, 1);
+        return { mend: () => removed && own.push(removed) };
+      },
+    },
+    {
+      name: 'an attribute of another type',
+      found: 'attributes: warning',
+      remedy: /rename the attribute/,
+      async make() {
+        const own = world.intercom.state.attributes;
+        const at = own.findIndex(({ name }) => name === 'expires_at');
+        const good = own[at];
+        assert.ok(good);
+        own[at] = { ...good, dataType: 'string' };
+        return { mend: () => (own[at] = good) };
+      },
+    },
+    {
+      name: 'a key that RevenueCat refuses',
+      found: 'revenuecat_key: problem',
+      remedy: /API keys\) and paste it at https:\/\/app\.example\.com\/settings\/revenuecat/,
+      async make() {
+        const [key] = [...revenueCat.state.keys.values()];
+        assert.ok(key);
+        key.status = 'revoked';
+        return { mend: () => (key.status = 'valid') };
+      },
+    },
+    {
+      name: 'a key without a permission',
+      found: 'revenuecat_scopes: problem',
+      remedy: /Give the key these permissions/,
+      async make() {
+        const [[name, key] = []] = [...revenueCat.state.keys];
+        assert.ok(name !== undefined && key);
+        revenueCat.state.keys.set(name, { ...key, scopes: ['project_configuration:*:read_write'] });
+        return { mend: () => revenueCat.state.keys.set(name, key) };
+      },
+    },
+    {
+      name: 'a webhook that was removed in RevenueCat',
+      found: 'webhook_registered: problem',
+      remedy: /Integrations › Webhooks/,
+      async make() {
+        const webhooks = revenueCat.state.projects.get(RC_PROJECT)?.webhooks ?? [];
+        const removed = webhooks.splice(0);
+        return { mend: () => webhooks.push(...removed) };
+      },
+    },
+    {
+      name: 'a webhook for production alone',
+      found: 'webhook_registered: warning',
+      remedy: /both environments/,
+      async make() {
+        const webhooks = revenueCat.state.projects.get(RC_PROJECT)?.webhooks ?? [];
+        const [good] = webhooks;
+        assert.ok(good);
+        webhooks[0] = { ...good, environment: 'production' };
+        return { mend: () => (webhooks[0] = good) };
+      },
+    },
+    {
+      name: 'a webhook that never came',
+      found: 'webhook_received: problem',
+      remedy: /Send test event/,
+      async make() {
+        await sql(`update projects set last_received_at = null`);
+        return { mend: () => sql(`update projects set last_received_at = now()`) };
+      },
+    },
+    {
+      name: 'a webhook that fell silent',
+      found: 'webhook_received: warning',
+      remedy: /Send test event/,
+      async make() {
+        await sql(`update projects set last_received_at = now() - interval '9 days'`);
+        return { mend: () => sql(`update projects set last_received_at = now()`) };
+      },
+    },
+    {
+      name: 'a workspace without a project',
+      found: 'projects: problem',
+      remedy: /connect --workspace abc123/,
+      async make() {
+        await sql(
+          `update projects set webhook_auth_hash = 'kept' || webhook_auth_hash where webhook_auth_hash <> ''`,
+        );
+        const [row] = await sql(`select webhook_auth_hash as hash from projects`);
+        await sql(`update projects set webhook_auth_hash = ''`);
+        return {
+          mend: () => sql(`update projects set webhook_auth_hash = $1`, [(row as { hash: string }).hash]),
+        };
+      },
+    },
+    {
+      name: 'deliveries that nobody makes',
+      found: 'delivery_lag: problem',
+      remedy: /See that a worker runs/,
+      async make() {
+        // Held by a worker that hangs.
+        await sql(
+          `insert into subscribers (workspace_id, project_id, subscriber_id, due_at, lease_until)
+           values ($1, $2, gen_random_uuid(), now() - interval '10 minutes', now() + interval '1 hour')`,
+          [WORKSPACE_ID, PROJECT_ID],
+        );
+        return { mend: () => sql(`delete from subscribers`) };
+      },
+    },
+    {
+      name: 'a delivery that was given up',
+      found: 'failed_deliveries: problem',
+      remedy: /replay --workspace abc123 --failed/,
+      async make() {
+        const body = eventBody();
+        await sql(`update workspaces set not_before = now() + interval '1 hour'`);
+        await storeEvents(world.db.database, WORKSPACE_ID, PROJECT_ID, [
+          toReceived(body, JSON.stringify({ event: body }), Date.now()),
+        ]);
+        await sql(`update events set delivery = 'failed', reason = 'intercom_event_limit'`);
+        await sql(`update subscribers set due_at = null`);
+        return {
+          async mend() {
+            await sql('delete from events');
+            await sql('delete from subscriber_ids');
+            await sql('delete from subscribers');
+            await sql(`update workspaces set not_before = null`);
+          },
+        };
+      },
+    },
+    {
+      name: 'payloads that nobody thins',
+      found: 'retention: warning',
+      remedy: /maintenance\.daily/,
+      async make() {
+        await sql(
+          `insert into events (workspace_id, project_id, event_id, subscriber_id, type, kind, event_at, payload,
+                               delivery, received_at)
+           values ($1, $2, 'old', gen_random_uuid(), 'TEST', 'test', 0, '{}', 'skipped', now() - interval '200 days')`,
+          [WORKSPACE_ID, PROJECT_ID],
+        );
+        return { mend: () => sql('delete from events') };
+      },
+    },
+    {
+      name: 'jobs that nobody takes',
+      found: 'jobs: problem',
+      remedy: /See that a worker runs/,
+      async make() {
+        await jobs.send('workspace.health', { workspaceId: WORKSPACE_ID });
+        await sql(`update pgboss.job set start_after = now() - interval '1 hour'`);
+        return { mend: () => sql('delete from pgboss.job') };
+      },
+    },
+    {
+      name: 'a RevenueCat that cannot be reached',
+      found: 'reachable: problem',
+      remedy: /firewall, proxy and DNS/,
+      make: async () => ({ patient: { config: { ...config, revenueCatApiUrl: 'http://127.0.0.1:9' } } }),
+    },
+  ];
+
+  for (const fault of faults) {
+    it(`finds ${fault.name}, and says what to do`, async () => {
+      const { patient, mend } = await fault.make();
+      try {
+        const findings = await look(patient);
+        assert.ok(sick(findings).includes(fault.found), `found ${sick(findings).join(', ') || 'nothing'}`);
+        const remedies = findings
+          .filter(({ check, status }) => `${check}: ${status}` === fault.found)
+          .map(({ remedy }) => remedy);
+        assert.match(remedies.join('\n'), fault.remedy);
+      } finally {
+        await mend?.();
+      }
+      assert.deepEqual(sick(await look()), [], 'mended, nothing is found any more');
+    });
+  }
+
+  it('shows no secret and no customer, whatever it finds', async () => {
+    const [key] = [...revenueCat.state.keys.keys()];
+    const [token] = [...world.intercom.state.tokens.keys()];
+    assert.ok(key && token);
+    const text = JSON.stringify(await look({ keys: [] })) + JSON.stringify(await look());
+    for (const secret of [key, token, KEY.toString('base64')]) assert.ok(!text.includes(secret));
+  });
+
+  describe('the command', () => {
+    const doctor = (env: Record<string, string>, ...args: string[]) =>
+      startCommand(['doctor', ...args], { ...environment, ...env }).ended;
+
+    it('exits with 0 when everything works, and prints JSON for machines', async () => {
+      const { code, stdout, stderr } = await doctor({}, '--json');
+      assert.equal(code, 0, `${stderr}${stdout}`);
+      const printed = JSON.parse(stdout) as { ok: boolean; problems: number; findings: Finding[] };
+      assert.deepEqual([printed.ok, printed.problems], [true, 0]);
+      assert.ok(printed.findings.length > 10);
+    });
+
+    it('names wrong settings and goes on with the rest; exits with 1', async () => {
+      const { code, stdout } = await doctor({ INTERCOM_CLIENT_SECRET: '', PORT: 'http' });
+      assert.equal(code, 1);
+      assert.match(stdout, /PROBLEM {2}INTERCOM_CLIENT_SECRET is required/);
+      assert.match(stdout, /PROBLEM {2}PORT must be a port number/);
+      assert.match(stdout, /What to do: Correct PORT/);
+      assert.match(stdout, /Workspace abc123\n/);
+    });
+
+    it('says what to do when the database is away', async () => {
+      const { code, stdout } = await doctor(
+        { DATABASE_URL: 'postgres://postgres:s3cret@127.0.0.1:9/none' },
+        '--json',
+      );
+      assert.equal(code, 1);
+      const { findings } = JSON.parse(stdout) as { findings: Finding[] };
+      const found = findings.find(({ check }) => check === 'database');
+      assert.equal(found?.status, 'problem');
+      assert.match(found?.remedy ?? '', /PostgreSQL runs/);
+      assert.ok(!stdout.includes('s3cret'));
+    });
+  });
+});

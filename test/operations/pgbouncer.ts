@@ -1,0 +1,73 @@
+import { execFileSync, spawn } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import pg from 'pg';
+import { describePooled, type Pooler } from '../database/pooled.ts';
+import { until } from '../support/wait.ts';
+
+/** `npm run test:pgbouncer`: against the real PgBouncer, which no package registry of Node carries. */
+describePooled(versionOrExit(), startPgBouncer);
+
+function versionOrExit(): string {
+  try {
+    return execFileSync('pgbouncer', ['--version'], { encoding: 'utf8' }).split('\n')[0] ?? 'PgBouncer';
+  } catch {
+    process.stderr.write(
+      'PgBouncer is not installed. On Debian or Ubuntu: apt-get install pgbouncer (it need not be started).\n',
+    );
+    process.exit(1);
+  }
+}
+
+async function startPgBouncer(databaseUrl: string): Promise<Pooler> {
+  const url = new URL(databaseUrl);
+  const folder = await mkdtemp(join(tmpdir(), 'subscription-timeline-pgbouncer-'));
+  const port = await freePort();
+  const name = url.pathname.slice(1);
+  const target = `host=${url.hostname} port=${url.port} dbname=${name} user=postgres password=${decodeURIComponent(url.password)}`;
+  await writeFile(
+    join(folder, 'pgbouncer.ini'),
+    `[databases]\n${name} = ${target}\n\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = ${port}\nunix_socket_dir =\nauth_type = any\npool_mode = transaction\ndefault_pool_size = 4\nserver_round_robin = 1\nmax_client_conn = 500\n`,
+    { mode: 0o644 },
+  );
+  execFileSync('chmod', ['755', folder]);
+  // It refuses to run as root.
+  const isRoot = process.getuid?.() === 0;
+  const child = spawn('pgbouncer', [...(isRoot ? ['-u', 'nobody'] : []), join(folder, 'pgbouncer.ini')], {
+    stdio: process.env.TEST_LOG ? 'inherit' : 'ignore',
+  });
+  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+  url.port = String(port);
+  await until(() => answers(url.href), 'PgBouncer to answer');
+  return {
+    url: url.href,
+    async stop() {
+      child.kill('SIGTERM');
+      await ended;
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+async function answers(url: string): Promise<boolean> {
+  const client = new pg.Client({ connectionString: url });
+  try {
+    await client.connect();
+    await client.query('select 1');
+    return true;
+  } catch {
+    return false;
+  } finally {
+    await client.end().catch(() => {});
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}

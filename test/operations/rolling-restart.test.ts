@@ -1,0 +1,147 @@
+import assert from 'node:assert/strict';
+import { Agent, request } from 'node:http';
+import { after, before, describe, test } from 'node:test';
+import { signBody } from '../../src/simulator/intercom/app-caller.ts';
+import { DAY_MS, eventBody } from '../support/events.ts';
+import { createProduct, type Product } from '../support/product.ts';
+import { until } from '../support/wait.ts';
+import { CLIENT_SECRET, WORKSPACE_ID } from '../support/world.ts';
+import { type Balancer, startBalancer } from './balancer.ts';
+import { type ServerProcess, startServerProcess } from './process.ts';
+
+const WEBHOOKS_A_SECOND = 300;
+const CARDS_A_SECOND = 50;
+const CUSTOMERS = 200;
+const LEAST_MS = 8_000;
+
+describe('restarting two processes one after the other, under load', () => {
+  let product: Product;
+  let balancer: Balancer;
+  let processes: ServerProcess[];
+  const agent = new Agent({ keepAlive: true });
+
+  before(async () => {
+    // Deliveries and jobs are the restarted processes' own too.
+    product = await createProduct({ environment: { ROLE: 'web' } });
+    balancer = await startBalancer();
+    processes = await Promise.all([start(), start()]);
+    balancer.use(processes.map((each) => each.url));
+    await until(() => processes.every((each) => balancer.isHealthy(each.url)), 'both processes');
+  });
+  after(async () => {
+    for (const each of processes ?? []) each.child.kill('SIGKILL');
+    agent.destroy();
+    await balancer?.close();
+    await product?.close();
+  });
+
+  const start = () =>
+    startServerProcess({
+      ...product.environment,
+      ROLE: 'all',
+      PORT: '0',
+      DRAIN_SECONDS: '1',
+      LOG_LEVEL: 'info',
+    });
+
+  /** @returns the status and the body, or the code of the failure */
+  function post(path: string, headers: Record<string, string>, body: string): Promise<string> {
+    return new Promise((resolve) => {
+      const sent = request(
+        `${balancer.url}${path}`,
+        { method: 'POST', agent, headers: { 'Content-Type': 'application/json', ...headers } },
+        (answer) => {
+          let text = '';
+          answer.setEncoding('utf8');
+          answer.on('data', (chunk: string) => {
+            text += chunk;
+          });
+          answer.on('end', () => resolve(`${answer.statusCode} ${text}`));
+          answer.on('error', (error) => resolve(error.message));
+        },
+      );
+      sent.on('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
+      sent.end(body);
+    });
+  }
+
+  test('not one error is answered, and every webhook is stored once', async () => {
+    const answers = new Map<string, number>();
+    const underway = new Set<Promise<void>>();
+    let webhooks = 0;
+    let cards = 0;
+    let stop = false;
+    const note = (answer: Promise<string>, expected: RegExp): void => {
+      const work = answer.then((text) => {
+        const key = expected.test(text) ? 'as expected' : text.slice(0, 200);
+        answers.set(key, (answers.get(key) ?? 0) + 1);
+        underway.delete(work);
+      });
+      underway.add(work);
+    };
+    const webhookPath = new URL(product.webhook.url).pathname;
+    const sendWebhook = (): void => {
+      webhooks += 1;
+      const id = `customer-${webhooks % CUSTOMERS}`;
+      const event = eventBody({
+        id: `rolling-${webhooks}`,
+        type: 'RENEWAL',
+        app_user_id: id,
+        original_app_user_id: id,
+        aliases: [id],
+        transaction_id: `t-${webhooks}`,
+        original_transaction_id: id,
+        event_timestamp_ms: Date.now(),
+        expiration_at_ms: Date.now() + 20 * DAY_MS,
+      });
+      const body = JSON.stringify({ api_version: '1.0', event });
+      note(post(webhookPath, { Authorization: product.webhook.authorization }, body), /^200 .*accepted/);
+    };
+    const openCard = (): void => {
+      cards += 1;
+      const body = JSON.stringify({
+        workspace_id: WORKSPACE_ID,
+        admin: { id: '7001', name: 'Ada Agent' },
+        contact: { id: `contact-${cards % CUSTOMERS}`, external_id: `customer-${cards % CUSTOMERS}` },
+        conversation: { id: '1' },
+      });
+      // The whole card: its link to the timeline, or the search for a customer whose first webhook is on its way.
+      const whole = /^200 .*"(timeline|match\.search)"/;
+      note(
+        post('/canvas/inbox/initialize', { 'X-Body-Signature': signBody(CLIENT_SECRET, body) }, body),
+        whole,
+      );
+    };
+
+    const begunMs = performance.now();
+    const load = setInterval(() => {
+      const seconds = (performance.now() - begunMs) / 1_000;
+      while (!stop && webhooks < seconds * WEBHOOKS_A_SECOND) sendWebhook();
+      while (!stop && cards < seconds * CARDS_A_SECOND) openCard();
+    }, 10);
+
+    for (const [index, old] of processes.entries()) {
+      await until(() => performance.now() - begunMs > 1_000 * (index + 1), 'some load');
+      old.child.kill('SIGTERM');
+      assert.equal(await old.ended, 0, old.output());
+      assert.match(old.output(), /"msg":"stopped"/);
+      const young = await start();
+      processes[index] = young;
+      balancer.use(processes.map((each) => each.url));
+      await until(() => balancer.isHealthy(young.url), 'the new process');
+    }
+    await until(() => performance.now() - begunMs > LEAST_MS, 'the load');
+    stop = true;
+    clearInterval(load);
+    await Promise.all(underway);
+
+    assert.deepEqual([...answers.keys()], ['as expected'], JSON.stringify([...answers]));
+    assert.ok(webhooks >= (LEAST_MS / 1_000) * WEBHOOKS_A_SECOND, `${webhooks} webhooks`);
+    assert.ok(cards >= (LEAST_MS / 1_000) * CARDS_A_SECOND, `${cards} cards`);
+    const [row] = await product.db.database.query<{ n: number }>(
+      `select count(*)::int as n from events where workspace_id = $1`,
+      [WORKSPACE_ID],
+    );
+    assert.equal(row?.n, webhooks);
+  });
+});

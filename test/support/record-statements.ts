@@ -1,0 +1,55 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import pg from 'pg';
+
+/**
+ * Loaded into every test process: notes each SQL statement that the product runs, so that the runner can check
+ * them all. A statement counts as the product's when the nearest caller of ours lies in `src/`.
+ */
+const folder = process.env.TEST_STATEMENTS;
+const statements = new Map<string, string>();
+
+const OURS = /\/(src|test)\/([^\s:()]+)/;
+/** They pass statements on. */
+const CARRIERS = /^database\/(sql|read-database)\.ts$/;
+/** Migrations are of all workspaces. */
+const MIGRATES = 'database/data-source.ts';
+
+function callerInSource(): string | null {
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 30;
+  const stack = new Error().stack ?? '';
+  Error.stackTraceLimit = stackTraceLimit;
+  for (const line of stack.split('\n').slice(2)) {
+    if (line.includes('node_modules')) continue;
+    const [, area, path] = OURS.exec(line) ?? [];
+    if (area === undefined || path === undefined || path === 'support/record-statements.ts') continue;
+    if (area === 'src' && CARRIERS.test(path)) continue;
+    return area === 'src' && path !== MIGRATES ? `src/${path}` : null;
+  }
+  return null;
+}
+
+function note(query: unknown): void {
+  const text = typeof query === 'string' ? query : (query as { text?: unknown } | null)?.text;
+  if (typeof text !== 'string' || statements.has(text)) return;
+  const caller = callerInSource();
+  if (caller !== null) statements.set(text, caller);
+}
+
+function watch(prototype: { query: unknown }): void {
+  const original = prototype.query as (...args: unknown[]) => unknown;
+  prototype.query = function query(this: unknown, ...args: unknown[]): unknown {
+    note(args[0]);
+    return original.apply(this, args);
+  };
+}
+
+if (folder !== undefined) {
+  watch(pg.Client.prototype as unknown as { query: unknown });
+  watch(pg.Pool.prototype as unknown as { query: unknown });
+  process.on('exit', () => {
+    if (statements.size === 0) return;
+    writeFileSync(join(folder, `${process.pid}.json`), JSON.stringify([...statements]));
+  });
+}

@@ -1,0 +1,117 @@
+import type pg from 'pg';
+
+/**
+ * Statements of the operator's side that are about all workspaces at once; every other one is bound to one
+ * workspace. On Citus these run on every node. Each is named by a part of its text.
+ */
+export const CROSS_TENANT: readonly { readonly text: string; readonly why: string }[] = [
+  {
+    text: `from workspaces w where w.status = 'connected' and (w.not_before`,
+    why: 'a worker looks for workspaces with something due',
+  },
+  {
+    text: `where workspace_id = any(array(select workspace_id from workspaces))`,
+    why: 'frees what a dead worker held',
+  },
+  { text: `select coalesce(reason, 'queued') as code`, why: 'the backlog of all, for the metrics' },
+  {
+    text: `select (select count(*) from (select 1 from events where delivery = 'failed'`,
+    why: 'the backlog of all, for the metrics',
+  },
+  {
+    text: `where status = 'uninstalled' and uninstalled_at < now() - make_interval(days => $1)`,
+    why: 'the daily erasing of uninstalled workspaces',
+  },
+  {
+    text: `select workspace_id from workspaces order by workspace_id`,
+    why: 'the daily sealing of secrets under the newest key',
+  },
+  {
+    text: `from workspaces w join imports i on i.workspace_id = w.workspace_id and i.state = 'running'`,
+    why: 'a worker looks for imports that nobody goes on with',
+  },
+  {
+    text: `from workspaces w where w.status <> 'uninstalled' and exists (select 1 from projects p`,
+    why: 'the nightly reconciling looks for workspaces that can be reconciled',
+  },
+  {
+    text: `select workspace_id, grant_id, false as is_note from grants`,
+    why: 'a worker looks for grants and notes that a killed one has left',
+  },
+  { text: `select 1 from workspaces limit 1`, why: 'the readiness probe' },
+];
+
+export function isCrossTenant(text: string): boolean {
+  const flat = flatten(text);
+  return CROSS_TENANT.some((known) => flat.includes(known.text));
+}
+
+export function flatten(text: string): string {
+  return text.replace(/\s+/g, ' ').trim();
+}
+
+/** Tables whose rows belong to a workspace: those with its id. */
+export async function tenantTables(client: pg.Client): Promise<Set<string>> {
+  const { rows } = await client.query<{ name: string }>(
+    `select c.relname as name from pg_class c join pg_attribute a on a.attrelid = c.oid
+      where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and a.attname = 'workspace_id'`,
+  );
+  return new Set(rows.map((row) => row.name));
+}
+
+interface PlanNode {
+  'Node Type': string;
+  'Relation Name'?: string;
+  Alias?: string;
+  'Index Cond'?: string;
+  Filter?: string;
+  'Recheck Cond'?: string;
+  'Hash Cond'?: string;
+  'Merge Cond'?: string;
+  'Join Filter'?: string;
+  Plans?: PlanNode[];
+}
+
+/**
+ * Asks PostgreSQL's planner how it would read each table: every scan of a table with customers' rows must be bound
+ * to one workspace, by a parameter or by a row that is. Inserts must name the workspace's column.
+ *
+ * @returns what is wrong; empty: the statement stays with one workspace
+ */
+export async function findUnbound(
+  client: pg.Client,
+  tables: ReadonlySet<string>,
+  text: string,
+): Promise<string[]> {
+  if (!/^\s*(select|insert|update|delete|with)\b/i.test(text)) return [];
+  if (![...tables].some((table) => new RegExp(`\\b${table}\\b`).test(text))) return [];
+  const problems: string[] = [];
+  for (const [, table = '', columns = ''] of text.matchAll(/insert into (\w+)\s*\(([^)]*)\)/gi)) {
+    if (tables.has(table) && !/\bworkspace_id\b/.test(columns))
+      problems.push(`inserts into ${table} without workspace_id`);
+  }
+  const { rows } = await client.query<{ 'QUERY PLAN': [{ Plan: PlanNode }] }>(
+    `explain (generic_plan, verbose, format json) ${text}`,
+  );
+  const plan = rows[0]?.['QUERY PLAN'][0].Plan;
+  if (plan) walk(plan, []);
+  return problems;
+
+  function walk(node: PlanNode, joins: readonly string[]): void {
+    const table = node['Relation Name'];
+    const alias = node.Alias ?? table ?? '';
+    if (table !== undefined && tables.has(table) && /Scan/.test(node['Node Type'])) {
+      const own = [node['Index Cond'], node.Filter, node['Recheck Cond']].join(' ');
+      const isBound = /\bworkspace_id = (?!ANY)/.test(own) || joins.some((join) => binds(join, alias));
+      if (!isBound) problems.push(`reads ${table} (${alias}) of every workspace`);
+    }
+    const inner = [node['Hash Cond'], node['Merge Cond'], node['Join Filter']].filter(
+      (join) => join !== undefined,
+    );
+    for (const child of node.Plans ?? []) walk(child, [...joins, ...inner]);
+  }
+}
+
+function binds(join: string, alias: string): boolean {
+  return new RegExp(`\\b${alias}\\.workspace_id = (?!ANY)|= ${alias}\\.workspace_id\\b`).test(join);
+}
