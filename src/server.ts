@@ -21,6 +21,7 @@ import { createDrain } from './http/drain.ts';
 import { createMetrics } from './http/metrics.ts';
 import { operatorRouter } from './http/operator.ts';
 import { createBackgroundRefresh } from './inbox-card/background-refresh.ts';
+import { createCardReader } from './inbox-card/card-reader.ts';
 import { createCatalogCache } from './inbox-card/catalog-cache.ts';
 import type { CardContext, Refreshed } from './inbox-card/context.ts';
 import { noteWriting } from './inbox-card/grant-words/catalogue.ts';
@@ -144,6 +145,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const card: CardContext = {
     database,
     readDatabase: connected.readDatabase,
+    readCard: createCardReader(connected.readDatabase),
     settle: () => connected.readDatabase.upToDate(SETTLE_MS),
     jobs,
     logger,

@@ -8,6 +8,7 @@ import type { Names } from '../subscribers/describe-event.ts';
 import type { HistorySource, TimelineEntry } from '../subscribers/store.ts';
 import type { LifecycleEvent, SubscriberState } from '../subscribers/types.ts';
 import type { Project, Workspace } from '../workspaces/store.ts';
+import type { CardReader } from './card-reader.ts';
 import type { CatalogCache } from './catalog-cache.ts';
 import type { Dates } from './dates.ts';
 import type { Language } from './language.ts';
@@ -30,6 +31,8 @@ export interface CardContext extends GrantContext {
   readonly database: Database;
   /** May be a replica, up to half a second behind: for the views that change nothing. */
   readonly readDatabase: Database;
+  /** From `readDatabase`. */
+  readonly readCard: CardReader;
   /** Awaited after a change: from then on every card shows it, wherever it is read from. */
   readonly settle?: () => Promise<unknown>;
   readonly logger: Logger;

@@ -12,7 +12,7 @@ import { overview } from './overview.ts';
 import type { CardRequest } from './request.ts';
 import { matchReview, projectChoice, search, searchView, unmatched } from './search.ts';
 import { notConnected, notInstalled, said } from './states.ts';
-import { type CardRead, readCard } from './store.ts';
+import type { CardRead } from './store.ts';
 import { type Carried, openCarried } from './stored-data.ts';
 import { subscriptions } from './subscriptions.ts';
 import { filterOf, timeline } from './timeline.ts';
@@ -42,14 +42,13 @@ export async function answerCard(context: CardContext, request: CardRequest): Pr
   return visit.projects.length === 0 ? notConnected(visit) : route(visit);
 }
 
-async function readFor(
-  context: CardContext,
-  request: CardRequest,
-  carried: Carried,
-): Promise<CardRead | null> {
+function readFor(context: CardContext, request: CardRequest, carried: Carried): Promise<CardRead | null> {
   const { workspaceId, contact } = request;
-  const asked = { id: contact.id, externalId: usableExternalId(contact.externalId) };
-  return readCard(context.readDatabase, workspaceId, asked, carried.chosen ?? null);
+  return context.readCard(workspaceId, {
+    contactId: contact.id,
+    externalId: usableExternalId(contact.externalId),
+    chosen: carried.chosen ?? null,
+  });
 }
 
 function visitOf(context: CardContext, request: CardRequest, read: CardRead, carried: Carried): Visit {

@@ -2,6 +2,7 @@ import { type RequestHandler, Router } from 'express';
 import { badRequest } from '../errors.ts';
 import { button, canvas, type InboxCanvas, text } from '../intercom/canvas.ts';
 import { inboxAnswer } from '../messenger/share.ts';
+import { createCardReader } from './card-reader.ts';
 import type { CardContext } from './context.ts';
 import { chooseLanguage } from './language.ts';
 import { type CardRequest, readCardRequest } from './request.ts';
@@ -56,7 +57,11 @@ const READS = /^(home|details|subscriptions|grants|timeline|timeline[.:].*|event
 
 async function answerFrom(context: CardContext, request: CardRequest): Promise<InboxCanvas> {
   if (READS.test(request.componentId ?? 'home')) return answerCard(context, request);
-  const answer = await answerCard({ ...context, readDatabase: context.database }, request);
+  const { database } = context;
+  const answer = await answerCard(
+    { ...context, readDatabase: database, readCard: createCardReader(database) },
+    request,
+  );
   // The change is made: that a card elsewhere may lag behind is no reason to say that it failed.
   await context.settle?.().catch(() => {});
   return answer;

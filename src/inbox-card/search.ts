@@ -15,7 +15,7 @@ import { findByAppUserIds, findByEmail, findByTransaction } from '../subscribers
 import { type Customer, first, page, type Visit } from './context.ts';
 import { loadCustomer, type Match } from './customer.ts';
 import { overviewSentence } from './sentence.ts';
-import { describeFound, type Found, readCard, readLinkedId } from './store.ts';
+import { describeFound, type Found, readLinkedId } from './store.ts';
 
 const MOST_FOUND = 10;
 const LONGEST_QUERY = 300;
@@ -155,8 +155,8 @@ export async function projectChoice(
 export async function findCustomer(visit: Visit, subscriberId: string): Promise<Customer | null> {
   if (!UUID.test(subscriberId)) return null;
   const { context, request } = visit;
-  const nobody = { id: '', externalId: null };
-  const read = await readCard(context.readDatabase, request.workspaceId, nobody, subscriberId);
+  const nobody = { contactId: '', externalId: null };
+  const read = await context.readCard(request.workspaceId, { ...nobody, chosen: subscriberId });
   const [candidate] = read?.candidates ?? [];
   return candidate ? loadCustomer(visit, candidate) : null;
 }

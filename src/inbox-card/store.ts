@@ -48,16 +48,19 @@ const APP_USER_IDS = `(
      order by i.app_user_id like '$RCAnonymousID:%', i.app_user_id limit ${MOST_IDS}) t)`;
 
 /**
- * Everything that an initialize request needs, in one statement: a group conversation sends five at once, and
- * each costs one round trip.
+ * Everything that initialize requests of one workspace need, in one statement: a group conversation sends five
+ * at once, and a busy inbox more.
  */
-const READ_CARD = `
+const READ_CARDS = `
+with asked as (
+  select * from unnest($2::text[], $3::text[], $4::uuid[])
+    with ordinality as a (contact_id, external_id, chosen, nr))
 select ${WORKSPACE_COLUMNS},
        (select json_agg(p order by p.created_at, p.project_id)
           from (select ${PROJECT_COLUMNS}, created_at from projects
                  where workspace_id = $1 and webhook_auth_hash <> '') p) as projects,
        (select json_agg(m) from (
-          select s.subscriber_id, s.project_id, s.email, s.version, s.waiting, s.last_event_at,
+          select f.nr::int, s.subscriber_id, s.project_id, s.email, s.version, s.waiting, s.last_event_at,
                  (extract(epoch from s.snapshot_at) * 1000)::bigint as snapshot_at_ms,
                  f.why, f.made_by, (extract(epoch from f.made_at) * 1000)::bigint as made_at_ms,
                  ${APP_USER_IDS} as app_user_ids,
@@ -65,17 +68,17 @@ select ${WORKSPACE_COLUMNS},
                           where g.workspace_id = s.workspace_id and g.subscriber_id = s.subscriber_id) as has_grants,
                  u.format, u.version as summary_version,
                  (extract(epoch from u.valid_until) * 1000)::bigint as valid_until_ms, u.summary
-            from (select $4::uuid as subscriber_id, 'chosen' as why, null::jsonb as made_by,
+            from (select nr, chosen as subscriber_id, 'chosen' as why, null::jsonb as made_by,
                          null::timestamptz as made_at
-                   where $4::uuid is not null
+                    from asked where chosen is not null
                   union all
-                  select l.subscriber_id, 'link', l.made_by, l.made_at from contact_links l
-                   where l.workspace_id = $1 and l.contact_id = $2
+                  select a.nr, l.subscriber_id, 'link', l.made_by, l.made_at
+                    from asked a join contact_links l on l.workspace_id = $1 and l.contact_id = a.contact_id
                   union all
-                  select i.subscriber_id, 'external_id', null, null from subscriber_ids i
-                   where i.workspace_id = $1 and i.app_user_id = $3
-                     and not exists (select 1 from contact_links l
-                                      where l.workspace_id = $1 and l.contact_id = $2
+                  select a.nr, i.subscriber_id, 'external_id', null, null
+                    from asked a join subscriber_ids i on i.workspace_id = $1 and i.app_user_id = a.external_id
+                   where not exists (select 1 from contact_links l
+                                      where l.workspace_id = $1 and l.contact_id = a.contact_id
                                         and l.project_id = i.project_id)) f
             join subscribers s
               on s.workspace_id = $1 and s.subscriber_id = f.subscriber_id and s.merged_into is null
@@ -84,6 +87,8 @@ select ${WORKSPACE_COLUMNS},
   from workspaces where workspace_id = $1`;
 
 interface CandidateJson {
+  /** Which of the requests it answers, from 1. */
+  nr: number;
   subscriber_id: string;
   project_id: string;
   email: string | null;
@@ -107,25 +112,37 @@ interface CardRow extends WorkspaceRow {
   candidates: CandidateJson[] | null;
 }
 
+/** Whose card is opened. */
+export interface CardAsked {
+  readonly contactId: string;
+  readonly externalId: string | null;
+  /** A subscriber that the teammate chose before; one of another workspace is not found. */
+  readonly chosen: string | null;
+}
+
 /**
- * Reads a workspace with the subscribers that are a contact's: by a saved link, else by its external id, one
+ * Reads a workspace with the subscribers that are each contact's: by a saved link, else by its external id, one
  * for each project.
  *
- * @param chosen a subscriber that the teammate chose before; one of another workspace is not found
- * @returns `null`: no such workspace
+ * @returns one for each asked, in that order; `null`: no such workspace
  */
-export async function readCard(
+export async function readCards(
   sql: Sql,
   workspaceId: string,
-  contact: { id: string; externalId: string | null },
-  chosen: string | null,
-): Promise<CardRead | null> {
+  asked: readonly CardAsked[],
+): Promise<CardRead[] | null> {
   const [row] = await sql.query<CardRow>(
-    READ_CARD,
-    [workspaceId, contact.id, contact.externalId, chosen],
-    'read-card',
+    READ_CARDS,
+    [
+      workspaceId,
+      asked.map((one) => one.contactId),
+      asked.map((one) => one.externalId),
+      asked.map((one) => one.chosen),
+    ],
+    'read-cards',
   );
   if (!row) return null;
+  const workspace = toWorkspace(row);
   const projects = (row.projects ?? []).map((project) =>
     toProject({
       ...project,
@@ -133,22 +150,24 @@ export async function readCard(
     }),
   );
   const connected = new Set(projects.map((project) => project.projectId));
+  const found: CandidateJson[][] = asked.map(() => []);
+  for (const candidate of row.candidates ?? []) {
+    if (connected.has(candidate.project_id)) found[candidate.nr - 1]?.push(candidate);
+  }
+  return found.map((own) => ({ workspace, projects, candidates: strongest(own) }));
+}
+
+/** Each subscriber once, by its strongest reason; the newest activity first. */
+function strongest(found: readonly CandidateJson[]): Candidate[] {
   const seen = new Set<string>();
-  const candidates = (row.candidates ?? [])
-    .filter((found) => connected.has(found.project_id))
-    .sort((a, b) => STRENGTH[a.why] - STRENGTH[b.why] || (b.last_event_at ?? 0) - (a.last_event_at ?? 0))
-    .filter((found) => !seen.has(found.subscriber_id) && seen.add(found.subscriber_id));
   // A chosen subscriber may be linked as well, and the link's maker is worth showing.
   const links = new Map(
-    (row.candidates ?? []).flatMap((found) =>
-      found.why === 'link' ? [[found.subscriber_id, toLink(found)] as const] : [],
-    ),
+    found.flatMap((one) => (one.why === 'link' ? [[one.subscriber_id, toLink(one)] as const] : [])),
   );
-  return {
-    workspace: toWorkspace(row),
-    projects,
-    candidates: candidates.map((found) => toCandidate(found, links.get(found.subscriber_id) ?? null)),
-  };
+  return [...found]
+    .sort((a, b) => STRENGTH[a.why] - STRENGTH[b.why] || (b.last_event_at ?? 0) - (a.last_event_at ?? 0))
+    .filter((one) => !seen.has(one.subscriber_id) && seen.add(one.subscriber_id))
+    .map((one) => toCandidate(one, links.get(one.subscriber_id) ?? null));
 }
 
 const STRENGTH: Readonly<Record<MatchReason, number>> = { chosen: 0, link: 1, external_id: 1 };

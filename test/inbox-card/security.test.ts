@@ -194,10 +194,8 @@ describe('what a card never does', () => {
     } finally {
       watched.query = query;
     }
-    assert.deepEqual(
-      statements,
-      Array.from({ length: 5 }, () => 'read-card'),
-    );
+    assert.deepEqual([...new Set(statements)], ['read-cards']);
+    assert.ok(statements.length <= 5, `${statements.length} statements`);
     assert.equal(asked(), before);
   });
 
