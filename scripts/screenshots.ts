@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import type { Browser, Page } from 'playwright-core';
@@ -139,8 +139,8 @@ async function sheet(
       img { box-sizing: border-box; max-width: 100%; padding: 12px; border-radius: 8px; border: 1px solid #d9d7cf; background: #fff; }
       figcaption { padding-top: 6px; color: #555; }
     </style><h1>${title}</h1><main>${figures.join('')}</main>`);
-  const png = await page.screenshot({ fullPage: true });
-  await writeFile(join(FOLDER, `${file}.png`), png);
+  const path = join(FOLDER, `${file}.jpg`);
+  await page.screenshot({ path, fullPage: true, type: 'jpeg', quality: 85 });
   await page.close();
 }
 

@@ -147,7 +147,8 @@ export async function seedStates(options: StatesOptions): Promise<Map<string, st
   ];
   for (const each of conversations) {
     const workspace = each.workspaceId ?? workspaceId;
-    const contact = intercom.addContact(workspace, { role: 'user', name: each.name, ...each.contact });
+    // As Intercom does it: what waited for the contact goes out.
+    const contact = intercom.contacts.create(workspace, { role: 'user', name: each.name, ...each.contact });
     intercom.addConversation(workspace, {
       id: each.id,
       contactIds: [contact.id],
