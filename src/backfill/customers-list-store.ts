@@ -8,8 +8,17 @@ export interface ClaimedCustomer {
 
 const refValues = (ref: ImportRef): unknown[] => [ref.workspaceId, ref.projectId, ref.importId];
 
-/** Any number that nothing else in this database uses for advisory locks of two integers. */
-const LISTING_LOCK = 719_040_252;
+/** No customer's id: the row whose lock says that somebody is listing. Unlike advisory locks every back end has it. */
+const LISTING_ROW = '';
+
+/** Makes the row that {@link whileListingAlone} locks. */
+export async function openList(sql: Sql, ref: ImportRef): Promise<void> {
+  await sql.query(
+    `insert into import_customers (workspace_id, project_id, import_id, customer_id, done_at)
+     values ($1, $2, $3, $4, now()) on conflict do nothing`,
+    [...refValues(ref), LISTING_ROW],
+  );
+}
 
 /**
  * Does `work` unless another process is listing the same import; the lock ends with the transaction, however
@@ -23,11 +32,13 @@ export async function whileListingAlone(
   work: (sql: Sql) => Promise<void>,
 ): Promise<boolean> {
   return database.transaction(async (sql) => {
-    const [row] = await sql.query<{ locked: boolean }>(
-      'select pg_try_advisory_xact_lock($1, hashtext($2)) as locked',
-      [LISTING_LOCK, ref.importId],
+    const locked = await sql.query(
+      `select 1 from import_customers
+        where workspace_id = $1 and project_id = $2 and import_id = $3 and customer_id = $4
+          for update skip locked`,
+      [...refValues(ref), LISTING_ROW],
     );
-    if (!row?.locked) return false;
+    if (locked.length === 0) return false;
     await work(sql);
     return true;
   });

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Database, Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
+import { openList } from './customers-list-store.ts';
 
 /** One import of a project's history. */
 export interface ImportRef {
@@ -141,7 +142,9 @@ export async function startImport(
       [workspaceId, projectId, randomUUID(), eventsSinceMs, JSON.stringify(wanted.startedBy)],
     );
     if (!row) throw new Error('The import was not stored');
-    return { progress: toProgress(row), joined: false };
+    const progress = toProgress(row);
+    await openList(sql, progress);
+    return { progress, joined: false };
   });
 }
 

@@ -31,6 +31,8 @@ export async function watchImport(
       if (progress?.state !== 'running') return;
       await sleep(show.everyMs, undefined, { signal }).catch(() => {});
     }
+    const last = await read();
+    if (last) show.update(last);
   } finally {
     show.stop();
   }

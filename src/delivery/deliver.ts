@@ -1,6 +1,6 @@
 import { contactAttributes } from '../subscribers/attributes.ts';
-import { deriveState } from '../subscribers/state.ts';
-import { readHistory, readSubscriber, type Subscriber } from '../subscribers/store.ts';
+import { readHistoryWithSources, readSubscriber, type Subscriber } from '../subscribers/store.ts';
+import { type SubscriberSummary, saveSummary, summarize } from '../subscribers/summary.ts';
 import { linkedContacts } from './contacts-store.ts';
 import { createContact, findContact, idToCreate } from './match.ts';
 import { explainPending, readOutbox, savePlan } from './outbox-store.ts';
@@ -26,19 +26,22 @@ export async function deliverSubscriber(round: Round): Promise<Ending | null> {
   const { context, workspace, claim } = round;
   const { database } = context;
   const { workspaceId, subscriberId } = claim;
-  const [subscriber, history, outbox] = await Promise.all([
+  const [subscriber, { events: history, sources }, outbox] = await Promise.all([
     readSubscriber(database, workspaceId, subscriberId),
-    readHistory(database, workspaceId, subscriberId),
+    readHistoryWithSources(database, workspaceId, subscriberId),
     readOutbox(database, workspaceId, subscriberId),
   ]);
   if (!subscriber) return { ...unchanged(claim), dueAtMs: null };
   const nowMs = context.now();
-  const state = deriveState(history, subscriber.snapshot, nowMs);
+  const summary = summarize(history, subscriber.snapshot, nowMs);
+  const { state } = summary;
+  const kept = sources.length === 1 ? keepSummary(round, summary, nowMs) : null;
   const wanted = contactAttributes(state, subscriber.appUserIds);
   const planned = planEvents(history, outbox, workspace.settings);
   const news = planned.filter((event) => isNews(event, outbox));
   if (news.length > 0) await savePlan(database, workspaceId, news);
   const toSend = planned.filter((event) => event.action === 'send');
+  await kept;
 
   const wakeAtMs = nextChangeAt(state, nowMs);
   const nothingToWrite = Object.keys(changedAttributes(wanted, claim.attributesWritten)).length === 0;
@@ -53,6 +56,17 @@ export async function deliverSubscriber(round: Round): Promise<Ending | null> {
     await context.requestRefresh(workspaceId, subscriberId);
   }
   return ending;
+}
+
+/** The next card then reads few bytes instead of the history that is in hand here. One that fails is made by it. */
+async function keepSummary(round: Round, summary: SubscriberSummary, nowMs: number): Promise<void> {
+  const { context, claim } = round;
+  const { workspaceId, subscriberId } = claim;
+  try {
+    await saveSummary(context.database, workspaceId, subscriberId, Number(claim.version), summary, nowMs);
+  } catch (error) {
+    context.logger.warn({ err: error, workspaceId, subscriberId }, 'could not keep a summary');
+  }
 }
 
 function isNews(event: PlannedEvent, outbox: ReadonlyMap<string, OutboxEntry>): boolean {

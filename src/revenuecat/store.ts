@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Database, Sql } from '../database/sql.ts';
 import { EVENT_KINDS } from '../subscribers/types.ts';
+import type { KnownIds } from './known-ids.ts';
 import type { ReceivedEvent } from './webhook.ts';
 
 export type ReceiptStatus = 'accepted' | 'duplicate';
@@ -27,8 +28,8 @@ const MOST_ROUNDS = 50;
 /**
  * Stores events of one project with their raw payload and queues their delivery, in one transaction.
  *
- * A batch costs two round trips: one finds the subscribers, one statement writes everything. One INSERT for
- * each request took half as many webhooks a second on two cores, most of it waiting for the commit.
+ * A batch costs two round trips, or one: one finds the subscribers that `known` does not know, one statement
+ * writes everything.
  *
  * @param history for events that were read from the API: which of them go to the contact; the others stand on the
  *   timeline only
@@ -40,15 +41,24 @@ export async function storeEvents(
   projectId: string,
   events: readonly ReceivedEvent[],
   history: { isDelivered(event: ReceivedEvent): boolean } | null = null,
+  known: KnownIds | null = null,
 ): Promise<ReceiptStatus[]> {
   const statuses = new Map<ReceivedEvent, ReceiptStatus>();
   let left: readonly ReceivedEvent[] = events;
   for (let round = 0; left.length > 0; round += 1) {
     if (round === MOST_ROUNDS) throw new Error('Subscribers changed under every attempt to store events');
-    const parties = await findParties(database, workspaceId, projectId, left);
+    // What did not hold in the first round is not believed in the next.
+    if (round > 0 && known) forgetParties(known, projectId, left);
+    let parties = await findParties(database, workspaceId, projectId, left, known);
+    if (known && [...parties.values()].some((party) => party.mergeFrom.size > 0)) {
+      // Two that are to become one must be the two that there are now.
+      forgetParties(known, projectId, left);
+      parties = await findParties(database, workspaceId, projectId, left);
+    }
     await mergeParties(database, workspaceId, parties);
     const { stored, contested } = await writeBatch(database, workspaceId, projectId, left, parties, history);
     if (contested) await mergeContested(database, workspaceId, projectId, left);
+    else if (known) for (const [id, party] of parties) known.set(projectId, id, party.subscriberId);
     const retry: ReceivedEvent[] = [];
     const seen = new Set<string>();
     for (const event of left) {
@@ -90,9 +100,16 @@ async function findParties(
   workspaceId: string,
   projectId: string,
   events: readonly ReceivedEvent[],
+  known: KnownIds | null = null,
 ): Promise<Map<string, Party>> {
   const groups = events.flatMap((event) => [event.subject, event.giver]);
-  return findPartiesOf(sql, workspaceId, projectId, groups);
+  return findPartiesOf(sql, workspaceId, projectId, groups, known);
+}
+
+function forgetParties(known: KnownIds, projectId: string, events: readonly ReceivedEvent[]): void {
+  for (const event of events) {
+    for (const id of [...event.subject, ...event.giver]) known.forget(projectId, id);
+  }
 }
 
 /** @param groups app user ids, those of one customer together */
@@ -101,9 +118,17 @@ export async function findPartiesOf(
   workspaceId: string,
   projectId: string,
   groups: readonly (readonly string[])[],
+  known: KnownIds | null = null,
 ): Promise<Map<string, Party>> {
   const byId = new Map<string, Party>();
   for (const ids of groups) addParty(byId, ids);
+  const unknown: string[] = [];
+  for (const [id, party] of byId) {
+    const subscriberId = known?.get(projectId, id);
+    if (subscriberId === undefined) unknown.push(id);
+    else assign(party, id, subscriberId);
+  }
+  if (unknown.length === 0) return byId;
   // One look into the key for each id: with "= any" a plan made for a small table compares every row with every id.
   const rows = await sql.query<{ app_user_id: string; subscriber_id: string }>(
     `select i.app_user_id, i.subscriber_id
@@ -111,21 +136,25 @@ export async function findPartiesOf(
       cross join lateral (select app_user_id, subscriber_id from subscriber_ids
                            where workspace_id = $1 and project_id = $2 and app_user_id = wanted.id
                           offset 0) i`,
-    [workspaceId, projectId, [...byId.keys()]],
+    [workspaceId, projectId, unknown],
     'find-parties',
   );
   for (const row of rows) {
     const party = byId.get(row.app_user_id);
-    if (!party) continue;
-    party.knownIds.add(row.app_user_id);
-    if (party.isNew) {
-      party.subscriberId = row.subscriber_id;
-      party.isNew = false;
-    } else if (party.subscriberId !== row.subscriber_id) {
-      party.mergeFrom.add(row.subscriber_id);
-    }
+    if (party) assign(party, row.app_user_id, row.subscriber_id);
   }
   return byId;
+}
+
+/** An id of a party belongs to this subscriber: the party is that one, or several that must become one. */
+function assign(party: Party, appUserId: string, subscriberId: string): void {
+  party.knownIds.add(appUserId);
+  if (party.isNew) {
+    party.subscriberId = subscriberId;
+    party.isNew = false;
+  } else if (party.subscriberId !== subscriberId) {
+    party.mergeFrom.add(subscriberId);
+  }
 }
 
 function addParty(byId: Map<string, Party>, ids: readonly string[]): void {

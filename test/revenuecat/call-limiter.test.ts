@@ -26,14 +26,14 @@ describe("the shared limit of a RevenueCat key's calls", () => {
     const asks = fc.array(
       fc.record({
         pauseMs: fc.oneof(
-          fc.constant(0),
-          fc.integer({ min: 1, max: 900 }),
-          fc.integer({ min: 1, max: 90_000 }),
+          { weight: 6, arbitrary: fc.integer({ min: 300, max: 900 }) },
+          { weight: 3, arbitrary: fc.integer({ min: 0, max: 50 }) },
+          { weight: 1, arbitrary: fc.integer({ min: 1_000, max: 90_000 }) },
         ),
-        calls: fc.integer({ min: 1, max: 64 }),
-        keepShare: fc.constantFrom(0, 0.25, 0.5),
+        calls: fc.constantFrom(1, 5, 64, 64, 64),
+        keepShare: fc.constantFrom(0, 0, 0, 0.25, 0.5),
       }),
-      { minLength: 20, maxLength: 120 },
+      { minLength: 100, maxLength: 200 },
     );
     const limits = fc.constantFrom(null, 30, 60, 480, 1_200);
     await fc.assert(

@@ -4,6 +4,7 @@ import { after, before, describe, test } from 'node:test';
 import express from 'express';
 import supertest from 'supertest';
 import { errorHandler } from '../../src/http/errors.ts';
+import { createKnownIds } from '../../src/revenuecat/known-ids.ts';
 import { createReceiver } from '../../src/revenuecat/receiver.ts';
 import { revenueCatWebhookRouter } from '../../src/revenuecat/routes.ts';
 import { storeEvents } from '../../src/revenuecat/store.ts';
@@ -31,8 +32,9 @@ describe('receiving', () => {
     world = await createWorld();
     const { database } = world.db;
     const app = express();
+    const known = createKnownIds();
     const receiver = createReceiver((workspaceId, projectId, events) =>
-      storeEvents(database, workspaceId, projectId, events),
+      storeEvents(database, workspaceId, projectId, events, null, known),
     );
     app.use(
       '/webhooks/revenuecat',
@@ -169,6 +171,27 @@ describe('receiving', () => {
       events.map((event) => event.event_id),
       ['m1', 'm2', 'm3'],
     );
+  });
+
+  test('what this process remembers of an id gives way to what another process has made of it', async () => {
+    const event = (id: string, appUserId: string, alias = appUserId) =>
+      eventBody({ id, app_user_id: appUserId, original_app_user_id: appUserId, aliases: [alias] });
+    const elsewhere = (body: Record<string, unknown>) =>
+      storeEvents(world.db.database, WORKSPACE_ID, PROJECT_ID, [
+        toReceived(body, JSON.stringify({ event: body }), nowMs),
+      ]);
+    for (const id of ['old-a', 'old-b', 'old-c']) await post({ event: event(`${id}-1`, id) });
+    await elsewhere(event('old-ab', 'old-b', 'old-a'));
+    // Both remembered subscribers cannot be right any more, and one of them is gone.
+    await post({ event: event('old-b-2', 'old-b') });
+    await post({ event: event('old-a-2', 'old-a') });
+    await post({ event: event('old-ac', 'old-c', 'old-a') });
+    assert.equal(new Set([await owner('old-a'), await owner('old-b'), await owner('old-c')]).size, 1);
+    const stored = await rows<{ subscriber_id: string }>(
+      `select distinct subscriber_id from events where workspace_id = $1 and event_id like 'old-%'`,
+      [WORKSPACE_ID],
+    );
+    assert.deepEqual(stored, [{ subscriber_id: await owner('old-a') }]);
   });
 
   test('parallel batches that meet in their ids lose nothing and end as one subscriber', async () => {
