@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AppError } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
-import { clientFor, type RefreshContext } from '../revenuecat/refresh.ts';
-import { type Project, readProject, setApiKeyState } from '../workspaces/store.ts';
+import { clientFor, noteKeyState, type RefreshContext } from '../revenuecat/refresh.ts';
+import { type Project, readProject } from '../workspaces/store.ts';
 import { forgetList, saveListedPage, whileListingAlone } from './customers-list-store.ts';
 import { importBatch } from './import-batch.ts';
 import {
@@ -150,8 +150,7 @@ async function giveWay(
       return true;
     }
     default:
-      if (code === 'revenuecat_unauthorized')
-        await setApiKeyState(context.database, workspaceId, projectId, 'rejected');
+      if (code === 'revenuecat_unauthorized') await noteKeyState(context, ref, 'rejected');
       await changeState(context.database, ref, ['running'], 'failed', code);
       context.logger.error({ workspaceId, projectId, code }, 'the import cannot go on');
       return false;

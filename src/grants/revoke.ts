@@ -115,7 +115,8 @@ async function notRevoked(
 ): Promise<Revoked> {
   const { workspaceId, projectId, grantId } = grant;
   if (code === 'revenuecat_unauthorized') {
-    await setApiKeyState(context.database, workspaceId, projectId, 'rejected');
+    const isNew = await setApiKeyState(context.database, workspaceId, projectId, 'rejected');
+    if (isNew) await context.jobs.send('workspace.health', { workspaceId });
   }
   context.logger.warn({ workspaceId, grantId, code }, 'grant not revoked');
   const back = await context.database.transaction(async (sql) => {

@@ -120,7 +120,8 @@ async function made(
 async function notMade(context: GrantContext, grant: Grant, code: string): Promise<Grant> {
   const { workspaceId, projectId, grantId } = grant;
   if (code === 'revenuecat_unauthorized') {
-    await setApiKeyState(context.database, workspaceId, projectId, 'rejected');
+    const isNew = await setApiKeyState(context.database, workspaceId, projectId, 'rejected');
+    if (isNew) await context.jobs.send('workspace.health', { workspaceId });
   }
   context.logger.warn({ workspaceId, grantId, code }, 'grant not made');
   // Told at once it stands on the card; told later somebody must find it in the conversation.

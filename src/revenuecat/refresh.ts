@@ -95,9 +95,10 @@ export async function withKey<T extends string>(
   }
 }
 
-async function noteKeyState(
-  context: RefreshContext,
-  { workspaceId, projectId }: Project,
+/** Notes whether RevenueCat takes a key; who must know is told when that has changed. */
+export async function noteKeyState(
+  context: Pick<RefreshContext, 'database' | 'onKeyState'>,
+  { workspaceId, projectId }: Pick<Project, 'workspaceId' | 'projectId'>,
   state: 'valid' | 'rejected',
 ): Promise<void> {
   const isNew = await setApiKeyState(context.database, workspaceId, projectId, state);
