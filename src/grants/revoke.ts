@@ -6,6 +6,7 @@ import type { Decider } from './approve.ts';
 import { auditGrant } from './audit.ts';
 import type { GrantContext } from './context.ts';
 import { SETTLE_ANYWAY_AFTER_S } from './make.ts';
+import { moveGrant, revokeSiblings } from './moves.ts';
 import { queueNote } from './notes-store.ts';
 import {
   GIVEN_UP_AFTER_MS,
@@ -15,7 +16,7 @@ import {
   sendSettling,
   settleAsked,
 } from './settle.ts';
-import { holdUnsettled, moveGrant, readGrant, revokeSiblings } from './store.ts';
+import { holdUnsettled, readGrant } from './store.ts';
 import type { Grant } from './types.ts';
 
 export type Revoked =
@@ -179,10 +180,10 @@ export async function settleGrant(
     revenueCat: (project) => context.revenueCat(project, BACKGROUND_TIMEOUT_MS),
   };
   const project = await readProject(context.database, workspaceId, grant.projectId);
-  const client = project && patient.revenueCat(project);
+  if (!project) return;
+  const client = patient.revenueCat(project);
   // Without a key nothing can be read: it waits for a new one, as for an answer.
   const settle = grant.state === 'requested' ? settleAsked : settleRevoking;
-  const again =
-    project && client ? await settle(patient, project, client, grant) : lookAgainAfter(context, grant);
+  const again = client ? await settle(patient, project, client, grant) : lookAgainAfter(context, grant);
   if (again !== null) await sendSettling(context.jobs, grant, again);
 }

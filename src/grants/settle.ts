@@ -6,8 +6,9 @@ import { type Project, setApiKeyState } from '../workspaces/store.ts';
 import { judge, readAccess } from './access.ts';
 import { auditGrant } from './audit.ts';
 import type { GrantContext } from './context.ts';
+import { moveGrant, noteAnswer, takeAsking } from './moves.ts';
 import { type NoteStep, queueNote } from './notes-store.ts';
-import { listUnfinished, moveGrant, noteAnswer, readGrant, takeAsking } from './store.ts';
+import { listUnfinished, readGrant } from './store.ts';
 import type { Grant } from './types.ts';
 
 /** After this long RevenueCat is no longer at work on a request that it has not answered, ms. */

@@ -2,7 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { AppError, type ErrorCode } from '../errors.ts';
 import { type CustomerAccess, type Ends, readAccess, together } from '../grants/access.ts';
 import { FOREVER_MS } from '../grants/ends.ts';
-import { type Entitlement, listEntitlements } from '../grants/store.ts';
+import { type Entitlement, listEntitlements } from '../grants/entitlements.ts';
+import { readCatalogNames } from '../revenuecat/catalog.ts';
 import { entitlementLabel } from '../subscribers/describe-event.ts';
 import { isAnonymous, preferredAppUserIds } from '../subscribers/identities.ts';
 import type { SubscriptionState } from '../subscribers/types.ts';
@@ -115,19 +116,19 @@ export function entitlementName(customer: Customer, entitlement: Entitlement): s
   return entitlement.displayName ?? entitlementLabel(entitlement.lookupKey, customer.names);
 }
 
-/** The project's entitlements, as last read from RevenueCat; asked for now where none is known. */
+/** The project's entitlements, as last read from RevenueCat; read now, and kept, where none is known. */
 export async function readEntitlements(visit: Visit, customer: Customer): Promise<Entitlement[]> {
   const { context, request } = visit;
   const { project } = customer;
-  const known = await listEntitlements(context.readDatabase, request.workspaceId, project.projectId);
-  if (known.length > 0) return known;
+  const { workspaceId } = request;
+  const known = await listEntitlements(context.readDatabase, workspaceId, project.projectId);
+  const client = known.length > 0 ? null : context.revenueCat(project, READ_WITHIN_MS);
+  if (!client) return known;
   try {
-    const live = await context
-      .revenueCat(project, READ_WITHIN_MS)
-      ?.listEntitlements(project.revenueCatProjectId);
-    return live ? [...live] : [];
+    await readCatalogNames(context, project, client);
   } catch (error) {
-    if (error instanceof AppError) return [];
-    throw error;
+    if (!(error instanceof AppError)) throw error;
+    context.logger.warn({ code: error.code, workspaceId }, 'entitlements not read');
   }
+  return listEntitlements(context.database, workspaceId, project.projectId);
 }

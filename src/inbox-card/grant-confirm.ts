@@ -54,7 +54,12 @@ export async function grantConfirm(visit: Visit, customer: Customer): Promise<In
   }
   const entitlements = await readEntitlements(visit, customer);
   const entitlement = entitlements.find(({ id }) => id === reviewed.entitlementId);
-  if (!entitlement) return grantForm(visit, customer, filledBefore(visit));
+  if (!entitlement) {
+    const { failures } = words;
+    return entitlements.length === 0
+      ? reviewCanvas(visit, customer, entitlements, storedAccess(customer), reviewed, failures.away)
+      : grantForm(visit, customer, filledBefore(visit), { text: failures.entitlementGone });
+  }
 
   const read = await readAccessNow(visit, customer, entitlements);
   if (read.kind !== 'read') {

@@ -1,6 +1,7 @@
 import { DURATIONS, type Duration, isDuration, lengthInDays } from '../grants/durations.ts';
+import type { Entitlement } from '../grants/entitlements.ts';
 import { checkLength, checkMonth, checkTeammate, needsApproval, type Refusal } from '../grants/policy.ts';
-import { countThisMonth, type Entitlement } from '../grants/store.ts';
+import { countThisMonth } from '../grants/store.ts';
 import {
   button,
   type Component,

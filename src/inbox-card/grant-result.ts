@@ -113,7 +113,13 @@ export function facts(visit: Visit, grant: Grant): Component[] {
   const isDeclined = grant.state === 'declined';
   return table([
     [labels.entitlement, grant.entitlementName],
-    [labels.until, endWord(visit, grant.realEndMs ?? grant.askedEndMs)],
+    // Of what was removed or never made an end would be read as one that holds.
+    [
+      labels.until,
+      grant.state === 'revoked' || grant.state === 'failed'
+        ? null
+        : endWord(visit, grant.realEndMs ?? grant.askedEndMs),
+    ],
     [wasAsked ? labels.askedBy : labels.grantedBy, nameOf(grant.admin)],
     [isDeclined ? labels.declinedBy : labels.approvedBy, nameOf(grant.decidedBy)],
     [labels.on, visit.dates.dateTime(grant.createdAtMs)],

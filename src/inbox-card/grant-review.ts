@@ -3,8 +3,8 @@ import { withoutEffect } from '../grants/access.ts';
 import { endOfDuration, isDuration, LIFETIME_END_MS } from '../grants/durations.ts';
 import { parseEndDate } from '../grants/end-date.ts';
 import { isForever } from '../grants/ends.ts';
+import type { Entitlement } from '../grants/entitlements.ts';
 import { checkPolicy, lengthOf, needsApproval, type Refusal } from '../grants/policy.ts';
-import type { Entitlement } from '../grants/store.ts';
 import { button, type Component, type InboxCanvas, table, text } from '../intercom/canvas.ts';
 import { type Customer, page, type Visit } from './context.ts';
 import {

@@ -100,14 +100,16 @@ describe('cards and pages from a streaming replica', () => {
   }
 
   test('a card is read from the replica', async () => {
-    // Several at once, so that connections keep one of their statements as the last that they ran.
-    for (const shown of await Promise.all(Array.from({ length: 8 }, opened)))
-      assert.match(shown, /Next charge/);
-    const [row] = await onReplica(
-      `select count(*)::int as n from pg_stat_activity
-        where application_name = 'subscription-timeline-read' and query like '%json_agg%'`,
-    );
-    assert.ok(Number(row?.n) > 0);
+    assert.match(await opened(), /Next charge/);
+    // A connection tells the last statement that it ran, which soon is another one.
+    await until(async () => {
+      await opened();
+      const [row] = await onReplica(
+        `select count(*)::int as n from pg_stat_activity
+          where application_name = 'subscription-timeline-read' and query like '%json_agg%'`,
+      );
+      return Number(row?.n) > 0;
+    }, 'a card that is read from the replica');
   });
 
   test('a grant is on every card at once, though the replica had just stopped to follow', async () => {

@@ -28,6 +28,7 @@ let product: Product;
 
 before(async () => {
   product = await createProduct();
+  product.revenueCat.state.limitsPerMinute.customer = 1_000_000;
   product.intercom.addAdmin(WORKSPACE_ID, { id: SECOND, name: 'Sam Second', email: 'sam@example.com' });
 });
 after(() => product?.close());
@@ -59,7 +60,7 @@ describe('granting', () => {
       assert.ok(idsOn(form.canvas).includes(id), id);
     }
     assert.match(form.text, /Has now: no access/);
-    const checked = await review(form, { reason: 'Two days of <b>outage</b> & trouble' });
+    const checked = await review(form, { reason: 'Two days <3 of "outage" & trouble' });
     assert.equal(askedFor(product, card.appUserId), 0, 'a review makes nothing');
     assert.match(checked.text, /^Will get: \*\*Pro until [A-Z][a-z]{2} \d+, \d{4} at \d+:\d\d[AP]M\*\*$/m);
     assert.match(checked.text, /^Has now: no access$/m);
@@ -76,7 +77,7 @@ describe('granting', () => {
 
     const note = await noteIn(product, card, /Granted Pro until/);
     assert.match(note, new RegExp(date(grant.endsAtMs)));
-    assert.match(note, /Two days of &lt;b&gt;outage&lt;\/b&gt; &amp; trouble/);
+    assert.match(note, /Two days &lt;3 of &quot;outage&quot; &amp; trouble/);
     assert.deepEqual(
       notesIn(product, card).map(({ authorId }) => authorId),
       ['7001'],
@@ -410,6 +411,7 @@ describe('once', () => {
       );
       assert.equal(new Set(all.map(grantIdOn)).size, 1);
       assert.equal((await audited(product, card.appUserId)).length, 1);
+      if (monthlyPerAdmin === null) continue;
       await noteIn(product, card, /Granted Pro/);
       assert.equal(notesIn(product, card).length, 1);
     }
@@ -432,7 +434,8 @@ describe('once', () => {
     const form = await (await openCustomer(product, { adminId: '7100' })).press('grant');
     assert.match(form.text, /calendar month/);
     assert.ok(!idsOn(form.canvas).includes('grant.review'));
-    const other = await openCustomer(product);
+    product.intercom.addAdmin(WORKSPACE_ID, { id: '7102', name: 'Idle', email: 'idle@example.com' });
+    const other = await openCustomer(product, { adminId: '7102' });
     assert.match((await grantOf(other)).text, /✅/, 'another teammate has a number of their own');
   });
 
@@ -533,7 +536,7 @@ describe('many', () => {
     assert.equal(component(second, 'grant.end')?.value, '2027-05-05');
     assert.equal(new Set([...options(first), ...options(second)].map(({ id }) => id)).size, 11);
     const chosen = options(second).find(({ text }) => text === 'Extra 09');
-    const checked = await review(second, { entitlement: chosen?.id ?? '', duration: 'weekly' });
+    const checked = await review(second, { entitlement: chosen?.id ?? '', duration: 'weekly', end: '' });
     assert.match(checked.text, /Will get: \*\*Extra 09 until/);
     const changed = await checked.press('grant.change');
     assert.equal(component(changed, 'grant.entitlement')?.value, chosen?.id);
@@ -567,7 +570,7 @@ describe('many', () => {
     assert.deepEqual(ids(back), ids(first));
     assert.ok(!idsOn(back.canvas).includes('grants:newer'));
     const old = await second.press(ids(second)[3] ?? '');
-    assert.match(old.text, /The grant of Pro ended on/);
+    assert.match(old.text, /The grant of pro ended on/);
     assert.ok(!idsOn(old.canvas).some((id) => id.startsWith('revoke:')));
   });
 });

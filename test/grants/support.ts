@@ -9,7 +9,7 @@ import { WORKSPACE_ID } from '../support/world.ts';
 export const DAY_MS = 86_400_000;
 export const HOUR_MS = 3_600_000;
 
-/** Says of a second teammate, who may approve what the first one asks for. */
+/** Another teammate, who may approve what the first one asks for. */
 export const SECOND = '7002';
 
 let number = 0;
@@ -185,14 +185,12 @@ export async function setPolicy(product: Product, policy: Record<string, unknown
 
 /** Brings a fault to RevenueCat's answers to one kind of call. */
 export function onGranting(
-  product: Product,
   appUserId: string,
   action = 'grant_entitlement',
 ): { pathPrefix: string; method: string } {
-  const customer = encodeURIComponent(appUserId);
-  void product;
-  return {
-    pathPrefix: `/v2/projects/${REVENUECAT_PROJECT_ID}/customers/${customer}/actions/${action}`,
-    method: 'POST',
-  };
+  return { pathPrefix: `${pathOf(appUserId)}/actions/${action}`, method: 'POST' };
+}
+
+export function pathOf(appUserId: string): string {
+  return `/v2/projects/${REVENUECAT_PROJECT_ID}/customers/${encodeURIComponent(appUserId)}`;
 }

@@ -372,6 +372,11 @@ describe('the card of each sample customer', () => {
         JSON.stringify({ ...base, type: 'RENEWAL' }),
       ],
     );
+    // As every event that is stored does it.
+    await database.query(
+      'update subscribers set version = version + 1 where workspace_id = $1 and subscriber_id = $2',
+      [WORKSPACE_ID, row?.subscriber_id],
+    );
     const card = await openFor(product, { externalId: 'user_heavy' });
     assert.match(card.text, /^Timeline · 5003 events/m);
     const again = await openAgain(product, card);

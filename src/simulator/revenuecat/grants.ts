@@ -87,9 +87,13 @@ export function grantRoutes(
         eventOf('NON_RENEWING_PURCHASE', customer, subscription, entitlement.lookupKey),
       ]);
     };
-    if (state.grantVisibleAfterMs > 0) setTimeout(begin, state.grantVisibleAfterMs).unref();
-    else begin();
-    answer();
+    const timing = state.grantTimings.get(customer.id);
+    if (!timing) {
+      begin();
+      return answer();
+    }
+    setTimeout(begin, timing.madeAfterMs).unref();
+    setTimeout(answer, timing.answeredAfterMs).unref();
   });
 
   router.post(`${actions}/revoke_granted_entitlement`, (req, res) => {

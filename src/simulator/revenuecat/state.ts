@@ -112,8 +112,11 @@ export interface RevenueCatState {
   customerEventsEnabled: boolean;
   /** What "unless one already exists" does is not documented (UNVERIFIED); all three readings can be tried. */
   existingGrant: 'ignore' | 'conflict409' | 'second';
-  /** How long after a 201 a grant can be read; RevenueCat promises no reading of one's own writes (UNVERIFIED). */
-  grantVisibleAfterMs: number;
+  /**
+   * By customer id: how late grants are made and answered (ms after they were asked for), whether or not the asker
+   * still listens. An answer that comes first is one whose grant cannot be read yet.
+   */
+  readonly grantTimings: Map<string, { readonly madeAfterMs: number; readonly answeredAfterMs: number }>;
   /** How long after a grant or revocation its webhook leaves; `null`: only by `flushWebhooks()`. */
   grantWebhookDelayMs: number | null;
   limitsPerMinute: { customer: number; configuration: number };
@@ -129,7 +132,7 @@ export function createState(): RevenueCatState {
     grantRequests: [],
     customerEventsEnabled: true,
     existingGrant: 'ignore',
-    grantVisibleAfterMs: 0,
+    grantTimings: new Map(),
     grantWebhookDelayMs: 1_000,
     // Source: RevenueCat API v2, "Rate limits".
     limitsPerMinute: { customer: 480, configuration: 60 },

@@ -1,0 +1,311 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { forge, idsOn, type OpenCard, openAgain, textOf } from '../inbox-card/support.ts';
+import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
+import { until } from '../support/wait.ts';
+import { WORKSPACE_ID } from '../support/world.ts';
+import {
+  askedFor,
+  audited,
+  DAY_MS,
+  give,
+  grantIdOn,
+  grantOf,
+  grantsAt,
+  noteIn,
+  notesIn,
+  onGranting,
+  openCustomer,
+  pathOf,
+  review,
+  SECOND,
+  setPolicy,
+  stored,
+} from './support.ts';
+
+let product: Product;
+
+before(async () => {
+  product = await createProduct();
+  product.revenueCat.state.limitsPerMinute.customer = 1_000_000;
+  for (const [id, name] of [
+    [SECOND, 'Sam Second'],
+    ['7003', 'Tia Third'],
+  ] as const) {
+    product.intercom.addAdmin(WORKSPACE_ID, { id, name, email: `${id}@example.com` });
+  }
+});
+after(() => product?.close());
+/** The grant that waits, as another teammate sees it in the same conversation. */
+async function asSecond(card: OpenCard, adminId = SECOND): Promise<OpenCard> {
+  const grants = await (await openAgain(product, card, { adminId })).press('grants');
+  assert.match(grants.text, /waits for approval/);
+  return grants.press(idsOn(grants.canvas).find((id) => id.startsWith('grant:')) ?? '');
+}
+
+describe('a grant above the length that one teammate may give', { concurrency: true }, () => {
+  before(() => setPolicy(product, { secondPersonAboveDays: 7 }));
+
+  test('is stored, told, and made when another approves it', async () => {
+    const card = await openCustomer(product);
+    const checked = await review(card);
+    assert.match(checked.text, /longer than 7 days need the approval of another teammate/);
+    assert.match(checked.text, /Ask for approval/);
+    const asked = await checked.press('grant.confirm');
+    assert.match(asked.text, /not granted yet\. Another teammate opens Grants/);
+    assert.equal(askedFor(product, card.appUserId), 0);
+    await noteIn(product, card, /Asks for approval to grant Pro until .*Lost a week/s);
+
+    const seen = await asSecond(card);
+    assert.match(seen.text, /Will get: \*\*Pro until/);
+    assert.match(seen.text, /Asked for by: Ada Agent/);
+    assert.match(seen.text, /Reason: Lost a week to an outage/);
+    const done = await seen.press('grant.approve');
+    assert.match(done.text, /✅ Pro is granted until/);
+    assert.match(done.text, /Approved by: Sam Second/);
+    assert.equal(grantsAt(product, card.appUserId).length, 1);
+    assert.equal(askedFor(product, card.appUserId), 1);
+    const note = await noteIn(product, card, /Granted Pro until/);
+    assert.match(note, /Asked for by Ada Agent, approved by Sam Second\./);
+    assert.deepEqual(
+      notesIn(product, card).map(({ authorId }) => authorId),
+      ['7001', SECOND],
+    );
+    assert.deepEqual(
+      (await audited(product, card.appUserId)).map(({ action, result, actor }) => [action, result, actor]),
+      [
+        ['grant', 'awaiting_approval', '7001'],
+        ['grant_approve', 'approved', SECOND],
+        ['grant_approve', 'confirmed', SECOND],
+      ],
+    );
+    assert.match((await seen.press('grant.approve')).text, /✅ Pro is granted/);
+    assert.equal(askedFor(product, card.appUserId), 1, 'a second press makes nothing');
+  });
+
+  test('is never approved by the one who asked, whatever is pressed', async () => {
+    const card = await openCustomer(product);
+    await grantOf(card);
+    const own = await asSecond(card, '7001');
+    assert.ok(!idsOn(own.canvas).includes('grant.approve'));
+    const forged = await forge(product, own, 'grant.approve');
+    assert.match(textOf(forged.canvas), /You asked for this grant\. Another teammate must approve it/);
+    assert.equal(askedFor(product, card.appUserId), 0);
+    assert.equal((await audited(product, card.appUserId)).at(-1)?.result, 'refused: same_person');
+    const back = await own.press('grant.withdraw');
+    assert.match(back.text, /the request was withdrawn/);
+    assert.equal((await stored(product, card.appUserId))[0]?.state, 'withdrawn');
+  });
+
+  test('is declined by another, with a note', async () => {
+    const card = await openCustomer(product);
+    await grantOf(card);
+    const seen = await asSecond(card);
+    assert.match((await seen.press('grant.decline')).text, /the request was declined/);
+    const note = await noteIn(product, card, /Declined to grant Pro/);
+    assert.match(note, /Asked for by Ada Agent/);
+    assert.match((await seen.press('grant.approve')).text, /declined/, 'and cannot be approved any more');
+    assert.equal(askedFor(product, card.appUserId), 0);
+  });
+
+  test('is made once when two approve at once', async () => {
+    const card = await openCustomer(product);
+    await grantOf(card);
+    const [second, third] = [await asSecond(card), await asSecond(card, '7003')];
+    await Promise.all([
+      second.press('grant.approve'),
+      third.press('grant.approve'),
+      second.press('grant.approve'),
+    ]);
+    await until(async () => (await stored(product, card.appUserId))[0]?.state === 'confirmed', 'the grant');
+    assert.equal(askedFor(product, card.appUserId), 1);
+    assert.equal(grantsAt(product, card.appUserId).length, 1);
+  });
+
+  test('a shorter one needs nobody', async () => {
+    const card = await openCustomer(product);
+    assert.match((await grantOf(card, { duration: 'weekly' })).text, /✅/);
+  });
+});
+
+describe('a policy that changes meanwhile', () => {
+  test('is not approved by one who may not grant, nor against a policy that is stricter by now', async () => {
+    await setPolicy(product, { secondPersonAboveDays: 7 });
+    const card = await openCustomer(product);
+    await grantOf(card);
+    const seen = await asSecond(card);
+    await setPolicy(product, { secondPersonAboveDays: 7, longestDays: 14 });
+    assert.match((await seen.press('grant.approve')).text, /longest grant allowed here is 14 days/);
+    await setPolicy(product, { secondPersonAboveDays: 7, allowedAdminIds: ['7001'] });
+    assert.match((await seen.press('grant.approve')).text, /You may not grant/);
+    assert.ok(!idsOn((await asSecond(card)).canvas).includes('grant.approve'));
+    assert.equal(askedFor(product, card.appUserId), 0);
+  });
+
+  test('a removal by one who may not', async () => {
+    await setPolicy(product, {});
+    const card = await openCustomer(product);
+    const done = await grantOf(card);
+    const checked = await done.press(`revoke:${grantIdOn(done)}`);
+    await setPolicy(product, { allowedAdminIds: [SECOND] });
+    assert.match((await checked.press('revoke.confirm')).text, /You may not grant or remove/);
+    assert.equal(grantsAt(product, card.appUserId).length, 1);
+  });
+});
+
+describe('extending', () => {
+  before(() => setPolicy(product, {}));
+
+  test('adds the duration to what is left', async () => {
+    const card = await openCustomer(product);
+    const done = await grantOf(card, { duration: 'weekly' });
+    const [first] = grantsAt(product, card.appUserId);
+    const form = await done.press(`extend:${grantIdOn(done)}`);
+    assert.match(form.text, /The duration is added to the current end/);
+    const checked = await review(form, { duration: 'monthly', reason: 'Still broken' });
+    const extended = await checked.press('grant.confirm');
+    assert.match(extended.text, /✅ Pro is granted until/);
+    const ends = grantsAt(product, card.appUserId).map((grant) => grant.endsAtMs ?? 0);
+    assert.ok(Math.max(...ends) - (first?.endsAtMs ?? 0) >= 28 * DAY_MS);
+    assert.equal((await stored(product, card.appUserId)).length, 2);
+  });
+});
+
+describe('removing', { concurrency: true }, () => {
+  before(() => setPolicy(product, {}));
+
+  test('refused, it runs on and the card says so', async () => {
+    const card = await openCustomer(product);
+    const done = await grantOf(card);
+    const checked = await done.press(`revoke:${grantIdOn(done)}`);
+    product.revenueCat.faults.add({
+      pathPrefix: pathOf(card.appUserId),
+      method: 'POST',
+      status: 403,
+      times: 1,
+    });
+    assert.match((await checked.press('revoke.confirm')).text, /key may not do this\. Nothing was changed/);
+    assert.equal((await stored(product, card.appUserId))[0]?.state, 'confirmed');
+  });
+
+  test('says what is left, removes once, and leaves a note', async () => {
+    const card = await openCustomer(product);
+    give(product, card.appUserId, { store: 'app_store', endsAtMs: Date.now() + 9 * DAY_MS });
+    const done = await grantOf(card);
+    const id = grantIdOn(done);
+    const checked = await done.press(`revoke:${id}`);
+    assert.match(checked.text, /Remove \*\*Pro\*\*, granted until/);
+    assert.match(checked.text, /They keep Pro until .* through what they bought/);
+    assert.equal(grantsAt(product, card.appUserId).length, 1, 'a review removes nothing');
+    const all = await Promise.all(
+      Array.from({ length: 4 }, () => checked.press('revoke.confirm', { 'revoke.reason': 'By mistake <3' })),
+    );
+    assert.ok(all.some(({ text }) => /✅ The grant of Pro is removed/.test(text)));
+    assert.equal(grantsAt(product, card.appUserId).length, 0);
+    assert.match((await checked.press('revoke.confirm')).text, /✅ The grant of Pro is removed/);
+    const note = await noteIn(product, card, /Removed the grant of Pro/);
+    assert.match(note, /Reason: By mistake &lt;3/);
+    assert.equal(notesIn(product, card).length, 2);
+    const records = (await audited(product, card.appUserId)).filter(({ action }) => action === 'revoke');
+    assert.deepEqual(
+      records.map(({ result, details }) => [result, details.reason]),
+      [['revoked', 'By mistake <3']],
+    );
+    const opened = await openAgain(product, card);
+    assert.doesNotMatch(opened.text, /granted by/);
+    assert.match((await opened.press('grants')).text, /removed/);
+  });
+
+  test('without anything else they lose access; and all grants of the entitlement end together', async () => {
+    const card = await openCustomer(product);
+    const first = await grantOf(card, { duration: 'weekly' });
+    const second = await review(await openAgain(product, card), { duration: 'monthly' });
+    const done = await second.press('grant.confirm');
+    const checked = await done.press(`revoke:${grantIdOn(done)}`);
+    assert.match(checked.text, /They lose access at once/);
+    await checked.press('revoke.confirm');
+    assert.deepEqual(
+      (await stored(product, card.appUserId)).map(({ state }) => state),
+      ['revoked', 'revoked'],
+    );
+    assert.ok(grantIdOn(first) !== grantIdOn(done));
+  });
+
+  test('the answer is cut after it was removed: settled by reading', async () => {
+    const card = await openCustomer(product);
+    const done = await grantOf(card);
+    const checked = await done.press(`revoke:${grantIdOn(done)}`);
+    product.revenueCat.faults.add({
+      ...onGranting(card.appUserId, 'revoke_granted_entitlement'),
+      drop: 'after',
+      times: 1,
+    });
+    assert.match((await checked.press('revoke.confirm')).text, /The removal settles by itself/);
+    await until(async () => (await stored(product, card.appUserId))[0]?.state === 'revoked', 'the removal');
+    await noteIn(product, card, /Removed the grant/);
+    assert.equal(notesIn(product, card).filter(({ body }) => /Removed/.test(body)).length, 1);
+  });
+
+  test('RevenueCat fails: it is tried again in the background until it is gone', async () => {
+    const card = await openCustomer(product);
+    const done = await grantOf(card);
+    const checked = await done.press(`revoke:${grantIdOn(done)}`);
+    product.revenueCat.faults.add({
+      ...onGranting(card.appUserId, 'revoke_granted_entitlement'),
+      status: 500,
+      times: 1,
+    });
+    assert.match((await checked.press('revoke.confirm')).text, /Not confirmed yet/);
+    await until(async () => grantsAt(product, card.appUserId).length === 0, 'the removal');
+    await until(async () => (await stored(product, card.appUserId))[0]?.state === 'revoked', 'its record');
+  });
+
+  test('what was removed in RevenueCat itself is found gone', async () => {
+    const card = await openCustomer(product);
+    const done = await grantOf(card);
+    const checked = await done.press(`revoke:${grantIdOn(done)}`);
+    for (const grant of grantsAt(product, card.appUserId)) grant.givesAccess = false;
+    assert.match((await checked.press('revoke.confirm')).text, /✅ The grant of Pro is removed/);
+  });
+
+  test('another workspace reaches none of it', async () => {
+    const card = await openCustomer(product);
+    const id = grantIdOn(await grantOf(card, { reason: 'Secret' }));
+    const { database } = product.server.connected;
+    await database.query(
+      `insert into workspaces (workspace_id, name) values ('other99', 'Other') on conflict do nothing`,
+    );
+    await database.query(
+      `insert into projects (workspace_id, project_id, revenuecat_project_id, name, webhook_auth_hash)
+       values ('other99', 'other99-p1', $1, 'Other', 'x') on conflict do nothing`,
+      [REVENUECAT_PROJECT_ID],
+    );
+    product.intercom.addWorkspace({ id: 'other99', name: 'Other' });
+    product.intercom.addAdmin('other99', { id: '9901', name: 'Oz', email: 'oz@example.com' });
+    const contact = product.intercom.addContact('other99', { role: 'user', externalId: card.appUserId });
+    const { id: conversationId } = product.intercom.addConversation('other99', {
+      contactIds: [contact.id],
+      body: '<p>Hi</p>',
+    });
+    for (const componentId of [`grant:${id}`, `extend:${id}`, `revoke:${id}`, 'revoke.confirm', 'grants']) {
+      const answer = await product.intercom.callCanvas({
+        appUrl: product.server.url,
+        workspaceId: 'other99',
+        place: 'inbox',
+        flow: 'submit',
+        adminId: '9901',
+        conversationId,
+        contactId: contact.id,
+        componentId,
+        currentCanvas: {
+          content: {
+            components: [{ type: 'button', id: componentId, label: 'x', action: { type: 'submit' } }],
+          },
+        },
+      });
+      assert.equal(answer.status, 200);
+      assert.doesNotMatch(textOf(answer.canvas), /Secret|Pro|granted until/, componentId);
+    }
+    assert.equal(grantsAt(product, card.appUserId).length, 1);
+  });
+});

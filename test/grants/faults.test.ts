@@ -1,0 +1,319 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { after, before, describe, test } from 'node:test';
+import { settleGrant } from '../../src/grants/revoke.ts';
+import { createRevenueCatClient } from '../../src/revenuecat/client.ts';
+import { idsOn, openAgain } from '../inbox-card/support.ts';
+import { createProduct, type Product } from '../support/product.ts';
+import { until } from '../support/wait.ts';
+import { silent, WORKSPACE_ID } from '../support/world.ts';
+import {
+  askedFor,
+  audited,
+  give,
+  grantIdOn,
+  grantOf,
+  grantsAt,
+  noteIn,
+  notesIn,
+  onGranting,
+  openCustomer,
+  pathOf,
+  review,
+  stored,
+} from './support.ts';
+
+let product: Product;
+
+before(async () => {
+  product = await createProduct();
+  product.revenueCat.state.limitsPerMinute.customer = 1_000_000;
+});
+after(() => product?.close());
+const settledState = (appUserId: string, state: string) =>
+  until(async () => (await stored(product, appUserId))[0]?.state === state, `the grant to be ${state}`);
+
+describe('RevenueCat answers late, or not, or something else', { concurrency: true }, () => {
+  test('the answer is cut after the grant was made: it is read back, and made once', async () => {
+    const card = await openCustomer(product);
+    product.revenueCat.faults.add({ ...onGranting(card.appUserId), drop: 'after', times: 1 });
+    const pending = await grantOf(card);
+    assert.match(pending.text, /Not confirmed yet: RevenueCat has not answered/);
+    assert.doesNotMatch(pending.text, /✅/);
+    await settledState(card.appUserId, 'confirmed');
+    assert.equal(askedFor(product, card.appUserId), 1);
+    assert.match((await pending.press(`grant:${grantIdOn(pending)}`)).text, /✅ Pro is granted until/);
+    await noteIn(product, card, /Granted Pro until/);
+    assert.equal(notesIn(product, card).length, 1);
+    assert.deepEqual(
+      (await audited(product, card.appUserId)).map(({ result }) => result),
+      ['confirmed'],
+    );
+  });
+
+  test('slower than anybody waits: the card answers in time, and a second press asks nobody', async () => {
+    const card = await openCustomer(product);
+    const { grantTimings } = product.revenueCat.state;
+    grantTimings.set(card.appUserId, { madeAfterMs: 7_500, answeredAfterMs: 8_000 });
+    const checked = await review(card);
+    const pending = await checked.press('grant.confirm');
+    assert.match(pending.text, /Not confirmed yet/);
+    assert.ok(pending.answer.durationMs < 4_500, `${pending.answer.durationMs} ms`);
+    const other = await review(await openAgain(product, card));
+    const [again, elsewhere] = await Promise.all([
+      checked.press('grant.confirm'),
+      other.press('grant.confirm'),
+    ]);
+    assert.match(again.text, /Not confirmed yet/);
+    assert.match(elsewhere.text, /Another grant or removal of this entitlement is not confirmed yet/);
+    await settledState(card.appUserId, 'confirmed');
+    assert.equal(askedFor(product, card.appUserId), 1);
+    assert.equal(grantsAt(product, card.appUserId).length, 1);
+  });
+
+  test('500 without a grant: nothing is asked again, and the conversation is told', async () => {
+    const card = await openCustomer(product);
+    product.revenueCat.faults.add({ ...onGranting(card.appUserId), status: 500, times: 1 });
+    const pending = await grantOf(card);
+    assert.match(pending.text, /Not confirmed yet/);
+    const grantId = grantIdOn(pending);
+    // Two minutes later RevenueCat can no longer be at work on it.
+    await product.server.connected.database.query(
+      `update grants set asked_at = asked_at - interval '3 minutes' where grant_id::text = $1`,
+      [grantId],
+    );
+    await settledState(card.appUserId, 'failed');
+    assert.equal(askedFor(product, card.appUserId), 0);
+    assert.match((await pending.press(`grant:${grantId}`)).text, /does not answer\. Nothing was changed/);
+    await noteIn(product, card, /The grant of Pro was not made/);
+    assert.deepEqual(
+      (await audited(product, card.appUserId)).map(({ result }) => result),
+      ['revenuecat_unavailable'],
+    );
+    assert.match((await grantOf(await openAgain(product, card))).text, /✅/, 'and it can be tried again');
+  });
+
+  test('what was there before is no proof of a grant that never came', async () => {
+    const card = await openCustomer(product);
+    give(product, card.appUserId, { endsAtMs: Date.now() + 86_400_000 });
+    give(product, card.appUserId, { store: 'app_store', endsAtMs: Date.now() + 86_400_000 * 9 });
+    product.revenueCat.faults.add({ ...onGranting(card.appUserId), drop: 'before', times: 1 });
+    const pending = await grantOf(card);
+    assert.match(pending.text, /Not confirmed yet/);
+    await product.server.connected.database.query(
+      `update grants set asked_at = asked_at - interval '3 minutes' where grant_id::text = $1`,
+      [grantIdOn(pending)],
+    );
+    await settledState(card.appUserId, 'failed');
+  });
+
+  test('away before anything was asked: nothing is stored, and the same button works when it is back', async () => {
+    const card = await openCustomer(product);
+    const checked = await review(card);
+    const off = product.revenueCat.faults.add({ pathPrefix: pathOf(card.appUserId), status: 503 });
+    const refused = await checked.press('grant.confirm');
+    assert.match(refused.text, /RevenueCat does not answer\. Nothing was changed/);
+    assert.ok(idsOn(refused.canvas).includes('grant.confirm'));
+    assert.deepEqual(await stored(product, card.appUserId), []);
+    off();
+    assert.match((await refused.press('grant.confirm')).text, /✅ Pro is granted/);
+    assert.equal(askedFor(product, card.appUserId), 1);
+  });
+
+  test('away at the review: it says of when it is what it shows', async () => {
+    const card = await openCustomer(product);
+    const form = await card.press('grant');
+    product.revenueCat.faults.add({ pathPrefix: pathOf(card.appUserId), latencyMs: 3_000 });
+    const checked = await review(form);
+    assert.match(checked.text, /RevenueCat does not answer: what they have is as of/);
+    assert.ok(checked.answer.durationMs < 4_500);
+  });
+});
+
+describe('RevenueCat', () => {
+  test('it is granted, but cannot be read for a while', async () => {
+    const card = await openCustomer(product);
+    const { grantTimings } = product.revenueCat.state;
+    grantTimings.set(card.appUserId, { madeAfterMs: 1_500, answeredAfterMs: 0 });
+    assert.match((await grantOf(card)).text, /Not confirmed yet/);
+    await settledState(card.appUserId, 'confirmed');
+    assert.equal(askedFor(product, card.appUserId), 1);
+  });
+
+  test('429: nothing was changed, and it is said', async () => {
+    const card = await openCustomer(product);
+    product.revenueCat.faults.add({ ...onGranting(card.appUserId), status: 429, times: 1 });
+    assert.match((await grantOf(card)).text, /asks to wait a moment\. Nothing was changed/);
+    assert.equal((await stored(product, card.appUserId))[0]?.error, 'revenuecat_rate_limited');
+    await product.server.connected.database.query(`delete from revenuecat_budgets`);
+  });
+});
+
+describe('a note is left once', { concurrency: true }, () => {
+  const notes = (card: { conversationId: string }) => ({
+    pathPrefix: `/conversations/${card.conversationId}/reply`,
+    method: 'POST',
+  });
+
+  test('when Intercom takes it and the answer is cut', async () => {
+    const card = await openCustomer(product);
+    product.intercom.faults.add({ ...notes(card), drop: 'after', times: 1 });
+    await grantOf(card);
+    await noteLeft(card.appUserId);
+    assert.equal(notesIn(product, card).length, 1);
+  });
+
+  test('when Intercom fails, or asks to wait, and takes it then', async () => {
+    const card = await openCustomer(product);
+    product.intercom.faults.add({ ...notes(card), status: 500, times: 1 });
+    product.intercom.faults.add({ ...notes(card), status: 429, times: 1 });
+    await grantOf(card);
+    await noteLeft(card.appUserId);
+    assert.equal(notesIn(product, card).length, 1);
+  });
+
+  test('when the conversation is gone, the grant stands and the card says so', async () => {
+    const card = await openCustomer(product);
+    const checked = await review(card);
+    product.intercom.faults.add({ ...notes(card), status: 404 });
+    const done = await checked.press('grant.confirm');
+    await noteState(card.appUserId, 'failed');
+    const shown = await done.press('grants');
+    assert.match((await shown.press(`grant:${grantIdOn(done)}`)).text, /note could not be left/);
+  });
+
+  const noteState = (appUserId: string, state: string) =>
+    until(async () => {
+      const [row] = await product.server.connected.database.query<{ state: string }>(
+        `select n.state from grant_notes n join grants g using (workspace_id, grant_id) where g.app_user_id = $1`,
+        [appUserId],
+      );
+      return row?.state === state;
+    }, `the note to be ${state}`);
+  const noteLeft = (appUserId: string) => noteState(appUserId, 'left');
+});
+
+describe('a process that is killed', () => {
+  test('between storing and asking: the grant is made by another, once, however many settle it', async () => {
+    const card = await openCustomer(product);
+    const { database } = product.server.connected;
+    const [place] = await database.query<{ project_id: string; subscriber_id: string; id: string }>(
+      `select i.project_id, i.subscriber_id, c.id from subscriber_ids i
+         join catalog c on c.project_id = i.project_id and c.lookup_key = 'pro'
+        where i.app_user_id = $1`,
+      [card.appUserId],
+    );
+    const grantId = randomUUID();
+    await database.query(
+      `insert into grants (workspace_id, grant_id, project_id, subscriber_id, app_user_id, entitlement_id,
+                           lookup_key, entitlement_name, duration, asked_end, reason, idempotency_key, admin,
+                           conversation_id)
+       values ($1, $2, $3, $4, $5, $6, 'pro', 'Pro', 'monthly', now() + interval '30 days', 'Outage', $7,
+               '{"id":"7001","name":"Ada Agent","email":null}', $8)`,
+      [
+        WORKSPACE_ID,
+        grantId,
+        place?.project_id,
+        place?.subscriber_id,
+        card.appUserId,
+        place?.id,
+        randomUUID(),
+        card.conversationId,
+      ],
+    );
+    const context = contextOf();
+    await Promise.all(Array.from({ length: 5 }, () => settleGrant(context, WORKSPACE_ID, grantId)));
+    await settledState(card.appUserId, 'confirmed');
+    assert.equal(askedFor(product, card.appUserId), 1);
+    await settleGrant(context, WORKSPACE_ID, grantId);
+    assert.equal(askedFor(product, card.appUserId), 1);
+  });
+
+  test('while RevenueCat is at work: another reads back what came of it', async () => {
+    const card = await openCustomer(product);
+    const second = await startSecond();
+    try {
+      const { grantTimings } = product.revenueCat.state;
+      grantTimings.set(card.appUserId, { madeAfterMs: 1_000, answeredAfterMs: 1_500 });
+      const checked = await review(card);
+      const answer = product.intercom
+        .callCanvas({
+          appUrl: second.url,
+          workspaceId: WORKSPACE_ID,
+          place: 'inbox',
+          flow: 'submit',
+          adminId: '7001',
+          conversationId: card.conversationId,
+          contactId: card.contactId,
+          componentId: 'grant.confirm',
+          currentCanvas: checked.canvas,
+        })
+        .then(
+          () => 'answered',
+          () => 'cut',
+        );
+      await until(() => askedFor(product, card.appUserId) === 1, 'RevenueCat to be asked');
+      second.process.kill('SIGKILL');
+      assert.equal(await answer, 'cut');
+      const again = await checked.press('grant.confirm');
+      assert.doesNotMatch(again.text, /failed|error/i);
+      await until(async () => grantsAt(product, card.appUserId).length === 1, 'RevenueCat to have made it');
+      // The job that was queued before the call; here it is not waited for.
+      await settleGrant(contextOf(), WORKSPACE_ID, grantIdOn(again));
+      await settledState(card.appUserId, 'confirmed');
+      assert.equal(askedFor(product, card.appUserId), 1);
+      const [note] = await product.server.connected.database.query<{ state: string }>(
+        `select state from grant_notes where grant_id::text = $1`,
+        [grantIdOn(again)],
+      );
+      assert.equal(note?.state, 'queued');
+      const [job] = await product.server.connected.database.query<{ n: string }>(
+        `select count(*) as n from pgboss.job where name = 'grant.settle' and data->>'grantId' = $1`,
+        [grantIdOn(again)],
+      );
+      assert.notEqual(job?.n, '0', 'a job would have settled it by itself');
+    } finally {
+      second.process.kill('SIGKILL');
+      await second.clean();
+    }
+  });
+});
+
+/** What the job that settles a grant is given. */
+function contextOf(): Parameters<typeof settleGrant>[0] {
+  const [apiKey = ''] = product.revenueCat.state.keys.keys();
+  const apiUrl = product.environment.REVENUECAT_API_URL ?? '';
+  return {
+    database: product.server.connected.database,
+    jobs: { send: async () => {} },
+    logger: silent,
+    now: Date.now,
+    revenueCat: () => createRevenueCatClient({ apiUrl, apiKey }),
+  };
+}
+
+/** A second web process on the same database. */
+async function startSecond(): Promise<{ url: string; process: ChildProcess; clean(): Promise<void> }> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'subscription-timeline-second-'));
+  const child = spawn(process.execPath, ['src/main.ts', 'serve', '--role', 'web'], {
+    env: { ...product.environment, PATH: process.env.PATH, NODE_ENV: 'test', PORT: '0', DATA_DIR: dataDir },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const lines = createInterface({ input: child.stdout });
+  for await (const line of lines) {
+    const port = /"port":(\d+)/.exec(line)?.[1];
+    if (port !== undefined) {
+      return {
+        url: `http://127.0.0.1:${port}`,
+        process: child,
+        clean: () => rm(dataDir, { recursive: true, force: true }),
+      };
+    }
+  }
+  throw new Error('The second process ended before it listened');
+}
