@@ -3,7 +3,7 @@ import { type Running, runToEnd, startProcess } from './processes.ts';
 import { median, type Row } from './report.ts';
 import { AUTHORIZATION, PROJECT_ID, type Setting, WORKSPACE_ID } from './setting.ts';
 
-const CONNECTIONS = Number(process.env.CONN ?? 64);
+const CONNECTIONS = 64;
 
 /**
  * Webhooks a second, durable and queued, against the same requests handled the way one would at first. All

@@ -74,7 +74,6 @@ export async function createSetting(options: { quick: boolean }): Promise<Settin
         ENCRYPTION_KEYS: key.toString('base64'),
         LOG_LEVEL: 'info',
         BENCH_NAME: name,
-        ...(process.env.OPTS ? { NODE_OPTIONS: process.env.OPTS } : {}),
       }),
     async close() {
       for (const client of clients) await client.end();

@@ -72,17 +72,26 @@ export class AppError extends Error {
   readonly remedy: Remedy;
   /** HTTP status that the platform gave, if it was asked. */
   readonly upstreamStatus: number | null;
+  /** What the platform answered, as it came and cut short. For the delivery log alone: it may name a person. */
+  readonly upstreamAnswer: string | null;
 
   constructor(
     code: ErrorCode,
     message: string,
-    options: { status?: number; remedy?: Remedy; upstreamStatus?: number; cause?: unknown } = {},
+    options: {
+      status?: number;
+      remedy?: Remedy;
+      upstreamStatus?: number;
+      upstreamAnswer?: string | null;
+      cause?: unknown;
+    } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.status = options.status ?? 500;
     this.remedy = options.remedy ?? { kind: 'give_up' };
     this.upstreamStatus = options.upstreamStatus ?? null;
+    this.upstreamAnswer = options.upstreamAnswer ?? null;
   }
 }
 

@@ -20,6 +20,7 @@ import { createApp } from './http/app.ts';
 import { createDrain } from './http/drain.ts';
 import { createMetrics } from './http/metrics.ts';
 import { operatorRouter } from './http/operator.ts';
+import { watchServer } from './http/server-metrics.ts';
 import { createBackgroundRefresh } from './inbox-card/background-refresh.ts';
 import { createCardReader } from './inbox-card/card-reader.ts';
 import { createCatalogCache } from './inbox-card/catalog-cache.ts';
@@ -35,6 +36,7 @@ import { messengerCardRouter } from './messenger/card-routes.ts';
 import type { MessengerContext } from './messenger/context.ts';
 import { supportRouter } from './messenger/support-routes.ts';
 import { createCallLimiter } from './revenuecat/call-limiter.ts';
+import { createKnownIds } from './revenuecat/known-ids.ts';
 import { thinPayloads } from './revenuecat/payload-retention.ts';
 import { createReceiver } from './revenuecat/receiver.ts';
 import {
@@ -45,14 +47,18 @@ import {
 } from './revenuecat/refresh.ts';
 import { revenueCatWebhookRouter } from './revenuecat/routes.ts';
 import { storeEvents } from './revenuecat/store.ts';
+import { tuneRuntime } from './runtime.ts';
 import { settingsRouter } from './settings/routes.ts';
+import { lookAfterInstallations } from './workspaces/daily.ts';
+import { eraseUninstalled } from './workspaces/erase.ts';
+import { examineWorkspace } from './workspaces/examine.ts';
 import { reportHealth } from './workspaces/health.ts';
 import { type InstallContext, provisionWorkspace } from './workspaces/install.ts';
 import { resealSecrets } from './workspaces/reseal.ts';
 import { healthRouter, installRouter, uninstallRouter } from './workspaces/routes.ts';
 import { createSecretBox, type SecretBox } from './workspaces/secrets.ts';
 import { createSessions } from './workspaces/sessions.ts';
-import { eraseUninstalled, readWorkspace, sealedAs } from './workspaces/store.ts';
+import { readWorkspace, sealedAs } from './workspaces/store.ts';
 import { confirmUninstall } from './workspaces/uninstall.ts';
 
 export interface RunningServer {
@@ -97,6 +103,7 @@ export async function encryptionKeys(config: Config): Promise<readonly Buffer[]>
 
 /** Wires the parts together and serves. */
 export async function startServer(config: Config, logger: Logger): Promise<RunningServer> {
+  tuneRuntime();
   const keys = await encryptionKeys(config);
   const secrets = createSecretBox(keys);
   const connected = await connectDatabase(config, logger, { readReplica: true });
@@ -109,8 +116,9 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
     logger,
   });
   const install: InstallContext = { config, database, secrets, jobs, logger, now };
+  const knownIds = createKnownIds();
   const receiver = createReceiver((workspaceId, projectId, events) =>
-    storeEvents(database, workspaceId, projectId, events),
+    storeEvents(database, workspaceId, projectId, events, null, knownIds),
   );
   const metrics = createMetrics({
     database,
@@ -137,7 +145,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
     secrets,
     intercomApiUrl: config.intercom.apiUrl,
     metrics: metrics.delivery,
-    onDisconnected: (workspaceId) => jobs.send('workspace.health', { workspaceId }),
+    onHealthChanged: (workspaceId) => jobs.send('workspace.health', { workspaceId }),
     requestRefresh: (workspaceId, subscriberId) =>
       jobs.send('subscriber.refresh', { workspaceId, subscriberId }),
   });
@@ -196,6 +204,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const app = createApp({
     logger,
     drain,
+    watch: watchServer(metrics.registry, connected),
     production: config.production,
     clientSecret: config.intercom.clientSecret,
     intercomAppUrl: config.intercom.appUrl,
@@ -318,10 +327,16 @@ function jobHandlers(install: InstallContext, card: CardContext, refresh: Import
       await confirmUninstall(install, workspaceId);
     },
     'workspace.health': ({ workspaceId }) => reportHealth(install, workspaceId),
+    async 'workspace.check'({ workspaceId }) {
+      await examineWorkspace(install, workspaceId);
+      await reportHealth(install, workspaceId);
+    },
     async 'maintenance.daily'() {
-      await resealSecrets(database, secrets);
+      const { unreadable } = await resealSecrets(database, secrets);
+      if (unreadable.length > 0) logger.error({ unreadable }, 'no key opens these secrets');
       const erased = await eraseUninstalled(database, KEEP_UNINSTALLED_DAYS);
       if (erased.length > 0) logger.info({ workspaces: erased.length }, 'erased uninstalled workspaces');
+      await lookAfterInstallations(install);
       await forgetOldAttempts(database);
       await resumeGrants({ database, jobs });
       await thinPayloads(database, config.payloadRetentionDays, { logger, signal: refresh.stopping });

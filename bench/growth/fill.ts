@@ -55,14 +55,14 @@ select w, w || '-p1', md5('event' || c || '-' || k)::uuid::text, md5('subscriber
 
 const EVENTS = eventsOf(
   `select c, k, ${WORKSPACE_OF} as w,
-          (extract(epoch from now()) * 1000)::bigint - (${EVENTS_EACH} - k) * 2592000000 - c % 2592000 * 1000 as at_ms
+          (extract(epoch from now()) * 1000)::bigint - (${EVENTS_EACH} - k) * 2592000000::bigint - c % 2592000 * 1000 as at_ms
      from generate_series($1::bigint, $2::bigint) c, generate_series(1, ${EVENTS_EACH}) k`,
 );
 
 /** Customer 0 is the heavy one; its events are an hour apart. */
 const HEAVY = eventsOf(
   `select 0 as c, k, '${WORKSPACE_ID}' as w,
-          (extract(epoch from now()) * 1000)::bigint - (${HEAVY_EVENTS} - k) * 3600000 as at_ms
+          (extract(epoch from now()) * 1000)::bigint - (${HEAVY_EVENTS} - k) * 3600000::bigint as at_ms
      from generate_series(1, ${HEAVY_EVENTS}) k`,
 );
 

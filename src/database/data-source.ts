@@ -4,8 +4,10 @@ import { DataSource } from 'typeorm';
 import type { PostgresDriver } from 'typeorm/driver/postgres/PostgresDriver.js';
 import { Schema1790000000001 } from '../../migrations/1790000000001-schema.ts';
 import { Delivery1790000000010 } from '../../migrations/1790000000010-delivery.ts';
+import { KindCounts1790000000011 } from '../../migrations/1790000000011-kind-counts.ts';
 import { ApiKeys1790000000020 } from '../../migrations/1790000000020-api-keys.ts';
 import { History1790000000030 } from '../../migrations/1790000000030-history.ts';
+import { InstallationHealth1790000000050 } from '../../migrations/1790000000050-installation-health.ts';
 import { SubscriberSummaries1790000000060 } from '../../migrations/1790000000060-subscriber-summaries.ts';
 import { Grants1790000000070 } from '../../migrations/1790000000070-grants.ts';
 import { type Database, databaseOn, isPooled } from './sql.ts';
@@ -14,8 +16,10 @@ import { type Database, databaseOn, isPooled } from './sql.ts';
 export const MIGRATIONS = [
   Schema1790000000001,
   Delivery1790000000010,
+  KindCounts1790000000011,
   ApiKeys1790000000020,
   History1790000000030,
+  InstallationHealth1790000000050,
   SubscriberSummaries1790000000060,
   Grants1790000000070,
 ];

@@ -39,19 +39,25 @@ export async function deliverSubscriber(round: Round): Promise<Ending | null> {
   const wanted = contactAttributes(state, subscriber.appUserIds);
   const planned = planEvents(history, outbox, workspace.settings);
   const news = planned.filter((event) => isNews(event, outbox));
-  if (news.length > 0) await savePlan(database, workspaceId, news);
+  // Stored while the contact is looked for, and before anything is sent.
+  const saving = news.length > 0 ? savePlan(database, workspaceId, news) : Promise.resolve();
+  saving.catch(() => {});
   const toSend = planned.filter((event) => event.action === 'send');
-  await kept;
 
   const wakeAtMs = nextChangeAt(state, nowMs);
   const nothingToWrite = Object.keys(changedAttributes(wanted, claim.attributesWritten)).length === 0;
   if (toSend.length === 0 && nothingToWrite) {
+    await Promise.all([saving, kept]);
     return { ...unchanged(claim), dueAtMs: wakeAtMs, attempts: 0 };
   }
   const notBeforeMs = toSend[0] ? outbox.get(toSend[0].eventId)?.nextTryAtMs : null;
-  if (notBeforeMs && notBeforeMs > nowMs) return { ...unchanged(claim), dueAtMs: notBeforeMs };
+  if (notBeforeMs && notBeforeMs > nowMs) {
+    await Promise.all([saving, kept]);
+    return { ...unchanged(claim), dueAtMs: notBeforeMs };
+  }
 
-  const ending = await deliverTo(round, subscriber, { toSend, outbox, wanted, wakeAtMs });
+  const ending = await deliverTo(round, subscriber, { toSend, outbox, wanted, wakeAtMs, saving });
+  await Promise.all([saving, kept]);
   if (news.length > 0 && claim.canRefresh && !isNewerThan(subscriber, history.at(-1)?.atMs ?? 0)) {
     await context.requestRefresh(workspaceId, subscriberId);
   }
@@ -94,6 +100,8 @@ interface Work {
   readonly wanted: Readonly<Record<string, unknown>>;
   /** When time alone will change the attributes. */
   readonly wakeAtMs: number | null;
+  /** Resolves when name and second of each event are stored. */
+  readonly saving: Promise<void>;
 }
 
 /** Finds the contact and writes to it; when it turns out to be gone, to the one that stands for it. */
@@ -110,6 +118,7 @@ async function deliverTo(round: Round, subscriber: Subscriber, work: Work): Prom
       const attempts = claim.attempts + (counts ? 1 : 0);
       return { ...unchanged(claim), contactId: null, attributesWritten: null, dueAtMs: atMs, attempts };
     }
+    await work.saving;
     if (contactId === null) return waitForContact(round);
 
     const sent = await sendEvents(round, contactId, left, work.outbox);

@@ -78,26 +78,37 @@ export interface Attempt {
   readonly status: number | null;
   readonly code: string;
   readonly message: string | null;
+  /** The body of Intercom's answer, cut short; `null`: it was empty, or none came. */
+  readonly answer: string | null;
 }
 
-export async function recordAttempt(sql: Sql, workspaceId: string, attempt: Attempt): Promise<void> {
+const ATTEMPTS = `unnest($2::uuid[], $3::text[], $4::text[], $5::integer[], $6::text[], $7::text[], $8::text[])`;
+const LOG_COLUMNS = `workspace_id, subscriber_id, event_id, request, status, code, message, answer`;
+
+export async function recordAttempts(
+  sql: Sql,
+  workspaceId: string,
+  attempts: readonly Attempt[],
+): Promise<void> {
   await sql.query(
-    `insert into delivery_attempts (workspace_id, subscriber_id, event_id, request, status, code, message)
-     values ($1, $2, $3, $4, $5, $6, $7)`,
-    attemptValues(workspaceId, attempt),
-    'record-attempt',
+    `insert into delivery_attempts (${LOG_COLUMNS})
+     select $1, subscriber_id, event_id, request::jsonb, status, code, message, answer
+       from ${ATTEMPTS} as t (subscriber_id, event_id, request, status, code, message, answer)`,
+    [workspaceId, ...attemptValues(attempts)],
+    'record-attempts',
   );
 }
 
-function attemptValues(workspaceId: string, attempt: Attempt): unknown[] {
+function attemptValues(attempts: readonly Attempt[]): unknown[] {
   return [
-    workspaceId,
-    attempt.subscriberId,
-    attempt.eventId,
-    JSON.stringify(attempt.request),
-    attempt.status,
-    attempt.code,
-    attempt.message,
+    attempts.map((attempt) => attempt.subscriberId),
+    attempts.map((attempt) => attempt.eventId),
+    // PostgreSQL's jsonb cannot hold NUL, and a log must never keep an event from being settled.
+    attempts.map((attempt) => JSON.stringify(attempt.request).replaceAll('\\u0000', '')),
+    attempts.map((attempt) => attempt.status),
+    attempts.map((attempt) => attempt.code),
+    attempts.map((attempt) => attempt.message),
+    attempts.map((attempt) => attempt.answer),
   ];
 }
 
@@ -107,36 +118,54 @@ export type EventOutcome =
   | { readonly state: 'failed'; readonly reason: string }
   | { readonly state: 'pending'; readonly reason: string; readonly nextTryAtMs: number | null };
 
-/** Moves an event and writes the log in one statement. A retry that does not count leaves `attempts` alone. */
-export async function settleEvent(
+/** What came of an attempt to send an event. */
+export interface Settlement {
+  readonly projectId: string;
+  readonly attempt: Attempt & { readonly eventId: string };
+  readonly outcome: EventOutcome;
+  /** A retry that does not count leaves `attempts` alone. */
+  readonly counts: boolean;
+}
+
+/** Moves events of one project and writes the log in one statement. No event may be in it twice. */
+export async function settleEvents(
   sql: Sql,
   workspaceId: string,
-  event: { projectId: string; attempt: Attempt; outcome: EventOutcome; counts: boolean },
+  projectId: string,
+  settlements: readonly Settlement[],
 ): Promise<void> {
-  const { outcome } = event;
+  const outcomes = settlements.map((settlement) => settlement.outcome);
   await sql.query(
-    `with log as (
-       insert into delivery_attempts (workspace_id, subscriber_id, event_id, request, status, code, message)
-       values ($1, $2, $3, $4, $5, $6, $7)
+    `with settled as (
+       select * from unnest($2::uuid[], $3::text[], $4::text[], $5::integer[], $6::text[], $7::text[], $8::text[],
+                            $10::text[], $11::text[], $12::integer[], $13::bigint[], $14::text[])
+         as t (subscriber_id, event_id, request, status, code, message, answer, outcome, reason, counts, next_try_ms,
+               contact_id)
+     ), log as (
+       insert into delivery_attempts (${LOG_COLUMNS})
+       select $1, subscriber_id, event_id, request::jsonb, status, code, message, answer from settled
      )
-     update events
-        set delivery = $9,
-            reason = $10,
-            attempts = attempts + $11,
-            next_try_at = to_timestamp($12 / 1000.0),
-            contact_id = coalesce($13, contact_id),
-            delivered_at = case when $9 = 'delivered' then now() else delivered_at end
-      where workspace_id = $1 and project_id = $8 and event_id = $3 and side = 'subject'`,
+     update events e
+        set delivery = s.outcome,
+            reason = s.reason,
+            attempts = e.attempts + s.counts,
+            next_try_at = to_timestamp(s.next_try_ms / 1000.0),
+            contact_id = coalesce(s.contact_id, e.contact_id),
+            delivered_at = case when s.outcome = 'delivered' then now() else e.delivered_at end
+       from settled s
+      where e.workspace_id = $1 and e.project_id = $9 and e.event_id = any($3) and e.side = 'subject'
+        and e.event_id = s.event_id`,
     [
-      ...attemptValues(workspaceId, event.attempt),
-      event.projectId,
-      outcome.state,
-      outcome.state === 'delivered' ? null : outcome.reason,
-      event.counts ? 1 : 0,
-      outcome.state === 'pending' ? outcome.nextTryAtMs : null,
-      outcome.state === 'delivered' ? outcome.contactId : null,
+      workspaceId,
+      ...attemptValues(settlements.map((settlement) => settlement.attempt)),
+      projectId,
+      outcomes.map((outcome) => outcome.state),
+      outcomes.map((outcome) => (outcome.state === 'delivered' ? null : outcome.reason)),
+      settlements.map((settlement) => (settlement.counts ? 1 : 0)),
+      outcomes.map((outcome) => (outcome.state === 'pending' ? outcome.nextTryAtMs : null)),
+      outcomes.map((outcome) => (outcome.state === 'delivered' ? outcome.contactId : null)),
     ],
-    'settle-event',
+    'settle-events',
   );
 }
 

@@ -19,7 +19,9 @@ export async function forgetOldAttempts(
   database: Database,
   days: { delivered: number; failed: number } = KEEP_ATTEMPTS_DAYS,
 ): Promise<number> {
-  const workspaces = await database.query<{ workspace_id: string }>('select workspace_id from workspaces');
+  const workspaces = await database.query<{ workspace_id: string }>(
+    'select workspace_id from workspaces order by workspace_id',
+  );
   let deleted = 0;
   for (const { workspace_id: workspaceId } of workspaces) {
     const old = [

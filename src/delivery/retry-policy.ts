@@ -7,14 +7,15 @@ const DAY_MS = 24 * HOUR_MS;
 /** After this long of trying an event is failed: kept, visible, replayable. */
 export const RETRY_FOR_MS = 3 * DAY_MS;
 
-const FIRST_DELAY_MS = 2 * SECOND_MS;
+/** Most failures are a single bad moment; an outage is met with ever longer waits soon enough. */
+const FIRST_DELAY_MS = SECOND_MS / 2;
 const LONGEST_DELAY_MS = 1 * HOUR_MS;
 
 /** What becomes of an event after a failed attempt. */
 export type Verdict = { readonly kind: 'retry'; readonly atMs: number } | { readonly kind: 'fail' };
 
 /**
- * Exponential backoff with full jitter above the half: 2 s, 4 s, 8 s … one hour, for three days.
+ * Exponential backoff with full jitter above the half: 0.5 s, 1 s, 2 s … one hour, for three days.
  *
  * @param attempts failed attempts so far, this one included
  * @param random uniform in [0, 1)

@@ -4,8 +4,10 @@ import { AppError, type ErrorCode, type Remedy } from '../errors.ts';
 import type { IntercomClient } from '../intercom/client.ts';
 import { markDisconnected, type Workspace } from '../workspaces/store.ts';
 import { explainPending } from './outbox-store.ts';
+import { noteIfRefused } from './refused.ts';
 import { afterFailure } from './retry-policy.ts';
 import { type Claim, holdWorkspace } from './store.ts';
+import type { OutboxWriter } from './writer.ts';
 
 export interface DeliveryMetrics {
   /** The outcome of an attempt; `code` is `ok` or a failure's code. */
@@ -16,14 +18,15 @@ export interface DeliveryMetrics {
 
 export interface DeliveryContext {
   readonly database: Database;
+  readonly writer: OutboxWriter;
   readonly logger: Logger;
   now(): number;
   random(): number;
   readonly metrics: DeliveryMetrics;
   /** Asks RevenueCat for the subscriber's state, in the background. */
   requestRefresh(workspaceId: string, subscriberId: string): Promise<void>;
-  /** Intercom has refused the workspace's token for good. */
-  onDisconnected(workspaceId: string): Promise<void>;
+  /** Intercom refuses the workspace's token, a permission or its plan, or no longer refuses it. */
+  onHealthChanged(workspaceId: string): Promise<void>;
   /** Stops further calls of this process for a workspace (epoch ms). */
   hold(workspaceId: string, untilMs: number): void;
   /** Types that the workspace's attributes turned out to have, by name; those that it lacks are missing. */
@@ -80,7 +83,7 @@ export async function giveWay(round: Round, error: unknown): Promise<Interruptio
           { workspaceId, code: error.code },
           'Intercom refuses the token: deliveries wait',
         );
-        await context.onDisconnected(workspaceId);
+        await context.onHealthChanged(workspaceId);
       }
       return { kind: 'later', atMs: nowMs, counts: false };
     default: {
@@ -91,6 +94,7 @@ export async function giveWay(round: Round, error: unknown): Promise<Interruptio
         remedy,
         random: context.random(),
       });
+      await noteIfRefused(round, 'contacts', error);
       await explainPending(context.database, workspaceId, claim.subscriberId, error.code);
       // What repeating cannot help is looked at again once a day.
       const atMs = verdict.kind === 'retry' ? verdict.atMs : nowMs + DAY_MS;

@@ -1,6 +1,7 @@
 import { AppError } from '../errors.ts';
-import { settleEvent } from './outbox-store.ts';
+import type { Settlement } from './outbox-store.ts';
 import type { OutboxEntry, PlannedEvent } from './plan.ts';
+import { noteAccepted, noteIfRefused } from './refused.ts';
 import { afterFailure } from './retry-policy.ts';
 import { giveWay, type Interruption, type Round, remedyFor } from './round.ts';
 
@@ -53,10 +54,15 @@ async function sendEvent(
   const attempt = {
     subscriberId,
     eventId: event.eventId,
-    request: { event_name: event.eventName, created_at: event.createdAtS, metadata: event.metadata },
+    request: {
+      event_name: event.eventName,
+      created_at: event.createdAtS,
+      id: contactId,
+      metadata: event.metadata,
+    },
   };
-  const settle = (settlement: Pick<Parameters<typeof settleEvent>[2], 'attempt' | 'outcome' | 'counts'>) =>
-    settleEvent(context.database, workspaceId, { projectId: event.projectId, ...settlement });
+  const settle = (settlement: Omit<Settlement, 'projectId'>): Promise<void> =>
+    context.writer.settle(workspaceId, { projectId: event.projectId, ...settlement });
 
   try {
     await client.sendEvent({
@@ -67,9 +73,16 @@ async function sendEvent(
     });
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
-    const log = { ...attempt, status: error.upstreamStatus, code: error.code, message: error.message };
+    const log = {
+      ...attempt,
+      status: error.upstreamStatus,
+      code: error.code,
+      message: error.message,
+      answer: error.upstreamAnswer,
+    };
     const keep = (reason: string, nextTryAtMs: number | null, counts: boolean): Promise<void> =>
       settle({ attempt: log, outcome: { state: 'pending', reason, nextTryAtMs }, counts });
+    await noteIfRefused(round, 'events', error);
     const remedy = remedyFor(error);
     switch (remedy.kind) {
       case 'follow_contact':
@@ -105,13 +118,14 @@ async function sendEvent(
       }
     }
   }
+  await noteAccepted(round, 'events');
   context.metrics.attempt('delivered', 'ok');
   // A replay says nothing of how long webhooks take.
   if (entry && entry.mark === null) context.metrics.delivered(context.now() - entry.receivedAtMs);
   return {
     interruption: null,
     stored: settle({
-      attempt: { ...attempt, status: 202, code: 'ok', message: null },
+      attempt: { ...attempt, status: 202, code: 'ok', message: null, answer: null },
       outcome: { state: 'delivered', contactId },
       counts: true,
     }),

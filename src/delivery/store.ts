@@ -101,34 +101,43 @@ export interface Ending {
 }
 
 /**
- * Gives a subscriber back. What arrived while it was held makes it due at once.
+ * Gives subscribers of one workspace back. What arrived while one was held makes it due at once.
  *
- * @returns whether it is due again already
+ * @returns ids of those that are due again already
  */
-export async function finishClaim(sql: Sql, claim: Claim, ending: Ending): Promise<boolean> {
-  const rows = await sql.query<{ due: boolean }>(
-    `update subscribers
+export async function finishClaims(
+  sql: Sql,
+  workspaceId: string,
+  endings: readonly { readonly claim: Claim; readonly ending: Ending }[],
+): Promise<Set<string>> {
+  const rows = await sql.query<{ subscriber_id: string; due: boolean }>(
+    `update subscribers s
         set lease_until = null, lease_owner = null,
-            due_at = case when version = $4 then to_timestamp($5 / 1000.0) else now() end,
-            contact_id = $6, attributes_written = $7, attempts = $8,
-            waiting = case when version = $4 then $9 else false end,
-            failing_since = case when $8 = 0 or $9 then null else coalesce(failing_since, now()) end
-      where workspace_id = $1 and subscriber_id = $2 and lease_owner = $3
-     returning coalesce(due_at <= now(), false) as due`,
+            due_at = case when s.version = f.version then to_timestamp(f.due_ms / 1000.0) else now() end,
+            contact_id = f.contact_id, attributes_written = f.attributes::jsonb, attempts = f.attempts,
+            waiting = s.version = f.version and f.waiting,
+            failing_since = case when f.attempts = 0 or f.waiting then null
+                                 else coalesce(s.failing_since, now()) end
+       from unnest($2::uuid[], $3::uuid[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::integer[],
+                   $9::boolean[])
+            as f (subscriber_id, owner, version, due_ms, contact_id, attributes, attempts, waiting)
+      where s.workspace_id = $1 and s.subscriber_id = any($2) and s.subscriber_id = f.subscriber_id
+        and s.lease_owner = f.owner
+     returning s.subscriber_id, coalesce(s.due_at <= now(), false) as due`,
     [
-      claim.workspaceId,
-      claim.subscriberId,
-      claim.owner,
-      claim.version,
-      ending.dueAtMs,
-      ending.contactId,
-      ending.attributesWritten === null ? null : JSON.stringify(ending.attributesWritten),
-      ending.attempts,
-      ending.waiting,
+      workspaceId,
+      endings.map(({ claim }) => claim.subscriberId),
+      endings.map(({ claim }) => claim.owner),
+      endings.map(({ claim }) => claim.version),
+      endings.map(({ ending }) => ending.dueAtMs),
+      endings.map(({ ending }) => ending.contactId),
+      endings.map(({ ending }) => ending.attributesWritten && JSON.stringify(ending.attributesWritten)),
+      endings.map(({ ending }) => ending.attempts),
+      endings.map(({ ending }) => ending.waiting),
     ],
-    'finish-claim',
+    'finish-claims',
   );
-  return rows[0]?.due ?? false;
+  return new Set(rows.filter((row) => row.due).map((row) => row.subscriber_id));
 }
 
 /** Gives a subscriber back untouched. */

@@ -11,7 +11,8 @@ import { endLeasesOfTheDead, LEASE_SECONDS, renewLeases } from './leases.ts';
 import { type Clock, createRateGate, type RateGate } from './rate-gate.ts';
 import type { DeliveryContext, DeliveryMetrics } from './round.ts';
 import { createWorkerSession } from './session.ts';
-import { type Claim, claimSubscribers, finishClaim, listDueWorkspaces, releaseClaim } from './store.ts';
+import { type Claim, claimSubscribers, listDueWorkspaces, releaseClaim } from './store.ts';
+import { createOutboxWriter } from './writer.ts';
 
 export interface WorkerOptions {
   readonly database: Database;
@@ -27,7 +28,7 @@ export interface WorkerOptions {
   readonly metrics?: DeliveryMetrics;
   /** Asks for a new snapshot of a subscriber after its events. */
   readonly requestRefresh?: DeliveryContext['requestRefresh'];
-  readonly onDisconnected?: DeliveryContext['onDisconnected'];
+  readonly onHealthChanged?: DeliveryContext['onHealthChanged'];
   /** How long a call to Intercom may take, ms. */
   readonly callTimeoutMs?: number;
 }
@@ -86,14 +87,16 @@ export function createDeliveryWorker(options: WorkerOptions): DeliveryWorker {
   let nudged = false;
   let checkedForDeadAtMs = 0;
 
+  const writer = createOutboxWriter(database);
   const context: DeliveryContext = {
     database,
+    writer,
     logger,
     now: clock.now,
     random: options.random ?? Math.random,
     metrics: options.metrics ?? { attempt: () => {}, delivered: () => {} },
     requestRefresh: options.requestRefresh ?? (() => Promise.resolve()),
-    onDisconnected: options.onDisconnected ?? (() => Promise.resolve()),
+    onHealthChanged: options.onHealthChanged ?? (() => Promise.resolve()),
     hold: (workspaceId, untilMs) => gateOf(workspaceId).hold(untilMs),
     attributeTypes: {
       get(workspaceId) {
@@ -126,6 +129,12 @@ export function createDeliveryWorker(options: WorkerOptions): DeliveryWorker {
   function wake(): void {
     nudged = true;
     nudge();
+  }
+
+  /** Polling finds what is due within a second; this is for what is due sooner. */
+  function wakeAt(dueAtMs: number): void {
+    const delayMs = dueAtMs - clock.now();
+    if (delayMs < POLL_MS && !stopping) setTimeout(wake, Math.max(delayMs, 0) + 1).unref();
   }
 
   async function run(): Promise<void> {
@@ -220,7 +229,8 @@ export function createDeliveryWorker(options: WorkerOptions): DeliveryWorker {
       if (!workspace || !client) return await releaseClaim(database, claim);
       const ending = await deliverSubscriber({ context, workspace, client, claim, isHeld });
       if (ending === null) await releaseClaim(database, claim);
-      else if (await finishClaim(database, claim, ending)) wake();
+      else if (await writer.finish(claim, ending)) wake();
+      else if (ending.dueAtMs !== null) wakeAt(ending.dueAtMs);
     } catch (error) {
       if (stopping) return await releaseClaim(database, claim).catch(() => {});
       // Nothing is lost: the lease runs out and the subscriber is claimed again.

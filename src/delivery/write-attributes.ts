@@ -1,8 +1,8 @@
 import { AppError } from '../errors.ts';
 import { fitAttribute, provisionAttributes } from '../intercom/data-attributes.ts';
 import { markAttributesReady } from '../workspaces/store.ts';
-import { recordAttempt } from './outbox-store.ts';
 import { changedAttributes } from './plan.ts';
+import { noteAccepted } from './refused.ts';
 import { giveWay, type Interruption, type Round } from './round.ts';
 
 type Values = Readonly<Record<string, unknown>>;
@@ -58,15 +58,18 @@ async function put(round: Round, contactId: string, values: Values): Promise<App
     await client.updateContact(contactId, request);
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
-    const { upstreamStatus: status, code, message } = error;
-    await recordAttempt(context.database, claim.workspaceId, { ...log, status, code, message });
+    const { upstreamStatus: status, upstreamAnswer: answer, code, message } = error;
+    await context.writer.record(claim.workspaceId, { ...log, status, code, message, answer });
     return error;
   }
-  await recordAttempt(context.database, claim.workspaceId, {
+  await noteAccepted(round, 'contacts');
+  await context.writer.record(claim.workspaceId, {
     ...log,
     status: 200,
     code: 'ok',
     message: null,
+    // It repeats the whole contact, which is kept in Intercom alone.
+    answer: null,
   });
   return null;
 }

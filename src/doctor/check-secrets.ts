@@ -1,27 +1,23 @@
 import type { Sql } from '../database/sql.ts';
+import { SEALED_COLUMNS } from '../workspaces/reseal.ts';
 import { createSecretBox } from '../workspaces/secrets.ts';
 import { sealedAs } from '../workspaces/store.ts';
 import { type Finding, ok, problem } from './finding.ts';
 
+type Kind = keyof typeof sealedAs;
+
 interface SealedRow {
-  workspace_id: string;
-  project_id: string | null;
-  what: 'access_token' | 'messenger_secret' | 'api_key' | 'signing_secret';
-  sealed: string;
+  readonly workspaceId: string;
+  readonly kind: Kind;
+  readonly id: string;
+  readonly sealed: string;
 }
 
-const CONTEXTS = {
-  access_token: (row: SealedRow) => sealedAs.accessToken(row.workspace_id),
-  messenger_secret: (row: SealedRow) => sealedAs.messengerSecret(row.workspace_id),
-  api_key: (row: SealedRow) => sealedAs.apiKey(row.workspace_id, row.project_id ?? ''),
-  signing_secret: (row: SealedRow) => sealedAs.signingSecret(row.workspace_id, row.project_id ?? ''),
-};
-
-const NAMES = {
-  access_token: "Intercom's access token",
-  messenger_secret: 'the Messenger secret',
-  api_key: "RevenueCat's API key",
-  signing_secret: "the webhook's signing secret",
+const NAMES: Readonly<Record<Kind, string>> = {
+  accessToken: "Intercom's access token",
+  messengerSecret: 'the Messenger secret',
+  apiKey: "RevenueCat's API key",
+  signingSecret: "the webhook's signing secret",
 };
 
 /** Whether the keys at hand open what is stored. @param keys empty: there are none */
@@ -35,7 +31,7 @@ export async function checkSecrets(
   const box = keys.length === 0 ? null : createSecretBox(keys);
   const unreadable = rows.filter((row) => {
     try {
-      return box === null || box.open(row.sealed, CONTEXTS[row.what](row)) === '';
+      return box === null || box.open(row.sealed, sealedAs[row.kind](row.workspaceId, row.id)) === '';
     } catch {
       return true;
     }
@@ -45,23 +41,22 @@ export async function checkSecrets(
   return [
     problem(
       'encryption_key',
-      `${unreadable.length} of ${rows.length} stored secrets do not open with the encryption keys, among them ${NAMES[first.what]} of workspace ${first.workspace_id}.`,
+      `${unreadable.length} of ${rows.length} stored secrets do not open with the encryption keys, among them ${NAMES[first.kind]} of workspace ${first.workspaceId}.`,
       'Add the key that sealed them to ENCRYPTION_KEYS (the newest first, older ones after a comma). If it is lost: reinstall the app in the workspace and paste the API key again in its settings.',
     ),
   ];
 }
 
-function sealedOf(sql: Sql, workspaceId: string): Promise<SealedRow[]> {
-  return sql.query<SealedRow>(
-    `select workspace_id, null::text as project_id, t.what, t.sealed
-       from workspaces
-      cross join lateral (values ('access_token', access_token), ('messenger_secret', messenger_secret)) t (what, sealed)
-      where workspace_id = $1 and t.sealed is not null
-     union all
-     select workspace_id, project_id, t.what, t.sealed
-       from projects
-      cross join lateral (values ('api_key', api_key), ('signing_secret', signing_secret)) t (what, sealed)
-      where workspace_id = $1 and t.sealed is not null`,
-    [workspaceId],
-  );
+async function sealedOf(sql: Sql, workspaceId: string): Promise<SealedRow[]> {
+  const rows: SealedRow[] = [];
+  for (const kind of Object.keys(SEALED_COLUMNS) as Kind[]) {
+    const { table, column, idColumn } = SEALED_COLUMNS[kind];
+    const found = await sql.query<{ id: string; sealed: string }>(
+      `select ${idColumn} as id, ${column} as sealed from ${table}
+        where workspace_id = $1 and ${column} is not null`,
+      [workspaceId],
+    );
+    rows.push(...found.map(({ id, sealed }) => ({ workspaceId, kind, id, sealed })));
+  }
+  return rows;
 }

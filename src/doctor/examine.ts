@@ -3,7 +3,7 @@ import type { Database } from '../database/sql.ts';
 import { createIntercomClient, intercomApiUrl } from '../intercom/client.ts';
 import { createCallLimiter } from '../revenuecat/call-limiter.ts';
 import { createRevenueCatClient } from '../revenuecat/client.ts';
-import { createSecretBox, type SecretBox } from '../workspaces/secrets.ts';
+import { createSecretBox, type SealedPlace, type SecretBox } from '../workspaces/secrets.ts';
 import { listProjects, readWorkspace, sealedAs } from '../workspaces/store.ts';
 import { checkClock, readDatabaseClock, readServerClock } from './check-clock.ts';
 import { checkDatabase, checkDisk } from './check-database.ts';
@@ -123,7 +123,7 @@ async function readConnectedAt(database: Database, workspaceId: string, projectI
 }
 
 /** `null`: there is none, or none of the keys opens it; that is a finding of its own. */
-function open(secrets: SecretBox | null, sealed: string | null, place: string): string | null {
+function open(secrets: SecretBox | null, sealed: string | null, place: SealedPlace): string | null {
   if (secrets === null || sealed === null) return null;
   try {
     return secrets.open(sealed, place);

@@ -33,6 +33,8 @@ export function createApp(options: {
   /** Where forms may lead: Intercom's own pages. */
   intercomAppUrl: string;
   drain?: Drain;
+  /** Measures each request. */
+  watch?: RequestHandler;
   routers: Routers;
 }): Express {
   const app = express();
@@ -42,6 +44,7 @@ export function createApp(options: {
   app.set('trust proxy', 1);
   const log = requestLog(options.logger);
   if (options.drain) app.use(options.drain.watch);
+  if (options.watch) app.use(options.watch);
   for (const { path, router } of options.routers.busy ?? []) {
     app.use(path, ...(options.logger.isLevelEnabled('debug') ? [log] : []), router, logFailure(log));
   }

@@ -28,7 +28,7 @@ export function errorHandler(logger: Logger): ErrorRequestHandler {
     res.status(error.status);
     // What was not foreseen is not shown: a driver's message may quote a value.
     const message = error.code === 'internal' ? 'Something went wrong on our side' : error.message;
-    if (req.method === 'GET' && req.accepts(['json', 'html']) === 'html') {
+    if (req.accepts(['json', 'html']) === 'html') {
       res.type('html').send(errorPage(error.status, message, id));
       return;
     }

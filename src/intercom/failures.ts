@@ -25,7 +25,7 @@ export function intercomFailure(answer: IntercomAnswer, action: string, nowMs: n
   const code = first?.code ?? '';
   const said = (first?.message ?? '').slice(0, 300);
   const message = `${action}: Intercom answered ${answer.status}${code ? ` ${code}` : ''}${said ? `: ${said}` : ''}`;
-  const upstreamStatus = answer.status;
+  const upstream = { upstreamStatus: answer.status, upstreamAnswer: asText(answer.body) };
 
   switch (answer.status) {
     case 401:
@@ -33,58 +33,65 @@ export function intercomFailure(answer: IntercomAnswer, action: string, nowMs: n
       return DEAD_TOKEN.test(code)
         ? new AppError('intercom_unauthorized', message, {
             status: 502,
-            upstreamStatus,
+            ...upstream,
             remedy: { kind: 'reauthorise' },
           })
         : new AppError('intercom_unavailable', message, {
             status: 502,
-            upstreamStatus,
+            ...upstream,
             remedy: { kind: 'retry' },
           });
     case 403:
       return code === 'api_plan_restricted'
-        ? new AppError('intercom_plan_restricted', message, { status: 502, upstreamStatus })
-        : new AppError('intercom_scope_missing', message, { status: 502, upstreamStatus });
+        ? new AppError('intercom_plan_restricted', message, { status: 502, ...upstream })
+        : new AppError('intercom_scope_missing', message, { status: 502, ...upstream });
     case 404:
       return new AppError('intercom_not_found', message, {
         status: 404,
-        upstreamStatus,
+        ...upstream,
         remedy: { kind: 'wait_for_contact' },
       });
     case 410: {
       const contactId = canonicalContact(answer.headers.link);
       return new AppError('intercom_contact_merged', message, {
         status: 404,
-        upstreamStatus,
+        ...upstream,
         remedy: contactId ? { kind: 'follow_contact', contactId } : { kind: 'wait_for_contact' },
       });
     }
     case 429:
       return new AppError('intercom_rate_limited', message, {
         status: 503,
-        upstreamStatus,
+        ...upstream,
         remedy: { kind: 'wait_until', atMs: rateLimitReset(answer.headers, nowMs) },
       });
     case 408:
       return new AppError('intercom_unavailable', message, {
         status: 502,
-        upstreamStatus,
+        ...upstream,
         remedy: { kind: 'retry' },
       });
     default:
       if (answer.status >= 500) {
         return new AppError('intercom_unavailable', message, {
           status: 502,
-          upstreamStatus,
+          ...upstream,
           remedy: { kind: 'retry' },
         });
       }
       return new AppError(rejection(said), message, {
         status: 502,
-        upstreamStatus,
+        ...upstream,
         remedy: ATTRIBUTE_MISSING.test(said) ? { kind: 'provision_attributes' } : { kind: 'give_up' },
       });
   }
+}
+
+const LONGEST_ANSWER = 2_000;
+
+function asText(body: unknown): string | null {
+  if (body === undefined || body === null || body === '') return null;
+  return (typeof body === 'string' ? body : JSON.stringify(body)).slice(0, LONGEST_ANSWER);
 }
 
 /** The wording and the code of both are UNVERIFIED: any other refusal of a contact's content is looked into too. */

@@ -14,6 +14,7 @@ export interface JobData {
   'workspace.provision': { workspaceId: string };
   'workspace.confirm-uninstall': { workspaceId: string };
   'workspace.health': { workspaceId: string };
+  'workspace.check': { workspaceId: string };
   'maintenance.daily': Record<string, never>;
 }
 
@@ -65,7 +66,8 @@ const QUEUES: Readonly<Record<JobName, QueueSettings>> = {
   'grant.note': { ...USUAL, retryLimit: 20 },
   'workspace.provision': USUAL,
   'workspace.confirm-uninstall': { ...USUAL, retryLimit: 40 },
-  'workspace.health': { ...USUAL, retryLimit: 3 },
+  'workspace.health': { ...USUAL, retryLimit: 8 },
+  'workspace.check': { ...USUAL, retryLimit: 3 },
   'maintenance.daily': { ...USUAL, expireInSeconds: 3_600, retryLimit: 2 },
 };
 

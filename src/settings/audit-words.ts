@@ -1,3 +1,4 @@
+import { changesInWords } from './change-words.ts';
 import type { AuditRow } from './store.ts';
 
 const ACTION_WORDS: ReadonlyMap<string, string> = new Map([
@@ -22,6 +23,12 @@ const ACTION_WORDS: ReadonlyMap<string, string> = new Map([
   ['events_changed', 'Changed event names'],
   ['contacts_changed', 'Changed contact settings'],
   ['grant_policy_changed', 'Changed the grant policy'],
+  ['card_changed', 'Changed the inbox card'],
+  ['access_changed', 'Changed who may change the settings'],
+  ['attributes_made', 'Made contact attributes'],
+  ['deliveries_replayed', 'Sent events again'],
+  ['customer_exported', 'Exported a customer'],
+  ['uninstalled', 'Uninstalled the app'],
 ]);
 
 /** Parts of the audit log that can be looked at alone. */
@@ -32,6 +39,30 @@ export const auditSections = {
   },
   matches: { label: 'Matching of contacts', actions: ['link', 'unlink', 'look'] },
   policy: { label: 'Grant policy', actions: ['grant_policy_changed'] },
+  settings: {
+    label: 'Settings and data',
+    actions: [
+      'revenuecat_connected',
+      'revenuecat_disconnected',
+      'signing_secret_set',
+      'signing_secret_removed',
+      'messenger_secret_set',
+      'messenger_secret_removed',
+      'api_key_made',
+      'api_key_revoked',
+      'sandbox_setting_changed',
+      'events_changed',
+      'contacts_changed',
+      'grant_policy_changed',
+      'card_changed',
+      'access_changed',
+      'attributes_made',
+      'deliveries_replayed',
+      'customer_exported',
+      'customer_erased',
+      'uninstalled',
+    ],
+  },
 } as const;
 
 export function isAuditSection(value: string): value is keyof typeof auditSections {
@@ -95,7 +126,13 @@ export function auditLine(row: AuditRow): object {
     at: row.at,
     who: row.actor.name || row.actor.email || row.actor.id,
     action: ACTION_WORDS.get(row.action) ?? row.action,
-    what: [detail('entitlement'), detail('duration').replaceAll('_', ' '), detail('project')]
+    what: [
+      detail('entitlement'),
+      detail('duration').replaceAll('_', ' '),
+      detail('project'),
+      detail('count'),
+      ...changesInWords(row.details.changes),
+    ]
       .filter(Boolean)
       .join(', '),
     until: Number.isNaN(end) ? null : new Date(end),

@@ -1,7 +1,6 @@
 import type { Router } from 'express';
 import { CARD_LANGUAGES } from '../workspaces/settings.ts';
-import { saveSettings } from '../workspaces/store.ts';
-import { auditChange } from './audit.ts';
+import { changeSettings } from './audit.ts';
 import { field, type SettingsContext, visitOf } from './context.ts';
 import { sendPage } from './render.ts';
 
@@ -34,8 +33,7 @@ export function addCardPage(router: Router, context: SettingsContext): void {
   router.post('/card', async (req, res) => {
     const visit = await visitOf(context, res);
     const language = CARD_LANGUAGES.find((known) => known === field(req, 'language')) ?? null;
-    await saveSettings(context.database, visit.workspace.workspaceId, 'card', { language });
-    await auditChange(context, visit, 'card_changed', { language });
+    await changeSettings(context, visit, 'card', { language }, 'card_changed');
     res.redirect(303, '/settings/card?done=card_saved');
   });
 }

@@ -3,8 +3,8 @@ import { AppError } from '../errors.ts';
 import { createIntercomClient, intercomApiUrl } from '../intercom/client.ts';
 import { provisionAttributes } from '../intercom/data-attributes.ts';
 import { CONTACT_ATTRIBUTES } from '../subscribers/attributes.ts';
-import { markAttributesReady, saveSettings, sealedAs, wakeWaiting } from '../workspaces/store.ts';
-import { auditChange } from './audit.ts';
+import { markAttributesReady, sealedAs, wakeWaiting } from '../workspaces/store.ts';
+import { auditChange, changeSettings } from './audit.ts';
 import { field, pageSql, type SettingsContext, visitOf } from './context.ts';
 import { sendPage } from './render.ts';
 import { readMatching } from './store.ts';
@@ -33,6 +33,7 @@ export function addContactPages(router: Router, context: SettingsContext): void 
         matchByEmail: workspace.settings.contacts.matchByEmail,
         matching,
         recommend: seen >= ENOUGH_SEEN && matching.matched / seen >= GOOD_SHARE,
+        share: seen === 0 ? 0 : matching.matched / seen,
         attributes: CONTACT_ATTRIBUTES,
         attributesReady: workspace.attributesReady,
       },
@@ -44,14 +45,14 @@ export function addContactPages(router: Router, context: SettingsContext): void 
     const { workspaceId } = visit.workspace;
     const create = CREATION_CHOICES.find((choice) => choice === field(req, 'create')) ?? 'never';
     const contacts = { create, matchByEmail: field(req, 'match_by_email') === 'on' };
-    await saveSettings(database, workspaceId, 'contacts', contacts);
-    await auditChange(context, visit, 'contacts_changed', contacts);
+    await changeSettings(context, visit, 'contacts', contacts, 'contacts_changed');
     await wakeWaiting(database, workspaceId);
     res.redirect(303, '/settings/contacts?done=contacts_saved');
   });
 
   router.post('/contacts/attributes', async (_req, res) => {
-    const { workspace } = await visitOf(context, res);
+    const visit = await visitOf(context, res);
+    const { workspace } = visit;
     let done = 'intercom_away';
     if (workspace.accessToken !== null) {
       const accessToken = context.secrets.open(
@@ -61,7 +62,8 @@ export function addContactPages(router: Router, context: SettingsContext): void 
       const apiUrl = intercomApiUrl(context.config.intercom.apiUrl, workspace.region);
       try {
         const client = createIntercomClient({ apiUrl, accessToken, now: context.now });
-        const { failed } = await provisionAttributes(client);
+        const { created, failed } = await provisionAttributes(client);
+        await auditChange(context, visit, 'attributes_made', { created });
         await markAttributesReady(database, workspace.workspaceId, failed.length === 0);
         done = failed.length === 0 ? 'attributes_made' : 'attributes_missing';
       } catch (error) {

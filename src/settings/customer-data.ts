@@ -64,6 +64,13 @@ export async function eraseSubscribers(
         order by subscriber_id for update`,
       values,
     );
+    // Before the ids themselves: an import knows its customers by nothing else.
+    await sql.query(
+      `delete from import_customers
+        where workspace_id = $1 and customer_id in (
+          select app_user_id from subscriber_ids where workspace_id = $1 and subscriber_id = any($2::uuid[]))`,
+      values,
+    );
     for (const table of ERASED) {
       await sql.query(
         `delete from ${table} where workspace_id = $1 and subscriber_id = any($2::uuid[])`,

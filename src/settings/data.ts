@@ -1,5 +1,6 @@
 import type { Request, Response, Router } from 'express';
 import { AppError, notFound } from '../errors.ts';
+import { listProjects } from '../workspaces/store.ts';
 import { uninstall } from '../workspaces/uninstall.ts';
 import { auditChange } from './audit.ts';
 import { field, parameter, type SettingsContext, visitOf } from './context.ts';
@@ -17,24 +18,34 @@ export function addDataPages(router: Router, context: SettingsContext): void {
     errors: readonly string[],
   ): Promise<void> {
     const visit = await visitOf(context, res);
-    const found =
-      customer === '' ? [] : await findSubscribers(database, visit.workspace.workspaceId, customer);
+    const { workspaceId } = visit.workspace;
+    const [found, projects] = await Promise.all([
+      customer === '' ? [] : findSubscribers(database, workspaceId, customer),
+      listProjects(database, workspaceId),
+    ]);
     sendPage(req, res, {
       view: 'data',
       title: 'Data',
       section: 'data',
       visit,
       errors,
-      data: { customer, isFound: found.length > 0 },
+      data: {
+        customer,
+        isFound: found.length > 0,
+        projects: projects.map(({ projectId, name }) => ({ id: projectId, name })),
+      },
     });
   }
 
   router.get('/data', (req, res) => show(req, res, parameter(req, 'customer').trim(), []));
 
   router.get('/data/export', async (req, res) => {
-    const { workspace } = await visitOf(context, res);
-    const found = await findSubscribers(database, workspace.workspaceId, parameter(req, 'customer'));
+    const visit = await visitOf(context, res);
+    const { workspace } = visit;
+    const found = await findSubscribers(database, workspace.workspaceId, parameter(req, 'customer').trim());
     if (found.length === 0) throw notFound('This workspace has no customer with this id');
+    // Not whose: the record of the team outlives the customer's data.
+    await auditChange(context, visit, 'customer_exported', {});
     res
       .set('Cache-Control', 'no-store')
       .attachment('customer.json')
@@ -58,7 +69,8 @@ export function addDataPages(router: Router, context: SettingsContext): void {
   });
 
   router.post('/data/uninstall', async (req, res) => {
-    const { workspace } = await visitOf(context, res);
+    const visit = await visitOf(context, res);
+    const { workspace } = visit;
     if (field(req, 'sure') !== 'on') {
       await show(req, res, '', ['Nothing was changed. Tick the box to uninstall.']);
       return;
@@ -71,7 +83,8 @@ export function addDataPages(router: Router, context: SettingsContext): void {
       await show(req, res, '', ['Intercom did not answer. Nothing was changed: please try again.']);
       return;
     }
+    await auditChange(context, visit, 'uninstalled', {});
     await context.sessions.signOut(req, res);
-    res.redirect(303, '/signin');
+    res.redirect(303, '/signin?done=uninstalled');
   });
 }

@@ -1,9 +1,11 @@
 import type { Router } from 'express';
 import { notFound } from '../errors.ts';
 import { EVENT_KINDS } from '../subscribers/types.ts';
+import { auditChange } from './audit.ts';
 import { field, pageSql, parameter, type SettingsContext, visitOf } from './context.ts';
 import { sendPage } from './render.ts';
 import {
+  type AttemptRow,
   DELIVERY_FILTERS,
   type DeliveryFilter,
   type DeliveryRow,
@@ -20,13 +22,17 @@ export function addDeliveryPages(router: Router, context: SettingsContext): void
     const visit = await visitOf(context, res);
     const show = DELIVERY_FILTERS.find((filter) => filter === parameter(req, 'show')) ?? 'all';
     const before = readCursor(parameter(req, 'before'), parameter(req, 'before_id'));
+    const customer = parameter(req, 'customer').trim().slice(0, 1_500);
+    const kind = EVENT_KINDS.find((each) => each === parameter(req, 'kind')) ?? '';
     const rows = await listDeliveries(
       await pageSql(context),
       visit.workspace.workspaceId,
-      show,
+      { show, customer: customer || null, kind: kind || null },
       before,
       PAGE_SIZE + 1,
     );
+    const query = (filter: DeliveryFilter): URLSearchParams =>
+      new URLSearchParams({ show: filter, ...(customer && { customer }), ...(kind && { kind }) });
     const last = rows.length > PAGE_SIZE ? rows[PAGE_SIZE - 1] : undefined;
     sendPage(req, res, {
       view: 'deliveries',
@@ -35,10 +41,14 @@ export function addDeliveryPages(router: Router, context: SettingsContext): void
       visit,
       data: {
         show,
+        customer,
+        kind,
+        kinds: EVENT_KINDS.map((each) => ({ kind: each, label: KIND_WORDS[each][0] })),
+        query,
         filters: DELIVERY_FILTERS.map((filter) => ({ filter, label: FILTER_WORDS[filter] })),
         rows: rows.slice(0, PAGE_SIZE).map(deliveryLine),
         next: last
-          ? `?${new URLSearchParams({ show, before: last.receivedAtExact, before_id: last.eventId })}`
+          ? `?${query(show)}&${new URLSearchParams({ before: last.receivedAtExact, before_id: last.eventId })}`
           : null,
       },
     });
@@ -51,7 +61,7 @@ export function addDeliveryPages(router: Router, context: SettingsContext): void
     const sql = await pageSql(context);
     const row = await readDelivery(sql, workspaceId, eventId);
     if (!row) throw notFound('This workspace has no such event');
-    const attempts = await listAttempts(sql, workspaceId, eventId);
+    const attempts = await listAttempts(sql, workspaceId, row);
     sendPage(req, res, {
       view: 'delivery',
       title: 'Delivery',
@@ -59,21 +69,19 @@ export function addDeliveryPages(router: Router, context: SettingsContext): void
       visit,
       data: {
         row: deliveryLine(row),
-        attempts: attempts.map((attempt) => ({
-          ...attempt,
-          request: JSON.stringify(attempt.request, null, 2),
-        })),
+        attempts: attempts.map((attempt) => attemptInWords(attempt, row)),
       },
     });
   });
 
   router.post('/deliveries/replay', async (req, res) => {
-    const { workspace } = await visitOf(context, res);
+    const visit = await visitOf(context, res);
     const eventId = field(req, 'event');
     const count = await context.replay(
-      workspace.workspaceId,
+      visit.workspace.workspaceId,
       eventId === '' ? { failedOnly: true } : { eventId, failedOnly: false },
     );
+    if (count > 0) await auditChange(context, visit, 'deliveries_replayed', { count });
     res.redirect(303, `/settings/deliveries?done=${count > 0 ? 'replayed' : 'replayed_none'}`);
   });
 }
@@ -106,6 +114,28 @@ function deliveryLine(row: DeliveryRow): object {
     link: `/settings/deliveries/event?${new URLSearchParams({ id: row.eventId })}`,
     canReplay: row.state === 'failed' || row.state === 'delivered',
   };
+}
+
+function attemptInWords(attempt: AttemptRow, row: DeliveryRow): object {
+  const isEvent = attempt.eventId !== null;
+  const what = isEvent ? 'The event' : 'The attributes';
+  return {
+    ...attempt,
+    verdict: attempt.code === 'ok' ? `${what}: accepted` : `${what}: not accepted`,
+    why: attempt.code === 'ok' ? '' : `${reasonInWords(attempt.code)}.`,
+    call: isEvent ? 'POST /events' : `PUT /contacts/${row.contactId ?? '…'}`,
+    request: JSON.stringify(attempt.request, null, 2),
+    answer: attempt.answer === null ? null : indented(attempt.answer),
+  };
+}
+
+/** JSON as people read it; any other text, or one that was cut short, as it is. */
+function indented(text: string): string {
+  try {
+    return JSON.stringify(JSON.parse(text), null, 2);
+  } catch {
+    return text;
+  }
 }
 
 /** `null`: from the newest. The moment is one that PostgreSQL printed. */

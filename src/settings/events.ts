@@ -1,8 +1,7 @@
 import type { Router } from 'express';
 import { defaultEventName } from '../subscribers/kinds.ts';
 import { type DeliverableKind, EVENT_KINDS } from '../subscribers/types.ts';
-import { saveSettings } from '../workspaces/store.ts';
-import { auditChange } from './audit.ts';
+import { changeSettings } from './audit.ts';
 import { field, pageSql, type SettingsContext, visitOf } from './context.ts';
 import { checkEventNames, type EventSettings, MOST_EVENT_NAMES } from './event-names.ts';
 import { sendPage } from './render.ts';
@@ -10,8 +9,6 @@ import { readKindCounts } from './store.ts';
 import { KIND_WORDS } from './words.ts';
 
 export function addEventPages(router: Router, context: SettingsContext): void {
-  const { database } = context;
-
   async function rows(
     workspaceId: string,
     settings: EventSettings,
@@ -62,11 +59,7 @@ export function addEventPages(router: Router, context: SettingsContext): void {
       });
       return;
     }
-    await saveSettings(database, workspaceId, 'events', wanted);
-    await auditChange(context, visit, 'events_changed', {
-      renamed: EVENT_KINDS.filter((kind) => wanted[kind]?.name !== ''),
-      switched_off: EVENT_KINDS.filter((kind) => wanted[kind]?.enabled === false),
-    });
+    await changeSettings(context, visit, 'events', wanted, 'events_changed');
     res.redirect(303, '/settings/events?done=events_saved');
   });
 }

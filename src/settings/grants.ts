@@ -1,18 +1,16 @@
 import type { Router } from 'express';
 import { DURATIONS, type Duration, lengthInDays } from '../grants/durations.ts';
-import { createIntercomClient, type IntercomAdmin, intercomApiUrl } from '../intercom/client.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
-import { saveSettings, sealedAs, type Workspace } from '../workspaces/store.ts';
-import { auditChange } from './audit.ts';
+import { changeSettings } from './audit.ts';
 import { auditLine, auditSections, isAuditSection } from './audit-words.ts';
 import { field, fields, pageSql, parameter, type SettingsContext, visitOf } from './context.ts';
 import { auditCsv } from './csv.ts';
 import { sendPage } from './render.ts';
 import { listAudit } from './store.ts';
+import { listTeammates } from './teammates.ts';
 
 const AUDIT_PAGE = 50;
 const MOST_CSV_ROWS = 10_000;
-const TEAMMATES_TIMEOUT_MS = 3_000;
 
 const DURATION_WORDS: Readonly<Record<Exclude<Duration, 'lifetime'>, string>> = {
   daily: 'One day',
@@ -40,28 +38,6 @@ function withLength(
 }
 
 export function addGrantPages(router: Router, context: SettingsContext): void {
-  const { database } = context;
-
-  /** `null` when Intercom cannot be asked: the page then shows the ids alone. */
-  async function teammates(workspace: Workspace): Promise<IntercomAdmin[] | null> {
-    if (workspace.accessToken === null) return null;
-    try {
-      const accessToken = context.secrets.open(
-        workspace.accessToken,
-        sealedAs.accessToken(workspace.workspaceId),
-      );
-      const apiUrl = intercomApiUrl(context.config.intercom.apiUrl, workspace.region);
-      return await createIntercomClient({
-        apiUrl,
-        accessToken,
-        timeoutMs: TEAMMATES_TIMEOUT_MS,
-      }).listAdmins();
-    } catch (error) {
-      context.logger.warn({ err: error, workspaceId: workspace.workspaceId }, 'teammates not listed');
-      return null;
-    }
-  }
-
   async function show(
     req: Parameters<typeof sendPage>[0],
     res: Parameters<typeof sendPage>[1],
@@ -76,7 +52,7 @@ export function addGrantPages(router: Router, context: SettingsContext): void {
     const before = parameter(req, 'before');
     const sql = await pageSql(context);
     const [admins, audit] = await Promise.all([
-      teammates(workspace),
+      listTeammates(context, workspace),
       listAudit(
         sql,
         workspace.workspaceId,
@@ -117,7 +93,7 @@ export function addGrantPages(router: Router, context: SettingsContext): void {
 
   router.post('/grants', async (req, res) => {
     const visit = await visitOf(context, res);
-    const { workspaceId, settings } = visit.workspace;
+    const { settings } = visit.workspace;
     const monthly = field(req, 'monthly_per_admin');
     const second = field(req, 'second_person');
     const longest = Number(field(req, 'longest_days'));
@@ -145,8 +121,7 @@ export function addGrantPages(router: Router, context: SettingsContext): void {
       ]);
       return;
     }
-    await saveSettings(database, workspaceId, 'grants', policy);
-    await auditChange(context, visit, 'grant_policy_changed', policy);
+    await changeSettings(context, visit, 'grants', policy, 'grant_policy_changed');
     res.redirect(303, '/settings/grants?done=grants_saved');
   });
 

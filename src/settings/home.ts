@@ -1,5 +1,6 @@
 import type { Router } from 'express';
-import { listProjects, type Project, type Workspace } from '../workspaces/store.ts';
+import { listProjects, type Project, type Refusals, type Workspace } from '../workspaces/store.ts';
+import { checkNow } from './check-now.ts';
 import { pageSql, type SettingsContext, visitOf } from './context.ts';
 import { sendPage } from './render.ts';
 import { MOST_COUNTED, type Overview, readOverview } from './store.ts';
@@ -30,15 +31,26 @@ export function addHomePage(router: Router, context: SettingsContext): void {
       title: 'Home',
       section: 'home',
       visit,
-      data: { overview, projects, advice, count, status: visit.workspace.status },
+      data: {
+        overview,
+        projects,
+        advice,
+        count,
+        status: visit.workspace.status,
+        checkedAt: visit.workspace.checkedAt,
+      },
     });
+  });
+
+  router.post('/check', async (_req, res) => {
+    res.redirect(303, `/settings?done=${await checkNow(context, await visitOf(context, res))}`);
   });
 }
 
 /** What keeps events from their contacts, the most fundamental first, each with the way out of it. */
 function advise(
-  workspace: Pick<Workspace, 'status' | 'attributesReady' | 'settings'>,
-  projects: readonly Pick<Project, 'name' | 'apiKeyState' | 'lastReceivedAt'>[],
+  workspace: Pick<Workspace, 'status' | 'attributesReady' | 'refusals'>,
+  projects: readonly Pick<Project, 'name' | 'apiKeyState' | 'lastReceivedAt' | 'missingScopes'>[],
   overview: Overview,
 ): Advice[] {
   const advice: Advice[] = [];
@@ -50,6 +62,7 @@ function advise(
       label: 'Reinstall',
     });
   }
+  advice.push(...adviseOnRefusals(workspace.refusals));
   if (projects.length === 0) {
     advice.push({
       tone: 'todo',
@@ -65,6 +78,14 @@ function advise(
         text: `RevenueCat no longer accepts the API key of ${project.name}. Events still arrive; grants and refreshing do not work.`,
         link: '/settings/revenuecat',
         label: 'Replace the key',
+      });
+    }
+    if (project.apiKeyState === 'valid' && project.missingScopes.length > 0) {
+      advice.push({
+        tone: 'todo',
+        text: `The API key of ${project.name} lacks permissions. Events work; names, refreshing or grants do not.`,
+        link: '/settings/revenuecat',
+        label: 'See which',
       });
     }
     if (project.lastReceivedAt === null) {
@@ -98,6 +119,31 @@ function advise(
       text: 'Some customers have no Intercom contact yet. Their events go out when the contact appears.',
       link: '/settings/contacts',
       label: 'Choose how contacts are matched',
+    });
+  }
+  return advice;
+}
+
+/** Each kind of refusal once, with Intercom's own words: they name the permission. */
+function adviseOnRefusals(refusals: Refusals): Advice[] {
+  const all = [refusals.events, refusals.contacts].filter((each) => each !== undefined);
+  const lacking = all.find(({ code }) => code === 'intercom_scope_missing');
+  const restricted = all.find(({ code }) => code === 'intercom_plan_restricted');
+  const advice: Advice[] = [];
+  if (lacking) {
+    advice.push({
+      tone: 'bad',
+      text: `The app lacks a permission in Intercom. Install it again and allow what it asks for: events wait until then. (${lacking.message})`,
+      link: '/install',
+      label: 'Reinstall',
+    });
+  }
+  if (restricted) {
+    advice.push({
+      tone: 'bad',
+      text: `Your Intercom plan does not include what the app needs. Events wait, and go out when the plan allows it. (${restricted.message})`,
+      link: '/settings/deliveries?show=pending',
+      label: 'See what waits',
     });
   }
   return advice;

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { Eta } from 'eta';
 import type { Request, Response } from 'express';
+import { mayChangeSettings } from '../workspaces/settings.ts';
 import { parameter, type Visit } from './context.ts';
 import { FLASHES } from './words.ts';
 
@@ -15,6 +16,7 @@ export type Section =
   | 'grants'
   | 'messenger'
   | 'deliveries'
+  | 'access'
   | 'data';
 
 /** Sends a page of a signed-in admin. Pages show customers' data and are never kept by a cache. */
@@ -39,6 +41,9 @@ export function sendPage(
     csrf: session.csrf,
     admin: session.admin,
     workspace: { name: workspace.name, id: workspace.workspaceId },
+    changers: mayChangeSettings(workspace.settings, session.admin.id)
+      ? null
+      : workspace.settings.access.admins.map(({ name }) => name).join(', '),
     flash: FLASHES.get(parameter(req, 'done')) ?? null,
     errors,
     time: (at: Date | null): string => (at === null ? '' : formatTime(at, workspace.timezone)),
@@ -51,11 +56,12 @@ export function sendPage(
     .send(html);
 }
 
-export function sendSignInPage(res: Response): void {
+export function sendSignInPage(req: Request, res: Response): void {
+  const flash = FLASHES.get(parameter(req, 'done')) ?? null;
   res
     .set('Cache-Control', 'no-store')
     .type('html')
-    .send(eta.render('./signin', { title: 'Sign in' }));
+    .send(eta.render('./signin', { title: 'Sign in', flash }));
 }
 
 /** `Jan 8, 2027 at 1:05PM`, in the workspace's time zone. */

@@ -3,17 +3,19 @@ import { notFound } from '../errors.ts';
 import { createRevenueCatClient } from '../revenuecat/client.ts';
 import { checkApiKey, looksLikeSecretKey, registerWebhook } from '../workspaces/api-key.ts';
 import { type Connection, connectProject } from '../workspaces/connect.ts';
+import { setMissingScopes } from '../workspaces/health-store.ts';
 import {
   disconnectProject,
   listProjects,
   type Project,
-  saveSettings,
+  readProject,
   sealedAs,
   setApiKeyState,
   setSigningSecret,
   setWebhookId,
 } from '../workspaces/store.ts';
-import { auditChange } from './audit.ts';
+import { auditChange, changeSettings } from './audit.ts';
+import { checkNow } from './check-now.ts';
 import { field, type SettingsContext, type Visit, visitOf } from './context.ts';
 import { sendPage } from './render.ts';
 
@@ -44,6 +46,7 @@ export function addRevenueCatPages(router: Router, context: SettingsContext): vo
           name: project.name,
           revenueCatProjectId: project.revenueCatProjectId,
           keyState: project.apiKeyState,
+          missingScopes: project.missingScopes,
           hasSigningSecret: project.signingSecret !== null,
           registered: project.webhookId !== null,
           lastReceivedAt: project.lastReceivedAt,
@@ -82,6 +85,11 @@ export function addRevenueCatPages(router: Router, context: SettingsContext): vo
         last_received_at: project.lastReceivedAt,
       })),
     });
+  });
+
+  router.post('/revenuecat/check', async (_req, res) => {
+    const done = await checkNow(context, await visitOf(context, res));
+    res.redirect(303, `/settings/revenuecat?done=${done}`);
   });
 
   router.post('/revenuecat/connect', async (req, res) => {
@@ -137,6 +145,7 @@ export function addRevenueCatPages(router: Router, context: SettingsContext): vo
           { workspaceId, revenueCatProjectId: check.project.id, apiKey, name: check.project.name },
         );
         await setApiKeyState(database, workspaceId, connection.id, 'valid');
+        await setMissingScopes(database, workspaceId, connection.id, check.missingScopes);
         const registered = await registerWebhook(client, check.project.id, {
           url: connection.webhookUrl,
           authorizationHeader: connection.webhookAuthorization,
@@ -166,13 +175,21 @@ export function addRevenueCatPages(router: Router, context: SettingsContext): vo
     registration: Registration,
   ): Promise<void> {
     await auditChange(context, visit, 'revenuecat_connected', { project: name });
-    await context.jobs.send('workspace.health', { workspaceId: visit.workspace.workspaceId });
+    const { workspaceId } = visit.workspace;
+    await context.jobs.send('workspace.health', { workspaceId });
+    const project = await readProject(database, workspaceId, connection.id);
     sendPage(req, res, {
       view: 'connected',
       title: 'RevenueCat connected',
       section: 'revenuecat',
       visit,
-      data: { connection, name, missingScopes, registration },
+      data: {
+        connection,
+        name,
+        missingScopes,
+        registration,
+        lastReceivedAt: project?.lastReceivedAt ?? null,
+      },
     });
   }
 
@@ -214,8 +231,7 @@ export function addRevenueCatPages(router: Router, context: SettingsContext): vo
   router.post('/revenuecat/sandbox', async (req, res) => {
     const visit = await visitOf(context, res);
     const deliver = field(req, 'deliver') === 'on';
-    await saveSettings(database, visit.workspace.workspaceId, 'sandbox', { deliver });
-    await auditChange(context, visit, 'sandbox_setting_changed', { deliver });
+    await changeSettings(context, visit, 'sandbox', { deliver }, 'sandbox_setting_changed');
     res.redirect(303, '/settings/revenuecat?done=sandbox_saved');
   });
 }

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { Router, urlencoded } from 'express';
+import { addAccessPage, requireChanger } from './access.ts';
 import { addCardPage } from './card.ts';
 import { addContactPages } from './contacts.ts';
 import type { SettingsContext } from './context.ts';
@@ -29,6 +30,7 @@ export function settingsRouter(context: SettingsContext): Router {
     '/{*path}',
     urlencoded({ extended: false, limit: LARGEST_FORM_BYTES, parameterLimit: 500 }),
     requireCsrf,
+    requireChanger(context),
   );
   addHomePage(pages, context);
   addRevenueCatPages(pages, context);
@@ -39,6 +41,7 @@ export function settingsRouter(context: SettingsContext): Router {
   addGrantPages(pages, context);
   addMessengerPages(pages, context);
   addDeliveryPages(pages, context);
+  addAccessPage(pages, context);
   addDataPages(pages, context);
 
   const router = Router();
@@ -47,7 +50,7 @@ export function settingsRouter(context: SettingsContext): Router {
       res.sendFile(join(ASSETS, asset), { maxAge: '1h' });
     });
   }
-  router.get('/signin', (_req, res) => sendSignInPage(res));
+  router.get('/signin', (req, res) => sendSignInPage(req, res));
   router.post(
     '/signout',
     requireSession,

@@ -1,4 +1,5 @@
 import type { Sql } from '../database/sql.ts';
+import type { DeliverableKind } from '../subscribers/types.ts';
 import type { Admin } from '../workspaces/store.ts';
 
 export interface Overview {
@@ -91,6 +92,7 @@ export interface DeliveryRow {
   readonly deliveredAt: Date | null;
   readonly eventName: string | null;
   readonly contactId: string | null;
+  readonly subscriberId: string;
 }
 
 interface DeliveryDbRow {
@@ -108,11 +110,12 @@ interface DeliveryDbRow {
   delivered_at: Date | null;
   sent_name: string | null;
   contact_id: string | null;
+  subscriber_id: string;
 }
 
 const DELIVERY_COLUMNS = `e.project_id, e.event_id, e.kind, e.type, e.received_at,
   e.received_at::text as received_at_exact, e.delivery, e.reason, e.attempts, e.next_try_at, e.delivered_at,
-  e.sent_name, e.contact_id,
+  e.sent_name, e.contact_id, e.subscriber_id,
   coalesce(e.payload->'event'->>'app_user_id',
            (select min(i.app_user_id) from subscriber_ids i
              where i.workspace_id = e.workspace_id and i.subscriber_id = e.subscriber_id)) as app_user_id`;
@@ -133,7 +136,15 @@ function toDelivery(row: DeliveryDbRow): DeliveryRow {
     deliveredAt: row.delivered_at,
     eventName: row.sent_name,
     contactId: row.contact_id,
+    subscriberId: row.subscriber_id,
   };
+}
+
+export interface DeliveryQuery {
+  readonly show: DeliveryFilter;
+  /** An app user id: events of whoever has it. */
+  readonly customer: string | null;
+  readonly kind: DeliverableKind | null;
 }
 
 /**
@@ -144,7 +155,7 @@ function toDelivery(row: DeliveryDbRow): DeliveryRow {
 export async function listDeliveries(
   sql: Sql,
   workspaceId: string,
-  filter: DeliveryFilter,
+  query: DeliveryQuery,
   before: { at: string; eventId: string } | null,
   limit: number,
 ): Promise<DeliveryRow[]> {
@@ -159,11 +170,14 @@ export async function listDeliveries(
   };
   const rows = await sql.query<DeliveryDbRow>(
     `select ${DELIVERY_COLUMNS} from events e
-      where e.workspace_id = $1 and e.side = 'subject' and ${conditions[filter]}
+      where e.workspace_id = $1 and e.side = 'subject' and ${conditions[query.show]}
         and ($2::text is null or (e.received_at, e.event_id) < ($2::timestamptz, $3::text))
+        and ($5::text is null or e.kind = $5)
+        and ($6::text is null or e.subscriber_id in (
+              select subscriber_id from subscriber_ids where workspace_id = $1 and app_user_id = $6))
       order by e.received_at desc, e.event_id desc
       limit $4`,
-    [workspaceId, before?.at ?? null, before?.eventId ?? null, limit],
+    [workspaceId, before?.at ?? null, before?.eventId ?? null, limit, query.kind, query.customer],
   );
   return rows.map(toDelivery);
 }
@@ -183,29 +197,33 @@ export async function readDelivery(
 
 export interface AttemptRow {
   readonly at: Date;
+  /** `null`: it wrote the contact's attributes. */
+  readonly eventId: string | null;
   readonly request: unknown;
   readonly status: number | null;
   readonly code: string;
   readonly message: string | null;
+  readonly answer: string | null;
 }
 
-/** Newest first. */
-export async function listAttempts(sql: Sql, workspaceId: string, eventId: string): Promise<AttemptRow[]> {
-  return sql.query<{
-    at: Date;
-    request: unknown;
-    status: number | null;
-    code: string;
-    message: string | null;
-  }>(
-    `select a.at, a.request, a.status, a.code, a.message
-       from delivery_attempts a
-      where a.workspace_id = $1 and a.event_id = $2
-        and a.subscriber_id in (select subscriber_id from events where workspace_id = $1 and event_id = $2)
-      order by a.attempt_id desc
-      limit 100`,
-    [workspaceId, eventId],
+const MOST_ATTEMPTS = 50;
+
+/** What was sent for an event, the newest first, and how its customer's attributes were written since. */
+export async function listAttempts(
+  sql: Sql,
+  workspaceId: string,
+  event: Pick<DeliveryRow, 'eventId' | 'subscriberId' | 'receivedAt'>,
+): Promise<AttemptRow[]> {
+  const rows = await sql.query<Omit<AttemptRow, 'eventId'> & { event_id: string | null }>(
+    `select at, event_id, request, status, code, message, answer
+       from delivery_attempts
+      where workspace_id = $1 and subscriber_id = $2
+        and (event_id = $3 or (event_id is null and at >= $4))
+      order by attempt_id desc
+      limit $5`,
+    [workspaceId, event.subscriberId, event.eventId, event.receivedAt, MOST_ATTEMPTS],
   );
+  return rows.map(({ event_id: eventId, ...row }) => ({ ...row, eventId }));
 }
 
 export interface AuditRow {

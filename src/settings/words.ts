@@ -18,6 +18,14 @@ export const FLASHES: ReadonlyMap<string, string> = new Map([
   ['erased', 'The customer is erased.'],
   ['attributes_made', 'All contact attributes are there.'],
   ['attributes_missing', 'Some attributes could still not be made. Intercom refused their names.'],
+  ['access_saved', 'Saved who may change the settings.'],
+  ['checked', 'Checked just now: both Intercom and RevenueCat answered.'],
+  [
+    'checked_silent',
+    'Not everything could be checked: Intercom or RevenueCat did not answer. Please try again.',
+  ],
+  ['uninstalled', 'Subscription Timeline is uninstalled. What is stored is kept for 30 days, for a return.'],
+  ['session_ended', 'Your session has ended. What you sent last was not saved: please send it again.'],
   ['intercom_away', 'Intercom did not answer. Please try again.'],
 ]);
 

@@ -19,12 +19,22 @@ export function addRotateKeysCommand(
       const connected = await connectDatabase(config, createLogger('warn'));
       try {
         const secrets = createSecretBox(await read.keys(config));
-        const sealed = await resealSecrets(connected.database, secrets);
+        const { sealedAgain, unreadable } = await resealSecrets(connected.database, secrets);
         process.stdout.write(
           options.json
-            ? `${JSON.stringify({ sealed_again: sealed })}\n`
-            : `${sealed} secrets sealed again with the first key. The other keys are no longer needed.\n`,
+            ? `${JSON.stringify({ sealed_again: sealedAgain, unreadable: unreadable.length })}\n`
+            : `${sealedAgain} secrets sealed again with the first key.\n`,
         );
+        if (unreadable.length > 0) {
+          for (const { workspaceId, secret } of unreadable)
+            process.stderr.write(`No key opens ${secret} of workspace ${workspaceId}.\n`);
+          process.stderr.write(
+            'Add the key that sealed them to ENCRYPTION_KEYS and run this again, or have the admin of each workspace enter them again.\n',
+          );
+          process.exitCode = 1;
+        } else if (!options.json) {
+          process.stdout.write('The other keys are no longer needed.\n');
+        }
       } finally {
         await connected.close();
       }

@@ -5,8 +5,16 @@ import { AppError } from '../errors.ts';
 import { createIntercomClient, exchangeCode, type IntercomMe, intercomApiUrl } from '../intercom/client.ts';
 import { provisionAttributes } from '../intercom/data-attributes.ts';
 import type { Jobs } from '../jobs/jobs.ts';
+import { resumeRefused } from './health-store.ts';
 import type { SecretBox } from './secrets.ts';
-import { type Admin, markAttributesReady, readWorkspace, sealedAs, storeInstallation } from './store.ts';
+import {
+  type Admin,
+  markAttributesReady,
+  readWorkspace,
+  saveSettings,
+  sealedAs,
+  storeInstallation,
+} from './store.ts';
 
 export interface InstallContext {
   readonly config: Config;
@@ -55,12 +63,17 @@ export async function install(context: InstallContext, code: string): Promise<In
     accessToken: context.secrets.seal(accessToken, sealedAs.accessToken(workspaceId)),
     installedBy: { id: me.id, name: me.name, email: me.email },
   });
+  const isNew = before === null || before.status === 'uninstalled';
+  // Those who could change the settings before may have left: whoever installs anew begins anew.
+  if (before?.status === 'uninstalled' && before.settings.access.admins.length > 0)
+    await saveSettings(database, workspaceId, 'access', { admins: [] });
+  if (before && Object.keys(before.refusals).length > 0) await resumeRefused(database, workspaceId);
   context.logger.info({ workspaceId, region, again: before !== null }, 'installed');
   await provision(context, workspaceId, accessToken, region);
   await context.jobs.send('workspace.health', { workspaceId });
   return {
     workspaceId,
-    isNew: before === null || before.status === 'uninstalled',
+    isNew,
     admin: { id: me.id, name: me.name, email: me.email },
   };
 }

@@ -5,10 +5,10 @@ import { AppError, badRequest, forbidden, unauthorized } from '../errors.ts';
 import { type RawRequest, rawJson } from '../http/raw-body.ts';
 import { verifyBodySignature } from '../intercom/signatures.ts';
 import { limitPerMinute } from './flood.ts';
-import { checkHealth } from './health.ts';
+import { answerHealth } from './health.ts';
 import { type InstallContext, type Installed, install } from './install.ts';
 import { equalInConstantTime, hashSecret, newSecret } from './secrets.ts';
-import { saveOAuthState, takeOAuthState } from './store.ts';
+import { saveOAuthState, takeOAuthState } from './sessions-store.ts';
 import { confirmUninstall } from './uninstall.ts';
 
 const STATE_COOKIE = 'st_oauth';
@@ -167,7 +167,7 @@ export function healthRouter(context: InstallContext): Router {
     const body = bodySchema.safeParse(req.body);
     if (!body.success) throw badRequest('The body must be {"workspace_id": "…"}');
     try {
-      res.json(await checkHealth(context.database, body.data.workspace_id, context.config.publicUrl));
+      res.json(await answerHealth(context, body.data.workspace_id));
     } catch (error) {
       context.logger.warn({ err: error }, 'health check failed');
       res.json({ state: 'UNKNOWN', message: 'The check could not be made; it is tried again.' });

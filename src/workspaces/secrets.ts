@@ -1,13 +1,16 @@
 import { createCipheriv, createDecipheriv, createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 
+/** Names the row and the column that a sealed value stands in: `workspace:abc:access_token`. */
+export type SealedPlace = string & { readonly kind: 'sealed place' };
+
 /**
- * Seals what must be readable again (tokens, keys) with AES-256-GCM. `context` names the place of the
- * secret (`workspace:abc:access_token`) and is authenticated: a sealed value copied to another row does not open.
+ * Seals what must be readable again (tokens, keys) with AES-256-GCM. The place is authenticated: a sealed value
+ * copied to another row does not open.
  */
 export interface SecretBox {
-  seal(plain: string, context: string): string;
+  seal(plain: string, place: SealedPlace): string;
   /** @throws Error when no key opens it: the keys were lost or the value was tampered with */
-  open(sealed: string, context: string): string;
+  open(sealed: string, place: SealedPlace): string;
   /** Whether the value is sealed with a key that is no longer the first. */
   isStale(sealed: string): boolean;
 }
@@ -22,20 +25,20 @@ export function createSecretBox(keys: readonly Buffer[]): SecretBox {
   const byName = new Map(keys.map((key) => [keyName(key), key]));
 
   return {
-    seal(plain, context) {
+    seal(plain, place) {
       const iv = randomBytes(IV_BYTES);
       const cipher = createCipheriv('aes-256-gcm', first, iv);
-      cipher.setAAD(Buffer.from(context));
+      cipher.setAAD(Buffer.from(place));
       const body = Buffer.concat([cipher.update(plain, 'utf8'), cipher.final()]);
       return `v1.${keyName(first)}.${Buffer.concat([iv, body, cipher.getAuthTag()]).toString('base64url')}`;
     },
-    open(sealed, context) {
+    open(sealed, place) {
       const [version, name = '', data = ''] = sealed.split('.');
       const key = byName.get(name);
       if (version !== 'v1' || !key) throw new Error('Sealed with a key that ENCRYPTION_KEYS does not hold');
       const bytes = Buffer.from(data, 'base64url');
       const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, IV_BYTES));
-      decipher.setAAD(Buffer.from(context));
+      decipher.setAAD(Buffer.from(place));
       decipher.setAuthTag(bytes.subarray(bytes.length - TAG_BYTES));
       const body = bytes.subarray(IV_BYTES, bytes.length - TAG_BYTES);
       return Buffer.concat([decipher.update(body), decipher.final()]).toString('utf8');

@@ -4,7 +4,8 @@ import type { Request, RequestHandler, Response } from 'express';
 import type { Sql } from '../database/sql.ts';
 import { forbidden, unauthorized } from '../errors.ts';
 import { equalInConstantTime, hashSecret, newSecret } from './secrets.ts';
-import { type Admin, deleteSession, insertSession, readSession } from './store.ts';
+import { deleteSession, insertSession, readSession } from './sessions-store.ts';
+import type { Admin } from './store.ts';
 
 const SESSION_COOKIE = 'st_session';
 const SESSION_HOURS = 12;
@@ -92,6 +93,8 @@ export function createSessions(options: { database: Sql; secret: string; secure:
         next();
       } else if (req.method === 'GET' && req.accepts(['html', 'json']) === 'html') {
         res.redirect(302, '/signin');
+      } else if (req.accepts(['json', 'html']) === 'html') {
+        res.redirect(303, '/signin?done=session_ended');
       } else {
         next(unauthorized('Sign in first'));
       }

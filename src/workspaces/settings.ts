@@ -32,6 +32,12 @@ export const workspaceSettingsSchema = z.object({
       language: z.enum(CARD_LANGUAGES).nullable().default(null),
     })
     .prefault({}),
+  access: z
+    .object({
+      /** Who may change the settings; empty: everybody who can sign in. */
+      admins: z.array(z.object({ id: z.string(), name: z.string() })).default([]),
+    })
+    .prefault({}),
   grants: z
     .object({
       enabled: z.boolean().default(true),
@@ -56,4 +62,10 @@ export const DEFAULT_SETTINGS: WorkspaceSettings = workspaceSettingsSchema.parse
 export function readSettings(stored: unknown): WorkspaceSettings {
   const parsed = workspaceSettingsSchema.safeParse(stored);
   return parsed.success ? parsed.data : DEFAULT_SETTINGS;
+}
+
+/** Whether an admin may change the settings; everybody who can sign in may look at them. */
+export function mayChangeSettings(settings: Pick<WorkspaceSettings, 'access'>, adminId: string): boolean {
+  const { admins } = settings.access;
+  return admins.length === 0 || admins.some((admin) => admin.id === adminId);
 }

@@ -1,4 +1,5 @@
-import type { Database, Sql } from '../database/sql.ts';
+import type { Sql } from '../database/sql.ts';
+import type { SealedPlace } from './secrets.ts';
 import { readSettings, type WorkspaceSettings } from './settings.ts';
 
 export type Region = 'US' | 'EU' | 'AU';
@@ -25,7 +26,24 @@ export interface Workspace {
   readonly statusReason: string | null;
   readonly settings: WorkspaceSettings;
   readonly attributesReady: boolean;
+  /** What Intercom refuses for want of a permission or of a plan, by what was refused. */
+  readonly refusals: Refusals;
+  /** When both platforms were last asked whether they accept our access. */
+  readonly checkedAt: Date | null;
 }
+
+/** What Intercom may refuse while it takes everything else. */
+export type RefusedWork = 'events' | 'contacts';
+
+export interface Refusal {
+  readonly code: 'intercom_scope_missing' | 'intercom_plan_restricted';
+  /** Intercom's own words, which name the permission. */
+  readonly message: string;
+  /** UTC, ISO 8601. */
+  readonly since: string;
+}
+
+export type Refusals = Readonly<Partial<Record<RefusedWork, Refusal>>>;
 
 /** A RevenueCat project that a workspace has connected. */
 export interface Project {
@@ -37,6 +55,8 @@ export interface Project {
   /** Sealed; `null`: webhooks only. */
   readonly apiKey: string | null;
   readonly apiKeyState: 'none' | 'unchecked' | 'valid' | 'rejected';
+  /** Permissions that the key lacked when it was last tried, as RevenueCat names them. */
+  readonly missingScopes: readonly string[];
   readonly webhookAuthHash: string;
   /** Sealed. */
   readonly signingSecret: string | null;
@@ -54,10 +74,12 @@ export interface WorkspaceRow {
   status_reason: string | null;
   settings: unknown;
   attributes_ready: boolean;
+  refusals: Refusals;
+  checked_at: Date | null;
 }
 
 export const WORKSPACE_COLUMNS = `workspace_id, name, region, timezone, access_token, status, status_reason,
-  settings, attributes_ready`;
+  settings, attributes_ready, refusals, checked_at`;
 
 export function toWorkspace(row: WorkspaceRow): Workspace {
   return {
@@ -70,6 +92,8 @@ export function toWorkspace(row: WorkspaceRow): Workspace {
     statusReason: row.status_reason,
     settings: readSettings(row.settings),
     attributesReady: row.attributes_ready,
+    refusals: row.refusals,
+    checkedAt: row.checked_at,
   };
 }
 
@@ -89,6 +113,7 @@ export interface ProjectRow {
   name: string;
   api_key: string | null;
   api_key_state: Project['apiKeyState'];
+  missing_scopes: readonly string[];
   webhook_auth_hash: string;
   signing_secret: string | null;
   webhook_id: string | null;
@@ -96,7 +121,7 @@ export interface ProjectRow {
 }
 
 export const PROJECT_COLUMNS = `workspace_id, project_id, revenuecat_project_id, name, api_key, api_key_state,
-  webhook_auth_hash, signing_secret, webhook_id, last_received_at`;
+  missing_scopes, webhook_auth_hash, signing_secret, webhook_id, last_received_at`;
 
 export function toProject(row: ProjectRow): Project {
   return {
@@ -106,6 +131,7 @@ export function toProject(row: ProjectRow): Project {
     name: row.name,
     apiKey: row.api_key,
     apiKeyState: row.api_key_state,
+    missingScopes: row.missing_scopes,
     webhookAuthHash: row.webhook_auth_hash,
     signingSecret: row.signing_secret,
     webhookId: row.webhook_id,
@@ -147,7 +173,7 @@ export async function listProjects(sql: Sql, workspaceId: string): Promise<Proje
 export async function disconnectProject(sql: Sql, workspaceId: string, projectId: string): Promise<boolean> {
   const rows = await sql.query(
     `update projects
-        set api_key = null, api_key_state = 'none', signing_secret = null, webhook_id = null, webhook_auth_hash = ''
+        set api_key = null, api_key_state = 'none', missing_scopes = '[]', signing_secret = null, webhook_id = null, webhook_auth_hash = ''
       where workspace_id = $1 and project_id = $2 and webhook_auth_hash <> ''
      returning 1`,
     [workspaceId, projectId],
@@ -182,12 +208,17 @@ export async function setSigningSecret(
   ]);
 }
 
-/** Contexts under which the secrets of a row are sealed. */
+/**
+ * The places under which secrets are sealed; nothing can be sealed under another. Each has its column in
+ * `SEALED_COLUMNS` (reseal.ts), which the compiler asks for.
+ */
 export const sealedAs = {
-  accessToken: (workspaceId: string) => `workspace:${workspaceId}:access_token`,
-  messengerSecret: (workspaceId: string) => `workspace:${workspaceId}:messenger_secret`,
-  apiKey: (workspaceId: string, projectId: string) => `project:${workspaceId}:${projectId}:api_key`,
-  signingSecret: (workspaceId: string, projectId: string) => `project:${workspaceId}:${projectId}:signing`,
+  accessToken: (workspaceId: string) => `workspace:${workspaceId}:access_token` as SealedPlace,
+  messengerSecret: (workspaceId: string) => `workspace:${workspaceId}:messenger_secret` as SealedPlace,
+  apiKey: (workspaceId: string, projectId: string) =>
+    `project:${workspaceId}:${projectId}:api_key` as SealedPlace,
+  signingSecret: (workspaceId: string, projectId: string) =>
+    `project:${workspaceId}:${projectId}:signing` as SealedPlace,
 };
 
 /**
@@ -203,12 +234,31 @@ export async function markDisconnected(
   sealedToken: string,
 ): Promise<boolean> {
   const rows = await sql.query(
-    `update workspaces set status = 'disconnected', status_reason = $2
+    `update workspaces set status = 'disconnected', status_reason = $2, disconnected_at = now()
       where workspace_id = $1 and status = 'connected' and access_token = $3
      returning 1`,
     [workspaceId, reason, sealedToken],
   );
   return rows.length > 0;
+}
+
+/**
+ * A token that was refused is accepted again: what waited becomes due.
+ *
+ * @param sealedToken the token that was accepted
+ * @returns whether the workspace was disconnected
+ */
+export async function markReconnected(sql: Sql, workspaceId: string, sealedToken: string): Promise<boolean> {
+  const rows = await sql.query(
+    `update workspaces
+        set status = 'connected', status_reason = null, disconnected_at = null, not_before = null
+      where workspace_id = $1 and status = 'disconnected' and access_token = $2
+     returning 1`,
+    [workspaceId, sealedToken],
+  );
+  if (rows.length === 0) return false;
+  await sql.query(`select pg_notify('delivery', $1)`, [workspaceId]);
+  return true;
 }
 
 export async function markAttributesReady(sql: Sql, workspaceId: string, ready: boolean): Promise<void> {
@@ -253,7 +303,8 @@ export async function storeInstallation(
      on conflict (workspace_id) do update
         set name = excluded.name, region = excluded.region, timezone = excluded.timezone,
             access_token = excluded.access_token, installed_by = excluded.installed_by, installed_at = now(),
-            status = 'connected', status_reason = null, uninstalled_at = null, not_before = null`,
+            status = 'connected', status_reason = null, uninstalled_at = null, not_before = null,
+            disconnected_at = null, refusals = '{}', health_told = null`,
     [
       installation.workspaceId,
       installation.name,
@@ -275,7 +326,8 @@ export async function storeInstallation(
 export async function forgetToken(sql: Sql, workspaceId: string, sealedToken: string): Promise<boolean> {
   const rows = await sql.query(
     `update workspaces
-        set access_token = null, messenger_secret = null, status = 'uninstalled', status_reason = 'uninstalled', uninstalled_at = now()
+        set access_token = null, messenger_secret = null, status = 'uninstalled', status_reason = 'uninstalled',
+            uninstalled_at = now(), refusals = '{}', health_told = null
       where workspace_id = $1 and access_token = $2
      returning 1`,
     [workspaceId, sealedToken],
@@ -284,94 +336,6 @@ export async function forgetToken(sql: Sql, workspaceId: string, sealedToken: st
   await sql.query(`delete from sessions where workspace_id = $1`, [workspaceId]);
   await sql.query(`delete from api_keys where workspace_id = $1`, [workspaceId]);
   return true;
-}
-
-/** Tables with a workspace's data, those that others point to last. */
-const DATA_TABLES = [
-  'sessions',
-  'api_keys',
-  'notifications',
-  'call_budgets',
-  'revenuecat_budgets',
-  'import_customers',
-  'imports',
-  'reconcile_marks',
-  'retention_marks',
-  'audit_log',
-  'grant_notes',
-  'grant_makers',
-  'grants',
-  'catalog',
-  'contact_links',
-  'delivery_attempts',
-  'events',
-  'subscriber_ids',
-  'subscriber_summaries',
-  'subscribers',
-  'projects',
-  'workspaces',
-];
-
-/** Erases workspaces that were uninstalled before the cutoff (days ago), each in one transaction. */
-export async function eraseUninstalled(database: Database, afterDays: number): Promise<string[]> {
-  const erased: string[] = [];
-  const candidates = await database.query<{ workspace_id: string }>(
-    `select workspace_id from workspaces
-      where status = 'uninstalled' and uninstalled_at < now() - make_interval(days => $1)`,
-    [afterDays],
-  );
-  for (const { workspace_id: workspaceId } of candidates) {
-    await database.transaction(async (sql) => {
-      // Locked and looked at again: it may be installed in this very moment.
-      const still = await sql.query(
-        `select 1 from workspaces
-          where workspace_id = $1 and status = 'uninstalled' and uninstalled_at < now() - make_interval(days => $2)
-            for update`,
-        [workspaceId, afterDays],
-      );
-      if (still.length === 0) return;
-      for (const table of DATA_TABLES) {
-        await sql.query(`delete from ${table} where workspace_id = $1`, [workspaceId]);
-      }
-      erased.push(workspaceId);
-    });
-  }
-  return erased;
-}
-
-export async function insertSession(
-  sql: Sql,
-  session: { workspaceId: string; sessionHash: string; admin: Admin; csrf: string; hours: number },
-): Promise<void> {
-  await sql.query(`delete from sessions where workspace_id = $1 and expires_at < now()`, [
-    session.workspaceId,
-  ]);
-  await sql.query(
-    `insert into sessions (workspace_id, session_hash, admin, csrf, expires_at)
-     values ($1, $2, $3, $4, now() + make_interval(hours => $5))`,
-    [session.workspaceId, session.sessionHash, JSON.stringify(session.admin), session.csrf, session.hours],
-  );
-}
-
-/** `null`: unknown, expired or signed out. */
-export async function readSession(
-  sql: Sql,
-  workspaceId: string,
-  sessionHash: string,
-): Promise<{ admin: Admin; csrf: string } | null> {
-  const [row] = await sql.query<{ admin: Admin; csrf: string }>(
-    `select admin, csrf from sessions where workspace_id = $1 and session_hash = $2 and expires_at > now()`,
-    [workspaceId, sessionHash],
-    'read-session',
-  );
-  return row ?? null;
-}
-
-export async function deleteSession(sql: Sql, workspaceId: string, sessionHash: string): Promise<void> {
-  await sql.query(`delete from sessions where workspace_id = $1 and session_hash = $2`, [
-    workspaceId,
-    sessionHash,
-  ]);
 }
 
 /** Replaces one section of the settings; the others are not touched, whoever changes them meanwhile. */
@@ -395,27 +359,4 @@ export async function wakeWaiting(sql: Sql, workspaceId: string): Promise<void> 
     [workspaceId],
   );
   await sql.query(`select pg_notify('delivery', $1)`, [workspaceId]);
-}
-
-/** Keeps the hash of an OAuth state for as long as the browser may take. */
-export async function saveOAuthState(
-  sql: Sql,
-  stateHash: string,
-  purpose: string,
-  minutes: number,
-): Promise<void> {
-  await sql.query(`delete from oauth_states where expires_at < now()`);
-  await sql.query(
-    `insert into oauth_states (state_hash, purpose, expires_at) values ($1, $2, now() + make_interval(mins => $3))`,
-    [stateHash, purpose, minutes],
-  );
-}
-
-/** Uses a state up; `null` when it is unknown, used or too old. */
-export async function takeOAuthState(sql: Sql, stateHash: string): Promise<string | null> {
-  const [row] = await sql.query<{ purpose: string; live: boolean }>(
-    `delete from oauth_states where state_hash = $1 returning purpose, expires_at > now() as live`,
-    [stateHash],
-  );
-  return row?.live ? row.purpose : null;
 }

@@ -19,7 +19,7 @@ describe('faults, with real processes', () => {
 
   test('kill -9 of the server in the middle of 2,000 webhooks', async () => {
     servers = [await fleet.start('all')];
-    const load = createLoad(fleet, 'killed', 200, 10);
+    const load = createLoad(fleet, 'killed', 400, 5);
     const posting = load.post(urls);
     await until(() => load.answered() >= 700, 'the middle');
     await servers[0]?.kill();
@@ -47,12 +47,12 @@ describe('faults, with real processes', () => {
   test('connections that are cut before and after Intercom has taken the event', async () => {
     const { faults, state } = fleet.intercom;
     const duplicates = state.duplicateEvents;
-    faults.add({ pathPrefix: '/events', drop: 'after', share: 0.5, times: 20 });
-    faults.add({ pathPrefix: '/events', drop: 'before', share: 0.5, times: 10 });
+    faults.add({ pathPrefix: '/events', drop: 'after', share: 0.5, times: 10 });
+    faults.add({ pathPrefix: '/events', drop: 'before', share: 0.5, times: 5 });
     const load = createLoad(fleet, 'cut', 20, 4);
     await load.post(urls);
     await load.verify(fleet);
-    assert.ok(state.duplicateEvents - duplicates >= 10, 'events were sent again that Intercom had');
+    assert.ok(state.duplicateEvents - duplicates >= 5, 'events were sent again that Intercom had');
     faults.clear();
   });
 

@@ -7,9 +7,10 @@ import supertest from 'supertest';
 import { readApiKey } from '../../src/messenger/api-keys.ts';
 import { snippets } from '../../src/messenger/snippets.ts';
 import { readKeyHolder } from '../../src/messenger/store.ts';
+import { eraseUninstalled } from '../../src/workspaces/erase.ts';
 import { resealSecrets } from '../../src/workspaces/reseal.ts';
 import { createSecretBox } from '../../src/workspaces/secrets.ts';
-import { eraseUninstalled, forgetToken, readWorkspace, sealedAs } from '../../src/workspaces/store.ts';
+import { forgetToken, readWorkspace, sealedAs } from '../../src/workspaces/store.ts';
 import { launchBrowser } from '../support/browser.ts';
 import { createSite, csrfIn, type Site } from '../workspaces/support.ts';
 
@@ -76,7 +77,7 @@ it('seals the secret anew with the first key', async () => {
   const [old] = site.context.config.encryptionKeys;
   assert.ok(old);
   const box = createSecretBox([Buffer.alloc(32, 7), old]);
-  assert.ok((await resealSecrets(site.db.database, box)) >= 1);
+  assert.ok((await resealSecrets(site.db.database, box)).sealedAgain >= 1);
   const sealed = (await sealedSecret()) ?? '';
   assert.equal(
     createSecretBox([Buffer.alloc(32, 7)]).open(sealed, sealedAs.messengerSecret('abc123')),

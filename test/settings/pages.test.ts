@@ -114,7 +114,8 @@ describe('connecting RevenueCat', () => {
     assert.match(answer.text, /is connected/);
     assert.ok(!answer.text.includes(SCRIPT));
     assert.ok(!answer.text.includes(key));
-    const authorization = /<code>(whk_[\w-]+)<\/code>/.exec(answer.text)?.[1] ?? '';
+    const authorization =
+      /<code id="webhook-authorization">(whk_[\w-]+)<\/code>/.exec(answer.text)?.[1] ?? '';
     assert.equal(project.webhooks.length, 1);
     assert.equal(project.webhooks[0]?.authorizationHeader, authorization);
 
@@ -474,7 +475,7 @@ describe('home', () => {
       `update workspaces set status = 'connected', attributes_ready = true where workspace_id = 'abc123'`,
     );
     await site.db.database.query(
-      `update projects set last_received_at = now(), api_key_state = 'valid' where workspace_id = 'abc123'`,
+      `update projects set last_received_at = now(), api_key_state = 'valid', missing_scopes = '[]' where workspace_id = 'abc123'`,
     );
     await site.db.database.query(`delete from events where workspace_id = 'abc123'`);
     assert.match((await browser.get('/settings').expect(200)).text, /Everything works/);

@@ -27,6 +27,14 @@ export const CROSS_TENANT: readonly { readonly text: string; readonly why: strin
     why: 'the daily sealing of secrets under the newest key',
   },
   {
+    text: `select workspace_id from workspaces where status <> 'uninstalled' order by workspace_id`,
+    why: 'the daily check of every installation',
+  },
+  {
+    text: `where status = 'disconnected' and disconnected_at < now() - make_interval(days => $1)`,
+    why: 'the daily look for workspaces that nobody came back to',
+  },
+  {
     text: `from workspaces w join imports i on i.workspace_id = w.workspace_id and i.state = 'running'`,
     why: 'a worker looks for imports that nobody goes on with',
   },

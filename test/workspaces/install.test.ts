@@ -3,8 +3,9 @@ import { createHmac } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 import supertest from 'supertest';
 import { connectProject } from '../../src/workspaces/connect.ts';
+import { eraseUninstalled } from '../../src/workspaces/erase.ts';
 import { hashSecret } from '../../src/workspaces/secrets.ts';
-import { eraseUninstalled, listProjects, readWorkspace, sealedAs } from '../../src/workspaces/store.ts';
+import { listProjects, readWorkspace, sealedAs } from '../../src/workspaces/store.ts';
 import { confirmUninstall, uninstall } from '../../src/workspaces/uninstall.ts';
 import { CLIENT_SECRET } from '../support/world.ts';
 import { APP_URL, createSite, PUBLIC_URL, type Site } from './support.ts';
@@ -279,34 +280,5 @@ describe('uninstalling', () => {
       const left = await database.query(`select 1 from ${table} where workspace_id = 'other1'`);
       assert.equal(left.length, 0, table);
     }
-  });
-});
-
-describe('the health check', () => {
-  const ask = (workspaceId: string, secret = CLIENT_SECRET): supertest.Test => {
-    const body = JSON.stringify({ workspace_id: workspaceId });
-    return supertest(site.app)
-      .post('/intercom/health')
-      .type('json')
-      .set('X-Body-Signature', createHmac('sha256', secret).update(body).digest('hex'))
-      .send(body);
-  };
-
-  it('is signed', async () => {
-    await ask('abc123', 'wrong').expect(401);
-  });
-
-  it('names the most fundamental problem first', async () => {
-    const { database } = site.db;
-    assert.equal((await ask('nobody')).body.cta_type, 'REINSTALL_CTA');
-    assert.deepEqual((await ask('abc123')).body, { state: 'OK' });
-    await database.query(`update projects set api_key_state = 'rejected' where workspace_id = 'abc123'`);
-    const rejected = (await ask('abc123')).body;
-    assert.equal(rejected.state, 'UNHEALTHY');
-    assert.equal(rejected.cta_type, 'URL_CTA');
-    await database.query(`delete from projects where workspace_id = 'abc123'`);
-    assert.match((await ask('abc123')).body.message, /No RevenueCat project/);
-    await database.query(`update workspaces set status = 'disconnected' where workspace_id = 'abc123'`);
-    assert.equal((await ask('abc123')).body.cta_type, 'REINSTALL_CTA');
   });
 });

@@ -1,23 +1,24 @@
-// Turns the page green when the first event arrives. Without it, reloading the page does the same.
+// Turns the page green when an event arrives. Without it, reloading the page does the same.
 const POLL_MS = 2_000;
-const waiting = [...document.querySelectorAll('[data-project][data-received=""]')];
+const waiting = new Set(document.querySelectorAll('[data-project][data-waiting]'));
 
 async function look() {
   const answer = await fetch('/settings/revenuecat/status', { headers: { Accept: 'application/json' } });
   if (!answer.ok) return;
   const { projects } = await answer.json();
   for (const element of waiting) {
-    const project = projects.find((each) => each.id === element.dataset.project);
-    if (!project?.last_received_at || element.dataset.received !== '') continue;
-    element.dataset.received = project.last_received_at;
+    const last = projects.find((each) => each.id === element.dataset.project)?.last_received_at;
+    // Of a project that was connected before, the page knows the last event from then.
+    if (!last || last === element.dataset.received) continue;
+    waiting.delete(element);
     element.classList.replace('todo', 'good');
-    element.textContent = 'Events arrive. The first one has just come.';
+    element.textContent = 'Events arrive. One has just come.';
   }
 }
 
-if (waiting.length > 0) {
+if (waiting.size > 0) {
   const timer = setInterval(() => {
-    if (waiting.every((element) => element.dataset.received !== '')) clearInterval(timer);
+    if (waiting.size === 0) clearInterval(timer);
     else if (!document.hidden) look().catch(() => {});
   }, POLL_MS);
 }

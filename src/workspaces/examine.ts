@@ -1,0 +1,92 @@
+import { AppError } from '../errors.ts';
+import { createIntercomClient, intercomApiUrl } from '../intercom/client.ts';
+import { createRevenueCatClient } from '../revenuecat/client.ts';
+import { checkApiKey } from './api-key.ts';
+import { markChecked, setMissingScopes } from './health-store.ts';
+import type { InstallContext } from './install.ts';
+import {
+  listProjects,
+  markDisconnected,
+  markReconnected,
+  type Project,
+  readWorkspace,
+  sealedAs,
+  setApiKeyState,
+  type Workspace,
+} from './store.ts';
+
+export type Platform = 'Intercom' | 'RevenueCat';
+
+type ExamineContext = Pick<InstallContext, 'config' | 'database' | 'secrets' | 'logger' | 'now'>;
+
+/** A health check waits for the answer: one call takes no longer than this, ms. */
+const CALL_TIMEOUT_MS = 2_500;
+
+/**
+ * Asks both platforms whether they accept our access, and stores what they say. Without it a token or a key that
+ * has died would be noticed only by the next event, which in a quiet workspace may be weeks away.
+ *
+ * @returns the platforms that did not answer: of those nothing new is known
+ */
+export async function examineWorkspace(context: ExamineContext, workspaceId: string): Promise<Platform[]> {
+  const { database } = context;
+  const workspace = await readWorkspace(database, workspaceId);
+  if (!workspace || workspace.status === 'uninstalled') return [];
+  const projects = await listProjects(database, workspaceId);
+  const [intercom, ...keys] = await Promise.all([
+    askIntercom(context, workspace),
+    ...projects.map((project) => askRevenueCat(context, project)),
+  ]);
+  const silent: Platform[] = [];
+  if (!intercom) silent.push('Intercom');
+  if (keys.includes(false)) silent.push('RevenueCat');
+  if (silent.length === 0) await markChecked(database, workspaceId);
+  return silent;
+}
+
+/** @returns whether it answered */
+async function askIntercom(context: ExamineContext, workspace: Workspace): Promise<boolean> {
+  const { database, logger } = context;
+  const { workspaceId, accessToken: sealed } = workspace;
+  if (sealed === null) return true;
+  const client = createIntercomClient({
+    apiUrl: intercomApiUrl(context.config.intercom.apiUrl, workspace.region),
+    accessToken: context.secrets.open(sealed, sealedAs.accessToken(workspaceId)),
+    now: context.now,
+    timeoutMs: CALL_TIMEOUT_MS,
+  });
+  try {
+    await client.me();
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    if (error.remedy.kind !== 'reauthorise') return false;
+    if (await markDisconnected(database, workspaceId, error.code, sealed))
+      logger.error({ workspaceId, code: error.code }, 'Intercom refuses the token: deliveries wait');
+    return true;
+  }
+  // A token can be suspended and come back.
+  if (await markReconnected(database, workspaceId, sealed))
+    logger.info({ workspaceId }, 'Intercom accepts the token again');
+  return true;
+}
+
+/** @returns whether it answered */
+async function askRevenueCat(context: ExamineContext, project: Project): Promise<boolean> {
+  if (project.apiKey === null) return true;
+  const { database } = context;
+  const { workspaceId, projectId } = project;
+  const client = createRevenueCatClient({
+    apiUrl: context.config.revenueCatApiUrl,
+    apiKey: context.secrets.open(project.apiKey, sealedAs.apiKey(workspaceId, projectId)),
+    now: context.now,
+    timeoutMs: CALL_TIMEOUT_MS,
+  });
+  const check = await checkApiKey(client, project.revenueCatProjectId);
+  if (check.outcome === 'unreachable') return false;
+  const state = check.outcome === 'valid' ? 'valid' : 'rejected';
+  if (await setApiKeyState(database, workspaceId, projectId, state))
+    context.logger.info({ workspaceId, projectId, state }, 'the RevenueCat key has another state');
+  if (check.outcome === 'valid')
+    await setMissingScopes(database, workspaceId, projectId, check.missingScopes);
+  return true;
+}

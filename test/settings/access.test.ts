@@ -1,0 +1,188 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import supertest from 'supertest';
+import { differences } from '../../src/settings/audit.ts';
+import { readWorkspace } from '../../src/workspaces/store.ts';
+import { uninstall } from '../../src/workspaces/uninstall.ts';
+import { createSite, csrfIn, type Site } from '../workspaces/support.ts';
+
+type Browser = ReturnType<typeof supertest.agent>;
+
+let site: Site;
+let ada: Browser;
+let bob: Browser;
+before(async () => {
+  site = await createSite();
+  site.intercom.addAdmin('abc123', { id: 'bob-1', name: 'Bob <b>', email: 'bob@abc123.example' });
+  ada = await signIn('abc123-admin');
+  bob = await signIn('bob-1');
+});
+after(() => site.close());
+
+/** A browser in which this teammate has allowed the app. */
+async function signIn(adminId: string): Promise<Browser> {
+  const browser = supertest.agent(site.app);
+  const begun = await browser.get('/install');
+  const state = new URL(String(begun.headers.location)).searchParams.get('state') ?? '';
+  const code = `code-of-${adminId}-${state.slice(0, 6)}=`;
+  site.intercom.state.codes.set(code, {
+    workspaceId: 'abc123',
+    adminId,
+    expiresAtMs: Date.now() + 60_000,
+  });
+  await browser.get(`/oauth/callback?${new URLSearchParams({ code, state })}`).expect(302);
+  return browser;
+}
+
+async function send(browser: Browser, path: string, form: Record<string, unknown> = {}) {
+  const csrf = csrfIn((await browser.get('/settings')).text);
+  return browser
+    .post(`/settings${path}`)
+    .accept('html')
+    .type('form')
+    .send({ _csrf: csrf, ...form });
+}
+
+const access = async () => (await readWorkspace(site.db.database, 'abc123'))?.settings.access.admins;
+
+async function lastAudit(): Promise<Record<string, unknown> | undefined> {
+  const [row] = await site.db.database.query(
+    `select actor->>'name' as who, action, details from audit_log where workspace_id = 'abc123'
+      order by audit_id desc limit 1`,
+  );
+  return row;
+}
+
+describe('who may change the settings', () => {
+  it('is everybody at first, a second admin who installs again as well', async () => {
+    assert.deepEqual(await access(), []);
+    assert.equal((await send(bob, '/contacts', { create: 'identified' })).status, 303);
+    assert.equal((await readWorkspace(site.db.database, 'abc123'))?.settings.contacts.create, 'identified');
+  });
+
+  it('lets nobody shut themselves out', async () => {
+    const answer = await send(ada, '/access', { admin: 'bob-1' });
+    assert.equal(answer.status, 422);
+    assert.match(answer.text, /shut yourself out/);
+    assert.deepEqual(await access(), []);
+  });
+
+  it('ignores people who are not in the team', async () => {
+    await send(ada, '/access', { admin: ['abc123-admin', 'other1-admin', '<script>'] });
+    assert.deepEqual(await access(), [{ id: 'abc123-admin', name: 'Ada Agent' }]);
+  });
+
+  it('shows the others everything, and takes nothing from them', async () => {
+    for (const path of ['', '/revenuecat', '/events', '/grants', '/deliveries', '/access', '/data']) {
+      const { text } = await bob.get(`/settings${path}`).expect(200);
+      assert.match(text, /Only these teammates may change it: Ada Agent/);
+    }
+    for (const path of [
+      '/contacts',
+      '/events',
+      '/access',
+      '/grants',
+      '/revenuecat/connect',
+      '/messenger/keys',
+      '/import/start',
+      '/deliveries/replay',
+      '/data/erase',
+      '/data/uninstall',
+      '/check',
+    ]) {
+      const answer = await send(bob, path, { sure: 'on', create: 'all', admin: 'bob-1' });
+      assert.equal(answer.status, 403, path);
+      assert.match(answer.text, /only these teammates may change the settings: Ada Agent/);
+      assert.match(answer.text, /Back to the settings/);
+    }
+    assert.equal((await readWorkspace(site.db.database, 'abc123'))?.settings.contacts.create, 'identified');
+    assert.equal((await readWorkspace(site.db.database, 'abc123'))?.status, 'connected');
+  });
+
+  it('survives an Intercom that does not tell the team', async () => {
+    site.intercom.faults.add({ status: 500, pathPrefix: '/admins', times: 2 });
+    const { text } = await ada.get('/settings/access').expect(200);
+    assert.match(text, /did not tell who is in your team/);
+    assert.match(text, /Ada Agent \(you\)/);
+  });
+
+  it('begins anew with a new installation, not with a repeated one', async () => {
+    bob = await signIn('bob-1');
+    assert.equal((await access())?.length, 1);
+    await uninstall(site.context, 'abc123');
+    bob = await signIn('bob-1');
+    ada = await signIn('abc123-admin');
+    assert.deepEqual(await access(), []);
+  });
+});
+
+describe('the record of changes', () => {
+  it('says who changed what, from what, to what', async () => {
+    await send(bob, '/events', { 'name.renewal': 'Renewed', 'enabled.renewal': 'on' });
+    const row = await lastAudit();
+    assert.equal(row?.who, 'Bob <b>');
+    assert.equal(row?.action, 'events_changed');
+    const details = row?.details as { changes: { what: string; from: unknown; to: unknown }[] };
+    // Of the others the form has switched off each one, as a form without ticks does, and renamed none.
+    assert.deepEqual(
+      details.changes.filter(({ to }) => to !== false),
+      [{ what: 'renewal.name', from: '', to: 'Renewed' }],
+    );
+    const { text } = await ada.get('/settings/access').expect(200);
+    assert.match(text, /Renewal: rc_renewal_event → Renewed/);
+    assert.match(text, /Refund: switched off/);
+    assert.ok(!text.includes('Bob <b>'));
+  });
+
+  it('leaves nothing where nothing was changed', async () => {
+    await send(bob, '/events', { 'name.renewal': 'Renewed', 'enabled.renewal': 'on' });
+    const before = await lastAudit();
+    await send(bob, '/events', { 'name.renewal': 'Renewed', 'enabled.renewal': 'on' });
+    assert.deepEqual(await lastAudit(), before);
+  });
+
+  it('has every section of the settings, uninstalling and exporting', async () => {
+    const { database } = site.db;
+    const changes: [string, Record<string, unknown>, string][] = [
+      ['/contacts', { create: 'all' }, 'contacts_changed'],
+      ['/card', { language: 'de' }, 'card_changed'],
+      ['/revenuecat/sandbox', { deliver: 'on' }, 'sandbox_setting_changed'],
+      ['/grants', { enabled: 'on', longest_days: '7' }, 'grant_policy_changed'],
+      ['/access', { admin: 'abc123-admin' }, 'access_changed'],
+      ['/contacts/attributes', {}, 'attributes_made'],
+    ];
+    for (const [path, form, action] of changes) {
+      assert.equal((await send(ada, path, form)).status, 303, path);
+      assert.equal((await lastAudit())?.action, action);
+    }
+    await database.query(
+      `insert into subscribers (workspace_id, project_id, subscriber_id)
+       values ('abc123', 'p', '00000000-0000-4000-8000-000000000001')`,
+    );
+    await database.query(
+      `insert into subscriber_ids (workspace_id, project_id, app_user_id, subscriber_id)
+       values ('abc123', 'p', 'asked-for-it', '00000000-0000-4000-8000-000000000001')`,
+    );
+    await ada.get('/settings/data/export?customer=asked-for-it').expect(200);
+    assert.equal((await lastAudit())?.action, 'customer_exported');
+    const { text } = await ada.get('/settings/grants?about=settings').expect(200);
+    assert.match(text, /Longest grant, days: 366 → 7/);
+    assert.match(text, /May change the settings: everybody → Ada Agent/);
+    const gone = await send(ada, '/data/uninstall', { sure: 'on' });
+    assert.equal(gone.headers.location, '/signin?done=uninstalled');
+    assert.equal((await lastAudit())?.action, 'uninstalled');
+    const signIn = await supertest(site.app).get('/signin?done=uninstalled').accept('html');
+    assert.match(signIn.text, /is uninstalled/);
+  });
+
+  it('finds every value that differs', () => {
+    const from = { a: 1, b: { c: [1, 2], d: 'x' } };
+    assert.deepEqual(differences(from, structuredClone(from)), []);
+    assert.deepEqual(differences(from, { a: 2, b: { c: [2, 1] }, e: null }), [
+      { what: 'a', from: 1, to: 2 },
+      { what: 'b.c', from: [1, 2], to: [2, 1] },
+      { what: 'b.d', from: 'x', to: null },
+      { what: 'e', from: null, to: null },
+    ]);
+  });
+});

@@ -1,0 +1,225 @@
+import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
+import { after, before, beforeEach, describe, it } from 'node:test';
+import supertest from 'supertest';
+import { AppError } from '../../src/errors.ts';
+import { connectProject } from '../../src/workspaces/connect.ts';
+import { lookAfterInstallations } from '../../src/workspaces/daily.ts';
+import { examineWorkspace } from '../../src/workspaces/examine.ts';
+import { reportHealth } from '../../src/workspaces/health.ts';
+import { forgetRefusal, noteRefusal } from '../../src/workspaces/health-store.ts';
+import { listProjects, markDisconnected, readWorkspace, setApiKeyState } from '../../src/workspaces/store.ts';
+import { CLIENT_SECRET } from '../support/world.ts';
+import { createSite, PUBLIC_URL, type Site } from './support.ts';
+
+const REVENUECAT_PROJECT = 'projhealth';
+const SETTINGS_URL = `${PUBLIC_URL}/settings`;
+
+let site: Site;
+let apiKey: string;
+let projectId: string;
+before(async () => {
+  site = await createSite();
+  site.revenueCat.addProject({ id: REVENUECAT_PROJECT, name: 'Health app' });
+  await site.signedIn('abc123');
+  await site.signedIn('other1');
+});
+after(() => site.close());
+
+beforeEach(async () => {
+  const { database } = site.db;
+  await site.signedIn('abc123');
+  apiKey = site.revenueCat.issueKey(REVENUECAT_PROJECT);
+  const connection = await connectProject(
+    { database, secrets: site.context.secrets, publicUrl: PUBLIC_URL },
+    { workspaceId: 'abc123', revenueCatProjectId: REVENUECAT_PROJECT, apiKey, name: 'Health app' },
+  );
+  projectId = connection.id;
+});
+
+const ask = (workspaceId: string, secret = CLIENT_SECRET): supertest.Test => {
+  const body = JSON.stringify({ workspace_id: workspaceId });
+  return supertest(site.app)
+    .post('/intercom/health')
+    .type('json')
+    .set('X-Body-Signature', createHmac('sha256', secret).update(body).digest('hex'))
+    .send(body);
+};
+const answer = async (workspaceId = 'abc123') => (await ask(workspaceId).expect(200)).body;
+const told = () => site.intercom.state.workspaces.get('abc123')?.health;
+
+function revokeKey(): void {
+  const key = site.revenueCat.state.keys.get(apiKey);
+  assert.ok(key);
+  key.status = 'revoked';
+}
+
+async function refuse(
+  work: 'events' | 'contacts',
+  code: 'intercom_scope_missing' | 'intercom_plan_restricted',
+) {
+  return noteRefusal(site.db.database, 'abc123', work, { code, message: 'Intercom answered 403' });
+}
+
+describe('the answer to Intercom', () => {
+  it('is signed, and wants a workspace', async () => {
+    await ask('abc123', 'wrong').expect(401);
+    const body = '{"workspace":1}';
+    await supertest(site.app)
+      .post('/intercom/health')
+      .type('json')
+      .set('X-Body-Signature', createHmac('sha256', CLIENT_SECRET).update(body).digest('hex'))
+      .send(body)
+      .expect(400);
+  });
+
+  it('is OK where both platforms accept us', async () => {
+    assert.deepEqual(await answer(), { state: 'OK' });
+    assert.ok((await readWorkspace(site.db.database, 'abc123'))?.checkedAt);
+    assert.equal((await listProjects(site.db.database, 'abc123'))[0]?.apiKeyState, 'valid');
+  });
+
+  it('asks a stranger to install', async () => {
+    const { state, cta_type } = await answer('nobody');
+    assert.deepEqual([state, cta_type], ['UNHEALTHY', 'REINSTALL_CTA']);
+  });
+
+  it('finds a token that died in a quiet week', async () => {
+    site.intercom.revokeTokens('abc123');
+    const { state, cta_type, message } = await answer();
+    assert.deepEqual([state, cta_type], ['UNHEALTHY', 'REINSTALL_CTA']);
+    assert.match(message, /no longer accepts our access/);
+    assert.equal((await readWorkspace(site.db.database, 'abc123'))?.status, 'disconnected');
+  });
+
+  it('finds a key that died in a quiet week, and one that lives again', async () => {
+    revokeKey();
+    const { state, cta_type, cta_url, message } = await answer();
+    assert.deepEqual([state, cta_type, cta_url], ['UNHEALTHY', 'URL_CTA', SETTINGS_URL]);
+    assert.match(message, /API key of Health app/);
+    const key = site.revenueCat.state.keys.get(apiKey);
+    if (key) key.status = 'valid';
+    assert.deepEqual(await answer(), { state: 'OK' });
+  });
+
+  it('leads to the settings where nothing is connected', async () => {
+    const { state, cta_type, cta_url, cta_label } = await answer('other1');
+    assert.deepEqual([state, cta_type, cta_url], ['UNHEALTHY', 'URL_CTA', SETTINGS_URL]);
+    assert.equal(cta_label, 'Connect RevenueCat');
+  });
+
+  it('tells a missing permission from a plan that lacks the API', async () => {
+    await refuse('events', 'intercom_plan_restricted');
+    const plan = await answer();
+    assert.deepEqual([plan.state, plan.cta_type], ['UNHEALTHY', 'URL_CTA']);
+    assert.match(plan.message, /plan/);
+    await refuse('contacts', 'intercom_scope_missing');
+    const scope = await answer();
+    assert.deepEqual([scope.state, scope.cta_type], ['UNHEALTHY', 'REINSTALL_CTA']);
+    assert.match(scope.message, /permission/);
+    await forgetRefusal(site.db.database, 'abc123', 'contacts');
+    assert.match((await answer()).message, /plan/);
+    await site.signedIn('abc123');
+    assert.deepEqual(await answer(), { state: 'OK' });
+  });
+
+  it('is UNKNOWN, and changes nothing, while a platform does not answer', async () => {
+    site.revenueCat.faults.add({ status: 503, times: 10 });
+    const { state, message } = await answer();
+    assert.equal(state, 'UNKNOWN');
+    assert.match(message, /RevenueCat did not answer/);
+    site.revenueCat.faults.clear();
+    site.intercom.faults.add({ status: 500, pathPrefix: '/me', times: 1 });
+    assert.match((await answer()).message, /^Intercom did not answer/);
+    assert.equal((await readWorkspace(site.db.database, 'abc123'))?.status, 'connected');
+  });
+
+  it('comes in time when a platform hangs', async () => {
+    site.revenueCat.faults.add({ latencyMs: 3_000, times: 10 });
+    const begunMs = performance.now();
+    assert.equal((await answer()).state, 'UNKNOWN');
+    assert.ok(performance.now() - begunMs < 5_000);
+    site.revenueCat.faults.clear();
+  });
+
+  it('keeps to what Intercom takes, whatever a project is called', async () => {
+    await site.db.database.query(
+      `update projects set name = $1, api_key = null, api_key_state = 'rejected' where workspace_id = 'abc123'`,
+      ['x'.repeat(5_000)],
+    );
+    const { message } = await answer();
+    assert.ok(message.length <= 2_084);
+  });
+});
+
+describe('telling Intercom', () => {
+  it('happens when the state is another one, and only then', async () => {
+    await reportHealth(site.context, 'abc123');
+    assert.equal(told()?.state, 'OK');
+    const workspace = site.intercom.state.workspaces.get('abc123');
+    assert.ok(workspace);
+    workspace.health = { state: 'nothing was said' };
+    await reportHealth(site.context, 'abc123');
+    assert.equal(told()?.state, 'nothing was said');
+    await setApiKeyState(site.db.database, 'abc123', projectId, 'rejected');
+    await reportHealth(site.context, 'abc123');
+    assert.equal(told()?.state, 'UNHEALTHY');
+    workspace.health = { state: 'nothing was said' };
+    await answer();
+    await reportHealth(site.context, 'abc123');
+    assert.equal(told()?.state, 'nothing was said', 'the answer to its own question was telling enough');
+  });
+
+  it('is tried again when Intercom is away, and not when the token is dead', async () => {
+    site.intercom.faults.add({ status: 503, pathPrefix: '/app_install', times: 1 });
+    await assert.rejects(reportHealth(site.context, 'abc123'), AppError);
+    await reportHealth(site.context, 'abc123');
+    assert.equal(told()?.state, 'OK');
+    site.intercom.revokeTokens('abc123');
+    const sealed = (await readWorkspace(site.db.database, 'abc123'))?.accessToken ?? '';
+    await markDisconnected(site.db.database, 'abc123', 'intercom_unauthorized', sealed);
+    await reportHealth(site.context, 'abc123');
+  });
+});
+
+describe('every day', () => {
+  it('queues a check of every installation', async () => {
+    site.jobs.length = 0;
+    await lookAfterInstallations(site.context);
+    const checked = site.jobs.filter(({ name }) => name === 'workspace.check').map(({ data }) => data);
+    assert.deepEqual(checked, [{ workspaceId: 'abc123' }, { workspaceId: 'other1' }]);
+  });
+
+  it('names the permissions that a key has lost', async () => {
+    const poor = site.revenueCat.issueKey(REVENUECAT_PROJECT, ['project_configuration:projects:read']);
+    await connectProject(
+      { database: site.db.database, secrets: site.context.secrets, publicUrl: PUBLIC_URL },
+      { workspaceId: 'abc123', revenueCatProjectId: REVENUECAT_PROJECT, apiKey: poor, name: 'Health app' },
+    );
+    assert.deepEqual(await examineWorkspace(site.context, 'abc123'), []);
+    const [project] = await listProjects(site.db.database, 'abc123');
+    assert.equal(project?.apiKeyState, 'valid');
+    assert.ok(project?.missingScopes.includes('customer_information:customers:read'));
+  });
+
+  it('goes on with a token that was suspended and is back', async () => {
+    const sealed = (await readWorkspace(site.db.database, 'abc123'))?.accessToken ?? '';
+    await markDisconnected(site.db.database, 'abc123', 'intercom_unauthorized', sealed);
+    await examineWorkspace(site.context, 'abc123');
+    assert.equal((await readWorkspace(site.db.database, 'abc123'))?.status, 'connected');
+  });
+
+  it('takes a workspace for uninstalled that was disconnected for 30 days', async () => {
+    const { database } = site.db;
+    site.intercom.revokeTokens('abc123');
+    await examineWorkspace(site.context, 'abc123');
+    await lookAfterInstallations(site.context);
+    assert.equal((await readWorkspace(database, 'abc123'))?.status, 'disconnected');
+    await database.query(
+      `update workspaces set disconnected_at = now() - interval '31 days' where workspace_id = 'abc123'`,
+    );
+    await lookAfterInstallations(site.context);
+    const workspace = await readWorkspace(database, 'abc123');
+    assert.deepEqual([workspace?.status, workspace?.accessToken], ['uninstalled', null]);
+  });
+});
