@@ -15,8 +15,7 @@ import { type GrowthRow, measure, type Times } from './growth/measure.ts';
 import { watchMemory } from './growth/memory.ts';
 
 /**
- * How the cost of each operation grows with what is stored: `node bench/growth.ts --events 10000,100000`. The figures of
- * `docs/scale.md` are this program's.
+ * How the cost of each operation grows with what is stored: `node bench/growth.ts --events 10000,100000`.
  */
 const AUTHORIZATION = 'whk_growth';
 const CLIENT_SECRET = 'growth_client_secret';

@@ -50,7 +50,7 @@ function runTests(files: readonly string[], databaseUrl: string, statements: str
     '--test',
     '--test-reporter=spec',
     '--test-timeout=90000',
-    '--test-concurrency=3',
+    '--test-concurrency=2',
     ...files,
   ];
   const child = spawn(process.execPath, args, {
