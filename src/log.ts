@@ -31,7 +31,7 @@ const MOST_CAUSES = 4;
 
 /**
  * What may be told of an error. Everything else that libraries hang on theirs stays out: PostgreSQL's `detail`
- * quotes rows, TypeORM's `parameters` are the values, axios' `config` holds the token.
+ * quotes rows, TypeORM's `parameters` are the values.
  */
 export function describeError(error: unknown, depth = 0): DescribedError {
   if (!(error instanceof Error)) return { type: typeof error, message: 'not an error' };

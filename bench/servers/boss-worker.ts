@@ -1,6 +1,5 @@
-import { Agent } from 'node:http';
-import axios from 'axios';
 import { PgBoss } from 'pg-boss';
+import { callOut, type OutgoingCall } from '../../src/outgoing.ts';
 import { CONTACT_ATTRIBUTES } from '../../src/subscribers/attributes.ts';
 
 /**
@@ -9,7 +8,7 @@ import { CONTACT_ATTRIBUTES } from '../../src/subscribers/attributes.ts';
  * once as the app has hands, in batches that are fetched again at once while they are full: its fastest setting.
  */
 const { DATABASE_URL = '', INTERCOM_URL = '', TOKEN = '' } = process.env;
-const HANDS = 32;
+const HANDS = 64;
 const BATCH = 4;
 
 interface Job {
@@ -18,11 +17,19 @@ interface Job {
   readonly atS: number;
 }
 
-const http = axios.create({
-  baseURL: INTERCOM_URL,
-  httpAgent: new Agent({ keepAlive: true, maxSockets: 64 }),
-  headers: { Authorization: `Bearer ${TOKEN}`, 'Intercom-Version': '2.16', Accept: 'application/json' },
-});
+/** The app's own way to make calls: what is compared is the queue. */
+async function call(method: OutgoingCall['method'], path: string, body?: unknown): Promise<unknown> {
+  const answer = await callOut({
+    method,
+    url: `${INTERCOM_URL}${path}`,
+    body,
+    headers: { authorization: `Bearer ${TOKEN}`, 'intercom-version': '2.16' },
+    timeoutMs: 10_000,
+  });
+  if (answer.status >= 300) throw new Error(`answered ${answer.status}`);
+  return answer.data;
+}
+
 const contacts = new Map<string, string>();
 const attributes = Object.fromEntries(
   CONTACT_ATTRIBUTES.map(({ name, dataType }) => [
@@ -34,17 +41,17 @@ const attributes = Object.fromEntries(
 async function deliver(job: Job): Promise<void> {
   let id = contacts.get(job.externalId);
   if (id === undefined) {
-    const found = await http.get<{ id: string }>(`/contacts/find_by_external_id/${job.externalId}`);
-    id = found.data.id;
+    const found = await call('GET', `/contacts/find_by_external_id/${job.externalId}`);
+    ({ id } = found as { id: string });
     contacts.set(job.externalId, id);
   }
-  await http.post('/events', {
+  await call('POST', '/events', {
     event_name: 'rc_renewal_event',
     created_at: job.atS,
     id,
     metadata: { event_id: job.eventId, product_identifier: 'pro_monthly', store: 'APP_STORE' },
   });
-  await http.put(`/contacts/${id}`, { custom_attributes: attributes });
+  await call('PUT', `/contacts/${id}`, { custom_attributes: attributes });
 }
 
 const boss = new PgBoss({

@@ -1,5 +1,5 @@
-import axios from 'axios';
 import type { Sql } from '../database/sql.ts';
+import { callOut } from '../outgoing.ts';
 import { type Finding, ok, problem, warning } from './finding.ts';
 
 /** Webhook signatures older than five minutes are refused; most of it would be gone. */
@@ -17,13 +17,7 @@ export interface ClockReading {
 export async function readServerClock(name: string, url: string, now: () => number): Promise<ClockReading> {
   const askedMs = now();
   try {
-    const answer = await axios.get(url, {
-      timeout: TIMEOUT_MS,
-      signal: AbortSignal.timeout(TIMEOUT_MS),
-      validateStatus: () => true,
-      maxRedirects: 0,
-      responseType: 'text',
-    });
+    const answer = await callOut({ method: 'GET', url, timeoutMs: TIMEOUT_MS });
     const toldMs = Date.parse(String(answer.headers.date ?? ''));
     if (Number.isNaN(toldMs)) return { name, aheadMs: 0 };
     // Whole seconds, cut off: on average half a second has passed since.

@@ -1,8 +1,6 @@
-import { Agent as HttpAgent } from 'node:http';
-import { Agent as HttpsAgent } from 'node:https';
-import axios, { type AxiosInstance, type AxiosResponse, type Method } from 'axios';
 import { z } from 'zod';
 import { AppError } from '../errors.ts';
+import { type Answer, callOut, type OutgoingCall } from '../outgoing.ts';
 import { intercomFailure, intercomUnreachable } from './failures.ts';
 
 /** The version whose 410 for merged contacts and attribute rules the app is written for. */
@@ -165,23 +163,10 @@ export interface IntercomClient {
 /** Intercom resolves merges itself; a longer chain of them is a loop. */
 const MOST_HOPS = 3;
 
-const agents = {
-  httpAgent: new HttpAgent({ keepAlive: true, maxSockets: 64 }),
-  httpsAgent: new HttpsAgent({ keepAlive: true, maxSockets: 64 }),
-};
-
-/** One connection pool for all workspaces; every call names its token. */
-const http: AxiosInstance = axios.create({
-  ...agents,
-  maxRedirects: 0,
-  validateStatus: () => true,
-  headers: { 'Intercom-Version': INTERCOM_VERSION, Accept: 'application/json' },
-});
-
 interface Call {
   readonly apiUrl: string;
   readonly accessToken?: string;
-  readonly method: Method;
+  readonly method: OutgoingCall['method'];
   readonly path: string;
   readonly body?: unknown;
   /** For messages: "Sending an event". Never a customer's data. */
@@ -195,7 +180,7 @@ async function call(input: Call): Promise<unknown> {
   const { gate } = input;
   if (!gate) return accept(input, await request(input));
   await gate.acquire();
-  let answer: AxiosResponse<unknown> | null = null;
+  let answer: Answer | null = null;
   try {
     answer = await request(input);
     observeRate(gate, answer);
@@ -205,7 +190,7 @@ async function call(input: Call): Promise<unknown> {
   return accept(input, answer);
 }
 
-function observeRate(gate: CallGate, answer: AxiosResponse<unknown>): void {
+function observeRate(gate: CallGate, answer: Answer): void {
   const remaining = answer.headers['x-ratelimit-remaining'];
   if (remaining === undefined) return;
   gate.observe({
@@ -215,23 +200,24 @@ function observeRate(gate: CallGate, answer: AxiosResponse<unknown>): void {
   });
 }
 
-async function request(input: Call): Promise<AxiosResponse<unknown>> {
+async function request(input: Call): Promise<Answer> {
   try {
-    return await http.request({
+    return await callOut({
       method: input.method,
       url: `${input.apiUrl}${input.path}`,
-      ...(input.body === undefined ? {} : { data: input.body }),
-      headers: input.accessToken === undefined ? {} : { Authorization: `Bearer ${input.accessToken}` },
-      // `timeout` alone does not cover a connection that is never made.
-      timeout: input.timeoutMs,
-      signal: AbortSignal.timeout(input.timeoutMs + 1_000),
+      body: input.body,
+      headers: {
+        'intercom-version': INTERCOM_VERSION,
+        ...(input.accessToken === undefined ? {} : { authorization: `Bearer ${input.accessToken}` }),
+      },
+      timeoutMs: input.timeoutMs,
     });
   } catch (error) {
     throw intercomUnreachable(input.action, error);
   }
 }
 
-function accept(input: Call, answer: AxiosResponse<unknown>): unknown {
+function accept(input: Call, answer: Answer): unknown {
   if (answer.status >= 200 && answer.status < 300) return answer.data;
   throw intercomFailure(
     { status: answer.status, headers: answer.headers, body: answer.data },
@@ -287,7 +273,12 @@ export function createIntercomClient(options: {
   timeoutMs?: number;
   gate?: CallGate;
 }): IntercomClient {
-  const send = (method: Method, path: string, action: string, body?: unknown): Promise<unknown> =>
+  const send = (
+    method: OutgoingCall['method'],
+    path: string,
+    action: string,
+    body?: unknown,
+  ): Promise<unknown> =>
     call({
       apiUrl: options.apiUrl,
       accessToken: options.accessToken,

@@ -1,8 +1,6 @@
-import { Agent as HttpAgent } from 'node:http';
-import { Agent as HttpsAgent } from 'node:https';
-import axios, { type AxiosInstance, type AxiosResponse, type Method } from 'axios';
 import type { z } from 'zod';
 import { AppError } from '../errors.ts';
+import { type Answer, callOut, type OutgoingCall } from '../outgoing.ts';
 import type { Snapshot } from '../subscribers/types.ts';
 import type { CallGate } from './call-limiter.ts';
 import { revenueCatFailure, revenueCatUnreachable, waitMsOf } from './failures.ts';
@@ -89,14 +87,6 @@ export interface RevenueCatClient {
   listCustomerEvents(projectId: string, customerId: string): Promise<Record<string, unknown>[] | null>;
 }
 
-const http: AxiosInstance = axios.create({
-  httpAgent: new HttpAgent({ keepAlive: true, maxSockets: 32 }),
-  httpsAgent: new HttpsAgent({ keepAlive: true, maxSockets: 32 }),
-  maxRedirects: 0,
-  validateStatus: () => true,
-  headers: { Accept: 'application/json' },
-});
-
 /** Lists are paged by hundreds; a customer with more pages than this is not read further. */
 const MOST_PAGES = 200;
 
@@ -116,27 +106,31 @@ export function createRevenueCatClient(options: {
   const timeoutMs = options.timeoutMs ?? 10_000;
   const id = encodeURIComponent;
 
-  async function send(method: Method, path: string, action: string, body?: unknown): Promise<unknown> {
+  async function send(
+    method: OutgoingCall['method'],
+    path: string,
+    action: string,
+    body?: unknown,
+  ): Promise<unknown> {
     return (await call(method, path, action, body)).data;
   }
 
   async function call(
-    method: Method,
+    method: OutgoingCall['method'],
     path: string,
     action: string,
     body?: unknown,
-  ): Promise<AxiosResponse<unknown>> {
+  ): Promise<Answer> {
     const domain = /\/(customers|subscriptions|purchases)\b/.test(path) ? 'customer' : 'configuration';
     await options.gate?.enter(domain);
-    let answer: AxiosResponse<unknown>;
+    let answer: Answer;
     try {
-      answer = await http.request({
+      answer = await callOut({
         method,
         url: `${options.apiUrl}${path}`,
-        ...(body === undefined ? {} : { data: body }),
-        headers: { Authorization: `Bearer ${options.apiKey}` },
-        timeout: timeoutMs,
-        signal: AbortSignal.timeout(timeoutMs + 1_000),
+        body,
+        headers: { authorization: `Bearer ${options.apiKey}` },
+        timeoutMs,
       });
     } catch (error) {
       throw revenueCatUnreachable(action, error);

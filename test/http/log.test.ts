@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
-import { AxiosError, AxiosHeaders } from 'axios';
 import pg from 'pg';
 import { AppError } from '../../src/errors.ts';
 import { createLogger, describeError } from '../../src/log.ts';
@@ -182,8 +181,10 @@ test('an error is described without the values that libraries hang on it', () =>
     where: PERSON.name,
     table: 'events',
   });
-  const headers = new AxiosHeaders({ Authorization: 'Bearer zqsecret' });
-  const http = new AxiosError(`no user ${PERSON.email}`, 'ERR_BAD_REQUEST', { headers, data: PERSON.name });
+  const http = Object.assign(new Error(`no user ${PERSON.email}`), {
+    code: 'ERR_BAD_REQUEST',
+    config: { headers: { Authorization: 'Bearer zqsecret' }, data: PERSON.name },
+  });
   const ours = new AppError('intercom_unavailable', 'Intercom does not answer', {
     upstreamStatus: 502,
     cause: http,

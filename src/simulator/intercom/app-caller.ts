@@ -1,5 +1,5 @@
 import { createHmac, randomUUID } from 'node:crypto';
-import axios, { type AxiosResponse } from 'axios';
+import { type Answer, callOut } from '../../outgoing.ts';
 import { reviewFindings } from './canvas-review.ts';
 import {
   type Canvas,
@@ -98,15 +98,9 @@ export function createAppCaller(options: {
     payload: unknown,
     headers: (raw: Buffer) => Record<string, string>,
     timeoutMs: number,
-  ): Promise<AxiosResponse<unknown>> {
+  ): Promise<Answer> {
     const raw = Buffer.from(JSON.stringify(payload));
-    return axios.post(url, raw, {
-      headers: { 'Content-Type': 'application/json', ...headers(raw) },
-      timeout: timeoutMs,
-      signal: AbortSignal.timeout(timeoutMs),
-      maxRedirects: 0,
-      validateStatus: () => true,
-    });
+    return callOut({ method: 'POST', url, body: raw, headers: headers(raw), timeoutMs });
   }
 
   const signed = (raw: Buffer): Record<string, string> => ({

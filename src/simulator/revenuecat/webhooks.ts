@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto';
-import axios from 'axios';
+import { callOut } from '../../outgoing.ts';
 import { findProject, type RevenueCatEvent, type RevenueCatState, type Webhook } from './state.ts';
 
 export interface WebhookAnswer {
@@ -54,30 +54,22 @@ async function deliver(
   retryAfterMs: readonly number[],
 ): Promise<WebhookAnswer> {
   for (let attempts = 1; ; attempts += 1) {
-    const { status, body } = await axios
-      .post<unknown>(webhook.url, Buffer.from(raw), {
-        headers: {
-          'Content-Type': 'application/json',
-          ...(webhook.authorizationHeader === null ? {} : { Authorization: webhook.authorizationHeader }),
-          ...(webhook.signingSecret === null
-            ? {}
-            : {
-                'X-RevenueCat-Webhook-Signature': signEvent(
-                  webhook.signingSecret,
-                  raw,
-                  Math.floor(now() / 1_000),
-                ),
-              }),
-        },
-        timeout: TIMEOUT_MS,
-        signal: AbortSignal.timeout(TIMEOUT_MS),
-        maxRedirects: 0,
-        validateStatus: () => true,
-      })
-      .then(
-        (answer) => ({ status: answer.status, body: answer.data }),
-        () => ({ status: null, body: null }),
-      );
+    const { authorizationHeader, signingSecret } = webhook;
+    const { status, body } = await callOut({
+      method: 'POST',
+      url: webhook.url,
+      body: Buffer.from(raw),
+      headers: {
+        ...(authorizationHeader === null ? {} : { authorization: authorizationHeader }),
+        ...(signingSecret === null
+          ? {}
+          : { 'x-revenuecat-webhook-signature': signEvent(signingSecret, raw, Math.floor(now() / 1_000)) }),
+      },
+      timeoutMs: TIMEOUT_MS,
+    }).then(
+      (answer) => ({ status: answer.status, body: answer.data }),
+      () => ({ status: null, body: null }),
+    );
     const waitMs = retryAfterMs[attempts - 1];
     if (status === 200 || waitMs === undefined)
       return { webhookId: webhook.id, url: webhook.url, status, body, attempts };
