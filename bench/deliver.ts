@@ -159,7 +159,11 @@ async function throughput(setting: Setting): Promise<Row[]> {
   const rates: { app: number[]; boss: number[] } = { app: [], boss: [] };
   for (let round = 0; round < (setting.quick ? 1 : 3); round += 1) {
     const destination = (): Promise<Running> =>
-      startIntercom({ LATENCY_MS: '30', FAILING: '0.05', CUSTOMERS: String(customers) });
+      startProcess('bench/servers/destination.ts', [], {
+        TOKEN: INTERCOM_TOKEN,
+        LATENCY_MS: '30',
+        FAILING: '0.05',
+      });
     const db = await setting.createDatabase(`throughput_${round}`);
 
     await queueEvents(db.url, customers, eventsEach);

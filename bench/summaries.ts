@@ -3,7 +3,7 @@ import type { Client } from 'pg';
 import { pino } from 'pino';
 import { openDatabase } from '../src/database/data-source.ts';
 import { readHistoryWithSources } from '../src/subscribers/store.ts';
-import { saveSummary, summarize } from '../src/subscribers/summary.ts';
+import { saveSummaries, summarize } from '../src/subscribers/summary.ts';
 import { WORKSPACE_ID } from './setting.ts';
 
 /**
@@ -17,7 +17,7 @@ export async function keepSummaries(client: Client & { readonly url: string }): 
   const { events } = await readHistoryWithSources(database, WORKSPACE_ID, subscriberId);
   const nowMs = Date.now();
   const summary = summarize(events, null, nowMs);
-  await saveSummary(database, WORKSPACE_ID, subscriberId, 1, summary, nowMs);
+  await saveSummaries(database, WORKSPACE_ID, [{ subscriberId, version: 1, summary, nowMs }]);
   await close();
   await client.query(
     `insert into subscriber_summaries (workspace_id, subscriber_id, format, version, valid_until, summary)

@@ -1,14 +1,19 @@
 import type { Sql } from '../database/sql.ts';
 import { notifyDelivery } from './store.ts';
 
-/** Contacts that teammates linked to a subscriber, the newest link first. */
-export async function linkedContacts(sql: Sql, workspaceId: string, subscriberId: string): Promise<string[]> {
-  const rows = await sql.query<{ contact_id: string }>(
-    `select contact_id from contact_links where workspace_id = $1 and subscriber_id = $2 order by made_at desc`,
-    [workspaceId, subscriberId],
+/** Contacts that teammates linked to subscribers, by subscriber, the newest link first; missing where there is none. */
+export async function linkedContacts(
+  sql: Sql,
+  workspaceId: string,
+  subscriberIds: readonly string[],
+): Promise<Map<string, string[]>> {
+  const rows = await sql.query<{ subscriber_id: string; contact_ids: string[] }>(
+    `select subscriber_id, array_agg(contact_id order by made_at desc) as contact_ids from contact_links
+      where workspace_id = $1 and subscriber_id = any($2) group by subscriber_id`,
+    [workspaceId, subscriberIds],
     'linked-contacts',
   );
-  return rows.map((row) => row.contact_id);
+  return new Map(rows.map((row) => [row.subscriber_id, row.contact_ids]));
 }
 
 /** A contact as a webhook of Intercom shows it. */
@@ -23,7 +28,8 @@ const LOOK_AGAIN = `due_at = now(), version = s.version + 1, waiting = false, at
 
 /**
  * Wakes the subscribers that a contact may belong to: known by its external id, linked to it, or waiting with
- * its e-mail. Those that have this contact already are left alone.
+ * its e-mail. Those that have this contact already are left alone. One that a worker has in hand is woken in any
+ * case: it may just have been looked for, in vain, and whether it waits is not written yet.
  *
  * @returns number of subscribers woken
  */
@@ -32,14 +38,15 @@ export async function wakeForContact(sql: Sql, workspaceId: string, contact: See
   const rows = await sql.query(
     `update subscribers s
         set ${LOOK_AGAIN}
-      where s.workspace_id = $1 and s.merged_into is null and s.contact_id is distinct from $4
+      where s.workspace_id = $1 and s.merged_into is null
+        and (s.contact_id is distinct from $4 or s.lease_owner is not null)
         and s.subscriber_id in (
           select i.subscriber_id from subscriber_ids i where i.workspace_id = $1 and i.app_user_id = $2
           union
           select l.subscriber_id from contact_links l where l.workspace_id = $1 and l.contact_id = $4
           union
           select e.subscriber_id from subscribers e
-           where e.workspace_id = $1 and e.email = lower($3) and e.waiting)
+           where e.workspace_id = $1 and e.email = lower($3) and (e.waiting or e.lease_owner is not null))
      returning 1`,
     [workspaceId, contact.externalId, contact.email, contact.contactId],
     'wake-for-contact',

@@ -1,10 +1,17 @@
 import { contactAttributes } from '../subscribers/attributes.ts';
-import { readHistoryWithSources, readSubscriber, type Subscriber } from '../subscribers/store.ts';
-import { type SubscriberSummary, saveSummary, summarize } from '../subscribers/summary.ts';
-import { linkedContacts } from './contacts-store.ts';
+import type { Subscriber } from '../subscribers/store.ts';
+import { type SubscriberSummary, summarize } from '../subscribers/summary.ts';
+import type { Claimed } from './claimed.ts';
 import { createContact, findContact, idToCreate } from './match.ts';
-import { explainPending, readOutbox, savePlan } from './outbox-store.ts';
-import { changedAttributes, nextChangeAt, type OutboxEntry, type PlannedEvent, planEvents } from './plan.ts';
+import { explainPending } from './outbox-store.ts';
+import {
+  changedAttributes,
+  nextChangeAt,
+  type OutboxEntry,
+  outboxOf,
+  type PlannedEvent,
+  planEvents,
+} from './plan.ts';
 import { nextContactLookup } from './retry-policy.ts';
 import { giveWay, type Round } from './round.ts';
 import { type SendPlan, sendEvents } from './send-events.ts';
@@ -20,18 +27,16 @@ const MOST_HOPS = 3;
  * Running it twice changes nothing on the contact: name and second of each event are stored before it is
  * sent, and Intercom removes the repeat.
  *
+ * @param claimed `null`: the subscriber is gone
  * @returns how to give the subscriber back; `null`: somebody else has it already
  */
-export async function deliverSubscriber(round: Round): Promise<Ending | null> {
+export async function deliverSubscriber(round: Round, claimed: Claimed | null): Promise<Ending | null> {
   const { context, workspace, claim } = round;
-  const { database } = context;
   const { workspaceId, subscriberId } = claim;
-  const [subscriber, { events: history, sources }, outbox] = await Promise.all([
-    readSubscriber(database, workspaceId, subscriberId),
-    readHistoryWithSources(database, workspaceId, subscriberId),
-    readOutbox(database, workspaceId, subscriberId),
-  ]);
-  if (!subscriber) return { ...unchanged(claim), dueAtMs: null };
+  if (!claimed) return { ...unchanged(claim), dueAtMs: null };
+  const { subscriber } = claimed;
+  const { events: history, sources, own } = claimed.history;
+  const outbox = outboxOf(own);
   const nowMs = context.now();
   const summary = summarize(history, subscriber.snapshot, nowMs);
   const { state } = summary;
@@ -40,7 +45,7 @@ export async function deliverSubscriber(round: Round): Promise<Ending | null> {
   const planned = planEvents(history, outbox, workspace.settings);
   const news = planned.filter((event) => isNews(event, outbox));
   // Stored while the contact is looked for, and before anything is sent.
-  const saving = news.length > 0 ? savePlan(database, workspaceId, news) : Promise.resolve();
+  const saving = news.length > 0 ? context.writer.plan(workspaceId, news) : Promise.resolve();
   saving.catch(() => {});
   const toSend = planned.filter((event) => event.action === 'send');
 
@@ -56,7 +61,7 @@ export async function deliverSubscriber(round: Round): Promise<Ending | null> {
     return { ...unchanged(claim), dueAtMs: notBeforeMs };
   }
 
-  const ending = await deliverTo(round, subscriber, { toSend, outbox, wanted, wakeAtMs, saving });
+  const ending = await deliverTo(round, claimed, { toSend, outbox, wanted, wakeAtMs, saving });
   await Promise.all([saving, kept]);
   if (news.length > 0 && claim.canRefresh && !isNewerThan(subscriber, history.at(-1)?.atMs ?? 0)) {
     await context.requestRefresh(workspaceId, subscriberId);
@@ -69,7 +74,7 @@ async function keepSummary(round: Round, summary: SubscriberSummary, nowMs: numb
   const { context, claim } = round;
   const { workspaceId, subscriberId } = claim;
   try {
-    await saveSummary(context.database, workspaceId, subscriberId, Number(claim.version), summary, nowMs);
+    await context.writer.keep(workspaceId, { subscriberId, version: Number(claim.version), summary, nowMs });
   } catch (error) {
     context.logger.warn({ err: error, workspaceId, subscriberId }, 'could not keep a summary');
   }
@@ -105,14 +110,14 @@ interface Work {
 }
 
 /** Finds the contact and writes to it; when it turns out to be gone, to the one that stands for it. */
-async function deliverTo(round: Round, subscriber: Subscriber, work: Work): Promise<Ending | null> {
+async function deliverTo(round: Round, claimed: Claimed, work: Work): Promise<Ending | null> {
   const { claim } = round;
   const gone = new Set<string>();
   let { contactId, attributesWritten } = claim;
   let left = work.toSend;
   for (let hop = 0; hop <= MOST_HOPS; hop += 1) {
     try {
-      contactId ??= await resolveContact(round, subscriber, gone, left.length > 0);
+      contactId ??= await resolveContact(round, claimed, gone, left.length > 0);
     } catch (error) {
       const { atMs, counts } = await giveWay(round, error);
       const attempts = claim.attempts + (counts ? 1 : 0);
@@ -157,13 +162,12 @@ async function deliverTo(round: Round, subscriber: Subscriber, work: Work): Prom
 /** @param mayCreate an attribute alone is no reason to make a contact, or to bring one back from the archive */
 async function resolveContact(
   round: Round,
-  subscriber: Subscriber,
+  { subscriber, linkedContactIds }: Claimed,
   gone: ReadonlySet<string>,
   mayCreate: boolean,
 ): Promise<string | null> {
-  const { context, workspace, client } = round;
-  const { workspaceId, settings } = workspace;
-  const linkedContactIds = await linkedContacts(context.database, workspaceId, subscriber.subscriberId);
+  const { workspace, client } = round;
+  const { settings } = workspace;
   const { appUserIds, email } = subscriber;
   const found = await findContact(client, { linkedContactIds, appUserIds, email, settings, gone });
   if (found !== null) return found;

@@ -6,24 +6,38 @@ interface Waiting<T, R> {
   reject(error: unknown): void;
 }
 
+/** Items of one statement. */
+const MOST = 64;
+
 /**
- * Lets many hands share statements: what comes while one is written forms the next, and a lone piece is written
- * at once. An item that PostgreSQL refuses fails alone.
+ * Lets many hands share statements: what comes while one is written forms the next. An item that PostgreSQL
+ * refuses fails alone.
  *
  * @param write gives a result for each item, in their order
- * @param most items of one statement
+ * @param lingerMs how long the first item waits for others: 0 for those of the same moment only
  */
 export function groupWrites<T, R>(
   write: (items: readonly T[]) => Promise<readonly R[]>,
-  most = 64,
+  lingerMs: number,
 ): (item: T) => Promise<R> {
   const waiting: Waiting<T, R>[] = [];
   let running = false;
+  let lingering = false;
+
+  function begin(): void {
+    if (running || lingering) return;
+    lingering = true;
+    const go = (): void => {
+      lingering = false;
+      void run();
+    };
+    if (lingerMs === 0) setImmediate(go);
+    else setTimeout(go, lingerMs);
+  }
 
   async function run(): Promise<void> {
-    if (running || waiting.length === 0) return;
     running = true;
-    const group = waiting.splice(0, most);
+    const group = waiting.splice(0, MOST);
     try {
       settle(group, await write(group.map((entry) => entry.item)));
     } catch (error) {
@@ -31,7 +45,7 @@ export function groupWrites<T, R>(
       else for (const entry of group) await write([entry.item]).then((r) => settle([entry], r), entry.reject);
     } finally {
       running = false;
-      void run();
+      if (waiting.length > 0) begin();
     }
   }
 
@@ -42,6 +56,6 @@ export function groupWrites<T, R>(
   return (item) =>
     new Promise((resolve, reject) => {
       waiting.push({ item, resolve, reject });
-      void run();
+      begin();
     });
 }

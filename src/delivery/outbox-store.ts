@@ -1,44 +1,5 @@
 import type { Sql } from '../database/sql.ts';
-import type { OutboxEntry, PlannedEvent } from './plan.ts';
-
-/** A subscriber's own events that are pending or were planned, by event id. */
-export async function readOutbox(
-  sql: Sql,
-  workspaceId: string,
-  subscriberId: string,
-): Promise<Map<string, OutboxEntry>> {
-  const rows = await sql.query<{
-    event_id: string;
-    pending: boolean;
-    sent_name: string | null;
-    sent_at_s: string | null;
-    attempts: number;
-    first_tried_at: Date | null;
-    next_try_at: Date | null;
-    received_at: Date;
-  }>(
-    `select event_id, delivery = 'pending' as pending, sent_name, sent_at_s, attempts, first_tried_at,
-            next_try_at, received_at
-       from events
-      where workspace_id = $1 and subscriber_id = $2 and side = 'subject'
-        and (delivery = 'pending' or sent_at_s is not null)`,
-    [workspaceId, subscriberId],
-    'read-outbox',
-  );
-  return new Map(
-    rows.map((row) => [
-      row.event_id,
-      {
-        isPending: row.pending,
-        mark: row.sent_name === null ? null : { name: row.sent_name, atS: Number(row.sent_at_s) },
-        attempts: row.attempts,
-        firstTriedAtMs: row.first_tried_at?.getTime() ?? null,
-        nextTryAtMs: row.next_try_at?.getTime() ?? null,
-        receivedAtMs: row.received_at.getTime(),
-      },
-    ]),
-  );
-}
+import type { PlannedEvent } from './plan.ts';
 
 /** Stores name and second of each event before it is sent, and closes those that are not to be sent. */
 export async function savePlan(

@@ -1,6 +1,6 @@
 import { eventMetadata } from '../subscribers/delivery-metadata.ts';
 import { defaultEventName } from '../subscribers/kinds.ts';
-import type { TimelineEntry } from '../subscribers/store.ts';
+import type { SentMark, TimelineEntry } from '../subscribers/store.ts';
 import { type DeliverableKind, EVENT_KINDS, type SubscriberState } from '../subscribers/types.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 
@@ -21,21 +21,28 @@ export type PlannedEvent =
       readonly reason: 'switched_off' | 'sandbox' | 'timeline_only';
     };
 
-/** Name and second under which an event is sent: a retry must repeat both. */
-export interface SentMark {
-  readonly name: string;
-  readonly atS: number;
-}
-
 /** What the outbox knows of one of the subscriber's own events. */
 export interface OutboxEntry {
   readonly isPending: boolean;
+  /** A retry must repeat it. */
   readonly mark: SentMark | null;
   /** Attempts that counted. */
   readonly attempts: number;
   readonly firstTriedAtMs: number | null;
   readonly nextTryAtMs: number | null;
   readonly receivedAtMs: number;
+}
+
+/** The outbox of a subscriber, by event id: of its own events those that are pending or were planned. */
+export function outboxOf(own: readonly TimelineEntry[]): Map<string, OutboxEntry> {
+  const outbox = new Map<string, OutboxEntry>();
+  for (const { id, side, receivedAtMs, delivery } of own) {
+    const isPending = delivery.state === 'pending';
+    if (side !== 'subject' || !(isPending || delivery.mark)) continue;
+    const { mark, attempts, firstTriedAtMs, nextTryAtMs } = delivery;
+    outbox.set(id, { isPending, mark, attempts, firstTriedAtMs, nextTryAtMs, receivedAtMs });
+  }
+  return outbox;
 }
 
 const DELIVERABLE: ReadonlySet<string> = new Set(EVENT_KINDS);

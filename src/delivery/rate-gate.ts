@@ -24,8 +24,11 @@ export interface RateGate extends CallGate {
   used(): number;
 }
 
-/** Calls taken beyond those that wait, while the window is far from its end: a round trip for each would be slow. */
-const AHEAD = 8;
+/**
+ * Calls taken beyond those that wait, while the window is far from its end, as a share of it: a round trip for each
+ * would be slow, and what another process lacks at the end must not lie here.
+ */
+const AHEAD = 1 / 32;
 const MOST_AT_ONCE = 64;
 /** A first call that is not answered within this lets another one try. */
 const PROBE_PATIENCE_MS = 1_000;
@@ -126,7 +129,7 @@ export function createRateGate(options: {
       // Calls that are still on their way may be counted in the window that now begins.
       const reserve = isNewWindow ? Math.max(inFlight, unpaid) : 0;
       unpaid = 0;
-      const ahead = left > latest.limit / 4 ? AHEAD : 0;
+      const ahead = left > latest.limit / 4 ? Math.ceil(latest.limit * AHEAD) : 0;
       const ask = Math.min(waiting.length + ahead, MOST_AT_ONCE) + reserve;
       const grant = await take(ask, latest, intercomNow());
       permits = Math.max(0, grant.calls - reserve);

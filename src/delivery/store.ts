@@ -101,7 +101,8 @@ export interface Ending {
 }
 
 /**
- * Gives subscribers of one workspace back. What arrived while one was held makes it due at once.
+ * Gives subscribers of one workspace back. What arrived while one was held makes it due at once, and what was
+ * found out of its contact meanwhile (gone, merged) is not overwritten by what was known before.
  *
  * @returns ids of those that are due again already
  */
@@ -114,13 +115,19 @@ export async function finishClaims(
     `update subscribers s
         set lease_until = null, lease_owner = null,
             due_at = case when s.version = f.version then to_timestamp(f.due_ms / 1000.0) else now() end,
-            contact_id = f.contact_id, attributes_written = f.attributes::jsonb, attempts = f.attempts,
+            contact_id = case when s.contact_id is not distinct from f.contact_before then f.contact_id
+                              else s.contact_id end,
+            attributes_written = case when s.contact_id is not distinct from f.contact_before
+                                       and (s.attributes_written is not null or f.unwritten_before)
+                                      then f.attributes::jsonb end,
+            attempts = f.attempts,
             waiting = s.version = f.version and f.waiting,
             failing_since = case when f.attempts = 0 or f.waiting then null
                                  else coalesce(s.failing_since, now()) end
        from unnest($2::uuid[], $3::uuid[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::integer[],
-                   $9::boolean[])
-            as f (subscriber_id, owner, version, due_ms, contact_id, attributes, attempts, waiting)
+                   $9::boolean[], $10::text[], $11::boolean[])
+            as f (subscriber_id, owner, version, due_ms, contact_id, attributes, attempts, waiting, contact_before,
+                  unwritten_before)
       where s.workspace_id = $1 and s.subscriber_id = any($2) and s.subscriber_id = f.subscriber_id
         and s.lease_owner = f.owner
      returning s.subscriber_id, coalesce(s.due_at <= now(), false) as due`,
@@ -134,6 +141,8 @@ export async function finishClaims(
       endings.map(({ ending }) => ending.attributesWritten && JSON.stringify(ending.attributesWritten)),
       endings.map(({ ending }) => ending.attempts),
       endings.map(({ ending }) => ending.waiting),
+      endings.map(({ claim }) => claim.contactId),
+      endings.map(({ claim }) => claim.attributesWritten === null),
     ],
     'finish-claims',
   );

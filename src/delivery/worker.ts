@@ -5,6 +5,7 @@ import { createIntercomClient, type IntercomClient, intercomApiUrl } from '../in
 import type { SecretBox } from '../workspaces/secrets.ts';
 import { readWorkspace, sealedAs, type Workspace } from '../workspaces/store.ts';
 import { takeCalls } from './call-budget.ts';
+import { type Claimed, readClaimed } from './claimed.ts';
 import { deliverSubscriber } from './deliver.ts';
 import { shareHands } from './hands.ts';
 import { endLeasesOfTheDead, LEASE_SECONDS, renewLeases } from './leases.ts';
@@ -48,6 +49,11 @@ export interface DeliveryWorker {
 const POLL_MS = 1_000;
 const RENEW_MS = (LEASE_SECONDS * 1_000) / 3;
 const AFTER_FAILURE_MS = 500;
+/**
+ * Subscribers of one workspace in hand at once. Intercom's quota of 167 calls a second is used up while calls take
+ * less than 400 ms.
+ */
+const HANDS = 64;
 /** All workspaces together may have this many times the hands of one. */
 const WORKSPACES_AT_ONCE = 8;
 /** What an attribute's type was found to be is believed for this long. */
@@ -74,7 +80,7 @@ interface Held {
 export function createDeliveryWorker(options: WorkerOptions): DeliveryWorker {
   const { database, logger } = options;
   const clock = options.clock ?? SYSTEM_CLOCK;
-  const perWorkspace = options.concurrency ?? 32;
+  const perWorkspace = options.concurrency ?? HANDS;
   const held = new Map<string, Map<string, Held>>();
   const running = new Set<Promise<void>>();
   const gates = new Map<string, RateGate>();
@@ -204,8 +210,15 @@ export function createDeliveryWorker(options: WorkerOptions): DeliveryWorker {
     for (const entry of entries) ours.set(entry.claim.subscriberId, entry);
     const workspace = await readWorkspace(database, workspaceId);
     const client = workspace ? clientFor(workspace) : null;
+    const reading = readClaimed(
+      database,
+      workspaceId,
+      claims.map((claim) => claim.subscriberId),
+    );
+    // Each delivery looks at its rejection; there may be none left that does.
+    reading.catch(() => {});
     for (const entry of entries) {
-      const work = deliverClaim(entry, workspace, client).finally(() => {
+      const work = deliverClaim(entry, workspace, client, reading).finally(() => {
         if (ours.get(entry.claim.subscriberId) === entry) ours.delete(entry.claim.subscriberId);
         if (ours.size === 0 && held.get(workspaceId) === ours) held.delete(workspaceId);
         running.delete(work);
@@ -221,13 +234,15 @@ export function createDeliveryWorker(options: WorkerOptions): DeliveryWorker {
     entry: Held,
     workspace: Workspace | null,
     client: IntercomClient | null,
+    reading: Promise<ReadonlyMap<string, Claimed>>,
   ): Promise<void> {
     const { claim } = entry;
     const isHeld = (): boolean =>
       claim.owner === session.owner() && performance.now() < entry.untilMs && !stopping;
     try {
       if (!workspace || !client) return await releaseClaim(database, claim);
-      const ending = await deliverSubscriber({ context, workspace, client, claim, isHeld });
+      const claimed = (await reading).get(claim.subscriberId) ?? null;
+      const ending = await deliverSubscriber({ context, workspace, client, claim, isHeld }, claimed);
       if (ending === null) await releaseClaim(database, claim);
       else if (await writer.finish(claim, ending)) wake();
       else if (ending.dueAtMs !== null) wakeAt(ending.dueAtMs);

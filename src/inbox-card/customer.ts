@@ -3,7 +3,7 @@ import { findByEmail } from '../subscribers/find-store.ts';
 import { isBlockedId, preferredAppUserIds } from '../subscribers/identities.ts';
 import { deriveState } from '../subscribers/state.ts';
 import { ownSource, readHistoryWithSources, type TimelineEntry } from '../subscribers/store.ts';
-import { isUsable, type SubscriberSummary, saveSummary, summarize } from '../subscribers/summary.ts';
+import { isUsable, type SubscriberSummary, saveSummaries, summarize } from '../subscribers/summary.ts';
 import type { Customer, Visit } from './context.ts';
 import { standInsFor } from './grants-on-timeline.ts';
 import { type Candidate, describeFound, type Found, readSnapshot } from './store.ts';
@@ -101,7 +101,7 @@ async function readSummary(visit: Visit, candidate: Candidate): Promise<SummaryR
   const summary = summarize(history.events, snapshot, nowMs);
   // With purchases of another subscriber in it, it would not notice that one's late events.
   if (history.sources.length === 1) {
-    saveSummary(context.database, workspaceId, subscriberId, version, summary, nowMs).catch((error) =>
+    saveSummaries(context.database, workspaceId, [{ subscriberId, version, summary, nowMs }]).catch((error) =>
       context.logger.warn({ err: error, workspaceId, subscriberId }, 'could not keep a summary'),
     );
   }

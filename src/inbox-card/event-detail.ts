@@ -147,7 +147,7 @@ export function deliveryText(visit: Visit, delivery: EventDelivery): string {
   const { reason } = delivery;
   switch (delivery.state) {
     case 'delivered':
-      return say.delivered(delivery.sentName, on(visit, delivery.deliveredAtMs));
+      return say.delivered(delivery.mark?.name ?? null, on(visit, delivery.deliveredAtMs));
     case 'failed':
       return say.failed(reasonText(visit, reason));
     case 'pending':

@@ -91,13 +91,15 @@ function eventOf(grant: Grant, type: string, kind: PromotionalMark['kind'], atMs
     transferredTo: [],
     raw: {},
     projectId: grant.projectId,
+    receivedAtMs: grant.createdAtMs,
     delivery: {
       state: 'skipped',
       reason: 'grant',
       attempts: 0,
       nextTryAtMs: null,
       deliveredAtMs: null,
-      sentName: null,
+      firstTriedAtMs: null,
+      mark: null,
     },
   };
 }

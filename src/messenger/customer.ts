@@ -8,7 +8,7 @@ import {
   readSubscriber,
   type TimelineEntry,
 } from '../subscribers/store.ts';
-import { isUsable, saveSummary, summarize } from '../subscribers/summary.ts';
+import { isUsable, saveSummaries, summarize } from '../subscribers/summary.ts';
 import type { SubscriberState } from '../subscribers/types.ts';
 import type { MessengerContext } from './context.ts';
 import { findOwned, findSummaries, type KeptSummary, listOwnEventIds, readNames } from './customer-store.ts';
@@ -93,9 +93,11 @@ async function stateOf(
   const summary = summarize(history.events, subscriber?.snapshot ?? null, nowMs);
   // With purchases of another subscriber in it, it would not notice that one's late events.
   if (history.sources.length === 1) {
-    saveSummary(database, workspaceId, subscriberId, version, summary, nowMs).catch((error: unknown) => {
-      logger.warn({ err: error, workspaceId, subscriberId }, 'could not keep a summary');
-    });
+    saveSummaries(database, workspaceId, [{ subscriberId, version, summary, nowMs }]).catch(
+      (error: unknown) => {
+        logger.warn({ err: error, workspaceId, subscriberId }, 'could not keep a summary');
+      },
+    );
   }
   return summary.state;
 }

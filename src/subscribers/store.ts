@@ -10,11 +10,21 @@ export interface EventDelivery {
   readonly attempts: number;
   readonly nextTryAtMs: number | null;
   readonly deliveredAtMs: number | null;
-  readonly sentName: string | null;
+  readonly firstTriedAtMs: number | null;
+  /** Name and second under which it was or is to be sent; `null`: not planned yet. */
+  readonly mark: SentMark | null;
+}
+
+/** Intercom tells events of one contact apart by these two. */
+export interface SentMark {
+  readonly name: string;
+  /** Unix seconds. */
+  readonly atS: number;
 }
 
 export interface TimelineEntry extends LifecycleEvent {
   readonly projectId: string;
+  readonly receivedAtMs: number;
   readonly delivery: EventDelivery;
 }
 
@@ -41,12 +51,14 @@ export interface EventRow {
   reason: string | null;
   attempts: number;
   next_try_at: Date | null;
+  first_tried_at: Date | null;
   delivered_at: Date | null;
   sent_name: string | null;
+  sent_at_s: string | null;
 }
 
 export const EVENT_COLUMNS = `project_id, event_id, side, event_at, received_at, payload, delivery, reason, attempts,
-  next_try_at, delivered_at, sent_name`;
+  next_try_at, first_tried_at, delivered_at, sent_name, sent_at_s`;
 
 export function toTimelineEntry(row: EventRow): TimelineEntry {
   const event = readEvent(row.payload?.event, {
@@ -58,13 +70,15 @@ export function toTimelineEntry(row: EventRow): TimelineEntry {
     ...event,
     id: row.event_id,
     projectId: row.project_id,
+    receivedAtMs: row.received_at.getTime(),
     delivery: {
       state: row.delivery,
       reason: row.reason,
       attempts: row.attempts,
       nextTryAtMs: row.next_try_at?.getTime() ?? null,
       deliveredAtMs: row.delivered_at?.getTime() ?? null,
-      sentName: row.sent_name,
+      firstTriedAtMs: row.first_tried_at?.getTime() ?? null,
+      mark: row.sent_name === null ? null : { name: row.sent_name, atS: Number(row.sent_at_s) },
     },
   };
 }
@@ -85,27 +99,40 @@ export async function readSubscriber(
   workspaceId: string,
   subscriberId: string,
 ): Promise<Subscriber | null> {
-  const [row] = await sql.query<SubscriberRow>(
+  return (await readSubscribers(sql, workspaceId, [subscriberId])).get(subscriberId) ?? null;
+}
+
+/** By id; those that were merged away or erased are missing. */
+export async function readSubscribers(
+  sql: Sql,
+  workspaceId: string,
+  subscriberIds: readonly string[],
+): Promise<Map<string, Subscriber>> {
+  const rows = await sql.query<SubscriberRow>(
     `select s.subscriber_id, s.project_id, s.email, s.snapshot, s.snapshot_at, s.contact_id, s.waiting,
             array(select i.app_user_id from subscriber_ids i
                    where i.workspace_id = s.workspace_id and i.subscriber_id = s.subscriber_id
                    order by i.app_user_id) as app_user_ids
        from subscribers s
-      where s.workspace_id = $1 and s.subscriber_id = $2 and s.merged_into is null`,
-    [workspaceId, subscriberId],
-    'read-subscriber',
+      where s.workspace_id = $1 and s.subscriber_id = any($2) and s.merged_into is null`,
+    [workspaceId, subscriberIds],
+    'read-subscribers',
   );
-  if (!row) return null;
-  return {
-    subscriberId: row.subscriber_id,
-    projectId: row.project_id,
-    appUserIds: row.app_user_ids,
-    email: row.email,
-    snapshot: row.snapshot,
-    snapshotAtMs: row.snapshot_at?.getTime() ?? null,
-    contactId: row.contact_id,
-    waiting: row.waiting,
-  };
+  return new Map(
+    rows.map((row) => [
+      row.subscriber_id,
+      {
+        subscriberId: row.subscriber_id,
+        projectId: row.project_id,
+        appUserIds: row.app_user_ids,
+        email: row.email,
+        snapshot: row.snapshot,
+        snapshotAtMs: row.snapshot_at?.getTime() ?? null,
+        contactId: row.contact_id,
+        waiting: row.waiting,
+      },
+    ]),
+  );
 }
 
 /** How many transfers a history is followed through; longer chains were never seen and would not end in a loop. */
@@ -130,8 +157,10 @@ export interface HistorySource {
 
 export interface History {
   /** Oldest first. */
-  readonly events: TimelineEntry[];
-  readonly sources: HistorySource[];
+  readonly events: readonly TimelineEntry[];
+  readonly sources: readonly HistorySource[];
+  /** Of `events`, those stored for the subscriber itself. */
+  readonly own: readonly TimelineEntry[];
 }
 
 /**
@@ -142,7 +171,7 @@ export async function readHistory(
   sql: Sql,
   workspaceId: string,
   subscriberId: string,
-): Promise<TimelineEntry[]> {
+): Promise<readonly TimelineEntry[]> {
   return (await readHistoryWithSources(sql, workspaceId, subscriberId)).events;
 }
 
@@ -152,11 +181,43 @@ export async function readHistoryWithSources(
   workspaceId: string,
   subscriberId: string,
 ): Promise<History> {
-  const own = await readEventsUntil(sql, workspaceId, subscriberId, null);
-  const history: History = { events: [...own], sources: [ownSource(subscriberId)] };
-  await followTransfers(sql, workspaceId, { events: own, sandboxOnly: false }, MOST_TRANSFERS, history);
-  if (history.sources.length > 1) history.events.sort((a, b) => a.atMs - b.atMs);
-  return history;
+  const histories = await readHistories(sql, workspaceId, [subscriberId]);
+  return histories.get(subscriberId) ?? historyOf(subscriberId, []);
+}
+
+/** The same for many subscribers, by id, in one statement; only transfers cost more. */
+export async function readHistories(
+  sql: Sql,
+  workspaceId: string,
+  subscriberIds: readonly string[],
+): Promise<Map<string, History>> {
+  const rows = await sql.query<EventRow & { subscriber_id: string }>(
+    `select ${EVENT_COLUMNS}, subscriber_id from events
+      where workspace_id = $1 and subscriber_id = any($2)
+      order by event_at, event_id`,
+    [workspaceId, subscriberIds],
+    'read-histories',
+  );
+  const owned = new Map<string, TimelineEntry[]>(subscriberIds.map((subscriberId) => [subscriberId, []]));
+  for (const row of rows) owned.get(row.subscriber_id)?.push(toTimelineEntry(row));
+  const histories = new Map<string, History>();
+  for (const [subscriberId, own] of owned) {
+    const history = historyOf(subscriberId, own);
+    await followTransfers(sql, workspaceId, { events: own, sandboxOnly: false }, MOST_TRANSFERS, history);
+    if (history.sources.length > 1) history.events.sort((a, b) => a.atMs - b.atMs);
+    histories.set(subscriberId, history);
+  }
+  return histories;
+}
+
+/** A history that what was transferred is still to be added to. */
+interface GrowingHistory extends History {
+  readonly events: TimelineEntry[];
+  readonly sources: HistorySource[];
+}
+
+function historyOf(subscriberId: string, own: readonly TimelineEntry[]): GrowingHistory {
+  return { events: [...own], sources: [ownSource(subscriberId)], own };
 }
 
 export function ownSource(subscriberId: string): HistorySource {
@@ -174,14 +235,14 @@ async function readEventsUntil(
   sql: Sql,
   workspaceId: string,
   subscriberId: string,
-  untilMs: number | null,
+  untilMs: number,
 ): Promise<TimelineEntry[]> {
   const rows = await sql.query<EventRow>(
     `select ${EVENT_COLUMNS} from events
       where workspace_id = $1 and subscriber_id = $2 and event_at <= $3
       order by event_at, event_id`,
-    [workspaceId, subscriberId, untilMs ?? Number.MAX_SAFE_INTEGER],
-    'read-history',
+    [workspaceId, subscriberId, untilMs],
+    'read-history-until',
   );
   return rows.map(toTimelineEntry);
 }
@@ -191,7 +252,7 @@ async function followTransfers(
   workspaceId: string,
   received: { events: readonly TimelineEntry[]; sandboxOnly: boolean },
   depth: number,
-  history: History,
+  history: GrowingHistory,
 ): Promise<void> {
   const receipts = received.events.filter((event) => event.side === 'subject' && isReceipt(event));
   if (receipts.length === 0 || depth === 0) return;

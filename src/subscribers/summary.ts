@@ -105,29 +105,45 @@ export function isUsable(stored: StoredSummary | null, version: number, nowMs: n
   return stored?.format === FORMAT && stored.version === version && nowMs < stored.validUntilMs;
 }
 
+/** A summary to be kept. */
+export interface NewSummary {
+  readonly subscriberId: string;
+  /** The subscriber's, read before the history was. */
+  readonly version: number;
+  readonly summary: SubscriberSummary;
+  /** When it was made, UTC, ms. */
+  readonly nowMs: number;
+}
+
 /**
- * Keeps a summary. One that was made of an older version, or of a history with transfers, is not worth keeping:
- * the giver's late events change it without changing the receiver.
- *
- * @param version the subscriber's, read before the history was
+ * Keeps summaries, of each subscriber one. One that was made of an older version, or of a history with transfers,
+ * is not worth keeping: the giver's late events change it without changing the receiver.
  */
-export async function saveSummary(
+export async function saveSummaries(
   sql: Sql,
   workspaceId: string,
-  subscriberId: string,
-  version: number,
-  summary: SubscriberSummary,
-  nowMs: number,
+  summaries: readonly NewSummary[],
 ): Promise<void> {
   await sql.query(
     `insert into subscriber_summaries (workspace_id, subscriber_id, format, version, valid_until, summary)
-     select workspace_id, subscriber_id, $3, $4, to_timestamp($5 / 1000.0), $6 from subscribers
-      where workspace_id = $1 and subscriber_id = $2 and version = $4 and merged_into is null
+     select s.workspace_id, s.subscriber_id, $2, k.version, to_timestamp(k.valid_until_ms / 1000.0), k.summary::jsonb
+       from unnest($3::uuid[], $4::bigint[], $5::bigint[], $6::text[])
+              as k (subscriber_id, version, valid_until_ms, summary)
+       join subscribers s on s.workspace_id = $1 and s.subscriber_id = k.subscriber_id
+      where s.subscriber_id = any($3) and s.version = k.version and s.merged_into is null
+      order by s.subscriber_id
      on conflict (workspace_id, subscriber_id) do update
         set format = excluded.format, version = excluded.version, valid_until = excluded.valid_until,
             summary = excluded.summary
       where subscriber_summaries.version <= excluded.version`,
-    [workspaceId, subscriberId, FORMAT, version, validUntil(summary.state, nowMs), JSON.stringify(summary)],
-    'save-summary',
+    [
+      workspaceId,
+      FORMAT,
+      summaries.map((kept) => kept.subscriberId),
+      summaries.map((kept) => kept.version),
+      summaries.map((kept) => validUntil(kept.summary.state, kept.nowMs)),
+      summaries.map((kept) => JSON.stringify(kept.summary)),
+    ],
+    'save-summaries',
   );
 }

@@ -92,7 +92,7 @@ describe('faults, with real processes', () => {
         .query<{ status: string }>('select status from workspaces where workspace_id = $1', [WORKSPACE_ID]);
       return row?.status;
     };
-    await until(async () => (await status()) === 'disconnected', 'the disconnection');
+    await until(async () => (await status()) === 'disconnected', 'the disconnection', 40_000);
     off();
     const token = fleet.intercom.issueToken(WORKSPACE_ID);
     await storeInstallation(fleet.database(), {

@@ -20,8 +20,10 @@ function entry(id: string, fields: Record<string, unknown> = {}) {
     reason: null,
     attempts: 0,
     next_try_at: null,
+    first_tried_at: null,
     delivered_at: null,
     sent_name: null,
+    sent_at_s: null,
   };
   return toTimelineEntry(row);
 }
