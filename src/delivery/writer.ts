@@ -1,15 +1,17 @@
+import { groupWrites } from '../database/group-writes.ts';
 import type { Database } from '../database/sql.ts';
 import { type NewSummary, saveSummaries } from '../subscribers/summary.ts';
-import { groupWrites } from './group.ts';
 import { type Attempt, recordAttempts, type Settlement, savePlan, settleEvents } from './outbox-store.ts';
 import type { PlannedEvent } from './plan.ts';
 import { type Claim, type Ending, finishClaims } from './store.ts';
 
+/** What must be stored before a call is made. */
+const AT_ONCE = { most: 64 };
 /**
- * What is noted after the fact may wait so long for others to share its statement, ms. Nobody waits for it: the next
- * call to Intercom is on its way meanwhile and takes longer.
+ * What is noted after the fact waits a little for others to share its statement. Nobody waits for it: the next call
+ * to Intercom is on its way meanwhile and takes longer.
  */
-const LINGER_MS = 15;
+const AFTERWARDS = { most: 64, lingerMs: 15 };
 
 /**
  * What the hands of a worker write, in statements that they share. With a statement for each event, most of a
@@ -31,31 +33,31 @@ export function createOutboxWriter(database: Database): OutboxWriter {
     groupWrites<readonly PlannedEvent[], void>(async (planned) => {
       await savePlan(database, workspaceId, planned.flat());
       return [];
-    }, 0),
+    }, AT_ONCE),
   );
   const keeping = byKey((workspaceId: string) =>
     groupWrites<NewSummary, void>(async (summaries) => {
       await saveSummaries(database, workspaceId, summaries);
       return [];
-    }, LINGER_MS),
+    }, AFTERWARDS),
   );
   const settling = byKey((workspaceId: string, projectId: string) =>
     groupWrites<Settlement, void>(async (settlements) => {
       await settleEvents(database, workspaceId, projectId, settlements);
       return [];
-    }, LINGER_MS),
+    }, AFTERWARDS),
   );
   const recording = byKey((workspaceId: string) =>
     groupWrites<Attempt, void>(async (attempts) => {
       await recordAttempts(database, workspaceId, attempts);
       return [];
-    }, LINGER_MS),
+    }, AFTERWARDS),
   );
   const finishing = byKey((workspaceId: string) =>
     groupWrites<{ claim: Claim; ending: Ending }, boolean>(async (endings) => {
       const due = await finishClaims(database, workspaceId, endings);
       return endings.map(({ claim }) => due.has(claim.subscriberId));
-    }, LINGER_MS),
+    }, AFTERWARDS),
   );
   return {
     plan: (workspaceId, planned) => planning(workspaceId)(planned),

@@ -46,6 +46,33 @@ interface QueueSettings {
   readonly retryDelayMax: number;
 }
 
+/**
+ * How a process works on a queue. A job that is due is announced, so looking for work is only for those that
+ * become due by time (retries, a later start); each hand looks by itself, so idle queues get few.
+ */
+interface Work {
+  readonly hands: number;
+  readonly lookEverySeconds: number;
+}
+
+const SELDOM: Work = { hands: 1, lookEverySeconds: 10 };
+const SOON: Work = { hands: 2, lookEverySeconds: 2 };
+
+const WORK: Readonly<Record<JobName, Work>> = {
+  'subscriber.refresh': { hands: 4, lookEverySeconds: 5 },
+  'customer.import': { hands: 4, lookEverySeconds: 5 },
+  'backfill.run': SOON,
+  'reconcile.nightly': SELDOM,
+  'reconcile.workspace': SELDOM,
+  'grant.settle': SOON,
+  'grant.note': SOON,
+  'workspace.provision': SOON,
+  'workspace.confirm-uninstall': SOON,
+  'workspace.health': SOON,
+  'workspace.check': SELDOM,
+  'maintenance.daily': SELDOM,
+};
+
 const USUAL: QueueSettings = {
   heartbeatSeconds: 20,
   expireInSeconds: 120,
@@ -88,6 +115,15 @@ function workspaceOf(data: JobData[JobName]): { workspaceId?: string } {
     : {};
 }
 
+async function makeQueues(boss: PgBoss): Promise<void> {
+  const existing = new Map((await boss.getQueues([...QUEUE_NAMES])).map((queue) => [queue.name, queue]));
+  for (const name of QUEUE_NAMES) {
+    const queue = existing.get(name);
+    if (!queue) await boss.createQueue(name, { ...QUEUES[name], policy: 'short', notify: true });
+    else if (!queue.notify) await boss.updateQueue(name, { notify: true });
+  }
+}
+
 /** Opens pg-boss in its own schema. Safe when several processes start at once: it locks its migrations itself. */
 export async function openJobs(options: {
   databaseUrl: string;
@@ -110,16 +146,17 @@ export async function openJobs(options: {
   // Without a listener a lost database would end the process; pg-boss itself goes on when it is back.
   boss.on('error', (error: Error) => options.logger.warn({ err: error }, 'job queue'));
   await boss.start();
-  const existing = new Set((await boss.getQueues([...QUEUE_NAMES])).map((queue) => queue.name));
-  for (const name of QUEUE_NAMES) {
-    if (!existing.has(name)) await boss.createQueue(name, { ...QUEUES[name], policy: 'short' });
-  }
+  await makeQueues(boss);
 
   let working = false;
   async function handle<Name extends JobName>(name: Name, run: JobHandlers[Name]): Promise<void> {
     await boss.work<JobData[Name]>(
       name,
-      { localConcurrency: 4, pollingIntervalSeconds: 2 },
+      {
+        localConcurrency: WORK[name].hands,
+        pollingIntervalSeconds: 2,
+        notifyPollingIntervalSeconds: WORK[name].lookEverySeconds,
+      },
       async ([job]) => {
         if (!job) return;
         try {

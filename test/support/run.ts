@@ -6,6 +6,7 @@ import pg from 'pg';
 import { pino } from 'pino';
 import { migrate, openDatabase } from '../../src/database/data-source.ts';
 import { startEmbeddedPostgres } from '../../src/database/embedded.ts';
+import { openJobs } from '../../src/jobs/jobs.ts';
 import { checkStatements } from './check-statements.ts';
 
 /** Runs the test files given, or all, against one embedded PostgreSQL with a migrated template database. */
@@ -35,6 +36,14 @@ async function makeTemplate(url: string): Promise<void> {
   const template = await openDatabase({ url: templateUrl(url), logger: pino({ level: 'silent' }) });
   await migrate(template.dataSource);
   await template.close();
+  const jobs = await openJobs({
+    databaseUrl: templateUrl(url),
+    backend: 'postgres',
+    listen: false,
+    queueOnly: true,
+    logger: pino({ level: 'silent' }),
+  });
+  await jobs.stop();
 }
 
 function templateUrl(url: string): string {
@@ -55,7 +64,14 @@ function runTests(files: readonly string[], databaseUrl: string, statements: str
   ];
   const child = spawn(process.execPath, args, {
     stdio: 'inherit',
-    env: { ...process.env, TEST_DATABASE_URL: databaseUrl, TEST_STATEMENTS: statements, NODE_ENV: 'test' },
+    env: {
+      ...process.env,
+      TEST_DATABASE_URL: databaseUrl,
+      TEST_STATEMENTS: statements,
+      NODE_ENV: 'test',
+      // Each file is a process, and many start servers: what the first has compiled serves the others.
+      NODE_COMPILE_CACHE: join(statements, '..', 'compiled'),
+    },
   });
   return new Promise((resolve) => {
     child.on('exit', (code, signal) => resolve(code ?? (signal ? 1 : 0)));

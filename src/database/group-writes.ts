@@ -6,46 +6,54 @@ interface Waiting<T, R> {
   reject(error: unknown): void;
 }
 
-/** Items of one statement. */
-const MOST = 64;
+export interface GroupOptions {
+  /** Items of one statement. */
+  readonly most: number;
+  /** How long the first item waits for others, ms; 0: for those of the same moment only. */
+  readonly lingerMs?: number;
+  /** Statements on their way at once; what comes meanwhile forms the next. */
+  readonly parallel?: number;
+  /** A further statement is begun beside others only for so many items. */
+  readonly worthAnother?: number;
+}
 
 /**
- * Lets many hands share statements: what comes while one is written forms the next. An item that PostgreSQL
- * refuses fails alone.
+ * Lets many callers share statements (group commit). An item that PostgreSQL refuses fails alone: its neighbours are
+ * then written one by one.
  *
  * @param write gives a result for each item, in their order
- * @param lingerMs how long the first item waits for others: 0 for those of the same moment only
+ * @returns resolves with the item's result when its statement is committed
  */
 export function groupWrites<T, R>(
   write: (items: readonly T[]) => Promise<readonly R[]>,
-  lingerMs: number,
+  options: GroupOptions,
 ): (item: T) => Promise<R> {
+  const { most, lingerMs = 0, parallel = 1, worthAnother = 1 } = options;
   const waiting: Waiting<T, R>[] = [];
-  let running = false;
+  let running = 0;
   let lingering = false;
 
   function begin(): void {
-    if (running || lingering) return;
+    if (lingering || running >= parallel) return;
+    if (waiting.length === 0 || (running > 0 && waiting.length < worthAnother)) return;
     lingering = true;
-    const go = (): void => {
-      lingering = false;
-      void run();
-    };
-    if (lingerMs === 0) setImmediate(go);
-    else setTimeout(go, lingerMs);
+    if (lingerMs === 0) setImmediate(run);
+    else setTimeout(run, lingerMs);
   }
 
   async function run(): Promise<void> {
-    running = true;
-    const group = waiting.splice(0, MOST);
+    lingering = false;
+    running += 1;
+    const group = waiting.splice(0, most);
+    begin();
     try {
       settle(group, await write(group.map((entry) => entry.item)));
     } catch (error) {
       if (group.length === 1 || isDatabaseUnavailable(error)) for (const entry of group) entry.reject(error);
       else for (const entry of group) await write([entry.item]).then((r) => settle([entry], r), entry.reject);
     } finally {
-      running = false;
-      if (waiting.length > 0) begin();
+      running -= 1;
+      begin();
     }
   }
 

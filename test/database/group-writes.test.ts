@@ -1,0 +1,79 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import { groupWrites } from '../../src/database/group-writes.ts';
+
+describe('writes that share statements', () => {
+  test('each item gets its own result, whatever comes when and whichever are refused', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.record({ refused: fc.boolean(), after: fc.nat(3) }), { maxLength: 60 }),
+        fc.record({ most: fc.integer({ min: 1, max: 8 }), parallel: fc.integer({ min: 1, max: 3 }) }),
+        fc.integer({ min: 1, max: 5 }),
+        async (items, limits, worthAnother) => {
+          let running = 0;
+          let mostRunning = 0;
+          const add = groupWrites<number, string>(
+            async (group) => {
+              assert.ok(group.length <= limits.most);
+              running += 1;
+              mostRunning = Math.max(mostRunning, running);
+              await new Promise((resolve) => setImmediate(resolve));
+              running -= 1;
+              if (group.some((index) => items[index]?.refused)) throw new Error('refused');
+              return group.map((index) => `written ${index}`);
+            },
+            { ...limits, worthAnother },
+          );
+          const outcomes = await Promise.all(
+            items.map(async ({ after }, index) => {
+              for (let turn = 0; turn < after; turn += 1)
+                await new Promise((resolve) => setImmediate(resolve));
+              return add(index).catch((error: Error) => error.message);
+            }),
+          );
+          assert.deepEqual(
+            outcomes,
+            items.map(({ refused }, index) => (refused ? 'refused' : `written ${index}`)),
+          );
+          assert.ok(mostRunning <= limits.parallel);
+        },
+      ),
+      { numRuns: 100 },
+    );
+  });
+
+  test('what comes in the same moment is one statement, and so is what comes while it lingers', async () => {
+    for (const lingerMs of [0, 5]) {
+      const groups: number[] = [];
+      const add = groupWrites<number, number>(
+        async (group) => {
+          groups.push(group.length);
+          return group;
+        },
+        { most: 64, lingerMs },
+      );
+      const first = [add(1), add(2)];
+      if (lingerMs > 0) {
+        await new Promise((resolve) => setImmediate(resolve));
+        first.push(add(3));
+      }
+      assert.deepEqual(await Promise.all(first), lingerMs > 0 ? [1, 2, 3] : [1, 2]);
+      assert.deepEqual(groups, [first.length]);
+    }
+  });
+
+  test('without a database all fail at once, and nothing is tried one by one', async () => {
+    let tries = 0;
+    const add = groupWrites<number, number>(
+      async () => {
+        tries += 1;
+        throw Object.assign(new Error('gone'), { code: '57P01' });
+      },
+      { most: 64 },
+    );
+    const outcomes = await Promise.allSettled([add(1), add(2), add(3)]);
+    assert.deepEqual(new Set(outcomes.map((outcome) => outcome.status)), new Set(['rejected']));
+    assert.equal(tries, 1);
+  });
+});
