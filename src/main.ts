@@ -8,7 +8,6 @@ import { addDoctorCommand } from './doctor/command.ts';
 import { AppError, badRequest, isDatabaseUnavailable } from './errors.ts';
 import { createLogger, withoutValues } from './log.ts';
 import { encryptionKeys, startServer } from './server.ts';
-import { startDemo } from './simulator/demo.ts';
 import { addRotateKeysCommand } from './workspaces/command.ts';
 import { connectProject } from './workspaces/connect.ts';
 import { createSecretBox } from './workspaces/secrets.ts';
@@ -79,6 +78,8 @@ program
   .description('run everything on this machine, with simulated Intercom and RevenueCat')
   .action(async () => {
     dotenv.config({ quiet: true });
+    // What a server never needs is not loaded by one.
+    const { startDemo } = await import('./simulator/demo.ts');
     const demo = await startDemo({
       port: Number(process.env.PORT ?? 3000),
       logger: createLogger(process.env.LOG_LEVEL ?? 'warn'),

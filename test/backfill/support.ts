@@ -10,6 +10,7 @@ import {
 import type { Customer } from '../../src/simulator/revenuecat/state.ts';
 import { createSecretBox, hashSecret } from '../../src/workspaces/secrets.ts';
 import { sealedAs } from '../../src/workspaces/store.ts';
+import { BARE_ENVIRONMENT } from '../support/bare-environment.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { DAY_MS } from '../support/events.ts';
 import { AUTHORIZATION, PROJECT_ID, silent, WORKSPACE_ID } from '../support/world.ts';
@@ -158,7 +159,7 @@ export function startCommand(
   env: Readonly<Record<string, string | undefined>>,
 ): Running {
   const child = spawn(process.execPath, ['src/main.ts', ...args], {
-    env: { PATH: process.env.PATH, ...env },
+    env: { ...BARE_ENVIRONMENT, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let stdout = '';

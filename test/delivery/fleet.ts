@@ -13,6 +13,7 @@ import { createIntercomSimulator, type IntercomSimulator } from '../../src/simul
 import { CONTACT_ATTRIBUTES } from '../../src/subscribers/attributes.ts';
 import { createSecretBox, hashSecret, type SecretBox } from '../../src/workspaces/secrets.ts';
 import { sealedAs } from '../../src/workspaces/store.ts';
+import { BARE_ENVIRONMENT } from '../support/bare-environment.ts';
 import { DAY_MS } from '../support/events.ts';
 import { until } from '../support/wait.ts';
 import {
@@ -75,7 +76,7 @@ export async function createFleet(): Promise<Fleet> {
       const child = spawn(process.execPath, args, {
         stdio: ['ignore', 'pipe', 'inherit'],
         env: {
-          PATH: process.env.PATH,
+          ...BARE_ENVIRONMENT,
           PORT: '0',
           DATABASE_URL: url.href,
           DATA_DIR: dataDir,

@@ -9,6 +9,7 @@ import { after, before, describe, test } from 'node:test';
 import { settleGrant } from '../../src/grants/revoke.ts';
 import { createRevenueCatClient } from '../../src/revenuecat/client.ts';
 import { idsOn, openAgain } from '../inbox-card/support.ts';
+import { BARE_ENVIRONMENT } from '../support/bare-environment.ts';
 import { createProduct, type Product } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { silent, WORKSPACE_ID } from '../support/world.ts';
@@ -301,7 +302,7 @@ function contextOf(): Parameters<typeof settleGrant>[0] {
 async function startSecond(): Promise<{ url: string; process: ChildProcess; clean(): Promise<void> }> {
   const dataDir = await mkdtemp(join(tmpdir(), 'subscription-timeline-second-'));
   const child = spawn(process.execPath, ['src/main.ts', 'serve', '--role', 'web'], {
-    env: { ...product.environment, PATH: process.env.PATH, NODE_ENV: 'test', PORT: '0', DATA_DIR: dataDir },
+    env: { ...BARE_ENVIRONMENT, ...product.environment, NODE_ENV: 'test', PORT: '0', DATA_DIR: dataDir },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const lines = createInterface({ input: child.stdout });

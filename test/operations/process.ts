@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
+import { BARE_ENVIRONMENT } from '../support/bare-environment.ts';
 import { until } from '../support/wait.ts';
 
 const MAIN = join(import.meta.dirname, '../../src/main.ts');
@@ -20,7 +21,7 @@ export function run(
 ): Omit<ServerProcess, 'url'> {
   const child = spawn(process.execPath, [MAIN, ...args], {
     cwd: environment.DATA_DIR ?? '/',
-    env: { PATH: process.env.PATH ?? '', ...environment },
+    env: { ...BARE_ENVIRONMENT, ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let output = '';

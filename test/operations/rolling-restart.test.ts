@@ -12,7 +12,10 @@ import { type ServerProcess, startServerProcess } from './process.ts';
 const WEBHOOKS_A_SECOND = 300;
 const CARDS_A_SECOND = 50;
 const CUSTOMERS = 200;
-const LEAST_MS = 8_000;
+/** So many requests must have been made when it ends, at least. */
+const LEAST = 2_800;
+/** As platforms do, the sender waits with the next request while so many are not answered: a slow machine is not drowned. */
+const MOST_UNANSWERED = 40;
 
 describe('restarting two processes one after the other, under load', () => {
   let product: Product;
@@ -116,12 +119,15 @@ describe('restarting two processes one after the other, under load', () => {
     const begunMs = performance.now();
     const load = setInterval(() => {
       const seconds = (performance.now() - begunMs) / 1_000;
-      while (!stop && webhooks < seconds * WEBHOOKS_A_SECOND) sendWebhook();
-      while (!stop && cards < seconds * CARDS_A_SECOND) openCard();
+      const may = (): boolean => !stop && underway.size < MOST_UNANSWERED;
+      while (may() && webhooks < seconds * WEBHOOKS_A_SECOND) {
+        sendWebhook();
+        if (cards < (webhooks * CARDS_A_SECOND) / WEBHOOKS_A_SECOND) openCard();
+      }
     }, 10);
 
     for (const [index, old] of processes.entries()) {
-      await until(() => performance.now() - begunMs > 1_000 * (index + 1), 'some load');
+      await until(() => webhooks + cards > (LEAST / 4) * (index + 1), 'some load');
       old.child.kill('SIGTERM');
       assert.equal(await old.ended, 0, old.output());
       assert.match(old.output(), /"msg":"stopped"/);
@@ -130,14 +136,13 @@ describe('restarting two processes one after the other, under load', () => {
       balancer.use(processes.map((each) => each.url));
       await until(() => balancer.isHealthy(young.url), 'the new process');
     }
-    await until(() => performance.now() - begunMs > LEAST_MS, 'the load');
+    await until(() => webhooks + cards >= LEAST, 'the load');
     stop = true;
     clearInterval(load);
     await Promise.all(underway);
 
     assert.deepEqual([...answers.keys()], ['as expected'], JSON.stringify([...answers]));
-    assert.ok(webhooks >= (LEAST_MS / 1_000) * WEBHOOKS_A_SECOND, `${webhooks} webhooks`);
-    assert.ok(cards >= (LEAST_MS / 1_000) * CARDS_A_SECOND, `${cards} cards`);
+    assert.ok(cards >= LEAST / 8, `${cards} cards`);
     const [row] = await product.db.database.query<{ n: number }>(
       `select count(*)::int as n from events where workspace_id = $1`,
       [WORKSPACE_ID],
