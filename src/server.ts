@@ -26,6 +26,7 @@ import { createCardReader } from './inbox-card/card-reader.ts';
 import { createCatalogCache } from './inbox-card/catalog-cache.ts';
 import type { CardContext, Refreshed } from './inbox-card/context.ts';
 import { noteWriting } from './inbox-card/grant-words/catalogue.ts';
+import { createOpenings } from './inbox-card/openings.ts';
 import { inboxCardRouter } from './inbox-card/routes.ts';
 import { createIntercomClient, intercomApiUrl } from './intercom/client.ts';
 import { intercomWebhookRouter } from './intercom/webhooks.ts';
@@ -160,6 +161,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
     publicUrl: config.publicUrl,
     storedDataKey: derivedKey(keys, 'stored-data'),
     catalog: createCatalogCache(now),
+    openings: createOpenings(now),
     refreshLater: createBackgroundRefresh({ jobs, logger, now }),
     importLater: createLookUp({ jobs, logger }),
     now,

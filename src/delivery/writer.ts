@@ -1,4 +1,4 @@
-import { groupWrites } from '../database/group-writes.ts';
+import { grouped, oneForEach } from '../database/grouped.ts';
 import type { Database } from '../database/sql.ts';
 import { type NewSummary, saveSummaries } from '../subscribers/summary.ts';
 import { type Attempt, recordAttempts, type Settlement, savePlan, settleEvents } from './outbox-store.ts';
@@ -29,32 +29,32 @@ export interface OutboxWriter {
 }
 
 export function createOutboxWriter(database: Database): OutboxWriter {
-  const planning = byKey((workspaceId: string) =>
-    groupWrites<readonly PlannedEvent[], void>(async (planned) => {
+  const planning = oneForEach((workspaceId: string) =>
+    grouped<readonly PlannedEvent[], void>(async (planned) => {
       await savePlan(database, workspaceId, planned.flat());
       return [];
     }, AT_ONCE),
   );
-  const keeping = byKey((workspaceId: string) =>
-    groupWrites<NewSummary, void>(async (summaries) => {
+  const keeping = oneForEach((workspaceId: string) =>
+    grouped<NewSummary, void>(async (summaries) => {
       await saveSummaries(database, workspaceId, summaries);
       return [];
     }, AFTERWARDS),
   );
-  const settling = byKey((workspaceId: string, projectId: string) =>
-    groupWrites<Settlement, void>(async (settlements) => {
+  const settling = oneForEach((workspaceId: string, projectId: string) =>
+    grouped<Settlement, void>(async (settlements) => {
       await settleEvents(database, workspaceId, projectId, settlements);
       return [];
     }, AFTERWARDS),
   );
-  const recording = byKey((workspaceId: string) =>
-    groupWrites<Attempt, void>(async (attempts) => {
+  const recording = oneForEach((workspaceId: string) =>
+    grouped<Attempt, void>(async (attempts) => {
       await recordAttempts(database, workspaceId, attempts);
       return [];
     }, AFTERWARDS),
   );
-  const finishing = byKey((workspaceId: string) =>
-    groupWrites<{ claim: Claim; ending: Ending }, boolean>(async (endings) => {
+  const finishing = oneForEach((workspaceId: string) =>
+    grouped<{ claim: Claim; ending: Ending }, boolean>(async (endings) => {
       const due = await finishClaims(database, workspaceId, endings);
       return endings.map(({ claim }) => due.has(claim.subscriberId));
     }, AFTERWARDS),
@@ -65,16 +65,5 @@ export function createOutboxWriter(database: Database): OutboxWriter {
     settle: (workspaceId, settlement) => settling(workspaceId, settlement.projectId)(settlement),
     record: (workspaceId, attempt) => recording(workspaceId)(attempt),
     finish: (claim, ending) => finishing(claim.workspaceId)({ claim, ending }),
-  };
-}
-
-/** One of each for every workspace (and project): statements stay on one tenant's rows. */
-function byKey<Keys extends string[], T>(make: (...keys: Keys) => T): (...keys: Keys) => T {
-  const made = new Map<string, T>();
-  return (...keys) => {
-    const key = keys.join('\n');
-    const existing = made.get(key) ?? make(...keys);
-    made.set(key, existing);
-    return existing;
   };
 }

@@ -12,17 +12,23 @@ import { requireSignature } from './signed.ts';
 
 const LARGEST_CANVAS_REQUEST_BYTES = 1024 * 1024;
 
-/** The routers of the capabilities, by what proves a request to be genuine. */
+interface Mounted {
+  readonly path: string;
+  readonly router: Router;
+}
+
+/**
+ * The routers of the capabilities, by what proves a request to be genuine. `busy` and `signed` are called by
+ * machines, and often: they get no headers for pages, and a log line only for what went wrong. Both together took
+ * as long as half of storing a webhook.
+ */
 export interface Routers {
   /** Each checks its own proof. */
-  readonly open: readonly { readonly path: string; readonly router: Router }[];
-  /**
-   * Like `open`, for machines that call often: without the headers for pages, and with a log line only for what
-   * went wrong. Both together took as long as half of storing a webhook.
-   */
-  readonly busy?: readonly { readonly path: string; readonly router: Router }[];
+  readonly open: readonly Mounted[];
+  /** Like `open`, for machines. */
+  readonly busy?: readonly Mounted[];
   /** Behind `X-Body-Signature`. */
-  readonly signed: readonly { readonly path: string; readonly router: Router }[];
+  readonly signed: readonly Mounted[];
 }
 
 /** Puts the capabilities' routers behind security headers, request ids, logging and one error handler. */
@@ -45,9 +51,17 @@ export function createApp(options: {
   const log = requestLog(options.logger);
   if (options.drain) app.use(options.drain.watch);
   if (options.watch) app.use(options.watch);
-  for (const { path, router } of options.routers.busy ?? []) {
-    app.use(path, ...(options.logger.isLevelEnabled('debug') ? [log] : []), router, logFailure(log));
-  }
+  const verified = [
+    rawJson(LARGEST_CANVAS_REQUEST_BYTES),
+    requireSignature('X-Body-Signature', (body, header) =>
+      verifyBodySignature(options.clientSecret, body, header),
+    ),
+  ];
+  const logged = options.logger.isLevelEnabled('debug') ? [log] : [];
+  for (const { path, router } of options.routers.busy ?? [])
+    app.use(path, ...logged, router, logFailure(log));
+  for (const { path, router } of options.routers.signed)
+    app.use(path, ...logged, ...verified, router, logFailure(log));
   app.use(
     log,
     helmet({
@@ -72,13 +86,6 @@ export function createApp(options: {
     res.sendFile(picoCss(), { maxAge: '1d' });
   });
   for (const { path, router } of options.routers.open) app.use(path, router);
-  const signed = [
-    rawJson(LARGEST_CANVAS_REQUEST_BYTES),
-    requireSignature('X-Body-Signature', (body, header) =>
-      verifyBodySignature(options.clientSecret, body, header),
-    ),
-  ];
-  for (const { path, router } of options.routers.signed) app.use(path, ...signed, router);
   app.use(unknownRoute);
   app.use(errorHandler(options.logger));
   return app;

@@ -12,6 +12,7 @@ import type { CardReader } from './card-reader.ts';
 import type { CatalogCache } from './catalog-cache.ts';
 import type { Dates } from './dates.ts';
 import type { Language } from './language.ts';
+import type { Openings } from './openings.ts';
 import type { CardRequest } from './request.ts';
 import type { Candidate } from './store.ts';
 import { type Carried, sealCarried } from './stored-data.ts';
@@ -40,6 +41,7 @@ export interface CardContext extends GrantContext {
   /** Signs what canvases carry. */
   readonly storedDataKey: string;
   readonly catalog: CatalogCache;
+  readonly openings: Openings;
   /** Asks RevenueCat for the subscriber, without waiting for it. */
   refreshLater(workspaceId: string, subscriberId: string): void;
   /** Looks for somebody in RevenueCat whom nobody knows here, without waiting for it. */

@@ -88,10 +88,13 @@ interface SummaryRead {
 async function readSummary(visit: Visit, candidate: Candidate): Promise<SummaryRead> {
   const { context, request } = visit;
   const { workspaceId } = request;
-  const { subscriberId, stored, version } = candidate;
+  const { subscriberId, kept, version } = candidate;
   const nowMs = context.now();
-  if (stored !== null && isUsable(stored, version, nowMs)) {
-    return { summary: stored.summary, sources: [ownSource(subscriberId)] };
+  if (isUsable(kept, version, nowMs)) {
+    const stored = await context.readCard.summary(workspaceId, subscriberId);
+    // A newer one may have taken its place meanwhile.
+    if (stored !== null && isUsable(stored, version, nowMs))
+      return { summary: stored.summary, sources: [ownSource(subscriberId)] };
   }
   const sql = context.readDatabase;
   const [snapshot, history] = await Promise.all([

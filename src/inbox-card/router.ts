@@ -1,5 +1,5 @@
 import type { InboxCanvas } from '../intercom/canvas.ts';
-import { canShare, shareCard } from '../messenger/share.ts';
+import { canShare, type SharingCanvas, shareCard } from '../messenger/share.ts';
 import { type CardContext, type Customer, carrierOf, type Visit } from './context.ts';
 import { loadCustomer, type Match, matchContact, usableExternalId } from './customer.ts';
 import { datesIn } from './dates.ts';
@@ -8,11 +8,12 @@ import { eventDetail } from './event-detail.ts';
 import { grantCanvas } from './grant-router.ts';
 import { chooseLanguage } from './language.ts';
 import { matchConfirm, unlink } from './link.ts';
+import type { Opening } from './openings.ts';
 import { overview } from './overview.ts';
 import type { CardRequest } from './request.ts';
 import { matchReview, projectChoice, search, searchView, unmatched } from './search.ts';
 import { notConnected, notInstalled, said } from './states.ts';
-import type { CardRead } from './store.ts';
+import type { Candidate, CardRead } from './store.ts';
 import { type Carried, openCarried } from './stored-data.ts';
 import { subscriptions } from './subscriptions.ts';
 import { filterOf, timeline } from './timeline.ts';
@@ -27,7 +28,10 @@ const SNAPSHOT_MAX_AGE_MS = 15 * 60_000;
  * Answers one request of the inbox. The component's id names the view; the customer is found anew from the
  * signed request each time, so that no id in the canvas can lead to another one.
  */
-export async function answerCard(context: CardContext, request: CardRequest): Promise<InboxCanvas> {
+export async function answerCard(
+  context: CardContext,
+  request: CardRequest,
+): Promise<SharingCanvas | Opening> {
   const carried = openCarried(context.storedDataKey, carrierOf(request), request.storedData);
   const read = await readFor(context, request, carried ?? {});
   if (!read || read.workspace.status === 'uninstalled') {
@@ -44,7 +48,7 @@ export async function answerCard(context: CardContext, request: CardRequest): Pr
 
 function readFor(context: CardContext, request: CardRequest, carried: Carried): Promise<CardRead | null> {
   const { workspaceId, contact } = request;
-  return context.readCard(workspaceId, {
+  return context.readCard.card(workspaceId, {
     contactId: contact.id,
     externalId: usableExternalId(contact.externalId),
     chosen: carried.chosen ?? null,
@@ -59,7 +63,7 @@ function visitOf(context: CardContext, request: CardRequest, read: CardRead, car
   return { context, request, workspace, projects, candidates, carried, language, words, dates };
 }
 
-async function route(visit: Visit): Promise<InboxCanvas> {
+async function route(visit: Visit): Promise<SharingCanvas | Opening> {
   const id = visit.request.componentId ?? 'home';
   switch (id) {
     case 'match':
@@ -75,8 +79,23 @@ async function route(visit: Visit): Promise<InboxCanvas> {
   }
   if (id.startsWith('match:')) return choose(visit, id.slice('match:'.length));
   const match = await matchContact(visit);
+  if (match.kind === 'one' && visit.request.componentId === null) return open(visit, match.candidate);
   const customer = match.kind === 'one' ? await loadCustomer(visit, match.candidate) : null;
   return customer ? customerView(visit, customer, id) : nobody(visit, match);
+}
+
+/** The first canvas of a customer, made only if what it is made of has changed since it was last opened. */
+async function open(visit: Visit, candidate: Candidate): Promise<SharingCanvas | Opening> {
+  const { context, request } = visit;
+  const names = await context.catalog.names(context.readDatabase, request.workspaceId, candidate.projectId);
+  const known = context.openings.get(visit, candidate, names);
+  if (known !== null) {
+    refreshIfOld(visit, candidate);
+    return known;
+  }
+  const customer = await loadCustomer(visit, candidate);
+  if (!customer) return said(visit, visit.words.states.gone);
+  return context.openings.keep(visit, candidate, names, home(visit, customer));
 }
 
 function nobody(visit: Visit, match: Match): Promise<InboxCanvas> {
@@ -137,14 +156,18 @@ async function customerView(visit: Visit, customer: Customer, id: string): Promi
 
 /** The overview. Old data starts a refresh behind it; the card itself asks nobody. */
 function home(visit: Visit, customer: Customer): InboxCanvas {
-  const { context } = visit;
-  const { subscriber, project } = customer;
-  const isOld =
-    subscriber.snapshotAtMs === null || context.now() - subscriber.snapshotAtMs > SNAPSHOT_MAX_AGE_MS;
-  if (project.apiKey !== null && project.apiKeyState !== 'rejected' && isOld) {
-    context.refreshLater(visit.request.workspaceId, subscriber.subscriberId);
-  }
+  refreshIfOld(visit, customer.subscriber);
   return overview(visit, customer, standingNotice(visit, customer));
+}
+
+function refreshIfOld(
+  { context, request, projects }: Visit,
+  { subscriberId, projectId, snapshotAtMs }: Pick<Candidate, 'subscriberId' | 'projectId' | 'snapshotAtMs'>,
+): void {
+  const project = projects.find((known) => known.projectId === projectId);
+  if (!project || project.apiKey === null || project.apiKeyState === 'rejected') return;
+  const isOld = snapshotAtMs === null || context.now() - snapshotAtMs > SNAPSHOT_MAX_AGE_MS;
+  if (isOld) context.refreshLater(request.workspaceId, subscriberId);
 }
 
 /** What is wrong for as long as an admin has not put it right. */

@@ -1,10 +1,12 @@
-import { type RequestHandler, Router } from 'express';
+import { type RequestHandler, type Response, Router } from 'express';
 import { badRequest } from '../errors.ts';
+import { requestId } from '../http/request-log.ts';
 import { button, canvas, type InboxCanvas, text } from '../intercom/canvas.ts';
-import { inboxAnswer } from '../messenger/share.ts';
+import { inboxAnswer, type SharingCanvas } from '../messenger/share.ts';
 import { createCardReader } from './card-reader.ts';
 import type { CardContext } from './context.ts';
 import { chooseLanguage } from './language.ts';
+import type { Opening } from './openings.ts';
 import { type CardRequest, readCardRequest } from './request.ts';
 import { answerCard } from './router.ts';
 import { wordsFor } from './words/catalogue.ts';
@@ -34,14 +36,14 @@ export function inboxCardRouter(context: CardContext): Router {
           err: error,
           workspaceId: request.workspaceId,
           component: request.componentId,
-          requestId: String((req as { id?: unknown }).id),
+          requestId: requestId(req.headers['x-request-id']),
         },
         'card failed',
       );
       return fallback(request, 'failed');
     });
     try {
-      res.json(inboxAnswer(await Promise.race([answer, deadline])));
+      sendCanvas(res, await Promise.race([answer, deadline]));
     } finally {
       clearTimeout(timer);
     }
@@ -52,10 +54,17 @@ export function inboxCardRouter(context: CardContext): Router {
   return router;
 }
 
+/** What `res.json` would send, without its looking for a serializer and an ETag: cards open often. */
+function sendCanvas(res: Response, answer: SharingCanvas | Opening): void {
+  const body = Buffer.from(typeof answer === 'string' ? answer : JSON.stringify(inboxAnswer(answer)));
+  res.writeHead(200, { 'Content-Type': 'application/json; charset=utf-8', 'Content-Length': body.length });
+  res.end(body);
+}
+
 /** What these show may come from a replica; all else may change something, and is shown as it is afterwards. */
 const READS = /^(home|details|subscriptions|grants|timeline|timeline[.:].*|event:.*|grant:.*)$/;
 
-async function answerFrom(context: CardContext, request: CardRequest): Promise<InboxCanvas> {
+async function answerFrom(context: CardContext, request: CardRequest): Promise<SharingCanvas | Opening> {
   if (READS.test(request.componentId ?? 'home')) return answerCard(context, request);
   const { database } = context;
   const answer = await answerCard(

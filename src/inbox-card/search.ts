@@ -156,7 +156,7 @@ export async function findCustomer(visit: Visit, subscriberId: string): Promise<
   if (!UUID.test(subscriberId)) return null;
   const { context, request } = visit;
   const nobody = { contactId: '', externalId: null };
-  const read = await context.readCard(request.workspaceId, { ...nobody, chosen: subscriberId });
+  const read = await context.readCard.card(request.workspaceId, { ...nobody, chosen: subscriberId });
   const [candidate] = read?.candidates ?? [];
   return candidate ? loadCustomer(visit, candidate) : null;
 }

@@ -1,5 +1,5 @@
 import type { Sql } from '../database/sql.ts';
-import type { StoredSummary, SubscriberSummary } from '../subscribers/summary.ts';
+import type { StoredSummary, SubscriberSummary, SummaryMark } from '../subscribers/summary.ts';
 import type { Snapshot } from '../subscribers/types.ts';
 import {
   PROJECT_COLUMNS,
@@ -31,7 +31,8 @@ export interface Candidate {
   /** Who linked it, and when. */
   readonly link: { readonly name: string; readonly atMs: number } | null;
   readonly hasGrants: boolean;
-  readonly stored: StoredSummary | null;
+  /** Of the summary that is kept; it is read only where it is needed. */
+  readonly kept: SummaryMark | null;
 }
 
 export interface CardRead {
@@ -67,7 +68,7 @@ select ${WORKSPACE_COLUMNS},
                  exists (select 1 from grants g
                           where g.workspace_id = s.workspace_id and g.subscriber_id = s.subscriber_id) as has_grants,
                  u.format, u.version as summary_version,
-                 (extract(epoch from u.valid_until) * 1000)::bigint as valid_until_ms, u.summary
+                 (extract(epoch from u.valid_until) * 1000)::bigint as valid_until_ms
             from (select nr, chosen as subscriber_id, 'chosen' as why, null::jsonb as made_by,
                          null::timestamptz as made_at
                     from asked where chosen is not null
@@ -104,7 +105,6 @@ interface CandidateJson {
   format: number | null;
   summary_version: number | null;
   valid_until_ms: number | null;
-  summary: SubscriberSummary | null;
 }
 
 interface CardRow extends WorkspaceRow {
@@ -177,7 +177,7 @@ function toLink(found: CandidateJson): Candidate['link'] {
 }
 
 function toCandidate(found: CandidateJson, link: Candidate['link']): Candidate {
-  const { format, summary_version: version, valid_until_ms: validUntilMs, summary } = found;
+  const { format, summary_version: version, valid_until_ms: validUntilMs } = found;
   return {
     subscriberId: found.subscriber_id,
     projectId: found.project_id,
@@ -189,11 +189,40 @@ function toCandidate(found: CandidateJson, link: Candidate['link']): Candidate {
     why: found.why,
     link,
     hasGrants: found.has_grants,
-    stored:
-      format === null || version === null || validUntilMs === null || summary === null
-        ? null
-        : { format, version, validUntilMs, summary },
+    kept:
+      format === null || version === null || validUntilMs === null ? null : { format, version, validUntilMs },
   };
+}
+
+/** The summaries that are kept of subscribers, by subscriber. */
+export async function readStoredSummaries(
+  sql: Sql,
+  workspaceId: string,
+  subscriberIds: readonly string[],
+): Promise<Map<string, StoredSummary>> {
+  const rows = await sql.query<{
+    subscriber_id: string;
+    format: number;
+    version: string;
+    valid_until: Date;
+    summary: SubscriberSummary;
+  }>(
+    `select subscriber_id, format, version, valid_until, summary from subscriber_summaries
+      where workspace_id = $1 and subscriber_id = any($2)`,
+    [workspaceId, subscriberIds],
+    'read-stored-summaries',
+  );
+  return new Map(
+    rows.map((row) => [
+      row.subscriber_id,
+      {
+        format: row.format,
+        version: Number(row.version),
+        validUntilMs: row.valid_until.getTime(),
+        summary: row.summary,
+      },
+    ]),
+  );
 }
 
 /** What RevenueCat's API last told of a subscriber; `null`: nothing yet. */

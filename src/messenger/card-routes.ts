@@ -1,5 +1,6 @@
 import { type Request, type RequestHandler, Router } from 'express';
 import { badRequest } from '../errors.ts';
+import { requestId } from '../http/request-log.ts';
 import { type Component, linkButton, text } from '../intercom/canvas.ts';
 import { readWorkspace } from '../workspaces/store.ts';
 import { cardHistory, cardHome, contentOf, liveCanvas, plainCard } from './card.ts';
@@ -40,7 +41,7 @@ export function messengerCardRouter(context: MessengerContext): Router {
     const about = {
       workspaceId: request.workspaceId,
       component: request.componentId,
-      requestId: String((req as { id?: unknown }).id),
+      requestId: requestId(req.headers['x-request-id']),
     };
     const { promise: deadline, resolve } = Promise.withResolvers<readonly Component[]>();
     const timer = setTimeout(() => {

@@ -1,4 +1,4 @@
-import { groupWrites } from '../database/group-writes.ts';
+import { grouped, oneForEach } from '../database/grouped.ts';
 import type { ReceiptStatus } from './store.ts';
 import type { ReceivedEvent } from './webhook.ts';
 
@@ -25,17 +25,10 @@ export function createReceiver(
     events: readonly ReceivedEvent[],
   ) => Promise<ReceiptStatus[]>,
 ): Receiver {
-  const lanes = new Map<string, (event: ReceivedEvent) => Promise<ReceiptStatus>>();
+  const laneOf = oneForEach((workspaceId: string, projectId: string) =>
+    grouped((events: readonly ReceivedEvent[]) => store(workspaceId, projectId, events), BATCHES),
+  );
   let pending = 0;
-
-  function laneOf(workspaceId: string, projectId: string): (event: ReceivedEvent) => Promise<ReceiptStatus> {
-    let lane = lanes.get(projectId);
-    if (!lane) {
-      lane = groupWrites((events) => store(workspaceId, projectId, events), BATCHES);
-      lanes.set(projectId, lane);
-    }
-    return lane;
-  }
 
   return {
     async receive(workspaceId, projectId, event) {

@@ -92,17 +92,21 @@ export function validUntil(state: SubscriberState, nowMs: number): number {
   return untilMs;
 }
 
-/** A summary as it is stored; `null` where none is or it was made by another format. */
-export interface StoredSummary {
+/** What tells whether a stored summary may be used. */
+export interface SummaryMark {
   readonly format: number;
   /** The subscriber's version that it was made of. */
   readonly version: number;
   readonly validUntilMs: number;
+}
+
+export interface StoredSummary extends SummaryMark {
   readonly summary: SubscriberSummary;
 }
 
-export function isUsable(stored: StoredSummary | null, version: number, nowMs: number): boolean {
-  return stored?.format === FORMAT && stored.version === version && nowMs < stored.validUntilMs;
+/** @param version the subscriber's; `mark` is `null` where no summary is stored */
+export function isUsable(mark: SummaryMark | null, version: number, nowMs: number): mark is SummaryMark {
+  return mark?.format === FORMAT && mark.version === version && nowMs < mark.validUntilMs;
 }
 
 /** A summary to be kept. */

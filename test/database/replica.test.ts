@@ -5,8 +5,11 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import pg from 'pg';
 import { migrate, openDatabase } from '../../src/database/data-source.ts';
+import { ACTIONS, happen } from '../../src/simulator/demo-actions.ts';
 import type { Canvas } from '../../src/simulator/intercom/canvas-rules.ts';
-import { DAY_MS, eventBody } from '../support/events.ts';
+import { customerFromStory, purchaseStory } from '../../src/simulator/revenuecat/scenarios.ts';
+import type { Customer } from '../../src/simulator/revenuecat/state.ts';
+import { send } from '../inbox-card/support.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { silent, WORKSPACE_ID } from '../support/world.ts';
@@ -17,6 +20,7 @@ describe('cards and pages from a streaming replica', () => {
   let primary: Cluster;
   let replica: Cluster;
   let product: Product;
+  let customer: Customer;
   let card: { adminId: string; conversationId: string; contactId: string };
 
   before(async () => {
@@ -36,8 +40,9 @@ describe('cards and pages from a streaming replica', () => {
       body: '<p>Hello</p>',
     });
     card = { adminId: '7001', conversationId: conversation.id, contactId: contact.id };
-    product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, { id: 'user-1' });
-    await receive('first', { type: 'INITIAL_PURCHASE' });
+    const story = purchaseStory('active_monthly', { appUserId: 'user-1', nowMs: Date.now() });
+    customer = customerFromStory(product.revenueCat.state, REVENUECAT_PROJECT_ID, story);
+    for (const event of story.events) await send(product, event);
     await standing(true);
   });
 
@@ -60,23 +65,6 @@ describe('cards and pages from a streaming replica', () => {
     const { rows } = await client.query(sql);
     await client.end();
     return rows;
-  }
-
-  async function receive(id: string, fields: Record<string, unknown>): Promise<void> {
-    const nowMs = Date.now();
-    const event = eventBody({
-      id,
-      event_timestamp_ms: nowMs - 60_000,
-      purchased_at_ms: nowMs - DAY_MS,
-      expiration_at_ms: nowMs + 20 * DAY_MS,
-      ...fields,
-    });
-    const answer = await fetch(product.webhook.url, {
-      method: 'POST',
-      headers: { 'Content-Type': 'application/json', Authorization: product.webhook.authorization },
-      body: JSON.stringify({ api_version: '1.0', event }),
-    });
-    assert.equal(answer.status, 200);
   }
 
   async function opened(): Promise<string> {
@@ -127,7 +115,10 @@ describe('cards and pages from a streaming replica', () => {
   });
 
   test('a replica that lags is left, and used again when it has caught up', async () => {
-    await receive('later', { type: 'CANCELLATION', cancel_reason: 'UNSUBSCRIBE' });
+    const cancel = ACTIONS.find((action) => action.id === 'cancel');
+    const cancelled = cancel && happen(customer, cancel, Date.now());
+    assert.ok(cancelled);
+    await send(product, cancelled);
     await standing(false);
     assert.match(await opened(), /[Cc]ancelled/);
     await onReplica('select pg_wal_replay_resume()');

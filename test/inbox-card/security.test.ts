@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import type { Database } from '../../src/database/sql.ts';
 import { createProduct, type Product } from '../support/product.ts';
+import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
 import { forge, idsOn, type OpenCard, openAgain, openFor, tell, textOf } from './support.ts';
 
@@ -172,10 +173,18 @@ describe('what a card never does', () => {
     );
     const { revenueCat, intercom, server } = product;
     // What opening them for the first time has started in the background comes to its end first.
-    await product.server.connected.database.query(
-      `update subscribers set snapshot_at = now() where workspace_id = $1`,
-      [WORKSPACE_ID],
-    );
+    await until(async () => {
+      const [row] = await server.connected.database.query<{ busy: boolean }>(
+        `select exists (select 1 from pgboss.job where name = 'subscriber.refresh' and state < 'completed')
+             or exists (select 1 from subscribers s
+                          left join subscriber_summaries u using (workspace_id, subscriber_id)
+                         where s.workspace_id = $1 and s.merged_into is null
+                           and (s.due_at <= now() or s.lease_owner is not null
+                                or u.version is distinct from s.version)) as busy`,
+        [WORKSPACE_ID],
+      );
+      return row?.busy === false;
+    }, 'everything to be read and delivered');
     await Promise.all(people.map((card) => openAgain(product, card)));
     const statements: string[] = [];
     const watched = server.connected.readDatabase as { query: Database['query'] };

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { groupWrites } from '../../src/database/group-writes.ts';
+import { grouped } from '../../src/database/grouped.ts';
 
-describe('writes that share statements', () => {
+describe('calls that share statements', () => {
   test('each item gets its own result, whatever comes when and whichever are refused', async () => {
     await fc.assert(
       fc.asyncProperty(
@@ -13,7 +13,7 @@ describe('writes that share statements', () => {
         async (items, limits, worthAnother) => {
           let running = 0;
           let mostRunning = 0;
-          const add = groupWrites<number, string>(
+          const add = grouped<number, string>(
             async (group) => {
               assert.ok(group.length <= limits.most);
               running += 1;
@@ -46,7 +46,7 @@ describe('writes that share statements', () => {
   test('what comes in the same moment is one statement, and so is what comes while it lingers', async () => {
     for (const lingerMs of [0, 5]) {
       const groups: number[] = [];
-      const add = groupWrites<number, number>(
+      const add = grouped<number, number>(
         async (group) => {
           groups.push(group.length);
           return group;
@@ -65,7 +65,7 @@ describe('writes that share statements', () => {
 
   test('without a database all fail at once, and nothing is tried one by one', async () => {
     let tries = 0;
-    const add = groupWrites<number, number>(
+    const add = grouped<number, number>(
       async () => {
         tries += 1;
         throw Object.assign(new Error('gone'), { code: '57P01' });

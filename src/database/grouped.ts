@@ -18,14 +18,14 @@ export interface GroupOptions {
 }
 
 /**
- * Lets many callers share statements (group commit). An item that PostgreSQL refuses fails alone: its neighbours are
- * then written one by one.
+ * Lets many callers share statements, for reading or for writing (group commit). An item that PostgreSQL refuses
+ * fails alone: its neighbours then go one by one.
  *
- * @param write gives a result for each item, in their order
- * @returns resolves with the item's result when its statement is committed
+ * @param run gives a result for each item, in their order
+ * @returns resolves with the item's result when its statement is done and committed
  */
-export function groupWrites<T, R>(
-  write: (items: readonly T[]) => Promise<readonly R[]>,
+export function grouped<T, R>(
+  run: (items: readonly T[]) => Promise<readonly R[]>,
   options: GroupOptions,
 ): (item: T) => Promise<R> {
   const { most, lingerMs = 0, parallel = 1, worthAnother = 1 } = options;
@@ -37,20 +37,20 @@ export function groupWrites<T, R>(
     if (lingering || running >= parallel) return;
     if (waiting.length === 0 || (running > 0 && waiting.length < worthAnother)) return;
     lingering = true;
-    if (lingerMs === 0) setImmediate(run);
-    else setTimeout(run, lingerMs);
+    if (lingerMs === 0) setImmediate(next);
+    else setTimeout(next, lingerMs);
   }
 
-  async function run(): Promise<void> {
+  async function next(): Promise<void> {
     lingering = false;
     running += 1;
     const group = waiting.splice(0, most);
     begin();
     try {
-      settle(group, await write(group.map((entry) => entry.item)));
+      settle(group, await run(group.map((entry) => entry.item)));
     } catch (error) {
       if (group.length === 1 || isDatabaseUnavailable(error)) for (const entry of group) entry.reject(error);
-      else for (const entry of group) await write([entry.item]).then((r) => settle([entry], r), entry.reject);
+      else for (const entry of group) await run([entry.item]).then((r) => settle([entry], r), entry.reject);
     } finally {
       running -= 1;
       begin();
@@ -66,4 +66,15 @@ export function groupWrites<T, R>(
       waiting.push({ item, resolve, reject });
       begin();
     });
+}
+
+/** One of each for every workspace (and project): statements stay on one tenant's rows. */
+export function oneForEach<Keys extends string[], T>(make: (...keys: Keys) => T): (...keys: Keys) => T {
+  const made = new Map<string, T>();
+  return (...keys) => {
+    const key = keys.join('\n');
+    const existing = made.get(key) ?? make(...keys);
+    made.set(key, existing);
+    return existing;
+  };
 }

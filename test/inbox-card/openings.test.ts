@@ -1,0 +1,115 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { ACTIONS, happen } from '../../src/simulator/demo-actions.ts';
+import { customerFromStory, purchaseStory } from '../../src/simulator/revenuecat/scenarios.ts';
+import type { Customer } from '../../src/simulator/revenuecat/state.ts';
+import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
+import { until } from '../support/wait.ts';
+import { setSettings, WORKSPACE_ID } from '../support/world.ts';
+import { type OpenCard, openAgain, openFor, send } from './support.ts';
+
+/** A first canvas is remembered; whatever it is made of changes, the next one must show it. */
+describe('a card that is opened again', () => {
+  let product: Product;
+  let customer: Customer;
+  let card: OpenCard;
+
+  before(async () => {
+    product = await createProduct();
+    const story = purchaseStory('active_monthly', { appUserId: 'user-1', nowMs: Date.now() });
+    customer = customerFromStory(product.revenueCat.state, REVENUECAT_PROJECT_ID, story);
+    for (const event of story.events) await send(product, event);
+    card = await openFor(product, { externalId: 'user-1' });
+  });
+  after(() => product?.close());
+
+  const change = (sql: string) => () => product.db.database.query(sql, [WORKSPACE_ID]);
+  const set = (settings: unknown) => () => setSettings(product, settings);
+  const next = (id: string) => async () => {
+    const action = ACTIONS.find((each) => each.id === id);
+    const event = action && happen(customer, action, Date.now());
+    assert.ok(event);
+    await send(product, event);
+  };
+
+  /** Once everything is read and delivered, so that only what a test changes is different. */
+  async function settled(): Promise<void> {
+    await until(async () => {
+      const [row] = await product.db.database.query<{ busy: boolean }>(
+        `select exists (select 1 from pgboss.job where name = 'subscriber.refresh' and state < 'completed')
+             or exists (select 1 from subscribers s left join subscriber_summaries u using (workspace_id, subscriber_id)
+                         where s.workspace_id = $1 and (s.due_at <= now() or s.lease_owner is not null
+                                                        or u.version is distinct from s.version)) as busy`,
+        [WORKSPACE_ID],
+      );
+      return row?.busy === false;
+    }, 'everything to be read and delivered');
+  }
+
+  const changes: readonly [what: string, shown: RegExp, make: () => Promise<unknown>][] = [
+    ['the customer cancels', /cancelled on/, next('cancel')],
+    ['the customer comes back', /Next charge/, next('uncancel')],
+    [
+      'the admins choose another time zone',
+      /./,
+      change(`update workspaces set timezone = 'Pacific/Kiritimati' where workspace_id = $1`),
+    ],
+    ['the admins choose another language', /Nächste Abbuchung/, set({ card: { language: 'de' } })],
+    ['and the first one again', /Next charge/, set({})],
+    [
+      'RevenueCat refuses the key',
+      /RevenueCat/,
+      change(`update projects set api_key_state = 'rejected' where workspace_id = $1`),
+    ],
+    [
+      'it takes it again',
+      /Refresh/,
+      change(`update projects set api_key_state = 'valid' where workspace_id = $1`),
+    ],
+    [
+      'Intercom refuses the token',
+      /Intercom/,
+      change(`update workspaces set status = 'disconnected' where workspace_id = $1`),
+    ],
+    [
+      'it takes it again',
+      /Refresh/,
+      change(`update workspaces set status = 'connected' where workspace_id = $1`),
+    ],
+    [
+      'RevenueCat was asked at another time',
+      /at 12:00PM/,
+      change(
+        `update subscribers set snapshot_at = (now() at time zone 'Pacific/Kiritimati')::date::timestamp
+                  at time zone 'Pacific/Kiritimati' + interval '12 hours' where workspace_id = $1`,
+      ),
+    ],
+    ['the subscription ends', /No access/, next('expire')],
+  ];
+
+  for (const [what, shown, make] of changes) {
+    test(what, async () => {
+      await settled();
+      const before = await openAgain(product, card);
+      const again = await openAgain(product, card);
+      assert.equal(again.text, before.text);
+      await make();
+      const opened = await openAgain(product, card);
+      const home = await (await opened.press('details')).press('home');
+      assert.match(opened.text, shown);
+      assert.notEqual(opened.text, before.text);
+      assert.equal(opened.text, home.text, 'as if it had never been opened');
+    });
+  }
+
+  test('a grant made on another card', async () => {
+    await settled();
+    const form = await (await openAgain(product, card)).press('grant');
+    const review = await form.press('grant.review', {
+      'grant.duration': 'monthly',
+      'grant.reason': 'An apology',
+    });
+    await review.press('grant.confirm');
+    assert.match((await openAgain(product, card)).text, /granted by Ada Agent/);
+  });
+});
