@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import type { Jobs } from '../jobs/jobs.ts';
 
@@ -15,15 +16,14 @@ export function createBackgroundRefresh(options: {
   logger: Logger;
   now: () => number;
 }): (workspaceId: string, subscriberId: string) => void {
-  const asked = new Map<string, number>();
+  const asked = new LRUCache<string, true>({
+    max: MOST_REMEMBERED,
+    ttl: QUIET_MS,
+    perf: { now: options.now },
+  });
   return (workspaceId, subscriberId) => {
-    const nowMs = options.now();
-    const last = asked.get(subscriberId);
-    if (last !== undefined && nowMs - last < QUIET_MS) return;
-    asked.delete(subscriberId);
-    asked.set(subscriberId, nowMs);
-    const [oldest] = asked.keys();
-    if (asked.size > MOST_REMEMBERED && oldest !== undefined) asked.delete(oldest);
+    if (asked.has(subscriberId)) return;
+    asked.set(subscriberId, true);
     options.jobs.send('subscriber.refresh', { workspaceId, subscriberId }).catch((error: unknown) => {
       asked.delete(subscriberId);
       options.logger.warn({ err: error, workspaceId, subscriberId }, 'could not queue a refresh');

@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import type { Sql } from '../database/sql.ts';
 import type { Names } from '../subscribers/describe-event.ts';
 import { readCatalogNames } from './store.ts';
@@ -13,22 +14,16 @@ export interface CatalogCache {
 
 /** Names of a project's products and entitlements, read once a minute by each process. */
 export function createCatalogCache(now: () => number): CatalogCache {
-  const kept = new Map<string, { readAtMs: number; names: Promise<Names> }>();
+  const kept = new LRUCache<string, Promise<Names>>({ max: MOST_PROJECTS, ttl: MAX_AGE_MS, perf: { now } });
   return {
-    async names(sql, workspaceId, projectId) {
+    names(sql, workspaceId, projectId) {
       const key = JSON.stringify([workspaceId, projectId]);
       const known = kept.get(key);
-      kept.delete(key);
-      if (known && now() - known.readAtMs < MAX_AGE_MS) {
-        kept.set(key, known);
-        return known.names;
-      }
+      if (known) return known;
       const names = readNames(sql, workspaceId, projectId);
-      kept.set(key, { readAtMs: now(), names });
+      kept.set(key, names);
       // A failed read must not be the answer for a minute.
       names.catch(() => kept.delete(key));
-      const [oldest] = kept.keys();
-      if (kept.size > MOST_PROJECTS && oldest !== undefined) kept.delete(oldest);
       return names;
     },
   };

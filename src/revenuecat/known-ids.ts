@@ -1,3 +1,5 @@
+import { LRUCache } from 'lru-cache';
+
 /**
  * Whom an app user id was last seen to belong to. It saves the look into the database that most webhooks need
  * for nothing: ids hardly ever change hands. It may be wrong, and nothing is written on its word alone: the
@@ -12,18 +14,12 @@ export interface KnownIds {
 
 /** @param size ids kept; about 20 MB for 100,000 */
 export function createKnownIds(size = 100_000): KnownIds {
-  const subscribers = new Map<string, string>();
+  const subscribers = new LRUCache<string, string>({ max: size });
   const keyOf = (projectId: string, appUserId: string): string => `${projectId}\n${appUserId}`;
   return {
     get: (projectId, appUserId) => subscribers.get(keyOf(projectId, appUserId)),
-    set(projectId, appUserId, subscriberId) {
-      const key = keyOf(projectId, appUserId);
-      if (subscribers.get(key) === subscriberId) return;
-      subscribers.delete(key);
-      subscribers.set(key, subscriberId);
-      // A map keeps its order: the first is the one that was learnt the longest ago.
-      if (subscribers.size > size) for (const [oldest] of subscribers) return void subscribers.delete(oldest);
-    },
+    set: (projectId, appUserId, subscriberId) =>
+      void subscribers.set(keyOf(projectId, appUserId), subscriberId),
     forget: (projectId, appUserId) => void subscribers.delete(keyOf(projectId, appUserId)),
   };
 }
