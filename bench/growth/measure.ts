@@ -109,12 +109,22 @@ export async function measure(input: {
   );
   const owner = randomUUID();
   const claimed: number[] = [];
-  for (let round = 0; round < 140; round += 1) {
+  for (let round = 0; round < 140; ) {
     const begunMs = performance.now();
     const claims = await claimSubscribers(database, WORKSPACE_ID, owner, 32);
-    if (round >= 10) claimed.push(performance.now() - begunMs);
-    if (claims.length < 32) throw new Error('too few were due');
+    const tookMs = performance.now() - begunMs;
+    if (claims.length < 32) {
+      // A small database has fewer subscribers than all rounds take: they are set free, and this round is not counted.
+      if (round === 0) throw new Error('too few were due');
+      await client.query(
+        `update subscribers set lease_until = null, lease_owner = null where workspace_id = $1 and lease_owner = $2`,
+        [WORKSPACE_ID, owner],
+      );
+      continue;
+    }
+    if (round >= 10) claimed.push(tookMs);
     if (round % 4 === 0) await Promise.all(claims.slice(0, 1).map((claim) => releaseClaim(database, claim)));
+    round += 1;
   }
 
   const { rows } = await client.query<{ events: string; all: string; count: string }>(
