@@ -22,6 +22,8 @@ export function createImportMetrics(registry: Registry): ImportMetrics {
     labelNames: ['outcome'] as const,
     registers,
   });
+  // A counter that first appears with its first count shows no increase.
+  for (const outcome of ['corrected', 'confirmed', 'unknown']) reconciled.inc({ outcome }, 0);
   return {
     disagreement(codes) {
       const kinds = new Set(codes.map((code) => code.split(':')[0] ?? code));

@@ -1,7 +1,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { Sql } from '../database/sql.ts';
-import { type Backlog, readBacklog } from '../delivery/backlog.ts';
 import type { DeliveryMetrics } from '../delivery/round.ts';
+import { addOverview } from './overview-metrics.ts';
 
 export interface Metrics {
   readonly registry: Registry;
@@ -9,12 +9,9 @@ export interface Metrics {
   readonly delivery: DeliveryMetrics;
 }
 
-/** Scrapes that come closer together share one look at the database. */
-const BACKLOG_FOR_MS = 15_000;
-
 /**
- * Counters of this process and the backlog of all. Labels are codes and outcomes: never a customer's data,
- * never a workspace.
+ * Counters of this process, and what the database tells of all. Labels are codes and outcomes: never a customer's
+ * data, never a workspace.
  */
 export function createMetrics(sources: {
   database: Sql;
@@ -60,7 +57,10 @@ export function createMetrics(sources: {
     'Share of the running ten-second window used, of the workspace nearest to its limit',
     sources.rateUsed,
   );
-  addBacklog(registers, sources.database);
+  addOverview(registry, sources.database);
+  // A counter that first appears with its first count shows no increase: what alarms watch begins at nought.
+  for (const status of ['accepted', 'duplicate']) received.inc({ status }, 0);
+  attempts.inc({ outcome: 'delivered', code: 'ok' }, 0);
   return {
     registry,
     received: (status) => received.inc({ status }),
@@ -69,47 +69,4 @@ export function createMetrics(sources: {
       delivered: (afterMs) => delay.observe(Math.max(0, afterMs) / 1_000),
     },
   };
-}
-
-function addBacklog(registers: Registry[], database: Sql): void {
-  let last: { atMs: number; backlog: Promise<Backlog | null> } | null = null;
-  /** Without the database the other metrics are still told. */
-  const backlog = (): Promise<Backlog | null> => {
-    if (last === null || performance.now() - last.atMs > BACKLOG_FOR_MS) {
-      last = { atMs: performance.now(), backlog: readBacklog(database).catch(() => null) };
-    }
-    return last.backlog;
-  };
-  new Gauge({
-    name: 'subscription_timeline_events_pending',
-    help: 'Events not yet on their contact, by the code of what they wait for (counted up to 100,000)',
-    labelNames: ['code'] as const,
-    registers,
-    async collect() {
-      this.reset();
-      for (const [code, count] of (await backlog())?.pending ?? []) this.set({ code }, count);
-    },
-  });
-  const single = (name: string, help: string, read: (backlog: Backlog) => number): void => {
-    new Gauge({
-      name: `subscription_timeline_${name}`,
-      help,
-      registers,
-      async collect() {
-        const current = await backlog();
-        if (current) this.set(read(current));
-        else this.remove();
-      },
-    });
-  };
-  single(
-    'events_failed',
-    'Events given up, until they are replayed (counted up to 100,000)',
-    (b) => b.failed,
-  );
-  single(
-    'delivery_lag_seconds',
-    'How long the subscriber that is due the longest has been due',
-    (b) => b.lagSeconds,
-  );
 }

@@ -19,6 +19,10 @@ export const CROSS_TENANT: readonly { readonly text: string; readonly why: strin
     why: 'the backlog of all, for the metrics',
   },
   {
+    text: `select w.status, count(*) as count, sum(p.rejected) as rejected from workspaces w`,
+    why: 'how the installations of all stand, for the metrics',
+  },
+  {
     text: `where status = 'uninstalled' and uninstalled_at < now() - make_interval(days => $1)`,
     why: 'the daily erasing of uninstalled workspaces',
   },

@@ -1,0 +1,33 @@
+import type { Sql } from '../database/sql.ts';
+
+/** One queue of background jobs, over all processes. */
+export interface QueueBacklog {
+  readonly queue: string;
+  /** Due and not begun. */
+  readonly waiting: number;
+  /** How long the oldest of these has been due (s). */
+  readonly lagSeconds: number;
+  /** Those whose retries were used up within the last day. */
+  readonly givenUp: number;
+}
+
+/** Queues with something due or given up; pg-boss keeps them in its own schema. */
+export async function readJobBacklog(sql: Sql): Promise<QueueBacklog[]> {
+  const rows = await sql.query<{ queue: string; waiting: string; lag: number | null; given_up: string }>(
+    `select q.name as queue, d.waiting, d.lag, f.given_up
+       from pgboss.queue q
+      cross join lateral (
+        select count(*) as waiting, extract(epoch from now() - min(j.start_after))::float8 as lag
+          from pgboss.job j
+         where j.name = q.name and j.state in ('created', 'retry') and j.start_after <= now()) d
+      cross join lateral (
+        select count(*) as given_up from pgboss.job j
+         where j.name = q.name and j.state = 'failed' and j.completed_on > now() - interval '1 day') f`,
+  );
+  return rows.map((row) => ({
+    queue: row.queue,
+    waiting: Number(row.waiting),
+    lagSeconds: Math.max(0, row.lag ?? 0),
+    givenUp: Number(row.given_up),
+  }));
+}

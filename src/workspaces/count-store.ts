@@ -1,0 +1,30 @@
+import type { Sql } from '../database/sql.ts';
+
+/** How the installations stand, over all workspaces; for the operator's metrics. */
+export interface Installations {
+  /** Workspaces by status: `connected`, `disconnected`, `uninstalled`. */
+  readonly workspaces: ReadonlyMap<string, number>;
+  /** RevenueCat projects whose key is refused, of workspaces that have the app. */
+  readonly rejectedKeys: number;
+}
+
+export async function countInstallations(sql: Sql): Promise<Installations> {
+  const rows = await sql.query<{ status: string; count: string; rejected: string }>(
+    `select w.status, count(*) as count, sum(p.rejected) as rejected
+       from workspaces w
+      cross join lateral (select count(*) as rejected from projects p
+                           where p.workspace_id = w.workspace_id and p.api_key_state = 'rejected') p
+      group by w.status`,
+  );
+  const workspaces = new Map([
+    ['connected', 0],
+    ['disconnected', 0],
+    ['uninstalled', 0],
+  ]);
+  let rejectedKeys = 0;
+  for (const { status, count, rejected } of rows) {
+    workspaces.set(status, Number(count));
+    if (status !== 'uninstalled') rejectedKeys += Number(rejected);
+  }
+  return { workspaces, rejectedKeys };
+}
