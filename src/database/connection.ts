@@ -75,7 +75,7 @@ export async function rollBack(config: Config, logger: Logger, count: number): P
     const url = config.databaseDirectUrl ?? config.databaseUrl ?? embedded?.url ?? '';
     const open = await openDatabase({ url, logger, poolSize: 2 });
     try {
-      return await undoMigrations(open.dataSource, count);
+      return await undoMigrations(open.dataSource, count, { lock: takesLock(config) });
     } finally {
       await open.close();
     }
@@ -84,12 +84,17 @@ export async function rollBack(config: Config, logger: Logger, count: number): P
   }
 }
 
+/** YugabyteDB knows advisory locks since its newest versions only: there a single process may migrate at a time. */
+function takesLock(config: Config): boolean {
+  return config.databaseBackend !== 'yugabytedb';
+}
+
 /** Long statements and locks go past the pooler, where there is a way past it. */
 async function migrateOn(config: Config, open: OpenDatabase, logger: Logger): Promise<void> {
-  const { databaseDirectUrl: directUrl, databaseBackend: backend } = config;
+  const { databaseDirectUrl: directUrl } = config;
   const direct = directUrl === null ? null : await openDatabase({ url: directUrl, logger, poolSize: 2 });
   try {
-    const done = await migrate((direct ?? open).dataSource, { lock: backend !== 'yugabytedb' });
+    const done = await migrate((direct ?? open).dataSource, { lock: takesLock(config) });
     if (done.length > 0) logger.info({ migrations: done }, 'migrated');
   } finally {
     await direct?.close();

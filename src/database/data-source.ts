@@ -92,10 +92,15 @@ export async function migrate(
  * Takes back the newest migrations, for a return to an older version of the app. What only the newer version
  * stores is lost with its tables and columns.
  *
+ * @param options.lock as for `migrate`
  * @returns names of the migrations that were taken back, newest first
  */
-export async function undoMigrations(dataSource: DataSource, count: number): Promise<string[]> {
-  return alone(dataSource, true, async () => {
+export async function undoMigrations(
+  dataSource: DataSource,
+  count: number,
+  options: { lock: boolean } = { lock: true },
+): Promise<string[]> {
+  return alone(dataSource, options.lock, async () => {
     const undone: string[] = [];
     for (let index = 0; index < count; index += 1) {
       const [last] = await dataSource.query<{ name: string }[]>(

@@ -1,0 +1,35 @@
+-- Spreads the tables over the nodes of Citus, by workspace. Read docs/scale.md first: what of it was never run.
+-- After "migrate", with no process of the app running:
+--   psql "$DATABASE_DIRECT_URL" -f ops/citus.sql
+-- Again after an upgrade that brought tables: psql goes on after "already distributed".
+-- All tables lie together (colocate_with), so that a workspace's rows are on one node and its joins and
+-- transactions stay there. None refers to another by a foreign key.
+
+select create_distributed_table('workspaces', 'workspace_id', colocate_with => 'none', shard_count => 64);
+select create_distributed_table('projects', 'workspace_id', colocate_with => 'workspaces');
+select create_distributed_table('subscribers', 'workspace_id', colocate_with => 'workspaces');
+select create_distributed_table('subscriber_ids', 'workspace_id', colocate_with => 'workspaces');
+select create_distributed_table('subscriber_summaries', 'workspace_id', colocate_with => 'workspaces');
+select create_distributed_table('events', 'workspace_id', colocate_with => 'workspaces');
+select create_distributed_table('delivery_attempts', 'workspace_id', colocate_with => 'workspaces');
+select create_distributed_table('contact_links', 'workspace_id', colocate_with => 'workspaces');
+select create_distributed_table('catalog', 'workspace_id', colocate_with => 'workspaces');
+select create_distributed_table('grants', 'workspace_id', colocate_with => 'workspaces');
+select create_distributed_table('grant_notes', 'workspace_id', colocate_with => 'workspaces');
+select create_distributed_table('grant_makers', 'workspace_id', colocate_with => 'workspaces');
+select create_distributed_table('audit_log', 'workspace_id', colocate_with => 'workspaces');
+select create_distributed_table('notifications', 'workspace_id', colocate_with => 'workspaces');
+select create_distributed_table('sessions', 'workspace_id', colocate_with => 'workspaces');
+select create_distributed_table('api_keys', 'workspace_id', colocate_with => 'workspaces');
+select create_distributed_table('call_budgets', 'workspace_id', colocate_with => 'workspaces');
+select create_distributed_table('revenuecat_budgets', 'workspace_id', colocate_with => 'workspaces');
+select create_distributed_table('imports', 'workspace_id', colocate_with => 'workspaces');
+select create_distributed_table('import_customers', 'workspace_id', colocate_with => 'workspaces');
+select create_distributed_table('reconcile_marks', 'workspace_id', colocate_with => 'workspaces');
+select create_distributed_table('retention_marks', 'workspace_id', colocate_with => 'workspaces');
+
+-- These stay ordinary tables on the coordinator; none holds a customer's data, and nothing joins them with the above.
+-- local oauth_states: a sign-in that has no workspace yet; lives for minutes.
+-- local workers: one row a running worker, compared with the locks of the coordinator, which all workers connect to.
+-- local schema_migrations: what has run.
+-- The schema pgboss stays there too: pg-boss keeps its tables on the coordinator (DATABASE_BACKEND=citus).
