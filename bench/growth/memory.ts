@@ -19,7 +19,7 @@ export async function watchMemory(input: {
 }): Promise<{ samples: MemorySample[]; perSecond: number }> {
   const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS });
   const samples: MemorySample[] = [{ received: 0, rssMiB: rssOf(input.pid) }];
-  const step = input.webhooks / 20;
+  const step = Math.max(1, Math.floor(input.webhooks / 20));
   let [sent, received] = [0, 0];
   const begunMs = performance.now();
   const hand = async (): Promise<void> => {

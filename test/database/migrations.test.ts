@@ -35,14 +35,44 @@ insert into sessions (workspace_id, session_hash, admin, csrf, expires_at) selec
 insert into oauth_states (state_hash, purpose, expires_at) values ('s', 'install', now());
 `;
 
+/** States of a grant that the first version does not know: they go with the migration that brought them. */
+const NEWER_STATES = ['awaiting_approval', 'declined', 'withdrawn'];
+const OLDER_STATES = ['requested', 'confirmed', 'failed', 'revoking', 'revoked'];
+
+/** Rows that only the newest version writes, in every table and column that came after the first. */
+const FILL_NEWEST = `
+update workspaces set refusals = '{"events": {"code": "intercom_scope_missing", "message": "no"}}', health_told = '{"state": "OK"}', checked_at = now(), disconnected_at = now();
+update projects set missing_scopes = '["customer_information:customers:read"]';
+update delivery_attempts set answer = '{"b": 1, "a": 2}' where attempt_id % 10 = 0;
+insert into call_budgets (workspace_id, quota, calls_left, until_ms) select workspace_id, 100, 50, 1 from workspaces;
+insert into workers (worker_id) values (md5('worker')::uuid);
+insert into api_keys (workspace_id, key_hash, key_id, kind, name, prefix, created_by) select workspace_id, 'hash', md5(workspace_id)::uuid, 'fin', 'Fin', 'stk_', '{}' from workspaces;
+insert into revenuecat_budgets (workspace_id, project_id, domain, per_minute, tokens, at_ms) select workspace_id, project_id, 'customer', 480, 1.5, 1 from projects;
+insert into imports (workspace_id, project_id, import_id) select workspace_id, project_id, md5(project_id)::uuid from projects;
+insert into import_customers (workspace_id, project_id, import_id, customer_id) select workspace_id, project_id, import_id, 'c1' from imports;
+insert into reconcile_marks (workspace_id, subscriber_id, version) select workspace_id, subscriber_id, version from subscribers;
+insert into retention_marks (workspace_id, done_until) select workspace_id, now() from workspaces;
+insert into subscriber_summaries (workspace_id, subscriber_id, format, version, valid_until, summary) select workspace_id, subscriber_id, 1, version, now(), '{}' from subscribers;
+insert into grants (workspace_id, grant_id, project_id, subscriber_id, app_user_id, entitlement_id, lookup_key, duration, asked_end, reason, idempotency_key, admin, state, entitlement_name, before_end, asked_at, answered, kept, decided_by, revoked_by, revoke_reason, revoke_asked_at)
+  select s.workspace_id, md5(state)::uuid, s.project_id, s.subscriber_id, 'user', 'entl1', 'pro', 'custom', now(), 'because', 'new-' || state, '{"id": "1"}', state, 'Pro', now(), now(), true, true, '{"id": "2"}', '{"id": "2"}', 'enough', now()
+    from subscribers s, unnest(array['${[...NEWER_STATES, ...OLDER_STATES].join("','")}']) state where s.version = 1;
+insert into grant_notes (workspace_id, grant_id, subscriber_id, step, conversation_id, admin_id) select workspace_id, grant_id, subscriber_id, 'granted', '1', '1' from grants;
+insert into grant_makers (workspace_id, admin_id) select workspace_id, '1' from workspaces;
+`;
+
 describe('migrations of a filled database', () => {
   let db: TestDatabase;
+  /** Columns of the first version by table, but those that a later one replaces by something else. */
+  const olderColumns = new Map<string, string>();
   before(async () => {
     db = await createTestDatabase();
   });
   after(() => db?.close());
 
   const query = (text: string) => db.database.query<Record<string, unknown>>(text);
+  async function run(script: string): Promise<void> {
+    for (const statement of script.split(/;\n/).filter((text) => text.trim() !== '')) await query(statement);
+  }
 
   /** What every column, index and constraint looks like. */
   async function schema(): Promise<unknown> {
@@ -88,9 +118,8 @@ describe('migrations of a filled database', () => {
     const undone = await undoMigrations(db.dataSource, MIGRATIONS.length - 1);
     assert.equal(undone.length, MIGRATIONS.length - 1);
 
-    for (const statement of FILL.split(/;\n/).filter((text) => text.trim() !== '')) await query(statement);
-    // What a later version replaces by something else is not compared.
-    const columns = new Map<string, string>();
+    await run(FILL);
+    const columns = olderColumns;
     for (const [table, list] of await columnsOf()) {
       const kept = list.filter((column) => newestColumns.get(table)?.includes(column));
       if (kept.length > 0) columns.set(table, kept.join(', '));
@@ -130,6 +159,30 @@ describe('migrations of a filled database', () => {
       `select count(*)::int as n from events where subscriber_id = '${row?.subscriber_id}'`,
     );
     assert.equal(stored?.n, 5);
+  });
+
+  test('what only newer versions store is lost with them when they are taken back, and nothing else', async () => {
+    const newest = await schema();
+    await run(FILL_NEWEST);
+    for (const table of (await columnsOf()).keys()) {
+      const [row] = await query(`select exists (select 1 from ${table}) as filled`);
+      assert.ok(row?.filled, `${table} is empty: the test would show nothing`);
+    }
+    const others = new Map([...olderColumns].filter(([table]) => table !== 'grants'));
+    const grants = () => query(`select ${olderColumns.get('grants')} from grants order by grant_id`);
+    const kept = await contents(others);
+    const keptGrants = (await grants()).filter(({ state }) => !NEWER_STATES.includes(String(state)));
+    for (const state of OLDER_STATES) assert.ok(keptGrants.some((grant) => grant.state === state));
+
+    await undoMigrations(db.dataSource, MIGRATIONS.length - 1);
+    assert.deepEqual(await contents(others), kept, 'after taking all back');
+    assert.deepEqual(await grants(), keptGrants, 'grants after taking all back');
+    assert.deepEqual([...(await columnsOf()).keys()].toSorted(), [...olderColumns.keys()].toSorted());
+
+    await migrate(db.dataSource);
+    assert.deepEqual(await contents(others), kept, 'after the upgrade');
+    assert.deepEqual(await grants(), keptGrants, 'grants after the upgrade');
+    assert.deepEqual(await schema(), newest);
   });
 
   test('the first version can be taken back as well', async () => {
