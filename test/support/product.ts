@@ -24,6 +24,8 @@ export interface Product {
   readonly webhook: { readonly url: string; readonly authorization: string };
   /** A request of the inbox, as Intercom sends it, to the running server. */
   card(call: Omit<CanvasCall, 'appUrl' | 'workspaceId' | 'place'>): Promise<CanvasAnswer>;
+  /** Stops the server alone; the simulators and the database stay. */
+  stop(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -65,6 +67,11 @@ export async function createProduct(
   if (!options.bare) await install(intercom, server.url);
   revenueCat.addProject({ id: REVENUECAT_PROJECT_ID, name: 'Test app' });
   revenueCat.addEntitlement(REVENUECAT_PROJECT_ID, 'pro', 'Pro');
+  let stopping: Promise<void> | null = null;
+  const stop = (): Promise<void> => {
+    stopping ??= server.stop();
+    return stopping;
+  };
   const webhook = options.bare ? { url: '', authorization: '' } : await connect(server, revenueCat);
   return {
     db,
@@ -75,8 +82,9 @@ export async function createProduct(
     webhook,
     card: (call) =>
       intercom.callCanvas({ ...call, appUrl: server.url, workspaceId: WORKSPACE_ID, place: 'inbox' }),
+    stop,
     async close() {
-      await server.stop();
+      await stop();
       await intercomAt.close();
       await revenueCatAt.close();
       await db.close();
