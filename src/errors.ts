@@ -111,8 +111,11 @@ export function notFound(message: string): AppError {
   return new AppError('not_found', message, { status: 404 });
 }
 
-/** SQLSTATE classes and codes that mean "the database is away", not "the query is wrong" (PostgreSQL, appendix A). */
-const CONNECTION_STATES = new Set(['57P01', '57P02', '57P03', '53300', '25006', '55000']);
+/**
+ * SQLSTATE classes and codes that mean "the database is away", not "the query is wrong" (PostgreSQL, appendix A);
+ * 53100 and 53200: it has no room on its disk or in memory.
+ */
+const CONNECTION_STATES = new Set(['57P01', '57P02', '57P03', '53100', '53200', '53300', '25006', '55000']);
 const CONNECTION_ERRNOS = new Set([
   'ECONNREFUSED',
   'ECONNRESET',

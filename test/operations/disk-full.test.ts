@@ -1,0 +1,98 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { createLogger } from '../../src/log.ts';
+import { DAY_MS, eventBody } from '../support/events.ts';
+import { createProduct, type Product } from '../support/product.ts';
+import { until } from '../support/wait.ts';
+import { WORKSPACE_ID } from '../support/world.ts';
+
+/** PostgreSQL answers what it cannot write with this state: "disk_full" (appendix A of its manual). */
+const FILL_DISK = `
+create function disk_is_full() returns trigger language plpgsql as $$
+begin
+  raise exception 'could not extend file "base/1/2": No space left on device' using errcode = '53100';
+end $$;
+create trigger full_events before insert on events for each row execute function disk_is_full();
+create trigger full_log before insert on delivery_attempts for each row execute function disk_is_full()`;
+const FREE_DISK = `drop function disk_is_full() cascade`;
+
+describe('a disk that is full', () => {
+  let product: Product;
+  let log = '';
+  before(async () => {
+    const destination = {
+      write(text: string) {
+        log += text;
+      },
+    };
+    product = await createProduct({ logger: createLogger('warn', destination) });
+    for (const name of ['one', 'two'])
+      product.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: name });
+  });
+  after(() => product?.close());
+
+  const receive = (name: string) => {
+    const nowMs = Date.now();
+    return fetch(product.webhook.url, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json', Authorization: product.webhook.authorization },
+      body: JSON.stringify({
+        event: eventBody({
+          id: `disk-${name}`,
+          app_user_id: name,
+          original_app_user_id: name,
+          aliases: [name],
+          transaction_id: `t-${name}`,
+          original_transaction_id: `t-${name}`,
+          event_timestamp_ms: nowMs - DAY_MS,
+          purchased_at_ms: nowMs - DAY_MS,
+          expiration_at_ms: nowMs + 29 * DAY_MS,
+        }),
+      }),
+    });
+  };
+  const onContacts = () => product.intercom.state.events.map((event) => event.metadata.event_id);
+
+  test('webhooks are told to come again, nothing is half stored, and all goes on when there is room', async () => {
+    await product.db.database.query(FILL_DISK);
+    const answer = await receive('one');
+    assert.equal(answer.status, 503);
+    assert.ok(Number(answer.headers.get('retry-after')) > 0);
+    assert.equal(((await answer.json()) as { error: { code: string } }).error.code, 'database_unavailable');
+    const stored = await product.db.database.query(
+      `select 1 from events where workspace_id = $1 union all select 1 from subscribers where workspace_id = $1`,
+      [WORKSPACE_ID],
+    );
+    assert.deepEqual(stored, []);
+    assert.equal((await fetch(`${product.server.url}/readyz`)).status, 200, 'what only reads still works');
+
+    await product.db.database.query(FREE_DISK);
+    assert.deepEqual(await (await receive('one')).json(), { status: 'accepted' });
+    await until(() => onContacts().includes('disk-one'), 'the event to be on its contact');
+  });
+
+  test('an event whose delivery could not be written down is on the contact once', async () => {
+    await product.db.database.query(FILL_DISK.replace(/^create trigger full_events.*$/m, ''));
+    assert.equal((await receive('two')).status, 200);
+    const [row] = await product.db.database.query<{ subscriber_id: string }>(
+      `select subscriber_id from subscriber_ids where workspace_id = $1 and app_user_id = 'two'`,
+      [WORKSPACE_ID],
+    );
+    const brokeOff = new RegExp(`${row?.subscriber_id}.*delivery broke off`);
+    await until(() => brokeOff.test(log), 'the worker to fail to write');
+    assert.ok(onContacts().includes('disk-two'), 'it was sent all the same');
+    await product.db.database.query(FREE_DISK);
+    await until(
+      async () => {
+        const [event] = await product.db.database.query<{ delivery: string }>(
+          `select delivery from events where workspace_id = $1 and event_id = 'disk-two'`,
+          [WORKSPACE_ID],
+        );
+        return event?.delivery === 'delivered';
+      },
+      'the delivery to be written down, once the lease has run out',
+      40_000,
+    );
+    assert.equal(onContacts().filter((id) => id === 'disk-two').length, 1);
+  });
+});
