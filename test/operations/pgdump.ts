@@ -54,7 +54,9 @@ function runTool(program: string, ...args: string[]): string {
 }
 
 interface Running {
+  /** As the app's own role, which may do no more than its database's owner. */
   url(database: string): string;
+  adminUrl: string;
   stop(): Promise<void>;
 }
 
@@ -66,10 +68,12 @@ async function startPostgres(dataDir: string): Promise<Running> {
   ]);
   const child: ChildProcess = spawn(program, args, { stdio: process.env.TEST_LOG ? 'inherit' : 'ignore' });
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
-  const url = (database: string): string => `postgres://operator:${PASSWORD}@127.0.0.1:${port}/${database}`;
-  await until(() => answers(url('postgres')), 'PostgreSQL to answer');
+  const address = `${PASSWORD}@127.0.0.1:${port}`;
+  const adminUrl = `postgres://operator:${address}/postgres`;
+  await until(() => answers(adminUrl), 'PostgreSQL to answer');
   return {
-    url,
+    url: (database) => `postgres://timeline:${address}/${database}`,
+    adminUrl,
     async stop() {
       child.kill('SIGINT');
       await ended;
@@ -120,7 +124,14 @@ describe(`backing up and restoring with ${runTool('pg_dump', '--version').trim()
       '--encoding=UTF8',
     );
     postgres = await startPostgres(join(folder, 'data'));
-    runTool('createdb', '--maintenance-db', postgres.url('postgres'), 'timeline');
+    runTool(
+      'createuser',
+      '--host=127.0.0.1',
+      `--port=${new URL(postgres.adminUrl).port}`,
+      '--username=operator',
+      'timeline',
+    );
+    runTool('createdb', '--maintenance-db', postgres.adminUrl, '--owner=timeline', 'timeline');
     const url = postgres.url('timeline');
     const open = await openDatabase({ url, logger: silent, poolSize: 5 });
     await migrate(open.dataSource);
@@ -234,7 +245,7 @@ describe(`backing up and restoring with ${runTool('pg_dump', '--version').trim()
     await arriving;
     assert.ok((await stat(file)).size > 0);
 
-    runTool('createdb', '--maintenance-db', postgres.url('postgres'), 'restored');
+    runTool('createdb', '--maintenance-db', postgres.adminUrl, '--owner=timeline', 'restored');
     const restoredUrl = postgres.url('restored');
     runTool('pg_restore', '--no-owner', '--exit-on-error', '--jobs=2', `--dbname=${restoredUrl}`, file);
     const counts = await countRows(restoredUrl);
@@ -268,7 +279,7 @@ describe(`backing up and restoring with ${runTool('pg_dump', '--version').trim()
   });
 
   test('without the key that sealed them the secrets of a restored database do not open, and it says so', async () => {
-    runTool('createdb', '--maintenance-db', postgres.url('postgres'), 'keyless');
+    runTool('createdb', '--maintenance-db', postgres.adminUrl, '--owner=timeline', 'keyless');
     runTool(
       'pg_restore',
       '--no-owner',
@@ -300,7 +311,7 @@ describe(`backing up and restoring with ${runTool('pg_dump', '--version').trim()
     if (IS_ROOT) await chown(copy, NOBODY.uid, NOBODY.gid);
     runTool(
       'pg_basebackup',
-      `--dbname=${postgres.url('postgres')}`,
+      `--dbname=${postgres.adminUrl}`,
       `--pgdata=${copy}`,
       '--wal-method=stream',
       '--checkpoint=fast',
