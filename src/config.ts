@@ -44,25 +44,38 @@ export interface ConfigProblem {
 /** Disputes about a payment reach back half a year at most. */
 const USUAL_RETENTION_DAYS = 180;
 
+const NO_PORT = 'must be a port number from 0 to 65535';
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 
-/** An empty variable counts as absent: `.env` files keep `NAME=` lines for what is not set. */
-const optional = z.preprocess((value) => (value === '' ? undefined : value), z.string().optional());
+/** A blank variable counts as absent: `.env` files keep `NAME=` lines for what is not set. */
+const absentWhenBlank = (value: unknown): unknown =>
+  typeof value === 'string' ? value.trim() || undefined : value;
+
+const optional = z.preprocess(absentWhenBlank, z.string().optional());
 const port = z.preprocess(
-  (value) => (value === '' ? undefined : value),
-  z.coerce.number({ error: 'must be a port number' }).int().min(0).max(65535).default(3000),
+  absentWhenBlank,
+  z.coerce.number({ error: NO_PORT }).int(NO_PORT).min(0, NO_PORT).max(65_535, NO_PORT).default(3_000),
 );
 
-/** A whole number within bounds; an empty variable means the default. */
+/** A whole number within bounds; a blank variable means the default. */
 const whole = (least: number, most: number, message: string) =>
   z.preprocess(
-    (value) => (value === '' ? undefined : value),
+    absentWhenBlank,
     z.coerce.number({ error: message }).int(message).min(least, message).max(most, message).optional(),
   );
 
-const originSchema = z
-  .url({ protocol: /^https?$/, error: 'must be an http(s) address' })
-  .refine((value) => new URL(value).pathname === '/', 'must be an origin without a path');
+const originSchema = z.string().transform((value, context): string => {
+  const url = URL.parse(value);
+  if (url && /^https?:$/.test(url.protocol)) {
+    if (url.href === `${url.origin}/`) return url.origin;
+    context.addIssue('must be an origin alone, such as https://app.example.com, without a path');
+  } else context.addIssue('must be an http(s) address, such as https://app.example.com');
+  return z.NEVER;
+});
+
+/** One of a few words. */
+const oneOf = <const Words extends readonly [string, ...string[]]>(words: Words, usual: Words[number]) =>
+  optional.pipe(z.enum(words, { error: `must be one of ${words.join(', ')}` }).default(usual as never));
 
 const databaseUrlSchema = z.url({ protocol: /^postgres(ql)?$/, error: 'must start with postgres://' });
 
@@ -74,16 +87,16 @@ const environmentSchema = z.object({
   DATABASE_READ_URL: optional.pipe(databaseUrlSchema.optional()),
   DATABASE_DIRECT_URL: optional.pipe(databaseUrlSchema.optional()),
   DATABASE_POOL_SIZE: whole(5, 500, 'must be a number from 5 to 500'),
-  DATABASE_BACKEND: optional.pipe(z.enum(['postgres', 'citus', 'yugabytedb']).default('postgres')),
+  DATABASE_BACKEND: oneOf(['postgres', 'citus', 'yugabytedb'], 'postgres'),
   DATA_DIR: optional.pipe(z.string().default('.data')),
   INTERCOM_CLIENT_ID: optional.pipe(z.string({ error: 'is required: Developer Hub, Basic information' })),
   INTERCOM_CLIENT_SECRET: optional.pipe(z.string({ error: 'is required: Developer Hub, Basic information' })),
   INTERCOM_API_URL: optional.pipe(originSchema.optional()),
-  INTERCOM_APP_URL: optional.pipe(originSchema.default('https://app.intercom.com')),
-  REVENUECAT_API_URL: optional.pipe(originSchema.default('https://api.revenuecat.com')),
+  INTERCOM_APP_URL: optional.pipe(z.string().default('https://app.intercom.com')).pipe(originSchema),
+  REVENUECAT_API_URL: optional.pipe(z.string().default('https://api.revenuecat.com')).pipe(originSchema),
   ENCRYPTION_KEYS: optional,
-  ROLE: optional.pipe(z.enum(['all', 'web', 'worker']).default('all')),
-  LOG_LEVEL: optional.pipe(z.enum(LOG_LEVELS).default('info')),
+  ROLE: oneOf(['all', 'web', 'worker'], 'all'),
+  LOG_LEVEL: oneOf(LOG_LEVELS, 'info'),
   METRICS_TOKEN: optional,
   RETENTION_PAYLOAD_DAYS: whole(0, 36_500, 'must be a number of days, or 0 to keep payloads whole'),
   DRAIN_SECONDS: whole(0, 300, 'must be a number of seconds from 0 to 300'),
@@ -100,38 +113,36 @@ export function readConfig(
 ): { ok: true; config: Config } | { ok: false; problems: ConfigProblem[] } {
   const parsed = environmentSchema.safeParse(environment);
   const problems: ConfigProblem[] = [];
-  if (!parsed.success) {
-    for (const issue of parsed.error.issues) {
-      problems.push({ name: issue.path.join('.'), message: issue.message });
-    }
-  }
-  const production = environment.NODE_ENV === 'production';
+  /** The first thing that is wrong with a variable is the one to correct. */
+  const complain = (name: string, message: string): void => {
+    if (!problems.some((problem) => problem.name === name)) problems.push({ name, message });
+  };
+  for (const issue of parsed.error?.issues ?? []) complain(issue.path.join('.'), issue.message);
+  const production = environment.NODE_ENV?.trim() === 'production';
   const keys = readEncryptionKeys(environment.ENCRYPTION_KEYS ?? '');
   if (keys === null) {
-    problems.push({
-      name: 'ENCRYPTION_KEYS',
-      message: 'must be 32-byte keys in base64, comma-separated; make one with: openssl rand -base64 32',
-    });
+    complain(
+      'ENCRYPTION_KEYS',
+      'must be 32-byte keys in base64, comma-separated; make one with: openssl rand -base64 32',
+    );
   } else if (production && keys.length === 0) {
-    problems.push({
-      name: 'ENCRYPTION_KEYS',
-      message: 'is required in production; make one with: openssl rand -base64 32',
-    });
+    complain('ENCRYPTION_KEYS', 'is required in production; make one with: openssl rand -base64 32');
   }
-  if (production && !environment.PUBLIC_URL?.startsWith('https://')) {
-    problems.push({ name: 'PUBLIC_URL', message: 'is required in production and must start with https://' });
+  const isNamed = (name: string): boolean => Boolean(environment[name]?.trim());
+  if (production && !/^\s*https:\/\//i.test(environment.PUBLIC_URL ?? '')) {
+    complain('PUBLIC_URL', 'is required in production and must start with https://');
   }
-  if (environment.DATABASE_READ_URL && !environment.DATABASE_URL) {
-    problems.push({
-      name: 'DATABASE_READ_URL',
-      message: 'needs DATABASE_URL: it names a replica of that server',
-    });
+  if (isNamed('DATABASE_READ_URL') && !isNamed('DATABASE_URL')) {
+    complain('DATABASE_READ_URL', 'needs DATABASE_URL: it names a replica of that server');
   }
-  if (environment.DATABASE_READ_URL && (environment.DATABASE_BACKEND || 'postgres') !== 'postgres') {
-    problems.push({
-      name: 'DATABASE_READ_URL',
-      message: 'is for PostgreSQL alone: Citus and YugabyteDB spread their reads themselves',
-    });
+  if (isNamed('DATABASE_DIRECT_URL') && !isNamed('DATABASE_URL')) {
+    complain('DATABASE_DIRECT_URL', 'needs DATABASE_URL: it is the way to that server past a pooler');
+  }
+  if (isNamed('DATABASE_READ_URL') && (environment.DATABASE_BACKEND?.trim() || 'postgres') !== 'postgres') {
+    complain(
+      'DATABASE_READ_URL',
+      'is for PostgreSQL alone: Citus and YugabyteDB spread their reads themselves',
+    );
   }
   if (!parsed.success || problems.length > 0) return { ok: false, problems };
 
@@ -141,7 +152,7 @@ export function readConfig(
     config: {
       production,
       port: env.PORT,
-      publicUrl: (env.PUBLIC_URL ?? `http://localhost:${env.PORT}`).replace(/\/$/, ''),
+      publicUrl: env.PUBLIC_URL ?? `http://localhost:${env.PORT}`,
       databaseUrl: env.DATABASE_URL ?? null,
       databaseReadUrl: env.DATABASE_READ_URL ?? null,
       databaseDirectUrl: env.DATABASE_DIRECT_URL ?? null,
@@ -151,10 +162,10 @@ export function readConfig(
       intercom: {
         clientId: env.INTERCOM_CLIENT_ID,
         clientSecret: env.INTERCOM_CLIENT_SECRET,
-        apiUrl: env.INTERCOM_API_URL?.replace(/\/$/, '') ?? null,
-        appUrl: env.INTERCOM_APP_URL.replace(/\/$/, ''),
+        apiUrl: env.INTERCOM_API_URL ?? null,
+        appUrl: env.INTERCOM_APP_URL,
       },
-      revenueCatApiUrl: env.REVENUECAT_API_URL.replace(/\/$/, ''),
+      revenueCatApiUrl: env.REVENUECAT_API_URL,
       encryptionKeys: keys ?? [],
       role: env.ROLE,
       logLevel: env.LOG_LEVEL,

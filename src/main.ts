@@ -5,12 +5,13 @@ import { type Config, readConfig } from './config.ts';
 import { connectDatabase, rollBack } from './database/connection.ts';
 import { replayEvents } from './delivery/replay.ts';
 import { addDoctorCommand } from './doctor/command.ts';
-import { AppError, badRequest, isDatabaseUnavailable } from './errors.ts';
+import { AppError, badRequest, isDatabaseUnavailable, notFound } from './errors.ts';
 import { createLogger, withoutValues } from './log.ts';
 import { encryptionKeys, startServer } from './server.ts';
 import { addRotateKeysCommand } from './workspaces/command.ts';
 import { connectProject } from './workspaces/connect.ts';
 import { createSecretBox } from './workspaces/secrets.ts';
+import { readWorkspace } from './workspaces/store.ts';
 
 /** Exit code for settings or input that a person must correct. */
 const EXIT_USAGE = 1;
@@ -148,7 +149,7 @@ program
 
 program
   .command('replay')
-  .description('deliver events to Intercom again')
+  .description('deliver events to Intercom again; without further options all that have failed')
   .requiredOption('--workspace <id>', 'Intercom workspace id')
   .option('--event <id>', 'one event')
   .option('--failed', 'all that have failed')
@@ -164,18 +165,20 @@ program
     }) => {
       const sinceMs = options.since === undefined ? undefined : Date.parse(options.since);
       if (Number.isNaN(sinceMs)) throw badRequest(`--since ${options.since} is no ISO time`);
-      if (!options.event && !options.failed && sinceMs === undefined) {
-        throw badRequest('Say what to deliver again: --event, --failed or --since');
-      }
+      const isAnySelected = options.event !== undefined || sinceMs !== undefined;
       const connected = await connectDatabase(cliConfig(), createLogger('warn'));
       try {
+        if ((await readWorkspace(connected.database, options.workspace)) === null)
+          throw notFound(`No workspace ${options.workspace} has the app installed`);
         const queued = await replayEvents(connected.database, options.workspace, {
-          failedOnly: options.failed ?? false,
+          failedOnly: options.failed ?? !isAnySelected,
           ...(options.event === undefined ? {} : { eventId: options.event }),
           ...(sinceMs === undefined ? {} : { sinceMs }),
         });
         process.stdout.write(
-          options.json ? `${JSON.stringify({ queued })}\n` : `${queued} events queued again.\n`,
+          options.json
+            ? `${JSON.stringify({ queued })}\n`
+            : `${queued} ${queued === 1 ? 'event' : 'events'} queued again.\n`,
         );
       } finally {
         await connected.close();

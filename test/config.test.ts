@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { type Config, readConfig } from '../src/config.ts';
+
+const APP = { INTERCOM_CLIENT_ID: 'id', INTERCOM_CLIENT_SECRET: 'secret' };
+const KEY = Buffer.alloc(32, 7).toString('base64');
+
+function problemsOf(environment: Record<string, string>): Record<string, string> {
+  const read = readConfig(environment);
+  return read.ok ? {} : Object.fromEntries(read.problems.map(({ name, message }) => [name, message]));
+}
+
+function configOf(environment: Record<string, string>): Config {
+  const read = readConfig({ ...APP, ...environment });
+  assert.ok(read.ok, JSON.stringify(read));
+  return read.config;
+}
+
+describe('settings', () => {
+  it('names everything that is wrong at once, whatever stands there', () => {
+    const wrong = {
+      NODE_ENV: 'production',
+      PORT: 'abc',
+      PUBLIC_URL: 'nope',
+      DATABASE_URL: 'mysql://host/db',
+      DATABASE_READ_URL: ':',
+      DATABASE_DIRECT_URL: ':',
+      DATABASE_BACKEND: 'oracle',
+      INTERCOM_API_URL: 'api.intercom.io',
+      INTERCOM_APP_URL: 'https://app.intercom.com/a',
+      REVENUECAT_API_URL: ':',
+      ENCRYPTION_KEYS: 'short',
+      ROLE: 'king',
+      LOG_LEVEL: 'loud',
+    };
+    const problems = problemsOf(wrong);
+    const { NODE_ENV: _, ...names } = { ...wrong, ...APP };
+    assert.deepEqual(Object.keys(problems).sort(), Object.keys(names).sort());
+    assert.equal(problems.ROLE, 'must be one of all, web, worker');
+    assert.match(problems.INTERCOM_APP_URL ?? '', /without a path/);
+    for (const message of Object.values(problems)) assert.doesNotMatch(message, /Invalid|expected/);
+  });
+
+  it('takes a port out of range for a wrong one, in the same words', () => {
+    assert.equal(problemsOf({ ...APP, PORT: '70000' }).PORT, 'must be a port number from 0 to 65535');
+  });
+
+  it('takes a blank for absent', () => {
+    assert.match(
+      problemsOf({ ...APP, INTERCOM_CLIENT_SECRET: '  ' }).INTERCOM_CLIENT_SECRET ?? '',
+      /required/,
+    );
+    const config = configOf({ PORT: ' ', PUBLIC_URL: '', DATABASE_URL: '  ', ROLE: '', LOG_LEVEL: ' ' });
+    assert.equal(config.publicUrl, 'http://localhost:3000');
+    assert.equal(config.databaseUrl, null);
+    assert.equal(config.role, 'all');
+  });
+
+  it('keeps origins without the slash at their end and without blanks around them', () => {
+    const config = configOf({
+      NODE_ENV: 'production',
+      ENCRYPTION_KEYS: KEY,
+      PUBLIC_URL: ' https://App.example.com/ ',
+      INTERCOM_API_URL: 'http://127.0.0.1:4000/',
+    });
+    assert.equal(config.publicUrl, 'https://app.example.com');
+    assert.equal(config.intercom.apiUrl, 'http://127.0.0.1:4000');
+    assert.equal(config.intercom.appUrl, 'https://app.intercom.com');
+    assert.equal(config.revenueCatApiUrl, 'https://api.revenuecat.com');
+  });
+
+  it('refuses an address with more than its origin', () => {
+    for (const PUBLIC_URL of ['https://a.example/x', 'https://a.example/?x=1', 'https://me:pw@a.example'])
+      assert.match(problemsOf({ ...APP, PUBLIC_URL }).PUBLIC_URL ?? '', /origin alone/, PUBLIC_URL);
+  });
+
+  it('asks for the database itself before any way around it', () => {
+    const url = 'postgres://host/db';
+    assert.match(problemsOf({ ...APP, DATABASE_READ_URL: url }).DATABASE_READ_URL ?? '', /DATABASE_URL/);
+    assert.match(problemsOf({ ...APP, DATABASE_DIRECT_URL: url }).DATABASE_DIRECT_URL ?? '', /DATABASE_URL/);
+  });
+});
