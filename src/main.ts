@@ -93,18 +93,23 @@ program
   .command('migrate')
   .description('bring the database up to date')
   .option('--undo <count>', 'take back the newest migrations instead; what only they store is lost')
-  .action(async (options: { undo?: string }) => {
+  .option('--json', 'print JSON')
+  .action(async (options: { undo?: string; json?: boolean }) => {
     if (options.undo !== undefined) {
       if (!/^[1-9]\d?$/.test(options.undo)) throw badRequest('--undo takes a number from 1 to 99');
       const undone = await rollBack(cliConfig(), createLogger('warn'), Number(options.undo));
       process.stdout.write(
-        undone.map((name) => `Taken back: ${name}\n`).join('') || 'Nothing to take back.\n',
+        options.json
+          ? `${JSON.stringify({ taken_back: undone })}\n`
+          : undone.map((name) => `Taken back: ${name}\n`).join('') || 'Nothing to take back.\n',
       );
       return;
     }
     const connected = await connectDatabase(cliConfig(), createLogger('warn'));
     await connected.close();
-    process.stdout.write('The database is up to date.\n');
+    process.stdout.write(
+      options.json ? `${JSON.stringify({ up_to_date: true })}\n` : 'The database is up to date.\n',
+    );
   });
 
 program

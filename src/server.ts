@@ -1,6 +1,6 @@
 import { hkdfSync, randomBytes } from 'node:crypto';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
+import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
@@ -254,30 +254,48 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   });
 
   const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS, requestTimeout: REQUEST_MS }, app);
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(config.port, resolve);
-  });
+  async function stop(options = { drain: false }): Promise<void> {
+    logger.info({ inHand: worker.inHand(), uncommitted: receiver.pending() }, 'stopping');
+    // Others take over deliveries and jobs from now on; requests still need the database and may queue jobs.
+    stopping.abort();
+    const rested = Promise.all([worker.stop(), jobs.rest()]);
+    rested.catch(() => {});
+    await drain.stop(server, options.drain ? config.drainSeconds * 1_000 : 0);
+    await rested;
+    await jobs.stop();
+    await connected.close();
+    logger.info('stopped');
+  }
+  try {
+    await listen(server, config.port);
+  } catch (error) {
+    // Nothing that was started may outlive the attempt, the embedded database least of all.
+    await stop();
+    throw error;
+  }
   const { port } = server.address() as AddressInfo;
   logger.info({ port, role: config.role, publicUrl: config.publicUrl }, 'listening');
+  return { url: `http://127.0.0.1:${port}`, connected, secrets, stop };
+}
 
-  return {
-    url: `http://127.0.0.1:${port}`,
-    connected,
-    secrets,
-    async stop(options = { drain: false }) {
-      logger.info({ inHand: worker.inHand(), uncommitted: receiver.pending() }, 'stopping');
-      // Others take over deliveries and jobs from now on; requests still need the database and may queue jobs.
-      stopping.abort();
-      const rested = Promise.all([worker.stop(), jobs.rest()]);
-      rested.catch(() => {});
-      await drain.stop(server, options.drain ? config.drainSeconds * 1_000 : 0);
-      await rested;
-      await jobs.stop();
-      await connected.close();
-      logger.info('stopped');
-    },
-  };
+/** @throws AppError when the port cannot be had: a person must choose another one */
+async function listen(server: Server, port: number): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  server.once('error', reject);
+  server.listen(port, resolve);
+  try {
+    await promise;
+  } catch (error) {
+    const reasons: Readonly<Record<string, string>> = {
+      EADDRINUSE: 'another process listens there',
+      EACCES: 'this user may not listen there',
+    };
+    const reason = reasons[String((error as { code?: unknown }).code)];
+    if (reason === undefined) throw error;
+    throw new AppError('conflict', `PORT ${port} cannot be used: ${reason}. Set PORT to another one.`, {
+      cause: error,
+    });
+  }
 }
 
 /** One key for each use, so that none of them tells anything of the others. */

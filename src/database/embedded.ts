@@ -5,6 +5,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import pg from 'pg';
+import { alone } from './alone.ts';
 
 const run = promisify(execFile);
 
@@ -34,11 +35,16 @@ export async function startEmbeddedPostgres(
   options: { fast?: boolean } = {},
 ): Promise<EmbeddedPostgres> {
   await mkdir(dataDir, { recursive: true });
+  // Of two that start at once, one makes and starts the database and the other joins it.
+  return alone(lockOf(dataDir), () => startOrJoin(dataDir, options.fast ?? false));
+}
+
+async function startOrJoin(dataDir: string, fast: boolean): Promise<EmbeddedPostgres> {
   const clusterDir = join(dataDir, 'postgres');
   const accessFile = join(dataDir, 'postgres.json');
 
   const running = await readAccess(accessFile);
-  if (running && (await answers(running))) return connected(running, clusterDir, null);
+  if (running && (await answers(running))) return connected(running, dataDir, null);
 
   const binaries = await findBinaries();
   const identity = await processIdentity();
@@ -48,10 +54,10 @@ export async function startEmbeddedPostgres(
     await initialise({ binaries, identity, dataDir, clusterDir, password });
   }
   const access: Access = { port: await freePort(running?.port ?? 0), password };
-  const child = await launch({ binaries, identity, clusterDir, access, fast: options.fast ?? false });
+  const child = await launch({ binaries, identity, clusterDir, access, fast });
   await writeFile(accessFile, JSON.stringify(access), { mode: 0o600 });
   await createAppDatabase(access);
-  return connected(access, clusterDir, child);
+  return connected(access, dataDir, child);
 }
 
 interface Binaries {
@@ -209,21 +215,26 @@ async function launch(input: {
   return child;
 }
 
-function connected(access: Access, clusterDir: string, child: ChildProcess | null): EmbeddedPostgres {
+function connected(access: Access, dataDir: string, child: ChildProcess | null): EmbeddedPostgres {
   return {
     url: urlOf(access, DATABASE),
-    async stop() {
-      if (await usedByOthers(access)) return;
-      const pid = child?.pid ?? (await readPid(clusterDir));
-      if (pid === null) return;
-      try {
-        process.kill(pid, 'SIGINT');
-      } catch {
-        return;
-      }
-      await waitForExit(pid);
-    },
+    stop: () =>
+      alone(lockOf(dataDir), async () => {
+        if (await usedByOthers(access)) return;
+        const pid = child?.pid ?? (await readPid(join(dataDir, 'postgres')));
+        if (pid === null) return;
+        try {
+          process.kill(pid, 'SIGINT');
+        } catch {
+          return;
+        }
+        await waitForExit(pid);
+      }),
   };
+}
+
+function lockOf(dataDir: string): string {
+  return join(dataDir, 'postgres.lock');
 }
 
 function urlOf(access: Access, database: string): string {

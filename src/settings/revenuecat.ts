@@ -1,7 +1,7 @@
 import type { Request, Response, Router } from 'express';
 import { notFound } from '../errors.ts';
 import { createRevenueCatClient } from '../revenuecat/client.ts';
-import { checkApiKey, looksLikeSecretKey, registerWebhook } from '../workspaces/api-key.ts';
+import { checkApiKey, isProjectId, looksLikeSecretKey, registerWebhook } from '../workspaces/api-key.ts';
 import { type Connection, connectProject } from '../workspaces/connect.ts';
 import { setMissingScopes } from '../workspaces/health-store.ts';
 import {
@@ -99,7 +99,7 @@ export function addRevenueCatPages(router: Router, context: SettingsContext): vo
     const complain = (error: string, choices?: PageExtras['choices']): Promise<void> =>
       show(req, res, visit, { errors: [error], typedProjectId, ...(choices ? { choices } : {}) });
 
-    if (typedProjectId !== '' && !/^[\w-]{1,100}$/.test(typedProjectId)) {
+    if (typedProjectId !== '' && !isProjectId(typedProjectId)) {
       return complain(
         'That is no project id. It looks like proj1ab2c3d4, in RevenueCat under Project settings.',
       );

@@ -18,7 +18,12 @@ export type KeyCheck =
 
 /** RevenueCat's secret keys of API version 2 begin so; keys of version 1 do too and are refused by version 2. */
 export function looksLikeSecretKey(text: string): boolean {
-  return /^(sk|atk)_[\w-]{4,400}$/.test(text);
+  return /^(sk|atk)_[\w-]{1,400}$/.test(text);
+}
+
+/** `proj…`, or what the dashboard's addresses show: the same without its prefix. */
+export function isProjectId(text: string): boolean {
+  return /^[\w-]{1,100}$/.test(text);
 }
 
 /**

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Database } from '../database/sql.ts';
-import { notFound } from '../errors.ts';
+import { badRequest, notFound } from '../errors.ts';
+import { isProjectId, looksLikeSecretKey } from './api-key.ts';
 import { hashSecret, newSecret, type SecretBox } from './secrets.ts';
 import { readWorkspace, sealedAs } from './store.ts';
 
@@ -22,13 +23,23 @@ function newProjectSuffix(): string {
  * Connects a RevenueCat project to a workspace without asking RevenueCat. Connecting it again keeps its id and
  * webhook address, and replaces the key and the authorization value.
  *
- * @throws AppError `not_found` when the workspace has not installed the app
+ * @param input.apiKey `null`: webhooks alone; a key that was stored before stays
+ * @throws AppError `bad_request` for what can be no key or project id, `not_found` when the workspace has not
+ *   installed the app
  */
 export async function connectProject(
   deps: { database: Database; secrets: SecretBox; publicUrl: string },
   input: { workspaceId: string; revenueCatProjectId: string; apiKey: string | null; name: string | null },
 ): Promise<Connection> {
   const { workspaceId, revenueCatProjectId } = input;
+  if (!isProjectId(revenueCatProjectId))
+    throw badRequest(
+      'That is no project id. It looks like proj1ab2c3d4, in RevenueCat under Project settings.',
+    );
+  if (input.apiKey !== null && !looksLikeSecretKey(input.apiKey))
+    throw badRequest(
+      'A secret API key begins with sk_. Public keys (appl_, goog_ and others) do not work here.',
+    );
   const webhookAuthorization = newSecret('whk_');
   const id = await deps.database.transaction(async (sql) => {
     const workspace = await readWorkspace(sql, workspaceId);

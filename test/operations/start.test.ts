@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
-import { chmod, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, rm, utimes, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -31,8 +33,8 @@ describe('starting and stopping on a bare machine', () => {
     assert.ok(performance.now() - begunMs < 30_000);
     assert.equal((await fetch(`${server.url}/healthz`)).status, 200);
 
-    const beside = run(['replay', '--workspace', 'abc123', '--failed', '--json'], environment);
-    assert.deepEqual([await beside.ended, beside.output()], [0, '{"queued":0}\n']);
+    const beside = run(['migrate', '--json'], environment);
+    assert.deepEqual([await beside.ended, beside.output()], [0, '{"up_to_date":true}\n']);
     assert.equal(
       (await fetch(`${server.url}/readyz`)).status,
       200,
@@ -48,8 +50,8 @@ describe('starting and stopping on a bare machine', () => {
   });
 
   test('the command line works without the server, and leaves nothing running', async () => {
-    const alone = run(['replay', '--workspace', 'abc123', '--failed', '--json'], environment);
-    assert.deepEqual([await alone.ended, alone.output()], [0, '{"queued":0}\n']);
+    const alone = run(['migrate', '--json'], environment);
+    assert.deepEqual([await alone.ended, alone.output()], [0, '{"up_to_date":true}\n']);
     assert.ok(!Number.isInteger(await databasePid()) || (await databasePid()) === 0);
   });
 
@@ -59,6 +61,45 @@ describe('starting and stopping on a bare machine', () => {
     server.child.kill('SIGINT');
     assert.equal(await server.ended, 0, server.output());
     assert.equal(await databasePid(), 0);
+  });
+
+  test('two servers that start at once on an empty data directory share one database', async () => {
+    const shared = { ...environment, DATA_DIR: join(folder, 'shared') };
+    await mkdir(shared.DATA_DIR);
+    const servers = await Promise.all([startServerProcess(shared), startServerProcess(shared)]);
+    for (const server of servers) {
+      server.child.kill('SIGTERM');
+      assert.equal(await server.ended, 0, server.output());
+    }
+    await assert.rejects(readFile(join(shared.DATA_DIR, 'postgres/postmaster.pid')), { code: 'ENOENT' });
+  });
+
+  test('a lock that a killed start left behind holds nobody up for long', async () => {
+    const lock = join(folder, 'data/postgres.lock');
+    await writeFile(lock, '');
+    await utimes(lock, new Date(0), new Date(0));
+    const alone = run(['migrate', '--json'], environment);
+    assert.equal(await alone.ended, 0, alone.output());
+    await assert.rejects(readFile(lock), { code: 'ENOENT' });
+  });
+
+  test('a port that is taken is named in one line, and nothing stays behind', async () => {
+    const other = createServer().listen(0);
+    const { port } = other.address() as AddressInfo;
+    const server = run(['serve'], { ...environment, LOG_LEVEL: 'warn', PORT: String(port) });
+    assert.equal(await server.ended, 1);
+    other.close();
+    assert.equal(
+      server.output(),
+      `PORT ${port} cannot be used: another process listens there. Set PORT to another one.\n`,
+    );
+    assert.equal(await databasePid(), 0);
+  });
+
+  test('a workspace that is not there is named, also with nothing else to say what to deliver', async () => {
+    const command = run(['replay', '--workspace', 'nobody', '--json'], environment);
+    assert.equal(await command.ended, 1);
+    assert.equal(command.output(), 'No workspace nobody has the app installed\n');
   });
 
   test('missing and wrong settings are printed all at once', async () => {

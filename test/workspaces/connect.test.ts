@@ -40,6 +40,21 @@ it('makes an id that names its workspace, and an authorization value that is sto
   assert.ok(!dump.includes('sk_secret_value') && !dump.includes(connection.webhookAuthorization));
 });
 
+it('refuses what can be no key or project id, and keeps the key that was stored', async () => {
+  const { id } = await connect({ revenueCatProjectId: 'proj9', apiKey: 'sk_good' });
+  for (const apiKey of ['', 'appl_public', 'sk_', 'sk_with a space'])
+    await assert.rejects(connect({ revenueCatProjectId: 'proj9', apiKey }), { code: 'bad_request' }, apiKey);
+  for (const revenueCatProjectId of ['', 'a b', 'proj/1'])
+    await assert.rejects(connect({ revenueCatProjectId, apiKey: 'sk_good' }), { code: 'bad_request' });
+  const project = await readProject(site.db.database, 'abc123', id);
+  assert.equal(site.context.secrets.open(project?.apiKey ?? '', sealedAs.apiKey('abc123', id)), 'sk_good');
+  assert.equal(
+    (await listProjects(site.db.database, 'abc123')).filter((each) => each.projectId === id).length,
+    1,
+  );
+  await disconnectProject(site.db.database, 'abc123', id);
+});
+
 it('makes one project of two connections at once', async () => {
   const both = await Promise.all([
     connect({ revenueCatProjectId: 'proj2' }),

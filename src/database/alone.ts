@@ -1,0 +1,42 @@
+import { rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+const BEAT_MS = 1_000;
+/** A lock that has not been touched for so long was left behind by a process that is gone, ms. */
+const STALE_MS = 8_000;
+const LOOK_EVERY_MS = 50;
+
+/**
+ * Does something that only one process at a time may do: the others wait. The holder touches the file while it
+ * works; a process id would say nothing across containers that share the folder.
+ *
+ * @param file its folder exists; where it no longer does, nobody can be in the way
+ */
+export async function alone<T>(file: string, work: () => Promise<T>): Promise<T> {
+  while (!(await taken(file))) await sleep(LOOK_EVERY_MS);
+  const beat = setInterval(() => {
+    const now = new Date();
+    utimes(file, now, now).catch(() => {});
+  }, BEAT_MS);
+  beat.unref();
+  try {
+    return await work();
+  } finally {
+    clearInterval(beat);
+    await rm(file, { force: true });
+  }
+}
+
+async function taken(file: string): Promise<boolean> {
+  try {
+    await writeFile(file, '', { flag: 'wx', mode: 0o600 });
+    return true;
+  } catch (error) {
+    const { code } = error as { code?: unknown };
+    if (code === 'ENOENT') return true;
+    if (code !== 'EEXIST') throw error;
+  }
+  const found = await stat(file).catch(() => null);
+  if (found && Date.now() - found.mtimeMs > STALE_MS) await rm(file, { force: true });
+  return false;
+}
