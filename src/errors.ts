@@ -139,3 +139,11 @@ export function isDatabaseUnavailable(error: unknown): boolean {
   }
   return false;
 }
+
+/** What PostgreSQL says of a NUL or half a surrogate pair in a text (appendix A): the sender sent it. */
+const UNSTORABLE_STATES = new Set(['22021', '22P05']);
+
+/** Whether an error of the database driver means that an input holds a character that no text can hold. */
+export function isUnstorableText(error: unknown): boolean {
+  return error instanceof Error && UNSTORABLE_STATES.has(String((error as { code?: unknown }).code));
+}

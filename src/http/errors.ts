@@ -1,6 +1,6 @@
 import type { ErrorRequestHandler, RequestHandler } from 'express';
 import type { Logger } from 'pino';
-import { AppError, isDatabaseUnavailable, notFound } from '../errors.ts';
+import { AppError, isDatabaseUnavailable, isUnstorableText, notFound } from '../errors.ts';
 import { workspaceOf } from './request-log.ts';
 
 const RETRY_AFTER_S = 5;
@@ -41,6 +41,12 @@ function toAppError(thrown: unknown): AppError {
   if (isDatabaseUnavailable(thrown)) {
     return new AppError('database_unavailable', 'The database is away; try again', {
       status: 503,
+      cause: thrown,
+    });
+  }
+  if (isUnstorableText(thrown)) {
+    return new AppError('bad_request', 'A text holds a character that cannot be stored', {
+      status: 400,
       cause: thrown,
     });
   }

@@ -1,11 +1,12 @@
-import type { Router } from 'express';
+import type { Request, Response, Router } from 'express';
 import { AppError } from '../errors.ts';
 import { createIntercomClient, intercomApiUrl } from '../intercom/client.ts';
 import { provisionAttributes } from '../intercom/data-attributes.ts';
 import { CONTACT_ATTRIBUTES } from '../subscribers/attributes.ts';
+import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import { markAttributesReady, sealedAs, wakeWaiting } from '../workspaces/store.ts';
 import { auditChange, changeSettings } from './audit.ts';
-import { field, pageSql, type SettingsContext, visitOf } from './context.ts';
+import { field, pageSql, type SettingsContext, type Visit, visitOf } from './context.ts';
 import { sendPage } from './render.ts';
 import { readMatching } from './store.ts';
 
@@ -18,8 +19,13 @@ const GOOD_SHARE = 0.6;
 export function addContactPages(router: Router, context: SettingsContext): void {
   const { database } = context;
 
-  router.get('/contacts', async (req, res) => {
-    const visit = await visitOf(context, res);
+  async function show(
+    req: Request,
+    res: Response,
+    visit: Visit,
+    contacts: WorkspaceSettings['contacts'],
+    errors: readonly string[] = [],
+  ): Promise<void> {
     const { workspace } = visit;
     const matching = await readMatching(await pageSql(context), workspace.workspaceId);
     const seen = matching.matched + matching.waiting;
@@ -28,9 +34,10 @@ export function addContactPages(router: Router, context: SettingsContext): void 
       title: 'Contacts',
       section: 'contacts',
       visit,
+      errors,
       data: {
-        create: workspace.settings.contacts.create,
-        matchByEmail: workspace.settings.contacts.matchByEmail,
+        create: contacts.create,
+        matchByEmail: contacts.matchByEmail,
         matching,
         recommend: seen >= ENOUGH_SEEN && matching.matched / seen >= GOOD_SHARE,
         share: seen === 0 ? 0 : matching.matched / seen,
@@ -38,13 +45,27 @@ export function addContactPages(router: Router, context: SettingsContext): void 
         attributesReady: workspace.attributesReady,
       },
     });
+  }
+
+  router.get('/contacts', async (req, res) => {
+    const visit = await visitOf(context, res);
+    await show(req, res, visit, visit.workspace.settings.contacts);
   });
 
   router.post('/contacts', async (req, res) => {
     const visit = await visitOf(context, res);
-    const { workspaceId } = visit.workspace;
-    const create = CREATION_CHOICES.find((choice) => choice === field(req, 'create')) ?? 'never';
-    const contacts = { create, matchByEmail: field(req, 'match_by_email') === 'on' };
+    const { workspaceId, settings } = visit.workspace;
+    const wanted = field(req, 'create') || settings.contacts.create;
+    const create = CREATION_CHOICES.find((choice) => choice === wanted);
+    const contacts = {
+      create: create ?? settings.contacts.create,
+      matchByEmail: field(req, 'match_by_email') === 'on',
+    };
+    if (create === undefined) {
+      return show(req, res, visit, contacts, [
+        'Nothing was saved. Choose what happens when a customer has no contact.',
+      ]);
+    }
     await changeSettings(context, visit, 'contacts', contacts, 'contacts_changed');
     await wakeWaiting(database, workspaceId);
     res.redirect(303, '/settings/contacts?done=contacts_saved');

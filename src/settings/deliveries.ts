@@ -140,5 +140,8 @@ function indented(text: string): string {
 
 /** `null`: from the newest. The moment is one that PostgreSQL printed. */
 function readCursor(at: string, eventId: string): { at: string; eventId: string } | null {
-  return /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?[+-]\d\d(:\d\d)?$/.test(at) ? { at, eventId } : null;
+  const isWritten = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?[+-]\d\d(:\d\d)?$/.test(at);
+  // What only looks like a moment would be the database's to refuse.
+  const isMoment = isWritten && !Number.isNaN(Date.parse(at.replace(/([+-]\d\d)$/, '$1:00')));
+  return isMoment ? { at, eventId } : null;
 }

@@ -11,6 +11,8 @@ import { listTeammates } from './teammates.ts';
 
 const AUDIT_PAGE = 50;
 const MOST_CSV_ROWS = 10_000;
+const MOST_DAYS = 36_500;
+const MOST_MONTHLY = 100_000;
 
 const DURATION_WORDS: Readonly<Record<Exclude<Duration, 'lifetime'>, string>> = {
   daily: 'One day',
@@ -43,6 +45,7 @@ export function addGrantPages(router: Router, context: SettingsContext): void {
     res: Parameters<typeof sendPage>[1],
     policy: WorkspaceSettings['grants'] | null,
     errors: readonly string[],
+    typedMonthly?: string,
   ): Promise<void> {
     const visit = await visitOf(context, res);
     const { workspace } = visit;
@@ -70,6 +73,7 @@ export function addGrantPages(router: Router, context: SettingsContext): void {
       errors,
       data: {
         policy: shown,
+        monthly: typedMonthly ?? shown.monthlyPerAdmin ?? '',
         teammates: [
           ...(admins ?? []),
           // Somebody who left the team stays ticked until an admin takes the tick away.
@@ -96,31 +100,26 @@ export function addGrantPages(router: Router, context: SettingsContext): void {
     const { settings } = visit.workspace;
     const monthly = field(req, 'monthly_per_admin');
     const second = field(req, 'second_person');
-    const longest = Number(field(req, 'longest_days'));
+    const longest = field(req, 'longest_days');
     const policy: WorkspaceSettings['grants'] = {
       ...settings.grants,
       enabled: field(req, 'enabled') === 'on',
       allowedAdminIds: fields(req, 'allowed').filter((id) => /^[\w-]{1,64}$/.test(id)),
-      longestDays:
-        Number.isInteger(longest) && longest >= 1 && longest <= 36_500
-          ? longest
-          : settings.grants.longestDays,
+      longestDays: daysOf(longest) ?? settings.grants.longestDays,
       lifetimeAllowed: field(req, 'lifetime_allowed') === 'on',
       reasonRequired: field(req, 'reason_required') === 'on',
-      monthlyPerAdmin: monthly === '' ? null : Number(monthly),
+      monthlyPerAdmin: countOf(monthly),
       secondPersonAboveDays: daysOf(second),
     };
-    const limit = policy.monthlyPerAdmin;
-    if (second !== '' && policy.secondPersonAboveDays === null) {
-      await show(req, res, policy, ['Choose above which length a second teammate must approve, or never.']);
-      return;
-    }
-    if (limit !== null && (!Number.isInteger(limit) || limit < 1 || limit > 100_000)) {
-      await show(req, res, { ...policy, monthlyPerAdmin: settings.grants.monthlyPerAdmin }, [
-        'Grants a month must be a whole number, 1 or more, or be left empty for no limit.',
-      ]);
-      return;
-    }
+    const errors: string[] = [];
+    if (longest !== '' && daysOf(longest) === null) errors.push('Choose the longest grant from the list.');
+    if (second !== '' && policy.secondPersonAboveDays === null)
+      errors.push('Choose above which length a second teammate must approve, or never.');
+    if (monthly !== '' && policy.monthlyPerAdmin === null)
+      errors.push(
+        `Grants a month must be a whole number from 1 to ${MOST_MONTHLY.toLocaleString('en-US')}, or be left empty for no limit.`,
+      );
+    if (errors.length > 0) return show(req, res, policy, errors, monthly);
     await changeSettings(context, visit, 'grants', policy, 'grant_policy_changed');
     res.redirect(303, '/settings/grants?done=grants_saved');
   });
@@ -147,8 +146,17 @@ function actionsOf(about: string): readonly string[] | null {
   return isAuditSection(about) ? auditSections[about].actions : null;
 }
 
-/** `null`: no length that the form offers. */
+/** `null`: no number of days, or none that can be meant. */
 function daysOf(value: string): number | null {
-  const days = Number(value);
-  return value !== '' && Number.isInteger(days) && days >= 1 && days <= 36_500 ? days : null;
+  return wholeUpTo(value, MOST_DAYS);
+}
+
+/** `null`: no number of grants. */
+function countOf(value: string): number | null {
+  return wholeUpTo(value, MOST_MONTHLY);
+}
+
+function wholeUpTo(value: string, most: number): number | null {
+  const number = /^\d{1,6}$/.test(value) ? Number(value) : 0;
+  return number >= 1 && number <= most ? number : null;
 }

@@ -11,7 +11,7 @@ const MOST_SENDERS = 10_000;
 export function limitPerMinute(limit: number, now: () => number): RequestHandler {
   const counts = new Map<string, number>();
   let minute = 0;
-  return (req, _res, next) => {
+  return (req, res, next) => {
     const current = Math.floor(now() / 60_000);
     if (current !== minute || counts.size > MOST_SENDERS) {
       minute = current;
@@ -20,7 +20,11 @@ export function limitPerMinute(limit: number, now: () => number): RequestHandler
     const sender = req.ip ?? '';
     const count = (counts.get(sender) ?? 0) + 1;
     counts.set(sender, count);
-    if (count <= limit) next();
-    else next(new AppError('rate_limited', 'Too many attempts: wait a minute', { status: 429 }));
+    if (count <= limit) {
+      next();
+      return;
+    }
+    res.setHeader('Retry-After', String(Math.ceil((current + 1) * 60 - now() / 1_000)));
+    next(new AppError('rate_limited', 'Too many attempts: wait a minute', { status: 429 }));
   };
 }

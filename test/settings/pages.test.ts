@@ -255,7 +255,10 @@ describe('contacts', () => {
     );
     assert.equal(row?.waiting, false);
     assert.ok(row?.due_at);
-    await send('/contacts', { create: 'everything' }).expect(303);
+    const refused = await send('/contacts', { create: 'everything' }).expect(422);
+    assert.match(refused.text, /Nothing was saved/);
+    assert.deepEqual((await settings()).contacts, { create: 'identified', matchByEmail: true });
+    await send('/contacts', { create: 'never' }).expect(303);
     assert.deepEqual((await settings()).contacts, { create: 'never', matchByEmail: false });
   });
 
@@ -267,6 +270,15 @@ describe('contacts', () => {
     const answer = await send('/contacts/attributes').expect(303);
     assert.match(String(answer.headers.location), /attributes_made/);
     assert.equal((await readWorkspace(site.db.database, 'abc123'))?.attributesReady, true);
+  });
+});
+
+describe('the card', () => {
+  it('takes one of its languages and nothing else', async () => {
+    await send('/card', { language: 'ja' }).expect(303);
+    await send('/card', { language: 'tlh' }).expect(422);
+    assert.equal((await settings()).card.language, 'ja');
+    await send('/card', { language: 'en' }).expect(303);
   });
 });
 
@@ -299,10 +311,18 @@ describe('grants', () => {
   });
 
   it('refuses a limit that is no number', async () => {
-    for (const limit of ['0', '-1', '2.5', 'many', 'NaN', '1e9']) {
-      await send('/grants', { enabled: 'on', longest_days: '31', monthly_per_admin: limit }).expect(422);
+    for (const limit of ['0', '-1', '2.5', 'many', 'NaN', '1e3', '1e9']) {
+      const { text } = await send('/grants', {
+        enabled: 'on',
+        longest_days: '31',
+        monthly_per_admin: limit,
+      }).expect(422);
+      assert.ok(text.includes(`value="${limit}"`), 'what was typed stays');
     }
+    for (const days of ['0', '-1', 'long', '99999'])
+      await send('/grants', { enabled: 'on', longest_days: days }).expect(422);
     assert.equal((await settings()).grants.monthlyPerAdmin, 5);
+    assert.equal((await settings()).grants.longestDays, 31);
   });
 
   it('opens without Intercom', async () => {
@@ -418,6 +438,8 @@ describe('deliveries', () => {
     }
     assert.equal(seen.length, 60);
     assert.deepEqual(new Set(seen), ids);
+    for (const before of ['2026-99-99 00:00:00+00', '2026-01-01 00:00:00+99:99', 'now'])
+      await browser.get('/settings/deliveries').query({ before, before_id: 'x' }).expect(200);
   });
 });
 

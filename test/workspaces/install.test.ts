@@ -1,13 +1,16 @@
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
+import express from 'express';
 import supertest from 'supertest';
+import { errorHandler } from '../../src/http/errors.ts';
 import { connectProject } from '../../src/workspaces/connect.ts';
 import { eraseUninstalled } from '../../src/workspaces/erase.ts';
+import { installRouter } from '../../src/workspaces/routes.ts';
 import { hashSecret } from '../../src/workspaces/secrets.ts';
 import { listProjects, readWorkspace, sealedAs } from '../../src/workspaces/store.ts';
 import { confirmUninstall, uninstall } from '../../src/workspaces/uninstall.ts';
-import { CLIENT_SECRET } from '../support/world.ts';
+import { CLIENT_SECRET, silent } from '../support/world.ts';
 import { APP_URL, createSite, PUBLIC_URL, type Site } from './support.ts';
 
 let site: Site;
@@ -119,6 +122,8 @@ describe('installing', () => {
     const state = new URL(text(begun.headers.location)).searchParams.get('state');
     const answer = await browser.get(`/oauth/callback?state=${state}&error=access_denied`).expect(302);
     assert.match(messageOf(answer.headers.location), /Access was not granted/);
+    const stateless = await browser.get('/oauth/callback?error=access_denied').expect(302);
+    assert.match(messageOf(stateless.headers.location), /Access was not granted/);
   });
 
   it('tells nothing secret when Intercom refuses the code', async () => {
@@ -165,16 +170,16 @@ describe('installing', () => {
   });
 
   it('stops a flood of beginnings', async () => {
-    const flooded = await createSite();
-    try {
-      const answers = [];
-      for (let count = 0; count < 70; count += 1)
-        answers.push((await supertest(flooded.app).get('/install')).status);
-      assert.equal(answers[0], 302);
-      assert.equal(answers.at(-1), 429);
-    } finally {
-      await flooded.close();
-    }
+    let nowMs = Date.parse('2026-11-25T10:00:15Z');
+    const flooded = express().use(
+      installRouter({ ...site.context, now: () => nowMs }, () => Promise.resolve()),
+      errorHandler(silent),
+    );
+    for (let count = 0; count < 600; count += 1) await supertest(flooded).get('/install').expect(302);
+    const refused = await supertest(flooded).get('/install').expect(429);
+    assert.equal(refused.headers['retry-after'], '45');
+    nowMs += 45_000;
+    await supertest(flooded).get('/install').expect(302);
   });
 });
 
@@ -192,6 +197,12 @@ describe('uninstalling', () => {
 
   it('refuses a wrong signature and a body of another shape', async () => {
     await notice('abc123').set('X-Body-Signature', 'f'.repeat(64)).expect(401);
+    await notice('abc123')
+      .set('X-Hub-Signature', `sha1=${'f'.repeat(40)}`)
+      .expect(401);
+    const sha1 = createHmac('sha1', CLIENT_SECRET).update('{"app_id":"nobody"}').digest('hex');
+    await notice('nobody').set('X-Hub-Signature', `sha1=${sha1}`).expect(200);
+    await notice('no\0body').expect(400);
     await supertest(site.app).post('/intercom/uninstall').send({ workspace: 'x' }).expect(400);
     await supertest(site.app).post('/intercom/uninstall').type('json').send('{"app_id":').expect(400);
     const body = '{"app_id":"nobody"}';
