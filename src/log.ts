@@ -15,6 +15,11 @@ export function createLogger(level: string, destination?: DestinationStream): Lo
   return destination ? pino(options, destination) : pino(options);
 }
 
+/** The log of a command: on stderr, because stdout is for its result, which other programs read. */
+export function createCommandLogger(level: string): Logger {
+  return createLogger(level, pino.destination({ dest: 2, sync: true }));
+}
+
 interface DescribedError {
   readonly type: string;
   readonly message: string;

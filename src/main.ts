@@ -6,7 +6,7 @@ import { connectDatabase, rollBack } from './database/connection.ts';
 import { replayEvents } from './delivery/replay.ts';
 import { addDoctorCommand } from './doctor/command.ts';
 import { AppError, badRequest, isDatabaseUnavailable, notFound } from './errors.ts';
-import { createLogger, withoutValues } from './log.ts';
+import { createCommandLogger, createLogger, withoutValues } from './log.ts';
 import { encryptionKeys, startServer } from './server.ts';
 import { addRotateKeysCommand } from './workspaces/command.ts';
 import { connectProject } from './workspaces/connect.ts';
@@ -82,8 +82,8 @@ program
     // What a server never needs is not loaded by one.
     const { startDemo } = await import('./simulator/demo.ts');
     const demo = await startDemo({
-      port: Number(process.env.PORT ?? 3000),
-      logger: createLogger(process.env.LOG_LEVEL ?? 'warn'),
+      port: Number(process.env.PORT || 3000),
+      logger: createLogger(process.env.LOG_LEVEL || 'warn'),
     });
     process.stdout.write(demo.greeting);
     stopOnSignals(demo.stop);
@@ -97,7 +97,7 @@ program
   .action(async (options: { undo?: string; json?: boolean }) => {
     if (options.undo !== undefined) {
       if (!/^[1-9]\d?$/.test(options.undo)) throw badRequest('--undo takes a number from 1 to 99');
-      const undone = await rollBack(cliConfig(), createLogger('warn'), Number(options.undo));
+      const undone = await rollBack(cliConfig(), createCommandLogger('warn'), Number(options.undo));
       process.stdout.write(
         options.json
           ? `${JSON.stringify({ taken_back: undone })}\n`
@@ -105,7 +105,7 @@ program
       );
       return;
     }
-    const connected = await connectDatabase(cliConfig(), createLogger('warn'));
+    const connected = await connectDatabase(cliConfig(), createCommandLogger('warn'));
     await connected.close();
     process.stdout.write(
       options.json ? `${JSON.stringify({ up_to_date: true })}\n` : 'The database is up to date.\n',
@@ -123,7 +123,7 @@ program
   .action(
     async (options: { workspace: string; project: string; key: string; name?: string; json?: boolean }) => {
       const config = cliConfig();
-      const connected = await connectDatabase(config, createLogger('warn'));
+      const connected = await connectDatabase(config, createCommandLogger('warn'));
       try {
         const secrets = createSecretBox(await encryptionKeys(config));
         const { database } = connected;
@@ -171,7 +171,7 @@ program
       const sinceMs = options.since === undefined ? undefined : Date.parse(options.since);
       if (Number.isNaN(sinceMs)) throw badRequest(`--since ${options.since} is no ISO time`);
       const isAnySelected = options.event !== undefined || sinceMs !== undefined;
-      const connected = await connectDatabase(cliConfig(), createLogger('warn'));
+      const connected = await connectDatabase(cliConfig(), createCommandLogger('warn'));
       try {
         if ((await readWorkspace(connected.database, options.workspace)) === null)
           throw notFound(`No workspace ${options.workspace} has the app installed`);

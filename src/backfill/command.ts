@@ -4,7 +4,7 @@ import { connectDatabase } from '../database/connection.ts';
 import type { Sql } from '../database/sql.ts';
 import { AppError, badRequest, notFound } from '../errors.ts';
 import { openJobs } from '../jobs/jobs.ts';
-import { createLogger } from '../log.ts';
+import { createCommandLogger } from '../log.ts';
 import { createCallLimiter } from '../revenuecat/call-limiter.ts';
 import type { RefreshContext } from '../revenuecat/refresh.ts';
 import { createSecretBox } from '../workspaces/secrets.ts';
@@ -45,7 +45,7 @@ export function addBackfillCommand(
 async function backfill(setup: Parameters<typeof addBackfillCommand>[1], options: Options): Promise<number> {
   const eventsSinceMs = options.eventsSince === undefined ? null : readTime(options.eventsSince);
   const config = setup.config();
-  const logger = createLogger(process.env.LOG_LEVEL ?? 'error');
+  const logger = createCommandLogger(process.env.LOG_LEVEL || 'error');
   const connected = await connectDatabase(config, logger);
   const { database } = connected;
   const stop = new AbortController();
@@ -142,7 +142,7 @@ async function queueForWorkers(
     backend: config.databaseBackend,
     listen: false,
     queueOnly: true,
-    logger: createLogger('error'),
+    logger: createCommandLogger('error'),
   });
   await jobs.send('backfill.run', { workspaceId, projectId, importId });
   await jobs.stop();

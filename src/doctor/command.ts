@@ -5,7 +5,7 @@ import dotenv from 'dotenv';
 import type { Config } from '../config.ts';
 import { openDatabase } from '../database/data-source.ts';
 import { startEmbeddedPostgres } from '../database/embedded.ts';
-import { createLogger, withoutValues } from '../log.ts';
+import { createCommandLogger, withoutValues } from '../log.ts';
 import { checkSettings, type Environment } from './check-settings.ts';
 import { examine } from './examine.ts';
 import { type Finding, problem, warning } from './finding.ts';
@@ -72,7 +72,7 @@ async function open(config: Config): Promise<Opened> {
     const embedded = isEmbedded ? await startEmbeddedPostgres(config.dataDir) : null;
     try {
       const url = config.databaseUrl ?? embedded?.url ?? '';
-      const database = await openDatabase({ url, logger: createLogger('silent'), poolSize: 4 });
+      const database = await openDatabase({ url, logger: createCommandLogger('silent'), poolSize: 4 });
       return {
         database: database.database,
         async close() {

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { Config } from '../config.ts';
 import { connectDatabase } from '../database/connection.ts';
-import { createLogger } from '../log.ts';
+import { createCommandLogger } from '../log.ts';
 import { resealSecrets } from './reseal.ts';
 import { createSecretBox } from './secrets.ts';
 
@@ -16,7 +16,7 @@ export function addRotateKeysCommand(
     .option('--json', 'print JSON')
     .action(async (options: { json?: boolean }) => {
       const config = read.config();
-      const connected = await connectDatabase(config, createLogger('warn'));
+      const connected = await connectDatabase(config, createCommandLogger('warn'));
       try {
         const secrets = createSecretBox(await read.keys(config));
         const { sealedAgain, unreadable } = await resealSecrets(connected.database, secrets);

@@ -347,6 +347,20 @@ describe('importing the history of a project', () => {
       assert.ok(!stdout.includes('\u001b'), 'no control characters');
     });
 
+    it('prints its result alone, and what it logs elsewhere', async () => {
+      const [key] = [...world.revenueCat.state.keys.values()];
+      assert.ok(key);
+      key.status = 'expired';
+      const { code, stdout, stderr } = await startCommand(
+        ['backfill', '--workspace', WORKSPACE_ID, '--json'],
+        { ...world.env, LOG_LEVEL: '' },
+      ).ended;
+      assert.equal(code, 1);
+      const result = JSON.parse(stdout) as { state: string; reason: string };
+      assert.deepEqual([result.state, result.reason], ['failed', 'revenuecat_unauthorized']);
+      assert.match(stderr, /the import cannot go on/);
+    });
+
     it('refuses what it cannot do, and says what is needed', async () => {
       const run = (...args: string[]) => startCommand(['backfill', ...args], world.env).ended;
       const [unknown, time] = await Promise.all([
