@@ -80,9 +80,7 @@ const REASONS: ReadonlyMap<string, string> = new Map([
 
 /** What a running import waits for; `null`: nothing. */
 export function waitInWords(progress: ImportProgress): string | null {
-  return progress.state === 'running' && progress.reason !== null
-    ? (REASONS.get(progress.reason) ?? progress.reason)
-    : null;
+  return progress.state === 'running' ? (REASONS.get(progress.reason ?? '') ?? null) : null;
 }
 
 const FAILURES: ReadonlyMap<string, string> = new Map([

@@ -39,7 +39,7 @@ export async function runImport(
   signal: AbortSignal,
 ): Promise<RunOutcome> {
   const project = await readProject(context.database, ref.workspaceId, ref.projectId);
-  const client = project && clientFor(project, context, { priority: 'bulk' });
+  const client = project && clientFor(project, context, { priority: 'bulk', signal });
   if (!project || !client) {
     await changeState(context.database, ref, ['running'], 'failed', 'revenuecat_key_missing');
     return 'failed';
@@ -77,6 +77,7 @@ async function runLane(
     }
     const begunMs = context.now();
     const obstacle = await step();
+    if (signal.aborted) return;
     if (obstacle === null) failures = 0;
     else {
       failures += 1;

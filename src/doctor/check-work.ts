@@ -122,7 +122,13 @@ export async function checkDeliveries(sql: Sql, workspaceId: string): Promise<Fi
   const waiting = row?.waiting ?? 0;
   if (waiting > 0) {
     findings.push(
-      ok('waiting', `${waiting} customers have no Intercom contact yet; their events wait for one.`, scope),
+      ok(
+        'waiting',
+        waiting === 1
+          ? 'One customer has no Intercom contact yet; the events wait for one.'
+          : `${waiting} customers have no Intercom contact yet; their events wait for one.`,
+        scope,
+      ),
     );
   }
   return findings;

@@ -23,7 +23,12 @@ export interface CallGate {
 }
 
 export interface CallLimiter {
-  gate(project: { workspaceId: string; projectId: string }, priority: CallPriority): CallGate;
+  /** @param signal ends the waiting: a process that stops does not wait for its turn */
+  gate(
+    project: { workspaceId: string; projectId: string },
+    priority: CallPriority,
+    signal?: AbortSignal,
+  ): CallGate;
 }
 
 const PRIORITIES: Readonly<Record<CallPriority, { keepShare: number; patienceMs: number }>> = {
@@ -81,35 +86,55 @@ export function createCallLimiter(options: { database: Database; now?: () => num
     lanes.delete(key);
   }
 
+  function begin(key: string, call: Waiting, startDraining: () => void): void {
+    const lane = lanes.get(key);
+    if (lane) {
+      lane.waiting.push(call);
+      return;
+    }
+    lanes.set(key, { waiting: [call] });
+    // Calls that begin in this turn of the loop share the first statement.
+    setImmediate(startDraining);
+  }
+
+  async function unlessStopped(
+    turn: Promise<void>,
+    call: Waiting,
+    key: string,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const stop = (): void => {
+      const waiting = lanes.get(key)?.waiting ?? [];
+      const at = waiting.indexOf(call);
+      if (at >= 0) waiting.splice(at, 1);
+      call.reject(usedUp(now()));
+    };
+    if (signal.aborted) stop();
+    else signal.addEventListener('abort', stop, { once: true });
+    try {
+      await turn;
+    } finally {
+      signal.removeEventListener('abort', stop);
+    }
+  }
+
   function refuseImpatient(lane: { waiting: Waiting[] }, waitMs: number): void {
     const readyMs = now() + waitMs;
     for (const call of lane.waiting.filter(({ untilMs }) => untilMs < readyMs)) {
       lane.waiting.splice(lane.waiting.indexOf(call), 1);
-      call.reject(
-        new AppError('revenuecat_rate_limited', 'The rate limit of the RevenueCat key is used up for now', {
-          status: 503,
-          remedy: { kind: 'wait_until', atMs: readyMs },
-        }),
-      );
+      call.reject(usedUp(readyMs));
     }
   }
 
   return {
-    gate(project, priority) {
+    gate(project, priority, signal) {
       return {
         enter(domain) {
           const key = `${project.workspaceId}|${project.projectId}|${domain}|${priority}`;
-          return new Promise((resolve, reject) => {
-            const call = { untilMs: now() + PRIORITIES[priority].patienceMs, resolve, reject };
-            const lane = lanes.get(key);
-            if (lane) {
-              lane.waiting.push(call);
-              return;
-            }
-            lanes.set(key, { waiting: [call] });
-            // Calls that begin in this turn of the loop share the first statement.
-            setImmediate(() => void drain(project, domain, priority, key));
-          });
+          const { promise, resolve, reject } = Promise.withResolvers<void>();
+          const call = { untilMs: now() + PRIORITIES[priority].patienceMs, resolve, reject };
+          begin(key, call, () => void drain(project, domain, priority, key));
+          return signal ? unlessStopped(promise, call, key, signal) : promise;
         },
         observe(domain, reading) {
           if (!(reading.limit > 0) || !Number.isInteger(reading.limit) || !Number.isInteger(reading.usage))
@@ -120,4 +145,11 @@ export function createCallLimiter(options: { database: Database; now?: () => num
       };
     },
   };
+}
+
+function usedUp(readyMs: number): AppError {
+  return new AppError('revenuecat_rate_limited', 'The rate limit of the RevenueCat key is used up for now', {
+    status: 503,
+    remedy: { kind: 'wait_until', atMs: readyMs },
+  });
 }

@@ -29,14 +29,14 @@ export interface RefreshContext {
 export function clientFor(
   project: Project,
   context: Pick<RefreshContext, 'secrets' | 'apiUrl' | 'now' | 'limiter'>,
-  calls: { priority: CallPriority; timeoutMs?: number },
+  calls: { priority: CallPriority; timeoutMs?: number; signal?: AbortSignal },
 ): RevenueCatClient | null {
   if (project.apiKey === null) return null;
   return createRevenueCatClient({
     apiUrl: context.apiUrl,
     apiKey: context.secrets.open(project.apiKey, sealedAs.apiKey(project.workspaceId, project.projectId)),
     now: context.now,
-    gate: context.limiter.gate(project, calls.priority),
+    gate: context.limiter.gate(project, calls.priority, calls.signal),
     ...(calls.timeoutMs === undefined ? {} : { timeoutMs: calls.timeoutMs }),
   });
 }

@@ -22,6 +22,26 @@ describe("the shared limit of a RevenueCat key's calls", () => {
   });
   after(() => db.close());
 
+  it('lets go at once of what waits in a process that stops, and of nothing else', async () => {
+    const project = newProject();
+    const limiter = createCallLimiter({ database: db.database });
+    const stopping = new AbortController();
+    await limiter.gate(project, 'bulk').hold('customer', 2_000);
+    const stopped = limiter.gate(project, 'bulk', stopping.signal).enter('customer');
+    const goesOn = limiter.gate(project, 'bulk').enter('customer');
+    stopping.abort();
+    const first = await Promise.race([
+      stopped.then(
+        () => 'entered',
+        (error: unknown) => (error as AppError).code,
+      ),
+      goesOn.then(() => 'the other one'),
+    ]);
+    assert.equal(first, 'revenuecat_rate_limited');
+    await assert.rejects(limiter.gate(project, 'bulk', stopping.signal).enter('customer'), AppError);
+    await goesOn;
+  });
+
   it('never grants more than the limit in any sixty seconds, however it is asked', async () => {
     const asks = fc.array(
       fc.record({
