@@ -81,6 +81,13 @@ export function addAccessPage(router: Router, context: SettingsContext): void {
     const visit = await visitOf(context, res);
     const ticked = new Set(fields(req, 'admin'));
     const admins = (await choices(visit)).all.filter(({ id }) => ticked.has(id));
+    // Strangers are left out; without anybody else that would open the settings to everybody.
+    if (ticked.size > 0 && admins.length === 0) {
+      await show(req, res, visit, visit.workspace.settings.access.admins, [
+        'Nothing was saved: nobody who was ticked is in your team. Choose again.',
+      ]);
+      return;
+    }
     if (!mayChangeSettings({ access: { admins } }, visit.session.admin.id)) {
       await show(req, res, visit, admins, [
         'Nothing was saved: you would shut yourself out. Tick your own name too, or nobody’s.',

@@ -112,6 +112,9 @@ export function addGrantPages(router: Router, context: SettingsContext): void {
       secondPersonAboveDays: daysOf(second),
     };
     const errors: string[] = [];
+    // No name at all would let everybody grant.
+    if (fields(req, 'allowed').length > 0 && policy.allowedAdminIds.length === 0)
+      errors.push('Choose the teammates who may grant from the list.');
     if (longest !== '' && daysOf(longest) === null) errors.push('Choose the longest grant from the list.');
     if (second !== '' && policy.secondPersonAboveDays === null)
       errors.push('Choose above which length a second teammate must approve, or never.');

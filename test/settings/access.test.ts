@@ -70,6 +70,10 @@ describe('who may change the settings', () => {
   it('ignores people who are not in the team', async () => {
     await send(ada, '/access', { admin: ['abc123-admin', 'other1-admin', '<script>'] });
     assert.deepEqual(await access(), [{ id: 'abc123-admin', name: 'Ada Agent' }]);
+    const strangers = await send(ada, '/access', { admin: ['other1-admin'] });
+    assert.equal(strangers.status, 422);
+    assert.match(strangers.text, /nobody who was ticked is in your team/);
+    assert.deepEqual(await access(), [{ id: 'abc123-admin', name: 'Ada Agent' }]);
   });
 
   it('shows the others everything, and takes nothing from them', async () => {

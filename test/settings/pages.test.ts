@@ -298,6 +298,11 @@ describe('grants', () => {
     assert.equal(grants.secondPersonAboveDays, null);
   });
 
+  it('does not let everybody grant because a name was no name', async () => {
+    await send('/grants', { enabled: 'on', longest_days: '31', allowed: '<bad>' }).expect(422);
+    assert.deepEqual((await settings()).grants.allowedAdminIds, ['abc123-admin']);
+  });
+
   it('saves above which length a second teammate must approve', async () => {
     const policy = { enabled: 'on', allowed: 'abc123-admin', longest_days: '31', monthly_per_admin: '5' };
     await send('/grants', { ...policy, second_person: '14' }).expect(303);
