@@ -4,6 +4,7 @@ import { before, it } from 'node:test';
 import { z } from 'zod';
 import { INTERCOM_VERSION } from '../src/intercom/client.ts';
 import { HANDLED_TOPICS } from '../src/intercom/webhooks.ts';
+import { createProduct } from './support/product.ts';
 
 const httpsUrl = z.url({ protocol: /^https$/ });
 
@@ -14,6 +15,8 @@ const manifestSchema = z.strictObject({
     name: z.string().max(40),
     description: z.string().min(1),
     icon: z.strictObject({ size: z.literal('512x512'), format: z.literal('png') }),
+    // Development workspaces are in the US alone.
+    development_workspace: z.strictObject({ region: z.literal('US') }),
   }),
   api_version: z.string(),
   authentication: z.strictObject({
@@ -38,8 +41,11 @@ const manifestSchema = z.strictObject({
     for_users_leads_and_visitors: z.strictObject({
       status: z.enum(['planned', 'on']),
       locations: z.array(z.enum(['home', 'conversation', 'message', 'workflow'])),
+      // Neither is asked: there is nothing to configure, and no sheet is opened.
+      configure_url: z.null(),
       initialize_url: httpsUrl,
       submit_url: httpsUrl,
+      sheets_url: z.null(),
     }),
   }),
   installation_status: z.strictObject({
@@ -62,7 +68,23 @@ const manifestSchema = z.strictObject({
       .regex(/[^.]$/, 'has no full stop'),
     long_description: z.string().min(200),
     categories: z.array(z.string()).min(1),
+    images: z.array(z.strictObject({ caption: z.string().min(1), raw: z.string().min(1) })).min(3),
     links: z.strictObject({ support: httpsUrl, privacy_policy: httpsUrl, terms_of_service: httpsUrl }),
+  }),
+  start_guide: z.strictObject({
+    steps: z
+      .array(z.strictObject({ title: z.string().min(1), text: z.string().min(1), url: httpsUrl.nullable() }))
+      .min(3),
+  }),
+  app_partner_program: z.strictObject({
+    company: z.string().min(1),
+    use_cases: z.array(z.string().min(1)).min(1),
+    contacts: z.strictObject({ technical: httpsUrl, business: httpsUrl }),
+  }),
+  review: z.strictObject({
+    app_description: z.string().min(200),
+    test_credentials: z.array(z.string().min(1)).min(2),
+    video_shows: z.array(z.string().min(1)).min(1),
   }),
 });
 
@@ -115,7 +137,12 @@ it('subscribes to just the topics that are handled, each with its permission', (
   }
 });
 
-it('names the addresses that the server answers', () => {
+it('has a picture for each image of the listing', async () => {
+  for (const { raw } of manifest.listing.images)
+    assert.ok((await readFile(new URL(`../${raw}`, import.meta.url))).length > 10_000, raw);
+});
+
+it('names the addresses that the server answers', async () => {
   const teammates = manifest.canvas_kit.for_teammates;
   const messenger = manifest.canvas_kit.for_users_leads_and_visitors;
   const status = manifest.installation_status;
@@ -136,5 +163,28 @@ it('names the addresses that the server answers', () => {
     assert.equal(url.pathname, path);
     hosts.add(url.host);
   }
+  const guided = manifest.start_guide.steps.flatMap(({ url }) => (url === null ? [] : [new URL(url)]));
+  for (const { host } of guided) hosts.add(host);
   assert.equal(hosts.size, 1, 'one deployment');
+
+  const product = await createProduct({ bare: true });
+  try {
+    const OPENED_IN_A_BROWSER = ['/install', '/oauth/callback', ...guided.map(({ pathname }) => pathname)];
+    for (const path of [...Object.keys(addresses), ...guided.map(({ pathname }) => pathname)]) {
+      const isOpened = OPENED_IN_A_BROWSER.includes(path);
+      const answer = await fetch(new URL(path, product.server.url), {
+        method: isOpened ? 'GET' : 'POST',
+        redirect: 'manual',
+        headers: isOpened ? { accept: 'text/html' } : { 'content-type': 'application/json' },
+        ...(isOpened ? {} : { body: '{"app_id":"nobody"}' }),
+      });
+      // A page leads on; what Intercom signs is refused without its signature; the uninstall notice is not signed.
+      const expected = isOpened ? 302 : path === '/intercom/uninstall' ? 200 : 401;
+      assert.equal(answer.status, expected, path);
+    }
+    const validation = await fetch(new URL('/webhooks/intercom', product.server.url), { method: 'HEAD' });
+    assert.equal(validation.status, 200, 'Intercom asks with HEAD when the address is saved');
+  } finally {
+    await product.close();
+  }
 });
