@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { chmod, mkdir, mkdtemp, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -61,6 +62,27 @@ describe('starting and stopping on a bare machine', () => {
     server.child.kill('SIGINT');
     assert.equal(await server.ended, 0, server.output());
     assert.equal(await databasePid(), 0);
+  });
+
+  test('"npm start" passes the signal on, and ends when the server has', async () => {
+    const npm = spawn('npm', ['start'], {
+      cwd: join(import.meta.dirname, '../..'),
+      env: { PATH: process.env.PATH ?? '', HOME: folder, LOG_LEVEL: 'info', ...environment },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let output = '';
+    npm.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
+    const ended = new Promise((resolve) => npm.once('exit', (...how) => resolve(how)));
+    await until(() => output.includes('"msg":"listening"'), 'the server to listen', 30_000);
+    const pid = Number(/"pid":(\d+)/.exec(output)?.[1]);
+    npm.kill('SIGTERM');
+    try {
+      assert.deepEqual(await ended, [0, null], output);
+      assert.throws(() => process.kill(pid, 0), 'the server does not outlive npm');
+    } catch (error) {
+      process.kill(pid, 'SIGKILL');
+      throw error;
+    }
   });
 
   test('two servers that start at once on an empty data directory share one database', async () => {
