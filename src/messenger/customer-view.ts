@@ -135,9 +135,9 @@ function isForever({ endsAtMs }: SubscriptionState): boolean {
   return endsAtMs === null || endsAtMs >= FOREVER_MS;
 }
 
-export function periodOf({ periodStartedAtMs, endsAtMs }: SubscriptionState): Period | null {
-  if (periodStartedAtMs === null || endsAtMs === null) return null;
-  const days = (endsAtMs - periodStartedAtMs) / DAY_MS;
+export function periodOf({ periodStartedAtMs, periodEndsAtMs }: SubscriptionState): Period | null {
+  if (periodStartedAtMs === null || periodEndsAtMs === null) return null;
+  const days = (periodEndsAtMs - periodStartedAtMs) / DAY_MS;
   if (days >= 6 && days <= 8) return 'week';
   if (days >= 27 && days <= 32) return 'month';
   return days >= 350 && days <= 380 ? 'year' : null;

@@ -132,6 +132,7 @@ function startPeriod(draft: Draft, event: LifecycleEvent): void {
   draft.periodStartedAtMs = startMs;
   draft.transactionId = event.transactionId ?? draft.transactionId;
   draft.endsAtMs = event.expiresAtMs;
+  draft.periodEndsAtMs = event.expiresAtMs;
   const before = draft.productId;
   draft.productId = event.productId ?? draft.productId;
   draft.periodType = event.periodType ?? draft.periodType;

@@ -119,7 +119,11 @@ function applySubscription(draft: Draft, item: SnapshotSubscription, takenAtMs: 
   draft.productId = item.productId ?? draft.productId;
   draft.productName = item.productName ?? draft.productName;
   draft.managementUrl = item.managementUrl ?? draft.managementUrl;
-  draft.periodStartedAtMs = item.periodStartsAtMs ?? draft.periodStartedAtMs ?? item.startsAtMs;
+  const startedAtMs = item.periodStartsAtMs ?? draft.periodStartedAtMs ?? item.startsAtMs;
+  // The API knows the end as it is now, and not whether it was extended: what a purchase said of the same period stays.
+  const isSamePeriod = Math.abs((draft.periodStartedAtMs ?? 0) - (startedAtMs ?? 0)) < DAY_MS;
+  if (!isSamePeriod || draft.periodEndsAtMs === null) draft.periodEndsAtMs = item.periodEndsAtMs ?? endsAtMs;
+  draft.periodStartedAtMs = startedAtMs;
   draft.startedAtMs ??= item.startsAtMs;
   draft.endsAtMs = endsAtMs;
   draft.purchased = true;

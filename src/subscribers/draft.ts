@@ -18,6 +18,8 @@ export interface Draft {
   startedAtMs: number | null;
   periodStartedAtMs: number | null;
   endsAtMs: number | null;
+  /** When the period in force was to end as it was bought: extending it for free does not make it a longer one. */
+  periodEndsAtMs: number | null;
   /** Access was ended before or at the period's end: expiration, refund, removal. */
   endedAtMs: number | null;
   /** Until when RevenueCat's word that there is access counts more than an end that has passed. */
@@ -86,6 +88,7 @@ export function emptyDraft(key: string, environment: Environment): Draft {
     startedAtMs: null,
     periodStartedAtMs: null,
     endsAtMs: null,
+    periodEndsAtMs: null,
     endedAtMs: null,
     trustedUntilMs: null,
     willRenew: false,
@@ -129,6 +132,7 @@ export function draftFrom(event: LifecycleEvent, key: string): Draft {
   draft.startedAtMs = event.purchasedAtMs ?? event.atMs;
   draft.periodStartedAtMs = draft.startedAtMs;
   draft.endsAtMs = event.expiresAtMs;
+  draft.periodEndsAtMs = event.kind === 'subscription_extended' ? null : event.expiresAtMs;
   draft.willRenew =
     !draft.promotional && !draft.oneTime && !draft.temporary && event.periodType !== 'PREPAID';
   return draft;

@@ -37,6 +37,7 @@ export function finishDraft(draft: Draft, nowMs: number): SubscriptionState {
     startedAtMs: draft.startedAtMs,
     periodStartedAtMs: draft.periodStartedAtMs,
     endsAtMs: draft.endedAtMs ?? draft.endsAtMs,
+    periodEndsAtMs: draft.periodEndsAtMs,
     willRenew: draft.willRenew && givesAccess,
     price: draft.price,
     cancelledAtMs: draft.cancelledAtMs,

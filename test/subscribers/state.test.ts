@@ -546,6 +546,27 @@ const HISTORIES: readonly History[] = [
     on: 40,
     status: 'active',
     access: { pro: 44 },
+    primary: { endsAtMs: day(44), periodEndsAtMs: day(30) },
+  },
+  {
+    name: 'extended, and read from the API, which knows the end alone',
+    events: [buy(0, 30), event('SUBSCRIPTION_EXTENDED', 20, period(0, 44))],
+    snapshot: snapshotOf(21, [told({ periodEndsAtMs: day(44), endsAtMs: day(44) })]),
+    on: 40,
+    status: 'active',
+    access: { pro: 44 },
+    primary: { endsAtMs: day(44), periodEndsAtMs: day(30) },
+  },
+  {
+    name: 'a longer plan that only the API has told of',
+    events: [buy(0, 30)],
+    snapshot: snapshotOf(31, [
+      told({ periodStartsAtMs: day(30), periodEndsAtMs: day(395), endsAtMs: day(395) }),
+    ]),
+    on: 40,
+    status: 'active',
+    access: { pro: 395 },
+    primary: { periodStartedAtMs: day(30), periodEndsAtMs: day(395) },
   },
   {
     name: 'temporary grant without any field',
