@@ -19,6 +19,7 @@ export function createBackgroundRefresh(options: {
   const asked = new LRUCache<string, true>({
     max: MOST_REMEMBERED,
     ttl: QUIET_MS,
+    ttlResolution: 0,
     perf: { now: options.now },
   });
   return (workspaceId, subscriberId) => {

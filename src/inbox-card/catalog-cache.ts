@@ -5,38 +5,64 @@ import { readCatalogNames } from './store.ts';
 
 /** Names of products and entitlements change rarely and decide nothing: they may be a minute old. */
 const MAX_AGE_MS = 60_000;
+/** Before they were read from RevenueCat for the first time there are none: they are about to come. */
+const NONE_MAX_AGE_MS = 5_000;
 /** Projects whose names are kept in memory; the one used longest ago goes first. */
 const MOST_PROJECTS = 500;
 
 export interface CatalogCache {
   names(sql: Sql, workspaceId: string, projectId: string): Promise<Names>;
+  /** To be called when they may just have been read from RevenueCat anew. */
+  forget(workspaceId: string, projectId: string): void;
 }
 
 /** Names of a project's products and entitlements, read once a minute by each process. */
 export function createCatalogCache(now: () => number): CatalogCache {
-  const kept = new LRUCache<string, Promise<Names>>({ max: MOST_PROJECTS, ttl: MAX_AGE_MS, perf: { now } });
+  const kept = new LRUCache<string, Promise<Names>>({
+    max: MOST_PROJECTS,
+    ttl: MAX_AGE_MS,
+    ttlResolution: 0,
+    perf: { now },
+  });
+  const keyOf = (workspaceId: string, projectId: string): string => JSON.stringify([workspaceId, projectId]);
   return {
     names(sql, workspaceId, projectId) {
-      const key = JSON.stringify([workspaceId, projectId]);
+      const key = keyOf(workspaceId, projectId);
       const known = kept.get(key);
       if (known) return known;
-      const names = readNames(sql, workspaceId, projectId);
+      const read = readNames(sql, workspaceId, projectId);
+      const names = read.then((found) => found.names);
       kept.set(key, names);
-      // A failed read must not be the answer for a minute.
-      names.catch(() => kept.delete(key));
+      read.then(
+        ({ isEmpty }) => {
+          if (isEmpty && kept.peek(key) === names) kept.set(key, names, { ttl: NONE_MAX_AGE_MS });
+        },
+        // A failed read must not be the answer for a minute.
+        () => {
+          if (kept.peek(key) === names) kept.delete(key);
+        },
+      );
       return names;
     },
+    forget: (workspaceId, projectId) => void kept.delete(keyOf(workspaceId, projectId)),
   };
 }
 
-async function readNames(sql: Sql, workspaceId: string, projectId: string): Promise<Names> {
+async function readNames(
+  sql: Sql,
+  workspaceId: string,
+  projectId: string,
+): Promise<{ names: Names; isEmpty: boolean }> {
   const rows = await readCatalogNames(sql, workspaceId, projectId);
   const names = new Map<string, string | null>();
   // Events name products by the store's identifier, RevenueCat's API by its own id.
   for (const row of rows) names.set(`${row.kind}|${row.id}`, row.displayName ?? row.lookupKey);
   for (const row of rows) names.set(`${row.kind}|${row.lookupKey}`, row.displayName);
   return {
-    product: (id) => names.get(`product|${id}`) ?? null,
-    entitlement: (key) => names.get(`entitlement|${key}`) ?? null,
+    names: {
+      product: (id) => names.get(`product|${id}`) ?? null,
+      entitlement: (key) => names.get(`entitlement|${key}`) ?? null,
+    },
+    isEmpty: rows.length === 0,
   };
 }

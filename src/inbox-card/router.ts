@@ -182,6 +182,8 @@ async function refreshed(visit: Visit, customer: Customer): Promise<InboxCanvas>
   const { context, request, words, dates } = visit;
   const { subscriberId } = customer.subscriber;
   const outcome = await context.refresh(request.workspaceId, subscriberId, REFRESH_WAIT_MS);
+  // With the customer the names of products may have been read.
+  context.catalog.forget(request.workspaceId, customer.project.projectId);
   const read = await readFor(context, request, visit.carried);
   const again = read && visitOf(context, request, read, visit.carried);
   const candidate = again?.candidates.find((known) => known.subscriberId === subscriberId);

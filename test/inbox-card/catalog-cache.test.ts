@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import type { Sql } from '../../src/database/sql.ts';
+import { createCatalogCache } from '../../src/inbox-card/catalog-cache.ts';
+
+describe('the names of products and entitlements', () => {
+  const product = (name: string) => ({
+    kind: 'product',
+    id: 'prod1',
+    lookup_key: 'pro_yearly',
+    display_name: name,
+  });
+
+  /** A cache over rows that change, with a clock that is set by hand. */
+  function world() {
+    const it = { rows: [] as object[], nowMs: 1_000, reads: 0, isBroken: false };
+    const sql: Sql = {
+      async query<Row>() {
+        it.reads += 1;
+        if (it.isBroken) throw new Error('gone');
+        return it.rows as Row[];
+      },
+    };
+    const cache = createCatalogCache(() => it.nowMs);
+    const name = async () => (await cache.names(sql, 'w1', 'p1')).product('pro_yearly');
+    return { it, cache, name };
+  }
+
+  test('that are not there yet show within seconds of being read from RevenueCat', async () => {
+    const { it, name } = world();
+    assert.equal(await name(), null);
+    assert.equal(await name(), null);
+    assert.equal(it.reads, 1);
+    it.rows = [product('Pro Yearly')];
+    it.nowMs += 5_001;
+    assert.equal(await name(), 'Pro Yearly');
+  });
+
+  test('are read once a minute, and at once when they may be new', async () => {
+    const { it, cache, name } = world();
+    it.rows = [product('Pro Yearly')];
+    assert.equal(await name(), 'Pro Yearly');
+    it.rows = [product('Pro, a year')];
+    it.nowMs += 59_999;
+    assert.equal(await name(), 'Pro Yearly');
+    cache.forget('w1', 'p1');
+    assert.equal(await name(), 'Pro, a year');
+    assert.equal(it.reads, 2);
+  });
+
+  test('a failed read is not the answer for a minute', async () => {
+    const { it, name } = world();
+    it.isBroken = true;
+    await assert.rejects(name(), /gone/);
+    it.isBroken = false;
+    it.rows = [product('Pro Yearly')];
+    assert.equal(await name(), 'Pro Yearly');
+  });
+});
