@@ -125,7 +125,6 @@ export type ReadBack =
  */
 export function judge(askedEndMs: number, beforeEndMs: number | null, afterEndMs: number | null): ReadBack {
   if (afterEndMs === null) return 'not_there';
-  if (isSameEnd(afterEndMs, askedEndMs)) return 'made';
   if (!isSameEnd(afterEndMs, beforeEndMs)) return 'made';
   return isSameGrant(afterEndMs, askedEndMs) || afterEndMs > askedEndMs ? 'kept' : 'not_there';
 }

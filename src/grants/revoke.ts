@@ -22,6 +22,8 @@ import type { Grant } from './types.ts';
 export type Revoked =
   /** `revoked`; or still `revoking`, where RevenueCat has not confirmed it. */
   | { readonly kind: 'asked'; readonly grant: Grant }
+  /** Somebody else's press came first; this is how it stands. */
+  | { readonly kind: 'known'; readonly grant: Grant }
   | { readonly kind: 'failed'; readonly grant: Grant; readonly code: string }
   | { readonly kind: 'unsettled' };
 
@@ -49,7 +51,7 @@ export async function revokeGrant(
   if (moved === 'unsettled') return { kind: 'unsettled' };
   if (!moved) {
     const now = await readGrant(context.database, grant.workspaceId, grant.grantId);
-    return { kind: 'asked', grant: now ?? grant };
+    return { kind: 'known', grant: now ?? grant };
   }
   const client = context.revenueCat(project);
   if (!client) return notRevoked(context, moved, by, 'revenuecat_unauthorized');

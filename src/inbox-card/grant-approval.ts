@@ -6,7 +6,7 @@ import type { Grant } from '../grants/types.ts';
 import { button, type InboxCanvas, text } from '../intercom/canvas.ts';
 import { type Customer, page, type Visit } from './context.ts';
 import { readAccessNow, readEntitlements, storedAccess } from './grant-access.ts';
-import { within } from './grant-confirm.ts';
+import { settled, within } from './grant-confirm.ts';
 import { findGrant, goneGrant } from './grant-list.ts';
 import { facts, grantResult } from './grant-result.ts';
 import { endOfChosen, lengthFields } from './grant-review.ts';
@@ -107,7 +107,7 @@ export async function approve(visit: Visit, customer: Customer): Promise<InboxCa
   const seen = carried.decide;
   const grant = seen ? await findGrant(visit, customer, seen.grantId) : null;
   if (!seen || !grant) return goneGrant(visit);
-  if (grant.state !== 'awaiting_approval') return decided(visit, customer, grant);
+  if (grant.state !== 'awaiting_approval') return decided(visit, customer, grant, deadlineMs);
   const policy = workspace.settings.grants;
   const nowMs = context.now();
   const days = lengthOf(
@@ -148,7 +148,7 @@ export async function approve(visit: Visit, customer: Customer): Promise<InboxCa
     );
     return again(visit, customer, grant);
   }
-  return outcome(visit, customer, result.value);
+  return outcome(visit, customer, result.value, deadlineMs);
 }
 
 export async function decline(visit: Visit, customer: Customer): Promise<InboxCanvas> {
@@ -162,7 +162,8 @@ export async function decline(visit: Visit, customer: Customer): Promise<InboxCa
     return approvalView(visit, customer, grant, refusalText(visit, refusal));
   }
   const by = { admin: request.admin, conversationId: request.conversationId };
-  return outcome(visit, customer, await declineGrant(context, grant, by));
+  const deadlineMs = Date.now() + ANSWER_WITHIN_MS;
+  return outcome(visit, customer, await declineGrant(context, grant, by), deadlineMs);
 }
 
 function about(grant: Grant): Readonly<Record<string, unknown>> {
@@ -170,13 +171,18 @@ function about(grant: Grant): Readonly<Record<string, unknown>> {
   return { grant_id: grantId, entitlement: lookupKey, duration, reason, asked_by: admin.name || admin.id };
 }
 
-async function outcome(visit: Visit, customer: Customer, result: Decided): Promise<InboxCanvas> {
+async function outcome(
+  visit: Visit,
+  customer: Customer,
+  result: Decided,
+  deadlineMs: number,
+): Promise<InboxCanvas> {
   const words = wordsOf(visit);
   switch (result.kind) {
     case 'done':
       return grantResult(visit, customer, result.grant, { isFresh: true });
     case 'too_late':
-      return decided(visit, customer, result.grant);
+      return decided(visit, customer, result.grant, deadlineMs);
     case 'same_person':
       return page(visit, [text(words.refusals.samePerson, 'error')]);
     case 'unsettled':
@@ -188,8 +194,13 @@ async function outcome(visit: Visit, customer: Customer, result: Decided): Promi
 }
 
 /** Pressed twice, or decided by somebody else: how it stands. */
-function decided(visit: Visit, customer: Customer, grant: Grant): Promise<InboxCanvas> {
-  return grantResult(visit, customer, grant);
+async function decided(
+  visit: Visit,
+  customer: Customer,
+  grant: Grant,
+  deadlineMs: number,
+): Promise<InboxCanvas> {
+  return grantResult(visit, customer, await settled(visit, grant, deadlineMs));
 }
 
 async function again(visit: Visit, customer: Customer, grant: Grant): Promise<InboxCanvas> {

@@ -185,10 +185,11 @@ export async function within<T>(
 }
 
 /** A first press of the same button may still be at work: its result is worth a moment. */
-async function settled(visit: Visit, grant: Grant, deadlineMs: number): Promise<Grant> {
+export async function settled(visit: Visit, grant: Grant, deadlineMs: number): Promise<Grant> {
   let now: Grant = grant;
-  if (visit.context.now() - grant.createdAtMs > FIRST_PRESS_MS) return now;
-  while (now.state === 'requested' && Date.now() < deadlineMs) {
+  const pressedAtMs = grant.revokeAskedAtMs ?? grant.askedAtMs ?? grant.createdAtMs;
+  if (visit.context.now() - pressedAtMs > FIRST_PRESS_MS) return now;
+  while ((now.state === 'requested' || now.state === 'revoking') && Date.now() < deadlineMs) {
     await sleep(150);
     now = (await readGrant(visit.context.database, grant.workspaceId, grant.grantId)) ?? now;
   }

@@ -110,6 +110,7 @@ export async function grantForm(
   const access = storedAccess(customer);
   const selected = findEntitlement(entitlements, filled.entitlement) ?? usual(customer, entitlements);
   const { policy, above } = { policy: visit.workspace.settings.grants, above: secondAbove(visit) };
+  const chosen = isDuration(filled.duration) ? filled.duration : usualDuration(visit);
   const addedTo = filled.isAdded && selected ? access.endsOf(selected).grantEndMs : null;
   const components: Component[] = [
     text(addedTo === null ? words.titles.form : words.titles.extend, 'header', true),
@@ -120,8 +121,8 @@ export async function grantForm(
     choice(
       'grant.duration',
       words.labels.duration,
-      DURATIONS.map((duration) => durationOption(visit, duration)),
-      isDuration(filled.duration) ? filled.duration : usualDuration(visit),
+      DURATIONS.map((duration) => durationOption(visit, duration, duration === chosen)),
+      chosen,
     ),
     {
       type: 'input',
@@ -233,23 +234,33 @@ function pageShown(
   );
 }
 
-/** All ten stand there; those that the policy does not allow say so and cannot be chosen. */
-function durationOption(visit: Visit, duration: Duration): Option {
+/**
+ * All ten stand there; those that the policy does not allow say so and cannot be chosen. One that was chosen before
+ * stays what it was: that a dropdown may hold a value that is disabled stands nowhere.
+ */
+function durationOption(visit: Visit, duration: Duration, isChosen: boolean): Option {
   const words = wordsOf(visit);
   const policy = visit.workspace.settings.grants;
-  const days = duration === 'lifetime' ? null : lengthInDays(duration);
+  const days = daysOf(duration);
   const label = words.durations[duration];
-  if (checkLength(policy, days)) {
-    return { ...option(duration, words.notAllowedHere(label)), disabled: true };
+  if (!isAllowed(visit, duration)) {
+    const notAllowed = option(duration, words.notAllowedHere(label));
+    return isChosen ? notAllowed : { ...notAllowed, disabled: true };
   }
   return option(duration, needsApproval(policy, days) ? words.needsSecond(label) : label);
 }
 
+function daysOf(duration: Duration): number | null {
+  return duration === 'lifetime' ? null : lengthInDays(duration);
+}
+
+/** By the policy. */
+function isAllowed(visit: Visit, duration: Duration): boolean {
+  return checkLength(visit.workspace.settings.grants, daysOf(duration)) === null;
+}
+
 /** A month, or the longest that the policy allows. */
 function usualDuration(visit: Visit): Duration {
-  const policy = visit.workspace.settings.grants;
-  const allowed = DURATIONS.filter(
-    (duration) => duration !== 'lifetime' && checkLength(policy, lengthInDays(duration)) === null,
-  );
+  const allowed = DURATIONS.filter((duration) => duration !== 'lifetime' && isAllowed(visit, duration));
   return allowed.includes('monthly') ? 'monthly' : (allowed.at(-1) ?? 'daily');
 }

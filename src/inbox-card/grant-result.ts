@@ -108,18 +108,18 @@ async function confirmed(
 /** Who, until when, why; and who else had a part in it. */
 export function facts(visit: Visit, grant: Grant): Component[] {
   const { labels } = wordsOf(visit);
-  const wasAsked = grant.decidedBy !== null || grant.state === 'awaiting_approval';
+  const { state } = grant;
+  const isMade = state === 'confirmed' || state === 'revoking' || state === 'revoked';
+  const wasAsked = grant.decidedBy !== null || !isMade;
+  const endMs = grant.realEndMs ?? grant.askedEndMs;
+  // Of what was removed or never made an end would be read as one that holds.
+  const holds = state !== 'revoked' && state !== 'failed';
   const nameOf = (person: Grant['decidedBy']): string | null => person && (person.name || person.id);
   const isDeclined = grant.state === 'declined';
   return table([
     [labels.entitlement, grant.entitlementName],
-    // Of what was removed or never made an end would be read as one that holds.
-    [
-      labels.until,
-      grant.state === 'revoked' || grant.state === 'failed'
-        ? null
-        : endWord(visit, grant.realEndMs ?? grant.askedEndMs),
-    ],
+    [labels.until, holds ? exactEnd(visit, endMs) : null],
+    [visit.words.labels.ends, holds && isForever(endMs) ? visit.words.forever : null],
     [wasAsked ? labels.askedBy : labels.grantedBy, nameOf(grant.admin)],
     [isDeclined ? labels.declinedBy : labels.approvedBy, nameOf(grant.decidedBy)],
     [labels.on, visit.dates.dateTime(grant.createdAtMs)],

@@ -20,7 +20,6 @@ import { type Filled, findEntitlement, grantForm, type Problem, standsInTheWay }
 import {
   accessText,
   auditRefusal,
-  endWord,
   exactEnd,
   failureText,
   refusalText,
@@ -227,7 +226,7 @@ function remarks(visit: Visit, customer: Customer, access: AccessNow): string[] 
 
 function noEffectText(visit: Visit, noEffect: NonNullable<ReturnType<typeof withoutEffect>>): string {
   const words = wordsOf(visit);
-  const end = endWord(visit, noEffect.endMs);
+  const end = exactEnd(visit, noEffect.endMs);
   switch (noEffect.kind) {
     case 'same_grant':
       return words.sameGrant(end);

@@ -4,7 +4,7 @@ import type { Grant } from '../grants/types.ts';
 import { button, clip, type InboxCanvas, table, text } from '../intercom/canvas.ts';
 import { type Customer, page, type Visit } from './context.ts';
 import { type AccessNow, readAccessNow, readEntitlements, storedAccess } from './grant-access.ts';
-import { within } from './grant-confirm.ts';
+import { settled, within } from './grant-confirm.ts';
 import { findGrant, goneGrant } from './grant-list.ts';
 import { grantResult } from './grant-result.ts';
 import {
@@ -87,7 +87,9 @@ export async function revokeConfirm(visit: Visit, customer: Customer): Promise<I
     await auditRefusal(visit, customer, 'revoke', refusal.code, about);
     return page(visit, [text(refusalText(visit, refusal), 'error'), settingsButton(visit, 'grants')]);
   }
-  if (!isRunning(visit, grant)) return grantResult(visit, customer, grant);
+  if (!isRunning(visit, grant)) {
+    return grantResult(visit, customer, await settled(visit, grant, deadlineMs));
+  }
   const reason = clip((request.inputs['revoke.reason'] ?? '').trim(), LONGEST_REASON);
   const revoking = revokeGrant(context, customer.project, grant, {
     admin: request.admin,
@@ -105,6 +107,8 @@ export async function revokeConfirm(visit: Visit, customer: Customer): Promise<I
   switch (result.value.kind) {
     case 'asked':
       return grantResult(visit, customer, result.value.grant);
+    case 'known':
+      return grantResult(visit, customer, await settled(visit, result.value.grant, deadlineMs));
     case 'failed':
       return revokeReview(visit, customer, grantId, failureText(visit, result.value.code));
     case 'unsettled':

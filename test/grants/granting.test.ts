@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, afterEach, before, describe, test } from 'node:test';
+import { LIFETIME_END_MS } from '../../src/grants/durations.ts';
+import type { Option } from '../../src/intercom/canvas.ts';
 import { forge, idsOn, type OpenCard, openAgain, openFor, textOf } from '../inbox-card/support.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
@@ -207,6 +209,33 @@ describe('what RevenueCat would ignore is said before', () => {
     assert.deepEqual([row?.state, row?.kept], ['confirmed', true]);
   });
 
+  test('the same grant once more: it is said that nothing was changed, and nothing more stands on the card', async () => {
+    product.revenueCat.state.grantWebhookDelayMs = null;
+    const card = await openCustomer(product);
+    await grantOf(card, { duration: 'weekly' });
+    const again = await grantOf(await openAgain(product, card), { duration: 'weekly' });
+    assert.match(again.text, /RevenueCat kept the end that was there before/);
+    assert.doesNotMatch(again.text, /✅/);
+    const timeline = await (await openAgain(product, card)).press('timeline');
+    assert.equal(timeline.text.match(/^Was granted access/gm)?.length, 1);
+    product.revenueCat.state.grantWebhookDelayMs = 1_000;
+  });
+
+  test('what was granted elsewhere is not said to be by the teammate who tried to grant it again', async () => {
+    const card = await openCustomer(product);
+    give(product, card.appUserId, { endsAtMs: Date.now() + 60 * DAY_MS });
+    assert.match((await grantOf(card, { duration: 'weekly' })).text, /RevenueCat kept the end/);
+    const shown = await (await openAgain(product, card)).press('refresh');
+    assert.match(shown.text, /^Pro, granted until .+\. Not paying\.$/m);
+  });
+
+  test('what was bought for life', async () => {
+    const card = await openCustomer(product);
+    give(product, card.appUserId, { store: 'app_store', endsAtMs: LIFETIME_END_MS, willRenew: false });
+    const checked = await review(card, { duration: 'weekly' });
+    assert.match(checked.text, /^What they bought gives this for life: the grant would change nothing\.$/m);
+  });
+
   test('and the duration can be added to the current end instead', async () => {
     const card = await openCustomer(product);
     const endsAtMs = Date.now() + 7 * DAY_MS + HOUR_MS;
@@ -238,6 +267,7 @@ describe('what RevenueCat would ignore is said before', () => {
     give(product, card.appUserId, { endsAtMs: Date.now() + 7 * DAY_MS });
     const done = await grantOf(card);
     assert.match(done.text, /already has the entitlement\. Nothing was changed\. .* remove the grant/);
+    assert.match(done.text, /^Asked for by: Ada Agent$/m, 'nobody has granted anything');
     assert.equal((await stored(product, card.appUserId))[0]?.state, 'failed');
   });
 });
@@ -316,7 +346,14 @@ describe('refused', () => {
     await setPolicy(product, { longestDays: 31 });
     const refused = await checked.press('grant.confirm');
     assert.match(refused.text, /31 days/);
-    assert.equal(component(refused, 'grant.duration')?.value, 'yearly');
+    const duration = component(refused, 'grant.duration');
+    assert.equal(duration?.value, 'yearly');
+    const options = duration?.options as Option[];
+    assert.deepEqual(
+      options.filter(({ disabled }) => disabled).map(({ id }) => id),
+      ['two_month', 'three_month', 'six_month', 'lifetime'],
+      'what cannot be chosen, but for what is chosen',
+    );
     assert.equal(askedFor(product, card.appUserId), 0);
   });
 
@@ -468,7 +505,7 @@ describe('once', () => {
     const checked = await review(card, { duration: 'weekly' });
     give(product, card.appUserId, { store: 'app_store', endsAtMs: Date.now() + 90 * DAY_MS });
     const again = await checked.press('grant.confirm');
-    assert.match(again.text, /What the customer has changed meanwhile/);
+    assert.match(again.text, /The customer's access has changed meanwhile/);
     assert.match(again.text, /What they bought already gives this/);
     assert.equal(askedFor(product, card.appUserId), 0);
     assert.match((await again.press('grant.confirm')).text, /✅ Pro is granted/);

@@ -158,6 +158,7 @@ describe('what reading back tells', () => {
     ['an earlier one before, and still', asked - 9 * DAY_MS, asked - 9 * DAY_MS, 'not_there'],
     ['an earlier one before, the end now', asked - 9 * DAY_MS, asked, 'made'],
     ['within two hours before, and still', asked - HOUR_MS, asked - HOUR_MS, 'kept'],
+    ['the same end before, and still', asked - 999, asked - 999, 'kept'],
     ['a later one before, and still', asked + 9 * DAY_MS, asked + 9 * DAY_MS, 'kept'],
     ['one before, gone now', asked - 9 * DAY_MS, null, 'not_there'],
   ];

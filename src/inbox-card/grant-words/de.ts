@@ -106,7 +106,7 @@ export const german: GrantWords = {
     anonymous:
       'Dieser Kunde hat nur eine anonyme ID: Wird die App neu installiert, ist die Gewährung womöglich nicht mehr zu finden.',
     endRule:
-      'Ein Datum gilt bis zu seiner letzten Sekunde, in der Zeitzone des Workspace. Es geht der Dauer vor.',
+      'Der Tag gilt bis zu seiner letzten Sekunde, in der Zeitzone des Workspace. Ist einer angegeben, gilt die Dauer nicht.',
     revokeRule:
       'Das beendet alles, was von dieser Berechtigung gewährt wurde. Bezahlte Abos bleiben unberührt.',
   },
@@ -136,11 +136,17 @@ export const german: GrantWords = {
   asOf: (date) => `RevenueCat antwortet nicht: Was der Kunde hat, ist der Stand vom ${date}.`,
   extendsFrom: (end) => `Die Dauer wird an das jetzige Ende angehängt, ${end}.`,
   sameGrant: (end) =>
-    `Der Kunde hat das schon bis ${end}. RevenueCat übergeht eine Gewährung, die weniger als zwei Stunden davon entfernt endet: Es würde sich nichts ändern.`,
+    end === null
+      ? 'Der Kunde hat das schon unbegrenzt: Es würde sich nichts ändern.'
+      : `Der Kunde hat das schon bis ${end}. RevenueCat übergeht eine Gewährung, die weniger als zwei Stunden davon entfernt endet: Es würde sich nichts ändern.`,
   laterGrant: (end) =>
-    `Das wurde dem Kunden schon bis ${end} gewährt, und das ist später: Es würde sich nichts ändern.`,
+    end === null
+      ? 'Der Kunde hat das schon unbegrenzt: Es würde sich nichts ändern.'
+      : `Das wurde dem Kunden schon bis ${end} gewährt, und das ist später: Es würde sich nichts ändern.`,
   paidUntilLater: (end) =>
-    `Was der Kunde gekauft hat, gibt das schon bis ${end}, und das ist später: Vorher würde die Gewährung nichts ändern.`,
+    end === null
+      ? 'Was der Kunde gekauft hat, gibt das unbegrenzt: Die Gewährung würde nichts hinzufügen.'
+      : `Was der Kunde gekauft hat, gibt das schon bis ${end}, und das ist später: Die Gewährung würde nichts hinzufügen.`,
   secondPerson: (days) =>
     `Gewährungen über ${days} Tage brauchen die Zustimmung von jemand anderem aus dem Team.`,
   granted: (entitlement, end) =>

@@ -87,7 +87,7 @@ export const english: GrantWords = {
     noGrants: 'Nothing was granted to this customer from here.',
     gone: 'This grant is not one of this customer.',
     tampered: 'This card is out of date. Please start again.',
-    changed: 'What the customer has changed meanwhile. Please check again.',
+    changed: "The customer's access has changed meanwhile. Please check again.",
     stale: 'This was checked some time before. Please check again.',
     pending:
       'Not confirmed yet: RevenueCat has not answered. It settles by itself; the grant will not be made twice.',
@@ -99,7 +99,7 @@ export const english: GrantWords = {
     anonymous:
       'This customer has only an anonymous id: if the app is installed anew, the grant may not be found again.',
     endRule:
-      'A date counts to its last second, in the time zone of the workspace. It goes before the duration.',
+      'The day counts to its last second, in the time zone of the workspace. If you give one, the duration is not used.',
     revokeRule: 'Removing ends everything granted of this entitlement. Paid subscriptions are not touched.',
   },
   durations: {
@@ -128,10 +128,17 @@ export const english: GrantWords = {
   asOf: (date) => `RevenueCat does not answer: what they have is as of ${date}.`,
   extendsFrom: (end) => `The duration is added to the current end, ${end}.`,
   sameGrant: (end) =>
-    `They already have this until ${end}. RevenueCat ignores a grant that ends within two hours of it: nothing would change.`,
-  laterGrant: (end) => `They were already granted this until ${end}, which is later: nothing would change.`,
+    end === null
+      ? 'They already have this for life: nothing would change.'
+      : `They already have this until ${end}. RevenueCat ignores a grant that ends within two hours of it: nothing would change.`,
+  laterGrant: (end) =>
+    end === null
+      ? 'They already have this for life: nothing would change.'
+      : `They were already granted this until ${end}, which is later: nothing would change.`,
   paidUntilLater: (end) =>
-    `What they bought already gives this until ${end}, which is later: the grant would change nothing before.`,
+    end === null
+      ? 'What they bought gives this for life: the grant would change nothing.'
+      : `What they bought already gives this until ${end}, which is later: the grant would change nothing.`,
   secondPerson: (days) => `Grants longer than ${days} days need the approval of another teammate.`,
   granted: (entitlement, end) =>
     end === null ? `✅ ${entitlement} is granted for life.` : `✅ ${entitlement} is granted until ${end}.`,

@@ -102,7 +102,7 @@ export const spanish: GrantWords = {
     anonymous:
       'Este cliente solo tiene un id anónimo: si se reinstala la aplicación, puede que el acceso no se encuentre.',
     endRule:
-      'Una fecha cuenta hasta su último segundo, en la zona horaria del espacio. Tiene prioridad sobre la duración.',
+      'El día cuenta hasta su último segundo, en la zona horaria del espacio. Si se indica, la duración no cuenta.',
     revokeRule:
       'La retirada termina todo lo concedido de este derecho. Las suscripciones de pago no cambian.',
   },
@@ -132,10 +132,17 @@ export const spanish: GrantWords = {
   asOf: (date) => `RevenueCat no responde: lo que tiene el cliente es del ${date}.`,
   extendsFrom: (end) => `La duración se añade al final actual, ${end}.`,
   sameGrant: (end) =>
-    `El cliente ya lo tiene hasta el ${end}. RevenueCat ignora un acceso que termina a menos de dos horas de ese momento: no cambiaría nada.`,
-  laterGrant: (end) => `Ya se le concedió hasta el ${end}, que es más tarde: no cambiaría nada.`,
+    end === null
+      ? 'El cliente ya lo tiene de por vida: no cambiaría nada.'
+      : `El cliente ya lo tiene hasta el ${end}. RevenueCat ignora un acceso que termina a menos de dos horas de ese momento: no cambiaría nada.`,
+  laterGrant: (end) =>
+    end === null
+      ? 'El cliente ya lo tiene de por vida: no cambiaría nada.'
+      : `Ya se le concedió hasta el ${end}, que es más tarde: no cambiaría nada.`,
   paidUntilLater: (end) =>
-    `Lo que el cliente compró ya lo da hasta el ${end}, que es más tarde: antes el acceso no cambiaría nada.`,
+    end === null
+      ? 'Lo que el cliente compró lo da de por vida: el acceso no añadiría nada.'
+      : `Lo que el cliente compró ya lo da hasta el ${end}, que es más tarde: el acceso no añadiría nada.`,
   secondPerson: (days) => `Por encima de ${days} días debe aprobarlo otra persona del equipo.`,
   granted: (entitlement, end) =>
     end === null

@@ -103,7 +103,7 @@ export const french: GrantWords = {
     anonymous:
       'Ce client n’a qu’un identifiant anonyme : si l’application est réinstallée, l’accès peut être introuvable.',
     endRule:
-      'Une date compte jusqu’à sa dernière seconde, dans le fuseau horaire de l’espace. Elle l’emporte sur la durée.',
+      'Le jour compte jusqu’à sa dernière seconde, dans le fuseau horaire de l’espace. S’il est indiqué, la durée ne compte pas.',
     revokeRule:
       'Le retrait met fin à tout ce qui a été accordé pour ce droit. Les abonnements payants ne changent pas.',
   },
@@ -133,10 +133,17 @@ export const french: GrantWords = {
   asOf: (date) => `RevenueCat ne répond pas : ce que le client possède date du ${date}.`,
   extendsFrom: (end) => `La durée s’ajoute à la fin actuelle, ${end}.`,
   sameGrant: (end) =>
-    `Le client l’a déjà jusqu’au ${end}. RevenueCat ignore un accès qui finit à moins de deux heures de là : rien ne changerait.`,
-  laterGrant: (end) => `Cela est déjà accordé jusqu’au ${end}, donc plus tard : rien ne changerait.`,
+    end === null
+      ? 'Le client l’a déjà à vie : rien ne changerait.'
+      : `Le client l’a déjà jusqu’au ${end}. RevenueCat ignore un accès qui finit à moins de deux heures de là : rien ne changerait.`,
+  laterGrant: (end) =>
+    end === null
+      ? 'Le client l’a déjà à vie : rien ne changerait.'
+      : `Cela est déjà accordé jusqu’au ${end}, donc plus tard : rien ne changerait.`,
   paidUntilLater: (end) =>
-    `Ce que le client a acheté le donne déjà jusqu’au ${end}, donc plus tard : l’accès ne changerait rien avant.`,
+    end === null
+      ? 'Ce que le client a acheté le donne à vie : l’accès n’ajouterait rien.'
+      : `Ce que le client a acheté le donne déjà jusqu’au ${end}, donc plus tard : l’accès n’ajouterait rien.`,
   secondPerson: (days) => `Au-delà de ${days} jours, un autre membre de l’équipe doit approuver.`,
   granted: (entitlement, end) =>
     end === null ? `✅ ${entitlement} est accordé à vie.` : `✅ ${entitlement} est accordé jusqu’au ${end}.`,

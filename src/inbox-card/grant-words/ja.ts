@@ -98,7 +98,8 @@ export const japanese: GrantWords = {
     stillPays: '付与しても有料の定期購入は止まりません。ストアの請求は続きます。',
     anonymous:
       'この顧客には匿名 ID しかありません。アプリを入れ直すと、付与が見つからなくなることがあります。',
-    endRule: '日付はその日の最後の秒まで有効です（ワークスペースのタイムゾーン）。期間より優先されます。',
+    endRule:
+      '日付はその日の最後の秒まで有効です（ワークスペースのタイムゾーン）。指定すると期間は使われません。',
     revokeRule: 'このアクセス権の付与はすべて終わります。有料の定期購入には影響しません。',
   },
   durations: {
@@ -126,9 +127,17 @@ export const japanese: GrantWords = {
   asOf: (date) => `RevenueCat が応答しません。現在の内容は ${date} 時点のものです。`,
   extendsFrom: (end) => `期間は現在の期限 ${end} に追加されます。`,
   sameGrant: (end) =>
-    `すでに ${end} まで付与されています。RevenueCat は期限の差が2時間以内の付与を無視するため、何も変わりません。`,
-  laterGrant: (end) => `すでに、より後の ${end} まで付与されています。何も変わりません。`,
-  paidUntilLater: (end) => `購入により、より後の ${end} まで使えます。それまでは付与しても何も変わりません。`,
+    end === null
+      ? 'すでに無期限で利用できます。何も変わりません。'
+      : `すでに ${end} まで付与されています。RevenueCat は期限の差が2時間以内の付与を無視するため、何も変わりません。`,
+  laterGrant: (end) =>
+    end === null
+      ? 'すでに無期限で利用できます。何も変わりません。'
+      : `すでに、より後の ${end} まで付与されています。何も変わりません。`,
+  paidUntilLater: (end) =>
+    end === null
+      ? '購入により無期限で使えます。付与しても何も変わりません。'
+      : `購入により、より後の ${end} まで使えます。付与しても何も変わりません。`,
   secondPerson: (days) => `${days} 日を超える付与には、別のメンバーの承認が必要です。`,
   granted: (entitlement, end) =>
     end === null

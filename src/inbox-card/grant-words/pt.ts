@@ -103,7 +103,7 @@ export const portuguese: GrantWords = {
     anonymous:
       'Este cliente tem só um id anônimo: se o aplicativo for reinstalado, o acesso pode não ser encontrado.',
     endRule:
-      'Uma data vale até o seu último segundo, no fuso horário do espaço. Ela tem prioridade sobre a duração.',
+      'O dia vale até o seu último segundo, no fuso horário do espaço. Se for informado, a duração não vale.',
     revokeRule: 'A remoção encerra tudo o que foi concedido deste direito. As assinaturas pagas não mudam.',
   },
   durations: {
@@ -131,10 +131,17 @@ export const portuguese: GrantWords = {
   asOf: (date) => `O RevenueCat não responde: o que o cliente tem é de ${date}.`,
   extendsFrom: (end) => `A duração é somada ao fim atual, ${end}.`,
   sameGrant: (end) =>
-    `O cliente já tem isso até ${end}. O RevenueCat ignora um acesso que termina a menos de duas horas desse momento: nada mudaria.`,
-  laterGrant: (end) => `Isso já foi concedido até ${end}, que é mais tarde: nada mudaria.`,
+    end === null
+      ? 'O cliente já tem isso para sempre: nada mudaria.'
+      : `O cliente já tem isso até ${end}. O RevenueCat ignora um acesso que termina a menos de duas horas desse momento: nada mudaria.`,
+  laterGrant: (end) =>
+    end === null
+      ? 'O cliente já tem isso para sempre: nada mudaria.'
+      : `Isso já foi concedido até ${end}, que é mais tarde: nada mudaria.`,
   paidUntilLater: (end) =>
-    `O que o cliente comprou já dá isso até ${end}, que é mais tarde: antes disso o acesso não mudaria nada.`,
+    end === null
+      ? 'O que o cliente comprou dá isso para sempre: o acesso não acrescentaria nada.'
+      : `O que o cliente comprou já dá isso até ${end}, que é mais tarde: o acesso não acrescentaria nada.`,
   secondPerson: (days) => `Acima de ${days} dias, outra pessoa da equipe precisa aprovar.`,
   granted: (entitlement, end) =>
     end === null

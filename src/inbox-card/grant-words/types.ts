@@ -120,9 +120,10 @@ export interface GrantWords {
   /** RevenueCat could not be asked: what they have is of this moment. */
   asOf(date: string): string;
   extendsFrom(end: string): string;
-  sameGrant(end: string): string;
-  laterGrant(end: string): string;
-  paidUntilLater(end: string): string;
+  /** Why a grant would change nothing; `null`: what they have never ends. */
+  sameGrant(end: string | null): string;
+  laterGrant(end: string | null): string;
+  paidUntilLater(end: string | null): string;
   secondPerson(days: number): string;
 
   granted(entitlement: string, end: string | null): string;
