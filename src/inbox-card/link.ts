@@ -4,6 +4,7 @@ import { writeAudit } from '../grants/audit.ts';
 import { button, escapeMarkdown, type InboxCanvas, text } from '../intercom/canvas.ts';
 import { deleteLink, saveLink } from '../subscribers/find-store.ts';
 import { type Customer, page, type Visit } from './context.ts';
+import { overview } from './overview.ts';
 import { findCustomer } from './search.ts';
 import { said } from './states.ts';
 import { readLinkedId } from './store.ts';
@@ -28,7 +29,7 @@ export async function matchConfirm(visit: Visit): Promise<InboxCanvas> {
   const chosen = { ...visit, carried: { chosen: subscriberId } };
   if (contact.id === '' || contact.isGone) {
     await audit(visit, context.database, 'look', subscriberId, details, 'done');
-    return page(chosen, [text(escapeMarkdown(customer.appUserId), 'header'), ...way(visit)]);
+    return overview(chosen, customer);
   }
   await context.database.transaction(async (sql) => {
     const before = await readLinkedId(sql, workspaceId, contact.id, projectId);

@@ -24,20 +24,22 @@ const MOST_ROWS = 3;
 
 /**
  * The first canvas: what most tickets ask, in few lines, and every way on. At most 400 px high: where a
- * language, a name or a notice takes more room, latest events and rows give way, the least needed first.
+ * language, a name or a notice takes more room, it is set tighter; then latest events and rows give way, the
+ * least needed first.
  */
 export function overview(visit: Visit, customer: Customer, notice: string | null = null): InboxCanvas {
   const rows = factRows(visit, customer);
   let components: Component[] = [];
-  for (const [events, facts] of [
-    [LATEST_EVENTS, MOST_ROWS],
-    [2, MOST_ROWS],
-    [1, MOST_ROWS],
-    [1, 2],
-    [0, 2],
-    [0, 1],
+  for (const [events, facts, isTight] of [
+    [LATEST_EVENTS, MOST_ROWS, false],
+    [LATEST_EVENTS, MOST_ROWS, true],
+    [2, MOST_ROWS, true],
+    [1, MOST_ROWS, true],
+    [1, 2, true],
+    [0, 2, true],
+    [0, 1, true],
   ] as const) {
-    components = overviewOf(visit, customer, notice, events, rows.slice(0, facts));
+    components = overviewOf(visit, customer, { notice, events, rows: rows.slice(0, facts), isTight });
     if (estimatedHeight(components) <= HIGHEST_FIRST_CANVAS) break;
   }
   return first(visit, components);
@@ -48,14 +50,13 @@ type Row = readonly [field: string, value: string | null | undefined];
 function overviewOf(
   visit: Visit,
   customer: Customer,
-  notice: string | null,
-  events: number,
-  rows: readonly Row[],
+  shown: { notice: string | null; events: number; rows: readonly Row[]; isTight: boolean },
 ): Component[] {
   const { words } = visit;
+  const { notice, events, rows, isTight } = shown;
   return [
-    ...(notice === null ? [] : [text(notice, 'muted')]),
-    text(escapeMarkdown(clip(overviewSentence(visit, customer), 400))),
+    ...(notice === null ? [] : [text(notice, 'muted', isTight)]),
+    text(escapeMarkdown(clip(overviewSentence(visit, customer), 400)), 'paragraph', isTight),
     ...table(rows),
     list(waysOn(visit, customer, events)),
     button('grant', words.buttons.grant, 'secondary'),
@@ -82,9 +83,13 @@ function waysOn(visit: Visit, customer: Customer, events: number): ListItem[] {
   items.push(
     project.apiKeyState === 'rejected'
       ? linkItem('settings', words.buttons.settings, `${visit.context.publicUrl}/settings`)
-      : item('refresh', words.buttons.refresh, {
-          ...(subscriber.snapshotAtMs === null ? {} : { tertiary: dates.dateTime(subscriber.snapshotAtMs) }),
-        }),
+      : // Its time stands in the title: at the end of the row one hour in two would take a second line.
+        item(
+          'refresh',
+          subscriber.snapshotAtMs === null
+            ? words.buttons.refresh
+            : [words.buttons.refresh, dates.dateTime(subscriber.snapshotAtMs)].join(words.events.separator),
+        ),
   );
   return items;
 }

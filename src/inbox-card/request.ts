@@ -1,10 +1,13 @@
 import { z } from 'zod';
 
-const id = z.union([z.string(), z.number()]).transform(String);
+/** PostgreSQL takes no NUL; nothing that it knows is named with what stands in its place. */
+const withoutNul = (value: string): string => value.replaceAll('\0', '\ufffd');
+
+const id = z.union([z.string(), z.number()]).transform((value) => withoutNul(String(value)));
 const text = z
   .string()
   .nullish()
-  .transform((value) => value || null)
+  .transform((value) => (value ? withoutNul(value) : null))
   .catch(null);
 
 const contactSchema = z.object({
@@ -50,7 +53,7 @@ const requestSchema = z.object({
   contact: contactSchema.nullish().catch(null),
   // The legacy twin of `contact`; a real sample has both, older ones this alone (CONFLICT in the documentation).
   customer: contactSchema.nullish().catch(null),
-  component_id: z.string().nullish().catch(null),
+  component_id: id.nullish().catch(null),
   input_values: z.record(z.string(), z.unknown()).nullish().catch(null),
   current_canvas: z
     .object({ stored_data: z.record(z.string(), z.unknown()).nullish().catch(null) })
@@ -74,6 +77,9 @@ export interface CardRequest {
     readonly email: string | null;
     readonly name: string | null;
     readonly isLead: boolean;
+    /** The request names no contact. */
+    readonly isMissing: boolean;
+    /** Deleted or archived. */
     readonly isGone: boolean;
   };
   /** `null`: an initialize request. */
@@ -90,7 +96,7 @@ export function readCardRequest(body: unknown): CardRequest | null {
   const about = contact ?? customer;
   const inputs: Record<string, string> = {};
   for (const [name, value] of Object.entries(rest.input_values ?? {})) {
-    if (typeof value === 'string') inputs[name] = value;
+    if (typeof value === 'string') inputs[name] = withoutNul(value);
   }
   return {
     workspaceId: rest.workspace_id,
@@ -104,7 +110,8 @@ export function readCardRequest(body: unknown): CardRequest | null {
       email: contact?.email ?? customer?.email ?? null,
       name: contact?.name ?? customer?.name ?? null,
       isLead: about?.role === 'lead',
-      isGone: about === null || about === undefined || about.deleted === true || about.archived === true,
+      isMissing: about === null || about === undefined,
+      isGone: about?.deleted === true || about?.archived === true,
     },
     componentId: rest.component_id ?? null,
     inputs,

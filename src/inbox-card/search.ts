@@ -14,6 +14,7 @@ import { appUserIdInText } from '../subscribers/app-user-id-in-text.ts';
 import { findByAppUserIds, findByEmail, findByTransaction } from '../subscribers/find-store.ts';
 import { type Customer, first, page, type Visit } from './context.ts';
 import { loadCustomer, type Match } from './customer.ts';
+import { estimatedHeight, HIGHEST_FIRST_CANVAS } from './height.ts';
 import { overviewSentence } from './sentence.ts';
 import { describeFound, type Found, readLinkedId } from './store.ts';
 
@@ -27,28 +28,34 @@ type FoundByMap = Readonly<Record<string, string>>;
 
 /** What a contact gets of whom nothing certain is known: who it may be, and a search. */
 export async function unmatched(visit: Visit, match: Match): Promise<InboxCanvas> {
-  const { words, request } = visit;
-  const { states } = words;
+  const { states } = visit.words;
   const suggested = await suggestion(visit);
-  const possible = match.kind === 'possible' ? match.found.slice(0, MOST_FOUND) : [];
+  const possible = match.kind === 'possible' ? match.found : [];
   const components: Component[] = [];
   const foundBy: Record<string, FoundBy> = {};
   if (suggested.found) {
-    components.push(text(states.mentioned, 'muted'), foundList(visit, [suggested.found]));
+    components.push(text(states.mentioned, 'muted'), ...foundList(visit, [suggested.found]));
     foundBy[suggested.found.subscriberId] = 'conversation';
   }
   const others = possible.filter((found) => found.subscriberId !== suggested.found?.subscriberId);
   if (others.length > 0) {
     components.push(text(others.length > 1 ? states.several : states.possibleMatch, 'muted'));
-    components.push(foundList(visit, others));
+    const shown = fitting(visit, others, [...components, ...searchForm(visit, null)]);
+    components.push(...foundList(visit, others, shown));
     for (const found of others) foundBy[found.subscriberId] = 'possible_match';
   }
   if (components.length === 0) {
-    const { isGone, isLead } = request.contact;
-    components.push(text(isGone ? states.contactDeleted : isLead ? states.lead : states.noMatch, 'muted'));
+    components.push(text(nobodySentence(visit), 'muted'));
   }
   components.push(...searchForm(visit, suggested.found ? null : suggested.id));
   return first(visit, components, Object.keys(foundBy).length > 0 ? { foundBy } : undefined);
+}
+
+function nobodySentence({ words: { states }, request }: Visit): string {
+  const { isMissing, isGone, isLead } = request.contact;
+  if (isMissing) return states.noContact;
+  if (isGone) return states.contactDeleted;
+  return isLead ? states.lead : states.noMatch;
 }
 
 /** An app user id that stands in the conversation, with the subscriber that it names. */
@@ -79,8 +86,22 @@ function searchForm(visit: Visit, query: string | null): Component[] {
   ];
 }
 
-function foundList(visit: Visit, found: readonly Found[]): Component {
-  return list(found.slice(0, MOST_FOUND).map((entry) => foundItem(visit, entry)));
+/** The rest can be found by what is more exact than an e-mail. */
+function foundList(visit: Visit, found: readonly Found[], most = MOST_FOUND): Component[] {
+  const left = found.length - most;
+  return [
+    list(found.slice(0, most).map((entry) => foundItem(visit, entry))),
+    ...(left > 0 ? [text(visit.words.andMore(left), 'muted')] : []),
+  ];
+}
+
+/** How many of those found leave room for what else stands on a first canvas. */
+function fitting(visit: Visit, found: readonly Found[], others: readonly Component[]): number {
+  let most = Math.min(found.length, MOST_FOUND);
+  while (most > 1 && estimatedHeight([...others, ...foundList(visit, found, most)]) > HIGHEST_FIRST_CANVAS) {
+    most -= 1;
+  }
+  return most;
 }
 
 function foundItem(visit: Visit, found: Found): ListItem {
@@ -119,15 +140,20 @@ export async function search(visit: Visit): Promise<InboxCanvas> {
   for (const { subscriberId } of byTransaction) foundBy[subscriberId] ??= 'transaction';
   const described = await describeFound(sql, workspaceId, Object.keys(foundBy));
   const connected = new Set(visit.projects.map((project) => project.projectId));
-  const found = described.filter((entry) => connected.has(entry.projectId)).slice(0, MOST_FOUND);
+  const found = described.filter((entry) => connected.has(entry.projectId));
   if (found.length === 0) {
     return page(visit, [text(words.states.nothingFound, 'muted'), ...searchForm(visit, query)]);
   }
-  const shown = new Set(found.map((entry) => entry.subscriberId));
+  const shown = new Set(found.slice(0, MOST_FOUND).map((entry) => entry.subscriberId));
   const kept: FoundByMap = Object.fromEntries(Object.entries(foundBy).filter(([id]) => shown.has(id)));
+  const { foundOne, foundMany } = words.states;
   return page(
     visit,
-    [text(words.states.foundMany, 'muted'), foundList(visit, found), ...searchForm(visit, query)],
+    [
+      text(found.length > 1 ? foundMany : foundOne, 'muted'),
+      ...foundList(visit, found),
+      ...searchForm(visit, query),
+    ],
     { foundBy: kept },
   );
 }
@@ -138,17 +164,27 @@ export async function projectChoice(
   candidates: readonly Visit['candidates'][number][],
 ): Promise<InboxCanvas> {
   const { words } = visit;
-  const items: ListItem[] = [];
+  const customers: Customer[] = [];
   for (const candidate of candidates.slice(0, MOST_FOUND)) {
     const customer = await loadCustomer(visit, candidate);
-    if (!customer) continue;
-    items.push(
-      item(`match:${candidate.subscriberId}`, clip(customer.project.name, 100), {
-        subtitle: overviewSentence(visit, customer),
-      }),
-    );
+    if (customer) customers.push(customer);
   }
-  return first(visit, [text(words.states.severalProjects, 'muted'), list(items)]);
+  const choice = (most: number): Component[] => [
+    text(words.states.severalProjects, 'muted'),
+    list(
+      customers.map((customer, index) =>
+        item(
+          `match:${customer.subscriber.subscriberId}`,
+          clip(customer.project.name, 40),
+          index < most ? { subtitle: overviewSentence(visit, customer) } : {},
+        ),
+      ),
+    ),
+  ];
+  // Every app must be there to choose: where there is no room for all sentences, the last go without.
+  let most = customers.length;
+  while (most > 0 && estimatedHeight(choice(most)) > HIGHEST_FIRST_CANVAS) most -= 1;
+  return first(visit, choice(most));
 }
 
 /** Any subscriber of this workspace, by its id; `null`: there is none. */

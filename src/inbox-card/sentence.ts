@@ -1,4 +1,4 @@
-import { isForever as isFarAway } from '../grants/ends.ts';
+import { FOREVER_MS, isForever as isFarAway, isSameEnd } from '../grants/ends.ts';
 import { entitlementLabel, productLabel, storeName } from '../subscribers/describe-event.ts';
 import { formatMoney } from '../subscribers/money.ts';
 import type { SubscriptionState } from '../subscribers/types.ts';
@@ -28,10 +28,12 @@ const PERIODS: readonly (readonly [fromDays: number, toDays: number, Period])[] 
 
 /** How often a subscription is charged, told by the period in force; `null`: it cannot be told. */
 export function periodOf(subscription: SubscriptionState): Period | null {
-  const { periodStartedAtMs, endsAtMs } = subscription;
+  const { periodStartedAtMs, periodEndsAtMs } = subscription;
   // A free trial's length says nothing about what follows.
-  if (periodStartedAtMs === null || endsAtMs === null || subscription.periodType === 'TRIAL') return null;
-  const days = (endsAtMs - periodStartedAtMs) / DAY_MS;
+  if (periodStartedAtMs === null || periodEndsAtMs === null || subscription.periodType === 'TRIAL') {
+    return null;
+  }
+  const days = (periodEndsAtMs - periodStartedAtMs) / DAY_MS;
   return PERIODS.find(([from, to]) => days >= from && days <= to)?.[2] ?? null;
 }
 
@@ -63,47 +65,74 @@ export function productText(customer: Customer, subscription: SubscriptionState)
 
 /** One or two sentences that answer what most tickets ask: are they charged, how much, when, what went wrong. */
 export function overviewSentence(visit: Visit, customer: Customer): string {
-  const { words, dates } = visit;
+  const { words } = visit;
   const { state, counts } = customer;
   const withAccess = state.subscriptions.filter((subscription) => subscription.givesAccess);
-  if (withAccess.length > 1) return severalSentence(visit, customer, withAccess);
+  if (withAccess.length > 1) {
+    return [severalSentence(visit, customer, withAccess), ...alsoGranted(visit, customer, withAccess)].join(
+      ' ',
+    );
+  }
   const { primary } = state;
   if (!primary) {
     if (state.firstPurchaseAtMs !== null) return words.states.purchasesOnly;
     const isSandbox = state.sandbox.length > 0 || (counts.sandbox > 0 && counts.production === 0);
     return isSandbox ? words.states.sandboxOnly : words.states.noPurchases;
   }
-  const sentence = subscriptionSentence(visit, customer, primary);
-  // A grant beside what is paid for would otherwise stand nowhere.
-  const also = state.grants.find(
-    (grant) =>
-      grant.givesAccess && grant !== primary && whatText(customer, grant) !== whatText(customer, primary),
+  return [subscriptionSentence(visit, customer, primary), ...alsoGranted(visit, customer, [primary])].join(
+    ' ',
   );
-  if (!also) return sentence;
-  const ends = isForever(also.endsAtMs) || also.endsAtMs === null ? null : dates.date(also.endsAtMs);
-  return `${sentence} ${words.alsoGranted(whatText(customer, also), ends)}`;
 }
 
-export function subscriptionSentence(
-  visit: Visit,
-  customer: Customer,
-  subscription: SubscriptionState,
-): string {
+/** A grant beside what is paid for would otherwise stand nowhere: of something else, or for longer. At most one. */
+function alsoGranted(visit: Visit, customer: Customer, shown: readonly SubscriptionState[]): string[] {
+  const { words, dates } = visit;
+  const also = customer.state.grants.find(
+    (grant) =>
+      grant.givesAccess &&
+      !shown.includes(grant) &&
+      shown.every((each) => whatText(customer, each) !== whatText(customer, grant) || outlasts(grant, each)),
+  );
+  if (!also) return [];
+  const ends = isForever(also.endsAtMs) || also.endsAtMs === null ? null : dates.date(also.endsAtMs);
+  return [words.alsoGranted(whatText(customer, also), ends)];
+}
+
+function outlasts(grant: SubscriptionState, other: SubscriptionState): boolean {
+  return accessEndMs(grant) > accessEndMs(other);
+}
+
+function accessEndMs({ endsAtMs, gracePeriodEndsAtMs }: SubscriptionState): number {
+  return endsAtMs === null ? Number.POSITIVE_INFINITY : Math.max(endsAtMs, gracePeriodEndsAtMs ?? 0);
+}
+
+/** Whether access goes on under a grant when this ends: its own end is then no end of access. */
+function isOutlasted(customer: Customer, subscription: SubscriptionState): boolean {
+  return customer.state.grants.some(
+    (grant) =>
+      grant.givesAccess &&
+      whatText(customer, grant) === whatText(customer, subscription) &&
+      outlasts(grant, subscription),
+  );
+}
+
+function subscriptionSentence(visit: Visit, customer: Customer, subscription: SubscriptionState): string {
   const { words, dates } = visit;
   const what = whatText(customer, subscription);
   const price = priceText(visit, subscription);
   const on = (atMs: number | null): string | null => (atMs === null ? null : dates.date(atMs));
   const ends = isForever(subscription.endsAtMs) ? null : on(subscription.endsAtMs);
+  const accessEnds = isOutlasted(customer, subscription) ? null : ends;
   switch (subscription.status) {
     case 'trial':
       return words.trial(what, ends, price);
     case 'cancelled_trial':
-      return words.trialCancelled(what, ends);
+      return words.trialCancelled(what, accessEnds);
     case 'cancelled':
       // The store has given up renewing because the card failed: that is no cancellation of the customer's.
       return subscription.cancelReason === 'BILLING_ERROR'
         ? graceSentence(visit, subscription, what, ends)
-        : words.cancelled(what, on(subscription.cancelledAtMs), ends);
+        : words.cancelled(what, on(subscription.cancelledAtMs), accessEnds);
     case 'grace_period':
     case 'grace_period_trial':
       return graceSentence(visit, subscription, what, on(subscription.gracePeriodEndsAtMs));
@@ -116,7 +145,7 @@ export function subscriptionSentence(
         sumText(visit, subscription),
       );
     case 'expired_promotional':
-      return words.grantEnded(what, on(subscription.expiredAtMs));
+      return words.grantEnded(what, on(subscription.expiredAtMs), hasPaid(customer));
     case 'expired':
       return expiredSentence(visit, subscription, what, price);
     case 'intro':
@@ -153,9 +182,13 @@ function graceSentence(
   what: string,
   ends: string | null,
 ): string {
-  const failedAtMs = subscription.billingIssueAtMs ?? subscription.cancelledAtMs ?? subscription.endsAtMs;
-  const failed = visit.dates.date(failedAtMs ?? visit.context.now());
+  const failed = visit.dates.date(failedAtMs(visit, subscription));
   return visit.words.grace(failed, what, ends, whoCharges(visit, subscription.store));
+}
+
+function failedAtMs(visit: Visit, subscription: SubscriptionState): number {
+  const { billingIssueAtMs, cancelledAtMs, endsAtMs } = subscription;
+  return billingIssueAtMs ?? cancelledAtMs ?? endsAtMs ?? visit.context.now();
 }
 
 function expiredSentence(
@@ -179,10 +212,20 @@ function expiredSentence(
   );
 }
 
-/** The teammate who made the grant that still holds; `null`: it was not made here. */
+/** An imported customer's sums are known from RevenueCat's API alone. */
+function hasPaid({ state }: Customer): boolean {
+  return state.paid.length > 0 || state.lifetimeValueUsdCents > 0;
+}
+
+/** The teammate who made the grant that still holds, known by its end; `null`: it was not made here. */
 function granterOf(customer: Customer, subscription: SubscriptionState): string | null {
   const made = customer.grants.find(
-    (grant) => grant.state === 'confirmed' && subscription.entitlements.includes(grant.lookupKey),
+    (grant) =>
+      grant.state === 'confirmed' &&
+      // RevenueCat kept what was there before: that is not this teammate's.
+      !grant.kept &&
+      subscription.entitlements.includes(grant.lookupKey) &&
+      isSameEnd(grant.realEndMs ?? grant.askedEndMs, subscription.endsAtMs ?? FOREVER_MS),
   );
   return made?.admin.name || null;
 }
@@ -212,9 +255,18 @@ function severalSentence(visit: Visit, customer: Customer, paying: readonly Subs
   const next = paying
     .filter((subscription) => subscription.willRenew && subscription.endsAtMs !== null)
     .sort((a, b) => (a.endsAtMs ?? 0) - (b.endsAtMs ?? 0))[0];
-  return words.several(
+  const sentence = words.several(
     parts,
     next ? sumText(visit, next) : null,
     next?.endsAtMs ? dates.date(next.endsAtMs) : null,
   );
+  const failed = paying.find(hasFailed);
+  return failed
+    ? `${words.paymentFailed(whatText(customer, failed), dates.date(failedAtMs(visit, failed)))} ${sentence}`
+    : sentence;
+}
+
+function hasFailed({ status, cancelReason }: SubscriptionState): boolean {
+  const isCancelledByStore = status === 'cancelled' && cancelReason === 'BILLING_ERROR';
+  return status === 'grace_period' || status === 'grace_period_trial' || isCancelledByStore;
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 
-const id = z.union([z.string(), z.number()]).transform(String);
+/** PostgreSQL takes no NUL; nothing that it knows is named with what stands in its place. */
+const id = z.union([z.string(), z.number()]).transform((value) => String(value).replaceAll('\0', '\ufffd'));
 const text = z
   .string()
   .nullish()

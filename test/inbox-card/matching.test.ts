@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { estimatedHeight } from '../../src/inbox-card/height.ts';
+import type { Component } from '../../src/intercom/canvas.ts';
 import { signBody } from '../../src/simulator/intercom/app-caller.ts';
 import { createProduct, type Product } from '../support/product.ts';
 import { until } from '../support/wait.ts';
@@ -184,6 +186,29 @@ describe('finding the customer', () => {
     }
   });
 
+  test('more customers with one e-mail than there is room for: the rest is counted, the search shows ten', async () => {
+    for (const name of 'abcdefghijkl') {
+      await tell(product, 'trial', { appUserId: `user_crowd_${name}`, email: 'crowd@example.com' });
+    }
+    await setSettings(product, { contacts: { matchByEmail: true } });
+    try {
+      const card = await openFor(product, { externalId: 'crm-crowd', email: 'crowd@example.com' });
+      const offered = (canvas: typeof card.canvas) =>
+        idsOn(canvas).filter((id) => id.startsWith('match:')).length;
+      assert.ok(estimatedHeight((card.canvas.content?.components ?? []) as Component[]) <= 400);
+      assert.ok(offered(card.canvas) >= 3);
+      assert.match(card.text, new RegExp(`^and ${12 - offered(card.canvas)} more$`, 'm'));
+      const found = await card.press('match.search', { 'match.query': 'crowd@example.com' });
+      assert.match(found.text, /^Found\. Which one is it\?$/m);
+      assert.equal(offered(found.canvas), 10);
+      assert.match(found.text, /^and 2 more$/m);
+      const one = await card.press('match.search', { 'match.query': 'user_crowd_c' });
+      assert.match(one.text, /^Found\. Is this the customer\?$/m);
+    } finally {
+      await setSettings(product, {});
+    }
+  });
+
   test('an app user id in the conversation is a suggestion that needs confirming', async () => {
     await tell(product, 'active_monthly', { appUserId: 'user_named' });
     const card = await openFor(
@@ -230,7 +255,9 @@ describe('finding the customer', () => {
     assert.match(card.text, /^This contact was deleted in Intercom/m);
     const found = await card.press('match.search', { 'match.query': 'user_of_deleted' });
     const review = await found.press(`match:${await idOf('user_of_deleted')}`);
-    const shown = await (await review.press('match.confirm')).press('home');
+    const looked = await review.press('match.confirm');
+    assert.match(looked.text, /^Pro, \$9\.99 a month/m);
+    const shown = await looked.press('home');
     assert.match(shown.text, /^Pro, \$9\.99 a month/m);
     assert.match((await shown.press('timeline')).text, /^Renewed/m, 'and goes on through the views');
     assert.deepEqual(await linksOf(card.contactId), []);

@@ -4,9 +4,8 @@ import { ACTIONS, happen } from '../../src/simulator/demo-actions.ts';
 import { customerFromStory, purchaseStory } from '../../src/simulator/revenuecat/scenarios.ts';
 import type { Customer } from '../../src/simulator/revenuecat/state.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
-import { until } from '../support/wait.ts';
 import { setSettings, WORKSPACE_ID } from '../support/world.ts';
-import { type OpenCard, openAgain, openFor, send } from './support.ts';
+import { type OpenCard, openAgain, openFor, send, settled } from './support.ts';
 
 /** A first canvas is remembered; whatever it is made of changes, the next one must show it. */
 describe('a card that is opened again', () => {
@@ -31,20 +30,6 @@ describe('a card that is opened again', () => {
     assert.ok(event);
     await send(product, event);
   };
-
-  /** Once everything is read and delivered, so that only what a test changes is different. */
-  async function settled(): Promise<void> {
-    await until(async () => {
-      const [row] = await product.db.database.query<{ busy: boolean }>(
-        `select exists (select 1 from pgboss.job where name = 'subscriber.refresh' and state < 'completed')
-             or exists (select 1 from subscribers s left join subscriber_summaries u using (workspace_id, subscriber_id)
-                         where s.workspace_id = $1 and (s.due_at <= now() or s.lease_owner is not null
-                                                        or u.version is distinct from s.version)) as busy`,
-        [WORKSPACE_ID],
-      );
-      return row?.busy === false;
-    }, 'everything to be read and delivered');
-  }
 
   const changes: readonly [what: string, shown: RegExp, make: () => Promise<unknown>][] = [
     ['the customer cancels', /cancelled on/, next('cancel')],
@@ -89,7 +74,7 @@ describe('a card that is opened again', () => {
 
   for (const [what, shown, make] of changes) {
     test(what, async () => {
-      await settled();
+      await settled(product);
       const before = await openAgain(product, card);
       const again = await openAgain(product, card);
       assert.equal(again.text, before.text);
@@ -103,7 +88,7 @@ describe('a card that is opened again', () => {
   }
 
   test('a grant made on another card', async () => {
-    await settled();
+    await settled(product);
     const form = await (await openAgain(product, card)).press('grant');
     const review = await form.press('grant.review', {
       'grant.duration': 'monthly',

@@ -2,10 +2,13 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import type { Database } from '../../src/database/sql.ts';
+import { estimatedHeight } from '../../src/inbox-card/height.ts';
+import type { Component } from '../../src/intercom/canvas.ts';
+import { signBody } from '../../src/simulator/intercom/app-caller.ts';
+import type { Canvas } from '../../src/simulator/intercom/canvas-rules.ts';
 import { createProduct, type Product } from '../support/product.ts';
-import { until } from '../support/wait.ts';
-import { WORKSPACE_ID } from '../support/world.ts';
-import { forge, idsOn, type OpenCard, openAgain, openFor, tell, textOf } from './support.ts';
+import { CLIENT_SECRET, WORKSPACE_ID } from '../support/world.ts';
+import { forge, idsOn, type OpenCard, openAgain, openFor, settled, tell, textOf } from './support.ts';
 
 const OTHER = 'other42';
 
@@ -173,18 +176,7 @@ describe('what a card never does', () => {
     );
     const { revenueCat, intercom, server } = product;
     // What opening them for the first time has started in the background comes to its end first.
-    await until(async () => {
-      const [row] = await server.connected.database.query<{ busy: boolean }>(
-        `select exists (select 1 from pgboss.job where name = 'subscriber.refresh' and state < 'completed')
-             or exists (select 1 from subscribers s
-                          left join subscriber_summaries u using (workspace_id, subscriber_id)
-                         where s.workspace_id = $1 and s.merged_into is null
-                           and (s.due_at <= now() or s.lease_owner is not null
-                                or u.version is distinct from s.version)) as busy`,
-        [WORKSPACE_ID],
-      );
-      return row?.busy === false;
-    }, 'everything to be read and delivered');
+    await settled(product);
     await Promise.all(people.map((card) => openAgain(product, card)));
     const statements: string[] = [];
     const watched = server.connected.readDatabase as { query: Database['query'] };
@@ -207,6 +199,54 @@ describe('what a card never does', () => {
     assert.ok(statements.length <= 5, `${statements.length} statements`);
     assert.equal(asked(), before);
   });
+
+  test('ids and inputs that PostgreSQL would refuse find nobody and break nothing', async () => {
+    const nul = 'user_mine\0';
+    for (const [path, more] of [
+      ['inbox/initialize', { workspace_id: `${WORKSPACE_ID}\0` }],
+      ['inbox/initialize', { contact: { type: 'contact', id: nul, external_id: nul, email: nul } }],
+      ['inbox/submit', { component_id: `event:${nul}` }],
+      ['inbox/submit', { component_id: 'match.search', input_values: { 'match.query': nul } }],
+      ['messenger/live', { contact: { type: 'contact', role: 'user', id: nul, external_id: nul } }],
+    ] as const) {
+      const { status, text } = await signed(path, more);
+      assert.equal(status, 200);
+      assert.doesNotMatch(text, /went wrong|cannot be shown/, `${path} ${JSON.stringify(more)}`);
+    }
+  });
+
+  test('a request without a contact is not taken for one whose contact was deleted', async () => {
+    const { text } = await signed('inbox/initialize', { contact: null });
+    assert.match(text, /^This conversation has no contact\./m);
+    assert.match(text, /App user id, e-mail or transaction id/);
+  });
+
+  test('a component id that is a number has a way back like every other', async () => {
+    const { ids } = await signed('inbox/submit', { component_id: 7 });
+    assert.ok(ids.includes('home'));
+  });
+
+  /** A request as it stands, without what Intercom's own inbox would make of it. */
+  async function signed(
+    path: string,
+    more: Record<string, unknown>,
+  ): Promise<{ status: number; text: string; ids: string[] }> {
+    const body = JSON.stringify({
+      workspace_id: WORKSPACE_ID,
+      admin: { type: 'admin', id: '7001', name: 'Ada Agent' },
+      contact: { type: 'contact', id: 'c1', external_id: 'user_mine', role: 'user' },
+      input_values: {},
+      ...more,
+    });
+    const answer = await fetch(`${product.server.url}/canvas/${path}`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json', 'X-Body-Signature': signBody(CLIENT_SECRET, body) },
+      body,
+    });
+    const { canvas, content } = (await answer.json()) as { canvas?: Canvas; content?: Canvas['content'] };
+    const shown = canvas ?? { content };
+    return { status: answer.status, text: textOf(shown), ids: idsOn(shown) };
+  }
 
   test('while RevenueCat is down the stored data are shown with their time; slow, it goes on behind', async () => {
     const { revenueCat } = product;
@@ -284,5 +324,28 @@ describe('what a card never does', () => {
     assert.match(again.text, /^Test app \|/m);
     const audit = await database.query('select 1 from audit_log where contact_id = $1', [card.contactId]);
     assert.equal(audit.length, 0);
+  });
+
+  test('a customer of eight projects chooses among all of them on one screen', async () => {
+    const { database } = product.server.connected;
+    for (let n = 0; n < 7; n += 1) {
+      await database.query(
+        `insert into projects (workspace_id, project_id, revenuecat_project_id, name, webhook_auth_hash)
+         values ($1, $2, $2, 'App ' || $3, 'x')`,
+        [WORKSPACE_ID, `${WORKSPACE_ID}-many-${n}`, n],
+      );
+      await database.query(
+        `with other as (
+           insert into subscribers (workspace_id, project_id, subscriber_id, last_event_at)
+           values ($1, $2, gen_random_uuid(), 1) returning subscriber_id)
+         insert into subscriber_ids (workspace_id, project_id, app_user_id, subscriber_id)
+         select $1, $2, 'user_mine', subscriber_id from other`,
+        [WORKSPACE_ID, `${WORKSPACE_ID}-many-${n}`],
+      );
+    }
+    const card = await openFor(product, { externalId: 'user_mine' });
+    assert.equal(idsOn(card.canvas).filter((id) => id.startsWith('match:')).length, 8);
+    assert.match(card.text, /^Test app \| Pro, \$9\.99 a month\. Next charge/m);
+    assert.ok(estimatedHeight((card.canvas.content?.components ?? []) as Component[]) <= 400);
   });
 });

@@ -9,6 +9,7 @@ import {
 } from '../../src/simulator/revenuecat/scenarios.ts';
 import type { RevenueCatEvent } from '../../src/simulator/revenuecat/state.ts';
 import { type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
+import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
 
 export const ADMIN_ID = '7001';
@@ -155,4 +156,21 @@ export function idsOn(canvas: Canvas): string[] {
   return (canvas.content?.components ?? []).flatMap((each) =>
     each.type === 'list' ? each.items.map((item) => item.id) : 'id' in each && each.id ? [each.id] : [],
   );
+}
+
+/** Waits until everything that cards and webhooks have begun in the background is read and delivered. */
+export async function settled(product: Product): Promise<void> {
+  await until(async () => {
+    const [row] = await product.db.database.query<{ busy: boolean }>(
+      `select exists (select 1 from pgboss.job
+                       where name in ('subscriber.refresh', 'customer.import') and state < 'completed')
+           or exists (select 1 from subscribers s
+                        left join subscriber_summaries u using (workspace_id, subscriber_id)
+                       where s.workspace_id = $1 and s.merged_into is null
+                         and (s.due_at <= now() or s.lease_owner is not null
+                              or u.version is distinct from s.version)) as busy`,
+      [WORKSPACE_ID],
+    );
+    return row?.busy === false;
+  }, 'everything to be read and delivered');
 }

@@ -5,6 +5,7 @@ import { STORY_NAMES } from '../../src/simulator/revenuecat/scenarios.ts';
 import { CARD_LANGUAGES } from '../../src/workspaces/settings.ts';
 import { DAY_MS, eventBody } from '../support/events.ts';
 import { createProduct, type Product } from '../support/product.ts';
+import { until } from '../support/wait.ts';
 import { setSettings, WORKSPACE_ID } from '../support/world.ts';
 import { idsOn, type OpenCard, openAgain, openFor, send, tell } from './support.ts';
 
@@ -39,6 +40,31 @@ const SENTENCES: Readonly<Record<(typeof STORY_NAMES)[number], RegExp>> = {
   no_purchases: /^This customer has not bought anything\.$/m,
 };
 
+const GRANTED_FOR_LONGER = {
+  type: 'NON_RENEWING_PURCHASE',
+  store: 'PROMOTIONAL',
+  period_type: 'PROMOTIONAL',
+  product_id: 'rc_promo_pro_custom',
+  price: 0,
+  price_in_purchased_currency: 0,
+  transaction_id: 'g',
+  original_transaction_id: 'g',
+  event_timestamp_ms: Date.now() - 2 * DAY_MS,
+  purchased_at_ms: Date.now() - 2 * DAY_MS,
+  expiration_at_ms: Date.now() + 80 * DAY_MS,
+};
+
+/** A month of Team whose renewal is due since yesterday. */
+const UNPAID = {
+  product_id: 'team_monthly',
+  entitlement_ids: ['team'],
+  store: 'STRIPE',
+  transaction_id: 't',
+  original_transaction_id: 't',
+  purchased_at_ms: Date.now() - 31 * DAY_MS,
+  expiration_at_ms: Date.now() - DAY_MS,
+};
+
 const CHANGES_SOMETHING = /^(grant\.|revoke|match\.confirm|unlink|refresh|share|grant$)/;
 
 /** Every kind of canvas that can be reached without changing anything, each checked by Intercom's rules on its way. */
@@ -65,6 +91,12 @@ describe('the card of each sample customer', () => {
     for (const story of STORY_NAMES) {
       await tell(product, story, { appUserId: `user_${story}`, email: `${story}@example.com` });
     }
+    // Names of products come with the first reading of RevenueCat's API, not with events.
+    const card = await openFor(product, { externalId: 'user_several' });
+    await until(async () => {
+      await card.press('refresh');
+      return /^Subscribed \| Pro Yearly · /m.test((await card.press('timeline')).text);
+    }, 'the names of products');
   });
   after(() => product?.close());
 
@@ -175,7 +207,7 @@ describe('the card of each sample customer', () => {
     ],
     [
       'a change of plan',
-      /^Pro, \$9\.99 a month\. Next charge .+\. Changes to Pro yearly at the next renewal\.$/m,
+      /^Pro, \$9\.99 a month\. Next charge .+\. Changes to Pro Yearly at the next renewal\.$/m,
       [
         { type: 'INITIAL_PURCHASE' },
         { type: 'PRODUCT_CHANGE', new_product_id: 'pro_yearly', event_timestamp_ms: Date.now() - DAY_MS },
@@ -210,6 +242,63 @@ describe('the card of each sample customer', () => {
           price: 0,
           price_in_purchased_currency: 0,
           expiration_at_ms: Date.UTC(2226, 0, 1),
+        },
+      ],
+    ],
+    [
+      'an extension that was given for free',
+      /^Pro, \$9\.99 a month\. Next charge .+\.$/m,
+      [
+        { type: 'INITIAL_PURCHASE' },
+        {
+          type: 'SUBSCRIPTION_EXTENDED',
+          event_timestamp_ms: Date.now() - DAY_MS,
+          expiration_at_ms: Date.now() + 50 * DAY_MS,
+        },
+      ],
+    ],
+    [
+      'a grant of the same for longer',
+      /^Pro, \$9\.99 a month\. Next charge .+\. Pro granted until .+\.$/m,
+      [{ type: 'INITIAL_PURCHASE' }, GRANTED_FOR_LONGER],
+    ],
+    [
+      'a grant that outlasts what was cancelled',
+      new RegExp(`^Pro, cancelled on ${DATE}\\. No further charge\\. Pro granted until ${DATE}\\.$`, 'm'),
+      [
+        { type: 'INITIAL_PURCHASE' },
+        { type: 'CANCELLATION', cancel_reason: 'UNSUBSCRIBE', event_timestamp_ms: Date.now() - DAY_MS },
+        GRANTED_FOR_LONGER,
+      ],
+    ],
+    [
+      'one of several that could not be charged',
+      new RegExp(
+        `^Payment for Team failed on ${DATE}\\. Pro \\(monthly, App Store\\) and Team \\(monthly, Stripe\\)\\. Next charge \\$9\\.99 on ${DATE}\\.$`,
+        'm',
+      ),
+      [
+        { type: 'INITIAL_PURCHASE' },
+        { type: 'INITIAL_PURCHASE', ...UNPAID },
+        {
+          type: 'BILLING_ISSUE',
+          ...UNPAID,
+          event_timestamp_ms: Date.now() - DAY_MS,
+          grace_period_expiration_at_ms: Date.now() + 10 * DAY_MS,
+        },
+      ],
+    ],
+    [
+      'a grant that was removed from somebody who paid before',
+      new RegExp(`^No access since ${DATE}\\. Pro had been granted\\.$`, 'm'),
+      [
+        { type: 'INITIAL_PURCHASE', expiration_at_ms: Date.now() - 9 * DAY_MS },
+        GRANTED_FOR_LONGER,
+        {
+          ...GRANTED_FOR_LONGER,
+          type: 'CANCELLATION',
+          cancel_reason: 'DEVELOPER_INITIATED',
+          event_timestamp_ms: Date.now() - DAY_MS,
         },
       ],
     ],
@@ -250,6 +339,16 @@ describe('the card of each sample customer', () => {
       assert.match(card.text, sentence);
     });
   }
+
+  test('the last three events stand there, and what was read from RevenueCat says when', async () => {
+    for (const story of ['grace_period', 'refunded', 'trial_cancelled'] as const) {
+      const card = await openFor(product, { externalId: `user_${story}` });
+      const home = await (await card.press('refresh')).press('home');
+      assert.match(home.text, new RegExp(`^Refresh · ${DATE} at \\d{1,2}:\\d{2}[AP]M$`, 'm'));
+      const [, count = '', latest = ''] = /^Timeline · (\d+) events? \| (.+)$/m.exec(home.text) ?? [];
+      assert.equal(latest.split(' · ').length, Math.min(3, Number(count)), home.text);
+    }
+  });
 
   test('the language is what the request says of the teammate, not what it says of the customer', async () => {
     const opened = await openFor(product, { externalId: 'user_active_monthly' });

@@ -102,6 +102,7 @@ export const german: CardWords = {
     noKey: 'Es gibt keinen API-Schlüssel für RevenueCat: Dies ist der Stand aus Ereignissen.',
     noMatch: 'Zu diesem Kontakt ist kein RevenueCat-Kunde bekannt.',
     lead: 'Dieser Besucher ist nicht angemeldet: Nichts verrät, welcher Kunde es ist.',
+    noContact: 'Dieses Gespräch hat keinen Kontakt. Der Kunde lässt sich trotzdem finden:',
     contactDeleted: 'Dieser Kontakt wurde in Intercom gelöscht. Der Kunde lässt sich noch finden:',
     noPurchases: 'Dieser Kunde hat nichts gekauft.',
     purchasesOnly: 'Kein Abo. Hat einmalige Käufe gemacht.',
@@ -109,6 +110,7 @@ export const german: CardWords = {
     severalProjects: 'Dieser Kontakt ist Kunde mehrerer Apps. Um welche geht es?',
     several: 'Mehrere Kunden haben diese E-Mail. Sie allein beweist nichts: Wer ist es?',
     possibleMatch: 'Möglicher Treffer über die E-Mail. Sie allein beweist nichts: Ist es dieselbe Person?',
+    foundOne: 'Gefunden. Ist es dieser Kunde?',
     foundMany: 'Gefunden. Wer ist es?',
     nothingFound: 'Niemand gefunden. Bitte die Schreibweise prüfen oder anders suchen.',
     mentioned: 'Das Gespräch nennt diesen Kunden. Ist es die Person, die schreibt?',
@@ -116,7 +118,7 @@ export const german: CardWords = {
     emptyTimeline: 'Noch ist nichts geschehen.',
     emptyFilter: 'Nichts von dieser Art.',
     linkExplained:
-      'Die Verknüpfung bleibt für diesen Kontakt, mit deinem Namen. Die Ereignisse gehen an diesen Kontakt.',
+      'Die Verknüpfung wird mit deinem Namen gespeichert. Von nun an gehen die Ereignisse des Kunden an diesen Kontakt.',
     lookExplained:
       'Der Kontakt ist fort, darum wird nichts verknüpft. Dass du nachgesehen hast, steht im Protokoll.',
     slow: 'Das dauert länger als sonst. Nichts ist verloren.',
@@ -156,7 +158,7 @@ export const german: CardWords = {
   },
   searchLabel: 'App-Nutzer-ID, E-Mail oder Transaktions-ID',
   searchPlaceholder: 'user_123',
-  forever: 'für immer',
+  forever: 'nie',
   yes: 'ja',
 
   price: (sum, period) =>
@@ -196,13 +198,15 @@ export const german: CardWords = {
   refunded: (sum, on) => `${sum ? `${sum} erstattet` : 'Erstattet'} am ${on}. Seitdem kein Zugang.`,
   granted: (what, by, ends) =>
     `${what}, gewährt${by ? ` von ${by}` : ''}${ends ? ` bis ${ends}` : ', für immer'}. Bezahlt nichts.`,
-  grantEnded: (what, on) => `Kein Zugang${on ? ` seit ${on}` : ''}. ${what} war gewährt, nie bezahlt.`,
+  grantEnded: (what, on, hasPaid) =>
+    `Kein Zugang${on ? ` seit ${on}` : ''}. ${what} war gewährt${hasPaid ? '' : ', nie bezahlt'}.`,
   paused: (since, resumes, sum) =>
     `Pausiert${since ? ` seit ${since}` : ''}.${resumes ? ` Geht am ${resumes} weiter${sum ? ` und kostet dann ${sum}` : ''}.` : ''}`,
   willPause: (what, on, resumes) =>
     `${what}${on ? ` bis ${on}` : ''}, dann Pause${resumes ? ` bis ${resumes}` : ''}. In der Pause keine Abbuchung.`,
   several: (parts, sum, next) =>
     `${german.list(parts)}.${next ? ` Nächste Abbuchung${sum ? ` ${sum}` : ''} am ${next}.` : ' Keine weitere Abbuchung.'}`,
+  paymentFailed: (what, on) => `Die Zahlung für ${what} ist am ${on} fehlgeschlagen.`,
   pendingChange: (product) => `Wechselt mit der nächsten Verlängerung zu ${product}.`,
   alsoGranted: (what, ends) => `${what} gewährt${ends ? ` bis ${ends}` : ', für immer'}.`,
   firstSeenOn: (date) => `Zuerst gesehen ${date}.`,

@@ -95,6 +95,7 @@ export const english: CardWords = {
     noKey: 'There is no RevenueCat API key: what you see comes from events alone.',
     noMatch: 'No RevenueCat customer is known for this contact.',
     lead: 'This visitor is not signed in, so nothing tells which customer this is.',
+    noContact: 'This conversation has no contact. A customer can still be found:',
     contactDeleted: 'This contact was deleted in Intercom. The customer can still be found:',
     noPurchases: 'This customer has not bought anything.',
     purchasesOnly: 'No subscription. Made one-time purchases.',
@@ -102,13 +103,15 @@ export const english: CardWords = {
     severalProjects: 'This contact is a customer of several apps. Which one?',
     several: 'Several customers have this e-mail. An e-mail alone proves nothing: which one is it?',
     possibleMatch: 'Possible match by e-mail. An e-mail alone proves nothing: is it the same person?',
+    foundOne: 'Found. Is this the customer?',
     foundMany: 'Found. Which one is it?',
     nothingFound: 'Nobody found. Check the spelling, or search by something else.',
     mentioned: 'The conversation names this customer. Is it the person who writes?',
     emptySearch: 'Enter an app user id, an e-mail or a transaction id.',
     emptyTimeline: 'Nothing has happened yet.',
     emptyFilter: 'Nothing of this kind.',
-    linkExplained: 'The link is kept for this contact, with your name. Their events go to this contact.',
+    linkExplained:
+      'The link is saved with your name. From now on the events of this customer go to this contact.',
     lookExplained: 'The contact is gone, so nothing is linked. That you looked is kept in the audit log.',
     slow: 'This is taking longer than usual. Nothing was lost.',
     tampered: 'This card is out of date. Please start again.',
@@ -147,7 +150,7 @@ export const english: CardWords = {
   },
   searchLabel: 'App user id, e-mail or transaction id',
   searchPlaceholder: 'user_123',
-  forever: 'for life',
+  forever: 'never',
   yes: 'yes',
 
   price: (sum, period) =>
@@ -186,13 +189,15 @@ export const english: CardWords = {
   refunded: (sum, on) => `Refunded${sum ? ` ${sum}` : ''} on ${on}. No access since then.`,
   granted: (what, by, ends) =>
     `${what}, granted${by ? ` by ${by}` : ''}${ends ? ` until ${ends}` : ' for life'}. Not paying.`,
-  grantEnded: (what, on) => `No access${on ? ` since ${on}` : ''}. ${what} had been granted; never paid.`,
+  grantEnded: (what, on, hasPaid) =>
+    `No access${on ? ` since ${on}` : ''}. ${what} had been granted${hasPaid ? '' : '; never paid'}.`,
   paused: (since, resumes, sum) =>
     `Paused${since ? ` since ${since}` : ''}.${resumes ? ` Resumes${sum ? ` and charges ${sum}` : ''} on ${resumes}.` : ''}`,
   willPause: (what, on, resumes) =>
     `${what}${on ? ` until ${on}` : ''}, then paused${resumes ? ` until ${resumes}` : ''}. No charge while paused.`,
   several: (parts, sum, next) =>
     `${english.list(parts)}.${next ? ` Next charge${sum ? ` ${sum}` : ''} on ${next}.` : ' No further charge.'}`,
+  paymentFailed: (what, on) => `Payment for ${what} failed on ${on}.`,
   pendingChange: (product) => `Changes to ${product} at the next renewal.`,
   alsoGranted: (what, ends) => `${what} granted${ends ? ` until ${ends}` : ' for life'}.`,
   firstSeenOn: (date) => `First seen ${date}.`,

@@ -103,6 +103,7 @@ export const spanish: CardWords = {
     noKey: 'No hay clave de API de RevenueCat: todo viene de los eventos.',
     noMatch: 'No se conoce ningún cliente de RevenueCat para este contacto.',
     lead: 'Este visitante no ha iniciado sesión: nada dice qué cliente es.',
+    noContact: 'Esta conversación no tiene contacto. Aún se puede encontrar al cliente:',
     contactDeleted: 'Este contacto se eliminó en Intercom. Aún se puede encontrar al cliente:',
     noPurchases: 'Este cliente no ha comprado nada.',
     purchasesOnly: 'Sin suscripción. Hizo compras únicas.',
@@ -110,6 +111,7 @@ export const spanish: CardWords = {
     severalProjects: 'Este contacto es cliente de varias apps. ¿Cuál?',
     several: 'Varios clientes tienen este correo, que por sí solo no prueba nada. ¿Cuál es?',
     possibleMatch: 'Posible coincidencia por correo, que por sí solo no prueba nada: ¿es la misma persona?',
+    foundOne: 'Encontrado. ¿Es este cliente?',
     foundMany: 'Encontrado. ¿Cuál es?',
     nothingFound: 'No se encontró a nadie. Revise la ortografía o busque de otra forma.',
     mentioned: 'La conversación nombra a este cliente. ¿Es la persona que escribe?',
@@ -117,7 +119,7 @@ export const spanish: CardWords = {
     emptyTimeline: 'Aún no ha pasado nada.',
     emptyFilter: 'Nada de este tipo.',
     linkExplained:
-      'El vínculo se guarda para este contacto, con su nombre. Los eventos del cliente irán a este contacto.',
+      'El vínculo se guarda con su nombre. Desde ahora los eventos de este cliente van a este contacto.',
     lookExplained: 'El contacto ya no existe y no se vincula nada. La consulta queda en el registro.',
     slow: 'Tarda más de lo normal. No se ha perdido nada.',
     tampered: 'Esta tarjeta no está al día. Empiece de nuevo, por favor.',
@@ -156,7 +158,7 @@ export const spanish: CardWords = {
   },
   searchLabel: 'Identificador de cliente, correo o transacción',
   searchPlaceholder: 'user_123',
-  forever: 'de por vida',
+  forever: 'nunca',
   yes: 'sí',
 
   price: (sum, period) =>
@@ -195,13 +197,15 @@ export const spanish: CardWords = {
   refunded: (sum, on) => `Reembolso${sum ? ` de ${sum}` : ''} el ${on}. Sin acceso desde entonces.`,
   granted: (what, by, ends) =>
     `${what}, concedido${by ? ` por ${by}` : ''}${ends ? ` hasta el ${ends}` : ' de por vida'}. No paga.`,
-  grantEnded: (what, on) => `Sin acceso${on ? ` desde el ${on}` : ''}. ${what} era concedido; nunca pagó.`,
+  grantEnded: (what, on, hasPaid) =>
+    `Sin acceso${on ? ` desde el ${on}` : ''}. ${what} había sido concedido${hasPaid ? '' : '; nunca pagó'}.`,
   paused: (since, resumes, sum) =>
     `En pausa${since ? ` desde el ${since}` : ''}.${resumes ? ` Se reanuda${sum ? ` y cobra ${sum}` : ''} el ${resumes}.` : ''}`,
   willPause: (what, on, resumes) =>
     `${what}${on ? ` hasta el ${on}` : ''}, luego en pausa${resumes ? ` hasta el ${resumes}` : ''}. Sin cobros durante la pausa.`,
   several: (parts, sum, next) =>
     `${spanish.list(parts)}.${next ? ` Próximo cobro${sum ? ` de ${sum}` : ''} el ${next}.` : ' Sin más cobros.'}`,
+  paymentFailed: (what, on) => `El pago de ${what} falló el ${on}.`,
   pendingChange: (product) => `Cambia a ${product} en la próxima renovación.`,
   alsoGranted: (what, ends) => `${what} concedido${ends ? ` hasta el ${ends}` : ' de por vida'}.`,
   firstSeenOn: (date) => `Visto por primera vez el ${date}.`,

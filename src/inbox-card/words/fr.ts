@@ -103,6 +103,7 @@ export const french: CardWords = {
     noKey: "Il n'y a pas de clé d'API RevenueCat : tout vient des événements.",
     noMatch: "Aucun client RevenueCat n'est connu pour ce contact.",
     lead: "Ce visiteur n'est pas connecté : rien ne dit de quel client il s'agit.",
+    noContact: "Cette conversation n'a pas de contact. On peut encore trouver le client :",
     contactDeleted: 'Ce contact a été supprimé dans Intercom. On peut encore trouver le client :',
     noPurchases: "Ce client n'a rien acheté.",
     purchasesOnly: 'Pas d’abonnement. A fait des achats uniques.',
@@ -110,6 +111,7 @@ export const french: CardWords = {
     severalProjects: 'Ce contact est client de plusieurs apps. Laquelle ?',
     several: 'Plusieurs clients ont cet e-mail, qui seul ne prouve rien. Lequel est-ce ?',
     possibleMatch: 'Correspondance possible par e-mail, qui seul ne prouve rien : est-ce la même personne ?',
+    foundOne: 'Trouvé. Est-ce ce client ?',
     foundMany: 'Trouvé. Lequel est-ce ?',
     nothingFound: "Personne. Vérifiez l'orthographe ou cherchez autrement.",
     mentioned: 'La conversation nomme ce client. Est-ce la personne qui écrit ?',
@@ -117,7 +119,7 @@ export const french: CardWords = {
     emptyTimeline: "Rien ne s'est encore passé.",
     emptyFilter: 'Rien de ce genre.',
     linkExplained:
-      'Le lien reste pour ce contact, avec votre nom. Les événements du client vont à ce contact.',
+      'Le lien est enregistré avec votre nom. Désormais, les événements de ce client vont à ce contact.',
     lookExplained:
       "Le contact n'existe plus, rien n'est donc lié. Le journal garde trace de votre consultation.",
     slow: "C'est plus long que d'habitude. Rien n'est perdu.",
@@ -157,7 +159,7 @@ export const french: CardWords = {
   },
   searchLabel: 'Identifiant client, e-mail ou transaction',
   searchPlaceholder: 'user_123',
-  forever: 'à vie',
+  forever: 'jamais',
   yes: 'oui',
 
   price: (sum, period) =>
@@ -197,14 +199,15 @@ export const french: CardWords = {
   refunded: (sum, on) => `${sum ? `${sum} remboursés` : 'Remboursé'} le ${on}. Aucun accès depuis.`,
   granted: (what, by, ends) =>
     `${what}, accordé${by ? ` par ${by}` : ''}${ends ? ` jusqu'au ${ends}` : ' à vie'}. Ne paie pas.`,
-  grantEnded: (what, on) =>
-    `Aucun accès${on ? ` depuis le ${on}` : ''}. ${what} avait été accordé ; n'a jamais payé.`,
+  grantEnded: (what, on, hasPaid) =>
+    `Aucun accès${on ? ` depuis le ${on}` : ''}. ${what} avait été accordé${hasPaid ? '' : " ; n'a jamais payé"}.`,
   paused: (since, resumes, sum) =>
     `En pause${since ? ` depuis le ${since}` : ''}.${resumes ? ` Reprend${sum ? ` et débite ${sum}` : ''} le ${resumes}.` : ''}`,
   willPause: (what, on, resumes) =>
     `${what}${on ? ` jusqu'au ${on}` : ''}, puis pause${resumes ? ` jusqu'au ${resumes}` : ''}. Aucun débit pendant la pause.`,
   several: (parts, sum, next) =>
     `${french.list(parts)}.${next ? ` Prochain débit${sum ? ` ${sum}` : ''} le ${next}.` : ' Plus aucun débit.'}`,
+  paymentFailed: (what, on) => `Le paiement de ${what} a échoué le ${on}.`,
   pendingChange: (product) => `Passe à ${product} au prochain renouvellement.`,
   alsoGranted: (what, ends) => `${what} accordé${ends ? ` jusqu'au ${ends}` : ' à vie'}.`,
   firstSeenOn: (date) => `Vu la première fois le ${date}.`,

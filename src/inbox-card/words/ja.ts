@@ -103,6 +103,7 @@ export const japanese: CardWords = {
     noKey: 'RevenueCatのAPIキーがありません。表示はイベントのみによるものです。',
     noMatch: 'このコンタクトに該当するRevenueCatの顧客は見つかっていません。',
     lead: 'この訪問者はログインしていないため、どの顧客か分かりません。',
+    noContact: 'この会話にはコンタクトがありません。顧客は検索できます。',
     contactDeleted: 'このコンタクトはIntercomで削除されました。顧客は検索できます。',
     noPurchases: 'この顧客は何も購入していません。',
     purchasesOnly: '購読なし。買い切りの購入のみです。',
@@ -110,6 +111,7 @@ export const japanese: CardWords = {
     severalProjects: 'このコンタクトは複数のアプリの顧客です。どれですか？',
     several: 'このメールの顧客が複数います。メールだけでは証明になりません。どの顧客ですか？',
     possibleMatch: 'メールによる候補です。メールだけでは証明になりません。同じ人ですか？',
+    foundOne: '見つかりました。この顧客ですか？',
     foundMany: '見つかりました。どの顧客ですか？',
     nothingFound: '見つかりません。つづりを確認するか、別の値で検索してください。',
     mentioned: '会話にこの顧客の名前があります。書いている本人ですか？',
@@ -155,7 +157,7 @@ export const japanese: CardWords = {
   },
   searchLabel: 'アプリユーザーID、メール、取引ID',
   searchPlaceholder: 'user_123',
-  forever: '無期限',
+  forever: 'なし',
   yes: 'はい',
 
   price: (sum, period) =>
@@ -193,14 +195,15 @@ export const japanese: CardWords = {
   refunded: (sum, on) => `${on}に${sum ? `${sum}を` : ''}返金。以後アクセスなし。`,
   granted: (what, by, ends) =>
     `${what}、${by ? `${by}が` : ''}付与${ends ? `（${ends}まで）` : '（無期限）'}。支払いなし。`,
-  grantEnded: (what, on) =>
-    `${on ? `${on}から` : ''}アクセスなし。${what}は付与によるもので、支払いはありません。`,
+  grantEnded: (what, on, hasPaid) =>
+    `${on ? `${on}から` : ''}アクセスなし。${what}は付与によるもの${hasPaid ? 'でした。' : 'で、支払いはありません。'}`,
   paused: (since, resumes, sum) =>
     `${since ? `${since}から` : ''}一時停止中。${resumes ? `${resumes}に再開${sum ? `、${sum}を請求` : ''}。` : ''}`,
   willPause: (what, on, resumes) =>
     `${what}${on ? `（${on}まで）` : ''}、その後${resumes ? `${resumes}まで` : ''}一時停止。停止中の請求はありません。`,
   several: (parts, sum, next) =>
     `${japanese.list(parts)}。${next ? `次回請求 ${sum ? `${sum}、` : ''}${next}。` : '今後の請求はありません。'}`,
+  paymentFailed: (what, on) => `${what}の支払いが${on}に失敗。`,
   pendingChange: (product) => `次回更新時に${product}へ変更。`,
   alsoGranted: (what, ends) => `${what}を付与${ends ? `（${ends}まで）` : '（無期限）'}。`,
   firstSeenOn: (date) => `初回利用 ${date}。`,

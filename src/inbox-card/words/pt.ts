@@ -104,6 +104,7 @@ export const portuguese: CardWords = {
     noKey: 'Não há chave de API do RevenueCat: tudo vem dos eventos.',
     noMatch: 'Nenhum cliente do RevenueCat é conhecido para este contato.',
     lead: 'Este visitante não entrou na conta: nada diz que cliente é.',
+    noContact: 'Esta conversa não tem contato. Ainda é possível encontrar o cliente:',
     contactDeleted: 'Este contato foi excluído no Intercom. Ainda é possível encontrar o cliente:',
     noPurchases: 'Este cliente não comprou nada.',
     purchasesOnly: 'Sem assinatura. Fez compras avulsas.',
@@ -111,6 +112,7 @@ export const portuguese: CardWords = {
     severalProjects: 'Este contato é cliente de vários apps. Qual deles?',
     several: 'Vários clientes têm este e-mail, que sozinho não prova nada. Qual é?',
     possibleMatch: 'Possível correspondência por e-mail, que sozinho não prova nada: é a mesma pessoa?',
+    foundOne: 'Encontrado. É este cliente?',
     foundMany: 'Encontrado. Qual é?',
     nothingFound: 'Ninguém encontrado. Confira a grafia ou busque de outra forma.',
     mentioned: 'A conversa cita este cliente. É a pessoa que escreve?',
@@ -118,7 +120,7 @@ export const portuguese: CardWords = {
     emptyTimeline: 'Nada aconteceu ainda.',
     emptyFilter: 'Nada desse tipo.',
     linkExplained:
-      'O vínculo fica guardado para este contato, com o seu nome. Os eventos do cliente vão para este contato.',
+      'O vínculo é salvo com o seu nome. De agora em diante os eventos deste cliente vão para este contato.',
     lookExplained: 'O contato não existe mais, então nada é vinculado. A consulta fica no registro.',
     slow: 'Está demorando mais que o normal. Nada se perdeu.',
     tampered: 'Este cartão está desatualizado. Comece de novo, por favor.',
@@ -157,7 +159,7 @@ export const portuguese: CardWords = {
   },
   searchLabel: 'Identificador do cliente, e-mail ou transação',
   searchPlaceholder: 'user_123',
-  forever: 'para sempre',
+  forever: 'nunca',
   yes: 'sim',
 
   price: (sum, period) =>
@@ -196,13 +198,15 @@ export const portuguese: CardWords = {
   refunded: (sum, on) => `Reembolso${sum ? ` de ${sum}` : ''} em ${on}. Sem acesso desde então.`,
   granted: (what, by, ends) =>
     `${what}, concedido${by ? ` por ${by}` : ''}${ends ? ` até ${ends}` : ' para sempre'}. Não paga.`,
-  grantEnded: (what, on) => `Sem acesso${on ? ` desde ${on}` : ''}. ${what} era concedido; nunca pagou.`,
+  grantEnded: (what, on, hasPaid) =>
+    `Sem acesso${on ? ` desde ${on}` : ''}. ${what} tinha sido concedido${hasPaid ? '' : '; nunca pagou'}.`,
   paused: (since, resumes, sum) =>
     `Pausado${since ? ` desde ${since}` : ''}.${resumes ? ` Volta${sum ? ` e cobra ${sum}` : ''} em ${resumes}.` : ''}`,
   willPause: (what, on, resumes) =>
     `${what}${on ? ` até ${on}` : ''}, depois pausado${resumes ? ` até ${resumes}` : ''}. Sem cobrança na pausa.`,
   several: (parts, sum, next) =>
     `${portuguese.list(parts)}.${next ? ` Próxima cobrança${sum ? ` de ${sum}` : ''} em ${next}.` : ' Sem mais cobranças.'}`,
+  paymentFailed: (what, on) => `O pagamento de ${what} falhou em ${on}.`,
   pendingChange: (product) => `Muda para ${product} na próxima renovação.`,
   alsoGranted: (what, ends) => `${what} concedido${ends ? ` até ${ends}` : ' para sempre'}.`,
   firstSeenOn: (date) => `Visto pela primeira vez em ${date}.`,

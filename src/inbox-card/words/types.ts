@@ -104,6 +104,7 @@ type State =
   | 'noKey'
   | 'noMatch'
   | 'lead'
+  | 'noContact'
   | 'contactDeleted'
   | 'noPurchases'
   | 'purchasesOnly'
@@ -111,6 +112,7 @@ type State =
   | 'severalProjects'
   | 'several'
   | 'possibleMatch'
+  | 'foundOne'
   | 'foundMany'
   | 'nothingFound'
   | 'mentioned'
@@ -148,6 +150,7 @@ export interface CardWords {
   readonly endReasons: Readonly<Record<EndReason, string>>;
   readonly searchLabel: string;
   readonly searchPlaceholder: string;
+  /** When something ends that has no end. */
   readonly forever: string;
   readonly yes: string;
 
@@ -176,10 +179,13 @@ export interface CardWords {
   expired(since: string | null, reason: string | null, what: string, price: string | null): string;
   refunded(sum: string | null, on: string): string;
   granted(what: string, by: string | null, ends: string | null): string;
-  grantEnded(what: string, on: string | null): string;
+  /** @param hasPaid for something else, before or beside it */
+  grantEnded(what: string, on: string | null, hasPaid: boolean): string;
   paused(since: string | null, resumes: string | null, sum: string | null): string;
   willPause(what: string, on: string | null, resumes: string | null): string;
   several(parts: readonly string[], sum: string | null, next: string | null): string;
+  /** Beside subscriptions that go on. */
+  paymentFailed(what: string, on: string): string;
   pendingChange(product: string): string;
   alsoGranted(what: string, ends: string | null): string;
   firstSeenOn(date: string): string;
