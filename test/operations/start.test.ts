@@ -85,14 +85,12 @@ describe('starting and stopping on a bare machine', () => {
     }
   });
 
-  test('two servers that start at once on an empty data directory share one database', async () => {
+  test('two that start at once on an empty data directory share one database, and the last one stops it', async () => {
     const shared = { ...environment, DATA_DIR: join(folder, 'shared') };
     await mkdir(shared.DATA_DIR);
-    const servers = await Promise.all([startServerProcess(shared), startServerProcess(shared)]);
-    for (const server of servers) {
-      server.child.kill('SIGTERM');
-      assert.equal(await server.ended, 0, server.output());
-    }
+    const both = [run(['migrate', '--json'], shared), run(['migrate', '--json'], shared)];
+    for (const command of both)
+      assert.deepEqual([await command.ended, command.output()], [0, '{"up_to_date":true}\n']);
     await assert.rejects(readFile(join(shared.DATA_DIR, 'postgres/postmaster.pid')), { code: 'ENOENT' });
   });
 
