@@ -68,9 +68,12 @@ export function authenticateWebhook(input: {
   if (!signed) throw new AppError('unauthorized', 'Wrong or stale webhook signature', { status: 401 });
 }
 
+/** PostgreSQL reads some 6,000 levels of JSON, and RevenueCat's events have five. */
+const DEEPEST_NESTING = 500;
+
 /**
  * Reads a webhook's body. Whatever the event's type and fields, it is taken: only what is no JSON object with
- * an `event` object is refused.
+ * an `event` object, or is nested beyond reading, is refused.
  */
 export function readWebhook(rawBody: Buffer, receivedAtMs: number): ReceivedEvent {
   const text = rawBody.toString('utf8');
@@ -82,6 +85,7 @@ export function readWebhook(rawBody: Buffer, receivedAtMs: number): ReceivedEven
   }
   const event = isObject(body) ? body.event : undefined;
   if (!isObject(event)) throw badRequest('The body has no "event" object');
+  if (isDeeperThan(DEEPEST_NESTING, body)) throw badRequest('The body is nested too deeply');
   return toReceived(event, text, receivedAtMs);
 }
 
@@ -105,6 +109,12 @@ export function toReceived(
   return { event: stored, subject, giver, email: emailOf(event), payload: withoutNul(payload) };
 }
 
+function isDeeperThan(levels: number, value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  if (levels === 0) return true;
+  return Object.values(value).some((inner) => isDeeperThan(levels - 1, inner));
+}
+
 function contentId(event: Readonly<Record<string, unknown>>): string {
   return `sha256:${createHash('sha256').update(canonical(event)).digest('hex')}`;
 }
@@ -117,7 +127,10 @@ function emailOf(event: Readonly<Record<string, unknown>>): ReceivedEvent['email
   const value = isObject(entry) ? entry.value : entry;
   if (typeof value !== 'string' || !value.includes('@') || value.length > 320) return null;
   const at = isObject(entry) ? Number(entry.updated_at_ms) : 0;
-  return { value: withoutNul(value).trim().toLowerCase(), atMs: Number.isSafeInteger(at) ? at : 0 };
+  return {
+    value: withoutNul(value).toWellFormed().trim().toLowerCase(),
+    atMs: Number.isSafeInteger(at) ? at : 0,
+  };
 }
 
 /** PostgreSQL's text cannot hold it, and anybody can write it in an attribute. */

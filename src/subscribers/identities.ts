@@ -20,9 +20,23 @@ const BLOCKED = new Set([
   '[object object]',
 ]);
 
-/** Whether an app user id stands for nobody. Source: RevenueCat, "Identifying customers", blocked ids. */
+/**
+ * UTF-8 bytes of the longest text that the database can look things up by: a key of PostgreSQL's indexes holds
+ * 2,704, and each begins with the workspace and the project.
+ */
+const LONGEST_KEY_BYTES = 2_000;
+
+/** Whether a text can be part of a key. No character of a text takes more than three bytes a UTF-16 unit. */
+export function fitsKey(value: string): boolean {
+  return value.length <= LONGEST_KEY_BYTES / 3 || Buffer.byteLength(value) <= LONGEST_KEY_BYTES;
+}
+
+/**
+ * Whether an app user id stands for nobody. Source: RevenueCat, "Identifying customers", blocked ids; it advises
+ * at most 100 characters, so what is too long for a key is no id of anybody either.
+ */
 export function isBlockedId(id: string): boolean {
-  return BLOCKED.has(id.trim().toLowerCase()) || id.includes('\0');
+  return BLOCKED.has(id.trim().toLowerCase()) || id.includes('\0') || !fitsKey(id);
 }
 
 export function isAnonymous(id: string): boolean {

@@ -1,14 +1,16 @@
 import { z } from 'zod';
-import { isBlockedId, preferredAppUserIds } from './identities.ts';
+import { fitsKey, isBlockedId, preferredAppUserIds } from './identities.ts';
 import { classify } from './kinds.ts';
 import { toMinor } from './money.ts';
 import type { Environment, LifecycleEvent } from './types.ts';
 
-// Whatever is not of the expected type counts as absent: an odd field must never cost the event.
+// Whatever is not of the expected type, or longer than any name or id is, counts as absent: an odd field must
+// never cost the event. Half a surrogate pair, which JSON can escape, is no text that the database would give
+// back as it was.
 const text = z
   .union([z.string(), z.number().transform(String)])
   .nullish()
-  .transform((value) => (value === undefined || value === '' ? null : value))
+  .transform((value) => (value == null || value === '' || !fitsKey(value) ? null : value.toWellFormed()))
   .catch(null);
 const capitals = text.transform((value) => value?.toUpperCase() ?? null);
 const number = z
@@ -33,7 +35,9 @@ const texts = z
   .array(z.unknown())
   .nullish()
   .transform((values) =>
-    (values ?? []).filter((value): value is string => typeof value === 'string' && value !== ''),
+    (values ?? []).flatMap((value) =>
+      typeof value === 'string' && value !== '' && fitsKey(value) ? [value.toWellFormed()] : [],
+    ),
   )
   .catch([]);
 

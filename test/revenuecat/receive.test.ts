@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { createHmac } from 'node:crypto';
+import { createHmac, randomBytes } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import express from 'express';
 import supertest from 'supertest';
@@ -119,6 +119,41 @@ describe('receiving', () => {
     }
     assert.equal(await owner('null'), undefined);
     assert.equal(await owner('0'), undefined);
+  });
+
+  test('takes ids that no text of the database can hold, and knows them again', async () => {
+    const halves = { id: 'half-\ud800', app_user_id: 'half-\udc00', aliases: ['other-\ud800'] };
+    // Random: what can be compressed would fit.
+    const tooLong = randomBytes(50_000).toString('base64');
+    const long = { id: tooLong, app_user_id: 'long-1', aliases: [tooLong], transaction_id: tooLong };
+    for (const fields of [halves, long]) {
+      const event = eventBody({ original_app_user_id: fields.app_user_id, ...fields });
+      assert.deepEqual((await post({ event })).body, { status: 'accepted' });
+      assert.deepEqual((await post({ event })).body, { status: 'duplicate' });
+    }
+    await post({ event: eventBody({ ...halves, id: 'half-2', original_app_user_id: 'half-\udc00' }) });
+    const kept = await rows<{ events: number }>(
+      `select count(*)::integer as events from events e
+         join subscriber_ids i using (workspace_id, subscriber_id)
+        where i.app_user_id in ('half-\ufffd', 'long-1') group by i.app_user_id order by 1`,
+    );
+    assert.deepEqual(kept, [{ events: 1 }, { events: 2 }]);
+  });
+
+  test('refuses what is nested beyond reading, and takes what is merely deep', async () => {
+    const nested = (levels: number): string => `${'['.repeat(levels)}${']'.repeat(levels)}`;
+    const send = (levels: number, id: string) =>
+      api
+        .post(`/webhooks/revenuecat/${PROJECT_ID}`)
+        .set({ Authorization: AUTHORIZATION, 'Content-Type': 'application/json' })
+        .send(`{"event":{${id}"type":"RENEWAL","app_user_id":"deep-1","x":${nested(levels)}}}`);
+    assert.equal((await send(400, '"id":"deep-1",')).status, 200);
+    assert.equal((await send(400, '')).status, 200);
+    for (const id of ['"id":"deep-2",', '']) {
+      const refused = await send(200_000, id);
+      assert.equal(refused.status, 400);
+      assert.match(refused.text, /nested too deeply/);
+    }
   });
 
   test('asks for the signature once the project has a signing secret', async () => {
