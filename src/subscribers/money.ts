@@ -1,21 +1,22 @@
 import type { Money } from './types.ts';
 
-const digitsOf = new Map<string, number>();
+/**
+ * Currencies that have no hundredths, by ISO 4217 (list one). `Intl` is not asked: it tells what people write,
+ * and nobody writes the hundredths of a forint or a rupiah, which the prices of stores may have.
+ */
+const DIGITS: ReadonlyMap<string, number> = new Map([
+  ...codes('BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF', 0),
+  ...codes('BHD IQD JOD KWD LYD OMR TND', 3),
+  ...codes('CLF UYW', 4),
+]);
 
-/** Decimal digits of a currency by ISO 4217: JPY 0, USD 2, KWD 3; 2 for a code that Intl does not know. */
+function codes(currencies: string, digits: number): [string, number][] {
+  return currencies.split(' ').map((currency) => [currency, digits]);
+}
+
+/** Decimal digits of a currency by ISO 4217: JPY 0, USD 2, KWD 3; 2 for an unknown code. */
 export function currencyDigits(currency: string): number {
-  const known = digitsOf.get(currency);
-  if (known !== undefined) return known;
-  let digits = 2;
-  try {
-    digits =
-      new Intl.NumberFormat('en', { style: 'currency', currency }).resolvedOptions().maximumFractionDigits ??
-      2;
-  } catch {
-    // Not a currency code: shown as it is, with two digits.
-  }
-  digitsOf.set(currency, digits);
-  return digits;
+  return DIGITS.get(currency) ?? 2;
 }
 
 /** A decimal amount in minor units. Rounds half away from zero by the decimal text, so that 1.005 is 101, not 100. */
