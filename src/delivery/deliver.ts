@@ -1,5 +1,5 @@
 import { contactAttributes } from '../subscribers/attributes.ts';
-import type { Subscriber } from '../subscribers/store.ts';
+import { makeReceiversDue, type Subscriber, type TimelineEntry } from '../subscribers/store.ts';
 import { type SubscriberSummary, summarize } from '../subscribers/summary.ts';
 import type { Claimed } from './claimed.ts';
 import { createContact, findContact, idToCreate } from './match.ts';
@@ -44,6 +44,7 @@ export async function deliverSubscriber(round: Round, claimed: Claimed | null): 
   const wanted = contactAttributes(state, subscriber.appUserIds);
   const planned = planEvents(history, outbox, workspace.settings);
   const news = planned.filter((event) => isNews(event, outbox));
+  if (isLateForTransfer(history, news)) await makeReceiversDue(context.database, workspaceId, subscriberId);
   // Stored while the contact is looked for, and before anything is sent.
   const saving = news.length > 0 ? context.writer.plan(workspaceId, news) : Promise.resolve();
   saving.catch(() => {});
@@ -83,6 +84,14 @@ async function keepSummary(round: Round, summary: SubscriberSummary, nowMs: numb
 function isNews(event: PlannedEvent, outbox: ReadonlyMap<string, OutboxEntry>): boolean {
   const mark = outbox.get(event.eventId)?.mark;
   return event.action === 'skip' || mark?.name !== event.eventName || mark.atS !== event.createdAtS;
+}
+
+/** Whether something is new that happened before this subscriber's purchases went to somebody else. */
+function isLateForTransfer(history: readonly TimelineEntry[], news: readonly PlannedEvent[]): boolean {
+  const last = history.findLast((event) => event.side === 'giver');
+  if (!last) return false;
+  const ids = new Set(news.map((event) => event.eventId));
+  return history.some((event) => ids.has(event.id) && event.atMs <= last.atMs);
 }
 
 function isNewerThan(subscriber: Subscriber, atMs: number): boolean {

@@ -324,3 +324,29 @@ export async function makeDue(sql: Sql, workspaceId: string, subscriberId: strin
   );
   await sql.query(`select pg_notify('delivery', $1)`, [workspaceId]);
 }
+
+/**
+ * Wakes delivery for everybody whose state rests on what this subscriber had: those it gave its purchases to, and
+ * those they went on to. For an event that comes after the transfer it happened before.
+ */
+export async function makeReceiversDue(sql: Sql, workspaceId: string, giverId: string): Promise<void> {
+  await sql.query(
+    `with recursive receiver (subscriber_id, transfers) as (
+       select $2::uuid, 0
+       union
+       select r.subscriber_id, before.transfers + 1
+         from receiver before
+         join events g on g.workspace_id = $1 and g.subscriber_id = before.subscriber_id and g.side = 'giver'
+         join events r on r.workspace_id = $1 and r.project_id = g.project_id and r.event_id = g.event_id
+                      and r.side = 'subject'
+        where before.transfers < $3::integer
+     )
+     update subscribers
+        set due_at = now(), version = version + 1
+      where workspace_id = $1 and subscriber_id <> $2
+        and subscriber_id in (select subscriber_id from receiver)`,
+    [workspaceId, giverId, MOST_TRANSFERS],
+    'make-receivers-due',
+  );
+  await sql.query(`select pg_notify('delivery', $1)`, [workspaceId]);
+}

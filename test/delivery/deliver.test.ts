@@ -122,6 +122,31 @@ describe('delivering', () => {
     });
   }
 
+  test('a purchase that comes after the transfer it happened before reaches the receiver', async () => {
+    const [giver, between, receiver] = [customer(), customer(), customer()];
+    const [left, right] = [giver, receiver].map((externalId) =>
+      world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId }),
+    );
+    const transfer = (from: string, to: string, daysAgo: number) =>
+      receive(to, {
+        id: `${from}-${to}`,
+        type: 'TRANSFER',
+        app_user_id: null,
+        original_app_user_id: null,
+        event_timestamp_ms: nowMs - daysAgo * DAY_MS,
+        transferred_from: [from],
+        transferred_to: [to],
+      });
+    await transfer(giver, between, 3);
+    await transfer(between, receiver, 2);
+    await until(() => right?.customAttributes.rc_last_event === 'transfer', 'the transfer');
+    assert.equal(right?.customAttributes.rc_entitlements ?? null, null);
+
+    await receive(giver, { id: `${giver}-late` });
+    await until(() => right?.customAttributes.rc_entitlements === 'pro', 'the receiver to have access');
+    assert.equal(left?.customAttributes.rc_entitlements ?? null, null);
+  });
+
   test('a refused event fails with its reason, and the next one goes on', async () => {
     const id = customer();
     world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
