@@ -122,11 +122,13 @@ interface Work {
 async function deliverTo(round: Round, claimed: Claimed, work: Work): Promise<Ending | null> {
   const { claim } = round;
   const gone = new Set<string>();
-  let { contactId, attributesWritten } = claim;
+  let { attributesWritten } = claim;
+  let contactId = hasBetterId(claim, work.wanted) ? null : claim.contactId;
   let left = work.toSend;
   for (let hop = 0; hop <= MOST_HOPS; hop += 1) {
     try {
       contactId ??= await resolveContact(round, claimed, gone, left.length > 0);
+      if (contactId !== claim.contactId) attributesWritten = null;
     } catch (error) {
       const { atMs, counts } = await giveWay(round, error);
       const attempts = claim.attempts + (counts ? 1 : 0);
@@ -166,6 +168,15 @@ async function deliverTo(round: Round, claimed: Claimed, work: Work): Promise<En
     }
   }
   return waitForContact(round);
+}
+
+/**
+ * Whether the customer has become known under a better app user id since the contact was last written to: an
+ * anonymous one logged in. That one may have a contact of its own, which comes before the one found until then.
+ */
+function hasBetterId(claim: Claim, wanted: Readonly<Record<string, unknown>>): boolean {
+  const known = claim.attributesWritten?.rc_app_user_id;
+  return typeof known === 'string' && known !== wanted.rc_app_user_id;
 }
 
 /** @param mayCreate an attribute alone is no reason to make a contact, or to bring one back from the archive */

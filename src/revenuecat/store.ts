@@ -390,7 +390,8 @@ select p.event_id,
  where p.side = 'subject' and p.sides_placed = p.sides`;
 
 /**
- * Makes one subscriber of several, in one transaction. The rows are locked in one order, so that merges that
+ * Makes one subscriber of several, in one transaction. Its contact is looked for anew: what either had need not
+ * be the best match of all their ids. The rows are locked in one order, so that merges that
  * meet wait for each other and then find nothing left to do.
  */
 async function mergeSubscribers(database: Database, workspaceId: string, party: Party): Promise<void> {
@@ -442,13 +443,13 @@ async function mergeInto(
     `update subscribers s
         set due_at = now(), version = s.version + 1, waiting = false,
             snapshot = null, snapshot_at = null, attributes_written = null,
-            contact_id = coalesce(s.contact_id, o.contact_id),
+            contact_id = null,
             first_event_at = least(s.first_event_at, o.first_event_at),
             last_event_at = greatest(s.last_event_at, o.last_event_at),
             email = case when o.email_at > s.email_at then o.email else s.email end,
             email_at = greatest(s.email_at, o.email_at)
-       from (select min(contact_id) as contact_id, min(first_event_at) as first_event_at,
-                    max(last_event_at) as last_event_at, max(email_at) as email_at,
+       from (select min(first_event_at) as first_event_at, max(last_event_at) as last_event_at,
+                    max(email_at) as email_at,
                     (array_agg(email order by email_at desc) filter (where email is not null))[1] as email
                from subscribers where workspace_id = $1 and subscriber_id = any($3)) o
       where s.workspace_id = $1 and s.subscriber_id = $2`,

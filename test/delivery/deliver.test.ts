@@ -147,6 +147,38 @@ describe('delivering', () => {
     assert.equal(left?.customAttributes.rc_entitlements ?? null, null);
   });
 
+  test('a customer who logs in is followed to the contact of the better app user id', async () => {
+    const id = customer();
+    const anonymousId = `$RCAnonymousID:${id}`;
+    const [anonymous, identified] = [anonymousId, id].map((externalId) =>
+      world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId }),
+    );
+    await receive(anonymousId, { id: `${id}-1` });
+    await until(() => anonymous?.customAttributes.rc_app_user_id === anonymousId, 'the first contact');
+    const login = { aliases: [anonymousId], original_app_user_id: anonymousId };
+    await receive(id, { id: `${id}-2`, type: 'RENEWAL', event_timestamp_ms: nowMs - DAY_MS, ...login });
+    await until(() => identified?.customAttributes.rc_last_event === 'renewal', 'the second contact');
+    assert.deepEqual([eventsOf(anonymousId).length, eventsOf(id).length], [1, 1]);
+  });
+
+  test('two customers who turn out to be one have the contact that their ids together match best', async () => {
+    const id = customer();
+    const anonymousId = `$RCAnonymousID:${id}`;
+    const [anonymous, identified] = [anonymousId, id].map((externalId) =>
+      world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId }),
+    );
+    await receive(anonymousId, { id: `${id}-1` });
+    await receive(id, { id: `${id}-2`, event_timestamp_ms: nowMs - 2 * DAY_MS });
+    await until(
+      () => anonymous?.customAttributes.rc_last_event && eventsOf(id).length === 1,
+      'both contacts',
+    );
+    const alias = { aliases: [anonymousId], original_app_user_id: anonymousId };
+    await receive(id, { id: `${id}-3`, type: 'RENEWAL', event_timestamp_ms: nowMs - DAY_MS, ...alias });
+    await until(() => identified?.customAttributes.rc_last_event === 'renewal', 'the renewal');
+    assert.deepEqual([eventsOf(anonymousId).length, eventsOf(id).length], [1, 2]);
+  });
+
   test('a refused event fails with its reason, and the next one goes on', async () => {
     const id = customer();
     world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
