@@ -1,6 +1,7 @@
 import { contactAttributes } from '../subscribers/attributes.ts';
 import { makeReceiversDue, type Subscriber, type TimelineEntry } from '../subscribers/store.ts';
 import { type SubscriberSummary, summarize } from '../subscribers/summary.ts';
+import type { SubscriberState } from '../subscribers/types.ts';
 import type { Claimed } from './claimed.ts';
 import { createContact, findContact, idToCreate } from './match.ts';
 import { explainPending } from './outbox-store.ts';
@@ -41,7 +42,7 @@ export async function deliverSubscriber(round: Round, claimed: Claimed | null): 
   const summary = summarize(history, subscriber.snapshot, nowMs);
   const { state } = summary;
   const kept = sources.length === 1 ? keepSummary(round, summary, nowMs) : null;
-  const wanted = contactAttributes(state, subscriber.appUserIds);
+  const wanted = isUnknown(state, claim) ? {} : contactAttributes(state, subscriber.appUserIds);
   const planned = planEvents(history, outbox, workspace.settings);
   const news = planned.filter((event) => isNews(event, outbox));
   if (isLateForTransfer(history, news)) await makeReceiversDue(context.database, workspaceId, subscriberId);
@@ -68,6 +69,14 @@ export async function deliverSubscriber(round: Round, claimed: Claimed | null): 
     await context.requestRefresh(workspaceId, subscriberId);
   }
   return ending;
+}
+
+/**
+ * Whether nothing is known of what the customer has: tests, paywalls or the sandbox are all that was heard of.
+ * What others wrote to the contact, RevenueCat's own integration for one, then stays.
+ */
+function isUnknown(state: SubscriberState, claim: Claim): boolean {
+  return claim.attributesWritten === null && state.lastEvent === null && state.snapshotAtMs === null;
 }
 
 /** The next card then reads few bytes instead of the history that is in hand here. One that fails is made by it. */

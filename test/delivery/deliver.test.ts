@@ -147,6 +147,34 @@ describe('delivering', () => {
     assert.equal(left?.customAttributes.rc_entitlements ?? null, null);
   });
 
+  const settled = (appUserId: string) =>
+    until(async () => {
+      const [row] = await world.db.database.query<{ settled: boolean }>(
+        `select s.due_at is null and s.lease_until is null as settled
+           from subscribers s join subscriber_ids i using (workspace_id, subscriber_id)
+          where i.workspace_id = $1 and i.app_user_id = $2`,
+        [WORKSPACE_ID, appUserId],
+      );
+      return row?.settled;
+    }, `${appUserId} to be settled`);
+
+  test('what says nothing of purchases leaves a contact as others wrote it', async () => {
+    const id = customer();
+    const before = { subscription_status: 'active', latest_store: 'APP_STORE' };
+    const contact = world.intercom.addContact(WORKSPACE_ID, {
+      role: 'user',
+      externalId: id,
+      customAttributes: { ...before },
+    });
+    await receive(id, { id: `${id}-paywall`, type: 'PAYWALL_IMPRESSION' });
+    await receive(id, { id: `${id}-sandbox`, environment: 'SANDBOX' });
+    await settled(id);
+    assert.deepEqual(contact.customAttributes, before);
+
+    await receive(id, { id: `${id}-bought`, store: 'STRIPE' });
+    await until(() => contact.customAttributes.latest_store === 'STRIPE', 'the attributes');
+  });
+
   test('a customer who logs in is followed to the contact of the better app user id', async () => {
     const id = customer();
     const anonymousId = `$RCAnonymousID:${id}`;
