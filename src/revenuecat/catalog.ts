@@ -22,7 +22,10 @@ interface CatalogRow {
   fetched_at: Date;
 }
 
-/** The project's names of entitlements and products, read anew when they are older than an hour. */
+/**
+ * The project's names of entitlements and products, read anew when they are older than an hour, or when a customer
+ * has one that is not among them.
+ */
 export async function readCatalogNames(
   context: CatalogContext,
   project: Project,
@@ -38,18 +41,64 @@ export async function readCatalogNames(
   );
   if (readAtMs < context.now() - CATALOG_MAX_AGE_MS) {
     await refreshOnce(key, context, project, client);
+    readingsOf(context.database).unlisted.delete(key);
     rows = await readCatalog(context.database, project);
   }
+  return namesOf(rows, (unknown) => readAgain(key, context, project, client, unknown));
+}
+
+/** Reads the names anew for ids that none of them has; `null`: nothing has come of it. */
+async function readAgain(
+  key: string,
+  context: CatalogContext,
+  project: Project,
+  client: RevenueCatClient,
+  unknown: readonly string[],
+): Promise<CatalogRow[] | null> {
+  const { unlisted } = readingsOf(context.database);
+  const never = unlisted.get(key) ?? new Set();
+  unlisted.set(key, never);
+  // RevenueCat does not list what was deleted, and some keys may not read products: asked once an hour for each.
+  const worthAsking = unknown.filter((id) => !never.has(id));
+  if (worthAsking.length === 0) return null;
+  const lacking = (rows: readonly CatalogRow[]): string[] =>
+    worthAsking.filter((id) => rows.every((row) => row.id !== id));
+  let rows = await readCatalog(context.database, project);
+  if (lacking(rows).length === 0) return rows;
+  try {
+    await refreshOnce(key, context, project, client);
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    // The customer is read all the same; the next reading asks again.
+    context.logger.warn({ code: error.code, projectId: project.projectId }, 'new names not read');
+    return rows;
+  }
+  rows = await readCatalog(context.database, project);
+  for (const id of lacking(rows)) never.add(id);
+  return rows;
+}
+
+function namesOf(
+  rows: readonly CatalogRow[],
+  again: (unknown: readonly string[]) => Promise<CatalogRow[] | null>,
+): CatalogNames {
   const entitlements = new Map<string, string>();
   const products = new Map<string, { storeIdentifier: string; displayName: string | null }>();
   for (const row of rows) {
     if (row.kind === 'entitlement') entitlements.set(row.id, row.lookup_key);
     else products.set(row.id, { storeIdentifier: row.lookup_key, displayName: row.display_name });
   }
-  return {
+  const names: CatalogNames = {
     entitlementKey: (id) => entitlements.get(id) ?? null,
     product: (id) => products.get(id) ?? null,
+    async knowing(ids) {
+      const unknown = ids.filter((id) => !entitlements.has(id) && !products.has(id));
+      if (unknown.length === 0) return names;
+      const newer = await again(unknown);
+      return newer ? namesOf(newer, again) : names;
+    },
   };
+  return names;
 }
 
 /** What this process knows of reading a project's names, for each database. */
@@ -57,12 +106,18 @@ interface Readings {
   readonly running: Map<string, Promise<void>>;
   /** When they were last read, epoch ms. */
   readonly readAtMs: Map<string, number>;
+  /** RevenueCat's ids that customers have and its lists do not, by project. */
+  readonly unlisted: Map<string, Set<string>>;
 }
 
 const readings = new WeakMap<Database, Readings>();
 
 function readingsOf(database: Database): Readings {
-  const known = readings.get(database) ?? { running: new Map(), readAtMs: new Map() };
+  const known = readings.get(database) ?? {
+    running: new Map(),
+    readAtMs: new Map(),
+    unlisted: new Map(),
+  };
   readings.set(database, known);
   return known;
 }

@@ -18,7 +18,7 @@ import {
   subscriptionSchema,
   webhookSchema,
 } from './schemas.ts';
-import { type CatalogNames, emailOf, readingTime, toSnapshot } from './snapshot.ts';
+import { type CatalogNames, emailOf, idsIn, readingTime, toSnapshot } from './snapshot.ts';
 
 export interface CatalogItem {
   readonly id: string;
@@ -253,7 +253,8 @@ export function createRevenueCatClient(options: {
         ]);
         const takenAtMs = readingTime(askedAtMs, answer.headers.date);
         const parts = { customer, aliases, attributes, active, subscriptions, purchases };
-        return { snapshot: toSnapshot(parts, names, takenAtMs), email: emailOf(attributes) };
+        const known = (await names.knowing?.(idsIn(parts))) ?? names;
+        return { snapshot: toSnapshot(parts, known, takenAtMs), email: emailOf(attributes) };
       });
     },
     async listCustomers(projectId, after) {

@@ -13,6 +13,8 @@ import type {
 export interface CatalogNames {
   entitlementKey(id: string): string | null;
   product(id: string): { storeIdentifier: string; displayName: string | null } | null;
+  /** The same, read anew where one of RevenueCat's ids is not among them: it may have been made since. */
+  knowing?(ids: readonly string[]): Promise<CatalogNames>;
 }
 
 /** What several calls told of one customer. */
@@ -23,6 +25,16 @@ export interface CustomerParts {
   readonly active: readonly z.infer<typeof activeEntitlementSchema>[];
   readonly subscriptions: readonly z.infer<typeof subscriptionSchema>[];
   readonly purchases: readonly z.infer<typeof purchaseSchema>[];
+}
+
+/** Everything that the answers name by RevenueCat's own ids. */
+export function idsIn({ active, subscriptions, purchases }: CustomerParts): string[] {
+  const ids = [
+    ...active.map((item) => item.entitlement_id),
+    ...subscriptions.flatMap((item) => [item.product_id, item.pending_changes?.product?.id]),
+    ...purchases.map((item) => item.product_id),
+  ];
+  return [...new Set(ids.filter((id) => id != null))];
 }
 
 /** Puts the answers together in the words of events: lookup keys and the stores' product identifiers. */

@@ -1,5 +1,6 @@
 import { accessEndMs, DAY_MS, type Draft, emptyDraft, endAccess } from './draft.ts';
 import { grantKey, indexKey, type Ledger } from './ledger.ts';
+import { isInternalProductId } from './product-ids.ts';
 import type { Snapshot, SnapshotPurchase, SnapshotSubscription } from './types.ts';
 
 /** Lays what RevenueCat's API told over a replay that has come to the snapshot's moment. */
@@ -116,7 +117,7 @@ const RENEWS: Readonly<Record<string, boolean>> = {
 function applySubscription(draft: Draft, item: SnapshotSubscription, takenAtMs: number): void {
   // Both are the end of the paid period; `ends_at` is the later one where the next period is paid already.
   const endsAtMs = item.endsAtMs ?? item.periodEndsAtMs;
-  draft.productId = item.productId ?? draft.productId;
+  draft.productId = productIdOf(draft, item.productId);
   draft.productName = item.productName ?? draft.productName;
   draft.managementUrl = item.managementUrl ?? draft.managementUrl;
   const startedAtMs = item.periodStartsAtMs ?? draft.periodStartedAtMs ?? item.startsAtMs;
@@ -145,6 +146,15 @@ function applySubscription(draft: Draft, item: SnapshotSubscription, takenAtMs: 
     draft.endedAtMs = Math.min(draft.endedAtMs ?? endsAtMs ?? takenAtMs, takenAtMs);
     draft.willRenew &&= item.status === 'in_billing_retry';
   }
+}
+
+/**
+ * Where the key may not read products the API names them by ids of its own (`prod4f31bd16ab`): what events call
+ * them says more.
+ */
+function productIdOf(draft: Draft, told: string | null): string | null {
+  if (told === null) return draft.productId;
+  return isInternalProductId(told) ? (draft.productId ?? told) : told;
 }
 
 function applyRenewal(draft: Draft, item: SnapshotSubscription): void {

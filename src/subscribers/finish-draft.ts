@@ -54,6 +54,7 @@ export function finishDraft(draft: Draft, nowMs: number): SubscriptionState {
     renewals: draft.renewals,
     paid: draft.paid,
     isFamilyShare: draft.isFamilyShare,
+    isTemporary: draft.temporary,
     givesAccess,
     managementUrl: draft.managementUrl,
     transactionId: draft.transactionId,

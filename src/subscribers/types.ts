@@ -149,6 +149,8 @@ export interface SubscriptionState {
   /** Everything paid, by currency, refunds subtracted. */
   readonly paid: readonly Money[];
   readonly isFamilyShare: boolean;
+  /** Given while the store could not confirm the purchase, for a day at most. */
+  readonly isTemporary: boolean;
   readonly givesAccess: boolean;
   readonly managementUrl: string | null;
   readonly transactionId: string | null;

@@ -569,6 +569,15 @@ const HISTORIES: readonly History[] = [
     primary: { periodStartedAtMs: day(30), periodEndsAtMs: day(395) },
   },
   {
+    name: 'an API that names products by ids of its own',
+    events: [buy(0, 30)],
+    snapshot: snapshotOf(1, [told({ productId: 'prod4f31bd16ab', productName: null })]),
+    on: 2,
+    status: 'active',
+    access: { pro: 30 },
+    primary: { productId: 'pro_monthly' },
+  },
+  {
     name: 'temporary grant without any field',
     events: [
       event('TEMPORARY_ENTITLEMENT_GRANT', 0, {

@@ -1,0 +1,44 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { openAgain, openFor, tell } from '../inbox-card/support.ts';
+import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
+
+describe('the names of products', () => {
+  let product: Product;
+  before(async () => {
+    product = await createProduct();
+  });
+  after(() => product?.close());
+
+  const readings = () =>
+    product.revenueCat.faults.requests().filter(({ path }) => /\/products(\?|$)/.test(path)).length;
+
+  test('that were made after the last reading are read when a customer has one', async () => {
+    await tell(product, 'active_monthly', { appUserId: 'user_early' });
+    await (await openFor(product, { externalId: 'user_early' })).press('refresh');
+    await tell(product, 'several', { appUserId: 'user_late' });
+    const card = await openFor(product, { externalId: 'user_late' });
+    const shown = await card.press('refresh');
+    assert.match(shown.text, /^Pro Yearly: Renews /m);
+    assert.match((await card.press('timeline')).text, /^Subscribed \| Pro Yearly · /m);
+    assert.doesNotMatch(shown.text, /prod[0-9a-f]{8}/i);
+  });
+
+  test('that RevenueCat does not list are asked for once, and its own ids are shown to nobody', async () => {
+    await tell(product, 'active_monthly', { appUserId: 'user_of_gone' });
+    const project = product.revenueCat.state.projects.get(REVENUECAT_PROJECT_ID);
+    const customer = project?.customers.get('user_of_gone');
+    const [subscription] = customer?.subscriptions ?? [];
+    assert.ok(customer && subscription);
+    customer.subscriptions[0] = { ...subscription, productId: 'prod00000000deadbeef' };
+    const before = readings();
+    const card = await openFor(product, { externalId: 'user_of_gone' });
+    for (let n = 0; n < 3; n += 1) {
+      const shown = await card.press('refresh');
+      assert.match(shown.text, /^Product: Pro [Mm]onthly · App Store$/m);
+      assert.doesNotMatch((await shown.press('details')).text, /deadbeef/i);
+    }
+    assert.equal(readings() - before, 1);
+    assert.match((await openAgain(product, card)).text, /^Pro, \$9\.99 a month/m);
+  });
+});
