@@ -107,7 +107,8 @@ function factRows(visit: Visit, customer: Customer): Row[] {
   const { words, dates } = visit;
   const { state } = customer;
   const withAccess = state.subscriptions.filter((subscription) => subscription.givesAccess);
-  const paid = state.paid.filter((money) => money.amountMinor !== 0);
+  // A refund whose purchase nobody told of is nothing that was paid.
+  const paid = state.paid.filter((money) => money.amountMinor > 0);
   const since = state.firstPurchaseAtMs === null ? null : dates.date(state.firstPurchaseAtMs);
   const paidRow: Row = [
     words.labels.paid,
@@ -130,11 +131,7 @@ function factRows(visit: Visit, customer: Customer): Row[] {
   }
   const { primary } = state;
   if (primary) {
-    return [
-      [words.labels.product, productAndStore(visit, customer, primary)],
-      endRow(visit, primary),
-      paidRow,
-    ];
+    return [productRow(visit, customer, primary), endRow(visit, primary), paidRow];
   }
   if (state.firstPurchaseAtMs !== null) {
     const bought = customer.latest.find((event) => event.kind === 'non_subscription_purchase');
@@ -150,6 +147,13 @@ function factRows(visit: Visit, customer: Customer): Row[] {
         [words.labels.status, words.statuses[sandbox.status]],
       ]
     : [];
+}
+
+/** A temporary grant may name no product: the store then stands alone, under its own label. */
+function productRow(visit: Visit, customer: Customer, subscription: SubscriptionState): Row {
+  const { labels } = visit.words;
+  const isNamed = productText(customer, subscription) !== '' || whatText(customer, subscription) !== '';
+  return [isNamed ? labels.product : labels.store, productAndStore(visit, customer, subscription)];
 }
 
 function productAndStore(visit: Visit, customer: Customer, subscription: SubscriptionState): string {

@@ -11,7 +11,7 @@ import { matchConfirm, unlink } from './link.ts';
 import type { Opening } from './openings.ts';
 import { overview } from './overview.ts';
 import type { CardRequest } from './request.ts';
-import { matchReview, projectChoice, search, searchView, unmatched } from './search.ts';
+import { lookUp, matchReview, projectChoice, search, searchView, unmatched } from './search.ts';
 import { notConnected, notInstalled, said } from './states.ts';
 import type { Candidate, CardRead } from './store.ts';
 import { type Carried, openCarried } from './stored-data.ts';
@@ -99,18 +99,10 @@ async function open(visit: Visit, candidate: Candidate): Promise<SharingCanvas |
 }
 
 function nobody(visit: Visit, match: Match): Promise<InboxCanvas> {
-  if (match.kind === 'none') importUnknown(visit);
+  // Whom we never heard of may have subscribed long ago: the next card knows them.
+  const { externalId } = visit.request.contact;
+  if (match.kind === 'none' && externalId !== null) lookUp(visit, externalId);
   return match.kind === 'projects' ? projectChoice(visit, match.candidates) : unmatched(visit, match);
-}
-
-/** Whom we never heard of may have subscribed long ago: the next card knows them. The card itself asks nobody. */
-function importUnknown({ context, request, projects }: Visit): void {
-  const externalId = usableExternalId(request.contact.externalId);
-  if (externalId === null) return;
-  for (const { projectId, apiKey, apiKeyState } of projects) {
-    if (apiKey !== null && apiKeyState !== 'rejected')
-      context.importLater?.(request.workspaceId, projectId, externalId);
-  }
 }
 
 /** One that the contact's link or external id gives needs no confirming; anybody else does. */

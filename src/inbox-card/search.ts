@@ -13,7 +13,7 @@ import {
 import { appUserIdInText } from '../subscribers/app-user-id-in-text.ts';
 import { findByAppUserIds, findByEmail, findByTransaction } from '../subscribers/find-store.ts';
 import { type Customer, first, page, type Visit } from './context.ts';
-import { loadCustomer, type Match } from './customer.ts';
+import { loadCustomer, type Match, usableExternalId } from './customer.ts';
 import { estimatedHeight, HIGHEST_FIRST_CANVAS } from './height.ts';
 import { overviewSentence } from './sentence.ts';
 import { describeFound, type Found, readLinkedId } from './store.ts';
@@ -142,7 +142,11 @@ export async function search(visit: Visit): Promise<InboxCanvas> {
   const connected = new Set(visit.projects.map((project) => project.projectId));
   const found = described.filter((entry) => connected.has(entry.projectId));
   if (found.length === 0) {
-    return page(visit, [text(words.states.nothingFound, 'muted'), ...searchForm(visit, query)]);
+    const { lookedUp, nothingFound } = words.states;
+    return page(visit, [
+      text(lookUp(visit, query) ? lookedUp : nothingFound, 'muted'),
+      ...searchForm(visit, query),
+    ]);
   }
   const shown = new Set(found.slice(0, MOST_FOUND).map((entry) => entry.subscriberId));
   const kept: FoundByMap = Object.fromEntries(Object.entries(foundBy).filter(([id]) => shown.has(id)));
@@ -156,6 +160,20 @@ export async function search(visit: Visit): Promise<InboxCanvas> {
     ],
     { foundBy: kept },
   );
+}
+
+/**
+ * Has RevenueCat asked for somebody whom nobody knows here, as one who subscribed before the app was installed. The
+ * card itself waits for nobody.
+ *
+ * @returns whether anybody is asked
+ */
+export function lookUp({ context, request, projects }: Visit, appUserId: string): boolean {
+  const { importLater } = context;
+  if (!importLater || usableExternalId(appUserId) === null) return false;
+  const askable = projects.filter(({ apiKey, apiKeyState }) => apiKey !== null && apiKeyState !== 'rejected');
+  for (const { projectId } of askable) importLater(request.workspaceId, projectId, appUserId);
+  return askable.length > 0;
 }
 
 /** One in each of several projects: each with what most tickets ask, so that often no press is needed. */

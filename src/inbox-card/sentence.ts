@@ -1,6 +1,7 @@
 import { FOREVER_MS, isForever as isFarAway, isSameEnd } from '../grants/ends.ts';
 import { entitlementLabel, productLabel, storeName } from '../subscribers/describe-event.ts';
 import { formatMoney } from '../subscribers/money.ts';
+import { isInternalProductId } from '../subscribers/product-ids.ts';
 import type { SubscriptionState } from '../subscribers/types.ts';
 import type { Customer, Visit } from './context.ts';
 import type { EndReason, Period } from './words/types.ts';
@@ -60,7 +61,11 @@ export function productText(customer: Customer, subscription: SubscriptionState)
   // RevenueCat names the product of a grant by itself: rc_promo_pro_custom.
   if (subscription.store === 'PROMOTIONAL') return '';
   if (subscription.productName) return subscription.productName;
-  return subscription.productId === null ? '' : productLabel(subscription.productId, customer.names);
+  const { productId } = subscription;
+  if (productId === null) return '';
+  return isInternalProductId(productId)
+    ? (customer.names.product(productId) ?? '')
+    : productLabel(productId, customer.names);
 }
 
 /** One or two sentences that answer what most tickets ask: are they charged, how much, when, what went wrong. */
@@ -118,7 +123,8 @@ function isOutlasted(customer: Customer, subscription: SubscriptionState): boole
 
 function subscriptionSentence(visit: Visit, customer: Customer, subscription: SubscriptionState): string {
   const { words, dates } = visit;
-  const what = whatText(customer, subscription);
+  const known = whatText(customer, subscription);
+  const what = known || words.labels.access;
   const price = priceText(visit, subscription);
   const on = (atMs: number | null): string | null => (atMs === null ? null : dates.date(atMs));
   const ends = isForever(subscription.endsAtMs) ? null : on(subscription.endsAtMs);
@@ -147,7 +153,7 @@ function subscriptionSentence(visit: Visit, customer: Customer, subscription: Su
     case 'expired_promotional':
       return words.grantEnded(what, on(subscription.expiredAtMs), hasPaid(customer));
     case 'expired':
-      return expiredSentence(visit, subscription, what, price);
+      return expiredSentence(visit, subscription, known, price);
     case 'intro':
       return words.intro(what, price, subscription.willRenew ? ends : null);
     case 'active':
@@ -157,7 +163,7 @@ function subscriptionSentence(visit: Visit, customer: Customer, subscription: Su
 
 function activeSentence(visit: Visit, customer: Customer, subscription: SubscriptionState): string {
   const { words, dates } = visit;
-  const what = whatText(customer, subscription);
+  const what = whatText(customer, subscription) || words.labels.access;
   const ends = isForever(subscription.endsAtMs) ? null : dates.date(subscription.endsAtMs ?? 0);
   if (subscription.isFamilyShare) return words.familyShared(what, ends);
   if (subscription.pausedAtMs !== null) {
@@ -165,11 +171,7 @@ function activeSentence(visit: Visit, customer: Customer, subscription: Subscrip
     return words.willPause(what, ends, resumes);
   }
   if (!subscription.willRenew) {
-    const isTemporary = customer.state.entitlements.some(
-      (entitlement) =>
-        entitlement.source === 'temporary' && subscription.entitlements.includes(entitlement.lookupKey),
-    );
-    return isTemporary ? words.temporary(what, ends) : words.bought(what, ends);
+    return subscription.isTemporary ? words.temporary(what, ends) : words.bought(what, ends);
   }
   const sentence = words.active(what, priceText(visit, subscription), ends);
   const pending = subscription.pendingProductId;
@@ -248,7 +250,7 @@ function severalSentence(visit: Visit, customer: Customer, paying: readonly Subs
     const about = [period && words.every(period), storeName(subscription.store, words.events)].filter(
       Boolean,
     );
-    const what = whatText(customer, subscription);
+    const what = whatText(customer, subscription) || words.labels.access;
     return about.length === 0 ? what : `${what} (${about.join(', ')})`;
   });
   if (paying.length > 3) parts.push(words.andMore(paying.length - 3));

@@ -49,9 +49,10 @@ export function subscriptionBlocks(
   for (const [index, subscription] of list.entries()) {
     const what = whatText(customer, subscription);
     const product = productText(customer, subscription);
-    const paid = subscription.paid.filter((money) => money.amountMinor !== 0);
+    // A refund whose purchase nobody told of is nothing that was paid.
+    const paid = subscription.paid.filter((money) => money.amountMinor > 0);
     components.push(
-      text(`**${escapeMarkdown(clip(product || what, 100))}**`),
+      text(`**${escapeMarkdown(clip(product || what || labels.access, 100))}**`),
       ...table([
         [labels.status, words.statuses[subscription.status]],
         [labels.entitlement, product ? what : null],

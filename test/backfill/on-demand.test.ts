@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { openFor } from '../inbox-card/support.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
@@ -84,6 +85,19 @@ describe('a card of somebody nobody knows here', () => {
       false,
     );
     assert.deepEqual(product.revenueCat.state.violations, []);
+  });
+
+  it('a teammate who searches for them finds them as soon as RevenueCat has told', async () => {
+    product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, { id: 'only-in-revenuecat' });
+    const card = await openFor(product, { externalId: 'crm-1' });
+    const search = (query: string) => card.press('match.search', { 'match.query': query });
+    assert.match((await search('only-in-revenuecat')).text, /^Nobody found here\. RevenueCat is asked/m);
+    const found = await until(async () => {
+      const shown = await search('only-in-revenuecat');
+      return /^Found\./m.test(shown.text) ? shown : null;
+    }, 'the customer to be found');
+    assert.match(found.text, /^only-in-revenuecat/m);
+    assert.match((await search('guest')).text, /^Nobody found\. Check the spelling/m);
   });
 
   it('never looks for an id that stands for nobody', async () => {

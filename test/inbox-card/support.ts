@@ -99,6 +99,33 @@ export async function openAgain(
   return shown(await product.intercom.callCanvas({ ...base, flow: 'initialize' }), 'initialize');
 }
 
+const READING = `exists (select 1 from pgboss.job where state < 'completed'
+                            and name in ('subscriber.refresh', 'customer.import'))`;
+const DELIVERING = `exists (select 1 from subscribers s
+                              left join subscriber_summaries u using (workspace_id, subscriber_id)
+                             where s.workspace_id = $1 and s.merged_into is null
+                               and (s.due_at <= now() or s.lease_owner is not null
+                                    or u.version is distinct from s.version))`;
+
+async function isTrue(product: Product, condition: string): Promise<boolean> {
+  const [row] = await product.db.database.query<{ holds: boolean }>(
+    `select ${condition} as holds from workspaces where workspace_id = $1`,
+    [WORKSPACE_ID],
+  );
+  return row?.holds === true;
+}
+
+/** Waits for what opening cards has started behind them. */
+export async function readingsDone(product: Product): Promise<void> {
+  await until(async () => !(await isTrue(product, READING)), 'the readings behind the cards');
+}
+
+/** Waits until everything is read and delivered, so that nothing but the test changes a card. */
+export async function settled(product: Product): Promise<void> {
+  const busy = `(${READING} or ${DELIVERING})`;
+  await until(async () => !(await isTrue(product, busy)), 'everything to be read and delivered');
+}
+
 /** A test that presses what is not on the canvas, as somebody could who signs requests. */
 export async function forge(
   product: Product,
@@ -156,21 +183,4 @@ export function idsOn(canvas: Canvas): string[] {
   return (canvas.content?.components ?? []).flatMap((each) =>
     each.type === 'list' ? each.items.map((item) => item.id) : 'id' in each && each.id ? [each.id] : [],
   );
-}
-
-/** Waits until everything that cards and webhooks have begun in the background is read and delivered. */
-export async function settled(product: Product): Promise<void> {
-  await until(async () => {
-    const [row] = await product.db.database.query<{ busy: boolean }>(
-      `select exists (select 1 from pgboss.job
-                       where name in ('subscriber.refresh', 'customer.import') and state < 'completed')
-           or exists (select 1 from subscribers s
-                        left join subscriber_summaries u using (workspace_id, subscriber_id)
-                       where s.workspace_id = $1 and s.merged_into is null
-                         and (s.due_at <= now() or s.lease_owner is not null
-                              or u.version is distinct from s.version)) as busy`,
-      [WORKSPACE_ID],
-    );
-    return row?.busy === false;
-  }, 'everything to be read and delivered');
 }

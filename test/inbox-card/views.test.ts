@@ -7,7 +7,7 @@ import { DAY_MS, eventBody } from '../support/events.ts';
 import { createProduct, type Product } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { setSettings, WORKSPACE_ID } from '../support/world.ts';
-import { idsOn, type OpenCard, openAgain, openFor, send, tell } from './support.ts';
+import { idsOn, type OpenCard, openAgain, openFor, readingsDone, send, tell } from './support.ts';
 
 const DATE = '[A-Z][a-z]{2} \\d{1,2}, \\d{4}';
 
@@ -52,6 +52,17 @@ const GRANTED_FOR_LONGER = {
   event_timestamp_ms: Date.now() - 2 * DAY_MS,
   purchased_at_ms: Date.now() - 2 * DAY_MS,
   expiration_at_ms: Date.now() + 80 * DAY_MS,
+};
+
+/** As RevenueCat's own sample has it. */
+const NAMELESS = {
+  type: 'TEMPORARY_ENTITLEMENT_GRANT',
+  product_id: undefined,
+  entitlement_ids: undefined,
+  period_type: undefined,
+  purchased_at_ms: undefined,
+  expiration_at_ms: undefined,
+  event_timestamp_ms: Date.now() - DAY_MS / 2,
 };
 
 /** A month of Team whose renewal is due since yesterday. */
@@ -303,6 +314,11 @@ describe('the card of each sample customer', () => {
       ],
     ],
     [
+      'temporary access that names no product',
+      new RegExp(`^Access, for the time being until ${DATE}: the store has not confirmed`, 'm'),
+      [NAMELESS],
+    ],
+    [
       'a grant that has ended',
       /^No access since .+\. Pro had been granted; never paid\.$/m,
       [
@@ -392,6 +408,34 @@ describe('the card of each sample customer', () => {
     assert.equal((await database.query('select 1 from audit_log')).length, 0, 'looking is not recorded');
   });
 
+  test('what names no product, and a refund of what nobody told of, are shown as what they are', async () => {
+    const of = (id: string, fields: Record<string, unknown>) =>
+      send(product, {
+        ...eventBody({ app_user_id: id, original_app_user_id: id, aliases: [id], ...fields }),
+        id,
+        type: String(fields.type),
+      });
+    await of('user_nameless', NAMELESS);
+    const nameless = await openFor(product, { externalId: 'user_nameless' });
+    assert.match(nameless.text, /^Store: App Store$/m);
+    assert.match((await nameless.press('details')).text, /^\*\*Access\*\*$/m);
+    await of('user_refund_alone', {
+      type: 'CANCELLATION',
+      cancel_reason: 'CUSTOMER_SUPPORT',
+      price: -9.99,
+      price_in_purchased_currency: -9.99,
+      purchased_at_ms: Date.now() - 9 * DAY_MS,
+      expiration_at_ms: Date.now() + 9 * DAY_MS,
+      event_timestamp_ms: Date.now() - DAY_MS,
+      transaction_id: 'refund-alone',
+      original_transaction_id: 'refund-alone',
+    });
+    const refund = await openFor(product, { externalId: 'user_refund_alone' });
+    assert.match(refund.text, /^Refunded \$9\.99 on /m);
+    const details = await refund.press('details');
+    for (const { text } of [refund, details]) assert.doesNotMatch(text, /Paid so far/);
+  });
+
   test('more subscriptions than fit stand on a page of their own', async () => {
     const event = (n: number) =>
       eventBody({
@@ -476,8 +520,11 @@ describe('the card of each sample customer', () => {
       'update subscribers set version = version + 1 where workspace_id = $1 and subscriber_id = $2',
       [WORKSPACE_ID, row?.subscriber_id],
     );
-    const card = await openFor(product, { externalId: 'user_heavy' });
-    assert.match(card.text, /^Timeline · 5003 events/m);
+    const opened = await openFor(product, { externalId: 'user_heavy' });
+    assert.match(opened.text, /^Timeline · 5003 events/m);
+    // A reading that comes in between would have the summary made anew.
+    await readingsDone(product);
+    const card = await openAgain(product, opened);
     const again = await openAgain(product, card);
     assert.equal(again.text, card.text);
     // The second card needs none of them: the summary that the first one left is enough.

@@ -15,6 +15,7 @@ export const german: CardWords = {
   labels: {
     product: 'Produkt',
     testPurchase: 'Testkauf',
+    access: 'Zugang',
     store: 'Store',
     renews: 'Verlängert sich',
     ends: 'Endet',
@@ -113,6 +114,8 @@ export const german: CardWords = {
     foundOne: 'Gefunden. Ist es dieser Kunde?',
     foundMany: 'Gefunden. Wer ist es?',
     nothingFound: 'Niemand gefunden. Bitte die Schreibweise prüfen oder anders suchen.',
+    lookedUp:
+      'Hier niemand gefunden. RevenueCat wird nach dieser ID gefragt: bitte gleich noch einmal suchen, oder anders.',
     mentioned: 'Das Gespräch nennt diesen Kunden. Ist es die Person, die schreibt?',
     emptySearch: 'Bitte App-Nutzer-ID, E-Mail oder Transaktions-ID eingeben.',
     emptyTimeline: 'Noch ist nichts geschehen.',

@@ -9,6 +9,7 @@ export const english: CardWords = {
   labels: {
     product: 'Product',
     testPurchase: 'Test purchase',
+    access: 'Access',
     store: 'Store',
     renews: 'Renews',
     ends: 'Ends',
@@ -106,6 +107,8 @@ export const english: CardWords = {
     foundOne: 'Found. Is this the customer?',
     foundMany: 'Found. Which one is it?',
     nothingFound: 'Nobody found. Check the spelling, or search by something else.',
+    lookedUp:
+      'Nobody found here. RevenueCat is asked for this id: search again in a moment, or for something else.',
     mentioned: 'The conversation names this customer. Is it the person who writes?',
     emptySearch: 'Enter an app user id, an e-mail or a transaction id.',
     emptyTimeline: 'Nothing has happened yet.',

@@ -15,6 +15,7 @@ export const spanish: CardWords = {
   labels: {
     product: 'Producto',
     testPurchase: 'Compra de prueba',
+    access: 'Acceso',
     store: 'Tienda',
     renews: 'Se renueva',
     ends: 'Termina',
@@ -114,6 +115,8 @@ export const spanish: CardWords = {
     foundOne: 'Encontrado. ¿Es este cliente?',
     foundMany: 'Encontrado. ¿Cuál es?',
     nothingFound: 'No se encontró a nadie. Revise la ortografía o busque de otra forma.',
+    lookedUp:
+      'No se encontró a nadie aquí. Se pregunta a RevenueCat por este identificador: busque de nuevo en un momento, o de otra forma.',
     mentioned: 'La conversación nombra a este cliente. ¿Es la persona que escribe?',
     emptySearch: 'Escriba un identificador de cliente, un correo o un identificador de transacción.',
     emptyTimeline: 'Aún no ha pasado nada.',

@@ -15,6 +15,7 @@ export const french: CardWords = {
   labels: {
     product: 'Produit',
     testPurchase: 'Achat de test',
+    access: 'Accès',
     store: 'Boutique',
     renews: 'Renouvelle le',
     ends: 'Se termine le',
@@ -114,6 +115,8 @@ export const french: CardWords = {
     foundOne: 'Trouvé. Est-ce ce client ?',
     foundMany: 'Trouvé. Lequel est-ce ?',
     nothingFound: "Personne. Vérifiez l'orthographe ou cherchez autrement.",
+    lookedUp:
+      'Personne ici. RevenueCat est interrogé sur cet identifiant : cherchez encore dans un instant, ou autrement.',
     mentioned: 'La conversation nomme ce client. Est-ce la personne qui écrit ?',
     emptySearch: 'Saisissez un identifiant client, un e-mail ou un identifiant de transaction.',
     emptyTimeline: "Rien ne s'est encore passé.",

@@ -15,6 +15,7 @@ export const japanese: CardWords = {
   labels: {
     product: '商品',
     testPurchase: 'テスト購入',
+    access: 'アクセス',
     store: 'ストア',
     renews: '次回更新',
     ends: '終了',
@@ -114,6 +115,8 @@ export const japanese: CardWords = {
     foundOne: '見つかりました。この顧客ですか？',
     foundMany: '見つかりました。どの顧客ですか？',
     nothingFound: '見つかりません。つづりを確認するか、別の値で検索してください。',
+    lookedUp:
+      'ここでは見つかりません。このIDをRevenueCatに照会しています。少し待って再検索するか、別の値で検索してください。',
     mentioned: '会話にこの顧客の名前があります。書いている本人ですか？',
     emptySearch: 'アプリユーザーID、メール、または取引IDを入力してください。',
     emptyTimeline: 'まだ何も起きていません。',

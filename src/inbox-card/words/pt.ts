@@ -15,6 +15,7 @@ export const portuguese: CardWords = {
   labels: {
     product: 'Produto',
     testPurchase: 'Compra de teste',
+    access: 'Acesso',
     store: 'Loja',
     renews: 'Renova em',
     ends: 'Termina em',
@@ -115,6 +116,8 @@ export const portuguese: CardWords = {
     foundOne: 'Encontrado. É este cliente?',
     foundMany: 'Encontrado. Qual é?',
     nothingFound: 'Ninguém encontrado. Confira a grafia ou busque de outra forma.',
+    lookedUp:
+      'Ninguém encontrado aqui. O RevenueCat está sendo consultado sobre este identificador: busque de novo em instantes, ou de outra forma.',
     mentioned: 'A conversa cita este cliente. É a pessoa que escreve?',
     emptySearch: 'Digite um identificador de cliente, um e-mail ou um identificador de transação.',
     emptyTimeline: 'Nada aconteceu ainda.',

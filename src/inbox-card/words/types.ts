@@ -19,6 +19,7 @@ export type EnvironmentFilter = (typeof ENVIRONMENT_FILTERS)[number];
 type Label =
   | 'product'
   | 'testPurchase'
+  | 'access'
   | 'store'
   | 'renews'
   | 'ends'
@@ -115,6 +116,7 @@ type State =
   | 'foundOne'
   | 'foundMany'
   | 'nothingFound'
+  | 'lookedUp'
   | 'mentioned'
   | 'emptySearch'
   | 'emptyTimeline'
