@@ -59,10 +59,22 @@ function toAppError(thrown: unknown): AppError {
 }
 
 function errorPage(status: number, message: string, id: string): string {
-  const safe = message.replace(/[&<>"']/g, (char) => `&#${char.charCodeAt(0)};`);
-  return `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>${status}</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="stylesheet" href="/assets/pico.css"></head>
-<body><main class="container"><h1>That did not work</h1><p>${safe}</p>
-<p><a href="/settings">Back to the settings</a></p><p><small>Request ${id}</small></p></main></body></html>`;
+  const safe = (text: string): string => text.replace(/[&<>"']/g, (char) => `&#${char.charCodeAt(0)};`);
+  const heading = errorHeading(status);
+  const sentence = /[.!?]$/.test(message) ? message : `${message}.`;
+  return `<!doctype html><html lang="en" data-theme="light"><head><meta charset="utf-8">
+<title>${heading} · Subscription Timeline</title>
+<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="robots" content="noindex">
+<link rel="icon" href="/assets/icon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="/assets/pico.css"><link rel="stylesheet" href="/assets/app.css"></head>
+<body><main class="narrow"><div class="panel"><img class="mark" src="/assets/icon.svg" alt="" width="48" height="48">
+<h1>${heading}</h1><p>${safe(sentence)}</p><p><a class="action" href="/settings">Back to the settings</a></p></div>
+<p class="reference"><small>If you ask for help, name this request: ${safe(id)}</small></p></main></body></html>`;
+}
+
+function errorHeading(status: number): string {
+  if (status === 404) return 'Page not found';
+  if (status === 401 || status === 403) return 'Not allowed';
+  if (status === 429 || status === 503) return 'Please try again soon';
+  return 'That did not work';
 }

@@ -13,7 +13,7 @@ import {
   listDeliveries,
   readDelivery,
 } from './store.ts';
-import { KIND_WORDS, reasonInWords } from './words.ts';
+import { KIND_WORDS, reasonInWords, typeInWords } from './words.ts';
 
 const PAGE_SIZE = 50;
 
@@ -107,10 +107,10 @@ function deliveryLine(row: DeliveryRow): object {
   const isWaiting = row.state === 'pending' && row.reason === 'waiting_for_contact';
   return {
     ...row,
-    label: kind ? KIND_WORDS[kind][0] : row.type,
+    label: kind ? KIND_WORDS[kind][0] : typeInWords(row.type),
     tone: isWaiting ? 'waiting' : row.state,
     stateLabel: isWaiting ? 'Waiting' : STATE_WORDS[row.state],
-    why: reasonInWords(row.reason),
+    why: reasonInWords(row.state === 'skipped' ? (row.reason ?? 'timeline_only') : row.reason),
     link: `/settings/deliveries/event?${new URLSearchParams({ id: row.eventId })}`,
     canReplay: row.state === 'failed' || row.state === 'delivered',
   };

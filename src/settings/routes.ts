@@ -45,7 +45,7 @@ export function settingsRouter(context: SettingsContext): Router {
   addDataPages(pages, context);
 
   const router = Router();
-  for (const asset of ['app.css', 'settings.js', 'copy.js', 'import.js']) {
+  for (const asset of ['app.css', 'icon.svg', 'settings.js', 'copy.js', 'import.js']) {
     router.get(`/assets/${asset}`, (_req, res) => {
       res.sendFile(join(ASSETS, asset), { maxAge: '1h' });
     });

@@ -3,29 +3,32 @@ import type { DeliverableKind } from '../subscribers/types.ts';
 /** What a page says after a form was saved; addresses carry only these codes, never a text. */
 export const FLASHES: ReadonlyMap<string, string> = new Map([
   ['events_saved', 'Event names saved. They apply to events that are sent from now on.'],
-  ['card_saved', 'The language of the card is saved.'],
+  ['card_saved', 'Language of the card saved.'],
   ['contacts_saved', 'Contact settings saved.'],
-  ['grants_saved', 'Grant policy saved.'],
+  ['grants_saved', 'Rules for grants saved.'],
   ['sandbox_saved', 'Sandbox setting saved.'],
   ['disconnected', 'The RevenueCat project is disconnected. Its history is kept.'],
   ['signing_saved', 'Signing secret saved. Unsigned webhooks are now refused.'],
   ['signing_removed', 'Signing secret removed.'],
   ['messenger_secret_saved', 'Messenger secret saved. Tokens are signed with it from now on.'],
-  ['messenger_secret_removed', 'Messenger secret removed. No identity token is made without it.'],
-  ['api_key_revoked', 'The key is revoked. It opens nothing any longer.'],
+  ['messenger_secret_removed', 'Messenger secret removed. Without it, no identity tokens are made.'],
+  ['api_key_revoked', 'The key is revoked. It no longer works.'],
   ['replayed', 'Queued again. Reload in a moment to see how it went.'],
-  ['replayed_none', 'There was nothing to send again.'],
+  ['replayed_none', 'There is nothing to send again.'],
   ['erased', 'The customer is erased.'],
-  ['attributes_made', 'All contact attributes are there.'],
-  ['attributes_missing', 'Some attributes could still not be made. Intercom refused their names.'],
-  ['access_saved', 'Saved who may change the settings.'],
+  ['attributes_made', 'All contact attributes exist now.'],
+  ['attributes_missing', 'Some attributes could still not be created. Intercom refused their names.'],
+  ['access_saved', 'Access saved.'],
   ['checked', 'Checked just now: both Intercom and RevenueCat answered.'],
   [
     'checked_silent',
     'Not everything could be checked: Intercom or RevenueCat did not answer. Please try again.',
   ],
-  ['uninstalled', 'Subscription Timeline is uninstalled. What is stored is kept for 30 days, for a return.'],
-  ['session_ended', 'Your session has ended. What you sent last was not saved: please send it again.'],
+  [
+    'uninstalled',
+    'Subscription Timeline is uninstalled. Your data is kept for 30 days; install again to get it back.',
+  ],
+  ['session_ended', 'Your session has ended, and your last change was not saved. Sign in and make it again.'],
   ['intercom_away', 'Intercom did not answer. Please try again.'],
 ]);
 
@@ -76,4 +79,10 @@ const REASON_WORDS: ReadonlyMap<string, string> = new Map([
 /** A reason in words; one without words is shown as it is. */
 export function reasonInWords(reason: string | null): string {
   return reason === null ? '' : (REASON_WORDS.get(reason) ?? reason);
+}
+
+/** A type of RevenueCat's that has no words of its own, readable: `EXPERIMENT_ENROLLMENT` is "Experiment enrollment". */
+export function typeInWords(type: string): string {
+  const words = type.toLowerCase().replaceAll('_', ' ');
+  return words.charAt(0).toUpperCase() + words.slice(1);
 }

@@ -169,6 +169,20 @@ export function createDemoInbox(demo: DemoInbox): Router {
               : { replyCard: await cardForReply(conversationId, answer.cardCreationOptions) }),
           };
     },
+    async sendMessage({ conversationId, adminId, kind, text }) {
+      const conversation = conversationOf(conversationId);
+      conversation.parts.push({
+        id: String(Number(conversation.id) * 1_000 + conversation.parts.length + 1),
+        partType: kind === 'note' ? 'note' : 'comment',
+        authorType: 'admin',
+        authorId: adminId,
+        body: text
+          .split(/\n{2,}/)
+          .map((paragraph) => `<p>${escapeHtml(paragraph).replaceAll('\n', '<br>')}</p>`)
+          .join(''),
+        createdAtS: Math.floor(Date.now() / 1_000),
+      });
+    },
     async sendCard({ conversationId, adminId, canvas }) {
       demo.cards.add({
         conversationId: conversationOf(conversationId).id,
@@ -201,4 +215,8 @@ export function createDemoInbox(demo: DemoInbox): Router {
       if (on && fault) running.set(name, fault.start());
     },
   });
+}
+
+function escapeHtml(text: string): string {
+  return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 }

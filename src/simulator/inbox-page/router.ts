@@ -23,6 +23,14 @@ export interface InboxMessage {
   readonly hasCard?: boolean;
 }
 
+/** What a teammate writes: plain text, to the customer or for the team alone. */
+export interface InboxOwnMessage {
+  readonly conversationId: string;
+  readonly adminId: string;
+  readonly kind: 'reply' | 'note';
+  readonly text: string;
+}
+
 export interface InboxConversation {
   readonly id: string;
   readonly contactId: string;
@@ -76,6 +84,8 @@ export interface InboxPageDeps {
   readContact(id: string): Promise<InboxContact>;
   listAdmins(): Promise<readonly { readonly id: string; readonly name: string }[]>;
   callCanvas(call: InboxCanvasCall): Promise<InboxCanvasAnswer>;
+  /** A teammate writes in the conversation; absent: the page has no composer. */
+  sendMessage?(message: InboxOwnMessage): Promise<void>;
   /** Sends a card that the app has put into the reply; absent: replies are not part of this inbox. */
   sendCard?(card: { conversationId: string; adminId: string; canvas: unknown }): Promise<void>;
   /** What can happen to this customer next. */
@@ -111,6 +121,11 @@ const canvasCallSchema = z.object({
   currentCanvas: z.unknown().optional(),
 });
 const cardSchema = z.object({ adminId: z.string().min(1), canvas: z.record(z.string(), z.unknown()) });
+const messageSchema = z.object({
+  adminId: z.string().min(1),
+  kind: z.enum(['reply', 'note']),
+  text: z.string().trim().min(1).max(10_000),
+});
 const faultSchema = z.object({ on: z.boolean() });
 const actionSchema = z.object({ actionId: z.string().min(1) });
 
@@ -135,7 +150,8 @@ export function createInboxPage(deps: InboxPageDeps): Router {
   api.get('/setup', async (_request, response) => {
     const admins = await deps.listAdmins();
     const { appUrl, workspaceId, timeZone } = deps;
-    response.json({ appUrl, workspaceId, timeZone: timeZone ?? null, admins });
+    const canWrite = deps.sendMessage !== undefined;
+    response.json({ appUrl, workspaceId, timeZone: timeZone ?? null, canWrite, admins });
   });
   api.get('/conversations', async (_request, response) => {
     response.json(await deps.listConversations());
@@ -154,6 +170,11 @@ export function createInboxPage(deps: InboxPageDeps): Router {
     const startedAt = performance.now();
     const answer = await deps.callCanvas(call);
     response.json({ ...answer, durationMs: Math.round(performance.now() - startedAt) });
+  });
+  api.post('/conversations/:id/messages', async (request, response) => {
+    if (!deps.sendMessage) throw badRequest('Nobody can write in this inbox');
+    await deps.sendMessage({ conversationId: request.params.id, ...readBody(messageSchema, request) });
+    response.status(204).end();
   });
   api.post('/conversations/:id/cards', async (request, response) => {
     if (!deps.sendCard) throw badRequest('This inbox sends no replies');

@@ -42,15 +42,18 @@ export function oauthRoutes(context: Context): Router {
     page(
       res,
       200,
-      'Connect your Intercom workspace',
+      'Subscription Timeline wants to access your workspace',
       `<form method="post" action="/oauth/authorize">
       <input type="hidden" name="client_id" value="${escapeHtml(clientId)}">
       <input type="hidden" name="redirect_uri" value="${escapeHtml(redirectUri)}">
       <input type="hidden" name="state" value="${escapeHtml(typeof query.state === 'string' ? query.state : '')}">
-      <p><label for="workspace">Workspace</label> <select id="workspace" name="workspace_id">${options}</select></p>
-      <p>The app asks for: ${state.appScopes.map(escapeHtml).join(', ')}</p>
+      <label for="workspace">Workspace</label>
+      <select id="workspace" name="workspace_id">${options}</select>
+      <p>The app asks for these permissions:</p>
+      <ul>${state.appScopes.map((scope) => `<li>${escapeHtml(SCOPE_WORDS[scope])} <code>${escapeHtml(scope)}</code></li>`).join('')}</ul>
       <button type="submit">Authorize access</button>
-    </form>`,
+    </form>
+    <p class="hint">This page stands for Intercom’s own in the simulation.</p>`,
     );
   });
 
@@ -140,12 +143,39 @@ export function revokeTokens(state: IntercomState, workspaceId: string): void {
   if (workspace) workspace.installed = false;
 }
 
+const SCOPE_WORDS: Readonly<Record<IntercomScope, string>> = {
+  read_users: 'See users and leads',
+  write_users: 'Change users and leads',
+  read_events: 'See events',
+  write_events: 'Record events',
+  gather_app_data: 'Use data in apps',
+  write_data_attributes: 'Create data attributes',
+  read_conversations: 'See conversations',
+  write_conversations: 'Write in conversations',
+  read_admins: 'See teammates',
+};
+
+const STYLE = `
+body { margin: 0; background: #f8f8f7; color: #1a1a1a; font: 16px/1.5 Inter, system-ui, "Segoe UI", Roboto, "Open Sans", sans-serif; }
+main { max-width: 34rem; margin: 0 auto; padding: 3.5rem 1rem; }
+h1 { margin: 0 0 1.5rem; font-size: 1.4rem; line-height: 1.3; }
+label { display: block; margin-bottom: 0.3rem; font-weight: 600; }
+select { width: 100%; padding: 0.6rem; border: 1px solid #8f8f8b; border-radius: 8px; background: #fff; font: inherit; }
+ul { margin: 0 0 1.5rem; padding: 0; }
+li { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 0 1rem; margin-bottom: 0.5rem; padding: 0.6rem 1rem; border: 1px solid #e4e4e0; border-radius: 12px; list-style: none; }
+code, .hint { color: #646462; font-size: 0.85rem; }
+code { line-height: 1.8; }
+button { width: 100%; padding: 0.7rem; border: 0; border-radius: 999px; background: #37761f; color: #fff; font: inherit; font-weight: 600; cursor: pointer; }
+:focus-visible { outline: 3px solid #3b4fd8; outline-offset: 2px; }`;
+
 function page(res: Response, status: number, title: string, body: string): void {
   res
     .status(status)
     .type('html')
     .send(
-      `<!doctype html><html lang="en"><meta charset="utf-8"><title>${escapeHtml(title)}</title><main><h1>${escapeHtml(title)}</h1>${body}</main></html>`,
+      `<!doctype html><html lang="en"><meta charset="utf-8"><title>${escapeHtml(title)}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">
+<style>${STYLE}</style><main><h1>${escapeHtml(title)}</h1>${body}</main></html>`,
     );
 }
 

@@ -11,6 +11,7 @@ import {
   type InboxCanvasCall,
   type InboxContact,
   type InboxMessage,
+  type InboxOwnMessage,
   type InboxPageDeps,
 } from '../../../src/simulator/inbox-page/router.ts';
 import { launchBrowser } from '../../support/browser.ts';
@@ -118,6 +119,7 @@ class FakeWorkspace {
   notes: InboxMessage[] = [];
   events: InboxContact['events'][number][] = [];
   components: unknown[] = EVERY_COMPONENT;
+  readonly written: InboxOwnMessage[] = [];
   problems: string[] | null = null;
   gate: Promise<void> = Promise.resolve();
 
@@ -182,6 +184,15 @@ class FakeWorkspace {
         [...this.faults].map(([name, on]) => ({ name, label: name.replace('-', ' '), on })),
       setFault: async (name, on) => {
         this.faults.set(name, on);
+      },
+      sendMessage: async (message) => {
+        this.written.push(message);
+        this.notes.push({
+          author: message.kind === 'note' ? 'note' : 'admin',
+          authorName: 'Noor',
+          html: `<p>${message.text}</p>`,
+          atMs: AT_MS + 120_000,
+        });
       },
     };
   }
@@ -434,6 +445,33 @@ describe('the inbox page', () => {
       assert.match(JSON.stringify(await answer.json()), /"code":"bad_request"/);
     }
     assert.equal(workspace.calls.length, 0);
+  });
+
+  test('sends what a teammate writes, as a reply or as a note', async () => {
+    await openInbox();
+    const text = page.getByTestId('composer-text');
+    const send = page.getByTestId('composer-send');
+    assert.equal(await send.isDisabled(), true);
+    await text.fill('You will not be charged.');
+    await send.click();
+    await page.locator('[data-author=admin]').getByText('You will not be charged.').waitFor();
+    assert.equal(await text.inputValue(), '');
+    await page.getByLabel('Note', { exact: true }).check();
+    await text.fill('Paid twice in May.');
+    await text.press('Control+Enter');
+    await page.locator('[data-author=note]').getByText('Paid twice in May.').waitFor();
+    assert.deepEqual(
+      workspace.written.map(({ kind, conversationId, text: words }) => [kind, conversationId, words]),
+      [
+        ['reply', '101', 'You will not be charged.'],
+        ['note', '101', 'Paid twice in May.'],
+      ],
+    );
+    await text.fill('A draft');
+    await page.getByTestId('conversation-102').click();
+    await page.getByRole('heading', { name: 'Bruno Lindqvist' }).waitFor();
+    assert.equal(await text.inputValue(), '', 'a draft went along to another customer');
+    assert.deepEqual(pageErrors, []);
   });
 
   for (const width of [1280, 390]) {

@@ -1,5 +1,6 @@
 import { ApiError, callApi } from './api.js';
 import { createCard } from './card.js';
+import { createComposer } from './composer.js';
 import { element, externalLink, isSafeAddress } from './dom.js';
 import { clockTime, dateAndTime, hueOf, initials, useTimeZone, writtenValue } from './format.js';
 import { messageNodes } from './message-html.js';
@@ -9,15 +10,18 @@ import { createReply } from './reply.js';
 const POLL_MS = 2000;
 const byId = (id) => document.getElementById(id);
 
-const reply = createReply({
+const writing = {
   onSent: () => attempt(refreshConversation),
   onProblem: (error) => notify(error instanceof Error ? error.message : String(error), true),
-});
+};
+const reply = createReply(writing);
+const composer = createComposer(writing);
 const card = createCard({ onReplyCard: reply.offer });
 const messenger = createMessengerFrame();
 let conversations = [];
 let openId = null;
 let adminId = null;
+let canWrite = false;
 /** What each part shows now, so that a poll redraws only what changed and never under a reader's hands. */
 const shown = new Map();
 let knownEvents = null;
@@ -78,8 +82,8 @@ function drawConversations() {
           element(
             'span',
             { class: 'conversation-words' },
-            element('span', { class: 'conversation-name' }, each.contactName),
-            element('span', { class: 'conversation-snippet' }, each.snippet),
+            element('span', { class: 'conversation-name', dir: 'auto' }, each.contactName),
+            element('span', { class: 'conversation-snippet', dir: 'auto' }, each.snippet),
             each.story && element('span', { class: 'tag' }, each.story),
           ),
         ),
@@ -114,6 +118,7 @@ async function openConversation(id, { remember }) {
 function openCard() {
   const summary = conversations.find((each) => each.id === openId);
   if (summary === undefined) return;
+  if (canWrite) composer.show({ conversationId: summary.id, adminId });
   attempt(() => card.open({ adminId, conversationId: summary.id, contactId: summary.contactId }));
 }
 
@@ -152,7 +157,7 @@ function drawThread(conversation) {
           'div',
           { class: 'bubble' },
           message.author === 'note' && element('p', { class: 'note-label' }, 'Internal note'),
-          element('div', { class: 'message-text' }, ...messageNodes(message.html)),
+          element('div', { class: 'message-text', dir: 'auto' }, ...messageNodes(message.html)),
           message.hasCard && element('p', { class: 'card-chip' }, 'Card: the customer’s own subscription'),
           element('p', { class: 'byline' }, `${message.authorName} · ${dateAndTime(message.atMs)}`),
         ),
@@ -351,6 +356,7 @@ function stateFromAddress(admins) {
 async function start() {
   const [setup, list] = await Promise.all([callApi('/setup'), callApi('/conversations')]);
   conversations = list;
+  canWrite = setup.canWrite;
   useTimeZone(setup.timeZone);
   byId('workspace').textContent = `Workspace ${setup.workspaceId}`;
   byId('settings').href = new URL('/settings', setup.appUrl).href;

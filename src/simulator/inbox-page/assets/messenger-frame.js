@@ -16,6 +16,8 @@ export function createMessengerFrame() {
   button.addEventListener('click', () => {
     button.setAttribute('aria-expanded', String(button.getAttribute('aria-expanded') !== 'true'));
     draw();
+    // On a narrow screen the panel is below the conversation.
+    if (!panel.hidden) panel.scrollIntoView({ block: 'nearest' });
   });
   panel.addEventListener('keydown', (event) => {
     if (event.key === 'Escape') button.click();

@@ -35,7 +35,7 @@ export function createReply({ onSent, onProblem }) {
       element(
         'button',
         { type: 'button', class: 'button button-primary', 'data-testid': 'send-card', onclick: send },
-        'Send',
+        'Send card',
       ),
       element('button', { type: 'button', class: 'button button-link', onclick: close }, 'Discard'),
     );

@@ -94,8 +94,12 @@ function drawMessages(person) {
       const body = element(
         'div',
         { class: 'bubble' },
-        element('div', { class: 'message-text' }, ...messageNodes(message.html)),
-        element('p', { class: 'byline' }, `${message.authorName} · ${dateAndTime(message.atMs)}`),
+        element('div', { class: 'message-text', dir: 'auto' }, ...messageNodes(message.html)),
+        element(
+          'p',
+          { class: 'byline' },
+          `${message.author === 'customer' ? 'You' : message.authorName} · ${dateAndTime(message.atMs)}`,
+        ),
       );
       if (message.canvas) {
         const root = element('article', {
