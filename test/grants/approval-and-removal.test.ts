@@ -198,9 +198,13 @@ describe('removing', { concurrency: true }, () => {
     assert.match(checked.text, /They keep Pro until .* through what they bought/);
     assert.equal(grantsAt(product, card.appUserId).length, 1, 'a review removes nothing');
     const all = await Promise.all(
-      Array.from({ length: 4 }, () => checked.press('revoke.confirm', { 'revoke.reason': 'By mistake <3' })),
+      Array.from({ length: 4 }, async () => {
+        const { text } = await checked.press('revoke.confirm', { 'revoke.reason': 'By mistake <3' });
+        return { text, left: grantsAt(product, card.appUserId).length };
+      }),
     );
-    for (const { text } of all) assert.match(text, /✅ The grant of Pro is removed/);
+    assert.ok(all.some(({ text }) => /✅ The grant of Pro is removed/.test(text)));
+    for (const { left } of all) assert.equal(left, 0, 'whoever pressed is answered when it is done');
     assert.equal(grantsAt(product, card.appUserId).length, 0);
     assert.match((await checked.press('revoke.confirm')).text, /✅ The grant of Pro is removed/);
     const note = await noteIn(product, card, /Removed the grant of Pro/);
