@@ -197,12 +197,18 @@ describe('removing', { concurrency: true }, () => {
     assert.match(checked.text, /Remove \*\*Pro\*\*, granted until/);
     assert.match(checked.text, /They keep Pro until .* through what they bought/);
     assert.equal(grantsAt(product, card.appUserId).length, 1, 'a review removes nothing');
+    // Long enough for every press to come while the first is still at work.
+    const stop = product.revenueCat.faults.add({
+      pathPrefix: `/v2/projects/${REVENUECAT_PROJECT_ID}/customers/${card.appUserId}/actions/revoke`,
+      latencyMs: 800,
+    });
     const all = await Promise.all(
       Array.from({ length: 4 }, async () => {
         const { text } = await checked.press('revoke.confirm', { 'revoke.reason': 'By mistake <3' });
         return { text, left: grantsAt(product, card.appUserId).length };
       }),
     );
+    stop();
     assert.ok(all.some(({ text }) => /✅ The grant of Pro is removed/.test(text)));
     for (const { left } of all) assert.equal(left, 0, 'whoever pressed is answered when it is done');
     assert.equal(grantsAt(product, card.appUserId).length, 0);
