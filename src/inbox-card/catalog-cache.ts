@@ -11,49 +11,60 @@ const NONE_MAX_AGE_MS = 5_000;
 const MOST_PROJECTS = 500;
 
 export interface CatalogCache {
+  /** The same object for as long as no name has changed. */
   names(sql: Sql, workspaceId: string, projectId: string): Promise<Names>;
   /** To be called when they may just have been read from RevenueCat anew. */
   forget(workspaceId: string, projectId: string): void;
 }
 
+interface Read {
+  readonly names: Names;
+  /** What was read, to tell whether anything has changed. */
+  readonly text: string;
+  readonly isEmpty: boolean;
+}
+
 /** Names of a project's products and entitlements, read once a minute by each process. */
 export function createCatalogCache(now: () => number): CatalogCache {
-  const kept = new LRUCache<string, Promise<Names>>({
+  const kept = new LRUCache<string, Promise<Read>>({
     max: MOST_PROJECTS,
     ttl: MAX_AGE_MS,
     ttlResolution: 0,
+    noDeleteOnStaleGet: true,
     perf: { now },
   });
   const keyOf = (workspaceId: string, projectId: string): string => JSON.stringify([workspaceId, projectId]);
   return {
-    names(sql, workspaceId, projectId) {
+    async names(sql, workspaceId, projectId) {
       const key = keyOf(workspaceId, projectId);
       const known = kept.get(key);
-      if (known) return known;
-      const read = readNames(sql, workspaceId, projectId);
-      const names = read.then((found) => found.names);
-      kept.set(key, names);
-      read.then(
-        ({ isEmpty }) => {
-          if (isEmpty && kept.peek(key) === names) kept.set(key, names, { ttl: NONE_MAX_AGE_MS });
-        },
+      if (known) return (await known).names;
+      const read = readAgain(sql, workspaceId, projectId, kept.peek(key, { allowStale: true }));
+      kept.set(key, read);
+      try {
+        const { names, isEmpty } = await read;
+        if (isEmpty && kept.peek(key) === read) kept.set(key, read, { ttl: NONE_MAX_AGE_MS });
+        return names;
+      } catch (error) {
         // A failed read must not be the answer for a minute.
-        () => {
-          if (kept.peek(key) === names) kept.delete(key);
-        },
-      );
-      return names;
+        if (kept.peek(key) === read) kept.delete(key);
+        throw error;
+      }
     },
     forget: (workspaceId, projectId) => void kept.delete(keyOf(workspaceId, projectId)),
   };
 }
 
-async function readNames(
+async function readAgain(
   sql: Sql,
   workspaceId: string,
   projectId: string,
-): Promise<{ names: Names; isEmpty: boolean }> {
+  before: Promise<Read> | undefined,
+): Promise<Read> {
   const rows = await readCatalogNames(sql, workspaceId, projectId);
+  const text = JSON.stringify(rows);
+  const earlier = await before?.catch(() => undefined);
+  if (earlier?.text === text) return earlier;
   const names = new Map<string, string | null>();
   // Events name products by the store's identifier, RevenueCat's API by its own id.
   for (const row of rows) names.set(`${row.kind}|${row.id}`, row.displayName ?? row.lookupKey);
@@ -63,6 +74,7 @@ async function readNames(
       product: (id) => names.get(`product|${id}`) ?? null,
       entitlement: (key) => names.get(`entitlement|${key}`) ?? null,
     },
+    text,
     isEmpty: rows.length === 0,
   };
 }

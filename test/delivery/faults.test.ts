@@ -5,6 +5,9 @@ import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
 import { createFleet, createLoad, type Fleet, type Process } from './fleet.ts';
 
+/** Time limits that a test can wait for, and so few hands that calls take the time, not the machine. */
+const FEW_HANDS = { callTimeoutMs: 400, hands: 8 };
+
 describe('faults, with real processes', () => {
   let fleet: Fleet;
   let servers: Process[] = [];
@@ -67,7 +70,7 @@ describe('faults, with real processes', () => {
     await first.kill();
     assert.ok(taken('taken-over') < 300, 'it was the middle');
     off();
-    await fleet.start({ callTimeoutMs: 400 });
+    await fleet.start(FEW_HANDS);
     const startedAt = performance.now();
     await load.verify(fleet);
     // A lease alone would hold them back for 15 s.
@@ -125,7 +128,7 @@ describe('faults, with real processes', () => {
       return performance.now() - startedAt;
     };
     const one = await run('by-one');
-    await fleet.start('worker');
+    await fleet.start(FEW_HANDS);
     const two = await run('by-two');
     assert.ok(two < one * 0.8, `${Math.round(two)} ms with two, ${Math.round(one)} ms with one`);
   });

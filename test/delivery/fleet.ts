@@ -38,7 +38,7 @@ export interface Fleet {
   readonly secrets: SecretBox;
   /** Of the test itself; not through what is stopped and started. */
   database(): OpenDatabase['database'];
-  start(what: 'all' | 'web' | 'worker' | { callTimeoutMs: number }): Promise<Process>;
+  start(what: 'all' | 'web' | 'worker' | { callTimeoutMs: number; hands: number }): Promise<Process>;
   /** Ends PostgreSQL without a farewell and starts it again. */
   crashDatabase(meanwhile: () => Promise<void>): Promise<void>;
   close(): Promise<void>;
@@ -85,7 +85,9 @@ export async function createFleet(): Promise<Fleet> {
           INTERCOM_API_URL: listening.url,
           ENCRYPTION_KEYS: keys,
           LOG_LEVEL: 'info',
-          ...(typeof what === 'string' ? {} : { CALL_TIMEOUT_MS: String(what.callTimeoutMs) }),
+          ...(typeof what === 'string'
+            ? {}
+            : { CALL_TIMEOUT_MS: String(what.callTimeoutMs), HANDS: String(what.hands) }),
         },
       });
       processes.add(child);

@@ -8,6 +8,8 @@ import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 /** Windows of ten seconds by this clock last half a second. */
 const SPEED = 20;
 const QUOTA = 167;
+const WORKERS = 2;
+const HANDS = 16;
 
 function fastClock(): Clock {
   const startedAtMs = Math.ceil(Date.now() / 10_000) * 10_000;
@@ -116,7 +118,13 @@ describe('pacing', { concurrency: true }, () => {
     const other = setInterval(() => {
       if (intercom.call().status === 429) refusedToOthers += 1;
     }, 8);
-    await callUntil('crowded', { clock, intercom, workers: 2, hands: 16, endMs: startMs + 40_000 });
+    await callUntil('crowded', {
+      clock,
+      intercom,
+      workers: WORKERS,
+      hands: HANDS,
+      endMs: startMs + 40_000,
+    });
     clearInterval(other);
     const full = [...intercom.used.values()].slice(1, 4);
     assert.equal(full.length, 3);
@@ -126,7 +134,7 @@ describe('pacing', { concurrency: true }, () => {
     );
     // Each worker can be surprised by what was on its way when the window ran out, once a window.
     const refused = intercom.refused() - refusedToOthers;
-    assert.ok(refused <= 4 * 2 * 4, `${refused} refused`);
+    assert.ok(refused <= WORKERS * HANDS * intercom.used.size, `${refused} refused`);
   });
 
   test('an Intercom whose clock is behind refuses a call or two, then none', async () => {

@@ -3,8 +3,14 @@ import { openDatabase } from '../../src/database/data-source.ts';
 import { createDeliveryWorker } from '../../src/delivery/worker.ts';
 import { createSecretBox } from '../../src/workspaces/secrets.ts';
 
-/** A worker alone in its process, with a time limit for calls that a test can wait for. */
-const { DATABASE_URL = '', INTERCOM_API_URL = '', ENCRYPTION_KEYS = '', CALL_TIMEOUT_MS } = process.env;
+/** A worker alone in its process, with few hands and a time limit for calls that a test can wait for. */
+const {
+  DATABASE_URL = '',
+  INTERCOM_API_URL = '',
+  ENCRYPTION_KEYS = '',
+  CALL_TIMEOUT_MS,
+  HANDS,
+} = process.env;
 const logger = pino({ level: 'info' });
 const { database } = await openDatabase({ url: DATABASE_URL, logger });
 createDeliveryWorker({
@@ -13,6 +19,7 @@ createDeliveryWorker({
   logger,
   secrets: createSecretBox([Buffer.from(ENCRYPTION_KEYS, 'base64')]),
   intercomApiUrl: INTERCOM_API_URL,
-  ...(CALL_TIMEOUT_MS === undefined ? {} : { callTimeoutMs: Number(CALL_TIMEOUT_MS) }),
+  callTimeoutMs: Number(CALL_TIMEOUT_MS),
+  concurrency: Number(HANDS),
 }).start();
 logger.info({ port: 0 }, 'listening');

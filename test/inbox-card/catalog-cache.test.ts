@@ -23,7 +23,7 @@ describe('the names of products and entitlements', () => {
     };
     const cache = createCatalogCache(() => it.nowMs);
     const name = async () => (await cache.names(sql, 'w1', 'p1')).product('pro_yearly');
-    return { it, cache, name };
+    return { it, cache, sql, name };
   }
 
   test('that are not there yet show within seconds of being read from RevenueCat', async () => {
@@ -46,6 +46,18 @@ describe('the names of products and entitlements', () => {
     cache.forget('w1', 'p1');
     assert.equal(await name(), 'Pro, a year');
     assert.equal(it.reads, 2);
+  });
+
+  test('stay the same object while nothing has changed', async () => {
+    const { it, cache, sql } = world();
+    it.rows = [product('Pro Yearly')];
+    const first = await cache.names(sql, 'w1', 'p1');
+    it.nowMs += 60_001;
+    assert.equal(await cache.names(sql, 'w1', 'p1'), first);
+    assert.equal(it.reads, 2);
+    it.rows = [product('Pro, a year')];
+    it.nowMs += 60_001;
+    assert.notEqual(await cache.names(sql, 'w1', 'p1'), first);
   });
 
   test('a failed read is not the answer for a minute', async () => {

@@ -195,7 +195,9 @@ describe('what a card never does', () => {
     } finally {
       watched.query = query;
     }
-    assert.deepEqual([...new Set(statements)], ['read-cards']);
+    // Names are looked at again once in a while, whoever opens a card then.
+    const ofCards = statements.filter((statement) => statement !== 'read-catalog-names');
+    assert.deepEqual([...new Set(ofCards)], ['read-cards']);
     assert.ok(statements.length <= 5, `${statements.length} statements`);
     assert.equal(asked(), before);
   });
