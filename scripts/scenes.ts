@@ -72,11 +72,13 @@ export const SCENES: readonly Scene[] = [
 export const SETTINGS_PAGES: readonly { readonly name: string; readonly path: string }[] = [
   { name: 'Home', path: '/settings' },
   { name: 'RevenueCat', path: '/settings/revenuecat' },
+  { name: 'Import', path: '/settings/import' },
   { name: 'Events', path: '/settings/events' },
   { name: 'Contacts', path: '/settings/contacts' },
   { name: 'Card', path: '/settings/card' },
   { name: 'Grants', path: '/settings/grants' },
   { name: 'Messenger', path: '/settings/messenger' },
   { name: 'Deliveries', path: '/settings/deliveries' },
+  { name: 'Access', path: '/settings/access' },
   { name: 'Data', path: '/settings/data' },
 ];

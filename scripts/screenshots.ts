@@ -7,8 +7,8 @@ import { launchBrowser } from '../test/support/browser.ts';
 import { SCENES, type Scene, SETTINGS_PAGES } from './scenes.ts';
 
 /**
- * Makes the pictures of `docs/screenshots` from the running demo: the pages that the documents show, and two
- * contact sheets, of every state of the card and of every settings page, for a designer to review.
+ * Makes the pictures of `docs/screenshots` from the running demo: the pages that the documents show, and contact
+ * sheets, of every state and view of the card and of every settings page, for a designer to review.
  */
 const FOLDER = join(import.meta.dirname, '..', 'docs', 'screenshots');
 const DESK = { width: 1280, height: 860 };
@@ -28,15 +28,22 @@ async function main(): Promise<void> {
   try {
     await shootInbox(browser, demo);
     const settings = await shootSettings(browser, demo);
-    await sheet(browser, 'settings-sheet', 'Settings', settings.desk, { columns: 2, width: 640 });
+    await sheet(browser, 'settings-sheet', 'Settings', settings.desk, { columns: 3, width: 560 });
     await sheet(browser, 'settings-sheet-phone', 'Settings on a phone', settings.phone, {
-      columns: 5,
-      width: 300,
+      columns: 6,
+      width: 260,
     });
     const page = await browser.newPage({ viewport: { width: 1280, height: 1600 } });
     const cards: Picture[] = [];
     for (const scene of SCENES) cards.push(await shootCard(page, demo, scene));
-    await sheet(browser, 'card-sheet', 'The card', cards, { columns: 5, width: 384 });
+    // Two sheets, so that neither is too heavy to open from the documents.
+    const first = cards.filter((_, index) => !SCENES[index]?.press);
+    const further = cards.filter((_, index) => SCENES[index]?.press);
+    await sheet(browser, 'card-sheet', 'The card, as it opens', first, { columns: 6, width: 384 });
+    await sheet(browser, 'card-views-sheet', 'The card, behind its buttons', further, {
+      columns: 6,
+      width: 384,
+    });
   } finally {
     await browser.close();
     await demo.stop();
@@ -140,7 +147,7 @@ async function sheet(
       figcaption { padding-top: 6px; color: #555; }
     </style><h1>${title}</h1><main>${figures.join('')}</main>`);
   const path = join(FOLDER, `${file}.jpg`);
-  await page.screenshot({ path, fullPage: true, type: 'jpeg', quality: 85 });
+  await page.screenshot({ path, fullPage: true, type: 'jpeg', quality: 66 });
   await page.close();
 }
 
