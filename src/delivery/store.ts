@@ -102,7 +102,8 @@ export interface Ending {
 
 /**
  * Gives subscribers of one workspace back. What arrived while one was held makes it due at once, and what was
- * found out of its contact meanwhile (gone, merged) is not overwritten by what was known before.
+ * found out of its contact meanwhile (gone, merged) is not overwritten by what was known before. Attributes that
+ * were written for the first time are written once more then: nothing shows what became of them.
  *
  * @returns ids of those that are due again already
  */
@@ -118,7 +119,8 @@ export async function finishClaims(
             contact_id = case when s.contact_id is not distinct from f.contact_before then f.contact_id
                               else s.contact_id end,
             attributes_written = case when s.contact_id is not distinct from f.contact_before
-                                       and (s.attributes_written is not null or f.unwritten_before)
+                                       and (s.attributes_written is not null
+                                            or (f.unwritten_before and s.version = f.version))
                                       then f.attributes::jsonb end,
             attempts = f.attempts,
             waiting = s.version = f.version and f.waiting,

@@ -91,6 +91,22 @@ describe('meanwhile', () => {
     });
   });
 
+  test('another contact was merged into one just found: its attributes are written once more', async () => {
+    const claim = await claimNew();
+    const [row] = await world.db.database.query<{ app_user_id: string }>(
+      'select app_user_id from subscriber_ids where workspace_id = $1 and subscriber_id = $2',
+      [WORKSPACE_ID, claim.subscriberId],
+    );
+    await followMerge(world.db.database, WORKSPACE_ID, 'c-lead', 'c-4');
+    const seen = { contactId: 'c-4', externalId: row?.app_user_id ?? '', email: null };
+    assert.equal(await wakeForContact(world.db.database, WORKSPACE_ID, seen), 1);
+    assert.deepEqual(await finish(claim, { ...delivered, contactId: 'c-4' }), {
+      isDue: true,
+      contactId: 'c-4',
+      attributes: null,
+    });
+  });
+
   test('a contact appears that was just looked for in vain: it is looked for again', async () => {
     const email = 'ada@example.com';
     const claim = await claimNew({ email });
