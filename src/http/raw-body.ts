@@ -46,7 +46,7 @@ export function rawJson(limitBytes: number, options: { parse: boolean } = { pars
         return;
       }
       try {
-        req.body = JSON.parse(rawBody.toString('utf8'));
+        req.body = parseStorable(rawBody.toString('utf8'));
         next();
       } catch {
         // Not told before the signature is checked: a stranger learns nothing from the body's shape.
@@ -55,4 +55,15 @@ export function rawJson(limitBytes: number, options: { parse: boolean } = { pars
       }
     });
   };
+}
+
+/**
+ * PostgreSQL's text cannot hold NUL, which JSON can escape and anybody can write into a name. It is replaced
+ * rather than taken out: what is an id must not become the id of somebody else.
+ */
+function parseStorable(text: string): unknown {
+  if (!text.includes('\\u0000')) return JSON.parse(text);
+  return JSON.parse(text, (_key, value: unknown) =>
+    typeof value === 'string' ? value.replaceAll('\0', '\ufffd') : value,
+  );
 }

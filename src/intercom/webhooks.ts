@@ -5,6 +5,7 @@ import { followMerge, forgetContact, forgetOldEmail, wakeForContact } from '../d
 import { badRequest } from '../errors.ts';
 import { rawJson } from '../http/raw-body.ts';
 import { requireSignature } from '../http/signed.ts';
+import { fitsKey } from '../subscribers/identities.ts';
 import { verifyHubSignature } from './signatures.ts';
 
 const LARGEST_NOTIFICATION_BYTES = 1024 * 1024;
@@ -12,7 +13,8 @@ const LARGEST_NOTIFICATION_BYTES = 1024 * 1024;
 const idSchema = z.union([z.string(), z.number()]).transform(String);
 
 const notificationSchema = z.object({
-  id: idSchema.nullish(),
+  /** One that no key can hold is followed as often as it comes. */
+  id: idSchema.nullish().transform((id) => (id != null && fitsKey(id) ? id : null)),
   app_id: idSchema,
   topic: z.string(),
   data: z.object({ item: z.record(z.string(), z.unknown()).nullish() }).nullish(),

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import express from 'express';
 import supertest from 'supertest';
@@ -258,5 +258,24 @@ describe('contact webhooks', () => {
     assert.equal((await send()).status, 200);
     assert.equal((await send()).status, 200);
     assert.equal(Number(await version()), before + 1);
+  });
+
+  test('ids that the database cannot hold do no harm', async () => {
+    const long = randomBytes(20_000).toString('base64');
+    for (const odd of ['a\0b', 'half-\ud800', long]) {
+      const body = JSON.stringify({
+        type: 'notification_event',
+        id: odd,
+        app_id: odd === long ? WORKSPACE_ID : odd,
+        topic: 'contact.user.created',
+        data: { item: { type: 'contact', id: odd, external_id: odd, email: odd } },
+      });
+      const answer = await api
+        .post('/webhooks/intercom')
+        .set('Content-Type', 'application/json')
+        .set('X-Hub-Signature', signWebhook(CLIENT_SECRET, body))
+        .send(body);
+      assert.equal(answer.status, 200, odd.slice(0, 20));
+    }
   });
 });
