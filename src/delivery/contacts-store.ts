@@ -65,12 +65,18 @@ export async function forgetContact(sql: Sql, workspaceId: string, contactId: st
   return rows.length;
 }
 
-/** A contact's e-mail has changed: subscribers that only the old one matched look for theirs again. */
+/**
+ * A contact's e-mail has changed: subscribers that only the old one matched look for theirs again, and those for
+ * which a worker is looking just now.
+ */
 export async function forgetOldEmail(sql: Sql, workspaceId: string, contact: SeenContact): Promise<number> {
   const rows = await sql.query(
     `update subscribers s
         set ${LOOK_AGAIN}
-      where s.workspace_id = $1 and s.contact_id = $4 and s.email is distinct from lower($3)
+      where s.workspace_id = $1 and s.email is distinct from lower($3)
+        and (s.contact_id = $4
+             or (s.contact_id is null and s.email is not null
+                 and s.due_at <= now() and s.lease_owner is not null))
         and not exists (select 1 from subscriber_ids i
                          where i.workspace_id = $1 and i.app_user_id = $2
                            and i.subscriber_id = s.subscriber_id)

@@ -102,8 +102,8 @@ export interface Ending {
 
 /**
  * Gives subscribers of one workspace back. What arrived while one was held makes it due at once, and what was
- * found out of its contact meanwhile (gone, merged) is not overwritten by what was known before. Attributes that
- * were written for the first time are written once more then: nothing shows what became of them.
+ * found out of its contact meanwhile (gone, merged) is not overwritten by what was known before. A contact that was
+ * just found is looked for once more then, and written to: the row does not show what became of it.
  *
  * @returns ids of those that are due again already
  */
@@ -116,8 +116,9 @@ export async function finishClaims(
     `update subscribers s
         set lease_until = null, lease_owner = null,
             due_at = case when s.version = f.version then to_timestamp(f.due_ms / 1000.0) else now() end,
-            contact_id = case when s.contact_id is not distinct from f.contact_before then f.contact_id
-                              else s.contact_id end,
+            contact_id = case when s.contact_id is not distinct from f.contact_before
+                               and (f.contact_before is not null or s.version = f.version)
+                              then f.contact_id else s.contact_id end,
             attributes_written = case when s.contact_id is not distinct from f.contact_before
                                        and (s.attributes_written is not null
                                             or (f.unwritten_before and s.version = f.version))

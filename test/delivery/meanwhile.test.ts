@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
-import { followMerge, forgetContact, wakeForContact } from '../../src/delivery/contacts-store.ts';
+import {
+  followMerge,
+  forgetContact,
+  forgetOldEmail,
+  wakeForContact,
+} from '../../src/delivery/contacts-store.ts';
 import { type Claim, claimSubscribers, type Ending, finishClaims } from '../../src/delivery/store.ts';
 import { createWorld, WORKSPACE_ID, type World } from '../support/world.ts';
 import { receive } from './support.ts';
@@ -91,7 +96,7 @@ describe('meanwhile', () => {
     });
   });
 
-  test('another contact was merged into one just found: its attributes are written once more', async () => {
+  test('another contact was merged into one just found: it is looked for and written to once more', async () => {
     const claim = await claimNew();
     const [row] = await world.db.database.query<{ app_user_id: string }>(
       'select app_user_id from subscriber_ids where workspace_id = $1 and subscriber_id = $2',
@@ -100,11 +105,16 @@ describe('meanwhile', () => {
     await followMerge(world.db.database, WORKSPACE_ID, 'c-lead', 'c-4');
     const seen = { contactId: 'c-4', externalId: row?.app_user_id ?? '', email: null };
     assert.equal(await wakeForContact(world.db.database, WORKSPACE_ID, seen), 1);
-    assert.deepEqual(await finish(claim, { ...delivered, contactId: 'c-4' }), {
-      isDue: true,
-      contactId: 'c-4',
-      attributes: null,
-    });
+    const found = await finish(claim, { ...delivered, contactId: 'c-4' });
+    assert.deepEqual(found, { isDue: true, contactId: null, attributes: null });
+  });
+
+  test('a contact just found gets another e-mail: it is looked for again', async () => {
+    const claim = await claimNew({ email: 'old@example.com' });
+    const seen = { contactId: 'c-5', externalId: null, email: 'new@example.com' };
+    assert.equal(await forgetOldEmail(world.db.database, WORKSPACE_ID, seen), 1);
+    const found = await finish(claim, { ...delivered, contactId: 'c-5' });
+    assert.deepEqual(found, { isDue: true, contactId: null, attributes: null });
   });
 
   test('a contact appears that was just looked for in vain: it is looked for again', async () => {
