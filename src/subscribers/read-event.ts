@@ -108,7 +108,9 @@ export function readEvent(
   const event = parse(body);
   const type = typeOf(event);
   const currency = event.currency ?? 'USD';
-  const amount = event.price_in_purchased_currency ?? (currency === 'USD' ? event.price : null);
+  // Without a currency nothing tells what was paid in; `price` is in US dollars in any case.
+  const paid = event.currency === null ? null : event.price_in_purchased_currency;
+  const amount = paid ?? (currency === 'USD' ? event.price : null);
   return {
     id: event.id ?? event.event_id ?? received.fallbackId,
     type,

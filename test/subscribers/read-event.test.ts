@@ -79,6 +79,15 @@ describe('reading an event', () => {
     assert.equal(event.priceUsdCents, 670);
   });
 
+  test('what was paid in an unknown currency is told in US dollars', () => {
+    const fields = { price: 6.7, price_in_purchased_currency: 1000, currency: null };
+    assert.deepEqual(readEvent(body('RENEWAL', 0, fields), received).price, {
+      amountMinor: 670,
+      currency: 'USD',
+    });
+    assert.equal(readEvent(body('RENEWAL', 0, { ...fields, price: null }), received).price, null);
+  });
+
   test('types of the customer events endpoint lose their prefix', () => {
     assert.equal(readEvent({ type: 'PURCHASES_RENEWAL' }, received).type, 'RENEWAL');
   });
