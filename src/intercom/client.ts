@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { AppError } from '../errors.ts';
 import { type Answer, callOut, type OutgoingCall } from '../outgoing.ts';
-import { intercomFailure, intercomUnreachable } from './failures.ts';
+import { intercomFailure, intercomUnreachable, windowEnd } from './failures.ts';
 
 /** The version whose 410 for merged contacts and attribute rules the app is written for. */
 export const INTERCOM_VERSION = '2.16';
@@ -183,20 +183,20 @@ async function call(input: Call): Promise<unknown> {
   let answer: Answer | null = null;
   try {
     answer = await request(input);
-    observeRate(gate, answer);
+    observeRate(gate, answer, input.now());
   } finally {
     gate.release(answer !== null);
   }
   return accept(input, answer);
 }
 
-function observeRate(gate: CallGate, answer: Answer): void {
+function observeRate(gate: CallGate, answer: Answer, nowMs: number): void {
   const remaining = answer.headers['x-ratelimit-remaining'];
   if (remaining === undefined) return;
   gate.observe({
     limit: Number(answer.headers['x-ratelimit-limit']),
     remaining: Number(remaining),
-    resetAtMs: Number(answer.headers['x-ratelimit-reset']) * 1_000,
+    resetAtMs: windowEnd(Number(answer.headers['x-ratelimit-reset']) * 1_000, nowMs),
   });
 }
 

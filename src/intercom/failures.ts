@@ -126,6 +126,14 @@ function canonicalContact(link: unknown): string | null {
 const WINDOW_MS = 10_000;
 const CLOCKS_DIFFER_MS = 5_000;
 
+/**
+ * When the window ends by our clock (epoch ms): what `X-RateLimit-Reset` says (epoch ms), unless that is further
+ * away than any window lasts. Intercom's clock and ours then differ, and waiting for it would stop all deliveries.
+ */
+export function windowEnd(resetMs: number, nowMs: number): number {
+  return resetMs > nowMs + 2 * WINDOW_MS ? (Math.floor(nowMs / WINDOW_MS) + 1) * WINDOW_MS : resetMs;
+}
+
 /** When the window ends (epoch ms), by `X-RateLimit-Reset` (Unix s) or `Retry-After` (s); else the next window. */
 export function rateLimitReset(headers: Readonly<Record<string, unknown>>, nowMs: number): number {
   const reset = Number(headers['x-ratelimit-reset']) * 1_000;

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import express from 'express';
 import type { Remedy } from '../../src/errors.ts';
+import { createIntercomClient } from '../../src/intercom/client.ts';
 import { intercomFailure, intercomUnreachable, rateLimitReset } from '../../src/intercom/failures.ts';
+import { listenOnLoopback } from '../../src/simulator/listen.ts';
 
 const NOW_MS = 1_768_000_003_000;
 const RESET_S = 1_768_000_010;
@@ -81,5 +84,33 @@ describe('what a refusal of Intercom’s means', () => {
     assert.equal(reset({ 'x-ratelimit-reset': String(RESET_S + 86_400) }), 7_000, 'far away: not meant');
     assert.equal(reset({ 'x-ratelimit-reset': String(RESET_S - 8) }), 250, 'just over by our clock only');
     assert.equal(reset({ 'x-ratelimit-reset': 'soon' }), 7_000);
+  });
+
+  test('headers that put the end of a window far away stop nobody for longer than a window', async () => {
+    const app = express();
+    let resetS = 0;
+    app.get('/me', (_req, res) => {
+      res.set({
+        'X-RateLimit-Limit': '83',
+        'X-RateLimit-Remaining': '0',
+        'X-RateLimit-Reset': String(resetS),
+      });
+      res.json({ id: 1, app: { id_code: 'abc123' } });
+    });
+    const intercom = await listenOnLoopback(app);
+    const ends: number[] = [];
+    const client = createIntercomClient({
+      apiUrl: intercom.url,
+      accessToken: 'token',
+      now: () => NOW_MS,
+      gate: {
+        acquire: () => Promise.resolve(),
+        release: () => {},
+        observe: (reading) => ends.push(reading.resetAtMs - NOW_MS),
+      },
+    });
+    for (resetS of [RESET_S, RESET_S + 5, RESET_S + 300, RESET_S - 300]) await client.me();
+    await intercom.close();
+    assert.deepEqual(ends, [7_000, 12_000, 7_000, -293_000]);
   });
 });
