@@ -145,7 +145,12 @@ export function uninstallRouter(context: InstallContext): Router {
     ['X-Body-Signature', verifyBodySignature],
     ['X-Hub-Signature', verifyHubSignature],
   ] as const;
-  const bodySchema = z.object({ app_id: z.union([z.string(), z.number()]).transform(String) });
+  const bodySchema = z.object({
+    app_id: z
+      .union([z.string(), z.number()])
+      .transform(String)
+      .refine((id) => /^[\w.~-]{1,200}$/.test(id)),
+  });
   const handle: RequestHandler = async (req, res) => {
     for (const [header, verify] of SIGNATURES) {
       const signature = req.get(header);
