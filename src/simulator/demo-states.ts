@@ -2,6 +2,7 @@ import type { Database } from '../database/sql.ts';
 import { type Connection, connectProject } from '../workspaces/connect.ts';
 import type { SecretBox } from '../workspaces/secrets.ts';
 import { readWorkspace, saveSettings } from '../workspaces/store.ts';
+import { pressableIds } from './intercom/canvas-rules.ts';
 import type { IntercomSimulator } from './intercom/server.ts';
 import { customerFromStory, purchaseStory, type StoryName } from './revenuecat/scenarios.ts';
 import type { RevenueCatSimulator } from './revenuecat/server.ts';
@@ -133,7 +134,7 @@ export async function seedStates(options: StatesOptions): Promise<Map<string, st
         const key = revenueCat.state.keys.get(rejectedKey?.apiKey ?? '');
         if (key) key.status = 'expired';
         // The app learns of it like everybody: by asking.
-        await press(options, { workspaceId: 'demokey', conversationId: '609', contactId }, 'refresh');
+        await refresh(options, { workspaceId: 'demokey', conversationId: '609', contactId });
       },
     },
     {
@@ -203,13 +204,15 @@ async function connect(
   return { apiKey };
 }
 
-async function press(
+/** Where the app has asked by itself meanwhile, and was refused, there is nothing left to press. */
+async function refresh(
   options: StatesOptions,
   card: { workspaceId: string; conversationId: string; contactId: string },
-  componentId: string,
 ): Promise<void> {
   const call = { ...card, appUrl: options.appUrl, place: 'inbox', adminId: '1001' } as const;
   const opened = await options.intercom.callCanvas({ ...call, flow: 'initialize' });
   if (opened.canvas === null) throw new Error(`The card did not open: ${opened.problems.join(', ')}`);
-  await options.intercom.callCanvas({ ...call, flow: 'submit', componentId, currentCanvas: opened.canvas });
+  if (!pressableIds(opened.canvas).includes('refresh')) return;
+  const press = { flow: 'submit', componentId: 'refresh', currentCanvas: opened.canvas } as const;
+  await options.intercom.callCanvas({ ...call, ...press });
 }

@@ -58,14 +58,19 @@ const READERS = [
  * customers, and an inbox page. The app is installed and connected the way a real workspace does it.
  */
 export async function startDemo(options: { port: number; logger: Logger }): Promise<Demo> {
+  // What was started ends when the rest cannot be: a demo that failed must not hold on.
+  await using starting = new AsyncDisposableStack();
   const dataDir = await mkdtemp(join(tmpdir(), 'subscription-timeline-demo-'));
+  starting.defer(() => rm(dataDir, { recursive: true, force: true }));
   const clientSecret = randomBytes(16).toString('hex');
   // The app tells others its own address, so it must know it before it listens.
   const port = options.port === 0 ? await freePort() : options.port;
   const intercom = createIntercomSimulator({ clientId: CLIENT_ID, clientSecret });
   const revenueCat = createRevenueCatSimulator();
   const intercomListening = await intercom.listen();
+  starting.defer(() => intercomListening.close());
   const revenueCatListening = await revenueCat.listen();
+  starting.defer(() => revenueCatListening.close());
   const config: Config = {
     production: false,
     port,
@@ -91,6 +96,7 @@ export async function startDemo(options: { port: number; logger: Logger }): Prom
     drainSeconds: 0,
   };
   const server = await startServer(config, options.logger);
+  starting.defer(() => server.stop());
   seedIntercom(intercom, server.url, config.publicUrl);
   await installApp(intercom, server.url, { workspaceId: WORKSPACE_ID, adminId: '1001' });
   await seedRevenueCat(revenueCat, async (apiKey) =>
@@ -133,6 +139,8 @@ export async function startDemo(options: { port: number; logger: Logger }): Prom
     }),
   );
   const pageListening = await listenOnLoopback(page, options.port === 0 ? 0 : options.port + 1);
+  starting.defer(() => pageListening.close());
+  const started = starting.move();
 
   return {
     inboxUrl: `${pageListening.url}/inbox`,
@@ -150,13 +158,7 @@ export async function startDemo(options: { port: number; logger: Logger }): Prom
       '',
       '',
     ].join('\n'),
-    async stop() {
-      await pageListening.close();
-      await server.stop();
-      await intercomListening.close();
-      await revenueCatListening.close();
-      await rm(dataDir, { recursive: true, force: true });
-    },
+    stop: () => started.disposeAsync(),
   };
 }
 

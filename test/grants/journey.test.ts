@@ -16,7 +16,8 @@ describe('an agent grants access in the inbox', () => {
   let card: Locator;
 
   before(async () => {
-    [demo, browser] = await Promise.all([startDemo({ port: 0, logger: silent }), launchBrowser()]);
+    demo = await startDemo({ port: 0, logger: silent });
+    browser = await launchBrowser();
     page = await browser.newPage({ viewport: { width: 1280, height: 1000 } });
     page.setDefaultTimeout(8_000);
     await page.goto(demo.inboxUrl);

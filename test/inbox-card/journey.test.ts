@@ -18,7 +18,8 @@ describe('the card in a browser', () => {
   let shown: { components: Component[] } = { components: [] };
 
   before(async () => {
-    [demo, browser] = await Promise.all([startDemo({ port: 0, logger: silent }), launchBrowser()]);
+    demo = await startDemo({ port: 0, logger: silent });
+    browser = await launchBrowser();
     page = await browser.newPage({ viewport: { width: 1280, height: 1000 } });
     page.on('response', async (response) => {
       if (!response.url().endsWith('/api/canvas')) return;

@@ -14,7 +14,8 @@ const HALF_THE_MESSENGER = 352;
 let demo: Demo;
 let browser: Browser;
 before(async () => {
-  [demo, browser] = await Promise.all([startDemo({ port: 0, logger: silent }), launchBrowser()]);
+  demo = await startDemo({ port: 0, logger: silent });
+  browser = await launchBrowser();
 });
 after(async () => {
   await browser?.close();

@@ -26,7 +26,8 @@ describe('the demo', () => {
   let page: Page;
 
   before(async () => {
-    [demo, browser] = await Promise.all([startDemo({ port: 0, logger: silent }), launchBrowser()]);
+    demo = await startDemo({ port: 0, logger: silent });
+    browser = await launchBrowser();
     page = await browser.newPage({ viewport: { width: 1280, height: 1000 } });
     await page.goto(demo.inboxUrl);
   });
