@@ -9,8 +9,8 @@ interface Waiting<T, R> {
 export interface GroupOptions {
   /** Items of one statement. */
   readonly most: number;
-  /** How long the first item waits for others, ms; 0: for those of the same moment only. */
-  readonly lingerMs?: number;
+  /** No statement begins sooner than so long after the last one, ms: what comes meanwhile shares the next. */
+  readonly spacingMs?: number;
   /** Statements on their way at once; what comes meanwhile forms the next. */
   readonly parallel?: number;
   /** A further statement is begun beside others only for so many items. */
@@ -28,21 +28,25 @@ export function grouped<T, R>(
   run: (items: readonly T[]) => Promise<readonly R[]>,
   options: GroupOptions,
 ): (item: T) => Promise<R> {
-  const { most, lingerMs = 0, parallel = 1, worthAnother = 1 } = options;
+  const { most, spacingMs = 0, parallel = 1, worthAnother = 1 } = options;
   const waiting: Waiting<T, R>[] = [];
   let running = 0;
-  let lingering = false;
+  let isPlanned = false;
+  let begunAtMs = Number.NEGATIVE_INFINITY;
 
   function begin(): void {
-    if (lingering || running >= parallel) return;
+    if (isPlanned || running >= parallel) return;
     if (waiting.length === 0 || (running > 0 && waiting.length < worthAnother)) return;
-    lingering = true;
-    if (lingerMs === 0) setImmediate(next);
-    else setTimeout(next, lingerMs);
+    isPlanned = true;
+    const waitMs = begunAtMs + spacingMs - performance.now();
+    // At the soonest after this turn of the event loop: what comes in the same moment belongs together.
+    if (waitMs <= 0) setImmediate(next);
+    else setTimeout(next, waitMs);
   }
 
   async function next(): Promise<void> {
-    lingering = false;
+    isPlanned = false;
+    begunAtMs = performance.now();
     running += 1;
     const group = waiting.splice(0, most);
     begin();

@@ -8,10 +8,10 @@ import { type Claim, type Ending, finishClaims } from './store.ts';
 /** What must be stored before a call is made. */
 const AT_ONCE = { most: 64 };
 /**
- * What is noted after the fact waits a little for others to share its statement. Nobody waits for it: the next call
- * to Intercom is on its way meanwhile and takes longer.
+ * What is noted after the fact may wait a little for others to share its statement: the next call to Intercom is on
+ * its way meanwhile and takes longer.
  */
-const AFTERWARDS = { most: 64, lingerMs: 15 };
+const AFTERWARDS = { most: 64, spacingMs: 15 };
 
 /**
  * What the hands of a worker write, in statements that they share. With a statement for each event, most of a

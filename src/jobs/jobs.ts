@@ -1,6 +1,7 @@
-import { PgBoss } from 'pg-boss';
+import { type Job, type JobResult, PgBoss } from 'pg-boss';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
+import { describeError } from '../log.ts';
 
 /** Every background job but delivery, with what it needs to know. Nothing secret: the tables keep it in clear. */
 export interface JobData {
@@ -48,19 +49,22 @@ interface QueueSettings {
 
 /**
  * How a process works on a queue. A job that is due is announced, so looking for work is only for those that
- * become due by time (retries, a later start); each hand looks by itself, so idle queues get few.
+ * become due by time (retries, a later start); each hand looks by itself, so idle queues get few. A hand takes up to
+ * `batch` jobs at once, and looks again at once only after a full batch: so none may be as small as one.
  */
 interface Work {
   readonly hands: number;
+  readonly batch: number;
   readonly lookEverySeconds: number;
 }
 
-const SELDOM: Work = { hands: 1, lookEverySeconds: 10 };
-const SOON: Work = { hands: 2, lookEverySeconds: 2 };
+const SELDOM: Work = { hands: 1, batch: 2, lookEverySeconds: 10 };
+const SOON: Work = { hands: 2, batch: 2, lookEverySeconds: 2 };
+const MANY: Work = { hands: 2, batch: 4, lookEverySeconds: 5 };
 
 const WORK: Readonly<Record<JobName, Work>> = {
-  'subscriber.refresh': { hands: 4, lookEverySeconds: 5 },
-  'customer.import': { hands: 4, lookEverySeconds: 5 },
+  'subscriber.refresh': MANY,
+  'customer.import': MANY,
   'backfill.run': SOON,
   'reconcile.nightly': SELDOM,
   'reconcile.workspace': SELDOM,
@@ -150,25 +154,31 @@ export async function openJobs(options: {
 
   let working = false;
   async function handle<Name extends JobName>(name: Name, run: JobHandlers[Name]): Promise<void> {
+    const work = async (job: Job<JobData[Name]>): Promise<JobResult> => {
+      try {
+        await run(job.data);
+        return { id: job.id, status: 'completed' };
+      } catch (error) {
+        options.logger.warn(
+          { err: error, job: name, jobId: job.id, ...workspaceOf(job.data) },
+          'job failed; it is tried again',
+        );
+        // The log has the error; the queue's tables must hold nothing of it that is personal or secret.
+        return { id: job.id, status: 'failed', output: { type: describeError(error).type } };
+      }
+    };
+    const { hands, batch, lookEverySeconds } = WORK[name];
     await boss.work<JobData[Name]>(
       name,
       {
-        localConcurrency: WORK[name].hands,
+        localConcurrency: hands,
+        batchSize: batch,
+        burstWhenBatchFull: true,
+        perJobResults: true,
         pollingIntervalSeconds: 2,
-        notifyPollingIntervalSeconds: WORK[name].lookEverySeconds,
+        notifyPollingIntervalSeconds: lookEverySeconds,
       },
-      async ([job]) => {
-        if (!job) return;
-        try {
-          await run(job.data);
-        } catch (error) {
-          options.logger.warn(
-            { err: error, job: name, jobId: job.id, ...workspaceOf(job.data) },
-            'job failed; it is tried again',
-          );
-          throw error;
-        }
-      },
+      (jobs) => Promise.all(jobs.map(work)),
     );
   }
 

@@ -44,7 +44,24 @@ export async function readCatalogNames(
     readingsOf(context.database).unlisted.delete(key);
     rows = await readCatalog(context.database, project);
   }
-  return namesOf(rows, (unknown) => readAgain(key, context, project, client, unknown));
+  return namesOf(rows, (unknown) =>
+    inTurn(key, context, () => readAgain(key, context, project, client, unknown)),
+  );
+}
+
+/** One after the other for a project: the next one then knows what the one before it asked for in vain. */
+function inTurn<T>(key: string, context: CatalogContext, work: () => Promise<T>): Promise<T> {
+  const { turns } = readingsOf(context.database);
+  const turn = (turns.get(key) ?? Promise.resolve()).then(work);
+  const over = turn.then(
+    () => {},
+    () => {},
+  );
+  turns.set(key, over);
+  void over.then(() => {
+    if (turns.get(key) === over) turns.delete(key);
+  });
+  return turn;
 }
 
 /** Reads the names anew for ids that none of them has; `null`: nothing has come of it. */
@@ -104,6 +121,8 @@ function namesOf(
 /** What this process knows of reading a project's names, for each database. */
 interface Readings {
   readonly running: Map<string, Promise<void>>;
+  /** The last of those that wait to read names for unknown ids. */
+  readonly turns: Map<string, Promise<void>>;
   /** When they were last read, epoch ms. */
   readonly readAtMs: Map<string, number>;
   /** RevenueCat's ids that customers have and its lists do not, by project. */
@@ -115,6 +134,7 @@ const readings = new WeakMap<Database, Readings>();
 function readingsOf(database: Database): Readings {
   const known = readings.get(database) ?? {
     running: new Map(),
+    turns: new Map(),
     readAtMs: new Map(),
     unlisted: new Map(),
   };

@@ -19,6 +19,11 @@ function newProjectSuffix(): string {
   return Array.from(randomBytes(10), (byte) => ALPHABET[byte % ALPHABET.length]).join('');
 }
 
+/** The dashboard's addresses show a project's id without its prefix (`57cf58e0`); the API wants it. */
+function withPrefix(projectId: string): string {
+  return /^[0-9a-f]{8}$/.test(projectId) ? `proj${projectId}` : projectId;
+}
+
 /**
  * Connects a RevenueCat project to a workspace without asking RevenueCat. Connecting it again keeps its id and
  * webhook address, and replaces the key and the authorization value.
@@ -31,7 +36,8 @@ export async function connectProject(
   deps: { database: Database; secrets: SecretBox; publicUrl: string },
   input: { workspaceId: string; revenueCatProjectId: string; apiKey: string | null; name: string | null },
 ): Promise<Connection> {
-  const { workspaceId, revenueCatProjectId } = input;
+  const { workspaceId } = input;
+  const revenueCatProjectId = withPrefix(input.revenueCatProjectId);
   if (!isProjectId(revenueCatProjectId))
     throw badRequest(
       'That is no project id. It looks like proj1ab2c3d4, in RevenueCat under Project settings.',

@@ -43,24 +43,23 @@ describe('calls that share statements', () => {
     );
   });
 
-  test('what comes in the same moment is one statement, and so is what comes while it lingers', async () => {
-    for (const lingerMs of [0, 5]) {
-      const groups: number[] = [];
-      const add = grouped<number, number>(
-        async (group) => {
-          groups.push(group.length);
-          return group;
-        },
-        { most: 64, lingerMs },
-      );
-      const first = [add(1), add(2)];
-      if (lingerMs > 0) {
-        await new Promise((resolve) => setImmediate(resolve));
-        first.push(add(3));
-      }
-      assert.deepEqual(await Promise.all(first), lingerMs > 0 ? [1, 2, 3] : [1, 2]);
-      assert.deepEqual(groups, [first.length]);
-    }
+  test('what comes in the same moment is one statement, and so is what comes before the next may begin', async () => {
+    const groups: number[][] = [];
+    const add = grouped<number, number>(
+      async (group) => {
+        groups.push([...group]);
+        return group;
+      },
+      { most: 64, spacingMs: 200 },
+    );
+    assert.deepEqual(await Promise.all([add(1), add(2)]), [1, 2]);
+    const third = add(3);
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.deepEqual(await Promise.all([third, add(4)]), [3, 4]);
+    assert.deepEqual(groups, [
+      [1, 2],
+      [3, 4],
+    ]);
   });
 
   test('without a database all fail at once, and nothing is tried one by one', async () => {

@@ -99,8 +99,10 @@ export async function openAgain(
   return shown(await product.intercom.callCanvas({ ...base, flow: 'initialize' }), 'initialize');
 }
 
-const READING = `exists (select 1 from pgboss.job where state < 'completed'
-                            and name in ('subscriber.refresh', 'customer.import'))`;
+/** What failed and is tried again some time later does not count. */
+const READING = `exists (select 1 from pgboss.job
+                          where name in ('subscriber.refresh', 'customer.import') and state < 'completed'
+                            and (state = 'active' or start_after < now() + interval '1 second'))`;
 const DELIVERING = `exists (select 1 from subscribers s
                               left join subscriber_summaries u using (workspace_id, subscriber_id)
                              where s.workspace_id = $1 and s.merged_into is null

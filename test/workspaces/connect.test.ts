@@ -55,6 +55,13 @@ it('refuses what can be no key or project id, and keeps the key that was stored'
   await disconnectProject(site.db.database, 'abc123', id);
 });
 
+it('takes the id as the dashboard’s address shows it, without its prefix', async () => {
+  const { id } = await connect({ revenueCatProjectId: '57cf58e0' });
+  const project = await readProject(site.db.database, 'abc123', id);
+  assert.equal(project?.revenueCatProjectId, 'proj57cf58e0');
+  await disconnectProject(site.db.database, 'abc123', id);
+});
+
 it('makes one project of two connections at once', async () => {
   const both = await Promise.all([
     connect({ revenueCatProjectId: 'proj2' }),

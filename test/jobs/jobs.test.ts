@@ -1,0 +1,67 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { type JobHandlers, type JobRunner, openJobs } from '../../src/jobs/jobs.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { until } from '../support/wait.ts';
+import { silent } from '../support/world.ts';
+
+describe('background jobs', () => {
+  let db: TestDatabase;
+  let jobs: JobRunner;
+  const done: string[] = [];
+  const failing = new Set<string>();
+
+  before(async () => {
+    db = await createTestDatabase();
+    jobs = await openJobs({ databaseUrl: db.url, backend: 'postgres', listen: true, logger: silent });
+    const idle = (): Promise<void> => Promise.resolve();
+    const handlers: JobHandlers = {
+      'subscriber.refresh': async ({ subscriberId }) => {
+        if (failing.delete(subscriberId)) throw new Error(`zqperson ${subscriberId}`);
+        done.push(subscriberId);
+      },
+      'customer.import': idle,
+      'backfill.run': idle,
+      'reconcile.nightly': idle,
+      'reconcile.workspace': idle,
+      'grant.settle': idle,
+      'grant.note': idle,
+      'workspace.provision': idle,
+      'workspace.confirm-uninstall': idle,
+      'workspace.health': idle,
+      'workspace.check': idle,
+      'maintenance.daily': idle,
+    };
+    await jobs.work(handlers);
+  });
+  after(async () => {
+    await jobs?.stop();
+    await db?.close();
+  });
+
+  const send = (subscriberId: string): Promise<void> =>
+    jobs.send('subscriber.refresh', { workspaceId: 'w', subscriberId });
+
+  test('many at once are worked off without a pause between them', async () => {
+    const names = Array.from({ length: 60 }, (_, n) => `many-${n}`);
+    await Promise.all(names.map(send));
+    await until(() => names.every((name) => done.includes(name)), 'all of them');
+    assert.equal(done.length, names.length);
+  });
+
+  test('one that fails is tried again, alone, and its error stays out of the tables', async () => {
+    failing.add('bad');
+    await Promise.all(['good-1', 'bad', 'good-2'].map(send));
+    await until(() => ['good-1', 'good-2', 'bad'].every((name) => done.includes(name)), 'the second attempt');
+    assert.deepEqual(
+      done.filter((name) => /^(good|bad)/.test(name)).toSorted(),
+      ['bad', 'good-1', 'good-2'],
+      'the others were not repeated',
+    );
+    const rows = await db.database.query<{ text: string }>(
+      `select row_to_json(j)::text as text from pgboss.job j`,
+    );
+    assert.ok(rows.length > 0);
+    for (const { text } of rows) assert.doesNotMatch(text, /zqperson/);
+  });
+});
