@@ -8,7 +8,7 @@ import { CONTACT_ATTRIBUTES } from '../../src/subscribers/attributes.ts';
  * once as the app has hands, in batches that are fetched again at once while they are full: its fastest setting.
  */
 const { DATABASE_URL = '', INTERCOM_URL = '', TOKEN = '' } = process.env;
-const HANDS = 64;
+const HANDS = 128;
 const BATCH = 4;
 
 interface Job {

@@ -14,8 +14,8 @@ interface Sent {
 }
 
 /**
- * Sends events in order. The outcome of one is stored while the next is on its way; a crash between the two
- * sends at most these again, with the same name and second.
+ * Sends events in order. Their outcomes are stored while the next ones are on their way: waiting for each would take
+ * as long as sending it. A crash in between sends at most these again, with the same name and second.
  *
  * @returns what is left to send, and why
  */
@@ -25,21 +25,19 @@ export async function sendEvents(
   events: readonly SendPlan[],
   outbox: ReadonlyMap<string, OutboxEntry>,
 ): Promise<{ left: SendPlan[]; interruption: Interruption | null }> {
-  let storing: Promise<void> = Promise.resolve();
+  const storing: Promise<void>[] = [];
   try {
     for (const [index, event] of events.entries()) {
       if (!round.isHeld()) return { left: events.slice(index), interruption: { kind: 'lost' } };
       const sent = await sendEvent(round, contactId, event, outbox.get(event.eventId));
-      // Its rejection is looked at by the `await`s below, not before.
+      // Its rejection is looked at in the end, not before.
       sent.stored.catch(() => {});
-      const before = storing;
-      storing = sent.stored;
-      await before;
+      storing.push(sent.stored);
       if (sent.interruption) return { left: events.slice(index), interruption: sent.interruption };
     }
     return { left: [], interruption: null };
   } finally {
-    await storing;
+    await Promise.all(storing);
   }
 }
 
