@@ -27,12 +27,28 @@ export async function replayEvents(
   let count = 0;
   for (let after: Cursor | null = { at: '-infinity', eventId: '' }; after !== null; ) {
     const from: Cursor = after;
-    const batch = await database.transaction((sql) => replayBatch(sql, workspaceId, selection, from));
+    const batch = await againAfterDeadlock(() =>
+      database.transaction((sql) => replayBatch(sql, workspaceId, selection, from)),
+    );
     count += batch.count;
     after = batch.next;
   }
   if (count > 0) await notifyDelivery(database, workspaceId);
   return count;
+}
+
+const DEADLOCK = '40P01';
+const MOST_TRIES = 5;
+
+/** A worker that plans the same events may be in the way; PostgreSQL then ends one of the two. */
+async function againAfterDeadlock<T>(work: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await work();
+    } catch (error) {
+      if ((error as { code?: unknown }).code !== DEADLOCK || tries === MOST_TRIES) throw error;
+    }
+  }
 }
 
 interface Cursor {

@@ -113,7 +113,12 @@ export async function finishClaims(
   endings: readonly { readonly claim: Claim; readonly ending: Ending }[],
 ): Promise<Set<string>> {
   const rows = await sql.query<{ subscriber_id: string; due: boolean }>(
-    `update subscribers s
+    `with held as (
+       -- In one order, as everybody who writes several does: otherwise two could wait for each other.
+       select subscriber_id from subscribers
+        where workspace_id = $1 and subscriber_id = any($2) order by subscriber_id for no key update
+     )
+     update subscribers s
         set lease_until = null, lease_owner = null,
             due_at = case when s.version = f.version then to_timestamp(f.due_ms / 1000.0) else now() end,
             contact_id = case when s.contact_id is not distinct from f.contact_before
@@ -132,7 +137,7 @@ export async function finishClaims(
             as f (subscriber_id, owner, version, due_ms, contact_id, attributes, attempts, waiting, contact_before,
                   unwritten_before)
       where s.workspace_id = $1 and s.subscriber_id = any($2) and s.subscriber_id = f.subscriber_id
-        and s.lease_owner = f.owner
+        and s.subscriber_id in (select subscriber_id from held) and s.lease_owner = f.owner
      returning s.subscriber_id, coalesce(s.due_at <= now(), false) as due`,
     [
       workspaceId,

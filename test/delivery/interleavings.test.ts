@@ -162,7 +162,11 @@ describe('any interleaving of webhooks, contact events, failures and replays', (
       [WORKSPACE_ID, `${prefix}-%`],
     );
     await world.db.database.query(
-      `update subscribers set due_at = now() where workspace_id = $1 and due_at > now() and due_at < now() + interval '1 day'`,
+      `update subscribers set due_at = now()
+        where workspace_id = $1
+          and subscriber_id in (select subscriber_id from subscribers
+                                 where workspace_id = $1 and due_at > now() and due_at < now() + interval '1 day'
+                                 order by subscriber_id for no key update)`,
       [WORKSPACE_ID],
     );
     await world.db.database.query(`select pg_notify('delivery', $1)`, [WORKSPACE_ID]);
