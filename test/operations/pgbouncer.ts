@@ -1,11 +1,11 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import pg from 'pg';
+import { freePort } from '../../src/simulator/listen.ts';
 import { describePooled, type Pooler } from '../database/pooled.ts';
 import { until } from '../support/wait.ts';
+import { answers } from './answers.ts';
 
 /** `npm run test:pgbouncer`: against the real PgBouncer, which no package registry of Node carries. */
 describePooled(versionOrExit(), startPgBouncer);
@@ -49,25 +49,4 @@ async function startPgBouncer(databaseUrl: string): Promise<Pooler> {
       await rm(folder, { recursive: true, force: true });
     },
   };
-}
-
-async function answers(url: string): Promise<boolean> {
-  const client = new pg.Client({ connectionString: url });
-  try {
-    await client.connect();
-    await client.query('select 1');
-    return true;
-  } catch {
-    return false;
-  } finally {
-    await client.end().catch(() => {});
-  }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }

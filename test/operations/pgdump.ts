@@ -3,7 +3,6 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync, readdirSync } from 'node:fs';
 import { chown, mkdir, mkdtemp, rm, stat } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -11,10 +10,12 @@ import pg from 'pg';
 import { readConfig } from '../../src/config.ts';
 import { migrate, openDatabase } from '../../src/database/data-source.ts';
 import { type RunningServer, startServer } from '../../src/server.ts';
+import { freePort } from '../../src/simulator/listen.ts';
 import { DAY_MS, eventBody } from '../support/events.ts';
 import { createProduct, type Product } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { silent, WORKSPACE_ID } from '../support/world.ts';
+import { answers } from './answers.ts';
 
 /**
  * `npm run test:pgdump`: the commands of docs/operations.md for backing up and restoring, against the PostgreSQL of
@@ -79,27 +80,6 @@ async function startPostgres(dataDir: string): Promise<Running> {
       await ended;
     },
   };
-}
-
-async function answers(url: string): Promise<boolean> {
-  const client = new pg.Client({ connectionString: url });
-  client.on('error', () => {});
-  try {
-    await client.connect();
-    return true;
-  } catch {
-    return false;
-  } finally {
-    await client.end().catch(() => {});
-  }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 const CUSTOMERS = 30;

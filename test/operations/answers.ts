@@ -1,0 +1,16 @@
+import pg from 'pg';
+
+/** Whether a PostgreSQL, or what stands before it, answers a statement. */
+export async function answers(url: string): Promise<boolean> {
+  const client = new pg.Client({ connectionString: url });
+  client.on('error', () => {});
+  try {
+    await client.connect();
+    await client.query('select 1');
+    return true;
+  } catch {
+    return false;
+  } finally {
+    await client.end().catch(() => {});
+  }
+}
