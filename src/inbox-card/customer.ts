@@ -1,6 +1,7 @@
 import { listGrants } from '../grants/store.ts';
+import { bestAppUserIds } from '../subscribers/attributes.ts';
 import { findByEmail } from '../subscribers/find-store.ts';
-import { isBlockedId, preferredAppUserIds } from '../subscribers/identities.ts';
+import { isBlockedId } from '../subscribers/identities.ts';
 import { deriveState } from '../subscribers/state.ts';
 import { ownSource, readHistoryWithSources, type TimelineEntry } from '../subscribers/store.ts';
 import { isUsable, type SubscriberSummary, saveSummaries, summarize } from '../subscribers/summary.ts';
@@ -75,7 +76,7 @@ export async function loadCustomer(visit: Visit, candidate: Candidate): Promise<
     grants,
     names,
     link: candidate.link,
-    appUserId: preferredAppUserIds(candidate.appUserIds)[0] ?? '',
+    appUserId: bestAppUserIds(summary.state, candidate.appUserIds)[0] ?? '',
   };
 }
 

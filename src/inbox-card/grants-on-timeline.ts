@@ -65,6 +65,7 @@ function eventOf(grant: Grant, type: string, kind: PromotionalMark['kind'], atMs
     type,
     kind,
     atMs,
+    appUserId: grant.appUserId,
     side: 'subject',
     environment: 'production',
     store: 'PROMOTIONAL',

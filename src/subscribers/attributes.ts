@@ -40,7 +40,7 @@ export function contactAttributes(state: SubscriberState, appUserIds: readonly s
     latest_store: primary?.store ?? null,
     latest_entitlement: primary?.entitlements[0] ?? null,
     expires_at: seconds(primary?.gracePeriodEndsAtMs ?? primary?.endsAtMs),
-    rc_app_user_id: preferredAppUserIds(appUserIds)[0] ?? null,
+    rc_app_user_id: bestAppUserIds(state, appUserIds)[0] ?? null,
     rc_entitlements: state.entitlements.map((entitlement) => entitlement.lookupKey).join(', ') || null,
     rc_product: primary?.productId ?? null,
     rc_period_type: primary?.periodType ?? null,
@@ -53,6 +53,14 @@ export function contactAttributes(state: SubscriberState, appUserIds: readonly s
     rc_last_event: state.lastEvent?.kind ?? null,
     rc_last_event_at: seconds(state.lastEvent?.atMs),
   };
+}
+
+/** A customer's app user ids: identified ones first, those that events named last before the others. */
+export function bestAppUserIds(
+  { seenAs }: Pick<SubscriberState, 'seenAs'>,
+  appUserIds: readonly string[],
+): string[] {
+  return preferredAppUserIds([...seenAs.filter((id) => appUserIds.includes(id)), ...appUserIds]);
 }
 
 function seconds(atMs: number | null | undefined): number | null {

@@ -122,6 +122,7 @@ export function readEvent(
       isTrialConversion: event.is_trial_conversion,
     }),
     atMs: event.event_timestamp_ms ?? event.purchased_at_ms ?? received.receivedAtMs,
+    appUserId: event.app_user_id,
     side: received.side ?? 'subject',
     environment: environmentOf(event),
     store: event.store,

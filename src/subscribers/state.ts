@@ -2,6 +2,7 @@ import { overlay } from './apply-snapshot.ts';
 import { accessEndMs, type Draft, environmentOf } from './draft.ts';
 import { distinctInOrder } from './event-order.ts';
 import { compareSubscriptions, finishDraft } from './finish-draft.ts';
+import { isAnonymous, isBlockedId } from './identities.ts';
 import { isDeliverable } from './kinds.ts';
 import { emptyLedger, type Ledger, record } from './ledger.ts';
 import type {
@@ -105,14 +106,31 @@ function summarise(
     grants,
     sandbox,
     entitlements: [...entitlements.values()].sort((a, b) => compareTexts(a.lookupKey, b.lookupKey)),
-    lifetimeValueUsdCents: ledger.sawRevenue ? ledger.lifetimeValueUsdCents : ledger.toldRevenueUsdCents,
+    // A refund whose purchase nobody told of would leave less than nothing.
+    lifetimeValueUsdCents: Math.max(
+      0,
+      ledger.sawRevenue ? ledger.lifetimeValueUsdCents : ledger.toldRevenueUsdCents,
+    ),
     paid: [...ledger.paid].sort((a, b) => compareTexts(a.currency, b.currency)),
     firstPurchaseAtMs,
     trialEndsAtMs: ledger.trialEndsAtMs,
     billingIssueAtMs: primary?.billingIssueAtMs ?? null,
+    seenAs: seenAs(ordered),
     lastEvent: last ? { kind: last.kind, type: last.type, atMs: last.atMs } : null,
     snapshotAtMs: snapshot?.takenAtMs ?? null,
   };
+}
+
+/** An id that is no anonymous one is taken over by another a few times in a life, not with each event. */
+const LATEST_NAMED = 30;
+
+function seenAs(ordered: readonly LifecycleEvent[]): string[] {
+  const ids = new Set<string>();
+  for (const { side, appUserId } of ordered.slice(-LATEST_NAMED).reverse()) {
+    if (side === 'subject' && appUserId !== null && !isAnonymous(appUserId) && !isBlockedId(appUserId))
+      ids.add(appUserId);
+  }
+  return [...ids];
 }
 
 function compareTexts(a: string, b: string): number {

@@ -61,6 +61,8 @@ export interface LifecycleEvent {
   readonly kind: EventKind;
   /** `event_timestamp_ms`; the time of receipt where RevenueCat sent none. */
   readonly atMs: number;
+  /** The customer's id when it happened; `null`: the event names several, or nobody. */
+  readonly appUserId: string | null;
   /** A TRANSFER stands on two timelines: `subject` received the purchases, `giver` gave them away. */
   readonly side: 'subject' | 'giver';
   readonly environment: Environment | null;
@@ -184,6 +186,8 @@ export interface SubscriberState {
   readonly firstPurchaseAtMs: number | null;
   readonly trialEndsAtMs: number | null;
   readonly billingIssueAtMs: number | null;
+  /** Ids of the customer's own that the latest events named, the last seen first; of givers as well. */
+  readonly seenAs: readonly string[];
   readonly lastEvent: { readonly kind: EventKind; readonly type: string; readonly atMs: number } | null;
   /** When RevenueCat's API was last read; `null`: the state rests on events alone. */
   readonly snapshotAtMs: number | null;

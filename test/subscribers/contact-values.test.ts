@@ -4,7 +4,8 @@ import { CONTACT_ATTRIBUTES, contactAttributes } from '../../src/subscribers/att
 import { compareWithSnapshot } from '../../src/subscribers/compare-with-snapshot.ts';
 import { eventMetadata } from '../../src/subscribers/delivery-metadata.ts';
 import { deriveState } from '../../src/subscribers/state.ts';
-import { buy, day, event, grant, period, snapshotOf, told, trial } from './histories.ts';
+import type { LifecycleEvent } from '../../src/subscribers/types.ts';
+import { buy, day, event, grant, period, renew, snapshotOf, told, trial } from './histories.ts';
 
 const seconds = (n: number): number => day(n) / 1_000;
 
@@ -49,6 +50,29 @@ describe('attributes of a contact', () => {
     const { rc_last_event, rc_last_event_at, rc_app_user_id, ...rest } = contactAttributes(state, ['ada']);
     assert.deepEqual([rc_last_event, rc_last_event_at, rc_app_user_id], ['transfer', seconds(5), 'ada']);
     for (const [name, value] of Object.entries(rest)) assert.equal(value, null, name);
+  });
+
+  test('of several ids of their own the one that events named last is the customer’s', () => {
+    const renewed = renew(30, 60, { app_user_id: 'zoe' });
+    const given = event('RENEWAL', 40, { ...period(30, 60), app_user_id: 'stranger' });
+    const named = (events: readonly LifecycleEvent[], ids: readonly string[]) =>
+      contactAttributes(deriveState(events, null, day(50)), ids).rc_app_user_id;
+    assert.equal(named([buy(0, 30), renewed], ['ada', 'bob', 'zoe']), 'zoe');
+    assert.equal(named([renewed, buy(0, 30)], ['ada', 'bob', 'zoe']), 'zoe');
+    // What came with a transfer names somebody else.
+    assert.equal(named([buy(0, 30), given], ['ada', 'bob']), 'ada');
+    const anonymous = renew(30, 60, { app_user_id: '$RCAnonymousID:1' });
+    assert.equal(named([buy(0, 30), anonymous], ['$RCAnonymousID:1', 'ada']), 'ada');
+    assert.equal(named([], ['bob', 'ada']), 'bob');
+  });
+
+  test('a refund whose purchase nobody told of takes nothing from zero', () => {
+    const refund = event('CANCELLATION', 5, {
+      ...period(0, 30, -10),
+      cancel_reason: 'CUSTOMER_SUPPORT',
+    });
+    const { rc_lifetime_value_usd } = contactAttributes(deriveState([refund], null, day(6)), ['ada']);
+    assert.equal(rc_lifetime_value_usd, 0);
   });
 
   test('every attribute is described once, with the type of its value', () => {
