@@ -1,6 +1,6 @@
 import type { Sql } from '../database/sql.ts';
 import { type History, readHistories, readSubscribers, type Subscriber } from '../subscribers/store.ts';
-import { linkedContacts } from './contacts-store.ts';
+import { linkedContacts, readSharing } from './contacts-store.ts';
 
 /** What a delivery must know of a claimed subscriber, read after it was claimed. */
 export interface Claimed {
@@ -8,10 +8,12 @@ export interface Claimed {
   readonly history: History;
   /** Contacts that teammates linked to it, the newest link first. */
   readonly linkedContactIds: readonly string[];
+  /** Subscribers that may write to the same contact. */
+  readonly sharing: readonly string[];
 }
 
 /**
- * Reads what was claimed together in three statements. With three for each subscriber, two thirds of what
+ * Reads what was claimed together in four statements. With three for each subscriber, two thirds of what
  * PostgreSQL did for deliveries was to look up a single row.
  *
  * @returns by subscriber; those that are gone are missing
@@ -21,16 +23,22 @@ export async function readClaimed(
   workspaceId: string,
   subscriberIds: readonly string[],
 ): Promise<Map<string, Claimed>> {
-  const [subscribers, histories, links] = await Promise.all([
+  const [subscribers, histories, links, sharing] = await Promise.all([
     readSubscribers(sql, workspaceId, subscriberIds),
     readHistories(sql, workspaceId, subscriberIds),
     linkedContacts(sql, workspaceId, subscriberIds),
+    readSharing(sql, workspaceId, subscriberIds),
   ]);
   const claimed = new Map<string, Claimed>();
   for (const [subscriberId, subscriber] of subscribers) {
     const history = histories.get(subscriberId);
     if (!history) continue;
-    claimed.set(subscriberId, { subscriber, history, linkedContactIds: links.get(subscriberId) ?? [] });
+    claimed.set(subscriberId, {
+      subscriber,
+      history,
+      linkedContactIds: links.get(subscriberId) ?? [],
+      sharing: sharing.get(subscriberId) ?? [],
+    });
   }
   return claimed;
 }

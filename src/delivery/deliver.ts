@@ -1,10 +1,15 @@
-import { contactAttributes } from '../subscribers/attributes.ts';
-import { makeReceiversDue, type Subscriber, type TimelineEntry } from '../subscribers/store.ts';
+import { bestAppUserIds, contactAttributes } from '../subscribers/attributes.ts';
+import {
+  makeReceiversDue,
+  type SentMark,
+  type Subscriber,
+  type TimelineEntry,
+} from '../subscribers/store.ts';
 import { type SubscriberSummary, summarize } from '../subscribers/summary.ts';
 import type { SubscriberState } from '../subscribers/types.ts';
 import type { Claimed } from './claimed.ts';
 import { createContact, findContact, idToCreate } from './match.ts';
-import { explainPending } from './outbox-store.ts';
+import { explainPending, planBeside } from './outbox-store.ts';
 import {
   changedAttributes,
   nextChangeAt,
@@ -42,12 +47,18 @@ export async function deliverSubscriber(round: Round, claimed: Claimed | null): 
   const summary = summarize(history, subscriber.snapshot, nowMs);
   const { state } = summary;
   const kept = sources.length === 1 ? keepSummary(round, summary, nowMs) : null;
-  const wanted = isUnknown(state, claim) ? {} : contactAttributes(state, subscriber.appUserIds);
-  const planned = planEvents(history, outbox, workspace.settings);
+  const appUserIds = bestAppUserIds(state, subscriber.appUserIds);
+  const wanted = isUnknown(state, claim) ? {} : contactAttributes(state, appUserIds);
+  const plan = (others: readonly SentMark[]): PlannedEvent[] =>
+    planEvents(history, outbox, workspace.settings, others);
+  const isAlone = claimed.sharing.length === 0;
+  const planned = isAlone
+    ? plan([])
+    : await planBeside(context.database, workspaceId, subscriberId, claimed.sharing, plan);
   const news = planned.filter((event) => isNews(event, outbox));
   if (isLateForTransfer(history, news)) await makeReceiversDue(context.database, workspaceId, subscriberId);
   // Stored while the contact is looked for, and before anything is sent.
-  const saving = news.length > 0 ? context.writer.plan(workspaceId, news) : Promise.resolve();
+  const saving = news.length > 0 && isAlone ? context.writer.plan(workspaceId, news) : Promise.resolve();
   saving.catch(() => {});
   const toSend = planned.filter((event) => event.action === 'send');
 
@@ -63,7 +74,7 @@ export async function deliverSubscriber(round: Round, claimed: Claimed | null): 
     return { ...unchanged(claim), dueAtMs: notBeforeMs };
   }
 
-  const ending = await deliverTo(round, claimed, { toSend, outbox, wanted, wakeAtMs, saving });
+  const ending = await deliverTo(round, claimed, { appUserIds, toSend, outbox, wanted, wakeAtMs, saving });
   await Promise.all([saving, kept]);
   if (news.length > 0 && claim.canRefresh && !isNewerThan(subscriber, history.at(-1)?.atMs ?? 0)) {
     await context.requestRefresh(workspaceId, subscriberId);
@@ -118,6 +129,8 @@ function unchanged(claim: Claim): Ending {
 }
 
 interface Work {
+  /** The best first. */
+  readonly appUserIds: readonly string[];
   readonly toSend: readonly SendPlan[];
   readonly outbox: ReadonlyMap<string, OutboxEntry>;
   readonly wanted: Readonly<Record<string, unknown>>;
@@ -136,7 +149,7 @@ async function deliverTo(round: Round, claimed: Claimed, work: Work): Promise<En
   let left = work.toSend;
   for (let hop = 0; hop <= MOST_HOPS; hop += 1) {
     try {
-      contactId ??= await resolveContact(round, claimed, gone, left.length > 0);
+      contactId ??= await resolveContact(round, claimed, work.appUserIds, gone, left.length > 0);
       if (contactId !== claim.contactId) attributesWritten = null;
     } catch (error) {
       const { atMs, counts } = await giveWay(round, error);
@@ -192,12 +205,13 @@ function hasBetterId(claim: Claim, wanted: Readonly<Record<string, unknown>>): b
 async function resolveContact(
   round: Round,
   { subscriber, linkedContactIds }: Claimed,
+  appUserIds: readonly string[],
   gone: ReadonlySet<string>,
   mayCreate: boolean,
 ): Promise<string | null> {
   const { workspace, client } = round;
   const { settings } = workspace;
-  const { appUserIds, email } = subscriber;
+  const { email } = subscriber;
   const found = await findContact(client, { linkedContactIds, appUserIds, email, settings, gone });
   if (found !== null) return found;
   const appUserId = mayCreate ? idToCreate(appUserIds, settings) : null;

@@ -1,4 +1,5 @@
-import type { Sql } from '../database/sql.ts';
+import type { Database, Sql } from '../database/sql.ts';
+import type { SentMark } from '../subscribers/store.ts';
 import type { PlannedEvent } from './plan.ts';
 
 /** Stores name and second of each event before it is sent, and closes those that are not to be sent. */
@@ -28,6 +29,34 @@ export async function savePlan(
     ],
     'save-plan',
   );
+}
+
+/**
+ * Plans for a subscriber whose contact others write to as well, and stores it. They plan one after the other, each
+ * with what the others have planned.
+ */
+export async function planBeside(
+  database: Database,
+  workspaceId: string,
+  subscriberId: string,
+  others: readonly string[],
+  plan: (others: readonly SentMark[]) => PlannedEvent[],
+): Promise<PlannedEvent[]> {
+  return database.transaction(async (sql) => {
+    await sql.query(
+      `select subscriber_id from subscribers where workspace_id = $1 and subscriber_id = any($2)
+        order by subscriber_id for no key update`,
+      [workspaceId, [subscriberId, ...others]],
+    );
+    const rows = await sql.query<{ sent_name: string; sent_at_s: string }>(
+      `select sent_name, sent_at_s from events
+        where workspace_id = $1 and subscriber_id = any($2) and sent_name is not null`,
+      [workspaceId, others],
+    );
+    const planned = plan(rows.map((row) => ({ name: row.sent_name, atS: Number(row.sent_at_s) })));
+    await savePlan(sql, workspaceId, planned);
+    return planned;
+  });
 }
 
 /** The outcome of one attempt, for the delivery log. `code` is `ok` or a failure's code. */

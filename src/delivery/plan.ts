@@ -65,13 +65,15 @@ export function eventNameFor(kind: DeliverableKind, settings: WorkspaceSettings)
  *
  * @param history what the state rests on, oldest first; purchases that came by a transfer are not in `outbox`
  * @param outbox by event id: the subscriber's own events
+ * @param others what other subscribers have planned for the same contact
  */
 export function planEvents(
   history: readonly TimelineEntry[],
   outbox: ReadonlyMap<string, OutboxEntry>,
   settings: WorkspaceSettings,
+  others: readonly SentMark[] = [],
 ): PlannedEvent[] {
-  const taken = new Set<string>();
+  const taken = new Set<string>(others.map(dedupeKey));
   const kept = new Map<string, SentMark>();
   const entries = [...outbox].sort(([, a], [, b]) => firmness(b) - firmness(a));
   for (const [eventId, entry] of entries) {

@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { storeEvents } from '../../src/revenuecat/store.ts';
+import { toReceived } from '../../src/revenuecat/webhook.ts';
+import { hashSecret } from '../../src/workspaces/secrets.ts';
+import { until } from '../support/wait.ts';
+import { createWorld, PROJECT_ID, WORKSPACE_ID, type World } from '../support/world.ts';
+import { NOW_MS, recentEvent, stateOf } from './support.ts';
+
+const OTHER_PROJECT = `${WORKSPACE_ID}-p2`;
+
+/** Intercom removes what has the same name and second on one contact, whoever sent it. */
+describe('two subscribers of one contact', () => {
+  let world: World;
+  before(async () => {
+    world = await createWorld();
+    await world.db.database.query(
+      `insert into projects (workspace_id, project_id, revenuecat_project_id, name, webhook_auth_hash)
+       values ($1, $2, 'proj2', 'Second app', $3)`,
+      [WORKSPACE_ID, OTHER_PROJECT, hashSecret('whk_other')],
+    );
+  });
+  after(() => world?.close());
+
+  async function receive(projectId: string, appUserId: string, id: string): Promise<void> {
+    const event = recentEvent(appUserId, { id, transaction_id: id, original_transaction_id: id });
+    const received = toReceived(event, JSON.stringify({ event }), NOW_MS);
+    await storeEvents(world.db.database, WORKSPACE_ID, projectId, [received]);
+  }
+
+  async function delivered(...ids: string[]): Promise<void> {
+    await until(async () => {
+      const states = await Promise.all(ids.map((id) => stateOf(world, id)));
+      return states.every((state) => state?.delivery === 'delivered');
+    }, 'both events');
+  }
+
+  /** Seconds of the events of a contact, as Intercom keeps them: repeats removed. */
+  function seconds(contactId: string): number[] {
+    return world.intercom.state.events
+      .filter((event) => event.contactId === contactId)
+      .map((event) => event.createdAtS)
+      .toSorted();
+  }
+  const atS = Math.floor(Number(recentEvent('x', {}).event_timestamp_ms) / 1_000);
+
+  test('with one id in two projects, both events of one second are on the contact', async () => {
+    const contacts: string[] = [];
+    for (let n = 0; n < 20; n += 1) {
+      contacts.push(world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: `both-${n}` }).id);
+      await receive(PROJECT_ID, `both-${n}`, `first-${n}`);
+      await receive(OTHER_PROJECT, `both-${n}`, `second-${n}`);
+    }
+    // All at once: the two of a contact are in hand at the same time.
+    world.worker();
+    await delivered(...contacts.flatMap((_, n) => [`first-${n}`, `second-${n}`]));
+    for (const contactId of contacts) assert.deepEqual(seconds(contactId), [atS, atS + 1]);
+  });
+
+  test('linked to one contact by a teammate, too', async () => {
+    const contact = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: 'linked' });
+    await receive(PROJECT_ID, 'linked', 'of-the-contact');
+    await delivered('of-the-contact');
+    await receive(PROJECT_ID, 'stranger', 'of-the-stranger');
+    await until(
+      async () => (await stateOf(world, 'of-the-stranger'))?.reason === 'waiting_for_contact',
+      'it',
+    );
+    await world.db.database.query(
+      `insert into contact_links (workspace_id, contact_id, project_id, subscriber_id, made_by)
+       select workspace_id, $2, project_id, subscriber_id, '{"id": "1"}' from subscriber_ids
+        where workspace_id = $1 and app_user_id = 'stranger'`,
+      [WORKSPACE_ID, contact.id],
+    );
+    await world.db.database.query(`update subscribers set due_at = now() where workspace_id = $1`, [
+      WORKSPACE_ID,
+    ]);
+    await delivered('of-the-stranger');
+    assert.deepEqual(seconds(contact.id), [atS, atS + 1]);
+  });
+});
