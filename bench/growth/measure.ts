@@ -6,6 +6,7 @@ import { claimSubscribers, releaseClaim } from '../../src/delivery/store.ts';
 import { createReceiver } from '../../src/revenuecat/receiver.ts';
 import { storeEvents } from '../../src/revenuecat/store.ts';
 import { toReceived } from '../../src/revenuecat/webhook.ts';
+import { listDeliveries, readKindCounts, readMatching, readOverview } from '../../src/settings/store.ts';
 import { HEAVY_CUSTOMER, HEAVY_EVENTS, PROJECT_ID, WORKSPACE_ID } from './fill.ts';
 
 export interface Times {
@@ -21,6 +22,8 @@ export interface GrowthRow {
   readonly card: Times;
   readonly firstPage: Times;
   readonly deepPage: Times;
+  /** What the settings' pages read: the slowest of them. */
+  readonly settings: Times;
   readonly claim: Times;
   readonly bytesPerEvent: number;
   readonly databaseGiB: number;
@@ -86,6 +89,8 @@ export async function measure(input: {
     pages.push(shown.ms);
   }
 
+  const settings = await settingsReads(database);
+
   const receiver = createReceiver((workspaceId, projectId, batch) =>
     storeEvents(database, workspaceId, projectId, batch),
   );
@@ -140,10 +145,35 @@ export async function measure(input: {
     card: timesOf(seconds2),
     firstPage: timesOf(pages.slice(0, 60)),
     deepPage: timesOf(pages.slice(-60)),
+    settings,
     claim: timesOf(claimed),
     bytesPerEvent: Number(sizes?.events) / Number(sizes?.count),
     databaseGiB: Number(sizes?.all) / 2 ** 30,
   };
+}
+
+async function settingsReads(database: Database): Promise<Times> {
+  const everything = { show: 'all', customer: null, kind: null } as const;
+  const reads: readonly (() => Promise<unknown>)[] = [
+    () => readOverview(database, WORKSPACE_ID),
+    () => readKindCounts(database, WORKSPACE_ID),
+    () => readMatching(database, WORKSPACE_ID),
+    () => listDeliveries(database, WORKSPACE_ID, everything, null, 50),
+    () => listDeliveries(database, WORKSPACE_ID, { ...everything, show: 'failed' }, null, 50),
+    () => listDeliveries(database, WORKSPACE_ID, { ...everything, kind: 'refund' }, null, 50),
+  ];
+  let slowest: Times = { p50Ms: 0, p99Ms: 0 };
+  for (const read of reads) {
+    const samples: number[] = [];
+    for (let round = 0; round < 22; round += 1) {
+      const begunMs = performance.now();
+      await read();
+      if (round >= 2) samples.push(performance.now() - begunMs);
+    }
+    const times = timesOf(samples);
+    if (times.p50Ms > slowest.p50Ms) slowest = times;
+  }
+  return slowest;
 }
 
 /** A renewal as RevenueCat sends it. */

@@ -23,7 +23,7 @@ export function addEventPages(router: Router, context: SettingsContext): void {
       defaultName: defaultEventName(kind),
       enabled: settings[kind]?.enabled ?? true,
       problem: problems.get(kind) ?? null,
-      count: counts.get(kind)?.count ?? 0,
+      recent: counts.get(kind)?.recent ?? 0,
       lastAt: counts.get(kind)?.lastAt ?? null,
     }));
   }
