@@ -56,8 +56,14 @@ const READERS = [
 /**
  * The whole product on this machine: embedded PostgreSQL, both platforms simulated on loopback, sample
  * customers, and an inbox page. The app is installed and connected the way a real workspace does it.
+ *
+ * @param options.databaseUrl an empty database; without one an embedded PostgreSQL is started
  */
-export async function startDemo(options: { port: number; logger: Logger }): Promise<Demo> {
+export async function startDemo(options: {
+  port: number;
+  logger: Logger;
+  databaseUrl?: string;
+}): Promise<Demo> {
   // What was started ends when the rest cannot be: a demo that failed must not hold on.
   await using starting = new AsyncDisposableStack();
   const dataDir = await mkdtemp(join(tmpdir(), 'subscription-timeline-demo-'));
@@ -75,7 +81,7 @@ export async function startDemo(options: { port: number; logger: Logger }): Prom
     production: false,
     port,
     publicUrl: `http://localhost:${port}`,
-    databaseUrl: null,
+    databaseUrl: options.databaseUrl ?? null,
     databaseReadUrl: null,
     databaseDirectUrl: null,
     databasePoolSize: 20,

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import axe from 'axe-core';
 import type { Browser, Locator, Page } from 'playwright-core';
-import { type Demo, startDemo } from '../../src/simulator/demo.ts';
+import type { Demo } from '../../src/simulator/demo.ts';
 import { launchBrowser } from '../support/browser.ts';
-import { silent } from '../support/world.ts';
+import { startTestDemo } from '../support/demo.ts';
 
 /** Set SCREENSHOTS to a folder to see what the agent sees. */
 const { SCREENSHOTS } = process.env;
@@ -16,7 +16,7 @@ describe('an agent grants access in the inbox', () => {
   let card: Locator;
 
   before(async () => {
-    demo = await startDemo({ port: 0, logger: silent });
+    demo = await startTestDemo();
     browser = await launchBrowser();
     page = await browser.newPage({ viewport: { width: 1280, height: 1000 } });
     page.setDefaultTimeout(8_000);

@@ -4,9 +4,9 @@ import axe from 'axe-core';
 import type { Browser, Page } from 'playwright-core';
 import { estimatedHeight } from '../../src/inbox-card/height.ts';
 import type { Component } from '../../src/intercom/canvas.ts';
-import { type Demo, startDemo } from '../../src/simulator/demo.ts';
+import type { Demo } from '../../src/simulator/demo.ts';
 import { launchBrowser } from '../support/browser.ts';
-import { silent } from '../support/world.ts';
+import { startTestDemo } from '../support/demo.ts';
 
 /** Teammates of the demo, by the language that their requests name. */
 const TEAMMATES = { en: '1001', de: '1011', fr: '1012', es: '1013', pt: '1014', ja: '1015' } as const;
@@ -18,7 +18,7 @@ describe('the card in a browser', () => {
   let shown: { components: Component[] } = { components: [] };
 
   before(async () => {
-    demo = await startDemo({ port: 0, logger: silent });
+    demo = await startTestDemo();
     browser = await launchBrowser();
     page = await browser.newPage({ viewport: { width: 1280, height: 1000 } });
     page.on('response', async (response) => {

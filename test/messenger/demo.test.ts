@@ -3,10 +3,10 @@ import assert from 'node:assert/strict';
 import { after, before, it } from 'node:test';
 import axe from 'axe-core';
 import type { Browser, FrameLocator, Page } from 'playwright-core';
-import { type Demo, startDemo } from '../../src/simulator/demo.ts';
+import type { Demo } from '../../src/simulator/demo.ts';
 import { launchBrowser } from '../support/browser.ts';
+import { startTestDemo } from '../support/demo.ts';
 import { until } from '../support/wait.ts';
-import { silent } from '../support/world.ts';
 
 /** Half of the Messenger in the demo, px. */
 const HALF_THE_MESSENGER = 352;
@@ -14,7 +14,7 @@ const HALF_THE_MESSENGER = 352;
 let demo: Demo;
 let browser: Browser;
 before(async () => {
-  demo = await startDemo({ port: 0, logger: silent });
+  demo = await startTestDemo();
   browser = await launchBrowser();
 });
 after(async () => {
