@@ -10,7 +10,7 @@ import { History1790000000030 } from '../../migrations/1790000000030-history.ts'
 import { InstallationHealth1790000000050 } from '../../migrations/1790000000050-installation-health.ts';
 import { SubscriberSummaries1790000000060 } from '../../migrations/1790000000060-subscriber-summaries.ts';
 import { Grants1790000000070 } from '../../migrations/1790000000070-grants.ts';
-import { WaitingIndex1790000000080 } from '../../migrations/1790000000080-waiting-index.ts';
+import { PageIndexes1790000000080 } from '../../migrations/1790000000080-page-indexes.ts';
 import { type Database, databaseOn, isPooled } from './sql.ts';
 
 /** Append-only: a migration that has landed is never edited. */
@@ -23,7 +23,7 @@ export const MIGRATIONS = [
   InstallationHealth1790000000050,
   SubscriberSummaries1790000000060,
   Grants1790000000070,
-  WaitingIndex1790000000080,
+  PageIndexes1790000000080,
 ];
 
 /** Any number; all processes of the app must agree on it, and nothing else may use it in this database. */
