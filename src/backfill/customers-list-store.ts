@@ -70,6 +70,15 @@ export async function saveListedPage(
   );
 }
 
+/** Lists from the beginning again; who was listed before is counted once. */
+export async function restartList(sql: Sql, ref: ImportRef): Promise<void> {
+  await sql.query(
+    `update imports set cursor = null
+      where workspace_id = $1 and project_id = $2 and import_id = $3 and not is_listed`,
+    refValues(ref),
+  );
+}
+
 /**
  * Takes customers for as long as the transaction lasts: their locked rows are the claim. When its process dies,
  * PostgreSQL gives them back at once, and nothing has to find out that it is dead.
@@ -86,6 +95,18 @@ export async function claimCustomers(sql: Sql, ref: ImportRef, limit: number): P
     'claim-import-customers',
   );
   return rows.map((row) => ({ customerId: row.customer_id, attempts: row.attempts }));
+}
+
+/** Any customer that this import has read; `null`: none yet. */
+export async function findReadCustomer(sql: Sql, ref: ImportRef): Promise<string | null> {
+  const [row] = await sql.query<{ customer_id: string }>(
+    `select customer_id from import_customers
+      where workspace_id = $1 and project_id = $2 and import_id = $3 and customer_id <> $4
+        and done_at is not null and code is null
+      limit 1`,
+    [...refValues(ref), LISTING_ROW],
+  );
+  return row?.customer_id ?? null;
 }
 
 /** What a batch came to. */

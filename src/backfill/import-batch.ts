@@ -13,6 +13,7 @@ import {
   type ClaimedCustomer,
   claimCustomers,
   closeCustomers,
+  findReadCustomer,
   postponeCustomers,
 } from './customers-list-store.ts';
 import { type ImportedEvents, importEvents } from './history-events.ts';
@@ -73,9 +74,10 @@ export async function importBatch(
     const claimed = await claimCustomers(sql, running, limit);
     if (claimed.length === 0) return { claimed: 0, closed: 0, obstacle: null };
     const read = await readAll(context, project, running, claimed, names);
-    const outcome = await settle(context, sql, project, running, claimed, read);
+    const obstacle = await obstacleTo(context, sql, project, running, read, names);
+    const outcome = await settle(context, sql, project, running, claimed, read, obstacle !== null);
     stored.push(...outcome.worthComparing);
-    return { claimed: claimed.length, closed: outcome.closed, obstacle: obstacleIn(read) };
+    return { claimed: claimed.length, closed: outcome.closed, obstacle };
   });
   for (const customer of stored) await reportDisagreement(context, project, customer);
   return result;
@@ -142,6 +144,7 @@ async function settle(
   running: ImportProgress,
   claimed: readonly ClaimedCustomer[],
   read: readonly Reading[],
+  isObstructed: boolean,
 ): Promise<{ closed: number; worthComparing: StoredCustomer[] }> {
   const good = read.flatMap((each, index) => {
     const customer = claimed[index];
@@ -176,7 +179,6 @@ async function settle(
     if (!isNew) worthComparing.push(outcome);
   }
   const postponed: { customerId: string; code: string; seconds: number }[] = [];
-  const nobodyAnswered = obstacleIn(read) !== null;
   for (const [index, each] of read.entries()) {
     const customer = claimed[index];
     if (!customer) continue;
@@ -184,7 +186,7 @@ async function settle(
     if (each.kind === 'missing') {
       counts.missing += 1;
       closed.push({ customerId, code: 'revenuecat_not_found' });
-    } else if (each.kind === 'failed' && !nobodyAnswered) {
+    } else if (each.kind === 'failed' && !isObstructed) {
       const { code, remedy } = each.error;
       if (remedy.kind === 'give_up' || attempts + 1 >= MOST_ATTEMPTS) {
         counts.failed += 1;
@@ -217,11 +219,31 @@ const NOTHING: { -readonly [Name in keyof BatchCounts]: number } = {
   knownEvents: 0,
 };
 
-/** What stood in the way of the whole batch: a refusal that concerns everybody, or that nobody was answered. */
-function obstacleIn(read: readonly Reading[]): AppError | null {
+/**
+ * What stands in the way of the whole import: a refusal that concerns everybody, or a RevenueCat that answers for
+ * nobody. Where a batch fails as a whole, a customer that was read before tells the two apart: without it, the last
+ * customer of an import, if RevenueCat cannot answer for this one, would be tried for ever.
+ */
+async function obstacleTo(
+  context: BatchContext,
+  sql: Sql,
+  project: Project,
+  running: ImportProgress,
+  read: readonly Reading[],
+  names: CatalogNames,
+): Promise<AppError | null> {
   const errors = read.flatMap((each) => (each.kind === 'failed' ? [each.error] : []));
   const general = errors.find(({ code }) => GENERAL.has(code));
   if (general) return general;
-  const answered = read.some(({ kind }) => kind === 'read' || kind === 'missing');
-  return answered ? null : (errors.find(({ remedy }) => remedy.kind === 'retry') ?? null);
+  const passing = errors.find(({ remedy }) => remedy.kind === 'retry');
+  if (!passing || read.some(({ kind }) => kind === 'read' || kind === 'missing')) return null;
+  const readBefore = await findReadCustomer(sql, running);
+  if (readBefore === null) return passing;
+  try {
+    await context.client.readCustomer(project.revenueCatProjectId, readBefore, names);
+    return null;
+  } catch (error) {
+    if (error instanceof AppError) return error;
+    throw error;
+  }
 }

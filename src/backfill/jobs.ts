@@ -23,11 +23,7 @@ export function importJobHandlers(
 ): Pick<JobHandlers, 'backfill.run' | 'customer.import' | 'reconcile.nightly' | 'reconcile.workspace'> {
   return {
     async 'backfill.run'(ref) {
-      const outcome = await runImport(
-        context,
-        ref,
-        AbortSignal.any([context.stopping, AbortSignal.timeout(SLICE_MS)]),
-      );
+      const outcome = await runImport(context, ref, context.stopping, AbortSignal.timeout(SLICE_MS));
       if (outcome === 'stopped') await queueImport(context.jobs, ref);
     },
     async 'customer.import'({ workspaceId, projectId, appUserId }) {

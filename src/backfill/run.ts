@@ -3,7 +3,7 @@ import { AppError } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { clientFor, noteKeyState, type RefreshContext } from '../revenuecat/refresh.ts';
 import { type Project, readProject } from '../workspaces/store.ts';
-import { forgetList, saveListedPage, whileListingAlone } from './customers-list-store.ts';
+import { forgetList, restartList, saveListedPage, whileListingAlone } from './customers-list-store.ts';
 import { importBatch } from './import-batch.ts';
 import {
   changeState,
@@ -31,12 +31,14 @@ export type RunOutcome = Exclude<ImportState, 'running'> | 'stopped';
  * Works on an import until it ends or `signal` says stop. Any number of processes may work on the same one: each
  * customer is in one hand, and the rate limit is shared.
  *
+ * @param enough begins no further customer, and finishes those in hand: half a reading is calls for nothing
  * @throws Error when the database is away; calling again goes on
  */
 export async function runImport(
   context: RefreshContext,
   ref: ImportRef,
   signal: AbortSignal,
+  enough: AbortSignal = signal,
 ): Promise<RunOutcome> {
   const project = await readProject(context.database, ref.workspaceId, ref.projectId);
   const client = project && clientFor(project, context, { priority: 'bulk', signal });
@@ -45,10 +47,11 @@ export async function runImport(
     return 'failed';
   }
   const end = new AbortController();
-  const anySignal = AbortSignal.any([signal, end.signal]);
+  const anySignal = AbortSignal.any([signal, enough, end.signal]);
+  const restarts = new Set<string>();
   const lanes = Array.from({ length: LANES }, async () => {
     try {
-      return await runLane(context, project, client, ref, anySignal);
+      return await runLane(context, project, client, ref, restarts, anySignal);
     } finally {
       end.abort();
     }
@@ -65,6 +68,7 @@ async function runLane(
   project: Project,
   client: RevenueCatClient,
   ref: ImportRef,
+  restarts: Set<string>,
   signal: AbortSignal,
 ): Promise<void> {
   let size = FIRST_BATCH;
@@ -78,19 +82,24 @@ async function runLane(
     const begunMs = context.now();
     const obstacle = await step();
     if (signal.aborted) return;
+    if (obstacle === 'idle') continue;
     if (obstacle === null) failures = 0;
     else {
       failures += 1;
       if (!(await giveWay(context, project, ref, obstacle, failures, signal))) return;
     }
 
-    async function step(): Promise<AppError | null> {
+    async function step(): Promise<AppError | 'idle' | null> {
       try {
-        if (running && !running.isListed && (await listPage(context, project, client, running))) return null;
+        if (running && !running.isListed && (await listPage(context, project, client, running, restarts)))
+          return null;
         if (!running) return null;
         const batch = await importBatch({ ...context, client, signal }, project, running, size);
-        if (batch.claimed === 0) await whenNothingIsLeft();
-        else if (batch.closed > 0) size = nextSize(batch.closed, context.now() - begunMs);
+        if (batch.claimed === 0) {
+          await whenNothingIsLeft();
+          return 'idle';
+        }
+        if (batch.closed > 0) size = nextSize(batch.closed, context.now() - begunMs);
         return batch.obstacle;
       } catch (error) {
         if (error instanceof AppError) return error;
@@ -111,17 +120,40 @@ function nextSize(closed: number, tookMs: number): number {
   return Math.min(Math.max(wanted, 2), closed * 2 + 2, LARGEST_BATCH);
 }
 
-/** @returns whether this process listed a page; `false`: another one is at it */
+/** The customer whom the cursor names may be gone from RevenueCat since: then it refuses the page, and no other. */
+function isAboutCursor(error: unknown): boolean {
+  return (
+    error instanceof AppError &&
+    (error.code === 'revenuecat_rejected' || error.code === 'revenuecat_not_found')
+  );
+}
+
+/**
+ * @param restarts imports whose list was begun anew in this run: once is enough
+ * @returns whether this process listed a page; `false`: another one is at it
+ */
 async function listPage(
   context: RefreshContext,
   project: Project,
   client: RevenueCatClient,
   ref: ImportRef,
+  restarts: Set<string>,
 ): Promise<boolean> {
   return whileListingAlone(context.database, ref, async (sql) => {
     const current = await readImport(sql, ref);
     if (!current || current.isListed || current.state !== 'running') return;
-    const { ids, next } = await client.listCustomers(project.revenueCatProjectId, current.cursor);
+    const page = await client
+      .listCustomers(project.revenueCatProjectId, current.cursor)
+      .catch((error: unknown) => {
+        if (current.cursor === null || restarts.has(ref.importId) || !isAboutCursor(error)) throw error;
+        return null;
+      });
+    if (page === null) {
+      restarts.add(ref.importId);
+      await restartList(sql, ref);
+      return;
+    }
+    const { ids, next } = page;
     await saveListedPage(sql, ref, { after: current.cursor, ids, next });
   });
 }

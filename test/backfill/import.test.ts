@@ -257,6 +257,65 @@ describe('importing the history of a project', () => {
     assert.deepEqual([last?.done, last?.failed], [20, 0]);
   });
 
+  it('gives up on the last customer when RevenueCat answers for everybody else', async () => {
+    for (const id of ['ann', 'bob', 'cid']) addCustomer(world.revenueCat, id, { subscribed: true });
+    world.revenueCat.faults.add({
+      status: 500,
+      pathPrefix: `/v2/projects/${RC_PROJECT}/customers/cid/aliases`,
+    });
+    const { progress } = await start();
+    const stop = new AbortController();
+    const running = runImport(world.context, progress, stop.signal);
+    // What the attempts wait for in between is over at once.
+    const hurry = setInterval(
+      () =>
+        void world.db.database
+          .query(`update import_customers set not_before = now() where done_at is null`)
+          .catch(() => {}),
+      50,
+    );
+    try {
+      await until(
+        async () => (await readImport(world.db.database, progress))?.state === 'done',
+        'the import to end',
+      );
+    } finally {
+      clearInterval(hurry);
+      stop.abort();
+      await running;
+    }
+    const last = await readImport(world.db.database, progress);
+    assert.deepEqual([last?.listed, last?.done, last?.failed], [3, 3, 1]);
+  });
+
+  it('lists anew when the customer after whom it was to go on is gone', async () => {
+    for (let index = 0; index < 120; index += 1)
+      addCustomer(world.revenueCat, `user-${String(index).padStart(3, '0')}`);
+    const { progress } = await start();
+    await world.db.database.query(`update imports set cursor = 'gone'`);
+    await runImport(world.context, progress, new AbortController().signal);
+    const last = await readImport(world.db.database, progress);
+    assert.deepEqual([last?.state, last?.listed, last?.done], ['done', 120, 120]);
+  });
+
+  it('finishes the customers in hand when its slice of time is over, and begins no other', async () => {
+    for (let index = 0; index < 30; index += 1)
+      addCustomer(world.revenueCat, `user-${String(index).padStart(3, '0')}`);
+    world.revenueCat.faults.add({ latencyMs: 150, pathPrefix: `/v2/projects/${RC_PROJECT}/customers/` });
+    const { progress } = await start();
+    const enough = new AbortController();
+    const running = runImport(world.context, progress, new AbortController().signal, enough.signal);
+    const reads = (tail: string) =>
+      world.revenueCat.faults.requests().filter(({ path }) => path.includes(tail)).length;
+    await until(() => reads('expand=attributes') > 0, 'the first customer');
+    enough.abort();
+    assert.equal(await running, 'stopped');
+    const last = await readImport(world.db.database, progress);
+    assert.ok(last && last.done > 0 && last.done < 30);
+    assert.equal(last.done, reads('expand=attributes'), 'no call was made for nothing');
+    assert.equal(last.done, reads('/purchases'));
+  });
+
   it('stops with a reason when the key is refused, and goes on with a new one', async () => {
     for (let index = 0; index < 150; index += 1) addCustomer(world.revenueCat, `user-${index}`);
     const [key] = [...world.revenueCat.state.keys.values()];
