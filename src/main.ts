@@ -3,10 +3,11 @@ import dotenv from 'dotenv';
 import { addBackfillCommand } from './backfill/command.ts';
 import { type Config, readConfig } from './config.ts';
 import { connectDatabase, rollBack } from './database/connection.ts';
+import { explainDatabaseError } from './database/explain-error.ts';
 import { replayEvents } from './delivery/replay.ts';
 import { addDoctorCommand } from './doctor/command.ts';
-import { AppError, badRequest, isDatabaseUnavailable, notFound } from './errors.ts';
-import { createCommandLogger, createLogger, withoutValues } from './log.ts';
+import { AppError, badRequest, notFound } from './errors.ts';
+import { createCommandLogger, createLogger } from './log.ts';
 import { encryptionKeys, startServer } from './server.ts';
 import { addRotateKeysCommand } from './workspaces/command.ts';
 import { connectProject } from './workspaces/connect.ts';
@@ -198,12 +199,14 @@ addRotateKeysCommand(program, { config: cliConfig, keys: encryptionKeys });
 try {
   await program.parseAsync();
 } catch (error) {
-  const message =
-    error instanceof AppError
-      ? error.message
-      : isDatabaseUnavailable(error)
-        ? `The database does not answer (${withoutValues((error as Error).message)}): check DATABASE_URL and DATABASE_DIRECT_URL`
-        : String(error instanceof Error ? error.stack : error);
-  process.stderr.write(`${message}\n`);
+  process.stderr.write(`${inWords(error)}\n`);
   process.exit(EXIT_USAGE);
+}
+
+/** What a person can act on, in words; what is a fault of ours, with its stack. */
+function inWords(error: unknown): string {
+  if (error instanceof AppError) return error.message;
+  const { said, remedy } = explainDatabaseError(error, 'DATABASE_URL');
+  if (remedy !== null) return `The database cannot be used: ${said}.\n${remedy}`;
+  return String(error instanceof Error ? error.stack : error);
 }

@@ -1,5 +1,5 @@
 import { hkdfSync, randomBytes } from 'node:crypto';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -8,6 +8,7 @@ import { createLookUp, type ImportJobContext, importJobHandlers, resumeImports }
 import { createImportMetrics } from './backfill/metrics.ts';
 import type { Config } from './config.ts';
 import { type Connected, connectDatabase } from './database/connection.ts';
+import { openDataDir } from './database/data-dir.ts';
 import { SETTLE_MS } from './database/read-database.ts';
 import { replayEvents } from './delivery/replay.ts';
 import { forgetOldAttempts } from './delivery/retention.ts';
@@ -93,7 +94,7 @@ const REQUEST_MS = 30_000;
 export async function encryptionKeys(config: Config): Promise<readonly Buffer[]> {
   if (config.encryptionKeys.length > 0) return config.encryptionKeys;
   const file = join(config.dataDir, 'encryption.key');
-  await mkdir(config.dataDir, { recursive: true });
+  await openDataDir(config.dataDir);
   try {
     await writeFile(file, randomBytes(32).toString('base64'), { mode: 0o600, flag: 'wx' });
   } catch (error) {

@@ -5,7 +5,9 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import pg from 'pg';
+import { AppError } from '../errors.ts';
 import { alone } from './alone.ts';
+import { openDataDir } from './data-dir.ts';
 
 const run = promisify(execFile);
 
@@ -34,7 +36,7 @@ export async function startEmbeddedPostgres(
   dataDir: string,
   options: { fast?: boolean } = {},
 ): Promise<EmbeddedPostgres> {
-  await mkdir(dataDir, { recursive: true });
+  await openDataDir(dataDir);
   // Of two that start at once, one makes and starts the database and the other joins it.
   return alone(lockOf(dataDir), () => startOrJoin(dataDir, options.fast ?? false));
 }
@@ -194,7 +196,7 @@ async function launch(input: {
     const fail = (reason: string): void => {
       clearTimeout(timer);
       child.kill('SIGKILL');
-      reject(new Error(`Embedded PostgreSQL ${reason}:\n${log.slice(-2_000)}`));
+      reject(new AppError('internal', `The embedded PostgreSQL ${reason}:\n${log.slice(-2_000).trim()}`));
     };
     child.on('error', (error) => fail(error.message));
     child.on('exit', (code) => fail(`ended with code ${code}`));

@@ -1,4 +1,5 @@
-import { statfs } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { access, stat, statfs } from 'node:fs/promises';
 import { MIGRATIONS } from '../database/data-source.ts';
 import type { Sql } from '../database/sql.ts';
 import { type Finding, ok, problem, warning } from './finding.ts';
@@ -64,6 +65,31 @@ async function checkMigrations(sql: Sql): Promise<Finding> {
     );
   }
   return ok('migrations', `All ${known.length} migrations have run.`);
+}
+
+/** Whether the folder can be used, where there is one in use. @param folder `DATA_DIR` */
+export async function checkDataDir(folder: string): Promise<Finding | null> {
+  try {
+    const found = await stat(folder);
+    if (!found.isDirectory()) throw Object.assign(new Error(), { code: 'ENOTDIR' });
+    await access(folder, constants.R_OK | constants.W_OK | constants.X_OK);
+    return null;
+  } catch (error) {
+    const { code } = error as { code?: unknown };
+    // It is made at the first start.
+    if (code === 'ENOENT') return null;
+    const reason =
+      code === 'ENOTDIR'
+        ? 'is no folder'
+        : code === 'EROFS'
+          ? 'lies on a read-only file system'
+          : `cannot be read and written by this user (uid ${process.getuid?.()})`;
+    return problem(
+      'data_dir',
+      `DATA_DIR, ${folder}, ${reason}.`,
+      'Set DATA_DIR to a folder that belongs to the user of the server, and run this command as that user (chown -R <user> <folder>), or set DATABASE_URL and ENCRYPTION_KEYS.',
+    );
+  }
 }
 
 /** @param folder where the embedded database and the keys are kept */

@@ -4,9 +4,9 @@ import { CONTACT_ATTRIBUTES } from '../subscribers/attributes.ts';
 import type { Workspace } from '../workspaces/store.ts';
 import { type Finding, ok, problem, warning } from './finding.ts';
 
-/** @param client `null`: the workspace's token cannot be read */
+/** @param client `null`: there is no token, or the keys at hand do not open it */
 export async function checkIntercom(
-  workspace: Pick<Workspace, 'workspaceId' | 'name' | 'status' | 'statusReason'>,
+  workspace: Pick<Workspace, 'workspaceId' | 'name' | 'status' | 'statusReason' | 'accessToken'>,
   client: IntercomClient | null,
   publicUrl: string,
 ): Promise<Finding[]> {
@@ -22,8 +22,17 @@ export async function checkIntercom(
       ),
     ];
   }
-  if (client === null)
-    return [problem('intercom_token', 'There is no readable access token.', reinstall, scope)];
+  if (client === null && workspace.accessToken !== null) {
+    return [
+      problem(
+        'intercom_token',
+        'The access token does not open with the encryption keys: deliveries wait.',
+        `Add the key that sealed it to ENCRYPTION_KEYS. Only if it is lost: ${reinstall.charAt(0).toLowerCase()}${reinstall.slice(1)}`,
+        scope,
+      ),
+    ];
+  }
+  if (client === null) return [problem('intercom_token', 'There is no access token.', reinstall, scope)];
   try {
     await client.me();
   } catch (error) {

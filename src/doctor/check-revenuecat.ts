@@ -12,7 +12,7 @@ const SILENT_DAYS = 7;
 export async function checkRevenueCat(
   project: Project,
   client: RevenueCatClient | null,
-  setup: { publicUrl: string; nowMs: number; connectedAtMs: number },
+  setup: { publicUrl: string; isPublicUrlWrong: boolean; nowMs: number; connectedAtMs: number },
 ): Promise<Finding[]> {
   const scope = { workspace: project.workspaceId, project: project.projectId };
   const received = checkReceived(project, setup);
@@ -38,6 +38,17 @@ export async function checkRevenueCat(
   const findings: Finding[] = [];
   switch (check.outcome) {
     case 'unreachable':
+      if (check.code === 'revenuecat_rate_limited') {
+        findings.push(
+          warning(
+            'revenuecat_api',
+            "RevenueCat was not asked: the key's rate limit is used up for now.",
+            'Run this again in a minute. An import may use the limit; if none runs, see who else uses this key.',
+            scope,
+          ),
+        );
+        return [...findings, received];
+      }
       findings.push(
         problem(
           'revenuecat_api',
@@ -81,13 +92,27 @@ export async function checkRevenueCat(
       );
   }
   const url = `${setup.publicUrl}/webhooks/revenuecat/${project.projectId}`;
-  return [...findings, await checkRegistered(project, client, url), received];
+  const registered = setup.isPublicUrlWrong
+    ? warning(
+        'webhook_registered',
+        'Whether a webhook leads here cannot be told: PUBLIC_URL is wrong.',
+        'Correct PUBLIC_URL first.',
+        scope,
+      )
+    : await checkRegistered(project, client, url, setup.nowMs);
+  return [...findings, registered, received];
 }
 
-async function checkRegistered(project: Project, client: RevenueCatClient, url: string): Promise<Finding> {
+async function checkRegistered(
+  project: Project,
+  client: RevenueCatClient,
+  url: string,
+  nowMs: number,
+): Promise<Finding> {
   const scope = { workspace: project.workspaceId, project: project.projectId };
   try {
-    const own = (await client.listWebhooks(project.revenueCatProjectId)).filter((each) => each.url === url);
+    const all = await client.listWebhooks(project.revenueCatProjectId);
+    const own = all.filter((each) => each.url === url);
     const whole = own.find(
       ({ environment, event_types, app_id }) => environment === null && !event_types && app_id === null,
     );
@@ -100,11 +125,11 @@ async function checkRegistered(project: Project, client: RevenueCatClient, url: 
         scope,
       );
     }
-    return problem(
-      'webhook_registered',
-      `No webhook in RevenueCat leads to ${url}: no event arrives.`,
-      `Connect the project again in Settings › RevenueCat (it registers the webhook), or add it by hand in RevenueCat under Integrations › Webhooks.`,
-      scope,
+    return unregistered(
+      project,
+      url,
+      all.map((each) => each.url),
+      nowMs,
     );
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
@@ -123,6 +148,44 @@ async function checkRegistered(project: Project, client: RevenueCatClient, url: 
     );
   }
 }
+
+/** No webhook has our address: that is no fault as long as events arrive all the same, by a forwarder perhaps. */
+function unregistered(project: Project, url: string, others: readonly string[], nowMs: number): Finding {
+  const scope = { workspace: project.workspaceId, project: project.projectId };
+  const connect =
+    'Connect the project again in Settings › RevenueCat (it registers the webhook), or add it by hand in RevenueCat under Integrations › Webhooks.';
+  // The same path on another host: the server has moved, or PUBLIC_URL is not what it was.
+  const moved = others.find((other) => pathOf(other) === pathOf(url));
+  const isArriving =
+    project.lastReceivedAt !== null && nowMs - project.lastReceivedAt.getTime() < SILENT_DAYS * DAY_MS;
+  if (moved !== undefined) {
+    const tell = isArriving ? warning : problem;
+    return tell(
+      'webhook_registered',
+      `The webhook in RevenueCat leads to ${originOf(moved)}, and PUBLIC_URL is ${originOf(url)}.`,
+      `If PUBLIC_URL is right, change the webhook's address in RevenueCat under Integrations › Webhooks to ${url}. If not, correct PUBLIC_URL.`,
+      scope,
+    );
+  }
+  const elsewhere = others.length === 0 ? '' : ` (${others.length} lead elsewhere)`;
+  if (isArriving) {
+    return warning(
+      'webhook_registered',
+      `No webhook in RevenueCat leads to ${url}${elsewhere}, yet events arrive, the last at ${project.lastReceivedAt?.toISOString()}.`,
+      `If something of yours passes them on, nothing needs to be done. If the webhook was removed since: ${connect.charAt(0).toLowerCase()}${connect.slice(1)}`,
+      scope,
+    );
+  }
+  return problem(
+    'webhook_registered',
+    `No webhook in RevenueCat leads to ${url}${elsewhere}: no event arrives.`,
+    connect,
+    scope,
+  );
+}
+
+const pathOf = (url: string): string | null => URL.parse(url)?.pathname ?? null;
+const originOf = (url: string): string => URL.parse(url)?.origin ?? url;
 
 function checkReceived(
   project: Project,

@@ -1,17 +1,26 @@
 import { type Config, type ConfigProblem, readConfig } from '../config.ts';
-import { type Finding, ok, problem, warning } from './finding.ts';
+import { type Finding, ok, problem } from './finding.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** The settings as far as they can be used: `null` when even the database cannot be found with them. */
-export function checkSettings(environment: Environment): { findings: Finding[]; config: Config | null } {
+export interface Settings {
+  readonly findings: Finding[];
+  /** As far as they can be used: `null` when even the database cannot be found with them. */
+  readonly config: Config | null;
+  /** Whether `config.publicUrl` stands in for one that is wrong. */
+  readonly isPublicUrlWrong: boolean;
+}
+
+export function checkSettings(environment: Environment): Settings {
   const read = readConfig(environment);
   if (read.ok)
     return {
-      findings: [ok('settings', 'All settings are valid.'), ...advise(read.config)],
+      findings: [ok('settings', 'All settings are valid.')],
       config: read.config,
+      isPublicUrlWrong: false,
     };
   return {
+    isPublicUrlWrong: read.problems.some(({ name }) => name === 'PUBLIC_URL'),
     findings: read.problems.map((each) =>
       problem(
         'settings',
@@ -21,30 +30,6 @@ export function checkSettings(environment: Environment): { findings: Finding[]; 
     ),
     config: withoutProblems(environment, read.problems),
   };
-}
-
-function advise(config: Config): Finding[] {
-  const findings: Finding[] = [];
-  const { hostname } = new URL(config.publicUrl);
-  if (hostname === 'localhost' || hostname === '127.0.0.1') {
-    findings.push(
-      warning(
-        'public_url',
-        `PUBLIC_URL is ${config.publicUrl}: Intercom and RevenueCat cannot reach it.`,
-        'Set PUBLIC_URL to the HTTPS address under which this server is reached from the internet.',
-      ),
-    );
-  } else findings.push(ok('public_url', `The public address is ${config.publicUrl}.`));
-  if (!config.production && hostname !== 'localhost' && hostname !== '127.0.0.1') {
-    findings.push(
-      warning(
-        'production',
-        'NODE_ENV is not "production": cookies are sent without HTTPS too, and settings are checked less strictly.',
-        'Set NODE_ENV=production.',
-      ),
-    );
-  }
-  return findings;
 }
 
 /** What is wrong is left out, so that everything else can still be looked at. */

@@ -5,9 +5,13 @@ import dotenv from 'dotenv';
 import type { Config } from '../config.ts';
 import { openDatabase } from '../database/data-source.ts';
 import { startEmbeddedPostgres } from '../database/embedded.ts';
-import { createCommandLogger, withoutValues } from '../log.ts';
+import { createCommandLogger } from '../log.ts';
+import { checkClock } from './check-clock.ts';
+import { checkDataDir } from './check-database.ts';
+import { checkFurtherDatabases } from './check-replica.ts';
 import { checkSettings, type Environment } from './check-settings.ts';
-import { examine } from './examine.ts';
+import { databaseAway } from './database-away.ts';
+import { examine, lookOutside } from './examine.ts';
 import { type Finding, problem, warning } from './finding.ts';
 
 interface Options {
@@ -32,23 +36,80 @@ export function addDoctorCommand(program: Command): void {
           ? `${JSON.stringify({ ok: problems === 0, problems, warnings, findings })}\n`
           : `${report(findings, problems, warnings)}\n`,
       );
-      process.exitCode = problems > 0 ? 1 : 0;
+      // What hangs must not keep the command from ending.
+      await new Promise((written) => process.stdout.write('', written));
+      process.exit(problems > 0 ? 1 : 0);
     });
 }
 
+/** Nothing new for so long: what is being asked hangs, ms. */
+const STALLED_MS = 10_000;
+
 async function diagnose(environment: Environment, workspaceId: string | null): Promise<Finding[]> {
-  const { findings, config } = checkSettings(environment);
+  const { findings, config, isPublicUrlWrong } = checkSettings(environment);
   if (config === null) return findings;
-  const opened = await open(config);
-  if ('finding' in opened) return [...findings, opened.finding];
+  if (config.databaseUrl === null || config.encryptionKeys.length === 0) {
+    const unusable = await checkDataDir(config.dataDir);
+    if (unusable !== null) return [...findings, unusable];
+  }
+  await unlessStalled(findings, examineAll(findings, config, { isPublicUrlWrong, workspaceId }));
+  return findings;
+}
+
+async function examineAll(
+  findings: Finding[],
+  config: Config,
+  options: { isPublicUrlWrong: boolean; workspaceId: string | null },
+): Promise<void> {
+  const outside = lookOutside({ config, now: Date.now, ...options });
+  outside.catch(() => {});
+  const [opened, further] = await Promise.all([open(config), checkFurtherDatabases(config)]);
+  findings.push(...further);
+  if ('finding' in opened) {
+    findings.push(opened.finding);
+    const seen = await outside;
+    findings.push(...checkClock(seen.clocks), ...seen.findings);
+    return;
+  }
   try {
-    const keys = await readKeys(config);
-    const patient = { config, database: opened.database, keys, workspaceId, now: Date.now };
-    return [...findings, ...(await examine(patient))];
+    const patient = {
+      config,
+      database: opened.database,
+      keys: await readKeys(config),
+      now: Date.now,
+      ...options,
+    };
+    await examine(patient, findings, outside);
   } catch (error) {
-    return [...findings, databaseAway(config, error)];
+    findings.push(databaseAway(config, error));
   } finally {
     await opened.close();
+  }
+}
+
+/** Waits as long as something is found now and then. */
+async function unlessStalled(findings: Finding[], work: Promise<void>): Promise<void> {
+  const { promise: stalled, resolve } = Promise.withResolvers<'stalled'>();
+  let seen = findings.length;
+  let sinceMs = performance.now();
+  const watch = setInterval(() => {
+    if (findings.length !== seen) {
+      seen = findings.length;
+      sinceMs = performance.now();
+    } else if (performance.now() - sinceMs > STALLED_MS) resolve('stalled');
+  }, 250);
+  try {
+    if ((await Promise.race([work, stalled])) !== 'stalled') return;
+    work.catch(() => {});
+    findings.push(
+      problem(
+        'stalled',
+        `Nothing answered for ${STALLED_MS / 1_000} s: the checks that follow were not made.`,
+        'The database may be locked or overloaded: select pid, state, wait_event, query from pg_stat_activity. Otherwise run this again with --workspace.',
+      ),
+    );
+  } finally {
+    clearInterval(watch);
   }
 }
 
@@ -87,19 +148,6 @@ async function open(config: Config): Promise<Opened> {
   } catch (error) {
     return { finding: databaseAway(config, error) };
   }
-}
-
-function databaseAway(config: Config, error: unknown): Finding {
-  const said = withoutValues(
-    error instanceof Error ? error.message || String((error as { code?: unknown }).code) : '',
-  );
-  return problem(
-    'database',
-    `The database cannot be used: ${said}`,
-    config.databaseUrl === null
-      ? `See the end of the PostgreSQL log that is printed when the server starts, and that the disk of ${config.dataDir} is not full.`
-      : 'See that PostgreSQL runs and that host, user, password and database name in DATABASE_URL are right: psql "$DATABASE_URL" -c "select 1"',
-  );
 }
 
 /** Unlike the server, this makes no key where there is none. */

@@ -1,4 +1,4 @@
-import { AppError } from '../errors.ts';
+import { AppError, type ErrorCode } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 
 /** What a pasted RevenueCat key turned out to be. */
@@ -14,7 +14,8 @@ export type KeyCheck =
   /** The project that was named is none of the key's. */
   | { readonly outcome: 'wrong_project' }
   | { readonly outcome: 'rejected' }
-  | { readonly outcome: 'unreachable' };
+  /** RevenueCat does not answer, or its limit is used up; `code` tells which. */
+  | { readonly outcome: 'unreachable'; readonly code: ErrorCode };
 
 /** RevenueCat's secret keys of API version 2 begin so; keys of version 1 do too and are refused by version 2. */
 export function looksLikeSecretKey(text: string): boolean {
@@ -53,7 +54,7 @@ export async function checkApiKey(client: RevenueCatClient, projectId: string | 
     if (!(error instanceof AppError)) throw error;
     if (error.code === 'revenuecat_unauthorized') return { outcome: 'rejected' };
     if (error.code === 'revenuecat_not_found') return { outcome: 'wrong_project' };
-    return { outcome: 'unreachable' };
+    return { outcome: 'unreachable', code: error.code };
   }
 }
 

@@ -5,6 +5,7 @@ import { type Config, readConfig } from '../../src/config.ts';
 import { examine, type Patient } from '../../src/doctor/examine.ts';
 import type { Finding } from '../../src/doctor/finding.ts';
 import { type JobRunner, openJobs } from '../../src/jobs/jobs.ts';
+import { type Answer, NoAnswer } from '../../src/outgoing.ts';
 import { storeEvents } from '../../src/revenuecat/store.ts';
 import { toReceived } from '../../src/revenuecat/webhook.ts';
 import type { Listening } from '../../src/simulator/listen.ts';
@@ -30,6 +31,7 @@ import {
 const RC_PROJECT = 'projdoctor1';
 const PUBLIC_URL = 'https://app.example.com';
 const KEY = randomBytes(32);
+const healthy: Answer = { status: 200, headers: {}, data: { status: 'ok' } };
 
 describe('doctor', () => {
   let world: World;
@@ -90,6 +92,7 @@ describe('doctor', () => {
       keys: [KEY],
       workspaceId: null,
       now: Date.now,
+      ask: async () => healthy,
       ...changes,
     });
 
@@ -238,7 +241,85 @@ describe('doctor', () => {
       async make() {
         const webhooks = revenueCat.state.projects.get(RC_PROJECT)?.webhooks ?? [];
         const removed = webhooks.splice(0);
+        await sql(`update projects set last_received_at = now() - interval '8 days'`);
+        return {
+          async mend() {
+            webhooks.push(...removed);
+            await sql(`update projects set last_received_at = now()`);
+          },
+        };
+      },
+    },
+    {
+      name: 'events that arrive without a webhook of ours',
+      found: 'webhook_registered: warning',
+      remedy: /^If something of yours passes them on, nothing needs to be done/,
+      async make() {
+        const webhooks = revenueCat.state.projects.get(RC_PROJECT)?.webhooks ?? [];
+        const removed = webhooks.splice(0);
         return { mend: () => webhooks.push(...removed) };
+      },
+    },
+    {
+      name: 'a webhook that leads to the address before',
+      found: 'webhook_registered: problem',
+      remedy: /change the webhook's address .* to https:\/\/app\.example\.com\/webhooks\/revenuecat\//,
+      async make() {
+        const webhooks = revenueCat.state.projects.get(RC_PROJECT)?.webhooks ?? [];
+        const [good] = webhooks;
+        assert.ok(good);
+        webhooks[0] = { ...good, url: good.url.replace('app.example.com', 'old.example.com') };
+        await sql(`update projects set last_received_at = now() - interval '8 days'`);
+        return {
+          async mend() {
+            webhooks[0] = good;
+            await sql(`update projects set last_received_at = now()`);
+          },
+        };
+      },
+    },
+    {
+      name: 'a public address that nobody knows',
+      found: 'public_url: warning',
+      remedy: /DNS/,
+      make: async () => ({
+        patient: {
+          ask: async () => {
+            throw new NoAnswer('ENOTFOUND');
+          },
+        },
+      }),
+    },
+    {
+      name: 'a public address of something else',
+      found: 'public_url: warning',
+      remedy: /Correct PUBLIC_URL/,
+      make: async () => ({ patient: { ask: async () => ({ ...healthy, data: '<html>' }) } }),
+    },
+    {
+      name: 'a public address without HTTPS',
+      found: 'public_url: warning',
+      remedy: /with https:/,
+      async make() {
+        const webhooks = revenueCat.state.projects.get(RC_PROJECT)?.webhooks ?? [];
+        const [good] = webhooks;
+        assert.ok(good);
+        webhooks[0] = { ...good, url: good.url.replace('https:', 'http:') };
+        return {
+          patient: { config: { ...config, publicUrl: PUBLIC_URL.replace('https:', 'http:') } },
+          mend: () => (webhooks[0] = good),
+        };
+      },
+    },
+    {
+      name: 'a key whose rate limit is used up',
+      found: 'revenuecat_api: warning',
+      remedy: /in a minute/,
+      async make() {
+        await sql(
+          `update revenuecat_budgets set hold_until_ms = extract(epoch from now()) * 1000 + 60000 where domain = 'configuration'`,
+        );
+        return { mend: () => sql('update revenuecat_budgets set hold_until_ms = 0') };
       },
     },
     {
@@ -371,6 +452,44 @@ describe('doctor', () => {
     });
   }
 
+  it('asks to add the missing key, not to install again, where the token does not open', async () => {
+    const findings = await look({ keys: [randomBytes(32)] });
+    const found = findings.find(({ check }) => check === 'intercom_token');
+    assert.match(found?.remedy ?? '', /^Add the key that sealed it to ENCRYPTION_KEYS/);
+  });
+
+  it('tells nobody a stand-in for a wrong public address', async () => {
+    const findings = await look({
+      isPublicUrlWrong: true,
+      config: { ...config, publicUrl: 'http://localhost:3000' },
+    });
+    assert.deepEqual(sick(findings), ['webhook_registered: warning']);
+    assert.ok(!JSON.stringify(findings).includes('localhost'));
+  });
+
+  it('asks a platform that hangs once, not for each workspace', async () => {
+    for (let index = 0; index < 12; index += 1) {
+      await sql(
+        `insert into workspaces (workspace_id, name, access_token, status)
+         select 'more' || $1, 'More', access_token, 'disconnected' from workspaces where workspace_id = $2`,
+        [index, WORKSPACE_ID],
+      );
+    }
+    const clear = [
+      world.intercom.faults.add({ hangS: 60, pathPrefix: '/me' }),
+      revenueCat.faults.add({ hangS: 60, pathPrefix: '/v2' }),
+    ];
+    try {
+      const begunMs = performance.now();
+      const found = sick(await look());
+      assert.ok(performance.now() - begunMs < 12_000);
+      assert.ok(found.includes('intercom_api: problem') && found.includes('revenuecat_api: problem'));
+    } finally {
+      for (const each of clear) each();
+      await sql(`delete from workspaces where workspace_id like 'more%'`);
+    }
+  });
+
   it('shows no secret and no customer, whatever it finds', async () => {
     const [key] = [...revenueCat.state.keys.keys()];
     const [token] = [...world.intercom.state.tokens.keys()];
@@ -400,6 +519,74 @@ describe('doctor', () => {
       assert.match(stdout, /Workspace abc123\n/);
     });
 
+    const causes: readonly [string, RegExp, (url: URL) => void][] = [
+      [
+        'an unknown host',
+        /^No such host: correct the host in DATABASE_URL/,
+        (url) => (url.hostname = 'nowhere.invalid'),
+      ],
+      ['a wrong password', /^PostgreSQL refuses the user/, (url) => (url.password = 'wrong')],
+      ['a database that is not there', /createdb/, (url) => (url.pathname = '/nowhere')],
+    ];
+    for (const [name, remedy, change] of causes) {
+      it(`says what helps against ${name}`, async () => {
+        const url = new URL(world.db.url);
+        change(url);
+        const { code, stdout } = await doctor({ DATABASE_URL: url.href }, '--json');
+        assert.equal(code, 1);
+        const { findings } = JSON.parse(stdout) as { findings: Finding[] };
+        assert.match(findings.find(({ check }) => check === 'database')?.remedy ?? '', remedy);
+        assert.ok(
+          findings.some(({ check }) => check === 'clock'),
+          'what needs no database is looked at',
+        );
+      });
+    }
+
+    it('looks into the replica', async () => {
+      const { code, stdout } = await doctor(
+        { DATABASE_READ_URL: 'postgres://postgres:s3cret@127.0.0.1:9/none' },
+        '--json',
+      );
+      assert.equal(code, 0, stdout);
+      const { findings } = JSON.parse(stdout) as { findings: Finding[] };
+      const found = findings.find(({ check }) => check === 'replica');
+      assert.match(found?.message ?? '', /Cards are read from the primary/);
+      assert.match(found?.remedy ?? '', /correct host and port in DATABASE_READ_URL/);
+    });
+
+    it('says that DATA_DIR is no folder', async () => {
+      const { code, stdout, stderr } = await doctor(
+        { DATABASE_URL: '', ENCRYPTION_KEYS: '', NODE_ENV: '', DATA_DIR: import.meta.filename },
+        '--json',
+      );
+      assert.deepEqual([code, stderr], [1, '']);
+      const { findings } = JSON.parse(stdout) as { findings: Finding[] };
+      assert.match(findings.at(-1)?.message ?? '', /^DATA_DIR, .*, is no folder\.$/);
+    });
+
+    it('ends when the database hangs, with what was found until then', async () => {
+      const locked = Promise.withResolvers<void>();
+      const held = Promise.withResolvers<void>();
+      const holding = world.db.database.transaction(async (sql) => {
+        await sql.query('lock table projects in access exclusive mode');
+        locked.resolve();
+        await held.promise;
+      });
+      await locked.promise;
+      try {
+        const begunMs = performance.now();
+        const { code, stdout } = await doctor({}, '--json');
+        assert.ok(performance.now() - begunMs < 20_000);
+        assert.equal(code, 1);
+        const { findings } = JSON.parse(stdout) as { findings: Finding[] };
+        assert.deepEqual([findings[0]?.check, findings.at(-1)?.check], ['settings', 'stalled']);
+      } finally {
+        held.resolve();
+        await holding;
+      }
+    });
+
     it('says what to do when the database is away', async () => {
       const { code, stdout } = await doctor(
         { DATABASE_URL: 'postgres://postgres:s3cret@127.0.0.1:9/none' },
@@ -409,7 +596,7 @@ describe('doctor', () => {
       const { findings } = JSON.parse(stdout) as { findings: Finding[] };
       const found = findings.find(({ check }) => check === 'database');
       assert.equal(found?.status, 'problem');
-      assert.match(found?.remedy ?? '', /PostgreSQL runs/);
+      assert.match(found?.remedy ?? '', /^Nothing listens there: start PostgreSQL/);
       assert.ok(!stdout.includes('s3cret'));
     });
   });

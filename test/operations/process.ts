@@ -20,7 +20,7 @@ export function run(
   environment: Readonly<Record<string, string>>,
 ): Omit<ServerProcess, 'url'> {
   const child = spawn(process.execPath, [MAIN, ...args], {
-    cwd: environment.DATA_DIR ?? '/',
+    cwd: '/',
     env: { ...BARE_ENVIRONMENT, ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   });

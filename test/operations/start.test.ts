@@ -153,7 +153,16 @@ describe('starting and stopping on a bare machine', () => {
       DATABASE_URL: 'postgres://someone:zqsecret@127.0.0.1:1/app',
     });
     assert.equal(await server.ended, 1);
-    assert.match(server.output(), /^The database does not answer .*check DATABASE_URL/);
+    assert.match(server.output(), /^The database cannot be used: .*\nNothing listens there.* DATABASE_URL/);
     assert.doesNotMatch(server.output(), /zqsecret/);
+  });
+
+  test('a data directory that is a file is named in one line, by the server and by commands', async () => {
+    const wrong = { ...APP, PORT: '0' };
+    for (const args of [['serve'], ['migrate'], ['backfill', '--workspace', 'nobody']]) {
+      const command = run(args, { ...wrong, DATA_DIR: import.meta.filename });
+      assert.equal(await command.ended, 1);
+      assert.match(command.output(), /^DATA_DIR .* cannot be used: it is no folder\. Set DATA_DIR [^\n]*\n$/);
+    }
   });
 });

@@ -1,0 +1,82 @@
+import { AppError, isDatabaseUnavailable } from '../errors.ts';
+import { withoutValues } from '../log.ts';
+
+/** Where an error names its cause, what helps: by SQLSTATE (PostgreSQL, appendix A), errno, or Node's code of TLS. */
+const REMEDIES: readonly (readonly [codes: RegExp, remedy: string])[] = [
+  [
+    /^(ENOTFOUND|EAI_AGAIN)$/,
+    'No such host: correct the host in {setting}, or the DNS of this machine (getent hosts <host>).',
+  ],
+  [
+    /^ECONNREFUSED$/,
+    'Nothing listens there: start PostgreSQL (systemctl status postgresql), correct host and port in {setting}, or let PostgreSQL listen on that address (listen_addresses).',
+  ],
+  [
+    /^(ETIMEDOUT|EHOSTUNREACH|ENETUNREACH)$/,
+    'Nothing answers there: check host and port in {setting}, and the firewall between this machine and PostgreSQL.',
+  ],
+  [
+    /^(28P01|28000)$/,
+    'PostgreSQL refuses the user: correct user and password in {setting} (characters such as @ or / are written as %40, %2F), or set a new one: alter role <user> password \'…\'. "no pg_hba.conf entry": allow this machine there.',
+  ],
+  [/^3D000$/, 'Correct the name at the end of {setting}, or make it: createdb --owner=<user> <name>.'],
+  [
+    /^(53300|53400)$/,
+    'PostgreSQL has no connection left: raise max_connections, lower DATABASE_POOL_SIZE, or put PgBouncer in front of it.',
+  ],
+  [/^57P03$/, "PostgreSQL is starting or stopping: try again in a minute, and read PostgreSQL's own log."],
+  [/^53100$/, 'The disk of the database is full: make room there.'],
+  [/^(42501)$/, 'The user may not do that: grant all on database <name> and on schema public to the user.'],
+  [
+    /^(SELF_SIGNED_CERT_IN_CHAIN|DEPTH_ZERO_SELF_SIGNED_CERT|UNABLE_TO_(VERIFY_LEAF_SIGNATURE|GET_ISSUER_CERT(_LOCALLY)?)|CERT_HAS_EXPIRED|ERR_TLS_CERT_ALTNAME_INVALID)$/,
+    "This machine does not trust the server's certificate: add &sslrootcert=<file> with its authority to {setting}, or sslmode=no-verify in a network that you trust.",
+  ],
+];
+const MESSAGES: readonly (readonly [message: RegExp, remedy: string])[] = [
+  [
+    /does not support SSL/,
+    'Leave sslmode out of {setting}, or switch TLS on in PostgreSQL (ssl = on in postgresql.conf).',
+  ],
+  [
+    /Connection terminated|timeout/i,
+    'Nothing answers there: check host and port in {setting}, and the firewall between this machine and PostgreSQL.',
+  ],
+];
+
+export type DatabaseSetting = 'DATABASE_URL' | 'DATABASE_READ_URL' | 'DATABASE_DIRECT_URL';
+
+/**
+ * Why a database cannot be used, and what helps against this cause.
+ *
+ * @returns `remedy` is `null` when the error is none of the connection's
+ */
+export function explainDatabaseError(
+  error: unknown,
+  setting: DatabaseSetting,
+): { readonly said: string; readonly remedy: string | null } {
+  const { code, said } = causeOf(error);
+  const remedy =
+    REMEDIES.find(([codes]) => codes.test(code))?.[1] ?? MESSAGES.find(([text]) => text.test(said))?.[1];
+  if (remedy !== undefined) return { said, remedy: remedy.replaceAll('{setting}', setting) };
+  return {
+    said,
+    remedy: isDatabaseUnavailable(error)
+      ? `See that PostgreSQL runs and that host, user, password and database name in ${setting} are right.`
+      : null,
+  };
+}
+
+/** The innermost error tells most; Node tries several addresses of a host and collects what each said. */
+function causeOf(error: unknown): { code: string; said: string } {
+  let found = error;
+  for (let depth = 0; depth < 4; depth += 1) {
+    const { cause, driverError, errors } = (found ?? {}) as Record<string, unknown>;
+    const inner = driverError ?? cause ?? (Array.isArray(errors) ? errors[0] : undefined);
+    if (!(inner instanceof Error)) break;
+    found = inner;
+  }
+  const { code } = (found ?? {}) as { code?: unknown };
+  const name = typeof code === 'string' ? code : '';
+  const outer = error instanceof AppError ? error.message : found instanceof Error ? found.message : '';
+  return { code: name, said: withoutValues(outer || name || 'unknown') };
+}
