@@ -7,6 +7,7 @@ import { explainDatabaseError } from './database/explain-error.ts';
 import { replayEvents } from './delivery/replay.ts';
 import { addDoctorCommand } from './doctor/command.ts';
 import { AppError, badRequest, notFound } from './errors.ts';
+import { readIsoTime } from './iso-time.ts';
 import { createCommandLogger, createLogger } from './log.ts';
 import { encryptionKeys, startServer } from './server.ts';
 import { addRotateKeysCommand } from './workspaces/command.ts';
@@ -169,8 +170,7 @@ program
       since?: string;
       json?: boolean;
     }) => {
-      const sinceMs = options.since === undefined ? undefined : Date.parse(options.since);
-      if (Number.isNaN(sinceMs)) throw badRequest(`--since ${options.since} is no ISO time`);
+      const sinceMs = options.since === undefined ? undefined : readIsoTime(options.since, '--since');
       const isAnySelected = options.event !== undefined || sinceMs !== undefined;
       const connected = await connectDatabase(cliConfig(), createCommandLogger('warn'));
       try {
@@ -181,6 +181,8 @@ program
           ...(options.event === undefined ? {} : { eventId: options.event }),
           ...(sinceMs === undefined ? {} : { sinceMs }),
         });
+        if (options.event !== undefined && queued === 0)
+          throw notFound(`Workspace ${options.workspace} has no event ${options.event} to deliver`);
         process.stdout.write(
           options.json
             ? `${JSON.stringify({ queued })}\n`

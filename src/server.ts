@@ -1,6 +1,6 @@
 import { hkdfSync, randomBytes } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
-import { createServer, type Server } from 'node:http';
+import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
@@ -103,9 +103,35 @@ export async function encryptionKeys(config: Config): Promise<readonly Buffer[]>
   return [Buffer.from(await readFile(file, 'utf8'), 'base64')];
 }
 
-/** Wires the parts together and serves. */
-export async function startServer(config: Config, logger: Logger): Promise<RunningServer> {
+/**
+ * Takes the port, wires the parts together and serves. The port comes first: one that is taken is known before
+ * anything is begun, and with `PORT=0` it is part of the address that is told to everybody.
+ */
+export async function startServer(given: Config, logger: Logger): Promise<RunningServer> {
   tuneRuntime();
+  const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS, requestTimeout: REQUEST_MS }, notYet);
+  await listen(server, given.port);
+  try {
+    const { port } = server.address() as AddressInfo;
+    const isAnyPort = given.publicUrl === `http://localhost:${given.port}`;
+    const config = isAnyPort ? { ...given, publicUrl: `http://localhost:${port}` } : given;
+    const running = await wire(config, logger, server);
+    logger.info({ port, role: config.role, publicUrl: config.publicUrl }, 'listening');
+    return running;
+  } catch (error) {
+    server.close();
+    server.closeAllConnections();
+    throw error;
+  }
+}
+
+/** While the database starts and is migrated. */
+const notYet: RequestListener = (_req, res) => {
+  res.writeHead(503, { 'Content-Type': 'application/json', 'Retry-After': '1', Connection: 'close' });
+  res.end('{"status":"starting"}');
+};
+
+async function wire(config: Config, logger: Logger, server: Server): Promise<RunningServer> {
   const keys = await encryptionKeys(config);
   const secrets = createSecretBox(keys);
   const connected = await connectDatabase(config, logger, { readReplica: true });
@@ -254,7 +280,6 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
     },
   });
 
-  const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS, requestTimeout: REQUEST_MS }, app);
   async function stop(options = { drain: false }): Promise<void> {
     logger.info({ inHand: worker.inHand(), uncommitted: receiver.pending() }, 'stopping');
     // Others take over deliveries and jobs from now on; requests still need the database and may queue jobs.
@@ -267,15 +292,9 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
     await connected.close();
     logger.info('stopped');
   }
-  try {
-    await listen(server, config.port);
-  } catch (error) {
-    // Nothing that was started may outlive the attempt, the embedded database least of all.
-    await stop();
-    throw error;
-  }
+  server.off('request', notYet);
+  server.on('request', app);
   const { port } = server.address() as AddressInfo;
-  logger.info({ port, role: config.role, publicUrl: config.publicUrl }, 'listening');
   return { url: `http://127.0.0.1:${port}`, connected, secrets, stop };
 }
 

@@ -3,6 +3,7 @@ import type { Config } from '../config.ts';
 import { connectDatabase } from '../database/connection.ts';
 import type { Sql } from '../database/sql.ts';
 import { AppError, badRequest, notFound } from '../errors.ts';
+import { readIsoTime } from '../iso-time.ts';
 import { openJobs } from '../jobs/jobs.ts';
 import { createCommandLogger } from '../log.ts';
 import { createCallLimiter } from '../revenuecat/call-limiter.ts';
@@ -43,7 +44,8 @@ export function addBackfillCommand(
 }
 
 async function backfill(setup: Parameters<typeof addBackfillCommand>[1], options: Options): Promise<number> {
-  const eventsSinceMs = options.eventsSince === undefined ? null : readTime(options.eventsSince);
+  const eventsSinceMs =
+    options.eventsSince === undefined ? null : readIsoTime(options.eventsSince, '--events-since');
   const config = setup.config();
   const logger = createCommandLogger(process.env.LOG_LEVEL || 'error');
   const connected = await connectDatabase(config, logger);
@@ -92,13 +94,6 @@ async function backfill(setup: Parameters<typeof addBackfillCommand>[1], options
     process.off('SIGTERM', interrupt);
     await connected.close();
   }
-}
-
-function readTime(text: string): number {
-  const atMs = Date.parse(text);
-  if (Number.isNaN(atMs))
-    throw badRequest(`--events-since ${text} is no ISO time, such as 2026-10-01T00:00:00Z`);
-  return atMs;
 }
 
 async function chooseProject(sql: Sql, options: Options): Promise<Project> {

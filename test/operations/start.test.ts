@@ -122,6 +122,30 @@ describe('starting and stopping on a bare machine', () => {
     assert.equal(command.output(), 'No workspace nobody has the app installed\n');
   });
 
+  test('a slip in a moment or an event is refused, and nothing is sent', async () => {
+    for (const [args, said] of [
+      [['replay', '--workspace', 'w', '--since', '5'], /^--since 5 is no ISO time/],
+      [['replay', '--workspace', 'w', '--since', '01/02/2026'], /is no ISO time/],
+      [['backfill', '--workspace', 'w', '--events-since', '2026-02-30'], /is no ISO time/],
+      [['backfill', '--workspace', 'w', '--events-since', '2126-01-01'], /has not come yet/],
+    ] as const) {
+      const command = run(args, environment);
+      assert.equal(await command.ended, 1);
+      assert.match(command.output(), said);
+    }
+  });
+
+  test('with PORT=0 and no PUBLIC_URL it tells the port that it got', async () => {
+    const server = await startServerProcess(environment);
+    const { port } = new URL(server.url);
+    assert.match(server.output(), new RegExp(`"publicUrl":"http://localhost:${port}"`));
+    const answer = await fetch(`${server.url}/install`, { redirect: 'manual' });
+    const redirect = new URL(answer.headers.get('location') ?? '').searchParams.get('redirect_uri');
+    assert.equal(redirect, `http://localhost:${port}/oauth/callback`);
+    server.child.kill('SIGTERM');
+    assert.equal(await server.ended, 0);
+  });
+
   test('missing and wrong settings are printed all at once', async () => {
     const server = run(['serve'], {
       NODE_ENV: 'production',
