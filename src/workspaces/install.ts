@@ -36,7 +36,7 @@ export interface Installed {
  * Installs the app with the code of the OAuth callback: reads who it is, stores the token, makes the contact
  * attributes. Installing again replaces the token and lets deliveries go on.
  *
- * Attributes that cannot be made now are made in the background: the installation stands without them.
+ * Attributes that cannot be made at once are made in the background: the installation stands without them.
  *
  * @throws AppError when Intercom refuses the code, or the admin's e-mail is not verified
  */
@@ -69,13 +69,36 @@ export async function install(context: InstallContext, code: string): Promise<In
     await saveSettings(database, workspaceId, 'access', { admins: [] });
   if (before && Object.keys(before.refusals).length > 0) await resumeRefused(database, workspaceId);
   context.logger.info({ workspaceId, region, again: before !== null }, 'installed');
-  await provision(context, workspaceId, accessToken, region);
+  await provisionSoon(context, workspaceId, provision(context, workspaceId, accessToken, region));
   await context.jobs.send('workspace.health', { workspaceId });
   return {
     workspaceId,
     isNew,
     admin: { id: me.id, name: me.name, email: me.email },
   };
+}
+
+/** Somebody looks at an empty page meanwhile; usually it takes a second, ms. */
+const PROVISION_WAIT_MS = 2_000;
+/** For the case that this process ends before it is done, s. */
+const PROVISION_AGAIN_S = 60;
+
+async function provisionSoon(
+  context: InstallContext,
+  workspaceId: string,
+  provisioning: Promise<void>,
+): Promise<void> {
+  const { promise: late, resolve } = Promise.withResolvers<'late'>();
+  const timer = setTimeout(() => resolve('late'), PROVISION_WAIT_MS);
+  try {
+    if ((await Promise.race([provisioning, late])) !== 'late') return;
+  } finally {
+    clearTimeout(timer);
+  }
+  provisioning.catch((error: unknown) =>
+    context.logger.error({ err: error, workspaceId }, 'could not make the attributes'),
+  );
+  await context.jobs.send('workspace.provision', { workspaceId }, { afterSeconds: PROVISION_AGAIN_S });
 }
 
 async function provision(

@@ -65,6 +65,22 @@ describe('installing', () => {
     assert.match(text(signingIn.headers.location), /^http:\/\/intercom\.test\/oauth\?/);
   });
 
+  it('does not keep the browser waiting for an Intercom that hangs over the attributes', async () => {
+    const clear = site.intercom.faults.add({ hangS: 60, pathPrefix: '/data_attributes' });
+    try {
+      const browser = supertest.agent(site.app);
+      const begun = await browser.get('/install');
+      const callback = await site.consent(text(begun.headers.location), 'abc123');
+      site.jobs.length = 0;
+      const begunMs = performance.now();
+      await browser.get(callback).expect(302);
+      assert.ok(performance.now() - begunMs < 5_000);
+      assert.ok(site.jobs.some(({ name }) => name === 'workspace.provision'));
+    } finally {
+      clear();
+    }
+  });
+
   it('takes a code with + that came unescaped', async () => {
     site.intercom.state.codes.set('a+b/c=', {
       workspaceId: 'abc123',
