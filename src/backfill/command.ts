@@ -162,7 +162,7 @@ function closingWords(progress: ImportProgress): string[] {
       return ['The import was cancelled on the settings page. What was imported stays.'];
     default:
       return [
-        `Interrupted: ${progressLine(progress)}.`,
+        `Interrupted: ${progressLine({ ...progress, perMinute: 0 })}.`,
         'A running server goes on with it; without one, run the same command again.',
       ];
   }

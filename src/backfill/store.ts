@@ -38,7 +38,7 @@ export interface ImportProgress extends ImportRef {
   readonly knownEvents: number;
   readonly startedAt: Date;
   readonly finishedAt: Date | null;
-  /** Customers a minute in the last half minute or so; 0: not known. */
+  /** Customers a minute in the last half minute or so; 0: not known, the first calls of a minute being free. */
   readonly perMinute: number;
 }
 
@@ -70,8 +70,8 @@ const COLUMNS = `workspace_id, project_id, import_id, state, reason, events_sinc
   listed, done, new_customers, missing, failed, subscriptions, purchases, new_events, known_events, started_at,
   finished_at,
   (case when state = 'running' and seen_at > clock_timestamp() - interval '1 minute' and done > pace_before_done
-        then (done - pace_before_done) * 60
-             / greatest(extract(epoch from seen_at - pace_before_at), 0.5)
+             and pace_before_at < clock_timestamp() - interval '5 seconds'
+        then (done - pace_before_done) * 60 / extract(epoch from clock_timestamp() - pace_before_at)
         else 0 end)::float8 as per_minute`;
 
 function toProgress(row: ImportRow): ImportProgress {

@@ -65,16 +65,8 @@ function barOn(stream: NodeJS.WriteStream): Display {
     forceRedraw: true,
     etaBuffer: 1,
     linewrap: false,
-    barsize: Math.max(10, Math.min(30, (stream.columns ?? 80) - 74)),
-    format: (options, params, payload: { progress?: ImportProgress }) => {
-      const { progress } = payload;
-      if (!progress) return '';
-      const percent = percentDone(progress);
-      const filled = percent === null ? 0 : params.progress;
-      return `${cliProgress.Format.BarFormat(filled, options)} ${barText(progress, percent)}`;
-    },
-    barCompleteChar: '\u2588',
-    barIncompleteChar: '\u2591',
+    format: (_options, _params, payload: { progress?: ImportProgress }) =>
+      payload.progress ? barLine(payload.progress, stream.columns ?? 80) : '',
   });
   bar.start(1, 0, {});
   return {
@@ -87,18 +79,51 @@ function barOn(stream: NodeJS.WriteStream): Display {
   };
 }
 
-function barText(progress: ImportProgress, percent: number | null): string {
-  if (percent === null)
-    return `${countInWords(progress.done)} imported, finding customers: ${countInWords(progress.listed)}`;
-  const left = remainingMs(progress);
+const LONGEST_BAR = 30;
+/** A shorter one says less than the percentage beside it. */
+const SHORTEST_BAR = 8;
+
+/** One line that fits a terminal so wide: with less room the bar gets shorter, then words go, the time that is left last. */
+export function barLine(progress: ImportProgress, columns: number): string {
+  // The last column stays free: some terminals wrap when it is written to.
+  const room = columns - 1;
+  const words = wordings(progress);
+  const text =
+    words.slice(0, 2).find(({ length }) => length + 1 + SHORTEST_BAR <= room) ??
+    words.find(({ length }) => length <= room) ??
+    '';
+  const left = Math.min(LONGEST_BAR, room - text.length - 1);
+  if (left < SHORTEST_BAR) return text;
+  const percent = percentDone(progress) ?? 0;
+  const filled = Math.floor((left * percent) / 100);
+  return `${'\u2588'.repeat(filled)}${'\u2591'.repeat(left - filled)} ${text}`;
+}
+
+/** The same ever shorter. */
+function wordings(progress: ImportProgress): string[] {
+  const percent = percentDone(progress);
+  const done = countInWords(progress.done);
+  const listed = countInWords(progress.listed);
+  if (percent === null) {
+    return [
+      `${done} imported, finding customers: ${listed}`,
+      `${done} imported, ${listed} found`,
+      `${done} of ${listed}…`,
+    ];
+  }
+  const of = `${done} of ${listed}`;
+  const leftMs = remainingMs(progress);
+  const rate = progress.perMinute > 0 ? `${countInWords(progress.perMinute)}/min` : null;
+  const time = leftMs === null ? null : `${durationInWords(leftMs)} left`;
   const wait = waitInWords(progress);
+  const joined = (...parts: readonly (string | null)[]): string =>
+    parts.filter((part) => part !== null).join(' | ');
   return [
+    joined(`${percent} %`, `${of} customers`, rate, time, wait),
+    joined(`${percent} %`, of, rate, time, wait),
+    joined(`${percent} %`, of, wait ?? time),
+    joined(`${percent} %`, wait ?? time),
+    joined(`${percent} %`, time),
     `${percent} %`,
-    `${countInWords(progress.done)} of ${countInWords(progress.listed)} customers`,
-    progress.perMinute > 0 ? `${countInWords(progress.perMinute)}/min` : null,
-    left === null ? null : `${durationInWords(left)} left`,
-    wait,
-  ]
-    .filter((part) => part !== null)
-    .join(' | ');
+  ];
 }
