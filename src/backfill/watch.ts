@@ -66,7 +66,7 @@ function barOn(stream: NodeJS.WriteStream): Display {
     etaBuffer: 1,
     linewrap: false,
     format: (_options, _params, payload: { progress?: ImportProgress }) =>
-      payload.progress ? barLine(payload.progress, stream.columns ?? 80) : '',
+      payload.progress ? coloured(barLine(payload.progress, stream.columns ?? 80)) : '',
   });
   bar.start(1, 0, {});
   return {
@@ -77,6 +77,11 @@ function barOn(stream: NodeJS.WriteStream): Display {
     },
     stop: () => bar.stop(),
   };
+}
+
+/** Green as far as it is; plain for those who ask for it (no-color.org). */
+function coloured(line: string): string {
+  return process.env.NO_COLOR ? line : line.replace(/^\u2588+/, (done) => `\u001b[32m${done}\u001b[0m`);
 }
 
 const LONGEST_BAR = 30;
