@@ -11,6 +11,7 @@ import { InstallationHealth1790000000050 } from '../../migrations/1790000000050-
 import { SubscriberSummaries1790000000060 } from '../../migrations/1790000000060-subscriber-summaries.ts';
 import { Grants1790000000070 } from '../../migrations/1790000000070-grants.ts';
 import { PageIndexes1790000000080 } from '../../migrations/1790000000080-page-indexes.ts';
+import { RefusedWebhooks1790000000090 } from '../../migrations/1790000000090-refused-webhooks.ts';
 import { type Database, databaseOn, isPooled } from './sql.ts';
 
 /** Append-only: a migration that has landed is never edited. */
@@ -24,6 +25,7 @@ export const MIGRATIONS = [
   SubscriberSummaries1790000000060,
   Grants1790000000070,
   PageIndexes1790000000080,
+  RefusedWebhooks1790000000090,
 ];
 
 /** Any number; all processes of the app must agree on it, and nothing else may use it in this database. */

@@ -1,5 +1,6 @@
 import { AppError } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
+import type { WebhookRefusal } from '../revenuecat/refused-webhooks.ts';
 import { checkApiKey } from '../workspaces/api-key.ts';
 import type { Project } from '../workspaces/store.ts';
 import { type Finding, ok, problem, warning } from './finding.ts';
@@ -12,7 +13,13 @@ const SILENT_DAYS = 7;
 export async function checkRevenueCat(
   project: Project,
   client: RevenueCatClient | null,
-  setup: { publicUrl: string; isPublicUrlWrong: boolean; nowMs: number; connectedAtMs: number },
+  setup: {
+    publicUrl: string;
+    isPublicUrlWrong: boolean;
+    nowMs: number;
+    connectedAtMs: number;
+    refusal: WebhookRefusal | null;
+  },
 ): Promise<Finding[]> {
   const scope = { workspace: project.workspaceId, project: project.projectId };
   const received = checkReceived(project, setup);
@@ -189,12 +196,23 @@ const originOf = (url: string): string => URL.parse(url)?.origin ?? url;
 
 function checkReceived(
   project: Project,
-  { nowMs, connectedAtMs }: { nowMs: number; connectedAtMs: number },
+  { nowMs, connectedAtMs, refusal }: { nowMs: number; connectedAtMs: number; refusal: WebhookRefusal | null },
 ): Finding {
   const scope = { workspace: project.workspaceId, project: project.projectId };
   const { lastReceivedAt } = project;
   const remedy =
     'In RevenueCat, open the webhook, compare its address, and choose "Send test event". A 401 there means that the authorization value differs: connect the project again to get a new one.';
+  if (refusal !== null) {
+    const what = refusal.refusedFor === 'authorization' ? 'Authorization value' : 'signature';
+    return problem(
+      'webhook_refused',
+      `Webhooks of ${project.name} are refused: their ${what} is not the one that is stored here. The last came at ${new Date(refusal.atMs).toISOString()}, and none was taken since.`,
+      refusal.refusedFor === 'authorization'
+        ? 'If the value was changed in RevenueCat, connect the project again in Settings › RevenueCat, or with connect, and enter the new value there under Integrations › Webhooks. RevenueCat repeats what was refused for two and a half hours; for what is older choose Retry there.'
+        : 'Enter the signing secret of the webhook again in Settings › RevenueCat, or remove it there if RevenueCat does not sign any more; a clock that is off by five minutes has the same effect. RevenueCat repeats what was refused for two and a half hours.',
+      scope,
+    );
+  }
   if (lastReceivedAt === null) {
     const isNew = nowMs - connectedAtMs < DAY_MS;
     const tell = isNew ? warning : problem;

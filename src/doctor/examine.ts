@@ -4,6 +4,7 @@ import { createIntercomClient, intercomApiUrl } from '../intercom/client.ts';
 import { callOut } from '../outgoing.ts';
 import { createCallLimiter } from '../revenuecat/call-limiter.ts';
 import { createRevenueCatClient } from '../revenuecat/client.ts';
+import { readWebhookRefusal } from '../revenuecat/refused-webhooks.ts';
 import { createSecretBox, type SealedPlace, type SecretBox } from '../workspaces/secrets.ts';
 import { listProjects, type Project, readWorkspace, sealedAs, type Workspace } from '../workspaces/store.ts';
 import { type ClockReading, checkClock, readDatabaseClock, readServerClock } from './check-clock.ts';
@@ -214,6 +215,7 @@ async function askRevenueCat(patient: Patient, project: Project, away: Away): Pr
     isPublicUrlWrong: patient.isPublicUrlWrong ?? false,
     nowMs: now(),
     connectedAtMs: await readConnectedAt(database, workspaceId, projectId),
+    refusal: await readWebhookRefusal(database, workspaceId, projectId),
   };
   const findings = (await inTime(checkRevenueCat(project, client, setup))) ?? [
     problem('revenuecat_api', 'RevenueCat answers too slowly.', LATER, scope),

@@ -67,6 +67,8 @@ export interface RevenueCatClient {
   activeEntitlements(projectId: string, customerId: string): Promise<ActiveEntitlement[]>;
   /** Bought and granted, in force and over. */
   listSubscriptions(projectId: string, customerId: string): Promise<CustomerSubscription[]>;
+  /** Tries the permission to read this of customers. @throws AppError `revenuecat_scope_missing` */
+  tryReading(projectId: string, what: 'subscriptions' | 'purchases'): Promise<void>;
   /** Everything of one customer, in four calls; `null`: unknown. */
   readCustomer(projectId: string, customerId: string, names: CatalogNames): Promise<CustomerReading | null>;
   /** A page of all customers' ids, up to a hundred, after this one. */
@@ -232,6 +234,10 @@ export function createRevenueCatClient(options: {
         endsAtMs: item.ends_at ?? item.current_period_ends_at,
         entitlements: item.entitlements,
       }));
+    },
+    async tryReading(projectId, what) {
+      const path = `${customerPath(projectId, 'nobody@example.com')}/${what}?limit=1`;
+      await nullWhenMissing(() => send('GET', path, 'Trying the key'));
     },
     readCustomer(projectId, customerId, names) {
       const askedAtMs = now();

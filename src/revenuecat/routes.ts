@@ -1,11 +1,12 @@
 import { type RequestHandler, Router } from 'express';
 import { z } from 'zod';
 import type { Database } from '../database/sql.ts';
-import { notFound } from '../errors.ts';
+import { notFound, unauthorized } from '../errors.ts';
 import { type RawRequest, rawJson } from '../http/raw-body.ts';
 import type { SecretBox } from '../workspaces/secrets.ts';
 import { sealedAs } from '../workspaces/store.ts';
 import type { Receiver } from './receiver.ts';
+import { createRefusalNotes } from './refused-webhooks.ts';
 import { shareReads } from './shared-read.ts';
 import { authenticateWebhook, readWebhook } from './webhook.ts';
 import { readWebhookTarget } from './webhook-target.ts';
@@ -15,6 +16,11 @@ const LARGEST_WEBHOOK_BYTES = 1024 * 1024;
 const ANSWERS = {
   accepted: '{"status":"accepted"}',
   duplicate: '{"status":"duplicate"}',
+} as const;
+
+const REFUSED = {
+  authorization: 'Wrong Authorization header',
+  signature: 'Wrong or stale webhook signature',
 } as const;
 
 /** A workspace's id and a random part; anything else is no project of ours and is not looked up. */
@@ -32,6 +38,7 @@ export function revenueCatWebhookRouter(options: {
   onReceived: (status: 'accepted' | 'duplicate') => void;
 }): Router {
   const { database, secrets, now } = options;
+  const noteRefusal = createRefusalNotes(database, now);
   const readTarget = shareReads((projectId) => readWebhookTarget(database, projectId));
 
   const receive: RequestHandler = async (req, res) => {
@@ -39,7 +46,7 @@ export function revenueCatWebhookRouter(options: {
     const target = projectId === undefined ? null : await readTarget(projectId);
     if (!target) throw notFound('No such RevenueCat project is connected here');
     const { rawBody } = req as RawRequest;
-    authenticateWebhook({
+    const mismatch = authenticateWebhook({
       target,
       signingSecret:
         target.signingSecret &&
@@ -49,6 +56,10 @@ export function revenueCatWebhookRouter(options: {
       rawBody,
       nowMs: now(),
     });
+    if (mismatch !== null) {
+      await noteRefusal(target.workspaceId, target.projectId, mismatch);
+      throw unauthorized(REFUSED[mismatch]);
+    }
     const event = readWebhook(rawBody, now());
     if (!target.isInstalled) throw notFound('This workspace has uninstalled the app');
     const status = await options.receiver.receive(target.workspaceId, target.projectId, event);

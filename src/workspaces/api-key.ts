@@ -45,6 +45,8 @@ export async function checkApiKey(client: RevenueCatClient, projectId: string | 
       ['project_configuration:entitlements:read', () => client.listEntitlements(project.id)],
       ['project_configuration:products:read', () => client.listProducts(project.id)],
       ['customer_information:customers:read', () => client.searchCustomers(project.id, 'nobody@example.com')],
+      ['customer_information:subscriptions:read', () => client.tryReading(project.id, 'subscriptions')],
+      ['customer_information:purchases:read', () => client.tryReading(project.id, 'purchases')],
     ];
     for (const [scope, probe] of probes) {
       if ((await allowed(probe)) === null) missingScopes.push(scope);

@@ -69,7 +69,7 @@ export async function connectProject(
        on conflict (workspace_id, project_id) do update
           set name = excluded.name, api_key = coalesce(excluded.api_key, projects.api_key),
               api_key_state = case when excluded.api_key is null then projects.api_key_state else 'unchecked' end,
-              webhook_auth_hash = excluded.webhook_auth_hash`,
+              webhook_auth_hash = excluded.webhook_auth_hash, last_refused_at = null, refused_for = null`,
       [
         workspaceId,
         projectId,

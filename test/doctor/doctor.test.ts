@@ -6,6 +6,7 @@ import { examine, type Patient } from '../../src/doctor/examine.ts';
 import type { Finding } from '../../src/doctor/finding.ts';
 import { type JobRunner, openJobs } from '../../src/jobs/jobs.ts';
 import { type Answer, NoAnswer } from '../../src/outgoing.ts';
+import { createRefusalNotes } from '../../src/revenuecat/refused-webhooks.ts';
 import { storeEvents } from '../../src/revenuecat/store.ts';
 import { toReceived } from '../../src/revenuecat/webhook.ts';
 import type { Listening } from '../../src/simulator/listen.ts';
@@ -341,6 +342,34 @@ describe('doctor', () => {
       async make() {
         await sql(`update projects set last_received_at = null`);
         return { mend: () => sql(`update projects set last_received_at = now()`) };
+      },
+    },
+    {
+      name: 'webhooks with another authorization value',
+      found: 'webhook_refused: problem',
+      remedy: /enter the new value there/,
+      async make() {
+        const noteRefusal = createRefusalNotes(world.db.database, Date.now);
+        await noteRefusal(WORKSPACE_ID, PROJECT_ID, 'authorization');
+        return { mend: () => sql(`update projects set last_refused_at = null, refused_for = null`) };
+      },
+    },
+    {
+      name: 'a key that may not read purchases',
+      found: 'revenuecat_scopes: problem',
+      remedy: /Give the key these permissions/,
+      async make() {
+        const [[name, key] = []] = [...revenueCat.state.keys];
+        assert.ok(name !== undefined && key);
+        revenueCat.state.keys.set(name, {
+          ...key,
+          scopes: [
+            'project_configuration:*:read_write',
+            'customer_information:customers:read',
+            'customer_information:subscriptions:read',
+          ],
+        });
+        return { mend: () => revenueCat.state.keys.set(name, key) };
       },
     },
     {

@@ -6,6 +6,7 @@ import supertest from 'supertest';
 import { errorHandler } from '../../src/http/errors.ts';
 import { createKnownIds } from '../../src/revenuecat/known-ids.ts';
 import { createReceiver } from '../../src/revenuecat/receiver.ts';
+import { createRefusalNotes, readWebhookRefusal } from '../../src/revenuecat/refused-webhooks.ts';
 import { revenueCatWebhookRouter } from '../../src/revenuecat/routes.ts';
 import { storeEvents } from '../../src/revenuecat/store.ts';
 import { toReceived, verifyWebhookSignature } from '../../src/revenuecat/webhook.ts';
@@ -105,6 +106,20 @@ describe('receiving', () => {
   for (const [name, send, status] of refusals) {
     test(`refuses ${name} with ${status}`, async () => assert.equal((await send()).status, status));
   }
+
+  test('notes that a webhook was refused, until one is taken or the project is connected again', async () => {
+    const refusal = () => readWebhookRefusal(world.db.database, WORKSPACE_ID, PROJECT_ID);
+    await rows('update projects set last_received_at = null');
+    assert.equal((await refusal())?.refusedFor, 'authorization', 'of the one that was refused above');
+    await rows('update projects set last_refused_at = null');
+    const note = createRefusalNotes(world.db.database, () => nowMs);
+    await note(WORKSPACE_ID, PROJECT_ID, 'signature');
+    assert.equal((await refusal())?.refusedFor, 'signature');
+    await note(WORKSPACE_ID, PROJECT_ID, 'authorization');
+    assert.equal((await refusal())?.refusedFor, 'signature', 'a flood is written down once a minute');
+    await post({ event: eventBody({ id: 'taken-again' }) });
+    assert.equal(await refusal(), null);
+  });
 
   test('takes unknown types, values of the wrong kind and events that name nobody', async () => {
     for (const fields of [

@@ -81,18 +81,15 @@ it('lets no webhook into a disconnected project, not even one without authorizat
   const project = await readProject(site.db.database, 'abc123', connection.id);
   assert.ok(project);
   for (const authorization of [undefined, '', connection.webhookAuthorization]) {
-    assert.throws(
-      () =>
-        authenticateWebhook({
-          target: project,
-          signingSecret: null,
-          authorization,
-          signature: undefined,
-          rawBody: Buffer.from('{}'),
-          nowMs: Date.now(),
-        }),
-      { code: 'unauthorized' },
-    );
+    const mismatch = authenticateWebhook({
+      target: project,
+      signingSecret: null,
+      authorization,
+      signature: undefined,
+      rawBody: Buffer.from('{}'),
+      nowMs: Date.now(),
+    });
+    assert.equal(mismatch, 'authorization');
   }
   assert.equal(await disconnectProject(site.db.database, 'abc123', connection.id), false);
 });
