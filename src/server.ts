@@ -134,7 +134,7 @@ const notYet: RequestListener = (_req, res) => {
 async function wire(config: Config, logger: Logger, server: Server): Promise<RunningServer> {
   const keys = await encryptionKeys(config);
   const secrets = createSecretBox(keys);
-  const connected = await connectDatabase(config, logger, { readReplica: true });
+  const connected = await connectDatabase(config, logger, { readReplica: true, keepEmbedded: true });
   const { database } = connected;
   const now = Date.now;
   const jobs = await openJobs({

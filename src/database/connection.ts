@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
 import { migrate, type OpenDatabase, openDatabase, undoMigrations } from './data-source.ts';
-import { startEmbeddedPostgres } from './embedded.ts';
+import { keepRunning, startEmbeddedPostgres } from './embedded.ts';
 import { openReadDatabase, type ReadDatabase, withoutReplica } from './read-database.ts';
 import type { Database } from './sql.ts';
 
@@ -21,12 +21,13 @@ export interface Connected {
 /**
  * Opens the configured database, or the embedded one, and runs the missing migrations.
  *
+ * @param options.keepEmbedded whether to start the embedded database again when it ends
  * @param options.readReplica whether to open `DATABASE_READ_URL`; the command line needs none
  */
 export async function connectDatabase(
   config: Config,
   logger: Logger,
-  options: { readReplica?: boolean } = {},
+  options: { readReplica?: boolean; keepEmbedded?: boolean } = {},
 ): Promise<Connected> {
   const embedded = config.databaseUrl === null ? await startEmbeddedPostgres(config.dataDir) : null;
   const url = config.databaseUrl ?? embedded?.url ?? '';
@@ -45,12 +46,21 @@ export async function connectDatabase(
             logger,
           });
     const opened = open;
+    const letGo =
+      embedded && options.keepEmbedded
+        ? keepRunning(config.dataDir, (error) =>
+            error === null
+              ? logger.warn('the embedded database had ended: it runs again')
+              : logger.error({ err: error }, 'the embedded database has ended and does not start'),
+          )
+        : () => Promise.resolve();
     return {
       database,
       readDatabase: reading.database,
       url,
       sessionUrl: sessionUrlOf(config, url, open.pooled, logger),
       async close() {
+        await letGo();
         await reading.close();
         await opened.close();
         await embedded?.stop();

@@ -1,4 +1,4 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { chown, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
@@ -41,12 +41,67 @@ export async function startEmbeddedPostgres(
   return alone(lockOf(dataDir), () => startOrJoin(dataDir, options.fast ?? false));
 }
 
+const LOOK_EVERY_MS = 1_000;
+
+/**
+ * Starts the database again when it has ended by itself; most often it was killed for want of memory. It comes back
+ * under the same address.
+ *
+ * @param onEnded with what kept it from starting again; `null`: it runs
+ * @returns ends the watching
+ */
+export function keepRunning(dataDir: string, onEnded: (error: unknown) => void): () => Promise<void> {
+  let isOver = false;
+  let looking: Promise<void> | null = null;
+  // A process of another container cannot be seen at all: only one that was seen can be missed.
+  let wasSeen = false;
+  async function look(): Promise<void> {
+    const pid = await readPid(join(dataDir, 'postgres'));
+    if (pid !== null && isAlive(pid)) {
+      wasSeen = true;
+      return;
+    }
+    if (!wasSeen) return;
+    try {
+      await alone(lockOf(dataDir), async () => {
+        if (!isOver) await startOrJoin(dataDir, false);
+      });
+      onEnded(null);
+    } catch (error) {
+      onEnded(error);
+    }
+  }
+  const lookAlone = (): void => {
+    looking ??= look().finally(() => {
+      looking = null;
+    });
+  };
+  lookAlone();
+  const timer = setInterval(lookAlone, LOOK_EVERY_MS);
+  timer.unref();
+  return async () => {
+    isOver = true;
+    clearInterval(timer);
+    await looking;
+  };
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    // Of another user, but there.
+    return (error as { code?: unknown }).code === 'EPERM';
+  }
+}
+
 async function startOrJoin(dataDir: string, fast: boolean): Promise<EmbeddedPostgres> {
   const clusterDir = join(dataDir, 'postgres');
   const accessFile = join(dataDir, 'postgres.json');
 
   const running = await readAccess(accessFile);
-  if (running && (await answers(running))) return connected(running, dataDir, null);
+  if (running && (await answers(running))) return connected(running, dataDir);
 
   const binaries = await findBinaries();
   const identity = await processIdentity();
@@ -56,10 +111,10 @@ async function startOrJoin(dataDir: string, fast: boolean): Promise<EmbeddedPost
     await initialise({ binaries, identity, dataDir, clusterDir, password });
   }
   const access: Access = { port: await freePort(running?.port ?? 0), password };
-  const child = await launch({ binaries, identity, clusterDir, access, fast });
+  await launch({ binaries, identity, clusterDir, access, fast });
   await writeFile(accessFile, JSON.stringify(access), { mode: 0o600 });
   await createAppDatabase(access);
-  return connected(access, dataDir, child);
+  return connected(access, dataDir);
 }
 
 interface Binaries {
@@ -169,7 +224,7 @@ async function launch(input: {
   clusterDir: string;
   access: Access;
   fast: boolean;
-}): Promise<ChildProcess> {
+}): Promise<void> {
   const settings = {
     listen_addresses: '127.0.0.1',
     port: String(input.access.port),
@@ -214,16 +269,15 @@ async function launch(input: {
   child.stderr?.resume();
   (child.stderr as unknown as { unref?: () => void }).unref?.();
   child.unref();
-  return child;
 }
 
-function connected(access: Access, dataDir: string, child: ChildProcess | null): EmbeddedPostgres {
+function connected(access: Access, dataDir: string): EmbeddedPostgres {
   return {
     url: urlOf(access, DATABASE),
     stop: () =>
       alone(lockOf(dataDir), async () => {
         if (await usedByOthers(access)) return;
-        const pid = child?.pid ?? (await readPid(join(dataDir, 'postgres')));
+        const pid = await readPid(join(dataDir, 'postgres'));
         if (pid === null) return;
         try {
           process.kill(pid, 'SIGINT');
@@ -302,11 +356,7 @@ async function readPid(clusterDir: string): Promise<number | null> {
 async function waitForExit(pid: number): Promise<void> {
   const deadline = Date.now() + 15_000;
   while (Date.now() < deadline) {
-    try {
-      process.kill(pid, 0);
-    } catch {
-      return;
-    }
+    if (!isAlive(pid)) return;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }

@@ -50,6 +50,18 @@ describe('starting and stopping on a bare machine', () => {
     assert.throws(() => process.kill(pid, 0), 'the database is stopped too');
   });
 
+  test('the embedded database is started again when it was killed, and the server goes on', async () => {
+    const server = await startServerProcess(environment);
+    const before = await databasePid();
+    process.kill(before, 'SIGKILL');
+    await until(() => server.output().includes('it runs again'), 'the database to be started again');
+    assert.notEqual(await databasePid(), before);
+    await until(async () => (await fetch(`${server.url}/readyz`)).ok, 'the server to be ready again');
+    server.child.kill('SIGTERM');
+    assert.equal(await server.ended, 0);
+    assert.equal(await databasePid(), 0, 'nothing stays behind');
+  });
+
   test('the command line works without the server, and leaves nothing running', async () => {
     const alone = run(['migrate', '--json'], environment);
     assert.deepEqual([await alone.ended, alone.output()], [0, '{"up_to_date":true}\n']);
