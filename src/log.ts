@@ -39,7 +39,14 @@ const MOST_CAUSES = 4;
  * quotes rows, TypeORM's `parameters` are the values.
  */
 export function describeError(error: unknown, depth = 0): DescribedError {
-  if (!(error instanceof Error)) return { type: typeof error, message: 'not an error' };
+  if (!(error instanceof Error)) {
+    // Libraries that pass errors between threads or events leave the class behind.
+    const { message } = (error ?? {}) as { message?: unknown };
+    return {
+      type: typeof error,
+      message: typeof message === 'string' ? withoutValues(message) : 'not an error',
+    };
+  }
   const { code, status, upstreamStatus, table, constraint, driverError } = error as Error &
     Record<string, unknown>;
   const cause = error.cause ?? driverError;

@@ -54,7 +54,7 @@ export function progressLine(progress: ImportProgress): string {
 /** What came of it, for the end. */
 export function outcomeLines(progress: ImportProgress): string[] {
   const lines = [
-    `${many(progress.done, 'customer')} imported, ${countInWords(progress.newCustomers)} of them new here.`,
+    `${many(progress.done - progress.missing - progress.failed, 'customer')} imported, ${countInWords(progress.newCustomers)} of them new here.`,
     `${many(progress.subscriptions, 'subscription')} and ${many(progress.purchases, 'one-time purchase')} read.`,
   ];
   if (progress.hasEvents === true) {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { outcomeLines } from '../../src/backfill/progress.ts';
 import type { ImportProgress } from '../../src/backfill/store.ts';
 import { barLine } from '../../src/backfill/watch.ts';
 
@@ -26,6 +27,11 @@ const progress: ImportProgress = {
   finishedAt: null,
   perMinute: 86,
 };
+
+it('does not count as imported who is gone or could not be read', () => {
+  const [first] = outcomeLines({ ...progress, state: 'done', done: 300, missing: 1, failed: 2 });
+  assert.equal(first, '297 customers imported, 0 of them new here.');
+});
 
 describe('the bar of an import', () => {
   it('says everything where there is room', () => {

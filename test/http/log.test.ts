@@ -204,5 +204,8 @@ test('an error is described without the values that libraries hang on it', () =>
     ['22P02', 'events', 502, 'ERR_BAD_REQUEST'],
   );
   assert.equal(described[3]?.cause?.code, '22P02');
+  // As pg-boss passes its errors on.
+  const { message } = describeError({ message: `no connection for ${PERSON.email}`, queue: PERSON.name });
+  assert.equal(message, 'no connection for …@…');
   assert.match(String(described[0]?.message), /invalid input syntax for type bigint/);
 });
