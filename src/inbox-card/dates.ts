@@ -15,12 +15,15 @@ export interface DateStyle {
 
 const ENGLISH: DateStyle = { clock: '12h', dateAtTime: (date, time) => `${date} at ${time}` };
 
-const cache = new Map<string, Dates>();
+/** By style first: the same locale has another in the inbox than in the Messenger. */
+const cache = new WeakMap<DateStyle, Map<string, Dates>>();
 
 /** @param timeZone IANA name; one that this system does not know counts as UTC */
 export function datesIn(locale: string, timeZone: string, style: DateStyle = ENGLISH): Dates {
+  const ofStyle = cache.get(style) ?? new Map<string, Dates>();
+  cache.set(style, ofStyle);
   const key = `${locale}|${timeZone}`;
-  const known = cache.get(key);
+  const known = ofStyle.get(key);
   if (known) return known;
   const zone = knownZone(timeZone);
   const day = new Intl.DateTimeFormat(locale, {
@@ -41,7 +44,7 @@ export function datesIn(locale: string, timeZone: string, style: DateStyle = ENG
     // "1:05PM": the time stands without a space, and Intl puts a narrow one.
     dateTime: (atMs) => style.dateAtTime(day.format(atMs), clock.format(atMs).replaceAll(/\s/g, '')),
   };
-  cache.set(key, dates);
+  ofStyle.set(key, dates);
   return dates;
 }
 

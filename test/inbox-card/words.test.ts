@@ -9,6 +9,13 @@ import { SUBSCRIPTION_STATUSES } from '../../src/subscribers/types.ts';
 describe('dates', () => {
   const atMs = Date.UTC(2019, 0, 8, 13, 5);
 
+  test('keep the style of the one who asks, whoever asked before for the same place', () => {
+    const german = wordsFor('de');
+    const atMs = Date.UTC(2019, 0, 8, 12, 5);
+    assert.equal(datesIn(german.locale, 'Europe/Vienna').dateTime(atMs), '8. Jan. 2019 at 1:05PM');
+    assert.equal(datesIn(german.locale, 'Europe/Vienna', german).dateTime(atMs), '8. Jan. 2019 um 13:05');
+  });
+
   test('are written as the review rules ask, in the zone given', () => {
     const utc = datesIn('en-US', 'UTC');
     assert.equal(utc.date(atMs), 'Jan 8, 2019');
