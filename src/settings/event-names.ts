@@ -39,12 +39,18 @@ export function checkEventNames(wanted: ReadonlyMap<DeliverableKind, string>): M
     } else if (/[.$]/.test(name)) {
       problems.set(kind, `Intercom turns "." and "$" into "-": use ${asIntercomReads(name)}`);
     } else if (owner !== undefined) {
-      problems.set(
-        kind,
-        `${defaultEventName(owner) === read ? 'Another event is called so by default' : 'Another event has this name'}`,
-      );
+      // Either of the two may be the one to change.
+      for (const each of [owner, kind]) {
+        if (!problems.has(each)) problems.set(each, sharedName(read, each === kind ? owner : kind));
+      }
     }
     owners.set(read, owner ?? kind);
   }
   return problems;
+}
+
+function sharedName(read: string, other: DeliverableKind): string {
+  return defaultEventName(other) === read
+    ? 'Another event is called so by default'
+    : 'Another event has this name';
 }

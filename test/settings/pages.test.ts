@@ -229,6 +229,16 @@ describe('event names', () => {
       assert.match(answer.text, problem);
       assert.match(answer.text, /aria-invalid="true"/);
     }
+    for (const [form, kinds] of [
+      [{ 'name.renewal': 'Paid', 'name.refund': 'paid' }, ['renewal', 'refund']],
+      [{ 'name.refund': 'rc_renewal_event' }, ['renewal', 'refund']],
+    ] as const) {
+      const { text } = await send('/events', form).expect(422);
+      const marked = [...text.matchAll(/name="name\.(\w+)"[^>]*aria-invalid="true"/g)].map(
+        ([, kind]) => kind,
+      );
+      assert.deepEqual(marked, kinds, 'either of the two may be the one to change');
+    }
     assert.equal((await settings()).events.renewal?.name, 'Renewed');
   });
 
