@@ -48,13 +48,19 @@ export function readMessengerCardRequest(body: unknown): MessengerCardRequest | 
     workspaceId: workspace_id,
     componentId: component_id ?? null,
     locale: context?.locale ?? null,
-    userId: userIdOf(contact ?? user ?? customer ?? null),
+    userId: userIdOf([contact, user, customer]),
   };
 }
 
-/** A lead's external id is made by Intercom and proves nothing; the legacy model has no role, but a type. */
-function userIdOf(person: z.infer<typeof personSchema>): string | null {
-  if (!person) return null;
-  const isUser = person.role === null ? person.type === 'user' : person.role === 'user';
-  return isUser ? person.external_id || person.user_id || null : null;
+/**
+ * A lead's external id is made by Intercom and proves nothing. A contact without a role says neither, and the legacy
+ * model that stands beside it has a type instead: the first that says something decides.
+ */
+function userIdOf(people: readonly z.infer<typeof personSchema>[]): string | null {
+  for (const person of people) {
+    if (!person) continue;
+    const kind = person.role ?? (person.type === 'contact' ? null : person.type);
+    if (kind !== null) return kind === 'user' ? person.external_id || person.user_id || null : null;
+  }
+  return null;
 }

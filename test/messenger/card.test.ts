@@ -102,6 +102,13 @@ describe('the customer’s card', () => {
     }
     // The legacy model has no role, but a type.
     assert.match(await live({ customer: { type: 'user', user_id: 'user-1' } }), /You have Pro/);
+    assert.match(
+      await live({
+        contact: { type: 'contact', id: 'c1' },
+        customer: { type: 'user', user_id: 'user-1' },
+      }),
+      /You have Pro/,
+    );
     assert.match(await live({ workspace_id: 'other1', contact: user('user-1') }), /no subscription/);
   });
 
