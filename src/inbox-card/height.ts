@@ -3,29 +3,71 @@ import type { Component, ListItem } from '../intercom/canvas.ts';
 /** The highest that a first canvas may be, px. Source: Intercom, "Inbox best practices". */
 export const HIGHEST_FIRST_CANVAS = 400;
 
-/** A card's text is about this wide in the narrowest sidebar, in characters of 14 px type. */
-const CHARACTERS_A_LINE = 44;
-const CHARACTERS_A_SMALL_LINE = 48;
-/** What stands at the end of a list's row. */
-const CHARACTERS_BESIDE = 22;
+/** The room for text in a narrow sidebar, px; wider ones hold more. */
+const ROOM = 320;
+/** Of a list's row, beside its arrow; and where something stands at its end as well. */
+const ROOM_OF_ITEM = ROOM - 24;
+const ROOM_BESIDE = ROOM_OF_ITEM / 2;
 
+const TYPE = 14;
+const SMALL_TYPE = 13;
 const LINE = 20;
 const SMALL_LINE = 18;
 const MARGIN = 10;
 
-/** Full-width characters take the room of two. */
-function lines(text: string, charactersALine: number): number {
+/** Advance widths in em, those of a wide humanist face rounded up; what fits none of these is `OTHER`. */
+const WIDTHS: readonly (readonly [RegExp, number])[] = [
+  [/[\u2e80-\uffef]/, 1],
+  [/[ijlI.,:;'’!|·\s]/, 0.28],
+  [/[ftr()/[\]"-]/, 0.43],
+  [/[mwMW@%—…]/, 0.94],
+  [/\p{Lu}/u, 0.72],
+];
+const OTHER = 0.6;
+const widths = new Map<string, number>();
+
+function widthOf(text: string): number {
   let width = 0;
-  for (const char of text) width += (char.codePointAt(0) ?? 0) > 0x2e7f ? 2 : 1;
-  return Math.max(1, Math.ceil(width / charactersALine));
+  for (const char of text) {
+    let known = widths.get(char);
+    if (known === undefined) {
+      known =
+        WIDTHS.find(([pattern]) => pattern.test(char))?.[1] ??
+        ((char.codePointAt(0) ?? 0) > 0xffff ? 1.4 : OTHER);
+      // Names may hold any character; those of ordinary texts are a few hundred.
+      if (widths.size < 2_000) widths.set(char, known);
+    }
+    width += known;
+  }
+  return width;
+}
+
+/** Where a line may break: after a space, and between full-width characters. */
+const BREAKS = /(?<=\s)|(?<=[\u2e80-\uffef])/;
+
+function lines(text: string, room: number, type = TYPE): number {
+  const most = room / type;
+  let count = 1;
+  let used = 0;
+  for (const word of text.split(BREAKS)) {
+    const width = widthOf(word.trimEnd());
+    if (used > 0 && used + width > most) {
+      count += 1;
+      used = 0;
+    }
+    // A word longer than a line is cut.
+    count += Math.max(0, Math.ceil(width / most) - 1);
+    used += width > most ? width % most : widthOf(word);
+  }
+  return count;
 }
 
 function itemHeight(item: ListItem): number {
-  const titleRoom = item.tertiary_text ? CHARACTERS_A_LINE / 2 : CHARACTERS_A_LINE;
+  const titleRoom = item.tertiary_text ? ROOM_BESIDE : ROOM_OF_ITEM;
   const words =
     lines(item.title, titleRoom) * LINE +
-    (item.subtitle ? lines(item.subtitle, CHARACTERS_A_SMALL_LINE) * SMALL_LINE : 0);
-  const beside = item.tertiary_text ? lines(item.tertiary_text, CHARACTERS_BESIDE) * LINE : 0;
+    (item.subtitle ? lines(item.subtitle, ROOM_OF_ITEM, SMALL_TYPE) * SMALL_LINE : 0);
+  const beside = item.tertiary_text ? lines(item.tertiary_text, ROOM_BESIDE) * LINE : 0;
   return 15 + Math.max(words, beside);
 }
 
@@ -33,7 +75,7 @@ function heightOf(component: Component): number {
   switch (component.type) {
     case 'text': {
       const shown = component.text.replaceAll(/\]\([^)]*\)|\*\*|\[/g, '');
-      return lines(shown, CHARACTERS_A_LINE) * LINE + (component.bottom_margin === 'none' ? 0 : MARGIN);
+      return lines(shown, ROOM) * LINE + (component.bottom_margin === 'none' ? 0 : MARGIN);
     }
     case 'button':
       return 30 + MARGIN;

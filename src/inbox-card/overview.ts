@@ -24,8 +24,8 @@ const MOST_ROWS = 3;
 
 /**
  * The first canvas: what most tickets ask, in few lines, and every way on. At most 400 px high: where a
- * language, a name or a notice takes more room, it is set tighter; then latest events and rows give way, the
- * least needed first.
+ * language, a name or a notice takes more room, it is set tighter; then rows give way, whose most is in the
+ * sentence or in the details, and the latest events last.
  */
 export function overview(visit: Visit, customer: Customer, notice: string | null = null): InboxCanvas {
   const rows = factRows(visit, customer);
@@ -33,10 +33,10 @@ export function overview(visit: Visit, customer: Customer, notice: string | null
   for (const [events, facts, isTight] of [
     [LATEST_EVENTS, MOST_ROWS, false],
     [LATEST_EVENTS, MOST_ROWS, true],
-    [2, MOST_ROWS, true],
-    [1, MOST_ROWS, true],
-    [1, 2, true],
-    [0, 2, true],
+    [LATEST_EVENTS, 2, true],
+    [LATEST_EVENTS, 1, true],
+    [2, 1, true],
+    [1, 1, true],
     [0, 1, true],
   ] as const) {
     components = overviewOf(visit, customer, { notice, events, rows: rows.slice(0, facts), isTight });

@@ -79,6 +79,15 @@ describe('the card in a browser', () => {
           assert.ok(px <= 400, `conversation ${id} in ${language}: ${px} px`);
           const guess = estimatedHeight(shown.components);
           assert.ok(guess >= px - 2, `${id} in ${language}: guessed ${guess} px, is ${px} px`);
+          const ways = shown.components.find((each) => each.type === 'list');
+          const timeline = ways?.type === 'list' ? ways.items[0] : undefined;
+          if (['501', '505', '609'].includes(id)) {
+            assert.equal(
+              timeline?.subtitle?.split(' · ').length,
+              3,
+              `${id} in ${language}: the last three events`,
+            );
+          }
           const note = (await page.getByTestId('card-note').textContent()) ?? '';
           assert.ok(!note.includes('\n'), `reviewers would find: ${note}`);
         }
