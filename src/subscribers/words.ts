@@ -73,7 +73,7 @@ export const englishEventWords: EventWords = {
     uncancellation: 'Turned renewal back on',
     subscription_paused: 'Scheduled a pause',
     subscription_extended: 'Subscription extended',
-    promotional_granted: 'Was granted access',
+    promotional_granted: 'Access granted',
     promotional_revoked: 'Grant removed',
     temporary_entitlement_grant: 'Temporary access',
     invoice_issued: 'Invoice issued',
@@ -113,7 +113,7 @@ export const englishEventWords: EventWords = {
       case 'PRICE_INCREASE':
         return 'did not agree to the price increase';
       case 'SUBSCRIPTION_PAUSED':
-        return 'paused by the customer';
+        return 'paused';
       case 'UNKNOWN':
         return 'for an unknown reason';
     }

@@ -100,7 +100,7 @@ describe('granting', () => {
     await grantOf(card);
     const opened = await openAgain(product, card);
     assert.match(opened.text, /^Pro, granted by Ada Agent until /m);
-    const lines = (text: string) => text.match(/^Was granted access/gm)?.length ?? 0;
+    const lines = (text: string) => text.match(/^Access granted/gm)?.length ?? 0;
     assert.equal(lines((await opened.press('timeline')).text), 1);
     await product.revenueCat.flushWebhooks();
     await until(
@@ -217,7 +217,7 @@ describe('what RevenueCat would ignore is said before', () => {
     assert.match(again.text, /RevenueCat kept the end that was there before/);
     assert.doesNotMatch(again.text, /✅/);
     const timeline = await (await openAgain(product, card)).press('timeline');
-    assert.equal(timeline.text.match(/^Was granted access/gm)?.length, 1);
+    assert.equal(timeline.text.match(/^Access granted/gm)?.length, 1);
     product.revenueCat.state.grantWebhookDelayMs = 1_000;
   });
 

@@ -286,7 +286,7 @@ describe('the timeline', () => {
     const card = await openFor(product, { externalId: 'user_grant' });
     assert.match(card.text, /^Pro, granted by Ada Agent until /m);
     const timeline = await card.press('timeline');
-    assert.match(timeline.text, /^Was granted access \| Pro \|/m);
+    assert.match(timeline.text, /^Access granted \| Pro \|/m);
     const [standIn = ''] = eventsOn(timeline);
     assert.match((await timeline.press(standIn)).text, /Made here; RevenueCat's own event has not come yet/);
     await send(product, {

@@ -74,7 +74,7 @@ const LINES: readonly [LifecycleEvent, string, string][] = [
   [
     event('EXPIRATION', 0, { expiration_reason: 'SUBSCRIPTION_PAUSED' }),
     'Subscription ended',
-    'Pro monthly plan · paused by the customer',
+    'Pro monthly plan · paused',
   ],
   [event('EXPIRATION', 0, { store: 'PROMOTIONAL' }), 'Grant ended', 'Pro'],
   [
@@ -90,7 +90,7 @@ const LINES: readonly [LifecycleEvent, string, string][] = [
   [event('PRODUCT_CHANGE', 0), 'Changed plan', 'Pro monthly plan'],
   [event('SUBSCRIPTION_PAUSED', 0), 'Scheduled a pause', 'Pro monthly plan'],
   [event('SUBSCRIPTION_EXTENDED', 0), 'Subscription extended', 'Pro monthly plan'],
-  [grant(0, 30), 'Was granted access', 'Pro'],
+  [grant(0, 30), 'Access granted', 'Pro'],
   [
     cancelled('DEVELOPER_INITIATED', { store: 'PROMOTIONAL', entitlement_ids: ['pro', 'team_plus'] }),
     'Grant removed',

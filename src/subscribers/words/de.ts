@@ -58,7 +58,7 @@ export const germanEventWords: EventWords = {
       case 'PRICE_INCREASE':
         return 'Preiserhöhung nicht zugestimmt';
       case 'SUBSCRIPTION_PAUSED':
-        return 'vom Kunden pausiert';
+        return 'pausiert';
       case 'UNKNOWN':
         return 'aus unbekanntem Grund';
     }

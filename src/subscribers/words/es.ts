@@ -59,7 +59,7 @@ export const spanishEventWords: EventWords = {
       case 'PRICE_INCREASE':
         return 'no aceptó la subida de precio';
       case 'SUBSCRIPTION_PAUSED':
-        return 'en pausa por el cliente';
+        return 'en pausa';
       case 'UNKNOWN':
         return 'por un motivo desconocido';
     }

@@ -59,7 +59,7 @@ export const frenchEventWords: EventWords = {
       case 'PRICE_INCREASE':
         return 'hausse de prix non acceptée';
       case 'SUBSCRIPTION_PAUSED':
-        return 'mis en pause par le client';
+        return 'mis en pause';
       case 'UNKNOWN':
         return 'pour une raison inconnue';
     }

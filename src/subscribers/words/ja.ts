@@ -59,7 +59,7 @@ export const japaneseEventWords: EventWords = {
       case 'PRICE_INCREASE':
         return '値上げに同意しなかった';
       case 'SUBSCRIPTION_PAUSED':
-        return '顧客が一時停止';
+        return '一時停止';
       case 'UNKNOWN':
         return '理由不明';
     }

@@ -59,7 +59,7 @@ export const portugueseEventWords: EventWords = {
       case 'PRICE_INCREASE':
         return 'não aceitou o aumento de preço';
       case 'SUBSCRIPTION_PAUSED':
-        return 'pausado pelo cliente';
+        return 'pausado';
       case 'UNKNOWN':
         return 'por motivo desconhecido';
     }
