@@ -1,12 +1,12 @@
 import { FOREVER_MS, isForever as isFarAway, isSameEnd } from '../grants/ends.ts';
-import { entitlementLabel, productLabel, storeName } from '../subscribers/describe-event.ts';
+import { productLabel, storeName } from '../subscribers/describe-event.ts';
 import { formatMoney } from '../subscribers/money.ts';
-import { isInternalProductId } from '../subscribers/product-ids.ts';
+import { periodOf } from '../subscribers/period.ts';
+import { entitlementOrProduct, productOf } from '../subscribers/subscription-name.ts';
 import type { SubscriptionState } from '../subscribers/types.ts';
 import type { Customer, Visit } from './context.ts';
-import type { EndReason, Period } from './words/types.ts';
+import type { EndReason } from './words/types.ts';
 
-const DAY_MS = 86_400_000;
 /** RevenueCat has been seen to give lifetime grants an end two hundred years ahead. */
 export function isForever(endsAtMs: number | null): boolean {
   return endsAtMs === null || isFarAway(endsAtMs);
@@ -15,27 +15,6 @@ export function isForever(endsAtMs: number | null): boolean {
 export function endText(visit: Visit, endsAtMs: number | null): string {
   if (endsAtMs === null || isForever(endsAtMs)) return visit.words.forever;
   return visit.dates.date(endsAtMs);
-}
-
-const PERIODS: readonly (readonly [fromDays: number, toDays: number, Period])[] = [
-  [6, 8, { unit: 'week', count: 1 }],
-  [13, 15, { unit: 'week', count: 2 }],
-  [27, 32, { unit: 'month', count: 1 }],
-  [58, 63, { unit: 'month', count: 2 }],
-  [88, 94, { unit: 'month', count: 3 }],
-  [180, 186, { unit: 'month', count: 6 }],
-  [350, 380, { unit: 'year', count: 1 }],
-];
-
-/** How often a subscription is charged, told by the period in force; `null`: it cannot be told. */
-export function periodOf(subscription: SubscriptionState): Period | null {
-  const { periodStartedAtMs, periodEndsAtMs } = subscription;
-  // A free trial's length says nothing about what follows.
-  if (periodStartedAtMs === null || periodEndsAtMs === null || subscription.periodType === 'TRIAL') {
-    return null;
-  }
-  const days = (periodEndsAtMs - periodStartedAtMs) / DAY_MS;
-  return PERIODS.find(([from, to]) => days >= from && days <= to)?.[2] ?? null;
 }
 
 /** `null`: nothing is charged, or the price is not known. */
@@ -51,21 +30,12 @@ function sumText(visit: Visit, subscription: SubscriptionState): string | null {
 
 /** What the customer has: the entitlement's name, else the product's. */
 export function whatText(customer: Customer, subscription: SubscriptionState): string {
-  const [entitlement] = subscription.entitlements;
-  if (entitlement !== undefined) return entitlementLabel(entitlement, customer.names);
-  return productText(customer, subscription);
+  return entitlementOrProduct(subscription, customer.names);
 }
 
 /** `''`: a grant, or a product that nobody named. */
 export function productText(customer: Customer, subscription: SubscriptionState): string {
-  // RevenueCat names the product of a grant by itself: rc_promo_pro_custom.
-  if (subscription.store === 'PROMOTIONAL') return '';
-  if (subscription.productName) return subscription.productName;
-  const { productId } = subscription;
-  if (productId === null) return '';
-  return isInternalProductId(productId)
-    ? (customer.names.product(productId) ?? '')
-    : productLabel(productId, customer.names);
+  return productOf(subscription, customer.names);
 }
 
 /** One or two sentences that answer what most tickets ask: are they charged, how much, when, what went wrong. */

@@ -90,12 +90,15 @@ export async function listOwnEventIds(
 
 /** Display names of a project's products and entitlements. */
 export async function readNames(sql: Sql, workspaceId: string, projectId: string): Promise<Names> {
-  const rows = await sql.query<{ kind: string; lookup_key: string; display_name: string | null }>(
-    'select kind, lookup_key, display_name from catalog where workspace_id = $1 and project_id = $2',
+  const rows = await sql.query<{ kind: string; id: string; lookup_key: string; display_name: string | null }>(
+    'select kind, id, lookup_key, display_name from catalog where workspace_id = $1 and project_id = $2',
     [workspaceId, projectId],
     'read-names',
   );
-  const names = new Map(rows.map((row) => [`${row.kind}|${row.lookup_key}`, row.display_name]));
+  const names = new Map<string, string | null>();
+  // Events name products by the store's identifier, RevenueCat's API by its own id.
+  for (const row of rows) names.set(`${row.kind}|${row.id}`, row.display_name ?? row.lookup_key);
+  for (const row of rows) names.set(`${row.kind}|${row.lookup_key}`, row.display_name);
   return {
     product: (id) => names.get(`product|${id}`) ?? null,
     entitlement: (key) => names.get(`entitlement|${key}`) ?? null,

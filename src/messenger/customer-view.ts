@@ -1,11 +1,13 @@
 import { datesIn } from '../inbox-card/dates.ts';
-import { describeEvent, entitlementLabel, type Names, productLabel } from '../subscribers/describe-event.ts';
+import { describeEvent, type Names } from '../subscribers/describe-event.ts';
 import { formatMoney } from '../subscribers/money.ts';
+import { periodOf } from '../subscribers/period.ts';
 import type { TimelineEntry } from '../subscribers/store.ts';
+import { entitlementOrProduct } from '../subscribers/subscription-name.ts';
 import type { EventKind, SubscriptionState } from '../subscribers/types.ts';
 import type { OwnCustomer } from './customer.ts';
 import { appStoreName, manageUrlOf } from './stores.ts';
-import type { Period, Speech } from './words.ts';
+import type { Speech } from './words.ts';
 
 /** One thing that the customer has or had, in their words. */
 export interface Holding {
@@ -35,7 +37,6 @@ export interface CustomerView {
 }
 
 const MOST_ENDED = 3;
-const DAY_MS = 86_400_000;
 /** Lifetime grants carry a far date instead of none: 2099-01-01 in RevenueCat's clients, or 200 years ahead. */
 const FOREVER_MS = Date.UTC(2090, 0, 1);
 
@@ -98,12 +99,13 @@ function holdingOf(subscription: SubscriptionState, names: Names, speech: Speech
   const { words, locale } = speech;
   const { labels } = words;
   const dates = datesIn(locale, timeZone);
-  const what = whatOf(subscription, names);
+  const what = whatOf(subscription, names, speech);
   const price = priceOf(subscription, speech);
   const date = (atMs: number | null): string | null => (atMs === null ? null : dates.date(atMs));
   const store = appStoreName(subscription.store);
   const isGrant = subscription.periodType === 'PROMOTIONAL' || subscription.store === 'PROMOTIONAL';
-  const url = isRunning(subscription) ? manageUrlOf(subscription) : null;
+  const canChange = isRunning(subscription) && !isSettled(subscription);
+  const url = canChange ? manageUrlOf(subscription) : null;
   const rows: [string, string | null][] = [
     [labels.price, price],
     [labels.since, date(subscription.startedAtMs)],
@@ -116,37 +118,46 @@ function holdingOf(subscription: SubscriptionState, names: Names, speech: Speech
     tone: !isRunning(subscription) ? 'ended' : isWorrying(subscription) ? 'warn' : 'good',
     rows: rows.flatMap(([label, value]) => (value === null ? [] : [[label, value] as const])),
     manage: url === null || store === null ? null : { label: words.manage(store), url },
-    mustAsk: isRunning(subscription) && !isGrant && url === null && !isForever(subscription),
+    mustAsk: canChange && !isGrant && url === null && !isForever(subscription),
   };
 }
 
-function isWorrying({ status }: SubscriptionState): boolean {
-  return status === 'grace_period' || status === 'grace_period_trial' || status === 'paused';
+function isWorrying(subscription: SubscriptionState): boolean {
+  const { status } = subscription;
+  return (
+    status === 'grace_period' ||
+    status === 'grace_period_trial' ||
+    status === 'paused' ||
+    isCancelledByStore(subscription)
+  );
 }
 
-export function whatOf(subscription: SubscriptionState, names: Names): string {
-  const [entitlement] = subscription.entitlements;
-  if (entitlement !== undefined) return entitlementLabel(entitlement, names);
-  if (subscription.productName) return subscription.productName;
-  return subscription.productId === null ? '' : productLabel(subscription.productId, names);
+/** The store has given up renewing because a payment failed: that is no cancellation of the customer's. */
+function isCancelledByStore({ status, cancelReason }: SubscriptionState): boolean {
+  return status === 'cancelled' && cancelReason === 'BILLING_ERROR';
 }
 
-function isForever({ endsAtMs }: SubscriptionState): boolean {
-  return endsAtMs === null || endsAtMs >= FOREVER_MS;
+export function whatOf(subscription: SubscriptionState, names: Names, { words }: Speech): string {
+  return entitlementOrProduct(subscription, names) || words.subscription;
 }
 
-export function periodOf({ periodStartedAtMs, periodEndsAtMs }: SubscriptionState): Period | null {
-  if (periodStartedAtMs === null || periodEndsAtMs === null) return null;
-  const days = (periodEndsAtMs - periodStartedAtMs) / DAY_MS;
-  if (days >= 6 && days <= 8) return 'week';
-  if (days >= 27 && days <= 32) return 'month';
-  return days >= 350 && days <= 380 ? 'year' : null;
+/** What renews has an end of its period, even where nobody named it. */
+function isForever({ endsAtMs, willRenew }: SubscriptionState): boolean {
+  return !willRenew && (endsAtMs === null || endsAtMs >= FOREVER_MS);
+}
+
+/** Nothing that anybody could change: bought once, or paid for by somebody else. */
+function isSettled(subscription: SubscriptionState): boolean {
+  const { status, willRenew, pausedAtMs, periodType, isFamilyShare } = subscription;
+  return (
+    isFamilyShare || (status === 'active' && !willRenew && pausedAtMs === null && periodType !== 'PREPAID')
+  );
 }
 
 export function priceOf(subscription: SubscriptionState, speech: Speech): string | null {
   const { price } = subscription;
   if (price === null || price.amountMinor <= 0) return null;
-  return speech.words.price(formatMoney(price, speech.locale), periodOf(subscription));
+  return speech.price(formatMoney(price, speech.locale), periodOf(subscription));
 }
 
 function endRow(
@@ -178,7 +189,9 @@ export function sentenceOf(
     case 'cancelled_trial':
       return words.trialCancelled(what, ends);
     case 'cancelled':
-      return words.cancelled(what, ends);
+      return isCancelledByStore(subscription)
+        ? words.grace(what, ends, appStoreName(subscription.store))
+        : words.cancelled(what, ends);
     case 'grace_period':
     case 'grace_period_trial':
       return words.grace(what, date(subscription.gracePeriodEndsAtMs), appStoreName(subscription.store));
@@ -190,10 +203,25 @@ export function sentenceOf(
       return words.paused(what, date(subscription.resumesAtMs));
     case 'expired':
       return endedSentence(subscription, what, words, date);
-    default:
-      if (isForever(subscription)) return words.lifetime(what);
-      return subscription.willRenew ? words.active(what, price, ends) : words.cancelled(what, ends);
+    case 'intro':
+    case 'active':
+      return activeSentence(subscription, what, price, words, date);
   }
+}
+
+function activeSentence(
+  subscription: SubscriptionState,
+  what: string,
+  price: string | null,
+  words: Speech['words'],
+  date: (atMs: number | null) => string | null,
+): string {
+  const ends = isForever(subscription) ? null : date(subscription.endsAtMs);
+  if (subscription.isFamilyShare) return words.familyShared(what, ends);
+  if (subscription.pausedAtMs !== null) return words.willPause(what, ends, date(subscription.resumesAtMs));
+  if (subscription.willRenew) return words.active(what, price, ends);
+  if (subscription.isTemporary) return words.temporary(what, ends);
+  return isForever(subscription) ? words.lifetime(what) : words.bought(what, ends);
 }
 
 function endedSentence(
@@ -210,17 +238,18 @@ function endedSentence(
 }
 
 function lineOf(event: TimelineEntry, names: Names, speech: Speech, timeZone: string): HistoryLine {
-  const { title, subtitle } = describeEvent(event, names, speech.events);
+  // The words of an event name its store; one outside the app stores stays unnamed.
+  const told = isOfAppStore(event) ? event : { ...event, store: null };
+  const { title, subtitle } = describeEvent(told, names, speech.events);
   const dates = datesIn(speech.locale, timeZone);
   return {
     title,
-    subtitle: isOfAppStore(event) ? subtitle : '',
+    subtitle,
     date: dates.date(event.atMs),
     isoDate: new Date(event.atMs).toISOString(),
   };
 }
 
-/** The words of an event name its store; one outside the app stores stays unnamed. */
 function isOfAppStore({ store }: TimelineEntry): boolean {
   return store === null || store === 'PROMOTIONAL' || appStoreName(store) !== null;
 }

@@ -68,10 +68,10 @@ export function answerFin(customers: readonly OwnCustomer[], timeZone: string): 
     has_access: entitlements.length > 0 || (primary?.givesAccess ?? false),
     status: customer.state.status ?? 'none',
     summary: primary
-      ? sentenceOf(primary, whatOf(primary, customer.names), price, speech, date)
+      ? sentenceOf(primary, whatOf(primary, customer.names, speech), price, speech, date)
       : speech.words.none,
     entitlements: [...new Set(entitlements)].join(', '),
-    plan: primary ? whatOf(primary, customer.names) : '',
+    plan: primary ? whatOf(primary, customer.names, speech) : '',
     price: price ?? '',
     store: appStoreName(primary?.store ?? null) ?? '',
     will_renew: primary?.willRenew ?? false,

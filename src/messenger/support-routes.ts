@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, createHmac } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseCookie, stringifySetCookie } from 'cookie';
@@ -24,6 +24,8 @@ import { supportPolicy } from './support-policy.ts';
 import { type Speech, speechFor } from './words.ts';
 
 const COOKIE = 'st_support';
+/** Events that stand on the page; earlier ones are behind a word that opens them. */
+const MOST_HISTORY = 10;
 const ASSETS = join(import.meta.dirname, 'assets');
 
 /** The SDK's names; it calls Australia `ap`. Source: `@intercom/messenger-js-sdk`. */
@@ -118,12 +120,13 @@ export function supportRouter(context: MessengerContext, script: Bundle): Router
         language: speech.language,
         words: speech.words,
         view: viewCustomer(customers, speech, timezone),
+        mostHistory: MOST_HISTORY,
         boot: {
           appId: workspaceId,
           region: SDK_REGIONS[region],
           jwt: identity?.token ?? '',
           expiresAt: identity?.expiresAtS ?? '',
-          renewUrl: `/support/${encodeURIComponent(workspaceId)}/token`,
+          renewUrl: `/support/${encodeURIComponent(workspaceId)}/token?page=${markOf(grant)}`,
         },
         styleVersion,
         scriptVersion: script.version,
@@ -141,9 +144,21 @@ export function supportRouter(context: MessengerContext, script: Bundle): Router
     }
   };
 
+  /** Names the customer of a page to this server alone. */
+  function markOf({ workspaceId, user }: SupportGrant): string {
+    const about = JSON.stringify([workspaceId, user.userId]);
+    return createHmac('sha256', `support-page|${linkKey}`).update(about).digest('base64url').slice(0, 22);
+  }
+
   const renew: RequestHandler = async (req, res) => {
     res.set('Cache-Control', 'no-store');
     const { grant, holder } = await open(req);
+    // The browser holds one session: a page that was opened before for another customer must not become theirs.
+    if (req.query.page !== markOf(grant)) {
+      throw new AppError('link_invalid', 'This page is no longer valid: open it from the app again', {
+        status: 401,
+      });
+    }
     const secret = openMessengerSecret(context, holder);
     const own = await findOwnState(context, holder.workspaceId, grant.user.userId);
     const identity = mintIdentityToken(secret, grant.user, own, now());

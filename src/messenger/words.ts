@@ -1,4 +1,6 @@
 import { knownLanguage, type Language, LOCALES } from '../inbox-card/language.ts';
+import { wordsFor } from '../inbox-card/words/catalogue.ts';
+import type { Period } from '../subscribers/period.ts';
 import { germanEventWords } from '../subscribers/words/de.ts';
 import { spanishEventWords } from '../subscribers/words/es.ts';
 import { frenchEventWords } from '../subscribers/words/fr.ts';
@@ -11,8 +13,6 @@ import { spanish } from './words/es.ts';
 import { french } from './words/fr.ts';
 import { japanese } from './words/ja.ts';
 import { portuguese } from './words/pt.ts';
-
-export type Period = 'week' | 'month' | 'year';
 
 /**
  * What is said to a customer, in one language. Dates, sums and names come as text; `null` where they are not
@@ -28,13 +28,19 @@ export interface MessengerWords {
   /** In place of a store's name where something was not bought in an app store. */
   readonly web: string;
   readonly test: string;
+  /** In place of the name of something that nobody named. */
+  readonly subscription: string;
   readonly forever: string;
-  price(sum: string, period: Period | null): string;
   active(what: string, price: string | null, next: string | null): string;
   trial(what: string, ends: string | null, price: string | null): string;
   trialCancelled(what: string, ends: string | null): string;
   cancelled(what: string, ends: string | null): string;
   lifetime(what: string): string;
+  /** Paid for, and not to be charged again. */
+  bought(what: string, ends: string | null): string;
+  familyShared(what: string, ends: string | null): string;
+  temporary(what: string, ends: string | null): string;
+  willPause(what: string, on: string | null, resumes: string | null): string;
   grace(what: string, ends: string | null, store: string | null): string;
   expired(what: string, since: string | null): string;
   paymentFailed(what: string, since: string | null): string;
@@ -86,6 +92,8 @@ export interface Speech {
   readonly locale: string;
   readonly words: MessengerWords;
   readonly events: EventWords;
+  /** `$9.99 a month`, `$9.99 every 3 months`. */
+  price(sum: string, period: Period | null): string;
 }
 
 /** @param locale BCP 47 or POSIX; English stands in for what we do not speak */
@@ -96,5 +104,6 @@ export function speechFor(locale: string | null | undefined): Speech {
     locale: LOCALES[language],
     words: WORDS[language],
     events: EVENTS[language],
+    price: wordsFor(language).price,
   };
 }

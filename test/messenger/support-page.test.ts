@@ -70,6 +70,11 @@ async function makeLink(fields: object = {}, by = key): Promise<{ path: string; 
   return { path: `${url.pathname}${url.search}`, expiresAtS: body.expires_at };
 }
 
+/** Where an opened page renews its token. */
+function renewUrlOf(html: string): string {
+  return /data-renew-url="([^"]+)"/.exec(html)?.[1] ?? '';
+}
+
 describe('the link', () => {
   it('opens the page of its own customer for ten minutes', async () => {
     const { path, expiresAtS } = await makeLink();
@@ -132,13 +137,13 @@ describe('the link', () => {
     const own = await site.makeKey();
     const { path } = await makeLink({}, own.key);
     const browser = supertest.agent(site.app);
-    await browser.get(path).expect(200);
+    const renewUrl = renewUrlOf((await browser.get(path).expect(200)).text);
     await browser.get('/support/abc123').expect(200);
-    await browser.post('/support/abc123/token').expect(200);
+    await browser.post(renewUrl).expect(200);
     await revokeApiKey(site.db.database, 'abc123', own.keyId);
     await browser.get(path).expect(401);
     await browser.get('/support/abc123').expect(401);
-    const refused = await browser.post('/support/abc123/token').expect(401);
+    const refused = await browser.post(renewUrl).expect(401);
     assert.equal(refused.body.error.code, 'link_invalid');
   });
 
@@ -148,8 +153,47 @@ describe('the link', () => {
     const cookie = String(answer.headers['set-cookie']);
     assert.match(cookie, /^st_support=[^;]+; Max-Age=43200; Path=\/support\/abc123; HttpOnly; SameSite=Lax$/);
     const value = cookie.split(';')[0] ?? '';
-    await supertest(site.app).post('/support/other1/token').set('Cookie', value).expect(401);
-    await supertest(site.app).post('/support/abc123/token').expect(401);
+    const renewUrl = renewUrlOf(answer.text);
+    await supertest(site.app).post(renewUrl).set('Cookie', value).expect(200);
+    await supertest(site.app).post(renewUrl.replace('abc123', 'other1')).set('Cookie', value).expect(401);
+    await supertest(site.app).post(renewUrl).expect(401);
+  });
+
+  it('never gives one customer’s page the identity of another who opened theirs in the same browser', async () => {
+    const browser = supertest.agent(site.app);
+    const first = renewUrlOf((await browser.get((await makeLink()).path).expect(200)).text);
+    const second = renewUrlOf(
+      (await browser.get((await makeLink({ user_id: 'web-1' })).path).expect(200)).text,
+    );
+    assert.doesNotMatch(first, /user-1/);
+    const refused = await browser.post(first).expect(401);
+    assert.equal(refused.body.error.code, 'link_invalid');
+    await browser.post('/support/abc123/token').expect(401);
+    const { body } = await browser.post(second).expect(200);
+    const clockTimestamp = Math.floor(site.clock.nowMs / 1_000);
+    assert.equal(Object(jwt.verify(body.token, MESSENGER_SECRET, { clockTimestamp })).user_id, 'web-1');
+  });
+
+  it('shows the latest events, and the rest behind a word that opens them', async () => {
+    await addCustomer(
+      site,
+      ['loyal-1'],
+      Array.from({ length: 14 }, (_, month) => ({
+        id: randomUUID(),
+        type: month === 0 ? 'INITIAL_PURCHASE' : 'RENEWAL',
+        event_timestamp_ms: site.clock.nowMs - (14 - month) * 30 * DAY_MS,
+        purchased_at_ms: site.clock.nowMs - (14 - month) * 30 * DAY_MS,
+        expiration_at_ms: site.clock.nowMs - (13 - month) * 30 * DAY_MS + 1_000,
+        transaction_id: `loyal${month}`,
+      })),
+    );
+    const { text } = await supertest(site.app)
+      .get((await makeLink({ user_id: 'loyal-1' })).path)
+      .expect(200);
+    const [shown = '', folded = ''] = text.split('<details>');
+    assert.equal(shown.match(/<time /g)?.length, 10);
+    assert.match(folded, /<summary>Older \(4\)<\/summary>/);
+    assert.equal(folded.match(/<time /g)?.length, 4);
   });
 
   it('asks for a language as tags are written', async () => {
@@ -184,6 +228,8 @@ describe('the link', () => {
     const main = page.text.slice(page.text.indexOf('<main'));
     assert.doesNotMatch(main, /stripe|checkout|upgrade|https?:/i);
     assert.match(main, /write to us/);
+    // What was bought is no shop's.
+    assert.match(main, /Subscribed <small>Pro monthly · \$9\.99<\/small>/);
   });
 });
 

@@ -1,5 +1,6 @@
+import type { Period } from '../../subscribers/period.ts';
 import { germanEventWords } from '../../subscribers/words/de.ts';
-import type { CardWords, Period } from './types.ts';
+import type { CardWords } from './types.ts';
 
 const UNITS: Readonly<Record<Period['unit'], readonly [each: string, every: string, many: string]>> = {
   week: ['Woche', 'wöchentlich', 'Wochen'],

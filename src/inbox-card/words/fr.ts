@@ -1,11 +1,17 @@
+import type { Period } from '../../subscribers/period.ts';
 import { frenchEventWords } from '../../subscribers/words/fr.ts';
-import type { CardWords, Period } from './types.ts';
+import type { CardWords } from './types.ts';
 
 const UNITS: Readonly<Record<Period['unit'], readonly [each: string, every: string, many: string]>> = {
   week: ['semaine', 'hebdomadaire', 'semaines'],
   month: ['mois', 'mensuel', 'mois'],
   year: ['an', 'annuel', 'ans'],
 };
+
+/** Weeks are feminine. */
+function everyFew({ unit, count }: Period): string {
+  return `${unit === 'week' ? 'toutes' : 'tous'} les ${count} ${UNITS[unit][2]}`;
+}
 
 export const french: CardWords = {
   locale: 'fr-FR',
@@ -170,8 +176,8 @@ export const french: CardWords = {
       ? sum
       : period.count === 1
         ? `${sum} par ${UNITS[period.unit][0]}`
-        : `${sum} tous les ${period.count} ${UNITS[period.unit][2]}`,
-  every: ({ unit, count }) => (count === 1 ? UNITS[unit][1] : `tous les ${count} ${UNITS[unit][2]}`),
+        : `${sum} ${everyFew(period)}`,
+  every: ({ unit, count }) => (count === 1 ? UNITS[unit][1] : everyFew({ unit, count })),
   list: (parts) =>
     parts.length < 2 ? parts.join('') : `${parts.slice(0, -1).join(', ')} et ${parts.at(-1)}`,
   andMore: (count) => `et ${count} de plus`,

@@ -1,5 +1,6 @@
+import type { Period } from '../../subscribers/period.ts';
 import { japaneseEventWords } from '../../subscribers/words/ja.ts';
-import type { CardWords, Period } from './types.ts';
+import type { CardWords } from './types.ts';
 
 const UNITS: Readonly<Record<Period['unit'], readonly [each: string, every: string, many: string]>> = {
   week: ['週', '毎週', '週間'],

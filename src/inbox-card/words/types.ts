@@ -1,11 +1,6 @@
+import type { Period } from '../../subscribers/period.ts';
 import type { SubscriptionStatus } from '../../subscribers/types.ts';
 import type { EventWords, Reason } from '../../subscribers/words.ts';
-
-/** How often a price is charged. */
-export interface Period {
-  readonly unit: 'week' | 'month' | 'year';
-  readonly count: number;
-}
 
 /** Parts of the timeline that can be looked at alone. */
 export const TIMELINE_FILTERS = ['all', 'purchases', 'endings', 'payments', 'grants', 'other'] as const;

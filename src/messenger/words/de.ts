@@ -1,7 +1,5 @@
 import type { MessengerWords } from '../words.ts';
 
-const PERIODS = { week: 'Woche', month: 'Monat', year: 'Jahr' } as const;
-
 function inStore(store: string): string {
   return /store$/i.test(store) ? `im ${store}` : `bei ${store}`;
 }
@@ -21,8 +19,8 @@ export const german: MessengerWords = {
   },
   web: 'Web',
   test: 'Testkauf',
+  subscription: 'Abonnement',
   forever: 'Nie',
-  price: (sum, period) => (period === null ? sum : `${sum} pro ${PERIODS[period]}`),
   active: (what, price, next) =>
     `Sie haben ${what}${price ? ` für ${price}` : ''}.${next ? ` Es verlängert sich am ${next}.` : ''}`,
   trial: (what, ends, price) =>
@@ -32,6 +30,12 @@ export const german: MessengerWords = {
   cancelled: (what, ends) =>
     `${what} ist gekündigt.${ends ? ` Sie können es bis ${ends} nutzen.` : ''} Es wird nichts mehr abgebucht.`,
   lifetime: (what) => `Sie haben ${what} auf Lebenszeit. Es ist nichts mehr zu zahlen.`,
+  bought: (what, ends) => `Sie haben ${what}${ends ? ` bis ${ends}` : ''}. Es verlängert sich nicht.`,
+  familyShared: (what, ends) => `Sie haben ${what} über die Familienfreigabe${ends ? ` bis ${ends}` : ''}.`,
+  temporary: (what, ends) =>
+    `Sie haben ${what} vorläufig${ends ? ` bis ${ends}` : ''}: Der Store hat den Kauf noch nicht bestätigt.`,
+  willPause: (what, on, resumes) =>
+    `Sie haben ${what}${on ? ` bis ${on}` : ''}. Danach ist es pausiert${resumes ? ` bis ${resumes}` : ''}.`,
   grace: (what, ends, store) =>
     `Die letzte Zahlung für ${what} ist fehlgeschlagen.${ends ? ` Sie können es bis ${ends} nutzen.` : ''} Bitte prüfen Sie Ihre Zahlungsart${store ? ` ${inStore(store)}` : ''}.`,
   expired: (what, since) => `${what} ist${since ? ` am ${since}` : ''} ausgelaufen.`,

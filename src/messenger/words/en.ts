@@ -19,8 +19,8 @@ export const english: MessengerWords = {
   },
   web: 'Web',
   test: 'Test purchase',
+  subscription: 'Subscription',
   forever: 'Never',
-  price: (sum, period) => (period === null ? sum : `${sum} a ${period}`),
   active: (what, price, next) =>
     `You have ${what}${price ? ` for ${price}` : ''}.${next ? ` It renews on ${next}.` : ''}`,
   trial: (what, ends, price) =>
@@ -30,6 +30,12 @@ export const english: MessengerWords = {
   cancelled: (what, ends) =>
     `${what} is cancelled.${ends ? ` You can use it until ${ends}.` : ''} You will not be charged again.`,
   lifetime: (what) => `You have ${what} for life. There is nothing more to pay.`,
+  bought: (what, ends) => `You have ${what}${ends ? ` until ${ends}` : ''}. It does not renew.`,
+  familyShared: (what, ends) => `You have ${what} through family sharing${ends ? ` until ${ends}` : ''}.`,
+  temporary: (what, ends) =>
+    `You have ${what} for now${ends ? `, until ${ends}` : ''}: the store has not confirmed the purchase yet.`,
+  willPause: (what, on, resumes) =>
+    `You have ${what}${on ? ` until ${on}` : ''}. Then it is paused${resumes ? ` until ${resumes}` : ''}.`,
   grace: (what, ends, store) =>
     `The last payment for ${what} failed.${ends ? ` You can use it until ${ends}.` : ''} Please check your payment method${store ? ` ${inStore(store)}` : ''}.`,
   expired: (what, since) => `${what} has ended${since ? ` on ${since}` : ''}.`,

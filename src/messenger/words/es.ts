@@ -1,7 +1,5 @@
 import type { MessengerWords } from '../words.ts';
 
-const PERIODS = { week: 'a la semana', month: 'al mes', year: 'al año' } as const;
-
 function inStore(store: string): string {
   return /store$/i.test(store) ? `en el ${store}` : `en ${store}`;
 }
@@ -21,8 +19,8 @@ export const spanish: MessengerWords = {
   },
   web: 'Web',
   test: 'Compra de prueba',
+  subscription: 'Suscripción',
   forever: 'Nunca',
-  price: (sum, period) => (period === null ? sum : `${sum} ${PERIODS[period]}`),
   active: (what, price, next) =>
     `Tienes ${what}${price ? ` por ${price}` : ''}.${next ? ` Se renueva el ${next}.` : ''}`,
   trial: (what, ends, price) =>
@@ -32,6 +30,12 @@ export const spanish: MessengerWords = {
   cancelled: (what, ends) =>
     `${what} está cancelado.${ends ? ` Puedes usarlo hasta el ${ends}.` : ''} No se te cobrará nada más.`,
   lifetime: (what) => `Tienes ${what} de por vida. No hay nada más que pagar.`,
+  bought: (what, ends) => `Tienes ${what}${ends ? ` hasta el ${ends}` : ''}. No se renueva.`,
+  familyShared: (what, ends) => `Tienes ${what} gracias a «En familia»${ends ? ` hasta el ${ends}` : ''}.`,
+  temporary: (what, ends) =>
+    `Tienes ${what} por ahora${ends ? `, hasta el ${ends}` : ''}: la tienda aún no ha confirmado la compra.`,
+  willPause: (what, on, resumes) =>
+    `Tienes ${what}${on ? ` hasta el ${on}` : ''}. Después estará en pausa${resumes ? ` hasta el ${resumes}` : ''}.`,
   grace: (what, ends, store) =>
     `El último pago de ${what} ha fallado.${ends ? ` Puedes usarlo hasta el ${ends}.` : ''} Comprueba tu método de pago${store ? ` ${inStore(store)}` : ''}.`,
   expired: (what, since) => `${what} terminó${since ? ` el ${since}` : ''}.`,

@@ -1,7 +1,5 @@
 import type { MessengerWords } from '../words.ts';
 
-const PERIODS = { week: 'semaine', month: 'mois', year: 'an' } as const;
-
 function inStore(store: string): string {
   return /^a\w* ?store$|^amazon/i.test(store) ? `sur l’${store}` : `sur ${store}`;
 }
@@ -21,8 +19,8 @@ export const french: MessengerWords = {
   },
   web: 'Web',
   test: 'Achat de test',
+  subscription: 'Abonnement',
   forever: 'Jamais',
-  price: (sum, period) => (period === null ? sum : `${sum} par ${PERIODS[period]}`),
   active: (what, price, next) =>
     `Vous avez ${what}${price ? ` pour ${price}` : ''}.${next ? ` Renouvellement le ${next}.` : ''}`,
   trial: (what, ends, price) =>
@@ -32,6 +30,13 @@ export const french: MessengerWords = {
   cancelled: (what, ends) =>
     `${what} est résilié.${ends ? ` Vous pouvez l’utiliser jusqu’au ${ends}.` : ''} Plus rien ne vous sera facturé.`,
   lifetime: (what) => `Vous avez ${what} à vie. Il n’y a plus rien à payer.`,
+  bought: (what, ends) => `Vous avez ${what}${ends ? ` jusqu’au ${ends}` : ''}, sans renouvellement.`,
+  familyShared: (what, ends) =>
+    `Vous avez ${what} grâce au partage familial${ends ? ` jusqu’au ${ends}` : ''}.`,
+  temporary: (what, ends) =>
+    `Vous avez ${what} provisoirement${ends ? `, jusqu’au ${ends}` : ''} : le store n’a pas encore confirmé l’achat.`,
+  willPause: (what, on, resumes) =>
+    `Vous avez ${what}${on ? ` jusqu’au ${on}` : ''}. Ensuite, une pause est prévue${resumes ? ` jusqu’au ${resumes}` : ''}.`,
   grace: (what, ends, store) =>
     `Le dernier paiement de ${what} a échoué.${ends ? ` Vous pouvez l’utiliser jusqu’au ${ends}.` : ''} Veuillez vérifier votre moyen de paiement${store ? ` ${inStore(store)}` : ''}.`,
   expired: (what, since) => `${what} a pris fin${since ? ` le ${since}` : ''}.`,

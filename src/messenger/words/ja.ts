@@ -1,7 +1,5 @@
 import type { MessengerWords } from '../words.ts';
 
-const PERIODS = { week: '週', month: '月', year: '年' } as const;
-
 export const japanese: MessengerWords = {
   title: 'ご利用中のサブスクリプション',
   history: 'これまでの履歴',
@@ -17,8 +15,8 @@ export const japanese: MessengerWords = {
   },
   web: 'ウェブ',
   test: 'テスト購入',
+  subscription: 'サブスクリプション',
   forever: 'なし',
-  price: (sum, period) => (period === null ? sum : `${sum}／${PERIODS[period]}`),
   active: (what, price, next) =>
     `${what}${price ? `（${price}）` : ''}をご利用中です。${next ? `次回の更新日は${next}です。` : ''}`,
   trial: (what, ends, price) =>
@@ -28,6 +26,12 @@ export const japanese: MessengerWords = {
   cancelled: (what, ends) =>
     `${what}は解約済みです。${ends ? `${ends}までご利用いただけます。` : ''}今後の請求はありません。`,
   lifetime: (what) => `${what}を無期限でご利用いただけます。今後のお支払いはありません。`,
+  bought: (what, ends) => `${what}を${ends ? `${ends}まで` : ''}ご利用いただけます。自動更新はされません。`,
+  familyShared: (what, ends) => `ファミリー共有で${what}を${ends ? `${ends}まで` : ''}ご利用いただけます。`,
+  temporary: (what, ends) =>
+    `ストアが購入を確認中のため、${what}を${ends ? `${ends}まで` : ''}一時的にご利用いただけます。`,
+  willPause: (what, on, resumes) =>
+    `${what}を${on ? `${on}まで` : ''}ご利用いただけます。その後${resumes ? `${resumes}まで` : ''}一時停止します。`,
   grace: (what, ends, store) =>
     `${what}の前回のお支払いが完了しませんでした。${ends ? `${ends}までご利用いただけます。` : ''}${store ? `${store}の` : ''}お支払い方法をご確認ください。`,
   expired: (what, since) => `${what}は${since ? `${since}に` : ''}終了しました。`,

@@ -1,7 +1,5 @@
 import type { MessengerWords } from '../words.ts';
 
-const PERIODS = { week: 'semana', month: 'mês', year: 'ano' } as const;
-
 function inStore(store: string): string {
   return /store$/i.test(store) ? `na ${store}` : `no ${store}`;
 }
@@ -21,8 +19,8 @@ export const portuguese: MessengerWords = {
   },
   web: 'Web',
   test: 'Compra de teste',
+  subscription: 'Assinatura',
   forever: 'Nunca',
-  price: (sum, period) => (period === null ? sum : `${sum} por ${PERIODS[period]}`),
   active: (what, price, next) =>
     `Você tem ${what}${price ? ` por ${price}` : ''}.${next ? ` A renovação é em ${next}.` : ''}`,
   trial: (what, ends, price) =>
@@ -32,6 +30,13 @@ export const portuguese: MessengerWords = {
   cancelled: (what, ends) =>
     `${what} está cancelado.${ends ? ` Você pode usar até ${ends}.` : ''} Nada mais será cobrado.`,
   lifetime: (what) => `Você tem ${what} para sempre. Não há mais nada a pagar.`,
+  bought: (what, ends) => `Você tem ${what}${ends ? ` até ${ends}` : ''}, sem renovação.`,
+  familyShared: (what, ends) =>
+    `Você tem ${what} pelo Compartilhamento Familiar${ends ? ` até ${ends}` : ''}.`,
+  temporary: (what, ends) =>
+    `Você tem ${what} por enquanto${ends ? `, até ${ends}` : ''}: a loja ainda não confirmou a compra.`,
+  willPause: (what, on, resumes) =>
+    `Você tem ${what}${on ? ` até ${on}` : ''}. Depois haverá uma pausa${resumes ? ` até ${resumes}` : ''}.`,
   grace: (what, ends, store) =>
     `O último pagamento de ${what} falhou.${ends ? ` Você pode usar até ${ends}.` : ''} Verifique sua forma de pagamento${store ? ` ${inStore(store)}` : ''}.`,
   expired: (what, since) => `${what} terminou${since ? ` em ${since}` : ''}.`,

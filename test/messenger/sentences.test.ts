@@ -1,0 +1,138 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { OwnCustomer } from '../../src/messenger/customer.ts';
+import { type Holding, viewCustomer } from '../../src/messenger/customer-view.ts';
+import { speechFor } from '../../src/messenger/words.ts';
+import { readEvent } from '../../src/subscribers/read-event.ts';
+import { deriveState } from '../../src/subscribers/state.ts';
+import type { TimelineEntry } from '../../src/subscribers/store.ts';
+import { CARD_LANGUAGES } from '../../src/workspaces/settings.ts';
+import { DAY_MS, eventBody, START_MS } from '../support/events.ts';
+
+const UNNAMED = { product: () => null, entitlement: () => null };
+
+function holdingOf(events: readonly Record<string, unknown>[], afterDays: number, locale = 'en'): Holding {
+  const history = events.map((fields) =>
+    readEvent(eventBody(fields), { receivedAtMs: START_MS, fallbackId: 'none', side: 'subject' }),
+  );
+  const customer: OwnCustomer = {
+    subscriberId: 's',
+    projectId: 'p',
+    appUserIds: ['user-1'],
+    state: deriveState(history, null, START_MS + afterDays * DAY_MS),
+    history: [],
+    ownHistory: history as TimelineEntry[],
+    snapshotAtMs: null,
+    canRefresh: false,
+    names: UNNAMED,
+  };
+  const [holding] = viewCustomer([customer], speechFor(locale), 'UTC').holdings;
+  assert.ok(holding);
+  return holding;
+}
+
+const BOUGHT = { type: 'NON_RENEWING_PURCHASE', product_id: 'pass' };
+const PAUSE = {
+  type: 'SUBSCRIPTION_PAUSED',
+  store: 'PLAY_STORE',
+  event_timestamp_ms: START_MS + DAY_MS,
+  auto_resume_at_ms: START_MS + 60 * DAY_MS,
+};
+
+const SAID: readonly (readonly [
+  what: string,
+  events: readonly Record<string, unknown>[],
+  sentence: string,
+])[] = [
+  ['renews', [{}], 'You have Pro for $9.99 a month. It renews on Jan 31, 2026.'],
+  [
+    'renews each quarter',
+    [{ expiration_at_ms: START_MS + 90 * DAY_MS }],
+    'You have Pro for $9.99 every 3 months. It renews on Apr 1, 2026.',
+  ],
+  ['renews at a time that nobody named', [{ expiration_at_ms: null }], 'You have Pro for $9.99.'],
+  ['bought for a time', [{ ...BOUGHT }], 'You have Pro until Jan 31, 2026. It does not renew.'],
+  [
+    'bought for good',
+    [{ ...BOUGHT, expiration_at_ms: null }],
+    'You have Pro for life. There is nothing more to pay.',
+  ],
+  [
+    'prepaid',
+    [{ period_type: 'PREPAID', store: 'PLAY_STORE' }],
+    'You have Pro until Jan 31, 2026. It does not renew.',
+  ],
+  ['family', [{ is_family_share: true }], 'You have Pro through family sharing until Jan 31, 2026.'],
+  [
+    'a store that cannot confirm',
+    [{ type: 'TEMPORARY_ENTITLEMENT_GRANT', expiration_at_ms: START_MS + DAY_MS }],
+    'You have Pro for now, until Jan 2, 2026: the store has not confirmed the purchase yet.',
+  ],
+  [
+    'a pause ahead',
+    [{ store: 'PLAY_STORE' }, PAUSE],
+    'You have Pro until Jan 31, 2026. Then it is paused until Mar 2, 2026.',
+  ],
+  [
+    'given up by the store',
+    [{}, { type: 'CANCELLATION', cancel_reason: 'BILLING_ERROR', event_timestamp_ms: START_MS + 1_000 }],
+    'The last payment for Pro failed. You can use it until Jan 31, 2026. Please check your payment method in the App Store.',
+  ],
+  [
+    'of what nobody named',
+    [{ entitlement_ids: [], product_id: 'prod4f31bd16ab' }],
+    'You have Subscription for $9.99 a month. It renews on Jan 31, 2026.',
+  ],
+  [
+    'in whole yen',
+    [{ currency: 'JPY', price: 3.2, price_in_purchased_currency: 500 }],
+    'You have Pro for ¥500 a month. It renews on Jan 31, 2026.',
+  ],
+  [
+    'in thousandths of a dinar',
+    [{ currency: 'KWD', price: 9.8, price_in_purchased_currency: 3 }],
+    'You have Pro for KWD\u00a03.000 a month. It renews on Jan 31, 2026.',
+  ],
+];
+
+describe('what a customer is told', () => {
+  for (const [what, events, sentence] of SAID) {
+    it(what, () => assert.equal(holdingOf(events, 0.5).sentence, sentence));
+  }
+
+  it('names no period after a trial that is not that of the price', () => {
+    const again = [
+      { expiration_at_ms: START_MS + 30 * DAY_MS },
+      {
+        type: 'RENEWAL',
+        period_type: 'TRIAL',
+        price: 0,
+        price_in_purchased_currency: 0,
+        event_timestamp_ms: START_MS + 40 * DAY_MS,
+        purchased_at_ms: START_MS + 40 * DAY_MS,
+        expiration_at_ms: START_MS + 47 * DAY_MS,
+      },
+    ];
+    assert.equal(
+      holdingOf(again, 41).sentence,
+      'Your free trial of Pro runs until Feb 17, 2026. Then it costs $9.99.',
+    );
+  });
+
+  it('offers a way to change only what can be changed', () => {
+    assert.ok(holdingOf([{}], 0.5).manage);
+    for (const events of [[BOUGHT], [{ is_family_share: true }]]) {
+      const { manage, mustAsk } = holdingOf(events, 0.5);
+      assert.deepEqual([manage, mustAsk], [null, false]);
+    }
+    assert.equal(holdingOf([{ store: 'STRIPE' }], 0.5).mustAsk, true);
+  });
+
+  it('is said in every language, each in its own words', () => {
+    for (const [what, events] of SAID) {
+      const said = CARD_LANGUAGES.map((language) => holdingOf(events, 0.5, language).sentence);
+      assert.equal(new Set(said).size, CARD_LANGUAGES.length, what);
+      for (const sentence of said) assert.doesNotMatch(sentence, /undefined|null| {2}/, sentence);
+    }
+  });
+});
