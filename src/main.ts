@@ -117,8 +117,8 @@ program
 program
   .command('connect')
   .description('connect a RevenueCat project to a workspace')
-  .requiredOption('--workspace <id>', 'Intercom workspace id')
-  .requiredOption('--project <id>', 'RevenueCat project id (proj…)')
+  .requiredOption('--workspace <id>', 'Intercom workspace ID')
+  .requiredOption('--project <id>', 'RevenueCat project ID (proj…)')
   .requiredOption('--key <key>', 'RevenueCat secret API key, version 2 (sk_…)')
   .option('--name <text>', 'name shown to people')
   .option('--json', 'print JSON')
@@ -157,7 +157,7 @@ program
 program
   .command('replay')
   .description('deliver events to Intercom again; without further options all that have failed')
-  .requiredOption('--workspace <id>', 'Intercom workspace id')
+  .requiredOption('--workspace <id>', 'Intercom workspace ID')
   .option('--event <id>', 'one event')
   .option('--failed', 'all that have failed')
   .option('--since <ISO time>', 'those received since then')

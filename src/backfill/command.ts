@@ -34,7 +34,7 @@ export function addBackfillCommand(
   program
     .command('backfill')
     .description('import the customers of a RevenueCat project; going on where an earlier run stopped')
-    .requiredOption('--workspace <id>', 'Intercom workspace id')
+    .requiredOption('--workspace <id>', 'Intercom workspace ID')
     .option('--project <id>', "connected project (its id here or RevenueCat's); needed with several")
     .option('--events-since <ISO time>', 'also record events since then on contacts')
     .option('--json', 'print the result as JSON')

@@ -25,21 +25,21 @@ export function readUser(body: unknown): MessengerUser {
 }
 
 /**
- * An app user id as RevenueCat knows it: case counts, and nothing is trimmed.
+ * An app user ID as RevenueCat knows it: case counts, and nothing is trimmed.
  *
  * @throws AppError 400
  */
 export function readUserId(value: unknown): string {
   if (value === undefined || value === null || value === '') {
-    throw refused('user_id_missing', 'Send "user_id": the RevenueCat app user id of the signed-in customer');
+    throw refused('user_id_missing', 'Send "user_id": the RevenueCat app user ID of the signed-in customer');
   }
   if (typeof value !== 'string') {
-    throw refused('user_id_invalid', '"user_id" must be a string: the RevenueCat app user id as it is');
+    throw refused('user_id_invalid', '"user_id" must be a string: the RevenueCat app user ID as it is');
   }
   if (isBlockedId(value)) {
     throw refused(
       'user_id_blocked',
-      '"user_id" is one of the ids that RevenueCat blocks, because broken apps send them for everybody. Send the id of the one customer who is signed in',
+      '"user_id" is one of the IDs that RevenueCat blocks, because broken apps send them for everybody. Send the ID of the one customer who is signed in',
     );
   }
   if (value.length > LONGEST_USER_ID || value !== value.trim() || hasControls(value)) {
@@ -55,7 +55,7 @@ function readEmail(value: unknown): string | null {
   if (value === undefined || value === null) return null;
   const parsed = emailSchema.safeParse(value);
   if (parsed.success) return parsed.data;
-  throw refused('email_invalid', '"email" is no e-mail address; leave it out when you know none');
+  throw refused('email_invalid', '"email" is no email address; leave it out when you know none');
 }
 
 function readName(value: unknown): string | null {

@@ -5,7 +5,7 @@ import { KIND_WORDS } from './words.ts';
 /** Settings as an admin reads them, by where they stand in their section. */
 const SETTING_WORDS: ReadonlyMap<string, string> = new Map([
   ['create', 'When a customer has no contact'],
-  ['matchByEmail', 'Match by e-mail'],
+  ['matchByEmail', 'Match by email'],
   ['deliver', 'Sandbox events on contacts'],
   ['language', 'Language of the card'],
   ['admins', 'May change the settings'],

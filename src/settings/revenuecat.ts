@@ -101,12 +101,12 @@ export function addRevenueCatPages(router: Router, context: SettingsContext): vo
 
     if (typedProjectId !== '' && !isProjectId(typedProjectId)) {
       return complain(
-        'That is no project id. It looks like proj1ab2c3d4, in RevenueCat under Project settings.',
+        'That is no project ID. It looks like proj1ab2c3d4, in RevenueCat under Project settings.',
       );
     }
     if (apiKey === '') {
       // Webhooks alone are enough for events; grants and refreshing need the key.
-      if (typedProjectId === '') return complain('Paste a secret API key, or at least the project id.');
+      if (typedProjectId === '') return complain('Paste a secret API key, or at least the project ID.');
       const connection = await connectProject(
         { database, secrets, publicUrl: config.publicUrl },
         {
@@ -137,7 +137,7 @@ export function addRevenueCatPages(router: Router, context: SettingsContext): vo
       case 'choose':
         return check.projects.length > 1
           ? complain('This key opens several projects. Choose one and paste the key again.', check.projects)
-          : complain('This key may not list its project. Add the project id and paste the key again.');
+          : complain('This key may not list its project. Add the project ID and paste the key again.');
       case 'valid': {
         const { workspaceId } = visit.workspace;
         const connection = await connectProject(

@@ -79,7 +79,7 @@ export const englishEventWords: EventWords = {
     invoice_issued: 'Invoice issued',
     purchase_redeemed: 'Redeemed a web purchase',
     experiment_enrollment: 'Joined an experiment',
-    subscriber_alias: 'Customer ids linked',
+    subscriber_alias: 'Customer IDs linked',
     test: 'Test event',
   },
   subscriptionEnded: 'Subscription ended',

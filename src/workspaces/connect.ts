@@ -40,7 +40,7 @@ export async function connectProject(
   const revenueCatProjectId = withPrefix(input.revenueCatProjectId);
   if (!isProjectId(revenueCatProjectId))
     throw badRequest(
-      'That is no project id. It looks like proj1ab2c3d4, in RevenueCat under Project settings.',
+      'That is no project ID. It looks like proj1ab2c3d4, in RevenueCat under Project settings.',
     );
   if (input.apiKey !== null && !looksLikeSecretKey(input.apiKey))
     throw badRequest(

@@ -48,7 +48,7 @@ export async function install(context: InstallContext, code: string): Promise<In
   const accessToken = await exchangeCode({ apiUrl, clientId, clientSecret, code, now });
   const me = await createIntercomClient({ apiUrl, accessToken, now }).me();
   if (!me.email_verified) {
-    throw new AppError('forbidden', 'Verify your e-mail address in Intercom first, then try again', {
+    throw new AppError('forbidden', 'Verify your email address in Intercom first, then try again', {
       status: 403,
     });
   }

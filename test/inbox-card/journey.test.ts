@@ -98,10 +98,10 @@ describe('the card in a browser', () => {
 
   test('an agent finds a customer, links them and takes the link away again', async () => {
     assert.match(await open('604'), /No RevenueCat customer is known for this contact/);
-    await card().getByLabel('App user id, e-mail or transaction id').fill('nobody at all');
+    await card().getByLabel('App user ID, email or transaction ID').fill('nobody at all');
     await press('match.search');
     assert.match(await read(), /Nobody found/);
-    await card().getByLabel('App user id, e-mail or transaction id').fill('ANN.berg@example.com');
+    await card().getByLabel('App user ID, email or transaction ID').fill('ANN.berg@example.com');
     await press('match.search');
     await card().getByText('user_ann', { exact: true }).click();
     await card().getByText('Is this the customer?').waitFor();
@@ -126,7 +126,7 @@ describe('the card in a browser', () => {
     const event = card().locator('[data-component-id^="event:"] button').first();
     await event.focus();
     await page.keyboard.press('Enter');
-    await card().getByText('Event id').waitFor();
+    await card().getByText('Event ID').waitFor();
     await press('timeline');
     await card().getByRole('button', { name: 'Cancellations' }).click();
     await card().getByText('turned off renewal').waitFor();
@@ -150,8 +150,8 @@ describe('the card in a browser', () => {
       ['511', /Only test purchases/, 'details'],
       ['512', /has not bought anything/, 'grant'],
       ['599', /The conversation names this customer/, 'match.search'],
-      ['602', /Possible match by e-mail/, 'match.search'],
-      ['603', /Several customers have this e-mail/, 'match.search'],
+      ['602', /Possible match by email/, 'match.search'],
+      ['603', /Several customers have this email/, 'match.search'],
       ['604', /No RevenueCat customer is known/, 'match.search'],
       ['605', /This visitor is not signed in/, 'match.search'],
       ['606', /This contact was deleted in Intercom/, 'match.search'],

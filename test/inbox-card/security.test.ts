@@ -220,7 +220,7 @@ describe('what a card never does', () => {
   test('a request without a contact is not taken for one whose contact was deleted', async () => {
     const { text } = await signed('inbox/initialize', { contact: null });
     assert.match(text, /^This conversation has no contact\./m);
-    assert.match(text, /App user id, e-mail or transaction id/);
+    assert.match(text, /App user ID, email or transaction ID/);
   });
 
   test('a component id that is a number has a way back like every other', async () => {

@@ -170,7 +170,7 @@ describe('the timeline', () => {
     for (const line of [
       'Price: €7.99 ($8.50)',
       'Type: RENEWAL',
-      'Event id: stand-1',
+      'Event ID: stand-1',
       'Transaction: t-user_stand',
       'Product: pro_monthly',
     ]) {

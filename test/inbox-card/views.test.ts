@@ -387,7 +387,7 @@ describe('the card of each sample customer', () => {
       'Renewals: 2',
       'Paid so far: $29.97',
       'user_active_monthly',
-      'E-mail: active_monthly@example.com',
+      'Email: active_monthly@example.com',
       'Lifetime value: $29.97',
       'Country: US',
       'Platform: iOS',

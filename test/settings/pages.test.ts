@@ -95,7 +95,7 @@ describe('connecting RevenueCat', () => {
       [{ api_key: 'appl_public' }, /begins with sk_/],
       [{ api_key: 'sk_unknown_key' }, /does not accept this key/],
       [{ api_key: key }, /may not list its project/],
-      [{ revenuecat_project: '../../etc' }, /no project id/],
+      [{ revenuecat_project: '../../etc' }, /no project ID/],
     ];
     for (const [form, problem] of problems) {
       const answer = await send('/revenuecat/connect', form).expect(422);

@@ -140,7 +140,7 @@ const LINES: readonly [LifecycleEvent, string, string][] = [
     'Spent virtual currency',
     '5 CRD · Pack',
   ],
-  [event('SUBSCRIBER_ALIAS', 0), 'Customer ids linked', ''],
+  [event('SUBSCRIBER_ALIAS', 0), 'Customer IDs linked', ''],
   [event('TEST', 0), 'Test event', 'Pro monthly plan'],
   [event('SOME_NEW_THING', 0, { product_id: null }), 'Some New Thing', 'SOME_NEW_THING'],
 ];

@@ -167,7 +167,7 @@ describe('installing', () => {
     const browser = supertest.agent(site.app);
     const begun = await browser.get('/install');
     const answer = await browser.get(await site.consent(text(begun.headers.location), 'unproven'));
-    assert.match(messageOf(answer.headers.location), /Verify your e-mail/);
+    assert.match(messageOf(answer.headers.location), /Verify your email/);
     assert.equal(await readWorkspace(site.db.database, 'unproven'), null);
   });
 

@@ -60,7 +60,7 @@ export const english: GrantWords = {
     endPast: 'The end has passed already. Choose a later one.',
     endTooFar: 'The end is too far away. For access without an end choose Lifetime.',
     unknownCustomer: 'RevenueCat does not know this customer. Nothing was granted.',
-    noCustomerId: 'This customer has no id that RevenueCat accepts. Nothing was granted.',
+    noCustomerId: 'This customer has no ID that RevenueCat accepts. Nothing was granted.',
     unsettled:
       'Another grant or removal of this entitlement is not confirmed yet. Look at the grants before you make another.',
     samePerson: 'You asked for this grant. Another teammate must approve it.',
@@ -97,7 +97,7 @@ export const english: GrantWords = {
     forever: 'for life',
     stillPays: 'A grant does not stop the paid subscription: the store goes on charging.',
     anonymous:
-      'This customer has only an anonymous id: if the app is installed anew, the grant may not be found again.',
+      'This customer has only an anonymous ID: if the app is installed anew, the grant may not be found again.',
     endRule:
       'The day counts to its last second, in the time zone of the workspace. If you give one, the duration is not used.',
     revokeRule: 'Removing ends everything granted of this entitlement. Paid subscriptions are not touched.',

@@ -71,6 +71,6 @@ export const german: MessengerWords = {
     added:
       '✅ Die eigene Abo-Karte des Kunden wurde Ihrer Antwort hinzugefügt. Nur er sieht darin seine Daten.',
     unverified:
-      'Diese Karte kann nur mit einem Kunden geteilt werden, der unter seiner App-User-ID angemeldet ist: Niemand sonst darf ein Abonnement sehen.',
+      'Diese Karte kann nur mit einem Kunden geteilt werden, der unter seiner App-Nutzer-ID angemeldet ist: Niemand sonst darf ein Abonnement sehen.',
   },
 };

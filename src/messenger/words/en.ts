@@ -67,6 +67,6 @@ export const english: MessengerWords = {
     added:
       '✅ The customer’s own subscription card was added to your reply. Only they can see their data in it.',
     unverified:
-      'This card can only be shared with a customer who is signed in under their app user id: nobody else can be shown a subscription.',
+      'This card can only be shared with a customer who is signed in under their app user ID: nobody else can be shown a subscription.',
   },
 };

@@ -69,6 +69,6 @@ export const french: MessengerWords = {
     added:
       '✅ La carte d’abonnement du client a été ajoutée à votre réponse. Lui seul peut y voir ses données.',
     unverified:
-      'Cette carte ne peut être partagée qu’avec un client connecté sous son identifiant d’utilisateur : un abonnement ne peut être montré à personne d’autre.',
+      'Cette carte ne peut être partagée qu’avec un client connecté sous son identifiant client : un abonnement ne peut être montré à personne d’autre.',
   },
 };

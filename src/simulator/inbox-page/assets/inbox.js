@@ -184,7 +184,7 @@ function pair(field, value, hint = null) {
 function drawContact(contact) {
   const rows = [
     ['Role', contact.role],
-    ['E-mail', contact.email],
+    ['Email', contact.email],
     ['User ID', contact.externalId],
     ['Contact ID', contact.id],
   ];
