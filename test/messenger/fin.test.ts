@@ -59,7 +59,7 @@ it('has the same fields for everybody, flat and small', async () => {
   );
   const ended = await ask('fin-2').expect(200);
   assert.equal(ended.body.has_access, false);
-  assert.equal(ended.body.summary, 'Pro has ended on Jan 3, 2026 because a payment failed.');
+  assert.equal(ended.body.summary, 'Pro ended on Jan 3, 2026 because a payment failed.');
   assert.equal(ended.body.access_until, '2026-01-03');
   assert.equal(ended.body.manage_url, '');
   const unknown = await ask('nobody-knows-me').expect(200);

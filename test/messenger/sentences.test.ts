@@ -78,6 +78,7 @@ const SAID: readonly (readonly [
     [{}, { type: 'CANCELLATION', cancel_reason: 'BILLING_ERROR', event_timestamp_ms: START_MS + 1_000 }],
     'The last payment for Pro failed. You can use it until Jan 31, 2026. Please check your payment method in the App Store.',
   ],
+  ['that has ended', [{ expiration_at_ms: START_MS + 1_000 }], 'Pro ended on Jan 1, 2026.'],
   [
     'of what nobody named',
     [{ entitlement_ids: [], product_id: 'prod4f31bd16ab' }],

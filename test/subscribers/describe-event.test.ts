@@ -2,7 +2,11 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { describeEvent, storeName, tidyId } from '../../src/subscribers/describe-event.ts';
 import { EVENT_KINDS, type LifecycleEvent, TIMELINE_ONLY_KINDS } from '../../src/subscribers/types.ts';
-import { englishEventWords } from '../../src/subscribers/words.ts';
+import { germanEventWords } from '../../src/subscribers/words/de.ts';
+import { spanishEventWords } from '../../src/subscribers/words/es.ts';
+import { frenchEventWords } from '../../src/subscribers/words/fr.ts';
+import { portugueseEventWords } from '../../src/subscribers/words/pt.ts';
+import { type EventWords, englishEventWords } from '../../src/subscribers/words.ts';
 import { buy, event, grant, period, renew, trial } from './histories.ts';
 
 const names = {
@@ -199,4 +203,62 @@ test('ids are made readable', () => {
     [':', ':'],
   ];
   for (const [id, expected] of cases) assert.equal(tidyId(id), expected);
+});
+
+test('stores stand with the article that each language gives them', () => {
+  const say = (words: EventWords, store: string | null) =>
+    (['BILLING_ERROR', 'CUSTOMER_SUPPORT'] as const).map((reason) => words.reason(reason, store));
+  const said = [
+    [
+      germanEventWords,
+      'App Store',
+      'der App Store konnte die Karte nicht belasten',
+      'Erstattung beim App Store verlangt',
+    ],
+    [
+      germanEventWords,
+      'Google Play',
+      'Google Play konnte die Karte nicht belasten',
+      'Erstattung bei Google Play verlangt',
+    ],
+    [germanEventWords, null, 'der Store konnte die Karte nicht belasten', 'Erstattung beim Store verlangt'],
+    [
+      frenchEventWords,
+      'App Store',
+      "l'App Store n'a pas pu débiter la carte",
+      "remboursement demandé à l'App Store",
+    ],
+    [
+      frenchEventWords,
+      'Mac App Store',
+      "le Mac App Store n'a pas pu débiter la carte",
+      'remboursement demandé au Mac App Store',
+    ],
+    [
+      frenchEventWords,
+      null,
+      "la boutique n'a pas pu débiter la carte",
+      'remboursement demandé à la boutique',
+    ],
+    [
+      spanishEventWords,
+      'App Store',
+      'el App Store no pudo cobrar a la tarjeta',
+      'pidió un reembolso al App Store',
+    ],
+    [spanishEventWords, null, 'la tienda no pudo cobrar a la tarjeta', 'pidió un reembolso a la tienda'],
+    [
+      portugueseEventWords,
+      'App Store',
+      'a App Store não conseguiu cobrar no cartão',
+      'pediu reembolso à App Store',
+    ],
+    [
+      portugueseEventWords,
+      'Google Play',
+      'Google Play não conseguiu cobrar no cartão',
+      'pediu reembolso a Google Play',
+    ],
+  ] as const;
+  for (const [words, store, ...expected] of said) assert.deepEqual(say(words, store), expected);
 });

@@ -4,6 +4,10 @@ function inStore(store: string): string {
   return /store$/i.test(store) ? `in the ${store}` : `on ${store}`;
 }
 
+function ended(since: string | null): string {
+  return since === null ? 'has ended' : `ended on ${since}`;
+}
+
 export const english: MessengerWords = {
   title: 'Your subscription',
   history: 'What happened so far',
@@ -38,11 +42,11 @@ export const english: MessengerWords = {
     `You have ${what}${on ? ` until ${on}` : ''}. Then it is paused${resumes ? ` until ${resumes}` : ''}.`,
   grace: (what, ends, store) =>
     `The last payment for ${what} failed.${ends ? ` You can use it until ${ends}.` : ''} Please check your payment method${store ? ` ${inStore(store)}` : ''}.`,
-  expired: (what, since) => `${what} has ended${since ? ` on ${since}` : ''}.`,
-  paymentFailed: (what, since) => `${what} has ended${since ? ` on ${since}` : ''} because a payment failed.`,
+  expired: (what, since) => `${what} ${ended(since)}.`,
+  paymentFailed: (what, since) => `${what} ${ended(since)} because a payment failed.`,
   refunded: (what, on) => `${what} was refunded on ${on}.`,
   granted: (what, ends) => `You have ${what} as a gift from us${ends ? ` until ${ends}` : ', for life'}.`,
-  grantEnded: (what, since) => `Our gift of ${what} has ended${since ? ` on ${since}` : ''}.`,
+  grantEnded: (what, since) => `Our gift of ${what} ${ended(since)}.`,
   paused: (what, resumes) => `${what} is paused.${resumes ? ` It resumes on ${resumes}.` : ''}`,
   none: 'You have no subscription.',
   manage: (store) => `Manage ${inStore(store)}`,

@@ -1,5 +1,9 @@
 import type { EventWords } from '../words.ts';
 
+function isNamedStore(store: string | null): boolean {
+  return store === null || /store$/i.test(store);
+}
+
 export const germanEventWords: EventWords = {
   locale: 'de-DE',
   separator: ' · ',
@@ -50,9 +54,9 @@ export const germanEventWords: EventWords = {
       case 'UNSUBSCRIBE':
         return 'Verlängerung ausgeschaltet';
       case 'BILLING_ERROR':
-        return `${store ?? 'der Store'} konnte die Karte nicht belasten`;
+        return `${isNamedStore(store) ? `der ${store ?? 'Store'}` : store} konnte die Karte nicht belasten`;
       case 'CUSTOMER_SUPPORT':
-        return `Erstattung bei ${store ?? 'dem Store'} verlangt`;
+        return `Erstattung ${isNamedStore(store) ? `beim ${store ?? 'Store'}` : `bei ${store}`} verlangt`;
       case 'DEVELOPER_INITIATED':
         return 'vom Team der App beendet';
       case 'PRICE_INCREASE':

@@ -1,5 +1,11 @@
 import type { EventWords } from '../words.ts';
 
+/** People say «el App Store», and «Google Play» without an article. */
+function withArticle(store: string | null): string {
+  if (store === null) return 'la tienda';
+  return /store$/i.test(store) ? `el ${store}` : store;
+}
+
 export const spanishEventWords: EventWords = {
   locale: 'es-ES',
   separator: ' · ',
@@ -46,14 +52,13 @@ export const spanishEventWords: EventWords = {
   granted: 'concedido',
   familySharing: 'en familia',
   reason(reason, store) {
-    const name = store ?? 'la tienda';
     switch (reason) {
       case 'UNSUBSCRIBE':
         return 'desactivó la renovación';
       case 'BILLING_ERROR':
-        return `${name} no pudo cobrar a la tarjeta`;
+        return `${withArticle(store)} no pudo cobrar a la tarjeta`;
       case 'CUSTOMER_SUPPORT':
-        return `pidió un reembolso a ${name}`;
+        return `pidió un reembolso a ${withArticle(store)}`.replace(' a el ', ' al ');
       case 'DEVELOPER_INITIATED':
         return 'terminado por el equipo de la app';
       case 'PRICE_INCREASE':

@@ -1,5 +1,12 @@
 import type { EventWords } from '../words.ts';
 
+/** People say « l'App Store » and « le Mac App Store », and « Google Play » without an article. */
+function withArticle(store: string | null, preposition = ''): string {
+  if (store === null) return `${preposition}la boutique`;
+  if (!/store$/i.test(store)) return `${preposition}${store}`;
+  return /^a/i.test(store) ? `${preposition}l'${store}` : `${preposition}le ${store}`;
+}
+
 export const frenchEventWords: EventWords = {
   locale: 'fr-FR',
   separator: ' · ',
@@ -46,14 +53,13 @@ export const frenchEventWords: EventWords = {
   granted: 'accordé',
   familySharing: 'partage familial',
   reason(reason, store) {
-    const name = store ?? 'la boutique';
     switch (reason) {
       case 'UNSUBSCRIBE':
         return 'renouvellement désactivé';
       case 'BILLING_ERROR':
-        return `${name} n'a pas pu débiter la carte`;
+        return `${withArticle(store)} n'a pas pu débiter la carte`;
       case 'CUSTOMER_SUPPORT':
-        return `remboursement demandé à ${name}`;
+        return `remboursement demandé ${withArticle(store, 'à ').replace('à le ', 'au ')}`;
       case 'DEVELOPER_INITIATED':
         return "mis fin par l'équipe de l'app";
       case 'PRICE_INCREASE':

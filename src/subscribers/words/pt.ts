@@ -1,5 +1,9 @@
 import type { EventWords } from '../words.ts';
 
+function isNamedStore(store: string | null): boolean {
+  return store === null || /store$/i.test(store);
+}
+
 export const portugueseEventWords: EventWords = {
   locale: 'pt-BR',
   separator: ' · ',
@@ -46,14 +50,13 @@ export const portugueseEventWords: EventWords = {
   granted: 'concedido',
   familySharing: 'em família',
   reason(reason, store) {
-    const name = store ?? 'a loja';
     switch (reason) {
       case 'UNSUBSCRIBE':
         return 'desativou a renovação';
       case 'BILLING_ERROR':
-        return `${name} não conseguiu cobrar no cartão`;
+        return `${isNamedStore(store) ? `a ${store ?? 'loja'}` : store} não conseguiu cobrar no cartão`;
       case 'CUSTOMER_SUPPORT':
-        return `pediu reembolso (${name})`;
+        return `pediu reembolso ${isNamedStore(store) ? `à ${store ?? 'loja'}` : `a ${store}`}`;
       case 'DEVELOPER_INITIATED':
         return 'terminado pela equipe do app';
       case 'PRICE_INCREASE':
