@@ -1,6 +1,7 @@
 import { defaultEventName } from '../subscribers/kinds.ts';
 import { type DeliverableKind, EVENT_KINDS } from '../subscribers/types.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
+import { KIND_WORDS } from './words.ts';
 
 /** Intercom keeps this many active names a workspace, ours and all others together. Source: Intercom help, "Events". */
 export const MOST_EVENT_NAMES = 120;
@@ -50,7 +51,8 @@ export function checkEventNames(wanted: ReadonlyMap<DeliverableKind, string>): M
 }
 
 function sharedName(read: string, other: DeliverableKind): string {
+  const [label] = KIND_WORDS[other];
   return defaultEventName(other) === read
-    ? 'Another event is called so by default'
-    : 'Another event has this name';
+    ? `“${label}” is called so by default`
+    : `“${label}” has this name, too`;
 }

@@ -220,8 +220,8 @@ describe('event names', () => {
   it('refuses what Intercom would change or mix up, and keeps what was typed', async () => {
     const wrong: [Record<string, string>, RegExp][] = [
       [{ 'name.renewal': 'sub.renewed' }, /use sub-renewed/],
-      [{ 'name.renewal': 'Paid', 'name.refund': 'paid' }, /Another event has this name/],
-      [{ 'name.refund': 'RC_Renewal_Event' }, /called so by default/],
+      [{ 'name.renewal': 'Paid', 'name.refund': 'paid' }, /“Refund” has this name, too/],
+      [{ 'name.refund': 'RC_Renewal_Event' }, /“Renewal” is called so by default/],
       [{ 'name.refund': 'x'.repeat(256) }, /At most 255/],
     ];
     for (const [form, problem] of wrong) {
