@@ -74,7 +74,9 @@ async function route(visit: Visit): Promise<SharingCanvas | Opening> {
     case 'match.confirm':
       return matchConfirm(visit);
     case 'projects':
-      return projectChoice({ ...visit, carried: {} }, visit.candidates);
+      // On a card that stayed open there may be nothing left to choose.
+      if (visit.candidates.length > 1) return projectChoice({ ...visit, carried: {} }, visit.candidates);
+      break;
     default:
   }
   if (id.startsWith('match:')) return choose(visit, id.slice('match:'.length));

@@ -99,6 +99,7 @@ describe('what a card never does', () => {
         });
         assert.equal(answer.status, 200, componentId);
         assert.deepEqual(answer.problems, [], componentId);
+        assert.deepEqual(answer.findings, [], componentId);
         // The query is theirs and stays in their search field.
         assert.doesNotMatch(textOf(answer.canvas).replaceAll(/^user_mine$/gm, ''), signals, componentId);
       }

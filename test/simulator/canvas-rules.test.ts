@@ -107,6 +107,7 @@ const reviews: [string, unknown[], boolean, string | null][] = [
   ['relative future', [text('Renews in 3 days')], true, 'relative'],
   ['absolute date', [text('Next charge Jan 8, 2027. Granted for 3 days.')], true, null],
   ['centred text', [text('Nothing', { align: 'center' })], true, 'left-aligned'],
+  ['list of nothing', [{ type: 'list', items: [] }], true, 'without items'],
   ['dead end', [text('Done')], false, 'dead end'],
   ['way back', [{ ...button, id: 'home', style: 'link' }], false, null],
 ];

@@ -31,6 +31,9 @@ export function reviewFindings(canvas: Canvas, options: { first: boolean }): str
       if (options.first) findings.push(`primary button "${each.label}" on the first canvas`);
       else if (NAVIGATION.test(each.label)) findings.push(`primary button "${each.label}" for navigation`);
     }
+    if ((each.type === 'list' || each.type === 'data-table') && each.items.length === 0) {
+      findings.push(`a ${each.type} without items shows nothing`);
+    }
     for (const text of textsOf(each)) {
       const relative = RELATIVE_DATE.exec(text)?.[0];
       if (relative !== undefined) findings.push(`relative date "${relative}" in "${text}"`);
