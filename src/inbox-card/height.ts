@@ -4,9 +4,9 @@ import type { Component, ListItem } from '../intercom/canvas.ts';
 export const HIGHEST_FIRST_CANVAS = 400;
 
 /** The room for text in a narrow sidebar, px; wider ones hold more. */
-const ROOM = 320;
+const ROOM = 330;
 /** Of a list's row, beside its arrow; and where something stands at its end as well. */
-const ROOM_OF_ITEM = ROOM - 24;
+const ROOM_OF_ITEM = ROOM - 18;
 const ROOM_BESIDE = ROOM_OF_ITEM / 2;
 
 const TYPE = 14;
@@ -15,15 +15,20 @@ const LINE = 20;
 const SMALL_LINE = 18;
 const MARGIN = 10;
 
-/** Advance widths in em, those of a wide humanist face rounded up; what fits none of these is `OTHER`. */
+/** Advance widths in em, those of a wide humanist face; what fits none of these is `OTHER`. */
 const WIDTHS: readonly (readonly [RegExp, number])[] = [
   [/[\u2e80-\uffef]/, 1],
-  [/[ijlI.,:;'’!|·\s]/, 0.28],
-  [/[ftr()/[\]"-]/, 0.43],
-  [/[mwMW@%—…]/, 0.94],
-  [/\p{Lu}/u, 0.72],
+  [/[ijlIJ.,:;'’!·\s]/, 0.27],
+  [/[()[\]-]/, 0.32],
+  [/[ftr/"]/, 0.38],
+  [/[zcsvy_?]/, 0.49],
+  [/[kxgFLS|]/, 0.54],
+  [/[aeo\dETYXZPV$€éèêáàâãäóôõöç]/, 0.59],
+  [/[MmW@%œ—]/, 0.94],
+  [/[DGUHNOQw&…]/, 0.77],
+  [/\p{Lu}/u, 0.66],
 ];
-const OTHER = 0.6;
+const OTHER = 0.63;
 const widths = new Map<string, number>();
 
 function widthOf(text: string): number {
