@@ -191,7 +191,7 @@ describe('granting', () => {
   test('an anonymous customer can be granted something, and the card says what that means', async () => {
     const id = `$RCAnonymousID:${randomUUID().replaceAll('-', '')}`;
     const card = await openCustomer(product, { id });
-    assert.match((await review(card)).text, /only an anonymous id/);
+    assert.match((await review(card)).text, /only an anonymous ID/);
     assert.match((await grantOf(card)).text, /✅ Pro is granted/);
   });
 });
@@ -397,7 +397,7 @@ describe('refused', () => {
       [WORKSPACE_ID, card.contactId, row?.project_id, subscriberId],
     );
     const linked = await openAgain(product, card);
-    assert.match((await linked.press('grant')).text, /has no id that RevenueCat accepts/);
+    assert.match((await linked.press('grant')).text, /has no ID that RevenueCat accepts/);
   });
 
   test('a key that may not grant, and one that is refused', async () => {
