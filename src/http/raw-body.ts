@@ -24,6 +24,16 @@ export function rawJson(limitBytes: number, options: { parse: boolean } = { pars
       );
       return;
     }
+    // Signatures are over the bytes that were sent: what they would mean unpacked is nobody's word.
+    if (!/^(?:identity)?$/i.test((req.headers['content-encoding'] ?? '').trim())) {
+      req.resume();
+      next(
+        new AppError('unsupported_media_type', 'Send the body as it is, without a Content-Encoding', {
+          status: 415,
+        }),
+      );
+      return;
+    }
     const chunks: Buffer[] = [];
     let size = 0;
     req.on('data', (chunk: Buffer) => {

@@ -101,6 +101,14 @@ describe('receiving', () => {
     ['a body without an event', () => post({ api_version: '1.0' }), 400],
     ['an event that is a list', () => post({ event: [] }), 400],
     ['another content type', () => post('event=1').set('Content-Type', 'text/plain'), 415],
+    [
+      'a packed body',
+      () =>
+        post(JSON.stringify({ event: eventBody() }))
+          .set('Content-Type', 'application/json')
+          .set('Content-Encoding', 'gzip'),
+      415,
+    ],
     ['a body over 1 MiB', () => post({ event: eventBody({ note: 'x'.repeat(1024 * 1024) }) }), 413],
   ];
   for (const [name, send, status] of refusals) {
