@@ -218,11 +218,18 @@ async function request(input: Call): Promise<Answer> {
 }
 
 function accept(input: Call, answer: Answer): unknown {
-  if (answer.status >= 200 && answer.status < 300) return answer.data;
+  if (answer.status >= 200 && answer.status < 300 && !isPage(answer)) return answer.data;
   throw intercomFailure(
     { status: answer.status, headers: answer.headers, body: answer.data },
     input.action,
     input.now(),
+  );
+}
+
+/** What stands before Intercom, a proxy or a page of maintenance, answers for it: nothing has been done. */
+function isPage(answer: Answer): boolean {
+  return (
+    typeof answer.data === 'string' && /^text\/html\b/i.test(String(answer.headers['content-type'] ?? ''))
   );
 }
 

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { AppError, type ErrorCode } from '../errors.ts';
 
-/** An answer of Intercom's that is not a success. Header names are in lower case. */
+/** An answer that is not a success of Intercom's. Header names are in lower case. */
 export interface IntercomAnswer {
   readonly status: number;
   readonly headers: Readonly<Record<string, unknown>>;
@@ -72,7 +72,8 @@ export function intercomFailure(answer: IntercomAnswer, action: string, nowMs: n
         remedy: { kind: 'retry' },
       });
     default:
-      if (answer.status >= 500) {
+      // Below 400 it is not Intercom's: its API sends nobody elsewhere, and answers with no page.
+      if (answer.status >= 500 || answer.status < 400) {
         return new AppError('intercom_unavailable', message, {
           status: 502,
           ...upstream,

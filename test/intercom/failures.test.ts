@@ -75,6 +75,29 @@ describe('what a refusal of Intercom’s means', () => {
     assert.match(reset.message, /ECONNRESET/);
   });
 
+  test('a page and a redirection are no success, whoever answers them in Intercom’s place', async (t) => {
+    const app = express();
+    const answers = [
+      (res: express.Response) => res.status(200).type('html').send('<html>Back soon</html>'),
+      (res: express.Response) => res.redirect('/elsewhere'),
+      (res: express.Response) => res.status(202).end(),
+    ];
+    app.post('/events', (_req, res) => void answers.shift()?.(res));
+    const intercom = await listenOnLoopback(app);
+    t.after(() => intercom.close());
+    const client = createIntercomClient({ apiUrl: intercom.url, accessToken: 'token' });
+    const send = (): Promise<void> =>
+      client.sendEvent({ eventName: 'rc_renewal_event', createdAtS: 1, contactId: '5f01', metadata: {} });
+    for (const upstreamStatus of [200, 302]) {
+      await assert.rejects(send(), {
+        code: 'intercom_unavailable',
+        remedy: { kind: 'retry' },
+        upstreamStatus,
+      });
+    }
+    await send();
+  });
+
   test('when the window ends: by its header, by Retry-After, by the clock', () => {
     const reset = (headers: Record<string, string>) => rateLimitReset(headers, NOW_MS) - NOW_MS;
     assert.equal(reset({ 'x-ratelimit-reset': String(RESET_S) }), 7_000);
