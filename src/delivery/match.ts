@@ -55,7 +55,7 @@ export function idToCreate(appUserIds: readonly string[], settings: WorkspaceSet
  * names its id in the message; an archived one is brought back.
  *
  * A contact that only has the same e-mail is somebody else: anybody can write `$email` with a public key. The
- * new contact then gets none.
+ * new contact then gets none, and neither where Intercom does not take the e-mail.
  *
  * @returns `null`: Intercom refuses, and names nobody whom the app user id belongs to
  */
@@ -68,19 +68,32 @@ export async function createContact(
       const body = { role: 'user', external_id: contact.appUserId, ...(email === null ? {} : { email }) };
       return (await client.createContact(body)).id;
     } catch (error) {
-      if (!(error instanceof AppError) || error.upstreamStatus !== 409) throw error;
-      const twin = await twinOf(client, error, contact.appUserId);
+      if (!(error instanceof AppError)) throw error;
+      if (email !== null && error.code === 'intercom_rejected' && error.upstreamStatus !== 409) continue;
+      if (error.upstreamStatus !== 409) throw error;
+      const twin = await twinOf(client, error, contact.appUserId, email);
       if (twin !== null) return twin;
     }
   }
   return null;
 }
 
-async function twinOf(client: IntercomClient, conflict: AppError, appUserId: string): Promise<string | null> {
+/**
+ * Whether an archived contact can be read is UNVERIFIED. One that cannot be is the twin all the same when nothing
+ * but the app user id was sent.
+ */
+async function twinOf(
+  client: IntercomClient,
+  conflict: AppError,
+  appUserId: string,
+  email: string | null,
+): Promise<string | null> {
   const id = /\bid=(\w+)/.exec(conflict.message)?.[1];
   if (!id) return null;
+  const isArchived = /archived/i.test(conflict.message);
   const twin = await client.followContact(id);
-  if (twin?.external_id !== appUserId) return null;
-  if (/archived/i.test(conflict.message)) await client.unarchiveContact(twin.id);
-  return twin.id;
+  if (twin === null ? !isArchived || email !== null : twin.external_id !== appUserId) return null;
+  const twinId = twin?.id ?? id;
+  if (isArchived) await client.unarchiveContact(twinId);
+  return twinId;
 }

@@ -72,6 +72,38 @@ describe('making a contact', () => {
     assert.deepEqual(restored, ['5f01']);
   });
 
+  test('an archived twin that cannot be read is the one of the app user id, not of the e-mail', async () => {
+    const steps: unknown[] = [];
+    const client = clientWith({
+      createContact: async (body) => {
+        steps.push(body.email ?? 'no e-mail');
+        throw conflict(
+          `An archived contact matching those details already exists with id=${'email' in body ? '5f02' : '5f01'}`,
+        );
+      },
+      followContact: async () => null,
+      unarchiveContact: async (id) => void steps.push(id),
+    });
+    assert.equal(await createContact(client, { appUserId: 'u1', email: 'a@example.com' }), '5f01');
+    assert.deepEqual(steps, ['a@example.com', 'no e-mail', '5f01']);
+  });
+
+  test('an e-mail that Intercom does not take keeps nobody from having a contact', async () => {
+    const refused = (): AppError =>
+      new AppError('intercom_rejected', 'Creating a contact: Intercom answered 400', { upstreamStatus: 400 });
+    const client = clientWith({
+      createContact: async (body) => {
+        if ('email' in body) throw refused();
+        return contact('fresh');
+      },
+    });
+    assert.equal(await createContact(client, { appUserId: 'u1', email: 'a@b@c' }), 'fresh');
+    const refusing = clientWith({ createContact: () => Promise.reject(refused()) });
+    await assert.rejects(createContact(refusing, { appUserId: 'u1', email: 'a@b@c' }), {
+      code: 'intercom_rejected',
+    });
+  });
+
   test('who gets one is the workspace’s choice', () => {
     const wants = (create: 'never' | 'identified' | 'all') => ({
       ...DEFAULT_SETTINGS,
