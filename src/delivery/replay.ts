@@ -81,8 +81,7 @@ async function replayBatch(
   // Subscribers first, as everything else that writes both does.
   await sql.query(
     `update subscribers
-        set due_at = now(), version = version + 1, waiting = false, attempts = 0, failing_since = null,
-            attributes_written = null
+        set due_at = now(), version = version + 1, waiting = false, attempts = 0, failing_since = null
       where workspace_id = $1
         and subscriber_id in (select subscriber_id from subscribers
                                where workspace_id = $1 and subscriber_id = any($2)

@@ -33,6 +33,24 @@ describe('Intercom’s rules', () => {
     until(async () => (await stateOf(world, eventId))?.reason === wanted, `${eventId} to be ${wanted}`);
   const contactsOf = (externalId: string) =>
     [...world.intercom.state.contacts.values()].filter((contact) => contact.externalId === externalId);
+  const attributeWrites = async (appUserId: string): Promise<number> =>
+    (
+      await world.db.database.query(
+        `select 1 from delivery_attempts a
+           join subscriber_ids i on i.workspace_id = a.workspace_id and i.subscriber_id = a.subscriber_id
+          where a.workspace_id = $1 and a.event_id is null and i.app_user_id = $2`,
+        [WORKSPACE_ID, appUserId],
+      )
+    ).length;
+  const isDue = async (appUserId: string): Promise<boolean> =>
+    (
+      await world.db.database.query(
+        `select 1 from subscribers s
+           join subscriber_ids i on i.workspace_id = s.workspace_id and i.subscriber_id = s.subscriber_id
+          where s.workspace_id = $1 and i.app_user_id = $2 and (s.due_at <= now() or s.lease_owner is not null)`,
+        [WORKSPACE_ID, appUserId],
+      )
+    ).length > 0;
   const mail = (email: string) => ({
     subscriber_attributes: { $email: { value: email, updated_at_ms: NOW_MS } },
   });
@@ -215,6 +233,9 @@ describe('Intercom’s rules', () => {
       [WORKSPACE_ID, `${id}-1`],
     );
     const duplicates = world.intercom.state.duplicateEvents;
+    await until(async () => !(await isDue(id)), 'the end of the first round');
+    const writes = await attributeWrites(id);
+    assert.equal(writes, 1);
     const queued = await replayEvents(world.db.database, WORKSPACE_ID, {
       failedOnly: false,
       sinceMs: Date.now() + 30 * 60_000,
@@ -223,6 +244,8 @@ describe('Intercom’s rules', () => {
     await until(() => world.intercom.state.duplicateEvents === duplicates + 1, 'the repeat');
     await deliver(`${id}-1`);
     assert.equal(sentEvents(world, [`${id}-1`]).length, 1);
+    await until(async () => !(await isDue(id)), 'the end of the round');
+    assert.equal(await attributeWrites(id), writes, 'the attributes are as they were');
   });
 
   test('the log of what went well is forgotten sooner than that of what did not', async () => {
