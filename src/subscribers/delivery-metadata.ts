@@ -1,5 +1,7 @@
 import type { LifecycleEvent } from './types.ts';
 
+const ISO_CURRENCY = /^[A-Z]{3}$/;
+
 /**
  * Metadata of a data event: at most ten flat keys in this order, because Intercom keeps the first ten it is
  * sent. Values are written as RevenueCat's own integration writes them, so that existing filters match;
@@ -7,11 +9,13 @@ import type { LifecycleEvent } from './types.ts';
  *
  * A price is `{amount, currency}` in minor units and must be a positive integer: a refund's is its absolute
  * value, and nothing is sent for a free trial. How Intercom shows currencies without decimals is UNVERIFIED;
- * the amount is in minor units of its currency in any reading.
+ * the amount is in minor units of its currency in any reading. What is no ISO code is no currency to Intercom,
+ * and a sum in it is left out rather than have it refuse the event.
  */
 export function eventMetadata(event: LifecycleEvent): Record<string, unknown> {
   const expiresAtS = event.expiresAtMs === null ? null : Math.floor(event.expiresAtMs / 1_000);
   const amount = Math.abs(event.price?.amountMinor ?? 0);
+  const hasPrice = amount > 0 && ISO_CURRENCY.test(event.price?.currency ?? '');
   const wanted: [string, unknown][] = [
     ['product_identifier', event.productId],
     ['entitlement', event.entitlements[0] ?? null],
@@ -21,7 +25,7 @@ export function eventMetadata(event: LifecycleEvent): Record<string, unknown> {
     event.type === 'EXPIRATION'
       ? ['expiration_reason', event.expirationReason]
       : ['cancellation_reason', event.cancelReason],
-    ['price', event.price && amount > 0 ? { amount, currency: event.price.currency.toLowerCase() } : null],
+    ['price', event.price && hasPrice ? { amount, currency: event.price.currency.toLowerCase() } : null],
     ['period_type', event.periodType],
     ['expires_date', expiresAtS],
     ['event_id', event.id],

@@ -121,7 +121,7 @@ export function readEvent(
       cancelReason: event.cancel_reason,
       isTrialConversion: event.is_trial_conversion,
     }),
-    atMs: event.event_timestamp_ms ?? event.purchased_at_ms ?? received.receivedAtMs,
+    atMs: momentOf(event.event_timestamp_ms) ?? momentOf(event.purchased_at_ms) ?? received.receivedAtMs,
     appUserId: event.app_user_id,
     side: received.side ?? 'subject',
     environment: environmentOf(event),
@@ -154,6 +154,11 @@ export function readEvent(
     transferredTo: event.transferred_to,
     raw: typeof body === 'object' && body !== null ? (body as Record<string, unknown>) : {},
   };
+}
+
+/** Nothing was sold before 1970, and Intercom takes no second before it: such a time is a missing one. */
+function momentOf(atMs: number | null): number | null {
+  return atMs !== null && atMs > 0 ? atMs : null;
 }
 
 function environmentOf(event: EventBody): Environment | null {

@@ -125,6 +125,12 @@ describe('metadata of a data event', () => {
     const refund = event('CANCELLATION', 0, { ...period(0, 30, -9.99), cancel_reason: 'CUSTOMER_SUPPORT' });
     assert.deepEqual(eventMetadata(refund).price, { amount: 999, currency: 'usd' });
   });
+
+  test('a sum in what is no currency is left out', () => {
+    const price = (currency: string): unknown => eventMetadata(buy(0, 30, { currency })).price;
+    for (const currency of ['COINS', 'x', '840', 'US\0']) assert.equal(price(currency), undefined, currency);
+    assert.deepEqual(price('XTS'), { amount: 1000, currency: 'xts' });
+  });
 });
 
 describe('events and API compared', () => {

@@ -30,6 +30,13 @@ describe('reading an event', () => {
     assert.equal(event.expiresAtMs, null);
   });
 
+  test('a time before there was one counts as absent', () => {
+    const at = (fields: Record<string, unknown>): number =>
+      readEvent({ type: 'RENEWAL', ...fields }, received).atMs;
+    assert.equal(at({ event_timestamp_ms: -1, purchased_at_ms: 7 }), 7);
+    assert.equal(at({ event_timestamp_ms: 0, purchased_at_ms: 0 }), 5);
+  });
+
   test('values that are not known stay, and everything is kept', () => {
     const sent = body('RENEWAL', 0, { store: 'MOON_STORE', period_type: 'LUNAR', craters: 3 });
     const event = readEvent(sent, received);
