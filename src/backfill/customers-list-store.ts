@@ -44,29 +44,35 @@ export async function whileListingAlone(
   });
 }
 
-/** Keeps a page of RevenueCat's list, unless it was kept before: the cursor tells. */
+/**
+ * Keeps a page of RevenueCat's list, unless it was kept before: the cursor tells.
+ *
+ * @param sql an open transaction
+ */
 export async function saveListedPage(
   sql: Sql,
   ref: ImportRef,
   page: { after: string | null; ids: readonly string[]; next: string | null },
 ): Promise<void> {
+  const ids = [...new Set(page.ids)];
+  const moved = await sql.query(
+    `update imports
+        set cursor = $5, is_listed = $5::text is null, seen_at = statement_timestamp(),
+            listed = listed + cardinality($6::text[])
+                     - (select count(*)::integer from import_customers c
+                         where c.workspace_id = $1 and c.project_id = $2 and c.import_id = $3
+                           and c.customer_id = any($6::text[]))
+      where workspace_id = $1 and project_id = $2 and import_id = $3 and not is_listed
+        and cursor is not distinct from $4
+     returning 1`,
+    [...refValues(ref), page.after, page.next, ids],
+  );
+  if (moved.length === 0) return;
   await sql.query(
-    `with moved as (
-       update imports
-          set cursor = $5, is_listed = $5::text is null, seen_at = clock_timestamp(),
-              listed = listed + cardinality($6::text[])
-                       - (select count(*)::integer from import_customers c
-                           where c.workspace_id = $1 and c.project_id = $2 and c.import_id = $3
-                             and c.customer_id = any($6::text[]))
-        where workspace_id = $1 and project_id = $2 and import_id = $3 and not is_listed
-          and cursor is not distinct from $4
-       returning 1
-     )
-     insert into import_customers (workspace_id, project_id, import_id, customer_id)
-     select $1, $2, $3, id from unnest($6::text[]) as page (id)
-      where exists (select 1 from moved)
+    `insert into import_customers (workspace_id, project_id, import_id, customer_id)
+     select $1, $2, $3, id from unnest($4::text[]) as page (id)
      on conflict do nothing`,
-    [...refValues(ref), page.after, page.next, [...new Set(page.ids)]],
+    [...refValues(ref), ids],
   );
 }
 
@@ -131,7 +137,7 @@ export async function closeCustomers(
   counts: BatchCounts,
 ): Promise<void> {
   await sql.query(
-    `update import_customers c set done_at = clock_timestamp(), code = t.code
+    `update import_customers c set done_at = statement_timestamp(), code = t.code
        from unnest($4::text[], $5::text[]) as t (customer_id, code)
       where c.workspace_id = $1 and c.project_id = $2 and c.import_id = $3 and c.customer_id = any($4::text[])
         and c.customer_id = t.customer_id`,
@@ -142,14 +148,13 @@ export async function closeCustomers(
     `update imports
         set done = done + $4, new_customers = new_customers + $5, missing = missing + $6, failed = failed + $7,
             subscriptions = subscriptions + $8, purchases = purchases + $9, new_events = new_events + $10,
-            known_events = known_events + $11, seen_at = clock_timestamp(), reason = null,
-            pace_before_at = case when pace_at < clock_timestamp() - interval '20 seconds'
-                                  then pace_at else pace_before_at end,
-            pace_before_done = case when pace_at < clock_timestamp() - interval '20 seconds'
-                                    then pace_done else pace_before_done end,
-            pace_done = case when pace_at < clock_timestamp() - interval '20 seconds' then done else pace_done end,
-            pace_at = case when pace_at < clock_timestamp() - interval '20 seconds'
-                           then clock_timestamp() else pace_at end
+            known_events = known_events + $11, seen_at = clock.at, reason = null,
+            pace_before_at = case when pace_at < clock.pace_since then pace_at else pace_before_at end,
+            pace_before_done = case when pace_at < clock.pace_since then pace_done else pace_before_done end,
+            pace_done = case when pace_at < clock.pace_since then done else pace_done end,
+            pace_at = case when pace_at < clock.pace_since then clock.at else pace_at end
+       from (select statement_timestamp() as at, statement_timestamp() - interval '20 seconds' as pace_since
+             offset 0) as clock
       where workspace_id = $1 and project_id = $2 and import_id = $3`,
     [
       ...refValues(ref),
@@ -175,7 +180,7 @@ export async function postponeCustomers(
   await sql.query(
     `update import_customers c
         set attempts = attempts + 1, code = t.code,
-            not_before = clock_timestamp() + make_interval(secs => t.seconds)
+            not_before = to_timestamp(extract(epoch from statement_timestamp()) + t.seconds)
        from unnest($4::text[], $5::text[], $6::float8[]) as t (customer_id, code, seconds)
       where c.workspace_id = $1 and c.project_id = $2 and c.import_id = $3 and c.customer_id = any($4::text[])
         and c.customer_id = t.customer_id`,

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { STATEMENT_CLOCK } from '../database/clock.ts';
 import type { Database, Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import { openList } from './customers-list-store.ts';
@@ -66,9 +67,11 @@ interface ImportRow {
   per_minute: number;
 }
 
-const COLUMNS = `workspace_id, project_id, import_id, state, reason, events_since, has_events, cursor, is_listed,
+const STORED = `workspace_id, project_id, import_id, state, reason, events_since, has_events, cursor, is_listed,
   listed, done, new_customers, missing, failed, subscriptions, purchases, new_events, known_events, started_at,
-  finished_at,
+  finished_at`;
+
+const COLUMNS = `${STORED},
   (case when state = 'running' and seen_at > clock_timestamp() - interval '1 minute' and done > pace_before_done
              and pace_before_at < clock_timestamp() - interval '5 seconds'
         then (done - pace_before_done) * 60 / extract(epoch from clock_timestamp() - pace_before_at)
@@ -138,7 +141,7 @@ export async function startImport(
     }
     const [row] = await sql.query<ImportRow>(
       `insert into imports (workspace_id, project_id, import_id, events_since, started_by)
-       values ($1, $2, $3, $4, $5) returning ${COLUMNS}`,
+       values ($1, $2, $3, $4, $5) returning ${STORED}, 0::float8 as per_minute`,
       [workspaceId, projectId, randomUUID(), eventsSinceMs, JSON.stringify(wanted.startedBy)],
     );
     if (!row) throw new Error('The import was not stored');
@@ -194,9 +197,9 @@ export async function changeState(
   const rows = await sql.query(
     `update imports
         set state = $5, reason = $6,
-            finished_at = case when $5 in ('done', 'cancelled', 'failed') then now() end,
-            pace_at = clock_timestamp(), pace_done = done,
-            pace_before_at = clock_timestamp(), pace_before_done = done
+            finished_at = case when $5 in ('done', 'cancelled', 'failed') then clock.at end,
+            pace_at = clock.at, pace_done = done, pace_before_at = clock.at, pace_before_done = done
+       from ${STATEMENT_CLOCK}
       where workspace_id = $1 and project_id = $2 and import_id = $3 and state = any($4)
      returning 1`,
     [ref.workspaceId, ref.projectId, ref.importId, from, to, reason],

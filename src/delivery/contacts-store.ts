@@ -132,6 +132,7 @@ export async function forgetOldEmail(sql: Sql, workspaceId: string, contact: See
  * Follows a merge. Links go to the contact that lives on; what the other one left on it may overlay what we
  * wrote, so its attributes are written anew.
  *
+ * @param sql an open transaction
  * @param from `null`: Intercom did not name it; the next call for it is then answered 410 with the way
  */
 export async function followMerge(
@@ -155,13 +156,23 @@ export async function followMerge(
 }
 
 async function moveLinks(sql: Sql, workspaceId: string, from: string, to: string): Promise<void> {
+  const rows = await sql.query<{ project_id: string }>(
+    `select project_id from contact_links where workspace_id = $1 and contact_id = $2
+      order by project_id for update`,
+    [workspaceId, from],
+  );
+  if (rows.length === 0) return;
+  // These and no others: one that is made meanwhile must not be deleted unmoved.
+  const projectIds = rows.map((row) => row.project_id);
   await sql.query(
-    `with moved as (
-       delete from contact_links where workspace_id = $1 and contact_id = $2 returning *
-     )
-     insert into contact_links (workspace_id, contact_id, project_id, subscriber_id, made_by, made_at)
-     select workspace_id, $3, project_id, subscriber_id, made_by, made_at from moved
+    `insert into contact_links (workspace_id, contact_id, project_id, subscriber_id, made_by, made_at)
+     select workspace_id, $3, project_id, subscriber_id, made_by, made_at from contact_links
+      where workspace_id = $1 and contact_id = $2 and project_id = any($4)
      on conflict do nothing`,
-    [workspaceId, from, to],
+    [workspaceId, from, to, projectIds],
+  );
+  await sql.query(
+    `delete from contact_links where workspace_id = $1 and contact_id = $2 and project_id = any($3)`,
+    [workspaceId, from, projectIds],
   );
 }

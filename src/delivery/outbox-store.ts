@@ -1,3 +1,4 @@
+import { clocks } from '../database/clock.ts';
 import type { Database, Sql } from '../database/sql.ts';
 import type { SentMark } from '../subscribers/store.ts';
 import type { PlannedEvent } from './plan.ts';
@@ -12,11 +13,11 @@ export async function savePlan(
     `update events e
         set sent_name = coalesce(p.name, e.sent_name),
             sent_at_s = coalesce(p.at_s, e.sent_at_s),
-            first_tried_at = case when p.name is null then e.first_tried_at else coalesce(e.first_tried_at, now()) end,
+            first_tried_at = case when p.name is null then e.first_tried_at else coalesce(e.first_tried_at, p.now) end,
             delivery = case when p.name is null then 'skipped' else e.delivery end,
             reason = case when p.name is null then p.reason else e.reason end
-       from unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[])
-            as p (event_id, project_id, name, at_s, reason)
+       from unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], ${clocks('$2::text[]')})
+            as p (event_id, project_id, name, at_s, reason, now)
       where e.workspace_id = $1 and e.project_id = p.project_id and e.event_id = p.event_id and e.side = 'subject'
         and e.delivery = 'pending'`,
     [
@@ -72,34 +73,29 @@ export interface Attempt {
   readonly answer: string | null;
 }
 
-const ATTEMPTS = `unnest($2::uuid[], $3::text[], $4::text[], $5::integer[], $6::text[], $7::text[], $8::text[])`;
-const LOG_COLUMNS = `workspace_id, subscriber_id, event_id, request, status, code, message, answer`;
-
 export async function recordAttempts(
   sql: Sql,
   workspaceId: string,
   attempts: readonly Attempt[],
 ): Promise<void> {
   await sql.query(
-    `insert into delivery_attempts (${LOG_COLUMNS})
+    `insert into delivery_attempts (workspace_id, subscriber_id, event_id, request, status, code, message, answer)
      select $1, subscriber_id, event_id, request::jsonb, status, code, message, answer
-       from ${ATTEMPTS} as t (subscriber_id, event_id, request, status, code, message, answer)`,
-    [workspaceId, ...attemptValues(attempts)],
+       from unnest($2::uuid[], $3::text[], $4::text[], $5::integer[], $6::text[], $7::text[], $8::text[])
+            as t (subscriber_id, event_id, request, status, code, message, answer)`,
+    [
+      workspaceId,
+      attempts.map((attempt) => attempt.subscriberId),
+      attempts.map((attempt) => attempt.eventId),
+      // PostgreSQL's jsonb cannot hold NUL, and a log must never keep an event from being settled.
+      attempts.map((attempt) => JSON.stringify(attempt.request).replaceAll('\\u0000', '')),
+      attempts.map((attempt) => attempt.status),
+      attempts.map((attempt) => attempt.code),
+      attempts.map((attempt) => attempt.message),
+      attempts.map((attempt) => attempt.answer),
+    ],
     'record-attempts',
   );
-}
-
-function attemptValues(attempts: readonly Attempt[]): unknown[] {
-  return [
-    attempts.map((attempt) => attempt.subscriberId),
-    attempts.map((attempt) => attempt.eventId),
-    // PostgreSQL's jsonb cannot hold NUL, and a log must never keep an event from being settled.
-    attempts.map((attempt) => JSON.stringify(attempt.request).replaceAll('\\u0000', '')),
-    attempts.map((attempt) => attempt.status),
-    attempts.map((attempt) => attempt.code),
-    attempts.map((attempt) => attempt.message),
-    attempts.map((attempt) => attempt.answer),
-  ];
 }
 
 /** Where an event goes after an attempt. */
@@ -117,38 +113,38 @@ export interface Settlement {
   readonly counts: boolean;
 }
 
-/** Moves events of one project and writes the log in one statement. No event may be in it twice. */
+/**
+ * Writes the log and moves events of one project. No event may be in it twice.
+ *
+ * The log comes first: if the process dies in between, the events are sent again, under the same names and seconds,
+ * and the log then shows both attempts.
+ */
 export async function settleEvents(
   sql: Sql,
   workspaceId: string,
   projectId: string,
   settlements: readonly Settlement[],
 ): Promise<void> {
+  const attempts = settlements.map((settlement) => settlement.attempt);
   const outcomes = settlements.map((settlement) => settlement.outcome);
+  await recordAttempts(sql, workspaceId, attempts);
   await sql.query(
-    `with settled as (
-       select * from unnest($2::uuid[], $3::text[], $4::text[], $5::integer[], $6::text[], $7::text[], $8::text[],
-                            $10::text[], $11::text[], $12::integer[], $13::bigint[], $14::text[])
-         as t (subscriber_id, event_id, request, status, code, message, answer, outcome, reason, counts, next_try_ms,
-               contact_id)
-     ), log as (
-       insert into delivery_attempts (${LOG_COLUMNS})
-       select $1, subscriber_id, event_id, request::jsonb, status, code, message, answer from settled
-     )
-     update events e
+    `update events e
         set delivery = s.outcome,
             reason = s.reason,
             attempts = e.attempts + s.counts,
             next_try_at = to_timestamp(s.next_try_ms / 1000.0),
             contact_id = coalesce(s.contact_id, e.contact_id),
-            delivered_at = case when s.outcome = 'delivered' then now() else e.delivered_at end
-       from settled s
-      where e.workspace_id = $1 and e.project_id = $9 and e.event_id = any($3) and e.side = 'subject'
+            delivered_at = case when s.outcome = 'delivered' then s.now else e.delivered_at end
+       from unnest($3::text[], $4::text[], $5::text[], $6::integer[], $7::bigint[], $8::text[],
+                   ${clocks('$3::text[]')})
+            as s (event_id, outcome, reason, counts, next_try_ms, contact_id, now)
+      where e.workspace_id = $1 and e.project_id = $2 and e.event_id = any($3) and e.side = 'subject'
         and e.event_id = s.event_id`,
     [
       workspaceId,
-      ...attemptValues(settlements.map((settlement) => settlement.attempt)),
       projectId,
+      attempts.map((attempt) => attempt.eventId),
       outcomes.map((outcome) => outcome.state),
       outcomes.map((outcome) => (outcome.state === 'delivered' ? null : outcome.reason)),
       settlements.map((settlement) => (settlement.counts ? 1 : 0)),

@@ -1,3 +1,4 @@
+import { clocks } from '../database/clock.ts';
 import type { Sql } from '../database/sql.ts';
 import { LEASE_SECONDS } from './leases.ts';
 
@@ -120,7 +121,7 @@ export async function finishClaims(
      )
      update subscribers s
         set lease_until = null, lease_owner = null,
-            due_at = case when s.version = f.version then to_timestamp(f.due_ms / 1000.0) else now() end,
+            due_at = case when s.version = f.version then to_timestamp(f.due_ms / 1000.0) else f.now end,
             contact_id = case when s.contact_id is not distinct from f.contact_before
                                and (f.contact_before is not null or s.version = f.version)
                               then f.contact_id else s.contact_id end,
@@ -131,14 +132,14 @@ export async function finishClaims(
             attempts = f.attempts,
             waiting = s.version = f.version and f.waiting,
             failing_since = case when f.attempts = 0 or f.waiting then null
-                                 else coalesce(s.failing_since, now()) end
+                                 else coalesce(s.failing_since, f.now) end
        from unnest($2::uuid[], $3::uuid[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::integer[],
-                   $9::boolean[], $10::text[], $11::boolean[])
+                   $9::boolean[], $10::text[], $11::boolean[], ${clocks('$2::uuid[]')})
             as f (subscriber_id, owner, version, due_ms, contact_id, attributes, attempts, waiting, contact_before,
-                  unwritten_before)
+                  unwritten_before, now)
       where s.workspace_id = $1 and s.subscriber_id = any($2) and s.subscriber_id = f.subscriber_id
         and s.subscriber_id in (select subscriber_id from held) and s.lease_owner = f.owner
-     returning s.subscriber_id, coalesce(s.due_at <= now(), false) as due`,
+     returning s.subscriber_id, coalesce(s.due_at <= f.now, false) as due`,
     [
       workspaceId,
       endings.map(({ claim }) => claim.subscriberId),

@@ -1,3 +1,4 @@
+import { CLOCK } from '../database/clock.ts';
 import type { Sql } from '../database/sql.ts';
 import { type GrantRow, toGrant } from './row.ts';
 import type { Grant, GrantState, Teammate } from './types.ts';
@@ -25,7 +26,7 @@ export async function moveGrant(
   const [row] = await sql.query<GrantRow>(
     `update grants
         set state = $4, error = $5,
-            settled_at = case when $4 in ('requested', 'revoking') then settled_at else now() end,
+            settled_at = case when $4 in ('requested', 'revoking') then settled_at else clock.at end,
             real_end = coalesce(to_timestamp($6 / 1000.0), real_end),
             kept = coalesce($7, kept),
             asked_end = coalesce(to_timestamp($8 / 1000.0), asked_end),
@@ -33,10 +34,11 @@ export async function moveGrant(
             decided_by = coalesce($10::jsonb, decided_by),
             revoked_by = coalesce($11::jsonb, revoked_by),
             revoke_reason = coalesce($12, revoke_reason),
-            revoke_asked_at = case when $4 = 'revoking' then now() else revoke_asked_at end,
-            revoked_at = case when $4 = 'revoked' then now() else revoked_at end
+            revoke_asked_at = case when $4 = 'revoking' then clock.at else revoke_asked_at end,
+            revoked_at = case when $4 = 'revoked' then clock.at else revoked_at end
+       from ${CLOCK}
       where workspace_id = $1 and grant_id = $2 and state = any($3)
-     returning *`,
+     returning grants.*`,
     [
       grant.workspaceId,
       grant.grantId,

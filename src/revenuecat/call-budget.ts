@@ -66,7 +66,7 @@ export async function takeCalls(
 
 const TAKE = `
 with before as (
-  select *, coalesce($8::float8, extract(epoch from clock_timestamp()) * 1000) as now_ms,
+  select *, coalesce($8::float8, extract(epoch from statement_timestamp()) * 1000) as now_ms,
          coalesce($6::integer, per_minute) as allowed
     from revenuecat_budgets
    where workspace_id = $1 and project_id = $2 and domain = $3
@@ -102,7 +102,7 @@ export async function holdCalls(
 ): Promise<void> {
   await sql.query(
     `update revenuecat_budgets
-        set hold_until_ms = greatest(hold_until_ms, extract(epoch from clock_timestamp()) * 1000 + $4::float8),
+        set hold_until_ms = greatest(hold_until_ms, extract(epoch from statement_timestamp()) * 1000 + $4::float8),
             tokens = 0
       where workspace_id = $1 and project_id = $2 and domain = $3`,
     [project.workspaceId, project.projectId, domain, forMs],

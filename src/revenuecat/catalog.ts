@@ -192,11 +192,11 @@ async function saveCatalog(
   items: readonly CatalogItem[],
 ): Promise<void> {
   await sql.query(
-    `insert into catalog (workspace_id, project_id, kind, id, lookup_key, display_name)
-     select $1, $2, $3, t.id, t.lookup_key, t.display_name
+    `insert into catalog (workspace_id, project_id, kind, id, lookup_key, display_name, fetched_at)
+     select $1, $2, $3, t.id, t.lookup_key, t.display_name, now()
        from unnest($4::text[], $5::text[], $6::text[]) as t (id, lookup_key, display_name)
      on conflict (workspace_id, project_id, kind, id)
-     do update set lookup_key = excluded.lookup_key, display_name = excluded.display_name, fetched_at = now()`,
+     do update set lookup_key = excluded.lookup_key, display_name = excluded.display_name, fetched_at = excluded.fetched_at`,
     [
       project.workspaceId,
       project.projectId,

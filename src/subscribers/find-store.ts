@@ -74,10 +74,10 @@ export async function saveLink(
   },
 ): Promise<void> {
   await sql.query(
-    `insert into contact_links (workspace_id, contact_id, project_id, subscriber_id, made_by)
-     values ($1, $2, $3, $4, $5)
+    `insert into contact_links (workspace_id, contact_id, project_id, subscriber_id, made_by, made_at)
+     values ($1, $2, $3, $4, $5, now())
      on conflict (workspace_id, contact_id, project_id)
-     do update set subscriber_id = excluded.subscriber_id, made_by = excluded.made_by, made_at = now()`,
+     do update set subscriber_id = excluded.subscriber_id, made_by = excluded.made_by, made_at = excluded.made_at`,
     [link.workspaceId, link.contactId, link.projectId, link.subscriberId, JSON.stringify(link.madeBy)],
   );
 }

@@ -298,12 +298,12 @@ export async function storeInstallation(
   },
 ): Promise<void> {
   await sql.query(
-    `insert into workspaces (workspace_id, name, region, timezone, access_token, installed_by)
-     values ($1, $2, $3, $4, $5, $6)
+    `insert into workspaces (workspace_id, name, region, timezone, access_token, installed_by, installed_at)
+     values ($1, $2, $3, $4, $5, $6, now())
      on conflict (workspace_id) do update
         set name = excluded.name, region = excluded.region, timezone = excluded.timezone,
-            access_token = excluded.access_token, installed_by = excluded.installed_by, installed_at = now(),
-            status = 'connected', status_reason = null, uninstalled_at = null, not_before = null,
+            access_token = excluded.access_token, installed_by = excluded.installed_by,
+            installed_at = excluded.installed_at, status = 'connected', status_reason = null, uninstalled_at = null, not_before = null,
             disconnected_at = null, refusals = '{}', health_told = null`,
     [
       installation.workspaceId,
