@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { z } from 'zod';
+import type { Backend } from './database/sql.ts';
 
 export interface Config {
   readonly production: boolean;
@@ -14,7 +15,7 @@ export interface Config {
   readonly databaseDirectUrl: string | null;
   /** Connections that one process opens at most, for each of the database and its replica. */
   readonly databasePoolSize: number;
-  readonly databaseBackend: 'postgres' | 'citus' | 'yugabytedb';
+  readonly databaseBackend: Backend;
   readonly dataDir: string;
   readonly intercom: {
     readonly clientId: string;

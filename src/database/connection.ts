@@ -33,7 +33,8 @@ export async function connectDatabase(
   const url = config.databaseUrl ?? embedded?.url ?? '';
   let open: OpenDatabase | null = null;
   try {
-    open = await openDatabase({ url, logger, poolSize: config.databasePoolSize });
+    const { databaseBackend: backend, databasePoolSize: poolSize } = config;
+    open = await openDatabase({ url, logger, backend, poolSize });
     const { database } = open;
     await migrateOn(config, open, logger);
     const reading =

@@ -12,7 +12,7 @@ import { SubscriberSummaries1790000000060 } from '../../migrations/1790000000060
 import { Grants1790000000070 } from '../../migrations/1790000000070-grants.ts';
 import { PageIndexes1790000000080 } from '../../migrations/1790000000080-page-indexes.ts';
 import { RefusedWebhooks1790000000090 } from '../../migrations/1790000000090-refused-webhooks.ts';
-import { type Database, databaseOn, isPooled } from './sql.ts';
+import { type Backend, type Database, databaseOn, isPooled } from './sql.ts';
 
 /** Append-only: a migration that has landed is never edited. */
 export const MIGRATIONS = [
@@ -48,6 +48,7 @@ export interface OpenDatabase {
 export async function openDatabase(options: {
   url: string;
   logger: Logger;
+  backend?: Backend;
   poolSize?: number;
   applicationName?: string;
 }): Promise<OpenDatabase> {
@@ -69,7 +70,7 @@ export async function openDatabase(options: {
   const pool = (dataSource.driver as PostgresDriver).master as Pool;
   const pooled = await isPooled(pool);
   return {
-    database: databaseOn(pool, { prepare: !pooled }),
+    database: databaseOn(pool, { prepare: !pooled, backend: options.backend ?? 'postgres' }),
     dataSource,
     pooled,
     close: () => dataSource.destroy(),

@@ -125,6 +125,7 @@ export function openReadDatabase(options: {
   keepPolling();
 
   const database: ReadDatabase = {
+    backend: primary.backend,
     async query(text, values, name) {
       if (!inUse) return primary.query(text, values, name);
       const asked = replica;
@@ -188,13 +189,13 @@ function openReplica(url: string, poolSize: number): Replica {
   });
   pool.on('remove', (client) => void clients.delete(client));
   // Until it is known whether a pooler stands between.
-  let database = databaseOn(pool, { prepare: false });
+  let database = databaseOn(pool, { prepare: false, backend: 'postgres' });
   let knowsPooler = false;
   return {
     database: () => database,
     async replayed() {
       if (!knowsPooler) {
-        database = databaseOn(pool, { prepare: !(await isPooled(pool)) });
+        database = databaseOn(pool, { prepare: !(await isPooled(pool)), backend: 'postgres' });
         knowsPooler = true;
       }
       const [row] = await database.query<{ position: string | null }>(POSITION_OF_REPLICA);

@@ -6,15 +6,19 @@ export interface Sql {
   query<Row extends QueryResultRow>(text: string, values?: readonly unknown[], name?: string): Promise<Row[]>;
 }
 
+/** What kind of server it is: Citus takes fewer forms of statements than PostgreSQL does. */
+export type Backend = 'postgres' | 'citus' | 'yugabytedb';
+
 export interface Database extends Sql {
+  readonly backend: Backend;
   /** Runs `work` in one transaction: committed when it resolves, rolled back when it rejects. */
   transaction<T>(work: (sql: Sql) => Promise<T>): Promise<T>;
   /** Open connections, for the metrics. */
   connections(): { total: number; idle: number; waiting: number };
 }
 
-/** Behind a connection pooler a named statement may meet a server connection that has never prepared it. */
 export interface StatementOptions {
+  /** Behind a connection pooler a named statement may meet a server connection that has never prepared it. */
   readonly prepare: boolean;
 }
 
@@ -31,8 +35,9 @@ function runOn(target: Pool | PoolClient, options: StatementOptions): Sql {
   };
 }
 
-export function databaseOn(pool: Pool, options: StatementOptions = { prepare: true }): Database {
+export function databaseOn(pool: Pool, options: StatementOptions & { readonly backend: Backend }): Database {
   return {
+    backend: options.backend,
     ...runOn(pool, options),
     async transaction(work) {
       const client = await pool.connect();

@@ -1,3 +1,4 @@
+import { againAfterDeadlock } from '../database/deadlock.ts';
 import type { Database, Sql } from '../database/sql.ts';
 import { notifyDelivery } from './store.ts';
 
@@ -27,6 +28,7 @@ export async function replayEvents(
   let count = 0;
   for (let after: Cursor | null = { at: '-infinity', eventId: '' }; after !== null; ) {
     const from: Cursor = after;
+    // A worker that plans the same events may be in the way.
     const batch = await againAfterDeadlock(() =>
       database.transaction((sql) => replayBatch(sql, workspaceId, selection, from)),
     );
@@ -35,20 +37,6 @@ export async function replayEvents(
   }
   if (count > 0) await notifyDelivery(database, workspaceId);
   return count;
-}
-
-const DEADLOCK = '40P01';
-const MOST_TRIES = 5;
-
-/** A worker that plans the same events may be in the way; PostgreSQL then ends one of the two. */
-async function againAfterDeadlock<T>(work: () => Promise<T>): Promise<T> {
-  for (let tries = 1; ; tries += 1) {
-    try {
-      return await work();
-    } catch (error) {
-      if ((error as { code?: unknown }).code !== DEADLOCK || tries === MOST_TRIES) throw error;
-    }
-  }
 }
 
 interface Cursor {

@@ -133,7 +133,9 @@ async function open(config: Config): Promise<Opened> {
     const embedded = isEmbedded ? await startEmbeddedPostgres(config.dataDir) : null;
     try {
       const url = config.databaseUrl ?? embedded?.url ?? '';
-      const database = await openDatabase({ url, logger: createCommandLogger('silent'), poolSize: 4 });
+      const { databaseBackend: backend } = config;
+      const logger = createCommandLogger('silent');
+      const database = await openDatabase({ url, logger, backend, poolSize: 4 });
       return {
         database: database.database,
         async close() {

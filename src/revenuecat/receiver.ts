@@ -1,5 +1,5 @@
 import { grouped, oneForEach } from '../database/grouped.ts';
-import type { ReceiptStatus } from './store.ts';
+import type { ReceiptStatus } from './event-batch.ts';
 import type { ReceivedEvent } from './webhook.ts';
 
 /**

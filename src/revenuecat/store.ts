@@ -1,23 +1,19 @@
-import { randomUUID } from 'node:crypto';
+import { againAfterDeadlock } from '../database/deadlock.ts';
 import type { Database, Sql } from '../database/sql.ts';
-import { EVENT_KINDS } from '../subscribers/types.ts';
+import { writeInParts } from './batch-in-parts.ts';
+import {
+  type EventBatch,
+  type HistoryRule,
+  joinPayloads,
+  makeBatch,
+  newParty,
+  type Party,
+  type ReceiptStatus,
+  type Written,
+} from './event-batch.ts';
+import { findOwners } from './identity-store.ts';
 import type { KnownIds } from './known-ids.ts';
 import type { ReceivedEvent } from './webhook.ts';
-
-export type ReceiptStatus = 'accepted' | 'duplicate';
-
-const DELIVERABLE: ReadonlySet<string> = new Set(EVENT_KINDS);
-
-/** One customer as a batch of events shows it: ids that belong together, and who it is known as. */
-export interface Party {
-  readonly ids: Set<string>;
-  /** Those of `ids` that were stored before. */
-  readonly knownIds: Set<string>;
-  subscriberId: string;
-  /** Known subscribers that turn out to be the same customer, beside `subscriberId`. */
-  readonly mergeFrom: Set<string>;
-  isNew: boolean;
-}
 
 /**
  * Events whose subscriber was merged away meanwhile are tried again with the new state of affairs. Of writers
@@ -40,11 +36,14 @@ export async function storeEvents(
   workspaceId: string,
   projectId: string,
   events: readonly ReceivedEvent[],
-  history: { isDelivered(event: ReceivedEvent): boolean } | null = null,
+  history: HistoryRule | null = null,
   known: KnownIds | null = null,
 ): Promise<ReceiptStatus[]> {
+  // One event twice in a batch: the second is the duplicate, and nothing of it is written, not even its ids.
+  const firsts = new Map<string, ReceivedEvent>();
+  for (const event of events) if (!firsts.has(event.event.id)) firsts.set(event.event.id, event);
   const statuses = new Map<ReceivedEvent, ReceiptStatus>();
-  let left: readonly ReceivedEvent[] = events;
+  let left: readonly ReceivedEvent[] = [...firsts.values()];
   for (let round = 0; left.length > 0; round += 1) {
     if (round === MOST_ROUNDS) throw new Error('Subscribers changed under every attempt to store events');
     // What did not hold in the first round is not believed in the next.
@@ -56,18 +55,16 @@ export async function storeEvents(
       parties = await findParties(database, workspaceId, projectId, left);
     }
     await mergeParties(database, workspaceId, parties);
-    const { stored, contested } = await writeBatch(database, workspaceId, projectId, left, parties, history);
+    const batch = makeBatch(workspaceId, projectId, left, parties, history);
+    // Batches with the same new ids and the same events may wait for each other.
+    const { stored, contested } = await againAfterDeadlock(() => writeBatch(database, batch));
     if (contested) await mergeContested(database, workspaceId, projectId, left);
     else if (known) for (const [id, party] of parties) known.set(projectId, id, party.subscriberId);
     const retry: ReceivedEvent[] = [];
-    const seen = new Set<string>();
     for (const event of left) {
       const outcome = stored.get(event.event.id);
       if (outcome === undefined) retry.push(event);
-      // The same event twice in one batch: the second is the duplicate.
-      else
-        statuses.set(event, outcome === 'accepted' && !seen.has(event.event.id) ? 'accepted' : 'duplicate');
-      seen.add(event.event.id);
+      else statuses.set(event, outcome);
     }
     left = retry;
   }
@@ -90,7 +87,8 @@ export async function mergeParties(
   parties: ReadonlyMap<string, Party>,
 ): Promise<void> {
   for (const party of new Set(parties.values())) {
-    if (party.mergeFrom.size > 0) await mergeSubscribers(database, workspaceId, party);
+    if (party.mergeFrom.size === 0) continue;
+    await againAfterDeadlock(() => mergeSubscribers(database, workspaceId, party));
   }
 }
 
@@ -121,33 +119,47 @@ export async function findPartiesOf(
   known: KnownIds | null = null,
 ): Promise<Map<string, Party>> {
   const byId = new Map<string, Party>();
+  const bySubscriber = new Map<string, Party>();
   for (const ids of groups) addParty(byId, ids);
   const unknown: string[] = [];
-  for (const [id, party] of byId) {
+  for (const id of byId.keys()) {
     const subscriberId = known?.get(projectId, id);
     if (subscriberId === undefined) unknown.push(id);
-    else assign(party, id, subscriberId);
+    else assign(byId, bySubscriber, id, subscriberId);
   }
   if (unknown.length === 0) return byId;
-  // One look into the key for each id: with "= any" a plan made for a small table compares every row with every id.
-  const rows = await sql.query<{ app_user_id: string; subscriber_id: string }>(
-    `select i.app_user_id, i.subscriber_id
-       from unnest($3::text[]) as wanted (id)
-      cross join lateral (select app_user_id, subscriber_id from subscriber_ids
-                           where workspace_id = $1 and project_id = $2 and app_user_id = wanted.id
-                          offset 0) i`,
-    [workspaceId, projectId, unknown],
-    'find-parties',
-  );
-  for (const row of rows) {
-    const party = byId.get(row.app_user_id);
-    if (party) assign(party, row.app_user_id, row.subscriber_id);
-  }
+  const owners = await findOwners(sql, workspaceId, projectId, unknown);
+  for (const [id, subscriberId] of owners) assign(byId, bySubscriber, id, subscriberId);
   return byId;
 }
 
-/** An id of a party belongs to this subscriber: the party is that one, or several that must become one. */
-function assign(party: Party, appUserId: string, subscriberId: string): void {
+/**
+ * An id of a party belongs to this subscriber: the party is that one, or several that must become one. Two parties
+ * of one subscriber are one: each by itself would merge it with others, and the second would find it gone.
+ */
+function assign(
+  byId: Map<string, Party>,
+  bySubscriber: Map<string, Party>,
+  appUserId: string,
+  subscriberId: string,
+): void {
+  const own = byId.get(appUserId);
+  if (!own) return;
+  const party = bySubscriber.get(subscriberId) ?? own;
+  if (party !== own) {
+    for (const id of own.ids) {
+      party.ids.add(id);
+      byId.set(id, party);
+    }
+    for (const id of own.knownIds) party.knownIds.add(id);
+    if (!own.isNew) {
+      for (const other of [own.subscriberId, ...own.mergeFrom]) {
+        party.mergeFrom.add(other);
+        bySubscriber.set(other, party);
+      }
+    }
+  }
+  bySubscriber.set(subscriberId, party);
   party.knownIds.add(appUserId);
   if (party.isNew) {
     party.subscriberId = subscriberId;
@@ -179,81 +191,21 @@ function addParty(byId: Map<string, Party>, ids: readonly string[]): void {
   }
 }
 
-function newParty(): Party {
-  return {
-    ids: new Set(),
-    knownIds: new Set(),
-    subscriberId: randomUUID(),
-    mergeFrom: new Set(),
-    isNew: true,
-  };
-}
-
-/** A control character, which JSON allows nowhere: an array would have every quote of every payload escaped. */
-const SEPARATOR = '\x1e';
-
-interface EventRecord {
-  readonly id: string;
-  readonly side: 'subject' | 'giver';
-  readonly appUserId: string | null;
-  readonly subscriberId: string;
-  readonly isNew: boolean;
-  readonly received: ReceivedEvent;
-}
-
 /**
- * Writes a batch in one statement, which is its own transaction.
- *
- * `known` locks the subscribers in one order (no deadlocks between processes) and leaves out those merged away
- * since they were found, so that no id is given to a subscriber that is gone; `taken` gives the subscriber that
- * another process has just given an id to. Events whose subscriber is in neither are not written, and the caller
- * starts over with them. New subscribers are written in any case: some of their ids may point to them.
+ * Writes a batch: in one statement, which is its own transaction, or where the server does not take that, in a
+ * transaction of several.
  */
-async function writeBatch(
-  sql: Sql,
-  workspaceId: string,
-  projectId: string,
-  events: readonly ReceivedEvent[],
-  parties: ReadonlyMap<string, Party>,
-  history: { isDelivered(event: ReceivedEvent): boolean } | null,
-): Promise<{ stored: Map<string, ReceiptStatus>; contested: boolean }> {
-  const records: EventRecord[] = [];
-  const seen = new Set<string>();
-  const nobody: Party[] = [];
-  for (const received of events) {
-    if (seen.has(received.event.id)) continue;
-    seen.add(received.event.id);
-    for (const side of ['subject', 'giver'] as const) {
-      const [appUserId] = received[side];
-      let party = appUserId === undefined ? undefined : parties.get(appUserId);
-      if (!party) {
-        if (side === 'giver') continue;
-        // An event that names nobody stands alone: it is kept, and found by its id.
-        party = newParty();
-        nobody.push(party);
-      }
-      records.push({
-        id: received.event.id,
-        side,
-        appUserId: appUserId ?? null,
-        subscriberId: party.subscriberId,
-        isNew: party.isNew,
-        received,
-      });
-    }
-  }
-  const all = [...new Set([...parties.values(), ...nobody])];
-  const ids = all.flatMap((party) => [...party.ids.difference(party.knownIds)].map((id) => ({ id, party })));
-  const sides = new Map<string, number>();
-  for (const record of records) sides.set(record.id, (sides.get(record.id) ?? 0) + 1);
-  const rows = await sql.query<{ event_id: string; outcome: ReceiptStatus; contested: boolean }>(
+async function writeBatch(database: Database, batch: EventBatch): Promise<Written> {
+  if (database.backend === 'citus') return writeInParts(database, batch);
+  const { records } = batch;
+  const rows = await database.query<{ event_id: string; outcome: ReceiptStatus; contested: boolean }>(
     STORE_EVENTS,
     [
-      workspaceId,
-      projectId,
-      ids.map((entry) => entry.id),
-      ids.map((entry) => entry.party.subscriberId),
-      ids.map((entry) => entry.party.isNew),
+      batch.workspaceId,
+      batch.projectId,
+      batch.ids.map((entry) => entry.id),
+      batch.ids.map((entry) => entry.subscriberId),
+      batch.ids.map((entry) => entry.isNew),
       records.map((record) => record.id),
       records.map((record) => record.side),
       records.map((record) => record.appUserId),
@@ -263,14 +215,14 @@ async function writeBatch(
       records.map((record) => record.received.event.environment),
       records.map((record) => record.received.event.atMs),
       records.map((record) => record.received.event.transactionId),
-      records.map((record) => record.received.payload).join(SEPARATOR),
-      records.map((record) => initialDelivery(record, history).state),
+      joinPayloads(records),
+      records.map((record) => record.delivery.state),
       records.map((record) => record.received.email?.value ?? null),
       records.map((record) => record.received.email?.atMs ?? 0),
-      records.map((record) => initialDelivery(record, history).reason),
-      history !== null,
-      records.map((record) => sides.get(record.id)),
-      all.filter((party) => !party.isNew).map((party) => party.subscriberId),
+      records.map((record) => record.delivery.reason),
+      batch.isHistory,
+      records.map((record) => record.sides),
+      batch.known,
       records.map((record) => record.isNew),
     ],
     'store-events',
@@ -281,19 +233,12 @@ async function writeBatch(
   };
 }
 
-function initialDelivery(
-  record: EventRecord,
-  history: { isDelivered(event: ReceivedEvent): boolean } | null,
-): { state: 'pending' | 'skipped'; reason: 'imported' | null } {
-  // The transfer itself is recorded on the contact that received the purchases; the giver's attributes follow.
-  if (record.side === 'giver' || !DELIVERABLE.has(record.received.event.kind))
-    return { state: 'skipped', reason: null };
-  return history === null || history.isDelivered(record.received)
-    ? { state: 'pending', reason: null }
-    : { state: 'skipped', reason: 'imported' };
-}
-
 /**
+ * `known` locks the subscribers in one order (no deadlocks between processes) and leaves out those merged away
+ * since they were found, so that no id is given to a subscriber that is gone; `taken` gives the subscriber that
+ * another process has just given an id to. Events whose subscriber is in neither are not written, and the caller
+ * starts over with them. New subscribers are written in any case: some of their ids may point to them.
+ *
  * Written so that it cannot be planned badly: a plan made while the tables are empty is kept while they grow.
  * Tables are reached by arrays that their keys begin with; lists are compared by hashed subplans, never by
  * joins, which PostgreSQL would nest. With joins 250 events took 170 to 400 ms, so they take 15 to 25.
@@ -391,20 +336,22 @@ select p.event_id,
 
 /**
  * Makes one subscriber of several, in one transaction. Its contact is looked for anew: what either had need not
- * be the best match of all their ids. The rows are locked in one order, so that merges that
- * meet wait for each other and then find nothing left to do.
+ * be the best match of all their ids. The rows are locked in one order, as by
+ * everybody who writes several, so that merges that meet wait for each other and then find nothing left to do.
  */
 async function mergeSubscribers(database: Database, workspaceId: string, party: Party): Promise<void> {
   const all = [party.subscriberId, ...party.mergeFrom];
   await database.transaction(async (sql) => {
-    const rows = await sql.query<{ subscriber_id: string }>(
-      `select subscriber_id from subscribers
+    const rows = await sql.query<{ subscriber_id: string; first_event_at: string | null }>(
+      `select subscriber_id, first_event_at from subscribers
         where workspace_id = $1 and subscriber_id = any($2) and merged_into is null
-        order by first_event_at nulls last, subscriber_id
+        order by subscriber_id
         for update`,
       [workspaceId, all],
     );
-    const [keeper, ...others] = rows.map((row) => row.subscriber_id);
+    const firstMs = (row: (typeof rows)[number]): number => Number(row.first_event_at ?? Number.MAX_VALUE);
+    const oldestFirst = rows.toSorted((a, b) => firstMs(a) - firstMs(b));
+    const [keeper, ...others] = oldestFirst.map((row) => row.subscriber_id);
     if (keeper === undefined) return;
     party.subscriberId = keeper;
     if (others.length === 0) return;

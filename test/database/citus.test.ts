@@ -3,6 +3,10 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { eventBody } from '../support/events.ts';
+import { createProduct, REVENUECAT_PROJECT_ID } from '../support/product.ts';
+import { until } from '../support/wait.ts';
+import { WORKSPACE_ID } from '../support/world.ts';
 
 /** The column that everything is spread by. */
 const KEY = 'workspace_id';
@@ -86,5 +90,34 @@ describe('ops/citus.sql', () => {
     );
     assert.ok(identities.length > 0);
     for (const column of identities) assert.equal(column.data_type, 'bigint', JSON.stringify(column));
+  });
+});
+
+describe('DATABASE_BACKEND=citus', () => {
+  test('the server sends what Citus takes, and delivers', async () => {
+    const product = await createProduct({ environment: { DATABASE_BACKEND: 'citus' } });
+    try {
+      assert.equal(product.server.connected.database.backend, 'citus');
+      assert.equal(product.server.connected.readDatabase.backend, 'citus');
+      product.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: 'user-1' });
+      const nowMs = Date.now();
+      for (const id of ['one', 'two', 'two']) {
+        const event = eventBody({ id, event_timestamp_ms: nowMs, purchased_at_ms: nowMs });
+        await product.revenueCat.sendWebhook(REVENUECAT_PROJECT_ID, { ...event, type: 'RENEWAL' });
+      }
+      const sent = (): string[] =>
+        product.intercom.state.events.map((event) => String(event.metadata.event_id)).toSorted();
+      await until(() => sent().length >= 2, 'the events on the contact');
+      const row = await until(async () => {
+        const [found] = await product.db.database.query<{ delivered: number; attempts: number }>(
+          `select (select count(*)::integer from events where delivery = 'delivered') as delivered,
+                  (select count(*)::integer from delivery_attempts where event_id is not null) as attempts`,
+        );
+        return found?.delivered === 2 && found;
+      }, 'the outcomes');
+      assert.deepEqual([sent(), row.attempts], [['one', 'two'], 2]);
+    } finally {
+      await product.close();
+    }
   });
 });

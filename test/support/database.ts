@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { pino } from 'pino';
 import { type OpenDatabase, openDatabase } from '../../src/database/data-source.ts';
+import type { Backend } from '../../src/database/sql.ts';
 
 /** Set by the test runner, which starts one PostgreSQL for all files and fills a template database. */
 function serverUrl(): URL {
@@ -14,14 +15,19 @@ export interface TestDatabase extends OpenDatabase {
   readonly url: string;
 }
 
-/** A migrated database of its own, copied from the template in a few milliseconds. */
-export async function createTestDatabase(): Promise<TestDatabase> {
+/**
+ * A migrated database of its own, copied from the template in a few milliseconds.
+ *
+ * @param backend what the product believes it to be; it is PostgreSQL
+ */
+export async function createTestDatabase(backend: Backend = 'postgres'): Promise<TestDatabase> {
   const server = serverUrl();
   const name = `test_${randomBytes(6).toString('hex')}`;
   await withServer(server, (client) => client.query(`create database ${name} template template_migrated`));
   const url = new URL(server);
   url.pathname = `/${name}`;
-  const open = await openDatabase({ url: url.href, logger: pino({ level: 'silent' }), poolSize: 10 });
+  const logger = pino({ level: 'silent' });
+  const open = await openDatabase({ url: url.href, logger, backend, poolSize: 10 });
   return {
     ...open,
     url: url.href,

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { pino } from 'pino';
+import type { Backend } from '../../src/database/sql.ts';
 import { createDeliveryWorker, type DeliveryWorker, type WorkerOptions } from '../../src/delivery/worker.ts';
 import { createIntercomSimulator, type IntercomSimulator } from '../../src/simulator/intercom/server.ts';
 import { CONTACT_ATTRIBUTES } from '../../src/subscribers/attributes.ts';
@@ -28,9 +29,9 @@ export interface World {
 
 /** A database with one connected workspace and project, and the Intercom that it talks to. */
 export async function createWorld(
-  options: { rateLimitPer10s?: number; attributes?: boolean } = {},
+  options: { rateLimitPer10s?: number; attributes?: boolean; backend?: Backend } = {},
 ): Promise<World> {
-  const db = await createTestDatabase();
+  const db = await createTestDatabase(options.backend);
   const intercom = createIntercomSimulator({
     clientId: CLIENT_ID,
     clientSecret: CLIENT_SECRET,

@@ -1,0 +1,17 @@
+const DEADLOCK = '40P01';
+const MOST_TRIES = 5;
+
+/**
+ * Repeats what PostgreSQL has ended because it and another waited for each other.
+ *
+ * @param work a statement or transaction by itself: all of it was undone
+ */
+export async function againAfterDeadlock<T>(work: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await work();
+    } catch (error) {
+      if ((error as { code?: unknown }).code !== DEADLOCK || tries === MOST_TRIES) throw error;
+    }
+  }
+}
