@@ -1,10 +1,12 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import pg from 'pg';
+import { findCitusForms, isNotOnCitus, readCatalog } from './citus-forms.ts';
 import { findUnbound, flatten, isCrossTenant, tenantTables } from './tenancy.ts';
 
 /**
- * Checks every statement that the tests made the product run: each must carry the workspace's id.
+ * Checks every statement that the tests made the product run: each must carry the workspace's id, and none may have a
+ * form that Citus refuses.
  *
  * @param folder what `record-statements.ts` wrote
  * @param databaseUrl a migrated database
@@ -19,17 +21,26 @@ export async function checkStatements(folder: string, databaseUrl: string): Prom
   const client = new pg.Client({ connectionString: databaseUrl });
   await client.connect();
   const tables = await tenantTables(client);
-  let wrong = 0;
+  const catalog = await readCatalog(client, tables);
+  let unbound = 0;
+  let refused = 0;
   for (const [text, caller] of statements) {
-    if (isCrossTenant(text)) continue;
-    const problems = await findUnbound(client, tables, text).catch((error: Error) => [error.message]);
-    if (problems.length === 0) continue;
-    wrong += 1;
-    process.stdout.write(`✖ ${caller}: a statement ${problems.join('; ')}\n    ${flatten(text)}\n`);
+    if (!isCrossTenant(text)) {
+      const problems = await findUnbound(client, tables, text).catch((error: Error) => [error.message]);
+      if (problems.length > 0) {
+        unbound += 1;
+        process.stdout.write(`✖ ${caller}: a statement ${problems.join('; ')}\n    ${flatten(text)}\n`);
+      }
+    }
+    const forms = isNotOnCitus(text) ? [] : findCitusForms(catalog, text);
+    if (forms.length > 0) {
+      refused += 1;
+      process.stdout.write(`✖ ${caller}: Citus refuses what ${forms.join('; ')}\n    ${flatten(text)}\n`);
+    }
   }
   await client.end();
   process.stdout.write(
-    `ℹ statements of src/ ${statements.size}, not bound to one workspace ${wrong} (test/support/tenancy.ts)\n`,
+    `ℹ statements of src/ ${statements.size}, not bound to one workspace ${unbound} (test/support/tenancy.ts), of a form that Citus refuses ${refused} (test/support/citus-forms.ts)\n`,
   );
-  return wrong === 0;
+  return unbound + refused === 0;
 }
