@@ -275,11 +275,14 @@ for (const backend of ['postgres', 'citus'] as const)
 
     test('a batch that shows three subscribers to be one in two of its events merges all three', async () => {
       const named = (id: string, appUserId: string, ...aliases: string[]) => {
-        const event = eventBody({ id, app_user_id: appUserId, original_app_user_id: appUserId, aliases });
+        const atMs = START_MS + Number(id.slice(-1));
+        const person = { app_user_id: appUserId, original_app_user_id: appUserId, aliases };
+        const event = eventBody({ id, event_timestamp_ms: atMs, ...person });
         return toReceived(event, JSON.stringify({ event }), nowMs);
       };
       const store = (...batch: ReturnType<typeof named>[]) =>
         storeEvents(world.db.database, WORKSPACE_ID, PROJECT_ID, batch);
+      // The oldest lives on: the second is gone when the second event asks for it.
       await store(named('three-1', 'three-a'));
       await store(named('three-2', 'three-b', 'three-b2'));
       await store(named('three-3', 'three-c'));
