@@ -105,6 +105,8 @@ const dataAttributeSchema = z.object({
   name: z.string(),
   data_type: z.string(),
   custom: z.boolean().nullish(),
+  api_writable: z.boolean().nullish(),
+  messenger_writable: z.boolean().nullish(),
   archived: z.boolean().nullish(),
   /** Only on lists, whose `data_type` is given as `string`. */
   options: z.array(z.unknown()).nullish(),
@@ -152,7 +154,10 @@ export interface IntercomClient {
   sendEvent(event: DataEvent): Promise<void>;
   listDataAttributes(): Promise<IntercomDataAttribute[]>;
   createDataAttribute(attribute: { name: string; dataType: string; description: string }): Promise<void>;
-  unarchiveDataAttribute(id: string | number): Promise<void>;
+  updateDataAttribute(
+    id: string | number,
+    changes: { readonly archived?: false; readonly messenger_writable?: false },
+  ): Promise<void>;
   leaveNote(note: { conversationId: string; adminId: string; html: string }): Promise<void>;
   /** Bodies of the notes in a conversation, HTML; of its last 500 parts. */
   listNotes(conversationId: string): Promise<string[]>;
@@ -375,10 +380,9 @@ export function createIntercomClient(options: {
         messenger_writable: false,
       });
     },
-    async unarchiveDataAttribute(attributeId) {
-      await send('PUT', `/data_attributes/${id(String(attributeId))}`, 'Restoring an attribute', {
-        archived: false,
-      });
+    async updateDataAttribute(attributeId, changes) {
+      const path = `/data_attributes/${id(String(attributeId))}`;
+      await send('PUT', path, 'Changing an attribute', changes);
     },
     async leaveNote(note) {
       await send('POST', `/conversations/${id(note.conversationId)}/reply`, 'Leaving a note', {

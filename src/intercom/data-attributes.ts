@@ -16,7 +16,8 @@ const REFUSED: ReadonlySet<string> = new Set(['intercom_rejected', 'intercom_not
  * Makes the contact attributes that are missing in a workspace: lists, then creates. Safe to repeat.
  *
  * A name can be refused because company data has it, or because the workspace is at its 250: the others are
- * made all the same. Source: Intercom API 2.16, "Data attributes".
+ * made all the same. One that somebody else made for the Messenger to write is taken from it: customers could
+ * give themselves a subscription there. Source: Intercom API 2.16, "Data attributes".
  *
  * @throws AppError when Intercom cannot be asked at all
  */
@@ -28,8 +29,14 @@ export async function provisionAttributes(client: IntercomClient): Promise<Provi
   for (const attribute of CONTACT_ATTRIBUTES) {
     const found = existing.get(attribute.name);
     try {
+      if (found && !canBeWritten(found)) {
+        failed.push({ name: attribute.name, reason: `Intercom lets no app write ${attribute.name}` });
+        continue;
+      }
       if (!found) await client.createDataAttribute(attribute);
-      else if (found.archived && found.id != null) await client.unarchiveDataAttribute(found.id);
+      else if (found.archived && found.id != null) {
+        await client.updateDataAttribute(found.id, { archived: false, messenger_writable: false });
+      } else if (found.messenger_writable && found.id != null) await closeToMessenger(client, found.id);
       if (!found || found.archived) created.push(attribute.name);
       available.set(attribute.name, found ? typeOf(found) : attribute.dataType);
     } catch (error) {
@@ -38,6 +45,20 @@ export async function provisionAttributes(client: IntercomClient): Promise<Provi
     }
   }
   return { available, created, failed };
+}
+
+/** Not those that Intercom itself keeps. */
+function canBeWritten(attribute: IntercomDataAttribute): boolean {
+  return attribute.custom !== false && attribute.api_writable !== false;
+}
+
+/** Where Intercom refuses, the attribute can be written to all the same. */
+async function closeToMessenger(client: IntercomClient, id: string | number): Promise<void> {
+  try {
+    await client.updateDataAttribute(id, { messenger_writable: false });
+  } catch (error) {
+    if (!(error instanceof AppError) || !REFUSED.has(error.code)) throw error;
+  }
 }
 
 function typeOf(attribute: IntercomDataAttribute): string {

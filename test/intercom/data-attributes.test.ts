@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { AppError } from '../../src/errors.ts';
+import {
+  createIntercomClient,
+  type IntercomClient,
+  type IntercomDataAttribute,
+} from '../../src/intercom/client.ts';
+import { provisionAttributes } from '../../src/intercom/data-attributes.ts';
+import { CONTACT_ATTRIBUTES } from '../../src/subscribers/attributes.ts';
+
+const ALL = CONTACT_ATTRIBUTES.map(({ name }) => name);
+
+/** What the lists of a workspace say of attributes that it has made, each with its place as id. */
+function existing(changes: Record<string, Partial<IntercomDataAttribute>>): IntercomDataAttribute[] {
+  return CONTACT_ATTRIBUTES.map(({ name, dataType }, id) => ({
+    id,
+    name,
+    data_type: dataType,
+    custom: true,
+    api_writable: true,
+    messenger_writable: false,
+    archived: false,
+    ...changes[name],
+  }));
+}
+
+/** A workspace that has every attribute; other calls than these fail on the closed port that they would call. */
+function workspaceOf(attributes: IntercomDataAttribute[], methods: Partial<IntercomClient> = {}) {
+  const updates: unknown[] = [];
+  const client: IntercomClient = {
+    ...createIntercomClient({ apiUrl: 'http://127.0.0.1:1', accessToken: 'none' }),
+    listDataAttributes: async () => attributes,
+    updateDataAttribute: async (id, changes) => void updates.push([ALL[Number(id)], changes]),
+    ...methods,
+  };
+  return { client, updates };
+}
+
+describe('making the attributes of contacts', () => {
+  test('what is there as it should be is left alone', async () => {
+    const { client, updates } = workspaceOf(existing({}));
+    const { available, created, failed } = await provisionAttributes(client);
+    assert.deepEqual([[...available.keys()], created, failed, updates], [ALL, [], [], []]);
+  });
+
+  test('customers cannot write any of them, whoever made it', async () => {
+    const { client, updates } = workspaceOf(
+      existing({
+        subscription_status: { messenger_writable: true },
+        expires_at: { messenger_writable: true, archived: true },
+      }),
+    );
+    const { created } = await provisionAttributes(client);
+    assert.deepEqual(created, ['expires_at']);
+    assert.deepEqual(updates, [
+      ['subscription_status', { messenger_writable: false }],
+      ['expires_at', { archived: false, messenger_writable: false }],
+    ]);
+  });
+
+  test('one that cannot be taken from the Messenger is written all the same', async () => {
+    const { client } = workspaceOf(existing({ rc_product: { messenger_writable: true } }), {
+      updateDataAttribute: () => Promise.reject(new AppError('intercom_rejected', 'Intercom answered 422')),
+    });
+    const { available, failed } = await provisionAttributes(client);
+    assert.deepEqual([[...available.keys()], failed], [ALL, []]);
+  });
+
+  test('one that no app may write is left out, and the others are written', async () => {
+    for (const change of [{ custom: false }, { api_writable: false }]) {
+      const { client } = workspaceOf(existing({ expires_at: change }));
+      const { available, failed } = await provisionAttributes(client);
+      assert.deepEqual(
+        [...available.keys()],
+        [...ALL].filter((name) => name !== 'expires_at'),
+      );
+      assert.deepEqual(
+        failed.map(({ name }) => name),
+        ['expires_at'],
+      );
+    }
+  });
+});
