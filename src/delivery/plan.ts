@@ -140,7 +140,9 @@ export function changedAttributes(
   if (written === null) return { ...wanted };
   const changed: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(wanted)) {
-    if (value !== (written[name] ?? null)) changed[name] = value;
+    // An empty text stands for no value where a contact takes no `null`.
+    const known = written[name] === '' ? null : (written[name] ?? null);
+    if (value !== known) changed[name] = value;
   }
   return changed;
 }

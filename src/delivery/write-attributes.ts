@@ -26,7 +26,9 @@ export async function writeAttributes(
   const changed = changedAttributes(wanted, written);
   let types = context.attributeTypes.get(claim.workspaceId);
   for (const effort of ['as is', 'fitted', 'without null'] as const) {
-    const values = effort === 'without null' ? withoutNull(changed, types) : fitted(changed, types);
+    const fitting = effort === 'without null' ? withoutNull(changed, types) : fitted(changed, types);
+    // What fits may be what is there: an attribute of another type holds the value as that type has it.
+    const values = changedAttributes(fitting, written);
     if (Object.keys(values).length === 0) return { kind: 'written', values: written };
     if (!round.isHeld()) return { kind: 'lost' };
     const refusal = await put(round, contactId, values);

@@ -117,6 +117,11 @@ describe('planning', () => {
     assert.deepEqual(changedAttributes({ a: 1, b: null, c: 'x' }, { a: 1, c: 'y' }), { c: 'x' });
     assert.deepEqual(changedAttributes({ a: null, b: 2 }, { a: 1, b: 2 }), { a: null });
     assert.deepEqual(changedAttributes({ a: 1, b: null }, null), { a: 1, b: null });
+    assert.deepEqual(
+      changedAttributes({ a: null, b: false }, { a: '', b: 0 }),
+      { b: false },
+      'cleared by a text',
+    );
   });
 });
 

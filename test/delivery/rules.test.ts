@@ -181,6 +181,11 @@ describe('Intercom’s rules', () => {
     await until(() => contact.customAttributes.subscription_status === 'active', 'the attributes');
     assert.equal(contact.customAttributes.expires_at, String(Math.floor((NOW_MS + 25 * DAY_MS) / 1_000)));
     assert.equal(contact.customAttributes.rc_product, undefined);
+    await until(async () => !(await isDue(id)), 'the end of the round');
+    const writes = await attributeWrites(id);
+    await replayEvents(world.db.database, WORKSPACE_ID, { eventId: `${id}-1`, failedOnly: false });
+    await until(async () => !(await isDue(id)), 'the end of the replay');
+    assert.equal(await attributeWrites(id), writes, 'as that type it has not changed');
     for (const restore of undo) restore();
   });
 
