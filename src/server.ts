@@ -22,6 +22,7 @@ import { createDrain } from './http/drain.ts';
 import { createMetrics } from './http/metrics.ts';
 import { operatorRouter } from './http/operator.ts';
 import { watchServer } from './http/server-metrics.ts';
+import { inTime } from './in-time.ts';
 import { createBackgroundRefresh } from './inbox-card/background-refresh.ts';
 import { createCardReader } from './inbox-card/card-reader.ts';
 import { createCatalogCache } from './inbox-card/catalog-cache.ts';
@@ -325,17 +326,11 @@ function derivedKey(keys: readonly Buffer[], use: string): string {
 
 /** The agent does not wait longer; what was begun goes on behind. */
 async function refreshWithin(waitMs: number, refresh: () => Promise<RefreshOutcome>): Promise<Refreshed> {
-  const { promise: late, resolve } = Promise.withResolvers<'later'>();
-  const timer = setTimeout(() => resolve('later'), waitMs);
-  try {
-    const work = refresh().catch((error: unknown) => {
-      if (error instanceof AppError) return 'unavailable' as const;
-      throw error;
-    });
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
+  const work = refresh().catch((error: unknown) => {
+    if (error instanceof AppError) return 'unavailable' as const;
+    throw error;
+  });
+  return inTime(work, waitMs, () => 'later' as const);
 }
 
 function jobHandlers(install: InstallContext, card: CardContext, refresh: ImportJobContext): JobHandlers {

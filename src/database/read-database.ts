@@ -1,6 +1,7 @@
 import pg from 'pg';
 import type { Logger } from 'pino';
 import { isDatabaseUnavailable } from '../errors.ts';
+import { inTime } from '../in-time.ts';
 import { type Database, databaseOn, isPooled, type Sql } from './sql.ts';
 
 /**
@@ -98,13 +99,13 @@ export function openReadDatabase(options: {
   }
 
   async function poll(): Promise<void> {
-    const primaryAnswers = await within(POLL_TIMEOUT_MS, markPrimary()).then(
+    const primaryAnswers = await inTime(markPrimary(), POLL_TIMEOUT_MS, noAnswer).then(
       () => true,
       () => false,
     );
     const asked = replica;
     try {
-      const replayed = await within(POLL_TIMEOUT_MS, asked.replayed());
+      const replayed = await inTime(asked.replayed(), POLL_TIMEOUT_MS, noAnswer);
       if (replayed === null) return turn(false, 'DATABASE_READ_URL names no replica');
       marks = marks.filter((mark) => mark.position > replayed);
       lagMs = marks[0] === undefined ? 0 : performance.now() - marks[0].atMs;
@@ -208,16 +209,10 @@ function openReplica(url: string, poolSize: number): Replica {
   };
 }
 
+function noAnswer(): never {
+  throw new Error('no answer in time');
+}
+
 const POSITION_OF_PRIMARY = `select (pg_current_wal_lsn() - '0/0'::pg_lsn)::text as position`;
 const POSITION_OF_REPLICA = `select case when pg_is_in_recovery()
   then (pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::text end as position`;
-
-async function within<T>(ms: number, work: Promise<T>): Promise<T> {
-  const { promise: late, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => reject(new Error('no answer in time')), ms);
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}

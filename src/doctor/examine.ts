@@ -1,5 +1,6 @@
 import type { Config } from '../config.ts';
 import type { Database } from '../database/sql.ts';
+import { inTime } from '../in-time.ts';
 import { createIntercomClient, intercomApiUrl } from '../intercom/client.ts';
 import { callOut } from '../outgoing.ts';
 import { createCallLimiter } from '../revenuecat/call-limiter.ts';
@@ -91,17 +92,6 @@ export async function examine(
 
 type Away = { intercom: boolean; revenueCat: boolean };
 
-/** @returns `null`: it took too long */
-async function inTime<T>(work: Promise<T>): Promise<T | null> {
-  const { promise: late, resolve } = Promise.withResolvers<null>();
-  const timer = setTimeout(() => resolve(null), PLATFORM_TIMEOUT_MS);
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
 async function chooseWorkspaces({ database, workspaceId }: Patient): Promise<string[]> {
   if (workspaceId !== null) return (await readWorkspace(database, workspaceId)) ? [workspaceId] : [];
   const rows = await database.query<{ workspace_id: string }>(
@@ -178,9 +168,10 @@ async function askIntercom(patient: Patient, workspace: Workspace, away: Away): 
           now: patient.now,
           timeoutMs: CALL_TIMEOUT_MS,
         });
-  const findings = (await inTime(checkIntercom(workspace, client, addressOf(patient)))) ?? [
+  const asking = checkIntercom(workspace, client, addressOf(patient));
+  const findings = await inTime(asking, PLATFORM_TIMEOUT_MS, () => [
     problem('intercom_api', 'Intercom answers too slowly.', LATER, scope),
-  ];
+  ]);
   if (findings.some(({ check }) => check === 'intercom_api')) away.intercom = true;
   return findings;
 }
@@ -217,9 +208,10 @@ async function askRevenueCat(patient: Patient, project: Project, away: Away): Pr
     connectedAtMs: await readConnectedAt(database, workspaceId, projectId),
     refusal: await readWebhookRefusal(database, workspaceId, projectId),
   };
-  const findings = (await inTime(checkRevenueCat(project, client, setup))) ?? [
+  const asking = checkRevenueCat(project, client, setup);
+  const findings = await inTime(asking, PLATFORM_TIMEOUT_MS, () => [
     problem('revenuecat_api', 'RevenueCat answers too slowly.', LATER, scope),
-  ];
+  ]);
   if (findings.some(({ check, status }) => check === 'revenuecat_api' && status === 'problem'))
     away.revenueCat = true;
   return findings;

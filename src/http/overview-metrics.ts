@@ -2,6 +2,7 @@ import { Gauge, type Registry } from 'prom-client';
 import { readDatabaseBytes } from '../database/size-store.ts';
 import type { Sql } from '../database/sql.ts';
 import { readBacklog } from '../delivery/backlog.ts';
+import { inTime } from '../in-time.ts';
 import { readJobBacklog } from '../jobs/backlog-store.ts';
 import { countInstallations } from '../workspaces/count-store.ts';
 
@@ -131,20 +132,11 @@ function shareLooks<T>(read: () => Promise<T>): () => Promise<T | null> {
       const begun = read().finally(() => {
         reading = false;
       });
-      last = { atMs: performance.now(), value: inTime(begun) };
+      last = {
+        atMs: performance.now(),
+        value: inTime(begun, ANSWER_WITHIN_MS, () => null).catch(() => null),
+      };
     }
     return last.value;
   };
-}
-
-async function inTime<T>(read: Promise<T>): Promise<T | null> {
-  const { promise: late, resolve } = Promise.withResolvers<null>();
-  const timer = setTimeout(() => resolve(null), ANSWER_WITHIN_MS);
-  try {
-    return await Promise.race([read, late]);
-  } catch {
-    return null;
-  } finally {
-    clearTimeout(timer);
-  }
 }

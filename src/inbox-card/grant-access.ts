@@ -1,8 +1,8 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { AppError, type ErrorCode } from '../errors.ts';
 import { type CustomerAccess, type Ends, readAccess, together } from '../grants/access.ts';
 import { FOREVER_MS } from '../grants/ends.ts';
 import { type Entitlement, listEntitlements } from '../grants/entitlements.ts';
+import { inTime } from '../in-time.ts';
 import { readCatalogNames } from '../revenuecat/catalog.ts';
 import { entitlementLabel } from '../subscribers/describe-event.ts';
 import { isAnonymous, preferredAppUserIds } from '../subscribers/identities.ts';
@@ -52,12 +52,9 @@ export async function readAccessNow(
   const { project } = customer;
   const client = context.revenueCat(project, READ_WITHIN_MS);
   if (!client) return { kind: 'failed', code: 'revenuecat_unauthorized' };
-  const given = new AbortController();
-  const late = sleep(READ_WITHIN_MS, 'late' as const, { signal: given.signal }).catch(() => 'late' as const);
   try {
     const read = readAccess(client, project.revenueCatProjectId, usableIds(customer));
-    read.catch(() => {});
-    const access = await Promise.race([read, late]);
+    const access = await inTime(read, READ_WITHIN_MS, () => 'late' as const);
     if (access === 'late') return { kind: 'failed', code: 'revenuecat_unavailable' };
     if (access === null) return { kind: 'unknown_customer' };
     return { kind: 'read', access: named(customer, access, entitlements) };
@@ -68,8 +65,6 @@ export async function readAccessNow(
     }
     context.logger.warn({ code: error.code, workspaceId: project.workspaceId }, 'access not read');
     return { kind: 'failed', code: error.code };
-  } finally {
-    given.abort();
   }
 }
 

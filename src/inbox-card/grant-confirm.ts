@@ -4,6 +4,7 @@ import { makeGrant } from '../grants/make.ts';
 import { checkPolicy, lengthOf, needsApproval } from '../grants/policy.ts';
 import { findByKey, readGrant, type Stored } from '../grants/store.ts';
 import type { Grant } from '../grants/types.ts';
+import { inTime } from '../in-time.ts';
 import { button, type InboxCanvas, text } from '../intercom/canvas.ts';
 import { type Customer, page, type Visit } from './context.ts';
 import { entitlementName, readAccessNow, readEntitlements, storedAccess } from './grant-access.ts';
@@ -172,16 +173,8 @@ export async function within<T>(
   work: Promise<T>,
   deadlineMs: number,
 ): Promise<{ done: true; value: T } | { done: false }> {
-  const given = new AbortController();
-  const late = sleep(Math.max(0, deadlineMs - Date.now()), null, { signal: given.signal }).then(
-    () => ({ done: false }) as const,
-    () => ({ done: false }) as const,
-  );
-  try {
-    return await Promise.race([work.then((value) => ({ done: true, value }) as const), late]);
-  } finally {
-    given.abort();
-  }
+  const done = work.then((value) => ({ done: true, value }) as const);
+  return inTime(done, Math.max(0, deadlineMs - Date.now()), () => ({ done: false }) as const);
 }
 
 /** A first press of the same button may still be at work: its result is worth a moment. */

@@ -1,6 +1,7 @@
 import { type RequestHandler, type Response, Router } from 'express';
 import { badRequest } from '../errors.ts';
 import { requestId } from '../http/request-log.ts';
+import { inTime } from '../in-time.ts';
 import { button, canvas, type InboxCanvas, text } from '../intercom/canvas.ts';
 import { inboxAnswer, type SharingCanvas } from '../messenger/share.ts';
 import { createCardReader } from './card-reader.ts';
@@ -22,14 +23,6 @@ export function inboxCardRouter(context: CardContext): Router {
   const handle: RequestHandler = async (req, res) => {
     const request = readCardRequest(req.body);
     if (!request) throw badRequest('This is no Canvas Kit request');
-    const { promise: deadline, resolve } = Promise.withResolvers<InboxCanvas>();
-    const timer = setTimeout(() => {
-      context.logger.warn(
-        { workspaceId: request.workspaceId, component: request.componentId },
-        'card over its deadline',
-      );
-      resolve(fallback(request, 'slow'));
-    }, DEADLINE_MS);
     const answer = answerFrom(context, request).catch((error: unknown) => {
       context.logger.error(
         {
@@ -42,11 +35,14 @@ export function inboxCardRouter(context: CardContext): Router {
       );
       return fallback(request, 'failed');
     });
-    try {
-      sendCanvas(res, await Promise.race([answer, deadline]));
-    } finally {
-      clearTimeout(timer);
-    }
+    const given = await inTime(answer, DEADLINE_MS, () => {
+      context.logger.warn(
+        { workspaceId: request.workspaceId, component: request.componentId },
+        'card over its deadline',
+      );
+      return fallback(request, 'slow');
+    });
+    sendCanvas(res, given);
   };
   const router = Router();
   router.post('/initialize', handle);

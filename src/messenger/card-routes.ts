@@ -1,6 +1,7 @@
 import { type Request, type RequestHandler, Router } from 'express';
 import { badRequest } from '../errors.ts';
 import { requestId } from '../http/request-log.ts';
+import { inTime } from '../in-time.ts';
 import { type Component, linkButton, text } from '../intercom/canvas.ts';
 import { readWorkspace } from '../workspaces/store.ts';
 import { cardHistory, cardHome, contentOf, liveCanvas, plainCard } from './card.ts';
@@ -43,20 +44,14 @@ export function messengerCardRouter(context: MessengerContext): Router {
       component: request.componentId,
       requestId: requestId(req.headers['x-request-id']),
     };
-    const { promise: deadline, resolve } = Promise.withResolvers<readonly Component[]>();
-    const timer = setTimeout(() => {
-      context.logger.warn(about, 'customer card over its deadline');
-      resolve(plainCard(words.away, words));
-    }, DEADLINE_MS);
     const answer = look(request).catch((error: unknown) => {
       context.logger.error({ err: error, ...about }, 'customer card failed');
       return plainCard(words.away, words);
     });
-    try {
-      return await Promise.race([answer, deadline]);
-    } finally {
-      clearTimeout(timer);
-    }
+    return inTime(answer, DEADLINE_MS, () => {
+      context.logger.warn(about, 'customer card over its deadline');
+      return plainCard(words.away, words);
+    });
   }
 
   const initialize: RequestHandler = async (req, res) => {

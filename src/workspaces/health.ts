@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
+import { inTime } from '../in-time.ts';
 import { createIntercomClient, intercomApiUrl } from '../intercom/client.ts';
 import { examineWorkspace, type Platform } from './examine.ts';
 import { readHealthTold, setHealthTold } from './health-store.ts';
@@ -77,24 +78,14 @@ function refusedHealth(refusals: Refusals, settingsUrl: string): Health | null {
  */
 export async function answerHealth(context: HealthContext, workspaceId: string): Promise<Health> {
   const { database, config } = context;
-  const examined = await withinTime(examineWorkspace(context, workspaceId));
+  const silent = await inTime(examineWorkspace(context, workspaceId), ANSWER_WITHIN_MS, (): Platform[] => [
+    'Intercom',
+    'RevenueCat',
+  ]);
   const stored = await checkHealth(database, workspaceId, config.publicUrl);
-  const health = stored.state === 'OK' && examined !== 'in time' ? unknown(examined) : stored;
+  const health = stored.state === 'OK' && silent.length > 0 ? unknown(silent) : stored;
   await setHealthTold(database, workspaceId, health);
   return health;
-}
-
-/** What keeps an examination from being whole; `in time`: nothing. */
-async function withinTime(examination: Promise<Platform[]>): Promise<readonly Platform[] | 'in time'> {
-  const { promise: late, resolve } = Promise.withResolvers<Platform[]>();
-  const timer = setTimeout(() => resolve(['Intercom', 'RevenueCat']), ANSWER_WITHIN_MS);
-  try {
-    examination.catch(() => {});
-    const silent = await Promise.race([examination, late]);
-    return silent.length === 0 ? 'in time' : silent;
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 function unknown(silent: readonly Platform[]): Health {

@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
 import type { Database } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
+import { inTime } from '../in-time.ts';
 import { createIntercomClient, exchangeCode, type IntercomMe, intercomApiUrl } from '../intercom/client.ts';
 import { provisionAttributes } from '../intercom/data-attributes.ts';
 import type { Jobs } from '../jobs/jobs.ts';
@@ -88,13 +89,7 @@ async function provisionSoon(
   workspaceId: string,
   provisioning: Promise<void>,
 ): Promise<void> {
-  const { promise: late, resolve } = Promise.withResolvers<'late'>();
-  const timer = setTimeout(() => resolve('late'), PROVISION_WAIT_MS);
-  try {
-    if ((await Promise.race([provisioning, late])) !== 'late') return;
-  } finally {
-    clearTimeout(timer);
-  }
+  if ((await inTime(provisioning, PROVISION_WAIT_MS, () => 'late')) !== 'late') return;
   provisioning.catch((error: unknown) =>
     context.logger.error({ err: error, workspaceId }, 'could not make the attributes'),
   );
