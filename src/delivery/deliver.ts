@@ -15,6 +15,7 @@ import {
   nextChangeAt,
   type OutboxEntry,
   outboxOf,
+  type Plan,
   type PlannedEvent,
   planEvents,
 } from './plan.ts';
@@ -49,16 +50,17 @@ export async function deliverSubscriber(round: Round, claimed: Claimed | null): 
   const kept = sources.length === 1 ? keepSummary(round, summary, nowMs) : null;
   const appUserIds = bestAppUserIds(state, subscriber.appUserIds);
   const wanted = isUnknown(state, claim) ? {} : contactAttributes(state, appUserIds);
-  const plan = (others: readonly SentMark[]): PlannedEvent[] =>
-    planEvents(history, outbox, workspace.settings, others);
-  const isAlone = claimed.sharing.length === 0;
-  const planned = isAlone
-    ? plan([])
-    : await planBeside(context.database, workspaceId, subscriberId, claimed.sharing, plan);
-  const news = planned.filter((event) => isNews(event, outbox));
+  const plan = (others: readonly SentMark[]): Plan => {
+    const planned = planEvents(history, outbox, workspace.settings, others);
+    return { planned, news: planned.filter((event) => isNews(event, outbox)) };
+  };
+  const isBeside = claimed.sharing.length > 0 && [...outbox.values()].some(({ isPending }) => isPending);
+  const { planned, news } = isBeside
+    ? await planBeside(context.database, workspaceId, subscriberId, claimed.sharing, plan)
+    : plan([]);
   if (isLateForTransfer(history, news)) await makeReceiversDue(context.database, workspaceId, subscriberId);
   // Stored while the contact is looked for, and before anything is sent.
-  const saving = news.length > 0 && isAlone ? context.writer.plan(workspaceId, news) : Promise.resolve();
+  const saving = news.length > 0 && !isBeside ? context.writer.plan(workspaceId, news) : Promise.resolve();
   saving.catch(() => {});
   const toSend = planned.filter((event) => event.action === 'send');
 

@@ -1,7 +1,7 @@
 import { clocks } from '../database/clock.ts';
 import type { Database, Sql } from '../database/sql.ts';
 import type { SentMark } from '../subscribers/store.ts';
-import type { PlannedEvent } from './plan.ts';
+import type { Plan, PlannedEvent } from './plan.ts';
 
 /** Stores name and second of each event before it is sent, and closes those that are not to be sent. */
 export async function savePlan(
@@ -41,8 +41,8 @@ export async function planBeside(
   workspaceId: string,
   subscriberId: string,
   others: readonly string[],
-  plan: (others: readonly SentMark[]) => PlannedEvent[],
-): Promise<PlannedEvent[]> {
+  plan: (others: readonly SentMark[]) => Plan,
+): Promise<Plan> {
   return database.transaction(async (sql) => {
     await sql.query(
       `select subscriber_id from subscribers where workspace_id = $1 and subscriber_id = any($2)
@@ -55,7 +55,7 @@ export async function planBeside(
       [workspaceId, others],
     );
     const planned = plan(rows.map((row) => ({ name: row.sent_name, atS: Number(row.sent_at_s) })));
-    await savePlan(sql, workspaceId, planned);
+    if (planned.news.length > 0) await savePlan(sql, workspaceId, planned.news);
     return planned;
   });
 }

@@ -21,6 +21,13 @@ export type PlannedEvent =
       readonly reason: 'switched_off' | 'sandbox' | 'timeline_only';
     };
 
+/** What to do with the pending events of a subscriber, oldest first. */
+export interface Plan {
+  readonly planned: readonly PlannedEvent[];
+  /** Those that are not stored as they are planned. */
+  readonly news: readonly PlannedEvent[];
+}
+
 /** What the outbox knows of one of the subscriber's own events. */
 export interface OutboxEntry {
   readonly isPending: boolean;
