@@ -1,6 +1,9 @@
 import { AppError, isDatabaseUnavailable } from '../errors.ts';
 import { withoutValues } from '../log.ts';
 
+const NOTHING_ANSWERS =
+  'Nothing answers there: check host and port in {setting}, and the firewall between this machine and PostgreSQL.';
+
 /** Where an error names its cause, what helps: by SQLSTATE (PostgreSQL, appendix A), errno, or Node's code of TLS. */
 const REMEDIES: readonly (readonly [codes: RegExp, remedy: string])[] = [
   [
@@ -11,10 +14,7 @@ const REMEDIES: readonly (readonly [codes: RegExp, remedy: string])[] = [
     /^ECONNREFUSED$/,
     'Nothing listens there: start PostgreSQL (systemctl status postgresql), correct host and port in {setting}, or let PostgreSQL listen on that address (listen_addresses).',
   ],
-  [
-    /^(ETIMEDOUT|EHOSTUNREACH|ENETUNREACH)$/,
-    'Nothing answers there: check host and port in {setting}, and the firewall between this machine and PostgreSQL.',
-  ],
+  [/^(ETIMEDOUT|EHOSTUNREACH|ENETUNREACH)$/, NOTHING_ANSWERS],
   [
     /^(28P01|28000)$/,
     'PostgreSQL refuses the user: correct user and password in {setting} (characters such as @ or / are written as %40, %2F), or set a new one: alter role <user> password \'…\'. "no pg_hba.conf entry": allow this machine there.',
@@ -26,7 +26,7 @@ const REMEDIES: readonly (readonly [codes: RegExp, remedy: string])[] = [
   ],
   [/^57P03$/, "PostgreSQL is starting or stopping: try again in a minute, and read PostgreSQL's own log."],
   [/^53100$/, 'The disk of the database is full: make room there.'],
-  [/^(42501)$/, 'The user may not do that: grant all on database <name> and on schema public to the user.'],
+  [/^42501$/, 'The user may not do that: grant all on database <name> and on schema public to the user.'],
   [
     /^(SELF_SIGNED_CERT_IN_CHAIN|DEPTH_ZERO_SELF_SIGNED_CERT|UNABLE_TO_(VERIFY_LEAF_SIGNATURE|GET_ISSUER_CERT(_LOCALLY)?)|CERT_HAS_EXPIRED|ERR_TLS_CERT_ALTNAME_INVALID)$/,
     "This machine does not trust the server's certificate: add &sslrootcert=<file> with its authority to {setting}, or sslmode=no-verify in a network that you trust.",
@@ -37,10 +37,7 @@ const MESSAGES: readonly (readonly [message: RegExp, remedy: string])[] = [
     /does not support SSL/,
     'Leave sslmode out of {setting}, or switch TLS on in PostgreSQL (ssl = on in postgresql.conf).',
   ],
-  [
-    /Connection terminated|timeout/i,
-    'Nothing answers there: check host and port in {setting}, and the firewall between this machine and PostgreSQL.',
-  ],
+  [/Connection terminated|timeout/i, NOTHING_ANSWERS],
 ];
 
 export type DatabaseSetting = 'DATABASE_URL' | 'DATABASE_READ_URL' | 'DATABASE_DIRECT_URL';

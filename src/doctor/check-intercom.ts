@@ -2,7 +2,7 @@ import { AppError } from '../errors.ts';
 import type { IntercomClient } from '../intercom/client.ts';
 import { CONTACT_ATTRIBUTES } from '../subscribers/attributes.ts';
 import type { Workspace } from '../workspaces/store.ts';
-import { type Finding, ok, problem, warning } from './finding.ts';
+import { type Finding, lowerFirst, ok, problem, warning } from './finding.ts';
 
 /** @param client `null`: there is no token, or the keys at hand do not open it */
 export async function checkIntercom(
@@ -27,7 +27,7 @@ export async function checkIntercom(
       problem(
         'intercom_token',
         'The access token does not open with the encryption keys: deliveries wait.',
-        `Add the key that sealed it to ENCRYPTION_KEYS. Only if it is lost: ${reinstall.charAt(0).toLowerCase()}${reinstall.slice(1)}`,
+        `Add the key that sealed it to ENCRYPTION_KEYS. Only if it is lost: ${lowerFirst(reinstall)}`,
         scope,
       ),
     ];

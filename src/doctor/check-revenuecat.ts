@@ -3,7 +3,7 @@ import type { RevenueCatClient } from '../revenuecat/client.ts';
 import type { WebhookRefusal } from '../revenuecat/refused-webhooks.ts';
 import { checkApiKey } from '../workspaces/api-key.ts';
 import type { Project } from '../workspaces/store.ts';
-import { type Finding, ok, problem, warning } from './finding.ts';
+import { type Finding, lowerFirst, ok, problem, warning } from './finding.ts';
 
 const DAY_MS = 86_400_000;
 /** Some apps sell little: shorter silence says nothing. */
@@ -179,7 +179,7 @@ function unregistered(project: Project, url: string, others: readonly string[], 
     return warning(
       'webhook_registered',
       `No webhook in RevenueCat leads to ${url}${elsewhere}, yet events arrive, the last at ${project.lastReceivedAt?.toISOString()}.`,
-      `If something of yours passes them on, nothing needs to be done. If the webhook was removed since: ${connect.charAt(0).toLowerCase()}${connect.slice(1)}`,
+      `If something of yours passes them on, nothing needs to be done. If the webhook was removed since: ${lowerFirst(connect)}`,
       scope,
     );
   }

@@ -43,3 +43,8 @@ function finding(
     remedy,
   };
 }
+
+/** A remedy that goes on with a sentence. */
+export function lowerFirst(text: string): string {
+  return text.charAt(0).toLowerCase() + text.slice(1);
+}
