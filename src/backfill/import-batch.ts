@@ -3,9 +3,9 @@ import { AppError, type ErrorCode } from '../errors.ts';
 import { readCatalogNames } from '../revenuecat/catalog.ts';
 import type { CustomerReading, RevenueCatClient } from '../revenuecat/client.ts';
 import { type StoredCustomer, storeCustomers } from '../revenuecat/customers-store.ts';
+import { findPartiesOf } from '../revenuecat/parties.ts';
 import { type RefreshContext, reportDisagreement } from '../revenuecat/refresh.ts';
 import type { CatalogNames } from '../revenuecat/snapshot.ts';
-import { findPartiesOf } from '../revenuecat/store.ts';
 import { preferredAppUserIds } from '../subscribers/identities.ts';
 import type { Project } from '../workspaces/store.ts';
 import {

@@ -1,8 +1,8 @@
 import type { Database, Sql } from '../database/sql.ts';
 import {
+  columnsOf,
   type EventBatch,
   type EventRecord,
-  joinPayloads,
   type ReceiptStatus,
   type Written,
 } from './event-batch.ts';
@@ -137,14 +137,7 @@ async function insertEvents(
       batch.projectId,
       records.map((record) => record.id),
       records.map((record) => record.side),
-      records.map((record) => record.subscriberId),
-      records.map((record) => record.received.event.type),
-      records.map((record) => record.received.event.kind),
-      records.map((record) => record.received.event.environment),
-      records.map((record) => record.received.event.atMs),
-      records.map((record) => record.received.event.transactionId),
-      joinPayloads(records),
-      records.map((record) => record.delivery.state),
+      ...columnsOf(records),
       records.map((record) => record.delivery.reason),
     ],
     'insert-events',

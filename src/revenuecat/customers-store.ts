@@ -3,9 +3,9 @@ import type { Database, Sql } from '../database/sql.ts';
 import { preferredAppUserIds } from '../subscribers/identities.ts';
 import type { Snapshot } from '../subscribers/types.ts';
 import type { CustomerReading } from './client.ts';
-import type { Party } from './event-batch.ts';
 import { findOwners, lockSubscribers, takeIds } from './identity-store.ts';
-import { findPartiesOf, mergeParties } from './store.ts';
+import { mergeParties } from './merge-store.ts';
+import { findPartiesOf, type Party } from './parties.ts';
 
 export interface StoredCustomer {
   /** `kept`: what is stored is newer; `again`: another process changed the subscriber meanwhile, read it anew. */

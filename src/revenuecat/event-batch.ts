@@ -1,31 +1,10 @@
-import { randomUUID } from 'node:crypto';
 import { EVENT_KINDS } from '../subscribers/types.ts';
+import { newParty, type Party } from './parties.ts';
 import type { ReceivedEvent } from './webhook.ts';
 
 export type ReceiptStatus = 'accepted' | 'duplicate';
 
 const DELIVERABLE: ReadonlySet<string> = new Set(EVENT_KINDS);
-
-/** One customer as a batch of events shows it: ids that belong together, and who it is known as. */
-export interface Party {
-  readonly ids: Set<string>;
-  /** Those of `ids` that were stored before. */
-  readonly knownIds: Set<string>;
-  subscriberId: string;
-  /** Known subscribers that turn out to be the same customer, beside `subscriberId`. */
-  readonly mergeFrom: Set<string>;
-  isNew: boolean;
-}
-
-export function newParty(): Party {
-  return {
-    ids: new Set(),
-    knownIds: new Set(),
-    subscriberId: randomUUID(),
-    mergeFrom: new Set(),
-    isNew: true,
-  };
-}
 
 /** Which events that were read from the API go to the contact; the others stand on the timeline only. */
 export interface HistoryRule {
@@ -120,7 +99,19 @@ function initialDelivery(
 /** A control character, which JSON allows nowhere: an array would have every quote of every payload escaped. */
 const SEPARATOR = '\x1e';
 
-/** The payloads of records as one parameter; PostgreSQL takes it apart again with string_to_array. */
-export function joinPayloads(records: readonly EventRecord[]): string {
-  return records.map((record) => record.received.payload).join(SEPARATOR);
+/**
+ * Parameters for the columns subscriber_id, type, kind, environment, event_at, transaction_id, payload and delivery:
+ * lists, but the payloads are one text, which PostgreSQL takes apart again with string_to_array.
+ */
+export function columnsOf(records: readonly EventRecord[]): unknown[] {
+  return [
+    records.map((record) => record.subscriberId),
+    records.map((record) => record.received.event.type),
+    records.map((record) => record.received.event.kind),
+    records.map((record) => record.received.event.environment),
+    records.map((record) => record.received.event.atMs),
+    records.map((record) => record.received.event.transactionId),
+    records.map((record) => record.received.payload).join(SEPARATOR),
+    records.map((record) => record.delivery.state),
+  ];
 }

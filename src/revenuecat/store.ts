@@ -2,17 +2,16 @@ import { againAfterDeadlock } from '../database/deadlock.ts';
 import type { Database, Sql } from '../database/sql.ts';
 import { writeInParts } from './batch-in-parts.ts';
 import {
+  columnsOf,
   type EventBatch,
   type HistoryRule,
-  joinPayloads,
   makeBatch,
-  newParty,
-  type Party,
   type ReceiptStatus,
   type Written,
 } from './event-batch.ts';
-import { findOwners } from './identity-store.ts';
 import type { KnownIds } from './known-ids.ts';
+import { mergeParties } from './merge-store.ts';
+import { findPartiesOf, type Party } from './parties.ts';
 import type { ReceivedEvent } from './webhook.ts';
 
 /**
@@ -81,17 +80,6 @@ async function mergeContested(
   await mergeParties(database, workspaceId, await findParties(database, workspaceId, projectId, events));
 }
 
-export async function mergeParties(
-  database: Database,
-  workspaceId: string,
-  parties: ReadonlyMap<string, Party>,
-): Promise<void> {
-  for (const party of new Set(parties.values())) {
-    if (party.mergeFrom.size === 0) continue;
-    await againAfterDeadlock(() => mergeSubscribers(database, workspaceId, party));
-  }
-}
-
 /** Groups the ids of a batch into customers (ids that stand together in an event are one customer's). */
 async function findParties(
   sql: Sql,
@@ -107,87 +95,6 @@ async function findParties(
 function forgetParties(known: KnownIds, projectId: string, events: readonly ReceivedEvent[]): void {
   for (const event of events) {
     for (const id of [...event.subject, ...event.giver]) known.forget(projectId, id);
-  }
-}
-
-/** @param groups app user ids, those of one customer together */
-export async function findPartiesOf(
-  sql: Sql,
-  workspaceId: string,
-  projectId: string,
-  groups: readonly (readonly string[])[],
-  known: KnownIds | null = null,
-): Promise<Map<string, Party>> {
-  const byId = new Map<string, Party>();
-  const bySubscriber = new Map<string, Party>();
-  for (const ids of groups) addParty(byId, ids);
-  const unknown: string[] = [];
-  for (const id of byId.keys()) {
-    const subscriberId = known?.get(projectId, id);
-    if (subscriberId === undefined) unknown.push(id);
-    else assign(byId, bySubscriber, id, subscriberId);
-  }
-  if (unknown.length === 0) return byId;
-  const owners = await findOwners(sql, workspaceId, projectId, unknown);
-  for (const [id, subscriberId] of owners) assign(byId, bySubscriber, id, subscriberId);
-  return byId;
-}
-
-/**
- * An id of a party belongs to this subscriber: the party is that one, or several that must become one. Two parties
- * of one subscriber are one: each by itself would merge it with others, and the second would find it gone.
- */
-function assign(
-  byId: Map<string, Party>,
-  bySubscriber: Map<string, Party>,
-  appUserId: string,
-  subscriberId: string,
-): void {
-  const own = byId.get(appUserId);
-  if (!own) return;
-  const party = bySubscriber.get(subscriberId) ?? own;
-  if (party !== own) {
-    for (const id of own.ids) {
-      party.ids.add(id);
-      byId.set(id, party);
-    }
-    for (const id of own.knownIds) party.knownIds.add(id);
-    if (!own.isNew) {
-      for (const other of [own.subscriberId, ...own.mergeFrom]) {
-        party.mergeFrom.add(other);
-        bySubscriber.set(other, party);
-      }
-    }
-  }
-  bySubscriber.set(subscriberId, party);
-  party.knownIds.add(appUserId);
-  if (party.isNew) {
-    party.subscriberId = subscriberId;
-    party.isNew = false;
-  } else if (party.subscriberId !== subscriberId) {
-    party.mergeFrom.add(subscriberId);
-  }
-}
-
-function addParty(byId: Map<string, Party>, ids: readonly string[]): void {
-  if (ids.length === 0) return;
-  let party: Party | undefined;
-  for (const id of ids) {
-    const known = byId.get(id);
-    if (!known || known === party) continue;
-    if (!party) {
-      party = known;
-      continue;
-    }
-    for (const other of known.ids) {
-      party.ids.add(other);
-      byId.set(other, party);
-    }
-  }
-  party ??= newParty();
-  for (const id of ids) {
-    party.ids.add(id);
-    byId.set(id, party);
   }
 }
 
@@ -209,14 +116,7 @@ async function writeBatch(database: Database, batch: EventBatch): Promise<Writte
       records.map((record) => record.id),
       records.map((record) => record.side),
       records.map((record) => record.appUserId),
-      records.map((record) => record.subscriberId),
-      records.map((record) => record.received.event.type),
-      records.map((record) => record.received.event.kind),
-      records.map((record) => record.received.event.environment),
-      records.map((record) => record.received.event.atMs),
-      records.map((record) => record.received.event.transactionId),
-      joinPayloads(records),
-      records.map((record) => record.delivery.state),
+      ...columnsOf(records),
       records.map((record) => record.received.email?.value ?? null),
       records.map((record) => record.received.email?.atMs ?? 0),
       records.map((record) => record.delivery.reason),
@@ -333,78 +233,3 @@ select p.event_id,
        (select count(*) from touched) + (select count(*) from received) + (select count(*) from wake) as effects
   from placed p
  where p.side = 'subject' and p.sides_placed = p.sides`;
-
-/**
- * Makes one subscriber of several, in one transaction. Its contact is looked for anew: what either had need not
- * be the best match of all their ids. The rows are locked in one order, as by
- * everybody who writes several, so that merges that meet wait for each other and then find nothing left to do.
- */
-async function mergeSubscribers(database: Database, workspaceId: string, party: Party): Promise<void> {
-  const all = [party.subscriberId, ...party.mergeFrom];
-  await database.transaction(async (sql) => {
-    const rows = await sql.query<{ subscriber_id: string; first_event_at: string | null }>(
-      `select subscriber_id, first_event_at from subscribers
-        where workspace_id = $1 and subscriber_id = any($2) and merged_into is null
-        order by subscriber_id
-        for update`,
-      [workspaceId, all],
-    );
-    const firstMs = (row: (typeof rows)[number]): number => Number(row.first_event_at ?? Number.MAX_VALUE);
-    const oldestFirst = rows.toSorted((a, b) => firstMs(a) - firstMs(b));
-    const [keeper, ...others] = oldestFirst.map((row) => row.subscriber_id);
-    if (keeper === undefined) return;
-    party.subscriberId = keeper;
-    if (others.length === 0) return;
-    await mergeInto(sql, workspaceId, keeper, others);
-  });
-}
-
-async function mergeInto(
-  sql: Sql,
-  workspaceId: string,
-  keeper: string,
-  others: readonly string[],
-): Promise<void> {
-  const values = [workspaceId, keeper, others];
-  const moves = [
-    'subscriber_ids',
-    'events',
-    'delivery_attempts',
-    'contact_links',
-    'grants',
-    'grant_notes',
-    'audit_log',
-  ];
-  for (const table of moves) {
-    await sql.query(
-      `update ${table} set subscriber_id = $2 where workspace_id = $1 and subscriber_id = any($3)`,
-      values,
-    );
-  }
-  await sql.query(
-    `delete from subscriber_summaries
-      where workspace_id = $1 and (subscriber_id = $2 or subscriber_id = any($3))`,
-    values,
-  );
-  await sql.query(
-    `update subscribers s
-        set due_at = now(), version = s.version + 1, waiting = false,
-            snapshot = null, snapshot_at = null, attributes_written = null,
-            contact_id = null,
-            first_event_at = least(s.first_event_at, o.first_event_at),
-            last_event_at = greatest(s.last_event_at, o.last_event_at),
-            email = case when o.email_at > s.email_at then o.email else s.email end,
-            email_at = greatest(s.email_at, o.email_at)
-       from (select min(first_event_at) as first_event_at, max(last_event_at) as last_event_at,
-                    max(email_at) as email_at,
-                    (array_agg(email order by email_at desc) filter (where email is not null))[1] as email
-               from subscribers where workspace_id = $1 and subscriber_id = any($3)) o
-      where s.workspace_id = $1 and s.subscriber_id = $2`,
-    values,
-  );
-  await sql.query(
-    `update subscribers set merged_into = $2, due_at = null, contact_id = null, email = null, snapshot = null
-      where workspace_id = $1 and subscriber_id = any($3)`,
-    values,
-  );
-}
