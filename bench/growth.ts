@@ -8,7 +8,7 @@ import { Command } from 'commander';
 import pg from 'pg';
 import { migrate, openDatabase } from '../src/database/data-source.ts';
 import { startEmbeddedPostgres } from '../src/database/embedded.ts';
-import { createLogger } from '../src/log.ts';
+import { createLogger } from '../src/logger.ts';
 import { hashSecret } from '../src/workspaces/secrets.ts';
 import { fill, PROJECT_ID, WORKSPACE_ID } from './growth/fill.ts';
 import { type GrowthRow, measure, type Times } from './growth/measure.ts';

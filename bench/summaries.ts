@@ -3,7 +3,7 @@ import type { Client } from 'pg';
 import { pino } from 'pino';
 import { openDatabase } from '../src/database/data-source.ts';
 import { readHistoryWithSources } from '../src/subscribers/store.ts';
-import { saveSummaries, summarize } from '../src/subscribers/summary.ts';
+import { saveSummaries, summarize } from '../src/subscription/summary.ts';
 import { WORKSPACE_ID } from './setting.ts';
 
 /**

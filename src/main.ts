@@ -8,7 +8,7 @@ import { replayEvents } from './delivery/replay.ts';
 import { addDoctorCommand } from './doctor/command.ts';
 import { AppError, badRequest, notFound } from './errors.ts';
 import { readIsoTime } from './iso-time.ts';
-import { createCommandLogger, createLogger } from './log.ts';
+import { createCommandLogger, createLogger } from './logger.ts';
 import { encryptionKeys, startServer } from './server.ts';
 import { addRotateKeysCommand } from './workspaces/command.ts';
 import { connectProject } from './workspaces/connect.ts';

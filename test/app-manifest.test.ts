@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { before, it } from 'node:test';
 import { z } from 'zod';
+import { HANDLED_TOPICS } from '../src/contacts/webhooks.ts';
 import { INTERCOM_VERSION } from '../src/intercom/client.ts';
-import { HANDLED_TOPICS } from '../src/intercom/webhooks.ts';
 import { createProduct } from './support/product.ts';
 
 const httpsUrl = z.url({ protocol: /^https$/ });

@@ -3,9 +3,9 @@ import { Agent, request } from 'node:http';
 import type pg from 'pg';
 import type { Database } from '../../src/database/sql.ts';
 import { claimSubscribers, releaseClaim } from '../../src/delivery/store.ts';
-import { createReceiver } from '../../src/revenuecat/receiver.ts';
-import { storeEvents } from '../../src/revenuecat/store.ts';
-import { toReceived } from '../../src/revenuecat/webhook.ts';
+import { createReceiver } from '../../src/ingestion/receiver.ts';
+import { storeEvents } from '../../src/ingestion/store.ts';
+import { toReceived } from '../../src/ingestion/webhook.ts';
 import { listDeliveries, readKindCounts, readMatching, readOverview } from '../../src/settings/store.ts';
 import { HEAVY_CUSTOMER, HEAVY_EVENTS, PROJECT_ID, WORKSPACE_ID } from './fill.ts';
 

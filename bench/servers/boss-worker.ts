@@ -1,6 +1,6 @@
 import { PgBoss } from 'pg-boss';
-import { callOut, type OutgoingCall } from '../../src/outgoing.ts';
-import { CONTACT_ATTRIBUTES } from '../../src/subscribers/attributes.ts';
+import { callOut, type OutgoingCall } from '../../src/http/outgoing.ts';
+import { CONTACT_ATTRIBUTES } from '../../src/subscription/attributes.ts';
 
 /**
  * The delivery that one would write first: a job an event, which finds the contact, sends the event and writes

@@ -1,5 +1,5 @@
-import { deriveState } from '../subscribers/state.ts';
-import type { LifecycleEvent, Snapshot } from '../subscribers/types.ts';
+import { deriveState } from '../subscription/state.ts';
+import type { LifecycleEvent, Snapshot } from '../subscription/types.ts';
 
 const HOUR_MS = 3_600_000;
 

@@ -1,7 +1,7 @@
 import type { Database, Sql } from '../database/sql.ts';
+import { storeEvents } from '../ingestion/store.ts';
+import { type ReceivedEvent, toReceived } from '../ingestion/webhook.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
-import { storeEvents } from '../revenuecat/store.ts';
-import { type ReceivedEvent, toReceived } from '../revenuecat/webhook.ts';
 import type { Project } from '../workspaces/store.ts';
 
 export interface ImportedEvents {

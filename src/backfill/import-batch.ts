@@ -2,11 +2,11 @@ import type { Sql } from '../database/sql.ts';
 import { AppError, type ErrorCode } from '../errors.ts';
 import { readCatalogNames } from '../revenuecat/catalog.ts';
 import type { CustomerReading, RevenueCatClient } from '../revenuecat/client.ts';
-import { type StoredCustomer, storeCustomers } from '../revenuecat/customers-store.ts';
-import { findPartiesOf } from '../revenuecat/parties.ts';
-import { type RefreshContext, reportDisagreement } from '../revenuecat/refresh.ts';
 import type { CatalogNames } from '../revenuecat/snapshot.ts';
-import { preferredAppUserIds } from '../subscribers/identities.ts';
+import { type StoredCustomer, storeCustomers } from '../subscribers/customers-store.ts';
+import { findPartiesOf } from '../subscribers/identity-groups.ts';
+import { type RefreshContext, reportDisagreement } from '../subscribers/refresh.ts';
+import { preferredAppUserIds } from '../subscription/identities.ts';
 import type { Project } from '../workspaces/store.ts';
 import {
   type BatchCounts,

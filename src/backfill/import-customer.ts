@@ -1,7 +1,7 @@
 import { readCatalogNames } from '../revenuecat/catalog.ts';
-import { clientFor, type RefreshContext, storeReading, withKey } from '../revenuecat/refresh.ts';
-import { isBlockedId, preferredAppUserIds } from '../subscribers/identities.ts';
+import { clientFor, type RefreshContext, storeReading, withKey } from '../subscribers/refresh.ts';
 import { makeDue } from '../subscribers/store.ts';
+import { isBlockedId, preferredAppUserIds } from '../subscription/identities.ts';
 import { readProject } from '../workspaces/store.ts';
 import { importEvents } from './history-events.ts';
 

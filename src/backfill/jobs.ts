@@ -1,6 +1,6 @@
 import { AppError } from '../errors.ts';
 import type { JobHandlers, Jobs } from '../jobs/jobs.ts';
-import type { RefreshContext } from '../revenuecat/refresh.ts';
+import type { RefreshContext } from '../subscribers/refresh.ts';
 import { importCustomer } from './import-customer.ts';
 import { reconcileWorkspace } from './reconcile.ts';
 import { listReconcilable } from './reconcile-store.ts';

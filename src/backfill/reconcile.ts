@@ -1,9 +1,9 @@
 import { AppError } from '../errors.ts';
-import { type RefreshContext, refreshSubscriber } from '../revenuecat/refresh.ts';
-import { compareWithSnapshot } from '../subscribers/compare-with-snapshot.ts';
-import { deriveState } from '../subscribers/state.ts';
+import { type RefreshContext, refreshSubscriber } from '../subscribers/refresh.ts';
 import { readHistory, readSubscriber } from '../subscribers/store.ts';
-import type { LifecycleEvent, Snapshot } from '../subscribers/types.ts';
+import { compareWithSnapshot } from '../subscription/compare-with-snapshot.ts';
+import { deriveState } from '../subscription/state.ts';
+import type { LifecycleEvent, Snapshot } from '../subscription/types.ts';
 import { expectedChangeAt } from './expected-change.ts';
 import { dropMark, listOverdue, listUnmarked, saveMarks } from './reconcile-store.ts';
 

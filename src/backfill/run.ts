@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AppError } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
-import { clientFor, noteKeyState, type RefreshContext } from '../revenuecat/refresh.ts';
+import { clientFor, noteKeyState, type RefreshContext } from '../subscribers/refresh.ts';
 import { type Project, readProject } from '../workspaces/store.ts';
 import { forgetList, restartList, saveListedPage, whileListingAlone } from './customers-list-store.ts';
 import { importBatch } from './import-batch.ts';

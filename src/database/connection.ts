@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
 import { migrate, type OpenDatabase, openDatabase, undoMigrations } from './data-source.ts';
 import { keepRunning, startEmbeddedPostgres } from './embedded.ts';
-import { openReadDatabase, type ReadDatabase, withoutReplica } from './read-database.ts';
+import { openReadDatabase, type ReadDatabase, withoutReplica } from './replica.ts';
 import type { Database } from './sql.ts';
 
 export interface Connected {

@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import pg from 'pg';
 import { AppError } from '../errors.ts';
-import { alone } from './alone.ts';
 import { openDataDir } from './data-dir.ts';
+import { alone } from './file-lock.ts';
 
 const run = promisify(execFile);
 

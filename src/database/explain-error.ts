@@ -1,5 +1,5 @@
 import { AppError, isDatabaseUnavailable } from '../errors.ts';
-import { withoutValues } from '../log.ts';
+import { withoutValues } from '../logger.ts';
 
 const NOTHING_ANSWERS =
   'Nothing answers there: check host and port in {setting}, and the firewall between this machine and PostgreSQL.';

@@ -1,6 +1,6 @@
+import { linkedContacts, readSharing } from '../contacts/contacts-store.ts';
 import type { Sql } from '../database/sql.ts';
 import { type History, readHistories, readSubscribers, type Subscriber } from '../subscribers/store.ts';
-import { linkedContacts, readSharing } from './contacts-store.ts';
 
 /** What a delivery must know of a claimed subscriber, read after it was claimed. */
 export interface Claimed {

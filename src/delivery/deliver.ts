@@ -1,14 +1,15 @@
-import { bestAppUserIds, contactAttributes } from '../subscribers/attributes.ts';
+import { createContact, findContact, idToCreate } from '../contacts/match.ts';
 import {
   makeReceiversDue,
   type SentMark,
   type Subscriber,
   type TimelineEntry,
 } from '../subscribers/store.ts';
-import { type SubscriberSummary, summarize } from '../subscribers/summary.ts';
-import type { SubscriberState } from '../subscribers/types.ts';
+import { bestAppUserIds, contactAttributes } from '../subscription/attributes.ts';
+import { type SubscriberSummary, summarize } from '../subscription/summary.ts';
+import type { SubscriberState } from '../subscription/types.ts';
+import { giveWay, type Round } from './attempt.ts';
 import type { Claimed } from './claimed.ts';
-import { createContact, findContact, idToCreate } from './match.ts';
 import { explainPending, planBeside } from './outbox-store.ts';
 import {
   changedAttributes,
@@ -20,7 +21,6 @@ import {
   planEvents,
 } from './plan.ts';
 import { nextContactLookup } from './retry-policy.ts';
-import { giveWay, type Round } from './round.ts';
 import { type SendPlan, sendEvents } from './send-events.ts';
 import type { Claim, Ending } from './store.ts';
 import { writeAttributes } from './write-attributes.ts';

@@ -1,7 +1,7 @@
-import { eventMetadata } from '../subscribers/delivery-metadata.ts';
-import { defaultEventName } from '../subscribers/kinds.ts';
 import type { SentMark, TimelineEntry } from '../subscribers/store.ts';
-import { type DeliverableKind, EVENT_KINDS, type SubscriberState } from '../subscribers/types.ts';
+import { eventMetadata } from '../subscription/delivery-metadata.ts';
+import { defaultEventName } from '../subscription/kinds.ts';
+import { type DeliverableKind, EVENT_KINDS, type SubscriberState } from '../subscription/types.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 
 /** What to do with one pending event. */

@@ -1,7 +1,7 @@
 import type { AppError, ErrorCode } from '../errors.ts';
 import { forgetRefusal, noteRefusal, resumeRefused } from '../workspaces/health-store.ts';
 import type { Refusal, RefusedWork } from '../workspaces/store.ts';
-import type { Round } from './round.ts';
+import type { Round } from './attempt.ts';
 
 function isRefusal(code: ErrorCode): code is Refusal['code'] {
   return code === 'intercom_scope_missing' || code === 'intercom_plan_restricted';

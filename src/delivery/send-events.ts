@@ -1,9 +1,9 @@
 import { AppError } from '../errors.ts';
+import { giveWay, type Interruption, type Round, remedyFor } from './attempt.ts';
 import type { Settlement } from './outbox-store.ts';
 import type { OutboxEntry, PlannedEvent } from './plan.ts';
 import { noteAccepted, noteIfRefused } from './refused.ts';
 import { afterFailure } from './retry-policy.ts';
-import { giveWay, type Interruption, type Round, remedyFor } from './round.ts';
 
 export type SendPlan = Extract<PlannedEvent, { action: 'send' }>;
 

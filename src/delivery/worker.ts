@@ -4,14 +4,14 @@ import { isDatabaseUnavailable } from '../errors.ts';
 import { createIntercomClient, type IntercomClient, intercomApiUrl } from '../intercom/client.ts';
 import type { SecretBox } from '../workspaces/secrets.ts';
 import { readWorkspace, sealedAs, type Workspace } from '../workspaces/store.ts';
+import type { DeliveryContext, DeliveryMetrics } from './attempt.ts';
 import { takeCalls } from './call-budget.ts';
 import { type Claimed, readClaimed } from './claimed.ts';
 import { deliverSubscriber } from './deliver.ts';
-import { shareHands } from './hands.ts';
 import { endLeasesOfTheDead, LEASE_SECONDS, renewLeases } from './leases.ts';
 import { type Clock, createRateGate, type RateGate } from './rate-gate.ts';
-import type { DeliveryContext, DeliveryMetrics } from './round.ts';
 import { createWorkerSession } from './session.ts';
+import { shareHands } from './slots.ts';
 import { type Claim, claimSubscribers, listDueWorkspaces, releaseClaim } from './store.ts';
 import { createOutboxWriter } from './writer.ts';
 

@@ -1,9 +1,9 @@
 import { AppError } from '../errors.ts';
 import { fitAttribute, provisionAttributes } from '../intercom/data-attributes.ts';
 import { markAttributesReady } from '../workspaces/store.ts';
+import { giveWay, type Interruption, type Round } from './attempt.ts';
 import { changedAttributes } from './plan.ts';
 import { noteAccepted } from './refused.ts';
-import { giveWay, type Interruption, type Round } from './round.ts';
 
 type Values = Readonly<Record<string, unknown>>;
 

@@ -1,6 +1,6 @@
 import type { Sql } from '../database/sql.ts';
-import { callOut } from '../outgoing.ts';
-import { type Finding, ok, problem, warning } from './finding.ts';
+import { callOut } from '../http/outgoing.ts';
+import { type Finding, ok, problem, warning } from './check-result.ts';
 
 /** Webhook signatures older than five minutes are refused; most of it would be gone. */
 const PROBLEM_MS = 120_000;

@@ -2,7 +2,7 @@ import { constants } from 'node:fs';
 import { access, stat, statfs } from 'node:fs/promises';
 import { MIGRATIONS } from '../database/data-source.ts';
 import type { Sql } from '../database/sql.ts';
-import { type Finding, ok, problem, warning } from './finding.ts';
+import { type Finding, ok, problem, warning } from './check-result.ts';
 
 const OLDEST_POSTGRES = 15;
 const LEAST_FREE = { problem: 0.03, warning: 0.1 };

@@ -1,8 +1,8 @@
 import { AppError } from '../errors.ts';
 import type { IntercomClient } from '../intercom/client.ts';
-import { CONTACT_ATTRIBUTES } from '../subscribers/attributes.ts';
+import { CONTACT_ATTRIBUTES } from '../subscription/attributes.ts';
 import type { Workspace } from '../workspaces/store.ts';
-import { type Finding, lowerFirst, ok, problem, warning } from './finding.ts';
+import { type Finding, lowerFirst, ok, problem, warning } from './check-result.ts';
 
 /** @param client `null`: there is no token, or the keys at hand do not open it */
 export async function checkIntercom(

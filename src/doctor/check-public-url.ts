@@ -1,6 +1,6 @@
 import type { Config } from '../config.ts';
-import { type Answer, NoAnswer } from '../outgoing.ts';
-import { type Finding, ok, warning } from './finding.ts';
+import { type Answer, NoAnswer } from '../http/outgoing.ts';
+import { type Finding, ok, warning } from './check-result.ts';
 
 /** Gives what an address answers. @throws NoAnswer */
 export type Ask = (url: string) => Promise<Answer>;

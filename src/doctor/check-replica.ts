@@ -1,8 +1,8 @@
 import type { Config } from '../config.ts';
 import { openDatabase } from '../database/data-source.ts';
-import { createCommandLogger } from '../log.ts';
-import { databaseAway } from './database-away.ts';
-import { type Finding, ok, warning } from './finding.ts';
+import { createCommandLogger } from '../logger.ts';
+import { type Finding, ok, warning } from './check-result.ts';
+import { databaseAway } from './database-unavailable.ts';
 
 /** Cards are read from the primary when the replica is half a second behind; this is behind for good. */
 const FAR_BEHIND_S = 10;

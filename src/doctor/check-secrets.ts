@@ -1,8 +1,8 @@
 import type { Sql } from '../database/sql.ts';
-import { SEALED_COLUMNS } from '../workspaces/reseal.ts';
+import { SEALED_COLUMNS } from '../workspaces/rotate-keys.ts';
 import { createSecretBox } from '../workspaces/secrets.ts';
 import { sealedAs } from '../workspaces/store.ts';
-import { type Finding, ok, problem } from './finding.ts';
+import { type Finding, ok, problem } from './check-result.ts';
 
 type Kind = keyof typeof sealedAs;
 

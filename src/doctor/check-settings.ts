@@ -1,5 +1,5 @@
 import { type Config, type ConfigProblem, readConfig } from '../config.ts';
-import { type Finding, ok, problem } from './finding.ts';
+import { type Finding, ok, problem } from './check-result.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 

@@ -1,5 +1,5 @@
 import type { Sql } from '../database/sql.ts';
-import { type Finding, ok, problem, warning } from './finding.ts';
+import { type Finding, ok, problem, warning } from './check-result.ts';
 
 /** A delivery that is due longer than this is late, s: usually it takes less than one. */
 const LATE_S = 120;

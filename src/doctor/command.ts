@@ -5,14 +5,14 @@ import dotenv from 'dotenv';
 import type { Config } from '../config.ts';
 import { openDatabase } from '../database/data-source.ts';
 import { startEmbeddedPostgres } from '../database/embedded.ts';
-import { createCommandLogger } from '../log.ts';
+import { createCommandLogger } from '../logger.ts';
 import { checkClock } from './check-clock.ts';
 import { checkDataDir } from './check-database.ts';
 import { checkFurtherDatabases } from './check-replica.ts';
+import { type Finding, problem, warning } from './check-result.ts';
 import { checkSettings, type Environment } from './check-settings.ts';
-import { databaseAway } from './database-away.ts';
-import { examine, lookOutside } from './examine.ts';
-import { type Finding, problem, warning } from './finding.ts';
+import { databaseAway } from './database-unavailable.ts';
+import { examine, lookOutside } from './run-checks.ts';
 
 interface Options {
   readonly workspace?: string;

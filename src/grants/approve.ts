@@ -2,10 +2,10 @@ import type { Project } from '../workspaces/store.ts';
 import { auditGrant } from './audit.ts';
 import type { GrantContext } from './context.ts';
 import { SETTLE_ANYWAY_AFTER_S } from './make.ts';
-import { moveGrant } from './moves.ts';
 import { queueNote } from './notes-store.ts';
-import { askForGrant, sendNotes, sendSettling } from './settle.ts';
+import { askForGrant, sendNotes, sendSettling } from './reconcile.ts';
 import { holdUnsettled, readGrant } from './store.ts';
+import { moveGrant } from './transitions.ts';
 import type { Grant, Teammate } from './types.ts';
 
 /** Who decides, and beside which conversation. */

@@ -3,7 +3,7 @@ import type { Project } from '../workspaces/store.ts';
 import { auditGrant } from './audit.ts';
 import type { GrantContext } from './context.ts';
 import { queueNote } from './notes-store.ts';
-import { askForGrant, sendNotes, sendSettling } from './settle.ts';
+import { askForGrant, sendNotes, sendSettling } from './reconcile.ts';
 import { type NewGrant, type Stored, storeGrant } from './store.ts';
 
 /** Only a killed process leaves a grant unsettled for so long, s. */

@@ -6,7 +6,6 @@ import type { Decider } from './approve.ts';
 import { auditGrant } from './audit.ts';
 import type { GrantContext } from './context.ts';
 import { SETTLE_ANYWAY_AFTER_S } from './make.ts';
-import { moveGrant, revokeSiblings } from './moves.ts';
 import { queueNote } from './notes-store.ts';
 import {
   GIVEN_UP_AFTER_MS,
@@ -15,8 +14,9 @@ import {
   sendNotes,
   sendSettling,
   settleAsked,
-} from './settle.ts';
+} from './reconcile.ts';
 import { holdUnsettled, readGrant } from './store.ts';
+import { moveGrant, revokeSiblings } from './transitions.ts';
 import type { Grant } from './types.ts';
 
 export type Revoked =

@@ -1,6 +1,6 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { Sql } from '../database/sql.ts';
-import type { DeliveryMetrics } from '../delivery/round.ts';
+import type { DeliveryMetrics } from '../delivery/attempt.ts';
 import { addOverview } from './overview-metrics.ts';
 
 export interface Metrics {

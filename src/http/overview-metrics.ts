@@ -2,8 +2,8 @@ import { Gauge, type Registry } from 'prom-client';
 import { readDatabaseBytes } from '../database/size-store.ts';
 import type { Sql } from '../database/sql.ts';
 import { readBacklog } from '../delivery/backlog.ts';
-import { inTime } from '../in-time.ts';
 import { readJobBacklog } from '../jobs/backlog-store.ts';
+import { inTime } from '../with-timeout.ts';
 import { countInstallations } from '../workspaces/count-store.ts';
 
 /** Scrapes that come closer together share one look at the database. */

@@ -1,6 +1,6 @@
 import type { RequestHandler } from 'express';
 import { Gauge, Histogram, type Registry } from 'prom-client';
-import type { ReadDatabase } from '../database/read-database.ts';
+import type { ReadDatabase } from '../database/replica.ts';
 import type { Database } from '../database/sql.ts';
 
 /** What stands for a request's address, so that no id becomes a label. */

@@ -1,6 +1,6 @@
-import { grouped, oneForEach } from '../database/grouped.ts';
+import { grouped, oneForEach } from '../database/batcher.ts';
 import type { Sql } from '../database/sql.ts';
-import type { StoredSummary } from '../subscribers/summary.ts';
+import type { StoredSummary } from '../subscription/summary.ts';
 import { type CardAsked, type CardRead, readCards, readStoredSummaries } from './store.ts';
 
 /**

@@ -1,12 +1,12 @@
+import { standInsFor } from '../grants/grants-on-timeline.ts';
 import { listGrants } from '../grants/store.ts';
-import { bestAppUserIds } from '../subscribers/attributes.ts';
 import { findByEmail } from '../subscribers/find-store.ts';
-import { isBlockedId } from '../subscribers/identities.ts';
-import { deriveState } from '../subscribers/state.ts';
 import { ownSource, readHistoryWithSources, type TimelineEntry } from '../subscribers/store.ts';
-import { isUsable, type SubscriberSummary, saveSummaries, summarize } from '../subscribers/summary.ts';
+import { bestAppUserIds } from '../subscription/attributes.ts';
+import { isBlockedId } from '../subscription/identities.ts';
+import { deriveState } from '../subscription/state.ts';
+import { isUsable, type SubscriberSummary, saveSummaries, summarize } from '../subscription/summary.ts';
 import type { Customer, Visit } from './context.ts';
-import { standInsFor } from './grants-on-timeline.ts';
 import { type Candidate, describeFound, type Found, readSnapshot } from './store.ts';
 
 /** Whom a card is about. */

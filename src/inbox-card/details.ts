@@ -8,9 +8,9 @@ import {
   table,
   text,
 } from '../intercom/canvas.ts';
-import { formatMoney } from '../subscribers/money.ts';
+import { formatMoney } from '../subscription/money.ts';
 import { type Customer, page, type Visit } from './context.ts';
-import { dashboardUrl } from './links-out.ts';
+import { dashboardUrl } from './external-links.ts';
 import { readSnapshot } from './store.ts';
 import { allSubscriptions, subscriptionBlocks } from './subscriptions.ts';
 

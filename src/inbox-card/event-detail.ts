@@ -8,11 +8,11 @@ import {
   table,
   text,
 } from '../intercom/canvas.ts';
-import { describeEvent, entitlementLabel, storeName } from '../subscribers/describe-event.ts';
-import { formatMoney } from '../subscribers/money.ts';
 import type { EventDelivery, TimelineEntry } from '../subscribers/store.ts';
+import { describeEvent, entitlementLabel, storeName } from '../subscription/describe-event.ts';
+import { formatMoney } from '../subscription/money.ts';
 import { type Customer, page, type Visit } from './context.ts';
-import { dashboardUrl } from './links-out.ts';
+import { dashboardUrl } from './external-links.ts';
 import { readTimelineEvent } from './timeline-store.ts';
 import type { DeliveryReason } from './words/types.ts';
 

@@ -1,5 +1,5 @@
+import { forgetContact, wakeForContact } from '../contacts/contacts-store.ts';
 import type { Sql } from '../database/sql.ts';
-import { forgetContact, wakeForContact } from '../delivery/contacts-store.ts';
 import { writeAudit } from '../grants/audit.ts';
 import { button, escapeMarkdown, type InboxCanvas, text } from '../intercom/canvas.ts';
 import { deleteLink, saveLink } from '../subscribers/find-store.ts';

@@ -12,9 +12,9 @@ import {
   text,
 } from '../intercom/canvas.ts';
 import { canShare } from '../messenger/share.ts';
-import { describeEvent, productLabel, storeName } from '../subscribers/describe-event.ts';
-import { formatMoney } from '../subscribers/money.ts';
-import type { SubscriptionState } from '../subscribers/types.ts';
+import { describeEvent, productLabel, storeName } from '../subscription/describe-event.ts';
+import { formatMoney } from '../subscription/money.ts';
+import type { SubscriptionState } from '../subscription/types.ts';
 import { type Customer, first, type Visit } from './context.ts';
 import { estimatedHeight, HIGHEST_FIRST_CANVAS } from './height.ts';
 import { endText, overviewSentence, productText, whatText } from './sentence.ts';

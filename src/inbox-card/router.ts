@@ -1,14 +1,14 @@
+import { grantCanvas } from '../grants/views/router.ts';
 import type { InboxCanvas } from '../intercom/canvas.ts';
 import { canShare, type SharingCanvas, shareCard } from '../messenger/share.ts';
+import type { Opening } from './canvas-cache.ts';
 import { type CardContext, type Customer, carrierOf, type Visit } from './context.ts';
 import { loadCustomer, type Match, matchContact, usableExternalId } from './customer.ts';
 import { datesIn } from './dates.ts';
 import { details } from './details.ts';
 import { eventDetail } from './event-detail.ts';
-import { grantCanvas } from './grant-router.ts';
 import { chooseLanguage } from './language.ts';
 import { matchConfirm, unlink } from './link.ts';
-import type { Opening } from './openings.ts';
 import { overview } from './overview.ts';
 import type { CardRequest } from './request.ts';
 import { lookUp, matchReview, projectChoice, search, searchView, unmatched } from './search.ts';

@@ -1,13 +1,13 @@
 import { type RequestHandler, type Response, Router } from 'express';
 import { badRequest } from '../errors.ts';
 import { requestId } from '../http/request-log.ts';
-import { inTime } from '../in-time.ts';
 import { button, canvas, type InboxCanvas, text } from '../intercom/canvas.ts';
 import { inboxAnswer, type SharingCanvas } from '../messenger/share.ts';
+import { inTime } from '../with-timeout.ts';
+import type { Opening } from './canvas-cache.ts';
 import { createCardReader } from './card-reader.ts';
 import type { CardContext } from './context.ts';
 import { chooseLanguage } from './language.ts';
-import type { Opening } from './openings.ts';
 import { type CardRequest, readCardRequest } from './request.ts';
 import { answerCard } from './router.ts';
 import { wordsFor } from './words/catalogue.ts';

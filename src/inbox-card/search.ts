@@ -10,8 +10,8 @@ import {
   table,
   text,
 } from '../intercom/canvas.ts';
-import { appUserIdInText } from '../subscribers/app-user-id-in-text.ts';
 import { findByAppUserIds, findByEmail, findByTransaction } from '../subscribers/find-store.ts';
+import { appUserIdInText } from '../subscription/app-user-id-in-text.ts';
 import { type Customer, first, page, type Visit } from './context.ts';
 import { loadCustomer, type Match, usableExternalId } from './customer.ts';
 import { estimatedHeight, HIGHEST_FIRST_CANVAS } from './height.ts';

@@ -1,9 +1,9 @@
 import { FOREVER_MS, isForever as isFarAway, isSameEnd } from '../grants/ends.ts';
-import { productLabel, storeName } from '../subscribers/describe-event.ts';
-import { formatMoney } from '../subscribers/money.ts';
-import { periodOf } from '../subscribers/period.ts';
-import { entitlementOrProduct, productOf } from '../subscribers/subscription-name.ts';
-import type { SubscriptionState } from '../subscribers/types.ts';
+import { productLabel, storeName } from '../subscription/describe-event.ts';
+import { formatMoney } from '../subscription/money.ts';
+import { periodOf } from '../subscription/period.ts';
+import { entitlementOrProduct, productOf } from '../subscription/subscription-name.ts';
+import type { SubscriptionState } from '../subscription/types.ts';
 import type { Customer, Visit } from './context.ts';
 import type { EndReason } from './words/types.ts';
 

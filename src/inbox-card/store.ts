@@ -1,6 +1,6 @@
 import type { Sql } from '../database/sql.ts';
-import type { StoredSummary, SubscriberSummary, SummaryMark } from '../subscribers/summary.ts';
-import type { Snapshot } from '../subscribers/types.ts';
+import type { StoredSummary, SubscriberSummary, SummaryMark } from '../subscription/summary.ts';
+import type { Snapshot } from '../subscription/types.ts';
 import {
   PROJECT_COLUMNS,
   type Project,

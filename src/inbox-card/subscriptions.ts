@@ -8,9 +8,9 @@ import {
   table,
   text,
 } from '../intercom/canvas.ts';
-import { storeName } from '../subscribers/describe-event.ts';
-import { formatMoney } from '../subscribers/money.ts';
-import type { SubscriptionState } from '../subscribers/types.ts';
+import { storeName } from '../subscription/describe-event.ts';
+import { formatMoney } from '../subscription/money.ts';
+import type { SubscriptionState } from '../subscription/types.ts';
 import { type Customer, page, type Visit } from './context.ts';
 import { endText, priceText, productText, whatText } from './sentence.ts';
 

@@ -7,7 +7,7 @@ import {
   type TimelineEntry,
   toTimelineEntry,
 } from '../subscribers/store.ts';
-import type { Environment, EventKind } from '../subscribers/types.ts';
+import type { Environment, EventKind } from '../subscription/types.ts';
 
 /** A place on a timeline: the time of an event in epoch ms, and its id. */
 export type Cursor = readonly [atMs: number, id: string];

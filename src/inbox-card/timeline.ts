@@ -9,8 +9,8 @@ import {
   switcher,
   text,
 } from '../intercom/canvas.ts';
-import { describeEvent } from '../subscribers/describe-event.ts';
-import { EVENT_KINDS, type EventKind, TIMELINE_ONLY_KINDS } from '../subscribers/types.ts';
+import { describeEvent } from '../subscription/describe-event.ts';
+import { EVENT_KINDS, type EventKind, TIMELINE_ONLY_KINDS } from '../subscription/types.ts';
 import { type Customer, page, type Visit } from './context.ts';
 import type { Carried } from './stored-data.ts';
 import { type Cursor, readTimeline, type TimelineRow } from './timeline-store.ts';

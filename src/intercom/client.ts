@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { AppError } from '../errors.ts';
-import { type Answer, callOut, type OutgoingCall } from '../outgoing.ts';
+import { type Answer, callOut, type OutgoingCall } from '../http/outgoing.ts';
 import { intercomFailure, intercomUnreachable, windowEnd } from './failures.ts';
 
 /** The version whose 410 for merged contacts and attribute rules the app is written for. */

@@ -1,7 +1,7 @@
 import { type Job, type JobResult, PgBoss } from 'pg-boss';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
-import { describeError } from '../log.ts';
+import { describeError } from '../logger.ts';
 
 /** Every background job but delivery, with what it needs to know. Nothing secret: the tables keep it in clear. */
 export interface JobData {

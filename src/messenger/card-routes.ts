@@ -1,8 +1,8 @@
 import { type Request, type RequestHandler, Router } from 'express';
 import { badRequest } from '../errors.ts';
 import { requestId } from '../http/request-log.ts';
-import { inTime } from '../in-time.ts';
 import { type Component, linkButton, text } from '../intercom/canvas.ts';
+import { inTime } from '../with-timeout.ts';
 import { readWorkspace } from '../workspaces/store.ts';
 import { cardHistory, cardHome, contentOf, liveCanvas, plainCard } from './card.ts';
 import { type MessengerCardRequest, readMessengerCardRequest } from './card-request.ts';

@@ -1,6 +1,6 @@
 import type { Sql } from '../database/sql.ts';
-import type { Names } from '../subscribers/describe-event.ts';
-import type { StoredSummary, SubscriberSummary } from '../subscribers/summary.ts';
+import type { Names } from '../subscription/describe-event.ts';
+import type { StoredSummary, SubscriberSummary } from '../subscription/summary.ts';
 
 /** The subscribers of connected projects that an app user id names. */
 export async function findOwned(

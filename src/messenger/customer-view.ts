@@ -1,10 +1,10 @@
 import { datesIn } from '../inbox-card/dates.ts';
-import { describeEvent, type Names } from '../subscribers/describe-event.ts';
-import { formatMoney } from '../subscribers/money.ts';
-import { periodOf } from '../subscribers/period.ts';
 import type { TimelineEntry } from '../subscribers/store.ts';
-import { entitlementOrProduct } from '../subscribers/subscription-name.ts';
-import type { EventKind, SubscriptionState } from '../subscribers/types.ts';
+import { describeEvent, type Names } from '../subscription/describe-event.ts';
+import { formatMoney } from '../subscription/money.ts';
+import { periodOf } from '../subscription/period.ts';
+import { entitlementOrProduct } from '../subscription/subscription-name.ts';
+import type { EventKind, SubscriptionState } from '../subscription/types.ts';
 import type { OwnCustomer } from './customer.ts';
 import { appStoreName, manageUrlOf } from './stores.ts';
 import type { Speech } from './words.ts';

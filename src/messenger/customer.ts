@@ -1,15 +1,15 @@
 import type { Sql } from '../database/sql.ts';
-import type { Names } from '../subscribers/describe-event.ts';
-import { isBlockedId } from '../subscribers/identities.ts';
-import { deriveState } from '../subscribers/state.ts';
 import {
   readHistory,
   readHistoryWithSources,
   readSubscriber,
   type TimelineEntry,
 } from '../subscribers/store.ts';
-import { isUsable, saveSummaries, summarize } from '../subscribers/summary.ts';
-import type { SubscriberState } from '../subscribers/types.ts';
+import type { Names } from '../subscription/describe-event.ts';
+import { isBlockedId } from '../subscription/identities.ts';
+import { deriveState } from '../subscription/state.ts';
+import { isUsable, saveSummaries, summarize } from '../subscription/summary.ts';
+import type { SubscriberState } from '../subscription/types.ts';
 import type { MessengerContext } from './context.ts';
 import { findOwned, findSummaries, type KeptSummary, listOwnEventIds, readNames } from './customer-store.ts';
 

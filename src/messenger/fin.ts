@@ -1,5 +1,5 @@
 import { datesIn } from '../inbox-card/dates.ts';
-import { entitlementLabel } from '../subscribers/describe-event.ts';
+import { entitlementLabel } from '../subscription/describe-event.ts';
 import type { OwnCustomer } from './customer.ts';
 import { priceOf, sentenceOf, viewCustomer, whatOf } from './customer-view.ts';
 import { appStoreName, manageUrlOf } from './stores.ts';

@@ -1,5 +1,5 @@
 import jwt from 'jsonwebtoken';
-import { contactAttributes } from '../subscribers/attributes.ts';
+import { contactAttributes } from '../subscription/attributes.ts';
 import type { OwnState } from './customer.ts';
 
 /** Intercom's own examples: two hours. */

@@ -1,4 +1,4 @@
-import type { SubscriptionState } from '../subscribers/types.ts';
+import type { SubscriptionState } from '../subscription/types.ts';
 
 /** Stores that are part of a device: only these may be named or linked where Apple's rule holds. */
 const APP_STORES: ReadonlyMap<string, { readonly name: string; readonly manageUrl: string | null }> = new Map(

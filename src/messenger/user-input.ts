@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { AppError, badRequest, type ErrorCode } from '../errors.ts';
-import { isBlockedId } from '../subscribers/identities.ts';
+import { isBlockedId } from '../subscription/identities.ts';
 import type { MessengerUser } from './identity-token.ts';
 
 const LONGEST_USER_ID = 255;

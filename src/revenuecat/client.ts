@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import { AppError } from '../errors.ts';
-import { type Answer, callOut, type OutgoingCall } from '../outgoing.ts';
-import type { Snapshot } from '../subscribers/types.ts';
+import { type Answer, callOut, type OutgoingCall } from '../http/outgoing.ts';
+import type { Snapshot } from '../subscription/types.ts';
 import type { CallGate } from './call-limiter.ts';
 import { revenueCatFailure, revenueCatUnreachable, waitMsOf } from './failures.ts';
 import {

@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import type { Snapshot } from '../subscribers/types.ts';
+import type { Snapshot } from '../subscription/types.ts';
 import type {
   activeEntitlementSchema,
   aliasSchema,

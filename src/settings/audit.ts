@@ -1,6 +1,6 @@
 import type { Sql } from '../database/sql.ts';
 import { writeAudit } from '../grants/audit.ts';
-import { EVENT_KINDS } from '../subscribers/types.ts';
+import { EVENT_KINDS } from '../subscription/types.ts';
 import { type WorkspaceSettings, workspaceSettingsSchema } from '../workspaces/settings.ts';
 import { readWorkspace, saveSettings } from '../workspaces/store.ts';
 import type { SettingsContext, Visit } from './context.ts';

@@ -1,5 +1,5 @@
-import { defaultEventName } from '../subscribers/kinds.ts';
-import { EVENT_KINDS } from '../subscribers/types.ts';
+import { defaultEventName } from '../subscription/kinds.ts';
+import { EVENT_KINDS } from '../subscription/types.ts';
 import { KIND_WORDS } from './words.ts';
 
 /** Settings as an admin reads them, by where they stand in their section. */

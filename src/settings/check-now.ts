@@ -1,4 +1,4 @@
-import { examineWorkspace } from '../workspaces/examine.ts';
+import { examineWorkspace } from '../workspaces/check-installation.ts';
 import type { SettingsContext, Visit } from './context.ts';
 
 /**

@@ -2,7 +2,7 @@ import type { Request, Response, Router } from 'express';
 import { AppError } from '../errors.ts';
 import { createIntercomClient, intercomApiUrl } from '../intercom/client.ts';
 import { provisionAttributes } from '../intercom/data-attributes.ts';
-import { CONTACT_ATTRIBUTES } from '../subscribers/attributes.ts';
+import { CONTACT_ATTRIBUTES } from '../subscription/attributes.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import { markAttributesReady, sealedAs, wakeWaiting } from '../workspaces/store.ts';
 import { auditChange, changeSettings } from './audit.ts';

@@ -1,6 +1,6 @@
 import type { Router } from 'express';
 import { notFound } from '../errors.ts';
-import { EVENT_KINDS } from '../subscribers/types.ts';
+import { EVENT_KINDS } from '../subscription/types.ts';
 import { auditChange } from './audit.ts';
 import { field, pageSql, parameter, type SettingsContext, visitOf } from './context.ts';
 import { sendPage } from './render.ts';

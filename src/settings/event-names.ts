@@ -1,5 +1,5 @@
-import { defaultEventName } from '../subscribers/kinds.ts';
-import { type DeliverableKind, EVENT_KINDS } from '../subscribers/types.ts';
+import { defaultEventName } from '../subscription/kinds.ts';
+import { type DeliverableKind, EVENT_KINDS } from '../subscription/types.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import { KIND_WORDS } from './words.ts';
 

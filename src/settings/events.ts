@@ -1,6 +1,6 @@
 import type { Router } from 'express';
-import { defaultEventName } from '../subscribers/kinds.ts';
-import { type DeliverableKind, EVENT_KINDS } from '../subscribers/types.ts';
+import { defaultEventName } from '../subscription/kinds.ts';
+import { type DeliverableKind, EVENT_KINDS } from '../subscription/types.ts';
 import { changeSettings } from './audit.ts';
 import { field, pageSql, type SettingsContext, visitOf } from './context.ts';
 import { checkEventNames, type EventSettings, MOST_EVENT_NAMES } from './event-names.ts';

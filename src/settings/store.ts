@@ -1,5 +1,5 @@
 import type { Sql } from '../database/sql.ts';
-import { type DeliverableKind, EVENT_KINDS } from '../subscribers/types.ts';
+import { type DeliverableKind, EVENT_KINDS } from '../subscription/types.ts';
 import type { Admin } from '../workspaces/store.ts';
 
 export interface Overview {

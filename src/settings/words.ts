@@ -1,4 +1,4 @@
-import type { DeliverableKind } from '../subscribers/types.ts';
+import type { DeliverableKind } from '../subscription/types.ts';
 
 /** What a page says after a form was saved; addresses carry only these codes, never a text. */
 export const FLASHES: ReadonlyMap<string, string> = new Map([

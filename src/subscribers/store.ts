@@ -1,6 +1,6 @@
 import type { Sql } from '../database/sql.ts';
-import { readEvent } from './read-event.ts';
-import type { LifecycleEvent, Snapshot } from './types.ts';
+import { readEvent } from '../subscription/read-event.ts';
+import type { LifecycleEvent, Snapshot } from '../subscription/types.ts';
 
 /** How an event stands with Intercom. */
 export interface EventDelivery {

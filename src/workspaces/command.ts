@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
 import type { Config } from '../config.ts';
 import { connectDatabase } from '../database/connection.ts';
-import { createCommandLogger } from '../log.ts';
-import { resealSecrets } from './reseal.ts';
+import { createCommandLogger } from '../logger.ts';
+import { resealSecrets } from './rotate-keys.ts';
 import { createSecretBox } from './secrets.ts';
 
 /** `rotate-keys`: the second step of a change of keys, safe while the server runs. */

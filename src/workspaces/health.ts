@@ -1,9 +1,9 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
-import { inTime } from '../in-time.ts';
 import { createIntercomClient, intercomApiUrl } from '../intercom/client.ts';
-import { examineWorkspace, type Platform } from './examine.ts';
+import { inTime } from '../with-timeout.ts';
+import { examineWorkspace, type Platform } from './check-installation.ts';
 import { readHealthTold, setHealthTold } from './health-store.ts';
 import type { InstallContext } from './install.ts';
 import { listProjects, type Refusals, readWorkspace, sealedAs } from './store.ts';

@@ -2,10 +2,10 @@ import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
 import type { Database } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
-import { inTime } from '../in-time.ts';
 import { createIntercomClient, exchangeCode, type IntercomMe, intercomApiUrl } from '../intercom/client.ts';
 import { provisionAttributes } from '../intercom/data-attributes.ts';
 import type { Jobs } from '../jobs/jobs.ts';
+import { inTime } from '../with-timeout.ts';
 import { resumeRefused } from './health-store.ts';
 import type { SecretBox } from './secrets.ts';
 import {

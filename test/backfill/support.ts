@@ -1,13 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { createCallLimiter } from '../../src/revenuecat/call-limiter.ts';
-import type { RefreshContext } from '../../src/revenuecat/refresh.ts';
 import type { Listening } from '../../src/simulator/listen.ts';
 import {
   createRevenueCatSimulator,
   type RevenueCatSimulator,
 } from '../../src/simulator/revenuecat/server.ts';
 import type { Customer } from '../../src/simulator/revenuecat/state.ts';
+import type { RefreshContext } from '../../src/subscribers/refresh.ts';
 import { createSecretBox, hashSecret } from '../../src/workspaces/secrets.ts';
 import { sealedAs } from '../../src/workspaces/store.ts';
 import { BARE_ENVIRONMENT } from '../support/bare-environment.ts';

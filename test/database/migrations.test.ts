@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { MIGRATIONS, migrate, undoMigrations } from '../../src/database/data-source.ts';
-import { storeEvents } from '../../src/revenuecat/store.ts';
-import { toReceived } from '../../src/revenuecat/webhook.ts';
+import { storeEvents } from '../../src/ingestion/store.ts';
+import { toReceived } from '../../src/ingestion/webhook.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { eventBody, START_MS } from '../support/events.ts';
 

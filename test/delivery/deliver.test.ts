@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, test } from 'node:test';
 import type { DeliveryWorker } from '../../src/delivery/worker.ts';
-import { storeEvents } from '../../src/revenuecat/store.ts';
-import { toReceived } from '../../src/revenuecat/webhook.ts';
+import { storeEvents } from '../../src/ingestion/store.ts';
+import { toReceived } from '../../src/ingestion/webhook.ts';
 import { DAY_MS, eventBody } from '../support/events.ts';
 import { until } from '../support/wait.ts';
 import { createWorld, PROJECT_ID, setSettings, WORKSPACE_ID, type World } from '../support/world.ts';
@@ -96,7 +96,7 @@ describe('delivering', () => {
     });
     await until(async () => (await stateOf('w2'))?.reason === 'waiting_for_contact', 'the events to wait');
     world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
-    const { wakeForContact } = await import('../../src/delivery/contacts-store.ts');
+    const { wakeForContact } = await import('../../src/contacts/contacts-store.ts');
     await wakeForContact(world.db.database, WORKSPACE_ID, { contactId: 'x', externalId: id, email: null });
     await until(() => eventsOf(id).length === 2, 'both events');
     assert.deepEqual(

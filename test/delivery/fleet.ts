@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { migrate, type OpenDatabase, openDatabase } from '../../src/database/data-source.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/database/embedded.ts';
 import { createIntercomSimulator, type IntercomSimulator } from '../../src/simulator/intercom/server.ts';
-import { CONTACT_ATTRIBUTES } from '../../src/subscribers/attributes.ts';
+import { CONTACT_ATTRIBUTES } from '../../src/subscription/attributes.ts';
 import { createSecretBox, hashSecret, type SecretBox } from '../../src/workspaces/secrets.ts';
 import { sealedAs } from '../../src/workspaces/store.ts';
 import { BARE_ENVIRONMENT } from '../support/bare-environment.ts';

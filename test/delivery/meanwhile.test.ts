@@ -6,7 +6,7 @@ import {
   forgetContact,
   forgetOldEmail,
   wakeForContact,
-} from '../../src/delivery/contacts-store.ts';
+} from '../../src/contacts/contacts-store.ts';
 import { type Claim, claimSubscribers, type Ending, finishClaims } from '../../src/delivery/store.ts';
 import { createWorld, WORKSPACE_ID, type World } from '../support/world.ts';
 import { receive } from './support.ts';

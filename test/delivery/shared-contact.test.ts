@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { storeEvents } from '../../src/revenuecat/store.ts';
-import { toReceived } from '../../src/revenuecat/webhook.ts';
+import { storeEvents } from '../../src/ingestion/store.ts';
+import { toReceived } from '../../src/ingestion/webhook.ts';
 import { hashSecret } from '../../src/workspaces/secrets.ts';
 import { until } from '../support/wait.ts';
 import { createWorld, PROJECT_ID, WORKSPACE_ID, type World } from '../support/world.ts';

@@ -1,5 +1,5 @@
-import { storeEvents } from '../../src/revenuecat/store.ts';
-import { toReceived } from '../../src/revenuecat/webhook.ts';
+import { storeEvents } from '../../src/ingestion/store.ts';
+import { toReceived } from '../../src/ingestion/webhook.ts';
 import { DAY_MS, eventBody } from '../support/events.ts';
 import { PROJECT_ID, WORKSPACE_ID, type World } from '../support/world.ts';
 

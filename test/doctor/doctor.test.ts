@@ -2,13 +2,13 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 import { type Config, readConfig } from '../../src/config.ts';
-import { examine, type Patient } from '../../src/doctor/examine.ts';
-import type { Finding } from '../../src/doctor/finding.ts';
+import type { Finding } from '../../src/doctor/check-result.ts';
+import { examine, type Patient } from '../../src/doctor/run-checks.ts';
+import { type Answer, NoAnswer } from '../../src/http/outgoing.ts';
+import { createRefusalNotes } from '../../src/ingestion/refused-webhooks.ts';
+import { storeEvents } from '../../src/ingestion/store.ts';
+import { toReceived } from '../../src/ingestion/webhook.ts';
 import { type JobRunner, openJobs } from '../../src/jobs/jobs.ts';
-import { type Answer, NoAnswer } from '../../src/outgoing.ts';
-import { createRefusalNotes } from '../../src/revenuecat/refused-webhooks.ts';
-import { storeEvents } from '../../src/revenuecat/store.ts';
-import { toReceived } from '../../src/revenuecat/webhook.ts';
 import type { Listening } from '../../src/simulator/listen.ts';
 import {
   createRevenueCatSimulator,

@@ -8,7 +8,7 @@ import { FOREVER_MS } from '../../src/grants/ends.ts';
 import { noteHtml } from '../../src/grants/note.ts';
 import { checkMonth, checkPolicy, lengthOf, needsApproval } from '../../src/grants/policy.ts';
 import type { Grant } from '../../src/grants/types.ts';
-import { grantWordsFor } from '../../src/inbox-card/grant-words/catalogue.ts';
+import { grantWordsFor } from '../../src/grants/words/catalogue.ts';
 import { LANGUAGES } from '../../src/inbox-card/language.ts';
 import { workspaceSettingsSchema } from '../../src/workspaces/settings.ts';
 

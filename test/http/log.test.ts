@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import pg from 'pg';
 import { AppError } from '../../src/errors.ts';
-import { createLogger, describeError } from '../../src/log.ts';
+import { createLogger, describeError } from '../../src/logger.ts';
 import { signBody } from '../../src/simulator/intercom/app-caller.ts';
 import { eventBody } from '../support/events.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';

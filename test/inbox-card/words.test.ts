@@ -4,7 +4,7 @@ import { datesIn } from '../../src/inbox-card/dates.ts';
 import { chooseLanguage, LANGUAGES, type LOCALES } from '../../src/inbox-card/language.ts';
 import { readCardRequest } from '../../src/inbox-card/request.ts';
 import { wordsFor } from '../../src/inbox-card/words/catalogue.ts';
-import { SUBSCRIPTION_STATUSES } from '../../src/subscribers/types.ts';
+import { SUBSCRIPTION_STATUSES } from '../../src/subscription/types.ts';
 
 describe('dates', () => {
   const atMs = Date.UTC(2019, 0, 8, 13, 5);

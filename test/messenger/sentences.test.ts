@@ -3,9 +3,9 @@ import { describe, it } from 'node:test';
 import type { OwnCustomer } from '../../src/messenger/customer.ts';
 import { type Holding, viewCustomer } from '../../src/messenger/customer-view.ts';
 import { speechFor } from '../../src/messenger/words.ts';
-import { readEvent } from '../../src/subscribers/read-event.ts';
-import { deriveState } from '../../src/subscribers/state.ts';
 import type { TimelineEntry } from '../../src/subscribers/store.ts';
+import { readEvent } from '../../src/subscription/read-event.ts';
+import { deriveState } from '../../src/subscription/state.ts';
 import { CARD_LANGUAGES } from '../../src/workspaces/settings.ts';
 import { DAY_MS, eventBody, START_MS } from '../support/events.ts';
 

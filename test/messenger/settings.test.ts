@@ -8,7 +8,7 @@ import { readApiKey } from '../../src/messenger/api-keys.ts';
 import { snippets } from '../../src/messenger/snippets.ts';
 import { readKeyHolder } from '../../src/messenger/store.ts';
 import { eraseUninstalled } from '../../src/workspaces/erase.ts';
-import { resealSecrets } from '../../src/workspaces/reseal.ts';
+import { resealSecrets } from '../../src/workspaces/rotate-keys.ts';
 import { createSecretBox } from '../../src/workspaces/secrets.ts';
 import { forgetToken, readWorkspace, sealedAs } from '../../src/workspaces/store.ts';
 import { launchBrowser } from '../support/browser.ts';

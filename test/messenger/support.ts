@@ -9,7 +9,7 @@ import { messengerCardRouter } from '../../src/messenger/card-routes.ts';
 import type { MessengerContext } from '../../src/messenger/context.ts';
 import { insertApiKey, setMessengerSecret } from '../../src/messenger/store.ts';
 import { supportRouter } from '../../src/messenger/support-routes.ts';
-import { readEvent } from '../../src/subscribers/read-event.ts';
+import { readEvent } from '../../src/subscription/read-event.ts';
 import { sealedAs } from '../../src/workspaces/store.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { eventBody, START_MS } from '../support/events.ts';

@@ -3,7 +3,7 @@ import { pino } from 'pino';
 import type { Backend } from '../../src/database/sql.ts';
 import { createDeliveryWorker, type DeliveryWorker, type WorkerOptions } from '../../src/delivery/worker.ts';
 import { createIntercomSimulator, type IntercomSimulator } from '../../src/simulator/intercom/server.ts';
-import { CONTACT_ATTRIBUTES } from '../../src/subscribers/attributes.ts';
+import { CONTACT_ATTRIBUTES } from '../../src/subscription/attributes.ts';
 import { createSecretBox, hashSecret } from '../../src/workspaces/secrets.ts';
 import { sealedAs } from '../../src/workspaces/store.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';

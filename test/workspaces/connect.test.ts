@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { after, before, it } from 'node:test';
 import { listDueWorkspaces } from '../../src/delivery/store.ts';
-import { authenticateWebhook } from '../../src/revenuecat/webhook.ts';
+import { authenticateWebhook } from '../../src/ingestion/webhook.ts';
 import { connectProject } from '../../src/workspaces/connect.ts';
-import { resealSecrets } from '../../src/workspaces/reseal.ts';
+import { resealSecrets } from '../../src/workspaces/rotate-keys.ts';
 import { createSecretBox } from '../../src/workspaces/secrets.ts';
 import {
   disconnectProject,

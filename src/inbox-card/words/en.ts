@@ -1,4 +1,4 @@
-import { englishEventWords } from '../../subscribers/words.ts';
+import { englishEventWords } from '../../subscription/words.ts';
 import type { CardWords } from './types.ts';
 
 export const english: CardWords = {

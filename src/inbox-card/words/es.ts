@@ -1,5 +1,5 @@
-import type { Period } from '../../subscribers/period.ts';
-import { spanishEventWords } from '../../subscribers/words/es.ts';
+import type { Period } from '../../subscription/period.ts';
+import { spanishEventWords } from '../../subscription/words/es.ts';
 import type { CardWords } from './types.ts';
 
 const UNITS: Readonly<Record<Period['unit'], readonly [each: string, every: string, many: string]>> = {

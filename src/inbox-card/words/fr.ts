@@ -1,5 +1,5 @@
-import type { Period } from '../../subscribers/period.ts';
-import { frenchEventWords } from '../../subscribers/words/fr.ts';
+import type { Period } from '../../subscription/period.ts';
+import { frenchEventWords } from '../../subscription/words/fr.ts';
 import type { CardWords } from './types.ts';
 
 const UNITS: Readonly<Record<Period['unit'], readonly [each: string, every: string, many: string]>> = {

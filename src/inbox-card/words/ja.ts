@@ -1,5 +1,5 @@
-import type { Period } from '../../subscribers/period.ts';
-import { japaneseEventWords } from '../../subscribers/words/ja.ts';
+import type { Period } from '../../subscription/period.ts';
+import { japaneseEventWords } from '../../subscription/words/ja.ts';
 import type { CardWords } from './types.ts';
 
 const UNITS: Readonly<Record<Period['unit'], readonly [each: string, every: string, many: string]>> = {

@@ -1,6 +1,6 @@
-import type { Period } from '../../subscribers/period.ts';
-import type { SubscriptionStatus } from '../../subscribers/types.ts';
-import type { EventWords, Reason } from '../../subscribers/words.ts';
+import type { Period } from '../../subscription/period.ts';
+import type { SubscriptionStatus } from '../../subscription/types.ts';
+import type { EventWords, Reason } from '../../subscription/words.ts';
 
 /** Parts of the timeline that can be looked at alone. */
 export const TIMELINE_FILTERS = ['all', 'purchases', 'endings', 'payments', 'grants', 'other'] as const;

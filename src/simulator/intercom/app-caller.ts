@@ -1,5 +1,5 @@
 import { createHmac, randomUUID } from 'node:crypto';
-import { type Answer, callOut } from '../../outgoing.ts';
+import { type Answer, callOut } from '../../http/outgoing.ts';
 import { reviewFindings } from './canvas-review.ts';
 import {
   type Canvas,

@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto';
-import { callOut } from '../../outgoing.ts';
+import { callOut } from '../../http/outgoing.ts';
 import { findProject, type RevenueCatEvent, type RevenueCatState, type Webhook } from './state.ts';
 
 export interface WebhookAnswer {

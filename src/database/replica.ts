@@ -1,0 +1,218 @@
+import pg from 'pg';
+import type { Logger } from 'pino';
+import { isDatabaseUnavailable } from '../errors.ts';
+import { inTime } from '../with-timeout.ts';
+import { type Database, databaseOn, isPooled, type Sql } from './sql.ts';
+
+/**
+ * Where cards and pages are read from: the replica while it is there and at most `MAX_LAG_MS` behind, else the
+ * primary. A statement that fails on the replica is repeated on the primary, so nobody sees the change.
+ */
+export interface ReadDatabase extends Database {
+  /**
+   * Gives a database that has everything committed before this call: the replica once it got there, else the
+   * primary. Awaited after a write, it makes sure that every process that still uses the replica shows the write.
+   *
+   * @param withinMs how long to wait for the replica; `SETTLE_MS` for the promise about other processes
+   */
+  upToDate(withinMs: number): Promise<Sql>;
+  /** How the replica stands; `null`: none is configured. */
+  replica(): { readonly inUse: boolean; readonly lagMs: number } | null;
+}
+
+export interface OpenReadDatabase {
+  readonly database: ReadDatabase;
+  close(): Promise<void>;
+}
+
+/** A replica that is further behind is not read. */
+const MAX_LAG_MS = 500;
+const POLL_MS = 250;
+/** A replica that answers no poll within this is gone. */
+const POLL_TIMEOUT_MS = 1_000;
+/**
+ * After this long a write is on the replica, or every process has found it to be more than `MAX_LAG_MS` behind
+ * and reads from the primary: that takes `MAX_LAG_MS` and one poll.
+ */
+export const SETTLE_MS = MAX_LAG_MS + 2 * POLL_MS;
+const LOOK_AGAIN_MS = 5;
+
+/** The primary alone. */
+export function withoutReplica(primary: Database): ReadDatabase {
+  return { ...primary, upToDate: () => Promise.resolve(primary), replica: () => null };
+}
+
+/** A moment at which the primary had written its log up to a position (bytes). */
+interface Mark {
+  readonly atMs: number;
+  readonly position: bigint;
+}
+
+/**
+ * Opens the replica's pool and watches how far behind it is.
+ *
+ * The lag is measured in the log's positions, not by the replica's clock: a replica that has lost its primary
+ * says of itself that it has replayed everything. Only while the primary itself is away the replica is used
+ * however old it is: an old card is better than none.
+ */
+export function openReadDatabase(options: {
+  primary: Database;
+  replicaUrl: string;
+  poolSize: number;
+  logger: Logger;
+}): OpenReadDatabase {
+  const { primary, logger } = options;
+  let replica = openReplica(options.replicaUrl, options.poolSize);
+  let marks: Mark[] = [];
+  let inUse = false;
+  let lagMs = 0;
+  let hasSaid = false;
+  let stopped = false;
+  let timer: NodeJS.Timeout | null = null;
+
+  function turn(use: boolean, why: string): void {
+    const isNews = inUse !== use || !hasSaid;
+    inUse = use;
+    if (stopped || !isNews) return;
+    hasSaid = true;
+    if (use) logger.info({ lagMs: Math.round(lagMs) }, 'reading from the replica');
+    else
+      logger.warn(
+        { reason: why, lagMs: Math.round(lagMs) },
+        'reading from the primary: the replica cannot serve',
+      );
+  }
+
+  /** What still waits for an answer fails now, and is repeated on the primary. */
+  function lose(from: Replica, why: string): void {
+    if (from !== replica) return;
+    turn(false, why);
+    replica = openReplica(options.replicaUrl, options.poolSize);
+    from.destroy();
+  }
+
+  async function markPrimary(): Promise<void> {
+    const atMs = performance.now();
+    const [row] = await primary.query<{ position: string }>(POSITION_OF_PRIMARY);
+    const position = BigInt(row?.position ?? 0);
+    if (position > (marks.at(-1)?.position ?? -1n)) marks.push({ atMs, position });
+  }
+
+  async function poll(): Promise<void> {
+    const primaryAnswers = await inTime(markPrimary(), POLL_TIMEOUT_MS, noAnswer).then(
+      () => true,
+      () => false,
+    );
+    const asked = replica;
+    try {
+      const replayed = await inTime(asked.replayed(), POLL_TIMEOUT_MS, noAnswer);
+      if (replayed === null) return turn(false, 'DATABASE_READ_URL names no replica');
+      marks = marks.filter((mark) => mark.position > replayed);
+      lagMs = marks[0] === undefined ? 0 : performance.now() - marks[0].atMs;
+      turn(!primaryAnswers || lagMs <= MAX_LAG_MS, 'it is too far behind');
+    } catch (error) {
+      lose(asked, isDatabaseUnavailable(error) ? 'it does not answer' : String((error as Error).message));
+    }
+  }
+
+  let polling: Promise<void> = Promise.resolve();
+  function keepPolling(): void {
+    polling = poll().finally(() => {
+      if (stopped) return;
+      timer = setTimeout(keepPolling, POLL_MS);
+      timer.unref();
+    });
+  }
+  keepPolling();
+
+  const database: ReadDatabase = {
+    backend: primary.backend,
+    async query(text, values, name) {
+      if (!inUse) return primary.query(text, values, name);
+      const asked = replica;
+      try {
+        return await asked.database().query(text, values, name);
+      } catch (error) {
+        if (isDatabaseUnavailable(error)) lose(asked, 'it does not answer');
+        // A read may be repeated; if the statement itself is at fault the primary says so too.
+        return primary.query(text, values, name);
+      }
+    },
+    transaction: (work) => primary.transaction(work),
+    connections: () => replica.database().connections(),
+    async upToDate(withinMs) {
+      const deadlineMs = performance.now() + withinMs;
+      const [row] = await primary.query<{ position: string }>(POSITION_OF_PRIMARY);
+      const wanted = BigInt(row?.position ?? 0);
+      while (inUse && performance.now() < deadlineMs) {
+        const replayed = await replica.replayed().catch(() => null);
+        if (replayed === null) break;
+        if (replayed >= wanted) return database;
+        await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
+      }
+      return primary;
+    },
+    replica: () => ({ inUse, lagMs }),
+  };
+  return {
+    database,
+    async close() {
+      stopped = true;
+      if (timer) clearTimeout(timer);
+      await polling;
+      replica.destroy();
+    },
+  };
+}
+
+interface Replica {
+  database(): Database;
+  /** The position that it has replayed; `null`: it is no replica. */
+  replayed(): Promise<bigint | null>;
+  /** Breaks its connections off, also those that wait for an answer. */
+  destroy(): void;
+}
+
+function openReplica(url: string, poolSize: number): Replica {
+  const pool = new pg.Pool({
+    connectionString: url,
+    max: poolSize,
+    connectionTimeoutMillis: POLL_TIMEOUT_MS,
+    keepAlive: true,
+    application_name: 'subscription-timeline-read',
+  });
+  const clients = new Set<pg.PoolClient>();
+  pool.on('error', () => {});
+  pool.on('connect', (client) => {
+    clients.add(client);
+    // One in use is not heard by the pool; its statement fails anyway.
+    client.on('error', () => {});
+  });
+  pool.on('remove', (client) => void clients.delete(client));
+  // Until it is known whether a pooler stands between.
+  let database = databaseOn(pool, { prepare: false, backend: 'postgres' });
+  let knowsPooler = false;
+  return {
+    database: () => database,
+    async replayed() {
+      if (!knowsPooler) {
+        database = databaseOn(pool, { prepare: !(await isPooled(pool)), backend: 'postgres' });
+        knowsPooler = true;
+      }
+      const [row] = await database.query<{ position: string | null }>(POSITION_OF_REPLICA);
+      return row?.position == null ? null : BigInt(row.position);
+    },
+    destroy() {
+      pool.end().catch(() => {});
+      for (const client of clients) (client as unknown as pg.Client).end().catch(() => {});
+    },
+  };
+}
+
+function noAnswer(): never {
+  throw new Error('no answer in time');
+}
+
+const POSITION_OF_PRIMARY = `select (pg_current_wal_lsn() - '0/0'::pg_lsn)::text as position`;
+const POSITION_OF_REPLICA = `select case when pg_is_in_recovery()
+  then (pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::text end as position`;

@@ -1,0 +1,117 @@
+import { newParty, type Party } from '../subscribers/identity-groups.ts';
+import { EVENT_KINDS } from '../subscription/types.ts';
+import type { ReceivedEvent } from './webhook.ts';
+
+export type ReceiptStatus = 'accepted' | 'duplicate';
+
+const DELIVERABLE: ReadonlySet<string> = new Set(EVENT_KINDS);
+
+/** Which events that were read from the API go to the contact; the others stand on the timeline only. */
+export interface HistoryRule {
+  isDelivered(event: ReceivedEvent): boolean;
+}
+
+/** One row to be stored: an event as it concerns one customer. */
+export interface EventRecord {
+  readonly id: string;
+  readonly side: 'subject' | 'giver';
+  readonly appUserId: string | null;
+  readonly subscriberId: string;
+  readonly isNew: boolean;
+  /** Rows of the same event; all are stored or none. */
+  readonly sides: number;
+  readonly delivery: { readonly state: 'pending' | 'skipped'; readonly reason: 'imported' | null };
+  readonly received: ReceivedEvent;
+}
+
+/** What is to be written for events of one project. */
+export interface EventBatch {
+  readonly workspaceId: string;
+  readonly projectId: string;
+  readonly records: readonly EventRecord[];
+  /** App user ids that were not stored when they were looked for, each with its customer. */
+  readonly ids: readonly { readonly id: string; readonly subscriberId: string; readonly isNew: boolean }[];
+  /** Subscribers that were stored when they were looked for. */
+  readonly known: readonly string[];
+  readonly isHistory: boolean;
+}
+
+export interface Written {
+  /** By event id; missing: its subscriber has changed, and it was not written. */
+  readonly stored: ReadonlyMap<string, ReceiptStatus>;
+  /** Whether another process gave one of the ids to another subscriber meanwhile. */
+  readonly contested: boolean;
+}
+
+/** @param events each once */
+export function makeBatch(
+  workspaceId: string,
+  projectId: string,
+  events: readonly ReceivedEvent[],
+  parties: ReadonlyMap<string, Party>,
+  history: HistoryRule | null,
+): EventBatch {
+  const records: EventRecord[] = [];
+  const nobody: Party[] = [];
+  for (const received of events) {
+    const { id } = received.event;
+    const placed: Omit<EventRecord, 'sides'>[] = [];
+    for (const side of ['subject', 'giver'] as const) {
+      const [appUserId] = received[side];
+      let party = appUserId === undefined ? undefined : parties.get(appUserId);
+      if (!party) {
+        if (side === 'giver') continue;
+        // An event that names nobody stands alone: it is kept, and found by its id.
+        party = newParty();
+        nobody.push(party);
+      }
+      const { subscriberId, isNew } = party;
+      const delivery = initialDelivery(received, side, history);
+      placed.push({ id, side, appUserId: appUserId ?? null, subscriberId, isNew, delivery, received });
+    }
+    for (const record of placed) records.push({ ...record, sides: placed.length });
+  }
+  const all = [...new Set([...parties.values(), ...nobody])];
+  return {
+    workspaceId,
+    projectId,
+    records,
+    ids: all.flatMap(({ ids, knownIds, subscriberId, isNew }) =>
+      [...ids.difference(knownIds)].map((id) => ({ id, subscriberId, isNew })),
+    ),
+    known: all.filter((party) => !party.isNew).map((party) => party.subscriberId),
+    isHistory: history !== null,
+  };
+}
+
+function initialDelivery(
+  received: ReceivedEvent,
+  side: EventRecord['side'],
+  history: HistoryRule | null,
+): EventRecord['delivery'] {
+  // The transfer itself is recorded on the contact that received the purchases; the giver's attributes follow.
+  if (side === 'giver' || !DELIVERABLE.has(received.event.kind)) return { state: 'skipped', reason: null };
+  return history === null || history.isDelivered(received)
+    ? { state: 'pending', reason: null }
+    : { state: 'skipped', reason: 'imported' };
+}
+
+/** A control character, which JSON allows nowhere: an array would have every quote of every payload escaped. */
+const SEPARATOR = '\x1e';
+
+/**
+ * Parameters for the columns subscriber_id, type, kind, environment, event_at, transaction_id, payload and delivery:
+ * lists, but the payloads are one text, which PostgreSQL takes apart again with string_to_array.
+ */
+export function columnsOf(records: readonly EventRecord[]): unknown[] {
+  return [
+    records.map((record) => record.subscriberId),
+    records.map((record) => record.received.event.type),
+    records.map((record) => record.received.event.kind),
+    records.map((record) => record.received.event.environment),
+    records.map((record) => record.received.event.atMs),
+    records.map((record) => record.received.event.transactionId),
+    records.map((record) => record.received.payload).join(SEPARATOR),
+    records.map((record) => record.delivery.state),
+  ];
+}

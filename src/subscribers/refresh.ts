@@ -1,0 +1,155 @@
+import type { Logger } from 'pino';
+import type { Database } from '../database/sql.ts';
+import { AppError } from '../errors.ts';
+import type { CallLimiter, CallPriority } from '../revenuecat/call-limiter.ts';
+import { readCatalogNames } from '../revenuecat/catalog.ts';
+import { type CustomerReading, createRevenueCatClient, type RevenueCatClient } from '../revenuecat/client.ts';
+import { compareWithSnapshot } from '../subscription/compare-with-snapshot.ts';
+import { preferredAppUserIds } from '../subscription/identities.ts';
+import { deriveState } from '../subscription/state.ts';
+import type { SecretBox } from '../workspaces/secrets.ts';
+import { type Project, readProject, sealedAs, setApiKeyState } from '../workspaces/store.ts';
+import { type StoredCustomer, storeCustomers } from './customers-store.ts';
+import { makeDue, readHistory, readSubscriber } from './store.ts';
+
+export interface RefreshContext {
+  readonly database: Database;
+  readonly logger: Logger;
+  readonly secrets: SecretBox;
+  readonly apiUrl: string;
+  readonly limiter: CallLimiter;
+  now(): number;
+  /** The API and the events disagree on a subscriber; codes of {@link compareWithSnapshot}. */
+  onDisagreement?(codes: readonly string[]): void;
+  /** RevenueCat takes a key again, or no longer. */
+  onKeyState?(workspaceId: string): Promise<void>;
+}
+
+/** The project's client; `null` without a usable key. */
+export function clientFor(
+  project: Project,
+  context: Pick<RefreshContext, 'secrets' | 'apiUrl' | 'now' | 'limiter'>,
+  calls: { priority: CallPriority; timeoutMs?: number; signal?: AbortSignal },
+): RevenueCatClient | null {
+  if (project.apiKey === null) return null;
+  return createRevenueCatClient({
+    apiUrl: context.apiUrl,
+    apiKey: context.secrets.open(project.apiKey, sealedAs.apiKey(project.workspaceId, project.projectId)),
+    now: context.now,
+    gate: context.limiter.gate(project, calls.priority, calls.signal),
+    ...(calls.timeoutMs === undefined ? {} : { timeoutMs: calls.timeoutMs }),
+  });
+}
+
+export type RefreshOutcome = 'refreshed' | 'no_key' | 'key_rejected' | 'unknown_customer';
+
+/** Merges that meet pass within a few rounds: one of them always gets through. */
+const MOST_ROUNDS = 5;
+
+/**
+ * Reads a subscriber anew from RevenueCat. A customer that RevenueCat does not know keeps the state that its
+ * events gave; ids that RevenueCat has made one are joined here as well.
+ *
+ * @throws AppError when RevenueCat is away or asks to wait
+ */
+export async function refreshSubscriber(
+  context: RefreshContext,
+  workspaceId: string,
+  subscriberId: string,
+  priority: CallPriority = 'background',
+): Promise<RefreshOutcome> {
+  const subscriber = await readSubscriber(context.database, workspaceId, subscriberId);
+  const project = subscriber && (await readProject(context.database, workspaceId, subscriber.projectId));
+  const client = project && clientFor(project, context, { priority });
+  if (!subscriber || !project || !client) return 'no_key';
+  return withKey(context, project, async () => {
+    const names = await readCatalogNames(context, project, client);
+    for (const appUserId of preferredAppUserIds(subscriber.appUserIds).slice(0, 3)) {
+      const reading = await client.readCustomer(project.revenueCatProjectId, appUserId, names);
+      if (!reading) continue;
+      const stored = await storeReading(context, project, reading);
+      // Time may have changed the state though RevenueCat tells nothing new.
+      await makeDue(context.database, workspaceId, stored.subscriberId);
+      return 'refreshed';
+    }
+    return 'unknown_customer';
+  });
+}
+
+/** Does work with a project's key and notes whether RevenueCat takes the key. */
+export async function withKey<T extends string>(
+  context: RefreshContext,
+  project: Project,
+  work: () => Promise<T>,
+): Promise<T | 'key_rejected'> {
+  const { workspaceId, projectId } = project;
+  try {
+    const outcome = await work();
+    if (project.apiKeyState !== 'valid') await noteKeyState(context, project, 'valid');
+    return outcome;
+  } catch (error) {
+    if (!(error instanceof AppError) || error.code !== 'revenuecat_unauthorized') throw error;
+    await noteKeyState(context, project, 'rejected');
+    context.logger.warn({ workspaceId, projectId }, 'RevenueCat refuses the API key');
+    return 'key_rejected';
+  }
+}
+
+/** Notes whether RevenueCat takes a key; who must know is told when that has changed. */
+export async function noteKeyState(
+  context: Pick<RefreshContext, 'database' | 'onKeyState'>,
+  { workspaceId, projectId }: Pick<Project, 'workspaceId' | 'projectId'>,
+  state: 'valid' | 'rejected',
+): Promise<void> {
+  const isNew = await setApiKeyState(context.database, workspaceId, projectId, state);
+  if (isNew) await context.onKeyState?.(workspaceId);
+}
+
+/** Stores one reading, however many merges come between. */
+export async function storeReading(
+  context: RefreshContext,
+  project: Project,
+  reading: CustomerReading,
+): Promise<StoredCustomer> {
+  const { database } = context;
+  for (let round = 0; round < MOST_ROUNDS; round += 1) {
+    const [stored] = await storeCustomers(database, database, project, [reading]);
+    if (!stored || stored.outcome === 'again') continue;
+    await reportDisagreement(context, project, stored);
+    return stored;
+  }
+  throw new AppError('conflict', 'The subscriber changed under every attempt to store it', {
+    status: 503,
+    remedy: { kind: 'retry' },
+  });
+}
+
+/**
+ * Logs where the API and the events disagree: a webhook that was lost, or an event that is read wrongly. By
+ * codes only, without anything of the customer.
+ */
+export async function reportDisagreement(
+  context: RefreshContext,
+  project: Pick<Project, 'workspaceId' | 'projectId'>,
+  stored: StoredCustomer,
+): Promise<void> {
+  if (stored.outcome !== 'updated' || !stored.hadEvents) return;
+  const { workspaceId, projectId } = project;
+  const { subscriberId } = stored;
+  const [subscriber, history] = await Promise.all([
+    readSubscriber(context.database, workspaceId, subscriberId),
+    readHistory(context.database, workspaceId, subscriberId),
+  ]);
+  if (!subscriber?.snapshot) return;
+  const nowMs = context.now();
+  const codes = compareWithSnapshot(
+    deriveState(history, null, nowMs),
+    deriveState(history, subscriber.snapshot, nowMs),
+  );
+  if (codes.length === 0) return;
+  context.logger.info(
+    { workspaceId, projectId, subscriberId, codes },
+    'RevenueCat and the events disagree: RevenueCat is believed',
+  );
+  context.onDisagreement?.(codes);
+}

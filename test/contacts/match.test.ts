@@ -1,0 +1,174 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { createContact, findContact, idToCreate } from '../../src/contacts/match.ts';
+import { AppError } from '../../src/errors.ts';
+import {
+  createIntercomClient,
+  type IntercomClient,
+  type IntercomContact,
+} from '../../src/intercom/client.ts';
+import { DEFAULT_SETTINGS } from '../../src/workspaces/settings.ts';
+
+const contact = (id: string, fields: Partial<IntercomContact> = {}): IntercomContact => ({
+  id,
+  external_id: null,
+  role: 'user',
+  email: null,
+  custom_attributes: {},
+  ...fields,
+});
+
+/** A client whose methods other than the given ones fail on the closed port that they would call. */
+function clientWith(methods: Partial<IntercomClient>): IntercomClient {
+  return { ...createIntercomClient({ apiUrl: 'http://127.0.0.1:1', accessToken: 'none' }), ...methods };
+}
+
+function conflict(message: string): AppError {
+  return new AppError('intercom_rejected', `Creating a contact: Intercom answered 409 conflict: ${message}`, {
+    upstreamStatus: 409,
+  });
+}
+
+describe('making a contact', () => {
+  test('somebody else who has the same e-mail is never taken: the new contact goes without', async () => {
+    const bodies: unknown[] = [];
+    const client = clientWith({
+      createContact: async (body) => {
+        bodies.push(body);
+        if ('email' in body) throw conflict('A contact matching those details already exists with id=5f01');
+        return contact('fresh');
+      },
+      followContact: async (id) => contact(id, { external_id: 'victim', email: 'a@example.com' }),
+    });
+    assert.equal(await createContact(client, { appUserId: 'u1', email: 'a@example.com' }), 'fresh');
+    assert.deepEqual(bodies, [
+      { role: 'user', external_id: 'u1', email: 'a@example.com' },
+      { role: 'user', external_id: 'u1' },
+    ]);
+  });
+
+  test('a 409 that names nobody of ours makes the events wait', async () => {
+    for (const message of [
+      'already exists',
+      'A contact matching those details already exists with id=5f01',
+    ]) {
+      const client = clientWith({
+        createContact: () => Promise.reject(conflict(message)),
+        followContact: async () => null,
+      });
+      assert.equal(await createContact(client, { appUserId: 'u1', email: null }), null);
+    }
+  });
+
+  test('the archived twin is brought back, and only that one', async () => {
+    const restored: string[] = [];
+    const client = clientWith({
+      createContact: () =>
+        Promise.reject(conflict('An archived contact matching those details already exists with id=5f01')),
+      followContact: async (id) => contact(id, { external_id: 'u1' }),
+      unarchiveContact: async (id) => void restored.push(id),
+    });
+    assert.equal(await createContact(client, { appUserId: 'u1', email: null }), '5f01');
+    assert.deepEqual(restored, ['5f01']);
+  });
+
+  test('an archived twin that cannot be read is the one of the app user id, not of the e-mail', async () => {
+    const steps: unknown[] = [];
+    const client = clientWith({
+      createContact: async (body) => {
+        steps.push(body.email ?? 'no e-mail');
+        throw conflict(
+          `An archived contact matching those details already exists with id=${'email' in body ? '5f02' : '5f01'}`,
+        );
+      },
+      followContact: async () => null,
+      unarchiveContact: async (id) => void steps.push(id),
+    });
+    assert.equal(await createContact(client, { appUserId: 'u1', email: 'a@example.com' }), '5f01');
+    assert.deepEqual(steps, ['a@example.com', 'no e-mail', '5f01']);
+  });
+
+  test('an e-mail that Intercom does not take keeps nobody from having a contact', async () => {
+    const refused = (): AppError =>
+      new AppError('intercom_rejected', 'Creating a contact: Intercom answered 400', { upstreamStatus: 400 });
+    const client = clientWith({
+      createContact: async (body) => {
+        if ('email' in body) throw refused();
+        return contact('fresh');
+      },
+    });
+    assert.equal(await createContact(client, { appUserId: 'u1', email: 'a@b@c' }), 'fresh');
+    const refusing = clientWith({ createContact: () => Promise.reject(refused()) });
+    await assert.rejects(createContact(refusing, { appUserId: 'u1', email: 'a@b@c' }), {
+      code: 'intercom_rejected',
+    });
+  });
+
+  test('who gets one is the workspace’s choice', () => {
+    const wants = (create: 'never' | 'identified' | 'all') => ({
+      ...DEFAULT_SETTINGS,
+      contacts: { create, matchByEmail: false },
+    });
+    const anonymous = '$RCAnonymousID:1';
+    assert.equal(idToCreate(['u1'], wants('never')), null);
+    assert.equal(idToCreate([anonymous, 'u1'], wants('identified')), 'u1');
+    assert.equal(idToCreate([anonymous], wants('identified')), null);
+    assert.equal(idToCreate([anonymous], wants('all')), anonymous);
+    assert.equal(idToCreate(['null', 'undefined'], wants('all')), null);
+  });
+});
+
+describe('finding a contact', () => {
+  const asked: string[] = [];
+  const client = clientWith({
+    followContact: async (id) => (id === 'gone' ? null : contact(id)),
+    findByExternalId: async (id) => {
+      asked.push(id);
+      return id === 'u2' ? contact('by-u2') : id === '$RCAnonymousID:1' ? contact('by-anonymous') : null;
+    },
+    searchByEmail: async (email) =>
+      email === 'two@example.com' ? [contact('a'), contact('b')] : [contact('by-mail')],
+  });
+  const settings = { ...DEFAULT_SETTINGS, contacts: { create: 'never' as const, matchByEmail: true } };
+  const look = (input: Partial<Parameters<typeof findContact>[1]>) =>
+    findContact(client, {
+      linkedContactIds: [],
+      appUserIds: [],
+      email: null,
+      settings,
+      gone: new Set(),
+      ...input,
+    });
+
+  const cases: [string, Partial<Parameters<typeof findContact>[1]>, string | null][] = [
+    ['a saved link comes first', { linkedContactIds: ['linked'], appUserIds: ['u2'] }, 'linked'],
+    [
+      'a link to a contact that is gone is passed over',
+      { linkedContactIds: ['gone'], appUserIds: ['u2'] },
+      'by-u2',
+    ],
+    ['identified ids before anonymous ones', { appUserIds: ['$RCAnonymousID:1', 'u2'] }, 'by-u2'],
+    ['an anonymous id when nothing else matches', { appUserIds: ['$RCAnonymousID:1', 'u1'] }, 'by-anonymous'],
+    ['the e-mail last', { appUserIds: ['u1'], email: 'one@example.com' }, 'by-mail'],
+    ['an e-mail of two contacts is nobody’s', { email: 'two@example.com' }, null],
+    [
+      'an e-mail only where the workspace wants it',
+      { email: 'one@example.com', settings: DEFAULT_SETTINGS },
+      null,
+    ],
+    [
+      'a contact that has just refused is not found again',
+      { appUserIds: ['u2'], gone: new Set(['by-u2']) },
+      null,
+    ],
+  ];
+  for (const [name, input, expected] of cases) {
+    test(name, async () => assert.equal(await look(input), expected));
+  }
+
+  test('ids that stand for nobody are not asked for', async () => {
+    asked.length = 0;
+    await look({ appUserIds: ['null', 'guest', 'u1'] });
+    assert.deepEqual(asked, ['u1']);
+  });
+});

@@ -1,0 +1,264 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { describeEvent, storeName, tidyId } from '../../src/subscription/describe-event.ts';
+import { EVENT_KINDS, type LifecycleEvent, TIMELINE_ONLY_KINDS } from '../../src/subscription/types.ts';
+import { germanEventWords } from '../../src/subscription/words/de.ts';
+import { spanishEventWords } from '../../src/subscription/words/es.ts';
+import { frenchEventWords } from '../../src/subscription/words/fr.ts';
+import { portugueseEventWords } from '../../src/subscription/words/pt.ts';
+import { type EventWords, englishEventWords } from '../../src/subscription/words.ts';
+import { buy, event, grant, period, renew, trial } from './histories.ts';
+
+const names = {
+  product: (id: string): string | null => (id === 'pro_monthly' ? 'Pro monthly plan' : null),
+  entitlement: (key: string): string | null => (key === 'pro' ? 'Pro' : null),
+};
+
+const cancelled = (reason: string, fields = {}): LifecycleEvent =>
+  event('CANCELLATION', 0, { cancel_reason: reason, ...fields });
+
+/** Everything that a timeline can say, in one place. */
+const LINES: readonly [LifecycleEvent, string, string][] = [
+  [buy(0, 30), 'Subscribed', 'Pro monthly plan · $10.00'],
+  [buy(0, 30, { offer_code: 'SPRING' }), 'Subscribed', 'Pro monthly plan · $10.00 · offer SPRING'],
+  [
+    buy(0, 30, { is_family_share: true, price: 0, price_in_purchased_currency: 0 }),
+    'Subscribed',
+    'Pro monthly plan · family sharing',
+  ],
+  [trial(0, 7), 'Started a free trial', 'Pro monthly plan'],
+  [
+    renew(7, 37, { is_trial_conversion: true }),
+    'Free trial became a subscription',
+    'Pro monthly plan · $10.00',
+  ],
+  [
+    renew(30, 60, { currency: 'JPY', price_in_purchased_currency: 1500 }),
+    'Renewed',
+    'Pro monthly plan · ¥1,500',
+  ],
+  [
+    cancelled('UNSUBSCRIBE', { period_type: 'TRIAL' }),
+    'Cancelled the free trial',
+    'Pro monthly plan · turned off renewal',
+  ],
+  [cancelled('UNSUBSCRIBE'), 'Cancelled', 'Pro monthly plan · turned off renewal'],
+  [cancelled('BILLING_ERROR'), 'Cancelled', 'Pro monthly plan · the App Store could not charge the card'],
+  [
+    cancelled('BILLING_ERROR', { store: null }),
+    'Cancelled',
+    'Pro monthly plan · the store could not charge the card',
+  ],
+  [cancelled('DEVELOPER_INITIATED'), 'Cancelled', "Pro monthly plan · ended by the app's team"],
+  [cancelled('PRICE_INCREASE'), 'Cancelled', 'Pro monthly plan · did not agree to the price increase'],
+  [cancelled('UNKNOWN'), 'Cancelled', 'Pro monthly plan · for an unknown reason'],
+  [cancelled('SOMETHING_NEW'), 'Cancelled', 'Pro monthly plan · Something New'],
+  [
+    cancelled('CUSTOMER_SUPPORT', { ...period(0, 30, -10) }),
+    'Refunded',
+    'Pro monthly plan · $10.00 · asked the App Store for a refund',
+  ],
+  [
+    cancelled('CUSTOMER_SUPPORT', { store: 'PLAY_STORE' }),
+    'Refunded',
+    'Pro monthly plan · asked Google Play for a refund',
+  ],
+  [event('REFUND_REVERSED', 0, period(0, 30, 10)), 'Refund reversed', 'Pro monthly plan · $10.00'],
+  [event('UNCANCELLATION', 0), 'Turned renewal back on', 'Pro monthly plan'],
+  [
+    event('NON_RENEWING_PURCHASE', 0, { ...period(0, null, 5), product_id: 'com.example.app.coins_100' }),
+    'Made a purchase',
+    'Coins 100 · $5.00',
+  ],
+  [
+    event('EXPIRATION', 0, { expiration_reason: 'BILLING_ERROR', store: 'STRIPE' }),
+    'Subscription ended',
+    'Pro monthly plan · Stripe could not charge the card',
+  ],
+  [
+    event('EXPIRATION', 0, { expiration_reason: 'SUBSCRIPTION_PAUSED' }),
+    'Subscription ended',
+    'Pro monthly plan · paused',
+  ],
+  [event('EXPIRATION', 0, { store: 'PROMOTIONAL' }), 'Grant ended', 'Pro'],
+  [
+    event('BILLING_ISSUE', 0, { store: 'AMAZON' }),
+    'Payment failed',
+    'Pro monthly plan · the Amazon Appstore could not charge the card',
+  ],
+  [
+    event('PRODUCT_CHANGE', 0, { new_product_id: 'pro:yearly-base' }),
+    'Changed plan',
+    'from Pro monthly plan to Pro (yearly base)',
+  ],
+  [event('PRODUCT_CHANGE', 0), 'Changed plan', 'Pro monthly plan'],
+  [event('SUBSCRIPTION_PAUSED', 0), 'Scheduled a pause', 'Pro monthly plan'],
+  [event('SUBSCRIPTION_EXTENDED', 0), 'Subscription extended', 'Pro monthly plan'],
+  [grant(0, 30), 'Access granted', 'Pro'],
+  [
+    cancelled('DEVELOPER_INITIATED', { store: 'PROMOTIONAL', entitlement_ids: ['pro', 'team_plus'] }),
+    'Grant removed',
+    'Pro, Team plus',
+  ],
+  [event('TRANSFER', 0), 'Received purchases from another customer', 'App Store'],
+  [event('TRANSFER', 0, { side: 'giver', store: 'ROKU' }), 'Purchases moved to another customer', 'Roku'],
+  [event('TEMPORARY_ENTITLEMENT_GRANT', 0), 'Temporary access', 'Pro'],
+  [
+    event('TEMPORARY_ENTITLEMENT_GRANT', 0, { entitlement_ids: null, product_id: null }),
+    'Temporary access',
+    '',
+  ],
+  [event('PRICE_INCREASE_CONSENT_REQUIRED', 0), 'Asked to agree to a price increase', 'Pro monthly plan'],
+  [event('PRICE_INCREASE_CONSENT_APPROVED', 0), 'Agreed to a price increase', 'Pro monthly plan'],
+  [
+    event('INVOICE_ISSUANCE', 0, { price_in_purchased_currency: 9 }),
+    'Invoice issued',
+    'Pro monthly plan · $9.00',
+  ],
+  [event('PURCHASE_REDEEMED', 0), 'Redeemed a web purchase', 'Pro monthly plan'],
+  [
+    event('EXPERIMENT_ENROLLMENT', 0, { experiment_id: 'prexp1', experiment_variant: 'b' }),
+    'Joined an experiment',
+    'prexp1, variant b',
+  ],
+  [event('PAYWALL_IMPRESSION', 0, { paywall_name: 'Spring' }), 'Saw a paywall', 'Spring'],
+  [event('PAYWALL_CLOSE', 0), 'Closed a paywall', ''],
+  [event('PAYWALL_CANCEL', 0), 'Cancelled a purchase on a paywall', ''],
+  [event('PAYWALL_EXIT_OFFER', 0), 'Saw an exit offer', ''],
+  [event('PAYWALL_COMPONENT_INTERACTED', 0), 'Tapped on a paywall', ''],
+  [event('PAYWALL_NEW', 0), 'Paywall', ''],
+  [
+    event('VIRTUAL_CURRENCY_TRANSACTION', 0, {
+      adjustments: [{ amount: 1000, currency: { name: 'Credits' } }, { amount: 3 }, null],
+      product_id: null,
+    }),
+    'Received virtual currency',
+    '1,000 Credits, 3',
+  ],
+  [
+    event('VIRTUAL_CURRENCY_TRANSACTION', 0, {
+      adjustments: [{ amount: -5, currency: { code: 'CRD' } }],
+      product_display_name: 'Pack',
+      product_id: 'x',
+    }),
+    'Spent virtual currency',
+    '5 CRD · Pack',
+  ],
+  [event('SUBSCRIBER_ALIAS', 0), 'Customer IDs linked', ''],
+  [event('TEST', 0), 'Test event', 'Pro monthly plan'],
+  [event('SOME_NEW_THING', 0, { product_id: null }), 'Some New Thing', 'SOME_NEW_THING'],
+];
+
+describe('the text of every event', () => {
+  for (const [item, title, subtitle] of LINES) {
+    test(`${title}: ${subtitle}`, () => {
+      assert.deepEqual(describeEvent(item, names, englishEventWords), { title, subtitle });
+    });
+  }
+
+  test('every kind has a line here', () => {
+    const shown = new Set(LINES.map(([item]) => item.kind));
+    for (const kind of [...EVENT_KINDS, ...TIMELINE_ONLY_KINDS]) assert.ok(shown.has(kind), kind);
+  });
+});
+
+test('stores have the names that people know', () => {
+  const known = [
+    'APP_STORE',
+    'MAC_APP_STORE',
+    'PLAY_STORE',
+    'AMAZON',
+    'STRIPE',
+    'RC_BILLING',
+    'ROKU',
+    'PADDLE',
+  ];
+  assert.deepEqual(
+    [...known, 'TEST_STORE', 'PROMOTIONAL', 'MOON_STORE'].map((store) => storeName(store)),
+    [
+      'App Store',
+      'Mac App Store',
+      'Google Play',
+      'Amazon Appstore',
+      'Stripe',
+      'RevenueCat Billing',
+      'Roku',
+      'Paddle',
+      'Test Store',
+      'granted',
+      'Moon Store',
+    ],
+  );
+  assert.equal(storeName(null), null);
+});
+
+test('ids are made readable', () => {
+  const cases: readonly [string, string][] = [
+    ['com.example.app.pro_monthly', 'Pro monthly'],
+    ['premium', 'Premium'],
+    ['pro.v2', 'Pro.v2'],
+    ['com.example.12', 'Com.example.12'],
+    ['sub:base-plan', 'Sub (base plan)'],
+    ['---', '---'],
+    [':', ':'],
+  ];
+  for (const [id, expected] of cases) assert.equal(tidyId(id), expected);
+});
+
+test('stores stand with the article that each language gives them', () => {
+  const say = (words: EventWords, store: string | null) =>
+    (['BILLING_ERROR', 'CUSTOMER_SUPPORT'] as const).map((reason) => words.reason(reason, store));
+  const said = [
+    [
+      germanEventWords,
+      'App Store',
+      'der App Store konnte die Karte nicht belasten',
+      'Erstattung beim App Store verlangt',
+    ],
+    [
+      germanEventWords,
+      'Google Play',
+      'Google Play konnte die Karte nicht belasten',
+      'Erstattung bei Google Play verlangt',
+    ],
+    [germanEventWords, null, 'der Store konnte die Karte nicht belasten', 'Erstattung beim Store verlangt'],
+    [
+      frenchEventWords,
+      'App Store',
+      "l'App Store n'a pas pu débiter la carte",
+      "remboursement demandé à l'App Store",
+    ],
+    [
+      frenchEventWords,
+      'Mac App Store',
+      "le Mac App Store n'a pas pu débiter la carte",
+      'remboursement demandé au Mac App Store',
+    ],
+    [
+      frenchEventWords,
+      null,
+      "la boutique n'a pas pu débiter la carte",
+      'remboursement demandé à la boutique',
+    ],
+    [
+      spanishEventWords,
+      'App Store',
+      'el App Store no pudo cobrar a la tarjeta',
+      'pidió un reembolso al App Store',
+    ],
+    [spanishEventWords, null, 'la tienda no pudo cobrar a la tarjeta', 'pidió un reembolso a la tienda'],
+    [
+      portugueseEventWords,
+      'App Store',
+      'a App Store não conseguiu cobrar no cartão',
+      'pediu reembolso à App Store',
+    ],
+    [
+      portugueseEventWords,
+      'Google Play',
+      'Google Play não conseguiu cobrar no cartão',
+      'pediu reembolso a Google Play',
+    ],
+  ] as const;
+  for (const [words, store, ...expected] of said) assert.deepEqual(say(words, store), expected);
+});

@@ -1,0 +1,169 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { identifiersOf, readEvent } from '../../src/subscription/read-event.ts';
+import { body } from './histories.ts';
+
+const received = { receivedAtMs: 5, fallbackId: 'fallback' };
+
+describe('reading an event', () => {
+  test('fields of the wrong type count as absent', () => {
+    const event = readEvent(
+      {
+        id: {},
+        event_id: 'paywall-1',
+        type: 'RENEWAL',
+        event_timestamp_ms: 'soon',
+        store: ['APP_STORE'],
+        entitlement_ids: 'pro',
+        price: 'free',
+        is_family_share: 'yes',
+        expiration_at_ms: Number.NaN,
+      },
+      received,
+    );
+    assert.equal(event.id, 'paywall-1');
+    assert.equal(event.atMs, 5);
+    assert.equal(event.store, null);
+    assert.deepEqual(event.entitlements, []);
+    assert.equal(event.price, null);
+    assert.equal(event.isFamilyShare, false);
+    assert.equal(event.expiresAtMs, null);
+  });
+
+  test('a time before there was one counts as absent', () => {
+    const at = (fields: Record<string, unknown>): number =>
+      readEvent({ type: 'RENEWAL', ...fields }, received).atMs;
+    assert.equal(at({ event_timestamp_ms: -1, purchased_at_ms: 7 }), 7);
+    assert.equal(at({ event_timestamp_ms: 0, purchased_at_ms: 0 }), 5);
+  });
+
+  test('values that are not known stay, and everything is kept', () => {
+    const sent = body('RENEWAL', 0, { store: 'MOON_STORE', period_type: 'LUNAR', craters: 3 });
+    const event = readEvent(sent, received);
+    assert.equal(event.store, 'MOON_STORE');
+    assert.equal(event.periodType, 'LUNAR');
+    assert.equal(event.raw, sent);
+  });
+
+  test('an event without any id takes the fallback', () => {
+    assert.equal(readEvent({ type: 'TEST' }, received).id, 'fallback');
+  });
+
+  for (const value of [null, undefined, 3, 'x', [], true]) {
+    test(`${JSON.stringify(value)} is an event of an unknown type`, () => {
+      assert.equal(readEvent(value, received).kind, 'unknown');
+    });
+  }
+
+  const environments: readonly [Record<string, unknown>, string | null][] = [
+    [{ environment: 'PRODUCTION' }, 'production'],
+    [{ environment: 'SANDBOX' }, 'sandbox'],
+    [{ environment: 'sandbox' }, 'sandbox'],
+    [{ purchase_environment: 'SANDBOX' }, 'sandbox'],
+    [{ store: 'TEST_STORE' }, 'sandbox'],
+    [{ store: 'PROMOTIONAL' }, null],
+    [{}, null],
+  ];
+  for (const [fields, expected] of environments) {
+    test(`environment of ${JSON.stringify(fields)}: ${expected}`, () => {
+      assert.equal(readEvent({ type: 'RENEWAL', ...fields }, received).environment, expected);
+    });
+  }
+
+  test('the deprecated single entitlement counts where the list is missing', () => {
+    assert.deepEqual(readEvent({ entitlement_id: 'pro' }, received).entitlements, ['pro']);
+    assert.deepEqual(readEvent({ entitlement_id: 'old', entitlement_ids: ['pro'] }, received).entitlements, [
+      'pro',
+    ]);
+  });
+
+  test('sums are minor units of the currency paid, and US cents', () => {
+    const event = readEvent(
+      body('RENEWAL', 0, { price: 6.7, price_in_purchased_currency: 1000, currency: 'JPY' }),
+      received,
+    );
+    assert.deepEqual(event.price, { amountMinor: 1000, currency: 'JPY' });
+    assert.equal(event.priceUsdCents, 670);
+  });
+
+  test('what was paid in an unknown currency is told in US dollars', () => {
+    const fields = { price: 6.7, price_in_purchased_currency: 1000, currency: null };
+    assert.deepEqual(readEvent(body('RENEWAL', 0, fields), received).price, {
+      amountMinor: 670,
+      currency: 'USD',
+    });
+    assert.equal(readEvent(body('RENEWAL', 0, { ...fields, price: null }), received).price, null);
+  });
+
+  test('types of the customer events endpoint lose their prefix', () => {
+    assert.equal(readEvent({ type: 'PURCHASES_RENEWAL' }, received).type, 'RENEWAL');
+  });
+});
+
+describe('whom an event speaks of', () => {
+  const anonymous = '$RCAnonymousID:8069238d6049ce87cc529853916d624c';
+  const cases: readonly [string, Record<string, unknown>, string[], string[]][] = [
+    [
+      'identified ids come before anonymous ones',
+      { app_user_id: anonymous, original_app_user_id: anonymous, aliases: ['ada', anonymous] },
+      ['ada', anonymous],
+      [],
+    ],
+    [
+      'blocked ids are nobody',
+      {
+        app_user_id: 'null',
+        original_app_user_id: '0',
+        aliases: ['[object Object]', '', 'ada', 'undefined'],
+      },
+      ['ada'],
+      [],
+    ],
+    ['aliases of the wrong type', { app_user_id: 'ada', aliases: [1, null, {}, 'b'] }, ['ada', 'b'], []],
+    [
+      'a transfer',
+      { type: 'TRANSFER', transferred_from: ['a', anonymous], transferred_to: ['b'] },
+      ['b'],
+      ['a', anonymous],
+    ],
+    [
+      'a transfer within one customer gives nothing away',
+      { type: 'TRANSFER', transferred_from: ['a', 'b'], transferred_to: ['b'] },
+      ['b'],
+      ['a'],
+    ],
+    [
+      'redeemed as an alias',
+      {
+        type: 'PURCHASE_REDEEMED',
+        redemption_outcome: 'alias',
+        redeemed_by: [anonymous],
+        redeemed_from: ['a'],
+      },
+      ['a', anonymous],
+      [],
+    ],
+    [
+      'redeemed as a transfer',
+      { type: 'PURCHASE_REDEEMED', redemption_outcome: 'transfer', redeemed_by: ['b'], redeemed_from: ['a'] },
+      ['b'],
+      ['a'],
+    ],
+    [
+      'redeemed by its owner',
+      { type: 'PURCHASE_REDEEMED', redemption_outcome: 'redeemer_owns', redeemed_by: ['b'] },
+      ['b'],
+      [],
+    ],
+    [
+      'an alias event',
+      { type: 'SUBSCRIBER_ALIAS', app_user_id: 'b', original_app_user_id: 'a' },
+      ['b', 'a'],
+      [],
+    ],
+    ['nobody', { type: 'TEST' }, [], []],
+  ];
+  for (const [name, fields, subject, giver] of cases) {
+    test(name, () => assert.deepEqual(identifiersOf({ type: 'RENEWAL', ...fields }), { subject, giver }));
+  }
+});
