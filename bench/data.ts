@@ -11,7 +11,7 @@ export const EVENTS_EACH = 10;
 export async function fill(client: Client, customers: number): Promise<void> {
   await client.query('set synchronous_commit = off');
   await client.query(
-    `insert into subscribers (workspace_id, project_id, subscriber_id, contact_id, first_event_at, last_event_at,
+    `insert into subscribers (workspace_id, project_id, subscriber_id, contact_id, first_event_at_ms, last_event_at_ms,
                               version, email)
      select $1, $2, md5('user-' || n)::uuid, 'contact-' || n, 0, 0, 1, 'user-' || n || '@example.com'
        from generate_series(0, $3::integer - 1) as n`,
@@ -35,10 +35,10 @@ async function fillTurn(client: Client, customers: number, turn: number): Promis
   const atMs = Date.now() - (EVENTS_EACH - turn) * 28 * 86_400_000;
   const expiresMs = Math.max(atMs, Date.now() - 86_400_000) + 30 * 86_400_000;
   await client.query(
-    `insert into events (workspace_id, project_id, event_id, side, subscriber_id, type, kind, environment, event_at,
+    `insert into events (workspace_id, project_id, event_id, side, subscriber_id, type, kind, environment, event_at_ms,
                          received_at, transaction_id, payload, delivery, attempts, delivered_at, contact_id,
                          sent_name, sent_at_s)
-     select $1, $2, md5('event-' || n || '-' || $4::integer), 'subject', md5('user-' || n)::uuid, $5, $6,
+     select $1, $2, md5('event-' || n || '-' || $4::integer), 'customer', md5('user-' || n)::uuid, $5, $6,
             'production', $7::bigint, to_timestamp($7 / 1000.0) + make_interval(secs => n / 1000.0),
             '2000' || n || $4,
             json_build_object('api_version', '1.0', 'event', json_build_object(

@@ -45,11 +45,11 @@ create table subscribers (
   subscriber_id      uuid not null,
   merged_into        uuid,
   email              text,
-  email_at           bigint not null default 0,
+  email_at_ms           bigint not null default 0,
   snapshot           jsonb,
   snapshot_at        timestamptz,
-  first_event_at     bigint,
-  last_event_at      bigint,
+  first_event_at_ms     bigint,
+  last_event_at_ms      bigint,
   version            bigint not null default 0,
   due_at             timestamptz,
   lease_until        timestamptz,
@@ -79,12 +79,12 @@ create table events (
   workspace_id   text not null,
   project_id     text not null,
   event_id       text not null,
-  side           text not null default 'subject' check (side in ('subject', 'giver')),
+  side           text not null default 'customer' check (side in ('customer', 'source')),
   subscriber_id  uuid not null,
   type           text not null,
   kind           text not null,
   environment    text,
-  event_at       bigint not null,
+  event_at_ms       bigint not null,
   received_at    timestamptz not null default now(),
   transaction_id text,
   payload        json not null,
@@ -100,7 +100,7 @@ create table events (
   sent_at_s      bigint,
   primary key (workspace_id, project_id, event_id, side)
 ) with (fillfactor = 80);
-create index events_timeline on events (workspace_id, subscriber_id, event_at, event_id);
+create index events_timeline on events (workspace_id, subscriber_id, event_at_ms, event_id);
 create index events_pending on events (workspace_id, subscriber_id) where delivery = 'pending';
 create index events_failed on events (workspace_id, received_at) where delivery = 'failed';
 create index events_transaction on events (workspace_id, transaction_id) where transaction_id is not null;

@@ -7,7 +7,7 @@ export class KindCounts1790000000011 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
     await runner.query(`drop index events_kind`);
     await runner.query(
-      `create index events_kind on events (workspace_id, kind, received_at) where side = 'subject'`,
+      `create index events_kind on events (workspace_id, kind, received_at) where side = 'customer'`,
     );
   }
 

@@ -43,7 +43,7 @@ export interface ConfigProblem {
 }
 
 /** Disputes about a payment reach back half a year at most. */
-const USUAL_RETENTION_DAYS = 180;
+const DEFAULT_RETENTION_DAYS = 180;
 
 const NO_PORT = 'must be a port number from 0 to 65535';
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
@@ -171,7 +171,7 @@ export function readConfig(
       role: env.ROLE,
       logLevel: env.LOG_LEVEL,
       metricsToken: env.METRICS_TOKEN ?? null,
-      payloadRetentionDays: (env.RETENTION_PAYLOAD_DAYS ?? USUAL_RETENTION_DAYS) || null,
+      payloadRetentionDays: (env.RETENTION_PAYLOAD_DAYS ?? DEFAULT_RETENTION_DAYS) || null,
       drainSeconds: env.DRAIN_SECONDS ?? (production ? 5 : 0),
     },
   };

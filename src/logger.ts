@@ -32,7 +32,7 @@ interface DescribedError {
   readonly cause?: DescribedError;
 }
 
-const MOST_CAUSES = 4;
+const MAX_CAUSES = 4;
 
 /**
  * What may be told of an error. Everything else that libraries hang on theirs stays out: PostgreSQL's `detail`
@@ -59,7 +59,7 @@ export function describeError(error: unknown, depth = 0): DescribedError {
     ...(typeof table === 'string' ? { table } : {}),
     ...(typeof constraint === 'string' ? { constraint } : {}),
     stack: frames(error),
-    ...(cause instanceof Error && depth < MOST_CAUSES ? { cause: describeError(cause, depth + 1) } : {}),
+    ...(cause instanceof Error && depth < MAX_CAUSES ? { cause: describeError(cause, depth + 1) } : {}),
   };
 }
 

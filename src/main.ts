@@ -7,9 +7,9 @@ import { explainDatabaseError } from './database/explain-error.ts';
 import { replayEvents } from './delivery/replay.ts';
 import { addDoctorCommand } from './doctor/command.ts';
 import { AppError, badRequest, notFound } from './errors.ts';
-import { readIsoTime } from './iso-time.ts';
 import { createCommandLogger, createLogger } from './logger.ts';
 import { encryptionKeys, startServer } from './server.ts';
+import { parseIsoTime } from './time.ts';
 import { addRotateKeysCommand } from './workspaces/command.ts';
 import { connectProject } from './workspaces/connect.ts';
 import { createSecretBox } from './workspaces/secrets.ts';
@@ -170,7 +170,7 @@ program
       since?: string;
       json?: boolean;
     }) => {
-      const sinceMs = options.since === undefined ? undefined : readIsoTime(options.since, '--since');
+      const sinceMs = options.since === undefined ? undefined : parseIsoTime(options.since, '--since');
       const isAnySelected = options.event !== undefined || sinceMs !== undefined;
       const connected = await connectDatabase(cliConfig(), createCommandLogger('warn'));
       try {

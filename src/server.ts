@@ -32,7 +32,7 @@ import { createCatalogCache } from './inbox-card/catalog-cache.ts';
 import type { CardContext, Refreshed } from './inbox-card/context.ts';
 import { inboxCardRouter } from './inbox-card/routes.ts';
 import { createKnownIds } from './ingestion/known-ids.ts';
-import { thinPayloads } from './ingestion/payload-retention.ts';
+import { redactPayloads } from './ingestion/payload-retention.ts';
 import { createReceiver } from './ingestion/receiver.ts';
 import { revenueCatWebhookRouter } from './ingestion/routes.ts';
 import { storeEvents } from './ingestion/store.ts';
@@ -51,17 +51,17 @@ import {
   type RefreshOutcome,
   refreshSubscriber,
 } from './subscribers/refresh.ts';
-import { inTime } from './with-timeout.ts';
-import { examineWorkspace } from './workspaces/check-installation.ts';
-import { lookAfterInstallations } from './workspaces/daily.ts';
+import { withTimeout } from './time.ts';
+import { checkWorkspace } from './workspaces/check-installation.ts';
+import { checkInstallations } from './workspaces/daily.ts';
 import { eraseUninstalled } from './workspaces/erase.ts';
 import { reportHealth } from './workspaces/health.ts';
 import { type InstallContext, provisionWorkspace } from './workspaces/install.ts';
-import { resealSecrets } from './workspaces/rotate-keys.ts';
+import { rotateSecrets } from './workspaces/rotate-keys.ts';
 import { healthRouter, installRouter, uninstallRouter } from './workspaces/routes.ts';
 import { createSecretBox, type SecretBox } from './workspaces/secrets.ts';
 import { createSessions } from './workspaces/sessions.ts';
-import { readWorkspace, sealedAs } from './workspaces/store.ts';
+import { readWorkspace, secretContext } from './workspaces/store.ts';
 import { confirmUninstall } from './workspaces/uninstall.ts';
 
 export interface RunningServer {
@@ -330,7 +330,7 @@ async function refreshWithin(waitMs: number, refresh: () => Promise<RefreshOutco
     if (error instanceof AppError) return 'unavailable' as const;
     throw error;
   });
-  return inTime(work, waitMs, () => 'later' as const);
+  return withTimeout(work, waitMs, () => 'later' as const);
 }
 
 function jobHandlers(install: InstallContext, card: CardContext, refresh: ImportJobContext): JobHandlers {
@@ -353,7 +353,7 @@ function jobHandlers(install: InstallContext, card: CardContext, refresh: Import
       if (!workspace?.accessToken || workspace.status !== 'connected') return;
       const client = createIntercomClient({
         apiUrl: intercomApiUrl(config.intercom.apiUrl, workspace.region),
-        accessToken: secrets.open(workspace.accessToken, sealedAs.accessToken(workspaceId)),
+        accessToken: secrets.open(workspace.accessToken, secretContext.accessToken(workspaceId)),
       });
       await leaveGrantNotes({ database, logger, client, ...noteWriting(workspace) }, workspaceId, grantId);
     },
@@ -363,18 +363,18 @@ function jobHandlers(install: InstallContext, card: CardContext, refresh: Import
     },
     'workspace.health': ({ workspaceId }) => reportHealth(install, workspaceId),
     async 'workspace.check'({ workspaceId }) {
-      await examineWorkspace(install, workspaceId);
+      await checkWorkspace(install, workspaceId);
       await reportHealth(install, workspaceId);
     },
     async 'maintenance.daily'() {
-      const { unreadable } = await resealSecrets(database, secrets);
+      const { unreadable } = await rotateSecrets(database, secrets);
       if (unreadable.length > 0) logger.error({ unreadable }, 'no key opens these secrets');
       const erased = await eraseUninstalled(database, KEEP_UNINSTALLED_DAYS);
       if (erased.length > 0) logger.info({ workspaces: erased.length }, 'erased uninstalled workspaces');
-      await lookAfterInstallations(install);
+      await checkInstallations(install);
       await forgetOldAttempts(database);
       await resumeGrants({ database, jobs });
-      await thinPayloads(database, config.payloadRetentionDays, { logger, signal: refresh.stopping });
+      await redactPayloads(database, config.payloadRetentionDays, { logger, signal: refresh.stopping });
     },
   };
 }

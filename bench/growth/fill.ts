@@ -19,7 +19,7 @@ const OTHER_WORKSPACES = 20;
 const WORKSPACE_OF = `case when c % 2 = 0 then '${WORKSPACE_ID}' else 'other' || (c / 2 % ${OTHER_WORKSPACES}) end`;
 
 const SUBSCRIBERS = `
-insert into subscribers (workspace_id, project_id, subscriber_id, email, version, contact_id, first_event_at, last_event_at, created_at)
+insert into subscribers (workspace_id, project_id, subscriber_id, email, version, contact_id, first_event_at_ms, last_event_at_ms, created_at)
 select w, w || '-p1', md5('subscriber' || c)::uuid, 'user-' || c || '@example.com', 1, md5('contact' || c), 0, 0, now() - c % 1000 * interval '1 day'
   from (select c, ${WORKSPACE_OF} as w from generate_series($1::bigint, $2::bigint) c) t`;
 
@@ -30,7 +30,7 @@ select w, w || '-p1', 'user-' || c, md5('subscriber' || c)::uuid
 
 function eventsOf(source: string): string {
   return `
-insert into events (workspace_id, project_id, event_id, subscriber_id, type, kind, environment, event_at, received_at,
+insert into events (workspace_id, project_id, event_id, subscriber_id, type, kind, environment, event_at_ms, received_at,
                     transaction_id, payload, delivery, attempts, delivered_at, contact_id, sent_name, sent_at_s)
 select w, w || '-p1', md5('event' || c || '-' || k)::uuid::text, md5('subscriber' || c)::uuid,
        case when k = 1 then 'INITIAL_PURCHASE' else 'RENEWAL' end,

@@ -8,7 +8,7 @@ import { CONTACT_ATTRIBUTES } from '../../src/subscription/attributes.ts';
  * once as the app has hands, in batches that are fetched again at once while they are full: its fastest setting.
  */
 const { DATABASE_URL = '', INTERCOM_URL = '', TOKEN = '' } = process.env;
-const HANDS = 128;
+const CONCURRENCY = 128;
 const BATCH = 4;
 
 interface Job {
@@ -66,7 +66,7 @@ await boss.work<Job>(
   'events',
   {
     batchSize: BATCH,
-    localConcurrency: HANDS / BATCH,
+    localConcurrency: CONCURRENCY / BATCH,
     burstWhenBatchFull: true,
     pollingIntervalSeconds: 0.5,
     perJobResults: true,

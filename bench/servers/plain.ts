@@ -45,7 +45,7 @@ async function receiver(): Promise<(body: Body) => Promise<void>> {
       await pool.query({
         name: 'insert',
         text: `insert into events (workspace_id, project_id, event_id, subscriber_id, type, kind, environment,
-                                   event_at, transaction_id, payload)
+                                   event_at_ms, transaction_id, payload)
                values ('naive', 'naive-p1', $1, $2, $3, 'renewal', $4, $5, $6, $7) on conflict do nothing`,
         values: [
           event.id,

@@ -3,11 +3,11 @@ import type { Config } from '../config.ts';
 import { connectDatabase } from '../database/connection.ts';
 import type { Sql } from '../database/sql.ts';
 import { AppError, badRequest, notFound } from '../errors.ts';
-import { readIsoTime } from '../iso-time.ts';
 import { openJobs } from '../jobs/jobs.ts';
 import { createCommandLogger } from '../logger.ts';
 import { createCallLimiter } from '../revenuecat/call-limiter.ts';
 import type { RefreshContext } from '../subscribers/refresh.ts';
+import { parseIsoTime } from '../time.ts';
 import { createSecretBox } from '../workspaces/secrets.ts';
 import { listProjects, type Project, readWorkspace } from '../workspaces/store.ts';
 import { failureInWords, outcomeLines, progressJson, progressLine } from './progress.ts';
@@ -45,7 +45,7 @@ export function addBackfillCommand(
 
 async function backfill(setup: Parameters<typeof addBackfillCommand>[1], options: Options): Promise<number> {
   const eventsSinceMs =
-    options.eventsSince === undefined ? null : readIsoTime(options.eventsSince, '--events-since');
+    options.eventsSince === undefined ? null : parseIsoTime(options.eventsSince, '--events-since');
   const config = setup.config();
   const logger = createCommandLogger(process.env.LOG_LEVEL || 'error');
   const connected = await connectDatabase(config, logger);

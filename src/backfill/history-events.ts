@@ -74,10 +74,10 @@ async function readStored(sql: Sql, project: Project, appUserIds: readonly strin
   const rows = await sql.query<{
     event_id: string;
     type: string;
-    event_at: string;
+    event_at_ms: string;
     transaction_id: string | null;
   }>(
-    `select e.event_id, e.type, e.event_at, e.transaction_id
+    `select e.event_id, e.type, e.event_at_ms, e.transaction_id
        from events e
       where e.workspace_id = $1 and e.project_id = $2
         and e.subscriber_id in (select i.subscriber_id from subscriber_ids i
@@ -90,7 +90,7 @@ async function readStored(sql: Sql, project: Project, appUserIds: readonly strin
       marksOf({
         id: row.event_id,
         type: row.type,
-        atMs: Number(row.event_at),
+        atMs: Number(row.event_at_ms),
         transactionId: row.transaction_id,
       }),
     ),
@@ -107,7 +107,7 @@ async function releaseImported(
   await sql.query(
     `with released as (
        update events e set delivery = 'pending', reason = null
-        where e.workspace_id = $1 and e.project_id = $2 and e.side = 'subject' and e.event_at >= $4
+        where e.workspace_id = $1 and e.project_id = $2 and e.side = 'customer' and e.event_at_ms >= $4
           and e.delivery = 'skipped' and e.reason = 'imported'
           and e.subscriber_id in (select i.subscriber_id from subscriber_ids i
                                    where i.workspace_id = $1 and i.project_id = $2 and i.app_user_id = any($3))

@@ -4,7 +4,7 @@ import { readCatalogNames } from '../revenuecat/catalog.ts';
 import type { CustomerReading, RevenueCatClient } from '../revenuecat/client.ts';
 import type { CatalogNames } from '../revenuecat/snapshot.ts';
 import { type StoredCustomer, storeCustomers } from '../subscribers/customers-store.ts';
-import { findPartiesOf } from '../subscribers/identity-groups.ts';
+import { findIdentityGroups } from '../subscribers/identity-groups.ts';
 import { type RefreshContext, reportDisagreement } from '../subscribers/refresh.ts';
 import { preferredAppUserIds } from '../subscription/identities.ts';
 import type { Project } from '../workspaces/store.ts';
@@ -34,7 +34,7 @@ export interface BatchResult {
 
 /** Customers that one batch reads at the same time; each takes several calls. */
 const CONCURRENT = 12;
-const MOST_ATTEMPTS = 6;
+const MAX_ATTEMPTS = 6;
 const FIRST_PAUSE_S = 4;
 
 /** They concern the key or all of RevenueCat: the customer is not to blame. */
@@ -74,9 +74,9 @@ export async function importBatch(
     const claimed = await claimCustomers(sql, running, limit);
     if (claimed.length === 0) return { claimed: 0, closed: 0, obstacle: null };
     const read = await readAll(context, project, running, claimed, names);
-    const obstacle = await obstacleTo(context, sql, project, running, read, names);
+    const obstacle = await blockingReason(context, sql, project, running, read, names);
     const outcome = await settle(context, sql, project, running, claimed, read, obstacle !== null);
-    stored.push(...outcome.worthComparing);
+    stored.push(...outcome.shouldCompare);
     return { claimed: claimed.length, closed: outcome.closed, obstacle };
   });
   for (const customer of stored) await reportDisagreement(context, project, customer);
@@ -123,7 +123,7 @@ async function readOne(
       return { kind: 'read', reading, events: null, wasNew: null };
     const appUserIds = [best, ...others];
     const { workspaceId, projectId } = project;
-    const known = await findPartiesOf(context.database, workspaceId, projectId, [appUserIds]);
+    const known = await findIdentityGroups(context.database, workspaceId, projectId, [appUserIds]);
     const events = await importEvents(context, project, { customerId, appUserIds }, running.eventsSinceMs);
     return { kind: 'read', reading, events, wasNew: known.get(best)?.isNew ?? false };
   } catch (error) {
@@ -145,12 +145,12 @@ async function settle(
   claimed: readonly ClaimedCustomer[],
   read: readonly Reading[],
   isObstructed: boolean,
-): Promise<{ closed: number; worthComparing: StoredCustomer[] }> {
+): Promise<{ closed: number; shouldCompare: StoredCustomer[] }> {
   const good = read.flatMap((each, index) => {
     const customer = claimed[index];
     return each.kind === 'read' && customer ? [{ ...each, customerId: customer.customerId }] : [];
   });
-  const before = await findPartiesOf(
+  const before = await findIdentityGroups(
     sql,
     project.workspaceId,
     project.projectId,
@@ -164,7 +164,7 @@ async function settle(
   );
   const counts = { ...NOTHING };
   const closed: { customerId: string; code: string | null }[] = [];
-  const worthComparing: StoredCustomer[] = [];
+  const shouldCompare: StoredCustomer[] = [];
   for (const [index, { reading, events, customerId, wasNew }] of good.entries()) {
     const outcome = stored[index];
     // Somebody else has just joined it with another subscriber: the next batch reads it again.
@@ -176,7 +176,7 @@ async function settle(
     counts.purchases += reading.snapshot.purchases.length;
     counts.newEvents += events?.added ?? 0;
     counts.knownEvents += events?.known ?? 0;
-    if (!isNew) worthComparing.push(outcome);
+    if (!isNew) shouldCompare.push(outcome);
   }
   const postponed: { customerId: string; code: string; seconds: number }[] = [];
   for (const [index, each] of read.entries()) {
@@ -188,7 +188,7 @@ async function settle(
       closed.push({ customerId, code: 'revenuecat_not_found' });
     } else if (each.kind === 'failed' && !isObstructed) {
       const { code, remedy } = each.error;
-      if (remedy.kind === 'give_up' || attempts + 1 >= MOST_ATTEMPTS) {
+      if (remedy.kind === 'give_up' || attempts + 1 >= MAX_ATTEMPTS) {
         counts.failed += 1;
         closed.push({ customerId, code });
         context.logger.warn(
@@ -206,7 +206,7 @@ async function settle(
       running,
       good.some(({ events }) => events !== null),
     );
-  return { closed: closed.length, worthComparing };
+  return { closed: closed.length, shouldCompare };
 }
 
 const NOTHING: { -readonly [Name in keyof BatchCounts]: number } = {
@@ -224,7 +224,7 @@ const NOTHING: { -readonly [Name in keyof BatchCounts]: number } = {
  * nobody. Where a batch fails as a whole, a customer that was read before tells the two apart: without it, the last
  * customer of an import, if RevenueCat cannot answer for this one, would be tried for ever.
  */
-async function obstacleTo(
+async function blockingReason(
   context: BatchContext,
   sql: Sql,
   project: Project,

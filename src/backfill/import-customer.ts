@@ -1,6 +1,6 @@
 import { readCatalogNames } from '../revenuecat/catalog.ts';
 import { clientFor, type RefreshContext, storeReading, withKey } from '../subscribers/refresh.ts';
-import { makeDue } from '../subscribers/store.ts';
+import { markPending } from '../subscribers/store.ts';
 import { isBlockedId, preferredAppUserIds } from '../subscription/identities.ts';
 import { readProject } from '../workspaces/store.ts';
 import { importEvents } from './history-events.ts';
@@ -32,7 +32,7 @@ export async function importCustomer(
     const appUserIds = preferredAppUserIds([customerId, appUserId, ...aliases]);
     await importEvents({ ...context, client }, project, { customerId, appUserIds }, null);
     const stored = await storeReading(context, project, reading);
-    await makeDue(context.database, workspaceId, stored.subscriberId);
+    await markPending(context.database, workspaceId, stored.subscriberId);
     return 'imported';
   });
 }

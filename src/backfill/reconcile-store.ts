@@ -27,7 +27,7 @@ export async function listUnmarked(
   limit: number,
 ): Promise<UnmarkedSubscriber[]> {
   const rows = await sql.query<{ subscriber_id: string; version: string; has_events: boolean }>(
-    `select s.subscriber_id, s.version, s.first_event_at is not null as has_events
+    `select s.subscriber_id, s.version, s.first_event_at_ms is not null as has_events
        from subscribers s
        left join reconcile_marks m on m.workspace_id = s.workspace_id and m.subscriber_id = s.subscriber_id
       where s.workspace_id = $1 and s.subscriber_id > $2 and s.merged_into is null

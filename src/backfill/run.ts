@@ -15,14 +15,14 @@ import {
 } from './store.ts';
 
 /** Batches that one process has in hand: while one commits, the other calls. */
-const LANES = 3;
+const WORKERS = 3;
 /** A batch is sized to take about this long: its transaction stays open meanwhile. */
 const BATCH_S = 3;
 const FIRST_BATCH = 4;
-const LARGEST_BATCH = 150;
+const MAX_BATCH = 150;
 /** While others have the rest in hand, or what is left is to be tried later. */
 const IDLE_MS = 500;
-const LONGEST_PAUSE_MS = 60_000;
+const MAX_PAUSE_MS = 60_000;
 
 /** `stopped`: this process was told to stop; the import still runs. */
 export type RunOutcome = Exclude<ImportState, 'running'> | 'stopped';
@@ -49,7 +49,7 @@ export async function runImport(
   const end = new AbortController();
   const anySignal = AbortSignal.any([signal, enough, end.signal]);
   const restarts = new Set<string>();
-  const lanes = Array.from({ length: LANES }, async () => {
+  const lanes = Array.from({ length: WORKERS }, async () => {
     try {
       return await runLane(context, project, client, ref, restarts, anySignal);
     } finally {
@@ -117,7 +117,7 @@ async function runLane(
 /** Twice as many at most, so that one lucky batch does not make the next one endless. */
 function nextSize(closed: number, tookMs: number): number {
   const wanted = Math.round((closed * BATCH_S * 1_000) / Math.max(tookMs, 1));
-  return Math.min(Math.max(wanted, 2), closed * 2 + 2, LARGEST_BATCH);
+  return Math.min(Math.max(wanted, 2), closed * 2 + 2, MAX_BATCH);
 }
 
 /** The customer whom the cursor names may be gone from RevenueCat since: then it refuses the page, and no other. */
@@ -179,7 +179,7 @@ async function giveWay(
       const toldMs = remedy.kind === 'wait_until' ? remedy.atMs - context.now() : 2 ** failures * 1_000;
       await explainWait(context.database, ref, code);
       context.logger.info({ workspaceId, projectId, code }, 'the import waits for RevenueCat');
-      await pause(Math.min(Math.max(toldMs, 100), LONGEST_PAUSE_MS), signal);
+      await pause(Math.min(Math.max(toldMs, 100), MAX_PAUSE_MS), signal);
       return true;
     }
     default:

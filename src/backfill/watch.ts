@@ -84,9 +84,9 @@ function coloured(line: string): string {
   return process.env.NO_COLOR ? line : line.replace(/^\u2588+/, (done) => `\u001b[32m${done}\u001b[0m`);
 }
 
-const LONGEST_BAR = 30;
+const MAX_BAR = 30;
 /** A shorter one says less than the percentage beside it. */
-const SHORTEST_BAR = 8;
+const MIN_BAR = 8;
 
 /** One line that fits a terminal so wide: with less room the bar gets shorter, then words go, the time that is left last. */
 export function barLine(progress: ImportProgress, columns: number): string {
@@ -94,11 +94,11 @@ export function barLine(progress: ImportProgress, columns: number): string {
   const room = columns - 1;
   const words = wordings(progress);
   const text =
-    words.slice(0, 2).find(({ length }) => length + 1 + SHORTEST_BAR <= room) ??
+    words.slice(0, 2).find(({ length }) => length + 1 + MIN_BAR <= room) ??
     words.find(({ length }) => length <= room) ??
     '';
-  const left = Math.min(LONGEST_BAR, room - text.length - 1);
-  if (left < SHORTEST_BAR) return text;
+  const left = Math.min(MAX_BAR, room - text.length - 1);
+  if (left < MIN_BAR) return text;
   const percent = percentDone(progress) ?? 0;
   const filled = Math.floor((left * percent) / 100);
   return `${'\u2588'.repeat(filled)}${'\u2591'.repeat(left - filled)} ${text}`;

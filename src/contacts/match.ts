@@ -4,7 +4,7 @@ import { isAnonymous, preferredAppUserIds } from '../subscription/identities.ts'
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 
 /** A subscriber with dozens of anonymous aliases must not cost dozens of calls. */
-const MOST_LOOKUPS = 10;
+const MAX_LOOKUPS = 10;
 
 /**
  * Finds the contact of a subscriber: by a saved link, by `external_id` equal to any app user id (identified
@@ -30,7 +30,7 @@ export async function findContact(
     const linked = await client.followContact(contactId);
     if (usable(linked)) return linked.id;
   }
-  for (const appUserId of preferredAppUserIds(input.appUserIds).slice(0, MOST_LOOKUPS)) {
+  for (const appUserId of preferredAppUserIds(input.appUserIds).slice(0, MAX_LOOKUPS)) {
     const found = await client.findByExternalId(appUserId);
     if (usable(found)) return found.id;
   }

@@ -8,7 +8,7 @@ import { verifyHubSignature } from '../intercom/signatures.ts';
 import { fitsKey } from '../subscription/identities.ts';
 import { followMerge, forgetContact, forgetOldEmail, wakeForContact } from './contacts-store.ts';
 
-const LARGEST_NOTIFICATION_BYTES = 1024 * 1024;
+const MAX_NOTIFICATION_BYTES = 1024 * 1024;
 
 const idSchema = z.union([z.string(), z.number()]).transform(String);
 
@@ -66,7 +66,7 @@ export function intercomWebhookRouter(options: { database: Database; clientSecre
   router.head('/', (_req, res) => {
     res.status(200).end();
   });
-  router.post('/', rawJson(LARGEST_NOTIFICATION_BYTES), verify, receive);
+  router.post('/', rawJson(MAX_NOTIFICATION_BYTES), verify, receive);
   return router;
 }
 

@@ -24,7 +24,7 @@ export interface GroupOptions {
  * @param run gives a result for each item, in their order
  * @returns resolves with the item's result when its statement is done and committed
  */
-export function grouped<T, R>(
+export function createBatcher<T, R>(
   run: (items: readonly T[]) => Promise<readonly R[]>,
   options: GroupOptions,
 ): (item: T) => Promise<R> {
@@ -73,7 +73,7 @@ export function grouped<T, R>(
 }
 
 /** One of each for every workspace (and project): statements stay on one tenant's rows. */
-export function oneForEach<Keys extends string[], T>(make: (...keys: Keys) => T): (...keys: Keys) => T {
+export function keyed<Keys extends string[], T>(make: (...keys: Keys) => T): (...keys: Keys) => T {
   const made = new Map<string, T>();
   return (...keys) => {
     const key = keys.join('\n');

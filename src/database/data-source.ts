@@ -87,7 +87,7 @@ export async function migrate(
   dataSource: DataSource,
   options: { lock: boolean } = { lock: true },
 ): Promise<string[]> {
-  return alone(dataSource, options.lock, async () => {
+  return withMigrationLock(dataSource, options.lock, async () => {
     const done = await dataSource.runMigrations();
     return done.map((migration) => migration.name);
   });
@@ -105,7 +105,7 @@ export async function undoMigrations(
   count: number,
   options: { lock: boolean } = { lock: true },
 ): Promise<string[]> {
-  return alone(dataSource, options.lock, async () => {
+  return withMigrationLock(dataSource, options.lock, async () => {
     const undone: string[] = [];
     for (let index = 0; index < count; index += 1) {
       const [last] = await dataSource.query<{ name: string }[]>(
@@ -123,7 +123,11 @@ export async function undoMigrations(
  * The lock is a transaction's, not a session's: a connection pooler would leave the latter behind on a
  * connection that it gives to somebody else.
  */
-async function alone<T>(dataSource: DataSource, lock: boolean, work: () => Promise<T>): Promise<T> {
+async function withMigrationLock<T>(
+  dataSource: DataSource,
+  lock: boolean,
+  work: () => Promise<T>,
+): Promise<T> {
   const runner = dataSource.createQueryRunner();
   try {
     await runner.startTransaction();

@@ -1,5 +1,5 @@
 const DEADLOCK = '40P01';
-const MOST_TRIES = 5;
+const MAX_TRIES = 5;
 
 /**
  * Repeats what PostgreSQL has ended because it and another waited for each other.
@@ -11,7 +11,7 @@ export async function againAfterDeadlock<T>(work: () => Promise<T>): Promise<T> 
     try {
       return await work();
     } catch (error) {
-      if ((error as { code?: unknown }).code !== DEADLOCK || tries === MOST_TRIES) throw error;
+      if ((error as { code?: unknown }).code !== DEADLOCK || tries === MAX_TRIES) throw error;
     }
   }
 }

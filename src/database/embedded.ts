@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import pg from 'pg';
 import { AppError } from '../errors.ts';
 import { openDataDir } from './data-dir.ts';
-import { alone } from './file-lock.ts';
+import { withFileLock } from './file-lock.ts';
 
 const run = promisify(execFile);
 
@@ -38,7 +38,7 @@ export async function startEmbeddedPostgres(
 ): Promise<EmbeddedPostgres> {
   await openDataDir(dataDir);
   // Of two that start at once, one makes and starts the database and the other joins it.
-  return alone(lockOf(dataDir), () => startOrJoin(dataDir, options.fast ?? false));
+  return withFileLock(lockOf(dataDir), () => startOrJoin(dataDir, options.fast ?? false));
 }
 
 const LOOK_EVERY_MS = 1_000;
@@ -63,7 +63,7 @@ export function keepRunning(dataDir: string, onEnded: (error: unknown) => void):
     }
     if (!wasSeen) return;
     try {
-      await alone(lockOf(dataDir), async () => {
+      await withFileLock(lockOf(dataDir), async () => {
         if (!isOver) await startOrJoin(dataDir, false);
       });
       onEnded(null);
@@ -275,7 +275,7 @@ function connected(access: Access, dataDir: string): EmbeddedPostgres {
   return {
     url: urlOf(access, DATABASE),
     stop: () =>
-      alone(lockOf(dataDir), async () => {
+      withFileLock(lockOf(dataDir), async () => {
         if (await usedByOthers(access)) return;
         const pid = await readPid(join(dataDir, 'postgres'));
         if (pid === null) return;

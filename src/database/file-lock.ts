@@ -12,7 +12,7 @@ const LOOK_EVERY_MS = 50;
  *
  * @param file its folder exists; where it no longer does, nobody can be in the way
  */
-export async function alone<T>(file: string, work: () => Promise<T>): Promise<T> {
+export async function withFileLock<T>(file: string, work: () => Promise<T>): Promise<T> {
   while (!(await taken(file))) await sleep(LOOK_EVERY_MS);
   const beat = setInterval(() => {
     const now = new Date();

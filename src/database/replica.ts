@@ -1,7 +1,7 @@
 import pg from 'pg';
 import type { Logger } from 'pino';
 import { isDatabaseUnavailable } from '../errors.ts';
-import { inTime } from '../with-timeout.ts';
+import { withTimeout } from '../time.ts';
 import { type Database, databaseOn, isPooled, type Sql } from './sql.ts';
 
 /**
@@ -71,9 +71,9 @@ export function openReadDatabase(options: {
   let timer: NodeJS.Timeout | null = null;
 
   function turn(use: boolean, why: string): void {
-    const isNews = inUse !== use || !hasSaid;
+    const isChanged = inUse !== use || !hasSaid;
     inUse = use;
-    if (stopped || !isNews) return;
+    if (stopped || !isChanged) return;
     hasSaid = true;
     if (use) logger.info({ lagMs: Math.round(lagMs) }, 'reading from the replica');
     else
@@ -99,13 +99,13 @@ export function openReadDatabase(options: {
   }
 
   async function poll(): Promise<void> {
-    const primaryAnswers = await inTime(markPrimary(), POLL_TIMEOUT_MS, noAnswer).then(
+    const primaryAnswers = await withTimeout(markPrimary(), POLL_TIMEOUT_MS, noAnswer).then(
       () => true,
       () => false,
     );
     const asked = replica;
     try {
-      const replayed = await inTime(asked.replayed(), POLL_TIMEOUT_MS, noAnswer);
+      const replayed = await withTimeout(asked.replayed(), POLL_TIMEOUT_MS, noAnswer);
       if (replayed === null) return turn(false, 'DATABASE_READ_URL names no replica');
       marks = marks.filter((mark) => mark.position > replayed);
       lagMs = marks[0] === undefined ? 0 : performance.now() - marks[0].atMs;

@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { Database } from '../database/sql.ts';
 import { AppError, type ErrorCode, type Remedy } from '../errors.ts';
 import type { IntercomClient } from '../intercom/client.ts';
+import { DAY_MS } from '../time.ts';
 import { markDisconnected, type Workspace } from '../workspaces/store.ts';
 import { explainPending } from './outbox-store.ts';
 import { noteIfRefused } from './refused.ts';
@@ -53,8 +54,6 @@ export type Interruption =
   | { readonly kind: 'contact_gone' }
   | { readonly kind: 'follow'; readonly contactId: string }
   | { readonly kind: 'later'; readonly atMs: number; readonly counts: boolean };
-
-const DAY_MS = 86_400_000;
 
 /** They concern all of the workspace, and an admin can put them right while the events wait. */
 const CURABLE: ReadonlySet<ErrorCode> = new Set(['intercom_scope_missing', 'intercom_plan_restricted']);

@@ -10,14 +10,14 @@ export interface Backlog {
 }
 
 /** Counting stops here: beyond it an operator needs no exact number, and the table may hold millions. */
-const MOST_COUNTED = 100_000;
+const MAX_COUNTED = 100_000;
 
 export async function readBacklog(sql: Sql): Promise<Backlog> {
   const pending = await sql.query<{ code: string; count: string }>(
     `select coalesce(reason, 'queued') as code, count(*) as count
        from (select reason from events where delivery = 'pending' limit $1) as open_events
       group by 1`,
-    [MOST_COUNTED],
+    [MAX_COUNTED],
   );
   const [row] = await sql.query<{ failed: string; lag: number | null }>(
     `select (select count(*) from (select 1 from events where delivery = 'failed' limit $1) as failed_events)
@@ -28,7 +28,7 @@ export async function readBacklog(sql: Sql): Promise<Backlog> {
                                    where s.workspace_id = w.workspace_id and s.due_at <= now()
                                    order by s.due_at limit 1) d
               where w.status = 'connected') as lag`,
-    [MOST_COUNTED],
+    [MAX_COUNTED],
   );
   return {
     pending: new Map(pending.map(({ code, count }) => [code, Number(count)])),

@@ -1,6 +1,6 @@
 import { createContact, findContact, idToCreate } from '../contacts/match.ts';
 import {
-  makeReceiversDue,
+  markTransferReceiversPending,
   type SentMark,
   type Subscriber,
   type TimelineEntry,
@@ -26,7 +26,7 @@ import type { Claim, Ending } from './store.ts';
 import { writeAttributes } from './write-attributes.ts';
 
 /** A contact that was merged more often than this is looked for anew. */
-const MOST_HOPS = 3;
+const MAX_HOPS = 3;
 
 /**
  * Delivers what is pending for one claimed subscriber: the events oldest first, then the attributes once.
@@ -52,13 +52,14 @@ export async function deliverSubscriber(round: Round, claimed: Claimed | null): 
   const wanted = isUnknown(state, claim) ? {} : contactAttributes(state, appUserIds);
   const plan = (others: readonly SentMark[]): Plan => {
     const planned = planEvents(history, outbox, workspace.settings, others);
-    return { planned, news: planned.filter((event) => isNews(event, outbox)) };
+    return { planned, news: planned.filter((event) => isChanged(event, outbox)) };
   };
   const isBeside = claimed.sharing.length > 0 && [...outbox.values()].some(({ isPending }) => isPending);
   const { planned, news } = isBeside
     ? await planBeside(context.database, workspaceId, subscriberId, claimed.sharing, plan)
     : plan([]);
-  if (isLateForTransfer(history, news)) await makeReceiversDue(context.database, workspaceId, subscriberId);
+  if (isLateForTransfer(history, news))
+    await markTransferReceiversPending(context.database, workspaceId, subscriberId);
   // Stored while the contact is looked for, and before anything is sent.
   const saving = news.length > 0 && !isBeside ? context.writer.plan(workspaceId, news) : Promise.resolve();
   saving.catch(() => {});
@@ -103,14 +104,14 @@ async function keepSummary(round: Round, summary: SubscriberSummary, nowMs: numb
   }
 }
 
-function isNews(event: PlannedEvent, outbox: ReadonlyMap<string, OutboxEntry>): boolean {
+function isChanged(event: PlannedEvent, outbox: ReadonlyMap<string, OutboxEntry>): boolean {
   const mark = outbox.get(event.eventId)?.mark;
   return event.action === 'skip' || mark?.name !== event.eventName || mark.atS !== event.createdAtS;
 }
 
 /** Whether something is new that happened before this subscriber's purchases went to somebody else. */
 function isLateForTransfer(history: readonly TimelineEntry[], news: readonly PlannedEvent[]): boolean {
-  const last = history.findLast((event) => event.side === 'giver');
+  const last = history.findLast((event) => event.side === 'source');
   if (!last) return false;
   const ids = new Set(news.map((event) => event.eventId));
   return history.some((event) => ids.has(event.id) && event.atMs <= last.atMs);
@@ -149,7 +150,7 @@ async function deliverTo(round: Round, claimed: Claimed, work: Work): Promise<En
   let { attributesWritten } = claim;
   let contactId = hasBetterId(claim, work.wanted) ? null : claim.contactId;
   let left = work.toSend;
-  for (let hop = 0; hop <= MOST_HOPS; hop += 1) {
+  for (let hop = 0; hop <= MAX_HOPS; hop += 1) {
     try {
       contactId ??= await resolveContact(round, claimed, work.appUserIds, gone, left.length > 0);
       if (contactId !== claim.contactId) attributesWritten = null;

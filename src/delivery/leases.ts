@@ -29,7 +29,7 @@ export async function unregisterWorker(sql: Sql, workerId: string): Promise<void
  *
  * @returns number of subscribers set free
  */
-export async function endLeasesOfTheDead(database: Database): Promise<number> {
+export async function releaseExpiredLeases(database: Database): Promise<number> {
   const dead = await database.query<{ worker_id: string }>(
     `select w.worker_id from workers w
       where not exists (

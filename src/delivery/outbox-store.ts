@@ -18,7 +18,7 @@ export async function savePlan(
             reason = case when p.name is null then p.reason else e.reason end
        from unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], ${clocks('$2::text[]')})
             as p (event_id, project_id, name, at_s, reason, now)
-      where e.workspace_id = $1 and e.project_id = p.project_id and e.event_id = p.event_id and e.side = 'subject'
+      where e.workspace_id = $1 and e.project_id = p.project_id and e.event_id = p.event_id and e.side = 'customer'
         and e.delivery = 'pending'`,
     [
       workspaceId,
@@ -139,7 +139,7 @@ export async function settleEvents(
        from unnest($3::text[], $4::text[], $5::text[], $6::integer[], $7::bigint[], $8::text[],
                    ${clocks('$3::text[]')})
             as s (event_id, outcome, reason, counts, next_try_ms, contact_id, now)
-      where e.workspace_id = $1 and e.project_id = $2 and e.event_id = any($3) and e.side = 'subject'
+      where e.workspace_id = $1 and e.project_id = $2 and e.event_id = any($3) and e.side = 'customer'
         and e.event_id = s.event_id`,
     [
       workspaceId,

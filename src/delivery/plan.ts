@@ -45,7 +45,7 @@ export function outboxOf(own: readonly TimelineEntry[]): Map<string, OutboxEntry
   const outbox = new Map<string, OutboxEntry>();
   for (const { id, side, receivedAtMs, delivery } of own) {
     const isPending = delivery.state === 'pending';
-    if (side !== 'subject' || !(isPending || delivery.mark)) continue;
+    if (side !== 'customer' || !(isPending || delivery.mark)) continue;
     const { mark, attempts, firstTriedAtMs, nextTryAtMs } = delivery;
     outbox.set(id, { isPending, mark, attempts, firstTriedAtMs, nextTryAtMs, receivedAtMs });
   }
@@ -82,7 +82,7 @@ export function planEvents(
 ): PlannedEvent[] {
   const taken = new Set<string>(others.map(dedupeKey));
   const kept = new Map<string, SentMark>();
-  const entries = [...outbox].sort(([, a], [, b]) => firmness(b) - firmness(a));
+  const entries = [...outbox].sort(([, a], [, b]) => confidence(b) - confidence(a));
   for (const [eventId, entry] of entries) {
     if (!entry.mark) continue;
     const key = dedupeKey(entry.mark);
@@ -94,7 +94,7 @@ export function planEvents(
   const planned: PlannedEvent[] = [];
   const seen = new Set<string>();
   for (const event of history) {
-    if (event.side !== 'subject' || !outbox.get(event.id)?.isPending || seen.has(event.id)) continue;
+    if (event.side !== 'customer' || !outbox.get(event.id)?.isPending || seen.has(event.id)) continue;
     seen.add(event.id);
     const base = { eventId: event.id, projectId: event.projectId };
     if (!isDeliverable(event.kind)) {
@@ -118,7 +118,7 @@ export function planEvents(
 }
 
 /** What is on the contact stays, then what may be; what was never tried gives way. */
-function firmness(entry: OutboxEntry): number {
+function confidence(entry: OutboxEntry): number {
   return entry.isPending ? Math.min(entry.attempts, 1) : 2;
 }
 

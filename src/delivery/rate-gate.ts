@@ -29,11 +29,11 @@ export interface RateGate extends CallGate {
  * would be slow, and what another process lacks at the end must not lie here.
  */
 const AHEAD = 1 / 32;
-const MOST_AT_ONCE = 64;
+const MAX_AT_ONCE = 64;
 /** A first call that is not answered within this lets another one try. */
 const PROBE_PATIENCE_MS = 1_000;
 /** Intercom's clock is not taken to be further behind ours than this. */
-const MOST_LAG_MS = 5_000;
+const MAX_LAG_MS = 5_000;
 /** After the shared budget could not be asked. */
 const AFTER_FAILURE_MS = 500;
 
@@ -130,7 +130,7 @@ export function createRateGate(options: {
       const reserve = isNewWindow ? Math.max(inFlight, unpaid) : 0;
       unpaid = 0;
       const ahead = left > latest.limit / 4 ? Math.ceil(latest.limit * AHEAD) : 0;
-      const ask = Math.min(waiting.length + ahead, MOST_AT_ONCE) + reserve;
+      const ask = Math.min(waiting.length + ahead, MAX_AT_ONCE) + reserve;
       const grant = await take(ask, latest, intercomNow());
       permits = Math.max(0, grant.calls - reserve);
       permitsUntilMs = grant.untilMs;
@@ -179,7 +179,7 @@ export function createRateGate(options: {
       closedUntilMs = Math.max(closedUntilMs, untilMs);
       permits = 0;
       // Refused in a window that is over by our clock: by Intercom's it is still running.
-      if (endedAtMs !== null && nowMs - endedAtMs < MOST_LAG_MS)
+      if (endedAtMs !== null && nowMs - endedAtMs < MAX_LAG_MS)
         lagMs = Math.max(lagMs, nowMs - endedAtMs + 100);
       endedAtMs = null;
       // The other processes are to stop as well: what is left is nothing.

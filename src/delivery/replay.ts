@@ -56,7 +56,7 @@ async function replayBatch(
   if (eventId !== null && !failedOnly) states.push('skipped', 'pending');
   const rows = await sql.query<{ event_id: string; project_id: string; subscriber_id: string; at: string }>(
     `select event_id, project_id, subscriber_id, received_at::text as at from events
-      where workspace_id = $1 and side = 'subject' and delivery = any($2)
+      where workspace_id = $1 and side = 'customer' and delivery = any($2)
         and ($3::text is null or event_id = $3)
         and ($4::bigint is null or received_at >= to_timestamp($4 / 1000.0))
         and (received_at, event_id) > ($5::timestamptz, $6)
@@ -81,7 +81,7 @@ async function replayBatch(
         set delivery = 'pending', reason = null, attempts = 0, next_try_at = null, first_tried_at = null
        from unnest($2::text[], $3::text[]) as r (event_id, project_id)
       where e.workspace_id = $1 and e.project_id = r.project_id and e.event_id = r.event_id
-        and e.side = 'subject' and e.delivery = any($4)
+        and e.side = 'customer' and e.delivery = any($4)
      returning 1`,
     [workspaceId, rows.map((row) => row.event_id), rows.map((row) => row.project_id), states],
   );

@@ -9,7 +9,7 @@ export const RETRY_FOR_MS = 3 * DAY_MS;
 
 /** Most failures are a single bad moment; an outage is met with ever longer waits soon enough. */
 const FIRST_DELAY_MS = SECOND_MS / 2;
-const LONGEST_DELAY_MS = 1 * HOUR_MS;
+const MAX_DELAY_MS = 1 * HOUR_MS;
 
 /** What becomes of an event after a failed attempt. */
 export type Verdict = { readonly kind: 'retry'; readonly atMs: number } | { readonly kind: 'fail' };
@@ -29,7 +29,7 @@ export function afterFailure(input: {
 }): Verdict {
   if (input.remedy.kind === 'give_up') return { kind: 'fail' };
   const exponential = FIRST_DELAY_MS * 2 ** Math.min(input.attempts - 1, 20);
-  const ceiling = Math.min(exponential, LONGEST_DELAY_MS);
+  const ceiling = Math.min(exponential, MAX_DELAY_MS);
   const delayMs = ceiling / 2 + (ceiling / 2) * input.random;
   const atMs = Math.round(input.nowMs + delayMs);
   return atMs - input.firstTriedAtMs > RETRY_FOR_MS ? { kind: 'fail' } : { kind: 'retry', atMs };

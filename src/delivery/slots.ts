@@ -17,7 +17,7 @@ const ALWAYS = 2;
  * must leave others for the rest. One that has some in hand takes more only when a quarter is free, so that a
  * claim carries many.
  */
-export function shareHands(
+export function allocateSlots(
   due: readonly DueWorkspace[],
   limits: { perWorkspace: number; total: number; held: number },
 ): Map<string, number> {

@@ -3,15 +3,15 @@ import type { Database } from '../database/sql.ts';
 import { isDatabaseUnavailable } from '../errors.ts';
 import { createIntercomClient, type IntercomClient, intercomApiUrl } from '../intercom/client.ts';
 import type { SecretBox } from '../workspaces/secrets.ts';
-import { readWorkspace, sealedAs, type Workspace } from '../workspaces/store.ts';
+import { readWorkspace, secretContext, type Workspace } from '../workspaces/store.ts';
 import type { DeliveryContext, DeliveryMetrics } from './attempt.ts';
 import { takeCalls } from './call-budget.ts';
 import { type Claimed, readClaimed } from './claimed.ts';
 import { deliverSubscriber } from './deliver.ts';
-import { endLeasesOfTheDead, LEASE_SECONDS, renewLeases } from './leases.ts';
+import { LEASE_SECONDS, releaseExpiredLeases, renewLeases } from './leases.ts';
 import { type Clock, createRateGate, type RateGate } from './rate-gate.ts';
 import { createWorkerSession } from './session.ts';
-import { shareHands } from './slots.ts';
+import { allocateSlots } from './slots.ts';
 import { type Claim, claimSubscribers, listDueWorkspaces, releaseClaim } from './store.ts';
 import { createOutboxWriter } from './writer.ts';
 
@@ -53,7 +53,7 @@ const AFTER_FAILURE_MS = 500;
  * Subscribers of one workspace in hand at once. Each is served call by call, so that they, not the machine, bound how
  * much is on its way: Intercom's quota of 167 calls a second is used up while a call takes less than 700 ms.
  */
-const HANDS = 128;
+const CONCURRENCY = 128;
 /** All workspaces together may have this many times the hands of one. */
 const WORKSPACES_AT_ONCE = 8;
 /** What an attribute's type was found to be is believed for this long. */
@@ -80,7 +80,7 @@ interface Held {
 export function createDeliveryWorker(options: WorkerOptions): DeliveryWorker {
   const { database, logger } = options;
   const clock = options.clock ?? SYSTEM_CLOCK;
-  const perWorkspace = options.concurrency ?? HANDS;
+  const perWorkspace = options.concurrency ?? CONCURRENCY;
   const held = new Map<string, Map<string, Held>>();
   const running = new Set<Promise<void>>();
   const gates = new Map<string, RateGate>();
@@ -149,7 +149,7 @@ export function createDeliveryWorker(options: WorkerOptions): DeliveryWorker {
       let found = 0;
       let pauseMs = POLL_MS;
       try {
-        await lookForDead();
+        await releaseLeasesOfEndedWorkers();
         found = await claimRound();
       } catch (error) {
         pauseMs = AFTER_FAILURE_MS;
@@ -174,9 +174,9 @@ export function createDeliveryWorker(options: WorkerOptions): DeliveryWorker {
     });
   }
 
-  async function lookForDead(): Promise<void> {
+  async function releaseLeasesOfEndedWorkers(): Promise<void> {
     if (performance.now() - checkedForDeadAtMs < POLL_MS) return;
-    const freed = await endLeasesOfTheDead(database);
+    const freed = await releaseExpiredLeases(database);
     checkedForDeadAtMs = performance.now();
     if (freed > 0) logger.warn({ subscribers: freed }, 'took over what a worker that ended had in hand');
   }
@@ -184,7 +184,7 @@ export function createDeliveryWorker(options: WorkerOptions): DeliveryWorker {
   /** @returns number of subscribers claimed */
   async function claimRound(): Promise<number> {
     const due = await listDueWorkspaces(database);
-    const shares = shareHands(
+    const shares = allocateSlots(
       due.map((workspaceId) => ({
         workspaceId,
         held: held.get(workspaceId)?.size ?? 0,
@@ -260,7 +260,10 @@ export function createDeliveryWorker(options: WorkerOptions): DeliveryWorker {
     if (workspace.accessToken === null) return null;
     return createIntercomClient({
       apiUrl: intercomApiUrl(options.intercomApiUrl, workspace.region),
-      accessToken: options.secrets.open(workspace.accessToken, sealedAs.accessToken(workspace.workspaceId)),
+      accessToken: options.secrets.open(
+        workspace.accessToken,
+        secretContext.accessToken(workspace.workspaceId),
+      ),
       now: clock.now,
       timeoutMs: options.callTimeoutMs ?? 10_000,
       gate: gateOf(workspace.workspaceId),

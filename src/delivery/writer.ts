@@ -1,4 +1,4 @@
-import { grouped, oneForEach } from '../database/batcher.ts';
+import { createBatcher, keyed } from '../database/batcher.ts';
 import type { Database } from '../database/sql.ts';
 import { type NewSummary, saveSummaries } from '../subscription/summary.ts';
 import { type Attempt, recordAttempts, type Settlement, savePlan, settleEvents } from './outbox-store.ts';
@@ -29,32 +29,32 @@ export interface OutboxWriter {
 }
 
 export function createOutboxWriter(database: Database): OutboxWriter {
-  const planning = oneForEach((workspaceId: string) =>
-    grouped<readonly PlannedEvent[], void>(async (planned) => {
+  const planning = keyed((workspaceId: string) =>
+    createBatcher<readonly PlannedEvent[], void>(async (planned) => {
       await savePlan(database, workspaceId, planned.flat());
       return [];
     }, AT_ONCE),
   );
-  const keeping = oneForEach((workspaceId: string) =>
-    grouped<NewSummary, void>(async (summaries) => {
+  const keeping = keyed((workspaceId: string) =>
+    createBatcher<NewSummary, void>(async (summaries) => {
       await saveSummaries(database, workspaceId, summaries);
       return [];
     }, AFTERWARDS),
   );
-  const settling = oneForEach((workspaceId: string, projectId: string) =>
-    grouped<Settlement, void>(async (settlements) => {
+  const settling = keyed((workspaceId: string, projectId: string) =>
+    createBatcher<Settlement, void>(async (settlements) => {
       await settleEvents(database, workspaceId, projectId, settlements);
       return [];
     }, AFTERWARDS),
   );
-  const recording = oneForEach((workspaceId: string) =>
-    grouped<Attempt, void>(async (attempts) => {
+  const recording = keyed((workspaceId: string) =>
+    createBatcher<Attempt, void>(async (attempts) => {
       await recordAttempts(database, workspaceId, attempts);
       return [];
     }, AFTERWARDS),
   );
-  const finishing = oneForEach((workspaceId: string) =>
-    grouped<{ claim: Claim; ending: Ending }, boolean>(async (endings) => {
+  const finishing = keyed((workspaceId: string) =>
+    createBatcher<{ claim: Claim; ending: Ending }, boolean>(async (endings) => {
       const due = await finishClaims(database, workspaceId, endings);
       return endings.map(({ claim }) => due.has(claim.subscriberId));
     }, AFTERWARDS),

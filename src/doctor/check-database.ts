@@ -4,9 +4,9 @@ import { MIGRATIONS } from '../database/data-source.ts';
 import type { Sql } from '../database/sql.ts';
 import { type Finding, ok, problem, warning } from './check-result.ts';
 
-const OLDEST_POSTGRES = 15;
-const LEAST_FREE = { problem: 0.03, warning: 0.1 };
-const MOST_CONNECTIONS_USED = 0.85;
+const MIN_POSTGRES = 15;
+const MIN_FREE = { problem: 0.03, warning: 0.1 };
+const MAX_CONNECTIONS_USED = 0.85;
 
 /** @returns also whether the tables are as this version needs them */
 export async function checkDatabase(sql: Sql): Promise<{ findings: Finding[]; migrated: boolean }> {
@@ -18,16 +18,16 @@ export async function checkDatabase(sql: Sql): Promise<{ findings: Finding[]; mi
   );
   const findings: Finding[] = [];
   const { version = '0', size = '', used = 0, allowed = 1 } = server ?? {};
-  if (Number.parseInt(version, 10) < OLDEST_POSTGRES) {
+  if (Number.parseInt(version, 10) < MIN_POSTGRES) {
     findings.push(
       warning(
         'database',
         `PostgreSQL ${version} is older than what this version is tested with.`,
-        `Upgrade PostgreSQL to version ${OLDEST_POSTGRES} or newer.`,
+        `Upgrade PostgreSQL to version ${MIN_POSTGRES} or newer.`,
       ),
     );
   } else findings.push(ok('database', `PostgreSQL ${version} answers; the database has ${size}.`));
-  if (used > allowed * MOST_CONNECTIONS_USED) {
+  if (used > allowed * MAX_CONNECTIONS_USED) {
     findings.push(
       warning(
         'connections',
@@ -99,7 +99,7 @@ export async function checkDisk(folder: string): Promise<Finding> {
   const share = disk.bavail / disk.blocks;
   const free = `${Math.floor(share * 100)} % (${((disk.bavail * disk.bsize) / 2 ** 30).toFixed(1)} GiB) of the disk is free`;
   const remedy = `Free space on the disk of ${folder}, or keep payloads for less time with RETENTION_PAYLOAD_DAYS.`;
-  if (share < LEAST_FREE.problem) return problem('disk', `Only ${free}.`, remedy);
-  if (share < LEAST_FREE.warning) return warning('disk', `Only ${free}.`, remedy);
+  if (share < MIN_FREE.problem) return problem('disk', `Only ${free}.`, remedy);
+  if (share < MIN_FREE.warning) return warning('disk', `Only ${free}.`, remedy);
   return ok('disk', `${free}.`);
 }

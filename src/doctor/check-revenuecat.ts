@@ -1,11 +1,11 @@
 import { AppError } from '../errors.ts';
 import type { WebhookRefusal } from '../ingestion/refused-webhooks.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
+import { DAY_MS } from '../time.ts';
 import { checkApiKey } from '../workspaces/api-key.ts';
 import type { Project } from '../workspaces/store.ts';
 import { type Finding, lowerFirst, ok, problem, warning } from './check-result.ts';
 
-const DAY_MS = 86_400_000;
 /** Some apps sell little: shorter silence says nothing. */
 const SILENT_DAYS = 7;
 

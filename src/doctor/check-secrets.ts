@@ -1,10 +1,10 @@
 import type { Sql } from '../database/sql.ts';
 import { SEALED_COLUMNS } from '../workspaces/rotate-keys.ts';
 import { createSecretBox } from '../workspaces/secrets.ts';
-import { sealedAs } from '../workspaces/store.ts';
+import { secretContext } from '../workspaces/store.ts';
 import { type Finding, ok, problem } from './check-result.ts';
 
-type Kind = keyof typeof sealedAs;
+type Kind = keyof typeof secretContext;
 
 interface SealedRow {
   readonly workspaceId: string;
@@ -31,7 +31,7 @@ export async function checkSecrets(
   const box = keys.length === 0 ? null : createSecretBox(keys);
   const unreadable = rows.filter((row) => {
     try {
-      return box === null || box.open(row.sealed, sealedAs[row.kind](row.workspaceId, row.id)) === '';
+      return box === null || box.open(row.sealed, secretContext[row.kind](row.workspaceId, row.id)) === '';
     } catch {
       return true;
     }

@@ -5,9 +5,15 @@ import { readWebhookRefusal } from '../ingestion/refused-webhooks.ts';
 import { createIntercomClient, intercomApiUrl } from '../intercom/client.ts';
 import { createCallLimiter } from '../revenuecat/call-limiter.ts';
 import { createRevenueCatClient } from '../revenuecat/client.ts';
-import { inTime } from '../with-timeout.ts';
+import { withTimeout } from '../time.ts';
 import { createSecretBox, type SealedPlace, type SecretBox } from '../workspaces/secrets.ts';
-import { listProjects, type Project, readWorkspace, sealedAs, type Workspace } from '../workspaces/store.ts';
+import {
+  listProjects,
+  type Project,
+  readWorkspace,
+  secretContext,
+  type Workspace,
+} from '../workspaces/store.ts';
 import { type ClockReading, checkClock, readDatabaseClock, readServerClock } from './check-clock.ts';
 import { checkDatabase, checkDisk } from './check-database.ts';
 import { checkIntercom } from './check-intercom.ts';
@@ -17,7 +23,7 @@ import { checkRevenueCat } from './check-revenuecat.ts';
 import { checkSecrets } from './check-secrets.ts';
 import { checkDeliveries, checkRetention, checkWork } from './check-work.ts';
 
-export interface Patient {
+export interface DoctorContext {
   readonly config: Config;
   /** Whether `config.publicUrl` stands in for one that is wrong. */
   readonly isPublicUrlWrong?: boolean;
@@ -46,7 +52,7 @@ export interface Outside {
 
 /** Asks both platforms for the time, and the public address for this app. */
 export async function lookOutside(
-  patient: Pick<Patient, 'config' | 'isPublicUrlWrong' | 'now' | 'ask'>,
+  patient: Pick<DoctorContext, 'config' | 'isPublicUrlWrong' | 'now' | 'ask'>,
 ): Promise<Outside> {
   const { config, now } = patient;
   const ask = patient.ask ?? ((url) => callOut({ method: 'GET', url, timeoutMs: CALL_TIMEOUT_MS }));
@@ -64,7 +70,7 @@ export async function lookOutside(
  * @param findings what is found is added to them as it is found
  */
 export async function examine(
-  patient: Patient,
+  patient: DoctorContext,
   findings: Finding[] = [],
   looking: Promise<Outside> = lookOutside(patient),
 ): Promise<Finding[]> {
@@ -85,14 +91,14 @@ export async function examine(
   const away: Away = { intercom: false, revenueCat: false };
   for (let from = 0; from < workspaces.length; from += AT_ONCE) {
     const some = workspaces.slice(from, from + AT_ONCE);
-    findings.push(...(await Promise.all(some.map((id) => examineWorkspace(patient, id, away)))).flat());
+    findings.push(...(await Promise.all(some.map((id) => checkWorkspace(patient, id, away)))).flat());
   }
   return findings;
 }
 
 type Away = { intercom: boolean; revenueCat: boolean };
 
-async function chooseWorkspaces({ database, workspaceId }: Patient): Promise<string[]> {
+async function chooseWorkspaces({ database, workspaceId }: DoctorContext): Promise<string[]> {
   if (workspaceId !== null) return (await readWorkspace(database, workspaceId)) ? [workspaceId] : [];
   const rows = await database.query<{ workspace_id: string }>(
     'select workspace_id from workspaces order by workspace_id',
@@ -101,7 +107,7 @@ async function chooseWorkspaces({ database, workspaceId }: Patient): Promise<str
   return workspaces.flatMap((each) => (each && each.status !== 'uninstalled' ? [each.workspaceId] : []));
 }
 
-function nobody(patient: Patient): Finding {
+function nobody(patient: DoctorContext): Finding {
   const { workspaceId } = patient;
   const install = `Install the app at ${addressOf(patient)}/install.`;
   return workspaceId === null
@@ -109,7 +115,7 @@ function nobody(patient: Patient): Finding {
     : problem('workspaces', `No workspace ${workspaceId} has the app installed.`, install);
 }
 
-async function examineWorkspace(patient: Patient, workspaceId: string, away: Away): Promise<Finding[]> {
+async function checkWorkspace(patient: DoctorContext, workspaceId: string, away: Away): Promise<Finding[]> {
   const { database } = patient;
   const workspace = await readWorkspace(database, workspaceId);
   if (!workspace) return [];
@@ -129,7 +135,7 @@ async function examineWorkspace(patient: Patient, workspaceId: string, away: Awa
   ];
 }
 
-function connectedProjects(patient: Patient, workspaceId: string, count: number): Finding {
+function connectedProjects(patient: DoctorContext, workspaceId: string, count: number): Finding {
   const scope = { workspace: workspaceId };
   return count > 0
     ? ok('projects', `${count} RevenueCat ${count === 1 ? 'project is' : 'projects are'} connected.`, scope)
@@ -142,14 +148,14 @@ function connectedProjects(patient: Patient, workspaceId: string, count: number)
 }
 
 /** What stands in for a wrong address must not be told to anybody as the right one. */
-function addressOf({ config, isPublicUrlWrong }: Patient): string {
+function addressOf({ config, isPublicUrlWrong }: DoctorContext): string {
   return isPublicUrlWrong ? '<PUBLIC_URL>' : config.publicUrl;
 }
 
-async function askIntercom(patient: Patient, workspace: Workspace, away: Away): Promise<Finding[]> {
+async function askIntercom(patient: DoctorContext, workspace: Workspace, away: Away): Promise<Finding[]> {
   const { workspaceId } = workspace;
   const scope = { workspace: workspaceId };
-  const token = open(secretsOf(patient), workspace.accessToken, sealedAs.accessToken(workspaceId));
+  const token = open(secretsOf(patient), workspace.accessToken, secretContext.accessToken(workspaceId));
   if (away.intercom && token !== null)
     return [
       problem(
@@ -169,18 +175,18 @@ async function askIntercom(patient: Patient, workspace: Workspace, away: Away): 
           timeoutMs: CALL_TIMEOUT_MS,
         });
   const asking = checkIntercom(workspace, client, addressOf(patient));
-  const findings = await inTime(asking, PLATFORM_TIMEOUT_MS, () => [
+  const findings = await withTimeout(asking, PLATFORM_TIMEOUT_MS, () => [
     problem('intercom_api', 'Intercom answers too slowly.', LATER, scope),
   ]);
   if (findings.some(({ check }) => check === 'intercom_api')) away.intercom = true;
   return findings;
 }
 
-async function askRevenueCat(patient: Patient, project: Project, away: Away): Promise<Finding[]> {
+async function askRevenueCat(patient: DoctorContext, project: Project, away: Away): Promise<Finding[]> {
   const { config, database, now } = patient;
   const { workspaceId, projectId } = project;
   const scope = { workspace: workspaceId, project: projectId };
-  const key = open(secretsOf(patient), project.apiKey, sealedAs.apiKey(workspaceId, projectId));
+  const key = open(secretsOf(patient), project.apiKey, secretContext.apiKey(workspaceId, projectId));
   if (away.revenueCat && key !== null)
     return [
       problem(
@@ -209,7 +215,7 @@ async function askRevenueCat(patient: Patient, project: Project, away: Away): Pr
     refusal: await readWebhookRefusal(database, workspaceId, projectId),
   };
   const asking = checkRevenueCat(project, client, setup);
-  const findings = await inTime(asking, PLATFORM_TIMEOUT_MS, () => [
+  const findings = await withTimeout(asking, PLATFORM_TIMEOUT_MS, () => [
     problem('revenuecat_api', 'RevenueCat answers too slowly.', LATER, scope),
   ]);
   if (findings.some(({ check, status }) => check === 'revenuecat_api' && status === 'problem'))
@@ -220,7 +226,7 @@ async function askRevenueCat(patient: Patient, project: Project, away: Away): Pr
 const LATER =
   'Try again in a minute. If it stays: check the connection from here, and the status pages of the platform.';
 
-function secretsOf({ keys }: Patient): SecretBox | null {
+function secretsOf({ keys }: DoctorContext): SecretBox | null {
   return keys.length === 0 ? null : createSecretBox(keys);
 }
 

@@ -5,7 +5,7 @@ import { FOREVER_MS, isSameEnd } from './ends.ts';
 /** RevenueCat treats ends that are closer than this as the same grant and keeps the old one (v1 documentation). */
 const SAME_GRANT_MS = 2 * 3_600_000;
 /** Ids that are tried: a customer is known under any of them, and under few. */
-const MOST_IDS = 3;
+const MAX_IDS = 3;
 
 /** Ends of the access to one entitlement; `null`: it is not given that way. {@link FOREVER_MS}: no end. */
 export interface Ends {
@@ -39,7 +39,7 @@ export async function readAccess(
   revenueCatProjectId: string,
   appUserIds: readonly string[],
 ): Promise<CustomerAccess | null> {
-  for (const appUserId of appUserIds.slice(0, MOST_IDS)) {
+  for (const appUserId of appUserIds.slice(0, MAX_IDS)) {
     try {
       const [active, subscriptions] = await Promise.all([
         client.activeEntitlements(revenueCatProjectId, appUserId),

@@ -1,3 +1,4 @@
+import { DAY_MS } from '../time.ts';
 /** The lengths that RevenueCat's own dashboard and v1 API offer. */
 export const DURATIONS = [
   'daily',
@@ -13,8 +14,6 @@ export const DURATIONS = [
 ] as const;
 
 export type Duration = (typeof DURATIONS)[number];
-
-const DAY_MS = 86_400_000;
 
 /** v2 has no lifetime: clients stand for it with a far date, 2099-01-01 UTC. */
 export const LIFETIME_END_MS = 4_070_908_800_000;

@@ -1,3 +1,5 @@
+import { DAY_MS } from '../time.ts';
+
 const DATE = /^(\d{4})-(\d{2})-(\d{2})(?:[ T](\d{2}):(\d{2}))?$/;
 
 /**
@@ -29,8 +31,6 @@ function toUtc(localMs: number, timeZone: string): number {
   const real = candidates.filter((atMs) => atMs + offsetAt(atMs, timeZone) === localMs);
   return Math.max(...(real.length > 0 ? real : candidates));
 }
-
-const DAY_MS = 86_400_000;
 
 const clocks = new Map<string, Intl.DateTimeFormat>();
 

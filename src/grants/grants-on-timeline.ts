@@ -1,8 +1,8 @@
 import type { TimelineEntry } from '../subscribers/store.ts';
 import type { PromotionalMark } from '../subscription/summary.ts';
+import { DAY_MS } from '../time.ts';
 import type { Grant } from './types.ts';
 
-const DAY_MS = 86_400_000;
 const MADE: ReadonlySet<Grant['state']> = new Set(['confirmed', 'revoking', 'revoked']);
 /** RevenueCat's clock may be behind ours. */
 const EARLIER_MS = 10 * 60_000;
@@ -15,25 +15,25 @@ const EARLIER_MS = 10 * 60_000;
  */
 export function standInsFor(grants: readonly Grant[], marks: readonly PromotionalMark[]): TimelineEntry[] {
   const left = [...marks].sort((a, b) => a.atMs - b.atMs);
-  const standIns: TimelineEntry[] = [];
+  const fallbackEvents: TimelineEntry[] = [];
   const removals = new Set<string>();
   for (const grant of [...grants].sort((a, b) => madeAt(a) - madeAt(b))) {
     // A removal that is not read back yet leaves the grant where it was; one that changed nothing has no webhook.
     if (!MADE.has(grant.state) || grant.kept) continue;
     const madeAtMs = madeAt(grant);
     if (!takeMark(left, grant, 'promotional_granted', madeAtMs)) {
-      standIns.push(eventOf(grant, 'NON_RENEWING_PURCHASE', 'promotional_granted', madeAtMs));
+      fallbackEvents.push(eventOf(grant, 'NON_RENEWING_PURCHASE', 'promotional_granted', madeAtMs));
     }
     // One removal ends all grants of an entitlement at the same moment.
     const removal = `${grant.lookupKey}|${grant.revokedAtMs}`;
     if (grant.state === 'revoked' && grant.revokedAtMs !== null && !removals.has(removal)) {
       removals.add(removal);
       if (!takeMark(left, grant, 'promotional_revoked', grant.revokedAtMs)) {
-        standIns.push(eventOf(grant, 'CANCELLATION', 'promotional_revoked', grant.revokedAtMs));
+        fallbackEvents.push(eventOf(grant, 'CANCELLATION', 'promotional_revoked', grant.revokedAtMs));
       }
     }
   }
-  return standIns.sort((a, b) => a.atMs - b.atMs);
+  return fallbackEvents.sort((a, b) => a.atMs - b.atMs);
 }
 
 /** One that waited for approval was made long after it was asked for. */
@@ -66,7 +66,7 @@ function eventOf(grant: Grant, type: string, kind: PromotionalMark['kind'], atMs
     kind,
     atMs,
     appUserId: grant.appUserId,
-    side: 'subject',
+    side: 'customer',
     environment: 'production',
     store: 'PROMOTIONAL',
     productId: null,

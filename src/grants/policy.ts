@@ -1,11 +1,10 @@
+import { DAY_MS } from '../time.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import { type Duration, lengthInDays } from './durations.ts';
 import { isForever } from './ends.ts';
 
-const DAY_MS = 86_400_000;
-
 /** Characters that a reason may have. */
-export const LONGEST_REASON = 1_000;
+export const MAX_REASON_LENGTH = 1_000;
 
 /** Why a grant is not allowed; the card has a sentence for each. */
 export type Refusal =
@@ -68,7 +67,7 @@ export function checkPolicy(
   if (refusal) return refusal;
   const reason = grant.reason.trim();
   if (reason === '' && policy.reasonRequired) return { code: 'reason_missing' };
-  return reason.length > LONGEST_REASON ? { code: 'reason_too_long', most: LONGEST_REASON } : null;
+  return reason.length > MAX_REASON_LENGTH ? { code: 'reason_too_long', most: MAX_REASON_LENGTH } : null;
 }
 
 /** Whether a second teammate must approve. */

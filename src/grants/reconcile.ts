@@ -8,7 +8,7 @@ import { auditGrant } from './audit.ts';
 import type { GrantContext } from './context.ts';
 import { type NoteStep, queueNote } from './notes-store.ts';
 import { listUnfinished, readGrant } from './store.ts';
-import { moveGrant, noteAnswer, takeAsking } from './transitions.ts';
+import { claimForRequest, moveGrant, recordResponse } from './transitions.ts';
 import type { Grant } from './types.ts';
 
 /** After this long RevenueCat is no longer at work on a request that it has not answered, ms. */
@@ -29,7 +29,7 @@ const actionOf = (grant: Grant): 'grant' | 'grant_approve' => (grant.decidedBy ?
  */
 export async function askForGrant(context: GrantContext, project: Project, grant: Grant): Promise<Grant> {
   const client = context.revenueCat(project);
-  const taken = await takeAsking(context.database, grant);
+  const taken = await claimForRequest(context.database, grant);
   if (!taken) return (await readGrant(context.database, grant.workspaceId, grant.grantId)) ?? grant;
   if (!client) return notMade(context, taken, 'revenuecat_unauthorized');
   try {
@@ -42,7 +42,7 @@ export async function askForGrant(context: GrantContext, project: Project, grant
     if (error.remedy.kind === 'retry') return notConfirmed(context, taken, error);
     return notMade(context, taken, error.code);
   }
-  await noteAnswer(context.database, taken);
+  await recordResponse(context.database, taken);
   try {
     const settled = await settleByReading(context, project, client, { ...taken, answered: true });
     return settled ?? (await notConfirmed(context, taken, null));

@@ -61,7 +61,7 @@ export async function moveGrant(
  * Takes the one right to ask RevenueCat for a grant. Whoever gets `null` must not ask: another has, or had it and
  * was killed, and only reading tells what came of it.
  */
-export async function takeAsking(
+export async function claimForRequest(
   sql: Sql,
   grant: Pick<Grant, 'workspaceId' | 'grantId'>,
 ): Promise<Grant | null> {
@@ -74,7 +74,7 @@ export async function takeAsking(
   return row ? toGrant(row) : null;
 }
 
-export async function noteAnswer(sql: Sql, grant: Pick<Grant, 'workspaceId' | 'grantId'>): Promise<void> {
+export async function recordResponse(sql: Sql, grant: Pick<Grant, 'workspaceId' | 'grantId'>): Promise<void> {
   await sql.query(`update grants set answered = true where workspace_id = $1 and grant_id = $2`, [
     grant.workspaceId,
     grant.grantId,

@@ -10,7 +10,7 @@ import { rawJson } from './raw-body.ts';
 import { requestLog } from './request-log.ts';
 import { requireSignature } from './signed.ts';
 
-const LARGEST_CANVAS_REQUEST_BYTES = 1024 * 1024;
+const MAX_CANVAS_REQUEST_BYTES = 1024 * 1024;
 
 interface Mounted {
   readonly path: string;
@@ -52,7 +52,7 @@ export function createApp(options: {
   if (options.drain) app.use(options.drain.watch);
   if (options.watch) app.use(options.watch);
   const verified = [
-    rawJson(LARGEST_CANVAS_REQUEST_BYTES),
+    rawJson(MAX_CANVAS_REQUEST_BYTES),
     requireSignature('X-Body-Signature', (body, header) =>
       verifyBodySignature(options.clientSecret, body, header),
     ),

@@ -2,7 +2,7 @@ import type { Server } from 'node:http';
 import type { RequestHandler, Response } from 'express';
 
 /** A request that is still open so long after the doors closed does not delay the stop any longer, ms. */
-const LONGEST_REQUEST_MS = 10_000;
+const MAX_REQUEST_MS = 10_000;
 
 /**
  * Stops an HTTP server without a failed request. First it says on `/readyz` that it is stopping, goes on answering,
@@ -34,7 +34,7 @@ export function createDrain(): Drain {
       for (const res of open) if (!res.headersSent) res.setHeader('Connection', 'close');
       if (noticeMs > 0) await new Promise((resolve) => setTimeout(resolve, noticeMs));
       await new Promise<void>((resolve) => {
-        const timer = setTimeout(() => server.closeAllConnections(), LONGEST_REQUEST_MS);
+        const timer = setTimeout(() => server.closeAllConnections(), MAX_REQUEST_MS);
         server.close(() => {
           clearTimeout(timer);
           resolve();

@@ -3,7 +3,7 @@ import { readDatabaseBytes } from '../database/size-store.ts';
 import type { Sql } from '../database/sql.ts';
 import { readBacklog } from '../delivery/backlog.ts';
 import { readJobBacklog } from '../jobs/backlog-store.ts';
-import { inTime } from '../with-timeout.ts';
+import { withTimeout } from '../time.ts';
 import { countInstallations } from '../workspaces/count-store.ts';
 
 /** Scrapes that come closer together share one look at the database. */
@@ -134,7 +134,7 @@ function shareLooks<T>(read: () => Promise<T>): () => Promise<T | null> {
       });
       last = {
         atMs: performance.now(),
-        value: inTime(begun, ANSWER_WITHIN_MS, () => null).catch(() => null),
+        value: withTimeout(begun, ANSWER_WITHIN_MS, () => null).catch(() => null),
       };
     }
     return last.value;

@@ -5,7 +5,7 @@ import type { Jobs } from '../jobs/jobs.ts';
 /** One subscriber is not asked for again within this time, ms. */
 const QUIET_MS = 60_000;
 /** Subscribers that are remembered; those asked for longest ago are forgotten first. */
-const MOST_REMEMBERED = 10_000;
+const MAX_REMEMBERED = 10_000;
 
 /**
  * Asks RevenueCat for a subscriber behind a card that has opened. Cards open often and all at once: each process
@@ -17,7 +17,7 @@ export function createBackgroundRefresh(options: {
   now: () => number;
 }): (workspaceId: string, subscriberId: string) => void {
   const asked = new LRUCache<string, true>({
-    max: MOST_REMEMBERED,
+    max: MAX_REMEMBERED,
     ttl: QUIET_MS,
     ttlResolution: 0,
     perf: { now: options.now },

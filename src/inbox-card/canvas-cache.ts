@@ -7,9 +7,9 @@ import type { Visit } from './context.ts';
 import type { Candidate } from './store.ts';
 
 /** Cards that are remembered, of some 3 KB each; those opened longest ago are forgotten first. */
-const MOST_OPENINGS = 4_000;
+const MAX_OPENINGS = 4_000;
 /** A safety net: nothing that a card says changes by time alone before its summary does. */
-const LONGEST_MS = 60_000;
+const MAX_MS = 60_000;
 
 /** The answer to an initialize request as the JSON that is sent. */
 export type Opening = string;
@@ -27,7 +27,7 @@ export interface Openings {
 
 export function createOpenings(now: () => number): Openings {
   const kept = new LRUCache<string, { names: Names; untilMs: number; opening: Opening }>({
-    max: MOST_OPENINGS,
+    max: MAX_OPENINGS,
   });
   return {
     get(visit, candidate, names) {
@@ -39,7 +39,7 @@ export function createOpenings(now: () => number): Openings {
       const nowMs = now();
       // Grants are rows of their own, and without a summary a whole history has been read.
       if (!candidate.hasGrants && isUsable(candidate.kept, candidate.version, nowMs)) {
-        const untilMs = Math.min(candidate.kept.validUntilMs, nowMs + LONGEST_MS);
+        const untilMs = Math.min(candidate.kept.validUntilMs, nowMs + MAX_MS);
         kept.set(keyOf(visit, candidate), { names, untilMs, opening });
       }
       return opening;

@@ -1,4 +1,4 @@
-import { grouped, oneForEach } from '../database/batcher.ts';
+import { createBatcher, keyed } from '../database/batcher.ts';
 import type { Sql } from '../database/sql.ts';
 import type { StoredSummary } from '../subscription/summary.ts';
 import { type CardAsked, type CardRead, readCards, readStoredSummaries } from './store.ts';
@@ -18,14 +18,14 @@ export interface CardReader {
 const BATCHES = { most: 32 };
 
 export function createCardReader(sql: Sql): CardReader {
-  const cards = oneForEach((workspaceId: string) =>
-    grouped<CardAsked, CardRead | null>(async (asked) => {
+  const cards = keyed((workspaceId: string) =>
+    createBatcher<CardAsked, CardRead | null>(async (asked) => {
       const reads = await readCards(sql, workspaceId, asked);
       return asked.map((_, index) => reads?.[index] ?? null);
     }, BATCHES),
   );
-  const summaries = oneForEach((workspaceId: string) =>
-    grouped<string, StoredSummary | null>(async (subscriberIds) => {
+  const summaries = keyed((workspaceId: string) =>
+    createBatcher<string, StoredSummary | null>(async (subscriberIds) => {
       const kept = await readStoredSummaries(sql, workspaceId, subscriberIds);
       return subscriberIds.map((subscriberId) => kept.get(subscriberId) ?? null);
     }, BATCHES),

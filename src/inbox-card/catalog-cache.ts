@@ -8,7 +8,7 @@ const MAX_AGE_MS = 60_000;
 /** Before they were read from RevenueCat for the first time there are none: they are about to come. */
 const NONE_MAX_AGE_MS = 5_000;
 /** Projects whose names are kept in memory; the one used longest ago goes first. */
-const MOST_PROJECTS = 500;
+const MAX_PROJECTS = 500;
 
 export interface CatalogCache {
   /** The same object for as long as no name has changed. */
@@ -27,7 +27,7 @@ interface Read {
 /** Names of a project's products and entitlements, read once a minute by each process. */
 export function createCatalogCache(now: () => number): CatalogCache {
   const kept = new LRUCache<string, Promise<Read>>({
-    max: MOST_PROJECTS,
+    max: MAX_PROJECTS,
     ttl: MAX_AGE_MS,
     ttlResolution: 0,
     noDeleteOnStaleGet: true,

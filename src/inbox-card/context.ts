@@ -3,7 +3,7 @@ import type { Database } from '../database/sql.ts';
 import type { GrantContext } from '../grants/context.ts';
 import type { Grant } from '../grants/types.ts';
 import type { Component, InboxCanvas } from '../intercom/canvas.ts';
-import { canvas, wayBack } from '../intercom/canvas.ts';
+import { backLink, canvas } from '../intercom/canvas.ts';
 import type { HistorySource, TimelineEntry } from '../subscribers/store.ts';
 import type { Names } from '../subscription/describe-event.ts';
 import type { LifecycleEvent, SubscriberState } from '../subscription/types.ts';
@@ -15,7 +15,7 @@ import type { Dates } from './dates.ts';
 import type { Language } from './language.ts';
 import type { CardRequest } from './request.ts';
 import type { Candidate } from './store.ts';
-import { type Carried, sealCarried } from './stored-data.ts';
+import { type FormState, signFormState } from './stored-data.ts';
 import type { CardWords } from './words/types.ts';
 
 /** How a refresh that the agent waits for has ended. */
@@ -58,7 +58,7 @@ export interface Visit {
   readonly projects: readonly Project[];
   /** Who the contact may be: one for each project at most. */
   readonly candidates: readonly Candidate[];
-  readonly carried: Carried;
+  readonly formState: FormState;
   readonly language: Language;
   readonly words: CardWords;
   readonly dates: Dates;
@@ -77,7 +77,7 @@ export interface Customer {
   /** Events by environment. */
   readonly counts: Readonly<Record<'production' | 'sandbox', number>>;
   /** Grants made here whose webhook has not come, as the events that it will bring. */
-  readonly standIns: readonly TimelineEntry[];
+  readonly fallbackEvents: readonly TimelineEntry[];
   /** Where the timeline's events come from. */
   readonly sources: readonly HistorySource[];
   readonly grants: readonly Grant[];
@@ -88,16 +88,16 @@ export interface Customer {
 }
 
 /** Any canvas but the first: with a way back, and carrying signed data when it needs some. */
-export function page(visit: Visit, components: readonly Component[], carried?: Carried): InboxCanvas {
-  return canvas([...components, ...wayBack(visit.words.buttons.back)], seal(visit, carried));
+export function page(visit: Visit, components: readonly Component[], formState?: FormState): InboxCanvas {
+  return canvas([...components, ...backLink(visit.words.buttons.back)], seal(visit, formState));
 }
 
 /**
  * A canvas that opens with the conversation, or that *Back* leads to. Answering anything else it has a way back
  * like every other.
  */
-export function first(visit: Visit, components: readonly Component[], carried?: Carried): InboxCanvas {
-  return isFirst(visit) ? canvas(components, seal(visit, carried)) : page(visit, components, carried);
+export function first(visit: Visit, components: readonly Component[], formState?: FormState): InboxCanvas {
+  return isFirst(visit) ? canvas(components, seal(visit, formState)) : page(visit, components, formState);
 }
 
 export function isFirst(visit: Visit): boolean {
@@ -106,11 +106,11 @@ export function isFirst(visit: Visit): boolean {
 }
 
 /** The teammate's choice stays with every canvas of this card. */
-function seal(visit: Visit, carried: Carried = {}): Record<string, unknown> | undefined {
-  const { chosen } = visit.carried;
-  const all: Carried = chosen === undefined ? carried : { chosen, ...carried };
+function seal(visit: Visit, formState: FormState = {}): Record<string, unknown> | undefined {
+  const { chosen } = visit.formState;
+  const all: FormState = chosen === undefined ? formState : { chosen, ...formState };
   if (Object.keys(all).length === 0) return undefined;
-  return sealCarried(visit.context.storedDataKey, carrierOf(visit.request), all);
+  return signFormState(visit.context.storedDataKey, carrierOf(visit.request), all);
 }
 
 export function carrierOf(request: CardRequest): { workspaceId: string; adminId: string; contactId: string } {

@@ -64,14 +64,14 @@ export async function loadCustomer(visit: Visit, candidate: Candidate): Promise<
     readSummary(visit, candidate),
   ]);
   const { summary } = read;
-  const standIns = standInsFor(grants, summary.promotional);
+  const fallbackEvents = standInsFor(grants, summary.promotional);
   return {
     subscriber: candidate,
     project,
-    state: await stateWith(visit, candidate, summary, standIns),
-    latest: [...standIns, ...summary.latest].sort((a, b) => b.atMs - a.atMs).slice(0, 3),
-    counts: { ...summary.counts, production: summary.counts.production + standIns.length },
-    standIns,
+    state: await stateWith(visit, candidate, summary, fallbackEvents),
+    latest: [...fallbackEvents, ...summary.latest].sort((a, b) => b.atMs - a.atMs).slice(0, 3),
+    counts: { ...summary.counts, production: summary.counts.production + fallbackEvents.length },
+    fallbackEvents,
     sources: read.sources,
     grants,
     names,
@@ -120,10 +120,10 @@ async function stateWith(
   visit: Visit,
   candidate: Candidate,
   summary: SubscriberSummary,
-  standIns: readonly TimelineEntry[],
+  fallbackEvents: readonly TimelineEntry[],
 ): Promise<Customer['state']> {
   const { snapshotAtMs, subscriberId } = candidate;
-  const untold = standIns.filter((event) => snapshotAtMs === null || event.atMs > snapshotAtMs);
+  const untold = fallbackEvents.filter((event) => snapshotAtMs === null || event.atMs > snapshotAtMs);
   if (untold.length === 0) return summary.state;
   const { context, request } = visit;
   const sql = context.readDatabase;

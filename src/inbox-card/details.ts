@@ -15,8 +15,8 @@ import { readSnapshot } from './store.ts';
 import { allSubscriptions, subscriptionBlocks } from './subscriptions.ts';
 
 const SUBSCRIPTIONS_HERE = 2;
-const MOST_OTHER_IDS = 20;
-const MOST_ATTRIBUTES = 25;
+const MAX_OTHER_IDS = 20;
+const MAX_ATTRIBUTES = 25;
 
 /** Who the customer is: what they have, ids, where they were seen, attributes. */
 export async function details(visit: Visit, customer: Customer): Promise<InboxCanvas> {
@@ -54,10 +54,10 @@ export async function details(visit: Visit, customer: Customer): Promise<InboxCa
   );
   const attributes = Object.entries(snapshot?.attributes ?? {});
   if (attributes.length > 0) {
-    const left = attributes.length - MOST_ATTRIBUTES;
+    const left = attributes.length - MAX_ATTRIBUTES;
     components.push(
       text(words.titles.attributes, 'header'),
-      ...table(attributes.slice(0, MOST_ATTRIBUTES)),
+      ...table(attributes.slice(0, MAX_ATTRIBUTES)),
       ...(left > 0 ? [text(words.andMore(left), 'muted')] : []),
     );
   }
@@ -74,7 +74,7 @@ export async function details(visit: Visit, customer: Customer): Promise<InboxCa
 function ids(visit: Visit, customer: Customer): Component[] {
   const { words } = visit;
   const others = customer.subscriber.appUserIds.filter((id) => id !== customer.appUserId);
-  const shown = others.slice(0, MOST_OTHER_IDS);
+  const shown = others.slice(0, MAX_OTHER_IDS);
   const components: Component[] = [
     text(words.labels.appUserId, 'muted', true),
     text(escapeMarkdown(clip(customer.appUserId, 300))),

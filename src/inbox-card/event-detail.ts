@@ -16,13 +16,13 @@ import { dashboardUrl } from './external-links.ts';
 import { readTimelineEvent } from './timeline-store.ts';
 import type { DeliveryReason } from './words/types.ts';
 
-const MOST_OTHER_FIELDS = 20;
+const MAX_OTHER_FIELDS = 20;
 
 /** Everything of one event, with how it stands in Intercom. An id that is not on this timeline shows nothing. */
 export async function eventDetail(visit: Visit, customer: Customer, eventId: string): Promise<InboxCanvas> {
   const { words, dates, context, request } = visit;
   const event =
-    customer.standIns.find((entry) => entry.id === eventId) ??
+    customer.fallbackEvents.find((entry) => entry.id === eventId) ??
     (await readTimelineEvent(
       context.readDatabase,
       request.workspaceId,
@@ -138,7 +138,7 @@ function otherFields(event: TimelineEntry): [string, string][] {
       const plain = typeof value === 'object' ? JSON.stringify(value) : String(value);
       return [[name, plain]];
     })
-    .slice(0, MOST_OTHER_FIELDS);
+    .slice(0, MAX_OTHER_FIELDS);
 }
 
 /** Where an event stands on its way to the contact, in words. */

@@ -14,8 +14,8 @@ import { readLinkedId } from './store.ts';
  * no link: the teammate then sees the customer on this card only, and the audit log keeps that they looked.
  */
 export async function matchConfirm(visit: Visit): Promise<InboxCanvas> {
-  const { words, context, request, carried } = visit;
-  const wanted = carried.match;
+  const { words, context, request, formState } = visit;
+  const wanted = formState.match;
   if (!wanted) return said(visit, words.states.tampered, 'error');
   const customer = await findCustomer(visit, wanted.subscriberId);
   if (!customer) {
@@ -26,7 +26,7 @@ export async function matchConfirm(visit: Visit): Promise<InboxCanvas> {
   const { subscriberId } = customer.subscriber;
   const { projectId } = customer.project;
   const details = { app_user_id: customer.appUserId, found_by: wanted.foundBy };
-  const chosen = { ...visit, carried: { chosen: subscriberId } };
+  const chosen = { ...visit, formState: { chosen: subscriberId } };
   if (contact.id === '' || contact.isGone) {
     await audit(visit, context.database, 'look', subscriberId, details, 'done');
     return overview(chosen, customer);
@@ -64,7 +64,7 @@ export async function unlink(visit: Visit, customer: Customer): Promise<InboxCan
     await forgetContact(sql, workspaceId, contact.id);
     await audit(visit, sql, 'unlink', subscriberId, { app_user_id: customer.appUserId }, 'done');
   });
-  return page({ ...visit, carried: {} }, [
+  return page({ ...visit, formState: {} }, [
     text(words.unlinked(escapeMarkdown(customer.appUserId))),
     button(`match:${subscriberId}`, words.buttons.linkAgain, 'secondary'),
   ]);

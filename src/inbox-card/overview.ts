@@ -19,8 +19,8 @@ import { type Customer, first, type Visit } from './context.ts';
 import { estimatedHeight, HIGHEST_FIRST_CANVAS } from './height.ts';
 import { endText, overviewSentence, productText, whatText } from './sentence.ts';
 
-const LATEST_EVENTS = 3;
-const MOST_ROWS = 3;
+const RECENT_EVENTS = 3;
+const MAX_ROWS = 3;
 
 /**
  * The first canvas: what most tickets ask, in few lines, and every way on. At most 400 px high: where a
@@ -31,10 +31,10 @@ export function overview(visit: Visit, customer: Customer, notice: string | null
   const rows = factRows(visit, customer);
   let components: Component[] = [];
   for (const [events, facts, isTight] of [
-    [LATEST_EVENTS, MOST_ROWS, false],
-    [LATEST_EVENTS, MOST_ROWS, true],
-    [LATEST_EVENTS, 2, true],
-    [LATEST_EVENTS, 1, true],
+    [RECENT_EVENTS, MAX_ROWS, false],
+    [RECENT_EVENTS, MAX_ROWS, true],
+    [RECENT_EVENTS, 2, true],
+    [RECENT_EVENTS, 1, true],
     [2, 1, true],
     [1, 1, true],
     [0, 1, true],
@@ -119,7 +119,7 @@ function factRows(visit: Visit, customer: Customer): Row[] {
   if (withAccess.length > 1) {
     return [
       ...withAccess
-        .slice(0, MOST_ROWS - 1)
+        .slice(0, MAX_ROWS - 1)
         .map(
           (subscription): Row => [
             clip(productText(customer, subscription) || whatText(customer, subscription), 30),

@@ -1,13 +1,13 @@
 import { z } from 'zod';
 
 /** PostgreSQL takes no NUL; nothing that it knows is named with what stands in its place. */
-const withoutNul = (value: string): string => value.replaceAll('\0', '\ufffd');
+const stripNul = (value: string): string => value.replaceAll('\0', '\ufffd');
 
-const id = z.union([z.string(), z.number()]).transform((value) => withoutNul(String(value)));
+const id = z.union([z.string(), z.number()]).transform((value) => stripNul(String(value)));
 const text = z
   .string()
   .nullish()
-  .transform((value) => (value ? withoutNul(value) : null))
+  .transform((value) => (value ? stripNul(value) : null))
   .catch(null);
 
 const contactSchema = z.object({
@@ -27,7 +27,7 @@ const partSchema = z.object({
 });
 
 /** Parts of a conversation that are looked at for an app user id, the newest. */
-const MOST_PARTS = 50;
+const MAX_PARTS = 50;
 
 const requestSchema = z.object({
   workspace_id: id,
@@ -96,7 +96,7 @@ export function readCardRequest(body: unknown): CardRequest | null {
   const about = contact ?? customer;
   const inputs: Record<string, string> = {};
   for (const [name, value] of Object.entries(rest.input_values ?? {})) {
-    if (typeof value === 'string') inputs[name] = withoutNul(value);
+    if (typeof value === 'string') inputs[name] = stripNul(value);
   }
   return {
     workspaceId: rest.workspace_id,
@@ -121,7 +121,7 @@ export function readCardRequest(body: unknown): CardRequest | null {
 
 function textsOf(conversation: z.infer<typeof requestSchema>['conversation']): string[] {
   const texts: string[] = [];
-  for (const raw of conversation?.conversation_parts?.conversation_parts.slice(-MOST_PARTS).reverse() ?? []) {
+  for (const raw of conversation?.conversation_parts?.conversation_parts.slice(-MAX_PARTS).reverse() ?? []) {
     const part = partSchema.safeParse(raw).data;
     // A teammate's words are no customer's, and a bot's are nobody's.
     if (part?.body && part.author?.type !== 'admin' && part.author?.type !== 'bot') texts.push(part.body);

@@ -14,7 +14,7 @@ import type { CardRequest } from './request.ts';
 import { lookUp, matchReview, projectChoice, search, searchView, unmatched } from './search.ts';
 import { notConnected, notInstalled, said } from './states.ts';
 import type { Candidate, CardRead } from './store.ts';
-import { type Carried, openCarried } from './stored-data.ts';
+import { type FormState, verifyFormState } from './stored-data.ts';
 import { subscriptions } from './subscriptions.ts';
 import { filterOf, timeline } from './timeline.ts';
 import { wordsFor } from './words/catalogue.ts';
@@ -32,13 +32,13 @@ export async function answerCard(
   context: CardContext,
   request: CardRequest,
 ): Promise<SharingCanvas | Opening> {
-  const carried = openCarried(context.storedDataKey, carrierOf(request), request.storedData);
-  const read = await readFor(context, request, carried ?? {});
+  const formState = verifyFormState(context.storedDataKey, carrierOf(request), request.storedData);
+  const read = await readFor(context, request, formState ?? {});
   if (!read || read.workspace.status === 'uninstalled') {
     return notInstalled(context.publicUrl, chooseLanguage(request.adminLocale, null));
   }
-  const visit = visitOf(context, request, read, carried ?? {});
-  if (carried === null) {
+  const visit = visitOf(context, request, read, formState ?? {});
+  if (formState === null) {
     const { workspaceId, componentId, admin } = request;
     context.logger.warn({ workspaceId, component: componentId, adminId: admin.id }, 'stored data refused');
     return said(visit, visit.words.states.tampered, 'error');
@@ -46,21 +46,21 @@ export async function answerCard(
   return visit.projects.length === 0 ? notConnected(visit) : route(visit);
 }
 
-function readFor(context: CardContext, request: CardRequest, carried: Carried): Promise<CardRead | null> {
+function readFor(context: CardContext, request: CardRequest, formState: FormState): Promise<CardRead | null> {
   const { workspaceId, contact } = request;
   return context.readCard.card(workspaceId, {
     contactId: contact.id,
     externalId: usableExternalId(contact.externalId),
-    chosen: carried.chosen ?? null,
+    chosen: formState.chosen ?? null,
   });
 }
 
-function visitOf(context: CardContext, request: CardRequest, read: CardRead, carried: Carried): Visit {
+function visitOf(context: CardContext, request: CardRequest, read: CardRead, formState: FormState): Visit {
   const { workspace, projects, candidates } = read;
   const language = chooseLanguage(request.adminLocale, workspace.settings.card.language);
   const words = wordsFor(language);
   const dates = datesIn(words.locale, workspace.timezone, words);
-  return { context, request, workspace, projects, candidates, carried, language, words, dates };
+  return { context, request, workspace, projects, candidates, formState, language, words, dates };
 }
 
 async function route(visit: Visit): Promise<SharingCanvas | Opening> {
@@ -75,7 +75,7 @@ async function route(visit: Visit): Promise<SharingCanvas | Opening> {
       return matchConfirm(visit);
     case 'projects':
       // On a card that stayed open there may be nothing left to choose.
-      if (visit.candidates.length > 1) return projectChoice({ ...visit, carried: {} }, visit.candidates);
+      if (visit.candidates.length > 1) return projectChoice({ ...visit, formState: {} }, visit.candidates);
       break;
     default:
   }
@@ -109,10 +109,10 @@ function nobody(visit: Visit, match: Match): Promise<InboxCanvas> {
 
 /** One that the contact's link or external id gives needs no confirming; anybody else does. */
 async function choose(visit: Visit, subscriberId: string): Promise<InboxCanvas> {
-  const { carried, candidates } = visit;
+  const { formState, candidates } = visit;
   const candidate = candidates.find((known) => known.subscriberId === subscriberId);
   if (!candidate) return matchReview(visit, subscriberId);
-  const chosen: Visit = { ...visit, carried: { ...carried, chosen: subscriberId } };
+  const chosen: Visit = { ...visit, formState: { ...formState, chosen: subscriberId } };
   const customer = await loadCustomer(chosen, candidate);
   return customer ? home(chosen, customer) : said(visit, visit.words.states.gone);
 }
@@ -178,8 +178,8 @@ async function refreshed(visit: Visit, customer: Customer): Promise<InboxCanvas>
   const outcome = await context.refresh(request.workspaceId, subscriberId, REFRESH_WAIT_MS);
   // With the customer the names of products may have been read.
   context.catalog.forget(request.workspaceId, customer.project.projectId);
-  const read = await readFor(context, request, visit.carried);
-  const again = read && visitOf(context, request, read, visit.carried);
+  const read = await readFor(context, request, visit.formState);
+  const again = read && visitOf(context, request, read, visit.formState);
   const candidate = again?.candidates.find((known) => known.subscriberId === subscriberId);
   const now = again && candidate ? await loadCustomer(again, candidate) : null;
   if (!again || !now) return said(visit, words.states.gone);

@@ -3,7 +3,7 @@ import { badRequest } from '../errors.ts';
 import { requestId } from '../http/request-log.ts';
 import { button, canvas, type InboxCanvas, text } from '../intercom/canvas.ts';
 import { inboxAnswer, type SharingCanvas } from '../messenger/share.ts';
-import { inTime } from '../with-timeout.ts';
+import { withTimeout } from '../time.ts';
 import type { Opening } from './canvas-cache.ts';
 import { createCardReader } from './card-reader.ts';
 import type { CardContext } from './context.ts';
@@ -35,7 +35,7 @@ export function inboxCardRouter(context: CardContext): Router {
       );
       return fallback(request, 'failed');
     });
-    const given = await inTime(answer, DEADLINE_MS, () => {
+    const given = await withTimeout(answer, DEADLINE_MS, () => {
       context.logger.warn(
         { workspaceId: request.workspaceId, component: request.componentId },
         'card over its deadline',

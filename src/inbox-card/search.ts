@@ -18,8 +18,8 @@ import { estimatedHeight, HIGHEST_FIRST_CANVAS } from './height.ts';
 import { overviewSentence } from './sentence.ts';
 import { describeFound, type Found, readLinkedId } from './store.ts';
 
-const MOST_FOUND = 10;
-const LONGEST_QUERY = 300;
+const MAX_FOUND = 10;
+const MAX_QUERY_LENGTH = 300;
 
 /** How a subscriber was found; kept in the audit log. */
 export type FoundBy = 'app_user_id' | 'email' | 'transaction' | 'conversation' | 'possible_match';
@@ -87,7 +87,7 @@ function searchForm(visit: Visit, query: string | null): Component[] {
 }
 
 /** The rest can be found by what is more exact than an e-mail. */
-function foundList(visit: Visit, found: readonly Found[], most = MOST_FOUND): Component[] {
+function foundList(visit: Visit, found: readonly Found[], most = MAX_FOUND): Component[] {
   const left = found.length - most;
   return [
     list(found.slice(0, most).map((entry) => foundItem(visit, entry))),
@@ -97,7 +97,7 @@ function foundList(visit: Visit, found: readonly Found[], most = MOST_FOUND): Co
 
 /** How many of those found leave room for what else stands on a first canvas. */
 function fitting(visit: Visit, found: readonly Found[], others: readonly Component[]): number {
-  let most = Math.min(found.length, MOST_FOUND);
+  let most = Math.min(found.length, MAX_FOUND);
   while (most > 1 && estimatedHeight([...others, ...foundList(visit, found, most)]) > HIGHEST_FIRST_CANVAS) {
     most -= 1;
   }
@@ -123,7 +123,7 @@ export function searchView(visit: Visit): InboxCanvas {
 /** By app user id, e-mail and transaction id, whichever finds somebody. */
 export async function search(visit: Visit): Promise<InboxCanvas> {
   const { words, request, context } = visit;
-  const query = (request.inputs['match.query'] ?? '').trim().slice(0, LONGEST_QUERY);
+  const query = (request.inputs['match.query'] ?? '').trim().slice(0, MAX_QUERY_LENGTH);
   if (query === '') {
     return page(visit, [text(words.states.emptySearch, 'muted'), ...searchForm(visit, null)]);
   }
@@ -148,7 +148,7 @@ export async function search(visit: Visit): Promise<InboxCanvas> {
       ...searchForm(visit, query),
     ]);
   }
-  const shown = new Set(found.slice(0, MOST_FOUND).map((entry) => entry.subscriberId));
+  const shown = new Set(found.slice(0, MAX_FOUND).map((entry) => entry.subscriberId));
   const kept: FoundByMap = Object.fromEntries(Object.entries(foundBy).filter(([id]) => shown.has(id)));
   const { foundOne, foundMany } = words.states;
   return page(
@@ -183,7 +183,7 @@ export async function projectChoice(
 ): Promise<InboxCanvas> {
   const { words } = visit;
   const customers: Customer[] = [];
-  for (const candidate of candidates.slice(0, MOST_FOUND)) {
+  for (const candidate of candidates.slice(0, MAX_FOUND)) {
     const customer = await loadCustomer(visit, candidate);
     if (customer) customers.push(customer);
   }
@@ -219,7 +219,7 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 /** Shows whom the link would be to, and asks. */
 export async function matchReview(visit: Visit, subscriberId: string): Promise<InboxCanvas> {
-  const { words, context, request, carried } = visit;
+  const { words, context, request, formState } = visit;
   const customer = await findCustomer(visit, subscriberId);
   if (!customer) return page(visit, [text(words.states.gone, 'muted'), ...searchForm(visit, null)]);
   const { contact, workspaceId } = request;
@@ -243,6 +243,6 @@ export async function matchReview(visit: Visit, subscriberId: string): Promise<I
       text(canLink ? words.states.linkExplained : words.states.lookExplained, 'muted'),
       button('match.confirm', canLink ? words.buttons.link : words.buttons.look, 'primary'),
     ],
-    { match: { subscriberId, foundBy: carried.foundBy?.[subscriberId] ?? 'app_user_id' } },
+    { match: { subscriberId, foundBy: formState.foundBy?.[subscriberId] ?? 'app_user_id' } },
   );
 }

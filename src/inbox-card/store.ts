@@ -13,7 +13,7 @@ import {
 } from '../workspaces/store.ts';
 
 /** Ids that a card carries of one subscriber; the identified ones come first. */
-export const MOST_IDS = 50;
+export const MAX_IDS = 50;
 
 /** Why a subscriber is this contact's, the strongest first. */
 export type MatchReason = 'chosen' | 'link' | 'external_id';
@@ -46,7 +46,7 @@ const APP_USER_IDS = `(
   select json_agg(t.app_user_id) from (
     select i.app_user_id from subscriber_ids i
      where i.workspace_id = s.workspace_id and i.subscriber_id = s.subscriber_id
-     order by i.app_user_id like '$RCAnonymousID:%', i.app_user_id limit ${MOST_IDS}) t)`;
+     order by i.app_user_id like '$RCAnonymousID:%', i.app_user_id limit ${MAX_IDS}) t)`;
 
 /**
  * Everything that initialize requests of one workspace need, in one statement: a group conversation sends five
@@ -61,7 +61,7 @@ select ${WORKSPACE_COLUMNS},
           from (select ${PROJECT_COLUMNS}, created_at from projects
                  where workspace_id = $1 and webhook_auth_hash <> '') p) as projects,
        (select json_agg(m) from (
-          select f.nr::int, s.subscriber_id, s.project_id, s.email, s.version, s.waiting, s.last_event_at,
+          select f.nr::int, s.subscriber_id, s.project_id, s.email, s.version, s.waiting, s.last_event_at_ms,
                  (extract(epoch from s.snapshot_at) * 1000)::bigint as snapshot_at_ms,
                  f.why, f.made_by, (extract(epoch from f.made_at) * 1000)::bigint as made_at_ms,
                  ${APP_USER_IDS} as app_user_ids,
@@ -95,7 +95,7 @@ interface CandidateJson {
   email: string | null;
   version: number;
   waiting: boolean;
-  last_event_at: number | null;
+  last_event_at_ms: number | null;
   snapshot_at_ms: number | null;
   why: MatchReason;
   made_by: { name?: string } | null;
@@ -165,7 +165,9 @@ function strongest(found: readonly CandidateJson[]): Candidate[] {
     found.flatMap((one) => (one.why === 'link' ? [[one.subscriber_id, toLink(one)] as const] : [])),
   );
   return [...found]
-    .sort((a, b) => STRENGTH[a.why] - STRENGTH[b.why] || (b.last_event_at ?? 0) - (a.last_event_at ?? 0))
+    .sort(
+      (a, b) => STRENGTH[a.why] - STRENGTH[b.why] || (b.last_event_at_ms ?? 0) - (a.last_event_at_ms ?? 0),
+    )
     .filter((one) => !seen.has(one.subscriber_id) && seen.add(one.subscriber_id))
     .map((one) => toCandidate(one, links.get(one.subscriber_id) ?? null));
 }
@@ -258,9 +260,9 @@ export async function describeFound(
     project_id: string;
     app_user_id: string | null;
     email: string | null;
-    last_event_at: string | null;
+    last_event_at_ms: string | null;
   }>(
-    `select s.subscriber_id, s.project_id, s.email, s.last_event_at,
+    `select s.subscriber_id, s.project_id, s.email, s.last_event_at_ms,
             (select i.app_user_id from subscriber_ids i
               where i.workspace_id = s.workspace_id and i.subscriber_id = s.subscriber_id
               order by i.app_user_id like '$RCAnonymousID:%', i.app_user_id limit 1) as app_user_id
@@ -274,7 +276,7 @@ export async function describeFound(
       projectId: row.project_id,
       appUserId: row.app_user_id ?? row.subscriber_id,
       email: row.email,
-      lastEventAtMs: row.last_event_at === null ? null : Number(row.last_event_at),
+      lastEventAtMs: row.last_event_at_ms === null ? null : Number(row.last_event_at_ms),
     }))
     .sort((a, b) => subscriberIds.indexOf(a.subscriberId) - subscriberIds.indexOf(b.subscriberId));
 }

@@ -8,7 +8,7 @@ import { ENVIRONMENT_FILTERS, TIMELINE_FILTERS } from './words/types.ts';
  * What a canvas carries to the next request. It comes back through the browser, so it is signed, and bound to
  * the workspace, the teammate and the contact: copied to another card it is refused.
  */
-export const carriedSchema = z.object({
+export const formStateSchema = z.object({
   /** Whom the teammate chose where several were possible; stays until the card is opened again. */
   chosen: z.string().optional(),
   /** First and last event of the timeline page shown: time in epoch ms, and id. */
@@ -22,7 +22,7 @@ export const carriedSchema = z.object({
   match: z.object({ subscriberId: z.string(), foundBy: z.string() }).optional(),
 });
 
-export type Carried = z.infer<typeof carriedSchema>;
+export type FormState = z.infer<typeof formStateSchema>;
 
 export interface Carrier {
   readonly workspaceId: string;
@@ -30,23 +30,23 @@ export interface Carrier {
   readonly contactId: string;
 }
 
-export function sealCarried(key: string, carrier: Carrier, carried: Carried): Record<string, unknown> {
-  const data = JSON.stringify(carried);
+export function signFormState(key: string, carrier: Carrier, formState: FormState): Record<string, unknown> {
+  const data = JSON.stringify(formState);
   return { data, mac: sign(key, carrier, data) };
 }
 
 /** `null`: tampered with, or made for another card. */
-export function openCarried(
+export function verifyFormState(
   key: string,
   carrier: Carrier,
   stored: Readonly<Record<string, unknown>>,
-): Carried | null {
+): FormState | null {
   const { data, mac } = stored;
   if (data === undefined && mac === undefined) return {};
   if (typeof data !== 'string' || typeof mac !== 'string') return null;
   if (!equalInConstantTime(mac, sign(key, carrier, data))) return null;
-  const parsed = carriedSchema.safeParse(JSON.parse(data));
-  // Signed by us, but by a version with other ideas: what it carried is lost, the card is not.
+  const parsed = formStateSchema.safeParse(JSON.parse(data));
+  // Signed by us, but by a version with other ideas: what it formState is lost, the card is not.
   return parsed.success ? parsed.data : {};
 }
 

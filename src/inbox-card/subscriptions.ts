@@ -15,7 +15,7 @@ import { type Customer, page, type Visit } from './context.ts';
 import { endText, priceText, productText, whatText } from './sentence.ts';
 
 /** What a customer has or had is rarely more; a longer list would bury what gives access now. */
-const MOST_SUBSCRIPTIONS = 20;
+const MAX_SUBSCRIPTIONS = 20;
 
 /** Everything bought or granted: what gives access first, then the latest; the sandbox's at the end. */
 export function allSubscriptions(customer: Customer): SubscriptionState[] {
@@ -26,10 +26,10 @@ export function allSubscriptions(customer: Customer): SubscriptionState[] {
 export function subscriptions(visit: Visit, customer: Customer): InboxCanvas {
   const { words } = visit;
   const all = allSubscriptions(customer);
-  const left = all.length - MOST_SUBSCRIPTIONS;
+  const left = all.length - MAX_SUBSCRIPTIONS;
   return page(visit, [
     text(words.titles.purchases, 'header'),
-    ...subscriptionBlocks(visit, customer, all.slice(0, MOST_SUBSCRIPTIONS)),
+    ...subscriptionBlocks(visit, customer, all.slice(0, MAX_SUBSCRIPTIONS)),
     ...(all.length === 0 ? [text(words.states.noPurchases, 'muted')] : []),
     ...(left > 0 ? [text(words.andMore(left), 'muted')] : []),
     button('details', words.buttons.details, 'link'),

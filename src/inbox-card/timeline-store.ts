@@ -48,16 +48,16 @@ export async function readTimeline(
       cross join lateral (
         select ${EVENT_COLUMNS} from events
          where workspace_id = $1 and subscriber_id = source.subscriber_id
-           and (event_at, event_id) ${older ? '<' : '>'} ($8::bigint, $9::text)
-           and event_at <= source.until_at
-           and (source.own or (side = 'subject' and kind not in ('transfer', 'purchase_redeemed')
-                and event_at > case when environment = 'sandbox' then source.sandbox_after_at else source.after_at end
+           and (event_at_ms, event_id) ${older ? '<' : '>'} ($8::bigint, $9::text)
+           and event_at_ms <= source.until_at
+           and (source.own or (side = 'customer' and kind not in ('transfer', 'purchase_redeemed')
+                and event_at_ms > case when environment = 'sandbox' then source.sandbox_after_at else source.after_at end
                 and (environment = 'sandbox' or not source.sandbox_only)))
            and ($10::text[] is null or kind = any($10))
            and ($11::text is null or coalesce(environment, 'production') = $11)
-         order by event_at ${order}, event_id ${order}
+         order by event_at_ms ${order}, event_id ${order}
          limit $12) e
-      order by e.event_at ${order}, e.event_id ${order}
+      order by e.event_at_ms ${order}, e.event_id ${order}
       limit $12`,
     [
       workspaceId,
@@ -75,7 +75,10 @@ export async function readTimeline(
     ],
     `read-timeline-${query.direction}`,
   );
-  return rows.map((row) => ({ cursor: [Number(row.event_at), row.event_id], entry: toTimelineEntry(row) }));
+  return rows.map((row) => ({
+    cursor: [Number(row.event_at_ms), row.event_id],
+    entry: toTimelineEntry(row),
+  }));
 }
 
 /** One event, if it is on the timeline that the sources make; `null` otherwise. */

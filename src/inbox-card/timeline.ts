@@ -12,7 +12,7 @@ import {
 import { describeEvent } from '../subscription/describe-event.ts';
 import { EVENT_KINDS, type EventKind, TIMELINE_ONLY_KINDS } from '../subscription/types.ts';
 import { type Customer, page, type Visit } from './context.ts';
-import type { Carried } from './stored-data.ts';
+import type { FormState } from './stored-data.ts';
 import { type Cursor, readTimeline, type TimelineRow } from './timeline-store.ts';
 import {
   ENVIRONMENT_FILTERS,
@@ -43,14 +43,14 @@ const KINDS: Readonly<Record<Exclude<TimelineFilter, 'all' | 'other'>, readonly 
 const NAMED: ReadonlySet<EventKind> = new Set(Object.values(KINDS).flat());
 const OTHER = [...EVENT_KINDS, ...TIMELINE_ONLY_KINDS].filter((kind) => !NAMED.has(kind));
 
-type Filter = NonNullable<Carried['filter']>;
+type Filter = NonNullable<FormState['filter']>;
 
 const NO_FILTER: Filter = { kind: 'all', environment: 'all' };
 
 /** What the teammate chose in the two rows of buttons; the filter that the request carries where they did not. */
 export function filterOf(visit: Visit): Filter {
   const { inputs, componentId } = visit.request;
-  const { filter = NO_FILTER } = visit.carried;
+  const { filter = NO_FILTER } = visit.formState;
   return {
     kind:
       componentId === 'timeline.kind'
@@ -74,12 +74,12 @@ export async function timeline(
   direction: 'older' | 'newer' | null = null,
   filter: Filter = NO_FILTER,
 ): Promise<InboxCanvas> {
-  const { words, carried } = visit;
+  const { words, formState } = visit;
   const shown = await readPage(
     visit,
     customer,
     filter,
-    direction === null ? undefined : carried.page,
+    direction === null ? undefined : formState.page,
     direction,
   );
   const components: Component[] = [
@@ -113,7 +113,7 @@ async function readPage(
   visit: Visit,
   customer: Customer,
   filter: Filter,
-  from: Carried['page'],
+  from: FormState['page'],
   direction: 'older' | 'newer' | null,
 ): Promise<Shown> {
   if (direction === 'newer' && from) {
@@ -151,13 +151,13 @@ async function readRows(
     limit: PAGE_SIZE + 1,
   });
   const sign = direction === 'older' ? 1 : -1;
-  const standIns = customer.standIns
+  const fallbackEvents = customer.fallbackEvents
     .filter((entry) => kinds === null || kinds.includes(entry.kind))
     .filter(() => environment !== 'sandbox')
     .map((entry): TimelineRow => ({ entry, cursor: [entry.atMs, entry.id] }))
     .filter(({ cursor }) => from === null || sign * compareCursors(from, cursor) > 0);
-  if (standIns.length === 0) return rows;
-  return [...rows, ...standIns]
+  if (fallbackEvents.length === 0) return rows;
+  return [...rows, ...fallbackEvents]
     .sort((a, b) => sign * compareCursors(b.cursor, a.cursor))
     .slice(0, PAGE_SIZE + 1);
 }

@@ -33,7 +33,7 @@ export async function writeInParts(database: Database, batch: EventBatch): Promi
     return {
       stored: new Map(
         placed
-          .filter((record) => record.side === 'subject')
+          .filter((record) => record.side === 'customer')
           .map(({ id }): [string, ReceiptStatus] => [id, accepted.has(id) ? 'accepted' : 'duplicate']),
       ),
       contested: batch.ids.some(({ id, subscriberId }) => (owners.get(id) ?? subscriberId) !== subscriberId),
@@ -84,11 +84,11 @@ async function createSubscribers(sql: Sql, batch: EventBatch): Promise<void> {
   const told = toldOf(batch.records.filter((record) => record.isNew));
   if (told.length === 0) return;
   await sql.query(
-    `insert into subscribers (workspace_id, project_id, subscriber_id, due_at, version, email, email_at,
-                              first_event_at, last_event_at)
-     select $1, $2, subscriber_id, now(), 1, email, email_at, first_at, last_at
+    `insert into subscribers (workspace_id, project_id, subscriber_id, due_at, version, email, email_at_ms,
+                              first_event_at_ms, last_event_at_ms)
+     select $1, $2, subscriber_id, now(), 1, email, email_at_ms, first_at, last_at
        from unnest($3::uuid[], $4::bigint[], $5::bigint[], $6::text[], $7::bigint[])
-            as t (subscriber_id, first_at, last_at, email, email_at)`,
+            as t (subscriber_id, first_at, last_at, email, email_at_ms)`,
     [batch.workspaceId, batch.projectId, ...toldValues(told)],
     'create-subscribers',
   );
@@ -122,12 +122,12 @@ async function insertEvents(
   if (records.length === 0) return new Map();
   const rows = await sql.query<{ event_id: string; side: string }>(
     `insert into events (workspace_id, project_id, event_id, side, subscriber_id, type, kind, environment,
-                         event_at, transaction_id, payload, delivery, reason)
-     select $1, $2, event_id, side, subscriber_id, type, kind, environment, event_at, transaction_id, payload::json,
+                         event_at_ms, transaction_id, payload, delivery, reason)
+     select $1, $2, event_id, side, subscriber_id, type, kind, environment, event_at_ms, transaction_id, payload::json,
             delivery, reason
        from unnest($3::text[], $4::text[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::bigint[], $10::text[],
                    string_to_array($11, E'\\x1e'), $12::text[], $13::text[])
-            as t (event_id, side, subscriber_id, type, kind, environment, event_at, transaction_id, payload, delivery,
+            as t (event_id, side, subscriber_id, type, kind, environment, event_at_ms, transaction_id, payload, delivery,
                   reason)
       order by event_id, side
      on conflict (workspace_id, project_id, event_id, side) do nothing
@@ -153,12 +153,12 @@ async function touchSubscribers(sql: Sql, batch: EventBatch, records: readonly E
         set due_at = least(s.due_at, now()),
             version = s.version + 1,
             waiting = false,
-            first_event_at = least(s.first_event_at, n.first_at),
-            last_event_at = greatest(s.last_event_at, n.last_at),
-            email = case when n.email is not null and n.email_at >= s.email_at then n.email else s.email end,
-            email_at = greatest(s.email_at, n.email_at)
+            first_event_at_ms = least(s.first_event_at_ms, n.first_at),
+            last_event_at_ms = greatest(s.last_event_at_ms, n.last_at),
+            email = case when n.email is not null and n.email_at_ms >= s.email_at_ms then n.email else s.email end,
+            email_at_ms = greatest(s.email_at_ms, n.email_at_ms)
        from unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::text[], $6::bigint[])
-            as n (subscriber_id, first_at, last_at, email, email_at)
+            as n (subscriber_id, first_at, last_at, email, email_at_ms)
       where s.workspace_id = $1 and s.subscriber_id = any($2) and s.subscriber_id = n.subscriber_id`,
     [batch.workspaceId, ...toldValues(told)],
     'touch-subscribers',

@@ -1,4 +1,4 @@
-import { newParty, type Party } from '../subscribers/identity-groups.ts';
+import { type IdentityGroup, newIdentityGroup } from '../subscribers/identity-groups.ts';
 import { EVENT_KINDS } from '../subscription/types.ts';
 import type { ReceivedEvent } from './webhook.ts';
 
@@ -14,7 +14,7 @@ export interface HistoryRule {
 /** One row to be stored: an event as it concerns one customer. */
 export interface EventRecord {
   readonly id: string;
-  readonly side: 'subject' | 'giver';
+  readonly side: 'customer' | 'source';
   readonly appUserId: string | null;
   readonly subscriberId: string;
   readonly isNew: boolean;
@@ -48,21 +48,21 @@ export function makeBatch(
   workspaceId: string,
   projectId: string,
   events: readonly ReceivedEvent[],
-  parties: ReadonlyMap<string, Party>,
+  parties: ReadonlyMap<string, IdentityGroup>,
   history: HistoryRule | null,
 ): EventBatch {
   const records: EventRecord[] = [];
-  const nobody: Party[] = [];
+  const nobody: IdentityGroup[] = [];
   for (const received of events) {
     const { id } = received.event;
     const placed: Omit<EventRecord, 'sides'>[] = [];
-    for (const side of ['subject', 'giver'] as const) {
+    for (const side of ['customer', 'source'] as const) {
       const [appUserId] = received[side];
       let party = appUserId === undefined ? undefined : parties.get(appUserId);
       if (!party) {
-        if (side === 'giver') continue;
+        if (side === 'source') continue;
         // An event that names nobody stands alone: it is kept, and found by its id.
-        party = newParty();
+        party = newIdentityGroup();
         nobody.push(party);
       }
       const { subscriberId, isNew } = party;
@@ -89,8 +89,8 @@ function initialDelivery(
   side: EventRecord['side'],
   history: HistoryRule | null,
 ): EventRecord['delivery'] {
-  // The transfer itself is recorded on the contact that received the purchases; the giver's attributes follow.
-  if (side === 'giver' || !DELIVERABLE.has(received.event.kind)) return { state: 'skipped', reason: null };
+  // The transfer itself is recorded on the contact that received the purchases; the source's attributes follow.
+  if (side === 'source' || !DELIVERABLE.has(received.event.kind)) return { state: 'skipped', reason: null };
   return history === null || history.isDelivered(received)
     ? { state: 'pending', reason: null }
     : { state: 'skipped', reason: 'imported' };
@@ -100,7 +100,7 @@ function initialDelivery(
 const SEPARATOR = '\x1e';
 
 /**
- * Parameters for the columns subscriber_id, type, kind, environment, event_at, transaction_id, payload and delivery:
+ * Parameters for the columns subscriber_id, type, kind, environment, event_at_ms, transaction_id, payload and delivery:
  * lists, but the payloads are one text, which PostgreSQL takes apart again with string_to_array.
  */
 export function columnsOf(records: readonly EventRecord[]): unknown[] {

@@ -12,7 +12,7 @@ const BATCH = 500;
  * @param days `null`: payloads are kept whole
  * @returns number of events thinned
  */
-export async function thinPayloads(
+export async function redactPayloads(
   database: Database,
   days: number | null,
   options: { logger: Logger; signal?: AbortSignal; batch?: number },

@@ -1,11 +1,11 @@
-import { grouped, oneForEach } from '../database/batcher.ts';
+import { createBatcher, keyed } from '../database/batcher.ts';
 import type { ReceiptStatus } from './event-batch.ts';
 import type { ReceivedEvent } from './webhook.ts';
 
 /**
  * Rows of one statement: beyond 250 a batch takes longer without carrying more events a second. A second statement
  * is begun only for 24: what a statement costs by itself, it costs for each. With 64 callers, two statements at any
- * size carried 14 events each and took 95 µs of the database for an event, one at a time 17 and 67 µs.
+ * size formState 14 events each and took 95 µs of the database for an event, one at a time 17 and 67 µs.
  */
 const BATCHES = { most: 250, parallel: 2, worthAnother: 24 };
 
@@ -25,8 +25,8 @@ export function createReceiver(
     events: readonly ReceivedEvent[],
   ) => Promise<ReceiptStatus[]>,
 ): Receiver {
-  const laneOf = oneForEach((workspaceId: string, projectId: string) =>
-    grouped((events: readonly ReceivedEvent[]) => store(workspaceId, projectId, events), BATCHES),
+  const laneOf = keyed((workspaceId: string, projectId: string) =>
+    createBatcher((events: readonly ReceivedEvent[]) => store(workspaceId, projectId, events), BATCHES),
   );
   let pending = 0;
 

@@ -1,4 +1,5 @@
 import { EVENT_FIELDS } from '../subscription/read-event.ts';
+import { isRecord } from '../text.ts';
 
 /** What describing an event reads beside its usual fields. */
 const DESCRIBED = [
@@ -17,11 +18,7 @@ const KEPT: ReadonlySet<string> = new Set([...EVENT_FIELDS, ...DESCRIBED]);
  * details and state stay exactly what they were.
  */
 export function thinPayload(payload: unknown): unknown {
-  if (!isObject(payload) || !isObject(payload.event)) return payload;
+  if (!isRecord(payload) || !isRecord(payload.event)) return payload;
   const kept = Object.entries(payload.event).filter(([name]) => KEPT.has(name));
   return { thinned: true, event: Object.fromEntries(kept) };
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -3,7 +3,7 @@ import type { Sql } from '../database/sql.ts';
 /** A stranger may knock as often as they like: each process writes it down so seldom, ms. */
 const NOTE_EVERY_MS = 60_000;
 /** Projects that are remembered. */
-const MOST_PROJECTS = 1_000;
+const MAX_PROJECTS = 1_000;
 
 export interface WebhookRefusal {
   /** What did not match. */
@@ -19,7 +19,7 @@ export function createRefusalNotes(
   const notedMs = new Map<string, number>();
   return async (workspaceId, projectId, refusedFor) => {
     if (now() - (notedMs.get(projectId) ?? Number.NEGATIVE_INFINITY) < NOTE_EVERY_MS) return;
-    if (notedMs.size >= MOST_PROJECTS) notedMs.clear();
+    if (notedMs.size >= MAX_PROJECTS) notedMs.clear();
     notedMs.set(projectId, now());
     await sql
       .query(

@@ -4,14 +4,14 @@ import type { Database } from '../database/sql.ts';
 import { notFound, unauthorized } from '../errors.ts';
 import { type RawRequest, rawJson } from '../http/raw-body.ts';
 import type { SecretBox } from '../workspaces/secrets.ts';
-import { sealedAs } from '../workspaces/store.ts';
+import { secretContext } from '../workspaces/store.ts';
 import type { Receiver } from './receiver.ts';
 import { createRefusalNotes } from './refused-webhooks.ts';
 import { shareReads } from './shared-read.ts';
 import { authenticateWebhook, readWebhook } from './webhook.ts';
 import { readWebhookTarget } from './webhook-target.ts';
 
-const LARGEST_WEBHOOK_BYTES = 1024 * 1024;
+const MAX_WEBHOOK_BYTES = 1024 * 1024;
 
 const ANSWERS = {
   accepted: '{"status":"accepted"}',
@@ -50,7 +50,7 @@ export function revenueCatWebhookRouter(options: {
       target,
       signingSecret:
         target.signingSecret &&
-        secrets.open(target.signingSecret, sealedAs.signingSecret(target.workspaceId, target.projectId)),
+        secrets.open(target.signingSecret, secretContext.signingSecret(target.workspaceId, target.projectId)),
       authorization: req.get('authorization'),
       signature: req.get('x-revenuecat-webhook-signature'),
       rawBody,
@@ -71,6 +71,6 @@ export function revenueCatWebhookRouter(options: {
   };
 
   const router = Router();
-  router.post('/:projectId', rawJson(LARGEST_WEBHOOK_BYTES, { parse: false }), receive);
+  router.post('/:projectId', rawJson(MAX_WEBHOOK_BYTES, { parse: false }), receive);
   return router;
 }

@@ -1,7 +1,7 @@
 import { againAfterDeadlock } from '../database/deadlock.ts';
 import type { Database, Sql } from '../database/sql.ts';
-import { findPartiesOf, type Party } from '../subscribers/identity-groups.ts';
-import { mergeParties } from '../subscribers/merge-store.ts';
+import { findIdentityGroups, type IdentityGroup } from '../subscribers/identity-groups.ts';
+import { mergeIdentityGroups } from '../subscribers/merge-store.ts';
 import { writeInParts } from './batch-in-parts.ts';
 import {
   columnsOf,
@@ -18,7 +18,7 @@ import type { ReceivedEvent } from './webhook.ts';
  * Events whose subscriber was merged away meanwhile are tried again with the new state of affairs. Of writers
  * that meet, one always gets through, so the rounds needed are bounded by their number.
  */
-const MOST_ROUNDS = 50;
+const MAX_ROUNDS = 50;
 
 /**
  * Stores events of one project with their raw payload and queues their delivery, in one transaction.
@@ -44,7 +44,7 @@ export async function storeEvents(
   const statuses = new Map<ReceivedEvent, ReceiptStatus>();
   let left: readonly ReceivedEvent[] = [...firsts.values()];
   for (let round = 0; left.length > 0; round += 1) {
-    if (round === MOST_ROUNDS) throw new Error('Subscribers changed under every attempt to store events');
+    if (round === MAX_ROUNDS) throw new Error('Subscribers changed under every attempt to store events');
     // What did not hold in the first round is not believed in the next.
     if (round > 0 && known) forgetParties(known, projectId, left);
     let parties = await findParties(database, workspaceId, projectId, left, known);
@@ -53,7 +53,7 @@ export async function storeEvents(
       forgetParties(known, projectId, left);
       parties = await findParties(database, workspaceId, projectId, left);
     }
-    await mergeParties(database, workspaceId, parties);
+    await mergeIdentityGroups(database, workspaceId, parties);
     const batch = makeBatch(workspaceId, projectId, left, parties, history);
     // Batches with the same new ids and the same events may wait for each other.
     const { stored, contested } = await againAfterDeadlock(() => writeBatch(database, batch));
@@ -77,7 +77,11 @@ async function mergeContested(
   projectId: string,
   events: readonly ReceivedEvent[],
 ): Promise<void> {
-  await mergeParties(database, workspaceId, await findParties(database, workspaceId, projectId, events));
+  await mergeIdentityGroups(
+    database,
+    workspaceId,
+    await findParties(database, workspaceId, projectId, events),
+  );
 }
 
 /** Groups the ids of a batch into customers (ids that stand together in an event are one customer's). */
@@ -87,14 +91,14 @@ async function findParties(
   projectId: string,
   events: readonly ReceivedEvent[],
   known: KnownIds | null = null,
-): Promise<Map<string, Party>> {
-  const groups = events.flatMap((event) => [event.subject, event.giver]);
-  return findPartiesOf(sql, workspaceId, projectId, groups, known);
+): Promise<Map<string, IdentityGroup>> {
+  const groups = events.flatMap((event) => [event.customer, event.source]);
+  return findIdentityGroups(sql, workspaceId, projectId, groups, known);
 }
 
 function forgetParties(known: KnownIds, projectId: string, events: readonly ReceivedEvent[]): void {
   for (const event of events) {
-    for (const id of [...event.subject, ...event.giver]) known.forget(projectId, id);
+    for (const id of [...event.customer, ...event.source]) known.forget(projectId, id);
   }
 }
 
@@ -152,7 +156,7 @@ record as (
                        $13::bigint[], $14::text[], string_to_array($15, E'\\x1e'), $16::text[], $17::text[], $18::bigint[], $19::text[],
                        $21::integer[], $23::boolean[])
     as t (event_id, side, app_user_id, subscriber_id, type, kind, environment,
-          event_at, transaction_id, payload, delivery, email, email_at, reason, sides, is_new)
+          event_at_ms, transaction_id, payload, delivery, email, email_at_ms, reason, sides, is_new)
 ),
 known as (
   select subscriber_id from subscribers
@@ -172,12 +176,12 @@ taken as (
   returning app_user_id, subscriber_id
 ),
 created as (
-  insert into subscribers (workspace_id, project_id, subscriber_id, due_at, version, email, email_at,
-                           first_event_at, last_event_at)
+  insert into subscribers (workspace_id, project_id, subscriber_id, due_at, version, email, email_at_ms,
+                           first_event_at_ms, last_event_at_ms)
   select $1, $2, r.subscriber_id, now(), 1,
-         (array_agg(r.email order by r.email_at desc) filter (where r.email is not null))[1],
-         coalesce(max(r.email_at) filter (where r.email is not null), 0),
-         min(r.event_at), max(r.event_at)
+         (array_agg(r.email order by r.email_at_ms desc) filter (where r.email is not null))[1],
+         coalesce(max(r.email_at_ms) filter (where r.email is not null), 0),
+         min(r.event_at_ms), max(r.event_at_ms)
     from record r
    where r.is_new
    group by r.subscriber_id
@@ -190,8 +194,8 @@ placed as (
 ),
 written as (
   insert into events (workspace_id, project_id, event_id, side, subscriber_id, type, kind, environment,
-                      event_at, transaction_id, payload, delivery, reason)
-  select $1, $2, event_id, side, subscriber_id, type, kind, environment, event_at, transaction_id, payload::json,
+                      event_at_ms, transaction_id, payload, delivery, reason)
+  select $1, $2, event_id, side, subscriber_id, type, kind, environment, event_at_ms, transaction_id, payload::json,
          delivery, reason
     from placed where sides_placed = sides
   on conflict (workspace_id, project_id, event_id, side) do nothing
@@ -202,13 +206,13 @@ touched as (
      set due_at = least(coalesce(s.due_at, now()), now()),
          version = s.version + 1,
          waiting = false,
-         first_event_at = least(s.first_event_at, n.first_at),
-         last_event_at = greatest(s.last_event_at, n.last_at),
-         email = case when n.email is not null and n.email_at >= s.email_at then n.email else s.email end,
-         email_at = greatest(s.email_at, n.email_at)
-    from (select p.subscriber_id, min(p.event_at) as first_at, max(p.event_at) as last_at,
-                 (array_agg(p.email order by p.email_at desc) filter (where p.email is not null))[1] as email,
-                 coalesce(max(p.email_at) filter (where p.email is not null), 0) as email_at
+         first_event_at_ms = least(s.first_event_at_ms, n.first_at),
+         last_event_at_ms = greatest(s.last_event_at_ms, n.last_at),
+         email = case when n.email is not null and n.email_at_ms >= s.email_at_ms then n.email else s.email end,
+         email_at_ms = greatest(s.email_at_ms, n.email_at_ms)
+    from (select p.subscriber_id, min(p.event_at_ms) as first_at, max(p.event_at_ms) as last_at,
+                 (array_agg(p.email order by p.email_at_ms desc) filter (where p.email is not null))[1] as email,
+                 coalesce(max(p.email_at_ms) filter (where p.email is not null), 0) as email_at_ms
             from placed p
            where not p.is_new
              and ((p.event_id, p.side) in (select event_id, side from written)) is true
@@ -232,4 +236,4 @@ select p.event_id,
          as contested,
        (select count(*) from touched) + (select count(*) from received) + (select count(*) from wake) as effects
   from placed p
- where p.side = 'subject' and p.sides_placed = p.sides`;
+ where p.side = 'customer' and p.sides_placed = p.sides`;

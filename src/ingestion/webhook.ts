@@ -2,6 +2,7 @@ import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
 import { AppError, badRequest } from '../errors.ts';
 import { identifiersOf, readEvent } from '../subscription/read-event.ts';
 import type { LifecycleEvent } from '../subscription/types.ts';
+import { isRecord, stripNul } from '../text.ts';
 import { equalInConstantTime, hashSecret } from '../workspaces/secrets.ts';
 import type { WebhookTarget } from './webhook-target.ts';
 
@@ -9,9 +10,9 @@ import type { WebhookTarget } from './webhook-target.ts';
 export interface ReceivedEvent {
   readonly event: LifecycleEvent;
   /** App user ids of the customer it is about, best first; empty: it names nobody. */
-  readonly subject: readonly string[];
+  readonly customer: readonly string[];
   /** App user ids of the customer whose purchases it took away (TRANSFER). */
-  readonly giver: readonly string[];
+  readonly source: readonly string[];
   readonly email: { readonly value: string; readonly atMs: number } | null;
   /** The body as it arrived. */
   readonly payload: string;
@@ -68,7 +69,7 @@ export function authenticateWebhook(input: {
 }
 
 /** PostgreSQL reads some 6,000 levels of JSON, and RevenueCat's events have five. */
-const DEEPEST_NESTING = 500;
+const MAX_NESTING = 500;
 
 /**
  * Reads a webhook's body. Whatever the event's type and fields, it is taken: only what is no JSON object with
@@ -82,9 +83,9 @@ export function readWebhook(rawBody: Buffer, receivedAtMs: number): ReceivedEven
   } catch {
     throw new AppError('invalid_json', 'The body is not JSON', { status: 400 });
   }
-  const event = isObject(body) ? body.event : undefined;
-  if (!isObject(event)) throw badRequest('The body has no "event" object');
-  if (isDeeperThan(DEEPEST_NESTING, body)) throw badRequest('The body is nested too deeply');
+  const event = isRecord(body) ? body.event : undefined;
+  if (!isRecord(event)) throw badRequest('The body has no "event" object');
+  if (isDeeperThan(MAX_NESTING, body)) throw badRequest('The body is nested too deeply');
   return toReceived(event, text, receivedAtMs);
 }
 
@@ -97,15 +98,15 @@ export function toReceived(
   const named = readEvent(event, { receivedAtMs, fallbackId: '' });
   // Only few events come without an id, and the hash of a body costs more than all the rest of reading it.
   const read = named.id === '' ? { ...named, id: contentId(event) } : named;
-  const { subject, giver } = identifiersOf(event);
+  const { customer, source } = identifiersOf(event);
   // PostgreSQL's json type refuses no escape, but its text cannot hold NUL: an escaped one stays escaped.
   const stored = {
     ...read,
-    id: withoutNul(read.id) || contentId(event),
-    type: withoutNul(read.type),
-    transactionId: read.transactionId === null ? null : withoutNul(read.transactionId),
+    id: stripNul(read.id) || contentId(event),
+    type: stripNul(read.type),
+    transactionId: read.transactionId === null ? null : stripNul(read.transactionId),
   };
-  return { event: stored, subject, giver, email: emailOf(event), payload: withoutNul(payload) };
+  return { event: stored, customer, source, email: emailOf(event), payload: stripNul(payload) };
 }
 
 function isDeeperThan(levels: number, value: unknown): boolean {
@@ -120,31 +121,22 @@ function contentId(event: Readonly<Record<string, unknown>>): string {
 
 function emailOf(event: Readonly<Record<string, unknown>>): ReceivedEvent['email'] {
   const attributes = event.subscriber_attributes;
-  if (!isObject(attributes)) return null;
+  if (!isRecord(attributes)) return null;
   const entry = attributes.$email;
   // Paywall events carry attributes flat.
-  const value = isObject(entry) ? entry.value : entry;
+  const value = isRecord(entry) ? entry.value : entry;
   if (typeof value !== 'string' || !value.includes('@') || value.length > 320) return null;
-  const at = isObject(entry) ? Number(entry.updated_at_ms) : 0;
+  const at = isRecord(entry) ? Number(entry.updated_at_ms) : 0;
   return {
-    value: withoutNul(value).toWellFormed().trim().toLowerCase(),
+    value: stripNul(value).toWellFormed().trim().toLowerCase(),
     atMs: Number.isSafeInteger(at) ? at : 0,
   };
-}
-
-/** PostgreSQL's text cannot hold it, and anybody can write it in an attribute. */
-function withoutNul(text: string): string {
-  return text.replaceAll('\0', '');
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** The same content gives the same text, whatever the order of its keys. */
 function canonical(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`;
-  if (isObject(value)) {
+  if (isRecord(value)) {
     const parts = Object.keys(value)
       .sort()
       .map((key) => `${JSON.stringify(key)}:${canonical(value[key])}`);

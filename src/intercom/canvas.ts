@@ -88,7 +88,7 @@ export interface InboxCanvas {
 }
 
 /** Bytes that Intercom takes of `content` and of `stored_data`, each. */
-const LARGEST_BYTES = 64 * 1024;
+const MAX_BYTES = 64 * 1024;
 
 export function canvas(
   components: readonly Component[],
@@ -99,7 +99,7 @@ export function canvas(
     ...(storedData === undefined ? {} : { stored_data: storedData }),
   };
   for (const part of [built.content, built.stored_data ?? {}]) {
-    if (Buffer.byteLength(JSON.stringify(part)) > LARGEST_BYTES) throw new Error('Canvas larger than 64 KB');
+    if (Buffer.byteLength(JSON.stringify(part)) > MAX_BYTES) throw new Error('Canvas larger than 64 KB');
   }
   return built;
 }
@@ -136,8 +136,8 @@ export function item(
   return {
     type: 'item',
     id,
-    title: clip(title, LONGEST_VALUE),
-    ...(more.subtitle ? { subtitle: clip(more.subtitle, LONGEST_VALUE) } : {}),
+    title: clip(title, MAX_VALUE_LENGTH),
+    ...(more.subtitle ? { subtitle: clip(more.subtitle, MAX_VALUE_LENGTH) } : {}),
     ...(more.tertiary ? { tertiary_text: more.tertiary } : {}),
     action: SUBMIT,
   };
@@ -154,7 +154,7 @@ export function clip(text: string, most: number): string {
   return chars.length <= most ? text : `${chars.slice(0, most - 1).join('')}…`;
 }
 
-const LONGEST_VALUE = 300;
+const MAX_VALUE_LENGTH = 300;
 
 export function list(items: readonly ListItem[]): Component {
   return { type: 'list', items };
@@ -166,7 +166,7 @@ export function table(
 ): Component[] {
   const items = rows.flatMap(([field, value]) =>
     value
-      ? [{ type: 'field-value' as const, field: clip(field, 100), value: clip(value, LONGEST_VALUE) }]
+      ? [{ type: 'field-value' as const, field: clip(field, 100), value: clip(value, MAX_VALUE_LENGTH) }]
       : [],
   );
   return items.length === 0 ? [] : [{ type: 'data-table', items }];
@@ -210,6 +210,6 @@ export function switcher(id: string, options: Options, selected: string, label?:
 }
 
 /** The way back, at the bottom of every canvas but the first. */
-export function wayBack(label: string): Component[] {
+export function backLink(label: string): Component[] {
   return [{ type: 'divider' }, button('home', label, 'link')];
 }

@@ -166,7 +166,7 @@ export interface IntercomClient {
 }
 
 /** Intercom resolves merges itself; a longer chain of them is a loop. */
-const MOST_HOPS = 3;
+const MAX_HOPS = 3;
 
 interface Call {
   readonly apiUrl: string;
@@ -329,7 +329,7 @@ export function createIntercomClient(options: {
     },
     async followContact(contactId) {
       let at = contactId;
-      for (let hop = 0; hop < MOST_HOPS; hop += 1) {
+      for (let hop = 0; hop < MAX_HOPS; hop += 1) {
         try {
           return await this.getContact(at);
         } catch (error) {

@@ -88,11 +88,11 @@ export function intercomFailure(answer: IntercomAnswer, action: string, nowMs: n
   }
 }
 
-const LONGEST_ANSWER = 2_000;
+const MAX_ANSWER_LENGTH = 2_000;
 
 function asText(body: unknown): string | null {
   if (body === undefined || body === null || body === '') return null;
-  return (typeof body === 'string' ? body : JSON.stringify(body)).slice(0, LONGEST_ANSWER);
+  return (typeof body === 'string' ? body : JSON.stringify(body)).slice(0, MAX_ANSWER_LENGTH);
 }
 
 /** The wording and the code of both are UNVERIFIED: any other refusal of a contact's content is looked into too. */

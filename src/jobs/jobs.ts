@@ -58,26 +58,26 @@ interface Work {
   readonly lookEverySeconds: number;
 }
 
-const SELDOM: Work = { hands: 1, batch: 2, lookEverySeconds: 10 };
-const SOON: Work = { hands: 2, batch: 2, lookEverySeconds: 2 };
-const MANY: Work = { hands: 2, batch: 4, lookEverySeconds: 5 };
+const LOW_PRIORITY: Work = { hands: 1, batch: 2, lookEverySeconds: 10 };
+const PROMPT: Work = { hands: 2, batch: 2, lookEverySeconds: 2 };
+const HIGH_VOLUME: Work = { hands: 2, batch: 4, lookEverySeconds: 5 };
 
 const WORK: Readonly<Record<JobName, Work>> = {
-  'subscriber.refresh': MANY,
-  'customer.import': MANY,
-  'backfill.run': SOON,
-  'reconcile.nightly': SELDOM,
-  'reconcile.workspace': SELDOM,
-  'grant.settle': SOON,
-  'grant.note': SOON,
-  'workspace.provision': SOON,
-  'workspace.confirm-uninstall': SOON,
-  'workspace.health': SOON,
-  'workspace.check': SELDOM,
-  'maintenance.daily': SELDOM,
+  'subscriber.refresh': HIGH_VOLUME,
+  'customer.import': HIGH_VOLUME,
+  'backfill.run': PROMPT,
+  'reconcile.nightly': LOW_PRIORITY,
+  'reconcile.workspace': LOW_PRIORITY,
+  'grant.settle': PROMPT,
+  'grant.note': PROMPT,
+  'workspace.provision': PROMPT,
+  'workspace.confirm-uninstall': PROMPT,
+  'workspace.health': PROMPT,
+  'workspace.check': LOW_PRIORITY,
+  'maintenance.daily': LOW_PRIORITY,
 };
 
-const USUAL: QueueSettings = {
+const DEFAULT_QUEUE: QueueSettings = {
   heartbeatSeconds: 20,
   expireInSeconds: 120,
   retryLimit: 10,
@@ -87,19 +87,19 @@ const USUAL: QueueSettings = {
 };
 
 const QUEUES: Readonly<Record<JobName, QueueSettings>> = {
-  'subscriber.refresh': { ...USUAL, retryLimit: 5 },
-  'customer.import': { ...USUAL, retryLimit: 5 },
+  'subscriber.refresh': { ...DEFAULT_QUEUE, retryLimit: 5 },
+  'customer.import': { ...DEFAULT_QUEUE, retryLimit: 5 },
   // A slice of an import; it queues the next one itself. While RevenueCat is away the import waits, not the job.
-  'backfill.run': { ...USUAL, expireInSeconds: 600, retryLimit: 1_000, retryDelayMax: 60 },
-  'reconcile.nightly': USUAL,
-  'reconcile.workspace': { ...USUAL, expireInSeconds: 600 },
-  'grant.settle': { ...USUAL, retryLimit: 30 },
-  'grant.note': { ...USUAL, retryLimit: 20 },
-  'workspace.provision': USUAL,
-  'workspace.confirm-uninstall': { ...USUAL, retryLimit: 40 },
-  'workspace.health': { ...USUAL, retryLimit: 8 },
-  'workspace.check': { ...USUAL, retryLimit: 3 },
-  'maintenance.daily': { ...USUAL, expireInSeconds: 3_600, retryLimit: 2 },
+  'backfill.run': { ...DEFAULT_QUEUE, expireInSeconds: 600, retryLimit: 1_000, retryDelayMax: 60 },
+  'reconcile.nightly': DEFAULT_QUEUE,
+  'reconcile.workspace': { ...DEFAULT_QUEUE, expireInSeconds: 600 },
+  'grant.settle': { ...DEFAULT_QUEUE, retryLimit: 30 },
+  'grant.note': { ...DEFAULT_QUEUE, retryLimit: 20 },
+  'workspace.provision': DEFAULT_QUEUE,
+  'workspace.confirm-uninstall': { ...DEFAULT_QUEUE, retryLimit: 40 },
+  'workspace.health': { ...DEFAULT_QUEUE, retryLimit: 8 },
+  'workspace.check': { ...DEFAULT_QUEUE, retryLimit: 3 },
+  'maintenance.daily': { ...DEFAULT_QUEUE, expireInSeconds: 3_600, retryLimit: 2 },
 };
 
 const QUEUE_NAMES = Object.keys(QUEUES) as JobName[];

@@ -2,7 +2,7 @@ import { type Request, type RequestHandler, type Response, Router } from 'expres
 import { AppError } from '../errors.ts';
 import { rawJson } from '../http/raw-body.ts';
 import { knownLanguage } from '../inbox-card/language.ts';
-import { sealedAs } from '../workspaces/store.ts';
+import { secretContext } from '../workspaces/store.ts';
 import { createBearers } from './bearer.ts';
 import type { MessengerContext } from './context.ts';
 import { findOwnState, readOwnCustomers } from './customer.ts';
@@ -12,7 +12,7 @@ import type { MessengerWorkspace } from './store.ts';
 import { signSupportLink } from './support-link.ts';
 import { readUser, readUserId } from './user-input.ts';
 
-const LARGEST_BODY_BYTES = 16 * 1024;
+const MAX_BODY_BYTES = 16 * 1024;
 
 /**
  * What the customer's own backend, and Intercom's Fin, ask us: `POST /api/messenger/token`,
@@ -21,7 +21,7 @@ const LARGEST_BODY_BYTES = 16 * 1024;
 export function messengerApiRouter(context: MessengerContext): Router {
   const { readDatabase, publicUrl, linkKey, now } = context;
   const bearers = createBearers(context);
-  const body = rawJson(LARGEST_BODY_BYTES);
+  const body = rawJson(MAX_BODY_BYTES);
 
   const token: RequestHandler = async (req, res) => {
     const holder = await bearers.authenticate(req, res, 'messenger');
@@ -78,7 +78,10 @@ export function openMessengerSecret(
       { status: 409 },
     );
   }
-  return context.secrets.open(workspace.messengerSecret, sealedAs.messengerSecret(workspace.workspaceId));
+  return context.secrets.open(
+    workspace.messengerSecret,
+    secretContext.messengerSecret(workspace.workspaceId),
+  );
 }
 
 function readLocale(value: unknown): string | null {

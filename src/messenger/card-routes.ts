@@ -2,7 +2,7 @@ import { type Request, type RequestHandler, Router } from 'express';
 import { badRequest } from '../errors.ts';
 import { requestId } from '../http/request-log.ts';
 import { type Component, linkButton, text } from '../intercom/canvas.ts';
-import { inTime } from '../with-timeout.ts';
+import { withTimeout } from '../time.ts';
 import { readWorkspace } from '../workspaces/store.ts';
 import { cardHistory, cardHome, contentOf, liveCanvas, plainCard } from './card.ts';
 import { type MessengerCardRequest, readMessengerCardRequest } from './card-request.ts';
@@ -48,7 +48,7 @@ export function messengerCardRouter(context: MessengerContext): Router {
       context.logger.error({ err: error, ...about }, 'customer card failed');
       return plainCard(words.away, words);
     });
-    return inTime(answer, DEADLINE_MS, () => {
+    return withTimeout(answer, DEADLINE_MS, () => {
       context.logger.warn(about, 'customer card over its deadline');
       return plainCard(words.away, words);
     });

@@ -1,4 +1,5 @@
 import {
+  backLink,
   button,
   type Component,
   canvas,
@@ -7,7 +8,6 @@ import {
   linkButton,
   list,
   text,
-  wayBack,
 } from '../intercom/canvas.ts';
 import type { CustomerView, HistoryLine, Holding } from './customer-view.ts';
 import type { MessengerWords } from './words.ts';
@@ -18,7 +18,7 @@ export type MessengerCanvas =
   | { readonly content_url: string };
 
 /** The whole card takes at most half of the Messenger's height. Source: Intercom, "Messenger best practices". */
-const MOST_HOLDINGS = 2;
+const MAX_HOLDINGS = 2;
 const EVENTS_A_PAGE = 4;
 
 /**
@@ -31,7 +31,7 @@ export function liveCanvas(publicUrl: string): MessengerCanvas {
 
 /** What the customer has, and the ways on. */
 export function cardHome(view: CustomerView, words: MessengerWords): readonly Component[] {
-  const shown = view.holdings.slice(0, MOST_HOLDINGS);
+  const shown = view.holdings.slice(0, MAX_HOLDINGS);
   const components = shown.flatMap((holding) => holdingComponents(holding));
   if (shown.length === 0) components.push(text(words.none, 'muted'));
   const manage = shown.find((holding) => holding.manage)?.manage;
@@ -50,13 +50,13 @@ function holdingComponents(holding: Holding): Component[] {
 /** @param from index of the first event shown, newest first */
 export function cardHistory(view: CustomerView, words: MessengerWords, from: number): readonly Component[] {
   const lines = view.history.slice(from, from + EVENTS_A_PAGE);
-  if (lines.length === 0) return [text(words.noHistory, 'muted'), ...wayBack(words.restart)];
+  if (lines.length === 0) return [text(words.noHistory, 'muted'), ...backLink(words.restart)];
   const next = from + EVENTS_A_PAGE;
   return [
     text(words.history, 'header', true),
     list(lines.map((line, index) => historyItem(line, from + index))),
     ...(view.history.length > next ? [button(`history:${next}`, words.older, 'secondary')] : []),
-    ...wayBack(words.restart),
+    ...backLink(words.restart),
   ];
 }
 

@@ -36,7 +36,7 @@ export interface CustomerView {
   readonly history: readonly HistoryLine[];
 }
 
-const MOST_ENDED = 3;
+const MAX_ENDED = 3;
 /** Lifetime grants carry a far date instead of none: 2099-01-01 in RevenueCat's clients, or 200 years ahead. */
 const FOREVER_MS = Date.UTC(2090, 0, 1);
 
@@ -69,7 +69,7 @@ export function viewCustomer(
   const isTester =
     held.length > 0 && held.every(({ subscription }) => subscription.environment === 'sandbox');
   const running = held.filter(({ subscription }) => isRunning(subscription));
-  const ended = held.filter(({ subscription }) => !isRunning(subscription)).slice(0, MOST_ENDED);
+  const ended = held.filter(({ subscription }) => !isRunning(subscription)).slice(0, MAX_ENDED);
   return {
     holdings: [...running, ...ended].map(({ subscription, names }) =>
       holdingOf(subscription, names, speech, timeZone),

@@ -5,7 +5,7 @@ export interface KeyLimit {
 }
 
 /** More keys than this are not told apart any longer: the counts begin anew. */
-const MOST_KEYS = 10_000;
+const MAX_KEYS = 10_000;
 
 /**
  * A token bucket for each key: `burst` requests at once, then `perSecond`. Each process counts for itself,
@@ -22,7 +22,7 @@ export function createKeyLimit(options: { burst: number; perSecond: number; now:
       const bucket = buckets.get(keyId);
       const refilled = bucket ? bucket.left + (Math.max(0, atMs - bucket.atMs) / 1_000) * perSecond : burst;
       const left = Math.min(burst, refilled);
-      if (!bucket && buckets.size >= MOST_KEYS) buckets.clear();
+      if (!bucket && buckets.size >= MAX_KEYS) buckets.clear();
       buckets.set(keyId, { left: left >= 1 ? left - 1 : left, atMs });
       return left >= 1 ? null : Math.max(1, Math.ceil((1 - left) / perSecond));
     },

@@ -1,4 +1,4 @@
-import { canvas, type InboxCanvas, text, wayBack } from '../intercom/canvas.ts';
+import { backLink, canvas, type InboxCanvas, text } from '../intercom/canvas.ts';
 import { speechFor } from './words.ts';
 
 /** A canvas that also puts a card into the reply. */
@@ -18,9 +18,9 @@ export type SharingCanvas = InboxCanvas & {
  */
 export function shareCard(options: { locale: string; back: string; isVerified: boolean }): SharingCanvas {
   const { share } = speechFor(options.locale).words;
-  if (!options.isVerified) return canvas([text(share.unverified, 'muted'), ...wayBack(options.back)]);
+  if (!options.isVerified) return canvas([text(share.unverified, 'muted'), ...backLink(options.back)]);
   return {
-    ...canvas([text(share.added), ...wayBack(options.back)]),
+    ...canvas([text(share.added), ...backLink(options.back)]),
     card_creation_options: { card: 'subscription' },
   };
 }

@@ -25,7 +25,7 @@ import { type Speech, speechFor } from './words.ts';
 
 const COOKIE = 'st_support';
 /** Events that stand on the page; earlier ones are behind a word that opens them. */
-const MOST_HISTORY = 10;
+const MAX_HISTORY = 10;
 const ASSETS = join(import.meta.dirname, 'assets');
 
 /** The SDK's names; it calls Australia `ap`. Source: `@intercom/messenger-js-sdk`. */
@@ -120,7 +120,7 @@ export function supportRouter(context: MessengerContext, script: Bundle): Router
         language: speech.language,
         words: speech.words,
         view: viewCustomer(customers, speech, timezone),
-        mostHistory: MOST_HISTORY,
+        mostHistory: MAX_HISTORY,
         boot: {
           appId: workspaceId,
           region: SDK_REGIONS[region],

@@ -3,11 +3,11 @@ import { AppError, badRequest, type ErrorCode } from '../errors.ts';
 import { isBlockedId } from '../subscription/identities.ts';
 import type { MessengerUser } from './identity-token.ts';
 
-const LONGEST_USER_ID = 255;
-const LONGEST_NAME = 255;
-const LONGEST_EMAIL = 254;
+const MAX_USER_ID_LENGTH = 255;
+const MAX_NAME_LENGTH = 255;
+const MAX_EMAIL_LENGTH = 254;
 
-const emailSchema = z.email().max(LONGEST_EMAIL);
+const emailSchema = z.email().max(MAX_EMAIL_LENGTH);
 
 /**
  * Whom the customer's backend asks for. Each thing that can be wrong has its own code and says how to mend it.
@@ -42,10 +42,10 @@ export function readUserId(value: unknown): string {
       '"user_id" is one of the IDs that RevenueCat blocks, because broken apps send them for everybody. Send the ID of the one customer who is signed in',
     );
   }
-  if (value.length > LONGEST_USER_ID || value !== value.trim() || hasControls(value)) {
+  if (value.length > MAX_USER_ID_LENGTH || value !== value.trim() || hasControls(value)) {
     throw refused(
       'user_id_invalid',
-      `"user_id" must have 1 to ${LONGEST_USER_ID} characters, no space at either end and no control characters`,
+      `"user_id" must have 1 to ${MAX_USER_ID_LENGTH} characters, no space at either end and no control characters`,
     );
   }
   return value;
@@ -60,11 +60,11 @@ function readEmail(value: unknown): string | null {
 
 function readName(value: unknown): string | null {
   if (value === undefined || value === null) return null;
-  const isName = typeof value === 'string' && value.trim() !== '' && value.length <= LONGEST_NAME;
+  const isName = typeof value === 'string' && value.trim() !== '' && value.length <= MAX_NAME_LENGTH;
   if (isName && !hasControls(value)) return value;
   throw refused(
     'name_invalid',
-    `"name" must be a string of 1 to ${LONGEST_NAME} characters; leave it out when you know none`,
+    `"name" must be a string of 1 to ${MAX_NAME_LENGTH} characters; leave it out when you know none`,
   );
 }
 

@@ -4,7 +4,7 @@ import type { Sql } from '../database/sql.ts';
 export type CallDomain = 'customer' | 'configuration';
 
 /** Calls a minute until an answer's headers name another number. Source: the same. */
-const USUAL_PER_MINUTE: Readonly<Record<CallDomain, number>> = { customer: 480, configuration: 60 };
+const DEFAULT_PER_MINUTE: Readonly<Record<CallDomain, number>> = { customer: 480, configuration: 60 };
 
 /** What the headers of an answer say of the running minute; whose end they do not tell. */
 export interface RateReading {
@@ -59,7 +59,7 @@ export async function takeCalls(
        values ($1, $2, $3, $4::integer, greatest($4::float8 / 12, least(10, $4::float8 / 2)),
                coalesce($5::float8, extract(epoch from clock_timestamp()) * 1000))
        on conflict do nothing`,
-      [project.workspaceId, project.projectId, domain, USUAL_PER_MINUTE[domain], ask.nowMs ?? null],
+      [project.workspaceId, project.projectId, domain, DEFAULT_PER_MINUTE[domain], ask.nowMs ?? null],
     );
   }
 }

@@ -39,9 +39,9 @@ const PRIORITIES: Readonly<Record<CallPriority, { keepShare: number; patienceMs:
 };
 
 /** Calls that one statement takes at most: what waits in one process at the same moment. */
-const MOST_AT_ONCE = 64;
+const MAX_AT_ONCE = 64;
 /** Others may give back or lose what was announced: nobody sleeps longer without looking again. */
-const LONGEST_SLEEP_MS = 1_000;
+const MAX_SLEEP_MS = 1_000;
 
 interface Waiting {
   readonly untilMs: number;
@@ -71,13 +71,13 @@ export function createCallLimiter(options: { database: Database; now?: () => num
       const reading = readings.get(budget) ?? null;
       readings.delete(budget);
       try {
-        const calls = Math.min(lane.waiting.length, MOST_AT_ONCE);
+        const calls = Math.min(lane.waiting.length, MAX_AT_ONCE);
         const { keepShare } = PRIORITIES[priority];
         const { granted, waitMs } = await takeCalls(database, project, domain, { calls, keepShare, reading });
         for (const call of lane.waiting.splice(0, granted)) call.resolve();
         if (granted < calls) {
           refuseImpatient(lane, waitMs);
-          if (lane.waiting.length > 0) await sleep(Math.min(waitMs, LONGEST_SLEEP_MS));
+          if (lane.waiting.length > 0) await sleep(Math.min(waitMs, MAX_SLEEP_MS));
         }
       } catch (error) {
         for (const call of lane.waiting.splice(0)) call.reject(error);

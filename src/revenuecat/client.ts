@@ -90,7 +90,7 @@ export interface RevenueCatClient {
 }
 
 /** Lists are paged by hundreds; a customer with more pages than this is not read further. */
-const MOST_PAGES = 200;
+const MAX_PAGES = 200;
 
 /**
  * Talks to RevenueCat's v2 API with one project's secret key. Every method throws {@link AppError} with a
@@ -172,7 +172,7 @@ export function createRevenueCatClient(options: {
   ): Promise<T[]> {
     const items = wellFormed(schema, begun.items);
     let next = nextPath(begun.next_page, options.apiUrl);
-    for (let page = 0; next !== null && page < MOST_PAGES; page += 1) {
+    for (let page = 0; next !== null && page < MAX_PAGES; page += 1) {
       const answer = read(listSchema, await send('GET', next, action), action);
       items.push(...wellFormed(schema, answer.items));
       next = nextPath(answer.next_page, options.apiUrl);

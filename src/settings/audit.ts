@@ -1,6 +1,7 @@
 import type { Sql } from '../database/sql.ts';
 import { writeAudit } from '../grants/audit.ts';
 import { EVENT_KINDS } from '../subscription/types.ts';
+import { isRecord } from '../text.ts';
 import { type WorkspaceSettings, workspaceSettingsSchema } from '../workspaces/settings.ts';
 import { readWorkspace, saveSettings } from '../workspaces/store.ts';
 import type { SettingsContext, Visit } from './context.ts';
@@ -79,8 +80,4 @@ export function differences(from: unknown, to: unknown, path: readonly string[] 
   }
   if (JSON.stringify(from) === JSON.stringify(to)) return [];
   return [{ what: path.join('.'), from: from ?? null, to: to ?? null }];
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

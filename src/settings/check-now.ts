@@ -1,4 +1,4 @@
-import { examineWorkspace } from '../workspaces/check-installation.ts';
+import { checkWorkspace } from '../workspaces/check-installation.ts';
 import type { SettingsContext, Visit } from './context.ts';
 
 /**
@@ -10,7 +10,7 @@ export async function checkNow(
   context: SettingsContext,
   { workspace: { workspaceId } }: Visit,
 ): Promise<'checked' | 'checked_silent'> {
-  const silent = await examineWorkspace(context, workspaceId);
+  const silent = await checkWorkspace(context, workspaceId);
   await context.jobs.send('workspace.health', { workspaceId });
   return silent.length === 0 ? 'checked' : 'checked_silent';
 }

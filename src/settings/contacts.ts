@@ -4,7 +4,7 @@ import { createIntercomClient, intercomApiUrl } from '../intercom/client.ts';
 import { provisionAttributes } from '../intercom/data-attributes.ts';
 import { CONTACT_ATTRIBUTES } from '../subscription/attributes.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
-import { markAttributesReady, sealedAs, wakeWaiting } from '../workspaces/store.ts';
+import { markAttributesReady, secretContext, wakeWaiting } from '../workspaces/store.ts';
 import { auditChange, changeSettings } from './audit.ts';
 import { field, pageSql, type SettingsContext, type Visit, visitOf } from './context.ts';
 import { sendPage } from './render.ts';
@@ -78,7 +78,7 @@ export function addContactPages(router: Router, context: SettingsContext): void 
     if (workspace.accessToken !== null) {
       const accessToken = context.secrets.open(
         workspace.accessToken,
-        sealedAs.accessToken(workspace.workspaceId),
+        secretContext.accessToken(workspace.workspaceId),
       );
       const apiUrl = intercomApiUrl(context.config.intercom.apiUrl, workspace.region);
       try {

@@ -4,8 +4,8 @@ import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import { KIND_WORDS } from './words.ts';
 
 /** Intercom keeps this many active names a workspace, ours and all others together. Source: Intercom help, "Events". */
-export const MOST_EVENT_NAMES = 120;
-const LONGEST_NAME = 255;
+export const MAX_EVENT_NAMES = 120;
+const MAX_NAME_LENGTH = 255;
 
 export type EventSettings = WorkspaceSettings['events'];
 
@@ -33,8 +33,8 @@ export function checkEventNames(wanted: ReadonlyMap<DeliverableKind, string>): M
     const name = given || defaultEventName(kind);
     const read = asIntercomReads(name);
     const owner = owners.get(read);
-    if (name.length > LONGEST_NAME) {
-      problems.set(kind, `At most ${LONGEST_NAME} characters`);
+    if (name.length > MAX_NAME_LENGTH) {
+      problems.set(kind, `At most ${MAX_NAME_LENGTH} characters`);
     } else if (hasControlCharacter(name)) {
       problems.set(kind, 'Letters, digits, spaces and signs only');
     } else if (/[.$]/.test(name)) {

@@ -3,7 +3,7 @@ import { defaultEventName } from '../subscription/kinds.ts';
 import { type DeliverableKind, EVENT_KINDS } from '../subscription/types.ts';
 import { changeSettings } from './audit.ts';
 import { field, pageSql, type SettingsContext, visitOf } from './context.ts';
-import { checkEventNames, type EventSettings, MOST_EVENT_NAMES } from './event-names.ts';
+import { checkEventNames, type EventSettings, MAX_EVENT_NAMES } from './event-names.ts';
 import { sendPage } from './render.ts';
 import { readKindCounts } from './store.ts';
 import { KIND_WORDS } from './words.ts';
@@ -36,7 +36,7 @@ export function addEventPages(router: Router, context: SettingsContext): void {
       title: 'Events',
       section: 'events',
       visit,
-      data: { rows: await rows(workspaceId, settings.events, new Map()), most: MOST_EVENT_NAMES },
+      data: { rows: await rows(workspaceId, settings.events, new Map()), most: MAX_EVENT_NAMES },
     });
   });
 
@@ -55,7 +55,7 @@ export function addEventPages(router: Router, context: SettingsContext): void {
         section: 'events',
         visit,
         errors: ['Nothing was saved. Please correct the marked names.'],
-        data: { rows: await rows(workspaceId, wanted, problems), most: MOST_EVENT_NAMES },
+        data: { rows: await rows(workspaceId, wanted, problems), most: MAX_EVENT_NAMES },
       });
       return;
     }

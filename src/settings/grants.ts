@@ -10,9 +10,9 @@ import { listAudit } from './store.ts';
 import { listTeammates } from './teammates.ts';
 
 const AUDIT_PAGE = 50;
-const MOST_CSV_ROWS = 10_000;
-const MOST_DAYS = 36_500;
-const MOST_MONTHLY = 100_000;
+const MAX_CSV_ROWS = 10_000;
+const MAX_DAYS = 36_500;
+const MAX_MONTHLY = 100_000;
 
 const DURATION_WORDS: Readonly<Record<Exclude<Duration, 'lifetime'>, string>> = {
   daily: 'One day',
@@ -120,7 +120,7 @@ export function addGrantPages(router: Router, context: SettingsContext): void {
       errors.push('Choose above which length a second teammate must approve, or never.');
     if (monthly !== '' && policy.monthlyPerAdmin === null)
       errors.push(
-        `Grants a month must be a whole number from 1 to ${MOST_MONTHLY.toLocaleString('en-US')}, or be left empty for no limit.`,
+        `Grants a month must be a whole number from 1 to ${MAX_MONTHLY.toLocaleString('en-US')}, or be left empty for no limit.`,
       );
     if (errors.length > 0) return show(req, res, policy, errors, monthly);
     await changeSettings(context, visit, 'grants', policy, 'grant_policy_changed');
@@ -135,7 +135,7 @@ export function addGrantPages(router: Router, context: SettingsContext): void {
       await pageSql(context),
       workspace.workspaceId,
       { person, actions, beforeId: null },
-      MOST_CSV_ROWS,
+      MAX_CSV_ROWS,
     );
     res
       .set('Cache-Control', 'no-store')
@@ -151,12 +151,12 @@ function actionsOf(about: string): readonly string[] | null {
 
 /** `null`: no number of days, or none that can be meant. */
 function daysOf(value: string): number | null {
-  return wholeUpTo(value, MOST_DAYS);
+  return wholeUpTo(value, MAX_DAYS);
 }
 
 /** `null`: no number of grants. */
 function countOf(value: string): number | null {
-  return wholeUpTo(value, MOST_MONTHLY);
+  return wholeUpTo(value, MAX_MONTHLY);
 }
 
 function wholeUpTo(value: string, most: number): number | null {

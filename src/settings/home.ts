@@ -3,7 +3,7 @@ import { listProjects, type Project, type Refusals, type Workspace } from '../wo
 import { checkNow } from './check-now.ts';
 import { pageSql, type SettingsContext, visitOf } from './context.ts';
 import { sendPage } from './render.ts';
-import { MOST_COUNTED, type Overview, readOverview } from './store.ts';
+import { MAX_COUNTED, type Overview, readOverview } from './store.ts';
 
 interface Advice {
   readonly tone: 'bad' | 'todo';
@@ -23,8 +23,8 @@ export function addHomePage(router: Router, context: SettingsContext): void {
     ]);
     const advice = advise(visit.workspace, projects, overview);
     const count = (number: number): string =>
-      number >= MOST_COUNTED
-        ? `${MOST_COUNTED.toLocaleString('en-US')} or more`
+      number >= MAX_COUNTED
+        ? `${MAX_COUNTED.toLocaleString('en-US')} or more`
         : number.toLocaleString('en-US');
     sendPage(req, res, {
       view: 'home',

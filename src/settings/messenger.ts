@@ -10,14 +10,14 @@ import {
   revokeApiKey,
   setMessengerSecret,
 } from '../messenger/store.ts';
-import { sealedAs } from '../workspaces/store.ts';
+import { secretContext } from '../workspaces/store.ts';
 import { auditChange } from './audit.ts';
 import { field, type SettingsContext, type Visit, visitOf } from './context.ts';
 import { sendPage } from './render.ts';
 
-const LONGEST_NAME = 80;
-const SHORTEST_SECRET = 16;
-const LONGEST_SECRET = 512;
+const MAX_NAME_LENGTH = 80;
+const MIN_SECRET_LENGTH = 16;
+const MAX_SECRET_LENGTH = 512;
 
 const KIND_LABELS: Readonly<Record<ApiKeyKind, string>> = {
   messenger: 'Messenger: identity tokens and support links',
@@ -67,14 +67,14 @@ export function addMessengerPages(router: Router, context: SettingsContext): voi
     const visit = await visitOf(context, res);
     const { workspaceId } = visit.workspace;
     const secret = field(req, 'messenger_secret');
-    if (secret.length < SHORTEST_SECRET || secret.length > LONGEST_SECRET || /\s/.test(secret)) {
+    if (secret.length < MIN_SECRET_LENGTH || secret.length > MAX_SECRET_LENGTH || /\s/.test(secret)) {
       const error =
         secret === ''
           ? 'Paste the Messenger secret first. Nothing was changed.'
           : 'That is no Messenger secret: it is one long text without spaces. Nothing was changed.';
       return show(req, res, visit, { errors: [error] });
     }
-    const sealed = secrets.seal(secret, sealedAs.messengerSecret(workspaceId));
+    const sealed = secrets.seal(secret, secretContext.messengerSecret(workspaceId));
     await setMessengerSecret(database, workspaceId, sealed);
     await auditChange(context, visit, 'messenger_secret_set', {});
     res.redirect(303, '/settings/messenger?done=messenger_secret_saved');
@@ -92,12 +92,12 @@ export function addMessengerPages(router: Router, context: SettingsContext): voi
     const { workspaceId } = visit.workspace;
     const name = field(req, 'name');
     const kind = API_KEY_KINDS.find((each) => each === field(req, 'kind'));
-    if (name === '' || name.length > LONGEST_NAME || !kind) {
+    if (name === '' || name.length > MAX_NAME_LENGTH || !kind) {
       const error =
         name === ''
           ? 'Give the key a name, so that you know later which one to revoke.'
           : 'Choose what the key is for, and give it a name of at most 80 characters.';
-      return show(req, res, visit, { errors: [error], typedName: name.slice(0, LONGEST_NAME) });
+      return show(req, res, visit, { errors: [error], typedName: name.slice(0, MAX_NAME_LENGTH) });
     }
     const { key, hash, prefix } = newApiKey(kind, workspaceId);
     const createdBy = visit.session.admin;

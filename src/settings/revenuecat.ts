@@ -9,7 +9,7 @@ import {
   listProjects,
   type Project,
   readProject,
-  sealedAs,
+  secretContext,
   setApiKeyState,
   setSigningSecret,
   setWebhookId,
@@ -202,7 +202,9 @@ export function addRevenueCatPages(router: Router, context: SettingsContext): vo
       return show(req, res, visit, { errors: ['The signing secret is too long.'] });
     }
     const sealed =
-      secret === '' ? null : secrets.seal(secret, sealedAs.signingSecret(workspaceId, project.projectId));
+      secret === ''
+        ? null
+        : secrets.seal(secret, secretContext.signingSecret(workspaceId, project.projectId));
     await setSigningSecret(database, workspaceId, project.projectId, sealed);
     await auditChange(context, visit, sealed ? 'signing_secret_set' : 'signing_secret_removed', {
       project: project.name,
@@ -215,7 +217,7 @@ export function addRevenueCatPages(router: Router, context: SettingsContext): vo
     const project = await projectOf(req, visit);
     const { workspaceId } = visit.workspace;
     if (project.apiKey !== null && project.webhookId !== null) {
-      const apiKey = secrets.open(project.apiKey, sealedAs.apiKey(workspaceId, project.projectId));
+      const apiKey = secrets.open(project.apiKey, secretContext.apiKey(workspaceId, project.projectId));
       const client = createRevenueCatClient({ apiUrl: config.revenueCatApiUrl, apiKey, now: context.now });
       // A webhook that stays behind is refused with 401 from now on: it does no harm.
       await client.deleteWebhook(project.revenueCatProjectId, project.webhookId).catch((error: unknown) => {

@@ -14,7 +14,7 @@ import { addMessengerPages } from './messenger.ts';
 import { sendSignInPage } from './render.ts';
 import { addRevenueCatPages } from './revenuecat.ts';
 
-const LARGEST_FORM_BYTES = 64 * 1024;
+const MAX_FORM_BYTES = 64 * 1024;
 const ASSETS = join(import.meta.dirname, 'assets');
 
 /**
@@ -28,7 +28,7 @@ export function settingsRouter(context: SettingsContext): Router {
   pages.use(requireSession);
   pages.post(
     '/{*path}',
-    urlencoded({ extended: false, limit: LARGEST_FORM_BYTES, parameterLimit: 500 }),
+    urlencoded({ extended: false, limit: MAX_FORM_BYTES, parameterLimit: 500 }),
     requireCsrf,
     requireChanger(context),
   );
@@ -54,7 +54,7 @@ export function settingsRouter(context: SettingsContext): Router {
   router.post(
     '/signout',
     requireSession,
-    urlencoded({ extended: false, limit: LARGEST_FORM_BYTES }),
+    urlencoded({ extended: false, limit: MAX_FORM_BYTES }),
     requireCsrf,
     async (req, res) => {
       await context.sessions.signOut(req, res);

@@ -14,7 +14,7 @@ export interface Overview {
 }
 
 /** Counting stops here: a page needs no exact number beyond, and the table may hold millions. */
-export const MOST_COUNTED = 100_000;
+export const MAX_COUNTED = 100_000;
 
 export async function readOverview(sql: Sql, workspaceId: string): Promise<Overview> {
   const [row] = await sql.query<{
@@ -26,7 +26,7 @@ export async function readOverview(sql: Sql, workspaceId: string): Promise<Overv
   }>(
     `with open_events as (
        select reason from events
-        where workspace_id = $1 and delivery = 'pending' and side = 'subject' limit $2
+        where workspace_id = $1 and delivery = 'pending' and side = 'customer' limit $2
      ), failed_events as (
        select 1 from events where workspace_id = $1 and delivery = 'failed' limit $2
      )
@@ -36,7 +36,7 @@ export async function readOverview(sql: Sql, workspaceId: string): Promise<Overv
             (select count(*) from open_events where reason = 'waiting_for_contact') as waiting,
             (select count(*) from open_events where reason is distinct from 'waiting_for_contact') as pending,
             (select count(*) from failed_events) as failed`,
-    [workspaceId, MOST_COUNTED],
+    [workspaceId, MAX_COUNTED],
   );
   return {
     lastReceivedAt: row?.last_received_at ?? null,
@@ -57,10 +57,10 @@ export async function readKindCounts(
     `select wanted.kind, counted.recent, newest.last_at
        from unnest($2::text[]) as wanted (kind)
       cross join lateral (select received_at as last_at from events e
-                           where e.workspace_id = $1 and e.kind = wanted.kind and e.side = 'subject'
+                           where e.workspace_id = $1 and e.kind = wanted.kind and e.side = 'customer'
                            order by e.received_at desc limit 1) newest
       cross join lateral (select count(*) as recent from events e
-                           where e.workspace_id = $1 and e.kind = wanted.kind and e.side = 'subject'
+                           where e.workspace_id = $1 and e.kind = wanted.kind and e.side = 'customer'
                              and e.received_at > now() - interval '30 days') counted`,
     [workspaceId, EVENT_KINDS],
   );
@@ -185,7 +185,7 @@ export async function listDeliveries(
   };
   const rows = await sql.query<DeliveryDbRow>(
     `select ${DELIVERY_COLUMNS} from ${query.customer === null ? 'events' : OF_CUSTOMER} e
-      where e.workspace_id = $1 and e.side = 'subject' and ${conditions[query.show]}
+      where e.workspace_id = $1 and e.side = 'customer' and ${conditions[query.show]}
         and ($2::text is null or (e.received_at, e.event_id) < ($2::timestamptz, $3::text))
         and ($5::text is null or e.kind = $5)
       order by e.received_at desc, e.event_id desc
@@ -209,7 +209,7 @@ export async function readDelivery(
 ): Promise<DeliveryRow | null> {
   const [row] = await sql.query<DeliveryDbRow>(
     `select ${DELIVERY_COLUMNS} from events e
-      where e.workspace_id = $1 and e.event_id = $2 and e.side = 'subject'`,
+      where e.workspace_id = $1 and e.event_id = $2 and e.side = 'customer'`,
     [workspaceId, eventId],
   );
   return row ? toDelivery(row) : null;
@@ -226,7 +226,7 @@ export interface AttemptRow {
   readonly answer: string | null;
 }
 
-const MOST_ATTEMPTS = 50;
+const MAX_ATTEMPTS = 50;
 
 /** What was sent for an event, the newest first, and how its customer's attributes were written since. */
 export async function listAttempts(
@@ -241,7 +241,7 @@ export async function listAttempts(
         and (event_id = $3 or (event_id is null and at >= $4))
       order by attempt_id desc
       limit $5`,
-    [workspaceId, event.subscriberId, event.eventId, event.receivedAt, MOST_ATTEMPTS],
+    [workspaceId, event.subscriberId, event.eventId, event.receivedAt, MAX_ATTEMPTS],
   );
   return rows.map(({ event_id: eventId, ...row }) => ({ ...row, eventId }));
 }

@@ -1,5 +1,5 @@
 import { createIntercomClient, type IntercomAdmin, intercomApiUrl } from '../intercom/client.ts';
-import { sealedAs, type Workspace } from '../workspaces/store.ts';
+import { secretContext, type Workspace } from '../workspaces/store.ts';
 import type { SettingsContext } from './context.ts';
 
 /** A page waits for the names no longer than this, ms. */
@@ -14,7 +14,7 @@ export async function listTeammates(
   try {
     const accessToken = context.secrets.open(
       workspace.accessToken,
-      sealedAs.accessToken(workspace.workspaceId),
+      secretContext.accessToken(workspace.workspaceId),
     );
     const apiUrl = intercomApiUrl(context.config.intercom.apiUrl, workspace.region);
     return await createIntercomClient({ apiUrl, accessToken, timeoutMs: TIMEOUT_MS }).listAdmins();

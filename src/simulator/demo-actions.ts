@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
+import { DAY_MS } from '../time.ts';
 import type { Customer, RevenueCatEvent, Subscription } from './revenuecat/state.ts';
 
-const DAY_MS = 86_400_000;
 const MONTH_MS = 30 * DAY_MS;
 const GRACE_MS = 16 * DAY_MS;
 

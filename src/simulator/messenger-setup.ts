@@ -3,7 +3,7 @@ import type { Sql } from '../database/sql.ts';
 import { newApiKey } from '../messenger/api-keys.ts';
 import { insertApiKey, setMessengerSecret } from '../messenger/store.ts';
 import type { SecretBox } from '../workspaces/secrets.ts';
-import { sealedAs } from '../workspaces/store.ts';
+import { secretContext } from '../workspaces/store.ts';
 
 /**
  * What an admin does on the settings page: stores the Messenger secret and makes a key.
@@ -18,7 +18,7 @@ export async function connectMessenger(
   await setMessengerSecret(
     deps.database,
     workspaceId,
-    deps.secrets.seal(secret, sealedAs.messengerSecret(workspaceId)),
+    deps.secrets.seal(secret, secretContext.messengerSecret(workspaceId)),
   );
   const { key, hash, prefix } = newApiKey('messenger', workspaceId);
   await insertApiKey(deps.database, {

@@ -3,9 +3,9 @@ import type { Database, Sql } from '../database/sql.ts';
 import type { CustomerReading } from '../revenuecat/client.ts';
 import { preferredAppUserIds } from '../subscription/identities.ts';
 import type { Snapshot } from '../subscription/types.ts';
-import { findPartiesOf, type Party } from './identity-groups.ts';
+import { findIdentityGroups, type IdentityGroup } from './identity-groups.ts';
 import { findOwners, lockSubscribers, takeIds } from './identity-store.ts';
-import { mergeParties } from './merge-store.ts';
+import { mergeIdentityGroups } from './merge-store.ts';
 
 export interface StoredCustomer {
   /** `kept`: what is stored is newer; `again`: another process changed the subscriber meanwhile, read it anew. */
@@ -36,10 +36,10 @@ export async function storeCustomers(
   const groups = readings.map(({ snapshot }) =>
     preferredAppUserIds([snapshot.customerId, ...snapshot.aliases]),
   );
-  const parties = await findPartiesOf(database, workspaceId, projectId, groups);
-  await mergeParties(database, workspaceId, parties);
+  const parties = await findIdentityGroups(database, workspaceId, projectId, groups);
+  await mergeIdentityGroups(database, workspaceId, parties);
 
-  const placed = new Map<Party, CustomerReading>();
+  const placed = new Map<IdentityGroup, CustomerReading>();
   for (const [index, reading] of readings.entries()) {
     const party = parties.get(groups[index]?.[0] ?? '');
     // Ids of two customers that changed hands between the two readings: one after the other.
@@ -80,7 +80,7 @@ function asJson(snapshot: Snapshot): string {
 type Project = Parameters<typeof storeCustomers>[2];
 
 interface Entry {
-  readonly party: Party;
+  readonly party: IdentityGroup;
   readonly reading: CustomerReading;
 }
 
@@ -126,7 +126,7 @@ async function writeCustomers(
   if (isAnyDue) await sql.query(`select pg_notify('delivery', $1)`, [workspaceId]);
 
   const created = new Set(fresh.map(({ party }) => party.subscriberId));
-  function outcomeOf({ ids, subscriberId }: Party): Stored['outcome'] {
+  function outcomeOf({ ids, subscriberId }: IdentityGroup): Stored['outcome'] {
     if ([...ids].some((id) => (owners.get(id) ?? subscriberId) !== subscriberId)) return 'again';
     if (created.has(subscriberId)) return 'created';
     if (touched.has(subscriberId)) return 'updated';
@@ -148,12 +148,12 @@ async function createSubscribers(
 ): Promise<void> {
   if (entries.length === 0) return;
   await sql.query(
-    `insert into subscribers (workspace_id, project_id, subscriber_id, due_at, version, email, email_at,
+    `insert into subscribers (workspace_id, project_id, subscriber_id, due_at, version, email, email_at_ms,
                               snapshot, snapshot_at)
-     select $1, $2, r.subscriber_id, case when r.says_something then now() end, 1, r.email, r.email_at,
+     select $1, $2, r.subscriber_id, case when r.says_something then now() end, 1, r.email, r.email_at_ms,
             r.snapshot, to_timestamp(r.taken_at / 1000)
        from unnest($3::uuid[], $4::jsonb[], $5::float8[], $6::text[], $7::bigint[], $8::boolean[])
-            as r (subscriber_id, snapshot, taken_at, email, email_at, says_something)`,
+            as r (subscriber_id, snapshot, taken_at, email, email_at_ms, says_something)`,
     [workspaceId, projectId, ...readingValues(entries)],
     'create-customers',
   );
@@ -176,11 +176,11 @@ async function touchSubscribers(
         set snapshot = r.snapshot, snapshot_at = to_timestamp(r.taken_at / 1000), version = s.version + 1,
             due_at = case when c.changed then least(s.due_at, r.now) else s.due_at end,
             waiting = s.waiting and not c.changed,
-            email = case when r.email is not null and r.email_at >= s.email_at then r.email else s.email end,
-            email_at = case when r.email is not null then greatest(s.email_at, r.email_at) else s.email_at end
+            email = case when r.email is not null and r.email_at_ms >= s.email_at_ms then r.email else s.email end,
+            email_at_ms = case when r.email is not null then greatest(s.email_at_ms, r.email_at_ms) else s.email_at_ms end
        from unnest($2::uuid[], $3::jsonb[], $4::float8[], $5::text[], $6::bigint[], $7::boolean[], $8::boolean[],
                    $9::boolean[], ${clocks('$2::uuid[]')})
-            as r (subscriber_id, snapshot, taken_at, email, email_at, says_something, had_events, has_new_id, now)
+            as r (subscriber_id, snapshot, taken_at, email, email_at_ms, says_something, had_events, has_new_id, now)
        join subscribers o on o.workspace_id = $1 and o.subscriber_id = any($2::uuid[])
                          and o.subscriber_id = r.subscriber_id
       cross join lateral (

@@ -40,7 +40,7 @@ export async function findByEmail(sql: Sql, workspaceId: string, email: string):
     `select s.subscriber_id, s.project_id, coalesce(${SOME_ID}, '') as app_user_id
        from subscribers s
       where s.workspace_id = $1 and s.email = lower($2) and s.merged_into is null
-      order by s.last_event_at desc nulls last limit 20`,
+      order by s.last_event_at_ms desc nulls last limit 20`,
     [workspaceId, email],
   );
   return rows.map(toFound);

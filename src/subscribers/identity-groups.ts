@@ -4,7 +4,7 @@ import type { KnownIds } from '../ingestion/known-ids.ts';
 import { findOwners } from './identity-store.ts';
 
 /** One customer as a batch of events shows it: ids that belong together, and who it is known as. */
-export interface Party {
+export interface IdentityGroup {
   readonly ids: Set<string>;
   /** Those of `ids` that were stored before. */
   readonly knownIds: Set<string>;
@@ -14,7 +14,7 @@ export interface Party {
   isNew: boolean;
 }
 
-export function newParty(): Party {
+export function newIdentityGroup(): IdentityGroup {
   return {
     ids: new Set(),
     knownIds: new Set(),
@@ -30,15 +30,15 @@ export function newParty(): Party {
  * @param groups app user ids, those of one customer together
  * @returns by app user id
  */
-export async function findPartiesOf(
+export async function findIdentityGroups(
   sql: Sql,
   workspaceId: string,
   projectId: string,
   groups: readonly (readonly string[])[],
   known: KnownIds | null = null,
-): Promise<Map<string, Party>> {
-  const byId = new Map<string, Party>();
-  const bySubscriber = new Map<string, Party>();
+): Promise<Map<string, IdentityGroup>> {
+  const byId = new Map<string, IdentityGroup>();
+  const bySubscriber = new Map<string, IdentityGroup>();
   for (const ids of groups) addParty(byId, ids);
   const unknown: string[] = [];
   for (const id of byId.keys()) {
@@ -57,8 +57,8 @@ export async function findPartiesOf(
  * of one subscriber are one: each by itself would merge it with others, and the second would find it gone.
  */
 function assign(
-  byId: Map<string, Party>,
-  bySubscriber: Map<string, Party>,
+  byId: Map<string, IdentityGroup>,
+  bySubscriber: Map<string, IdentityGroup>,
   appUserId: string,
   subscriberId: string,
 ): void {
@@ -84,16 +84,16 @@ function assign(
   }
 }
 
-function addParty(byId: Map<string, Party>, ids: readonly string[]): void {
+function addParty(byId: Map<string, IdentityGroup>, ids: readonly string[]): void {
   if (ids.length === 0) return;
-  let party: Party | undefined;
+  let party: IdentityGroup | undefined;
   for (const id of ids) {
     const known = byId.get(id);
     if (!known || known === party) continue;
     if (party) absorb(byId, party, known);
     else party = known;
   }
-  party ??= newParty();
+  party ??= newIdentityGroup();
   for (const id of ids) {
     party.ids.add(id);
     byId.set(id, party);
@@ -101,7 +101,7 @@ function addParty(byId: Map<string, Party>, ids: readonly string[]): void {
 }
 
 /** The ids of one party are another's from now on. */
-function absorb(byId: Map<string, Party>, party: Party, other: Party): void {
+function absorb(byId: Map<string, IdentityGroup>, party: IdentityGroup, other: IdentityGroup): void {
   for (const id of other.ids) {
     party.ids.add(id);
     byId.set(id, party);

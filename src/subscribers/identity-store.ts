@@ -63,7 +63,7 @@ export async function lockSubscribers(
 ): Promise<Map<string, boolean>> {
   if (subscriberIds.length === 0) return new Map();
   const rows = await sql.query<{ subscriber_id: string; had_events: boolean }>(
-    `select subscriber_id, first_event_at is not null as had_events from subscribers
+    `select subscriber_id, first_event_at_ms is not null as had_events from subscribers
       where workspace_id = $1 and subscriber_id = any($2::uuid[]) and merged_into is null
       order by subscriber_id
         for no key update`,

@@ -8,9 +8,9 @@ import { compareWithSnapshot } from '../subscription/compare-with-snapshot.ts';
 import { preferredAppUserIds } from '../subscription/identities.ts';
 import { deriveState } from '../subscription/state.ts';
 import type { SecretBox } from '../workspaces/secrets.ts';
-import { type Project, readProject, sealedAs, setApiKeyState } from '../workspaces/store.ts';
+import { type Project, readProject, secretContext, setApiKeyState } from '../workspaces/store.ts';
 import { type StoredCustomer, storeCustomers } from './customers-store.ts';
-import { makeDue, readHistory, readSubscriber } from './store.ts';
+import { markPending, readHistory, readSubscriber } from './store.ts';
 
 export interface RefreshContext {
   readonly database: Database;
@@ -34,7 +34,10 @@ export function clientFor(
   if (project.apiKey === null) return null;
   return createRevenueCatClient({
     apiUrl: context.apiUrl,
-    apiKey: context.secrets.open(project.apiKey, sealedAs.apiKey(project.workspaceId, project.projectId)),
+    apiKey: context.secrets.open(
+      project.apiKey,
+      secretContext.apiKey(project.workspaceId, project.projectId),
+    ),
     now: context.now,
     gate: context.limiter.gate(project, calls.priority, calls.signal),
     ...(calls.timeoutMs === undefined ? {} : { timeoutMs: calls.timeoutMs }),
@@ -44,7 +47,7 @@ export function clientFor(
 export type RefreshOutcome = 'refreshed' | 'no_key' | 'key_rejected' | 'unknown_customer';
 
 /** Merges that meet pass within a few rounds: one of them always gets through. */
-const MOST_ROUNDS = 5;
+const MAX_ROUNDS = 5;
 
 /**
  * Reads a subscriber anew from RevenueCat. A customer that RevenueCat does not know keeps the state that its
@@ -69,7 +72,7 @@ export async function refreshSubscriber(
       if (!reading) continue;
       const stored = await storeReading(context, project, reading);
       // Time may have changed the state though RevenueCat tells nothing new.
-      await makeDue(context.database, workspaceId, stored.subscriberId);
+      await markPending(context.database, workspaceId, stored.subscriberId);
       return 'refreshed';
     }
     return 'unknown_customer';
@@ -112,7 +115,7 @@ export async function storeReading(
   reading: CustomerReading,
 ): Promise<StoredCustomer> {
   const { database } = context;
-  for (let round = 0; round < MOST_ROUNDS; round += 1) {
+  for (let round = 0; round < MAX_ROUNDS; round += 1) {
     const [stored] = await storeCustomers(database, database, project, [reading]);
     if (!stored || stored.outcome === 'again') continue;
     await reportDisagreement(context, project, stored);

@@ -43,8 +43,8 @@ export interface Subscriber {
 export interface EventRow {
   project_id: string;
   event_id: string;
-  side: 'subject' | 'giver';
-  event_at: string;
+  side: 'customer' | 'source';
+  event_at_ms: string;
   received_at: Date;
   payload: { event?: unknown } | null;
   delivery: EventDelivery['state'];
@@ -57,7 +57,7 @@ export interface EventRow {
   sent_at_s: string | null;
 }
 
-export const EVENT_COLUMNS = `project_id, event_id, side, event_at, received_at, payload, delivery, reason, attempts,
+export const EVENT_COLUMNS = `project_id, event_id, side, event_at_ms, received_at, payload, delivery, reason, attempts,
   next_try_at, first_tried_at, delivered_at, sent_name, sent_at_s`;
 
 export function toTimelineEntry(row: EventRow): TimelineEntry {
@@ -136,7 +136,7 @@ export async function readSubscribers(
 }
 
 /** How many transfers a history is followed through; longer chains were never seen and would not end in a loop. */
-const MOST_TRANSFERS = 8;
+const MAX_TRANSFERS = 8;
 
 /**
  * A stretch of events that counts as a subscriber's own: all of its own, or what a giver had at the moment of
@@ -194,7 +194,7 @@ export async function readHistories(
   const rows = await sql.query<EventRow & { subscriber_id: string }>(
     `select ${EVENT_COLUMNS}, subscriber_id from events
       where workspace_id = $1 and subscriber_id = any($2)
-      order by event_at, event_id`,
+      order by event_at_ms, event_id`,
     [workspaceId, subscriberIds],
     'read-histories',
   );
@@ -203,7 +203,7 @@ export async function readHistories(
   const histories = new Map<string, History>();
   for (const [subscriberId, own] of owned) {
     const history = historyOf(subscriberId, own);
-    await followTransfers(sql, workspaceId, { events: own, sandboxOnly: false }, MOST_TRANSFERS, history);
+    await followTransfers(sql, workspaceId, { events: own, sandboxOnly: false }, MAX_TRANSFERS, history);
     if (history.sources.length > 1) history.events.sort((a, b) => a.atMs - b.atMs);
     histories.set(subscriberId, history);
   }
@@ -239,8 +239,8 @@ async function readEventsUntil(
 ): Promise<TimelineEntry[]> {
   const rows = await sql.query<EventRow>(
     `select ${EVENT_COLUMNS} from events
-      where workspace_id = $1 and subscriber_id = $2 and event_at <= $3
-      order by event_at, event_id`,
+      where workspace_id = $1 and subscriber_id = $2 and event_at_ms <= $3
+      order by event_at_ms, event_id`,
     [workspaceId, subscriberId, untilMs],
     'read-history-until',
   );
@@ -254,11 +254,11 @@ async function followTransfers(
   depth: number,
   history: GrowingHistory,
 ): Promise<void> {
-  const receipts = received.events.filter((event) => event.side === 'subject' && isReceipt(event));
+  const receipts = received.events.filter((event) => event.side === 'customer' && isReceipt(event));
   if (receipts.length === 0 || depth === 0) return;
   const givers = await sql.query<{ event_id: string; subscriber_id: string }>(
     `select event_id, subscriber_id from events
-      where workspace_id = $1 and project_id = $2 and event_id = any($3) and side = 'giver'`,
+      where workspace_id = $1 and project_id = $2 and event_id = any($3) and side = 'source'`,
     [workspaceId, receipts[0]?.projectId, receipts.map((event) => event.id)],
   );
   for (const giver of givers) {
@@ -284,7 +284,7 @@ function sourceOf(
   let afterMs = -1;
   let sandboxAfterMs = -1;
   for (const event of all) {
-    if (event.side !== 'giver' || event.id === receipt.id) continue;
+    if (event.side !== 'source' || event.id === receipt.id) continue;
     sandboxAfterMs = Math.max(sandboxAfterMs, event.atMs);
     if (event.environment !== 'sandbox') afterMs = Math.max(afterMs, event.atMs);
   }
@@ -300,7 +300,7 @@ function sourceOf(
 
 /** Whether an event of a giver came along with a transfer. */
 function isGiven(source: HistorySource, event: TimelineEntry): boolean {
-  if (event.side !== 'subject') return false;
+  if (event.side !== 'customer') return false;
   if (event.environment === 'sandbox') return event.atMs > source.sandboxAfterMs;
   return !source.sandboxOnly && event.atMs > source.afterMs;
 }
@@ -316,7 +316,7 @@ function isReceipt(event: LifecycleEvent): boolean {
 }
 
 /** Wakes delivery for one subscriber: its contact or its state may have changed. */
-export async function makeDue(sql: Sql, workspaceId: string, subscriberId: string): Promise<void> {
+export async function markPending(sql: Sql, workspaceId: string, subscriberId: string): Promise<void> {
   await sql.query(
     `update subscribers set due_at = now(), version = version + 1, waiting = false
       where workspace_id = $1 and subscriber_id = $2`,
@@ -329,23 +329,27 @@ export async function makeDue(sql: Sql, workspaceId: string, subscriberId: strin
  * Wakes delivery for everybody whose state rests on what this subscriber had: those it gave its purchases to, and
  * those they went on to. For an event that comes after the transfer it happened before.
  */
-export async function makeReceiversDue(sql: Sql, workspaceId: string, giverId: string): Promise<void> {
+export async function markTransferReceiversPending(
+  sql: Sql,
+  workspaceId: string,
+  giverId: string,
+): Promise<void> {
   await sql.query(
     `with recursive receiver (subscriber_id, transfers) as (
        select $2::uuid, 0
        union
        select r.subscriber_id, before.transfers + 1
          from receiver before
-         join events g on g.workspace_id = $1 and g.subscriber_id = before.subscriber_id and g.side = 'giver'
+         join events g on g.workspace_id = $1 and g.subscriber_id = before.subscriber_id and g.side = 'source'
          join events r on r.workspace_id = $1 and r.project_id = g.project_id and r.event_id = g.event_id
-                      and r.side = 'subject'
+                      and r.side = 'customer'
         where before.transfers < $3::integer
      )
      update subscribers
         set due_at = now(), version = version + 1
       where workspace_id = $1 and subscriber_id <> $2
         and subscriber_id in (select subscriber_id from receiver)`,
-    [workspaceId, giverId, MOST_TRANSFERS],
+    [workspaceId, giverId, MAX_TRANSFERS],
     'make-receivers-due',
   );
   await sql.query(`select pg_notify('delivery', $1)`, [workspaceId]);

@@ -1,9 +1,9 @@
 import { isBlockedId } from './identities.ts';
 
 /** Longer lines hold prose, not a labelled id; skipping them keeps the search linear in the text. */
-const LONGEST_LINE = 300;
+const MAX_LINE_LENGTH = 300;
 /** What is read of one text: far more than any message, and a bound on the work that a stranger can cause. */
-const LONGEST_TEXT = 100_000;
+const MAX_TEXT_LENGTH = 100_000;
 
 const LABELLED = /^(?:RC[ _-]*)?(?:customer|user|install)[ _-]*(?:id)?\s*:\s*([^/]{1,100})$/i;
 
@@ -19,9 +19,9 @@ const LABELLED = /^(?:RC[ _-]*)?(?:customer|user|install)[ _-]*(?:id)?\s*:\s*([^
  * @returns the first usable id, or `null`
  */
 export function appUserIdInText(body: string): string | null {
-  for (const line of plainText(body.slice(0, LONGEST_TEXT)).split('\n')) {
+  for (const line of plainText(body.slice(0, MAX_TEXT_LENGTH)).split('\n')) {
     const trimmed = line.trim();
-    if (trimmed.length > LONGEST_LINE) continue;
+    if (trimmed.length > MAX_LINE_LENGTH) continue;
     const id = LABELLED.exec(trimmed)?.[1]?.trim();
     if (id && !isBlockedId(id)) return id;
   }

@@ -1,4 +1,5 @@
-import { DAY_MS, type Draft, endAccess } from './state-builder.ts';
+import { DAY_MS } from '../time.ts';
+import { type Draft, endAccess } from './state-builder.ts';
 import type { LifecycleEvent } from './types.ts';
 
 /** Whether an event begins or prolongs a period that somebody paid for, or a free trial. */
@@ -27,7 +28,7 @@ export function applyEvent(draft: Draft, event: LifecycleEvent): void {
   }
   if (event.kind === 'temporary_entitlement_grant') {
     // Documented as at most a day; the official sample names no end.
-    draft.endsAtMs = Math.min(event.expiresAtMs ?? event.atMs + DAY_MS, event.atMs + DAY_MS);
+    draft.endsAtMs = Math.min(event.expiresAtMs ?? event.atMs + event.atMs + DAY_MS);
     draft.endedAtMs = null;
     return;
   }

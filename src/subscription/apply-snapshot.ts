@@ -1,6 +1,7 @@
+import { DAY_MS } from '../time.ts';
 import { grantKey, indexKey, type Ledger } from './history-fold.ts';
 import { isInternalProductId } from './product-ids.ts';
-import { accessEndMs, DAY_MS, type Draft, emptyDraft, endAccess } from './state-builder.ts';
+import { accessEndMs, type Draft, emptyDraft, endAccess } from './state-builder.ts';
 import type { Snapshot, SnapshotPurchase, SnapshotSubscription } from './types.ts';
 
 /** Lays what RevenueCat's API told over a replay that has come to the snapshot's moment. */

@@ -1,3 +1,4 @@
+import { isRecord } from '../text.ts';
 import { formatMoney } from './money.ts';
 import type { LifecycleEvent } from './types.ts';
 import { type EventWords, englishEventWords, REASONS, type Reason } from './words.ts';
@@ -90,7 +91,7 @@ function titleOf(event: LifecycleEvent, words: EventWords): string {
     case 'expiration':
       return event.store === 'PROMOTIONAL' ? words.grantEnded : words.subscriptionEnded;
     case 'transfer':
-      return event.side === 'giver' ? words.transferGiven : words.transferReceived;
+      return event.side === 'source' ? words.transferGiven : words.transferReceived;
     case 'price_increase_consent':
       return event.type.endsWith('APPROVED') ? words.priceIncreaseApproved : words.priceIncreaseRequired;
     case 'paywall':
@@ -102,7 +103,7 @@ function titleOf(event: LifecycleEvent, words: EventWords): string {
     case 'unknown':
       return titleCase(event.type) || event.type;
     case 'purchase_redeemed':
-      return event.side === 'giver' ? words.transferGiven : words.titles.purchase_redeemed;
+      return event.side === 'source' ? words.transferGiven : words.titles.purchase_redeemed;
     default:
       return words.titles[event.kind];
   }
@@ -205,8 +206,8 @@ interface Adjustment {
 function adjustments(raw: LifecycleEvent['raw']): Adjustment[] {
   if (!Array.isArray(raw.adjustments)) return [];
   return raw.adjustments.flatMap((item: unknown) => {
-    if (!isObject(item) || typeof item.amount !== 'number') return [];
-    const currency = isObject(item.currency) ? item.currency : {};
+    if (!isRecord(item) || typeof item.amount !== 'number') return [];
+    const currency = isRecord(item.currency) ? item.currency : {};
     return [{ amount: item.amount, name: text(currency.name) ?? text(currency.code) }];
   });
 }
@@ -221,8 +222,4 @@ function currencies(raw: LifecycleEvent['raw'], words: EventWords): string | nul
 
 function text(value: unknown): string | null {
   return typeof value === 'string' && value !== '' ? value : null;
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null;
 }

@@ -24,11 +24,11 @@ const BLOCKED = new Set([
  * UTF-8 bytes of the longest text that the database can look things up by: a key of PostgreSQL's indexes holds
  * 2,704, and each begins with the workspace and the project.
  */
-const LONGEST_KEY_BYTES = 2_000;
+const MAX_KEY_BYTES = 2_000;
 
 /** Whether a text can be part of a key. No character of a text takes more than three bytes a UTF-16 unit. */
 export function fitsKey(value: string): boolean {
-  return value.length <= LONGEST_KEY_BYTES / 3 || Buffer.byteLength(value) <= LONGEST_KEY_BYTES;
+  return value.length <= MAX_KEY_BYTES / 3 || Buffer.byteLength(value) <= MAX_KEY_BYTES;
 }
 
 /**

@@ -1,3 +1,4 @@
+import { DAY_MS } from '../time.ts';
 import type { SubscriptionState } from './types.ts';
 
 /** How often a price is charged. */
@@ -5,8 +6,6 @@ export interface Period {
   readonly unit: 'week' | 'month' | 'year';
   readonly count: number;
 }
-
-const DAY_MS = 86_400_000;
 
 const PERIODS: readonly (readonly [fromDays: number, toDays: number, Period])[] = [
   [6, 8, { unit: 'week', count: 1 }],

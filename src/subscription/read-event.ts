@@ -24,8 +24,8 @@ const ms = number.transform((value) =>
   value === null || Math.abs(value) > LAST_MS ? null : Math.trunc(value),
 );
 /** No store charges more; sums beyond it would lose their minor units. */
-const LARGEST_PRICE = 1e12;
-const price = number.transform((value) => (value === null || Math.abs(value) > LARGEST_PRICE ? null : value));
+const MAX_PRICE = 1e12;
+const price = number.transform((value) => (value === null || Math.abs(value) > MAX_PRICE ? null : value));
 const flag = z
   .boolean()
   .nullish()
@@ -103,7 +103,7 @@ function typeOf(body: EventBody): string {
  */
 export function readEvent(
   body: unknown,
-  received: { receivedAtMs: number; fallbackId: string; side?: 'subject' | 'giver' },
+  received: { receivedAtMs: number; fallbackId: string; side?: 'customer' | 'source' },
 ): LifecycleEvent {
   const event = parse(body);
   const type = typeOf(event);
@@ -123,7 +123,7 @@ export function readEvent(
     }),
     atMs: momentOf(event.event_timestamp_ms) ?? momentOf(event.purchased_at_ms) ?? received.receivedAtMs,
     appUserId: event.app_user_id,
-    side: received.side ?? 'subject',
+    side: received.side ?? 'customer',
     environment: environmentOf(event),
     store: event.store,
     productId: event.product_id,
@@ -169,9 +169,9 @@ function environmentOf(event: EventBody): Environment | null {
 
 /** Whom an event speaks of: usable app user ids, best first. */
 export interface Identifiers {
-  readonly subject: readonly string[];
-  /** The customer whose purchases went to `subject`. */
-  readonly giver: readonly string[];
+  readonly customer: readonly string[];
+  /** The customer whose purchases went to `customer`. */
+  readonly source: readonly string[];
 }
 
 /**
@@ -190,20 +190,20 @@ export function identifiersOf(body: unknown): Identifiers {
     const from = usable(event.redeemed_from);
     switch (event.redemption_outcome?.toLowerCase()) {
       case 'alias':
-        return { subject: preferredAppUserIds([...by, ...from]), giver: [] };
+        return { customer: preferredAppUserIds([...by, ...from]), source: [] };
       case 'transfer':
         return separate(by, from);
       default:
-        return { subject: by.length > 0 ? by : from, giver: [] };
+        return { customer: by.length > 0 ? by : from, source: [] };
     }
   }
-  return { subject: own, giver: [] };
+  return { customer: own, source: [] };
 }
 
-function separate(subject: readonly string[], giver: readonly string[]): Identifiers {
-  if (subject.length === 0) return { subject: giver, giver: [] };
+function separate(customer: readonly string[], source: readonly string[]): Identifiers {
+  if (customer.length === 0) return { customer: source, source: [] };
   // An id on both sides stays with the receiver.
-  return { subject, giver: giver.filter((id) => !subject.includes(id)) };
+  return { customer, source: source.filter((id) => !customer.includes(id)) };
 }
 
 function usable(ids: readonly (string | null)[]): string[] {

@@ -53,8 +53,6 @@ export interface Sum {
   readonly usdCents: number | null;
 }
 
-export const DAY_MS = 86_400_000;
-
 export function isPromotional(event: LifecycleEvent): boolean {
   if (event.store === 'PROMOTIONAL' || event.kind === 'promotional_granted') return true;
   // A store's own promotional period is paid; only without a store can it be nothing but a grant.

@@ -45,7 +45,7 @@ export function deriveState(
       overlay(ledger, snapshotLeft);
       snapshotLeft = null;
     }
-    if (event.side === 'giver') {
+    if (event.side === 'source') {
       ledger = afterGiving(ledger, event);
     } else if (isDeliverable(event.kind) && !NO_CHANGE.has(event.kind)) {
       record(ledger, event);
@@ -122,12 +122,12 @@ function summarise(
 }
 
 /** An id that is no anonymous one is taken over by another a few times in a life, not with each event. */
-const LATEST_NAMED = 30;
+const MAX_NAMED = 30;
 
 function seenAs(ordered: readonly LifecycleEvent[]): string[] {
   const ids = new Set<string>();
-  for (const { side, appUserId } of ordered.slice(-LATEST_NAMED).reverse()) {
-    if (side === 'subject' && appUserId !== null && !isAnonymous(appUserId) && !isBlockedId(appUserId))
+  for (const { side, appUserId } of ordered.slice(-MAX_NAMED).reverse()) {
+    if (side === 'customer' && appUserId !== null && !isAnonymous(appUserId) && !isBlockedId(appUserId))
       ids.add(appUserId);
   }
   return [...ids];

@@ -8,9 +8,9 @@ const FORMAT = 3;
 
 const HOUR_MS = 3_600_000;
 /** A safety net for what time changes and the state does not name. */
-const LONGEST_VALID_MS = 24 * HOUR_MS;
-const LATEST_EVENTS = 3;
-const MOST_PROMOTIONAL = 60;
+const MAX_VALID_MS = 24 * HOUR_MS;
+const RECENT_EVENTS = 3;
+const MAX_PROMOTIONAL = 60;
 
 /** Kinds that say nothing about purchases: they stand on the timeline, not among the latest events. */
 const MINOR_KINDS: ReadonlySet<EventKind> = new Set<EventKind>([
@@ -52,14 +52,14 @@ export function summarize(
   for (const event of history) counts[event.environment ?? 'production'] += 1;
   return {
     state: deriveState(history, snapshot, nowMs),
-    latest: (major.length > 0 ? major : newestFirst).slice(0, LATEST_EVENTS).map(withoutRaw),
+    latest: (major.length > 0 ? major : newestFirst).slice(0, RECENT_EVENTS).map(withoutRaw),
     promotional: history
       .flatMap(({ kind, atMs, entitlements }) =>
         kind === 'promotional_granted' || kind === 'promotional_revoked'
           ? [{ kind, atMs, entitlements }]
           : [],
       )
-      .slice(-MOST_PROMOTIONAL),
+      .slice(-MAX_PROMOTIONAL),
     counts,
   };
 }
@@ -78,7 +78,7 @@ function withoutRaw(event: TimelineEntry): LifecycleEvent {
 
 /** Until when time alone changes nothing, epoch ms. */
 export function validUntil(state: SubscriberState, nowMs: number): number {
-  let untilMs = nowMs + LONGEST_VALID_MS;
+  let untilMs = nowMs + MAX_VALID_MS;
   const consider = (atMs: number | null): void => {
     if (atMs !== null && atMs > nowMs && atMs < untilMs) untilMs = atMs;
   };

@@ -64,7 +64,7 @@ export interface LifecycleEvent {
   /** The customer's id when it happened; `null`: the event names several, or nobody. */
   readonly appUserId: string | null;
   /** A TRANSFER stands on two timelines: `subject` received the purchases, `giver` gave them away. */
-  readonly side: 'subject' | 'giver';
+  readonly side: 'customer' | 'source';
   readonly environment: Environment | null;
   /** Upper case, as in webhooks: `APP_STORE`. */
   readonly store: string | null;

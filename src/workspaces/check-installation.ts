@@ -10,7 +10,7 @@ import {
   markReconnected,
   type Project,
   readWorkspace,
-  sealedAs,
+  secretContext,
   setApiKeyState,
   type Workspace,
 } from './store.ts';
@@ -28,7 +28,7 @@ const CALL_TIMEOUT_MS = 2_500;
  *
  * @returns the platforms that did not answer: of those nothing new is known
  */
-export async function examineWorkspace(context: ExamineContext, workspaceId: string): Promise<Platform[]> {
+export async function checkWorkspace(context: ExamineContext, workspaceId: string): Promise<Platform[]> {
   const { database } = context;
   const workspace = await readWorkspace(database, workspaceId);
   if (!workspace || workspace.status === 'uninstalled') return [];
@@ -51,7 +51,7 @@ async function askIntercom(context: ExamineContext, workspace: Workspace): Promi
   if (sealed === null) return true;
   const client = createIntercomClient({
     apiUrl: intercomApiUrl(context.config.intercom.apiUrl, workspace.region),
-    accessToken: context.secrets.open(sealed, sealedAs.accessToken(workspaceId)),
+    accessToken: context.secrets.open(sealed, secretContext.accessToken(workspaceId)),
     now: context.now,
     timeoutMs: CALL_TIMEOUT_MS,
   });
@@ -77,7 +77,7 @@ async function askRevenueCat(context: ExamineContext, project: Project): Promise
   const { workspaceId, projectId } = project;
   const client = createRevenueCatClient({
     apiUrl: context.config.revenueCatApiUrl,
-    apiKey: context.secrets.open(project.apiKey, sealedAs.apiKey(workspaceId, projectId)),
+    apiKey: context.secrets.open(project.apiKey, secretContext.apiKey(workspaceId, projectId)),
     now: context.now,
     timeoutMs: CALL_TIMEOUT_MS,
   });

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { Config } from '../config.ts';
 import { connectDatabase } from '../database/connection.ts';
 import { createCommandLogger } from '../logger.ts';
-import { resealSecrets } from './rotate-keys.ts';
+import { rotateSecrets } from './rotate-keys.ts';
 import { createSecretBox } from './secrets.ts';
 
 /** `rotate-keys`: the second step of a change of keys, safe while the server runs. */
@@ -19,7 +19,7 @@ export function addRotateKeysCommand(
       const connected = await connectDatabase(config, createCommandLogger('warn'));
       try {
         const secrets = createSecretBox(await read.keys(config));
-        const { sealedAgain, unreadable } = await resealSecrets(connected.database, secrets);
+        const { sealedAgain, unreadable } = await rotateSecrets(connected.database, secrets);
         process.stdout.write(
           options.json
             ? `${JSON.stringify({ sealed_again: sealedAgain, unreadable: unreadable.length })}\n`

@@ -3,7 +3,7 @@ import type { Database } from '../database/sql.ts';
 import { badRequest, notFound } from '../errors.ts';
 import { isProjectId, looksLikeSecretKey } from './api-key.ts';
 import { hashSecret, newSecret, type SecretBox } from './secrets.ts';
-import { readWorkspace, sealedAs } from './store.ts';
+import { readWorkspace, secretContext } from './store.ts';
 
 export interface Connection {
   readonly id: string;
@@ -61,7 +61,8 @@ export async function connectProject(
       [workspaceId, revenueCatProjectId],
     );
     const projectId = known?.project_id ?? `${workspaceId}-${newProjectSuffix()}`;
-    const apiKey = input.apiKey && deps.secrets.seal(input.apiKey, sealedAs.apiKey(workspaceId, projectId));
+    const apiKey =
+      input.apiKey && deps.secrets.seal(input.apiKey, secretContext.apiKey(workspaceId, projectId));
     await sql.query(
       `insert into projects (workspace_id, project_id, revenuecat_project_id, name, api_key, api_key_state,
                              webhook_auth_hash)

@@ -10,7 +10,7 @@ const SPREAD_S = 3_600;
 type DailyContext = Pick<InstallContext, 'database' | 'jobs' | 'logger'>;
 
 /** Queues the check of every installation, and ends those that nobody came back to. */
-export async function lookAfterInstallations(context: DailyContext): Promise<void> {
+export async function checkInstallations(context: DailyContext): Promise<void> {
   const { database, jobs, logger } = context;
   for (const workspaceId of await listAbandoned(database, ABANDONED_AFTER_DAYS)) {
     const token = (await readWorkspace(database, workspaceId))?.accessToken;

@@ -2,11 +2,11 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import { createIntercomClient, intercomApiUrl } from '../intercom/client.ts';
-import { inTime } from '../with-timeout.ts';
-import { examineWorkspace, type Platform } from './check-installation.ts';
+import { withTimeout } from '../time.ts';
+import { checkWorkspace, type Platform } from './check-installation.ts';
 import { readHealthTold, setHealthTold } from './health-store.ts';
 import type { InstallContext } from './install.ts';
-import { listProjects, type Refusals, readWorkspace, sealedAs } from './store.ts';
+import { listProjects, type Refusals, readWorkspace, secretContext } from './store.ts';
 
 /** Intercom's installation health check. Source: Intercom, "Installation health check". */
 export type Health =
@@ -78,7 +78,7 @@ function refusedHealth(refusals: Refusals, settingsUrl: string): Health | null {
  */
 export async function answerHealth(context: HealthContext, workspaceId: string): Promise<Health> {
   const { database, config } = context;
-  const silent = await inTime(examineWorkspace(context, workspaceId), ANSWER_WITHIN_MS, (): Platform[] => [
+  const silent = await withTimeout(checkWorkspace(context, workspaceId), ANSWER_WITHIN_MS, (): Platform[] => [
     'Intercom',
     'RevenueCat',
   ]);
@@ -108,7 +108,7 @@ export async function reportHealth(context: HealthContext, workspaceId: string):
   const health = await checkHealth(database, workspaceId, context.config.publicUrl);
   if (isDeepStrictEqual(await readHealthTold(database, workspaceId), health)) return;
   const apiUrl = intercomApiUrl(context.config.intercom.apiUrl, workspace.region);
-  const accessToken = context.secrets.open(workspace.accessToken, sealedAs.accessToken(workspaceId));
+  const accessToken = context.secrets.open(workspace.accessToken, secretContext.accessToken(workspaceId));
   try {
     await createIntercomClient({ apiUrl, accessToken, now: context.now }).pushHealth({ ...health });
   } catch (error) {

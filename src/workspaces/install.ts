@@ -5,7 +5,7 @@ import { AppError } from '../errors.ts';
 import { createIntercomClient, exchangeCode, type IntercomMe, intercomApiUrl } from '../intercom/client.ts';
 import { provisionAttributes } from '../intercom/data-attributes.ts';
 import type { Jobs } from '../jobs/jobs.ts';
-import { inTime } from '../with-timeout.ts';
+import { withTimeout } from '../time.ts';
 import { resumeRefused } from './health-store.ts';
 import type { SecretBox } from './secrets.ts';
 import {
@@ -13,7 +13,7 @@ import {
   markAttributesReady,
   readWorkspace,
   saveSettings,
-  sealedAs,
+  secretContext,
   storeInstallation,
 } from './store.ts';
 
@@ -61,7 +61,7 @@ export async function install(context: InstallContext, code: string): Promise<In
     name: me.app.name || workspaceId,
     region,
     timezone: validTimeZone(me.app.timezone),
-    accessToken: context.secrets.seal(accessToken, sealedAs.accessToken(workspaceId)),
+    accessToken: context.secrets.seal(accessToken, secretContext.accessToken(workspaceId)),
     installedBy: { id: me.id, name: me.name, email: me.email },
   });
   const isNew = before === null || before.status === 'uninstalled';
@@ -89,7 +89,7 @@ async function provisionSoon(
   workspaceId: string,
   provisioning: Promise<void>,
 ): Promise<void> {
-  if ((await inTime(provisioning, PROVISION_WAIT_MS, () => 'late')) !== 'late') return;
+  if ((await withTimeout(provisioning, PROVISION_WAIT_MS, () => 'late')) !== 'late') return;
   provisioning.catch((error: unknown) =>
     context.logger.error({ err: error, workspaceId }, 'could not make the attributes'),
   );
@@ -119,7 +119,7 @@ async function provision(
 export async function provisionWorkspace(context: InstallContext, workspaceId: string): Promise<void> {
   const workspace = await readWorkspace(context.database, workspaceId);
   if (!workspace?.accessToken || workspace.status !== 'connected') return;
-  const accessToken = context.secrets.open(workspace.accessToken, sealedAs.accessToken(workspaceId));
+  const accessToken = context.secrets.open(workspace.accessToken, secretContext.accessToken(workspaceId));
   const apiUrl = intercomApiUrl(context.config.intercom.apiUrl, workspace.region);
   const result = await provisionAttributes(createIntercomClient({ apiUrl, accessToken, now: context.now }));
   await markAttributesReady(context.database, workspaceId, result.failed.length === 0);

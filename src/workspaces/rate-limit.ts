@@ -2,7 +2,7 @@ import type { RequestHandler } from 'express';
 import { AppError } from '../errors.ts';
 
 /** More senders than this are not told apart any longer: the counts begin anew. */
-const MOST_SENDERS = 10_000;
+const MAX_SENDERS = 10_000;
 
 /**
  * Lets each address make so many requests a minute: beginning a sign-in writes a row for a stranger. Each
@@ -13,7 +13,7 @@ export function limitPerMinute(limit: number, now: () => number): RequestHandler
   let minute = 0;
   return (req, res, next) => {
     const current = Math.floor(now() / 60_000);
-    if (current !== minute || counts.size > MOST_SENDERS) {
+    if (current !== minute || counts.size > MAX_SENDERS) {
       minute = current;
       counts.clear();
     }

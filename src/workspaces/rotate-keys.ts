@@ -1,6 +1,6 @@
 import type { Database } from '../database/sql.ts';
 import type { SealedPlace, SecretBox } from './secrets.ts';
-import { sealedAs } from './store.ts';
+import { secretContext } from './store.ts';
 
 interface SealedColumn {
   readonly table: 'workspaces' | 'projects';
@@ -10,7 +10,7 @@ interface SealedColumn {
 }
 
 /** Every column that holds something sealed: one for each place that a secret can be sealed under. */
-export const SEALED_COLUMNS: Readonly<Record<keyof typeof sealedAs, SealedColumn>> = {
+export const SEALED_COLUMNS: Readonly<Record<keyof typeof secretContext, SealedColumn>> = {
   accessToken: { table: 'workspaces', column: 'access_token', idColumn: 'workspace_id' },
   messengerSecret: { table: 'workspaces', column: 'messenger_secret', idColumn: 'workspace_id' },
   apiKey: { table: 'projects', column: 'api_key', idColumn: 'project_id' },
@@ -27,17 +27,17 @@ export interface Resealed {
  * Seals again, with the first key, what older keys have sealed, so that an operator may then drop those. Runs
  * beside everything else: a secret that is replaced meanwhile is left as it is.
  */
-export async function resealSecrets(database: Database, secrets: SecretBox): Promise<Resealed> {
+export async function rotateSecrets(database: Database, secrets: SecretBox): Promise<Resealed> {
   let sealedAgain = 0;
   const unreadable: { workspaceId: string; secret: string }[] = [];
   const workspaces = await database.query<{ workspace_id: string }>(
     'select workspace_id from workspaces order by workspace_id',
   );
   for (const { workspace_id: workspaceId } of workspaces) {
-    for (const kind of Object.keys(SEALED_COLUMNS) as (keyof typeof sealedAs)[]) {
+    for (const kind of Object.keys(SEALED_COLUMNS) as (keyof typeof secretContext)[]) {
       const column = SEALED_COLUMNS[kind];
       const outcome = await resealColumn(database, secrets, workspaceId, column, (id) =>
-        sealedAs[kind](workspaceId, id),
+        secretContext[kind](workspaceId, id),
       );
       sealedAgain += outcome.sealedAgain;
       for (let count = 0; count < outcome.unreadable; count += 1)

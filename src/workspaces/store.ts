@@ -212,7 +212,7 @@ export async function setSigningSecret(
  * The places under which secrets are sealed; nothing can be sealed under another. Each has its column in
  * `SEALED_COLUMNS` (reseal.ts), which the compiler asks for.
  */
-export const sealedAs = {
+export const secretContext = {
   accessToken: (workspaceId: string) => `workspace:${workspaceId}:access_token` as SealedPlace,
   messengerSecret: (workspaceId: string) => `workspace:${workspaceId}:messenger_secret` as SealedPlace,
   apiKey: (workspaceId: string, projectId: string) =>

@@ -40,13 +40,13 @@ describe('importing the history of a project', () => {
     const { database } = world.db;
     return {
       subscribers: await database.query(
-        `select email, snapshot - 'takenAtMs' as snapshot, first_event_at, contact_id,
+        `select email, snapshot - 'takenAtMs' as snapshot, first_event_at_ms, contact_id,
                 (select array_agg(i.app_user_id order by i.app_user_id) from subscriber_ids i
                   where i.subscriber_id = s.subscriber_id) as ids
            from subscribers s where merged_into is null order by snapshot->>'customerId'`,
       ),
       events: await database.query(
-        `select event_id, side, type, event_at, payload::text, delivery, reason from events order by event_id, side`,
+        `select event_id, side, type, event_at_ms, payload::text, delivery, reason from events order by event_id, side`,
       ),
     };
   }
@@ -429,7 +429,7 @@ describe('importing the history of a project', () => {
       assert.equal(unknown.code, 1);
       assert.match(unknown.stderr, /No workspace nobody1/);
       assert.equal(time.code, 1);
-      assert.match(time.stderr, /--events-since yesterday is no ISO time/);
+      assert.match(time.stderr, /--events-since yesterday is not an ISO time/);
     });
   });
 });

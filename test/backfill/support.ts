@@ -9,7 +9,7 @@ import {
 import type { Customer } from '../../src/simulator/revenuecat/state.ts';
 import type { RefreshContext } from '../../src/subscribers/refresh.ts';
 import { createSecretBox, hashSecret } from '../../src/workspaces/secrets.ts';
-import { sealedAs } from '../../src/workspaces/store.ts';
+import { secretContext } from '../../src/workspaces/store.ts';
 import { BARE_ENVIRONMENT } from '../support/bare-environment.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { DAY_MS } from '../support/events.ts';
@@ -81,7 +81,7 @@ async function addProject(
       projectId,
       RC_PROJECT,
       hashSecret(AUTHORIZATION),
-      secrets.seal(revenueCat.issueKey(RC_PROJECT), sealedAs.apiKey(WORKSPACE_ID, projectId)),
+      secrets.seal(revenueCat.issueKey(RC_PROJECT), secretContext.apiKey(WORKSPACE_ID, projectId)),
     ],
   );
 }

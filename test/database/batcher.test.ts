@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { grouped } from '../../src/database/batcher.ts';
+import { createBatcher } from '../../src/database/batcher.ts';
 
 describe('calls that share statements', () => {
   test('each item gets its own result, whatever comes when and whichever are refused', async () => {
@@ -13,7 +13,7 @@ describe('calls that share statements', () => {
         async (items, limits, worthAnother) => {
           let running = 0;
           let mostRunning = 0;
-          const add = grouped<number, string>(
+          const add = createBatcher<number, string>(
             async (group) => {
               assert.ok(group.length <= limits.most);
               running += 1;
@@ -45,7 +45,7 @@ describe('calls that share statements', () => {
 
   test('what comes in the same moment is one statement, and so is what comes before the next may begin', async () => {
     const groups: number[][] = [];
-    const add = grouped<number, number>(
+    const add = createBatcher<number, number>(
       async (group) => {
         groups.push([...group]);
         return group;
@@ -64,7 +64,7 @@ describe('calls that share statements', () => {
 
   test('without a database all fail at once, and nothing is tried one by one', async () => {
     let tries = 0;
-    const add = grouped<number, number>(
+    const add = createBatcher<number, number>(
       async () => {
         tries += 1;
         throw Object.assign(new Error('gone'), { code: '57P01' });

@@ -18,7 +18,7 @@ insert into subscribers (workspace_id, project_id, subscriber_id, email, version
   select 'w' || (1 + n % 3), 'w' || (1 + n % 3) || '-p', md5(n::text)::uuid, 'u' || n || '@example.com', n from generate_series(1, ${CUSTOMERS}) n;
 insert into subscriber_ids (workspace_id, project_id, app_user_id, subscriber_id)
   select workspace_id, project_id, 'user-' || version, subscriber_id from subscribers;
-insert into events (workspace_id, project_id, event_id, subscriber_id, type, kind, event_at, payload, delivery)
+insert into events (workspace_id, project_id, event_id, subscriber_id, type, kind, event_at_ms, payload, delivery)
   select workspace_id, project_id, 'e' || version || '-' || n, subscriber_id, 'RENEWAL', 'renewal', ${START_MS} + n, json_build_object('event', json_build_object('type', 'RENEWAL')),
          case when n = 1 then 'pending' else 'delivered' end
     from subscribers, generate_series(1, 4) n;

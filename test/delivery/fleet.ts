@@ -12,7 +12,7 @@ import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/database
 import { createIntercomSimulator, type IntercomSimulator } from '../../src/simulator/intercom/server.ts';
 import { CONTACT_ATTRIBUTES } from '../../src/subscription/attributes.ts';
 import { createSecretBox, hashSecret, type SecretBox } from '../../src/workspaces/secrets.ts';
-import { sealedAs } from '../../src/workspaces/store.ts';
+import { secretContext } from '../../src/workspaces/store.ts';
 import { BARE_ENVIRONMENT } from '../support/bare-environment.ts';
 import { DAY_MS } from '../support/events.ts';
 import { until } from '../support/wait.ts';
@@ -87,7 +87,7 @@ export async function createFleet(): Promise<Fleet> {
           LOG_LEVEL: 'info',
           ...(typeof what === 'string'
             ? {}
-            : { CALL_TIMEOUT_MS: String(what.callTimeoutMs), HANDS: String(what.hands) }),
+            : { CALL_TIMEOUT_MS: String(what.callTimeoutMs), CONCURRENCY: String(what.hands) }),
         },
       });
       processes.add(child);
@@ -194,7 +194,7 @@ async function installIn(fleet: {
   intercom.addAdmin(WORKSPACE_ID, { id: '7001' });
   await database.query(`insert into workspaces (workspace_id, name, access_token) values ($1, 'Fleet', $2)`, [
     WORKSPACE_ID,
-    secrets.seal(intercom.issueToken(WORKSPACE_ID), sealedAs.accessToken(WORKSPACE_ID)),
+    secrets.seal(intercom.issueToken(WORKSPACE_ID), secretContext.accessToken(WORKSPACE_ID)),
   ]);
   await database.query(
     `insert into projects (workspace_id, project_id, revenuecat_project_id, name, webhook_auth_hash)

@@ -9,7 +9,7 @@ import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 const SPEED = 20;
 const QUOTA = 167;
 const WORKERS = 2;
-const HANDS = 16;
+const CONCURRENCY = 16;
 
 function fastClock(): Clock {
   const startedAtMs = Math.ceil(Date.now() / 10_000) * 10_000;
@@ -122,7 +122,7 @@ describe('pacing', { concurrency: true }, () => {
       clock,
       intercom,
       workers: WORKERS,
-      hands: HANDS,
+      hands: CONCURRENCY,
       endMs: startMs + 40_000,
     });
     clearInterval(other);
@@ -134,7 +134,7 @@ describe('pacing', { concurrency: true }, () => {
     );
     // Each worker can be surprised by what was on its way when the window ran out, once a window.
     const refused = intercom.refused() - refusedToOthers;
-    assert.ok(refused <= WORKERS * HANDS * intercom.used.size, `${refused} refused`);
+    assert.ok(refused <= WORKERS * CONCURRENCY * intercom.used.size, `${refused} refused`);
   });
 
   test('an Intercom whose clock is behind refuses a call or two, then none', async () => {

@@ -12,8 +12,8 @@ function entry(id: string, fields: Record<string, unknown> = {}) {
   const row: EventRow = {
     project_id: 'p1',
     event_id: id,
-    side: 'subject',
-    event_at: String(event.event_timestamp_ms),
+    side: 'customer',
+    event_at_ms: String(event.event_timestamp_ms),
     received_at: new Date(START_MS),
     payload: { event },
     delivery: 'pending',
@@ -75,7 +75,11 @@ describe('planning', () => {
   });
 
   test('purchases that came by a transfer are the giver’s to deliver', () => {
-    const planned = planEvents([entry('own'), entry('giver')], new Map([['own', pending]]), DEFAULT_SETTINGS);
+    const planned = planEvents(
+      [entry('own'), entry('source')],
+      new Map([['own', pending]]),
+      DEFAULT_SETTINGS,
+    );
     assert.deepEqual(
       planned.map((event) => event.eventId),
       ['own'],

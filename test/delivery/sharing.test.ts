@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import pg from 'pg';
-import { endLeasesOfTheDead, registerWorker } from '../../src/delivery/leases.ts';
+import { registerWorker, releaseExpiredLeases } from '../../src/delivery/leases.ts';
 import { replayEvents } from '../../src/delivery/replay.ts';
-import { shareHands } from '../../src/delivery/slots.ts';
+import { allocateSlots } from '../../src/delivery/slots.ts';
 import { claimSubscribers, listDueWorkspaces } from '../../src/delivery/store.ts';
 import { markDisconnected } from '../../src/workspaces/store.ts';
 import { until } from '../support/wait.ts';
@@ -19,14 +19,18 @@ describe('sharing the work', () => {
       held,
       room,
     });
-    assert.deepEqual([...shareHands([due(0)], limits).values()], [32]);
-    assert.deepEqual([...shareHands([due(30)], limits).values()], [], 'a quarter must be free');
-    assert.deepEqual([...shareHands([due(20)], limits).values()], [12]);
-    assert.deepEqual([...shareHands([due(0, 3)], limits).values()], [3], 'its window has three calls left');
-    assert.deepEqual([...shareHands([due(0, 0)], limits).values()], []);
-    assert.deepEqual([...shareHands([due(0)], { ...limits, held: 256 }).values()], [2]);
+    assert.deepEqual([...allocateSlots([due(0)], limits).values()], [32]);
+    assert.deepEqual([...allocateSlots([due(30)], limits).values()], [], 'a quarter must be free');
+    assert.deepEqual([...allocateSlots([due(20)], limits).values()], [12]);
+    assert.deepEqual(
+      [...allocateSlots([due(0, 3)], limits).values()],
+      [3],
+      'its window has three calls left',
+    );
+    assert.deepEqual([...allocateSlots([due(0, 0)], limits).values()], []);
+    assert.deepEqual([...allocateSlots([due(0)], { ...limits, held: 256 }).values()], [2]);
     const many = Array.from({ length: 64 }, (_, index) => ({ ...due(0), workspaceId: `many-${index}` }));
-    assert.deepEqual(new Set(shareHands(many, limits).values()), new Set([4]));
+    assert.deepEqual(new Set(allocateSlots(many, limits).values()), new Set([4]));
   });
 
   describe('in the database', () => {
@@ -50,10 +54,10 @@ describe('sharing the work', () => {
       };
       await registerWorker(sql, owner);
       assert.equal((await claimSubscribers(world.db.database, WORKSPACE_ID, owner, 10)).length, 1);
-      assert.equal(await endLeasesOfTheDead(world.db.database), 0, 'it lives');
+      assert.equal(await releaseExpiredLeases(world.db.database), 0, 'it lives');
       assert.deepEqual(await claimSubscribers(world.db.database, WORKSPACE_ID, randomUUID(), 10), []);
       await dying.end();
-      await until(async () => (await endLeasesOfTheDead(world.db.database)) === 1, 'the lease to end');
+      await until(async () => (await releaseExpiredLeases(world.db.database)) === 1, 'the lease to end');
       assert.equal((await claimSubscribers(world.db.database, WORKSPACE_ID, randomUUID(), 10)).length, 1);
       await world.db.database.query('update subscribers set lease_until = null, due_at = null');
     });

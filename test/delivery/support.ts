@@ -49,7 +49,7 @@ export async function stateOf(
 ): Promise<EventState | undefined> {
   const [row] = await world.db.database.query<EventState & Record<string, unknown>>(
     `select delivery, reason, attempts, next_try_at, contact_id from events
-      where workspace_id = $1 and event_id = $2 and side = 'subject'`,
+      where workspace_id = $1 and event_id = $2 and side = 'customer'`,
     [workspaceId, eventId],
   );
   return row;

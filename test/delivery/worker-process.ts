@@ -9,7 +9,7 @@ const {
   INTERCOM_API_URL = '',
   ENCRYPTION_KEYS = '',
   CALL_TIMEOUT_MS,
-  HANDS,
+  CONCURRENCY,
 } = process.env;
 const logger = pino({ level: 'info' });
 const { database } = await openDatabase({ url: DATABASE_URL, logger });
@@ -20,6 +20,6 @@ createDeliveryWorker({
   secrets: createSecretBox([Buffer.from(ENCRYPTION_KEYS, 'base64')]),
   intercomApiUrl: INTERCOM_API_URL,
   callTimeoutMs: Number(CALL_TIMEOUT_MS),
-  concurrency: Number(HANDS),
+  concurrency: Number(CONCURRENCY),
 }).start();
 logger.info({ port: 0 }, 'listening');

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 import { type Config, readConfig } from '../../src/config.ts';
 import type { Finding } from '../../src/doctor/check-result.ts';
-import { examine, type Patient } from '../../src/doctor/run-checks.ts';
+import { type DoctorContext, examine } from '../../src/doctor/run-checks.ts';
 import { type Answer, NoAnswer } from '../../src/http/outgoing.ts';
 import { createRefusalNotes } from '../../src/ingestion/refused-webhooks.ts';
 import { storeEvents } from '../../src/ingestion/store.ts';
@@ -15,7 +15,7 @@ import {
   type RevenueCatSimulator,
 } from '../../src/simulator/revenuecat/server.ts';
 import { createSecretBox } from '../../src/workspaces/secrets.ts';
-import { sealedAs } from '../../src/workspaces/store.ts';
+import { secretContext } from '../../src/workspaces/store.ts';
 import { startCommand } from '../backfill/support.ts';
 import { eventBody } from '../support/events.ts';
 import { until } from '../support/wait.ts';
@@ -52,12 +52,12 @@ describe('doctor', () => {
     const box = createSecretBox([KEY]);
     const token = [...world.intercom.state.tokens.keys()][0] ?? '';
     await database.query(`update workspaces set access_token = $1`, [
-      box.seal(token, sealedAs.accessToken(WORKSPACE_ID)),
+      box.seal(token, secretContext.accessToken(WORKSPACE_ID)),
     ]);
     await database.query(
       `update projects set revenuecat_project_id = $1, api_key = $2, api_key_state = 'valid', last_received_at = now(),
               created_at = now() - interval '30 days'`,
-      [RC_PROJECT, box.seal(revenueCat.issueKey(RC_PROJECT), sealedAs.apiKey(WORKSPACE_ID, PROJECT_ID))],
+      [RC_PROJECT, box.seal(revenueCat.issueKey(RC_PROJECT), secretContext.apiKey(WORKSPACE_ID, PROJECT_ID))],
     );
     revenueCat.addWebhook(RC_PROJECT, { url: `${PUBLIC_URL}/webhooks/revenuecat/${PROJECT_ID}` });
     jobs = await openJobs({ databaseUrl: world.db.url, backend: 'postgres', listen: false, logger: silent });
@@ -86,7 +86,7 @@ describe('doctor', () => {
     await revenueCatAt.close();
   });
 
-  const look = (changes: Partial<Patient> = {}): Promise<Finding[]> =>
+  const look = (changes: Partial<DoctorContext> = {}): Promise<Finding[]> =>
     examine({
       config,
       database: world.db.database,
@@ -132,7 +132,7 @@ describe('doctor', () => {
     readonly found: string;
     readonly remedy: RegExp;
     /** Breaks it, gives how it looks then and how to mend it. */
-    make(): Promise<{ patient?: Partial<Patient>; mend?: () => unknown }>;
+    make(): Promise<{ patient?: Partial<DoctorContext>; mend?: () => unknown }>;
   }
 
   const faults: Fault[] = [
@@ -438,7 +438,7 @@ describe('doctor', () => {
       remedy: /maintenance\.daily/,
       async make() {
         await sql(
-          `insert into events (workspace_id, project_id, event_id, subscriber_id, type, kind, event_at, payload,
+          `insert into events (workspace_id, project_id, event_id, subscriber_id, type, kind, event_at_ms, payload,
                                delivery, received_at)
            values ($1, $2, 'old', gen_random_uuid(), 'TEST', 'test', 0, '{}', 'skipped', now() - interval '200 days')`,
           [WORKSPACE_ID, PROJECT_ID],

@@ -308,7 +308,7 @@ describe('what a card never does', () => {
     );
     await database.query(
       `with other as (
-         insert into subscribers (workspace_id, project_id, subscriber_id, last_event_at)
+         insert into subscribers (workspace_id, project_id, subscriber_id, last_event_at_ms)
          values ($1, $2, gen_random_uuid(), 1) returning subscriber_id)
        insert into subscriber_ids (workspace_id, project_id, app_user_id, subscriber_id)
        select $1, $2, 'user_two', subscriber_id from other`,
@@ -339,7 +339,7 @@ describe('what a card never does', () => {
       );
       await database.query(
         `with other as (
-           insert into subscribers (workspace_id, project_id, subscriber_id, last_event_at)
+           insert into subscribers (workspace_id, project_id, subscriber_id, last_event_at_ms)
            values ($1, $2, gen_random_uuid(), 1) returning subscriber_id)
          insert into subscriber_ids (workspace_id, project_id, app_user_id, subscriber_id)
          select $1, $2, 'user_mine', subscriber_id from other`,

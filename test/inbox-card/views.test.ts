@@ -502,7 +502,7 @@ describe('the card of each sample customer', () => {
       [WORKSPACE_ID],
     );
     await database.query(
-      `insert into events (workspace_id, project_id, event_id, subscriber_id, type, kind, event_at, payload, delivery)
+      `insert into events (workspace_id, project_id, event_id, subscriber_id, type, kind, event_at_ms, payload, delivery)
        select $1, $2, 'heavy-' || n, $3, 'RENEWAL', 'renewal', $4::bigint - n * 60000,
               json_build_object('event', ($5::jsonb || jsonb_build_object('id', 'heavy-' || n,
                 'event_timestamp_ms', $4::bigint - n * 60000))), 'skipped'

@@ -99,8 +99,8 @@ describe('the two ways of storing a batch', () => {
         where e.workspace_id = s.workspace_id and e.subscriber_id = s.subscriber_id), 'nobody')`;
     return {
       subscribers: await read(
-        `select ${names} as names, s.due_at is not null as due, s.waiting, s.email, s.email_at, s.first_event_at,
-                s.last_event_at,
+        `select ${names} as names, s.due_at is not null as due, s.waiting, s.email, s.email_at_ms, s.first_event_at_ms,
+                s.last_event_at_ms,
                 case when not exists (select 1 from subscribers o where o.merged_into = s.subscriber_id)
                      then s.version end as version
            from subscribers s where s.workspace_id = $1 and s.merged_into is null order by 1, 2, 3, 4, 5, 6, 7, 8`,
@@ -108,7 +108,7 @@ describe('the two ways of storing a batch', () => {
       // Which of two that came at the same time lives on is not said.
       merged: await read(`select 1 from subscribers where workspace_id = $1 and merged_into is not null`),
       events: await read(
-        `select ${names} as names, e.event_id, e.side, e.type, e.kind, e.environment, e.event_at, e.transaction_id,
+        `select ${names} as names, e.event_id, e.side, e.type, e.kind, e.environment, e.event_at_ms, e.transaction_id,
                 e.payload, e.delivery, e.reason
            from events e join subscribers s using (workspace_id, subscriber_id)
           where workspace_id = $1 order by e.event_id, e.side`,
@@ -174,7 +174,7 @@ describe('the two ways of storing a batch', () => {
         assert.deepEqual(accepted.toSorted(), [...wanted].toSorted());
         const rows = await db.database.query<{ event_id: string }>(
           `select e.event_id from events e join subscribers s using (workspace_id, subscriber_id)
-            where workspace_id = $1 and e.side = 'subject' and s.merged_into is null order by 1`,
+            where workspace_id = $1 and e.side = 'customer' and s.merged_into is null order by 1`,
           [workspaceId],
         );
         assert.deepEqual(rows.map((row) => row.event_id).toSorted(), [...wanted].toSorted());

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
-import { thinPayloads } from '../../src/ingestion/payload-retention.ts';
+import { redactPayloads } from '../../src/ingestion/payload-retention.ts';
 import { thinPayload } from '../../src/ingestion/redact-payload.ts';
 import { storeEvents } from '../../src/ingestion/store.ts';
 import { toReceived } from '../../src/ingestion/webhook.ts';
@@ -139,7 +139,7 @@ describe('thinning old payloads', () => {
       )
     ).map((row) => row.event_id);
 
-  const thin = (days: number | null) => thinPayloads(db.database, days, { logger: silent, batch: 3 });
+  const thin = (days: number | null) => redactPayloads(db.database, days, { logger: silent, batch: 3 });
 
   it('thins what is older, in batches, each event once, and keeps the timeline as it was', async () => {
     for (let index = 0; index < 8; index += 1) await receive(`old-${index}`, 200 - index);

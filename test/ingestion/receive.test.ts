@@ -12,7 +12,7 @@ import { storeEvents } from '../../src/ingestion/store.ts';
 import { toReceived, verifyWebhookSignature } from '../../src/ingestion/webhook.ts';
 import { readHistory } from '../../src/subscribers/store.ts';
 import { deriveState } from '../../src/subscription/state.ts';
-import { sealedAs } from '../../src/workspaces/store.ts';
+import { secretContext } from '../../src/workspaces/store.ts';
 import { DAY_MS, eventBody, START_MS } from '../support/events.ts';
 import {
   AUTHORIZATION,
@@ -192,7 +192,7 @@ for (const backend of ['postgres', 'citus'] as const)
       const sign = (secret: string | null) =>
         rows('update projects set signing_secret = $2 where project_id = $1', [
           PROJECT_ID,
-          secret && secrets.seal(secret, sealedAs.signingSecret(WORKSPACE_ID, PROJECT_ID)),
+          secret && secrets.seal(secret, secretContext.signingSecret(WORKSPACE_ID, PROJECT_ID)),
         ]);
       await sign('whsec_1');
       const body = JSON.stringify({ event: eventBody({ id: 'signed', app_user_id: 'signed-1' }) });
@@ -318,7 +318,7 @@ for (const backend of ['postgres', 'citus'] as const)
 
     test('a transfer takes the purchases along and stands on both timelines', async () => {
       await post({
-        event: eventBody({ id: 'tr1', app_user_id: 'giver', original_app_user_id: 'giver', aliases: [] }),
+        event: eventBody({ id: 'tr1', app_user_id: 'source', original_app_user_id: 'source', aliases: [] }),
       });
       const transfer = {
         id: 'tr2',
@@ -326,7 +326,7 @@ for (const backend of ['postgres', 'citus'] as const)
         event_timestamp_ms: START_MS + DAY_MS,
         store: 'APP_STORE',
         environment: 'PRODUCTION',
-        transferred_from: ['giver'],
+        transferred_from: ['source'],
         transferred_to: ['receiver'],
       };
       await post({ event: transfer });
@@ -335,13 +335,13 @@ for (const backend of ['postgres', 'citus'] as const)
         return { history, state: deriveState(history, null, START_MS + 2 * DAY_MS) };
       };
       const receiver = await stateOf('receiver');
-      const giver = await stateOf('giver');
+      const giver = await stateOf('source');
       assert.deepEqual(
         receiver.state.entitlements.map((entitlement) => entitlement.lookupKey),
         ['pro'],
       );
       assert.deepEqual(giver.state.entitlements, []);
       assert.ok(receiver.history.some((event) => event.id === 'tr2'));
-      assert.ok(giver.history.some((event) => event.id === 'tr2' && event.side === 'giver'));
+      assert.ok(giver.history.some((event) => event.id === 'tr2' && event.side === 'source'));
     });
   });

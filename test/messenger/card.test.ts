@@ -133,7 +133,7 @@ describe('the customer’s card', () => {
     const giver = await addCustomer(site, ['card-giver'], [{ event_timestamp_ms: START_MS - DAY_MS }]);
     const receiver = await addCustomer(site, ['card-receiver'], []);
     const transfer = eventBody({ type: 'TRANSFER', event_timestamp_ms: START_MS + DAY_MS });
-    await addEvent(site, { workspaceId: 'abc123', subscriberId: giver, side: 'giver' }, transfer);
+    await addEvent(site, { workspaceId: 'abc123', subscriberId: giver, side: 'source' }, transfer);
     await addEvent(site, { workspaceId: 'abc123', subscriberId: receiver }, transfer);
     const contact = user('card-receiver');
     assert.match(await live({ contact }), /You have Pro/);

@@ -77,21 +77,21 @@ it('never speaks of another customer', async () => {
   assert.equal((await ask('shared-id').expect(200)).body.found, false);
 
   // What a giver did before a transfer stays the giver's; what was transferred is the receiver's.
-  const giver = await addCustomer(site, ['giver'], [{ event_timestamp_ms: START_MS - 400 * DAY_MS }]);
+  const giver = await addCustomer(site, ['source'], [{ event_timestamp_ms: START_MS - 400 * DAY_MS }]);
   const receiver = await addCustomer(site, ['receiver'], []);
   const transfer = eventBody({
     id: randomUUID(),
     type: 'TRANSFER',
     event_timestamp_ms: START_MS + DAY_MS,
-    transferred_from: ['giver'],
+    transferred_from: ['source'],
     transferred_to: ['receiver'],
   });
-  await addEvent(site, { workspaceId: 'abc123', subscriberId: giver, side: 'giver' }, transfer);
+  await addEvent(site, { workspaceId: 'abc123', subscriberId: giver, side: 'source' }, transfer);
   await addEvent(site, { workspaceId: 'abc123', subscriberId: receiver }, transfer);
   const { body } = await ask('receiver').expect(200);
   assert.equal(body.has_access, true);
   assert.equal(body.last_event_on, '2026-01-02');
-  assert.equal((await ask('giver').expect(200)).body.has_access, false);
+  assert.equal((await ask('source').expect(200)).body.has_access, false);
 });
 
 it('opens for a Fin key of the workspace alone', async () => {

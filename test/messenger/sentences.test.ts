@@ -13,7 +13,7 @@ const UNNAMED = { product: () => null, entitlement: () => null };
 
 function holdingOf(events: readonly Record<string, unknown>[], afterDays: number, locale = 'en'): Holding {
   const history = events.map((fields) =>
-    readEvent(eventBody(fields), { receivedAtMs: START_MS, fallbackId: 'none', side: 'subject' }),
+    readEvent(eventBody(fields), { receivedAtMs: START_MS, fallbackId: 'none', side: 'customer' }),
   );
   const customer: OwnCustomer = {
     subscriberId: 's',

@@ -10,7 +10,7 @@ import type { MessengerContext } from '../../src/messenger/context.ts';
 import { insertApiKey, setMessengerSecret } from '../../src/messenger/store.ts';
 import { supportRouter } from '../../src/messenger/support-routes.ts';
 import { readEvent } from '../../src/subscription/read-event.ts';
-import { sealedAs } from '../../src/workspaces/store.ts';
+import { secretContext } from '../../src/workspaces/store.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { eventBody, START_MS } from '../support/events.ts';
 import { CLIENT_SECRET, secrets, silent } from '../support/world.ts';
@@ -51,7 +51,7 @@ export async function createMessengerSite(): Promise<MessengerSite> {
        values ($1, $2, 'proj1', 'Test', 'h')`,
       [id, `${id}-p1`],
     );
-    const sealed = secrets.seal(MESSENGER_SECRET, sealedAs.messengerSecret(id));
+    const sealed = secrets.seal(MESSENGER_SECRET, secretContext.messengerSecret(id));
     await setMessengerSecret(database, id, sealed);
   }
   const clock = { nowMs: START_MS + 5 * 86_400_000 };
@@ -147,14 +147,14 @@ export async function addCustomer(
 
 export async function addEvent(
   site: Pick<MessengerSite, 'db'>,
-  of: { workspaceId: string; subscriberId: string; side?: 'subject' | 'giver' },
+  of: { workspaceId: string; subscriberId: string; side?: 'customer' | 'source' },
   body: Record<string, unknown>,
 ): Promise<void> {
-  const side = of.side ?? 'subject';
+  const side = of.side ?? 'customer';
   const event = readEvent(body, { receivedAtMs: START_MS, fallbackId: 'none', side });
   await site.db.database.query(
     `insert into events (workspace_id, project_id, event_id, side, subscriber_id, type, kind, environment,
-                         event_at, payload)
+                         event_at_ms, payload)
      values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
     [
       of.workspaceId,

@@ -13,9 +13,9 @@ const WEBHOOKS_A_SECOND = 300;
 const CARDS_A_SECOND = 50;
 const CUSTOMERS = 200;
 /** So many requests must have been made when it ends, at least. */
-const LEAST = 2_800;
+const MIN = 2_800;
 /** As platforms do, the sender waits with the next request while so many are not answered: a slow machine is not drowned. */
-const MOST_UNANSWERED = 40;
+const MAX_UNANSWERED = 40;
 
 describe('restarting two processes one after the other, under load', () => {
   let product: Product;
@@ -119,7 +119,7 @@ describe('restarting two processes one after the other, under load', () => {
     const begunMs = performance.now();
     const load = setInterval(() => {
       const seconds = (performance.now() - begunMs) / 1_000;
-      const may = (): boolean => !stop && underway.size < MOST_UNANSWERED;
+      const may = (): boolean => !stop && underway.size < MAX_UNANSWERED;
       while (may() && webhooks < seconds * WEBHOOKS_A_SECOND) {
         sendWebhook();
         if (cards < (webhooks * CARDS_A_SECOND) / WEBHOOKS_A_SECOND) openCard();
@@ -127,7 +127,7 @@ describe('restarting two processes one after the other, under load', () => {
     }, 10);
 
     for (const [index, old] of processes.entries()) {
-      await until(() => webhooks + cards > (LEAST / 4) * (index + 1), 'some load');
+      await until(() => webhooks + cards > (MIN / 4) * (index + 1), 'some load');
       old.child.kill('SIGTERM');
       assert.equal(await old.ended, 0, old.output());
       assert.match(old.output(), /"msg":"stopped"/);
@@ -136,13 +136,13 @@ describe('restarting two processes one after the other, under load', () => {
       balancer.use(processes.map((each) => each.url));
       await until(() => balancer.isHealthy(young.url), 'the new process');
     }
-    await until(() => webhooks + cards >= LEAST, 'the load');
+    await until(() => webhooks + cards >= MIN, 'the load');
     stop = true;
     clearInterval(load);
     await Promise.all(underway);
 
     assert.deepEqual([...answers.keys()], ['as expected'], JSON.stringify([...answers]));
-    assert.ok(cards >= LEAST / 8, `${cards} cards`);
+    assert.ok(cards >= MIN / 8, `${cards} cards`);
     const [row] = await product.db.database.query<{ n: number }>(
       `select count(*)::int as n from events where workspace_id = $1`,
       [WORKSPACE_ID],

@@ -136,10 +136,10 @@ describe('starting and stopping on a bare machine', () => {
 
   test('a slip in a moment or an event is refused, and nothing is sent', async () => {
     for (const [args, said] of [
-      [['replay', '--workspace', 'w', '--since', '5'], /^--since 5 is no ISO time/],
-      [['replay', '--workspace', 'w', '--since', '01/02/2026'], /is no ISO time/],
-      [['backfill', '--workspace', 'w', '--events-since', '2026-02-30'], /is no ISO time/],
-      [['backfill', '--workspace', 'w', '--events-since', '2126-01-01'], /has not come yet/],
+      [['replay', '--workspace', 'w', '--since', '5'], /^--since 5 is not an ISO time/],
+      [['replay', '--workspace', 'w', '--since', '01/02/2026'], /is not an ISO time/],
+      [['backfill', '--workspace', 'w', '--events-since', '2026-02-30'], /is not an ISO time/],
+      [['backfill', '--workspace', 'w', '--events-since', '2126-01-01'], /is in the future/],
     ] as const) {
       const command = run(args, environment);
       assert.equal(await command.ended, 1);

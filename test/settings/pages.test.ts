@@ -4,7 +4,7 @@ import { after, before, describe, it } from 'node:test';
 import type supertest from 'supertest';
 import { writeAudit } from '../../src/grants/audit.ts';
 import { connectProject } from '../../src/workspaces/connect.ts';
-import { listProjects, readProject, readWorkspace, sealedAs } from '../../src/workspaces/store.ts';
+import { listProjects, readProject, readWorkspace, secretContext } from '../../src/workspaces/store.ts';
 import { createSite, csrfIn, PUBLIC_URL, type Site } from '../workspaces/support.ts';
 
 type Browser = ReturnType<typeof supertest.agent>;
@@ -47,7 +47,7 @@ async function storeEvent(
     [workspaceId, subscriberId],
   );
   await site.db.database.query(
-    `insert into events (workspace_id, project_id, event_id, subscriber_id, type, kind, event_at, payload, delivery, reason)
+    `insert into events (workspace_id, project_id, event_id, subscriber_id, type, kind, event_at_ms, payload, delivery, reason)
      values ($1, 'p', $2, $3, 'RENEWAL', 'renewal', 0, $4, $5, $6)`,
     [
       workspaceId,
@@ -128,7 +128,10 @@ describe('connecting RevenueCat', () => {
     const dump = JSON.stringify(await site.db.database.query('select * from projects'));
     assert.ok(!dump.includes(key) && !dump.includes(authorization));
     assert.equal(
-      site.context.secrets.open(stored?.apiKey ?? '', sealedAs.apiKey('abc123', stored?.projectId ?? '')),
+      site.context.secrets.open(
+        stored?.apiKey ?? '',
+        secretContext.apiKey('abc123', stored?.projectId ?? ''),
+      ),
       key,
     );
   });
@@ -166,7 +169,7 @@ describe('connecting RevenueCat', () => {
       303,
     );
     const stored = await readProject(site.db.database, 'abc123', project.projectId);
-    const place = sealedAs.signingSecret('abc123', project.projectId);
+    const place = secretContext.signingSecret('abc123', project.projectId);
     assert.equal(site.context.secrets.open(stored?.signingSecret ?? '', place), 'whsec_value');
     assert.ok(!(await browser.get('/settings/revenuecat')).text.includes('whsec_value'));
     await send('/revenuecat/signing', { project: project.projectId, signing_secret: '' }).expect(303);

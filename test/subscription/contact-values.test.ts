@@ -46,7 +46,7 @@ describe('attributes of a contact', () => {
   });
 
   test('whoever gave everything away has nothing but the last event', () => {
-    const state = deriveState([buy(0, 30), event('TRANSFER', 5, { side: 'giver' })], null, day(6));
+    const state = deriveState([buy(0, 30), event('TRANSFER', 5, { side: 'source' })], null, day(6));
     const { rc_last_event, rc_last_event_at, rc_app_user_id, ...rest } = contactAttributes(state, ['ada']);
     assert.deepEqual([rc_last_event, rc_last_event_at, rc_app_user_id], ['transfer', seconds(5), 'ada']);
     for (const [name, value] of Object.entries(rest)) assert.equal(value, null, name);

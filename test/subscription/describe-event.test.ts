@@ -101,7 +101,7 @@ const LINES: readonly [LifecycleEvent, string, string][] = [
     'Pro, Team plus',
   ],
   [event('TRANSFER', 0), 'Received purchases from another customer', 'App Store'],
-  [event('TRANSFER', 0, { side: 'giver', store: 'ROKU' }), 'Purchases moved to another customer', 'Roku'],
+  [event('TRANSFER', 0, { side: 'source', store: 'ROKU' }), 'Purchases moved to another customer', 'Roku'],
   [event('TEMPORARY_ENTITLEMENT_GRANT', 0), 'Temporary access', 'Pro'],
   [
     event('TEMPORARY_ENTITLEMENT_GRANT', 0, { entitlement_ids: null, product_id: null }),

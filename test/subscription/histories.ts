@@ -33,7 +33,7 @@ export function event(type: string, atDay: number, fields: Record<string, unknow
   return readEvent(body(type, atDay, rest), {
     receivedAtMs: day(atDay),
     fallbackId: 'none',
-    side: side === 'giver' ? 'giver' : 'subject',
+    side: side === 'source' ? 'source' : 'customer',
   });
 }
 

@@ -163,7 +163,7 @@ describe('whom an event speaks of', () => {
     ],
     ['nobody', { type: 'TEST' }, [], []],
   ];
-  for (const [name, fields, subject, giver] of cases) {
-    test(name, () => assert.deepEqual(identifiersOf({ type: 'RENEWAL', ...fields }), { subject, giver }));
+  for (const [name, fields, customer, source] of cases) {
+    test(name, () => assert.deepEqual(identifiersOf({ type: 'RENEWAL', ...fields }), { customer, source }));
   }
 });

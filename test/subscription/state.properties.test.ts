@@ -34,7 +34,7 @@ const someEvent: fc.Arbitrary<LifecycleEvent> = fc
   .record({
     type: fc.constantFrom(...TYPES),
     at: someDay,
-    side: fc.constantFrom('subject', 'subject', 'subject', 'giver'),
+    side: fc.constantFrom('customer', 'customer', 'customer', 'source'),
     fields: fc.record({
       store: fc.constantFrom('APP_STORE', 'PLAY_STORE', 'PROMOTIONAL', null),
       environment: fc.constantFrom('PRODUCTION', 'PRODUCTION', 'SANDBOX', null),
@@ -63,7 +63,7 @@ const someEvent: fc.Arbitrary<LifecycleEvent> = fc
     }),
   })
   .map(({ type, at, side, fields }) =>
-    event(type, at, { ...fields, side: type === 'TRANSFER' ? side : 'subject' }),
+    event(type, at, { ...fields, side: type === 'TRANSFER' ? side : 'customer' }),
   );
 
 const history = fc.uniqueArray(someEvent, { maxLength: 14, selector: (item) => item.id });

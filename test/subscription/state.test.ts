@@ -274,7 +274,7 @@ const HISTORIES: readonly History[] = [
   },
   {
     name: 'purchase and transfer away at once',
-    events: [buy(0, 30), event('TRANSFER', 0, { side: 'giver' })],
+    events: [buy(0, 30), event('TRANSFER', 0, { side: 'source' })],
     on: 1,
     status: null,
     access: {},
@@ -770,7 +770,7 @@ const HISTORIES: readonly History[] = [
   // Transfers.
   {
     name: 'given away',
-    events: [buy(0, 30), event('TRANSFER', 5, { side: 'giver' })],
+    events: [buy(0, 30), event('TRANSFER', 5, { side: 'source' })],
     on: 6,
     status: null,
     access: {},
@@ -780,7 +780,7 @@ const HISTORIES: readonly History[] = [
     name: 'given away, then bought anew',
     events: [
       buy(0, 30),
-      event('TRANSFER', 5, { side: 'giver' }),
+      event('TRANSFER', 5, { side: 'source' }),
       buy(8, 38, { original_transaction_id: '3000' }),
     ],
     on: 9,
@@ -798,7 +798,7 @@ const HISTORIES: readonly History[] = [
   },
   {
     name: 'a transfer in the sandbox takes nothing that was paid for',
-    events: [buy(0, 30), event('TRANSFER', 5, { ...sandbox, side: 'giver' })],
+    events: [buy(0, 30), event('TRANSFER', 5, { ...sandbox, side: 'source' })],
     on: 6,
     status: 'active',
     access: { pro: 30 },

@@ -5,7 +5,7 @@ import { createDeliveryWorker, type DeliveryWorker, type WorkerOptions } from '.
 import { createIntercomSimulator, type IntercomSimulator } from '../../src/simulator/intercom/server.ts';
 import { CONTACT_ATTRIBUTES } from '../../src/subscription/attributes.ts';
 import { createSecretBox, hashSecret } from '../../src/workspaces/secrets.ts';
-import { sealedAs } from '../../src/workspaces/store.ts';
+import { secretContext } from '../../src/workspaces/store.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
 
 export const CLIENT_ID = 'test-client';
@@ -82,7 +82,7 @@ export async function addWorkspace(
   await db.database.query(`insert into workspaces (workspace_id, name, access_token) values ($1, $2, $3)`, [
     workspaceId,
     `Workspace ${workspaceId}`,
-    secrets.seal(token, sealedAs.accessToken(workspaceId)),
+    secrets.seal(token, secretContext.accessToken(workspaceId)),
   ]);
   await db.database.query(
     `insert into projects (workspace_id, project_id, revenuecat_project_id, name, webhook_auth_hash)

@@ -3,9 +3,9 @@ import { createHmac } from 'node:crypto';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import supertest from 'supertest';
 import { AppError } from '../../src/errors.ts';
-import { examineWorkspace } from '../../src/workspaces/check-installation.ts';
+import { checkWorkspace } from '../../src/workspaces/check-installation.ts';
 import { connectProject } from '../../src/workspaces/connect.ts';
-import { lookAfterInstallations } from '../../src/workspaces/daily.ts';
+import { checkInstallations } from '../../src/workspaces/daily.ts';
 import { reportHealth } from '../../src/workspaces/health.ts';
 import { forgetRefusal, noteRefusal } from '../../src/workspaces/health-store.ts';
 import { listProjects, markDisconnected, readWorkspace, setApiKeyState } from '../../src/workspaces/store.ts';
@@ -185,7 +185,7 @@ describe('telling Intercom', () => {
 describe('every day', () => {
   it('queues a check of every installation', async () => {
     site.jobs.length = 0;
-    await lookAfterInstallations(site.context);
+    await checkInstallations(site.context);
     const checked = site.jobs.filter(({ name }) => name === 'workspace.check').map(({ data }) => data);
     assert.deepEqual(checked, [{ workspaceId: 'abc123' }, { workspaceId: 'other1' }]);
   });
@@ -196,7 +196,7 @@ describe('every day', () => {
       { database: site.db.database, secrets: site.context.secrets, publicUrl: PUBLIC_URL },
       { workspaceId: 'abc123', revenueCatProjectId: REVENUECAT_PROJECT, apiKey: poor, name: 'Health app' },
     );
-    assert.deepEqual(await examineWorkspace(site.context, 'abc123'), []);
+    assert.deepEqual(await checkWorkspace(site.context, 'abc123'), []);
     const [project] = await listProjects(site.db.database, 'abc123');
     assert.equal(project?.apiKeyState, 'valid');
     assert.ok(project?.missingScopes.includes('customer_information:customers:read'));
@@ -205,20 +205,20 @@ describe('every day', () => {
   it('goes on with a token that was suspended and is back', async () => {
     const sealed = (await readWorkspace(site.db.database, 'abc123'))?.accessToken ?? '';
     await markDisconnected(site.db.database, 'abc123', 'intercom_unauthorized', sealed);
-    await examineWorkspace(site.context, 'abc123');
+    await checkWorkspace(site.context, 'abc123');
     assert.equal((await readWorkspace(site.db.database, 'abc123'))?.status, 'connected');
   });
 
   it('takes a workspace for uninstalled that was disconnected for 30 days', async () => {
     const { database } = site.db;
     site.intercom.revokeTokens('abc123');
-    await examineWorkspace(site.context, 'abc123');
-    await lookAfterInstallations(site.context);
+    await checkWorkspace(site.context, 'abc123');
+    await checkInstallations(site.context);
     assert.equal((await readWorkspace(database, 'abc123'))?.status, 'disconnected');
     await database.query(
       `update workspaces set disconnected_at = now() - interval '31 days' where workspace_id = 'abc123'`,
     );
-    await lookAfterInstallations(site.context);
+    await checkInstallations(site.context);
     const workspace = await readWorkspace(database, 'abc123');
     assert.deepEqual([workspace?.status, workspace?.accessToken], ['uninstalled', null]);
   });

@@ -4,7 +4,7 @@ import { readCatalogNames } from '../../revenuecat/catalog.ts';
 import { entitlementLabel } from '../../subscription/describe-event.ts';
 import { isAnonymous, preferredAppUserIds } from '../../subscription/identities.ts';
 import type { SubscriptionState } from '../../subscription/types.ts';
-import { inTime } from '../../with-timeout.ts';
+import { withTimeout } from '../../time.ts';
 import { setApiKeyState } from '../../workspaces/store.ts';
 import { type CustomerAccess, type Ends, readAccess, together } from '../access.ts';
 import { FOREVER_MS } from '../ends.ts';
@@ -54,7 +54,7 @@ export async function readAccessNow(
   if (!client) return { kind: 'failed', code: 'revenuecat_unauthorized' };
   try {
     const read = readAccess(client, project.revenueCatProjectId, usableIds(customer));
-    const access = await inTime(read, READ_WITHIN_MS, () => 'late' as const);
+    const access = await withTimeout(read, READ_WITHIN_MS, () => 'late' as const);
     if (access === 'late') return { kind: 'failed', code: 'revenuecat_unavailable' };
     if (access === null) return { kind: 'unknown_customer' };
     return { kind: 'read', access: named(customer, access, entitlements) };

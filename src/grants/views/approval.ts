@@ -93,10 +93,10 @@ function endNow(nowMs: number, grant: Grant, grantEndMs: number | null): number 
 
 /** Approves what was seen, as long as it still is so. */
 export async function approve(visit: Visit, customer: Customer): Promise<InboxCanvas> {
-  const { context, request, carried, workspace } = visit;
+  const { context, request, formState, workspace } = visit;
   const words = wordsOf(visit);
   const deadlineMs = Date.now() + ANSWER_WITHIN_MS;
-  const seen = carried.decide;
+  const seen = formState.decide;
   const grant = seen ? await findGrant(visit, customer, seen.grantId) : null;
   if (!seen || !grant) return goneGrant(visit);
   if (grant.state !== 'awaiting_approval') return decided(visit, customer, grant, deadlineMs);
@@ -144,8 +144,8 @@ export async function approve(visit: Visit, customer: Customer): Promise<InboxCa
 }
 
 export async function decline(visit: Visit, customer: Customer): Promise<InboxCanvas> {
-  const { context, request, carried, workspace } = visit;
-  const grant = carried.decide ? await findGrant(visit, customer, carried.decide.grantId) : null;
+  const { context, request, formState, workspace } = visit;
+  const grant = formState.decide ? await findGrant(visit, customer, formState.decide.grantId) : null;
   if (!grant) return goneGrant(visit);
   const isOwn = grant.admin.id === request.admin.id;
   const refusal = isOwn ? null : checkTeammate(workspace.settings.grants, request.admin.id);

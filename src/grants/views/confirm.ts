@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Customer, page, type Visit } from '../../inbox-card/context.ts';
 import { button, type InboxCanvas, text } from '../../intercom/canvas.ts';
-import { inTime } from '../../with-timeout.ts';
+import { withTimeout } from '../../time.ts';
 import { isSameEnd } from '../ends.ts';
 import { makeGrant } from '../make.ts';
 import { checkPolicy, lengthOf, needsApproval } from '../policy.ts';
@@ -23,10 +23,10 @@ const FIRST_PRESS_MS = 10_000;
 
 /** Makes the grant that was reviewed; pressed twice, shows the first one's result. */
 export async function grantConfirm(visit: Visit, customer: Customer): Promise<InboxCanvas> {
-  const { context, request, carried, workspace } = visit;
+  const { context, request, formState, workspace } = visit;
   const words = wordsOf(visit);
   const deadlineMs = Date.now() + ANSWER_WITHIN_MS;
-  const reviewed = carried.grant;
+  const reviewed = formState.grant;
   if (!reviewed || reviewed.subscriberId !== customer.subscriber.subscriberId) {
     return page(visit, [
       text(words.states.tampered, 'error'),
@@ -174,7 +174,7 @@ export async function within<T>(
   deadlineMs: number,
 ): Promise<{ done: true; value: T } | { done: false }> {
   const done = work.then((value) => ({ done: true, value }) as const);
-  return inTime(done, Math.max(0, deadlineMs - Date.now()), () => ({ done: false }) as const);
+  return withTimeout(done, Math.max(0, deadlineMs - Date.now()), () => ({ done: false }) as const);
 }
 
 /** A first press of the same button may still be at work: its result is worth a moment. */

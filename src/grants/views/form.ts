@@ -36,10 +36,10 @@ export interface Problem {
 
 const PAGE = 10;
 
-/** The form as the request has it: what was typed, and what the canvas carried beside it. */
+/** The form as the request has it: what was typed, and what the canvas formState beside it. */
 export function filledIn(visit: Visit): Filled {
   const { inputs } = visit.request;
-  const { form } = visit.carried;
+  const { form } = visit.formState;
   return {
     entitlement: inputs['grant.entitlement'] ?? form?.entitlementId,
     duration: inputs['grant.duration'],
@@ -52,7 +52,7 @@ export function filledIn(visit: Visit): Filled {
 
 /** The form again after a review, as it was. */
 export function filledBefore(visit: Visit): Filled {
-  const { grant } = visit.carried;
+  const { grant } = visit.formState;
   if (!grant) return { isAdded: false, page: 0 };
   const { entitlementId, duration, end, reason, isAdded } = grant;
   return { entitlement: entitlementId, duration, end, reason, isAdded, page: 0 };

@@ -14,9 +14,9 @@ export async function grantsList(
   direction: 'older' | 'newer' | null = null,
 ): Promise<InboxCanvas> {
   const words = wordsOf(visit);
-  const { context, request, carried } = visit;
+  const { context, request, formState } = visit;
   const { subscriberId } = customer.subscriber;
-  const at = carried.grants;
+  const at = formState.grants;
   const from =
     direction !== null && at
       ? ({ direction, grantId: direction === 'older' ? at.last : at.first } as const)

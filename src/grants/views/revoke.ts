@@ -1,6 +1,6 @@
 import { type Customer, page, type Visit } from '../../inbox-card/context.ts';
 import { button, clip, type InboxCanvas, table, text } from '../../intercom/canvas.ts';
-import { checkTeammate, LONGEST_REASON } from '../policy.ts';
+import { checkTeammate, MAX_REASON_LENGTH } from '../policy.ts';
 import { revokeGrant } from '../revoke.ts';
 import type { Grant } from '../types.ts';
 import { type AccessNow, readAccessNow, readEntitlements, storedAccess } from './access.ts';
@@ -76,9 +76,9 @@ function leftText(visit: Visit, grant: Grant, access: AccessNow): string {
 /** Removes the grant that was reviewed; pressed twice, shows how it stands. */
 export async function revokeConfirm(visit: Visit, customer: Customer): Promise<InboxCanvas> {
   const words = wordsOf(visit);
-  const { context, request, carried, workspace } = visit;
+  const { context, request, formState, workspace } = visit;
   const deadlineMs = Date.now() + ANSWER_WITHIN_MS;
-  const grant = carried.revoke === undefined ? null : await findGrant(visit, customer, carried.revoke);
+  const grant = formState.revoke === undefined ? null : await findGrant(visit, customer, formState.revoke);
   if (!grant) return goneGrant(visit);
   const { grantId } = grant;
   const about = { grant_id: grantId, entitlement: grant.lookupKey };
@@ -90,7 +90,7 @@ export async function revokeConfirm(visit: Visit, customer: Customer): Promise<I
   if (!isRunning(visit, grant)) {
     return grantResult(visit, customer, await settled(visit, grant, deadlineMs));
   }
-  const reason = clip((request.inputs['revoke.reason'] ?? '').trim(), LONGEST_REASON);
+  const reason = clip((request.inputs['revoke.reason'] ?? '').trim(), MAX_REASON_LENGTH);
   const revoking = revokeGrant(context, customer.project, grant, {
     admin: request.admin,
     conversationId: request.conversationId,

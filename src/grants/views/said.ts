@@ -1,12 +1,11 @@
 import type { Customer, Visit } from '../../inbox-card/context.ts';
 import { type Component, escapeMarkdown, linkButton } from '../../intercom/canvas.ts';
+import { DAY_MS } from '../../time.ts';
 import { writeAudit } from '../audit.ts';
 import { isForever } from '../ends.ts';
 import type { Refusal } from '../policy.ts';
 import { grantWordsFor } from '../words/catalogue.ts';
 import type { GrantWords } from '../words/types.ts';
-
-const DAY_MS = 86_400_000;
 
 export function wordsOf(visit: Visit): GrantWords {
   return grantWordsFor(visit.language);

@@ -9,7 +9,7 @@ import {
   seconds,
 } from './state.ts';
 
-const MOST_ATTRIBUTES = 250;
+const MAX_ATTRIBUTES = 250;
 const TYPES: readonly AttributeType[] = [
   'string',
   'integer',
@@ -109,9 +109,9 @@ export function attributeRoutes(context: Context): Router {
         `You already have '${name}' in your ${where} data. To save this as new ${kind} data, use a different name.`,
       );
     }
-    if (own.filter((attribute) => !attribute.archived).length >= MOST_ATTRIBUTES) {
+    if (own.filter((attribute) => !attribute.archived).length >= MAX_ATTRIBUTES) {
       // Status and code of the limit are UNVERIFIED.
-      throw invalid(`You have reached the limit of ${MOST_ATTRIBUTES} custom data attributes`);
+      throw invalid(`You have reached the limit of ${MAX_ATTRIBUTES} custom data attributes`);
     }
     const attribute = insertAttribute(state, now(), workspace.id, {
       name,

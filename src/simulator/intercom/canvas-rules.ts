@@ -2,7 +2,7 @@ import { z } from 'zod';
 
 /** What a canvas may hold, as the Canvas Kit reference names it: one strict schema a component. */
 
-const MOST_BYTES = 64 * 1_024;
+const MAX_BYTES = 64 * 1_024;
 
 const id = z.string().min(1);
 const px = z.int().positive();
@@ -230,8 +230,8 @@ function verdict(
   if (place === 'inbox' && canvas.content_url !== undefined) {
     problems.push('canvas.content_url: live canvases are for the Messenger only');
   }
-  if (bytes(canvas.content) > MOST_BYTES) problems.push(`${path}: larger than 64 KB`);
-  if (bytes(canvas.stored_data) > MOST_BYTES) problems.push('canvas.stored_data: larger than 64 KB');
+  if (bytes(canvas.content) > MAX_BYTES) problems.push(`${path}: larger than 64 KB`);
+  if (bytes(canvas.stored_data) > MAX_BYTES) problems.push('canvas.stored_data: larger than 64 KB');
   const seen = new Set<string>();
   for (const [index, each] of (canvas.content?.components ?? []).entries()) {
     const at = `${path}.components.${index}`;

@@ -4,8 +4,8 @@ import { contactView } from './contact-view.ts';
 import { type Context, invalid, readBody, requireScope } from './refusals.ts';
 import type { Contact } from './state.ts';
 
-const MOST_FILTERS = 15;
-const MOST_LEVELS = 2;
+const MAX_FILTERS = 15;
+const MAX_LEVELS = 2;
 const DATE_FIELDS = new Set(['created_at', 'updated_at', 'signed_up_at', 'last_seen_at']);
 const FIELDS = new Set([
   ...DATE_FIELDS,
@@ -84,9 +84,9 @@ function compile(query: unknown, level: number): Test {
     .safeParse(query);
   if (group.success) {
     const { operator, value } = group.data;
-    if (level > MOST_LEVELS) throw invalid(`At most ${MOST_LEVELS} levels of nesting are supported`, 'query');
-    if (value.length > MOST_FILTERS)
-      throw invalid(`At most ${MOST_FILTERS} filters per group are supported`, 'query');
+    if (level > MAX_LEVELS) throw invalid(`At most ${MAX_LEVELS} levels of nesting are supported`, 'query');
+    if (value.length > MAX_FILTERS)
+      throw invalid(`At most ${MAX_FILTERS} filters per group are supported`, 'query');
     const tests = value.map((inner) => compile(inner, level + 1));
     return operator === 'AND'
       ? (contact) => tests.every((test) => test(contact))

@@ -4,8 +4,8 @@ import { z } from 'zod';
 import { type Context, invalid, notFound, readBody, refusal, requireScope } from './refusals.ts';
 import { type Contact, type IntercomState, indexKey, type RecordedEvent, seconds } from './state.ts';
 
-const MOST_METADATA_KEYS = 10;
-const MOST_EVENT_NAMES = 120;
+const MAX_METADATA_KEYS = 10;
+const MAX_EVENT_NAMES = 120;
 const LISTED_FOR_S = 90 * 86_400;
 
 const eventSchema = z.object({
@@ -56,12 +56,12 @@ export function eventRoutes(context: Context): Router {
       return void res.status(202).end();
     }
     const names = state.eventNames.get(workspace.id) ?? new Set();
-    if (!names.has(lowerName) && names.size >= MOST_EVENT_NAMES) {
+    if (!names.has(lowerName) && names.size >= MAX_EVENT_NAMES) {
       // Status and code of the limit are UNVERIFIED.
       throw refusal(
         422,
         'custom_data_limit_reached',
-        `Limit of ${MOST_EVENT_NAMES} active event names reached`,
+        `Limit of ${MAX_EVENT_NAMES} active event names reached`,
       );
     }
     state.eventNames.set(workspace.id, names.add(lowerName));
@@ -161,7 +161,7 @@ function findContact(
 
 /** The first ten keys in the order sent; the others are dropped without a word. */
 function readMetadata(metadata: Record<string, unknown>): Record<string, unknown> {
-  const kept = Object.entries(metadata).slice(0, MOST_METADATA_KEYS);
+  const kept = Object.entries(metadata).slice(0, MAX_METADATA_KEYS);
   for (const [key, value] of kept) {
     const field = `metadata.${key}`;
     if (typeof value === 'number') {

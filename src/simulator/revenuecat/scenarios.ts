@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { DAY_MS } from '../../time.ts';
 import { type EventFacts, lifecycleEvent, promotionalEvent } from './events.ts';
 import {
   type Customer,
@@ -59,7 +60,6 @@ export interface StoryOptions {
   readonly email?: string;
 }
 
-const DAY_MS = 86_400_000;
 const MONTH_MS = 30 * DAY_MS;
 
 /** Realistic events of one customer, oldest first. Event ids are new on every call. */

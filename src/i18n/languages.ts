@@ -1,0 +1,20 @@
+/** English is the one that every other falls back to. */
+export const LANGUAGES = ['en', 'de', 'fr', 'es', 'pt', 'ja'] as const;
+
+export type Language = (typeof LANGUAGES)[number];
+
+/** BCP 47, for dates, numbers and sums of money. */
+export const LOCALES: Readonly<Record<Language, string>> = {
+  en: 'en-US',
+  de: 'de-DE',
+  fr: 'fr-FR',
+  es: 'es-ES',
+  pt: 'pt-BR',
+  ja: 'ja-JP',
+};
+
+/** The language of a BCP 47 or POSIX locale (`pt-BR`, `pt_BR`); `null`: none of ours. */
+export function languageOf(locale: string | null | undefined): Language | null {
+  const primary = locale?.split(/[-_]/, 1)[0]?.toLowerCase();
+  return LANGUAGES.find((language) => language === primary) ?? null;
+}

@@ -1,0 +1,14 @@
+/** PostgreSQL's text cannot hold NUL, which JSON can escape and anyone can write into an attribute. */
+export function stripNul(text: string): string {
+  return text.replaceAll('\0', '');
+}
+
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+const UUID_PATTERN = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+
+export function isUuid(text: string): boolean {
+  return UUID_PATTERN.test(text);
+}
