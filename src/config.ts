@@ -88,7 +88,7 @@ const environmentSchema = z.object({
   DATABASE_READ_URL: optional.pipe(databaseUrlSchema.optional()),
   DATABASE_DIRECT_URL: optional.pipe(databaseUrlSchema.optional()),
   DATABASE_POOL_SIZE: whole(5, 500, 'must be a number from 5 to 500'),
-  DATABASE_BACKEND: oneOf(['postgres', 'citus', 'yugabytedb'], 'postgres'),
+  DATABASE_BACKEND: oneOf(['postgres', 'citus'], 'postgres'),
   DATA_DIR: optional.pipe(z.string().default('.data')),
   INTERCOM_CLIENT_ID: optional.pipe(z.string({ error: 'is required: Developer Hub, Basic information' })),
   INTERCOM_CLIENT_SECRET: optional.pipe(z.string({ error: 'is required: Developer Hub, Basic information' })),
@@ -140,10 +140,7 @@ export function readConfig(
     complain('DATABASE_DIRECT_URL', 'needs DATABASE_URL: it is the way to that server past a pooler');
   }
   if (isNamed('DATABASE_READ_URL') && (environment.DATABASE_BACKEND?.trim() || 'postgres') !== 'postgres') {
-    complain(
-      'DATABASE_READ_URL',
-      'is for PostgreSQL alone: Citus and YugabyteDB spread their reads themselves',
-    );
+    complain('DATABASE_READ_URL', 'is for PostgreSQL only: Citus distributes reads over its nodes');
   }
   if (!parsed.success || problems.length > 0) return { ok: false, problems };
 

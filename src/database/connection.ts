@@ -86,7 +86,7 @@ export async function rollBack(config: Config, logger: Logger, count: number): P
     const url = config.databaseDirectUrl ?? config.databaseUrl ?? embedded?.url ?? '';
     const open = await openDatabase({ url, logger, poolSize: 2 });
     try {
-      return await undoMigrations(open.dataSource, count, { lock: takesLock(config) });
+      return await undoMigrations(open.dataSource, count);
     } finally {
       await open.close();
     }
@@ -95,17 +95,12 @@ export async function rollBack(config: Config, logger: Logger, count: number): P
   }
 }
 
-/** YugabyteDB knows advisory locks since its newest versions only: there a single process may migrate at a time. */
-function takesLock(config: Config): boolean {
-  return config.databaseBackend !== 'yugabytedb';
-}
-
 /** Long statements and locks go past the pooler, where there is a way past it. */
 async function migrateOn(config: Config, open: OpenDatabase, logger: Logger): Promise<void> {
   const { databaseDirectUrl: directUrl } = config;
   const direct = directUrl === null ? null : await openDatabase({ url: directUrl, logger, poolSize: 2 });
   try {
-    const done = await migrate((direct ?? open).dataSource, { lock: takesLock(config) });
+    const done = await migrate((direct ?? open).dataSource);
     if (done.length > 0) logger.info({ migrations: done }, 'migrated');
   } finally {
     await direct?.close();
@@ -113,7 +108,6 @@ async function migrateOn(config: Config, open: OpenDatabase, logger: Logger): Pr
 }
 
 function sessionUrlOf(config: Config, url: string, pooled: boolean, logger: Logger): string | null {
-  if (config.databaseBackend === 'yugabytedb') return null;
   if (config.databaseDirectUrl !== null) return config.databaseDirectUrl;
   if (!pooled) return url;
   logger.warn(

@@ -2,31 +2,8 @@ import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import { DataSource } from 'typeorm';
 import type { PostgresDriver } from 'typeorm/driver/postgres/PostgresDriver.js';
-import { Schema1790000000001 } from '../../migrations/1790000000001-schema.ts';
-import { Delivery1790000000010 } from '../../migrations/1790000000010-delivery.ts';
-import { KindCounts1790000000011 } from '../../migrations/1790000000011-kind-counts.ts';
-import { ApiKeys1790000000020 } from '../../migrations/1790000000020-api-keys.ts';
-import { History1790000000030 } from '../../migrations/1790000000030-history.ts';
-import { InstallationHealth1790000000050 } from '../../migrations/1790000000050-installation-health.ts';
-import { SubscriberSummaries1790000000060 } from '../../migrations/1790000000060-subscriber-summaries.ts';
-import { Grants1790000000070 } from '../../migrations/1790000000070-grants.ts';
-import { PageIndexes1790000000080 } from '../../migrations/1790000000080-page-indexes.ts';
-import { RefusedWebhooks1790000000090 } from '../../migrations/1790000000090-refused-webhooks.ts';
+import { MIGRATIONS } from './migrations.ts';
 import { type Backend, type Database, databaseOn, isPooled } from './sql.ts';
-
-/** Append-only: a migration that has landed is never edited. */
-export const MIGRATIONS = [
-  Schema1790000000001,
-  Delivery1790000000010,
-  KindCounts1790000000011,
-  ApiKeys1790000000020,
-  History1790000000030,
-  InstallationHealth1790000000050,
-  SubscriberSummaries1790000000060,
-  Grants1790000000070,
-  PageIndexes1790000000080,
-  RefusedWebhooks1790000000090,
-];
 
 /** Any number; all processes of the app must agree on it, and nothing else may use it in this database. */
 const MIGRATION_LOCK = 7_190_402_511;
@@ -78,34 +55,25 @@ export async function openDatabase(options: {
 }
 
 /**
- * Runs the missing migrations; safe when several processes start at once: one runs them, the others wait.
+ * Runs the missing migrations. When several processes start at the same time, one runs them and the others wait.
  *
- * @param options.lock `false` where the server knows no advisory locks: then only one process may migrate
  * @returns names of the migrations that were run
  */
-export async function migrate(
-  dataSource: DataSource,
-  options: { lock: boolean } = { lock: true },
-): Promise<string[]> {
-  return withMigrationLock(dataSource, options.lock, async () => {
+export async function migrate(dataSource: DataSource): Promise<string[]> {
+  return withMigrationLock(dataSource, async () => {
     const done = await dataSource.runMigrations();
     return done.map((migration) => migration.name);
   });
 }
 
 /**
- * Takes back the newest migrations, for a return to an older version of the app. What only the newer version
+ * Reverts the newest migrations, for a return to an older version of the app. What only the newer version
  * stores is lost with its tables and columns.
  *
- * @param options.lock as for `migrate`
- * @returns names of the migrations that were taken back, newest first
+ * @returns names of the migrations that were reverted, newest first
  */
-export async function undoMigrations(
-  dataSource: DataSource,
-  count: number,
-  options: { lock: boolean } = { lock: true },
-): Promise<string[]> {
-  return withMigrationLock(dataSource, options.lock, async () => {
+export async function undoMigrations(dataSource: DataSource, count: number): Promise<string[]> {
+  return withMigrationLock(dataSource, async () => {
     const undone: string[] = [];
     for (let index = 0; index < count; index += 1) {
       const [last] = await dataSource.query<{ name: string }[]>(
@@ -119,19 +87,12 @@ export async function undoMigrations(
   });
 }
 
-/**
- * The lock is a transaction's, not a session's: a connection pooler would leave the latter behind on a
- * connection that it gives to somebody else.
- */
-async function withMigrationLock<T>(
-  dataSource: DataSource,
-  lock: boolean,
-  work: () => Promise<T>,
-): Promise<T> {
+/** A transaction's lock, not a session's: a connection pooler would leave the latter on a pooled connection. */
+async function withMigrationLock<T>(dataSource: DataSource, work: () => Promise<T>): Promise<T> {
   const runner = dataSource.createQueryRunner();
   try {
     await runner.startTransaction();
-    if (lock) await runner.query('select pg_advisory_xact_lock($1)', [MIGRATION_LOCK]);
+    await runner.query('select pg_advisory_xact_lock($1)', [MIGRATION_LOCK]);
     const result = await work();
     await runner.commitTransaction();
     return result;

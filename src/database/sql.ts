@@ -7,7 +7,7 @@ export interface Sql {
 }
 
 /** What kind of server it is: Citus takes fewer forms of statements than PostgreSQL does. */
-export type Backend = 'postgres' | 'citus' | 'yugabytedb';
+export type Backend = 'postgres' | 'citus';
 
 export interface Database extends Sql {
   readonly backend: Backend;

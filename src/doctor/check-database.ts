@@ -1,6 +1,6 @@
 import { constants } from 'node:fs';
 import { access, stat, statfs } from 'node:fs/promises';
-import { MIGRATIONS } from '../database/data-source.ts';
+import { MIGRATIONS } from '../database/migrations.ts';
 import type { Sql } from '../database/sql.ts';
 import { type Finding, ok, problem, warning } from './check-result.ts';
 

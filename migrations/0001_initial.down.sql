@@ -1,0 +1,10 @@
+drop table reconcile_marks, import_customers, imports;
+drop table api_keys;
+drop table audit_log, grant_makers, grant_notes, grants;
+drop table subscriber_summaries;
+drop table revenuecat_budgets, catalog;
+drop table workers, call_budgets, delivery_attempts;
+drop table notifications, contact_links;
+drop table retention_marks, events;
+drop table subscriber_ids, subscribers;
+drop table oauth_states, sessions, projects, workspaces;

@@ -1,0 +1,398 @@
+-- Every key starts with workspace_id, so that Citus can distribute the tables by it. The exceptions (oauth_states,
+-- workers) hold no customer's data.
+-- One section for each folder that owns the tables. From the first release on this file is never edited.
+
+------------------------------------------------------------------------------------------------- workspaces
+
+-- refusals: what Intercom refuses because a permission or a plan is missing, by what was refused.
+-- health_told: the health state that was last reported to Intercom; only changes are reported.
+create table workspaces (
+  workspace_id      text primary key,
+  name              text not null,
+  region            text not null default 'US',
+  timezone          text not null default 'UTC',
+  access_token      text,
+  status            text not null default 'connected' check (status in ('connected', 'disconnected', 'uninstalled')),
+  status_reason     text,
+  settings          jsonb not null default '{}',
+  messenger_secret  text,
+  installed_by      jsonb,
+  installed_at      timestamptz not null default now(),
+  uninstalled_at    timestamptz,
+  disconnected_at   timestamptz,
+  checked_at        timestamptz,
+  attributes_ready  boolean not null default false,
+  not_before        timestamptz,
+  last_claimed_at   timestamptz,
+  refusals          jsonb not null default '{}',
+  health_told       jsonb
+);
+
+create table projects (
+  workspace_id          text not null,
+  project_id            text not null,
+  revenuecat_project_id text not null,
+  name                  text not null,
+  api_key               text,
+  api_key_state         text not null default 'unchecked'
+                        check (api_key_state in ('none', 'unchecked', 'valid', 'rejected')),
+  missing_scopes        jsonb not null default '[]',
+  webhook_auth_hash     text not null,
+  signing_secret        text,
+  webhook_id            text,
+  last_received_at      timestamptz,
+  last_refused_at       timestamptz,
+  refused_for           text,
+  created_at            timestamptz not null default now(),
+  primary key (workspace_id, project_id)
+);
+
+create table sessions (
+  workspace_id text not null,
+  session_hash text not null,
+  admin        jsonb not null,
+  csrf         text not null,
+  created_at   timestamptz not null default now(),
+  expires_at   timestamptz not null,
+  primary key (workspace_id, session_hash)
+);
+
+create table oauth_states (
+  state_hash text primary key,
+  purpose    text not null,
+  expires_at timestamptz not null
+);
+
+------------------------------------------------------------------------------------------------- subscribers
+
+create table subscribers (
+  workspace_id       text not null,
+  project_id         text not null,
+  subscriber_id      uuid not null,
+  merged_into        uuid,
+  email              text,
+  email_at_ms        bigint not null default 0,
+  snapshot           jsonb,
+  snapshot_at        timestamptz,
+  first_event_at_ms  bigint,
+  last_event_at_ms   bigint,
+  version            bigint not null default 0,
+  due_at             timestamptz,
+  lease_until        timestamptz,
+  lease_owner        uuid,
+  attempts           integer not null default 0,
+  failing_since      timestamptz,
+  waiting            boolean not null default false,
+  contact_id         text,
+  attributes_written jsonb,
+  created_at         timestamptz not null default now(),
+  primary key (workspace_id, subscriber_id)
+) with (fillfactor = 80);
+create index subscribers_due on subscribers (workspace_id, due_at) where due_at is not null;
+create index subscribers_email on subscribers (workspace_id, email) where email is not null;
+create index subscribers_contact on subscribers (workspace_id, contact_id) where contact_id is not null;
+-- Those that wait for a contact are few: counting and waking them must not read all of the workspace.
+create index subscribers_waiting on subscribers (workspace_id) where waiting;
+
+create table subscriber_ids (
+  workspace_id  text not null,
+  project_id    text not null,
+  app_user_id   text not null,
+  subscriber_id uuid not null,
+  primary key (workspace_id, app_user_id, project_id)
+);
+create index subscriber_ids_subscriber on subscriber_ids (workspace_id, subscriber_id);
+
+------------------------------------------------------------------------------------------------- ingestion
+
+create table events (
+  workspace_id   text not null,
+  project_id     text not null,
+  event_id       text not null,
+  side           text not null default 'customer' check (side in ('customer', 'source')),
+  subscriber_id  uuid not null,
+  type           text not null,
+  kind           text not null,
+  environment    text,
+  event_at_ms    bigint not null,
+  received_at    timestamptz not null default now(),
+  transaction_id text,
+  payload        json not null,
+  delivery       text not null default 'pending'
+                 check (delivery in ('pending', 'delivered', 'failed', 'skipped')),
+  reason         text,
+  attempts       integer not null default 0,
+  next_try_at    timestamptz,
+  first_tried_at timestamptz,
+  delivered_at   timestamptz,
+  contact_id     text,
+  sent_name      text,
+  sent_at_s      bigint,
+  primary key (workspace_id, project_id, event_id, side)
+) with (fillfactor = 80);
+create index events_timeline on events (workspace_id, subscriber_id, event_at_ms, event_id);
+create index events_transaction on events (workspace_id, transaction_id) where transaction_id is not null;
+create index events_pending on events (workspace_id, subscriber_id) where delivery = 'pending';
+create index events_failed on events (workspace_id, received_at) where delivery = 'failed';
+create index events_skipped on events (workspace_id, received_at) where delivery = 'skipped';
+create index events_received on events (workspace_id, received_at);
+-- Counting the events of each kind needs only this index; with `side` in its columns it read the whole table.
+create index events_kind on events (workspace_id, kind, received_at) where side = 'customer';
+
+-- How far old payloads are redacted.
+create table retention_marks (
+  workspace_id text not null,
+  done_until   timestamptz not null,
+  updated_at   timestamptz not null default now(),
+  primary key (workspace_id)
+);
+
+------------------------------------------------------------------------------------------------- contacts
+
+create table contact_links (
+  workspace_id  text not null,
+  contact_id    text not null,
+  project_id    text not null,
+  subscriber_id uuid not null,
+  made_by       jsonb not null,
+  made_at       timestamptz not null default now(),
+  primary key (workspace_id, contact_id, project_id)
+);
+create index contact_links_subscriber on contact_links (workspace_id, subscriber_id);
+
+-- Ids of Intercom's webhooks that were handled.
+create table notifications (
+  workspace_id    text not null,
+  notification_id text not null,
+  received_at     timestamptz not null default now(),
+  primary key (workspace_id, notification_id)
+);
+
+------------------------------------------------------------------------------------------------- delivery
+
+-- request is json, not jsonb: the order of its keys is shown as it was sent.
+create table delivery_attempts (
+  workspace_id  text not null,
+  attempt_id    bigint generated always as identity,
+  subscriber_id uuid not null,
+  event_id      text,
+  at            timestamptz not null default now(),
+  request       json not null,
+  answer        text,
+  status        integer,
+  code          text not null,
+  message       text,
+  primary key (workspace_id, attempt_id)
+);
+create index delivery_attempts_subscriber on delivery_attempts (workspace_id, subscriber_id, attempt_id);
+create index delivery_attempts_at on delivery_attempts (workspace_id, at);
+
+-- What all worker processes together may still call of a workspace's Intercom in the running window.
+create table call_budgets (
+  workspace_id text primary key,
+  quota        integer not null,
+  calls_left   integer not null,
+  until_ms     bigint not null
+) with (fillfactor = 50);
+
+-- The processes that hold leases.
+create table workers (
+  worker_id  uuid primary key,
+  started_at timestamptz not null default now()
+);
+
+------------------------------------------------------------------------------------------------- revenuecat
+
+create table catalog (
+  workspace_id text not null,
+  project_id   text not null,
+  kind         text not null check (kind in ('entitlement', 'product')),
+  id           text not null,
+  lookup_key   text not null,
+  display_name text,
+  fetched_at   timestamptz not null default now(),
+  primary key (workspace_id, project_id, kind, id)
+);
+
+-- What all processes together may still call of a project's RevenueCat.
+create table revenuecat_budgets (
+  workspace_id  text not null,
+  project_id    text not null,
+  domain        text not null check (domain in ('customer', 'configuration')),
+  per_minute    integer not null,
+  tokens        double precision not null,
+  at_ms         double precision not null,
+  hold_until_ms double precision not null default 0,
+  primary key (workspace_id, project_id, domain)
+) with (fillfactor = 50);
+
+------------------------------------------------------------------------------------------------- inbox-card
+
+-- The summary of a subscriber's history for the card; it can be rebuilt from the events at any time.
+create table subscriber_summaries (
+  workspace_id  text not null,
+  subscriber_id uuid not null,
+  format        integer not null,
+  version       bigint not null,
+  valid_until   timestamptz not null,
+  summary       jsonb not null,
+  primary key (workspace_id, subscriber_id)
+);
+
+------------------------------------------------------------------------------------------------- grants
+
+create table grants (
+  workspace_id     text not null,
+  grant_id         uuid not null,
+  project_id       text not null,
+  subscriber_id    uuid not null,
+  app_user_id      text not null,
+  entitlement_id   text not null,
+  entitlement_name text,
+  lookup_key       text not null,
+  duration         text not null,
+  before_end       timestamptz,
+  asked_end        timestamptz not null,
+  real_end         timestamptz,
+  reason           text not null,
+  idempotency_key  text not null,
+  admin            jsonb not null,
+  conversation_id  text,
+  contact_id       text,
+  state            text not null default 'requested'
+                   check (state in ('awaiting_approval', 'declined', 'withdrawn', 'requested', 'confirmed', 'failed',
+                                    'revoking', 'revoked')),
+  error            text,
+  asked_at         timestamptz,
+  answered         boolean not null default false,
+  kept             boolean not null default false,
+  decided_by       jsonb,
+  created_at       timestamptz not null default now(),
+  settled_at       timestamptz,
+  revoked_by       jsonb,
+  revoke_reason    text,
+  revoke_asked_at  timestamptz,
+  revoked_at       timestamptz,
+  primary key (workspace_id, grant_id)
+);
+create unique index grants_idempotency on grants (workspace_id, idempotency_key);
+create index grants_subscriber on grants (workspace_id, subscriber_id, created_at);
+create index grants_admin on grants (workspace_id, (admin->>'id'), created_at);
+create index grants_unsettled on grants (workspace_id, created_at) where state in ('requested', 'revoking');
+
+create table grant_notes (
+  workspace_id    text not null,
+  grant_id        uuid not null,
+  subscriber_id   uuid not null,
+  step            text not null check (step in ('asked', 'declined', 'granted', 'not_made', 'revoked')),
+  conversation_id text not null,
+  admin_id        text not null,
+  state           text not null default 'queued' check (state in ('queued', 'sending', 'left', 'failed')),
+  tries           integer not null default 0,
+  error           text,
+  created_at      timestamptz not null default now(),
+  tried_at        timestamptz,
+  primary key (workspace_id, grant_id, step)
+);
+create index grant_notes_subscriber on grant_notes (workspace_id, subscriber_id);
+create index grant_notes_open on grant_notes (workspace_id, created_at) where state in ('queued', 'sending');
+
+-- One row for each teammate: whoever holds its lock counts that teammate's grants alone.
+create table grant_makers (
+  workspace_id text not null,
+  admin_id     text not null,
+  primary key (workspace_id, admin_id)
+);
+
+create table audit_log (
+  workspace_id    text not null,
+  audit_id        bigint generated always as identity,
+  at              timestamptz not null default now(),
+  actor           jsonb not null,
+  action          text not null,
+  conversation_id text,
+  contact_id      text,
+  subscriber_id   uuid,
+  details         jsonb not null default '{}',
+  result          text not null,
+  primary key (workspace_id, audit_id)
+);
+create index audit_log_at on audit_log (workspace_id, at);
+
+------------------------------------------------------------------------------------------------- messenger
+
+-- Keys with which a workspace's own backend, or its Fin data connector, calls us. Only their hashes are stored.
+create table api_keys (
+  workspace_id text not null,
+  key_hash     text not null,
+  key_id       uuid not null,
+  kind         text not null check (kind in ('messenger', 'fin')),
+  name         text not null,
+  prefix       text not null,
+  created_by   jsonb not null,
+  created_at   timestamptz not null default now(),
+  last_used_at timestamptz,
+  revoked_at   timestamptz,
+  primary key (workspace_id, key_hash)
+);
+create unique index api_keys_id on api_keys (workspace_id, key_id);
+
+------------------------------------------------------------------------------------------------- backfill
+
+create table imports (
+  workspace_id     text not null,
+  project_id       text not null,
+  import_id        uuid not null,
+  state            text not null default 'running'
+                   check (state in ('running', 'paused', 'cancelled', 'done', 'failed')),
+  reason           text,
+  events_since     bigint,
+  has_events       boolean,
+  cursor           text,
+  is_listed        boolean not null default false,
+  listed           integer not null default 0,
+  done             integer not null default 0,
+  new_customers    integer not null default 0,
+  missing          integer not null default 0,
+  failed           integer not null default 0,
+  subscriptions    integer not null default 0,
+  purchases        integer not null default 0,
+  new_events       integer not null default 0,
+  known_events     integer not null default 0,
+  started_by       jsonb not null default '{}',
+  started_at       timestamptz not null default now(),
+  finished_at      timestamptz,
+  seen_at          timestamptz not null default now(),
+  pace_at          timestamptz not null default now(),
+  pace_done        integer not null default 0,
+  pace_before_at   timestamptz not null default now(),
+  pace_before_done integer not null default 0,
+  primary key (workspace_id, project_id, import_id)
+) with (fillfactor = 50);
+create unique index imports_open on imports (workspace_id, project_id) where state in ('running', 'paused');
+create index imports_started on imports (workspace_id, project_id, started_at);
+
+-- The customers that an import has to read.
+create table import_customers (
+  workspace_id text not null,
+  project_id   text not null,
+  import_id    uuid not null,
+  customer_id  text not null,
+  attempts     integer not null default 0,
+  not_before   timestamptz not null default now(),
+  code         text,
+  done_at      timestamptz,
+  primary key (workspace_id, project_id, import_id, customer_id)
+) with (fillfactor = 80);
+create index import_customers_open on import_customers (workspace_id, project_id, import_id, not_before)
+  where done_at is null;
+
+-- When a subscriber's state should have changed.
+create table reconcile_marks (
+  workspace_id  text not null,
+  subscriber_id uuid not null,
+  version       bigint not null,
+  check_at      timestamptz,
+  primary key (workspace_id, subscriber_id)
+);
+create index reconcile_marks_due on reconcile_marks (workspace_id, check_at) where check_at is not null;
