@@ -6,8 +6,8 @@ import pg from 'pg';
 import { pino } from 'pino';
 import { migrate, openDatabase } from '../src/database/data-source.ts';
 import { startEmbeddedPostgres } from '../src/database/embedded.ts';
-import { createSecretBox, hashSecret } from '../src/workspaces/secrets.ts';
-import { secretContext } from '../src/workspaces/store.ts';
+import { createSecretBox, hashSecret, secretLocation } from '../src/workspaces/secrets.ts';
+
 import { type Running, startProcess } from './processes.ts';
 
 export const WORKSPACE_ID = 'bench1';
@@ -55,7 +55,7 @@ export async function createSetting(options: { quick: boolean }): Promise<Settin
       clients.push(client);
       await client.query(
         `insert into workspaces (workspace_id, name, access_token) values ($1, 'Bench', $2)`,
-        [WORKSPACE_ID, secrets.seal(TOKEN, secretContext.accessToken(WORKSPACE_ID))],
+        [WORKSPACE_ID, secrets.encrypt(TOKEN, secretLocation.accessToken(WORKSPACE_ID))],
       );
       await client.query(
         `insert into projects (workspace_id, project_id, revenuecat_project_id, name, webhook_auth_hash)

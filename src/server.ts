@@ -57,11 +57,10 @@ import { checkInstallations } from './workspaces/daily.ts';
 import { eraseUninstalled } from './workspaces/erase.ts';
 import { reportHealth } from './workspaces/health.ts';
 import { type InstallContext, provisionWorkspace } from './workspaces/install.ts';
-import { rotateSecrets } from './workspaces/rotate-keys.ts';
 import { healthRouter, installRouter, uninstallRouter } from './workspaces/routes.ts';
-import { createSecretBox, type SecretBox } from './workspaces/secrets.ts';
+import { createSecretBox, rotateKeys, type SecretBox, secretLocation } from './workspaces/secrets.ts';
 import { createSessions } from './workspaces/sessions.ts';
-import { readWorkspace, secretContext } from './workspaces/store.ts';
+import { readWorkspace } from './workspaces/store.ts';
 import { confirmUninstall } from './workspaces/uninstall.ts';
 
 export interface RunningServer {
@@ -353,7 +352,7 @@ function jobHandlers(install: InstallContext, card: CardContext, refresh: Import
       if (!workspace?.accessToken || workspace.status !== 'connected') return;
       const client = createIntercomClient({
         apiUrl: intercomApiUrl(config.intercom.apiUrl, workspace.region),
-        accessToken: secrets.open(workspace.accessToken, secretContext.accessToken(workspaceId)),
+        accessToken: secrets.decrypt(workspace.accessToken, secretLocation.accessToken(workspaceId)),
       });
       await leaveGrantNotes({ database, logger, client, ...noteWriting(workspace) }, workspaceId, grantId);
     },
@@ -367,7 +366,7 @@ function jobHandlers(install: InstallContext, card: CardContext, refresh: Import
       await reportHealth(install, workspaceId);
     },
     async 'maintenance.daily'() {
-      const { unreadable } = await rotateSecrets(database, secrets);
+      const { unreadable } = await rotateKeys(database, secrets);
       if (unreadable.length > 0) logger.error({ unreadable }, 'no key opens these secrets');
       const erased = await eraseUninstalled(database, KEEP_UNINSTALLED_DAYS);
       if (erased.length > 0) logger.info({ workspaces: erased.length }, 'erased uninstalled workspaces');

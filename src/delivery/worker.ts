@@ -2,8 +2,8 @@ import type { Logger } from 'pino';
 import type { Database } from '../database/sql.ts';
 import { isDatabaseUnavailable } from '../errors.ts';
 import { createIntercomClient, type IntercomClient, intercomApiUrl } from '../intercom/client.ts';
-import type { SecretBox } from '../workspaces/secrets.ts';
-import { readWorkspace, secretContext, type Workspace } from '../workspaces/store.ts';
+import { type SecretBox, secretLocation } from '../workspaces/secrets.ts';
+import { readWorkspace, type Workspace } from '../workspaces/store.ts';
 import type { DeliveryContext, DeliveryMetrics } from './attempt.ts';
 import { takeCalls } from './call-budget.ts';
 import { type Claimed, readClaimed } from './claimed.ts';
@@ -260,9 +260,9 @@ export function createDeliveryWorker(options: WorkerOptions): DeliveryWorker {
     if (workspace.accessToken === null) return null;
     return createIntercomClient({
       apiUrl: intercomApiUrl(options.intercomApiUrl, workspace.region),
-      accessToken: options.secrets.open(
+      accessToken: options.secrets.decrypt(
         workspace.accessToken,
-        secretContext.accessToken(workspace.workspaceId),
+        secretLocation.accessToken(workspace.workspaceId),
       ),
       now: clock.now,
       timeoutMs: options.callTimeoutMs ?? 10_000,

@@ -1,10 +1,9 @@
 import type { Sql } from '../database/sql.ts';
-import { SEALED_COLUMNS } from '../workspaces/rotate-keys.ts';
-import { createSecretBox } from '../workspaces/secrets.ts';
-import { secretContext } from '../workspaces/store.ts';
+import { createSecretBox, ENCRYPTED_COLUMNS, secretLocation } from '../workspaces/secrets.ts';
+
 import { type Finding, ok, problem } from './check-result.ts';
 
-type Kind = keyof typeof secretContext;
+type Kind = keyof typeof secretLocation;
 
 interface SealedRow {
   readonly workspaceId: string;
@@ -31,7 +30,9 @@ export async function checkSecrets(
   const box = keys.length === 0 ? null : createSecretBox(keys);
   const unreadable = rows.filter((row) => {
     try {
-      return box === null || box.open(row.sealed, secretContext[row.kind](row.workspaceId, row.id)) === '';
+      return (
+        box === null || box.decrypt(row.sealed, secretLocation[row.kind](row.workspaceId, row.id)) === ''
+      );
     } catch {
       return true;
     }
@@ -49,8 +50,8 @@ export async function checkSecrets(
 
 async function sealedOf(sql: Sql, workspaceId: string): Promise<SealedRow[]> {
   const rows: SealedRow[] = [];
-  for (const kind of Object.keys(SEALED_COLUMNS) as Kind[]) {
-    const { table, column, idColumn } = SEALED_COLUMNS[kind];
+  for (const kind of Object.keys(ENCRYPTED_COLUMNS) as Kind[]) {
+    const { table, column, idColumn } = ENCRYPTED_COLUMNS[kind];
     const found = await sql.query<{ id: string; sealed: string }>(
       `select ${idColumn} as id, ${column} as sealed from ${table}
         where workspace_id = $1 and ${column} is not null`,

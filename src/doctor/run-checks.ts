@@ -6,14 +6,13 @@ import { createIntercomClient, intercomApiUrl } from '../intercom/client.ts';
 import { createCallLimiter } from '../revenuecat/call-limiter.ts';
 import { createRevenueCatClient } from '../revenuecat/client.ts';
 import { withTimeout } from '../time.ts';
-import { createSecretBox, type SealedPlace, type SecretBox } from '../workspaces/secrets.ts';
 import {
-  listProjects,
-  type Project,
-  readWorkspace,
-  secretContext,
-  type Workspace,
-} from '../workspaces/store.ts';
+  createSecretBox,
+  type SecretBox,
+  type SecretLocation,
+  secretLocation,
+} from '../workspaces/secrets.ts';
+import { listProjects, type Project, readWorkspace, type Workspace } from '../workspaces/store.ts';
 import { type ClockReading, checkClock, readDatabaseClock, readServerClock } from './check-clock.ts';
 import { checkDatabase, checkDisk } from './check-database.ts';
 import { checkIntercom } from './check-intercom.ts';
@@ -155,7 +154,7 @@ function addressOf({ config, isPublicUrlWrong }: DoctorContext): string {
 async function askIntercom(patient: DoctorContext, workspace: Workspace, away: Away): Promise<Finding[]> {
   const { workspaceId } = workspace;
   const scope = { workspace: workspaceId };
-  const token = open(secretsOf(patient), workspace.accessToken, secretContext.accessToken(workspaceId));
+  const token = open(secretsOf(patient), workspace.accessToken, secretLocation.accessToken(workspaceId));
   if (away.intercom && token !== null)
     return [
       problem(
@@ -186,7 +185,7 @@ async function askRevenueCat(patient: DoctorContext, project: Project, away: Awa
   const { config, database, now } = patient;
   const { workspaceId, projectId } = project;
   const scope = { workspace: workspaceId, project: projectId };
-  const key = open(secretsOf(patient), project.apiKey, secretContext.apiKey(workspaceId, projectId));
+  const key = open(secretsOf(patient), project.apiKey, secretLocation.apiKey(workspaceId, projectId));
   if (away.revenueCat && key !== null)
     return [
       problem(
@@ -239,10 +238,10 @@ async function readConnectedAt(database: Database, workspaceId: string, projectI
 }
 
 /** `null`: there is none, or none of the keys opens it; that is a finding of its own. */
-function open(secrets: SecretBox | null, sealed: string | null, place: SealedPlace): string | null {
+function open(secrets: SecretBox | null, sealed: string | null, place: SecretLocation): string | null {
   if (secrets === null || sealed === null) return null;
   try {
-    return secrets.open(sealed, place);
+    return secrets.decrypt(sealed, place);
   } catch {
     return null;
   }

@@ -3,8 +3,8 @@ import { z } from 'zod';
 import type { Database } from '../database/sql.ts';
 import { notFound, unauthorized } from '../errors.ts';
 import { type RawRequest, rawJson } from '../http/raw-body.ts';
-import type { SecretBox } from '../workspaces/secrets.ts';
-import { secretContext } from '../workspaces/store.ts';
+import { type SecretBox, secretLocation } from '../workspaces/secrets.ts';
+
 import type { Receiver } from './receiver.ts';
 import { createRefusalNotes } from './refused-webhooks.ts';
 import { shareReads } from './shared-read.ts';
@@ -50,7 +50,10 @@ export function revenueCatWebhookRouter(options: {
       target,
       signingSecret:
         target.signingSecret &&
-        secrets.open(target.signingSecret, secretContext.signingSecret(target.workspaceId, target.projectId)),
+        secrets.decrypt(
+          target.signingSecret,
+          secretLocation.signingSecret(target.workspaceId, target.projectId),
+        ),
       authorization: req.get('authorization'),
       signature: req.get('x-revenuecat-webhook-signature'),
       rawBody,

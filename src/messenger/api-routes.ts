@@ -2,7 +2,8 @@ import { type Request, type RequestHandler, type Response, Router } from 'expres
 import { AppError } from '../errors.ts';
 import { rawJson } from '../http/raw-body.ts';
 import { knownLanguage } from '../inbox-card/language.ts';
-import { secretContext } from '../workspaces/store.ts';
+import { secretLocation } from '../workspaces/secrets.ts';
+
 import { createBearers } from './bearer.ts';
 import type { MessengerContext } from './context.ts';
 import { findOwnState, readOwnCustomers } from './customer.ts';
@@ -78,9 +79,9 @@ export function openMessengerSecret(
       { status: 409 },
     );
   }
-  return context.secrets.open(
+  return context.secrets.decrypt(
     workspace.messengerSecret,
-    secretContext.messengerSecret(workspace.workspaceId),
+    secretLocation.messengerSecret(workspace.workspaceId),
   );
 }
 

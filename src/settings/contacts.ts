@@ -3,8 +3,9 @@ import { AppError } from '../errors.ts';
 import { createIntercomClient, intercomApiUrl } from '../intercom/client.ts';
 import { provisionAttributes } from '../intercom/data-attributes.ts';
 import { CONTACT_ATTRIBUTES } from '../subscription/attributes.ts';
+import { secretLocation } from '../workspaces/secrets.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
-import { markAttributesReady, secretContext, wakeWaiting } from '../workspaces/store.ts';
+import { markAttributesReady, wakeWaiting } from '../workspaces/store.ts';
 import { auditChange, changeSettings } from './audit.ts';
 import { field, pageSql, type SettingsContext, type Visit, visitOf } from './context.ts';
 import { sendPage } from './render.ts';
@@ -76,9 +77,9 @@ export function addContactPages(router: Router, context: SettingsContext): void 
     const { workspace } = visit;
     let done = 'intercom_away';
     if (workspace.accessToken !== null) {
-      const accessToken = context.secrets.open(
+      const accessToken = context.secrets.decrypt(
         workspace.accessToken,
-        secretContext.accessToken(workspace.workspaceId),
+        secretLocation.accessToken(workspace.workspaceId),
       );
       const apiUrl = intercomApiUrl(context.config.intercom.apiUrl, workspace.region);
       try {

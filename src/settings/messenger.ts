@@ -10,7 +10,8 @@ import {
   revokeApiKey,
   setMessengerSecret,
 } from '../messenger/store.ts';
-import { secretContext } from '../workspaces/store.ts';
+import { secretLocation } from '../workspaces/secrets.ts';
+
 import { auditChange } from './audit.ts';
 import { field, type SettingsContext, type Visit, visitOf } from './context.ts';
 import { sendPage } from './render.ts';
@@ -74,7 +75,7 @@ export function addMessengerPages(router: Router, context: SettingsContext): voi
           : 'That is no Messenger secret: it is one long text without spaces. Nothing was changed.';
       return show(req, res, visit, { errors: [error] });
     }
-    const sealed = secrets.seal(secret, secretContext.messengerSecret(workspaceId));
+    const sealed = secrets.encrypt(secret, secretLocation.messengerSecret(workspaceId));
     await setMessengerSecret(database, workspaceId, sealed);
     await auditChange(context, visit, 'messenger_secret_set', {});
     res.redirect(303, '/settings/messenger?done=messenger_secret_saved');

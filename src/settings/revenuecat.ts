@@ -4,12 +4,12 @@ import { createRevenueCatClient } from '../revenuecat/client.ts';
 import { checkApiKey, isProjectId, looksLikeSecretKey, registerWebhook } from '../workspaces/api-key.ts';
 import { type Connection, connectProject } from '../workspaces/connect.ts';
 import { setMissingScopes } from '../workspaces/health-store.ts';
+import { secretLocation } from '../workspaces/secrets.ts';
 import {
   disconnectProject,
   listProjects,
   type Project,
   readProject,
-  secretContext,
   setApiKeyState,
   setSigningSecret,
   setWebhookId,
@@ -204,7 +204,7 @@ export function addRevenueCatPages(router: Router, context: SettingsContext): vo
     const sealed =
       secret === ''
         ? null
-        : secrets.seal(secret, secretContext.signingSecret(workspaceId, project.projectId));
+        : secrets.encrypt(secret, secretLocation.signingSecret(workspaceId, project.projectId));
     await setSigningSecret(database, workspaceId, project.projectId, sealed);
     await auditChange(context, visit, sealed ? 'signing_secret_set' : 'signing_secret_removed', {
       project: project.name,
@@ -217,7 +217,7 @@ export function addRevenueCatPages(router: Router, context: SettingsContext): vo
     const project = await projectOf(req, visit);
     const { workspaceId } = visit.workspace;
     if (project.apiKey !== null && project.webhookId !== null) {
-      const apiKey = secrets.open(project.apiKey, secretContext.apiKey(workspaceId, project.projectId));
+      const apiKey = secrets.decrypt(project.apiKey, secretLocation.apiKey(workspaceId, project.projectId));
       const client = createRevenueCatClient({ apiUrl: config.revenueCatApiUrl, apiKey, now: context.now });
       // A webhook that stays behind is refused with 401 from now on: it does no harm.
       await client.deleteWebhook(project.revenueCatProjectId, project.webhookId).catch((error: unknown) => {

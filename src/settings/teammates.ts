@@ -1,5 +1,6 @@
 import { createIntercomClient, type IntercomAdmin, intercomApiUrl } from '../intercom/client.ts';
-import { secretContext, type Workspace } from '../workspaces/store.ts';
+import { secretLocation } from '../workspaces/secrets.ts';
+import type { Workspace } from '../workspaces/store.ts';
 import type { SettingsContext } from './context.ts';
 
 /** A page waits for the names no longer than this, ms. */
@@ -12,9 +13,9 @@ export async function listTeammates(
 ): Promise<IntercomAdmin[] | null> {
   if (workspace.accessToken === null) return null;
   try {
-    const accessToken = context.secrets.open(
+    const accessToken = context.secrets.decrypt(
       workspace.accessToken,
-      secretContext.accessToken(workspace.workspaceId),
+      secretLocation.accessToken(workspace.workspaceId),
     );
     const apiUrl = intercomApiUrl(context.config.intercom.apiUrl, workspace.region);
     return await createIntercomClient({ apiUrl, accessToken, timeoutMs: TIMEOUT_MS }).listAdmins();

@@ -2,8 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import type { Sql } from '../database/sql.ts';
 import { newApiKey } from '../messenger/api-keys.ts';
 import { insertApiKey, setMessengerSecret } from '../messenger/store.ts';
-import type { SecretBox } from '../workspaces/secrets.ts';
-import { secretContext } from '../workspaces/store.ts';
+import { type SecretBox, secretLocation } from '../workspaces/secrets.ts';
 
 /**
  * What an admin does on the settings page: stores the Messenger secret and makes a key.
@@ -18,7 +17,7 @@ export async function connectMessenger(
   await setMessengerSecret(
     deps.database,
     workspaceId,
-    deps.secrets.seal(secret, secretContext.messengerSecret(workspaceId)),
+    deps.secrets.encrypt(secret, secretLocation.messengerSecret(workspaceId)),
   );
   const { key, hash, prefix } = newApiKey('messenger', workspaceId);
   await insertApiKey(deps.database, {

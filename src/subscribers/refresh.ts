@@ -7,8 +7,8 @@ import { type CustomerReading, createRevenueCatClient, type RevenueCatClient } f
 import { compareWithSnapshot } from '../subscription/compare-with-snapshot.ts';
 import { preferredAppUserIds } from '../subscription/identities.ts';
 import { deriveState } from '../subscription/state.ts';
-import type { SecretBox } from '../workspaces/secrets.ts';
-import { type Project, readProject, secretContext, setApiKeyState } from '../workspaces/store.ts';
+import { type SecretBox, secretLocation } from '../workspaces/secrets.ts';
+import { type Project, readProject, setApiKeyState } from '../workspaces/store.ts';
 import { type StoredCustomer, storeCustomers } from './customers-store.ts';
 import { markPending, readHistory, readSubscriber } from './store.ts';
 
@@ -34,9 +34,9 @@ export function clientFor(
   if (project.apiKey === null) return null;
   return createRevenueCatClient({
     apiUrl: context.apiUrl,
-    apiKey: context.secrets.open(
+    apiKey: context.secrets.decrypt(
       project.apiKey,
-      secretContext.apiKey(project.workspaceId, project.projectId),
+      secretLocation.apiKey(project.workspaceId, project.projectId),
     ),
     now: context.now,
     gate: context.limiter.gate(project, calls.priority, calls.signal),

@@ -4,13 +4,13 @@ import { createRevenueCatClient } from '../revenuecat/client.ts';
 import { checkApiKey } from './api-key.ts';
 import { markChecked, setMissingScopes } from './health-store.ts';
 import type { InstallContext } from './install.ts';
+import { secretLocation } from './secrets.ts';
 import {
   listProjects,
   markDisconnected,
   markReconnected,
   type Project,
   readWorkspace,
-  secretContext,
   setApiKeyState,
   type Workspace,
 } from './store.ts';
@@ -51,7 +51,7 @@ async function askIntercom(context: ExamineContext, workspace: Workspace): Promi
   if (sealed === null) return true;
   const client = createIntercomClient({
     apiUrl: intercomApiUrl(context.config.intercom.apiUrl, workspace.region),
-    accessToken: context.secrets.open(sealed, secretContext.accessToken(workspaceId)),
+    accessToken: context.secrets.decrypt(sealed, secretLocation.accessToken(workspaceId)),
     now: context.now,
     timeoutMs: CALL_TIMEOUT_MS,
   });
@@ -77,7 +77,7 @@ async function askRevenueCat(context: ExamineContext, project: Project): Promise
   const { workspaceId, projectId } = project;
   const client = createRevenueCatClient({
     apiUrl: context.config.revenueCatApiUrl,
-    apiKey: context.secrets.open(project.apiKey, secretContext.apiKey(workspaceId, projectId)),
+    apiKey: context.secrets.decrypt(project.apiKey, secretLocation.apiKey(workspaceId, projectId)),
     now: context.now,
     timeoutMs: CALL_TIMEOUT_MS,
   });

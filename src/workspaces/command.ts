@@ -2,8 +2,7 @@ import type { Command } from 'commander';
 import type { Config } from '../config.ts';
 import { connectDatabase } from '../database/connection.ts';
 import { createCommandLogger } from '../logger.ts';
-import { rotateSecrets } from './rotate-keys.ts';
-import { createSecretBox } from './secrets.ts';
+import { createSecretBox, rotateKeys } from './secrets.ts';
 
 /** `rotate-keys`: the second step of a change of keys, safe while the server runs. */
 export function addRotateKeysCommand(
@@ -19,11 +18,11 @@ export function addRotateKeysCommand(
       const connected = await connectDatabase(config, createCommandLogger('warn'));
       try {
         const secrets = createSecretBox(await read.keys(config));
-        const { sealedAgain, unreadable } = await rotateSecrets(connected.database, secrets);
+        const { rotated, unreadable } = await rotateKeys(connected.database, secrets);
         process.stdout.write(
           options.json
-            ? `${JSON.stringify({ sealed_again: sealedAgain, unreadable: unreadable.length })}\n`
-            : `${sealedAgain} secrets sealed again with the first key.\n`,
+            ? `${JSON.stringify({ rotated: rotated, unreadable: unreadable.length })}\n`
+            : `${rotated} secrets sealed again with the first key.\n`,
         );
         if (unreadable.length > 0) {
           for (const { workspaceId, secret } of unreadable)

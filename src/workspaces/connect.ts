@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto';
 import type { Database } from '../database/sql.ts';
 import { badRequest, notFound } from '../errors.ts';
 import { isProjectId, looksLikeSecretKey } from './api-key.ts';
-import { hashSecret, newSecret, type SecretBox } from './secrets.ts';
-import { readWorkspace, secretContext } from './store.ts';
+import { hashSecret, newSecret, type SecretBox, secretLocation } from './secrets.ts';
+import { readWorkspace } from './store.ts';
 
 export interface Connection {
   readonly id: string;
@@ -62,7 +62,7 @@ export async function connectProject(
     );
     const projectId = known?.project_id ?? `${workspaceId}-${newProjectSuffix()}`;
     const apiKey =
-      input.apiKey && deps.secrets.seal(input.apiKey, secretContext.apiKey(workspaceId, projectId));
+      input.apiKey && deps.secrets.encrypt(input.apiKey, secretLocation.apiKey(workspaceId, projectId));
     await sql.query(
       `insert into projects (workspace_id, project_id, revenuecat_project_id, name, api_key, api_key_state,
                              webhook_auth_hash)

@@ -6,7 +6,8 @@ import { withTimeout } from '../time.ts';
 import { checkWorkspace, type Platform } from './check-installation.ts';
 import { readHealthTold, setHealthTold } from './health-store.ts';
 import type { InstallContext } from './install.ts';
-import { listProjects, type Refusals, readWorkspace, secretContext } from './store.ts';
+import { secretLocation } from './secrets.ts';
+import { listProjects, type Refusals, readWorkspace } from './store.ts';
 
 /** Intercom's installation health check. Source: Intercom, "Installation health check". */
 export type Health =
@@ -108,7 +109,7 @@ export async function reportHealth(context: HealthContext, workspaceId: string):
   const health = await checkHealth(database, workspaceId, context.config.publicUrl);
   if (isDeepStrictEqual(await readHealthTold(database, workspaceId), health)) return;
   const apiUrl = intercomApiUrl(context.config.intercom.apiUrl, workspace.region);
-  const accessToken = context.secrets.open(workspace.accessToken, secretContext.accessToken(workspaceId));
+  const accessToken = context.secrets.decrypt(workspace.accessToken, secretLocation.accessToken(workspaceId));
   try {
     await createIntercomClient({ apiUrl, accessToken, now: context.now }).pushHealth({ ...health });
   } catch (error) {

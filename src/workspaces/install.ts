@@ -7,15 +7,8 @@ import { provisionAttributes } from '../intercom/data-attributes.ts';
 import type { Jobs } from '../jobs/jobs.ts';
 import { withTimeout } from '../time.ts';
 import { resumeRefused } from './health-store.ts';
-import type { SecretBox } from './secrets.ts';
-import {
-  type Admin,
-  markAttributesReady,
-  readWorkspace,
-  saveSettings,
-  secretContext,
-  storeInstallation,
-} from './store.ts';
+import { type SecretBox, secretLocation } from './secrets.ts';
+import { type Admin, markAttributesReady, readWorkspace, saveSettings, storeInstallation } from './store.ts';
 
 export interface InstallContext {
   readonly config: Config;
@@ -61,7 +54,7 @@ export async function install(context: InstallContext, code: string): Promise<In
     name: me.app.name || workspaceId,
     region,
     timezone: validTimeZone(me.app.timezone),
-    accessToken: context.secrets.seal(accessToken, secretContext.accessToken(workspaceId)),
+    accessToken: context.secrets.encrypt(accessToken, secretLocation.accessToken(workspaceId)),
     installedBy: { id: me.id, name: me.name, email: me.email },
   });
   const isNew = before === null || before.status === 'uninstalled';
@@ -119,7 +112,7 @@ async function provision(
 export async function provisionWorkspace(context: InstallContext, workspaceId: string): Promise<void> {
   const workspace = await readWorkspace(context.database, workspaceId);
   if (!workspace?.accessToken || workspace.status !== 'connected') return;
-  const accessToken = context.secrets.open(workspace.accessToken, secretContext.accessToken(workspaceId));
+  const accessToken = context.secrets.decrypt(workspace.accessToken, secretLocation.accessToken(workspaceId));
   const apiUrl = intercomApiUrl(context.config.intercom.apiUrl, workspace.region);
   const result = await provisionAttributes(createIntercomClient({ apiUrl, accessToken, now: context.now }));
   await markAttributesReady(context.database, workspaceId, result.failed.length === 0);

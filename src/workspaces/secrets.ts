@@ -1,58 +1,69 @@
 import { createCipheriv, createDecipheriv, createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+import type { Database } from '../database/sql.ts';
 
-/** Names the row and the column that a sealed value stands in: `workspace:abc:access_token`. */
-export type SealedPlace = string & { readonly kind: 'sealed place' };
+/** Names the row and column of an encrypted value: `workspace:abc:access_token`. */
+export type SecretLocation = string & { readonly kind: 'secret location' };
+
+/** Every kind of secret that is stored encrypted. Each has its column in `ENCRYPTED_COLUMNS`. */
+export const secretLocation = {
+  accessToken: (workspaceId: string) => `workspace:${workspaceId}:access_token` as SecretLocation,
+  messengerSecret: (workspaceId: string) => `workspace:${workspaceId}:messenger_secret` as SecretLocation,
+  apiKey: (workspaceId: string, projectId: string) =>
+    `project:${workspaceId}:${projectId}:api_key` as SecretLocation,
+  signingSecret: (workspaceId: string, projectId: string) =>
+    `project:${workspaceId}:${projectId}:signing` as SecretLocation,
+};
 
 /**
- * Seals what must be readable again (tokens, keys) with AES-256-GCM. The place is authenticated: a sealed value
- * copied to another row does not open.
+ * Encrypts what must be readable again (tokens, keys) with AES-256-GCM. The location is authenticated: a value
+ * copied to another row does not decrypt.
  */
 export interface SecretBox {
-  seal(plain: string, place: SealedPlace): string;
-  /** @throws Error when no key opens it: the keys were lost or the value was tampered with */
-  open(sealed: string, place: SealedPlace): string;
-  /** Whether the value is sealed with a key that is no longer the first. */
-  isStale(sealed: string): boolean;
+  encrypt(plain: string, location: SecretLocation): string;
+  /** @throws Error when no key decrypts it: the keys were lost or the value was tampered with */
+  decrypt(encrypted: string, location: SecretLocation): string;
+  /** Whether the value is encrypted with a key that is no longer the first. */
+  needsRotation(encrypted: string): boolean;
 }
 
 const IV_BYTES = 12;
 const TAG_BYTES = 16;
 
-/** @param keys 32 bytes each; the first seals, all open */
+/** @param keys 32 bytes each; the first encrypts, all decrypt */
 export function createSecretBox(keys: readonly Buffer[]): SecretBox {
   const [first] = keys;
   if (!first) throw new Error('No encryption key');
   const byName = new Map(keys.map((key) => [keyName(key), key]));
 
   return {
-    seal(plain, place) {
+    encrypt(plain, location) {
       const iv = randomBytes(IV_BYTES);
       const cipher = createCipheriv('aes-256-gcm', first, iv);
-      cipher.setAAD(Buffer.from(place));
+      cipher.setAAD(Buffer.from(location));
       const body = Buffer.concat([cipher.update(plain, 'utf8'), cipher.final()]);
       return `v1.${keyName(first)}.${Buffer.concat([iv, body, cipher.getAuthTag()]).toString('base64url')}`;
     },
-    open(sealed, place) {
-      const [version, name = '', data = ''] = sealed.split('.');
+    decrypt(encrypted, location) {
+      const [version, name = '', data = ''] = encrypted.split('.');
       const key = byName.get(name);
-      if (version !== 'v1' || !key) throw new Error('Sealed with a key that ENCRYPTION_KEYS does not hold');
+      if (version !== 'v1' || !key) throw new Error('Encrypted with a key that ENCRYPTION_KEYS lacks');
       const bytes = Buffer.from(data, 'base64url');
       const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, IV_BYTES));
-      decipher.setAAD(Buffer.from(place));
+      decipher.setAAD(Buffer.from(location));
       decipher.setAuthTag(bytes.subarray(bytes.length - TAG_BYTES));
       const body = bytes.subarray(IV_BYTES, bytes.length - TAG_BYTES);
       return Buffer.concat([decipher.update(body), decipher.final()]).toString('utf8');
     },
-    isStale: (sealed) => sealed.split('.')[1] !== keyName(first),
+    needsRotation: (encrypted) => encrypted.split('.')[1] !== keyName(first),
   };
 }
 
-/** Tells keys apart without telling anything of them. */
+/** Distinguishes keys without revealing anything about them. */
 function keyName(key: Buffer): string {
   return createHash('sha256').update('key-name').update(key).digest('base64url').slice(0, 8);
 }
 
-/** For secrets that are only ever compared: long and random, so that a plain hash is enough. */
+/** For secrets that are only ever compared: long and random, so a plain hash is enough. */
 export function hashSecret(secret: string): string {
   return createHash('sha256').update(secret).digest('base64url');
 }
@@ -67,4 +78,69 @@ export function equalInConstantTime(a: string, b: string): boolean {
 /** A new random secret of 192 bits, safe in URLs and headers. */
 export function newSecret(prefix = ''): string {
   return prefix + randomBytes(24).toString('base64url');
+}
+
+interface EncryptedColumn {
+  readonly table: 'workspaces' | 'projects';
+  readonly column: string;
+  /** The second part of the table's key, where it has one. */
+  readonly idColumn: 'workspace_id' | 'project_id';
+}
+
+/** Every column that holds an encrypted value; the compiler requires one for each kind of secret. */
+export const ENCRYPTED_COLUMNS: Readonly<Record<keyof typeof secretLocation, EncryptedColumn>> = {
+  accessToken: { table: 'workspaces', column: 'access_token', idColumn: 'workspace_id' },
+  messengerSecret: { table: 'workspaces', column: 'messenger_secret', idColumn: 'workspace_id' },
+  apiKey: { table: 'projects', column: 'api_key', idColumn: 'project_id' },
+  signingSecret: { table: 'projects', column: 'signing_secret', idColumn: 'project_id' },
+};
+
+export interface Rotation {
+  readonly rotated: number;
+  /** Secrets that no key decrypts: they are left unchanged. */
+  readonly unreadable: readonly { readonly workspaceId: string; readonly secret: string }[];
+}
+
+/**
+ * Encrypts with the first key what older keys have encrypted, so that an operator can drop those. Safe while the
+ * server runs: a secret that is replaced concurrently is left alone.
+ */
+export async function rotateKeys(database: Database, secrets: SecretBox): Promise<Rotation> {
+  let rotated = 0;
+  const unreadable: { workspaceId: string; secret: string }[] = [];
+  const workspaces = await database.query<{ workspace_id: string }>(
+    'select workspace_id from workspaces order by workspace_id',
+  );
+  for (const { workspace_id: workspaceId } of workspaces) {
+    for (const kind of Object.keys(ENCRYPTED_COLUMNS) as (keyof typeof secretLocation)[]) {
+      const { table, column, idColumn } = ENCRYPTED_COLUMNS[kind];
+      const rows = await database.query<{ id: string; value: string }>(
+        `select ${idColumn} as id, ${column} as value from ${table}
+          where workspace_id = $1 and ${column} is not null`,
+        [workspaceId],
+      );
+      for (const { id, value } of rows.filter((row) => secrets.needsRotation(row.value))) {
+        const fresh = encryptAgain(secrets, value, secretLocation[kind](workspaceId, id));
+        if (fresh === null) {
+          unreadable.push({ workspaceId, secret: `${table}.${column}` });
+          continue;
+        }
+        const replaced = await database.query(
+          `update ${table} set ${column} = $4
+            where workspace_id = $1 and ${idColumn} = $2 and ${column} = $3 returning 1`,
+          [workspaceId, id, value, fresh],
+        );
+        rotated += replaced.length;
+      }
+    }
+  }
+  return { rotated, unreadable };
+}
+
+function encryptAgain(secrets: SecretBox, value: string, location: SecretLocation): string | null {
+  try {
+    return secrets.encrypt(secrets.decrypt(value, location), location);
+  } catch {
+    return null;
+  }
 }

@@ -1,5 +1,4 @@
 import type { Sql } from '../database/sql.ts';
-import type { SealedPlace } from './secrets.ts';
 import { readSettings, type WorkspaceSettings } from './settings.ts';
 
 export type Region = 'US' | 'EU' | 'AU';
@@ -207,19 +206,6 @@ export async function setSigningSecret(
     sealed,
   ]);
 }
-
-/**
- * The places under which secrets are sealed; nothing can be sealed under another. Each has its column in
- * `SEALED_COLUMNS` (reseal.ts), which the compiler asks for.
- */
-export const secretContext = {
-  accessToken: (workspaceId: string) => `workspace:${workspaceId}:access_token` as SealedPlace,
-  messengerSecret: (workspaceId: string) => `workspace:${workspaceId}:messenger_secret` as SealedPlace,
-  apiKey: (workspaceId: string, projectId: string) =>
-    `project:${workspaceId}:${projectId}:api_key` as SealedPlace,
-  signingSecret: (workspaceId: string, projectId: string) =>
-    `project:${workspaceId}:${projectId}:signing` as SealedPlace,
-};
 
 /**
  * Marks a workspace whose token Intercom refuses: deliveries wait until somebody installs again.

@@ -1,7 +1,8 @@
 import { AppError } from '../errors.ts';
 import { createIntercomClient, intercomApiUrl } from '../intercom/client.ts';
 import type { InstallContext } from './install.ts';
-import { forgetToken, readWorkspace, secretContext } from './store.ts';
+import { secretLocation } from './secrets.ts';
+import { forgetToken, readWorkspace } from './store.ts';
 
 export type UninstallOutcome = 'uninstalled' | 'still_installed' | 'unknown';
 
@@ -18,7 +19,7 @@ export async function confirmUninstall(
   const workspace = await readWorkspace(context.database, workspaceId);
   if (!workspace || workspace.accessToken === null) return 'unknown';
   const apiUrl = intercomApiUrl(context.config.intercom.apiUrl, workspace.region);
-  const accessToken = context.secrets.open(workspace.accessToken, secretContext.accessToken(workspaceId));
+  const accessToken = context.secrets.decrypt(workspace.accessToken, secretLocation.accessToken(workspaceId));
   try {
     await createIntercomClient({ apiUrl, accessToken, now: context.now }).me();
     context.logger.warn({ workspaceId }, 'uninstall notice for a workspace whose token still works: ignored');
@@ -40,7 +41,7 @@ export async function uninstall(context: InstallContext, workspaceId: string): P
   const workspace = await readWorkspace(context.database, workspaceId);
   if (!workspace || workspace.accessToken === null) return;
   const apiUrl = intercomApiUrl(context.config.intercom.apiUrl, workspace.region);
-  const accessToken = context.secrets.open(workspace.accessToken, secretContext.accessToken(workspaceId));
+  const accessToken = context.secrets.decrypt(workspace.accessToken, secretLocation.accessToken(workspaceId));
   try {
     await createIntercomClient({ apiUrl, accessToken, now: context.now }).uninstall();
   } catch (error) {

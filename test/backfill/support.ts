@@ -8,8 +8,8 @@ import {
 } from '../../src/simulator/revenuecat/server.ts';
 import type { Customer } from '../../src/simulator/revenuecat/state.ts';
 import type { RefreshContext } from '../../src/subscribers/refresh.ts';
-import { createSecretBox, hashSecret } from '../../src/workspaces/secrets.ts';
-import { secretContext } from '../../src/workspaces/store.ts';
+import { createSecretBox, hashSecret, secretLocation } from '../../src/workspaces/secrets.ts';
+
 import { BARE_ENVIRONMENT } from '../support/bare-environment.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { DAY_MS } from '../support/events.ts';
@@ -81,7 +81,7 @@ async function addProject(
       projectId,
       RC_PROJECT,
       hashSecret(AUTHORIZATION),
-      secrets.seal(revenueCat.issueKey(RC_PROJECT), secretContext.apiKey(WORKSPACE_ID, projectId)),
+      secrets.encrypt(revenueCat.issueKey(RC_PROJECT), secretLocation.apiKey(WORKSPACE_ID, projectId)),
     ],
   );
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { secretContext, storeInstallation } from '../../src/workspaces/store.ts';
+import { secretLocation } from '../../src/workspaces/secrets.ts';
+import { storeInstallation } from '../../src/workspaces/store.ts';
 import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
 import { createFleet, createLoad, type Fleet, type Process } from './fleet.ts';
@@ -103,7 +104,7 @@ describe('faults, with real processes', () => {
       name: 'Fleet',
       region: 'US',
       timezone: 'UTC',
-      accessToken: fleet.secrets.seal(token, secretContext.accessToken(WORKSPACE_ID)),
+      accessToken: fleet.secrets.encrypt(token, secretLocation.accessToken(WORKSPACE_ID)),
       installedBy: { id: '7001', name: 'Ada', email: 'ada@example.com' },
     });
     await load.verify(fleet);

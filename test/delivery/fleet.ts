@@ -11,8 +11,8 @@ import { migrate, type OpenDatabase, openDatabase } from '../../src/database/dat
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/database/embedded.ts';
 import { createIntercomSimulator, type IntercomSimulator } from '../../src/simulator/intercom/server.ts';
 import { CONTACT_ATTRIBUTES } from '../../src/subscription/attributes.ts';
-import { createSecretBox, hashSecret, type SecretBox } from '../../src/workspaces/secrets.ts';
-import { secretContext } from '../../src/workspaces/store.ts';
+import { createSecretBox, hashSecret, type SecretBox, secretLocation } from '../../src/workspaces/secrets.ts';
+
 import { BARE_ENVIRONMENT } from '../support/bare-environment.ts';
 import { DAY_MS } from '../support/events.ts';
 import { until } from '../support/wait.ts';
@@ -194,7 +194,7 @@ async function installIn(fleet: {
   intercom.addAdmin(WORKSPACE_ID, { id: '7001' });
   await database.query(`insert into workspaces (workspace_id, name, access_token) values ($1, 'Fleet', $2)`, [
     WORKSPACE_ID,
-    secrets.seal(intercom.issueToken(WORKSPACE_ID), secretContext.accessToken(WORKSPACE_ID)),
+    secrets.encrypt(intercom.issueToken(WORKSPACE_ID), secretLocation.accessToken(WORKSPACE_ID)),
   ]);
   await database.query(
     `insert into projects (workspace_id, project_id, revenuecat_project_id, name, webhook_auth_hash)

@@ -14,8 +14,8 @@ import {
   createRevenueCatSimulator,
   type RevenueCatSimulator,
 } from '../../src/simulator/revenuecat/server.ts';
-import { createSecretBox } from '../../src/workspaces/secrets.ts';
-import { secretContext } from '../../src/workspaces/store.ts';
+import { createSecretBox, secretLocation } from '../../src/workspaces/secrets.ts';
+
 import { startCommand } from '../backfill/support.ts';
 import { eventBody } from '../support/events.ts';
 import { until } from '../support/wait.ts';
@@ -52,12 +52,15 @@ describe('doctor', () => {
     const box = createSecretBox([KEY]);
     const token = [...world.intercom.state.tokens.keys()][0] ?? '';
     await database.query(`update workspaces set access_token = $1`, [
-      box.seal(token, secretContext.accessToken(WORKSPACE_ID)),
+      box.encrypt(token, secretLocation.accessToken(WORKSPACE_ID)),
     ]);
     await database.query(
       `update projects set revenuecat_project_id = $1, api_key = $2, api_key_state = 'valid', last_received_at = now(),
               created_at = now() - interval '30 days'`,
-      [RC_PROJECT, box.seal(revenueCat.issueKey(RC_PROJECT), secretContext.apiKey(WORKSPACE_ID, PROJECT_ID))],
+      [
+        RC_PROJECT,
+        box.encrypt(revenueCat.issueKey(RC_PROJECT), secretLocation.apiKey(WORKSPACE_ID, PROJECT_ID)),
+      ],
     );
     revenueCat.addWebhook(RC_PROJECT, { url: `${PUBLIC_URL}/webhooks/revenuecat/${PROJECT_ID}` });
     jobs = await openJobs({ databaseUrl: world.db.url, backend: 'postgres', listen: false, logger: silent });

@@ -12,7 +12,8 @@ import { storeEvents } from '../../src/ingestion/store.ts';
 import { toReceived, verifyWebhookSignature } from '../../src/ingestion/webhook.ts';
 import { readHistory } from '../../src/subscribers/store.ts';
 import { deriveState } from '../../src/subscription/state.ts';
-import { secretContext } from '../../src/workspaces/store.ts';
+import { secretLocation } from '../../src/workspaces/secrets.ts';
+
 import { DAY_MS, eventBody, START_MS } from '../support/events.ts';
 import {
   AUTHORIZATION,
@@ -192,7 +193,7 @@ for (const backend of ['postgres', 'citus'] as const)
       const sign = (secret: string | null) =>
         rows('update projects set signing_secret = $2 where project_id = $1', [
           PROJECT_ID,
-          secret && secrets.seal(secret, secretContext.signingSecret(WORKSPACE_ID, PROJECT_ID)),
+          secret && secrets.encrypt(secret, secretLocation.signingSecret(WORKSPACE_ID, PROJECT_ID)),
         ]);
       await sign('whsec_1');
       const body = JSON.stringify({ event: eventBody({ id: 'signed', app_user_id: 'signed-1' }) });

@@ -8,9 +8,8 @@ import { readApiKey } from '../../src/messenger/api-keys.ts';
 import { snippets } from '../../src/messenger/snippets.ts';
 import { readKeyHolder } from '../../src/messenger/store.ts';
 import { eraseUninstalled } from '../../src/workspaces/erase.ts';
-import { rotateSecrets } from '../../src/workspaces/rotate-keys.ts';
-import { createSecretBox } from '../../src/workspaces/secrets.ts';
-import { forgetToken, readWorkspace, secretContext } from '../../src/workspaces/store.ts';
+import { createSecretBox, rotateKeys, secretLocation } from '../../src/workspaces/secrets.ts';
+import { forgetToken, readWorkspace } from '../../src/workspaces/store.ts';
 import { launchBrowser } from '../support/browser.ts';
 import { createSite, csrfIn, type Site } from '../workspaces/support.ts';
 
@@ -57,7 +56,7 @@ it('stores the Messenger secret sealed, and never shows it', async () => {
   assert.ok(!page.text.includes(SECRET));
   const sealed = await sealedSecret();
   assert.ok(sealed && !sealed.includes(SECRET));
-  assert.equal(site.context.secrets.open(sealed, secretContext.messengerSecret('abc123')), SECRET);
+  assert.equal(site.context.secrets.decrypt(sealed, secretLocation.messengerSecret('abc123')), SECRET);
   assert.equal(await sealedSecret('other1'), null);
 
   for (const wrong of ['', 'short', 'two words that are long enough', 'x'.repeat(600)]) {
@@ -77,13 +76,13 @@ it('seals the secret anew with the first key', async () => {
   const [old] = site.context.config.encryptionKeys;
   assert.ok(old);
   const box = createSecretBox([Buffer.alloc(32, 7), old]);
-  assert.ok((await rotateSecrets(site.db.database, box)).sealedAgain >= 1);
+  assert.ok((await rotateKeys(site.db.database, box)).rotated >= 1);
   const sealed = (await sealedSecret()) ?? '';
   assert.equal(
-    createSecretBox([Buffer.alloc(32, 7)]).open(sealed, secretContext.messengerSecret('abc123')),
+    createSecretBox([Buffer.alloc(32, 7)]).decrypt(sealed, secretLocation.messengerSecret('abc123')),
     SECRET,
   );
-  await rotateSecrets(site.db.database, createSecretBox([old, Buffer.alloc(32, 7)]));
+  await rotateKeys(site.db.database, createSecretBox([old, Buffer.alloc(32, 7)]));
 });
 
 it('makes keys that are shown once, stored as hashes, listed and revoked', async () => {

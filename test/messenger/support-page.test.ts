@@ -10,7 +10,8 @@ import supertest from 'supertest';
 import { revokeApiKey, setMessengerSecret } from '../../src/messenger/store.ts';
 import { readSupportLink, signSupportLink, signSupportSession } from '../../src/messenger/support-link.ts';
 import { type Listening, listenOnLoopback } from '../../src/simulator/listen.ts';
-import { secretContext } from '../../src/workspaces/store.ts';
+import { secretLocation } from '../../src/workspaces/secrets.ts';
+
 import { launchBrowser } from '../support/browser.ts';
 import { DAY_MS } from '../support/events.ts';
 import { until } from '../support/wait.ts';
@@ -217,7 +218,7 @@ describe('the link', () => {
     const page = await supertest(site.app).get(path).expect(200);
     assert.match(page.text, /Pro is cancelled/);
     assert.match(page.text, /data-jwt=""/);
-    const sealed = secrets.seal(MESSENGER_SECRET, secretContext.messengerSecret('abc123'));
+    const sealed = secrets.encrypt(MESSENGER_SECRET, secretLocation.messengerSecret('abc123'));
     await setMessengerSecret(site.db.database, 'abc123', sealed);
   });
 

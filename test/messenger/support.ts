@@ -10,7 +10,8 @@ import type { MessengerContext } from '../../src/messenger/context.ts';
 import { insertApiKey, setMessengerSecret } from '../../src/messenger/store.ts';
 import { supportRouter } from '../../src/messenger/support-routes.ts';
 import { readEvent } from '../../src/subscription/read-event.ts';
-import { secretContext } from '../../src/workspaces/store.ts';
+import { secretLocation } from '../../src/workspaces/secrets.ts';
+
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { eventBody, START_MS } from '../support/events.ts';
 import { CLIENT_SECRET, secrets, silent } from '../support/world.ts';
@@ -51,7 +52,7 @@ export async function createMessengerSite(): Promise<MessengerSite> {
        values ($1, $2, 'proj1', 'Test', 'h')`,
       [id, `${id}-p1`],
     );
-    const sealed = secrets.seal(MESSENGER_SECRET, secretContext.messengerSecret(id));
+    const sealed = secrets.encrypt(MESSENGER_SECRET, secretLocation.messengerSecret(id));
     await setMessengerSecret(database, id, sealed);
   }
   const clock = { nowMs: START_MS + 5 * 86_400_000 };

@@ -6,7 +6,8 @@ import { mintIdentityToken } from '../../src/messenger/identity-token.ts';
 import { createKeyLimit } from '../../src/messenger/key-limit.ts';
 import { revokeApiKey, setMessengerSecret } from '../../src/messenger/store.ts';
 import { listenOnLoopback } from '../../src/simulator/listen.ts';
-import { secretContext } from '../../src/workspaces/store.ts';
+import { secretLocation } from '../../src/workspaces/secrets.ts';
+
 import { DAY_MS, eventBody, START_MS } from '../support/events.ts';
 import { until } from '../support/wait.ts';
 import { secrets } from '../support/world.ts';
@@ -176,7 +177,7 @@ describe('what can be wrong', () => {
       409,
       'messenger_secret_missing',
     );
-    const sealed = secrets.seal(MESSENGER_SECRET, secretContext.messengerSecret('abc123'));
+    const sealed = secrets.encrypt(MESSENGER_SECRET, secretLocation.messengerSecret('abc123'));
     await setMessengerSecret(site.db.database, 'abc123', sealed);
     await site.post(PATH, key, { user_id: 'user-1' }).expect(200);
   });

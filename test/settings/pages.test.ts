@@ -4,7 +4,8 @@ import { after, before, describe, it } from 'node:test';
 import type supertest from 'supertest';
 import { writeAudit } from '../../src/grants/audit.ts';
 import { connectProject } from '../../src/workspaces/connect.ts';
-import { listProjects, readProject, readWorkspace, secretContext } from '../../src/workspaces/store.ts';
+import { secretLocation } from '../../src/workspaces/secrets.ts';
+import { listProjects, readProject, readWorkspace } from '../../src/workspaces/store.ts';
 import { createSite, csrfIn, PUBLIC_URL, type Site } from '../workspaces/support.ts';
 
 type Browser = ReturnType<typeof supertest.agent>;
@@ -128,9 +129,9 @@ describe('connecting RevenueCat', () => {
     const dump = JSON.stringify(await site.db.database.query('select * from projects'));
     assert.ok(!dump.includes(key) && !dump.includes(authorization));
     assert.equal(
-      site.context.secrets.open(
+      site.context.secrets.decrypt(
         stored?.apiKey ?? '',
-        secretContext.apiKey('abc123', stored?.projectId ?? ''),
+        secretLocation.apiKey('abc123', stored?.projectId ?? ''),
       ),
       key,
     );
@@ -169,8 +170,8 @@ describe('connecting RevenueCat', () => {
       303,
     );
     const stored = await readProject(site.db.database, 'abc123', project.projectId);
-    const place = secretContext.signingSecret('abc123', project.projectId);
-    assert.equal(site.context.secrets.open(stored?.signingSecret ?? '', place), 'whsec_value');
+    const place = secretLocation.signingSecret('abc123', project.projectId);
+    assert.equal(site.context.secrets.decrypt(stored?.signingSecret ?? '', place), 'whsec_value');
     assert.ok(!(await browser.get('/settings/revenuecat')).text.includes('whsec_value'));
     await send('/revenuecat/signing', { project: project.projectId, signing_secret: '' }).expect(303);
     assert.equal((await readProject(site.db.database, 'abc123', project.projectId))?.signingSecret, null);

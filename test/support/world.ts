@@ -4,8 +4,8 @@ import type { Backend } from '../../src/database/sql.ts';
 import { createDeliveryWorker, type DeliveryWorker, type WorkerOptions } from '../../src/delivery/worker.ts';
 import { createIntercomSimulator, type IntercomSimulator } from '../../src/simulator/intercom/server.ts';
 import { CONTACT_ATTRIBUTES } from '../../src/subscription/attributes.ts';
-import { createSecretBox, hashSecret } from '../../src/workspaces/secrets.ts';
-import { secretContext } from '../../src/workspaces/store.ts';
+import { createSecretBox, hashSecret, secretLocation } from '../../src/workspaces/secrets.ts';
+
 import { createTestDatabase, type TestDatabase } from './database.ts';
 
 export const CLIENT_ID = 'test-client';
@@ -82,7 +82,7 @@ export async function addWorkspace(
   await db.database.query(`insert into workspaces (workspace_id, name, access_token) values ($1, $2, $3)`, [
     workspaceId,
     `Workspace ${workspaceId}`,
-    secrets.seal(token, secretContext.accessToken(workspaceId)),
+    secrets.encrypt(token, secretLocation.accessToken(workspaceId)),
   ]);
   await db.database.query(
     `insert into projects (workspace_id, project_id, revenuecat_project_id, name, webhook_auth_hash)

@@ -4,8 +4,7 @@ import { after, before, it } from 'node:test';
 import { listDueWorkspaces } from '../../src/delivery/store.ts';
 import { authenticateWebhook } from '../../src/ingestion/webhook.ts';
 import { connectProject } from '../../src/workspaces/connect.ts';
-import { rotateSecrets } from '../../src/workspaces/rotate-keys.ts';
-import { createSecretBox } from '../../src/workspaces/secrets.ts';
+import { createSecretBox, rotateKeys, secretLocation } from '../../src/workspaces/secrets.ts';
 import {
   disconnectProject,
   listProjects,
@@ -13,7 +12,6 @@ import {
   readProject,
   readWorkspace,
   saveSettings,
-  secretContext,
   setSigningSecret,
   workspaceOfProject,
 } from '../../src/workspaces/store.ts';
@@ -48,7 +46,7 @@ it('refuses what can be no key or project id, and keeps the key that was stored'
     await assert.rejects(connect({ revenueCatProjectId, apiKey: 'sk_good' }), { code: 'bad_request' });
   const project = await readProject(site.db.database, 'abc123', id);
   assert.equal(
-    site.context.secrets.open(project?.apiKey ?? '', secretContext.apiKey('abc123', id)),
+    site.context.secrets.decrypt(project?.apiKey ?? '', secretLocation.apiKey('abc123', id)),
     'sk_good',
   );
   assert.equal(
@@ -131,13 +129,18 @@ it('seals everything again with a new key, after which the old one may go', asyn
   const { database } = site.db;
   const [project] = await listProjects(database, 'abc123');
   assert.ok(project);
-  const place = secretContext.signingSecret('abc123', project.projectId);
-  await setSigningSecret(database, 'abc123', project.projectId, site.context.secrets.seal('signing', place));
+  const place = secretLocation.signingSecret('abc123', project.projectId);
+  await setSigningSecret(
+    database,
+    'abc123',
+    project.projectId,
+    site.context.secrets.encrypt('signing', place),
+  );
 
   const fresh = randomBytes(32);
   const both = createSecretBox([fresh, ...site.context.config.encryptionKeys]);
-  assert.deepEqual(await rotateSecrets(database, both), { sealedAgain: 3, unreadable: [] });
-  assert.deepEqual(await rotateSecrets(database, both), { sealedAgain: 0, unreadable: [] });
+  assert.deepEqual(await rotateKeys(database, both), { rotated: 3, unreadable: [] });
+  assert.deepEqual(await rotateKeys(database, both), { rotated: 0, unreadable: [] });
   // Whatever column a secret is in: none is left that the old key has sealed.
   const tables = await database.query<{ name: string }>(
     `select format('%I', table_name) as name from information_schema.tables
@@ -154,11 +157,11 @@ it('seals everything again with a new key, after which the old one may go', asyn
 
   const alone = createSecretBox([fresh]);
   const stored = await readProject(database, 'abc123', project.projectId);
-  assert.equal(alone.open(stored?.signingSecret ?? '', place), 'signing');
+  assert.equal(alone.decrypt(stored?.signingSecret ?? '', place), 'signing');
   assert.equal(
-    alone.open(stored?.apiKey ?? '', secretContext.apiKey('abc123', project.projectId)),
+    alone.decrypt(stored?.apiKey ?? '', secretLocation.apiKey('abc123', project.projectId)),
     'sk_secret_value',
   );
   const workspace = await readWorkspace(database, 'abc123');
-  assert.ok(alone.open(workspace?.accessToken ?? '', secretContext.accessToken('abc123')));
+  assert.ok(alone.decrypt(workspace?.accessToken ?? '', secretLocation.accessToken('abc123')));
 });

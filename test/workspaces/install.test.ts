@@ -7,8 +7,8 @@ import { errorHandler } from '../../src/http/errors.ts';
 import { connectProject } from '../../src/workspaces/connect.ts';
 import { eraseUninstalled } from '../../src/workspaces/erase.ts';
 import { installRouter } from '../../src/workspaces/routes.ts';
-import { hashSecret } from '../../src/workspaces/secrets.ts';
-import { listProjects, readWorkspace, secretContext } from '../../src/workspaces/store.ts';
+import { hashSecret, secretLocation } from '../../src/workspaces/secrets.ts';
+import { listProjects, readWorkspace } from '../../src/workspaces/store.ts';
 import { confirmUninstall, uninstall } from '../../src/workspaces/uninstall.ts';
 import { CLIENT_SECRET, silent } from '../support/world.ts';
 import { APP_URL, createSite, PUBLIC_URL, type Site } from './support.ts';
@@ -51,9 +51,9 @@ describe('installing', () => {
     assert.equal(workspace?.timezone, 'Europe/Dublin');
     assert.equal(workspace?.attributesReady, true);
     assert.ok(site.intercom.state.attributes.some((attribute) => attribute.name === 'rc_entitlements'));
-    const token = site.context.secrets.open(
+    const token = site.context.secrets.decrypt(
       workspace?.accessToken ?? '',
-      secretContext.accessToken('abc123'),
+      secretLocation.accessToken('abc123'),
     );
     assert.ok(site.intercom.state.tokens.has(token));
     await browser.get('/settings').expect(200);
