@@ -28,7 +28,7 @@ export function applyEvent(draft: Draft, event: LifecycleEvent): void {
   }
   if (event.kind === 'temporary_entitlement_grant') {
     // Documented as at most a day; the official sample names no end.
-    draft.endsAtMs = Math.min(event.expiresAtMs ?? event.atMs + event.atMs + DAY_MS);
+    draft.endsAtMs = Math.min(event.expiresAtMs ?? event.atMs + DAY_MS, event.atMs + DAY_MS);
     draft.endedAtMs = null;
     return;
   }

@@ -59,7 +59,7 @@ function runTests(files: readonly string[], databaseUrl: string, statements: str
     '--test',
     '--test-reporter=spec',
     '--test-timeout=90000',
-    '--test-concurrency=2',
+    '--test-concurrency=4',
     ...files,
   ];
   const child = spawn(process.execPath, args, {
