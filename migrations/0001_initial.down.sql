@@ -1,5 +1,5 @@
 drop table reconcile_marks, import_customers, imports;
-drop table api_keys;
+drop table used_support_links, api_keys;
 drop table audit_log, grant_makers, grant_notes, grants;
 drop table subscriber_summaries;
 drop table revenuecat_budgets, catalog;

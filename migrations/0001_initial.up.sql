@@ -337,6 +337,14 @@ create table api_keys (
 );
 create unique index api_keys_id on api_keys (workspace_id, key_id);
 
+-- A support link opens once. Only a hash of its random id is stored, until the link has expired.
+create table used_support_links (
+  workspace_id text not null,
+  link_hash    text not null,
+  expires_at   timestamptz not null,
+  primary key (workspace_id, link_hash)
+);
+
 ------------------------------------------------------------------------------------------------- backfill
 
 create table imports (

@@ -39,10 +39,9 @@ import { storeEvents } from './ingestion/store.ts';
 import { createIntercomClient, intercomApiUrl } from './intercom/client.ts';
 import { type JobHandlers, openJobs } from './jobs/jobs.ts';
 import { messengerApiRouter } from './messenger/api-routes.ts';
-import { supportScript } from './messenger/bundle.ts';
 import { messengerCardRouter } from './messenger/card-routes.ts';
 import type { MessengerContext } from './messenger/context.ts';
-import { supportRouter } from './messenger/support-routes.ts';
+import { supportRouter, supportScript } from './messenger/support-routes.ts';
 import { createCallLimiter } from './revenuecat/call-limiter.ts';
 import { settingsRouter } from './settings/routes.ts';
 import {
@@ -204,7 +203,6 @@ async function wire(config: Config, logger: Logger, server: Server): Promise<Run
     logger,
     publicUrl: config.publicUrl,
     production: config.production,
-    linkKey: derivedKey(keys, 'support-link'),
     now,
     requestRefresh: (workspaceId, subscriberId) =>
       jobs.send('subscriber.refresh', { workspaceId, subscriberId }),

@@ -1,37 +1,157 @@
 import { randomBytes } from 'node:crypto';
+import type { Sql } from '../database/sql.ts';
 import { hashSecret } from '../workspaces/secrets.ts';
+import type { Admin, Region } from '../workspaces/store.ts';
 
-/** What a key opens: `messenger` mints identity tokens and support links, `fin` answers the Fin data connector. */
+/** What a key allows: `messenger` makes identity tokens and support links, `fin` reads for the Fin data connector. */
 export const API_KEY_KINDS = ['messenger', 'fin'] as const;
 
 export type ApiKeyKind = (typeof API_KEY_KINDS)[number];
 
-const MARKS: Readonly<Record<ApiKeyKind, string>> = { messenger: 'stm', fin: 'stf' };
+const PREFIXES: Readonly<Record<ApiKeyKind, string>> = { messenger: 'stm', fin: 'stf' };
 const RANDOM_BYTES = 32;
-const SHOWN_DIGITS = 6;
+/** Digits of the random part by which people tell keys apart. */
+const VISIBLE_DIGITS = 6;
 
-const FORM = new RegExp(`^(stm|stf)_([A-Za-z0-9_-]{1,64})_([0-9a-f]{${RANDOM_BYTES * 2}})$`);
+const KEY_PATTERN = new RegExp(`^(stm|stf)_([A-Za-z0-9_-]{1,64})_([0-9a-f]{${RANDOM_BYTES * 2}})$`);
 
 export interface NewApiKey {
-  /** Shown once, to the admin who made it. */
+  /** Shown once, to the admin who created it. */
   readonly key: string;
   readonly hash: string;
-  /** The beginning, by which people tell keys apart. */
   readonly prefix: string;
 }
 
 /**
- * A new key of 256 random bits, `stm_<workspace>_<hex>`. It names its workspace, so that looking it up stays
- * within that workspace; being long and random, a plain SHA-256 of it is enough to store.
+ * Creates a key of 256 random bits, `stm_<workspace>_<hex>`. It names its workspace, so that looking it up stays
+ * within that workspace. It is long and random, so a plain SHA-256 is enough to store.
  */
 export function newApiKey(kind: ApiKeyKind, workspaceId: string): NewApiKey {
   const random = randomBytes(RANDOM_BYTES).toString('hex');
-  const key = `${MARKS[kind]}_${workspaceId}_${random}`;
-  return { key, hash: hashSecret(key), prefix: key.slice(0, -random.length + SHOWN_DIGITS) };
+  const key = `${PREFIXES[kind]}_${workspaceId}_${random}`;
+  return { key, hash: hashSecret(key), prefix: key.slice(0, -random.length + VISIBLE_DIGITS) };
 }
 
-/** The workspace that a key names and the hash under which it is stored; `null`: no key of ours. */
-export function readApiKey(key: string): { workspaceId: string; hash: string } | null {
-  const workspaceId = FORM.exec(key)?.[2];
+/** The workspace that a key names and the hash under which it is stored; `null`: not one of our keys. */
+export function parseApiKey(key: string): { workspaceId: string; hash: string } | null {
+  const workspaceId = KEY_PATTERN.exec(key)?.[2];
   return workspaceId === undefined ? null : { workspaceId, hash: hashSecret(key) };
+}
+
+export interface ApiKey {
+  readonly keyId: string;
+  readonly kind: ApiKeyKind;
+  readonly name: string;
+  readonly prefix: string;
+  readonly createdBy: Admin;
+  readonly createdAt: Date;
+  readonly lastUsedAt: Date | null;
+  readonly revokedAt: Date | null;
+}
+
+/** Keys in use first, each group newest first. Revoked keys stay listed: they document who had access until when. */
+export function listApiKeys(sql: Sql, workspaceId: string): Promise<ApiKey[]> {
+  return sql.query<ApiKey>(
+    `select key_id as "keyId", kind, name, prefix, created_by as "createdBy", created_at as "createdAt",
+            last_used_at as "lastUsedAt", revoked_at as "revokedAt"
+       from api_keys
+      where workspace_id = $1 order by revoked_at is not null, created_at desc, key_id limit 200`,
+    [workspaceId],
+  );
+}
+
+export async function insertApiKey(
+  sql: Sql,
+  key: {
+    workspaceId: string;
+    keyId: string;
+    hash: string;
+    kind: ApiKeyKind;
+    name: string;
+    prefix: string;
+    createdBy: Admin;
+  },
+): Promise<void> {
+  await sql.query(
+    `insert into api_keys (workspace_id, key_hash, key_id, kind, name, prefix, created_by)
+     values ($1, $2, $3, $4, $5, $6, $7)`,
+    [key.workspaceId, key.hash, key.keyId, key.kind, key.name, key.prefix, JSON.stringify(key.createdBy)],
+  );
+}
+
+/** @returns its name; `null`: the workspace has no such key, or it is revoked already */
+export async function revokeApiKey(sql: Sql, workspaceId: string, keyId: string): Promise<string | null> {
+  const [row] = await sql.query<{ name: string }>(
+    `update api_keys set revoked_at = now()
+      where workspace_id = $1 and key_id = $2 and revoked_at is null returning name`,
+    [workspaceId, keyId],
+  );
+  return row?.name ?? null;
+}
+
+/** A workspace as the Messenger's routes need it. */
+export interface MessengerWorkspace {
+  readonly workspaceId: string;
+  readonly region: Region;
+  /** IANA name. */
+  readonly timezone: string;
+  /** Encrypted; `null`: no admin has pasted it yet. */
+  readonly messengerSecret: string | null;
+}
+
+/** An API key with its workspace. */
+export interface KeyHolder extends MessengerWorkspace {
+  readonly keyId: string;
+  readonly kind: ApiKeyKind;
+  /** Keys of an uninstalled workspace count as revoked. */
+  readonly isRevoked: boolean;
+}
+
+/** @param by the key's hash for requests, its id for links that were made with it */
+export async function findKeyHolder(
+  sql: Sql,
+  workspaceId: string,
+  by: { hash: string } | { keyId: string },
+): Promise<KeyHolder | null> {
+  const [column, value] = 'hash' in by ? ['key_hash', by.hash] : ['key_id', by.keyId];
+  const [row] = await sql.query<KeyHolder & { region: string }>(
+    `select w.workspace_id as "workspaceId", w.region, w.timezone, w.messenger_secret as "messengerSecret",
+            k.key_id as "keyId", k.kind, k.revoked_at is not null or w.status = 'uninstalled' as "isRevoked"
+       from api_keys k join workspaces w on w.workspace_id = k.workspace_id
+      where k.workspace_id = $1 and w.workspace_id = $1 and k.${column} = $2`,
+    [workspaceId, value],
+    `find-key-holder-by-${column}`,
+  );
+  return row ?? null;
+}
+
+/** Records that a key is in use, to the minute. */
+export async function touchApiKey(sql: Sql, workspaceId: string, keyId: string): Promise<void> {
+  await sql.query(
+    `update api_keys set last_used_at = now()
+      where workspace_id = $1 and key_id = $2
+        and (last_used_at is null or last_used_at < now() - interval '1 minute')`,
+    [workspaceId, keyId],
+    'touch-api-key',
+  );
+}
+
+/** @param encrypted `null` removes it */
+export async function setMessengerSecret(
+  sql: Sql,
+  workspaceId: string,
+  encrypted: string | null,
+): Promise<void> {
+  await sql.query('update workspaces set messenger_secret = $2 where workspace_id = $1', [
+    workspaceId,
+    encrypted,
+  ]);
+}
+
+export async function hasMessengerSecret(sql: Sql, workspaceId: string): Promise<boolean> {
+  const [row] = await sql.query<{ has: boolean }>(
+    'select messenger_secret is not null as has from workspaces where workspace_id = $1',
+    [workspaceId],
+  );
+  return row?.has ?? false;
 }

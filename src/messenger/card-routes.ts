@@ -1,81 +1,125 @@
 import { type Request, type RequestHandler, Router } from 'express';
+import { z } from 'zod';
 import { badRequest } from '../errors.ts';
 import { requestId } from '../http/request-log.ts';
+import { languageOf } from '../i18n/languages.ts';
+import { type Messages, messagesFor } from '../i18n/messages.ts';
 import { type Component, linkButton, text } from '../intercom/canvas.ts';
 import { withTimeout } from '../time.ts';
-import { readWorkspace } from '../workspaces/store.ts';
-import { cardHistory, cardHome, contentOf, liveCanvas, plainCard } from './card.ts';
-import { type MessengerCardRequest, readMessengerCardRequest } from './card-request.ts';
+import { readWorkspace, type Workspace } from '../workspaces/store.ts';
+import { cardHistory, cardHome, contentOf, liveCanvas, plainCard } from './card-view.ts';
 import type { MessengerContext } from './context.ts';
-import { readOwnCustomers } from './customer.ts';
+import { findCustomers, refreshStale } from './customer.ts';
 import { viewCustomer } from './customer-view.ts';
-import { refreshBehind } from './support-routes.ts';
-import { speechFor } from './words.ts';
 
-/** Intercom states no limit for Canvas Kit (UNVERIFIED: 10 s); webhooks' 5 s is the ceiling that we keep under. */
+/** Intercom states no limit for Canvas Kit (UNVERIFIED: 10 s); this stays below the 5 s of its webhooks. */
 const DEADLINE_MS = 4_500;
+
+/** PostgreSQL cannot store NUL. Replaced rather than removed: an id must not turn into another customer's. */
+const id = z.union([z.string(), z.number()]).transform((value) => String(value).replaceAll('\0', '\ufffd'));
+const optionalText = z
+  .string()
+  .nullish()
+  .transform((value) => value || null)
+  .catch(null);
+
+const personSchema = z
+  .object({
+    type: optionalText,
+    role: optionalText,
+    external_id: id.nullish().catch(null),
+    user_id: id.nullish().catch(null),
+  })
+  .nullish()
+  .catch(null);
+
+const requestSchema = z.object({
+  workspace_id: id,
+  component_id: z.string().nullish().catch(null),
+  context: z.object({ locale: optionalText }).nullish().catch(null),
+  contact: personSchema,
+  // Intercom's tables name a `user`, real samples have `customer` beside `contact` (CONFLICT in its documentation).
+  user: personSchema,
+  customer: personSchema,
+});
+
+type Person = z.infer<typeof personSchema>;
+
+/** The contact of a Messenger request. */
+type Viewer =
+  | { readonly kind: 'user'; readonly userId: string }
+  /** A lead, a visitor, or a user without an external id. */
+  | { readonly kind: 'anonymous' }
+  /** No contact at all: a teammate looks at the card in the inbox (seen in a production app). */
+  | { readonly kind: 'none' };
+
+interface CardRequest {
+  readonly workspaceId: string;
+  /** `null`: nothing was pressed. */
+  readonly componentId: string | null;
+  readonly viewer: Viewer;
+  /** In the customer's language. */
+  readonly messages: Messages;
+}
 
 /**
  * The customer's own card in the Messenger: `POST /canvas/messenger/initialize`, `/submit` and `/live`, behind
- * their signature. The customer is read anew from each signed request, so that no canvas can name another one.
+ * signature verification. The customer is taken from each signed request, never from the canvas.
  */
 export function messengerCardRouter(context: MessengerContext): Router {
-  const { readDatabase, publicUrl, now } = context;
+  const { readDatabase, publicUrl, now, logger } = context;
 
-  /** What the one who looks may see; `null`: the workspace is none of ours. */
-  async function look(request: MessengerCardRequest): Promise<readonly Component[]> {
-    const { workspaceId, userId, componentId } = request;
-    const speech = speechFor(request.locale);
+  async function render(request: CardRequest): Promise<readonly Component[]> {
+    const { workspaceId, viewer, componentId, messages } = request;
     const workspace = await readWorkspace(readDatabase, workspaceId);
-    if (!workspace || workspace.status === 'uninstalled') return notInstalled(publicUrl);
-    if (userId === null) return plainCard(speech.words.signInFirst, speech.words);
-    const customers = await readOwnCustomers(readDatabase, workspaceId, userId, now());
-    for (const customer of customers) refreshBehind(context, workspaceId, customer);
-    const view = viewCustomer(customers, speech, workspace.timezone);
+    if (!isInstalled(workspace)) return notInstalled(publicUrl);
+    if (viewer.kind === 'none') return plainCard(messages.t('messenger.customerOnly'), messages);
+    if (viewer.kind === 'anonymous') return plainCard(messages.t('messenger.signInFirst'), messages);
+    const customers = await findCustomers(readDatabase, workspaceId, {
+      appUserId: viewer.userId,
+      nowMs: now(),
+    });
+    refreshStale(context, workspaceId, customers);
+    const view = viewCustomer(customers, messagesFor(messages.language, workspace.timezone));
     const page = /^history(?::(\d{1,6}))?$/.exec(componentId ?? '');
-    return page ? cardHistory(view, speech.words, Number(page[1] ?? 0)) : cardHome(view, speech.words);
+    return page ? cardHistory(view, messages, Number(page[1] ?? 0)) : cardHome(view, messages);
   }
 
-  /** Whatever goes wrong, the customer gets a card with a way on, and the log gets the reason. */
-  async function lookInTime(req: Request, request: MessengerCardRequest): Promise<readonly Component[]> {
-    const { words } = speechFor(request.locale);
-    const about = {
-      workspaceId: request.workspaceId,
-      component: request.componentId,
-      requestId: requestId(req.headers['x-request-id']),
-    };
-    const answer = look(request).catch((error: unknown) => {
-      context.logger.error({ err: error, ...about }, 'customer card failed');
-      return plainCard(words.away, words);
+  /** Whatever fails, the customer gets a card with a button to try again, and the log gets the reason. */
+  async function renderInTime(req: Request, request: CardRequest): Promise<readonly Component[]> {
+    const { messages, workspaceId, componentId } = request;
+    const logFields = { workspaceId, componentId, requestId: requestId(req.headers['x-request-id']) };
+    const unavailable = (): readonly Component[] => plainCard(messages.t('messenger.unavailable'), messages);
+    const card = render(request).catch((error: unknown) => {
+      logger.error({ err: error, ...logFields }, 'customer card failed');
+      return unavailable();
     });
-    return withTimeout(answer, DEADLINE_MS, () => {
-      context.logger.warn(about, 'customer card over its deadline');
-      return plainCard(words.away, words);
+    return withTimeout(card, DEADLINE_MS, () => {
+      logger.warn(logFields, 'customer card exceeded its deadline');
+      return unavailable();
     });
   }
 
   const initialize: RequestHandler = async (req, res) => {
-    const { workspaceId } = read(req);
+    const { workspaceId } = readCardRequest(req);
     const workspace = await readWorkspace(readDatabase, workspaceId).catch((error: unknown) => {
-      // The live view says what is wrong, to the customer and in the log.
-      context.logger.error({ err: error, workspaceId }, 'customer card not initialized by its workspace');
-      return 'away' as const;
+      // The live view reports what is wrong, to the customer and in the log.
+      logger.error({ err: error, workspaceId }, 'could not read the workspace of a customer card');
+      return 'unknown' as const;
     });
-    const isKnown = workspace === 'away' || (workspace !== null && workspace.status !== 'uninstalled');
-    res.json({ canvas: isKnown ? liveCanvas(publicUrl) : contentOf(notInstalled(publicUrl)) });
+    const canBeLive = workspace === 'unknown' || isInstalled(workspace);
+    res.json({ canvas: canBeLive ? liveCanvas(publicUrl) : contentOf(notInstalled(publicUrl)) });
   };
 
   const submit: RequestHandler = async (req, res) => {
-    const request = read(req);
-    // Back at the start the card is live again: it stays current from view to view.
-    const isStart = request.componentId === null || request.componentId === 'home';
-    res.json({
-      canvas: isStart ? liveCanvas(publicUrl) : contentOf(await lookInTime(req, request)),
-    });
+    const request = readCardRequest(req);
+    // Back on its first canvas the card is live again, so that it stays current from view to view.
+    const isHome = request.componentId === null || request.componentId === 'home';
+    res.json({ canvas: isHome ? liveCanvas(publicUrl) : contentOf(await renderInTime(req, request)) });
   };
 
   const live: RequestHandler = async (req, res) => {
-    res.json(contentOf(await lookInTime(req, { ...read(req), componentId: null })));
+    res.json(contentOf(await renderInTime(req, { ...readCardRequest(req), componentId: null })));
   };
 
   const router = Router();
@@ -85,10 +129,35 @@ export function messengerCardRouter(context: MessengerContext): Router {
   return router;
 }
 
-function read(req: Request): MessengerCardRequest {
-  const request = readMessengerCardRequest(req.body);
-  if (!request) throw badRequest('This is no Canvas Kit request');
-  return request;
+function readCardRequest(req: Request): CardRequest {
+  const parsed = requestSchema.safeParse(req.body);
+  if (!parsed.success) throw badRequest('Not a Canvas Kit request');
+  const { workspace_id, component_id, context, contact, user, customer } = parsed.data;
+  return {
+    workspaceId: workspace_id,
+    componentId: component_id ?? null,
+    viewer: viewerOf([contact, user, customer]),
+    messages: messagesFor(languageOf(context?.locale) ?? 'en'),
+  };
+}
+
+/**
+ * A lead's external id is made by Intercom and proves nothing. A contact without a role is neither user nor lead,
+ * and the legacy model beside it has a type instead: the first one that says which it is decides.
+ */
+function viewerOf(people: readonly Person[]): Viewer {
+  for (const person of people) {
+    if (!person) continue;
+    const role = person.role ?? (person.type === 'contact' ? null : person.type);
+    if (role === null) continue;
+    const userId = role === 'user' ? person.external_id || person.user_id || null : null;
+    return userId === null ? { kind: 'anonymous' } : { kind: 'user', userId };
+  }
+  return { kind: people.some((person) => person?.external_id || person?.user_id) ? 'anonymous' : 'none' };
+}
+
+function isInstalled(workspace: Workspace | null): workspace is Workspace {
+  return workspace !== null && workspace.status !== 'uninstalled';
 }
 
 function notInstalled(publicUrl: string): readonly Component[] {

@@ -1,22 +1,36 @@
 import type { Logger } from 'pino';
 import type { Database } from '../database/sql.ts';
-import type { SecretBox } from '../workspaces/secrets.ts';
+import { AppError } from '../errors.ts';
+import { type SecretBox, secretLocation } from '../workspaces/secrets.ts';
+import type { MessengerWorkspace } from './api-keys.ts';
 
-/** What the Messenger's parts share. */
 export interface MessengerContext {
   readonly database: Database;
-  /** May be a replica: for what only reads. */
+  /** May be a replica: for reads only. */
   readonly readDatabase: Database;
   readonly secrets: SecretBox;
   readonly logger: Logger;
   /** Without a slash at its end. */
   readonly publicUrl: string;
-  /** Whether cookies are for HTTPS alone. */
+  /** Whether cookies are for HTTPS only. */
   readonly production: boolean;
-  /** Keys the support links and their sessions; known to this server alone. */
-  readonly linkKey: string;
   /** Epoch ms. */
   now(): number;
-  /** Asks for a fresh look at RevenueCat, in the background. */
+  /** Queues a refresh from RevenueCat, in the background. */
   requestRefresh(workspaceId: string, subscriberId: string): Promise<void>;
+}
+
+/** The workspace's Messenger secret. Throws AppError 409 when no admin has pasted it. */
+export function messengerSecretOf(
+  context: Pick<MessengerContext, 'secrets'>,
+  { workspaceId, messengerSecret }: MessengerWorkspace,
+): string {
+  if (messengerSecret === null) {
+    throw new AppError(
+      'messenger_secret_missing',
+      'This workspace has no Messenger secret. Copy it in Intercom from Settings → Channels → Messenger → Security and paste it under Settings → Messenger.',
+      { status: 409 },
+    );
+  }
+  return context.secrets.decrypt(messengerSecret, secretLocation.messengerSecret(workspaceId));
 }

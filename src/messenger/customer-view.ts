@@ -1,13 +1,14 @@
-import { datesIn } from '../inbox-card/dates.ts';
+import type { Messages } from '../i18n/messages.ts';
 import type { TimelineEntry } from '../subscribers/store.ts';
 import { describeEvent, type Names } from '../subscription/describe-event.ts';
 import { formatMoney } from '../subscription/money.ts';
 import { periodOf } from '../subscription/period.ts';
 import { entitlementOrProduct } from '../subscription/subscription-name.ts';
 import type { EventKind, SubscriptionState } from '../subscription/types.ts';
-import type { OwnCustomer } from './customer.ts';
+import { isForever as isForeverTime } from '../time.ts';
+import type { Customer } from './customer.ts';
 import { appStoreName, manageUrlOf } from './stores.ts';
-import type { Speech } from './words.ts';
+import { type Speech, speechFor } from './words.ts';
 
 /** One thing that the customer has or had, in their words. */
 export interface Holding {
@@ -37,11 +38,9 @@ export interface CustomerView {
 }
 
 const MAX_ENDED = 3;
-/** Lifetime grants carry a far date instead of none: 2099-01-01 in RevenueCat's clients, or 200 years ahead. */
-const FOREVER_MS = Date.UTC(2090, 0, 1);
 
-/** Kinds that mean nothing to a customer, and those whose words name buying on the web. */
-const NOT_TOLD: ReadonlySet<EventKind> = new Set<EventKind>([
+/** Kinds that mean nothing to a customer, and those whose texts mention buying on the web. */
+const HIDDEN_KINDS: ReadonlySet<EventKind> = new Set<EventKind>([
   'experiment_enrollment',
   'paywall',
   'subscriber_alias',
@@ -53,16 +52,12 @@ const NOT_TOLD: ReadonlySet<EventKind> = new Set<EventKind>([
 ]);
 
 /**
- * What is told to a customer about their own subscriptions. Test purchases are told only to somebody who has
- * nothing else.
+ * A customer's own subscriptions and their history. Test purchases are shown only to customers who have nothing
+ * else.
  *
- * @param timeZone IANA name, of the workspace
+ * @param messages in the customer's language and the workspace's time zone
  */
-export function viewCustomer(
-  customers: readonly OwnCustomer[],
-  speech: Speech,
-  timeZone: string,
-): CustomerView {
+export function viewCustomer(customers: readonly Customer[], messages: Messages): CustomerView {
   const held = customers.flatMap((customer) =>
     heldBy(customer).map((subscription) => ({ subscription, names: customer.names })),
   );
@@ -72,20 +67,20 @@ export function viewCustomer(
   const ended = held.filter(({ subscription }) => !isRunning(subscription)).slice(0, MAX_ENDED);
   return {
     holdings: [...running, ...ended].map(({ subscription, names }) =>
-      holdingOf(subscription, names, speech, timeZone),
+      holdingOf(subscription, names, messages),
     ),
     history: customers
       .flatMap((customer) =>
         customer.ownHistory
-          .filter((event) => !NOT_TOLD.has(event.kind) && (event.environment === 'sandbox') === isTester)
-          .map((event) => ({ atMs: event.atMs, line: lineOf(event, customer.names, speech, timeZone) })),
+          .filter((event) => !HIDDEN_KINDS.has(event.kind) && (event.environment === 'sandbox') === isTester)
+          .map((event) => ({ atMs: event.atMs, line: lineOf(event, customer.names, messages) })),
       )
       .sort((a, b) => b.atMs - a.atMs)
       .map(({ line }) => line),
   };
 }
 
-function heldBy({ state }: OwnCustomer): SubscriptionState[] {
+function heldBy({ state }: Customer): SubscriptionState[] {
   const grants = state.grants.filter((grant) => grant.givesAccess || state.subscriptions.length === 0);
   const own = [...state.subscriptions, ...grants];
   return own.length > 0 ? own : [...state.sandbox];
@@ -95,29 +90,31 @@ function isRunning({ givesAccess, status }: SubscriptionState): boolean {
   return givesAccess || status === 'paused';
 }
 
-function holdingOf(subscription: SubscriptionState, names: Names, speech: Speech, timeZone: string): Holding {
-  const { words, locale } = speech;
-  const { labels } = words;
-  const dates = datesIn(locale, timeZone);
-  const what = whatOf(subscription, names, speech);
+function holdingOf(subscription: SubscriptionState, names: Names, messages: Messages): Holding {
+  const { t } = messages;
+  const speech = speechFor(messages.language);
+  const what = whatOf(subscription, names, messages);
   const price = priceOf(subscription, speech);
-  const date = (atMs: number | null): string | null => (atMs === null ? null : dates.date(atMs));
+  const date = (atMs: number | null): string | null => (atMs === null ? null : messages.date(atMs));
   const store = appStoreName(subscription.store);
   const isGrant = subscription.periodType === 'PROMOTIONAL' || subscription.store === 'PROMOTIONAL';
-  const canChange = isRunning(subscription) && !isSettled(subscription);
+  const canChange = isRunning(subscription) && !isFinal(subscription);
   const url = canChange ? manageUrlOf(subscription) : null;
   const rows: [string, string | null][] = [
-    [labels.price, price],
-    [labels.since, date(subscription.startedAtMs)],
-    endRow(subscription, speech, date),
-    [labels.store, isGrant ? null : (store ?? words.web)],
+    [t('messenger.label.price'), price],
+    [t('messenger.label.since'), date(subscription.startedAtMs)],
+    endRow(subscription, messages, date),
+    [t('messenger.label.store'), isGrant ? null : (store ?? t('messenger.web'))],
   ];
   return {
-    title: subscription.environment === 'sandbox' ? `${what} · ${words.test}` : what,
+    title: subscription.environment === 'sandbox' ? t('messenger.testPurchase', { name: what }) : what,
     sentence: sentenceOf(subscription, what, price, speech, date),
     tone: !isRunning(subscription) ? 'ended' : isWorrying(subscription) ? 'warn' : 'good',
     rows: rows.flatMap(([label, value]) => (value === null ? [] : [[label, value] as const])),
-    manage: url === null || store === null ? null : { label: words.manage(store), url },
+    manage:
+      url === null
+        ? null
+        : { label: t('messenger.manage', { store: subscription.store?.toUpperCase() ?? '' }), url },
     mustAsk: canChange && !isGrant && url === null && !isForever(subscription),
   };
 }
@@ -132,22 +129,22 @@ function isWorrying(subscription: SubscriptionState): boolean {
   );
 }
 
-/** The store has given up renewing because a payment failed: that is no cancellation of the customer's. */
+/** The store stopped renewing because a payment failed; the customer did not cancel. */
 function isCancelledByStore({ status, cancelReason }: SubscriptionState): boolean {
   return status === 'cancelled' && cancelReason === 'BILLING_ERROR';
 }
 
-export function whatOf(subscription: SubscriptionState, names: Names, { words }: Speech): string {
-  return entitlementOrProduct(subscription, names) || words.subscription;
+export function whatOf(subscription: SubscriptionState, names: Names, { t }: Messages): string {
+  return entitlementOrProduct(subscription, names) || t('messenger.subscription');
 }
 
-/** What renews has an end of its period, even where nobody named it. */
+/** A renewing subscription has an end of its period, even where it is unknown. */
 function isForever({ endsAtMs, willRenew }: SubscriptionState): boolean {
-  return !willRenew && (endsAtMs === null || endsAtMs >= FOREVER_MS);
+  return !willRenew && isForeverTime(endsAtMs);
 }
 
-/** Nothing that anybody could change: bought once, or paid for by somebody else. */
-function isSettled(subscription: SubscriptionState): boolean {
+/** The customer cannot change it: bought once, or paid for by a family member. */
+function isFinal(subscription: SubscriptionState): boolean {
   const { status, willRenew, pausedAtMs, periodType, isFamilyShare } = subscription;
   return (
     isFamilyShare || (status === 'active' && !willRenew && pausedAtMs === null && periodType !== 'PREPAID')
@@ -162,16 +159,16 @@ export function priceOf(subscription: SubscriptionState, speech: Speech): string
 
 function endRow(
   subscription: SubscriptionState,
-  { words }: Speech,
+  { t }: Messages,
   date: (atMs: number | null) => string | null,
 ): [string, string | null] {
-  const { labels } = words;
-  if (subscription.status === 'paused') return [labels.resumes, date(subscription.resumesAtMs)];
+  if (subscription.status === 'paused') return [t('messenger.label.resumes'), date(subscription.resumesAtMs)];
   if (!subscription.givesAccess)
-    return [labels.ended, date(subscription.expiredAtMs ?? subscription.endsAtMs)];
-  if (isForever(subscription)) return [labels.ends, words.forever];
+    return [t('messenger.label.ended'), date(subscription.expiredAtMs ?? subscription.endsAtMs)];
+  if (isForever(subscription)) return [t('messenger.label.ends'), t('messenger.never')];
   const endsAtMs = subscription.gracePeriodEndsAtMs ?? subscription.endsAtMs;
-  return [subscription.willRenew && !isWorrying(subscription) ? labels.renews : labels.ends, date(endsAtMs)];
+  const renews = subscription.willRenew && !isWorrying(subscription);
+  return [t(renews ? 'messenger.label.renews' : 'messenger.label.ends'), date(endsAtMs)];
 }
 
 /** What the customer has, in one or two sentences. */
@@ -237,15 +234,14 @@ function endedSentence(
   return reason === 'BILLING_ERROR' ? words.paymentFailed(what, since) : words.expired(what, since);
 }
 
-function lineOf(event: TimelineEntry, names: Names, speech: Speech, timeZone: string): HistoryLine {
-  // The words of an event name its store; one outside the app stores stays unnamed.
-  const told = isOfAppStore(event) ? event : { ...event, store: null };
-  const { title, subtitle } = describeEvent(told, names, speech.events);
-  const dates = datesIn(speech.locale, timeZone);
+function lineOf(event: TimelineEntry, names: Names, messages: Messages): HistoryLine {
+  // Event texts name the store; a store outside the app stores must not be named.
+  const shown = isOfAppStore(event) ? event : { ...event, store: null };
+  const { title, subtitle } = describeEvent(shown, names, speechFor(messages.language).events);
   return {
     title,
     subtitle,
-    date: dates.date(event.atMs),
+    date: messages.date(event.atMs),
     isoDate: new Date(event.atMs).toISOString(),
   };
 }

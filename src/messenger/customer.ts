@@ -8,101 +8,185 @@ import {
 import type { Names } from '../subscription/describe-event.ts';
 import { isBlockedId } from '../subscription/identities.ts';
 import { deriveState } from '../subscription/state.ts';
-import { isUsable, saveSummaries, summarize } from '../subscription/summary.ts';
+import { isUsable, type SubscriberSummary, saveSummaries, summarize } from '../subscription/summary.ts';
 import type { SubscriberState } from '../subscription/types.ts';
+import { MINUTE_MS } from '../time.ts';
 import type { MessengerContext } from './context.ts';
-import { findOwned, findSummaries, type KeptSummary, listOwnEventIds, readNames } from './customer-store.ts';
 
-/** One customer in one RevenueCat project. */
-export interface OwnSubscriber {
+/** What a subscriber's attributes are made of. */
+export interface CustomerState {
   readonly subscriberId: string;
-  readonly projectId: string;
   readonly appUserIds: readonly string[];
   readonly state: SubscriberState;
-  /** Everything that the state rests on, oldest first; with what others gave by transfer. */
-  readonly history: readonly TimelineEntry[];
+}
+
+/** A customer in one RevenueCat project, with what is needed to show them their own subscriptions. */
+export interface Customer extends CustomerState {
+  readonly projectId: string;
+  readonly names: Names;
+  /** Events of this customer only, oldest first: what a transfer's source did before is not theirs to see. */
+  readonly ownHistory: readonly TimelineEntry[];
   readonly snapshotAtMs: number | null;
-  /** Whether RevenueCat can be asked about it. */
+  /** Whether RevenueCat can be asked about this customer. */
   readonly canRefresh: boolean;
 }
 
 /**
- * The subscribers that one app user id stands for: one in each connected project at most, the one that gives
- * access first. Only by this very id: no e-mail and no saved link ever opens a customer's data to a browser.
+ * The customers with this app user ID: at most one in each connected project, the one with access first. Only by
+ * this exact ID: no e-mail and no saved link ever opens a customer's data to a browser.
  *
- * @param appUserId proven by the workspace's own key, or by Intercom's signed word on a contact
+ * @param appUserId proven by the workspace's own key, or by a contact in a request that Intercom signed
  */
-async function findOwn(
+export async function findCustomers(
   sql: Sql,
   workspaceId: string,
-  appUserId: string,
-  nowMs: number,
-): Promise<OwnSubscriber[]> {
+  options: { appUserId: string; nowMs: number },
+): Promise<Customer[]> {
+  const { appUserId, nowMs } = options;
   if (isBlockedId(appUserId)) return [];
-  const found = await findOwned(sql, workspaceId, appUserId);
-  const own = await Promise.all(
-    found.map(async ({ subscriberId, canRefresh }) => {
+  const found = await sql.query<{ subscriber_id: string; can_refresh: boolean }>(
+    `select i.subscriber_id, bool_or(p.api_key is not null and p.api_key_state <> 'rejected') as can_refresh
+       from subscriber_ids i
+       join projects p on p.workspace_id = i.workspace_id and p.project_id = i.project_id
+      where i.workspace_id = $1 and p.workspace_id = $1 and i.app_user_id = $2 and p.webhook_auth_hash <> ''
+      group by i.subscriber_id`,
+    [workspaceId, appUserId],
+    'find-customers',
+  );
+  const customers = await Promise.all(
+    found.map(async ({ subscriber_id: subscriberId, can_refresh: canRefresh }) => {
       const [subscriber, history] = await Promise.all([
         readSubscriber(sql, workspaceId, subscriberId),
         readHistory(sql, workspaceId, subscriberId),
       ]);
       if (!subscriber) return null;
       const { projectId, appUserIds, snapshot, snapshotAtMs } = subscriber;
-      const state = deriveState(history, snapshot, nowMs);
-      return { subscriberId, projectId, appUserIds, state, history, snapshotAtMs, canRefresh };
+      return {
+        subscriberId,
+        projectId,
+        appUserIds,
+        state: deriveState(history, snapshot, nowMs),
+        names: await readNames(sql, workspaceId, projectId),
+        ownHistory: await ownHistory(sql, workspaceId, { subscriberId, history }),
+        snapshotAtMs,
+        canRefresh,
+      };
     }),
   );
-  return own.filter((each) => each !== null).sort(compareOwn);
+  return customers.filter((each) => each !== null).sort(compareCustomers);
 }
 
-/** What a subscriber's attributes are made of. */
-export type OwnState = Pick<OwnSubscriber, 'subscriberId' | 'appUserIds' | 'state'>;
+/** Leaves out the events that a transfer brought from its source. */
+async function ownHistory(
+  sql: Sql,
+  workspaceId: string,
+  { subscriberId, history }: { subscriberId: string; history: readonly TimelineEntry[] },
+): Promise<readonly TimelineEntry[]> {
+  const hasReceived = history.some(({ kind }) => kind === 'transfer' || kind === 'purchase_redeemed');
+  if (!hasReceived) return history;
+  const rows = await sql.query<{ project_id: string; event_id: string; side: string }>(
+    'select project_id, event_id, side from events where workspace_id = $1 and subscriber_id = $2',
+    [workspaceId, subscriberId],
+    'list-own-event-ids',
+  );
+  const own = new Set(rows.map((row) => `${row.project_id}|${row.event_id}|${row.side}`));
+  return history.filter((event) => own.has(`${event.projectId}|${event.id}|${event.side}`));
+}
+
+/** Display names of a project's products and entitlements. */
+async function readNames(sql: Sql, workspaceId: string, projectId: string): Promise<Names> {
+  const rows = await sql.query<{ kind: string; id: string; lookup_key: string; display_name: string | null }>(
+    'select kind, id, lookup_key, display_name from catalog where workspace_id = $1 and project_id = $2',
+    [workspaceId, projectId],
+    'read-names',
+  );
+  const names = new Map<string, string | null>();
+  // Events name products by the store's identifier, RevenueCat's API by its own id.
+  for (const row of rows) names.set(`${row.kind}|${row.id}`, row.display_name ?? row.lookup_key);
+  for (const row of rows) names.set(`${row.kind}|${row.lookup_key}`, row.display_name);
+  return {
+    product: (id) => names.get(`product|${id}`) ?? null,
+    entitlement: (key) => names.get(`entitlement|${key}`) ?? null,
+  };
+}
+
+interface SummaryRow {
+  subscriber_id: string;
+  app_user_ids: string[];
+  version: string;
+  format: number | null;
+  summary_version: string | null;
+  valid_until: Date | null;
+  summary: SubscriberSummary | null;
+}
 
 /**
- * The state alone of the one that gives access first, without reading a whole history where a summary of it is
- * kept: identity tokens are asked for at every start of an app. `null`: nobody is known by this id.
+ * Only the state of the customer with access, from the stored summary where there is one instead of the whole
+ * history: apps request an identity token at every start. `null`: unknown app user ID.
  */
-export async function findOwnState(
+export async function findCustomerState(
   context: MessengerContext,
   workspaceId: string,
   appUserId: string,
-): Promise<OwnState | null> {
+): Promise<CustomerState | null> {
   if (isBlockedId(appUserId)) return null;
-  const kept = await findSummaries(context.readDatabase, workspaceId, appUserId);
-  const states = await Promise.all(
-    kept.map(async (each) => ({
-      subscriberId: each.subscriberId,
-      appUserIds: each.appUserIds,
-      state: await stateOf(context, workspaceId, each),
+  const rows = await context.readDatabase.query<SummaryRow>(
+    `select s.subscriber_id, s.version, u.format, u.version as summary_version, u.valid_until, u.summary,
+            array(select a.app_user_id from subscriber_ids a
+                   where a.workspace_id = $1 and a.subscriber_id = s.subscriber_id
+                   order by a.app_user_id) as app_user_ids
+       from subscriber_ids i
+       join projects p on p.workspace_id = i.workspace_id and p.project_id = i.project_id
+       join subscribers s on s.workspace_id = i.workspace_id and s.subscriber_id = i.subscriber_id
+       left join subscriber_summaries u
+         on u.workspace_id = s.workspace_id and u.subscriber_id = s.subscriber_id and u.workspace_id = $1
+      where i.workspace_id = $1 and p.workspace_id = $1 and s.workspace_id = $1
+        and i.app_user_id = $2 and p.webhook_auth_hash <> '' and s.merged_into is null`,
+    [workspaceId, appUserId],
+    'find-summaries',
+  );
+  const customers = await Promise.all(
+    rows.map(async (row) => ({
+      subscriberId: row.subscriber_id,
+      appUserIds: row.app_user_ids,
+      state: await stateOf(context, workspaceId, row),
     })),
   );
-  return states.sort(compareOwn)[0] ?? null;
+  return customers.sort(compareCustomers)[0] ?? null;
 }
 
 async function stateOf(
   { database, readDatabase, logger, now }: MessengerContext,
   workspaceId: string,
-  { subscriberId, version, stored }: KeptSummary,
+  row: SummaryRow,
 ): Promise<SubscriberState> {
   const nowMs = now();
-  if (stored !== null && isUsable(stored, version, nowMs)) return stored.summary.state;
+  const { subscriber_id: subscriberId, format, summary, valid_until: validUntil } = row;
+  const version = Number(row.version);
+  if (format !== null && summary !== null && validUntil !== null && row.summary_version !== null) {
+    const stored = {
+      format,
+      summary,
+      version: Number(row.summary_version),
+      validUntilMs: validUntil.getTime(),
+    };
+    if (isUsable(stored, version, nowMs)) return summary.state;
+  }
   const [subscriber, history] = await Promise.all([
     readSubscriber(readDatabase, workspaceId, subscriberId),
     readHistoryWithSources(readDatabase, workspaceId, subscriberId),
   ]);
-  const summary = summarize(history.events, subscriber?.snapshot ?? null, nowMs);
-  // With purchases of another subscriber in it, it would not notice that one's late events.
+  const fresh = summarize(history.events, subscriber?.snapshot ?? null, nowMs);
+  // A summary with another subscriber's purchases in it would miss that subscriber's late events.
   if (history.sources.length === 1) {
-    saveSummaries(database, workspaceId, [{ subscriberId, version, summary, nowMs }]).catch(
-      (error: unknown) => {
-        logger.warn({ err: error, workspaceId, subscriberId }, 'could not keep a summary');
-      },
+    saveSummaries(database, workspaceId, [{ subscriberId, version, summary: fresh, nowMs }]).catch(
+      (error: unknown) => logger.warn({ err: error, workspaceId, subscriberId }, 'could not save a summary'),
     );
   }
-  return summary.state;
+  return fresh.state;
 }
 
-function compareOwn(a: OwnState, b: OwnState): number {
+function compareCustomers(a: CustomerState, b: CustomerState): number {
   const access =
     Number(b.state.primary?.givesAccess ?? false) - Number(a.state.primary?.givesAccess ?? false);
   if (access !== 0) return access;
@@ -110,45 +194,20 @@ function compareOwn(a: OwnState, b: OwnState): number {
   return last !== 0 ? last : a.subscriberId < b.subscriberId ? -1 : 1;
 }
 
-/** A customer with what is needed to tell them about it. */
-export interface OwnCustomer extends OwnSubscriber {
-  readonly names: Names;
-  /** Events of this customer alone, oldest first: what a giver did before a transfer is not theirs to see. */
-  readonly ownHistory: readonly TimelineEntry[];
-}
+/** A snapshot older than this is refreshed in the background when a customer looks. */
+const MAX_SNAPSHOT_AGE_MS = 15 * MINUTE_MS;
 
-/** The same with names, and without what others did. */
-export async function readOwnCustomers(
-  sql: Sql,
+/** Queues a refresh of stale data; the view itself calls neither platform. */
+export function refreshStale(
+  context: Pick<MessengerContext, 'requestRefresh' | 'logger' | 'now'>,
   workspaceId: string,
-  appUserId: string,
-  nowMs: number,
-): Promise<OwnCustomer[]> {
-  const own = await findOwn(sql, workspaceId, appUserId, nowMs);
-  return Promise.all(
-    own.map(async (subscriber) => ({
-      ...subscriber,
-      names: await readNames(sql, workspaceId, subscriber.projectId),
-      ownHistory: await ownHistory(sql, workspaceId, subscriber),
-    })),
-  );
-}
-
-async function ownHistory(
-  sql: Sql,
-  workspaceId: string,
-  { subscriberId, history }: OwnSubscriber,
-): Promise<readonly TimelineEntry[]> {
-  const received = history.some((event) => event.kind === 'transfer' || event.kind === 'purchase_redeemed');
-  if (!received) return history;
-  const ids = await listOwnEventIds(sql, workspaceId, subscriberId);
-  return history.filter((event) => ids.has(`${event.projectId}|${event.id}|${event.side}`));
-}
-
-/** A snapshot older than this is renewed in the background when a customer looks, ms. */
-const SNAPSHOT_MAX_AGE_MS = 15 * 60_000;
-
-export function needsRefresh(subscriber: OwnSubscriber, nowMs: number): boolean {
-  const { canRefresh, snapshotAtMs } = subscriber;
-  return canRefresh && (snapshotAtMs === null || nowMs - snapshotAtMs > SNAPSHOT_MAX_AGE_MS);
+  customers: readonly Customer[],
+): void {
+  for (const { subscriberId, canRefresh, snapshotAtMs } of customers) {
+    const isFresh = snapshotAtMs !== null && context.now() - snapshotAtMs <= MAX_SNAPSHOT_AGE_MS;
+    if (!canRefresh || isFresh) continue;
+    context.requestRefresh(workspaceId, subscriberId).catch((error: unknown) => {
+      context.logger.warn({ err: error, workspaceId }, 'could not queue a refresh');
+    });
+  }
 }

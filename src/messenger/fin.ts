@@ -1,17 +1,17 @@
-import { datesIn } from '../inbox-card/dates.ts';
+import { messagesFor } from '../i18n/messages.ts';
 import { entitlementLabel } from '../subscription/describe-event.ts';
-import type { OwnCustomer } from './customer.ts';
+import type { Customer } from './customer.ts';
 import { priceOf, sentenceOf, viewCustomer, whatOf } from './customer-view.ts';
 import { appStoreName, manageUrlOf } from './stores.ts';
 import { speechFor } from './words.ts';
 
-/** Flat and small, so that every field can be mapped in Intercom's data connector. Dates are `YYYY-MM-DD`, UTC. */
+/** Flat, so that every field can be mapped in Intercom's data connector. Dates are `YYYY-MM-DD`, UTC. */
 export interface FinAnswer {
   readonly found: boolean;
   readonly has_access: boolean;
   /** One of the values of `subscription_status`, or `none`. */
   readonly status: string;
-  /** What Fin can say as it is. */
+  /** A sentence that Fin can repeat. */
   readonly summary: string;
   readonly entitlements: string;
   readonly plan: string;
@@ -43,21 +43,21 @@ const UNKNOWN: FinAnswer = {
 };
 
 /**
- * What this customer has, until when, and what happened last. English: Fin answers in the customer's language.
+ * What the customer has, until when, and the last event. In English: Fin translates into the customer's language.
  *
- * @param customers of one app user id, the one that gives access first
+ * @param customers with one app user ID, the one with access first
  */
-export function answerFin(customers: readonly OwnCustomer[], timeZone: string): FinAnswer {
+export function answerFin(customers: readonly Customer[], timeZone: string): FinAnswer {
   const [customer] = customers;
   if (!customer) return UNKNOWN;
   const speech = speechFor('en');
   const { primary } = customer.state;
-  const dates = datesIn(speech.locale, timeZone);
-  const date = (atMs: number | null): string | null => (atMs === null ? null : dates.date(atMs));
+  const messages = messagesFor('en', timeZone);
+  const date = (atMs: number | null): string | null => (atMs === null ? null : messages.date(atMs));
   const entitlements = customers.flatMap(({ state, names }) =>
     state.entitlements.map(({ lookupKey }) => entitlementLabel(lookupKey, names)),
   );
-  const { history } = viewCustomer(customers, speech, timeZone);
+  const { history } = viewCustomer(customers, messages);
   const [last] = history;
   const price = primary && priceOf(primary, speech);
   const accessUntilMs = primary?.givesAccess
@@ -68,10 +68,10 @@ export function answerFin(customers: readonly OwnCustomer[], timeZone: string): 
     has_access: entitlements.length > 0 || (primary?.givesAccess ?? false),
     status: customer.state.status ?? 'none',
     summary: primary
-      ? sentenceOf(primary, whatOf(primary, customer.names, speech), price, speech, date)
-      : speech.words.none,
+      ? sentenceOf(primary, whatOf(primary, customer.names, messages), price, speech, date)
+      : messages.t('messenger.none'),
     entitlements: [...new Set(entitlements)].join(', '),
-    plan: primary ? whatOf(primary, customer.names, speech) : '',
+    plan: primary ? whatOf(primary, customer.names, messages) : '',
     price: price ?? '',
     store: appStoreName(primary?.store ?? null) ?? '',
     will_renew: primary?.willRenew ?? false,

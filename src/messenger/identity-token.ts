@@ -1,13 +1,21 @@
 import jwt from 'jsonwebtoken';
+import { z } from 'zod';
+import { AppError, badRequest, type ErrorCode } from '../errors.ts';
 import { contactAttributes } from '../subscription/attributes.ts';
-import type { OwnState } from './customer.ts';
+import { isBlockedId } from '../subscription/identities.ts';
+import { isRecord } from '../text.ts';
+import type { CustomerState } from './customer.ts';
 
 /** Intercom's own examples: two hours. */
 const VALID_S = 2 * 3_600;
+const MAX_USER_ID_LENGTH = 255;
+const MAX_NAME_LENGTH = 255;
 
-/** Whom a token is for. */
+const emailSchema = z.email().max(254);
+
+/** The signed-in customer that a token or link is for. */
 export interface MessengerUser {
-  /** The RevenueCat app user id, which becomes the contact's `external_id`. */
+  /** The RevenueCat app user ID, which becomes the contact's `external_id`. */
   readonly userId: string;
   readonly email: string | null;
   readonly name: string | null;
@@ -15,35 +23,27 @@ export interface MessengerUser {
 
 export interface IdentityToken {
   readonly token: string;
-  /** Unix seconds. */
   readonly expiresAtS: number;
 }
 
 /**
- * The token with which the Messenger knows who somebody is: HS256 with the workspace's Messenger secret,
- * `user_id`, e-mail and name, and the subscription's state as flat custom attributes, which nobody but the
- * signer can then write. What is not known is left out: a token never clears an attribute.
+ * Signs the token with which the Messenger identifies a customer: HS256 with the workspace's Messenger secret;
+ * `user_id`, e-mail, name, and the subscription's state as flat custom attributes, which only the signer can then
+ * write. Unknown values are left out: a token never clears an attribute.
  *
  * Source: Intercom, "Authenticating users in the Messenger with JSON Web Tokens".
- *
- * @param nowMs epoch ms
  */
-export function mintIdentityToken(
+export function signIdentityToken(
   secret: string,
   user: MessengerUser,
-  subscriber: Pick<OwnState, 'state' | 'appUserIds'> | null,
-  nowMs: number,
+  options: { customer: Pick<CustomerState, 'state' | 'appUserIds'> | null; nowMs: number },
 ): IdentityToken {
+  const { customer, nowMs } = options;
   const issuedAtS = Math.floor(nowMs / 1_000);
   const expiresAtS = issuedAtS + VALID_S;
-  const attributes: Record<string, string | number | boolean> = {};
-  if (subscriber) {
-    for (const [name, value] of Object.entries(contactAttributes(subscriber.state, subscriber.appUserIds))) {
-      if (value !== null) attributes[name] = value;
-    }
-  }
+  const attributes = customer ? contactAttributes(customer.state, customer.appUserIds) : {};
   const claims = {
-    ...attributes,
+    ...Object.fromEntries(Object.entries(attributes).filter(([, value]) => value !== null)),
     user_id: user.userId,
     ...(user.email === null ? {} : { email: user.email }),
     ...(user.name === null ? {} : { name: user.name }),
@@ -51,4 +51,63 @@ export function mintIdentityToken(
     exp: expiresAtS,
   };
   return { token: jwt.sign(claims, secret, { algorithm: 'HS256' }), expiresAtS };
+}
+
+/**
+ * Reads the customer from a request of the customer's backend. Throws AppError 400 with a code for each field.
+ *
+ * @param body the parsed JSON
+ */
+export function readUser(body: unknown): MessengerUser {
+  if (body === undefined) throw refused('invalid_json', 'The body is not JSON. Send {"user_id": "…"}.');
+  if (!isRecord(body)) throw badRequest('Send a JSON object: {"user_id": "…"}');
+  return { userId: readUserId(body.user_id), email: readEmail(body.email), name: readName(body.name) };
+}
+
+/** An app user ID exactly as RevenueCat knows it: case-sensitive and never trimmed. Throws AppError 400. */
+export function readUserId(value: unknown): string {
+  if (value === undefined || value === null || value === '') {
+    throw refused('user_id_missing', 'Send "user_id": the RevenueCat app user ID of the signed-in customer');
+  }
+  if (typeof value !== 'string') {
+    throw refused('user_id_invalid', '"user_id" must be a string: the RevenueCat app user ID');
+  }
+  if (isBlockedId(value)) {
+    throw refused(
+      'user_id_blocked',
+      '"user_id" is one of the IDs that RevenueCat blocks, because broken apps send them for every customer. Send the ID of the signed-in customer.',
+    );
+  }
+  if (value.length > MAX_USER_ID_LENGTH || value !== value.trim() || hasControls(value)) {
+    throw refused(
+      'user_id_invalid',
+      `"user_id" must have 1 to ${MAX_USER_ID_LENGTH} characters, no leading or trailing space and no control characters`,
+    );
+  }
+  return value;
+}
+
+function readEmail(value: unknown): string | null {
+  if (value === undefined || value === null) return null;
+  const parsed = emailSchema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw refused('email_invalid', '"email" is not an email address; leave it out when it is unknown');
+}
+
+function readName(value: unknown): string | null {
+  if (value === undefined || value === null) return null;
+  const isName = typeof value === 'string' && value.trim() !== '' && value.length <= MAX_NAME_LENGTH;
+  if (isName && !hasControls(value)) return value;
+  throw refused(
+    'name_invalid',
+    `"name" must be a string of 1 to ${MAX_NAME_LENGTH} characters; leave it out when it is unknown`,
+  );
+}
+
+function hasControls(text: string): boolean {
+  return /\p{Cc}/u.test(text) || !text.isWellFormed();
+}
+
+function refused(code: ErrorCode, message: string): AppError {
+  return new AppError(code, message, { status: 400 });
 }

@@ -1,5 +1,6 @@
+import { languageOf } from '../i18n/languages.ts';
+import { messagesFor } from '../i18n/messages.ts';
 import { backLink, canvas, type InboxCanvas, text } from '../intercom/canvas.ts';
-import { speechFor } from './words.ts';
 
 /** A canvas that also puts a card into the reply. */
 export type SharingCanvas = InboxCanvas & {
@@ -7,25 +8,25 @@ export type SharingCanvas = InboxCanvas & {
 };
 
 /**
- * Puts the customer's own card into the reply: with options in its answer, Intercom asks the Messenger side for
- * a card. That card is live and shows each viewer their own subscription, so nothing of the customer travels
- * with it. Source: Intercom, "Canvas Kit: response objects", `card_creation_options`.
+ * Puts the customer's own card into the reply: with options in the response, Intercom requests a card from the
+ * Messenger side. That card is live and shows each viewer their own subscription, so it carries no customer data.
+ * Source: Intercom, "Canvas Kit: response objects", `card_creation_options`.
  *
  * @param options.locale the teammate's, BCP 47
- * @param options.back the label of the way back
- * @param options.isVerified whether the contact's external id is an app user id of the customer shown: nobody else
- *   would see anything in the card
+ * @param options.back label of the back link
+ * @param options.isVerified see {@link canShare}: any other customer would see an empty card
  */
 export function shareCard(options: { locale: string; back: string; isVerified: boolean }): SharingCanvas {
-  const { share } = speechFor(options.locale).words;
-  if (!options.isVerified) return canvas([text(share.unverified, 'muted'), ...backLink(options.back)]);
+  const { t } = messagesFor(languageOf(options.locale) ?? 'en');
+  const back = backLink(options.back);
+  if (!options.isVerified) return canvas([text(t('messenger.share.unverified'), 'muted'), ...back]);
   return {
-    ...canvas([text(share.added), ...backLink(options.back)]),
+    ...canvas([text(t('messenger.share.added')), ...back]),
     card_creation_options: { card: 'subscription' },
   };
 }
 
-/** Whether the customer would see their own data in the card. */
+/** Whether the contact would see their own data in the card. */
 export function canShare(
   contact: { readonly externalId: string | null; readonly isLead: boolean },
   appUserIds: readonly string[],
@@ -33,7 +34,7 @@ export function canShare(
   return !contact.isLead && contact.externalId !== null && appUserIds.includes(contact.externalId);
 }
 
-/** The answer to an inbox submit: the options stand beside the canvas. */
+/** The response to an inbox submit: the options go beside the canvas. */
 export function inboxAnswer(answer: SharingCanvas): {
   canvas: InboxCanvas;
   card_creation_options?: Readonly<Record<string, string>>;

@@ -1,12 +1,12 @@
 import type { SubscriptionState } from '../subscription/types.ts';
 
-/** Stores that are part of a device: only these may be named or linked where Apple's rule holds. */
+/** Stores that come with a device: Apple's rules for Messenger cards allow naming and linking only these. */
 const APP_STORES: ReadonlyMap<string, { readonly name: string; readonly manageUrl: string | null }> = new Map(
   [
     ['APP_STORE', { name: 'App Store', manageUrl: 'https://apps.apple.com/account/subscriptions' }],
     ['MAC_APP_STORE', { name: 'Mac App Store', manageUrl: 'https://apps.apple.com/account/subscriptions' }],
     ['PLAY_STORE', { name: 'Google Play', manageUrl: 'https://play.google.com/store/account/subscriptions' }],
-    // Amazon's and Roku's addresses differ by country: only the one that RevenueCat names is right.
+    // Amazon's and Roku's addresses differ by country: only the one from RevenueCat is right.
     ['AMAZON', { name: 'Amazon Appstore', manageUrl: null }],
     ['ROKU', { name: 'Roku', manageUrl: null }],
   ],
@@ -20,8 +20,8 @@ export function appStoreName(store: string | null): string | null {
 }
 
 /**
- * Where the store itself lets the customer manage a subscription; `null`: nowhere that may be linked. Pages that
- * sell outside the app stores are never linked, whatever RevenueCat names as the management address.
+ * The store's own page for managing a subscription; `null`: none that may be linked. Pages that sell outside the app
+ * stores are never linked, even when RevenueCat names one as the management address.
  */
 export function manageUrlOf(subscription: Pick<SubscriptionState, 'store' | 'managementUrl'>): string | null {
   const store = APP_STORES.get(subscription.store?.toUpperCase() ?? '');

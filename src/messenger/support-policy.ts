@@ -1,7 +1,7 @@
 /**
  * The content security policy of the support page: our own files, and the hosts that Intercom's Messenger needs in
- * every region. Source: Intercom, "Using Intercom with Content Security Policy". Intercom's script runs in our
- * origin, so it may only call the support page's own addresses there, never the settings of an admin.
+ * every region. Source: Intercom, "Using Intercom with Content Security Policy". Intercom's script runs in our origin,
+ * so it may call only the support page's addresses there, never an admin's settings.
  *
  * @param ownUrls where this server answers the support page, each ending in a slash
  */

@@ -1,4 +1,4 @@
-import { knownLanguage, type Language, LOCALES } from '../inbox-card/language.ts';
+import { type Language, LOCALES } from '../i18n/languages.ts';
 import { wordsFor } from '../inbox-card/words/catalogue.ts';
 import type { Period } from '../subscription/period.ts';
 import { germanEventWords } from '../subscription/words/de.ts';
@@ -19,18 +19,6 @@ import { portuguese } from './words/pt.ts';
  * known. Nothing here may invite to buy anything: Apple forbids it in Messenger cards outside its own system.
  */
 export interface MessengerWords {
-  readonly title: string;
-  readonly history: string;
-  readonly noHistory: string;
-  readonly labels: Readonly<
-    Record<'price' | 'since' | 'renews' | 'ends' | 'ended' | 'resumes' | 'store', string>
-  >;
-  /** In place of a store's name where something was not bought in an app store. */
-  readonly web: string;
-  readonly test: string;
-  /** In place of the name of something that nobody named. */
-  readonly subscription: string;
-  readonly forever: string;
   active(what: string, price: string | null, next: string | null): string;
   trial(what: string, ends: string | null, price: string | null): string;
   trialCancelled(what: string, ends: string | null): string;
@@ -48,23 +36,6 @@ export interface MessengerWords {
   granted(what: string, ends: string | null): string;
   grantEnded(what: string, since: string | null): string;
   paused(what: string, resumes: string | null): string;
-  readonly none: string;
-  manage(store: string): string;
-  readonly askUs: string;
-  readonly writeToUs: string;
-  readonly restart: string;
-  readonly older: string;
-  readonly refresh: string;
-  readonly signInFirst: string;
-  readonly away: string;
-  readonly linkExpired: { readonly title: string; readonly text: string };
-  readonly linkInvalid: { readonly title: string; readonly text: string };
-  readonly sessionEnded: string;
-  readonly chatAway: string;
-  readonly share: {
-    readonly added: string;
-    readonly unverified: string;
-  };
 }
 
 const EVENTS: Readonly<Record<Language, EventWords>> = {
@@ -96,9 +67,7 @@ export interface Speech {
   price(sum: string, period: Period | null): string;
 }
 
-/** @param locale BCP 47 or POSIX; English stands in for what we do not speak */
-export function speechFor(locale: string | null | undefined): Speech {
-  const language = knownLanguage(locale) ?? 'en';
+export function speechFor(language: Language): Speech {
   return {
     language,
     locale: LOCALES[language],

@@ -1,17 +1,18 @@
 import { randomUUID } from 'node:crypto';
 import type { Request, Response, Router } from 'express';
 import { notFound } from '../errors.ts';
-import { API_KEY_KINDS, type ApiKeyKind, newApiKey } from '../messenger/api-keys.ts';
-import { snippets } from '../messenger/snippets.ts';
 import {
+  API_KEY_KINDS,
+  type ApiKeyKind,
   hasMessengerSecret,
   insertApiKey,
   listApiKeys,
+  newApiKey,
   revokeApiKey,
   setMessengerSecret,
-} from '../messenger/store.ts';
+} from '../messenger/api-keys.ts';
+import { snippets } from '../messenger/snippets.ts';
 import { secretLocation } from '../workspaces/secrets.ts';
-
 import { auditChange } from './audit.ts';
 import { field, type SettingsContext, type Visit, visitOf } from './context.ts';
 import { sendPage } from './render.ts';

@@ -1,7 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import type { Sql } from '../database/sql.ts';
-import { newApiKey } from '../messenger/api-keys.ts';
-import { insertApiKey, setMessengerSecret } from '../messenger/store.ts';
+import { insertApiKey, newApiKey, setMessengerSecret } from '../messenger/api-keys.ts';
 import { type SecretBox, secretLocation } from '../workspaces/secrets.ts';
 
 /**

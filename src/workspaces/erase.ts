@@ -4,6 +4,7 @@ import type { Database } from '../database/sql.ts';
 const DATA_TABLES = [
   'sessions',
   'api_keys',
+  'used_support_links',
   'notifications',
   'call_budgets',
   'revenuecat_budgets',

@@ -59,7 +59,7 @@ async function submit(componentId: string, body: object = {}): Promise<{ text: s
 }
 
 describe('the customer’s card', () => {
-  it('is live: it is made before anybody looks', async () => {
+  it('is a live canvas: it is initialized before the customer is known', async () => {
     for (const card_creation_options of [{}, { card: 'subscription' }]) {
       const answer = await site.canvas('initialize', { ...base, card_creation_options }).expect(200);
       assert.deepEqual(answer.body, { canvas: { content_url: `${PUBLIC_URL}/canvas/messenger/live` } });
@@ -67,16 +67,16 @@ describe('the customer’s card', () => {
     }
   });
 
-  it('shows each one who looks their own subscription', async () => {
+  it('shows each customer their own subscription', async () => {
     const text = await live({ contact: user('user-1') });
     assert.match(text, /You have Pro for \$9\.99 a month\. It renews on Jan 31, 2026\./);
     assert.match(text, /apps\.apple\.com\/account\/subscriptions/);
     assert.ok(site.refreshed.includes(subscriberId) === false, 'a project without a key is not asked');
     assert.match(await live({ contact: user('alias-1') }), /You have Pro/);
-    assert.match(await live({ contact: user('somebody-else') }), /You have no subscription\./);
+    assert.match(await live({ contact: user('another-user') }), /You have no subscription\./);
   });
 
-  it('speaks the customer’s language', async () => {
+  it('is in the customer’s language', async () => {
     const context = { location: 'home', locale: 'de-AT' };
     const text = await live({ context, contact: user('user-1') });
     assert.match(text, /Sie haben Pro für 9,99\s\$ pro Monat\. Es verlängert sich am 31\. Jan\. 2026\./u);
@@ -84,10 +84,8 @@ describe('the customer’s card', () => {
     assert.match(greek, /You have Pro/);
   });
 
-  it('shows nothing to anybody whom Intercom does not call a user of this id', async () => {
-    const strangers = [
-      {},
-      { contact: null },
+  it('shows no subscription unless Intercom says that the contact is the user with this id', async () => {
+    const leadsAndVisitors = [
       { contact: { ...user('user-1'), role: 'lead' } },
       { contact: { ...user('user-1'), role: 'visitor' } },
       { contact: user(null) },
@@ -95,9 +93,9 @@ describe('the customer’s card', () => {
       { contact: { ...user('user-1'), role: 'lead' }, customer: { type: 'user', user_id: 'user-1' } },
       { customer: { type: 'lead', user_id: 'user-1' } },
     ];
-    for (const stranger of strangers) {
-      const text = await live(stranger);
-      assert.match(text, /Sign in to the app/, JSON.stringify(stranger));
+    for (const visitor of leadsAndVisitors) {
+      const text = await live(visitor);
+      assert.match(text, /Sign in to the app/, JSON.stringify(visitor));
       assert.doesNotMatch(text, /Pro/);
     }
     // The legacy model has no role, but a type.
@@ -112,7 +110,22 @@ describe('the customer’s card', () => {
     assert.match(await live({ workspace_id: 'other1', contact: user('user-1') }), /no subscription/);
   });
 
-  it('leads to the history and, at each step, back to the start', async () => {
+  it('shows a neutral sentence when a teammate looks: the request then has no contact', async () => {
+    const teammates = [
+      {},
+      { contact: null },
+      { contact: {} },
+      { contact: { type: 'contact', id: 'c1' } },
+      { contact: { type: 'contact', id: 'c1', custom_attributes: {} }, user: null },
+    ];
+    for (const view of teammates) {
+      const text = await live(view);
+      assert.match(text, /shows each customer their own subscription/, JSON.stringify(view));
+      assert.doesNotMatch(text, /Sign in|Pro/);
+    }
+  });
+
+  it('opens the history and leads back to the first canvas from every page of it', async () => {
     const first = await submit('history');
     assert.match(first.text, /"history:4"/);
     assert.match(first.text, /"id":"home"/);
@@ -129,11 +142,11 @@ describe('the customer’s card', () => {
     );
   });
 
-  it('keeps from the receiver of a transfer what the giver did', async () => {
-    const giver = await addCustomer(site, ['card-giver'], [{ event_timestamp_ms: START_MS - DAY_MS }]);
+  it('hides the events of a transfer’s source from its receiver', async () => {
+    const source = await addCustomer(site, ['card-source'], [{ event_timestamp_ms: START_MS - DAY_MS }]);
     const receiver = await addCustomer(site, ['card-receiver'], []);
     const transfer = eventBody({ type: 'TRANSFER', event_timestamp_ms: START_MS + DAY_MS });
-    await addEvent(site, { workspaceId: 'abc123', subscriberId: giver, side: 'source' }, transfer);
+    await addEvent(site, { workspaceId: 'abc123', subscriberId: source, side: 'source' }, transfer);
     await addEvent(site, { workspaceId: 'abc123', subscriberId: receiver }, transfer);
     const contact = user('card-receiver');
     assert.match(await live({ contact }), /You have Pro/);
@@ -149,25 +162,25 @@ describe('the customer’s card', () => {
     }
   });
 
-  it('says how to install where the app is not installed', async () => {
-    const stranger = {
+  it('explains how to install the app where it is not installed', async () => {
+    const unknown = {
       ...base,
       workspace_id: 'unknown1',
       component_id: 'history',
       contact: user('user-1'),
     };
     for (const flow of ['initialize', 'submit', 'live'] as const) {
-      const answer = await site.canvas(flow, stranger).expect(200);
+      const answer = await site.canvas(flow, unknown).expect(200);
       assert.match(answer.text, /not installed/);
       assert.match(answer.text, /\/install"/);
     }
   });
 });
 
-describe('buying', () => {
+describe('purchases outside the app stores', () => {
   const OUTSIDE = /stripe|paddle|revenuecat|web billing|checkout|upgrade|subscribe now|buy/i;
 
-  it('is neither named nor linked in the card, whatever was bought where', async () => {
+  it('are neither named nor linked in the card', async () => {
     for (const store of ['STRIPE', 'RC_BILLING', 'PADDLE', 'NEW_WEB_STORE']) {
       const id = `web-${store}`;
       await addCustomer(
@@ -197,9 +210,9 @@ describe('buying', () => {
 });
 
 describe('the store’s own page', () => {
-  it('is linked for app stores alone, wherever RevenueCat points', () => {
+  it('is linked for app stores only, whatever address RevenueCat gives', () => {
     const apple = 'https://apps.apple.com/account/subscriptions';
-    const cases: readonly (readonly [store: string | null, told: string | null, linked: string | null])[] = [
+    const cases: readonly (readonly [store: string | null, given: string | null, linked: string | null])[] = [
       ['APP_STORE', null, apple],
       ['app_store', 'https://apps.apple.com/account/subscriptions?x=1', `${apple}?x=1`],
       ['APP_STORE', 'https://pay.example.com/upgrade', apple],
@@ -224,7 +237,7 @@ describe('the store’s own page', () => {
 });
 
 describe('sharing from the inbox', () => {
-  it('puts the card into the reply of a customer who is signed in under their app user id', () => {
+  it('adds the card to the reply for a customer who is signed in with their app user ID', () => {
     assert.ok(canShare({ externalId: 'user-1', isLead: false }, ['alias-1', 'user-1']));
     assert.ok(!canShare({ externalId: 'user-1', isLead: true }, ['user-1']));
     assert.ok(!canShare({ externalId: null, isLead: false }, ['user-1']));

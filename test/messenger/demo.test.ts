@@ -43,12 +43,12 @@ it('shows the customer their own card in the Messenger’s home, step by step', 
   const box = await card.boundingBox();
   assert.ok(box && box.height <= HALF_THE_MESSENGER, `${box?.height} px`);
 
-  await card.getByRole('button', { name: 'What happened so far' }).click();
+  await card.getByRole('button', { name: 'History' }).click();
   await card.getByText('Subscribed').waitFor();
   const history = await card.boundingBox();
   assert.ok(history && history.height <= HALF_THE_MESSENGER, `${history?.height} px`);
   await shoot(page, 'messenger-history');
-  await card.getByRole('button', { name: 'Back to the start' }).click();
+  await card.getByRole('button', { name: 'Back to start' }).click();
   await card.getByText('You have Pro').waitFor();
 
   await messenger.getByTestId('messenger-locale').selectOption('ja');
@@ -105,8 +105,8 @@ it('shares the card from the inbox into the conversation', async () => {
   await messenger.getByTestId('messenger-open-messages').click();
   const shared = messenger.getByTestId('shared-card');
   await shared.getByText('is cancelled').waitFor();
-  await shared.getByRole('button', { name: 'What happened so far' }).click();
-  await shared.getByText('Back to the start').waitFor();
+  await shared.getByRole('button', { name: 'History' }).click();
+  await shared.getByText('Back to start').waitFor();
   await shoot(page, 'messenger-shared');
   await page.close();
 });

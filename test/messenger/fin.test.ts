@@ -19,7 +19,7 @@ const ask = (userId: string, by = key) =>
     .query({ user_id: userId })
     .set('Authorization', `Bearer ${by}`);
 
-it('answers what this customer has, until when, and what happened last', async () => {
+it('answers with the plan, its end and the last event', async () => {
   await addCustomer(site, ['fin-1'], [{}]);
   const { body } = await ask('fin-1').expect(200);
   assert.deepEqual(body, {
@@ -42,7 +42,7 @@ it('answers what this customer has, until when, and what happened last', async (
   assert.deepEqual(posted.body, body);
 });
 
-it('has the same fields for everybody, flat and small', async () => {
+it('has the same flat fields for every customer', async () => {
   await addCustomer(
     site,
     ['fin-2'],
@@ -62,7 +62,7 @@ it('has the same fields for everybody, flat and small', async () => {
   assert.equal(ended.body.summary, 'Pro ended on Jan 3, 2026 because a payment failed.');
   assert.equal(ended.body.access_until, '2026-01-03');
   assert.equal(ended.body.manage_url, '');
-  const unknown = await ask('nobody-knows-me').expect(200);
+  const unknown = await ask('unknown-user').expect(200);
   assert.equal(unknown.body.found, false);
   const known = await ask('fin-1').expect(200);
   for (const { body, text } of [ended, unknown, known]) {
@@ -72,12 +72,12 @@ it('has the same fields for everybody, flat and small', async () => {
   }
 });
 
-it('never speaks of another customer', async () => {
+it('never returns another customer’s data', async () => {
   await addCustomer(site, ['shared-id'], [{ product_id: 'others_plan' }], 'other1');
   assert.equal((await ask('shared-id').expect(200)).body.found, false);
 
-  // What a giver did before a transfer stays the giver's; what was transferred is the receiver's.
-  const giver = await addCustomer(site, ['source'], [{ event_timestamp_ms: START_MS - 400 * DAY_MS }]);
+  // Events before a transfer stay with its source; what was transferred belongs to the receiver.
+  const source = await addCustomer(site, ['source'], [{ event_timestamp_ms: START_MS - 400 * DAY_MS }]);
   const receiver = await addCustomer(site, ['receiver'], []);
   const transfer = eventBody({
     id: randomUUID(),
@@ -86,7 +86,7 @@ it('never speaks of another customer', async () => {
     transferred_from: ['source'],
     transferred_to: ['receiver'],
   });
-  await addEvent(site, { workspaceId: 'abc123', subscriberId: giver, side: 'source' }, transfer);
+  await addEvent(site, { workspaceId: 'abc123', subscriberId: source, side: 'source' }, transfer);
   await addEvent(site, { workspaceId: 'abc123', subscriberId: receiver }, transfer);
   const { body } = await ask('receiver').expect(200);
   assert.equal(body.has_access, true);
@@ -94,7 +94,7 @@ it('never speaks of another customer', async () => {
   assert.equal((await ask('source').expect(200)).body.has_access, false);
 });
 
-it('opens for a Fin key of the workspace alone', async () => {
+it('requires a Fin key of the workspace', async () => {
   const refused = async (by: string, status: number, code: string): Promise<void> => {
     const answer = await ask('fin-1', by);
     assert.equal(answer.status, status);
@@ -110,7 +110,7 @@ it('opens for a Fin key of the workspace alone', async () => {
     const answer = await ask(userId).expect(400);
     assert.equal(answer.body.error.code, code);
   }
-  // A list of ids is no id.
+  // A list of ids is not an id.
   await supertest(site.app)
     .get('/api/fin/subscription?user_id=fin-1&user_id=fin-2')
     .set('Authorization', `Bearer ${key}`)

@@ -1,32 +1,35 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { OwnCustomer } from '../../src/messenger/customer.ts';
+import { LANGUAGES, type Language } from '../../src/i18n/languages.ts';
+import { messagesFor } from '../../src/i18n/messages.ts';
+import type { Customer } from '../../src/messenger/customer.ts';
 import { type Holding, viewCustomer } from '../../src/messenger/customer-view.ts';
-import { speechFor } from '../../src/messenger/words.ts';
 import type { TimelineEntry } from '../../src/subscribers/store.ts';
 import { readEvent } from '../../src/subscription/read-event.ts';
 import { deriveState } from '../../src/subscription/state.ts';
-import { CARD_LANGUAGES } from '../../src/workspaces/settings.ts';
 import { DAY_MS, eventBody, START_MS } from '../support/events.ts';
 
 const UNNAMED = { product: () => null, entitlement: () => null };
 
-function holdingOf(events: readonly Record<string, unknown>[], afterDays: number, locale = 'en'): Holding {
+function holdingOf(
+  events: readonly Record<string, unknown>[],
+  afterDays: number,
+  locale: Language = 'en',
+): Holding {
   const history = events.map((fields) =>
     readEvent(eventBody(fields), { receivedAtMs: START_MS, fallbackId: 'none', side: 'customer' }),
   );
-  const customer: OwnCustomer = {
+  const customer: Customer = {
     subscriberId: 's',
     projectId: 'p',
     appUserIds: ['user-1'],
     state: deriveState(history, null, START_MS + afterDays * DAY_MS),
-    history: [],
     ownHistory: history as TimelineEntry[],
     snapshotAtMs: null,
     canRefresh: false,
     names: UNNAMED,
   };
-  const [holding] = viewCustomer([customer], speechFor(locale), 'UTC').holdings;
+  const [holding] = viewCustomer([customer], messagesFor(locale)).holdings;
   assert.ok(holding);
   return holding;
 }
@@ -131,8 +134,8 @@ describe('what a customer is told', () => {
 
   it('is said in every language, each in its own words', () => {
     for (const [what, events] of SAID) {
-      const said = CARD_LANGUAGES.map((language) => holdingOf(events, 0.5, language).sentence);
-      assert.equal(new Set(said).size, CARD_LANGUAGES.length, what);
+      const said = LANGUAGES.map((language) => holdingOf(events, 0.5, language).sentence);
+      assert.equal(new Set(said).size, LANGUAGES.length, what);
       for (const sentence of said) assert.doesNotMatch(sentence, /undefined|null| {2}/, sentence);
     }
   });

@@ -4,9 +4,8 @@ import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { after, before, it } from 'node:test';
 import supertest from 'supertest';
-import { readApiKey } from '../../src/messenger/api-keys.ts';
+import { findKeyHolder, parseApiKey } from '../../src/messenger/api-keys.ts';
 import { snippets } from '../../src/messenger/snippets.ts';
-import { readKeyHolder } from '../../src/messenger/store.ts';
 import { eraseUninstalled } from '../../src/workspaces/erase.ts';
 import { createSecretBox, rotateKeys, secretLocation } from '../../src/workspaces/secrets.ts';
 import { forgetToken, readWorkspace } from '../../src/workspaces/store.ts';
@@ -48,7 +47,7 @@ async function makeKey(name: string, kind = 'messenger'): Promise<string> {
   return key;
 }
 
-it('stores the Messenger secret sealed, and never shows it', async () => {
+it('stores the Messenger secret encrypted and never shows it', async () => {
   assert.match((await browser.get('/settings/messenger')).text, /Not set/);
   await send('/secret', { messenger_secret: SECRET }).expect(303);
   const page = await browser.get('/settings/messenger?done=messenger_secret_saved').expect(200);
@@ -72,7 +71,7 @@ it('stores the Messenger secret sealed, and never shows it', async () => {
   assert.equal(await sealedSecret(), sealed);
 });
 
-it('seals the secret anew with the first key', async () => {
+it('encrypts the secret again with the first key', async () => {
   const [old] = site.context.config.encryptionKeys;
   assert.ok(old);
   const box = createSecretBox([Buffer.alloc(32, 7), old]);
@@ -85,7 +84,7 @@ it('seals the secret anew with the first key', async () => {
   await rotateKeys(site.db.database, createSecretBox([old, Buffer.alloc(32, 7)]));
 });
 
-it('makes keys that are shown once, stored as hashes, listed and revoked', async () => {
+it('creates keys that are shown once, stored as hashes, listed and revoked', async () => {
   const key = await makeKey('Production <backend>');
   const fin = await makeKey('Fin', 'fin');
   assert.match(key, /^stm_abc123_[0-9a-f]{64}$/);
@@ -118,7 +117,7 @@ it('makes keys that are shown once, stored as hashes, listed and revoked', async
   await send('/keys', { name: 'x'.repeat(81), kind: 'fin' }).expect(422);
 });
 
-it('gives code for every platform, with one id for both', async () => {
+it('has code for every platform, with the same ID for RevenueCat and Intercom', async () => {
   const all = snippets({ publicUrl: 'https://app.test', workspaceId: 'abc123', region: 'AU' });
   const page = (await browser.get('/settings/messenger')).text;
   for (const { id, platform, code } of all) {
@@ -138,7 +137,7 @@ it('gives code for every platform, with one id for both', async () => {
   for (const { id, code } of all) for (const pattern of logins[id] ?? []) assert.match(code, pattern, id);
 });
 
-it('is used in a browser: a key is made and copied, and axe finds nothing', async () => {
+it('works in a browser: a key is created and copied, and axe finds nothing', async () => {
   const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
   const chromium = await launchBrowser();
   try {
@@ -183,14 +182,14 @@ it('is used in a browser: a key is made and copied, and axe finds nothing', asyn
   }
 });
 
-it('takes secret and keys away with the app, and the rest after the time of grace', async () => {
+it('removes the secret and keys on uninstall, and the rest after the grace period', async () => {
   const key = await makeKey('Last');
-  const named = readApiKey(key);
-  assert.ok(named && (await readKeyHolder(site.db.database, 'abc123', named.hash)));
+  const named = parseApiKey(key);
+  assert.ok(named && (await findKeyHolder(site.db.database, 'abc123', { hash: named.hash })));
   const token = (await readWorkspace(site.db.database, 'abc123'))?.accessToken ?? '';
   assert.ok(await forgetToken(site.db.database, 'abc123', token));
   assert.equal(await sealedSecret(), null);
-  assert.equal(await readKeyHolder(site.db.database, 'abc123', named.hash), null);
+  assert.equal(await findKeyHolder(site.db.database, 'abc123', { hash: named.hash }), null);
   await site.db.database.query(
     `update workspaces set uninstalled_at = now() - interval '31 days' where workspace_id = 'abc123'`,
   );

@@ -2,13 +2,16 @@ import { createHmac, randomUUID } from 'node:crypto';
 import type { Express } from 'express';
 import supertest from 'supertest';
 import { createApp } from '../../src/http/app.ts';
-import { type ApiKeyKind, newApiKey } from '../../src/messenger/api-keys.ts';
+import {
+  type ApiKeyKind,
+  insertApiKey,
+  newApiKey,
+  setMessengerSecret,
+} from '../../src/messenger/api-keys.ts';
 import { messengerApiRouter } from '../../src/messenger/api-routes.ts';
-import { supportScript } from '../../src/messenger/bundle.ts';
 import { messengerCardRouter } from '../../src/messenger/card-routes.ts';
 import type { MessengerContext } from '../../src/messenger/context.ts';
-import { insertApiKey, setMessengerSecret } from '../../src/messenger/store.ts';
-import { supportRouter } from '../../src/messenger/support-routes.ts';
+import { supportRouter, supportScript } from '../../src/messenger/support-routes.ts';
 import { readEvent } from '../../src/subscription/read-event.ts';
 import { secretLocation } from '../../src/workspaces/secrets.ts';
 
@@ -64,7 +67,6 @@ export async function createMessengerSite(): Promise<MessengerSite> {
     logger: silent,
     publicUrl: PUBLIC_URL,
     production: false,
-    linkKey: 'test-link-key',
     now: () => clock.nowMs,
     async requestRefresh(_workspaceId, subscriberId) {
       refreshed.push(subscriberId);

@@ -8,19 +8,19 @@ import { Intercom, show, shutdown, update } from '@intercom/messenger-js-sdk';
 /** A token is renewed this long before it expires, ms. */
 const RENEW_BEFORE_MS = 5 * 60_000;
 const RETRY_MS = 30_000;
-/** Timers of more than 24.8 days fire at once. */
-const LONGEST_TIMER_MS = 86_400_000;
+/** Timers of more than 24.8 days fire immediately. */
+const MAX_TIMER_MS = 86_400_000;
 
 const page = document.getElementById('support');
 const { appId, region, jwt, expiresAt, renewUrl } = page.dataset;
 const chat = document.getElementById('chat');
-const notice = document.getElementById('notice');
+const openChat = document.getElementById('open-chat');
 
 let expiresAtMs = Number(expiresAt) * 1_000;
 let timer;
-let isOver = false;
+let hasLeft = false;
 
-// The link is a credential: it must not stay in the address, which the Messenger tells to the team.
+// The Messenger reports the page's address to the team, and the address still has the link's token in it.
 if (location.search !== '') history.replaceState(null, '', location.pathname);
 
 if (jwt) start();
@@ -28,66 +28,60 @@ if (jwt) start();
 function start() {
   Intercom({ app_id: appId, region, intercom_user_jwt: jwt });
   document.getElementById('_intercom_npm_loader')?.addEventListener('error', () => {
-    chat.hidden = true;
-    say(page.dataset.chatAway);
+    openChat.hidden = true;
+    document.getElementById('chat-unavailable').hidden = false;
   });
   chat.hidden = false;
-  chat.addEventListener('click', () => show());
-  renewInTime();
-  // Timers stand still while a phone sleeps.
+  openChat.addEventListener('click', () => show());
+  scheduleRenewal();
+  // Timers stop while a phone sleeps.
   document.addEventListener('visibilitychange', () => {
-    if (!document.hidden) renewInTime();
+    if (!document.hidden) scheduleRenewal();
   });
   addEventListener('pagehide', leave);
-  // Booting anew in the same page has been seen to fail until a reload.
+  // Booting twice in one page has been seen to fail until a reload.
   addEventListener('pageshow', (event) => {
     if (event.persisted) location.reload();
   });
 }
 
-function renewInTime() {
+function scheduleRenewal() {
   clearTimeout(timer);
-  if (isOver) return;
+  if (hasLeft) return;
   const waitMs = expiresAtMs - RENEW_BEFORE_MS - Date.now();
   if (waitMs <= 0) renew();
-  else timer = setTimeout(renewInTime, Math.min(waitMs, LONGEST_TIMER_MS));
+  else timer = setTimeout(scheduleRenewal, Math.min(waitMs, MAX_TIMER_MS));
 }
 
 async function renew() {
-  let answer;
+  let response;
   try {
-    answer = await fetch(renewUrl, { method: 'POST', headers: { Accept: 'application/json' } });
-    if (answer.ok) {
-      const renewed = await answer.json();
-      if (isOver) return;
+    response = await fetch(renewUrl, { method: 'POST', headers: { Accept: 'application/json' } });
+    if (response.ok) {
+      const renewed = await response.json();
+      if (hasLeft) return;
       expiresAtMs = renewed.expires_at * 1_000;
       update({ intercom_user_jwt: renewed.token });
-      renewInTime();
+      scheduleRenewal();
       return;
     }
   } catch {
-    // No network: tried again below.
+    // No network: retried below.
   }
-  if (isOver) return;
-  const isRefused =
-    answer !== undefined && answer.status >= 400 && answer.status < 500 && answer.status !== 429;
-  if (isRefused) {
+  if (hasLeft) return;
+  const status = response?.status ?? 0;
+  if (status >= 400 && status < 500 && status !== 429) {
     leave();
     chat.hidden = true;
-    say(page.dataset.sessionEnded);
+    document.getElementById('session-ended').hidden = false;
   } else {
     timer = setTimeout(renew, RETRY_MS);
   }
 }
 
 function leave() {
-  if (isOver) return;
-  isOver = true;
+  if (hasLeft) return;
+  hasLeft = true;
   clearTimeout(timer);
   shutdown();
-}
-
-function say(text) {
-  notice.textContent = text;
-  notice.hidden = false;
 }

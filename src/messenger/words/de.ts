@@ -5,22 +5,6 @@ function inStore(store: string): string {
 }
 
 export const german: MessengerWords = {
-  title: 'Ihr Abonnement',
-  history: 'Was bisher geschah',
-  noHistory: 'Bisher ist nichts geschehen.',
-  labels: {
-    price: 'Preis',
-    since: 'Seit',
-    renews: 'Verlängert sich',
-    ends: 'Endet',
-    ended: 'Beendet',
-    resumes: 'Geht weiter',
-    store: 'Gekauft bei',
-  },
-  web: 'Web',
-  test: 'Testkauf',
-  subscription: 'Abonnement',
-  forever: 'Nie',
   active: (what, price, next) =>
     `Sie haben ${what}${price ? ` für ${price}` : ''}.${next ? ` Es verlängert sich am ${next}.` : ''}`,
   trial: (what, ends, price) =>
@@ -46,31 +30,4 @@ export const german: MessengerWords = {
     `Sie haben ${what} von uns geschenkt${ends ? ` bis ${ends}` : ', auf Lebenszeit'}.`,
   grantEnded: (what, since) => `Unser Geschenk, ${what}, ist${since ? ` am ${since}` : ''} ausgelaufen.`,
   paused: (what, resumes) => `${what} ist pausiert.${resumes ? ` Es geht am ${resumes} weiter.` : ''}`,
-  none: 'Sie haben kein Abonnement.',
-  manage: (store) => `Abonnement ${inStore(store)} verwalten`,
-  askUs: 'Zum Ändern oder Kündigen schreiben Sie uns.',
-  writeToUs: 'Schreiben Sie uns',
-  restart: 'Zurück zum Anfang',
-  older: 'Ältere',
-  refresh: 'Erneut versuchen',
-  signInFirst: 'Melden Sie sich in der App an, um hier Ihr Abonnement zu sehen.',
-  away: 'Ihr Abonnement kann gerade nicht angezeigt werden. Bitte versuchen Sie es gleich noch einmal.',
-  linkExpired: {
-    title: 'Diese Seite ist abgelaufen',
-    text: 'Bitte gehen Sie zurück zur App und öffnen Sie die Seite dort erneut.',
-  },
-  linkInvalid: {
-    title: 'Diese Seite lässt sich nicht öffnen',
-    text: 'Bitte gehen Sie zurück zur App und öffnen Sie die Seite dort erneut.',
-  },
-  sessionEnded:
-    'Diese Seite ist abgelaufen. Bitte gehen Sie zurück zur App und öffnen Sie die Seite dort erneut.',
-  chatAway:
-    'Der Chat konnte nicht geladen werden. Bitte prüfen Sie Ihre Verbindung und laden Sie die Seite neu.',
-  share: {
-    added:
-      '✅ Die eigene Abo-Karte des Kunden wurde Ihrer Antwort hinzugefügt. Nur er sieht darin seine Daten.',
-    unverified:
-      'Diese Karte kann nur mit einem Kunden geteilt werden, der unter seiner App-Nutzer-ID angemeldet ist: Niemand sonst darf ein Abonnement sehen.',
-  },
 };

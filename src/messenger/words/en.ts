@@ -9,22 +9,6 @@ function ended(since: string | null): string {
 }
 
 export const english: MessengerWords = {
-  title: 'Your subscription',
-  history: 'What happened so far',
-  noHistory: 'Nothing has happened yet.',
-  labels: {
-    price: 'Price',
-    since: 'Since',
-    renews: 'Renews',
-    ends: 'Ends',
-    ended: 'Ended',
-    resumes: 'Resumes',
-    store: 'Bought at',
-  },
-  web: 'Web',
-  test: 'Test purchase',
-  subscription: 'Subscription',
-  forever: 'Never',
   active: (what, price, next) =>
     `You have ${what}${price ? ` for ${price}` : ''}.${next ? ` It renews on ${next}.` : ''}`,
   trial: (what, ends, price) =>
@@ -48,29 +32,4 @@ export const english: MessengerWords = {
   granted: (what, ends) => `You have ${what} as a gift from us${ends ? ` until ${ends}` : ', for life'}.`,
   grantEnded: (what, since) => `Our gift of ${what} ${ended(since)}.`,
   paused: (what, resumes) => `${what} is paused.${resumes ? ` It resumes on ${resumes}.` : ''}`,
-  none: 'You have no subscription.',
-  manage: (store) => `Manage ${inStore(store)}`,
-  askUs: 'To change or cancel it, write to us.',
-  writeToUs: 'Write to us',
-  restart: 'Back to the start',
-  older: 'Older',
-  refresh: 'Try again',
-  signInFirst: 'Sign in to the app to see your subscription here.',
-  away: 'Your subscription cannot be shown right now. Please try again in a moment.',
-  linkExpired: {
-    title: 'This page has expired',
-    text: 'Please go back to the app and open it from there again.',
-  },
-  linkInvalid: {
-    title: 'This page cannot be opened',
-    text: 'Please go back to the app and open it from there again.',
-  },
-  sessionEnded: 'This page has expired. Please go back to the app and open it from there again.',
-  chatAway: 'The chat could not be loaded. Please check your connection and reload the page.',
-  share: {
-    added:
-      '✅ The customer’s own subscription card was added to your reply. Only they can see their data in it.',
-    unverified:
-      'This card can only be shared with a customer who is signed in under their app user ID: nobody else can be shown a subscription.',
-  },
 };

@@ -5,22 +5,6 @@ function inStore(store: string): string {
 }
 
 export const spanish: MessengerWords = {
-  title: 'Tu suscripción',
-  history: 'Qué ha pasado hasta ahora',
-  noHistory: 'Todavía no ha pasado nada.',
-  labels: {
-    price: 'Precio',
-    since: 'Desde',
-    renews: 'Se renueva',
-    ends: 'Termina',
-    ended: 'Terminó',
-    resumes: 'Se reanuda',
-    store: 'Comprado en',
-  },
-  web: 'Web',
-  test: 'Compra de prueba',
-  subscription: 'Suscripción',
-  forever: 'Nunca',
   active: (what, price, next) =>
     `Tienes ${what}${price ? ` por ${price}` : ''}.${next ? ` Se renueva el ${next}.` : ''}`,
   trial: (what, ends, price) =>
@@ -44,28 +28,4 @@ export const spanish: MessengerWords = {
   granted: (what, ends) => `Te regalamos ${what}${ends ? ` hasta el ${ends}` : ' de por vida'}.`,
   grantEnded: (what, since) => `Nuestro regalo, ${what}, terminó${since ? ` el ${since}` : ''}.`,
   paused: (what, resumes) => `${what} está en pausa.${resumes ? ` Se reanuda el ${resumes}.` : ''}`,
-  none: 'No tienes ninguna suscripción.',
-  manage: (store) => `Gestionar ${inStore(store)}`,
-  askUs: 'Para cambiarla o cancelarla, escríbenos.',
-  writeToUs: 'Escríbenos',
-  restart: 'Volver al principio',
-  older: 'Anteriores',
-  refresh: 'Intentar de nuevo',
-  signInFirst: 'Inicia sesión en la app para ver aquí tu suscripción.',
-  away: 'Tu suscripción no se puede mostrar en este momento. Inténtalo de nuevo enseguida.',
-  linkExpired: {
-    title: 'Esta página ha caducado',
-    text: 'Vuelve a la app y ábrela de nuevo desde allí.',
-  },
-  linkInvalid: {
-    title: 'Esta página no se puede abrir',
-    text: 'Vuelve a la app y ábrela de nuevo desde allí.',
-  },
-  sessionEnded: 'Esta página ha caducado. Vuelve a la app y ábrela de nuevo desde allí.',
-  chatAway: 'No se pudo cargar el chat. Comprueba tu conexión y recarga la página.',
-  share: {
-    added: '✅ La tarjeta de suscripción del cliente se añadió a tu respuesta. Solo él puede ver sus datos.',
-    unverified:
-      'Esta tarjeta solo se puede compartir con un cliente que haya iniciado sesión con su identificador de usuario: nadie más puede ver una suscripción.',
-  },
 };

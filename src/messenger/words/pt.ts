@@ -5,22 +5,6 @@ function inStore(store: string): string {
 }
 
 export const portuguese: MessengerWords = {
-  title: 'Sua assinatura',
-  history: 'O que aconteceu até agora',
-  noHistory: 'Nada aconteceu ainda.',
-  labels: {
-    price: 'Preço',
-    since: 'Desde',
-    renews: 'Renovação',
-    ends: 'Término',
-    ended: 'Término',
-    resumes: 'Retomada',
-    store: 'Comprado em',
-  },
-  web: 'Web',
-  test: 'Compra de teste',
-  subscription: 'Assinatura',
-  forever: 'Nunca',
   active: (what, price, next) =>
     `Você tem ${what}${price ? ` por ${price}` : ''}.${next ? ` A renovação é em ${next}.` : ''}`,
   trial: (what, ends, price) =>
@@ -46,29 +30,4 @@ export const portuguese: MessengerWords = {
   granted: (what, ends) => `Você ganhou ${what} de presente${ends ? ` até ${ends}` : ', para sempre'}.`,
   grantEnded: (what, since) => `Nosso presente, ${what}, terminou${since ? ` em ${since}` : ''}.`,
   paused: (what, resumes) => `${what} está em pausa.${resumes ? ` Retoma em ${resumes}.` : ''}`,
-  none: 'Você não tem nenhuma assinatura.',
-  manage: (store) => `Gerenciar ${inStore(store)}`,
-  askUs: 'Para mudar ou cancelar, escreva para nós.',
-  writeToUs: 'Escreva para nós',
-  restart: 'Voltar ao início',
-  older: 'Mais antigos',
-  refresh: 'Tentar de novo',
-  signInFirst: 'Entre no app para ver sua assinatura aqui.',
-  away: 'Sua assinatura não pode ser mostrada agora. Tente de novo em instantes.',
-  linkExpired: {
-    title: 'Esta página expirou',
-    text: 'Volte ao app e abra a página de novo por lá.',
-  },
-  linkInvalid: {
-    title: 'Esta página não pode ser aberta',
-    text: 'Volte ao app e abra a página de novo por lá.',
-  },
-  sessionEnded: 'Esta página expirou. Volte ao app e abra a página de novo por lá.',
-  chatAway: 'Não foi possível carregar o chat. Verifique sua conexão e recarregue a página.',
-  share: {
-    added:
-      '✅ O cartão de assinatura do cliente foi adicionado à sua resposta. Só ele pode ver os próprios dados.',
-    unverified:
-      'Este cartão só pode ser compartilhado com um cliente que entrou com seu ID de usuário do app: ninguém mais pode ver uma assinatura.',
-  },
 };

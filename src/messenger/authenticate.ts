@@ -1,0 +1,76 @@
+import type { Request, Response } from 'express';
+import { AppError, type ErrorCode } from '../errors.ts';
+import { createRateLimit } from '../http/rate-limit.ts';
+import { type ApiKeyKind, findKeyHolder, type KeyHolder, parseApiKey, touchApiKey } from './api-keys.ts';
+import type { MessengerContext } from './context.ts';
+
+/** The last use of a key is recorded at most this often, ms. */
+const TOUCH_EVERY_MS = 60_000;
+
+/**
+ * Finds the workspace of a request's API key. Throws AppError 401 for a missing, unknown or revoked key, 403 for a
+ * key of another kind, 429 with `Retry-After` when an address or a key sends too much.
+ */
+export type Authenticate = (req: Request, res: Response, kind: ApiKeyKind) => Promise<KeyHolder>;
+
+export function createAuthenticate(context: MessengerContext): Authenticate {
+  const { database, now, logger } = context;
+  const perKey = createRateLimit({
+    requests: 1_000,
+    seconds: 10,
+    message: 'Too many requests with this API key',
+  });
+  const wrongKeys = createRateLimit({
+    requests: 60,
+    seconds: 60,
+    message: 'Too many wrong API keys from this address',
+  });
+  const touchedAtMs = new Map<string, number>();
+
+  /** Not awaited: the time of last use may be late or missing. */
+  function touch({ workspaceId, keyId }: KeyHolder): void {
+    const nowMs = now();
+    if (nowMs - (touchedAtMs.get(keyId) ?? Number.NEGATIVE_INFINITY) < TOUCH_EVERY_MS) return;
+    touchedAtMs.set(keyId, nowMs);
+    touchApiKey(database, workspaceId, keyId).catch((error: unknown) => {
+      logger.warn({ err: error, workspaceId, keyId }, 'could not record the use of an API key');
+    });
+  }
+
+  return async (req, res, kind) => {
+    const address = req.ip ?? '';
+    const refuse = async (code: ErrorCode, message: string): Promise<never> => {
+      await wrongKeys.consume(address, res);
+      res.set('WWW-Authenticate', 'Bearer');
+      throw new AppError(code, message, { status: 401 });
+    };
+    // Before the database is read: guessing keys must cost only the sender.
+    await wrongKeys.check(address, res);
+    const header = req.get('authorization') ?? '';
+    if (header === '') {
+      return refuse('api_key_missing', 'Send a workspace API key: Authorization: Bearer <key>');
+    }
+    const parsed = parseApiKey(/^Bearer +(\S+)$/i.exec(header)?.[1] ?? '');
+    const holder = parsed && (await findKeyHolder(database, parsed.workspaceId, { hash: parsed.hash }));
+    if (!holder) {
+      return refuse('api_key_invalid', 'Unknown API key. Create one under Settings → Messenger.');
+    }
+    if (holder.isRevoked) {
+      return refuse(
+        'api_key_revoked',
+        'This API key was revoked. Create a new one under Settings → Messenger.',
+      );
+    }
+    if (holder.kind !== kind) {
+      const needed = kind === 'fin' ? 'the Fin data connector' : 'the Messenger';
+      throw new AppError(
+        'api_key_kind',
+        `Wrong kind of API key. Create one for ${needed} under Settings → Messenger.`,
+        { status: 403 },
+      );
+    }
+    await perKey.consume(holder.keyId, res);
+    touch(holder);
+    return holder;
+  };
+}

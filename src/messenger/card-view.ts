@@ -1,0 +1,80 @@
+import type { Messages } from '../i18n/messages.ts';
+import {
+  backLink,
+  button,
+  type Component,
+  canvas,
+  escapeMarkdown,
+  item,
+  linkButton,
+  list,
+  text,
+} from '../intercom/canvas.ts';
+import type { CustomerView, HistoryLine, Holding } from './customer-view.ts';
+
+/** A customer's card: its content, or the address that Intercom requests the content from at each view. */
+export type MessengerCanvas =
+  | { readonly content: { readonly components: readonly Component[] } }
+  | { readonly content_url: string };
+
+/** The whole card takes at most half of the Messenger's height. Source: Intercom, "Messenger best practices". */
+const MAX_HOLDINGS = 2;
+const EVENTS_PER_PAGE = 4;
+
+/**
+ * The card before the customer is known: an initialize request names no contact, so each view requests the content
+ * for the contact who looks.
+ */
+export function liveCanvas(publicUrl: string): MessengerCanvas {
+  return { content_url: `${publicUrl}/canvas/messenger/live` };
+}
+
+export function cardHome(view: CustomerView, messages: Messages): readonly Component[] {
+  const shown = view.holdings.slice(0, MAX_HOLDINGS);
+  const components = shown.flatMap(holdingComponents);
+  if (shown.length === 0) components.push(text(messages.t('messenger.none'), 'muted'));
+  const links = new Map(shown.flatMap(({ manage }) => (manage ? [[manage.url, manage.label] as const] : [])));
+  for (const [index, [url, label]] of [...links].entries())
+    components.push(linkButton(index === 0 ? 'manage' : `manage:${index}`, label, url));
+  if (view.history.length > 0) components.push(list([item('history', messages.t('messenger.history'))]));
+  return components;
+}
+
+function holdingComponents(holding: Holding): Component[] {
+  return [
+    text(`**${escapeMarkdown(holding.title)}**`, 'paragraph', true),
+    text(escapeMarkdown(holding.sentence), holding.tone === 'ended' ? 'muted' : 'paragraph'),
+  ];
+}
+
+/** @param from index of the first event shown, newest first */
+export function cardHistory(view: CustomerView, messages: Messages, from: number): readonly Component[] {
+  const lines = view.history.slice(from, from + EVENTS_PER_PAGE);
+  const back = backLink(messages.t('messenger.restart'));
+  if (lines.length === 0) return [text(messages.t('messenger.noHistory'), 'muted'), ...back];
+  const next = from + EVENTS_PER_PAGE;
+  return [
+    text(messages.t('messenger.history'), 'header', true),
+    list(lines.map((line, index) => historyItem(line, from + index))),
+    ...(view.history.length > next
+      ? [button(`history:${next}`, messages.t('messenger.older'), 'secondary')]
+      : []),
+    ...back,
+  ];
+}
+
+function historyItem(line: HistoryLine, index: number) {
+  const { action: _none, ...plain } = item(`event:${index}`, line.title, { tertiary: line.date });
+  return plain;
+}
+
+/** A card that has nothing to show, with the reason and a button to try again. */
+export function plainCard(sentence: string, messages: Messages): readonly Component[] {
+  return [text(sentence, 'muted'), button('home', messages.t('messenger.refresh'), 'link')];
+}
+
+export function contentOf(components: readonly Component[]): {
+  content: { components: readonly Component[] };
+} {
+  return { content: canvas(components).content };
+}
