@@ -16,6 +16,8 @@ create table workspaces (
   status_reason     text,
   settings          jsonb not null default '{}',
   messenger_secret  text,
+  -- Whether Intercom enforces identity verification in the Messenger; null: not known.
+  identity_verification boolean,
   installed_by      jsonb,
   installed_at      timestamptz not null default now(),
   uninstalled_at    timestamptz,

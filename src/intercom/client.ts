@@ -87,6 +87,12 @@ const meSchema = z.object({
       .string()
       .nullish()
       .transform((value) => value ?? ''),
+    /** Whether the workspace enforces identity verification in its Messenger; `null`: not said. */
+    identity_verification: z
+      .boolean()
+      .nullish()
+      .catch(null)
+      .transform((value) => value ?? null),
     timezone: z
       .string()
       .nullish()

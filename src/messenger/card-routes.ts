@@ -75,6 +75,7 @@ export function messengerCardRouter(context: MessengerContext): Router {
     if (!isInstalled(workspace)) return notInstalled(publicUrl);
     if (viewer.kind === 'none') return plainCard(messages.t('messenger.customerOnly'), messages);
     if (viewer.kind === 'anonymous') return plainCard(messages.t('messenger.signInFirst'), messages);
+    if (!isTrusted(workspace)) return plainCard(messages.t('messenger.unverified'), messages);
     const customers = await findCustomers(readDatabase, workspaceId, {
       appUserId: viewer.userId,
       nowMs: now(),
@@ -158,6 +159,13 @@ function viewerOf(people: readonly Person[]): Viewer {
 
 function isInstalled(workspace: Workspace | null): workspace is Workspace {
   return workspace !== null && workspace.status !== 'uninstalled';
+}
+
+/**
+ * Without identity verification anyone can boot the Messenger as any user: the request's contact proves nothing.
+ */
+function isTrusted({ identityVerification, settings }: Workspace): boolean {
+  return identityVerification === true || settings.messenger.unverifiedAccepted !== null;
 }
 
 function notInstalled(publicUrl: string): readonly Component[] {

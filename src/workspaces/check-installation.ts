@@ -12,6 +12,7 @@ import {
   type Project,
   readWorkspace,
   setApiKeyState,
+  setIdentityVerification,
   type Workspace,
 } from './store.ts';
 
@@ -56,7 +57,8 @@ async function askIntercom(context: ExamineContext, workspace: Workspace): Promi
     timeoutMs: CALL_TIMEOUT_MS,
   });
   try {
-    await client.me();
+    const me = await client.me();
+    await setIdentityVerification(database, workspaceId, me.app.identity_verification);
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     if (error.remedy.kind !== 'reauthorise') return false;

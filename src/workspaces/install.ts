@@ -8,7 +8,14 @@ import type { Jobs } from '../jobs/jobs.ts';
 import { withTimeout } from '../time.ts';
 import { resumeRefused } from './health-store.ts';
 import { type SecretBox, secretLocation } from './secrets.ts';
-import { type Admin, markAttributesReady, readWorkspace, saveSettings, storeInstallation } from './store.ts';
+import {
+  type Admin,
+  markAttributesReady,
+  readWorkspace,
+  saveSettings,
+  setIdentityVerification,
+  storeInstallation,
+} from './store.ts';
 
 export interface InstallContext {
   readonly config: Config;
@@ -57,6 +64,7 @@ export async function install(context: InstallContext, code: string): Promise<In
     accessToken: context.secrets.encrypt(accessToken, secretLocation.accessToken(workspaceId)),
     installedBy: { id: me.id, name: me.name, email: me.email },
   });
+  await setIdentityVerification(database, workspaceId, me.app.identity_verification);
   const isNew = before === null || before.status === 'uninstalled';
   // Those who could change the settings before may have left: whoever installs anew begins anew.
   if (before?.status === 'uninstalled' && before.settings.access.admins.length > 0)

@@ -32,6 +32,18 @@ export const workspaceSettingsSchema = z.object({
       language: z.enum(CARD_LANGUAGES).nullable().default(null),
     })
     .prefault({}),
+  messenger: z
+    .object({
+      /**
+       * An admin's decision to show subscriptions in the Messenger although Intercom does not enforce identity
+       * verification, so that anyone can pose as any user there; `null`: they are not shown.
+       */
+      unverifiedAccepted: z
+        .object({ reason: z.string(), admin: z.object({ id: z.string(), name: z.string() }), at: z.string() })
+        .nullable()
+        .default(null),
+    })
+    .prefault({}),
   access: z
     .object({
       /** Who may change the settings; empty: everybody who can sign in. */

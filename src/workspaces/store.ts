@@ -25,6 +25,8 @@ export interface Workspace {
   readonly statusReason: string | null;
   readonly settings: WorkspaceSettings;
   readonly attributesReady: boolean;
+  /** Whether Intercom lets only verified users into the Messenger; `null`: not known. */
+  readonly identityVerification: boolean | null;
   /** What Intercom refuses for want of a permission or of a plan, by what was refused. */
   readonly refusals: Refusals;
   /** When both platforms were last asked whether they accept our access. */
@@ -73,12 +75,13 @@ export interface WorkspaceRow {
   status_reason: string | null;
   settings: unknown;
   attributes_ready: boolean;
+  identity_verification: boolean | null;
   refusals: Refusals;
   checked_at: Date | null;
 }
 
 export const WORKSPACE_COLUMNS = `workspace_id, name, region, timezone, access_token, status, status_reason,
-  settings, attributes_ready, refusals, checked_at`;
+  settings, attributes_ready, identity_verification, refusals, checked_at`;
 
 export function toWorkspace(row: WorkspaceRow): Workspace {
   return {
@@ -91,6 +94,7 @@ export function toWorkspace(row: WorkspaceRow): Workspace {
     statusReason: row.status_reason,
     settings: readSettings(row.settings),
     attributesReady: row.attributes_ready,
+    identityVerification: row.identity_verification,
     refusals: row.refusals,
     checkedAt: row.checked_at,
   };
@@ -325,6 +329,19 @@ export async function forgetToken(sql: Sql, workspaceId: string, sealedToken: st
 }
 
 /** Replaces one section of the settings; the others are not touched, whoever changes them meanwhile. */
+/** @param enforced as `/me` says; `null`: it says nothing */
+export async function setIdentityVerification(
+  sql: Sql,
+  workspaceId: string,
+  enforced: boolean | null,
+): Promise<void> {
+  await sql.query(
+    `update workspaces set identity_verification = $2
+      where workspace_id = $1 and identity_verification is distinct from $2`,
+    [workspaceId, enforced],
+  );
+}
+
 export async function saveSettings<Section extends keyof WorkspaceSettings>(
   sql: Sql,
   workspaceId: string,

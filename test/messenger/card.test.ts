@@ -4,6 +4,7 @@ import { after, before, describe, it } from 'node:test';
 import { canShare, inboxAnswer, shareCard } from '../../src/messenger/share.ts';
 import { manageUrlOf } from '../../src/messenger/stores.ts';
 import { validateCanvas } from '../../src/simulator/intercom/canvas-rules.ts';
+import { saveSettings } from '../../src/workspaces/store.ts';
 import { DAY_MS, eventBody, START_MS } from '../support/events.ts';
 import { addCustomer, addEvent, createMessengerSite, type MessengerSite, PUBLIC_URL } from './support.ts';
 
@@ -123,6 +124,31 @@ describe('the customer’s card', () => {
       assert.match(text, /shows each customer their own subscription/, JSON.stringify(view));
       assert.doesNotMatch(text, /Sign in|Pro/);
     }
+  });
+
+  it('shows nothing while the workspace does not enforce identity verification, unless an admin accepts it', async () => {
+    const { database } = site.db;
+    const setVerification = (enforced: boolean | null) =>
+      database.query('update workspaces set identity_verification = $2 where workspace_id = $1', [
+        'abc123',
+        enforced,
+      ]);
+    for (const enforced of [false, null]) {
+      await setVerification(enforced);
+      const home = await live({ contact: user('user-1') });
+      const history = await submit('history');
+      for (const text of [home, history.text]) {
+        assert.match(text, /cannot be shown in this chat/);
+        assert.doesNotMatch(text, /Pro|Subscribed/);
+      }
+    }
+    const admin = { id: '7001', name: 'Ada Agent' };
+    const unverifiedAccepted = { reason: 'Internal app', admin, at: '2026-01-01T00:00:00.000Z' };
+    await saveSettings(database, 'abc123', 'messenger', { unverifiedAccepted });
+    assert.match(await live({ contact: user('user-1') }), /You have Pro/);
+    await saveSettings(database, 'abc123', 'messenger', { unverifiedAccepted: null });
+    await setVerification(true);
+    assert.match(await live({ contact: user('user-1') }), /You have Pro/);
   });
 
   it('opens the history and leads back to the first canvas from every page of it', async () => {

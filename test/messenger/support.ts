@@ -47,7 +47,8 @@ export async function createMessengerSite(): Promise<MessengerSite> {
     ['other1', 'AU'],
   ] as const) {
     await database.query(
-      `insert into workspaces (workspace_id, name, region, timezone) values ($1, $1, $2, 'Europe/Dublin')`,
+      `insert into workspaces (workspace_id, name, region, timezone, identity_verification)
+       values ($1, $1, $2, 'Europe/Dublin', true)`,
       [id, region],
     );
     await database.query(

@@ -47,6 +47,7 @@ export interface IntercomSimulator extends AppCaller {
     name?: string;
     region?: 'US' | 'EU' | 'AU';
     timezone?: string;
+    identityVerification?: boolean;
   }): Workspace;
   addAdmin(
     workspaceId: string,
@@ -151,7 +152,13 @@ export function createIntercomSimulator(options: {
     faults,
     contacts,
     listen: (port) => listenOnLoopback(app, port),
-    addWorkspace({ id, name = id, region = 'US', timezone = 'America/New_York' }) {
+    addWorkspace({
+      id,
+      name = id,
+      region = 'US',
+      timezone = 'America/New_York',
+      identityVerification = true,
+    }) {
       const workspace: Workspace = {
         id,
         name,
@@ -159,6 +166,7 @@ export function createIntercomSimulator(options: {
         timezone,
         createdAtS: seconds(now()),
         installed: false,
+        identityVerification,
         planRestricted: false,
         health: null,
       };

@@ -32,6 +32,8 @@ export interface Workspace {
   timezone: string;
   readonly createdAtS: number;
   installed: boolean;
+  /** Whether the Messenger accepts only users with a signed identity token. */
+  identityVerification: boolean;
   /** Switch on to have every scoped call answered 403 `api_plan_restricted`. */
   planRestricted: boolean;
   /** What the app last said by `POST /app_install/status` or the health check. */
