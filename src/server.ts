@@ -29,7 +29,7 @@ import { createBackgroundRefresh } from './inbox-card/background-refresh.ts';
 import { createOpenings } from './inbox-card/canvas-cache.ts';
 import { createCardReader } from './inbox-card/card-reader.ts';
 import { createCatalogCache } from './inbox-card/catalog-cache.ts';
-import type { CardContext, Refreshed } from './inbox-card/context.ts';
+import type { CardServices, Refreshed } from './inbox-card/context.ts';
 import { inboxCardRouter } from './inbox-card/routes.ts';
 import { createKnownIds } from './ingestion/known-ids.ts';
 import { redactPayloads } from './ingestion/payload-retention.ts';
@@ -177,7 +177,7 @@ async function wire(config: Config, logger: Logger, server: Server): Promise<Run
       jobs.send('subscriber.refresh', { workspaceId, subscriberId }),
   });
 
-  const card: CardContext = {
+  const card: CardServices = {
     database,
     readDatabase: connected.readDatabase,
     readCard: createCardReader(connected.readDatabase),
@@ -330,7 +330,7 @@ async function refreshWithin(waitMs: number, refresh: () => Promise<RefreshOutco
   return withTimeout(work, waitMs, () => 'later' as const);
 }
 
-function jobHandlers(install: InstallContext, card: CardContext, refresh: ImportJobContext): JobHandlers {
+function jobHandlers(install: InstallContext, card: CardServices, refresh: ImportJobContext): JobHandlers {
   const { database, config, secrets, logger, now, jobs } = install;
   return {
     ...importJobHandlers(refresh),

@@ -18,3 +18,20 @@ export function languageOf(locale: string | null | undefined): Language | null {
   const primary = locale?.split(/[-_]/, 1)[0]?.toLowerCase();
   return LANGUAGES.find((language) => language === primary) ?? null;
 }
+
+/**
+ * The language of texts for a teammate.
+ *
+ * 1. `admin.locale` or `admin.language` of the request. Intercom documents neither for the inbox (UNVERIFIED:
+ *    captures show no such field), so it counts only where it is sent.
+ * 2. The language that the workspace's admins chose in the settings.
+ * 3. English.
+ *
+ * The contact's and the conversation's language (`language_override`, `browser_language`, `context.locale`) is the
+ * customer's, not the teammate's.
+ *
+ * @param teammate BCP 47 or POSIX: `de`, `pt-BR`, `pt_BR`; `null`: unknown
+ */
+export function chooseLanguage(teammate: string | null, workspace: Language | null): Language {
+  return languageOf(teammate) ?? workspace ?? 'en';
+}

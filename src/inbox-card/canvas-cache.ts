@@ -3,7 +3,7 @@ import type { InboxCanvas } from '../intercom/canvas.ts';
 import type { Names } from '../subscription/describe-event.ts';
 import { isUsable } from '../subscription/summary.ts';
 import type { Project } from '../workspaces/store.ts';
-import type { Visit } from './context.ts';
+import type { CardContext } from './context.ts';
 import type { Candidate } from './store.ts';
 
 /** Cards that are remembered, of some 3 KB each; those opened longest ago are forgotten first. */
@@ -20,9 +20,9 @@ export type Opening = string;
  * is made of is read anew each time, so that none is ever out of date.
  */
 export interface Openings {
-  get(visit: Visit, candidate: Candidate, names: Names): Opening | null;
+  get(context: CardContext, candidate: Candidate, names: Names): Opening | null;
   /** Keeps it where it can be told from what was read whether it still holds. */
-  keep(visit: Visit, candidate: Candidate, names: Names, canvas: InboxCanvas): Opening;
+  keep(context: CardContext, candidate: Candidate, names: Names, canvas: InboxCanvas): Opening;
 }
 
 export function createOpenings(now: () => number): Openings {
@@ -30,17 +30,17 @@ export function createOpenings(now: () => number): Openings {
     max: MAX_OPENINGS,
   });
   return {
-    get(visit, candidate, names) {
-      const known = kept.get(keyOf(visit, candidate));
+    get(context, candidate, names) {
+      const known = kept.get(keyOf(context, candidate));
       return known && known.names === names && now() < known.untilMs ? known.opening : null;
     },
-    keep(visit, candidate, names, canvas) {
+    keep(context, candidate, names, canvas) {
       const opening = JSON.stringify({ canvas });
       const nowMs = now();
       // Grants are rows of their own, and without a summary a whole history has been read.
       if (!candidate.hasGrants && isUsable(candidate.kept, candidate.version, nowMs)) {
         const untilMs = Math.min(candidate.kept.validUntilMs, nowMs + MAX_MS);
-        kept.set(keyOf(visit, candidate), { names, untilMs, opening });
+        kept.set(keyOf(context, candidate), { names, untilMs, opening });
       }
       return opening;
     },
@@ -48,7 +48,10 @@ export function createOpenings(now: () => number): Openings {
 }
 
 /** Everything that a first canvas shows beside the summary that the subscriber's version stands for. */
-function keyOf({ workspace, projects, candidates, request, language }: Visit, candidate: Candidate): string {
+function keyOf(
+  { workspace, projects, candidates, request, language }: CardContext,
+  candidate: Candidate,
+): string {
   const { contact } = request;
   return JSON.stringify([
     workspace.workspaceId,

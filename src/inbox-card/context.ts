@@ -2,6 +2,8 @@ import type { Logger } from 'pino';
 import type { Database } from '../database/sql.ts';
 import type { GrantContext } from '../grants/context.ts';
 import type { Grant } from '../grants/types.ts';
+import type { DateFormatter } from '../i18n/dates.ts';
+import type { Messages } from '../i18n/messages.ts';
 import type { Component, InboxCanvas } from '../intercom/canvas.ts';
 import { backLink, canvas } from '../intercom/canvas.ts';
 import type { HistorySource, TimelineEntry } from '../subscribers/store.ts';
@@ -11,7 +13,6 @@ import type { Project, Workspace } from '../workspaces/store.ts';
 import type { Openings } from './canvas-cache.ts';
 import type { CardReader } from './card-reader.ts';
 import type { CatalogCache } from './catalog-cache.ts';
-import type { Dates } from './dates.ts';
 import type { Language } from './language.ts';
 import type { CardRequest } from './request.ts';
 import type { Candidate } from './store.ts';
@@ -28,7 +29,7 @@ export type Refreshed =
   | 'later'
   | 'unavailable';
 
-export interface CardContext extends GrantContext {
+export interface CardServices extends GrantContext {
   readonly database: Database;
   /** May be a replica, up to half a second behind: for the views that change nothing. */
   readonly readDatabase: Database;
@@ -51,8 +52,8 @@ export interface CardContext extends GrantContext {
 }
 
 /** One request, with what every view needs. */
-export interface Visit {
-  readonly context: CardContext;
+export interface CardContext {
+  readonly services: CardServices;
   readonly request: CardRequest;
   readonly workspace: Workspace;
   readonly projects: readonly Project[];
@@ -61,7 +62,24 @@ export interface Visit {
   readonly formState: FormState;
   readonly language: Language;
   readonly words: CardWords;
-  readonly dates: Dates;
+  readonly dates: DateFormatter;
+  /** For sentence.ts. */
+  readonly context: { now(): number };
+  readonly messages: Messages;
+  readonly isOutdated: boolean;
+  page(components: readonly Component[], formState?: FormState): InboxCanvas;
+}
+
+/** What sentence.ts takes. */
+export interface Visit {
+  readonly words: CardWords;
+  readonly dates: DateFormatter;
+  readonly context: { now(): number };
+}
+
+/** A request about a customer that is known. */
+export interface CustomerContext extends CardContext {
+  readonly customer: Customer;
 }
 
 /** The customer that a card shows. */
@@ -88,29 +106,39 @@ export interface Customer {
 }
 
 /** Any canvas but the first: with a way back, and carrying signed data when it needs some. */
-export function page(visit: Visit, components: readonly Component[], formState?: FormState): InboxCanvas {
-  return canvas([...components, ...backLink(visit.words.buttons.back)], seal(visit, formState));
+export function page(
+  context: CardContext,
+  components: readonly Component[],
+  formState?: FormState,
+): InboxCanvas {
+  return canvas([...components, ...backLink(context.words.buttons.back)], seal(context, formState));
 }
 
 /**
  * A canvas that opens with the conversation, or that *Back* leads to. Answering anything else it has a way back
  * like every other.
  */
-export function first(visit: Visit, components: readonly Component[], formState?: FormState): InboxCanvas {
-  return isFirst(visit) ? canvas(components, seal(visit, formState)) : page(visit, components, formState);
+export function first(
+  context: CardContext,
+  components: readonly Component[],
+  formState?: FormState,
+): InboxCanvas {
+  return isFirst(context)
+    ? canvas(components, seal(context, formState))
+    : page(context, components, formState);
 }
 
-export function isFirst(visit: Visit): boolean {
-  const { componentId } = visit.request;
+export function isFirst(context: CardContext): boolean {
+  const { componentId } = context.request;
   return componentId === null || componentId === 'home';
 }
 
 /** The teammate's choice stays with every canvas of this card. */
-function seal(visit: Visit, formState: FormState = {}): Record<string, unknown> | undefined {
-  const { chosen } = visit.formState;
+function seal(context: CardContext, formState: FormState = {}): Record<string, unknown> | undefined {
+  const { chosen } = context.formState;
   const all: FormState = chosen === undefined ? formState : { chosen, ...formState };
   if (Object.keys(all).length === 0) return undefined;
-  return signFormState(visit.context.storedDataKey, carrierOf(visit.request), all);
+  return signFormState(context.services.storedDataKey, carrierOf(context.request), all);
 }
 
 export function carrierOf(request: CardRequest): { workspaceId: string; adminId: string; contactId: string } {

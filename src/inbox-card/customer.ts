@@ -6,7 +6,7 @@ import { bestAppUserIds } from '../subscription/attributes.ts';
 import { isBlockedId } from '../subscription/identities.ts';
 import { deriveState } from '../subscription/state.ts';
 import { isUsable, type SubscriberSummary, saveSummaries, summarize } from '../subscription/summary.ts';
-import type { Customer, Visit } from './context.ts';
+import type { CardContext, Customer } from './context.ts';
 import { type Candidate, describeFound, type Found, readSnapshot } from './store.ts';
 
 /** Whom a card is about. */
@@ -21,8 +21,8 @@ export type Match =
  * By what the teammate chose, else by a saved link, else by `external_id`, else by e-mail where the workspace
  * wants it. An e-mail can be written by anybody with the public key, so it only ever gives a possible match.
  */
-export async function matchContact(visit: Visit): Promise<Match> {
-  const { candidates, request, workspace } = visit;
+export async function matchContact(context: CardContext): Promise<Match> {
+  const { candidates, request, workspace } = context;
   const chosen = candidates.find((candidate) => candidate.why === 'chosen');
   const candidate = chosen ?? candidates[0];
   if (candidate) {
@@ -30,15 +30,15 @@ export async function matchContact(visit: Visit): Promise<Match> {
   }
   const { email } = request.contact;
   if (email !== null && workspace.settings.contacts.matchByEmail) {
-    const found = await findFound(visit, email);
+    const found = await findFound(context, email);
     if (found.length > 0) return { kind: 'possible', found };
   }
   return { kind: 'none' };
 }
 
-async function findFound(visit: Visit, email: string): Promise<Found[]> {
-  const sql = visit.context.readDatabase;
-  const { workspaceId } = visit.request;
+async function findFound(context: CardContext, email: string): Promise<Found[]> {
+  const sql = context.services.readDatabase;
+  const { workspaceId } = context.request;
   const found = await findByEmail(sql, workspaceId, email);
   return found.length === 0
     ? []
@@ -51,24 +51,24 @@ export function usableExternalId(externalId: string | null): string | null {
 }
 
 /** `null`: the project is not connected any more. */
-export async function loadCustomer(visit: Visit, candidate: Candidate): Promise<Customer | null> {
-  const { request, context, projects } = visit;
+export async function loadCustomer(context: CardContext, candidate: Candidate): Promise<Customer | null> {
+  const { request, services, projects } = context;
   const { workspaceId } = request;
   const { subscriberId } = candidate;
   const project = projects.find((known) => known.projectId === candidate.projectId);
   if (!project) return null;
-  const sql = context.readDatabase;
+  const sql = services.readDatabase;
   const [names, grants, read] = await Promise.all([
-    context.catalog.names(sql, workspaceId, project.projectId),
+    services.catalog.names(sql, workspaceId, project.projectId),
     candidate.hasGrants ? listGrants(sql, workspaceId, subscriberId) : [],
-    readSummary(visit, candidate),
+    readSummary(context, candidate),
   ]);
   const { summary } = read;
   const fallbackEvents = standInsFor(grants, summary.promotional);
   return {
     subscriber: candidate,
     project,
-    state: await stateWith(visit, candidate, summary, fallbackEvents),
+    state: await stateWith(context, candidate, summary, fallbackEvents),
     latest: [...fallbackEvents, ...summary.latest].sort((a, b) => b.atMs - a.atMs).slice(0, 3),
     counts: { ...summary.counts, production: summary.counts.production + fallbackEvents.length },
     fallbackEvents,
@@ -86,18 +86,18 @@ interface SummaryRead {
 }
 
 /** The kept summary, or one made of the whole history and kept for the next card. */
-async function readSummary(visit: Visit, candidate: Candidate): Promise<SummaryRead> {
-  const { context, request } = visit;
+async function readSummary(context: CardContext, candidate: Candidate): Promise<SummaryRead> {
+  const { services, request } = context;
   const { workspaceId } = request;
   const { subscriberId, kept, version } = candidate;
-  const nowMs = context.now();
+  const nowMs = services.now();
   if (isUsable(kept, version, nowMs)) {
-    const stored = await context.readCard.summary(workspaceId, subscriberId);
+    const stored = await services.readCard.summary(workspaceId, subscriberId);
     // A newer one may have taken its place meanwhile.
     if (stored !== null && isUsable(stored, version, nowMs))
       return { summary: stored.summary, sources: [ownSource(subscriberId)] };
   }
-  const sql = context.readDatabase;
+  const sql = services.readDatabase;
   const [snapshot, history] = await Promise.all([
     readSnapshot(sql, workspaceId, subscriberId),
     readHistoryWithSources(sql, workspaceId, subscriberId),
@@ -105,8 +105,8 @@ async function readSummary(visit: Visit, candidate: Candidate): Promise<SummaryR
   const summary = summarize(history.events, snapshot, nowMs);
   // With purchases of another subscriber in it, it would not notice that one's late events.
   if (history.sources.length === 1) {
-    saveSummaries(context.database, workspaceId, [{ subscriberId, version, summary, nowMs }]).catch((error) =>
-      context.logger.warn({ err: error, workspaceId, subscriberId }, 'could not keep a summary'),
+    saveSummaries(services.database, workspaceId, [{ subscriberId, version, summary, nowMs }]).catch(
+      (error) => services.logger.warn({ err: error, workspaceId, subscriberId }, 'could not keep a summary'),
     );
   }
   return { summary, sources: history.sources };
@@ -117,7 +117,7 @@ async function readSummary(visit: Visit, candidate: Candidate): Promise<SummaryR
  * word; only in the moments between the whole history is read for it.
  */
 async function stateWith(
-  visit: Visit,
+  context: CardContext,
   candidate: Candidate,
   summary: SubscriberSummary,
   fallbackEvents: readonly TimelineEntry[],
@@ -125,11 +125,11 @@ async function stateWith(
   const { snapshotAtMs, subscriberId } = candidate;
   const untold = fallbackEvents.filter((event) => snapshotAtMs === null || event.atMs > snapshotAtMs);
   if (untold.length === 0) return summary.state;
-  const { context, request } = visit;
-  const sql = context.readDatabase;
+  const { services, request } = context;
+  const sql = services.readDatabase;
   const [snapshot, history] = await Promise.all([
     readSnapshot(sql, request.workspaceId, subscriberId),
     readHistoryWithSources(sql, request.workspaceId, subscriberId),
   ]);
-  return deriveState([...history.events, ...untold], snapshot, context.now());
+  return deriveState([...history.events, ...untold], snapshot, services.now());
 }

@@ -9,7 +9,7 @@ import {
   text,
 } from '../intercom/canvas.ts';
 import { formatMoney } from '../subscription/money.ts';
-import { type Customer, page, type Visit } from './context.ts';
+import { type CardContext, type Customer, page } from './context.ts';
 import { dashboardUrl } from './external-links.ts';
 import { readSnapshot } from './store.ts';
 import { allSubscriptions, subscriptionBlocks } from './subscriptions.ts';
@@ -19,23 +19,23 @@ const MAX_OTHER_IDS = 20;
 const MAX_ATTRIBUTES = 25;
 
 /** Who the customer is: what they have, ids, where they were seen, attributes. */
-export async function details(visit: Visit, customer: Customer): Promise<InboxCanvas> {
-  const { words, dates, context, request } = visit;
+export async function details(context: CardContext, customer: Customer): Promise<InboxCanvas> {
+  const { words, dates, services, request } = context;
   const { labels } = words;
   const { state, subscriber, link, project } = customer;
-  const snapshot = await readSnapshot(context.readDatabase, request.workspaceId, subscriber.subscriberId);
+  const snapshot = await readSnapshot(services.readDatabase, request.workspaceId, subscriber.subscriberId);
   const all = allSubscriptions(customer);
   const components: Component[] = [];
   if (all.length > 0) {
     components.push(
       text(words.titles.subscriptions, 'header'),
-      ...subscriptionBlocks(visit, customer, all.slice(0, SUBSCRIPTIONS_HERE)),
+      ...subscriptionBlocks(context, customer, all.slice(0, SUBSCRIPTIONS_HERE)),
     );
   }
   if (all.length > SUBSCRIPTIONS_HERE) {
     components.push(button('subscriptions', `${words.buttons.subscriptions} (${all.length})`, 'secondary'));
   }
-  components.push(text(words.titles.details, 'header'), ...ids(visit, customer));
+  components.push(text(words.titles.details, 'header'), ...ids(context, customer));
   const on = (atMs: number | null | undefined): string | null => (atMs == null ? null : dates.date(atMs));
   const value = { amountMinor: state.lifetimeValueUsdCents, currency: 'USD' };
   components.push(
@@ -47,7 +47,7 @@ export async function details(visit: Visit, customer: Customer): Promise<InboxCa
       [labels.appVersion, snapshot?.appVersion],
       [labels.firstSeen, on(snapshot?.firstSeenAtMs)],
       [labels.lastSeen, on(snapshot?.lastSeenAtMs)],
-      [labels.project, visit.projects.length > 1 ? project.name : null],
+      [labels.project, context.projects.length > 1 ? project.name : null],
       [labels.linkedBy, link && words.linkedBy(link.name, dates.date(link.atMs))],
       [labels.updated, subscriber.snapshotAtMs === null ? null : dates.dateTime(subscriber.snapshotAtMs)],
     ]),
@@ -67,12 +67,12 @@ export async function details(visit: Visit, customer: Customer): Promise<InboxCa
     button('match', words.buttons.findAnother, 'link'),
   );
   if (link !== null) components.push(button('unlink', words.buttons.unlink, 'link'));
-  return page(visit, components);
+  return page(context, components);
 }
 
 /** Each id in a text of its own, whole, so that it can be selected and copied: the inbox cuts what stands in tables. */
-function ids(visit: Visit, customer: Customer): Component[] {
-  const { words } = visit;
+function ids(context: CardContext, customer: Customer): Component[] {
+  const { words } = context;
   const others = customer.subscriber.appUserIds.filter((id) => id !== customer.appUserId);
   const shown = others.slice(0, MAX_OTHER_IDS);
   const components: Component[] = [

@@ -11,7 +11,7 @@ import {
 import type { EventDelivery, TimelineEntry } from '../subscribers/store.ts';
 import { describeEvent, entitlementLabel, storeName } from '../subscription/describe-event.ts';
 import { formatMoney } from '../subscription/money.ts';
-import { type Customer, page, type Visit } from './context.ts';
+import { type CardContext, type Customer, page } from './context.ts';
 import { dashboardUrl } from './external-links.ts';
 import { readTimelineEvent } from './timeline-store.ts';
 import type { DeliveryReason } from './words/types.ts';
@@ -19,19 +19,23 @@ import type { DeliveryReason } from './words/types.ts';
 const MAX_OTHER_FIELDS = 20;
 
 /** Everything of one event, with how it stands in Intercom. An id that is not on this timeline shows nothing. */
-export async function eventDetail(visit: Visit, customer: Customer, eventId: string): Promise<InboxCanvas> {
-  const { words, dates, context, request } = visit;
+export async function eventDetail(
+  context: CardContext,
+  customer: Customer,
+  eventId: string,
+): Promise<InboxCanvas> {
+  const { words, dates, services, request } = context;
   const event =
     customer.fallbackEvents.find((entry) => entry.id === eventId) ??
     (await readTimelineEvent(
-      context.readDatabase,
+      services.readDatabase,
       request.workspaceId,
       customer.project.projectId,
       customer.sources,
       eventId,
     ));
   const toTimeline = button('timeline', words.buttons.timeline, 'link');
-  if (!event) return page(visit, [text(words.states.gone, 'muted'), toTimeline]);
+  if (!event) return page(context, [text(words.states.gone, 'muted'), toTimeline]);
   const { title, subtitle } = describeEvent(event, customer.names, words.events);
   const about = [dates.dateTime(event.atMs), subtitle].filter(Boolean).join(words.events.separator);
   const others = otherFields(event);
@@ -39,32 +43,32 @@ export async function eventDetail(visit: Visit, customer: Customer, eventId: str
     text(escapeMarkdown(title), 'header', true),
     text(escapeMarkdown(clip(about, 500)), 'muted'),
     // Not in the table: the inbox would cut it, and what went wrong stands at its end.
-    text(`${words.labels.delivery}: ${escapeMarkdown(deliveryText(visit, event.delivery))}`),
+    text(`${words.labels.delivery}: ${escapeMarkdown(deliveryText(context, event.delivery))}`),
     ...table([
       [
         words.labels.nextTry,
-        event.delivery.state === 'pending' ? on(visit, event.delivery.nextTryAtMs) : null,
+        event.delivery.state === 'pending' ? on(context, event.delivery.nextTryAtMs) : null,
       ],
       [words.labels.attempts, event.delivery.attempts > 1 ? String(event.delivery.attempts) : null],
-      ...fields(visit, customer, event),
+      ...fields(context, customer, event),
     ]),
     ...(others.length === 0 ? [] : [text(words.titles.moreFields, 'header'), ...table(others)]),
     linkButton('open-revenuecat', words.buttons.openRevenueCat, dashboardUrl(customer)),
     toTimeline,
   ];
-  return page(visit, components);
+  return page(context, components);
 }
 
-function on(visit: Visit, atMs: number | null): string | null {
-  return atMs === null ? null : visit.dates.dateTime(atMs);
+function on(context: CardContext, atMs: number | null): string | null {
+  return atMs === null ? null : context.dates.dateTime(atMs);
 }
 
 function fields(
-  visit: Visit,
+  context: CardContext,
   customer: Customer,
   event: TimelineEntry,
 ): (readonly [string, string | null | undefined])[] {
-  const { words } = visit;
+  const { words } = context;
   const { labels } = words;
   const money = event.price && formatMoney(event.price, words.locale);
   const usd =
@@ -79,10 +83,10 @@ function fields(
     [labels.store, storeName(event.store, words.events)],
     [labels.environment, event.environment && words.environments[event.environment]],
     [labels.periodType, event.periodType],
-    [labels.periodStart, on(visit, event.purchasedAtMs)],
-    [labels.periodEnd, on(visit, event.expiresAtMs)],
-    [labels.graceEnds, on(visit, event.gracePeriodEndsAtMs)],
-    [labels.resumes, on(visit, event.resumesAtMs)],
+    [labels.periodStart, on(context, event.purchasedAtMs)],
+    [labels.periodEnd, on(context, event.expiresAtMs)],
+    [labels.graceEnds, on(context, event.gracePeriodEndsAtMs)],
+    [labels.resumes, on(context, event.resumesAtMs)],
     [labels.renewalNumber, event.renewalNumber === null ? null : String(event.renewalNumber)],
     [labels.offer, event.offerCode],
     [labels.familySharing, event.isFamilyShare ? words.yes : null],
@@ -142,17 +146,17 @@ function otherFields(event: TimelineEntry): [string, string][] {
 }
 
 /** Where an event stands on its way to the contact, in words. */
-export function deliveryText(visit: Visit, delivery: EventDelivery): string {
-  const { delivery: say } = visit.words;
+export function deliveryText(context: CardContext, delivery: EventDelivery): string {
+  const { delivery: say } = context.words;
   const { reason } = delivery;
   switch (delivery.state) {
     case 'delivered':
-      return say.delivered(delivery.mark?.name ?? null, on(visit, delivery.deliveredAtMs));
+      return say.delivered(delivery.mark?.name ?? null, on(context, delivery.deliveredAtMs));
     case 'failed':
-      return say.failed(reasonText(visit, reason));
+      return say.failed(reasonText(context, reason));
     case 'pending':
       if (reason === 'waiting_for_contact') return say.waiting;
-      return reason === null ? say.pending : say.retrying(reasonText(visit, reason));
+      return reason === null ? say.pending : say.retrying(reasonText(context, reason));
     case 'skipped':
       if (reason === 'grant') return say.madeHere;
       if (reason === 'switched_off') return say.switchedOff;
@@ -161,8 +165,8 @@ export function deliveryText(visit: Visit, delivery: EventDelivery): string {
 }
 
 /** A code has words; anything else is Intercom's own message. */
-function reasonText(visit: Visit, reason: string | null): string {
-  const { reasons } = visit.words.delivery;
+function reasonText(context: CardContext, reason: string | null): string {
+  const { reasons } = context.words.delivery;
   if (reason === null) return reasons.intercom_rejected;
   return Object.hasOwn(reasons, reason) ? reasons[reason as DeliveryReason] : clip(reason, 200);
 }

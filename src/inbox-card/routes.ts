@@ -6,7 +6,7 @@ import { inboxAnswer, type SharingCanvas } from '../messenger/share.ts';
 import { withTimeout } from '../time.ts';
 import type { Opening } from './canvas-cache.ts';
 import { createCardReader } from './card-reader.ts';
-import type { CardContext } from './context.ts';
+import type { CardServices } from './context.ts';
 import { chooseLanguage } from './language.ts';
 import { type CardRequest, readCardRequest } from './request.ts';
 import { answerCard } from './router.ts';
@@ -19,12 +19,12 @@ const DEADLINE_MS = 4_500;
  * `POST /canvas/inbox/initialize` and `/submit`, behind their signature. The answer is a race with a deadline:
  * whatever goes wrong, the agent gets a card with a way on, and the log gets the reason.
  */
-export function inboxCardRouter(context: CardContext): Router {
+export function inboxCardRouter(services: CardServices): Router {
   const handle: RequestHandler = async (req, res) => {
     const request = readCardRequest(req.body);
     if (!request) throw badRequest('This is no Canvas Kit request');
-    const answer = answerFrom(context, request).catch((error: unknown) => {
-      context.logger.error(
+    const answer = answerFrom(services, request).catch((error: unknown) => {
+      services.logger.error(
         {
           err: error,
           workspaceId: request.workspaceId,
@@ -36,7 +36,7 @@ export function inboxCardRouter(context: CardContext): Router {
       return fallback(request, 'failed');
     });
     const given = await withTimeout(answer, DEADLINE_MS, () => {
-      context.logger.warn(
+      services.logger.warn(
         { workspaceId: request.workspaceId, component: request.componentId },
         'card over its deadline',
       );
@@ -60,15 +60,15 @@ function sendCanvas(res: Response, answer: SharingCanvas | Opening): void {
 /** What these show may come from a replica; all else may change something, and is shown as it is afterwards. */
 const READS = /^(home|details|subscriptions|grants|timeline|timeline[.:].*|event:.*|grant:.*)$/;
 
-async function answerFrom(context: CardContext, request: CardRequest): Promise<SharingCanvas | Opening> {
-  if (READS.test(request.componentId ?? 'home')) return answerCard(context, request);
-  const { database } = context;
+async function answerFrom(services: CardServices, request: CardRequest): Promise<SharingCanvas | Opening> {
+  if (READS.test(request.componentId ?? 'home')) return answerCard(services, request);
+  const { database } = services;
   const answer = await answerCard(
-    { ...context, readDatabase: database, readCard: createCardReader(database) },
+    { ...services, readDatabase: database, readCard: createCardReader(database) },
     request,
   );
   // The change is made: that a card elsewhere may lag behind is no reason to say that it failed.
-  await context.settle?.().catch(() => {});
+  await services.settle?.().catch(() => {});
   return answer;
 }
 

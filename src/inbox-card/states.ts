@@ -1,5 +1,5 @@
 import { type Component, canvas, type InboxCanvas, linkButton, text } from '../intercom/canvas.ts';
-import { first, type Visit } from './context.ts';
+import { type CardContext, first } from './context.ts';
 import type { LOCALES } from './language.ts';
 import { wordsFor } from './words/catalogue.ts';
 
@@ -13,16 +13,20 @@ export function notInstalled(publicUrl: string, language: keyof typeof LOCALES):
 }
 
 /** No RevenueCat project is connected. */
-export function notConnected(visit: Visit): InboxCanvas {
-  const { words, context } = visit;
-  return first(visit, [
+export function notConnected(context: CardContext): InboxCanvas {
+  const { words, services } = context;
+  return first(context, [
     text(words.states.notConnected, 'muted'),
-    linkButton('settings', words.buttons.settings, `${context.publicUrl}/settings`),
+    linkButton('settings', words.buttons.settings, `${services.publicUrl}/settings`),
   ]);
 }
 
 /** A sentence and nothing to do but to go back. */
-export function said(visit: Visit, sentence: string, style: 'muted' | 'error' = 'muted'): InboxCanvas {
+export function said(
+  context: CardContext,
+  sentence: string,
+  style: 'muted' | 'error' = 'muted',
+): InboxCanvas {
   const components: Component[] = [text(sentence, style)];
-  return first(visit, components);
+  return first(context, components);
 }

@@ -11,7 +11,7 @@ import {
 import { storeName } from '../subscription/describe-event.ts';
 import { formatMoney } from '../subscription/money.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
-import { type Customer, page, type Visit } from './context.ts';
+import { type CardContext, type Customer, page } from './context.ts';
 import { endText, priceText, productText, whatText } from './sentence.ts';
 
 /** What a customer has or had is rarely more; a longer list would bury what gives access now. */
@@ -23,13 +23,13 @@ export function allSubscriptions(customer: Customer): SubscriptionState[] {
   return [...state.subscriptions, ...state.grants, ...state.sandbox];
 }
 
-export function subscriptions(visit: Visit, customer: Customer): InboxCanvas {
-  const { words } = visit;
+export function subscriptions(context: CardContext, customer: Customer): InboxCanvas {
+  const { words } = context;
   const all = allSubscriptions(customer);
   const left = all.length - MAX_SUBSCRIPTIONS;
-  return page(visit, [
+  return page(context, [
     text(words.titles.purchases, 'header'),
-    ...subscriptionBlocks(visit, customer, all.slice(0, MAX_SUBSCRIPTIONS)),
+    ...subscriptionBlocks(context, customer, all.slice(0, MAX_SUBSCRIPTIONS)),
     ...(all.length === 0 ? [text(words.states.noPurchases, 'muted')] : []),
     ...(left > 0 ? [text(words.andMore(left), 'muted')] : []),
     button('details', words.buttons.details, 'link'),
@@ -38,11 +38,11 @@ export function subscriptions(visit: Visit, customer: Customer): InboxCanvas {
 
 /** A name and a table for each, the way to the store, and what only the store can do. */
 export function subscriptionBlocks(
-  visit: Visit,
+  context: CardContext,
   customer: Customer,
   list: readonly SubscriptionState[],
 ): Component[] {
-  const { words, dates } = visit;
+  const { words, dates } = context;
   const { labels } = words;
   const components: Component[] = [];
   const on = (atMs: number | null): string | null => (atMs === null ? null : dates.date(atMs));
@@ -60,9 +60,9 @@ export function subscriptionBlocks(
           labels.store,
           subscription.store === 'PROMOTIONAL' ? null : storeName(subscription.store, words.events),
         ],
-        [labels.price, priceText(visit, subscription)],
+        [labels.price, priceText(context, subscription)],
         [labels.started, on(subscription.startedAtMs)],
-        [endLabel(visit, subscription), endText(visit, endOf(subscription))],
+        [endLabel(context, subscription), endText(context, endOf(subscription))],
         [labels.renewals, subscription.renewals > 0 ? String(subscription.renewals) : null],
         [labels.paid, paid.map((money) => formatMoney(money, words.locale)).join(', ')],
         [labels.environment, subscription.environment === 'sandbox' ? words.environments.sandbox : null],
@@ -74,7 +74,7 @@ export function subscriptionBlocks(
       components.push(linkButton(`manage:${index}`, words.buttons.manage, subscription.managementUrl));
     }
   }
-  for (const note of storeNotes(visit, list)) components.push(text(note, 'muted'));
+  for (const note of storeNotes(context, list)) components.push(text(note, 'muted'));
   return components;
 }
 
@@ -83,20 +83,20 @@ function endOf(subscription: SubscriptionState): number | null {
   return subscription.givesAccess ? subscription.endsAtMs : subscription.expiredAtMs;
 }
 
-function endLabel(visit: Visit, subscription: SubscriptionState): string {
-  const { labels } = visit.words;
+function endLabel(context: CardContext, subscription: SubscriptionState): string {
+  const { labels } = context.words;
   if (subscription.status === 'paused' && subscription.resumesAtMs !== null) return labels.resumes;
   if (!subscription.givesAccess) return labels.ended;
   return subscription.willRenew ? labels.renews : labels.ends;
 }
 
 /** Said once for each store, before the agent promises what only the store can do. */
-function storeNotes(visit: Visit, list: readonly SubscriptionState[]): string[] {
+function storeNotes(context: CardContext, list: readonly SubscriptionState[]): string[] {
   const stores = new Set(
     list.filter(({ environment }) => environment === 'production').map(({ store }) => store),
   );
   const notes: string[] = [];
-  if (stores.has('APP_STORE') || stores.has('MAC_APP_STORE')) notes.push(visit.words.appleNote);
-  if (stores.has('PLAY_STORE')) notes.push(visit.words.googleNote);
+  if (stores.has('APP_STORE') || stores.has('MAC_APP_STORE')) notes.push(context.words.appleNote);
+  if (stores.has('PLAY_STORE')) notes.push(context.words.googleNote);
   return notes;
 }

@@ -11,7 +11,7 @@ import {
 } from '../intercom/canvas.ts';
 import { describeEvent } from '../subscription/describe-event.ts';
 import { EVENT_KINDS, type EventKind, TIMELINE_ONLY_KINDS } from '../subscription/types.ts';
-import { type Customer, page, type Visit } from './context.ts';
+import { type CardContext, type Customer, page } from './context.ts';
 import type { FormState } from './stored-data.ts';
 import { type Cursor, readTimeline, type TimelineRow } from './timeline-store.ts';
 import {
@@ -48,9 +48,9 @@ type Filter = NonNullable<FormState['filter']>;
 const NO_FILTER: Filter = { kind: 'all', environment: 'all' };
 
 /** What the teammate chose in the two rows of buttons; the filter that the request carries where they did not. */
-export function filterOf(visit: Visit): Filter {
-  const { inputs, componentId } = visit.request;
-  const { filter = NO_FILTER } = visit.formState;
+export function filterOf(context: CardContext): Filter {
+  const { inputs, componentId } = context.request;
+  const { filter = NO_FILTER } = context.formState;
   return {
     kind:
       componentId === 'timeline.kind'
@@ -69,14 +69,14 @@ export function filterOf(visit: Visit): Filter {
  * @param direction from the page that the request carries; without one, the newest
  */
 export async function timeline(
-  visit: Visit,
+  context: CardContext,
   customer: Customer,
   direction: 'older' | 'newer' | null = null,
   filter: Filter = NO_FILTER,
 ): Promise<InboxCanvas> {
-  const { words, formState } = visit;
+  const { words, formState } = context;
   const shown = await readPage(
-    visit,
+    context,
     customer,
     filter,
     direction === null ? undefined : formState.page,
@@ -84,16 +84,16 @@ export async function timeline(
   );
   const components: Component[] = [
     text(words.titles.timeline, 'header'),
-    ...filters(visit, customer, filter),
+    ...filters(context, customer, filter),
     shown.rows.length > 0
-      ? list(shown.rows.map(({ entry }) => eventItem(visit, customer, entry)))
+      ? list(shown.rows.map(({ entry }) => eventItem(context, customer, entry)))
       : text(isFiltered(filter) ? words.states.emptyFilter : words.states.emptyTimeline, 'muted'),
   ];
   if (shown.hasOlder) components.push(button('timeline:older', words.buttons.older, 'link'));
   if (shown.hasNewer) components.push(button('timeline:newer', words.buttons.newer, 'link'));
   const first = shown.rows[0]?.cursor;
   const last = shown.rows.at(-1)?.cursor;
-  return page(visit, components, {
+  return page(context, components, {
     ...(first && last ? { page: { first: [...first], last: [...last] } } : {}),
     ...(isFiltered(filter) ? { filter } : {}),
   });
@@ -110,21 +110,21 @@ interface Shown {
 }
 
 async function readPage(
-  visit: Visit,
+  context: CardContext,
   customer: Customer,
   filter: Filter,
   from: FormState['page'],
   direction: 'older' | 'newer' | null,
 ): Promise<Shown> {
   if (direction === 'newer' && from) {
-    const found = await readRows(visit, customer, filter, from.first, 'newer');
+    const found = await readRows(context, customer, filter, from.first, 'newer');
     // The newest page is full like every other, whatever has arrived meanwhile.
     if (found.length > PAGE_SIZE)
       return { rows: found.slice(0, PAGE_SIZE).reverse(), hasOlder: true, hasNewer: true };
-    return readPage(visit, customer, filter, undefined, null);
+    return readPage(context, customer, filter, undefined, null);
   }
-  const found = await readRows(visit, customer, filter, from?.last ?? null, 'older');
-  if (found.length === 0 && from) return readPage(visit, customer, filter, undefined, null);
+  const found = await readRows(context, customer, filter, from?.last ?? null, 'older');
+  if (found.length === 0 && from) return readPage(context, customer, filter, undefined, null);
   return {
     rows: found.slice(0, PAGE_SIZE),
     hasOlder: found.length > PAGE_SIZE,
@@ -134,7 +134,7 @@ async function readPage(
 
 /** One more than a page holds, in the direction asked for; grants whose webhook has not come are among them. */
 async function readRows(
-  visit: Visit,
+  context: CardContext,
   customer: Customer,
   filter: Filter,
   from: Cursor | null,
@@ -142,7 +142,7 @@ async function readRows(
 ): Promise<TimelineRow[]> {
   const kinds = filter.kind === 'all' ? null : filter.kind === 'other' ? OTHER : KINDS[filter.kind];
   const environment = filter.environment === 'all' ? null : filter.environment;
-  const rows = await readTimeline(visit.context.readDatabase, visit.request.workspaceId, {
+  const rows = await readTimeline(context.services.readDatabase, context.request.workspaceId, {
     sources: customer.sources,
     from,
     direction,
@@ -167,8 +167,8 @@ function compareCursors(a: Cursor, b: Cursor): number {
 }
 
 /** Filters appear where there is something to choose: more than a page of events, and both environments. */
-function filters(visit: Visit, customer: Customer, filter: Filter): Component[] {
-  const { words } = visit;
+function filters(context: CardContext, customer: Customer, filter: Filter): Component[] {
+  const { words } = context;
   const { production, sandbox } = customer.counts;
   const components: Component[] = [];
   if (production + sandbox > PAGE_SIZE || filter.kind !== 'all') {
@@ -192,8 +192,8 @@ function atLeastTwo(options: readonly ReturnType<typeof option>[]): Options {
   return [a, b, ...rest];
 }
 
-function eventItem(visit: Visit, customer: Customer, event: TimelineRow['entry']) {
-  const { words, dates } = visit;
+function eventItem(context: CardContext, customer: Customer, event: TimelineRow['entry']) {
+  const { words, dates } = context;
   const { title, subtitle } = describeEvent(event, customer.names, words.events);
   const marks = [subtitle, event.environment === 'sandbox' ? words.environments.sandbox : ''].filter(Boolean);
   return item(`event:${event.id}`, title, {

@@ -1,5 +1,4 @@
 import { AppError, type ErrorCode } from '../../errors.ts';
-import type { Customer, Visit } from '../../inbox-card/context.ts';
 import { readCatalogNames } from '../../revenuecat/catalog.ts';
 import { entitlementLabel } from '../../subscription/describe-event.ts';
 import { isAnonymous, preferredAppUserIds } from '../../subscription/identities.ts';
@@ -9,6 +8,7 @@ import { setApiKeyState } from '../../workspaces/store.ts';
 import { type CustomerAccess, type Ends, readAccess, together } from '../access.ts';
 import { FOREVER_MS } from '../ends.ts';
 import { type Entitlement, listEntitlements } from '../entitlements.ts';
+import type { Customer, Visit } from './context.ts';
 
 /** How long a view waits for RevenueCat before it goes on with what is stored, ms. */
 const READ_WITHIN_MS = 2_000;
@@ -48,7 +48,7 @@ export async function readAccessNow(
   customer: Customer,
   entitlements: readonly Entitlement[],
 ): Promise<AccessRead> {
-  const { context } = visit;
+  const { services: context } = visit;
   const { project } = customer;
   const client = context.revenueCat(project, READ_WITHIN_MS);
   if (!client) return { kind: 'failed', code: 'revenuecat_unauthorized' };
@@ -113,7 +113,7 @@ export function entitlementName(customer: Customer, entitlement: Entitlement): s
 
 /** The project's entitlements, as last read from RevenueCat; read now, and kept, where none is known. */
 export async function readEntitlements(visit: Visit, customer: Customer): Promise<Entitlement[]> {
-  const { context, request } = visit;
+  const { services: context, request } = visit;
   const { project } = customer;
   const { workspaceId } = request;
   const known = await listEntitlements(context.readDatabase, workspaceId, project.projectId);

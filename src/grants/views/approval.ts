@@ -1,4 +1,3 @@
-import { type Customer, page, type Visit } from '../../inbox-card/context.ts';
 import { button, type InboxCanvas, text } from '../../intercom/canvas.ts';
 import { approveGrant, type Decided, declineGrant } from '../approve.ts';
 import { endOfDuration, isDuration } from '../durations.ts';
@@ -7,6 +6,7 @@ import { checkPolicy, checkTeammate, lengthOf } from '../policy.ts';
 import type { Grant } from '../types.ts';
 import { readAccessNow, readEntitlements, storedAccess } from './access.ts';
 import { settled, within } from './confirm.ts';
+import { type Customer, page, type Visit } from './context.ts';
 import { findGrant, goneGrant } from './list.ts';
 import { facts, grantResult } from './result.ts';
 import { endOfChosen, lengthFields } from './review.ts';
@@ -26,7 +26,7 @@ export async function approvalView(
   problem?: string,
 ): Promise<InboxCanvas> {
   const words = wordsOf(visit);
-  const { request, workspace, context } = visit;
+  const { request, workspace, services: context } = visit;
   const name = shownName(grant.entitlementName);
   const said = problem === undefined ? [] : [text(problem, 'error')];
   if (grant.admin.id === request.admin.id) {
@@ -93,7 +93,7 @@ function endNow(nowMs: number, grant: Grant, grantEndMs: number | null): number 
 
 /** Approves what was seen, as long as it still is so. */
 export async function approve(visit: Visit, customer: Customer): Promise<InboxCanvas> {
-  const { context, request, formState, workspace } = visit;
+  const { services: context, request, formState, workspace } = visit;
   const words = wordsOf(visit);
   const deadlineMs = Date.now() + ANSWER_WITHIN_MS;
   const seen = formState.decide;
@@ -144,7 +144,7 @@ export async function approve(visit: Visit, customer: Customer): Promise<InboxCa
 }
 
 export async function decline(visit: Visit, customer: Customer): Promise<InboxCanvas> {
-  const { context, request, formState, workspace } = visit;
+  const { services: context, request, formState, workspace } = visit;
   const grant = formState.decide ? await findGrant(visit, customer, formState.decide.grantId) : null;
   if (!grant) return goneGrant(visit);
   const isOwn = grant.admin.id === request.admin.id;

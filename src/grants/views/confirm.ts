@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Customer, page, type Visit } from '../../inbox-card/context.ts';
 import { button, type InboxCanvas, text } from '../../intercom/canvas.ts';
 import { withTimeout } from '../../time.ts';
 import { isSameEnd } from '../ends.ts';
@@ -8,6 +7,7 @@ import { checkPolicy, lengthOf, needsApproval } from '../policy.ts';
 import { findByKey, readGrant, type Stored } from '../store.ts';
 import type { Grant } from '../types.ts';
 import { entitlementName, readAccessNow, readEntitlements, storedAccess } from './access.ts';
+import { type Customer, page, type Visit } from './context.ts';
 import { filledBefore, grantForm, standsInTheWay } from './form.ts';
 import type { ReviewedGrant } from './form-state.ts';
 import { grantResult } from './result.ts';
@@ -23,7 +23,7 @@ const FIRST_PRESS_MS = 10_000;
 
 /** Makes the grant that was reviewed; pressed twice, shows the first one's result. */
 export async function grantConfirm(visit: Visit, customer: Customer): Promise<InboxCanvas> {
-  const { context, request, formState, workspace } = visit;
+  const { services: context, request, formState, workspace } = visit;
   const words = wordsOf(visit);
   const deadlineMs = Date.now() + ANSWER_WITHIN_MS;
   const reviewed = formState.grant;
@@ -158,7 +158,7 @@ async function storedBy(
   key: string,
   deadlineMs: number,
 ): Promise<Stored | undefined> {
-  const { context, request } = visit;
+  const { services: context, request } = visit;
   const late = await within(making, deadlineMs);
   if (late.done) return late.value;
   making.catch((error: unknown) =>
@@ -181,10 +181,10 @@ export async function within<T>(
 export async function settled(visit: Visit, grant: Grant, deadlineMs: number): Promise<Grant> {
   let now: Grant = grant;
   const pressedAtMs = grant.revokeAskedAtMs ?? grant.askedAtMs ?? grant.createdAtMs;
-  if (visit.context.now() - pressedAtMs > FIRST_PRESS_MS) return now;
+  if (visit.services.now() - pressedAtMs > FIRST_PRESS_MS) return now;
   while ((now.state === 'requested' || now.state === 'revoking') && Date.now() < deadlineMs) {
     await sleep(150);
-    now = (await readGrant(visit.context.database, grant.workspaceId, grant.grantId)) ?? now;
+    now = (await readGrant(visit.services.database, grant.workspaceId, grant.grantId)) ?? now;
   }
   return now;
 }

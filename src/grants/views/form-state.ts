@@ -38,7 +38,10 @@ export const grantCarried = {
   grants: z.object({ first: z.string(), last: z.string() }).optional(),
 };
 
-type Shape = { readonly [Name in keyof typeof grantCarried]: z.infer<(typeof grantCarried)[Name]> };
+/** What the canvases of grants carry to the next request. */
+export type GrantFormState = {
+  readonly [Name in keyof typeof grantCarried]?: z.infer<(typeof grantCarried)[Name]>;
+};
 
 /** A grant that was reviewed. */
-export type ReviewedGrant = NonNullable<Shape['grant']>;
+export type ReviewedGrant = NonNullable<GrantFormState['grant']>;

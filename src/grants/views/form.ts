@@ -1,4 +1,3 @@
-import { type Customer, page, type Visit } from '../../inbox-card/context.ts';
 import {
   button,
   type Component,
@@ -15,6 +14,7 @@ import type { Entitlement } from '../entitlements.ts';
 import { checkLength, checkMonth, checkTeammate, needsApproval, type Refusal } from '../policy.ts';
 import { countThisMonth } from '../store.ts';
 import { entitlementName, readEntitlements, storedAccess, usableIds } from './access.ts';
+import { type Customer, page, type Visit } from './context.ts';
 import { accessText, endWord, refusalText, settingsButton, wordsOf } from './said.ts';
 
 /** What the agent has filled in so far. */
@@ -63,7 +63,7 @@ export async function standsInTheWay(
   visit: Visit,
   customer: Customer,
 ): Promise<{ why: string; components: Component[] } | null> {
-  const { context, request, workspace } = visit;
+  const { services: context, request, workspace } = visit;
   const words = wordsOf(visit);
   const { project } = customer;
   if (project.apiKey === null) {

@@ -1,11 +1,12 @@
-import { type Customer, page, type Visit } from '../../inbox-card/context.ts';
 import { button, type Component, clip, type InboxCanvas, item, list, text } from '../../intercom/canvas.ts';
 import { isForever } from '../ends.ts';
 import { pageOfGrants, readGrant } from '../store.ts';
 import type { Grant } from '../types.ts';
+import { type Customer, page, type Visit } from './context.ts';
 import { wordsOf } from './said.ts';
 
 const PAGE = 10;
+const SEPARATOR = ' · ';
 
 /** Everything granted to the customer from here, newest first, ten a page. */
 export async function grantsList(
@@ -14,7 +15,7 @@ export async function grantsList(
   direction: 'older' | 'newer' | null = null,
 ): Promise<InboxCanvas> {
   const words = wordsOf(visit);
-  const { context, request, formState } = visit;
+  const { services: context, request, formState } = visit;
   const { subscriberId } = customer.subscriber;
   const at = formState.grants;
   const from =
@@ -47,8 +48,8 @@ export async function grantsList(
 function lineOf(visit: Visit, grant: Grant) {
   const about = [stateText(visit, grant), grant.admin.name, grant.reason].filter(Boolean);
   return item(`grant:${grant.grantId}`, clip(grant.entitlementName, 60), {
-    subtitle: clip(about.join(visit.words.events.separator), 160),
-    tertiary: visit.dates.date(grant.createdAtMs),
+    subtitle: clip(about.join(SEPARATOR), 160),
+    tertiary: visit.messages.date(grant.createdAtMs),
   });
 }
 
@@ -68,15 +69,15 @@ function stateText(visit: Visit, grant: Grant): string {
     case 'confirmed': {
       const endMs = grant.realEndMs ?? grant.askedEndMs;
       if (isForever(endMs)) return lines.forever;
-      const end = visit.dates.date(endMs);
-      return endMs <= visit.context.now() ? lines.ended(end) : lines.until(end);
+      const end = visit.messages.date(endMs);
+      return endMs <= visit.services.now() ? lines.ended(end) : lines.until(end);
     }
   }
 }
 
 /** `null`: the grant is not this customer's. */
 export async function findGrant(visit: Visit, customer: Customer, grantId: string): Promise<Grant | null> {
-  const grant = await readGrant(visit.context.database, visit.request.workspaceId, grantId);
+  const grant = await readGrant(visit.services.database, visit.request.workspaceId, grantId);
   return grant && grant.subscriberId === customer.subscriber.subscriberId ? grant : null;
 }
 

@@ -1,9 +1,9 @@
-import { type Customer, page, type Visit } from '../../inbox-card/context.ts';
 import { button, type Component, type InboxCanvas, table, text } from '../../intercom/canvas.ts';
 import { isForever, isSameEnd } from '../ends.ts';
 import { readNoteStates } from '../notes-store.ts';
 import { sendNotes, sendSettling } from '../reconcile.ts';
 import type { Grant } from '../types.ts';
+import { type Customer, page, type Visit } from './context.ts';
 import { endWord, exactEnd, failureText, shownName, wordsOf } from './said.ts';
 
 const STALE_MS = 60_000;
@@ -74,7 +74,7 @@ async function confirmed(
   const name = shownName(grant.entitlementName);
   const realEndMs = grant.realEndMs ?? grant.askedEndMs;
   const end = exactEnd(visit, realEndMs);
-  if (!isForever(realEndMs) && realEndMs <= visit.context.now()) {
+  if (!isForever(realEndMs) && realEndMs <= visit.services.now()) {
     return page(visit, [
       text(words.ended(name, end ?? '')),
       ...facts(visit, grant),
@@ -119,10 +119,10 @@ export function facts(visit: Visit, grant: Grant): Component[] {
   return table([
     [labels.entitlement, grant.entitlementName],
     [labels.until, holds ? exactEnd(visit, endMs) : null],
-    [visit.words.labels.ends, holds && isForever(endMs) ? visit.words.forever : null],
+    [visit.messages.t('card.label.ends'), holds && isForever(endMs) ? visit.messages.t('card.never') : null],
     [wasAsked ? labels.askedBy : labels.grantedBy, nameOf(grant.admin)],
     [isDeclined ? labels.declinedBy : labels.approvedBy, nameOf(grant.decidedBy)],
-    [labels.on, visit.dates.dateTime(grant.createdAtMs)],
+    [labels.on, visit.messages.dateTime(grant.createdAtMs)],
     [labels.reason, grant.reason],
     [labels.removedBy, grant.state === 'revoked' ? nameOf(grant.revokedBy) : null],
     [labels.reason, grant.state === 'revoked' ? grant.revokeReason : null],
@@ -132,12 +132,12 @@ export function facts(visit: Visit, grant: Grant): Component[] {
 
 /** Somebody looks at a grant that waits: a job that was lost is queued again. */
 async function wake(visit: Visit, grant: Grant): Promise<void> {
-  const sinceMs = visit.context.now() - (grant.revokeAskedAtMs ?? grant.askedAtMs ?? grant.createdAtMs);
-  if (sinceMs > STALE_MS) await sendSettling(visit.context.jobs, grant, 0);
+  const sinceMs = visit.services.now() - (grant.revokeAskedAtMs ?? grant.askedAtMs ?? grant.createdAtMs);
+  if (sinceMs > STALE_MS) await sendSettling(visit.services.jobs, grant, 0);
 }
 
 async function noteProblem(visit: Visit, grant: Grant): Promise<Component[]> {
-  const { context } = visit;
+  const { services: context } = visit;
   const states = await readNoteStates(context.database, grant.workspaceId, grant.grantId);
   const settledMs = grant.revokedAtMs ?? grant.createdAtMs;
   if (states.includes('queued') && context.now() - settledMs > STALE_MS) {

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { type Customer, page, type Visit } from '../../inbox-card/context.ts';
 import { button, type Component, type InboxCanvas, table, text } from '../../intercom/canvas.ts';
 import { withoutEffect } from '../access.ts';
 import { endOfDuration, isDuration, LIFETIME_END_MS } from '../durations.ts';
@@ -15,6 +14,7 @@ import {
   readEntitlements,
   storedAccess,
 } from './access.ts';
+import { type Customer, page, type Visit } from './context.ts';
 import { type Filled, findEntitlement, grantForm, type Problem, standsInTheWay } from './form.ts';
 import type { ReviewedGrant } from './form-state.ts';
 import { accessText, auditRefusal, exactEnd, failureText, refusalText, shownName, wordsOf } from './said.ts';
@@ -54,7 +54,7 @@ export async function grantReview(visit: Visit, customer: Customer, filled: Fill
   const endMs = endOf(visit, wanted, ends.grantEndMs);
   const problem = endProblem(visit, endMs, wanted);
   if (problem) return grantForm(visit, customer, filled, problem);
-  const { nowMs, adminId } = { nowMs: visit.context.now(), adminId: visit.request.admin.id };
+  const { nowMs, adminId } = { nowMs: visit.services.now(), adminId: visit.request.admin.id };
   const days = lengthOf({ ...lengthFields(wanted), endMs }, nowMs);
   const refusal = checkPolicy(visit.workspace.settings.grants, { adminId, days, reason: wanted.reason });
   if (refusal) {
@@ -138,7 +138,7 @@ async function accessFor(
 
 function endOf(visit: Visit, wanted: Wanted, grantEndMs: number | null): number {
   if (wanted.duration === 'custom') return parseEndDate(wanted.end, visit.workspace.timezone) ?? 0;
-  return endOfChosen(visit.context.now(), wanted, grantEndMs);
+  return endOfChosen(visit.services.now(), wanted, grantEndMs);
 }
 
 /** The end of a chosen duration, counted from now or from the end of what is granted. */
@@ -154,7 +154,7 @@ export function endOfChosen(
 
 function endProblem(visit: Visit, endMs: number, wanted: Wanted): Problem | null {
   const { refusals } = wordsOf(visit);
-  if (endMs <= visit.context.now()) return { text: refusals.endPast, field: 'end' };
+  if (endMs <= visit.services.now()) return { text: refusals.endPast, field: 'end' };
   if (wanted.duration === 'custom' && endMs >= LIFETIME_END_MS)
     return { text: refusals.endTooFar, field: 'end' };
   return null;
@@ -178,7 +178,7 @@ export function reviewCanvas(
   const policy = visit.workspace.settings.grants;
   const entitlement = entitlements.find(({ id }) => id === reviewed.entitlementId);
   const name = entitlement ? entitlementName(customer, entitlement) : reviewed.entitlementId;
-  const days = lengthOf({ ...lengthFields(reviewed), endMs: reviewed.endMs }, visit.context.now());
+  const days = lengthOf({ ...lengthFields(reviewed), endMs: reviewed.endMs }, visit.services.now());
   const isAsked = needsApproval(policy, days);
   const noEffect = withoutEffect(
     { grantEndMs: reviewed.grantEndMs, boughtEndMs: reviewed.boughtEndMs },
@@ -210,7 +210,7 @@ function remarks(visit: Visit, customer: Customer, access: AccessNow): string[] 
   const words = wordsOf(visit);
   const asOfMs = customer.subscriber.snapshotAtMs ?? customer.latest[0]?.atMs;
   return [
-    ...(access.isStored ? [words.asOf(visit.dates.dateTime(asOfMs ?? visit.context.now()))] : []),
+    ...(access.isStored ? [words.asOf(visit.messages.dateTime(asOfMs ?? visit.services.now()))] : []),
     ...(access.willRenew ? [words.states.stillPays] : []),
     ...(isAnonymousOnly(customer) ? [words.states.anonymous] : []),
   ];

@@ -1,10 +1,10 @@
-import { type Customer, page, type Visit } from '../../inbox-card/context.ts';
 import { button, clip, type InboxCanvas, table, text } from '../../intercom/canvas.ts';
 import { checkTeammate, MAX_REASON_LENGTH } from '../policy.ts';
 import { revokeGrant } from '../revoke.ts';
 import type { Grant } from '../types.ts';
 import { type AccessNow, readAccessNow, readEntitlements, storedAccess } from './access.ts';
 import { settled, within } from './confirm.ts';
+import { type Customer, page, type Visit } from './context.ts';
 import { findGrant, goneGrant } from './list.ts';
 import { grantResult } from './result.ts';
 import {
@@ -21,7 +21,7 @@ import {
 const ANSWER_WITHIN_MS = 3_800;
 
 function isRunning(visit: Visit, grant: Grant): boolean {
-  return grant.state === 'confirmed' && (grant.realEndMs ?? grant.askedEndMs) > visit.context.now();
+  return grant.state === 'confirmed' && (grant.realEndMs ?? grant.askedEndMs) > visit.services.now();
 }
 
 /** Says what is taken away, and what is left. */
@@ -76,7 +76,7 @@ function leftText(visit: Visit, grant: Grant, access: AccessNow): string {
 /** Removes the grant that was reviewed; pressed twice, shows how it stands. */
 export async function revokeConfirm(visit: Visit, customer: Customer): Promise<InboxCanvas> {
   const words = wordsOf(visit);
-  const { context, request, formState, workspace } = visit;
+  const { services: context, request, formState, workspace } = visit;
   const deadlineMs = Date.now() + ANSWER_WITHIN_MS;
   const grant = formState.revoke === undefined ? null : await findGrant(visit, customer, formState.revoke);
   if (!grant) return goneGrant(visit);

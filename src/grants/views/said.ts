@@ -1,4 +1,3 @@
-import type { Customer, Visit } from '../../inbox-card/context.ts';
 import { type Component, escapeMarkdown, linkButton } from '../../intercom/canvas.ts';
 import { DAY_MS } from '../../time.ts';
 import { writeAudit } from '../audit.ts';
@@ -6,14 +5,15 @@ import { isForever } from '../ends.ts';
 import type { Refusal } from '../policy.ts';
 import { grantWordsFor } from '../words/catalogue.ts';
 import type { GrantWords } from '../words/types.ts';
+import type { Customer, Visit } from './context.ts';
 
 export function wordsOf(visit: Visit): GrantWords {
-  return grantWordsFor(visit.language);
+  return grantWordsFor(visit.messages.language);
 }
 
 /** The end of a grant to the minute; `null`: it has none. */
 export function exactEnd(visit: Visit, endMs: number): string | null {
-  return isForever(endMs) ? null : visit.dates.dateTime(endMs);
+  return isForever(endMs) ? null : visit.messages.dateTime(endMs);
 }
 
 /** The same where a sentence needs a word for "never". */
@@ -48,19 +48,19 @@ export function refusalText(visit: Visit, refusal: Refusal): string {
     case 'too_long':
       return words.tooLong(
         refusal.longestDays,
-        visit.dates.date(visit.context.now() + refusal.longestDays * DAY_MS),
+        visit.messages.date(visit.services.now() + refusal.longestDays * DAY_MS),
       );
     case 'reason_missing':
       return words.refusals.reasonMissing;
     case 'reason_too_long':
       return words.reasonTooLong(refusal.most);
     case 'monthly_limit': {
-      const month = new Intl.DateTimeFormat(visit.words.locale, {
+      const month = new Intl.DateTimeFormat(visit.messages.locale, {
         timeZone: 'UTC',
         year: 'numeric',
         month: 'long',
       });
-      return words.monthlyLimit(refusal.limit, month.format(visit.context.now()));
+      return words.monthlyLimit(refusal.limit, month.format(visit.services.now()));
     }
     case 'same_person':
       return words.refusals.samePerson;
@@ -96,7 +96,7 @@ export function failureText(visit: Visit, code: string | null): string {
 
 /** The way to what only an admin can put right. */
 export function settingsButton(visit: Visit, page: 'revenuecat' | 'grants'): Component {
-  const url = `${visit.context.publicUrl}/settings/${page}`;
+  const url = `${visit.services.publicUrl}/settings/${page}`;
   return linkButton('settings', wordsOf(visit).buttons.settings, url);
 }
 
@@ -108,7 +108,7 @@ export async function auditRefusal(
   why: string,
   details: Readonly<Record<string, unknown>>,
 ): Promise<void> {
-  const { request, context } = visit;
+  const { request, services: context } = visit;
   await writeAudit(context.database, {
     workspaceId: request.workspaceId,
     actor: request.admin,
