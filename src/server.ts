@@ -36,7 +36,6 @@ import { redactPayloads } from './ingestion/payload-retention.ts';
 import { createReceiver } from './ingestion/receiver.ts';
 import { revenueCatWebhookRouter } from './ingestion/routes.ts';
 import { storeEvents } from './ingestion/store.ts';
-import { createIntercomClient, intercomApiUrl } from './intercom/client.ts';
 import { type JobHandlers, openJobs } from './jobs/jobs.ts';
 import { messengerApiRouter } from './messenger/api-routes.ts';
 import { messengerCardRouter } from './messenger/card-routes.ts';
@@ -44,20 +43,16 @@ import type { MessengerContext } from './messenger/context.ts';
 import { supportRouter, supportScript } from './messenger/support-routes.ts';
 import { createCallLimiter } from './revenuecat/call-limiter.ts';
 import { settingsRouter } from './settings/routes.ts';
-import {
-  clientFor,
-  type RefreshContext,
-  type RefreshOutcome,
-  refreshSubscriber,
-} from './subscribers/refresh.ts';
+import { type RefreshContext, type RefreshOutcome, refreshSubscriber } from './subscribers/refresh.ts';
 import { withTimeout } from './time.ts';
 import { checkWorkspace } from './workspaces/check-installation.ts';
+import { intercomClientFor, revenueCatClientFor } from './workspaces/clients.ts';
 import { checkInstallations } from './workspaces/daily.ts';
 import { eraseUninstalled } from './workspaces/erase.ts';
 import { reportHealth } from './workspaces/health.ts';
 import { type InstallContext, provisionWorkspace } from './workspaces/install.ts';
 import { healthRouter, installRouter, uninstallRouter } from './workspaces/routes.ts';
-import { createSecretBox, rotateKeys, type SecretBox, secretLocation } from './workspaces/secrets.ts';
+import { createSecretBox, rotateKeys, type SecretBox } from './workspaces/secrets.ts';
 import { createSessions } from './workspaces/sessions.ts';
 import { readWorkspace } from './workspaces/store.ts';
 import { confirmUninstall } from './workspaces/uninstall.ts';
@@ -158,7 +153,7 @@ async function wire(config: Config, logger: Logger, server: Server): Promise<Run
     database,
     logger,
     secrets,
-    apiUrl: config.revenueCatApiUrl,
+    config,
     limiter: createCallLimiter({ database }),
     now,
     onDisagreement: importMetrics.disagreement,
@@ -170,7 +165,7 @@ async function wire(config: Config, logger: Logger, server: Server): Promise<Run
     databaseUrl: connected.sessionUrl,
     logger,
     secrets,
-    intercomApiUrl: config.intercom.apiUrl,
+    config,
     metrics: metrics.delivery,
     onHealthChanged: (workspaceId) => jobs.send('workspace.health', { workspaceId }),
     requestRefresh: (workspaceId, subscriberId) =>
@@ -192,7 +187,7 @@ async function wire(config: Config, logger: Logger, server: Server): Promise<Run
     importLater: createLookUp({ jobs, logger }),
     now,
     revenueCat: (project, timeoutMs = CARD_CALL_TIMEOUT_MS) =>
-      clientFor(project, refresh, { priority: 'interactive', timeoutMs }),
+      revenueCatClientFor(refresh, project, { priority: 'interactive', timeoutMs }),
     refresh: (workspaceId, subscriberId, waitMs) =>
       refreshWithin(waitMs, () => refreshSubscriber(refresh, workspaceId, subscriberId, 'interactive')),
   };
@@ -347,11 +342,8 @@ function jobHandlers(install: InstallContext, card: CardServices, refresh: Impor
     async 'grant.note'({ workspaceId, grantId }) {
       const workspace = await readWorkspace(database, workspaceId);
       // Without a connection the notes wait for the daily look at what is left over.
-      if (!workspace?.accessToken || workspace.status !== 'connected') return;
-      const client = createIntercomClient({
-        apiUrl: intercomApiUrl(config.intercom.apiUrl, workspace.region),
-        accessToken: secrets.decrypt(workspace.accessToken, secretLocation.accessToken(workspaceId)),
-      });
+      const client = workspace && intercomClientFor(install, workspace);
+      if (!client || workspace.status !== 'connected') return;
       await leaveGrantNotes({ database, logger, client, ...noteWriting(workspace) }, workspaceId, grantId);
     },
     'workspace.provision': ({ workspaceId }) => provisionWorkspace(install, workspaceId),

@@ -1,5 +1,5 @@
 import { PgBoss } from 'pg-boss';
-import { callOut, type OutgoingCall } from '../../src/http/outgoing.ts';
+import { createHttpClient } from '../../src/http/client.ts';
 import { CONTACT_ATTRIBUTES } from '../../src/subscription/attributes.ts';
 
 /**
@@ -17,17 +17,15 @@ interface Job {
   readonly atS: number;
 }
 
-/** The app's own way to make calls: what is compared is the queue. */
-async function call(method: OutgoingCall['method'], path: string, body?: unknown): Promise<unknown> {
-  const answer = await callOut({
-    method,
-    url: `${INTERCOM_URL}${path}`,
-    body,
-    headers: { authorization: `Bearer ${TOKEN}`, 'intercom-version': '2.16' },
-    timeoutMs: 10_000,
-  });
-  if (answer.status >= 300) throw new Error(`answered ${answer.status}`);
-  return answer.data;
+/** The app's own HTTP client: what is compared is the queue. */
+const http = createHttpClient({ baseURL: INTERCOM_URL });
+http.defaults.headers.common.Authorization = `Bearer ${TOKEN}`;
+http.defaults.headers.common['Intercom-Version'] = '2.16';
+
+async function call(method: string, url: string, data?: unknown): Promise<unknown> {
+  const response = await http.request({ method, url, data });
+  if (response.status >= 300) throw new Error(`answered ${response.status}`);
+  return response.data;
 }
 
 const contacts = new Map<string, string>();

@@ -78,7 +78,7 @@ async function backfill(setup: Parameters<typeof addBackfillCommand>[1], options
       database,
       logger,
       secrets: createSecretBox(await setup.encryptionKeys(config)),
-      apiUrl: config.revenueCatApiUrl,
+      config,
       limiter: createCallLimiter({ database }),
       now: Date.now,
     };

@@ -1,7 +1,8 @@
 import { readCatalogNames } from '../revenuecat/catalog.ts';
-import { clientFor, type RefreshContext, storeReading, withKey } from '../subscribers/refresh.ts';
+import { type RefreshContext, storeReading, withKey } from '../subscribers/refresh.ts';
 import { markPending } from '../subscribers/store.ts';
 import { isBlockedId, preferredAppUserIds } from '../subscription/identities.ts';
+import { revenueCatClientFor } from '../workspaces/clients.ts';
 import { readProject } from '../workspaces/store.ts';
 import { importEvents } from './history-events.ts';
 
@@ -22,7 +23,7 @@ export async function importCustomer(
   if (isBlockedId(appUserId)) return 'blocked_id';
   const project = await readProject(context.database, workspaceId, projectId);
   // Somebody waits for it, though not at the card itself: it goes before imports and refreshing.
-  const client = project && clientFor(project, context, { priority: 'interactive' });
+  const client = project && revenueCatClientFor(context, project, { priority: 'interactive' });
   if (!project || !client) return 'no_key';
   return withKey(context, project, async () => {
     const names = await readCatalogNames(context, project, client);

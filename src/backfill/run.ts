@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AppError } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
-import { clientFor, noteKeyState, type RefreshContext } from '../subscribers/refresh.ts';
+import { noteKeyState, type RefreshContext } from '../subscribers/refresh.ts';
+import { revenueCatClientFor } from '../workspaces/clients.ts';
 import { type Project, readProject } from '../workspaces/store.ts';
 import { forgetList, restartList, saveListedPage, whileListingAlone } from './customers-list-store.ts';
 import { importBatch } from './import-batch.ts';
@@ -41,7 +42,7 @@ export async function runImport(
   enough: AbortSignal = signal,
 ): Promise<RunOutcome> {
   const project = await readProject(context.database, ref.workspaceId, ref.projectId);
-  const client = project && clientFor(project, context, { priority: 'bulk', signal });
+  const client = project && revenueCatClientFor(context, project, { priority: 'bulk', signal });
   if (!project || !client) {
     await changeState(context.database, ref, ['running'], 'failed', 'revenuecat_key_missing');
     return 'failed';

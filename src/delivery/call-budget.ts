@@ -1,5 +1,5 @@
 import type { Sql } from '../database/sql.ts';
-import type { RateReading } from '../intercom/client.ts';
+import type { RateLimit } from '../intercom/client.ts';
 
 /** Calls that a process may make before `untilMs` (epoch ms, Intercom's clock). */
 export interface Grant {
@@ -26,7 +26,7 @@ export async function takeCalls(
   sql: Sql,
   workspaceId: string,
   ask: number,
-  reading: RateReading,
+  reading: RateLimit,
   nowMs: number,
 ): Promise<Grant> {
   const taken = await take(sql, workspaceId, ask, reading, nowMs);
@@ -45,7 +45,7 @@ async function take(
   sql: Sql,
   workspaceId: string,
   ask: number,
-  reading: RateReading,
+  reading: RateLimit,
   nowMs: number,
 ): Promise<Grant | null> {
   const [row] = await sql.query<{ granted: number; calls_left: number; until_ms: string }>(

@@ -1,4 +1,4 @@
-import type { CallGate, RateReading } from '../intercom/client.ts';
+import type { CallGate, RateLimit } from '../intercom/client.ts';
 import type { Grant } from './call-budget.ts';
 
 /** Time and timers, so that tests can run them faster. */
@@ -40,7 +40,7 @@ const AFTER_FAILURE_MS = 500;
 /** @param options.take asks the budget that the processes share */
 export function createRateGate(options: {
   clock: Clock;
-  take: (ask: number, reading: RateReading, nowMs: number) => Promise<Grant>;
+  take: (ask: number, reading: RateLimit, nowMs: number) => Promise<Grant>;
 }): RateGate {
   const { clock, take } = options;
   const waiting: { resolve(): void; reject(error: unknown): void }[] = [];
@@ -50,7 +50,7 @@ export function createRateGate(options: {
   let inFlight = 0;
   /** Calls made before the quota was known, which the shared budget has not heard of. */
   let unpaid = 0;
-  let reading: RateReading | null = null;
+  let reading: RateLimit | null = null;
   /** Our clock: nothing is sent before. */
   let closedUntilMs = 0;
   /** By how much Intercom's windows end later than our clock says. */
@@ -121,7 +121,7 @@ export function createRateGate(options: {
     }
   }
 
-  async function refill(latest: RateReading): Promise<void> {
+  async function refill(latest: RateLimit): Promise<void> {
     if (asking) return;
     asking = true;
     try {
@@ -159,7 +159,7 @@ export function createRateGate(options: {
       if (answered && reading === null) isUnlimited = true;
       drain();
     },
-    observe(next: RateReading) {
+    observe(next: RateLimit) {
       if (!Number.isFinite(next.remaining) || !Number.isFinite(next.resetAtMs) || !(next.limit > 0)) return;
       isUnlimited = false;
       if (next.resetAtMs <= intercomNow()) {

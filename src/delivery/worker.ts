@@ -1,8 +1,9 @@
 import type { Logger } from 'pino';
 import type { Database } from '../database/sql.ts';
 import { isDatabaseUnavailable } from '../errors.ts';
-import { createIntercomClient, type IntercomClient, intercomApiUrl } from '../intercom/client.ts';
-import { type SecretBox, secretLocation } from '../workspaces/secrets.ts';
+import type { IntercomClient } from '../intercom/client.ts';
+import { type ApiUrls, intercomClientFor } from '../workspaces/clients.ts';
+import type { SecretBox } from '../workspaces/secrets.ts';
 import { readWorkspace, type Workspace } from '../workspaces/store.ts';
 import type { DeliveryContext, DeliveryMetrics } from './attempt.ts';
 import { takeCalls } from './call-budget.ts';
@@ -21,7 +22,7 @@ export interface WorkerOptions {
   readonly databaseUrl: string | null;
   readonly logger: Logger;
   readonly secrets: SecretBox;
-  readonly intercomApiUrl: string | null;
+  readonly config: Pick<ApiUrls, 'intercom'>;
   readonly clock?: Clock;
   readonly random?: () => number;
   /** Subscribers of one workspace in hand at once. */
@@ -93,6 +94,7 @@ export function createDeliveryWorker(options: WorkerOptions): DeliveryWorker {
   let nudged = false;
   let checkedForDeadAtMs = 0;
 
+  const clients = { config: options.config, secrets: options.secrets, now: clock.now };
   const writer = createOutboxWriter(database);
   const context: DeliveryContext = {
     database,
@@ -209,7 +211,9 @@ export function createDeliveryWorker(options: WorkerOptions): DeliveryWorker {
     const entries = claims.map((claim) => ({ claim, untilMs }));
     for (const entry of entries) ours.set(entry.claim.subscriberId, entry);
     const workspace = await readWorkspace(database, workspaceId);
-    const client = workspace ? clientFor(workspace) : null;
+    const client =
+      workspace &&
+      intercomClientFor(clients, workspace, { gate: gateOf(workspaceId), timeoutMs: options.callTimeoutMs });
     const reading = readClaimed(
       database,
       workspaceId,
@@ -254,20 +258,6 @@ export function createDeliveryWorker(options: WorkerOptions): DeliveryWorker {
         'delivery broke off',
       );
     }
-  }
-
-  function clientFor(workspace: Workspace): IntercomClient | null {
-    if (workspace.accessToken === null) return null;
-    return createIntercomClient({
-      apiUrl: intercomApiUrl(options.intercomApiUrl, workspace.region),
-      accessToken: options.secrets.decrypt(
-        workspace.accessToken,
-        secretLocation.accessToken(workspace.workspaceId),
-      ),
-      now: clock.now,
-      timeoutMs: options.callTimeoutMs ?? 10_000,
-      gate: gateOf(workspace.workspaceId),
-    });
   }
 
   async function renew(): Promise<void> {

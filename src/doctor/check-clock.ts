@@ -1,11 +1,13 @@
 import type { Sql } from '../database/sql.ts';
-import { callOut } from '../http/outgoing.ts';
+import { createHttpClient } from '../http/client.ts';
 import { type Finding, ok, problem, warning } from './check-result.ts';
 
 /** Webhook signatures older than five minutes are refused; most of it would be gone. */
 const PROBLEM_MS = 120_000;
 const WARNING_MS = 15_000;
 const TIMEOUT_MS = 5_000;
+
+const http = createHttpClient({ timeout: TIMEOUT_MS });
 
 export interface ClockReading {
   readonly name: string;
@@ -17,7 +19,7 @@ export interface ClockReading {
 export async function readServerClock(name: string, url: string, now: () => number): Promise<ClockReading> {
   const askedMs = now();
   try {
-    const answer = await callOut({ method: 'GET', url, timeoutMs: TIMEOUT_MS });
+    const answer = await http.get(url);
     const toldMs = Date.parse(String(answer.headers.date ?? ''));
     if (Number.isNaN(toldMs)) return { name, aheadMs: 0 };
     // Whole seconds, cut off: on average half a second has passed since.

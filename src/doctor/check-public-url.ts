@@ -1,8 +1,10 @@
+import { type AxiosResponse, isAxiosError } from 'axios';
 import type { Config } from '../config.ts';
-import { type Answer, NoAnswer } from '../http/outgoing.ts';
 import { type Finding, ok, warning } from './check-result.ts';
 
-/** Gives what an address answers. @throws NoAnswer */
+type Answer = Pick<AxiosResponse, 'status' | 'data'>;
+
+/** Requests an address. @throws AxiosError without a response */
 export type Ask = (url: string) => Promise<Answer>;
 
 /**
@@ -62,8 +64,9 @@ async function faultOf(publicUrl: string, ask: Ask): Promise<{ said: string; rem
   try {
     answer = await ask(`${publicUrl}/healthz`);
   } catch (error) {
-    if (!(error instanceof NoAnswer)) throw error;
-    return { said: error.message, remedy: remedyFor(error.code) };
+    if (!isAxiosError(error)) throw error;
+    const { code = 'UNKNOWN' } = error;
+    return { said: `no answer (${code})`, remedy: remedyFor(code) };
   }
   if (answer.status === 200 && (answer.data as { status?: unknown } | null)?.status === 'ok') return null;
   const bad = [502, 503, 504].includes(answer.status);

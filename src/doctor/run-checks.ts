@@ -1,17 +1,12 @@
 import type { Config } from '../config.ts';
 import type { Database } from '../database/sql.ts';
-import { callOut } from '../http/outgoing.ts';
+import { createHttpClient } from '../http/client.ts';
 import { readWebhookRefusal } from '../ingestion/refused-webhooks.ts';
-import { createIntercomClient, intercomApiUrl } from '../intercom/client.ts';
+import { intercomApiUrl } from '../intercom/client.ts';
 import { createCallLimiter } from '../revenuecat/call-limiter.ts';
-import { createRevenueCatClient } from '../revenuecat/client.ts';
 import { withTimeout } from '../time.ts';
-import {
-  createSecretBox,
-  type SecretBox,
-  type SecretLocation,
-  secretLocation,
-} from '../workspaces/secrets.ts';
+import { intercomClientFor, revenueCatClientFor } from '../workspaces/clients.ts';
+import { createSecretBox, type SecretBox } from '../workspaces/secrets.ts';
 import { listProjects, type Project, readWorkspace, type Workspace } from '../workspaces/store.ts';
 import { type ClockReading, checkClock, readDatabaseClock, readServerClock } from './check-clock.ts';
 import { checkDatabase, checkDisk } from './check-database.ts';
@@ -54,7 +49,7 @@ export async function lookOutside(
   patient: Pick<DoctorContext, 'config' | 'isPublicUrlWrong' | 'now' | 'ask'>,
 ): Promise<Outside> {
   const { config, now } = patient;
-  const ask = patient.ask ?? ((url) => callOut({ method: 'GET', url, timeoutMs: CALL_TIMEOUT_MS }));
+  const ask = patient.ask ?? ((url) => createHttpClient({ timeout: CALL_TIMEOUT_MS }).get(url));
   const [intercom, revenueCat, findings] = await Promise.all([
     readServerClock('Intercom', intercomApiUrl(config.intercom.apiUrl, 'US'), now),
     readServerClock('RevenueCat', config.revenueCatApiUrl, now),
@@ -154,8 +149,12 @@ function addressOf({ config, isPublicUrlWrong }: DoctorContext): string {
 async function askIntercom(patient: DoctorContext, workspace: Workspace, away: Away): Promise<Finding[]> {
   const { workspaceId } = workspace;
   const scope = { workspace: workspaceId };
-  const token = open(secretsOf(patient), workspace.accessToken, secretLocation.accessToken(workspaceId));
-  if (away.intercom && token !== null)
+  const client = clientOrNull(patient, (secrets) =>
+    intercomClientFor({ config: patient.config, secrets, now: patient.now }, workspace, {
+      timeoutMs: CALL_TIMEOUT_MS,
+    }),
+  );
+  if (away.intercom && client)
     return [
       problem(
         'intercom_api',
@@ -164,15 +163,6 @@ async function askIntercom(patient: DoctorContext, workspace: Workspace, away: A
         scope,
       ),
     ];
-  const client =
-    token === null
-      ? null
-      : createIntercomClient({
-          apiUrl: intercomApiUrl(patient.config.intercom.apiUrl, workspace.region),
-          accessToken: token,
-          now: patient.now,
-          timeoutMs: CALL_TIMEOUT_MS,
-        });
   const asking = checkIntercom(workspace, client, addressOf(patient));
   const findings = await withTimeout(asking, PLATFORM_TIMEOUT_MS, () => [
     problem('intercom_api', 'Intercom answers too slowly.', LATER, scope),
@@ -185,8 +175,12 @@ async function askRevenueCat(patient: DoctorContext, project: Project, away: Awa
   const { config, database, now } = patient;
   const { workspaceId, projectId } = project;
   const scope = { workspace: workspaceId, project: projectId };
-  const key = open(secretsOf(patient), project.apiKey, secretLocation.apiKey(workspaceId, projectId));
-  if (away.revenueCat && key !== null)
+  const client = clientOrNull(patient, (secrets) =>
+    revenueCatClientFor({ config, secrets, now, limiter: createCallLimiter({ database }) }, project, {
+      timeoutMs: CALL_TIMEOUT_MS,
+    }),
+  );
+  if (away.revenueCat && client)
     return [
       problem(
         'revenuecat_api',
@@ -195,17 +189,6 @@ async function askRevenueCat(patient: DoctorContext, project: Project, away: Awa
         scope,
       ),
     ];
-  const client =
-    key === null
-      ? null
-      : createRevenueCatClient({
-          apiUrl: config.revenueCatApiUrl,
-          apiKey: key,
-          now,
-          timeoutMs: CALL_TIMEOUT_MS,
-          // A person waits, and an import does not.
-          gate: createCallLimiter({ database }).gate(project, 'interactive'),
-        });
   const setup = {
     publicUrl: addressOf(patient),
     isPublicUrlWrong: patient.isPublicUrlWrong ?? false,
@@ -225,10 +208,6 @@ async function askRevenueCat(patient: DoctorContext, project: Project, away: Awa
 const LATER =
   'Try again in a minute. If it stays: check the connection from here, and the status pages of the platform.';
 
-function secretsOf({ keys }: DoctorContext): SecretBox | null {
-  return keys.length === 0 ? null : createSecretBox(keys);
-}
-
 async function readConnectedAt(database: Database, workspaceId: string, projectId: string): Promise<number> {
   const [row] = await database.query<{ created_at: Date }>(
     'select created_at from projects where workspace_id = $1 and project_id = $2',
@@ -237,11 +216,11 @@ async function readConnectedAt(database: Database, workspaceId: string, projectI
   return row?.created_at.getTime() ?? 0;
 }
 
-/** `null`: there is none, or none of the keys opens it; that is a finding of its own. */
-function open(secrets: SecretBox | null, sealed: string | null, place: SecretLocation): string | null {
-  if (secrets === null || sealed === null) return null;
+/** `null`: the secret is missing, or none of the keys decrypts it; that is a finding of its own. */
+function clientOrNull<T>({ keys }: DoctorContext, create: (secrets: SecretBox) => T | null): T | null {
+  if (keys.length === 0) return null;
   try {
-    return secrets.decrypt(sealed, place);
+    return create(createSecretBox(keys));
   } catch {
     return null;
   }

@@ -1,7 +1,8 @@
+import type { AxiosInstance, AxiosRequestConfig } from 'axios';
 import { z } from 'zod';
 import { AppError } from '../errors.ts';
-import { type Answer, callOut, type OutgoingCall } from '../http/outgoing.ts';
-import { intercomFailure, intercomUnreachable, windowEnd } from './failures.ts';
+import { createHttpClient, isAccepted } from '../http/client.ts';
+import { intercomFailure, intercomUnreachable, readRateLimit } from './failures.ts';
 
 /** The version whose 410 for merged contacts and attribute rules the app is written for. */
 export const INTERCOM_VERSION = '2.16';
@@ -17,8 +18,8 @@ export function intercomApiUrl(override: string | null, region: keyof typeof REG
   return override ?? REGION_HOSTS[region];
 }
 
-/** What the headers of an authenticated answer say about the current ten-second window. */
-export interface RateReading {
+/** The rate-limit headers of a response, for the current ten-second window. */
+export interface RateLimit {
   readonly limit: number;
   readonly remaining: number;
   readonly resetAtMs: number;
@@ -28,13 +29,27 @@ export interface RateReading {
 export interface CallGate {
   /** Resolves when a call may be made; each is followed by `release`. */
   acquire(): Promise<void>;
-  /** @param answered whether Intercom answered at all */
+  /** @param answered whether Intercom responded */
   release(answered: boolean): void;
-  observe(reading: RateReading): void;
+  observe(rateLimit: RateLimit): void;
 }
 
 // Numbers as ids have been seen in webhooks and older captures.
 const idSchema = z.union([z.string(), z.number()]).transform(String);
+const optionalText = z
+  .string()
+  .nullish()
+  .transform((value) => value ?? null);
+const textOr = (fallback: string) =>
+  z
+    .string()
+    .nullish()
+    .transform((value) => value ?? fallback);
+const optionalFlag = z
+  .boolean()
+  .nullish()
+  .catch(null)
+  .transform((value) => value ?? null);
 
 const conversationSchema = z.object({
   conversation_parts: z
@@ -46,18 +61,9 @@ const conversationSchema = z.object({
 
 const contactSchema = z.object({
   id: idSchema,
-  external_id: z
-    .string()
-    .nullish()
-    .transform((value) => value ?? null),
-  role: z
-    .string()
-    .nullish()
-    .transform((value) => value ?? null),
-  email: z
-    .string()
-    .nullish()
-    .transform((value) => value ?? null),
+  external_id: optionalText,
+  role: optionalText,
+  email: optionalText,
   archived: z.boolean().nullish(),
   custom_attributes: z
     .record(z.string(), z.unknown())
@@ -69,38 +75,21 @@ export type IntercomContact = z.infer<typeof contactSchema>;
 
 const meSchema = z.object({
   id: idSchema,
-  name: z
-    .string()
-    .nullish()
-    .transform((value) => value ?? ''),
-  email: z
-    .string()
-    .nullish()
-    .transform((value) => value ?? ''),
+  name: textOr(''),
+  email: textOr(''),
   email_verified: z
     .boolean()
     .nullish()
     .transform((value) => value ?? false),
   app: z.object({
     id_code: z.string().min(1),
-    name: z
-      .string()
-      .nullish()
-      .transform((value) => value ?? ''),
+    name: textOr(''),
+    timezone: textOr('UTC'),
+    region: textOr('US'),
     /** Whether the workspace enforces identity verification in its Messenger; `null`: not said. */
-    identity_verification: z
-      .boolean()
-      .nullish()
-      .catch(null)
-      .transform((value) => value ?? null),
-    timezone: z
-      .string()
-      .nullish()
-      .transform((value) => value ?? 'UTC'),
-    region: z
-      .string()
-      .nullish()
-      .transform((value) => value ?? 'US'),
+    identity_verification: optionalFlag,
+    /** An older flag beside it, `true` in the one recorded response. */
+    secure: optionalFlag,
   }),
 });
 
@@ -120,17 +109,7 @@ const dataAttributeSchema = z.object({
 
 export type IntercomDataAttribute = z.infer<typeof dataAttributeSchema>;
 
-const adminSchema = z.object({
-  id: idSchema,
-  name: z
-    .string()
-    .nullish()
-    .transform((value) => value ?? ''),
-  email: z
-    .string()
-    .nullish()
-    .transform((value) => value ?? ''),
-});
+const adminSchema = z.object({ type: textOr('admin'), id: idSchema, name: textOr(''), email: textOr('') });
 
 export type IntercomAdmin = z.infer<typeof adminSchema>;
 
@@ -148,7 +127,7 @@ export interface IntercomClient {
   /** Ends the installation from our side. */
   uninstall(): Promise<void>;
   getContact(contactId: string): Promise<IntercomContact>;
-  /** The contact, or the one that it was merged into; `null`: it is gone. */
+  /** The contact, or the one that it was merged into; `null`: it was deleted. */
   followContact(contactId: string): Promise<IntercomContact | null>;
   /** Users only, not affected by the search index's delay; `null`: unknown. */
   findByExternalId(externalId: string): Promise<IntercomContact | null>;
@@ -164,9 +143,11 @@ export interface IntercomClient {
     id: string | number,
     changes: { readonly archived?: false; readonly messenger_writable?: false },
   ): Promise<void>;
+  /** Notifies no teammate. */
   leaveNote(note: { conversationId: string; adminId: string; html: string }): Promise<void>;
   /** Bodies of the notes in a conversation, HTML; of its last 500 parts. */
   listNotes(conversationId: string): Promise<string[]>;
+  /** Teammates, without bots. */
   listAdmins(): Promise<IntercomAdmin[]>;
   pushHealth(health: Readonly<Record<string, unknown>>): Promise<void>;
 }
@@ -174,80 +155,49 @@ export interface IntercomClient {
 /** Intercom resolves merges itself; a longer chain of them is a loop. */
 const MAX_HOPS = 3;
 
-interface Call {
+export interface IntercomClientOptions {
   readonly apiUrl: string;
-  readonly accessToken?: string;
-  readonly method: OutgoingCall['method'];
-  readonly path: string;
-  readonly body?: unknown;
-  /** For messages: "Sending an event". Never a customer's data. */
-  readonly action: string;
-  readonly timeoutMs: number;
-  readonly now: () => number;
+  readonly accessToken: string | null;
+  readonly now?: () => number;
+  readonly timeoutMs?: number | undefined;
   readonly gate?: CallGate | undefined;
 }
 
-async function call(input: Call): Promise<unknown> {
-  const { gate } = input;
-  if (!gate) return accept(input, await request(input));
-  await gate.acquire();
-  let answer: Answer | null = null;
-  try {
-    answer = await request(input);
-    observeRate(gate, answer, input.now());
-  } finally {
-    gate.release(answer !== null);
-  }
-  return accept(input, answer);
-}
-
-function observeRate(gate: CallGate, answer: Answer, nowMs: number): void {
-  const remaining = answer.headers['x-ratelimit-remaining'];
-  if (remaining === undefined) return;
-  gate.observe({
-    limit: Number(answer.headers['x-ratelimit-limit']),
-    remaining: Number(remaining),
-    resetAtMs: windowEnd(Number(answer.headers['x-ratelimit-reset']) * 1_000, nowMs),
-  });
-}
-
-async function request(input: Call): Promise<Answer> {
-  try {
-    return await callOut({
-      method: input.method,
-      url: `${input.apiUrl}${input.path}`,
-      body: input.body,
-      headers: {
-        'intercom-version': INTERCOM_VERSION,
-        ...(input.accessToken === undefined ? {} : { authorization: `Bearer ${input.accessToken}` }),
-      },
-      timeoutMs: input.timeoutMs,
-    });
-  } catch (error) {
-    throw intercomUnreachable(input.action, error);
-  }
-}
-
-function accept(input: Call, answer: Answer): unknown {
-  if (answer.status >= 200 && answer.status < 300 && !isPage(answer)) return answer.data;
-  throw intercomFailure(
-    { status: answer.status, headers: answer.headers, body: answer.data },
-    input.action,
-    input.now(),
+/** Interceptors: authentication, version header, rate limit, typed errors. */
+function createIntercomHttp(options: IntercomClientOptions): AxiosInstance {
+  const { apiUrl, accessToken, now = Date.now, timeoutMs = 10_000, gate } = options;
+  const http = createHttpClient({ baseURL: apiUrl, timeout: timeoutMs });
+  http.interceptors.request.use(
+    (config) => {
+      config.headers.set('Intercom-Version', INTERCOM_VERSION);
+      if (accessToken !== null) config.headers.set('Authorization', `Bearer ${accessToken}`);
+      return config;
+    },
+    null,
+    { synchronous: true },
   );
-}
-
-/** What stands before Intercom, a proxy or a page of maintenance, answers for it: nothing has been done. */
-function isPage(answer: Answer): boolean {
-  return (
-    typeof answer.data === 'string' && /^text\/html\b/i.test(String(answer.headers['content-type'] ?? ''))
+  http.interceptors.response.use(
+    (response) => {
+      const rateLimit = gate && readRateLimit(response.headers, now());
+      if (rateLimit) gate.observe(rateLimit);
+      if (isAccepted(response)) return response;
+      throw intercomFailure(
+        { status: response.status, headers: response.headers, body: response.data },
+        response.config.action ?? '',
+        now(),
+      );
+    },
+    (error) => {
+      throw intercomUnreachable(error.config?.action ?? '', error);
+    },
   );
+  return http;
 }
 
-function read<T>(schema: z.ZodType<T>, value: unknown, action: string): T {
+function parse<T>(schema: z.ZodType<T>, value: unknown, action: string): T {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  throw new AppError('intercom_unavailable', `${action}: Intercom's answer has an unexpected shape`, {
+  throw new AppError('intercom_unavailable', `${action}: Intercom's response has an unexpected shape`, {
     status: 502,
     remedy: { kind: 'retry' },
   });
@@ -267,65 +217,57 @@ export async function exchangeCode(input: {
   now: () => number;
 }): Promise<string> {
   const action = 'Exchanging the OAuth code';
-  const data = await call({
-    apiUrl: input.apiUrl,
-    method: 'POST',
-    path: '/auth/eagle/token',
-    body: { code: input.code, client_id: input.clientId, client_secret: input.clientSecret },
-    action,
-    timeoutMs: 10_000,
-    now: input.now,
-  });
+  const http = createIntercomHttp({ apiUrl: input.apiUrl, accessToken: null, now: input.now });
+  const body = { code: input.code, client_id: input.clientId, client_secret: input.clientSecret };
+  const { data } = await http.post('/auth/eagle/token', body, { action });
   const schema = z.object({ access_token: z.string().optional(), token: z.string().optional() });
-  const answer = read(schema, data, action);
-  const token = answer.access_token ?? answer.token;
-  if (!token) throw new AppError('intercom_rejected', `${action}: Intercom gave no token`, { status: 502 });
+  const response = parse(schema, data, action);
+  const token = response.access_token ?? response.token;
+  if (!token) throw new AppError('intercom_rejected', `${action}: Intercom sent no token`, { status: 502 });
   return token;
 }
 
-/** Talks to Intercom's REST API for one workspace. Every method throws {@link AppError} with an `intercom_…` code. */
-export function createIntercomClient(options: {
-  apiUrl: string;
-  accessToken: string;
-  now?: () => number;
-  timeoutMs?: number;
-  gate?: CallGate;
-}): IntercomClient {
-  const send = (
-    method: OutgoingCall['method'],
-    path: string,
-    action: string,
-    body?: unknown,
-  ): Promise<unknown> =>
-    call({
-      apiUrl: options.apiUrl,
-      accessToken: options.accessToken,
-      method,
-      path,
-      body,
-      action,
-      timeoutMs: options.timeoutMs ?? 10_000,
-      now: options.now ?? Date.now,
-      gate: options.gate,
-    });
+/** Calls Intercom's REST API for one workspace. Every method throws {@link AppError} with an `intercom_…` code. */
+export function createIntercomClient(options: IntercomClientOptions): IntercomClient {
+  const http = createIntercomHttp(options);
+  const { gate } = options;
   const id = encodeURIComponent;
+
+  async function request(config: AxiosRequestConfig): Promise<unknown> {
+    if (!gate) return (await http.request(config)).data;
+    await gate.acquire();
+    let answered = true;
+    try {
+      return (await http.request(config)).data;
+    } catch (error) {
+      answered = error instanceof AppError && error.upstreamStatus !== null;
+      throw error;
+    } finally {
+      gate.release(answered);
+    }
+  }
+  const get = (url: string, action: string): Promise<unknown> => request({ url, action });
+  const post = (url: string, action: string, data?: unknown): Promise<unknown> =>
+    request({ method: 'POST', url, action, data });
+  const put = (url: string, action: string, data: unknown): Promise<unknown> =>
+    request({ method: 'PUT', url, action, data });
 
   return {
     async me() {
-      return read(meSchema, await send('GET', '/me', 'Reading the workspace'), 'Reading the workspace');
+      return parse(meSchema, await get('/me', 'Reading the workspace'), 'Reading the workspace');
     },
     async uninstall() {
-      await send('POST', '/auth/uninstall', 'Uninstalling');
+      await post('/auth/uninstall', 'Uninstalling');
     },
     async getContact(contactId) {
       const action = 'Reading a contact';
-      return read(contactSchema, await send('GET', `/contacts/${id(contactId)}`, action), action);
+      return parse(contactSchema, await get(`/contacts/${id(contactId)}`, action), action);
     },
     async findByExternalId(externalId) {
       const action = 'Finding a contact';
       try {
         const path = `/contacts/find_by_external_id/${id(externalId)}`;
-        return read(contactSchema, await send('GET', path, action), action);
+        return parse(contactSchema, await get(path, action), action);
       } catch (error) {
         if (!(error instanceof AppError)) throw error;
         if (error.remedy.kind === 'wait_for_contact') return null;
@@ -350,22 +292,22 @@ export function createIntercomClient(options: {
     async searchByEmail(email) {
       const action = 'Searching contacts';
       const query = { operator: 'AND', value: [{ field: 'email', operator: '=', value: email }] };
-      const data = await send('POST', '/contacts/search', action, { query, pagination: { per_page: 50 } });
-      return read(z.object({ data: z.array(contactSchema) }), data, action).data;
+      const data = await post('/contacts/search', action, { query, pagination: { per_page: 50 } });
+      return parse(z.object({ data: z.array(contactSchema) }), data, action).data;
     },
     async createContact(body) {
       const action = 'Creating a contact';
-      return read(contactSchema, await send('POST', '/contacts', action, body), action);
+      return parse(contactSchema, await post('/contacts', action, body), action);
     },
     async updateContact(contactId, body) {
       const action = 'Updating a contact';
-      return read(contactSchema, await send('PUT', `/contacts/${id(contactId)}`, action, body), action);
+      return parse(contactSchema, await put(`/contacts/${id(contactId)}`, action, body), action);
     },
     async unarchiveContact(contactId) {
-      await send('POST', `/contacts/${id(contactId)}/unarchive`, 'Unarchiving a contact');
+      await post(`/contacts/${id(contactId)}/unarchive`, 'Unarchiving a contact');
     },
     async sendEvent(event) {
-      await send('POST', '/events', 'Sending an event', {
+      await post('/events', 'Sending an event', {
         event_name: event.eventName,
         created_at: event.createdAtS,
         id: event.contactId,
@@ -374,11 +316,11 @@ export function createIntercomClient(options: {
     },
     async listDataAttributes() {
       const action = 'Listing attributes';
-      const data = await send('GET', '/data_attributes?model=contact&include_archived=true', action);
-      return read(z.object({ data: z.array(dataAttributeSchema) }), data, action).data;
+      const data = await get('/data_attributes?model=contact&include_archived=true', action);
+      return parse(z.object({ data: z.array(dataAttributeSchema) }), data, action).data;
     },
     async createDataAttribute(attribute) {
-      await send('POST', '/data_attributes', `Creating the attribute ${attribute.name}`, {
+      await post('/data_attributes', `Creating the attribute ${attribute.name}`, {
         name: attribute.name,
         model: 'contact',
         data_type: attribute.dataType,
@@ -388,29 +330,36 @@ export function createIntercomClient(options: {
     },
     async updateDataAttribute(attributeId, changes) {
       const path = `/data_attributes/${id(String(attributeId))}`;
-      await send('PUT', path, 'Changing an attribute', changes);
+      await put(path, 'Changing an attribute', changes);
     },
     async leaveNote(note) {
-      await send('POST', `/conversations/${id(note.conversationId)}/reply`, 'Leaving a note', {
+      await post(`/conversations/${id(note.conversationId)}/reply`, 'Leaving a note', {
         message_type: 'note',
         type: 'admin',
         admin_id: note.adminId,
         body: note.html,
+        // It documents what the teammate has just done. Whether a note ends a snooze is not documented, and 2.16
+        // cannot prevent it (`skip_unsnooze` is Preview only).
+        skip_notifications: true,
       });
     },
     async listNotes(conversationId) {
       const action = 'Reading a conversation';
-      const data = await send('GET', `/conversations/${id(conversationId)}`, action);
-      const parts = read(conversationSchema, data, action).conversation_parts?.conversation_parts ?? [];
+      const data = await get(`/conversations/${id(conversationId)}`, action);
+      const parts = parse(conversationSchema, data, action).conversation_parts?.conversation_parts ?? [];
       return parts.flatMap((part) => (part.part_type === 'note' && part.body ? [part.body] : []));
     },
     async listAdmins() {
       const action = 'Listing teammates';
-      return read(z.object({ admins: z.array(adminSchema) }), await send('GET', '/admins', action), action)
-        .admins;
+      const { admins } = parse(
+        z.object({ admins: z.array(adminSchema) }),
+        await get('/admins', action),
+        action,
+      );
+      return admins.filter(({ type, email }) => type === 'admin' && !email.startsWith('operator+'));
     },
     async pushHealth(health) {
-      await send('POST', '/app_install/status', 'Reporting health', health);
+      await post('/app_install/status', 'Reporting health', health);
     },
   };
 }

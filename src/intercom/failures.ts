@@ -1,8 +1,9 @@
 import { z } from 'zod';
-import { AppError, type ErrorCode } from '../errors.ts';
+import { AppError, type ErrorCode, type Remedy } from '../errors.ts';
+import type { RateLimit } from './client.ts';
 
-/** An answer that is not a success of Intercom's. Header names are in lower case. */
-export interface IntercomAnswer {
+/** A response of Intercom that is not a success. Header names are in lower case. */
+export interface IntercomResponse {
   readonly status: number;
   readonly headers: Readonly<Record<string, unknown>>;
   readonly body: unknown;
@@ -12,137 +13,140 @@ const errorListSchema = z.object({
   errors: z.array(z.object({ code: z.string().nullish(), message: z.string().nullish() })).min(1),
 });
 
-/** Codes with which a 401 says that the installation is dead (facts of Intercom's "Error codes" page). */
-const DEAD_TOKEN = /^(unauthorized|token_[a-z_]+|missing_authorization)$/;
+/** Codes of a 401 after which no call will succeed. Source: Intercom, "Error codes". */
+const INVALID_TOKEN = /^(unauthorized|token_[a-z_]+|missing_authorization)$/;
+// The wording of both is UNVERIFIED: any other refusal of a contact's content is investigated too.
+const ATTRIBUTE_MISSING = /custom (?:data )?attribute.*(?:does not|doesn't) exist/i;
+const EVENT_LIMIT = /limit.*event name|event name.*limit/i;
+/** Longer messages are cut: they end up in tables and on pages, and are matched by regular expressions. */
+const MAX_MESSAGE_LENGTH = 300;
+const MAX_ANSWER_LENGTH = 2_000;
 
 /**
- * The one place that decides what a refusal of Intercom's means. The message is Intercom's own, cut short:
- * it names fields and limits, which is what an admin needs.
+ * Decides what an error response of Intercom means: the code, and what to do about it. The message is Intercom's
+ * own, cut short: it names fields and limits, which is what an admin needs.
  */
-export function intercomFailure(answer: IntercomAnswer, action: string, nowMs: number): AppError {
-  const parsed = errorListSchema.safeParse(answer.body);
+export function intercomFailure(response: IntercomResponse, action: string, nowMs: number): AppError {
+  const parsed = errorListSchema.safeParse(response.body);
   const first = parsed.success ? parsed.data.errors[0] : undefined;
-  const code = first?.code ?? '';
-  const said = (first?.message ?? '').slice(0, 300);
-  const message = `${action}: Intercom answered ${answer.status}${code ? ` ${code}` : ''}${said ? `: ${said}` : ''}`;
-  const upstream = { upstreamStatus: answer.status, upstreamAnswer: asText(answer.body) };
-
-  switch (answer.status) {
-    case 401:
-      // A 401 without a known code is taken for a passing fault: a dead token would stop everything.
-      return DEAD_TOKEN.test(code)
-        ? new AppError('intercom_unauthorized', message, {
-            status: 502,
-            ...upstream,
-            remedy: { kind: 'reauthorise' },
-          })
-        : new AppError('intercom_unavailable', message, {
-            status: 502,
-            ...upstream,
-            remedy: { kind: 'retry' },
-          });
-    case 403:
-      return code === 'api_plan_restricted'
-        ? new AppError('intercom_plan_restricted', message, { status: 502, ...upstream })
-        : new AppError('intercom_scope_missing', message, { status: 502, ...upstream });
-    case 404:
-      return new AppError('intercom_not_found', message, {
-        status: 404,
-        ...upstream,
-        remedy: { kind: 'wait_for_contact' },
-      });
-    case 410: {
-      const contactId = canonicalContact(answer.headers.link);
-      return new AppError('intercom_contact_merged', message, {
-        status: 404,
-        ...upstream,
-        remedy: contactId ? { kind: 'follow_contact', contactId } : { kind: 'wait_for_contact' },
-      });
-    }
-    case 429:
-      return new AppError('intercom_rate_limited', message, {
-        status: 503,
-        ...upstream,
-        remedy: { kind: 'wait_until', atMs: rateLimitReset(answer.headers, nowMs) },
-      });
-    case 408:
-      return new AppError('intercom_unavailable', message, {
-        status: 502,
-        ...upstream,
-        remedy: { kind: 'retry' },
-      });
-    default:
-      // Below 400 it is not Intercom's: its API sends nobody elsewhere, and answers with no page.
-      if (answer.status >= 500 || answer.status < 400) {
-        return new AppError('intercom_unavailable', message, {
-          status: 502,
-          ...upstream,
-          remedy: { kind: 'retry' },
-        });
-      }
-      return new AppError(rejection(said), message, {
-        status: 502,
-        ...upstream,
-        remedy: ATTRIBUTE_MISSING.test(said) ? { kind: 'provision_attributes' } : { kind: 'give_up' },
-      });
-  }
+  const code = (first?.code ?? '').slice(0, 100);
+  const text = (first?.message ?? '').slice(0, MAX_MESSAGE_LENGTH);
+  const { remedy = { kind: 'give_up' }, ...meaning } = meaningOf(response, { code, text }, nowMs);
+  const details = `${code ? ` ${code}` : ''}${text ? `: ${text}` : ''}`;
+  return new AppError(meaning.code, `${action}: Intercom answered ${response.status}${details}`, {
+    status: meaning.status ?? 502,
+    upstreamStatus: response.status,
+    upstreamAnswer: asText(response.body),
+    remedy,
+  });
 }
 
-const MAX_ANSWER_LENGTH = 2_000;
+interface Meaning {
+  readonly code: ErrorCode;
+  /** The status of our own response, when the failure becomes one; 502 unless given. */
+  readonly status?: number;
+  readonly remedy?: Remedy;
+}
+
+const UNAVAILABLE: Meaning = { code: 'intercom_unavailable', remedy: { kind: 'retry' } };
+
+function meaningOf(
+  { status, headers }: IntercomResponse,
+  { code, text }: { code: string; text: string },
+  nowMs: number,
+): Meaning {
+  switch (status) {
+    case 401:
+      // Without a known code it may pass: a token that is declared invalid stops all deliveries.
+      return INVALID_TOKEN.test(code)
+        ? { code: 'intercom_unauthorized', remedy: { kind: 'reauthorise' } }
+        : UNAVAILABLE;
+    case 402:
+      return { code: 'intercom_plan_restricted' };
+    case 403:
+      return { code: code === 'api_plan_restricted' ? 'intercom_plan_restricted' : 'intercom_scope_missing' };
+    case 404:
+      return { code: 'intercom_not_found', status: 404, remedy: { kind: 'wait_for_contact' } };
+    case 408:
+      return UNAVAILABLE;
+    case 410: {
+      const contactId = canonicalContact(headers.link);
+      const remedy = contactId ? ({ kind: 'follow_contact', contactId } as const) : undefined;
+      return { code: 'intercom_contact_merged', status: 404, remedy: remedy ?? { kind: 'wait_for_contact' } };
+    }
+    case 429:
+      return {
+        code: 'intercom_rate_limited',
+        status: 503,
+        remedy: { kind: 'wait_until', atMs: rateLimitReset(headers, nowMs) },
+      };
+    default:
+      // Below 400 it comes from a proxy: Intercom's API does not redirect, and sends no pages.
+      if (status >= 500 || status < 400) return UNAVAILABLE;
+      if (ATTRIBUTE_MISSING.test(text))
+        return { code: 'intercom_attribute_missing', remedy: { kind: 'provision_attributes' } };
+      return { code: EVENT_LIMIT.test(text) ? 'intercom_event_limit' : 'intercom_rejected' };
+  }
+}
 
 function asText(body: unknown): string | null {
   if (body === undefined || body === null || body === '') return null;
   return (typeof body === 'string' ? body : JSON.stringify(body)).slice(0, MAX_ANSWER_LENGTH);
 }
 
-/** The wording and the code of both are UNVERIFIED: any other refusal of a contact's content is looked into too. */
-const ATTRIBUTE_MISSING = /custom (?:data )?attribute.*(?:does not|doesn't) exist/i;
-const EVENT_LIMIT = /limit.*event name|event name.*limit/i;
-
-function rejection(said: string): ErrorCode {
-  if (ATTRIBUTE_MISSING.test(said)) return 'intercom_attribute_missing';
-  return EVENT_LIMIT.test(said) ? 'intercom_event_limit' : 'intercom_rejected';
-}
-
-/** No answer at all: a reset, a time-out, a name that does not resolve. */
+/** No response: a reset, a timeout, a name that does not resolve. */
 export function intercomUnreachable(action: string, cause: unknown): AppError {
   const code = (cause as { code?: unknown } | null)?.code;
   return new AppError(
     'intercom_unavailable',
     `${action}: no answer from Intercom${code ? ` (${String(code)})` : ''}`,
-    {
-      status: 502,
-      remedy: { kind: 'retry' },
-    },
+    { status: 502, remedy: { kind: 'retry' } },
   );
 }
 
-/** `Link: </contacts/{id}>; rel="canonical"` of a merged contact (Intercom API 2.16). */
+/** `Link: </contacts/{id}>; rel="canonical"` of a merged contact (Intercom API 2.16); `null` when malformed. */
 function canonicalContact(link: unknown): string | null {
   if (typeof link !== 'string') return null;
-  const match = /<[^>]*\/contacts\/([^/>?]+)>\s*;[^,]*rel="?canonical"?/.exec(link);
-  return match?.[1] ? decodeURIComponent(match[1]) : null;
+  const canonical = link
+    .slice(0, 1_000)
+    .split(',')
+    .find((part) => part.includes('canonical'));
+  const id = /\/contacts\/([^/>?]+)/.exec(canonical ?? '')?.[1];
+  try {
+    return id ? decodeURIComponent(id) : null;
+  } catch {
+    return null;
+  }
 }
 
 const WINDOW_MS = 10_000;
-const CLOCKS_DIFFER_MS = 5_000;
+const MAX_CLOCK_DIFFERENCE_MS = 5_000;
 
-/**
- * When the window ends by our clock (epoch ms): what `X-RateLimit-Reset` says (epoch ms), unless that is further
- * away than any window lasts. Intercom's clock and ours then differ, and waiting for it would stop all deliveries.
- */
-export function windowEnd(resetMs: number, nowMs: number): number {
-  return resetMs > nowMs + 2 * WINDOW_MS ? (Math.floor(nowMs / WINDOW_MS) + 1) * WINDOW_MS : resetMs;
+/** The rate-limit headers of a response; `null`: it has none. */
+export function readRateLimit(headers: Readonly<Record<string, unknown>>, nowMs: number): RateLimit | null {
+  const remaining = headers['x-ratelimit-remaining'];
+  if (remaining === undefined) return null;
+  const resetMs = Number(headers['x-ratelimit-reset']) * 1_000;
+  return {
+    limit: Number(headers['x-ratelimit-limit']),
+    remaining: Number(remaining),
+    // A reset later than any window means that the clocks differ; waiting for it would stop all deliveries.
+    resetAtMs: resetMs > nowMs + 2 * WINDOW_MS ? nextWindow(nowMs) : resetMs,
+  };
 }
 
-/** When the window ends (epoch ms), by `X-RateLimit-Reset` (Unix s) or `Retry-After` (s); else the next window. */
+/** When to call again after a 429 (epoch ms): `X-RateLimit-Reset` (Unix s), `Retry-After` (s), else the next window. */
 export function rateLimitReset(headers: Readonly<Record<string, unknown>>, nowMs: number): number {
-  const reset = Number(headers['x-ratelimit-reset']) * 1_000;
-  // A reset that lies far away cannot be meant: the windows are ten seconds long.
-  if (reset > nowMs && reset <= nowMs + 120_000) return reset;
-  // One that has just passed by our clock has not by Intercom's.
-  if (reset <= nowMs && reset > nowMs - CLOCKS_DIFFER_MS) return nowMs + 250;
+  const resetMs = Number(headers['x-ratelimit-reset']) * 1_000;
+  // Windows are ten seconds long: a reset far in the future is wrong.
+  if (resetMs > nowMs && resetMs <= nowMs + 120_000) return resetMs;
+  // One that has just passed by our clock has not passed by Intercom's.
+  if (resetMs <= nowMs && resetMs > nowMs - MAX_CLOCK_DIFFERENCE_MS) return nowMs + 250;
   const retryAfterS = Number(headers['retry-after']);
   if (retryAfterS > 0 && retryAfterS <= 3_600) return nowMs + retryAfterS * 1_000;
+  return nextWindow(nowMs);
+}
+
+function nextWindow(nowMs: number): number {
   return (Math.floor(nowMs / WINDOW_MS) + 1) * WINDOW_MS;
 }

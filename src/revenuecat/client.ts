@@ -1,7 +1,9 @@
+import { type AxiosInstance, type AxiosResponse, isAxiosError } from 'axios';
 import type { z } from 'zod';
 import { AppError } from '../errors.ts';
-import { type Answer, callOut, type OutgoingCall } from '../http/outgoing.ts';
+import { createHttpClient, isAccepted } from '../http/client.ts';
 import type { Snapshot } from '../subscription/types.ts';
+import type { CallDomain } from './call-budget.ts';
 import type { CallGate } from './call-limiter.ts';
 import { revenueCatFailure, revenueCatUnreachable, waitMsOf } from './failures.ts';
 import {
@@ -43,7 +45,7 @@ export interface CustomerSubscription {
   readonly entitlements: readonly string[];
 }
 
-/** One customer as the API tells it now. */
+/** One customer, as read from the API. */
 export interface CustomerReading {
   readonly snapshot: Snapshot;
   /** The `$email` attribute, in small letters; `atMs`: when it was set. */
@@ -60,14 +62,14 @@ export interface RevenueCatClient {
   listProjects(): Promise<{ id: string; name: string }[]>;
   listEntitlements(projectId: string): Promise<CatalogItem[]>;
   listProducts(projectId: string): Promise<CatalogItem[]>;
-  /** Any alias finds the customer; `null`: RevenueCat does not know it. Creates nobody, unlike v1. */
+  /** Any alias finds the customer; `null`: RevenueCat does not know it. Creates no customer, unlike v1. */
   getCustomer(projectId: string, customerId: string): Promise<{ id: string } | null>;
   /** Exact e-mail; newer servers also match app user ids and store transactions. */
   searchCustomers(projectId: string, text: string): Promise<{ id: string }[]>;
   activeEntitlements(projectId: string, customerId: string): Promise<ActiveEntitlement[]>;
-  /** Bought and granted, in force and over. */
+  /** Bought and granted, active and ended. */
   listSubscriptions(projectId: string, customerId: string): Promise<CustomerSubscription[]>;
-  /** Tries the permission to read this of customers. @throws AppError `revenuecat_scope_missing` */
+  /** Tests the permission to read this of customers. @throws AppError `revenuecat_scope_missing` */
   tryReading(projectId: string, what: 'subscriptions' | 'purchases'): Promise<void>;
   /** Everything of one customer, in four calls; `null`: unknown. */
   readCustomer(projectId: string, customerId: string, names: CatalogNames): Promise<CustomerReading | null>;
@@ -92,67 +94,62 @@ export interface RevenueCatClient {
 /** Lists are paged by hundreds; a customer with more pages than this is not read further. */
 const MAX_PAGES = 200;
 
+export interface RevenueCatClientOptions {
+  readonly apiUrl: string;
+  readonly apiKey: string;
+  readonly now?: () => number;
+  readonly timeoutMs?: number | undefined;
+  /** Shares the key's rate limit with everything else that uses it. */
+  readonly gate?: CallGate | undefined;
+}
+
+/** Interceptors: authentication, rate limit, typed errors. */
+function createRevenueCatHttp(options: RevenueCatClientOptions): AxiosInstance {
+  const { apiUrl, apiKey, now = Date.now, timeoutMs = 10_000, gate } = options;
+  const http = createHttpClient({ baseURL: apiUrl, timeout: timeoutMs });
+  const domainOf = (url = ''): CallDomain =>
+    /\/(customers|subscriptions|purchases)\b/.test(url) ? 'customer' : 'configuration';
+  http.interceptors.request.use(async (config) => {
+    config.headers.set('Authorization', `Bearer ${apiKey}`);
+    await gate?.enter(domainOf(config.url));
+    return config;
+  });
+  http.interceptors.response.use(
+    async (response) => {
+      const { status, headers, data: body, config } = response;
+      const domain = domainOf(config.url);
+      if (isAccepted(response)) {
+        gate?.observe(domain, {
+          usage: Number(headers['revenuecat-rate-limit-current-usage']),
+          limit: Number(headers['revenuecat-rate-limit-current-limit']),
+        });
+        return response;
+      }
+      if (status === 429) await gate?.hold(domain, waitMsOf({ headers, body }));
+      throw revenueCatFailure({ status, headers, body }, config.action ?? '', now());
+    },
+    (error) => {
+      // The gate's own refusal comes here too.
+      throw isAxiosError(error) ? revenueCatUnreachable(error.config?.action ?? '', error) : error;
+    },
+  );
+  return http;
+}
+
 /**
- * Talks to RevenueCat's v2 API with one project's secret key. Every method throws {@link AppError} with a
- * `revenuecat_…` code. v1 is never asked: its `GET /subscribers/{id}` creates the customers it is asked for.
+ * Calls RevenueCat's v2 API with one project's secret key. Every method throws {@link AppError} with a
+ * `revenuecat_…` code. v1 is never used: its `GET /subscribers/{id}` creates the customer it is asked for.
  */
-export function createRevenueCatClient(options: {
-  apiUrl: string;
-  apiKey: string;
-  now?: () => number;
-  timeoutMs?: number;
-  /** Shares the key's rate limit with everybody else who uses it. */
-  gate?: CallGate;
-}): RevenueCatClient {
-  const now = options.now ?? Date.now;
-  const timeoutMs = options.timeoutMs ?? 10_000;
+export function createRevenueCatClient(options: RevenueCatClientOptions): RevenueCatClient {
+  const { apiUrl, now = Date.now } = options;
+  const http = createRevenueCatHttp(options);
   const id = encodeURIComponent;
+  const get = (url: string, action: string): Promise<AxiosResponse> => http.get(url, { action });
 
-  async function send(
-    method: OutgoingCall['method'],
-    path: string,
-    action: string,
-    body?: unknown,
-  ): Promise<unknown> {
-    return (await call(method, path, action, body)).data;
-  }
-
-  async function call(
-    method: OutgoingCall['method'],
-    path: string,
-    action: string,
-    body?: unknown,
-  ): Promise<Answer> {
-    const domain = /\/(customers|subscriptions|purchases)\b/.test(path) ? 'customer' : 'configuration';
-    await options.gate?.enter(domain);
-    let answer: Answer;
-    try {
-      answer = await callOut({
-        method,
-        url: `${options.apiUrl}${path}`,
-        body,
-        headers: { authorization: `Bearer ${options.apiKey}` },
-        timeoutMs,
-      });
-    } catch (error) {
-      throw revenueCatUnreachable(action, error);
-    }
-    if (answer.status >= 200 && answer.status < 300) {
-      options.gate?.observe(domain, {
-        usage: Number(answer.headers['revenuecat-rate-limit-current-usage']),
-        limit: Number(answer.headers['revenuecat-rate-limit-current-limit']),
-      });
-      return answer;
-    }
-    const refused = { status: answer.status, headers: answer.headers, body: answer.data };
-    if (answer.status === 429) await options.gate?.hold(domain, waitMsOf(refused));
-    throw revenueCatFailure(refused, action, now());
-  }
-
-  function read<T>(schema: z.ZodType<T>, value: unknown, action: string): T {
+  function parse<T>(schema: z.ZodType<T>, value: unknown, action: string): T {
     const parsed = schema.safeParse(value);
     if (parsed.success) return parsed.data;
-    throw new AppError('revenuecat_unavailable', `${action}: RevenueCat's answer has an unexpected shape`, {
+    throw new AppError('revenuecat_unavailable', `${action}: RevenueCat's response has an unexpected shape`, {
       status: 502,
       remedy: { kind: 'retry' },
     });
@@ -171,11 +168,11 @@ export function createRevenueCatClient(options: {
     action: string,
   ): Promise<T[]> {
     const items = wellFormed(schema, begun.items);
-    let next = nextPath(begun.next_page, options.apiUrl);
-    for (let page = 0; next !== null && page < MAX_PAGES; page += 1) {
-      const answer = read(listSchema, await send('GET', next, action), action);
-      items.push(...wellFormed(schema, answer.items));
-      next = nextPath(answer.next_page, options.apiUrl);
+    let next = nextPath(begun.next_page, apiUrl, action);
+    for (let count = 0; next !== null && count < MAX_PAGES; count += 1) {
+      const page = parse(listSchema, (await get(next, action)).data, action);
+      items.push(...wellFormed(schema, page.items));
+      next = nextPath(page.next_page, apiUrl, action);
     }
     return items;
   }
@@ -211,7 +208,7 @@ export function createRevenueCatClient(options: {
     async getCustomer(projectId, customerId) {
       const action = 'Reading a customer';
       return nullWhenMissing(async () =>
-        read(customerSchema, await send('GET', customerPath(projectId, customerId), action), action),
+        parse(customerSchema, (await get(customerPath(projectId, customerId), action)).data, action),
       );
     },
     searchCustomers(projectId, search) {
@@ -237,15 +234,15 @@ export function createRevenueCatClient(options: {
     },
     async tryReading(projectId, what) {
       const path = `${customerPath(projectId, 'nobody@example.com')}/${what}?limit=1`;
-      await nullWhenMissing(() => send('GET', path, 'Trying the key'));
+      await nullWhenMissing(() => get(path, 'Trying the key'));
     },
     readCustomer(projectId, customerId, names) {
       const askedAtMs = now();
       const path = customerPath(projectId, customerId);
       const action = 'Reading a customer';
       return nullWhenMissing(async () => {
-        const answer = await call('GET', `${path}?expand=attributes`, action);
-        const customer = read(customerSchema, answer.data, action);
+        const response = await get(`${path}?expand=attributes`, action);
+        const customer = parse(customerSchema, response.data, action);
         const [aliases, attributes, active, subscriptions, purchases] = await Promise.all([
           list(`${path}/aliases`, aliasSchema, action),
           customer.attributes
@@ -257,7 +254,7 @@ export function createRevenueCatClient(options: {
           list(`${path}/subscriptions`, subscriptionSchema, action),
           list(`${path}/purchases`, purchaseSchema, action),
         ]);
-        const takenAtMs = readingTime(askedAtMs, answer.headers.date);
+        const takenAtMs = readingTime(askedAtMs, response.headers.date);
         const parts = { customer, aliases, attributes, active, subscriptions, purchases };
         const known = (await names.knowing?.(idsIn(parts))) ?? names;
         return { snapshot: toSnapshot(parts, known, takenAtMs), email: emailOf(attributes) };
@@ -267,42 +264,40 @@ export function createRevenueCatClient(options: {
       const action = 'Listing customers';
       const following = after === null ? '' : `&starting_after=${id(after)}`;
       const path = `/v2/projects/${id(projectId)}/customers?limit=100${following}`;
-      const answer = read(listSchema, await send('GET', path, action), action);
-      const ids = wellFormed(customerSchema, answer.items).map((customer) => customer.id);
-      if (answer.next_page === null) return { ids, next: null };
-      const told = new URL(answer.next_page, options.apiUrl).searchParams.get('starting_after');
-      return { ids, next: told ?? ids.at(-1) ?? null };
+      const page = parse(listSchema, (await get(path, action)).data, action);
+      const ids = wellFormed(customerSchema, page.items).map((customer) => customer.id);
+      const next = nextPath(page.next_page, apiUrl, action);
+      if (next === null) return { ids, next: null };
+      return {
+        ids,
+        next: new URLSearchParams(next.split('?')[1]).get('starting_after') ?? ids.at(-1) ?? null,
+      };
     },
     async grantEntitlement(projectId, customerId, grant) {
-      await send(
-        'POST',
-        `${customerPath(projectId, customerId)}/actions/grant_entitlement`,
-        'Granting an entitlement',
-        {
-          entitlement_id: grant.entitlementId,
-          expires_at: grant.expiresAtMs,
-        },
-      );
+      const path = `${customerPath(projectId, customerId)}/actions/grant_entitlement`;
+      const body = { entitlement_id: grant.entitlementId, expires_at: grant.expiresAtMs };
+      await http.post(path, body, { action: 'Granting an entitlement' });
     },
     async revokeEntitlement(projectId, customerId, entitlementId) {
       const path = `${customerPath(projectId, customerId)}/actions/revoke_granted_entitlement`;
-      await send('POST', path, 'Revoking an entitlement', { entitlement_id: entitlementId });
+      await http.post(path, { entitlement_id: entitlementId }, { action: 'Revoking an entitlement' });
     },
     listWebhooks(projectId) {
       return list(`/v2/projects/${id(projectId)}/integrations/webhooks`, webhookSchema, 'Listing webhooks');
     },
     async createWebhook(projectId, webhook) {
       const action = 'Registering the webhook';
-      const data = await send('POST', `/v2/projects/${id(projectId)}/integrations/webhooks`, action, {
+      const body = {
         name: webhook.name,
         url: webhook.url,
         authorization_header: webhook.authorizationHeader,
-      });
-      return read(webhookSchema, data, action);
+      };
+      const path = `/v2/projects/${id(projectId)}/integrations/webhooks`;
+      return parse(webhookSchema, (await http.post(path, body, { action })).data, action);
     },
     async deleteWebhook(projectId, webhookId) {
       const path = `/v2/projects/${id(projectId)}/integrations/webhooks/${id(webhookId)}`;
-      await send('DELETE', path, 'Removing the webhook');
+      await http.delete(path, { action: 'Removing the webhook' });
     },
     async listCustomerEvents(projectId, customerId) {
       const path = `${customerPath(projectId, customerId)}/events`;
@@ -342,16 +337,15 @@ async function nullWhenMissing<T>(work: () => Promise<T>): Promise<T | null> {
 }
 
 /**
- * Path of the next page. Documented as relative and recorded as absolute on RevenueCat's own host: only path
- * and query are kept, so that a key can never be sent to another host.
+ * Path of the next page. Documented as relative and recorded as absolute on RevenueCat's own host: only path and
+ * query are used, so that a key is never sent to another host.
  */
-function nextPath(nextPage: string | null, apiUrl: string): string | null {
+function nextPath(nextPage: string | null, apiUrl: string, action: string): string | null {
   if (!nextPage) return null;
-  const url = new URL(nextPage, `${apiUrl}/`);
-  const own = url.origin === new URL(apiUrl).origin || url.origin === 'https://api.revenuecat.com';
-  if (!own)
-    throw new AppError('revenuecat_rejected', `Next page lies on a foreign host: ${url.host}`, {
-      status: 502,
-    });
-  return `${url.pathname}${url.search}`;
+  const url = URL.parse(nextPage, `${apiUrl}/`);
+  const isOwn = url?.origin === new URL(apiUrl).origin || url?.origin === 'https://api.revenuecat.com';
+  if (url && isOwn) return `${url.pathname}${url.search}`;
+  throw new AppError('revenuecat_rejected', `${action}: next_page is not on RevenueCat's host`, {
+    status: 502,
+  });
 }

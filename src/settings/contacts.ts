@@ -1,9 +1,8 @@
 import type { Request, Response, Router } from 'express';
 import { AppError } from '../errors.ts';
-import { createIntercomClient, intercomApiUrl } from '../intercom/client.ts';
 import { provisionAttributes } from '../intercom/data-attributes.ts';
 import { CONTACT_ATTRIBUTES } from '../subscription/attributes.ts';
-import { secretLocation } from '../workspaces/secrets.ts';
+import { intercomClientFor } from '../workspaces/clients.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import { markAttributesReady, wakeWaiting } from '../workspaces/store.ts';
 import { auditChange, changeSettings } from './audit.ts';
@@ -76,14 +75,9 @@ export function addContactPages(router: Router, context: SettingsContext): void 
     const visit = await visitOf(context, res);
     const { workspace } = visit;
     let done = 'intercom_away';
-    if (workspace.accessToken !== null) {
-      const accessToken = context.secrets.decrypt(
-        workspace.accessToken,
-        secretLocation.accessToken(workspace.workspaceId),
-      );
-      const apiUrl = intercomApiUrl(context.config.intercom.apiUrl, workspace.region);
+    const client = intercomClientFor(context, workspace);
+    if (client) {
       try {
-        const client = createIntercomClient({ apiUrl, accessToken, now: context.now });
         const { created, failed } = await provisionAttributes(client);
         await auditChange(context, visit, 'attributes_made', { created });
         await markAttributesReady(database, workspace.workspaceId, failed.length === 0);

@@ -2,6 +2,7 @@ import type { Request, Response, Router } from 'express';
 import { notFound } from '../errors.ts';
 import { createRevenueCatClient } from '../revenuecat/client.ts';
 import { checkApiKey, isProjectId, looksLikeSecretKey, registerWebhook } from '../workspaces/api-key.ts';
+import { revenueCatClientFor } from '../workspaces/clients.ts';
 import { type Connection, connectProject } from '../workspaces/connect.ts';
 import { setMissingScopes } from '../workspaces/health-store.ts';
 import { secretLocation } from '../workspaces/secrets.ts';
@@ -216,9 +217,8 @@ export function addRevenueCatPages(router: Router, context: SettingsContext): vo
     const visit = await visitOf(context, res);
     const project = await projectOf(req, visit);
     const { workspaceId } = visit.workspace;
-    if (project.apiKey !== null && project.webhookId !== null) {
-      const apiKey = secrets.decrypt(project.apiKey, secretLocation.apiKey(workspaceId, project.projectId));
-      const client = createRevenueCatClient({ apiUrl: config.revenueCatApiUrl, apiKey, now: context.now });
+    const client = revenueCatClientFor(context, project);
+    if (client && project.webhookId !== null) {
       // A webhook that stays behind is refused with 401 from now on: it does no harm.
       await client.deleteWebhook(project.revenueCatProjectId, project.webhookId).catch((error: unknown) => {
         context.logger.warn({ err: error, workspaceId }, 'webhook not removed at RevenueCat');

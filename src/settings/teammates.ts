@@ -1,5 +1,5 @@
-import { createIntercomClient, type IntercomAdmin, intercomApiUrl } from '../intercom/client.ts';
-import { secretLocation } from '../workspaces/secrets.ts';
+import type { IntercomAdmin } from '../intercom/client.ts';
+import { intercomClientFor } from '../workspaces/clients.ts';
 import type { Workspace } from '../workspaces/store.ts';
 import type { SettingsContext } from './context.ts';
 
@@ -11,14 +11,8 @@ export async function listTeammates(
   context: SettingsContext,
   workspace: Workspace,
 ): Promise<IntercomAdmin[] | null> {
-  if (workspace.accessToken === null) return null;
   try {
-    const accessToken = context.secrets.decrypt(
-      workspace.accessToken,
-      secretLocation.accessToken(workspace.workspaceId),
-    );
-    const apiUrl = intercomApiUrl(context.config.intercom.apiUrl, workspace.region);
-    return await createIntercomClient({ apiUrl, accessToken, timeoutMs: TIMEOUT_MS }).listAdmins();
+    return (await intercomClientFor(context, workspace, { timeoutMs: TIMEOUT_MS })?.listAdmins()) ?? null;
   } catch (error) {
     context.logger.warn({ err: error, workspaceId: workspace.workspaceId }, 'teammates not listed');
     return null;

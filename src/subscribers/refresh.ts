@@ -3,11 +3,12 @@ import type { Database } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import type { CallLimiter, CallPriority } from '../revenuecat/call-limiter.ts';
 import { readCatalogNames } from '../revenuecat/catalog.ts';
-import { type CustomerReading, createRevenueCatClient, type RevenueCatClient } from '../revenuecat/client.ts';
+import type { CustomerReading } from '../revenuecat/client.ts';
 import { compareWithSnapshot } from '../subscription/compare-with-snapshot.ts';
 import { preferredAppUserIds } from '../subscription/identities.ts';
 import { deriveState } from '../subscription/state.ts';
-import { type SecretBox, secretLocation } from '../workspaces/secrets.ts';
+import { type ApiUrls, revenueCatClientFor } from '../workspaces/clients.ts';
+import type { SecretBox } from '../workspaces/secrets.ts';
 import { type Project, readProject, setApiKeyState } from '../workspaces/store.ts';
 import { type StoredCustomer, storeCustomers } from './customers-store.ts';
 import { markPending, readHistory, readSubscriber } from './store.ts';
@@ -16,32 +17,13 @@ export interface RefreshContext {
   readonly database: Database;
   readonly logger: Logger;
   readonly secrets: SecretBox;
-  readonly apiUrl: string;
+  readonly config: Pick<ApiUrls, 'revenueCatApiUrl'>;
   readonly limiter: CallLimiter;
   now(): number;
   /** The API and the events disagree on a subscriber; codes of {@link compareWithSnapshot}. */
   onDisagreement?(codes: readonly string[]): void;
   /** RevenueCat takes a key again, or no longer. */
   onKeyState?(workspaceId: string): Promise<void>;
-}
-
-/** The project's client; `null` without a usable key. */
-export function clientFor(
-  project: Project,
-  context: Pick<RefreshContext, 'secrets' | 'apiUrl' | 'now' | 'limiter'>,
-  calls: { priority: CallPriority; timeoutMs?: number; signal?: AbortSignal },
-): RevenueCatClient | null {
-  if (project.apiKey === null) return null;
-  return createRevenueCatClient({
-    apiUrl: context.apiUrl,
-    apiKey: context.secrets.decrypt(
-      project.apiKey,
-      secretLocation.apiKey(project.workspaceId, project.projectId),
-    ),
-    now: context.now,
-    gate: context.limiter.gate(project, calls.priority, calls.signal),
-    ...(calls.timeoutMs === undefined ? {} : { timeoutMs: calls.timeoutMs }),
-  });
 }
 
 export type RefreshOutcome = 'refreshed' | 'no_key' | 'key_rejected' | 'unknown_customer';
@@ -63,7 +45,7 @@ export async function refreshSubscriber(
 ): Promise<RefreshOutcome> {
   const subscriber = await readSubscriber(context.database, workspaceId, subscriberId);
   const project = subscriber && (await readProject(context.database, workspaceId, subscriber.projectId));
-  const client = project && clientFor(project, context, { priority });
+  const client = project && revenueCatClientFor(context, project, { priority });
   if (!subscriber || !project || !client) return 'no_key';
   return withKey(context, project, async () => {
     const names = await readCatalogNames(context, project, client);

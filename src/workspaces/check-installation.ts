@@ -1,10 +1,8 @@
 import { AppError } from '../errors.ts';
-import { createIntercomClient, intercomApiUrl } from '../intercom/client.ts';
-import { createRevenueCatClient } from '../revenuecat/client.ts';
 import { checkApiKey } from './api-key.ts';
+import { intercomClientFor, revenueCatClientFor } from './clients.ts';
 import { markChecked, setMissingScopes } from './health-store.ts';
 import type { InstallContext } from './install.ts';
-import { secretLocation } from './secrets.ts';
 import {
   listProjects,
   markDisconnected,
@@ -49,13 +47,8 @@ export async function checkWorkspace(context: ExamineContext, workspaceId: strin
 async function askIntercom(context: ExamineContext, workspace: Workspace): Promise<boolean> {
   const { database, logger } = context;
   const { workspaceId, accessToken: sealed } = workspace;
-  if (sealed === null) return true;
-  const client = createIntercomClient({
-    apiUrl: intercomApiUrl(context.config.intercom.apiUrl, workspace.region),
-    accessToken: context.secrets.decrypt(sealed, secretLocation.accessToken(workspaceId)),
-    now: context.now,
-    timeoutMs: CALL_TIMEOUT_MS,
-  });
+  const client = intercomClientFor(context, workspace, { timeoutMs: CALL_TIMEOUT_MS });
+  if (!client || sealed === null) return true;
   try {
     const me = await client.me();
     await setIdentityVerification(database, workspaceId, me.app.identity_verification);
@@ -74,15 +67,10 @@ async function askIntercom(context: ExamineContext, workspace: Workspace): Promi
 
 /** @returns whether it answered */
 async function askRevenueCat(context: ExamineContext, project: Project): Promise<boolean> {
-  if (project.apiKey === null) return true;
+  const client = revenueCatClientFor(context, project, { timeoutMs: CALL_TIMEOUT_MS });
+  if (!client) return true;
   const { database } = context;
   const { workspaceId, projectId } = project;
-  const client = createRevenueCatClient({
-    apiUrl: context.config.revenueCatApiUrl,
-    apiKey: context.secrets.decrypt(project.apiKey, secretLocation.apiKey(workspaceId, projectId)),
-    now: context.now,
-    timeoutMs: CALL_TIMEOUT_MS,
-  });
   const check = await checkApiKey(client, project.revenueCatProjectId);
   if (check.outcome === 'unreachable') return false;
   const state = check.outcome === 'valid' ? 'valid' : 'rejected';

@@ -1,12 +1,11 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
-import { createIntercomClient, intercomApiUrl } from '../intercom/client.ts';
 import { withTimeout } from '../time.ts';
 import { checkWorkspace, type Platform } from './check-installation.ts';
+import { intercomClientFor } from './clients.ts';
 import { readHealthTold, setHealthTold } from './health-store.ts';
 import type { InstallContext } from './install.ts';
-import { secretLocation } from './secrets.ts';
 import { listProjects, type Refusals, readWorkspace } from './store.ts';
 
 /** Intercom's installation health check. Source: Intercom, "Installation health check". */
@@ -105,13 +104,12 @@ function unknown(silent: readonly Platform[]): Health {
 export async function reportHealth(context: HealthContext, workspaceId: string): Promise<void> {
   const { database } = context;
   const workspace = await readWorkspace(database, workspaceId);
-  if (!workspace?.accessToken) return;
+  const client = workspace && intercomClientFor(context, workspace);
+  if (!client) return;
   const health = await checkHealth(database, workspaceId, context.config.publicUrl);
   if (isDeepStrictEqual(await readHealthTold(database, workspaceId), health)) return;
-  const apiUrl = intercomApiUrl(context.config.intercom.apiUrl, workspace.region);
-  const accessToken = context.secrets.decrypt(workspace.accessToken, secretLocation.accessToken(workspaceId));
   try {
-    await createIntercomClient({ apiUrl, accessToken, now: context.now }).pushHealth({ ...health });
+    await client.pushHealth({ ...health });
   } catch (error) {
     if (!(error instanceof AppError) || error.remedy.kind !== 'reauthorise') throw error;
     // A dead token cannot tell of its own death: Intercom hears it when it asks.

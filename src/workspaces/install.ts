@@ -6,6 +6,7 @@ import { createIntercomClient, exchangeCode, type IntercomMe, intercomApiUrl } f
 import { provisionAttributes } from '../intercom/data-attributes.ts';
 import type { Jobs } from '../jobs/jobs.ts';
 import { withTimeout } from '../time.ts';
+import { intercomClientFor } from './clients.ts';
 import { resumeRefused } from './health-store.ts';
 import { type SecretBox, secretLocation } from './secrets.ts';
 import {
@@ -71,7 +72,7 @@ export async function install(context: InstallContext, code: string): Promise<In
     await saveSettings(database, workspaceId, 'access', { admins: [] });
   if (before && Object.keys(before.refusals).length > 0) await resumeRefused(database, workspaceId);
   context.logger.info({ workspaceId, region, again: before !== null }, 'installed');
-  await provisionSoon(context, workspaceId, provision(context, workspaceId, accessToken, region));
+  await provisionSoon(context, workspaceId, provision(context, workspaceId));
   await context.jobs.send('workspace.health', { workspaceId });
   return {
     workspaceId,
@@ -97,18 +98,9 @@ async function provisionSoon(
   await context.jobs.send('workspace.provision', { workspaceId }, { afterSeconds: PROVISION_AGAIN_S });
 }
 
-async function provision(
-  context: InstallContext,
-  workspaceId: string,
-  accessToken: string,
-  region: 'US' | 'EU' | 'AU',
-): Promise<void> {
+async function provision(context: InstallContext, workspaceId: string): Promise<void> {
   try {
-    const apiUrl = intercomApiUrl(context.config.intercom.apiUrl, region);
-    const result = await provisionAttributes(createIntercomClient({ apiUrl, accessToken, now: context.now }));
-    await markAttributesReady(context.database, workspaceId, result.failed.length === 0);
-    if (result.failed.length > 0)
-      context.logger.warn({ workspaceId, failed: result.failed }, 'attributes missing');
+    await provisionWorkspace(context, workspaceId);
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     context.logger.warn({ workspaceId, code: error.code }, 'attributes are provisioned later');
@@ -119,11 +111,11 @@ async function provision(
 /** Makes missing attributes with the stored token; for the background job. */
 export async function provisionWorkspace(context: InstallContext, workspaceId: string): Promise<void> {
   const workspace = await readWorkspace(context.database, workspaceId);
-  if (!workspace?.accessToken || workspace.status !== 'connected') return;
-  const accessToken = context.secrets.decrypt(workspace.accessToken, secretLocation.accessToken(workspaceId));
-  const apiUrl = intercomApiUrl(context.config.intercom.apiUrl, workspace.region);
-  const result = await provisionAttributes(createIntercomClient({ apiUrl, accessToken, now: context.now }));
-  await markAttributesReady(context.database, workspaceId, result.failed.length === 0);
+  const client = workspace && intercomClientFor(context, workspace);
+  if (!client || workspace.status !== 'connected') return;
+  const { failed } = await provisionAttributes(client);
+  await markAttributesReady(context.database, workspaceId, failed.length === 0);
+  if (failed.length > 0) context.logger.warn({ workspaceId, failed }, 'attributes missing');
 }
 
 function regionOf(me: IntercomMe): 'US' | 'EU' | 'AU' {

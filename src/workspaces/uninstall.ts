@@ -1,7 +1,6 @@
 import { AppError } from '../errors.ts';
-import { createIntercomClient, intercomApiUrl } from '../intercom/client.ts';
+import { intercomClientFor } from './clients.ts';
 import type { InstallContext } from './install.ts';
-import { secretLocation } from './secrets.ts';
 import { forgetToken, readWorkspace } from './store.ts';
 
 export type UninstallOutcome = 'uninstalled' | 'still_installed' | 'unknown';
@@ -17,11 +16,10 @@ export async function confirmUninstall(
   workspaceId: string,
 ): Promise<UninstallOutcome> {
   const workspace = await readWorkspace(context.database, workspaceId);
-  if (!workspace || workspace.accessToken === null) return 'unknown';
-  const apiUrl = intercomApiUrl(context.config.intercom.apiUrl, workspace.region);
-  const accessToken = context.secrets.decrypt(workspace.accessToken, secretLocation.accessToken(workspaceId));
+  const client = workspace && intercomClientFor(context, workspace);
+  if (!client || workspace.accessToken === null) return 'unknown';
   try {
-    await createIntercomClient({ apiUrl, accessToken, now: context.now }).me();
+    await client.me();
     context.logger.warn({ workspaceId }, 'uninstall notice for a workspace whose token still works: ignored');
     return 'still_installed';
   } catch (error) {
@@ -39,11 +37,10 @@ export async function confirmUninstall(
  */
 export async function uninstall(context: InstallContext, workspaceId: string): Promise<void> {
   const workspace = await readWorkspace(context.database, workspaceId);
-  if (!workspace || workspace.accessToken === null) return;
-  const apiUrl = intercomApiUrl(context.config.intercom.apiUrl, workspace.region);
-  const accessToken = context.secrets.decrypt(workspace.accessToken, secretLocation.accessToken(workspaceId));
+  const client = workspace && intercomClientFor(context, workspace);
+  if (!client || workspace.accessToken === null) return;
   try {
-    await createIntercomClient({ apiUrl, accessToken, now: context.now }).uninstall();
+    await client.uninstall();
   } catch (error) {
     // A token that is dead already has nothing left to end.
     if (!(error instanceof AppError) || error.remedy.kind !== 'reauthorise') throw error;

@@ -50,11 +50,7 @@ describe('the import page', () => {
     assert.ok(job, 'the import is queued for the workers');
     const { database, secrets, logger, now, config } = site.context;
     const limiter = createCallLimiter({ database });
-    return runImport(
-      { database, secrets, logger, now, apiUrl: config.revenueCatApiUrl, limiter },
-      job.data as ImportRef,
-      until,
-    );
+    return runImport({ database, secrets, logger, now, config, limiter }, job.data as ImportRef, until);
   }
 
   it('works without scripts: start, pause, go on, cancel, and nothing without the form token', async () => {

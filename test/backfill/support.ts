@@ -50,7 +50,7 @@ export async function createImportWorld(
       database: db.database,
       logger: silent,
       secrets,
-      apiUrl: listening.url,
+      config: { revenueCatApiUrl: listening.url },
       limiter: createCallLimiter({ database: db.database }),
       now: Date.now,
     },

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { takeCalls } from '../../src/delivery/call-budget.ts';
 import { type Clock, createRateGate, type RateGate } from '../../src/delivery/rate-gate.ts';
-import type { RateReading } from '../../src/intercom/client.ts';
+import type { RateLimit } from '../../src/intercom/client.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 
 /** Windows of ten seconds by this clock last half a second. */
@@ -31,7 +31,7 @@ function limiter(now: () => number, quota: number) {
     used,
     refused: () => refused,
     /** The answer's status and headers. */
-    call(): { status: number; reading: RateReading } {
+    call(): { status: number; reading: RateLimit } {
       const window = Math.floor(now() / 10_000);
       const before = used.get(window) ?? 0;
       const status = before < quota ? 202 : 429;

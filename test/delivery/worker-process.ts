@@ -18,7 +18,7 @@ createDeliveryWorker({
   databaseUrl: DATABASE_URL,
   logger,
   secrets: createSecretBox([Buffer.from(ENCRYPTION_KEYS, 'base64')]),
-  intercomApiUrl: INTERCOM_API_URL,
+  config: { intercom: { apiUrl: INTERCOM_API_URL } },
   callTimeoutMs: Number(CALL_TIMEOUT_MS),
   concurrency: Number(CONCURRENCY),
 }).start();

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
+import { AxiosError } from 'axios';
 import { type Config, readConfig } from '../../src/config.ts';
 import type { Finding } from '../../src/doctor/check-result.ts';
 import { type DoctorContext, examine } from '../../src/doctor/run-checks.ts';
-import { type Answer, NoAnswer } from '../../src/http/outgoing.ts';
 import { createRefusalNotes } from '../../src/ingestion/refused-webhooks.ts';
 import { storeEvents } from '../../src/ingestion/store.ts';
 import { toReceived } from '../../src/ingestion/webhook.ts';
@@ -32,7 +32,7 @@ import {
 const RC_PROJECT = 'projdoctor1';
 const PUBLIC_URL = 'https://app.example.com';
 const KEY = randomBytes(32);
-const healthy: Answer = { status: 200, headers: {}, data: { status: 'ok' } };
+const healthy: { status: number; data: unknown } = { status: 200, data: { status: 'ok' } };
 
 describe('doctor', () => {
   let world: World;
@@ -289,7 +289,7 @@ describe('doctor', () => {
       make: async () => ({
         patient: {
           ask: async () => {
-            throw new NoAnswer('ENOTFOUND');
+            throw new AxiosError('getaddrinfo ENOTFOUND', 'ENOTFOUND');
           },
         },
       }),

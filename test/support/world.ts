@@ -50,7 +50,7 @@ export async function createWorld(
         databaseUrl: db.url,
         logger: silent,
         secrets,
-        intercomApiUrl: listening.url,
+        config: { intercom: { apiUrl: listening.url } },
         ...overrides,
       });
       workers.push(worker);

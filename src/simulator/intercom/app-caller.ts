@@ -1,5 +1,6 @@
 import { createHmac, randomUUID } from 'node:crypto';
-import { type Answer, callOut } from '../../http/outgoing.ts';
+import type { AxiosResponse } from 'axios';
+import { createHttpClient } from '../../http/client.ts';
 import { reviewFindings } from './canvas-review.ts';
 import {
   type Canvas,
@@ -91,6 +92,7 @@ export function createAppCaller(options: {
   clientSecret: string;
 }): AppCaller {
   const { state, now, clientSecret } = options;
+  const http = createHttpClient();
 
   /** Bytes are made once, signed and sent as they are: what is signed is what arrives. */
   async function post(
@@ -98,9 +100,9 @@ export function createAppCaller(options: {
     payload: unknown,
     headers: (raw: Buffer) => Record<string, string>,
     timeoutMs: number,
-  ): Promise<Answer> {
+  ): Promise<AxiosResponse> {
     const raw = Buffer.from(JSON.stringify(payload));
-    return callOut({ method: 'POST', url, body: raw, headers: headers(raw), timeoutMs });
+    return http.post(url, raw, { headers: headers(raw), timeout: timeoutMs });
   }
 
   const signed = (raw: Buffer): Record<string, string> => ({

@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto';
-import { callOut } from '../../http/outgoing.ts';
+import { createHttpClient } from '../../http/client.ts';
 import { findProject, type RevenueCatEvent, type RevenueCatState, type Webhook } from './state.ts';
 
 export interface WebhookAnswer {
@@ -47,6 +47,8 @@ export async function sendToWebhooks(
   return Promise.all(webhooks.map((webhook) => deliver(webhook, raw, now, options.retryAfterMs ?? [])));
 }
 
+const http = createHttpClient({ timeout: TIMEOUT_MS });
+
 async function deliver(
   webhook: Webhook,
   raw: string,
@@ -55,21 +57,19 @@ async function deliver(
 ): Promise<WebhookAnswer> {
   for (let attempts = 1; ; attempts += 1) {
     const { authorizationHeader, signingSecret } = webhook;
-    const { status, body } = await callOut({
-      method: 'POST',
-      url: webhook.url,
-      body: Buffer.from(raw),
-      headers: {
-        ...(authorizationHeader === null ? {} : { authorization: authorizationHeader }),
-        ...(signingSecret === null
-          ? {}
-          : { 'x-revenuecat-webhook-signature': signEvent(signingSecret, raw, Math.floor(now() / 1_000)) }),
-      },
-      timeoutMs: TIMEOUT_MS,
-    }).then(
-      (answer) => ({ status: answer.status, body: answer.data }),
-      () => ({ status: null, body: null }),
-    );
+    const { status, body } = await http
+      .post(webhook.url, Buffer.from(raw), {
+        headers: {
+          ...(authorizationHeader === null ? {} : { authorization: authorizationHeader }),
+          ...(signingSecret === null
+            ? {}
+            : { 'x-revenuecat-webhook-signature': signEvent(signingSecret, raw, Math.floor(now() / 1_000)) }),
+        },
+      })
+      .then(
+        (answer) => ({ status: answer.status, body: answer.data }),
+        () => ({ status: null, body: null }),
+      );
     const waitMs = retryAfterMs[attempts - 1];
     if (status === 200 || waitMs === undefined)
       return { webhookId: webhook.id, url: webhook.url, status, body, attempts };

@@ -14,7 +14,7 @@ function failure(status: number, code: string, message = '', headers: Record<str
   return intercomFailure({ status, headers, body }, 'Sending an event', NOW_MS);
 }
 
-describe('what a refusal of Intercom’s means', () => {
+describe('what an error response of Intercom means', () => {
   const cases: [number, string, string, string, Remedy['kind']][] = [
     [400, 'parameter_invalid', 'created_at must be a number', 'intercom_rejected', 'give_up'],
     [
@@ -35,6 +35,7 @@ describe('what a refusal of Intercom’s means', () => {
       'intercom_scope_missing',
       'give_up',
     ],
+    [402, 'payment_required', '', 'intercom_plan_restricted', 'give_up'],
     [403, 'api_plan_restricted', '', 'intercom_plan_restricted', 'give_up'],
     [404, 'not_found', 'User Not Found', 'intercom_not_found', 'wait_for_contact'],
     [408, 'request_timeout', '', 'intercom_unavailable', 'retry'],
@@ -64,7 +65,25 @@ describe('what a refusal of Intercom’s means', () => {
     assert.deepEqual(error.remedy, { kind: 'follow_contact', contactId: '5f01' });
   });
 
-  test('an answer that is no error list, and none at all', () => {
+  test('a malformed or very long Link is no way to a contact, and costs no time', () => {
+    for (const link of [
+      '</contacts/%E0%A4%A>; rel="canonical"',
+      '</contacts/>; rel="canonical"',
+      '<'.repeat(100_000),
+      `${'</contacts/'.repeat(50_000)}canonical`,
+    ]) {
+      const startedMs = performance.now();
+      assert.deepEqual(failure(410, 'contact_merged', '', { link }).remedy, { kind: 'wait_for_contact' });
+      assert.ok(performance.now() - startedMs < 50);
+    }
+    const several = { link: '</contacts/1/notes>; rel="next", </contacts/5f01>; rel="canonical"' };
+    assert.deepEqual(failure(410, 'contact_merged', '', several).remedy, {
+      kind: 'follow_contact',
+      contactId: '5f01',
+    });
+  });
+
+  test('a response that is not an error list, and no response', () => {
     const page = intercomFailure({ status: 502, headers: {}, body: '<html>' }, 'Sending an event', NOW_MS);
     assert.deepEqual(page.remedy, { kind: 'retry' });
     const reset = intercomUnreachable(
@@ -75,7 +94,7 @@ describe('what a refusal of Intercom’s means', () => {
     assert.match(reset.message, /ECONNRESET/);
   });
 
-  test('a page and a redirection are no success, whoever answers them in Intercom’s place', async (t) => {
+  test('an HTML page and a redirect are not a success: a proxy sent them', async (t) => {
     const app = express();
     const answers = [
       (res: express.Response) => res.status(200).type('html').send('<html>Back soon</html>'),
@@ -135,5 +154,67 @@ describe('what a refusal of Intercom’s means', () => {
     for (resetS of [RESET_S, RESET_S + 5, RESET_S + 300, RESET_S - 300]) await client.me();
     await intercom.close();
     assert.deepEqual(ends, [7_000, 12_000, 7_000, -293_000]);
+  });
+
+  test('a response that never ends counts as no response once it is too large', async (t) => {
+    const app = express();
+    app.get('/me', (_req, res) => {
+      res.type('json').write('{"id":"1","name":"');
+      const chunk = 'x'.repeat(256 * 1024);
+      const write = (): void => {
+        while (!res.destroyed && res.write(chunk));
+      };
+      res.on('drain', write);
+      write();
+    });
+    const intercom = await listenOnLoopback(app);
+    t.after(() => intercom.close());
+    const client = createIntercomClient({ apiUrl: intercom.url, accessToken: 'token' });
+    await assert.rejects(client.me(), {
+      code: 'intercom_unavailable',
+      message: /UND_ERR_RES_EXCEEDED_MAX_SIZE/,
+      remedy: { kind: 'retry' },
+    });
+  });
+
+  test('the timeout covers a response that arrives byte by byte', async (t) => {
+    const app = express();
+    app.get('/me', (_req, res) => {
+      const timer = setInterval(() => res.write(' '), 20);
+      res.on('close', () => clearInterval(timer));
+    });
+    const intercom = await listenOnLoopback(app);
+    t.after(() => intercom.close());
+    const client = createIntercomClient({ apiUrl: intercom.url, accessToken: 'token', timeoutMs: 200 });
+    await assert.rejects(client.me(), { code: 'intercom_unavailable', message: /ETIMEDOUT/ });
+  });
+
+  test('/me says whether identity verification is enforced; bots are not teammates', async (t) => {
+    const app = express();
+    const seen: unknown[] = [];
+    app.get('/me', (req, res) => {
+      seen.push(req.get('Intercom-Version'), req.get('Authorization'), req.get('Content-Type'));
+      res.json({ id: 1, app: { id_code: 'abc123', identity_verification: true, secure: false } });
+    });
+    app.get('/admins', (_req, res) => {
+      res.json({
+        admins: [
+          { type: 'admin', id: '1', name: 'Ada', email: 'ada@example.com' },
+          { type: 'admin', id: '2', name: 'Without an e-mail', email: null },
+          { type: 'admin', id: '3', name: 'Fin', email: 'operator+abc123@intercom.io' },
+          { type: 'bot', id: '4', name: 'Bot', email: null },
+        ],
+      });
+    });
+    const intercom = await listenOnLoopback(app);
+    t.after(() => intercom.close());
+    const client = createIntercomClient({ apiUrl: intercom.url, accessToken: 'token' });
+    const { app: me } = await client.me();
+    assert.deepEqual([me.identity_verification, me.secure], [true, false]);
+    assert.deepEqual(seen, ['2.16', 'Bearer token', undefined]);
+    assert.deepEqual(
+      (await client.listAdmins()).map(({ id }) => id),
+      ['1', '2'],
+    );
   });
 });

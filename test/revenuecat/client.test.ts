@@ -1,0 +1,30 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import express from 'express';
+import { createRevenueCatClient } from '../../src/revenuecat/client.ts';
+import { listenOnLoopback } from '../../src/simulator/listen.ts';
+
+describe('RevenueCat client', () => {
+  test('a malformed next_page fails the call that read it, and no other', async (t) => {
+    const app = express();
+    let nextPage: string | null = null;
+    app.get('/v2/projects', (_req, res) => {
+      res.json({ items: [{ id: 'proj1', name: 'One' }], next_page: nextPage });
+    });
+    app.get('/v2/projects/proj1/customers', (_req, res) => {
+      res.json({ items: [{ id: 'user-1' }], next_page: nextPage });
+    });
+    const revenueCat = await listenOnLoopback(app);
+    t.after(() => revenueCat.close());
+    const client = createRevenueCatClient({ apiUrl: revenueCat.url, apiKey: 'sk_test' });
+    for (nextPage of ['http://[', 'https://elsewhere.example/v2/projects']) {
+      const failure = { code: 'revenuecat_rejected', message: /next_page is not on RevenueCat's host/ };
+      await assert.rejects(client.listProjects(), failure);
+      await assert.rejects(client.listCustomers('proj1', null), failure);
+    }
+    nextPage = null;
+    assert.deepEqual(await client.listProjects(), [{ id: 'proj1', name: 'One' }]);
+    nextPage = '/v2/projects/proj1/customers?starting_after=user-1';
+    assert.deepEqual(await client.listCustomers('proj1', null), { ids: ['user-1'], next: 'user-1' });
+  });
+});
