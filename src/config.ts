@@ -1,10 +1,15 @@
+import { isIP } from 'node:net';
 import { resolve } from 'node:path';
+import dotenv from 'dotenv';
 import { z } from 'zod';
-import type { Backend } from './database/sql.ts';
 
 export interface Config {
   readonly production: boolean;
   readonly port: number;
+  /** Address to listen on; `null`: all interfaces. */
+  readonly host: string | null;
+  /** Whose `X-Forwarded-For` is believed: addresses, subnets, or `loopback`, `linklocal`, `uniquelocal`. */
+  readonly trustedProxies: readonly string[];
   /** Without a slash at its end. */
   readonly publicUrl: string;
   /** `null`: the embedded PostgreSQL under `dataDir`. */
@@ -15,7 +20,7 @@ export interface Config {
   readonly databaseDirectUrl: string | null;
   /** Connections that one process opens at most, for each of the database and its replica. */
   readonly databasePoolSize: number;
-  readonly databaseBackend: Backend;
+  readonly databaseBackend: 'postgres' | 'citus';
   readonly dataDir: string;
   readonly intercom: {
     readonly clientId: string;
@@ -78,11 +83,24 @@ const originSchema = z.string().transform((value, context): string => {
 const oneOf = <const Words extends readonly [string, ...string[]]>(words: Words, usual: Words[number]) =>
   optional.pipe(z.enum(words, { error: `must be one of ${words.join(', ')}` }).default(usual as never));
 
+const trustedProxiesSchema = z.string().transform((value, context): string[] => {
+  const proxies = value.split(',').map((part) => part.trim());
+  for (const proxy of proxies) {
+    const [address = '', bits] = proxy.split('/');
+    const isSubnet = isIP(address) !== 0 && (bits === undefined || /^\d{1,3}$/.test(bits));
+    if (!isSubnet && !['loopback', 'linklocal', 'uniquelocal'].includes(proxy))
+      context.addIssue('must be addresses or subnets, comma-separated, such as 10.0.0.0/8, or loopback');
+  }
+  return proxies;
+});
+
 const databaseUrlSchema = z.url({ protocol: /^postgres(ql)?$/, error: 'must start with postgres://' });
 
 const environmentSchema = z.object({
   NODE_ENV: optional,
   PORT: port,
+  HOST: optional,
+  TRUSTED_PROXIES: optional.pipe(trustedProxiesSchema.optional()),
   PUBLIC_URL: optional.pipe(originSchema.optional()),
   DATABASE_URL: optional.pipe(databaseUrlSchema.optional()),
   DATABASE_READ_URL: optional.pipe(databaseUrlSchema.optional()),
@@ -150,6 +168,8 @@ export function readConfig(
     config: {
       production,
       port: env.PORT,
+      host: env.HOST ?? null,
+      trustedProxies: env.TRUSTED_PROXIES ?? ['loopback'],
       publicUrl: env.PUBLIC_URL ?? `http://localhost:${env.PORT}`,
       databaseUrl: env.DATABASE_URL ?? null,
       databaseReadUrl: env.DATABASE_READ_URL ?? null,
@@ -184,4 +204,23 @@ function readEncryptionKeys(value: string): Buffer[] | null {
     keys.push(key);
   }
   return keys;
+}
+
+/** Reads the environment and `.env`, or prints every problem and exits. */
+export function loadConfig(overrides: Readonly<Record<string, string>> = {}): Config {
+  dotenv.config({ quiet: true });
+  const result = readConfig({ ...process.env, ...overrides });
+  if (result.ok) return result.config;
+  process.stderr.write('These settings are missing or wrong (see .env.example):\n');
+  for (const problem of result.problems) process.stderr.write(`  ${problem.name} ${problem.message}\n`);
+  process.exit(1);
+}
+
+/** {@link loadConfig} for commands that need the database, not the Intercom app. */
+export function loadCommandConfig(): Config {
+  dotenv.config({ quiet: true });
+  return loadConfig({
+    INTERCOM_CLIENT_ID: process.env.INTERCOM_CLIENT_ID || 'unused',
+    INTERCOM_CLIENT_SECRET: process.env.INTERCOM_CLIENT_SECRET || 'unused',
+  });
 }

@@ -44,6 +44,7 @@ export type ErrorCode =
   | 'link_invalid'
   | 'link_expired'
   | 'database_unavailable'
+  | 'overloaded'
   | 'internal'
   | 'intercom_unauthorized'
   | 'intercom_scope_missing'

@@ -1,3 +1,5 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+
 /** PostgreSQL's text cannot hold NUL, which JSON can escape and anyone can write into an attribute. */
 export function stripNul(text: string): string {
   return text.replaceAll('\0', '');
@@ -11,4 +13,11 @@ const UUID_PATTERN = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{
 
 export function isUuid(text: string): boolean {
   return UUID_PATTERN.test(text);
+}
+
+/** Compares two strings in time that does not depend on where they differ. */
+export function equalInConstantTime(a: string, b: string): boolean {
+  const left = createHash('sha256').update(a).digest();
+  const right = createHash('sha256').update(b).digest();
+  return timingSafeEqual(left, right);
 }

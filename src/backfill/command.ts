@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { Config } from '../config.ts';
+import { type Config, loadCommandConfig } from '../config.ts';
 import { connectDatabase } from '../database/connection.ts';
 import type { Sql } from '../database/sql.ts';
 import { AppError, badRequest, notFound } from '../errors.ts';
@@ -8,8 +8,10 @@ import { createCommandLogger } from '../logger.ts';
 import { createCallLimiter } from '../revenuecat/call-limiter.ts';
 import type { RefreshContext } from '../subscribers/refresh.ts';
 import { parseIsoTime } from '../time.ts';
+import { loadEncryptionKeys } from '../workspaces/encryption-keys.ts';
 import { createSecretBox } from '../workspaces/secrets.ts';
 import { listProjects, type Project, readWorkspace } from '../workspaces/store.ts';
+import { backfillJobs } from './jobs.ts';
 import { failureInWords, outcomeLines, progressJson, progressLine } from './progress.ts';
 import { runImport } from './run.ts';
 import { type ImportProgress, readImport, startImport } from './store.ts';
@@ -27,10 +29,7 @@ const EXIT_NOT_DONE = 1;
 const EXIT_INTERRUPTED = 130;
 
 /** Adds `backfill`: imports a project's customers, beside the running server or alone. */
-export function addBackfillCommand(
-  program: Command,
-  setup: { config(): Config; encryptionKeys(config: Config): Promise<readonly Buffer[]> },
-): void {
+export function addBackfillCommand(program: Command): void {
   program
     .command('backfill')
     .description('import the customers of a RevenueCat project; going on where an earlier run stopped')
@@ -39,14 +38,14 @@ export function addBackfillCommand(
     .option('--events-since <ISO time>', 'also record events since then on contacts')
     .option('--json', 'print the result as JSON')
     .action(async (options: Options) => {
-      process.exitCode = await backfill(setup, options);
+      process.exitCode = await backfill(options);
     });
 }
 
-async function backfill(setup: Parameters<typeof addBackfillCommand>[1], options: Options): Promise<number> {
+async function backfill(options: Options): Promise<number> {
   const eventsSinceMs =
     options.eventsSince === undefined ? null : parseIsoTime(options.eventsSince, '--events-since');
-  const config = setup.config();
+  const config = loadCommandConfig();
   const logger = createCommandLogger(process.env.LOG_LEVEL || 'error');
   const connected = await connectDatabase(config, logger);
   const { database } = connected;
@@ -73,15 +72,15 @@ async function backfill(setup: Parameters<typeof addBackfillCommand>[1], options
           : `Importing the customers of ${project.name}.\n`,
       );
     }
-    await queueForWorkers(config, connected, progress);
     const context: RefreshContext = {
       database,
       logger,
-      secrets: createSecretBox(await setup.encryptionKeys(config)),
+      secrets: createSecretBox(await loadEncryptionKeys(config)),
       config,
       limiter: createCallLimiter({ database }),
       now: Date.now,
     };
+    await queueForWorkers(config, { databaseUrl: connected.url, context, progress });
     const watching = new AbortController();
     const watched = options.json
       ? Promise.resolve()
@@ -126,19 +125,27 @@ async function chooseProject(sql: Sql, options: Options): Promise<Project> {
   return project;
 }
 
-/** A server that runs takes part, and goes on when this command is interrupted. */
+/** A running server takes part, and continues when this command is interrupted. */
 async function queueForWorkers(
   config: Config,
-  connected: { url: string },
-  { workspaceId, projectId, importId }: ImportProgress,
+  work: { databaseUrl: string; context: RefreshContext; progress: ImportProgress },
 ): Promise<void> {
+  const { workspaceId, projectId, importId } = work.progress;
   const jobs = await openJobs({
-    databaseUrl: connected.url,
+    databaseUrl: work.databaseUrl,
     backend: config.databaseBackend,
     listen: false,
     queueOnly: true,
     logger: createCommandLogger('error'),
   });
+  await jobs.register(
+    backfillJobs({
+      ...work.context,
+      jobs,
+      stopping: AbortSignal.abort(),
+      onReconciled: () => {},
+    }),
+  );
   await jobs.send('backfill.run', { workspaceId, projectId, importId });
   await jobs.stop();
 }

@@ -1,11 +1,20 @@
 import { AppError } from '../errors.ts';
-import type { JobHandlers, Jobs } from '../jobs/jobs.ts';
+import type { JobData, JobDefinitions, Jobs } from '../jobs/jobs.ts';
 import type { RefreshContext } from '../subscribers/refresh.ts';
 import { importCustomer } from './import-customer.ts';
 import { reconcileWorkspace } from './reconcile.ts';
 import { listReconcilable } from './reconcile-store.ts';
 import { runImport } from './run.ts';
 import { type ImportRef, listRunningImports } from './store.ts';
+
+declare module '../jobs/jobs.ts' {
+  interface JobData {
+    'customer.import': { workspaceId: string; projectId: string; appUserId: string };
+    'backfill.run': { workspaceId: string; projectId: string; importId: string };
+    'reconcile.nightly': Record<string, never>;
+    'reconcile.workspace': { workspaceId: string };
+  }
+}
 
 /** A job works this long on an import and queues the next: a stopping process is not held up by it. */
 const SLICE_MS = 60_000;
@@ -18,44 +27,66 @@ export interface ImportJobContext extends RefreshContext {
   onReconciled(outcome: string, count: number): void;
 }
 
-export function importJobHandlers(
-  context: ImportJobContext,
-): Pick<JobHandlers, 'backfill.run' | 'customer.import' | 'reconcile.nightly' | 'reconcile.workspace'> {
+export function backfillJobs(context: ImportJobContext): JobDefinitions {
   return {
-    async 'backfill.run'(ref) {
-      const outcome = await runImport(context, ref, context.stopping, AbortSignal.timeout(SLICE_MS));
-      if (outcome === 'stopped') await queueImport(context.jobs, ref);
+    // A slice of an import; it queues the next one itself. While RevenueCat is unavailable the import waits, not the job.
+    'backfill.run': {
+      workers: 'interactive',
+      expireInSeconds: 600,
+      retryLimit: 1_000,
+      retryDelayMax: 60,
+      async run(ref) {
+        const outcome = await runImport(context, ref, context.stopping, AbortSignal.timeout(SLICE_MS));
+        if (outcome === 'stopped') await queueImport(context.jobs, ref);
+      },
     },
-    async 'customer.import'({ workspaceId, projectId, appUserId }) {
-      try {
-        const outcome = await importCustomer(context, workspaceId, projectId, appUserId);
-        context.logger.info({ workspaceId, projectId, outcome }, 'looked a customer up in RevenueCat');
-      } catch (error) {
-        if (!(error instanceof AppError) || error.remedy.kind !== 'wait_until') throw error;
-        const afterSeconds = Math.max(1, Math.ceil((error.remedy.atMs - context.now()) / 1_000));
-        await context.jobs.send('customer.import', { workspaceId, projectId, appUserId }, { afterSeconds });
-      }
+    'customer.import': {
+      workers: 'bulk',
+      retryLimit: 5,
+      run: (data) => importRequested(context, data),
     },
-    async 'reconcile.nightly'() {
-      for (const workspaceId of await listReconcilable(context.database))
-        await context.jobs.send('reconcile.workspace', { workspaceId });
+    'reconcile.nightly': {
+      workers: 'background',
+      cron: '37 1 * * *',
+      async run() {
+        for (const workspaceId of await listReconcilable(context.database))
+          await context.jobs.send('reconcile.workspace', { workspaceId });
+      },
     },
-    async 'reconcile.workspace'({ workspaceId }) {
-      const pass = await reconcileWorkspace(
-        context,
-        workspaceId,
-        AbortSignal.any([context.stopping, AbortSignal.timeout(SLICE_MS)]),
-      );
-      const { checked, corrected, unknown, differences, continueAtMs } = pass;
-      context.logger.info({ workspaceId, checked, corrected, unknown, differences }, 'reconciled');
-      context.onReconciled('corrected', corrected);
-      context.onReconciled('unknown', unknown);
-      context.onReconciled('confirmed', checked - corrected - unknown);
-      if (continueAtMs === null) return;
-      const afterSeconds = Math.max(0, Math.ceil((continueAtMs - context.now()) / 1_000));
-      await context.jobs.send('reconcile.workspace', { workspaceId }, { afterSeconds });
+    'reconcile.workspace': {
+      workers: 'background',
+      expireInSeconds: 600,
+      run: ({ workspaceId }) => reconcileSlice(context, workspaceId),
     },
   };
+}
+
+async function importRequested(context: ImportJobContext, data: JobData['customer.import']): Promise<void> {
+  const { workspaceId, projectId, appUserId } = data;
+  try {
+    const outcome = await importCustomer(context, workspaceId, projectId, appUserId);
+    context.logger.info({ workspaceId, projectId, outcome }, 'looked up a customer in RevenueCat');
+  } catch (error) {
+    if (!(error instanceof AppError) || error.remedy.kind !== 'wait_until') throw error;
+    const afterSeconds = Math.max(1, Math.ceil((error.remedy.atMs - context.now()) / 1_000));
+    await context.jobs.send('customer.import', data, { afterSeconds });
+  }
+}
+
+async function reconcileSlice(context: ImportJobContext, workspaceId: string): Promise<void> {
+  const pass = await reconcileWorkspace(
+    context,
+    workspaceId,
+    AbortSignal.any([context.stopping, AbortSignal.timeout(SLICE_MS)]),
+  );
+  const { checked, corrected, unknown, differences, continueAtMs } = pass;
+  context.logger.info({ workspaceId, checked, corrected, unknown, differences }, 'reconciled');
+  context.onReconciled('corrected', corrected);
+  context.onReconciled('unknown', unknown);
+  context.onReconciled('confirmed', checked - corrected - unknown);
+  if (continueAtMs === null) return;
+  const afterSeconds = Math.max(0, Math.ceil((continueAtMs - context.now()) / 1_000));
+  await context.jobs.send('reconcile.workspace', { workspaceId }, { afterSeconds });
 }
 
 /** An agent who opens card after card of one stranger causes one look in this time. */

@@ -2,9 +2,8 @@ import { type RequestHandler, Router } from 'express';
 import { z } from 'zod';
 import type { Database, Sql } from '../database/sql.ts';
 import { badRequest } from '../errors.ts';
-import { rawJson } from '../http/raw-body.ts';
-import { requireSignature } from '../http/signed.ts';
-import { verifyHubSignature } from '../intercom/signatures.ts';
+import { signedJson } from '../http/signed.ts';
+import { hubSignature } from '../intercom/signatures.ts';
 import { fitsKey } from '../subscription/identities.ts';
 import { followMerge, forgetContact, forgetOldEmail, wakeForContact } from './contacts-store.ts';
 
@@ -59,14 +58,16 @@ export function intercomWebhookRouter(options: { database: Database; clientSecre
     res.json({ status: 'ok' });
   };
 
-  const verify = requireSignature('X-Hub-Signature', (body, header) =>
-    verifyHubSignature(options.clientSecret, body, header),
-  );
+  const signed = signedJson(hubSignature, {
+    secret: options.clientSecret,
+    maxBytes: MAX_NOTIFICATION_BYTES,
+    now: Date.now,
+  });
   const router = Router();
   router.head('/', (_req, res) => {
     res.status(200).end();
   });
-  router.post('/', rawJson(MAX_NOTIFICATION_BYTES), verify, receive);
+  router.post('/', signed, receive);
   return router;
 }
 

@@ -1,97 +1,94 @@
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import express, { type ErrorRequestHandler, type Express, type RequestHandler, type Router } from 'express';
+import express, { type ErrorRequestHandler, type Express, type RequestHandler } from 'express';
 import helmet from 'helmet';
 import type { Logger } from 'pino';
-import { verifyBodySignature } from '../intercom/signatures.ts';
-import type { Drain } from './drain.ts';
 import { errorHandler, unknownRoute } from './errors.ts';
-import { rawJson } from './raw-body.ts';
 import { requestLog } from './request-log.ts';
-import { requireSignature } from './signed.ts';
 
-const MAX_CANVAS_REQUEST_BYTES = 1024 * 1024;
-
-interface Mounted {
+export interface Mounted {
   readonly path: string;
-  readonly router: Router;
+  readonly handlers: readonly RequestHandler[];
 }
 
 /**
- * The routers of the capabilities, by what proves a request to be genuine. `busy` and `signed` are called by
- * machines, and often: they get no headers for pages, and a log line only for what went wrong. Both together took
- * as long as half of storing a webhook.
+ * Puts the routers of the capabilities behind security headers, request ids, logging and one error handler.
+ *
+ * @param options.first handlers that go before everything, such as metrics
+ * @param options.machine called by platforms, and often: no headers for pages, and a log line only for failures.
+ *   Both together took as long as half of storing a webhook
+ * @param options.open everything else
  */
-export interface Routers {
-  /** Each checks its own proof. */
-  readonly open: readonly Mounted[];
-  /** Like `open`, for machines. */
-  readonly busy?: readonly Mounted[];
-  /** Behind `X-Body-Signature`. */
-  readonly signed: readonly Mounted[];
-}
-
-/** Puts the capabilities' routers behind security headers, request ids, logging and one error handler. */
 export function createApp(options: {
   logger: Logger;
   production: boolean;
-  clientSecret: string;
   /** Where forms may lead: Intercom's own pages. */
   intercomAppUrl: string;
-  drain?: Drain;
-  /** Measures each request. */
-  watch?: RequestHandler;
-  routers: Routers;
+  /** Whose `X-Forwarded-For` is believed: addresses, subnets, or names such as `loopback`. */
+  trustedProxies?: readonly string[];
+  first?: readonly RequestHandler[];
+  machine: readonly Mounted[];
+  open: readonly Mounted[];
 }): Express {
   const app = express();
   app.disable('x-powered-by');
   app.set('etag', false);
-  // Behind one proxy, as on every common host; its address is only used in logs.
-  app.set('trust proxy', 1);
+  app.enable('case sensitive routing');
+  app.enable('strict routing');
+  app.set('trust proxy', options.trustedProxies ?? []);
   const log = requestLog(options.logger);
-  if (options.drain) app.use(options.drain.watch);
-  if (options.watch) app.use(options.watch);
-  const verified = [
-    rawJson(MAX_CANVAS_REQUEST_BYTES),
-    requireSignature('X-Body-Signature', (body, header) =>
-      verifyBodySignature(options.clientSecret, body, header),
-    ),
-  ];
+  for (const handler of options.first ?? []) app.use(handler);
   const logged = options.logger.isLevelEnabled('debug') ? [log] : [];
-  for (const { path, router } of options.routers.busy ?? [])
-    app.use(path, ...logged, router, logFailure(log));
-  for (const { path, router } of options.routers.signed)
-    app.use(path, ...logged, ...verified, router, logFailure(log));
-  app.use(
-    log,
-    helmet({
-      contentSecurityPolicy: {
-        useDefaults: false,
-        directives: {
-          defaultSrc: ["'none'"],
-          scriptSrc: ["'self'"],
-          styleSrc: ["'self'"],
-          imgSrc: ["'self'", 'data:'],
-          connectSrc: ["'self'"],
-          formAction: ["'self'", options.intercomAppUrl],
-          frameAncestors: ["'none'"],
-          baseUri: ["'none'"],
-        },
-      },
-      strictTransportSecurity: options.production ? { maxAge: 31_536_000, includeSubDomains: true } : false,
-      referrerPolicy: { policy: 'same-origin' },
-    }),
-  );
+  const secured = machineHeaders(options.production);
+  for (const { path, handlers } of options.machine)
+    app.use(path, secured, ...logged, ...handlers, logFailure(log));
+  app.use(log, pageHeaders(options));
   app.get('/assets/pico.css', (_req, res) => {
     res.sendFile(picoCss(), { maxAge: '1d' });
   });
-  for (const { path, router } of options.routers.open) app.use(path, router);
+  for (const { path, handlers } of options.open) app.use(path, ...handlers);
   app.use(unknownRoute);
   app.use(errorHandler(options.logger));
   return app;
 }
 
-/** The log line of a request that was not to have one unless it failed. */
+const HSTS_SECONDS = 31_536_000;
+
+/** The security headers that mean something to a machine. Helmet's are too many for routes called this often. */
+function machineHeaders(production: boolean): RequestHandler {
+  return (_req, res, next) => {
+    res.setHeader('X-Content-Type-Options', 'nosniff');
+    res.setHeader('Content-Security-Policy', "default-src 'none'; frame-ancestors 'none'");
+    if (production) res.setHeader('Strict-Transport-Security', `max-age=${HSTS_SECONDS}; includeSubDomains`);
+    next();
+  };
+}
+
+function pageHeaders(options: { production: boolean; intercomAppUrl: string }): RequestHandler {
+  const secured = helmet({
+    contentSecurityPolicy: {
+      useDefaults: false,
+      directives: {
+        defaultSrc: ["'none'"],
+        scriptSrc: ["'self'"],
+        styleSrc: ["'self'"],
+        imgSrc: ["'self'", 'data:'],
+        connectSrc: ["'self'"],
+        formAction: ["'self'", options.intercomAppUrl],
+        frameAncestors: ["'none'"],
+        baseUri: ["'none'"],
+      },
+    },
+    strictTransportSecurity: options.production ? { maxAge: HSTS_SECONDS, includeSubDomains: true } : false,
+    referrerPolicy: { policy: 'same-origin' },
+  });
+  return (req, res, next) => {
+    res.setHeader('Permissions-Policy', 'camera=(), geolocation=(), microphone=(), payment=(), usb=()');
+    secured(req, res, next);
+  };
+}
+
+/** Writes the log line of a request that gets one only when it fails. */
 function logFailure(log: RequestHandler): ErrorRequestHandler {
   return (error: unknown, req, res, next) => {
     if ((req as { id?: unknown }).id === undefined) log(req, res, () => next(error));

@@ -1,3 +1,4 @@
+import escapeHtml from 'escape-html';
 import type { ErrorRequestHandler, RequestHandler } from 'express';
 import type { Logger } from 'pino';
 import { AppError, isDatabaseUnavailable, isUnstorableText, notFound } from '../errors.ts';
@@ -6,10 +7,10 @@ import { workspaceOf } from './request-log.ts';
 const RETRY_AFTER_S = 5;
 
 export const unknownRoute: RequestHandler = (_req, _res, next) => {
-  next(notFound('There is nothing at this address'));
+  next(notFound('Not found'));
 };
 
-/** The one place that turns a failure into an answer: JSON for machines, a page for browsers. */
+/** Turns every failure into a response: JSON for machines, a page for browsers. */
 export function errorHandler(logger: Logger): ErrorRequestHandler {
   return (thrown: unknown, req, res, next) => {
     if (res.headersSent) {
@@ -18,7 +19,8 @@ export function errorHandler(logger: Logger): ErrorRequestHandler {
     }
     const error = toAppError(thrown);
     const id = String((req as { id?: unknown }).id ?? '');
-    if (error.status >= 500) {
+    // An overload is logged once per request already, at info.
+    if (error.status >= 500 && error.code !== 'overloaded') {
       logger.error(
         { err: thrown, requestId: id, workspaceId: workspaceOf(req, res), code: error.code },
         'request failed',
@@ -26,8 +28,8 @@ export function errorHandler(logger: Logger): ErrorRequestHandler {
     }
     if (error.status === 503) res.setHeader('Retry-After', String(RETRY_AFTER_S));
     res.status(error.status);
-    // What was not foreseen is not shown: a driver's message may quote a value.
-    const message = error.code === 'internal' ? 'Something went wrong on our side' : error.message;
+    // An unexpected message is not shown: a driver's may quote a value.
+    const message = error.code === 'internal' ? 'Internal error' : error.message;
     if (req.accepts(['json', 'html']) === 'html') {
       res.type('html').send(errorPage(error.status, message, id));
       return;
@@ -39,27 +41,26 @@ export function errorHandler(logger: Logger): ErrorRequestHandler {
 function toAppError(thrown: unknown): AppError {
   if (thrown instanceof AppError) return thrown;
   if (isDatabaseUnavailable(thrown)) {
-    return new AppError('database_unavailable', 'The database is away; try again', {
+    return new AppError('database_unavailable', 'Database unavailable. Try again.', {
       status: 503,
       cause: thrown,
     });
   }
   if (isUnstorableText(thrown)) {
-    return new AppError('bad_request', 'A text holds a character that cannot be stored', {
+    return new AppError('bad_request', 'A text contains a character that cannot be stored', {
       status: 400,
       cause: thrown,
     });
   }
-  // Express's own refusals (a malformed URL, a form that is too large) carry their status.
+  // Express's own errors (a malformed URL, a form that is too large) carry their status.
   const status = (thrown as { status?: unknown } | null)?.status;
   if (typeof status === 'number' && status >= 400 && status < 500) {
     return new AppError('bad_request', 'The request is malformed', { status });
   }
-  return new AppError('internal', 'Something went wrong on our side', { status: 500, cause: thrown });
+  return new AppError('internal', 'Internal error', { status: 500, cause: thrown });
 }
 
 function errorPage(status: number, message: string, id: string): string {
-  const safe = (text: string): string => text.replace(/[&<>"']/g, (char) => `&#${char.charCodeAt(0)};`);
   const heading = errorHeading(status);
   const sentence = /[.!?]$/.test(message) ? message : `${message}.`;
   return `<!doctype html><html lang="en" data-theme="light"><head><meta charset="utf-8">
@@ -68,13 +69,13 @@ function errorPage(status: number, message: string, id: string): string {
 <link rel="icon" href="/assets/icon.svg" type="image/svg+xml">
 <link rel="stylesheet" href="/assets/pico.css"><link rel="stylesheet" href="/assets/app.css"></head>
 <body><main class="narrow"><div class="panel"><img class="mark" src="/assets/icon.svg" alt="" width="48" height="48">
-<h1>${heading}</h1><p>${safe(sentence)}</p><p><a class="action" href="/settings">Back to the settings</a></p></div>
-<p class="reference"><small>If you ask for help, name this request: ${safe(id)}</small></p></main></body></html>`;
+<h1>${heading}</h1><p>${escapeHtml(sentence)}</p><p><a class="action" href="/settings">Back to the settings</a></p></div>
+<p class="reference"><small>Request ID for support: ${escapeHtml(id)}</small></p></main></body></html>`;
 }
 
 function errorHeading(status: number): string {
   if (status === 404) return 'Page not found';
   if (status === 401 || status === 403) return 'Not allowed';
   if (status === 429 || status === 503) return 'Please try again soon';
-  return 'That did not work';
+  return 'Something went wrong';
 }

@@ -10,9 +10,9 @@ export function requestId(header: string | string[] | undefined): string {
 }
 
 /**
- * One line a request, when it is answered: `debug` where all is well, `info` for what a caller did wrong, `error`
- * for what we did. Paths carry no personal data; queries, headers and bodies may carry codes, secrets and people,
- * and are left out.
+ * One line for each request, when it is answered: `debug` for success and for a client that disconnected, `info` for
+ * a client's error, `error` for ours. Paths carry no personal data; queries, headers and bodies may carry codes,
+ * secrets and people, and are left out.
  */
 export function requestLog(logger: Logger): RequestHandler {
   return pinoHttp<Request, Response>({
@@ -20,7 +20,7 @@ export function requestLog(logger: Logger): RequestHandler {
     genReqId: (req) => requestId(req.headers['x-request-id']),
     customAttributeKeys: { reqId: 'requestId', responseTime: 'ms' },
     quietReqLogger: true,
-    // What may be told is in the line itself.
+    // The line itself has all that may be logged.
     serializers: { req: () => undefined, res: () => undefined },
     customLogLevel: levelOf,
     customSuccessMessage: () => 'answered',
@@ -30,9 +30,10 @@ export function requestLog(logger: Logger): RequestHandler {
   });
 }
 
-function levelOf(req: IncomingMessage, res: ServerResponse): 'debug' | 'info' | 'error' {
-  // Probes that find us stopping, or without the database, come every second.
-  if (res.statusCode >= 500) return req.url === '/readyz' ? 'info' : 'error';
+function levelOf(_req: IncomingMessage, res: ServerResponse): 'debug' | 'info' | 'error' {
+  if (!res.writableFinished) return 'debug';
+  // Probes, and everything else while the database is unavailable: the error itself has a line of its own.
+  if (res.statusCode >= 500) return res.statusCode === 503 ? 'info' : 'error';
   return res.statusCode >= 400 ? 'info' : 'debug';
 }
 
@@ -43,7 +44,7 @@ function describe(req: Request, res: Response, ms: number | undefined): Record<s
     status: res.statusCode,
     ms,
     workspaceId: workspaceOf(req, res),
-    // A client that gave up before the answer.
+    // The client disconnected before the response.
     ...(res.writableFinished ? {} : { aborted: true }),
   };
 }

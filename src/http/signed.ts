@@ -1,17 +1,46 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import type { RequestHandler } from 'express';
-import { badRequest, unauthorized } from '../errors.ts';
-import type { Verdict } from '../intercom/signatures.ts';
-import type { RawRequest } from './raw-body.ts';
+import { AppError, unauthorized } from '../errors.ts';
+import { parseJson, type RawRequest, readBody, requireJson } from './body.ts';
 
-/** Refuses a request whose signature over its raw bytes is wrong; only then is its body looked at. */
-export function requireSignature(
-  header: string,
-  verify: (rawBody: Buffer, header: string | undefined) => Verdict,
+export type SignatureResult = { readonly ok: true } | { readonly ok: false; readonly reason: string };
+
+/** How a platform signs its requests. Both functions are pure. */
+export interface SignatureScheme {
+  /** Whether the headers can hold a signature, decided before the body is read. */
+  checkHeaders(headers: IncomingHttpHeaders, nowMs: number): SignatureResult;
+  verify(input: {
+    readonly secret: string;
+    readonly body: Buffer;
+    readonly headers: IncomingHttpHeaders;
+    readonly nowMs: number;
+  }): SignatureResult;
+}
+
+/**
+ * Reads a signed JSON request into `req.body`. Nothing is parsed before the signature over the raw bytes is verified,
+ * and nothing is read without a signature to verify.
+ */
+export function signedJson(
+  scheme: SignatureScheme,
+  options: { secret: string; maxBytes: number; now(): number },
 ): RequestHandler {
-  return (req, _res, next) => {
-    const verdict = verify((req as RawRequest).rawBody, req.get(header));
-    if (!verdict.ok) next(unauthorized(verdict.reason));
-    else if (req.body === undefined) next(badRequest('The body is not JSON'));
-    else next();
+  return async (req, res, next) => {
+    requireJson(req);
+    const { headers } = req;
+    accept(scheme.checkHeaders(headers, options.now()));
+    const body = await readBody(req, res, options.maxBytes);
+    accept(scheme.verify({ secret: options.secret, body, headers, nowMs: options.now() }));
+    (req as RawRequest).rawBody = body;
+    req.body = parseJson(body);
+    if (req.body === undefined) {
+      throw new AppError('invalid_json', 'The body is not JSON', { status: 400 });
+    }
+    next();
   };
+}
+
+/** @throws AppError 401 */
+export function accept(result: SignatureResult): void {
+  if (!result.ok) throw unauthorized(result.reason);
 }

@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto';
 import { z } from 'zod';
 import { grantCarried } from '../grants/views/form-state.ts';
-import { equalInConstantTime } from '../workspaces/secrets.ts';
+import { equalInConstantTime } from '../text.ts';
 import { ENVIRONMENT_FILTERS, TIMELINE_FILTERS } from './words/types.ts';
 
 /**

@@ -2,9 +2,8 @@ import { type RequestHandler, Router } from 'express';
 import { z } from 'zod';
 import type { Database } from '../database/sql.ts';
 import { notFound, unauthorized } from '../errors.ts';
-import { type RawRequest, rawJson } from '../http/raw-body.ts';
+import { type RawRequest, rawBody } from '../http/body.ts';
 import { type SecretBox, secretLocation } from '../workspaces/secrets.ts';
-
 import type { Receiver } from './receiver.ts';
 import { createRefusalNotes } from './refused-webhooks.ts';
 import { shareReads } from './shared-read.ts';
@@ -45,7 +44,7 @@ export function revenueCatWebhookRouter(options: {
     const projectId = projectIdSchema.safeParse(req.params.projectId).data;
     const target = projectId === undefined ? null : await readTarget(projectId);
     if (!target) throw notFound('No such RevenueCat project is connected here');
-    const { rawBody } = req as RawRequest;
+    const { rawBody: body } = req as RawRequest;
     const mismatch = authenticateWebhook({
       target,
       signingSecret:
@@ -56,24 +55,27 @@ export function revenueCatWebhookRouter(options: {
         ),
       authorization: req.get('authorization'),
       signature: req.get('x-revenuecat-webhook-signature'),
-      rawBody,
+      rawBody: body,
       nowMs: now(),
     });
     if (mismatch !== null) {
       await noteRefusal(target.workspaceId, target.projectId, mismatch);
       throw unauthorized(REFUSED[mismatch]);
     }
-    const event = readWebhook(rawBody, now());
+    const event = readWebhook(body, now());
     if (!target.isInstalled) throw notFound('This workspace has uninstalled the app');
     const status = await options.receiver.receive(target.workspaceId, target.projectId, event);
     options.onReceived(status);
     // What `res.json` would send, without its looking for a serializer, an ETag and a fresh copy: as often as this.
-    const body = ANSWERS[status];
-    res.writeHead(200, { 'Content-Type': 'application/json; charset=utf-8', 'Content-Length': body.length });
-    res.end(body);
+    const answer = ANSWERS[status];
+    res.writeHead(200, {
+      'Content-Type': 'application/json; charset=utf-8',
+      'Content-Length': answer.length,
+    });
+    res.end(answer);
   };
 
   const router = Router();
-  router.post('/:projectId', rawJson(MAX_WEBHOOK_BYTES, { parse: false }), receive);
+  router.post('/:projectId', rawBody(MAX_WEBHOOK_BYTES), receive);
   return router;
 }

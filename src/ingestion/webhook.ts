@@ -2,8 +2,8 @@ import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
 import { AppError, badRequest } from '../errors.ts';
 import { identifiersOf, readEvent } from '../subscription/read-event.ts';
 import type { LifecycleEvent } from '../subscription/types.ts';
-import { isRecord, stripNul } from '../text.ts';
-import { equalInConstantTime, hashSecret } from '../workspaces/secrets.ts';
+import { equalInConstantTime, isRecord, stripNul } from '../text.ts';
+import { hashSecret } from '../workspaces/secrets.ts';
 import type { WebhookTarget } from './webhook-target.ts';
 
 /** A webhook as it is stored: read, classified, with the customers it speaks of. */

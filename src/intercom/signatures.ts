@@ -1,38 +1,48 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
+import type { SignatureResult, SignatureScheme } from '../http/signed.ts';
 
-export type Verdict = { readonly ok: true } | { readonly ok: false; readonly reason: string };
-
-const VALID: Verdict = { ok: true };
+const VALID: SignatureResult = { ok: true };
+const HEX_DIGITS = { sha1: 40, sha256: 64 } as const;
 
 /**
- * Checks the signature of Canvas Kit and health check requests: bare lower-case hex of
- * HMAC-SHA256(client secret, raw body) in `X-Body-Signature`.
+ * Canvas Kit and health check requests: bare hex of HMAC-SHA256(client secret, raw body) in `X-Body-Signature`.
  *
- * Source: Intercom, "Canvas Kit: request signing" and "Installation health check". The sample values printed
- * there have the wrong length; the real one has 64 characters.
+ * Source: Intercom, "Canvas Kit: request signing" and "Installation health check". The sample values printed there
+ * have the wrong length; the real one has 64 characters.
  */
-export function verifyBodySignature(secret: string, rawBody: Buffer, header: string | undefined): Verdict {
-  return compareHex(createHmac('sha256', secret).update(rawBody).digest(), header, 'X-Body-Signature');
-}
+export const bodySignature = hexSignature({ name: 'X-Body-Signature', algorithm: 'sha256', prefix: '' });
 
 /**
- * Checks the signature of a webhook notification: `sha1=` and hex of HMAC-SHA1(client secret, raw body) in
- * `X-Hub-Signature`. Source: Intercom, "Webhooks: signed notifications".
+ * Webhook notifications: `sha1=` and hex of HMAC-SHA1(client secret, raw body) in `X-Hub-Signature`.
+ * Source: Intercom, "Webhooks: signed notifications".
  */
-export function verifyHubSignature(secret: string, rawBody: Buffer, header: string | undefined): Verdict {
-  if (header !== undefined && !header.startsWith('sha1=')) {
-    return { ok: false, reason: 'X-Hub-Signature does not start with "sha1="' };
-  }
-  const expected = createHmac('sha1', secret).update(rawBody).digest();
-  return compareHex(expected, header?.slice('sha1='.length), 'X-Hub-Signature');
-}
+export const hubSignature = hexSignature({ name: 'X-Hub-Signature', algorithm: 'sha1', prefix: 'sha1=' });
 
-function compareHex(expected: Buffer, given: string | undefined, name: string): Verdict {
-  if (given === undefined || given === '') return { ok: false, reason: `${name} is missing` };
-  if (given.length !== expected.length * 2 || !/^[0-9a-f]+$/i.test(given)) {
-    return { ok: false, reason: `${name} is not ${expected.length * 2} hex digits` };
-  }
-  return timingSafeEqual(expected, Buffer.from(given, 'hex'))
-    ? VALID
-    : { ok: false, reason: `${name} does not match the body` };
+function hexSignature(scheme: {
+  name: string;
+  algorithm: 'sha1' | 'sha256';
+  prefix: string;
+}): SignatureScheme {
+  const { name, algorithm, prefix } = scheme;
+  const header = name.toLowerCase();
+  const digits = HEX_DIGITS[algorithm];
+  const format = new RegExp(`^${prefix}[0-9a-f]{${digits}}$`, 'i');
+
+  const checkHeaders: SignatureScheme['checkHeaders'] = (headers) => {
+    const given = headers[header];
+    if (typeof given !== 'string' || given === '') return { ok: false, reason: `${name} is missing` };
+    return format.test(given) ? VALID : { ok: false, reason: `${name} is not ${prefix}${digits} hex digits` };
+  };
+  return {
+    checkHeaders,
+    verify({ secret, body, headers, nowMs }) {
+      const checked = checkHeaders(headers, nowMs);
+      if (!checked.ok) return checked;
+      const given = Buffer.from(String(headers[header]).slice(prefix.length), 'hex');
+      const expected = createHmac(algorithm, secret).update(body).digest();
+      return timingSafeEqual(expected, given)
+        ? VALID
+        : { ok: false, reason: `${name} does not match the body` };
+    },
+  };
 }

@@ -1,6 +1,6 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express';
 import { AppError } from '../errors.ts';
-import { rawJson } from '../http/raw-body.ts';
+import { jsonBody } from '../http/body.ts';
 import { languageOf } from '../i18n/languages.ts';
 import { isRecord } from '../text.ts';
 import { createAuthenticate } from './authenticate.ts';
@@ -20,7 +20,7 @@ export function messengerApiRouter(context: MessengerContext): Router {
   const { readDatabase, publicUrl, secrets, now } = context;
   const authenticate = createAuthenticate(context);
   const links = createSupportLinks(secrets);
-  const body = rawJson(MAX_BODY_BYTES);
+  const body = jsonBody(MAX_BODY_BYTES);
 
   const token: RequestHandler = async (req, res) => {
     const holder = await authenticate(req, res, 'messenger');

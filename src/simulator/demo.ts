@@ -80,6 +80,8 @@ export async function startDemo(options: {
   const config: Config = {
     production: false,
     port,
+    host: '127.0.0.1',
+    trustedProxies: [],
     publicUrl: `http://localhost:${port}`,
     databaseUrl: options.databaseUrl ?? null,
     databaseReadUrl: null,

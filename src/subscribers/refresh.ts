@@ -7,6 +7,7 @@ import type { CustomerReading } from '../revenuecat/client.ts';
 import { compareWithSnapshot } from '../subscription/compare-with-snapshot.ts';
 import { preferredAppUserIds } from '../subscription/identities.ts';
 import { deriveState } from '../subscription/state.ts';
+import { withTimeout } from '../time.ts';
 import { type ApiUrls, revenueCatClientFor } from '../workspaces/clients.ts';
 import type { SecretBox } from '../workspaces/secrets.ts';
 import { type Project, readProject, setApiKeyState } from '../workspaces/store.ts';
@@ -59,6 +60,24 @@ export async function refreshSubscriber(
     }
     return 'unknown_customer';
   });
+}
+
+/**
+ * {@link refreshSubscriber} while a person waits, at most `waitMs`; it continues in the background after that.
+ */
+export async function refreshWithin(
+  context: RefreshContext,
+  subscriber: { workspaceId: string; subscriberId: string },
+  waitMs: number,
+): Promise<RefreshOutcome | 'unavailable' | 'later'> {
+  const { workspaceId, subscriberId } = subscriber;
+  const work = refreshSubscriber(context, workspaceId, subscriberId, 'interactive').catch(
+    (error: unknown) => {
+      if (error instanceof AppError) return 'unavailable' as const;
+      throw error;
+    },
+  );
+  return withTimeout(work, waitMs, () => 'later' as const);
 }
 
 /** Does work with a project's key and notes whether RevenueCat takes the key. */

@@ -1,13 +1,15 @@
 import { parseCookie, stringifySetCookie } from 'cookie';
 import { type RequestHandler, type Response, Router } from 'express';
 import { z } from 'zod';
-import { AppError, badRequest, forbidden, unauthorized } from '../errors.ts';
-import { type RawRequest, rawJson } from '../http/raw-body.ts';
-import { verifyBodySignature, verifyHubSignature } from '../intercom/signatures.ts';
+import { AppError, badRequest, forbidden } from '../errors.ts';
+import { jsonBody, type RawRequest } from '../http/body.ts';
+import { accept } from '../http/signed.ts';
+import { bodySignature, hubSignature } from '../intercom/signatures.ts';
+import { equalInConstantTime } from '../text.ts';
 import { answerHealth } from './health.ts';
 import { type InstallContext, type Installed, install } from './install.ts';
 import { limitPerMinute } from './rate-limit.ts';
-import { equalInConstantTime, hashSecret, newSecret } from './secrets.ts';
+import { hashSecret, newSecret } from './secrets.ts';
 import { saveOAuthState, takeOAuthState } from './sessions-store.ts';
 import { confirmUninstall } from './uninstall.ts';
 
@@ -142,8 +144,8 @@ function notBegunHere(): AppError {
  */
 export function uninstallRouter(context: InstallContext): Router {
   const SIGNATURES = [
-    ['X-Body-Signature', verifyBodySignature],
-    ['X-Hub-Signature', verifyHubSignature],
+    ['x-body-signature', bodySignature],
+    ['x-hub-signature', hubSignature],
   ] as const;
   const bodySchema = z.object({
     app_id: z
@@ -152,11 +154,11 @@ export function uninstallRouter(context: InstallContext): Router {
       .refine((id) => /^[\w.~-]{1,200}$/.test(id)),
   });
   const handle: RequestHandler = async (req, res) => {
-    for (const [header, verify] of SIGNATURES) {
-      const signature = req.get(header);
-      if (signature === undefined) continue;
-      const verdict = verify(context.config.intercom.clientSecret, (req as RawRequest).rawBody, signature);
-      if (!verdict.ok) throw unauthorized(verdict.reason);
+    const { clientSecret } = context.config.intercom;
+    for (const [header, scheme] of SIGNATURES) {
+      if (req.headers[header] === undefined) continue;
+      const { rawBody: body } = req as RawRequest;
+      accept(scheme.verify({ secret: clientSecret, body, headers: req.headers, nowMs: context.now() }));
     }
     const body = bodySchema.safeParse(req.body);
     if (!body.success) throw badRequest('The body must be {"app_id": "…"}');
@@ -170,7 +172,7 @@ export function uninstallRouter(context: InstallContext): Router {
     res.json({ status: 'ok' });
   };
   const router = Router();
-  router.post('/', rawJson(64 * 1024), handle);
+  router.post('/', jsonBody(64 * 1024), handle);
   return router;
 }
 

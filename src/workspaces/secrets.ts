@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto';
 import type { Database } from '../database/sql.ts';
 
 /** Names the row and column of an encrypted value: `workspace:abc:access_token`. */
@@ -66,13 +66,6 @@ function keyName(key: Buffer): string {
 /** For secrets that are only ever compared: long and random, so a plain hash is enough. */
 export function hashSecret(secret: string): string {
   return createHash('sha256').update(secret).digest('base64url');
-}
-
-/** Compares two strings in time that does not depend on where they differ. */
-export function equalInConstantTime(a: string, b: string): boolean {
-  const left = createHash('sha256').update(a).digest();
-  const right = createHash('sha256').update(b).digest();
-  return timingSafeEqual(left, right);
 }
 
 /** A new random secret of 192 bits, safe in URLs and headers. */

@@ -3,7 +3,8 @@ import { parseCookie, stringifySetCookie } from 'cookie';
 import type { Request, RequestHandler, Response } from 'express';
 import type { Sql } from '../database/sql.ts';
 import { forbidden, unauthorized } from '../errors.ts';
-import { equalInConstantTime, hashSecret, newSecret } from './secrets.ts';
+import { equalInConstantTime } from '../text.ts';
+import { hashSecret, newSecret } from './secrets.ts';
 import { deleteSession, insertSession, readSession } from './sessions-store.ts';
 import type { Admin } from './store.ts';
 

@@ -8,7 +8,7 @@ import { type DoctorContext, examine } from '../../src/doctor/run-checks.ts';
 import { createRefusalNotes } from '../../src/ingestion/refused-webhooks.ts';
 import { storeEvents } from '../../src/ingestion/store.ts';
 import { toReceived } from '../../src/ingestion/webhook.ts';
-import { type JobRunner, openJobs } from '../../src/jobs/jobs.ts';
+import { type JobQueue, openJobs } from '../../src/jobs/jobs.ts';
 import type { Listening } from '../../src/simulator/listen.ts';
 import {
   createRevenueCatSimulator,
@@ -38,7 +38,7 @@ describe('doctor', () => {
   let world: World;
   let revenueCat: RevenueCatSimulator;
   let revenueCatAt: Listening;
-  let jobs: JobRunner;
+  let jobs: JobQueue;
   let config: Config;
   let environment: Record<string, string>;
 
@@ -64,6 +64,7 @@ describe('doctor', () => {
     );
     revenueCat.addWebhook(RC_PROJECT, { url: `${PUBLIC_URL}/webhooks/revenuecat/${PROJECT_ID}` });
     jobs = await openJobs({ databaseUrl: world.db.url, backend: 'postgres', listen: false, logger: silent });
+    await jobs.register({ 'workspace.health': { workers: 'interactive', run: () => Promise.resolve() } });
     world.worker();
     environment = {
       PUBLIC_URL,

@@ -1,38 +1,29 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { type JobHandlers, type JobRunner, openJobs } from '../../src/jobs/jobs.ts';
+import { type JobQueue, openJobs } from '../../src/jobs/jobs.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { until } from '../support/wait.ts';
 import { silent } from '../support/world.ts';
 
 describe('background jobs', () => {
   let db: TestDatabase;
-  let jobs: JobRunner;
+  let jobs: JobQueue;
   const done: string[] = [];
   const failing = new Set<string>();
 
   before(async () => {
     db = await createTestDatabase();
     jobs = await openJobs({ databaseUrl: db.url, backend: 'postgres', listen: true, logger: silent });
-    const idle = (): Promise<void> => Promise.resolve();
-    const handlers: JobHandlers = {
-      'subscriber.refresh': async ({ subscriberId }) => {
-        if (failing.delete(subscriberId)) throw new Error(`zqperson ${subscriberId}`);
-        done.push(subscriberId);
+    await jobs.register({
+      'subscriber.refresh': {
+        workers: 'bulk',
+        async run({ subscriberId }) {
+          if (failing.delete(subscriberId)) throw new Error(`zqperson ${subscriberId}`);
+          done.push(subscriberId);
+        },
       },
-      'customer.import': idle,
-      'backfill.run': idle,
-      'reconcile.nightly': idle,
-      'reconcile.workspace': idle,
-      'grant.settle': idle,
-      'grant.note': idle,
-      'workspace.provision': idle,
-      'workspace.confirm-uninstall': idle,
-      'workspace.health': idle,
-      'workspace.check': idle,
-      'maintenance.daily': idle,
-    };
-    await jobs.work(handlers);
+    });
+    await jobs.work();
   });
   after(async () => {
     await jobs?.stop();

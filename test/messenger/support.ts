@@ -2,6 +2,8 @@ import { createHmac, randomUUID } from 'node:crypto';
 import type { Express } from 'express';
 import supertest from 'supertest';
 import { createApp } from '../../src/http/app.ts';
+import { signedJson } from '../../src/http/signed.ts';
+import { bodySignature } from '../../src/intercom/signatures.ts';
 import {
   type ApiKeyKind,
   insertApiKey,
@@ -76,15 +78,20 @@ export async function createMessengerSite(): Promise<MessengerSite> {
   const app = createApp({
     logger: silent,
     production: false,
-    clientSecret: CLIENT_SECRET,
     intercomAppUrl: 'http://intercom.test',
-    routers: {
-      open: [
-        { path: '/api', router: messengerApiRouter(context) },
-        { path: '/', router: supportRouter(context, await supportScript()) },
-      ],
-      signed: [{ path: '/canvas/messenger', router: messengerCardRouter(context) }],
-    },
+    open: [
+      { path: '/api', handlers: [messengerApiRouter(context)] },
+      { path: '/', handlers: [supportRouter(context, await supportScript())] },
+    ],
+    machine: [
+      {
+        path: '/canvas/messenger',
+        handlers: [
+          signedJson(bodySignature, { secret: CLIENT_SECRET, maxBytes: 1_000_000, now: context.now }),
+          messengerCardRouter(context),
+        ],
+      },
+    ],
   });
   return {
     app,

@@ -3,7 +3,11 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { Registry } from 'prom-client';
-import { addOverview } from '../../src/http/overview-metrics.ts';
+import { addDatabaseMetrics, createDatabaseGauges } from '../../src/database/metrics.ts';
+import { withoutReplica } from '../../src/database/replica.ts';
+import { addBacklogMetrics } from '../../src/delivery/metrics.ts';
+import { addJobMetrics } from '../../src/jobs/metrics.ts';
+import { addWorkspaceMetrics } from '../../src/workspaces/metrics.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { DAY_MS, eventBody } from '../support/events.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
@@ -42,6 +46,14 @@ async function readAlerts(): Promise<{ name: string; expression: string; todo: s
     todo: /^ {10}description: ["'](.+)["']$/m.exec(rule)?.[1] ?? '',
     severity: /^ {8}labels: \{ severity: (\w+) \}$/m.exec(rule)?.[1] ?? '',
   }));
+}
+
+function addGauges(registry: Registry, database: TestDatabase['database']): void {
+  const gauges = createDatabaseGauges(registry, database);
+  addDatabaseMetrics(registry, gauges, { database, readDatabase: withoutReplica(database) });
+  addJobMetrics(gauges);
+  addWorkspaceMetrics(gauges);
+  addBacklogMetrics(gauges);
 }
 
 describe('what an operator watches', () => {
@@ -127,7 +139,7 @@ describe('what an operator watches', () => {
     }, 'an event to wait for its contact');
     // Another process beside it has looked at nothing yet, so that it tells how things stand now.
     const beside = new Registry();
-    addOverview(beside, db.database);
+    addGauges(beside, db.database);
     text = `${await scrape()}\n${await beside.metrics()}`;
     exposed = readExposition(text);
   });
@@ -246,7 +258,7 @@ describe('what an operator watches', () => {
 
   test('a database that hangs keeps nothing else from being told', async () => {
     const registry = new Registry();
-    addOverview(registry, db.database);
+    addGauges(registry, db.database);
     await db.database.transaction(async (sql) => {
       await sql.query('lock table workspaces in access exclusive mode');
       const told = readExposition(await registry.metrics());

@@ -1,12 +1,13 @@
 import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { glob, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import { pino } from 'pino';
-import { migrate, openDatabase } from '../../src/database/data-source.ts';
+import { readConfig } from '../../src/config.ts';
 import { startEmbeddedPostgres } from '../../src/database/embedded.ts';
-import { openJobs } from '../../src/jobs/jobs.ts';
+import { startServer } from '../../src/server.ts';
 import { checkStatements } from './check-statements.ts';
 
 /** Runs the test files given, or all, against one embedded PostgreSQL with a migrated template database. */
@@ -33,17 +34,18 @@ async function makeTemplate(url: string): Promise<void> {
   await client.connect();
   await client.query('create database template_migrated');
   await client.end();
-  const template = await openDatabase({ url: templateUrl(url), logger: pino({ level: 'silent' }) });
-  await migrate(template.dataSource);
-  await template.close();
-  const jobs = await openJobs({
-    databaseUrl: templateUrl(url),
-    backend: 'postgres',
-    listen: false,
-    queueOnly: true,
-    logger: pino({ level: 'silent' }),
+  // Migrates, and makes the job queues.
+  const read = readConfig({
+    PORT: '0',
+    HOST: '127.0.0.1',
+    ROLE: 'web',
+    DATABASE_URL: templateUrl(url),
+    INTERCOM_CLIENT_ID: 'unused',
+    INTERCOM_CLIENT_SECRET: 'unused',
+    ENCRYPTION_KEYS: randomBytes(32).toString('base64'),
   });
-  await jobs.stop();
+  if (!read.ok) throw new Error(JSON.stringify(read.problems));
+  await (await startServer(read.config, pino({ level: 'silent' }))).stop();
 }
 
 function templateUrl(url: string): string {

@@ -6,6 +6,8 @@ import supertest from 'supertest';
 import type { Config } from '../../src/config.ts';
 import { replayEvents } from '../../src/delivery/replay.ts';
 import { createApp } from '../../src/http/app.ts';
+import { signedJson } from '../../src/http/signed.ts';
+import { bodySignature } from '../../src/intercom/signatures.ts';
 import type { JobData, JobName } from '../../src/jobs/jobs.ts';
 import { settingsRouter } from '../../src/settings/routes.ts';
 import { createIntercomSimulator, type IntercomSimulator } from '../../src/simulator/intercom/server.ts';
@@ -64,6 +66,8 @@ export async function createSite(options: { production?: boolean; listen?: boole
   const config: Config = {
     production: options.production ?? false,
     port: 0,
+    host: null,
+    trustedProxies: [],
     publicUrl: url,
     databaseUrl: db.url,
     databaseReadUrl: null,
@@ -106,23 +110,30 @@ export async function createSite(options: { production?: boolean; listen?: boole
   const app = createApp({
     logger: silent,
     production: config.production,
-    clientSecret: CLIENT_SECRET,
     intercomAppUrl: appUrl,
-    routers: {
-      open: [
-        { path: '/', router: installRouter(context, sessions.signIn) },
-        { path: '/intercom/uninstall', router: uninstallRouter(context) },
-        {
-          path: '/',
-          router: settingsRouter({
+    open: [
+      {
+        path: '/',
+        handlers: [
+          installRouter(context, sessions.signIn),
+          settingsRouter({
             ...context,
             sessions,
             replay: (workspaceId, selection) => replayEvents(db.database, workspaceId, selection),
           }),
-        },
-      ],
-      signed: [{ path: '/intercom/health', router: healthRouter(context) }],
-    },
+        ],
+      },
+      { path: '/intercom/uninstall', handlers: [uninstallRouter(context)] },
+    ],
+    machine: [
+      {
+        path: '/intercom/health',
+        handlers: [
+          signedJson(bodySignature, { secret: CLIENT_SECRET, maxBytes: 1_000_000, now: context.now }),
+          healthRouter(context),
+        ],
+      },
+    ],
   });
 
   handle = app;

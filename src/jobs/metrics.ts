@@ -1,9 +1,10 @@
+import type { DatabaseGauges } from '../database/metrics.ts';
 import type { Sql } from '../database/sql.ts';
 
 /** One queue of background jobs, over all processes. */
-export interface QueueBacklog {
+interface QueueBacklog {
   readonly queue: string;
-  /** Due and not begun. */
+  /** Due and not started. */
   readonly waiting: number;
   /** How long the oldest of these has been due (s). */
   readonly lagSeconds: number;
@@ -11,7 +12,31 @@ export interface QueueBacklog {
   readonly givenUp: number;
 }
 
-/** Queues with something due or given up; pg-boss keeps them in its own schema. */
+export function addJobMetrics(gauges: DatabaseGauges): void {
+  const from = gauges.read(readJobBacklog);
+  const label = 'queue';
+  gauges.labeled('jobs_waiting', 'Background jobs that are due and not started, by queue', {
+    from,
+    label,
+    values: (queues) => queues.map(({ queue, waiting }) => [queue, waiting] as const),
+  });
+  gauges.labeled('job_lag_seconds', 'How long the oldest due job of a queue has waited', {
+    from,
+    label,
+    values: (queues) => queues.map(({ queue, lagSeconds }) => [queue, lagSeconds] as const),
+  });
+  gauges.labeled(
+    'jobs_given_up',
+    'Background jobs whose retries were used up within the last day, by queue',
+    {
+      from,
+      label,
+      values: (queues) => queues.map(({ queue, givenUp }) => [queue, givenUp] as const),
+    },
+  );
+}
+
+/** All queues; pg-boss keeps them in its own schema. */
 export async function readJobBacklog(sql: Sql): Promise<QueueBacklog[]> {
   const rows = await sql.query<{ queue: string; waiting: string; lag: number | null; given_up: string }>(
     `select q.name as queue, d.waiting, d.lag, f.given_up

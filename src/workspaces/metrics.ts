@@ -1,14 +1,28 @@
+import type { DatabaseGauges } from '../database/metrics.ts';
 import type { Sql } from '../database/sql.ts';
 
-/** How the installations stand, over all workspaces; for the operator's metrics. */
-export interface Installations {
+export function addWorkspaceMetrics(gauges: DatabaseGauges): void {
+  const from = gauges.read(countInstallations);
+  gauges.labeled(
+    'workspaces',
+    'Workspaces by status; disconnected: Intercom rejects the token and deliveries wait',
+    { from, label: 'status', values: ({ workspaces }) => workspaces },
+  );
+  gauges.single(
+    'revenuecat_keys_rejected',
+    'RevenueCat projects whose API key is rejected: events arrive, grants and refreshing do not work',
+    { from, value: ({ rejectedKeys }) => rejectedKeys },
+  );
+}
+
+interface Installations {
   /** Workspaces by status: `connected`, `disconnected`, `uninstalled`. */
   readonly workspaces: ReadonlyMap<string, number>;
-  /** RevenueCat projects whose key is refused, of workspaces that have the app. */
+  /** RevenueCat projects whose key is rejected, of workspaces that have the app. */
   readonly rejectedKeys: number;
 }
 
-export async function countInstallations(sql: Sql): Promise<Installations> {
+async function countInstallations(sql: Sql): Promise<Installations> {
   const rows = await sql.query<{ status: string; count: string; rejected: string }>(
     `select w.status, count(*) as count, sum(p.rejected) as rejected
        from workspaces w

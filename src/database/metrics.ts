@@ -1,0 +1,137 @@
+import { Gauge, type Registry } from 'prom-client';
+import { withTimeout } from '../time.ts';
+import type { ReadDatabase } from './replica.ts';
+import type { Database, Sql } from './sql.ts';
+
+/** Scrapes that come closer together share one read of the database. */
+const SHARE_FOR_MS = 15_000;
+/** A database that hangs must not hold back the other metrics: a scrape times out after ten seconds. */
+const READ_TIMEOUT_MS = 3_000;
+
+type Shared<T> = () => Promise<T | null>;
+
+/** Gauges read from the database, the same in every process. While it cannot be read they are absent. */
+export interface DatabaseGauges {
+  /** One read for several gauges. `null`: it could not be read in time. */
+  read<T>(query: (sql: Sql) => Promise<T>): Shared<T>;
+  /** `subscription_timeline_<name>`. */
+  single<T>(name: string, help: string, gauge: { from: Shared<T>; value(read: T): number }): void;
+  labeled<T>(
+    name: string,
+    help: string,
+    gauge: { from: Shared<T>; label: string; values(read: T): Iterable<readonly [string, number]> },
+  ): void;
+}
+
+export function createDatabaseGauges(registry: Registry, database: Sql): DatabaseGauges {
+  const registers = [registry];
+  return {
+    read: (query) => shareReads(() => query(database)),
+    single(name, help, { from, value }) {
+      new Gauge({
+        name: `subscription_timeline_${name}`,
+        help,
+        registers,
+        async collect() {
+          const read = await from();
+          if (read === null) this.remove();
+          else this.set(value(read));
+        },
+      });
+    },
+    labeled(name, help, { from, label, values }) {
+      new Gauge({
+        name: `subscription_timeline_${name}`,
+        help,
+        labelNames: [label],
+        registers,
+        async collect() {
+          const read = await from();
+          this.reset();
+          if (read === null) return;
+          for (const [key, count] of values(read)) this.set({ [label]: key }, count);
+        },
+      });
+    },
+  };
+}
+
+/** A read that hangs is not started again in parallel: it would take one connection of the pool after the other. */
+function shareReads<T>(read: () => Promise<T>): Shared<T> {
+  let last: { atMs: number; value: Promise<T | null> } | null = null;
+  let isReading = false;
+  return () => {
+    if (last === null || performance.now() - last.atMs > SHARE_FOR_MS) {
+      if (isReading) return Promise.resolve(null);
+      isReading = true;
+      const started = read().finally(() => {
+        isReading = false;
+      });
+      last = {
+        atMs: performance.now(),
+        value: withTimeout(started, READ_TIMEOUT_MS, () => null).catch(() => null),
+      };
+    }
+    return last.value;
+  };
+}
+
+/** Size and availability of the database, and this process's connections to it and its replica. */
+export function addDatabaseMetrics(
+  registry: Registry,
+  gauges: DatabaseGauges,
+  sources: { database: Database; readDatabase: ReadDatabase },
+): void {
+  const registers = [registry];
+  const size = gauges.read(readDatabaseBytes);
+  gauges.single('database_bytes', 'Size of the database on its disk', {
+    from: size,
+    value: (bytes) => bytes,
+  });
+  new Gauge({
+    name: 'subscription_timeline_database_up',
+    help: '1: the database answers this process; 0: it does not',
+    registers,
+    async collect() {
+      this.set((await size()) === null ? 0 : 1);
+    },
+  });
+  new Gauge({
+    name: 'subscription_timeline_database_connections',
+    help: 'Connections of this process to the database; waiting: statements that wait for one',
+    labelNames: ['state'] as const,
+    registers,
+    collect() {
+      const { total, idle, waiting } = sources.database.connections();
+      this.set({ state: 'busy' }, total - idle);
+      this.set({ state: 'idle' }, idle);
+      this.set({ state: 'waiting' }, waiting);
+    },
+  });
+  if (sources.readDatabase.replica() !== null) addReplicaMetrics(registers, sources.readDatabase);
+}
+
+/** Indexes included (bytes). On Citus: of the node that is asked. */
+async function readDatabaseBytes(sql: Sql): Promise<number> {
+  const [row] = await sql.query<{ bytes: string }>('select pg_database_size(current_database()) as bytes');
+  return Number(row?.bytes ?? 0);
+}
+
+function addReplicaMetrics(registers: Registry[], readDatabase: ReadDatabase): void {
+  new Gauge({
+    name: 'subscription_timeline_replica_in_use',
+    help: '1: cards and pages are read from the replica; 0: from the primary, because the replica cannot serve',
+    registers,
+    collect() {
+      this.set(readDatabase.replica()?.inUse ? 1 : 0);
+    },
+  });
+  new Gauge({
+    name: 'subscription_timeline_replica_lag_seconds',
+    help: 'How far the replica is behind',
+    registers,
+    collect() {
+      this.set((readDatabase.replica()?.lagMs ?? 0) / 1_000);
+    },
+  });
+}

@@ -1,0 +1,100 @@
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import type { DatabaseGauges } from '../database/metrics.ts';
+import type { Sql } from '../database/sql.ts';
+import type { DeliveryMetrics } from './attempt.ts';
+
+/** Labels are codes and outcomes: never a customer's data, never a workspace. */
+export function createDeliveryMetrics(
+  registry: Registry,
+  worker: { inHand(): number; rateUsed(): number },
+): DeliveryMetrics {
+  const registers = [registry];
+  const attempts = new Counter({
+    name: 'subscription_timeline_deliveries_total',
+    help: 'Attempts to record an event on a contact',
+    labelNames: ['outcome', 'code'] as const,
+    registers,
+  });
+  // A counter that first appears with its first count shows no increase: what alerts watch starts at zero.
+  attempts.inc({ outcome: 'delivered', code: 'ok' }, 0);
+  const delay = new Histogram({
+    name: 'subscription_timeline_delivery_seconds',
+    help: 'From a stored webhook to its event on the contact, for events on their first attempt',
+    buckets: [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3_600],
+    registers,
+  });
+  new Gauge({
+    name: 'subscription_timeline_subscribers_in_hand',
+    help: 'Subscribers that this worker is delivering',
+    registers,
+    collect() {
+      this.set(worker.inHand());
+    },
+  });
+  new Gauge({
+    name: 'subscription_timeline_rate_used_ratio',
+    help: 'Share of the running ten-second window used, of the workspace nearest to its limit',
+    registers,
+    collect() {
+      this.set(worker.rateUsed());
+    },
+  });
+  return {
+    attempt: (outcome, code) => attempts.inc({ outcome, code }),
+    delivered: (afterMs) => delay.observe(Math.max(0, afterMs) / 1_000),
+  };
+}
+
+export function addBacklogMetrics(gauges: DatabaseGauges): void {
+  const from = gauges.read(readBacklog);
+  gauges.labeled(
+    'events_pending',
+    'Events not yet on their contact, by the code of what they wait for (counted up to 100,000)',
+    { from, label: 'code', values: ({ pending }) => pending },
+  );
+  gauges.single('events_failed', 'Events given up, until they are replayed (counted up to 100,000)', {
+    from,
+    value: ({ failed }) => failed,
+  });
+  gauges.single('delivery_lag_seconds', 'How long the subscriber that is due the longest has been due', {
+    from,
+    value: ({ lagSeconds }) => lagSeconds,
+  });
+}
+
+/** What is not on its contact yet, over all workspaces. */
+interface Backlog {
+  /** Pending events by the code of what they wait for; `queued`: for their turn. */
+  readonly pending: ReadonlyMap<string, number>;
+  readonly failed: number;
+  /** How long the subscriber that is due the longest has been, of the connected workspaces (s). */
+  readonly lagSeconds: number;
+}
+
+/** Counting stops here: beyond it an operator needs no exact number, and the table may hold millions. */
+const MAX_COUNTED = 100_000;
+
+async function readBacklog(sql: Sql): Promise<Backlog> {
+  const pending = await sql.query<{ code: string; count: string }>(
+    `select coalesce(reason, 'queued') as code, count(*) as count
+       from (select reason from events where delivery = 'pending' limit $1) as open_events
+      group by 1`,
+    [MAX_COUNTED],
+  );
+  const [row] = await sql.query<{ failed: string; lag: number | null }>(
+    `select (select count(*) from (select 1 from events where delivery = 'failed' limit $1) as failed_events)
+              as failed,
+            (select extract(epoch from max(now() - d.due_at))::float8
+               from workspaces w
+              cross join lateral (select s.due_at from subscribers s
+                                   where s.workspace_id = w.workspace_id and s.due_at <= now()
+                                   order by s.due_at limit 1) d
+              where w.status = 'connected') as lag`,
+    [MAX_COUNTED],
+  );
+  return {
+    pending: new Map(pending.map(({ code, count }) => [code, Number(count)])),
+    failed: Number(row?.failed ?? 0),
+    lagSeconds: row?.lag ?? 0,
+  };
+}

