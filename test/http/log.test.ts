@@ -150,7 +150,7 @@ describe('the log', () => {
     assert.equal(failed.length, 2);
     for (const line of failed) {
       assert.deepEqual([line.requestId, line.workspaceId], ['webhook-request-1', WORKSPACE_ID]);
-      assert.match((line.err as { stack: string }).stack, /revenuecat\/store\.ts/);
+      assert.match((line.err as { stack: string }).stack, /ingestion\/store\.ts/);
     }
     assert.equal((failed[1]?.err as { constraint?: string } | undefined)?.constraint, 'no_renewal');
     assert.ok(lines().some((line) => line.msg === 'card failed' && line.workspaceId === WORKSPACE_ID));
