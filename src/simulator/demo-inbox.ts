@@ -143,7 +143,9 @@ export function createDemoInbox(demo: DemoInbox): Router {
       };
     },
     async listAdmins() {
-      return [...intercom.state.admins.values()].map(({ id, name }) => ({ id, name }));
+      return [...intercom.state.admins.values()]
+        .filter(({ isBot }) => !isBot)
+        .map(({ id, name }) => ({ id, name }));
     },
     async callCanvas({ flow, adminId, conversationId, contactId, componentId, inputValues, currentCanvas }) {
       const answer = await intercom.callCanvas({

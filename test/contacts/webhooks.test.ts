@@ -163,16 +163,18 @@ describe('contact webhooks', () => {
       await deliver(`${id}-1`);
 
       const user = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: customer() });
-      if (named) {
-        contacts.merge(lead.id, user.id);
-      } else {
-        const endpoint = state.webhookEndpoint;
-        state.webhookEndpoint = null;
-        contacts.merge(lead.id, user.id);
-        state.webhookEndpoint = endpoint;
-        const item = { type: 'contact', id: user.id, external_id: user.externalId, email: null };
-        assert.equal(await world.intercom.sendWebhook('contact.merged', item, WORKSPACE_ID), 200);
-      }
+      const endpoint = state.webhookEndpoint;
+      state.webhookEndpoint = null;
+      contacts.merge(lead.id, user.id);
+      state.webhookEndpoint = endpoint;
+      const item = {
+        type: 'contact',
+        id: user.id,
+        external_id: user.externalId,
+        email: null,
+        ...(named ? { merged_from: { type: 'contact', id: lead.id } } : {}),
+      };
+      assert.equal(await world.intercom.sendWebhook('contact.merged', item, WORKSPACE_ID), 200);
       await receive(world, id, { id: `${id}-2`, type: 'RENEWAL', event_timestamp_ms: NOW_MS - DAY_MS });
       await deliver(`${id}-2`);
       assert.equal((await stateOf(world, `${id}-2`))?.contact_id, user.id);

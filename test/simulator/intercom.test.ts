@@ -330,3 +330,130 @@ test('webhooks of contact changes are signed and have ISO moments', async () => 
   assert.deepEqual([body.topic, body.app_id], ['contact.user.created', 'ws1']);
   assert.equal(body.data.item.created_at, '2026-11-20T12:00:00.000+00:00');
 });
+
+test('webhooks are as sparse as the recorded ones, and only for topics of the manifest', async (t) => {
+  const received: { topic: string; item: Body }[] = [];
+  const endpoint = createServer((req, res) => {
+    const chunks: Buffer[] = [];
+    req.on('data', (chunk: Buffer) => chunks.push(chunk));
+    req.on('end', () => {
+      const { topic, data } = JSON.parse(Buffer.concat(chunks).toString()) as {
+        topic: string;
+        data: { item: Body };
+      };
+      received.push({ topic, item: data.item });
+      res.end();
+    });
+  });
+  await new Promise<void>((resolve) => endpoint.listen(0, '127.0.0.1', resolve));
+  t.after(() => endpoint.close());
+  const { port } = endpoint.address() as { port: number };
+  simulator.state.webhookEndpoint = `http://127.0.0.1:${port}`;
+  const { contacts } = simulator;
+  const lead = contacts.create('ws1', { role: 'lead', email: 'b@example.com' });
+  contacts.archive(contactId);
+  contacts.unarchive(contactId);
+  contacts.merge(lead.id, contactId);
+  await call('put', `/contacts/${contactId}`, { name: 'New name' }).expect(200);
+  await send();
+  contacts.remove(contactId);
+  const expected = ['contact.lead.created', 'contact.archived', 'contact.unarchived', 'contact.merged'];
+  while (received.length < expected.length + 1) await new Promise((resolve) => setImmediate(resolve));
+  const items = new Map(received.map(({ topic, item }) => [topic, item]));
+  assert.deepEqual([...items.keys()].sort(), [...expected, 'contact.deleted'].sort());
+  const minimal = { id: contactId, external_id: 'user-1', type: 'contact' };
+  assert.deepEqual(items.get('contact.archived'), { ...minimal, archived: true });
+  assert.deepEqual(items.get('contact.deleted'), { ...minimal, deleted: true });
+  assert.equal(items.get('contact.unarchived')?.id, contactId);
+  assert.equal(Object.hasOwn(items.get('contact.merged') ?? {}, 'merged_from'), false);
+});
+
+test('a visitor who signs up is sent in the legacy user model, when the topic is subscribed', async (t) => {
+  const sent: Body[] = [];
+  const endpoint = createServer((req, res) => {
+    req.on('data', (chunk: Buffer) => sent.push(JSON.parse(chunk.toString()) as Body));
+    req.on('end', () => res.end());
+  });
+  await new Promise<void>((resolve) => endpoint.listen(0, '127.0.0.1', resolve));
+  t.after(() => endpoint.close());
+  const { port } = endpoint.address() as { port: number };
+  simulator.state.webhookEndpoint = `http://127.0.0.1:${port}`;
+  simulator.state.webhookTopics = new Set(['visitor.signed_up']);
+  const { id } = simulator.contacts.visitorSignUp('ws1', { externalId: 'user-2', email: 'c@example.com' });
+  while (sent.length === 0) await new Promise((resolve) => setImmediate(resolve));
+  const { item } = (sent[0] as { data: { item: Body } }).data;
+  assert.deepEqual(
+    [item.type, item.id, item.user_id, item.app_id, Object.hasOwn(item, 'external_id')],
+    ['user', id, 'user-2', 'ws1', false],
+  );
+});
+
+test('/me says whether identity verification is enforced', async () => {
+  for (const enforced of [true, false]) {
+    const workspace = simulator.state.workspaces.get('ws1');
+    assert.ok(workspace);
+    workspace.identityVerification = enforced;
+    const { body } = await call('get', '/me').expect(200);
+    assert.equal(body.app.identity_verification, enforced);
+    assert.equal(body.app.secure, enforced);
+  }
+});
+
+test('the bot is among the admins, and a plan can refuse with 402 or 403', async () => {
+  const { body } = await call('get', '/admins').expect(200);
+  const emails = (body.admins as { email: string }[]).map(({ email }) => email);
+  assert.equal(emails.length, 2);
+  assert.ok(emails.some((email) => email.startsWith('operator+')));
+  const workspace = simulator.state.workspaces.get('ws1');
+  assert.ok(workspace);
+  for (const status of [402, 403] as const) {
+    workspace.planRefusal = status;
+    const refused = await send().expect(status);
+    assert.equal(refused.body.errors[0].code, 'api_plan_restricted');
+  }
+});
+
+test('Intercom’s own attributes have no id; each limit has its own code', async () => {
+  const { body } = await call('get', '/data_attributes?model=contact').expect(200);
+  const standard = (body.data as Body[]).filter(({ custom }) => custom === false);
+  assert.ok(standard.length > 3);
+  assert.ok(standard.every((attribute) => !Object.hasOwn(attribute, 'id')));
+  for (let count = 3; count <= 250; count += 1) simulator.addAttribute('ws1', `attribute_${count}`);
+  const attribute = await call('post', '/data_attributes', {
+    name: 'one_more',
+    model: 'contact',
+    data_type: 'string',
+  });
+  assert.equal(attribute.body.errors[0].code, 'custom_data_limit_reached');
+  const names = Array.from({ length: 120 }, (_, index) => `event_${index}`);
+  simulator.state.eventNames.set('ws1', new Set(names));
+  const refused = await send({ event_name: 'event_120' });
+  assert.notEqual(refused.body.errors[0].code, 'custom_data_limit_reached');
+  assert.equal(refused.status, 422);
+});
+
+test('a thread of quoting e-mail is as large as real ones, and a teammate’s view has no contact', async (t) => {
+  const seen: { bytes: number; body: Body }[] = [];
+  const app = createServer((req, res) => {
+    const chunks: Buffer[] = [];
+    req.on('data', (chunk: Buffer) => chunks.push(chunk));
+    req.on('end', () => {
+      const raw = Buffer.concat(chunks);
+      seen.push({ bytes: raw.length, body: JSON.parse(raw.toString()) as Body });
+      const content = { components: [{ type: 'text', text: 'Hello' }] };
+      const isLive = req.url?.endsWith('/live');
+      res.setHeader('Content-Type', 'application/json');
+      res.end(JSON.stringify(isLive ? { content } : { canvas: { content } }));
+    });
+  });
+  await new Promise<void>((resolve) => app.listen(0, '127.0.0.1', resolve));
+  t.after(() => app.close());
+  const { port } = app.address() as { port: number };
+  const appUrl = `http://127.0.0.1:${port}`;
+  simulator.addConversation('ws1', { id: '43', contactIds: [contactId], quotingReplies: 150 });
+  const base = { appUrl, workspaceId: 'ws1', conversationId: '43' } as const;
+  await simulator.callCanvas({ ...base, place: 'inbox', flow: 'initialize', adminId: '7', contactId });
+  assert.ok((seen[0]?.bytes ?? 0) > 300_000, `${seen[0]?.bytes} bytes`);
+  await simulator.callCanvas({ ...base, place: 'messenger', flow: 'live', withoutContact: true });
+  assert.equal(Object.hasOwn(seen[1]?.body ?? {}, 'contact'), false);
+});

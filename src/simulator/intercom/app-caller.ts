@@ -21,6 +21,8 @@ export interface CanvasCall extends CanvasRequest {
   readonly adminId?: string;
   readonly conversationId?: string;
   readonly contactId?: string;
+  /** Messenger: a teammate looks at the card in the inbox, and the request names no contact. */
+  readonly withoutContact?: boolean;
   /** Submit only: what was pressed. */
   readonly componentId?: string;
   readonly inputValues?: Readonly<Record<string, unknown>>;
@@ -35,12 +37,12 @@ export interface CanvasCall extends CanvasRequest {
 
 export interface CanvasAnswer {
   readonly status: number;
-  /** The app's answer as it came. */
+  /** The app's raw response. */
   readonly body: unknown;
-  /** `null` when Intercom could not draw the answer; `problems` says why. */
+  /** `null` when Intercom could not draw the response; `problems` says why. */
   readonly canvas: Canvas | null;
   readonly problems: string[];
-  /** What a reviewer would reject. */
+  /** What Intercom's reviewers would reject. */
   readonly findings: string[];
   readonly cardCreationOptions: Record<string, unknown> | null;
   readonly durationMs: number;
@@ -55,21 +57,20 @@ export interface HealthAnswer {
 /** Intercom's own requests to the app. */
 export interface AppCaller {
   /**
-   * Sends a Canvas Kit request and judges the answer. Throws when something is pressed that is not on
-   * `currentCanvas`, or when workspace, teammate, conversation or contact is unknown; a rejected promise is
-   * also how a missing answer shows.
+   * Sends a Canvas Kit request and validates the response. Rejects when the pressed component is not on
+   * `currentCanvas`, when workspace, teammate, conversation or contact is unknown, and when there is no response.
    */
   callCanvas(call: CanvasCall): Promise<CanvasAnswer>;
   /**
-   * Sends a webhook to `state.webhookEndpoint`: five seconds to answer, one more try after
-   * `state.webhookRetryDelayMs`. Resolves with the last status; `null`: no answer or no endpoint.
+   * Sends a webhook to `state.webhookEndpoint`, whatever its topic: five seconds to answer, one retry after
+   * `state.webhookRetryDelayMs`. Resolves with the last status; `null`: no response or no endpoint.
    */
   sendWebhook(topic: string, item: Record<string, unknown>, workspaceId?: string): Promise<number | null>;
-  /** The same without waiting, for changes that happen in Intercom. */
+  /** Sends the webhook of a change in Intercom, if its topic is subscribed. Does not wait. */
   emit(topic: string, workspaceId: string, item: Record<string, unknown>): void;
   /** The notice to `state.uninstallUrl`. No signature is documented (UNVERIFIED), so none is sent. */
   sendUninstall(workspaceId: string): Promise<number>;
-  /** Asks `state.healthUrl` and keeps the answer as the workspace's health. */
+  /** Calls `state.healthUrl` and stores the response as the workspace's health. */
   checkHealth(workspaceId: string): Promise<HealthAnswer>;
 }
 
@@ -94,7 +95,7 @@ export function createAppCaller(options: {
   const { state, now, clientSecret } = options;
   const http = createHttpClient();
 
-  /** Bytes are made once, signed and sent as they are: what is signed is what arrives. */
+  /** The signed bytes are the ones that are sent. */
   async function post(
     url: string,
     payload: unknown,
@@ -184,7 +185,8 @@ export function createAppCaller(options: {
     },
     emit(topic, workspaceId, item) {
       if (state.webhookEndpoint === null) return;
-      if (state.webhookTopics !== null && !state.webhookTopics.has(topic)) return;
+      const subscribed = topic === 'contact.unarchived' ? 'contact.unarchive' : topic;
+      if (!state.webhookTopics.has(subscribed)) return;
       void deliver(topic, item, workspaceId);
     },
     async sendUninstall(workspaceId) {
@@ -235,8 +237,9 @@ function canvasPayload(state: IntercomState, call: CanvasCall): Record<string, u
   };
 }
 
-/** The contact and its legacy twin; real requests have been seen with both. */
+/** The contact, and the same in the legacy model; real requests have been seen with both. */
 function peopleOf(state: IntercomState, call: CanvasCall): Record<string, unknown> {
+  if (call.withoutContact) return {};
   const fallback = state.conversations.get(call.conversationId ?? '')?.contactIds[0];
   const id = call.contactId ?? fallback;
   if (id === undefined && call.place === 'messenger') return {};

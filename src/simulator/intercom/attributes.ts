@@ -20,7 +20,18 @@ const TYPES: readonly AttributeType[] = [
   'options',
 ];
 
-/** Names that people data has from the start, so that no custom attribute may take them. */
+/** Part of Intercom's own attributes of people. */
+const STANDARD_ATTRIBUTES: readonly (readonly [name: string, label: string, dataType: string])[] = [
+  ['name', 'Name', 'string'],
+  ['email', 'Email', 'string'],
+  ['phone', 'Phone', 'string'],
+  ['external_id', 'User id', 'string'],
+  ['created_at', 'First seen', 'date'],
+  ['signed_up_at', 'Signed up', 'date'],
+  ['last_seen_at', 'Last seen', 'date'],
+];
+
+/** Names of Intercom's own attributes, which no custom attribute may take. */
 const STANDARD_NAMES = new Set([
   'id',
   'external_id',
@@ -77,7 +88,8 @@ export function attributeRoutes(context: Context): Router {
         (model === undefined || attribute.model === model) &&
         (includeArchived === 'true' || !attribute.archived),
     );
-    res.json({ type: 'list', data: found.map(attributeView) });
+    const standard = model === 'company' ? [] : STANDARD_ATTRIBUTES.map(standardView);
+    res.json({ type: 'list', data: [...standard, ...found.map(attributeView)] });
   });
 
   router.post('/data_attributes', (req, res) => {
@@ -110,8 +122,12 @@ export function attributeRoutes(context: Context): Router {
       );
     }
     if (own.filter((attribute) => !attribute.archived).length >= MAX_ATTRIBUTES) {
-      // Status and code of the limit are UNVERIFIED.
-      throw invalid(`You have reached the limit of ${MAX_ATTRIBUTES} custom data attributes`);
+      // The code is mapped to this limit by intercom-ruby; its status is UNVERIFIED.
+      throw refusal(
+        400,
+        'custom_data_limit_reached',
+        `You have reached the limit of ${MAX_ATTRIBUTES} custom data attributes`,
+      );
     }
     const attribute = insertAttribute(state, now(), workspace.id, {
       name,
@@ -184,6 +200,27 @@ export function insertAttribute(
   };
   state.attributes.push(attribute);
   return attribute;
+}
+
+/** In the specification's example, Intercom's own attributes have neither id nor times. */
+function standardView([name, label, dataType]: (typeof STANDARD_ATTRIBUTES)[number]): Record<
+  string,
+  unknown
+> {
+  return {
+    type: 'data_attribute',
+    model: 'contact',
+    name,
+    full_name: name,
+    label,
+    description: '',
+    data_type: dataType,
+    api_writable: true,
+    ui_writable: false,
+    messenger_writable: true,
+    custom: false,
+    archived: false,
+  };
 }
 
 function attributeView(attribute: DataAttribute): Record<string, unknown> {

@@ -1,14 +1,16 @@
-import { webhookContactView } from './contact-view.ts';
+import { legacyUserView, webhookContactView } from './contact-view.ts';
 import { type Context, invalid, refusal } from './refusals.ts';
 import { type Contact, indexKey, insertContact, seconds } from './state.ts';
 
 export type NewContact = Partial<Omit<Contact, 'workspaceId' | 'createdAtMs'>>;
 
-/** What can happen to a contact, whoever does it: each change tells the app's webhook endpoint. */
+/** Changes of contacts, each with its webhook. Items are as sparse as the recorded ones. */
 export interface ContactChanges {
   create(workspaceId: string, fields: NewContact): Contact;
-  /** Announces a change that has been written to the contact. */
+  /** Sends the webhooks of a change that was already written to the contact. */
   updated(contact: Contact, changed: { email?: boolean }): void;
+  /** A visitor becomes a user: one webhook, with the legacy user model. */
+  visitorSignUp(workspaceId: string, fields: NewContact & { externalId: string }): Contact;
   /** A lead becomes a user. */
   signUp(contactId: string, externalId: string, email?: string): Contact;
   merge(fromId: string, intoId: string): Contact;
@@ -19,8 +21,8 @@ export interface ContactChanges {
 
 export function createContactChanges(context: Omit<Context, 'notifyUninstall'>): ContactChanges {
   const { state, now } = context;
-  const emit = (topic: string, contact: Contact, extra: Record<string, unknown> = {}): void =>
-    context.emit(topic, contact.workspaceId, { ...webhookContactView(contact), ...extra });
+  const emit = (topic: string, contact: Contact): void =>
+    context.emit(topic, contact.workspaceId, webhookContactView(contact));
   const find = (id: string): Contact => {
     const contact = state.contacts.get(id);
     if (!contact) throw refusal(404, 'not_found', 'User Not Found');
@@ -36,6 +38,12 @@ export function createContactChanges(context: Omit<Context, 'notifyUninstall'>):
     create(workspaceId, fields) {
       const contact = insertContact(state, now(), workspaceId, fields);
       emit(`contact.${contact.role}.created`, contact);
+      return contact;
+    },
+    visitorSignUp(workspaceId, fields) {
+      const contact = insertContact(state, now(), workspaceId, { ...fields, signedUpAtS: seconds(now()) });
+      // Whether `contact.user.created` is sent as well is UNVERIFIED.
+      context.emit('visitor.signed_up', workspaceId, legacyUserView(contact));
       return contact;
     },
     updated(contact, changed) {
@@ -79,20 +87,26 @@ export function createContactChanges(context: Omit<Context, 'notifyUninstall'>):
         const at = conversation.contactIds.indexOf(from.id);
         if (at >= 0) conversation.contactIds[at] = into.id;
       }
-      emit('contact.merged', into, { merged_from: { type: 'contact', id: from.id } });
+      // The documented `merged_from` is missing in the only recording.
+      emit('contact.merged', into);
       return into;
     },
     archive(contactId) {
       const contact = find(contactId);
       contact.archived = true;
-      emit('contact.archived', contact, { archived: true });
+      context.emit('contact.archived', contact.workspaceId, {
+        id: contact.id,
+        external_id: contact.externalId,
+        type: 'contact',
+        archived: true,
+      });
       return contact;
     },
     unarchive(contactId) {
       const contact = find(contactId);
       contact.archived = false;
-      // The topic really is in the present tense.
-      emit('contact.unarchive', contact, { archived: false });
+      // Listed as `contact.unarchive`, recorded with this name.
+      emit('contact.unarchived', contact);
       return contact;
     },
     remove(contactId) {
@@ -100,9 +114,9 @@ export function createContactChanges(context: Omit<Context, 'notifyUninstall'>):
       contact.deleted = true;
       unindex(contact);
       context.emit('contact.deleted', contact.workspaceId, {
-        type: 'contact',
         id: contact.id,
         external_id: contact.externalId,
+        type: 'contact',
         deleted: true,
       });
       return contact;

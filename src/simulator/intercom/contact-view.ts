@@ -59,10 +59,11 @@ export function contactView(contact: Contact): Record<string, unknown> {
   };
 }
 
-/** In webhooks a contact's moments are ISO strings, as recorded; REST has Unix seconds. */
+/** Times in webhooks are ISO strings, as recorded; REST has Unix seconds. */
+const iso = (ms: number | null): string | null =>
+  ms === null ? null : new Date(ms).toISOString().replace('Z', '+00:00');
+
 export function webhookContactView(contact: Contact): Record<string, unknown> {
-  const iso = (ms: number | null): string | null =>
-    ms === null ? null : new Date(ms).toISOString().replace('Z', '+00:00');
   return {
     ...contactView(contact),
     created_at: iso(contact.createdAtMs),
@@ -72,5 +73,38 @@ export function webhookContactView(contact: Contact): Record<string, unknown> {
     sms_consent: false,
     unsubscribed_from_sms: false,
     enabled_push_messaging: null,
+  };
+}
+
+/** The model of the oldest topics, as recorded with `visitor.signed_up`: `user_id` instead of `external_id`. */
+export function legacyUserView(contact: Contact): Record<string, unknown> {
+  return {
+    type: 'user',
+    id: contact.id,
+    user_id: contact.externalId,
+    anonymous: contact.role !== 'user',
+    email: contact.email,
+    phone: contact.phone,
+    name: contact.name,
+    pseudonym: null,
+    avatar: { type: 'avatar', image_url: contact.avatar },
+    app_id: contact.workspaceId,
+    companies: { type: 'company.list', companies: [] },
+    location_data: { type: 'location_data' },
+    last_request_at: null,
+    created_at: iso(contact.createdAtMs),
+    remote_created_at: iso(contact.createdAtMs),
+    signed_up_at: iso(contact.signedUpAtS === null ? null : contact.signedUpAtS * 1_000),
+    // The recording mixes both forms of UTC.
+    updated_at: new Date(contact.updatedAtMs).toISOString(),
+    session_count: 1,
+    social_profiles: { type: 'social_profile.list', social_profiles: [] },
+    owner_id: contact.ownerId,
+    unsubscribed_from_emails: contact.unsubscribedFromEmails,
+    marked_email_as_spam: false,
+    has_hard_bounced: false,
+    tags: { type: 'tag.list', tags: [] },
+    segments: { type: 'segment.list', segments: [] },
+    custom_attributes: { ...contact.customAttributes },
   };
 }

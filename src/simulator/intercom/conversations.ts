@@ -32,7 +32,7 @@ const healthSchema = z
     }
   });
 
-/** Says what is wrong with an app's health; empty: nothing. Source: Intercom, "Installation health check". */
+/** What is wrong with an app's health response; empty: nothing. Source: Intercom, "Installation health check". */
 export function healthProblems(body: unknown): string[] {
   const parsed = healthSchema.safeParse(body);
   if (parsed.success) return [];
@@ -126,7 +126,7 @@ function find(state: IntercomState, workspaceId: string, id: string): Conversati
   return conversation;
 }
 
-/** The model of REST and of Canvas Kit's `admin`; roles and permissions are never told. */
+/** The model of REST and of Canvas Kit's `admin`, without roles and permissions. A bot looks like a teammate. */
 export function adminView(admin: Admin): Record<string, unknown> {
   return {
     type: 'admin',
@@ -135,7 +135,7 @@ export function adminView(admin: Admin): Record<string, unknown> {
     email: admin.email,
     away_mode_enabled: false,
     away_mode_reassign: false,
-    has_inbox_seat: true,
+    has_inbox_seat: !admin.isBot,
     avatar: { image_url: null },
     team_ids: [],
   };

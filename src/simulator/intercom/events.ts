@@ -57,12 +57,8 @@ export function eventRoutes(context: Context): Router {
     }
     const names = state.eventNames.get(workspace.id) ?? new Set();
     if (!names.has(lowerName) && names.size >= MAX_EVENT_NAMES) {
-      // Status and code of the limit are UNVERIFIED.
-      throw refusal(
-        422,
-        'custom_data_limit_reached',
-        `Limit of ${MAX_EVENT_NAMES} active event names reached`,
-      );
+      // Status and code are UNVERIFIED; `custom_data_limit_reached` is the code of the attribute limit.
+      throw refusal(422, 'unprocessable_entity', `Limit of ${MAX_EVENT_NAMES} active event names reached`);
     }
     state.eventNames.set(workspace.id, names.add(lowerName));
     state.eventKeys.add(key);
@@ -159,7 +155,7 @@ function findContact(
   return matches[0];
 }
 
-/** The first ten keys in the order sent; the others are dropped without a word. */
+/** The first ten keys in the order sent; the others are dropped silently. */
 function readMetadata(metadata: Record<string, unknown>): Record<string, unknown> {
   const kept = Object.entries(metadata).slice(0, MAX_METADATA_KEYS);
   for (const [key, value] of kept) {

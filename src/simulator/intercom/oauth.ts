@@ -64,7 +64,9 @@ export function oauthRoutes(context: Context): Router {
     if (form.client_id !== clientId || !state.redirectUris.includes(form.redirect_uri)) {
       return page(res, 400, 'Bad request', '<p>Unknown app or redirect URL.</p>');
     }
-    const admin = [...state.admins.values()].find((each) => each.workspaceId === form.workspace_id);
+    const admin = [...state.admins.values()].find(
+      (each) => !each.isBot && each.workspaceId === form.workspace_id,
+    );
     if (!state.workspaces.has(form.workspace_id) || !admin) {
       return page(res, 400, 'Bad request', '<p>Unknown workspace, or one without a teammate.</p>');
     }
@@ -123,7 +125,8 @@ export function insertToken(
   scopes: readonly IntercomScope[],
   adminId?: string,
 ): Token {
-  const admin = adminId ?? [...state.admins.values()].find((each) => each.workspaceId === workspaceId)?.id;
+  const admin =
+    adminId ?? [...state.admins.values()].find((each) => !each.isBot && each.workspaceId === workspaceId)?.id;
   if (admin === undefined) throw new Error(`Workspace ${workspaceId} has no teammate: add one first`);
   const token: Token = {
     token: `dG9rOn${randomBytes(30).toString('base64url')}=`,

@@ -73,9 +73,9 @@ export interface Context {
   readonly now: () => number;
   readonly clientId: string;
   readonly clientSecret: string;
-  /** Tells the app's webhook endpoint, if one is configured. Never waits. */
+  /** Sends a webhook to the app if its endpoint and the topic are registered. Does not wait. */
   readonly emit: (topic: string, workspaceId: string, item: Record<string, unknown>) => void;
-  /** The app lost its access: revoked by itself or by an admin. */
+  /** The app lost its access, by its own call or an admin's. */
   readonly notifyUninstall: (workspaceId: string) => void;
 }
 
@@ -85,16 +85,16 @@ export interface Context {
  */
 export function requireScope(res: Response, scope: IntercomScope): Session {
   const session = sessionOf(res);
-  if (session.workspace.planRestricted) {
-    throw refusal(403, 'api_plan_restricted', 'Active subscription needed.');
-  }
+  const { planRefusal } = session.workspace;
+  // 402 was seen by an older connector and is not in today's table.
+  if (planRefusal !== null) throw refusal(planRefusal, 'api_plan_restricted', 'Active subscription needed.');
   if (!session.token.scopes.has(scope)) {
     throw refusal(403, 'forbidden', `You do not have the required scope (${scope})`);
   }
   return session;
 }
 
-/** Behaviour that came with a version applies from that version on. */
+/** Whether the requested API version is at least 2.`minor`. */
 export function isAtLeast(version: string, minor: number): boolean {
   if (version === 'Preview' || version === 'Unstable') return true;
   const [major, given] = version.split('.').map(Number);

@@ -51,16 +51,29 @@ export interface IntercomSimulator extends AppCaller {
   }): Workspace;
   addAdmin(
     workspaceId: string,
-    fields?: { id?: string; name?: string; email?: string; emailVerified?: boolean; locale?: string },
+    fields?: {
+      id?: string;
+      name?: string;
+      email?: string | null;
+      emailVerified?: boolean;
+      locale?: string;
+    },
   ): Admin;
-  /** Without telling the webhook endpoint: the contact was there before. */
+  /** Without a webhook: the contact existed before. */
   addContact(workspaceId: string, fields: NewContact): Contact;
   addAttribute(workspaceId: string, name: string, dataType?: AttributeType): DataAttribute;
   addConversation(
     workspaceId: string,
-    fields: { id?: string; contactIds: string[]; subject?: string; body?: string },
+    fields: {
+      id?: string;
+      contactIds: string[];
+      subject?: string;
+      body?: string;
+      /** Replies by e-mail, each quoting all before it, as e-mail programs do. */
+      quotingReplies?: number;
+    },
   ): Conversation;
-  /** A token as an installation gives it; by default with the scopes that the app needs. */
+  /** A token as from an installation; by default with the scopes that the app needs. */
   issueToken(workspaceId: string, scopes?: readonly IntercomScope[]): string;
   revokeTokens(workspaceId: string): void;
 }
@@ -167,10 +180,20 @@ export function createIntercomSimulator(options: {
         createdAtS: seconds(now()),
         installed: false,
         identityVerification,
-        planRestricted: false,
+        planRefusal: null,
         health: null,
       };
       state.workspaces.set(id, workspace);
+      // Every workspace has one, and it is listed among the admins.
+      const botId = newId();
+      state.admins.set(botId, {
+        id: botId,
+        workspaceId: id,
+        name: 'Fin',
+        email: `operator+${id}@intercom.io`,
+        emailVerified: false,
+        isBot: true,
+      });
       return workspace;
     },
     addAdmin(
@@ -189,6 +212,7 @@ export function createIntercomSimulator(options: {
         name,
         email,
         emailVerified,
+        isBot: false,
         ...(locale === undefined ? {} : { locale }),
       };
       state.admins.set(id, admin);
@@ -197,7 +221,10 @@ export function createIntercomSimulator(options: {
     addContact: (workspaceId, fields) => insertContact(state, now(), workspaceId, fields),
     addAttribute: (workspaceId, name, dataType = 'string') =>
       insertAttribute(state, now(), workspaceId, { name, dataType }),
-    addConversation(workspaceId, { id = newId(), contactIds, subject, body = '<p>Hello</p>' }) {
+    addConversation(
+      workspaceId,
+      { id = newId(), contactIds, subject, body = '<p>Hello</p>', quotingReplies = 0 },
+    ) {
       const atS = seconds(now());
       const conversation: Conversation = {
         id,
@@ -209,6 +236,17 @@ export function createIntercomSimulator(options: {
         updatedAtS: atS,
         parts: [],
       };
+      for (let number = 1; number <= quotingReplies; number += 1) {
+        const quoted = conversation.parts.at(-1)?.body ?? body;
+        conversation.parts.push({
+          id: String(Number(id) * 1_000 + number),
+          partType: 'comment',
+          authorType: 'user',
+          authorId: contactIds[0] ?? '',
+          body: `<p>Any news? (${number})</p><blockquote>${quoted}</blockquote>`,
+          createdAtS: atS + number,
+        });
+      }
       state.conversations.set(id, conversation);
       return conversation;
     },
@@ -232,7 +270,7 @@ const FAULT_CODES: Readonly<Record<number, string>> = {
   503: 'service_unavailable',
 };
 
-/** The demands on headers that hold for every REST call. Source: Intercom, "HTTP responses" and "API versioning". */
+/** Requirements on the headers of every REST call. Source: Intercom, "HTTP responses" and "API versioning". */
 const checkRequest: RequestHandler = (req, _res, next) => {
   const version = req.get('intercom-version');
   if (version !== undefined && !VERSION_PATTERN.test(version)) {

@@ -1,4 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 
 /** The app's permissions as machine names. Only some are published; the others follow their form (INFERRED). */
 export type IntercomScope =
@@ -34,9 +36,9 @@ export interface Workspace {
   installed: boolean;
   /** Whether the Messenger accepts only users with a signed identity token. */
   identityVerification: boolean;
-  /** Switch on to have every scoped call answered 403 `api_plan_restricted`. */
-  planRestricted: boolean;
-  /** What the app last said by `POST /app_install/status` or the health check. */
+  /** The status with which every scoped call is refused because of the plan; `null`: the plan has the API. */
+  planRefusal: 402 | 403 | null;
+  /** As the app last reported it by `POST /app_install/status` or the health check. */
   health: Record<string, unknown> | null;
 }
 
@@ -44,9 +46,12 @@ export interface Admin {
   readonly id: string;
   readonly workspaceId: string;
   name: string;
-  email: string;
+  /** `null` for some teammates; a bot has `operator+…`. */
+  email: string | null;
   emailVerified: boolean;
-  /** BCP 47, told in Canvas Kit requests. No documented field: for what an app does where it comes after all. */
+  /** Fin or another bot: listed among the admins like a teammate. */
+  readonly isBot: boolean;
+  /** BCP 47, sent in Canvas Kit requests. Not a documented field: for how an app handles it. */
   readonly locale?: string;
 }
 
@@ -85,7 +90,7 @@ export interface DataAttribute {
   messengerWritable: boolean;
   options: string[];
   archived: boolean;
-  /** Set to have archiving refused: the attribute is used in a filter or a message. */
+  /** Used in a filter or a message, so that it cannot be archived. */
   inUse: boolean;
   readonly createdAtS: number;
   updatedAtS: number;
@@ -149,9 +154,9 @@ export interface IntercomState {
   readonly attributes: DataAttribute[];
   readonly events: RecordedEvent[];
   readonly eventKeys: Set<string>;
-  /** Active event names by workspace, in small letters. */
+  /** Active event names by workspace, in lower case. */
   readonly eventNames: Map<string, Set<string>>;
-  /** Events that were answered 202 and not stored again. */
+  /** Events that got 202 but were stored already. */
   duplicateEvents: number;
   readonly conversations: Map<string, Conversation>;
   readonly tokens: Map<string, Token>;
@@ -160,8 +165,8 @@ export interface IntercomState {
   readonly redirectUris: string[];
   appScopes: readonly IntercomScope[];
   webhookEndpoint: string | null;
-  /** `null`: all topics. */
-  webhookTopics: ReadonlySet<string> | null;
+  /** The topics of `app-manifest.json`; others are not sent. */
+  webhookTopics: ReadonlySet<string>;
   webhookRetryDelayMs: number;
   readonly webhookDeliveries: WebhookDelivery[];
   uninstallUrl: string | null;
@@ -170,8 +175,13 @@ export interface IntercomState {
   searchLagMs: number;
 }
 
-/** Answers of Intercom name a moment in whole seconds. */
+/** Intercom's responses have times in whole seconds. */
 export const seconds = (ms: number): number => Math.floor(ms / 1_000);
+
+/** What the Developer Hub contains: the app is simulated as it would be registered. */
+const manifest = JSON.parse(
+  readFileSync(join(import.meta.dirname, '../../../app-manifest.json'), 'utf8'),
+) as { readonly webhooks: { readonly topics: readonly string[] } };
 
 /** Object ids of contacts have 24 hex digits. */
 export const newContactId = (): string => randomBytes(12).toString('hex');
@@ -195,7 +205,7 @@ export function createState(): IntercomState {
     redirectUris: [],
     appScopes: DEFAULT_SCOPES,
     webhookEndpoint: null,
-    webhookTopics: null,
+    webhookTopics: new Set(manifest.webhooks.topics),
     webhookRetryDelayMs: 60_000,
     webhookDeliveries: [],
     uninstallUrl: null,
