@@ -7,7 +7,6 @@ import { pino } from 'pino';
 import { migrate, openDatabase } from '../src/database/data-source.ts';
 import { startEmbeddedPostgres } from '../src/database/embedded.ts';
 import { createSecretBox, hashSecret, secretLocation } from '../src/workspaces/secrets.ts';
-
 import { type Running, startProcess } from './processes.ts';
 
 export const WORKSPACE_ID = 'bench1';

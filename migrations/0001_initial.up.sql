@@ -30,6 +30,7 @@ create table workspaces (
   health_told       jsonb
 );
 
+-- disconnected_…: for a day after a disconnection, what undoing it needs. webhook_auth_hash is empty then.
 create table projects (
   workspace_id          text not null,
   project_id            text not null,
@@ -45,6 +46,8 @@ create table projects (
   last_received_at      timestamptz,
   last_refused_at       timestamptz,
   refused_for           text,
+  disconnected_at       timestamptz,
+  disconnected_auth_hash text,
   created_at            timestamptz not null default now(),
   primary key (workspace_id, project_id)
 );
@@ -54,7 +57,9 @@ create table sessions (
   session_hash text not null,
   admin        jsonb not null,
   csrf         text not null,
+  user_agent   text not null default '',
   created_at   timestamptz not null default now(),
+  last_seen_at timestamptz not null default now(),
   expires_at   timestamptz not null,
   primary key (workspace_id, session_hash)
 );
@@ -64,6 +69,7 @@ create table oauth_states (
   purpose    text not null,
   expires_at timestamptz not null
 );
+create index oauth_states_expired on oauth_states (expires_at);
 
 ------------------------------------------------------------------------------------------------- subscribers
 

@@ -42,7 +42,7 @@ import { subscriberJobs } from './subscribers/jobs.ts';
 import { type RefreshContext, refreshWithin } from './subscribers/refresh.ts';
 import { revenueCatClientFor } from './workspaces/clients.ts';
 import { deriveKey, loadEncryptionKeys } from './workspaces/encryption-keys.ts';
-import type { InstallContext } from './workspaces/install.ts';
+import type { WorkspaceContext } from './workspaces/install.ts';
 import { workspaceJobs } from './workspaces/jobs.ts';
 import { addWorkspaceMetrics } from './workspaces/metrics.ts';
 import { healthRouter, installRouter, uninstallRouter } from './workspaces/routes.ts';
@@ -97,7 +97,7 @@ async function start(config: Config, logger: Logger, http: HttpServer): Promise<
     listen: connected.url === connected.sessionUrl,
     logger,
   });
-  const app: InstallContext = { config, database, secrets, jobs, logger, now };
+  const app: WorkspaceContext = { config, database, secrets, jobs, logger, now };
   const requestRefresh = (workspaceId: string, subscriberId: string): Promise<void> =>
     jobs.send('subscriber.refresh', { workspaceId, subscriberId });
   const reportHealth = (workspaceId: string): Promise<void> => jobs.send('workspace.health', { workspaceId });
@@ -153,11 +153,7 @@ async function start(config: Config, logger: Logger, http: HttpServer): Promise<
     production: config.production,
     requestRefresh,
   };
-  const sessions = createSessions({
-    database,
-    secret: deriveKey(keys, 'sessions'),
-    secure: config.production,
-  });
+  const sessions = createSessions(app, deriveKey(keys, 'sessions'));
 
   const stopping = new AbortController();
   const background = { ...refresh, jobs, stopping: stopping.signal, onReconciled: importMetrics.reconciled };
@@ -206,7 +202,7 @@ async function start(config: Config, logger: Logger, http: HttpServer): Promise<
           checkDatabase: () => database.query('select 1 from workspaces limit 1'),
         }),
         supportRouter(messenger, await supportScript()),
-        installRouter(app, (res, installed) => sessions.signIn(res, installed)),
+        installRouter(app, sessions.signIn),
         settingsRouter({
           ...app,
           sessions,

@@ -2,7 +2,7 @@ import type { Database, Sql } from '../database/sql.ts';
 import { storeEvents } from '../ingestion/store.ts';
 import { type ReceivedEvent, toReceived } from '../ingestion/webhook.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
-import type { Project } from '../workspaces/store.ts';
+import type { Project } from '../workspaces/projects.ts';
 
 export interface ImportedEvents {
   readonly added: number;

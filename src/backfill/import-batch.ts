@@ -7,7 +7,7 @@ import { type StoredCustomer, storeCustomers } from '../subscribers/customers-st
 import { findIdentityGroups } from '../subscribers/identity-groups.ts';
 import { type RefreshContext, reportDisagreement } from '../subscribers/refresh.ts';
 import { preferredAppUserIds } from '../subscription/identities.ts';
-import type { Project } from '../workspaces/store.ts';
+import type { Project } from '../workspaces/projects.ts';
 import {
   type BatchCounts,
   type ClaimedCustomer,

@@ -3,7 +3,7 @@ import { type RefreshContext, storeReading, withKey } from '../subscribers/refre
 import { markPending } from '../subscribers/store.ts';
 import { isBlockedId, preferredAppUserIds } from '../subscription/identities.ts';
 import { revenueCatClientFor } from '../workspaces/clients.ts';
-import { readProject } from '../workspaces/store.ts';
+import { readProject } from '../workspaces/projects.ts';
 import { importEvents } from './history-events.ts';
 
 export type CustomerImport = 'imported' | 'unknown_customer' | 'no_key' | 'key_rejected' | 'blocked_id';

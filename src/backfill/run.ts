@@ -3,7 +3,7 @@ import { AppError } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { noteKeyState, type RefreshContext } from '../subscribers/refresh.ts';
 import { revenueCatClientFor } from '../workspaces/clients.ts';
-import { type Project, readProject } from '../workspaces/store.ts';
+import { type Project, readProject } from '../workspaces/projects.ts';
 import { forgetList, restartList, saveListedPage, whileListingAlone } from './customers-list-store.ts';
 import { importBatch } from './import-batch.ts';
 import {

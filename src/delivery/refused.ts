@@ -1,6 +1,11 @@
 import type { AppError, ErrorCode } from '../errors.ts';
-import { forgetRefusal, noteRefusal, resumeRefused } from '../workspaces/health-store.ts';
-import type { Refusal, RefusedWork } from '../workspaces/store.ts';
+import {
+  clearRefusal,
+  type Refusal,
+  type RefusedWork,
+  recordRefusal,
+  retryRefused,
+} from '../workspaces/store.ts';
 import type { Round } from './attempt.ts';
 
 function isRefusal(code: ErrorCode): code is Refusal['code'] {
@@ -12,7 +17,7 @@ export async function noteIfRefused(round: Round, work: RefusedWork, error: AppE
   const { code, message } = error;
   if (!isRefusal(code) || round.workspace.refusals[work]?.code === code) return;
   const { context, claim } = round;
-  if (!(await noteRefusal(context.database, claim.workspaceId, work, { code, message }))) return;
+  if (!(await recordRefusal(context.database, claim.workspaceId, work, { code, message }))) return;
   context.logger.error({ workspaceId: claim.workspaceId, work, code }, 'Intercom refuses: deliveries wait');
   await context.onHealthChanged(claim.workspaceId);
 }
@@ -21,7 +26,7 @@ export async function noteIfRefused(round: Round, work: RefusedWork, error: AppE
 export async function noteAccepted(round: Round, work: RefusedWork): Promise<void> {
   if (!round.workspace.refusals[work]) return;
   const { context, claim } = round;
-  if (!(await forgetRefusal(context.database, claim.workspaceId, work))) return;
-  await resumeRefused(context.database, claim.workspaceId);
+  if (!(await clearRefusal(context.database, claim.workspaceId, work))) return;
+  await retryRefused(context.database, claim.workspaceId);
   await context.onHealthChanged(claim.workspaceId);
 }

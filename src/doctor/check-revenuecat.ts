@@ -2,8 +2,9 @@ import { AppError } from '../errors.ts';
 import type { WebhookRefusal } from '../ingestion/refused-webhooks.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { DAY_MS } from '../time.ts';
-import { checkApiKey } from '../workspaces/api-key.ts';
-import type { Project } from '../workspaces/store.ts';
+import type { Project } from '../workspaces/projects.ts';
+import { checkApiKey, lacksPermission } from '../workspaces/revenuecat-key.ts';
+import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import { type Finding, lowerFirst, ok, problem, warning } from './check-result.ts';
 
 /** Some apps sell little: shorter silence says nothing. */
@@ -17,6 +18,7 @@ export async function checkRevenueCat(
     publicUrl: string;
     isPublicUrlWrong: boolean;
     nowMs: number;
+    settings: WorkspaceSettings;
     connectedAtMs: number;
     refusal: WebhookRefusal | null;
   },
@@ -41,7 +43,7 @@ export async function checkRevenueCat(
           );
     return [finding, received];
   }
-  const check = await checkApiKey(client, project.revenueCatProjectId);
+  const check = await checkApiKey(client, project.revenueCatProjectId, setup.settings);
   const findings: Finding[] = [];
   switch (check.outcome) {
     case 'unreachable':
@@ -88,7 +90,7 @@ export async function checkRevenueCat(
       return [...findings, received];
     case 'valid':
       findings.push(
-        check.missingScopes.length === 0
+        !lacksPermission(check.missingScopes)
           ? ok('revenuecat_key', `RevenueCat accepts the API key of ${project.name}.`, scope)
           : problem(
               'revenuecat_scopes',

@@ -1,6 +1,5 @@
 import type { Sql } from '../database/sql.ts';
 import { createSecretBox, ENCRYPTED_COLUMNS, secretLocation } from '../workspaces/secrets.ts';
-
 import { type Finding, ok, problem } from './check-result.ts';
 
 type Kind = keyof typeof secretLocation;

@@ -6,8 +6,10 @@ import { intercomApiUrl } from '../intercom/client.ts';
 import { createCallLimiter } from '../revenuecat/call-limiter.ts';
 import { withTimeout } from '../time.ts';
 import { intercomClientFor, revenueCatClientFor } from '../workspaces/clients.ts';
+import { listProjects, type Project } from '../workspaces/projects.ts';
 import { createSecretBox, type SecretBox } from '../workspaces/secrets.ts';
-import { listProjects, type Project, readWorkspace, type Workspace } from '../workspaces/store.ts';
+import { DEFAULT_SETTINGS } from '../workspaces/settings.ts';
+import { readWorkspace, type Workspace } from '../workspaces/store.ts';
 import { type ClockReading, checkClock, readDatabaseClock, readServerClock } from './check-clock.ts';
 import { checkDatabase, checkDisk } from './check-database.ts';
 import { checkIntercom } from './check-intercom.ts';
@@ -193,6 +195,7 @@ async function askRevenueCat(patient: DoctorContext, project: Project, away: Awa
     publicUrl: addressOf(patient),
     isPublicUrlWrong: patient.isPublicUrlWrong ?? false,
     nowMs: now(),
+    settings: (await readWorkspace(database, workspaceId))?.settings ?? DEFAULT_SETTINGS,
     connectedAtMs: await readConnectedAt(database, workspaceId, projectId),
     refusal: await readWebhookRefusal(database, workspaceId, projectId),
   };

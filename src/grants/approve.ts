@@ -1,4 +1,4 @@
-import type { Project } from '../workspaces/store.ts';
+import type { Project } from '../workspaces/projects.ts';
 import { auditGrant } from './audit.ts';
 import type { GrantContext } from './context.ts';
 import { SETTLE_ANYWAY_AFTER_S } from './make.ts';

@@ -1,34 +1,6 @@
 import type { Sql } from '../database/sql.ts';
+import { writeAudit } from '../workspaces/audit.ts';
 import type { Grant, Teammate } from './types.ts';
-
-export interface AuditRecord {
-  readonly workspaceId: string;
-  readonly actor: Teammate;
-  readonly action: string;
-  readonly conversationId: string | null;
-  readonly contactId: string | null;
-  readonly subscriberId: string | null;
-  readonly details: Readonly<Record<string, unknown>>;
-  readonly result: string;
-}
-
-/** Keeps who did what, to whom, why, and what came of it. */
-export async function writeAudit(sql: Sql, record: AuditRecord): Promise<void> {
-  await sql.query(
-    `insert into audit_log (workspace_id, actor, action, conversation_id, contact_id, subscriber_id, details, result)
-     values ($1, $2, $3, $4, $5, $6, $7, $8)`,
-    [
-      record.workspaceId,
-      JSON.stringify(record.actor),
-      record.action,
-      record.conversationId,
-      record.contactId,
-      record.subscriberId,
-      JSON.stringify(record.details),
-      record.result,
-    ],
-  );
-}
 
 /** What may happen to a grant, as the audit log names it. */
 export type GrantAction = 'grant' | 'grant_approve' | 'grant_decline' | 'grant_withdraw' | 'revoke';

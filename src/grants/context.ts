@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import type { Database } from '../database/sql.ts';
 import type { Jobs } from '../jobs/jobs.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
-import type { Project } from '../workspaces/store.ts';
+import type { Project } from '../workspaces/projects.ts';
 
 export interface GrantContext {
   readonly database: Database;

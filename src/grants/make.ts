@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { Project } from '../workspaces/store.ts';
+import type { Project } from '../workspaces/projects.ts';
 import { auditGrant } from './audit.ts';
 import type { GrantContext } from './context.ts';
 import { queueNote } from './notes-store.ts';

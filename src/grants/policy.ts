@@ -40,7 +40,7 @@ export function checkTeammate(policy: GrantPolicy, adminId: string): Refusal | n
   if (!policy.enabled) return { code: 'switched_off' };
   const { allowedAdminIds: allowed } = policy;
   // A request without a teammate is nobody's: nobody may grant.
-  if (adminId === '' || (allowed.length > 0 && !allowed.includes(adminId))) return { code: 'not_allowed' };
+  if (adminId === '' || (allowed !== null && !allowed.includes(adminId))) return { code: 'not_allowed' };
   return null;
 }
 

@@ -2,7 +2,7 @@ import type { Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import type { Jobs } from '../jobs/jobs.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
-import { type Project, setApiKeyState } from '../workspaces/store.ts';
+import { type Project, setApiKeyState } from '../workspaces/projects.ts';
 import { judge, readAccess } from './access.ts';
 import { auditGrant } from './audit.ts';
 import type { GrantContext } from './context.ts';

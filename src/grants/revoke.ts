@@ -1,6 +1,6 @@
 import { AppError } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
-import { type Project, readProject, setApiKeyState } from '../workspaces/store.ts';
+import { type Project, readProject, setApiKeyState } from '../workspaces/projects.ts';
 import { readAccess } from './access.ts';
 import type { Decider } from './approve.ts';
 import { auditGrant } from './audit.ts';

@@ -1,4 +1,4 @@
-import type { Response } from 'express';
+import type { RequestHandler, Response } from 'express';
 import { RateLimiterMemory, type RateLimiterRes } from 'rate-limiter-flexible';
 import { AppError } from '../errors.ts';
 
@@ -35,5 +35,14 @@ export function createRateLimit(options: { requests: number; seconds: number; me
       const state = await limiter.get(key);
       if (state !== null && state.consumedPoints >= requests) refuse(res, state);
     },
+  };
+}
+
+/** Limits how many requests an address may make in a minute. */
+export function limitRequests(requests: number): RequestHandler {
+  const limit = createRateLimit({ requests, seconds: 60, message: 'Too many requests' });
+  return async (req, res, next) => {
+    await limit.consume(req.ip ?? '', res);
+    next();
   };
 }

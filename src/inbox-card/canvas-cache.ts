@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache';
 import type { InboxCanvas } from '../intercom/canvas.ts';
 import type { Names } from '../subscription/describe-event.ts';
 import { isUsable } from '../subscription/summary.ts';
-import type { Project } from '../workspaces/store.ts';
+import type { Project } from '../workspaces/projects.ts';
 import type { CardContext } from './context.ts';
 import type { Candidate } from './store.ts';
 

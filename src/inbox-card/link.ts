@@ -1,8 +1,8 @@
 import { forgetContact, wakeForContact } from '../contacts/contacts-store.ts';
 import type { Sql } from '../database/sql.ts';
-import { writeAudit } from '../grants/audit.ts';
 import { button, escapeMarkdown, type InboxCanvas, text } from '../intercom/canvas.ts';
 import { deleteLink, saveLink } from '../subscribers/find-store.ts';
+import { writeAudit } from '../workspaces/audit.ts';
 import { type CardContext, type Customer, page } from './context.ts';
 import { overview } from './overview.ts';
 import { findCustomer } from './search.ts';

@@ -1,16 +1,8 @@
 import type { Sql } from '../database/sql.ts';
 import type { StoredSummary, SubscriberSummary, SummaryMark } from '../subscription/summary.ts';
 import type { Snapshot } from '../subscription/types.ts';
-import {
-  PROJECT_COLUMNS,
-  type Project,
-  type ProjectRow,
-  toProject,
-  toWorkspace,
-  WORKSPACE_COLUMNS,
-  type Workspace,
-  type WorkspaceRow,
-} from '../workspaces/store.ts';
+import { PROJECT_COLUMNS, type Project, type ProjectRow, toProject } from '../workspaces/projects.ts';
+import { toWorkspace, WORKSPACE_COLUMNS, type Workspace, type WorkspaceRow } from '../workspaces/store.ts';
 
 /** Ids that a card carries of one subscriber; the identified ones come first. */
 export const MAX_IDS = 50;

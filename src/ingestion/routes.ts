@@ -37,7 +37,7 @@ export function revenueCatWebhookRouter(options: {
   onReceived: (status: 'accepted' | 'duplicate') => void;
 }): Router {
   const { database, secrets, now } = options;
-  const noteRefusal = createRefusalNotes(database, now);
+  const recordRefusal = createRefusalNotes(database, now);
   const readTarget = shareReads((projectId) => readWebhookTarget(database, projectId));
 
   const receive: RequestHandler = async (req, res) => {
@@ -59,7 +59,7 @@ export function revenueCatWebhookRouter(options: {
       nowMs: now(),
     });
     if (mismatch !== null) {
-      await noteRefusal(target.workspaceId, target.projectId, mismatch);
+      await recordRefusal(target.workspaceId, target.projectId, mismatch);
       throw unauthorized(REFUSED[mismatch]);
     }
     const event = readWebhook(body, now());

@@ -1,5 +1,5 @@
 import type { Sql } from '../database/sql.ts';
-import { type Project, workspaceOfProject } from '../workspaces/store.ts';
+import { type Project, workspaceOfProject } from '../workspaces/projects.ts';
 
 /** What decides whether a webhook is taken. */
 export interface WebhookTarget

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { Database, Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
-import type { Project } from '../workspaces/store.ts';
+import type { Project } from '../workspaces/projects.ts';
 import type { CatalogItem, RevenueCatClient } from './client.ts';
 import type { CatalogNames } from './snapshot.ts';
 

@@ -1,6 +1,6 @@
 import type { RequestHandler, Router } from 'express';
 import { forbidden } from '../errors.ts';
-import { mayChangeSettings, type WorkspaceSettings } from '../workspaces/settings.ts';
+import { canChangeSettings, type WorkspaceSettings } from '../workspaces/settings.ts';
 import { changeSettings } from './audit.ts';
 import { auditLine, auditSections } from './audit-words.ts';
 import { fields, pageSql, type SettingsContext, type Visit, visitOf } from './context.ts';
@@ -10,14 +10,14 @@ import { listTeammates } from './teammates.ts';
 
 const LAST_CHANGES = 20;
 
-type Access = WorkspaceSettings['access'];
+type Access = { admins: NonNullable<WorkspaceSettings['access']['admins']> };
 
 /** Lets a form pass that its sender may send. */
 export function requireChanger(context: SettingsContext): RequestHandler {
   return async (_req, res, next) => {
     const { session, workspace } = await visitOf(context, res);
-    if (mayChangeSettings(workspace.settings, session.admin.id)) return next();
-    const names = workspace.settings.access.admins.map(({ name }) => name).join(', ');
+    if (canChangeSettings(workspace.settings, session.admin.id)) return next();
+    const names = (workspace.settings.access.admins ?? []).map(({ name }) => name).join(', ');
     next(forbidden(`Nothing was changed: only these teammates may change the settings: ${names}`));
   };
 }
@@ -64,7 +64,7 @@ export function addAccessPage(router: Router, context: SettingsContext): void {
   /** Everybody in the team, and those who were chosen before. */
   async function choices(visit: Visit): Promise<{ all: Access['admins']; unknown: boolean }> {
     const team = await listTeammates(context, visit.workspace);
-    const all = new Map(visit.workspace.settings.access.admins.map((admin) => [admin.id, admin]));
+    const all = new Map((visit.workspace.settings.access.admins ?? []).map((admin) => [admin.id, admin]));
     const { id, name, email } = visit.session.admin;
     all.set(id, { id, name: name || email || id });
     for (const mate of team ?? [])
@@ -74,7 +74,7 @@ export function addAccessPage(router: Router, context: SettingsContext): void {
 
   router.get('/access', async (req, res) => {
     const visit = await visitOf(context, res);
-    await show(req, res, visit, visit.workspace.settings.access.admins);
+    await show(req, res, visit, visit.workspace.settings.access.admins ?? []);
   });
 
   router.post('/access', async (req, res) => {
@@ -83,18 +83,26 @@ export function addAccessPage(router: Router, context: SettingsContext): void {
     const admins = (await choices(visit)).all.filter(({ id }) => ticked.has(id));
     // Strangers are left out; without anybody else that would open the settings to everybody.
     if (ticked.size > 0 && admins.length === 0) {
-      await show(req, res, visit, visit.workspace.settings.access.admins, [
+      await show(req, res, visit, visit.workspace.settings.access.admins ?? [], [
         'Nothing was saved: nobody who was ticked is in your team. Choose again.',
       ]);
       return;
     }
-    if (!mayChangeSettings({ access: { admins } }, visit.session.admin.id)) {
+    if (
+      !canChangeSettings({ access: { admins: admins.length === 0 ? null : admins } }, visit.session.admin.id)
+    ) {
       await show(req, res, visit, admins, [
         'Nothing was saved: you would shut yourself out. Tick your own name too, or nobody’s.',
       ]);
       return;
     }
-    await changeSettings(context, visit, 'access', { admins }, 'access_changed');
+    await changeSettings(
+      context,
+      visit,
+      'access',
+      { admins: admins.length === 0 ? null : admins },
+      'access_changed',
+    );
     res.redirect(303, '/settings/access?done=access_saved');
   });
 }

@@ -1,7 +1,7 @@
 import type { Sql } from '../database/sql.ts';
-import { writeAudit } from '../grants/audit.ts';
 import { EVENT_KINDS } from '../subscription/types.ts';
 import { isRecord } from '../text.ts';
+import { writeAudit } from '../workspaces/audit.ts';
 import { type WorkspaceSettings, workspaceSettingsSchema } from '../workspaces/settings.ts';
 import { readWorkspace, saveSettings } from '../workspaces/store.ts';
 import type { SettingsContext, Visit } from './context.ts';

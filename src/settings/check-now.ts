@@ -1,4 +1,4 @@
-import { checkWorkspace } from '../workspaces/check-installation.ts';
+import { checkWorkspace } from '../workspaces/health.ts';
 import type { SettingsContext, Visit } from './context.ts';
 
 /**

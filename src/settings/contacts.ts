@@ -4,7 +4,7 @@ import { provisionAttributes } from '../intercom/data-attributes.ts';
 import { CONTACT_ATTRIBUTES } from '../subscription/attributes.ts';
 import { intercomClientFor } from '../workspaces/clients.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
-import { markAttributesReady, wakeWaiting } from '../workspaces/store.ts';
+import { markAttributesReady, retryWaiting } from '../workspaces/store.ts';
 import { auditChange, changeSettings } from './audit.ts';
 import { field, pageSql, type SettingsContext, type Visit, visitOf } from './context.ts';
 import { sendPage } from './render.ts';
@@ -67,7 +67,7 @@ export function addContactPages(router: Router, context: SettingsContext): void 
       ]);
     }
     await changeSettings(context, visit, 'contacts', contacts, 'contacts_changed');
-    await wakeWaiting(database, workspaceId);
+    await retryWaiting(database, workspaceId);
     res.redirect(303, '/settings/contacts?done=contacts_saved');
   });
 

@@ -1,11 +1,11 @@
 import type { Request, Response } from 'express';
 import type { Sql } from '../database/sql.ts';
 import { notFound } from '../errors.ts';
-import type { InstallContext } from '../workspaces/install.ts';
+import type { WorkspaceContext } from '../workspaces/install.ts';
 import { type Session, type Sessions, sessionOf } from '../workspaces/sessions.ts';
 import { readWorkspace, type Workspace } from '../workspaces/store.ts';
 
-export interface SettingsContext extends InstallContext {
+export interface SettingsContext extends WorkspaceContext {
   readonly sessions: Sessions;
   /** Gives a replica that has everything up to now, or else the database. */
   readonly upToDate?: () => Promise<Sql>;

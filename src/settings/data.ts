@@ -1,6 +1,6 @@
 import type { Request, Response, Router } from 'express';
 import { AppError, notFound } from '../errors.ts';
-import { listProjects } from '../workspaces/store.ts';
+import { listProjects } from '../workspaces/projects.ts';
 import { uninstall } from '../workspaces/uninstall.ts';
 import { auditChange } from './audit.ts';
 import { field, parameter, type SettingsContext, visitOf } from './context.ts';

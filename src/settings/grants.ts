@@ -77,7 +77,7 @@ export function addGrantPages(router: Router, context: SettingsContext): void {
         teammates: [
           ...(admins ?? []),
           // Somebody who left the team stays ticked until an admin takes the tick away.
-          ...shown.allowedAdminIds
+          ...(shown.allowedAdminIds ?? [])
             .filter((id) => !known.has(id))
             .map((id) => ({ id, name: `Teammate ${id}`, email: '' })),
         ],
@@ -104,7 +104,10 @@ export function addGrantPages(router: Router, context: SettingsContext): void {
     const policy: WorkspaceSettings['grants'] = {
       ...settings.grants,
       enabled: field(req, 'enabled') === 'on',
-      allowedAdminIds: fields(req, 'allowed').filter((id) => /^[\w-]{1,64}$/.test(id)),
+      allowedAdminIds:
+        fields(req, 'allowed').length === 0
+          ? null
+          : fields(req, 'allowed').filter((id) => /^[\w-]{1,64}$/.test(id)),
       longestDays: daysOf(longest) ?? settings.grants.longestDays,
       lifetimeAllowed: field(req, 'lifetime_allowed') === 'on',
       reasonRequired: field(req, 'reason_required') === 'on',
@@ -113,7 +116,7 @@ export function addGrantPages(router: Router, context: SettingsContext): void {
     };
     const errors: string[] = [];
     // No name at all would let everybody grant.
-    if (fields(req, 'allowed').length > 0 && policy.allowedAdminIds.length === 0)
+    if (fields(req, 'allowed').length > 0 && policy.allowedAdminIds?.length === 0)
       errors.push('Choose the teammates who may grant from the list.');
     if (longest !== '' && daysOf(longest) === null) errors.push('Choose the longest grant from the list.');
     if (second !== '' && policy.secondPersonAboveDays === null)

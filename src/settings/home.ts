@@ -1,5 +1,6 @@
 import type { Router } from 'express';
-import { listProjects, type Project, type Refusals, type Workspace } from '../workspaces/store.ts';
+import { listProjects, type Project } from '../workspaces/projects.ts';
+import type { Refusals, Workspace } from '../workspaces/store.ts';
 import { checkNow } from './check-now.ts';
 import { pageSql, type SettingsContext, visitOf } from './context.ts';
 import { sendPage } from './render.ts';

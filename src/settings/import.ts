@@ -16,7 +16,7 @@ import {
   startImport,
 } from '../backfill/store.ts';
 import { AppError, notFound } from '../errors.ts';
-import { listProjects, type Project } from '../workspaces/store.ts';
+import { listProjects, type Project } from '../workspaces/projects.ts';
 import { auditChange } from './audit.ts';
 import { field, type SettingsContext, type Visit, visitOf } from './context.ts';
 import { sendPage } from './render.ts';

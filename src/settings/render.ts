@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { Eta } from 'eta';
 import type { Request, Response } from 'express';
-import { mayChangeSettings } from '../workspaces/settings.ts';
+import { canChangeSettings } from '../workspaces/settings.ts';
 import { parameter, type Visit } from './context.ts';
 import { FLASHES } from './words.ts';
 
@@ -41,9 +41,9 @@ export function sendPage(
     csrf: session.csrf,
     admin: session.admin,
     workspace: { name: workspace.name, id: workspace.workspaceId },
-    changers: mayChangeSettings(workspace.settings, session.admin.id)
+    changers: canChangeSettings(workspace.settings, session.admin.id)
       ? null
-      : workspace.settings.access.admins.map(({ name }) => name).join(', '),
+      : (workspace.settings.access.admins ?? []).map(({ name }) => name).join(', '),
     flash: FLASHES.get(parameter(req, 'done')) ?? null,
     errors,
     time: (at: Date | null): string => (at === null ? '' : formatTime(at, workspace.timezone)),

@@ -1,20 +1,23 @@
 import type { Request, Response, Router } from 'express';
 import { notFound } from '../errors.ts';
 import { createRevenueCatClient } from '../revenuecat/client.ts';
-import { checkApiKey, isProjectId, looksLikeSecretKey, registerWebhook } from '../workspaces/api-key.ts';
 import { revenueCatClientFor } from '../workspaces/clients.ts';
-import { type Connection, connectProject } from '../workspaces/connect.ts';
-import { setMissingScopes } from '../workspaces/health-store.ts';
-import { secretLocation } from '../workspaces/secrets.ts';
 import {
+  type Connection,
+  connectProject,
   disconnectProject,
+  isProjectId,
   listProjects,
+  looksLikeSecretKey,
   type Project,
   readProject,
   setApiKeyState,
+  setMissingScopes,
   setSigningSecret,
   setWebhookId,
-} from '../workspaces/store.ts';
+} from '../workspaces/projects.ts';
+import { checkApiKey, registerWebhook } from '../workspaces/revenuecat-key.ts';
+import { secretLocation } from '../workspaces/secrets.ts';
 import { auditChange, changeSettings } from './audit.ts';
 import { checkNow } from './check-now.ts';
 import { field, type SettingsContext, type Visit, visitOf } from './context.ts';
@@ -125,7 +128,7 @@ export function addRevenueCatPages(router: Router, context: SettingsContext): vo
       );
     }
     const client = createRevenueCatClient({ apiUrl: config.revenueCatApiUrl, apiKey, now: context.now });
-    const check = await checkApiKey(client, typedProjectId || null);
+    const check = await checkApiKey(client, typedProjectId || null, visit.workspace.settings);
     switch (check.outcome) {
       case 'rejected':
         return complain(

@@ -1,5 +1,5 @@
 import type { Database } from '../database/sql.ts';
-import { type Connection, connectProject } from '../workspaces/connect.ts';
+import { type Connection, connectProject } from '../workspaces/projects.ts';
 import type { SecretBox } from '../workspaces/secrets.ts';
 import { readWorkspace, saveSettings } from '../workspaces/store.ts';
 import { pressableIds } from './intercom/canvas-rules.ts';

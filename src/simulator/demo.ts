@@ -6,7 +6,7 @@ import express from 'express';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
 import { startServer } from '../server.ts';
-import { connectProject } from '../workspaces/connect.ts';
+import { connectProject } from '../workspaces/projects.ts';
 import { createDemoInbox } from './demo-inbox.ts';
 import { createDemoMessenger } from './demo-messenger.ts';
 import { seedStates } from './demo-states.ts';

@@ -9,8 +9,8 @@ import { preferredAppUserIds } from '../subscription/identities.ts';
 import { deriveState } from '../subscription/state.ts';
 import { withTimeout } from '../time.ts';
 import { type ApiUrls, revenueCatClientFor } from '../workspaces/clients.ts';
+import { type Project, readProject, setApiKeyState } from '../workspaces/projects.ts';
 import type { SecretBox } from '../workspaces/secrets.ts';
-import { type Project, readProject, setApiKeyState } from '../workspaces/store.ts';
 import { type StoredCustomer, storeCustomers } from './customers-store.ts';
 import { markPending, readHistory, readSubscriber } from './store.ts';
 

@@ -6,8 +6,9 @@ import {
 } from '../intercom/client.ts';
 import type { CallLimiter, CallPriority } from '../revenuecat/call-limiter.ts';
 import { createRevenueCatClient, type RevenueCatClient } from '../revenuecat/client.ts';
+import type { Project } from './projects.ts';
 import { type SecretBox, secretLocation } from './secrets.ts';
-import type { Project, Workspace } from './store.ts';
+import type { Workspace } from './store.ts';
 
 interface ClientContext {
   readonly secrets: SecretBox;

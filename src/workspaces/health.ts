@@ -1,12 +1,92 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import { withTimeout } from '../time.ts';
-import { checkWorkspace, type Platform } from './check-installation.ts';
-import { intercomClientFor } from './clients.ts';
-import { readHealthTold, setHealthTold } from './health-store.ts';
-import type { InstallContext } from './install.ts';
-import { listProjects, type Refusals, readWorkspace } from './store.ts';
+import { intercomClientFor, revenueCatClientFor } from './clients.ts';
+import type { WorkspaceContext } from './install.ts';
+import { listProjects, type Project, setApiKeyState, setMissingScopes } from './projects.ts';
+import { checkApiKey } from './revenuecat-key.ts';
+import type { WorkspaceSettings } from './settings.ts';
+import {
+  markChecked,
+  markDisconnected,
+  markReconnected,
+  type Refusals,
+  readReportedHealth,
+  readWorkspace,
+  setIdentityVerification,
+  setReportedHealth,
+  type Workspace,
+} from './store.ts';
+
+type HealthContext = Omit<WorkspaceContext, 'jobs'>;
+export type Platform = 'Intercom' | 'RevenueCat';
+
+/** A health check has a deadline: no call takes longer than this. */
+const CALL_TIMEOUT_MS = 2_500;
+
+/**
+ * Calls both platforms to see whether they accept our access, and stores the result. Without this check an expired
+ * token or key would be noticed only by the next event, which in a quiet workspace may be weeks away.
+ *
+ * @returns the platforms that did not answer: about those nothing new is known
+ */
+export async function checkWorkspace(context: HealthContext, workspaceId: string): Promise<Platform[]> {
+  const { database } = context;
+  const workspace = await readWorkspace(database, workspaceId);
+  if (!workspace || workspace.status === 'uninstalled') return [];
+  const projects = await listProjects(database, workspaceId);
+  const [intercom, ...keys] = await Promise.all([
+    checkToken(context, workspace),
+    ...projects.map((project) => checkKey(context, project, workspace.settings)),
+  ]);
+  const silent: Platform[] = [];
+  if (!intercom) silent.push('Intercom');
+  if (keys.includes(false)) silent.push('RevenueCat');
+  if (silent.length === 0) await markChecked(database, workspaceId);
+  return silent;
+}
+
+/** @returns whether Intercom answered */
+async function checkToken(context: HealthContext, workspace: Workspace): Promise<boolean> {
+  const { database, logger } = context;
+  const { workspaceId, accessToken } = workspace;
+  const client = intercomClientFor(context, workspace, { timeoutMs: CALL_TIMEOUT_MS });
+  if (client === null || accessToken === null) return true;
+  try {
+    const me = await client.me();
+    await setIdentityVerification(database, workspaceId, me.app.identity_verification);
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    if (error.remedy.kind !== 'reauthorise') return false;
+    if (await markDisconnected(database, workspaceId, error.code, accessToken))
+      logger.error({ workspaceId, code: error.code }, 'Intercom refuses the token: deliveries wait');
+    return true;
+  }
+  // A token can be suspended and become valid again.
+  if (await markReconnected(database, workspaceId, accessToken))
+    logger.info({ workspaceId }, 'Intercom accepts the token again');
+  return true;
+}
+
+/** @returns whether RevenueCat answered */
+async function checkKey(
+  context: HealthContext,
+  project: Project,
+  settings: WorkspaceSettings,
+): Promise<boolean> {
+  const { database, logger } = context;
+  const { workspaceId, projectId } = project;
+  const client = revenueCatClientFor(context, project, { timeoutMs: CALL_TIMEOUT_MS });
+  if (client === null) return true;
+  const check = await checkApiKey(client, project.revenueCatProjectId, settings);
+  if (check.outcome === 'unreachable') return false;
+  const state = check.outcome === 'valid' ? 'valid' : 'rejected';
+  if (await setApiKeyState(database, workspaceId, projectId, state))
+    logger.info({ workspaceId, projectId, state }, 'state of the RevenueCat key changed');
+  if (check.outcome === 'valid')
+    await setMissingScopes(database, workspaceId, projectId, check.missingScopes);
+  return true;
+}
 
 /** Intercom's installation health check. Source: Intercom, "Installation health check". */
 export type Health =
@@ -21,14 +101,13 @@ export type Health =
       readonly cta_url: string;
     };
 
-type HealthContext = Pick<InstallContext, 'config' | 'database' | 'secrets' | 'logger' | 'now'>;
+/** Intercom documents no deadline for its check; its webhooks time out after 5 s. */
+const RESPONSE_DEADLINE_MS = 4_000;
+const MAX_NAMES_LENGTH = 500;
 
-/** Intercom names no limit for its check; its webhooks give up after 5 s. */
-const ANSWER_WITHIN_MS = 4_000;
-
-/** Reads from what is stored whether the app can work in a workspace, the most fundamental first. */
-export async function checkHealth(sql: Sql, workspaceId: string, publicUrl: string): Promise<Health> {
-  const workspace = await readWorkspace(sql, workspaceId);
+/** Reads from the database whether the app can work in a workspace; the most fundamental problem wins. */
+async function readHealth({ database, config }: HealthContext, workspaceId: string): Promise<Health> {
+  const workspace = await readWorkspace(database, workspaceId);
   if (!workspace || workspace.status === 'uninstalled') {
     return reinstall('Subscription Timeline is not installed in this workspace.');
   }
@@ -37,18 +116,25 @@ export async function checkHealth(sql: Sql, workspaceId: string, publicUrl: stri
       'Intercom no longer accepts our access. Reinstall the app: waiting events are then delivered.',
     );
   }
-  const settingsUrl = `${publicUrl}/settings`;
+  const settingsUrl = `${config.publicUrl}/settings`;
   const refused = refusedHealth(workspace.refusals, settingsUrl);
   if (refused) return refused;
-  const projects = await listProjects(sql, workspaceId);
+  const projects = await listProjects(database, workspaceId);
   if (projects.length === 0) {
     return link('No RevenueCat project is connected yet.', 'Connect RevenueCat', settingsUrl);
   }
+  const refusing = projects.filter(({ refusedWebhook }) => refusedWebhook !== null);
+  if (refusing.length > 0) {
+    return link(
+      `Webhooks of ${namesOf(refusing)} are refused, so no event arrives. The settings say how to correct it.`,
+      'Correct the webhook',
+      settingsUrl,
+    );
+  }
   const rejected = projects.filter((project) => project.apiKeyState === 'rejected');
   if (rejected.length > 0) {
-    const names = rejected.map((project) => project.name).join(', ');
     return link(
-      `RevenueCat no longer accepts the API key of ${names.slice(0, 500)}. Events still arrive; grants and refreshing do not work.`,
+      `RevenueCat no longer accepts the API key of ${namesOf(rejected)}. Events still arrive; grants and refreshing do not work.`,
       'Replace the key',
       settingsUrl,
     );
@@ -73,51 +159,55 @@ function refusedHealth(refusals: Refusals, settingsUrl: string): Health | null {
 }
 
 /**
- * The answer to Intercom's daily check: both platforms are asked, as far as there is time, so that a key that died
- * in a quiet week is found.
+ * The answer to Intercom's daily check. Both platforms are called within the deadline, so that a key that expired in
+ * a quiet week is found.
  */
 export async function answerHealth(context: HealthContext, workspaceId: string): Promise<Health> {
-  const { database, config } = context;
-  const silent = await withTimeout(checkWorkspace(context, workspaceId), ANSWER_WITHIN_MS, (): Platform[] => [
-    'Intercom',
-    'RevenueCat',
-  ]);
-  const stored = await checkHealth(database, workspaceId, config.publicUrl);
-  const health = stored.state === 'OK' && silent.length > 0 ? unknown(silent) : stored;
-  await setHealthTold(database, workspaceId, health);
+  const silent = await withTimeout(
+    checkWorkspace(context, workspaceId),
+    RESPONSE_DEADLINE_MS,
+    (): Platform[] => ['Intercom', 'RevenueCat'],
+  );
+  const stored = await readHealth(context, workspaceId);
+  const health: Health =
+    stored.state === 'OK' && silent.length > 0
+      ? { state: 'UNKNOWN', message: `${silent.join(' and ')} did not answer. The check is repeated.` }
+      : stored;
+  await setReportedHealth(context.database, workspaceId, health);
   return health;
 }
 
-function unknown(silent: readonly Platform[]): Health {
-  return {
-    state: 'UNKNOWN',
-    message: `${silent.join(' and ')} did not answer, so the check could not be made. It is tried again.`,
-  };
-}
-
 /**
- * Tells Intercom at once what its daily check would find, so that the admins' e-mail and the listing's banner do
- * not wait for it. Intercom sends one e-mail for each change: it is told of changes alone.
+ * Reports to Intercom immediately what its daily check would find, so that the admins' e-mail and the listing's
+ * banner do not wait for it. Intercom sends one e-mail for each report, so only changes are reported.
  *
- * @throws AppError when Intercom cannot be told now
+ * @throws AppError when Intercom cannot be reached
  */
 export async function reportHealth(context: HealthContext, workspaceId: string): Promise<void> {
-  const { database } = context;
+  const { database, logger } = context;
   const workspace = await readWorkspace(database, workspaceId);
   const client = workspace && intercomClientFor(context, workspace);
   if (!client) return;
-  const health = await checkHealth(database, workspaceId, context.config.publicUrl);
-  if (isDeepStrictEqual(await readHealthTold(database, workspaceId), health)) return;
+  const health = await readHealth(context, workspaceId);
+  const { state } = health;
+  if (isDeepStrictEqual(await readReportedHealth(database, workspaceId), health)) return;
   try {
     await client.pushHealth({ ...health });
   } catch (error) {
     if (!(error instanceof AppError) || error.remedy.kind !== 'reauthorise') throw error;
-    // A dead token cannot tell of its own death: Intercom hears it when it asks.
-    context.logger.info({ workspaceId, state: health.state }, 'Intercom could not be told of the health');
+    // A revoked token cannot report its own revocation: Intercom's own check finds it.
+    logger.info({ workspaceId, state }, 'health not reported to Intercom');
     return;
   }
-  await setHealthTold(database, workspaceId, health);
-  context.logger.info({ workspaceId, state: health.state }, 'told Intercom of the health');
+  await setReportedHealth(database, workspaceId, health);
+  logger.info({ workspaceId, state }, 'health reported to Intercom');
+}
+
+function namesOf(projects: readonly Project[]): string {
+  return projects
+    .map(({ name }) => name)
+    .join(', ')
+    .slice(0, MAX_NAMES_LENGTH);
 }
 
 function reinstall(message: string): Health {

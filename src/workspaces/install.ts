@@ -3,22 +3,24 @@ import type { Config } from '../config.ts';
 import type { Database } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import { createIntercomClient, exchangeCode, type IntercomMe, intercomApiUrl } from '../intercom/client.ts';
-import { provisionAttributes } from '../intercom/data-attributes.ts';
+import { type Provisioning, provisionAttributes } from '../intercom/data-attributes.ts';
 import type { Jobs } from '../jobs/jobs.ts';
 import { withTimeout } from '../time.ts';
 import { intercomClientFor } from './clients.ts';
-import { resumeRefused } from './health-store.ts';
 import { type SecretBox, secretLocation } from './secrets.ts';
 import {
   type Admin,
   markAttributesReady,
   readWorkspace,
+  retryRefused,
   saveSettings,
   setIdentityVerification,
   storeInstallation,
+  type Workspace,
 } from './store.ts';
 
-export interface InstallContext {
+/** What installing, checking and uninstalling need. */
+export interface WorkspaceContext {
   readonly config: Config;
   readonly database: Database;
   readonly secrets: SecretBox;
@@ -27,22 +29,24 @@ export interface InstallContext {
   now(): number;
 }
 
+export type Purpose = 'install' | 'signin';
+
 export interface Installed {
   readonly workspaceId: string;
-  /** Whether the workspace did not have the app before. */
-  readonly isNew: boolean;
   readonly admin: Admin;
 }
 
 /**
- * Installs the app with the code of the OAuth callback: reads who it is, stores the token, makes the contact
- * attributes. Installing again replaces the token and lets deliveries go on.
- *
- * Attributes that cannot be made at once are made in the background: the installation stands without them.
+ * Handles the code of the OAuth callback: reads who it is, and stores the token and provisions the contact
+ * attributes. Installing again replaces the token and resumes deliveries. A sign-in leaves a working token alone.
  *
  * @throws AppError when Intercom refuses the code, or the admin's e-mail is not verified
  */
-export async function install(context: InstallContext, code: string): Promise<Installed> {
+export async function install(
+  context: WorkspaceContext,
+  code: string,
+  purpose: Purpose = 'install',
+): Promise<Installed> {
   const { config, database, now } = context;
   // The token may belong to any region; only the US host is documented for the exchange and for `/me`.
   const apiUrl = intercomApiUrl(config.intercom.apiUrl, 'US');
@@ -55,7 +59,20 @@ export async function install(context: InstallContext, code: string): Promise<In
     });
   }
   const workspaceId = me.app.id_code;
+  const admin = { id: me.id, name: me.name, email: me.email };
   const before = await readWorkspace(database, workspaceId);
+  if (purpose === 'install' || before?.status !== 'connected')
+    await storeWorkspace(context, before, { me, accessToken, admin });
+  return { workspaceId, admin };
+}
+
+async function storeWorkspace(
+  context: WorkspaceContext,
+  before: Workspace | null,
+  { me, accessToken, admin }: { me: IntercomMe; accessToken: string; admin: Admin },
+): Promise<void> {
+  const { database } = context;
+  const workspaceId = me.app.id_code;
   const region = regionOf(me);
   await storeInstallation(database, {
     workspaceId,
@@ -63,59 +80,50 @@ export async function install(context: InstallContext, code: string): Promise<In
     region,
     timezone: validTimeZone(me.app.timezone),
     accessToken: context.secrets.encrypt(accessToken, secretLocation.accessToken(workspaceId)),
-    installedBy: { id: me.id, name: me.name, email: me.email },
+    installedBy: admin,
   });
   await setIdentityVerification(database, workspaceId, me.app.identity_verification);
-  const isNew = before === null || before.status === 'uninstalled';
-  // Those who could change the settings before may have left: whoever installs anew begins anew.
-  if (before?.status === 'uninstalled' && before.settings.access.admins.length > 0)
-    await saveSettings(database, workspaceId, 'access', { admins: [] });
-  if (before && Object.keys(before.refusals).length > 0) await resumeRefused(database, workspaceId);
+  // The admins who were selected before may have left.
+  if (before?.status === 'uninstalled' && before.settings.access.admins !== null)
+    await saveSettings(database, workspaceId, 'access', { admins: null });
+  if (before && Object.keys(before.refusals).length > 0) await retryRefused(database, workspaceId);
   context.logger.info({ workspaceId, region, again: before !== null }, 'installed');
-  await provisionSoon(context, workspaceId, provision(context, workspaceId));
+  await provisionWithin(PROVISION_WAIT_MS, context, workspaceId);
   await context.jobs.send('workspace.health', { workspaceId });
-  return {
-    workspaceId,
-    isNew,
-    admin: { id: me.id, name: me.name, email: me.email },
-  };
 }
 
-/** Somebody looks at an empty page meanwhile; usually it takes a second, ms. */
+/** The browser waits for this; it usually takes a second. */
 const PROVISION_WAIT_MS = 2_000;
-/** For the case that this process ends before it is done, s. */
-const PROVISION_AGAIN_S = 60;
+/** Covers the case that this process ends before it has finished. */
+const PROVISION_RETRY_S = 60;
 
-async function provisionSoon(
-  context: InstallContext,
-  workspaceId: string,
-  provisioning: Promise<void>,
-): Promise<void> {
-  if ((await withTimeout(provisioning, PROVISION_WAIT_MS, () => 'late')) !== 'late') return;
-  provisioning.catch((error: unknown) =>
-    context.logger.error({ err: error, workspaceId }, 'could not make the attributes'),
-  );
-  await context.jobs.send('workspace.provision', { workspaceId }, { afterSeconds: PROVISION_AGAIN_S });
-}
-
-async function provision(context: InstallContext, workspaceId: string): Promise<void> {
-  try {
-    await provisionWorkspace(context, workspaceId);
-  } catch (error) {
+async function provisionWithin(waitMs: number, context: WorkspaceContext, workspaceId: string) {
+  const { jobs, logger } = context;
+  const provisioning = provisionWorkspace(context, workspaceId).catch(async (error: unknown) => {
     if (!(error instanceof AppError)) throw error;
-    context.logger.warn({ workspaceId, code: error.code }, 'attributes are provisioned later');
-    await context.jobs.send('workspace.provision', { workspaceId });
-  }
+    logger.warn({ workspaceId, code: error.code }, 'attributes are provisioned later');
+    await jobs.send('workspace.provision', { workspaceId });
+  });
+  if ((await withTimeout(provisioning, waitMs, () => 'late')) !== 'late') return;
+  provisioning.catch((error: unknown) =>
+    logger.error({ err: error, workspaceId }, 'could not provision the attributes'),
+  );
+  await jobs.send('workspace.provision', { workspaceId }, { afterSeconds: PROVISION_RETRY_S });
 }
 
-/** Makes missing attributes with the stored token; for the background job. */
-export async function provisionWorkspace(context: InstallContext, workspaceId: string): Promise<void> {
+/** Creates the missing contact attributes. @returns `null` when the workspace is not connected */
+export async function provisionWorkspace(
+  context: WorkspaceContext,
+  workspaceId: string,
+): Promise<Provisioning | null> {
   const workspace = await readWorkspace(context.database, workspaceId);
-  const client = workspace && intercomClientFor(context, workspace);
-  if (!client || workspace.status !== 'connected') return;
-  const { failed } = await provisionAttributes(client);
-  await markAttributesReady(context.database, workspaceId, failed.length === 0);
-  if (failed.length > 0) context.logger.warn({ workspaceId, failed }, 'attributes missing');
+  const client = workspace?.status === 'connected' ? intercomClientFor(context, workspace) : null;
+  if (!client) return null;
+  const result = await provisionAttributes(client);
+  await markAttributesReady(context.database, workspaceId, result.failed.length === 0);
+  if (result.failed.length > 0)
+    context.logger.warn({ workspaceId, failed: result.failed }, 'attributes missing');
+  return result;
 }
 
 function regionOf(me: IntercomMe): 'US' | 'EU' | 'AU' {

@@ -1,11 +1,8 @@
 import type { JobDefinitions } from '../jobs/jobs.ts';
-import { checkWorkspace } from './check-installation.ts';
-import { checkInstallations } from './daily.ts';
-import { eraseUninstalled } from './erase.ts';
-import { reportHealth } from './health.ts';
-import { type InstallContext, provisionWorkspace } from './install.ts';
+import { checkWorkspace, reportHealth } from './health.ts';
+import { provisionWorkspace, type WorkspaceContext } from './install.ts';
 import { rotateKeys } from './secrets.ts';
-import { confirmUninstall } from './uninstall.ts';
+import { checkInstallations, confirmUninstall } from './uninstall.ts';
 
 declare module '../jobs/jobs.ts' {
   interface JobData {
@@ -17,15 +14,14 @@ declare module '../jobs/jobs.ts' {
   }
 }
 
-/** Data of a workspace that uninstalled the app is kept this long, in case it returns. */
-const KEEP_UNINSTALLED_DAYS = 30;
-
-export function workspaceJobs(context: InstallContext): JobDefinitions {
+export function workspaceJobs(context: WorkspaceContext): JobDefinitions {
   const { database, secrets, logger } = context;
   return {
     'workspace.provision': {
       workers: 'interactive',
-      run: ({ workspaceId }) => provisionWorkspace(context, workspaceId),
+      async run({ workspaceId }) {
+        await provisionWorkspace(context, workspaceId);
+      },
     },
     'workspace.confirm-uninstall': {
       workers: 'interactive',
@@ -55,8 +51,6 @@ export function workspaceJobs(context: InstallContext): JobDefinitions {
       async run() {
         const { unreadable } = await rotateKeys(database, secrets);
         if (unreadable.length > 0) logger.error({ unreadable }, 'no key decrypts these secrets');
-        const erased = await eraseUninstalled(database, KEEP_UNINSTALLED_DAYS);
-        if (erased.length > 0) logger.info({ workspaces: erased.length }, 'erased uninstalled workspaces');
         await checkInstallations(context);
       },
     },

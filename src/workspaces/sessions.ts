@@ -1,15 +1,24 @@
 import { createHmac } from 'node:crypto';
 import { parseCookie, stringifySetCookie } from 'cookie';
 import type { Request, RequestHandler, Response } from 'express';
-import type { Sql } from '../database/sql.ts';
-import { forbidden, unauthorized } from '../errors.ts';
+import { LRUCache } from 'lru-cache';
+import { AppError, forbidden, unauthorized } from '../errors.ts';
 import { equalInConstantTime } from '../text.ts';
+import { MINUTE_MS } from '../time.ts';
+import { auditAdmin } from './audit.ts';
+import { intercomClientFor } from './clients.ts';
+import type { WorkspaceContext } from './install.ts';
 import { hashSecret, newSecret } from './secrets.ts';
-import { deleteSession, insertSession, readSession } from './sessions-store.ts';
-import type { Admin } from './store.ts';
+import { deleteSession, deleteSessionsOf, insertSession, readSession } from './session-store.ts';
+import { type Admin, readWorkspace } from './store.ts';
 
-const SESSION_COOKIE = 'st_session';
 const SESSION_HOURS = 12;
+/** A session that is not used for this long ends. */
+export const IDLE_MINUTES = 120;
+/** How soon a teammate who was removed in Intercom loses access. */
+const MEMBERSHIP_FOR_MS = 5 * MINUTE_MS;
+const MEMBERSHIP_TIMEOUT_MS = 3_000;
+const MAX_USER_AGENT_LENGTH = 200;
 
 /** A signed-in admin of one workspace. */
 export interface Session {
@@ -22,75 +31,105 @@ export interface Session {
 
 export interface Sessions {
   /** Begins a session and sets its cookie. */
-  signIn(res: Response, who: { workspaceId: string; admin: Admin }): Promise<void>;
+  signIn(req: Request, res: Response, who: { workspaceId: string; admin: Admin }): Promise<void>;
   /** Ends the request's session, if it has one. */
   signOut(req: Request, res: Response): Promise<void>;
-  /** Lets signed-in admins pass. A page leads the others to `/signin`; anything else is a 401. */
+  /** Admits signed-in admins. Page requests are redirected to `/signin`; anything else is a 401. */
   readonly requireSession: RequestHandler;
-  /** Lets a form pass whose `_csrf` is that of the session; comes after `requireSession` and the body. */
+  /** Admits a form whose `_csrf` is that of the session; comes after `requireSession` and the body. */
   readonly requireCsrf: RequestHandler;
+}
+
+/** With this prefix a browser accepts the cookie only for HTTPS, this host and the whole site. */
+export function cookieName(name: string, production: boolean): string {
+  return production ? `__Host-${name}` : name;
+}
+
+export function setCookie(
+  res: Response,
+  cookie: { name: string; value: string; maxAgeS: number; production: boolean },
+): void {
+  res.append(
+    'Set-Cookie',
+    stringifySetCookie({
+      name: cookieName(cookie.name, cookie.production),
+      value: cookie.value,
+      httpOnly: true,
+      sameSite: 'lax',
+      secure: cookie.production,
+      path: '/',
+      maxAge: cookie.maxAgeS,
+    }),
+  );
 }
 
 /**
  * Sessions of the settings pages. The cookie holds `<workspace id>.<random>.<signature>`: the workspace, because
- * every query names one; the signature, so that a made-up cookie never reaches the database. Only a hash of the
+ * every query names one; the signature, so that a forged cookie never reaches the database. Only a hash of the
  * random part is stored.
  *
- * @param options.secret keys the cookie's signature
- * @param options.secure whether the cookie is for HTTPS alone
+ * @param secret keys the cookie's signature
  */
-export function createSessions(options: { database: Sql; secret: string; secure: boolean }): Sessions {
-  const { database } = options;
+export function createSessions(context: Omit<WorkspaceContext, 'jobs'>, secret: string): Sessions {
+  const { database } = context;
+  const { production } = context.config;
+  const isMember = createMembership(context);
 
   const sign = (value: string): string =>
-    createHmac('sha256', options.secret).update('session-cookie\n').update(value).digest('base64url');
-
-  function setCookie(res: Response, value: string, maxAgeS: number): void {
-    res.append(
-      'Set-Cookie',
-      stringifySetCookie({
-        name: SESSION_COOKIE,
-        value,
-        httpOnly: true,
-        sameSite: 'lax',
-        secure: options.secure,
-        path: '/',
-        maxAge: maxAgeS,
-      }),
-    );
-  }
+    createHmac('sha256', secret).update('session-cookie\n').update(value).digest('base64url');
 
   function readCookie(req: Request): { workspaceId: string; sessionHash: string } | null {
-    const value = parseCookie(req.headers.cookie ?? '')[SESSION_COOKIE] ?? '';
+    const value = parseCookie(req.headers.cookie ?? '')[cookieName('st_session', production)] ?? '';
     const [workspaceId, random, signature, ...rest] = value.split('.');
     if (!workspaceId || !random || !signature || rest.length > 0) return null;
     if (!equalInConstantTime(signature, sign(`${workspaceId}.${random}`))) return null;
     return { workspaceId, sessionHash: hashSecret(random) };
   }
 
+  async function readCurrent(req: Request): Promise<Session | null> {
+    const cookie = readCookie(req);
+    const stored = cookie && (await readSession(database, { ...cookie, idleMinutes: IDLE_MINUTES }));
+    if (!stored) return null;
+    if (await isMember(cookie.workspaceId, stored.admin)) return { ...cookie, ...stored };
+    await deleteSessionsOf(database, cookie.workspaceId, stored.admin.id);
+    await auditAdmin(database, { ...cookie, admin: stored.admin }, 'access_removed');
+    return null;
+  }
+
   return {
-    async signIn(res, { workspaceId, admin }) {
+    async signIn(req, res, { workspaceId, admin }) {
       const random = newSecret();
       await insertSession(database, {
         workspaceId,
         sessionHash: hashSecret(random),
         admin,
         csrf: newSecret(),
+        userAgent: (req.get('user-agent') ?? '').slice(0, MAX_USER_AGENT_LENGTH),
         hours: SESSION_HOURS,
       });
+      await auditAdmin(database, { workspaceId, admin }, 'signed_in');
       const value = `${workspaceId}.${random}`;
-      setCookie(res, `${value}.${sign(value)}`, SESSION_HOURS * 3_600);
+      setCookie(res, {
+        name: 'st_session',
+        value: `${value}.${sign(value)}`,
+        maxAgeS: SESSION_HOURS * 3_600,
+        production,
+      });
     },
     async signOut(req, res) {
       const cookie = readCookie(req);
-      if (cookie) await deleteSession(database, cookie.workspaceId, cookie.sessionHash);
-      setCookie(res, '', 0);
+      const stored = cookie && (await readSession(database, { ...cookie, idleMinutes: IDLE_MINUTES }));
+      if (stored) {
+        await deleteSession(database, cookie.workspaceId, cookie.sessionHash);
+        await auditAdmin(database, { ...cookie, admin: stored.admin }, 'signed_out');
+      }
+      setCookie(res, { name: 'st_session', value: '', maxAgeS: 0, production });
+      res.set('Clear-Site-Data', '"cache", "cookies", "storage"');
     },
     async requireSession(req, res, next) {
-      const cookie = readCookie(req);
-      const session = cookie && (await readSession(database, cookie.workspaceId, cookie.sessionHash));
-      if (cookie && session) {
-        res.locals.session = { ...cookie, ...session } satisfies Session;
+      const session = await readCurrent(req);
+      if (session) {
+        res.locals.session = session;
         next();
       } else if (req.method === 'GET' && req.accepts(['html', 'json']) === 'html') {
         res.redirect(302, '/signin');
@@ -103,8 +142,43 @@ export function createSessions(options: { database: Sql; secret: string; secure:
     requireCsrf(req, res, next) {
       const given: unknown = (req.body as Record<string, unknown> | undefined)?._csrf;
       if (typeof given === 'string' && equalInConstantTime(given, sessionOf(res).csrf)) next();
-      else next(forbidden('This form is out of date: reload the page and send it again'));
+      else next(forbidden('This form is out of date. Reload the page and send it again.'));
     },
+  };
+}
+
+/**
+ * Whether an admin is still a teammate of the workspace. While Intercom does not answer or refuses our token, nobody
+ * loses access: the settings are where a broken connection is repaired.
+ */
+function createMembership(context: Omit<WorkspaceContext, 'jobs'>) {
+  const known = new LRUCache<string, { team: ReadonlySet<string> | 'unknown'; readAtMs: number }>({
+    max: 1_000,
+  });
+
+  async function read(workspaceId: string): Promise<ReadonlySet<string> | 'unknown'> {
+    const workspace = await readWorkspace(context.database, workspaceId);
+    const client = workspace && intercomClientFor(context, workspace, { timeoutMs: MEMBERSHIP_TIMEOUT_MS });
+    if (!client) return 'unknown';
+    try {
+      return new Set((await client.listAdmins()).map(({ id }) => id));
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+      context.logger.warn({ workspaceId, code: error.code }, 'membership not checked');
+      return 'unknown';
+    }
+  }
+
+  return async (workspaceId: string, admin: Admin): Promise<boolean> => {
+    const nowMs = context.now();
+    let cached = known.get(workspaceId);
+    const isFresh = cached !== undefined && nowMs - cached.readAtMs < MEMBERSHIP_FOR_MS;
+    // Someone who has just joined is missing from an older list.
+    if (!cached || !isFresh || (cached.team !== 'unknown' && !cached.team.has(admin.id))) {
+      cached = { team: await read(workspaceId), readAtMs: nowMs };
+      known.set(workspaceId, cached);
+    }
+    return cached.team === 'unknown' || cached.team.has(admin.id);
   };
 }
 

@@ -4,18 +4,21 @@ import { EVENT_KINDS } from '../subscription/types.ts';
 /** Languages of the inbox card, as BCP 47 primary tags. */
 export const CARD_LANGUAGES = ['en', 'de', 'fr', 'es', 'pt', 'ja'] as const;
 
+/** Steps of the setup checklist that an admin can mark as done. */
+export const OPTIONAL_STEPS = ['import', 'events', 'messenger'] as const;
+
 const eventSettingSchema = z.object({
   /** Blank: the default name. */
   name: z.string().default(''),
   enabled: z.boolean().default(true),
 });
 
-/** What a workspace's admins may set. Missing values mean the defaults of a new workspace. */
+/** What a workspace's admins can set. Missing values mean the defaults of a new workspace. */
 export const workspaceSettingsSchema = z.object({
   events: z.partialRecord(z.enum(EVENT_KINDS), eventSettingSchema).default({}),
   contacts: z
     .object({
-      /** Which subscribers get a contact made when they have none. */
+      /** For which subscribers a missing contact is created. */
       create: z.enum(['never', 'identified', 'all']).default('never'),
       matchByEmail: z.boolean().default(false),
     })
@@ -28,7 +31,7 @@ export const workspaceSettingsSchema = z.object({
     .prefault({}),
   card: z
     .object({
-      /** Of the card in the inbox, for teammates whose language Intercom does not tell; `null`: English. */
+      /** Of the inbox card, for teammates whose language Intercom does not send; `null`: English. */
       language: z.enum(CARD_LANGUAGES).nullable().default(null),
     })
     .prefault({}),
@@ -46,38 +49,42 @@ export const workspaceSettingsSchema = z.object({
     .prefault({}),
   access: z
     .object({
-      /** Who may change the settings; empty: everybody who can sign in. */
-      admins: z.array(z.object({ id: z.string(), name: z.string() })).default([]),
+      /** Who can change the settings; `null`: everyone who can sign in. */
+      admins: z
+        .array(z.object({ id: z.string(), name: z.string() }))
+        .nullable()
+        .default(null),
     })
     .prefault({}),
   grants: z
     .object({
       enabled: z.boolean().default(true),
-      /** Intercom admin ids that may grant; empty: every teammate. */
-      allowedAdminIds: z.array(z.string()).default([]),
+      /** Intercom admin ids that can grant; `null`: every teammate. */
+      allowedAdminIds: z.array(z.string()).nullable().default(null),
       longestDays: z.number().int().min(1).default(366),
       lifetimeAllowed: z.boolean().default(false),
       reasonRequired: z.boolean().default(true),
-      /** Grants that one teammate may make in a calendar month (UTC); `null`: no limit. */
+      /** Grants that one teammate can make in a calendar month (UTC); `null`: no limit. */
       monthlyPerAdmin: z.number().int().min(1).nullable().default(null),
       /** Grants longer than this need a second teammate; `null`: never. */
       secondPersonAboveDays: z.number().int().min(1).nullable().default(null),
     })
     .prefault({}),
+  setup: z.object({ done: z.array(z.enum(OPTIONAL_STEPS)).default([]) }).prefault({}),
 });
 
 export type WorkspaceSettings = z.infer<typeof workspaceSettingsSchema>;
 
 export const DEFAULT_SETTINGS: WorkspaceSettings = workspaceSettingsSchema.parse({});
 
-/** Reads stored settings; what an older version stored is filled up with defaults. */
+/** Reads stored settings; what is missing gets its default. */
 export function readSettings(stored: unknown): WorkspaceSettings {
   const parsed = workspaceSettingsSchema.safeParse(stored);
   return parsed.success ? parsed.data : DEFAULT_SETTINGS;
 }
 
-/** Whether an admin may change the settings; everybody who can sign in may look at them. */
-export function mayChangeSettings(settings: Pick<WorkspaceSettings, 'access'>, adminId: string): boolean {
+/** Whether an admin can change the settings; everyone who can sign in can see them. */
+export function canChangeSettings(settings: Pick<WorkspaceSettings, 'access'>, adminId: string): boolean {
   const { admins } = settings.access;
-  return admins.length === 0 || admins.some((admin) => admin.id === adminId);
+  return admins === null || admins.some((admin) => admin.id === adminId);
 }

@@ -1,4 +1,4 @@
-import type { Sql } from '../database/sql.ts';
+import type { Database, Sql } from '../database/sql.ts';
 import { readSettings, type WorkspaceSettings } from './settings.ts';
 
 export type Region = 'US' | 'EU' | 'AU';
@@ -18,52 +18,33 @@ export interface Workspace {
   readonly region: Region;
   /** IANA name: `Europe/Dublin`. */
   readonly timezone: string;
-  /** Sealed; `null` after an uninstall. */
+  /** Encrypted; `null` after an uninstall. */
   readonly accessToken: string | null;
   readonly status: 'connected' | 'disconnected' | 'uninstalled';
-  /** A failure code, for people in the settings. */
+  /** A failure code, shown in the settings. */
   readonly statusReason: string | null;
   readonly settings: WorkspaceSettings;
   readonly attributesReady: boolean;
   /** Whether Intercom lets only verified users into the Messenger; `null`: not known. */
   readonly identityVerification: boolean | null;
-  /** What Intercom refuses for want of a permission or of a plan, by what was refused. */
+  /** What Intercom refuses because a permission or a plan is missing, by what was refused. */
   readonly refusals: Refusals;
-  /** When both platforms were last asked whether they accept our access. */
+  /** When both platforms last confirmed that they accept our access. */
   readonly checkedAt: Date | null;
 }
 
-/** What Intercom may refuse while it takes everything else. */
+/** What Intercom can refuse while it accepts everything else. */
 export type RefusedWork = 'events' | 'contacts';
 
 export interface Refusal {
   readonly code: 'intercom_scope_missing' | 'intercom_plan_restricted';
-  /** Intercom's own words, which name the permission. */
+  /** Intercom's own message, which names the permission. */
   readonly message: string;
   /** UTC, ISO 8601. */
   readonly since: string;
 }
 
 export type Refusals = Readonly<Partial<Record<RefusedWork, Refusal>>>;
-
-/** A RevenueCat project that a workspace has connected. */
-export interface Project {
-  readonly workspaceId: string;
-  /** Ours, in the webhook's address: the workspace's id, a dash and a random part. */
-  readonly projectId: string;
-  readonly revenueCatProjectId: string;
-  readonly name: string;
-  /** Sealed; `null`: webhooks only. */
-  readonly apiKey: string | null;
-  readonly apiKeyState: 'none' | 'unchecked' | 'valid' | 'rejected';
-  /** Permissions that the key lacked when it was last tried, as RevenueCat names them. */
-  readonly missingScopes: readonly string[];
-  readonly webhookAuthHash: string;
-  /** Sealed. */
-  readonly signingSecret: string | null;
-  readonly webhookId: string | null;
-  readonly lastReceivedAt: Date | null;
-}
 
 export interface WorkspaceRow {
   workspace_id: string;
@@ -109,172 +90,12 @@ export async function readWorkspace(sql: Sql, workspaceId: string): Promise<Work
   return row ? toWorkspace(row) : null;
 }
 
-export interface ProjectRow {
-  workspace_id: string;
-  project_id: string;
-  revenuecat_project_id: string;
-  name: string;
-  api_key: string | null;
-  api_key_state: Project['apiKeyState'];
-  missing_scopes: readonly string[];
-  webhook_auth_hash: string;
-  signing_secret: string | null;
-  webhook_id: string | null;
-  last_received_at: Date | null;
+/** Serializes changes of one workspace's settings and projects until the transaction ends. */
+export async function lockWorkspace(sql: Sql, workspaceId: string): Promise<void> {
+  await sql.query('select 1 from workspaces where workspace_id = $1 for update', [workspaceId]);
 }
 
-export const PROJECT_COLUMNS = `workspace_id, project_id, revenuecat_project_id, name, api_key, api_key_state,
-  missing_scopes, webhook_auth_hash, signing_secret, webhook_id, last_received_at`;
-
-export function toProject(row: ProjectRow): Project {
-  return {
-    workspaceId: row.workspace_id,
-    projectId: row.project_id,
-    revenueCatProjectId: row.revenuecat_project_id,
-    name: row.name,
-    apiKey: row.api_key,
-    apiKeyState: row.api_key_state,
-    missingScopes: row.missing_scopes,
-    webhookAuthHash: row.webhook_auth_hash,
-    signingSecret: row.signing_secret,
-    webhookId: row.webhook_id,
-    lastReceivedAt: row.last_received_at,
-  };
-}
-
-/** The workspace that a project id names; `null` for a text that is no project id. */
-export function workspaceOfProject(projectId: string): string | null {
-  const dash = projectId.lastIndexOf('-');
-  return dash > 0 ? projectId.slice(0, dash) : null;
-}
-
-export async function readProject(sql: Sql, workspaceId: string, projectId: string): Promise<Project | null> {
-  const [row] = await sql.query<ProjectRow>(
-    `select ${PROJECT_COLUMNS} from projects where workspace_id = $1 and project_id = $2`,
-    [workspaceId, projectId],
-    'read-project',
-  );
-  return row ? toProject(row) : null;
-}
-
-/** The connected ones, oldest first. */
-export async function listProjects(sql: Sql, workspaceId: string): Promise<Project[]> {
-  const rows = await sql.query<ProjectRow>(
-    `select ${PROJECT_COLUMNS} from projects
-      where workspace_id = $1 and webhook_auth_hash <> '' order by created_at, project_id`,
-    [workspaceId],
-    'list-projects',
-  );
-  return rows.map(toProject);
-}
-
-/**
- * Disconnects a project: its key and secrets go, its webhooks are refused. The row stays, because its events
- * belong to its id, and connecting the same RevenueCat project again brings them back. No secret has an empty
- * hash, so an empty one lets nothing in.
- */
-export async function disconnectProject(sql: Sql, workspaceId: string, projectId: string): Promise<boolean> {
-  const rows = await sql.query(
-    `update projects
-        set api_key = null, api_key_state = 'none', missing_scopes = '[]', signing_secret = null, webhook_id = null, webhook_auth_hash = ''
-      where workspace_id = $1 and project_id = $2 and webhook_auth_hash <> ''
-     returning 1`,
-    [workspaceId, projectId],
-  );
-  return rows.length > 0;
-}
-
-export async function setWebhookId(
-  sql: Sql,
-  workspaceId: string,
-  projectId: string,
-  webhookId: string | null,
-): Promise<void> {
-  await sql.query(`update projects set webhook_id = $3 where workspace_id = $1 and project_id = $2`, [
-    workspaceId,
-    projectId,
-    webhookId,
-  ]);
-}
-
-/** @param sealed `null`: webhooks need no signature */
-export async function setSigningSecret(
-  sql: Sql,
-  workspaceId: string,
-  projectId: string,
-  sealed: string | null,
-): Promise<void> {
-  await sql.query(`update projects set signing_secret = $3 where workspace_id = $1 and project_id = $2`, [
-    workspaceId,
-    projectId,
-    sealed,
-  ]);
-}
-
-/**
- * Marks a workspace whose token Intercom refuses: deliveries wait until somebody installs again.
- *
- * @param sealedToken the token that was refused: one that a reinstall has stored meanwhile stays connected
- * @returns whether this call disconnected it
- */
-export async function markDisconnected(
-  sql: Sql,
-  workspaceId: string,
-  reason: string,
-  sealedToken: string,
-): Promise<boolean> {
-  const rows = await sql.query(
-    `update workspaces set status = 'disconnected', status_reason = $2, disconnected_at = now()
-      where workspace_id = $1 and status = 'connected' and access_token = $3
-     returning 1`,
-    [workspaceId, reason, sealedToken],
-  );
-  return rows.length > 0;
-}
-
-/**
- * A token that was refused is accepted again: what waited becomes due.
- *
- * @param sealedToken the token that was accepted
- * @returns whether the workspace was disconnected
- */
-export async function markReconnected(sql: Sql, workspaceId: string, sealedToken: string): Promise<boolean> {
-  const rows = await sql.query(
-    `update workspaces
-        set status = 'connected', status_reason = null, disconnected_at = null, not_before = null
-      where workspace_id = $1 and status = 'disconnected' and access_token = $2
-     returning 1`,
-    [workspaceId, sealedToken],
-  );
-  if (rows.length === 0) return false;
-  await sql.query(`select pg_notify('delivery', $1)`, [workspaceId]);
-  return true;
-}
-
-export async function markAttributesReady(sql: Sql, workspaceId: string, ready: boolean): Promise<void> {
-  await sql.query(`update workspaces set attributes_ready = $2 where workspace_id = $1`, [
-    workspaceId,
-    ready,
-  ]);
-}
-
-/** @returns whether the state is another one now */
-export async function setApiKeyState(
-  sql: Sql,
-  workspaceId: string,
-  projectId: string,
-  state: Project['apiKeyState'],
-): Promise<boolean> {
-  const rows = await sql.query(
-    `update projects set api_key_state = $3
-      where workspace_id = $1 and project_id = $2 and api_key_state <> $3
-     returning 1`,
-    [workspaceId, projectId, state],
-  );
-  return rows.length > 0;
-}
-
-/** Stores a token; what waited while there was none becomes due. */
+/** Stores a token; deliveries that waited for one become due. */
 export async function storeInstallation(
   sql: Sql,
   installation: {
@@ -282,7 +103,7 @@ export async function storeInstallation(
     name: string;
     region: Region;
     timezone: string;
-    /** Sealed. */
+    /** Encrypted. */
     accessToken: string;
     installedBy: Admin;
   },
@@ -293,8 +114,8 @@ export async function storeInstallation(
      on conflict (workspace_id) do update
         set name = excluded.name, region = excluded.region, timezone = excluded.timezone,
             access_token = excluded.access_token, installed_by = excluded.installed_by,
-            installed_at = excluded.installed_at, status = 'connected', status_reason = null, uninstalled_at = null, not_before = null,
-            disconnected_at = null, refusals = '{}', health_told = null`,
+            installed_at = excluded.installed_at, status = 'connected', status_reason = null, uninstalled_at = null,
+            not_before = null, disconnected_at = null, refusals = '{}', health_told = null`,
     [
       installation.workspaceId,
       installation.name,
@@ -304,31 +125,85 @@ export async function storeInstallation(
       JSON.stringify(installation.installedBy),
     ],
   );
-  await sql.query(`select pg_notify('delivery', $1)`, [installation.workspaceId]);
+  await notifyDelivery(sql, installation.workspaceId);
 }
 
 /**
- * The token, the Messenger secret and the API keys go at once; the data is kept for a while, for a return.
+ * Marks a workspace whose token Intercom refuses: deliveries wait until an admin installs again.
  *
- * @param sealedToken the token that Intercom refused: one that a reinstall has stored meanwhile stays
+ * @param encryptedToken the token that was refused; a newer one, stored by a reinstall, stays connected
+ * @returns whether this call disconnected it
+ */
+export async function markDisconnected(
+  sql: Sql,
+  workspaceId: string,
+  reason: string,
+  encryptedToken: string,
+): Promise<boolean> {
+  const rows = await sql.query(
+    `update workspaces set status = 'disconnected', status_reason = $2, disconnected_at = now()
+      where workspace_id = $1 and status = 'connected' and access_token = $3
+     returning 1`,
+    [workspaceId, reason, encryptedToken],
+  );
+  return rows.length > 0;
+}
+
+/**
+ * A token that was refused is accepted again: what waited becomes due.
+ *
+ * @returns whether the workspace was disconnected
+ */
+export async function markReconnected(
+  sql: Sql,
+  workspaceId: string,
+  encryptedToken: string,
+): Promise<boolean> {
+  const rows = await sql.query(
+    `update workspaces
+        set status = 'connected', status_reason = null, disconnected_at = null, not_before = null
+      where workspace_id = $1 and status = 'disconnected' and access_token = $2
+     returning 1`,
+    [workspaceId, encryptedToken],
+  );
+  if (rows.length === 0) return false;
+  await notifyDelivery(sql, workspaceId);
+  return true;
+}
+
+/**
+ * Deletes everything that gives access: the token, the Messenger secret, RevenueCat keys, API keys and sessions.
+ * The other data is kept for 30 days in case the app is installed again.
+ *
+ * @param encryptedToken the token that Intercom refused; a newer one, stored by a reinstall, stays
  * @returns whether it was still that token
  */
-export async function forgetToken(sql: Sql, workspaceId: string, sealedToken: string): Promise<boolean> {
+export async function deleteAccess(sql: Sql, workspaceId: string, encryptedToken: string): Promise<boolean> {
   const rows = await sql.query(
     `update workspaces
         set access_token = null, messenger_secret = null, status = 'uninstalled', status_reason = 'uninstalled',
             uninstalled_at = now(), refusals = '{}', health_told = null
       where workspace_id = $1 and access_token = $2
      returning 1`,
-    [workspaceId, sealedToken],
+    [workspaceId, encryptedToken],
   );
   if (rows.length === 0) return false;
+  await sql.query(
+    `update projects set api_key = null, api_key_state = 'none', missing_scopes = '[]' where workspace_id = $1`,
+    [workspaceId],
+  );
   await sql.query(`delete from sessions where workspace_id = $1`, [workspaceId]);
   await sql.query(`delete from api_keys where workspace_id = $1`, [workspaceId]);
   return true;
 }
 
-/** Replaces one section of the settings; the others are not touched, whoever changes them meanwhile. */
+export async function markAttributesReady(sql: Sql, workspaceId: string, ready: boolean): Promise<void> {
+  await sql.query(`update workspaces set attributes_ready = $2 where workspace_id = $1`, [
+    workspaceId,
+    ready,
+  ]);
+}
+
 /** @param enforced as `/me` says; `null`: it says nothing */
 export async function setIdentityVerification(
   sql: Sql,
@@ -342,6 +217,7 @@ export async function setIdentityVerification(
   );
 }
 
+/** Replaces one section of the settings and leaves the others as they are, also when they change concurrently. */
 export async function saveSettings<Section extends keyof WorkspaceSettings>(
   sql: Sql,
   workspaceId: string,
@@ -354,12 +230,155 @@ export async function saveSettings<Section extends keyof WorkspaceSettings>(
   );
 }
 
-/** Looks again for the contacts of all subscribers that wait for one: the rules of finding them have changed. */
-export async function wakeWaiting(sql: Sql, workspaceId: string): Promise<void> {
+/** The rules of matching have changed: all subscribers that wait for a contact are looked up again. */
+export async function retryWaiting(sql: Sql, workspaceId: string): Promise<void> {
   await sql.query(
     `update subscribers set due_at = now(), version = version + 1, waiting = false, attempts = 0
       where workspace_id = $1 and waiting`,
     [workspaceId],
   );
+  await notifyDelivery(sql, workspaceId);
+}
+
+async function notifyDelivery(sql: Sql, workspaceId: string): Promise<void> {
   await sql.query(`select pg_notify('delivery', $1)`, [workspaceId]);
+}
+
+/**
+ * Records that Intercom refuses a kind of work because a permission or a plan is missing.
+ *
+ * @returns whether that is new
+ */
+export async function recordRefusal(
+  sql: Sql,
+  workspaceId: string,
+  work: RefusedWork,
+  refusal: Omit<Refusal, 'since'>,
+): Promise<boolean> {
+  const rows = await sql.query(
+    `update workspaces
+        set refusals = jsonb_set(refusals, array[$2::text], jsonb_build_object(
+              'code', $3::text, 'message', $4::text,
+              'since', to_char(now() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')))
+      where workspace_id = $1 and (refusals -> $2 ->> 'code') is distinct from $3
+     returning 1`,
+    [workspaceId, work, refusal.code, refusal.message.slice(0, 500)],
+  );
+  return rows.length > 0;
+}
+
+/** Intercom accepts that kind of work again. @returns whether it was refused before */
+export async function clearRefusal(sql: Sql, workspaceId: string, work: RefusedWork): Promise<boolean> {
+  const rows = await sql.query(
+    `update workspaces set refusals = refusals - $2::text where workspace_id = $1 and refusals ? $2 returning 1`,
+    [workspaceId, work],
+  );
+  return rows.length > 0;
+}
+
+/** Retries refused events immediately instead of by their schedule: the permission or the plan has changed. */
+export async function retryRefused(sql: Sql, workspaceId: string): Promise<void> {
+  await sql.query(
+    `update events set next_try_at = null
+      where workspace_id = $1 and delivery = 'pending'
+        and reason in ('intercom_scope_missing', 'intercom_plan_restricted')`,
+    [workspaceId],
+  );
+  await sql.query(
+    `update subscribers set due_at = now(), attempts = 0
+      where workspace_id = $1 and due_at > now() and attempts > 0 and not waiting`,
+    [workspaceId],
+  );
+  await notifyDelivery(sql, workspaceId);
+}
+
+export async function markChecked(sql: Sql, workspaceId: string): Promise<void> {
+  await sql.query('update workspaces set checked_at = now() where workspace_id = $1', [workspaceId]);
+}
+
+/** The health state that was last reported to Intercom; `null`: none since the installation. */
+export async function readReportedHealth(sql: Sql, workspaceId: string): Promise<unknown> {
+  const [row] = await sql.query<{ health_told: unknown }>(
+    'select health_told from workspaces where workspace_id = $1',
+    [workspaceId],
+  );
+  return row?.health_told ?? null;
+}
+
+export async function setReportedHealth(sql: Sql, workspaceId: string, health: unknown): Promise<void> {
+  await sql.query('update workspaces set health_told = $2 where workspace_id = $1', [
+    workspaceId,
+    JSON.stringify(health),
+  ]);
+}
+
+/** All workspaces that have the app, for the daily check. */
+export async function listInstalled(sql: Sql): Promise<string[]> {
+  const rows = await sql.query<{ workspace_id: string }>(
+    `select workspace_id from workspaces where status <> 'uninstalled' order by workspace_id`,
+  );
+  return rows.map((row) => row.workspace_id);
+}
+
+/** Workspaces that have been disconnected for more than `afterDays`. */
+export async function listAbandoned(sql: Sql, afterDays: number): Promise<string[]> {
+  const rows = await sql.query<{ workspace_id: string }>(
+    `select workspace_id from workspaces
+      where status = 'disconnected' and disconnected_at < now() - make_interval(days => $1)`,
+    [afterDays],
+  );
+  return rows.map((row) => row.workspace_id);
+}
+
+/** Tables with a workspace's data, in the order in which they are erased. */
+const DATA_TABLES = [
+  'sessions',
+  'api_keys',
+  'notifications',
+  'call_budgets',
+  'revenuecat_budgets',
+  'import_customers',
+  'imports',
+  'reconcile_marks',
+  'retention_marks',
+  'audit_log',
+  'grant_notes',
+  'grant_makers',
+  'grants',
+  'catalog',
+  'contact_links',
+  'delivery_attempts',
+  'events',
+  'subscriber_ids',
+  'subscriber_summaries',
+  'subscribers',
+  'projects',
+  'workspaces',
+];
+
+/** Erases workspaces that uninstalled the app more than `afterDays` ago, each in one transaction. */
+export async function eraseUninstalled(database: Database, afterDays: number): Promise<string[]> {
+  const erased: string[] = [];
+  const candidates = await database.query<{ workspace_id: string }>(
+    `select workspace_id from workspaces
+      where status = 'uninstalled' and uninstalled_at < now() - make_interval(days => $1)`,
+    [afterDays],
+  );
+  for (const { workspace_id: workspaceId } of candidates) {
+    await database.transaction(async (sql) => {
+      // Locked and checked again: it may be installed at this very time.
+      const still = await sql.query(
+        `select 1 from workspaces
+          where workspace_id = $1 and status = 'uninstalled' and uninstalled_at < now() - make_interval(days => $2)
+            for update`,
+        [workspaceId, afterDays],
+      );
+      if (still.length === 0) return;
+      for (const table of DATA_TABLES) {
+        await sql.query(`delete from ${table} where workspace_id = $1`, [workspaceId]);
+      }
+      erased.push(workspaceId);
+    });
+  }
+  return erased;
 }

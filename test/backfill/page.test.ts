@@ -7,7 +7,7 @@ import type { Browser, Page } from 'playwright-core';
 import { runImport } from '../../src/backfill/run.ts';
 import { type ImportRef, readLatestImport } from '../../src/backfill/store.ts';
 import { createCallLimiter } from '../../src/revenuecat/call-limiter.ts';
-import { connectProject } from '../../src/workspaces/connect.ts';
+import { connectProject } from '../../src/workspaces/projects.ts';
 import { launchBrowser } from '../support/browser.ts';
 import { createSite, csrfIn, type Site } from '../workspaces/support.ts';
 

@@ -9,7 +9,6 @@ import {
 import type { Customer } from '../../src/simulator/revenuecat/state.ts';
 import type { RefreshContext } from '../../src/subscribers/refresh.ts';
 import { createSecretBox, hashSecret, secretLocation } from '../../src/workspaces/secrets.ts';
-
 import { BARE_ENVIRONMENT } from '../support/bare-environment.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { DAY_MS } from '../support/events.ts';

@@ -12,7 +12,6 @@ import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/database
 import { createIntercomSimulator, type IntercomSimulator } from '../../src/simulator/intercom/server.ts';
 import { CONTACT_ATTRIBUTES } from '../../src/subscription/attributes.ts';
 import { createSecretBox, hashSecret, type SecretBox, secretLocation } from '../../src/workspaces/secrets.ts';
-
 import { BARE_ENVIRONMENT } from '../support/bare-environment.ts';
 import { DAY_MS } from '../support/events.ts';
 import { until } from '../support/wait.ts';

@@ -15,7 +15,6 @@ import {
   type RevenueCatSimulator,
 } from '../../src/simulator/revenuecat/server.ts';
 import { createSecretBox, secretLocation } from '../../src/workspaces/secrets.ts';
-
 import { startCommand } from '../backfill/support.ts';
 import { eventBody } from '../support/events.ts';
 import { until } from '../support/wait.ts';
@@ -353,8 +352,8 @@ describe('doctor', () => {
       found: 'webhook_refused: problem',
       remedy: /enter the new value there/,
       async make() {
-        const noteRefusal = createRefusalNotes(world.db.database, Date.now);
-        await noteRefusal(WORKSPACE_ID, PROJECT_ID, 'authorization');
+        const recordRefusal = createRefusalNotes(world.db.database, Date.now);
+        await recordRefusal(WORKSPACE_ID, PROJECT_ID, 'authorization');
         return { mend: () => sql(`update projects set last_refused_at = null, refused_for = null`) };
       },
     },

@@ -13,7 +13,6 @@ import { toReceived, verifyWebhookSignature } from '../../src/ingestion/webhook.
 import { readHistory } from '../../src/subscribers/store.ts';
 import { deriveState } from '../../src/subscription/state.ts';
 import { secretLocation } from '../../src/workspaces/secrets.ts';
-
 import { DAY_MS, eventBody, START_MS } from '../support/events.ts';
 import {
   AUTHORIZATION,

@@ -6,9 +6,8 @@ import { after, before, it } from 'node:test';
 import supertest from 'supertest';
 import { findKeyHolder, parseApiKey } from '../../src/messenger/api-keys.ts';
 import { snippets } from '../../src/messenger/snippets.ts';
-import { eraseUninstalled } from '../../src/workspaces/erase.ts';
 import { createSecretBox, rotateKeys, secretLocation } from '../../src/workspaces/secrets.ts';
-import { forgetToken, readWorkspace } from '../../src/workspaces/store.ts';
+import { deleteAccess, eraseUninstalled, readWorkspace } from '../../src/workspaces/store.ts';
 import { launchBrowser } from '../support/browser.ts';
 import { createSite, csrfIn, type Site } from '../workspaces/support.ts';
 
@@ -187,7 +186,7 @@ it('removes the secret and keys on uninstall, and the rest after the grace perio
   const named = parseApiKey(key);
   assert.ok(named && (await findKeyHolder(site.db.database, 'abc123', { hash: named.hash })));
   const token = (await readWorkspace(site.db.database, 'abc123'))?.accessToken ?? '';
-  assert.ok(await forgetToken(site.db.database, 'abc123', token));
+  assert.ok(await deleteAccess(site.db.database, 'abc123', token));
   assert.equal(await sealedSecret(), null);
   assert.equal(await findKeyHolder(site.db.database, 'abc123', { hash: named.hash }), null);
   await site.db.database.query(

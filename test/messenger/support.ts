@@ -16,7 +16,6 @@ import type { MessengerContext } from '../../src/messenger/context.ts';
 import { supportRouter, supportScript } from '../../src/messenger/support-routes.ts';
 import { readEvent } from '../../src/subscription/read-event.ts';
 import { secretLocation } from '../../src/workspaces/secrets.ts';
-
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { eventBody, START_MS } from '../support/events.ts';
 import { CLIENT_SECRET, secrets, silent } from '../support/world.ts';

@@ -6,7 +6,6 @@ import { revokeApiKey, setMessengerSecret } from '../../src/messenger/api-keys.t
 import { signIdentityToken } from '../../src/messenger/identity-token.ts';
 import { listenOnLoopback } from '../../src/simulator/listen.ts';
 import { secretLocation } from '../../src/workspaces/secrets.ts';
-
 import { DAY_MS, eventBody, START_MS } from '../support/events.ts';
 import { until } from '../support/wait.ts';
 import { secrets } from '../support/world.ts';

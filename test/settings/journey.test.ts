@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { after, before, it } from 'node:test';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
-import { listProjects } from '../../src/workspaces/store.ts';
+import { listProjects } from '../../src/workspaces/projects.ts';
 import { launchBrowser } from '../support/browser.ts';
 import { createSite, type Site } from '../workspaces/support.ts';
 

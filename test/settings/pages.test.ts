@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 import type supertest from 'supertest';
-import { writeAudit } from '../../src/grants/audit.ts';
-import { connectProject } from '../../src/workspaces/connect.ts';
+import { writeAudit } from '../../src/workspaces/audit.ts';
+import { connectProject, listProjects, readProject } from '../../src/workspaces/projects.ts';
 import { secretLocation } from '../../src/workspaces/secrets.ts';
-import { listProjects, readProject, readWorkspace } from '../../src/workspaces/store.ts';
+import { readWorkspace } from '../../src/workspaces/store.ts';
 import { createSite, csrfIn, PUBLIC_URL, type Site } from '../workspaces/support.ts';
 
 type Browser = ReturnType<typeof supertest.agent>;

@@ -8,7 +8,7 @@ import {
   createRevenueCatSimulator,
   type RevenueCatSimulator,
 } from '../../src/simulator/revenuecat/server.ts';
-import { connectProject } from '../../src/workspaces/connect.ts';
+import { connectProject } from '../../src/workspaces/projects.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
 import { CLIENT_ID, CLIENT_SECRET, silent, WORKSPACE_ID } from './world.ts';
 

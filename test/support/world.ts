@@ -5,7 +5,6 @@ import { createDeliveryWorker, type DeliveryWorker, type WorkerOptions } from '.
 import { createIntercomSimulator, type IntercomSimulator } from '../../src/simulator/intercom/server.ts';
 import { CONTACT_ATTRIBUTES } from '../../src/subscription/attributes.ts';
 import { createSecretBox, hashSecret, secretLocation } from '../../src/workspaces/secrets.ts';
-
 import { createTestDatabase, type TestDatabase } from './database.ts';
 
 export const CLIENT_ID = 'test-client';

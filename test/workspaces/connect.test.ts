@@ -3,18 +3,16 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { after, before, it } from 'node:test';
 import { listDueWorkspaces } from '../../src/delivery/store.ts';
 import { authenticateWebhook } from '../../src/ingestion/webhook.ts';
-import { connectProject } from '../../src/workspaces/connect.ts';
-import { createSecretBox, rotateKeys, secretLocation } from '../../src/workspaces/secrets.ts';
 import {
+  connectProject,
   disconnectProject,
   listProjects,
-  markDisconnected,
   readProject,
-  readWorkspace,
-  saveSettings,
   setSigningSecret,
   workspaceOfProject,
-} from '../../src/workspaces/store.ts';
+} from '../../src/workspaces/projects.ts';
+import { createSecretBox, rotateKeys, secretLocation } from '../../src/workspaces/secrets.ts';
+import { markDisconnected, readWorkspace, saveSettings } from '../../src/workspaces/store.ts';
 import { createSite, PUBLIC_URL, type Site } from './support.ts';
 
 let site: Site;
@@ -30,7 +28,7 @@ const connect = (input: { workspaceId?: string; revenueCatProjectId?: string; ap
     { workspaceId: 'abc123', revenueCatProjectId: 'proj1', apiKey: null, name: null, ...input },
   );
 
-it('makes an id that names its workspace, and an authorization value that is stored as a hash', async () => {
+it('creates an id that names its workspace, and an authorization value that is stored as a hash', async () => {
   const connection = await connect({ apiKey: 'sk_secret_value' });
   assert.equal(workspaceOfProject(connection.id), 'abc123');
   assert.equal(connection.webhookUrl, `${PUBLIC_URL}/webhooks/revenuecat/${connection.id}`);
@@ -38,7 +36,7 @@ it('makes an id that names its workspace, and an authorization value that is sto
   assert.ok(!dump.includes('sk_secret_value') && !dump.includes(connection.webhookAuthorization));
 });
 
-it('refuses what can be no key or project id, and keeps the key that was stored', async () => {
+it('refuses a malformed key or project id, and keeps the stored key', async () => {
   const { id } = await connect({ revenueCatProjectId: 'proj9', apiKey: 'sk_good' });
   for (const apiKey of ['', 'appl_public', 'sk_', 'sk_with a space'])
     await assert.rejects(connect({ revenueCatProjectId: 'proj9', apiKey }), { code: 'bad_request' }, apiKey);
@@ -56,14 +54,14 @@ it('refuses what can be no key or project id, and keeps the key that was stored'
   await disconnectProject(site.db.database, 'abc123', id);
 });
 
-it('takes the id as the dashboard’s address shows it, without its prefix', async () => {
+it('accepts the id as the dashboard’s address shows it, without its prefix', async () => {
   const { id } = await connect({ revenueCatProjectId: '57cf58e0' });
   const project = await readProject(site.db.database, 'abc123', id);
   assert.equal(project?.revenueCatProjectId, 'proj57cf58e0');
   await disconnectProject(site.db.database, 'abc123', id);
 });
 
-it('makes one project of two connections at once', async () => {
+it('creates one project from two concurrent connections', async () => {
   const both = await Promise.all([
     connect({ revenueCatProjectId: 'proj2' }),
     connect({ revenueCatProjectId: 'proj2' }),
@@ -76,7 +74,7 @@ it('refuses a workspace that has not installed the app', async () => {
   await assert.rejects(connect({ workspaceId: 'nobody' }), { code: 'not_found' });
 });
 
-it('lets no webhook into a disconnected project, not even one without authorization', async () => {
+it('refuses every webhook of a disconnected project, not even one without authorization', async () => {
   const connection = await connect({ revenueCatProjectId: 'proj3' });
   await disconnectProject(site.db.database, 'abc123', connection.id);
   const project = await readProject(site.db.database, 'abc123', connection.id);
@@ -95,7 +93,7 @@ it('lets no webhook into a disconnected project, not even one without authorizat
   assert.equal(await disconnectProject(site.db.database, 'abc123', connection.id), false);
 });
 
-it('goes on with what waited when a disconnected workspace installs again', async () => {
+it('resumes deliveries when a disconnected workspace installs again', async () => {
   const { database } = site.db;
   await database.query(
     `insert into subscribers (workspace_id, project_id, subscriber_id, due_at) values ('abc123', 'p', $1, now())`,
@@ -125,7 +123,7 @@ it('saves one section of the settings without touching the others', async () => 
   assert.equal(settings?.events.refund?.name, 'Money back');
 });
 
-it('seals everything again with a new key, after which the old one may go', async () => {
+it('encrypts everything again with a new key, after which the old one can be dropped', async () => {
   const { database } = site.db;
   const [project] = await listProjects(database, 'abc123');
   assert.ok(project);
@@ -139,7 +137,8 @@ it('seals everything again with a new key, after which the old one may go', asyn
 
   const fresh = randomBytes(32);
   const both = createSecretBox([fresh, ...site.context.config.encryptionKeys]);
-  assert.deepEqual(await rotateKeys(database, both), { rotated: 3, unreadable: [] });
+  // One of the four belongs to a project whose disconnection can still be undone.
+  assert.deepEqual(await rotateKeys(database, both), { rotated: 4, unreadable: [] });
   assert.deepEqual(await rotateKeys(database, both), { rotated: 0, unreadable: [] });
   // Whatever column a secret is in: none is left that the old key has sealed.
   const tables = await database.query<{ name: string }>(

@@ -3,12 +3,10 @@ import { createHmac } from 'node:crypto';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import supertest from 'supertest';
 import { AppError } from '../../src/errors.ts';
-import { checkWorkspace } from '../../src/workspaces/check-installation.ts';
-import { connectProject } from '../../src/workspaces/connect.ts';
-import { checkInstallations } from '../../src/workspaces/daily.ts';
-import { reportHealth } from '../../src/workspaces/health.ts';
-import { forgetRefusal, noteRefusal } from '../../src/workspaces/health-store.ts';
-import { listProjects, markDisconnected, readWorkspace, setApiKeyState } from '../../src/workspaces/store.ts';
+import { checkWorkspace, reportHealth } from '../../src/workspaces/health.ts';
+import { connectProject, listProjects, setApiKeyState } from '../../src/workspaces/projects.ts';
+import { clearRefusal, markDisconnected, readWorkspace, recordRefusal } from '../../src/workspaces/store.ts';
+import { checkInstallations } from '../../src/workspaces/uninstall.ts';
 import { CLIENT_SECRET } from '../support/world.ts';
 import { createSite, PUBLIC_URL, type Site } from './support.ts';
 
@@ -46,7 +44,7 @@ const ask = (workspaceId: string, secret = CLIENT_SECRET): supertest.Test => {
     .send(body);
 };
 const answer = async (workspaceId = 'abc123') => (await ask(workspaceId).expect(200)).body;
-const told = () => site.intercom.state.workspaces.get('abc123')?.health;
+const reported = () => site.intercom.state.workspaces.get('abc123')?.health;
 
 function revokeKey(): void {
   const key = site.revenueCat.state.keys.get(apiKey);
@@ -58,11 +56,11 @@ async function refuse(
   work: 'events' | 'contacts',
   code: 'intercom_scope_missing' | 'intercom_plan_restricted',
 ) {
-  return noteRefusal(site.db.database, 'abc123', work, { code, message: 'Intercom answered 403' });
+  return recordRefusal(site.db.database, 'abc123', work, { code, message: 'Intercom answered 403' });
 }
 
 describe('the answer to Intercom', () => {
-  it('is signed, and wants a workspace', async () => {
+  it('is signed, and requires a workspace', async () => {
     await ask('abc123', 'wrong').expect(401);
     const body = '{"workspace":1}';
     await supertest(site.app)
@@ -79,12 +77,12 @@ describe('the answer to Intercom', () => {
     assert.equal((await listProjects(site.db.database, 'abc123'))[0]?.apiKeyState, 'valid');
   });
 
-  it('asks a stranger to install', async () => {
+  it('asks an unknown workspace to install', async () => {
     const { state, cta_type } = await answer('nobody');
     assert.deepEqual([state, cta_type], ['UNHEALTHY', 'REINSTALL_CTA']);
   });
 
-  it('finds a token that died in a quiet week', async () => {
+  it('finds a token that was revoked in a quiet week', async () => {
     site.intercom.revokeTokens('abc123');
     const { state, cta_type, message } = await answer();
     assert.deepEqual([state, cta_type], ['UNHEALTHY', 'REINSTALL_CTA']);
@@ -92,7 +90,7 @@ describe('the answer to Intercom', () => {
     assert.equal((await readWorkspace(site.db.database, 'abc123'))?.status, 'disconnected');
   });
 
-  it('finds a key that died in a quiet week, and one that lives again', async () => {
+  it('finds a key that was revoked in a quiet week, and one that works again', async () => {
     revokeKey();
     const { state, cta_type, cta_url, message } = await answer();
     assert.deepEqual([state, cta_type, cta_url], ['UNHEALTHY', 'URL_CTA', SETTINGS_URL]);
@@ -102,13 +100,13 @@ describe('the answer to Intercom', () => {
     assert.deepEqual(await answer(), { state: 'OK' });
   });
 
-  it('leads to the settings where nothing is connected', async () => {
+  it('links to the settings where nothing is connected', async () => {
     const { state, cta_type, cta_url, cta_label } = await answer('other1');
     assert.deepEqual([state, cta_type, cta_url], ['UNHEALTHY', 'URL_CTA', SETTINGS_URL]);
     assert.equal(cta_label, 'Connect RevenueCat');
   });
 
-  it('tells a missing permission from a plan that lacks the API', async () => {
+  it('distinguishes a missing permission from a plan that lacks the API', async () => {
     await refuse('events', 'intercom_plan_restricted');
     const plan = await answer();
     assert.deepEqual([plan.state, plan.cta_type], ['UNHEALTHY', 'URL_CTA']);
@@ -117,7 +115,7 @@ describe('the answer to Intercom', () => {
     const scope = await answer();
     assert.deepEqual([scope.state, scope.cta_type], ['UNHEALTHY', 'REINSTALL_CTA']);
     assert.match(scope.message, /permission/);
-    await forgetRefusal(site.db.database, 'abc123', 'contacts');
+    await clearRefusal(site.db.database, 'abc123', 'contacts');
     assert.match((await answer()).message, /plan/);
     await site.signedIn('abc123');
     assert.deepEqual(await answer(), { state: 'OK' });
@@ -134,7 +132,7 @@ describe('the answer to Intercom', () => {
     assert.equal((await readWorkspace(site.db.database, 'abc123'))?.status, 'connected');
   });
 
-  it('comes in time when a platform hangs', async () => {
+  it('meets its deadline when a platform hangs', async () => {
     site.revenueCat.faults.add({ latencyMs: 3_000, times: 10 });
     const begunMs = performance.now();
     assert.equal((await answer()).state, 'UNKNOWN');
@@ -142,7 +140,7 @@ describe('the answer to Intercom', () => {
     site.revenueCat.faults.clear();
   });
 
-  it('keeps to what Intercom takes, whatever a project is called', async () => {
+  it('keeps to Intercom’s length limit, whatever a project is called', async () => {
     await site.db.database.query(
       `update projects set name = $1, api_key = null, api_key_state = 'rejected' where workspace_id = 'abc123'`,
       ['x'.repeat(5_000)],
@@ -152,29 +150,29 @@ describe('the answer to Intercom', () => {
   });
 });
 
-describe('telling Intercom', () => {
-  it('happens when the state is another one, and only then', async () => {
+describe('reporting to Intercom', () => {
+  it('happens only when the state has changed', async () => {
     await reportHealth(site.context, 'abc123');
-    assert.equal(told()?.state, 'OK');
+    assert.equal(reported()?.state, 'OK');
     const workspace = site.intercom.state.workspaces.get('abc123');
     assert.ok(workspace);
     workspace.health = { state: 'nothing was said' };
     await reportHealth(site.context, 'abc123');
-    assert.equal(told()?.state, 'nothing was said');
+    assert.equal(reported()?.state, 'nothing was said');
     await setApiKeyState(site.db.database, 'abc123', projectId, 'rejected');
     await reportHealth(site.context, 'abc123');
-    assert.equal(told()?.state, 'UNHEALTHY');
+    assert.equal(reported()?.state, 'UNHEALTHY');
     workspace.health = { state: 'nothing was said' };
     await answer();
     await reportHealth(site.context, 'abc123');
-    assert.equal(told()?.state, 'nothing was said', 'the answer to its own question was telling enough');
+    assert.equal(reported()?.state, 'nothing was said', 'the answer to its own check was the report');
   });
 
-  it('is tried again when Intercom is away, and not when the token is dead', async () => {
+  it('is retried when Intercom is unavailable, and not when the token is revoked', async () => {
     site.intercom.faults.add({ status: 503, pathPrefix: '/app_install', times: 1 });
     await assert.rejects(reportHealth(site.context, 'abc123'), AppError);
     await reportHealth(site.context, 'abc123');
-    assert.equal(told()?.state, 'OK');
+    assert.equal(reported()?.state, 'OK');
     site.intercom.revokeTokens('abc123');
     const sealed = (await readWorkspace(site.db.database, 'abc123'))?.accessToken ?? '';
     await markDisconnected(site.db.database, 'abc123', 'intercom_unauthorized', sealed);
@@ -202,14 +200,14 @@ describe('every day', () => {
     assert.ok(project?.missingScopes.includes('customer_information:customers:read'));
   });
 
-  it('goes on with a token that was suspended and is back', async () => {
+  it('resumes with a token that was suspended and works again', async () => {
     const sealed = (await readWorkspace(site.db.database, 'abc123'))?.accessToken ?? '';
     await markDisconnected(site.db.database, 'abc123', 'intercom_unauthorized', sealed);
     await checkWorkspace(site.context, 'abc123');
     assert.equal((await readWorkspace(site.db.database, 'abc123'))?.status, 'connected');
   });
 
-  it('takes a workspace for uninstalled that was disconnected for 30 days', async () => {
+  it('treats a workspace that was disconnected for 30 days as uninstalled', async () => {
     const { database } = site.db;
     site.intercom.revokeTokens('abc123');
     await checkWorkspace(site.context, 'abc123');

@@ -1,15 +1,15 @@
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
-import { after, before, describe, it } from 'node:test';
+import { after, before, describe, it, mock } from 'node:test';
 import express from 'express';
 import supertest from 'supertest';
 import { errorHandler } from '../../src/http/errors.ts';
-import { connectProject } from '../../src/workspaces/connect.ts';
-import { eraseUninstalled } from '../../src/workspaces/erase.ts';
-import { installRouter } from '../../src/workspaces/routes.ts';
+import { connectProject, listProjects } from '../../src/workspaces/projects.ts';
+import { installRouter, uninstallRouter } from '../../src/workspaces/routes.ts';
 import { hashSecret, secretLocation } from '../../src/workspaces/secrets.ts';
-import { listProjects, readWorkspace } from '../../src/workspaces/store.ts';
+import { eraseUninstalled, readWorkspace } from '../../src/workspaces/store.ts';
 import { confirmUninstall, uninstall } from '../../src/workspaces/uninstall.ts';
+import { until } from '../support/wait.ts';
 import { CLIENT_SECRET, silent } from '../support/world.ts';
 import { APP_URL, createSite, PUBLIC_URL, type Site } from './support.ts';
 
@@ -24,7 +24,7 @@ const messageOf = (location: unknown): string =>
   new URL(text(location)).searchParams.get('error_message') ?? '';
 
 describe('installing', () => {
-  it('leads to the consent page with a single-use state and no scope', async () => {
+  it('redirects to the consent page with a single-use state and no scope', async () => {
     const answer = await supertest(site.app).get('/install').expect(302);
     const url = new URL(text(answer.headers.location));
     assert.equal(`${url.origin}${url.pathname}`, `${APP_URL}/oauth`);
@@ -38,7 +38,7 @@ describe('installing', () => {
     assert.ok(!JSON.stringify(rows).includes(state), 'the state itself is not stored');
   });
 
-  it('stores the workspace, makes the attributes and goes back to the App Store', async () => {
+  it('stores the workspace, creates the attributes and redirects to the App Store', async () => {
     const browser = supertest.agent(site.app);
     const begun = await browser.get('/install');
     const callback = await site.consent(text(begun.headers.location), 'abc123');
@@ -59,13 +59,18 @@ describe('installing', () => {
     await browser.get('/settings').expect(200);
   });
 
-  it('installs again and signs in to the settings, not to the App Store', async () => {
+  it('ends at the App Store when it is repeated, too, and a sign-in at the settings', async () => {
     const browser = supertest.agent(site.app);
     const begun = await browser.get('/install');
     const answer = await browser.get(await site.consent(text(begun.headers.location), 'abc123'));
-    assert.equal(answer.headers.location, '/settings');
-    const signingIn = await supertest.agent(site.app).get('/oauth/signin').expect(302);
+    assert.equal(answer.headers.location, `${APP_URL}/appstore/redirect?install_success=true`);
+    const signingIn = await browser.get('/oauth/signin').expect(302);
     assert.match(text(signingIn.headers.location), /^http:\/\/intercom\.test\/oauth\?/);
+    const before = await readWorkspace(site.db.database, 'abc123');
+    const signedIn = await browser.get(await site.consent(text(signingIn.headers.location), 'abc123'));
+    assert.equal(signedIn.headers.location, '/settings');
+    const workspace = await readWorkspace(site.db.database, 'abc123');
+    assert.equal(workspace?.accessToken, before?.accessToken, 'a sign-in does not replace a working token');
   });
 
   it('does not keep the browser waiting for an Intercom that hangs over the attributes', async () => {
@@ -94,7 +99,7 @@ describe('installing', () => {
     const begun = await browser.get('/install');
     const state = new URL(text(begun.headers.location)).searchParams.get('state');
     const answer = await browser.get(`/oauth/callback?state=${state}&code=a+b/c=`);
-    assert.equal(answer.headers.location, '/settings');
+    assert.match(text(answer.headers.location), /install_success=true/);
   });
 
   it('refuses a replayed state', async () => {
@@ -108,15 +113,15 @@ describe('installing', () => {
     assert.ok(!text(replayed.headers['set-cookie']).includes('st_session'));
   });
 
-  it("refuses somebody else's state, and still lets its owner finish", async () => {
+  it("refuses another browser's state, and still lets its owner finish", async () => {
     const owner = supertest.agent(site.app);
     const begun = await owner.get('/install');
     const callback = await site.consent(text(begun.headers.location), 'abc123');
     const victim = supertest.agent(site.app);
     await victim.get('/install');
     const refused = await victim.get(callback).expect(302);
-    assert.match(messageOf(refused.headers.location), /not begun in this browser/);
-    assert.equal((await owner.get(callback)).headers.location, '/settings');
+    assert.match(messageOf(refused.headers.location), /not started in this browser/);
+    assert.match(text((await owner.get(callback)).headers.location), /install_success=true/);
   });
 
   it('refuses an expired state', async () => {
@@ -145,7 +150,7 @@ describe('installing', () => {
     assert.match(messageOf(stateless.headers.location), /Access was not granted/);
   });
 
-  it('tells nothing secret when Intercom refuses the code', async () => {
+  it('reveals nothing secret when Intercom refuses the code', async () => {
     const browser = supertest.agent(site.app);
     const begun = await browser.get('/install');
     const state = new URL(text(begun.headers.location)).searchParams.get('state');
@@ -164,7 +169,7 @@ describe('installing', () => {
     assert.match(answer.text, /Access was not granted/);
   });
 
-  it('asks for a verified e-mail', async () => {
+  it('requires a verified e-mail', async () => {
     site.intercom.addWorkspace({ id: 'unproven' });
     site.intercom.addAdmin('unproven', { emailVerified: false });
     const browser = supertest.agent(site.app);
@@ -174,7 +179,7 @@ describe('installing', () => {
     assert.equal(await readWorkspace(site.db.database, 'unproven'), null);
   });
 
-  it('stands without the attributes, which are made later', async () => {
+  it('succeeds without the attributes, which are created later', async () => {
     site.intercom.addWorkspace({ id: 'plan1' });
     site.intercom.addAdmin('plan1');
     const scopes = site.intercom.state.appScopes;
@@ -188,17 +193,19 @@ describe('installing', () => {
     assert.ok(site.jobs.some((job) => job.name === 'workspace.provision'));
   });
 
-  it('stops a flood of beginnings', async () => {
-    let nowMs = Date.parse('2026-11-25T10:00:15Z');
+  it('limits how often one address can start', async () => {
+    mock.timers.enable({ apis: ['Date'], now: Date.parse('2026-11-25T10:00:15Z') });
     const flooded = express().use(
-      installRouter({ ...site.context, now: () => nowMs }, () => Promise.resolve()),
+      installRouter(site.context, () => Promise.resolve()),
       errorHandler(silent),
     );
     for (let count = 0; count < 600; count += 1) await supertest(flooded).get('/install').expect(302);
     const refused = await supertest(flooded).get('/install').expect(429);
-    assert.equal(refused.headers['retry-after'], '45');
-    nowMs += 45_000;
+    const waitS = Number(refused.headers['retry-after']);
+    assert.ok(waitS > 0 && waitS <= 60);
+    mock.timers.tick(waitS * 1_000);
     await supertest(flooded).get('/install').expect(302);
+    mock.timers.reset();
   });
 });
 
@@ -206,9 +213,22 @@ describe('uninstalling', () => {
   const notice = (workspaceId: string): supertest.Test =>
     supertest(site.app).post('/intercom/uninstall').send({ app_id: workspaceId });
 
-  it('ignores a stranger and a forged notice', async () => {
+  /** Sends a notice and does what the worker does with the job that it queued. */
+  async function processNotice(workspaceId: string): Promise<void> {
+    site.jobs.length = 0;
+    await notice(workspaceId).expect(200);
+    await until(() => site.jobs.length > 0, 'the job of the notice');
+    await confirmUninstall(site.context, workspaceId);
+  }
+
+  it('ignores an unknown workspace and a forged notice', async () => {
+    site.jobs.length = 0;
     await notice('nobody').expect(200);
-    await notice('abc123').expect(200);
+    await processNotice('abc123');
+    assert.deepEqual(
+      site.jobs.map(({ name, data }) => [name, data]),
+      [['workspace.confirm-uninstall', { workspaceId: 'abc123' }]],
+    );
     const workspace = await readWorkspace(site.db.database, 'abc123');
     assert.equal(workspace?.status, 'connected');
     assert.ok(workspace?.accessToken);
@@ -234,32 +254,46 @@ describe('uninstalling', () => {
       .expect(200);
   });
 
-  it('asks again later when Intercom cannot be asked', async () => {
+  it('retries when Intercom does not answer', async () => {
     site.intercom.faults.add({ status: 503, pathPrefix: '/me', times: 1 });
-    await notice('abc123').expect(200);
-    assert.ok(site.jobs.some((job) => job.name === 'workspace.confirm-uninstall'));
+    await assert.rejects(processNotice('abc123'), { code: 'intercom_unavailable' });
     assert.equal((await readWorkspace(site.db.database, 'abc123'))?.status, 'connected');
   });
 
-  it('deletes a dead token and the sessions at once, and keeps the data', async () => {
+  it('answers a flood without calling Intercom, with one job a minute and a limit for each sender', async () => {
+    const flooded = express().use('/', uninstallRouter(site.context), errorHandler(silent));
+    site.jobs.length = 0;
+    site.intercom.faults.add({ status: 503, pathPrefix: '/me', times: 1 });
+    const statuses: number[] = [];
+    for (let count = 0; count < 62; count += 1)
+      statuses.push((await supertest(flooded).post('/').send({ app_id: 'abc123' })).status);
+    assert.deepEqual([statuses[0], statuses[59], statuses[60]], [200, 200, 429]);
+    await until(() => site.jobs.length === 60, 'every notice that was accepted');
+    assert.ok(site.jobs.every(({ options }) => options?.key === 'abc123' && options.onceInSeconds === 60));
+    const first = confirmUninstall(site.context, 'abc123');
+    await assert.rejects(first, { code: 'intercom_unavailable' }, 'none of the notices called Intercom');
+  });
+
+  it('deletes a revoked token, keys and sessions, and keeps the data', async () => {
     const browser = await site.signedIn('abc123');
     await connectProject(
       { database: site.db.database, secrets: site.context.secrets, publicUrl: PUBLIC_URL },
-      { workspaceId: 'abc123', revenueCatProjectId: 'proj1', apiKey: null, name: null },
+      { workspaceId: 'abc123', revenueCatProjectId: 'proj1', apiKey: 'sk_to_delete', name: null },
     );
     site.intercom.revokeTokens('abc123');
-    await notice('abc123').expect(200);
+    await processNotice('abc123');
     const workspace = await readWorkspace(site.db.database, 'abc123');
     assert.equal(workspace?.status, 'uninstalled');
     assert.equal(workspace?.accessToken, null);
-    assert.equal((await listProjects(site.db.database, 'abc123')).length, 1);
+    const [project, ...others] = await listProjects(site.db.database, 'abc123');
+    assert.deepEqual([project?.apiKey, project?.apiKeyState, others.length], [null, 'none', 0]);
     await browser
       .get('/settings')
       .accept('html')
       .expect(302, /\/signin/);
   });
 
-  it('comes back with everything, as a first installation for the App Store', async () => {
+  it('restores everything when it is installed again', async () => {
     const browser = supertest.agent(site.app);
     const begun = await browser.get('/install');
     const answer = await browser.get(await site.consent(text(begun.headers.location), 'abc123'));
@@ -268,7 +302,7 @@ describe('uninstalling', () => {
     assert.equal((await listProjects(site.db.database, 'abc123')).length, 1);
   });
 
-  it('does not take a token that a reinstall has just stored', async () => {
+  it('does not delete a token that a reinstall has just stored', async () => {
     const old = await readWorkspace(site.db.database, 'abc123');
     site.intercom.revokeTokens('abc123');
     const racing = {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { after, before, it } from 'node:test';
+import { after, before, it, mock } from 'node:test';
 import supertest from 'supertest';
 import { createSite, csrfIn, type Site } from './support.ts';
 
@@ -10,16 +10,18 @@ before(async () => {
 after(() => site.close());
 
 /** Signs in and gives the cookie as the browser would send it. */
-async function sessionCookie(workspaceId: string): Promise<string> {
+async function sessionCookie(workspaceId: string, adminId?: string): Promise<string> {
   const begun = await supertest(site.app).get('/install').expect(302);
   const state = String(begun.headers['set-cookie']).split(';')[0] ?? '';
-  const callback = await site.consent(String(begun.headers.location), workspaceId);
+  const callback = await site.consent(String(begun.headers.location), workspaceId, adminId);
   const answer = await supertest(site.app).get(callback).set('Cookie', state).expect(302);
   const cookies = answer.headers['set-cookie'] as unknown as string[];
-  const cookie = cookies.find((each) => each.startsWith('st_session=')) ?? '';
+  const cookie = cookies.find((each) => each.startsWith('__Host-st_session=')) ?? '';
   assert.match(cookie, /HttpOnly/);
   assert.match(cookie, /Secure/);
   assert.match(cookie, /SameSite=Lax/);
+  assert.match(cookie, /Path=\/;/);
+  assert.doesNotMatch(cookie, /Domain=/);
   return cookie.split(';')[0] ?? '';
 }
 
@@ -37,7 +39,7 @@ it('opens the settings with its cookie alone, and stores no part of it', async (
   assert.ok(!JSON.stringify(stored).includes(random));
 });
 
-it('leads strangers to the sign-in page, and answers 401 to anything but a page', async () => {
+it('redirects to the sign-in page without a session, and answers 401 to anything but a page', async () => {
   const answer = await supertest(site.app).get('/settings/events').accept('html').expect(302);
   assert.equal(answer.headers.location, '/signin');
   await supertest(site.app)
@@ -66,10 +68,44 @@ it('refuses forged, altered and moved cookies', async () => {
   await home(cookie).expect(200);
 });
 
-it('ends after its time', async () => {
-  const cookie = await sessionCookie('abc123');
-  await site.db.database.query(`update sessions set expires_at = now() - interval '1 second'`);
-  await home(cookie).expect(302);
+it('ends after twelve hours, or two hours without use', async () => {
+  for (const column of ['expires_at', 'last_seen_at']) {
+    const cookie = await sessionCookie('abc123');
+    const age = column === 'expires_at' ? '1 second' : '121 minutes';
+    await site.db.database.query(`update sessions set ${column} = now() - interval '${age}'`);
+    await home(cookie).expect(302);
+  }
+  const used = await sessionCookie('abc123');
+  await site.db.database.query(`update sessions set last_seen_at = now() - interval '100 minutes'`);
+  await home(used).expect(200);
+  const [row] = await site.db.database.query<{ fresh: boolean }>(
+    `select bool_or(last_seen_at > now() - interval '1 minute') as fresh from sessions`,
+  );
+  assert.equal(row?.fresh, true, 'using a session extends it');
+});
+
+it('ends within minutes for a teammate who was removed in Intercom, and not while Intercom is unavailable', async () => {
+  site.intercom.addAdmin('abc123', { id: 'leaver', name: 'Lee Leaver', email: 'lee@abc123.example' });
+  const cookie = await sessionCookie('abc123', 'leaver');
+  await home(cookie).expect(200);
+  assert.ok(site.intercom.state.admins.delete('leaver'));
+  await home(cookie).expect(200);
+  mock.timers.enable({ apis: ['Date'], now: Date.now() + 6 * 60_000 });
+  try {
+    site.intercom.faults.add({ status: 500, pathPrefix: '/admins', times: 1 });
+    await home(cookie).expect(200);
+    mock.timers.tick(6 * 60_000);
+    await home(cookie).expect(302);
+  } finally {
+    mock.timers.reset();
+  }
+  const log = await site.db.database.query<{ action: string }>(
+    `select action from audit_log where actor->>'id' = 'leaver' order by audit_id`,
+  );
+  assert.deepEqual(
+    log.map(({ action }) => action),
+    ['signed_in', 'access_removed'],
+  );
 });
 
 it('refuses a form without its token, with a wrong one, and with another session’s', async () => {
@@ -89,7 +125,7 @@ it('refuses a form without its token, with a wrong one, and with another session
   assert.deepEqual(row?.settings, {});
 });
 
-it('signs out for good', async () => {
+it('signs out on the server, in the browser and in the audit log', async () => {
   const cookie = await sessionCookie('abc123');
   const csrf = csrfIn((await home(cookie)).text);
   await supertest(site.app).post('/signout').set('Cookie', cookie).type('form').send({}).expect(403);
@@ -100,7 +136,12 @@ it('signs out for good', async () => {
     .send({ _csrf: csrf })
     .expect(303);
   assert.equal(answer.headers.location, '/signin');
+  assert.equal(answer.headers['clear-site-data'], '"cache", "cookies", "storage"');
   await home(cookie).expect(302);
+  const [last] = await site.db.database.query<{ action: string }>(
+    `select action from audit_log where workspace_id = 'abc123' order by audit_id desc limit 1`,
+  );
+  assert.equal(last?.action, 'signed_out');
 });
 
 it('sends the security headers', async () => {

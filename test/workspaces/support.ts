@@ -15,7 +15,7 @@ import {
   createRevenueCatSimulator,
   type RevenueCatSimulator,
 } from '../../src/simulator/revenuecat/server.ts';
-import type { InstallContext } from '../../src/workspaces/install.ts';
+import type { WorkspaceContext } from '../../src/workspaces/install.ts';
 import { healthRouter, installRouter, uninstallRouter } from '../../src/workspaces/routes.ts';
 import { createSecretBox } from '../../src/workspaces/secrets.ts';
 import { createSessions } from '../../src/workspaces/sessions.ts';
@@ -32,11 +32,11 @@ export interface Site {
   readonly db: TestDatabase;
   readonly intercom: IntercomSimulator;
   readonly revenueCat: RevenueCatSimulator;
-  readonly context: InstallContext;
+  readonly context: WorkspaceContext;
   /** Jobs that were queued, oldest first. */
-  readonly jobs: { name: JobName; data: unknown }[];
+  readonly jobs: { name: JobName; data: unknown; options?: { key?: string; onceInSeconds?: number } }[];
   /** The workspace's consent page, in the browser that began; gives the callback's address. */
-  consent(location: string, workspaceId: string): Promise<string>;
+  consent(location: string, workspaceId: string, adminId?: string): Promise<string>;
   /** A browser with a session in the workspace. */
   signedIn(workspaceId: string): Promise<ReturnType<typeof supertest.agent>>;
   close(): Promise<void>;
@@ -90,23 +90,19 @@ export async function createSite(options: { production?: boolean; listen?: boole
     drainSeconds: 0,
   };
   const jobs: Site['jobs'] = [];
-  const context: InstallContext = {
+  const context: WorkspaceContext = {
     config,
     database: db.database,
     secrets: createSecretBox(config.encryptionKeys),
     logger: silent,
-    now: Date.now,
+    now: () => Date.now(),
     jobs: {
-      async send<Name extends JobName>(name: Name, data: JobData[Name]) {
-        jobs.push({ name, data });
+      async send<Name extends JobName>(name: Name, data: JobData[Name], options = {}) {
+        jobs.push({ name, data, options });
       },
     },
   };
-  const sessions = createSessions({
-    database: db.database,
-    secret: CLIENT_SECRET,
-    secure: config.production,
-  });
+  const sessions = createSessions(context, CLIENT_SECRET);
   const app = createApp({
     logger: silent,
     production: config.production,
@@ -138,7 +134,7 @@ export async function createSite(options: { production?: boolean; listen?: boole
 
   handle = app;
 
-  async function consent(location: string, workspaceId: string): Promise<string> {
+  async function consent(location: string, workspaceId: string, adminId?: string): Promise<string> {
     const asked = new URL(location);
     const answer = await supertest(intercomAt.url)
       .post('/oauth/authorize')
@@ -151,6 +147,8 @@ export async function createSite(options: { production?: boolean; listen?: boole
       })
       .expect(302);
     const back = new URL(answer.headers.location ?? '');
+    const grant = intercom.state.codes.get(back.searchParams.get('code') ?? '');
+    if (grant && adminId !== undefined) grant.adminId = adminId;
     return `${back.pathname}${back.search}`;
   }
 

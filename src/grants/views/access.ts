@@ -4,7 +4,7 @@ import { entitlementLabel } from '../../subscription/describe-event.ts';
 import { isAnonymous, preferredAppUserIds } from '../../subscription/identities.ts';
 import type { SubscriptionState } from '../../subscription/types.ts';
 import { withTimeout } from '../../time.ts';
-import { setApiKeyState } from '../../workspaces/store.ts';
+import { setApiKeyState } from '../../workspaces/projects.ts';
 import { type CustomerAccess, type Ends, readAccess, together } from '../access.ts';
 import { FOREVER_MS } from '../ends.ts';
 import { type Entitlement, listEntitlements } from '../entitlements.ts';

@@ -1,6 +1,6 @@
 import { type Component, escapeMarkdown, linkButton } from '../../intercom/canvas.ts';
 import { DAY_MS } from '../../time.ts';
-import { writeAudit } from '../audit.ts';
+import { writeAudit } from '../../workspaces/audit.ts';
 import { isForever } from '../ends.ts';
 import type { Refusal } from '../policy.ts';
 import { grantWordsFor } from '../words/catalogue.ts';

@@ -1,0 +1,184 @@
+import { AppError, type ErrorCode } from '../errors.ts';
+import type { RevenueCatClient } from '../revenuecat/client.ts';
+import type { WorkspaceSettings } from './settings.ts';
+
+/** What checking a pasted RevenueCat key found. */
+export type KeyCheck =
+  | {
+      readonly outcome: 'valid';
+      readonly project: { readonly id: string; readonly name: string };
+      /** Permissions that the key lacks, by RevenueCat's names. */
+      readonly missingScopes: readonly string[];
+    }
+  /** The key belongs to several projects, or cannot list them: an admin must choose. */
+  | { readonly outcome: 'choose'; readonly projects: readonly { id: string; name: string }[] }
+  /** The key does not belong to the given project. */
+  | { readonly outcome: 'wrong_project' }
+  | { readonly outcome: 'rejected' }
+  /** RevenueCat does not answer, or its rate limit is used up. */
+  | { readonly outcome: 'unreachable'; readonly code: ErrorCode };
+
+interface Permission {
+  readonly scope: string;
+  /** What does not work without it. */
+  readonly feature: string;
+  /** Everything but convenience works without it. */
+  readonly isOptional?: true;
+  /** Whether a switched-on feature needs it; left out: always. */
+  isNeeded?(settings: WorkspaceSettings): boolean;
+  /** A call that changes nothing: it reads, or it names a resource that does not exist. */
+  check(client: RevenueCatClient, projectId: string): Promise<unknown>;
+}
+
+/** RevenueCat checks the permission before it looks the resource up: 403 without it, 404 with it. */
+const NO_CUSTOMER = 'subscription-timeline-permission-check';
+const NO_ENTITLEMENT = 'entl0000000000';
+const NO_WEBHOOK = 'whintgr0000000000';
+
+const LIST_PROJECTS = 'project_configuration:projects:read';
+const NAMES = 'Names of products and entitlements';
+const CARD = 'Card, Refresh and import';
+
+const PERMISSIONS: readonly Permission[] = [
+  {
+    scope: LIST_PROJECTS,
+    feature: 'Name of the project',
+    check: (client) => client.listProjects(),
+  },
+  {
+    scope: 'project_configuration:entitlements:read',
+    feature: NAMES,
+    check: (client, projectId) => client.listEntitlements(projectId),
+  },
+  {
+    scope: 'project_configuration:products:read',
+    feature: NAMES,
+    check: (client, projectId) => client.listProducts(projectId),
+  },
+  {
+    scope: 'customer_information:customers:read',
+    feature: CARD,
+    check: (client, projectId) => client.searchCustomers(projectId, 'nobody@example.com'),
+  },
+  {
+    scope: 'customer_information:subscriptions:read',
+    feature: CARD,
+    check: (client, projectId) => client.tryReading(projectId, 'subscriptions'),
+  },
+  {
+    scope: 'customer_information:purchases:read',
+    feature: CARD,
+    check: (client, projectId) => client.tryReading(projectId, 'purchases'),
+  },
+  {
+    scope: 'customer_information:customers:read_write',
+    feature: 'Grants',
+    isNeeded: ({ grants }) => grants.enabled,
+    check: (client, projectId) => client.revokeEntitlement(projectId, NO_CUSTOMER, NO_ENTITLEMENT),
+  },
+  {
+    scope: 'project_configuration:integrations:read_write',
+    feature: 'Adding and removing the webhook for you',
+    isOptional: true,
+    check: (client, projectId) => client.deleteWebhook(projectId, NO_WEBHOOK),
+  },
+];
+
+/** Whether a feature does not work because the key lacks a permission. */
+export function lacksPermission(missingScopes: readonly string[]): boolean {
+  return PERMISSIONS.some(({ scope, isOptional }) => !isOptional && missingScopes.includes(scope));
+}
+
+/** The missing permissions by the feature that needs them. */
+export function missingByFeature(missingScopes: readonly string[]): { feature: string; scopes: string[] }[] {
+  const byFeature = new Map<string, string[]>();
+  for (const { scope, feature } of PERMISSIONS) {
+    if (missingScopes.includes(scope)) byFeature.set(feature, [...(byFeature.get(feature) ?? []), scope]);
+  }
+  return [...byFeature].map(([feature, scopes]) => ({ feature, scopes }));
+}
+
+/**
+ * Checks a key, with one harmless call for each permission that the switched-on features need.
+ *
+ * @param projectId the project that an admin named; `null`: the key's only one
+ */
+export async function checkApiKey(
+  client: RevenueCatClient,
+  projectId: string | null,
+  settings: WorkspaceSettings,
+): Promise<KeyCheck> {
+  try {
+    const projects = await nullWhenForbidden(() => client.listProjects());
+    const project = choose(projects, projectId);
+    if (project === 'wrong') return { outcome: 'wrong_project' };
+    if (project === null) return { outcome: 'choose', projects: projects ?? [] };
+    const missingScopes = projects === null ? [LIST_PROJECTS] : [];
+    for (const { scope, isNeeded, check } of PERMISSIONS) {
+      if (scope === LIST_PROJECTS || isNeeded?.(settings) === false) continue;
+      const answer = await nullWhenForbidden(() =>
+        check(client, project.id).then(() => true, allowedByRefusal(scope)),
+      );
+      if (answer === null) missingScopes.push(scope);
+    }
+    return { outcome: 'valid', project, missingScopes };
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    if (error.code === 'revenuecat_unauthorized') return { outcome: 'rejected' };
+    if (error.code === 'revenuecat_not_found') return { outcome: 'wrong_project' };
+    return { outcome: 'unreachable', code: error.code };
+  }
+}
+
+function choose(
+  projects: readonly { id: string; name: string }[] | null,
+  named: string | null,
+): { id: string; name: string } | 'wrong' | null {
+  if (named === null) return projects?.length === 1 ? (projects[0] ?? null) : null;
+  if (projects === null) return { id: named, name: named };
+  // The dashboard's addresses leave the prefix out.
+  return projects.find(({ id }) => id === named || id === `proj${named}`) ?? 'wrong';
+}
+
+async function nullWhenForbidden<T>(call: () => Promise<T>): Promise<T | null> {
+  try {
+    return await call();
+  } catch (error) {
+    if (error instanceof AppError && error.code === 'revenuecat_scope_missing') return null;
+    throw error;
+  }
+}
+
+/** A write that names nothing is refused with 404 or 422 exactly when the key has the permission. */
+function allowedByRefusal(scope: string): (error: unknown) => true {
+  return (error) => {
+    const isRefusal =
+      error instanceof AppError &&
+      ['revenuecat_not_found', 'revenuecat_rejected', 'revenuecat_conflict'].includes(error.code);
+    if (isRefusal && scope.endsWith(':read_write')) return true;
+    throw error;
+  };
+}
+
+/**
+ * Registers our webhook at RevenueCat. An existing one with our address is replaced: RevenueCat never returns the
+ * authorization value that it was created with.
+ *
+ * @returns its id, or why RevenueCat did not accept it: the admin then adds it by hand
+ */
+export async function registerWebhook(
+  client: RevenueCatClient,
+  projectId: string,
+  webhook: { url: string; authorizationHeader: string },
+): Promise<{ id: string } | { reason: 'scope_missing' | 'refused' | 'unreachable' }> {
+  try {
+    for (const existing of await client.listWebhooks(projectId)) {
+      if (existing.url === webhook.url) await client.deleteWebhook(projectId, existing.id);
+    }
+    return await client.createWebhook(projectId, { name: 'Subscription Timeline', ...webhook });
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    if (error.code === 'revenuecat_scope_missing') return { reason: 'scope_missing' };
+    return { reason: error.remedy.kind === 'give_up' ? 'refused' : 'unreachable' };
+  }
+}
