@@ -59,7 +59,7 @@ function createMessages(language: Language, timeZone: string): Messages {
   const locale = LOCALES[language];
   const formats = new Map<string, IntlMessageFormat>();
   const numbers = new Intl.NumberFormat(locale);
-  const lists = new Intl.ListFormat(locale, { type: 'conjunction' });
+  const lists = new Intl.ListFormat(locale === 'en-US' ? 'en-GB' : locale, { type: 'conjunction' });
   const messages: Messages = {
     ...createDateFormatter(locale, timeZone, (date, time) => messages.t('date.atTime', { date, time })),
     language,

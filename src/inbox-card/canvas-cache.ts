@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import type { InboxCanvas } from '../intercom/canvas.ts';
-import type { Names } from '../subscription/describe-event.ts';
+import type { Names } from '../subscription/names.ts';
 import { isUsable } from '../subscription/summary.ts';
 import type { Project } from '../workspaces/projects.ts';
 import type { CardContext } from './context.ts';

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import type { Sql } from '../database/sql.ts';
-import type { Names } from '../subscription/describe-event.ts';
+import type { Names } from '../subscription/names.ts';
 import { readCatalogNames } from './store.ts';
 
 /** Names of products and entitlements change rarely and decide nothing: they may be a minute old. */

@@ -7,7 +7,8 @@ import type { Messages } from '../i18n/messages.ts';
 import type { Component, InboxCanvas } from '../intercom/canvas.ts';
 import { backLink, canvas } from '../intercom/canvas.ts';
 import type { HistorySource, TimelineEntry } from '../subscribers/store.ts';
-import type { Names } from '../subscription/describe-event.ts';
+import type { CustomerDescription } from '../subscription/describe-customer.ts';
+import type { Names } from '../subscription/names.ts';
 import type { LifecycleEvent, SubscriberState } from '../subscription/types.ts';
 import type { Project } from '../workspaces/projects.ts';
 import type { Workspace } from '../workspaces/store.ts';
@@ -64,18 +65,9 @@ export interface CardContext {
   readonly language: Language;
   readonly words: CardWords;
   readonly dates: DateFormatter;
-  /** For sentence.ts. */
-  readonly context: { now(): number };
   readonly messages: Messages;
   readonly isOutdated: boolean;
   page(components: readonly Component[], formState?: FormState): InboxCanvas;
-}
-
-/** What sentence.ts takes. */
-export interface Visit {
-  readonly words: CardWords;
-  readonly dates: DateFormatter;
-  readonly context: { now(): number };
 }
 
 /** A request about a customer that is known. */
@@ -91,6 +83,8 @@ export interface Customer {
   >;
   readonly project: Project;
   readonly state: SubscriberState;
+  /** What the state means, for sentences and tables. */
+  readonly description: CustomerDescription;
   /** The newest events that matter, newest first; grants made here stand in for webhooks that have not come. */
   readonly latest: readonly LifecycleEvent[];
   /** Events by environment. */

@@ -1,11 +1,15 @@
+import { FOREVER_MS, isSameEnd } from '../grants/ends.ts';
 import { standInsFor } from '../grants/grants-on-timeline.ts';
 import { listGrants } from '../grants/store.ts';
+import type { Grant } from '../grants/types.ts';
 import { findByEmail } from '../subscribers/find-store.ts';
 import { ownSource, readHistoryWithSources, type TimelineEntry } from '../subscribers/store.ts';
 import { bestAppUserIds } from '../subscription/attributes.ts';
+import { describeCustomer } from '../subscription/describe-customer.ts';
 import { isBlockedId } from '../subscription/identities.ts';
 import { deriveState } from '../subscription/state.ts';
 import { isUsable, type SubscriberSummary, saveSummaries, summarize } from '../subscription/summary.ts';
+import type { SubscriptionState } from '../subscription/types.ts';
 import type { CardContext, Customer } from './context.ts';
 import { type Candidate, describeFound, type Found, readSnapshot } from './store.ts';
 
@@ -65,12 +69,20 @@ export async function loadCustomer(context: CardContext, candidate: Candidate): 
   ]);
   const { summary } = read;
   const fallbackEvents = standInsFor(grants, summary.promotional);
+  const state = await stateWith(context, candidate, summary, fallbackEvents);
+  const counts = { ...summary.counts, production: summary.counts.production + fallbackEvents.length };
   return {
     subscriber: candidate,
     project,
-    state: await stateWith(context, candidate, summary, fallbackEvents),
+    state,
+    description: describeCustomer(state, {
+      names,
+      nowMs: services.now(),
+      counts,
+      grantedBy: (grant) => granterOf(grants, grant),
+    }),
     latest: [...fallbackEvents, ...summary.latest].sort((a, b) => b.atMs - a.atMs).slice(0, 3),
-    counts: { ...summary.counts, production: summary.counts.production + fallbackEvents.length },
+    counts,
     fallbackEvents,
     sources: read.sources,
     grants,
@@ -132,4 +144,17 @@ async function stateWith(
     readHistoryWithSources(sql, request.workspaceId, subscriberId),
   ]);
   return deriveState([...history.events, ...untold], snapshot, services.now());
+}
+
+/** The teammate who made the grant that still holds, recognized by its end; `null`: it was not made here. */
+function granterOf(grants: readonly Grant[], subscription: SubscriptionState): string | null {
+  const made = grants.find(
+    (grant) =>
+      grant.state === 'confirmed' &&
+      // RevenueCat kept an earlier grant, which this teammate did not make.
+      !grant.kept &&
+      subscription.entitlements.includes(grant.lookupKey) &&
+      isSameEnd(grant.realEndMs ?? grant.askedEndMs, subscription.endsAtMs ?? FOREVER_MS),
+  );
+  return made?.admin.name || null;
 }

@@ -8,7 +8,6 @@ import {
   table,
   text,
 } from '../intercom/canvas.ts';
-import { formatMoney } from '../subscription/money.ts';
 import { type CardContext, type Customer, page } from './context.ts';
 import { dashboardUrl } from './external-links.ts';
 import { readSnapshot } from './store.ts';
@@ -29,7 +28,7 @@ export async function details(context: CardContext, customer: Customer): Promise
   if (all.length > 0) {
     components.push(
       text(words.titles.subscriptions, 'header'),
-      ...subscriptionBlocks(context, customer, all.slice(0, SUBSCRIPTIONS_HERE)),
+      ...subscriptionBlocks(context, all.slice(0, SUBSCRIPTIONS_HERE)),
     );
   }
   if (all.length > SUBSCRIPTIONS_HERE) {
@@ -41,7 +40,7 @@ export async function details(context: CardContext, customer: Customer): Promise
   components.push(
     ...table([
       [labels.email, subscriber.email],
-      [labels.lifetimeValue, formatMoney(value, words.locale)],
+      [labels.lifetimeValue, context.messages.money(value)],
       [labels.country, snapshot?.country],
       [labels.platform, [snapshot?.platform, snapshot?.platformVersion].filter(Boolean).join(' ')],
       [labels.appVersion, snapshot?.appVersion],

@@ -1,3 +1,5 @@
+import { eventText } from '../i18n/event-text.ts';
+import { storeText } from '../i18n/sentences.ts';
 import {
   button,
   type Component,
@@ -9,8 +11,7 @@ import {
   text,
 } from '../intercom/canvas.ts';
 import type { EventDelivery, TimelineEntry } from '../subscribers/store.ts';
-import { describeEvent, entitlementLabel, storeName } from '../subscription/describe-event.ts';
-import { formatMoney } from '../subscription/money.ts';
+import { entitlementLabel } from '../subscription/names.ts';
 import { type CardContext, type Customer, page } from './context.ts';
 import { dashboardUrl } from './external-links.ts';
 import { readTimelineEvent } from './timeline-store.ts';
@@ -36,8 +37,8 @@ export async function eventDetail(
     ));
   const toTimeline = button('timeline', words.buttons.timeline, 'link');
   if (!event) return page(context, [text(words.states.gone, 'muted'), toTimeline]);
-  const { title, subtitle } = describeEvent(event, customer.names, words.events);
-  const about = [dates.dateTime(event.atMs), subtitle].filter(Boolean).join(words.events.separator);
+  const { title, subtitle } = eventText(context.messages, 'agent', event, customer.names);
+  const about = [dates.dateTime(event.atMs), subtitle].filter(Boolean).join(' · ');
   const others = otherFields(event);
   const components: Component[] = [
     text(escapeMarkdown(title), 'header', true),
@@ -70,17 +71,17 @@ function fields(
 ): (readonly [string, string | null | undefined])[] {
   const { words } = context;
   const { labels } = words;
-  const money = event.price && formatMoney(event.price, words.locale);
+  const money = event.price && context.messages.money(event.price);
   const usd =
     event.priceUsdCents === null || event.price === null || event.price.currency === 'USD'
       ? null
-      : formatMoney({ amountMinor: event.priceUsdCents, currency: 'USD' }, words.locale);
+      : context.messages.money({ amountMinor: event.priceUsdCents, currency: 'USD' });
   return [
     [labels.price, usd && money ? `${money} (${usd})` : money],
     [labels.product, event.productId],
     [labels.newProduct, event.newProductId],
     [labels.entitlement, event.entitlements.map((key) => entitlementLabel(key, customer.names)).join(', ')],
-    [labels.store, storeName(event.store, words.events)],
+    [labels.store, storeText(context.messages, event.store)],
     [labels.environment, event.environment && words.environments[event.environment]],
     [labels.periodType, event.periodType],
     [labels.periodStart, on(context, event.purchasedAtMs)],

@@ -1,3 +1,5 @@
+import { eventText } from '../i18n/event-text.ts';
+import { overviewRows, overviewText } from '../i18n/sentences.ts';
 import {
   button,
   type Component,
@@ -12,12 +14,9 @@ import {
   text,
 } from '../intercom/canvas.ts';
 import { canShare } from '../messenger/share.ts';
-import { describeEvent, productLabel, storeName } from '../subscription/describe-event.ts';
-import { formatMoney } from '../subscription/money.ts';
-import type { SubscriptionState } from '../subscription/types.ts';
+import { productLabel } from '../subscription/names.ts';
 import { type CardContext, type Customer, first } from './context.ts';
 import { estimatedHeight, HIGHEST_FIRST_CANVAS } from './height.ts';
-import { endText, overviewSentence, productText, whatText } from './sentence.ts';
 
 const RECENT_EVENTS = 3;
 const MAX_ROWS = 3;
@@ -60,7 +59,11 @@ function overviewOf(
   const { notice, events, rows, isTight } = shown;
   return [
     ...(notice === null ? [] : [text(notice, 'muted', isTight)]),
-    text(escapeMarkdown(clip(overviewSentence(context, customer), 400)), 'paragraph', isTight),
+    text(
+      escapeMarkdown(clip(overviewText(context.messages, customer.description), 400)),
+      'paragraph',
+      isTight,
+    ),
     ...table(rows),
     list(waysOn(context, customer, events)),
     button('grant', words.buttons.grant, 'secondary'),
@@ -72,7 +75,7 @@ function waysOn(context: CardContext, customer: Customer, events: number): ListI
   const { subscriber, grants, project, counts } = customer;
   const total = counts.production + counts.sandbox;
   const items = [
-    item('timeline', [words.buttons.timeline, words.eventCount(total)].join(words.events.separator), {
+    item('timeline', [words.buttons.timeline, words.eventCount(total)].join(' · '), {
       subtitle: latestText(context, customer, events),
     }),
     item('details', words.buttons.details),
@@ -92,7 +95,7 @@ function waysOn(context: CardContext, customer: Customer, events: number): ListI
           'refresh',
           subscriber.snapshotAtMs === null
             ? words.buttons.refresh
-            : [words.buttons.refresh, dates.dateTime(subscriber.snapshotAtMs)].join(words.events.separator),
+            : [words.buttons.refresh, dates.dateTime(subscriber.snapshotAtMs)].join(' · '),
         ),
   );
   return items;
@@ -100,80 +103,17 @@ function waysOn(context: CardContext, customer: Customer, events: number): ListI
 
 /** The latest events on one line each would take the room of the buttons: they share the timeline's. */
 function latestText(context: CardContext, customer: Customer, count: number): string {
-  const { words, dates } = context;
+  const { messages, dates } = context;
   return customer.latest
     .slice(0, count)
-    .map((event) => `${describeEvent(event, customer.names, words.events).title} ${dates.date(event.atMs)}`)
-    .join(words.events.separator);
+    .map((event) => `${eventText(messages, 'agent', event, customer.names).title} ${dates.date(event.atMs)}`)
+    .join(' · ');
 }
 
-function factRows(context: CardContext, customer: Customer): Row[] {
-  const { words, dates } = context;
-  const { state } = customer;
-  const withAccess = state.subscriptions.filter((subscription) => subscription.givesAccess);
-  // A refund whose purchase nobody told of is nothing that was paid.
-  const paid = state.paid.filter((money) => money.amountMinor > 0);
-  const since = state.firstPurchaseAtMs === null ? null : dates.date(state.firstPurchaseAtMs);
-  const paidRow: Row = [
-    words.labels.paid,
-    paid.length === 0
-      ? null
-      : words.paidSince(paid.map((money) => formatMoney(money, words.locale)).join(', '), since),
-  ];
-  if (withAccess.length > 1) {
-    return [
-      ...withAccess
-        .slice(0, MAX_ROWS - 1)
-        .map(
-          (subscription): Row => [
-            clip(productText(customer, subscription) || whatText(customer, subscription), 30),
-            endRow(context, subscription).join(' '),
-          ],
-        ),
-      paidRow,
-    ];
-  }
-  const { primary } = state;
-  if (primary) {
-    return [productRow(context, customer, primary), endRow(context, primary), paidRow];
-  }
-  if (state.firstPurchaseAtMs !== null) {
-    const bought = customer.latest.find((event) => event.kind === 'non_subscription_purchase');
-    return [
-      [words.labels.product, bought?.productId && productLabel(bought.productId, customer.names)],
-      paidRow,
-    ];
-  }
-  const [sandbox] = state.sandbox;
-  return sandbox
-    ? [
-        [words.labels.testPurchase, productAndStore(context, customer, sandbox)],
-        [words.labels.status, words.statuses[sandbox.status]],
-      ]
-    : [];
-}
-
-/** A temporary grant may name no product: the store then stands alone, under its own label. */
-function productRow(context: CardContext, customer: Customer, subscription: SubscriptionState): Row {
-  const { labels } = context.words;
-  const isNamed = productText(customer, subscription) !== '' || whatText(customer, subscription) !== '';
-  return [isNamed ? labels.product : labels.store, productAndStore(context, customer, subscription)];
-}
-
-function productAndStore(context: CardContext, customer: Customer, subscription: SubscriptionState): string {
-  const { words } = context;
-  const name = productText(customer, subscription) || whatText(customer, subscription);
-  return [name, storeName(subscription.store, words.events)].filter(Boolean).join(words.events.separator);
-}
-
-function endRow(context: CardContext, subscription: SubscriptionState): [field: string, value: string] {
-  const { labels } = context.words;
-  if (subscription.status === 'paused' && subscription.resumesAtMs !== null) {
-    return [labels.resumes, context.dates.date(subscription.resumesAtMs)];
-  }
-  if (!subscription.givesAccess) return [labels.ended, endText(context, subscription.expiredAtMs)];
-  // During a grace period the period has ended and access goes on.
-  const endsAtMs = subscription.gracePeriodEndsAtMs ?? subscription.endsAtMs;
-  const goesOn = subscription.willRenew && subscription.gracePeriodEndsAtMs === null;
-  return [goesOn ? labels.renews : labels.ends, endText(context, endsAtMs)];
+function factRows({ messages }: CardContext, { description, latest, names }: Customer): Row[] {
+  const rows: Row[] = overviewRows(messages, description);
+  if (description.shown.length > 0) return rows;
+  const bought = latest.find((event) => event.kind === 'non_subscription_purchase');
+  const product = bought?.productId && productLabel(bought.productId, names);
+  return [[messages.t('sentence.agent.label.product'), product], ...rows];
 }

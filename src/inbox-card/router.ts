@@ -72,7 +72,6 @@ function visitOf(
   const dates = datesIn(words.locale, workspace.timezone, words);
   const context: CardContext = {
     services,
-    context: services,
     request,
     workspace,
     projects,

@@ -1,3 +1,4 @@
+import { overviewText } from '../i18n/sentences.ts';
 import {
   button,
   type Component,
@@ -15,7 +16,6 @@ import { appUserIdInText } from '../subscription/app-user-id-in-text.ts';
 import { type CardContext, type Customer, first, page } from './context.ts';
 import { loadCustomer, type Match, usableExternalId } from './customer.ts';
 import { estimatedHeight, HIGHEST_FIRST_CANVAS } from './height.ts';
-import { overviewSentence } from './sentence.ts';
 import { describeFound, type Found, readLinkedId } from './store.ts';
 
 const MAX_FOUND = 10;
@@ -112,7 +112,7 @@ function foundItem(context: CardContext, found: Found): ListItem {
   const project = projects.find((known) => known.projectId === found.projectId);
   const about = [found.email, projects.length > 1 ? project?.name : null].filter(Boolean);
   return item(`match:${found.subscriberId}`, found.appUserId, {
-    subtitle: about.join(context.words.events.separator),
+    subtitle: about.join(' · '),
     ...(found.lastEventAtMs === null ? {} : { tertiary: dates.date(found.lastEventAtMs) }),
   });
 }
@@ -197,7 +197,7 @@ export async function projectChoice(
         item(
           `match:${customer.subscriber.subscriberId}`,
           clip(customer.project.name, 40),
-          index < most ? { subtitle: overviewSentence(context, customer) } : {},
+          index < most ? { subtitle: overviewText(context.messages, customer.description) } : {},
         ),
       ),
     ),
@@ -236,7 +236,7 @@ export async function matchReview(context: CardContext, subscriberId: string): P
     context,
     [
       text(words.titles.review, 'header'),
-      text(escapeMarkdown(clip(overviewSentence(context, customer), 500))),
+      text(escapeMarkdown(clip(overviewText(context.messages, customer.description), 500))),
       ...table([
         [words.labels.appUserId, appUserId],
         [words.labels.email, subscriber.email],

@@ -1,3 +1,4 @@
+import { eventText } from '../i18n/event-text.ts';
 import {
   button,
   type Component,
@@ -9,7 +10,6 @@ import {
   switcher,
   text,
 } from '../intercom/canvas.ts';
-import { describeEvent } from '../subscription/describe-event.ts';
 import { EVENT_KINDS, type EventKind, TIMELINE_ONLY_KINDS } from '../subscription/types.ts';
 import { type CardContext, type Customer, page } from './context.ts';
 import type { FormState } from './stored-data.ts';
@@ -194,10 +194,10 @@ function atLeastTwo(options: readonly ReturnType<typeof option>[]): Options {
 
 function eventItem(context: CardContext, customer: Customer, event: TimelineRow['entry']) {
   const { words, dates } = context;
-  const { title, subtitle } = describeEvent(event, customer.names, words.events);
+  const { title, subtitle } = eventText(context.messages, 'agent', event, customer.names);
   const marks = [subtitle, event.environment === 'sandbox' ? words.environments.sandbox : ''].filter(Boolean);
   return item(`event:${event.id}`, title, {
-    subtitle: marks.join(words.events.separator),
+    subtitle: marks.join(' · '),
     tertiary: dates.date(event.atMs),
   });
 }

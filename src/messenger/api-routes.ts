@@ -48,7 +48,7 @@ export function messengerApiRouter(context: MessengerContext): Router {
     const { workspaceId, timezone } = await authenticate(req, res, 'fin');
     const appUserId = readUserId(userId);
     const customers = await findCustomers(readDatabase, workspaceId, { appUserId, nowMs: now() });
-    send(res, answerFin(customers, timezone));
+    send(res, answerFin(customers, timezone, now()));
   }
 
   const router = Router();

@@ -81,7 +81,7 @@ export function messengerCardRouter(context: MessengerContext): Router {
       nowMs: now(),
     });
     refreshStale(context, workspaceId, customers);
-    const view = viewCustomer(customers, messagesFor(messages.language, workspace.timezone));
+    const view = viewCustomer(customers, messagesFor(messages.language, workspace.timezone), now());
     const page = /^history(?::(\d{1,6}))?$/.exec(componentId ?? '');
     return page ? cardHistory(view, messages, Number(page[1] ?? 0)) : cardHome(view, messages);
   }

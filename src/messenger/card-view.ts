@@ -32,7 +32,7 @@ export function liveCanvas(publicUrl: string): MessengerCanvas {
 export function cardHome(view: CustomerView, messages: Messages): readonly Component[] {
   const shown = view.holdings.slice(0, MAX_HOLDINGS);
   const components = shown.flatMap(holdingComponents);
-  if (shown.length === 0) components.push(text(messages.t('messenger.none'), 'muted'));
+  if (shown.length === 0) components.push(text(view.summary, 'muted'));
   const links = new Map(shown.flatMap(({ manage }) => (manage ? [[manage.url, manage.label] as const] : [])));
   for (const [index, [url, label]] of [...links].entries())
     components.push(linkButton(index === 0 ? 'manage' : `manage:${index}`, label, url));

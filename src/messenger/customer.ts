@@ -5,8 +5,8 @@ import {
   readSubscriber,
   type TimelineEntry,
 } from '../subscribers/store.ts';
-import type { Names } from '../subscription/describe-event.ts';
 import { isBlockedId } from '../subscription/identities.ts';
+import type { Names } from '../subscription/names.ts';
 import { deriveState } from '../subscription/state.ts';
 import { isUsable, type SubscriberSummary, saveSummaries, summarize } from '../subscription/summary.ts';
 import type { SubscriberState } from '../subscription/types.ts';

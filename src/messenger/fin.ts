@@ -1,9 +1,10 @@
 import { messagesFor } from '../i18n/messages.ts';
-import { entitlementLabel } from '../subscription/describe-event.ts';
+import { priceText } from '../i18n/sentences.ts';
+import { describeCustomer } from '../subscription/describe-customer.ts';
+import { entitlementLabel } from '../subscription/names.ts';
 import type { Customer } from './customer.ts';
-import { priceOf, sentenceOf, viewCustomer, whatOf } from './customer-view.ts';
+import { viewCustomer } from './customer-view.ts';
 import { appStoreName, manageUrlOf } from './stores.ts';
-import { speechFor } from './words.ts';
 
 /** Flat, so that every field can be mapped in Intercom's data connector. Dates are `YYYY-MM-DD`, UTC. */
 export interface FinAnswer {
@@ -47,39 +48,33 @@ const UNKNOWN: FinAnswer = {
  *
  * @param customers with one app user ID, the one with access first
  */
-export function answerFin(customers: readonly Customer[], timeZone: string): FinAnswer {
+export function answerFin(customers: readonly Customer[], timeZone: string, nowMs: number): FinAnswer {
   const [customer] = customers;
   if (!customer) return UNKNOWN;
-  const speech = speechFor('en');
-  const { primary } = customer.state;
+  const { state, names } = customer;
   const messages = messagesFor('en', timeZone);
-  const date = (atMs: number | null): string | null => (atMs === null ? null : messages.date(atMs));
-  const entitlements = customers.flatMap(({ state, names }) =>
-    state.entitlements.map(({ lookupKey }) => entitlementLabel(lookupKey, names)),
+  const { primary } = describeCustomer(state, { names, nowMs });
+  const entitlements = customers.flatMap((each) =>
+    each.state.entitlements.map(({ lookupKey }) => entitlementLabel(lookupKey, each.names)),
   );
-  const { history } = viewCustomer(customers, messages);
+  const { history, summary } = viewCustomer(customers, messages, nowMs);
   const [last] = history;
-  const price = primary && priceOf(primary, speech);
-  const accessUntilMs = primary?.givesAccess
-    ? (primary.gracePeriodEndsAtMs ?? primary.endsAtMs)
-    : (primary?.expiredAtMs ?? primary?.endsAtMs ?? null);
+  const { subscription } = primary ?? {};
   return {
     found: true,
-    has_access: entitlements.length > 0 || (primary?.givesAccess ?? false),
-    status: customer.state.status ?? 'none',
-    summary: primary
-      ? sentenceOf(primary, whatOf(primary, customer.names, messages), price, speech, date)
-      : messages.t('messenger.none'),
+    has_access: entitlements.length > 0 || (subscription?.givesAccess ?? false),
+    status: state.status ?? 'none',
+    summary,
     entitlements: [...new Set(entitlements)].join(', '),
-    plan: primary ? whatOf(primary, customer.names, messages) : '',
-    price: price ?? '',
-    store: appStoreName(primary?.store ?? null) ?? '',
-    will_renew: primary?.willRenew ?? false,
-    renews_on: primary?.willRenew ? isoDay(primary.endsAtMs) : '',
-    access_until: isoDay(accessUntilMs),
+    plan: primary ? primary.what || messages.t('sentence.customer.unnamed') : '',
+    price: primary?.price ? priceText(messages, primary.price) : '',
+    store: appStoreName(subscription?.store ?? null) ?? '',
+    will_renew: subscription?.willRenew ?? false,
+    renews_on: isoDay(primary?.end?.label === 'renews' ? primary.end.atMs : null),
+    access_until: isoDay(subscription?.accessEndsAtMs ?? null),
     last_event: last ? [last.title, last.subtitle].filter(Boolean).join(': ') : '',
     last_event_on: last ? last.isoDate.slice(0, 10) : '',
-    manage_url: primary?.givesAccess ? (manageUrlOf(primary) ?? '') : '',
+    manage_url: subscription?.givesAccess ? (manageUrlOf(subscription) ?? '') : '',
   };
 }
 

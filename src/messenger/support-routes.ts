@@ -158,7 +158,7 @@ export function supportRouter(context: MessengerContext, pageScript: Asset): Rou
     const html = eta.render('./support', {
       language: messages.language,
       t: messages.t,
-      view: viewCustomer(customers, messages),
+      view: viewCustomer(customers, messages, now()),
       maxHistory: MAX_HISTORY,
       boot: {
         appId: workspaceId,

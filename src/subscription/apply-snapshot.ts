@@ -1,6 +1,6 @@
 import { DAY_MS } from '../time.ts';
 import { grantKey, indexKey, type Ledger } from './history-fold.ts';
-import { isInternalProductId } from './product-ids.ts';
+import { isInternalProductId } from './names.ts';
 import { accessEndMs, type Draft, emptyDraft, endAccess } from './state-builder.ts';
 import type { Snapshot, SnapshotPurchase, SnapshotSubscription } from './types.ts';
 

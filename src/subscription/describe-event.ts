@@ -1,223 +1,241 @@
 import { isRecord } from '../text.ts';
-import { formatMoney } from './money.ts';
-import type { LifecycleEvent } from './types.ts';
-import { type EventWords, englishEventWords, REASONS, type Reason } from './words.ts';
+import { entitlementLabel, type Names, productLabel, titleCase } from './names.ts';
+import type { EventKind, LifecycleEvent, Money } from './types.ts';
 
-/** Display names where they are known. */
-export interface Names {
-  product(productId: string): string | null;
-  entitlement(lookupKey: string): string | null;
+/** What the title of an event says; most are the event's kind. */
+export type EventTitle =
+  | Exclude<
+      EventKind,
+      'billing_issue' | 'transfer' | 'price_increase_consent' | 'paywall' | 'virtual_currency' | 'unknown'
+    >
+  | 'paused'
+  | 'payment_failed'
+  | 'grant_ended'
+  | 'transfer_received'
+  | 'transfer_given'
+  | 'transfer_within'
+  | 'price_consent_required'
+  | 'price_consent_approved'
+  | 'paywall_seen'
+  | 'paywall_closed'
+  | 'paywall_cancelled'
+  | 'paywall_exit_offer'
+  | 'paywall_tapped'
+  | 'paywall_other'
+  | 'currency_received'
+  | 'currency_spent';
+
+/** Why something was cancelled or ended. */
+export const REASONS = [
+  'UNSUBSCRIBE',
+  'BILLING_ERROR',
+  'DEVELOPER_INITIATED',
+  'PRICE_INCREASE',
+  'CUSTOMER_SUPPORT',
+  'SUBSCRIPTION_PAUSED',
+  'STORE_CANCELLED',
+  'UNKNOWN',
+] as const;
+
+export type Reason = (typeof REASONS)[number];
+
+/** One part of the line under the title. Names are display names. */
+export type EventPart =
+  | { readonly kind: 'name'; readonly text: string }
+  | { readonly kind: 'money'; readonly money: Money }
+  | { readonly kind: 'reason'; readonly reason: Reason; readonly store: string | null }
+  /** `from` is `null` where the event does not name it. */
+  | { readonly kind: 'change'; readonly from: string | null; readonly to: string }
+  | { readonly kind: 'offer'; readonly code: string }
+  | { readonly kind: 'variant'; readonly experiment: string | null; readonly variant: string }
+  | { readonly kind: 'store'; readonly store: string }
+  | { readonly kind: 'family' }
+  | { readonly kind: 'amounts'; readonly amounts: readonly Amount[] };
+
+export interface Amount {
+  readonly amount: number;
+  readonly name: string | null;
 }
 
-const STORES: Readonly<Record<string, string>> = {
-  APP_STORE: 'App Store',
-  MAC_APP_STORE: 'Mac App Store',
-  PLAY_STORE: 'Google Play',
-  AMAZON: 'Amazon Appstore',
-  STRIPE: 'Stripe',
-  RC_BILLING: 'RevenueCat Billing',
-  ROKU: 'Roku',
-  PADDLE: 'Paddle',
-  TEST_STORE: 'Test Store',
-};
-
-/** A store as people call it; one that RevenueCat will add shows under its tidied name. `null` stays `null`. */
-export function storeName(store: string, words?: EventWords): string;
-export function storeName(store: string | null, words?: EventWords): string | null;
-export function storeName(store: string | null, words: EventWords = englishEventWords): string | null {
-  if (store === null) return null;
-  const name = store.toUpperCase();
-  if (name === 'PROMOTIONAL') return words.granted;
-  return STORES[name] ?? titleCase(store);
+/** One line of the timeline as data; `title` is a text only for a type that this version does not know. */
+export interface EventDescription {
+  readonly title: EventTitle | { readonly text: string };
+  readonly parts: readonly EventPart[];
 }
 
-/** `SOME_NEW_THING` reads `Some New Thing`. */
-function titleCase(code: string): string {
-  return code
-    .toLowerCase()
-    .split(/[_\s]+/)
-    .filter((word) => word !== '')
-    .map((word) => word.charAt(0).toUpperCase() + word.slice(1))
-    .join(' ');
+/** Kinds that mean nothing to a customer, and those whose words would name buying outside the app stores. */
+const HIDDEN_FROM_CUSTOMERS: ReadonlySet<EventKind> = new Set<EventKind>([
+  'experiment_enrollment',
+  'paywall',
+  'subscriber_alias',
+  'virtual_currency',
+  'test',
+  'unknown',
+  'invoice_issued',
+  'purchase_redeemed',
+]);
+
+export function isShownToCustomers(kind: EventKind): boolean {
+  return !HIDDEN_FROM_CUSTOMERS.has(kind);
 }
 
-/**
- * Makes an identifier readable where no display name is known: `com.example.pro_monthly` is `Pro monthly`, and
- * Google's `pro:yearly-base` is `Pro (yearly base)`.
- */
-export function tidyId(id: string): string {
-  const [main = '', plan] = id.split(':', 2);
-  if (main === '') return id;
-  const segments = main.split('.').filter((segment) => segment !== '');
-  // Only the reverse domain of an app is dropped: `pro.v2` keeps both parts.
-  const last = segments.length > 2 ? (segments.at(-1) ?? main) : main;
-  const words = spaced(/^\d*$/.test(last) ? main : last);
-  const tidy = words.charAt(0).toUpperCase() + words.slice(1);
-  return plan ? `${tidy} (${spaced(plan)})` : tidy;
+export function describeEvent(event: LifecycleEvent, names: Names): EventDescription {
+  return { title: titleOf(event), parts: partsOf(event, names).filter((part) => part !== null) };
 }
 
-function spaced(text: string): string {
-  return text.replaceAll(/[_-]+/g, ' ').trim() || text;
-}
+const PAYWALL_TITLES: ReadonlyMap<string, EventTitle> = new Map([
+  ['PAYWALL_IMPRESSION', 'paywall_seen'],
+  ['PAYWALL_CLOSE', 'paywall_closed'],
+  ['PAYWALL_CANCEL', 'paywall_cancelled'],
+  ['PAYWALL_EXIT_OFFER', 'paywall_exit_offer'],
+  ['PAYWALL_COMPONENT_INTERACTED', 'paywall_tapped'],
+]);
 
-/** Names a product as people know it: its display name, else its tidied id. */
-export function productLabel(productId: string, names: Names): string {
-  return names.product(productId) ?? tidyId(productId);
-}
-
-/** Names an entitlement as people know it: its display name, else its tidied lookup key. */
-export function entitlementLabel(lookupKey: string, names: Names): string {
-  return names.entitlement(lookupKey) ?? tidyId(lookupKey);
-}
-
-/**
- * One line of the timeline in plain words, without its date. Every type that RevenueCat documents has words;
- * a type that is not known is shown as what it is.
- */
-export function describeEvent(
-  event: LifecycleEvent,
-  names: Names,
-  words: EventWords,
-): { title: string; subtitle: string } {
-  const parts = subtitleParts(event, names, words);
-  return {
-    title: titleOf(event, words),
-    subtitle: parts.filter((part) => part !== null).join(words.separator),
-  };
-}
-
-function titleOf(event: LifecycleEvent, words: EventWords): string {
+function titleOf(event: LifecycleEvent): EventDescription['title'] {
   switch (event.kind) {
     case 'expiration':
-      return event.store === 'PROMOTIONAL' ? words.grantEnded : words.subscriptionEnded;
+      if (event.store === 'PROMOTIONAL') return 'grant_ended';
+      // Access pauses; the subscription goes on after it.
+      return event.expirationReason === 'SUBSCRIPTION_PAUSED' ? 'paused' : 'expiration';
+    case 'cancellation':
+    case 'trial_cancelled':
+      return event.cancelReason === 'BILLING_ERROR' && !isCancelledByStore(event)
+        ? 'payment_failed'
+        : event.kind;
+    case 'billing_issue':
+      return 'payment_failed';
     case 'transfer':
-      return event.side === 'source' ? words.transferGiven : words.transferReceived;
-    case 'price_increase_consent':
-      return event.type.endsWith('APPROVED') ? words.priceIncreaseApproved : words.priceIncreaseRequired;
-    case 'paywall':
-      return paywallTitle(event.type, words);
-    case 'virtual_currency':
-      return adjustments(event.raw).some(({ amount }) => amount > 0)
-        ? words.currencyGained
-        : words.currencySpent;
-    case 'unknown':
-      return titleCase(event.type) || event.type;
+      return transferTitle(event);
     case 'purchase_redeemed':
-      return event.side === 'source' ? words.transferGiven : words.titles.purchase_redeemed;
+      return event.side === 'source' ? 'transfer_given' : event.kind;
+    case 'price_increase_consent':
+      return event.type.endsWith('APPROVED') ? 'price_consent_approved' : 'price_consent_required';
+    case 'paywall':
+      return PAYWALL_TITLES.get(event.type) ?? 'paywall_other';
+    case 'virtual_currency':
+      return amountsOf(event.raw).some(({ amount }) => amount > 0) ? 'currency_received' : 'currency_spent';
+    case 'unknown':
+      return { text: titleCase(event.type) || event.type };
     default:
-      return words.titles[event.kind];
+      return event.kind;
   }
 }
 
-function paywallTitle(type: string, words: EventWords): string {
-  const part = type.slice('PAYWALL_'.length);
-  return Object.hasOwn(words.paywall, part)
-    ? words.paywall[part as keyof EventWords['paywall']]
-    : words.paywall.OTHER;
+function transferTitle(event: LifecycleEvent): EventTitle {
+  if (event.isWithinCustomer) return 'transfer_within';
+  return event.side === 'source' ? 'transfer_given' : 'transfer_received';
 }
 
-function subtitleParts(event: LifecycleEvent, names: Names, words: EventWords): (string | null)[] {
-  const product = event.productId === null ? null : productLabel(event.productId, names);
+/** No grace period is longer: Google's is at most 30 days. */
+export const MAX_GRACE_MS = 31 * 86_400_000;
+
+/**
+ * Whether the store cancelled the renewal of a period that is paid (Google does so for mandates above its limit
+ * in India). The reason says BILLING_ERROR, yet nothing failed and nothing is retried: stores retry for weeks.
+ */
+export function isCancelledByStore({ cancelReason, expiresAtMs, atMs }: LifecycleEvent): boolean {
+  return cancelReason === 'BILLING_ERROR' && expiresAtMs !== null && expiresAtMs - atMs > MAX_GRACE_MS;
+}
+
+function partsOf(event: LifecycleEvent, names: Names): (EventPart | null)[] {
+  const product = event.productId === null ? null : name(productLabel(event.productId, names));
   switch (event.kind) {
     case 'promotional_granted':
     case 'promotional_revoked':
     case 'temporary_entitlement_grant':
-      return [entitlements(event, names) ?? product];
+      return [entitlementNames(event, names) ?? product];
     case 'expiration':
-      if (event.store === 'PROMOTIONAL') return [entitlements(event, names) ?? product];
-      return [product, reasonOf(event.expirationReason, event, words)];
-    case 'cancellation':
-    case 'trial_cancelled':
-      return [product, reasonOf(event.cancelReason, event, words)];
-    case 'refund':
-    case 'refund_reversed':
+      if (event.store === 'PROMOTIONAL') return [entitlementNames(event, names) ?? product];
       return [
         product,
-        price(event, words),
-        event.kind === 'refund' ? reasonOf('CUSTOMER_SUPPORT', event, words) : null,
+        event.expirationReason === 'SUBSCRIPTION_PAUSED' ? null : reason(event.expirationReason, event),
       ];
+    case 'cancellation':
+    case 'trial_cancelled':
+      return [product, reason(isCancelledByStore(event) ? 'STORE_CANCELLED' : event.cancelReason, event)];
+    case 'refund':
+      return [product, price(event), reason('CUSTOMER_SUPPORT', event)];
+    case 'refund_reversed':
+      return [product, price(event)];
     case 'billing_issue':
-      return [product, reasonOf('BILLING_ERROR', event, words)];
+      return [product, reason('BILLING_ERROR', event)];
     case 'product_change':
-      return [
-        event.newProductId === null
-          ? product
-          : words.change(product, productLabel(event.newProductId, names)),
-      ];
+      return [event.newProductId === null ? product : change(event, event.newProductId, names)];
     case 'experiment_enrollment':
-      return [experiment(event.raw, words)];
+      return [experiment(event.raw)];
     case 'paywall':
-      return [text(event.raw.paywall_name) ?? text(event.raw.paywall_id)];
+      return [name(text(event.raw.paywall_name) ?? text(event.raw.paywall_id))];
     case 'virtual_currency':
       return [
-        currencies(event.raw, words),
-        names.product(event.productId ?? '') ?? text(event.raw.product_display_name) ?? product,
+        amounts(event.raw),
+        name(names.product(event.productId ?? '') ?? text(event.raw.product_display_name)) ?? product,
       ];
     case 'transfer':
-      return [storeName(event.store, words)];
+      return [event.store === null ? null : { kind: 'store', store: event.store }];
     case 'subscriber_alias':
       return [];
     case 'unknown':
-      return [event.type, product, price(event, words)];
+      return [name(event.type), product, price(event)];
     case 'test':
       return [product];
     default:
       return [
         product,
-        price(event, words),
-        event.offerCode === null ? null : words.offer(event.offerCode),
-        event.isFamilyShare ? words.familySharing : null,
+        price(event),
+        event.offerCode === null ? null : { kind: 'offer', code: event.offerCode },
+        event.isFamilyShare ? { kind: 'family' } : null,
       ];
   }
 }
 
-/** A sum of zero says nothing: that a trial is free is in its title. */
-function price(event: LifecycleEvent, words: EventWords): string | null {
-  if (event.price === null || event.price.amountMinor === 0) return null;
-  return formatMoney({ ...event.price, amountMinor: Math.abs(event.price.amountMinor) }, words.locale);
+function name(text: string | null): EventPart | null {
+  return text === null ? null : { kind: 'name', text };
 }
 
-function reasonOf(reason: string | null, event: LifecycleEvent, words: EventWords): string | null {
-  if (reason === null) return null;
-  const store = event.store === 'PROMOTIONAL' ? null : storeName(event.store, words);
-  return isReason(reason) ? words.reason(reason, store) : titleCase(reason);
+/** A sum of zero says nothing: the title of a trial says that it is free. */
+function price({ price }: LifecycleEvent): EventPart | null {
+  if (price === null || price.amountMinor === 0) return null;
+  return { kind: 'money', money: { ...price, amountMinor: Math.abs(price.amountMinor) } };
 }
 
-function isReason(reason: string): reason is Reason {
-  return (REASONS as readonly string[]).includes(reason);
+function reason(code: string | null, { store }: LifecycleEvent): EventPart | null {
+  if (code === null) return null;
+  if (!isReason(code)) return name(titleCase(code));
+  return { kind: 'reason', reason: code, store: store === 'PROMOTIONAL' ? null : store };
 }
 
-function entitlements(event: LifecycleEvent, names: Names): string | null {
+function isReason(code: string): code is Reason {
+  return (REASONS as readonly string[]).includes(code);
+}
+
+function change(event: LifecycleEvent, to: string, names: Names): EventPart {
+  const from = event.productId === null ? null : productLabel(event.productId, names);
+  return { kind: 'change', from, to: productLabel(to, names) };
+}
+
+function entitlementNames(event: LifecycleEvent, names: Names): EventPart | null {
   if (event.entitlements.length === 0) return null;
-  return event.entitlements.map((key) => entitlementLabel(key, names)).join(', ');
+  return name(event.entitlements.map((key) => entitlementLabel(key, names)).join(', '));
 }
 
-function experiment(raw: LifecycleEvent['raw'], words: EventWords): string | null {
+function experiment(raw: LifecycleEvent['raw']): EventPart | null {
   const variant = text(raw.experiment_variant);
   const id = text(raw.experiment_id);
-  return variant === null ? id : words.variant(id, variant);
+  return variant === null ? name(id) : { kind: 'variant', experiment: id, variant };
 }
 
-interface Adjustment {
-  readonly amount: number;
-  readonly name: string | null;
+function amounts(raw: LifecycleEvent['raw']): EventPart | null {
+  const list = amountsOf(raw);
+  return list.length === 0 ? null : { kind: 'amounts', amounts: list };
 }
 
-function adjustments(raw: LifecycleEvent['raw']): Adjustment[] {
+function amountsOf(raw: LifecycleEvent['raw']): Amount[] {
   if (!Array.isArray(raw.adjustments)) return [];
   return raw.adjustments.flatMap((item: unknown) => {
     if (!isRecord(item) || typeof item.amount !== 'number') return [];
     const currency = isRecord(item.currency) ? item.currency : {};
     return [{ amount: item.amount, name: text(currency.name) ?? text(currency.code) }];
   });
-}
-
-function currencies(raw: LifecycleEvent['raw'], words: EventWords): string | null {
-  const list = adjustments(raw).map(({ amount, name }) => {
-    const sum = new Intl.NumberFormat(words.locale).format(Math.abs(amount));
-    return name === null ? sum : `${sum} ${name}`;
-  });
-  return list.length === 0 ? null : list.join(', ');
 }
 
 function text(value: unknown): string | null {

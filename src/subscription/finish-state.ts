@@ -54,8 +54,12 @@ export function finishDraft(draft: Draft, nowMs: number): SubscriptionState {
     renewals: draft.renewals,
     paid: draft.paid,
     isFamilyShare: draft.isFamilyShare,
+    isOneTime: draft.oneTime,
     isTemporary: draft.temporary,
+    isIncomplete: false,
+    awaitsPriceConsent: false,
     givesAccess,
+    accessEndsAtMs: Number.isFinite(endMs) ? endMs : null,
     managementUrl: draft.managementUrl,
     transactionId: draft.transactionId,
   };

@@ -31,6 +31,7 @@ export interface Ledger {
   toldRevenueUsdCents: number;
   paid: readonly Money[];
   firstPurchaseAtMs: number | null;
+  firstPaidAtMs: number | null;
   trialEndsAtMs: number | null;
 }
 
@@ -48,6 +49,7 @@ export function emptyLedger(): Ledger {
     toldRevenueUsdCents: 0,
     paid: [],
     firstPurchaseAtMs: null,
+    firstPaidAtMs: null,
     trialEndsAtMs: null,
   };
 }
@@ -75,12 +77,16 @@ export function record(ledger: Ledger, event: LifecycleEvent): void {
   }
   if (draft.environment === 'sandbox' || draft.promotional) return;
 
-  if (isPurchase(event)) {
+  if (isPurchase(event) && !event.isFamilyShare) {
     const atMs = event.purchasedAtMs ?? event.atMs;
     ledger.firstPurchaseAtMs = Math.min(ledger.firstPurchaseAtMs ?? atMs, atMs);
   }
   if (event.periodType === 'TRIAL' && event.expiresAtMs !== null) ledger.trialEndsAtMs = event.expiresAtMs;
   if (!sum) return;
+  if (sum.price && sum.price.amountMinor > 0) {
+    const atMs = event.purchasedAtMs ?? event.atMs;
+    ledger.firstPaidAtMs = Math.min(ledger.firstPaidAtMs ?? atMs, atMs);
+  }
   if (sum.usdCents !== null) {
     ledger.lifetimeValueUsdCents += sum.usdCents;
     ledger.chargedUsdCents += Math.max(0, sum.usdCents);

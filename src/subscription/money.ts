@@ -1,8 +1,9 @@
-import type { Money } from './types.ts';
+import { DAY_MS } from '../time.ts';
+import type { Money, SubscriptionState } from './types.ts';
 
 /**
- * Currencies that have no hundredths, by ISO 4217 (list one). `Intl` is not asked: it tells what people write,
- * and nobody writes the hundredths of a forint or a rupiah, which the prices of stores may have.
+ * Currencies without hundredths, by ISO 4217 (list one). `Intl` follows usage instead: it writes no hundredths
+ * of a forint or a rupiah, which the prices of stores may have.
  */
 const DIGITS: ReadonlyMap<string, number> = new Map([
   ...codes('BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF', 0),
@@ -29,27 +30,48 @@ export function toMinor(amount: number, currency: string): number {
   return amount < 0 && minor !== 0 ? -minor : minor;
 }
 
-const formats = new Map<string, Intl.NumberFormat | null>();
-
-/** For people: `$9.99`, `¥500`. An unknown currency is written after the number. */
-export function formatMoney(money: Money, locale: string): string {
-  const amount = money.amountMinor / 10 ** currencyDigits(money.currency);
-  const key = `${locale}|${money.currency}`;
-  let format = formats.get(key);
-  if (format === undefined) {
-    try {
-      format = new Intl.NumberFormat(locale, { style: 'currency', currency: money.currency });
-    } catch {
-      format = null;
-    }
-    formats.set(key, format);
-  }
-  return format ? format.format(amount) : `${amount.toFixed(2)} ${money.currency}`;
-}
-
 /** Adds a sum to a list with one entry for each currency. */
 export function addMoney(total: readonly Money[], add: Money): Money[] {
   const rest = total.filter((money) => money.currency !== add.currency);
   const before = total.find((money) => money.currency === add.currency)?.amountMinor ?? 0;
   return [...rest, { currency: add.currency, amountMinor: before + add.amountMinor }];
+}
+
+/** How often a price is charged. */
+export interface Period {
+  readonly unit: 'week' | 'month' | 'year';
+  readonly count: number;
+}
+
+/** What one period costs; `period` is `null` for what was bought once, or where its length is unknown. */
+export interface Price {
+  readonly money: Money;
+  readonly period: Period | null;
+}
+
+const PERIODS: readonly (readonly [fromDays: number, toDays: number, Period])[] = [
+  [6, 8, { unit: 'week', count: 1 }],
+  [13, 15, { unit: 'week', count: 2 }],
+  [27, 32, { unit: 'month', count: 1 }],
+  [58, 63, { unit: 'month', count: 2 }],
+  [88, 94, { unit: 'month', count: 3 }],
+  [180, 186, { unit: 'month', count: 6 }],
+  [350, 380, { unit: 'year', count: 1 }],
+];
+
+/** The billing period, inferred from the period in force; `null`: unknown, or nothing recurs. */
+export function periodOf(subscription: SubscriptionState): Period | null {
+  const { periodStartedAtMs, periodEndsAtMs, periodType, isOneTime } = subscription;
+  // The length of a free trial says nothing about the periods after it, and a pass is charged once.
+  if (isOneTime || periodStartedAtMs === null || periodEndsAtMs === null || periodType === 'TRIAL')
+    return null;
+  const days = (periodEndsAtMs - periodStartedAtMs) / DAY_MS;
+  return PERIODS.find(([from, to]) => days >= from && days <= to)?.[2] ?? null;
+}
+
+/** `null`: free, or unknown. */
+export function priceOf(subscription: SubscriptionState): Price | null {
+  const { price } = subscription;
+  if (price === null || price.amountMinor <= 0) return null;
+  return { money: price, period: periodOf(subscription) };
 }

@@ -113,6 +113,8 @@ function summarise(
     ),
     paid: [...ledger.paid].sort((a, b) => compareTexts(a.currency, b.currency)),
     firstPurchaseAtMs,
+    firstPaidAtMs: ledger.firstPaidAtMs,
+    movedTo: null,
     trialEndsAtMs: ledger.trialEndsAtMs,
     billingIssueAtMs: primary?.billingIssueAtMs ?? null,
     seenAs: seenAs(ordered),

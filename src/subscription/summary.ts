@@ -4,7 +4,7 @@ import { deriveState } from './state.ts';
 import type { Environment, EventKind, LifecycleEvent, Snapshot, SubscriberState } from './types.ts';
 
 /** To be raised whenever the same history would give another summary: older ones then count as missing. */
-const FORMAT = 3;
+const FORMAT = 4;
 
 const HOUR_MS = 3_600_000;
 /** A safety net for what time changes and the state does not name. */

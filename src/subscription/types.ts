@@ -63,8 +63,14 @@ export interface LifecycleEvent {
   readonly atMs: number;
   /** The customer's id when it happened; `null`: the event names several, or nobody. */
   readonly appUserId: string | null;
-  /** A TRANSFER stands on two timelines: `subject` received the purchases, `giver` gave them away. */
+  /** A TRANSFER is stored for both: `customer` received the purchases, `source` had them before. */
   readonly side: 'customer' | 'source';
+  /** A transfer between two ids of this same customer, so that nothing moves. */
+  readonly isWithinCustomer: boolean;
+  /** Since when this customer holds what the event is about; `null`: it was theirs from the start. */
+  readonly receivedByTransferAtMs: number | null;
+  /** RevenueCat's id of the app in its store; absent for grants and in many events. */
+  readonly appId: string | null;
   readonly environment: Environment | null;
   /** Upper case, as in webhooks: `APP_STORE`. */
   readonly store: string | null;
@@ -151,9 +157,17 @@ export interface SubscriptionState {
   /** Everything paid, by currency, refunds subtracted. */
   readonly paid: readonly Money[];
   readonly isFamilyShare: boolean;
+  /** Bought once: a pass for some time, or for life. */
+  readonly isOneTime: boolean;
   /** Given while the store could not confirm the purchase, for a day at most. */
   readonly isTemporary: boolean;
+  /** The first payment has not completed; there was never any access. */
+  readonly isIncomplete: boolean;
+  /** Ends with the period unless the customer agrees to a price increase. */
+  readonly awaitsPriceConsent: boolean;
   readonly givesAccess: boolean;
+  /** When access ends or ended, grace period included; `null`: never. */
+  readonly accessEndsAtMs: number | null;
   readonly managementUrl: string | null;
   readonly transactionId: string | null;
 }
@@ -165,6 +179,13 @@ export interface EntitlementState {
   readonly source: 'subscription' | 'purchase' | 'promotional' | 'temporary';
   readonly productId: string | null;
   readonly store: string | null;
+}
+
+export interface MovedTo {
+  readonly atMs: number;
+  /** `null`: purchases of every store. */
+  readonly store: string | null;
+  readonly appUserIds: readonly string[];
 }
 
 /** What `deriveState` makes of a history. */
@@ -183,7 +204,12 @@ export interface SubscriberState {
   readonly entitlements: readonly EntitlementState[];
   readonly lifetimeValueUsdCents: number;
   readonly paid: readonly Money[];
+  /** First purchase or trial of the customer's own, a family share excluded. */
   readonly firstPurchaseAtMs: number | null;
+  /** When the first money was paid. */
+  readonly firstPaidAtMs: number | null;
+  /** The transfer that took purchases away to another customer and was not undone since. */
+  readonly movedTo: MovedTo | null;
   readonly trialEndsAtMs: number | null;
   readonly billingIssueAtMs: number | null;
   /** Ids of the customer's own that the latest events named, the last seen first; of givers as well. */

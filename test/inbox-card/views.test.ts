@@ -22,7 +22,7 @@ const SENTENCES: Readonly<Record<(typeof STORY_NAMES)[number], RegExp>> = {
   ),
   cancelled: new RegExp(`^Pro, cancelled on ${DATE}\\. Access until ${DATE}\\. No further charge\\.$`, 'm'),
   grace_period: new RegExp(
-    `^Payment failed on ${DATE}\\. Still has Pro until ${DATE} while Apple tries the card again\\.$`,
+    `^Payment failed on ${DATE}\\. Still has Pro until ${DATE} while Apple retries the card\\.$`,
     'm',
   ),
   expired_by_billing: new RegExp(
@@ -187,12 +187,12 @@ describe('the card of each sample customer', () => {
     ],
     [
       'family sharing',
-      /^Pro, through family sharing until .+\. Somebody else of the family pays\.$/m,
+      /^Pro, through family sharing until .+\. Another family member pays; this customer is never charged\.$/m,
       [{ type: 'INITIAL_PURCHASE', is_family_share: true }],
     ],
     [
       'a card that failed without grace',
-      /^Payment failed on .+\. Still has Pro until .+ while Google tries the card again\.$/m,
+      /^Payment failed on .+\. Still has Pro until .+ while Google retries the card\.$/m,
       [
         { type: 'INITIAL_PURCHASE', store: 'PLAY_STORE' },
         {
@@ -315,7 +315,7 @@ describe('the card of each sample customer', () => {
     ],
     [
       'temporary access that names no product',
-      new RegExp(`^Access, for the time being until ${DATE}: the store has not confirmed`, 'm'),
+      new RegExp(`^Access, temporarily until ${DATE}: the store has not confirmed`, 'm'),
       [NAMELESS],
     ],
     [

@@ -11,7 +11,6 @@ import { eventMetadata } from '../../src/subscription/delivery-metadata.ts';
 import { describeEvent } from '../../src/subscription/describe-event.ts';
 import { identifiersOf, readEvent } from '../../src/subscription/read-event.ts';
 import { deriveState } from '../../src/subscription/state.ts';
-import { englishEventWords } from '../../src/subscription/words.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { eventBody } from '../support/events.ts';
 import { silent, WORKSPACE_ID } from '../support/world.ts';
@@ -47,7 +46,7 @@ describe('thinning a payload', () => {
     const read = readEvent(event, { receivedAtMs: NOW_MS, fallbackId: 'fallback' });
     return {
       event: { ...read, raw: null },
-      text: describeEvent(read, names, englishEventWords),
+      text: describeEvent(read, names),
       metadata: eventMetadata(read),
       ids: identifiersOf(event),
     };
@@ -153,7 +152,7 @@ describe('thinning old payloads', () => {
     const timeline = async () => {
       const history = await readHistory(db.database, WORKSPACE_ID, subscriber?.subscriber_id ?? '');
       return {
-        texts: history.map((event) => [event.id, describeEvent(event, names, englishEventWords)]),
+        texts: history.map((event) => [event.id, describeEvent(event, names)]),
         state: deriveState(history, null, NOW_MS),
       };
     };

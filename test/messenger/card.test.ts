@@ -139,7 +139,7 @@ describe('the customer’s card', () => {
       const history = await submit('history');
       for (const text of [home, history.text]) {
         assert.match(text, /cannot be shown in this chat/);
-        assert.doesNotMatch(text, /Pro|Subscribed/);
+        assert.doesNotMatch(text, /Pro|You subscribed/);
       }
     }
     const admin = { id: '7001', name: 'Ada Agent' };
@@ -156,7 +156,7 @@ describe('the customer’s card', () => {
     assert.match(first.text, /"history:4"/);
     assert.match(first.text, /"id":"home"/);
     const second = await submit('history:4');
-    assert.match(second.text, /Subscribed/);
+    assert.match(second.text, /You subscribed/);
     assert.match(second.text, /"id":"home"/);
     assert.doesNotMatch(second.text, /"history:/);
     assert.match((await submit('history:400')).text, /"id":"home"/);
@@ -177,8 +177,8 @@ describe('the customer’s card', () => {
     const contact = user('card-receiver');
     assert.match(await live({ contact }), /You have Pro/);
     const { text } = await submit('history', { contact });
-    assert.match(text, /Received purchases/);
-    assert.doesNotMatch(text, /Subscribed/);
+    assert.match(text, /moved to this account/);
+    assert.doesNotMatch(text, /You subscribed/);
   });
 
   it('is refused without Intercom’s signature', async () => {

@@ -44,7 +44,7 @@ it('shows the customer their own card in the Messenger’s home, step by step', 
   assert.ok(box && box.height <= HALF_THE_MESSENGER, `${box?.height} px`);
 
   await card.getByRole('button', { name: 'History' }).click();
-  await card.getByText('Subscribed').waitFor();
+  await card.getByText('You subscribed').waitFor();
   const history = await card.boundingBox();
   assert.ok(history && history.height <= HALF_THE_MESSENGER, `${history?.height} px`);
   await shoot(page, 'messenger-history');

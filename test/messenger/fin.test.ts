@@ -34,7 +34,7 @@ it('answers with the plan, its end and the last event', async () => {
     will_renew: true,
     renews_on: '2026-01-31',
     access_until: '2026-01-31',
-    last_event: 'Subscribed: Pro monthly · $9.99',
+    last_event: 'You subscribed: Pro monthly · $9.99',
     last_event_on: '2026-01-01',
     manage_url: 'https://apps.apple.com/account/subscriptions',
   });

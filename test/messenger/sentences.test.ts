@@ -29,7 +29,7 @@ function holdingOf(
     canRefresh: false,
     names: UNNAMED,
   };
-  const [holding] = viewCustomer([customer], messagesFor(locale)).holdings;
+  const [holding] = viewCustomer([customer], messagesFor(locale), START_MS + afterDays * DAY_MS).holdings;
   assert.ok(holding);
   return holding;
 }

@@ -251,7 +251,7 @@ describe('the link', () => {
     assert.doesNotMatch(main, /stripe|checkout|upgrade|https?:/i);
     assert.match(main, /write to us/);
     // The product itself is named.
-    assert.match(main, /Subscribed <small>Pro monthly · \$9\.99<\/small>/);
+    assert.match(main, /You subscribed <small>Pro monthly · \$9\.99<\/small>/);
   });
 });
 

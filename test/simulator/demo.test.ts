@@ -11,7 +11,7 @@ const SENTENCES: readonly (readonly [name: string, sentence: RegExp])[] = [
   ['Ben Ortiz', /^Pro, free trial until \w{3} \d+, \d{4}\./],
   ['Cleo Marsh', /^Pro, free trial, cancelled\. Access until .+\. Will not be charged\./],
   ['Dev Patel', /^Pro, cancelled on .+\. Access until .+\. No further charge\./],
-  ['Eva Lind', /^Payment failed on .+\. Still has Pro until .+ while .+ tries the card again\./],
+  ['Eva Lind', /^Payment failed on .+\. Still has Pro until .+ while .+ retries the card\./],
   ['Finn Doyle', /^No access since .+: payment failed\. Had Pro, \$9\.99 a month\./],
   ['Gia Romano', /^Refunded \$9\.99 on .+\. No access since then\./],
   ['Hugo Martin', /^Pro, granted .*until .+\. Not paying\./],

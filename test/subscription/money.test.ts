@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { addMoney, formatMoney, toMinor } from '../../src/subscription/money.ts';
+import { messagesFor } from '../../src/i18n/messages.ts';
+import { addMoney, toMinor } from '../../src/subscription/money.ts';
 
 describe('minor units', () => {
   const cases: readonly [number, string, number][] = [
@@ -37,7 +38,7 @@ describe('minor units', () => {
 });
 
 describe('money for people', () => {
-  const cases: readonly [number, string, string, string][] = [
+  const cases: readonly [number, string, 'en' | 'de', string][] = [
     [999, 'USD', 'en', '$9.99'],
     [1000, 'USD', 'en', '$10.00'],
     [500, 'JPY', 'en', '¥500'],
@@ -47,7 +48,7 @@ describe('money for people', () => {
     [999, 'coins!', 'en', '9.99 coins!'],
   ];
   for (const [amountMinor, currency, locale, expected] of cases) {
-    test(expected, () => assert.equal(formatMoney({ amountMinor, currency }, locale), expected));
+    test(expected, () => assert.equal(messagesFor(locale).money({ amountMinor, currency }), expected));
   }
 });
 

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { eventText } from '../../src/i18n/event-text.ts';
+import { messagesFor } from '../../src/i18n/messages.ts';
 import { contactAttributes } from '../../src/subscription/attributes.ts';
 import { eventMetadata } from '../../src/subscription/delivery-metadata.ts';
-import { describeEvent } from '../../src/subscription/describe-event.ts';
 import { identifiersOf, readEvent } from '../../src/subscription/read-event.ts';
 import { deriveState } from '../../src/subscription/state.ts';
 import type { LifecycleEvent } from '../../src/subscription/types.ts';
-import { englishEventWords } from '../../src/subscription/words.ts';
 import { buy, day, event, grant, renew, snapshotOf, told } from './histories.ts';
 
 const TYPES = [
@@ -223,7 +223,8 @@ test('no body makes anything throw, and every event has a title', () => {
       for (const item of events) {
         assert.ok(item.id);
         assert.ok(Number.isFinite(item.atMs));
-        assert.notEqual(describeEvent(item, NAMES, englishEventWords).title, '');
+        for (const voice of ['agent', 'customer'] as const)
+          assert.notEqual(eventText(messagesFor('en'), voice, item, NAMES).title, '');
         assert.ok(Object.keys(eventMetadata(item)).length <= 10);
       }
       const state = deriveState(events, null, day(0));

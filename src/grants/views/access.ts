@@ -1,7 +1,7 @@
 import { AppError, type ErrorCode } from '../../errors.ts';
 import { readCatalogNames } from '../../revenuecat/catalog.ts';
-import { entitlementLabel } from '../../subscription/describe-event.ts';
 import { isAnonymous, preferredAppUserIds } from '../../subscription/identities.ts';
+import { entitlementLabel } from '../../subscription/names.ts';
 import type { SubscriptionState } from '../../subscription/types.ts';
 import { withTimeout } from '../../time.ts';
 import { setApiKeyState } from '../../workspaces/projects.ts';

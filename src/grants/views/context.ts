@@ -1,7 +1,7 @@
 import type { Database } from '../../database/sql.ts';
 import type { Messages } from '../../i18n/messages.ts';
 import type { Component, InboxCanvas } from '../../intercom/canvas.ts';
-import type { Names } from '../../subscription/describe-event.ts';
+import type { Names } from '../../subscription/names.ts';
 import type { LifecycleEvent, SubscriberState } from '../../subscription/types.ts';
 import type { Project } from '../../workspaces/projects.ts';
 import type { Workspace } from '../../workspaces/store.ts';

@@ -1,18 +1,9 @@
-import type { Period } from '../../subscription/period.ts';
-import { germanEventWords } from '../../subscription/words/de.ts';
 import type { CardWords } from './types.ts';
-
-const UNITS: Readonly<Record<Period['unit'], readonly [each: string, every: string, many: string]>> = {
-  week: ['Woche', 'wöchentlich', 'Wochen'],
-  month: ['Monat', 'monatlich', 'Monate'],
-  year: ['Jahr', 'jährlich', 'Jahre'],
-};
 
 export const german: CardWords = {
   locale: 'de-DE',
   clock: '24h',
   dateAtTime: (date, time) => `${date} um ${time}`,
-  events: germanEventWords,
   labels: {
     product: 'Produkt',
     testPurchase: 'Testkauf',
@@ -130,19 +121,6 @@ export const german: CardWords = {
     gone: 'Das gibt es nicht mehr.',
     failed: 'Bei uns ist etwas schiefgegangen. Bitte noch einmal nachsehen, wie es steht.',
   },
-  statuses: {
-    active: 'Aktiv',
-    intro: 'Einführungspreis',
-    cancelled: 'Gekündigt',
-    grace_period: 'Zahlung fehlgeschlagen, Zugang besteht',
-    trial: 'Probezeit',
-    cancelled_trial: 'Probezeit, gekündigt',
-    grace_period_trial: 'Zahlung fehlgeschlagen, Zugang besteht',
-    expired: 'Beendet',
-    promotional: 'Gewährt',
-    expired_promotional: 'Gewährter Zugang beendet',
-    paused: 'Pausiert',
-  },
   filters: {
     all: 'Alle',
     purchases: 'Käufe',
@@ -152,67 +130,17 @@ export const german: CardWords = {
     other: 'Andere',
   },
   environments: { all: 'Alle', production: 'Produktion', sandbox: 'Sandbox' },
-  endReasons: {
-    UNSUBSCRIBE: 'gekündigt',
-    BILLING_ERROR: 'Zahlung fehlgeschlagen',
-    DEVELOPER_INITIATED: 'vom Team der App beendet',
-    PRICE_INCREASE: 'Preiserhöhung nicht zugestimmt',
-    CUSTOMER_SUPPORT: 'erstattet',
-    SUBSCRIPTION_PAUSED: 'pausiert',
-  },
   searchLabel: 'App-Nutzer-ID, E-Mail oder Transaktions-ID',
   searchPlaceholder: 'user_123',
   forever: 'nie',
   yes: 'ja',
 
-  price: (sum, period) =>
-    period === null
-      ? sum
-      : period.count === 1
-        ? `${sum} pro ${UNITS[period.unit][0]}`
-        : `${sum} alle ${period.count} ${UNITS[period.unit][2]}`,
-  every: ({ unit, count }) => (count === 1 ? UNITS[unit][1] : `alle ${count} ${UNITS[unit][2]}`),
   list: (parts) =>
     parts.length < 2 ? parts.join('') : `${parts.slice(0, -1).join(', ')} und ${parts.at(-1)}`,
   andMore: (count) => `und ${count} weitere`,
   eventCount: (count) => (count === 1 ? '1 Ereignis' : `${count} Ereignisse`),
-  paidSince: (sum, since) => (since === null ? sum : `${sum} seit ${since}`),
   linkedBy: (name, on) => `${name}, ${on}`,
 
-  active: (what, price, next) =>
-    `${what}${price ? `, ${price}` : ''}.${next ? ` Nächste Abbuchung ${next}.` : ''}`,
-  intro: (what, price, next) =>
-    `${what}, Einführungspreis${price ? ` ${price}` : ''}.${next ? ` Nächste Abbuchung ${next}.` : ''}`,
-  trial: (what, ends, price) =>
-    `${what}, Probezeit${ends ? ` bis ${ends}` : ''}. ${price ? `Danach ${price}.` : 'Danach verlängert es sich und kostet.'}`,
-  trialCancelled: (what, ends) =>
-    `${what}, Probezeit, gekündigt.${ends ? ` Zugang bis ${ends}.` : ''} Es wird nichts abgebucht.`,
-  cancelled: (what, on, ends) =>
-    `${what}, gekündigt${on ? ` am ${on}` : ''}.${ends ? ` Zugang bis ${ends}.` : ''} Keine weitere Abbuchung.`,
-  bought: (what, ends) =>
-    `${what}, einmal gekauft${ends ? `, bis ${ends}` : ', für immer'}. Keine weitere Abbuchung.`,
-  familyShared: (what, ends) =>
-    `${what}, über die Familienfreigabe${ends ? ` bis ${ends}` : ''}. Jemand anderes aus der Familie bezahlt.`,
-  temporary: (what, ends) =>
-    `${what}, vorläufig${ends ? ` bis ${ends}` : ''}: Der Store hat den Kauf noch nicht bestätigt.`,
-  grace: (failed, what, ends, whoTries) =>
-    `Zahlung fehlgeschlagen am ${failed}. Hat ${what} noch${ends ? ` bis ${ends}` : ''}, während ${whoTries} es wieder versucht.`,
-  expired: (since, reason, what, price) =>
-    `Kein Zugang${since ? ` seit ${since}` : ''}${reason ? `: ${reason}` : ''}.${what ? ` Hatte ${what}${price ? `, ${price}` : ''}.` : ''}`,
-  refunded: (sum, on) => `${sum ? `${sum} erstattet` : 'Erstattet'} am ${on}. Seitdem kein Zugang.`,
-  granted: (what, by, ends) =>
-    `${what}, gewährt${by ? ` von ${by}` : ''}${ends ? ` bis ${ends}` : ', für immer'}. Bezahlt nichts.`,
-  grantEnded: (what, on, hasPaid) =>
-    `Kein Zugang${on ? ` seit ${on}` : ''}. ${what} war gewährt${hasPaid ? '' : ', nie bezahlt'}.`,
-  paused: (since, resumes, sum) =>
-    `Pausiert${since ? ` seit ${since}` : ''}.${resumes ? ` Geht am ${resumes} weiter${sum ? ` und kostet dann ${sum}` : ''}.` : ''}`,
-  willPause: (what, on, resumes) =>
-    `${what}${on ? ` bis ${on}` : ''}, dann Pause${resumes ? ` bis ${resumes}` : ''}. In der Pause keine Abbuchung.`,
-  several: (parts, sum, next) =>
-    `${german.list(parts)}.${next ? ` Nächste Abbuchung${sum ? ` ${sum}` : ''} am ${next}.` : ' Keine weitere Abbuchung.'}`,
-  paymentFailed: (what, on) => `Die Zahlung für ${what} ist am ${on} fehlgeschlagen.`,
-  pendingChange: (product) => `Wechselt mit der nächsten Verlängerung zu ${product}.`,
-  alsoGranted: (what, ends) => `${what} gewährt${ends ? ` bis ${ends}` : ', für immer'}.`,
   firstSeenOn: (date) => `Zuerst gesehen ${date}.`,
 
   delivery: {

@@ -1,11 +1,9 @@
-import { englishEventWords } from '../../subscription/words.ts';
 import type { CardWords } from './types.ts';
 
 export const english: CardWords = {
   locale: 'en-US',
   clock: '12h',
   dateAtTime: (date, time) => `${date} at ${time}`,
-  events: englishEventWords,
   labels: {
     product: 'Product',
     testPurchase: 'Test purchase',
@@ -121,19 +119,6 @@ export const english: CardWords = {
     gone: 'This is no longer there.',
     failed: 'Something went wrong on our side. Please look again to see how it stands.',
   },
-  statuses: {
-    active: 'Active',
-    intro: 'Introductory price',
-    cancelled: 'Cancelled',
-    grace_period: 'Payment failed, still has access',
-    trial: 'Free trial',
-    cancelled_trial: 'Free trial, cancelled',
-    grace_period_trial: 'Payment failed, still has access',
-    expired: 'Ended',
-    promotional: 'Granted',
-    expired_promotional: 'Grant ended',
-    paused: 'Paused',
-  },
   filters: {
     all: 'All',
     purchases: 'Purchases',
@@ -143,66 +128,17 @@ export const english: CardWords = {
     other: 'Other',
   },
   environments: { all: 'All', production: 'Production', sandbox: 'Sandbox' },
-  endReasons: {
-    UNSUBSCRIBE: 'cancelled',
-    BILLING_ERROR: 'payment failed',
-    DEVELOPER_INITIATED: "ended by the app's team",
-    PRICE_INCREASE: 'price increase not agreed to',
-    CUSTOMER_SUPPORT: 'refunded',
-    SUBSCRIPTION_PAUSED: 'paused',
-  },
   searchLabel: 'App user ID, email or transaction ID',
   searchPlaceholder: 'user_123',
   forever: 'never',
   yes: 'yes',
 
-  price: (sum, period) =>
-    period === null
-      ? sum
-      : period.count === 1
-        ? `${sum} a ${period.unit}`
-        : `${sum} every ${period.count} ${period.unit}s`,
-  every: ({ unit, count }) => (count === 1 ? `${unit}ly` : `every ${count} ${unit}s`),
   list: (parts) =>
     parts.length < 2 ? parts.join('') : `${parts.slice(0, -1).join(', ')} and ${parts.at(-1)}`,
   andMore: (count) => `and ${count} more`,
   eventCount: (count) => (count === 1 ? '1 event' : `${count} events`),
-  paidSince: (sum, since) => (since === null ? sum : `${sum} since ${since}`),
   linkedBy: (name, on) => `${name}, ${on}`,
 
-  active: (what, price, next) => `${what}${price ? `, ${price}` : ''}.${next ? ` Next charge ${next}.` : ''}`,
-  intro: (what, price, next) =>
-    `${what}, introductory price${price ? ` ${price}` : ''}.${next ? ` Next charge ${next}.` : ''}`,
-  trial: (what, ends, price) =>
-    `${what}, free trial${ends ? ` until ${ends}` : ''}. ${price ? `Then ${price}.` : 'Then it renews and charges.'}`,
-  trialCancelled: (what, ends) =>
-    `${what}, free trial, cancelled.${ends ? ` Access until ${ends}.` : ''} Will not be charged.`,
-  cancelled: (what, on, ends) =>
-    `${what}, cancelled${on ? ` on ${on}` : ''}.${ends ? ` Access until ${ends}.` : ''} No further charge.`,
-  bought: (what, ends) =>
-    `${what}, bought once${ends ? `, until ${ends}` : ', for life'}. No further charge.`,
-  familyShared: (what, ends) =>
-    `${what}, through family sharing${ends ? ` until ${ends}` : ''}. Somebody else of the family pays.`,
-  temporary: (what, ends) =>
-    `${what}, for the time being${ends ? ` until ${ends}` : ''}: the store has not confirmed the purchase yet.`,
-  grace: (failed, what, ends, whoTries) =>
-    `Payment failed on ${failed}. Still has ${what}${ends ? ` until ${ends}` : ''} while ${whoTries} tries the card again.`,
-  expired: (since, reason, what, price) =>
-    `No access${since ? ` since ${since}` : ''}${reason ? `: ${reason}` : ''}.${what ? ` Had ${what}${price ? `, ${price}` : ''}.` : ''}`,
-  refunded: (sum, on) => `Refunded${sum ? ` ${sum}` : ''} on ${on}. No access since then.`,
-  granted: (what, by, ends) =>
-    `${what}, granted${by ? ` by ${by}` : ''}${ends ? ` until ${ends}` : ' for life'}. Not paying.`,
-  grantEnded: (what, on, hasPaid) =>
-    `No access${on ? ` since ${on}` : ''}. ${what} had been granted${hasPaid ? '' : '; never paid'}.`,
-  paused: (since, resumes, sum) =>
-    `Paused${since ? ` since ${since}` : ''}.${resumes ? ` Resumes${sum ? ` and charges ${sum}` : ''} on ${resumes}.` : ''}`,
-  willPause: (what, on, resumes) =>
-    `${what}${on ? ` until ${on}` : ''}, then paused${resumes ? ` until ${resumes}` : ''}. No charge while paused.`,
-  several: (parts, sum, next) =>
-    `${english.list(parts)}.${next ? ` Next charge${sum ? ` ${sum}` : ''} on ${next}.` : ' No further charge.'}`,
-  paymentFailed: (what, on) => `Payment for ${what} failed on ${on}.`,
-  pendingChange: (product) => `Changes to ${product} at the next renewal.`,
-  alsoGranted: (what, ends) => `${what} granted${ends ? ` until ${ends}` : ' for life'}.`,
   firstSeenOn: (date) => `First seen ${date}.`,
 
   delivery: {

@@ -1,18 +1,9 @@
-import type { Period } from '../../subscription/period.ts';
-import { spanishEventWords } from '../../subscription/words/es.ts';
 import type { CardWords } from './types.ts';
-
-const UNITS: Readonly<Record<Period['unit'], readonly [each: string, every: string, many: string]>> = {
-  week: ['semana', 'semanal', 'semanas'],
-  month: ['mes', 'mensual', 'meses'],
-  year: ['año', 'anual', 'años'],
-};
 
 export const spanish: CardWords = {
   locale: 'es-ES',
   clock: '24h',
   dateAtTime: (date, time) => `${date} a las ${time}`,
-  events: spanishEventWords,
   labels: {
     product: 'Producto',
     testPurchase: 'Compra de prueba',
@@ -130,19 +121,6 @@ export const spanish: CardWords = {
     gone: 'Esto ya no existe.',
     failed: 'Algo falló por nuestra parte. Vuelva a mirar cómo quedó, por favor.',
   },
-  statuses: {
-    active: 'Activo',
-    intro: 'Precio inicial',
-    cancelled: 'Cancelado',
-    grace_period: 'Pago fallido, conserva el acceso',
-    trial: 'Prueba gratuita',
-    cancelled_trial: 'Prueba gratuita, cancelada',
-    grace_period_trial: 'Pago fallido, conserva el acceso',
-    expired: 'Terminado',
-    promotional: 'Concedido',
-    expired_promotional: 'Acceso concedido terminado',
-    paused: 'En pausa',
-  },
   filters: {
     all: 'Todo',
     purchases: 'Compras',
@@ -152,66 +130,16 @@ export const spanish: CardWords = {
     other: 'Otros',
   },
   environments: { all: 'Todo', production: 'Producción', sandbox: 'Sandbox' },
-  endReasons: {
-    UNSUBSCRIBE: 'cancelado',
-    BILLING_ERROR: 'pago fallido',
-    DEVELOPER_INITIATED: 'terminado por el equipo de la app',
-    PRICE_INCREASE: 'no aceptó la subida de precio',
-    CUSTOMER_SUPPORT: 'reembolsado',
-    SUBSCRIPTION_PAUSED: 'en pausa',
-  },
   searchLabel: 'Identificador de cliente, correo o transacción',
   searchPlaceholder: 'user_123',
   forever: 'nunca',
   yes: 'sí',
 
-  price: (sum, period) =>
-    period === null
-      ? sum
-      : period.count === 1
-        ? `${sum} al ${UNITS[period.unit][0]}`.replace('al semana', 'a la semana')
-        : `${sum} cada ${period.count} ${UNITS[period.unit][2]}`,
-  every: ({ unit, count }) => (count === 1 ? UNITS[unit][1] : `cada ${count} ${UNITS[unit][2]}`),
   list: (parts) => (parts.length < 2 ? parts.join('') : `${parts.slice(0, -1).join(', ')} y ${parts.at(-1)}`),
   andMore: (count) => `y ${count} más`,
   eventCount: (count) => (count === 1 ? '1 evento' : `${count} eventos`),
-  paidSince: (sum, since) => (since === null ? sum : `${sum} desde el ${since}`),
   linkedBy: (name, on) => `${name}, ${on}`,
 
-  active: (what, price, next) =>
-    `${what}${price ? `, ${price}` : ''}.${next ? ` Próximo cobro el ${next}.` : ''}`,
-  intro: (what, price, next) =>
-    `${what}, precio inicial${price ? ` ${price}` : ''}.${next ? ` Próximo cobro el ${next}.` : ''}`,
-  trial: (what, ends, price) =>
-    `${what}, prueba gratuita${ends ? ` hasta el ${ends}` : ''}. ${price ? `Después ${price}.` : 'Después se renueva y se cobra.'}`,
-  trialCancelled: (what, ends) =>
-    `${what}, prueba gratuita, cancelada.${ends ? ` Acceso hasta el ${ends}.` : ''} No se cobrará.`,
-  cancelled: (what, on, ends) =>
-    `${what}, cancelado${on ? ` el ${on}` : ''}.${ends ? ` Acceso hasta el ${ends}.` : ''} Sin más cobros.`,
-  bought: (what, ends) =>
-    `${what}, comprado una vez${ends ? `, hasta el ${ends}` : ', de por vida'}. Sin más cobros.`,
-  familyShared: (what, ends) =>
-    `${what}, en familia${ends ? ` hasta el ${ends}` : ''}. Paga otra persona de la familia.`,
-  temporary: (what, ends) =>
-    `${what}, provisional${ends ? ` hasta el ${ends}` : ''}: la tienda aún no ha confirmado la compra.`,
-  grace: (failed, what, ends, whoTries) =>
-    `Pago fallido el ${failed}. Conserva ${what}${ends ? ` hasta el ${ends}` : ''} mientras ${whoTries} reintenta el cobro.`,
-  expired: (since, reason, what, price) =>
-    `Sin acceso${since ? ` desde el ${since}` : ''}${reason ? `: ${reason}` : ''}.${what ? ` Tenía ${what}${price ? `, ${price}` : ''}.` : ''}`,
-  refunded: (sum, on) => `Reembolso${sum ? ` de ${sum}` : ''} el ${on}. Sin acceso desde entonces.`,
-  granted: (what, by, ends) =>
-    `${what}, concedido${by ? ` por ${by}` : ''}${ends ? ` hasta el ${ends}` : ' de por vida'}. No paga.`,
-  grantEnded: (what, on, hasPaid) =>
-    `Sin acceso${on ? ` desde el ${on}` : ''}. ${what} había sido concedido${hasPaid ? '' : '; nunca pagó'}.`,
-  paused: (since, resumes, sum) =>
-    `En pausa${since ? ` desde el ${since}` : ''}.${resumes ? ` Se reanuda${sum ? ` y cobra ${sum}` : ''} el ${resumes}.` : ''}`,
-  willPause: (what, on, resumes) =>
-    `${what}${on ? ` hasta el ${on}` : ''}, luego en pausa${resumes ? ` hasta el ${resumes}` : ''}. Sin cobros durante la pausa.`,
-  several: (parts, sum, next) =>
-    `${spanish.list(parts)}.${next ? ` Próximo cobro${sum ? ` de ${sum}` : ''} el ${next}.` : ' Sin más cobros.'}`,
-  paymentFailed: (what, on) => `El pago de ${what} falló el ${on}.`,
-  pendingChange: (product) => `Cambia a ${product} en la próxima renovación.`,
-  alsoGranted: (what, ends) => `${what} concedido${ends ? ` hasta el ${ends}` : ' de por vida'}.`,
   firstSeenOn: (date) => `Visto por primera vez el ${date}.`,
 
   delivery: {

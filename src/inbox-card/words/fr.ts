@@ -1,23 +1,9 @@
-import type { Period } from '../../subscription/period.ts';
-import { frenchEventWords } from '../../subscription/words/fr.ts';
 import type { CardWords } from './types.ts';
-
-const UNITS: Readonly<Record<Period['unit'], readonly [each: string, every: string, many: string]>> = {
-  week: ['semaine', 'hebdomadaire', 'semaines'],
-  month: ['mois', 'mensuel', 'mois'],
-  year: ['an', 'annuel', 'ans'],
-};
-
-/** Weeks are feminine. */
-function everyFew({ unit, count }: Period): string {
-  return `${unit === 'week' ? 'toutes' : 'tous'} les ${count} ${UNITS[unit][2]}`;
-}
 
 export const french: CardWords = {
   locale: 'fr-FR',
   clock: '24h',
   dateAtTime: (date, time) => `${date} à ${time}`,
-  events: frenchEventWords,
   labels: {
     product: 'Produit',
     testPurchase: 'Achat de test',
@@ -136,19 +122,6 @@ export const french: CardWords = {
     gone: "Cela n'existe plus.",
     failed: 'Une erreur s’est produite chez nous. Veuillez regarder à nouveau où cela en est.',
   },
-  statuses: {
-    active: 'Actif',
-    intro: 'Prix de lancement',
-    cancelled: 'Résilié',
-    grace_period: 'Paiement échoué, accès maintenu',
-    trial: 'Essai gratuit',
-    cancelled_trial: 'Essai gratuit, annulé',
-    grace_period_trial: 'Paiement échoué, accès maintenu',
-    expired: 'Terminé',
-    promotional: 'Accordé',
-    expired_promotional: 'Accès accordé terminé',
-    paused: 'En pause',
-  },
   filters: {
     all: 'Tout',
     purchases: 'Achats',
@@ -158,67 +131,17 @@ export const french: CardWords = {
     other: 'Autres',
   },
   environments: { all: 'Tout', production: 'Production', sandbox: 'Sandbox' },
-  endReasons: {
-    UNSUBSCRIBE: 'résilié',
-    BILLING_ERROR: 'paiement échoué',
-    DEVELOPER_INITIATED: "mis fin par l'équipe de l'app",
-    PRICE_INCREASE: 'hausse de prix non acceptée',
-    CUSTOMER_SUPPORT: 'remboursé',
-    SUBSCRIPTION_PAUSED: 'mis en pause',
-  },
   searchLabel: 'Identifiant client, e-mail ou transaction',
   searchPlaceholder: 'user_123',
   forever: 'jamais',
   yes: 'oui',
 
-  price: (sum, period) =>
-    period === null
-      ? sum
-      : period.count === 1
-        ? `${sum} par ${UNITS[period.unit][0]}`
-        : `${sum} ${everyFew(period)}`,
-  every: ({ unit, count }) => (count === 1 ? UNITS[unit][1] : everyFew({ unit, count })),
   list: (parts) =>
     parts.length < 2 ? parts.join('') : `${parts.slice(0, -1).join(', ')} et ${parts.at(-1)}`,
   andMore: (count) => `et ${count} de plus`,
   eventCount: (count) => (count === 1 ? '1 événement' : `${count} événements`),
-  paidSince: (sum, since) => (since === null ? sum : `${sum} depuis le ${since}`),
   linkedBy: (name, on) => `${name}, ${on}`,
 
-  active: (what, price, next) =>
-    `${what}${price ? `, ${price}` : ''}.${next ? ` Prochain débit le ${next}.` : ''}`,
-  intro: (what, price, next) =>
-    `${what}, prix de lancement${price ? ` ${price}` : ''}.${next ? ` Prochain débit le ${next}.` : ''}`,
-  trial: (what, ends, price) =>
-    `${what}, essai gratuit${ends ? ` jusqu'au ${ends}` : ''}. ${price ? `Ensuite ${price}.` : 'Ensuite renouvelé et débité.'}`,
-  trialCancelled: (what, ends) =>
-    `${what}, essai gratuit, annulé.${ends ? ` Accès jusqu'au ${ends}.` : ''} Ne sera pas débité.`,
-  cancelled: (what, on, ends) =>
-    `${what}, résilié${on ? ` le ${on}` : ''}.${ends ? ` Accès jusqu'au ${ends}.` : ''} Plus aucun débit.`,
-  bought: (what, ends) =>
-    `${what}, acheté une fois${ends ? `, jusqu'au ${ends}` : ', à vie'}. Plus aucun débit.`,
-  familyShared: (what, ends) =>
-    `${what}, par partage familial${ends ? ` jusqu'au ${ends}` : ''}. Un proche paie.`,
-  temporary: (what, ends) =>
-    `${what}, provisoirement${ends ? ` jusqu'au ${ends}` : ''} : la boutique n'a pas encore confirmé l'achat.`,
-  grace: (failed, what, ends, whoTries) =>
-    `Paiement échoué le ${failed}. A encore ${what}${ends ? ` jusqu'au ${ends}` : ''} pendant que ${whoTries} réessaie la carte.`,
-  expired: (since, reason, what, price) =>
-    `Aucun accès${since ? ` depuis le ${since}` : ''}${reason ? ` : ${reason}` : ''}.${what ? ` Avait ${what}${price ? `, ${price}` : ''}.` : ''}`,
-  refunded: (sum, on) => `${sum ? `${sum} remboursés` : 'Remboursé'} le ${on}. Aucun accès depuis.`,
-  granted: (what, by, ends) =>
-    `${what}, accordé${by ? ` par ${by}` : ''}${ends ? ` jusqu'au ${ends}` : ' à vie'}. Ne paie pas.`,
-  grantEnded: (what, on, hasPaid) =>
-    `Aucun accès${on ? ` depuis le ${on}` : ''}. ${what} avait été accordé${hasPaid ? '' : " ; n'a jamais payé"}.`,
-  paused: (since, resumes, sum) =>
-    `En pause${since ? ` depuis le ${since}` : ''}.${resumes ? ` Reprend${sum ? ` et débite ${sum}` : ''} le ${resumes}.` : ''}`,
-  willPause: (what, on, resumes) =>
-    `${what}${on ? ` jusqu'au ${on}` : ''}, puis pause${resumes ? ` jusqu'au ${resumes}` : ''}. Aucun débit pendant la pause.`,
-  several: (parts, sum, next) =>
-    `${french.list(parts)}.${next ? ` Prochain débit${sum ? ` ${sum}` : ''} le ${next}.` : ' Plus aucun débit.'}`,
-  paymentFailed: (what, on) => `Le paiement de ${what} a échoué le ${on}.`,
-  pendingChange: (product) => `Passe à ${product} au prochain renouvellement.`,
-  alsoGranted: (what, ends) => `${what} accordé${ends ? ` jusqu'au ${ends}` : ' à vie'}.`,
   firstSeenOn: (date) => `Vu la première fois le ${date}.`,
 
   delivery: {

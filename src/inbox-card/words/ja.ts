@@ -1,18 +1,9 @@
-import type { Period } from '../../subscription/period.ts';
-import { japaneseEventWords } from '../../subscription/words/ja.ts';
 import type { CardWords } from './types.ts';
-
-const UNITS: Readonly<Record<Period['unit'], readonly [each: string, every: string, many: string]>> = {
-  week: ['週', '毎週', '週間'],
-  month: ['月', '月額', 'か月'],
-  year: ['年', '年額', '年'],
-};
 
 export const japanese: CardWords = {
   locale: 'ja-JP',
   clock: '24h',
   dateAtTime: (date, time) => `${date} ${time}`,
-  events: japaneseEventWords,
   labels: {
     product: '商品',
     testPurchase: 'テスト購入',
@@ -129,19 +120,6 @@ export const japanese: CardWords = {
     gone: 'これはもうありません。',
     failed: 'こちらで問題が発生しました。もう一度状態をご確認ください。',
   },
-  statuses: {
-    active: '有効',
-    intro: '導入価格',
-    cancelled: '解約済み',
-    grace_period: '支払い失敗、アクセス継続中',
-    trial: '無料トライアル',
-    cancelled_trial: '無料トライアル（解約済み）',
-    grace_period_trial: '支払い失敗、アクセス継続中',
-    expired: '終了',
-    promotional: '付与',
-    expired_promotional: '付与終了',
-    paused: '一時停止中',
-  },
   filters: {
     all: 'すべて',
     purchases: '購入',
@@ -151,65 +129,16 @@ export const japanese: CardWords = {
     other: 'その他',
   },
   environments: { all: 'すべて', production: '本番', sandbox: 'サンドボックス' },
-  endReasons: {
-    UNSUBSCRIBE: '解約',
-    BILLING_ERROR: '支払い失敗',
-    DEVELOPER_INITIATED: 'アプリの運営が終了',
-    PRICE_INCREASE: '値上げに同意せず',
-    CUSTOMER_SUPPORT: '返金',
-    SUBSCRIPTION_PAUSED: '一時停止',
-  },
   searchLabel: 'アプリユーザーID、メール、取引ID',
   searchPlaceholder: 'user_123',
   forever: 'なし',
   yes: 'はい',
 
-  price: (sum, period) =>
-    period === null
-      ? sum
-      : period.count === 1
-        ? `${sum}/${UNITS[period.unit][0]}`
-        : `${sum}/${period.count}${UNITS[period.unit][2]}`,
-  every: ({ unit, count }) => (count === 1 ? UNITS[unit][1] : `${count}${UNITS[unit][2]}ごと`),
   list: (parts) => parts.join('、'),
   andMore: (count) => `ほか${count}件`,
   eventCount: (count) => `${count}件`,
-  paidSince: (sum, since) => (since === null ? sum : `${sum}（${since}から）`),
   linkedBy: (name, on) => `${name}、${on}`,
 
-  active: (what, price, next) => `${what}${price ? `、${price}` : ''}。${next ? `次回請求 ${next}。` : ''}`,
-  intro: (what, price, next) =>
-    `${what}、導入価格${price ? ` ${price}` : ''}。${next ? `次回請求 ${next}。` : ''}`,
-  trial: (what, ends, price) =>
-    `${what}、無料トライアル${ends ? `（${ends}まで）` : ''}。${price ? `その後 ${price}。` : 'その後は更新され請求されます。'}`,
-  trialCancelled: (what, ends) =>
-    `${what}、無料トライアル解約済み。${ends ? `${ends}まで利用可能。` : ''}請求はありません。`,
-  cancelled: (what, on, ends) =>
-    `${what}、${on ? `${on}に` : ''}解約。${ends ? `${ends}まで利用可能。` : ''}今後の請求はありません。`,
-  bought: (what, ends) =>
-    `${what}、買い切り${ends ? `（${ends}まで）` : '（無期限）'}。今後の請求はありません。`,
-  familyShared: (what, ends) =>
-    `${what}、ファミリー共有${ends ? `（${ends}まで）` : ''}。支払うのは家族の別の人です。`,
-  temporary: (what, ends) =>
-    `${what}、一時的${ends ? `（${ends}まで）` : ''}。ストアが購入をまだ確認していません。`,
-  grace: (failed, what, ends, whoTries) =>
-    `${failed}に支払い失敗。${whoTries}が再請求する間、${ends ? `${ends}まで` : ''}${what}を利用可能。`,
-  expired: (since, reason, what, price) =>
-    `${since ? `${since}から` : ''}アクセスなし${reason ? `（${reason}）` : ''}。${what ? `以前は${what}${price ? `、${price}` : ''}。` : ''}`,
-  refunded: (sum, on) => `${on}に${sum ? `${sum}を` : ''}返金。以後アクセスなし。`,
-  granted: (what, by, ends) =>
-    `${what}、${by ? `${by}が` : ''}付与${ends ? `（${ends}まで）` : '（無期限）'}。支払いなし。`,
-  grantEnded: (what, on, hasPaid) =>
-    `${on ? `${on}から` : ''}アクセスなし。${what}は付与によるもの${hasPaid ? 'でした。' : 'で、支払いはありません。'}`,
-  paused: (since, resumes, sum) =>
-    `${since ? `${since}から` : ''}一時停止中。${resumes ? `${resumes}に再開${sum ? `、${sum}を請求` : ''}。` : ''}`,
-  willPause: (what, on, resumes) =>
-    `${what}${on ? `（${on}まで）` : ''}、その後${resumes ? `${resumes}まで` : ''}一時停止。停止中の請求はありません。`,
-  several: (parts, sum, next) =>
-    `${japanese.list(parts)}。${next ? `次回請求 ${sum ? `${sum}、` : ''}${next}。` : '今後の請求はありません。'}`,
-  paymentFailed: (what, on) => `${what}の支払いが${on}に失敗。`,
-  pendingChange: (product) => `次回更新時に${product}へ変更。`,
-  alsoGranted: (what, ends) => `${what}を付与${ends ? `（${ends}まで）` : '（無期限）'}。`,
   firstSeenOn: (date) => `初回利用 ${date}。`,
 
   delivery: {

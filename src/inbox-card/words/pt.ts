@@ -1,18 +1,9 @@
-import type { Period } from '../../subscription/period.ts';
-import { portugueseEventWords } from '../../subscription/words/pt.ts';
 import type { CardWords } from './types.ts';
-
-const UNITS: Readonly<Record<Period['unit'], readonly [each: string, every: string, many: string]>> = {
-  week: ['semana', 'semanal', 'semanas'],
-  month: ['mês', 'mensal', 'meses'],
-  year: ['ano', 'anual', 'anos'],
-};
 
 export const portuguese: CardWords = {
   locale: 'pt-BR',
   clock: '24h',
   dateAtTime: (date, time) => `${date} às ${time}`,
-  events: portugueseEventWords,
   labels: {
     product: 'Produto',
     testPurchase: 'Compra de teste',
@@ -131,19 +122,6 @@ export const portuguese: CardWords = {
     gone: 'Isto não existe mais.',
     failed: 'Algo deu errado do nosso lado. Veja de novo como ficou, por favor.',
   },
-  statuses: {
-    active: 'Ativo',
-    intro: 'Preço de lançamento',
-    cancelled: 'Cancelado',
-    grace_period: 'Pagamento falhou, ainda tem acesso',
-    trial: 'Teste grátis',
-    cancelled_trial: 'Teste grátis, cancelado',
-    grace_period_trial: 'Pagamento falhou, ainda tem acesso',
-    expired: 'Terminado',
-    promotional: 'Concedido',
-    expired_promotional: 'Acesso concedido terminado',
-    paused: 'Pausado',
-  },
   filters: {
     all: 'Tudo',
     purchases: 'Compras',
@@ -153,66 +131,16 @@ export const portuguese: CardWords = {
     other: 'Outros',
   },
   environments: { all: 'Tudo', production: 'Produção', sandbox: 'Sandbox' },
-  endReasons: {
-    UNSUBSCRIBE: 'cancelado',
-    BILLING_ERROR: 'pagamento falhou',
-    DEVELOPER_INITIATED: 'terminado pela equipe do app',
-    PRICE_INCREASE: 'não aceitou o aumento de preço',
-    CUSTOMER_SUPPORT: 'reembolsado',
-    SUBSCRIPTION_PAUSED: 'pausado',
-  },
   searchLabel: 'Identificador do cliente, e-mail ou transação',
   searchPlaceholder: 'user_123',
   forever: 'nunca',
   yes: 'sim',
 
-  price: (sum, period) =>
-    period === null
-      ? sum
-      : period.count === 1
-        ? `${sum} por ${UNITS[period.unit][0]}`
-        : `${sum} a cada ${period.count} ${UNITS[period.unit][2]}`,
-  every: ({ unit, count }) => (count === 1 ? UNITS[unit][1] : `a cada ${count} ${UNITS[unit][2]}`),
   list: (parts) => (parts.length < 2 ? parts.join('') : `${parts.slice(0, -1).join(', ')} e ${parts.at(-1)}`),
   andMore: (count) => `e mais ${count}`,
   eventCount: (count) => (count === 1 ? '1 evento' : `${count} eventos`),
-  paidSince: (sum, since) => (since === null ? sum : `${sum} desde ${since}`),
   linkedBy: (name, on) => `${name}, ${on}`,
 
-  active: (what, price, next) =>
-    `${what}${price ? `, ${price}` : ''}.${next ? ` Próxima cobrança em ${next}.` : ''}`,
-  intro: (what, price, next) =>
-    `${what}, preço de lançamento${price ? ` ${price}` : ''}.${next ? ` Próxima cobrança em ${next}.` : ''}`,
-  trial: (what, ends, price) =>
-    `${what}, teste grátis${ends ? ` até ${ends}` : ''}. ${price ? `Depois ${price}.` : 'Depois renova e cobra.'}`,
-  trialCancelled: (what, ends) =>
-    `${what}, teste grátis, cancelado.${ends ? ` Acesso até ${ends}.` : ''} Não será cobrado.`,
-  cancelled: (what, on, ends) =>
-    `${what}, cancelado${on ? ` em ${on}` : ''}.${ends ? ` Acesso até ${ends}.` : ''} Sem mais cobranças.`,
-  bought: (what, ends) =>
-    `${what}, comprado uma vez${ends ? `, até ${ends}` : ', para sempre'}. Sem mais cobranças.`,
-  familyShared: (what, ends) =>
-    `${what}, em família${ends ? ` até ${ends}` : ''}. Outra pessoa da família paga.`,
-  temporary: (what, ends) =>
-    `${what}, provisório${ends ? ` até ${ends}` : ''}: a loja ainda não confirmou a compra.`,
-  grace: (failed, what, ends, whoTries) =>
-    `Pagamento falhou em ${failed}. Ainda tem ${what}${ends ? ` até ${ends}` : ''} enquanto ${whoTries} tenta de novo.`,
-  expired: (since, reason, what, price) =>
-    `Sem acesso${since ? ` desde ${since}` : ''}${reason ? `: ${reason}` : ''}.${what ? ` Tinha ${what}${price ? `, ${price}` : ''}.` : ''}`,
-  refunded: (sum, on) => `Reembolso${sum ? ` de ${sum}` : ''} em ${on}. Sem acesso desde então.`,
-  granted: (what, by, ends) =>
-    `${what}, concedido${by ? ` por ${by}` : ''}${ends ? ` até ${ends}` : ' para sempre'}. Não paga.`,
-  grantEnded: (what, on, hasPaid) =>
-    `Sem acesso${on ? ` desde ${on}` : ''}. ${what} tinha sido concedido${hasPaid ? '' : '; nunca pagou'}.`,
-  paused: (since, resumes, sum) =>
-    `Pausado${since ? ` desde ${since}` : ''}.${resumes ? ` Volta${sum ? ` e cobra ${sum}` : ''} em ${resumes}.` : ''}`,
-  willPause: (what, on, resumes) =>
-    `${what}${on ? ` até ${on}` : ''}, depois pausado${resumes ? ` até ${resumes}` : ''}. Sem cobrança na pausa.`,
-  several: (parts, sum, next) =>
-    `${portuguese.list(parts)}.${next ? ` Próxima cobrança${sum ? ` de ${sum}` : ''} em ${next}.` : ' Sem mais cobranças.'}`,
-  paymentFailed: (what, on) => `O pagamento de ${what} falhou em ${on}.`,
-  pendingChange: (product) => `Muda para ${product} na próxima renovação.`,
-  alsoGranted: (what, ends) => `${what} concedido${ends ? ` até ${ends}` : ' para sempre'}.`,
   firstSeenOn: (date) => `Visto pela primeira vez em ${date}.`,
 
   delivery: {

@@ -1,7 +1,3 @@
-import type { Period } from '../../subscription/period.ts';
-import type { SubscriptionStatus } from '../../subscription/types.ts';
-import type { EventWords, Reason } from '../../subscription/words.ts';
-
 /** Parts of the timeline that can be looked at alone. */
 export const TIMELINE_FILTERS = ['all', 'purchases', 'endings', 'payments', 'grants', 'other'] as const;
 
@@ -123,9 +119,6 @@ type State =
   | 'gone'
   | 'failed';
 
-/** Names of the reasons for which a subscription has ended or ends, as they follow a colon. */
-export type EndReason = Exclude<Reason, 'UNKNOWN'>;
-
 /**
  * Everything that the card says, in one language; every language has every text, or it does not compile. Dates,
  * sums and names come as text. `null` stands for what is not known: the sentence is then made without it.
@@ -136,55 +129,23 @@ export interface CardWords {
   readonly clock: '12h' | '24h';
   /** A day and a time of day as one. */
   dateAtTime(date: string, time: string): string;
-  readonly events: EventWords;
   readonly labels: Readonly<Record<Label, string>>;
   readonly buttons: Readonly<Record<Button, string>>;
   readonly titles: Readonly<Record<Title, string>>;
   readonly states: Readonly<Record<State, string>>;
-  readonly statuses: Readonly<Record<SubscriptionStatus, string>>;
   readonly filters: Readonly<Record<TimelineFilter, string>>;
   readonly environments: Readonly<Record<EnvironmentFilter, string>>;
-  readonly endReasons: Readonly<Record<EndReason, string>>;
   readonly searchLabel: string;
   readonly searchPlaceholder: string;
   /** When something ends that has no end. */
   readonly forever: string;
   readonly yes: string;
 
-  /** `$9.99 a month`, `$9.99 every 3 months`. */
-  price(sum: string, period: Period | null): string;
-  /** `monthly`, `every 3 months`. */
-  every(period: Period): string;
   list(parts: readonly string[]): string;
   andMore(count: number): string;
   eventCount(count: number): string;
-  /** What was paid until now, and since when. */
-  paidSince(sum: string, since: string | null): string;
   linkedBy(name: string, on: string): string;
 
-  active(what: string, price: string | null, next: string | null): string;
-  intro(what: string, price: string | null, next: string | null): string;
-  trial(what: string, ends: string | null, price: string | null): string;
-  trialCancelled(what: string, ends: string | null): string;
-  cancelled(what: string, on: string | null, ends: string | null): string;
-  /** Bought once; `ends` is `null` where it never ends. */
-  bought(what: string, ends: string | null): string;
-  familyShared(what: string, ends: string | null): string;
-  temporary(what: string, ends: string | null): string;
-  /** @param whoTries the company that charges: Apple */
-  grace(failed: string, what: string, ends: string | null, whoTries: string): string;
-  expired(since: string | null, reason: string | null, what: string, price: string | null): string;
-  refunded(sum: string | null, on: string): string;
-  granted(what: string, by: string | null, ends: string | null): string;
-  /** @param hasPaid for something else, before or beside it */
-  grantEnded(what: string, on: string | null, hasPaid: boolean): string;
-  paused(since: string | null, resumes: string | null, sum: string | null): string;
-  willPause(what: string, on: string | null, resumes: string | null): string;
-  several(parts: readonly string[], sum: string | null, next: string | null): string;
-  /** Beside subscriptions that go on. */
-  paymentFailed(what: string, on: string): string;
-  pendingChange(product: string): string;
-  alsoGranted(what: string, ends: string | null): string;
   firstSeenOn(date: string): string;
 
   readonly delivery: {

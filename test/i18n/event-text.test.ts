@@ -1,13 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { describeEvent, storeName, tidyId } from '../../src/subscription/describe-event.ts';
+import { eventText } from '../../src/i18n/event-text.ts';
+import { LANGUAGES, type Language } from '../../src/i18n/languages.ts';
+import { messagesFor } from '../../src/i18n/messages.ts';
+import { isShownToCustomers } from '../../src/subscription/describe-event.ts';
+import { storeName, tidyId } from '../../src/subscription/names.ts';
 import { EVENT_KINDS, type LifecycleEvent, TIMELINE_ONLY_KINDS } from '../../src/subscription/types.ts';
-import { germanEventWords } from '../../src/subscription/words/de.ts';
-import { spanishEventWords } from '../../src/subscription/words/es.ts';
-import { frenchEventWords } from '../../src/subscription/words/fr.ts';
-import { portugueseEventWords } from '../../src/subscription/words/pt.ts';
-import { type EventWords, englishEventWords } from '../../src/subscription/words.ts';
-import { buy, event, grant, period, renew, trial } from './histories.ts';
+import { buy, event, grant, period, renew, trial } from '../subscription/histories.ts';
 
 const names = {
   product: (id: string): string | null => (id === 'pro_monthly' ? 'Pro monthly plan' : null),
@@ -43,11 +42,20 @@ const LINES: readonly [LifecycleEvent, string, string][] = [
     'Pro monthly plan · turned off renewal',
   ],
   [cancelled('UNSUBSCRIBE'), 'Cancelled', 'Pro monthly plan · turned off renewal'],
-  [cancelled('BILLING_ERROR'), 'Cancelled', 'Pro monthly plan · the App Store could not charge the card'],
+  [
+    cancelled('BILLING_ERROR'),
+    'Payment failed',
+    'Pro monthly plan · the App Store could not charge the card',
+  ],
   [
     cancelled('BILLING_ERROR', { store: null }),
-    'Cancelled',
+    'Payment failed',
     'Pro monthly plan · the store could not charge the card',
+  ],
+  [
+    cancelled('BILLING_ERROR', { ...period(0, 365), store: 'PLAY_STORE' }),
+    'Cancelled',
+    'Pro monthly plan · Google Play turned off renewal',
   ],
   [cancelled('DEVELOPER_INITIATED'), 'Cancelled', "Pro monthly plan · ended by the app's team"],
   [cancelled('PRICE_INCREASE'), 'Cancelled', 'Pro monthly plan · did not agree to the price increase'],
@@ -56,13 +64,19 @@ const LINES: readonly [LifecycleEvent, string, string][] = [
   [
     cancelled('CUSTOMER_SUPPORT', { ...period(0, 30, -10) }),
     'Refunded',
-    'Pro monthly plan · $10.00 · asked the App Store for a refund',
+    'Pro monthly plan · $10.00 · asked Apple for a refund',
   ],
   [
     cancelled('CUSTOMER_SUPPORT', { store: 'PLAY_STORE' }),
     'Refunded',
-    'Pro monthly plan · asked Google Play for a refund',
+    'Pro monthly plan · refunded through RevenueCat',
   ],
+  [
+    cancelled('CUSTOMER_SUPPORT', { store: 'STRIPE' }),
+    'Refunded',
+    "Pro monthly plan · refunded by the app's team",
+  ],
+  [cancelled('CUSTOMER_SUPPORT', { store: 'ROKU' }), 'Refunded', 'Pro monthly plan'],
   [event('REFUND_REVERSED', 0, period(0, 30, 10)), 'Refund reversed', 'Pro monthly plan · $10.00'],
   [event('UNCANCELLATION', 0), 'Turned renewal back on', 'Pro monthly plan'],
   [
@@ -77,8 +91,8 @@ const LINES: readonly [LifecycleEvent, string, string][] = [
   ],
   [
     event('EXPIRATION', 0, { expiration_reason: 'SUBSCRIPTION_PAUSED' }),
-    'Subscription ended',
-    'Pro monthly plan · paused',
+    'Subscription paused',
+    'Pro monthly plan',
   ],
   [event('EXPIRATION', 0, { store: 'PROMOTIONAL' }), 'Grant ended', 'Pro'],
   [
@@ -152,7 +166,7 @@ const LINES: readonly [LifecycleEvent, string, string][] = [
 describe('the text of every event', () => {
   for (const [item, title, subtitle] of LINES) {
     test(`${title}: ${subtitle}`, () => {
-      assert.deepEqual(describeEvent(item, names, englishEventWords), { title, subtitle });
+      assert.deepEqual(eventText(messagesFor('en'), 'agent', item, names), { title, subtitle });
     });
   }
 
@@ -185,7 +199,7 @@ test('stores have the names that people know', () => {
       'Roku',
       'Paddle',
       'Test Store',
-      'granted',
+      null,
       'Moon Store',
     ],
   );
@@ -205,60 +219,59 @@ test('ids are made readable', () => {
   for (const [id, expected] of cases) assert.equal(tidyId(id), expected);
 });
 
-test('stores stand with the article that each language gives them', () => {
-  const say = (words: EventWords, store: string | null) =>
-    (['BILLING_ERROR', 'CUSTOMER_SUPPORT'] as const).map((reason) => words.reason(reason, store));
-  const said = [
-    [
-      germanEventWords,
-      'App Store',
-      'der App Store konnte die Karte nicht belasten',
-      'Erstattung beim App Store verlangt',
-    ],
-    [
-      germanEventWords,
-      'Google Play',
-      'Google Play konnte die Karte nicht belasten',
-      'Erstattung bei Google Play verlangt',
-    ],
-    [germanEventWords, null, 'der Store konnte die Karte nicht belasten', 'Erstattung beim Store verlangt'],
-    [
-      frenchEventWords,
-      'App Store',
-      "l'App Store n'a pas pu débiter la carte",
-      "remboursement demandé à l'App Store",
-    ],
-    [
-      frenchEventWords,
-      'Mac App Store',
-      "le Mac App Store n'a pas pu débiter la carte",
-      'remboursement demandé au Mac App Store',
-    ],
-    [
-      frenchEventWords,
-      null,
-      "la boutique n'a pas pu débiter la carte",
-      'remboursement demandé à la boutique',
-    ],
-    [
-      spanishEventWords,
-      'App Store',
-      'el App Store no pudo cobrar a la tarjeta',
-      'pidió un reembolso al App Store',
-    ],
-    [spanishEventWords, null, 'la tienda no pudo cobrar a la tarjeta', 'pidió un reembolso a la tienda'],
-    [
-      portugueseEventWords,
-      'App Store',
-      'a App Store não conseguiu cobrar no cartão',
-      'pediu reembolso à App Store',
-    ],
-    [
-      portugueseEventWords,
-      'Google Play',
-      'Google Play não conseguiu cobrar no cartão',
-      'pediu reembolso a Google Play',
-    ],
-  ] as const;
-  for (const [words, store, ...expected] of said) assert.deepEqual(say(words, store), expected);
+test('stores take the article of each language, and refunds say who gave them', () => {
+  const cases: readonly [Language, string | null, failed: string, refunded: string][] = [
+    ['de', 'APP_STORE', 'der App Store konnte die Karte nicht belasten', 'Erstattung bei Apple beantragt'],
+    ['de', 'PLAY_STORE', 'Google Play konnte die Karte nicht belasten', 'über RevenueCat erstattet'],
+    ['de', null, 'der Store konnte die Karte nicht belasten', ''],
+    ['fr', 'APP_STORE', "l'App Store n'a pas pu débiter la carte", 'remboursement demandé à Apple'],
+    ['fr', 'MAC_APP_STORE', "le Mac App Store n'a pas pu débiter la carte", 'remboursement demandé à Apple'],
+    ['fr', 'STRIPE', "Stripe n'a pas pu débiter la carte", "remboursé par l'équipe de l'app"],
+    ['es', 'APP_STORE', 'el App Store no pudo cobrar a la tarjeta', 'pidió un reembolso a Apple'],
+    ['es', null, 'la tienda no pudo cobrar a la tarjeta', ''],
+    ['pt', 'APP_STORE', 'a App Store não conseguiu cobrar no cartão', 'pediu reembolso à Apple'],
+    ['pt', 'PLAY_STORE', 'o Google Play não conseguiu cobrar no cartão', 'reembolsado pelo RevenueCat'],
+    ['ja', 'AMAZON', 'Amazon Appstoreがカードに請求できなかった', 'Amazonに返金を申請'],
+  ];
+  const subtitle = (language: Language, item: LifecycleEvent) =>
+    eventText(messagesFor(language), 'agent', { ...item, productId: null }, names).subtitle;
+  for (const [language, store, failed, refunded] of cases) {
+    assert.equal(subtitle(language, event('BILLING_ISSUE', 0, { store })), failed);
+    assert.equal(subtitle(language, cancelled('CUSTOMER_SUPPORT', { store })), refunded);
+  }
+});
+
+describe('the history that a customer reads', () => {
+  const text = (item: LifecycleEvent, language: Language = 'en') =>
+    eventText(messagesFor(language), 'customer', item, names);
+
+  test('addresses the customer', () => {
+    assert.deepEqual(text(buy(0, 30)), { title: 'You subscribed', subtitle: 'Pro monthly plan · $10.00' });
+    assert.deepEqual(text(cancelled('UNSUBSCRIBE')), {
+      title: 'Your subscription was cancelled',
+      subtitle: 'Pro monthly plan · you turned off renewal',
+    });
+    for (const item of LINES.map(([each]) => each).filter(({ kind }) => isShownToCustomers(kind))) {
+      const { title, subtitle } = text(item);
+      assert.match(`${title} ${subtitle}`, /\b(you|your|we|a payment)\b/i);
+      for (const language of LANGUAGES)
+        assert.notEqual(
+          text(item, language).title,
+          eventText(messagesFor(language), 'agent', item, names).title,
+        );
+    }
+  });
+
+  test('never calls a failed payment cancelled, nor a pause ended', () => {
+    assert.equal(text(cancelled('BILLING_ERROR')).title, 'A payment failed');
+    const paused = event('EXPIRATION', 0, { expiration_reason: 'SUBSCRIPTION_PAUSED' });
+    assert.equal(text(paused).title, 'Your subscription was paused');
+  });
+
+  test('names no store but those of a device', () => {
+    const failed = (store: string) => text(event('BILLING_ISSUE', 0, { store })).subtitle;
+    assert.equal(failed('STRIPE'), 'Pro monthly plan · the store could not charge your card');
+    assert.equal(failed('ROKU'), 'Pro monthly plan · Roku could not charge your card');
+    assert.equal(text(event('TRANSFER', 0, { store: 'STRIPE' })).subtitle, '');
+  });
 });

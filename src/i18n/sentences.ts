@@ -1,0 +1,196 @@
+import type {
+  CustomerDescription,
+  End,
+  OwnStatement,
+  SeveralItem,
+  Statement,
+  StatusLabel,
+  SubscriptionDescription,
+} from '../subscription/describe-customer.ts';
+import { currencyDigits, type Period, type Price } from '../subscription/money.ts';
+import { storeName } from '../subscription/names.ts';
+import type { Money } from '../subscription/types.ts';
+import type { Messages, MessageValues } from './messages.ts';
+
+/** Who reads: a teammate about the customer, or the customer. */
+export type Voice = 'agent' | 'customer';
+
+/** The answer to most tickets in one or two sentences, for an agent. */
+export function overviewText(m: Messages, description: CustomerDescription): string {
+  return joinSentences(
+    m,
+    description.statements.map((statement) => agentSentence(m, statement)),
+  );
+}
+
+/** What is to say about one subscription. */
+export function subscriptionText(m: Messages, voice: Voice, { statements }: SubscriptionDescription): string {
+  const sentence = voice === 'agent' ? agentSentence : customerSentence;
+  return joinSentences(
+    m,
+    statements.map((statement) => sentence(m, statement)),
+  );
+}
+
+/** Everything that is current, for the customer; where nothing is, what ended last or where it went. */
+export function customerText(m: Messages, description: CustomerDescription): string {
+  const current = description.shown.filter(({ tone }) => tone !== 'ended');
+  if (current.length > 0)
+    return joinSentences(
+      m,
+      current.map((each) => subscriptionText(m, 'customer', each)),
+    );
+  if (description.primary) return subscriptionText(m, 'customer', description.primary);
+  const [statement] = description.statements;
+  return statement && isOwn(statement)
+    ? customerSentence(m, statement)
+    : m.t('sentence.customer.nothing', { why: 'no_purchases' });
+}
+
+function isOwn(statement: Statement): statement is OwnStatement {
+  return (
+    statement.kind !== 'several' && statement.kind !== 'alsoGranted' && statement.kind !== 'paymentFailed'
+  );
+}
+
+/** Japanese sentences follow each other without a space. */
+export function joinSentences(m: Messages, sentences: readonly string[]): string {
+  return sentences.filter((sentence) => sentence !== '').join(m.language === 'ja' ? '' : ' ');
+}
+
+export function agentSentence(m: Messages, statement: Statement): string {
+  return m.t(`sentence.agent.${statement.kind}`, valuesOf(m, 'agent', statement));
+}
+
+export function customerSentence(m: Messages, statement: OwnStatement): string {
+  return m.t(`sentence.customer.${statement.kind}`, valuesOf(m, 'customer', statement));
+}
+
+type Field = string | number | null | Price | Money | readonly SeveralItem[];
+
+const DATES: ReadonlySet<string> = new Set(['on', 'until', 'next', 'since', 'resumes']);
+
+function valuesOf(m: Messages, voice: Voice, statement: Statement): MessageValues {
+  const values: Record<string, string | number | null> = {};
+  for (const [name, value] of Object.entries<Field>({ ...statement })) {
+    if (value === null) values[name] = null;
+    else if (typeof value === 'number') values[name] = DATES.has(name) ? m.date(value) : value;
+    else if (typeof value === 'string') values[name] = value;
+    else if ('money' in value) values[name] = priceText(m, value);
+    else if ('currency' in value) values[name] = m.money(value);
+    else values[name] = itemsText(m, value, 'more' in statement ? statement.more : 0);
+  }
+  // French agrees its participle with the sum: 1,99 € remboursé, 2,00 € remboursés.
+  if ('sum' in statement) values.amount = amountOf(statement.sum);
+  // An ended subscription without a name is not named at all.
+  if (values.what === '')
+    values.what = statement.kind === 'expired' ? null : m.t(`sentence.${voice}.unnamed`);
+  if ('store' in statement) {
+    values.who = chargerText(m, statement.store);
+    values.storeName = storeText(m, statement.store);
+  }
+  if ('reason' in statement && statement.reason !== null && voice === 'agent')
+    values.reason = m.t(`sentence.reason.${statement.reason}`);
+  return values;
+}
+
+function amountOf(sum: Money | null): number {
+  return sum === null ? 0 : sum.amountMinor / 10 ** currencyDigits(sum.currency);
+}
+
+function itemsText(m: Messages, items: readonly SeveralItem[], more: number): string {
+  const parts = items.map((item) => itemText(m, item));
+  return m.list(more > 0 ? [...parts, m.t('sentence.more', { count: more })] : parts);
+}
+
+function itemText(m: Messages, { what, period, store, note }: SeveralItem): string {
+  const about = [
+    period && periodText(m, period),
+    storeText(m, store),
+    note &&
+      m.t(`sentence.note.${note.kind}`, {
+        at: note.at === null ? null : m.date(note.at),
+        product: note.product,
+      }),
+  ].filter((part) => part !== null);
+  const name = what || m.t('sentence.agent.unnamed');
+  const separator = m.language === 'ja' ? '、' : ', ';
+  return about.length === 0 ? name : m.t('sentence.item', { what: name, about: about.join(separator) });
+}
+
+/** `$9.99 a month`, `$9.99 every 3 months`. */
+export function priceText(m: Messages, { money, period }: Price): string {
+  const sum = m.money(money);
+  return period === null ? sum : m.t('sentence.price', { sum, unit: period.unit, count: period.count });
+}
+
+/** `monthly`, `every 3 months`. */
+export function periodText(m: Messages, { unit, count }: Period): string {
+  return m.t('sentence.period', { unit, count });
+}
+
+/** The company that collects the payment, as the subject of a sentence. */
+function chargerText(m: Messages, store: string | null): string {
+  return m.t('sentence.charger', { store, name: storeName(store) });
+}
+
+/** A store's brand, or that it was granted; `null`: unknown. */
+export function storeText(m: Messages, store: string | null): string | null {
+  return store === 'PROMOTIONAL' ? m.t('sentence.granted') : storeName(store);
+}
+
+export function statusText(m: Messages, label: StatusLabel): string {
+  return m.t(`sentence.status.${label}`);
+}
+
+/** A label and a date, `['Renews', 'Jan 8, 2027']`, or no row. */
+export function endRow(m: Messages, end: End | null): [label: string, value: string][] {
+  if (end === null) return [];
+  const { label, atMs } = end;
+  return [[m.t(`sentence.agent.label.${label}`), atMs === null ? m.t('sentence.agent.never') : m.date(atMs)]];
+}
+
+/** `Pro monthly · App Store`. */
+export function productAndStore(
+  m: Messages,
+  { product, what, subscription }: SubscriptionDescription,
+): string {
+  return [product || what, storeText(m, subscription.store)].filter(Boolean).join(' · ');
+}
+
+/** What was paid so far and since when; `null`: nothing. */
+export function paidText(m: Messages, { paid, paidSinceMs }: CustomerDescription): string | null {
+  if (paid.length === 0) return null;
+  const since = paidSinceMs === null ? null : m.date(paidSinceMs);
+  return m.t('sentence.paidSince', { sum: paid.map((money) => m.money(money)).join(', '), since });
+}
+
+/** The table under the agent's sentence: what, until when, and what was paid. */
+export function overviewRows(
+  m: Messages,
+  description: CustomerDescription,
+): [label: string, value: string][] {
+  const { shown } = description;
+  const [main] = shown;
+  const label = (key: 'product' | 'store' | 'paid' | 'testPurchase' | 'status') =>
+    m.t(`sentence.agent.label.${key}`);
+  const paid = paidText(m, description);
+  const rows: [string, string][] = [];
+  if (shown.length > 1) {
+    for (const each of shown.slice(0, 2))
+      rows.push([
+        each.product || each.what || m.t('sentence.agent.unnamed'),
+        endRow(m, each.end).flat().join(' '),
+      ]);
+  } else if (main?.subscription.environment === 'sandbox') {
+    rows.push(
+      [label('testPurchase'), productAndStore(m, main)],
+      [label('status'), statusText(m, main.label)],
+    );
+  } else if (main) {
+    const isNamed = main.product !== '' || main.what !== '';
+    rows.push([label(isNamed ? 'product' : 'store'), productAndStore(m, main)], ...endRow(m, main.end));
+  }
+  if (paid !== null) rows.push([label('paid'), paid]);
+  return rows;
+}

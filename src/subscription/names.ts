@@ -1,0 +1,93 @@
+import type { SubscriptionState } from './types.ts';
+
+/** Display names from the catalog, where they are known. */
+export interface Names {
+  product(productId: string): string | null;
+  entitlement(lookupKey: string): string | null;
+}
+
+const STORES: Readonly<Record<string, string>> = {
+  APP_STORE: 'App Store',
+  MAC_APP_STORE: 'Mac App Store',
+  PLAY_STORE: 'Google Play',
+  AMAZON: 'Amazon Appstore',
+  STRIPE: 'Stripe',
+  RC_BILLING: 'RevenueCat Billing',
+  ROKU: 'Roku',
+  PADDLE: 'Paddle',
+  TEST_STORE: 'Test Store',
+};
+
+/** Stores that are part of a device: only these may be named to customers, by Apple's rule for cards. */
+export const APP_STORES: ReadonlySet<string> = new Set([
+  'APP_STORE',
+  'MAC_APP_STORE',
+  'PLAY_STORE',
+  'AMAZON',
+  'ROKU',
+]);
+
+/** A store's brand; one that RevenueCat adds later shows under its tidied code. `null`: unknown, or a grant. */
+export function storeName(store: string | null): string | null {
+  const code = store?.toUpperCase() ?? 'PROMOTIONAL';
+  if (code === 'PROMOTIONAL') return null;
+  return STORES[code] ?? titleCase(code);
+}
+
+/** `SOME_NEW_THING` reads `Some New Thing`. */
+export function titleCase(code: string): string {
+  return code
+    .toLowerCase()
+    .split(/[_\s]+/)
+    .filter((word) => word !== '')
+    .map((word) => word.charAt(0).toUpperCase() + word.slice(1))
+    .join(' ');
+}
+
+/**
+ * Makes an identifier readable where no display name is known: `com.example.pro_monthly` is `Pro monthly`, and
+ * Google's `pro:yearly-base` is `Pro (yearly base)`.
+ */
+export function tidyId(id: string): string {
+  const [main = '', plan] = id.split(':', 2);
+  if (main === '') return id;
+  const segments = main.split('.').filter((segment) => segment !== '');
+  // Only the reverse domain of an app is dropped: `pro.v2` keeps both parts.
+  const last = segments.length > 2 ? (segments.at(-1) ?? main) : main;
+  const words = spaced(/^\d*$/.test(last) ? main : last);
+  const tidy = words.charAt(0).toUpperCase() + words.slice(1);
+  return plan ? `${tidy} (${spaced(plan)})` : tidy;
+}
+
+function spaced(text: string): string {
+  return text.replaceAll(/[_-]+/g, ' ').trim() || text;
+}
+
+export function productLabel(productId: string, names: Names): string {
+  return names.product(productId) ?? tidyId(productId);
+}
+
+export function entitlementLabel(lookupKey: string, names: Names): string {
+  return names.entitlement(lookupKey) ?? tidyId(lookupKey);
+}
+
+/** Whether a product is named by RevenueCat's own id, which no store and no customer has ever seen. */
+export function isInternalProductId(id: string): boolean {
+  return /^prod[0-9a-f]{8,}$/.test(id);
+}
+
+/** What the customer has: the entitlement's name, else the product's; `''`: neither is known. */
+export function entitlementOrProduct(subscription: SubscriptionState, names: Names): string {
+  const [entitlement] = subscription.entitlements;
+  return entitlement === undefined ? productOf(subscription, names) : entitlementLabel(entitlement, names);
+}
+
+/** `''`: a grant, or a product without a known name. */
+export function productOf(subscription: SubscriptionState, names: Names): string {
+  // RevenueCat generates the product name of a grant: rc_promo_pro_custom.
+  if (subscription.store === 'PROMOTIONAL') return '';
+  if (subscription.productName) return subscription.productName;
+  const { productId } = subscription;
+  if (productId === null) return '';
+  return isInternalProductId(productId) ? (names.product(productId) ?? '') : productLabel(productId, names);
+}
