@@ -1,197 +1,199 @@
-import { readFile } from 'node:fs/promises';
+import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import dotenv from 'dotenv';
 import type { Config } from '../config.ts';
 import { openDatabase } from '../database/data-source.ts';
 import { startEmbeddedPostgres } from '../database/embedded.ts';
+import { explainDatabaseError } from '../database/explain-error.ts';
+import type { Database } from '../database/sql.ts';
+import { AppError } from '../errors.ts';
 import { createCommandLogger } from '../logger.ts';
-import { checkClock } from './check-clock.ts';
-import { checkDataDir } from './check-database.ts';
-import { checkFurtherDatabases } from './check-replica.ts';
-import { type Finding, problem, warning } from './check-result.ts';
-import { checkSettings, type Environment } from './check-settings.ts';
-import { databaseAway } from './database-unavailable.ts';
-import { examine, lookOutside } from './run-checks.ts';
+import { findEncryptionKeys } from '../workspaces/encryption-keys.ts';
+import { type CheckResult, type Outcome, problem, runChecks, warning } from './check.ts';
+import { prepareOutside, runDoctor } from './run.ts';
+import { OUTSIDE_CHECKS } from './server-checks.ts';
+import {
+  DATA_DIR_CHECKS,
+  describeDatabaseError,
+  type Environment,
+  FURTHER_DATABASE_CHECKS,
+  readSettings,
+  SETTINGS_CHECKS,
+} from './settings-checks.ts';
 
 interface Options {
   readonly workspace?: string;
   readonly json?: boolean;
 }
 
-/** Adds `doctor`: finds out what is wrong and says what to do. Exit code 1 when something does not work. */
+/** `doctor`: finds what is wrong and says what to do. Exit code 1 when something does not work. */
 export function addDoctorCommand(program: Command): void {
   program
     .command('doctor')
     .description('check settings, database, queues and both platforms, and say what to do')
     .option('--workspace <id>', 'only this Intercom workspace')
-    .option('--json', 'print the findings as JSON')
-    .action(async (options: Options) => {
-      dotenv.config({ quiet: true });
-      const findings = await diagnose(process.env, options.workspace ?? null);
-      const problems = findings.filter(({ status }) => status === 'problem').length;
-      const warnings = findings.filter(({ status }) => status === 'warning').length;
-      process.stdout.write(
-        options.json
-          ? `${JSON.stringify({ ok: problems === 0, problems, warnings, findings })}\n`
-          : `${report(findings, problems, warnings)}\n`,
-      );
-      // What hangs must not keep the command from ending.
-      await new Promise((written) => process.stdout.write('', written));
-      process.exit(problems > 0 ? 1 : 0);
-    });
+    .option('--json', 'print the results as JSON')
+    .action(doctor);
 }
 
-/** Nothing new for so long: what is being asked hangs, ms. */
-const STALLED_MS = 10_000;
-
-async function diagnose(environment: Environment, workspaceId: string | null): Promise<Finding[]> {
-  const { findings, config, isPublicUrlWrong } = checkSettings(environment);
-  if (config === null) return findings;
-  if (config.databaseUrl === null || config.encryptionKeys.length === 0) {
-    const unusable = await checkDataDir(config.dataDir);
-    if (unusable !== null) return [...findings, unusable];
-  }
-  await unlessStalled(findings, examineAll(findings, config, { isPublicUrlWrong, workspaceId }));
-  return findings;
+async function doctor(options: Options): Promise<void> {
+  dotenv.config({ quiet: true });
+  const results: CheckResult[] = [];
+  await withStallDetection(results, diagnose(process.env, options.workspace ?? null, results));
+  const problems = results.filter(({ status }) => status === 'problem').length;
+  const warnings = results.filter(({ status }) => status === 'warning').length;
+  process.stdout.write(
+    options.json
+      ? `${JSON.stringify({ ok: problems === 0, problems, warnings, findings: results })}\n`
+      : `${formatReport(results, problems, warnings)}\n`,
+  );
+  // A call that hangs must not keep the command from ending.
+  await new Promise((written) => process.stdout.write('', written));
+  process.exit(problems > 0 ? 1 : 0);
 }
 
-async function examineAll(
-  findings: Finding[],
-  config: Config,
-  options: { isPublicUrlWrong: boolean; workspaceId: string | null },
+async function diagnose(
+  environment: Environment,
+  workspaceId: string | null,
+  results: CheckResult[],
 ): Promise<void> {
-  const outside = lookOutside({ config, now: Date.now, ...options });
-  outside.catch(() => {});
-  const [opened, further] = await Promise.all([open(config), checkFurtherDatabases(config)]);
-  findings.push(...further);
-  if ('finding' in opened) {
-    findings.push(opened.finding);
-    const seen = await outside;
-    findings.push(...checkClock(seen.clocks), ...seen.findings);
+  const settings = readSettings(environment);
+  results.push(...(await runChecks(SETTINGS_CHECKS, settings)));
+  const { config, isPublicUrlWrong } = settings;
+  if (config === null) return;
+  if (config.databaseUrl === null || config.encryptionKeys.length === 0) {
+    const unusable = await runChecks(DATA_DIR_CHECKS, config);
+    results.push(...unusable);
+    if (unusable.length > 0) return;
+  }
+  const preparing = prepareOutside({ config, isPublicUrlWrong, now: Date.now });
+  preparing.catch(() => {});
+  const [opened, further] = await Promise.all([
+    openExisting(config),
+    runChecks(FURTHER_DATABASE_CHECKS, config),
+  ]);
+  results.push(...further);
+  if ('outcome' in opened) {
+    results.push(...(await reportDatabase(opened.outcome)));
+    results.push(...(await runChecks(OUTSIDE_CHECKS, await preparing)));
     return;
   }
   try {
-    const patient = {
-      config,
-      database: opened.database,
-      keys: await readKeys(config),
-      now: Date.now,
-      ...options,
-    };
-    await examine(patient, findings, outside);
+    const { database } = opened;
+    const keys = await findEncryptionKeys(config);
+    await runDoctor(
+      { config, database, keys, now: Date.now, isPublicUrlWrong, workspaceId },
+      results,
+      preparing,
+    );
   } catch (error) {
-    findings.push(databaseAway(config, error));
+    results.push(...(await reportDatabase(explainUnavailable(config, error))));
   } finally {
     await opened.close();
   }
 }
 
-/** Waits as long as something is found now and then. */
-async function unlessStalled(findings: Finding[], work: Promise<void>): Promise<void> {
+function reportDatabase(outcome: Outcome): Promise<CheckResult[]> {
+  return runChecks([{ name: 'database', remedy: '', run: () => outcome }], null);
+}
+
+/** No new result for so long: a call hangs, ms. */
+const STALLED_MS = 10_000;
+
+async function withStallDetection(results: CheckResult[], work: Promise<void>): Promise<void> {
   const { promise: stalled, resolve } = Promise.withResolvers<'stalled'>();
-  let seen = findings.length;
+  let seen = results.length;
   let sinceMs = performance.now();
-  const watch = setInterval(() => {
-    if (findings.length !== seen) {
-      seen = findings.length;
+  const timer = setInterval(() => {
+    if (results.length !== seen) {
+      seen = results.length;
       sinceMs = performance.now();
     } else if (performance.now() - sinceMs > STALLED_MS) resolve('stalled');
   }, 250);
   try {
     if ((await Promise.race([work, stalled])) !== 'stalled') return;
     work.catch(() => {});
-    findings.push(
-      problem(
-        'stalled',
-        `Nothing answered for ${STALLED_MS / 1_000} s: the checks that follow were not made.`,
-        'The database may be locked or overloaded: select pid, state, wait_event, query from pg_stat_activity. Otherwise run this again with --workspace.',
-      ),
+    const outcome = problem(
+      `No response for ${STALLED_MS / 1_000} s: the remaining checks were skipped.`,
+      'The database may be locked or overloaded: select pid, state, wait_event, query from pg_stat_activity. Otherwise run this again with --workspace.',
     );
+    results.push(...(await runChecks([{ name: 'stalled', remedy: '', run: () => outcome }], null)));
   } finally {
-    clearInterval(watch);
+    clearInterval(timer);
   }
 }
 
-type Opened =
-  | { readonly finding: Finding }
-  | { readonly database: Parameters<typeof examine>[0]['database']; close(): Promise<void> };
+type Opened = { readonly outcome: Outcome } | { readonly database: Database; close(): Promise<void> };
 
-/** The database as it is: nothing is migrated, and no embedded one is made where there is none. */
-async function open(config: Config): Promise<Opened> {
+/** Opens the database as it is: nothing is migrated, and no embedded one is created. */
+async function openExisting(config: Config): Promise<Opened> {
   const isEmbedded = config.databaseUrl === null;
   if (isEmbedded && !(await exists(join(config.dataDir, 'postgres', 'PG_VERSION')))) {
     return {
-      finding: warning(
-        'database',
+      outcome: warning(
         `There is no database yet: DATABASE_URL is not set, and ${config.dataDir} holds none.`,
-        'Start the server ("npm start"), which makes one there, or set DATABASE_URL or DATA_DIR to where the data is.',
+        'Start the server ("npm start"), which creates one there, or set DATABASE_URL or DATA_DIR to the existing data.',
       ),
     };
   }
   try {
+    await using opening = new AsyncDisposableStack();
     const embedded = isEmbedded ? await startEmbeddedPostgres(config.dataDir) : null;
-    try {
-      const url = config.databaseUrl ?? embedded?.url ?? '';
-      const { databaseBackend: backend } = config;
-      const logger = createCommandLogger('silent');
-      const database = await openDatabase({ url, logger, backend, poolSize: 4 });
-      return {
-        database: database.database,
-        async close() {
-          await database.close();
-          await embedded?.stop();
-        },
-      };
-    } catch (error) {
-      await embedded?.stop();
-      throw error;
-    }
+    if (embedded) opening.defer(() => embedded.stop());
+    const { database, close } = await openDatabase({
+      url: config.databaseUrl ?? embedded?.url ?? '',
+      logger: createCommandLogger('silent'),
+      backend: config.databaseBackend,
+      poolSize: 4,
+    });
+    opening.defer(close);
+    const opened = opening.move();
+    return { database, close: () => opened.disposeAsync() };
   } catch (error) {
-    return { finding: databaseAway(config, error) };
+    return { outcome: explainUnavailable(config, error) };
   }
 }
 
-/** Unlike the server, this makes no key where there is none. */
-async function readKeys(config: Config): Promise<readonly Buffer[]> {
-  if (config.encryptionKeys.length > 0) return config.encryptionKeys;
-  const text = await readFile(join(config.dataDir, 'encryption.key'), 'utf8').catch(() => '');
-  const key = Buffer.from(text, 'base64');
-  return key.length === 32 ? [key] : [];
+function explainUnavailable(config: Pick<Config, 'databaseUrl' | 'dataDir'>, error: unknown): Outcome {
+  if (config.databaseUrl !== null) {
+    const { message, remedy } = describeDatabaseError(error, 'DATABASE_URL');
+    return problem(message, remedy);
+  }
+  return problem(
+    `The embedded database cannot be used: ${explainDatabaseError(error, 'DATABASE_URL').said}`,
+    error instanceof AppError
+      ? `See PostgreSQL's message, and that the disk of ${config.dataDir} is not full.`
+      : `See the log of the server, that the disk of ${config.dataDir} is not full, and that nothing else uses the folder; then start the server again.`,
+  );
 }
 
 function exists(file: string): Promise<boolean> {
-  return readFile(file).then(
+  return access(file).then(
     () => true,
     () => false,
   );
 }
 
-const SIGNS = { ok: 'ok      ', warning: 'warning ', problem: 'PROBLEM ' } as const;
+const LABELS = { ok: 'ok      ', warning: 'warning ', problem: 'PROBLEM ' } as const;
 
-function report(findings: readonly Finding[], problems: number, warnings: number): string {
+function formatReport(results: readonly CheckResult[], problems: number, warnings: number): string {
   const lines: string[] = [];
-  let place = '';
-  for (const finding of findings) {
-    const own = [
-      finding.workspace && `Workspace ${finding.workspace}`,
-      finding.project && `project ${finding.project}`,
-    ]
-      .filter(Boolean)
-      .join(', ');
-    if (own !== place) lines.push('', own || 'Server');
-    place = own;
-    lines.push(`  ${SIGNS[finding.status]} ${finding.message}`);
-    if (finding.remedy !== null) lines.push(`           What to do: ${finding.remedy}`);
+  let lastHeading = '';
+  for (const { workspace, project, status, message, remedy } of results) {
+    const heading =
+      workspace === null
+        ? 'Server'
+        : `Workspace ${workspace}${project === null ? '' : `, project ${project}`}`;
+    if (heading !== lastHeading) lines.push(...(lastHeading === '' ? [] : ['']), heading);
+    lastHeading = heading;
+    lines.push(`  ${LABELS[status]} ${message}`);
+    if (remedy !== null) lines.push(`           What to do: ${remedy}`);
   }
+  const count = (total: number, noun: string): string => `${total} ${noun}${total === 1 ? '' : 's'}`;
   const sum =
-    problems === 0 && warnings === 0
+    problems + warnings === 0
       ? 'Everything is in order.'
-      : `${problems} ${problems === 1 ? 'problem' : 'problems'}, ${warnings} ${warnings === 1 ? 'warning' : 'warnings'}.`;
-  return [
-    'Server',
-    ...lines.filter((line, index) => !(index < 2 && (line === '' || line === 'Server'))),
-    '',
-    sum,
-  ].join('\n');
+      : `${count(problems, 'problem')}, ${count(warnings, 'warning')}.`;
+  return [...lines, '', sum].join('\n');
 }

@@ -3,8 +3,8 @@ import { randomBytes } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 import { AxiosError } from 'axios';
 import { type Config, readConfig } from '../../src/config.ts';
-import type { Finding } from '../../src/doctor/check-result.ts';
-import { type DoctorContext, examine } from '../../src/doctor/run-checks.ts';
+import type { CheckResult } from '../../src/doctor/check.ts';
+import { type DoctorContext, runDoctor } from '../../src/doctor/run.ts';
 import { createRefusalNotes } from '../../src/ingestion/refused-webhooks.ts';
 import { storeEvents } from '../../src/ingestion/store.ts';
 import { toReceived } from '../../src/ingestion/webhook.ts';
@@ -31,7 +31,11 @@ import {
 const RC_PROJECT = 'projdoctor1';
 const PUBLIC_URL = 'https://app.example.com';
 const KEY = randomBytes(32);
-const healthy: { status: number; data: unknown } = { status: 200, data: { status: 'ok' } };
+const healthy: { status: number; data: unknown; headers: Record<string, string> } = {
+  status: 200,
+  data: { status: 'ok' },
+  headers: {},
+};
 
 describe('doctor', () => {
   let world: World;
@@ -79,7 +83,7 @@ describe('doctor', () => {
     assert.ok(read.ok);
     config = read.config;
     await until(
-      async () => (await look()).some(({ check, status }) => check === 'worker' && status === 'ok'),
+      async () => (await check()).some(({ check, status }) => check === 'worker' && status === 'ok'),
       'the worker to connect',
     );
   });
@@ -89,8 +93,8 @@ describe('doctor', () => {
     await revenueCatAt.close();
   });
 
-  const look = (changes: Partial<DoctorContext> = {}): Promise<Finding[]> =>
-    examine({
+  const check = (changes: Partial<DoctorContext> = {}): Promise<CheckResult[]> =>
+    runDoctor({
       config,
       database: world.db.database,
       keys: [KEY],
@@ -100,14 +104,14 @@ describe('doctor', () => {
       ...changes,
     });
 
-  const sick = (findings: readonly Finding[]) =>
+  const failing = (findings: readonly CheckResult[]) =>
     findings.filter(({ status }) => status !== 'ok').map(({ check, status }) => `${check}: ${status}`);
 
   const sql = (text: string, values: readonly unknown[] = []) => world.db.database.query(text, values);
 
-  it('finds nothing wrong where nothing is', async () => {
-    const findings = await look();
-    assert.deepEqual(sick(findings), []);
+  it('finds nothing wrong in a healthy installation', async () => {
+    const findings = await check();
+    assert.deepEqual(failing(findings), []);
     const checks = new Set(findings.map(({ check }) => check));
     for (const check of [
       'database',
@@ -134,8 +138,8 @@ describe('doctor', () => {
     readonly name: string;
     readonly found: string;
     readonly remedy: RegExp;
-    /** Breaks it, gives how it looks then and how to mend it. */
-    make(): Promise<{ patient?: Partial<DoctorContext>; mend?: () => unknown }>;
+    /** Breaks it, gives how it looks then and how to repair it. */
+    make(): Promise<{ context?: Partial<DoctorContext>; repair?: () => unknown }>;
   }
 
   const faults: Fault[] = [
@@ -144,9 +148,9 @@ describe('doctor', () => {
       found: 'migrations: problem',
       remedy: /migrate/,
       async make() {
-        const [row] = await sql(`delete from schema_migrations where name like 'Delivery%' returning *`);
+        const [row] = await sql(`delete from schema_migrations where name like 'Initial%' returning *`);
         return {
-          mend: () =>
+          repair: () =>
             sql(`insert into schema_migrations (timestamp, name) values ($1, $2)`, [
               (row as { timestamp: string }).timestamp,
               (row as { name: string }).name,
@@ -162,26 +166,26 @@ describe('doctor', () => {
         await sql(
           `insert into schema_migrations (timestamp, name) values (1990000000001, 'Future1990000000001')`,
         );
-        return { mend: () => sql(`delete from schema_migrations where name like 'Future%'`) };
+        return { repair: () => sql(`delete from schema_migrations where name like 'Future%'`) };
       },
     },
     {
       name: 'another encryption key',
       found: 'encryption_key: problem',
       remedy: /ENCRYPTION_KEYS/,
-      make: async () => ({ patient: { keys: [randomBytes(32)] } }),
+      make: async () => ({ context: { keys: [randomBytes(32)] } }),
     },
     {
       name: 'a clock that is five minutes ahead',
       found: 'clock: problem',
       remedy: /NTP/,
-      make: async () => ({ patient: { now: () => Date.now() + 300_000 } }),
+      make: async () => ({ context: { now: () => Date.now() + 300_000 } }),
     },
     {
-      name: 'a token that Intercom refuses',
+      name: 'a token that Intercom rejects',
       found: 'intercom_token: problem',
       remedy: /install the app again at https:\/\/app\.example\.com\/install/,
-      make: async () => ({ mend: world.intercom.faults.add({ token: 'revoked' }) }),
+      make: async () => ({ repair: world.intercom.faults.add({ token: 'revoked' }) }),
     },
     {
       name: 'a workspace that was disconnected before',
@@ -189,7 +193,7 @@ describe('doctor', () => {
       remedy: /install the app again/,
       async make() {
         await sql(`update workspaces set status = 'disconnected', status_reason = 'intercom_unauthorized'`);
-        return { mend: () => sql(`update workspaces set status = 'connected', status_reason = null`) };
+        return { repair: () => sql(`update workspaces set status = 'connected', status_reason = null`) };
       },
     },
     {
@@ -200,7 +204,7 @@ describe('doctor', () => {
         const own = world.intercom.state.attributes;
         const at = own.findIndex(({ name }) => name === 'rc_product');
         const [removed] = own.splice(at, 1);
-        return { mend: () => removed && own.push(removed) };
+        return { repair: () => removed && own.push(removed) };
       },
     },
     {
@@ -213,18 +217,18 @@ describe('doctor', () => {
         const good = own[at];
         assert.ok(good);
         own[at] = { ...good, dataType: 'string' };
-        return { mend: () => (own[at] = good) };
+        return { repair: () => (own[at] = good) };
       },
     },
     {
-      name: 'a key that RevenueCat refuses',
+      name: 'a key that RevenueCat rejects',
       found: 'revenuecat_key: problem',
       remedy: /API keys\) and paste it at https:\/\/app\.example\.com\/settings\/revenuecat/,
       async make() {
         const [key] = [...revenueCat.state.keys.values()];
         assert.ok(key);
         key.status = 'revoked';
-        return { mend: () => (key.status = 'valid') };
+        return { repair: () => (key.status = 'valid') };
       },
     },
     {
@@ -235,7 +239,7 @@ describe('doctor', () => {
         const [[name, key] = []] = [...revenueCat.state.keys];
         assert.ok(name !== undefined && key);
         revenueCat.state.keys.set(name, { ...key, scopes: ['project_configuration:*:read_write'] });
-        return { mend: () => revenueCat.state.keys.set(name, key) };
+        return { repair: () => revenueCat.state.keys.set(name, key) };
       },
     },
     {
@@ -247,7 +251,7 @@ describe('doctor', () => {
         const removed = webhooks.splice(0);
         await sql(`update projects set last_received_at = now() - interval '8 days'`);
         return {
-          async mend() {
+          async repair() {
             webhooks.push(...removed);
             await sql(`update projects set last_received_at = now()`);
           },
@@ -255,13 +259,13 @@ describe('doctor', () => {
       },
     },
     {
-      name: 'events that arrive without a webhook of ours',
+      name: 'events that arrive without our webhook',
       found: 'webhook_registered: warning',
-      remedy: /^If something of yours passes them on, nothing needs to be done/,
+      remedy: /^If something of yours forwards them, nothing needs to be done/,
       async make() {
         const webhooks = revenueCat.state.projects.get(RC_PROJECT)?.webhooks ?? [];
         const removed = webhooks.splice(0);
-        return { mend: () => webhooks.push(...removed) };
+        return { repair: () => webhooks.push(...removed) };
       },
     },
     {
@@ -275,7 +279,7 @@ describe('doctor', () => {
         webhooks[0] = { ...good, url: good.url.replace('app.example.com', 'old.example.com') };
         await sql(`update projects set last_received_at = now() - interval '8 days'`);
         return {
-          async mend() {
+          async repair() {
             webhooks[0] = good;
             await sql(`update projects set last_received_at = now()`);
           },
@@ -283,11 +287,11 @@ describe('doctor', () => {
       },
     },
     {
-      name: 'a public address that nobody knows',
+      name: 'a public address without DNS',
       found: 'public_url: warning',
       remedy: /DNS/,
       make: async () => ({
-        patient: {
+        context: {
           ask: async () => {
             throw new AxiosError('getaddrinfo ENOTFOUND', 'ENOTFOUND');
           },
@@ -298,7 +302,7 @@ describe('doctor', () => {
       name: 'a public address of something else',
       found: 'public_url: warning',
       remedy: /Correct PUBLIC_URL/,
-      make: async () => ({ patient: { ask: async () => ({ ...healthy, data: '<html>' }) } }),
+      make: async () => ({ context: { ask: async () => ({ ...healthy, data: '<html>' }) } }),
     },
     {
       name: 'a public address without HTTPS',
@@ -310,8 +314,8 @@ describe('doctor', () => {
         assert.ok(good);
         webhooks[0] = { ...good, url: good.url.replace('https:', 'http:') };
         return {
-          patient: { config: { ...config, publicUrl: PUBLIC_URL.replace('https:', 'http:') } },
-          mend: () => (webhooks[0] = good),
+          context: { config: { ...config, publicUrl: PUBLIC_URL.replace('https:', 'http:') } },
+          repair: () => (webhooks[0] = good),
         };
       },
     },
@@ -323,7 +327,7 @@ describe('doctor', () => {
         await sql(
           `update revenuecat_budgets set hold_until_ms = extract(epoch from now()) * 1000 + 60000 where domain = 'configuration'`,
         );
-        return { mend: () => sql('update revenuecat_budgets set hold_until_ms = 0') };
+        return { repair: () => sql('update revenuecat_budgets set hold_until_ms = 0') };
       },
     },
     {
@@ -335,7 +339,7 @@ describe('doctor', () => {
         const [good] = webhooks;
         assert.ok(good);
         webhooks[0] = { ...good, environment: 'production' };
-        return { mend: () => (webhooks[0] = good) };
+        return { repair: () => (webhooks[0] = good) };
       },
     },
     {
@@ -344,7 +348,7 @@ describe('doctor', () => {
       remedy: /Send test event/,
       async make() {
         await sql(`update projects set last_received_at = null`);
-        return { mend: () => sql(`update projects set last_received_at = now()`) };
+        return { repair: () => sql(`update projects set last_received_at = now()`) };
       },
     },
     {
@@ -354,7 +358,7 @@ describe('doctor', () => {
       async make() {
         const recordRefusal = createRefusalNotes(world.db.database, Date.now);
         await recordRefusal(WORKSPACE_ID, PROJECT_ID, 'authorization');
-        return { mend: () => sql(`update projects set last_refused_at = null, refused_for = null`) };
+        return { repair: () => sql(`update projects set last_refused_at = null, refused_for = null`) };
       },
     },
     {
@@ -372,16 +376,16 @@ describe('doctor', () => {
             'customer_information:subscriptions:read',
           ],
         });
-        return { mend: () => revenueCat.state.keys.set(name, key) };
+        return { repair: () => revenueCat.state.keys.set(name, key) };
       },
     },
     {
-      name: 'a webhook that fell silent',
+      name: 'a webhook that stopped sending',
       found: 'webhook_received: warning',
       remedy: /Send test event/,
       async make() {
         await sql(`update projects set last_received_at = now() - interval '9 days'`);
-        return { mend: () => sql(`update projects set last_received_at = now()`) };
+        return { repair: () => sql(`update projects set last_received_at = now()`) };
       },
     },
     {
@@ -395,12 +399,12 @@ describe('doctor', () => {
         const [row] = await sql(`select webhook_auth_hash as hash from projects`);
         await sql(`update projects set webhook_auth_hash = ''`);
         return {
-          mend: () => sql(`update projects set webhook_auth_hash = $1`, [(row as { hash: string }).hash]),
+          repair: () => sql(`update projects set webhook_auth_hash = $1`, [(row as { hash: string }).hash]),
         };
       },
     },
     {
-      name: 'deliveries that nobody makes',
+      name: 'late deliveries',
       found: 'delivery_lag: problem',
       remedy: /See that a worker runs/,
       async make() {
@@ -410,11 +414,11 @@ describe('doctor', () => {
            values ($1, $2, gen_random_uuid(), now() - interval '10 minutes', now() + interval '1 hour')`,
           [WORKSPACE_ID, PROJECT_ID],
         );
-        return { mend: () => sql(`delete from subscribers`) };
+        return { repair: () => sql(`delete from subscribers`) };
       },
     },
     {
-      name: 'a delivery that was given up',
+      name: 'a failed delivery',
       found: 'failed_deliveries: problem',
       remedy: /replay --workspace abc123 --failed/,
       async make() {
@@ -426,7 +430,7 @@ describe('doctor', () => {
         await sql(`update events set delivery = 'failed', reason = 'intercom_event_limit'`);
         await sql(`update subscribers set due_at = null`);
         return {
-          async mend() {
+          async repair() {
             await sql('delete from events');
             await sql('delete from subscriber_ids');
             await sql('delete from subscribers');
@@ -436,9 +440,9 @@ describe('doctor', () => {
       },
     },
     {
-      name: 'payloads that nobody thins',
+      name: 'payloads that were not redacted',
       found: 'retention: warning',
-      remedy: /maintenance\.daily/,
+      remedy: /payload\.redact/,
       async make() {
         await sql(
           `insert into events (workspace_id, project_id, event_id, subscriber_id, type, kind, event_at_ms, payload,
@@ -446,56 +450,59 @@ describe('doctor', () => {
            values ($1, $2, 'old', gen_random_uuid(), 'TEST', 'test', 0, '{}', 'skipped', now() - interval '200 days')`,
           [WORKSPACE_ID, PROJECT_ID],
         );
-        return { mend: () => sql('delete from events') };
+        return { repair: () => sql('delete from events') };
       },
     },
     {
-      name: 'jobs that nobody takes',
+      name: 'late jobs',
       found: 'jobs: problem',
       remedy: /See that a worker runs/,
       async make() {
         await jobs.send('workspace.health', { workspaceId: WORKSPACE_ID });
         await sql(`update pgboss.job set start_after = now() - interval '1 hour'`);
-        return { mend: () => sql('delete from pgboss.job') };
+        return { repair: () => sql('delete from pgboss.job') };
       },
     },
     {
-      name: 'a RevenueCat that cannot be reached',
+      name: 'a RevenueCat that is unreachable',
       found: 'reachable: problem',
       remedy: /firewall, proxy and DNS/,
-      make: async () => ({ patient: { config: { ...config, revenueCatApiUrl: 'http://127.0.0.1:9' } } }),
+      make: async () => ({ context: { config: { ...config, revenueCatApiUrl: 'http://127.0.0.1:9' } } }),
     },
   ];
 
   for (const fault of faults) {
     it(`finds ${fault.name}, and says what to do`, async () => {
-      const { patient, mend } = await fault.make();
+      const { context, repair } = await fault.make();
       try {
-        const findings = await look(patient);
-        assert.ok(sick(findings).includes(fault.found), `found ${sick(findings).join(', ') || 'nothing'}`);
+        const findings = await check(context);
+        assert.ok(
+          failing(findings).includes(fault.found),
+          `found ${failing(findings).join(', ') || 'nothing'}`,
+        );
         const remedies = findings
           .filter(({ check, status }) => `${check}: ${status}` === fault.found)
           .map(({ remedy }) => remedy);
         assert.match(remedies.join('\n'), fault.remedy);
       } finally {
-        await mend?.();
+        await repair?.();
       }
-      assert.deepEqual(sick(await look()), [], 'mended, nothing is found any more');
+      assert.deepEqual(failing(await check()), [], 'nothing is found after the repair');
     });
   }
 
   it('asks to add the missing key, not to install again, where the token does not open', async () => {
-    const findings = await look({ keys: [randomBytes(32)] });
+    const findings = await check({ keys: [randomBytes(32)] });
     const found = findings.find(({ check }) => check === 'intercom_token');
-    assert.match(found?.remedy ?? '', /^Add the key that sealed it to ENCRYPTION_KEYS/);
+    assert.match(found?.remedy ?? '', /^Add the key that encrypted it to ENCRYPTION_KEYS/);
   });
 
-  it('tells nobody a stand-in for a wrong public address', async () => {
-    const findings = await look({
+  it('never shows the placeholder for a wrong public address', async () => {
+    const findings = await check({
       isPublicUrlWrong: true,
       config: { ...config, publicUrl: 'http://localhost:3000' },
     });
-    assert.deepEqual(sick(findings), ['webhook_registered: warning']);
+    assert.deepEqual(failing(findings), ['webhook_registered: warning']);
     assert.ok(!JSON.stringify(findings).includes('localhost'));
   });
 
@@ -513,7 +520,7 @@ describe('doctor', () => {
     ];
     try {
       const begunMs = performance.now();
-      const found = sick(await look());
+      const found = failing(await check());
       assert.ok(performance.now() - begunMs < 12_000);
       assert.ok(found.includes('intercom_api: problem') && found.includes('revenuecat_api: problem'));
     } finally {
@@ -526,7 +533,7 @@ describe('doctor', () => {
     const [key] = [...revenueCat.state.keys.keys()];
     const [token] = [...world.intercom.state.tokens.keys()];
     assert.ok(key && token);
-    const text = JSON.stringify(await look({ keys: [] })) + JSON.stringify(await look());
+    const text = JSON.stringify(await check({ keys: [] })) + JSON.stringify(await check());
     for (const secret of [key, token, KEY.toString('base64')]) assert.ok(!text.includes(secret));
   });
 
@@ -537,12 +544,12 @@ describe('doctor', () => {
     it('exits with 0 when everything works, and prints JSON for machines', async () => {
       const { code, stdout, stderr } = await doctor({}, '--json');
       assert.equal(code, 0, `${stderr}${stdout}`);
-      const printed = JSON.parse(stdout) as { ok: boolean; problems: number; findings: Finding[] };
+      const printed = JSON.parse(stdout) as { ok: boolean; problems: number; findings: CheckResult[] };
       assert.deepEqual([printed.ok, printed.problems], [true, 0]);
       assert.ok(printed.findings.length > 10);
     });
 
-    it('names wrong settings and goes on with the rest; exits with 1', async () => {
+    it('names wrong settings and checks the rest; exits with 1', async () => {
       const { code, stdout } = await doctor({ INTERCOM_CLIENT_SECRET: '', PORT: 'http' });
       assert.equal(code, 1);
       assert.match(stdout, /PROBLEM {2}INTERCOM_CLIENT_SECRET is required/);
@@ -566,38 +573,38 @@ describe('doctor', () => {
         change(url);
         const { code, stdout } = await doctor({ DATABASE_URL: url.href }, '--json');
         assert.equal(code, 1);
-        const { findings } = JSON.parse(stdout) as { findings: Finding[] };
+        const { findings } = JSON.parse(stdout) as { findings: CheckResult[] };
         assert.match(findings.find(({ check }) => check === 'database')?.remedy ?? '', remedy);
         assert.ok(
           findings.some(({ check }) => check === 'clock'),
-          'what needs no database is looked at',
+          'what needs no database is checked',
         );
       });
     }
 
-    it('looks into the replica', async () => {
+    it('checks the replica', async () => {
       const { code, stdout } = await doctor(
         { DATABASE_READ_URL: 'postgres://postgres:s3cret@127.0.0.1:9/none' },
         '--json',
       );
       assert.equal(code, 0, stdout);
-      const { findings } = JSON.parse(stdout) as { findings: Finding[] };
+      const { findings } = JSON.parse(stdout) as { findings: CheckResult[] };
       const found = findings.find(({ check }) => check === 'replica');
       assert.match(found?.message ?? '', /Cards are read from the primary/);
       assert.match(found?.remedy ?? '', /correct host and port in DATABASE_READ_URL/);
     });
 
-    it('says that DATA_DIR is no folder', async () => {
+    it('says that DATA_DIR is not a folder', async () => {
       const { code, stdout, stderr } = await doctor(
         { DATABASE_URL: '', ENCRYPTION_KEYS: '', NODE_ENV: '', DATA_DIR: import.meta.filename },
         '--json',
       );
       assert.deepEqual([code, stderr], [1, '']);
-      const { findings } = JSON.parse(stdout) as { findings: Finding[] };
-      assert.match(findings.at(-1)?.message ?? '', /^DATA_DIR, .*, is no folder\.$/);
+      const { findings } = JSON.parse(stdout) as { findings: CheckResult[] };
+      assert.match(findings.at(-1)?.message ?? '', /^DATA_DIR, .*, is not a folder\.$/);
     });
 
-    it('ends when the database hangs, with what was found until then', async () => {
+    it('times out when the database hangs, with the results so far', async () => {
       const locked = Promise.withResolvers<void>();
       const held = Promise.withResolvers<void>();
       const holding = world.db.database.transaction(async (sql) => {
@@ -611,7 +618,7 @@ describe('doctor', () => {
         const { code, stdout } = await doctor({}, '--json');
         assert.ok(performance.now() - begunMs < 20_000);
         assert.equal(code, 1);
-        const { findings } = JSON.parse(stdout) as { findings: Finding[] };
+        const { findings } = JSON.parse(stdout) as { findings: CheckResult[] };
         assert.deepEqual([findings[0]?.check, findings.at(-1)?.check], ['settings', 'stalled']);
       } finally {
         held.resolve();
@@ -619,13 +626,13 @@ describe('doctor', () => {
       }
     });
 
-    it('says what to do when the database is away', async () => {
+    it('says what to do when the database is unavailable', async () => {
       const { code, stdout } = await doctor(
         { DATABASE_URL: 'postgres://postgres:s3cret@127.0.0.1:9/none' },
         '--json',
       );
       assert.equal(code, 1);
-      const { findings } = JSON.parse(stdout) as { findings: Finding[] };
+      const { findings } = JSON.parse(stdout) as { findings: CheckResult[] };
       const found = findings.find(({ check }) => check === 'database');
       assert.equal(found?.status, 'problem');
       assert.match(found?.remedy ?? '', /^Nothing listens there: start PostgreSQL/);

@@ -1,0 +1,71 @@
+/** `problem`: something does not work, the exit code is 1. `warning`: it works, and an operator should look. */
+type Status = 'ok' | 'warning' | 'problem';
+
+/** One line of the report. */
+export interface CheckResult {
+  /** Stable name: `database`, `webhook_registered`. */
+  readonly check: string;
+  readonly status: Status;
+  readonly workspace: string | null;
+  /** Our id of the connected project. */
+  readonly project: string | null;
+  readonly message: string;
+  /** What to do; `null`: nothing. */
+  readonly remedy: string | null;
+}
+
+/** What a check found. */
+export interface Outcome {
+  readonly status: Status;
+  readonly message: string;
+  /** Instead of the check's own. */
+  readonly remedy?: string;
+}
+
+/** One row of a table of checks. */
+export interface Check<Subject> {
+  readonly name: string;
+  /** `null`: it does not apply. Never changes anything. */
+  run(subject: Subject): Promise<Outcome | readonly Outcome[] | null> | Outcome | readonly Outcome[] | null;
+  /** What to do about an outcome that brings no remedy of its own. */
+  readonly remedy: string | ((subject: Subject) => string);
+}
+
+export const ok = (message: string): Outcome => ({ status: 'ok', message });
+export const warning = (message: string, remedy?: string): Outcome => outcome('warning', message, remedy);
+export const problem = (message: string, remedy?: string): Outcome => outcome('problem', message, remedy);
+
+function outcome(status: Status, message: string, remedy: string | undefined): Outcome {
+  return { status, message, ...(remedy === undefined ? {} : { remedy }) };
+}
+
+/** Runs checks in parallel. Results come in the order of the table. */
+export async function runChecks<Subject>(
+  checks: readonly Check<Subject>[],
+  subject: Subject,
+  scope: { readonly workspace?: string; readonly project?: string } = {},
+): Promise<CheckResult[]> {
+  const results = await Promise.all(
+    checks.map(async ({ name, run, remedy }) => {
+      const found = await run(subject);
+      const outcomes = found === null ? [] : 'status' in found ? [found] : found;
+      return outcomes.map((each) => ({
+        check: name,
+        status: each.status,
+        workspace: scope.workspace ?? null,
+        project: scope.project ?? null,
+        message: each.message,
+        remedy:
+          each.status === 'ok'
+            ? null
+            : (each.remedy ?? (typeof remedy === 'string' ? remedy : remedy(subject))),
+      }));
+    }),
+  );
+  return results.flat();
+}
+
+/** To continue a sentence with a remedy. */
+export function lowerFirst(text: string): string {
+  return text.charAt(0).toLowerCase() + text.slice(1);
+}

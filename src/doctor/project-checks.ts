@@ -1,0 +1,235 @@
+import type { Sql } from '../database/sql.ts';
+import { AppError } from '../errors.ts';
+import { readWebhookRefusal, type WebhookRefusal } from '../ingestion/refused-webhooks.ts';
+import type { RevenueCatClient } from '../revenuecat/client.ts';
+import { DAY_MS } from '../time.ts';
+import type { Project } from '../workspaces/projects.ts';
+import { checkApiKey, type KeyCheck, lacksPermission } from '../workspaces/revenuecat-key.ts';
+import type { WorkspaceSettings } from '../workspaces/settings.ts';
+import { type Check, lowerFirst, type Outcome, ok, problem, warning } from './check.ts';
+
+/** Some apps sell little: a shorter silence means nothing. */
+const SILENT_DAYS = 7;
+
+type Webhooks = Awaited<ReturnType<RevenueCatClient['listWebhooks']>>;
+
+/** What RevenueCat answered for one project. */
+export type RevenueCatProbe =
+  | { readonly state: 'no_key' | 'locked' }
+  | { readonly state: 'unreachable'; readonly reason: string }
+  | { readonly state: 'asked'; readonly key: KeyCheck; readonly webhooks: Webhooks | AppError | null };
+
+/** @param client `null`: the project has no key, or no encryption key decrypts it */
+export async function probeRevenueCat(
+  project: Project,
+  client: RevenueCatClient | null,
+  settings: WorkspaceSettings,
+): Promise<RevenueCatProbe> {
+  if (client === null) return { state: project.apiKey === null ? 'no_key' : 'locked' };
+  const key = await checkApiKey(client, project.revenueCatProjectId, settings);
+  if (key.outcome === 'unreachable' && key.code !== 'revenuecat_rate_limited')
+    return { state: 'unreachable', reason: 'RevenueCat could not be asked.' };
+  if (key.outcome !== 'valid') return { state: 'asked', key, webhooks: null };
+  const webhooks = await client.listWebhooks(project.revenueCatProjectId).catch((error: unknown) => {
+    if (error instanceof AppError) return error;
+    throw error;
+  });
+  return { state: 'asked', key, webhooks };
+}
+
+export interface ProjectSubject {
+  readonly project: Project;
+  readonly revenueCat: Promise<RevenueCatProbe>;
+  readonly connectedAtMs: number;
+  readonly refusal: WebhookRefusal | null;
+  readonly publicUrl: string;
+  readonly isPublicUrlWrong: boolean;
+  readonly nowMs: number;
+}
+
+/** What the tables say about the project's webhooks. */
+export async function readWebhookHistory(
+  sql: Sql,
+  { workspaceId, projectId }: Project,
+): Promise<Pick<ProjectSubject, 'connectedAtMs' | 'refusal'>> {
+  const [row] = await sql.query<{ created_at: Date }>(
+    'select created_at from projects where workspace_id = $1 and project_id = $2',
+    [workspaceId, projectId],
+  );
+  return {
+    connectedAtMs: row?.created_at.getTime() ?? 0,
+    refusal: await readWebhookRefusal(sql, workspaceId, projectId),
+  };
+}
+
+export const PROJECT_CHECKS: readonly Check<ProjectSubject>[] = [
+  {
+    name: 'revenuecat_api',
+    remedy:
+      'Try again in a minute. If it remains: check the connection to api.revenuecat.com from here, and https://status.revenuecat.com.',
+    async run({ revenueCat }) {
+      const probe = await revenueCat;
+      if (probe.state === 'unreachable') return problem(probe.reason);
+      return probe.state === 'asked' && probe.key.outcome === 'unreachable'
+        ? warning(
+            "RevenueCat was not asked: the key's rate limit is used up for now.",
+            'Run this again in a minute. An import may use the limit; if none runs, see what else uses this key.',
+          )
+        : null;
+    },
+  },
+  {
+    name: 'revenuecat_key',
+    remedy: ({ publicUrl }) =>
+      `Make a secret API key of version 2 in RevenueCat (Project settings › API keys) and paste it at ${publicUrl}/settings/revenuecat.`,
+    run: async (subject) => checkKey(subject, await subject.revenueCat),
+  },
+  {
+    name: 'revenuecat_scopes',
+    remedy: 'Give the key these permissions in RevenueCat (Project settings › API keys).',
+    async run({ project, revenueCat }) {
+      const missing = missingScopes(await revenueCat);
+      return missing.length === 0
+        ? null
+        : problem(`The API key of ${project.name} lacks permissions: ${missing.join(', ')}.`);
+    },
+  },
+  {
+    name: 'webhook_registered',
+    remedy:
+      'Connect the project again in Settings › RevenueCat (it registers the webhook), or add it manually in RevenueCat under Integrations › Webhooks.',
+    async run(subject) {
+      const probe = await subject.revenueCat;
+      if (probe.state !== 'asked' || probe.webhooks === null) return null;
+      return checkRegistered(subject, probe.webhooks);
+    },
+  },
+  {
+    name: 'webhook_refused',
+    remedy: ({ refusal }) =>
+      refusal?.refusedFor === 'signature'
+        ? 'Enter the signing secret of the webhook again in Settings › RevenueCat, or remove it there if RevenueCat no longer signs; a clock that is off by five minutes has the same effect. RevenueCat retries what was refused for two and a half hours.'
+        : 'If the value was changed in RevenueCat, connect the project again in Settings › RevenueCat, or with connect, and enter the new value there under Integrations › Webhooks. RevenueCat retries what was refused for two and a half hours; for older events choose Retry there.',
+    run({ project, refusal }) {
+      if (refusal === null) return null;
+      const what = refusal.refusedFor === 'authorization' ? 'Authorization value' : 'signature';
+      return problem(
+        `Webhooks of ${project.name} are refused: their ${what} differs from the stored one. The last came at ${new Date(refusal.atMs).toISOString()}, and none was accepted since.`,
+      );
+    },
+  },
+  {
+    name: 'webhook_received',
+    remedy:
+      'In RevenueCat, open the webhook, compare its address, and choose "Send test event". A 401 there means that the authorization value differs: connect the project again to get a new one.',
+    run({ project, refusal, nowMs, connectedAtMs }) {
+      if (refusal !== null) return null;
+      const { lastReceivedAt } = project;
+      if (lastReceivedAt === null) {
+        const severity = nowMs - connectedAtMs < DAY_MS ? warning : problem;
+        return severity(`No event of ${project.name} has ever arrived.`);
+      }
+      const days = Math.floor((nowMs - lastReceivedAt.getTime()) / DAY_MS);
+      return days >= SILENT_DAYS
+        ? warning(`The last event of ${project.name} arrived ${days} days ago.`)
+        : ok(`The last event arrived at ${lastReceivedAt.toISOString()}.`);
+    },
+  },
+];
+
+/** Empty where every feature that is switched on works. */
+function missingScopes(probe: RevenueCatProbe): readonly string[] {
+  if (probe.state !== 'asked' || probe.key.outcome !== 'valid') return [];
+  return lacksPermission(probe.key.missingScopes) ? probe.key.missingScopes : [];
+}
+
+function checkKey({ project, publicUrl }: ProjectSubject, probe: RevenueCatProbe): Outcome | null {
+  const settings = `${publicUrl}/settings/revenuecat`;
+  if (probe.state === 'no_key')
+    return warning(
+      `${project.name} has no API key: no grants, no refreshing, no import.`,
+      `Paste a secret API key of version 2 at ${settings}.`,
+    );
+  if (probe.state === 'locked')
+    return problem(
+      `The API key of ${project.name} cannot be decrypted.`,
+      `Add the key that encrypted it to ENCRYPTION_KEYS, or paste the API key again at ${settings}.`,
+    );
+  if (probe.state !== 'asked') return null;
+  switch (probe.key.outcome) {
+    case 'rejected':
+      return problem(
+        `RevenueCat rejects the API key of ${project.name}: no grants, no refreshing, no import.`,
+      );
+    case 'wrong_project':
+    case 'choose':
+      return problem(
+        `The API key does not belong to project ${project.revenueCatProjectId}.`,
+        `Paste a key of that project at ${settings}, or connect the project that the key belongs to.`,
+      );
+    case 'valid':
+      return missingScopes(probe).length > 0
+        ? null
+        : ok(`RevenueCat accepts the API key of ${project.name}.`);
+    default:
+      return null;
+  }
+}
+
+function checkRegistered(subject: ProjectSubject, listed: Webhooks | AppError): Outcome {
+  if (subject.isPublicUrlWrong)
+    return warning(
+      'Whether a webhook leads here is unknown: PUBLIC_URL is wrong.',
+      'Correct PUBLIC_URL first.',
+    );
+  if (listed instanceof AppError)
+    return listed.code === 'revenuecat_scope_missing'
+      ? ok('The API key may not list webhooks: whether ours is registered is unknown.')
+      : warning(`Webhooks could not be listed: ${listed.message}.`, 'Try again in a minute.');
+  const url = `${subject.publicUrl}/webhooks/revenuecat/${subject.project.projectId}`;
+  const own = listed.filter((webhook) => webhook.url === url);
+  const isUnfiltered = own.some(
+    ({ environment, event_types, app_id }) => environment === null && !event_types && app_id === null,
+  );
+  if (isUnfiltered) return ok('The webhook is registered in RevenueCat.');
+  if (own.length > 0)
+    return warning(
+      'The webhook is registered for some environments, apps or event types only: other events do not arrive.',
+      'In RevenueCat, open Integrations › Webhooks and choose both environments, all apps and all events.',
+    );
+  return explainUnregistered(
+    subject,
+    url,
+    listed.map((webhook) => webhook.url),
+  );
+}
+
+/** No webhook has our address: no problem as long as events still arrive, perhaps through a forwarder. */
+function explainUnregistered(
+  { project, nowMs }: ProjectSubject,
+  url: string,
+  others: readonly string[],
+): Outcome {
+  // The same path on another host: the server has moved, or PUBLIC_URL has changed.
+  const moved = others.find((other) => URL.parse(other)?.pathname === URL.parse(url)?.pathname);
+  const isReceiving =
+    project.lastReceivedAt !== null && nowMs - project.lastReceivedAt.getTime() < SILENT_DAYS * DAY_MS;
+  if (moved !== undefined) {
+    const severity = isReceiving ? warning : problem;
+    return severity(
+      `The webhook in RevenueCat leads to ${originOf(moved)}, and PUBLIC_URL is ${originOf(url)}.`,
+      `If PUBLIC_URL is right, change the webhook's address in RevenueCat under Integrations › Webhooks to ${url}. If not, correct PUBLIC_URL.`,
+    );
+  }
+  const elsewhere = others.length === 0 ? '' : ` (${others.length} lead elsewhere)`;
+  const connect =
+    'Connect the project again in Settings › RevenueCat (it registers the webhook), or add it manually in RevenueCat under Integrations › Webhooks.';
+  return isReceiving
+    ? warning(
+        `No webhook in RevenueCat leads to ${url}${elsewhere}, yet events arrive, the last at ${project.lastReceivedAt?.toISOString()}.`,
+        `If something of yours forwards them, nothing needs to be done. If the webhook was removed since: ${lowerFirst(connect)}`,
+      )
+    : problem(`No webhook in RevenueCat leads to ${url}${elsewhere}: no event arrives.`, connect);
+}
+
+const originOf = (url: string): string => URL.parse(url)?.origin ?? url;

@@ -1,0 +1,309 @@
+import { type AxiosResponse, isAxiosError } from 'axios';
+import type { Config } from '../config.ts';
+import { MIGRATIONS } from '../database/migrations.ts';
+import type { Database, Sql } from '../database/sql.ts';
+import { type Check, type Outcome, ok, problem, warning } from './check.ts';
+import { checkSecrets } from './check-secrets.ts';
+import { DISK_CHECK } from './settings-checks.ts';
+
+/** Requests an address. @throws AxiosError without a response */
+export type Ask = (url: string) => Promise<Pick<AxiosResponse, 'status' | 'data' | 'headers'>>;
+
+/** What can be reached from here, without the database. */
+export interface OutsideSubject {
+  readonly config: Config;
+  /** Whether `config.publicUrl` is a placeholder for a wrong one. */
+  readonly isPublicUrlWrong: boolean;
+  readonly clocks: readonly ClockReading[];
+  readonly ask: Ask;
+}
+
+interface ClockReading {
+  readonly name: string;
+  /** How far the other clock is ahead of ours, ms; `null`: it did not answer. */
+  readonly aheadMs: number | null;
+}
+
+/** Reads a server's time from its `Date` header, which every response carries, a refusal too. */
+export async function readServerClock(
+  name: string,
+  url: string,
+  { ask, now }: { ask: Ask; now(): number },
+): Promise<ClockReading> {
+  const sentMs = now();
+  try {
+    const { headers } = await ask(url);
+    const dateMs = Date.parse(String(headers.date ?? ''));
+    if (Number.isNaN(dateMs)) return { name, aheadMs: 0 };
+    // Whole seconds, cut off: on average half a second has passed since.
+    return { name, aheadMs: dateMs + 500 - (sentMs + now()) / 2 };
+  } catch {
+    return { name, aheadMs: null };
+  }
+}
+
+export async function readDatabaseClock(sql: Sql, now: () => number): Promise<ClockReading> {
+  const sentMs = now();
+  const [row] = await sql.query<{ at: Date }>('select clock_timestamp() as at');
+  return { name: 'the database', aheadMs: (row?.at.getTime() ?? sentMs) - (sentMs + now()) / 2 };
+}
+
+/** Webhook signatures older than five minutes are refused; most of that would be used up. */
+const MAX_CLOCK_SKEW_MS = { problem: 120_000, warning: 15_000 };
+
+export const OUTSIDE_CHECKS: readonly Check<OutsideSubject>[] = [
+  {
+    name: 'reachable',
+    remedy: '',
+    run: ({ clocks }) =>
+      clocks
+        .filter(({ aheadMs }) => aheadMs === null)
+        .map(({ name }) =>
+          problem(
+            `${name} does not answer from here.`,
+            `Let this server open HTTPS connections to ${name}: check firewall, proxy and DNS, and INTERCOM_API_URL or REVENUECAT_API_URL if one is set.`,
+          ),
+        ),
+  },
+  {
+    name: 'clock',
+    remedy:
+      'Synchronize the clocks of this server and of the database with NTP (chrony or systemd-timesyncd): signatures and retries depend on them.',
+    run({ clocks }) {
+      const [worst] = clocks
+        .filter((clock): clock is ClockReading & { aheadMs: number } => clock.aheadMs !== null)
+        .sort((a, b) => Math.abs(b.aheadMs) - Math.abs(a.aheadMs));
+      if (!worst) return null;
+      const skewMs = Math.abs(worst.aheadMs);
+      const text = `This server's clock is ${Math.round(skewMs / 1_000)} s ${worst.aheadMs > 0 ? 'behind' : 'ahead of'} that of ${worst.name}.`;
+      if (skewMs > MAX_CLOCK_SKEW_MS.problem) return problem(text);
+      if (skewMs > MAX_CLOCK_SKEW_MS.warning) return warning(text);
+      return ok('The clock agrees with those of the database and the platforms.');
+    },
+  },
+  {
+    name: 'production',
+    remedy: 'Set NODE_ENV=production.',
+    run: ({ config, isPublicUrlWrong }) =>
+      isPublicUrlWrong || config.production || isLoopback(config.publicUrl)
+        ? null
+        : warning(
+            'NODE_ENV is not "production": cookies are sent without HTTPS too, and settings are checked less strictly.',
+          ),
+  },
+  {
+    // Only a warning: behind some routers a server cannot reach its own public address.
+    name: 'public_url',
+    remedy: '',
+    run: ({ config, isPublicUrlWrong, ask }) =>
+      isPublicUrlWrong ? null : checkPublicUrl(config.publicUrl, ask),
+  },
+];
+
+const isLoopback = (url: string): boolean =>
+  ['localhost', '127.0.0.1', '[::1]'].includes(new URL(url).hostname);
+
+async function checkPublicUrl(publicUrl: string, ask: Ask): Promise<Outcome> {
+  if (isLoopback(publicUrl)) {
+    return warning(
+      `PUBLIC_URL is ${publicUrl}: Intercom and RevenueCat cannot reach it.`,
+      'Set PUBLIC_URL to the HTTPS address under which this server is reached from the internet.',
+    );
+  }
+  if (!publicUrl.startsWith('https:')) {
+    return warning(
+      `PUBLIC_URL is ${publicUrl}: Intercom calls only HTTPS addresses.`,
+      'Put a proxy with a certificate in front (ops/Caddyfile, ops/nginx.conf), and write PUBLIC_URL with https://.',
+    );
+  }
+  const fault = await findPublicUrlFault(publicUrl, ask);
+  return fault === null
+    ? ok(`The public address, ${publicUrl}, leads to this app.`)
+    : warning(
+        `The public address, ${publicUrl}, does not lead to this app, as seen from here: ${fault.cause}.`,
+        `${fault.remedy} To try, from another machine: curl ${publicUrl}/healthz answers {"status":"ok"}.`,
+      );
+}
+
+async function findPublicUrlFault(
+  publicUrl: string,
+  ask: Ask,
+): Promise<{ cause: string; remedy: string } | null> {
+  try {
+    const { status, data } = await ask(`${publicUrl}/healthz`);
+    if (status === 200 && (data as { status?: unknown } | null)?.status === 'ok') return null;
+    return [502, 503, 504].includes(status)
+      ? {
+          cause: `it answers ${status}`,
+          remedy:
+            'The proxy does not reach the app: see that the app runs, and that the proxy forwards to its PORT.',
+        }
+      : {
+          cause: `it answers ${status}, and not as this app does`,
+          remedy: 'Correct PUBLIC_URL, or the proxy or DNS of this host.',
+        };
+  } catch (error) {
+    if (!isAxiosError(error)) throw error;
+    const { code = 'UNKNOWN' } = error;
+    return { cause: `no answer (${code})`, remedy: remedyForNoAnswer(code) };
+  }
+}
+
+function remedyForNoAnswer(code: string): string {
+  if (/^(ENOTFOUND|EAI_AGAIN)$/.test(code)) return 'Make a DNS record of this host, or correct PUBLIC_URL.';
+  if (/CERT|TLS|SSL|LEAF_SIGNATURE/.test(code))
+    return 'The certificate is not valid for this host: renew it (certbot renew), with its whole chain.';
+  return 'Start the proxy in front of the app, and open port 443 in the firewall.';
+}
+
+export interface DatabaseSubject {
+  readonly config: Config;
+  readonly database: Database;
+}
+
+const MIN_POSTGRES_VERSION = 15;
+const MAX_CONNECTIONS_USED = 0.85;
+
+/** Checks of the database server, whatever its tables. */
+export const DATABASE_CHECKS: readonly Check<DatabaseSubject>[] = [
+  {
+    name: 'database',
+    remedy: `Upgrade PostgreSQL to version ${MIN_POSTGRES_VERSION} or newer.`,
+    async run({ database }) {
+      const [server] = await database.query<{ version: string; size: string }>(
+        `select current_setting('server_version') as version,
+                pg_size_pretty(pg_database_size(current_database())) as size`,
+      );
+      const { version = '0', size = '' } = server ?? {};
+      return Number.parseInt(version, 10) < MIN_POSTGRES_VERSION
+        ? warning(`PostgreSQL ${version} is older than what this version is tested with.`)
+        : ok(`PostgreSQL ${version} answers; the database takes ${size}.`);
+    },
+  },
+  {
+    name: 'connections',
+    remedy: 'Raise max_connections, lower DATABASE_POOL_SIZE, or put PgBouncer in front of PostgreSQL.',
+    async run({ database }) {
+      const [server] = await database.query<{ used: number; allowed: number }>(
+        `select (select count(*)::integer from pg_stat_activity where backend_type = 'client backend') as used,
+                current_setting('max_connections')::integer as allowed`,
+      );
+      const { used = 0, allowed = 1 } = server ?? {};
+      return used > allowed * MAX_CONNECTIONS_USED
+        ? warning(`${used} of ${allowed} database connections are in use.`)
+        : null;
+    },
+  },
+  {
+    name: 'migrations',
+    remedy: 'Run "npm run -s cli -- migrate", or start the server: migrations run on start.',
+    async run({ database }) {
+      const [table] = await database.query<{ exists: boolean }>(
+        `select to_regclass('schema_migrations') is not null as exists`,
+      );
+      const done = table?.exists
+        ? (await database.query<{ name: string }>('select name from schema_migrations')).map(
+            ({ name }) => name,
+          )
+        : [];
+      const known = MIGRATIONS.map((migration) => new migration().name);
+      const missing = known.filter((name) => !done.includes(name));
+      const unknown = done.filter((name) => !known.includes(name));
+      if (missing.length > 0)
+        return problem(
+          `The database lacks ${missing.length} of ${known.length} migrations (first: ${missing[0]}).`,
+        );
+      return unknown.length > 0
+        ? problem(
+            `The database was migrated by a newer version (${unknown[0]}).`,
+            'Run the newer version again, or undo its migrations with it before going back.',
+          )
+        : ok(`All ${known.length} migrations have run.`);
+    },
+  },
+  DISK_CHECK,
+];
+
+export interface ServerSubject extends DatabaseSubject {
+  /** Empty: none was found. */
+  readonly keys: readonly Buffer[];
+  readonly workspaceIds: readonly string[];
+  /** The one to which the command is limited; `null`: all. */
+  readonly workspaceId: string | null;
+  readonly publicUrl: string;
+}
+
+const LATE_JOB_MINUTES = 10;
+
+/** Checks of the tables over all workspaces. */
+export const SERVER_CHECKS: readonly Check<ServerSubject>[] = [
+  {
+    name: 'encryption_key',
+    remedy:
+      'Add the key that encrypted them to ENCRYPTION_KEYS (the newest first, older ones after a comma). If it is lost: reinstall the app in the workspace and paste the API key again in its settings.',
+    run: ({ database, workspaceIds, keys }) => checkSecrets(database, workspaceIds, keys),
+  },
+  {
+    name: 'worker',
+    remedy:
+      'Start one with "npm start" or "npm run -s cli -- serve --role worker". (Behind a connection pooler without DATABASE_DIRECT_URL workers cannot be seen.)',
+    async run({ database }) {
+      const [row] = await database.query<{ workers: number }>(
+        `select count(*)::integer as workers from pg_stat_activity
+          where application_name = 'subscription-timeline-worker' and datname = current_database()`,
+      );
+      const workers = row?.workers ?? 0;
+      return workers > 0
+        ? ok(`${workers} ${workers === 1 ? 'worker is' : 'workers are'} connected.`)
+        : warning('No worker process is connected: events are stored and not delivered.');
+    },
+  },
+  {
+    name: 'jobs',
+    remedy: 'See that a worker runs and what it logs; start more workers when one cannot keep up.',
+    run: ({ database }) => checkJobs(database),
+  },
+  {
+    name: 'workspaces',
+    remedy: ({ publicUrl }) => `Install the app at ${publicUrl}/install.`,
+    run({ workspaceIds, workspaceId }) {
+      if (workspaceIds.length > 0) return null;
+      return workspaceId === null
+        ? warning('No Intercom workspace has the app installed yet.')
+        : problem(`No workspace ${workspaceId} has the app installed.`);
+    },
+  },
+];
+
+async function checkJobs(sql: Sql): Promise<Outcome> {
+  const [schema] = await sql.query<{ exists: boolean }>(
+    `select to_regclass('pgboss.job') is not null as exists`,
+  );
+  if (!schema?.exists)
+    return warning('The job queue was never set up.', 'Start the server once: it sets the queue up.');
+  const late = await sql.query<{ name: string; count: string; minutes: number }>(
+    `select name, count(*) as count,
+            floor(extract(epoch from now() - min(start_after)) / 60)::integer as minutes
+       from pgboss.job
+      where state in ('created', 'retry') and start_after < now() - make_interval(mins => $1)
+      group by name order by 3 desc`,
+    [LATE_JOB_MINUTES],
+  );
+  const [oldest] = late;
+  if (oldest) {
+    const total = late.reduce((sum, row) => sum + Number(row.count), 0);
+    return problem(
+      `${total} background jobs have waited for more than ${LATE_JOB_MINUTES} minutes, the oldest (${oldest.name}) for ${oldest.minutes}.`,
+    );
+  }
+  const [most] = await sql.query<{ name: string; count: string }>(
+    `select name, count(*) as count from pgboss.job
+      where state = 'failed' and completed_on > now() - interval '1 day' group by name order by 2 desc`,
+  );
+  return most
+    ? warning(
+        `Background jobs were given up in the last day, most often ${most.name} (${most.count}).`,
+        'Search the log of the workers for "job failed" and the name of the job: the error says why.',
+      )
+    : ok('Background jobs run on time.');
+}

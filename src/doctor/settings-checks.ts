@@ -1,0 +1,171 @@
+import { constants } from 'node:fs';
+import { access, stat, statfs } from 'node:fs/promises';
+import { type Config, type ConfigProblem, readConfig } from '../config.ts';
+import { openDatabase } from '../database/data-source.ts';
+import { explainDatabaseError } from '../database/explain-error.ts';
+import { createCommandLogger } from '../logger.ts';
+import { type Check, ok, problem, warning } from './check.ts';
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+export interface SettingsSubject {
+  readonly problems: readonly ConfigProblem[];
+  /** The settings without those that are wrong; `null`: without them no database can be found. */
+  readonly config: Config | null;
+  /** Whether `config.publicUrl` is a placeholder for a wrong one. */
+  readonly isPublicUrlWrong: boolean;
+}
+
+export function readSettings(environment: Environment): SettingsSubject {
+  const read = readConfig(environment);
+  if (read.ok) return { problems: [], config: read.config, isPublicUrlWrong: false };
+  return {
+    problems: read.problems,
+    config: withoutProblems(environment, read.problems),
+    isPublicUrlWrong: read.problems.some(({ name }) => name === 'PUBLIC_URL'),
+  };
+}
+
+/** Leaves out what is wrong, so that everything else can still be checked. */
+function withoutProblems(environment: Environment, problems: readonly ConfigProblem[]): Config | null {
+  const usable: Record<string, string | undefined> = { ...environment };
+  for (const { name } of problems) {
+    // With another database than the intended one, every further result would be wrong.
+    if (name.startsWith('DATABASE_') || name === 'DATA_DIR') return null;
+    usable[name] = name.startsWith('INTERCOM_CLIENT_') ? 'missing' : undefined;
+  }
+  if (problems.some(({ name }) => ['PUBLIC_URL', 'ENCRYPTION_KEYS', 'METRICS_TOKEN'].includes(name)))
+    usable.NODE_ENV = undefined;
+  const read = readConfig(usable);
+  return read.ok ? read.config : null;
+}
+
+export const SETTINGS_CHECKS: readonly Check<SettingsSubject>[] = [
+  {
+    name: 'settings',
+    remedy: '',
+    run: ({ problems }) =>
+      problems.length === 0
+        ? ok('All settings are valid.')
+        : problems.map(({ name, message }) =>
+            problem(`${name} ${message}.`, `Correct ${name} in the environment or in .env, then restart.`),
+          ),
+  },
+];
+
+const MIN_FREE = { problem: 0.03, warning: 0.1 };
+
+/** Checks that need neither the database nor the network, where a data folder is in use. */
+export const DATA_DIR_CHECKS: readonly Check<Pick<Config, 'dataDir'>>[] = [
+  {
+    name: 'data_dir',
+    remedy:
+      'Set DATA_DIR to a folder that belongs to the user of the server, and run this command as that user (chown -R <user> <folder>), or set DATABASE_URL and ENCRYPTION_KEYS.',
+    async run({ dataDir }) {
+      const reason = await whyUnusable(dataDir);
+      return reason === null ? null : problem(`DATA_DIR, ${dataDir}, ${reason}.`);
+    },
+  },
+];
+
+async function whyUnusable(dataDir: string): Promise<string | null> {
+  try {
+    if (!(await stat(dataDir)).isDirectory()) return 'is not a folder';
+    await access(dataDir, constants.R_OK | constants.W_OK | constants.X_OK);
+    return null;
+  } catch (error) {
+    const { code } = error as { code?: unknown };
+    // The first start makes it.
+    if (code === 'ENOENT') return null;
+    if (code === 'ENOTDIR') return 'is not a folder';
+    if (code === 'EROFS') return 'is on a read-only file system';
+    return `cannot be read and written by this user (uid ${process.getuid?.()})`;
+  }
+}
+
+export const DISK_CHECK: Check<{ config: Pick<Config, 'dataDir'> }> = {
+  name: 'disk',
+  remedy: ({ config }) =>
+    `Free space on the disk of ${config.dataDir}, or keep payloads for less time with RETENTION_PAYLOAD_DAYS.`,
+  async run({ config }) {
+    const disk = await statfs(config.dataDir).catch(() => null);
+    if (disk === null || disk.blocks === 0) return ok('No data folder is in use.');
+    const share = disk.bavail / disk.blocks;
+    const gibibytes = ((disk.bavail * disk.bsize) / 2 ** 30).toFixed(1);
+    const free = `${Math.floor(share * 100)} % (${gibibytes} GiB) of the disk is free`;
+    if (share < MIN_FREE.problem) return problem(`Only ${free}.`);
+    return share < MIN_FREE.warning ? warning(`Only ${free}.`) : ok(`${free}.`);
+  },
+};
+
+/** Cards are read from the primary when the replica is half a second behind; this far it will not catch up. */
+const MAX_REPLICA_LAG_S = 10;
+
+type FurtherUrls = Pick<Config, 'databaseUrl' | 'databaseReadUrl' | 'databaseDirectUrl'>;
+
+/** The databases besides `DATABASE_URL`. */
+export const FURTHER_DATABASE_CHECKS: readonly Check<FurtherUrls>[] = [
+  {
+    name: 'replica',
+    remedy: 'See pg_stat_replication on the primary, and the log, disk and network of the replica.',
+    async run({ databaseReadUrl: url, databaseUrl }) {
+      if (url === null) return null;
+      try {
+        const lagS = await readReplicaLag(url);
+        if (lagS === null)
+          return warning(
+            'DATABASE_READ_URL is not a replica: cards are read from the primary.',
+            databaseUrl === url
+              ? 'Leave DATABASE_READ_URL empty, or set it to a streaming replica.'
+              : 'Correct DATABASE_READ_URL. A replica that was promoted is no longer one: make a new one.',
+          );
+        return lagS > MAX_REPLICA_LAG_S
+          ? warning(`The replica is ${lagS} s behind: cards are read from the primary.`)
+          : ok('The replica answers and is up to date.');
+      } catch (error) {
+        const { message, remedy } = describeDatabaseError(error, 'DATABASE_READ_URL');
+        return warning(`${message}. Cards are read from the primary.`, remedy);
+      }
+    },
+  },
+  {
+    name: 'database',
+    remedy: '',
+    async run({ databaseDirectUrl: url }) {
+      if (url === null) return null;
+      try {
+        await readReplicaLag(url);
+        return null;
+      } catch (error) {
+        const { message, remedy } = describeDatabaseError(error, 'DATABASE_DIRECT_URL');
+        return problem(message, remedy);
+      }
+    },
+  },
+];
+
+/** @returns `null`: it is not a replica */
+async function readReplicaLag(url: string): Promise<number | null> {
+  const { database, close } = await openDatabase({ url, logger: createCommandLogger('silent'), poolSize: 1 });
+  try {
+    const [row] = await database.query<{ replica: boolean; behind: number | null }>(
+      `select pg_is_in_recovery() as replica,
+              case when pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() then 0
+                   else extract(epoch from now() - pg_last_xact_replay_timestamp())::float8 end as behind`,
+    );
+    return row?.replica ? Math.round(row.behind ?? 0) : null;
+  } finally {
+    await close();
+  }
+}
+
+export function describeDatabaseError(
+  error: unknown,
+  setting: 'DATABASE_URL' | 'DATABASE_READ_URL' | 'DATABASE_DIRECT_URL',
+): { message: string; remedy: string } {
+  const { said, remedy } = explainDatabaseError(error, setting);
+  return {
+    message: `The database of ${setting} cannot be used: ${said}`,
+    remedy: `${remedy ?? `See that PostgreSQL runs and that ${setting} is right.`} To try: psql "$${setting}" -c "select 1"`,
+  };
+}

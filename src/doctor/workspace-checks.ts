@@ -1,0 +1,238 @@
+import type { Config } from '../config.ts';
+import type { Database, Sql } from '../database/sql.ts';
+import { AppError } from '../errors.ts';
+import type { IntercomClient } from '../intercom/client.ts';
+import { CONTACT_ATTRIBUTES } from '../subscription/attributes.ts';
+import type { Workspace } from '../workspaces/store.ts';
+import { type Check, lowerFirst, type Outcome, ok, problem, warning } from './check.ts';
+
+/** What Intercom answered for one workspace. */
+export type IntercomProbe =
+  | { readonly state: 'accepted'; readonly attributes: readonly DataAttribute[] | AppError }
+  | { readonly state: 'no_token' | 'locked' | 'disconnected' | 'rejected' }
+  | { readonly state: 'unreachable'; readonly reason: string };
+
+interface DataAttribute {
+  readonly name: string;
+  readonly data_type: string;
+  readonly archived?: boolean | null | undefined;
+}
+
+/** @param client `null`: there is no token, or no key decrypts it */
+export async function probeIntercom(
+  workspace: Pick<Workspace, 'status' | 'accessToken'>,
+  client: IntercomClient | null,
+): Promise<IntercomProbe> {
+  if (workspace.status === 'disconnected') return { state: 'disconnected' };
+  if (client === null) return { state: workspace.accessToken === null ? 'no_token' : 'locked' };
+  try {
+    await client.me();
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    return error.remedy.kind === 'reauthorise'
+      ? { state: 'rejected' }
+      : { state: 'unreachable', reason: `Intercom could not be asked: ${error.message}.` };
+  }
+  const attributes = await client.listDataAttributes().catch((error: unknown) => {
+    if (error instanceof AppError) return error;
+    throw error;
+  });
+  return { state: 'accepted', attributes };
+}
+
+export interface WorkspaceSubject {
+  readonly config: Config;
+  readonly database: Database;
+  readonly workspace: Pick<Workspace, 'workspaceId' | 'name' | 'statusReason'>;
+  readonly intercom: Promise<IntercomProbe>;
+  readonly projectCount: number;
+  readonly publicUrl: string;
+}
+
+/** A delivery that is due longer than this is late, s: normally it takes less than one. */
+const MAX_DELIVERY_LAG_S = 120;
+/** The daily job redacts what became old since its last run. */
+const RETENTION_SLACK_DAYS = 3;
+
+const reinstall = ({ workspace, publicUrl }: WorkspaceSubject): string =>
+  `An admin of ${workspace.name} must install the app again at ${publicUrl}/install. Waiting events are then delivered.`;
+
+export const WORKSPACE_CHECKS: readonly Check<WorkspaceSubject>[] = [
+  {
+    name: 'intercom_token',
+    remedy: reinstall,
+    async run(subject) {
+      const { state } = await subject.intercom;
+      switch (state) {
+        case 'disconnected':
+          return problem(
+            `Intercom rejects our access (${subject.workspace.statusReason ?? 'unknown reason'}): deliveries wait.`,
+          );
+        case 'locked':
+          return problem(
+            'The encryption keys do not decrypt the access token: deliveries wait.',
+            `Add the key that encrypted it to ENCRYPTION_KEYS. Only if it is lost: ${lowerFirst(reinstall(subject))}`,
+          );
+        case 'no_token':
+          return problem('There is no access token.');
+        case 'rejected':
+          return problem('Intercom rejects our access token.');
+        case 'accepted':
+          return ok('Intercom accepts our access.');
+        default:
+          return null;
+      }
+    },
+  },
+  {
+    name: 'intercom_api',
+    remedy:
+      'Try again in a minute. If it remains: check the connection to Intercom from here, and https://www.intercomstatus.com.',
+    async run({ intercom }) {
+      const probe = await intercom;
+      return probe.state === 'unreachable' ? problem(probe.reason) : null;
+    },
+  },
+  {
+    name: 'attributes',
+    remedy:
+      'Open Settings › Contacts and press the button that creates missing attributes. If Intercom refuses a name, company data or an event uses it: rename that there.',
+    async run({ intercom }) {
+      const probe = await intercom;
+      return probe.state === 'accepted' ? checkAttributes(probe.attributes) : null;
+    },
+  },
+  {
+    name: 'delivery_lag',
+    remedy:
+      'See that a worker runs ("npm start", or "serve --role worker"). If one does, it cannot keep up: start another one, and see rate_used_ratio in /metrics for Intercom\'s limit.',
+    async run({ database, workspace }) {
+      const lagS = await readDeliveryLag(database, workspace.workspaceId);
+      return lagS > MAX_DELIVERY_LAG_S
+        ? problem(
+            `Deliveries to Intercom are late: the oldest has been due for ${Math.round(lagS / 60)} minutes.`,
+          )
+        : ok('Deliveries to Intercom are on time.');
+    },
+  },
+  {
+    name: 'failed_deliveries',
+    remedy: ({ workspace }) =>
+      `Open Settings › Deliveries: each shows Intercom's response. When the cause is fixed, send them again there or with "npm run -s cli -- replay --workspace ${workspace.workspaceId} --failed".`,
+    run: ({ database, workspace }) => checkFailed(database, workspace.workspaceId),
+  },
+  {
+    name: 'waiting',
+    remedy: '',
+    run: ({ database, workspace }) => checkWaiting(database, workspace.workspaceId),
+  },
+  {
+    name: 'retention',
+    remedy:
+      'A job runs at 03:47 UTC in a worker: see that one is running then, and search its log for "payload.redact".',
+    run: ({ database, workspace, config }) =>
+      checkRetention(database, workspace.workspaceId, config.payloadRetentionDays),
+  },
+  {
+    name: 'projects',
+    remedy: ({ publicUrl, workspace }) =>
+      `Connect one at ${publicUrl}/settings/revenuecat, or with "npm run -s cli -- connect --workspace ${workspace.workspaceId} --project <proj…> --key <sk_…>".`,
+    run: ({ projectCount }) =>
+      projectCount > 0
+        ? ok(`${projectCount} RevenueCat ${projectCount === 1 ? 'project is' : 'projects are'} connected.`)
+        : problem('No RevenueCat project is connected.'),
+  },
+];
+
+function checkAttributes(listed: readonly DataAttribute[] | AppError): Outcome[] {
+  if (listed instanceof AppError) {
+    return [
+      problem(
+        `The contact attributes could not be listed: ${listed.message}.`,
+        'Install the app again, and grant it the permission to read and write data attributes.',
+      ),
+    ];
+  }
+  const typeOf = new Map(
+    listed.flatMap(({ name, data_type, archived }) =>
+      archived === true ? [] : [[name, data_type] as const],
+    ),
+  );
+  const outcomes: Outcome[] = [];
+  const missing = CONTACT_ATTRIBUTES.filter(({ name }) => !typeOf.has(name));
+  if (missing.length > 0) {
+    const names = missing.map(({ name }) => name).join(', ');
+    outcomes.push(
+      problem(
+        `${missing.length} of ${CONTACT_ATTRIBUTES.length} contact attributes are missing or archived: ${names}.`,
+      ),
+    );
+  }
+  const mistyped = CONTACT_ATTRIBUTES.flatMap(({ name, dataType }) => {
+    const type = typeOf.get(name);
+    return type === undefined || type === dataType ? [] : [`${name} is ${type}, not ${dataType}`];
+  });
+  if (mistyped.length > 0) {
+    outcomes.push(
+      warning(
+        `Attributes have another type than ours: ${mistyped.join('; ')}. Values that do not fit are left out.`,
+        'In Intercom, rename the attribute that was there before (its type cannot be changed), then press the button in Settings › Contacts.',
+      ),
+    );
+  }
+  return outcomes.length > 0 ? outcomes : [ok(`All ${CONTACT_ATTRIBUTES.length} contact attributes exist.`)];
+}
+
+/** Seconds; 0 while the workspace is held back by Intercom's rate limit. */
+async function readDeliveryLag(sql: Sql, workspaceId: string): Promise<number> {
+  const [row] = await sql.query<{ late_s: number | null; held_s: number | null }>(
+    `select (select extract(epoch from now() - s.due_at)::float8 from subscribers s
+              where s.workspace_id = $1 and s.due_at <= now() order by s.due_at limit 1) as late_s,
+            (select extract(epoch from w.not_before - now())::float8 from workspaces w
+              where w.workspace_id = $1) as held_s`,
+    [workspaceId],
+  );
+  return (row?.held_s ?? 0) > 0 ? 0 : (row?.late_s ?? 0);
+}
+
+async function checkFailed(sql: Sql, workspaceId: string): Promise<Outcome> {
+  const rows = await sql.query<{ reason: string; count: string }>(
+    `select coalesce(reason, 'unknown') as reason, count(*) as count
+       from (select reason from events where workspace_id = $1 and delivery = 'failed' limit 100000) as failed
+      group by 1 order by 2 desc`,
+    [workspaceId],
+  );
+  const [most] = rows;
+  if (!most) return ok('No delivery has failed.');
+  const total = rows.reduce((sum, row) => sum + Number(row.count), 0);
+  return problem(`${total} events could not be delivered; most often: ${most.reason} (${most.count}).`);
+}
+
+async function checkWaiting(sql: Sql, workspaceId: string): Promise<Outcome | null> {
+  const [row] = await sql.query<{ waiting: number }>(
+    `select count(*)::integer as waiting from (select 1 from subscribers s
+      where s.workspace_id = $1 and s.waiting limit 100000) as waiting_subscribers`,
+    [workspaceId],
+  );
+  const waiting = row?.waiting ?? 0;
+  if (waiting === 0) return null;
+  return ok(
+    waiting === 1
+      ? 'One customer has no Intercom contact yet; the events wait for one.'
+      : `${waiting} customers have no Intercom contact yet; their events wait for one.`,
+  );
+}
+
+async function checkRetention(sql: Sql, workspaceId: string, days: number | null): Promise<Outcome | null> {
+  if (days === null) return null;
+  const overdue = await sql.query(
+    `select 1 from events
+      where workspace_id = $1 and received_at < now() - make_interval(days => $2)
+        and received_at > coalesce((select done_until from retention_marks where workspace_id = $1), '-infinity')
+      limit 1`,
+    [workspaceId, days + RETENTION_SLACK_DAYS],
+  );
+  return overdue.length > 0
+    ? warning(`Payloads older than ${days} days have not been redacted.`)
+    : ok(`Payloads older than ${days} days are redacted.`);
+}
