@@ -247,66 +247,71 @@ create table subscriber_summaries (
   primary key (workspace_id, subscriber_id)
 );
 
-------------------------------------------------------------------------------------------------- grants
+-------------------------------------------------------------------------------------------------- actions
 
-create table grants (
-  workspace_id     text not null,
-  grant_id         uuid not null,
-  project_id       text not null,
-  subscriber_id    uuid not null,
-  app_user_id      text not null,
-  entitlement_id   text not null,
-  entitlement_name text,
-  lookup_key       text not null,
-  duration         text not null,
-  before_end       timestamptz,
-  asked_end        timestamptz not null,
-  real_end         timestamptz,
-  reason           text not null,
-  idempotency_key  text not null,
-  admin            jsonb not null,
-  conversation_id  text,
-  contact_id       text,
-  state            text not null default 'requested'
-                   check (state in ('awaiting_approval', 'declined', 'withdrawn', 'requested', 'confirmed', 'failed',
-                                    'revoking', 'revoked')),
-  error            text,
-  asked_at         timestamptz,
-  answered         boolean not null default false,
-  kept             boolean not null default false,
-  decided_by       jsonb,
-  created_at       timestamptz not null default now(),
-  settled_at       timestamptz,
-  revoked_by       jsonb,
-  revoke_reason    text,
-  revoke_asked_at  timestamptz,
-  revoked_at       timestamptz,
-  primary key (workspace_id, grant_id)
+-- What teammates do for customers through RevenueCat. `target` is RevenueCat's id of what the action is about: the
+-- entitlement of a grant. The states and what leads from one to the next: src/grants/state-machine.ts.
+create table actions (
+  workspace_id        text not null,
+  action_id           uuid not null,
+  kind                text not null default 'grant' check (kind in ('grant')),
+  project_id          text not null,
+  subscriber_id       uuid not null,
+  app_user_id         text not null,
+  target              text not null,
+  reason              text not null,
+  idempotency_key     text not null,
+  admin               jsonb not null,
+  decided_by          jsonb,
+  conversation_id     text,
+  contact_id          text,
+  state               text not null default 'requested'
+                      check (state in ('awaiting_approval', 'declined', 'withdrawn', 'requested', 'confirmed',
+                                       'failed', 'revoking', 'revoked')),
+  error               text,
+  created_at          timestamptz not null default now(),
+  called_at           timestamptz,
+  answered            boolean not null default false,
+  completed_at        timestamptz,
+  lookup_key          text,
+  entitlement_name    text,
+  duration            text,
+  start               text not null default 'now' check (start in ('after', 'now')),
+  previous_end_at     timestamptz,
+  requested_end_at    timestamptz,
+  actual_end_at       timestamptz,
+  unchanged           boolean not null default false,
+  revoked_by          jsonb,
+  revoke_reason       text,
+  revoke_called_at    timestamptz,
+  revoked_at          timestamptz,
+  primary key (workspace_id, action_id),
+  check (kind <> 'grant' or (lookup_key is not null and duration is not null and requested_end_at is not null))
 );
-create unique index grants_idempotency on grants (workspace_id, idempotency_key);
-create index grants_subscriber on grants (workspace_id, subscriber_id, created_at);
-create index grants_admin on grants (workspace_id, (admin->>'id'), created_at);
-create index grants_unsettled on grants (workspace_id, created_at) where state in ('requested', 'revoking');
+create unique index actions_idempotency on actions (workspace_id, idempotency_key);
+create index actions_subscriber on actions (workspace_id, subscriber_id, created_at);
+create index actions_admin on actions (workspace_id, (admin->>'id'), created_at);
+create index actions_unconfirmed on actions (workspace_id, created_at) where state in ('requested', 'revoking');
 
-create table grant_notes (
+create table action_notes (
   workspace_id    text not null,
-  grant_id        uuid not null,
+  action_id       uuid not null,
   subscriber_id   uuid not null,
-  step            text not null check (step in ('asked', 'declined', 'granted', 'not_made', 'revoked')),
+  step            text not null check (step in ('requested', 'declined', 'confirmed', 'failed', 'revoked')),
   conversation_id text not null,
   admin_id        text not null,
-  state           text not null default 'queued' check (state in ('queued', 'sending', 'left', 'failed')),
-  tries           integer not null default 0,
+  state           text not null default 'queued' check (state in ('queued', 'sending', 'sent', 'failed')),
+  attempts        integer not null default 0,
   error           text,
   created_at      timestamptz not null default now(),
-  tried_at        timestamptz,
-  primary key (workspace_id, grant_id, step)
+  attempted_at    timestamptz,
+  primary key (workspace_id, action_id, step)
 );
-create index grant_notes_subscriber on grant_notes (workspace_id, subscriber_id);
-create index grant_notes_open on grant_notes (workspace_id, created_at) where state in ('queued', 'sending');
+create index action_notes_subscriber on action_notes (workspace_id, subscriber_id);
+create index action_notes_open on action_notes (workspace_id, created_at) where state in ('queued', 'sending');
 
--- One row for each teammate: whoever holds its lock counts that teammate's grants alone.
-create table grant_makers (
+-- One row for each teammate: the holder of its lock counts that teammate's actions of the month alone.
+create table action_admins (
   workspace_id text not null,
   admin_id     text not null,
   primary key (workspace_id, admin_id)

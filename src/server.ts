@@ -10,8 +10,8 @@ import { deliveryJobs } from './delivery/jobs.ts';
 import { addBacklogMetrics, createDeliveryMetrics } from './delivery/metrics.ts';
 import { replayEvents } from './delivery/replay.ts';
 import { createDeliveryWorker } from './delivery/worker.ts';
+import { resumeActions } from './grants/confirmation.ts';
 import { grantJobs } from './grants/jobs.ts';
-import { resumeGrants } from './grants/reconcile.ts';
 import { createApp, type Mounted } from './http/app.ts';
 import { createRegistry, measureRequests } from './http/metrics.ts';
 import { operatorRouter } from './http/operator.ts';
@@ -173,7 +173,7 @@ async function start(config: Config, logger: Logger, http: HttpServer): Promise<
     worker.start();
     await jobs.work();
     await resumeImports(app);
-    await resumeGrants(app);
+    await resumeActions(app);
   }
 
   const signed = signedJson(bodySignature, {

@@ -1,38 +1,49 @@
-import { AppError } from '../errors.ts';
+import { AppError, type ErrorCode } from '../errors.ts';
+import { readCatalogNames } from '../revenuecat/catalog.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
-import { FOREVER_MS, isSameEnd } from './ends.ts';
+import { isAnonymous, preferredAppUserIds } from '../subscription/identities.ts';
+import { entitlementLabel } from '../subscription/names.ts';
+import type { SubscriptionState } from '../subscription/types.ts';
+import { HOUR_MS, isForever, withTimeout } from '../time.ts';
+import { setApiKeyState } from '../workspaces/projects.ts';
+import type { ActionCustomer, AgentRequest } from './context.ts';
+import { endOrForever, isSameEnd } from './durations.ts';
+import { type Entitlement, listEntitlements } from './repository.ts';
 
 /** RevenueCat treats ends that are closer than this as the same grant and keeps the old one (v1 documentation). */
-const SAME_GRANT_MS = 2 * 3_600_000;
-/** Ids that are tried: a customer is known under any of them, and under few. */
+const SAME_GRANT_MS = 2 * HOUR_MS;
+/** A customer is known under any of their ids, and has few. */
 const MAX_IDS = 3;
+/** How long a view waits for RevenueCat before it shows what is stored, ms. */
+const READ_TIMEOUT_MS = 2_000;
+/** The SDK's preview mode gives every user this id. */
+const PREVIEW_ID = '$RC_PREVIEW_MODE_USER';
 
-/** Ends of the access to one entitlement; `null`: it is not given that way. {@link FOREVER_MS}: no end. */
+/** Ends of the access to one entitlement; `null`: not given that way. An end far in the future means no end. */
 export interface Ends {
-  /** By what was granted. */
   readonly grantEndMs: number | null;
-  /** By what was bought: a subscription that gives access, or a purchase once and for all. */
+  /** From a subscription that gives access, or a one-time purchase. */
   readonly boughtEndMs: number | null;
-  /** By everything together. */
+  /** From everything together. */
   readonly endMs: number | null;
 }
 
-/** What RevenueCat gives a customer at this moment. */
+type EntitlementRef = Pick<Entitlement, 'id' | 'lookupKey'>;
+
+/** What RevenueCat gives a customer now. */
 export interface CustomerAccess {
   /** The id under which RevenueCat knows the customer. */
   readonly appUserId: string;
-  endsOf(entitlement: { readonly id: string; readonly lookupKey: string }): Ends;
-  /** Everything that gives access: entitlement ids with their ends. */
+  endsOf(entitlement: EntitlementRef): Ends;
+  /** Everything that gives access. */
   readonly active: readonly { readonly entitlementId: string; readonly endMs: number }[];
-  /** A store charges again when the period ends. */
-  readonly willRenew: boolean;
 }
 
 /**
- * Reads a customer's access from RevenueCat: two calls, or more where the first id is not known there.
+ * Reads a customer's access from RevenueCat: two calls, or more when the first id is unknown there.
  *
  * @returns `null`: RevenueCat knows none of the ids
- * @throws AppError when RevenueCat refuses or does not answer
+ * @throws AppError when RevenueCat refuses or does not respond
  */
 export async function readAccess(
   client: RevenueCatClient,
@@ -46,21 +57,24 @@ export async function readAccess(
         client.listSubscriptions(revenueCatProjectId, appUserId),
       ]);
       const inForce = subscriptions.filter(({ givesAccess }) => givesAccess);
-      const granted = inForce.filter(({ store }) => store === 'PROMOTIONAL');
-      const bought = inForce.filter(({ store }) => store !== 'PROMOTIONAL');
+      const endOf = (isGrant: boolean, lookupKey: string): number | null =>
+        latestEnd(
+          inForce.filter(
+            (each) => (each.store === 'PROMOTIONAL') === isGrant && each.entitlements.includes(lookupKey),
+          ),
+        );
       return {
         appUserId,
-        active: active.map((each) => ({
-          entitlementId: each.entitlementId,
-          endMs: each.endsAtMs ?? FOREVER_MS,
+        active: active.map(({ entitlementId, endsAtMs }) => ({
+          entitlementId,
+          endMs: endOrForever(endsAtMs),
         })),
-        willRenew: bought.some(({ willRenew }) => willRenew),
         endsOf: ({ id, lookupKey }) =>
-          together(
-            latest(granted.filter(({ entitlements }) => entitlements.includes(lookupKey))),
-            latest(bought.filter(({ entitlements }) => entitlements.includes(lookupKey))),
-            latest(active.filter(({ entitlementId }) => entitlementId === id)),
-          ),
+          combineEnds({
+            grantEndMs: endOf(true, lookupKey),
+            subscribedEndMs: endOf(false, lookupKey),
+            endMs: latestEnd(active.filter(({ entitlementId }) => entitlementId === id)),
+          }),
       };
     } catch (error) {
       if (!(error instanceof AppError) || error.code !== 'revenuecat_not_found') throw error;
@@ -69,22 +83,20 @@ export async function readAccess(
   return null;
 }
 
-/**
- * What outlasts both grants and subscriptions was bought once and for all: purchases have no list of their own
- * here.
- */
-export function together(
-  grantEndMs: number | null,
-  subscribedEndMs: number | null,
-  endMs: number | null,
-): Ends {
-  const known = Math.max(grantEndMs ?? 0, subscribedEndMs ?? 0);
-  const isPurchase = endMs !== null && endMs > known && !isSameEnd(endMs, known);
-  return { grantEndMs, boughtEndMs: isPurchase ? endMs : subscribedEndMs, endMs };
+function latestEnd(ends: readonly { readonly endsAtMs: number | null }[]): number | null {
+  return ends.length === 0 ? null : Math.max(...ends.map(({ endsAtMs }) => endOrForever(endsAtMs)));
 }
 
-function latest(ends: readonly { readonly endsAtMs: number | null }[]): number | null {
-  return ends.length === 0 ? null : Math.max(...ends.map(({ endsAtMs }) => endsAtMs ?? FOREVER_MS));
+/** Access that outlasts grants and subscriptions comes from a one-time purchase, which is not listed with them. */
+export function combineEnds(ends: {
+  readonly grantEndMs: number | null;
+  readonly subscribedEndMs: number | null;
+  readonly endMs: number | null;
+}): Ends {
+  const { grantEndMs, subscribedEndMs, endMs } = ends;
+  const knownMs = Math.max(grantEndMs ?? 0, subscribedEndMs ?? 0);
+  const isPurchase = endMs !== null && endMs > knownMs && !isSameEnd(endMs, knownMs);
+  return { grantEndMs, boughtEndMs: isPurchase ? endMs : subscribedEndMs, endMs };
 }
 
 /** Why a grant would change nothing, with the end that stays. */
@@ -94,11 +106,10 @@ export interface NoEffect {
 }
 
 /**
- * Whether RevenueCat would take a grant and change nothing. v2 does not say what "unless one already exists" in
- * its description means (UNVERIFIED); v1 keeps the end where the new one is within two hours of it, and clients
- * have seen the later of two ends win.
+ * Whether RevenueCat would accept a grant and change nothing. What "unless one already exists" in v2's description
+ * means is UNVERIFIED; v1 keeps an end that is within two hours of the new one, and clients saw the later end win.
  */
-export function withoutEffect(current: Omit<Ends, 'endMs'>, endMs: number): NoEffect | null {
+export function findNoEffect(current: Omit<Ends, 'endMs'>, endMs: number): NoEffect | null {
   const { grantEndMs, boughtEndMs } = current;
   if (boughtEndMs !== null && boughtEndMs >= endMs) return { kind: 'paid_until_later', endMs: boughtEndMs };
   if (grantEndMs === null) return null;
@@ -110,21 +121,156 @@ function isSameGrant(oneMs: number, otherMs: number): boolean {
   return Math.abs(oneMs - otherMs) <= SAME_GRANT_MS || isSameEnd(oneMs, otherMs);
 }
 
-/** What reading back says of a grant that was asked for. */
-export type ReadBack =
-  /** It is there. */
-  | 'made'
-  /** What was there before is there still, as RevenueCat does with a grant that would change nothing. */
-  | 'kept'
-  /** It is not there, or what should have grown has not: not done, or not done yet. */
-  | 'not_there';
+/**
+ * What reading back shows of a grant. `unchanged`: RevenueCat kept what was there, as it does with a grant that
+ * would change nothing. `missing`: not done, or not done yet.
+ */
+export type ReadBack = 'granted' | 'unchanged' | 'missing';
+
+/** Ends are those of grants only; `null`: none. */
+export function compareReadBack(ends: {
+  readonly requestedMs: number;
+  readonly previousMs: number | null;
+  readonly currentMs: number | null;
+}): ReadBack {
+  const { requestedMs, previousMs, currentMs } = ends;
+  if (currentMs === null) return 'missing';
+  if (!isSameEnd(currentMs, previousMs)) return 'granted';
+  return isSameGrant(currentMs, requestedMs) || currentMs > requestedMs ? 'unchanged' : 'missing';
+}
+
+/** What a customer has now, from RevenueCat or, when it does not respond, from our own store. */
+export interface CurrentAccess {
+  readonly appUserId: string;
+  readonly items: readonly { readonly name: string; readonly endMs: number }[];
+  readonly isStored: boolean;
+  endsOf(entitlement: EntitlementRef): Ends;
+}
+
+export type AccessRead =
+  | { readonly kind: 'read'; readonly access: CurrentAccess }
+  | { readonly kind: 'failed'; readonly code: ErrorCode | 'unknown_customer' };
+
+/** Ids to act with, best first; empty: RevenueCat accepts none. */
+export function usableIds(customer: ActionCustomer): string[] {
+  const { appUserIds } = customer.subscriber;
+  const ids = customer.appUserId === '' ? appUserIds : [customer.appUserId, ...appUserIds];
+  return preferredAppUserIds(ids).filter((id) => id !== PREVIEW_ID);
+}
+
+export function isAnonymousOnly(customer: ActionCustomer): boolean {
+  return usableIds(customer).every(isAnonymous);
+}
+
+/** Reads from RevenueCat, within the time that an agent waits. */
+export async function readCurrentAccess(
+  request: AgentRequest,
+  entitlements: readonly Entitlement[],
+): Promise<AccessRead> {
+  const { context, customer } = request;
+  const { project } = customer;
+  const client = context.revenueCat(project, READ_TIMEOUT_MS);
+  if (!client) return { kind: 'failed', code: 'revenuecat_unauthorized' };
+  try {
+    const read = readAccess(client, project.revenueCatProjectId, usableIds(customer));
+    const access = await withTimeout(read, READ_TIMEOUT_MS, () => 'late' as const);
+    if (access === 'late') return { kind: 'failed', code: 'revenuecat_unavailable' };
+    if (access === null) return { kind: 'failed', code: 'unknown_customer' };
+    const nameOf = (id: string): string => {
+      const known = entitlements.find((each) => each.id === id);
+      return known ? entitlementName(customer, known) : id;
+    };
+    const items = access.active.map((each) => ({ name: nameOf(each.entitlementId), endMs: each.endMs }));
+    const { appUserId, endsOf } = access;
+    return { kind: 'read', access: { appUserId, endsOf, items, isStored: false } };
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    if (error.code === 'revenuecat_unauthorized') {
+      await setApiKeyState(context.database, project.workspaceId, project.projectId, 'rejected');
+    }
+    context.logger.warn({ code: error.code, workspaceId: project.workspaceId }, 'access not read');
+    return { kind: 'failed', code: error.code };
+  }
+}
+
+/** From our own store: the events so far, and RevenueCat's API as it was last read. */
+export function storedAccess(customer: ActionCustomer): CurrentAccess {
+  const { state } = customer;
+  const endOf = (from: readonly SubscriptionState[], lookupKey: string): number | null =>
+    latestEnd(from.filter((each) => each.givesAccess && each.entitlements.includes(lookupKey)));
+  return {
+    appUserId: usableIds(customer)[0] ?? '',
+    items: state.entitlements.map((each) => ({
+      name: entitlementLabel(each.lookupKey, customer.names),
+      endMs: endOrForever(each.endsAtMs),
+    })),
+    isStored: true,
+    endsOf: ({ lookupKey }) =>
+      combineEnds({
+        grantEndMs: endOf(state.grants, lookupKey),
+        subscribedEndMs: endOf(state.subscriptions, lookupKey),
+        endMs: latestEnd(state.entitlements.filter((each) => each.lookupKey === lookupKey)),
+      }),
+  };
+}
+
+/** RevenueCat's access, or the stored one when RevenueCat does not respond. */
+export async function readOrStoredAccess(
+  request: AgentRequest,
+  entitlements: readonly Entitlement[],
+): Promise<CurrentAccess> {
+  const read = await readCurrentAccess(request, entitlements);
+  return read.kind === 'read' ? read.access : storedAccess(request.customer);
+}
+
+export function entitlementName(customer: ActionCustomer, entitlement: Entitlement): string {
+  return entitlement.displayName ?? entitlementLabel(entitlement.lookupKey, customer.names);
+}
+
+/** The project's entitlements as last read from RevenueCat; read and stored now when none is known. */
+export async function readEntitlements(request: AgentRequest): Promise<Entitlement[]> {
+  const { context, customer } = request;
+  const { project } = customer;
+  const { workspaceId, projectId } = project;
+  const known = await listEntitlements(context.database, workspaceId, projectId);
+  const client = known.length > 0 ? null : context.revenueCat(project, READ_TIMEOUT_MS);
+  if (!client) return known;
+  try {
+    await readCatalogNames(context, project, client);
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    context.logger.warn({ code: error.code, workspaceId }, 'entitlements not read');
+  }
+  return listEntitlements(context.database, workspaceId, projectId);
+}
+
+/** A charge that a store will make although access is granted. */
+export interface UpcomingCharge {
+  readonly store: string | null;
+  readonly atMs: number;
+  readonly price: SubscriptionState['price'];
+}
 
 /**
- * @param beforeEndMs end of what was granted before; `null`: nothing
- * @param afterEndMs the same, read now
+ * What stores will charge for an entitlement before a grant of it ends. The sandbox charges nobody, nor does a
+ * family member pay.
  */
-export function judge(askedEndMs: number, beforeEndMs: number | null, afterEndMs: number | null): ReadBack {
-  if (afterEndMs === null) return 'not_there';
-  if (!isSameEnd(afterEndMs, beforeEndMs)) return 'made';
-  return isSameGrant(afterEndMs, askedEndMs) || afterEndMs > askedEndMs ? 'kept' : 'not_there';
+export function upcomingCharges(
+  customer: ActionCustomer,
+  lookupKey: string,
+  window: { readonly fromMs: number; readonly endMs: number },
+): UpcomingCharge[] {
+  return customer.state.subscriptions.flatMap((each) => {
+    const atMs = each.endsAtMs;
+    const willCharge =
+      each.environment === 'production' &&
+      each.willRenew &&
+      !each.isFamilyShare &&
+      each.status !== 'paused' &&
+      each.entitlements.includes(lookupKey) &&
+      atMs !== null &&
+      atMs > window.fromMs &&
+      (atMs < window.endMs || isForever(window.endMs));
+    return willCharge ? [{ store: each.store, atMs, price: each.price }] : [];
+  });
 }

@@ -1,8 +1,16 @@
 import type { Logger } from 'pino';
 import type { Database } from '../database/sql.ts';
+import type { Language } from '../i18n/languages.ts';
+import type { Messages } from '../i18n/messages.ts';
+import type { Component, InboxCanvas } from '../intercom/canvas.ts';
 import type { Jobs } from '../jobs/jobs.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
+import type { Names } from '../subscription/names.ts';
+import type { SubscriberState } from '../subscription/types.ts';
 import type { Project } from '../workspaces/projects.ts';
+import type { Workspace } from '../workspaces/store.ts';
+import type { Teammate } from './types.ts';
+import type { ActionFormState } from './views/form-state.ts';
 
 export interface GrantContext {
   readonly database: Database;
@@ -11,8 +19,65 @@ export interface GrantContext {
   /**
    * The project's client; `null`: the project has no key.
    *
-   * @param timeoutMs of each call; by default what somebody at a card can wait for
+   * @param timeoutMs of each call; by default what an agent at a card can wait for
    */
   revenueCat(project: Project, timeoutMs?: number): RevenueCatClient | null;
   now(): number;
+}
+
+/** The customer of a card, as the actions need it. */
+export interface ActionCustomer {
+  readonly subscriber: {
+    readonly subscriberId: string;
+    readonly appUserIds: readonly string[];
+    readonly snapshotAtMs: number | null;
+  };
+  readonly project: Project;
+  readonly state: SubscriberState;
+  readonly latest: readonly { readonly atMs: number }[];
+  readonly names: Names;
+  /** The preferred id. */
+  readonly appUserId: string;
+}
+
+/** A teammate's request about one customer: all that the service needs. */
+export interface AgentRequest {
+  readonly admin: Teammate;
+  readonly conversationId: string | null;
+  readonly context: GrantContext;
+  readonly workspace: Workspace;
+  readonly customer: ActionCustomer;
+  readonly contactId: string | null;
+}
+
+/** What a view of an action gets from the card. */
+export interface ActionView extends AgentRequest {
+  readonly context: GrantContext & { readonly readDatabase: Database; readonly publicUrl: string };
+  /** In the teammate's language. */
+  readonly messages: Messages;
+  /** In the customer's language: texts to copy into the reply. */
+  readonly customerMessages: Messages;
+  readonly inputs: Readonly<Record<string, string>>;
+  readonly formState: ActionFormState;
+  /** Draws a canvas with a way back, which carries `formState` to the next request. */
+  page(components: readonly Component[], formState?: ActionFormState): InboxCanvas;
+}
+
+/** What the inbox card passes: its own object, which has these fields and more. */
+export interface CardVisit
+  extends Pick<ActionView, 'workspace' | 'customer' | 'messages' | 'formState' | 'page'> {
+  readonly services: ActionView['context'];
+  readonly request: {
+    readonly admin: Teammate;
+    readonly conversationId: string | null;
+    readonly contact: { readonly id: string; readonly language: Language | null };
+    readonly inputs: Readonly<Record<string, string>>;
+  };
+}
+
+export interface ActionViewEntry {
+  /** It changes nothing, so it may be read from a replica. */
+  readonly readOnly: boolean;
+  /** @param argument what follows the colon of the component's id */
+  render(visit: CardVisit, argument: string): Promise<InboxCanvas>;
 }

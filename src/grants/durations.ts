@@ -1,4 +1,5 @@
-import { DAY_MS } from '../time.ts';
+import { DAY_MS, FOREVER_MS, isForever } from '../time.ts';
+
 /** The lengths that RevenueCat's own dashboard and v1 API offer. */
 export const DURATIONS = [
   'daily',
@@ -15,8 +16,11 @@ export const DURATIONS = [
 
 export type Duration = (typeof DURATIONS)[number];
 
-/** v2 has no lifetime: clients stand for it with a far date, 2099-01-01 UTC. */
+/** v2 has no lifetime: RevenueCat's clients send 2099-01-01 UTC. */
 export const LIFETIME_END_MS = 4_070_908_800_000;
+
+/** RevenueCat may store whole seconds. */
+const END_TOLERANCE_MS = 60_000;
 
 const DAYS: Partial<Record<Duration, number>> = { daily: 1, three_day: 3, weekly: 7, two_week: 14 };
 const MONTHS: Partial<Record<Duration, number>> = {
@@ -31,7 +35,7 @@ export function isDuration(value: unknown): value is Duration {
   return (DURATIONS as readonly unknown[]).includes(value);
 }
 
-/** End of a grant that begins at a moment (epoch ms). Months are calendar months in UTC: Jan 31 and one is Feb 28. */
+/** End of a duration that begins at `fromMs`. Months are calendar months in UTC: one after Jan 31 is Feb 28. */
 export function endOfDuration(duration: Duration, fromMs: number): number {
   const days = DAYS[duration];
   if (days !== undefined) return fromMs + days * DAY_MS;
@@ -48,4 +52,78 @@ export function endOfDuration(duration: Duration, fromMs: number): number {
 /** Length in days, for the policy; a lifetime has none. */
 export function lengthInDays(duration: Duration): number {
   return DAYS[duration] ?? Math.round((MONTHS[duration] ?? 0) * 30.5);
+}
+
+/** Whether two ends are the same; `null`: there is no access of the kind. */
+export function isSameEnd(oneMs: number | null, otherMs: number | null): boolean {
+  if (oneMs === null || otherMs === null) return oneMs === otherMs;
+  return Math.abs(oneMs - otherMs) <= END_TOLERANCE_MS || (isForever(oneMs) && isForever(otherMs));
+}
+
+/** An end where `null` means none. */
+export function endOrForever(endsAtMs: number | null): number {
+  return endsAtMs ?? FOREVER_MS;
+}
+
+const DATE = /^(\d{4})-(\d{2})-(\d{2})(?:[ T](\d{2}):(\d{2}))?$/;
+
+/**
+ * Parses the end that an agent typed: `2027-01-31`, which counts to its last second, or `2027-01-31 18:00`. Other
+ * formats are refused: `1/2/27` means two different days to two people.
+ *
+ * @param timeZone IANA name, of the workspace
+ * @returns UTC epoch ms; `null`: not such a date, or one that no calendar has
+ */
+export function parseEndDate(text: string, timeZone: string): number | null {
+  const match = DATE.exec(text.trim());
+  if (!match) return null;
+  const [year = 0, month = 0, day = 0] = match.slice(1, 4).map(Number);
+  const hasTime = match[4] !== undefined;
+  const [hour, minute, second] = hasTime ? [Number(match[4]), Number(match[5]), 0] : [23, 59, 59];
+  const local = new Date(Date.UTC(year, month - 1, day, hour, minute, second));
+  const isReal =
+    local.getUTCFullYear() === year &&
+    local.getUTCMonth() === month - 1 &&
+    local.getUTCDate() === day &&
+    hour < 24 &&
+    minute < 60;
+  return isReal ? toUtc(local.getTime(), timeZone) : null;
+}
+
+/** An hour that the clocks skip becomes the one after it; of one that comes twice, the second counts. */
+function toUtc(localMs: number, timeZone: string): number {
+  const candidates = [localMs - DAY_MS, localMs + DAY_MS].map((near) => localMs - offsetAt(near, timeZone));
+  const real = candidates.filter((atMs) => atMs + offsetAt(atMs, timeZone) === localMs);
+  return Math.max(...(real.length > 0 ? real : candidates));
+}
+
+const clocks = new Map<string, Intl.DateTimeFormat>();
+
+/** How far a zone's clocks are ahead of UTC at a time, ms. */
+function offsetAt(atMs: number, timeZone: string): number {
+  const clock = clocks.get(timeZone) ?? clockOf(timeZone);
+  clocks.set(timeZone, clock);
+  const parts = new Map(clock.formatToParts(atMs).map(({ type, value }) => [type, Number(value)]));
+  const [year, month, day, hour, minute, second] = (
+    ['year', 'month', 'day', 'hour', 'minute', 'second'] as const
+  ).map((type) => parts.get(type) ?? 0);
+  const shown = Date.UTC(year ?? 0, (month ?? 1) - 1, day, hour, minute, second);
+  return shown - Math.floor(atMs / 1_000) * 1_000;
+}
+
+function clockOf(timeZone: string): Intl.DateTimeFormat {
+  const style = {
+    hourCycle: 'h23',
+    year: 'numeric',
+    month: 'numeric',
+    day: 'numeric',
+    hour: 'numeric',
+    minute: 'numeric',
+    second: 'numeric',
+  } as const;
+  try {
+    return new Intl.DateTimeFormat('en-US', { timeZone, ...style });
+  } catch {
+    return new Intl.DateTimeFormat('en-US', { timeZone: 'UTC', ...style });
+  }
 }

@@ -1,43 +1,35 @@
 import type { JobDefinitions } from '../jobs/jobs.ts';
 import { intercomClientFor } from '../workspaces/clients.ts';
 import { readWorkspace } from '../workspaces/store.ts';
+import { confirmAction, resumeActions } from './confirmation.ts';
 import type { GrantContext } from './context.ts';
-import { leaveGrantNotes } from './note.ts';
-import { resumeGrants } from './reconcile.ts';
-import { settleGrant } from './revoke.ts';
-import { noteWriting } from './words/catalogue.ts';
+import { sendNotes } from './notes.ts';
+import type { ActionKey } from './repository.ts';
 
 declare module '../jobs/jobs.ts' {
   interface JobData {
-    'grant.settle': { workspaceId: string; grantId: string };
-    'grant.note': { workspaceId: string; grantId: string };
-    'grant.resume': Record<string, never>;
+    'action.confirm': { workspaceId: string; actionId: string };
+    'action.note': { workspaceId: string; actionId: string };
+    'action.resume': Record<string, never>;
   }
 }
 
 export function grantJobs(context: GrantContext & Parameters<typeof intercomClientFor>[0]): JobDefinitions {
   const { database, logger } = context;
+  async function note(key: ActionKey): Promise<void> {
+    const workspace = await readWorkspace(database, key.workspaceId);
+    // Without a connection the notes wait for `action.resume`.
+    const client = workspace && intercomClientFor(context, workspace);
+    if (!client || workspace.status !== 'connected') return;
+    await sendNotes({ database, logger, client, workspace }, key);
+  }
   return {
-    'grant.settle': {
+    'action.confirm': {
       workers: 'interactive',
       retryLimit: 30,
-      run: ({ workspaceId, grantId }) => settleGrant(context, workspaceId, grantId),
+      run: (key) => confirmAction(context, key),
     },
-    'grant.note': {
-      workers: 'interactive',
-      retryLimit: 20,
-      async run({ workspaceId, grantId }) {
-        const workspace = await readWorkspace(database, workspaceId);
-        // Without a connection the notes wait for `grant.resume`.
-        const client = workspace && intercomClientFor(context, workspace);
-        if (!client || workspace.status !== 'connected') return;
-        await leaveGrantNotes({ database, logger, client, ...noteWriting(workspace) }, workspaceId, grantId);
-      },
-    },
-    'grant.resume': {
-      workers: 'background',
-      cron: '37 3 * * *',
-      run: () => resumeGrants(context),
-    },
+    'action.note': { workers: 'interactive', retryLimit: 20, run: note },
+    'action.resume': { workers: 'background', cron: '37 3 * * *', run: () => resumeActions(context) },
   };
 }

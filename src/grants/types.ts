@@ -1,64 +1,65 @@
+import type { Duration } from './durations.ts';
+import type { ActionState } from './state-machine.ts';
+
 export interface Teammate {
   readonly id: string;
   readonly name: string;
   readonly email: string | null;
 }
 
-/**
- * Where a grant stands.
- *
- * - `awaiting_approval`: stored; a second teammate decides: on to `requested` or `declined`, or its maker takes it
- *   back: `withdrawn`.
- * - `requested`: RevenueCat is asked or about to be, once; what came of it is not known yet.
- * - `confirmed`: read back from RevenueCat. `failed`: read back that it is not there, or refused.
- * - `revoking`: as `requested`, for the removal. `revoked`: read back that it is gone.
- */
-export type GrantState =
-  | 'awaiting_approval'
-  | 'declined'
-  | 'withdrawn'
-  | 'requested'
-  | 'confirmed'
-  | 'failed'
-  | 'revoking'
-  | 'revoked';
-
-/** Times are epoch ms, UTC. An end far away stands for none (`isForever`). */
-export interface Grant {
+/** Something that a teammate does for a customer through RevenueCat. Times are UTC epoch ms. */
+export interface ActionBase {
   readonly workspaceId: string;
-  readonly grantId: string;
+  readonly actionId: string;
   readonly projectId: string;
   readonly subscriberId: string;
   readonly appUserId: string;
-  /** RevenueCat's id: `entl…`. */
-  readonly entitlementId: string;
-  readonly lookupKey: string;
-  /** As it was called when the grant was made. */
-  readonly entitlementName: string;
-  /** What was chosen: one of RevenueCat's ten, or `custom` for an exact end. */
-  readonly duration: string;
-  readonly askedEndMs: number;
-  /** End of what RevenueCat had granted of this entitlement before; `null`: nothing. */
-  readonly beforeEndMs: number | null;
-  /** Read back from RevenueCat. */
-  readonly realEndMs: number | null;
-  /** RevenueCat took the request and kept what was there before. */
-  readonly kept: boolean;
   readonly reason: string;
   readonly admin: Teammate;
   /** The second teammate, who approved or declined. */
   readonly decidedBy: Teammate | null;
   readonly conversationId: string | null;
   readonly contactId: string | null;
-  readonly state: GrantState;
+  readonly state: ActionState;
   readonly error: string | null;
   readonly createdAtMs: number;
-  /** When RevenueCat was asked; `null`: not yet, for certain. */
-  readonly askedAtMs: number | null;
+  /** When RevenueCat was called; `null`: certainly not called yet. */
+  readonly calledAtMs: number | null;
   /** RevenueCat has answered that it did it. */
-  readonly answered: boolean;
+  readonly isAnswered: boolean;
+}
+
+/** A promotional grant. An end far in the future means no end (`isForever`). */
+export interface Grant extends ActionBase {
+  readonly kind: 'grant';
+  /** RevenueCat's id: `entl…`. */
+  readonly entitlementId: string;
+  readonly lookupKey: string;
+  /** As it was called when the grant was made. */
+  readonly entitlementName: string;
+  readonly duration: Duration | 'custom';
+  readonly start: GrantStart;
+  readonly requestedEndMs: number;
+  /** End of what RevenueCat had granted of this entitlement before; `null`: nothing. */
+  readonly previousEndMs: number | null;
+  /** Read back from RevenueCat. */
+  readonly actualEndMs: number | null;
+  /** RevenueCat accepted the request and kept what was there before. */
+  readonly isUnchanged: boolean;
   readonly revokedBy: Teammate | null;
   readonly revokeReason: string;
-  readonly revokeAskedAtMs: number | null;
+  readonly revokeCalledAtMs: number | null;
   readonly revokedAtMs: number | null;
+}
+
+/** Whether a duration counts from now, or from the end of what the customer has, paid or granted. */
+export const GRANT_STARTS = ['after', 'now'] as const;
+export type GrantStart = (typeof GRANT_STARTS)[number];
+
+export function grantEndMs(grant: Pick<Grant, 'actualEndMs' | 'requestedEndMs'>): number {
+  return grant.actualEndMs ?? grant.requestedEndMs;
+}
+
+export function nameOf(person: Teammate): string {
+  return person.name || person.id;
 }

@@ -1,7 +1,7 @@
-import { FOREVER_MS, isSameEnd } from '../grants/ends.ts';
-import { standInsFor } from '../grants/grants-on-timeline.ts';
-import { listGrants } from '../grants/store.ts';
-import type { Grant } from '../grants/types.ts';
+import { endOrForever, isSameEnd } from '../grants/durations.ts';
+import { listGrants } from '../grants/repository.ts';
+import { fallbackEvents as fallbackEventsOf } from '../grants/timeline.ts';
+import { type Grant, grantEndMs } from '../grants/types.ts';
 import { findByEmail } from '../subscribers/find-store.ts';
 import { ownSource, readHistoryWithSources, type TimelineEntry } from '../subscribers/store.ts';
 import { bestAppUserIds } from '../subscription/attributes.ts';
@@ -68,7 +68,7 @@ export async function loadCustomer(context: CardContext, candidate: Candidate): 
     readSummary(context, candidate),
   ]);
   const { summary } = read;
-  const fallbackEvents = standInsFor(grants, summary.promotional);
+  const fallbackEvents = fallbackEventsOf(grants, summary.promotional);
   const state = await stateWith(context, candidate, summary, fallbackEvents);
   const counts = { ...summary.counts, production: summary.counts.production + fallbackEvents.length };
   return {
@@ -152,9 +152,9 @@ function granterOf(grants: readonly Grant[], subscription: SubscriptionState): s
     (grant) =>
       grant.state === 'confirmed' &&
       // RevenueCat kept an earlier grant, which this teammate did not make.
-      !grant.kept &&
+      !grant.isUnchanged &&
       subscription.entitlements.includes(grant.lookupKey) &&
-      isSameEnd(grant.realEndMs ?? grant.askedEndMs, subscription.endsAtMs ?? FOREVER_MS),
+      isSameEnd(grantEndMs(grant), endOrForever(subscription.endsAtMs)),
   );
   return made?.admin.name || null;
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { type Language, languageOf } from '../i18n/languages.ts';
 
 /** PostgreSQL takes no NUL; nothing that it knows is named with what stands in its place. */
 const stripNul = (value: string): string => value.replaceAll('\0', '\ufffd');
@@ -17,6 +18,8 @@ const contactSchema = z.object({
   email: text,
   name: text,
   role: text,
+  language_override: text,
+  browser_language: text,
   archived: z.boolean().nullish().catch(null),
   deleted: z.boolean().nullish().catch(null),
 });
@@ -76,6 +79,8 @@ export interface CardRequest {
     readonly externalId: string | null;
     readonly email: string | null;
     readonly name: string | null;
+    /** The customer's, where it is one of ours: for texts to send to them. */
+    readonly language: Language | null;
     readonly isLead: boolean;
     /** The request names no contact. */
     readonly isMissing: boolean;
@@ -109,6 +114,7 @@ export function readCardRequest(body: unknown): CardRequest | null {
       externalId: contact?.external_id ?? customer?.external_id ?? customer?.user_id ?? null,
       email: contact?.email ?? customer?.email ?? null,
       name: contact?.name ?? customer?.name ?? null,
+      language: languageOf(about?.language_override) ?? languageOf(about?.browser_language),
       isLead: about?.role === 'lead',
       isMissing: about === null || about === undefined,
       isGone: about?.deleted === true || about?.archived === true,

@@ -1,4 +1,4 @@
-import { GRANT_VIEWS } from '../grants/views/router.ts';
+import { ACTION_VIEWS } from '../grants/views/router.ts';
 import { messagesFor } from '../i18n/messages.ts';
 import type { InboxCanvas } from '../intercom/canvas.ts';
 import { canShare, type SharingCanvas, shareCard } from '../messenger/share.ts';
@@ -171,7 +171,7 @@ async function customerView(context: CardContext, customer: Customer, id: string
   }
   if (id.startsWith('event:')) return eventDetail(context, customer, id.slice('event:'.length));
   const colon = id.indexOf(':') + 1;
-  const grantView = GRANT_VIEWS[id] ?? (colon > 0 ? GRANT_VIEWS[id.slice(0, colon)] : undefined);
+  const grantView = ACTION_VIEWS[id] ?? (colon > 0 ? ACTION_VIEWS[id.slice(0, colon)] : undefined);
   return grantView?.render({ ...context, customer }, id.slice(colon)) ?? home(context, customer);
 }
 

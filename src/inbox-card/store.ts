@@ -57,7 +57,7 @@ select ${WORKSPACE_COLUMNS},
                  (extract(epoch from s.snapshot_at) * 1000)::bigint as snapshot_at_ms,
                  f.why, f.made_by, (extract(epoch from f.made_at) * 1000)::bigint as made_at_ms,
                  ${APP_USER_IDS} as app_user_ids,
-                 exists (select 1 from grants g
+                 exists (select 1 from actions g
                           where g.workspace_id = s.workspace_id and g.subscriber_id = s.subscriber_id) as has_grants,
                  u.format, u.version as summary_version,
                  (extract(epoch from u.valid_until) * 1000)::bigint as valid_until_ms

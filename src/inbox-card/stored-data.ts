@@ -1,6 +1,6 @@
 import { createHmac } from 'node:crypto';
 import { z } from 'zod';
-import { grantCarried } from '../grants/views/form-state.ts';
+import { actionFormState } from '../grants/views/form-state.ts';
 import { equalInConstantTime } from '../text.ts';
 import { ENVIRONMENT_FILTERS, TIMELINE_FILTERS } from './words/types.ts';
 
@@ -18,7 +18,7 @@ export const formStateSchema = z.object({
   filter: z.object({ kind: z.enum(TIMELINE_FILTERS), environment: z.enum(ENVIRONMENT_FILTERS) }).optional(),
   /** How each subscriber of a search was found, for the audit log. */
   foundBy: z.record(z.string(), z.string()).optional(),
-  ...grantCarried,
+  ...actionFormState,
   match: z.object({ subscriberId: z.string(), foundBy: z.string() }).optional(),
 });
 

@@ -99,13 +99,28 @@ const REFUSAL_WORDS: ReadonlyMap<string, string> = new Map([
   ['reason_too_long', 'the reason is too long'],
   ['monthly_limit', 'the number for the month is used up'],
   ['same_person', 'nobody approves their own'],
-  ['unsettled', 'another one is not confirmed yet'],
+  ['unconfirmed', 'another one is not confirmed yet'],
+  ['no_effect', 'it would change nothing'],
   ['unknown_customer', 'unknown to RevenueCat'],
-  ['blocked_id', 'no id that RevenueCat accepts'],
+  ['no_customer_id', 'no ID that RevenueCat accepts'],
   ['no_key', 'no API key'],
   ['key_rejected', 'RevenueCat refuses the API key'],
   ['end_past', 'the end had passed'],
 ]);
+
+/** What was tried and did not happen does not read as done. */
+const ATTEMPT_WORDS: ReadonlyMap<string, string> = new Map([
+  ['grant', 'Tried to grant'],
+  ['grant_approve', 'Tried to approve a grant'],
+  ['revoke', 'Tried to remove a grant'],
+]);
+const DONE_RESULTS = new Set(['confirmed', 'revoked', 'approved', 'ok', 'done']);
+
+function actionWords(action: string, result: string): string {
+  if (action === 'grant' && result === 'awaiting_approval') return 'Requested a grant';
+  const attempt = DONE_RESULTS.has(result) ? undefined : ATTEMPT_WORDS.get(action);
+  return attempt ?? ACTION_WORDS.get(action) ?? action;
+}
 
 const REFUSED = 'refused: ';
 
@@ -121,11 +136,11 @@ export function auditLine(row: AuditRow): object {
     const value = row.details[name];
     return typeof value === 'string' || typeof value === 'number' ? String(value) : '';
   };
-  const end = Date.parse(detail('real_end') || detail('asked_end'));
+  const end = Date.parse(detail('actual_end') || detail('requested_end'));
   return {
     at: row.at,
     who: row.actor.name || row.actor.email || row.actor.id,
-    action: ACTION_WORDS.get(row.action) ?? row.action,
+    action: actionWords(row.action, row.result),
     what: [
       detail('entitlement'),
       detail('duration').replaceAll('_', ' '),
@@ -139,7 +154,7 @@ export function auditLine(row: AuditRow): object {
     customer: detail('app_user_id'),
     conversation: row.conversationId ?? '',
     reason: detail('reason'),
-    withWhom: row.action === 'grant_approve' ? detail('asked_by') : '',
+    withWhom: row.action === 'grant_approve' ? detail('requested_by') : '',
     result: resultWords(row.result),
   };
 }

@@ -16,7 +16,7 @@ const EXPORTED = [
   'events',
   'delivery_attempts',
   'contact_links',
-  'grants',
+  'actions',
   'audit_log',
 ] as const;
 
@@ -40,8 +40,8 @@ const ERASED = [
   'delivery_attempts',
   'events',
   'contact_links',
-  'grant_notes',
-  'grants',
+  'action_notes',
+  'actions',
   'subscriber_ids',
   'subscriber_summaries',
   'reconcile_marks',
@@ -80,7 +80,7 @@ export async function eraseSubscribers(
     await sql.query(
       `update audit_log
           set subscriber_id = null, contact_id = null, conversation_id = null,
-              details = details - 'app_user_id' - 'reason' - 'grant_id'
+              details = details - 'app_user_id' - 'reason' - 'action_id'
         where workspace_id = $1 and subscriber_id = any($2::uuid[])`,
       values,
     );

@@ -55,8 +55,8 @@ async function mergeInto(
     'events',
     'delivery_attempts',
     'contact_links',
-    'grants',
-    'grant_notes',
+    'actions',
+    'action_notes',
     'audit_log',
   ];
   for (const table of moves) {

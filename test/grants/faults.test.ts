@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, describe, test } from 'node:test';
-import { settleGrant } from '../../src/grants/revoke.ts';
+import { confirmAction } from '../../src/grants/confirmation.ts';
 import { createRevenueCatClient } from '../../src/revenuecat/client.ts';
 import { idsOn, openAgain } from '../inbox-card/support.ts';
 import { BARE_ENVIRONMENT } from '../support/bare-environment.ts';
@@ -14,8 +14,8 @@ import { createProduct, type Product } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { silent, WORKSPACE_ID } from '../support/world.ts';
 import {
-  askedFor,
   audited,
+  callsFor,
   give,
   grantIdOn,
   grantOf,
@@ -44,10 +44,10 @@ describe('RevenueCat answers late, or not, or something else', { concurrency: tr
     const card = await openCustomer(product);
     product.revenueCat.faults.add({ ...onGranting(card.appUserId), drop: 'after', times: 1 });
     const pending = await grantOf(card);
-    assert.match(pending.text, /Not confirmed yet: RevenueCat has not answered/);
+    assert.match(pending.text, /Not confirmed yet: RevenueCat has not responded/);
     assert.doesNotMatch(pending.text, /✅/);
     await settledState(card.appUserId, 'confirmed');
-    assert.equal(askedFor(product, card.appUserId), 1);
+    assert.equal(callsFor(product, card.appUserId), 1);
     assert.match((await pending.press(`grant:${grantIdOn(pending)}`)).text, /✅ Pro is granted until/);
     await noteIn(product, card, /Granted Pro until/);
     assert.equal(notesIn(product, card).length, 1);
@@ -73,7 +73,7 @@ describe('RevenueCat answers late, or not, or something else', { concurrency: tr
     assert.match(again.text, /Not confirmed yet/);
     assert.match(elsewhere.text, /Another grant or removal of this entitlement is not confirmed yet/);
     await settledState(card.appUserId, 'confirmed');
-    assert.equal(askedFor(product, card.appUserId), 1);
+    assert.equal(callsFor(product, card.appUserId), 1);
     assert.equal(grantsAt(product, card.appUserId).length, 1);
   });
 
@@ -85,13 +85,13 @@ describe('RevenueCat answers late, or not, or something else', { concurrency: tr
     const grantId = grantIdOn(pending);
     // Two minutes later RevenueCat can no longer be at work on it.
     await product.server.connected.database.query(
-      `update grants set asked_at = asked_at - interval '3 minutes' where grant_id::text = $1`,
+      `update actions set called_at = called_at - interval '3 minutes' where action_id::text = $1`,
       [grantId],
     );
     await settledState(card.appUserId, 'failed');
-    assert.equal(askedFor(product, card.appUserId), 0);
-    assert.match((await pending.press(`grant:${grantId}`)).text, /does not answer\. Nothing was changed/);
-    await noteIn(product, card, /The grant of Pro was not made/);
+    assert.equal(callsFor(product, card.appUserId), 0);
+    assert.match((await pending.press(`grant:${grantId}`)).text, /does not respond\. Nothing was changed/);
+    await noteIn(product, card, /The grant of Pro failed/);
     assert.deepEqual(
       (await audited(product, card.appUserId)).map(({ result }) => result),
       ['revenuecat_unavailable'],
@@ -107,7 +107,7 @@ describe('RevenueCat answers late, or not, or something else', { concurrency: tr
     const pending = await grantOf(card);
     assert.match(pending.text, /Not confirmed yet/);
     await product.server.connected.database.query(
-      `update grants set asked_at = asked_at - interval '3 minutes' where grant_id::text = $1`,
+      `update actions set called_at = called_at - interval '3 minutes' where action_id::text = $1`,
       [grantIdOn(pending)],
     );
     await settledState(card.appUserId, 'failed');
@@ -118,12 +118,12 @@ describe('RevenueCat answers late, or not, or something else', { concurrency: tr
     const checked = await review(card);
     const off = product.revenueCat.faults.add({ pathPrefix: pathOf(card.appUserId), status: 503 });
     const refused = await checked.press('grant.confirm');
-    assert.match(refused.text, /RevenueCat does not answer\. Nothing was changed/);
+    assert.match(refused.text, /RevenueCat does not respond\. Nothing was changed/);
     assert.ok(idsOn(refused.canvas).includes('grant.confirm'));
     assert.deepEqual(await stored(product, card.appUserId), []);
     off();
     assert.match((await refused.press('grant.confirm')).text, /✅ Pro is granted/);
-    assert.equal(askedFor(product, card.appUserId), 1);
+    assert.equal(callsFor(product, card.appUserId), 1);
   });
 
   test('away at the review: it says of when it is what it shows', async () => {
@@ -131,7 +131,7 @@ describe('RevenueCat answers late, or not, or something else', { concurrency: tr
     const form = await card.press('grant');
     product.revenueCat.faults.add({ pathPrefix: pathOf(card.appUserId), latencyMs: 3_000 });
     const checked = await review(form);
-    assert.match(checked.text, /RevenueCat does not answer: what they have is as of/);
+    assert.match(checked.text, /RevenueCat does not respond: current access is as of/);
     assert.ok(checked.answer.durationMs < 4_500);
   });
 });
@@ -143,13 +143,37 @@ describe('RevenueCat', () => {
     grantTimings.set(card.appUserId, { madeAfterMs: 1_500, answeredAfterMs: 0 });
     assert.match((await grantOf(card)).text, /Not confirmed yet/);
     await settledState(card.appUserId, 'confirmed');
-    assert.equal(askedFor(product, card.appUserId), 1);
+    assert.equal(callsFor(product, card.appUserId), 1);
+  });
+
+  test('keeps a later end: it is said that nothing was changed, and the grant is not called this teammate’s', async () => {
+    const card = await openCustomer(product);
+    const endsAtMs = Date.now() + 60 * 86_400_000;
+    give(product, card.appUserId, { endsAtMs });
+    const actionId = await storeRequested(card);
+    await product.server.connected.database.query(
+      `update actions set previous_end_at = to_timestamp($2 / 1000.0) where action_id = $1`,
+      [actionId, endsAtMs],
+    );
+    await confirmAction(contextOf(), { workspaceId: WORKSPACE_ID, actionId });
+    const [row] = await stored(product, card.appUserId);
+    assert.deepEqual(
+      [row?.state, row?.unchanged, row?.actual_end_at?.getTime()],
+      ['confirmed', true, endsAtMs],
+    );
+    const shown = await (await openAgain(product, card)).press('grants');
+    const grant = await shown.press(`grant:${actionId}`);
+    assert.match(grant.text, /RevenueCat kept the previous end/);
+    assert.doesNotMatch(grant.text, /✅/);
+    const opened = await (await grant.press('home')).press('refresh');
+    assert.match(opened.text, /^Pro, granted until .+\. Not paying\.$/m);
+    assert.equal((await opened.press('timeline')).text.match(/^Access granted/gm), null);
   });
 
   test('429: nothing was changed, and it is said', async () => {
     const card = await openCustomer(product);
     product.revenueCat.faults.add({ ...onGranting(card.appUserId), status: 429, times: 1 });
-    assert.match((await grantOf(card)).text, /asks to wait a moment\. Nothing was changed/);
+    assert.match((await grantOf(card)).text, /rate limit is reached\. Nothing was changed/);
     assert.equal((await stored(product, card.appUserId))[0]?.error, 'revenuecat_rate_limited');
     await product.server.connected.database.query(`delete from revenuecat_budgets`);
   });
@@ -191,48 +215,26 @@ describe('a note is left once', { concurrency: true }, () => {
   const noteState = (appUserId: string, state: string) =>
     until(async () => {
       const [row] = await product.server.connected.database.query<{ state: string }>(
-        `select n.state from grant_notes n join grants g using (workspace_id, grant_id) where g.app_user_id = $1`,
+        `select n.state from action_notes n join actions g using (workspace_id, action_id) where g.app_user_id = $1`,
         [appUserId],
       );
       return row?.state === state;
     }, `the note to be ${state}`);
-  const noteLeft = (appUserId: string) => noteState(appUserId, 'left');
+  const noteLeft = (appUserId: string) => noteState(appUserId, 'sent');
 });
 
 describe('a process that is killed', () => {
-  test('between storing and asking: the grant is made by another, once, however many settle it', async () => {
+  test('between storing and asking: the grant is made by another, once, however many confirm it', async () => {
     const card = await openCustomer(product);
-    const { database } = product.server.connected;
-    const [place] = await database.query<{ project_id: string; subscriber_id: string; id: string }>(
-      `select i.project_id, i.subscriber_id, c.id from subscriber_ids i
-         join catalog c on c.project_id = i.project_id and c.lookup_key = 'pro'
-        where i.app_user_id = $1`,
-      [card.appUserId],
-    );
-    const grantId = randomUUID();
-    await database.query(
-      `insert into grants (workspace_id, grant_id, project_id, subscriber_id, app_user_id, entitlement_id,
-                           lookup_key, entitlement_name, duration, asked_end, reason, idempotency_key, admin,
-                           conversation_id)
-       values ($1, $2, $3, $4, $5, $6, 'pro', 'Pro', 'monthly', now() + interval '30 days', 'Outage', $7,
-               '{"id":"7001","name":"Ada Agent","email":null}', $8)`,
-      [
-        WORKSPACE_ID,
-        grantId,
-        place?.project_id,
-        place?.subscriber_id,
-        card.appUserId,
-        place?.id,
-        randomUUID(),
-        card.conversationId,
-      ],
-    );
+    const actionId = await storeRequested(card);
     const context = contextOf();
-    await Promise.all(Array.from({ length: 5 }, () => settleGrant(context, WORKSPACE_ID, grantId)));
+    await Promise.all(
+      Array.from({ length: 5 }, () => confirmAction(context, { workspaceId: WORKSPACE_ID, actionId })),
+    );
     await settledState(card.appUserId, 'confirmed');
-    assert.equal(askedFor(product, card.appUserId), 1);
-    await settleGrant(context, WORKSPACE_ID, grantId);
-    assert.equal(askedFor(product, card.appUserId), 1);
+    assert.equal(callsFor(product, card.appUserId), 1);
+    await confirmAction(context, { workspaceId: WORKSPACE_ID, actionId });
+    assert.equal(callsFor(product, card.appUserId), 1);
   });
 
   test('while RevenueCat is at work: another reads back what came of it', async () => {
@@ -258,26 +260,26 @@ describe('a process that is killed', () => {
           () => 'answered',
           () => 'cut',
         );
-      await until(() => askedFor(product, card.appUserId) === 1, 'RevenueCat to be asked');
+      await until(() => callsFor(product, card.appUserId) === 1, 'RevenueCat to be asked');
       second.process.kill('SIGKILL');
       assert.equal(await answer, 'cut');
       const again = await checked.press('grant.confirm');
       assert.doesNotMatch(again.text, /failed|error/i);
       await until(async () => grantsAt(product, card.appUserId).length === 1, 'RevenueCat to have made it');
       // The job that was queued before the call; here it is not waited for.
-      await settleGrant(contextOf(), WORKSPACE_ID, grantIdOn(again));
+      await confirmAction(contextOf(), { workspaceId: WORKSPACE_ID, actionId: grantIdOn(again) });
       await settledState(card.appUserId, 'confirmed');
-      assert.equal(askedFor(product, card.appUserId), 1);
+      assert.equal(callsFor(product, card.appUserId), 1);
       const [note] = await product.server.connected.database.query<{ state: string }>(
-        `select state from grant_notes where grant_id::text = $1`,
+        `select state from action_notes where action_id::text = $1`,
         [grantIdOn(again)],
       );
       assert.equal(note?.state, 'queued');
       const [job] = await product.server.connected.database.query<{ n: string }>(
-        `select count(*) as n from pgboss.job where name = 'grant.settle' and data->>'grantId' = $1`,
+        `select count(*) as n from pgboss.job where name = 'action.confirm' and data->>'actionId' = $1`,
         [grantIdOn(again)],
       );
-      assert.notEqual(job?.n, '0', 'a job would have settled it by itself');
+      assert.notEqual(job?.n, '0', 'a job would have confirmed it');
     } finally {
       second.process.kill('SIGKILL');
       await second.clean();
@@ -285,8 +287,27 @@ describe('a process that is killed', () => {
   });
 });
 
-/** What the job that settles a grant is given. */
-function contextOf(): Parameters<typeof settleGrant>[0] {
+/** Stores a grant as a process does that is killed before it calls RevenueCat. */
+async function storeRequested(card: {
+  readonly appUserId: string;
+  readonly conversationId: string;
+}): Promise<string> {
+  const actionId = randomUUID();
+  await product.server.connected.database.query(
+    `insert into actions (workspace_id, action_id, project_id, subscriber_id, app_user_id, target, lookup_key,
+                          entitlement_name, duration, requested_end_at, reason, idempotency_key, admin,
+                          conversation_id)
+     select i.workspace_id, $2, i.project_id, i.subscriber_id, i.app_user_id, c.id, 'pro', 'Pro', 'monthly',
+            now() + interval '30 days', 'Outage', $3, '{"id":"7001","name":"Ada Agent","email":null}', $4
+       from subscriber_ids i join catalog c on c.project_id = i.project_id and c.lookup_key = 'pro'
+      where i.workspace_id = $1 and i.app_user_id = $5`,
+    [WORKSPACE_ID, actionId, randomUUID(), card.conversationId, card.appUserId],
+  );
+  return actionId;
+}
+
+/** What the job `action.confirm` is given. */
+function contextOf(): Parameters<typeof confirmAction>[0] {
   const [apiKey = ''] = product.revenueCat.state.keys.keys();
   const apiUrl = product.environment.REVENUECAT_API_URL ?? '';
   return {

@@ -3,13 +3,14 @@ import { randomUUID } from 'node:crypto';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { LIFETIME_END_MS } from '../../src/grants/durations.ts';
 import type { Option } from '../../src/intercom/canvas.ts';
-import { forge, idsOn, type OpenCard, openAgain, openFor, textOf } from '../inbox-card/support.ts';
+import { forge, idsOn, type OpenCard, openAgain, openFor, tell, textOf } from '../inbox-card/support.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
 import {
-  askedFor,
+  announce,
   audited,
+  callsFor,
   DAY_MS,
   give,
   grantIdOn,
@@ -23,7 +24,6 @@ import {
   SECOND,
   setPolicy,
   stored,
-  tellOf,
 } from './support.ts';
 
 let product: Product;
@@ -61,11 +61,11 @@ describe('granting', () => {
     for (const id of ['grant.entitlement', 'grant.duration', 'grant.reason', 'grant.review', 'home']) {
       assert.ok(idsOn(form.canvas).includes(id), id);
     }
-    assert.match(form.text, /Has now: no access/);
+    assert.match(form.text, /Current access: none/);
     const checked = await review(form, { reason: 'Two days <3 of "outage" & trouble' });
-    assert.equal(askedFor(product, card.appUserId), 0, 'a review makes nothing');
+    assert.equal(callsFor(product, card.appUserId), 0, 'a review makes nothing');
     assert.match(checked.text, /^Will get: \*\*Pro until [A-Z][a-z]{2} \d+, \d{4} at \d+:\d\d[AP]M\*\*$/m);
-    assert.match(checked.text, /^Has now: no access$/m);
+    assert.match(checked.text, /^Current access: none$/m);
     assert.match(checked.text, new RegExp(`^Customer: ${card.appUserId}$`, 'm'));
 
     const done = await checked.press('grant.confirm');
@@ -75,7 +75,7 @@ describe('granting', () => {
     assert.match(String(component(done, 'grant.tell')?.value), /^You now have Pro until .* free of charge\./);
     const [row] = await stored(product, card.appUserId);
     assert.equal(row?.state, 'confirmed');
-    assert.equal(row.real_end?.getTime(), grant.endsAtMs);
+    assert.equal(row.actual_end_at?.getTime(), grant.endsAtMs);
 
     const note = await noteIn(product, card, /Granted Pro until/);
     assert.match(note, new RegExp(date(grant.endsAtMs)));
@@ -196,37 +196,37 @@ describe('granting', () => {
   });
 });
 
-describe('what RevenueCat would ignore is said before', () => {
+/** A review that would change nothing cannot be confirmed, not even by a forged press. */
+async function assertNoConfirm(card: OpenCard): Promise<void> {
+  const primary = (card.canvas.content?.components ?? []).filter(
+    (each) => 'style' in each && each.style === 'primary',
+  );
+  assert.deepEqual([idsOn(card.canvas).includes('grant.confirm'), primary], [false, []]);
+  assert.doesNotMatch(card.text, /Will get/);
+  const forged = await forge(product, card, 'grant.confirm');
+  assert.match(textOf(forged.canvas), /would change nothing\. Nothing was granted/);
+}
+
+describe('a grant that would change nothing is not offered', () => {
   test('an end within two hours of the current one', async () => {
     const card = await openCustomer(product);
     give(product, card.appUserId, { endsAtMs: Date.now() + 7 * DAY_MS + HOUR_MS });
-    const checked = await review(card, { duration: 'weekly' });
+    const checked = await review(card, { duration: 'weekly', start: 'now' });
     assert.match(checked.text, /They already have this until .*within two hours/);
-    const done = await checked.press('grant.confirm');
-    assert.match(done.text, /RevenueCat kept the end that was there before/);
-    assert.doesNotMatch(done.text, /✅/);
-    const [row] = await stored(product, card.appUserId);
-    assert.deepEqual([row?.state, row?.kept], ['confirmed', true]);
+    await assertNoConfirm(checked);
+    assert.equal(callsFor(product, card.appUserId), 0);
+    assert.equal((await audited(product, card.appUserId)).at(-1)?.result, 'refused: no_effect');
   });
 
-  test('the same grant once more: it is said that nothing was changed, and nothing more stands on the card', async () => {
+  test('the same grant again', async () => {
     product.revenueCat.state.grantWebhookDelayMs = null;
     const card = await openCustomer(product);
     await grantOf(card, { duration: 'weekly' });
-    const again = await grantOf(await openAgain(product, card), { duration: 'weekly' });
-    assert.match(again.text, /RevenueCat kept the end that was there before/);
-    assert.doesNotMatch(again.text, /✅/);
+    const again = await review(await openAgain(product, card), { duration: 'weekly', start: 'now' });
+    await assertNoConfirm(again);
     const timeline = await (await openAgain(product, card)).press('timeline');
     assert.equal(timeline.text.match(/^Access granted/gm)?.length, 1);
     product.revenueCat.state.grantWebhookDelayMs = 1_000;
-  });
-
-  test('what was granted elsewhere is not said to be by the teammate who tried to grant it again', async () => {
-    const card = await openCustomer(product);
-    give(product, card.appUserId, { endsAtMs: Date.now() + 60 * DAY_MS });
-    assert.match((await grantOf(card, { duration: 'weekly' })).text, /RevenueCat kept the end/);
-    const shown = await (await openAgain(product, card)).press('refresh');
-    assert.match(shown.text, /^Pro, granted until .+\. Not paying\.$/m);
   });
 
   test('what was bought for life', async () => {
@@ -234,40 +234,110 @@ describe('what RevenueCat would ignore is said before', () => {
     give(product, card.appUserId, { store: 'app_store', endsAtMs: LIFETIME_END_MS, willRenew: false });
     const checked = await review(card, { duration: 'weekly' });
     assert.match(checked.text, /^What they bought gives this for life: the grant would change nothing\.$/m);
-  });
-
-  test('and the duration can be added to the current end instead', async () => {
-    const card = await openCustomer(product);
-    const endsAtMs = Date.now() + 7 * DAY_MS + HOUR_MS;
-    give(product, card.appUserId, { endsAtMs });
-    const added = await (await review(card, { duration: 'weekly' })).press('grant.add');
-    assert.doesNotMatch(added.text, /nothing would change/);
-    assert.match((await added.press('grant.confirm')).text, /✅ Pro is granted/);
-    const ends = grantsAt(product, card.appUserId).map((grant) => grant.endsAtMs ?? 0);
-    assert.equal(Math.max(...ends), endsAtMs + 7 * DAY_MS);
+    await assertNoConfirm(checked);
   });
 
   test('a subscription that gives it until later', async () => {
     const card = await openCustomer(product);
     give(product, card.appUserId, { store: 'app_store', endsAtMs: Date.now() + 60 * DAY_MS });
-    const checked = await review(card, { duration: 'weekly' });
+    const checked = await review(card, { duration: 'weekly', start: 'now' });
     assert.match(checked.text, /What they bought already gives this until .* would change nothing/);
-    assert.match(checked.text, /the store goes on charging/);
+    await assertNoConfirm(checked);
   });
 
   test('a grant until later', async () => {
     const card = await openCustomer(product);
     give(product, card.appUserId, { endsAtMs: Date.now() + 60 * DAY_MS });
-    assert.match((await review(card, { duration: 'weekly' })).text, /already granted this until .* later/);
+    const checked = await review(card, { duration: 'weekly', start: 'now' });
+    assert.match(checked.text, /already granted this until .* later/);
+    await assertNoConfirm(checked);
   });
 
+  test('the review leads to adding the duration to the current end', async () => {
+    const card = await openCustomer(product);
+    const endsAtMs = Date.now() + 7 * DAY_MS + HOUR_MS;
+    give(product, card.appUserId, { endsAtMs });
+    const added = await (await review(card, { duration: 'weekly', start: 'now' })).press('grant.add');
+    assert.doesNotMatch(added.text, /nothing would change/);
+    assert.match((await added.press('grant.confirm')).text, /✅ Pro is granted/);
+    const ends = grantsAt(product, card.appUserId).map((grant) => grant.endsAtMs ?? 0);
+    assert.equal(Math.max(...ends), endsAtMs + 7 * DAY_MS);
+  });
+});
+
+describe('a grant adds up', () => {
+  test('by default it starts after what was granted, and the review says both ends and the days', async () => {
+    const card = await openCustomer(product);
+    const endsAtMs = Date.now() + 28 * DAY_MS;
+    give(product, card.appUserId, { endsAtMs });
+    const checked = await review(card, { duration: 'two_week' });
+    const added = new RegExp(
+      `^Adds 14 days: access ends on ${date(endsAtMs + 14 * DAY_MS)} at .+ instead of ${date(endsAtMs)} at .+\\.$`,
+      'm',
+    );
+    assert.match(checked.text, added);
+    await checked.press('grant.confirm');
+    const ends = grantsAt(product, card.appUserId).map((grant) => grant.endsAtMs ?? 0);
+    assert.equal(Math.max(...ends), endsAtMs + 14 * DAY_MS);
+  });
+
+  test('after what is paid for; what is paid for does not count as granted', async () => {
+    await setPolicy(product, { longestDays: 31 });
+    const card = await openCustomer(product);
+    const endsAtMs = Date.now() + 300 * DAY_MS;
+    give(product, card.appUserId, { store: 'stripe', endsAtMs, willRenew: false });
+    const checked = await review(card, { duration: 'three_day' });
+    assert.match(checked.text, /^Adds 3 days: access ends on/m);
+    assert.doesNotMatch(checked.text, /will still charge/);
+    await checked.press('grant.confirm');
+    assert.equal(grantsAt(product, card.appUserId)[0]?.endsAtMs, endsAtMs + 3 * DAY_MS);
+  });
+
+  test('now, where the agent chooses so', async () => {
+    const card = await openCustomer(product);
+    give(product, card.appUserId, { endsAtMs: Date.now() + 2 * DAY_MS });
+    const checked = await review(card, { duration: 'two_week', start: 'now' });
+    assert.match(checked.text, /^Adds 12 days: access ends on/m);
+    assert.match((await checked.press('grant.confirm')).text, /✅ Pro is granted/);
+  });
+
+  test('a customer without access gets the full duration from now', async () => {
+    const card = await openCustomer(product);
+    const form = await card.press('grant');
+    assert.ok(!idsOn(form.canvas).includes('grant.start'), 'nothing to start after');
+    assert.match((await review(form, { duration: 'two_week' })).text, /^Adds 14 days, starting now\.$/m);
+  });
+
+  test('the review names the charge that the store makes in the meantime', async () => {
+    const appUserId = `paying_${randomUUID()}`;
+    await tell(product, 'active_monthly', { appUserId });
+    const card = await openFor(product, { externalId: appUserId });
+    const checked = await review(card, { duration: 'three_month' });
+    assert.match(
+      checked.text,
+      /^App Store will still charge \$9\.99 on [A-Z][a-z]{2} \d+, \d{4}: a grant does not stop a paid subscription\.$/m,
+    );
+  });
+
+  test('a sandbox customer is not warned of a charge', async () => {
+    const appUserId = `sandbox_${randomUUID()}`;
+    await tell(product, 'sandbox_only', { appUserId });
+    const card = await openFor(product, { externalId: appUserId });
+    assert.doesNotMatch((await review(card, { duration: 'three_month' })).text, /charge/);
+  });
+});
+
+describe('RevenueCat refuses', () => {
   test('a server that answers 409 gets a way on, not a second grant', async () => {
     product.revenueCat.state.existingGrant = 'conflict409';
     const card = await openCustomer(product);
     give(product, card.appUserId, { endsAtMs: Date.now() + 7 * DAY_MS });
     const done = await grantOf(card);
-    assert.match(done.text, /already has the entitlement\. Nothing was changed\. .* remove the grant/);
-    assert.match(done.text, /^Asked for by: Ada Agent$/m, 'nobody has granted anything');
+    assert.match(
+      done.text,
+      /already has the entitlement\. Nothing was changed\. .* remove the running grant/,
+    );
+    assert.match(done.text, /^Requested by: Ada Agent$/m, 'nobody has granted anything');
     assert.equal((await stored(product, card.appUserId))[0]?.state, 'failed');
   });
 });
@@ -291,7 +361,7 @@ describe('refused', () => {
     ['a lifetime', {}, { duration: 'lifetime' }, /Lifetime grants are not allowed/, 'lifetime_not_allowed'],
     ['no reason', {}, { reason: '   ' }, /give a reason/, 'reason_missing'],
     ['an endless reason', {}, { reason: 'x'.repeat(1_001) }, /1000 characters/, 'reason_too_long'],
-    ['a day that is past', {}, { end: '2020-01-01' }, /has passed already/, null],
+    ['a day that is past', {}, { end: '2020-01-01' }, /is in the past/, null],
     ['a day that is too far away', {}, { end: '2150-01-01' }, /too far away/, null],
     ['a day that is no date', {}, { end: '1/2/27' }, /must be a date like 2027-01-31/, null],
     ['a day that no month has', {}, { end: '2027-02-30' }, /must be a date like/, null],
@@ -310,7 +380,7 @@ describe('refused', () => {
       if (wish?.duration === 'two_month') {
         assert.equal(component(refused, 'grant.duration')?.value, 'two_month');
       }
-      assert.equal(askedFor(product, card.appUserId), 0);
+      assert.equal(callsFor(product, card.appUserId), 0);
       const records = await audited(product, card.appUserId);
       assert.deepEqual(
         records.map((record) => [record.action, record.result]),
@@ -321,7 +391,7 @@ describe('refused', () => {
 
   test('switched off, or not this teammate: at the form, at review and at confirm', async () => {
     for (const [policy, said, why] of [
-      [{ enabled: false }, /switched off/, 'switched_off'],
+      [{ enabled: false }, /turned off/, 'switched_off'],
       [{ allowedAdminIds: [SECOND] }, /You may not grant/, 'not_allowed'],
     ] as const) {
       const card = await openCustomer(product);
@@ -330,7 +400,7 @@ describe('refused', () => {
       assert.match((await card.press('grant')).text, said);
       assert.match((await forgeOn(card, 'grant.review')).text, said);
       assert.match((await checked.press('grant.confirm')).text, said);
-      assert.equal(askedFor(product, card.appUserId), 0);
+      assert.equal(callsFor(product, card.appUserId), 0);
       assert.deepEqual(await stored(product, card.appUserId), []);
       assert.deepEqual(
         (await audited(product, card.appUserId)).map(({ result }) => result),
@@ -354,12 +424,12 @@ describe('refused', () => {
       ['two_month', 'three_month', 'six_month', 'lifetime'],
       'what cannot be chosen, but for what is chosen',
     );
-    assert.equal(askedFor(product, card.appUserId), 0);
+    assert.equal(callsFor(product, card.appUserId), 0);
   });
 
   test('a customer whom RevenueCat does not know', async () => {
     const id = `stranger_${randomUUID()}`;
-    await tellOf(product, id);
+    await announce(product, id);
     const card = await openFor(product, { externalId: id });
     assert.match((await review(card)).text, /RevenueCat does not know this customer\. Nothing was granted/);
     assert.deepEqual(product.revenueCat.state.violations, [], 'and nobody is created by asking');
@@ -408,14 +478,17 @@ describe('refused', () => {
     const checked = await review(card);
     Object.assign(key, { scopes: ['*:*:read', 'customer_information:*:read'] });
     try {
-      assert.match((await checked.press('grant.confirm')).text, /key may not do this\. Nothing was changed/);
+      assert.match(
+        (await checked.press('grant.confirm')).text,
+        /key lacks a permission for this\. Nothing was changed/,
+      );
     } finally {
       Object.assign(key, { scopes });
     }
     const second = await review(await openAgain(product, card));
     key.status = 'revoked';
     try {
-      assert.match((await second.press('grant.confirm')).text, /refuses the API key\. Nothing was changed/);
+      assert.match((await second.press('grant.confirm')).text, /rejected the API key\. Nothing was changed/);
     } finally {
       key.status = 'valid';
       await product.server.connected.database.query(`update projects set api_key_state = 'valid'`);
@@ -432,7 +505,7 @@ describe('once', () => {
     const again = await checked.press('grant.confirm');
     assert.equal(grantIdOn(again), grantIdOn(done));
     assert.match(again.text, /✅ Pro is granted/);
-    assert.equal(askedFor(product, card.appUserId), 1);
+    assert.equal(callsFor(product, card.appUserId), 1);
   });
 
   test('ten confirms at once make one grant, and all show it', async () => {
@@ -441,7 +514,7 @@ describe('once', () => {
       const card = await openCustomer(product);
       const checked = await review(card);
       const all = await Promise.all(Array.from({ length: 10 }, () => checked.press('grant.confirm')));
-      assert.equal(askedFor(product, card.appUserId), 1);
+      assert.equal(callsFor(product, card.appUserId), 1);
       assert.deepEqual(
         all.map(({ text }) => /✅ Pro is granted/.test(text)),
         all.map(() => true),
@@ -464,12 +537,12 @@ describe('once', () => {
     }
     const all = await Promise.all(cards.map(({ checked }) => checked.press('grant.confirm')));
     const made = all.filter(({ text }) => /✅/.test(text)).length;
-    const refused = all.filter(({ text }) => /You may make 3 grants in a calendar month/.test(text)).length;
+    const refused = all.filter(({ text }) => /The limit is 3 grants a month/.test(text)).length;
     assert.deepEqual([made, refused], [3, 5]);
-    const asked = cards.reduce((sum, { card }) => sum + askedFor(product, card.appUserId), 0);
+    const asked = cards.reduce((sum, { card }) => sum + callsFor(product, card.appUserId), 0);
     assert.equal(asked, 3);
     const form = await (await openCustomer(product, { adminId: '7100' })).press('grant');
-    assert.match(form.text, /calendar month/);
+    assert.match(form.text, /grants? a month/);
     assert.ok(!idsOn(form.canvas).includes('grant.review'));
     product.intercom.addAdmin(WORKSPACE_ID, { id: '7102', name: 'Idle', email: 'idle@example.com' });
     const other = await openCustomer(product, { adminId: '7102' });
@@ -484,7 +557,7 @@ describe('once', () => {
     assert.match((await grantOf(card)).text, /refused this\. Nothing was changed/);
     off();
     assert.match((await grantOf(card)).text, /✅/);
-    assert.match((await card.press('grant')).text, /calendar month/);
+    assert.match((await card.press('grant')).text, /grants? a month/);
   });
 
   test('two reviews of the same entitlement, confirmed at once, do not both go through unseen', async () => {
@@ -493,11 +566,9 @@ describe('once', () => {
     const second = await review(card, { duration: 'monthly' });
     const all = await Promise.all([first.press('grant.confirm'), second.press('grant.confirm')]);
     const made = all.filter(({ text }) => /✅/.test(text)).length;
-    const held = all.filter(({ text }) =>
-      /not confirmed yet|has changed|changed meanwhile/.test(text),
-    ).length;
+    const held = all.filter(({ text }) => /not confirmed yet|has changed|changed since/.test(text)).length;
     assert.deepEqual([made, held], [1, 1], all.map(({ text }) => text).join('\n---\n'));
-    assert.equal(askedFor(product, card.appUserId), 1);
+    assert.equal(callsFor(product, card.appUserId), 1);
   });
 
   test('what changed since the review is shown and confirmed anew', async () => {
@@ -505,9 +576,9 @@ describe('once', () => {
     const checked = await review(card, { duration: 'weekly' });
     give(product, card.appUserId, { store: 'app_store', endsAtMs: Date.now() + 90 * DAY_MS });
     const again = await checked.press('grant.confirm');
-    assert.match(again.text, /The customer's access has changed meanwhile/);
-    assert.match(again.text, /What they bought already gives this/);
-    assert.equal(askedFor(product, card.appUserId), 0);
+    assert.match(again.text, /The customer's access has changed since the review/);
+    assert.match(again.text, /Adds 7 days: access ends on .+ instead of/);
+    assert.equal(callsFor(product, card.appUserId), 0);
     assert.match((await again.press('grant.confirm')).text, /✅ Pro is granted/);
   });
 });
@@ -534,7 +605,7 @@ describe('nobody else', () => {
       textOf((await forge(product, card, 'grant.confirm', { storedData: {} })).canvas),
       /out of date/,
     );
-    assert.equal(askedFor(product, card.appUserId) + askedFor(product, other.appUserId), 0);
+    assert.equal(callsFor(product, card.appUserId) + callsFor(product, other.appUserId), 0);
   });
 
   test('another customer’s grant cannot be seen, extended or removed', async () => {
@@ -543,7 +614,7 @@ describe('nobody else', () => {
     const other = await openCustomer(product);
     for (const componentId of [`grant:${id}`, `extend:${id}`, `revoke:${id}`, 'grant:nonsense', "grant:'"]) {
       const answer = await forge(product, other, componentId);
-      assert.match(textOf(answer.canvas), /not one of this customer/, componentId);
+      assert.match(textOf(answer.canvas), /does not belong to this customer/, componentId);
       assert.doesNotMatch(textOf(answer.canvas), /Secret/);
     }
   });
@@ -586,12 +657,12 @@ describe('many', () => {
     const made = grantIdOn(await grantOf(card));
     const database = product.server.connected.database;
     await database.query(
-      `insert into grants (workspace_id, grant_id, project_id, subscriber_id, app_user_id, entitlement_id,
-                           lookup_key, duration, asked_end, reason, idempotency_key, admin, state, created_at)
-       select workspace_id, gen_random_uuid(), project_id, subscriber_id, app_user_id, entitlement_id, lookup_key,
+      `insert into actions (workspace_id, action_id, project_id, subscriber_id, app_user_id, target,
+                           lookup_key, duration, requested_end_at, reason, idempotency_key, admin, state, created_at)
+       select workspace_id, gen_random_uuid(), project_id, subscriber_id, app_user_id, target, lookup_key,
               'monthly', now() - n * interval '40 days', 'Old ' || n, gen_random_uuid()::text, admin, 'confirmed',
               now() - n * interval '41 days'
-         from grants, generate_series(1, 24) n where grant_id::text = $1`,
+         from actions, generate_series(1, 24) n where action_id::text = $1`,
       [made],
     );
     const ids = (shown: OpenCard) => idsOn(shown.canvas).filter((id) => id.startsWith('grant:'));

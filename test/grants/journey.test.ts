@@ -86,7 +86,7 @@ describe('an agent grants access in the inbox', () => {
     await fill('Reason', 'The card failed while our shop was down');
     for (const [day, said] of [
       ['31.12.2027', /must be a date like 2027-01-31/],
-      ['2020-01-01', /has passed already/],
+      ['2020-01-01', /is in the past/],
       ['2098-01-01', /longest grant allowed here is 366 days/],
       ['2150-01-01', /too far away/],
     ] as const) {
@@ -106,10 +106,10 @@ describe('an agent grants access in the inbox', () => {
   test('RevenueCat does not answer: nothing is made, and the same button works when it is back', async () => {
     await toggleFault('RevenueCat is down');
     await press('Review');
-    await says(/RevenueCat does not answer: what they have is as of/);
+    await says(/RevenueCat does not respond: current access is as of/);
     await look('review-away');
     await press('Grant now');
-    await says(/RevenueCat does not answer\. Nothing was changed/);
+    await says(/RevenueCat does not respond\. Nothing was changed/);
     await toggleFault('RevenueCat is down');
   });
 
@@ -144,9 +144,11 @@ describe('an agent grants access in the inbox', () => {
     await press('Grant access');
     await card.getByLabel('Duration').selectOption('two_week');
     await fill('Reason', 'Once more');
+    await card.getByLabel('Starts').selectOption('now');
     await press('Review');
     await says(/RevenueCat ignores a grant that ends within two hours/);
     await look('review-same');
+    assert.equal(await card.getByRole('button', { name: 'Grant now' }).count(), 0);
     await press('Add to the current end instead');
     assert.equal(await card.getByText(/nothing would change/).count(), 0);
     await look('review');

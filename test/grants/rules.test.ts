@@ -1,15 +1,14 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { judge, together, withoutEffect } from '../../src/grants/access.ts';
-import { DURATIONS, endOfDuration, LIFETIME_END_MS } from '../../src/grants/durations.ts';
-import { parseEndDate } from '../../src/grants/end-date.ts';
-import { FOREVER_MS } from '../../src/grants/ends.ts';
-import { noteHtml } from '../../src/grants/note.ts';
+import { combineEnds, compareReadBack, findNoEffect } from '../../src/grants/access.ts';
+import { DURATIONS, endOfDuration, LIFETIME_END_MS, parseEndDate } from '../../src/grants/durations.ts';
+import { noteHtml } from '../../src/grants/notes.ts';
 import { checkMonth, checkPolicy, lengthOf, needsApproval } from '../../src/grants/policy.ts';
 import type { Grant } from '../../src/grants/types.ts';
-import { grantWordsFor } from '../../src/grants/words/catalogue.ts';
-import { LANGUAGES } from '../../src/inbox-card/language.ts';
+import { LANGUAGES } from '../../src/i18n/languages.ts';
+import { messagesFor } from '../../src/i18n/messages.ts';
+import { FOREVER_MS } from '../../src/time.ts';
 import { workspaceSettingsSchema } from '../../src/workspaces/settings.ts';
 
 const HOUR_MS = 3_600_000;
@@ -99,7 +98,7 @@ describe('the end of a duration', () => {
 describe('a grant that RevenueCat would ignore', () => {
   const now = at('2027-01-01T00:00:00Z');
   const none = { grantEndMs: null, boughtEndMs: null };
-  const cases: readonly (readonly [string, Parameters<typeof withoutEffect>[0], number, string | null])[] = [
+  const cases: readonly (readonly [string, Parameters<typeof findNoEffect>[0], number, string | null])[] = [
     ['nothing there', none, now + DAY_MS, null],
     [
       'a grant that ends an hour earlier',
@@ -136,34 +135,48 @@ describe('a grant that RevenueCat would ignore', () => {
   ];
   for (const [what, current, endMs, expected] of cases) {
     test(`${what}: ${expected ?? 'takes effect'}`, () => {
-      assert.equal(withoutEffect(current, endMs)?.kind ?? null, expected);
+      assert.equal(findNoEffect(current, endMs)?.kind ?? null, expected);
     });
   }
 
   test('access that no subscription explains was bought once and for all', () => {
-    assert.deepEqual(together(null, null, FOREVER_MS).boughtEndMs, FOREVER_MS);
-    assert.deepEqual(together(now + DAY_MS, null, now + DAY_MS).boughtEndMs, null);
-    assert.deepEqual(together(now + DAY_MS, now + HOUR_MS, now + DAY_MS).boughtEndMs, now + HOUR_MS);
-    assert.deepEqual(together(now + DAY_MS, null, FOREVER_MS).boughtEndMs, FOREVER_MS);
+    assert.deepEqual(
+      combineEnds({ grantEndMs: null, subscribedEndMs: null, endMs: FOREVER_MS }).boughtEndMs,
+      FOREVER_MS,
+    );
+    assert.deepEqual(
+      combineEnds({ grantEndMs: now + DAY_MS, subscribedEndMs: null, endMs: now + DAY_MS }).boughtEndMs,
+      null,
+    );
+    assert.deepEqual(
+      combineEnds({ grantEndMs: now + DAY_MS, subscribedEndMs: now + HOUR_MS, endMs: now + DAY_MS })
+        .boughtEndMs,
+      now + HOUR_MS,
+    );
+    assert.deepEqual(
+      combineEnds({ grantEndMs: now + DAY_MS, subscribedEndMs: null, endMs: FOREVER_MS }).boughtEndMs,
+      FOREVER_MS,
+    );
   });
 });
 
 describe('what reading back tells', () => {
   const asked = at('2027-02-01T00:00:00Z');
   const cases: readonly (readonly [string, number | null, number | null, string])[] = [
-    ['nothing before, nothing now', null, null, 'not_there'],
-    ['nothing before, the end asked for', null, asked, 'made'],
-    ['nothing before, the end in whole seconds', null, asked - 999, 'made'],
-    ['nothing before, another end', null, asked - DAY_MS, 'made'],
-    ['an earlier one before, and still', asked - 9 * DAY_MS, asked - 9 * DAY_MS, 'not_there'],
-    ['an earlier one before, the end now', asked - 9 * DAY_MS, asked, 'made'],
-    ['within two hours before, and still', asked - HOUR_MS, asked - HOUR_MS, 'kept'],
-    ['the same end before, and still', asked - 999, asked - 999, 'kept'],
-    ['a later one before, and still', asked + 9 * DAY_MS, asked + 9 * DAY_MS, 'kept'],
-    ['one before, gone now', asked - 9 * DAY_MS, null, 'not_there'],
+    ['nothing before, nothing now', null, null, 'missing'],
+    ['nothing before, the end asked for', null, asked, 'granted'],
+    ['nothing before, the end in whole seconds', null, asked - 999, 'granted'],
+    ['nothing before, another end', null, asked - DAY_MS, 'granted'],
+    ['an earlier one before, and still', asked - 9 * DAY_MS, asked - 9 * DAY_MS, 'missing'],
+    ['an earlier one before, the end now', asked - 9 * DAY_MS, asked, 'granted'],
+    ['within two hours before, and still', asked - HOUR_MS, asked - HOUR_MS, 'unchanged'],
+    ['the same end before, and still', asked - 999, asked - 999, 'unchanged'],
+    ['a later one before, and still', asked + 9 * DAY_MS, asked + 9 * DAY_MS, 'unchanged'],
+    ['one before, gone now', asked - 9 * DAY_MS, null, 'missing'],
   ];
   for (const [what, before, after, expected] of cases) {
-    test(`${what}: ${expected}`, () => assert.equal(judge(asked, before, after), expected));
+    test(`${what}: ${expected}`, () =>
+      assert.equal(compareReadBack({ requestedMs: asked, previousMs: before, currentMs: after }), expected));
   }
 });
 
@@ -180,7 +193,7 @@ describe('the policy', () => {
     assert.equal(checkPolicy(policy, { ...grant, reason: ' \n ' })?.code, 'reason_missing');
     assert.equal(checkPolicy(policy, { ...grant, reason: 'x'.repeat(1_001) })?.code, 'reason_too_long');
     assert.equal(checkPolicy(policy, { ...grant, adminId: '' })?.code, 'not_allowed');
-    assert.equal(checkMonth(policy, 1_000_000), null);
+    assert.equal(checkMonth(policy.monthlyPerAdmin, 1_000_000), null);
     assert.equal(needsApproval(policy, null), false);
   });
 
@@ -189,8 +202,8 @@ describe('the policy', () => {
     assert.equal(checkPolicy(policyOf({ allowedAdminIds: ['b'] }), grant)?.code, 'not_allowed');
     assert.equal(checkPolicy(policyOf({ reasonRequired: false }), { ...grant, reason: '' }), null);
     assert.equal(checkPolicy(policyOf({ lifetimeAllowed: true }), { ...grant, days: null }), null);
-    assert.equal(checkMonth(policyOf({ monthlyPerAdmin: 3 }), 2), null);
-    assert.deepEqual(checkMonth(policyOf({ monthlyPerAdmin: 3 }), 3), { code: 'monthly_limit', limit: 3 });
+    assert.equal(checkMonth(3, 2), null);
+    assert.deepEqual(checkMonth(3, 3), { code: 'monthly_limit', limit: 3 });
     assert.equal(needsApproval(policyOf({ secondPersonAboveDays: 31 }), 31), false);
     assert.equal(needsApproval(policyOf({ secondPersonAboveDays: 31 }), 32), true);
     assert.equal(needsApproval(policyOf({ secondPersonAboveDays: 31 }), null), true);
@@ -200,34 +213,41 @@ describe('the policy', () => {
     const july = at('2027-07-01T00:00:00Z');
     const endMs = endOfDuration('two_month', july);
     assert.equal(Math.floor((endMs - july) / DAY_MS), 62);
-    assert.equal(lengthOf({ duration: 'two_month', isAdded: false, endMs }, july), 61);
-    assert.equal(lengthOf({ duration: 'two_month', isAdded: true, endMs }, july), 62);
-    assert.equal(lengthOf({ duration: 'custom', isAdded: false, endMs }, july), 62);
-    assert.equal(lengthOf({ duration: 'lifetime', isAdded: false, endMs: LIFETIME_END_MS }, july), null);
-    assert.equal(lengthOf({ duration: 'custom', isAdded: false, endMs: LIFETIME_END_MS }, july), null);
+    assert.equal(lengthOf({ duration: 'two_month', isAdded: false, endMs, countsFromMs: july }), 61);
+    assert.equal(lengthOf({ duration: 'two_month', isAdded: true, endMs, countsFromMs: july }), 62);
+    assert.equal(lengthOf({ duration: 'custom', isAdded: false, endMs, countsFromMs: july }), 62);
+    assert.equal(
+      lengthOf({ duration: 'lifetime', isAdded: false, endMs: LIFETIME_END_MS, countsFromMs: july }),
+      null,
+    );
+    assert.equal(
+      lengthOf({ duration: 'custom', isAdded: false, endMs: LIFETIME_END_MS, countsFromMs: july }),
+      null,
+    );
   });
 });
 
 describe('a note', () => {
   const grant = {
-    grantId: '0123abcd-0000-4000-8000-000000000000',
+    actionId: '0123abcd-0000-4000-8000-000000000000',
     entitlementName: '<b>Pro</b> & "more"',
     reason: '<script>alert(1)</script>\nand more',
     admin: { id: '1', name: 'Ada <img>', email: null },
     decidedBy: { id: '2', name: "Sam O'Neil", email: null },
-    askedEndMs: at('2027-02-01T00:00:00Z'),
-    realEndMs: null,
-    kept: false,
-  } as Grant;
+    requestedEndMs: at('2027-02-01T12:00:00Z'),
+    actualEndMs: null,
+    isUnchanged: false,
+  } as unknown as Grant;
 
   for (const language of LANGUAGES) {
     test(`in ${language} names entitlement, end, people and reason, and is escaped`, () => {
-      const html = noteHtml(grant, 'granted', grantWordsFor(language).note, () => 'Feb 1, 2027');
+      const messages = messagesFor(language, 'UTC');
+      const html = noteHtml(grant, 'confirmed', messages);
       const tags = html.match(/<[^>]*>/g) ?? [];
       assert.deepEqual([...new Set(tags)].sort(), ['</b>', '</p>', '<b>', '<br>', '<p>'].sort());
       for (const part of [
         '&lt;b&gt;Pro&lt;/b&gt; &amp; &quot;more&quot;',
-        'Feb 1, 2027',
+        messages.dateTime(grant.requestedEndMs),
         '&lt;script&gt;alert(1)&lt;/script&gt;<br>and more',
         'Ada &lt;img&gt;',
         'Sam O&#39;Neil',

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { Grant } from '../../src/grants/types.ts';
+import type { ActionState } from '../../src/grants/state-machine.ts';
 import type { RevenueCatEvent, Subscription } from '../../src/simulator/revenuecat/state.ts';
 import { idsOn, type OpenCard, openFor } from '../inbox-card/support.ts';
 import { type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
@@ -26,13 +26,13 @@ export async function openCustomer(
     id: appUserId,
     ...(options.aliases ? { aliases: options.aliases } : {}),
   });
-  await tellOf(product, appUserId);
+  await announce(product, appUserId);
   const card = await openFor(product, { externalId: appUserId, name: `Customer ${number}` }, options);
   return { ...card, appUserId };
 }
 
 /** A webhook that says nothing but that the customer is there. */
-export async function tellOf(product: Product, appUserId: string): Promise<void> {
+export async function announce(product: Product, appUserId: string): Promise<void> {
   const event: RevenueCatEvent = {
     type: 'EXPERIMENT_ENROLLMENT',
     id: `hello-${appUserId}`,
@@ -92,24 +92,29 @@ export function grantsAt(product: Product, appUserId: string): Subscription[] {
   );
 }
 
-/** How often RevenueCat was asked to grant something to a customer, whatever came of it. */
-export function askedFor(product: Product, appUserId: string): number {
+/** How often RevenueCat was called to grant something to a customer, whatever the result. */
+export function callsFor(product: Product, appUserId: string): number {
   return product.revenueCat.state.grantRequests.filter(({ customerId }) => customerId === appUserId).length;
 }
 
 export interface Wish {
   readonly entitlement?: string;
   readonly duration?: string;
+  readonly start?: 'after' | 'now';
   readonly end?: string;
   readonly reason?: string;
 }
 
 /** Fills in the form and presses *Review*. */
 export async function review(card: OpenCard, wish: Wish = {}): Promise<OpenCard> {
-  const form = idsOn(card.canvas).includes('grant.review') ? card : await card.press('grant');
+  let form = idsOn(card.canvas).includes('grant.review') ? card : await card.press('grant');
+  // The start is a choice once our own store knows that something runs.
+  if (wish.start !== undefined && !idsOn(form.canvas).includes('grant.start'))
+    form = await (await (await form.press('home')).press('refresh')).press('grant');
   return form.press('grant.review', {
     ...(wish.entitlement === undefined ? {} : { 'grant.entitlement': wish.entitlement }),
     'grant.duration': wish.duration ?? 'monthly',
+    ...(wish.start === undefined ? {} : { 'grant.start': wish.start }),
     ...(wish.end === undefined ? {} : { 'grant.end': wish.end }),
     'grant.reason': wish.reason ?? 'Lost a week to an outage',
   });
@@ -131,16 +136,16 @@ export async function stored(
   appUserId: string,
 ): Promise<
   {
-    grant_id: string;
-    state: Grant['state'];
+    action_id: string;
+    state: ActionState;
     error: string | null;
-    real_end: Date | null;
-    asked_end: Date;
-    kept: boolean;
+    actual_end_at: Date | null;
+    requested_end_at: Date;
+    unchanged: boolean;
   }[]
 > {
   return product.server.connected.database.query(
-    `select grant_id, state, error, real_end, asked_end, kept from grants
+    `select action_id, state, error, actual_end_at, requested_end_at, unchanged from actions
       where workspace_id = $1 and app_user_id = $2 order by created_at`,
     [WORKSPACE_ID, appUserId],
   );

@@ -277,8 +277,8 @@ describe('the timeline', () => {
     const { subscriber_id: id, project_id: projectId } = await subscriberOf('user_grant');
     const endMs = nowMs + 30 * DAY_MS;
     await database().query(
-      `insert into grants (workspace_id, grant_id, project_id, subscriber_id, app_user_id, entitlement_id, lookup_key,
-                           duration, asked_end, real_end, reason, idempotency_key, admin, state)
+      `insert into actions (workspace_id, action_id, project_id, subscriber_id, app_user_id, target, lookup_key,
+                           duration, requested_end_at, actual_end_at, reason, idempotency_key, admin, state)
        values ($1, $2, $3, $4, 'user_grant', 'entl1', 'pro', 'monthly', to_timestamp($5 / 1000.0),
                to_timestamp($5 / 1000.0), 'lost data', $6, '{"id":"7001","name":"Ada Agent"}', 'confirmed')`,
       [WORKSPACE_ID, randomUUID(), projectId, id, endMs, randomUUID()],

@@ -47,7 +47,7 @@ export const CROSS_TENANT: readonly { readonly text: string; readonly why: strin
     why: 'the nightly reconciling looks for workspaces that can be reconciled',
   },
   {
-    text: `select workspace_id, grant_id, false as is_note from grants`,
+    text: `select workspace_id, action_id, false as is_note from actions`,
     why: 'a worker looks for grants and notes that a killed one has left',
   },
   { text: `select 1 from workspaces limit 1`, why: 'the readiness probe' },

@@ -1,147 +1,218 @@
-import { button, type Component, type InboxCanvas, table, text } from '../../intercom/canvas.ts';
-import { isForever, isSameEnd } from '../ends.ts';
-import { readNoteStates } from '../notes-store.ts';
-import { sendNotes, sendSettling } from '../reconcile.ts';
-import type { Grant } from '../types.ts';
-import { type Customer, page, type Visit } from './context.ts';
-import { endWord, exactEnd, failureText, shownName, wordsOf } from './said.ts';
+import {
+  button,
+  type Component,
+  clip,
+  type InboxCanvas,
+  item,
+  list,
+  table,
+  text,
+} from '../../intercom/canvas.ts';
+import { isForever, MINUTE_MS } from '../../time.ts';
+import { lastStepAtMs, scheduleConfirm, scheduleNotes } from '../confirmation.ts';
+import type { ActionView } from '../context.ts';
+import { isSameEnd } from '../durations.ts';
+import { readNoteStates } from '../notes.ts';
+import { type PageFrom, readGrantPage } from '../repository.ts';
+import { findGrant } from '../service.ts';
+import { type Grant, grantEndMs, nameOf } from '../types.ts';
+import { endText, exactEnd, failureText, shownName } from './format.ts';
 
-const STALE_MS = 60_000;
+/** A job that has not run for this long may be lost. */
+const OVERDUE_MS = MINUTE_MS;
+const PAGE_SIZE = 10;
 
-/**
- * How a grant stands, with what can be done about it.
- *
- * @param options.isFresh it was made just now: the customer is to be told
- */
-export async function grantResult(
-  visit: Visit,
-  customer: Customer,
-  grant: Grant,
-  options: { isFresh?: boolean } = {},
-): Promise<InboxCanvas> {
-  const words = wordsOf(visit);
-  const { buttons, states } = words;
-  const name = shownName(grant.entitlementName);
+/** How a grant stands, and what can be done about it. */
+export async function grantResult(view: ActionView, grant: Grant): Promise<InboxCanvas> {
+  const { t } = view.messages;
+  const entitlement = shownName(grant);
+  const allGrants = button('grants', t('grant.button.grants'), 'secondary');
+  const details = grantTable(view, grant);
   switch (grant.state) {
     case 'awaiting_approval':
-      return page(visit, [
-        text(words.awaitingOwn(name)),
-        ...facts(visit, grant),
-        button('grants', buttons.grants, 'secondary'),
-      ]);
+      return view.page([text(t('grant.result.awaitingOwn', { entitlement })), ...details, allGrants]);
     case 'declined':
     case 'withdrawn':
-      return page(visit, [
-        text(grant.state === 'declined' ? words.declined(name) : words.withdrawn(name)),
-        ...facts(visit, grant),
-        button('grants', buttons.grants, 'secondary'),
-      ]);
+      return view.page([text(t(`grant.result.${grant.state}`, { entitlement })), ...details, allGrants]);
     case 'failed':
-      return page(visit, [
-        text(failureText(visit, grant.error), 'error'),
-        ...facts(visit, grant),
-        button('grant', buttons.again, 'secondary'),
+      return view.page([
+        text(failureText(view, grant.error), 'error'),
+        ...details,
+        button('grant', t('grant.button.tryAgain'), 'secondary'),
       ]);
     case 'requested':
-    case 'revoking': {
-      await wake(visit, grant);
-      const sentence = grant.state === 'requested' ? states.pending : states.revokePending;
-      return page(visit, [
-        text(sentence, 'muted'),
-        ...facts(visit, grant),
-        button(`grant:${grant.grantId}`, buttons.lookAgain, 'secondary'),
+    case 'revoking':
+      // A lost job is queued again when an agent looks at what it should have completed.
+      if (view.context.now() - lastStepAtMs(grant) > OVERDUE_MS)
+        await scheduleConfirm(view.context, grant, 0);
+      return view.page([
+        text(t(grant.state === 'requested' ? 'grant.state.pending' : 'grant.state.revokePending'), 'muted'),
+        ...details,
+        button(`grant:${grant.actionId}`, t('grant.button.refresh'), 'secondary'),
       ]);
-    }
     case 'revoked':
-      return page(visit, [
-        text(words.revoked(name)),
-        ...(await noteProblem(visit, grant)),
-        ...facts(visit, grant),
-        button('grants', buttons.grants, 'secondary'),
+      return view.page([
+        text(t('grant.result.revoked', { entitlement })),
+        ...(await noteProblem(view, grant)),
+        ...details,
+        allGrants,
       ]);
     case 'confirmed':
-      return confirmed(visit, customer, grant, options.isFresh ?? false);
+      return confirmedResult(view, grant);
   }
 }
 
-async function confirmed(
-  visit: Visit,
-  customer: Customer,
-  grant: Grant,
-  isFresh: boolean,
-): Promise<InboxCanvas> {
-  const words = wordsOf(visit);
-  const name = shownName(grant.entitlementName);
-  const realEndMs = grant.realEndMs ?? grant.askedEndMs;
-  const end = exactEnd(visit, realEndMs);
-  if (!isForever(realEndMs) && realEndMs <= visit.services.now()) {
-    return page(visit, [
-      text(words.ended(name, end ?? '')),
-      ...facts(visit, grant),
-      button('grants', words.buttons.grants, 'secondary'),
-    ]);
+async function confirmedResult(view: ActionView, grant: Grant): Promise<InboxCanvas> {
+  const { messages, customerMessages, customer, context } = view;
+  const { t } = messages;
+  const entitlement = shownName(grant);
+  const endMs = grantEndMs(grant);
+  const allGrants = button('grants', t('grant.button.grants'), 'secondary');
+  if (!isForever(endMs) && endMs <= context.now()) {
+    const ended = t('grant.result.ended', { entitlement, date: messages.dateTime(endMs) });
+    return view.page([text(ended), ...grantTable(view, grant), allGrants]);
   }
-  const hasOtherEnd = !isSameEnd(realEndMs, grant.askedEndMs);
-  const canExtend = !isForever(realEndMs) && customer.project.apiKey !== null;
-  const components: Component[] = [
-    grant.kept ? text(words.kept(endWord(visit, realEndMs)), 'error') : text(words.granted(name, end)),
-    ...(hasOtherEnd && !grant.kept ? [text(words.otherEnd(endWord(visit, grant.askedEndMs)), 'muted')] : []),
-    ...(grant.kept
-      ? []
+  const customerText: Component = {
+    type: 'textarea',
+    id: 'grant.tell',
+    label: t('grant.label.customerText'),
+    value: customerMessages.t('grant.customerText.granted', {
+      entitlement: grant.entitlementName,
+      end: isForever(endMs) ? null : customerMessages.dateTime(endMs),
+    }),
+  };
+  const otherEnd = isSameEnd(endMs, grant.requestedEndMs)
+    ? []
+    : [text(t('grant.result.otherEnd', { end: endText(view, grant.requestedEndMs) }), 'muted')];
+  return view.page([
+    ...(grant.isUnchanged
+      ? [text(t('grant.result.unchanged', { end: endText(view, endMs) }), 'error')]
       : [
-          {
-            type: 'textarea' as const,
-            id: 'grant.tell',
-            label: words.labels.tell,
-            value: words.tellCustomer(grant.entitlementName, end),
-          },
+          text(t('grant.result.granted', { entitlement, end: exactEnd(view, endMs) })),
+          ...otherEnd,
+          customerText,
         ]),
-    ...(await noteProblem(visit, grant)),
-    ...facts(visit, grant),
-    ...(isFresh ? [button('grants', words.buttons.grants, 'secondary')] : []),
-    ...(canExtend ? [button(`extend:${grant.grantId}`, words.buttons.extend, 'secondary')] : []),
-    button(`revoke:${grant.grantId}`, words.buttons.revoke, 'secondary'),
-  ];
-  return page(visit, components);
-}
-
-/** Who, until when, why; and who else had a part in it. */
-export function facts(visit: Visit, grant: Grant): Component[] {
-  const { labels } = wordsOf(visit);
-  const { state } = grant;
-  const isMade = state === 'confirmed' || state === 'revoking' || state === 'revoked';
-  const wasAsked = grant.decidedBy !== null || !isMade;
-  const endMs = grant.realEndMs ?? grant.askedEndMs;
-  // Of what was removed or never made an end would be read as one that holds.
-  const holds = state !== 'revoked' && state !== 'failed';
-  const nameOf = (person: Grant['decidedBy']): string | null => person && (person.name || person.id);
-  const isDeclined = grant.state === 'declined';
-  return table([
-    [labels.entitlement, grant.entitlementName],
-    [labels.until, holds ? exactEnd(visit, endMs) : null],
-    [visit.messages.t('card.label.ends'), holds && isForever(endMs) ? visit.messages.t('card.never') : null],
-    [wasAsked ? labels.askedBy : labels.grantedBy, nameOf(grant.admin)],
-    [isDeclined ? labels.declinedBy : labels.approvedBy, nameOf(grant.decidedBy)],
-    [labels.on, visit.messages.dateTime(grant.createdAtMs)],
-    [labels.reason, grant.reason],
-    [labels.removedBy, grant.state === 'revoked' ? nameOf(grant.revokedBy) : null],
-    [labels.reason, grant.state === 'revoked' ? grant.revokeReason : null],
-    [labels.customer, grant.appUserId],
+    ...(await noteProblem(view, grant)),
+    ...grantTable(view, grant),
+    allGrants,
+    ...(isForever(endMs) || customer.project.apiKey === null
+      ? []
+      : [button(`extend:${grant.actionId}`, t('grant.button.extend'), 'secondary')]),
+    button(`revoke:${grant.actionId}`, t('grant.button.revoke'), 'secondary'),
   ]);
 }
 
-/** Somebody looks at a grant that waits: a job that was lost is queued again. */
-async function wake(visit: Visit, grant: Grant): Promise<void> {
-  const sinceMs = visit.services.now() - (grant.revokeAskedAtMs ?? grant.askedAtMs ?? grant.createdAtMs);
-  if (sinceMs > STALE_MS) await sendSettling(visit.services.jobs, grant, 0);
+/** Who, until when, why; and who decided. */
+export function grantTable({ messages }: ActionView, grant: Grant): Component[] {
+  const { t } = messages;
+  const { state, decidedBy, revokedBy } = grant;
+  const isMade = state === 'confirmed' || state === 'revoking' || state === 'revoked';
+  const isRequest = decidedBy !== null || !isMade;
+  const endMs = grantEndMs(grant);
+  // The end of what was revoked or never made would be read as one that holds.
+  const holds = state !== 'revoked' && state !== 'failed';
+  const end = isForever(endMs) ? t('grant.access.forever') : messages.dateTime(endMs);
+  return table([
+    [t('grant.label.entitlement'), grant.entitlementName],
+    [t('grant.label.until'), holds ? end : null],
+    [t(isRequest ? 'grant.label.requestedBy' : 'grant.label.grantedBy'), nameOf(grant.admin)],
+    [
+      t(state === 'declined' ? 'grant.label.declinedBy' : 'grant.label.approvedBy'),
+      decidedBy && nameOf(decidedBy),
+    ],
+    [t('grant.label.on'), messages.dateTime(grant.createdAtMs)],
+    [t('grant.label.reason'), grant.reason],
+    ...(state === 'revoked'
+      ? ([
+          [t('grant.label.removedBy'), revokedBy && nameOf(revokedBy)],
+          [t('grant.label.reason'), grant.revokeReason],
+        ] as const)
+      : []),
+    [t('grant.label.customer'), grant.appUserId],
+  ]);
 }
 
-async function noteProblem(visit: Visit, grant: Grant): Promise<Component[]> {
-  const { services: context } = visit;
-  const states = await readNoteStates(context.database, grant.workspaceId, grant.grantId);
-  const settledMs = grant.revokedAtMs ?? grant.createdAtMs;
-  if (states.includes('queued') && context.now() - settledMs > STALE_MS) {
-    await sendNotes(context.jobs, grant);
+async function noteProblem(view: ActionView, grant: Grant): Promise<Component[]> {
+  const { context, messages } = view;
+  const states = await readNoteStates(context.database, grant);
+  const changedAtMs = grant.revokedAtMs ?? grant.createdAtMs;
+  if (states.includes('queued') && context.now() - changedAtMs > OVERDUE_MS)
+    await scheduleNotes(context, grant);
+  return states.includes('failed') ? [text(messages.t('grant.state.noteFailed'), 'muted')] : [];
+}
+
+/** Everything granted to the customer, newest first, ten a page. */
+export async function grantsList(
+  view: ActionView,
+  direction: 'older' | 'newer' | null = null,
+): Promise<InboxCanvas> {
+  const { messages, context, formState, workspace } = view;
+  const { t } = messages;
+  const shownBefore = formState.grants;
+  const from: PageFrom =
+    direction === null || !shownBefore
+      ? null
+      : { direction, actionId: direction === 'older' ? shownBefore.last : shownBefore.first };
+  const { subscriberId } = view.customer.subscriber;
+  const subscriber = { workspaceId: workspace.workspaceId, subscriberId };
+  const read = await readGrantPage(context.readDatabase, subscriber, { from, limit: PAGE_SIZE + 1 });
+  const hasMore = read.length > PAGE_SIZE;
+  const isNewer = from?.direction === 'newer';
+  // One more was read than is shown: the one farther away.
+  const shown = hasMore ? (isNewer ? read.slice(1) : read.slice(0, PAGE_SIZE)) : read;
+  const [first, last] = [shown[0], shown.at(-1)];
+  return view.page(
+    [
+      text(t('grant.title.grants'), 'header'),
+      shown.length === 0
+        ? text(t('grant.state.noGrants'), 'muted')
+        : list(shown.map((grant) => grantItem(view, grant))),
+      ...((isNewer ? hasMore : from !== null)
+        ? [button('grants:newer', t('grant.button.newer'), 'link')]
+        : []),
+      ...(isNewer || hasMore ? [button('grants:older', t('grant.button.older'), 'link')] : []),
+      button('grant', t('grant.button.grant'), 'secondary'),
+    ],
+    first && last ? { grants: { first: first.actionId, last: last.actionId } } : undefined,
+  );
+}
+
+function grantItem(view: ActionView, grant: Grant) {
+  const parts = [stateText(view, grant), grant.admin.name, grant.reason].filter(Boolean);
+  return item(`grant:${grant.actionId}`, clip(grant.entitlementName, 60), {
+    subtitle: clip(parts.join(' · '), 160),
+    tertiary: view.messages.date(grant.createdAtMs),
+  });
+}
+
+function stateText({ messages, context }: ActionView, grant: Grant): string {
+  const { t } = messages;
+  switch (grant.state) {
+    case 'requested':
+    case 'revoking':
+      return t('grant.line.pending');
+    case 'confirmed': {
+      const endMs = grantEndMs(grant);
+      if (isForever(endMs)) return t('grant.line.forever');
+      const end = messages.date(endMs);
+      return endMs <= context.now() ? t('grant.line.ended', { end }) : t('grant.line.until', { end });
+    }
+    default:
+      return t(`grant.line.${grant.state}`);
   }
-  return states.includes('failed') ? [text(wordsOf(visit).states.noteFailed, 'muted')] : [];
+}
+
+/** Draws what needs one of the customer's grants. */
+export async function withGrant(
+  view: ActionView,
+  actionId: string | undefined,
+  draw: (grant: Grant) => Promise<InboxCanvas>,
+): Promise<InboxCanvas> {
+  const grant = actionId === undefined ? null : await findGrant(view, actionId);
+  if (grant) return draw(grant);
+  const { t } = view.messages;
+  return view.page([
+    text(t('grant.state.notFound'), 'muted'),
+    button('grants', t('grant.button.grants'), 'secondary'),
+  ]);
 }

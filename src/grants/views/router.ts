@@ -1,52 +1,61 @@
-import { approvalView, approve, decline } from './approval.ts';
-import { grantConfirm } from './confirm.ts';
-import type { GrantView, Visit } from './context.ts';
-import { filledBefore, filledIn, grantForm } from './form.ts';
-import { findGrant, goneGrant, grantsList } from './list.ts';
-import { grantResult } from './result.ts';
-import { grantReview } from './review.ts';
-import { revokeConfirm, revokeReview } from './revoke.ts';
+import { messagesFor } from '../../i18n/messages.ts';
+import type { InboxCanvas } from '../../intercom/canvas.ts';
+import type { ActionView, ActionViewEntry, CardVisit } from '../context.ts';
+import { approvalView, approve, declineOrWithdraw, revokeConfirm, revokeReview } from './decisions.ts';
+import { grantForm, reviewedForm, submittedForm } from './form.ts';
+import { grantConfirm, grantReview } from './grant.ts';
+import { grantResult, grantsList, withGrant } from './result.ts';
 
-const reads = (render: GrantView['render']): GrantView => ({ readOnly: true, render });
-const changes = (render: GrantView['render']): GrantView => ({ readOnly: false, render });
+type Render = (view: ActionView, argument: string) => Promise<InboxCanvas>;
 
-/** The views of grants by component id; an id that ends with a colon is a prefix. The inbox card adds them to its own. */
-export const GRANT_VIEWS: Readonly<Record<string, GrantView>> = {
-  grant: changes((context) => grantForm(context, context.customer, { isAdded: false, page: -1 })),
-  'grant:': reads(grantView),
-  'grant.page:': changes((context, page) =>
-    grantForm(context, context.customer, { ...filledIn(context), page: Number(page) }),
-  ),
-  'grant.change': changes((context) =>
-    grantForm(context, context.customer, { ...filledBefore(context), page: -1 }),
-  ),
-  'grant.review': changes((context) => grantReview(context, context.customer, filledIn(context))),
-  'grant.add': changes((context) =>
-    grantReview(context, context.customer, { ...filledBefore(context), isAdded: true }),
-  ),
-  'grant.confirm': changes((context) => grantConfirm(context, context.customer)),
-  'grant.approve': changes((context) => approve(context, context.customer)),
-  'grant.decline': changes((context) => decline(context, context.customer)),
-  'grant.withdraw': changes((context) => decline(context, context.customer)),
-  grants: reads((context) => grantsList(context, context.customer)),
-  'grants:older': changes((context) => grantsList(context, context.customer, 'older')),
-  'grants:newer': changes((context) => grantsList(context, context.customer, 'newer')),
-  'extend:': changes(extendForm),
-  'revoke:': changes((context, grantId) => revokeReview(context, context.customer, grantId)),
-  'revoke.confirm': changes((context) => revokeConfirm(context, context.customer)),
-};
-
-async function grantView(context: Visit, grantId: string) {
-  const grant = await findGrant(context, context.customer, grantId);
-  if (!grant) return goneGrant(context);
-  return grant.state === 'awaiting_approval'
-    ? approvalView(context, context.customer, grant)
-    : grantResult(context, context.customer, grant);
+function viewOf(visit: CardVisit): ActionView {
+  const { services, request, workspace, messages } = visit;
+  return {
+    context: services,
+    workspace,
+    customer: visit.customer,
+    admin: request.admin,
+    conversationId: request.conversationId,
+    contactId: request.contact.id || null,
+    inputs: request.inputs,
+    formState: visit.formState,
+    messages,
+    customerMessages: messagesFor(request.contact.language ?? messages.language, workspace.timezone),
+    page: visit.page,
+  };
 }
 
-/** The form, for more of what was granted: the duration is added to what is left. */
-async function extendForm(context: Visit, grantId: string) {
-  const grant = await findGrant(context, context.customer, grantId);
-  if (!grant) return goneGrant(context);
-  return grantForm(context, context.customer, { entitlement: grant.entitlementId, isAdded: true, page: -1 });
+const read = (render: Render): ActionViewEntry => ({
+  readOnly: true,
+  render: (visit, argument) => render(viewOf(visit), argument),
+});
+const write = (render: Render): ActionViewEntry => ({ ...read(render), readOnly: false });
+
+/** The views of actions by component id; an id that ends in a colon is a prefix. The inbox card adds them to its own. */
+export const ACTION_VIEWS: Readonly<Record<string, ActionViewEntry>> = {
+  grant: write((view) => grantForm(view, { page: -1 })),
+  'grant.change': write((view) => grantForm(view, { ...reviewedForm(view), page: -1 })),
+  'grant.page:': write((view, page) => grantForm(view, { ...submittedForm(view), page: Number(page) })),
+  'grant.review': write((view) => grantReview(view, submittedForm(view))),
+  'grant.add': write((view) => grantReview(view, { ...reviewedForm(view), start: 'after' })),
+  'grant.confirm': write(grantConfirm),
+  'grant.approve': write(approve),
+  'grant.decline': write(declineOrWithdraw),
+  'grant.withdraw': write(declineOrWithdraw),
+  grants: read((view) => grantsList(view)),
+  'grants:': read((view, direction) => grantsList(view, direction === 'newer' ? 'newer' : 'older')),
+  'grant:': read(showGrant),
+  'extend:': write((view, actionId) =>
+    withGrant(view, actionId, ({ entitlementId }) =>
+      grantForm(view, { entitlement: entitlementId, page: -1, extends: true }),
+    ),
+  ),
+  'revoke:': write((view, actionId) => withGrant(view, actionId, (grant) => revokeReview(view, grant))),
+  'revoke.confirm': write(revokeConfirm),
+};
+
+function showGrant(view: ActionView, actionId: string): Promise<InboxCanvas> {
+  return withGrant(view, actionId, (grant) =>
+    grant.state === 'awaiting_approval' ? approvalView(view, grant) : grantResult(view, grant),
+  );
 }

@@ -1,0 +1,225 @@
+import escapeHtml from 'escape-html';
+import type { Logger } from 'pino';
+import type { Database, Sql } from '../database/sql.ts';
+import { AppError } from '../errors.ts';
+import { type Messages, messagesFor } from '../i18n/messages.ts';
+import type { IntercomClient } from '../intercom/client.ts';
+import { isForever } from '../time.ts';
+import type { Workspace } from '../workspaces/store.ts';
+import { type ActionKey, readGrant } from './repository.ts';
+import { type Grant, grantEndMs, nameOf, type Teammate } from './types.ts';
+
+/** What a note reports; each is left once. */
+export type NoteStep = 'requested' | 'declined' | 'confirmed' | 'failed' | 'revoked';
+
+export type NoteState = 'queued' | 'sending' | 'sent' | 'failed';
+
+interface OpenNote {
+  readonly step: NoteStep;
+  readonly conversationId: string;
+  readonly adminId: string;
+  /** An earlier attempt was cut off: Intercom may have stored the note. */
+  readonly isUncertain: boolean;
+}
+
+/** An attempt that has not ended after this time was cut off. */
+const LEASE_SECONDS = 45;
+
+/** Queues a note in the transaction that changes the action. A second one for the same step is ignored. */
+export async function queueNote(
+  sql: Sql,
+  action: Grant,
+  note: { readonly step: NoteStep; readonly by: Teammate; readonly conversationId?: string | null },
+): Promise<void> {
+  const conversationId = note.conversationId ?? action.conversationId;
+  if (conversationId === null) return;
+  await sql.query(
+    `insert into action_notes (workspace_id, action_id, subscriber_id, step, conversation_id, admin_id)
+     values ($1, $2, $3, $4, $5, $6)
+     on conflict (workspace_id, action_id, step) do nothing`,
+    [action.workspaceId, action.actionId, action.subscriberId, note.step, conversationId, note.by.id],
+  );
+}
+
+/** Claims the notes of an action that no process is sending, oldest first. */
+async function claimNotes(sql: Sql, { workspaceId, actionId }: ActionKey): Promise<OpenNote[]> {
+  const rows = await sql.query<{
+    step: NoteStep;
+    conversation_id: string;
+    admin_id: string;
+    created_at: Date;
+    was_sending: boolean;
+  }>(
+    `with open as (
+       select workspace_id, action_id, step, state = 'sending' as was_sending from action_notes
+        where workspace_id = $1 and action_id::text = $2
+          and (state = 'queued' or (state = 'sending' and attempted_at < now() - make_interval(secs => $3)))
+          for update skip locked)
+     update action_notes n set state = 'sending', attempted_at = now(), attempts = n.attempts + 1
+       from open
+      where n.workspace_id = open.workspace_id and n.action_id = open.action_id and n.step = open.step
+        and n.workspace_id = $1
+     returning n.step, n.conversation_id, n.admin_id, n.created_at, open.was_sending`,
+    [workspaceId, actionId, LEASE_SECONDS],
+  );
+  return rows
+    .sort((a, b) => a.created_at.getTime() - b.created_at.getTime())
+    .map((row) => ({
+      step: row.step,
+      conversationId: row.conversation_id,
+      adminId: row.admin_id,
+      isUncertain: row.was_sending,
+    }));
+}
+
+/**
+ * `queued`: certainly not sent, to be tried again. `sending` with an error: unknown; the next attempt first looks
+ * in the conversation.
+ */
+async function setNoteState(
+  sql: Sql,
+  { workspaceId, actionId }: ActionKey,
+  note: { readonly step: NoteStep; readonly state: NoteState; readonly error?: string },
+): Promise<void> {
+  await sql.query(
+    `update action_notes
+        set state = $4, error = $5,
+            attempted_at = case when $4 = 'sending' then 'epoch'::timestamptz else attempted_at end
+      where workspace_id = $1 and action_id::text = $2 and step = $3`,
+    [workspaceId, actionId, note.step, note.state, note.error ?? null],
+  );
+}
+
+export async function readNoteStates(sql: Sql, { workspaceId, actionId }: ActionKey): Promise<NoteState[]> {
+  const rows = await sql.query<{ state: NoteState }>(
+    `select state from action_notes where workspace_id = $1 and action_id::text = $2`,
+    [workspaceId, actionId],
+  );
+  return rows.map((row) => row.state);
+}
+
+export interface NoteContext {
+  readonly database: Database;
+  readonly logger: Logger;
+  readonly client: Pick<IntercomClient, 'leaveNote' | 'listNotes'>;
+  /** The whole team reads notes: they are in the workspace's language and time zone. */
+  readonly workspace: Pick<Workspace, 'timezone' | 'settings'>;
+}
+
+/**
+ * Sends the open notes of an action, each as the teammate who took the step, and each once. Intercom takes no
+ * idempotency key: after an attempt with an unknown result the conversation is searched for the note.
+ *
+ * @throws AppError when Intercom may accept it later; the job is retried
+ */
+export async function sendNotes(context: NoteContext, key: ActionKey): Promise<void> {
+  const notes = await claimNotes(context.database, key);
+  if (notes.length === 0) return;
+  const action = await readGrant(context.database, key.workspaceId, key.actionId);
+  let retry: AppError | null = null;
+  for (const note of notes) {
+    if (action) retry = (await sendNote(context, action, note)) ?? retry;
+  }
+  if (retry) throw retry;
+}
+
+/** `null`: sent, or given up. */
+async function sendNote(context: NoteContext, action: Grant, note: OpenNote): Promise<AppError | null> {
+  const { step } = note;
+  const set = (state: NoteState, error?: string): Promise<void> =>
+    setNoteState(context.database, action, { step, state, ...(error === undefined ? {} : { error }) });
+  const { settings, timezone } = context.workspace;
+  const html = noteHtml(action, step, messagesFor(settings.card.language ?? 'en', timezone));
+  let isUncertain = note.isUncertain;
+  try {
+    if (isUncertain && (await isInConversation(context, note.conversationId, html))) {
+      await set('sent');
+      return null;
+    }
+    isUncertain = false;
+    await context.client.leaveNote({ conversationId: note.conversationId, adminId: note.adminId, html });
+    await set('sent');
+    return null;
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    switch (error.remedy.kind) {
+      case 'retry':
+        // Intercom may have stored it.
+        await set('sending', error.code);
+        return error;
+      case 'wait_until':
+      case 'reauthorise':
+        await set(isUncertain ? 'sending' : 'queued', error.code);
+        return error;
+      default: {
+        // A deleted conversation, a plan without the API: the action stands, and the audit log has it.
+        const { workspaceId, actionId } = action;
+        context.logger.warn({ err: error, workspaceId, actionId, step }, 'note not sent');
+        await set('failed', error.code);
+        return null;
+      }
+    }
+  }
+}
+
+async function isInConversation(
+  context: NoteContext,
+  conversationId: string,
+  html: string,
+): Promise<boolean> {
+  const wanted = plainText(html);
+  const bodies = await context.client.listNotes(conversationId);
+  return bodies.some((body) => plainText(body) === wanted);
+}
+
+const ENTITIES: Readonly<Record<string, string>> = {
+  '&amp;': '&',
+  '&lt;': '<',
+  '&gt;': '>',
+  '&quot;': '"',
+  '&#39;': "'",
+  '&#x27;': "'",
+};
+
+/** Intercom rewrites HTML: tags, entities and white space are not compared. */
+function plainText(html: string): string {
+  return html
+    .replaceAll(/<[^>]*>/g, '')
+    .replaceAll(/&(amp|lt|gt|quot|#39|#x27|nbsp);/g, (entity) => ENTITIES[entity] ?? ' ')
+    .replaceAll(/\s+/g, '');
+}
+
+/** The note's HTML, with everything that people wrote escaped. */
+export function noteHtml(grant: Grant, step: NoteStep, messages: Messages): string {
+  const { t } = messages;
+  const requester = nameOf(grant.admin);
+  const paragraphs = [headline(grant, step, messages)];
+  if (grant.decidedBy && (step === 'confirmed' || step === 'failed'))
+    paragraphs.push(t('grant.note.people', { requester, approver: nameOf(grant.decidedBy) }));
+  else if (step === 'declined') paragraphs.push(t('grant.note.requestedBy', { name: requester }));
+  const reason = (step === 'revoked' ? grant.revokeReason : grant.reason).trim();
+  if (reason !== '') paragraphs.push(t('grant.note.reason', { reason }));
+  paragraphs.push(t('grant.note.reference', { reference: grant.actionId.slice(0, 8) }));
+  return paragraphs
+    .map((paragraph, index) => {
+      const escaped = escapeHtml(paragraph).replaceAll('\n', '<br>');
+      return index === 0 ? `<p><b>${escaped}</b></p>` : `<p>${escaped}</p>`;
+    })
+    .join('');
+}
+
+function headline(grant: Grant, step: NoteStep, { t, dateTime }: Messages): string {
+  const entitlement = grant.entitlementName;
+  const dateOrNone = (endMs: number): string | null => (isForever(endMs) ? null : dateTime(endMs));
+  const end = dateOrNone(grantEndMs(grant));
+  switch (step) {
+    case 'requested':
+      return t('grant.note.requested', { entitlement, end: dateOrNone(grant.requestedEndMs) });
+    case 'confirmed':
+      return grant.isUnchanged && end !== null
+        ? t('grant.note.unchanged', { entitlement, end })
+        : t('grant.note.granted', { entitlement, end });
+    default:
+      return t(`grant.note.${step}`, { entitlement });
+  }
+}
