@@ -128,7 +128,7 @@ function effects(view: ActionView, { reviewed }: Review, lookupKey: string): Com
       text(
         t('grant.review.charge', {
           amount: charge.price && charge.price.amountMinor > 0 ? money(charge.price) : null,
-          store: storeName(charge.store ?? ''),
+          store: t('sentence.charger', { store: charge.store, name: storeName(charge.store) }),
           date: date(charge.atMs),
         }),
         'muted',
