@@ -13,10 +13,9 @@ import { listProjects, type Project } from '../workspaces/projects.ts';
 import { createSecretBox } from '../workspaces/secrets.ts';
 import { readWorkspace } from '../workspaces/store.ts';
 import { backfillJobs } from './jobs.ts';
-import { failureInWords, outcomeLines, progressJson, progressLine } from './progress.ts';
+import { failureMessage, outcomeLines, progressJson, progressLine, watchImport } from './progress.ts';
 import { runImport } from './run.ts';
 import { type ImportProgress, readImport, startImport } from './store.ts';
-import { watchImport } from './watch.ts';
 
 interface Options {
   readonly workspace: string;
@@ -26,14 +25,13 @@ interface Options {
 }
 
 const EXIT_NOT_DONE = 1;
-/** Of a process that was interrupted. */
 const EXIT_INTERRUPTED = 130;
 
-/** Adds `backfill`: imports a project's customers, beside the running server or alone. */
+/** `backfill`: imports a project's customers, with or without a running server. */
 export function addBackfillCommand(program: Command): void {
   program
     .command('backfill')
-    .description('import the customers of a RevenueCat project; going on where an earlier run stopped')
+    .description('import the customers of a RevenueCat project; resumes an earlier run')
     .requiredOption('--workspace <id>', 'Intercom workspace ID')
     .option('--project <id>', "connected project (its id here or RevenueCat's); needed with several")
     .option('--events-since <ISO time>', 'also record events since then on contacts')
@@ -51,7 +49,7 @@ async function backfill(options: Options): Promise<number> {
   const connected = await connectDatabase(config, logger);
   const { database } = connected;
   const stop = new AbortController();
-  // What is in hand is stored, the rest is left for the server or the next run.
+  // Claimed customers are finished, the rest is left for the server or the next run.
   const interrupt = (): void => {
     if (stop.signal.aborted) process.exit(EXIT_INTERRUPTED);
     stop.abort();
@@ -69,7 +67,7 @@ async function backfill(options: Options): Promise<number> {
     if (!options.json) {
       process.stdout.write(
         joined
-          ? `Going on with the import of ${project.name}: ${progressLine(progress)}.\n`
+          ? `Resuming the import of ${project.name}: ${progressLine(progress)}.\n`
           : `Importing the customers of ${project.name}.\n`,
       );
     }
@@ -86,7 +84,7 @@ async function backfill(options: Options): Promise<number> {
     const watched = options.json
       ? Promise.resolve()
       : watchImport(process.stdout, () => readImport(database, progress), watching.signal);
-    await runImport(context, progress, stop.signal).finally(() => watching.abort());
+    await runImport(context, progress, { signal: stop.signal }).finally(() => watching.abort());
     await watched;
     return report((await readImport(database, progress)) ?? progress, options.json ?? false);
   } finally {
@@ -153,25 +151,25 @@ async function queueForWorkers(
 
 function report(progress: ImportProgress, asJson: boolean): number {
   if (asJson) process.stdout.write(`${JSON.stringify(progressJson(progress))}\n`);
-  else process.stdout.write(`${closingWords(progress).join('\n')}\n`);
+  else process.stdout.write(`${closingLines(progress).join('\n')}\n`);
   if (progress.state === 'running') return EXIT_INTERRUPTED;
   return progress.state === 'done' ? 0 : EXIT_NOT_DONE;
 }
 
-function closingWords(progress: ImportProgress): string[] {
+function closingLines(progress: ImportProgress): string[] {
   switch (progress.state) {
     case 'done':
       return outcomeLines(progress);
     case 'failed':
-      return [`The import has stopped: ${failureInWords(progress)}`, `${progressLine(progress)}.`];
+      return [`The import failed: ${failureMessage(progress)}`, `${progressLine(progress)}.`];
     case 'paused':
-      return ['The import was paused on the settings page. This command, or the page, goes on with it.'];
+      return ['The import was paused on the settings page. Run this command again, or resume it there.'];
     case 'cancelled':
-      return ['The import was cancelled on the settings page. What was imported stays.'];
+      return ['The import was cancelled on the settings page. Imported customers stay.'];
     default:
       return [
         `Interrupted: ${progressLine({ ...progress, perMinute: 0 })}.`,
-        'A running server goes on with it; without one, run the same command again.',
+        'A running server continues it; without one, run the same command again.',
       ];
   }
 }

@@ -1,28 +1,30 @@
+import type { Database, Sql } from '../database/sql.ts';
+import { storeEvents } from '../ingestion/store.ts';
+import { type ReceivedEvent, toReceived } from '../ingestion/webhook.ts';
 import { readCatalogNames } from '../revenuecat/catalog.ts';
+import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { type RefreshContext, storeReading, withKey } from '../subscribers/refresh.ts';
 import { markPending } from '../subscribers/store.ts';
 import { isBlockedId, preferredAppUserIds } from '../subscription/identities.ts';
 import { revenueCatClientFor } from '../workspaces/clients.ts';
-import { readProject } from '../workspaces/projects.ts';
-import { importEvents } from './history-events.ts';
+import { type Project, readProject } from '../workspaces/projects.ts';
 
 export type CustomerImport = 'imported' | 'unknown_customer' | 'no_key' | 'key_rejected' | 'blocked_id';
 
 /**
- * Imports one customer whom an agent asks for and nobody knows yet: looked up in RevenueCat by any of their app
- * user ids, never created there. Past events go to the timeline, not to the contact. Repeating it changes nothing.
+ * Imports one customer that an agent opened and that is not stored yet: looked up in RevenueCat by any app user ID,
+ * never created there. Past events go to the timeline, not to the contact. Repeating it changes nothing.
  *
- * @throws AppError when RevenueCat is away or asks to wait
+ * @throws AppError when RevenueCat is unavailable or asks to wait
  */
 export async function importCustomer(
   context: RefreshContext,
-  workspaceId: string,
-  projectId: string,
-  appUserId: string,
+  customer: { workspaceId: string; projectId: string; appUserId: string },
 ): Promise<CustomerImport> {
+  const { workspaceId, projectId, appUserId } = customer;
   if (isBlockedId(appUserId)) return 'blocked_id';
   const project = await readProject(context.database, workspaceId, projectId);
-  // Somebody waits for it, though not at the card itself: it goes before imports and refreshing.
+  // An agent waits for it, though not at the card itself: it goes before imports and refreshing.
   const client = project && revenueCatClientFor(context, project, { priority: 'interactive' });
   if (!project || !client) return 'no_key';
   return withKey(context, project, async () => {
@@ -31,9 +33,119 @@ export async function importCustomer(
     if (!reading) return 'unknown_customer';
     const { customerId, aliases } = reading.snapshot;
     const appUserIds = preferredAppUserIds([customerId, appUserId, ...aliases]);
-    await importEvents({ ...context, client }, project, { customerId, appUserIds }, null);
+    await importEvents({ ...context, client }, project, {
+      customerId,
+      appUserIds,
+      deliverSinceMs: null,
+    });
     const stored = await storeReading(context, project, reading);
     await markPending(context.database, workspaceId, stored.subscriberId);
     return 'imported';
   });
+}
+
+export interface ImportedEvents {
+  readonly added: number;
+  /** From webhooks, or an earlier import. */
+  readonly known: number;
+}
+
+/** They name their customers in fields of their own; other events must name the customer of the request. */
+const NAMES_OTHERS = /^(PURCHASES_)?(TRANSFER|PURCHASE_REDEEMED)$/;
+
+/**
+ * Reads the events of one customer from the API and stores new ones on the timeline. Those since `deliverSinceMs` are
+ * also delivered to the contact; `null`: none.
+ *
+ * Whether an event has the same id here as in its webhook is UNVERIFIED: a stored one is recognized by its id in any
+ * letter case, or by its transaction, type and time.
+ *
+ * @returns `null`: RevenueCat does not offer the events
+ */
+export async function importEvents(
+  deps: { database: Database; client: RevenueCatClient; now(): number },
+  project: Project,
+  customer: {
+    readonly customerId: string;
+    readonly appUserIds: readonly string[];
+    readonly deliverSinceMs: number | null;
+  },
+): Promise<ImportedEvents | null> {
+  const { database } = deps;
+  const { deliverSinceMs } = customer;
+  const { workspaceId, projectId } = project;
+  const bodies = await deps.client.listCustomerEvents(project.revenueCatProjectId, customer.customerId);
+  if (bodies === null) return null;
+  const stored = await readStored(database, project, customer.appUserIds);
+  const fresh: ReceivedEvent[] = [];
+  for (const body of bodies) {
+    const received = asReceived(body, customer.customerId, deps.now());
+    const keys = dedupeKeys(received.event);
+    if (keys.some((key) => stored.has(key))) continue;
+    for (const key of keys) stored.add(key);
+    fresh.push(received);
+  }
+  const statuses =
+    fresh.length === 0
+      ? []
+      : await storeEvents(database, workspaceId, projectId, fresh, {
+          isDelivered: ({ event }) => deliverSinceMs !== null && event.atMs >= deliverSinceMs,
+        });
+  if (deliverSinceMs !== null)
+    await deliverImported(database, project, { appUserIds: customer.appUserIds, sinceMs: deliverSinceMs });
+  const added = statuses.filter((status) => status === 'accepted').length;
+  return { added, known: bodies.length - added };
+}
+
+function asReceived(body: Record<string, unknown>, customerId: string, nowMs: number): ReceivedEvent {
+  const namesCustomer = typeof body.app_user_id === 'string' || NAMES_OTHERS.test(String(body.type));
+  const event = namesCustomer ? body : { ...body, app_user_id: customerId };
+  return toReceived(event, JSON.stringify({ api_version: '1.0', event }), nowMs);
+}
+
+function dedupeKeys(event: {
+  readonly id: string;
+  readonly type: string;
+  readonly atMs: number;
+  readonly transactionId: string | null;
+}): string[] {
+  const byId = `id|${event.id.toLowerCase()}`;
+  if (event.transactionId === null) return [byId];
+  const type = event.type.replace(/^PURCHASES_/, '');
+  return [byId, `content|${event.transactionId}|${type}|${event.atMs}`];
+}
+
+async function readStored(sql: Sql, project: Project, appUserIds: readonly string[]): Promise<Set<string>> {
+  const rows = await sql.query<{ id: string; type: string; atMs: number; transactionId: string | null }>(
+    `select e.event_id as id, e.type, e.event_at_ms::float8 as "atMs", e.transaction_id as "transactionId"
+       from events e
+      where e.workspace_id = $1 and e.project_id = $2
+        and e.subscriber_id in (select i.subscriber_id from subscriber_ids i
+                                 where i.workspace_id = $1 and i.project_id = $2 and i.app_user_id = any($3))`,
+    [project.workspaceId, project.projectId, appUserIds],
+    'read-stored-events',
+  );
+  return new Set(rows.flatMap(dedupeKeys));
+}
+
+/** Delivers events that an earlier import stored for the timeline only. */
+async function deliverImported(
+  sql: Sql,
+  project: Project,
+  { appUserIds, sinceMs }: { appUserIds: readonly string[]; sinceMs: number },
+): Promise<void> {
+  await sql.query(
+    `with released as (
+       update events e set delivery = 'pending', reason = null
+        where e.workspace_id = $1 and e.project_id = $2 and e.side = 'customer' and e.event_at_ms >= $4
+          and e.delivery = 'skipped' and e.reason = 'imported'
+          and e.subscriber_id in (select i.subscriber_id from subscriber_ids i
+                                   where i.workspace_id = $1 and i.project_id = $2 and i.app_user_id = any($3))
+       returning e.subscriber_id
+     )
+     update subscribers s set due_at = now(), version = s.version + 1, waiting = false
+       from (select distinct subscriber_id from released) r
+      where s.workspace_id = $1 and s.subscriber_id = r.subscriber_id`,
+    [project.workspaceId, project.projectId, appUserIds, sinceMs],
+  );
 }

@@ -2,8 +2,7 @@ import { AppError } from '../errors.ts';
 import type { JobData, JobDefinitions, Jobs } from '../jobs/jobs.ts';
 import type { RefreshContext } from '../subscribers/refresh.ts';
 import { importCustomer } from './import-customer.ts';
-import { reconcileWorkspace } from './reconcile.ts';
-import { listReconcilable } from './reconcile-store.ts';
+import { listReconcilable, reconcileWorkspace } from './reconcile.ts';
 import { runImport } from './run.ts';
 import { type ImportRef, listRunningImports } from './store.ts';
 
@@ -16,14 +15,14 @@ declare module '../jobs/jobs.ts' {
   }
 }
 
-/** A job works this long on an import and queues the next: a stopping process is not held up by it. */
+/** A job works this long on an import and queues the next, so that it does not delay a stopping process. */
 const SLICE_MS = 60_000;
 
 export interface ImportJobContext extends RefreshContext {
   readonly jobs: Jobs;
-  /** The process is stopping: what is in hand is stored, the rest is left. */
+  /** Aborts when the process is stopping: claimed customers are finished, the rest is left. */
   readonly stopping: AbortSignal;
-  /** Subscribers that a pass of reconciling came to: `corrected`, `confirmed` or `unknown` to RevenueCat. */
+  /** Counts subscribers of a pass by outcome: `corrected`, `confirmed` or `unknown` to RevenueCat. */
   onReconciled(outcome: string, count: number): void;
 }
 
@@ -36,7 +35,10 @@ export function backfillJobs(context: ImportJobContext): JobDefinitions {
       retryLimit: 1_000,
       retryDelayMax: 60,
       async run(ref) {
-        const outcome = await runImport(context, ref, context.stopping, AbortSignal.timeout(SLICE_MS));
+        const outcome = await runImport(context, ref, {
+          signal: context.stopping,
+          finish: AbortSignal.timeout(SLICE_MS),
+        });
         if (outcome === 'stopped') await queueImport(context.jobs, ref);
       },
     },
@@ -64,7 +66,7 @@ export function backfillJobs(context: ImportJobContext): JobDefinitions {
 async function importRequested(context: ImportJobContext, data: JobData['customer.import']): Promise<void> {
   const { workspaceId, projectId, appUserId } = data;
   try {
-    const outcome = await importCustomer(context, workspaceId, projectId, appUserId);
+    const outcome = await importCustomer(context, { workspaceId, projectId, appUserId });
     context.logger.info({ workspaceId, projectId, outcome }, 'looked up a customer in RevenueCat');
   } catch (error) {
     if (!(error instanceof AppError) || error.remedy.kind !== 'wait_until') throw error;
@@ -89,27 +91,29 @@ async function reconcileSlice(context: ImportJobContext, workspaceId: string): P
   await context.jobs.send('reconcile.workspace', { workspaceId }, { afterSeconds });
 }
 
-/** An agent who opens card after card of one stranger causes one look in this time. */
-const LOOK_UP_EVERY_S = 60;
+/** However often the card of an unknown customer is opened, it is looked up once in this time. */
+const LOOK_UP_INTERVAL_S = 60;
 
-/** Queues the look for somebody in RevenueCat whom nobody knows here. Never fails: the card does not wait for it. */
+/** Queues looking up an unknown customer in RevenueCat. Never fails: the card does not wait for it. */
 export function createLookUp(
   deps: Pick<ImportJobContext, 'jobs' | 'logger'>,
 ): (workspaceId: string, projectId: string, appUserId: string) => void {
   return (workspaceId, projectId, appUserId) => {
     deps.jobs
-      .send('customer.import', { workspaceId, projectId, appUserId }, { onceInSeconds: LOOK_UP_EVERY_S })
-      .catch((error: unknown) => deps.logger.warn({ err: error, workspaceId }, 'could not queue a look-up'));
+      .send('customer.import', { workspaceId, projectId, appUserId }, { onceInSeconds: LOOK_UP_INTERVAL_S })
+      .catch((error: unknown) =>
+        deps.logger.warn({ err: error, workspaceId }, 'could not queue looking up a customer'),
+      );
   };
 }
 
-/** Lets the workers go on with an import. */
+/** Lets the workers continue an import. */
 export function queueImport(jobs: Jobs, ref: ImportRef): Promise<void> {
   const { workspaceId, projectId, importId } = ref;
   return jobs.send('backfill.run', { workspaceId, projectId, importId });
 }
 
-/** Queues what was running when the last worker ended, whatever became of its jobs. */
+/** Queues the imports that were running when the last worker stopped. */
 export async function resumeImports(context: Pick<ImportJobContext, 'database' | 'jobs'>): Promise<void> {
   for (const ref of await listRunningImports(context.database)) await queueImport(context.jobs, ref);
 }

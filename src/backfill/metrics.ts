@@ -3,22 +3,22 @@ import { Counter, type Registry } from 'prom-client';
 export interface ImportMetrics {
   /** The API and the events disagree on a subscriber; codes of `compareWithSnapshot`. */
   disagreement(codes: readonly string[]): void;
-  /** Subscribers that a pass of reconciling came to, by outcome. */
+  /** Subscribers of a reconciliation pass, by outcome. */
   reconciled(outcome: string, count: number): void;
 }
 
-/** Counters of what RevenueCat's API tells. Labels are codes: never an entitlement, a customer or a workspace. */
+/** Labels are codes: never an entitlement, a customer or a workspace. */
 export function createImportMetrics(registry: Registry): ImportMetrics {
   const registers = [registry];
   const disagreements = new Counter({
     name: 'subscription_timeline_disagreements_total',
-    help: "Subscribers whose events say something else than RevenueCat's API, by what differs",
+    help: "Subscribers whose events and RevenueCat's API disagree, by what differs",
     labelNames: ['code'] as const,
     registers,
   });
   const reconciled = new Counter({
     name: 'subscription_timeline_reconciled_total',
-    help: 'Subscribers whose change was due and had no event, by what RevenueCat said',
+    help: 'Subscribers whose change was due and had no event, by the response of RevenueCat',
     labelNames: ['outcome'] as const,
     registers,
   });

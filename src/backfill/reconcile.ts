@@ -1,50 +1,53 @@
+import type { Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import { type RefreshContext, refreshSubscriber } from '../subscribers/refresh.ts';
 import { readHistory, readSubscriber } from '../subscribers/store.ts';
 import { compareWithSnapshot } from '../subscription/compare-with-snapshot.ts';
 import { deriveState } from '../subscription/state.ts';
 import type { LifecycleEvent, Snapshot } from '../subscription/types.ts';
-import { expectedChangeAt } from './expected-change.ts';
-import { dropMark, listOverdue, listUnmarked, saveMarks } from './reconcile-store.ts';
+import { DAY_MS, HOUR_MS } from '../time.ts';
 
-/** What a pass came to, in subscribers. */
+/** Results of a pass, in subscribers. */
 export interface Reconciliation {
-  /** Asked for at RevenueCat because a change was due and no event told of it. */
+  /** Read from RevenueCat because a change was due and no event arrived. */
   readonly checked: number;
-  /** RevenueCat told something else than what was stored. */
+  /** RevenueCat's state differs from the stored one. */
   readonly corrected: number;
   /** RevenueCat does not know them. */
   readonly unknown: number;
   /** How many times each difference occurred, by code of {@link compareWithSnapshot} without its entitlement. */
   readonly differences: Readonly<Record<string, number>>;
-  /** `null`: the pass is complete. Otherwise when to go on, epoch ms. */
+  /** `null`: the pass is complete. Otherwise when to continue, epoch ms. */
   readonly continueAtMs: number | null;
 }
 
-const MARKED_AT_ONCE = 200;
-const READ_AT_ONCE = 8;
-const CHECKED_AT_ONCE = 50;
+const EXPECT_BATCH_SIZE = 200;
+const READ_CONCURRENCY = 8;
+const CHECK_BATCH_SIZE = 50;
 const FIRST_ID = '00000000-0000-0000-0000-000000000000';
 
 /**
- * Looks after the subscribers of a workspace whose subscription should have renewed or ended hours ago while no
- * event arrived, reads them anew and counts what was wrong.
+ * Reads the subscribers of a workspace from RevenueCat whose subscription should have renewed or ended hours ago while
+ * no event arrived, and counts the differences.
  *
- * Each subscriber's next expected change is noted once for each time that it changes, so that a night costs what
- * the day has changed and not what is stored.
+ * A subscriber's next expected change is stored whenever the subscriber changes, so that a night costs as much as the
+ * day has changed, not as much as is stored.
  *
- * @throws AppError when RevenueCat is away
+ * @throws AppError when RevenueCat is unavailable
  */
 export async function reconcileWorkspace(
   context: RefreshContext,
   workspaceId: string,
   signal: AbortSignal,
 ): Promise<Reconciliation> {
-  await markChanged(context, workspaceId, signal);
+  await expectChanges(context, workspaceId, signal);
   const counts = { checked: 0, corrected: 0, unknown: 0 };
   const differences: Record<string, number> = {};
   while (!signal.aborted) {
-    const overdue = await listOverdue(context.database, workspaceId, context.now(), CHECKED_AT_ONCE);
+    const overdue = await listOverdue(context.database, workspaceId, {
+      nowMs: context.now(),
+      limit: CHECK_BATCH_SIZE,
+    });
     if (overdue.length === 0) return { ...counts, differences, continueAtMs: null };
     for (const subscriberId of overdue) {
       if (signal.aborted) break;
@@ -65,39 +68,44 @@ export async function reconcileWorkspace(
   return { ...counts, differences, continueAtMs: context.now() };
 }
 
-async function markChanged(context: RefreshContext, workspaceId: string, signal: AbortSignal): Promise<void> {
+async function expectChanges(
+  context: RefreshContext,
+  workspaceId: string,
+  signal: AbortSignal,
+): Promise<void> {
   const { database } = context;
   for (let after = FIRST_ID; !signal.aborted; ) {
-    const changed = await listUnmarked(database, workspaceId, after, MARKED_AT_ONCE);
+    const changed = await listChanged(database, workspaceId, { after, limit: EXPECT_BATCH_SIZE });
     const last = changed.at(-1);
     if (!last) return;
-    const marks: { subscriberId: string; version: string; checkAtMs: number | null }[] = [];
-    for (let from = 0; from < changed.length; from += READ_AT_ONCE) {
-      const some = changed.slice(from, from + READ_AT_ONCE);
+    const expected: ExpectedChange[] = [];
+    for (let from = 0; from < changed.length; from += READ_CONCURRENCY) {
+      const some = changed.slice(from, from + READ_CONCURRENCY);
       const known = await Promise.all(
-        some.map(({ subscriberId, hasEvents }) => readKnown(context, workspaceId, subscriberId, hasEvents)),
+        some.map(({ subscriberId, hasEvents }) =>
+          readKnown(context, { workspaceId, subscriberId, hasEvents }),
+        ),
       );
       for (const [index, { events, snapshot }] of known.entries()) {
         const { subscriberId = '', version = '0' } = some[index] ?? {};
-        marks.push({ subscriberId, version, checkAtMs: expectedChangeAt(events, snapshot) });
+        expected.push({ subscriberId, version, checkAtMs: expectedChangeMs(events, snapshot) });
       }
     }
-    await saveMarks(database, workspaceId, marks);
+    await saveExpectedChanges(database, workspaceId, expected);
     after = last.subscriberId;
   }
 }
 
 async function readKnown(
   context: RefreshContext,
-  workspaceId: string,
-  subscriberId: string,
-  hasEvents: boolean,
+  subscriber: { workspaceId: string; subscriberId: string; hasEvents: boolean },
 ): Promise<{ events: readonly LifecycleEvent[]; snapshot: Snapshot | null }> {
-  const [subscriber, events] = await Promise.all([
+  const { workspaceId, subscriberId, hasEvents } = subscriber;
+  const [stored, events] = await Promise.all([
     readSubscriber(context.database, workspaceId, subscriberId),
     hasEvents ? readHistory(context.database, workspaceId, subscriberId) : [],
   ]);
-  return { events, snapshot: subscriber?.snapshot ?? null };
+  return { events, snapshot: stored?.snapshot ?? null };
 }
 
 /** @returns what RevenueCat corrected; `null`: it does not know the customer */
@@ -106,16 +114,16 @@ async function check(
   workspaceId: string,
   subscriberId: string,
 ): Promise<string[] | null> {
-  const before = await readKnown(context, workspaceId, subscriberId, true);
+  const before = await readKnown(context, { workspaceId, subscriberId, hasEvents: true });
   const outcome = await refreshSubscriber(context, workspaceId, subscriberId, 'bulk');
-  // From now on none of the project's are listed.
+  // From now on no subscriber of this project is listed.
   if (outcome === 'key_rejected') return [];
   if (outcome !== 'refreshed') {
-    await dropMark(context.database, workspaceId, subscriberId);
+    await clearExpectedChange(context.database, workspaceId, subscriberId);
     return outcome === 'unknown_customer' ? null : [];
   }
-  const after = await readKnown(context, workspaceId, subscriberId, true);
-  // Joined with another subscriber meanwhile, who has a mark of their own.
+  const after = await readKnown(context, { workspaceId, subscriberId, hasEvents: true });
+  // Merged into another subscriber, which has an expected change of its own.
   if (after.snapshot === null) return [];
   const nowMs = context.now();
   const codes = compareWithSnapshot(
@@ -125,8 +133,147 @@ async function check(
   if (codes.length > 0) {
     context.logger.info(
       { workspaceId, subscriberId, codes },
-      'a change had no event: corrected by what RevenueCat told',
+      'a change had no event: corrected from RevenueCat',
     );
   }
   return codes;
+}
+
+/**
+ * Expirations come up to an hour late, renewals of some stores as well, and RevenueCat retries a refused webhook
+ * for 2 h 35 min. Source: RevenueCat, "Webhooks".
+ */
+const EVENT_DELAY_MS = 3 * HOUR_MS;
+/** Where RevenueCat still reports access after a passed end (a store that retries the card). */
+const RECHECK_MS = DAY_MS;
+
+/**
+ * When a subscriber's purchases should have changed and an event should have arrived: the first end or resumption
+ * after the last known change, with time for the event to arrive. It may have passed already.
+ *
+ * @returns epoch ms; `null`: nothing is expected
+ */
+export function expectedChangeMs(
+  events: readonly LifecycleEvent[],
+  snapshot: Snapshot | null,
+): number | null {
+  let asOfMs = snapshot?.takenAtMs ?? 0;
+  for (const event of events) asOfMs = Math.max(asOfMs, event.atMs);
+  const state = deriveState(events, snapshot, asOfMs);
+  let earliestMs: number | null = null;
+  for (const subscription of [...state.subscriptions, ...state.grants]) {
+    const endsAtMs = subscription.givesAccess
+      ? Math.max(subscription.endsAtMs ?? 0, subscription.gracePeriodEndsAtMs ?? 0)
+      : (subscription.resumesAtMs ?? 0);
+    if (endsAtMs <= 0 || (!subscription.givesAccess && endsAtMs <= asOfMs)) continue;
+    const atMs = endsAtMs > asOfMs ? endsAtMs + EVENT_DELAY_MS : asOfMs + RECHECK_MS;
+    if (earliestMs === null || atMs < earliestMs) earliestMs = atMs;
+  }
+  return earliestMs;
+}
+
+/** Workspaces with a working RevenueCat key. */
+export async function listReconcilable(sql: Sql): Promise<string[]> {
+  const rows = await sql.query<{ workspace_id: string }>(
+    `select w.workspace_id from workspaces w
+      where w.status <> 'uninstalled'
+        and exists (select 1 from projects p
+                     where p.workspace_id = w.workspace_id and p.api_key is not null
+                       and p.api_key_state <> 'rejected')
+      order by w.workspace_id`,
+  );
+  return rows.map((row) => row.workspace_id);
+}
+
+interface ChangedSubscriber {
+  readonly subscriberId: string;
+  readonly version: string;
+  readonly hasEvents: boolean;
+}
+
+/** Subscribers that have changed since their expected change was stored, by id. */
+async function listChanged(
+  sql: Sql,
+  workspaceId: string,
+  { after, limit }: { after: string; limit: number },
+): Promise<ChangedSubscriber[]> {
+  const rows = await sql.query<{ subscriber_id: string; version: string; has_events: boolean }>(
+    `select s.subscriber_id, s.version, s.first_event_at_ms is not null as has_events
+       from subscribers s
+       left join reconcile_marks m on m.workspace_id = s.workspace_id and m.subscriber_id = s.subscriber_id
+      where s.workspace_id = $1 and s.subscriber_id > $2 and s.merged_into is null
+        and m.version is distinct from s.version
+        and exists (select 1 from projects p
+                     where p.workspace_id = $1 and p.project_id = s.project_id and p.api_key is not null)
+      order by s.subscriber_id
+      limit $3`,
+    [workspaceId, after, limit],
+    'list-changed-subscribers',
+  );
+  return rows.map((row) => ({
+    subscriberId: row.subscriber_id,
+    version: row.version,
+    hasEvents: row.has_events,
+  }));
+}
+
+interface ExpectedChange {
+  readonly subscriberId: string;
+  readonly version: string;
+  /** Epoch ms; `null`: no change is expected. */
+  readonly checkAtMs: number | null;
+}
+
+async function saveExpectedChanges(
+  sql: Sql,
+  workspaceId: string,
+  changes: readonly ExpectedChange[],
+): Promise<void> {
+  await sql.query(
+    `insert into reconcile_marks (workspace_id, subscriber_id, version, check_at)
+     select $1, t.subscriber_id, t.version, to_timestamp(t.check_at / 1000.0)
+       from unnest($2::uuid[], $3::bigint[], $4::bigint[]) as t (subscriber_id, version, check_at)
+     on conflict (workspace_id, subscriber_id)
+     do update set version = excluded.version, check_at = excluded.check_at`,
+    [
+      workspaceId,
+      changes.map(({ subscriberId }) => subscriberId),
+      changes.map(({ version }) => version),
+      changes.map(({ checkAtMs }) => checkAtMs),
+    ],
+    'save-expected-changes',
+  );
+}
+
+/** Subscribers whose change is overdue, longest first, without those that have changed since. */
+async function listOverdue(
+  sql: Sql,
+  workspaceId: string,
+  { nowMs, limit }: { nowMs: number; limit: number },
+): Promise<string[]> {
+  const rows = await sql.query<{ subscriber_id: string }>(
+    `select m.subscriber_id
+       from reconcile_marks m
+       join subscribers s on s.workspace_id = m.workspace_id and s.subscriber_id = m.subscriber_id
+                         and s.merged_into is null and s.version = m.version
+       join projects p on p.workspace_id = s.workspace_id and p.project_id = s.project_id
+                      and p.api_key is not null and p.api_key_state <> 'rejected'
+      where m.workspace_id = $1 and m.check_at <= to_timestamp($2 / 1000.0)
+      order by m.check_at
+      limit $3`,
+    [workspaceId, nowMs, limit],
+    'list-overdue',
+  );
+  return rows.map((row) => row.subscriber_id);
+}
+
+/** Expects no change of a subscriber until it changes. */
+async function clearExpectedChange(sql: Sql, workspaceId: string, subscriberId: string): Promise<void> {
+  await sql.query(
+    `update reconcile_marks m set check_at = null, version = s.version
+       from subscribers s
+      where m.workspace_id = $1 and m.subscriber_id = $2
+        and s.workspace_id = $1 and s.subscriber_id = $2`,
+    [workspaceId, subscriberId],
+  );
 }

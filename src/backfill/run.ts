@@ -4,191 +4,165 @@ import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { noteKeyState, type RefreshContext } from '../subscribers/refresh.ts';
 import { revenueCatClientFor } from '../workspaces/clients.ts';
 import { type Project, readProject } from '../workspaces/projects.ts';
-import { forgetList, restartList, saveListedPage, whileListingAlone } from './customers-list-store.ts';
+import { deleteList, restartList, saveListedPage, withListingLock } from './customer-list.ts';
 import { importBatch } from './import-batch.ts';
 import {
   changeState,
   explainWait,
   finishImport,
+  type ImportProgress,
   type ImportRef,
   type ImportState,
   readImport,
 } from './store.ts';
 
-/** Batches that one process has in hand: while one commits, the other calls. */
+/** Batches of one process at a time: while one commits, the others call. */
 const WORKERS = 3;
-/** A batch is sized to take about this long: its transaction stays open meanwhile. */
-const BATCH_S = 3;
-const FIRST_BATCH = 4;
-const MAX_BATCH = 150;
-/** While others have the rest in hand, or what is left is to be tried later. */
+/** A batch is sized to take about this long: its transaction stays open for that time. */
+const BATCH_SECONDS = 3;
+const FIRST_BATCH_SIZE = 4;
+const MAX_BATCH_SIZE = 150;
+/** While other processes have claimed the rest, or what is left must wait for a retry. */
 const IDLE_MS = 500;
 const MAX_PAUSE_MS = 60_000;
 
-/** `stopped`: this process was told to stop; the import still runs. */
+/** `stopped`: this process stopped; the import still runs. */
 export type RunOutcome = Exclude<ImportState, 'running'> | 'stopped';
 
 /**
- * Works on an import until it ends or `signal` says stop. Any number of processes may work on the same one: each
- * customer is in one hand, and the rate limit is shared.
+ * Works on an import until it ends or `signal` aborts. Any number of processes may work on the same import: each
+ * customer is claimed by one, and the rate limit is shared.
  *
- * @param enough begins no further customer, and finishes those in hand: half a reading is calls for nothing
- * @throws Error when the database is away; calling again goes on
+ * @param options.signal stops calls as well
+ * @param options.finish starts no further customer, and finishes the claimed ones: calls are not wasted
+ * @throws Error when the database is unavailable; calling again resumes
  */
 export async function runImport(
   context: RefreshContext,
   ref: ImportRef,
-  signal: AbortSignal,
-  enough: AbortSignal = signal,
+  options: { signal: AbortSignal; finish?: AbortSignal },
 ): Promise<RunOutcome> {
+  const { signal } = options;
   const project = await readProject(context.database, ref.workspaceId, ref.projectId);
   const client = project && revenueCatClientFor(context, project, { priority: 'bulk', signal });
   if (!project || !client) {
     await changeState(context.database, ref, ['running'], 'failed', 'revenuecat_key_missing');
     return 'failed';
   }
-  const end = new AbortController();
-  const anySignal = AbortSignal.any([signal, enough, end.signal]);
-  const restarts = new Set<string>();
-  const lanes = Array.from({ length: WORKERS }, async () => {
-    try {
-      return await runLane(context, project, client, ref, restarts, anySignal);
-    } finally {
-      end.abort();
-    }
-  });
-  const outcomes = await Promise.allSettled(lanes);
+  const ended = new AbortController();
+  const run: Run = {
+    context,
+    project,
+    client,
+    ref,
+    signal: AbortSignal.any([signal, options.finish ?? signal, ended.signal]),
+    restarted: false,
+  };
+  const workers = Array.from({ length: WORKERS }, () => runWorker(run).finally(() => ended.abort()));
+  const outcomes = await Promise.allSettled(workers);
   const failed = outcomes.find((outcome) => outcome.status === 'rejected');
   if (failed) throw failed.reason;
   const last = await readImport(context.database, ref);
   return last === null ? 'cancelled' : last.state === 'running' ? 'stopped' : last.state;
 }
 
-async function runLane(
-  context: RefreshContext,
-  project: Project,
-  client: RevenueCatClient,
-  ref: ImportRef,
-  restarts: Set<string>,
-  signal: AbortSignal,
-): Promise<void> {
-  let size = FIRST_BATCH;
+interface Run {
+  readonly context: RefreshContext;
+  readonly project: Project;
+  readonly client: RevenueCatClient;
+  readonly ref: ImportRef;
+  readonly signal: AbortSignal;
+  /** Whether the list was restarted in this run: once is enough. */
+  restarted: boolean;
+}
+
+async function runWorker(run: Run): Promise<void> {
+  const { context, ref, signal } = run;
+  let size = FIRST_BATCH_SIZE;
   let failures = 0;
   while (!signal.aborted) {
     const running = await readImport(context.database, ref);
     if (running?.state !== 'running') {
-      if (running?.state === 'cancelled') await forgetList(context.database, ref);
+      if (running?.state === 'cancelled') await deleteList(context.database, ref);
       return;
     }
-    const begunMs = context.now();
-    const obstacle = await step();
+    const startedMs = context.now();
+    const { closed, obstacle } = await step(run, running, size);
+    if (closed > 0) size = nextSize(closed, context.now() - startedMs);
     if (signal.aborted) return;
-    if (obstacle === 'idle') continue;
-    if (obstacle === null) failures = 0;
-    else {
-      failures += 1;
-      if (!(await giveWay(context, project, ref, obstacle, failures, signal))) return;
-    }
-
-    async function step(): Promise<AppError | 'idle' | null> {
-      try {
-        if (running && !running.isListed && (await listPage(context, project, client, running, restarts)))
-          return null;
-        if (!running) return null;
-        const batch = await importBatch({ ...context, client, signal }, project, running, size);
-        if (batch.claimed === 0) {
-          await whenNothingIsLeft();
-          return 'idle';
-        }
-        if (batch.closed > 0) size = nextSize(batch.closed, context.now() - begunMs);
-        return batch.obstacle;
-      } catch (error) {
-        if (error instanceof AppError) return error;
-        throw error;
-      }
-    }
-
-    async function whenNothingIsLeft(): Promise<void> {
-      if (await finishImport(context.database, ref)) await forgetList(context.database, ref);
-      else await pause(IDLE_MS, signal);
-    }
+    failures = obstacle === null ? 0 : failures + 1;
+    if (obstacle !== null && !(await canContinue(run, obstacle, failures))) return;
   }
 }
 
-/** Twice as many at most, so that one lucky batch does not make the next one endless. */
-function nextSize(closed: number, tookMs: number): number {
-  const wanted = Math.round((closed * BATCH_S * 1_000) / Math.max(tookMs, 1));
-  return Math.min(Math.max(wanted, 2), closed * 2 + 2, MAX_BATCH);
+/** Lists a page or imports a batch. `obstacle`: why no customer can be read now. */
+async function step(
+  run: Run,
+  running: ImportProgress,
+  size: number,
+): Promise<{ closed: number; obstacle: AppError | null }> {
+  const { context, project, client, ref, signal } = run;
+  try {
+    if (!running.isListed && (await listPage(run))) return { closed: 0, obstacle: null };
+    const batch = await importBatch({ ...context, client, signal, project }, running, size);
+    if (batch.claimed === 0) {
+      if (await finishImport(context.database, ref)) await deleteList(context.database, ref);
+      else await pause(IDLE_MS, signal);
+    }
+    return batch;
+  } catch (error) {
+    if (error instanceof AppError) return { closed: 0, obstacle: error };
+    throw error;
+  }
 }
 
-/** The customer whom the cursor names may be gone from RevenueCat since: then it refuses the page, and no other. */
-function isAboutCursor(error: unknown): boolean {
+/** At most doubles, so that one fast batch does not make the next one too long. */
+function nextSize(closed: number, tookMs: number): number {
+  const wanted = Math.round((closed * BATCH_SECONDS * 1_000) / Math.max(tookMs, 1));
+  return Math.min(Math.max(wanted, 2), closed * 2 + 2, MAX_BATCH_SIZE);
+}
+
+/** @returns whether this process listed a page; `false`: another one is listing */
+async function listPage(run: Run): Promise<boolean> {
+  const { context, project, client, ref } = run;
+  return withListingLock(context.database, ref, async (sql) => {
+    const current = await readImport(sql, ref);
+    if (!current || current.isListed || current.state !== 'running') return;
+    try {
+      const page = await client.listCustomers(project.revenueCatProjectId, current.cursor);
+      await saveListedPage(sql, ref, { after: current.cursor, ...page });
+    } catch (error) {
+      if (current.cursor === null || run.restarted || !rejectsCursor(error)) throw error;
+      run.restarted = true;
+      await restartList(sql, ref);
+    }
+  });
+}
+
+/** The customer that the cursor names may have been deleted since: RevenueCat then refuses this page only. */
+function rejectsCursor(error: unknown): boolean {
   return (
     error instanceof AppError &&
     (error.code === 'revenuecat_rejected' || error.code === 'revenuecat_not_found')
   );
 }
 
-/**
- * @param restarts imports whose list was begun anew in this run: once is enough
- * @returns whether this process listed a page; `false`: another one is at it
- */
-async function listPage(
-  context: RefreshContext,
-  project: Project,
-  client: RevenueCatClient,
-  ref: ImportRef,
-  restarts: Set<string>,
-): Promise<boolean> {
-  return whileListingAlone(context.database, ref, async (sql) => {
-    const current = await readImport(sql, ref);
-    if (!current || current.isListed || current.state !== 'running') return;
-    const page = await client
-      .listCustomers(project.revenueCatProjectId, current.cursor)
-      .catch((error: unknown) => {
-        if (current.cursor === null || restarts.has(ref.importId) || !isAboutCursor(error)) throw error;
-        return null;
-      });
-    if (page === null) {
-      restarts.add(ref.importId);
-      await restartList(sql, ref);
-      return;
-    }
-    const { ids, next } = page;
-    await saveListedPage(sql, ref, { after: current.cursor, ids, next });
-  });
-}
-
-/**
- * What an obstacle to the whole import means.
- *
- * @returns whether to go on
- */
-async function giveWay(
-  context: RefreshContext,
-  project: Project,
-  ref: ImportRef,
-  obstacle: AppError,
-  failures: number,
-  signal: AbortSignal,
-): Promise<boolean> {
-  const { workspaceId, projectId } = project;
+/** Waits for an obstacle to the whole import to pass, or fails the import. */
+async function canContinue(run: Run, obstacle: AppError, failures: number): Promise<boolean> {
+  const { context, ref, signal } = run;
+  const { workspaceId, projectId } = ref;
   const { code, remedy } = obstacle;
-  switch (remedy.kind) {
-    case 'wait_until':
-    case 'retry': {
-      const toldMs = remedy.kind === 'wait_until' ? remedy.atMs - context.now() : 2 ** failures * 1_000;
-      await explainWait(context.database, ref, code);
-      context.logger.info({ workspaceId, projectId, code }, 'the import waits for RevenueCat');
-      await pause(Math.min(Math.max(toldMs, 100), MAX_PAUSE_MS), signal);
-      return true;
-    }
-    default:
-      if (code === 'revenuecat_unauthorized') await noteKeyState(context, ref, 'rejected');
-      await changeState(context.database, ref, ['running'], 'failed', code);
-      context.logger.error({ workspaceId, projectId, code }, 'the import cannot go on');
-      return false;
+  if (remedy.kind === 'wait_until' || remedy.kind === 'retry') {
+    const waitMs = remedy.kind === 'wait_until' ? remedy.atMs - context.now() : 2 ** failures * 1_000;
+    await explainWait(context.database, ref, code);
+    context.logger.info({ workspaceId, projectId, code }, 'the import waits for RevenueCat');
+    await pause(Math.min(Math.max(waitMs, 100), MAX_PAUSE_MS), signal);
+    return true;
   }
+  if (code === 'revenuecat_unauthorized') await noteKeyState(context, ref, 'rejected');
+  if (await changeState(context.database, ref, ['running'], 'failed', code))
+    context.logger.error({ workspaceId, projectId, code }, 'the import failed');
+  return false;
 }
 
 async function pause(ms: number, signal: AbortSignal): Promise<void> {

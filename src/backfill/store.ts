@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { STATEMENT_CLOCK } from '../database/clock.ts';
 import type { Database, Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
-import { openList } from './customers-list-store.ts';
+import { createList } from './customer-list.ts';
 
 /** One import of a project's history. */
 export interface ImportRef {
@@ -13,23 +13,23 @@ export interface ImportRef {
 
 export type ImportState = 'running' | 'paused' | 'cancelled' | 'done' | 'failed';
 
-/** How far an import is. Counts are of customers unless their name says otherwise. */
+/** Progress of an import. Counts are of customers unless the name says otherwise. */
 export interface ImportProgress extends ImportRef {
   readonly state: ImportState;
-  /** A failure's code: why it has failed, or what it waits for. */
+  /** Error code: why it has failed, or what it waits for. */
   readonly reason: string | null;
-  /** Events since then go to contacts, epoch ms; `null`: none do. */
+  /** Events since then are delivered to contacts, epoch ms; `null`: none. */
   readonly eventsSinceMs: number | null;
-  /** Whether RevenueCat offers the events; `null`: not known yet. */
+  /** Whether RevenueCat offers the events; `null`: unknown yet. */
   readonly hasEvents: boolean | null;
-  /** What the next page of RevenueCat's list follows. */
+  /** Of the next page of RevenueCat's list. */
   readonly cursor: string | null;
-  /** Whether all customers are listed: only then is `listed` the whole number. */
+  /** Whether all customers are listed: only then is `listed` the total. */
   readonly isListed: boolean;
   readonly listed: number;
   readonly done: number;
   readonly newCustomers: number;
-  /** RevenueCat listed them and no longer knew them. */
+  /** RevenueCat listed them, then answered 404. */
   readonly missing: number;
   /** Given up after several attempts. */
   readonly failed: number;
@@ -39,75 +39,25 @@ export interface ImportProgress extends ImportRef {
   readonly knownEvents: number;
   readonly startedAt: Date;
   readonly finishedAt: Date | null;
-  /** Customers a minute in the last half minute or so; 0: not known, the first calls of a minute being free. */
+  /** Customers a minute over the last half minute; 0: unknown, because the first calls of a minute are not paced. */
   readonly perMinute: number;
 }
 
-interface ImportRow {
-  workspace_id: string;
-  project_id: string;
-  import_id: string;
-  state: ImportState;
-  reason: string | null;
-  events_since: string | null;
-  has_events: boolean | null;
-  cursor: string | null;
-  is_listed: boolean;
-  listed: number;
-  done: number;
-  new_customers: number;
-  missing: number;
-  failed: number;
-  subscriptions: number;
-  purchases: number;
-  new_events: number;
-  known_events: number;
-  started_at: Date;
-  finished_at: Date | null;
-  per_minute: number;
-}
-
-const STORED = `workspace_id, project_id, import_id, state, reason, events_since, has_events, cursor, is_listed,
-  listed, done, new_customers, missing, failed, subscriptions, purchases, new_events, known_events, started_at,
-  finished_at`;
+const STORED = `workspace_id as "workspaceId", project_id as "projectId", import_id as "importId", state, reason,
+  events_since::float8 as "eventsSinceMs", has_events as "hasEvents", cursor, is_listed as "isListed", listed, done,
+  new_customers as "newCustomers", missing, failed, subscriptions, purchases, new_events as "newEvents",
+  known_events as "knownEvents", started_at as "startedAt", finished_at as "finishedAt"`;
 
 const COLUMNS = `${STORED},
   (case when state = 'running' and seen_at > clock_timestamp() - interval '1 minute' and done > pace_before_done
              and pace_before_at < clock_timestamp() - interval '5 seconds'
         then (done - pace_before_done) * 60 / extract(epoch from clock_timestamp() - pace_before_at)
-        else 0 end)::float8 as per_minute`;
-
-function toProgress(row: ImportRow): ImportProgress {
-  return {
-    workspaceId: row.workspace_id,
-    projectId: row.project_id,
-    importId: row.import_id,
-    state: row.state,
-    reason: row.reason,
-    eventsSinceMs: row.events_since === null ? null : Number(row.events_since),
-    hasEvents: row.has_events,
-    cursor: row.cursor,
-    isListed: row.is_listed,
-    listed: row.listed,
-    done: row.done,
-    newCustomers: row.new_customers,
-    missing: row.missing,
-    failed: row.failed,
-    subscriptions: row.subscriptions,
-    purchases: row.purchases,
-    newEvents: row.new_events,
-    knownEvents: row.known_events,
-    startedAt: row.started_at,
-    finishedAt: row.finished_at,
-    perMinute: row.per_minute,
-  };
-}
+        else 0 end)::float8 as "perMinute"`;
 
 /**
- * Starts an import of a project, or joins the one that runs, was paused, or failed before its end: it goes on
- * where it stopped.
+ * Starts an import of a project, or resumes the one that is running, paused or failed where it stopped.
  *
- * @throws AppError `conflict` when one with other events is on its way
+ * @throws AppError `conflict` when one with another choice of events is running
  */
 export async function startImport(
   database: Database,
@@ -120,7 +70,7 @@ export async function startImport(
 ): Promise<{ progress: ImportProgress; joined: boolean }> {
   const { workspaceId, projectId, eventsSinceMs } = wanted;
   return database.transaction(async (sql) => {
-    // Two people starting at once: the second joins.
+    // Two people may start at the same time: the second joins.
     await sql.query('select 1 from projects where workspace_id = $1 and project_id = $2 for update', [
       workspaceId,
       projectId,
@@ -134,30 +84,29 @@ export async function startImport(
       if (last.state !== 'failed') {
         throw new AppError(
           'conflict',
-          'An import of this project is on its way with another choice of events: let it finish, or cancel it first',
+          'An import of this project is running with another choice of events. Let it finish, or cancel it first.',
           { status: 409 },
         );
       }
     }
-    const [row] = await sql.query<ImportRow>(
+    const [row] = await sql.query<ImportProgress>(
       `insert into imports (workspace_id, project_id, import_id, events_since, started_by)
-       values ($1, $2, $3, $4, $5) returning ${STORED}, 0::float8 as per_minute`,
+       values ($1, $2, $3, $4, $5) returning ${STORED}, 0::float8 as "perMinute"`,
       [workspaceId, projectId, randomUUID(), eventsSinceMs, JSON.stringify(wanted.startedBy)],
     );
     if (!row) throw new Error('The import was not stored');
-    const progress = toProgress(row);
-    await openList(sql, progress);
-    return { progress, joined: false };
+    await createList(sql, row);
+    return { progress: row, joined: false };
   });
 }
 
 export async function readImport(sql: Sql, ref: ImportRef): Promise<ImportProgress | null> {
-  const [row] = await sql.query<ImportRow>(
+  const [row] = await sql.query<ImportProgress>(
     `select ${COLUMNS} from imports where workspace_id = $1 and project_id = $2 and import_id = $3`,
     [ref.workspaceId, ref.projectId, ref.importId],
     'read-import',
   );
-  return row ? toProgress(row) : null;
+  return row ?? null;
 }
 
 export async function readLatestImport(
@@ -165,28 +114,23 @@ export async function readLatestImport(
   workspaceId: string,
   projectId: string,
 ): Promise<ImportProgress | null> {
-  const [row] = await sql.query<ImportRow>(
+  const [row] = await sql.query<ImportProgress>(
     `select ${COLUMNS} from imports where workspace_id = $1 and project_id = $2
       order by started_at desc, import_id limit 1`,
     [workspaceId, projectId],
   );
-  return row ? toProgress(row) : null;
+  return row ?? null;
 }
 
-/** Those that should be worked on, of all workspaces. */
-export async function listRunningImports(sql: Sql): Promise<ImportRef[]> {
-  const rows = await sql.query<{ workspace_id: string; project_id: string; import_id: string }>(
-    `select i.workspace_id, i.project_id, i.import_id from workspaces w
-       join imports i on i.workspace_id = w.workspace_id and i.state = 'running'`,
+/** Over all workspaces. */
+export function listRunningImports(sql: Sql): Promise<ImportRef[]> {
+  return sql.query<ImportRef>(
+    `select i.workspace_id as "workspaceId", i.project_id as "projectId", i.import_id as "importId"
+       from workspaces w join imports i on i.workspace_id = w.workspace_id and i.state = 'running'`,
   );
-  return rows.map((row) => ({
-    workspaceId: row.workspace_id,
-    projectId: row.project_id,
-    importId: row.import_id,
-  }));
 }
 
-/** @returns whether it was in one of the states that this leads from */
+/** @returns whether it was in one of the `from` states */
 export async function changeState(
   sql: Sql,
   ref: ImportRef,
@@ -218,7 +162,7 @@ export async function explainWait(sql: Sql, ref: ImportRef, reason: string | nul
 }
 
 /** Whether the project's RevenueCat offers the events of a customer. */
-export async function noteEvents(sql: Sql, ref: ImportRef, hasEvents: boolean): Promise<void> {
+export async function setHasEvents(sql: Sql, ref: ImportRef, hasEvents: boolean): Promise<void> {
   await sql.query(
     `update imports set has_events = $4
       where workspace_id = $1 and project_id = $2 and import_id = $3 and has_events is distinct from $4`,
@@ -227,7 +171,7 @@ export async function noteEvents(sql: Sql, ref: ImportRef, hasEvents: boolean): 
 }
 
 /**
- * Ends an import when every customer of it is read.
+ * Ends an import when all its customers have been read.
  *
  * @returns whether this call ended it
  */

@@ -1,8 +1,8 @@
 import type { Request, Response, Router } from 'express';
 import { queueImport } from '../backfill/jobs.ts';
 import {
-  countInWords,
-  failureInWords,
+  failureMessage,
+  formatCount,
   outcomeLines,
   percentDone,
   progressJson,
@@ -58,7 +58,7 @@ export function addImportPages(router: Router, context: SettingsContext): void {
           latest: described(imports[index] ?? null),
         })),
         typedSince: extras.since ?? '',
-        perHour: countInWords(CUSTOMERS_PER_MINUTE * 60),
+        perHour: formatCount(CUSTOMERS_PER_MINUTE * 60),
       },
     });
   }
@@ -149,7 +149,7 @@ function described(progress: ImportProgress | null) {
     done: progress.done,
     listed: progress.listed,
     outcome: outcomeLines(progress),
-    failure: progress.state === 'failed' ? failureInWords(progress) : null,
+    failure: progress.state === 'failed' ? failureMessage(progress) : null,
     finishedAt: progress.finishedAt,
     eventsSince:
       progress.eventsSinceMs === null ? null : new Date(progress.eventsSinceMs).toISOString().slice(0, 10),

@@ -50,10 +50,12 @@ describe('the import page', () => {
     assert.ok(job, 'the import is queued for the workers');
     const { database, secrets, logger, now, config } = site.context;
     const limiter = createCallLimiter({ database });
-    return runImport({ database, secrets, logger, now, config, limiter }, job.data as ImportRef, until);
+    return runImport({ database, secrets, logger, now, config, limiter }, job.data as ImportRef, {
+      signal: until,
+    });
   }
 
-  it('works without scripts: start, pause, go on, cancel, and nothing without the form token', async () => {
+  it('works without scripts: start, pause, resume, cancel, and nothing without the form token', async () => {
     const admin = await site.signedIn(WORKSPACE);
     const page = await admin.get('/settings/import').expect(200);
     assert.match(page.text, /Not imported yet/);
@@ -74,7 +76,7 @@ describe('the import page', () => {
     await post('start', form({ events_since: '2026-10-01' })).expect(303);
     assert.equal((await latest())?.eventsSinceMs, Date.UTC(2026, 9, 1));
     const conflict = await post('start', form({ events_since: '2026-09-01' })).expect(422);
-    assert.match(conflict.text, /on its way with another choice of events/);
+    assert.match(conflict.text, /running with another choice of events/);
     await post('pause', form()).expect(303);
     assert.equal((await latest())?.state, 'paused');
     assert.match((await admin.get('/settings/import')).text, /Paused: 0 customers imported/);
@@ -96,17 +98,17 @@ describe('the import page', () => {
     ]);
   });
 
-  it("is another workspace's secret", async () => {
-    const stranger = await site.signedIn('other1');
-    const page = await stranger.get('/settings/import').expect(200);
+  it("is not visible to another workspace", async () => {
+    const otherAdmin = await site.signedIn('other1');
+    const page = await otherAdmin.get('/settings/import').expect(200);
     assert.doesNotMatch(page.text, /Shop/);
-    const csrf = csrfIn((await stranger.get('/settings/contacts')).text);
-    await stranger
+    const csrf = csrfIn((await otherAdmin.get('/settings/contacts')).text);
+    await otherAdmin
       .post('/settings/import/start')
       .type('form')
       .send({ _csrf: csrf, project: projectId })
       .expect(404);
-    const status = await stranger.get('/settings/import/status').expect(200);
+    const status = await otherAdmin.get('/settings/import/status').expect(200);
     assert.deepEqual(status.body, { imports: [] });
   });
 

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { pino } from 'pino';
-import { expectedChangeAt } from '../../src/backfill/expected-change.ts';
-import { reconcileWorkspace } from '../../src/backfill/reconcile.ts';
+import { expectedChangeMs, reconcileWorkspace } from '../../src/backfill/reconcile.ts';
 import { storeEvents } from '../../src/ingestion/store.ts';
 import { toReceived } from '../../src/ingestion/webhook.ts';
 import { readEvent } from '../../src/subscription/read-event.ts';
@@ -14,7 +13,7 @@ const HOUR_MS = 3_600_000;
 
 describe('when a change is expected', () => {
   const at = (...bodies: Record<string, unknown>[]) =>
-    expectedChangeAt(
+    expectedChangeMs(
       bodies.map((body) => readEvent(eventBody(body), { receivedAtMs: START_MS, fallbackId: 'x' })),
       null,
     );

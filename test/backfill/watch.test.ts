@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { outcomeLines } from '../../src/backfill/progress.ts';
+import { barLine, outcomeLines } from '../../src/backfill/progress.ts';
 import type { ImportProgress } from '../../src/backfill/store.ts';
-import { barLine } from '../../src/backfill/watch.ts';
 
 const progress: ImportProgress = {
   workspaceId: 'w',

@@ -8,11 +8,11 @@ export interface ClaimedCustomer {
 
 const refValues = (ref: ImportRef): unknown[] => [ref.workspaceId, ref.projectId, ref.importId];
 
-/** No customer's id: the row whose lock says that somebody is listing. Unlike advisory locks every back end has it. */
+/** Not a customer's id: the row that the listing process locks. Works behind a connection pooler and on Citus. */
 const LISTING_ROW = '';
 
-/** Makes the row that {@link whileListingAlone} locks. */
-export async function openList(sql: Sql, ref: ImportRef): Promise<void> {
+/** Creates the row that {@link withListingLock} locks. */
+export async function createList(sql: Sql, ref: ImportRef): Promise<void> {
   await sql.query(
     `insert into import_customers (workspace_id, project_id, import_id, customer_id, done_at)
      values ($1, $2, $3, $4, now()) on conflict do nothing`,
@@ -21,12 +21,11 @@ export async function openList(sql: Sql, ref: ImportRef): Promise<void> {
 }
 
 /**
- * Does `work` unless another process is listing the same import; the lock ends with the transaction, however
- * that ends.
+ * Runs `work` unless another process is listing the same import. The lock ends with the transaction.
  *
- * @returns whether it was done
+ * @returns whether it ran
  */
-export async function whileListingAlone(
+export async function withListingLock(
   database: Database,
   ref: ImportRef,
   work: (sql: Sql) => Promise<void>,
@@ -45,7 +44,7 @@ export async function whileListingAlone(
 }
 
 /**
- * Keeps a page of RevenueCat's list, unless it was kept before: the cursor tells.
+ * Stores a page of RevenueCat's list, unless the cursor has moved on since.
  *
  * @param sql an open transaction
  */
@@ -76,7 +75,7 @@ export async function saveListedPage(
   );
 }
 
-/** Lists from the beginning again; who was listed before is counted once. */
+/** Lists from the beginning again; customers are still counted once. */
 export async function restartList(sql: Sql, ref: ImportRef): Promise<void> {
   await sql.query(
     `update imports set cursor = null
@@ -86,8 +85,8 @@ export async function restartList(sql: Sql, ref: ImportRef): Promise<void> {
 }
 
 /**
- * Takes customers for as long as the transaction lasts: their locked rows are the claim. When its process dies,
- * PostgreSQL gives them back at once, and nothing has to find out that it is dead.
+ * Claims customers for as long as the transaction lasts: their locked rows are the claim. When the process dies,
+ * PostgreSQL releases them immediately.
  */
 export async function claimCustomers(sql: Sql, ref: ImportRef, limit: number): Promise<ClaimedCustomer[]> {
   const rows = await sql.query<{ customer_id: string; attempts: number }>(
@@ -115,7 +114,7 @@ export async function findReadCustomer(sql: Sql, ref: ImportRef): Promise<string
   return row?.customer_id ?? null;
 }
 
-/** What a batch came to. */
+/** Results of a batch. */
 export interface BatchCounts {
   readonly newCustomers: number;
   readonly missing: number;
@@ -127,8 +126,8 @@ export interface BatchCounts {
 }
 
 /**
- * Closes customers of a batch and counts them, in the transaction that claimed them: a customer is counted when
- * it is closed, so however often it was begun it counts once.
+ * Closes customers of a batch and counts them, in the transaction that claimed them: however often a customer was
+ * started, it counts once.
  */
 export async function closeCustomers(
   sql: Sql,
@@ -171,7 +170,7 @@ export async function closeCustomers(
   );
 }
 
-/** Leaves customers for later, with what was wrong. */
+/** Leaves customers for a later attempt, with the reason. */
 export async function postponeCustomers(
   sql: Sql,
   ref: ImportRef,
@@ -193,18 +192,18 @@ export async function postponeCustomers(
   );
 }
 
-const DELETED_AT_ONCE = 5_000;
+const DELETE_BATCH_SIZE = 5_000;
 
-/** Forgets the list of an import that has ended: it names customers and is of no use any more. */
-export async function forgetList(sql: Sql, ref: ImportRef): Promise<void> {
-  for (let deleted = DELETED_AT_ONCE; deleted === DELETED_AT_ONCE; ) {
+/** Deletes the list of an import that has ended: it names customers and is no longer needed. */
+export async function deleteList(sql: Sql, ref: ImportRef): Promise<void> {
+  for (let deleted = DELETE_BATCH_SIZE; deleted === DELETE_BATCH_SIZE; ) {
     const rows = await sql.query(
       `delete from import_customers
         where workspace_id = $1 and project_id = $2 and import_id = $3 and customer_id = any(array(
           select customer_id from import_customers
            where workspace_id = $1 and project_id = $2 and import_id = $3 limit $4))
        returning 1`,
-      [...refValues(ref), DELETED_AT_ONCE],
+      [...refValues(ref), DELETE_BATCH_SIZE],
     );
     deleted = rows.length;
   }
