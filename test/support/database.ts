@@ -3,6 +3,7 @@ import pg from 'pg';
 import { pino } from 'pino';
 import { type OpenDatabase, openDatabase } from '../../src/database/data-source.ts';
 import type { Backend } from '../../src/database/sql.ts';
+import { CITUS_URL, createCitusDatabase, dropCitusDatabase } from './citus.ts';
 
 /** Set by the test runner, which starts one PostgreSQL for all files and fills a template database. */
 function serverUrl(): URL {
@@ -21,21 +22,30 @@ export interface TestDatabase extends OpenDatabase {
  * @param backend what the product believes it to be; it is PostgreSQL
  */
 export async function createTestDatabase(backend: Backend = 'postgres'): Promise<TestDatabase> {
-  const server = serverUrl();
   const name = `test_${randomBytes(6).toString('hex')}`;
-  await withServer(server, (client) => client.query(`create database ${name} template template_migrated`));
-  const url = new URL(server);
-  url.pathname = `/${name}`;
-  const logger = pino({ level: 'silent' });
-  const open = await openDatabase({ url: url.href, logger, backend, poolSize: 10 });
+  const url = CITUS_URL === null ? await copyTemplate(name) : await createCitusDatabase(name);
+  const open = await openDatabase({
+    url,
+    logger: pino({ level: 'silent' }),
+    backend: CITUS_URL === null ? backend : 'citus',
+    poolSize: 10,
+  });
   return {
     ...open,
-    url: url.href,
+    url,
     async close() {
       await open.close();
-      await withServer(server, (client) => client.query(`drop database if exists ${name} with (force)`));
+      if (CITUS_URL !== null) return dropCitusDatabase(name);
+      await withServer(serverUrl(), (client) => client.query(`drop database if exists ${name} with (force)`));
     },
   };
+}
+
+async function copyTemplate(name: string): Promise<string> {
+  const url = serverUrl();
+  await withServer(url, (client) => client.query(`create database ${name} template template_migrated`));
+  url.pathname = `/${name}`;
+  return url.href;
 }
 
 async function withServer<T>(server: URL, work: (client: pg.Client) => Promise<T>): Promise<T> {

@@ -9,6 +9,7 @@ import {
   type RevenueCatSimulator,
 } from '../../src/simulator/revenuecat/server.ts';
 import { connectProject } from '../../src/workspaces/projects.ts';
+import { CITUS_URL } from './citus.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
 import { CLIENT_ID, CLIENT_SECRET, silent, WORKSPACE_ID } from './world.ts';
 
@@ -50,6 +51,7 @@ export async function createProduct(
     PORT: '0',
     PUBLIC_URL: 'http://app.test',
     DATABASE_URL: db.url,
+    DATABASE_BACKEND: CITUS_URL === null ? 'postgres' : 'citus',
     INTERCOM_CLIENT_ID: CLIENT_ID,
     INTERCOM_CLIENT_SECRET: CLIENT_SECRET,
     INTERCOM_API_URL: intercomAt.url,
