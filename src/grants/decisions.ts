@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { type Ends, readCurrentAccess, readEntitlements, readOrStoredAccess } from './access.ts';
 import {
   auditGrant,
@@ -8,10 +9,11 @@ import {
   scheduleNotes,
 } from './confirmation.ts';
 import type { AgentRequest } from './context.ts';
+import { isDashboardGrant } from './dashboard-grants.ts';
 import { isSameEnd } from './durations.ts';
 import { queueNote } from './notes.ts';
 import { checkPolicy, checkTeammate, type Refusal } from './policy.ts';
-import { type Entitlement, lockAndFindUnconfirmed, readGrant, transition } from './repository.ts';
+import { adoptGrant, type Entitlement, lockAndFindUnconfirmed, readGrant, transition } from './repository.ts';
 import { auditRefusal, endOf, grantedDays } from './service.ts';
 import { type Grant, grantEndMs, nameOf } from './types.ts';
 
@@ -147,17 +149,20 @@ export async function declineGrant(request: AgentRequest, grant: Grant): Promise
  */
 export async function revokeGrant(
   request: AgentRequest,
-  grant: Grant,
+  shown: Grant,
   reason: string,
 ): Promise<DecideResult> {
   const { context, customer, admin, conversationId, workspace } = request;
-  const about = { action_id: grant.actionId, entitlement: grant.lookupKey };
+  const about = { action_id: shown.actionId, entitlement: shown.lookupKey };
   const refusal = checkTeammate(workspace.settings.grants, admin.id);
   if (refusal) {
     await auditRefusal(request, 'revoke', refusal.code, about);
     return { kind: 'refused', refusal };
   }
-  if (!isRunning(grant, context.now())) return { kind: 'known', grant };
+  if (!isRunning(shown, context.now())) return { kind: 'known', grant: shown };
+  const grant = isDashboardGrant(shown.actionId)
+    ? await context.database.transaction((sql) => adoptGrant(sql, shown, randomUUID()))
+    : shown;
   await scheduleConfirm(context, grant, CONFIRM_AFTER_SECONDS);
   const moved = await context.database.transaction(async (sql) =>
     (await lockAndFindUnconfirmed(sql, { ...grant, target: grant.entitlementId }))

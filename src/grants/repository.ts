@@ -175,6 +175,35 @@ async function insertGrant(
   return toGrant(row);
 }
 
+/** Stores a grant that was made in RevenueCat, so that its removal has a record. Twice stored, it is one. */
+export async function adoptGrant(sql: Sql, grant: Grant, actionId: string): Promise<Grant> {
+  const idempotencyKey = [grant.actionId, grant.subscriberId, grant.requestedEndMs].join('|');
+  const { workspaceId } = grant;
+  await lockSubscriber(sql, grant);
+  const known = await findByKey(sql, workspaceId, idempotencyKey);
+  if (known) return known;
+  await insertGrant(sql, { ...grant, actionId, idempotencyKey });
+  const [row] = await sql.query<ActionRow>(
+    `update actions
+        set called_at = to_timestamp($3 / 1000.0), created_at = to_timestamp($3 / 1000.0), answered = true,
+            actual_end_at = requested_end_at
+      where workspace_id = $1 and action_id = $2
+     returning *`,
+    [workspaceId, actionId, grant.createdAtMs],
+  );
+  return row ? toGrant(row) : grant;
+}
+
+async function lockSubscriber(
+  sql: Sql,
+  { workspaceId, subscriberId }: { readonly workspaceId: string; readonly subscriberId: string },
+): Promise<void> {
+  await sql.query(
+    `select 1 from subscribers where workspace_id = $1 and subscriber_id = $2 for no key update`,
+    [workspaceId, subscriberId],
+  );
+}
+
 /**
  * Locks the subscriber until the transaction ends, and says whether an action on the same target is unconfirmed.
  * The action itself (`actionId`) does not count.
@@ -183,10 +212,7 @@ export async function lockAndFindUnconfirmed(
   sql: Sql,
   action: ActionKey & { readonly subscriberId: string; readonly target: string },
 ): Promise<boolean> {
-  await sql.query(
-    `select 1 from subscribers where workspace_id = $1 and subscriber_id = $2 for no key update`,
-    [action.workspaceId, action.subscriberId],
-  );
+  await lockSubscriber(sql, action);
   const rows = await sql.query(
     `select 1 from actions
       where workspace_id = $1 and subscriber_id = $2 and target = $3 and state = any($4) and action_id <> $5::uuid

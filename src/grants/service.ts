@@ -19,6 +19,7 @@ import {
   scheduleNotes,
 } from './confirmation.ts';
 import type { AgentRequest } from './context.ts';
+import { findDashboardGrant, isDashboardGrant } from './dashboard-grants.ts';
 import {
   type Duration,
   endOfDuration,
@@ -372,6 +373,7 @@ async function makeGrant(
 /** `null`: the grant is not this customer's. */
 export async function findGrant(request: AgentRequest, actionId: string): Promise<Grant | null> {
   const { context, workspace, customer } = request;
+  if (isDashboardGrant(actionId)) return findDashboardGrant(request, actionId);
   const grant = await readGrant(context.database, workspace.workspaceId, actionId);
   return grant?.subscriberId === customer.subscriber.subscriberId ? grant : null;
 }

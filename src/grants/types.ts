@@ -7,6 +7,9 @@ export interface Teammate {
   readonly email: string | null;
 }
 
+/** Whose grants are those that were not made here. */
+export const REVENUECAT: Teammate = { id: 'revenuecat', name: 'RevenueCat', email: null };
+
 /** Something that a teammate does for a customer through RevenueCat. Times are UTC epoch ms. */
 export interface ActionBase {
   readonly workspaceId: string;

@@ -98,7 +98,7 @@ describe('the import page', () => {
     ]);
   });
 
-  it("is not visible to another workspace", async () => {
+  it('is not visible to another workspace', async () => {
     const otherAdmin = await site.signedIn('other1');
     const page = await otherAdmin.get('/settings/import').expect(200);
     assert.doesNotMatch(page.text, /Shop/);

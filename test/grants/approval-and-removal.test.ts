@@ -171,6 +171,53 @@ describe('extending', () => {
   });
 });
 
+describe('a grant made in RevenueCat’s dashboard', () => {
+  before(() => setPolicy(product, {}));
+
+  async function openGranted(): Promise<OpenCard & { readonly appUserId: string }> {
+    const card = await openCustomer(product);
+    give(product, card.appUserId, { endsAtMs: Date.now() + 20 * DAY_MS });
+    const { press, ...shown } = await card.press('refresh');
+    return { ...shown, press, appUserId: card.appUserId };
+  }
+
+  test('is listed, and removed once with a note and a record', async () => {
+    const card = await openGranted();
+    const grants = await card.press('grants');
+    assert.match(grants.text, /^Pro \| until .+ · RevenueCat/m);
+    const grant = await grants.press('grant:revenuecat/pro');
+    assert.match(grant.text, /^Granted by: RevenueCat$/m);
+    const checked = await grant.press('revoke:revenuecat/pro');
+    assert.match(checked.text, /They lose access immediately/);
+    const all = await Promise.all([checked.press('revoke.confirm'), checked.press('revoke.confirm')]);
+    assert.ok(
+      all.every(({ text }) => /✅ The grant of Pro is removed/.test(text)),
+      all.map(({ text }) => text).join('\n---\n'),
+    );
+    assert.equal(grantsAt(product, card.appUserId).length, 0);
+    await noteIn(product, card, /Removed the grant of Pro/);
+    assert.deepEqual(
+      (await audited(product, card.appUserId)).map(({ action, result, actor }) => [action, result, actor]),
+      [['revoke', 'revoked', '7001']],
+    );
+  });
+
+  test('is extended from its end', async () => {
+    const card = await openGranted();
+    const [before] = grantsAt(product, card.appUserId);
+    const form = await (await card.press('grants'))
+      .press('grant:revenuecat/pro')
+      .then((grant) => grant.press('extend:revenuecat/pro'));
+    const checked = await review(form, { duration: 'two_week' });
+    assert.match(checked.text, /^Adds 14 days: access ends on/m);
+    assert.match((await checked.press('grant.confirm')).text, /✅/);
+    const ends = grantsAt(product, card.appUserId).map((grant) => grant.endsAtMs ?? 0);
+    assert.equal(Math.max(...ends), (before?.endsAtMs ?? 0) + 14 * DAY_MS);
+    const listed = await (await openAgain(product, card)).press('grants');
+    assert.ok(!idsOn(listed.canvas).includes('grant:revenuecat/pro'), 'the running grant is ours now');
+  });
+});
+
 describe('removing', { concurrency: true }, () => {
   before(() => setPolicy(product, {}));
 

@@ -11,6 +11,7 @@ import {
 import { isForever, MINUTE_MS } from '../../time.ts';
 import { lastStepAtMs, scheduleConfirm, scheduleNotes } from '../confirmation.ts';
 import type { ActionView } from '../context.ts';
+import { listDashboardGrants } from '../dashboard-grants.ts';
 import { isSameEnd } from '../durations.ts';
 import { readNoteStates } from '../notes.ts';
 import { type PageFrom, readGrantPage } from '../repository.ts';
@@ -161,12 +162,14 @@ export async function grantsList(
   // One more was read than is shown: the one farther away.
   const shown = hasMore ? (isNewer ? read.slice(1) : read.slice(0, PAGE_SIZE)) : read;
   const [first, last] = [shown[0], shown.at(-1)];
+  const elsewhere = from === null ? await listDashboardGrants(view) : [];
+  const items = [...elsewhere, ...shown];
   return view.page(
     [
       text(t('grant.title.grants'), 'header'),
-      shown.length === 0
+      items.length === 0
         ? text(t('grant.state.noGrants'), 'muted')
-        : list(shown.map((grant) => grantItem(view, grant))),
+        : list(items.map((grant) => grantItem(view, grant))),
       ...((isNewer ? hasMore : from !== null)
         ? [button('grants:newer', t('grant.button.newer'), 'link')]
         : []),

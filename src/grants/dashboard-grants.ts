@@ -1,0 +1,76 @@
+import { entitlementLabel } from '../subscription/names.ts';
+import type { SubscriptionState } from '../subscription/types.ts';
+import type { AgentRequest } from './context.ts';
+import { endOrForever, isSameEnd } from './durations.ts';
+import { type Entitlement, listEntitlements, listGrants } from './repository.ts';
+import { type Grant, grantEndMs, REVENUECAT } from './types.ts';
+
+/** Ids of grants that were made in RevenueCat's dashboard or by another system, and are not stored here. */
+const PREFIX = 'revenuecat/';
+
+export function isDashboardGrant(actionId: string): boolean {
+  return actionId.startsWith(PREFIX);
+}
+
+/** Running grants of the customer that were not made here. They can be extended and removed like ours. */
+export async function listDashboardGrants(request: AgentRequest): Promise<Grant[]> {
+  const { context, workspace, customer } = request;
+  const running = customer.state.grants.filter((each) => each.givesAccess);
+  if (running.length === 0) return [];
+  const { workspaceId } = workspace;
+  const [entitlements, made] = await Promise.all([
+    listEntitlements(context.database, workspaceId, customer.project.projectId),
+    listGrants(context.database, workspaceId, customer.subscriber.subscriberId),
+  ]);
+  return entitlements.flatMap((entitlement) => {
+    const subscription = running.find((each) => each.entitlements.includes(entitlement.lookupKey));
+    const isOurs = made.some(
+      (grant) =>
+        ['confirmed', 'revoking'].includes(grant.state) &&
+        grant.entitlementId === entitlement.id &&
+        isSameEnd(grantEndMs(grant), endOrForever(subscription?.endsAtMs ?? null)),
+    );
+    return subscription && !isOurs ? [grantOf(request, entitlement, subscription)] : [];
+  });
+}
+
+export async function findDashboardGrant(request: AgentRequest, actionId: string): Promise<Grant | null> {
+  return (await listDashboardGrants(request)).find((grant) => grant.actionId === actionId) ?? null;
+}
+
+function grantOf(request: AgentRequest, entitlement: Entitlement, subscription: SubscriptionState): Grant {
+  const { workspace, customer } = request;
+  const endMs = endOrForever(subscription.endsAtMs);
+  const startMs = subscription.startedAtMs ?? request.context.now();
+  return {
+    kind: 'grant',
+    actionId: `${PREFIX}${entitlement.lookupKey}`,
+    workspaceId: workspace.workspaceId,
+    projectId: customer.project.projectId,
+    subscriberId: customer.subscriber.subscriberId,
+    appUserId: customer.appUserId,
+    reason: '',
+    admin: REVENUECAT,
+    decidedBy: null,
+    conversationId: null,
+    contactId: null,
+    state: 'confirmed',
+    error: null,
+    createdAtMs: startMs,
+    calledAtMs: startMs,
+    isAnswered: true,
+    entitlementId: entitlement.id,
+    lookupKey: entitlement.lookupKey,
+    entitlementName: entitlement.displayName ?? entitlementLabel(entitlement.lookupKey, customer.names),
+    duration: 'custom',
+    start: 'now',
+    requestedEndMs: endMs,
+    previousEndMs: null,
+    actualEndMs: endMs,
+    isUnchanged: false,
+    revokedBy: null,
+    revokeReason: '',
+    revokeCalledAtMs: null,
+    revokedAtMs: null,
+  };
+}
