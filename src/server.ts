@@ -17,11 +17,10 @@ import { createRegistry, measureRequests } from './http/metrics.ts';
 import { operatorRouter } from './http/operator.ts';
 import { type HttpServer, openHttpServer } from './http/server.ts';
 import { signedJson } from './http/signed.ts';
-import { createBackgroundRefresh } from './inbox-card/background-refresh.ts';
-import { createOpenings } from './inbox-card/canvas-cache.ts';
-import { createCardReader } from './inbox-card/card-reader.ts';
-import { createCatalogCache } from './inbox-card/catalog-cache.ts';
+import { createCanvasCache } from './inbox-card/canvas-cache.ts';
+import { createCardReader } from './inbox-card/card-repository.ts';
 import type { CardServices } from './inbox-card/context.ts';
+import { createBackgroundRefresh } from './inbox-card/refresh.ts';
 import { inboxCardRouter } from './inbox-card/routes.ts';
 import { ingestionJobs } from './ingestion/jobs.ts';
 import { createKnownIds } from './ingestion/known-ids.ts';
@@ -37,6 +36,7 @@ import { messengerCardRouter } from './messenger/card-routes.ts';
 import type { MessengerContext } from './messenger/context.ts';
 import { supportRouter, supportScript } from './messenger/support-routes.ts';
 import { createCallLimiter } from './revenuecat/call-limiter.ts';
+import { createCatalogCache } from './revenuecat/catalog-names.ts';
 import { settingsRouter } from './settings/routes.ts';
 import { subscriberJobs } from './subscribers/jobs.ts';
 import { type RefreshContext, refreshWithin } from './subscribers/refresh.ts';
@@ -133,12 +133,12 @@ async function start(config: Config, logger: Logger, http: HttpServer): Promise<
   const card: CardServices = {
     ...app,
     readDatabase,
-    readCard: createCardReader(readDatabase),
-    settle: () => readDatabase.upToDate(SETTLE_MS),
+    cards: createCardReader(readDatabase),
+    waitForReplica: () => readDatabase.upToDate(SETTLE_MS),
     publicUrl: config.publicUrl,
     storedDataKey: deriveKey(keys, 'stored-data'),
     catalog: createCatalogCache(now),
-    openings: createOpenings(now),
+    canvases: createCanvasCache(now),
     refreshLater: createBackgroundRefresh(app),
     importLater: createLookUp(app),
     revenueCat: (project, timeoutMs = CARD_CALL_TIMEOUT_MS) =>

@@ -1,5 +1,6 @@
 import { CLOCK } from '../database/clock.ts';
 import type { Database, Sql } from '../database/sql.ts';
+import { readCatalog } from '../revenuecat/catalog-names.ts';
 import { type Duration, isDuration } from './durations.ts';
 import { type ActionEvent, type ActionState, transitionOf, UNCONFIRMED_STATES } from './state-machine.ts';
 import type { Grant, GrantStart, Teammate } from './types.ts';
@@ -418,11 +419,10 @@ export async function listEntitlements(
   workspaceId: string,
   projectId: string,
 ): Promise<Entitlement[]> {
-  const rows = await sql.query<{ id: string; lookup_key: string; display_name: string | null }>(
-    `select id, lookup_key, display_name from catalog
-      where workspace_id = $1 and project_id = $2 and kind = 'entitlement'
-      order by lower(coalesce(display_name, lookup_key)), lookup_key`,
-    [workspaceId, projectId],
-  );
-  return rows.map((row) => ({ id: row.id, lookupKey: row.lookup_key, displayName: row.display_name }));
+  const catalog = await readCatalog(sql, workspaceId, projectId);
+  const nameOf = ({ displayName, lookupKey }: Entitlement): string =>
+    (displayName ?? lookupKey).toLowerCase();
+  return catalog
+    .filter(({ kind }) => kind === 'entitlement')
+    .sort((a, b) => nameOf(a).localeCompare(nameOf(b)) || a.lookupKey.localeCompare(b.lookupKey));
 }

@@ -150,47 +150,9 @@ export function endRow(m: Messages, end: End | null): [label: string, value: str
   return [[m.t(`sentence.agent.label.${label}`), atMs === null ? m.t('sentence.agent.never') : m.date(atMs)]];
 }
 
-/** `Pro monthly · App Store`. */
-export function productAndStore(
-  m: Messages,
-  { product, what, subscription }: SubscriptionDescription,
-): string {
-  return [product || what, storeText(m, subscription.store)].filter(Boolean).join(' · ');
-}
-
 /** What was paid so far and since when; `null`: nothing. */
 export function paidText(m: Messages, { paid, paidSinceMs }: CustomerDescription): string | null {
   if (paid.length === 0) return null;
   const since = paidSinceMs === null ? null : m.date(paidSinceMs);
   return m.t('sentence.paidSince', { sum: paid.map((money) => m.money(money)).join(', '), since });
-}
-
-/** The table under the agent's sentence: what, until when, and what was paid. */
-export function overviewRows(
-  m: Messages,
-  description: CustomerDescription,
-): [label: string, value: string][] {
-  const { shown } = description;
-  const [main] = shown;
-  const label = (key: 'product' | 'store' | 'paid' | 'testPurchase' | 'status') =>
-    m.t(`sentence.agent.label.${key}`);
-  const paid = paidText(m, description);
-  const rows: [string, string][] = [];
-  if (shown.length > 1) {
-    for (const each of shown.slice(0, 2))
-      rows.push([
-        each.product || each.what || m.t('sentence.agent.unnamed'),
-        endRow(m, each.end).flat().join(' '),
-      ]);
-  } else if (main?.subscription.environment === 'sandbox') {
-    rows.push(
-      [label('testPurchase'), productAndStore(m, main)],
-      [label('status'), statusText(m, main.label)],
-    );
-  } else if (main) {
-    const isNamed = main.product !== '' || main.what !== '';
-    rows.push([label(isNamed ? 'product' : 'store'), productAndStore(m, main)], ...endRow(m, main.end));
-  }
-  if (paid !== null) rows.push([label('paid'), paid]);
-  return rows;
 }

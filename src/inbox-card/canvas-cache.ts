@@ -2,70 +2,65 @@ import { LRUCache } from 'lru-cache';
 import type { InboxCanvas } from '../intercom/canvas.ts';
 import type { Names } from '../subscription/names.ts';
 import { isUsable } from '../subscription/summary.ts';
-import type { Project } from '../workspaces/projects.ts';
+import { MINUTE_MS } from '../time.ts';
+import type { Candidate } from './card-repository.ts';
 import type { CardContext } from './context.ts';
-import type { Candidate } from './store.ts';
 
-/** Cards that are remembered, of some 3 KB each; those opened longest ago are forgotten first. */
-const MAX_OPENINGS = 4_000;
-/** A safety net: nothing that a card says changes by time alone before its summary does. */
-const MAX_MS = 60_000;
+/** Canvases are about 3 KB each. */
+const MAX_CANVASES = 4_000;
+/** A safety net: nothing on a card changes with time alone before its summary does. */
+const MAX_AGE_MS = MINUTE_MS;
 
-/** The answer to an initialize request as the JSON that is sent. */
-export type Opening = string;
+/** The answer to an initialize request, as the JSON that is sent. */
+export type CachedCanvas = string;
 
 /**
- * First canvases as they were answered, each under everything that it is made of. A card is opened again and again
- * (at every switch of conversation, five at once for a group), and making one takes most of a card's time; what it
- * is made of is read anew each time, so that none is ever out of date.
+ * First canvases, each under everything that it shows. A card is opened again and again (at every switch of
+ * conversation, five at a time for a group), and drawing it takes most of the time; what it shows is read from the
+ * database each time, so no canvas is out of date.
  */
-export interface Openings {
-  get(context: CardContext, candidate: Candidate, names: Names): Opening | null;
-  /** Keeps it where it can be told from what was read whether it still holds. */
-  keep(context: CardContext, candidate: Candidate, names: Names, canvas: InboxCanvas): Opening;
+export interface CanvasCache {
+  get(context: CardContext, candidate: Candidate, names: Names): CachedCanvas | null;
+  /** Stores the canvas unless it shows something that its key does not contain. */
+  set(context: CardContext, candidate: Candidate, names: Names, canvas: InboxCanvas): CachedCanvas;
 }
 
-export function createOpenings(now: () => number): Openings {
-  const kept = new LRUCache<string, { names: Names; untilMs: number; opening: Opening }>({
-    max: MAX_OPENINGS,
+export function createCanvasCache(now: () => number): CanvasCache {
+  const cache = new LRUCache<string, { names: Names; untilMs: number; canvas: CachedCanvas }>({
+    max: MAX_CANVASES,
   });
   return {
     get(context, candidate, names) {
-      const known = kept.get(keyOf(context, candidate));
-      return known && known.names === names && now() < known.untilMs ? known.opening : null;
+      const known = cache.get(keyOf(context, candidate));
+      return known && known.names === names && now() < known.untilMs ? known.canvas : null;
     },
-    keep(context, candidate, names, canvas) {
-      const opening = JSON.stringify({ canvas });
+    set(context, candidate, names, canvas) {
+      const json = JSON.stringify({ canvas });
       const nowMs = now();
-      // Grants are rows of their own, and without a summary a whole history has been read.
-      if (!candidate.hasGrants && isUsable(candidate.kept, candidate.version, nowMs)) {
-        const untilMs = Math.min(candidate.kept.validUntilMs, nowMs + MAX_MS);
-        kept.set(keyOf(context, candidate), { names, untilMs, opening });
+      // Grants are rows of their own, and a customer without a stored summary is made of a whole history.
+      if (!candidate.hasGrants && isUsable(candidate.summary, candidate.version, nowMs)) {
+        const untilMs = Math.min(candidate.summary.validUntilMs, nowMs + MAX_AGE_MS);
+        cache.set(keyOf(context, candidate), { names, untilMs, canvas: json });
       }
-      return opening;
+      return json;
     },
   };
 }
 
-/** Everything that a first canvas shows beside the summary that the subscriber's version stands for. */
-function keyOf(
-  { workspace, projects, candidates, request, language }: CardContext,
-  candidate: Candidate,
-): string {
-  const { contact } = request;
+/** Everything that a first canvas shows besides the summary, which the subscriber's version identifies. */
+function keyOf(context: CardContext, candidate: Candidate): string {
+  const { workspace, projects, candidates, request, messages } = context;
+  const { externalId, isLead } = request.contact;
+  const project = projects.find((known) => known.projectId === candidate.projectId);
   return JSON.stringify([
     workspace.workspaceId,
     workspace.timezone,
     workspace.status,
-    language,
-    contact.externalId,
-    contact.isLead,
+    messages.language,
+    externalId,
+    isLead,
     candidates.length,
     candidate,
-    shownOf(projects.find((project) => project.projectId === candidate.projectId)),
+    project && [project.name, project.apiKeyState, project.apiKey !== null],
   ]);
-}
-
-function shownOf(project: Project | undefined): unknown {
-  return project && [project.name, project.apiKeyState, project.apiKey !== null];
 }

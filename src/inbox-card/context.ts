@@ -2,55 +2,43 @@ import type { Logger } from 'pino';
 import type { Database } from '../database/sql.ts';
 import type { GrantContext } from '../grants/context.ts';
 import type { Grant } from '../grants/types.ts';
-import type { DateFormatter } from '../i18n/dates.ts';
-import type { Messages } from '../i18n/messages.ts';
-import type { Component, InboxCanvas } from '../intercom/canvas.ts';
-import { backLink, canvas } from '../intercom/canvas.ts';
+import { chooseLanguage } from '../i18n/languages.ts';
+import { type Messages, messagesFor } from '../i18n/messages.ts';
+import { backLink, type Component, canvas, type InboxCanvas, text } from '../intercom/canvas.ts';
+import type { CatalogCache } from '../revenuecat/catalog-names.ts';
 import type { HistorySource, TimelineEntry } from '../subscribers/store.ts';
 import type { CustomerDescription } from '../subscription/describe-customer.ts';
 import type { Names } from '../subscription/names.ts';
 import type { LifecycleEvent, SubscriberState } from '../subscription/types.ts';
 import type { Project } from '../workspaces/projects.ts';
 import type { Workspace } from '../workspaces/store.ts';
-import type { Openings } from './canvas-cache.ts';
-import type { CardReader } from './card-reader.ts';
-import type { CatalogCache } from './catalog-cache.ts';
-import type { Language } from './language.ts';
+import type { CanvasCache } from './canvas-cache.ts';
+import type { Candidate, CardReader, CardRecord } from './card-repository.ts';
+import { type FormState, type FormStateOwner, isOutdated, signFormState } from './form-state.ts';
+import type { RefreshOutcome } from './refresh.ts';
 import type { CardRequest } from './request.ts';
-import type { Candidate } from './store.ts';
-import { type FormState, signFormState } from './stored-data.ts';
-import type { CardWords } from './words/types.ts';
 
-/** How a refresh that the agent waits for has ended. */
-export type Refreshed =
-  | 'refreshed'
-  | 'no_key'
-  | 'key_rejected'
-  | 'unknown_customer'
-  /** It goes on in the background. */
-  | 'later'
-  | 'unavailable';
-
+/** What the card needs of the rest of the app; one for the process. */
 export interface CardServices extends GrantContext {
   readonly database: Database;
   /** May be a replica, up to half a second behind: for the views that change nothing. */
   readonly readDatabase: Database;
-  /** From `readDatabase`. */
-  readonly readCard: CardReader;
-  /** Awaited after a change: from then on every card shows it, wherever it is read from. */
-  readonly settle?: () => Promise<unknown>;
+  /** Reads from `readDatabase`. */
+  readonly cards: CardReader;
+  /** Resolves when the replica has caught up: from then on every card shows a change. */
+  waitForReplica(): Promise<unknown>;
   readonly logger: Logger;
   readonly publicUrl: string;
-  /** Signs what canvases carry. */
+  /** Signs form state. */
   readonly storedDataKey: string;
   readonly catalog: CatalogCache;
-  readonly openings: Openings;
-  /** Asks RevenueCat for the subscriber, without waiting for it. */
+  readonly canvases: CanvasCache;
+  /** Queues a background refresh of the subscriber from RevenueCat. */
   refreshLater(workspaceId: string, subscriberId: string): void;
-  /** Looks for somebody in RevenueCat whom nobody knows here, without waiting for it. */
+  /** Queues an import of an app user ID that is unknown here. */
   readonly importLater?: (workspaceId: string, projectId: string, appUserId: string) => void;
-  /** Reads the subscriber anew; resolves early when it takes longer than `waitMs`. */
-  refresh(workspaceId: string, subscriberId: string, waitMs: number): Promise<Refreshed>;
+  /** Refreshes the subscriber from RevenueCat; after `waitMs` the refresh continues in the background. */
+  refresh(workspaceId: string, subscriberId: string, waitMs: number): Promise<RefreshOutcome>;
 }
 
 /** One request, with what every view needs. */
@@ -59,83 +47,106 @@ export interface CardContext {
   readonly request: CardRequest;
   readonly workspace: Workspace;
   readonly projects: readonly Project[];
-  /** Who the contact may be: one for each project at most. */
+  /** The subscribers that the contact may be: at most one for each project. */
   readonly candidates: readonly Candidate[];
   readonly formState: FormState;
-  readonly language: Language;
-  readonly words: CardWords;
-  readonly dates: DateFormatter;
-  readonly messages: Messages;
+  /** The canvas was drawn more than 30 minutes ago: a view that changes something shows its review again. */
   readonly isOutdated: boolean;
+  readonly messages: Messages;
+  /** A canvas with a way back, which passes `formState` on to the next request. */
   page(components: readonly Component[], formState?: FormState): InboxCanvas;
 }
 
-/** A request about a customer that is known. */
+/** A request about a known customer. */
 export interface CustomerContext extends CardContext {
   readonly customer: Customer;
 }
 
 /** The customer that a card shows. */
 export interface Customer {
-  readonly subscriber: Pick<
-    Candidate,
-    'subscriberId' | 'projectId' | 'appUserIds' | 'email' | 'snapshotAtMs' | 'waiting'
-  >;
+  readonly subscriber: Candidate;
   readonly project: Project;
   readonly state: SubscriberState;
   /** What the state means, for sentences and tables. */
   readonly description: CustomerDescription;
-  /** The newest events that matter, newest first; grants made here stand in for webhooks that have not come. */
+  /** The newest events that matter, newest first, including `fallbackEvents`. */
   readonly latest: readonly LifecycleEvent[];
   /** Events by environment. */
   readonly counts: Readonly<Record<'production' | 'sandbox', number>>;
-  /** Grants made here whose webhook has not come, as the events that it will bring. */
+  /** Grants made here whose webhook has not arrived, as the events that it will bring. */
   readonly fallbackEvents: readonly TimelineEntry[];
   /** Where the timeline's events come from. */
   readonly sources: readonly HistorySource[];
   readonly grants: readonly Grant[];
   readonly names: Names;
-  readonly link: Candidate['link'];
-  /** The id to act with, best first. */
+  /** The id to act with. */
   readonly appUserId: string;
 }
 
-/** Any canvas but the first: with a way back, and carrying signed data when it needs some. */
-export function page(
-  context: CardContext,
-  components: readonly Component[],
-  formState?: FormState,
-): InboxCanvas {
-  return canvas([...components, ...backLink(context.words.buttons.back)], seal(context, formState));
+export function createCardContext(
+  services: CardServices,
+  request: CardRequest,
+  record: CardRecord,
+  formState: FormState,
+): CardContext {
+  const { workspace } = record;
+  const language = chooseLanguage(request.adminLocale, workspace.settings.card.language);
+  return withFormState(
+    { services, request, ...record, messages: messagesFor(language, workspace.timezone) },
+    formState,
+  );
+}
+
+/** The same request with other form state, as after the teammate has chosen a customer. */
+export function withFormState(
+  fields: Omit<CardContext, 'formState' | 'isOutdated' | 'page'>,
+  formState: FormState,
+): CardContext {
+  const context: CardContext = {
+    ...fields,
+    formState,
+    isOutdated: isOutdated(formState, fields.services.now()),
+    page: (components, passedOn) =>
+      canvas(
+        [...components, ...backLink(fields.messages.t('card.button.back'))],
+        storedData(context, passedOn),
+      ),
+  };
+  return context;
 }
 
 /**
- * A canvas that opens with the conversation, or that *Back* leads to. Answering anything else it has a way back
- * like every other.
+ * A canvas that opens with the conversation, or that *Back* and *Refresh* lead to. In answer to anything else it has
+ * a way back like every other.
  */
-export function first(
+export function firstCanvas(
   context: CardContext,
   components: readonly Component[],
   formState?: FormState,
 ): InboxCanvas {
-  return isFirst(context)
-    ? canvas(components, seal(context, formState))
-    : page(context, components, formState);
-}
-
-export function isFirst(context: CardContext): boolean {
   const { componentId } = context.request;
-  return componentId === null || componentId === 'home';
+  const isFirst = componentId === null || componentId === 'home' || componentId === 'refresh';
+  return isFirst ? canvas(components, storedData(context, formState)) : context.page(components, formState);
 }
 
-/** The teammate's choice stays with every canvas of this card. */
-function seal(context: CardContext, formState: FormState = {}): Record<string, unknown> | undefined {
+/** One sentence. */
+export function message(
+  context: CardContext,
+  sentence: string,
+  style: 'muted' | 'error' = 'muted',
+): InboxCanvas {
+  return firstCanvas(context, [text(sentence, style)]);
+}
+
+/** The teammate's choice is passed on by every canvas of the card. */
+function storedData(context: CardContext, formState: FormState = {}): Record<string, unknown> | undefined {
   const { chosen } = context.formState;
   const all: FormState = chosen === undefined ? formState : { chosen, ...formState };
   if (Object.keys(all).length === 0) return undefined;
-  return signFormState(context.services.storedDataKey, carrierOf(context.request), all);
+  const { storedDataKey, now } = context.services;
+  return signFormState(storedDataKey, formStateOwner(context.request), { ...all, signedAtMs: now() });
 }
 
-export function carrierOf(request: CardRequest): { workspaceId: string; adminId: string; contactId: string } {
+export function formStateOwner(request: CardRequest): FormStateOwner {
   return { workspaceId: request.workspaceId, adminId: request.admin.id, contactId: request.contact.id };
 }

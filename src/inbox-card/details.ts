@@ -8,83 +8,90 @@ import {
   table,
   text,
 } from '../intercom/canvas.ts';
-import { type CardContext, type Customer, page } from './context.ts';
-import { dashboardUrl } from './external-links.ts';
-import { readSnapshot } from './store.ts';
+import { canShare } from '../messenger/share.ts';
+import type { Snapshot } from '../subscription/types.ts';
+import type { Customer, CustomerContext } from './context.ts';
 import { allSubscriptions, subscriptionBlocks } from './subscriptions.ts';
 
 const SUBSCRIPTIONS_HERE = 2;
 const MAX_OTHER_IDS = 20;
 const MAX_ATTRIBUTES = 25;
 
-/** Who the customer is: what they have, ids, where they were seen, attributes. */
-export async function details(context: CardContext, customer: Customer): Promise<InboxCanvas> {
-  const { words, dates, services, request } = context;
-  const { labels } = words;
-  const { state, subscriber, link, project } = customer;
-  const snapshot = await readSnapshot(services.readDatabase, request.workspaceId, subscriber.subscriberId);
-  const all = allSubscriptions(customer);
-  const components: Component[] = [];
-  if (all.length > 0) {
-    components.push(
-      text(words.titles.subscriptions, 'header'),
-      ...subscriptionBlocks(context, all.slice(0, SUBSCRIPTIONS_HERE)),
-    );
-  }
-  if (all.length > SUBSCRIPTIONS_HERE) {
-    components.push(button('subscriptions', `${words.buttons.subscriptions} (${all.length})`, 'secondary'));
-  }
-  components.push(text(words.titles.details, 'header'), ...ids(context, customer));
-  const on = (atMs: number | null | undefined): string | null => (atMs == null ? null : dates.date(atMs));
-  const value = { amountMinor: state.lifetimeValueUsdCents, currency: 'USD' };
-  components.push(
-    ...table([
-      [labels.email, subscriber.email],
-      [labels.lifetimeValue, context.messages.money(value)],
-      [labels.country, snapshot?.country],
-      [labels.platform, [snapshot?.platform, snapshot?.platformVersion].filter(Boolean).join(' ')],
-      [labels.appVersion, snapshot?.appVersion],
-      [labels.firstSeen, on(snapshot?.firstSeenAtMs)],
-      [labels.lastSeen, on(snapshot?.lastSeenAtMs)],
-      [labels.project, context.projects.length > 1 ? project.name : null],
-      [labels.linkedBy, link && words.linkedBy(link.name, dates.date(link.atMs))],
-      [labels.updated, subscriber.snapshotAtMs === null ? null : dates.dateTime(subscriber.snapshotAtMs)],
-    ]),
-  );
-  const attributes = Object.entries(snapshot?.attributes ?? {});
-  if (attributes.length > 0) {
-    const left = attributes.length - MAX_ATTRIBUTES;
-    components.push(
-      text(words.titles.attributes, 'header'),
-      ...table(attributes.slice(0, MAX_ATTRIBUTES)),
-      ...(left > 0 ? [text(words.andMore(left), 'muted')] : []),
-    );
-  }
-  if (project.apiKey === null) components.push(text(words.states.noKey, 'muted'));
-  components.push(
-    linkButton('open-revenuecat', words.buttons.openRevenueCat, dashboardUrl(customer)),
-    button('match', words.buttons.findAnother, 'link'),
-  );
-  if (link !== null) components.push(button('unlink', words.buttons.unlink, 'link'));
-  return page(context, components);
+/** The customer in RevenueCat's dashboard, whose addresses leave out the project id's prefix. */
+export function dashboardUrl({ project, appUserId }: Pick<Customer, 'project' | 'appUserId'>): string {
+  const projectId = project.revenueCatProjectId.replace(/^proj_?/, '');
+  return `https://app.revenuecat.com/projects/${encodeURIComponent(projectId)}/customers/${encodeURIComponent(appUserId)}`;
 }
 
-/** Each id in a text of its own, whole, so that it can be selected and copied: the inbox cuts what stands in tables. */
-function ids(context: CardContext, customer: Customer): Component[] {
-  const { words } = context;
-  const others = customer.subscriber.appUserIds.filter((id) => id !== customer.appUserId);
-  const shown = others.slice(0, MAX_OTHER_IDS);
+/** What the customer has, and who they are. */
+export function details(context: CustomerContext, snapshot: Snapshot | null): InboxCanvas {
+  const { customer, messages: m, projects } = context;
+  const { state, subscriber, project } = customer;
+  const { link, snapshotAtMs } = subscriber;
+  const all = allSubscriptions(customer);
+  const date = (atMs: number | null | undefined): string | null => (atMs == null ? null : m.date(atMs));
+  const hasMore = all.length > SUBSCRIPTIONS_HERE;
   const components: Component[] = [
-    text(words.labels.appUserId, 'muted', true),
+    ...(all.length > 0 ? [text(m.t('card.title.subscriptions'), 'header')] : []),
+    ...subscriptionBlocks(context, all.slice(0, SUBSCRIPTIONS_HERE)),
+    ...(hasMore
+      ? [button('subscriptions', `${m.t('card.button.subscriptions')} (${all.length})`, 'secondary')]
+      : []),
+    text(m.t('card.title.customer'), 'header'),
+    text(m.t('card.label.appUserId'), 'muted', true),
+    // Ids are texts of their own, so that they can be selected and copied: the inbox truncates tables.
     text(escapeMarkdown(clip(customer.appUserId, 300))),
+    ...table([
+      [m.t('card.label.email'), subscriber.email],
+      [
+        m.t('card.label.lifetimeValue'),
+        m.money({ amountMinor: state.lifetimeValueUsdCents, currency: 'USD' }),
+      ],
+      [m.t('card.label.country'), snapshot?.country],
+      [m.t('card.label.platform'), [snapshot?.platform, snapshot?.platformVersion].filter(Boolean).join(' ')],
+      [m.t('card.label.lastSeen'), date(snapshot?.lastSeenAtMs)],
+      [m.t('card.label.project'), projects.length > 1 ? project.name : null],
+      [
+        m.t('card.label.linkedBy'),
+        link && m.t('card.linkedByOn', { name: link.name, date: m.date(link.atMs) }),
+      ],
+      [m.t('card.label.updated'), snapshotAtMs === null ? null : m.dateTime(snapshotAtMs)],
+    ]),
+    ...(project.apiKey === null ? [text(m.t('card.state.noKey'), 'muted')] : []),
+    button('technical', m.t('card.button.technical'), 'secondary'),
+    ...(canShare(context.request.contact, subscriber.appUserIds)
+      ? [button('share', m.t('card.button.share'), 'secondary')]
+      : []),
+    linkButton('open-revenuecat', m.t('card.button.openRevenueCat'), dashboardUrl(customer)),
+    button('match', m.t('card.button.wrongCustomer'), 'link'),
+    ...(link === null ? [] : [button('unlink', m.t('card.button.unlink'), 'link')]),
   ];
-  if (others.length > 0) {
-    components.push(
-      text(words.labels.otherIds, 'muted', true),
-      ...shown.map((id, index) => text(escapeMarkdown(clip(id, 300)), 'paragraph', index < shown.length - 1)),
-    );
-  }
-  if (others.length > shown.length)
-    components.push(text(words.andMore(others.length - shown.length), 'muted'));
-  return components;
+  return context.page(components, link === null ? undefined : { unlink: subscriber.subscriberId });
+}
+
+/** What an engineer asks for: every id, the app's version and the customer's attributes. */
+export function technicalDetails(context: CustomerContext, snapshot: Snapshot | null): InboxCanvas {
+  const { customer, messages: m } = context;
+  const { appUserIds } = customer.subscriber;
+  const ids = appUserIds.filter((id) => id !== customer.appUserId);
+  const attributes = Object.entries(snapshot?.attributes ?? {});
+  const { firstSeenAtMs } = snapshot ?? {};
+  return context.page([
+    text(m.t('card.button.technical'), 'header'),
+    ...(ids.length > 0 ? [text(m.t('card.label.otherIds'), 'muted', true)] : []),
+    ...ids.slice(0, MAX_OTHER_IDS).map((id) => text(escapeMarkdown(clip(id, 300)))),
+    ...andMore(context, ids.length - MAX_OTHER_IDS),
+    ...table([
+      [m.t('card.label.appVersion'), snapshot?.appVersion],
+      [m.t('card.label.firstSeen'), firstSeenAtMs == null ? null : m.date(firstSeenAtMs)],
+    ]),
+    ...(attributes.length > 0 ? [text(m.t('card.title.attributes'), 'header')] : []),
+    ...table(attributes.slice(0, MAX_ATTRIBUTES)),
+    ...andMore(context, attributes.length - MAX_ATTRIBUTES),
+    button('details', m.t('card.button.details'), 'link'),
+  ]);
+}
+
+function andMore({ messages: m }: CustomerContext, count: number): Component[] {
+  return count > 0 ? [text(m.t('card.andMore', { count }), 'muted')] : [];
 }

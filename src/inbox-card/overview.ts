@@ -1,5 +1,5 @@
 import { eventText } from '../i18n/event-text.ts';
-import { overviewRows, overviewText } from '../i18n/sentences.ts';
+import { endRow, overviewText, paidText, storeText } from '../i18n/sentences.ts';
 import {
   button,
   type Component,
@@ -8,112 +8,170 @@ import {
   type InboxCanvas,
   item,
   type ListItem,
-  linkItem,
   list,
   table,
   text,
 } from '../intercom/canvas.ts';
 import { canShare } from '../messenger/share.ts';
+import type { CustomerDescription, SubscriptionDescription } from '../subscription/describe-customer.ts';
+import { isAnonymous } from '../subscription/identities.ts';
 import { productLabel } from '../subscription/names.ts';
-import { type CardContext, type Customer, first } from './context.ts';
-import { estimatedHeight, HIGHEST_FIRST_CANVAS } from './height.ts';
+import type { SubscriptionState } from '../subscription/types.ts';
+import { type CustomerContext, firstCanvas } from './context.ts';
+import { dashboardUrl } from './details.ts';
+import { estimatedHeight, MAX_FIRST_CANVAS_PX } from './height.ts';
 
 const RECENT_EVENTS = 3;
 const MAX_ROWS = 3;
+const MAX_SENTENCE_LENGTH = 400;
+
+/** What a first canvas shows where there is room, the most useful first. The rest is one press away. */
+type Extra =
+  | 'otherProject'
+  | 'grants'
+  | 'openRevenueCat'
+  | 'share'
+  | 'recentEvents'
+  | { readonly row: number };
 
 /**
- * The first canvas: what most tickets ask, in few lines, and every way on. At most 400 px high: where a
- * language, a name or a notice takes more room, it is set tighter; then rows give way, whose most is in the
- * sentence or in the details, and the latest events last.
+ * The first canvas: what most tickets ask, who the customer is, and what can be done. Its height is limited, so the
+ * extras are added one by one as long as it stays within {@link MAX_FIRST_CANVAS_PX}.
+ *
+ * @param notice what the teammate should know about the data shown
  */
-export function overview(
-  context: CardContext,
-  customer: Customer,
-  notice: string | null = null,
-): InboxCanvas {
-  const rows = factRows(context, customer);
-  let components: Component[] = [];
-  for (const [events, facts, isTight] of [
-    [RECENT_EVENTS, MAX_ROWS, false],
-    [RECENT_EVENTS, MAX_ROWS, true],
-    [RECENT_EVENTS, 2, true],
-    [RECENT_EVENTS, 1, true],
-    [2, 1, true],
-    [1, 1, true],
-    [0, 1, true],
-  ] as const) {
-    components = overviewOf(context, customer, { notice, events, rows: rows.slice(0, facts), isTight });
-    if (estimatedHeight(components) <= HIGHEST_FIRST_CANVAS) break;
+export function overview(context: CustomerContext, notice: string | null = null): InboxCanvas {
+  const wanted: Extra[] = ['otherProject', 'grants', 'openRevenueCat', 'share', 'recentEvents'];
+  for (let row = 1; row <= MAX_ROWS; row += 1) wanted.push({ row });
+  let shown: Extra[] = [];
+  for (const extra of wanted) {
+    const more = [...shown, extra];
+    if (estimatedHeight(componentsWith(context, notice, more)) <= MAX_FIRST_CANVAS_PX) shown = more;
   }
-  return first(context, components);
+  return firstCanvas(context, componentsWith(context, notice, shown));
 }
 
-type Row = readonly [field: string, value: string | null | undefined];
-
-function overviewOf(
-  context: CardContext,
-  customer: Customer,
-  shown: { notice: string | null; events: number; rows: readonly Row[]; isTight: boolean },
+function componentsWith(
+  context: CustomerContext,
+  notice: string | null,
+  extras: readonly Extra[],
 ): Component[] {
-  const { words } = context;
-  const { notice, events, rows, isTight } = shown;
+  const { messages: m } = context;
+  const rows = extras.filter((extra) => typeof extra === 'object').length;
   return [
-    ...(notice === null ? [] : [text(notice, 'muted', isTight)]),
-    text(
-      escapeMarkdown(clip(overviewText(context.messages, customer.description), 400)),
-      'paragraph',
-      isTight,
-    ),
-    ...table(rows),
-    list(waysOn(context, customer, events)),
-    button('grant', words.buttons.grant, 'secondary'),
+    ...(notice === null ? [] : [text(notice, 'muted', true)]),
+    text(headline(context), 'paragraph', true),
+    text(identity(context), 'muted', true),
+    ...(extras.includes('openRevenueCat') ? [text(storeAndDashboard(context), 'muted', true)] : []),
+    ...table(factRows(context).slice(0, rows)),
+    list(listItems(context, extras)),
+    button('grant', m.t('card.button.grant'), 'secondary'),
+    context.customer.project.apiKeyState === 'rejected'
+      ? {
+          type: 'button',
+          id: 'settings',
+          label: m.t('card.button.settings'),
+          style: 'secondary',
+          action: { type: 'url', url: `${context.services.publicUrl}/settings` },
+        }
+      : button('refresh', m.t('card.button.refresh'), 'secondary'),
   ];
 }
 
-function waysOn(context: CardContext, customer: Customer, events: number): ListItem[] {
-  const { words, dates } = context;
-  const { subscriber, grants, project, counts } = customer;
-  const total = counts.production + counts.sandbox;
+function headline({ customer: { description }, messages: m }: CustomerContext): string {
+  const sentence = escapeMarkdown(clip(overviewText(m, description), MAX_SENTENCE_LENGTH));
+  return [statusMark(description), `**${sentence}**`].filter(Boolean).join(' ');
+}
+
+/** `''`: nothing was ever subscribed to. */
+function statusMark({ shown, primary }: CustomerDescription): string {
+  if (primary === null) return '';
+  if (primary.label === 'paused') return '⏸';
+  const isAtRisk = shown.some(({ tone, subscription }) => tone === 'warn' || isCancelled(subscription));
+  if (isAtRisk) return '⚠️';
+  return primary.tone === 'ended' ? '⛔' : '✅';
+}
+
+/** Still has access, and will lose it. */
+function isCancelled({ status }: SubscriptionState): boolean {
+  return status === 'cancelled' || status === 'cancelled_trial';
+}
+
+/** Who the customer is, and why the contact was matched with them. */
+function identity({ customer, messages: m }: CustomerContext): string {
+  const { appUserId, subscriber } = customer;
+  const { matchedBy, link } = subscriber;
+  const id = isAnonymous(appUserId) && subscriber.email !== null ? subscriber.email : appUserId;
+  const reason =
+    link === null
+      ? m.t(matchedBy === 'chosen' ? 'card.matchedBy.chosen' : 'card.matchedBy.external_id')
+      : m.t('card.matchedBy.link', { name: clip(link.name, 20) });
+  return `${escapeMarkdown(clip(id, 40))} · ${escapeMarkdown(reason)}`;
+}
+
+function storeAndDashboard({ customer, messages: m }: CustomerContext): string {
+  const { shown } = customer.description;
+  // A sentence about several names the store of each.
+  const [only] = shown.length === 1 ? shown : [];
+  const store =
+    only && only.subscription.store !== 'PROMOTIONAL' ? storeText(m, only.subscription.store) : null;
+  const link = `[${m.t('card.button.openRevenueCat')}](${dashboardUrl(customer)})`;
+  return [store, link].filter(Boolean).join(' · ');
+}
+
+function listItems(context: CustomerContext, extras: readonly Extra[]): ListItem[] {
+  const { customer, messages: m } = context;
+  const { counts, grants, project, subscriber } = customer;
+  const events = m.t('card.eventCount', { count: counts.production + counts.sandbox });
   const items = [
-    item('timeline', [words.buttons.timeline, words.eventCount(total)].join(' · '), {
-      subtitle: latestText(context, customer, events),
+    item('timeline', `${m.t('card.button.timeline')} · ${events}`, {
+      subtitle: recentEvents(context, extras.includes('recentEvents') ? RECENT_EVENTS : 1),
     }),
-    item('details', words.buttons.details),
-    item('grants', words.buttons.grants, grants.length > 0 ? { tertiary: String(grants.length) } : {}),
+    item('details', m.t('card.button.details')),
   ];
-  if (canShare(context.request.contact, subscriber.appUserIds)) {
-    items.push(item('share', words.buttons.share));
+  if (grants.length > 0 && extras.includes('grants')) {
+    items.push(item('grants', m.t('card.button.grants'), { tertiary: String(grants.length) }));
   }
-  if (context.candidates.length > 1) {
-    items.push(item('projects', words.buttons.otherProject, { tertiary: clip(project.name, 30) }));
+  if (extras.includes('share') && canShare(context.request.contact, subscriber.appUserIds)) {
+    items.push(item('share', m.t('card.button.share')));
   }
-  items.push(
-    project.apiKeyState === 'rejected'
-      ? linkItem('settings', words.buttons.settings, `${context.services.publicUrl}/settings`)
-      : // Its time stands in the title: at the end of the row one hour in two would take a second line.
-        item(
-          'refresh',
-          subscriber.snapshotAtMs === null
-            ? words.buttons.refresh
-            : [words.buttons.refresh, dates.dateTime(subscriber.snapshotAtMs)].join(' · '),
-        ),
-  );
+  if (context.candidates.length > 1 && extras.includes('otherProject')) {
+    items.push(item('projects', m.t('card.button.otherProject'), { tertiary: clip(project.name, 30) }));
+  }
+  items.push(item('match', m.t('card.button.wrongCustomer')));
   return items;
 }
 
-/** The latest events on one line each would take the room of the buttons: they share the timeline's. */
-function latestText(context: CardContext, customer: Customer, count: number): string {
-  const { messages, dates } = context;
+/** The newest events in one text: a row for each would take the room of everything else. */
+function recentEvents(context: CustomerContext, max: number): string {
+  const { customer, messages: m } = context;
   return customer.latest
-    .slice(0, count)
-    .map((event) => `${eventText(messages, 'agent', event, customer.names).title} ${dates.date(event.atMs)}`)
+    .slice(0, max)
+    .map((event) => `${eventText(m, 'agent', event, customer.names).title} ${m.date(event.atMs)}`)
     .join(' · ');
 }
 
-function factRows({ messages }: CardContext, { description, latest, names }: Customer): Row[] {
-  const rows: Row[] = overviewRows(messages, description);
-  if (description.shown.length > 0) return rows;
-  const bought = latest.find((event) => event.kind === 'non_subscription_purchase');
-  const product = bought?.productId && productLabel(bought.productId, names);
-  return [[messages.t('sentence.agent.label.product'), product], ...rows];
+type Row = readonly [field: string, value: string | null];
+
+/** What the sentence does not say. */
+function factRows({ customer, messages: m }: CustomerContext): Row[] {
+  const { description, latest, names } = customer;
+  const [only, ...more] = description.shown;
+  const isSandbox = only?.subscription.environment === 'sandbox';
+  const bought = only ? undefined : latest.find(({ kind }) => kind === 'non_subscription_purchase');
+  const product = bought?.productId ? productLabel(bought.productId, names) : only?.product;
+  const ends = more.length === 0 ? [] : description.shown.slice(0, MAX_ROWS - 1);
+  const rows: Row[] = [
+    ...ends.map((each): Row => [clip(nameOf(each), 30), endRow(m, each.end).flat().join(' ')]),
+    [m.t('card.label.paid'), paidText(m, description)],
+    [
+      m.t(isSandbox ? 'card.label.testPurchase' : 'card.label.product'),
+      more.length === 0 ? (product ?? null) : null,
+    ],
+  ];
+  return rows.filter(([, value]) => value);
+}
+
+function nameOf({ product, what }: SubscriptionDescription): string {
+  return product || what;
 }

@@ -1,48 +1,38 @@
 import { type RequestHandler, type Response, Router } from 'express';
 import { badRequest } from '../errors.ts';
 import { requestId } from '../http/request-log.ts';
+import { chooseLanguage } from '../i18n/languages.ts';
+import { messagesFor } from '../i18n/messages.ts';
 import { button, canvas, type InboxCanvas, text } from '../intercom/canvas.ts';
-import { inboxAnswer, type SharingCanvas } from '../messenger/share.ts';
+import { inboxAnswer } from '../messenger/share.ts';
 import { withTimeout } from '../time.ts';
-import type { Opening } from './canvas-cache.ts';
-import { createCardReader } from './card-reader.ts';
+import { createCardReader } from './card-repository.ts';
 import type { CardServices } from './context.ts';
-import { chooseLanguage } from './language.ts';
 import { type CardRequest, readCardRequest } from './request.ts';
-import { answerCard } from './router.ts';
-import { wordsFor } from './words/catalogue.ts';
+import { answerCard, type CardAnswer, viewOf } from './views.ts';
 
-/** Intercom states no limit for Canvas Kit (UNVERIFIED: 10 s); webhooks' 5 s is the ceiling that we keep under. */
+/** Intercom documents no limit for Canvas Kit (UNVERIFIED: 10 s); this stays below the 5 s of its webhooks. */
 const DEADLINE_MS = 4_500;
 
 /**
- * `POST /canvas/inbox/initialize` and `/submit`, behind their signature. The answer is a race with a deadline:
- * whatever goes wrong, the agent gets a card with a way on, and the log gets the reason.
+ * `POST /canvas/inbox/initialize` and `/submit`, behind their signature. The answer races a deadline: whatever goes
+ * wrong, the agent gets a card with a next step, and the log gets the cause.
  */
 export function inboxCardRouter(services: CardServices): Router {
   const handle: RequestHandler = async (req, res) => {
     const request = readCardRequest(req.body);
-    if (!request) throw badRequest('This is no Canvas Kit request');
+    if (!request) throw badRequest('The body is not a Canvas Kit request: workspace_id is missing.');
+    const { workspaceId, componentId: component } = request;
     const answer = answerFrom(services, request).catch((error: unknown) => {
-      services.logger.error(
-        {
-          err: error,
-          workspaceId: request.workspaceId,
-          component: request.componentId,
-          requestId: requestId(req.headers['x-request-id']),
-        },
-        'card failed',
-      );
-      return fallback(request, 'failed');
+      const id = requestId(req.headers['x-request-id']);
+      services.logger.error({ err: error, workspaceId, component, requestId: id }, 'card failed');
+      return fallback(request, 'card.state.failed');
     });
-    const given = await withTimeout(answer, DEADLINE_MS, () => {
-      services.logger.warn(
-        { workspaceId: request.workspaceId, component: request.componentId },
-        'card over its deadline',
-      );
-      return fallback(request, 'slow');
+    const inTime = await withTimeout(answer, DEADLINE_MS, () => {
+      services.logger.warn({ workspaceId, component }, 'card missed its deadline');
+      return fallback(request, 'card.state.slow');
     });
-    sendCanvas(res, given);
+    sendCanvas(res, inTime);
   };
   const router = Router();
   router.post('/initialize', handle);
@@ -50,33 +40,29 @@ export function inboxCardRouter(services: CardServices): Router {
   return router;
 }
 
-/** What `res.json` would send, without its looking for a serializer and an ETag: cards open often. */
-function sendCanvas(res: Response, answer: SharingCanvas | Opening): void {
+/** As `res.json`, without its search for a serializer and an ETag: cards open often. */
+function sendCanvas(res: Response, answer: CardAnswer): void {
   const body = Buffer.from(typeof answer === 'string' ? answer : JSON.stringify(inboxAnswer(answer)));
   res.writeHead(200, { 'Content-Type': 'application/json; charset=utf-8', 'Content-Length': body.length });
   res.end(body);
 }
 
-/** What these show may come from a replica; all else may change something, and is shown as it is afterwards. */
-const READS = /^(home|details|subscriptions|grants|timeline|timeline[.:].*|event:.*|grant:.*)$/;
-
-async function answerFrom(services: CardServices, request: CardRequest): Promise<SharingCanvas | Opening> {
-  if (READS.test(request.componentId ?? 'home')) return answerCard(services, request);
+/** Views that only read may use a replica; the others read their own changes, and wait until replicas show them. */
+async function answerFrom(services: CardServices, request: CardRequest): Promise<CardAnswer> {
+  if (viewOf(request).view.readOnly) return answerCard(services, request);
   const { database } = services;
-  const answer = await answerCard(
-    { ...services, readDatabase: database, readCard: createCardReader(database) },
-    request,
-  );
-  // The change is made: that a card elsewhere may lag behind is no reason to say that it failed.
-  await services.settle?.().catch(() => {});
+  const onPrimary = { ...services, readDatabase: database, cards: createCardReader(database) };
+  const answer = await answerCard(onPrimary, request);
+  // The change is committed: a replica that lags is no reason to report a failure.
+  await services.waitForReplica().catch(() => {});
   return answer;
 }
 
-function fallback(request: CardRequest, why: 'slow' | 'failed'): InboxCanvas {
-  const words = wordsFor(chooseLanguage(request.adminLocale, null));
+function fallback({ adminLocale }: CardRequest, key: 'card.state.slow' | 'card.state.failed'): InboxCanvas {
+  const m = messagesFor(chooseLanguage(adminLocale, null));
   return canvas([
-    text(words.states[why], 'muted'),
-    button('refresh', words.buttons.refresh, 'secondary'),
-    button('home', words.buttons.back, 'link'),
+    text(m.t(key), 'muted'),
+    button('refresh', m.t('card.button.refresh'), 'secondary'),
+    button('home', m.t('card.button.back'), 'link'),
   ]);
 }

@@ -10,72 +10,80 @@ import {
   text,
 } from '../intercom/canvas.ts';
 import type { SubscriptionDescription } from '../subscription/describe-customer.ts';
-import { type CardContext, type Customer, page } from './context.ts';
+import type { Customer, CustomerContext } from './context.ts';
 
-/** What a customer has or had is rarely more; a longer list would bury what gives access now. */
+/** A customer rarely has more; a longer list would bury what gives access now. */
 const MAX_SUBSCRIPTIONS = 20;
 
-/** Everything bought or granted: what gives access first, then the latest; the sandbox's at the end. */
+/** Everything bought or granted: what gives access first, then the latest; test purchases last. */
 export function allSubscriptions({ description }: Customer): SubscriptionDescription[] {
   return [...description.subscriptions, ...description.grants, ...description.sandbox];
 }
 
-export function subscriptions(context: CardContext, customer: Customer): InboxCanvas {
-  const { words } = context;
-  const all = allSubscriptions(customer);
-  const left = all.length - MAX_SUBSCRIPTIONS;
-  return page(context, [
-    text(words.titles.purchases, 'header'),
+export function subscriptions(context: CustomerContext): InboxCanvas {
+  const { messages: m } = context;
+  const all = allSubscriptions(context.customer);
+  const hidden = all.length - MAX_SUBSCRIPTIONS;
+  return context.page([
+    text(m.t('card.title.purchases'), 'header'),
     ...subscriptionBlocks(context, all.slice(0, MAX_SUBSCRIPTIONS)),
-    ...(all.length === 0 ? [text(words.states.noPurchases, 'muted')] : []),
-    ...(left > 0 ? [text(words.andMore(left), 'muted')] : []),
-    button('details', words.buttons.details, 'link'),
+    ...(all.length === 0 ? [text(m.t('card.state.noPurchases'), 'muted')] : []),
+    ...(hidden > 0 ? [text(m.t('card.andMore', { count: hidden }), 'muted')] : []),
+    button('details', m.t('card.button.details'), 'link'),
   ]);
 }
 
-/** A name and a table for each, the way to the store, and what only the store can do. */
+/** A name, a table and the way to the store for each, then what only the stores can do. */
 export function subscriptionBlocks(
-  context: CardContext,
+  context: CustomerContext,
   list: readonly SubscriptionDescription[],
 ): Component[] {
-  const { words, messages } = context;
-  const { labels } = words;
-  const components: Component[] = [];
-  for (const [index, { subscription, what, product, label, price, end }] of list.entries()) {
-    // A refund without a known purchase is not something that was paid.
-    const paid = subscription.paid.filter((money) => money.amountMinor > 0);
-    const { startedAtMs, store, environment, managementUrl } = subscription;
-    components.push(
-      text(`**${escapeMarkdown(clip(product || what || labels.access, 100))}**`),
-      ...table([
-        [labels.status, statusText(messages, label)],
-        [labels.entitlement, product ? what : null],
-        [labels.store, store === 'PROMOTIONAL' ? null : storeText(messages, store)],
-        [labels.price, price && priceText(messages, price)],
-        [labels.started, startedAtMs === null ? null : messages.date(startedAtMs)],
-        ...endRow(messages, end),
-        [labels.renewals, subscription.renewals > 0 ? String(subscription.renewals) : null],
-        [labels.paid, paid.map((money) => messages.money(money)).join(', ')],
-        [labels.environment, environment === 'sandbox' ? words.environments.sandbox : null],
-        [labels.familySharing, subscription.isFamilyShare ? words.yes : null],
-        [labels.transaction, subscription.transactionId],
-      ]),
-    );
-    if (managementUrl?.startsWith('https://')) {
-      components.push(linkButton(`manage:${index}`, words.buttons.manage, managementUrl));
-    }
-  }
-  for (const note of storeNotes(context, list)) components.push(text(note, 'muted'));
-  return components;
+  return [
+    ...list.flatMap((subscription, index) => block(context, subscription, index)),
+    ...storeNotes(context, list),
+  ];
 }
 
-/** Said once for each store, before the agent promises what only the store can do. */
-function storeNotes(context: CardContext, list: readonly SubscriptionDescription[]): string[] {
-  const stores = new Set(
-    list.flatMap(({ subscription: { environment, store } }) => (environment === 'production' ? [store] : [])),
-  );
-  const notes: string[] = [];
-  if (stores.has('APP_STORE') || stores.has('MAC_APP_STORE')) notes.push(context.words.appleNote);
-  if (stores.has('PLAY_STORE')) notes.push(context.words.googleNote);
-  return notes;
+function block(
+  { messages: m }: CustomerContext,
+  described: SubscriptionDescription,
+  index: number,
+): Component[] {
+  const { subscription, product, what, price } = described;
+  const { store, startedAtMs, environment, managementUrl } = subscription;
+  // A refund of a purchase that is unknown here is negative, and not a payment.
+  const paid = subscription.paid.filter(({ amountMinor }) => amountMinor > 0);
+  return [
+    text(`**${escapeMarkdown(clip(product || what || m.t('sentence.agent.unnamed'), 100))}**`),
+    ...table([
+      [m.t('card.label.status'), statusText(m, described.label)],
+      [m.t('card.label.entitlement'), product ? what : null],
+      [m.t('card.label.store'), store === 'PROMOTIONAL' ? null : storeText(m, store)],
+      [m.t('card.label.price'), price && priceText(m, price)],
+      [m.t('card.label.started'), startedAtMs === null ? null : m.date(startedAtMs)],
+      ...endRow(m, described.end),
+      [m.t('card.label.renewals'), subscription.renewals > 0 ? String(subscription.renewals) : null],
+      [m.t('card.label.paid'), paid.map((money) => m.money(money)).join(', ')],
+      [m.t('card.label.environment'), environment === 'sandbox' ? m.t('card.environment.sandbox') : null],
+      [m.t('card.label.familySharing'), subscription.isFamilyShare ? m.t('card.yes') : null],
+      [m.t('card.label.transaction'), subscription.transactionId],
+    ]),
+    ...(managementUrl?.startsWith('https://')
+      ? [linkButton(`manage:${index}`, m.t('card.button.manage'), managementUrl)]
+      : []),
+  ];
+}
+
+/** Shown before the agent promises what only the store can do. */
+function storeNotes({ messages: m }: CustomerContext, list: readonly SubscriptionDescription[]): Component[] {
+  const paid = list
+    .map(({ subscription }) => subscription)
+    .filter(({ environment }) => environment === 'production');
+  const stores = new Set(paid.map(({ store }) => store));
+  return [
+    ...(stores.has('APP_STORE') || stores.has('MAC_APP_STORE')
+      ? [text(m.t('card.note.apple'), 'muted')]
+      : []),
+    ...(stores.has('PLAY_STORE') ? [text(m.t('card.note.google'), 'muted')] : []),
+  ];
 }

@@ -4,26 +4,24 @@ import {
   type Component,
   type InboxCanvas,
   item,
+  type ListItem,
   list,
   type Options,
   option,
   switcher,
   text,
 } from '../intercom/canvas.ts';
+import type { TimelineEntry } from '../subscribers/store.ts';
 import { EVENT_KINDS, type EventKind, TIMELINE_ONLY_KINDS } from '../subscription/types.ts';
-import { type CardContext, type Customer, page } from './context.ts';
-import type { FormState } from './stored-data.ts';
-import { type Cursor, readTimeline, type TimelineRow } from './timeline-store.ts';
-import {
-  ENVIRONMENT_FILTERS,
-  type EnvironmentFilter,
-  TIMELINE_FILTERS,
-  type TimelineFilter,
-} from './words/types.ts';
+import type { CardContext, CustomerContext } from './context.ts';
+import { ENVIRONMENT_FILTERS, type FormState, TIMELINE_FILTERS } from './form-state.ts';
+import { type Direction, PAGE_SIZE, readTimelinePage, type TimelinePage } from './timeline-repository.ts';
 
-const PAGE_SIZE = 10;
+type Filter = NonNullable<FormState['filter']>;
 
-const KINDS: Readonly<Record<Exclude<TimelineFilter, 'all' | 'other'>, readonly EventKind[]>> = {
+const NO_FILTER: Filter = { kind: 'all', environment: 'all' };
+
+const KINDS: Readonly<Record<Exclude<Filter['kind'], 'all' | 'other'>, readonly EventKind[]>> = {
   purchases: [
     'initial_purchase',
     'trial_started',
@@ -43,161 +41,88 @@ const KINDS: Readonly<Record<Exclude<TimelineFilter, 'all' | 'other'>, readonly 
 const NAMED: ReadonlySet<EventKind> = new Set(Object.values(KINDS).flat());
 const OTHER = [...EVENT_KINDS, ...TIMELINE_ONLY_KINDS].filter((kind) => !NAMED.has(kind));
 
-type Filter = NonNullable<FormState['filter']>;
-
-const NO_FILTER: Filter = { kind: 'all', environment: 'all' };
-
-/** What the teammate chose in the two rows of buttons; the filter that the request carries where they did not. */
-export function filterOf(context: CardContext): Filter {
-  const { inputs, componentId } = context.request;
-  const { filter = NO_FILTER } = context.formState;
-  return {
-    kind:
-      componentId === 'timeline.kind'
-        ? (TIMELINE_FILTERS.find((name) => name === inputs['timeline.kind']) ?? 'all')
-        : filter.kind,
-    environment:
-      componentId === 'timeline.environment'
-        ? (ENVIRONMENT_FILTERS.find((name) => name === inputs['timeline.environment']) ?? 'all')
-        : filter.environment,
-  };
+function kindsOf(filter: Filter): readonly EventKind[] | null {
+  if (filter.kind === 'all') return null;
+  return filter.kind === 'other' ? OTHER : KINDS[filter.kind];
 }
 
-/**
- * Ten events, newest first. Pages hang on events, not on numbers: what arrives meanwhile moves nothing.
- *
- * @param direction from the page that the request carries; without one, the newest
- */
-export async function timeline(
-  context: CardContext,
-  customer: Customer,
-  direction: 'older' | 'newer' | null = null,
-  filter: Filter = NO_FILTER,
-): Promise<InboxCanvas> {
-  const { words, formState } = context;
-  const shown = await readPage(
-    context,
-    customer,
-    filter,
-    direction === null ? undefined : formState.page,
-    direction,
-  );
-  const components: Component[] = [
-    text(words.titles.timeline, 'header'),
-    ...filters(context, customer, filter),
-    shown.rows.length > 0
-      ? list(shown.rows.map(({ entry }) => eventItem(context, customer, entry)))
-      : text(isFiltered(filter) ? words.states.emptyFilter : words.states.emptyTimeline, 'muted'),
-  ];
-  if (shown.hasOlder) components.push(button('timeline:older', words.buttons.older, 'link'));
-  if (shown.hasNewer) components.push(button('timeline:newer', words.buttons.newer, 'link'));
-  const first = shown.rows[0]?.cursor;
-  const last = shown.rows.at(-1)?.cursor;
-  return page(context, components, {
-    ...(first && last ? { page: { first: [...first], last: [...last] } } : {}),
-    ...(isFiltered(filter) ? { filter } : {}),
-  });
+/** The newest page, without a filter. */
+export function timeline(context: CustomerContext): Promise<InboxCanvas> {
+  return show(context, NO_FILTER);
 }
 
-function isFiltered(filter: Filter): boolean {
-  return filter.kind !== 'all' || filter.environment !== 'all';
+/** The newest page of what the teammate has just chosen below the list. */
+export function filteredTimeline(context: CustomerContext): Promise<InboxCanvas> {
+  return show(context, chosenFilter(context));
 }
 
-interface Shown {
-  readonly rows: readonly TimelineRow[];
-  readonly hasOlder: boolean;
-  readonly hasNewer: boolean;
+/** The page before or after the one that the teammate sees. */
+export function nextTimelinePage(context: CustomerContext, direction: Direction): Promise<InboxCanvas> {
+  return show(context, context.formState.filter ?? NO_FILTER, direction);
 }
 
-async function readPage(
-  context: CardContext,
-  customer: Customer,
-  filter: Filter,
-  from: FormState['page'],
-  direction: 'older' | 'newer' | null,
-): Promise<Shown> {
-  if (direction === 'newer' && from) {
-    const found = await readRows(context, customer, filter, from.first, 'newer');
-    // The newest page is full like every other, whatever has arrived meanwhile.
-    if (found.length > PAGE_SIZE)
-      return { rows: found.slice(0, PAGE_SIZE).reverse(), hasOlder: true, hasNewer: true };
-    return readPage(context, customer, filter, undefined, null);
-  }
-  const found = await readRows(context, customer, filter, from?.last ?? null, 'older');
-  if (found.length === 0 && from) return readPage(context, customer, filter, undefined, null);
-  return {
-    rows: found.slice(0, PAGE_SIZE),
-    hasOlder: found.length > PAGE_SIZE,
-    hasNewer: from !== undefined,
-  };
+function chosenFilter({ request: { inputs }, formState: { filter = NO_FILTER } }: CardContext): Filter {
+  const kind = TIMELINE_FILTERS.find((name) => name === inputs['timeline.kind']);
+  const environment = ENVIRONMENT_FILTERS.find((name) => name === inputs['timeline.environment']);
+  return { kind: kind ?? filter.kind, environment: environment ?? filter.environment };
 }
 
-/** One more than a page holds, in the direction asked for; grants whose webhook has not come are among them. */
-async function readRows(
-  context: CardContext,
-  customer: Customer,
-  filter: Filter,
-  from: Cursor | null,
-  direction: 'older' | 'newer',
-): Promise<TimelineRow[]> {
-  const kinds = filter.kind === 'all' ? null : filter.kind === 'other' ? OTHER : KINDS[filter.kind];
+async function show(context: CustomerContext, filter: Filter, direction?: Direction): Promise<InboxCanvas> {
+  const { page } = context.formState;
   const environment = filter.environment === 'all' ? null : filter.environment;
-  const rows = await readTimeline(context.services.readDatabase, context.request.workspaceId, {
-    sources: customer.sources,
-    from,
-    direction,
-    kinds,
-    environment,
-    limit: PAGE_SIZE + 1,
+  const shown = await readTimelinePage(
+    context,
+    { kinds: kindsOf(filter), environment },
+    direction && page ? { ...page, direction } : undefined,
+  );
+  return draw(context, filter, shown);
+}
+
+function draw(
+  context: CustomerContext,
+  filter: Filter,
+  { rows, hasOlder, hasNewer }: TimelinePage,
+): InboxCanvas {
+  const { messages: m } = context;
+  const isFiltered = filter.kind !== 'all' || filter.environment !== 'all';
+  const components: Component[] = [
+    text(m.t('card.button.timeline'), 'header'),
+    rows.length > 0
+      ? list(rows.map(({ entry }) => eventItem(context, entry)))
+      : text(m.t(isFiltered ? 'card.state.emptyFilter' : 'card.state.emptyTimeline'), 'muted'),
+    ...(hasOlder ? [button('timeline:older', m.t('card.button.older'), 'link')] : []),
+    ...(hasNewer ? [button('timeline:newer', m.t('card.button.newer'), 'link')] : []),
+    ...filters(context, filter),
+  ];
+  const [first, last] = [rows[0]?.cursor, rows.at(-1)?.cursor];
+  return context.page(components, {
+    ...(first && last ? { page: { first: [...first], last: [...last] } } : {}),
+    ...(isFiltered ? { filter } : {}),
   });
-  const sign = direction === 'older' ? 1 : -1;
-  const fallbackEvents = customer.fallbackEvents
-    .filter((entry) => kinds === null || kinds.includes(entry.kind))
-    .filter(() => environment !== 'sandbox')
-    .map((entry): TimelineRow => ({ entry, cursor: [entry.atMs, entry.id] }))
-    .filter(({ cursor }) => from === null || sign * compareCursors(from, cursor) > 0);
-  if (fallbackEvents.length === 0) return rows;
-  return [...rows, ...fallbackEvents]
-    .sort((a, b) => sign * compareCursors(b.cursor, a.cursor))
-    .slice(0, PAGE_SIZE + 1);
 }
 
-function compareCursors(a: Cursor, b: Cursor): number {
-  return a[0] - b[0] || (a[1] < b[1] ? -1 : a[1] > b[1] ? 1 : 0);
-}
-
-/** Filters appear where there is something to choose: more than a page of events, and both environments. */
-function filters(context: CardContext, customer: Customer, filter: Filter): Component[] {
-  const { words } = context;
-  const { production, sandbox } = customer.counts;
-  const components: Component[] = [];
-  if (production + sandbox > PAGE_SIZE || filter.kind !== 'all') {
-    const options = TIMELINE_FILTERS.map((name) => option(name, words.filters[name]));
-    components.push(switcher('timeline.kind', atLeastTwo(options), filter.kind));
-  }
-  if ((production > 0 && sandbox > 0) || filter.environment !== 'all') {
-    const options = ENVIRONMENT_FILTERS.map((name: EnvironmentFilter) =>
-      option(name, words.environments[name]),
-    );
-    components.push(
-      switcher('timeline.environment', atLeastTwo(options), filter.environment, words.labels.environment),
-    );
-  }
-  return components;
-}
-
-function atLeastTwo(options: readonly ReturnType<typeof option>[]): Options {
-  const [a, b, ...rest] = options;
-  if (!a || !b) throw new Error('A choice needs two options');
-  return [a, b, ...rest];
-}
-
-function eventItem(context: CardContext, customer: Customer, event: TimelineRow['entry']) {
-  const { words, dates } = context;
-  const { title, subtitle } = eventText(context.messages, 'agent', event, customer.names);
-  const marks = [subtitle, event.environment === 'sandbox' ? words.environments.sandbox : ''].filter(Boolean);
+function eventItem(context: CustomerContext, event: TimelineEntry): ListItem {
+  const { customer, messages: m } = context;
+  const { title, subtitle } = eventText(m, 'agent', event, customer.names);
+  const sandbox = event.environment === 'sandbox' ? m.t('card.environment.sandbox') : '';
   return item(`event:${event.id}`, title, {
-    subtitle: marks.join(' · '),
-    tertiary: dates.date(event.atMs),
+    subtitle: [subtitle, sandbox].filter(Boolean).join(' · '),
+    tertiary: m.dateTime(event.atMs),
   });
+}
+
+/** Shown where there is something to choose: more events than a page, and events of both environments. */
+function filters({ customer, messages: m }: CustomerContext, filter: Filter): Component[] {
+  const { production, sandbox } = customer.counts;
+  const kinds = TIMELINE_FILTERS.map((name) => option(name, m.t(`card.filter.${name}`)));
+  const environments = ENVIRONMENT_FILTERS.map((name) => option(name, m.t(`card.environment.${name}`)));
+  const hasKinds = production + sandbox > PAGE_SIZE || filter.kind !== 'all';
+  const hasEnvironments = (production > 0 && sandbox > 0) || filter.environment !== 'all';
+  const label = m.t('card.label.environment');
+  return [
+    ...(hasKinds ? [switcher('timeline.kind', kinds as unknown as Options, filter.kind)] : []),
+    ...(hasEnvironments
+      ? [switcher('timeline.environment', environments as unknown as Options, filter.environment, label)]
+      : []),
+  ];
 }

@@ -1,4 +1,5 @@
 import type { Sql } from '../database/sql.ts';
+import { displayNames, readCatalog } from '../revenuecat/catalog-names.ts';
 import {
   readHistory,
   readHistoryWithSources,
@@ -66,7 +67,7 @@ export async function findCustomers(
         projectId,
         appUserIds,
         state: deriveState(history, snapshot, nowMs),
-        names: await readNames(sql, workspaceId, projectId),
+        names: displayNames(await readCatalog(sql, workspaceId, projectId)),
         ownHistory: await ownHistory(sql, workspaceId, { subscriberId, history }),
         snapshotAtMs,
         canRefresh,
@@ -91,23 +92,6 @@ async function ownHistory(
   );
   const own = new Set(rows.map((row) => `${row.project_id}|${row.event_id}|${row.side}`));
   return history.filter((event) => own.has(`${event.projectId}|${event.id}|${event.side}`));
-}
-
-/** Display names of a project's products and entitlements. */
-async function readNames(sql: Sql, workspaceId: string, projectId: string): Promise<Names> {
-  const rows = await sql.query<{ kind: string; id: string; lookup_key: string; display_name: string | null }>(
-    'select kind, id, lookup_key, display_name from catalog where workspace_id = $1 and project_id = $2',
-    [workspaceId, projectId],
-    'read-names',
-  );
-  const names = new Map<string, string | null>();
-  // Events name products by the store's identifier, RevenueCat's API by its own id.
-  for (const row of rows) names.set(`${row.kind}|${row.id}`, row.display_name ?? row.lookup_key);
-  for (const row of rows) names.set(`${row.kind}|${row.lookup_key}`, row.display_name);
-  return {
-    product: (id) => names.get(`product|${id}`) ?? null,
-    entitlement: (key) => names.get(`entitlement|${key}`) ?? null,
-  };
 }
 
 interface SummaryRow {

@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { Database, Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import type { Project } from '../workspaces/projects.ts';
+import { type CatalogEntry, readCatalog } from './catalog-names.ts';
 import type { CatalogItem, RevenueCatClient } from './client.ts';
 import type { CatalogNames } from './snapshot.ts';
 
@@ -14,14 +15,6 @@ interface CatalogContext {
   now(): number;
 }
 
-interface CatalogRow {
-  kind: 'entitlement' | 'product';
-  id: string;
-  lookup_key: string;
-  display_name: string | null;
-  fetched_at: Date;
-}
-
 /**
  * The project's names of entitlements and products, read anew when they are older than an hour, or when a customer
  * has one that is not among them.
@@ -31,18 +24,18 @@ export async function readCatalogNames(
   project: Project,
   client: RevenueCatClient,
 ): Promise<CatalogNames> {
-  let rows = await readCatalog(context.database, project);
+  let rows = await readCatalog(context.database, project.workspaceId, project.projectId);
   // Names that RevenueCat no longer lists stay, for old events; so the newest row tells when they were read. A
   // project without any has no row to tell it.
   const key = `${project.workspaceId}|${project.projectId}`;
   const readAtMs = Math.max(
     readingsOf(context.database).readAtMs.get(key) ?? 0,
-    ...rows.map((row) => row.fetched_at.getTime()),
+    ...rows.map((row) => row.fetchedAtMs),
   );
   if (readAtMs < context.now() - CATALOG_MAX_AGE_MS) {
     await refreshOnce(key, context, project, client);
     readingsOf(context.database).unlisted.delete(key);
-    rows = await readCatalog(context.database, project);
+    rows = await readCatalog(context.database, project.workspaceId, project.projectId);
   }
   return namesOf(rows, (unknown) =>
     inTurn(key, context, () => readAgain(key, context, project, client, unknown)),
@@ -71,16 +64,16 @@ async function readAgain(
   project: Project,
   client: RevenueCatClient,
   unknown: readonly string[],
-): Promise<CatalogRow[] | null> {
+): Promise<CatalogEntry[] | null> {
   const { unlisted } = readingsOf(context.database);
   const never = unlisted.get(key) ?? new Set();
   unlisted.set(key, never);
   // RevenueCat does not list what was deleted, and some keys may not read products: asked once an hour for each.
   const worthAsking = unknown.filter((id) => !never.has(id));
   if (worthAsking.length === 0) return null;
-  const lacking = (rows: readonly CatalogRow[]): string[] =>
+  const lacking = (rows: readonly CatalogEntry[]): string[] =>
     worthAsking.filter((id) => rows.every((row) => row.id !== id));
-  let rows = await readCatalog(context.database, project);
+  let rows = await readCatalog(context.database, project.workspaceId, project.projectId);
   if (lacking(rows).length === 0) return rows;
   try {
     await refreshOnce(key, context, project, client);
@@ -90,20 +83,20 @@ async function readAgain(
     context.logger.warn({ code: error.code, projectId: project.projectId }, 'new names not read');
     return rows;
   }
-  rows = await readCatalog(context.database, project);
+  rows = await readCatalog(context.database, project.workspaceId, project.projectId);
   for (const id of lacking(rows)) never.add(id);
   return rows;
 }
 
 function namesOf(
-  rows: readonly CatalogRow[],
-  again: (unknown: readonly string[]) => Promise<CatalogRow[] | null>,
+  rows: readonly CatalogEntry[],
+  again: (unknown: readonly string[]) => Promise<CatalogEntry[] | null>,
 ): CatalogNames {
   const entitlements = new Map<string, string>();
   const products = new Map<string, { storeIdentifier: string; displayName: string | null }>();
   for (const row of rows) {
-    if (row.kind === 'entitlement') entitlements.set(row.id, row.lookup_key);
-    else products.set(row.id, { storeIdentifier: row.lookup_key, displayName: row.display_name });
+    if (row.kind === 'entitlement') entitlements.set(row.id, row.lookupKey);
+    else products.set(row.id, { storeIdentifier: row.lookupKey, displayName: row.displayName });
   }
   const names: CatalogNames = {
     entitlementKey: (id) => entitlements.get(id) ?? null,
@@ -157,13 +150,6 @@ function refreshOnce(
     .finally(() => running.delete(key));
   running.set(key, begun);
   return begun;
-}
-
-async function readCatalog(sql: Sql, project: Project): Promise<CatalogRow[]> {
-  return sql.query<CatalogRow>(
-    `select kind, id, lookup_key, display_name, fetched_at from catalog where workspace_id = $1 and project_id = $2`,
-    [project.workspaceId, project.projectId],
-  );
 }
 
 /** Reads the names of entitlements and products. A key that may not read products still gives entitlements. */

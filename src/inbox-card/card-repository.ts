@@ -1,13 +1,14 @@
+import { createBatcher, keyed } from '../database/batcher.ts';
 import type { Sql } from '../database/sql.ts';
 import type { StoredSummary, SubscriberSummary, SummaryMark } from '../subscription/summary.ts';
 import type { Snapshot } from '../subscription/types.ts';
 import { PROJECT_COLUMNS, type Project, type ProjectRow, toProject } from '../workspaces/projects.ts';
 import { toWorkspace, WORKSPACE_COLUMNS, type Workspace, type WorkspaceRow } from '../workspaces/store.ts';
 
-/** Ids that a card carries of one subscriber; the identified ones come first. */
+/** Ids of one subscriber that a card reads; identified ones come first. */
 export const MAX_IDS = 50;
 
-/** Why a subscriber is this contact's, the strongest first. */
+/** How a contact was matched with a subscriber, the strongest first. */
 export type MatchReason = 'chosen' | 'link' | 'external_id';
 
 /** A subscriber that belongs to a contact, without its history. */
@@ -19,15 +20,15 @@ export interface Candidate {
   readonly snapshotAtMs: number | null;
   readonly version: number;
   readonly waiting: boolean;
-  readonly why: MatchReason;
+  readonly matchedBy: MatchReason;
   /** Who linked it, and when. */
   readonly link: { readonly name: string; readonly atMs: number } | null;
   readonly hasGrants: boolean;
-  /** Of the summary that is kept; it is read only where it is needed. */
-  readonly kept: SummaryMark | null;
+  /** Identifies the stored summary, which is read only where it is needed. */
+  readonly summary: SummaryMark | null;
 }
 
-export interface CardRead {
+export interface CardRecord {
   readonly workspace: Workspace;
   readonly projects: readonly Project[];
   /** At most one for each project, those of disconnected projects left out; the newest activity first. */
@@ -42,7 +43,7 @@ const APP_USER_IDS = `(
 
 /**
  * Everything that initialize requests of one workspace need, in one statement: a group conversation sends five
- * at once, and a busy inbox more.
+ * at a time, and a busy inbox more.
  */
 const READ_CARDS = `
 with asked as (
@@ -104,8 +105,40 @@ interface CardRow extends WorkspaceRow {
   candidates: CandidateJson[] | null;
 }
 
-/** Whose card is opened. */
-export interface CardAsked {
+/**
+ * Reads what cards show. Cards of a workspace that are opened while others are being read share the next statement.
+ */
+export interface CardReader {
+  /** `null`: unknown workspace. */
+  read(workspaceId: string, query: CardQuery): Promise<CardRecord | null>;
+  /** `null`: none is stored. */
+  summary(workspaceId: string, subscriberId: string): Promise<StoredSummary | null>;
+}
+
+/** Cards of one statement: beyond this it takes longer without answering more of them a second. */
+const BATCHES = { most: 32 };
+
+export function createCardReader(sql: Sql): CardReader {
+  const cards = keyed((workspaceId: string) =>
+    createBatcher<CardQuery, CardRecord | null>(async (queries) => {
+      const records = await readCards(sql, workspaceId, queries);
+      return queries.map((_, index) => records?.[index] ?? null);
+    }, BATCHES),
+  );
+  const summaries = keyed((workspaceId: string) =>
+    createBatcher<string, StoredSummary | null>(async (subscriberIds) => {
+      const stored = await readStoredSummaries(sql, workspaceId, subscriberIds);
+      return subscriberIds.map((subscriberId) => stored.get(subscriberId) ?? null);
+    }, BATCHES),
+  );
+  return {
+    read: (workspaceId, query) => cards(workspaceId)(query),
+    summary: (workspaceId, subscriberId) => summaries(workspaceId)(subscriberId),
+  };
+}
+
+/** The contact whose card is opened. */
+export interface CardQuery {
   readonly contactId: string;
   readonly externalId: string | null;
   /** A subscriber that the teammate chose before; one of another workspace is not found. */
@@ -118,11 +151,11 @@ export interface CardAsked {
  *
  * @returns one for each asked, in that order; `null`: no such workspace
  */
-export async function readCards(
+async function readCards(
   sql: Sql,
   workspaceId: string,
-  asked: readonly CardAsked[],
-): Promise<CardRead[] | null> {
+  asked: readonly CardQuery[],
+): Promise<CardRecord[] | null> {
   const [row] = await sql.query<CardRow>(
     READ_CARDS,
     [
@@ -152,7 +185,7 @@ export async function readCards(
 /** Each subscriber once, by its strongest reason; the newest activity first. */
 function strongest(found: readonly CandidateJson[]): Candidate[] {
   const seen = new Set<string>();
-  // A chosen subscriber may be linked as well, and the link's maker is worth showing.
+  // A chosen subscriber may be linked as well, and who linked it is worth showing.
   const links = new Map(
     found.flatMap((one) => (one.why === 'link' ? [[one.subscriber_id, toLink(one)] as const] : [])),
   );
@@ -180,16 +213,16 @@ function toCandidate(found: CandidateJson, link: Candidate['link']): Candidate {
     snapshotAtMs: found.snapshot_at_ms,
     version: found.version,
     waiting: found.waiting,
-    why: found.why,
+    matchedBy: found.why,
     link,
     hasGrants: found.has_grants,
-    kept:
+    summary:
       format === null || version === null || validUntilMs === null ? null : { format, version, validUntilMs },
   };
 }
 
-/** The summaries that are kept of subscribers, by subscriber. */
-export async function readStoredSummaries(
+/** Stored summaries by subscriber. */
+async function readStoredSummaries(
   sql: Sql,
   workspaceId: string,
   subscriberIds: readonly string[],
@@ -219,7 +252,7 @@ export async function readStoredSummaries(
   );
 }
 
-/** What RevenueCat's API last told of a subscriber; `null`: nothing yet. */
+/** The last snapshot from RevenueCat's API; `null`: none yet. */
 export async function readSnapshot(
   sql: Sql,
   workspaceId: string,
@@ -233,7 +266,7 @@ export async function readSnapshot(
   return row?.snapshot ?? null;
 }
 
-export interface Found {
+export interface FoundSubscriber {
   readonly subscriberId: string;
   readonly projectId: string;
   readonly appUserId: string;
@@ -246,7 +279,7 @@ export async function describeFound(
   sql: Sql,
   workspaceId: string,
   subscriberIds: readonly string[],
-): Promise<Found[]> {
+): Promise<FoundSubscriber[]> {
   const rows = await sql.query<{
     subscriber_id: string;
     project_id: string;
@@ -285,34 +318,4 @@ export async function readLinkedId(
     [workspaceId, contactId, projectId],
   );
   return row?.subscriber_id ?? null;
-}
-
-export interface CatalogName {
-  readonly kind: 'entitlement' | 'product';
-  readonly id: string;
-  readonly lookupKey: string;
-  readonly displayName: string | null;
-}
-
-export async function readCatalogNames(
-  sql: Sql,
-  workspaceId: string,
-  projectId: string,
-): Promise<CatalogName[]> {
-  const rows = await sql.query<{
-    kind: CatalogName['kind'];
-    id: string;
-    lookup_key: string;
-    display_name: string | null;
-  }>(
-    `select kind, id, lookup_key, display_name from catalog where workspace_id = $1 and project_id = $2`,
-    [workspaceId, projectId],
-    'read-catalog-names',
-  );
-  return rows.map((row) => ({
-    kind: row.kind,
-    id: row.id,
-    lookupKey: row.lookup_key,
-    displayName: row.display_name,
-  }));
 }

@@ -1,23 +1,24 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { Sql } from '../../src/database/sql.ts';
-import { createCatalogCache } from '../../src/inbox-card/catalog-cache.ts';
+import { createCatalogCache } from '../../src/revenuecat/catalog-names.ts';
 
-describe('the names of products and entitlements', () => {
+describe('display names of products and entitlements', () => {
   const product = (name: string) => ({
     kind: 'product',
     id: 'prod1',
     lookup_key: 'pro_yearly',
     display_name: name,
+    fetched_at: new Date(),
   });
 
-  /** A cache over rows that change, with a clock that is set by hand. */
+  /** A cache over rows that change, with a clock that the test sets. */
   function world() {
     const it = { rows: [] as object[], nowMs: 1_000, reads: 0, isBroken: false };
     const sql: Sql = {
       async query<Row>() {
         it.reads += 1;
-        if (it.isBroken) throw new Error('gone');
+        if (it.isBroken) throw new Error('unavailable');
         return it.rows as Row[];
       },
     };
@@ -26,7 +27,7 @@ describe('the names of products and entitlements', () => {
     return { it, cache, sql, name };
   }
 
-  test('that are not there yet show within seconds of being read from RevenueCat', async () => {
+  test('appear within seconds of the first read from RevenueCat', async () => {
     const { it, name } = world();
     assert.equal(await name(), null);
     assert.equal(await name(), null);
@@ -36,14 +37,14 @@ describe('the names of products and entitlements', () => {
     assert.equal(await name(), 'Pro Yearly');
   });
 
-  test('are read once a minute, and at once when they may be new', async () => {
+  test('are read once a minute, and immediately after an invalidation', async () => {
     const { it, cache, name } = world();
     it.rows = [product('Pro Yearly')];
     assert.equal(await name(), 'Pro Yearly');
     it.rows = [product('Pro, a year')];
     it.nowMs += 59_999;
     assert.equal(await name(), 'Pro Yearly');
-    cache.forget('w1', 'p1');
+    cache.invalidate('w1', 'p1');
     assert.equal(await name(), 'Pro, a year');
     assert.equal(it.reads, 2);
   });
@@ -63,7 +64,7 @@ describe('the names of products and entitlements', () => {
   test('a failed read is not the answer for a minute', async () => {
     const { it, name } = world();
     it.isBroken = true;
-    await assert.rejects(name(), /gone/);
+    await assert.rejects(name(), /unavailable/);
     it.isBroken = false;
     it.rows = [product('Pro Yearly')];
     assert.equal(await name(), 'Pro Yearly');

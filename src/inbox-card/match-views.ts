@@ -1,0 +1,185 @@
+import { overviewText } from '../i18n/sentences.ts';
+import {
+  button,
+  type Component,
+  clip,
+  escapeMarkdown,
+  type InboxCanvas,
+  item,
+  type ListItem,
+  list,
+  table,
+  text,
+} from '../intercom/canvas.ts';
+import type { FoundSubscriber } from './card-repository.ts';
+import { type CardContext, type CustomerContext, firstCanvas } from './context.ts';
+import { estimatedHeight, MAX_FIRST_CANVAS_PX } from './height.ts';
+import { type findSuggestions, type LinkReview, MAX_FOUND, type searchSubscribers } from './matching.ts';
+
+/** Shown for a contact without a certain match: who it may be, and a search. */
+export function unmatched(
+  context: CardContext,
+  { suggestion, possible, foundBy }: Awaited<ReturnType<typeof findSuggestions>>,
+): InboxCanvas {
+  const { messages: m } = context;
+  const form = searchForm(context, suggestion?.found ? null : (suggestion?.id ?? null));
+  const mentioned = suggestion?.found
+    ? [text(m.t('match.state.mentioned'), 'muted'), ...foundList(context, [suggestion.found])]
+    : [];
+  if (possible.length === 0) {
+    const intro = mentioned.length > 0 ? mentioned : [text(noMatchText(context), 'muted')];
+    return firstCanvas(context, [...intro, ...form], suggestion?.found ? { foundBy } : undefined);
+  }
+  const asked = text(m.t('match.state.possible', { count: possible.length }), 'muted');
+  const draw = (max: number): Component[] => [
+    ...mentioned,
+    asked,
+    ...foundList(context, possible, max),
+    ...form,
+  ];
+  return firstCanvas(context, fitting(draw, Math.min(possible.length, MAX_FOUND), 1), { foundBy });
+}
+
+/** The canvas with as many entries as a first canvas has room for. */
+function fitting(draw: (max: number) => Component[], max: number, min: number): Component[] {
+  let shown = max;
+  while (shown > min && estimatedHeight(draw(shown)) > MAX_FIRST_CANVAS_PX) shown -= 1;
+  return draw(shown);
+}
+
+function noMatchText({ messages: m, request: { contact } }: CardContext): string {
+  if (contact.isMissing) return m.t('match.state.noContact');
+  if (contact.isGone) return m.t('match.state.contactDeleted');
+  return m.t(contact.isLead ? 'match.state.lead' : 'match.state.noMatch');
+}
+
+function searchForm({ messages: m }: CardContext, query: string | null): Component[] {
+  return [
+    {
+      type: 'input',
+      id: 'match.query',
+      label: m.t('match.query'),
+      placeholder: 'user_123',
+      ...(query === null ? {} : { value: query }),
+    },
+    button('match.search', m.t('match.button.search'), 'secondary'),
+  ];
+}
+
+/** The rest can be found by what is more exact than an e-mail. */
+function foundList(context: CardContext, found: readonly FoundSubscriber[], max = MAX_FOUND): Component[] {
+  const hidden = found.length - max;
+  return [
+    list(found.slice(0, max).map((entry) => foundItem(context, entry))),
+    ...(hidden > 0 ? [text(context.messages.t('card.andMore', { count: hidden }), 'muted')] : []),
+  ];
+}
+
+function foundItem({ projects, messages: m }: CardContext, found: FoundSubscriber): ListItem {
+  const project = projects.find(({ projectId }) => projectId === found.projectId);
+  const lastEvent =
+    found.lastEventAtMs === null ? null : m.t('card.lastEvent', { date: m.date(found.lastEventAtMs) });
+  const about = [found.email, projects.length > 1 ? project?.name : null, lastEvent];
+  return item(`match:${found.subscriberId}`, found.appUserId, {
+    subtitle: about.filter(Boolean).join(' · '),
+  });
+}
+
+/** The search alone, for a contact that already has a customer. */
+export function searchView(context: CardContext): InboxCanvas {
+  const title = text(context.messages.t('match.title.search'), 'header');
+  return context.page([title, ...searchForm(context, null)]);
+}
+
+export function searchResults(
+  context: CardContext,
+  query: string,
+  { found, foundBy, isLookedUp }: Awaited<ReturnType<typeof searchSubscribers>>,
+): InboxCanvas {
+  const { messages: m } = context;
+  const form = searchForm(context, query);
+  if (query === '') return context.page([text(m.t('match.state.emptySearch'), 'muted'), ...form]);
+  if (found.length === 0) {
+    const sentence = m.t(isLookedUp ? 'match.state.lookedUp' : 'match.state.nothingFound');
+    return context.page([text(sentence, 'muted'), ...form]);
+  }
+  return context.page(
+    [text(m.t('match.state.found', { count: found.length }), 'muted'), ...foundList(context, found), ...form],
+    { foundBy },
+  );
+}
+
+/** One customer in each of several projects, with what most tickets ask, so that often no press is needed. */
+export function projectChoice(
+  context: CardContext,
+  customers: readonly CustomerContext['customer'][],
+): InboxCanvas {
+  // Every project must be there to choose: where there is no room for all sentences, the last are left out.
+  const draw = (max: number): Component[] => [
+    text(context.messages.t('match.state.severalProjects'), 'muted'),
+    list(
+      customers.map((customer, index) =>
+        item(
+          `match:${customer.subscriber.subscriberId}`,
+          clip(customer.project.name, 40),
+          index < max ? { subtitle: overviewText(context.messages, customer.description) } : {},
+        ),
+      ),
+    ),
+  ];
+  return firstCanvas(context, fitting(draw, customers.length, 0));
+}
+
+/**
+ * Shows the customer that the contact would be linked to, and asks.
+ *
+ * @param problem why the review is shown again
+ */
+export function matchReview(
+  context: CardContext,
+  review: LinkReview | null,
+  problem?: 'changed' | 'expired',
+): InboxCanvas {
+  const { messages: m, projects } = context;
+  if (!review) return context.page([text(m.t('card.state.notFound'), 'muted'), ...searchForm(context, null)]);
+  const { customer, canLink, replaces, foundBy, fingerprint } = review;
+  const { subscriberId, email } = customer.subscriber;
+  return context.page(
+    [
+      text(m.t('match.title.review'), 'header'),
+      ...(problem ? [text(m.t(`match.state.${problem}`), 'error')] : []),
+      text(escapeMarkdown(clip(overviewText(context.messages, customer.description), 500))),
+      ...table([
+        [m.t('card.label.appUserId'), customer.appUserId],
+        [m.t('card.label.email'), email],
+        [m.t('card.label.project'), projects.length > 1 ? customer.project.name : null],
+      ]),
+      ...(replaces === null
+        ? []
+        : [text(m.t('match.state.replaces', { customer: escapeMarkdown(replaces) }), 'muted')]),
+      text(m.t(canLink ? 'match.state.linkExplained' : 'match.state.showExplained'), 'muted'),
+      button('match.confirm', m.t(canLink ? 'match.button.link' : 'match.button.show'), 'primary'),
+    ],
+    { match: { subscriberId, foundBy, fingerprint } },
+  );
+}
+
+export function linked(context: CustomerContext): InboxCanvas {
+  const { messages: m, customer } = context;
+  return context.page([
+    text(m.t('match.state.linked', { customer: escapeMarkdown(customer.appUserId) })),
+    button('timeline', m.t('card.button.timeline'), 'secondary'),
+  ]);
+}
+
+export function unlinked(context: CustomerContext): InboxCanvas {
+  const { messages: m, customer } = context;
+  const { subscriberId } = customer.subscriber;
+  return context.page(
+    [
+      text(m.t('match.state.unlinked', { customer: escapeMarkdown(customer.appUserId) })),
+      button(`match:${subscriberId}`, m.t('match.button.linkAgain'), 'secondary'),
+    ],
+    { foundBy: { [subscriberId]: 'earlier_link' } },
+  );
+}

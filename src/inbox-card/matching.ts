@@ -1,0 +1,242 @@
+import { createHash } from 'node:crypto';
+import { forgetContact, wakeForContact } from '../contacts/contacts-store.ts';
+import type { Sql } from '../database/sql.ts';
+import {
+  deleteLink,
+  findByAppUserIds,
+  findByEmail,
+  findByTransaction,
+  saveLink,
+} from '../subscribers/find-store.ts';
+import { appUserIdInText } from '../subscription/app-user-id-in-text.ts';
+import { isUuid } from '../text.ts';
+import { writeAudit } from '../workspaces/audit.ts';
+import { describeFound, type FoundSubscriber, readLinkedId } from './card-repository.ts';
+import type { CardContext, Customer, CustomerContext } from './context.ts';
+import { loadCustomer, type Match, usableExternalId } from './customer.ts';
+
+export const MAX_FOUND = 10;
+const MAX_QUERY_LENGTH = 300;
+
+/** How a subscriber was found, for the audit log. */
+export type FoundBy =
+  | 'app_user_id'
+  | 'email'
+  | 'transaction'
+  | 'conversation'
+  | 'possible_match'
+  | 'earlier_link'
+  /** No list that we signed names it. */
+  | 'unknown';
+
+type FoundByMap = Readonly<Record<string, FoundBy>>;
+
+/** An app user id in the conversation, with the subscriber that it names. */
+export interface Suggestion {
+  readonly id: string;
+  readonly found: FoundSubscriber | null;
+}
+
+export async function suggestFromConversation(context: CardContext): Promise<Suggestion | null> {
+  const { request, services } = context;
+  for (const body of request.conversationTexts()) {
+    const id = appUserIdInText(body);
+    if (id === null) continue;
+    const [known] = await findByAppUserIds(services.readDatabase, request.workspaceId, [id]);
+    const [found] = known
+      ? await describeFound(services.readDatabase, request.workspaceId, [known.subscriberId])
+      : [];
+    return { id, found: found ? { ...found, appUserId: id } : null };
+  }
+  return null;
+}
+
+/** The contact's possible customers by the conversation and by e-mail, each with how it was found. */
+export async function findSuggestions(
+  context: CardContext,
+  match: Match,
+): Promise<{ suggestion: Suggestion | null; possible: readonly FoundSubscriber[]; foundBy: FoundByMap }> {
+  // An unknown customer may have subscribed long ago: the next card knows them.
+  const { externalId } = context.request.contact;
+  if (match.kind === 'none' && externalId !== null) importFromRevenueCat(context, externalId);
+  const suggestion = await suggestFromConversation(context);
+  const mentionedId = suggestion?.found?.subscriberId;
+  const found = match.kind === 'possible' ? match.found : [];
+  const possible = found.filter(({ subscriberId }) => subscriberId !== mentionedId);
+  const foundBy: Record<string, FoundBy> = {};
+  if (mentionedId !== undefined) foundBy[mentionedId] = 'conversation';
+  for (const { subscriberId } of possible) foundBy[subscriberId] = 'possible_match';
+  return { suggestion, possible, foundBy };
+}
+
+export function queryOf({ request }: CardContext): string {
+  return (request.inputs['match.query'] ?? '').trim().slice(0, MAX_QUERY_LENGTH);
+}
+
+/** Searches by app user id, e-mail and transaction id. */
+export async function searchSubscribers(
+  context: CardContext,
+  query: string,
+): Promise<{ found: readonly FoundSubscriber[]; foundBy: FoundByMap; isLookedUp: boolean }> {
+  const { request, services, projects } = context;
+  const sql = services.readDatabase;
+  const { workspaceId } = request;
+  const [byId, byEmail, byTransaction] = await Promise.all([
+    findByAppUserIds(sql, workspaceId, [query]),
+    query.includes('@') ? findByEmail(sql, workspaceId, query) : [],
+    findByTransaction(sql, workspaceId, query),
+  ]);
+  const foundBy: Record<string, FoundBy> = {};
+  for (const { subscriberId } of byId) foundBy[subscriberId] ??= 'app_user_id';
+  for (const { subscriberId } of byEmail) foundBy[subscriberId] ??= 'email';
+  for (const { subscriberId } of byTransaction) foundBy[subscriberId] ??= 'transaction';
+  const connected = new Set(projects.map(({ projectId }) => projectId));
+  const described = await describeFound(sql, workspaceId, Object.keys(foundBy));
+  const found = described.filter(({ projectId }) => connected.has(projectId)).slice(0, MAX_FOUND);
+  const shown = new Set(found.map(({ subscriberId }) => subscriberId));
+  return {
+    found,
+    foundBy: Object.fromEntries(Object.entries(foundBy).filter(([id]) => shown.has(id))),
+    isLookedUp: found.length === 0 && importFromRevenueCat(context, query),
+  };
+}
+
+/**
+ * Queues an import of a customer who is unknown here, such as one who subscribed before the app was installed.
+ *
+ * @returns whether an import was queued
+ */
+function importFromRevenueCat({ services, request, projects }: CardContext, appUserId: string): boolean {
+  const { importLater } = services;
+  if (!importLater || usableExternalId(appUserId) === null) return false;
+  const withKey = projects.filter(({ apiKey, apiKeyState }) => apiKey !== null && apiKeyState !== 'rejected');
+  for (const { projectId } of withKey) importLater(request.workspaceId, projectId, appUserId);
+  return withKey.length > 0;
+}
+
+/** Any subscriber of this workspace; `null`: unknown. */
+async function findCustomer(context: CardContext, subscriberId: string): Promise<Customer | null> {
+  if (!isUuid(subscriberId)) return null;
+  const { services, request } = context;
+  const query = { contactId: '', externalId: null, chosen: subscriberId };
+  const record = await services.cards.read(request.workspaceId, query);
+  const [candidate] = record?.candidates ?? [];
+  return candidate ? loadCustomer(context, candidate) : null;
+}
+
+/** What linking a customer to the contact would do. */
+export interface LinkReview {
+  readonly customer: Customer;
+  /** A deleted contact gets no link: the teammate only sees the customer on this card. */
+  readonly canLink: boolean;
+  /** The app user id that the contact is linked to now. */
+  readonly replaces: string | null;
+  readonly foundBy: FoundBy;
+  /** Changes when anything that the review shows of the customer or the link changes. */
+  readonly fingerprint: string;
+}
+
+/** `null`: the subscriber is unknown. */
+export async function reviewLink(context: CardContext, subscriberId: string): Promise<LinkReview | null> {
+  const customer = await findCustomer(context, subscriberId);
+  if (!customer) return null;
+  const { services, request, formState } = context;
+  const { contact, workspaceId } = request;
+  const canLink = contact.id !== '' && !contact.isGone;
+  const linkedId = canLink
+    ? await readLinkedId(services.readDatabase, workspaceId, contact.id, customer.project.projectId)
+    : null;
+  const replaced =
+    linkedId === null || linkedId === subscriberId ? null : await findCustomer(context, linkedId);
+  const foundBy = formState.foundBy?.[subscriberId] ?? formState.match?.foundBy ?? 'unknown';
+  return {
+    customer,
+    canLink,
+    replaces: replaced?.appUserId ?? null,
+    foundBy: foundBy as FoundBy,
+    fingerprint: fingerprintOf(customer, linkedId),
+  };
+}
+
+function fingerprintOf({ subscriber, appUserId }: Customer, linkedId: string | null): string {
+  const { subscriberId, appUserIds, email } = subscriber;
+  const shown = JSON.stringify([subscriberId, appUserId, [...appUserIds].sort(), email, linkedId]);
+  return createHash('sha256').update(shown).digest('base64url');
+}
+
+export type LinkResult =
+  | { readonly kind: 'linked' | 'shown'; readonly customer: Customer }
+  /** Nothing was linked: the review must be shown again. */
+  | { readonly kind: 'changed' | 'expired'; readonly subscriberId: string }
+  | { readonly kind: 'not_reviewed' | 'not_found' };
+
+/** Saves the reviewed link with who confirmed it, and sends the events that waited for a contact. */
+export async function confirmLink(context: CardContext): Promise<LinkResult> {
+  const { services, request, formState } = context;
+  const reviewed = formState.match;
+  if (!reviewed) return { kind: 'not_reviewed' };
+  const { subscriberId, foundBy } = reviewed;
+  const now = await reviewLink(context, subscriberId);
+  if (!now) {
+    await audit(context, services.database, 'link', null, { found_by: foundBy }, 'refused');
+    return { kind: 'not_found' };
+  }
+  if (context.isOutdated) return { kind: 'expired', subscriberId };
+  if (now.fingerprint !== reviewed.fingerprint) return { kind: 'changed', subscriberId };
+  const { customer } = now;
+  const details = { app_user_id: customer.appUserId, found_by: foundBy };
+  if (!now.canLink) {
+    await audit(context, services.database, 'look', subscriberId, details, 'done');
+    return { kind: 'shown', customer };
+  }
+  const { contact, workspaceId, admin } = request;
+  const { projectId } = customer.project;
+  await services.database.transaction(async (sql) => {
+    const before = await readLinkedId(sql, workspaceId, contact.id, projectId);
+    // The subscriber that was linked until now must look for its contact again.
+    await forgetContact(sql, workspaceId, contact.id);
+    const madeBy = { id: admin.id, name: admin.name };
+    await saveLink(sql, { workspaceId, contactId: contact.id, projectId, subscriberId, madeBy });
+    await wakeForContact(sql, workspaceId, { contactId: contact.id, externalId: null, email: null });
+    const replaced = before !== null && before !== subscriberId ? { replaced: before } : {};
+    await audit(context, sql, 'link', subscriberId, { ...details, ...replaced }, 'done');
+  });
+  return { kind: 'linked', customer };
+}
+
+/** Removes a link; the contact is then matched as it would be without it. */
+export async function removeLink(
+  context: CustomerContext,
+): Promise<'removed' | 'not_linked' | 'not_reviewed'> {
+  const { services, request, customer, formState, isOutdated } = context;
+  const { subscriberId, link } = customer.subscriber;
+  if (link === null) return 'not_linked';
+  if (formState.unlink !== subscriberId || isOutdated) return 'not_reviewed';
+  const { workspaceId, contact } = request;
+  await services.database.transaction(async (sql) => {
+    await deleteLink(sql, workspaceId, contact.id, subscriberId);
+    await forgetContact(sql, workspaceId, contact.id);
+    await audit(context, sql, 'unlink', subscriberId, { app_user_id: customer.appUserId }, 'done');
+  });
+  return 'removed';
+}
+
+async function audit(
+  { request }: CardContext,
+  sql: Sql,
+  action: 'link' | 'unlink' | 'look',
+  subscriberId: string | null,
+  details: Readonly<Record<string, unknown>>,
+  result: 'done' | 'refused',
+): Promise<void> {
+  await writeAudit(sql, {
+    workspaceId: request.workspaceId,
+    actor: request.admin,
+    action,
+    conversationId: request.conversationId,
+    contactId: request.contact.id || null,
+    subscriberId,
+    details,
+    result,
+  });
+}

@@ -1,0 +1,79 @@
+import { LRUCache } from 'lru-cache';
+import type { Logger } from 'pino';
+import type { Jobs } from '../jobs/jobs.ts';
+import { MINUTE_MS } from '../time.ts';
+import type { Candidate } from './card-repository.ts';
+import { type CardContext, type CardServices, type CustomerContext, createCardContext } from './context.ts';
+import { cardQuery, loadCustomer } from './customer.ts';
+
+/** How long the agent waits for a refresh. */
+const REFRESH_WAIT_MS = 3_000;
+/** An older snapshot is refreshed in the background when a card opens. */
+const SNAPSHOT_MAX_AGE_MS = 15 * MINUTE_MS;
+/** A subscriber is queued at most once in this time. */
+const QUIET_MS = MINUTE_MS;
+const MAX_REMEMBERED = 10_000;
+
+/** How a refresh that the agent waited for ended. */
+export type RefreshOutcome =
+  | 'refreshed'
+  | 'no_key'
+  | 'key_rejected'
+  | 'unknown_customer'
+  /** It continues in the background. */
+  | 'later'
+  | 'unavailable';
+
+/**
+ * Queues refreshes of the subscribers whose cards open. Cards open often and many at a time: each process queues a
+ * subscriber once a minute, and the queue holds one job for each.
+ */
+export function createBackgroundRefresh(options: {
+  jobs: Jobs;
+  logger: Logger;
+  now: () => number;
+}): CardServices['refreshLater'] {
+  const queued = new LRUCache<string, true>({
+    max: MAX_REMEMBERED,
+    ttl: QUIET_MS,
+    ttlResolution: 0,
+    perf: { now: options.now },
+  });
+  return (workspaceId, subscriberId) => {
+    if (queued.has(subscriberId)) return;
+    queued.set(subscriberId, true);
+    options.jobs.send('subscriber.refresh', { workspaceId, subscriberId }).catch((error: unknown) => {
+      queued.delete(subscriberId);
+      options.logger.warn({ err: error, workspaceId, subscriberId }, 'could not queue a refresh');
+    });
+  };
+}
+
+/** Stale data triggers a background refresh; the card itself calls no API. */
+export function refreshIfStale({ services, request, projects }: CardContext, candidate: Candidate): void {
+  const { subscriberId, projectId, snapshotAtMs } = candidate;
+  const project = projects.find((known) => known.projectId === projectId);
+  if (!project || project.apiKey === null || project.apiKeyState === 'rejected') return;
+  const isStale = snapshotAtMs === null || services.now() - snapshotAtMs > SNAPSHOT_MAX_AGE_MS;
+  if (isStale) services.refreshLater(request.workspaceId, subscriberId);
+}
+
+/**
+ * Refreshes the customer from RevenueCat and reads the card again.
+ *
+ * @returns `context` is `null` when the customer is no longer there
+ */
+export async function refreshCustomer(
+  context: CustomerContext,
+): Promise<{ outcome: RefreshOutcome; context: CustomerContext | null }> {
+  const { services, request, customer, formState } = context;
+  const { subscriberId } = customer.subscriber;
+  const outcome = await services.refresh(request.workspaceId, subscriberId, REFRESH_WAIT_MS);
+  // The names of products may have been read with the customer.
+  services.catalog.invalidate(request.workspaceId, customer.project.projectId);
+  const record = await services.cards.read(request.workspaceId, cardQuery(request, formState));
+  const again = record && createCardContext(services, request, record, formState);
+  const candidate = again?.candidates.find((known) => known.subscriberId === subscriberId);
+  const refreshed = again && candidate ? await loadCustomer(again, candidate) : null;
+  return { outcome, context: again && refreshed ? { ...again, customer: refreshed } : null };
+}

@@ -1,0 +1,167 @@
+import type { Sql } from '../database/sql.ts';
+import {
+  EVENT_COLUMNS,
+  type EventRow,
+  type HistorySource,
+  isOnTimeline,
+  type TimelineEntry,
+  toTimelineEntry,
+} from '../subscribers/store.ts';
+import type { Environment, EventKind } from '../subscription/types.ts';
+import type { CustomerContext } from './context.ts';
+
+export const PAGE_SIZE = 10;
+
+export type Direction = 'older' | 'newer';
+
+/** A position on a timeline: the time of an event in epoch ms, and its id. */
+export type Cursor = readonly [atMs: number, id: string];
+
+export interface TimelineRow {
+  readonly cursor: Cursor;
+  readonly entry: TimelineEntry;
+}
+
+export interface TimelineFilter {
+  /** `null`: all. */
+  readonly kinds: readonly EventKind[] | null;
+  readonly environment: Environment | null;
+}
+
+interface TimelineQuery extends TimelineFilter {
+  readonly sources: readonly HistorySource[];
+  /** Exclusive; `null`: from the newest. */
+  readonly from: Cursor | null;
+  readonly direction: Direction;
+  readonly limit: number;
+}
+
+/**
+ * Reads a timeline from a cursor in one direction. Each source is one scan of the timeline's index, which stops at the
+ * limit: page one hundred costs what page one costs.
+ */
+export async function readTimeline(
+  sql: Sql,
+  workspaceId: string,
+  query: TimelineQuery,
+): Promise<TimelineRow[]> {
+  const older = query.direction === 'older';
+  const { sources } = query;
+  const beyond: Cursor = older ? [Number.MAX_SAFE_INTEGER, ''] : [-1, ''];
+  const [atMs, id] = query.from ?? beyond;
+  const order = older ? 'desc' : 'asc';
+  const rows = await sql.query<EventRow>(
+    `select e.* from unnest($2::uuid[], $3::boolean[], $4::bigint[], $5::bigint[], $6::bigint[], $7::boolean[])
+            as source (subscriber_id, own, until_at, after_at, sandbox_after_at, sandbox_only)
+      cross join lateral (
+        select ${EVENT_COLUMNS} from events
+         where workspace_id = $1 and subscriber_id = source.subscriber_id
+           and (event_at_ms, event_id) ${older ? '<' : '>'} ($8::bigint, $9::text)
+           and event_at_ms <= source.until_at
+           and (source.own or (side = 'customer' and kind not in ('transfer', 'purchase_redeemed')
+                and event_at_ms > case when environment = 'sandbox' then source.sandbox_after_at else source.after_at end
+                and (environment = 'sandbox' or not source.sandbox_only)))
+           and ($10::text[] is null or kind = any($10))
+           and ($11::text is null or coalesce(environment, 'production') = $11)
+         order by event_at_ms ${order}, event_id ${order}
+         limit $12) e
+      order by e.event_at_ms ${order}, e.event_id ${order}
+      limit $12`,
+    [
+      workspaceId,
+      sources.map((source) => source.subscriberId),
+      sources.map((source) => source.isOwn),
+      sources.map((source) => source.untilMs ?? Number.MAX_SAFE_INTEGER),
+      sources.map((source) => source.afterMs),
+      sources.map((source) => source.sandboxAfterMs),
+      sources.map((source) => source.sandboxOnly),
+      atMs,
+      id,
+      query.kinds,
+      query.environment,
+      query.limit,
+    ],
+    `read-timeline-${query.direction}`,
+  );
+  return rows.map((row) => ({
+    cursor: [Number(row.event_at_ms), row.event_id],
+    entry: toTimelineEntry(row),
+  }));
+}
+
+/** An event of the customer's timeline; `null`: there is none of this id. */
+export async function findEvent(context: CustomerContext, eventId: string): Promise<TimelineEntry | null> {
+  const { customer, services, request } = context;
+  const fallback = customer.fallbackEvents.find(({ id }) => id === eventId);
+  if (fallback) return fallback;
+  const { sources, project } = customer;
+  const rows = await services.readDatabase.query<EventRow & { subscriber_id: string }>(
+    `select ${EVENT_COLUMNS}, subscriber_id from events
+      where workspace_id = $1 and project_id = $2 and event_id = $3 and subscriber_id = any($4::uuid[])`,
+    [request.workspaceId, project.projectId, eventId, sources.map((source) => source.subscriberId)],
+    'read-timeline-event',
+  );
+  for (const row of rows) {
+    const entry = toTimelineEntry(row);
+    const own = sources.filter((source) => source.subscriberId === row.subscriber_id);
+    if (own.some((source) => isOnTimeline(source, entry))) return entry;
+  }
+  return null;
+}
+
+export interface TimelinePage {
+  readonly rows: readonly TimelineRow[];
+  readonly hasOlder: boolean;
+  readonly hasNewer: boolean;
+}
+
+/**
+ * A page of the timeline, newest first. Pages start at events, not at numbers, so new events move nothing.
+ *
+ * @param from the page from which to go on; without one, the newest page
+ */
+export async function readTimelinePage(
+  context: CustomerContext,
+  filter: TimelineFilter,
+  from?: { readonly first: Cursor; readonly last: Cursor; readonly direction: Direction },
+): Promise<TimelinePage> {
+  if (from?.direction === 'newer') {
+    const found = await readRows(context, filter, from.first, 'newer');
+    // The newest page is full like every other, also after new events.
+    return found.length > PAGE_SIZE
+      ? { rows: found.slice(0, PAGE_SIZE).reverse(), hasOlder: true, hasNewer: true }
+      : readTimelinePage(context, filter);
+  }
+  const found = await readRows(context, filter, from?.last ?? null, 'older');
+  if (found.length === 0 && from) return readTimelinePage(context, filter);
+  return {
+    rows: found.slice(0, PAGE_SIZE),
+    hasOlder: found.length > PAGE_SIZE,
+    hasNewer: from !== undefined,
+  };
+}
+
+/** One more than a page, including grants whose webhook has not arrived. */
+async function readRows(
+  { services, request, customer }: CustomerContext,
+  filter: TimelineFilter,
+  from: Cursor | null,
+  direction: Direction,
+): Promise<TimelineRow[]> {
+  const { kinds, environment } = filter;
+  const limit = PAGE_SIZE + 1;
+  const { sources } = customer;
+  const query = { sources, from, direction, kinds, environment, limit };
+  const rows = await readTimeline(services.readDatabase, request.workspaceId, query);
+  const sign = direction === 'older' ? 1 : -1;
+  const fallback = customer.fallbackEvents
+    .filter(({ kind }) => (kinds === null || kinds.includes(kind)) && environment !== 'sandbox')
+    .map((entry): TimelineRow => ({ entry, cursor: [entry.atMs, entry.id] }))
+    .filter(({ cursor }) => from === null || sign * compareCursors(from, cursor) > 0);
+  if (fallback.length === 0) return rows;
+  return [...rows, ...fallback].sort((a, b) => sign * compareCursors(b.cursor, a.cursor)).slice(0, limit);
+}
+
+function compareCursors(a: Cursor, b: Cursor): number {
+  return a[0] - b[0] || (a[1] < b[1] ? -1 : a[1] > b[1] ? 1 : 0);
+}

@@ -1,0 +1,279 @@
+import { ACTION_VIEWS } from '../grants/views/router.ts';
+import { chooseLanguage } from '../i18n/languages.ts';
+import { messagesFor } from '../i18n/messages.ts';
+import { canvas, linkButton, text } from '../intercom/canvas.ts';
+import { canShare, type SharingCanvas, shareCard } from '../messenger/share.ts';
+import type { CachedCanvas } from './canvas-cache.ts';
+import type { Candidate } from './card-repository.ts';
+import {
+  type CardContext,
+  type CardServices,
+  type Customer,
+  type CustomerContext,
+  createCardContext,
+  firstCanvas,
+  formStateOwner,
+  message,
+  withFormState,
+} from './context.ts';
+import { cardQuery, loadCustomer, type Match, matchContact, snapshotOf } from './customer.ts';
+import { details, technicalDetails } from './details.ts';
+import { eventDetail, missingEvent, technicalEvent } from './event.ts';
+import { verifyFormState } from './form-state.ts';
+import {
+  linked,
+  matchReview,
+  projectChoice,
+  searchResults,
+  searchView,
+  unlinked,
+  unmatched,
+} from './match-views.ts';
+import {
+  confirmLink,
+  findSuggestions,
+  MAX_FOUND,
+  queryOf,
+  removeLink,
+  reviewLink,
+  searchSubscribers,
+} from './matching.ts';
+import { overview } from './overview.ts';
+import { refreshCustomer, refreshIfStale } from './refresh.ts';
+import type { CardRequest } from './request.ts';
+import { subscriptions } from './subscriptions.ts';
+import { filteredTimeline, nextTimelinePage, timeline } from './timeline.ts';
+import { findEvent } from './timeline-repository.ts';
+
+export type CardAnswer = SharingCanvas | CachedCanvas;
+
+type Render<Context> = (context: Context, argument: string) => CardAnswer | Promise<CardAnswer>;
+
+/** What pressing a component shows. */
+interface View {
+  /** Whether it may be drawn from a replica, because it changes nothing. */
+  readonly readOnly: boolean;
+  /** @param argument what follows the colon of the component's id */
+  readonly render: Render<CardContext>;
+}
+
+const reads = (render: Render<CardContext>): View => ({ readOnly: true, render });
+const changes = (render: Render<CardContext>): View => ({ readOnly: false, render });
+/** For views of a known customer; any other contact gets the search instead. */
+const reading = (render: Render<CustomerContext>): View => reads(withCustomer(render));
+const changing = (render: Render<CustomerContext>): View => changes(withCustomer(render));
+
+/** The views by component id; an id that ends with a colon is a prefix. */
+const VIEWS: Readonly<Record<string, View>> = {
+  initialize: reads(initialize),
+  home: reading(home),
+  refresh: changing(refresh),
+  timeline: reading(timeline),
+  'timeline.kind': reading(filteredTimeline),
+  'timeline.environment': reading(filteredTimeline),
+  'timeline:older': reading((context) => nextTimelinePage(context, 'older')),
+  'timeline:newer': reading((context) => nextTimelinePage(context, 'newer')),
+  'event:': reading(async (context, id) => {
+    const event = await findEvent(context, id);
+    return event ? eventDetail(context, event) : missingEvent(context);
+  }),
+  'technical:': reading(async (context, id) => {
+    const event = await findEvent(context, id);
+    return event ? technicalEvent(context, event) : missingEvent(context);
+  }),
+  details: reading(async (context) => details(context, await snapshotOf(context))),
+  technical: reading(async (context) => technicalDetails(context, await snapshotOf(context))),
+  subscriptions: reading(subscriptions),
+  share: changing(share),
+  projects: changes(projects),
+  match: changes(searchView),
+  'match.query': changes(search),
+  'match.search': changes(search),
+  'match:': changes(choose),
+  'match.confirm': changes(link),
+  unlink: changing(unlink),
+  ...Object.fromEntries(
+    Object.entries(ACTION_VIEWS).map(([id, { readOnly, render }]): [string, View] => [
+      id,
+      { readOnly, render: withCustomer(render) },
+    ]),
+  ),
+};
+
+/** The view of a request, and the argument in its component's id. An unknown id shows the overview. */
+export function viewOf({ componentId }: CardRequest): { view: View; argument: string } {
+  const id = componentId ?? 'initialize';
+  const exact = Object.hasOwn(VIEWS, id) ? VIEWS[id] : undefined;
+  if (exact) return { view: exact, argument: '' };
+  const colon = id.indexOf(':') + 1;
+  const prefix = id.slice(0, colon);
+  const byPrefix = colon > 0 && Object.hasOwn(VIEWS, prefix) ? VIEWS[prefix] : undefined;
+  return { view: byPrefix ?? changing(home), argument: id.slice(colon) };
+}
+
+/**
+ * Answers one request of the inbox. The customer is found from the signed request each time, so that no id in a
+ * canvas can lead to another contact's customer.
+ */
+export async function answerCard(services: CardServices, request: CardRequest): Promise<CardAnswer> {
+  const formState = verifyFormState(services.storedDataKey, formStateOwner(request), request.storedData);
+  const record = await services.cards.read(request.workspaceId, cardQuery(request, formState ?? {}));
+  if (!record || record.workspace.status === 'uninstalled') {
+    const m = messagesFor(chooseLanguage(request.adminLocale, null));
+    return canvas([
+      text(m.t('card.state.notInstalled'), 'muted'),
+      linkButton('install', m.t('card.button.install'), `${services.publicUrl}/install`),
+    ]);
+  }
+  const context = createCardContext(services, request, record, formState ?? {});
+  const { messages: m } = context;
+  if (formState === null) {
+    const { workspaceId, componentId, admin } = request;
+    services.logger.warn({ workspaceId, component: componentId, adminId: admin.id }, 'stored data refused');
+    return message(context, m.t('card.state.outdated'), 'error');
+  }
+  if (context.projects.length === 0) {
+    return firstCanvas(context, [
+      text(m.t('card.state.notConnected'), 'muted'),
+      linkButton('settings', m.t('card.button.settings'), `${services.publicUrl}/settings`),
+    ]);
+  }
+  const { view, argument } = viewOf(request);
+  return view.render(context, argument);
+}
+
+function withCustomer(render: Render<CustomerContext>): Render<CardContext> {
+  return async (context, argument) => {
+    const match = await matchContact(context);
+    const customer = match.kind === 'one' ? await loadCustomer(context, match.candidate) : null;
+    return customer ? render({ ...context, customer }, argument) : withoutCustomer(context, match);
+  };
+}
+
+async function withoutCustomer(context: CardContext, match: Match): Promise<CardAnswer> {
+  if (match.kind === 'projects') return chooseAmong(context, match.candidates);
+  return unmatched(context, await findSuggestions(context, match));
+}
+
+async function chooseAmong(context: CardContext, candidates: readonly Candidate[]): Promise<CardAnswer> {
+  const shown = candidates.slice(0, MAX_FOUND);
+  const customers = await Promise.all(shown.map((candidate) => loadCustomer(context, candidate)));
+  return projectChoice(
+    context,
+    customers.filter((customer): customer is Customer => customer !== null),
+  );
+}
+
+/** The first canvas: drawn only when something that it shows has changed since it was last opened. */
+async function initialize(context: CardContext): Promise<CardAnswer> {
+  const { services, request } = context;
+  const match = await matchContact(context);
+  if (match.kind !== 'one') return withoutCustomer(context, match);
+  const { candidate } = match;
+  refreshIfStale(context, candidate);
+  const names = await services.catalog.names(services.readDatabase, request.workspaceId, candidate.projectId);
+  const cached = services.canvases.get(context, candidate, names);
+  if (cached !== null) return cached;
+  const customer = await loadCustomer(context, candidate);
+  if (!customer) return message(context, context.messages.t('card.state.notFound'));
+  const drawn = overview({ ...context, customer }, standingNotice(context, customer));
+  return services.canvases.set(context, candidate, names, drawn);
+}
+
+function home(context: CustomerContext): CardAnswer {
+  refreshIfStale(context, context.customer.subscriber);
+  return overview(context, standingNotice(context, context.customer));
+}
+
+/** What stays wrong until an admin fixes it. */
+function standingNotice({ messages: m, workspace }: CardContext, { project }: Customer): string | null {
+  if (project.apiKeyState === 'rejected') return m.t('card.state.keyRejected');
+  return workspace.status === 'disconnected' ? m.t('card.state.disconnected') : null;
+}
+
+async function refresh(before: CustomerContext): Promise<CardAnswer> {
+  const { outcome, context } = await refreshCustomer(before);
+  const { messages: m, services } = before;
+  if (!context) return message(before, m.t('card.state.notFound'));
+  switch (outcome) {
+    case 'refreshed':
+      return overview(context, standingNotice(context, context.customer));
+    case 'later':
+      return overview(context, m.t('card.state.refreshing'));
+    case 'no_key':
+      return overview(context, m.t('card.state.noKey'));
+    case 'unknown_customer':
+      return overview(context, m.t('card.state.unknownToRevenueCat'));
+    case 'key_rejected':
+      return overview(context, m.t('card.state.keyRejected'));
+    case 'unavailable': {
+      const { subscriber, latest } = context.customer;
+      const atMs = subscriber.snapshotAtMs ?? latest[0]?.atMs ?? services.now();
+      return overview(context, m.t('card.state.storedData', { time: m.dateTime(atMs) }));
+    }
+  }
+}
+
+function share({ messages: m, request, customer }: CustomerContext): CardAnswer {
+  return shareCard({
+    locale: m.locale,
+    back: m.t('card.button.back'),
+    isVerified: canShare(request.contact, customer.subscriber.appUserIds),
+  });
+}
+
+function projects(context: CardContext, argument: string) {
+  // A card that stayed open may name projects of which only one is left.
+  return context.candidates.length > 1
+    ? chooseAmong(withFormState(context, {}), context.candidates)
+    : withCustomer(home)(context, argument);
+}
+
+async function search(context: CardContext): Promise<CardAnswer> {
+  const query = queryOf(context);
+  const nothing = { found: [], foundBy: {}, isLookedUp: false };
+  return searchResults(context, query, query === '' ? nothing : await searchSubscribers(context, query));
+}
+
+/** A customer that the contact's link or external id gives needs no confirmation; any other does. */
+async function choose(context: CardContext, subscriberId: string): Promise<CardAnswer> {
+  const { formState, candidates } = context;
+  const candidate = candidates.find((known) => known.subscriberId === subscriberId);
+  if (!candidate) return matchReview(context, await reviewLink(context, subscriberId));
+  const chosen = withFormState(context, { ...formState, chosen: subscriberId });
+  const customer = await loadCustomer(chosen, candidate);
+  return customer
+    ? home({ ...chosen, customer })
+    : message(chosen, context.messages.t('card.state.notFound'));
+}
+
+async function link(context: CardContext): Promise<CardAnswer> {
+  const { messages: m } = context;
+  const result = await confirmLink(context);
+  switch (result.kind) {
+    case 'not_reviewed':
+      return message(context, m.t('card.state.outdated'), 'error');
+    case 'not_found':
+      return message(context, m.t('card.state.notFound'));
+    case 'changed':
+    case 'expired':
+      return matchReview(context, await reviewLink(context, result.subscriberId), result.kind);
+    case 'shown':
+    case 'linked': {
+      const { customer } = result;
+      const chosen = withFormState(context, { chosen: customer.subscriber.subscriberId });
+      return result.kind === 'linked' ? linked({ ...chosen, customer }) : overview({ ...chosen, customer });
+    }
+  }
+}
+
+async function unlink(context: CustomerContext): Promise<CardAnswer> {
+  switch (await removeLink(context)) {
+    case 'removed':
+      return unlinked({ ...withFormState(context, {}), customer: context.customer });
+    case 'not_linked':
+      return message(context, context.messages.t('card.state.notFound'));
+    case 'not_reviewed':
+      return details(context, await snapshotOf(context));
+  }
+}

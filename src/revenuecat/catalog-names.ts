@@ -1,0 +1,111 @@
+import { LRUCache } from 'lru-cache';
+import type { Sql } from '../database/sql.ts';
+import type { Names } from '../subscription/names.ts';
+import { MINUTE_MS } from '../time.ts';
+
+/** Display names change rarely and decide nothing. */
+const MAX_AGE_MS = MINUTE_MS;
+/** Before the first read from RevenueCat there are none, and they are about to come. */
+const EMPTY_MAX_AGE_MS = 5_000;
+const MAX_PROJECTS = 500;
+
+export interface CatalogEntry {
+  readonly kind: 'entitlement' | 'product';
+  /** RevenueCat's id. */
+  readonly id: string;
+  /** An entitlement's lookup key, a product's store identifier. */
+  readonly lookupKey: string;
+  readonly displayName: string | null;
+  readonly fetchedAtMs: number;
+}
+
+/** A project's entitlements and products, as last read from RevenueCat. */
+export async function readCatalog(sql: Sql, workspaceId: string, projectId: string): Promise<CatalogEntry[]> {
+  const rows = await sql.query<{
+    kind: CatalogEntry['kind'];
+    id: string;
+    lookup_key: string;
+    display_name: string | null;
+    fetched_at: Date;
+  }>(
+    `select kind, id, lookup_key, display_name, fetched_at from catalog where workspace_id = $1 and project_id = $2`,
+    [workspaceId, projectId],
+    'read-catalog',
+  );
+  return rows.map((row) => ({
+    kind: row.kind,
+    id: row.id,
+    lookupKey: row.lookup_key,
+    displayName: row.display_name,
+    fetchedAtMs: row.fetched_at.getTime(),
+  }));
+}
+
+/** Display names by either name: events name products by the store's identifier, RevenueCat's API by its own id. */
+export function displayNames(catalog: readonly CatalogEntry[]): Names {
+  const names = new Map<string, string | null>();
+  for (const entry of catalog) names.set(`${entry.kind}|${entry.id}`, entry.displayName ?? entry.lookupKey);
+  for (const entry of catalog) names.set(`${entry.kind}|${entry.lookupKey}`, entry.displayName);
+  return {
+    product: (id) => names.get(`product|${id}`) ?? null,
+    entitlement: (key) => names.get(`entitlement|${key}`) ?? null,
+  };
+}
+
+export interface CatalogCache {
+  /** The same object as long as no name has changed. */
+  names(sql: Sql, workspaceId: string, projectId: string): Promise<Names>;
+  /** To be called when the names may just have been read from RevenueCat. */
+  invalidate(workspaceId: string, projectId: string): void;
+}
+
+interface Read {
+  readonly names: Names;
+  /** What was read, to tell whether anything has changed. */
+  readonly text: string;
+  readonly isEmpty: boolean;
+}
+
+/** A project's display names, read once a minute by each process. */
+export function createCatalogCache(now: () => number): CatalogCache {
+  const cache = new LRUCache<string, Promise<Read>>({
+    max: MAX_PROJECTS,
+    ttl: MAX_AGE_MS,
+    ttlResolution: 0,
+    noDeleteOnStaleGet: true,
+    perf: { now },
+  });
+  const keyOf = (workspaceId: string, projectId: string): string => JSON.stringify([workspaceId, projectId]);
+  return {
+    async names(sql, workspaceId, projectId) {
+      const key = keyOf(workspaceId, projectId);
+      const known = cache.get(key);
+      if (known) return (await known).names;
+      const read = readNames(sql, workspaceId, projectId, cache.peek(key, { allowStale: true }));
+      cache.set(key, read);
+      try {
+        const { names, isEmpty } = await read;
+        if (isEmpty && cache.peek(key) === read) cache.set(key, read, { ttl: EMPTY_MAX_AGE_MS });
+        return names;
+      } catch (error) {
+        // A failed read must not be the answer for a minute.
+        if (cache.peek(key) === read) cache.delete(key);
+        throw error;
+      }
+    },
+    invalidate: (workspaceId, projectId) => void cache.delete(keyOf(workspaceId, projectId)),
+  };
+}
+
+async function readNames(
+  sql: Sql,
+  workspaceId: string,
+  projectId: string,
+  before: Promise<Read> | undefined,
+): Promise<Read> {
+  const catalog = await readCatalog(sql, workspaceId, projectId);
+  const text = JSON.stringify(catalog.map(({ fetchedAtMs: _, ...entry }) => entry));
+  const earlier = await before?.catch(() => undefined);
+  if (earlier?.text === text) return earlier;
+  return { names: displayNames(catalog), text, isEmpty: catalog.length === 0 };
+}

@@ -1,0 +1,56 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { chooseLanguage, type Language } from '../../src/i18n/languages.ts';
+import { messagesFor } from '../../src/i18n/messages.ts';
+
+describe('dates', () => {
+  const atMs = Date.UTC(2019, 0, 8, 13, 5);
+
+  test('are written as the review rules ask, in the given time zone', () => {
+    const utc = messagesFor('en');
+    assert.equal(utc.date(atMs), 'Jan 8, 2019');
+    assert.equal(utc.dateTime(atMs), 'Jan 8, 2019 at 1:05PM');
+    assert.equal(utc.dateTime(Date.UTC(2019, 0, 8, 0, 5)), 'Jan 8, 2019 at 12:05AM');
+    assert.equal(
+      messagesFor('en', 'America/Los_Angeles').dateTime(Date.UTC(2019, 0, 8, 7, 59)),
+      'Jan 7, 2019 at 11:59PM',
+    );
+    assert.equal(messagesFor('en', 'Mars/Olympus').dateTime(atMs), 'Jan 8, 2019 at 1:05PM');
+  });
+
+  test('name the month in the language, and the time as it is written there', () => {
+    const inBerlin = (language: Language) =>
+      messagesFor(language, 'Europe/Berlin').dateTime(Date.UTC(2019, 2, 8, 12, 5));
+    assert.equal(inBerlin('en'), 'Mar 8, 2019 at 1:05PM');
+    assert.equal(inBerlin('de'), '8. März 2019 um 13:05');
+    assert.equal(inBerlin('fr'), '8 mars 2019 à 13:05');
+    assert.equal(inBerlin('es'), '8 mar 2019 a las 13:05');
+    assert.equal(inBerlin('pt'), '8 de mar. de 2019 às 13:05');
+    assert.equal(inBerlin('ja'), '2019年3月8日 13:05');
+  });
+
+  test('write the first of a month as an ordinal in French only', () => {
+    const first = Date.UTC(2026, 11, 1, 12);
+    assert.equal(messagesFor('fr').date(first), '1er déc. 2026');
+    assert.equal(messagesFor('fr').date(Date.UTC(2026, 11, 11, 12)), '11 déc. 2026');
+    assert.equal(messagesFor('es').date(first), '1 dic 2026');
+  });
+});
+
+describe('the language for a teammate', () => {
+  for (const [teammate, workspace, expected] of [
+    ['de', null, 'de'],
+    ['pt-BR', null, 'pt'],
+    ['pt_PT', 'fr', 'pt'],
+    ['JA', 'fr', 'ja'],
+    ['tlh', 'fr', 'fr'],
+    ['tlh', null, 'en'],
+    [null, 'es', 'es'],
+    [null, null, 'en'],
+    ['', null, 'en'],
+  ] as const) {
+    test(`teammate ${teammate}, workspace ${workspace}: ${expected}`, () => {
+      assert.equal(chooseLanguage(teammate, workspace), expected);
+    });
+  }
+});
