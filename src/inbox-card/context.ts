@@ -115,17 +115,14 @@ export function withFormState(
   return context;
 }
 
-/**
- * A canvas that opens with the conversation, or that *Back* and *Refresh* lead to. In answer to anything else it has
- * a way back like every other.
- */
+/** A canvas that opens with the conversation or that *Back* leads to. In answer to anything else it has a way back. */
 export function firstCanvas(
   context: CardContext,
   components: readonly Component[],
   formState?: FormState,
 ): InboxCanvas {
   const { componentId } = context.request;
-  const isFirst = componentId === null || componentId === 'home' || componentId === 'refresh';
+  const isFirst = componentId === null || componentId === 'home';
   return isFirst ? canvas(components, storedData(context, formState)) : context.page(components, formState);
 }
 
@@ -139,7 +136,10 @@ export function message(
 }
 
 /** The teammate's choice is passed on by every canvas of the card. */
-function storedData(context: CardContext, formState: FormState = {}): Record<string, unknown> | undefined {
+export function storedData(
+  context: CardContext,
+  formState: FormState = {},
+): Record<string, unknown> | undefined {
   const { chosen } = context.formState;
   const all: FormState = chosen === undefined ? formState : { chosen, ...formState };
   if (Object.keys(all).length === 0) return undefined;

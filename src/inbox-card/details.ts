@@ -20,7 +20,13 @@ const MAX_ATTRIBUTES = 25;
 /** The customer in RevenueCat's dashboard, whose addresses leave out the project id's prefix. */
 export function dashboardUrl({ project, appUserId }: Pick<Customer, 'project' | 'appUserId'>): string {
   const projectId = project.revenueCatProjectId.replace(/^proj_?/, '');
-  return `https://app.revenuecat.com/projects/${encodeURIComponent(projectId)}/customers/${encodeURIComponent(appUserId)}`;
+  return `https://app.revenuecat.com/projects/${inUrl(projectId)}/customers/${inUrl(appUserId)}`;
+}
+
+/** Also without what ends or marks a Markdown link. */
+function inUrl(text: string): string {
+  const code = (char: string): string => `%${char.charCodeAt(0).toString(16).toUpperCase()}`;
+  return encodeURIComponent(text).replaceAll(/[()*]/g, code);
 }
 
 /** What the customer has, and who they are. */

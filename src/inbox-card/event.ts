@@ -75,6 +75,7 @@ function fields(
   const { price, delivery, entitlements } = event;
   const time = (atMs: number | null): string | null => (atMs === null ? null : m.dateTime(atMs));
   return [
+    [m.t('card.label.nextAttempt'), delivery.state === 'pending' ? time(delivery.nextTryAtMs) : null],
     [m.t('card.label.price'), price && m.money(price) + inDollars(context, event)],
     [m.t('card.label.product'), event.productId],
     [m.t('card.label.newProduct'), event.newProductId],
@@ -95,7 +96,6 @@ function fields(
     [m.t('card.label.transaction'), event.transactionId],
     // A grant made here has no id of RevenueCat's yet.
     [m.t('card.label.eventId'), delivery.reason === 'grant' ? null : event.id],
-    [m.t('card.label.nextAttempt'), delivery.state === 'pending' ? time(delivery.nextTryAtMs) : null],
   ];
 }
 

@@ -92,8 +92,8 @@ export async function searchSubscribers(
   for (const { subscriberId } of byTransaction) foundBy[subscriberId] ??= 'transaction';
   const connected = new Set(projects.map(({ projectId }) => projectId));
   const described = await describeFound(sql, workspaceId, Object.keys(foundBy));
-  const found = described.filter(({ projectId }) => connected.has(projectId)).slice(0, MAX_FOUND);
-  const shown = new Set(found.map(({ subscriberId }) => subscriberId));
+  const found = described.filter(({ projectId }) => connected.has(projectId));
+  const shown = new Set(found.slice(0, MAX_FOUND).map(({ subscriberId }) => subscriberId));
   return {
     found,
     foundBy: Object.fromEntries(Object.entries(foundBy).filter(([id]) => shown.has(id))),

@@ -3,6 +3,7 @@ import { endRow, overviewText, paidText, storeText } from '../i18n/sentences.ts'
 import {
   button,
   type Component,
+  canvas,
   clip,
   escapeMarkdown,
   type InboxCanvas,
@@ -17,7 +18,7 @@ import type { CustomerDescription, SubscriptionDescription } from '../subscripti
 import { isAnonymous } from '../subscription/identities.ts';
 import { productLabel } from '../subscription/names.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
-import { type CustomerContext, firstCanvas } from './context.ts';
+import { type CustomerContext, firstCanvas, storedData } from './context.ts';
 import { dashboardUrl } from './details.ts';
 import { estimatedHeight, MAX_FIRST_CANVAS_PX } from './height.ts';
 
@@ -48,7 +49,11 @@ export function overview(context: CustomerContext, notice: string | null = null)
     const more = [...shown, extra];
     if (estimatedHeight(componentsWith(context, notice, more)) <= MAX_FIRST_CANVAS_PX) shown = more;
   }
-  return firstCanvas(context, componentsWith(context, notice, shown));
+  const components = componentsWith(context, notice, shown);
+  // *Refresh* is an action on this canvas, so its result needs no way back.
+  return context.request.componentId === 'refresh'
+    ? canvas(components, storedData(context))
+    : firstCanvas(context, components);
 }
 
 function componentsWith(
@@ -74,8 +79,16 @@ function componentsWith(
           style: 'secondary',
           action: { type: 'url', url: `${context.services.publicUrl}/settings` },
         }
-      : button('refresh', m.t('card.button.refresh'), 'secondary'),
+      : button('refresh', refreshLabel(context), 'secondary'),
+    button('match', m.t('card.button.wrongCustomer'), 'link'),
   ];
+}
+
+/** With the time of the last one. */
+function refreshLabel({ customer, messages: m }: CustomerContext): string {
+  const { snapshotAtMs } = customer.subscriber;
+  const label = m.t('card.button.refresh');
+  return snapshotAtMs === null ? label : `${label} · ${m.dateTime(snapshotAtMs)}`;
 }
 
 function headline({ customer: { description }, messages: m }: CustomerContext): string {
@@ -138,7 +151,6 @@ function listItems(context: CustomerContext, extras: readonly Extra[]): ListItem
   if (context.candidates.length > 1 && extras.includes('otherProject')) {
     items.push(item('projects', m.t('card.button.otherProject'), { tertiary: clip(project.name, 30) }));
   }
-  items.push(item('match', m.t('card.button.wrongCustomer')));
   return items;
 }
 

@@ -66,7 +66,7 @@ describe('a card that is opened again', () => {
       /at 12:00PM/,
       change(
         `update subscribers set snapshot_at = (now() at time zone 'Pacific/Kiritimati')::date::timestamp
-                  at time zone 'Pacific/Kiritimati' + interval '12 hours' where workspace_id = $1`,
+                  at time zone 'Pacific/Kiritimati' - interval '12 hours' where workspace_id = $1`,
       ),
     ],
     ['the subscription ends', /No access/, next('expire')],

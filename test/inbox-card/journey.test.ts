@@ -97,10 +97,10 @@ describe('the card in a browser', () => {
   }
 
   test('an agent finds a customer, links them and takes the link away again', async () => {
-    assert.match(await open('604'), /No RevenueCat customer is known for this contact/);
+    assert.match(await open('604'), /No RevenueCat customer matches this contact/);
     await card().getByLabel('App user ID, email or transaction ID').fill('nobody at all');
     await press('match.search');
-    assert.match(await read(), /Nobody found/);
+    assert.match(await read(), /No customer found/);
     await card().getByLabel('App user ID, email or transaction ID').fill('ANN.berg@example.com');
     await press('match.search');
     await card().getByText('user_ann', { exact: true }).click();
@@ -115,7 +115,7 @@ describe('the card in a browser', () => {
     await press('details');
     assert.match(await read(), /Linked by\s*Alex Agent/);
     await press('unlink');
-    assert.match(await open('604'), /No RevenueCat customer is known for this contact/);
+    assert.match(await open('604'), /No RevenueCat customer matches this contact/);
   });
 
   test('the timeline can be read with the keyboard alone', async () => {
@@ -149,15 +149,15 @@ describe('the card in a browser', () => {
     const STATES: readonly (readonly [conversation: string, says: RegExp, wayOn: string])[] = [
       ['511', /Only test purchases/, 'details'],
       ['512', /has not bought anything/, 'grant'],
-      ['599', /The conversation names this customer/, 'match.search'],
-      ['602', /Possible match by email/, 'match.search'],
+      ['599', /The conversation mentions this customer/, 'match.search'],
+      ['602', /Matched by email only: please confirm/, 'match.search'],
       ['603', /Several customers have this email/, 'match.search'],
-      ['604', /No RevenueCat customer is known/, 'match.search'],
+      ['604', /No RevenueCat customer matches/, 'match.search'],
       ['605', /This visitor is not signed in/, 'match.search'],
       ['606', /This contact was deleted in Intercom/, 'match.search'],
       ['607', /a customer of several apps/, ''],
       ['608', /RevenueCat is not connected yet/, 'settings'],
-      ['609', /RevenueCat refuses the API key/, 'settings'],
+      ['609', /RevenueCat rejected the API key/, 'settings'],
       ['610', /is not installed in this workspace/, 'install'],
     ];
     for (const [conversation, says, wayOn] of STATES) {

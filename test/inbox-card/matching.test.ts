@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { estimatedHeight } from '../../src/inbox-card/height.ts';
+import { estimatedHeight, MAX_FIRST_CANVAS_PX } from '../../src/inbox-card/height.ts';
 import type { Component } from '../../src/intercom/canvas.ts';
 import { signBody } from '../../src/simulator/intercom/app-caller.ts';
 import { createProduct, type Product } from '../support/product.ts';
@@ -40,12 +40,12 @@ describe('finding the customer', () => {
     ['e-mail in any case', 'email', () => 'By.Email@Example.com'],
     ['transaction id', 'transaction', (transaction: string) => transaction],
   ] as const) {
-    test(`a search by ${how} finds the customer, and the link is kept with its maker`, async () => {
+    test(`a search by ${how} finds the customer, and the link is stored with who confirmed it`, async () => {
       const appUserId = `user_by_${foundBy === 'app_user_id' ? 'id' : foundBy}`;
       const email = `by.${foundBy}@example.com`;
       const events = await tell(product, 'active_monthly', { appUserId, email });
       const card = await openFor(product, { externalId: `crm-${foundBy}` });
-      assert.match(card.text, /^No RevenueCat customer is known for this contact\.$/m);
+      assert.match(card.text, /^No RevenueCat customer matches this contact\.$/m);
       const found = await card.press('match.search', {
         'match.query': ` ${query(String(events[0]?.transaction_id))} `,
       });
@@ -76,7 +76,7 @@ describe('finding the customer', () => {
     });
   }
 
-  test('events that waited go to the contact that is linked, and after unlinking no longer', async () => {
+  test('pending events go to the contact that is linked, and no longer after unlinking', async () => {
     await tell(product, 'active_monthly', { appUserId: 'user_waiting' });
     const card = await openFor(product, { role: 'lead', email: 'lead@example.com' });
     assert.match(card.text, /^This visitor is not signed in/m);
@@ -100,7 +100,7 @@ describe('finding the customer', () => {
     await until(() => sent().length === 3, 'the waiting events on the contact');
 
     const unlinked = await (await (await linked.press('home')).press('details')).press('unlink');
-    assert.match(unlinked.text, /^✅ The link to user_waiting is removed\.$/m);
+    assert.match(unlinked.text, /^✅ The link to user_waiting was removed\.$/m);
     assert.deepEqual(await linksOf(card.contactId), []);
     assert.match((await openAgain(product, card)).text, /^This visitor is not signed in/m);
     await until(async () => {
@@ -122,7 +122,7 @@ describe('finding the customer', () => {
     assert.match(again.text, /^✅ Linked to user_waiting\.$/m);
   });
 
-  test('a link comes before the external id, and says whom it replaces', async () => {
+  test('a link comes before the external id, and the review names the link that it replaces', async () => {
     await tell(product, 'active_monthly', { appUserId: 'user_own' });
     await tell(product, 'trial_cancelled', { appUserId: 'user_real' });
     const card = await openFor(product, { externalId: 'user_own' });
@@ -145,11 +145,11 @@ describe('finding the customer', () => {
   test('a possible match by e-mail shows nothing of the customer and opens no grant until confirmed', async () => {
     await tell(product, 'active_monthly', { appUserId: 'user_mail', email: 'mail@example.com' });
     const plain = await openFor(product, { externalId: 'crm-mail', email: 'MAIL@example.com' });
-    assert.match(plain.text, /^No RevenueCat customer is known/m, 'matching by e-mail is off by default');
+    assert.match(plain.text, /^No RevenueCat customer matches/m, 'matching by e-mail is off by default');
     await setSettings(product, { contacts: { matchByEmail: true } });
     try {
       const card = await openAgain(product, plain);
-      assert.match(card.text, /^Possible match by email\. An email alone proves nothing/m);
+      assert.match(card.text, /^Matched by email only: please confirm$/m);
       assert.ok(!idsOn(card.canvas).includes('grant'));
       const forged = await product.card({
         flow: 'submit',
@@ -158,7 +158,7 @@ describe('finding the customer', () => {
         contactId: card.contactId,
         componentId: 'grant',
       });
-      assert.match(JSON.stringify(forged.canvas), /Possible match by email/);
+      assert.match(JSON.stringify(forged.canvas), /Matched by email only: please confirm/);
       const review = await card.press(`match:${await idOf('user_mail')}`);
       await review.press('match.confirm');
       assert.ok(idsOn((await openAgain(product, card)).canvas).includes('grant'));
@@ -169,7 +169,7 @@ describe('finding the customer', () => {
     }
   });
 
-  test('several customers with one e-mail are offered, none is taken', async () => {
+  test('several customers with one e-mail are offered, none is chosen', async () => {
     await tell(product, 'active_monthly', { appUserId: 'user_twin_1', email: 'twin@example.com' });
     await tell(product, 'cancelled', { appUserId: 'user_twin_2', email: 'twin@example.com' });
     await setSettings(product, { contacts: { matchByEmail: true } });
@@ -195,11 +195,13 @@ describe('finding the customer', () => {
       const card = await openFor(product, { externalId: 'crm-crowd', email: 'crowd@example.com' });
       const offered = (canvas: typeof card.canvas) =>
         idsOn(canvas).filter((id) => id.startsWith('match:')).length;
-      assert.ok(estimatedHeight((card.canvas.content?.components ?? []) as Component[]) <= 400);
+      assert.ok(
+        estimatedHeight((card.canvas.content?.components ?? []) as Component[]) <= MAX_FIRST_CANVAS_PX,
+      );
       assert.ok(offered(card.canvas) >= 3);
       assert.match(card.text, new RegExp(`^and ${12 - offered(card.canvas)} more$`, 'm'));
       const found = await card.press('match.search', { 'match.query': 'crowd@example.com' });
-      assert.match(found.text, /^Found\. Which one is it\?$/m);
+      assert.match(found.text, /^12 customers found\. Which one is it\?$/m);
       assert.equal(offered(found.canvas), 10);
       assert.match(found.text, /^and 2 more$/m);
       const one = await card.press('match.search', { 'match.query': 'user_crowd_c' });
@@ -216,14 +218,14 @@ describe('finding the customer', () => {
       { role: 'lead' },
       { says: '<p>It does not work.</p><p>RC User ID: user_named</p>' },
     );
-    assert.match(card.text, /^The conversation names this customer\. Is it the person who writes\?$/m);
+    assert.match(card.text, /^The conversation mentions this customer\. Is it the same person\?$/m);
     const review = await card.press(`match:${await idOf('user_named')}`);
     await review.press('match.confirm');
     const [record] = await auditOf(card.contactId);
     assert.deepEqual(record?.details, { app_user_id: 'user_named', found_by: 'conversation' });
 
     const unknown = await openFor(product, { role: 'lead' }, { says: 'Customer id: nobody-knows-me' });
-    assert.match(unknown.text, /^nobody-knows-me$/m, 'one that nobody knows is put into the search');
+    assert.match(unknown.text, /^nobody-knows-me$/m, 'an unknown one is put into the search');
     const byTeammate = await openFor(product, { role: 'lead' });
     product.intercom.state.conversations.get(byTeammate.conversationId)?.parts.push({
       id: '1',
@@ -244,7 +246,7 @@ describe('finding the customer', () => {
         where workspace_id = $1 and app_user_id = 'user_of_null'`,
       [WORKSPACE_ID],
     );
-    assert.match((await openFor(product, { externalId: 'null' })).text, /^No RevenueCat customer is known/m);
+    assert.match((await openFor(product, { externalId: 'null' })).text, /^No RevenueCat customer matches/m);
   });
 
   test('a contact that was deleted gets no link; looking is recorded', async () => {
@@ -271,7 +273,7 @@ describe('finding the customer', () => {
     const { body } = await legacy(product, 'user_legacy', 'legacy-1');
     assert.match(JSON.stringify(body), /Pro, \$9\.99 a month/);
     const nobody = await legacy(product, 'crm-legacy', 'legacy-2');
-    assert.match(JSON.stringify(nobody.body), /No RevenueCat customer is known/);
+    assert.match(JSON.stringify(nobody.body), /No RevenueCat customer matches/);
     const id = await idOf('user_legacy');
     const review = await legacy(product, 'crm-legacy', 'legacy-2', {
       component_id: `match:${id}`,

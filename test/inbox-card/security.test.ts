@@ -251,7 +251,7 @@ describe('what a card never does', () => {
     return { status: answer.status, text: textOf(shown), ids: idsOn(shown) };
   }
 
-  test('while RevenueCat is down the stored data are shown with their time; slow, it goes on behind', async () => {
+  test('while RevenueCat is down stored data is shown with its time; a slow refresh continues in the background', async () => {
     const { revenueCat } = product;
     const card = await openFor(product, { externalId: 'user_mine' });
     await card.press('refresh');
@@ -260,7 +260,7 @@ describe('what a card never does', () => {
       const down = await (await openAgain(product, card)).press('refresh');
       assert.match(
         down.text,
-        /^RevenueCat does not answer\. Stored data of \w{3} \d{1,2}, \d{4} at \d{1,2}:\d{2}[AP]M\.$/m,
+        /^RevenueCat is unavailable\. Showing data from \w{3} \d{1,2}, \d{4} at \d{1,2}:\d{2}[AP]M\.$/m,
       );
       assert.match(down.text, /^Pro, \$9\.99 a month/m);
     } finally {
@@ -277,15 +277,15 @@ describe('what a card never does', () => {
     }
   });
 
-  test('a key that RevenueCat rejects is told, with the way to the settings', async () => {
+  test('a rejected API key is reported, with a link to the settings', async () => {
     const { revenueCat } = product;
     await tell(product, 'active_monthly', { appUserId: 'user_key' });
     const card = await openFor(product, { externalId: 'user_key' });
     for (const key of revenueCat.state.keys.values()) key.status = 'revoked';
     const refused = await card.press('refresh');
-    assert.match(refused.text, /^RevenueCat refuses the API key\./m);
-    const home = await refused.press('home');
-    assert.match(home.text, /^RevenueCat refuses the API key\./m);
+    assert.match(refused.text, /^RevenueCat rejected the API key\./m);
+    const home = await openAgain(product, card);
+    assert.match(home.text, /^RevenueCat rejected the API key\./m);
     assert.match(JSON.stringify(home.canvas), /"url":"http:\/\/app\.test\/settings"/);
     for (const key of revenueCat.state.keys.values()) key.status = 'valid';
   });

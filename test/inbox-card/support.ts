@@ -158,7 +158,7 @@ export function textOf(canvas: Canvas | null): string {
   const lines = (canvas?.content?.components ?? []).flatMap((each): (string | undefined)[] => {
     switch (each.type) {
       case 'text':
-        return [each.text];
+        return readable(each.text);
       case 'button':
         return [each.label];
       case 'list':
@@ -180,7 +180,13 @@ export function textOf(canvas: Canvas | null): string {
   return lines.filter(Boolean).join('\n');
 }
 
-/** Ids of everything that stands on a canvas. */
+/** Without the marks of bold text; the status mark of the headline is a line of its own. */
+function readable(text: string): string[] {
+  const [, mark = '', rest = text] = /^(✅|⚠️|⛔|⏸) (?=\*\*)(.*)$/su.exec(text) ?? [];
+  return [mark, rest.replaceAll(/^\*\*(?=.*[.。]\*\*$)|(?<=[.。])\*\*$/gsu, '')];
+}
+
+/** Ids of everything on a canvas. */
 export function idsOn(canvas: Canvas): string[] {
   return (canvas.content?.components ?? []).flatMap((each) =>
     each.type === 'list' ? each.items.map((item) => item.id) : 'id' in each && each.id ? [each.id] : [],

@@ -106,7 +106,7 @@ describe('the timeline', () => {
     assert.equal(eventsOn(sandbox).length, 1);
     assert.match(sandbox.text, /Sandbox \|/);
     const none = await sandbox.press('timeline.kind', { 'timeline.kind': 'grants' });
-    assert.match(none.text, /^Nothing of this kind\.$/m);
+    assert.match(none.text, /^No events of this kind\.$/m);
     const few = await (await openFor(product, { externalId: 'user_paged' })).press('timeline');
     assert.ok(!idsOn(few.canvas).includes('timeline.environment'), 'no choice where there is none');
   });
@@ -169,13 +169,14 @@ describe('the timeline', () => {
     );
     for (const line of [
       'Price: €7.99 ($8.50)',
-      'Type: RENEWAL',
       'Event ID: stand-1',
       'Transaction: t-user_stand',
       'Product: pro_monthly',
     ]) {
       assert.ok(delivered.text.split('\n').includes(line), `${line} in\n${delivered.text}`);
     }
+    const technical = await delivered.press('technical:stand-1');
+    assert.match(technical.text, /^Type: RENEWAL$/m);
     const set = (delivery: string, reason: string | null, nextTryAt: string | null) =>
       database().query(
         `update events set delivery = $2, reason = $3, next_try_at = $4, attempts = 3
@@ -193,17 +194,17 @@ describe('the timeline', () => {
         'failed',
         'intercom_event_limit',
         null,
-        /^In Intercom: Failed: Intercom has no room for more event names$/m,
+        /^In Intercom: Failed: Intercom has reached its limit of event names$/m,
       ],
-      ['pending', 'waiting_for_contact', null, /^In Intercom: Waits for a contact$/m],
+      ['pending', 'waiting_for_contact', null, /^In Intercom: Waiting for a contact$/m],
       [
         'pending',
         'intercom_unavailable',
         '2031-03-04T15:05:00Z',
-        /^In Intercom: Not yet: Intercom does not answer\nNext try: Mar 4, 2031 at 10:05AM$/m,
+        /^In Intercom: Not sent yet: Intercom is unavailable\nNext attempt: Mar 4, 2031 at 10:05AM$/m,
       ],
       ['pending', null, null, /^In Intercom: About to be sent$/m],
-      ['skipped', 'switched_off', null, /^In Intercom: Not sent: switched off in the settings$/m],
+      ['skipped', 'switched_off', null, /^In Intercom: Not sent: turned off in the settings$/m],
     ] as const) {
       await set(delivery, reason, at);
       assert.match((await detail()).text, say);
@@ -288,7 +289,10 @@ describe('the timeline', () => {
     const timeline = await card.press('timeline');
     assert.match(timeline.text, /^Access granted \| Pro \|/m);
     const [standIn = ''] = eventsOn(timeline);
-    assert.match((await timeline.press(standIn)).text, /Made here; RevenueCat's own event has not come yet/);
+    assert.match(
+      (await timeline.press(standIn)).text,
+      /Granted here; RevenueCat's event has not arrived yet/,
+    );
     await send(product, {
       ...purchase('user_grant', {
         id: 'grant-webhook',
