@@ -1,8 +1,10 @@
-import { DAY_MS } from '../time.ts';
-import { type Draft, endAccess } from './state-builder.ts';
+import { DAY_MS, MINUTE_MS } from '../time.ts';
+import { isCancelledByStore } from './kinds.ts';
+import { isInternalProductId } from './names.ts';
+import { endAccess, type StateBuilder } from './state-builder.ts';
 import type { LifecycleEvent } from './types.ts';
 
-/** Whether an event begins or prolongs a period that somebody paid for, or a free trial. */
+/** Whether an event begins or prolongs a paid period or a free trial. */
 export function isPurchase(event: LifecycleEvent): boolean {
   return (
     event.type === 'INITIAL_PURCHASE' ||
@@ -12,184 +14,272 @@ export function isPurchase(event: LifecycleEvent): boolean {
 }
 
 /**
- * Applies one event to what it speaks of. Events come in order of time; those that speak of an earlier period
- * than the one in force (stores announce ends late) leave it alone.
+ * Applies one event to its subscription. Events come in order of time; one about an earlier period or a replaced
+ * product changes nothing, since stores announce ends and cancellations up to hours late.
  */
-export function applyEvent(draft: Draft, event: LifecycleEvent): void {
-  if (draft.entitlements.length === 0) draft.entitlements = event.entitlements;
-  draft.originalTransactionId ??= event.originalTransactionId;
-  if (isPurchase(event)) {
-    startPeriod(draft, event);
-    return;
-  }
-  if (event.kind === 'promotional_granted') {
-    grant(draft, event);
-    return;
-  }
-  if (event.kind === 'temporary_entitlement_grant') {
-    // Documented as at most a day; the official sample names no end.
-    draft.endsAtMs = Math.min(event.expiresAtMs ?? event.atMs + DAY_MS, event.atMs + DAY_MS);
-    draft.endedAtMs = null;
-    return;
-  }
-  if (!isOfEarlierPeriod(draft, event)) changePeriod(draft, event);
+export function applyEvent(builder: StateBuilder, event: LifecycleEvent): void {
+  if (builder.entitlements.length === 0) builder.entitlements = event.entitlements;
+  builder.originalTransactionId ??= event.originalTransactionId;
+  if (isPurchase(event)) startPeriod(builder, event);
+  else if (event.kind === 'promotional_granted') grant(builder, event);
+  else if (event.kind === 'temporary_entitlement_grant') grantTemporarily(builder, event);
+  else if (!isOutdated(builder, event)) changePeriod(builder, event);
 }
 
 /** Everything that happens to the period in force. */
-function changePeriod(draft: Draft, event: LifecycleEvent): void {
+function changePeriod(builder: StateBuilder, event: LifecycleEvent): void {
   switch (event.kind) {
     case 'cancellation':
     case 'trial_cancelled':
-      draft.cancelledAtMs = event.atMs;
-      draft.cancelReason = event.cancelReason;
-      draft.willRenew = false;
-      draft.endsAtMs = event.expiresAtMs ?? draft.endsAtMs;
-      if (event.cancelReason === 'BILLING_ERROR') draft.billingIssueAtMs ??= event.atMs;
+      cancel(builder, event);
       return;
     case 'refund':
-      // A refund ends access at once, even where renewal is still switched on.
-      draft.refundedAtMs = event.atMs;
-      draft.cancelReason = event.cancelReason;
-      endAccess(draft, Math.min(event.expiresAtMs ?? event.atMs, event.atMs));
-      return;
-    case 'promotional_revoked':
-      draft.cancelledAtMs = event.atMs;
-      draft.cancelReason = event.cancelReason;
-      endAccess(draft, event.atMs);
-      return;
-    case 'uncancellation':
-      draft.cancelledAtMs = null;
-      draft.cancelReason = null;
-      draft.pausedAtMs = null;
-      draft.resumesAtMs = null;
-      draft.willRenew = true;
-      draft.endsAtMs = event.expiresAtMs ?? draft.endsAtMs;
-      revive(draft, event.atMs);
-      return;
-    case 'billing_issue':
-      draft.billingIssueAtMs = event.atMs;
-      draft.gracePeriodEndsAtMs = event.gracePeriodEndsAtMs;
-      return;
-    case 'expiration':
-      endAccess(draft, Math.min(event.expiresAtMs ?? event.atMs, event.atMs));
-      draft.expirationReason = event.expirationReason;
-      draft.willRenew = false;
-      draft.pausedAtMs = event.expirationReason === 'SUBSCRIPTION_PAUSED' ? draft.endedAtMs : null;
-      draft.resumesAtMs = draft.pausedAtMs === null ? null : (event.resumesAtMs ?? draft.resumesAtMs);
-      return;
-    case 'subscription_paused':
-      draft.endsAtMs = event.expiresAtMs ?? draft.endsAtMs;
-      draft.resumesAtMs = event.resumesAtMs;
-      draft.willRenew = false;
-      draft.pausedAtMs = draft.endsAtMs ?? event.atMs;
-      return;
-    case 'subscription_extended':
-      if (event.expiresAtMs !== null) draft.endsAtMs = Math.max(draft.endsAtMs ?? 0, event.expiresAtMs);
-      revive(draft, event.atMs);
-      return;
-    case 'product_change':
-      // The event's dates belong to the old product. A change back to it takes the announced one away.
-      draft.changeAnnounced = event.newProductId !== draft.productId;
-      draft.pendingProductId = draft.changeAnnounced ? event.newProductId : null;
+      refund(builder, event);
       return;
     case 'refund_reversed':
-      draft.refundedAtMs = null;
-      draft.endedAtMs = null;
-      draft.expirationReason = null;
-      if (draft.cancelReason === 'CUSTOMER_SUPPORT') draft.cancelReason = null;
-      if (event.expiresAtMs !== null) draft.endsAtMs = Math.max(draft.endsAtMs ?? 0, event.expiresAtMs);
+      reverseRefund(builder, event);
+      return;
+    case 'expiration':
+      expire(builder, event);
+      return;
+    case 'promotional_revoked':
+      builder.cancelledAtMs = event.atMs;
+      builder.cancelReason = event.cancelReason;
+      endAccess(builder, event.atMs);
+      return;
+    case 'uncancellation':
+      builder.cancelledAtMs = null;
+      builder.cancelReason = null;
+      builder.pausedAtMs = null;
+      builder.resumesAtMs = null;
+      builder.awaitsPriceConsent = false;
+      builder.willRenew = true;
+      builder.endsAtMs = event.expiresAtMs ?? builder.endsAtMs;
+      revive(builder, event.atMs);
+      return;
+    case 'billing_issue':
+      builder.billingIssueAtMs = event.atMs;
+      builder.gracePeriodEndsAtMs = event.gracePeriodEndsAtMs;
+      return;
+    case 'subscription_paused':
+      builder.endsAtMs = event.expiresAtMs ?? builder.endsAtMs;
+      builder.resumesAtMs = event.resumesAtMs;
+      builder.willRenew = false;
+      builder.pausedAtMs = builder.endsAtMs ?? event.atMs;
+      return;
+    case 'subscription_extended':
+      if (event.expiresAtMs !== null) builder.endsAtMs = Math.max(builder.endsAtMs ?? 0, event.expiresAtMs);
+      revive(builder, event.atMs);
+      return;
+    case 'product_change':
+      // The event's dates belong to the old product. A change back to it withdraws the announced one.
+      builder.isChangeAnnounced = event.newProductId !== builder.productId;
+      builder.pendingProductId = builder.isChangeAnnounced ? event.newProductId : null;
+      return;
+    case 'price_increase_consent':
+      builder.awaitsPriceConsent = !event.type.endsWith('APPROVED');
       return;
     default:
   }
 }
 
-function isOfEarlierPeriod(draft: Draft, event: LifecycleEvent): boolean {
-  if (!draft.purchased || draft.periodStartedAtMs === null) return false;
-  if (draft.promotional) return isOfEarlierGrant(draft, event);
-  if (event.purchasedAtMs === null)
-    return event.expiresAtMs !== null && event.expiresAtMs <= draft.periodStartedAtMs;
-  if (event.purchasedAtMs >= draft.periodStartedAtMs) return false;
-  // Stores round a purchase's time differently from event to event: one that ends like this period is of it.
-  return event.expiresAtMs === null || draft.endsAtMs === null || event.expiresAtMs < draft.endsAtMs;
+function cancel(builder: StateBuilder, event: LifecycleEvent): void {
+  builder.cancelledAtMs = event.atMs;
+  builder.cancelReason = event.cancelReason;
+  builder.willRenew = false;
+  builder.endsAtMs = event.expiresAtMs ?? builder.endsAtMs;
+  const { endsAtMs: expiresAtMs } = builder;
+  if (event.cancelReason === 'BILLING_ERROR' && !isCancelledByStore({ ...event, expiresAtMs }))
+    builder.billingIssueAtMs ??= event.atMs;
+}
+
+/**
+ * A refund leaves renewal as it is ("refunds can be given without cancelling a subscription"). RevenueCat may set
+ * the end back to the purchase; access ended with the refund all the same. Google refunds without ending access.
+ */
+function refund(builder: StateBuilder, event: LifecycleEvent): void {
+  const { atMs, purchasedAtMs, expiresAtMs } = event;
+  const { endedAtMs, expirationReason } = builder;
+  builder.refundedAtMs = atMs;
+  builder.beforeRefund = { endedAtMs, expirationReason };
+  if (event.store === 'PLAY_STORE' && expiresAtMs !== null && expiresAtMs > atMs) return;
+  const isSetBack =
+    expiresAtMs !== null && purchasedAtMs !== null && expiresAtMs - purchasedAtMs <= MINUTE_MS;
+  const periodEndMs = builder.isPurchaseKnown ? (builder.endsAtMs ?? atMs) : atMs;
+  endAccess(builder, Math.min(isSetBack ? periodEndMs : (expiresAtMs ?? atMs), atMs));
+}
+
+/** Restores what was before the refund, also where an expiration followed it. */
+function reverseRefund(builder: StateBuilder, event: LifecycleEvent): void {
+  builder.refundedAtMs = null;
+  builder.endedAtMs = builder.beforeRefund?.endedAtMs ?? null;
+  builder.expirationReason = builder.beforeRefund?.expirationReason ?? null;
+  builder.beforeRefund = null;
+  if (event.expiresAtMs !== null) builder.endsAtMs = Math.max(builder.endsAtMs ?? 0, event.expiresAtMs);
+}
+
+/**
+ * The expiration at the end of a grace period carries the end of the paid period; access lasted longer. The
+ * expiration of a refund does not switch renewal off.
+ */
+function expire(builder: StateBuilder, event: LifecycleEvent): void {
+  const { atMs, expiresAtMs, expirationReason } = event;
+  const endMs = Math.max(expiresAtMs ?? atMs, builder.gracePeriodEndsAtMs ?? 0);
+  endAccess(builder, Math.min(endMs, atMs));
+  builder.expirationReason = expirationReason;
+  const isOfRefund = expirationReason === 'CUSTOMER_SUPPORT' || builder.refundedAtMs !== null;
+  if (!isOfRefund) builder.willRenew = false;
+  builder.pausedAtMs = expirationReason === 'SUBSCRIPTION_PAUSED' ? builder.endedAtMs : null;
+  builder.resumesAtMs = builder.pausedAtMs === null ? null : (event.resumesAtMs ?? builder.resumesAtMs);
+}
+
+/** Whether an event is about a period before the one in force, or about a product that was replaced. */
+function isOutdated(builder: StateBuilder, event: LifecycleEvent): boolean {
+  const { periodStartedAtMs, endsAtMs } = builder;
+  if (!builder.isPurchaseKnown || periodStartedAtMs === null) return false;
+  if (builder.isGrant) return isOfReplacedGrant(builder, event);
+  const isOther = isOtherProduct(builder.productId, event.productId);
+  const { purchasedAtMs, expiresAtMs } = event;
+  if (purchasedAtMs === null) {
+    const isFormer = isOther && builder.formerProductIds.includes(event.productId ?? '');
+    return isFormer || (expiresAtMs !== null && expiresAtMs <= periodStartedAtMs);
+  }
+  if (isOther) return purchasedAtMs <= periodStartedAtMs;
+  if (purchasedAtMs >= periodStartedAtMs) return false;
+  // Stores round a purchase's time differently from event to event: the end decides.
+  return expiresAtMs === null || endsAtMs === null || expiresAtMs < endsAtMs;
+}
+
+/** Unknown products and RevenueCat's internal ids cannot be compared; Google's base plan may be left out. */
+export function isOtherProduct(one: string | null, other: string | null): boolean {
+  if (one === null || other === null || isInternalProductId(one) || isInternalProductId(other)) return false;
+  return one !== other && !one.startsWith(`${other}:`) && !other.startsWith(`${one}:`);
 }
 
 /** The end of a grant that was replaced by a longer one ends nothing; a removal takes all of them. */
-function isOfEarlierGrant(draft: Draft, event: LifecycleEvent): boolean {
+function isOfReplacedGrant(builder: StateBuilder, event: LifecycleEvent): boolean {
   if (event.kind !== 'expiration') return false;
-  if (event.transactionId !== null && draft.transactionId !== null) {
-    return event.transactionId !== draft.transactionId;
+  if (event.transactionId !== null && builder.transactionId !== null) {
+    return event.transactionId !== builder.transactionId;
   }
-  return event.expiresAtMs !== null && draft.endsAtMs !== null && event.purchasedAtMs !== null
-    ? event.purchasedAtMs < (draft.periodStartedAtMs ?? 0) && event.expiresAtMs < draft.endsAtMs
+  return event.expiresAtMs !== null && builder.endsAtMs !== null && event.purchasedAtMs !== null
+    ? event.purchasedAtMs < (builder.periodStartedAtMs ?? 0) && event.expiresAtMs < builder.endsAtMs
     : false;
 }
 
-function startPeriod(draft: Draft, event: LifecycleEvent): void {
+function startPeriod(builder: StateBuilder, event: LifecycleEvent): void {
   const startMs = event.purchasedAtMs ?? event.atMs;
-  draft.startedAtMs = Math.min(draft.startedAtMs ?? startMs, startMs);
-  if (event.type === 'RENEWAL') draft.renewals += 1;
-  if (isOfEarlierPeriod(draft, event)) return;
-  draft.purchased = true;
-  draft.periodStartedAtMs = startMs;
-  draft.transactionId = event.transactionId ?? draft.transactionId;
-  draft.endsAtMs = event.expiresAtMs;
-  draft.periodEndsAtMs = event.expiresAtMs;
-  const before = draft.productId;
-  draft.productId = event.productId ?? draft.productId;
-  draft.periodType = event.periodType ?? draft.periodType;
-  if (event.entitlements.length > 0) draft.entitlements = event.entitlements;
-  draft.isFamilyShare = event.isFamilyShare;
-  draft.willRenew = !draft.oneTime && event.periodType !== 'PREPAID';
-  draft.endedAtMs = null;
-  draft.trustedUntilMs = null;
-  draft.cancelledAtMs = null;
-  draft.cancelReason = null;
-  draft.expirationReason = null;
-  draft.billingIssueAtMs = null;
-  draft.gracePeriodEndsAtMs = null;
-  draft.pausedAtMs = null;
-  draft.resumesAtMs = null;
-  draft.refundedAtMs = null;
-  draft.refunded = null;
+  if (event.type === 'RENEWAL') builder.renewals += 1;
+  if (isPurchaseOfEarlierPeriod(builder, startMs, event)) {
+    builder.startedAtMs = Math.min(builder.startedAtMs ?? startMs, startMs);
+    return;
+  }
+  // What the family paid for before is not this customer's own.
+  const isNewOwner = builder.isFamilyShare && !event.isFamilyShare;
+  builder.startedAtMs = isNewOwner ? startMs : Math.min(builder.startedAtMs ?? startMs, startMs);
+  const isChanged = isOtherProduct(builder.productId, event.productId);
+  // Stripe repeats the old start for a changed product: the length of its period is then unknown.
+  const hasRepeatedStart = isChanged && builder.isPurchaseKnown && startMs === builder.periodStartedAtMs;
+  keepPrice(builder, event, isChanged);
+  if (isChanged && builder.productId !== null)
+    builder.formerProductIds = [...new Set([...builder.formerProductIds, builder.productId])];
   // A renewal of the same product leaves an announced change ahead; the API names products by other ids than
   // events, so any new product counts as the announced one.
+  const { pendingProductId } = builder;
   if (
-    draft.productId !== before ||
-    draft.pendingProductId === null ||
-    draft.pendingProductId === draft.productId
+    event.productId !== builder.productId ||
+    pendingProductId === null ||
+    pendingProductId === event.productId
   ) {
-    draft.pendingProductId = null;
-    draft.changeAnnounced = false;
+    builder.pendingProductId = null;
+    builder.isChangeAnnounced = false;
   }
-  // A free trial's zero says nothing about what a period will cost.
-  if (event.price && (event.price.amountMinor > 0 || event.periodType !== 'TRIAL')) draft.price = event.price;
-  draft.charge = { price: event.price, usdCents: event.priceUsdCents };
+  Object.assign(builder, {
+    isPurchaseKnown: true,
+    isIncomplete: false,
+    awaitsPriceConsent: false,
+    periodStartedAtMs: startMs,
+    transactionId: event.transactionId ?? builder.transactionId,
+    endsAtMs: event.expiresAtMs,
+    periodEndsAtMs: hasRepeatedStart ? null : event.expiresAtMs,
+    productId: event.productId ?? builder.productId,
+    periodType: event.periodType ?? builder.periodType,
+    entitlements: event.entitlements.length > 0 ? event.entitlements : builder.entitlements,
+    isFamilyShare: event.isFamilyShare,
+    willRenew: !builder.isOneTime && event.periodType !== 'PREPAID',
+    ...FRESH_PERIOD,
+  } satisfies Partial<StateBuilder>);
+}
+
+/** What a new period clears. */
+const FRESH_PERIOD = {
+  endedAtMs: null,
+  trustedUntilMs: null,
+  cancelledAtMs: null,
+  cancelReason: null,
+  expirationReason: null,
+  billingIssueAtMs: null,
+  gracePeriodEndsAtMs: null,
+  pausedAtMs: null,
+  resumesAtMs: null,
+  refundedAtMs: null,
+  refunded: null,
+  beforeRefund: null,
+} as const satisfies Partial<StateBuilder>;
+
+/** A purchase that began and ended before the period in force, or of a product that was replaced. */
+function isPurchaseOfEarlierPeriod(builder: StateBuilder, startMs: number, event: LifecycleEvent): boolean {
+  if (!builder.isPurchaseKnown || startMs >= (builder.periodStartedAtMs ?? 0)) return false;
+  if (isOtherProduct(builder.productId, event.productId)) return true;
+  return event.expiresAtMs === null || builder.endsAtMs === null || event.expiresAtMs < builder.endsAtMs;
+}
+
+/**
+ * A price belongs to its product: `price` is documented as null when unknown, and neither the old product's nor an
+ * introductory price may take its place. The zero of a free trial says nothing about what a period will cost.
+ */
+function keepPrice(builder: StateBuilder, event: LifecycleEvent, isChanged: boolean): void {
+  const isStated = event.price !== null && (event.price.amountMinor > 0 || event.periodType !== 'TRIAL');
+  const isUnknown =
+    isChanged || builder.periodType === 'INTRO' || builder.isFamilyShare !== event.isFamilyShare;
+  if (isStated) builder.price = event.price;
+  else if (isUnknown) builder.price = null;
+  builder.charge = { price: event.price, usdCents: event.priceUsdCents };
 }
 
 /** Grants of one entitlement add up to the latest end. */
-function grant(draft: Draft, event: LifecycleEvent): void {
-  const stillActive =
-    draft.purchased && draft.endedAtMs === null && (draft.endsAtMs === null || draft.endsAtMs > event.atMs);
+function grant(builder: StateBuilder, event: LifecycleEvent): void {
+  const isActive =
+    builder.isPurchaseKnown &&
+    builder.endedAtMs === null &&
+    (builder.endsAtMs === null || builder.endsAtMs > event.atMs);
   const endsLater =
-    event.expiresAtMs === null || (draft.endsAtMs !== null && event.expiresAtMs >= draft.endsAtMs);
-  if (!stillActive || endsLater) {
-    draft.endsAtMs = event.expiresAtMs;
-    draft.transactionId = event.transactionId;
-    draft.productId = event.productId ?? draft.productId;
-    draft.periodStartedAtMs = event.purchasedAtMs ?? event.atMs;
-    draft.periodType = event.periodType ?? draft.periodType;
+    event.expiresAtMs === null || (builder.endsAtMs !== null && event.expiresAtMs >= builder.endsAtMs);
+  if (!isActive || endsLater) {
+    builder.endsAtMs = event.expiresAtMs;
+    builder.transactionId = event.transactionId;
+    builder.productId = event.productId ?? builder.productId;
+    builder.periodStartedAtMs = event.purchasedAtMs ?? event.atMs;
+    builder.periodType = event.periodType ?? builder.periodType;
   }
-  draft.purchased = true;
-  draft.endedAtMs = null;
-  draft.trustedUntilMs = null;
-  draft.cancelledAtMs = null;
-  draft.cancelReason = null;
-  draft.expirationReason = null;
+  builder.isPurchaseKnown = true;
+  builder.endedAtMs = null;
+  builder.trustedUntilMs = null;
+  builder.cancelledAtMs = null;
+  builder.cancelReason = null;
+  builder.expirationReason = null;
+}
+
+/** Documented as at most a day; the official sample has no end. */
+function grantTemporarily(builder: StateBuilder, event: LifecycleEvent): void {
+  const maxEndsAtMs = event.atMs + DAY_MS;
+  builder.endsAtMs = Math.min(event.expiresAtMs ?? maxEndsAtMs, maxEndsAtMs);
+  builder.endedAtMs = null;
 }
 
 /** Access comes back to a period that has time left, unless its money was given back. */
-function revive(draft: Draft, atMs: number): void {
-  if (draft.refundedAtMs !== null || draft.endsAtMs === null || draft.endsAtMs <= atMs) return;
-  draft.endedAtMs = null;
-  draft.expirationReason = null;
+function revive(builder: StateBuilder, atMs: number): void {
+  if (builder.refundedAtMs !== null || builder.endsAtMs === null || builder.endsAtMs <= atMs) return;
+  builder.endedAtMs = null;
+  builder.expirationReason = null;
 }

@@ -1,7 +1,7 @@
 import { preferredAppUserIds } from './identities.ts';
 import type { SubscriberState } from './types.ts';
 
-/** The attributes that the app keeps on contacts. The first four are those of RevenueCat's own integration. */
+/** The attributes that the app writes to contacts. The first four are those of RevenueCat's own integration. */
 export const CONTACT_ATTRIBUTES = [
   { name: 'subscription_status', dataType: 'string', description: 'Subscription status from RevenueCat' },
   { name: 'latest_store', dataType: 'string', description: 'Store of the latest subscription' },
@@ -11,7 +11,7 @@ export const CONTACT_ATTRIBUTES = [
   { name: 'rc_entitlements', dataType: 'string', description: 'Active entitlements' },
   { name: 'rc_product', dataType: 'string', description: 'Product of the latest subscription' },
   { name: 'rc_period_type', dataType: 'string', description: 'Trial, intro or normal period' },
-  { name: 'rc_will_renew', dataType: 'boolean', description: 'Whether the subscription renews by itself' },
+  { name: 'rc_will_renew', dataType: 'boolean', description: 'Whether the subscription renews' },
   { name: 'rc_trial_ends_at', dataType: 'date', description: 'When the free trial ends or ended' },
   { name: 'rc_first_purchase_at', dataType: 'date', description: 'First purchase' },
   {
@@ -39,7 +39,7 @@ export function contactAttributes(state: SubscriberState, appUserIds: readonly s
     subscription_status: state.status,
     latest_store: primary?.store ?? null,
     latest_entitlement: primary?.entitlements[0] ?? null,
-    expires_at: seconds(primary?.gracePeriodEndsAtMs ?? primary?.endsAtMs),
+    expires_at: seconds(primary?.accessEndsAtMs),
     rc_app_user_id: bestAppUserIds(state, appUserIds)[0] ?? null,
     rc_entitlements: state.entitlements.map((entitlement) => entitlement.lookupKey).join(', ') || null,
     rc_product: primary?.productId ?? null,

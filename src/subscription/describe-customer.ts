@@ -300,7 +300,8 @@ function firstCharge(running: readonly SubscriptionDescription[]): Charge | null
 function endOf(subscription: SubscriptionState, nowMs: number): End | null {
   const { status, resumesAtMs, givesAccess, expiredAtMs, accessEndsAtMs, endsAtMs } = subscription;
   if (subscription.isIncomplete) return null;
-  if (status === 'paused' && resumesAtMs !== null) return { label: 'resumes', atMs: resumesAtMs };
+  if (status === 'paused' && resumesAtMs !== null && resumesAtMs > nowMs)
+    return { label: 'resumes', atMs: resumesAtMs };
   if (!givesAccess) return expiredAtMs === null ? null : { label: 'ended', atMs: expiredAtMs };
   const renews = subscription.willRenew && !isPaymentFailing(subscription, nowMs);
   if (renews) return endsAtMs === null || endsAtMs <= nowMs ? null : { label: 'renews', atMs: endsAtMs };
@@ -370,8 +371,14 @@ function mainStatement(
     }
     case 'paused': {
       const charge = chargeOf(subscription, context.nowMs);
-      const { pausedAtMs, resumesAtMs } = subscription;
-      return { kind: 'paused', what, since: pausedAtMs, resumes: resumesAtMs, sum: charge?.sum ?? null };
+      const { pausedAtMs } = subscription;
+      return {
+        kind: 'paused',
+        what,
+        since: pausedAtMs,
+        resumes: charge?.atMs ?? null,
+        sum: charge?.sum ?? null,
+      };
     }
     case 'expired':
       return ended(subscription, what);

@@ -1,4 +1,5 @@
 import { isRecord } from '../text.ts';
+import { isCancelledByStore } from './kinds.ts';
 import { entitlementLabel, type Names, productLabel, titleCase } from './names.ts';
 import type { EventKind, LifecycleEvent, Money } from './types.ts';
 
@@ -124,17 +125,6 @@ function titleOf(event: LifecycleEvent): EventDescription['title'] {
 function transferTitle(event: LifecycleEvent): EventTitle {
   if (event.isWithinCustomer) return 'transfer_within';
   return event.side === 'source' ? 'transfer_given' : 'transfer_received';
-}
-
-/** No grace period is longer: Google's is at most 30 days. */
-export const MAX_GRACE_MS = 31 * 86_400_000;
-
-/**
- * Whether the store cancelled the renewal of a period that is paid (Google does so for mandates above its limit
- * in India). The reason says BILLING_ERROR, yet nothing failed and nothing is retried: stores retry for weeks.
- */
-export function isCancelledByStore({ cancelReason, expiresAtMs, atMs }: LifecycleEvent): boolean {
-  return cancelReason === 'BILLING_ERROR' && expiresAtMs !== null && expiresAtMs - atMs > MAX_GRACE_MS;
 }
 
 function partsOf(event: LifecycleEvent, names: Names): (EventPart | null)[] {

@@ -42,7 +42,8 @@ export function compareEvents(a: LifecycleEvent, b: LifecycleEvent): number {
   const rank = (TIE_ORDER[a.type] ?? OTHER_TYPES) - (TIE_ORDER[b.type] ?? OTHER_TYPES);
   if (rank !== 0) return rank;
   if (a.id !== b.id) return a.id < b.id ? -1 : 1;
-  if (a.raw === b.raw && a.side === b.side) return 0;
+  if (a.raw === b.raw && a.side === b.side)
+    return (a.receivedByTransferAtMs ?? 0) - (b.receivedByTransferAtMs ?? 0);
   return compareTexts(a.side, b.side) || compareTexts(JSON.stringify(a.raw), JSON.stringify(b.raw));
 }
 

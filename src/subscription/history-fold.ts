@@ -1,52 +1,53 @@
-import { applyEvent, isPurchase } from './apply-event.ts';
+import { HOUR_MS } from '../time.ts';
+import { applyEvent, isOtherProduct, isPurchase } from './apply-event.ts';
+import { isGrant } from './kinds.ts';
 import { addMoney } from './money.ts';
 import {
   accessEndMs,
-  type Draft,
-  draftFrom,
+  builderFrom,
   endAccess,
   environmentOf,
   grantedEntitlement,
-  isPromotional,
+  type StateBuilder,
   type Sum,
 } from './state-builder.ts';
 import type { Environment, LifecycleEvent, Money } from './types.ts';
 
-/** Everything that a replay keeps: drafts, ways to find them, and sums of production. */
-export interface Ledger {
-  readonly drafts: Map<string, Draft>;
-  readonly byTransaction: Map<string, Draft>;
-  readonly byProduct: Map<string, Draft>;
+/** What the events so far add up to: subscriptions, ways to find them, and sums of production. */
+export interface HistoryFold {
+  readonly builders: Map<string, StateBuilder>;
+  readonly byTransaction: Map<string, StateBuilder>;
+  readonly byProduct: Map<string, StateBuilder>;
   /** Temporary grants that no purchase has replaced yet. */
-  readonly temporary: Set<Draft>;
-  /** Those with an announced change of product. */
-  readonly changing: Set<Draft>;
-  /** Active entitlements of the snapshot, until a later event speaks of them; values are ends, `null` never. */
-  readonly told: Map<string, number | null>;
+  readonly temporary: Set<StateBuilder>;
+  /** Subscriptions with an announced change of product. */
+  readonly changing: Set<StateBuilder>;
+  /** Active entitlements of the snapshot until a later event mentions them; values are ends, `null` for never. */
+  readonly listedEntitlements: Map<string, number | null>;
   lifetimeValueUsdCents: number;
   /** What was charged, refunds not subtracted. */
   chargedUsdCents: number;
-  sawRevenue: boolean;
+  hasRevenueEvents: boolean;
   /** Production revenue of the snapshot, for a history without prices. */
-  toldRevenueUsdCents: number;
+  snapshotRevenueUsdCents: number;
   paid: readonly Money[];
   firstPurchaseAtMs: number | null;
   firstPaidAtMs: number | null;
   trialEndsAtMs: number | null;
 }
 
-export function emptyLedger(): Ledger {
+export function emptyFold(): HistoryFold {
   return {
-    drafts: new Map(),
+    builders: new Map(),
     byTransaction: new Map(),
     byProduct: new Map(),
     temporary: new Set(),
     changing: new Set(),
-    told: new Map(),
+    listedEntitlements: new Map(),
     lifetimeValueUsdCents: 0,
     chargedUsdCents: 0,
-    sawRevenue: false,
-    toldRevenueUsdCents: 0,
+    hasRevenueEvents: false,
+    snapshotRevenueUsdCents: 0,
     paid: [],
     firstPurchaseAtMs: null,
     firstPaidAtMs: null,
@@ -62,168 +63,175 @@ export function grantKey(environment: Environment, entitlement: string): string 
   return `${environment}|promotional|${entitlement}`;
 }
 
-/** Enters one event. */
-export function record(ledger: Ledger, event: LifecycleEvent): void {
-  const draft = draftOf(ledger, event);
-  const sum = sumOf(draft, event);
-  applyEvent(draft, event);
-  index(ledger, draft, event);
-  for (const key of draft.entitlements) ledger.told.delete(key);
-  if (isPurchase(event)) replaceOthers(ledger, draft, event);
-  if (event.kind === 'product_change') followChange(ledger, draft);
+export function foldEvent(fold: HistoryFold, event: LifecycleEvent): void {
+  const known = findBuilder(fold, event);
+  // The notices about price increases carry no dates: they describe no subscription of their own.
+  if (!known && event.kind === 'price_increase_consent') return;
+  const builder = known ?? addBuilder(fold, event);
+  const sum = sumOf(builder, event);
+  applyEvent(builder, event);
+  indexBuilder(fold, builder, event);
+  for (const key of builder.entitlements) fold.listedEntitlements.delete(key);
+  if (isPurchase(event)) replaceOthers(fold, builder, event);
+  if (event.kind === 'product_change') findReplacement(fold, builder, event);
   if (sum) {
-    if (sum.price) draft.paid = addMoney(draft.paid, sum.price);
-    if (event.kind === 'refund') draft.refunded = signed(sum, 1);
+    if (sum.price) builder.paid = addMoney(builder.paid, sum.price);
+    if (event.kind === 'refund') builder.refunded = signed(sum, 1);
   }
-  if (draft.environment === 'sandbox' || draft.promotional) return;
-
-  if (isPurchase(event) && !event.isFamilyShare) {
-    const atMs = event.purchasedAtMs ?? event.atMs;
-    ledger.firstPurchaseAtMs = Math.min(ledger.firstPurchaseAtMs ?? atMs, atMs);
-  }
-  if (event.periodType === 'TRIAL' && event.expiresAtMs !== null) ledger.trialEndsAtMs = event.expiresAtMs;
-  if (!sum) return;
-  if (sum.price && sum.price.amountMinor > 0) {
-    const atMs = event.purchasedAtMs ?? event.atMs;
-    ledger.firstPaidAtMs = Math.min(ledger.firstPaidAtMs ?? atMs, atMs);
-  }
-  if (sum.usdCents !== null) {
-    ledger.lifetimeValueUsdCents += sum.usdCents;
-    ledger.chargedUsdCents += Math.max(0, sum.usdCents);
-    ledger.sawRevenue = true;
-  }
-  if (sum.price) ledger.paid = addMoney(ledger.paid, sum.price);
+  if (builder.environment !== 'sandbox' && !builder.isGrant) foldTotals(fold, event, sum);
 }
 
-/** Which subscription an event belongs to: by its store's transaction, else by product. */
-function draftOf(ledger: Ledger, event: LifecycleEvent): Draft {
+function foldTotals(fold: HistoryFold, event: LifecycleEvent, sum: Sum | null): void {
+  const atMs = event.purchasedAtMs ?? event.atMs;
+  if (isPurchase(event) && !event.isFamilyShare)
+    fold.firstPurchaseAtMs = Math.min(fold.firstPurchaseAtMs ?? atMs, atMs);
+  if (event.periodType === 'TRIAL' && event.expiresAtMs !== null) fold.trialEndsAtMs = event.expiresAtMs;
+  if (!sum) return;
+  if ((sum.price?.amountMinor ?? 0) > 0) fold.firstPaidAtMs = Math.min(fold.firstPaidAtMs ?? atMs, atMs);
+  if (sum.price) fold.paid = addMoney(fold.paid, sum.price);
+  if (sum.usdCents === null) return;
+  fold.lifetimeValueUsdCents += sum.usdCents;
+  fold.chargedUsdCents += Math.max(0, sum.usdCents);
+  fold.hasRevenueEvents = true;
+}
+
+/** Which key a purchase that is not known yet goes under. */
+function keyOf(event: LifecycleEvent): string {
   const environment = environmentOf(event);
-  if (isPromotional(event)) return getOrAdd(ledger, event, grantKey(environment, grantedEntitlement(event)));
   const { transactionId, originalTransactionId, productId, store } = event;
-  if (event.kind === 'temporary_entitlement_grant') {
-    return getOrAdd(
-      ledger,
-      event,
-      indexKey(environment, store, `temporary:${transactionId ?? productId ?? ''}`),
-    );
-  }
+  if (isGrant(event)) return grantKey(environment, grantedEntitlement(event));
+  if (event.kind === 'temporary_entitlement_grant')
+    return indexKey(environment, store, `temporary:${transactionId ?? productId ?? ''}`);
+  if (event.type === 'NON_RENEWING_PURCHASE')
+    return indexKey(environment, store, `${originalTransactionId ?? transactionId ?? ''}:${productId ?? ''}`);
+  return indexKey(environment, store, originalTransactionId ?? `product:${productId ?? ''}`);
+}
+
+/** By the store's transaction, else by product. */
+function findBuilder(fold: HistoryFold, event: LifecycleEvent): StateBuilder | undefined {
+  const same = fold.builders.get(keyOf(event));
+  if (isGrant(event) || event.kind === 'temporary_entitlement_grant') return same;
+  if (event.type === 'NON_RENEWING_PURCHASE') return same;
+  const environment = environmentOf(event);
+  const { transactionId, originalTransactionId, productId, store } = event;
   const own = originalTransactionId ?? transactionId;
-  if (event.type === 'NON_RENEWING_PURCHASE') {
-    return getOrAdd(ledger, event, indexKey(environment, store, `${own ?? ''}:${productId ?? ''}`));
-  }
-  let found = own === null ? undefined : ledger.byTransaction.get(indexKey(environment, store, own));
-  if (!found && transactionId !== null && transactionId !== own) {
-    found = ledger.byTransaction.get(indexKey(environment, store, transactionId));
-  }
-  if (found?.oneTime && productId !== null && productId !== found.productId) {
+  const byTransaction = (id: string | null) =>
+    id === null ? undefined : fold.byTransaction.get(indexKey(environment, store, id));
+  let found = byTransaction(own) ?? byTransaction(transactionId);
+  if (found?.isOneTime && productId !== null && productId !== found.productId) {
     // One order of several products.
-    found = ledger.drafts.get(indexKey(environment, store, `${own ?? ''}:${productId}`)) ?? found;
+    found = fold.builders.get(indexKey(environment, store, `${own ?? ''}:${productId}`)) ?? found;
   }
   if (!found && productId !== null) {
-    const sameProduct = ledger.byProduct.get(indexKey(environment, store, productId));
+    const sameProduct = fold.byProduct.get(indexKey(environment, store, productId));
     // Two original transactions are two subscriptions, even of one product.
-    if (sameProduct && (originalTransactionId === null || sameProduct.originalTransactionId === null)) {
+    if (sameProduct && (originalTransactionId === null || sameProduct.originalTransactionId === null))
       found = sameProduct;
+  }
+  return found && !(found.isTemporary && isPurchase(event)) ? found : same;
+}
+
+function addBuilder(fold: HistoryFold, event: LifecycleEvent): StateBuilder {
+  const key = keyOf(event);
+  const builder = builderFrom(event, key);
+  fold.builders.set(key, builder);
+  return builder;
+}
+
+function indexBuilder(fold: HistoryFold, builder: StateBuilder, event: LifecycleEvent): void {
+  if (builder.isTemporary) fold.temporary.add(builder);
+  if (builder.isGrant) return;
+  const { environment, store } = builder;
+  for (const id of new Set([event.originalTransactionId, event.transactionId]))
+    if (id !== null) fold.byTransaction.set(indexKey(environment, store, id), builder);
+  if (!builder.isTemporary && !builder.isOneTime && builder.productId !== null)
+    fold.byProduct.set(indexKey(environment, store, builder.productId), builder);
+  if (builder.isChangeAnnounced) fold.changing.add(builder);
+  else fold.changing.delete(builder);
+}
+
+/** A purchase replaces the temporary grant it confirms, and the subscription that was to change into it. */
+function replaceOthers(fold: HistoryFold, bought: StateBuilder, event: LifecycleEvent): void {
+  for (const grant of fold.temporary) {
+    if (!isSameStore(grant, bought)) continue;
+    const isSame = grant.transactionId !== null && grant.transactionId === event.transactionId;
+    // The purchase may come under another transaction and product than the grant named.
+    if (!isSame && event.type !== 'INITIAL_PURCHASE') continue;
+    fold.temporary.delete(grant);
+    fold.builders.delete(grant.key);
+  }
+  for (const old of fold.changing) {
+    if (old === bought || !isSameStore(old, bought)) continue;
+    const isReplacement =
+      old.pendingProductId === null
+        ? event.type === 'INITIAL_PURCHASE' && sharesEntitlement(old, bought)
+        : !isOtherProduct(old.pendingProductId, bought.productId);
+    if (isReplacement) replace(fold, old, bought);
+  }
+}
+
+/**
+ * The purchase of the new product may come before the change is announced, or in the same millisecond. Google's
+ * immediate change does not name the new product; its `expiration_at_ms` is the time of the change.
+ */
+function findReplacement(fold: HistoryFold, old: StateBuilder, event: LifecycleEvent): void {
+  if (!old.isChangeAnnounced) return;
+  for (const bought of fold.builders.values()) {
+    if (bought === old || bought.isOneTime || !bought.isPurchaseKnown || !isSameStore(old, bought)) continue;
+    const startMs = bought.periodStartedAtMs ?? 0;
+    if (startMs < (old.periodStartedAtMs ?? 0)) continue;
+    const isAtChange = Math.abs(startMs - (event.expiresAtMs ?? event.atMs)) <= HOUR_MS;
+    const isReplacement =
+      old.pendingProductId === null
+        ? isAtChange && bought.startedAtMs === startMs
+        : bought.productId === old.pendingProductId;
+    if (isReplacement) {
+      replace(fold, old, bought);
+      return;
     }
   }
-  if (found && !(found.temporary && isPurchase(event))) return found;
-  return getOrAdd(
-    ledger,
-    event,
-    indexKey(environment, store, originalTransactionId ?? `product:${productId ?? ''}`),
-  );
 }
 
-function getOrAdd(ledger: Ledger, event: LifecycleEvent, key: string): Draft {
-  let draft = ledger.drafts.get(key);
-  if (!draft) {
-    draft = draftFrom(event, key);
-    ledger.drafts.set(key, draft);
-  }
-  return draft;
+function isSameStore(one: StateBuilder, other: StateBuilder): boolean {
+  return one.environment === other.environment && one.store === other.store;
 }
 
-function index(ledger: Ledger, draft: Draft, event: LifecycleEvent): void {
-  if (draft.temporary) ledger.temporary.add(draft);
-  if (draft.promotional) return;
-  const { environment, store } = draft;
-  if (event.originalTransactionId !== null) {
-    ledger.byTransaction.set(indexKey(environment, store, event.originalTransactionId), draft);
-  }
-  if (event.transactionId !== null && event.transactionId !== event.originalTransactionId) {
-    ledger.byTransaction.set(indexKey(environment, store, event.transactionId), draft);
-  }
-  if (!draft.temporary && !draft.oneTime && draft.productId !== null) {
-    ledger.byProduct.set(indexKey(environment, store, draft.productId), draft);
-  }
-  if (draft.changeAnnounced) ledger.changing.add(draft);
-  else ledger.changing.delete(draft);
+function sharesEntitlement(one: StateBuilder, other: StateBuilder): boolean {
+  return one.entitlements.some((key) => other.entitlements.includes(key));
 }
 
-/** A purchase replaces the temporary grant that stood in for it, and the subscription that was to change into it. */
-function replaceOthers(ledger: Ledger, bought: Draft, event: LifecycleEvent): void {
-  for (const draft of ledger.temporary) {
-    if (draft.environment !== bought.environment || draft.store !== bought.store) continue;
-    const same = draft.transactionId === null ? false : draft.transactionId === event.transactionId;
-    // The purchase may come under another transaction and product than the grant named.
-    if (!same && event.type !== 'INITIAL_PURCHASE') continue;
-    ledger.temporary.delete(draft);
-    ledger.drafts.delete(draft.key);
-  }
-  for (const draft of ledger.changing) {
-    if (draft === bought || draft.environment !== bought.environment || draft.store !== bought.store)
-      continue;
-    // Google's immediate changes do not name the new product; what gives the same access is taken for it.
-    const replaces =
-      draft.pendingProductId === null
-        ? event.type === 'INITIAL_PURCHASE' &&
-          draft.entitlements.some((key) => bought.entitlements.includes(key))
-        : draft.pendingProductId === bought.productId;
-    if (replaces) replace(ledger, draft, bought);
-  }
-}
-
-/** The purchase of the new product may have come before the change was announced. */
-function followChange(ledger: Ledger, draft: Draft): void {
-  if (draft.pendingProductId === null) return;
-  const bought = ledger.byProduct.get(indexKey(draft.environment, draft.store, draft.pendingProductId));
-  if (!bought || bought === draft || !bought.purchased) return;
-  if ((bought.periodStartedAtMs ?? 0) >= (draft.periodStartedAtMs ?? 0)) replace(ledger, draft, bought);
-}
-
-function replace(ledger: Ledger, old: Draft, bought: Draft): void {
+function replace(fold: HistoryFold, old: StateBuilder, bought: StateBuilder): void {
   old.pendingProductId = null;
-  old.changeAnnounced = false;
+  old.isChangeAnnounced = false;
   old.willRenew = false;
-  ledger.changing.delete(old);
+  fold.changing.delete(old);
   const startMs = bought.periodStartedAtMs ?? 0;
   if (accessEndMs(old) > startMs) endAccess(old, startMs);
 }
 
 /** What an event adds to what was paid; negative for a refund, `null` for nothing. */
-function sumOf(draft: Draft, event: LifecycleEvent): Sum | null {
-  if (event.isFamilyShare || draft.promotional) return null;
+function sumOf(builder: StateBuilder, event: LifecycleEvent): Sum | null {
+  if (event.isFamilyShare || builder.isGrant) return null;
   if (isPurchase(event)) return signed({ price: event.price, usdCents: event.priceUsdCents }, 1);
   if (event.kind !== 'refund' && event.kind !== 'refund_reversed') return null;
-  const named = hasAmount(event.price?.amountMinor) || hasAmount(event.priceUsdCents);
+  const isStated = hasAmount(event.price?.amountMinor) || hasAmount(event.priceUsdCents);
   const stated: Sum = { price: event.price, usdCents: event.priceUsdCents };
   if (event.kind === 'refund') {
-    if (named) return signed(stated, -1);
-    return draft.charge && draft.refundedAtMs === null ? signed(draft.charge, -1) : null;
+    if (isStated) return signed(stated, -1);
+    return builder.charge && builder.refundedAtMs === null ? signed(builder.charge, -1) : null;
   }
-  if (named) return signed(stated, 1);
-  return draft.refunded ? signed(draft.refunded, 1) : null;
+  if (isStated) return signed(stated, 1);
+  return builder.refunded ? signed(builder.refunded, 1) : null;
 }
 
 function hasAmount(amount: number | null | undefined): boolean {
   return amount != null && amount !== 0;
 }
 
-function signed(sum: Sum, sign: 1 | -1): Sum {
-  const { price, usdCents } = sum;
+function signed({ price, usdCents }: Sum, sign: 1 | -1): Sum {
   return {
     price:
-      hasAmount(price?.amountMinor) && price
+      price !== null && hasAmount(price.amountMinor)
         ? { ...price, amountMinor: sign * Math.abs(price.amountMinor) }
         : null,
     // `|| 0` keeps a negative zero out of the state.

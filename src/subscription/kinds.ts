@@ -1,4 +1,5 @@
-import { type DeliverableKind, EVENT_KINDS, type EventKind } from './types.ts';
+import { DAY_MS } from '../time.ts';
+import { type DeliverableKind, EVENT_KINDS, type EventKind, type LifecycleEvent } from './types.ts';
 
 const BY_TYPE: Readonly<Record<string, EventKind>> = {
   UNCANCELLATION: 'uncancellation',
@@ -60,4 +61,25 @@ const DELIVERABLE: ReadonlySet<string> = new Set(EVENT_KINDS);
 /** Whether a kind becomes a data event; the others stay on the timeline. */
 export function isDeliverable(kind: EventKind): kind is DeliverableKind {
   return DELIVERABLE.has(kind);
+}
+
+/** Access that RevenueCat gave, and no store. */
+export function isGrant({ store, kind, periodType }: LifecycleEvent): boolean {
+  if (store === 'PROMOTIONAL' || kind === 'promotional_granted') return true;
+  // A store's own promotional period is paid; only without a store must it be a grant.
+  return store === null && periodType === 'PROMOTIONAL';
+}
+
+/** No grace period is longer: Google's is at most 30 days. */
+const MAX_GRACE_MS = 31 * DAY_MS;
+
+/**
+ * Whether the store cancelled the renewal of a period that is paid (Google does so in India for mandates above its
+ * limit). The reason is BILLING_ERROR, yet no payment failed and none is retried: stores retry for weeks only.
+ */
+export function isCancelledByStore(
+  event: Pick<LifecycleEvent, 'cancelReason' | 'expiresAtMs' | 'atMs'>,
+): boolean {
+  const { cancelReason, expiresAtMs, atMs } = event;
+  return cancelReason === 'BILLING_ERROR' && expiresAtMs !== null && expiresAtMs - atMs > MAX_GRACE_MS;
 }

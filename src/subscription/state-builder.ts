@@ -1,35 +1,40 @@
-import type { Environment, LifecycleEvent, Money } from './types.ts';
+import { isGrant } from './kinds.ts';
+import type { Environment, LifecycleEvent, Money, SubscriptionState, SubscriptionStatus } from './types.ts';
 
-/** A subscription, one-time purchase or grant while its history is being replayed. */
-export interface Draft {
+/** A subscription, one-time purchase or grant while its events are applied in order. */
+export interface StateBuilder {
   readonly key: string;
   readonly environment: Environment;
-  oneTime: boolean;
-  promotional: boolean;
-  temporary: boolean;
-  /** Whether the purchase of the period in force is known, and not only events that speak of it. */
-  purchased: boolean;
+  isOneTime: boolean;
+  isGrant: boolean;
+  isTemporary: boolean;
+  isFamilyShare: boolean;
+  isIncomplete: boolean;
+  awaitsPriceConsent: boolean;
+  /** Whether the purchase of the period in force is known, and not only events about it. */
+  isPurchaseKnown: boolean;
   originalTransactionId: string | null;
+  transactionId: string | null;
   productId: string | null;
   productName: string | null;
+  /** Products that this subscription was changed from. */
+  formerProductIds: readonly string[];
   store: string | null;
   periodType: string | null;
   entitlements: readonly string[];
   startedAtMs: number | null;
   periodStartedAtMs: number | null;
-  endsAtMs: number | null;
-  /** When the period in force was to end as it was bought: extending it for free does not make it a longer one. */
+  /** When the period in force was to end as it was bought: a free extension does not make it a longer one. */
   periodEndsAtMs: number | null;
-  /** Access was ended before or at the period's end: expiration, refund, removal. */
+  endsAtMs: number | null;
+  /** Access ended before or at the period's end: expiration, refund, removal. */
   endedAtMs: number | null;
-  /** Until when RevenueCat's word that there is access counts more than an end that has passed. */
+  /** Until when RevenueCat's `gives_access` overrules an end that has passed. */
   trustedUntilMs: number | null;
   willRenew: boolean;
   price: Money | null;
-  /** What the period in force cost: what a refund gives back that names no sum. */
+  /** What the period in force cost: what a refund without a sum gives back. */
   charge: Sum | null;
-  /** What the last refund gave back: what its reversal restores that names no sum. */
-  refunded: Sum | null;
   cancelledAtMs: number | null;
   cancelReason: string | null;
   expirationReason: string | null;
@@ -37,26 +42,22 @@ export interface Draft {
   gracePeriodEndsAtMs: number | null;
   pausedAtMs: number | null;
   resumesAtMs: number | null;
-  changeAnnounced: boolean;
+  isChangeAnnounced: boolean;
   pendingProductId: string | null;
   refundedAtMs: number | null;
+  /** What the last refund gave back: what its reversal without a sum restores. */
+  refunded: Sum | null;
+  /** How access stood when the refund came: what its reversal restores. */
+  beforeRefund: { readonly endedAtMs: number | null; readonly expirationReason: string | null } | null;
   renewals: number;
   paid: readonly Money[];
-  isFamilyShare: boolean;
   managementUrl: string | null;
-  transactionId: string | null;
 }
 
 /** A sum in the currency paid and in US cents, either of which RevenueCat may leave out. */
 export interface Sum {
   readonly price: Money | null;
   readonly usdCents: number | null;
-}
-
-export function isPromotional(event: LifecycleEvent): boolean {
-  if (event.store === 'PROMOTIONAL' || event.kind === 'promotional_granted') return true;
-  // A store's own promotional period is paid; only without a store can it be nothing but a grant.
-  return event.store === null && event.periodType === 'PROMOTIONAL';
 }
 
 /** An absent environment counts as production: grants have none, and old events neither. */
@@ -69,30 +70,34 @@ export function grantedEntitlement(event: LifecycleEvent): string {
   return event.entitlements[0] ?? event.productId?.replace(/^rc_promo_/, '').replace(/_[^_]*$/, '') ?? '';
 }
 
-export function emptyDraft(key: string, environment: Environment): Draft {
+export function emptyBuilder(key: string, environment: Environment): StateBuilder {
   return {
     key,
     environment,
-    oneTime: false,
-    promotional: false,
-    temporary: false,
-    purchased: false,
+    isOneTime: false,
+    isGrant: false,
+    isTemporary: false,
+    isFamilyShare: false,
+    isIncomplete: false,
+    awaitsPriceConsent: false,
+    isPurchaseKnown: false,
     originalTransactionId: null,
+    transactionId: null,
     productId: null,
     productName: null,
+    formerProductIds: [],
     store: null,
     periodType: null,
     entitlements: [],
     startedAtMs: null,
     periodStartedAtMs: null,
-    endsAtMs: null,
     periodEndsAtMs: null,
+    endsAtMs: null,
     endedAtMs: null,
     trustedUntilMs: null,
     willRenew: false,
     price: null,
     charge: null,
-    refunded: null,
     cancelledAtMs: null,
     cancelReason: null,
     expirationReason: null,
@@ -100,50 +105,142 @@ export function emptyDraft(key: string, environment: Environment): Draft {
     gracePeriodEndsAtMs: null,
     pausedAtMs: null,
     resumesAtMs: null,
-    changeAnnounced: false,
+    isChangeAnnounced: false,
     pendingProductId: null,
     refundedAtMs: null,
+    refunded: null,
+    beforeRefund: null,
     renewals: 0,
     paid: [],
-    isFamilyShare: false,
     managementUrl: null,
-    transactionId: null,
   };
 }
 
 /** A subscription as its first known event shows it; earlier ones may never have been received. */
-export function draftFrom(event: LifecycleEvent, key: string): Draft {
-  const draft = emptyDraft(key, environmentOf(event));
-  draft.promotional = isPromotional(event);
-  draft.temporary = event.kind === 'temporary_entitlement_grant';
+export function builderFrom(event: LifecycleEvent, key: string): StateBuilder {
+  const startsAtMs = event.purchasedAtMs ?? event.atMs;
+  const isGranted = isGrant(event);
+  const isTemporary = event.kind === 'temporary_entitlement_grant';
   // Subscriptions always name their end, so the refund of something endless is that of a one-time purchase.
-  const endlessRefund = event.kind === 'refund' && event.expiresAtMs === null;
-  draft.oneTime = (event.type === 'NON_RENEWING_PURCHASE' || endlessRefund) && !draft.promotional;
-  draft.store = event.store;
-  draft.productId = event.productId;
-  draft.periodType = event.periodType;
-  draft.entitlements =
-    draft.promotional && event.entitlements.length === 0 ? [grantedEntitlement(event)] : event.entitlements;
-  draft.originalTransactionId = event.originalTransactionId;
-  draft.transactionId = event.transactionId;
-  draft.isFamilyShare = event.isFamilyShare;
-  draft.startedAtMs = event.purchasedAtMs ?? event.atMs;
-  draft.periodStartedAtMs = draft.startedAtMs;
-  draft.endsAtMs = event.expiresAtMs;
-  draft.periodEndsAtMs = event.kind === 'subscription_extended' ? null : event.expiresAtMs;
-  draft.willRenew =
-    !draft.promotional && !draft.oneTime && !draft.temporary && event.periodType !== 'PREPAID';
-  return draft;
+  const isEndlessRefund = event.kind === 'refund' && event.expiresAtMs === null;
+  const isOneTime = (event.type === 'NON_RENEWING_PURCHASE' || isEndlessRefund) && !isGranted;
+  return {
+    ...emptyBuilder(key, environmentOf(event)),
+    isGrant: isGranted,
+    isTemporary,
+    isOneTime,
+    isFamilyShare: event.isFamilyShare,
+    store: event.store,
+    productId: event.productId,
+    periodType: event.periodType,
+    entitlements:
+      isGranted && event.entitlements.length === 0 ? [grantedEntitlement(event)] : event.entitlements,
+    originalTransactionId: event.originalTransactionId,
+    transactionId: event.transactionId,
+    startedAtMs: startsAtMs,
+    periodStartedAtMs: startsAtMs,
+    endsAtMs: event.expiresAtMs,
+    periodEndsAtMs: event.kind === 'subscription_extended' ? null : event.expiresAtMs,
+    willRenew: !isGranted && !isOneTime && !isTemporary && event.periodType !== 'PREPAID',
+  };
 }
 
 /** When access ends; infinity: never. */
-export function accessEndMs(draft: Draft): number {
-  if (draft.endedAtMs !== null) return draft.endedAtMs;
-  if (draft.endsAtMs === null) return Number.POSITIVE_INFINITY;
-  return Math.max(draft.endsAtMs, draft.gracePeriodEndsAtMs ?? 0, draft.trustedUntilMs ?? 0);
+export function accessEndMs(builder: StateBuilder): number {
+  if (builder.endedAtMs !== null) return builder.endedAtMs;
+  if (builder.endsAtMs === null) return Number.POSITIVE_INFINITY;
+  return Math.max(builder.endsAtMs, builder.gracePeriodEndsAtMs ?? 0, builder.trustedUntilMs ?? 0);
 }
 
-/** Ends access at a moment, unless it has ended before. */
-export function endAccess(draft: Draft, atMs: number): void {
-  draft.endedAtMs = draft.endedAtMs === null ? atMs : Math.min(draft.endedAtMs, atMs);
+/** Ends access at a time, unless it ended before. */
+export function endAccess(builder: StateBuilder, atMs: number): void {
+  builder.endedAtMs = builder.endedAtMs === null ? atMs : Math.min(builder.endedAtMs, atMs);
+}
+
+/** Time alone may have ended access. */
+export function buildState(builder: StateBuilder, nowMs: number): SubscriptionState {
+  const endMs = accessEndMs(builder);
+  const givesAccess = !builder.isIncomplete && nowMs < endMs;
+  return {
+    key: builder.key,
+    productId: builder.productId,
+    productName: builder.productName,
+    store: builder.store,
+    environment: builder.environment,
+    status: statusOf(builder, givesAccess, nowMs),
+    periodType: builder.periodType,
+    entitlements: builder.entitlements,
+    startedAtMs: builder.startedAtMs,
+    periodStartedAtMs: builder.periodStartedAtMs,
+    endsAtMs: builder.endedAtMs ?? builder.endsAtMs,
+    periodEndsAtMs: builder.periodEndsAtMs,
+    willRenew: builder.willRenew && givesAccess && !builder.awaitsPriceConsent,
+    price: builder.price,
+    cancelledAtMs: builder.cancelledAtMs,
+    cancelReason: builder.cancelReason,
+    expiredAtMs: givesAccess || builder.isIncomplete ? null : endMs,
+    expirationReason: builder.expirationReason,
+    billingIssueAtMs: builder.billingIssueAtMs,
+    gracePeriodEndsAtMs: givesAccess ? builder.gracePeriodEndsAtMs : null,
+    pausedAtMs: builder.pausedAtMs,
+    resumesAtMs: builder.resumesAtMs,
+    pendingProductId: builder.pendingProductId,
+    refundedAtMs: builder.refundedAtMs,
+    refund: builder.refundedAtMs === null ? null : (builder.refunded?.price ?? null),
+    renewals: builder.renewals,
+    paid: builder.paid,
+    isFamilyShare: builder.isFamilyShare,
+    isOneTime: builder.isOneTime,
+    isTemporary: builder.isTemporary,
+    isIncomplete: builder.isIncomplete,
+    awaitsPriceConsent: builder.awaitsPriceConsent,
+    givesAccess,
+    accessEndsAtMs: builder.isIncomplete || !Number.isFinite(endMs) ? null : endMs,
+    managementUrl: builder.managementUrl,
+    transactionId: builder.transactionId,
+  };
+}
+
+function statusOf(builder: StateBuilder, givesAccess: boolean, nowMs: number): SubscriptionStatus {
+  const { isGrant, pausedAtMs, refundedAtMs, periodType } = builder;
+  if (!givesAccess) {
+    if (pausedAtMs !== null && refundedAtMs === null && !builder.isIncomplete) return 'paused';
+    return isGrant ? 'expired_promotional' : 'expired';
+  }
+  if (isGrant) return 'promotional';
+  const isTrial = periodType === 'TRIAL';
+  if (isInGracePeriod(builder, nowMs)) return isTrial ? 'grace_period_trial' : 'grace_period';
+  if (builder.isOneTime || builder.isTemporary) return 'active';
+  if (builder.cancelledAtMs !== null || !builder.willRenew) {
+    // A scheduled pause is not a cancellation, and a prepaid plan was never to renew.
+    const isStillRunning = pausedAtMs !== null || periodType === 'PREPAID';
+    if (!isStillRunning) return isTrial ? 'cancelled_trial' : 'cancelled';
+  }
+  if (isTrial) return 'trial';
+  return periodType === 'INTRO' ? 'intro' : 'active';
+}
+
+/** The store retries no card once the customer has cancelled. */
+function isInGracePeriod(builder: StateBuilder, nowMs: number): boolean {
+  const { billingIssueAtMs, gracePeriodEndsAtMs, cancelledAtMs, cancelReason } = builder;
+  if (billingIssueAtMs === null || (gracePeriodEndsAtMs ?? 0) <= nowMs) return false;
+  return cancelledAtMs === null || cancelReason === 'BILLING_ERROR';
+}
+
+/** With access first, then paused, then what ended last; the key decides between equals. */
+export function compareSubscriptions(a: SubscriptionState, b: SubscriptionState): number {
+  const rank = rankOf(a) - rankOf(b);
+  if (rank !== 0) return rank;
+  if (!a.givesAccess && a.expiredAtMs !== b.expiredAtMs) return (b.expiredAtMs ?? 0) - (a.expiredAtMs ?? 0);
+  const byStart = (b.periodStartedAtMs ?? 0) - (a.periodStartedAtMs ?? 0);
+  if (byStart !== 0) return byStart;
+  return a.key < b.key ? -1 : a.key > b.key ? 1 : 0;
+}
+
+/** What will be charged again matters most to the reader, then what lasts for life. */
+function rankOf(subscription: SubscriptionState): number {
+  const { givesAccess, willRenew, isFamilyShare, endsAtMs, status, isIncomplete } = subscription;
+  if (!givesAccess) return isIncomplete ? 6 : status === 'paused' ? 4 : 5;
+  if (willRenew) return isFamilyShare ? 1 : 0;
+  return endsAtMs === null ? 2 : 3;
 }

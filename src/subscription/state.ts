@@ -1,35 +1,38 @@
-import { overlay } from './apply-snapshot.ts';
+import { applySnapshot } from './apply-snapshot.ts';
 import { distinctInOrder } from './event-order.ts';
-import { compareSubscriptions, finishDraft } from './finish-state.ts';
-import { emptyLedger, type Ledger, record } from './history-fold.ts';
+import { emptyFold, foldEvent, type HistoryFold } from './history-fold.ts';
 import { isAnonymous, isBlockedId } from './identities.ts';
 import { isDeliverable } from './kinds.ts';
-import { accessEndMs, type Draft, environmentOf } from './state-builder.ts';
+import {
+  accessEndMs,
+  buildState,
+  compareSubscriptions,
+  environmentOf,
+  type StateBuilder,
+} from './state-builder.ts';
+import {
+  isTransfer,
+  joinTransfersWithin,
+  movedTo,
+  snapshotWithoutMoved,
+  withoutMovedAway,
+} from './transfers.ts';
 import type {
   EntitlementState,
-  EventKind,
   LifecycleEvent,
   Snapshot,
   SubscriberState,
   SubscriptionState,
 } from './types.ts';
 
-/** Deliverable kinds that change nothing about what the customer has. */
-const NO_CHANGE: ReadonlySet<EventKind> = new Set<EventKind>([
-  'transfer',
-  'purchase_redeemed',
-  'price_increase_consent',
-  'invoice_issued',
-]);
-
 /**
- * What a history amounts to at one moment.
+ * What a history adds up to at one time.
  *
- * Pure: the same events in any order and any number of repetitions give the same state. A snapshot stands for
+ * Pure: the same events in any order and any number of repetitions give the same state. A snapshot overrules
  * everything until it was taken; later events apply on top of it. Time alone ends access.
  *
- * @param events of one subscriber, with those it received by transfer; an event on the `giver` side takes away
- *   what was bought until then
+ * @param events of one subscriber as `assembleHistory` returns them: with those received by transfer. An event on
+ *   the `source` side takes away what was bought until then.
  * @param nowMs UTC, ms
  */
 export function deriveState(
@@ -37,38 +40,30 @@ export function deriveState(
   snapshot: Snapshot | null,
   nowMs: number,
 ): SubscriberState {
-  const ordered = distinctInOrder(events);
-  let ledger = emptyLedger();
-  let snapshotLeft = snapshot;
-  for (const event of ordered) {
-    if (snapshotLeft && event.atMs > snapshotLeft.takenAtMs) {
-      overlay(ledger, snapshotLeft);
-      snapshotLeft = null;
-    }
-    if (event.side === 'source') {
-      ledger = afterGiving(ledger, event);
-    } else if (isDeliverable(event.kind) && !NO_CHANGE.has(event.kind)) {
-      record(ledger, event);
-    }
+  const ordered = joinTransfersWithin(distinctInOrder(events));
+  const held = withoutMovedAway(ordered).filter(changesState);
+  const fold = emptyFold();
+  if (snapshot === null) {
+    for (const event of held) foldEvent(fold, event);
+  } else {
+    for (const event of held) if (knownSinceMs(event) <= snapshot.takenAtMs) foldEvent(fold, event);
+    applySnapshot(fold, snapshotWithoutMoved(snapshot, ordered));
+    for (const event of held) if (knownSinceMs(event) > snapshot.takenAtMs) foldEvent(fold, event);
   }
-  if (snapshotLeft) overlay(ledger, snapshotLeft);
-  return summarise(ledger, ordered, snapshot, nowMs);
+  return summarizeFold(fold, ordered, snapshot, nowMs);
 }
 
-/** A transfer in the sandbox cannot take what was paid for. */
-function afterGiving(ledger: Ledger, event: LifecycleEvent): Ledger {
-  if (event.environment !== 'sandbox') return emptyLedger();
-  for (const index of [ledger.drafts, ledger.byTransaction, ledger.byProduct]) {
-    for (const [key, draft] of index) if (draft.environment === 'sandbox') index.delete(key);
-  }
-  for (const drafts of [ledger.temporary, ledger.changing]) {
-    for (const draft of drafts) if (draft.environment === 'sandbox') drafts.delete(draft);
-  }
-  return ledger;
+function changesState(event: LifecycleEvent): boolean {
+  return isDeliverable(event.kind) && !isTransfer(event) && event.kind !== 'invoice_issued';
 }
 
-function summarise(
-  ledger: Ledger,
+/** A purchase that came by transfer was another customer's when RevenueCat answered before. */
+function knownSinceMs({ atMs, receivedByTransferAtMs }: LifecycleEvent): number {
+  return Math.max(atMs, receivedByTransferAtMs ?? 0);
+}
+
+function summarizeFold(
+  fold: HistoryFold,
   ordered: readonly LifecycleEvent[],
   snapshot: Snapshot | null,
   nowMs: number,
@@ -77,23 +72,22 @@ function summarise(
   const grants: SubscriptionState[] = [];
   const sandbox: SubscriptionState[] = [];
   const entitlements = new Map<string, EntitlementState>();
-  let firstPurchaseAtMs = ledger.firstPurchaseAtMs;
-  for (const draft of ledger.drafts.values()) {
-    // A consumable is a purchase and gives no access: it is on the timeline and in the sums.
-    if (draft.oneTime && draft.entitlements.length === 0) continue;
-    const state = finishDraft(draft, nowMs);
-    if (draft.environment === 'sandbox') {
+  let { firstPurchaseAtMs } = fold;
+  for (const builder of fold.builders.values()) {
+    // A consumable is a purchase without access: it is on the timeline and in the sums.
+    if (builder.isOneTime && builder.entitlements.length === 0) continue;
+    const state = buildState(builder, nowMs);
+    if (builder.environment === 'sandbox') {
       sandbox.push(state);
       continue;
     }
-    (draft.promotional ? grants : subscriptions).push(state);
-    if (!draft.promotional && draft.purchased && draft.startedAtMs !== null) {
-      firstPurchaseAtMs = Math.min(firstPurchaseAtMs ?? draft.startedAtMs, draft.startedAtMs);
-    }
-    if (state.givesAccess) for (const key of draft.entitlements) addEntitlement(entitlements, key, draft);
+    (builder.isGrant ? grants : subscriptions).push(state);
+    if (isOwnPurchase(builder))
+      firstPurchaseAtMs = Math.min(firstPurchaseAtMs ?? builder.startedAtMs, builder.startedAtMs);
+    if (state.givesAccess) for (const key of builder.entitlements) addEntitlement(entitlements, key, builder);
   }
   for (const list of [subscriptions, grants, sandbox]) list.sort(compareSubscriptions);
-  addTold(entitlements, ledger, nowMs);
+  addListed(entitlements, fold, nowMs);
 
   const primary = bestOf(subscriptions, grants);
   const last = ordered.findLast(
@@ -106,16 +100,16 @@ function summarise(
     grants,
     sandbox,
     entitlements: [...entitlements.values()].sort((a, b) => compareTexts(a.lookupKey, b.lookupKey)),
-    // A refund whose purchase nobody told of would leave less than nothing.
+    // A refund whose purchase is unknown would leave less than nothing.
     lifetimeValueUsdCents: Math.max(
       0,
-      ledger.sawRevenue ? ledger.lifetimeValueUsdCents : ledger.toldRevenueUsdCents,
+      fold.hasRevenueEvents ? fold.lifetimeValueUsdCents : fold.snapshotRevenueUsdCents,
     ),
-    paid: [...ledger.paid].sort((a, b) => compareTexts(a.currency, b.currency)),
+    paid: [...fold.paid].sort((a, b) => compareTexts(a.currency, b.currency)),
     firstPurchaseAtMs,
-    firstPaidAtMs: ledger.firstPaidAtMs,
-    movedTo: null,
-    trialEndsAtMs: ledger.trialEndsAtMs,
+    firstPaidAtMs: fold.firstPaidAtMs,
+    movedTo: movedTo(ordered),
+    trialEndsAtMs: fold.trialEndsAtMs,
     billingIssueAtMs: primary?.billingIssueAtMs ?? null,
     seenAs: seenAs(ordered),
     lastEvent: last ? { kind: last.kind, type: last.type, atMs: last.atMs } : null,
@@ -123,12 +117,17 @@ function summarise(
   };
 }
 
-/** An id that is no anonymous one is taken over by another a few times in a life, not with each event. */
-const MAX_NAMED = 30;
+function isOwnPurchase(builder: StateBuilder): builder is StateBuilder & { startedAtMs: number } {
+  const { isGrant, isPurchaseKnown, isFamilyShare, isIncomplete, startedAtMs } = builder;
+  return !isGrant && isPurchaseKnown && !isFamilyShare && !isIncomplete && startedAtMs !== null;
+}
+
+/** Identified ids change a few times in a customer's life, not with each event. */
+const MAX_RECENT_EVENTS = 30;
 
 function seenAs(ordered: readonly LifecycleEvent[]): string[] {
   const ids = new Set<string>();
-  for (const { side, appUserId } of ordered.slice(-MAX_NAMED).reverse()) {
+  for (const { side, appUserId } of ordered.slice(-MAX_RECENT_EVENTS).reverse()) {
     if (side === 'customer' && appUserId !== null && !isAnonymous(appUserId) && !isBlockedId(appUserId))
       ids.add(appUserId);
   }
@@ -144,7 +143,7 @@ function bestOf(
   subscriptions: readonly SubscriptionState[],
   grants: readonly SubscriptionState[],
 ): SubscriptionState | null {
-  const [subscription] = subscriptions;
+  const subscription = subscriptions.find(({ isIncomplete }) => !isIncomplete);
   const [grant] = grants;
   if (!subscription || !grant) return subscription ?? grant ?? null;
   if (subscription.givesAccess) return subscription;
@@ -152,26 +151,30 @@ function bestOf(
 }
 
 /** One entitlement lasts as long as the longest of what gives it. */
-function addEntitlement(entitlements: Map<string, EntitlementState>, lookupKey: string, draft: Draft): void {
-  const endMs = accessEndMs(draft);
+function addEntitlement(
+  entitlements: Map<string, EntitlementState>,
+  lookupKey: string,
+  builder: StateBuilder,
+): void {
+  const endMs = accessEndMs(builder);
   const known = entitlements.get(lookupKey);
   const knownEndMs = known ? (known.endsAtMs ?? Number.POSITIVE_INFINITY) : -1;
   const entitlement: EntitlementState = {
     lookupKey,
     endsAtMs: Number.isFinite(endMs) ? endMs : null,
-    source: sourceOf(draft),
-    productId: draft.productId,
-    store: draft.store,
+    source: sourceOf(builder),
+    productId: builder.productId,
+    store: builder.store,
   };
   if (endMs > knownEndMs || (known && endMs === knownEndMs && comesBefore(entitlement, known))) {
     entitlements.set(lookupKey, entitlement);
   }
 }
 
-function sourceOf(draft: Draft): EntitlementState['source'] {
-  if (draft.promotional) return 'promotional';
-  if (draft.temporary) return 'temporary';
-  return draft.oneTime ? 'purchase' : 'subscription';
+function sourceOf({ isGrant, isTemporary, isOneTime }: StateBuilder): EntitlementState['source'] {
+  if (isGrant) return 'promotional';
+  if (isTemporary) return 'temporary';
+  return isOneTime ? 'purchase' : 'subscription';
 }
 
 const SOURCE_ORDER: Readonly<Record<EntitlementState['source'], number>> = {
@@ -188,8 +191,8 @@ function comesBefore(a: EntitlementState, b: EntitlementState): boolean {
 }
 
 /** Entitlements that RevenueCat's API listed as active, whatever the subscriptions say. */
-function addTold(entitlements: Map<string, EntitlementState>, ledger: Ledger, nowMs: number): void {
-  for (const [lookupKey, endsAtMs] of ledger.told) {
+function addListed(entitlements: Map<string, EntitlementState>, fold: HistoryFold, nowMs: number): void {
+  for (const [lookupKey, endsAtMs] of fold.listedEntitlements) {
     if (endsAtMs !== null && endsAtMs <= nowMs) continue;
     const known = entitlements.get(lookupKey);
     if (known && (known.endsAtMs === null || (endsAtMs !== null && endsAtMs <= known.endsAtMs))) continue;

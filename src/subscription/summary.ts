@@ -85,7 +85,8 @@ export function validUntil(state: SubscriberState, nowMs: number): number {
   for (const list of [state.subscriptions, state.grants, state.sandbox]) {
     for (const subscription of list) {
       consider(subscription.endsAtMs);
-      consider(subscription.gracePeriodEndsAtMs);
+      consider(subscription.accessEndsAtMs);
+      consider(subscription.resumesAtMs);
     }
   }
   for (const entitlement of state.entitlements) consider(entitlement.endsAtMs);
