@@ -3,7 +3,8 @@ import type { Client } from 'pg';
 import { pino } from 'pino';
 import { openDatabase } from '../src/database/data-source.ts';
 import { readHistoryWithSources } from '../src/subscribers/store.ts';
-import { saveSummaries, summarize } from '../src/subscription/summary.ts';
+import { saveSummaries } from '../src/subscribers/summary-store.ts';
+import { summarize } from '../src/subscription/summary.ts';
 import { WORKSPACE_ID } from './setting.ts';
 
 /**

@@ -1,6 +1,6 @@
 import { createBatcher, keyed } from '../database/batcher.ts';
 import type { Database } from '../database/sql.ts';
-import { type NewSummary, saveSummaries } from '../subscription/summary.ts';
+import { type NewSummary, saveSummaries } from '../subscribers/summary-store.ts';
 import { type Attempt, recordAttempts, type Settlement, savePlan, settleEvents } from './outbox-store.ts';
 import type { PlannedEvent } from './plan.ts';
 import { type Claim, type Ending, finishClaims } from './store.ts';

@@ -1,5 +1,5 @@
 import type { TimelineEntry } from '../subscribers/store.ts';
-import type { PromotionalMark } from '../subscription/summary.ts';
+import type { GrantNotice } from '../subscription/summary.ts';
 import { DAY_MS, MINUTE_MS } from '../time.ts';
 import { type Grant, grantEndMs } from './types.ts';
 
@@ -13,7 +13,7 @@ const CLOCK_TOLERANCE_MS = 10 * MINUTE_MS;
  *
  * @param marks the grants and revocations that webhooks have reported
  */
-export function fallbackEvents(grants: readonly Grant[], marks: readonly PromotionalMark[]): TimelineEntry[] {
+export function fallbackEvents(grants: readonly Grant[], marks: readonly GrantNotice[]): TimelineEntry[] {
   const unused = [...marks].sort((a, b) => a.atMs - b.atMs);
   const events: TimelineEntry[] = [];
   const removals = new Set<string>();
@@ -39,11 +39,7 @@ function grantedAtMs(grant: Grant): number {
   return grant.calledAtMs ?? grant.createdAtMs;
 }
 
-function takeMark(
-  marks: PromotionalMark[],
-  grant: Grant,
-  wanted: Pick<PromotionalMark, 'kind' | 'atMs'>,
-): boolean {
+function takeMark(marks: GrantNotice[], grant: Grant, wanted: Pick<GrantNotice, 'kind' | 'atMs'>): boolean {
   const index = marks.findIndex(
     (mark) =>
       mark.kind === wanted.kind &&
@@ -56,7 +52,7 @@ function takeMark(
   return true;
 }
 
-function eventOf(grant: Grant, kind: PromotionalMark['kind'], atMs: number): TimelineEntry {
+function eventOf(grant: Grant, kind: GrantNotice['kind'], atMs: number): TimelineEntry {
   return {
     id: `grant-${grant.actionId}-${kind}`,
     type: kind === 'promotional_granted' ? 'NON_RENEWING_PURCHASE' : 'CANCELLATION',

@@ -1,6 +1,6 @@
 import { createBatcher, keyed } from '../database/batcher.ts';
 import type { Sql } from '../database/sql.ts';
-import type { StoredSummary, SubscriberSummary, SummaryMark } from '../subscription/summary.ts';
+import type { StoredSummary, SubscriberSummary, SummaryValidity } from '../subscription/summary.ts';
 import type { Snapshot } from '../subscription/types.ts';
 import { PROJECT_COLUMNS, type Project, type ProjectRow, toProject } from '../workspaces/projects.ts';
 import { toWorkspace, WORKSPACE_COLUMNS, type Workspace, type WorkspaceRow } from '../workspaces/store.ts';
@@ -25,7 +25,7 @@ export interface Candidate {
   readonly link: { readonly name: string; readonly atMs: number } | null;
   readonly hasGrants: boolean;
   /** Identifies the stored summary, which is read only where it is needed. */
-  readonly summary: SummaryMark | null;
+  readonly summary: SummaryValidity | null;
 }
 
 export interface CardRecord {

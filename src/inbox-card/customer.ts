@@ -4,11 +4,12 @@ import { fallbackEvents as fallbackEventsOf } from '../grants/timeline.ts';
 import { type Grant, grantEndMs } from '../grants/types.ts';
 import { findByEmail } from '../subscribers/find-store.ts';
 import { ownSource, readHistoryWithSources, type TimelineEntry } from '../subscribers/store.ts';
+import { saveSummaries } from '../subscribers/summary-store.ts';
 import { bestAppUserIds } from '../subscription/attributes.ts';
 import { describeCustomer } from '../subscription/describe-customer.ts';
 import { isBlockedId } from '../subscription/identities.ts';
 import { deriveState } from '../subscription/state.ts';
-import { isUsable, type SubscriberSummary, saveSummaries, summarize } from '../subscription/summary.ts';
+import { isUsable, type SubscriberSummary, summarize } from '../subscription/summary.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
 import {
   type Candidate,

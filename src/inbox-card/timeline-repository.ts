@@ -7,6 +7,7 @@ import {
   type TimelineEntry,
   toTimelineEntry,
 } from '../subscribers/store.ts';
+import { markWithinCustomer } from '../subscription/transfers.ts';
 import type { Environment, EventKind } from '../subscription/types.ts';
 import type { CustomerContext } from './context.ts';
 
@@ -51,32 +52,31 @@ export async function readTimeline(
   const [atMs, id] = query.from ?? beyond;
   const order = older ? 'desc' : 'asc';
   const rows = await sql.query<EventRow>(
-    `select e.* from unnest($2::uuid[], $3::boolean[], $4::bigint[], $5::bigint[], $6::bigint[], $7::boolean[])
-            as source (subscriber_id, own, until_at, after_at, sandbox_after_at, sandbox_only)
+    `select e.* from unnest($2::uuid[], $3::boolean[]) as source (subscriber_id, own)
       cross join lateral (
         select ${EVENT_COLUMNS} from events
          where workspace_id = $1 and subscriber_id = source.subscriber_id
-           and (event_at_ms, event_id) ${older ? '<' : '>'} ($8::bigint, $9::text)
-           and event_at_ms <= source.until_at
-           and (source.own or (side = 'customer' and kind not in ('transfer', 'purchase_redeemed')
-                and event_at_ms > case when environment = 'sandbox' then source.sandbox_after_at else source.after_at end
-                and (environment = 'sandbox' or not source.sandbox_only)))
-           and ($10::text[] is null or kind = any($10))
-           and ($11::text is null or coalesce(environment, 'production') = $11)
+           and (event_at_ms, event_id) ${older ? '<' : '>'} ($4::bigint, $5::text)
+           and (source.own or (side = 'customer' and event_id = any($6::text[])))
+           and ($7::text[] is null or kind = any($7))
+           and ($8::text is null or coalesce(environment, 'production') = $8)
+           and not (side = 'source' and coalesce((
+                 select true from events receipt
+                  where receipt.workspace_id = $1 and receipt.subscriber_id = source.subscriber_id
+                    and receipt.project_id = events.project_id and receipt.event_id = events.event_id
+                    and receipt.event_at_ms = events.event_at_ms and receipt.side = 'customer'
+                  limit 1), false))
          order by event_at_ms ${order}, event_id ${order}
-         limit $12) e
+         limit $9) e
       order by e.event_at_ms ${order}, e.event_id ${order}
-      limit $12`,
+      limit $9`,
     [
       workspaceId,
       sources.map((source) => source.subscriberId),
-      sources.map((source) => source.isOwn),
-      sources.map((source) => source.untilMs ?? Number.MAX_SAFE_INTEGER),
-      sources.map((source) => source.afterMs),
-      sources.map((source) => source.sandboxAfterMs),
-      sources.map((source) => source.sandboxOnly),
+      sources.map((source) => source.eventIds === null),
       atMs,
       id,
+      sources.flatMap((source) => source.eventIds ?? []),
       query.kinds,
       query.environment,
       query.limit,
@@ -97,14 +97,16 @@ export async function findEvent(context: CustomerContext, eventId: string): Prom
   const { sources, project } = customer;
   const rows = await services.readDatabase.query<EventRow & { subscriber_id: string }>(
     `select ${EVENT_COLUMNS}, subscriber_id from events
-      where workspace_id = $1 and project_id = $2 and event_id = $3 and subscriber_id = any($4::uuid[])`,
+      where workspace_id = $1 and project_id = $2 and event_id = $3 and subscriber_id = any($4::uuid[])
+      order by side`,
     [request.workspaceId, project.projectId, eventId, sources.map((source) => source.subscriberId)],
     'read-timeline-event',
   );
   for (const row of rows) {
     const entry = toTimelineEntry(row);
     const own = sources.filter((source) => source.subscriberId === row.subscriber_id);
-    if (own.some((source) => isOnTimeline(source, entry))) return entry;
+    if (own.some((source) => isOnTimeline(source, entry)))
+      return markWithinCustomer(entry, customer.subscriber.appUserIds);
   }
   return null;
 }
@@ -152,7 +154,10 @@ async function readRows(
   const limit = PAGE_SIZE + 1;
   const { sources } = customer;
   const query = { sources, from, direction, kinds, environment, limit };
-  const rows = await readTimeline(services.readDatabase, request.workspaceId, query);
+  const { appUserIds } = customer.subscriber;
+  const rows = (await readTimeline(services.readDatabase, request.workspaceId, query)).map(
+    ({ cursor, entry }) => ({ cursor, entry: markWithinCustomer(entry, appUserIds) }),
+  );
   const sign = direction === 'older' ? 1 : -1;
   const fallback = customer.fallbackEvents
     .filter(({ kind }) => (kinds === null || kinds.includes(kind)) && environment !== 'sandbox')

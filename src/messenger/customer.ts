@@ -6,10 +6,11 @@ import {
   readSubscriber,
   type TimelineEntry,
 } from '../subscribers/store.ts';
+import { saveSummaries } from '../subscribers/summary-store.ts';
 import { isBlockedId } from '../subscription/identities.ts';
 import type { Names } from '../subscription/names.ts';
 import { deriveState } from '../subscription/state.ts';
-import { isUsable, type SubscriberSummary, saveSummaries, summarize } from '../subscription/summary.ts';
+import { isUsable, type SubscriberSummary, summarize } from '../subscription/summary.ts';
 import type { SubscriberState } from '../subscription/types.ts';
 import { MINUTE_MS } from '../time.ts';
 import type { MessengerContext } from './context.ts';

@@ -1,5 +1,6 @@
 import type { Sql } from '../database/sql.ts';
 import { readEvent } from '../subscription/read-event.ts';
+import { assembleHistory, isTransfer } from '../subscription/transfers.ts';
 import type { LifecycleEvent, Snapshot } from '../subscription/types.ts';
 
 /** How an event stands with Intercom. */
@@ -135,24 +136,13 @@ export async function readSubscribers(
   );
 }
 
-/** How many transfers a history is followed through; longer chains were never seen and would not end in a loop. */
-const MAX_TRANSFERS = 8;
-
 /**
- * A stretch of events that counts as a subscriber's own: all of its own, or what a giver had at the moment of
- * a transfer. Times are epoch ms.
+ * Whose stored events are on a subscriber's timeline: all of its own, and of others those that came by transfer.
  */
 export interface HistorySource {
   readonly subscriberId: string;
-  readonly isOwn: boolean;
-  /** Events up to this moment; `null`: all. */
-  readonly untilMs: number | null;
-  /** Only later ones of production: what was there before had been given to somebody else. */
-  readonly afterMs: number;
-  /** The same for those of the sandbox. */
-  readonly sandboxAfterMs: number;
-  /** A transfer in the sandbox passes nothing that was paid for. */
-  readonly sandboxOnly: boolean;
+  /** Ids of the events that came by transfer; `null`: the subscriber's own, all of them. */
+  readonly eventIds: readonly string[] | null;
 }
 
 export interface History {
@@ -163,10 +153,7 @@ export interface History {
   readonly own: readonly TimelineEntry[];
 }
 
-/**
- * Everything that a subscriber's state rests on, oldest first: its own events and, where purchases were
- * transferred to it, those that the giver had at that moment.
- */
+/** Everything that a subscriber's state is derived from, oldest first, with what came by transfer. */
 export async function readHistory(
   sql: Sql,
   workspaceId: string,
@@ -182,7 +169,7 @@ export async function readHistoryWithSources(
   subscriberId: string,
 ): Promise<History> {
   const histories = await readHistories(sql, workspaceId, [subscriberId]);
-  return histories.get(subscriberId) ?? historyOf(subscriberId, []);
+  return histories.get(subscriberId) ?? historyOf(subscriberId, new Map());
 }
 
 /** The same for many subscribers, by id, in one statement; only transfers cost more. */
@@ -191,6 +178,62 @@ export async function readHistories(
   workspaceId: string,
   subscriberIds: readonly string[],
 ): Promise<Map<string, History>> {
+  const owned = await readStoredEvents(sql, workspaceId, subscriberIds);
+  const histories = new Map<string, History>();
+  for (const [subscriberId, own] of owned) {
+    const stored = await readTransferSources(sql, workspaceId, subscriberId, own);
+    histories.set(subscriberId, historyOf(subscriberId, stored));
+  }
+  return histories;
+}
+
+function historyOf(subscriberId: string, stored: ReadonlyMap<string, readonly TimelineEntry[]>): History {
+  const { events, received } = assembleHistory(subscriberId, stored);
+  const sources: HistorySource[] = [ownSource(subscriberId)];
+  for (const [id, entries] of stored) {
+    const ids = new Set(entries.map((entry) => entry.id));
+    const eventIds = received.flatMap((event) => (ids.has(event.id) ? [event.id] : []));
+    if (id !== subscriberId) sources.push({ subscriberId: id, eventIds });
+  }
+  return { events, sources, own: stored.get(subscriberId) ?? [] };
+}
+
+export function ownSource(subscriberId: string): HistorySource {
+  return { subscriberId, eventIds: null };
+}
+
+/** The events of everyone whose transfers lead to this subscriber, however long the chain, by subscriber. */
+async function readTransferSources(
+  sql: Sql,
+  workspaceId: string,
+  subscriberId: string,
+  own: readonly TimelineEntry[],
+): Promise<Map<string, readonly TimelineEntry[]>> {
+  const stored = new Map<string, readonly TimelineEntry[]>([[subscriberId, own]]);
+  let unread = own;
+  while (unread.length > 0) {
+    const receipts = unread.filter((event) => event.side === 'customer' && isTransfer(event));
+    if (receipts.length === 0) break;
+    const found = await sql.query<{ subscriber_id: string }>(
+      `select distinct subscriber_id from events
+        where workspace_id = $1 and project_id = $2 and event_id = any($3) and side = 'source'`,
+      [workspaceId, receipts[0]?.projectId, receipts.map((event) => event.id)],
+    );
+    const missing = found.map((row) => row.subscriber_id).filter((id) => !stored.has(id));
+    const read = await readStoredEvents(sql, workspaceId, missing);
+    for (const [id, events] of read) stored.set(id, events);
+    unread = [...read.values()].flat();
+  }
+  return stored;
+}
+
+async function readStoredEvents(
+  sql: Sql,
+  workspaceId: string,
+  subscriberIds: readonly string[],
+): Promise<Map<string, TimelineEntry[]>> {
+  const events = new Map<string, TimelineEntry[]>(subscriberIds.map((id) => [id, []]));
+  if (subscriberIds.length === 0) return events;
   const rows = await sql.query<EventRow & { subscriber_id: string }>(
     `select ${EVENT_COLUMNS}, subscriber_id from events
       where workspace_id = $1 and subscriber_id = any($2)
@@ -198,121 +241,13 @@ export async function readHistories(
     [workspaceId, subscriberIds],
     'read-histories',
   );
-  const owned = new Map<string, TimelineEntry[]>(subscriberIds.map((subscriberId) => [subscriberId, []]));
-  for (const row of rows) owned.get(row.subscriber_id)?.push(toTimelineEntry(row));
-  const histories = new Map<string, History>();
-  for (const [subscriberId, own] of owned) {
-    const history = historyOf(subscriberId, own);
-    await followTransfers(sql, workspaceId, { events: own, sandboxOnly: false }, MAX_TRANSFERS, history);
-    if (history.sources.length > 1) history.events.sort((a, b) => a.atMs - b.atMs);
-    histories.set(subscriberId, history);
-  }
-  return histories;
+  for (const row of rows) events.get(row.subscriber_id)?.push(toTimelineEntry(row));
+  return events;
 }
 
-/** A history that what was transferred is still to be added to. */
-interface GrowingHistory extends History {
-  readonly events: TimelineEntry[];
-  readonly sources: HistorySource[];
-}
-
-function historyOf(subscriberId: string, own: readonly TimelineEntry[]): GrowingHistory {
-  return { events: [...own], sources: [ownSource(subscriberId)], own };
-}
-
-export function ownSource(subscriberId: string): HistorySource {
-  return {
-    subscriberId,
-    isOwn: true,
-    untilMs: null,
-    afterMs: -1,
-    sandboxAfterMs: -1,
-    sandboxOnly: false,
-  };
-}
-
-async function readEventsUntil(
-  sql: Sql,
-  workspaceId: string,
-  subscriberId: string,
-  untilMs: number,
-): Promise<TimelineEntry[]> {
-  const rows = await sql.query<EventRow>(
-    `select ${EVENT_COLUMNS} from events
-      where workspace_id = $1 and subscriber_id = $2 and event_at_ms <= $3
-      order by event_at_ms, event_id`,
-    [workspaceId, subscriberId, untilMs],
-    'read-history-until',
-  );
-  return rows.map(toTimelineEntry);
-}
-
-async function followTransfers(
-  sql: Sql,
-  workspaceId: string,
-  received: { events: readonly TimelineEntry[]; sandboxOnly: boolean },
-  depth: number,
-  history: GrowingHistory,
-): Promise<void> {
-  const receipts = received.events.filter((event) => event.side === 'customer' && isReceipt(event));
-  if (receipts.length === 0 || depth === 0) return;
-  const givers = await sql.query<{ event_id: string; subscriber_id: string }>(
-    `select event_id, subscriber_id from events
-      where workspace_id = $1 and project_id = $2 and event_id = any($3) and side = 'source'`,
-    [workspaceId, receipts[0]?.projectId, receipts.map((event) => event.id)],
-  );
-  for (const giver of givers) {
-    const receipt = receipts.find((event) => event.id === giver.event_id);
-    if (!receipt) continue;
-    const all = await readEventsUntil(sql, workspaceId, giver.subscriber_id, receipt.atMs);
-    const source = sourceOf(giver.subscriber_id, receipt, received.sandboxOnly, all);
-    const kept = all.filter((event) => isGiven(source, event));
-    history.sources.push(source);
-    history.events.push(...kept.filter((event) => !isReceipt(event)));
-    const next = { events: kept, sandboxOnly: source.sandboxOnly };
-    await followTransfers(sql, workspaceId, next, depth - 1, history);
-  }
-}
-
-function sourceOf(
-  subscriberId: string,
-  receipt: TimelineEntry,
-  sandboxOnly: boolean,
-  all: readonly TimelineEntry[],
-): HistorySource {
-  // What the giver had given to somebody else before was not there to be given again.
-  let afterMs = -1;
-  let sandboxAfterMs = -1;
-  for (const event of all) {
-    if (event.side !== 'source' || event.id === receipt.id) continue;
-    sandboxAfterMs = Math.max(sandboxAfterMs, event.atMs);
-    if (event.environment !== 'sandbox') afterMs = Math.max(afterMs, event.atMs);
-  }
-  return {
-    subscriberId,
-    isOwn: false,
-    untilMs: receipt.atMs,
-    afterMs,
-    sandboxAfterMs,
-    sandboxOnly: sandboxOnly || receipt.environment === 'sandbox',
-  };
-}
-
-/** Whether an event of a giver came along with a transfer. */
-function isGiven(source: HistorySource, event: TimelineEntry): boolean {
-  if (event.side !== 'customer') return false;
-  if (event.environment === 'sandbox') return event.atMs > source.sandboxAfterMs;
-  return !source.sandboxOnly && event.atMs > source.afterMs;
-}
-
-/** Whether an event of one of the sources' subscribers stands on the timeline that they make. */
-export function isOnTimeline(source: HistorySource, event: TimelineEntry): boolean {
-  if (source.isOwn) return true;
-  return event.atMs <= (source.untilMs ?? 0) && isGiven(source, event) && !isReceipt(event);
-}
-
-function isReceipt(event: LifecycleEvent): boolean {
-  return event.kind === 'transfer' || event.kind === 'purchase_redeemed';
+/** Whether an event of one of the sources' subscribers is on the timeline. */
+export function isOnTimeline({ eventIds }: HistorySource, event: TimelineEntry): boolean {
+  return eventIds === null || eventIds.includes(event.id);
 }
 
 /** Wakes delivery for one subscriber: its contact or its state may have changed. */
@@ -326,30 +261,29 @@ export async function markPending(sql: Sql, workspaceId: string, subscriberId: s
 }
 
 /**
- * Wakes delivery for everybody whose state rests on what this subscriber had: those it gave its purchases to, and
- * those they went on to. For an event that comes after the transfer it happened before.
+ * Wakes delivery for everyone whose state depends on what this subscriber had: those its purchases were
+ * transferred to, and those they went on to. For an event that arrives after a transfer and happened before it.
  */
 export async function markTransferReceiversPending(
   sql: Sql,
   workspaceId: string,
-  giverId: string,
+  sourceId: string,
 ): Promise<void> {
   await sql.query(
-    `with recursive receiver (subscriber_id, transfers) as (
-       select $2::uuid, 0
+    `with recursive receiver (subscriber_id) as (
+       select $2::uuid
        union
-       select r.subscriber_id, before.transfers + 1
+       select r.subscriber_id
          from receiver before
          join events g on g.workspace_id = $1 and g.subscriber_id = before.subscriber_id and g.side = 'source'
          join events r on r.workspace_id = $1 and r.project_id = g.project_id and r.event_id = g.event_id
                       and r.side = 'customer'
-        where before.transfers < $3::integer
      )
      update subscribers
         set due_at = now(), version = version + 1
       where workspace_id = $1 and subscriber_id <> $2
         and subscriber_id in (select subscriber_id from receiver)`,
-    [workspaceId, giverId, MAX_TRANSFERS],
+    [workspaceId, sourceId],
     'make-receivers-due',
   );
   await sql.query(`select pg_notify('delivery', $1)`, [workspaceId]);

@@ -1,18 +1,18 @@
-import type { Sql } from '../database/sql.ts';
-import type { TimelineEntry } from '../subscribers/store.ts';
+import { DAY_MS } from '../time.ts';
+import { isCancelledByStore } from './kinds.ts';
 import { deriveState } from './state.ts';
+import { joinTransfersWithin } from './transfers.ts';
 import type { Environment, EventKind, LifecycleEvent, Snapshot, SubscriberState } from './types.ts';
 
-/** To be raised whenever the same history would give another summary: older ones then count as missing. */
-const FORMAT = 4;
+/** Raise it whenever the same history would give another summary: stored ones then count as missing. */
+export const SUMMARY_FORMAT = 4;
 
-const HOUR_MS = 3_600_000;
 /** A safety net for what time changes and the state does not name. */
-const MAX_VALID_MS = 24 * HOUR_MS;
+const MAX_VALID_MS = DAY_MS;
 const RECENT_EVENTS = 3;
-const MAX_PROMOTIONAL = 60;
+const MAX_GRANT_NOTICES = 60;
 
-/** Kinds that say nothing about purchases: they stand on the timeline, not among the latest events. */
+/** Kinds that are not about purchases: on the timeline, not among the latest events. */
 const MINOR_KINDS: ReadonlySet<EventKind> = new Set<EventKind>([
   'paywall',
   'experiment_enrollment',
@@ -20,58 +20,62 @@ const MINOR_KINDS: ReadonlySet<EventKind> = new Set<EventKind>([
   'virtual_currency',
 ]);
 
-/** What RevenueCat has announced of grants, newest last. */
-export interface PromotionalMark {
+/** What RevenueCat has announced of grants. */
+export interface GrantNotice {
   readonly kind: 'promotional_granted' | 'promotional_revoked';
   readonly atMs: number;
   readonly entitlements: readonly string[];
 }
 
 /**
- * A subscriber's whole history in few bytes: what a card must know without reading every event. It is kept
- * beside the subscriber and made anew when the subscriber changes or when time has changed the state.
+ * What a card needs of a subscriber's whole history, small enough to store with the subscriber. It is made again
+ * when the subscriber changes or when time has changed the state.
  */
 export interface SubscriberSummary {
   readonly state: SubscriberState;
-  /** The newest of those that matter, newest first. */
+  /** The newest of those about purchases, newest first. */
   readonly latest: readonly LifecycleEvent[];
-  readonly promotional: readonly PromotionalMark[];
+  /** Newest last. */
+  readonly promotional: readonly GrantNotice[];
   /** Number of events, by environment. */
   readonly counts: Readonly<Record<Environment, number>>;
 }
 
+/** An event as it is stored, with fields that a summary leaves out. */
+type HistoryEvent = LifecycleEvent & { readonly projectId?: string; readonly delivery?: unknown };
+
 /** @param nowMs UTC, ms */
 export function summarize(
-  history: readonly TimelineEntry[],
+  history: readonly HistoryEvent[],
   snapshot: Snapshot | null,
   nowMs: number,
 ): SubscriberSummary {
-  const newestFirst = history.toReversed();
-  const major = newestFirst.filter(matters);
+  const newestFirst = joinTransfersWithin(history).reverse();
+  const major = newestFirst.filter(isMajor);
   const counts = { production: 0, sandbox: 0 };
-  for (const event of history) counts[event.environment ?? 'production'] += 1;
+  for (const event of newestFirst) counts[event.environment ?? 'production'] += 1;
   return {
     state: deriveState(history, snapshot, nowMs),
-    latest: (major.length > 0 ? major : newestFirst).slice(0, RECENT_EVENTS).map(withoutRaw),
+    latest: (major.length > 0 ? major : newestFirst).slice(0, RECENT_EVENTS).map(prune),
     promotional: history
       .flatMap(({ kind, atMs, entitlements }) =>
         kind === 'promotional_granted' || kind === 'promotional_revoked'
           ? [{ kind, atMs, entitlements }]
           : [],
       )
-      .slice(-MAX_PROMOTIONAL),
+      .slice(-MAX_GRANT_NOTICES),
     counts,
   };
 }
 
-/** A store that gives up on a card says so twice; the payment that failed is what people ask about. */
-function matters(event: TimelineEntry): boolean {
+/** A store that gives up on a card announces it twice: BILLING_ISSUE is the one that people ask about. */
+function isMajor(event: LifecycleEvent): boolean {
   if (MINOR_KINDS.has(event.kind)) return false;
-  return event.kind !== 'cancellation' || event.cancelReason !== 'BILLING_ERROR';
+  return event.kind !== 'cancellation' || event.cancelReason !== 'BILLING_ERROR' || isCancelledByStore(event);
 }
 
-/** Only few kinds are described by what the typed fields leave out. */
-function withoutRaw(event: TimelineEntry): LifecycleEvent {
+/** Only minor kinds are described by fields of the raw event. */
+function prune(event: HistoryEvent): LifecycleEvent {
   const { delivery: _delivery, projectId: _projectId, ...rest } = event;
   return MINOR_KINDS.has(event.kind) ? rest : { ...rest, raw: {} };
 }
@@ -82,73 +86,36 @@ export function validUntil(state: SubscriberState, nowMs: number): number {
   const consider = (atMs: number | null): void => {
     if (atMs !== null && atMs > nowMs && atMs < untilMs) untilMs = atMs;
   };
-  for (const list of [state.subscriptions, state.grants, state.sandbox]) {
-    for (const subscription of list) {
-      consider(subscription.endsAtMs);
-      consider(subscription.accessEndsAtMs);
-      consider(subscription.resumesAtMs);
-    }
+  for (const { endsAtMs, accessEndsAtMs, resumesAtMs } of [
+    ...state.subscriptions,
+    ...state.grants,
+    ...state.sandbox,
+  ]) {
+    consider(endsAtMs);
+    consider(accessEndsAtMs);
+    consider(resumesAtMs);
   }
   for (const entitlement of state.entitlements) consider(entitlement.endsAtMs);
   return untilMs;
 }
 
-/** What tells whether a stored summary may be used. */
-export interface SummaryMark {
+/** Tells whether a stored summary may be used. */
+export interface SummaryValidity {
   readonly format: number;
-  /** The subscriber's version that it was made of. */
+  /** The subscriber's version that it was made from. */
   readonly version: number;
   readonly validUntilMs: number;
 }
 
-export interface StoredSummary extends SummaryMark {
+export interface StoredSummary extends SummaryValidity {
   readonly summary: SubscriberSummary;
 }
 
-/** @param version the subscriber's; `mark` is `null` where no summary is stored */
-export function isUsable(mark: SummaryMark | null, version: number, nowMs: number): mark is SummaryMark {
-  return mark?.format === FORMAT && mark.version === version && nowMs < mark.validUntilMs;
-}
-
-/** A summary to be kept. */
-export interface NewSummary {
-  readonly subscriberId: string;
-  /** The subscriber's, read before the history was. */
-  readonly version: number;
-  readonly summary: SubscriberSummary;
-  /** When it was made, UTC, ms. */
-  readonly nowMs: number;
-}
-
-/**
- * Keeps summaries, of each subscriber one. One that was made of an older version, or of a history with transfers,
- * is not worth keeping: the giver's late events change it without changing the receiver.
- */
-export async function saveSummaries(
-  sql: Sql,
-  workspaceId: string,
-  summaries: readonly NewSummary[],
-): Promise<void> {
-  await sql.query(
-    `insert into subscriber_summaries (workspace_id, subscriber_id, format, version, valid_until, summary)
-     select s.workspace_id, s.subscriber_id, $2, k.version, to_timestamp(k.valid_until_ms / 1000.0), k.summary::jsonb
-       from unnest($3::uuid[], $4::bigint[], $5::bigint[], $6::text[])
-              as k (subscriber_id, version, valid_until_ms, summary)
-       join subscribers s on s.workspace_id = $1 and s.subscriber_id = k.subscriber_id
-      where s.subscriber_id = any($3) and s.version = k.version and s.merged_into is null
-      order by s.subscriber_id
-     on conflict (workspace_id, subscriber_id) do update
-        set format = excluded.format, version = excluded.version, valid_until = excluded.valid_until,
-            summary = excluded.summary
-      where subscriber_summaries.version <= excluded.version`,
-    [
-      workspaceId,
-      FORMAT,
-      summaries.map((kept) => kept.subscriberId),
-      summaries.map((kept) => kept.version),
-      summaries.map((kept) => validUntil(kept.summary.state, kept.nowMs)),
-      summaries.map((kept) => JSON.stringify(kept.summary)),
-    ],
-    'save-summaries',
-  );
+/** @param version the subscriber's; `stored` is `null` where no summary is stored */
+export function isUsable(
+  stored: SummaryValidity | null,
+  version: number,
+  nowMs: number,
+): stored is SummaryValidity {
+  return stored?.format === SUMMARY_FORMAT && stored.version === version && nowMs < stored.validUntilMs;
 }

@@ -1,0 +1,44 @@
+import type { Sql } from '../database/sql.ts';
+import { SUMMARY_FORMAT, type SubscriberSummary, validUntil } from '../subscription/summary.ts';
+
+export interface NewSummary {
+  readonly subscriberId: string;
+  /** The subscriber's, read before the history was. */
+  readonly version: number;
+  readonly summary: SubscriberSummary;
+  /** When it was made, UTC, ms. */
+  readonly nowMs: number;
+}
+
+/**
+ * Stores one summary per subscriber; those of an older version are discarded. A history with transfers is not
+ * worth storing: late events of the transfer's source change it without changing the receiver's version.
+ */
+export async function saveSummaries(
+  sql: Sql,
+  workspaceId: string,
+  summaries: readonly NewSummary[],
+): Promise<void> {
+  await sql.query(
+    `insert into subscriber_summaries (workspace_id, subscriber_id, format, version, valid_until, summary)
+     select s.workspace_id, s.subscriber_id, $2, k.version, to_timestamp(k.valid_until_ms / 1000.0), k.summary::jsonb
+       from unnest($3::uuid[], $4::bigint[], $5::bigint[], $6::text[])
+              as k (subscriber_id, version, valid_until_ms, summary)
+       join subscribers s on s.workspace_id = $1 and s.subscriber_id = k.subscriber_id
+      where s.subscriber_id = any($3) and s.version = k.version and s.merged_into is null
+      order by s.subscriber_id
+     on conflict (workspace_id, subscriber_id) do update
+        set format = excluded.format, version = excluded.version, valid_until = excluded.valid_until,
+            summary = excluded.summary
+      where subscriber_summaries.version <= excluded.version`,
+    [
+      workspaceId,
+      SUMMARY_FORMAT,
+      summaries.map((kept) => kept.subscriberId),
+      summaries.map((kept) => kept.version),
+      summaries.map((kept) => validUntil(kept.summary.state, kept.nowMs)),
+      summaries.map((kept) => JSON.stringify(kept.summary)),
+    ],
+    'save-summaries',
+  );
+}
