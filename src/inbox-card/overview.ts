@@ -27,13 +27,9 @@ const MAX_ROWS = 3;
 const MAX_SENTENCE_LENGTH = 400;
 
 /** What a first canvas shows where there is room, the most useful first. The rest is one press away. */
-type Extra =
-  | 'otherProject'
-  | 'grants'
-  | 'openRevenueCat'
-  | 'share'
-  | 'recentEvents'
-  | { readonly row: number };
+const EXTRAS = ['projects', 'grants', 'dashboard', 'recentEvents', 'share', 'row1', 'row2', 'row3'] as const;
+
+type Extra = (typeof EXTRAS)[number];
 
 /**
  * The first canvas: what most tickets ask, who the customer is, and what can be done. Its height is limited, so the
@@ -42,46 +38,67 @@ type Extra =
  * @param notice what the teammate should know about the data shown
  */
 export function overview(context: CustomerContext, notice: string | null = null): InboxCanvas {
-  const wanted: Extra[] = ['otherProject', 'grants', 'openRevenueCat', 'share', 'recentEvents'];
-  for (let row = 1; row <= MAX_ROWS; row += 1) wanted.push({ row });
-  let shown: Extra[] = [];
-  for (const extra of wanted) {
-    const more = [...shown, extra];
-    if (estimatedHeight(componentsWith(context, notice, more)) <= MAX_FIRST_CANVAS_PX) shown = more;
+  const parts = partsOf(context, notice);
+  let shown: ReadonlySet<Extra> = new Set();
+  for (const extra of EXTRAS) {
+    const more = new Set([...shown, extra]);
+    if (estimatedHeight(join(parts, more)) <= MAX_FIRST_CANVAS_PX) shown = more;
   }
-  const components = componentsWith(context, notice, shown);
+  const components = join(parts, shown);
   // *Refresh* is an action on this canvas, so its result needs no way back.
   return context.request.componentId === 'refresh'
     ? canvas(components, storedData(context))
     : firstCanvas(context, components);
 }
 
-function componentsWith(
-  context: CustomerContext,
-  notice: string | null,
-  extras: readonly Extra[],
-): Component[] {
-  const { messages: m } = context;
-  const rows = extras.filter((extra) => typeof extra === 'object').length;
+interface Parts {
+  readonly texts: readonly Component[];
+  readonly dashboard: Component;
+  readonly rows: readonly Row[];
+  readonly timeline: ListItem;
+  readonly recentEvents: ListItem;
+  readonly items: readonly ListItem[];
+  readonly buttons: readonly Component[];
+}
+
+function partsOf(context: CustomerContext, notice: string | null): Parts {
+  const { messages: m, customer, services } = context;
+  const isRejected = customer.project.apiKeyState === 'rejected';
+  return {
+    texts: [
+      ...(notice === null ? [] : [text(notice, 'muted', true)]),
+      text(headline(context), 'paragraph', true),
+      text(identity(context), 'muted', true),
+    ],
+    dashboard: text(storeAndDashboard(context), 'muted', true),
+    rows: factRows(context),
+    timeline: timelineItem(context, 1),
+    recentEvents: timelineItem(context, RECENT_EVENTS),
+    items: otherItems(context),
+    buttons: [
+      button('grant', m.t('card.button.grant'), 'secondary'),
+      isRejected
+        ? urlButton('settings', m.t('card.button.settings'), `${services.publicUrl}/settings`)
+        : button('refresh', refreshLabel(context), 'secondary'),
+      button('match', m.t('card.button.wrongCustomer'), 'link'),
+    ],
+  };
+}
+
+function join(parts: Parts, shown: ReadonlySet<Extra>): Component[] {
+  const rows = [shown.has('row1'), shown.has('row2'), shown.has('row3')];
+  const isShown = ({ id }: ListItem): boolean => id === 'details' || shown.has(id as Extra);
   return [
-    ...(notice === null ? [] : [text(notice, 'muted', true)]),
-    text(headline(context), 'paragraph', true),
-    text(identity(context), 'muted', true),
-    ...(extras.includes('openRevenueCat') ? [text(storeAndDashboard(context), 'muted', true)] : []),
-    ...table(factRows(context).slice(0, rows)),
-    list(listItems(context, extras)),
-    button('grant', m.t('card.button.grant'), 'secondary'),
-    context.customer.project.apiKeyState === 'rejected'
-      ? {
-          type: 'button',
-          id: 'settings',
-          label: m.t('card.button.settings'),
-          style: 'secondary',
-          action: { type: 'url', url: `${context.services.publicUrl}/settings` },
-        }
-      : button('refresh', refreshLabel(context), 'secondary'),
-    button('match', m.t('card.button.wrongCustomer'), 'link'),
+    ...parts.texts,
+    ...(shown.has('dashboard') ? [parts.dashboard] : []),
+    ...table(parts.rows.filter((_, index) => rows[index])),
+    list([shown.has('recentEvents') ? parts.recentEvents : parts.timeline, ...parts.items.filter(isShown)]),
+    ...parts.buttons,
   ];
+}
+
+function urlButton(id: string, label: string, url: string): Component {
+  return { type: 'button', id, label, style: 'secondary', action: { type: 'url', url } };
 }
 
 /** With the time of the last one. */
@@ -132,35 +149,29 @@ function storeAndDashboard({ customer, messages: m }: CustomerContext): string {
   return [store, link].filter(Boolean).join(' · ');
 }
 
-function listItems(context: CustomerContext, extras: readonly Extra[]): ListItem[] {
-  const { customer, messages: m } = context;
-  const { counts, grants, project, subscriber } = customer;
-  const events = m.t('card.eventCount', { count: counts.production + counts.sandbox });
-  const items = [
-    item('timeline', `${m.t('card.button.timeline')} · ${events}`, {
-      subtitle: recentEvents(context, extras.includes('recentEvents') ? RECENT_EVENTS : 1),
-    }),
-    item('details', m.t('card.button.details')),
-  ];
-  if (grants.length > 0 && extras.includes('grants')) {
-    items.push(item('grants', m.t('card.button.grants'), { tertiary: String(grants.length) }));
-  }
-  if (extras.includes('share') && canShare(context.request.contact, subscriber.appUserIds)) {
-    items.push(item('share', m.t('card.button.share')));
-  }
-  if (context.candidates.length > 1 && extras.includes('otherProject')) {
-    items.push(item('projects', m.t('card.button.otherProject'), { tertiary: clip(project.name, 30) }));
-  }
-  return items;
+/** The newest events share one text: a row for each would take the room of everything else. */
+function timelineItem({ customer, messages: m }: CustomerContext, maxEvents: number): ListItem {
+  const { counts, latest, names } = customer;
+  const count = m.t('card.eventCount', { count: counts.production + counts.sandbox });
+  const events = latest
+    .slice(0, maxEvents)
+    .map((event) => `${eventText(m, 'agent', event, names).title} ${m.date(event.atMs)}`);
+  return item('timeline', `${m.t('card.button.timeline')} · ${count}`, { subtitle: events.join(' · ') });
 }
 
-/** The newest events in one text: a row for each would take the room of everything else. */
-function recentEvents(context: CustomerContext, max: number): string {
-  const { customer, messages: m } = context;
-  return customer.latest
-    .slice(0, max)
-    .map((event) => `${eventText(m, 'agent', event, customer.names).title} ${m.date(event.atMs)}`)
-    .join(' · ');
+function otherItems({ customer, candidates, request, messages: m }: CustomerContext): ListItem[] {
+  const { grants, project, subscriber } = customer;
+  const projectName = clip(project.name, 30);
+  return [
+    item('details', m.t('card.button.details')),
+    ...(grants.length > 0
+      ? [item('grants', m.t('card.button.grants'), { tertiary: String(grants.length) })]
+      : []),
+    ...(canShare(request.contact, subscriber.appUserIds) ? [item('share', m.t('card.button.share'))] : []),
+    ...(candidates.length > 1
+      ? [item('projects', m.t('card.button.otherProject'), { tertiary: projectName })]
+      : []),
+  ];
 }
 
 type Row = readonly [field: string, value: string | null];
