@@ -36,8 +36,7 @@ async function fillTurn(client: Client, customers: number, turn: number): Promis
   const expiresMs = Math.max(atMs, Date.now() - 86_400_000) + 30 * 86_400_000;
   await client.query(
     `insert into events (workspace_id, project_id, event_id, side, subscriber_id, type, kind, environment, event_at_ms,
-                         received_at, transaction_id, payload, delivery, attempts, delivered_at, contact_id,
-                         sent_name, sent_at_s)
+                         received_at, transaction_id, payload)
      select $1, $2, md5('event-' || n || '-' || $4::integer), 'customer', md5('user-' || n)::uuid, $5, $6,
             'production', $7::bigint, to_timestamp($7 / 1000.0) + make_interval(secs => n / 1000.0),
             '2000' || n || $4,
@@ -52,9 +51,17 @@ async function fillTurn(client: Client, customers: number, turn: number): Promis
               'transaction_id', '2000' || n || $4, 'original_transaction_id', '2000' || n,
               'cancel_reason', case when $6 = 'cancellation' then 'UNSUBSCRIBE' end,
               'subscriber_attributes', json_build_object('$displayName',
-                json_build_object('value', 'Some One', 'updated_at_ms', 1700000000000)))),
-            'delivered', 1, to_timestamp($7 / 1000.0), 'contact-' || n, 'rc_' || $6 || '_event', $7 / 1000
+                json_build_object('value', 'Some One', 'updated_at_ms', 1700000000000))))
        from generate_series(0, $3::integer - 1) as n`,
     [WORKSPACE_ID, PROJECT_ID, customers, turn, type, kind, atMs, expiresMs],
+  );
+  await client.query(
+    `insert into event_deliveries (workspace_id, subscriber_id, project_id, event_id, received_at, sent_name,
+                                   sent_at_s, first_tried_at, delivered_at, attempts, contact_id)
+     select $1, md5('user-' || n)::uuid, $2, md5('event-' || n || '-' || $4::integer),
+            to_timestamp($6::bigint / 1000.0) + make_interval(secs => n / 1000.0), 'rc_' || $5 || '_event', $6 / 1000,
+            to_timestamp($6 / 1000.0), to_timestamp($6 / 1000.0), 1, 'contact-' || n
+       from generate_series(0, $3::integer - 1) as n`,
+    [WORKSPACE_ID, PROJECT_ID, customers, turn, kind, atMs],
   );
 }

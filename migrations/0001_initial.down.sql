@@ -3,7 +3,7 @@ drop table used_support_links, api_keys;
 drop table audit_log, action_admins, action_notes, actions;
 drop table subscriber_summaries;
 drop table revenuecat_budgets, catalog;
-drop table workers, call_budgets, delivery_attempts;
+drop table workers, call_budgets, delivery_attempts, event_deliveries;
 drop table notifications, contact_links;
 drop table retention_marks, events;
 drop table subscriber_ids, subscribers;

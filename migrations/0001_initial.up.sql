@@ -91,6 +91,9 @@ create table subscribers (
   attempts           integer not null default 0,
   failing_since      timestamptz,
   waiting            boolean not null default false,
+  -- Events that the last delivery left pending, and the code of what they wait for.
+  pending_events     integer not null default 0,
+  pending_reason     text,
   contact_id         text,
   attributes_written jsonb,
   created_at         timestamptz not null default now(),
@@ -101,6 +104,7 @@ create index subscribers_email on subscribers (workspace_id, email) where email 
 create index subscribers_contact on subscribers (workspace_id, contact_id) where contact_id is not null;
 -- Those that wait for a contact are few: counting and waking them must not read all of the workspace.
 create index subscribers_waiting on subscribers (workspace_id) where waiting;
+create index subscribers_pending on subscribers (workspace_id) where pending_events > 0;
 
 create table subscriber_ids (
   workspace_id  text not null,
@@ -126,23 +130,13 @@ create table events (
   received_at    timestamptz not null default now(),
   transaction_id text,
   payload        json not null,
-  delivery       text not null default 'pending'
-                 check (delivery in ('pending', 'delivered', 'failed', 'skipped')),
-  reason         text,
-  attempts       integer not null default 0,
-  next_try_at    timestamptz,
-  first_tried_at timestamptz,
-  delivered_at   timestamptz,
-  contact_id     text,
-  sent_name      text,
-  sent_at_s      bigint,
+  -- Why the event is never sent to Intercom ('timeline_only', 'imported'); null: it is delivered.
+  skip_reason    text,
   primary key (workspace_id, project_id, event_id, side)
 ) with (fillfactor = 80);
 create index events_timeline on events (workspace_id, subscriber_id, event_at_ms, event_id);
 create index events_transaction on events (workspace_id, transaction_id) where transaction_id is not null;
-create index events_pending on events (workspace_id, subscriber_id) where delivery = 'pending';
-create index events_failed on events (workspace_id, received_at) where delivery = 'failed';
-create index events_skipped on events (workspace_id, received_at) where delivery = 'skipped';
+create index events_skipped on events (workspace_id, received_at) where skip_reason is not null;
 create index events_received on events (workspace_id, received_at);
 -- Counting the events of each kind needs only this index; with `side` in its columns it read the whole table.
 create index events_kind on events (workspace_id, kind, received_at) where side = 'customer';
@@ -177,6 +171,31 @@ create table notifications (
 );
 
 ------------------------------------------------------------------------------------------------- delivery
+
+-- How events stand with Intercom. A row is made when an event is planned, and rewritten once per outcome: so no index
+-- names a column that a successful delivery changes (HOT updates; figures in docs/performance.md). Pending events are
+-- found through their subscriber: those that have no row, or one with neither delivered_at nor not_sent.
+-- not_sent is only set for events that are not sent (again).
+create table event_deliveries (
+  workspace_id   text not null,
+  subscriber_id  uuid not null,
+  project_id     text not null,
+  event_id       text not null,
+  received_at    timestamptz not null,
+  -- Name and second under which Intercom gets the event; a retry repeats them.
+  sent_name      text,
+  sent_at_s      bigint,
+  first_tried_at timestamptz,
+  next_try_at    timestamptz,
+  delivered_at   timestamptz,
+  attempts       integer not null default 0,
+  reason         text,
+  contact_id     text,
+  not_sent       text check (not_sent in ('failed', 'skipped')),
+  primary key (workspace_id, subscriber_id, project_id, event_id)
+) with (fillfactor = 80);
+create index event_deliveries_not_sent on event_deliveries (workspace_id, not_sent, received_at, event_id)
+  where not_sent is not null;
 
 -- request is json, not jsonb: the order of its keys is shown as it was sent.
 create table delivery_attempts (

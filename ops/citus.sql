@@ -12,6 +12,7 @@ select create_distributed_table('subscriber_ids', 'workspace_id', colocate_with 
 select create_distributed_table('subscriber_summaries', 'workspace_id', colocate_with => 'workspaces');
 select create_distributed_table('events', 'workspace_id', colocate_with => 'workspaces');
 select create_distributed_table('delivery_attempts', 'workspace_id', colocate_with => 'workspaces');
+select create_distributed_table('event_deliveries', 'workspace_id', colocate_with => 'workspaces');
 select create_distributed_table('contact_links', 'workspace_id', colocate_with => 'workspaces');
 select create_distributed_table('catalog', 'workspace_id', colocate_with => 'workspaces');
 select create_distributed_table('grants', 'workspace_id', colocate_with => 'workspaces');
@@ -21,6 +22,7 @@ select create_distributed_table('audit_log', 'workspace_id', colocate_with => 'w
 select create_distributed_table('notifications', 'workspace_id', colocate_with => 'workspaces');
 select create_distributed_table('sessions', 'workspace_id', colocate_with => 'workspaces');
 select create_distributed_table('api_keys', 'workspace_id', colocate_with => 'workspaces');
+select create_distributed_table('used_support_links', 'workspace_id', colocate_with => 'workspaces');
 select create_distributed_table('call_budgets', 'workspace_id', colocate_with => 'workspaces');
 select create_distributed_table('revenuecat_budgets', 'workspace_id', colocate_with => 'workspaces');
 select create_distributed_table('imports', 'workspace_id', colocate_with => 'workspaces');

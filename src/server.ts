@@ -118,7 +118,7 @@ async function start(config: Config, logger: Logger, http: HttpServer): Promise<
     ...app,
     databaseUrl: connected.sessionUrl,
     metrics: createDeliveryMetrics(registry, {
-      inHand: () => worker.inHand(),
+      activeCount: () => worker.activeCount(),
       rateUsed: () => worker.rateUsed(),
     }),
     onHealthChanged: reportHealth,
@@ -231,7 +231,7 @@ async function start(config: Config, logger: Logger, http: HttpServer): Promise<
   );
 
   async function stop(options = { drain: false }): Promise<void> {
-    logger.info({ inHand: worker.inHand(), uncommitted: receiver.pending() }, 'stopping');
+    logger.info({ activeDeliveries: worker.activeCount(), uncommitted: receiver.pending() }, 'stopping');
     // Others take over deliveries and jobs from now on; requests still need the database and may queue jobs.
     stopping.abort();
     const rested = Promise.all([worker.stop(), jobs.pause()]);

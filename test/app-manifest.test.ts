@@ -94,7 +94,8 @@ const FORCED = ['Read and list users and companies', 'Read conversations', 'Read
 
 /** A topic needs one of these permissions. Source: Intercom, "Webhook topics". */
 function permissionsOf(topic: string): string[] {
-  if (topic.startsWith('contact.')) return ['Read and list users and companies'];
+  if (topic.startsWith('contact.') || topic.startsWith('visitor.'))
+    return ['Read and list users and companies'];
   if (topic.startsWith('conversation.')) return ['Read conversations'];
   return [];
 }

@@ -31,7 +31,7 @@ select w, w || '-p1', 'user-' || c, md5('subscriber' || c)::uuid
 function eventsOf(source: string): string {
   return `
 insert into events (workspace_id, project_id, event_id, subscriber_id, type, kind, environment, event_at_ms, received_at,
-                    transaction_id, payload, delivery, attempts, delivered_at, contact_id, sent_name, sent_at_s)
+                    transaction_id, payload)
 select w, w || '-p1', md5('event' || c || '-' || k)::uuid::text, md5('subscriber' || c)::uuid,
        case when k = 1 then 'INITIAL_PURCHASE' else 'RENEWAL' end,
        case when k = 1 then 'initial_purchase' else 'renewal' end, 'production',
@@ -47,24 +47,28 @@ select w, w || '-p1', md5('event' || c || '-' || k)::uuid::text, md5('subscriber
          'transaction_id', '20000000' || c || k, 'original_transaction_id', '20000000' || c, 'renewal_number', k,
          'metadata', null, 'is_trial_conversion', false,
          'subscriber_attributes', json_build_object('$email', json_build_object('value', 'user-' || c || '@example.com', 'updated_at_ms', at_ms),
-           '$attConsentStatus', json_build_object('value', 'notDetermined', 'updated_at_ms', at_ms)))),
-       'delivered', 1, to_timestamp(at_ms / 1000.0) + interval '1 second', md5('contact' || c),
-       'rc_renewal_event', at_ms / 1000
+           '$attConsentStatus', json_build_object('value', 'notDetermined', 'updated_at_ms', at_ms))))
   from (${source}) t`;
 }
 
-const EVENTS = eventsOf(
-  `select c, k, ${WORKSPACE_OF} as w,
+function deliveriesOf(source: string): string {
+  return `
+insert into event_deliveries (workspace_id, subscriber_id, project_id, event_id, received_at, sent_name, sent_at_s,
+                              first_tried_at, delivered_at, attempts, contact_id)
+select w, md5('subscriber' || c)::uuid, w || '-p1', md5('event' || c || '-' || k)::uuid::text,
+       to_timestamp(at_ms / 1000.0), 'rc_renewal_event', at_ms / 1000, to_timestamp(at_ms / 1000.0),
+       to_timestamp(at_ms / 1000.0) + interval '1 second', 1, md5('contact' || c)
+  from (${source}) t`;
+}
+
+const CUSTOMERS = `select c, k, ${WORKSPACE_OF} as w,
           (extract(epoch from now()) * 1000)::bigint - (${EVENTS_EACH} - k) * 2592000000::bigint - c % 2592000 * 1000 as at_ms
-     from generate_series($1::bigint, $2::bigint) c, generate_series(1, ${EVENTS_EACH}) k`,
-);
+     from generate_series($1::bigint, $2::bigint) c, generate_series(1, ${EVENTS_EACH}) k`;
 
 /** Customer 0 is the heavy one; its events are an hour apart. */
-const HEAVY = eventsOf(
-  `select 0 as c, k, '${WORKSPACE_ID}' as w,
+const HEAVY = `select 0 as c, k, '${WORKSPACE_ID}' as w,
           (extract(epoch from now()) * 1000)::bigint - (${HEAVY_EVENTS} - k) * 3600000::bigint as at_ms
-     from generate_series(1, ${HEAVY_EVENTS}) k`,
-);
+     from generate_series(1, ${HEAVY_EVENTS}) k`;
 
 /**
  * Fills a migrated database up to a number of events.
@@ -78,7 +82,8 @@ export async function fill(client: pg.Client, from: number, to: number): Promise
   const [first, last] = [from / EVENTS_EACH + 1, to / EVENTS_EACH];
   for (let start = first; start <= last; start += CHUNK / EVENTS_EACH) {
     const end = Math.min(last, start + CHUNK / EVENTS_EACH - 1);
-    for (const statement of [SUBSCRIBERS, IDS, EVENTS]) await client.query(statement, [start, end]);
+    for (const statement of [SUBSCRIBERS, IDS, eventsOf(CUSTOMERS), deliveriesOf(CUSTOMERS)])
+      await client.query(statement, [start, end]);
   }
   for (const index of indexes) await client.query(index);
   await client.query('vacuum analyze');
@@ -98,7 +103,8 @@ async function fillHeavy(client: pg.Client): Promise<void> {
     `insert into subscriber_ids (workspace_id, project_id, app_user_id, subscriber_id) values ($1, $2, $3, md5('subscriber0')::uuid)`,
     [WORKSPACE_ID, PROJECT_ID, HEAVY_CUSTOMER],
   );
-  await client.query(HEAVY);
+  await client.query(eventsOf(HEAVY));
+  await client.query(deliveriesOf(HEAVY));
 }
 
 /** The secondary ones; building them afterwards takes a third of the time. */

@@ -2,7 +2,7 @@ import { createHmac, randomUUID } from 'node:crypto';
 import { Agent, request } from 'node:http';
 import type pg from 'pg';
 import type { Database } from '../../src/database/sql.ts';
-import { claimSubscribers, releaseClaim } from '../../src/delivery/store.ts';
+import { claimNext, releaseClaim } from '../../src/delivery/claims.ts';
 import { createReceiver } from '../../src/ingestion/receiver.ts';
 import { storeEvents } from '../../src/ingestion/store.ts';
 import { toReceived } from '../../src/ingestion/webhook.ts';
@@ -116,7 +116,7 @@ export async function measure(input: {
   const claimed: number[] = [];
   for (let round = 0; round < 140; ) {
     const begunMs = performance.now();
-    const claims = await claimSubscribers(database, WORKSPACE_ID, owner, 32);
+    const claims = await claimNext(database, WORKSPACE_ID, { owner, limit: 32 });
     const tookMs = performance.now() - begunMs;
     if (claims.length < 32) {
       // A small database has fewer subscribers than all rounds take: they are set free, and this round is not counted.

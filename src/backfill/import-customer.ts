@@ -136,9 +136,9 @@ async function deliverImported(
 ): Promise<void> {
   await sql.query(
     `with released as (
-       update events e set delivery = 'pending', reason = null
+       update events e set skip_reason = null
         where e.workspace_id = $1 and e.project_id = $2 and e.side = 'customer' and e.event_at_ms >= $4
-          and e.delivery = 'skipped' and e.reason = 'imported'
+          and e.skip_reason = 'imported'
           and e.subscriber_id in (select i.subscriber_id from subscriber_ids i
                                    where i.workspace_id = $1 and i.project_id = $2 and i.app_user_id = any($3))
        returning e.subscriber_id

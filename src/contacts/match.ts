@@ -3,15 +3,15 @@ import type { IntercomClient, IntercomContact } from '../intercom/client.ts';
 import { isAnonymous, preferredAppUserIds } from '../subscription/identities.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 
-/** A subscriber with dozens of anonymous aliases must not cost dozens of calls. */
-const MAX_LOOKUPS = 10;
+/** A subscriber with dozens of anonymous aliases must not cost dozens of calls; every identified id counts. */
+const MAX_ANONYMOUS_LOOKUPS = 10;
 
 /**
  * Finds the contact of a subscriber: by a saved link, by `external_id` equal to any app user id (identified
  * ones first), then, where the workspace wants it, by exact e-mail, if just one contact has it.
  *
- * @param input.gone contacts that have just turned out not to take anything
- * @returns the contact's id; `null`: there is none
+ * @param input.gone contacts that were just found to be deleted or archived
+ * @returns the contact's id; `null`: none
  */
 export async function findContact(
   client: IntercomClient,
@@ -30,7 +30,9 @@ export async function findContact(
     const linked = await client.followContact(contactId);
     if (usable(linked)) return linked.id;
   }
-  for (const appUserId of preferredAppUserIds(input.appUserIds).slice(0, MAX_LOOKUPS)) {
+  let anonymous = 0;
+  for (const appUserId of preferredAppUserIds(input.appUserIds)) {
+    if (isAnonymous(appUserId) && ++anonymous > MAX_ANONYMOUS_LOOKUPS) break;
     const found = await client.findByExternalId(appUserId);
     if (usable(found)) return found.id;
   }
@@ -42,7 +44,7 @@ export async function findContact(
   return null;
 }
 
-/** The app user id under which a contact may be made; `null`: the workspace does not want one. */
+/** The app user id under which a contact may be created; `null`: the workspace does not want one. */
 export function idToCreate(appUserIds: readonly string[], settings: WorkspaceSettings): string | null {
   if (settings.contacts.create === 'never') return null;
   const [best] = preferredAppUserIds(appUserIds);
@@ -51,13 +53,13 @@ export function idToCreate(appUserIds: readonly string[], settings: WorkspaceSet
 }
 
 /**
- * Makes a contact for an app user id. When one exists after all (searches lag behind), Intercom answers 409 and
- * names its id in the message; an archived one is brought back.
+ * Creates a contact for an app user id. If one exists already (searches lag behind), Intercom answers 409 and names
+ * its id in the message; an archived one is unarchived.
  *
- * A contact that only has the same e-mail is somebody else: anybody can write `$email` with a public key. The
- * new contact then gets none, and neither where Intercom does not take the e-mail.
+ * A contact that only has the same e-mail is a different person: anyone can write `$email` with a public key. The new
+ * contact is then created without it, also when Intercom does not accept the e-mail.
  *
- * @returns `null`: Intercom refuses, and names nobody whom the app user id belongs to
+ * @returns `null`: Intercom refuses, and the contact that it names does not have the app user id
  */
 export async function createContact(
   client: IntercomClient,
@@ -71,29 +73,29 @@ export async function createContact(
       if (!(error instanceof AppError)) throw error;
       if (email !== null && error.code === 'intercom_rejected' && error.upstreamStatus !== 409) continue;
       if (error.upstreamStatus !== 409) throw error;
-      const twin = await twinOf(client, error, contact.appUserId, email);
-      if (twin !== null) return twin;
+      const existing = await existingContact(client, error, { ...contact, email });
+      if (existing !== null) return existing;
     }
   }
   return null;
 }
 
 /**
- * Whether an archived contact can be read is UNVERIFIED. One that cannot be is the twin all the same when nothing
- * but the app user id was sent.
+ * Whether an archived contact can be read is UNVERIFIED. One that cannot be read is taken when only the app user id
+ * was sent: nothing else can have conflicted.
  */
-async function twinOf(
+async function existingContact(
   client: IntercomClient,
   conflict: AppError,
-  appUserId: string,
-  email: string | null,
+  sent: { appUserId: string; email: string | null },
 ): Promise<string | null> {
   const id = /\bid=(\w+)/.exec(conflict.message)?.[1];
   if (!id) return null;
   const isArchived = /archived/i.test(conflict.message);
-  const twin = await client.followContact(id);
-  if (twin === null ? !isArchived || email !== null : twin.external_id !== appUserId) return null;
-  const twinId = twin?.id ?? id;
-  if (isArchived) await client.unarchiveContact(twinId);
-  return twinId;
+  const existing = await client.followContact(id);
+  if (existing === null ? !isArchived || sent.email !== null : existing.external_id !== sent.appUserId)
+    return null;
+  const existingId = existing?.id ?? id;
+  if (isArchived) await client.unarchiveContact(existingId);
+  return existingId;
 }

@@ -5,28 +5,37 @@ import { badRequest } from '../errors.ts';
 import { signedJson } from '../http/signed.ts';
 import { hubSignature } from '../intercom/signatures.ts';
 import { fitsKey } from '../subscription/identities.ts';
-import { followMerge, forgetContact, forgetOldEmail, wakeForContact } from './contacts-store.ts';
+import { followMerge, unassignByOldEmail, unassignContact, wakeForContact } from './repository.ts';
 
 const MAX_NOTIFICATION_BYTES = 1024 * 1024;
 
 const idSchema = z.union([z.string(), z.number()]).transform(String);
 
 const notificationSchema = z.object({
-  /** One that no key can hold is followed as often as it comes. */
+  /** An id that no key can hold is not deduplicated. */
   id: idSchema.nullish().transform((id) => (id != null && fitsKey(id) ? id : null)),
   app_id: idSchema,
   topic: z.string(),
   data: z.object({ item: z.record(z.string(), z.unknown()).nullish() }).nullish(),
 });
 
-const contactSchema = z.object({
-  id: idSchema,
-  external_id: z.string().nullish().catch(null),
-  email: z.string().nullish().catch(null),
-  merged_from: z.object({ id: idSchema }).nullish().catch(null),
-});
+/** A contact, or the older user model of `visitor.signed_up`, with `user_id`. Some items have only an id. */
+const itemSchema = z
+  .object({
+    id: idSchema,
+    external_id: z.string().nullish().catch(null),
+    user_id: z.string().nullish().catch(null),
+    email: z.string().nullish().catch(null),
+    merged_from: z.object({ id: idSchema }).nullish().catch(null),
+  })
+  .transform((item) => ({
+    contactId: item.id,
+    externalId: item.external_id ?? item.user_id ?? null,
+    email: item.email ?? null,
+    mergedFrom: item.merged_from?.id ?? null,
+  }));
 
-/** Topics that the app is subscribed to; the manifest must name just these. */
+/** Topics that the app subscribes to; the manifest must name exactly these. */
 export const HANDLED_TOPICS = [
   'contact.user.created',
   'contact.lead.created',
@@ -37,22 +46,27 @@ export const HANDLED_TOPICS = [
   'contact.archived',
   'contact.unarchive',
   'contact.deleted',
+  'visitor.signed_up',
 ] as const;
 
+/** The documentation says `contact.unarchive`; recorded was `contact.unarchived`. */
+const ACCEPTED_TOPICS: ReadonlySet<string> = new Set([...HANDLED_TOPICS, 'contact.unarchived']);
+
 /**
- * `HEAD`/`POST /webhooks/intercom`. Contacts that appear get the events that waited for them; contacts that
- * go are forgotten. Answers within the 500 ms that keep notifications in Intercom's first lane.
+ * `HEAD`/`POST /webhooks/intercom`. New contacts get the events that waited for them; deleted ones are unassigned.
+ * Other topics wake nothing: `contact.user.updated` follows each of our own writes. Answers within the 500 ms after
+ * which Intercom lowers the priority of an endpoint.
  */
 export function intercomWebhookRouter(options: { database: Database; clientSecret: string }): Router {
   const receive: RequestHandler = async (req, res) => {
     const parsed = notificationSchema.safeParse(req.body);
-    if (!parsed.success) throw badRequest('This is no notification of Intercom');
+    if (!parsed.success) throw badRequest('The body is not an Intercom notification');
     const { id, app_id: workspaceId, topic, data } = parsed.data;
-    const contact = contactSchema.safeParse(data?.item).data;
-    if (contact && topic.startsWith('contact.')) {
+    const item = itemSchema.safeParse(data?.item).data;
+    if (item && ACCEPTED_TOPICS.has(topic)) {
       await options.database.transaction(async (sql) => {
         if (id && !(await isNew(sql, workspaceId, id))) return;
-        await follow(sql, workspaceId, topic, contact);
+        await applyTopic(sql, workspaceId, topic, item);
       });
     }
     res.json({ status: 'ok' });
@@ -82,27 +96,24 @@ async function isNew(sql: Sql, workspaceId: string, notificationId: string): Pro
   return rows.length > 0;
 }
 
-type NotifiedContact = z.infer<typeof contactSchema>;
-
-async function follow(sql: Sql, workspaceId: string, topic: string, item: NotifiedContact): Promise<void> {
-  const contact = {
-    contactId: item.id,
-    externalId: item.external_id ?? null,
-    email: item.email ?? null,
-  };
+async function applyTopic(
+  sql: Sql,
+  workspaceId: string,
+  topic: string,
+  item: z.infer<typeof itemSchema>,
+): Promise<void> {
   switch (topic) {
     case 'contact.deleted':
     case 'contact.archived':
-      await forgetContact(sql, workspaceId, contact.contactId);
+      await unassignContact(sql, workspaceId, item.contactId);
       return;
     case 'contact.merged':
-      // `merged_from` is documented and was missing from a capture: without it the 410 of the next call tells.
-      await followMerge(sql, workspaceId, item.merged_from?.id ?? null, contact.contactId);
+      await followMerge(sql, workspaceId, { from: item.mergedFrom, into: item.contactId });
       break;
     case 'contact.email.updated':
-      await forgetOldEmail(sql, workspaceId, contact);
+      await unassignByOldEmail(sql, workspaceId, item);
       break;
     default:
   }
-  await wakeForContact(sql, workspaceId, contact);
+  await wakeForContact(sql, workspaceId, item);
 }

@@ -1,6 +1,5 @@
 import type { Database } from '../database/sql.ts';
 import type { JobDefinitions } from '../jobs/jobs.ts';
-import { forgetOldAttempts } from './retention.ts';
 
 declare module '../jobs/jobs.ts' {
   interface JobData {
@@ -16,8 +15,58 @@ export function deliveryJobs({ database }: { database: Database }): JobDefinitio
       expireInSeconds: 3_600,
       retryLimit: 2,
       async run() {
-        await forgetOldAttempts(database);
+        await deleteOldAttempts(database);
       },
     },
   };
+}
+
+/** Failed attempts are useful for longer. */
+export const KEEP_ATTEMPTS_DAYS = { delivered: 30, failed: 90 } as const;
+
+/** Intercom repeats a notification after a minute. */
+const KEEP_NOTIFICATIONS_DAYS = 7;
+
+/** Rows of one statement: a longer transaction would hold back vacuum. */
+const BATCH = 10_000;
+
+/**
+ * Deletes old entries of the delivery log, and ids of notifications that cannot be repeated any more. Events stay
+ * with their last state: they are the timeline.
+ *
+ * @returns number of attempts deleted
+ */
+export async function deleteOldAttempts(
+  database: Database,
+  days: { delivered: number; failed: number } = KEEP_ATTEMPTS_DAYS,
+): Promise<number> {
+  const workspaces = await database.query<{ workspace_id: string }>(
+    'select workspace_id from workspaces order by workspace_id',
+  );
+  let deleted = 0;
+  for (const { workspace_id: workspaceId } of workspaces) {
+    const old = [
+      { codes: `code = 'ok'`, days: days.delivered },
+      { codes: `code <> 'ok'`, days: days.failed },
+    ];
+    for (const { codes, days: keep } of old) {
+      for (let batch = BATCH; batch === BATCH; deleted += batch) {
+        const rows = await database.query(
+          `delete from delivery_attempts
+            where workspace_id = $1 and attempt_id in (
+              select attempt_id from delivery_attempts
+               where workspace_id = $1 and at < now() - make_interval(days => $2) and ${codes}
+               order by at limit $3)
+           returning 1`,
+          [workspaceId, keep, BATCH],
+        );
+        batch = rows.length;
+      }
+    }
+    await database.query(
+      `delete from notifications where workspace_id = $1 and received_at < now() - make_interval(days => $2)`,
+      [workspaceId, KEEP_NOTIFICATIONS_DAYS],
+    );
+  }
+  return deleted;
 }

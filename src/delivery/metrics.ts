@@ -1,12 +1,13 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import type { DatabaseGauges } from '../database/metrics.ts';
 import type { Sql } from '../database/sql.ts';
-import type { DeliveryMetrics } from './attempt.ts';
+import { IS_PENDING } from '../subscribers/store.ts';
+import type { DeliveryMetrics } from './back-off.ts';
 
 /** Labels are codes and outcomes: never a customer's data, never a workspace. */
 export function createDeliveryMetrics(
   registry: Registry,
-  worker: { inHand(): number; rateUsed(): number },
+  worker: { activeCount(): number; rateUsed(): number },
 ): DeliveryMetrics {
   const registers = [registry];
   const attempts = new Counter({
@@ -24,11 +25,11 @@ export function createDeliveryMetrics(
     registers,
   });
   new Gauge({
-    name: 'subscription_timeline_subscribers_in_hand',
+    name: 'subscription_timeline_subscribers_active',
     help: 'Subscribers that this worker is delivering',
     registers,
     collect() {
-      this.set(worker.inHand());
+      this.set(worker.activeCount());
     },
   });
   new Gauge({
@@ -76,14 +77,20 @@ const MAX_COUNTED = 100_000;
 
 async function readBacklog(sql: Sql): Promise<Backlog> {
   const pending = await sql.query<{ code: string; count: string }>(
-    `select coalesce(reason, 'queued') as code, count(*) as count
-       from (select reason from events where delivery = 'pending' limit $1) as open_events
+    `select coalesce(pending_reason, 'queued') as code, sum(pending_events) as count
+       from (select pending_reason, pending_events from subscribers where pending_events > 0 limit $1) as p
       group by 1`,
     [MAX_COUNTED],
   );
-  const [row] = await sql.query<{ failed: string; lag: number | null }>(
-    `select (select count(*) from (select 1 from events where delivery = 'failed' limit $1) as failed_events)
-              as failed,
+  const [row] = await sql.query<{ queued: string; failed: string; lag: number | null }>(
+    `select (select count(*) from (
+               select 1 from subscribers s
+                 join events e on e.workspace_id = s.workspace_id and e.subscriber_id = s.subscriber_id
+                 left join event_deliveries d
+                   on d.workspace_id = e.workspace_id and d.subscriber_id = e.subscriber_id
+                      and d.project_id = e.project_id and d.event_id = e.event_id and e.side = 'customer'
+                where s.due_at <= now() and s.pending_events = 0 and ${IS_PENDING} limit $1) as q) as queued,
+            (select count(*) from (select 1 from event_deliveries where not_sent = 'failed' limit $1) as f) as failed,
             (select extract(epoch from max(now() - d.due_at))::float8
                from workspaces w
               cross join lateral (select s.due_at from subscribers s
@@ -92,9 +99,8 @@ async function readBacklog(sql: Sql): Promise<Backlog> {
               where w.status = 'connected') as lag`,
     [MAX_COUNTED],
   );
-  return {
-    pending: new Map(pending.map(({ code, count }) => [code, Number(count)])),
-    failed: Number(row?.failed ?? 0),
-    lagSeconds: row?.lag ?? 0,
-  };
+  const counts = new Map(pending.map(({ code, count }) => [code, Number(count)]));
+  const queued = Number(row?.queued ?? 0);
+  if (queued > 0) counts.set('queued', (counts.get('queued') ?? 0) + queued);
+  return { pending: counts, failed: Number(row?.failed ?? 0), lagSeconds: row?.lag ?? 0 };
 }

@@ -24,11 +24,11 @@ export type PlannedEvent =
 /** What to do with the pending events of a subscriber, oldest first. */
 export interface Plan {
   readonly planned: readonly PlannedEvent[];
-  /** Those that are not stored as they are planned. */
-  readonly news: readonly PlannedEvent[];
+  /** Those that are not stored like this yet. */
+  readonly changes: readonly PlannedEvent[];
 }
 
-/** What the outbox knows of one of the subscriber's own events. */
+/** How one of the subscriber's own events stands in the outbox. */
 export interface OutboxEntry {
   readonly isPending: boolean;
   /** A retry must repeat it. */
@@ -37,6 +37,7 @@ export interface OutboxEntry {
   readonly attempts: number;
   readonly firstTriedAtMs: number | null;
   readonly nextTryAtMs: number | null;
+  readonly reason: string | null;
   readonly receivedAtMs: number;
 }
 
@@ -46,8 +47,8 @@ export function outboxOf(own: readonly TimelineEntry[]): Map<string, OutboxEntry
   for (const { id, side, receivedAtMs, delivery } of own) {
     const isPending = delivery.state === 'pending';
     if (side !== 'customer' || !(isPending || delivery.mark)) continue;
-    const { mark, attempts, firstTriedAtMs, nextTryAtMs } = delivery;
-    outbox.set(id, { isPending, mark, attempts, firstTriedAtMs, nextTryAtMs, receivedAtMs });
+    const { mark, attempts, firstTriedAtMs, nextTryAtMs, reason } = delivery;
+    outbox.set(id, { isPending, mark, attempts, firstTriedAtMs, nextTryAtMs, reason, receivedAtMs });
   }
   return outbox;
 }
@@ -67,8 +68,8 @@ export function eventNameFor(kind: DeliverableKind, settings: WorkspaceSettings)
  * Plans the data events of one subscriber, oldest first.
  *
  * Intercom removes duplicates by contact, name and second, so two different events that would share all three
- * are moved one second apart; where an event was planned before, its second stays. Only what two subscribers
- * had planned before they turned out to be one can clash: then the one that was never tried moves.
+ * are moved one second apart; where an event was planned before, its second stays. Only the plans of two subscribers
+ * that were merged can clash: then the event that was never tried moves.
  *
  * @param history what the state rests on, oldest first; purchases that came by a transfer are not in `outbox`
  * @param outbox by event id: the subscriber's own events
@@ -117,7 +118,7 @@ export function planEvents(
   return planned;
 }
 
-/** What is on the contact stays, then what may be; what was never tried gives way. */
+/** What is on the contact stays, then what may be; what was never tried moves. */
 function confidence(entry: OutboxEntry): number {
   return entry.isPending ? Math.min(entry.attempts, 1) : 2;
 }
@@ -137,8 +138,7 @@ function reserve(taken: Set<string>, name: string, atMs: number): SentMark {
 /**
  * The attributes that differ from what was last written to the same contact.
  *
- * @param written `null`: nothing is known of the contact, which may carry anything: all are written, also those
- *   without a value
+ * @param written `null`: unknown; all are written, also those without a value
  */
 export function changedAttributes(
   wanted: Readonly<Record<string, unknown>>,
@@ -147,20 +147,18 @@ export function changedAttributes(
   if (written === null) return { ...wanted };
   const changed: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(wanted)) {
-    // An empty text stands for no value where a contact takes no `null`.
+    // An empty text means no value where a contact does not accept `null`.
     const known = written[name] === '' ? null : (written[name] ?? null);
     if (value !== known) changed[name] = value;
   }
   return changed;
 }
 
-const MINUTE_MS = 60_000;
-
 /**
- * Renewals are announced some time after the period's end, an hour later by some stores: the end of a
- * subscription that should renew is believed only after this time.
+ * Renewals are announced some time after the period's end, by some stores an hour later: a subscription that should
+ * renew counts as ended only after this time.
  */
-const RENEWAL_PATIENCE_MS = 2 * 60 * MINUTE_MS;
+const RENEWAL_DELAY_MS = 2 * 60 * 60_000;
 
 /** When time alone will next change the state; `null`: never. */
 export function nextChangeAt(state: SubscriberState, nowMs: number): number | null {
@@ -169,7 +167,7 @@ export function nextChangeAt(state: SubscriberState, nowMs: number): number | nu
     if (!subscription.givesAccess) continue;
     const endsAtMs = Math.max(subscription.endsAtMs ?? 0, subscription.gracePeriodEndsAtMs ?? 0);
     if (endsAtMs <= 0) continue;
-    const atMs = endsAtMs + (subscription.willRenew ? RENEWAL_PATIENCE_MS : MINUTE_MS);
+    const atMs = endsAtMs + (subscription.willRenew ? RENEWAL_DELAY_MS : 60_000);
     if (atMs > nowMs && (next === null || atMs < next)) next = atMs;
   }
   return next;

@@ -1,6 +1,7 @@
 import { againAfterDeadlock } from '../database/deadlock.ts';
+import { notifyDelivery } from '../database/notify.ts';
 import type { Database, Sql } from '../database/sql.ts';
-import { notifyDelivery } from './store.ts';
+import { EVENTS_WITH_DELIVERY } from '../subscribers/store.ts';
 
 export interface Selection {
   readonly eventId?: string;
@@ -9,14 +10,13 @@ export interface Selection {
   readonly sinceMs?: number;
 }
 
-/** Rows of one transaction: a span may hold millions, and their subscribers are locked meanwhile. */
-const BATCH = 1_000;
+/** Rows of one transaction: a selection may have millions, and their subscribers are locked. */
+const BATCH_SIZE = 1_000;
 
 /**
- * Queues deliveries again: one event, or all failed ones, optionally only those received since a moment.
- * Delivered events are sent again only when asked for by id or time; Intercom drops the repeat. One event asked
- * for by its id is also tried at once when it waits for its next try, and looked at anew when the settings had
- * kept it from being sent.
+ * Queues deliveries again: one event, or all failed ones, optionally only those received since a time. Delivered
+ * events are sent again only when selected by id or time; Intercom drops the repeat. An event selected by its id is
+ * also tried immediately when it waits for a retry, and planned again when the settings had skipped it.
  *
  * @returns number of events queued
  */
@@ -28,7 +28,7 @@ export async function replayEvents(
   let count = 0;
   for (let after: Cursor | null = { at: '-infinity', eventId: '' }; after !== null; ) {
     const from: Cursor = after;
-    // A worker that plans the same events may be in the way.
+    // A worker that plans the same events may lock them in another order.
     const batch = await againAfterDeadlock(() =>
       database.transaction((sql) => replayBatch(sql, workspaceId, selection, from)),
     );
@@ -45,6 +45,16 @@ interface Cursor {
   readonly eventId: string;
 }
 
+/** Failed events have an index of their own; the others are found by when they were received. */
+const FAILED = `event_deliveries d join events e
+  on e.workspace_id = $1 and e.project_id = d.project_id and e.event_id = d.event_id and e.side = 'customer'
+ where d.workspace_id = $1 and d.not_sent = 'failed'`;
+const DELIVERED_OR_FAILED = `${EVENTS_WITH_DELIVERY}
+ where e.workspace_id = $1 and e.side = 'customer' and (d.delivered_at is not null or d.not_sent = 'failed')`;
+const ANY_BY_ID = `${EVENTS_WITH_DELIVERY}
+ where e.workspace_id = $1 and e.side = 'customer' and $2::text is not null
+   and e.skip_reason is distinct from 'timeline_only'`;
+
 async function replayBatch(
   sql: Sql,
   workspaceId: string,
@@ -52,21 +62,22 @@ async function replayBatch(
   after: Cursor,
 ): Promise<{ count: number; next: Cursor | null }> {
   const { eventId = null, failedOnly, sinceMs = null } = selection;
-  const states = failedOnly ? ['failed'] : ['failed', 'delivered'];
-  if (eventId !== null && !failedOnly) states.push('skipped', 'pending');
+  const selected = failedOnly ? FAILED : eventId === null ? DELIVERED_OR_FAILED : ANY_BY_ID;
   const rows = await sql.query<{ event_id: string; project_id: string; subscriber_id: string; at: string }>(
-    `select event_id, project_id, subscriber_id, received_at::text as at from events
-      where workspace_id = $1 and side = 'customer' and delivery = any($2)
-        and ($3::text is null or event_id = $3)
-        and ($4::bigint is null or received_at >= to_timestamp($4 / 1000.0))
-        and (received_at, event_id) > ($5::timestamptz, $6)
-      order by received_at, event_id
-      limit $7`,
-    [workspaceId, states, eventId, sinceMs, after.at, after.eventId, BATCH],
+    `select e.event_id, e.project_id, e.subscriber_id, e.received_at::text as at from ${selected}
+        and ($2::text is null or e.event_id = $2)
+        and ($3::bigint is null or e.received_at >= to_timestamp($3 / 1000.0))
+        and (e.received_at, e.event_id) > ($4::timestamptz, $5)
+      order by e.received_at, e.event_id
+      limit $6`,
+    [workspaceId, eventId, sinceMs, after.at, after.eventId, BATCH_SIZE],
   );
   const last = rows.at(-1);
   if (!last) return { count: 0, next: null };
-  // Subscribers first, as everything else that writes both does.
+  const subscriberIds = [...new Set(rows.map((row) => row.subscriber_id))];
+  const eventIds = rows.map((row) => row.event_id);
+  const keys = [workspaceId, subscriberIds, eventIds, rows.map((row) => row.project_id)];
+  // Subscribers first, as every transaction that writes both does.
   await sql.query(
     `update subscribers
         set due_at = now(), version = version + 1, waiting = false, attempts = 0, failing_since = null
@@ -74,17 +85,22 @@ async function replayBatch(
         and subscriber_id in (select subscriber_id from subscribers
                                where workspace_id = $1 and subscriber_id = any($2)
                                order by subscriber_id for no key update)`,
-    [workspaceId, [...new Set(rows.map((row) => row.subscriber_id))]],
+    [workspaceId, subscriberIds],
   );
-  const changed = await sql.query(
-    `update events e
-        set delivery = 'pending', reason = null, attempts = 0, next_try_at = null, first_tried_at = null
-       from unnest($2::text[], $3::text[]) as r (event_id, project_id)
-      where e.workspace_id = $1 and e.project_id = r.project_id and e.event_id = r.event_id
-        and e.side = 'customer' and e.delivery = any($4)
-     returning 1`,
-    [workspaceId, rows.map((row) => row.event_id), rows.map((row) => row.project_id), states],
+  await sql.query(
+    `update event_deliveries
+        set delivered_at = null, not_sent = null, reason = null, attempts = 0, next_try_at = null,
+            first_tried_at = null
+      where workspace_id = $1 and subscriber_id = any($2) and event_id = any($3)
+        and (project_id, event_id) in (select p, e from unnest($4::text[], $3::text[]) as t (p, e))`,
+    keys,
   );
-  const next = rows.length < BATCH ? null : { at: last.at, eventId: last.event_id };
-  return { count: changed.length, next };
+  await sql.query(
+    `update events set skip_reason = null
+      where workspace_id = $1 and subscriber_id = any($2) and event_id = any($3) and side = 'customer'
+        and skip_reason = 'imported' and project_id = any($4)`,
+    keys,
+  );
+  const next = rows.length < BATCH_SIZE ? null : { at: last.at, eventId: last.event_id };
+  return { count: rows.length, next };
 }

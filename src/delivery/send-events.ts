@@ -1,39 +1,47 @@
 import { AppError } from '../errors.ts';
-import { giveWay, type Interruption, type Round, remedyFor } from './attempt.ts';
-import type { Settlement } from './outbox-store.ts';
+import { backOff, type Delivery, type Interruption, noteAccepted, noteIfRefused } from './back-off.ts';
+import { decide } from './decide.ts';
+import type { Outcome } from './outbox.ts';
 import type { OutboxEntry, PlannedEvent } from './plan.ts';
-import { noteAccepted, noteIfRefused } from './refused.ts';
-import { afterFailure } from './retry-policy.ts';
 
 export type SendPlan = Extract<PlannedEvent, { action: 'send' }>;
 
 interface Sent {
   readonly interruption: Interruption | null;
-  /** Resolves when the outcome is stored. */
-  readonly stored: Promise<void>;
+  readonly outcome: Outcome;
 }
 
 /**
- * Sends events in order. Their outcomes are stored while the next ones are on their way: waiting for each would take
- * as long as sending it. A crash in between sends at most these again, with the same name and second.
+ * Sends events in order. Outcomes are stored while the next event is sent: waiting for each would take as long as
+ * sending it. A crash in between sends at most these again, under the same name and second.
  *
  * @returns what is left to send, and why
  */
 export async function sendEvents(
-  round: Round,
-  contactId: string,
-  events: readonly SendPlan[],
-  outbox: ReadonlyMap<string, OutboxEntry>,
-): Promise<{ left: SendPlan[]; interruption: Interruption | null }> {
+  delivery: Delivery,
+  work: {
+    contactId: string;
+    events: readonly SendPlan[];
+    outbox: ReadonlyMap<string, OutboxEntry>;
+  },
+): Promise<{ left: readonly SendPlan[]; interruption: Interruption | null }> {
+  const { context, claim } = delivery;
+  const { contactId, events, outbox } = work;
   const storing: Promise<void>[] = [];
   try {
     for (const [index, event] of events.entries()) {
-      if (!round.isHeld()) return { left: events.slice(index), interruption: { kind: 'lost' } };
-      const sent = await sendEvent(round, contactId, event, outbox.get(event.eventId));
-      // Its rejection is looked at in the end, not before.
-      sent.stored.catch(() => {});
-      storing.push(sent.stored);
-      if (sent.interruption) return { left: events.slice(index), interruption: sent.interruption };
+      if (!delivery.isLeased()) return { left: events.slice(index), interruption: { kind: 'lease_lost' } };
+      const { outcome, interruption } = await sendEvent(
+        delivery,
+        contactId,
+        event,
+        outbox.get(event.eventId),
+      );
+      const stored = context.writer.recordOutcome(claim.workspaceId, outcome);
+      // A rejection is handled at the end.
+      stored.catch(() => {});
+      storing.push(stored);
+      if (interruption) return { left: events.slice(index), interruption };
     }
     return { left: [], interruption: null };
   } finally {
@@ -42,90 +50,96 @@ export async function sendEvents(
 }
 
 async function sendEvent(
-  round: Round,
+  delivery: Delivery,
   contactId: string,
   event: SendPlan,
   entry: OutboxEntry | undefined,
 ): Promise<Sent> {
-  const { context, client, claim } = round;
-  const { workspaceId, subscriberId } = claim;
+  const { context, client, claim } = delivery;
+  const { eventName, createdAtS, metadata } = event;
   const attempt = {
-    subscriberId,
+    subscriberId: claim.subscriberId,
     eventId: event.eventId,
-    request: {
-      event_name: event.eventName,
-      created_at: event.createdAtS,
-      id: contactId,
-      metadata: event.metadata,
-    },
+    request: { event_name: eventName, created_at: createdAtS, id: contactId, metadata },
   };
-  const settle = (settlement: Omit<Settlement, 'projectId'>): Promise<void> =>
-    context.writer.settle(workspaceId, { projectId: event.projectId, ...settlement });
-
   try {
-    await client.sendEvent({
-      eventName: event.eventName,
-      createdAtS: event.createdAtS,
-      contactId,
-      metadata: event.metadata,
-    });
+    await client.sendEvent({ eventName, createdAtS, contactId, metadata });
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
-    const log = {
-      ...attempt,
-      status: error.upstreamStatus,
-      code: error.code,
-      message: error.message,
-      answer: error.upstreamAnswer,
-    };
-    const keep = (reason: string, nextTryAtMs: number | null, counts: boolean): Promise<void> =>
-      settle({ attempt: log, outcome: { state: 'pending', reason, nextTryAtMs }, counts });
-    await noteIfRefused(round, 'events', error);
-    const remedy = remedyFor(error);
-    switch (remedy.kind) {
-      case 'follow_contact':
-        return {
-          interruption: { kind: 'follow', contactId: remedy.contactId },
-          stored: keep(error.code, null, false),
-        };
-      case 'wait_for_contact':
-        return { interruption: { kind: 'contact_gone' }, stored: keep('waiting_for_contact', null, false) };
-      case 'wait_until':
-      case 'reauthorise': {
-        await keep(error.code, remedy.kind === 'wait_until' ? remedy.atMs : null, false);
-        return { interruption: await giveWay(round, error), stored: Promise.resolve() };
-      }
-      default: {
-        const verdict = afterFailure({
-          attempts: (entry?.attempts ?? 0) + 1,
-          firstTriedAtMs: entry?.firstTriedAtMs ?? context.now(),
-          nowMs: context.now(),
-          remedy,
-          random: context.random(),
-        });
-        if (verdict.kind === 'fail') {
-          context.metrics.attempt('failed', error.code);
-          const outcome = { state: 'failed', reason: error.message } as const;
-          return { interruption: null, stored: settle({ attempt: log, outcome, counts: true }) };
-        }
-        context.metrics.attempt('retried', error.code);
-        return {
-          interruption: { kind: 'later', atMs: verdict.atMs, counts: true },
-          stored: keep(error.code, verdict.atMs, true),
-        };
-      }
-    }
+    return failed(delivery, error, {
+      entry,
+      outcome: {
+        projectId: event.projectId,
+        attempt: {
+          ...attempt,
+          status: error.upstreamStatus,
+          code: error.code,
+          message: error.message,
+          answer: error.upstreamAnswer,
+        },
+        state: 'pending',
+        reason: error.code,
+        contactId: null,
+        nextTryAtMs: null,
+        counts: 0,
+      },
+    });
   }
-  await noteAccepted(round, 'events');
+  await noteAccepted(delivery, 'events');
   context.metrics.attempt('delivered', 'ok');
-  // A replay says nothing of how long webhooks take.
+  // A replay says nothing about how long webhooks take.
   if (entry && entry.mark === null) context.metrics.delivered(context.now() - entry.receivedAtMs);
   return {
     interruption: null,
-    stored: settle({
+    outcome: {
+      projectId: event.projectId,
       attempt: { ...attempt, status: 202, code: 'ok', message: null, answer: null },
-      outcome: { state: 'delivered', contactId },
-      counts: true,
-    }),
+      state: 'delivered',
+      reason: null,
+      contactId,
+      nextTryAtMs: null,
+      counts: 1,
+    },
   };
+}
+
+async function failed(
+  delivery: Delivery,
+  error: AppError,
+  { entry, outcome }: { entry: OutboxEntry | undefined; outcome: Outcome },
+): Promise<Sent> {
+  const { context } = delivery;
+  const nowMs = context.now();
+  await noteIfRefused(delivery, 'events', error);
+  const decision = decide(error, {
+    attempts: (entry?.attempts ?? 0) + 1,
+    firstTriedAtMs: entry?.firstTriedAtMs ?? nowMs,
+    nowMs,
+    random: context.random(),
+  });
+  switch (decision.kind) {
+    case 'follow':
+      return { outcome, interruption: decision };
+    case 'contact_missing':
+      return { outcome: { ...outcome, reason: 'waiting_for_contact' }, interruption: decision };
+    case 'pause_workspace':
+      return {
+        outcome: { ...outcome, nextTryAtMs: decision.untilMs },
+        interruption: await backOff(delivery, error),
+      };
+    case 'disconnect':
+      return { outcome, interruption: await backOff(delivery, error) };
+    case 'fail':
+      context.metrics.attempt('failed', error.code);
+      return {
+        outcome: { ...outcome, state: 'failed', reason: error.message, counts: 1 },
+        interruption: null,
+      };
+    case 'retry':
+      context.metrics.attempt('retried', error.code);
+      return {
+        outcome: { ...outcome, nextTryAtMs: decision.atMs, counts: 1 },
+        interruption: { kind: 'later', atMs: decision.atMs, counts: 1, reason: error.code },
+      };
+  }
 }

@@ -5,30 +5,35 @@ import type { IntercomClient } from '../intercom/client.ts';
 import { type ApiUrls, intercomClientFor } from '../workspaces/clients.ts';
 import type { SecretBox } from '../workspaces/secrets.ts';
 import { readWorkspace, type Workspace } from '../workspaces/store.ts';
-import type { DeliveryContext, DeliveryMetrics } from './attempt.ts';
-import { takeCalls } from './call-budget.ts';
-import { type Claimed, readClaimed } from './claimed.ts';
-import { deliverSubscriber } from './deliver.ts';
-import { LEASE_SECONDS, releaseExpiredLeases, renewLeases } from './leases.ts';
-import { type Clock, createRateGate, type RateGate } from './rate-gate.ts';
-import { createWorkerSession } from './session.ts';
-import { allocateSlots } from './slots.ts';
-import { type Claim, claimSubscribers, listDueWorkspaces, releaseClaim } from './store.ts';
-import { createOutboxWriter } from './writer.ts';
+import type { DeliveryContext, DeliveryMetrics } from './back-off.ts';
+import {
+  type Claim,
+  type ClaimedSubscriber,
+  claimNext,
+  LEASE_SECONDS,
+  listDueWorkspaces,
+  readClaimed,
+  releaseClaim,
+  renewLeases,
+} from './claims.ts';
+import { deliverSubscriber } from './deliver-subscriber.ts';
+import { createOutboxWriter } from './outbox.ts';
+import { type Clock, createRateGate, type RateGate, takeCalls } from './rate-gate.ts';
+import { createWorkerSession, releaseExpiredLeases } from './worker-session.ts';
 
 export interface WorkerOptions {
   readonly database: Database;
-  /** For the connection that listens; `null`: polling alone. */
+  /** For the connection that listens; `null`: only polling. */
   readonly databaseUrl: string | null;
   readonly logger: Logger;
   readonly secrets: SecretBox;
   readonly config: Pick<ApiUrls, 'intercom'>;
   readonly clock?: Clock;
   readonly random?: () => number;
-  /** Subscribers of one workspace in hand at once. */
+  /** Subscribers of one workspace that are delivered in parallel. */
   readonly concurrency?: number;
   readonly metrics?: DeliveryMetrics;
-  /** Asks for a new snapshot of a subscriber after its events. */
+  /** Reads a new snapshot of a subscriber after its events. */
   readonly requestRefresh?: DeliveryContext['requestRefresh'];
   readonly onHealthChanged?: DeliveryContext['onHealthChanged'];
   /** How long a call to Intercom may take, ms. */
@@ -37,28 +42,29 @@ export interface WorkerOptions {
 
 export interface DeliveryWorker {
   start(): void;
-  /** Finishes what is in hand; takes nothing new. */
+  /** Finishes what is claimed; claims nothing new. */
   stop(): Promise<void>;
-  /** Looks for work at once. */
+  /** Looks for work immediately. */
   wake(): void;
-  inHand(): number;
-  /** Share of the running window used, 0 to 1, of the workspace that is nearest to its limit. */
+  /** Subscribers that are being delivered. */
+  activeCount(): number;
+  /** Share of the current rate-limit window used, 0 to 1, of the workspace nearest to its limit. */
   rateUsed(): number;
 }
 
-/** The safety net behind NOTIFY, and how soon the leases of a dead worker end. */
+/** The safety net behind NOTIFY, and how soon the leases of an ended worker are released. */
 const POLL_MS = 1_000;
 const RENEW_MS = (LEASE_SECONDS * 1_000) / 3;
-const AFTER_FAILURE_MS = 500;
+const RETRY_DELAY_MS = 500;
 /**
- * Subscribers of one workspace in hand at once. Each is served call by call, so that they, not the machine, bound how
- * much is on its way: Intercom's quota of 167 calls a second is used up while a call takes less than 700 ms.
+ * Subscribers of one workspace that are delivered in parallel. Each makes one call at a time, so Intercom's quota of
+ * 167 calls a second is used up while a call takes less than 700 ms.
  */
 const CONCURRENCY = 128;
-/** All workspaces together may have this many times the hands of one. */
-const WORKSPACES_AT_ONCE = 8;
-/** What an attribute's type was found to be is believed for this long. */
-const TYPES_FOR_MS = 600_000;
+/** All workspaces together get this many times the slots of one. */
+const MAX_BUSY_WORKSPACES = 8;
+/** How long the types of a workspace's attributes are cached. */
+const ATTRIBUTE_TYPES_TTL_MS = 600_000;
 
 const SYSTEM_CLOCK: Clock = {
   now: Date.now,
@@ -68,21 +74,58 @@ const SYSTEM_CLOCK: Clock = {
   },
 };
 
-interface Held {
+interface ActiveClaim {
   readonly claim: Claim;
-  /** Until when the lease is surely ours, by this process's monotonic clock (ms). */
+  /** Until when the lease is ours, by this process's monotonic clock (ms). */
   untilMs: number;
+}
+
+/** A workspace with something due. */
+export interface DueWorkspace {
+  readonly workspaceId: string;
+  /** Its subscribers that this worker is delivering. */
+  readonly active: number;
+  /** Calls that its rate-limit window allows now. */
+  readonly room: number;
+}
+
+/** A workspace without active deliveries gets this many slots, however busy the worker is with others. */
+const MIN_SLOTS = 2;
+
+/**
+ * How many subscribers to claim of each workspace, in the order given.
+ *
+ * No workspace gets more than `perWorkspace`: deliveries that wait for its rate limit, or for a slow Intercom, must
+ * leave slots for the others. A workspace with active deliveries claims more only when a quarter of its slots is
+ * free, so that claims are large.
+ */
+export function allocateSlots(
+  due: readonly DueWorkspace[],
+  limits: { perWorkspace: number; total: number; active: number },
+): Map<string, number> {
+  const slots = new Map<string, number>();
+  let free = limits.total - limits.active;
+  for (const [index, { workspaceId, active, room }] of due.entries()) {
+    const open = limits.perWorkspace - active;
+    if (active > 0 && open < limits.perWorkspace / 4) continue;
+    const part = Math.ceil(Math.max(free, 0) / (due.length - index));
+    const share = Math.min(open, room, Math.max(part, active === 0 ? MIN_SLOTS : 0));
+    if (share < 1) continue;
+    slots.set(workspaceId, share);
+    free -= share;
+  }
+  return slots;
 }
 
 /**
  * Claims due subscribers, workspace by workspace so that each gets its share, and delivers them in parallel.
- * A lost database ends nothing: the loop goes on when it is back, and what was in hand is claimed again.
+ * The loop survives an unavailable database; what was claimed is then claimed again.
  */
 export function createDeliveryWorker(options: WorkerOptions): DeliveryWorker {
   const { database, logger } = options;
   const clock = options.clock ?? SYSTEM_CLOCK;
   const perWorkspace = options.concurrency ?? CONCURRENCY;
-  const held = new Map<string, Map<string, Held>>();
+  const active = new Map<string, Map<string, ActiveClaim>>();
   const running = new Set<Promise<void>>();
   const gates = new Map<string, RateGate>();
   const types = new Map<string, { types: ReadonlyMap<string, string>; untilMs: number }>();
@@ -90,9 +133,9 @@ export function createDeliveryWorker(options: WorkerOptions): DeliveryWorker {
   let stopping = false;
   let loop: Promise<void> | null = null;
   let renewal: NodeJS.Timeout | null = null;
-  let nudge: () => void = () => {};
-  let nudged = false;
-  let checkedForDeadAtMs = 0;
+  let endPause: () => void = () => {};
+  let isWoken = false;
+  let leasesCheckedAtMs = 0;
 
   const clients = { config: options.config, secrets: options.secrets, now: clock.now };
   const writer = createOutboxWriter(database);
@@ -105,14 +148,14 @@ export function createDeliveryWorker(options: WorkerOptions): DeliveryWorker {
     metrics: options.metrics ?? { attempt: () => {}, delivered: () => {} },
     requestRefresh: options.requestRefresh ?? (() => Promise.resolve()),
     onHealthChanged: options.onHealthChanged ?? (() => Promise.resolve()),
-    hold: (workspaceId, untilMs) => gateOf(workspaceId).hold(untilMs),
+    pause: (workspaceId, untilMs) => gateOf(workspaceId).pause(untilMs),
     attributeTypes: {
       get(workspaceId) {
         const known = types.get(workspaceId);
         return known && known.untilMs > clock.now() ? known.types : undefined;
       },
       set: (workspaceId, found) =>
-        void types.set(workspaceId, { types: found, untilMs: clock.now() + TYPES_FOR_MS }),
+        void types.set(workspaceId, { types: found, untilMs: clock.now() + ATTRIBUTE_TYPES_TTL_MS }),
     },
   };
 
@@ -121,25 +164,25 @@ export function createDeliveryWorker(options: WorkerOptions): DeliveryWorker {
     if (!gate) {
       gate = createRateGate({
         clock,
-        take: (ask, reading, nowMs) => takeCalls(database, workspaceId, ask, reading, nowMs),
+        take: (ask) => takeCalls(database, workspaceId, ask),
       });
       gates.set(workspaceId, gate);
     }
     return gate;
   }
 
-  function inHand(): number {
+  function activeCount(): number {
     let count = 0;
-    for (const claims of held.values()) count += claims.size;
+    for (const claims of active.values()) count += claims.size;
     return count;
   }
 
   function wake(): void {
-    nudged = true;
-    nudge();
+    isWoken = true;
+    endPause();
   }
 
-  /** Polling finds what is due within a second; this is for what is due sooner. */
+  /** For what is due before the next poll. */
   function wakeAt(dueAtMs: number): void {
     const delayMs = dueAtMs - clock.now();
     if (delayMs < POLL_MS && !stopping) setTimeout(wake, Math.max(delayMs, 0) + 1).unref();
@@ -147,20 +190,17 @@ export function createDeliveryWorker(options: WorkerOptions): DeliveryWorker {
 
   async function run(): Promise<void> {
     while (!stopping) {
-      nudged = false;
+      isWoken = false;
       let found = 0;
       let pauseMs = POLL_MS;
       try {
         await releaseLeasesOfEndedWorkers();
         found = await claimRound();
       } catch (error) {
-        pauseMs = AFTER_FAILURE_MS;
-        logger.warn(
-          { err: error, unavailable: isDatabaseUnavailable(error) },
-          'could not look for deliveries',
-        );
+        pauseMs = RETRY_DELAY_MS;
+        logger.warn({ err: error, unavailable: isDatabaseUnavailable(error) }, 'could not claim deliveries');
       }
-      if (found === 0 && !nudged && !stopping) await pause(pauseMs);
+      if (found === 0 && !isWoken && !stopping) await pause(pauseMs);
     }
   }
 
@@ -169,45 +209,45 @@ export function createDeliveryWorker(options: WorkerOptions): DeliveryWorker {
       const timer = setTimeout(done, delayMs);
       function done(): void {
         clearTimeout(timer);
-        nudge = () => {};
+        endPause = () => {};
         resolve();
       }
-      nudge = done;
+      endPause = done;
     });
   }
 
   async function releaseLeasesOfEndedWorkers(): Promise<void> {
-    if (performance.now() - checkedForDeadAtMs < POLL_MS) return;
-    const freed = await releaseExpiredLeases(database);
-    checkedForDeadAtMs = performance.now();
-    if (freed > 0) logger.warn({ subscribers: freed }, 'took over what a worker that ended had in hand');
+    if (performance.now() - leasesCheckedAtMs < POLL_MS) return;
+    const released = await releaseExpiredLeases(database);
+    leasesCheckedAtMs = performance.now();
+    if (released > 0) logger.warn({ subscribers: released }, 'released the leases of a worker that ended');
   }
 
   /** @returns number of subscribers claimed */
   async function claimRound(): Promise<number> {
     const due = await listDueWorkspaces(database);
-    const shares = allocateSlots(
+    const slots = allocateSlots(
       due.map((workspaceId) => ({
         workspaceId,
-        held: held.get(workspaceId)?.size ?? 0,
+        active: active.get(workspaceId)?.size ?? 0,
         room: gates.get(workspaceId)?.room() ?? Number.POSITIVE_INFINITY,
       })),
-      { perWorkspace, total: perWorkspace * WORKSPACES_AT_ONCE, held: inHand() },
+      { perWorkspace, total: perWorkspace * MAX_BUSY_WORKSPACES, active: activeCount() },
     );
     let claimed = 0;
-    for (const [workspaceId, share] of shares) {
+    for (const [workspaceId, limit] of slots) {
       if (stopping) break;
-      claimed += await claimFor(workspaceId, share);
+      claimed += await claimFor(workspaceId, limit);
     }
     return claimed;
   }
 
   async function claimFor(workspaceId: string, limit: number): Promise<number> {
     const untilMs = performance.now() + LEASE_SECONDS * 1_000;
-    const claims = await claimSubscribers(database, workspaceId, session.owner(), limit);
+    const claims = await claimNext(database, workspaceId, { owner: session.owner(), limit });
     if (claims.length === 0) return 0;
-    const ours = held.get(workspaceId) ?? new Map<string, Held>();
-    held.set(workspaceId, ours);
+    const ours = active.get(workspaceId) ?? new Map<string, ActiveClaim>();
+    active.set(workspaceId, ours);
     const entries = claims.map((claim) => ({ claim, untilMs }));
     for (const entry of entries) ours.set(entry.claim.subscriberId, entry);
     const workspace = await readWorkspace(database, workspaceId);
@@ -219,14 +259,14 @@ export function createDeliveryWorker(options: WorkerOptions): DeliveryWorker {
       workspaceId,
       claims.map((claim) => claim.subscriberId),
     );
-    // Each delivery looks at its rejection; there may be none left that does.
+    // Each delivery handles its rejection; there may be no delivery left.
     reading.catch(() => {});
     for (const entry of entries) {
       const work = deliverClaim(entry, workspace, client, reading).finally(() => {
         if (ours.get(entry.claim.subscriberId) === entry) ours.delete(entry.claim.subscriberId);
-        if (ours.size === 0 && held.get(workspaceId) === ours) held.delete(workspaceId);
+        if (ours.size === 0 && active.get(workspaceId) === ours) active.delete(workspaceId);
         running.delete(work);
-        // Enough hands are free for the next claim to carry many.
+        // Enough slots are free for the next claim to be large.
         if (ours.size === 0 || ours.size === Math.floor(perWorkspace * 0.75)) wake();
       });
       running.add(work);
@@ -235,37 +275,37 @@ export function createDeliveryWorker(options: WorkerOptions): DeliveryWorker {
   }
 
   async function deliverClaim(
-    entry: Held,
+    entry: ActiveClaim,
     workspace: Workspace | null,
     client: IntercomClient | null,
-    reading: Promise<ReadonlyMap<string, Claimed>>,
+    reading: Promise<ReadonlyMap<string, ClaimedSubscriber>>,
   ): Promise<void> {
     const { claim } = entry;
-    const isHeld = (): boolean =>
+    const isLeased = (): boolean =>
       claim.owner === session.owner() && performance.now() < entry.untilMs && !stopping;
     try {
       if (!workspace || !client) return await releaseClaim(database, claim);
       const claimed = (await reading).get(claim.subscriberId) ?? null;
-      const ending = await deliverSubscriber({ context, workspace, client, claim, isHeld }, claimed);
-      if (ending === null) await releaseClaim(database, claim);
-      else if (await writer.finish(claim, ending)) wake();
-      else if (ending.dueAtMs !== null) wakeAt(ending.dueAtMs);
+      const result = await deliverSubscriber({ context, workspace, client, claim, isLeased }, claimed);
+      if (result === null) await releaseClaim(database, claim);
+      else if (await writer.finish(claim, result)) wake();
+      else if (result.dueAtMs !== null) wakeAt(result.dueAtMs);
     } catch (error) {
       if (stopping) return await releaseClaim(database, claim).catch(() => {});
-      // Nothing is lost: the lease runs out and the subscriber is claimed again.
+      // Nothing is lost: the lease expires and the subscriber is claimed again.
       logger.error(
         { err: error, workspaceId: claim.workspaceId, subscriberId: claim.subscriberId },
-        'delivery broke off',
+        'delivery stopped by an unexpected error',
       );
     }
   }
 
   async function renew(): Promise<void> {
     const untilMs = performance.now() + LEASE_SECONDS * 1_000;
-    for (const [workspaceId, claims] of held) {
+    for (const [workspaceId, claims] of active) {
       const entries = [...claims.values()];
       const ids = entries.map((entry) => entry.claim.subscriberId);
-      await renewLeases(database, workspaceId, session.owner(), ids);
+      await renewLeases(database, workspaceId, { owner: session.owner(), subscriberIds: ids });
       for (const entry of entries) entry.untilMs = untilMs;
     }
   }
@@ -288,7 +328,7 @@ export function createDeliveryWorker(options: WorkerOptions): DeliveryWorker {
       await session.stop();
     },
     wake,
-    inHand,
+    activeCount,
     rateUsed: () => Math.max(0, ...[...gates.values()].map((gate) => gate.used())),
   };
 }

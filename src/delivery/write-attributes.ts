@@ -1,45 +1,44 @@
 import { AppError } from '../errors.ts';
 import { fitAttribute, provisionAttributes } from '../intercom/data-attributes.ts';
 import { markAttributesReady } from '../workspaces/store.ts';
-import { giveWay, type Interruption, type Round } from './attempt.ts';
+import { backOff, type Delivery, type Interruption, noteAccepted } from './back-off.ts';
 import { changedAttributes } from './plan.ts';
-import { noteAccepted } from './refused.ts';
 
 type Values = Readonly<Record<string, unknown>>;
 
 export type Written = { readonly kind: 'written'; readonly values: Values | null };
 
 /**
- * Writes the attributes that have changed, in one call. When Intercom refuses their content, somebody may have
- * deleted an attribute, or have made one of another type: what is missing is made, and what fits is written.
+ * Writes the attributes that have changed, in one call. When Intercom refuses their content, an attribute may have
+ * been deleted, or have another type: missing ones are created, and what fits is written.
  *
- * @param written what is on the contact already; `null`: not known
- * @returns what is on the contact now, or why the round must end
+ * @param written what is on the contact already; `null`: unknown
+ * @returns what is on the contact now, or why the delivery stops
  */
 export async function writeAttributes(
-  round: Round,
+  delivery: Delivery,
   contactId: string,
   wanted: Values,
   written: Values | null,
 ): Promise<Written | Interruption> {
-  const { context, claim } = round;
+  const { context, claim } = delivery;
   const changed = changedAttributes(wanted, written);
   let types = context.attributeTypes.get(claim.workspaceId);
-  for (const effort of ['as is', 'fitted', 'without null'] as const) {
-    const fitting = effort === 'without null' ? withoutNull(changed, types) : fitted(changed, types);
+  for (const format of ['as is', 'fitted', 'without null'] as const) {
+    const formatted = format === 'without null' ? withoutNull(changed, types) : fitted(changed, types);
     // What fits may be what is there: an attribute of another type holds the value as that type has it.
-    const values = changedAttributes(fitting, written);
+    const values = changedAttributes(formatted, written);
     if (Object.keys(values).length === 0) return { kind: 'written', values: written };
-    if (!round.isHeld()) return { kind: 'lost' };
-    const refusal = await put(round, contactId, values);
+    if (!delivery.isLeased()) return { kind: 'lease_lost' };
+    const refusal = await put(delivery, contactId, values);
     if (refusal === null) return { kind: 'written', values: { ...written, ...values } };
     if (refusal.remedy.kind === 'follow_contact')
       return { kind: 'follow', contactId: refusal.remedy.contactId };
-    if (refusal.remedy.kind === 'wait_for_contact') return { kind: 'contact_gone' };
-    // Which code names a missing attribute is UNVERIFIED: any refusal of the content is looked into.
-    if (!isAboutContent(refusal) || effort === 'without null') return giveWay(round, refusal);
-    if (effort === 'as is') {
-      const provisioned = await provision(round, refusal);
+    if (refusal.remedy.kind === 'wait_for_contact') return { kind: 'contact_missing' };
+    // Which code names a missing attribute is UNVERIFIED: any refusal of the content is investigated.
+    if (!isAboutContent(refusal) || format === 'without null') return backOff(delivery, refusal);
+    if (format === 'as is') {
+      const provisioned = await provision(delivery, refusal);
       if ('kind' in provisioned) return provisioned;
       types = provisioned.types;
       context.attributeTypes.set(claim.workspaceId, types);
@@ -52,8 +51,8 @@ function isAboutContent(error: AppError): boolean {
   return error.code === 'intercom_rejected' || error.code === 'intercom_attribute_missing';
 }
 
-async function put(round: Round, contactId: string, values: Values): Promise<AppError | null> {
-  const { context, claim, client } = round;
+async function put(delivery: Delivery, contactId: string, values: Values): Promise<AppError | null> {
+  const { context, claim, client } = delivery;
   const request = { custom_attributes: values };
   const log = { subscriberId: claim.subscriberId, eventId: null, request };
   try {
@@ -61,16 +60,16 @@ async function put(round: Round, contactId: string, values: Values): Promise<App
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     const { upstreamStatus: status, upstreamAnswer: answer, code, message } = error;
-    await context.writer.record(claim.workspaceId, { ...log, status, code, message, answer });
+    await context.writer.recordAttempt(claim.workspaceId, { ...log, status, code, message, answer });
     return error;
   }
-  await noteAccepted(round, 'contacts');
-  await context.writer.record(claim.workspaceId, {
+  await noteAccepted(delivery, 'contacts');
+  await context.writer.recordAttempt(claim.workspaceId, {
     ...log,
     status: 200,
     code: 'ok',
     message: null,
-    // It repeats the whole contact, which is kept in Intercom alone.
+    // It repeats the whole contact, which is not stored here.
     answer: null,
   });
   return null;
@@ -96,12 +95,12 @@ function withoutNull(values: Values, types: ReadonlyMap<string, string> | undefi
   return Object.fromEntries(entries);
 }
 
-/** The types of the workspace's attributes after making what is missing, or how the round must end. */
+/** The types of the workspace's attributes after creating what is missing, or why the delivery stops. */
 async function provision(
-  round: Round,
+  delivery: Delivery,
   refusal: AppError,
 ): Promise<{ types: ReadonlyMap<string, string> } | Interruption> {
-  const { context, claim, client } = round;
+  const { context, claim, client } = delivery;
   try {
     const { available, created, failed } = await provisionAttributes(client);
     await markAttributesReady(context.database, claim.workspaceId, failed.length === 0);
@@ -111,6 +110,6 @@ async function provision(
     );
     return { types: available };
   } catch (error) {
-    return giveWay(round, error);
+    return backOff(delivery, error);
   }
 }

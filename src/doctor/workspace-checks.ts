@@ -198,7 +198,7 @@ async function readDeliveryLag(sql: Sql, workspaceId: string): Promise<number> {
 async function checkFailed(sql: Sql, workspaceId: string): Promise<Outcome> {
   const rows = await sql.query<{ reason: string; count: string }>(
     `select coalesce(reason, 'unknown') as reason, count(*) as count
-       from (select reason from events where workspace_id = $1 and delivery = 'failed' limit 100000) as failed
+       from (select reason from event_deliveries where workspace_id = $1 and not_sent = 'failed' limit 100000) as failed
       group by 1 order by 2 desc`,
     [workspaceId],
   );

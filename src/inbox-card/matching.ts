@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { forgetContact, wakeForContact } from '../contacts/contacts-store.ts';
+import { unassignContact, wakeForContact } from '../contacts/repository.ts';
 import type { Sql } from '../database/sql.ts';
 import {
   deleteLink,
@@ -194,7 +194,7 @@ export async function confirmLink(context: CardContext): Promise<LinkResult> {
   await services.database.transaction(async (sql) => {
     const before = await readLinkedId(sql, workspaceId, contact.id, projectId);
     // The subscriber that was linked until now must look for its contact again.
-    await forgetContact(sql, workspaceId, contact.id);
+    await unassignContact(sql, workspaceId, contact.id);
     const madeBy = { id: admin.id, name: admin.name };
     await saveLink(sql, { workspaceId, contactId: contact.id, projectId, subscriberId, madeBy });
     await wakeForContact(sql, workspaceId, { contactId: contact.id, externalId: null, email: null });
@@ -215,7 +215,7 @@ export async function removeLink(
   const { workspaceId, contact } = request;
   await services.database.transaction(async (sql) => {
     await deleteLink(sql, workspaceId, contact.id, subscriberId);
-    await forgetContact(sql, workspaceId, contact.id);
+    await unassignContact(sql, workspaceId, contact.id);
     await audit(context, sql, 'unlink', subscriberId, { app_user_id: customer.appUserId }, 'done');
   });
   return 'removed';

@@ -1,6 +1,7 @@
 import type { Sql } from '../database/sql.ts';
 import {
   EVENT_COLUMNS,
+  EVENTS_WITH_DELIVERY,
   type EventRow,
   type HistorySource,
   isOnTimeline,
@@ -52,23 +53,23 @@ export async function readTimeline(
   const [atMs, id] = query.from ?? beyond;
   const order = older ? 'desc' : 'asc';
   const rows = await sql.query<EventRow>(
-    `select e.* from unnest($2::uuid[], $3::boolean[]) as source (subscriber_id, own)
+    `select t.* from unnest($2::uuid[], $3::boolean[]) as source (subscriber_id, own)
       cross join lateral (
-        select ${EVENT_COLUMNS} from events
-         where workspace_id = $1 and subscriber_id = source.subscriber_id
-           and (event_at_ms, event_id) ${older ? '<' : '>'} ($4::bigint, $5::text)
-           and (source.own or (side = 'customer' and event_id = any($6::text[])))
-           and ($7::text[] is null or kind = any($7))
-           and ($8::text is null or coalesce(environment, 'production') = $8)
-           and not (side = 'source' and coalesce((
+        select ${EVENT_COLUMNS} from ${EVENTS_WITH_DELIVERY}
+         where e.workspace_id = $1 and e.subscriber_id = source.subscriber_id
+           and (e.event_at_ms, e.event_id) ${older ? '<' : '>'} ($4::bigint, $5::text)
+           and (source.own or (e.side = 'customer' and e.event_id = any($6::text[])))
+           and ($7::text[] is null or e.kind = any($7))
+           and ($8::text is null or coalesce(e.environment, 'production') = $8)
+           and not (e.side = 'source' and coalesce((
                  select true from events receipt
                   where receipt.workspace_id = $1 and receipt.subscriber_id = source.subscriber_id
-                    and receipt.project_id = events.project_id and receipt.event_id = events.event_id
-                    and receipt.event_at_ms = events.event_at_ms and receipt.side = 'customer'
+                    and receipt.project_id = e.project_id and receipt.event_id = e.event_id
+                    and receipt.event_at_ms = e.event_at_ms and receipt.side = 'customer'
                   limit 1), false))
-         order by event_at_ms ${order}, event_id ${order}
-         limit $9) e
-      order by e.event_at_ms ${order}, e.event_id ${order}
+         order by e.event_at_ms ${order}, e.event_id ${order}
+         limit $9) t
+      order by t.event_at_ms ${order}, t.event_id ${order}
       limit $9`,
     [
       workspaceId,
@@ -96,9 +97,9 @@ export async function findEvent(context: CustomerContext, eventId: string): Prom
   if (fallback) return fallback;
   const { sources, project } = customer;
   const rows = await services.readDatabase.query<EventRow & { subscriber_id: string }>(
-    `select ${EVENT_COLUMNS}, subscriber_id from events
-      where workspace_id = $1 and project_id = $2 and event_id = $3 and subscriber_id = any($4::uuid[])
-      order by side`,
+    `select ${EVENT_COLUMNS}, e.subscriber_id from ${EVENTS_WITH_DELIVERY}
+      where e.workspace_id = $1 and e.project_id = $2 and e.event_id = $3 and e.subscriber_id = any($4::uuid[])
+      order by e.side`,
     [request.workspaceId, project.projectId, eventId, sources.map((source) => source.subscriberId)],
     'read-timeline-event',
   );

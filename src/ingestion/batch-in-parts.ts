@@ -122,13 +122,13 @@ async function insertEvents(
   if (records.length === 0) return new Map();
   const rows = await sql.query<{ event_id: string; side: string }>(
     `insert into events (workspace_id, project_id, event_id, side, subscriber_id, type, kind, environment,
-                         event_at_ms, transaction_id, payload, delivery, reason)
+                         event_at_ms, transaction_id, payload, skip_reason)
      select $1, $2, event_id, side, subscriber_id, type, kind, environment, event_at_ms, transaction_id, payload::json,
-            delivery, reason
+            skip_reason
        from unnest($3::text[], $4::text[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::bigint[], $10::text[],
-                   string_to_array($11, E'\\x1e'), $12::text[], $13::text[])
-            as t (event_id, side, subscriber_id, type, kind, environment, event_at_ms, transaction_id, payload, delivery,
-                  reason)
+                   string_to_array($11, E'\\x1e'), $12::text[])
+            as t (event_id, side, subscriber_id, type, kind, environment, event_at_ms, transaction_id, payload,
+                  skip_reason)
       order by event_id, side
      on conflict (workspace_id, project_id, event_id, side) do nothing
      returning event_id, side`,
@@ -138,7 +138,6 @@ async function insertEvents(
       records.map((record) => record.id),
       records.map((record) => record.side),
       ...columnsOf(records),
-      records.map((record) => record.delivery.reason),
     ],
     'insert-events',
   );

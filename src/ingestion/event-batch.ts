@@ -20,7 +20,8 @@ export interface EventRecord {
   readonly isNew: boolean;
   /** Rows of the same event; all are stored or none. */
   readonly sides: number;
-  readonly delivery: { readonly state: 'pending' | 'skipped'; readonly reason: 'imported' | null };
+  /** Why it is never sent to Intercom; `null`: it is delivered. */
+  readonly skipReason: 'timeline_only' | 'imported' | null;
   readonly received: ReceivedEvent;
 }
 
@@ -66,8 +67,8 @@ export function makeBatch(
         nobody.push(party);
       }
       const { subscriberId, isNew } = party;
-      const delivery = initialDelivery(received, side, history);
-      placed.push({ id, side, appUserId: appUserId ?? null, subscriberId, isNew, delivery, received });
+      const skipReason = skipReasonOf(received, side, history);
+      placed.push({ id, side, appUserId: appUserId ?? null, subscriberId, isNew, skipReason, received });
     }
     for (const record of placed) records.push({ ...record, sides: placed.length });
   }
@@ -84,23 +85,21 @@ export function makeBatch(
   };
 }
 
-function initialDelivery(
+function skipReasonOf(
   received: ReceivedEvent,
   side: EventRecord['side'],
   history: HistoryRule | null,
-): EventRecord['delivery'] {
+): EventRecord['skipReason'] {
   // The transfer itself is recorded on the contact that received the purchases; the source's attributes follow.
-  if (side === 'source' || !DELIVERABLE.has(received.event.kind)) return { state: 'skipped', reason: null };
-  return history === null || history.isDelivered(received)
-    ? { state: 'pending', reason: null }
-    : { state: 'skipped', reason: 'imported' };
+  if (side === 'source' || !DELIVERABLE.has(received.event.kind)) return 'timeline_only';
+  return history === null || history.isDelivered(received) ? null : 'imported';
 }
 
 /** A control character, which JSON allows nowhere: an array would have every quote of every payload escaped. */
 const SEPARATOR = '\x1e';
 
 /**
- * Parameters for the columns subscriber_id, type, kind, environment, event_at_ms, transaction_id, payload and delivery:
+ * Parameters for the columns subscriber_id, type, kind, environment, event_at_ms, transaction_id, payload and skip_reason:
  * lists, but the payloads are one text, which PostgreSQL takes apart again with string_to_array.
  */
 export function columnsOf(records: readonly EventRecord[]): unknown[] {
@@ -112,6 +111,6 @@ export function columnsOf(records: readonly EventRecord[]): unknown[] {
     records.map((record) => record.received.event.atMs),
     records.map((record) => record.received.event.transactionId),
     records.map((record) => record.received.payload).join(SEPARATOR),
-    records.map((record) => record.delivery.state),
+    records.map((record) => record.skipReason),
   ];
 }

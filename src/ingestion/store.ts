@@ -123,7 +123,6 @@ async function writeBatch(database: Database, batch: EventBatch): Promise<Writte
       ...columnsOf(records),
       records.map((record) => record.received.email?.value ?? null),
       records.map((record) => record.received.email?.atMs ?? 0),
-      records.map((record) => record.delivery.reason),
       batch.isHistory,
       records.map((record) => record.sides),
       batch.known,
@@ -153,14 +152,14 @@ with given_id as (
 ),
 record as (
   select * from unnest($6::text[], $7::text[], $8::text[], $9::uuid[], $10::text[], $11::text[], $12::text[],
-                       $13::bigint[], $14::text[], string_to_array($15, E'\\x1e'), $16::text[], $17::text[], $18::bigint[], $19::text[],
-                       $21::integer[], $23::boolean[])
+                       $13::bigint[], $14::text[], string_to_array($15, E'\\x1e'), $16::text[], $17::text[], $18::bigint[],
+                       $20::integer[], $22::boolean[])
     as t (event_id, side, app_user_id, subscriber_id, type, kind, environment,
-          event_at_ms, transaction_id, payload, delivery, email, email_at_ms, reason, sides, is_new)
+          event_at_ms, transaction_id, payload, skip_reason, email, email_at_ms, sides, is_new)
 ),
 known as (
   select subscriber_id from subscribers
-   where workspace_id = $1 and subscriber_id = any($22::uuid[]) and merged_into is null
+   where workspace_id = $1 and subscriber_id = any($21::uuid[]) and merged_into is null
    order by subscriber_id
    for no key update
 ),
@@ -194,9 +193,9 @@ placed as (
 ),
 written as (
   insert into events (workspace_id, project_id, event_id, side, subscriber_id, type, kind, environment,
-                      event_at_ms, transaction_id, payload, delivery, reason)
+                      event_at_ms, transaction_id, payload, skip_reason)
   select $1, $2, event_id, side, subscriber_id, type, kind, environment, event_at_ms, transaction_id, payload::json,
-         delivery, reason
+         skip_reason
     from placed where sides_placed = sides
   on conflict (workspace_id, project_id, event_id, side) do nothing
   returning event_id, side
@@ -217,12 +216,12 @@ touched as (
            where not p.is_new
              and ((p.event_id, p.side) in (select event_id, side from written)) is true
            group by p.subscriber_id) n
-   where s.workspace_id = $1 and s.subscriber_id = any($22::uuid[]) and s.subscriber_id = n.subscriber_id
+   where s.workspace_id = $1 and s.subscriber_id = any($21::uuid[]) and s.subscriber_id = n.subscriber_id
   returning 1
 ),
 received as (
   update projects set last_received_at = now()
-   where workspace_id = $1 and project_id = $2 and not $20::boolean
+   where workspace_id = $1 and project_id = $2 and not $19::boolean
      and (last_received_at is null or last_received_at < now() - interval '5 seconds')
   returning 1
 ),

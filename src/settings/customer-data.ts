@@ -14,6 +14,7 @@ const EXPORTED = [
   'subscribers',
   'subscriber_ids',
   'events',
+  'event_deliveries',
   'delivery_attempts',
   'contact_links',
   'actions',
@@ -38,6 +39,7 @@ export async function exportSubscribers(
 
 const ERASED = [
   'delivery_attempts',
+  'event_deliveries',
   'events',
   'contact_links',
   'action_notes',

@@ -1,4 +1,10 @@
 import type { Sql } from '../database/sql.ts';
+import {
+  deliveryStateOf,
+  EVENTS_WITH_DELIVERY,
+  type EventDelivery,
+  IS_PENDING,
+} from '../subscribers/store.ts';
 import { type DeliverableKind, EVENT_KINDS } from '../subscription/types.ts';
 import type { Admin } from '../workspaces/store.ts';
 
@@ -24,17 +30,24 @@ export async function readOverview(sql: Sql, workspaceId: string): Promise<Overv
     pending: string;
     failed: string;
   }>(
-    `with open_events as (
-       select reason from events
-        where workspace_id = $1 and delivery = 'pending' and side = 'customer' limit $2
+    `with pending as (
+       select pending_events as events, pending_reason = 'waiting_for_contact' as is_waiting from subscribers
+        where workspace_id = $1 and pending_events > 0 limit $2
+     ), queued as (
+       select 1 from ${EVENTS_WITH_DELIVERY}
+        where e.workspace_id = $1 and ${IS_PENDING}
+          and e.subscriber_id in (select subscriber_id from subscribers
+                                   where workspace_id = $1 and due_at <= now() and pending_events = 0)
+        limit $2
      ), failed_events as (
-       select 1 from events where workspace_id = $1 and delivery = 'failed' limit $2
+       select 1 from event_deliveries where workspace_id = $1 and not_sent = 'failed' limit $2
      )
      select (select max(last_received_at) from projects where workspace_id = $1) as last_received_at,
             (select max(at) from delivery_attempts
               where workspace_id = $1 and code = 'ok' and at > now() - interval '7 days') as last_delivered_at,
-            (select count(*) from open_events where reason = 'waiting_for_contact') as waiting,
-            (select count(*) from open_events where reason is distinct from 'waiting_for_contact') as pending,
+            (select coalesce(sum(events), 0) from pending where is_waiting) as waiting,
+            (select coalesce(sum(events), 0) from pending where not is_waiting)
+              + (select count(*) from queued) as pending,
             (select count(*) from failed_events) as failed`,
     [workspaceId, MAX_COUNTED],
   );
@@ -92,7 +105,7 @@ export interface DeliveryRow {
   readonly receivedAt: Date;
   /** With all its digits, for the next page. */
   readonly receivedAtExact: string;
-  readonly state: 'pending' | 'delivered' | 'failed' | 'skipped';
+  readonly state: EventDelivery['state'];
   readonly reason: string | null;
   readonly attempts: number;
   readonly nextTryAt: Date | null;
@@ -110,9 +123,10 @@ interface DeliveryDbRow {
   app_user_id: string | null;
   received_at: Date;
   received_at_exact: string;
-  delivery: DeliveryRow['state'];
+  skip_reason: string | null;
+  not_sent: 'failed' | 'skipped' | null;
   reason: string | null;
-  attempts: number;
+  attempts: number | null;
   next_try_at: Date | null;
   delivered_at: Date | null;
   sent_name: string | null;
@@ -121,11 +135,11 @@ interface DeliveryDbRow {
 }
 
 const DELIVERY_COLUMNS = `e.project_id, e.event_id, e.kind, e.type, e.received_at,
-  e.received_at::text as received_at_exact, e.delivery, e.reason, e.attempts, e.next_try_at, e.delivered_at,
-  e.sent_name, e.contact_id, e.subscriber_id,
+  e.received_at::text as received_at_exact, e.skip_reason, d.not_sent, d.reason, d.attempts, d.next_try_at,
+  d.delivered_at, d.sent_name, d.contact_id, e.subscriber_id,
   coalesce(e.payload->'event'->>'app_user_id',
            (select min(i.app_user_id) from subscriber_ids i
-             where i.workspace_id = e.workspace_id and i.subscriber_id = e.subscriber_id)) as app_user_id`;
+             where i.workspace_id = $1 and i.subscriber_id = e.subscriber_id)) as app_user_id`;
 
 function toDelivery(row: DeliveryDbRow): DeliveryRow {
   return {
@@ -136,9 +150,9 @@ function toDelivery(row: DeliveryDbRow): DeliveryRow {
     appUserId: row.app_user_id,
     receivedAt: row.received_at,
     receivedAtExact: row.received_at_exact,
-    state: row.delivery,
-    reason: row.reason,
-    attempts: row.attempts,
+    state: deliveryStateOf(row),
+    reason: row.skip_reason ?? row.reason,
+    attempts: row.attempts ?? 0,
     nextTryAt: row.next_try_at,
     deliveredAt: row.delivered_at,
     eventName: row.sent_name,
@@ -154,13 +168,33 @@ export interface DeliveryQuery {
   readonly kind: DeliverableKind | null;
 }
 
-/** Read before they are put in order: else all events are looked through, the newest first, for those few. */
-const OF_CUSTOMER = `(
-  select e.* from events e
-   where e.workspace_id = $1
-     and e.subscriber_id = any(array(select subscriber_id from subscriber_ids
-                                      where workspace_id = $1 and app_user_id = $6))
-  offset 0)`;
+/** Failed events have an index of their own; so do both kinds of skipped ones. */
+const FAILED = `event_deliveries d
+  join events e on e.workspace_id = $1 and e.project_id = d.project_id and e.event_id = d.event_id`;
+const SKIPPED = `(select project_id, event_id, received_at from events
+                   where workspace_id = $1 and side = 'customer' and skip_reason is not null
+                  union all
+                  select project_id, event_id, received_at from event_deliveries
+                   where workspace_id = $1 and not_sent = 'skipped') k
+  join events e on e.workspace_id = $1 and e.project_id = k.project_id and e.event_id = k.event_id
+  left join event_deliveries d
+    on d.workspace_id = $1 and d.subscriber_id = e.subscriber_id and d.project_id = e.project_id
+       and d.event_id = e.event_id`;
+/** Pending events are found through their subscribers. */
+const PENDING = `${IS_PENDING} and e.subscriber_id in (
+  select subscriber_id from subscribers where workspace_id = $1 and pending_events > 0
+  union
+  select subscriber_id from subscribers where workspace_id = $1 and due_at <= now())`;
+const IS_WAITING = `d.reason is not distinct from 'waiting_for_contact'`;
+
+const FILTERS: Readonly<Record<DeliveryFilter, { from: string; where: string; order?: string }>> = {
+  all: { from: EVENTS_WITH_DELIVERY, where: 'true' },
+  failed: { from: FAILED, where: `d.workspace_id = $1 and d.not_sent = 'failed'`, order: 'd' },
+  waiting: { from: EVENTS_WITH_DELIVERY, where: `${PENDING} and ${IS_WAITING}` },
+  pending: { from: EVENTS_WITH_DELIVERY, where: `${PENDING} and not (${IS_WAITING})` },
+  delivered: { from: EVENTS_WITH_DELIVERY, where: 'd.delivered_at is not null' },
+  skipped: { from: SKIPPED, where: 'true', order: 'k' },
+};
 
 /**
  * Deliveries of a workspace, the last received first.
@@ -174,21 +208,17 @@ export async function listDeliveries(
   before: { at: string; eventId: string } | null,
   limit: number,
 ): Promise<DeliveryRow[]> {
-  const waiting = `e.reason is not distinct from 'waiting_for_contact'`;
-  const conditions: Readonly<Record<DeliveryFilter, string>> = {
-    all: 'true',
-    failed: `e.delivery = 'failed'`,
-    waiting: `e.delivery = 'pending' and ${waiting}`,
-    pending: `e.delivery = 'pending' and not (${waiting})`,
-    delivered: `e.delivery = 'delivered'`,
-    skipped: `e.delivery = 'skipped'`,
-  };
+  const { from, where, order = 'e' } = FILTERS[query.show];
+  const ofCustomer = `and e.subscriber_id = any(array(select subscriber_id from subscriber_ids
+                                                    where workspace_id = $1 and app_user_id = $6))`;
+  // A customer's events are few: \`+ interval '0'\` keeps PostgreSQL from reading all events in order for them.
+  const at = query.customer === null ? `${order}.received_at` : `(e.received_at + interval '0')`;
   const rows = await sql.query<DeliveryDbRow>(
-    `select ${DELIVERY_COLUMNS} from ${query.customer === null ? 'events' : OF_CUSTOMER} e
-      where e.workspace_id = $1 and e.side = 'customer' and ${conditions[query.show]}
-        and ($2::text is null or (e.received_at, e.event_id) < ($2::timestamptz, $3::text))
+    `select ${DELIVERY_COLUMNS} from ${from}
+      where e.workspace_id = $1 and e.side = 'customer' and ${where} ${query.customer === null ? '' : ofCustomer}
+        and ($2::text is null or (${at}, ${order}.event_id) < ($2::timestamptz, $3::text))
         and ($5::text is null or e.kind = $5)
-      order by e.received_at desc, e.event_id desc
+      order by ${at} desc, ${order}.event_id desc
       limit $4`,
     [
       workspaceId,
@@ -208,7 +238,7 @@ export async function readDelivery(
   eventId: string,
 ): Promise<DeliveryRow | null> {
   const [row] = await sql.query<DeliveryDbRow>(
-    `select ${DELIVERY_COLUMNS} from events e
+    `select ${DELIVERY_COLUMNS} from ${EVENTS_WITH_DELIVERY}
       where e.workspace_id = $1 and e.event_id = $2 and e.side = 'customer'`,
     [workspaceId, eventId],
   );

@@ -1,4 +1,5 @@
 import { clocks } from '../database/clock.ts';
+import { notifyDelivery } from '../database/notify.ts';
 import type { Database, Sql } from '../database/sql.ts';
 import type { CustomerReading } from '../revenuecat/client.ts';
 import { preferredAppUserIds } from '../subscription/identities.ts';
@@ -123,7 +124,7 @@ async function writeCustomers(
   );
   const isAnyDue =
     fresh.some(({ reading }) => saysSomething(reading.snapshot)) || [...touched.values()].includes(true);
-  if (isAnyDue) await sql.query(`select pg_notify('delivery', $1)`, [workspaceId]);
+  if (isAnyDue) await notifyDelivery(sql, workspaceId);
 
   const created = new Set(fresh.map(({ party }) => party.subscriberId));
   function outcomeOf({ ids, subscriberId }: IdentityGroup): Stored['outcome'] {

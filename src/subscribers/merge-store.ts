@@ -53,6 +53,7 @@ async function mergeInto(
   const moves = [
     'subscriber_ids',
     'events',
+    'event_deliveries',
     'delivery_attempts',
     'contact_links',
     'actions',
@@ -87,7 +88,8 @@ async function mergeInto(
     values,
   );
   await sql.query(
-    `update subscribers set merged_into = $2, due_at = null, contact_id = null, email = null, snapshot = null
+    `update subscribers set merged_into = $2, due_at = null, contact_id = null, email = null, snapshot = null, waiting = false,
+            pending_events = 0
       where workspace_id = $1 and subscriber_id = any($3)`,
     values,
   );

@@ -1,3 +1,4 @@
+import { notifyDelivery } from '../database/notify.ts';
 import type { Sql } from '../database/sql.ts';
 import { readEvent } from '../subscription/read-event.ts';
 import { assembleHistory, isTransfer } from '../subscription/transfers.ts';
@@ -48,9 +49,10 @@ export interface EventRow {
   event_at_ms: string;
   received_at: Date;
   payload: { event?: unknown } | null;
-  delivery: EventDelivery['state'];
+  skip_reason: string | null;
+  not_sent: 'failed' | 'skipped' | null;
   reason: string | null;
-  attempts: number;
+  attempts: number | null;
   next_try_at: Date | null;
   first_tried_at: Date | null;
   delivered_at: Date | null;
@@ -58,8 +60,27 @@ export interface EventRow {
   sent_at_s: string | null;
 }
 
-export const EVENT_COLUMNS = `project_id, event_id, side, event_at_ms, received_at, payload, delivery, reason, attempts,
-  next_try_at, first_tried_at, delivered_at, sent_name, sent_at_s`;
+/** Columns of {@link EVENTS_WITH_DELIVERY}. */
+export const EVENT_COLUMNS = `e.project_id, e.event_id, e.side, e.event_at_ms, e.received_at, e.payload, e.skip_reason,
+  d.not_sent, d.reason, d.attempts, d.next_try_at, d.first_tried_at, d.delivered_at, d.sent_name, d.sent_at_s`;
+
+/** Events `e` with their delivery `d`, which is missing while an event is not planned; $1 is the workspace. */
+export const EVENTS_WITH_DELIVERY = `events e left join event_deliveries d
+  on d.workspace_id = $1 and d.subscriber_id = e.subscriber_id and d.project_id = e.project_id
+     and d.event_id = e.event_id and e.side = 'customer'`;
+
+/** Whether an event still has to be sent, in SQL over {@link EVENTS_WITH_DELIVERY}. */
+export const IS_PENDING = `e.side = 'customer' and e.skip_reason is null and d.delivered_at is null and d.not_sent is null`;
+
+/** How an event stands with Intercom. */
+export function deliveryStateOf(row: {
+  readonly skip_reason: string | null;
+  readonly not_sent: 'failed' | 'skipped' | null;
+  readonly delivered_at: Date | null;
+}): EventDelivery['state'] {
+  if (row.skip_reason !== null) return 'skipped';
+  return row.not_sent ?? (row.delivered_at === null ? 'pending' : 'delivered');
+}
 
 export function toTimelineEntry(row: EventRow): TimelineEntry {
   const event = readEvent(row.payload?.event, {
@@ -73,9 +94,9 @@ export function toTimelineEntry(row: EventRow): TimelineEntry {
     projectId: row.project_id,
     receivedAtMs: row.received_at.getTime(),
     delivery: {
-      state: row.delivery,
-      reason: row.reason,
-      attempts: row.attempts,
+      state: deliveryStateOf(row),
+      reason: row.skip_reason ?? row.reason,
+      attempts: row.attempts ?? 0,
       nextTryAtMs: row.next_try_at?.getTime() ?? null,
       deliveredAtMs: row.delivered_at?.getTime() ?? null,
       firstTriedAtMs: row.first_tried_at?.getTime() ?? null,
@@ -235,9 +256,9 @@ async function readStoredEvents(
   const events = new Map<string, TimelineEntry[]>(subscriberIds.map((id) => [id, []]));
   if (subscriberIds.length === 0) return events;
   const rows = await sql.query<EventRow & { subscriber_id: string }>(
-    `select ${EVENT_COLUMNS}, subscriber_id from events
-      where workspace_id = $1 and subscriber_id = any($2)
-      order by event_at_ms, event_id`,
+    `select ${EVENT_COLUMNS}, e.subscriber_id from ${EVENTS_WITH_DELIVERY}
+      where e.workspace_id = $1 and e.subscriber_id = any($2)
+      order by e.event_at_ms, e.event_id`,
     [workspaceId, subscriberIds],
     'read-histories',
   );
@@ -257,7 +278,7 @@ export async function markPending(sql: Sql, workspaceId: string, subscriberId: s
       where workspace_id = $1 and subscriber_id = $2`,
     [workspaceId, subscriberId],
   );
-  await sql.query(`select pg_notify('delivery', $1)`, [workspaceId]);
+  await notifyDelivery(sql, workspaceId);
 }
 
 /**
@@ -286,5 +307,5 @@ export async function markTransferReceiversPending(
     [workspaceId, sourceId],
     'make-receivers-due',
   );
-  await sql.query(`select pg_notify('delivery', $1)`, [workspaceId]);
+  await notifyDelivery(sql, workspaceId);
 }

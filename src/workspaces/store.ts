@@ -1,3 +1,4 @@
+import { notifyDelivery } from '../database/notify.ts';
 import type { Database, Sql } from '../database/sql.ts';
 import { readSettings, type WorkspaceSettings } from './settings.ts';
 
@@ -240,10 +241,6 @@ export async function retryWaiting(sql: Sql, workspaceId: string): Promise<void>
   await notifyDelivery(sql, workspaceId);
 }
 
-async function notifyDelivery(sql: Sql, workspaceId: string): Promise<void> {
-  await sql.query(`select pg_notify('delivery', $1)`, [workspaceId]);
-}
-
 /**
  * Records that Intercom refuses a kind of work because a permission or a plan is missing.
  *
@@ -279,9 +276,10 @@ export async function clearRefusal(sql: Sql, workspaceId: string, work: RefusedW
 /** Retries refused events immediately instead of by their schedule: the permission or the plan has changed. */
 export async function retryRefused(sql: Sql, workspaceId: string): Promise<void> {
   await sql.query(
-    `update events set next_try_at = null
-      where workspace_id = $1 and delivery = 'pending'
-        and reason in ('intercom_scope_missing', 'intercom_plan_restricted')`,
+    `update event_deliveries set next_try_at = null
+      where workspace_id = $1 and delivered_at is null and not_sent is null
+        and reason in ('intercom_scope_missing', 'intercom_plan_restricted')
+        and subscriber_id in (select subscriber_id from subscribers where workspace_id = $1 and pending_events > 0)`,
     [workspaceId],
   );
   await sql.query(
@@ -348,6 +346,7 @@ const DATA_TABLES = [
   'catalog',
   'contact_links',
   'delivery_attempts',
+  'event_deliveries',
   'events',
   'subscriber_ids',
   'subscriber_summaries',

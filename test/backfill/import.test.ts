@@ -5,6 +5,7 @@ import { runImport } from '../../src/backfill/run.ts';
 import { changeState, type ImportProgress, readImport, startImport } from '../../src/backfill/store.ts';
 import { storeEvents } from '../../src/ingestion/store.ts';
 import { toReceived } from '../../src/ingestion/webhook.ts';
+import { EVENT_STATES } from '../support/deliveries.ts';
 import { DAY_MS, eventBody } from '../support/events.ts';
 import { until } from '../support/wait.ts';
 import { PROJECT_ID, WORKSPACE_ID } from '../support/world.ts';
@@ -46,7 +47,7 @@ describe('importing the history of a project', () => {
            from subscribers s where merged_into is null order by snapshot->>'customerId'`,
       ),
       events: await database.query(
-        `select event_id, side, type, event_at_ms, payload::text, delivery, reason from events order by event_id, side`,
+        `select event_id, side, type, event_at_ms, payload::text, delivery, reason from ${EVENT_STATES} order by event_id, side`,
       ),
     };
   }
@@ -102,7 +103,7 @@ describe('importing the history of a project', () => {
       order: 'order_ann',
       ids: ['$RCAnonymousID:1', 'ann'],
     });
-    const events = await world.db.database.query('select event_id, delivery, reason from events');
+    const events = await world.db.database.query(`select event_id, delivery, reason from ${EVENT_STATES}`);
     assert.deepEqual(events, [{ event_id: 'event-ann', delivery: 'skipped', reason: 'imported' }]);
     assert.deepEqual(world.revenueCat.state.violations, [], 'v1 was never asked');
     const [project] = await world.db.database.query('select last_received_at from projects');
@@ -186,7 +187,7 @@ describe('importing the history of a project', () => {
       new Map(
         (
           await world.db.database.query<{ event_id: string; delivery: string }>(
-            'select event_id, delivery from events',
+            `select event_id, delivery from ${EVENT_STATES}`,
           )
         ).map((row) => [row.event_id, row.delivery]),
       );

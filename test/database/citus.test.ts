@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { EVENT_STATES } from '../support/deliveries.ts';
 import { eventBody } from '../support/events.ts';
 import { createProduct, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
@@ -110,7 +111,7 @@ describe('DATABASE_BACKEND=citus', () => {
       await until(() => sent().length >= 2, 'the events on the contact');
       const row = await until(async () => {
         const [found] = await product.db.database.query<{ delivered: number; attempts: number }>(
-          `select (select count(*)::integer from events where delivery = 'delivered') as delivered,
+          `select (select count(*)::integer from ${EVENT_STATES} where delivery = 'delivered') as delivered,
                   (select count(*)::integer from delivery_attempts where event_id is not null) as attempts`,
         );
         return found?.delivered === 2 && found;

@@ -3,6 +3,7 @@ import { after, afterEach, before, describe, test } from 'node:test';
 import type { DeliveryWorker } from '../../src/delivery/worker.ts';
 import { storeEvents } from '../../src/ingestion/store.ts';
 import { toReceived } from '../../src/ingestion/webhook.ts';
+import { EVENT_STATES } from '../support/deliveries.ts';
 import { DAY_MS, eventBody } from '../support/events.ts';
 import { until } from '../support/wait.ts';
 import { createWorld, PROJECT_ID, setSettings, WORKSPACE_ID, type World } from '../support/world.ts';
@@ -50,7 +51,7 @@ describe('delivering', () => {
       delivery: string;
       reason: string | null;
       attempts: number;
-    }>('select delivery, reason, attempts from events where workspace_id = $1 and event_id = $2', [
+    }>(`select delivery, reason, attempts from ${EVENT_STATES} where workspace_id = $1 and event_id = $2`, [
       WORKSPACE_ID,
       eventId,
     ]);
@@ -96,7 +97,7 @@ describe('delivering', () => {
     });
     await until(async () => (await stateOf('w2'))?.reason === 'waiting_for_contact', 'the events to wait');
     world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
-    const { wakeForContact } = await import('../../src/contacts/contacts-store.ts');
+    const { wakeForContact } = await import('../../src/contacts/repository.ts');
     await wakeForContact(world.db.database, WORKSPACE_ID, { contactId: 'x', externalId: id, email: null });
     await until(() => eventsOf(id).length === 2, 'both events');
     assert.deepEqual(

@@ -13,6 +13,7 @@ import { createIntercomSimulator, type IntercomSimulator } from '../../src/simul
 import { CONTACT_ATTRIBUTES } from '../../src/subscription/attributes.ts';
 import { createSecretBox, hashSecret, type SecretBox, secretLocation } from '../../src/workspaces/secrets.ts';
 import { BARE_ENVIRONMENT } from '../support/bare-environment.ts';
+import { EVENT_STATES } from '../support/deliveries.ts';
 import { DAY_MS } from '../support/events.ts';
 import { until } from '../support/wait.ts';
 import {
@@ -271,7 +272,7 @@ export function createLoad(fleet: Fleet, name: string, customers: number, events
       await until(
         async () => {
           const [row] = await on.database().query<{ left: string }>(
-            `select count(*) as left from events
+            `select count(*) as left from ${EVENT_STATES}
               where workspace_id = $1 and event_id like $2 and delivery <> 'delivered'`,
             [WORKSPACE_ID, `${name}-%`],
           );

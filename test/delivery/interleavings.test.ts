@@ -12,6 +12,7 @@ import { findByAppUserIds } from '../../src/subscribers/find-store.ts';
 import { readHistory, readSubscriber } from '../../src/subscribers/store.ts';
 import { contactAttributes } from '../../src/subscription/attributes.ts';
 import { deriveState } from '../../src/subscription/state.ts';
+import { EVENT_STATES } from '../support/deliveries.ts';
 import { DAY_MS } from '../support/events.ts';
 import { until } from '../support/wait.ts';
 import { CLIENT_SECRET, createWorld, PROJECT_ID, WORKSPACE_ID, type World } from '../support/world.ts';
@@ -158,7 +159,7 @@ describe('any interleaving of webhooks, contact events, failures and replays', (
   /** Nobody waits for a backoff here. */
   async function hurry(prefix: string): Promise<void> {
     await world.db.database.query(
-      `update events set next_try_at = null where workspace_id = $1 and event_id like $2 and next_try_at is not null`,
+      `update event_deliveries set next_try_at = null where workspace_id = $1 and event_id like $2 and next_try_at is not null`,
       [WORKSPACE_ID, `${prefix}-%`],
     );
     await world.db.database.query(
@@ -201,7 +202,7 @@ describe('any interleaving of webhooks, contact events, failures and replays', (
           await replayEvents(world.db.database, WORKSPACE_ID, { failedOnly: true });
           await hurry(prefix);
           const [row] = await world.db.database.query<{ left: string }>(
-            `select count(*) as left from events where workspace_id = $1 and event_id like $2 and delivery <> 'delivered'`,
+            `select count(*) as left from ${EVENT_STATES} where workspace_id = $1 and event_id like $2 and delivery <> 'delivered'`,
             [WORKSPACE_ID, `${prefix}-%`],
           );
           return row?.left === '0';

@@ -3,28 +3,30 @@ import { randomUUID } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import {
   followMerge,
-  forgetContact,
-  forgetOldEmail,
+  unassignByOldEmail,
+  unassignContact,
   wakeForContact,
-} from '../../src/contacts/contacts-store.ts';
-import { type Claim, claimSubscribers, type Ending, finishClaims } from '../../src/delivery/store.ts';
+  wakeWaitingFor,
+} from '../../src/contacts/repository.ts';
+import { type Claim, type ClaimResult, claimNext, finishClaims } from '../../src/delivery/claims.ts';
 import { createWorld, WORKSPACE_ID, type World } from '../support/world.ts';
 import { receive } from './support.ts';
 
-/** What Intercom tells of a contact while a worker has its subscriber in hand. */
-describe('meanwhile', () => {
+/** What Intercom reports of a contact while its subscriber is claimed. */
+describe('contact changes during a delivery', () => {
   let world: World;
   before(async () => {
     world = await createWorld();
   });
   after(() => world?.close());
 
-  const delivered: Ending = {
+  const delivered: ClaimResult = {
     dueAtMs: null,
     contactId: 'c-1',
     attributesWritten: { rc_product: 'pro' },
     attempts: 0,
     waiting: false,
+    pending: { events: 0, reason: null },
   };
 
   /** @param known what is stored of the subscriber when it is claimed */
@@ -47,14 +49,14 @@ describe('meanwhile', () => {
         known.email ?? null,
       ],
     );
-    const [claim] = await claimSubscribers(database, WORKSPACE_ID, randomUUID(), 1);
+    const [claim] = await claimNext(database, WORKSPACE_ID, { owner: randomUUID(), limit: 1 });
     assert.ok(claim);
     return claim;
   }
 
-  async function finish(claim: Claim, ending: Ending) {
+  async function finish(claim: Claim, result: ClaimResult) {
     const { database } = world.db;
-    const due = await finishClaims(database, WORKSPACE_ID, [{ claim, ending }]);
+    const due = await finishClaims(database, WORKSPACE_ID, [{ claim, result }]);
     const [row] = await database.query<{ contact_id: string | null; attributes_written: unknown }>(
       `update subscribers set due_at = null where workspace_id = $1 and subscriber_id = $2
        returning contact_id, attributes_written`,
@@ -67,7 +69,7 @@ describe('meanwhile', () => {
     };
   }
 
-  test('nothing: what was written is remembered', async () => {
+  test('none: what was written is stored', async () => {
     const claim = await claimNew();
     assert.deepEqual(await finish(claim, delivered), {
       isDue: false,
@@ -76,9 +78,9 @@ describe('meanwhile', () => {
     });
   });
 
-  test('the contact is gone: it is looked for again', async () => {
+  test('the contact was deleted: it is looked up again', async () => {
     const claim = await claimNew({ contactId: 'c-gone', attributes: { rc_product: 'basic' } });
-    assert.equal(await forgetContact(world.db.database, WORKSPACE_ID, 'c-gone'), 1);
+    assert.equal(await unassignContact(world.db.database, WORKSPACE_ID, 'c-gone'), 1);
     assert.deepEqual(await finish(claim, { ...delivered, contactId: 'c-gone' }), {
       isDue: true,
       contactId: null,
@@ -86,9 +88,9 @@ describe('meanwhile', () => {
     });
   });
 
-  test('another contact was merged into it: its attributes are written anew', async () => {
+  test('another contact was merged into it: its attributes are written again', async () => {
     const claim = await claimNew({ contactId: 'c-kept', attributes: { rc_product: 'basic' } });
-    await followMerge(world.db.database, WORKSPACE_ID, 'c-merged', 'c-kept');
+    await followMerge(world.db.database, WORKSPACE_ID, { from: 'c-merged', into: 'c-kept' });
     assert.deepEqual(await finish(claim, { ...delivered, contactId: 'c-kept' }), {
       isDue: true,
       contactId: 'c-kept',
@@ -96,28 +98,28 @@ describe('meanwhile', () => {
     });
   });
 
-  test('another contact was merged into one just found: it is looked for and written to once more', async () => {
+  test('another contact was merged into one just found: it is looked up and written to again', async () => {
     const claim = await claimNew();
     const [row] = await world.db.database.query<{ app_user_id: string }>(
       'select app_user_id from subscriber_ids where workspace_id = $1 and subscriber_id = $2',
       [WORKSPACE_ID, claim.subscriberId],
     );
-    await followMerge(world.db.database, WORKSPACE_ID, 'c-lead', 'c-4');
+    await followMerge(world.db.database, WORKSPACE_ID, { from: 'c-lead', into: 'c-4' });
     const seen = { contactId: 'c-4', externalId: row?.app_user_id ?? '', email: null };
     assert.equal(await wakeForContact(world.db.database, WORKSPACE_ID, seen), 1);
     const found = await finish(claim, { ...delivered, contactId: 'c-4' });
     assert.deepEqual(found, { isDue: true, contactId: null, attributes: null });
   });
 
-  test('a contact just found gets another e-mail: it is looked for again', async () => {
+  test('a contact just found gets another e-mail: it is looked up again', async () => {
     const claim = await claimNew({ email: 'old@example.com' });
     const seen = { contactId: 'c-5', externalId: null, email: 'new@example.com' };
-    assert.equal(await forgetOldEmail(world.db.database, WORKSPACE_ID, seen), 1);
+    assert.equal(await unassignByOldEmail(world.db.database, WORKSPACE_ID, seen), 1);
     const found = await finish(claim, { ...delivered, contactId: 'c-5' });
     assert.deepEqual(found, { isDue: true, contactId: null, attributes: null });
   });
 
-  test('a contact appears that was just looked for in vain: it is looked for again', async () => {
+  test('a contact appears that was just not found: it is looked up again', async () => {
     const email = 'ada@example.com';
     const claim = await claimNew({ email });
     const seen = { contactId: 'c-2', externalId: null, email };
@@ -126,7 +128,7 @@ describe('meanwhile', () => {
     assert.equal((await finish(claim, waiting)).isDue, true);
   });
 
-  test('the contact that it had comes back from the archive: it is looked for again', async () => {
+  test('the contact that it had is unarchived: it is looked up again', async () => {
     const claim = await claimNew({ contactId: 'c-3' });
     const [row] = await world.db.database.query<{ app_user_id: string }>(
       'select app_user_id from subscriber_ids where workspace_id = $1 and subscriber_id = $2',
@@ -136,5 +138,25 @@ describe('meanwhile', () => {
     assert.equal(await wakeForContact(world.db.database, WORKSPACE_ID, seen), 1);
     const waiting = { ...delivered, contactId: null, attributesWritten: null, attempts: 1, waiting: true };
     assert.equal((await finish(claim, waiting)).isDue, true);
+  });
+
+  test('a card wakes what waits for its contact, once, and nothing else', async () => {
+    const { database } = world.db;
+    const claim = await claimNew();
+    const [row] = await database.query<{ app_user_id: string }>(
+      'select app_user_id from subscriber_ids where workspace_id = $1 and subscriber_id = $2',
+      [WORKSPACE_ID, claim.subscriberId],
+    );
+    const externalId = row?.app_user_id ?? '';
+    const open = () => wakeWaitingFor(database, WORKSPACE_ID, externalId);
+    assert.equal(await open(), 0, 'it does not wait yet');
+    const waiting = { ...delivered, contactId: null, dueAtMs: Date.now() + 3_600_000, waiting: true };
+    await finishClaims(database, WORKSPACE_ID, [{ claim, result: waiting }]);
+    assert.equal(await wakeWaitingFor(database, WORKSPACE_ID, 'somebody-else'), 0);
+    assert.equal(await wakeWaitingFor(database, 'other', externalId), 0);
+    assert.equal(await open(), 1);
+    assert.equal(await open(), 0, 'it is due already');
+    const [claimed] = await claimNext(database, WORKSPACE_ID, { owner: randomUUID(), limit: 1 });
+    assert.equal(claimed?.subscriberId, claim.subscriberId);
   });
 });

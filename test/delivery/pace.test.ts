@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { takeCalls } from '../../src/delivery/call-budget.ts';
-import { type Clock, createRateGate, type RateGate } from '../../src/delivery/rate-gate.ts';
+import { type Clock, createRateGate, type RateGate, takeCalls } from '../../src/delivery/rate-gate.ts';
 import type { RateLimit } from '../../src/intercom/client.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 
@@ -68,7 +67,7 @@ describe('pacing', { concurrency: true }, () => {
     for (let worker = 0; worker < workers; worker += 1) {
       const gate = createRateGate({
         clock,
-        take: (ask, reading, nowMs) => takeCalls(db.database, workspaceId, ask, reading, nowMs),
+        take: (ask) => takeCalls(db.database, workspaceId, ask),
       });
       gates.push(gate);
       const hand = async (): Promise<void> => {
@@ -84,7 +83,7 @@ describe('pacing', { concurrency: true }, () => {
           const { status, reading } = intercom.call();
           gate.observe(reading);
           if (status === 429)
-            gate.hold(reading.resetAtMs > clock.now() ? reading.resetAtMs : clock.now() + 250);
+            gate.pause(reading.resetAtMs > clock.now() ? reading.resetAtMs : clock.now() + 250);
           gate.release(true);
         }
       };

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
+import { type Decision, decide, nextContactLookup, RETRY_FOR_MS } from '../../src/delivery/decide.ts';
 import { changedAttributes, type OutboxEntry, planEvents } from '../../src/delivery/plan.ts';
-import { afterFailure, nextContactLookup, RETRY_FOR_MS } from '../../src/delivery/retry-policy.ts';
+import type { ErrorCode, Remedy } from '../../src/errors.ts';
 import { type EventRow, toTimelineEntry } from '../../src/subscribers/store.ts';
 import { DEFAULT_SETTINGS } from '../../src/workspaces/settings.ts';
 import { eventBody, START_MS } from '../support/events.ts';
@@ -16,7 +17,8 @@ function entry(id: string, fields: Record<string, unknown> = {}) {
     event_at_ms: String(event.event_timestamp_ms),
     received_at: new Date(START_MS),
     payload: { event },
-    delivery: 'pending',
+    skip_reason: null,
+    not_sent: null,
     reason: null,
     attempts: 0,
     next_try_at: null,
@@ -34,6 +36,7 @@ const pending: OutboxEntry = {
   attempts: 0,
   firstTriedAtMs: null,
   nextTryAtMs: null,
+  reason: null,
   receivedAtMs: START_MS,
 };
 const NAME = 'rc_initial_purchase_event';
@@ -131,12 +134,15 @@ describe('planning', () => {
 
 describe('retrying', () => {
   const retry = (attempts: number, random: number, sinceMs = 0) =>
-    afterFailure({ attempts, firstTriedAtMs: -sinceMs, nowMs: 0, remedy: { kind: 'retry' }, random });
+    decide(
+      { code: 'intercom_unavailable', remedy: { kind: 'retry' } },
+      { attempts, firstTriedAtMs: -sinceMs, nowMs: 0, random },
+    );
 
   test('waits twice as long each time, with jitter, up to an hour', () => {
     const delays = [1, 2, 3, 4].map((attempts) => retry(attempts, 0));
     assert.deepEqual(
-      delays.map((verdict) => verdict.kind === 'retry' && verdict.atMs),
+      delays.map((decision) => decision.kind === 'retry' && decision.atMs),
       [250, 500, 1_000, 2_000],
     );
     fc.assert(
@@ -144,28 +150,46 @@ describe('retrying', () => {
         fc.integer({ min: 1, max: 200 }),
         fc.double({ min: 0, max: 0.999, noNaN: true }),
         (n, random) => {
-          const verdict = retry(n, random);
-          assert.ok(verdict.kind === 'retry' && verdict.atMs >= 250 && verdict.atMs <= 3_600_000);
+          const decision = retry(n, random);
+          assert.ok(decision.kind === 'retry' && decision.atMs >= 250 && decision.atMs <= 3_600_000);
         },
       ),
     );
   });
 
-  test('gives up after three days, or at once when repeating cannot help', () => {
+  test('fails after three days, or immediately when a retry cannot help', () => {
     assert.equal(retry(80, 0.5, RETRY_FOR_MS - 3_600_001).kind, 'retry');
     assert.equal(retry(80, 0.5, RETRY_FOR_MS).kind, 'fail');
-    const refused = {
-      attempts: 1,
-      firstTriedAtMs: 0,
-      nowMs: 0,
-      remedy: { kind: 'give_up' },
-      random: 0,
-    } as const;
-    assert.equal(afterFailure(refused).kind, 'fail');
+    const first = { attempts: 1, firstTriedAtMs: 0, nowMs: 0, random: 0 };
+    assert.equal(decide({ code: 'intercom_rejected', remedy: { kind: 'give_up' } }, first).kind, 'fail');
   });
 
-  test('a contact is looked for ever less often, then only when something happens', () => {
-    const looks = [1, 2, 3, 4, 5, 6, 7].map((lookups) => nextContactLookup(lookups, 0));
-    assert.deepEqual(looks, [600_000, 3_600_000, 21_600_000, 86_400_000, 86_400_000, 86_400_000, null]);
+  test('each failure has one decision; a missing plan or permission is retried', () => {
+    const first = { attempts: 1, firstTriedAtMs: 0, nowMs: 0, random: 0 };
+    const cases: [ErrorCode, Remedy, Decision][] = [
+      ['intercom_scope_missing', { kind: 'give_up' }, { kind: 'retry', atMs: 250 }],
+      ['intercom_plan_restricted', { kind: 'give_up' }, { kind: 'retry', atMs: 250 }],
+      [
+        'intercom_rate_limited',
+        { kind: 'wait_until', atMs: 7_000 },
+        { kind: 'pause_workspace', untilMs: 7_000 },
+      ],
+      ['intercom_unauthorized', { kind: 'reauthorise' }, { kind: 'disconnect' }],
+      ['intercom_not_found', { kind: 'wait_for_contact' }, { kind: 'contact_missing' }],
+      [
+        'intercom_contact_merged',
+        { kind: 'follow_contact', contactId: 'c' },
+        { kind: 'follow', contactId: 'c' },
+      ],
+      ['intercom_attribute_missing', { kind: 'provision_attributes' }, { kind: 'retry', atMs: 250 }],
+    ];
+    for (const [code, remedy, decision] of cases) assert.deepEqual(decide({ code, remedy }, first), decision);
+  });
+
+  test('a contact is looked up ever more rarely, down to once a week, and never for the last time', () => {
+    const days = (ms: number) => ms / 86_400_000;
+    const delays = [1, 2, 3, 4, 5, 6, 7, 8, 100].map((lookups) => days(nextContactLookup(lookups, 0)));
+    assert.deepEqual(delays.slice(3), [1, 2, 4, 7, 7, 7]);
+    assert.ok(delays.every((delay, index) => delay >= (delays[index - 1] ?? 0)));
   });
 });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, test } from 'node:test';
+import { deleteOldAttempts } from '../../src/delivery/jobs.ts';
 import { replayEvents } from '../../src/delivery/replay.ts';
-import { forgetOldAttempts } from '../../src/delivery/retention.ts';
 import { DAY_MS } from '../support/events.ts';
 import { until } from '../support/wait.ts';
 import { createWorld, setSettings, WORKSPACE_ID, type World } from '../support/world.ts';
@@ -261,7 +261,7 @@ describe('Intercom’s rules', () => {
          from (values ('ok', 29), ('ok', 31), ('intercom_rejected', 31), ('intercom_rejected', 91)) as t (code, days)`,
       [WORKSPACE_ID],
     );
-    assert.equal(await forgetOldAttempts(database), 2);
+    assert.equal(await deleteOldAttempts(database), 2);
     const rows = await database.query<{ event_id: string }>(
       `select event_id from delivery_attempts where workspace_id = $1 and at < now() - interval '1 day' order by 1`,
       [WORKSPACE_ID],

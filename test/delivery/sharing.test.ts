@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import pg from 'pg';
-import { registerWorker, releaseExpiredLeases } from '../../src/delivery/leases.ts';
+import { claimNext, listDueWorkspaces } from '../../src/delivery/claims.ts';
 import { replayEvents } from '../../src/delivery/replay.ts';
-import { allocateSlots } from '../../src/delivery/slots.ts';
-import { claimSubscribers, listDueWorkspaces } from '../../src/delivery/store.ts';
+import { allocateSlots } from '../../src/delivery/worker.ts';
+import { registerWorker, releaseExpiredLeases } from '../../src/delivery/worker-session.ts';
 import { markDisconnected } from '../../src/workspaces/store.ts';
 import { until } from '../support/wait.ts';
 import { addWorkspace, createWorld, WORKSPACE_ID, type World } from '../support/world.ts';
@@ -13,10 +13,10 @@ import { receive, stateOf } from './support.ts';
 
 describe('sharing the work', () => {
   test('a workspace gets its part, never all, and something even when the others have all', () => {
-    const limits = { perWorkspace: 32, total: 256, held: 0 };
-    const due = (held: number, room = Number.POSITIVE_INFINITY) => ({
-      workspaceId: `w${held}-${room}`,
-      held,
+    const limits = { perWorkspace: 32, total: 256, active: 0 };
+    const due = (active: number, room = Number.POSITIVE_INFINITY) => ({
+      workspaceId: `w${active}-${room}`,
+      active,
       room,
     });
     assert.deepEqual([...allocateSlots([due(0)], limits).values()], [32]);
@@ -28,7 +28,7 @@ describe('sharing the work', () => {
       'its window has three calls left',
     );
     assert.deepEqual([...allocateSlots([due(0, 0)], limits).values()], []);
-    assert.deepEqual([...allocateSlots([due(0)], { ...limits, held: 256 }).values()], [2]);
+    assert.deepEqual([...allocateSlots([due(0)], { ...limits, active: 256 }).values()], [2]);
     const many = Array.from({ length: 64 }, (_, index) => ({ ...due(0), workspaceId: `many-${index}` }));
     assert.deepEqual(new Set(allocateSlots(many, limits).values()), new Set([4]));
   });
@@ -53,12 +53,18 @@ describe('sharing the work', () => {
           (await dying.query({ text, values: [...values] })).rows,
       };
       await registerWorker(sql, owner);
-      assert.equal((await claimSubscribers(world.db.database, WORKSPACE_ID, owner, 10)).length, 1);
+      assert.equal((await claimNext(world.db.database, WORKSPACE_ID, { owner, limit: 10 })).length, 1);
       assert.equal(await releaseExpiredLeases(world.db.database), 0, 'it lives');
-      assert.deepEqual(await claimSubscribers(world.db.database, WORKSPACE_ID, randomUUID(), 10), []);
+      assert.deepEqual(
+        await claimNext(world.db.database, WORKSPACE_ID, { owner: randomUUID(), limit: 10 }),
+        [],
+      );
       await dying.end();
       await until(async () => (await releaseExpiredLeases(world.db.database)) === 1, 'the lease to end');
-      assert.equal((await claimSubscribers(world.db.database, WORKSPACE_ID, randomUUID(), 10)).length, 1);
+      assert.equal(
+        (await claimNext(world.db.database, WORKSPACE_ID, { owner: randomUUID(), limit: 10 })).length,
+        1,
+      );
       await world.db.database.query('update subscribers set lease_until = null, due_at = null');
     });
 
@@ -86,7 +92,7 @@ describe('sharing the work', () => {
       await receive(world, 'calm', { id: 'calm-1' }, 'quiet');
       await until(() => delivered('calm-1', 'quiet'), 'the single event');
       assert.ok(performance.now() - startedAt < 1_000, `${performance.now() - startedAt} ms`);
-      assert.ok(worker.inHand() > 0, 'the busy workspace still waits');
+      assert.ok(worker.activeCount() > 0, 'the busy workspace still waits');
       assert.equal(world.intercom.faults.requests().filter((request) => request.status === 429).length, 0);
       await worker.stop();
     });

@@ -1,5 +1,6 @@
 import { storeEvents } from '../../src/ingestion/store.ts';
 import { toReceived } from '../../src/ingestion/webhook.ts';
+import { EVENT_STATES } from '../support/deliveries.ts';
 import { DAY_MS, eventBody } from '../support/events.ts';
 import { PROJECT_ID, WORKSPACE_ID, type World } from '../support/world.ts';
 
@@ -48,7 +49,7 @@ export async function stateOf(
   workspaceId = WORKSPACE_ID,
 ): Promise<EventState | undefined> {
   const [row] = await world.db.database.query<EventState & Record<string, unknown>>(
-    `select delivery, reason, attempts, next_try_at, contact_id from events
+    `select delivery, reason, attempts, next_try_at, contact_id from ${EVENT_STATES}
       where workspace_id = $1 and event_id = $2 and side = 'customer'`,
     [workspaceId, eventId],
   );

@@ -16,6 +16,7 @@ import {
 } from '../../src/simulator/revenuecat/server.ts';
 import { createSecretBox, secretLocation } from '../../src/workspaces/secrets.ts';
 import { startCommand } from '../backfill/support.ts';
+import { setDelivery } from '../support/deliveries.ts';
 import { eventBody } from '../support/events.ts';
 import { until } from '../support/wait.ts';
 import {
@@ -427,10 +428,14 @@ describe('doctor', () => {
         await storeEvents(world.db.database, WORKSPACE_ID, PROJECT_ID, [
           toReceived(body, JSON.stringify({ event: body }), Date.now()),
         ]);
-        await sql(`update events set delivery = 'failed', reason = 'intercom_event_limit'`);
+        await setDelivery(world.db.database, WORKSPACE_ID, String(body.id), {
+          delivery: 'failed',
+          reason: 'intercom_event_limit',
+        });
         await sql(`update subscribers set due_at = null`);
         return {
           async repair() {
+            await sql('delete from event_deliveries');
             await sql('delete from events');
             await sql('delete from subscriber_ids');
             await sql('delete from subscribers');

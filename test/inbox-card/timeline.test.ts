@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { readTimeline } from '../../src/inbox-card/timeline-repository.ts';
 import { ownSource } from '../../src/subscribers/store.ts';
+import { setDelivery } from '../support/deliveries.ts';
 import { DAY_MS, eventBody } from '../support/events.ts';
 import { createProduct, type Product } from '../support/product.ts';
 import { until } from '../support/wait.ts';
@@ -178,11 +179,7 @@ describe('the timeline', () => {
     const technical = await delivered.press('technical:stand-1');
     assert.match(technical.text, /^Type: RENEWAL$/m);
     const set = (delivery: string, reason: string | null, nextTryAt: string | null) =>
-      database().query(
-        `update events set delivery = $2, reason = $3, next_try_at = $4, attempts = 3
-          where workspace_id = $1 and event_id = 'stand-1'`,
-        [WORKSPACE_ID, delivery, reason, nextTryAt],
-      );
+      setDelivery(database(), WORKSPACE_ID, 'stand-1', { delivery, reason, nextTryAt, attempts: 3 });
     for (const [delivery, reason, at, say] of [
       [
         'failed',

@@ -109,7 +109,7 @@ describe('the two ways of storing a batch', () => {
       merged: await read(`select 1 from subscribers where workspace_id = $1 and merged_into is not null`),
       events: await read(
         `select ${names} as names, e.event_id, e.side, e.type, e.kind, e.environment, e.event_at_ms, e.transaction_id,
-                e.payload, e.delivery, e.reason
+                e.payload, e.skip_reason
            from events e join subscribers s using (workspace_id, subscriber_id)
           where workspace_id = $1 order by e.event_id, e.side`,
       ),

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { createLogger } from '../../src/logger.ts';
+import { EVENT_STATES } from '../support/deliveries.ts';
 import { DAY_MS, eventBody } from '../support/events.ts';
 import { createProduct, type Product } from '../support/product.ts';
 import { until } from '../support/wait.ts';
@@ -85,7 +86,7 @@ describe('a disk that is full', () => {
     await until(
       async () => {
         const [event] = await product.db.database.query<{ delivery: string }>(
-          `select delivery from events where workspace_id = $1 and event_id = 'disk-two'`,
+          `select delivery from ${EVENT_STATES} where workspace_id = $1 and event_id = 'disk-two'`,
           [WORKSPACE_ID],
         );
         return event?.delivery === 'delivered';

@@ -9,6 +9,7 @@ import { addBacklogMetrics } from '../../src/delivery/metrics.ts';
 import { addJobMetrics } from '../../src/jobs/metrics.ts';
 import { addWorkspaceMetrics } from '../../src/workspaces/metrics.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { EVENT_STATES } from '../support/deliveries.ts';
 import { DAY_MS, eventBody } from '../support/events.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
@@ -132,7 +133,7 @@ describe('what an operator watches', () => {
       await fetch(`${product.server.url}${path}`, { redirect: 'manual' });
     await until(async () => {
       const [row] = await db.database.query<{ n: number }>(
-        `select count(*)::int as n from events where workspace_id = $1 and reason = 'waiting_for_contact'`,
+        `select count(*)::int as n from ${EVENT_STATES} where workspace_id = $1 and reason = 'waiting_for_contact'`,
         [WORKSPACE_ID],
       );
       return row?.n === 1;

@@ -11,6 +11,7 @@ import { readConfig } from '../../src/config.ts';
 import { migrate, openDatabase } from '../../src/database/data-source.ts';
 import { type RunningServer, startServer } from '../../src/server.ts';
 import { freePort } from '../../src/simulator/listen.ts';
+import { EVENT_STATES } from '../support/deliveries.ts';
 import { DAY_MS, eventBody } from '../support/events.ts';
 import { createProduct, type Product } from '../support/product.ts';
 import { until } from '../support/wait.ts';
@@ -161,7 +162,7 @@ describe(`backing up and restoring with ${runTool('pg_dump', '--version').trim()
     until(() => product.intercom.state.events.length >= count, `${count} events on contacts`);
   const failed = async (database: Product['db']['database']): Promise<number> => {
     const [row] = await database.query<{ n: number }>(
-      `select count(*)::int as n from events where workspace_id = $1 and delivery = 'failed'`,
+      `select count(*)::int as n from ${EVENT_STATES} where workspace_id = $1 and delivery = 'failed'`,
       [WORKSPACE_ID],
     );
     return row?.n ?? 0;
@@ -248,7 +249,7 @@ describe(`backing up and restoring with ${runTool('pg_dump', '--version').trim()
     assert.equal(await failed(server.connected.database), 1);
     await until(async () => {
       const [row] = await server.connected.database.query<{ n: number }>(
-        `select count(*)::int as n from events where workspace_id = $1 and delivery = 'pending'`,
+        `select count(*)::int as n from ${EVENT_STATES} where workspace_id = $1 and delivery = 'pending'`,
         [WORKSPACE_ID],
       );
       return row?.n === 0;

@@ -6,6 +6,7 @@ import { writeAudit } from '../../src/workspaces/audit.ts';
 import { connectProject, listProjects, readProject } from '../../src/workspaces/projects.ts';
 import { secretLocation } from '../../src/workspaces/secrets.ts';
 import { readWorkspace } from '../../src/workspaces/store.ts';
+import { EVENT_STATES, setDelivery } from '../support/deliveries.ts';
 import { createSite, csrfIn, PUBLIC_URL, type Site } from '../workspaces/support.ts';
 
 type Browser = ReturnType<typeof supertest.agent>;
@@ -48,17 +49,11 @@ async function storeEvent(
     [workspaceId, subscriberId],
   );
   await site.db.database.query(
-    `insert into events (workspace_id, project_id, event_id, subscriber_id, type, kind, event_at_ms, payload, delivery, reason)
-     values ($1, 'p', $2, $3, 'RENEWAL', 'renewal', 0, $4, $5, $6)`,
-    [
-      workspaceId,
-      eventId,
-      subscriberId,
-      JSON.stringify({ event: { app_user_id: appUserId } }),
-      delivery,
-      reason,
-    ],
+    `insert into events (workspace_id, project_id, event_id, subscriber_id, type, kind, event_at_ms, payload)
+     values ($1, 'p', $2, $3, 'RENEWAL', 'renewal', 0, $4)`,
+    [workspaceId, eventId, subscriberId, JSON.stringify({ event: { app_user_id: appUserId } })],
   );
+  await setDelivery(site.db.database, workspaceId, eventId, { delivery, reason });
   return eventId;
 }
 
@@ -425,7 +420,7 @@ describe('deliveries', () => {
     const state = async (eventId: string): Promise<string | undefined> =>
       (
         await site.db.database.query<{ delivery: string }>(
-          'select delivery from events where event_id = $1',
+          `select delivery from ${EVENT_STATES} where event_id = $1`,
           [eventId],
         )
       )[0]?.delivery;
@@ -447,7 +442,8 @@ describe('deliveries', () => {
     const ids = new Set<string>();
     for (let count = 0; count < 60; count += 1)
       ids.add(await storeEvent({ delivery: 'skipped', reason: 'sandbox' }));
-    await site.db.database.query(`update events set received_at = '2026-01-01' where delivery = 'skipped'`);
+    await site.db.database.query(`with moved as (update events set received_at = '2026-01-01' where true returning 1)
+       update event_deliveries set received_at = '2026-01-01' where not_sent = 'skipped'`);
     const seen: string[] = [];
     let path = '/settings/deliveries?show=skipped';
     for (let page = 0; page < 3 && path !== ''; page += 1) {
@@ -494,6 +490,10 @@ describe('data', () => {
       [both],
     );
     assert.deepEqual(left, [{ workspace_id: 'other1' }]);
+    assert.deepEqual(
+      await database.query('select workspace_id from event_deliveries where event_id = any($1)', [both]),
+      left,
+    );
     const log = await database.query(`select * from audit_log where workspace_id = 'abc123'`);
     assert.ok(!JSON.stringify(log).includes('same-id'));
   });
@@ -518,7 +518,8 @@ describe('home', () => {
     await site.db.database.query(
       `update projects set last_received_at = now(), api_key_state = 'valid', missing_scopes = '[]' where workspace_id = 'abc123'`,
     );
-    await site.db.database.query(`delete from events where workspace_id = 'abc123'`);
+    for (const table of ['event_deliveries', 'events', 'subscribers'])
+      await site.db.database.query(`delete from ${table} where workspace_id = 'abc123'`);
     assert.match((await browser.get('/settings').expect(200)).text, /Everything works/);
   });
 });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { after, before, it } from 'node:test';
-import { listDueWorkspaces } from '../../src/delivery/store.ts';
+import { listDueWorkspaces } from '../../src/delivery/claims.ts';
 import { authenticateWebhook } from '../../src/ingestion/webhook.ts';
 import {
   connectProject,

@@ -1,0 +1,201 @@
+import { notifyDelivery } from '../database/notify.ts';
+import type { Sql } from '../database/sql.ts';
+
+/** Contacts that teammates linked to subscribers, by subscriber, the newest link first. */
+export async function linkedContacts(
+  sql: Sql,
+  workspaceId: string,
+  subscriberIds: readonly string[],
+): Promise<Map<string, string[]>> {
+  const rows = await sql.query<{ subscriber_id: string; contact_ids: string[] }>(
+    `select subscriber_id, array_agg(contact_id order by made_at desc) as contact_ids from contact_links
+      where workspace_id = $1 and subscriber_id = any($2) group by subscriber_id`,
+    [workspaceId, subscriberIds],
+    'linked-contacts',
+  );
+  return new Map(rows.map((row) => [row.subscriber_id, row.contact_ids]));
+}
+
+/**
+ * Other subscribers that may write to the same contact, by subscriber: they share an app user id in another project,
+ * are linked to the same contact, or have it. Nearly always there are none.
+ */
+export async function findSharedSubscribers(
+  sql: Sql,
+  workspaceId: string,
+  subscriberIds: readonly string[],
+): Promise<Map<string, string[]>> {
+  // Each part reads an index for each row: joins would be planned for the tables' size on the first day.
+  const rows = await sql.query<{ subscriber_id: string; others: string[] }>(
+    `with contact as (
+       select subscriber_id, contact_id from contact_links
+        where workspace_id = $1 and subscriber_id = any($2)
+       union
+       select subscriber_id, contact_id from subscribers
+        where workspace_id = $1 and subscriber_id = any($2) and contact_id is not null
+     ), pair as (
+       select i.subscriber_id as mine, o.subscriber_id as other from subscriber_ids i
+        cross join lateral (select subscriber_id from subscriber_ids
+                             where workspace_id = $1 and app_user_id = i.app_user_id offset 0) o
+        where i.workspace_id = $1 and i.subscriber_id = any($2)
+       union
+       select c.subscriber_id, o.subscriber_id from contact c
+        cross join lateral (select subscriber_id from contact_links
+                             where workspace_id = $1 and contact_id = c.contact_id offset 0) o
+       union
+       select c.subscriber_id, o.subscriber_id from contact c
+        cross join lateral (select subscriber_id from subscribers
+                             where workspace_id = $1 and contact_id = c.contact_id offset 0) o
+     )
+     select mine as subscriber_id, array_agg(other) as others from pair where mine <> other group by mine`,
+    [workspaceId, subscriberIds],
+    'find-shared-subscribers',
+  );
+  return new Map(rows.map((row) => [row.subscriber_id, row.others]));
+}
+
+/** What a webhook or a card says of a contact. */
+export interface ContactIdentity {
+  readonly contactId: string;
+  readonly externalId: string | null;
+  readonly email: string | null;
+}
+
+const MATCH_AGAIN = `due_at = now(), version = s.version + 1, waiting = false, attempts = 0, failing_since = null,
+            contact_id = null, attributes_written = null`;
+
+/** Runs an update that makes subscribers due; wakes delivery when there are any. @returns their number */
+async function wake(
+  sql: Sql,
+  workspaceId: string,
+  update: { text: string; values: readonly unknown[]; name: string },
+): Promise<number> {
+  const rows = await sql.query(update.text, [workspaceId, ...update.values], update.name);
+  if (rows.length > 0) await notifyDelivery(sql, workspaceId);
+  return rows.length;
+}
+
+/**
+ * Wakes the subscribers that a contact may belong to: those with its external id, linked to it, or waiting with its
+ * e-mail. Those that have this contact already are left alone, unless a worker is delivering them: it may just have
+ * looked for the contact in vain, before its result is stored.
+ *
+ * @returns number of subscribers woken
+ */
+export function wakeForContact(sql: Sql, workspaceId: string, contact: ContactIdentity): Promise<number> {
+  // A union: with `or` PostgreSQL reads all subscribers of the workspace.
+  return wake(sql, workspaceId, {
+    text: `update subscribers s
+        set ${MATCH_AGAIN}
+      where s.workspace_id = $1 and s.merged_into is null
+        and (s.contact_id is distinct from $4 or s.lease_owner is not null)
+        and s.subscriber_id in (
+          select i.subscriber_id from subscriber_ids i where i.workspace_id = $1 and i.app_user_id = $2
+          union
+          select l.subscriber_id from contact_links l where l.workspace_id = $1 and l.contact_id = $4
+          union
+          select e.subscriber_id from subscribers e
+           where e.workspace_id = $1 and e.email = lower($3) and (e.waiting or e.lease_owner is not null))
+     returning 1`,
+    values: [contact.externalId, contact.email, contact.contactId],
+    name: 'wake-for-contact',
+  });
+}
+
+/**
+ * Wakes only the subscribers that wait for a contact with this external id: for a card that shows the contact, after
+ * Intercom's webhook was lost. Nearly always there are none, and nothing is written.
+ *
+ * @returns number of subscribers woken
+ */
+export function wakeWaitingFor(sql: Sql, workspaceId: string, externalId: string): Promise<number> {
+  return wake(sql, workspaceId, {
+    text: `update subscribers s
+        set ${MATCH_AGAIN}
+      where s.workspace_id = $1 and s.waiting and s.merged_into is null and (s.due_at is null or s.due_at > now())
+        and s.subscriber_id = any(array(select i.subscriber_id from subscriber_ids i
+                                         where i.workspace_id = $1 and i.app_user_id = $2))
+     returning 1`,
+    values: [externalId],
+    name: 'wake-waiting-for',
+  });
+}
+
+/** Unassigns a contact that was deleted or merged; its subscribers are matched again. */
+export function unassignContact(sql: Sql, workspaceId: string, contactId: string): Promise<number> {
+  return wake(sql, workspaceId, {
+    text: `update subscribers s set ${MATCH_AGAIN} where s.workspace_id = $1 and s.contact_id = $2 returning 1`,
+    values: [contactId],
+    name: 'unassign-contact',
+  });
+}
+
+/**
+ * A contact's e-mail has changed: subscribers that only the old one matched are matched again, and those that a
+ * worker is just matching.
+ */
+export function unassignByOldEmail(sql: Sql, workspaceId: string, contact: ContactIdentity): Promise<number> {
+  return wake(sql, workspaceId, {
+    text: `update subscribers s
+        set ${MATCH_AGAIN}
+      where s.workspace_id = $1 and s.email is distinct from lower($3)
+        and (s.contact_id = $4
+             or (s.contact_id is null and s.email is not null
+                 and s.due_at <= now() and s.lease_owner is not null))
+        and s.subscriber_id not in (
+          select i.subscriber_id from subscriber_ids i where i.workspace_id = $1 and i.app_user_id = $2
+          union
+          select l.subscriber_id from contact_links l where l.workspace_id = $1 and l.contact_id = $4)
+     returning 1`,
+    values: [contact.externalId, contact.email, contact.contactId],
+    name: 'unassign-by-old-email',
+  });
+}
+
+/**
+ * Follows a merge. Links are moved to the surviving contact; its attributes are written again, since those of the
+ * merged contact may have replaced what we wrote.
+ *
+ * @param sql an open transaction
+ * @param merge.from `null`: Intercom did not say; the next call for it is then answered 410 with the way
+ */
+export async function followMerge(
+  sql: Sql,
+  workspaceId: string,
+  merge: { from: string | null; into: string },
+): Promise<void> {
+  if (merge.from !== null) {
+    await moveLinks(sql, workspaceId, merge.from, merge.into);
+    await unassignContact(sql, workspaceId, merge.from);
+  }
+  await wake(sql, workspaceId, {
+    text: `update subscribers s
+        set due_at = now(), version = s.version + 1, attributes_written = null
+      where s.workspace_id = $1 and s.contact_id = $2
+     returning 1`,
+    values: [merge.into],
+    name: 'rewrite-attributes',
+  });
+}
+
+async function moveLinks(sql: Sql, workspaceId: string, from: string, to: string): Promise<void> {
+  const rows = await sql.query<{ project_id: string }>(
+    `select project_id from contact_links where workspace_id = $1 and contact_id = $2
+      order by project_id for update`,
+    [workspaceId, from],
+  );
+  if (rows.length === 0) return;
+  // Only these: a link that is made concurrently must not be deleted without being moved.
+  const projectIds = rows.map((row) => row.project_id);
+  await sql.query(
+    `insert into contact_links (workspace_id, contact_id, project_id, subscriber_id, made_by, made_at)
+     select workspace_id, $3, project_id, subscriber_id, made_by, made_at from contact_links
+      where workspace_id = $1 and contact_id = $2 and project_id = any($4)
+     on conflict do nothing`,
+    [workspaceId, from, to, projectIds],
+  );
+  await sql.query(
+    `delete from contact_links where workspace_id = $1 and contact_id = $2 and project_id = any($3)`,
+    [workspaceId, from, projectIds],
+  );
+}

@@ -1,0 +1,122 @@
+import type { Logger } from 'pino';
+import type { Database } from '../database/sql.ts';
+import { AppError, type ErrorCode } from '../errors.ts';
+import type { IntercomClient } from '../intercom/client.ts';
+import { DAY_MS } from '../time.ts';
+import {
+  clearRefusal,
+  markDisconnected,
+  type Refusal,
+  type RefusedWork,
+  recordRefusal,
+  retryRefused,
+  type Workspace,
+} from '../workspaces/store.ts';
+import { type Claim, pauseWorkspace } from './claims.ts';
+import { decide } from './decide.ts';
+import { explainPending, type OutboxWriter } from './outbox.ts';
+
+export interface DeliveryMetrics {
+  /** The outcome of an attempt; `code` is `ok` or a failure's code. */
+  attempt(outcome: 'delivered' | 'failed' | 'retried', code: string): void;
+  /** An event is on its contact, this long after its webhook (ms). */
+  delivered(afterMs: number): void;
+}
+
+export interface DeliveryContext {
+  readonly database: Database;
+  readonly writer: OutboxWriter;
+  readonly logger: Logger;
+  now(): number;
+  random(): number;
+  readonly metrics: DeliveryMetrics;
+  /** Reads the subscriber's state from RevenueCat, in the background. */
+  requestRefresh(workspaceId: string, subscriberId: string): Promise<void>;
+  /** Intercom refuses the workspace's token, a permission or its plan, or no longer refuses it. */
+  onHealthChanged(workspaceId: string): Promise<void>;
+  /** Stops further calls of this process for a workspace (epoch ms). */
+  pause(workspaceId: string, untilMs: number): void;
+  /** Types that the workspace's attributes turned out to have, by name; attributes that it lacks are missing. */
+  readonly attributeTypes: {
+    get(workspaceId: string): ReadonlyMap<string, string> | undefined;
+    set(workspaceId: string, types: ReadonlyMap<string, string>): void;
+  };
+}
+
+/** The delivery of one claimed subscriber. */
+export interface Delivery {
+  readonly context: DeliveryContext;
+  readonly workspace: Workspace;
+  readonly client: IntercomClient;
+  readonly claim: Claim;
+  /** Whether the lease is still this worker's. Checked before each call that changes something. */
+  isLeased(): boolean;
+}
+
+/** Why a delivery stops early. */
+export type Interruption =
+  /** Another worker may have the subscriber now. */
+  | { readonly kind: 'lease_lost' }
+  | { readonly kind: 'contact_missing' }
+  | { readonly kind: 'follow'; readonly contactId: string }
+  | { readonly kind: 'later'; readonly atMs: number; readonly counts: 0 | 1; readonly reason: string };
+
+/** Applies a failure that concerns more than one event to the whole subscriber, or to its workspace. */
+export async function backOff(delivery: Delivery, error: unknown): Promise<Interruption & { kind: 'later' }> {
+  if (!(error instanceof AppError)) throw error;
+  const { context, claim, workspace } = delivery;
+  const { workspaceId } = claim;
+  const nowMs = context.now();
+  const later = { kind: 'later', atMs: nowMs, counts: 0, reason: error.code } as const;
+  context.metrics.attempt('retried', error.code);
+  const decision = decide(error, {
+    attempts: claim.attempts + 1,
+    firstTriedAtMs: claim.failingSinceMs ?? nowMs,
+    nowMs,
+    random: context.random(),
+  });
+  switch (decision.kind) {
+    case 'pause_workspace':
+      await pauseWorkspace(context.database, workspaceId, decision.untilMs);
+      context.pause(workspaceId, decision.untilMs);
+      return later;
+    case 'disconnect':
+      await explainPending(context.database, claim, error.code);
+      if (await markDisconnected(context.database, workspaceId, error.code, workspace.accessToken ?? '')) {
+        context.logger.error(
+          { workspaceId, code: error.code },
+          'Intercom refuses the token: deliveries wait. Reinstall the app in Intercom.',
+        );
+        await context.onHealthChanged(workspaceId);
+      }
+      return later;
+    default:
+      await noteIfRefused(delivery, 'contacts', error);
+      await explainPending(context.database, claim, error.code);
+      // What a retry cannot fix is tried again once a day.
+      return { ...later, atMs: decision.kind === 'retry' ? decision.atMs : nowMs + DAY_MS, counts: 1 };
+  }
+}
+
+function isRefusal(code: ErrorCode): code is Refusal['code'] {
+  return code === 'intercom_scope_missing' || code === 'intercom_plan_restricted';
+}
+
+/** Stores that the workspace lacks a permission or a plan, for the health check and the settings. */
+export async function noteIfRefused(delivery: Delivery, work: RefusedWork, error: AppError): Promise<void> {
+  const { code, message } = error;
+  if (!isRefusal(code) || delivery.workspace.refusals[work]?.code === code) return;
+  const { context, claim } = delivery;
+  if (!(await recordRefusal(context.database, claim.workspaceId, work, { code, message }))) return;
+  context.logger.error({ workspaceId: claim.workspaceId, work, code }, 'Intercom refuses: deliveries wait');
+  await context.onHealthChanged(claim.workspaceId);
+}
+
+/** Costs nothing where nothing was refused: the workspace is known as it was when the subscriber was claimed. */
+export async function noteAccepted(delivery: Delivery, work: RefusedWork): Promise<void> {
+  if (!delivery.workspace.refusals[work]) return;
+  const { context, claim } = delivery;
+  if (!(await clearRefusal(context.database, claim.workspaceId, work))) return;
+  await retryRefused(context.database, claim.workspaceId);
+  await context.onHealthChanged(claim.workspaceId);
+}

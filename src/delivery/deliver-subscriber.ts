@@ -1,0 +1,273 @@
+import { createContact, findContact, idToCreate } from '../contacts/match.ts';
+import { markTransferReceiversPending, type SentMark, type TimelineEntry } from '../subscribers/store.ts';
+import { bestAppUserIds, contactAttributes } from '../subscription/attributes.ts';
+import { type SubscriberSummary, summarize } from '../subscription/summary.ts';
+import type { SubscriberState } from '../subscription/types.ts';
+import { backOff, type Delivery, type Interruption } from './back-off.ts';
+import type { Claim, ClaimedSubscriber, ClaimResult } from './claims.ts';
+import { nextContactLookup } from './decide.ts';
+import { explainPending, planWithOthers } from './outbox.ts';
+import {
+  changedAttributes,
+  nextChangeAt,
+  type OutboxEntry,
+  outboxOf,
+  type Plan,
+  type PlannedEvent,
+  planEvents,
+} from './plan.ts';
+import { type SendPlan, sendEvents } from './send-events.ts';
+import { writeAttributes } from './write-attributes.ts';
+
+/** A contact that was merged more often than this is looked up again. */
+const MAX_HOPS = 3;
+/** A subscriber with nothing to send is looked up this often. */
+const MAX_IDLE_LOOKUPS = 6;
+
+/**
+ * Delivers what is pending for one claimed subscriber: the events oldest first, then the attributes once.
+ *
+ * Running it twice changes nothing on the contact: name and second of each event are stored before it is sent, and
+ * Intercom removes the repeat.
+ *
+ * @param claimed `null`: the subscriber was deleted
+ * @returns how to release the subscriber; `null`: the lease was lost
+ */
+export async function deliverSubscriber(
+  delivery: Delivery,
+  claimed: ClaimedSubscriber | null,
+): Promise<ClaimResult | null> {
+  const { context, claim } = delivery;
+  const { workspaceId, subscriberId } = claim;
+  if (!claimed) return unchanged(claim);
+  const { subscriber } = claimed;
+  const { events: history, sources, own } = claimed.history;
+  const nowMs = context.now();
+  const summary = summarize(history, subscriber.snapshot, nowMs);
+  const { state } = summary;
+  const savingSummary = sources.length === 1 ? saveSummary(delivery, summary, nowMs) : null;
+  const outbox = outboxOf(own);
+  const { planned, changes, saving } = await makePlan(delivery, claimed, outbox);
+  if (isBeforeTransfer(history, changes))
+    await markTransferReceiversPending(context.database, workspaceId, subscriberId);
+
+  const appUserIds = bestAppUserIds(state, subscriber.appUserIds);
+  const wanted = isUnknown(state, claim) ? {} : contactAttributes(state, appUserIds);
+  const toSend = planned.filter((event) => event.action === 'send');
+  const first = toSend[0] && outbox.get(toSend[0].eventId);
+  const wakeAtMs = nextChangeAt(state, nowMs);
+  let result: ClaimResult | null;
+  if (toSend.length === 0 && Object.keys(changedAttributes(wanted, claim.attributesWritten)).length === 0) {
+    result = { ...unchanged(claim), dueAtMs: wakeAtMs, attempts: 0 };
+  } else if (first?.nextTryAtMs && first.nextTryAtMs > nowMs) {
+    const pending = { events: toSend.length, reason: first.reason };
+    result = { ...unchanged(claim), dueAtMs: first.nextTryAtMs, pending };
+  } else {
+    const work = { appUserIds, toSend, outbox, wanted, wakeAtMs, saving };
+    result = await deliverTo(delivery, claimed, work);
+    const lastEventMs = history.at(-1)?.atMs ?? 0;
+    const isStale = subscriber.snapshotAtMs === null || subscriber.snapshotAtMs <= lastEventMs;
+    if (changes.length > 0 && claim.canRefresh && isStale)
+      await context.requestRefresh(workspaceId, subscriberId);
+  }
+  await Promise.all([saving, savingSummary]);
+  return result;
+}
+
+/** `saving` resolves when the plan is stored: it is, before anything is sent. */
+async function makePlan(
+  delivery: Delivery,
+  claimed: ClaimedSubscriber,
+  outbox: ReadonlyMap<string, OutboxEntry>,
+): Promise<Plan & { saving: Promise<void> }> {
+  const { context, workspace, claim } = delivery;
+  const plan = (others: readonly SentMark[]): Plan => {
+    const planned = planEvents(claimed.history.events, outbox, workspace.settings, others);
+    return { planned, changes: planned.filter((event) => isChanged(event, outbox)) };
+  };
+  if (claimed.sharedWith.length > 0 && [...outbox.values()].some(({ isPending }) => isPending)) {
+    const made = await planWithOthers(context.database, claim, claimed.sharedWith, plan);
+    return { ...made, saving: Promise.resolve() };
+  }
+  const made = plan([]);
+  const saving =
+    made.changes.length > 0 ? context.writer.savePlan(claim.workspaceId, made.changes) : Promise.resolve();
+  saving.catch(() => {});
+  return { ...made, saving };
+}
+
+/**
+ * Whether nothing is known of what the customer has: there were only tests, paywalls or sandbox events. What others
+ * wrote to the contact, RevenueCat's own integration for one, then stays.
+ */
+function isUnknown(state: SubscriberState, claim: Claim): boolean {
+  return claim.attributesWritten === null && state.lastEvent === null && state.snapshotAtMs === null;
+}
+
+/** The next card then reads few bytes instead of the history. Without it the card makes its own. */
+async function saveSummary(delivery: Delivery, summary: SubscriberSummary, nowMs: number): Promise<void> {
+  const { context, claim } = delivery;
+  const { workspaceId, subscriberId } = claim;
+  const version = Number(claim.version);
+  try {
+    await context.writer.saveSummary(workspaceId, { subscriberId, version, summary, nowMs });
+  } catch (error) {
+    context.logger.warn({ err: error, workspaceId, subscriberId }, 'could not store a summary');
+  }
+}
+
+function isChanged(event: PlannedEvent, outbox: ReadonlyMap<string, OutboxEntry>): boolean {
+  const mark = outbox.get(event.eventId)?.mark;
+  return event.action === 'skip' || mark?.name !== event.eventName || mark.atS !== event.createdAtS;
+}
+
+/** Whether something is new that happened before this subscriber's purchases were transferred. */
+function isBeforeTransfer(history: readonly TimelineEntry[], changes: readonly PlannedEvent[]): boolean {
+  const last = history.findLast((event) => event.side === 'source');
+  if (!last) return false;
+  const ids = new Set(changes.map((event) => event.eventId));
+  return history.some((event) => ids.has(event.id) && event.atMs <= last.atMs);
+}
+
+const NOTHING_PENDING = { events: 0, reason: null };
+
+function unchanged(claim: Claim): ClaimResult {
+  const { contactId, attributesWritten, attempts } = claim;
+  return {
+    dueAtMs: null,
+    contactId,
+    attributesWritten,
+    attempts,
+    waiting: false,
+    pending: NOTHING_PENDING,
+  };
+}
+
+interface Work {
+  /** The best first. */
+  readonly appUserIds: readonly string[];
+  readonly toSend: readonly SendPlan[];
+  readonly outbox: ReadonlyMap<string, OutboxEntry>;
+  readonly wanted: Readonly<Record<string, unknown>>;
+  /** When time alone will change the attributes. */
+  readonly wakeAtMs: number | null;
+  /** Resolves when name and second of each event are stored. */
+  readonly saving: Promise<void>;
+}
+
+/** Finds the contact and writes to it; when it was merged or deleted, to the one that replaces it. */
+async function deliverTo(
+  delivery: Delivery,
+  claimed: ClaimedSubscriber,
+  work: Work,
+): Promise<ClaimResult | null> {
+  const { claim } = delivery;
+  const gone = new Set<string>();
+  let { attributesWritten } = claim;
+  let contactId = hasBetterId(claim, work.wanted) ? null : claim.contactId;
+  let left = work.toSend;
+  for (let hop = 0; hop <= MAX_HOPS; hop += 1) {
+    try {
+      contactId ??= await resolveContact(delivery, claimed, { ...work, gone, mayCreate: left.length > 0 });
+      if (contactId !== claim.contactId) attributesWritten = null;
+    } catch (error) {
+      await work.saving;
+      const end = await backOff(delivery, error);
+      return { ...postponed(claim, end, left), contactId: null, attributesWritten: null };
+    }
+    await work.saving;
+    if (contactId === null) break;
+
+    const sent = await sendEvents(delivery, { contactId, events: left, outbox: work.outbox });
+    left = sent.left;
+    const end = sent.interruption ?? (await finishBurst(delivery, contactId, work.wanted, attributesWritten));
+    switch (end.kind) {
+      case 'lease_lost':
+        return null;
+      case 'written':
+        return {
+          ...unchanged(claim),
+          contactId,
+          attributesWritten: end.values,
+          dueAtMs: work.wakeAtMs,
+          attempts: 0,
+        };
+      case 'later':
+        return { ...postponed(claim, end, left), contactId, attributesWritten };
+      default:
+        // What was written to the old contact says nothing of the new one.
+        gone.add(contactId);
+        contactId = end.kind === 'follow' && !gone.has(end.contactId) ? end.contactId : null;
+        attributesWritten = null;
+    }
+  }
+  return waitForContact(delivery, left.length);
+}
+
+/** Writes the attributes, unless more events have arrived: the delivery that follows then writes them once. */
+async function finishBurst(
+  delivery: Delivery,
+  contactId: string,
+  wanted: Readonly<Record<string, unknown>>,
+  written: Readonly<Record<string, unknown>> | null,
+): ReturnType<typeof writeAttributes> {
+  const { context, claim } = delivery;
+  if (Object.keys(changedAttributes(wanted, written)).length === 0)
+    return { kind: 'written', values: written };
+  if (await context.writer.hasChanged(claim)) return { kind: 'written', values: written };
+  return writeAttributes(delivery, contactId, wanted, written);
+}
+
+function postponed(
+  claim: Claim,
+  end: Interruption & { kind: 'later' },
+  left: readonly SendPlan[],
+): ClaimResult {
+  return {
+    ...unchanged(claim),
+    dueAtMs: end.atMs,
+    attempts: claim.attempts + end.counts,
+    pending: { events: left.length, reason: end.reason },
+  };
+}
+
+/**
+ * Whether the customer has become known under a better app user id since the contact was last written to: an
+ * anonymous one logged in. That id may have a contact of its own, which takes precedence.
+ */
+function hasBetterId(claim: Claim, wanted: Readonly<Record<string, unknown>>): boolean {
+  const known = claim.attributesWritten?.rc_app_user_id;
+  return typeof known === 'string' && known !== wanted.rc_app_user_id;
+}
+
+/** @param search.mayCreate attributes alone are no reason to create a contact, or to unarchive one */
+async function resolveContact(
+  delivery: Delivery,
+  { subscriber, linkedContactIds }: ClaimedSubscriber,
+  search: { appUserIds: readonly string[]; gone: ReadonlySet<string>; mayCreate: boolean },
+): Promise<string | null> {
+  const { workspace, client } = delivery;
+  const { settings } = workspace;
+  const { email } = subscriber;
+  const { appUserIds, gone } = search;
+  const found = await findContact(client, { linkedContactIds, appUserIds, email, settings, gone });
+  if (found !== null) return found;
+  const appUserId = search.mayCreate ? idToCreate(appUserIds, settings) : null;
+  return appUserId === null ? null : createContact(client, { appUserId, email });
+}
+
+async function waitForContact(delivery: Delivery, events: number): Promise<ClaimResult> {
+  const { context, claim } = delivery;
+  const reason = 'waiting_for_contact';
+  await explainPending(context.database, claim, reason);
+  const lookups = claim.attempts + 1;
+  const isDue = events > 0 || lookups <= MAX_IDLE_LOOKUPS;
+  return {
+    dueAtMs: isDue ? nextContactLookup(lookups, context.now()) : null,
+    contactId: null,
+    attributesWritten: null,
+    attempts: lookups,
+    waiting: true,
+    pending: { events, reason },
+  };
+}
