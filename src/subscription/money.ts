@@ -62,9 +62,9 @@ const PERIODS: readonly (readonly [fromDays: number, toDays: number, Period])[] 
 /** The billing period, inferred from the period in force; `null`: unknown, or nothing recurs. */
 export function periodOf(subscription: SubscriptionState): Period | null {
   const { periodStartedAtMs, periodEndsAtMs, periodType, isOneTime } = subscription;
-  // The length of a free trial says nothing about the periods after it, and a pass is charged once.
-  if (isOneTime || periodStartedAtMs === null || periodEndsAtMs === null || periodType === 'TRIAL')
-    return null;
+  // The length of a free trial says nothing about the periods after it; a pass and a prepaid plan are paid once.
+  if (isOneTime || periodType === 'TRIAL' || periodType === 'PREPAID') return null;
+  if (periodStartedAtMs === null || periodEndsAtMs === null) return null;
   const days = (periodEndsAtMs - periodStartedAtMs) / DAY_MS;
   return PERIODS.find(([from, to]) => days >= from && days <= to)?.[2] ?? null;
 }

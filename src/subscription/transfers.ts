@@ -12,8 +12,9 @@ export function isInScope(transfer: LifecycleEvent, event: LifecycleEvent): bool
   if (transfer.environment === 'sandbox' && event.environment !== 'sandbox') return false;
   if (transfer.store !== null && event.store !== null && transfer.store !== event.store) return false;
   if (transfer.appId !== null && event.appId !== null && transfer.appId !== event.appId) return false;
-  // A redeemed web purchase names its product; a TRANSFER moves everything.
-  return transfer.productId === null || event.productId === null || transfer.productId === event.productId;
+  // Only a redeemed web purchase names its product.
+  if (transfer.kind !== 'purchase_redeemed' || transfer.productId === null) return true;
+  return event.productId === null || transfer.productId === event.productId;
 }
 
 export function isTransfer({ kind }: LifecycleEvent): boolean {

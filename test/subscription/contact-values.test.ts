@@ -5,7 +5,7 @@ import { compareWithSnapshot } from '../../src/subscription/compare-with-snapsho
 import { eventMetadata } from '../../src/subscription/delivery-metadata.ts';
 import { deriveState } from '../../src/subscription/state.ts';
 import type { LifecycleEvent } from '../../src/subscription/types.ts';
-import { buy, day, event, grant, period, renew, snapshotOf, told, trial } from './histories.ts';
+import { apiSubscription, buy, day, event, grant, period, renew, snapshotOf, trial } from './histories.ts';
 
 const seconds = (n: number): number => day(n) / 1_000;
 
@@ -136,7 +136,7 @@ describe('metadata of a data event', () => {
 describe('events and API compared', () => {
   const agree = (fields = {}): string[] => {
     const events = [buy(0, 30)];
-    const snapshot = snapshotOf(1, [told(fields)]);
+    const snapshot = snapshotOf(1, [apiSubscription(fields)]);
     return compareWithSnapshot(deriveState(events, null, day(2)), deriveState(events, snapshot, day(2)));
   };
 

@@ -88,7 +88,7 @@ export function snapshotOf(takenDay: number, subscriptions: readonly SnapshotSub
   };
 }
 
-export function told(fields: Partial<SnapshotSubscription> = {}): SnapshotSubscription {
+export function apiSubscription(fields: Partial<SnapshotSubscription> = {}): SnapshotSubscription {
   return {
     id: 'sub1',
     productId: 'pro_monthly',

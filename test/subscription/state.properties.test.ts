@@ -8,7 +8,7 @@ import { eventMetadata } from '../../src/subscription/delivery-metadata.ts';
 import { identifiersOf, readEvent } from '../../src/subscription/read-event.ts';
 import { deriveState } from '../../src/subscription/state.ts';
 import type { LifecycleEvent } from '../../src/subscription/types.ts';
-import { buy, day, event, grant, renew, snapshotOf, told } from './histories.ts';
+import { apiSubscription, buy, day, event, grant, renew, snapshotOf } from './histories.ts';
 
 const TYPES = [
   'INITIAL_PURCHASE',
@@ -72,8 +72,8 @@ const someSnapshot = fc.option(
     .record({ at: someDay, access: fc.boolean(), id: fc.constantFrom('1', '9', null), end: someDay })
     .map((item) =>
       snapshotOf(item.at, [
-        told({ givesAccess: item.access, storeSubscriptionId: item.id, endsAtMs: day(item.end) }),
-        told({
+        apiSubscription({ givesAccess: item.access, storeSubscriptionId: item.id, endsAtMs: day(item.end) }),
+        apiSubscription({
           id: 'sub2',
           store: 'PROMOTIONAL',
           productId: null,

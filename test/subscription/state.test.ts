@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { deriveState } from '../../src/subscription/state.ts';
 import type { LifecycleEvent, Snapshot } from '../../src/subscription/types.ts';
-import { buy, day, event, grant, period, renew, snapshotOf, told, trial } from './histories.ts';
+import { apiSubscription, buy, day, event, grant, period, renew, snapshotOf, trial } from './histories.ts';
 
 interface History {
   readonly name: string;
@@ -551,7 +551,7 @@ const HISTORIES: readonly History[] = [
   {
     name: 'extended, and read from the API, which knows the end alone',
     events: [buy(0, 30), event('SUBSCRIPTION_EXTENDED', 20, period(0, 44))],
-    snapshot: snapshotOf(21, [told({ periodEndsAtMs: day(44), endsAtMs: day(44) })]),
+    snapshot: snapshotOf(21, [apiSubscription({ periodEndsAtMs: day(44), endsAtMs: day(44) })]),
     on: 40,
     status: 'active',
     access: { pro: 44 },
@@ -561,7 +561,7 @@ const HISTORIES: readonly History[] = [
     name: 'a longer plan that only the API has told of',
     events: [buy(0, 30)],
     snapshot: snapshotOf(31, [
-      told({ periodStartsAtMs: day(30), periodEndsAtMs: day(395), endsAtMs: day(395) }),
+      apiSubscription({ periodStartsAtMs: day(30), periodEndsAtMs: day(395), endsAtMs: day(395) }),
     ]),
     on: 40,
     status: 'active',
@@ -571,7 +571,7 @@ const HISTORIES: readonly History[] = [
   {
     name: 'an API that names products by ids of its own',
     events: [buy(0, 30)],
-    snapshot: snapshotOf(1, [told({ productId: 'prod4f31bd16ab', productName: null })]),
+    snapshot: snapshotOf(1, [apiSubscription({ productId: 'prod4f31bd16ab', productName: null })]),
     on: 2,
     status: 'active',
     access: { pro: 30 },
@@ -808,7 +808,7 @@ const HISTORIES: readonly History[] = [
   {
     name: 'the API knows a subscription that no event told of',
     events: [],
-    snapshot: snapshotOf(1, [told()]),
+    snapshot: snapshotOf(1, [apiSubscription()]),
     on: 2,
     status: 'active',
     access: { pro: 30 },
@@ -820,7 +820,7 @@ const HISTORIES: readonly History[] = [
     name: 'the API knows of a renewal that got lost',
     events: [buy(0, 30), expire(30)],
     snapshot: snapshotOf(31, [
-      told({ periodStartsAtMs: day(30), periodEndsAtMs: day(60), endsAtMs: day(60) }),
+      apiSubscription({ periodStartsAtMs: day(30), periodEndsAtMs: day(60), endsAtMs: day(60) }),
     ]),
     on: 32,
     status: 'active',
@@ -830,7 +830,7 @@ const HISTORIES: readonly History[] = [
   {
     name: 'an event newer than the API answer applies on top',
     events: [buy(0, 30), cancel(5)],
-    snapshot: snapshotOf(1, [told()]),
+    snapshot: snapshotOf(1, [apiSubscription()]),
     on: 6,
     status: 'cancelled',
     access: { pro: 30 },
@@ -839,7 +839,7 @@ const HISTORIES: readonly History[] = [
   {
     name: 'the API saw an uncancellation that got lost',
     events: [buy(0, 30), cancel(5)],
-    snapshot: snapshotOf(6, [told()]),
+    snapshot: snapshotOf(6, [apiSubscription()]),
     on: 7,
     status: 'active',
     access: { pro: 30 },
@@ -849,7 +849,7 @@ const HISTORIES: readonly History[] = [
     name: 'the API says that there is no access',
     events: [buy(0, 30)],
     snapshot: snapshotOf(6, [
-      told({ status: 'expired', givesAccess: false, autoRenewalStatus: 'will_not_renew' }),
+      apiSubscription({ status: 'expired', givesAccess: false, autoRenewalStatus: 'will_not_renew' }),
     ]),
     on: 7,
     status: 'expired',
@@ -866,7 +866,7 @@ const HISTORIES: readonly History[] = [
   {
     name: 'access is trusted though the date has passed',
     events: [buy(0, 30)],
-    snapshot: snapshotOf(30.2, [told({ status: 'something_new' })]),
+    snapshot: snapshotOf(30.2, [apiSubscription({ status: 'something_new' })]),
     on: 30.5,
     status: 'active',
     access: { pro: 31.2 },
@@ -874,7 +874,7 @@ const HISTORIES: readonly History[] = [
   {
     name: 'the API knows the grace period',
     events: [buy(0, 30)],
-    snapshot: snapshotOf(30.2, [told({ status: 'in_grace_period' })]),
+    snapshot: snapshotOf(30.2, [apiSubscription({ status: 'in_grace_period' })]),
     on: 30.5,
     status: 'grace_period',
     access: { pro: 31.2 },
@@ -883,7 +883,7 @@ const HISTORIES: readonly History[] = [
     name: 'the API knows a grant without product and transaction',
     events: [],
     snapshot: snapshotOf(1, [
-      told({
+      apiSubscription({
         store: 'PROMOTIONAL',
         productId: null,
         storeSubscriptionId: null,
@@ -897,7 +897,9 @@ const HISTORIES: readonly History[] = [
   {
     name: 'a trial that only the API told of ends by a later event',
     events: [expire(7, period(0, 7))],
-    snapshot: snapshotOf(1, [told({ status: 'trialing', periodEndsAtMs: day(7), endsAtMs: day(7) })]),
+    snapshot: snapshotOf(1, [
+      apiSubscription({ status: 'trialing', periodEndsAtMs: day(7), endsAtMs: day(7) }),
+    ]),
     on: 8,
     status: 'expired',
     access: {},

@@ -1,0 +1,568 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { messagesFor } from '../../src/i18n/messages.ts';
+import { endRow, overviewText, paidText, priceText } from '../../src/i18n/sentences.ts';
+import { contactAttributes } from '../../src/subscription/attributes.ts';
+import { describeCustomer } from '../../src/subscription/describe-customer.ts';
+import { deriveState } from '../../src/subscription/state.ts';
+import type { LifecycleEvent, Snapshot } from '../../src/subscription/types.ts';
+import { apiSubscription, buy, day, event, grant, period, renew, snapshotOf, trial } from './histories.ts';
+
+/** Faults that were reported for this app or for others of its kind, and their siblings in other stores and orders. */
+interface Case {
+  readonly name: string;
+  readonly events: readonly LifecycleEvent[];
+  readonly snapshot?: Snapshot;
+  /** The day on which the card is read. */
+  readonly on: number;
+  readonly status?: string | null;
+  readonly says: string;
+  /** Contact attributes; dates as days. */
+  readonly attributes?: Readonly<Record<string, unknown>>;
+  readonly rows?: Readonly<Record<string, string>>;
+}
+
+const m = messagesFor('en');
+const NAMES = { product: () => null, entitlement: () => null };
+const date = (n: number): string => m.date(day(n));
+
+const play = { store: 'PLAY_STORE' };
+const team = {
+  original_transaction_id: 'st1',
+  store: 'STRIPE',
+  product_id: 'team',
+  entitlement_ids: ['team'],
+  price: 19,
+  price_in_purchased_currency: 19,
+};
+const family = { is_family_share: true, price: 0, price_in_purchased_currency: 0 };
+const unknownPrice = { price: null, price_in_purchased_currency: null };
+const issue = (at: number, graceDay: number | null, fields = {}): LifecycleEvent =>
+  event('BILLING_ISSUE', at, {
+    ...period(0, 30),
+    grace_period_expiration_at_ms: graceDay === null ? null : day(graceDay),
+    ...fields,
+  });
+const cancel = (at: number, reason: string, fields = {}): LifecycleEvent =>
+  event('CANCELLATION', at, { ...period(0, 30), cancel_reason: reason, ...fields });
+const expire = (at: number, reason: string, fields = {}): LifecycleEvent =>
+  event('EXPIRATION', at, { ...period(0, 30), expiration_reason: reason, ...fields });
+const refund = (at: number, fields = {}): LifecycleEvent =>
+  cancel(at, 'CUSTOMER_SUPPORT', { ...period(0, 30, -10), ...fields });
+const yearly = { product_id: 'pro_yearly', original_transaction_id: '1001', ...play };
+
+const CASES: readonly Case[] = [
+  // Money.
+  {
+    name: 'the next charge of several is in the future and of what can be charged',
+    events: [buy(0, 30), issue(30, 46), buy(22, 52, team)],
+    on: 33,
+    status: 'active',
+    says: `Payment for Pro failed on ${date(30)}. Team (monthly, Stripe) and Pro (monthly, App Store). Next charge $19.00 on ${date(52)}.`,
+  },
+  {
+    name: 'a family share beside an own subscription is charged to another',
+    events: [buy(0, 30, family), buy(15, 45, team)],
+    on: 20,
+    says: `Team (monthly, Stripe) and Pro (monthly, App Store, family sharing). Next charge $19.00 on ${date(45)}.`,
+    attributes: { rc_first_purchase_at: 15, rc_lifetime_value_usd: 19 },
+  },
+  {
+    name: 'a trial through family sharing is never charged',
+    events: [trial(0, 7, family)],
+    on: 2,
+    status: 'trial',
+    says: `Pro, through family sharing until ${date(7)}. Another family member pays; this customer is never charged.`,
+  },
+  {
+    name: 'a family share whose renewal was switched off',
+    events: [buy(0, 30, family), cancel(5, 'UNSUBSCRIBE', family)],
+    on: 6,
+    status: 'cancelled',
+    says: `Pro, through family sharing until ${date(30)}. Another family member pays; this customer is never charged.`,
+  },
+  {
+    name: 'a family share in a grace period',
+    events: [buy(0, 30, family), issue(30, 46, family)],
+    on: 33,
+    says: `Pro, through family sharing until ${date(46)}. Another family member pays; this customer is never charged.`,
+  },
+  {
+    name: 'a family share that ended',
+    events: [buy(0, 30, family), expire(30, 'BILLING_ERROR', family)],
+    on: 33,
+    says: `No access since ${date(30)}. Had Pro through family sharing.`,
+    attributes: { rc_first_purchase_at: null, rc_lifetime_value_usd: 0 },
+  },
+  {
+    name: 'a family share that only the API lists',
+    events: [],
+    snapshot: snapshotOf(1, [apiSubscription({ isFamilyShare: true, revenueUsdCents: 0 })]),
+    on: 2,
+    says: `Pro, through family sharing until ${date(30)}. Another family member pays; this customer is never charged.`,
+    attributes: { rc_first_purchase_at: null },
+  },
+  {
+    name: 'what the family paid for is not the first purchase',
+    events: [buy(0, 30, family), buy(80, 110, { original_transaction_id: 'own' })],
+    on: 85,
+    says: `Pro, $10.00 a month. Next charge ${date(110)}.`,
+    attributes: { rc_first_purchase_at: 80 },
+    rows: { paid: `$10.00 since ${date(80)}` },
+  },
+  {
+    name: 'paid since the first money and not since the trial',
+    events: [trial(0, 7), renew(7, 37, { is_trial_conversion: true })],
+    on: 10,
+    says: `Pro, $10.00 a month. Next charge ${date(37)}.`,
+    attributes: { rc_first_purchase_at: 0 },
+    rows: { paid: `$10.00 since ${date(7)}` },
+  },
+  {
+    name: 'an unknown price stays unknown when the product changes',
+    events: [buy(0, 30), renew(30, 395, { product_id: 'pro_yearly', ...unknownPrice })],
+    on: 40,
+    says: `Pro. Next charge ${date(395)}.`,
+  },
+  {
+    name: 'an unknown price stays unknown after an introductory one',
+    events: [buy(0, 30, { period_type: 'INTRO' }), renew(30, 60, unknownPrice)],
+    on: 40,
+    says: `Pro. Next charge ${date(60)}.`,
+  },
+  {
+    name: 'an unknown price stays unknown for a product that only the API names',
+    events: [buy(0, 30)],
+    snapshot: snapshotOf(40, [
+      apiSubscription({
+        productId: 'pro_yearly',
+        periodStartsAtMs: day(30),
+        periodEndsAtMs: day(395),
+        endsAtMs: day(395),
+      }),
+    ]),
+    on: 41,
+    says: `Pro. Next charge ${date(395)}.`,
+  },
+  {
+    name: 'a change ahead says no sum that is of the old product',
+    events: [
+      buy(0, 30),
+      event('PRODUCT_CHANGE', 10, { ...period(0, 30), new_product_id: 'pro_yearly' }),
+      buy(15, 60, team),
+    ],
+    on: 20,
+    says: `Team (Stripe) and Pro (monthly, App Store, changes to Pro yearly). Next charge on ${date(30)}.`,
+  },
+  {
+    name: 'a pass is not charged by the period',
+    events: [event('NON_RENEWING_PURCHASE', 0, { ...period(0, 90, 19.99), product_id: 'season' })],
+    on: 95,
+    status: 'expired',
+    says: `No access since ${date(90)}. Had Pro, $19.99.`,
+  },
+  {
+    name: "Stripe's change that repeats its start has no period",
+    events: [
+      buy(20, 50, { store: 'STRIPE' }),
+      renew(20, 385, {
+        store: 'STRIPE',
+        product_id: 'pro_yearly',
+        event_timestamp_ms: day(40),
+        transaction_id: 'x',
+        price: 60,
+        price_in_purchased_currency: 60,
+      }),
+    ],
+    on: 41,
+    says: `Pro, $60.00. Next charge ${date(385)}.`,
+  },
+  {
+    name: 'a paid year that the store will not renew is cancelled, not retried',
+    events: [
+      buy(0, 365, { ...play, product_id: 'pro:yearly' }),
+      cancel(0.001, 'BILLING_ERROR', { ...play, ...period(0, 365), product_id: 'pro:yearly', price: 0 }),
+    ],
+    on: 20,
+    status: 'cancelled',
+    says: `Pro, cancelled on ${date(0)}. Access until ${date(365)}. No further charge.`,
+    attributes: { rc_billing_issue_at: null, rc_will_renew: false },
+  },
+  {
+    name: 'a paid year that the store did not renew ends as cancelled',
+    events: [
+      buy(0, 365, { ...play, product_id: 'pro:yearly' }),
+      cancel(0.001, 'BILLING_ERROR', { ...play, ...period(0, 365), product_id: 'pro:yearly', price: 0 }),
+      expire(365, 'BILLING_ERROR', { ...play, ...period(0, 365), product_id: 'pro:yearly' }),
+    ],
+    on: 370,
+    says: `No access since ${date(365)}: cancelled. Had Pro, $10.00 a year.`,
+  },
+  {
+    name: 'a trial whose payment fails is not called cancelled',
+    events: [trial(0, 7), cancel(7, 'BILLING_ERROR', { ...period(0, 23), period_type: 'TRIAL' })],
+    on: 9,
+    says: `Payment failed on ${date(7)}. Still has Pro until ${date(23)} while Apple retries the card.`,
+  },
+  {
+    name: 'four subscriptions join with one word',
+    events: ['aplan', 'bplan', 'cplan', 'eplan'].map((plan) =>
+      buy(0, 30, {
+        product_id: plan,
+        entitlement_ids: [plan],
+        original_transaction_id: plan,
+        transaction_id: plan,
+        price: 4,
+        price_in_purchased_currency: 4,
+      }),
+    ),
+    on: 5,
+    says: `Aplan (monthly, App Store), Bplan (monthly, App Store), Cplan (monthly, App Store) and 1 more. Next charge $4.00 on ${date(30)}.`,
+  },
+
+  // What the API's statuses mean.
+  {
+    name: 'will_pause pauses at the end of the period',
+    events: [],
+    snapshot: snapshotOf(1, [apiSubscription({ store: 'PLAY_STORE', autoRenewalStatus: 'will_pause' })]),
+    on: 2,
+    status: 'active',
+    says: `Pro until ${date(30)}, then paused. No charge while paused.`,
+    attributes: { rc_will_renew: false, subscription_status: 'active' },
+  },
+  {
+    name: 'in_billing_retry is a failed payment',
+    events: [],
+    snapshot: snapshotOf(40, [apiSubscription({ status: 'in_billing_retry', givesAccess: false })]),
+    on: 41,
+    status: 'expired',
+    says: `No access since ${date(30)}: payment failed. Had Pro.`,
+    attributes: { rc_billing_issue_at: 40, rc_will_renew: false },
+  },
+  {
+    name: 'incomplete never gave access and was never bought',
+    events: [],
+    snapshot: snapshotOf(1, [
+      apiSubscription({ status: 'incomplete', givesAccess: false, revenueUsdCents: 0 }),
+    ]),
+    on: 2,
+    status: null,
+    says: 'Pro: the first payment is pending. No access yet.',
+    attributes: { rc_entitlements: null, rc_first_purchase_at: null, expires_at: null },
+  },
+  {
+    name: 'a price increase without consent ends the subscription',
+    events: [buy(0, 30)],
+    snapshot: snapshotOf(1, [apiSubscription({ autoRenewalStatus: 'requires_price_increase_consent' })]),
+    on: 2,
+    status: 'active',
+    says: `Pro, $10.00 a month. Ends on ${date(30)} unless the customer agrees to the price increase.`,
+    attributes: { rc_will_renew: false },
+  },
+  {
+    name: 'a price increase that a webhook announces',
+    events: [buy(0, 30), event('PRICE_INCREASE_CONSENT_REQUIRED', 3)],
+    on: 4,
+    status: 'active',
+    says: `Pro, $10.00 a month. Ends on ${date(30)} unless the customer agrees to the price increase.`,
+    attributes: { rc_will_renew: false },
+  },
+  {
+    name: 'a price increase that was agreed to',
+    events: [
+      buy(0, 30),
+      event('PRICE_INCREASE_CONSENT_REQUIRED', 3),
+      event('PRICE_INCREASE_CONSENT_APPROVED', 4),
+    ],
+    on: 5,
+    says: `Pro, $10.00 a month. Next charge ${date(30)}.`,
+    attributes: { rc_will_renew: true },
+  },
+  {
+    name: 'an entitlement of the sandbox stays off the contact',
+    events: [],
+    snapshot: snapshotOf(1, [apiSubscription({ environment: 'sandbox' })]),
+    on: 2,
+    status: null,
+    says: 'Only test purchases (sandbox). This customer has not paid for anything.',
+    attributes: { rc_entitlements: null, rc_will_renew: null },
+  },
+
+  // Access.
+  {
+    name: 'the end of the grace period survives its expiration',
+    events: [buy(0, 30, play), issue(30, 37, play), expire(37, 'BILLING_ERROR', play)],
+    on: 40,
+    status: 'expired',
+    says: `No access since ${date(37)}: payment failed. Had Pro, $10.00 a month.`,
+    attributes: { expires_at: 37, rc_billing_issue_at: 30 },
+    rows: { Ended: date(37) },
+  },
+  {
+    name: 'the end of the grace period survives an expiration that comes late',
+    events: [buy(0, 30), issue(30, 37), expire(39, 'BILLING_ERROR')],
+    on: 40,
+    says: `No access since ${date(37)}: payment failed. Had Pro, $10.00 a month.`,
+    attributes: { expires_at: 37 },
+  },
+  {
+    name: 'the end of the grace period survives the next API response',
+    events: [buy(0, 30), issue(30, 37)],
+    snapshot: snapshotOf(40, [apiSubscription({ status: 'in_billing_retry', givesAccess: false })]),
+    on: 41,
+    says: `No access since ${date(37)}: payment failed. Had Pro, $10.00 a month.`,
+    attributes: { expires_at: 37 },
+  },
+  {
+    name: 'cancelled during the grace period: the store retries nothing',
+    events: [buy(0, 30), issue(30, 46), cancel(32, 'UNSUBSCRIBE')],
+    on: 33,
+    status: 'cancelled',
+    says: `Pro, cancelled on ${date(32)}. Access until ${date(46)}. No further charge.`,
+  },
+  {
+    name: 'a refund long after the end moves no end',
+    events: [refund(43)],
+    on: 45,
+    status: 'expired',
+    says: `Refunded $10.00 on ${date(43)}. No access since ${date(30)}.`,
+    attributes: { expires_at: 30 },
+    rows: { Ended: date(30) },
+  },
+  {
+    name: 'a refund that sets the end back to the purchase ends access with the refund',
+    events: [buy(0, 30), refund(12, { expiration_at_ms: day(0) })],
+    on: 15,
+    says: `Refunded $10.00 on ${date(12)}. No access since then.`,
+    attributes: { expires_at: 12 },
+  },
+  {
+    name: "Google's refund leaves the access",
+    events: [buy(0, 30, play), refund(12, play)],
+    on: 15,
+    status: 'active',
+    says: `Pro, $10.00 a month. Next charge ${date(30)}. The last payment of $10.00 was refunded on ${date(12)}; access remains.`,
+    attributes: { rc_lifetime_value_usd: 0 },
+  },
+  {
+    name: "Google's refund with the access revoked",
+    events: [
+      buy(0, 30, play),
+      refund(12, { ...play, expiration_at_ms: day(12) }),
+      expire(12, 'CUSTOMER_SUPPORT', { ...play, expiration_at_ms: day(12) }),
+    ],
+    on: 15,
+    status: 'expired',
+    says: `Refunded $10.00 on ${date(12)}. No access since then.`,
+  },
+  {
+    name: 'a reversed refund after its expiration renews as before',
+    events: [
+      buy(0, 30),
+      refund(16, { expiration_at_ms: day(16) }),
+      expire(16.01, 'CUSTOMER_SUPPORT', { expiration_at_ms: day(16) }),
+      event('REFUND_REVERSED', 21, period(0, 30, 10)),
+    ],
+    on: 25,
+    status: 'active',
+    says: `Pro, $10.00 a month. Next charge ${date(30)}.`,
+    attributes: { rc_will_renew: true, rc_lifetime_value_usd: 10 },
+  },
+  {
+    name: 'a reversed refund of a cancelled subscription stays cancelled',
+    events: [
+      buy(0, 30),
+      cancel(5, 'UNSUBSCRIBE'),
+      refund(16, { expiration_at_ms: day(16) }),
+      expire(16.01, 'CUSTOMER_SUPPORT', { expiration_at_ms: day(16) }),
+      event('REFUND_REVERSED', 21, period(0, 30, 10)),
+    ],
+    on: 25,
+    status: 'cancelled',
+    says: `Pro, cancelled on ${date(5)}. Access until ${date(30)}. No further charge.`,
+  },
+  {
+    name: 'a reversed refund gives no access back that had ended before',
+    events: [
+      buy(0, 30),
+      expire(10, 'DEVELOPER_INITIATED'),
+      refund(12),
+      event('REFUND_REVERSED', 14, period(0, 30, 10)),
+    ],
+    on: 15,
+    status: 'expired',
+    says: `No access since ${date(10)}: ended by the app's team. Had Pro, $10.00 a month.`,
+  },
+  ...([-0.001, 0, 0.001] as const).map(
+    (offset): Case => ({
+      name: `Google's immediate change, announced ${offset * 1000} thousandths of a day after the purchase`,
+      events: [
+        buy(0, 30, play),
+        buy(8, 373, { ...yearly, price: 60, price_in_purchased_currency: 60 }),
+        event('PRODUCT_CHANGE', 8 + offset, { ...period(0, 8), ...play }),
+      ],
+      on: 10,
+      status: 'active',
+      says: `Pro, $60.00 a year. Next charge ${date(373)}.`,
+    }),
+  ),
+  {
+    name: "Google's immediate change to what gives another entitlement",
+    events: [
+      buy(0, 30, play),
+      buy(8, 373, { ...yearly, entitlement_ids: ['max'], price: 60, price_in_purchased_currency: 60 }),
+      event('PRODUCT_CHANGE', 8, { ...period(0, 8), ...play }),
+    ],
+    on: 10,
+    says: `Max, $60.00 a year. Next charge ${date(373)}.`,
+  },
+  {
+    name: 'a second subscription bought long before is not the replacement',
+    events: [
+      buy(0, 30, play),
+      buy(2, 367, { ...yearly, entitlement_ids: ['max'] }),
+      event('PRODUCT_CHANGE', 8, { ...period(0, 8), ...play }),
+    ],
+    on: 10,
+    says: `Max (yearly, Google Play) and Pro (monthly, Google Play). Next charge $10.00 on ${date(30)}.`,
+  },
+  {
+    name: 'a late cancellation of the replaced product cancels nothing',
+    events: [
+      buy(0, 180, { product_id: 't3.six', price: 39.99, price_in_purchased_currency: 39.99 }),
+      renew(73, 103, {
+        product_id: 't1.one',
+        entitlement_ids: ['premium'],
+        price: 14.99,
+        price_in_purchased_currency: 14.99,
+      }),
+      cancel(73.05, 'UNSUBSCRIBE', { ...period(0, 180), product_id: 't3.six' }),
+    ],
+    on: 75,
+    status: 'active',
+    says: `Premium, $14.99 a month. Next charge ${date(103)}.`,
+  },
+  {
+    name: 'a late expiration of the product that Stripe replaced at the same start',
+    events: [
+      buy(20, 50, { store: 'STRIPE' }),
+      renew(20, 385, {
+        store: 'STRIPE',
+        product_id: 'pro_yearly',
+        event_timestamp_ms: day(40),
+        transaction_id: 'x',
+      }),
+      expire(41, 'UNSUBSCRIBE', { ...period(20, 40), store: 'STRIPE' }),
+    ],
+    on: 45,
+    status: 'active',
+    says: `Pro, $10.00. Next charge ${date(385)}.`,
+  },
+  {
+    name: 'a late cancellation of an earlier period cancels nothing',
+    events: [buy(0, 30), renew(30, 60), cancel(30.05, 'UNSUBSCRIBE')],
+    on: 35,
+    status: 'active',
+    says: `Pro, $10.00 a month. Next charge ${date(60)}.`,
+  },
+  {
+    name: 'a pause that should have ended announces no charge in the past',
+    events: [
+      buy(0, 30, play),
+      event('SUBSCRIPTION_PAUSED', 5, { ...period(0, 30), ...play, auto_resume_at_ms: day(60) }),
+      expire(30, 'SUBSCRIPTION_PAUSED', play),
+    ],
+    on: 65,
+    status: 'paused',
+    says: `Paused since ${date(30)}.`,
+  },
+  {
+    name: 'a paused subscription is not dropped beside another',
+    events: [
+      buy(0, 30, play),
+      event('SUBSCRIPTION_PAUSED', 5, { ...period(0, 30), ...play, auto_resume_at_ms: day(60) }),
+      expire(30, 'SUBSCRIPTION_PAUSED', play),
+      buy(20, 370, team),
+    ],
+    on: 35,
+    says: `Team (yearly, Stripe) and Pro (monthly, Google Play, paused until ${date(60)}). Next charge $10.00 on ${date(60)}.`,
+  },
+  {
+    name: 'a card that is still retried is not dropped beside another subscription',
+    events: [buy(0, 30), issue(30, null), expire(30, 'BILLING_ERROR'), buy(20, 50, team)],
+    on: 35,
+    says: `Payment for Pro failed on ${date(30)}. No access since ${date(30)}. Team, $19.00 a month. Next charge ${date(50)}.`,
+  },
+
+  // Where purchases went.
+  {
+    name: 'purchases that moved away were bought',
+    events: [
+      buy(0, 30),
+      event('TRANSFER', 17, { side: 'source', transferred_from: ['ada'], transferred_to: ['bob'] }),
+    ],
+    on: 20,
+    status: null,
+    says: `Purchases were moved to another customer on ${date(17)}.`,
+    attributes: { rc_lifetime_value_usd: null, rc_first_purchase_at: null },
+  },
+  {
+    name: 'purchases of one store moved away, others stayed',
+    events: [
+      buy(0, 30),
+      buy(5, 35, team),
+      grant(8, 98, { entitlement_ids: ['max'] }),
+      event('TRANSFER', 17, { side: 'source', transferred_from: ['ada'], transferred_to: ['bob'] }),
+    ],
+    on: 20,
+    says: `Team, $19.00 a month. Next charge ${date(35)}. Max granted until ${date(98)}. Purchases (App Store) were moved to another customer on ${date(17)}.`,
+    attributes: { rc_entitlements: 'max, team', rc_lifetime_value_usd: 19 },
+  },
+  {
+    name: 'what was bought after a transfer speaks for itself',
+    events: [
+      buy(0, 30),
+      event('TRANSFER', 17, { side: 'source', transferred_from: ['ada'], transferred_to: ['bob'] }),
+      buy(18, 48, { original_transaction_id: 'new' }),
+    ],
+    on: 20,
+    says: `Pro, $10.00 a month. Next charge ${date(48)}.`,
+  },
+];
+
+describe('reported cases', () => {
+  for (const { name, events, snapshot = null, on, status, says, attributes, rows } of CASES) {
+    test(name, () => {
+      const state = deriveState(events, snapshot, day(on));
+      const description = describeCustomer(state, { names: NAMES, nowMs: day(on) });
+      assert.equal(overviewText(m, description), says);
+      if (status !== undefined) assert.equal(state.status, status);
+      const written: Record<string, unknown> = contactAttributes(state, ['ada']);
+      for (const [key, value] of Object.entries(attributes ?? {})) {
+        const isDate = /_at$/.test(key) && typeof value === 'number';
+        assert.equal(written[key], isDate ? Math.floor(day(value) / 1000) : value, key);
+      }
+      const table: Record<string, string | null> = {
+        ...Object.fromEntries(description.shown.flatMap(({ end }) => endRow(m, end))),
+        paid: paidText(m, description),
+      };
+      for (const [label, value] of Object.entries(rows ?? {})) assert.equal(table[label], value, label);
+      assert.deepEqual(deriveState(events.toReversed(), snapshot, day(on)), state, 'in any order');
+    });
+  }
+
+  test('a pass and a prepaid plan have a price and no period', () => {
+    const pass = event('NON_RENEWING_PURCHASE', 0, { ...period(0, 90, 19.99), product_id: 'season' });
+    const prepaid = buy(0, 30, { ...play, period_type: 'PREPAID' });
+    for (const [item, price] of [
+      [pass, '$19.99'],
+      [prepaid, '$10.00'],
+    ] as const) {
+      const { primary } = describeCustomer(deriveState([item], null, day(5)), {
+        names: NAMES,
+        nowMs: day(5),
+      });
+      assert.equal(primary?.price && priceText(m, primary.price), price);
+    }
+  });
+});
