@@ -91,13 +91,13 @@ describe('a card of somebody nobody knows here', () => {
     product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, { id: 'only-in-revenuecat' });
     const card = await openFor(product, { externalId: 'crm-1' });
     const search = (query: string) => card.press('match.search', { 'match.query': query });
-    assert.match((await search('only-in-revenuecat')).text, /^Nobody found here\. RevenueCat is asked/m);
+    assert.match((await search('only-in-revenuecat')).text, /^No customer found here\. Looking this ID up in RevenueCat/m);
     const found = await until(async () => {
       const shown = await search('only-in-revenuecat');
       return /^Found\./m.test(shown.text) ? shown : null;
     }, 'the customer to be found');
     assert.match(found.text, /^only-in-revenuecat/m);
-    assert.match((await search('guest')).text, /^Nobody found\. Check the spelling/m);
+    assert.match((await search('guest')).text, /^No customer found\. Check the spelling/m);
   });
 
   it('never looks for an id that stands for nobody', async () => {

@@ -7,16 +7,16 @@ import { silent } from '../support/world.ts';
 
 /** What a support lead would say about each sample customer, in the order of the list. */
 const SENTENCES: readonly (readonly [name: string, sentence: RegExp])[] = [
-  ['Ann Berg', /^Pro, \$9\.99 a month\. Next charge \w{3} \d+, \d{4}\./],
-  ['Ben Ortiz', /^Pro, free trial until \w{3} \d+, \d{4}\./],
-  ['Cleo Marsh', /^Pro, free trial, cancelled\. Access until .+\. Will not be charged\./],
-  ['Dev Patel', /^Pro, cancelled on .+\. Access until .+\. No further charge\./],
-  ['Eva Lind', /^Payment failed on .+\. Still has Pro until .+ while .+ retries the card\./],
-  ['Finn Doyle', /^No access since .+: payment failed\. Had Pro, \$9\.99 a month\./],
-  ['Gia Romano', /^Refunded \$9\.99 on .+\. No access since then\./],
-  ['Hugo Martin', /^Pro, granted .*until .+\. Not paying\./],
-  ['Ines Costa', /^Paused since .+\. Resumes and charges \$9\.99 .*on .+\./],
-  ['Jon Hale', /^(Pro|Team) \(.+\) and (Pro|Team) \(.+\)\. Next charge \$14\.00 on .+\./],
+  ['Ann Berg', /^✅ Pro, \$9\.99 a month\. Next charge \w{3} \d+, \d{4}\./],
+  ['Ben Ortiz', /^✅ Pro, free trial until \w{3} \d+, \d{4}\./],
+  ['Cleo Marsh', /^⚠️ Pro, free trial, cancelled\. Access until .+\. Will not be charged\./],
+  ['Dev Patel', /^⚠️ Pro, cancelled on .+\. Access until .+\. No further charge\./],
+  ['Eva Lind', /^⚠️ Payment failed on .+\. Still has Pro until .+ while .+ retries the card\./],
+  ['Finn Doyle', /^⛔ No access since .+: payment failed\. Had Pro, \$9\.99 a month\./],
+  ['Gia Romano', /^⛔ Refunded \$9\.99 on .+\. No access since then\./],
+  ['Hugo Martin', /^✅ Pro, granted .*until .+\. Not paying\./],
+  ['Ines Costa', /^⏸ Paused since .+\. Resumes and charges \$9\.99 .*on .+\./],
+  ['Jon Hale', /^✅ (Pro|Team) \(.+\) and (Pro|Team) \(.+\)\. Next charge \$14\.00 on .+\./],
   ['Kim Tester', /sandbox/],
 ];
 
