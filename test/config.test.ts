@@ -17,7 +17,7 @@ function configOf(environment: Record<string, string>): Config {
 }
 
 describe('settings', () => {
-  it('names everything that is wrong at once, whatever stands there', () => {
+  it('reports all errors together', () => {
     const wrong = {
       NODE_ENV: 'production',
       PORT: 'abc',
@@ -41,11 +41,11 @@ describe('settings', () => {
     for (const message of Object.values(problems)) assert.doesNotMatch(message, /Invalid|expected/);
   });
 
-  it('takes a port out of range for a wrong one, in the same words', () => {
+  it('reports a port out of range like one that is not a number', () => {
     assert.equal(problemsOf({ ...APP, PORT: '70000' }).PORT, 'must be a port number from 0 to 65535');
   });
 
-  it('takes a blank for absent', () => {
+  it('treats blank as absent', () => {
     assert.match(
       problemsOf({ ...APP, INTERCOM_CLIENT_SECRET: '  ' }).INTERCOM_CLIENT_SECRET ?? '',
       /required/,
@@ -56,7 +56,7 @@ describe('settings', () => {
     assert.equal(config.role, 'all');
   });
 
-  it('keeps origins without the slash at their end and without blanks around them', () => {
+  it('trims origins and their final slash', () => {
     const config = configOf({
       NODE_ENV: 'production',
       ENCRYPTION_KEYS: KEY,
@@ -69,12 +69,12 @@ describe('settings', () => {
     assert.equal(config.revenueCatApiUrl, 'https://api.revenuecat.com');
   });
 
-  it('refuses an address with more than its origin', () => {
+  it('refuses an address with a path', () => {
     for (const PUBLIC_URL of ['https://a.example/x', 'https://a.example/?x=1', 'https://me:pw@a.example'])
       assert.match(problemsOf({ ...APP, PUBLIC_URL }).PUBLIC_URL ?? '', /origin alone/, PUBLIC_URL);
   });
 
-  it('asks for the database itself before any way around it', () => {
+  it('requires DATABASE_URL before its replica and direct addresses', () => {
     const url = 'postgres://host/db';
     assert.match(problemsOf({ ...APP, DATABASE_READ_URL: url }).DATABASE_READ_URL ?? '', /DATABASE_URL/);
     assert.match(problemsOf({ ...APP, DATABASE_DIRECT_URL: url }).DATABASE_DIRECT_URL ?? '', /DATABASE_URL/);

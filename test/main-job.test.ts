@@ -202,7 +202,7 @@ describe('the main job, from the webhook to the card', () => {
     });
   }
 
-  test('a stranger’s webhook stores nothing', async () => {
+  test('an unauthenticated webhook stores nothing', async () => {
     const count = async () =>
       (await product.db.database.query<{ n: string }>('select count(*) as n from events'))[0]?.n;
     const before = await count();

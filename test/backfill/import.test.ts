@@ -130,7 +130,7 @@ describe('importing the history of a project', () => {
     assert.equal(due.length, 0, 'nothing new: nobody is delivered again');
   });
 
-  it('may be run by several at once', async () => {
+  it('may be run by several processes at the same time', async () => {
     for (let index = 0; index < 150; index += 1)
       addCustomer(world.revenueCat, `user-${index}`, { subscribed: true });
     const begun = await Promise.all([start(), start(), start()]);
@@ -153,7 +153,7 @@ describe('importing the history of a project', () => {
     assert.equal(reads.length, 150, 'no customer was read twice');
   });
 
-  it('recognises the events that a webhook brought, under whatever id', async () => {
+  it('recognizes events that a webhook stored, whatever their ID', async () => {
     const customer = addCustomer(world.revenueCat, 'ann', { subscribed: true });
     const body = bought('ann', { id: 'ABCD-1' });
     const other = bought('ann', { id: 'other', type: 'RENEWAL', event_timestamp_ms: Date.now() - DAY_MS });
@@ -209,7 +209,7 @@ describe('importing the history of a project', () => {
     );
   });
 
-  it('does without the events where RevenueCat does not offer them, and soon stops asking', async () => {
+  it('works without events where RevenueCat does not offer them, and soon stops requesting them', async () => {
     world.revenueCat.state.customerEventsEnabled = false;
     for (let index = 0; index < 100; index += 1) addCustomer(world.revenueCat, `user-${index}`);
     const progress = await importAll();
@@ -218,7 +218,7 @@ describe('importing the history of a project', () => {
     assert.ok(asked.length < 50, `asked ${asked.length} times`);
   });
 
-  it('joins subscribers that RevenueCat knows to be one', async () => {
+  it('merges subscribers that are one customer in RevenueCat', async () => {
     await receive(bought('ann'));
     await receive(bought('device-7', { transaction_id: 'tx-device', original_transaction_id: 'tx-device' }));
     addCustomer(world.revenueCat, 'ann', { aliases: ['device-7'], subscribed: true });
@@ -232,7 +232,7 @@ describe('importing the history of a project', () => {
     assert.deepEqual(rows, [{ ids: ['ann', 'device-7'], events: 2 }]);
   });
 
-  it('passes over a customer who is gone, and tries one again that RevenueCat stumbles over', async () => {
+  it('skips a deleted customer, and retries one that RevenueCat fails on', async () => {
     addCustomer(world.revenueCat, 'ann', { subscribed: true });
     addCustomer(world.revenueCat, 'gone');
     addCustomer(world.revenueCat, 'odd');
@@ -244,7 +244,7 @@ describe('importing the history of a project', () => {
     assert.equal((await world.db.database.query('select 1 from subscribers')).length, 1);
   });
 
-  it('waits while RevenueCat is away, and blames no customer for it', async () => {
+  it('waits while RevenueCat is unavailable, without failing any customer', async () => {
     for (let index = 0; index < 20; index += 1) addCustomer(world.revenueCat, `user-${index}`);
     const clear = world.revenueCat.faults.add({ status: 503, pathPrefix: '/v2/projects' });
     const { progress } = await start();
@@ -260,7 +260,7 @@ describe('importing the history of a project', () => {
     assert.deepEqual([last?.done, last?.failed], [20, 0]);
   });
 
-  it('gives up on the last customer when RevenueCat answers for everybody else', async () => {
+  it('gives up on the last customer when RevenueCat answers for all others', async () => {
     for (const id of ['ann', 'bob', 'cid']) addCustomer(world.revenueCat, id, { subscribed: true });
     world.revenueCat.faults.add({
       status: 500,
@@ -301,7 +301,7 @@ describe('importing the history of a project', () => {
     assert.deepEqual([last?.state, last?.listed, last?.done], ['done', 120, 120]);
   });
 
-  it('finishes the customers in hand when its slice of time is over, and begins no other', async () => {
+  it('finishes the claimed customers when its time slice is over, and claims no other', async () => {
     for (let index = 0; index < 30; index += 1)
       addCustomer(world.revenueCat, `user-${String(index).padStart(3, '0')}`);
     world.revenueCat.faults.add({ latencyMs: 150, pathPrefix: `/v2/projects/${RC_PROJECT}/customers/` });
@@ -322,7 +322,7 @@ describe('importing the history of a project', () => {
     assert.equal(last.done, reads('/purchases'));
   });
 
-  it('stops with a reason when the key is refused, and goes on with a new one', async () => {
+  it('stops with a reason when the key is rejected, and resumes with a new one', async () => {
     for (let index = 0; index < 150; index += 1) addCustomer(world.revenueCat, `user-${index}`);
     const [key] = [...world.revenueCat.state.keys.values()];
     assert.ok(key);
@@ -338,7 +338,7 @@ describe('importing the history of a project', () => {
     assert.equal((await readImport(world.db.database, progress))?.done, 150);
   });
 
-  it('stops at once when it is paused or cancelled, and goes on from there', async () => {
+  it('stops immediately when it is paused or cancelled, and resumes from there', async () => {
     for (let index = 0; index < 400; index += 1) addCustomer(world.revenueCat, `user-${index}`);
     const { database } = world.db;
     const { progress } = await start();
@@ -371,7 +371,7 @@ describe('importing the history of a project', () => {
         appUserId: id,
       });
 
-    it('is found under any id, with their past events, twice over', async () => {
+    it('is found under any app user ID, with past events, and importing it again changes nothing', async () => {
       const customer = addCustomer(world.revenueCat, '$RCAnonymousID:9', {
         aliases: ['ann'],
         subscribed: true,
@@ -387,7 +387,7 @@ describe('importing the history of a project', () => {
       );
     });
 
-    it('is never made up: whom RevenueCat does not know stays unknown, there and here', async () => {
+    it('is never created: a customer that RevenueCat does not know stays unknown in both places', async () => {
       assert.equal(await importOne('stranger'), 'unknown_customer');
       assert.equal(await importOne('[object Object]'), 'blocked_id');
       assert.equal((await world.db.database.query('select 1 from subscribers')).length, 0);
@@ -397,7 +397,7 @@ describe('importing the history of a project', () => {
       assert.ok(asked.every((method) => method === 'GET'));
     });
 
-    it('says when the key is refused or missing', async () => {
+    it('says when the key is rejected or missing', async () => {
       const [key] = [...world.revenueCat.state.keys.values()];
       assert.ok(key);
       key.status = 'expired';
@@ -408,7 +408,7 @@ describe('importing the history of a project', () => {
   });
 
   describe('the command', () => {
-    it('tells what it does in plain lines where there is no terminal, and what came of it', async () => {
+    it('prints progress in plain lines without a terminal, and the results', async () => {
       addCustomer(world.revenueCat, 'ann', { subscribed: true, bought: true });
       const { code, stdout, stderr } = await startCommand(
         ['backfill', '--workspace', WORKSPACE_ID],
@@ -420,7 +420,7 @@ describe('importing the history of a project', () => {
       assert.ok(!stdout.includes('\u001b'), 'no control characters');
     });
 
-    it('prints its result alone, and what it logs elsewhere', async () => {
+    it('prints only its result to stdout, and its log to stderr', async () => {
       const [key] = [...world.revenueCat.state.keys.values()];
       assert.ok(key);
       key.status = 'expired';
@@ -434,7 +434,7 @@ describe('importing the history of a project', () => {
       assert.match(stderr, /the import failed/);
     });
 
-    it('refuses what it cannot do, and says what is needed', async () => {
+    it('refuses invalid options, and says what is needed', async () => {
       const run = (...args: string[]) => startCommand(['backfill', ...args], world.env).ended;
       const [unknown, time] = await Promise.all([
         run('--workspace', 'nobody1'),

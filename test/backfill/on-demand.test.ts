@@ -5,7 +5,7 @@ import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/p
 import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
 
-describe('a card of somebody nobody knows here', () => {
+describe('the card of an unknown customer', () => {
   let product: Product;
 
   before(async () => {
@@ -31,7 +31,7 @@ describe('a card of somebody nobody knows here', () => {
     product.revenueCat.faults.requests().filter(({ path }) => path.includes(`/customers/${id}?expand`))
       .length;
 
-  it('brings them from RevenueCat, so that the next card knows them', async () => {
+  it('imports the customer from RevenueCat, so that the next card shows it', async () => {
     const customer = product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, {
       id: '$RCAnonymousID:77',
       aliases: ['long-ago'],
@@ -69,7 +69,7 @@ describe('a card of somebody nobody knows here', () => {
     assert.ok(lookUps('long-ago') <= 2);
   });
 
-  it('looks once for a stranger, makes nobody up, and is still a card with a way on', async () => {
+  it('looks up an unknown customer once, creates none, and still offers a next step', async () => {
     const stranger = contactOf('who-is-this');
     for (let index = 0; index < 5; index += 1) assert.match(await open(stranger), /match\.search/);
     await until(() => lookUps('who-is-this') > 0, 'the look-up');
@@ -87,7 +87,7 @@ describe('a card of somebody nobody knows here', () => {
     assert.deepEqual(product.revenueCat.state.violations, []);
   });
 
-  it('a teammate who searches for them finds them as soon as RevenueCat has told', async () => {
+  it('a teammate who searches for the customer finds it as soon as RevenueCat has answered', async () => {
     product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, { id: 'only-in-revenuecat' });
     const card = await openFor(product, { externalId: 'crm-1' });
     const search = (query: string) => card.press('match.search', { 'match.query': query });
@@ -100,7 +100,7 @@ describe('a card of somebody nobody knows here', () => {
     assert.match((await search('guest')).text, /^No customer found\. Check the spelling/m);
   });
 
-  it('never looks for an id that stands for nobody', async () => {
+  it('never looks up an ID that identifies no customer', async () => {
     await open(contactOf('undefined'));
     await open(contactOf('null'));
     const rows = await product.db.database.query<{ id: string }>(

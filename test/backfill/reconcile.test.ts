@@ -111,7 +111,7 @@ describe('reconciling', () => {
         .map(decodeURIComponent),
     );
 
-  it('reads those whose renewal or end has no event, corrects them and counts', async () => {
+  it('reads subscribers whose renewal or end has no event, corrects and counts them', async () => {
     await receiveMonth('renewed', 5 * HOUR_MS);
     addCustomer(world.revenueCat, 'renewed', { subscribed: true });
     await receiveMonth('really-over', 5 * HOUR_MS);
@@ -144,7 +144,7 @@ describe('reconciling', () => {
     assert.equal(due.length, 1, 'the attributes follow');
   });
 
-  it('asks for nobody twice, until something is expected of them again', async () => {
+  it('reads no subscriber twice until another change is expected', async () => {
     await receiveMonth('renewed', 5 * HOUR_MS);
     addCustomer(world.revenueCat, 'renewed', { subscribed: true });
     await receiveMonth('deleted', 5 * HOUR_MS);
@@ -154,7 +154,7 @@ describe('reconciling', () => {
     assert.deepEqual([again.checked, asked().size], [0, 0]);
   });
 
-  it('leaves those alone whose event came after all', async () => {
+  it('leaves subscribers alone whose event came late', async () => {
     await receiveMonth('late', 5 * HOUR_MS);
     const body = eventBody({
       id: 'renewal',
@@ -174,7 +174,7 @@ describe('reconciling', () => {
     assert.equal((await pass()).checked, 0);
   });
 
-  it('stops when RevenueCat asks to wait, and when the key is refused, without forgetting anybody', async () => {
+  it('stops when RevenueCat asks to wait or rejects the key, and resumes without losing a subscriber', async () => {
     await receiveMonth('renewed', 5 * HOUR_MS);
     addCustomer(world.revenueCat, 'renewed', { subscribed: true });
     const clear = world.revenueCat.faults.add({ status: 429, pathPrefix: '/v2' });

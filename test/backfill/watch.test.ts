@@ -27,20 +27,20 @@ const progress: ImportProgress = {
   perMinute: 86,
 };
 
-it('does not count as imported who is gone or could not be read', () => {
+it('does not count deleted or unreadable customers as imported', () => {
   const [first] = outcomeLines({ ...progress, state: 'done', done: 300, missing: 1, failed: 2 });
   assert.equal(first, '297 customers imported, 0 of them new here.');
 });
 
-describe('the bar of an import', () => {
-  it('says everything where there is room', () => {
+describe('the progress bar of an import', () => {
+  it('shows everything where there is room', () => {
     assert.equal(
       barLine(progress, 100),
       `${'\u2588'.repeat(15)}${'\u2591'.repeat(15)} 50 % | 6,200 of 12,400 customers | 86/min | 1 h 13 min left`,
     );
   });
 
-  it('fits every terminal, and says how far it is and how long it takes on a narrow one', () => {
+  it('fits every terminal, and shows progress and time left on a narrow one', () => {
     const slow = { ...progress, reason: 'revenuecat_rate_limited' };
     const listing = { ...progress, isListed: false };
     for (const each of [progress, slow, listing])

@@ -99,7 +99,7 @@ describe('the log', () => {
     assert.match(String(card?.requestId), /^[\w-]{8,64}$/);
   });
 
-  test('what went wrong is told with its place, and nothing of a person or a secret', async () => {
+  test('an error is logged with its stack, and without personal data or secrets', async () => {
     const { database } = product.db;
     await openCard('match.search');
     await openCard('refresh');

@@ -33,14 +33,14 @@ describe('background jobs', () => {
   const send = (subscriberId: string): Promise<void> =>
     jobs.send('subscriber.refresh', { workspaceId: 'w', subscriberId });
 
-  test('many at once are worked off without a pause between them', async () => {
+  test('many jobs run without a pause between them', async () => {
     const names = Array.from({ length: 60 }, (_, n) => `many-${n}`);
     await Promise.all(names.map(send));
     await until(() => names.every((name) => done.includes(name)), 'all of them');
     assert.equal(done.length, names.length);
   });
 
-  test('one that fails is tried again, alone, and its error stays out of the tables', async () => {
+  test('a failed job is retried alone, and its error stays out of the tables', async () => {
     failing.add('bad');
     await Promise.all(['good-1', 'bad', 'good-2'].map(send));
     await until(() => ['good-1', 'good-2', 'bad'].every((name) => done.includes(name)), 'the second attempt');

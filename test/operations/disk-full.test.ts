@@ -17,7 +17,7 @@ create trigger full_events before insert on events for each row execute function
 create trigger full_log before insert on delivery_attempts for each row execute function disk_is_full()`;
 const FREE_DISK = `drop function disk_is_full() cascade`;
 
-describe('a disk that is full', () => {
+describe('a full disk', () => {
   let product: Product;
   let log = '';
   before(async () => {
@@ -54,7 +54,7 @@ describe('a disk that is full', () => {
   };
   const onContacts = () => product.intercom.state.events.map((event) => event.metadata.event_id);
 
-  test('webhooks are told to come again, nothing is half stored, and all goes on when there is room', async () => {
+  test('webhooks get a 503, nothing is stored partly, and all continues when there is room', async () => {
     await product.db.database.query(FILL_DISK);
     const answer = await receive('one');
     assert.equal(answer.status, 503);
@@ -72,7 +72,7 @@ describe('a disk that is full', () => {
     await until(() => onContacts().includes('disk-one'), 'the event to be on its contact');
   });
 
-  test('an event whose delivery could not be written down is on the contact once', async () => {
+  test('an event whose delivery could not be recorded is on the contact once', async () => {
     await product.db.database.query(FILL_DISK.replace(/^create trigger full_events.*$/m, ''));
     assert.equal((await receive('two')).status, 200);
     const [row] = await product.db.database.query<{ subscriber_id: string }>(

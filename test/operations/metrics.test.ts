@@ -57,7 +57,7 @@ function addGauges(registry: Registry, database: TestDatabase['database']): void
   addBacklogMetrics(gauges);
 }
 
-describe('what an operator watches', () => {
+describe('metrics, dashboard and alerts', () => {
   let db: TestDatabase;
   let product: Product;
   let exposed: Exposed;
@@ -182,7 +182,7 @@ describe('what an operator watches', () => {
     assert.deepEqual(expressions.flatMap(findMissing), []);
   });
 
-  test('every metric and label of the alarms is exposed, and each alarm says what to do', async () => {
+  test('every metric and label of the alerts is exposed, and each alert says what to do', async () => {
     const alerts = await readAlerts();
     assert.ok(alerts.length >= 20);
     assert.deepEqual(
@@ -196,7 +196,7 @@ describe('what an operator watches', () => {
     assert.equal(new Set(alerts.map(({ name }) => name)).size, alerts.length);
   });
 
-  test('everything that is exposed under our name is on the dashboard', async () => {
+  test('every metric of ours is on the dashboard', async () => {
     const panels = await readDashboard();
     const shown = panels
       .flatMap((panel) => panel.targets ?? [])
@@ -210,7 +210,7 @@ describe('what an operator watches', () => {
     assert.deepEqual([...new Set(hidden)], []);
   });
 
-  test('panels have their own id and place, and take their data from the variable', async () => {
+  test('panels have unique ids and places, and use the data source variable', async () => {
     const panels = await readDashboard();
     assert.equal(new Set(panels.map((panel) => panel.id)).size, panels.length);
     const taken = new Map<string, string>();
@@ -257,7 +257,7 @@ describe('what an operator watches', () => {
     ]);
   });
 
-  test('a database that hangs keeps nothing else from being told', async () => {
+  test('a database that hangs does not hold back other metrics', async () => {
     const registry = new Registry();
     addGauges(registry, db.database);
     await db.database.transaction(async (sql) => {

@@ -213,7 +213,7 @@ describe(`backing up and restoring with ${runTool('pg_dump', '--version').trim()
     return JSON.stringify(answer);
   }
 
-  test('a dump taken while webhooks arrive is restored into an empty database, and the app goes on with it', async () => {
+  test('a dump taken while webhooks arrive is restored into an empty database, and the app continues with it', async () => {
     const file = join(folder, 'timeline.dump');
     let stop = false;
     const arriving = (async () => {
@@ -259,7 +259,7 @@ describe(`backing up and restoring with ${runTool('pg_dump', '--version').trim()
     assert.ok(ids.length >= before);
   });
 
-  test('without the key that sealed them the secrets of a restored database do not open, and it says so', async () => {
+  test('without the key that encrypted them the secrets of a restored database cannot be decrypted, and it says so', async () => {
     runTool('createdb', '--maintenance-db', postgres.adminUrl, '--owner=timeline', 'keyless');
     runTool(
       'pg_restore',

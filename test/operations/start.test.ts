@@ -28,7 +28,7 @@ describe('starting and stopping on a bare machine', () => {
       (await readFile(join(folder, 'data/postgres/postmaster.pid'), 'utf8').catch(() => '')).split('\n')[0],
     );
 
-  test('an empty data directory: ready within 30 s, and SIGTERM ends all of it', async () => {
+  test('an empty data directory: ready within 30 s, and SIGTERM stops everything', async () => {
     const begunMs = performance.now();
     const server = await startServerProcess(environment);
     assert.ok(performance.now() - begunMs < 30_000);
@@ -50,7 +50,7 @@ describe('starting and stopping on a bare machine', () => {
     assert.throws(() => process.kill(pid, 0), 'the database is stopped too');
   });
 
-  test('the embedded database is started again when it was killed, and the server goes on', async () => {
+  test('the embedded database is restarted when it was killed, and the server continues', async () => {
     const server = await startServerProcess(environment);
     const before = await databasePid();
     process.kill(before, 'SIGKILL');
@@ -97,7 +97,7 @@ describe('starting and stopping on a bare machine', () => {
     }
   });
 
-  test('two that start at once on an empty data directory share one database, and the last one stops it', async () => {
+  test('two processes that start together on an empty data directory share one database, and the last one stops it', async () => {
     const shared = { ...environment, DATA_DIR: join(folder, 'shared') };
     await mkdir(shared.DATA_DIR);
     const both = [run(['migrate', '--json'], shared), run(['migrate', '--json'], shared)];
@@ -106,7 +106,7 @@ describe('starting and stopping on a bare machine', () => {
     await assert.rejects(readFile(join(shared.DATA_DIR, 'postgres/postmaster.pid')), { code: 'ENOENT' });
   });
 
-  test('a lock that a killed start left behind holds nobody up for long', async () => {
+  test('a lock that a killed start left behind is taken over soon', async () => {
     const lock = join(folder, 'data/postgres.lock');
     await writeFile(lock, '');
     await utimes(lock, new Date(0), new Date(0));
@@ -115,7 +115,7 @@ describe('starting and stopping on a bare machine', () => {
     await assert.rejects(readFile(lock), { code: 'ENOENT' });
   });
 
-  test('a port that is taken is named in one line, and nothing stays behind', async () => {
+  test('a port in use is named in one line, and nothing is left running', async () => {
     const other = createServer().listen(0);
     const { port } = other.address() as AddressInfo;
     const server = run(['serve'], { ...environment, LOG_LEVEL: 'warn', PORT: String(port) });
@@ -128,13 +128,13 @@ describe('starting and stopping on a bare machine', () => {
     assert.equal(await databasePid(), 0);
   });
 
-  test('a workspace that is not there is named, also with nothing else to say what to deliver', async () => {
+  test('an unknown workspace is named, also without further options', async () => {
     const command = run(['replay', '--workspace', 'nobody', '--json'], environment);
     assert.equal(await command.ended, 1);
     assert.equal(command.output(), 'No workspace nobody has the app installed\n');
   });
 
-  test('a slip in a moment or an event is refused, and nothing is sent', async () => {
+  test('an invalid time or event is refused, and nothing is queued', async () => {
     for (const [args, said] of [
       [['replay', '--workspace', 'w', '--since', '5'], /^--since 5 is not an ISO time/],
       [['replay', '--workspace', 'w', '--since', '01/02/2026'], /is not an ISO time/],
@@ -147,7 +147,7 @@ describe('starting and stopping on a bare machine', () => {
     }
   });
 
-  test('with PORT=0 and no PUBLIC_URL it tells the port that it got', async () => {
+  test('with PORT=0 and no PUBLIC_URL it logs the port that it got', async () => {
     const server = await startServerProcess(environment);
     const { port } = new URL(server.url);
     assert.match(server.output(), new RegExp(`"publicUrl":"http://localhost:${port}"`));
@@ -158,7 +158,7 @@ describe('starting and stopping on a bare machine', () => {
     assert.equal(await server.ended, 0);
   });
 
-  test('missing and wrong settings are printed all at once', async () => {
+  test('all configuration errors are reported together', async () => {
     const server = run(['serve'], {
       NODE_ENV: 'production',
       DATA_DIR: join(folder, 'data'),
