@@ -3,6 +3,7 @@ import dotenv from 'dotenv';
 import { addBackfillCommand } from './backfill/command.ts';
 import { loadConfig } from './config.ts';
 import { addMigrateCommand } from './database/command.ts';
+import { stopEmbeddedNow } from './database/embedded.ts';
 import { explainDatabaseError } from './database/explain-error.ts';
 import { addReplayCommand } from './delivery/command.ts';
 import { addDoctorCommand } from './doctor/command.ts';
@@ -15,13 +16,20 @@ import { addConnectCommand, addRotateKeysCommand } from './workspaces/command.ts
 const EXIT_USAGE = 1;
 const EXIT_CRASH = 70;
 
+/** Ctrl-C arrives from the terminal and again from npm: within this time signals count as one, ms. */
+const SAME_SIGNAL_MS = 1_000;
+
 function stopOnSignals(stop: (signal: NodeJS.Signals) => Promise<void>): void {
-  let stopping = false;
+  let firstAtMs: number | null = null;
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {
-      // A second Ctrl-C means now.
-      if (stopping) process.exit(130);
-      stopping = true;
+      if (firstAtMs !== null) {
+        // A later Ctrl-C forces the exit.
+        if (performance.now() - firstAtMs > SAME_SIGNAL_MS)
+          stopEmbeddedNow().finally(() => process.exit(130));
+        return;
+      }
+      firstAtMs = performance.now();
       stop(signal).then(
         () => process.exit(0),
         (error: unknown) => {

@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import pg from 'pg';
 import { AppError } from '../errors.ts';
 import { openDataDir } from './data-dir.ts';
+import { runAfterExit } from './exit-guard.ts';
 import { withFileLock } from './file-lock.ts';
 
 const run = promisify(execFile);
@@ -112,6 +113,7 @@ async function startOrJoin(dataDir: string, fast: boolean): Promise<EmbeddedPost
   }
   const access: Access = { port: await freePort(running?.port ?? 0), password };
   await launch({ binaries, identity, clusterDir, access, fast });
+  stopAfterExit(dataDir);
   await writeFile(accessFile, JSON.stringify(access), { mode: 0o600 });
   await createAppDatabase(access);
   return connected(access, dataDir);
@@ -271,12 +273,37 @@ async function launch(input: {
   child.unref();
 }
 
+/** Databases that this process started, with what releases them from its end. */
+const guards = new Map<string, () => void>();
+
+/** A process that crashes or is killed takes the database with it; other processes that use it start it again. */
+function stopAfterExit(dataDir: string): void {
+  if (guards.has(dataDir)) return;
+  const pidFile = join(dataDir, 'postgres', 'postmaster.pid');
+  guards.set(dataDir, runAfterExit('kill -INT "$(head -n 1 "$1")"', [pidFile]));
+}
+
+function releaseFromExit(dataDir: string): void {
+  guards.get(dataDir)?.();
+  guards.delete(dataDir);
+}
+
+/** For a forced exit: stops the databases that this process started, without closing connections first. */
+export async function stopEmbeddedNow(): Promise<void> {
+  for (const dataDir of guards.keys()) {
+    const pid = await readPid(join(dataDir, 'postgres'));
+    if (pid === null || !isAlive(pid)) continue;
+    process.kill(pid, 'SIGINT');
+    await waitForExit(pid);
+  }
+}
+
 function connected(access: Access, dataDir: string): EmbeddedPostgres {
   return {
     url: urlOf(access, DATABASE),
     stop: () =>
       withFileLock(lockOf(dataDir), async () => {
-        if (await usedByOthers(access)) return;
+        if (await usedByOthers(access)) return releaseFromExit(dataDir);
         const pid = await readPid(join(dataDir, 'postgres'));
         if (pid === null) return;
         try {
@@ -285,6 +312,7 @@ function connected(access: Access, dataDir: string): EmbeddedPostgres {
           return;
         }
         await waitForExit(pid);
+        releaseFromExit(dataDir);
       }),
   };
 }

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import express from 'express';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
+import { runAfterExit } from '../database/exit-guard.ts';
 import { startServer } from '../server.ts';
 import { connectProject } from '../workspaces/projects.ts';
 import { createDemoInbox } from './demo-inbox.ts';
@@ -17,6 +18,8 @@ import { customerFromStory, purchaseStory, type StoryName } from './revenuecat/s
 import { createRevenueCatSimulator, type RevenueCatSimulator } from './revenuecat/server.ts';
 import { createSharedCards } from './shared-cards.ts';
 
+const REMOVE_DATA_DIR =
+  'while pid=$(head -n 1 "$1/postgres/postmaster.pid") && kill -0 "$pid"; do sleep 0.1; done; rm -rf "$1"';
 const WORKSPACE_ID = 'demo1234';
 const REVENUECAT_PROJECT_ID = 'projdemo1';
 const CLIENT_ID = 'demo-client';
@@ -68,6 +71,8 @@ export async function startDemo(options: {
   await using starting = new AsyncDisposableStack();
   const dataDir = await mkdtemp(join(tmpdir(), 'subscription-timeline-demo-'));
   starting.defer(() => rm(dataDir, { recursive: true, force: true }));
+  // A demo that is killed leaves nothing: the folder goes once its database has stopped.
+  starting.defer(runAfterExit(REMOVE_DATA_DIR, [dataDir]));
   const clientSecret = randomBytes(16).toString('hex');
   // The app tells others its own address, so it must know it before it listens.
   const port = options.port === 0 ? await freePort() : options.port;

@@ -1,0 +1,137 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { until } from '../support/wait.ts';
+
+const ROOT = join(import.meta.dirname, '../..');
+
+describe('signals', () => {
+  let folder: string;
+  let temporary: string;
+  let dataDir: string;
+  const started: { child: ChildProcess }[] = [];
+
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'subscription-timeline-signals-'));
+    temporary = await mkdtemp(join(folder, 'tmp-'));
+    dataDir = join(folder, 'data');
+  });
+  after(async () => {
+    for (const { child } of started)
+      if (child.exitCode === null && child.signalCode === null) kill(child, 'SIGKILL');
+    await rm(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 200 });
+  });
+
+  /** As a terminal does: npm and what it runs share a process group of their own. */
+  function npm(script: 'demo' | 'start'): { child: ChildProcess; output(): string; ended: Promise<unknown> } {
+    const child = spawn('npm', ['run', script], {
+      cwd: ROOT,
+      detached: true,
+      env: {
+        PATH: process.env.PATH ?? '',
+        HOME: folder,
+        TMPDIR: temporary,
+        // npm writes its own to the temporary folder.
+        NODE_COMPILE_CACHE: join(folder, 'compiled'),
+        DATA_DIR: dataDir,
+        PORT: '0',
+        LOG_LEVEL: 'info',
+        INTERCOM_CLIENT_ID: 'client',
+        INTERCOM_CLIENT_SECRET: 'secret',
+      },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let output = '';
+    for (const stream of [child.stdout, child.stderr])
+      stream?.on('data', (chunk: Buffer) => (output += chunk.toString()));
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    const run = { child, output: () => output, ended };
+    started.push(run);
+    return run;
+  }
+
+  async function startDemo() {
+    const demo = npm('demo');
+    await until(() => demo.output().includes('Ctrl-C stops everything'), 'the demo to start', 60_000);
+    return demo;
+  }
+
+  async function startServer() {
+    const server = npm('start');
+    await until(() => server.output().includes('"msg":"listening"'), 'the server to start', 60_000);
+    return server;
+  }
+
+  /** The whole process group. */
+  const kill = ({ pid }: ChildProcess, signal: NodeJS.Signals) => process.kill(-(pid ?? 0), signal);
+  const pidIn = (output: string): number => Number(/"pid":(\d+)/.exec(output)?.[1]);
+
+  /** Processes of PostgreSQL whose data is below the test's folder. */
+  async function databases(): Promise<string[]> {
+    const found: string[] = [];
+    for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
+      const [program = '', ...args] = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split(
+        '\0',
+      );
+      if (program.endsWith('/postgres') && args.some((each) => each.startsWith(folder))) found.push(pid);
+    }
+    return found;
+  }
+
+  async function assertNothingLeft(): Promise<void> {
+    await until(async () => (await databases()).length === 0, 'PostgreSQL to stop', 5_000);
+    const isEmpty = async (): Promise<boolean> => (await readdir(temporary)).length === 0;
+    await until(isEmpty, 'the temporary folder to be empty', 5_000).catch(() => {});
+    assert.deepEqual(await readdir(temporary), []);
+  }
+
+  test('Ctrl-C in a terminal stops the demo within 5 s', async () => {
+    const demo = await startDemo();
+    assert.equal((await databases()).length, 1);
+    const sentMs = performance.now();
+    kill(demo.child, 'SIGINT');
+    await demo.ended;
+    assert.ok(performance.now() - sentMs < 5_000);
+    await assertNothingLeft();
+  });
+
+  test('a demo that is killed takes its database and its folder with it', async () => {
+    const demo = await startDemo();
+    kill(demo.child, 'SIGKILL');
+    await demo.ended;
+    await assertNothingLeft();
+  });
+
+  test('several signals within a second are one: the server stops in order', async () => {
+    const server = await startServer();
+    const pid = pidIn(server.output());
+    kill(server.child, 'SIGINT');
+    process.kill(pid, 'SIGINT');
+    process.kill(pid, 'SIGTERM');
+    await server.ended;
+    assert.match(server.output(), /"msg":"stopped"/);
+    await assertNothingLeft();
+  });
+
+  test('SIGTERM stops the server and its database', async () => {
+    const server = await startServer();
+    process.kill(pidIn(server.output()), 'SIGTERM');
+    await server.ended;
+    assert.match(server.output(), /"msg":"stopped"/);
+    await assertNothingLeft();
+  });
+
+  test('a server that is killed takes the database with it, and the next one starts', async () => {
+    const server = await startServer();
+    process.kill(pidIn(server.output()), 'SIGKILL');
+    await server.ended;
+    await assertNothingLeft();
+    const next = await startServer();
+    process.kill(pidIn(next.output()), 'SIGTERM');
+    await next.ended;
+    await assertNothingLeft();
+  });
+});
