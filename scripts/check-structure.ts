@@ -21,7 +21,7 @@ const LEVELS: readonly (readonly string[])[] = [
   ['database', 'i18n'],
   ['subscription'],
   ['config.ts', 'logger.ts'],
-  ['errors.ts', 'time.ts', 'text.ts'],
+  ['errors.ts', 'time.ts', 'text.ts', 'tracing.ts'],
 ];
 
 /** Root modules of one level know each other. */

@@ -1,13 +1,15 @@
 import { type DestinationStream, type Logger, pino } from 'pino';
+import { activeTrace } from './tracing.ts';
 
 /**
- * The log of a process: one JSON object a line. Lines carry ids, codes and counts: never a secret, never what a
- * platform sent about a person.
+ * The log of a process: one JSON object a line. Lines carry ids, codes and counts: never a secret, never personal data
+ * that a platform sent.
  */
 export function createLogger(level: string, destination?: DestinationStream): Logger {
   const options = {
     level,
     base: { pid: process.pid },
+    mixin: activeTrace,
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
     serializers: { err: describeError },
@@ -15,7 +17,7 @@ export function createLogger(level: string, destination?: DestinationStream): Lo
   return destination ? pino(options, destination) : pino(options);
 }
 
-/** The log of a command: on stderr, because stdout is for its result, which other programs read. */
+/** The log of a command goes to stderr: stdout is for its result, which other programs read. */
 export function createCommandLogger(level: string): Logger {
   return createLogger(level, pino.destination({ dest: 2, sync: true }));
 }
@@ -25,7 +27,7 @@ interface DescribedError {
   readonly message: string;
   readonly code?: string;
   readonly status?: number;
-  /** Of the database: what was violated. */
+  /** Of the database: the violated constraint. */
   readonly table?: string;
   readonly constraint?: string;
   readonly stack?: string;
@@ -35,8 +37,8 @@ interface DescribedError {
 const MAX_CAUSES = 4;
 
 /**
- * What may be told of an error. Everything else that libraries hang on theirs stays out: PostgreSQL's `detail`
- * quotes rows, TypeORM's `parameters` are the values.
+ * What may be logged of an error. Everything else that libraries attach is left out: PostgreSQL's `detail` quotes rows,
+ * TypeORM's `parameters` are the values.
  */
 export function describeError(error: unknown, depth = 0): DescribedError {
   if (!(error instanceof Error)) {

@@ -13,7 +13,7 @@ import { createDeliveryWorker } from './delivery/worker.ts';
 import { resumeActions } from './grants/confirmation.ts';
 import { grantJobs } from './grants/jobs.ts';
 import { createApp, type Mounted } from './http/app.ts';
-import { createRegistry, measureRequests } from './http/metrics.ts';
+import { createRegistry, observeRequests } from './http/metrics.ts';
 import { operatorRouter } from './http/operator.ts';
 import { type HttpServer, openHttpServer } from './http/server.ts';
 import { signedJson } from './http/signed.ts';
@@ -198,6 +198,7 @@ async function start(config: Config, logger: Logger, http: HttpServer): Promise<
         operatorRouter({
           registry,
           metricsToken: config.metricsToken,
+          production: config.production,
           isDraining: http.isDraining,
           checkDatabase: () => database.query('select 1 from workspaces limit 1'),
         }),
@@ -224,7 +225,7 @@ async function start(config: Config, logger: Logger, http: HttpServer): Promise<
       production: config.production,
       intercomAppUrl: config.intercom.appUrl,
       trustedProxies: config.trustedProxies,
-      first: [http.track, measureRequests(registry)],
+      first: [http.track, observeRequests(registry)],
       machine,
       open,
     }),

@@ -1,5 +1,7 @@
+import { SpanStatusCode } from '@opentelemetry/api';
 import type { RequestHandler } from 'express';
 import { collectDefaultMetrics, Histogram, Registry } from 'prom-client';
+import { startRequestSpan } from '../tracing.ts';
 
 /** Labels a request by area, so that no id becomes a label. */
 const AREA =
@@ -13,8 +15,8 @@ export function createRegistry(): Registry {
   return registry;
 }
 
-/** Measures how long requests take. Goes before all routes. */
-export function measureRequests(registry: Registry): RequestHandler {
+/** Measures and traces requests. Goes before all routes. */
+export function observeRequests(registry: Registry): RequestHandler {
   const seconds = new Histogram({
     name: 'subscription_timeline_http_seconds',
     help: 'Requests by the part of the app that they went to, until their response was sent',
@@ -23,13 +25,18 @@ export function measureRequests(registry: Registry): RequestHandler {
     registers: [registry],
   });
   return (req, res, next) => {
+    if (PROBES.test(req.originalUrl)) return next();
     const startedMs = performance.now();
-    res.once('close', () => {
-      if (PROBES.test(req.originalUrl)) return;
-      const area = AREA.exec(req.originalUrl)?.[1] ?? 'other';
-      const status = res.writableFinished ? `${Math.floor(res.statusCode / 100)}xx` : 'aborted';
-      seconds.observe({ area, status }, (performance.now() - startedMs) / 1_000);
+    const area = AREA.exec(req.originalUrl)?.[1] ?? 'other';
+    startRequestSpan(`${req.method} ${area}`, (span) => {
+      res.once('close', () => {
+        const status = res.writableFinished ? `${Math.floor(res.statusCode / 100)}xx` : 'aborted';
+        seconds.observe({ area, status }, (performance.now() - startedMs) / 1_000);
+        span.setAttribute('http.response.status_code', res.statusCode);
+        if (res.statusCode >= 500) span.setStatus({ code: SpanStatusCode.ERROR });
+        span.end();
+      });
+      next();
     });
-    next();
   };
 }

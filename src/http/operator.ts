@@ -7,6 +7,8 @@ import { equalInConstantTime } from '../text.ts';
 export function operatorRouter(options: {
   registry: Registry;
   metricsToken: string | null;
+  /** Then there are no metrics without a token. */
+  production: boolean;
   isDraining(): boolean;
   /** Rejects while the database cannot be used. */
   checkDatabase(): Promise<unknown>;
@@ -26,6 +28,8 @@ export function operatorRouter(options: {
   });
   router.get('/metrics', async (req, res) => {
     const expected = options.metricsToken;
+    if (expected === null && options.production)
+      throw unauthorized('Set METRICS_TOKEN, and send it as a bearer token');
     if (expected !== null && !equalInConstantTime(req.get('authorization') ?? '', `Bearer ${expected}`)) {
       throw unauthorized('Send METRICS_TOKEN as a bearer token');
     }

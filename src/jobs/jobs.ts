@@ -2,6 +2,7 @@ import { type Job, type JobResult, PgBoss } from 'pg-boss';
 import type { Logger } from 'pino';
 import type { Backend } from '../database/sql.ts';
 import { describeError } from '../logger.ts';
+import { withSpan } from '../tracing.ts';
 
 /**
  * Data of each background job by name. A folder adds its own jobs in its `jobs.ts`:
@@ -144,7 +145,7 @@ async function startWorkers(
 ): Promise<void> {
   async function run(job: Job<Record<string, unknown>>): Promise<JobResult> {
     try {
-      await definition.run(job.data);
+      await withSpan(`job ${name}`, {}, () => definition.run(job.data));
       return { id: job.id, status: 'completed' };
     } catch (error) {
       const { workspaceId } = job.data;
