@@ -6,7 +6,15 @@ import { claimNext, releaseClaim } from '../../src/delivery/claims.ts';
 import { createReceiver } from '../../src/ingestion/receiver.ts';
 import { storeEvents } from '../../src/ingestion/store.ts';
 import { toReceived } from '../../src/ingestion/webhook.ts';
-import { listDeliveries, readKindCounts, readMatching, readOverview } from '../../src/settings/store.ts';
+import {
+  listDeliveries,
+  readActivity,
+  readDeliveredKinds,
+  readKindCounts,
+  readMatching,
+  readOverview,
+  readTimeToContact,
+} from '../../src/settings/repository.ts';
 import { HEAVY_CUSTOMER, HEAVY_EVENTS, PROJECT_ID, WORKSPACE_ID } from './fill.ts';
 
 export interface Times {
@@ -153,14 +161,17 @@ export async function measure(input: {
 }
 
 async function settingsReads(database: Database): Promise<Times> {
-  const everything = { show: 'all', customer: null, kind: null } as const;
+  const everything = { show: 'all', customer: null, kind: null, before: null, limit: 50 } as const;
   const reads: readonly (() => Promise<unknown>)[] = [
     () => readOverview(database, WORKSPACE_ID),
     () => readKindCounts(database, WORKSPACE_ID),
     () => readMatching(database, WORKSPACE_ID),
-    () => listDeliveries(database, WORKSPACE_ID, everything, null, 50),
-    () => listDeliveries(database, WORKSPACE_ID, { ...everything, show: 'failed' }, null, 50),
-    () => listDeliveries(database, WORKSPACE_ID, { ...everything, kind: 'refund' }, null, 50),
+    () => readActivity(database, WORKSPACE_ID, 'Europe/Dublin'),
+    () => readTimeToContact(database, WORKSPACE_ID),
+    () => readDeliveredKinds(database, WORKSPACE_ID),
+    () => listDeliveries(database, WORKSPACE_ID, everything),
+    () => listDeliveries(database, WORKSPACE_ID, { ...everything, show: 'failed' }),
+    () => listDeliveries(database, WORKSPACE_ID, { ...everything, kind: 'refund' }),
   ];
   let slowest: Times = { p50Ms: 0, p99Ms: 0 };
   for (const read of reads) {

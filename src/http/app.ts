@@ -98,5 +98,5 @@ function logFailure(log: RequestHandler): ErrorRequestHandler {
 
 function picoCss(): string {
   const require = createRequire(import.meta.url);
-  return join(dirname(require.resolve('@picocss/pico/package.json')), 'css', 'pico.classless.min.css');
+  return join(dirname(require.resolve('@picocss/pico/package.json')), 'css', 'pico.jade.min.css');
 }

@@ -1,108 +1,110 @@
-import type { RequestHandler, Router } from 'express';
-import { forbidden } from '../errors.ts';
-import { canChangeSettings, type WorkspaceSettings } from '../workspaces/settings.ts';
-import { changeSettings } from './audit.ts';
-import { auditLine, auditSections } from './audit-words.ts';
-import { fields, pageSql, type SettingsContext, type Visit, visitOf } from './context.ts';
-import { sendPage } from './render.ts';
-import { listAudit } from './store.ts';
-import { listTeammates } from './teammates.ts';
+import { z } from 'zod';
+import { notFound } from '../errors.ts';
+import { deleteOtherSessions, listSessions } from '../workspaces/session-store.ts';
+import { IDLE_MINUTES } from '../workspaces/sessions.ts';
+import { canChangeSettings } from '../workspaces/settings.ts';
+import { confirmationPage, done, form, type Page, type PageRequest, problems } from './page.ts';
+import { choosePeople, loadPeople, peopleFields } from './people.ts';
+import { audit, changeSettings } from './settings-audit.ts';
 
-const LAST_CHANGES = 20;
+/** Who can change the settings, and who is signed in. */
+export const accessPage: Page = {
+  path: '/access',
+  title: 'Access',
+  view: 'access',
+  async load(request) {
+    const { workspace, session, sql } = request;
+    const { admins } = workspace.settings.access;
+    const [people, sessions] = await Promise.all([
+      loadPeople(request, admins ?? []),
+      listSessions(sql, workspace.workspaceId, IDLE_MINUTES),
+    ]);
+    return {
+      people,
+      selected: admins?.map(({ id }) => id) ?? null,
+      isOverridden: !canChangeSettings(workspace.settings, session.admin.id),
+      sessions: sessions.map(({ sessionHash, ...each }) => ({
+        ...each,
+        device: deviceOf(each.userAgent),
+        isCurrent: sessionHash === session.sessionHash,
+      })),
+      idleHours: IDLE_MINUTES / 60,
+    };
+  },
+  forms: {
+    '': form(z.object(peopleFields), async (request, values) => {
+      const choice = choosePeople(
+        values,
+        await loadPeople(request, request.workspace.settings.access.admins ?? []),
+      );
+      if ('problems' in choice) return problems(choice.problems);
+      const admins = choice.selected;
+      if (!canChangeSettings({ access: { admins } }, request.session.admin.id))
+        return problems({ people: 'Nothing was saved: you would shut yourself out. Select yourself, too.' });
+      await changeSettings(request, 'access', { admins }, 'access_changed');
+      return done('/access', 'access_saved');
+    }),
+  },
+};
 
-type Access = { admins: NonNullable<WorkspaceSettings['access']['admins']> };
+export const signOutPage = confirmationPage({
+  path: '/access/sign-out',
+  title: 'Sign out everywhere',
+  section: '/access',
+  async describe(request) {
+    const { name, isSelf } = await personOf(request);
+    return {
+      heading: isSelf ? 'Sign out your other sessions?' : `Sign out ${name} everywhere?`,
+      effects: [
+        isSelf
+          ? 'Every browser but this one has to sign in again.'
+          : 'Every browser of this teammate has to sign in again.',
+        'Their right to sign in does not change. To end it, remove the teammate in Intercom.',
+      ],
+      fields: { admin: request.input('admin') },
+      button: 'Sign out everywhere',
+      back: '/settings/access',
+    };
+  },
+  async save(request) {
+    const { id, name } = await personOf(request);
+    const { workspaceId, sessionHash } = request.session;
+    await deleteOtherSessions(request.context.database, {
+      workspaceId,
+      adminId: id,
+      exceptHash: sessionHash,
+    });
+    await audit(request, 'sessions_ended', { name });
+    return done('/access', 'sessions_ended');
+  },
+});
 
-/** Lets a form pass that its sender may send. */
-export function requireChanger(context: SettingsContext): RequestHandler {
-  return async (_req, res, next) => {
-    const { session, workspace } = await visitOf(context, res);
-    if (canChangeSettings(workspace.settings, session.admin.id)) return next();
-    const names = (workspace.settings.access.admins ?? []).map(({ name }) => name).join(', ');
-    next(forbidden(`Nothing was changed: only these teammates may change the settings: ${names}`));
-  };
+async function personOf(request: PageRequest): Promise<{ id: string; name: string; isSelf: boolean }> {
+  const { workspaceId, admin: self } = request.session;
+  const sessions = await listSessions(request.context.database, workspaceId, IDLE_MINUTES);
+  const found = sessions.find(({ admin }) => admin.id === request.input('admin'));
+  if (!found) throw notFound('This teammate is not signed in');
+  const { admin } = found;
+  return { id: admin.id, name: admin.name || admin.email || admin.id, isSelf: admin.id === self.id };
 }
 
-/** Who may change the settings, and who has. */
-export function addAccessPage(router: Router, context: SettingsContext): void {
-  async function show(
-    req: Parameters<typeof sendPage>[0],
-    res: Parameters<typeof sendPage>[1],
-    visit: Visit,
-    chosen: Access['admins'],
-    errors: readonly string[] = [],
-  ): Promise<void> {
-    const { workspace } = visit;
-    const [people, changes] = await Promise.all([
-      choices(visit),
-      listAudit(
-        await pageSql(context),
-        workspace.workspaceId,
-        { person: '', actions: auditSections.settings.actions, beforeId: null },
-        LAST_CHANGES,
-      ),
-    ]);
-    sendPage(req, res, {
-      view: 'access',
-      title: 'Access',
-      section: 'access',
-      visit,
-      errors,
-      data: {
-        people: people.all.map(({ id, name }) => ({
-          id,
-          name,
-          isChosen: chosen.some((admin) => admin.id === id),
-          isSelf: id === visit.session.admin.id,
-        })),
-        isOpen: chosen.length === 0,
-        teamUnknown: people.unknown,
-        changes: changes.map(auditLine),
-      },
-    });
-  }
-
-  /** Everybody in the team, and those who were chosen before. */
-  async function choices(visit: Visit): Promise<{ all: Access['admins']; unknown: boolean }> {
-    const team = await listTeammates(context, visit.workspace);
-    const all = new Map((visit.workspace.settings.access.admins ?? []).map((admin) => [admin.id, admin]));
-    const { id, name, email } = visit.session.admin;
-    all.set(id, { id, name: name || email || id });
-    for (const mate of team ?? [])
-      all.set(mate.id, { id: mate.id, name: mate.name || mate.email || mate.id });
-    return { all: [...all.values()], unknown: team === null };
-  }
-
-  router.get('/access', async (req, res) => {
-    const visit = await visitOf(context, res);
-    await show(req, res, visit, visit.workspace.settings.access.admins ?? []);
-  });
-
-  router.post('/access', async (req, res) => {
-    const visit = await visitOf(context, res);
-    const ticked = new Set(fields(req, 'admin'));
-    const admins = (await choices(visit)).all.filter(({ id }) => ticked.has(id));
-    // Strangers are left out; without anybody else that would open the settings to everybody.
-    if (ticked.size > 0 && admins.length === 0) {
-      await show(req, res, visit, visit.workspace.settings.access.admins ?? [], [
-        'Nothing was saved: nobody who was ticked is in your team. Choose again.',
-      ]);
-      return;
-    }
-    if (
-      !canChangeSettings({ access: { admins: admins.length === 0 ? null : admins } }, visit.session.admin.id)
-    ) {
-      await show(req, res, visit, admins, [
-        'Nothing was saved: you would shut yourself out. Tick your own name too, or nobody’s.',
-      ]);
-      return;
-    }
-    await changeSettings(
-      context,
-      visit,
-      'access',
-      { admins: admins.length === 0 ? null : admins },
-      'access_changed',
-    );
-    res.redirect(303, '/settings/access?done=access_saved');
-  });
+/** `Chrome on macOS`, from a user agent; enough to recognize one's own browsers. */
+function deviceOf(userAgent: string): string {
+  const browsers = [
+    ['Edg', 'Edge'],
+    ['Firefox', 'Firefox'],
+    ['Chrome', 'Chrome'],
+    ['Safari', 'Safari'],
+  ] as const;
+  const systems = [
+    ['iPhone', 'iPhone'],
+    ['iPad', 'iPad'],
+    ['Android', 'Android'],
+    ['Windows', 'Windows'],
+    ['Mac OS', 'macOS'],
+    ['Linux', 'Linux'],
+  ] as const;
+  const browser = browsers.find(([mark]) => userAgent.includes(mark))?.[1] ?? 'Unknown browser';
+  const system = systems.find(([mark]) => userAgent.includes(mark))?.[1];
+  return system ? `${browser} on ${system}` : browser;
 }

@@ -1,83 +1,83 @@
-import type { Sql } from '../database/sql.ts';
-import { EVENT_KINDS } from '../subscription/types.ts';
-import { isRecord } from '../text.ts';
-import { writeAudit } from '../workspaces/audit.ts';
-import { type WorkspaceSettings, workspaceSettingsSchema } from '../workspaces/settings.ts';
-import { readWorkspace, saveSettings } from '../workspaces/store.ts';
-import type { SettingsContext, Visit } from './context.ts';
+import { stringify } from 'csv-stringify/sync';
+import { type AuditFilter, type AuditRow, listAudit } from '../workspaces/audit.ts';
+import { AUDIT_SECTIONS, auditEntry } from './messages.ts';
+import type { Page, PageRequest } from './page.ts';
+import { audit } from './settings-audit.ts';
 
-/** Records who changed what in the settings, beside the grants. */
-export async function auditChange(
-  context: Pick<SettingsContext, 'database'>,
-  visit: Visit,
-  action: string,
-  details: Readonly<Record<string, unknown>>,
-): Promise<void> {
-  await record(context.database, visit, action, details);
+const PAGE_SIZE = 50;
+const MAX_CSV_ROWS = 10_000;
+const MAX_PERSON_LENGTH = 200;
+
+export const auditPage: Page = {
+  path: '/audit',
+  title: 'Audit log',
+  view: 'audit',
+  async load(request) {
+    const filter = filterOf(request);
+    const rows = await listAudit(request.sql, request.workspace.workspaceId, {
+      ...filter,
+      limit: PAGE_SIZE + 1,
+    });
+    const about = request.input('about');
+    const query = new URLSearchParams({ who: filter.person, about });
+    return {
+      person: filter.person,
+      about,
+      sections: Object.entries(AUDIT_SECTIONS).map(([id, { label }]) => [id, label]),
+      entries: rows.slice(0, PAGE_SIZE).map(auditEntry),
+      isFiltered: filter.person !== '' || filter.actions !== null,
+      csvQuery: String(query),
+      next:
+        rows.length > PAGE_SIZE
+          ? `?${query}&${new URLSearchParams({ before: rows[PAGE_SIZE - 1]?.auditId ?? '' })}`
+          : null,
+    };
+  },
+  downloads: {
+    '.csv': async (request) => {
+      const filter = { ...filterOf(request), beforeId: null, limit: MAX_CSV_ROWS };
+      const rows = await listAudit(request.sql, request.workspace.workspaceId, filter);
+      await audit(request, 'audit_exported', { count: rows.length });
+      return { name: `audit-${request.workspace.workspaceId}.csv`, type: 'text/csv', body: auditCsv(rows) };
+    },
+  },
+};
+
+function filterOf(request: PageRequest): AuditFilter {
+  const about = request.input('about');
+  const before = request.input('before');
+  return {
+    person: request.input('who').slice(0, MAX_PERSON_LENGTH),
+    actions: Object.hasOwn(AUDIT_SECTIONS, about) ? (AUDIT_SECTIONS[about]?.actions ?? null) : null,
+    beforeId: /^\d{1,18}$/.test(before) ? before : null,
+  };
 }
 
-/** Saves one section of the settings with a record of what it was and what it is. What stays the same leaves none. */
-export async function changeSettings<Section extends keyof WorkspaceSettings>(
-  context: Pick<SettingsContext, 'database'>,
-  visit: Visit,
-  section: Section,
-  value: WorkspaceSettings[Section],
-  action: string,
-): Promise<void> {
-  const { workspaceId } = visit.workspace;
-  await context.database.transaction(async (sql) => {
-    // Two admins who save at once each leave a record of what they themselves changed.
-    await sql.query('select 1 from workspaces where workspace_id = $1 for update', [workspaceId]);
-    const before = (await readWorkspace(sql, workspaceId))?.settings[section];
-    const changes = differences(filledUp(section, before), filledUp(section, value));
-    if (changes.length === 0) return;
-    await saveSettings(sql, workspaceId, section, value);
-    await record(sql, visit, action, { changes });
+/** RFC 4180, times in UTC. */
+export function auditCsv(rows: readonly AuditRow[]): string {
+  const lines = rows.map((row) => ({
+    at: row.at.toISOString(),
+    who: row.actor.name,
+    email: row.actor.email ?? '',
+    action: row.action,
+    result: row.result,
+    customer: typeof row.details.app_user_id === 'string' ? row.details.app_user_id : '',
+    conversation: row.conversationId ?? '',
+    contact: row.contactId ?? '',
+    details: JSON.stringify(row.details),
+  }));
+  return stringify(lines, {
+    header: true,
+    columns: ['at', 'who', 'email', 'action', 'result', 'customer', 'conversation', 'contact', 'details'],
+    record_delimiter: 'windows',
+    cast: { string: (value, { header }) => (header ? value : withoutFormula(value)) },
   });
 }
 
-/** An event that was never set has its default name and is on: saving just that is no change. */
-function filledUp(section: keyof WorkspaceSettings, value: unknown): unknown {
-  return section === 'events' ? workspaceSettingsSchema.parse({ events: everyEvent(value) }).events : value;
-}
-
-function everyEvent(value: unknown): Record<string, unknown> {
-  return { ...Object.fromEntries(EVENT_KINDS.map((kind) => [kind, {}])), ...(isRecord(value) ? value : {}) };
-}
-
-async function record(
-  sql: Sql,
-  visit: Visit,
-  action: string,
-  details: Readonly<Record<string, unknown>>,
-): Promise<void> {
-  await writeAudit(sql, {
-    workspaceId: visit.workspace.workspaceId,
-    actor: visit.session.admin,
-    action,
-    conversationId: null,
-    contactId: null,
-    subscriberId: null,
-    details,
-    result: 'ok',
-  });
-}
-
-export interface Change {
-  /** Where in the section: `renewal.name`. */
-  readonly what: string;
-  readonly from: unknown;
-  readonly to: unknown;
-}
-
-/** Every value in which two sections differ; lists are compared as a whole. */
-export function differences(from: unknown, to: unknown, path: readonly string[] = []): Change[] {
-  if (isRecord(from) || isRecord(to)) {
-    const [before, after] = [isRecord(from) ? from : {}, isRecord(to) ? to : {}];
-    return [...new Set([...Object.keys(before), ...Object.keys(after)])].flatMap((key) =>
-      differences(before[key], after[key], [...path, key]),
-    );
-  }
-  if (JSON.stringify(from) === JSON.stringify(to)) return [];
-  return [{ what: path.join('.'), from: from ?? null, to: to ?? null }];
+/**
+ * A spreadsheet runs a cell that begins like a formula, also after white space or a separator, and in full-width
+ * characters: an apostrophe makes it a text. csv-stringify's `escape_formulas` knows neither of these.
+ */
+function withoutFormula(value: string): string {
+  return /^[\s;,"']*[=+\-@|%\t\r\n＝＋－＠]/.test(value) ? `'${value}` : value;
 }

@@ -1,8 +1,7 @@
-import type { Request, Response, Router } from 'express';
+import { z } from 'zod';
 import { CARD_LANGUAGES } from '../workspaces/settings.ts';
-import { changeSettings } from './audit.ts';
-import { field, type SettingsContext, type Visit, visitOf } from './context.ts';
-import { sendPage } from './render.ts';
+import { done, form, type Page, textField } from './page.ts';
+import { changeSettings } from './settings-audit.ts';
 
 const NAMES: Readonly<Record<(typeof CARD_LANGUAGES)[number], string>> = {
   en: 'English',
@@ -13,35 +12,26 @@ const NAMES: Readonly<Record<(typeof CARD_LANGUAGES)[number], string>> = {
   ja: '日本語',
 };
 
-/** What the admins decide about the card that teammates see beside a conversation. */
-export function addCardPage(router: Router, context: SettingsContext): void {
-  function show(req: Request, res: Response, visit: Visit, errors: readonly string[]): void {
-    sendPage(req, res, {
-      view: 'card',
-      title: 'Inbox card',
-      section: 'card',
-      visit,
-      errors,
-      data: {
-        language: visit.workspace.settings.card.language ?? 'en',
-        languages: CARD_LANGUAGES.map((language) => ({ language, name: NAMES[language] })),
-        timezone: visit.workspace.timezone,
+/** The card beside each conversation. */
+export const cardPage: Page = {
+  path: '/card',
+  title: 'Inbox card',
+  view: 'card',
+  load: async ({ workspace }) => ({
+    language: workspace.settings.card.language ?? 'en',
+    languages: CARD_LANGUAGES.map((language) => [language, NAMES[language]]),
+  }),
+  forms: {
+    '': form(
+      z.object({
+        language: textField.pipe(
+          z.enum(CARD_LANGUAGES, 'Nothing was saved. Choose one of the languages of the list.'),
+        ),
+      }),
+      async (request, { language }) => {
+        await changeSettings(request, 'card', { language }, 'card_changed');
+        return done('/card', 'card_saved');
       },
-    });
-  }
-
-  router.get('/card', async (req, res) => {
-    show(req, res, await visitOf(context, res), []);
-  });
-
-  router.post('/card', async (req, res) => {
-    const visit = await visitOf(context, res);
-    const wanted = field(req, 'language') || visit.workspace.settings.card.language;
-    const language = CARD_LANGUAGES.find((known) => known === wanted) ?? null;
-    if (language !== wanted) {
-      return show(req, res, visit, ['Nothing was saved. Choose one of the languages of the list.']);
-    }
-    await changeSettings(context, visit, 'card', { language }, 'card_changed');
-    res.redirect(303, '/settings/card?done=card_saved');
-  });
-}
+    ),
+  },
+};

@@ -1,90 +1,79 @@
-import type { Request, Response, Router } from 'express';
+import { z } from 'zod';
 import { AppError, notFound } from '../errors.ts';
 import { listProjects } from '../workspaces/projects.ts';
 import { uninstall } from '../workspaces/uninstall.ts';
-import { auditChange } from './audit.ts';
-import { field, parameter, type SettingsContext, visitOf } from './context.ts';
 import { eraseSubscribers, exportSubscribers, findSubscribers } from './customer-data.ts';
-import { sendPage } from './render.ts';
+import { confirmationPage, done, form, type Page, type PageRequest, problems, textField } from './page.ts';
+import { audit } from './settings-audit.ts';
 
-/** The page of what is stored: one customer's data out or away, and the whole app. */
-export function addDataPages(router: Router, context: SettingsContext): void {
-  const { database } = context;
+async function findCustomer({ context, workspace, input }: PageRequest): Promise<string[]> {
+  const customer = input('customer');
+  return customer === '' ? [] : findSubscribers(context.database, workspace.workspaceId, customer);
+}
 
-  async function show(
-    req: Request,
-    res: Response,
-    customer: string,
-    errors: readonly string[],
-  ): Promise<void> {
-    const visit = await visitOf(context, res);
-    const { workspaceId } = visit.workspace;
+/** One customer's data: export and erase. And the whole app: disconnect and uninstall. */
+export const dataPage: Page = {
+  path: '/data',
+  title: 'Data',
+  view: 'data',
+  async load(request) {
+    const { context, workspace, input } = request;
     const [found, projects] = await Promise.all([
-      customer === '' ? [] : findSubscribers(database, workspaceId, customer),
-      listProjects(database, workspaceId),
+      findCustomer(request),
+      listProjects(context.database, workspace.workspaceId),
     ]);
-    sendPage(req, res, {
-      view: 'data',
-      title: 'Data',
-      section: 'data',
-      visit,
-      errors,
-      data: {
-        customer,
-        isFound: found.length > 0,
-        projects: projects.map(({ projectId, name }) => ({ id: projectId, name })),
-      },
-    });
-  }
+    return { customer: input('customer'), isFound: found.length > 0, projects };
+  },
+  downloads: {
+    '/export': async (request) => {
+      const { context, workspace } = request;
+      const found = await findCustomer(request);
+      if (found.length === 0) throw notFound('This workspace has no customer with this ID');
+      // Without the ID: the record of the team outlives the customer's data.
+      await audit(request, 'customer_exported');
+      const data = await exportSubscribers(context.database, workspace.workspaceId, found);
+      return { name: 'customer.json', type: 'json', body: JSON.stringify(data, null, 2) };
+    },
+  },
+  forms: {
+    '/erase': form(z.object({ customer: textField, repeat: textField }), async (request, values) => {
+      const { context, workspace } = request;
+      const found = await findCustomer(request);
+      if (found.length === 0) throw notFound('This workspace has no customer with this ID');
+      if (values.repeat !== values.customer)
+        return problems({ repeat: 'Nothing was erased. Type the ID again, exactly as it is shown.' });
+      await eraseSubscribers(context.database, workspace.workspaceId, found);
+      await audit(request, 'customer_erased');
+      return done('/data', 'erased');
+    }),
+  },
+};
 
-  router.get('/data', (req, res) => show(req, res, parameter(req, 'customer').trim(), []));
-
-  router.get('/data/export', async (req, res) => {
-    const visit = await visitOf(context, res);
-    const { workspace } = visit;
-    const found = await findSubscribers(database, workspace.workspaceId, parameter(req, 'customer').trim());
-    if (found.length === 0) throw notFound('This workspace has no customer with this id');
-    // Not whose: the record of the team outlives the customer's data.
-    await auditChange(context, visit, 'customer_exported', {});
-    res
-      .set('Cache-Control', 'no-store')
-      .attachment('customer.json')
-      .type('json')
-      .send(JSON.stringify(await exportSubscribers(database, workspace.workspaceId, found), null, 2));
-  });
-
-  router.post('/data/erase', async (req, res) => {
-    const visit = await visitOf(context, res);
-    const { workspaceId } = visit.workspace;
-    const customer = field(req, 'customer');
-    const found = await findSubscribers(database, workspaceId, customer);
-    if (found.length === 0) throw notFound('This workspace has no customer with this id');
-    if (field(req, 'repeat') !== customer) {
-      await show(req, res, customer, ['Nothing was erased. Type the id once more, exactly as it stands.']);
-      return;
-    }
-    await eraseSubscribers(database, workspaceId, found);
-    await auditChange(context, visit, 'customer_erased', {});
-    res.redirect(303, '/settings/data?done=erased');
-  });
-
-  router.post('/data/uninstall', async (req, res) => {
-    const visit = await visitOf(context, res);
-    const { workspace } = visit;
-    if (field(req, 'sure') !== 'on') {
-      await show(req, res, '', ['Nothing was changed. Tick the box to uninstall.']);
-      return;
-    }
+export const uninstallPage = confirmationPage({
+  path: '/data/uninstall',
+  title: 'Uninstall',
+  section: '/data',
+  describe: async ({ workspace }) => ({
+    heading: `Uninstall Subscription Timeline from ${workspace.name}?`,
+    effects: [
+      'Our access to Intercom ends immediately, and the card disappears from the inbox and the Messenger.',
+      'API keys of RevenueCat, the Messenger secret and your API keys are deleted. You need to enter them again after installing again.',
+      'Events that RevenueCat sends while the app is uninstalled are refused.',
+      'All other data is kept for 30 days, so that installing again restores it. Then it is erased for good.',
+    ],
+    button: 'Uninstall',
+    back: '/settings/data',
+  }),
+  async save(request) {
+    const { context, workspace } = request;
     try {
       await uninstall(context, workspace.workspaceId);
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
       context.logger.warn({ code: error.code, workspaceId: workspace.workspaceId }, 'not uninstalled');
-      await show(req, res, '', ['Intercom did not answer. Nothing was changed: please try again.']);
-      return;
+      return problems({ '': 'Intercom did not answer. Nothing was changed: please try again.' });
     }
-    await auditChange(context, visit, 'uninstalled', {});
-    await context.sessions.signOut(req, res);
-    res.redirect(303, '/signin?done=uninstalled');
-  });
-}
+    await audit(request, 'uninstalled');
+    return { kind: 'signed_out', flash: 'uninstalled' };
+  },
+});

@@ -1,65 +1,98 @@
-import type { Router } from 'express';
+import { z } from 'zod';
 import { defaultEventName } from '../subscription/kinds.ts';
 import { type DeliverableKind, EVENT_KINDS } from '../subscription/types.ts';
-import { changeSettings } from './audit.ts';
-import { field, pageSql, type SettingsContext, visitOf } from './context.ts';
-import { checkEventNames, type EventSettings, MAX_EVENT_NAMES } from './event-names.ts';
-import { sendPage } from './render.ts';
-import { readKindCounts } from './store.ts';
-import { KIND_WORDS } from './words.ts';
+import type { WorkspaceSettings } from '../workspaces/settings.ts';
+import { KINDS } from './messages.ts';
+import { checkboxField, done, form, type Page, type Problems, problems, textField } from './page.ts';
+import { readKindCounts } from './repository.ts';
+import { changeSettings } from './settings-audit.ts';
 
-export function addEventPages(router: Router, context: SettingsContext): void {
-  async function rows(
-    workspaceId: string,
-    settings: EventSettings,
-    problems: ReadonlyMap<DeliverableKind, string>,
-  ): Promise<object[]> {
-    const counts = await readKindCounts(await pageSql(context), workspaceId);
-    return EVENT_KINDS.map((kind) => ({
-      kind,
-      label: KIND_WORDS[kind][0],
-      meaning: KIND_WORDS[kind][1],
-      name: settings[kind]?.name ?? '',
-      defaultName: defaultEventName(kind),
-      enabled: settings[kind]?.enabled ?? true,
-      problem: problems.get(kind) ?? null,
-      recent: counts.get(kind)?.recent ?? 0,
-      lastAt: counts.get(kind)?.lastAt ?? null,
-    }));
-  }
+/** Active event names of a workspace, ours and all others. Source: Intercom help, "Events". */
+const MAX_EVENT_NAMES = 120;
+const MAX_NAME_LENGTH = 255;
 
-  router.get('/events', async (req, res) => {
-    const visit = await visitOf(context, res);
-    const { workspaceId, settings } = visit.workspace;
-    sendPage(req, res, {
-      view: 'events',
-      title: 'Events',
-      section: 'events',
-      visit,
-      data: { rows: await rows(workspaceId, settings.events, new Map()), most: MAX_EVENT_NAMES },
-    });
-  });
+type EventSettings = WorkspaceSettings['events'];
 
-  router.post('/events', async (req, res) => {
-    const visit = await visitOf(context, res);
-    const { workspaceId } = visit.workspace;
-    const wanted: EventSettings = {};
-    for (const kind of EVENT_KINDS) {
-      wanted[kind] = { name: field(req, `name.${kind}`), enabled: field(req, `enabled.${kind}`) === 'on' };
-    }
-    const problems = checkEventNames(new Map(EVENT_KINDS.map((kind) => [kind, wanted[kind]?.name ?? ''])));
-    if (problems.size > 0) {
-      sendPage(req, res, {
-        view: 'events',
-        title: 'Events',
-        section: 'events',
-        visit,
-        errors: ['Nothing was saved. Please correct the marked names.'],
-        data: { rows: await rows(workspaceId, wanted, problems), most: MAX_EVENT_NAMES },
-      });
-      return;
-    }
-    await changeSettings(context, visit, 'events', wanted, 'events_changed');
-    res.redirect(303, '/settings/events?done=events_saved');
-  });
+/** The name by which Intercom knows an event: case-insensitive, and with `-` for `.` and `$`. */
+function normalizeName(name: string): string {
+  return name.toLowerCase().replaceAll(/[.$]/g, '-');
 }
+
+/**
+ * Checks the names of all kinds together.
+ *
+ * @param names blank: the default name
+ * @returns what is wrong with each kind's field
+ */
+export function checkEventNames(names: ReadonlyMap<DeliverableKind, string>): Map<DeliverableKind, string> {
+  const found = new Map<DeliverableKind, string>();
+  const owners = new Map<string, DeliverableKind>();
+  for (const kind of EVENT_KINDS) {
+    const name = names.get(kind) || defaultEventName(kind);
+    const normalized = normalizeName(name);
+    const owner = owners.get(normalized);
+    if (name.length > MAX_NAME_LENGTH) found.set(kind, `At most ${MAX_NAME_LENGTH} characters`);
+    // A control character would be stored and then match nothing that anyone can type.
+    else if (/\p{Cc}/u.test(name)) found.set(kind, 'Letters, digits, spaces and punctuation only');
+    else if (/[.$]/.test(name)) found.set(kind, `Intercom turns "." and "$" into "-": use ${normalized}`);
+    else if (owner !== undefined) {
+      // Either of the two may be the one to change.
+      for (const each of [owner, kind]) {
+        if (!found.has(each)) found.set(each, sharedName(normalized, each === kind ? owner : kind));
+      }
+    }
+    owners.set(normalized, owner ?? kind);
+  }
+  return found;
+}
+
+function sharedName(normalized: string, other: DeliverableKind): string {
+  const { label } = KINDS[other];
+  return defaultEventName(other) === normalized
+    ? `“${label}” has this name by default`
+    : `“${label}” has this name, too`;
+}
+
+const schema = z.object(
+  Object.fromEntries(
+    EVENT_KINDS.flatMap((kind) => [
+      [`name.${kind}`, textField],
+      [`enabled.${kind}`, checkboxField],
+    ]),
+  ),
+);
+
+const eventsForm = form(schema, async (request, values) => {
+  const wanted: EventSettings = {};
+  for (const kind of EVENT_KINDS)
+    wanted[kind] = { name: String(values[`name.${kind}`]), enabled: values[`enabled.${kind}`] === true };
+  const found = checkEventNames(new Map(EVENT_KINDS.map((kind) => [kind, wanted[kind]?.name ?? ''])));
+  if (found.size > 0) {
+    const list: Problems = Object.fromEntries([...found].map(([kind, text]) => [`name.${kind}`, text]));
+    return problems(list, { typedEvents: wanted });
+  }
+  await changeSettings(request, 'events', wanted, 'events_changed');
+  return done('/events', 'events_saved');
+});
+
+export const eventsPage: Page = {
+  path: '/events',
+  title: 'Events',
+  view: 'events',
+  async load({ workspace, sql }) {
+    const { events } = workspace.settings;
+    const counts = await readKindCounts(sql, workspace.workspaceId);
+    return {
+      typedEvents: events,
+      maxNames: MAX_EVENT_NAMES,
+      rows: EVENT_KINDS.map((kind) => ({
+        kind,
+        ...KINDS[kind],
+        defaultName: defaultEventName(kind),
+        recent: counts.get(kind)?.recent ?? 0,
+        lastAt: counts.get(kind)?.lastAt ?? null,
+      })),
+    };
+  },
+  forms: { '': eventsForm },
+};

@@ -1,10 +1,17 @@
-import type { Router } from 'express';
+import { z } from 'zod';
+import { readLatestImport } from '../backfill/store.ts';
+import { hasMessengerSecret } from '../messenger/api-keys.ts';
+import { countGrantsByTeammate } from '../workspaces/audit.ts';
 import { listProjects, type Project } from '../workspaces/projects.ts';
+import { lacksPermission } from '../workspaces/revenuecat-key.ts';
+import { OPTIONAL_STEPS } from '../workspaces/settings.ts';
 import type { Refusals, Workspace } from '../workspaces/store.ts';
-import { checkNow } from './check-now.ts';
-import { pageSql, type SettingsContext, visitOf } from './context.ts';
-import { sendPage } from './render.ts';
-import { MAX_COUNTED, type Overview, readOverview } from './store.ts';
+import { drawActivity } from './chart.ts';
+import { reasonText } from './messages.ts';
+import { done, form, type Page, type PageRequest, textField } from './page.ts';
+import { MAX_COUNTED, type Overview, readActivity, readOverview, readTimeToContact } from './repository.ts';
+import { checkNow } from './revenuecat.ts';
+import { changeSettings } from './settings-audit.ts';
 
 interface Advice {
   readonly tone: 'bad' | 'todo';
@@ -13,128 +20,256 @@ interface Advice {
   readonly label: string;
 }
 
-export function addHomePage(router: Router, context: SettingsContext): void {
-  router.get('/', async (req, res) => {
-    const visit = await visitOf(context, res);
-    const { workspaceId } = visit.workspace;
-    const sql = await pageSql(context);
-    const [overview, projects] = await Promise.all([
+export const homePage: Page = {
+  path: '',
+  title: 'Home',
+  view: 'home',
+  async load(request) {
+    const { workspace, sql } = request;
+    const { workspaceId } = workspace;
+    const [overview, projects, activity, timeToContact, grants] = await Promise.all([
       readOverview(sql, workspaceId),
       listProjects(sql, workspaceId),
+      readActivity(sql, workspaceId, workspace.timezone),
+      readTimeToContact(sql, workspaceId),
+      countGrantsByTeammate(sql, workspaceId),
     ]);
-    const advice = advise(visit.workspace, projects, overview);
-    const count = (number: number): string =>
-      number >= MAX_COUNTED
-        ? `${MAX_COUNTED.toLocaleString('en-US')} or more`
-        : number.toLocaleString('en-US');
-    sendPage(req, res, {
-      view: 'home',
-      title: 'Home',
-      section: 'home',
-      visit,
-      data: {
-        overview,
-        projects,
-        advice,
-        count,
-        status: visit.workspace.status,
-        checkedAt: visit.workspace.checkedAt,
+    const advice = advise(workspace, projects, overview);
+    const total = (key: 'received' | 'delivered' | 'failed'): number =>
+      activity.reduce((sum, day) => sum + day[key], 0);
+    const finished = total('delivered') + total('failed');
+    const waiting = overview.pending.get('waiting_for_contact') ?? 0;
+    const pending = [...overview.pending.values()].reduce((sum, count) => sum + count, 0) - waiting;
+    return {
+      steps: await setupSteps(request, projects),
+      advice,
+      verdict: verdictOf(workspace, projects, advice),
+      tiles: [
+        { label: 'queued', count: atMost(pending), show: 'pending', isBad: false },
+        { label: 'waiting for a contact', count: atMost(waiting), show: 'waiting', isBad: false },
+        { label: 'failed', count: atMost(overview.failed), show: 'failed', isBad: overview.failed > 0 },
+      ],
+      reasons: [...overview.pending].map(([reason, count]) => ({
+        text: reasonText(reason) || 'Next in line for Intercom',
+        count: atMost(count),
+      })),
+      overview,
+      chart: drawActivity(activity),
+      activity,
+      hasActivity: total('received') > 0,
+      successRate: finished === 0 ? null : formatRate(total('delivered') / finished),
+      timeToContact: timeToContact && {
+        median: formatSeconds(timeToContact.medianS),
+        p95: formatSeconds(timeToContact.p95S),
       },
-    });
-  });
+      grants,
+      projects,
+      status: workspace.status,
+      checkedAt: workspace.checkedAt,
+    };
+  },
+  forms: {
+    '/check': form(z.object({}), async (request) => done('', await checkNow(request))),
+    '/setup': form(z.object({ step: textField.pipe(z.enum(OPTIONAL_STEPS)) }), async (request, { step }) => {
+      const finished = new Set([...request.workspace.settings.setup.done, step]);
+      await changeSettings(request, 'setup', { done: [...finished] }, 'setup_changed');
+      return done('', 'step_done');
+    }),
+  },
+};
 
-  router.post('/check', async (_req, res) => {
-    res.redirect(303, `/settings?done=${await checkNow(context, await visitOf(context, res))}`);
-  });
+function atMost(count: number): string {
+  const text = Math.min(count, MAX_COUNTED).toLocaleString('en-US');
+  return count >= MAX_COUNTED ? `${text} or more` : text;
 }
 
-/** What keeps events from their contacts, the most fundamental first, each with the way out of it. */
-function advise(
-  workspace: Pick<Workspace, 'status' | 'attributesReady' | 'refusals'>,
-  projects: readonly Pick<Project, 'name' | 'apiKeyState' | 'lastReceivedAt' | 'missingScopes'>[],
-  overview: Overview,
-): Advice[] {
-  const advice: Advice[] = [];
-  if (workspace.status !== 'connected') {
-    advice.push({
-      tone: 'bad',
-      text: 'Intercom no longer accepts our access. Events are kept and delivered after you reinstall the app.',
-      link: '/install',
-      label: 'Reinstall',
-    });
-  }
-  advice.push(...adviseOnRefusals(workspace.refusals));
-  if (projects.length === 0) {
-    advice.push({
-      tone: 'todo',
-      text: 'Connect your RevenueCat project, so that subscription events arrive here.',
-      link: '/settings/revenuecat',
+/** Never rounds up to 100 % when something failed. */
+function formatRate(rate: number): string {
+  return `${rate === 1 ? '100' : (Math.floor(rate * 1_000) / 10).toFixed(1)} %`;
+}
+
+function formatSeconds(seconds: number): string {
+  if (seconds < 1) return 'under a second';
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  if (seconds < 5_400) return `${Math.round(seconds / 60)} min`;
+  return seconds < 172_800 ? `${Math.round(seconds / 3_600)} h` : `${Math.round(seconds / 86_400)} days`;
+}
+
+interface Step {
+  readonly label: string;
+  readonly help: string;
+  readonly link: string;
+  readonly isDone: boolean;
+  /** Can be marked as done, because it is not needed everywhere. */
+  readonly optional: (typeof OPTIONAL_STEPS)[number] | null;
+}
+
+/** @returns `null` when everything is done */
+async function setupSteps(
+  { context, workspace }: PageRequest,
+  projects: readonly Project[],
+): Promise<Step[] | null> {
+  const { workspaceId, settings } = workspace;
+  const marked = settings.setup.done;
+  const [imports, hasSecret] = await Promise.all([
+    Promise.all(projects.map(({ projectId }) => readLatestImport(context.database, workspaceId, projectId))),
+    hasMessengerSecret(context.database, workspaceId),
+  ]);
+  const steps: Step[] = [
+    {
       label: 'Connect RevenueCat',
-    });
-  }
-  for (const project of projects) {
-    if (project.apiKeyState === 'rejected') {
-      advice.push({
-        tone: 'bad',
-        text: `RevenueCat no longer accepts the API key of ${project.name}. Events still arrive; grants and refreshing do not work.`,
-        link: '/settings/revenuecat',
-        label: 'Replace the key',
-      });
-    }
-    if (project.apiKeyState === 'valid' && project.missingScopes.length > 0) {
-      advice.push({
-        tone: 'todo',
-        text: `The API key of ${project.name} lacks permissions. Events work; names, refreshing or grants do not.`,
-        link: '/settings/revenuecat',
-        label: 'See which',
-      });
-    }
-    if (project.lastReceivedAt === null) {
-      advice.push({
-        tone: 'todo',
-        text: `No event has arrived from ${project.name} yet. Send a test event from RevenueCat to see that the webhook works.`,
-        link: '/settings/revenuecat',
-        label: 'See how',
-      });
-    }
-  }
-  if (workspace.status === 'connected' && !workspace.attributesReady) {
-    advice.push({
-      tone: 'todo',
-      text: 'Some contact attributes could not be made in Intercom. Events are delivered without them.',
-      link: '/settings/contacts',
-      label: 'See the attributes',
-    });
-  }
-  if (overview.failed > 0) {
+      help: 'Paste a secret API key. We add the webhook for you.',
+      link: '/settings/revenuecat',
+      isDone: projects.length > 0,
+      optional: null,
+    },
+    {
+      label: 'Send a test event',
+      help: 'In RevenueCat, open the webhook and choose Send test event.',
+      link: '/settings/revenuecat',
+      isDone: projects.some(({ lastReceivedAt }) => lastReceivedAt !== null),
+      optional: null,
+    },
+    {
+      label: 'Import existing customers',
+      help: 'So that the cards of those who subscribed before are right.',
+      link: '/settings/import',
+      isDone: marked.includes('import') || imports.some((each) => each?.state === 'done'),
+      optional: 'import',
+    },
+    {
+      label: 'Review the event names',
+      help: 'They are the names that you filter by in Intercom.',
+      link: '/settings/events',
+      isDone: marked.includes('events') || Object.keys(settings.events).length > 0,
+      optional: 'events',
+    },
+    {
+      label: 'Set up the Messenger',
+      help: 'Lets customers see their own subscription, safely.',
+      link: '/settings/messenger',
+      isDone: marked.includes('messenger') || hasSecret,
+      optional: 'messenger',
+    },
+  ];
+  return steps.every(({ isDone }) => isDone) ? null : steps;
+}
+
+function verdictOf(
+  { status }: Pick<Workspace, 'status'>,
+  projects: readonly Project[],
+  advice: readonly Advice[],
+): { tone: 'good' | 'todo' | 'bad'; text: string } {
+  if (advice.length === 0) return { tone: 'good', text: 'Everything works' };
+  const isBad = advice.some(({ tone }) => tone === 'bad');
+  const isConnected = status === 'connected' && projects.length > 0;
+  if (isBad) return { tone: 'bad', text: isConnected ? 'Connected, action needed' : 'Not connected' };
+  const hasEvents = projects.some(({ lastReceivedAt }) => lastReceivedAt !== null);
+  return { tone: 'todo', text: hasEvents ? 'Works, with something left to do' : 'Not receiving events yet' };
+}
+
+/** What keeps events from their contacts, the most fundamental first, each with its remedy. */
+function advise(workspace: Workspace, projects: readonly Project[], overview: Overview): Advice[] {
+  const bad = (text: string, link: string, label: string): Advice => ({ tone: 'bad', text, link, label });
+  const todo = (text: string, link: string, label: string): Advice => ({ tone: 'todo', text, link, label });
+  const isConnected = workspace.status === 'connected';
+  const advice: (Advice | false)[] = [
+    !isConnected &&
+      bad(
+        'Intercom no longer accepts our access. Events are stored and delivered after you reinstall the app.',
+        '/install',
+        'Reinstall',
+      ),
+    ...adviseOnRefusals(workspace.refusals),
+    projects.length === 0 &&
+      todo(
+        'Connect your RevenueCat project, so that subscription events arrive here.',
+        '/settings/revenuecat',
+        'Connect RevenueCat',
+      ),
+    ...projects.flatMap(adviseOnProject),
+    isConnected &&
+      !workspace.attributesReady &&
+      todo(
+        'Some contact attributes could not be created in Intercom. Events are delivered without them.',
+        '/settings/contacts',
+        'See the attributes',
+      ),
+    workspace.identityVerification === false &&
+      workspace.settings.messenger.unverifiedAccepted === null &&
+      todo(
+        'Intercom does not enforce identity verification in your Messenger, so customers do not see their subscription there.',
+        '/settings/messenger',
+        'See how to enforce it',
+      ),
+    overview.failed > 0 &&
+      bad(
+        'Some events could not be delivered. Each shows why, and can be sent again.',
+        '/settings/deliveries?show=failed',
+        'See failed events',
+      ),
+    overview.pending.has('waiting_for_contact') &&
+      todo(
+        'Some customers have no Intercom contact yet. Their events are delivered when the contact appears.',
+        '/settings/contacts',
+        'Choose how contacts are matched',
+      ),
+  ];
+  return advice.filter((each) => each !== false);
+}
+
+function adviseOnProject(project: Project): Advice[] {
+  const { name, refusedWebhook, apiKeyState, lastReceivedAt } = project;
+  const link = '/settings/revenuecat';
+  const advice: Advice[] = [];
+  if (refusedWebhook) {
     advice.push({
       tone: 'bad',
-      text: 'Some events could not be delivered. Each shows why, and can be sent again.',
-      link: '/settings/deliveries?show=failed',
-      label: 'See failed events',
+      text:
+        refusedWebhook.refusedFor === 'signature'
+          ? `Webhooks of ${name} are refused: their signature does not match. No event arrives until the signing secret is corrected.`
+          : `Webhooks of ${name} are refused: their Authorization value does not match. No event arrives until it is corrected.`,
+      link,
+      label: 'Correct the webhook',
     });
   }
-  if (overview.waiting > 0) {
+  if (apiKeyState === 'rejected') {
+    advice.push({
+      tone: 'bad',
+      text: `RevenueCat no longer accepts the API key of ${name}. Events still arrive; grants and refreshing do not work.`,
+      link,
+      label: 'Replace the key',
+    });
+  }
+  if (apiKeyState === 'valid' && lacksPermission(project.missingScopes)) {
     advice.push({
       tone: 'todo',
-      text: 'Some customers have no Intercom contact yet. Their events go out when the contact appears.',
-      link: '/settings/contacts',
-      label: 'Choose how contacts are matched',
+      text: `The API key of ${name} lacks permissions. Events work; names, refreshing or grants do not.`,
+      link,
+      label: 'See which',
+    });
+  }
+  if (lastReceivedAt === null && !refusedWebhook) {
+    advice.push({
+      tone: 'todo',
+      text: `No event has arrived from ${name} yet. Send a test event from RevenueCat to see that the webhook works.`,
+      link,
+      label: 'See how',
     });
   }
   return advice;
 }
 
-/** Each kind of refusal once, with Intercom's own words: they name the permission. */
+/** Each kind of refusal once, with Intercom's own message: it names the permission. */
 function adviseOnRefusals(refusals: Refusals): Advice[] {
   const all = [refusals.events, refusals.contacts].filter((each) => each !== undefined);
-  const lacking = all.find(({ code }) => code === 'intercom_scope_missing');
+  const missingScope = all.find(({ code }) => code === 'intercom_scope_missing');
   const restricted = all.find(({ code }) => code === 'intercom_plan_restricted');
   const advice: Advice[] = [];
-  if (lacking) {
+  if (missingScope) {
     advice.push({
       tone: 'bad',
-      text: `The app lacks a permission in Intercom. Install it again and allow what it asks for: events wait until then. (${lacking.message})`,
+      text: `The app lacks a permission in Intercom. Install it again and allow what it asks for: events wait until then. (${missingScope.message})`,
       link: '/install',
       label: 'Reinstall',
     });
@@ -142,7 +277,7 @@ function adviseOnRefusals(refusals: Refusals): Advice[] {
   if (restricted) {
     advice.push({
       tone: 'bad',
-      text: `Your Intercom plan does not include what the app needs. Events wait, and go out when the plan allows it. (${restricted.message})`,
+      text: `Your Intercom plan does not include what the app needs. Events wait, and are delivered when the plan allows it. (${restricted.message})`,
       link: '/settings/deliveries?show=pending',
       label: 'See what waits',
     });

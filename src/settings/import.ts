@@ -1,4 +1,4 @@
-import type { Request, Response, Router } from 'express';
+import { z } from 'zod';
 import { queueImport } from '../backfill/jobs.ts';
 import {
   failureMessage,
@@ -15,143 +15,134 @@ import {
   readLatestImport,
   startImport,
 } from '../backfill/store.ts';
-import { AppError, notFound } from '../errors.ts';
-import { listProjects, type Project } from '../workspaces/projects.ts';
-import { auditChange } from './audit.ts';
-import { field, type SettingsContext, type Visit, visitOf } from './context.ts';
-import { sendPage } from './render.ts';
+import { AppError } from '../errors.ts';
+import { listProjects } from '../workspaces/projects.ts';
+import {
+  confirmationPage,
+  done,
+  type Form,
+  form,
+  type Page,
+  type PageRequest,
+  problems,
+  textField,
+} from './page.ts';
+import { projectOf } from './revenuecat.ts';
+import { audit } from './settings-audit.ts';
 
-/** Calls that a customer takes, of the 480 that RevenueCat allows in a minute: for the estimate on the page. */
+/** At RevenueCat's limit of 480 calls a minute; for the estimate on the page. */
 const CUSTOMERS_PER_MINUTE = 85;
 
-/** How to change an import that is on its way. */
-const STEPS: Readonly<Record<string, { from: readonly ImportState[]; to: ImportState }>> = {
-  pause: { from: ['running'], to: 'paused' },
-  cancel: { from: ['running', 'paused', 'failed'], to: 'cancelled' },
-};
-
-/** `/settings/import`: import a project's history and watch it. Reloading does what the script does. */
-export function addImportPages(router: Router, context: SettingsContext): void {
-  const { database } = context;
-
-  async function show(
-    req: Request,
-    res: Response,
-    visit: Visit,
-    extras: { errors?: readonly string[]; since?: string } = {},
-  ): Promise<void> {
-    const projects = await listProjects(database, visit.workspace.workspaceId);
-    const imports = await Promise.all(
-      projects.map(({ workspaceId, projectId }) => readLatestImport(database, workspaceId, projectId)),
-    );
-    sendPage(req, res, {
-      view: 'import',
-      title: 'Import history',
-      section: 'revenuecat',
-      visit,
-      errors: extras.errors ?? [],
-      data: {
-        projects: projects.map((project, index) => ({
-          id: project.projectId,
-          name: project.name,
-          keyState: project.apiKey === null ? 'none' : project.apiKeyState,
-          latest: described(imports[index] ?? null),
-        })),
-        typedSince: extras.since ?? '',
-        perHour: formatCount(CUSTOMERS_PER_MINUTE * 60),
-      },
-    });
-  }
-
-  router.get('/import', async (req, res) => {
-    await show(req, res, await visitOf(context, res));
-  });
-
-  router.get('/import/status', async (_req, res) => {
-    const { workspace } = await visitOf(context, res);
-    const projects = await listProjects(database, workspace.workspaceId);
-    const imports = await Promise.all(
-      projects.map(({ workspaceId, projectId }) => readLatestImport(database, workspaceId, projectId)),
-    );
-    res.set('Cache-Control', 'no-store').json({
-      imports: imports.flatMap((each) =>
-        each === null
-          ? []
-          : [{ ...progressJson(each), line: progressLine(each), percent: percentDone(each) }],
-      ),
-    });
-  });
-
-  router.post('/import/start', async (req, res) => {
-    const visit = await visitOf(context, res);
-    const project = await projectOf(req, visit);
-    const since = field(req, 'events_since');
-    const eventsSinceMs = since === '' ? null : dayMs(since);
-    if (Number.isNaN(eventsSinceMs))
-      return show(req, res, visit, { errors: ['Choose a day for the events, or leave it empty.'], since });
-    if (project.apiKey === null)
-      return show(req, res, visit, { errors: [`${project.name} has no API key. Paste one first.`], since });
+const startForm = form(
+  z.object({
+    events_since: textField.pipe(
+      z.literal('').or(z.iso.date({ error: 'Choose a day for the events, or leave it empty.' })),
+    ),
+  }),
+  async (request, { events_since: since }) => {
+    const { context, session } = request;
+    const project = await projectOf(request);
+    if (project.apiKey === null) return problems({ '': `${project.name} has no API key. Paste one first.` });
     try {
-      const { progress, joined } = await startImport(database, {
+      const { progress, joined } = await startImport(context.database, {
         workspaceId: project.workspaceId,
         projectId: project.projectId,
-        eventsSinceMs,
-        startedBy: { kind: 'settings', admin: visit.session.admin.id },
+        eventsSinceMs: since === '' ? null : Date.parse(`${since}T00:00:00Z`),
+        startedBy: { kind: 'settings', admin: session.admin.id },
       });
       await queueImport(context.jobs, progress);
-      await auditChange(context, visit, joined ? 'import_resumed' : 'import_started', {
+      await audit(request, joined ? 'import_resumed' : 'import_started', {
         project: project.name,
         ...(since === '' ? {} : { events_since: since }),
       });
     } catch (error) {
       if (!(error instanceof AppError) || error.code !== 'conflict') throw error;
-      return show(req, res, visit, { errors: [`${error.message}.`], since });
+      return problems({ '': `${error.message}.` });
     }
-    res.redirect(303, '/settings/import');
-  });
+    return done('/import');
+  },
+);
 
-  for (const [step, { from, to }] of Object.entries(STEPS)) {
-    router.post(`/import/${step}`, async (req, res) => {
-      const visit = await visitOf(context, res);
-      const project = await projectOf(req, visit);
-      const latest = await readLatestImport(database, project.workspaceId, project.projectId);
-      if (latest && (await changeState(database, latest, from, to))) {
-        await auditChange(context, visit, `import_${to}`, { project: project.name });
-        // A worker has to see it, to forget the list of who was still to come.
-        if (to === 'cancelled') await queueImport(context.jobs, latest);
-      }
-      res.redirect(303, '/settings/import');
-    });
-  }
+const pauseForm: Form = form(z.object({}), async (request) => {
+  await move(request, ['running'], 'paused');
+  return done('/import');
+});
 
-  /** The project of a form, of this workspace alone. */
-  async function projectOf(req: Request, visit: Visit): Promise<Project> {
-    const id = field(req, 'project');
-    const own = (await listProjects(database, visit.workspace.workspaceId)).find(
-      ({ projectId }) => projectId === id,
-    );
-    if (!own) throw notFound('This workspace has no such RevenueCat project');
-    return own;
-  }
+/** Changes the state of a project's latest import, if it is in one of the given states. */
+async function move(request: PageRequest, from: readonly ImportState[], to: ImportState): Promise<void> {
+  const { database, jobs } = request.context;
+  const project = await projectOf(request);
+  const latest = await readLatestImport(database, project.workspaceId, project.projectId);
+  if (!latest || !(await changeState(database, latest, from, to))) return;
+  await audit(request, `import_${to}`, { project: project.name });
+  // A worker has to see it to delete the list of customers that were still to come.
+  if (to === 'cancelled') await queueImport(jobs, latest);
 }
 
-/** Midnight UTC of `2026-10-01`. */
-function dayMs(day: string): number {
-  return /^\d{4}-\d{2}-\d{2}$/.test(day) ? Date.parse(`${day}T00:00:00Z`) : Number.NaN;
+async function readImports({ context, workspace }: PageRequest) {
+  const projects = await listProjects(context.database, workspace.workspaceId);
+  return Promise.all(
+    projects.map(async (project) => ({
+      project,
+      latest: await readLatestImport(context.database, project.workspaceId, project.projectId),
+    })),
+  );
 }
 
-function described(progress: ImportProgress | null) {
-  if (progress === null) return null;
+/** Imports a project's history and shows the progress. Reloading does what the script does. */
+export const importPage: Page = {
+  path: '/import',
+  title: 'Import existing customers',
+  view: 'import',
+  load: async (request) => ({
+    projects: (await readImports(request)).map(({ project, latest }) => ({
+      id: project.projectId,
+      name: project.name,
+      keyState: project.apiKey === null ? 'none' : project.apiKeyState,
+      latest: latest && describe(latest),
+    })),
+    perHour: formatCount(CUSTOMERS_PER_MINUTE * 60),
+  }),
+  status: async (request) => ({
+    imports: (await readImports(request)).flatMap(({ latest }) =>
+      latest === null
+        ? []
+        : [{ ...progressJson(latest), line: progressLine(latest), percent: percentDone(latest) }],
+    ),
+  }),
+  forms: { '/start': startForm, '/pause': pauseForm },
+};
+
+export const cancelImportPage = confirmationPage({
+  path: '/import/cancel',
+  title: 'Cancel the import',
+  section: '/import',
+  async describe(request) {
+    const project = await projectOf(request);
+    return {
+      heading: `Cancel the import of ${project.name}?`,
+      effects: [
+        'The list of customers that were still to come is deleted. A new import begins from the start.',
+        'Everything that was imported stays.',
+      ],
+      fields: { project: project.projectId },
+      button: 'Cancel the import',
+      back: '/settings/import',
+    };
+  },
+  async save(request) {
+    await move(request, ['running', 'paused', 'failed'], 'cancelled');
+    return done('/import');
+  },
+});
+
+function describe(progress: ImportProgress) {
   return {
     state: progress.state,
     line: progressLine(progress),
     percent: percentDone(progress),
-    done: progress.done,
-    listed: progress.listed,
     outcome: outcomeLines(progress),
     failure: progress.state === 'failed' ? failureMessage(progress) : null,
     finishedAt: progress.finishedAt,
-    eventsSince:
-      progress.eventsSinceMs === null ? null : new Date(progress.eventsSinceMs).toISOString().slice(0, 10),
   };
 }

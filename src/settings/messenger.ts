@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { Request, Response, Router } from 'express';
+import { z } from 'zod';
 import { notFound } from '../errors.ts';
 import {
   API_KEY_KINDS,
@@ -12,110 +12,170 @@ import {
   setMessengerSecret,
 } from '../messenger/api-keys.ts';
 import { snippets } from '../messenger/snippets.ts';
+import { isUuid } from '../text.ts';
 import { secretLocation } from '../workspaces/secrets.ts';
-import { auditChange } from './audit.ts';
-import { field, type SettingsContext, type Visit, visitOf } from './context.ts';
-import { sendPage } from './render.ts';
+import { confirmationPage, done, form, type Page, type PageRequest, textField } from './page.ts';
+import { audit, changeSettings } from './settings-audit.ts';
 
 const MAX_NAME_LENGTH = 80;
-const MIN_SECRET_LENGTH = 16;
-const MAX_SECRET_LENGTH = 512;
+const MAX_REASON_LENGTH = 500;
 
 const KIND_LABELS: Readonly<Record<ApiKeyKind, string>> = {
   messenger: 'Messenger: identity tokens and support links',
   fin: 'Fin data connector',
 };
 
-interface Extras {
-  readonly errors?: readonly string[];
-  /** Shown in this answer and never again. */
-  readonly made?: { readonly key: string; readonly name: string; readonly kind: ApiKeyKind };
-  readonly typedName?: string;
+async function load({ context, workspace }: PageRequest): Promise<object> {
+  const { database, config } = context;
+  const { workspaceId, region } = workspace;
+  const [keys, hasSecret] = await Promise.all([
+    listApiKeys(database, workspaceId),
+    hasMessengerSecret(database, workspaceId),
+  ]);
+  return {
+    keys: keys.map((key) => ({ ...key, kindLabel: KIND_LABELS[key.kind] })),
+    kinds: API_KEY_KINDS.map((kind) => [kind, KIND_LABELS[kind]]),
+    hasSecret,
+    made: null,
+    identityVerification: workspace.identityVerification,
+    unverifiedAccepted: workspace.settings.messenger.unverifiedAccepted,
+    snippets: snippets({ publicUrl: config.publicUrl, workspaceId, region }),
+    finUrl: `${config.publicUrl}/api/fin/subscription`,
+  };
 }
 
-/** The page where the customer's own app gets its keys, its secret and its code. */
-export function addMessengerPages(router: Router, context: SettingsContext): void {
-  const { database, secrets, config } = context;
+const secretForm = form(
+  z.object({
+    messenger_secret: textField
+      .refine((secret) => secret !== '', 'Paste the Messenger secret first. Nothing was changed.')
+      .refine(
+        (secret) => secret === '' || /^\S{16,512}$/.test(secret),
+        'Invalid Messenger secret: it is one long text without spaces. Nothing was changed.',
+      ),
+  }),
+  async (request, { messenger_secret: secret }) => {
+    const { database, secrets } = request.context;
+    const { workspaceId } = request.workspace;
+    const encrypted = secrets.encrypt(secret, secretLocation.messengerSecret(workspaceId));
+    await setMessengerSecret(database, workspaceId, encrypted);
+    await audit(request, 'messenger_secret_set');
+    return done('/messenger', 'messenger_secret_saved');
+  },
+);
 
-  async function show(req: Request, res: Response, visit: Visit, extras: Extras = {}): Promise<void> {
-    const { workspaceId, region } = visit.workspace;
-    const [keys, hasSecret] = await Promise.all([
-      listApiKeys(database, workspaceId),
-      hasMessengerSecret(database, workspaceId),
-    ]);
-    sendPage(req, res, {
-      view: 'messenger',
-      title: 'Messenger',
-      section: 'messenger',
-      visit,
-      errors: extras.errors ?? [],
-      data: {
-        keys: keys.map((key) => ({ ...key, kindLabel: KIND_LABELS[key.kind] })),
-        kinds: API_KEY_KINDS.map((kind) => ({ kind, label: KIND_LABELS[kind] })),
-        hasSecret,
-        made: extras.made ? { ...extras.made, kindLabel: KIND_LABELS[extras.made.kind] } : null,
-        typedName: extras.typedName ?? '',
-        snippets: snippets({ publicUrl: config.publicUrl, workspaceId, region }),
-        finUrl: `${config.publicUrl}/api/fin/subscription`,
-      },
-    });
-  }
-
-  router.get('/messenger', async (req, res) => {
-    await show(req, res, await visitOf(context, res));
-  });
-
-  router.post('/messenger/secret', async (req, res) => {
-    const visit = await visitOf(context, res);
-    const { workspaceId } = visit.workspace;
-    const secret = field(req, 'messenger_secret');
-    if (secret.length < MIN_SECRET_LENGTH || secret.length > MAX_SECRET_LENGTH || /\s/.test(secret)) {
-      const error =
-        secret === ''
-          ? 'Paste the Messenger secret first. Nothing was changed.'
-          : 'That is no Messenger secret: it is one long text without spaces. Nothing was changed.';
-      return show(req, res, visit, { errors: [error] });
-    }
-    const sealed = secrets.encrypt(secret, secretLocation.messengerSecret(workspaceId));
-    await setMessengerSecret(database, workspaceId, sealed);
-    await auditChange(context, visit, 'messenger_secret_set', {});
-    res.redirect(303, '/settings/messenger?done=messenger_secret_saved');
-  });
-
-  router.post('/messenger/secret/remove', async (_req, res) => {
-    const visit = await visitOf(context, res);
-    await setMessengerSecret(database, visit.workspace.workspaceId, null);
-    await auditChange(context, visit, 'messenger_secret_removed', {});
-    res.redirect(303, '/settings/messenger?done=messenger_secret_removed');
-  });
-
-  router.post('/messenger/keys', async (req, res) => {
-    const visit = await visitOf(context, res);
-    const { workspaceId } = visit.workspace;
-    const name = field(req, 'name');
-    const kind = API_KEY_KINDS.find((each) => each === field(req, 'kind'));
-    if (name === '' || name.length > MAX_NAME_LENGTH || !kind) {
-      const error =
-        name === ''
-          ? 'Give the key a name, so that you know later which one to revoke.'
-          : 'Choose what the key is for, and give it a name of at most 80 characters.';
-      return show(req, res, visit, { errors: [error], typedName: name.slice(0, MAX_NAME_LENGTH) });
-    }
+const keyForm = form(
+  z.object({
+    name: textField
+      .refine((name) => name !== '', 'Give the key a name, so that you know later which one to revoke.')
+      .refine((name) => name.length <= MAX_NAME_LENGTH, `At most ${MAX_NAME_LENGTH} characters.`),
+    kind: textField.pipe(z.enum(API_KEY_KINDS, 'Choose what the key is for.')),
+  }),
+  async (request, { name, kind }) => {
+    const { workspaceId } = request.workspace;
     const { key, hash, prefix } = newApiKey(kind, workspaceId);
-    const createdBy = visit.session.admin;
-    await insertApiKey(database, { workspaceId, keyId: randomUUID(), hash, kind, name, prefix, createdBy });
-    await auditChange(context, visit, 'api_key_made', { name, kind, prefix });
+    const createdBy = request.session.admin;
+    await insertApiKey(request.context.database, {
+      workspaceId,
+      keyId: randomUUID(),
+      hash,
+      kind,
+      name,
+      prefix,
+      createdBy,
+    });
+    await audit(request, 'api_key_made', { name, kind, prefix });
     // The answer itself shows the key, so it is in no address or history.
-    await show(req, res, visit, { made: { key, name, kind } });
-  });
+    return {
+      kind: 'page',
+      view: 'messenger',
+      title: 'Messenger and Fin',
+      data: { ...(await load(request)), made: { key, name, kindLabel: KIND_LABELS[kind] } },
+    };
+  },
+);
 
-  router.post('/messenger/keys/revoke', async (req, res) => {
-    const visit = await visitOf(context, res);
-    const keyId = field(req, 'key');
-    const isId = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(keyId);
-    const name = isId ? await revokeApiKey(database, visit.workspace.workspaceId, keyId) : null;
-    if (name === null) throw notFound('This workspace has no such key in use');
-    await auditChange(context, visit, 'api_key_revoked', { name });
-    res.redirect(303, '/settings/messenger?done=api_key_revoked');
-  });
+/** Whether subscriptions are shown in a Messenger in which anyone can pose as any user. */
+const unverifiedForm = form(
+  z
+    .object({
+      unverified: textField.pipe(z.enum(['hide', 'show'])),
+      unverified_reason: textField.pipe(
+        z.string().max(MAX_REASON_LENGTH, `At most ${MAX_REASON_LENGTH} characters.`),
+      ),
+    })
+    .refine(({ unverified, unverified_reason: reason }) => unverified === 'hide' || reason !== '', {
+      path: ['unverified_reason'],
+      message: 'Nothing was saved. Write down why this is acceptable.',
+    }),
+  async (request, { unverified, unverified_reason: reason }) => {
+    const { id, name } = request.session.admin;
+    const at = new Date(request.context.now()).toISOString();
+    const unverifiedAccepted = unverified === 'show' ? { reason, admin: { id, name }, at } : null;
+    await changeSettings(request, 'messenger', { unverifiedAccepted }, 'messenger_changed');
+    return done('/messenger', 'unverified_saved');
+  },
+);
+
+/** The keys, the secret and the code for the customer's own app. */
+export const messengerPage: Page = {
+  path: '/messenger',
+  title: 'Messenger and Fin',
+  view: 'messenger',
+  load,
+  forms: { '/secret': secretForm, '/keys': keyForm, '/unverified': unverifiedForm },
+};
+
+export const removeSecretPage = confirmationPage({
+  path: '/messenger/secret/remove',
+  title: 'Remove the Messenger secret',
+  section: '/messenger',
+  describe: async () => ({
+    heading: 'Remove the Messenger secret?',
+    effects: [
+      'Your backend gets no identity tokens any more, so the Messenger does not recognize customers.',
+      'The stored secret is deleted. Intercom keeps its own; you can paste it again.',
+    ],
+    button: 'Remove Messenger secret',
+    back: '/settings/messenger',
+  }),
+  async save(request) {
+    await setMessengerSecret(request.context.database, request.workspace.workspaceId, null);
+    await audit(request, 'messenger_secret_removed');
+    return done('/messenger', 'messenger_secret_removed');
+  },
+});
+
+export const revokeKeyPage = confirmationPage({
+  path: '/messenger/keys/revoke',
+  title: 'Revoke an API key',
+  section: '/messenger',
+  async describe(request) {
+    const { name, kind } = await keyOf(request);
+    return {
+      heading: `Revoke the key “${name}”?`,
+      effects: [
+        kind === 'fin'
+          ? 'Fin can no longer answer questions about subscriptions with this key.'
+          : 'The key gets no more tokens. Support links and pages that were made with it stop working immediately.',
+        'A revoked key cannot be restored. Create a new one instead.',
+      ],
+      fields: { key: request.input('key') },
+      button: `Revoke ${name}`,
+      back: '/settings/messenger',
+    };
+  },
+  async save(request) {
+    const { name, keyId } = await keyOf(request);
+    await revokeApiKey(request.context.database, request.workspace.workspaceId, keyId);
+    await audit(request, 'api_key_revoked', { name });
+    return done('/messenger', 'api_key_revoked');
+  },
+});
+
+async function keyOf({ context, workspace, input }: PageRequest) {
+  const keyId = input('key');
+  const keys = isUuid(keyId) ? await listApiKeys(context.database, workspace.workspaceId) : [];
+  const found = keys.find((key) => key.keyId === keyId && key.revokedAt === null);
+  if (!found) throw notFound('This workspace has no such key in use');
+  return found;
 }

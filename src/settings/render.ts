@@ -1,71 +1,139 @@
 import { join } from 'node:path';
+import escapeHtml from 'escape-html';
 import { Eta } from 'eta';
 import type { Request, Response } from 'express';
-import { canChangeSettings } from '../workspaces/settings.ts';
-import { parameter, type Visit } from './context.ts';
-import { FLASHES } from './words.ts';
+import { flashText } from './messages.ts';
+import type { PageRequest, Problems } from './page.ts';
+import { isAllowedToChange } from './settings-audit.ts';
 
 const eta = new Eta({ views: join(import.meta.dirname, 'views'), autoEscape: true, cache: true });
 
-export type Section =
-  | 'home'
-  | 'revenuecat'
-  | 'events'
-  | 'contacts'
-  | 'card'
-  | 'grants'
-  | 'messenger'
-  | 'deliveries'
-  | 'access'
-  | 'data';
+/** The sidebar. */
+const MENU: readonly (readonly [
+  group: string,
+  entries: readonly (readonly [path: string, label: string])[],
+])[] = [
+  ['', [['', 'Home']]],
+  [
+    'Setup',
+    [
+      ['/revenuecat', 'RevenueCat'],
+      ['/import', 'Import customers'],
+      ['/events', 'Events'],
+      ['/contacts', 'Contacts'],
+      ['/use', 'Use in Intercom'],
+    ],
+  ],
+  [
+    'Inbox',
+    [
+      ['/card', 'Inbox card'],
+      ['/grants', 'Grants'],
+    ],
+  ],
+  ['Messenger', [['/messenger', 'Messenger and Fin']]],
+  [
+    'Activity',
+    [
+      ['/deliveries', 'Deliveries'],
+      ['/audit', 'Audit log'],
+    ],
+  ],
+  [
+    'Workspace',
+    [
+      ['/access', 'Access'],
+      ['/data', 'Data'],
+    ],
+  ],
+];
 
-/** Sends a page of a signed-in admin. Pages show customers' data and are never kept by a cache. */
-export function sendPage(
-  req: Request,
+interface FieldOptions {
+  readonly name: string;
+  readonly label: string;
+  /** Unique on the page; the name by default. */
+  readonly id?: string;
+  readonly type?: 'text' | 'password' | 'date' | 'search';
+  readonly value?: string | number | null;
+  readonly help?: string;
+  readonly placeholder?: string;
+  readonly maxlength?: number;
+  readonly numeric?: boolean;
+  /** For a select. */
+  readonly options?: readonly (readonly [value: string | number, label: string])[];
+}
+
+/** Sends a page of a signed-in admin. Pages show customers' data and are never cached. */
+export async function sendPage(
   res: Response,
+  request: PageRequest,
   page: {
     view: string;
     title: string;
-    section: Section;
-    visit: Visit;
-    /** Problems with the form that was sent; the page then answers 422. */
-    errors?: readonly string[];
+    section: string;
+    /** The page answers 422 when there are any. */
+    problems: Problems;
+    /** What was typed into the form that failed. */
+    typed: Readonly<Record<string, unknown>>;
     data: object;
   },
-): void {
-  const { session, workspace } = page.visit;
-  const errors = page.errors ?? [];
+): Promise<void> {
+  const { session, workspace } = request;
+  const { typed } = page;
+  const problems = new Map(Object.entries(page.problems));
+  const canChange = await isAllowedToChange(request);
+  const typedText = (name: string): string | null => (typeof typed[name] === 'string' ? typed[name] : null);
+  const field = (options: FieldOptions): string =>
+    eta.render('./field', {
+      type: 'text',
+      id: options.name,
+      help: '',
+      options: null,
+      ...options,
+      value: options.type === 'password' ? '' : (typedText(options.name) ?? options.value ?? ''),
+      problem: problems.get(options.name) ?? null,
+    });
   const html = eta.render(`./${page.view}`, {
     title: page.title,
+    menu: MENU,
     section: page.section,
-    csrf: session.csrf,
+    csrf: `<input type="hidden" name="_csrf" value="${escapeHtml(session.csrf)}">`,
     admin: session.admin,
-    workspace: { name: workspace.name, id: workspace.workspaceId },
-    changers: canChangeSettings(workspace.settings, session.admin.id)
-      ? null
-      : (workspace.settings.access.admins ?? []).map(({ name }) => name).join(', '),
-    flash: FLASHES.get(parameter(req, 'done')) ?? null,
-    errors,
+    workspace: { name: workspace.name, id: workspace.workspaceId, timezone: workspace.timezone },
+    canChange,
+    changers: (workspace.settings.access.admins ?? []).map(({ name }) => name).join(', '),
+    flash: flashText(request.input('done')),
+    problems: [...problems],
+    problem: (name: string): string | null => problems.get(name) ?? null,
+    typed: typedText,
+    failed: problems.size > 0,
+    field,
     time: (at: Date | null): string => (at === null ? '' : formatTime(at, workspace.timezone)),
+    count: (number: number): string => number.toLocaleString('en-US'),
     ...page.data,
   });
   res
-    .status(errors.length > 0 ? 422 : 200)
+    .status(problems.size > 0 ? 422 : 200)
     .set('Cache-Control', 'no-store')
     .type('html')
     .send(html);
 }
 
-export function sendSignInPage(req: Request, res: Response): void {
-  const flash = FLASHES.get(parameter(req, 'done')) ?? null;
+/** A page that needs no session. */
+export function sendPublicPage(
+  req: Request,
+  res: Response,
+  page: { view: string; title: string; data?: object },
+): void {
+  const done = typeof req.query.done === 'string' ? req.query.done : '';
   res
     .set('Cache-Control', 'no-store')
     .type('html')
-    .send(eta.render('./signin', { title: 'Sign in', flash }));
+    .send(eta.render(`./${page.view}`, { title: page.title, flash: flashText(done), ...page.data }));
 }
 
 /** `Jan 8, 2027 at 1:05PM`, in the workspace's time zone. */
-function formatTime(at: Date, timeZone: string): string {
+export function formatTime(at: Date, timeZone: string): string {
   const parts = new Intl.DateTimeFormat('en-US', {
     timeZone,
     year: 'numeric',

@@ -1,242 +1,370 @@
-import type { Request, Response, Router } from 'express';
+import { z } from 'zod';
 import { notFound } from '../errors.ts';
-import { createRevenueCatClient } from '../revenuecat/client.ts';
+import { createRevenueCatClient, type RevenueCatClient } from '../revenuecat/client.ts';
 import { revenueCatClientFor } from '../workspaces/clients.ts';
+import { checkWorkspace } from '../workspaces/health.ts';
 import {
   type Connection,
   connectProject,
   disconnectProject,
+  INVALID_PROJECT_ID,
+  INVALID_SECRET_KEY,
   isProjectId,
+  listDisconnected,
   listProjects,
   looksLikeSecretKey,
   type Project,
   readProject,
+  reconnectProject,
+  replaceApiKey,
+  replaceWebhookAuthorization,
   setApiKeyState,
   setMissingScopes,
   setSigningSecret,
   setWebhookId,
+  webhookUrl,
 } from '../workspaces/projects.ts';
-import { checkApiKey, registerWebhook } from '../workspaces/revenuecat-key.ts';
+import {
+  checkApiKey,
+  type KeyCheck,
+  missingByFeature,
+  registerWebhook,
+} from '../workspaces/revenuecat-key.ts';
 import { secretLocation } from '../workspaces/secrets.ts';
-import { auditChange, changeSettings } from './audit.ts';
-import { checkNow } from './check-now.ts';
-import { field, type SettingsContext, type Visit, visitOf } from './context.ts';
-import { sendPage } from './render.ts';
+import {
+  checkboxField,
+  confirmationPage,
+  done,
+  form,
+  type Outcome,
+  type Page,
+  type PageRequest,
+  problems,
+  textField,
+} from './page.ts';
+import { audit, changeSettings } from './settings-audit.ts';
 
 /** How the webhook got to RevenueCat, or why it did not. */
 type Registration = 'registered' | 'no_key' | 'scope_missing' | 'refused' | 'unreachable';
 
-interface PageExtras {
-  readonly errors?: readonly string[];
-  /** The project id that was typed; the key is never shown again. */
-  readonly typedProjectId?: string;
-  readonly choices?: readonly { id: string; name: string }[];
+const MAX_SIGNING_SECRET_LENGTH = 1_000;
+
+/** The project of a form, within this workspace. */
+export async function projectOf({ context, workspace, input }: PageRequest): Promise<Project> {
+  const id = input('project');
+  const projects = await listProjects(context.database, workspace.workspaceId);
+  const own = projects.find(({ projectId }) => projectId === id);
+  if (!own) throw notFound('This workspace has no such RevenueCat project');
+  return own;
 }
 
-export function addRevenueCatPages(router: Router, context: SettingsContext): void {
-  const { database, secrets, config } = context;
+/** Checks both platforms immediately, for an admin who waits. */
+export async function checkNow({ context, workspace }: PageRequest): Promise<'checked' | 'checked_silent'> {
+  const { workspaceId } = workspace;
+  const silent = await checkWorkspace(context, workspaceId);
+  await context.jobs.send('workspace.health', { workspaceId });
+  return silent.length === 0 ? 'checked' : 'checked_silent';
+}
 
-  async function show(req: Request, res: Response, visit: Visit, extras: PageExtras = {}): Promise<void> {
-    const projects = await listProjects(database, visit.workspace.workspaceId);
-    sendPage(req, res, {
-      view: 'revenuecat',
-      title: 'RevenueCat',
-      section: 'revenuecat',
-      visit,
-      errors: extras.errors ?? [],
-      data: {
-        projects: projects.map((project) => ({
-          id: project.projectId,
-          name: project.name,
-          revenueCatProjectId: project.revenueCatProjectId,
-          keyState: project.apiKeyState,
-          missingScopes: project.missingScopes,
-          hasSigningSecret: project.signingSecret !== null,
-          registered: project.webhookId !== null,
-          lastReceivedAt: project.lastReceivedAt,
-          webhookUrl: webhookUrl(project),
-        })),
-        typedProjectId: extras.typedProjectId ?? '',
-        choices: extras.choices ?? [],
-        sandboxDelivered: visit.workspace.settings.sandbox.deliver,
-      },
-    });
-  }
+const keyField = textField.refine((key) => key === '' || looksLikeSecretKey(key), INVALID_SECRET_KEY);
+const requiredKeyField = textField.refine(looksLikeSecretKey, INVALID_SECRET_KEY);
 
-  const webhookUrl = (project: Project): string =>
-    `${config.publicUrl}/webhooks/revenuecat/${project.projectId}`;
-
-  /** The project of a form, of this workspace alone. */
-  async function projectOf(req: Request, visit: Visit): Promise<Project> {
-    const id = field(req, 'project');
-    const own = (await listProjects(database, visit.workspace.workspaceId)).find(
-      (project) => project.projectId === id,
-    );
-    if (!own) throw notFound('This workspace has no such RevenueCat project');
-    return own;
-  }
-
-  router.get('/revenuecat', async (req, res) => {
-    await show(req, res, await visitOf(context, res));
-  });
-
-  router.get('/revenuecat/status', async (_req, res) => {
-    const { workspace } = await visitOf(context, res);
-    const projects = await listProjects(database, workspace.workspaceId);
-    res.set('Cache-Control', 'no-store').json({
-      projects: projects.map((project) => ({
-        id: project.projectId,
-        last_received_at: project.lastReceivedAt,
-      })),
-    });
-  });
-
-  router.post('/revenuecat/check', async (_req, res) => {
-    const done = await checkNow(context, await visitOf(context, res));
-    res.redirect(303, `/settings/revenuecat?done=${done}`);
-  });
-
-  router.post('/revenuecat/connect', async (req, res) => {
-    const visit = await visitOf(context, res);
-    const apiKey = field(req, 'api_key');
-    const typedProjectId = field(req, 'revenuecat_project');
-    const complain = (error: string, choices?: PageExtras['choices']): Promise<void> =>
-      show(req, res, visit, { errors: [error], typedProjectId, ...(choices ? { choices } : {}) });
-
-    if (typedProjectId !== '' && !isProjectId(typedProjectId)) {
-      return complain(
-        'That is no project ID. It looks like proj1ab2c3d4, in RevenueCat under Project settings.',
-      );
-    }
+const connectForm = form(
+  z.object({
+    api_key: keyField,
+    revenuecat_project: textField.refine((id) => id === '' || isProjectId(id), INVALID_PROJECT_ID),
+  }),
+  async (request, { api_key: apiKey, revenuecat_project: typedId }) => {
     if (apiKey === '') {
       // Webhooks alone are enough for events; grants and refreshing need the key.
-      if (typedProjectId === '') return complain('Paste a secret API key, or at least the project ID.');
-      const connection = await connectProject(
-        { database, secrets, publicUrl: config.publicUrl },
-        {
-          workspaceId: visit.workspace.workspaceId,
-          revenueCatProjectId: typedProjectId,
-          apiKey: null,
-          name: null,
-        },
-      );
-      return finish(req, res, visit, connection, typedProjectId, [], 'no_key');
+      if (typedId === '') return problems({ api_key: 'Paste a secret API key, or at least the project ID.' });
+      return connect(request, { projectId: typedId, name: null, apiKey: null });
     }
-    if (!looksLikeSecretKey(apiKey)) {
-      return complain(
-        'A secret API key begins with sk_. Public keys (appl_, goog_ and others) do not work here.',
-      );
-    }
-    const client = createRevenueCatClient({ apiUrl: config.revenueCatApiUrl, apiKey, now: context.now });
-    const check = await checkApiKey(client, typedProjectId || null, visit.workspace.settings);
-    switch (check.outcome) {
-      case 'rejected':
-        return complain(
-          'RevenueCat does not accept this key. Copy a secret key of API version 2 and try again.',
-        );
-      case 'unreachable':
-        return complain('RevenueCat did not answer. Nothing was changed: please try again in a minute.');
-      case 'wrong_project':
-        return complain('This key does not belong to that project.');
-      case 'choose':
-        return check.projects.length > 1
-          ? complain('This key opens several projects. Choose one and paste the key again.', check.projects)
-          : complain('This key may not list its project. Add the project ID and paste the key again.');
-      case 'valid': {
-        const { workspaceId } = visit.workspace;
-        const connection = await connectProject(
-          { database, secrets, publicUrl: config.publicUrl },
-          { workspaceId, revenueCatProjectId: check.project.id, apiKey, name: check.project.name },
-        );
-        await setApiKeyState(database, workspaceId, connection.id, 'valid');
-        await setMissingScopes(database, workspaceId, connection.id, check.missingScopes);
-        const registered = await registerWebhook(client, check.project.id, {
-          url: connection.webhookUrl,
-          authorizationHeader: connection.webhookAuthorization,
-        });
-        await setWebhookId(database, workspaceId, connection.id, 'id' in registered ? registered.id : null);
-        return finish(
-          req,
-          res,
-          visit,
-          connection,
-          check.project.name,
-          check.missingScopes,
-          'id' in registered ? 'registered' : registered.reason,
-        );
-      }
-    }
-  });
+    const client = clientOf(request, apiKey);
+    const check = await checkApiKey(client, typedId || null, request.workspace.settings);
+    if (check.outcome !== 'valid') return explainCheck(check);
+    const { id: projectId, name } = check.project;
+    const known = (await listProjects(request.context.database, request.workspace.workspaceId)).find(
+      ({ revenueCatProjectId }) => revenueCatProjectId === projectId,
+    );
+    // Only the key is new: the webhook works with the value that it has.
+    if (known) return storeKey(request, known, { apiKey, missingScopes: check.missingScopes });
+    return connect(request, { projectId, name, apiKey, client, missingScopes: check.missingScopes });
+  },
+);
 
-  /** The one page that shows the authorization value. It is the answer itself, so it is in no address or history. */
-  async function finish(
-    req: Request,
-    res: Response,
-    visit: Visit,
-    connection: Connection,
-    name: string,
-    missingScopes: readonly string[],
-    registration: Registration,
-  ): Promise<void> {
-    await auditChange(context, visit, 'revenuecat_connected', { project: name });
-    const { workspaceId } = visit.workspace;
-    await context.jobs.send('workspace.health', { workspaceId });
-    const project = await readProject(database, workspaceId, connection.id);
-    sendPage(req, res, {
-      view: 'connected',
-      title: 'RevenueCat connected',
-      section: 'revenuecat',
-      visit,
-      data: {
-        connection,
-        name,
-        missingScopes,
-        registration,
-        lastReceivedAt: project?.lastReceivedAt ?? null,
-      },
-    });
+const replaceKeyForm = form(z.object({ new_key: requiredKeyField }), async (request, { new_key: apiKey }) => {
+  const project = await projectOf(request);
+  const check = await checkApiKey(
+    clientOf(request, apiKey),
+    project.revenueCatProjectId,
+    request.workspace.settings,
+  );
+  if (check.outcome === 'valid')
+    return storeKey(request, project, { apiKey, missingScopes: check.missingScopes });
+  const explained = explainCheck(check);
+  return explained.kind === 'problems'
+    ? problems({ new_key: Object.values(explained.problems)[0] ?? '' })
+    : explained;
+});
+
+function clientOf({ context }: PageRequest, apiKey: string): RevenueCatClient {
+  return createRevenueCatClient({ apiUrl: context.config.revenueCatApiUrl, apiKey, now: context.now });
+}
+
+function explainCheck(check: Exclude<KeyCheck, { outcome: 'valid' }>): Outcome {
+  switch (check.outcome) {
+    case 'rejected':
+      return problems({
+        api_key: 'RevenueCat does not accept this key. Copy a secret key of API version 2 and try again.',
+      });
+    case 'unreachable':
+      return problems({
+        '': 'RevenueCat did not answer. Nothing was changed: please try again in a minute.',
+      });
+    case 'wrong_project':
+      return problems({ revenuecat_project: 'This key does not belong to that project.' });
+    case 'choose':
+      return check.projects.length > 1
+        ? problems(
+            { revenuecat_project: 'This key opens several projects. Choose one and paste the key again.' },
+            { choices: check.projects },
+          )
+        : problems({
+            revenuecat_project:
+              'This key cannot list its project. Add the project ID and paste the key again.',
+          });
   }
+}
 
-  router.post('/revenuecat/signing', async (req, res) => {
-    const visit = await visitOf(context, res);
-    const project = await projectOf(req, visit);
-    const { workspaceId } = visit.workspace;
-    const secret = field(req, 'signing_secret');
-    if (secret.length > 1_000) {
-      return show(req, res, visit, { errors: ['The signing secret is too long.'] });
-    }
-    const sealed =
-      secret === ''
-        ? null
-        : secrets.encrypt(secret, secretLocation.signingSecret(workspaceId, project.projectId));
-    await setSigningSecret(database, workspaceId, project.projectId, sealed);
-    await auditChange(context, visit, sealed ? 'signing_secret_set' : 'signing_secret_removed', {
-      project: project.name,
-    });
-    res.redirect(303, `/settings/revenuecat?done=${sealed ? 'signing_saved' : 'signing_removed'}`);
+async function storeKey(
+  request: PageRequest,
+  project: Project,
+  { apiKey, missingScopes }: { apiKey: string; missingScopes: readonly string[] },
+): Promise<Outcome> {
+  const { context } = request;
+  const { workspaceId, projectId } = project;
+  await replaceApiKey(context, project, apiKey);
+  await setApiKeyState(context.database, workspaceId, projectId, 'valid');
+  await setMissingScopes(context.database, workspaceId, projectId, missingScopes);
+  await audit(request, 'revenuecat_key_replaced', { project: project.name });
+  await context.jobs.send('workspace.health', { workspaceId });
+  return done('/revenuecat', 'key_replaced');
+}
+
+async function connect(
+  request: PageRequest,
+  project: {
+    projectId: string;
+    name: string | null;
+    apiKey: string | null;
+    client?: RevenueCatClient;
+    missingScopes?: readonly string[];
+  },
+): Promise<Outcome> {
+  const { database, secrets, config, jobs } = request.context;
+  const { workspaceId } = request.workspace;
+  const connection = await connectProject(
+    { database, secrets, publicUrl: config.publicUrl },
+    { workspaceId, revenueCatProjectId: project.projectId, apiKey: project.apiKey, name: project.name },
+  );
+  if (project.apiKey !== null) {
+    await setApiKeyState(database, workspaceId, connection.id, 'valid');
+    await setMissingScopes(database, workspaceId, connection.id, project.missingScopes ?? []);
+  }
+  const registration = await register(request, project.client ?? null, project.projectId, connection);
+  await audit(request, 'revenuecat_connected', { project: project.name ?? project.projectId });
+  await jobs.send('workspace.health', { workspaceId });
+  return connectedPage(request, connection, {
+    name: project.name ?? project.projectId,
+    registration,
+    missingScopes: project.missingScopes ?? [],
   });
+}
 
-  router.post('/revenuecat/disconnect', async (req, res) => {
-    const visit = await visitOf(context, res);
-    const project = await projectOf(req, visit);
-    const { workspaceId } = visit.workspace;
+async function register(
+  { context, workspace }: PageRequest,
+  client: RevenueCatClient | null,
+  revenueCatProjectId: string,
+  connection: Connection,
+): Promise<Registration> {
+  if (client === null) return 'no_key';
+  const registered = await registerWebhook(client, revenueCatProjectId, {
+    url: connection.webhookUrl,
+    authorizationHeader: connection.webhookAuthorization,
+  });
+  const webhookId = 'id' in registered ? registered.id : null;
+  await setWebhookId(context.database, workspace.workspaceId, connection.id, webhookId);
+  return 'id' in registered ? 'registered' : registered.reason;
+}
+
+/** The one page that shows the authorization value. It is the answer itself, so it is in no address or history. */
+async function connectedPage(
+  { context, workspace }: PageRequest,
+  connection: Connection,
+  shown: { name: string; registration: Registration; missingScopes: readonly string[] },
+): Promise<Outcome> {
+  const project = await readProject(context.database, workspace.workspaceId, connection.id);
+  return {
+    kind: 'page',
+    view: 'connected',
+    title: 'RevenueCat connected',
+    data: {
+      connection,
+      name: shown.name,
+      registration: shown.registration,
+      missing: missingByFeature(shown.missingScopes),
+      lastReceivedAt: project?.lastReceivedAt ?? null,
+    },
+  };
+}
+
+const signingForm = form(
+  z.object({
+    signing_secret: textField.pipe(
+      z.string().max(MAX_SIGNING_SECRET_LENGTH, 'The signing secret is too long.'),
+    ),
+  }),
+  async (request, { signing_secret: secret }) => {
+    const { database, secrets } = request.context;
+    const { workspaceId, projectId, name } = await projectOf(request);
+    const encrypted =
+      secret === '' ? null : secrets.encrypt(secret, secretLocation.signingSecret(workspaceId, projectId));
+    await setSigningSecret(database, workspaceId, projectId, encrypted);
+    await audit(request, encrypted ? 'signing_secret_set' : 'signing_secret_removed', { project: name });
+    return done('/revenuecat', encrypted ? 'signing_saved' : 'signing_removed');
+  },
+);
+
+const reconnectForm = form(z.object({}), async (request) => {
+  const { context, workspace, input } = request;
+  const { workspaceId } = workspace;
+  const projectId = input('project');
+  if (!(await reconnectProject(context.database, workspaceId, projectId)))
+    return done('/revenuecat', 'reconnect_expired');
+  const project = await projectOf(request);
+  await audit(request, 'revenuecat_reconnected', { project: project.name });
+  await context.jobs.send('workspace.health', { workspaceId });
+  // A webhook that we registered was removed at RevenueCat: it is registered again, with a new value.
+  if (project.webhookId !== null) return newWebhook(request, project);
+  return done('/revenuecat', 'reconnected');
+});
+
+async function newWebhook(request: PageRequest, project: Project): Promise<Outcome> {
+  const { context } = request;
+  const connection = {
+    id: project.projectId,
+    webhookUrl: webhookUrl(context.config.publicUrl, project.projectId),
+    webhookAuthorization: await replaceWebhookAuthorization(
+      context.database,
+      project.workspaceId,
+      project.projectId,
+    ),
+  };
+  const client = revenueCatClientFor(context, project);
+  const registration = await register(request, client, project.revenueCatProjectId, connection);
+  return connectedPage(request, connection, { name: project.name, registration, missingScopes: [] });
+}
+
+export const revenueCatPage: Page = {
+  path: '/revenuecat',
+  title: 'RevenueCat',
+  view: 'revenuecat',
+  async load({ context, workspace }) {
+    const [projects, disconnected] = await Promise.all([
+      listProjects(context.database, workspace.workspaceId),
+      listDisconnected(context.database, workspace.workspaceId),
+    ]);
+    return {
+      projects: projects.map((project) => ({
+        ...project,
+        id: project.projectId,
+        missing: missingByFeature(project.missingScopes),
+        hasSigningSecret: project.signingSecret !== null,
+        isRegistered: project.webhookId !== null,
+        webhookUrl: webhookUrl(context.config.publicUrl, project.projectId),
+      })),
+      disconnected,
+      choices: [],
+      isSandboxDelivered: workspace.settings.sandbox.deliver,
+    };
+  },
+  status: async ({ context, workspace }) => ({
+    projects: (await listProjects(context.database, workspace.workspaceId)).map((project) => ({
+      id: project.projectId,
+      last_received_at: project.lastReceivedAt,
+    })),
+  }),
+  forms: {
+    '/check': form(z.object({}), async (request) => done('/revenuecat', await checkNow(request))),
+    '/connect': connectForm,
+    '/key': replaceKeyForm,
+    '/signing': signingForm,
+    '/reconnect': reconnectForm,
+    '/sandbox': form(z.object({ deliver: checkboxField }), async (request, { deliver }) => {
+      await changeSettings(request, 'sandbox', { deliver }, 'sandbox_setting_changed');
+      return done('/revenuecat', 'sandbox_saved');
+    }),
+  },
+};
+
+export const disconnectPage = confirmationPage({
+  path: '/revenuecat/disconnect',
+  title: 'Disconnect RevenueCat',
+  section: '/revenuecat',
+  async describe(request) {
+    const { name, projectId, webhookId } = await projectOf(request);
+    return {
+      heading: `Disconnect ${name}?`,
+      effects: [
+        'Events of this project are refused from now on. RevenueCat does not send them again later.',
+        ...(webhookId === null ? [] : ['The webhook that we added is deleted in RevenueCat.']),
+        'Its API key and signing secret are deleted after a day. Until then you can undo this.',
+        'Events, customers and grants that are stored stay, and are shown again when you connect the project again.',
+      ],
+      fields: { project: projectId },
+      button: `Disconnect ${name}`,
+      back: '/settings/revenuecat',
+    };
+  },
+  async save(request) {
+    const { context } = request;
+    const project = await projectOf(request);
+    const { workspaceId, projectId, webhookId } = project;
     const client = revenueCatClientFor(context, project);
-    if (client && project.webhookId !== null) {
-      // A webhook that stays behind is refused with 401 from now on: it does no harm.
-      await client.deleteWebhook(project.revenueCatProjectId, project.webhookId).catch((error: unknown) => {
+    if (client && webhookId !== null) {
+      // A webhook that stays is refused with 401 from now on: it does no harm.
+      await client.deleteWebhook(project.revenueCatProjectId, webhookId).catch((error: unknown) => {
         context.logger.warn({ err: error, workspaceId }, 'webhook not removed at RevenueCat');
       });
     }
-    await disconnectProject(database, workspaceId, project.projectId);
-    await auditChange(context, visit, 'revenuecat_disconnected', { project: project.name });
+    await disconnectProject(context.database, workspaceId, projectId);
+    await audit(request, 'revenuecat_disconnected', { project: project.name });
     await context.jobs.send('workspace.health', { workspaceId });
-    res.redirect(303, '/settings/revenuecat?done=disconnected');
-  });
+    return done('/revenuecat', 'disconnected');
+  },
+});
 
-  router.post('/revenuecat/sandbox', async (req, res) => {
-    const visit = await visitOf(context, res);
-    const deliver = field(req, 'deliver') === 'on';
-    await changeSettings(context, visit, 'sandbox', { deliver }, 'sandbox_setting_changed');
-    res.redirect(303, '/settings/revenuecat?done=sandbox_saved');
-  });
-}
+export const newWebhookPage = confirmationPage({
+  path: '/revenuecat/webhook',
+  title: 'New webhook value',
+  section: '/revenuecat',
+  async describe(request) {
+    const { name, projectId } = await projectOf(request);
+    return {
+      heading: `Create a new authorization value for ${name}?`,
+      effects: [
+        'The old value stops working immediately.',
+        'If the API key can write integrations, we replace the webhook in RevenueCat for you. Otherwise, events are refused until you paste the new value there.',
+      ],
+      fields: { project: projectId },
+      button: 'Create a new value',
+      back: '/settings/revenuecat',
+    };
+  },
+  async save(request) {
+    const project = await projectOf(request);
+    await audit(request, 'webhook_secret_replaced', { project: project.name });
+    return newWebhook(request, project);
+  },
+});

@@ -99,13 +99,15 @@ export async function deleteSession(sql: Sql, workspaceId: string, sessionHash: 
   ]);
 }
 
-/** Signs an admin out everywhere. @returns how many sessions ended */
-export async function deleteSessionsOf(sql: Sql, workspaceId: string, adminId: string): Promise<number> {
-  const rows = await sql.query(
-    `delete from sessions where workspace_id = $1 and admin->>'id' = $2 returning 1`,
-    [workspaceId, adminId],
+/** Ends all sessions of an admin but one. */
+export async function deleteOtherSessions(
+  sql: Sql,
+  { workspaceId, adminId, exceptHash }: { workspaceId: string; adminId: string; exceptHash: string },
+): Promise<void> {
+  await sql.query(
+    `delete from sessions where workspace_id = $1 and admin->>'id' = $2 and session_hash <> $3`,
+    [workspaceId, adminId, exceptHash],
   );
-  return rows.length;
 }
 
 /** Stores the hash of an OAuth state for as long as the browser may take. */

@@ -9,7 +9,7 @@ import { auditAdmin } from './audit.ts';
 import { intercomClientFor } from './clients.ts';
 import type { WorkspaceContext } from './install.ts';
 import { hashSecret, newSecret } from './secrets.ts';
-import { deleteSession, deleteSessionsOf, insertSession, readSession } from './session-store.ts';
+import { deleteOtherSessions, deleteSession, insertSession, readSession } from './session-store.ts';
 import { type Admin, readWorkspace } from './store.ts';
 
 const SESSION_HOURS = 12;
@@ -36,9 +36,13 @@ export interface Sessions {
   signOut(req: Request, res: Response): Promise<void>;
   /** Admits signed-in admins. Page requests are redirected to `/signin`; anything else is a 401. */
   readonly requireSession: RequestHandler;
+  /** The ids of the workspace's teammates, at most minutes old; `unknown` while Intercom does not answer. */
+  readTeam(workspaceId: string): Promise<Team>;
   /** Admits a form whose `_csrf` is that of the session; comes after `requireSession` and the body. */
   readonly requireCsrf: RequestHandler;
 }
+
+export type Team = ReadonlySet<string> | 'unknown';
 
 /** With this prefix a browser accepts the cookie only for HTTPS, this host and the whole site. */
 export function cookieName(name: string, production: boolean): string {
@@ -73,7 +77,7 @@ export function setCookie(
 export function createSessions(context: Omit<WorkspaceContext, 'jobs'>, secret: string): Sessions {
   const { database } = context;
   const { production } = context.config;
-  const isMember = createMembership(context);
+  const readTeam = createTeamReader(context);
 
   const sign = (value: string): string =>
     createHmac('sha256', secret).update('session-cookie\n').update(value).digest('base64url');
@@ -90,13 +94,15 @@ export function createSessions(context: Omit<WorkspaceContext, 'jobs'>, secret: 
     const cookie = readCookie(req);
     const stored = cookie && (await readSession(database, { ...cookie, idleMinutes: IDLE_MINUTES }));
     if (!stored) return null;
-    if (await isMember(cookie.workspaceId, stored.admin)) return { ...cookie, ...stored };
-    await deleteSessionsOf(database, cookie.workspaceId, stored.admin.id);
+    const team = await readTeam(cookie.workspaceId, stored.admin.id);
+    if (team === 'unknown' || team.has(stored.admin.id)) return { ...cookie, ...stored };
+    await deleteOtherSessions(database, { ...cookie, adminId: stored.admin.id, exceptHash: '' });
     await auditAdmin(database, { ...cookie, admin: stored.admin }, 'access_removed');
     return null;
   }
 
   return {
+    readTeam,
     async signIn(req, res, { workspaceId, admin }) {
       const random = newSecret();
       await insertSession(database, {
@@ -148,15 +154,13 @@ export function createSessions(context: Omit<WorkspaceContext, 'jobs'>, secret: 
 }
 
 /**
- * Whether an admin is still a teammate of the workspace. While Intercom does not answer or refuses our token, nobody
- * loses access: the settings are where a broken connection is repaired.
+ * Reads who is in the team. While Intercom does not answer or refuses our token, nobody loses access: the settings
+ * are where a broken connection is repaired.
  */
-function createMembership(context: Omit<WorkspaceContext, 'jobs'>) {
-  const known = new LRUCache<string, { team: ReadonlySet<string> | 'unknown'; readAtMs: number }>({
-    max: 1_000,
-  });
+function createTeamReader(context: Omit<WorkspaceContext, 'jobs'>) {
+  const known = new LRUCache<string, { team: Team; readAtMs: number }>({ max: 1_000 });
 
-  async function read(workspaceId: string): Promise<ReadonlySet<string> | 'unknown'> {
+  async function read(workspaceId: string): Promise<Team> {
     const workspace = await readWorkspace(context.database, workspaceId);
     const client = workspace && intercomClientFor(context, workspace, { timeoutMs: MEMBERSHIP_TIMEOUT_MS });
     if (!client) return 'unknown';
@@ -164,21 +168,22 @@ function createMembership(context: Omit<WorkspaceContext, 'jobs'>) {
       return new Set((await client.listAdmins()).map(({ id }) => id));
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
-      context.logger.warn({ workspaceId, code: error.code }, 'membership not checked');
+      context.logger.warn({ workspaceId, code: error.code }, 'team not read');
       return 'unknown';
     }
   }
 
-  return async (workspaceId: string, admin: Admin): Promise<boolean> => {
+  /** @param adminId someone who has just joined is missing from an older list, which is then read again */
+  return async (workspaceId: string, adminId?: string): Promise<Team> => {
     const nowMs = context.now();
-    let cached = known.get(workspaceId);
-    const isFresh = cached !== undefined && nowMs - cached.readAtMs < MEMBERSHIP_FOR_MS;
-    // Someone who has just joined is missing from an older list.
-    if (!cached || !isFresh || (cached.team !== 'unknown' && !cached.team.has(admin.id))) {
-      cached = { team: await read(workspaceId), readAtMs: nowMs };
-      known.set(workspaceId, cached);
+    const cached = known.get(workspaceId);
+    if (cached && nowMs - cached.readAtMs < MEMBERSHIP_FOR_MS) {
+      const { team } = cached;
+      if (team === 'unknown' || adminId === undefined || team.has(adminId)) return team;
     }
-    return cached.team === 'unknown' || cached.team.has(admin.id);
+    const team = await read(workspaceId);
+    known.set(workspaceId, { team, readAtMs: nowMs });
+    return team;
   };
 }
 

@@ -82,7 +82,8 @@ describe('the import page', () => {
     assert.match((await admin.get('/settings/import')).text, /Paused: 0 customers imported/);
     await post('start', form()).expect(303);
     assert.equal((await latest())?.state, 'running');
-    await post('cancel', form()).expect(303);
+    await post('cancel', form()).expect(422);
+    await post('cancel', form({ confirmed: 'yes' })).expect(303);
     assert.equal((await latest())?.state, 'cancelled');
     assert.equal(await work(), 'cancelled');
     assert.match((await admin.get('/settings/import')).text, /Cancelled on/);
@@ -121,7 +122,7 @@ describe('the import page', () => {
     await page.getByRole('button', { name: 'Authorize access' }).click();
     await page.waitForURL(/appstore\/redirect|\/settings/);
     await page.goto(`${site.url}/settings/revenuecat`);
-    await page.getByRole('link', { name: 'Import customers from before' }).click();
+    await page.getByRole('link', { name: 'Import existing customers' }).click();
     await page.getByRole('button', { name: 'Import again' }).focus();
     await page.keyboard.press('Enter');
     const line = page.getByRole('status').filter({ hasText: 'imported' });

@@ -99,16 +99,18 @@ it('creates keys that are shown once, stored as hashes, listed and revoked', asy
   assert.ok(page.includes(`${key.slice(0, 'stm_abc123_'.length + 6)}…`));
   assert.match(page, /Never/);
 
-  const keyId = /name="key" value="([^"]+)"/.exec(page)?.[1] ?? '';
+  const keyId = /keys\/revoke\?key=([\w-]+)/.exec(page)?.[1] ?? '';
   const others = await site.signedIn('other1');
   const otherCsrf = csrfIn((await others.get('/settings/messenger')).text);
-  await send('/keys/revoke', { key: keyId }, others, otherCsrf).expect(404);
-  await send('/keys/revoke', { key: 'no-id' }).expect(404);
-  await send('/keys/revoke', { key: keyId }).expect(303);
-  await send('/keys/revoke', { key: keyId }).expect(404);
+  const confirmed = 'yes';
+  await send('/keys/revoke', { key: keyId, confirmed }, others, otherCsrf).expect(404);
+  await send('/keys/revoke', { key: 'no-id', confirmed }).expect(404);
+  await send('/keys/revoke', { key: keyId }).expect(422);
+  await send('/keys/revoke', { key: keyId, confirmed }).expect(303);
+  await send('/keys/revoke', { key: keyId, confirmed }).expect(404);
   assert.match((await browser.get('/settings/messenger')).text, /Revoked /);
-  const log = (await browser.get('/settings/grants')).text;
-  assert.match(log, /Made an API key/);
+  const log = (await browser.get('/settings/audit')).text;
+  assert.match(log, /Created an API key/);
   assert.match(log, /Revoked an API key/);
 
   await send('/keys', { name: '', kind: 'messenger' }).expect(422);
@@ -155,7 +157,7 @@ it('works in a browser: a key is created and copied, and axe finds nothing', asy
       await page.goto(`${site.url}/settings/messenger`);
       await page.getByLabel('Name of the new key').fill(`Browser ${width}`);
       await page.getByLabel('What it is for').selectOption('fin');
-      await page.getByRole('button', { name: 'Make a key' }).click();
+      await page.getByRole('button', { name: 'Create key' }).click();
       const shown = await page.getByTestId('made-key').textContent();
       await page.getByRole('button', { name: 'Copy', exact: true }).click();
       await page.getByRole('button', { name: 'Copied' }).waitFor();

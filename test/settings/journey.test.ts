@@ -8,7 +8,22 @@ import { listProjects } from '../../src/workspaces/projects.ts';
 import { launchBrowser } from '../support/browser.ts';
 import { createSite, type Site } from '../workspaces/support.ts';
 
-const PAGES = ['', '/revenuecat', '/events', '/contacts', '/grants', '/messenger', '/deliveries', '/data'];
+const PAGES = [
+  '',
+  '/revenuecat',
+  '/import',
+  '/events',
+  '/contacts',
+  '/use',
+  '/card',
+  '/grants',
+  '/messenger',
+  '/deliveries',
+  '/audit',
+  '/access',
+  '/data',
+  '/data/uninstall',
+];
 
 let site: Site;
 let browser: Browser;
@@ -68,7 +83,7 @@ it('goes from the App Store to the first event, without JavaScript too', async (
     await page.getByRole('heading', { name: `${name} is connected` }).waitFor();
     await page.getByRole('link', { name: 'Wait for the first event' }).click();
 
-    const own = page.locator('section', { has: page.getByRole('heading', { name }) });
+    const own = page.locator('article', { has: page.getByRole('heading', { name }) });
     await own.getByText('No event yet').waitFor();
     const stored = (await listProjects(site.db.database, 'abc123')).find((each) => each.name === name);
     await site.db.database.query('update projects set last_received_at = now() where project_id = $1', [

@@ -21,7 +21,22 @@ before(async () => {
 });
 after(() => site.close());
 
-const PAGES = ['', '/revenuecat', '/events', '/contacts', '/grants', '/messenger', '/deliveries', '/data'];
+const PAGES = [
+  '',
+  '/revenuecat',
+  '/import',
+  '/events',
+  '/contacts',
+  '/use',
+  '/card',
+  '/grants',
+  '/messenger',
+  '/deliveries',
+  '/audit',
+  '/access',
+  '/data',
+  '/data/uninstall',
+];
 const SCRIPT = '<script>alert(1)</script>';
 
 function send(path: string, form: Record<string, unknown> = {}): supertest.Test {
@@ -90,8 +105,8 @@ describe('connecting RevenueCat', () => {
       [{}, /Paste a secret API key/],
       [{ api_key: 'appl_public' }, /begins with sk_/],
       [{ api_key: 'sk_unknown_key' }, /does not accept this key/],
-      [{ api_key: key }, /may not list its project/],
-      [{ revenuecat_project: '../../etc' }, /no project ID/],
+      [{ api_key: key }, /cannot list its project/],
+      [{ revenuecat_project: '../../etc' }, /Invalid project ID/],
     ];
     for (const [form, problem] of problems) {
       const answer = await send('/revenuecat/connect', form).expect(422);
@@ -132,15 +147,27 @@ describe('connecting RevenueCat', () => {
     );
   });
 
-  it('replaces key and authorization of a project that is connected again, and keeps its id', async () => {
+  it('replaces only the key of a project that is connected again: its webhook keeps working', async () => {
     const [before] = await listProjects(site.db.database, 'abc123');
     const key = site.revenueCat.issueKey('projgood');
-    await send('/revenuecat/connect', { api_key: key }).expect(200);
+    const webhooks = structuredClone(site.revenueCat.state.projects.get('projgood')?.webhooks);
+    await send('/revenuecat/connect', { api_key: key }).expect(303, /^.*$/s);
+    const other = site.revenueCat.issueKey('projgood');
+    await send('/revenuecat/key', { project: before?.projectId, new_key: other }).expect(303);
     const projects = await listProjects(site.db.database, 'abc123');
     assert.equal(projects.length, 1);
     assert.equal(projects[0]?.projectId, before?.projectId);
-    assert.notEqual(projects[0]?.webhookAuthHash, before?.webhookAuthHash);
-    assert.equal(site.revenueCat.state.projects.get('projgood')?.webhooks.length, 1);
+    assert.equal(projects[0]?.webhookAuthHash, before?.webhookAuthHash);
+    assert.deepEqual(site.revenueCat.state.projects.get('projgood')?.webhooks, webhooks);
+    const place = secretLocation.apiKey('abc123', projects[0]?.projectId ?? '');
+    assert.equal(site.context.secrets.decrypt(projects[0]?.apiKey ?? '', place), other);
+    for (const wrong of ['', 'appl_public', 'sk_unknown_key']) {
+      const { text } = await send('/revenuecat/key', { project: before?.projectId, new_key: wrong }).expect(
+        422,
+      );
+      assert.match(text, new RegExp(`id="new-key-${before?.projectId}"[^>]*aria-invalid="true"`), wrong);
+    }
+    assert.equal((await listProjects(site.db.database, 'abc123'))[0]?.apiKey, projects[0]?.apiKey);
   });
 
   it('names the permissions that a key lacks, and leaves the webhook to the admin', async () => {
@@ -149,7 +176,8 @@ describe('connecting RevenueCat', () => {
     const { text } = await send('/revenuecat/connect', { api_key: key }).expect(200);
     assert.match(text, /customer_information:customers:read/);
     assert.match(text, /project_configuration:entitlements:read/);
-    assert.match(text, /may not write integrations/);
+    assert.match(text, /cannot write integrations/);
+    assert.match(text, /Grants: <code>customer_information:customers:read_write/);
   });
 
   it('connects without a key, for events alone', async () => {
@@ -178,16 +206,21 @@ describe('connecting RevenueCat', () => {
       { database: site.db.database, secrets: site.context.secrets, publicUrl: PUBLIC_URL },
       { workspaceId: 'other1', revenueCatProjectId: 'projgood', apiKey: null, name: null },
     );
-    await send('/revenuecat/disconnect', { project: foreign.id }).expect(404);
+    await send('/revenuecat/disconnect', { project: foreign.id, confirmed: 'yes' }).expect(404);
+    await send('/revenuecat/key', { project: foreign.id, new_key: 'sk_x' }).expect(404);
     await send('/revenuecat/signing', { project: foreign.id, signing_secret: 'x' }).expect(404);
     assert.equal((await listProjects(site.db.database, 'other1')).length, 1);
     assert.equal((await readProject(site.db.database, 'other1', foreign.id))?.signingSecret, null);
   });
 
-  it('disconnects, removes the webhook, and comes back under the same id', async () => {
+  it('asks before it disconnects, removes the webhook, and returns under the same id', async () => {
     const [project] = await listProjects(site.db.database, 'abc123');
     assert.ok(project);
-    await send('/revenuecat/disconnect', { project: project.projectId }).expect(303);
+    const path = `/revenuecat/disconnect?project=${project.projectId}`;
+    assert.match((await browser.get(`/settings${path}`).expect(200)).text, /deleted after a day/);
+    await send('/revenuecat/disconnect', { project: project.projectId }).expect(422);
+    assert.equal((await readProject(site.db.database, 'abc123', project.projectId))?.apiKey, project.apiKey);
+    await send('/revenuecat/disconnect', { project: project.projectId, confirmed: 'yes' }).expect(303);
     assert.equal(site.revenueCat.state.projects.get('projgood')?.webhooks.length, 0);
     const row = await readProject(site.db.database, 'abc123', project.projectId);
     assert.equal(row?.apiKey, null);
@@ -216,11 +249,11 @@ describe('event names', () => {
     assert.match(text, /value="Renewed"/);
   });
 
-  it('refuses what Intercom would change or mix up, and keeps what was typed', async () => {
+  it('refuses what Intercom would change or confuse, and keeps what was typed', async () => {
     const wrong: [Record<string, string>, RegExp][] = [
       [{ 'name.renewal': 'sub.renewed' }, /use sub-renewed/],
       [{ 'name.renewal': 'Paid', 'name.refund': 'paid' }, /“Refund” has this name, too/],
-      [{ 'name.refund': 'RC_Renewal_Event' }, /“Renewal” is called so by default/],
+      [{ 'name.refund': 'RC_Renewal_Event' }, /“Renewal” has this name by default/],
       [{ 'name.refund': 'x'.repeat(256) }, /At most 255/],
     ];
     for (const [form, problem] of wrong) {
@@ -275,7 +308,7 @@ describe('contacts', () => {
     await site.db.database.query(
       `update workspaces set attributes_ready = false where workspace_id = 'abc123'`,
     );
-    assert.match((await browser.get('/settings/contacts')).text, /could not be made/);
+    assert.match((await browser.get('/settings/contacts')).text, /could not be created/);
     const answer = await send('/contacts/attributes').expect(303);
     assert.match(String(answer.headers.location), /attributes_made/);
     assert.equal((await readWorkspace(site.db.database, 'abc123'))?.attributesReady, true);
@@ -283,7 +316,7 @@ describe('contacts', () => {
 });
 
 describe('the card', () => {
-  it('takes one of its languages and nothing else', async () => {
+  it('accepts one of its languages and nothing else', async () => {
     await send('/card', { language: 'ja' }).expect(303);
     await send('/card', { language: 'tlh' }).expect(422);
     assert.equal((await settings()).card.language, 'ja');
@@ -295,7 +328,8 @@ describe('grants', () => {
   it('saves the policy, and keeps what the page does not show', async () => {
     await send('/grants', {
       enabled: 'on',
-      allowed: ['abc123-admin', '<bad>'],
+      who: 'selected',
+      people: ['abc123-admin', '<bad>'],
       longest_days: '31',
       monthly_per_admin: '5',
     }).expect(303);
@@ -307,13 +341,21 @@ describe('grants', () => {
     assert.equal(grants.secondPersonAboveDays, null);
   });
 
-  it('does not let everybody grant because a name was no name', async () => {
-    await send('/grants', { enabled: 'on', longest_days: '31', allowed: '<bad>' }).expect(422);
+  it('never turns an empty or unknown selection into everyone', async () => {
+    for (const people of ['<bad>', undefined])
+      await send('/grants', { enabled: 'on', longest_days: '31', who: 'selected', people }).expect(422);
+    await send('/grants', { enabled: 'on', longest_days: '31' }).expect(422);
     assert.deepEqual((await settings()).grants.allowedAdminIds, ['abc123-admin']);
   });
 
   it('saves above which length a second teammate must approve', async () => {
-    const policy = { enabled: 'on', allowed: 'abc123-admin', longest_days: '31', monthly_per_admin: '5' };
+    const policy = {
+      enabled: 'on',
+      who: 'selected',
+      people: 'abc123-admin',
+      longest_days: '31',
+      monthly_per_admin: '5',
+    };
     await send('/grants', { ...policy, second_person: '14' }).expect(303);
     assert.equal((await settings()).grants.secondPersonAboveDays, 14);
     const { text } = await browser.get('/settings/grants').expect(200);
@@ -324,27 +366,25 @@ describe('grants', () => {
     assert.equal((await settings()).grants.secondPersonAboveDays, null);
   });
 
-  it('refuses a limit that is no number', async () => {
+  it('refuses a limit that is not a number', async () => {
     for (const limit of ['0', '-1', '2.5', 'many', 'NaN', '1e3', '1e9']) {
       const { text } = await send('/grants', {
         enabled: 'on',
+        who: 'everyone',
         longest_days: '31',
         monthly_per_admin: limit,
       }).expect(422);
       assert.ok(text.includes(`value="${limit}"`), 'what was typed stays');
     }
     for (const days of ['0', '-1', 'long', '99999'])
-      await send('/grants', { enabled: 'on', longest_days: days }).expect(422);
+      await send('/grants', { enabled: 'on', who: 'everyone', longest_days: days }).expect(422);
     assert.equal((await settings()).grants.monthlyPerAdmin, 5);
     assert.equal((await settings()).grants.longestDays, 31);
   });
 
   it('opens without Intercom', async () => {
     site.intercom.faults.add({ status: 500, pathPrefix: '/admins', times: 1 });
-    assert.match(
-      (await browser.get('/settings/grants').expect(200)).text,
-      /did not tell who is in your team/,
-    );
+    assert.match((await browser.get('/settings/grants').expect(200)).text, /did not answer with your team/);
   });
 
   it('lists the audit log, escaped, filtered and as CSV', async () => {
@@ -368,18 +408,18 @@ describe('grants', () => {
       details: {},
       result: 'confirmed',
     });
-    const { text } = await browser.get('/settings/grants').expect(200);
+    const { text } = await browser.get('/settings/audit').expect(200);
     assert.ok(!text.includes(SCRIPT) && !text.includes('Bob <b>') && !text.includes('Foreign'));
     assert.match(text, /pro, three month/);
     assert.match(
-      (await browser.get('/settings/grants?who=nobody-of-this-name')).text,
+      (await browser.get('/settings/audit?who=nobody-of-this-name')).text,
       /Nothing by this person/,
     );
-    const csv = await browser.get('/settings/grants/audit.csv?who=BOB').expect(200);
+    const csv = await browser.get('/settings/audit.csv?who=BOB').expect(200);
     assert.equal(csv.text.trim().split('\r\n').length, 2);
     assert.match(csv.text, /,'=cmd\(\),/);
     assert.match(String(csv.headers['content-disposition']), /attachment/);
-    await browser.get('/settings/grants?before=1%27--').expect(200);
+    await browser.get('/settings/audit?before=1%27--').expect(200);
   });
 });
 
@@ -507,7 +547,7 @@ describe('home', () => {
       `update workspaces set status = 'disconnected' where workspace_id = 'abc123'`,
     );
     const broken = (await browser.get('/settings').expect(200)).text;
-    assert.match(broken, /Something needs your attention/);
+    assert.match(broken, /Not connected/);
     assert.match(broken, /href="\/install"/);
   });
 
@@ -526,11 +566,12 @@ describe('home', () => {
 
 describe('uninstalling from the settings', () => {
   it('asks first, ends the access in Intercom, and signs everybody out', async () => {
+    assert.match((await browser.get('/settings/data/uninstall').expect(200)).text, /kept for 30 days/);
     await send('/data/uninstall').expect(422);
     site.intercom.faults.add({ status: 503, pathPrefix: '/auth/uninstall', times: 1 });
-    assert.match((await send('/data/uninstall', { sure: 'on' })).text, /did not answer/);
+    assert.match((await send('/data/uninstall', { confirmed: 'yes' })).text, /did not answer/);
     assert.equal((await readWorkspace(site.db.database, 'abc123'))?.status, 'connected');
-    await send('/data/uninstall', { sure: 'on' }).expect(303);
+    await send('/data/uninstall', { confirmed: 'yes' }).expect(303);
     const workspace = await readWorkspace(site.db.database, 'abc123');
     assert.equal(workspace?.status, 'uninstalled');
     assert.equal(workspace?.accessToken, null);

@@ -87,7 +87,7 @@ test('an admin installs, connects, renames an event, loses a key, and uninstalls
   await sendRenewal(appUserId, 'renewal-2');
   await until(() => healthState() === 'UNHEALTHY', 'Intercom to hear of the key');
   await page.goto(`${url}/settings/revenuecat`);
-  await page.getByText('No longer accepted. Paste a new one below.').waitFor();
+  await page.getByText('No longer accepted. Replace it below.').waitFor();
 
   const stored = await everythingStored();
   const token = [...product.intercom.state.tokens.keys()];
@@ -98,7 +98,7 @@ test('an admin installs, connects, renames an event, loses a key, and uninstalls
   }
 
   await page.goto(`${url}/settings/data`);
-  await page.getByRole('checkbox', { name: /Uninstall/ }).check();
+  await page.getByRole('link', { name: /Uninstall/ }).click();
   await page.getByRole('button', { name: 'Uninstall' }).click();
   await page.getByRole('link', { name: 'Sign in with Intercom' }).waitFor();
   assert.equal(product.intercom.state.workspaces.get(WORKSPACE_ID)?.installed, false);

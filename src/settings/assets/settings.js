@@ -1,24 +1,95 @@
-// Turns the page green when an event arrives. Without it, reloading the page does the same.
+// Conveniences of the settings. Every page works without them: text can be selected, and pages can be reloaded.
 const POLL_MS = 2_000;
-const waiting = new Set(document.querySelectorAll('[data-project][data-waiting]'));
+const FEEDBACK_MS = 2_000;
 
-async function look() {
-  const answer = await fetch('/settings/revenuecat/status', { headers: { Accept: 'application/json' } });
-  if (!answer.ok) return;
-  const { projects } = await answer.json();
-  for (const element of waiting) {
-    const last = projects.find((each) => each.id === element.dataset.project)?.last_received_at;
-    // Of a project that was connected before, the page knows the last event from then.
-    if (!last || last === element.dataset.received) continue;
-    waiting.delete(element);
-    element.classList.replace('todo', 'good');
-    element.textContent = 'Events arrive. One has just come.';
+function addCopyButtons() {
+  for (const button of document.querySelectorAll('[data-copy]')) {
+    const source = document.getElementById(button.dataset.copy);
+    if (!source || !navigator.clipboard) continue;
+    const label = button.innerHTML;
+    button.hidden = false;
+    button.setAttribute('aria-live', 'polite');
+    button.addEventListener('click', async () => {
+      try {
+        await navigator.clipboard.writeText(source.textContent);
+        button.textContent = 'Copied';
+      } catch {
+        getSelection().selectAllChildren(source);
+        button.textContent = 'Selected: copy it now';
+      }
+      setTimeout(() => {
+        button.innerHTML = label;
+      }, FEEDBACK_MS);
+    });
   }
 }
 
-if (waiting.size > 0) {
-  const timer = setInterval(() => {
-    if (waiting.size === 0) clearInterval(timer);
-    else if (!document.hidden) look().catch(() => {});
+function addFilters() {
+  for (const box of document.querySelectorAll('[data-filter]')) {
+    const input = box.querySelector('input');
+    const entries = [...document.getElementById(box.dataset.filter).children];
+    box.hidden = false;
+    input.addEventListener('input', () => {
+      const wanted = input.value.trim().toLowerCase();
+      for (const entry of entries) entry.hidden = !entry.textContent.toLowerCase().includes(wanted);
+    });
+    // Choosing a person means choosing people.
+    for (const entry of entries)
+      entry.addEventListener('change', () => document.getElementById('who-selected')?.click());
+  }
+}
+
+/** Turns the page green when the first event arrives. */
+function watchProjects() {
+  const waiting = new Set(document.querySelectorAll('[data-project][data-waiting]'));
+  poll(waiting.size > 0, '/settings/revenuecat/status', ({ projects }) => {
+    for (const element of waiting) {
+      const last = projects.find(({ id }) => id === element.dataset.project)?.last_received_at;
+      // For a project that was connected before, the page knows the last event from then.
+      if (!last || last === element.dataset.received) continue;
+      waiting.delete(element);
+      element.classList.replace('todo', 'good');
+      element.textContent = 'Events arrive. The first one is here.';
+    }
+    return waiting.size > 0;
+  });
+}
+
+/** Shows the progress of a running import. */
+function watchImports() {
+  const running = [...document.querySelectorAll('[data-import][data-state="running"]')];
+  poll(running.length > 0, '/settings/import/status', ({ imports }) => {
+    for (const section of running) {
+      const found = imports.find(({ project }) => project === section.dataset.import);
+      // Another state has other texts and buttons: the page knows them.
+      if (found?.state !== 'running') {
+        location.reload();
+        return false;
+      }
+      section.querySelector('[data-import-line]').textContent = found.line;
+      if (found.percent !== null) section.querySelector('progress').value = found.percent;
+    }
+    return true;
+  });
+}
+
+function poll(isNeeded, url, update) {
+  if (!isNeeded) return;
+  setTimeout(async () => {
+    let goOn = true;
+    try {
+      if (!document.hidden) {
+        const response = await fetch(url, { headers: { Accept: 'application/json' } });
+        if (response.ok) goOn = update(await response.json());
+      }
+    } catch {
+      // Tried again below.
+    }
+    poll(goOn, url, update);
   }, POLL_MS);
 }
+
+addCopyButtons();
+addFilters();
+watchProjects();
+watchImports();

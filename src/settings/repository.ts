@@ -6,66 +6,114 @@ import {
   IS_PENDING,
 } from '../subscribers/store.ts';
 import { type DeliverableKind, EVENT_KINDS } from '../subscription/types.ts';
-import type { Admin } from '../workspaces/store.ts';
+
+/** Counting stops here: a page needs no exact number beyond it, and the table may hold millions. */
+export const MAX_COUNTED = 100_000;
 
 export interface Overview {
   readonly lastReceivedAt: Date | null;
   /** Of the last seven days. */
   readonly lastDeliveredAt: Date | null;
-  /** Events of subscribers that have no contact yet. */
-  readonly waiting: number;
-  /** Other events on their way. */
-  readonly pending: number;
+  /** Pending events by reason; `''`: queued, with nothing in the way. */
+  readonly pending: ReadonlyMap<string, number>;
   readonly failed: number;
 }
 
-/** Counting stops here: a page needs no exact number beyond, and the table may hold millions. */
-export const MAX_COUNTED = 100_000;
-
 export async function readOverview(sql: Sql, workspaceId: string): Promise<Overview> {
-  const [row] = await sql.query<{
-    last_received_at: Date | null;
-    last_delivered_at: Date | null;
-    waiting: string;
-    pending: string;
-    failed: string;
-  }>(
-    `with pending as (
-       select pending_events as events, pending_reason = 'waiting_for_contact' as is_waiting from subscribers
-        where workspace_id = $1 and pending_events > 0 limit $2
-     ), queued as (
-       select 1 from ${EVENTS_WITH_DELIVERY}
-        where e.workspace_id = $1 and ${IS_PENDING}
-          and e.subscriber_id in (select subscriber_id from subscribers
-                                   where workspace_id = $1 and due_at <= now() and pending_events = 0)
-        limit $2
-     ), failed_events as (
-       select 1 from event_deliveries where workspace_id = $1 and not_sent = 'failed' limit $2
-     )
-     select (select max(last_received_at) from projects where workspace_id = $1) as last_received_at,
-            (select max(at) from delivery_attempts
-              where workspace_id = $1 and code = 'ok' and at > now() - interval '7 days') as last_delivered_at,
-            (select coalesce(sum(events), 0) from pending where is_waiting) as waiting,
-            (select coalesce(sum(events), 0) from pending where not is_waiting)
-              + (select count(*) from queued) as pending,
-            (select count(*) from failed_events) as failed`,
-    [workspaceId, MAX_COUNTED],
-  );
+  const [[row], reasons] = await Promise.all([
+    sql.query<{ last_received_at: Date | null; last_delivered_at: Date | null; failed: string }>(
+      `with failed_events as (select 1 from event_deliveries where workspace_id = $1 and not_sent = 'failed' limit $2)
+       select (select max(last_received_at) from projects where workspace_id = $1) as last_received_at,
+              (select max(at) from delivery_attempts
+                where workspace_id = $1 and code = 'ok' and at > now() - interval '7 days') as last_delivered_at,
+              (select count(*) from failed_events) as failed`,
+      [workspaceId, MAX_COUNTED],
+    ),
+    sql.query<{ reason: string; count: string }>(
+      `with pending as (
+         select coalesce(pending_reason, '') as reason, pending_events as events from subscribers
+          where workspace_id = $1 and pending_events > 0 limit $2
+       ), queued as (
+         select 1 from ${EVENTS_WITH_DELIVERY}
+          where e.workspace_id = $1 and ${IS_PENDING}
+            and e.subscriber_id in (select subscriber_id from subscribers
+                                     where workspace_id = $1 and due_at <= now() and pending_events = 0)
+          limit $2
+       )
+       select reason, sum(events) as count
+         from (select reason, events from pending union all select '', (select count(*) from queued)) counted
+        group by 1 having sum(events) > 0 order by 2 desc`,
+      [workspaceId, MAX_COUNTED],
+    ),
+  ]);
   return {
     lastReceivedAt: row?.last_received_at ?? null,
     lastDeliveredAt: row?.last_delivered_at ?? null,
-    waiting: Number(row?.waiting ?? 0),
-    pending: Number(row?.pending ?? 0),
+    pending: new Map(reasons.map(({ reason, count }) => [reason, Number(count)])),
     failed: Number(row?.failed ?? 0),
   };
 }
 
-/** How often each kind came in the last 30 days, and when it ever came last. Kinds that never came are missing. */
+export interface DayCount {
+  /** `2027-01-08`, in the workspace's time zone. */
+  readonly day: string;
+  readonly received: number;
+  readonly delivered: number;
+  readonly failed: number;
+}
+
+/** Events beyond this are not in the chart. */
+const MAX_CHARTED = 200_000;
+
+/** The last 30 days, oldest first. Imported history is not counted. */
+export async function readActivity(sql: Sql, workspaceId: string, timeZone: string): Promise<DayCount[]> {
+  const rows = await sql.query<{ day: string; received: string; delivered: string; failed: string }>(
+    `select to_char(days.day, 'YYYY-MM-DD') as day, coalesce(counted.received, 0) as received,
+            coalesce(counted.delivered, 0) as delivered, coalesce(counted.failed, 0) as failed
+       from generate_series((now() at time zone $2)::date - 29, (now() at time zone $2)::date, interval '1 day') as days (day)
+       left join (
+         select (received_at at time zone $2)::date as day, count(*) as received,
+                count(delivered_at) as delivered,
+                count(*) filter (where not_sent = 'failed') as failed
+           from (select e.received_at, d.delivered_at, d.not_sent from ${EVENTS_WITH_DELIVERY}
+                  where e.workspace_id = $1 and e.side = 'customer' and e.skip_reason is distinct from 'imported'
+                    and e.received_at > now() - interval '30 days'
+                  order by e.received_at desc limit $3) recent
+          group by 1) counted on counted.day = days.day
+      order by 1`,
+    [workspaceId, timeZone, MAX_CHARTED],
+  );
+  return rows.map((row) => ({
+    day: row.day,
+    received: Number(row.received),
+    delivered: Number(row.delivered),
+    failed: Number(row.failed),
+  }));
+}
+
+/** From the webhook to the contact, of the newest events that were delivered; `null`: none. */
+export async function readTimeToContact(
+  sql: Sql,
+  workspaceId: string,
+): Promise<{ medianS: number; p95S: number } | null> {
+  const [row] = await sql.query<{ median: number | null; p95: number | null }>(
+    `select percentile_cont(0.5) within group (order by seconds) as median,
+            percentile_cont(0.95) within group (order by seconds) as p95
+       from (select extract(epoch from d.delivered_at - e.received_at)::float8 as seconds from ${EVENTS_WITH_DELIVERY}
+              where e.workspace_id = $1 and e.side = 'customer' and e.received_at > now() - interval '30 days'
+              order by e.received_at desc limit 5000) recent
+      where seconds is not null`,
+    [workspaceId],
+  );
+  return row?.median == null || row.p95 === null ? null : { medianS: row.median, p95S: row.p95 };
+}
+
+/** Events of each kind in the last 30 days, and when the last one ever arrived. Kinds without any are missing. */
 export async function readKindCounts(
   sql: Sql,
   workspaceId: string,
 ): Promise<Map<string, { recent: number; lastAt: Date }>> {
-  // One look into the index for each kind: counting all that is stored takes seconds where there are millions.
+  // One index lookup for each kind: counting everything takes seconds where there are millions.
   const rows = await sql.query<{ kind: string; recent: string; last_at: Date }>(
     `select wanted.kind, counted.recent, newest.last_at
        from unnest($2::text[]) as wanted (kind)
@@ -78,6 +126,21 @@ export async function readKindCounts(
     [workspaceId, EVENT_KINDS],
   );
   return new Map(rows.map((row) => [row.kind, { recent: Number(row.recent), lastAt: row.last_at }]));
+}
+
+/** Kinds of which at least one of the newest 1,000 events was delivered. */
+export async function readDeliveredKinds(sql: Sql, workspaceId: string): Promise<Set<string>> {
+  const rows = await sql.query<{ kind: string }>(
+    `select wanted.kind
+       from unnest($2::text[]) as wanted (kind)
+      where exists (select 1
+                      from (select d.delivered_at from ${EVENTS_WITH_DELIVERY}
+                             where e.workspace_id = $1 and e.kind = wanted.kind and e.side = 'customer'
+                             order by e.received_at desc limit 1000) newest
+                     where newest.delivered_at is not null)`,
+    [workspaceId, EVENT_KINDS],
+  );
+  return new Set(rows.map((row) => row.kind));
 }
 
 /** How well subscribers match contacts. */
@@ -102,6 +165,7 @@ export interface DeliveryRow {
   readonly kind: string;
   readonly type: string;
   readonly appUserId: string | null;
+  readonly happenedAt: Date;
   readonly receivedAt: Date;
   /** With all its digits, for the next page. */
   readonly receivedAtExact: string;
@@ -121,6 +185,7 @@ interface DeliveryDbRow {
   kind: string;
   type: string;
   app_user_id: string | null;
+  event_at_ms: string;
   received_at: Date;
   received_at_exact: string;
   skip_reason: string | null;
@@ -134,7 +199,7 @@ interface DeliveryDbRow {
   subscriber_id: string;
 }
 
-const DELIVERY_COLUMNS = `e.project_id, e.event_id, e.kind, e.type, e.received_at,
+const DELIVERY_COLUMNS = `e.project_id, e.event_id, e.kind, e.type, e.event_at_ms, e.received_at,
   e.received_at::text as received_at_exact, e.skip_reason, d.not_sent, d.reason, d.attempts, d.next_try_at,
   d.delivered_at, d.sent_name, d.contact_id, e.subscriber_id,
   coalesce(e.payload->'event'->>'app_user_id',
@@ -148,6 +213,7 @@ function toDelivery(row: DeliveryDbRow): DeliveryRow {
     kind: row.kind,
     type: row.type,
     appUserId: row.app_user_id,
+    happenedAt: new Date(Number(row.event_at_ms)),
     receivedAt: row.received_at,
     receivedAtExact: row.received_at_exact,
     state: deliveryStateOf(row),
@@ -163,9 +229,12 @@ function toDelivery(row: DeliveryDbRow): DeliveryRow {
 
 export interface DeliveryQuery {
   readonly show: DeliveryFilter;
-  /** An app user id: events of whoever has it. */
+  /** An app user ID; `null`: everyone. */
   readonly customer: string | null;
   readonly kind: DeliverableKind | null;
+  /** The last row of the previous page: its `receivedAtExact` and event id. */
+  readonly before: { at: string; eventId: string } | null;
+  readonly limit: number;
 }
 
 /** Failed events have an index of their own; so do both kinds of skipped ones. */
@@ -196,26 +265,21 @@ const FILTERS: Readonly<Record<DeliveryFilter, { from: string; where: string; or
   skipped: { from: SKIPPED, where: 'true', order: 'k' },
 };
 
-/**
- * Deliveries of a workspace, the last received first.
- *
- * @param before where the page before ended: `receivedAtExact` and event id of its last row
- */
+const OF_CUSTOMER = `and e.subscriber_id = any(array(select subscriber_id from subscriber_ids
+                                                 where workspace_id = $1 and app_user_id = $6))`;
+
+/** Deliveries of a workspace, the last received first. */
 export async function listDeliveries(
   sql: Sql,
   workspaceId: string,
-  query: DeliveryQuery,
-  before: { at: string; eventId: string } | null,
-  limit: number,
+  { show, customer, kind, before, limit }: DeliveryQuery,
 ): Promise<DeliveryRow[]> {
-  const { from, where, order = 'e' } = FILTERS[query.show];
-  const ofCustomer = `and e.subscriber_id = any(array(select subscriber_id from subscriber_ids
-                                                    where workspace_id = $1 and app_user_id = $6))`;
-  // A customer's events are few: \`+ interval '0'\` keeps PostgreSQL from reading all events in order for them.
-  const at = query.customer === null ? `${order}.received_at` : `(e.received_at + interval '0')`;
+  const { from, where, order = 'e' } = FILTERS[show];
+  // A customer's events are few: `+ interval '0'` keeps PostgreSQL from reading all events in order for them.
+  const at = customer === null ? `${order}.received_at` : `(e.received_at + interval '0')`;
   const rows = await sql.query<DeliveryDbRow>(
     `select ${DELIVERY_COLUMNS} from ${from}
-      where e.workspace_id = $1 and e.side = 'customer' and ${where} ${query.customer === null ? '' : ofCustomer}
+      where e.workspace_id = $1 and e.side = 'customer' and ${where} ${customer === null ? '' : OF_CUSTOMER}
         and ($2::text is null or (${at}, ${order}.event_id) < ($2::timestamptz, $3::text))
         and ($5::text is null or e.kind = $5)
       order by ${at} desc, ${order}.event_id desc
@@ -225,8 +289,8 @@ export async function listDeliveries(
       before?.at ?? null,
       before?.eventId ?? null,
       limit,
-      query.kind,
-      ...(query.customer === null ? [] : [query.customer]),
+      kind,
+      ...(customer === null ? [] : [customer]),
     ],
   );
   return rows.map(toDelivery);
@@ -258,7 +322,7 @@ export interface AttemptRow {
 
 const MAX_ATTEMPTS = 50;
 
-/** What was sent for an event, the newest first, and how its customer's attributes were written since. */
+/** What was sent for an event, newest first, and the writes of its customer's attributes since. */
 export async function listAttempts(
   sql: Sql,
   workspaceId: string,
@@ -274,60 +338,4 @@ export async function listAttempts(
     [workspaceId, event.subscriberId, event.eventId, event.receivedAt, MAX_ATTEMPTS],
   );
   return rows.map(({ event_id: eventId, ...row }) => ({ ...row, eventId }));
-}
-
-export interface AuditRow {
-  /** For the next page. */
-  readonly auditId: string;
-  readonly at: Date;
-  readonly actor: Admin;
-  readonly action: string;
-  readonly conversationId: string | null;
-  readonly contactId: string | null;
-  readonly details: Readonly<Record<string, unknown>>;
-  readonly result: string;
-}
-
-/**
- * The audit log, newest first.
- *
- * @param filter.person part of the actor's name or e-mail; `''`: everybody
- * @param filter.actions those alone; `null`: all
- * @param filter.beforeId the last row of the page before; `null`: from the newest
- */
-export async function listAudit(
-  sql: Sql,
-  workspaceId: string,
-  filter: { person: string; actions: readonly string[] | null; beforeId: string | null },
-  limit: number,
-): Promise<AuditRow[]> {
-  const rows = await sql.query<{
-    audit_id: string;
-    at: Date;
-    actor: Admin;
-    action: string;
-    conversation_id: string | null;
-    contact_id: string | null;
-    details: Record<string, unknown>;
-    result: string;
-  }>(
-    `select audit_id, at, actor, action, conversation_id, contact_id, details, result from audit_log
-      where workspace_id = $1
-        and ($2 = '' or strpos(lower(coalesce(actor->>'name', '') || ' ' || coalesce(actor->>'email', '')), lower($2)) > 0)
-        and ($3::bigint is null or audit_id < $3)
-        and ($5::text[] is null or action = any($5))
-      order by audit_id desc
-      limit $4`,
-    [workspaceId, filter.person, filter.beforeId, limit, filter.actions],
-  );
-  return rows.map((row) => ({
-    auditId: row.audit_id,
-    at: row.at,
-    actor: row.actor,
-    action: row.action,
-    conversationId: row.conversation_id,
-    contactId: row.contact_id,
-    details: row.details,
-    result: row.result,
-  }));
 }

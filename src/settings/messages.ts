@@ -1,0 +1,143 @@
+import { defaultEventName } from '../subscription/kinds.ts';
+import { type DeliverableKind, EVENT_KINDS } from '../subscription/types.ts';
+import type { AuditRow } from '../workspaces/audit.ts';
+import texts from './texts.json' with { type: 'json' };
+
+/** Texts that do not belong to one view are in texts.json; this module chooses among them. */
+
+/** What a page says after a form was saved; addresses carry only the codes. */
+export type FlashCode = keyof typeof texts.flashes;
+
+/** The message of a code from an address; `null`: unknown. */
+export function flashText(code: string): string | null {
+  return Object.hasOwn(texts.flashes, code) ? texts.flashes[code as FlashCode] : null;
+}
+
+/** Each kind of event as an admin reads it. */
+export const KINDS: Readonly<Record<DeliverableKind, { label: string; meaning: string }>> = texts.kinds;
+
+/** A type of RevenueCat's without a label of its own: `EXPERIMENT_ENROLLMENT` is "Experiment enrollment". */
+export function labelOfType(type: string): string {
+  const text = type.toLowerCase().replaceAll('_', ' ');
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+/** Why an event is not on its contact, and the remedy. */
+export function reasonText(reason: string | null): string {
+  return reason === null ? '' : textFor(texts.reasons, reason);
+}
+
+/** Without a text of its own, a code is shown as it is. */
+function textFor(list: Readonly<Record<string, string>>, code: string): string {
+  return Object.hasOwn(list, code) ? (list[code] ?? code) : code;
+}
+
+const GRANT_ACTIONS = ['grant', 'grant_approve', 'grant_decline', 'grant_withdraw', 'revoke'];
+const MATCH_ACTIONS = ['link', 'unlink', 'look'];
+const SIGN_IN_ACTIONS = ['signed_in', 'signed_out', 'sessions_ended', 'access_removed', 'change_refused'];
+const OTHER_SECTIONS = [...GRANT_ACTIONS, ...MATCH_ACTIONS, ...SIGN_IN_ACTIONS];
+
+/** Parts of the audit log that can be shown separately. */
+export const AUDIT_SECTIONS: Readonly<Record<string, { label: string; actions: readonly string[] }>> = {
+  grants: { label: 'Grants', actions: GRANT_ACTIONS },
+  matches: { label: 'Matching of contacts', actions: MATCH_ACTIONS },
+  policy: { label: 'Grant policy', actions: ['grant_policy_changed'] },
+  settings: {
+    label: 'Settings and data',
+    actions: Object.keys(texts.actions).filter((action) => !OTHER_SECTIONS.includes(action)),
+  },
+  signins: { label: 'Sign-ins', actions: SIGN_IN_ACTIONS },
+};
+
+const DONE_RESULTS = ['confirmed', 'revoked', 'approved', 'ok', 'done'];
+
+/** What was tried and did not happen does not read as done. */
+function actionText(action: string, result: string): string {
+  if (action === 'grant' && result === 'awaiting_approval') return 'Requested a grant';
+  const isAttempt = !DONE_RESULTS.includes(result) && Object.hasOwn(texts.attempts, action);
+  return textFor(isAttempt ? texts.attempts : texts.actions, action);
+}
+
+const REFUSED = 'refused: ';
+
+function resultText(result: string): string {
+  if (!result.startsWith(REFUSED)) return textFor(texts.results, result);
+  const reason = result.slice(REFUSED.length);
+  const text = Object.hasOwn(texts.refusals, reason)
+    ? textFor(texts.refusals, reason)
+    : textFor(texts.results, reason).replace('Failed: ', '');
+  return `Refused: ${text}`;
+}
+
+/** Settings for which `null` means that there is no restriction to people. */
+const EVERYONE_SETTINGS = ['admins', 'allowedAdminIds'];
+
+export interface ChangeText {
+  readonly what: string;
+  readonly before: string;
+  readonly after: string;
+}
+
+/** The recorded changes of settings, each with its value before and after. */
+export function changeTexts(changes: unknown): ChangeText[] {
+  if (!Array.isArray(changes)) return [];
+  return changes.flatMap((change: unknown) => {
+    const { what, from, to } = (change ?? {}) as Record<string, unknown>;
+    return typeof what === 'string' ? [changeText(what, from, to)] : [];
+  });
+}
+
+function changeText(what: string, from: unknown, to: unknown): ChangeText {
+  const [first, second] = what.split('.');
+  const kind = EVENT_KINDS.find((each) => each === first);
+  if (!kind) {
+    const value = (given: unknown): string =>
+      given === null && EVERYONE_SETTINGS.includes(what) ? 'everyone' : valueText(given);
+    return { what: textFor(texts.settings, what), before: value(from), after: value(to) };
+  }
+  const value = (given: unknown): string => {
+    if (second === 'enabled') return given === false ? 'switched off' : 'switched on';
+    return typeof given === 'string' && given ? given : defaultEventName(kind);
+  };
+  return { what: KINDS[kind].label, before: value(from), after: value(to) };
+}
+
+function valueText(given: unknown): string {
+  if (given === null || given === undefined || given === '') return 'not set';
+  if (typeof given === 'boolean') return given ? 'on' : 'off';
+  if (Array.isArray(given)) return given.length === 0 ? 'nobody' : given.map(valueText).join(', ');
+  if (typeof given === 'object') return 'name' in given ? String(given.name) : JSON.stringify(given);
+  return String(given);
+}
+
+/** One entry of the audit log as text. */
+export function auditEntry(row: AuditRow) {
+  const detail = (name: string): string => {
+    const value = row.details[name];
+    return typeof value === 'string' || typeof value === 'number' ? String(value) : '';
+  };
+  const end = Date.parse(detail('actual_end') || detail('requested_end'));
+  const requestedBy = row.action === 'grant_approve' ? detail('requested_by') : '';
+  const whats = [
+    detail('entitlement'),
+    detail('duration').replaceAll('_', ' '),
+    detail('project'),
+    detail('name'),
+    detail('count'),
+  ];
+  return {
+    at: row.at,
+    who: row.actor.name || row.actor.email || row.actor.id,
+    action: actionText(row.action, row.result) + (requestedBy ? ` of ${requestedBy}` : ''),
+    what: whats.filter(Boolean).join(', '),
+    changes: changeTexts(row.details.changes),
+    until: Number.isNaN(end) ? null : new Date(end),
+    customer: detail('app_user_id'),
+    conversation: row.conversationId ?? '',
+    reason: detail('reason'),
+    result: resultText(row.result),
+  };
+}
+
+/** The most wanted segments and Series; `{kind}` is the name of that event in the workspace. */
+export const RECIPES = texts.recipes;

@@ -1,0 +1,258 @@
+import type { Request, RequestHandler, Response } from 'express';
+import { Router, urlencoded } from 'express';
+import { z } from 'zod';
+import type { Sql } from '../database/sql.ts';
+import { notFound } from '../errors.ts';
+import { stripNul } from '../text.ts';
+import type { WorkspaceContext } from '../workspaces/install.ts';
+import { type Session, type Sessions, sessionOf } from '../workspaces/sessions.ts';
+import { readWorkspace, type Workspace } from '../workspaces/store.ts';
+import type { FlashCode } from './messages.ts';
+import { sendPage } from './render.ts';
+import { requireAdmin } from './settings-audit.ts';
+
+export interface SettingsContext extends WorkspaceContext {
+  readonly sessions: Sessions;
+  /** Returns a replica that has everything up to now, or the database. */
+  readonly upToDate?: () => Promise<Sql>;
+  /** Queues deliveries again: one event, or all failed ones. @returns how many */
+  replay(workspaceId: string, selection: { eventId?: string; failedOnly: boolean }): Promise<number>;
+}
+
+/** One request of a signed-in admin. Everything it reads and writes belongs to `workspace`. */
+export interface PageRequest {
+  readonly context: SettingsContext;
+  readonly session: Session;
+  readonly workspace: Workspace;
+  /** For a page's larger reads: contains everything that this admin has just changed. */
+  readonly sql: Sql;
+  /** A field of the form, or a parameter of the query; `''` when absent or given more than once. */
+  input(name: string): string;
+}
+
+/** What is wrong, by the name of the field; `''`: not about one field. */
+export type Problems = Readonly<Record<string, string>>;
+
+export type Outcome =
+  | { readonly kind: 'done'; readonly path: string; readonly flash?: FlashCode }
+  | { readonly kind: 'problems'; readonly problems: Problems; readonly data?: object }
+  /** The answer itself shows what must be in no address or history. */
+  | { readonly kind: 'page'; readonly view: string; readonly title: string; readonly data: object }
+  /** Signs out, too. */
+  | { readonly kind: 'signed_out'; readonly flash: FlashCode };
+
+export interface Form {
+  readonly schema: z.ZodType;
+  save(request: PageRequest, values: never): Promise<Outcome>;
+}
+
+/** A form of a page: what it accepts, and what saving it does. */
+export function form<Schema extends z.ZodType>(
+  schema: Schema,
+  save: (request: PageRequest, values: z.output<Schema>) => Promise<Outcome>,
+): Form {
+  return { schema, save };
+}
+
+export interface Download {
+  readonly name: string;
+  readonly type: string;
+  readonly body: string;
+}
+
+/** One page of the settings: where it is, what it shows, and what its forms do. */
+export interface Page {
+  /** Below `/settings`. */
+  readonly path: string;
+  readonly title: string;
+  /** The path of the sidebar's entry; its own by default. */
+  readonly section?: string;
+  readonly view: string;
+  load(request: PageRequest): Promise<object>;
+  /** By their path below the page; `''`: the page's own. */
+  readonly forms?: Readonly<Record<string, Form>>;
+  /** JSON for the page's script. */
+  readonly status?: (request: PageRequest) => Promise<object>;
+  /** Files, which leave an audit record and need the right to change settings. */
+  readonly downloads?: Readonly<Record<string, (request: PageRequest) => Promise<Download>>>;
+}
+
+export function done(path: string, flash?: FlashCode): Outcome {
+  return { kind: 'done', path: `/settings${path}`, ...(flash ? { flash } : {}) };
+}
+
+export function problems(list: Problems, data?: object): Outcome {
+  return { kind: 'problems', problems: list, ...(data ? { data } : {}) };
+}
+
+/** The text of a field, trimmed. */
+export const textField = z.preprocess(firstText, z.string());
+export const checkboxField = z.preprocess((value) => firstText(value) === 'on', z.boolean());
+/** All values of a field: none, one or several ticked boxes. */
+export const listField = z.preprocess(
+  (value) =>
+    (Array.isArray(value) ? value : [value]).filter((each) => typeof each === 'string').map(stripNul),
+  z.array(z.string()),
+);
+
+function firstText(value: unknown): string {
+  return typeof value === 'string' ? stripNul(value).trim() : '';
+}
+
+/** Asks before something is deleted or cannot be undone. */
+export interface Confirmation {
+  readonly heading: string;
+  /** What happens, one sentence each. */
+  readonly effects: readonly string[];
+  readonly button: string;
+  /** Names what is affected; sent with the form. */
+  readonly fields?: Readonly<Record<string, string>>;
+  readonly back: string;
+}
+
+export function confirmationPage(page: {
+  path: string;
+  title: string;
+  section: string;
+  describe(request: PageRequest): Promise<Confirmation>;
+  save(request: PageRequest): Promise<Outcome>;
+}): Page {
+  return {
+    path: page.path,
+    title: page.title,
+    section: page.section,
+    view: 'confirm',
+    load: async (request) => ({ fields: {}, action: page.path, ...(await page.describe(request)) }),
+    forms: {
+      '': form(z.object({ confirmed: textField }), async (request, { confirmed }) =>
+        confirmed === 'yes' ? page.save(request) : problems({ '': 'Nothing was changed. Confirm it below.' }),
+      ),
+    },
+  };
+}
+
+const MAX_FORM_BYTES = 64 * 1024;
+
+/** Serves the pages of signed-in admins; mounted at `/settings`. */
+export function pagesRouter(context: SettingsContext, pages: readonly Page[]): Router {
+  const { requireSession, requireCsrf } = context.sessions;
+  const router = Router({ strict: true, caseSensitive: true });
+  const readForm = urlencoded({ extended: false, limit: MAX_FORM_BYTES, parameterLimit: 500 });
+  const mayChange = handle(context, async (request, _req, _res, next) => {
+    await requireAdmin(request);
+    next();
+  });
+  router.use(requireSession);
+  for (const page of pages) {
+    const path = page.path || '/';
+    router.get(
+      path,
+      handle(context, (request, req, res) => show(page, request, { req, res })),
+    );
+    if (page.status) {
+      const { status } = page;
+      router.get(
+        `${page.path}/status`,
+        handle(context, async (request, _req, res) => {
+          res.set('Cache-Control', 'no-store').json(await status(request));
+        }),
+      );
+    }
+    for (const [name, load] of Object.entries(page.downloads ?? {})) {
+      router.get(
+        `${page.path}${name}`,
+        mayChange,
+        handle(context, async (request, _req, res) => {
+          const { name: file, type, body } = await load(request);
+          res.set('Cache-Control', 'no-store').type(type).attachment(file).send(body);
+        }),
+      );
+    }
+    for (const [name, each] of Object.entries(page.forms ?? {})) {
+      router.post(
+        `${page.path}${name}` || '/',
+        readForm,
+        requireCsrf,
+        mayChange,
+        handle(context, (request, req, res) => submit(page, each, request, { req, res })),
+      );
+    }
+  }
+  return router;
+}
+
+interface Exchange {
+  readonly req: Request;
+  readonly res: Response;
+}
+
+function handle(
+  context: SettingsContext,
+  work: (request: PageRequest, req: Request, res: Response, next: () => void) => Promise<void>,
+): RequestHandler {
+  return async (req, res, next) => work(await readRequest(context, { req, res }), req, res, next);
+}
+
+/** @throws AppError `not_found` when the workspace was erased while its admin was signed in */
+async function readRequest(context: SettingsContext, { req, res }: Exchange): Promise<PageRequest> {
+  const session = sessionOf(res);
+  const [workspace, sql] = await Promise.all([
+    readWorkspace(context.database, session.workspaceId),
+    req.method === 'GET' ? context.upToDate?.() : undefined,
+  ]);
+  if (!workspace) throw notFound('This workspace no longer has the app installed');
+  const body = (req.body ?? {}) as Record<string, unknown>;
+  return {
+    context,
+    session,
+    workspace,
+    sql: sql ?? context.database,
+    input: (name) => firstText(body[name] ?? req.query[name]),
+  };
+}
+
+async function show(
+  page: Page,
+  request: PageRequest,
+  { req, res, failed }: Exchange & { failed?: { problems: Problems; data?: object } },
+): Promise<void> {
+  await sendPage(res, request, {
+    view: page.view,
+    title: page.title,
+    section: page.section ?? page.path,
+    problems: failed?.problems ?? {},
+    typed: failed ? ((req.body ?? {}) as Record<string, unknown>) : {},
+    data: { ...(await page.load(request)), ...failed?.data },
+  });
+}
+
+async function submit(page: Page, each: Form, request: PageRequest, exchange: Exchange): Promise<void> {
+  const { req, res } = exchange;
+  const parsed = each.schema.safeParse(req.body ?? {});
+  const outcome: Outcome = parsed.success
+    ? await each.save(request, parsed.data as never)
+    : problems(
+        Object.fromEntries(
+          parsed.error.issues.map((issue) => [issue.path.map(String).join('.'), issue.message]),
+        ),
+      );
+  switch (outcome.kind) {
+    case 'done':
+      res.redirect(303, outcome.flash ? `${outcome.path}?done=${outcome.flash}` : outcome.path);
+      return;
+    case 'signed_out':
+      await request.context.sessions.signOut(req, res);
+      res.redirect(303, `/signin?done=${outcome.flash}`);
+      return;
+    case 'page':
+      await sendPage(res, request, {
+        ...outcome,
+        section: page.section ?? page.path,
+        problems: {},
+        typed: {},
+      });
+      return;
+    case 'problems':
+      await show(page, request, { ...exchange, failed: outcome });
+  }
+}

@@ -1,0 +1,72 @@
+import { z } from 'zod';
+import type { IntercomAdmin } from '../intercom/client.ts';
+import { intercomClientFor } from '../workspaces/clients.ts';
+import { listField, type PageRequest, type Problems, textField } from './page.ts';
+
+/** A page waits for the teammates' names no longer than this. */
+const TIMEOUT_MS = 3_000;
+
+/** `null` when Intercom does not answer: a page then shows those who were selected before. */
+async function listTeammates({ context, workspace }: PageRequest): Promise<IntercomAdmin[] | null> {
+  try {
+    return (await intercomClientFor(context, workspace, { timeoutMs: TIMEOUT_MS })?.listAdmins()) ?? null;
+  } catch (error) {
+    context.logger.warn({ err: error, workspaceId: workspace.workspaceId }, 'teammates not listed');
+    return null;
+  }
+}
+
+export interface Person {
+  readonly id: string;
+  readonly name: string;
+}
+
+export interface People {
+  readonly all: readonly (Person & { readonly isSelf: boolean; readonly hasLeft: boolean })[];
+  /** Whether Intercom did not answer. */
+  readonly unknown: boolean;
+}
+
+/** The team, the signed-in admin, and those who were selected before, also when they have left. */
+export async function loadPeople(request: PageRequest, selected: readonly Person[]): Promise<People> {
+  const team = await listTeammates(request);
+  const { admin } = request.session;
+  const all = new Map<string, Person>(selected.map((person) => [person.id, person]));
+  all.set(admin.id, { id: admin.id, name: admin.name || admin.email || admin.id });
+  for (const { id, name, email } of team ?? []) all.set(id, { id, name: name || email || id });
+  return {
+    all: [...all.values()].map((person) => ({
+      ...person,
+      isSelf: person.id === admin.id,
+      hasLeft: team !== null && !team.some(({ id }) => id === person.id) && person.id !== admin.id,
+    })),
+    unknown: team === null,
+  };
+}
+
+/** The fields of a choice between everyone and selected people. */
+export const peopleFields = {
+  who: textField.pipe(z.enum(['everyone', 'selected'], 'Choose who.')),
+  people: listField,
+};
+
+/**
+ * @returns the selected people, `null`: everyone, or what is wrong: an empty selection never means everyone, and
+ *   people outside the team are ignored
+ */
+export function choosePeople(
+  { who, people: ids }: { who: 'everyone' | 'selected'; people: readonly string[] },
+  people: People,
+): { selected: Person[] | null } | { problems: Problems } {
+  if (who === 'everyone') return { selected: null };
+  const selected = people.all.filter(({ id }) => ids.includes(id)).map(({ id, name }) => ({ id, name }));
+  if (selected.length > 0) return { selected };
+  return {
+    problems: {
+      people:
+        ids.length === 0
+          ? 'Nothing was saved. Select at least one teammate, or choose Everyone.'
+          : 'Nothing was saved: nobody who was selected is in your team. Choose again.',
+    },
+  };
+}

@@ -1,0 +1,41 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Router, urlencoded } from 'express';
+import type { SettingsContext } from './page.ts';
+import { sendPublicPage } from './render.ts';
+
+const ASSETS = join(import.meta.dirname, 'assets');
+const LEGAL = join(import.meta.dirname, '..', '..', 'docs', 'legal');
+const LONG_CACHE = { maxAge: '1h' };
+
+const DOCUMENTS = [
+  ['help', 'Help'],
+  ['privacy', 'Privacy policy'],
+  ['terms', 'Terms of service'],
+] as const;
+
+/** What needs no session: the start page, signing in and out, help and legal texts, and assets. */
+export function publicRouter(context: SettingsContext): Router {
+  const { sessions } = context;
+  const router = Router({ strict: true, caseSensitive: true });
+  for (const asset of ['app.css', 'icon.svg', 'icon.png', 'settings.js'])
+    router.get(`/assets/${asset}`, (_req, res) => res.sendFile(join(ASSETS, asset), LONG_CACHE));
+  router.get(['/', '/signin'], (req, res) => sendPublicPage(req, res, { view: 'signin', title: 'Sign in' }));
+  for (const [name, title] of DOCUMENTS) {
+    const text = readFileSync(join(LEGAL, `${name}.html`), 'utf8');
+    router.get(`/${name}`, (req, res) =>
+      sendPublicPage(req, res, { view: 'document', title, data: { text } }),
+    );
+  }
+  router.post(
+    '/signout',
+    sessions.requireSession,
+    urlencoded({ extended: false, limit: 1_024 }),
+    sessions.requireCsrf,
+    async (req, res) => {
+      await sessions.signOut(req, res);
+      res.redirect(303, '/signin');
+    },
+  );
+  return router;
+}

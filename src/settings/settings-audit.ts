@@ -1,0 +1,86 @@
+import { forbidden } from '../errors.ts';
+import { EVENT_KINDS } from '../subscription/types.ts';
+import { isRecord } from '../text.ts';
+import { auditAdmin } from '../workspaces/audit.ts';
+import {
+  canChangeSettings,
+  type WorkspaceSettings,
+  workspaceSettingsSchema,
+} from '../workspaces/settings.ts';
+import { lockWorkspace, readWorkspace, saveSettings } from '../workspaces/store.ts';
+import type { PageRequest } from './page.ts';
+
+/** Records who did what in the settings. */
+export async function audit(
+  { context, session }: PageRequest,
+  action: string,
+  details: Readonly<Record<string, unknown>> = {},
+): Promise<void> {
+  await auditAdmin(context.database, session, action, details);
+}
+
+/** Saves one section of the settings with a record of the values before and after. Saving no change leaves none. */
+export async function changeSettings<Section extends keyof WorkspaceSettings>(
+  { context, session }: PageRequest,
+  section: Section,
+  value: WorkspaceSettings[Section],
+  action: string,
+): Promise<void> {
+  const { workspaceId } = session;
+  await context.database.transaction(async (sql) => {
+    // Two admins who save concurrently each leave a record of what they changed themselves.
+    await lockWorkspace(sql, workspaceId);
+    const before = (await readWorkspace(sql, workspaceId))?.settings[section];
+    const changes = differences(complete(section, before), complete(section, value));
+    if (changes.length === 0) return;
+    await saveSettings(sql, workspaceId, section, value);
+    await auditAdmin(sql, session, action, { changes });
+  });
+}
+
+/** An event that was never configured has its default name and is on: saving exactly that is no change. */
+function complete(section: keyof WorkspaceSettings, value: unknown): unknown {
+  if (section !== 'events') return value;
+  const events = {
+    ...Object.fromEntries(EVENT_KINDS.map((kind) => [kind, {}])),
+    ...(isRecord(value) ? value : {}),
+  };
+  return workspaceSettingsSchema.parse({ events }).events;
+}
+
+export interface Change {
+  /** Path within the section: `renewal.name`. */
+  readonly what: string;
+  readonly from: unknown;
+  readonly to: unknown;
+}
+
+/** Every value in which two sections differ; lists are compared as a whole. */
+export function differences(from: unknown, to: unknown, path: readonly string[] = []): Change[] {
+  if (isRecord(from) || isRecord(to)) {
+    const [before, after] = [isRecord(from) ? from : {}, isRecord(to) ? to : {}];
+    return [...new Set([...Object.keys(before), ...Object.keys(after)])].flatMap((key) =>
+      differences(before[key], after[key], [...path, key]),
+    );
+  }
+  if (JSON.stringify(from) === JSON.stringify(to)) return [];
+  return [{ what: path.join('.'), from: from ?? null, to: to ?? null }];
+}
+
+/**
+ * Whether this admin can change the settings. If everyone who was selected has left the team, everyone can: that is
+ * the way back in without uninstalling.
+ */
+export async function isAllowedToChange({ context, session, workspace }: PageRequest): Promise<boolean> {
+  if (canChangeSettings(workspace.settings, session.admin.id)) return true;
+  const team = await context.sessions.readTeam(workspace.workspaceId);
+  return team !== 'unknown' && !workspace.settings.access.admins?.some(({ id }) => team.has(id));
+}
+
+/** @throws AppError `forbidden` when this admin can only look */
+export async function requireAdmin(request: PageRequest): Promise<void> {
+  if (await isAllowedToChange(request)) return;
+  const names = (request.workspace.settings.access.admins ?? []).map(({ name }) => name).join(', ');
+  await audit(request, 'change_refused');
+  throw forbidden(`Nothing was changed: only these teammates can change the settings: ${names}`);
+}
