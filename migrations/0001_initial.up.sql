@@ -193,7 +193,7 @@ create table event_deliveries (
   contact_id     text,
   not_sent       text check (not_sent in ('failed', 'skipped')),
   primary key (workspace_id, subscriber_id, project_id, event_id)
-) with (fillfactor = 80);
+) with (fillfactor = 70);
 create index event_deliveries_not_sent on event_deliveries (workspace_id, not_sent, received_at, event_id)
   where not_sent is not null;
 
