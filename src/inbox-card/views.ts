@@ -1,3 +1,4 @@
+import { wakeWaitingFor } from '../contacts/repository.ts';
 import { ACTION_VIEWS } from '../grants/views/router.ts';
 import { chooseLanguage } from '../i18n/languages.ts';
 import { messagesFor } from '../i18n/messages.ts';
@@ -138,8 +139,19 @@ export async function answerCard(services: CardServices, request: CardRequest): 
       linkButton('settings', m.t('card.button.settings'), `${services.publicUrl}/settings`),
     ]);
   }
+  wakeWaiting(context);
   const { view, argument } = viewOf(request);
   return view.render(context, argument);
+}
+
+/** A customer that waits for this very contact: Intercom's webhook for it was lost. The card does not wait for it. */
+function wakeWaiting({ services, request, candidates }: CardContext): void {
+  const { workspaceId, contact } = request;
+  const isWaiting = candidates.some(({ waiting, matchedBy }) => waiting && matchedBy === 'external_id');
+  if (!isWaiting || contact.isGone || contact.externalId === null) return;
+  wakeWaitingFor(services.database, workspaceId, contact.externalId).catch((error: unknown) => {
+    services.logger.warn({ err: error, workspaceId }, 'could not wake deliveries');
+  });
 }
 
 function withCustomer(render: Render<CustomerContext>): Render<CardContext> {

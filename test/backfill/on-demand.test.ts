@@ -91,7 +91,10 @@ describe('the card of an unknown customer', () => {
     product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, { id: 'only-in-revenuecat' });
     const card = await openFor(product, { externalId: 'crm-1' });
     const search = (query: string) => card.press('match.search', { 'match.query': query });
-    assert.match((await search('only-in-revenuecat')).text, /^No customer found here\. Looking this ID up in RevenueCat/m);
+    assert.match(
+      (await search('only-in-revenuecat')).text,
+      /^No customer found here\. Looking this ID up in RevenueCat/m,
+    );
     const found = await until(async () => {
       const shown = await search('only-in-revenuecat');
       return /^Found\./m.test(shown.text) ? shown : null;

@@ -121,6 +121,68 @@ describe('contact webhooks', () => {
     );
   });
 
+  test('the recorded shapes are read: a visitor with user_id, minimal items, both spellings of unarchive', async () => {
+    const id = customer();
+    const contact = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
+    const send = (topic: string, item: Record<string, unknown>) =>
+      world.intercom.sendWebhook(topic, item, WORKSPACE_ID);
+    // Not to be found yet, as with a contact that Intercom has not indexed.
+    contact.archived = true;
+    await receive(world, id, { id: `${id}-1` });
+    await wait(`${id}-1`);
+    contact.archived = false;
+    assert.equal(
+      await send('visitor.signed_up', { type: 'user', id: contact.id, user_id: id, anonymous: false }),
+      200,
+    );
+    await deliver(`${id}-1`);
+    await until(async () => (await subscriberOf(id)).contactId === contact.id, 'the contact');
+
+    contact.archived = true;
+    await send('contact.archived', { type: 'contact', id: contact.id, external_id: id, archived: true });
+    await until(async () => (await subscriberOf(id)).contactId === null, 'the contact to be unassigned');
+    await receive(world, id, { id: `${id}-2`, type: 'RENEWAL', event_timestamp_ms: NOW_MS - DAY_MS });
+    await wait(`${id}-2`);
+    contact.archived = false;
+    await send('contact.unarchived', { type: 'contact', id: contact.id, external_id: id, role: 'user' });
+    await deliver(`${id}-2`);
+  });
+
+  test('contact topics that the app does not subscribe to wake nothing', async () => {
+    const id = customer();
+    const contact = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
+    contact.archived = true;
+    await receive(world, id, { id: `${id}-1` });
+    await wait(`${id}-1`);
+    const version = async () =>
+      (
+        await world.db.database.query(
+          `select s.version from subscribers s join subscriber_ids i using (workspace_id, subscriber_id)
+            where s.workspace_id = $1 and i.app_user_id = $2`,
+          [WORKSPACE_ID, id],
+        )
+      )[0]?.version;
+    const before = await version();
+    contact.archived = false;
+    const item = { type: 'contact', id: contact.id, external_id: id, email: null };
+    for (const topic of ['contact.user.updated', 'contact.lead.updated', 'contact.user.tag.created'])
+      assert.equal(await world.intercom.sendWebhook(topic, item, WORKSPACE_ID), 200);
+    assert.equal(await version(), before);
+    await world.intercom.sendWebhook('contact.user.created', item, WORKSPACE_ID);
+    await deliver(`${id}-1`);
+  });
+
+  test('a contact is found by any of many identified ids', async () => {
+    const ids = Array.from(
+      { length: 14 },
+      (_, index) => `legacy-${next}-${String(index + 1).padStart(2, '0')}`,
+    );
+    const contact = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: ids[12] ?? '' });
+    await receive(world, ids[0] ?? '', { id: `${ids[0]}-1`, aliases: ids, original_app_user_id: ids[1] });
+    await deliver(`${ids[0]}-1`);
+    assert.equal((await stateOf(world, `${ids[0]}-1`))?.contact_id, contact.id);
+  });
+
   test('an e-mail that changes to that of a waiting subscriber gives it the contact, and takes it from another', async () => {
     const [waitingId, matchedId] = [customer(), customer()];
     const mail = (name: string) => ({

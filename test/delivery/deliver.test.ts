@@ -106,6 +106,40 @@ describe('delivering', () => {
     );
   });
 
+  test('the attributes are written once for events that arrive during a delivery', async () => {
+    const id = customer();
+    world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
+    const off = world.intercom.faults.add({ pathPrefix: '/events', latencyMs: 300 });
+    for (let renewal = 0; renewal < 4; renewal += 1)
+      await receive(id, {
+        id: `burst-${id}-${renewal}`,
+        type: renewal === 0 ? 'INITIAL_PURCHASE' : 'RENEWAL',
+        transaction_id: `t-${id}-${renewal}`,
+        event_timestamp_ms: nowMs - (10 - renewal) * 60_000,
+      });
+    await until(() => eventsOf(id).length === 4, 'the events');
+    off();
+    const writes = async () => {
+      const [row] = await world.db.database.query<{ n: string }>(
+        `select count(*) as n from delivery_attempts a join subscriber_ids i using (workspace_id, subscriber_id)
+          where a.workspace_id = $1 and i.app_user_id = $2 and a.event_id is null`,
+        [WORKSPACE_ID, id],
+      );
+      return Number(row?.n);
+    };
+    await until(async () => (await writes()) > 0, 'the attributes');
+    await until(async () => {
+      const [row] = await world.db.database.query<{ busy: boolean }>(
+        `select s.lease_owner is not null or s.due_at <= now() as busy
+           from subscribers s join subscriber_ids i using (workspace_id, subscriber_id)
+          where s.workspace_id = $1 and i.app_user_id = $2`,
+        [WORKSPACE_ID, id],
+      );
+      return row?.busy === false;
+    }, 'the delivery to end');
+    assert.equal(await writes(), 1);
+  });
+
   const faults: [string, Parameters<World['intercom']['faults']['add']>[0]][] = [
     ['an answer that is cut after Intercom took the event', { drop: 'after' }],
     ['a connection that is cut before', { drop: 'before' }],

@@ -35,6 +35,26 @@ describe('finding the customer', () => {
       [WORKSPACE_ID, contactId],
     );
 
+  test('opening the card of a contact delivers what waited for it, when its webhook was lost', async () => {
+    const appUserId = 'user_whose_webhook_was_lost';
+    await tell(product, 'active_monthly', { appUserId });
+    const isWaiting = async () =>
+      (
+        await database().query(
+          `select 1 from subscribers where workspace_id = $1 and subscriber_id = $2 and waiting`,
+          [WORKSPACE_ID, await idOf(appUserId)],
+        )
+      ).length > 0;
+    await until(isWaiting, 'the events to wait');
+    const sent = () => product.intercom.state.events.filter((event) => event.externalId === appUserId).length;
+    const { state } = product.intercom;
+    const endpoint = state.webhookEndpoint;
+    state.webhookEndpoint = null;
+    await openFor(product, { externalId: appUserId });
+    state.webhookEndpoint = endpoint;
+    await until(() => sent() > 0, 'the events');
+  });
+
   for (const [how, foundBy, query] of [
     ['app user id', 'app_user_id', () => 'user_by_id'],
     ['e-mail in any case', 'email', () => 'By.Email@Example.com'],
