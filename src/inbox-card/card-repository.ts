@@ -274,7 +274,7 @@ export interface FoundSubscriber {
   readonly lastEventAtMs: number | null;
 }
 
-/** What a list of search results shows; ids of other workspaces and merged ones are left out, the order is kept. */
+/** What a list of search results shows, in the given order, without ids of other workspaces and merged ones. */
 export async function describeFound(
   sql: Sql,
   workspaceId: string,

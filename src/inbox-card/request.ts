@@ -1,14 +1,14 @@
 import { z } from 'zod';
 import { type Language, languageOf } from '../i18n/languages.ts';
 
-/** PostgreSQL takes no NUL; nothing that it knows is named with what stands in its place. */
-const stripNul = (value: string): string => value.replaceAll('\0', '\ufffd');
+/** PostgreSQL cannot hold NUL. It is replaced, not removed: an id with it must not match the id without it. */
+const replaceNul = (value: string): string => value.replaceAll('\0', '\ufffd');
 
-const id = z.union([z.string(), z.number()]).transform((value) => stripNul(String(value)));
+const id = z.union([z.string(), z.number()]).transform((value) => replaceNul(String(value)));
 const text = z
   .string()
   .nullish()
-  .transform((value) => (value ? stripNul(value) : null))
+  .transform((value) => (value ? replaceNul(value) : null))
   .catch(null);
 
 const contactSchema = z.object({
@@ -29,7 +29,7 @@ const partSchema = z.object({
   author: z.object({ type: text }).nullish().catch(null),
 });
 
-/** Parts of a conversation that are looked at for an app user id, the newest. */
+/** The newest parts of a conversation are searched for an app user id. */
 const MAX_PARTS = 50;
 
 const requestSchema = z.object({
@@ -54,7 +54,7 @@ const requestSchema = z.object({
     .nullish()
     .catch(null),
   contact: contactSchema.nullish().catch(null),
-  // The legacy twin of `contact`; a real sample has both, older ones this alone (CONFLICT in the documentation).
+  // The legacy name of `contact`: a real sample has both, older ones only this (CONFLICT in the documentation).
   customer: contactSchema.nullish().catch(null),
   component_id: id.nullish().catch(null),
   input_values: z.record(z.string(), z.unknown()).nullish().catch(null),
@@ -64,11 +64,11 @@ const requestSchema = z.object({
     .catch(null),
 });
 
-/** An initialize or submit request of the inbox, with what the documents disagree on evened out. */
+/** An initialize or submit request of the inbox, in one shape for everything that Intercom's sources disagree on. */
 export interface CardRequest {
   readonly workspaceId: string;
   readonly admin: { readonly id: string; readonly name: string; readonly email: string | null };
-  /** BCP 47, where the request says it of the teammate. */
+  /** The teammate's, BCP 47; `null`: not in the request. */
   readonly adminLocale: string | null;
   readonly conversationId: string | null;
   /** What customers wrote, newest first; plain text or HTML. */
@@ -93,7 +93,7 @@ export interface CardRequest {
   readonly storedData: Readonly<Record<string, unknown>>;
 }
 
-/** Only the workspace is required: real requests leave out what the reference marks as required. `null`: no request. */
+/** Only the workspace is required: real requests lack what the reference marks as required. `null`: not a request. */
 export function readCardRequest(body: unknown): CardRequest | null {
   const parsed = requestSchema.safeParse(body);
   if (!parsed.success) return null;
@@ -101,7 +101,7 @@ export function readCardRequest(body: unknown): CardRequest | null {
   const about = contact ?? customer;
   const inputs: Record<string, string> = {};
   for (const [name, value] of Object.entries(rest.input_values ?? {})) {
-    if (typeof value === 'string') inputs[name] = stripNul(value);
+    if (typeof value === 'string') inputs[name] = replaceNul(value);
   }
   return {
     workspaceId: rest.workspace_id,
@@ -129,7 +129,7 @@ function textsOf(conversation: z.infer<typeof requestSchema>['conversation']): s
   const texts: string[] = [];
   for (const raw of conversation?.conversation_parts?.conversation_parts.slice(-MAX_PARTS).reverse() ?? []) {
     const part = partSchema.safeParse(raw).data;
-    // A teammate's words are no customer's, and a bot's are nobody's.
+    // Only what the customer wrote counts, not teammates and bots.
     if (part?.body && part.author?.type !== 'admin' && part.author?.type !== 'bot') texts.push(part.body);
   }
   const body = conversation?.source?.body;

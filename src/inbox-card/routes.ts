@@ -53,7 +53,7 @@ async function answerFrom(services: CardServices, request: CardRequest): Promise
   const { database } = services;
   const onPrimary = { ...services, readDatabase: database, cards: createCardReader(database) };
   const answer = await answerCard(onPrimary, request);
-  // The change is committed: a replica that lags is no reason to report a failure.
+  // The change is committed: a lagging replica must not be reported as a failure.
   await services.waitForReplica().catch(() => {});
   return answer;
 }

@@ -7,7 +7,7 @@ import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/p
 import { setSettings, WORKSPACE_ID } from '../support/world.ts';
 import { type OpenCard, openAgain, openFor, send, settled } from './support.ts';
 
-/** A first canvas is remembered; whatever it is made of changes, the next one must show it. */
+/** First canvases are cached: whatever changes of what one shows, the next one must show it. */
 describe('a card that is opened again', () => {
   let product: Product;
   let customer: Customer;
@@ -42,27 +42,27 @@ describe('a card that is opened again', () => {
     ['the admins choose another language', /Nächste Abbuchung/, set({ card: { language: 'de' } })],
     ['and the first one again', /Next charge/, set({})],
     [
-      'RevenueCat refuses the key',
+      'RevenueCat rejects the key',
       /RevenueCat/,
       change(`update projects set api_key_state = 'rejected' where workspace_id = $1`),
     ],
     [
-      'it takes it again',
+      'it is accepted again',
       /Refresh/,
       change(`update projects set api_key_state = 'valid' where workspace_id = $1`),
     ],
     [
-      'Intercom refuses the token',
+      'Intercom rejects the token',
       /Intercom/,
       change(`update workspaces set status = 'disconnected' where workspace_id = $1`),
     ],
     [
-      'it takes it again',
+      'it is accepted again',
       /Refresh/,
       change(`update workspaces set status = 'connected' where workspace_id = $1`),
     ],
     [
-      'RevenueCat was asked at another time',
+      'RevenueCat was read at another time',
       /at 12:00PM/,
       change(
         `update subscribers set snapshot_at = (now() at time zone 'Pacific/Kiritimati')::date::timestamp
@@ -79,13 +79,13 @@ describe('a card that is opened again', () => {
       const again = await openAgain(product, card);
       assert.equal(again.text, before.text);
       await make();
-      // RevenueCat is asked after an event: its answer must not come between the two that are compared.
+      // An event triggers a refresh: its result must not come between the two that are compared.
       await settled(product);
       const opened = await openAgain(product, card);
       const home = await (await opened.press('details')).press('home');
       assert.match(opened.text, shown);
       assert.notEqual(opened.text, before.text);
-      assert.equal(opened.text, home.text, 'as if it had never been opened');
+      assert.equal(opened.text, home.text, 'as without the cache');
     });
   }
 

@@ -96,9 +96,9 @@ describe('the card in a browser', () => {
     });
   }
 
-  test('an agent finds a customer, links them and takes the link away again', async () => {
+  test('an agent finds a customer, links them and removes the link again', async () => {
     assert.match(await open('604'), /No RevenueCat customer matches this contact/);
-    await card().getByLabel('App user ID, email or transaction ID').fill('nobody at all');
+    await card().getByLabel('App user ID, email or transaction ID').fill('no such customer');
     await press('match.search');
     assert.match(await read(), /No customer found/);
     await card().getByLabel('App user ID, email or transaction ID').fill('ANN.berg@example.com');
@@ -133,7 +133,7 @@ describe('the card in a browser', () => {
     assert.equal(await card().locator('[data-component-id^="event:"]').count(), 1);
   });
 
-  test('a teammate who reads German gets everything in German', async () => {
+  test('a teammate who uses German gets everything in German', async () => {
     assert.match(
       await open('505', TEAMMATES.de),
       /^⚠️ Zahlung fehlgeschlagen am \d+\. \S+ \d{4}\. Hat Pro noch bis/,
@@ -145,7 +145,7 @@ describe('the card in a browser', () => {
     assert.match(await read(), /Gekündigt|Zahlung fehlgeschlagen/);
   });
 
-  test('each state has its own words and a way on', async () => {
+  test('each state has its own text and a next step', async () => {
     const STATES: readonly (readonly [conversation: string, says: RegExp, wayOn: string])[] = [
       ['511', /Only test purchases/, 'details'],
       ['512', /has not bought anything/, 'grant'],
@@ -163,7 +163,7 @@ describe('the card in a browser', () => {
     for (const [conversation, says, wayOn] of STATES) {
       assert.match(await open(conversation), says, conversation);
       const ways = await card().locator('button:not(:disabled), a').count();
-      assert.ok(ways > 0, `${conversation} has a way on`);
+      assert.ok(ways > 0, `${conversation} has a next step`);
       if (wayOn)
         assert.equal(await card().locator(`[data-component-id="${wayOn}"]`).count(), 1, conversation);
     }

@@ -157,7 +157,7 @@ describe('finding the customer', () => {
     const back = await (await (await linked.press('details')).press('match')).press('match.search', {
       'match.query': 'user_own',
     });
-    // The link stands before the external id, so going back is a link like any other.
+    // The link comes before the external id, so going back is a link like any other.
     const own = await back.press(`match:${await idOf('user_own')}`);
     assert.match(own.text, /This replaces the link to user_real\./);
   });
@@ -244,8 +244,8 @@ describe('finding the customer', () => {
     const [record] = await auditOf(card.contactId);
     assert.deepEqual(record?.details, { app_user_id: 'user_named', found_by: 'conversation' });
 
-    const unknown = await openFor(product, { role: 'lead' }, { says: 'Customer id: nobody-knows-me' });
-    assert.match(unknown.text, /^nobody-knows-me$/m, 'an unknown one is put into the search');
+    const unknown = await openFor(product, { role: 'lead' }, { says: 'Customer id: unknown-customer' });
+    assert.match(unknown.text, /^unknown-customer$/m, 'an unknown one is put into the search');
     const byTeammate = await openFor(product, { role: 'lead' });
     product.intercom.state.conversations.get(byTeammate.conversationId)?.parts.push({
       id: '1',
@@ -258,7 +258,7 @@ describe('finding the customer', () => {
     assert.doesNotMatch((await openAgain(product, byTeammate)).text, /names this customer/);
   });
 
-  test('ids that broken apps give to everybody match nobody', async () => {
+  test('ids that broken apps give to every user match no customer', async () => {
     await tell(product, 'active_monthly', { appUserId: 'user_of_null' });
     await database().query(
       `insert into subscriber_ids (workspace_id, project_id, app_user_id, subscriber_id)
@@ -281,7 +281,7 @@ describe('finding the customer', () => {
     assert.match(looked.text, /^Pro, \$9\.99 a month/m);
     const shown = await looked.press('home');
     assert.match(shown.text, /^Pro, \$9\.99 a month/m);
-    assert.match((await shown.press('timeline')).text, /^Renewed/m, 'and goes on through the views');
+    assert.match((await shown.press('timeline')).text, /^Renewed/m, 'and lasts through the views');
     assert.deepEqual(await linksOf(card.contactId), []);
     const [record] = await auditOf(card.contactId);
     assert.equal(record?.action, 'look');
@@ -292,8 +292,8 @@ describe('finding the customer', () => {
     await tell(product, 'active_monthly', { appUserId: 'user_legacy' });
     const { body } = await legacy(product, 'user_legacy', 'legacy-1');
     assert.match(JSON.stringify(body), /Pro, \$9\.99 a month/);
-    const nobody = await legacy(product, 'crm-legacy', 'legacy-2');
-    assert.match(JSON.stringify(nobody.body), /No RevenueCat customer matches/);
+    const unmatched = await legacy(product, 'crm-legacy', 'legacy-2');
+    assert.match(JSON.stringify(unmatched.body), /No RevenueCat customer matches/);
     const id = await idOf('user_legacy');
     const review = await legacy(product, 'crm-legacy', 'legacy-2', {
       component_id: `match:${id}`,

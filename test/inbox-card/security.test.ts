@@ -155,7 +155,7 @@ describe('what a card never does', () => {
     );
   });
 
-  test('a wrong signature, a stranger and a broken request', async () => {
+  test('a wrong signature, an unknown workspace and a broken request', async () => {
     const post = (body: string, signature: string) =>
       fetch(`${product.server.url}/canvas/inbox/initialize`, {
         method: 'POST',
@@ -168,7 +168,7 @@ describe('what a card never does', () => {
     assert.match(stranger.text, /^Subscription Timeline is not installed in this workspace/m);
   });
 
-  test('opening five cards at once asks neither platform, and each costs one statement', async () => {
+  test('opening five cards at a time calls neither platform, and each costs one statement', async () => {
     const people = await Promise.all(
       [1, 2, 3, 4, 5].map(async (n) => {
         await tell(product, 'active_monthly', { appUserId: `group_${n}` });
@@ -203,7 +203,7 @@ describe('what a card never does', () => {
     assert.equal(asked(), before);
   });
 
-  test('ids and inputs that PostgreSQL would refuse find nobody and break nothing', async () => {
+  test('ids and inputs that PostgreSQL would refuse find no customer and break nothing', async () => {
     const nul = 'user_mine\0';
     for (const [path, more] of [
       ['inbox/initialize', { workspace_id: `${WORKSPACE_ID}\0` }],
@@ -218,7 +218,7 @@ describe('what a card never does', () => {
     }
   });
 
-  test('a request without a contact is not taken for one whose contact was deleted', async () => {
+  test('a request without a contact is not treated as one whose contact was deleted', async () => {
     const { text } = await signed('inbox/initialize', { contact: null });
     assert.match(text, /^This conversation has no contact\./m);
     assert.match(text, /App user ID, email or transaction ID/);
@@ -229,7 +229,7 @@ describe('what a card never does', () => {
     assert.ok(ids.includes('home'));
   });
 
-  /** A request as it stands, without what Intercom's own inbox would make of it. */
+  /** The raw request, without what Intercom's own inbox would make of it. */
   async function signed(
     path: string,
     more: Record<string, unknown>,
@@ -290,7 +290,7 @@ describe('what a card never does', () => {
     for (const key of revenueCat.state.keys.values()) key.status = 'valid';
   });
 
-  test('without a project the card leads to the settings from everywhere', async () => {
+  test('without a project every view links to the settings', async () => {
     const { database } = product.server.connected;
     await database.query(`update projects set webhook_auth_hash = '' where workspace_id = $1`, [OTHER]);
     const card = await openFor(product, { externalId: 'whoever' }, { adminId: '8001', workspaceId: OTHER });

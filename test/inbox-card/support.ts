@@ -14,7 +14,7 @@ import { WORKSPACE_ID } from '../support/world.ts';
 
 export const ADMIN_ID = '7001';
 
-/** A card as one teammate has it open beside one conversation. */
+/** A card as one teammate has it open in one conversation. */
 export interface OpenCard {
   readonly contactId: string;
   readonly conversationId: string;
@@ -26,17 +26,17 @@ export interface OpenCard {
   press(componentId: string, inputs?: Record<string, string>): Promise<OpenCard>;
 }
 
-/** What RevenueCat tells of a customer, sent as webhooks; gives the events. */
+/** Sends a customer's story as webhooks, and returns the events. */
 export async function tell(
   product: Product,
   story: StoryName,
   customer: { appUserId: string; email?: string; projectId?: string },
 ): Promise<readonly RevenueCatEvent[]> {
   const { projectId = REVENUECAT_PROJECT_ID, ...who } = customer;
-  const told = purchaseStory(story, { ...who, nowMs: Date.now() });
-  customerFromStory(product.revenueCat.state, projectId, told);
-  for (const event of told.events) await send(product, event, projectId);
-  return told.events;
+  const customerStory = purchaseStory(story, { ...who, nowMs: Date.now() });
+  customerFromStory(product.revenueCat.state, projectId, customerStory);
+  for (const event of customerStory.events) await send(product, event, projectId);
+  return customerStory.events;
 }
 
 export async function send(
@@ -48,7 +48,7 @@ export async function send(
   assert.ok(answers.every((answer) => answer.status === 200));
 }
 
-/** Opens the card of a new contact; every answer is judged by Intercom's rules. */
+/** Opens the card of a new contact; every answer is checked by Intercom's rules. */
 export async function openFor(
   product: Product,
   contact: NewContact,
@@ -99,7 +99,7 @@ export async function openAgain(
   return shown(await product.intercom.callCanvas({ ...base, flow: 'initialize' }), 'initialize');
 }
 
-/** What failed and is tried again some time later does not count. */
+/** A failed job that is retried later does not count. */
 const READING = `exists (select 1 from pgboss.job
                           where name in ('subscriber.refresh', 'customer.import') and state < 'completed'
                             and (state = 'active' or start_after < now() + interval '1 second'))`;
@@ -117,7 +117,7 @@ async function isTrue(product: Product, condition: string): Promise<boolean> {
   return row?.holds === true;
 }
 
-/** Waits for what opening cards has started behind them. */
+/** Waits for the background refreshes that opening cards has queued. */
 export async function readingsDone(product: Product): Promise<void> {
   await until(async () => !(await isTrue(product, READING)), 'the readings behind the cards');
 }
@@ -128,7 +128,7 @@ export async function settled(product: Product): Promise<void> {
   await until(async () => !(await isTrue(product, busy)), 'everything to be read and delivered');
 }
 
-/** A test that presses what is not on the canvas, as somebody could who signs requests. */
+/** Presses a component that is not on the canvas, as anyone who can sign requests could. */
 export async function forge(
   product: Product,
   card: OpenCard,

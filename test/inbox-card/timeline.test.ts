@@ -45,7 +45,7 @@ describe('the timeline', () => {
     return row;
   };
 
-  test('every event stands on just one page, newest first, also those of one millisecond', async () => {
+  test('every event is on exactly one page, newest first, also those of one millisecond', async () => {
     const ids: string[] = [];
     for (let n = 0; n < 34; n += 1) {
       // Several share a millisecond: the id decides, and no page loses or repeats one.
@@ -76,7 +76,7 @@ describe('the timeline', () => {
     );
     assert.deepEqual(seen, ids.toReversed());
 
-    // What arrives meanwhile moves nothing.
+    // New events move nothing.
     await send(
       product,
       purchase('user_paged', { id: 'paged-late', type: 'RENEWAL', event_timestamp_ms: nowMs }),
@@ -91,7 +91,7 @@ describe('the timeline', () => {
     assert.equal(eventsOn(card).length, 10, 'the newest page is full');
   });
 
-  test('it can be looked at by kind and by environment, and pages keep the filter', async () => {
+  test('it can be filtered by kind and by environment, and pages keep the filter', async () => {
     await tell(product, 'long_history', { appUserId: 'user_filtered' });
     const card = await (await openFor(product, { externalId: 'user_filtered' })).press('timeline');
     const endings = await card.press('timeline.kind', { 'timeline.kind': 'endings' });
@@ -144,7 +144,7 @@ describe('the timeline', () => {
     assert.doesNotMatch(plan, /Seq Scan/);
   });
 
-  test('an event tells its ids, and in words where it stands on its way to the contact', async () => {
+  test('an event shows its ids and its delivery to the contact', async () => {
     const renewal = (appUserId: string, fields: Record<string, unknown> = {}) =>
       purchase(appUserId, { type: 'RENEWAL', ...fields });
     await send(
@@ -209,7 +209,7 @@ describe('the timeline', () => {
     assert.match((await linked.press('timeline')).text, /Renewed/);
   });
 
-  test('a transfer passes what the giver had; in the sandbox only what was bought in the sandbox', async () => {
+  test('a transfer passes on the source’s purchases; in the sandbox only those made there', async () => {
     const transfer = (from: string, to: string, environment: string) => ({
       type: 'TRANSFER',
       id: `transfer-${to}`,
@@ -219,40 +219,40 @@ describe('the timeline', () => {
       store: 'APP_STORE',
       environment,
     });
-    for (const [giver, receiver, environment] of [
-      ['giver_1', 'receiver_1', 'PRODUCTION'],
-      ['giver_2', 'receiver_2', 'SANDBOX'],
+    for (const [source, receiver, environment] of [
+      ['source_1', 'receiver_1', 'PRODUCTION'],
+      ['source_2', 'receiver_2', 'SANDBOX'],
     ] as const) {
-      await send(product, purchase(giver, { id: `${giver}-paid` }));
+      await send(product, purchase(source, { id: `${source}-paid` }));
       await send(
         product,
-        purchase(giver, {
-          id: `${giver}-test`,
+        purchase(source, {
+          id: `${source}-test`,
           environment: 'SANDBOX',
           transaction_id: 's',
           original_transaction_id: 's',
         }),
       );
-      await send(product, transfer(giver, receiver, environment));
+      await send(product, transfer(source, receiver, environment));
     }
     const all = await (await openFor(product, { externalId: 'receiver_1' })).press('timeline');
     assert.deepEqual(eventsOn(all).sort(), [
-      'event:giver_1-paid',
-      'event:giver_1-test',
+      'event:source_1-paid',
+      'event:source_1-test',
       'event:transfer-receiver_1',
     ]);
     const card = await openFor(product, { externalId: 'receiver_2' });
     assert.match(card.text, /^Only test purchases \(sandbox\)/m);
     const sandbox = await card.press('timeline');
-    assert.deepEqual(eventsOn(sandbox).sort(), ['event:giver_2-test', 'event:transfer-receiver_2']);
-    // The giver keeps what a transfer in the sandbox cannot take.
-    assert.match((await openFor(product, { externalId: 'giver_2' })).text, /^Pro, \$9\.99/m);
-    // The giver's late event reaches the receiver, although nothing happened to the receiver itself.
+    assert.deepEqual(eventsOn(sandbox).sort(), ['event:source_2-test', 'event:transfer-receiver_2']);
+    // The source keeps what a transfer in the sandbox cannot take.
+    assert.match((await openFor(product, { externalId: 'source_2' })).text, /^Pro, \$9\.99/m);
+    // The source's late event reaches the receiver, although nothing happened to the receiver itself.
     await openAgain(product, all);
     await send(
       product,
-      purchase('giver_1', {
-        id: 'giver_1-late',
+      purchase('source_1', {
+        id: 'source_1-late',
         type: 'CANCELLATION',
         cancel_reason: 'UNSUBSCRIBE',
         event_timestamp_ms: nowMs - 6 * DAY_MS,
@@ -262,7 +262,7 @@ describe('the timeline', () => {
     assert.match((await openAgain(product, all)).text, /^Pro, cancelled on/m);
   });
 
-  test('a grant made here stands on the timeline at once and becomes one with its webhook', async () => {
+  test('a grant made here is on the timeline immediately and is replaced by its webhook', async () => {
     await send(
       product,
       purchase('user_grant', {
@@ -285,9 +285,9 @@ describe('the timeline', () => {
     assert.match(card.text, /^Pro, granted by Ada Agent until /m);
     const timeline = await card.press('timeline');
     assert.match(timeline.text, /^Access granted \| Pro \|/m);
-    const [standIn = ''] = eventsOn(timeline);
+    const [fallback = ''] = eventsOn(timeline);
     assert.match(
-      (await timeline.press(standIn)).text,
+      (await timeline.press(fallback)).text,
       /Granted here; RevenueCat's event has not arrived yet/,
     );
     await send(product, {

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { estimatedHeight, MAX_FIRST_CANVAS_PX } from '../../src/inbox-card/height.ts';
+import type { Component } from '../../src/intercom/canvas.ts';
 import { pressableIds } from '../../src/simulator/intercom/canvas-rules.ts';
 import { STORY_NAMES } from '../../src/simulator/revenuecat/scenarios.ts';
 import { CARD_LANGUAGES } from '../../src/workspaces/settings.ts';
@@ -145,8 +147,55 @@ describe('the card of each sample customer', () => {
     });
   }
 
-  /** What no sample customer is in, told by single events. */
-  const MOMENTS: readonly (readonly [what: string, sentence: RegExp, events: Record<string, unknown>[]])[] = [
+  test('the first canvas shows one status mark, the customer, and no more than 370 px in any language', async () => {
+    const marks: Readonly<Record<string, string>> = {
+      active_monthly: '✅',
+      long_history: '✅',
+      trial: '✅',
+      granted: '✅',
+      several: '✅',
+      trial_cancelled: '⚠️',
+      cancelled: '⚠️',
+      grace_period: '⚠️',
+      expired_by_billing: '⛔',
+      refunded: '⛔',
+      paused: '⏸',
+    };
+    try {
+      for (const language of CARD_LANGUAGES) {
+        await setSettings(product, { card: { language } });
+        for (const story of STORY_NAMES) {
+          const card = await openFor(product, { externalId: `user_${story}` });
+          const components = (card.canvas.content?.components ?? []) as Component[];
+          const px = estimatedHeight(components);
+          assert.ok(px <= MAX_FIRST_CANVAS_PX, `${story} in ${language}: ${px} px`);
+          const [headline] = components;
+          const mark = marks[story] ? `${marks[story]} ` : '';
+          const shown = headline?.type === 'text' ? headline.text : '';
+          assert.ok(shown.startsWith(`${mark}**`), `${story}: ${shown}`);
+          assert.match(card.text, new RegExp(`^user_${story} · `, 'm'));
+          assert.match(JSON.stringify(components), /\(https:\/\/app\.revenuecat\.com\//);
+          assert.ok(!idsOn(card.canvas).includes('grants'), 'there are none');
+        }
+      }
+    } finally {
+      await setSettings(product, {});
+    }
+  });
+
+  test('Refresh shows the overview again, without a way back', async () => {
+    const card = await openFor(product, { externalId: 'user_active_monthly' });
+    const refreshed = await card.press('refresh');
+    assert.ok(!idsOn(refreshed.canvas).includes('home'));
+    assert.deepEqual(idsOn(refreshed.canvas), idsOn((await refreshed.press('refresh')).canvas));
+  });
+
+  /** What no sample customer is in, from single events. */
+  const SITUATIONS: readonly (readonly [
+    what: string,
+    sentence: RegExp,
+    events: Record<string, unknown>[],
+  ])[] = [
     [
       'bought for life',
       /^Pro, bought once, for life\. No further charge\.$/m,
@@ -300,7 +349,7 @@ describe('the card of each sample customer', () => {
       ],
     ],
     [
-      'a grant that was removed from somebody who paid before',
+      'a grant that was removed from a customer who paid before',
       new RegExp(`^No access since ${DATE}\\. Pro had been granted\\.$`, 'm'),
       [
         { type: 'INITIAL_PURCHASE', expiration_at_ms: Date.now() - 9 * DAY_MS },
@@ -333,9 +382,9 @@ describe('the card of each sample customer', () => {
       ],
     ],
   ];
-  for (const [what, sentence, events] of MOMENTS) {
+  for (const [what, sentence, events] of SITUATIONS) {
     test(`${what}: the sentence says so`, async () => {
-      const id = `moment_${what.replaceAll(/\W/g, '_')}`;
+      const id = `situation_${what.replaceAll(/\W/g, '_')}`;
       for (const [n, fields] of events.entries()) {
         const body = eventBody({
           id: `${id}-${n}`,
@@ -356,7 +405,7 @@ describe('the card of each sample customer', () => {
     });
   }
 
-  test('the last three events stand there, and what was read from RevenueCat says when', async () => {
+  test('the overview shows the last three events, and when RevenueCat was last read', async () => {
     for (const story of ['grace_period', 'refunded', 'trial_cancelled'] as const) {
       const card = await openFor(product, { externalId: `user_${story}` });
       const home = await card.press('refresh');
@@ -366,7 +415,7 @@ describe('the card of each sample customer', () => {
     }
   });
 
-  test('the language is what the request says of the teammate, not what it says of the customer', async () => {
+  test('the language is the teammate’s, not the customer’s', async () => {
     const opened = await openFor(product, { externalId: 'user_active_monthly' });
     assert.match(opened.text, /Next charge/);
     await setSettings(product, { card: { language: 'fr' } });
@@ -413,7 +462,7 @@ describe('the card of each sample customer', () => {
     );
   });
 
-  test('what names no product, and a refund of what nobody told of, are shown as what they are', async () => {
+  test('an event without a product, and a refund of an unknown purchase, are shown as what they are', async () => {
     const of = (id: string, fields: Record<string, unknown>) =>
       send(product, {
         ...eventBody({ app_user_id: id, original_app_user_id: id, aliases: [id], ...fields }),
@@ -441,7 +490,7 @@ describe('the card of each sample customer', () => {
     for (const { text } of [refund, details]) assert.doesNotMatch(text, /Paid so far/);
   });
 
-  test('more subscriptions than fit stand on a page of their own', async () => {
+  test('more subscriptions than fit have a page of their own', async () => {
     const event = (n: number) =>
       eventBody({
         id: `many-${n}`,
@@ -509,10 +558,10 @@ describe('the card of each sample customer', () => {
       [WORKSPACE_ID],
     );
     await database.query(
-      `insert into events (workspace_id, project_id, event_id, subscriber_id, type, kind, event_at_ms, payload, delivery)
+      `insert into events (workspace_id, project_id, event_id, subscriber_id, type, kind, event_at_ms, payload, skip_reason)
        select $1, $2, 'heavy-' || n, $3, 'RENEWAL', 'renewal', $4::bigint - n * 60000,
               json_build_object('event', ($5::jsonb || jsonb_build_object('id', 'heavy-' || n,
-                'event_timestamp_ms', $4::bigint - n * 60000))), 'skipped'
+                'event_timestamp_ms', $4::bigint - n * 60000))), 'timeline_only'
          from generate_series(1, 5000) n`,
       [
         WORKSPACE_ID,
@@ -522,19 +571,19 @@ describe('the card of each sample customer', () => {
         JSON.stringify({ ...base, type: 'RENEWAL' }),
       ],
     );
-    // As every event that is stored does it.
+    // As storing an event does.
     await database.query(
       'update subscribers set version = version + 1 where workspace_id = $1 and subscriber_id = $2',
       [WORKSPACE_ID, row?.subscriber_id],
     );
     const opened = await openFor(product, { externalId: 'user_heavy' });
     assert.match(opened.text, /^Timeline · 5,003 events/m);
-    // A reading that comes in between would have the summary made anew.
+    // A refresh in between would replace the summary.
     await readingsDone(product);
     const card = await openAgain(product, opened);
     const again = await openAgain(product, card);
     assert.equal(again.text, card.text);
-    // The second card needs none of them: the summary that the first one left is enough.
+    // The second card needs none of the events: the summary that the first one stored is enough.
     await database.query(
       `update events set payload = '{}' where workspace_id = $1 and event_id like 'heavy-%'`,
       [WORKSPACE_ID],

@@ -1,0 +1,130 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { isOutdated, signFormState } from '../../src/inbox-card/form-state.ts';
+import { deriveKey } from '../../src/workspaces/encryption-keys.ts';
+import { createProduct, type Product } from '../support/product.ts';
+import { WORKSPACE_ID } from '../support/world.ts';
+import { ADMIN_ID, forge, idsOn, openAgain, openFor, tell, textOf } from './support.ts';
+
+describe('linking a customer', () => {
+  let product: Product;
+  before(async () => {
+    product = await createProduct();
+    product.intercom.addAdmin(WORKSPACE_ID, { id: '7002', name: 'Bea Agent', email: 'bea@example.com' });
+    for (const appUserId of ['user_a', 'user_b', 'user_c']) {
+      await tell(product, 'active_monthly', { appUserId });
+    }
+  });
+  after(() => product?.close());
+
+  const database = () => product.server.connected.database;
+  const idOf = async (appUserId: string): Promise<string> => {
+    const [row] = await database().query<{ subscriber_id: string }>(
+      `select subscriber_id from subscriber_ids where workspace_id = $1 and app_user_id = $2`,
+      [WORKSPACE_ID, appUserId],
+    );
+    return row?.subscriber_id ?? '';
+  };
+  const linkOf = async (contactId: string): Promise<string | null> => {
+    const [row] = await database().query<{ subscriber_id: string }>(
+      `select subscriber_id from contact_links where workspace_id = $1 and contact_id = $2`,
+      [WORKSPACE_ID, contactId],
+    );
+    return row?.subscriber_id ?? null;
+  };
+  const foundBy = async (contactId: string) => {
+    const rows = await database().query<{ found_by: string }>(
+      `select details->>'found_by' as found_by from audit_log
+        where workspace_id = $1 and contact_id = $2 and action = 'link' order by audit_id`,
+      [WORKSPACE_ID, contactId],
+    );
+    return rows.map((row) => row.found_by);
+  };
+
+  test('what changed since the review is shown again before anything is linked', async () => {
+    const card = await openFor(product, { role: 'lead' });
+    const [a, b] = [await idOf('user_a'), await idOf('user_b')];
+    const found = await card.press('match.search', { 'match.query': 'user_a' });
+    const review = await found.press(`match:${a}`);
+    // Another teammate links the contact to another customer in between.
+    const other = await openAgain(product, card, { adminId: '7002' });
+    const theirs = await other.press('match.search', { 'match.query': 'user_b' });
+    await (await theirs.press(`match:${b}`)).press('match.confirm');
+
+    const again = await review.press('match.confirm');
+    assert.match(again.text, /^Something changed since you reviewed this\. Please check again\.$/m);
+    assert.match(again.text, /^This replaces the link to user_b\.$/m);
+    assert.equal(await linkOf(card.contactId), b, 'the first link is still there');
+    await again.press('match.confirm');
+    assert.equal(await linkOf(card.contactId), a);
+    assert.deepEqual(await foundBy(card.contactId), ['app_user_id', 'app_user_id']);
+  });
+
+  test('a subscriber that no list of ours named is audited as such', async () => {
+    const card = await openFor(product, { role: 'lead' });
+    const id = `match:${await idOf('user_c')}`;
+    const review = await forge(product, card, id);
+    const confirmed = await forge(product, card, 'match.confirm', {
+      storedData: review.canvas?.stored_data as Record<string, unknown>,
+    });
+    assert.match(textOf(confirmed.canvas), /^✅ Linked to user_c\.$/m);
+    assert.deepEqual(await foundBy(card.contactId), ['unknown']);
+  });
+
+  test('a link is removed only from the details that showed it', async () => {
+    const card = await openFor(product, { role: 'lead' });
+    const found = await card.press('match.search', { 'match.query': 'user_b' });
+    const id = await idOf('user_b');
+    await (await found.press(`match:${id}`)).press('match.confirm');
+    const opened = await openAgain(product, card);
+    const forged = await forge(product, opened, 'unlink', { storedData: {} });
+    assert.match(textOf(forged.canvas), /^Remove the link to this contact$/m, 'the details are shown');
+    assert.equal(await linkOf(card.contactId), id);
+    const removed = await (await opened.press('details')).press('unlink');
+    assert.match(removed.text, /^✅ The link to user_b was removed\.$/m);
+    assert.equal(await linkOf(card.contactId), null);
+    // The way back from a press too many names its origin.
+    await (await removed.press(`match:${id}`)).press('match.confirm');
+    assert.deepEqual(await foundBy(card.contactId), ['app_user_id', 'earlier_link']);
+  });
+
+  test('a review or details older than 30 minutes are shown again', async () => {
+    const card = await openFor(product, { role: 'lead' });
+    const found = await card.press('match.search', { 'match.query': 'user_a' });
+    const id = await idOf('user_a');
+    const review = await found.press(`match:${id}`);
+    const aged = (canvas: { stored_data?: unknown }) => ageOf(canvas, card.contactId, 31);
+    const late = await forge(product, card, 'match.confirm', { storedData: aged(review.canvas) });
+    assert.match(textOf(late.canvas), /^This review is older than 30 minutes\. Please check again\.$/m);
+    assert.equal(await linkOf(card.contactId), null);
+    const intime = ageOf(review.canvas, card.contactId, 29);
+    await forge(product, card, 'match.confirm', { storedData: intime });
+    assert.equal(await linkOf(card.contactId), id);
+
+    const details = await (await openAgain(product, card)).press('details');
+    const still = await forge(product, details, 'unlink', { storedData: aged(details.canvas) });
+    assert.ok(idsOn(still.canvas ?? {}).includes('unlink'));
+    assert.equal(await linkOf(card.contactId), id);
+  });
+
+  /** The form state of a canvas as it would be had it been signed earlier. */
+  function ageOf(
+    canvas: { stored_data?: unknown },
+    contactId: string,
+    minutes: number,
+  ): Record<string, unknown> {
+    const { data } = canvas.stored_data as { data: string };
+    const formState = JSON.parse(data) as Parameters<typeof signFormState>[2];
+    const signedAtMs = formState.signedAtMs - minutes * 60_000;
+    const owner = { workspaceId: WORKSPACE_ID, adminId: ADMIN_ID, contactId };
+    const keys = [Buffer.from(product.environment.ENCRYPTION_KEYS ?? '', 'base64')];
+    return signFormState(deriveKey(keys, 'stored-data'), owner, { ...formState, signedAtMs });
+  }
+});
+
+test('form state is valid for 30 minutes', () => {
+  const nowMs = Date.UTC(2026, 10, 26, 12);
+  assert.equal(isOutdated({}, nowMs), false);
+  assert.equal(isOutdated({ signedAtMs: nowMs - 30 * 60_000 }, nowMs), false);
+  assert.equal(isOutdated({ signedAtMs: nowMs - 30 * 60_000 - 1 }, nowMs), true);
+});
