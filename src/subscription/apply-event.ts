@@ -1,7 +1,7 @@
-import { DAY_MS, MINUTE_MS } from '../time.ts';
+import { DAY_MS, HOUR_MS, MINUTE_MS } from '../time.ts';
 import { isCancelledByStore } from './kinds.ts';
 import { isInternalProductId } from './names.ts';
-import { endAccess, type StateBuilder } from './state-builder.ts';
+import { accessEndMs, endAccess, type StateBuilder } from './state-builder.ts';
 import type { LifecycleEvent } from './types.ts';
 
 /** Whether an event begins or prolongs a paid period or a free trial. */
@@ -88,6 +88,9 @@ function cancel(builder: StateBuilder, event: LifecycleEvent): void {
   builder.cancelReason = event.cancelReason;
   builder.willRenew = false;
   builder.endsAtMs = event.expiresAtMs ?? builder.endsAtMs;
+  // Without a next renewal there is no change with it.
+  if (builder.pendingProductId !== null) builder.isChangeAnnounced = false;
+  builder.pendingProductId = null;
   const { endsAtMs: expiresAtMs } = builder;
   if (event.cancelReason === 'BILLING_ERROR' && !isCancelledByStore({ ...event, expiresAtMs }))
     builder.billingIssueAtMs ??= event.atMs;
@@ -98,15 +101,17 @@ function cancel(builder: StateBuilder, event: LifecycleEvent): void {
  * the end back to the purchase; access ended with the refund all the same. Google refunds without ending access.
  */
 function refund(builder: StateBuilder, event: LifecycleEvent): void {
-  const { atMs, purchasedAtMs, expiresAtMs } = event;
+  const { atMs, expiresAtMs } = event;
   const { endedAtMs, expirationReason } = builder;
   builder.refundedAtMs = atMs;
   builder.beforeRefund = { endedAtMs, expirationReason };
   if (event.store === 'PLAY_STORE' && expiresAtMs !== null && expiresAtMs > atMs) return;
-  const isSetBack =
-    expiresAtMs !== null && purchasedAtMs !== null && expiresAtMs - purchasedAtMs <= MINUTE_MS;
   const periodEndMs = builder.isPurchaseKnown ? (builder.endsAtMs ?? atMs) : atMs;
-  endAccess(builder, Math.min(isSetBack ? periodEndMs : (expiresAtMs ?? atMs), atMs));
+  endAccess(builder, Math.min(isSetBack(event) ? periodEndMs : (expiresAtMs ?? atMs), atMs));
+}
+
+function isSetBack({ purchasedAtMs, expiresAtMs }: LifecycleEvent): boolean {
+  return expiresAtMs !== null && purchasedAtMs !== null && expiresAtMs - purchasedAtMs <= MINUTE_MS;
 }
 
 /** Restores what was before the refund, also where an expiration followed it. */
@@ -124,7 +129,7 @@ function reverseRefund(builder: StateBuilder, event: LifecycleEvent): void {
  */
 function expire(builder: StateBuilder, event: LifecycleEvent): void {
   const { atMs, expiresAtMs, expirationReason } = event;
-  const endMs = Math.max(expiresAtMs ?? atMs, builder.gracePeriodEndsAtMs ?? 0);
+  const endMs = isSetBack(event) ? atMs : Math.max(expiresAtMs ?? atMs, builder.gracePeriodEndsAtMs ?? 0);
   endAccess(builder, Math.min(endMs, atMs));
   builder.expirationReason = expirationReason;
   const isOfRefund = expirationReason === 'CUSTOMER_SUPPORT' || builder.refundedAtMs !== null;
@@ -184,16 +189,12 @@ function startPeriod(builder: StateBuilder, event: LifecycleEvent): void {
   if (isChanged && builder.productId !== null)
     builder.formerProductIds = [...new Set([...builder.formerProductIds, builder.productId])];
   // A renewal of the same product leaves an announced change ahead; the API names products by other ids than
-  // events, so any new product counts as the announced one.
+  // events, so any new product counts as the announced one. Subscribing again withdraws it.
   const { pendingProductId } = builder;
-  if (
-    event.productId !== builder.productId ||
-    pendingProductId === null ||
-    pendingProductId === event.productId
-  ) {
+  const isNewStart = accessEndMs(builder) < startMs - HOUR_MS;
+  if (isNewStart || event.productId !== builder.productId || pendingProductId === event.productId)
     builder.pendingProductId = null;
-    builder.isChangeAnnounced = false;
-  }
+  if (builder.pendingProductId === null) builder.isChangeAnnounced = false;
   Object.assign(builder, {
     isPurchaseKnown: true,
     isIncomplete: false,

@@ -202,9 +202,10 @@ export function buildState(builder: StateBuilder, nowMs: number): SubscriptionSt
 }
 
 function statusOf(builder: StateBuilder, givesAccess: boolean, nowMs: number): SubscriptionStatus {
-  const { isGrant, pausedAtMs, refundedAtMs, periodType } = builder;
+  const { isGrant, pausedAtMs, periodType } = builder;
   if (!givesAccess) {
-    if (pausedAtMs !== null && refundedAtMs === null && !builder.isIncomplete) return 'paused';
+    // What ended before the pause, by a refund, is not paused.
+    if (pausedAtMs !== null && accessEndMs(builder) >= pausedAtMs) return 'paused';
     return isGrant ? 'expired_promotional' : 'expired';
   }
   if (isGrant) return 'promotional';
