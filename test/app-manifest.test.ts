@@ -4,6 +4,7 @@ import { before, it } from 'node:test';
 import { z } from 'zod';
 import { HANDLED_TOPICS } from '../src/contacts/webhooks.ts';
 import { INTERCOM_VERSION } from '../src/intercom/client.ts';
+import { DEFAULT_SCOPES, type IntercomScope } from '../src/simulator/intercom/state.ts';
 import { createProduct } from './support/product.ts';
 
 const httpsUrl = z.url({ protocol: /^https$/ });
@@ -14,7 +15,7 @@ const manifestSchema = z.strictObject({
   basic_information: z.strictObject({
     name: z.string().max(40),
     description: z.string().min(1),
-    icon: z.strictObject({ size: z.literal('512x512'), format: z.literal('png') }),
+    icon: z.strictObject({ size: z.literal('512x512'), format: z.literal('png'), file: z.string() }),
     // Development workspaces are in the US alone.
     development_workspace: z.strictObject({ region: z.literal('US') }),
   }),
@@ -60,7 +61,10 @@ const manifestSchema = z.strictObject({
       .string()
       .max(40)
       .refine((name) => !/intercom/i.test(name), 'must not contain "Intercom"'),
-    built_by: z.string().min(1),
+    built_by: z
+      .string()
+      .min(1)
+      .refine((name) => !/authors|todo|example/i.test(name), 'is a company or product'),
     short_description: z
       .string()
       .max(70)
@@ -68,7 +72,7 @@ const manifestSchema = z.strictObject({
       .regex(/[^.]$/, 'has no full stop'),
     long_description: z.string().min(200),
     categories: z.array(z.string()).min(1),
-    images: z.array(z.strictObject({ caption: z.string().min(1), raw: z.string().min(1) })).min(3),
+    images: z.array(z.strictObject({ caption: z.string().min(1).max(90), file: z.string().min(1) })).min(3),
     links: z.strictObject({ support: httpsUrl, privacy_policy: httpsUrl, terms_of_service: httpsUrl }),
   }),
   start_guide: z.strictObject({
@@ -127,6 +131,23 @@ it('asks for the forced permissions and for no more than it can explain', () => 
   ]);
 });
 
+/** Intercom's permissions by their scope. Source: Intercom, "OAuth scopes". */
+const PERMISSION_OF: Readonly<Partial<Record<IntercomScope, string>>> = {
+  read_users: 'Read and list users and companies',
+  read_conversations: 'Read conversations',
+  read_admins: 'Read admins',
+  gather_app_data: 'Gather App data',
+  write_users: 'Write users and companies',
+  write_events: 'Write events',
+  write_data_attributes: 'Write data attributes',
+  write_conversations: 'Write conversations',
+};
+
+it('asks for exactly the scopes with which the whole suite runs against the simulator', () => {
+  const names = manifest.authentication.permissions.map(({ name }) => name);
+  assert.deepEqual(names.sort(), DEFAULT_SCOPES.map((scope) => PERMISSION_OF[scope]).sort());
+});
+
 it('subscribes to just the topics that are handled, each with its permission', () => {
   assert.deepEqual([...manifest.webhooks.topics].sort(), [...HANDLED_TOPICS].sort());
   const names = new Set(manifest.authentication.permissions.map(({ name }) => name));
@@ -138,9 +159,18 @@ it('subscribes to just the topics that are handled, each with its permission', (
   }
 });
 
-it('has a picture for each image of the listing', async () => {
-  for (const { raw } of manifest.listing.images)
-    assert.ok((await readFile(new URL(`../${raw}`, import.meta.url))).length > 10_000, raw);
+/** Width and height in a PNG's header. */
+async function sizeOf(file: string): Promise<[number, number]> {
+  const bytes = await readFile(new URL(`../${file}`, import.meta.url));
+  assert.equal(bytes.subarray(1, 4).toString(), 'PNG', file);
+  return [bytes.readUInt32BE(16), bytes.readUInt32BE(20)];
+}
+
+it('has the icon and a picture for each image of the listing, in their sizes', async () => {
+  assert.deepEqual(await sizeOf(manifest.basic_information.icon.file), [512, 512]);
+  const { images } = manifest.listing;
+  assert.equal(new Set(images.map(({ file }) => file)).size, images.length);
+  for (const { file } of images) assert.deepEqual(await sizeOf(file), [1_600, 1_000], file);
 });
 
 it('names the addresses that the server answers', async () => {
@@ -164,6 +194,10 @@ it('names the addresses that the server answers', async () => {
     assert.equal(url.pathname, path);
     hosts.add(url.host);
   }
+  for (const [name, link] of Object.entries(manifest.listing.links)) {
+    hosts.add(new URL(link).host);
+    assert.ok(['/help', '/privacy', '/terms'].includes(new URL(link).pathname), name);
+  }
   const guided = manifest.start_guide.steps.flatMap(({ url }) => (url === null ? [] : [new URL(url)]));
   for (const { host } of guided) hosts.add(host);
   assert.equal(hosts.size, 1, 'one deployment');
@@ -183,6 +217,16 @@ it('names the addresses that the server answers', async () => {
       const expected = isOpened ? 302 : path === '/intercom/uninstall' ? 200 : 401;
       assert.equal(answer.status, expected, path);
     }
+    for (const path of [
+      '/',
+      ...Object.values(manifest.listing.links).map((link) => new URL(link).pathname),
+    ]) {
+      const page = await fetch(new URL(path, product.server.url), { headers: { accept: 'text/html' } });
+      assert.equal(page.status, 200, `${path} opens without signing in`);
+      assert.match(await page.text(), /<h1>/);
+    }
+    const icon = await fetch(new URL('/assets/icon.png', product.server.url));
+    assert.equal(icon.headers.get('content-type'), 'image/png');
     const validation = await fetch(new URL('/webhooks/intercom', product.server.url), { method: 'HEAD' });
     assert.equal(validation.status, 200, 'Intercom asks with HEAD when the address is saved');
   } finally {

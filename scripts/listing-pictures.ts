@@ -1,0 +1,99 @@
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import escapeHtml from 'escape-html';
+import { pino } from 'pino';
+import type { Browser, Page } from 'playwright-core';
+import manifest from '../app-manifest.json' with { type: 'json' };
+import { type Demo, startDemo } from '../src/simulator/demo.ts';
+import { launchBrowser } from '../test/support/browser.ts';
+
+/**
+ * Creates what the App Store listing shows, from the running demo: the icon, and one picture for each entry of
+ * `listing.images` in the manifest, in marketing format: a frame, a background and the entry's caption.
+ */
+const ROOT = join(import.meta.dirname, '..');
+const ICON = join(ROOT, 'src/settings/assets/icon.svg');
+/** Intercom's guide names the icon's size. That of the pictures is not in the part that is public (UNVERIFIED). */
+const ICON_SIZE = 512;
+const PICTURE = { width: 1600, height: 1000 };
+
+/** What each picture shows, by its file name. */
+const SUBJECTS: Readonly<Record<string, (page: Page, demo: Demo) => Promise<Buffer>>> = {
+  'card.png': (page, demo) => shootCard(page, demo, []),
+  'timeline.png': (page, demo) => shootCard(page, demo, ['timeline']),
+  'grant.png': (page, demo) => shootCard(page, demo, ['grant']),
+  'use.png': (page, demo) => shootSettings(page, demo, '/settings/use'),
+  'home.png': (page, demo) => shootSettings(page, demo, '/settings'),
+};
+
+async function shootCard(page: Page, demo: Demo, presses: readonly string[]): Promise<Buffer> {
+  await page.goto(`${demo.inboxUrl}?conversation=501&admin=1001`);
+  const card = page.getByTestId('card');
+  const isReady = () => page.locator('[data-testid=card][aria-busy=false] .canvas').waitFor();
+  await isReady();
+  for (const id of presses) {
+    const answered = page.waitForResponse((response) => response.url().endsWith('/api/canvas'));
+    await card.locator(`[data-component-id="${id}"] button`).first().click();
+    await answered;
+    await isReady();
+  }
+  await page.mouse.move(0, 0);
+  return card.screenshot();
+}
+
+async function shootSettings(page: Page, demo: Demo, path: string): Promise<Buffer> {
+  // Intercom sends the browser back to the public address, and cookies belong to one host.
+  const home = demo.appUrl.replace('127.0.0.1', 'localhost');
+  await page.goto(`${home}${path}`);
+  if (new URL(page.url()).pathname === '/signin') {
+    await page.getByRole('link', { name: 'Sign in with Intercom' }).click();
+    await page.getByRole('button', { name: 'Authorize access' }).click();
+    await page.waitForURL('**/settings**');
+    await page.goto(`${home}${path}`);
+  }
+  return page.screenshot();
+}
+
+async function frame(browser: Browser, caption: string, subject: Buffer): Promise<Buffer> {
+  const page = await browser.newPage({ viewport: PICTURE });
+  await page.setContent(`<!doctype html><meta charset="utf-8"><style>
+    body { box-sizing: border-box; display: grid; grid-template: auto minmax(0, 1fr) / 1fr; place-items: center; gap: 44px;
+      width: 100vw; height: 100vh; margin: 0; padding: 60px 90px; background: linear-gradient(135deg, #174a42, #2a7f6e); }
+    h1 { margin: 0; color: #fff; font: 600 46px/1.25 sans-serif; text-align: center; }
+    img { max-width: 100%; max-height: 100%; padding: 14px; border-radius: 18px; background: #fff; box-shadow: 0 20px 60px #0006; box-sizing: border-box; }
+    </style><h1>${escapeHtml(caption)}</h1><img alt="" src="data:image/png;base64,${subject.toString('base64')}">`);
+  const png = await page.screenshot();
+  await page.close();
+  return png;
+}
+
+async function drawIcon(browser: Browser): Promise<void> {
+  const page = await browser.newPage({ viewport: { width: ICON_SIZE, height: ICON_SIZE } });
+  const svg = await readFile(ICON, 'utf8');
+  await page.setContent(
+    `<style>body{margin:0}svg{display:block;width:${ICON_SIZE}px;height:${ICON_SIZE}px}</style>${svg}`,
+  );
+  await writeFile(
+    join(ROOT, manifest.basic_information.icon.file),
+    await page.screenshot({ omitBackground: true }),
+  );
+  await page.close();
+}
+
+const [demo, browser] = await Promise.all([
+  startDemo({ port: 0, logger: pino({ level: 'silent' }) }),
+  launchBrowser(),
+]);
+try {
+  await drawIcon(browser);
+  const page = await browser.newPage({ viewport: { width: 1280, height: 800 }, deviceScaleFactor: 2 });
+  for (const { caption, file } of manifest.listing.images) {
+    const subject = SUBJECTS[file.split('/').at(-1) ?? ''];
+    if (!subject) throw new Error(`scripts/listing-pictures.ts does not know what ${file} shows`);
+    await mkdir(join(ROOT, 'docs/listing'), { recursive: true });
+    await writeFile(join(ROOT, file), await frame(browser, caption, await subject(page, demo)));
+  }
+} finally {
+  await browser.close();
+  await demo.stop();
+}
