@@ -59,13 +59,15 @@ export interface ActionView extends AgentRequest {
   readonly customerMessages: Messages;
   readonly inputs: Readonly<Record<string, string>>;
   readonly formState: ActionFormState;
+  /** The canvas was drawn more than 30 minutes ago: a view that changes something shows its review again. */
+  readonly isOutdated: boolean;
   /** Draws a canvas with a way back, which carries `formState` to the next request. */
   page(components: readonly Component[], formState?: ActionFormState): InboxCanvas;
 }
 
 /** What the inbox card passes: its own object, which has these fields and more. */
 export interface CardVisit
-  extends Pick<ActionView, 'workspace' | 'customer' | 'messages' | 'formState' | 'page'> {
+  extends Pick<ActionView, 'workspace' | 'customer' | 'messages' | 'formState' | 'isOutdated' | 'page'> {
   readonly services: ActionView['context'];
   readonly request: {
     readonly admin: Teammate;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { forge, idsOn, type OpenCard, openAgain, textOf } from '../inbox-card/support.ts';
+import { agedFormState, forge, idsOn, type OpenCard, openAgain, textOf } from '../inbox-card/support.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
@@ -236,6 +236,21 @@ describe('removing', { concurrency: true }, () => {
       /key lacks a permission for this\. Nothing was changed/,
     );
     assert.equal((await stored(product, card.appUserId))[0]?.state, 'confirmed');
+  });
+
+  test('shows a review older than 30 minutes again, and removes nothing', async () => {
+    const card = await openCustomer(product);
+    const done = await grantOf(card);
+    const checked = await done.press(`revoke:${grantIdOn(done)}`);
+    const late = await forge(product, checked, 'revoke.confirm', {
+      storedData: agedFormState(product, checked, 31),
+    });
+    assert.match(textOf(late.canvas), /This review is more than 30 minutes old/);
+    assert.equal(grantsAt(product, card.appUserId).length, 1);
+    const inTime = await forge(product, checked, 'revoke.confirm', {
+      storedData: agedFormState(product, checked, 29),
+    });
+    assert.match(textOf(inTime.canvas), /✅ The grant of Pro is removed/);
   });
 
   test('says what is left, removes once, and leaves a note', async () => {

@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { isOutdated, signFormState } from '../../src/inbox-card/form-state.ts';
-import { deriveKey } from '../../src/workspaces/encryption-keys.ts';
+import { isOutdated } from '../../src/inbox-card/form-state.ts';
 import { createProduct, type Product } from '../support/product.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
-import { ADMIN_ID, forge, idsOn, openAgain, openFor, tell, textOf } from './support.ts';
+import { agedFormState, forge, idsOn, openAgain, openFor, tell, textOf } from './support.ts';
 
 describe('linking a customer', () => {
   let product: Product;
@@ -93,33 +92,21 @@ describe('linking a customer', () => {
     const found = await card.press('match.search', { 'match.query': 'user_a' });
     const id = await idOf('user_a');
     const review = await found.press(`match:${id}`);
-    const aged = (canvas: { stored_data?: unknown }) => ageOf(canvas, card.contactId, 31);
-    const late = await forge(product, card, 'match.confirm', { storedData: aged(review.canvas) });
+    const late = await forge(product, card, 'match.confirm', {
+      storedData: agedFormState(product, review, 31),
+    });
     assert.match(textOf(late.canvas), /^This review is older than 30 minutes\. Please check again\.$/m);
     assert.equal(await linkOf(card.contactId), null);
-    const intime = ageOf(review.canvas, card.contactId, 29);
-    await forge(product, card, 'match.confirm', { storedData: intime });
+    await forge(product, card, 'match.confirm', { storedData: agedFormState(product, review, 29) });
     assert.equal(await linkOf(card.contactId), id);
 
     const details = await (await openAgain(product, card)).press('details');
-    const still = await forge(product, details, 'unlink', { storedData: aged(details.canvas) });
+    const still = await forge(product, details, 'unlink', {
+      storedData: agedFormState(product, details, 31),
+    });
     assert.ok(idsOn(still.canvas ?? {}).includes('unlink'));
     assert.equal(await linkOf(card.contactId), id);
   });
-
-  /** The form state of a canvas as it would be had it been signed earlier. */
-  function ageOf(
-    canvas: { stored_data?: unknown },
-    contactId: string,
-    minutes: number,
-  ): Record<string, unknown> {
-    const { data } = canvas.stored_data as { data: string };
-    const formState = JSON.parse(data) as Parameters<typeof signFormState>[2];
-    const signedAtMs = formState.signedAtMs - minutes * 60_000;
-    const owner = { workspaceId: WORKSPACE_ID, adminId: ADMIN_ID, contactId };
-    const keys = [Buffer.from(product.environment.ENCRYPTION_KEYS ?? '', 'base64')];
-    return signFormState(deriveKey(keys, 'stored-data'), owner, { ...formState, signedAtMs });
-  }
 });
 
 test('form state is valid for 30 minutes', () => {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { signFormState } from '../../src/inbox-card/form-state.ts';
 import type { CanvasAnswer } from '../../src/simulator/intercom/app-caller.ts';
 import type { Canvas } from '../../src/simulator/intercom/canvas-rules.ts';
 import type { NewContact } from '../../src/simulator/intercom/contact-changes.ts';
@@ -8,6 +9,7 @@ import {
   type StoryName,
 } from '../../src/simulator/revenuecat/scenarios.ts';
 import type { RevenueCatEvent } from '../../src/simulator/revenuecat/state.ts';
+import { deriveKey } from '../../src/workspaces/encryption-keys.ts';
 import { type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
@@ -191,4 +193,14 @@ export function idsOn(canvas: Canvas): string[] {
   return (canvas.content?.components ?? []).flatMap((each) =>
     each.type === 'list' ? each.items.map((item) => item.id) : 'id' in each && each.id ? [each.id] : [],
   );
+}
+
+/** The form state of an open card as if its canvas had been drawn earlier. */
+export function agedFormState(product: Product, card: OpenCard, minutes: number): Record<string, unknown> {
+  const { data } = card.canvas.stored_data as { data: string };
+  const formState = JSON.parse(data) as Parameters<typeof signFormState>[2];
+  const keys = [Buffer.from(product.environment.ENCRYPTION_KEYS ?? '', 'base64')];
+  const owner = { workspaceId: WORKSPACE_ID, adminId: ADMIN_ID, contactId: card.contactId };
+  const signedAtMs = formState.signedAtMs - minutes * 60_000;
+  return signFormState(deriveKey(keys, 'stored-data'), owner, { ...formState, signedAtMs });
 }

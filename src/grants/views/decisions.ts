@@ -71,21 +71,22 @@ export async function approvalView(view: ActionView, grant: Grant, problem?: str
 
 export async function approve(view: ActionView): Promise<InboxCanvas> {
   const seen = view.formState.decide;
-  return withGrant(view, seen?.actionId, (grant) =>
-    decided(view, grant, {
-      work: approveGrant(view, grant, seen ?? { endMs: 0, grantEndMs: null }),
-      onProblem: (problem) => approvalView(view, grant, problem),
-    }),
-  );
+  return withGrant(view, seen?.actionId, (grant) => {
+    const onProblem = (problem: string) => approvalView(view, grant, problem);
+    if (view.isOutdated && grant.state === 'awaiting_approval')
+      return onProblem(view.messages.t('grant.state.stale'));
+    const work = approveGrant(view, grant, seen ?? { endMs: 0, grantEndMs: null });
+    return decided(view, grant, { work, onProblem });
+  });
 }
 
 export async function declineOrWithdraw(view: ActionView): Promise<InboxCanvas> {
-  return withGrant(view, view.formState.decide?.actionId, (grant) =>
-    decided(view, grant, {
-      work: declineGrant(view, grant),
-      onProblem: (problem) => approvalView(view, grant, problem),
-    }),
-  );
+  return withGrant(view, view.formState.decide?.actionId, (grant) => {
+    const onProblem = (problem: string) => approvalView(view, grant, problem);
+    if (view.isOutdated && grant.state === 'awaiting_approval')
+      return onProblem(view.messages.t('grant.state.stale'));
+    return decided(view, grant, { work: declineGrant(view, grant), onProblem });
+  });
 }
 
 async function decided(
@@ -155,9 +156,9 @@ export async function revokeReview(view: ActionView, grant: Grant, problem?: str
 export async function revokeConfirm(view: ActionView): Promise<InboxCanvas> {
   return withGrant(view, view.formState.revoke, (grant) => {
     const reason = clip((view.inputs['revoke.reason'] ?? '').trim(), MAX_REASON_LENGTH);
-    return decided(view, grant, {
-      work: revokeGrant(view, grant, reason),
-      onProblem: (problem) => revokeReview(view, grant, problem),
-    });
+    const onProblem = (problem: string) => revokeReview(view, grant, problem);
+    if (view.isOutdated && isRunning(grant, view.context.now()))
+      return onProblem(view.messages.t('grant.state.stale'));
+    return decided(view, grant, { work: revokeGrant(view, grant, reason), onProblem });
   });
 }

@@ -19,6 +19,7 @@ function viewOf(visit: CardVisit): ActionView {
     contactId: request.contact.id || null,
     inputs: request.inputs,
     formState: visit.formState,
+    isOutdated: visit.isOutdated,
     messages,
     customerMessages: messagesFor(request.contact.language ?? messages.language, workspace.timezone),
     page: visit.page,
