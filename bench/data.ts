@@ -36,11 +36,11 @@ async function fillTurn(client: Client, customers: number, turn: number): Promis
   const expiresMs = Math.max(atMs, Date.now() - 86_400_000) + 30 * 86_400_000;
   await client.query(
     `insert into events (workspace_id, project_id, event_id, side, subscriber_id, type, kind, environment, event_at_ms,
-                         received_at, transaction_id, payload)
+                         received_at, transaction_id, fields)
      select $1, $2, md5('event-' || n || '-' || $4::integer), 'customer', md5('user-' || n)::uuid, $5, $6,
             'production', $7::bigint, to_timestamp($7 / 1000.0) + make_interval(secs => n / 1000.0),
             '2000' || n || $4,
-            json_build_object('api_version', '1.0', 'event', json_build_object(
+            json_build_object(
               'id', md5('event-' || n || '-' || $4), 'type', $5::text, 'app_id', 'app1a2b3c4d',
               'event_timestamp_ms', $7, 'app_user_id', 'user-' || n, 'original_app_user_id', 'user-' || n,
               'aliases', json_build_array('user-' || n), 'product_id', 'pro_monthly',
@@ -49,9 +49,7 @@ async function fillTurn(client: Client, customers: number, turn: number): Promis
               'country_code', 'US', 'currency', 'USD', 'price', 9.99, 'price_in_purchased_currency', 9.99,
               'takehome_percentage', 0.7, 'tax_percentage', 0, 'commission_percentage', 0.3,
               'transaction_id', '2000' || n || $4, 'original_transaction_id', '2000' || n,
-              'cancel_reason', case when $6 = 'cancellation' then 'UNSUBSCRIBE' end,
-              'subscriber_attributes', json_build_object('$displayName',
-                json_build_object('value', 'Some One', 'updated_at_ms', 1700000000000))))
+              'cancel_reason', case when $6 = 'cancellation' then 'UNSUBSCRIBE' end)
        from generate_series(0, $3::integer - 1) as n`,
     [WORKSPACE_ID, PROJECT_ID, customers, turn, type, kind, atMs, expiresMs],
   );

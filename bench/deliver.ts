@@ -4,8 +4,8 @@ import type { Client } from 'pg';
 import { PgBoss } from 'pg-boss';
 import { pino } from 'pino';
 import { openDatabase } from '../src/database/data-source.ts';
-import { storeEvents } from '../src/ingestion/store.ts';
-import { toReceived } from '../src/ingestion/webhook.ts';
+import { interpretEvent } from '../src/ingestion/interpret.ts';
+import { storeEvents } from '../src/ingestion/store-events.ts';
 import { type Running, startProcess } from './processes.ts';
 import { median, type Row } from './report.ts';
 import { AUTHORIZATION, INTERCOM_TOKEN, PROJECT_ID, type Setting, WORKSPACE_ID } from './setting.ts';
@@ -55,17 +55,17 @@ function eventOf(customer: number, turn: number): Record<string, unknown> {
 /** Stores webhooks of many customers as the receiver does, so that they wait for a worker. */
 async function queueEvents(databaseUrl: string, customers: number, eventsEach: number): Promise<void> {
   const open = await openDatabase({ url: databaseUrl, logger: pino({ level: 'silent' }), poolSize: 2 });
-  let batch: ReturnType<typeof toReceived>[] = [];
+  let batch: ReturnType<typeof interpretEvent>[] = [];
   for (let turn = 0; turn < eventsEach; turn += 1) {
     for (let customer = 0; customer < customers; customer += 1) {
       const event = eventOf(customer, turn);
-      batch.push(toReceived(event, JSON.stringify({ event }), Date.now()));
+      batch.push(interpretEvent(event, Date.now()));
       if (batch.length < 250) continue;
-      await storeEvents(open.database, WORKSPACE_ID, PROJECT_ID, batch);
+      await storeEvents(open.database, { workspaceId: WORKSPACE_ID, projectId: PROJECT_ID }, batch);
       batch = [];
     }
   }
-  await storeEvents(open.database, WORKSPACE_ID, PROJECT_ID, batch);
+  await storeEvents(open.database, { workspaceId: WORKSPACE_ID, projectId: PROJECT_ID }, batch);
   await open.close();
 }
 

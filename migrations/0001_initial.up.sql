@@ -117,6 +117,24 @@ create index subscriber_ids_subscriber on subscriber_ids (workspace_id, subscrib
 
 ------------------------------------------------------------------------------------------------- ingestion
 
+-- The journal: every webhook as it arrived. Append-only; the processor reads it in the order of `sequence`.
+-- payload is text, not json: it is checked before it is appended, and nothing but the interpreter reads it.
+create table webhooks (
+  workspace_id text not null,
+  project_id   text not null,
+  event_id     text not null,
+  sequence     bigint generated always as identity,
+  received_at  timestamptz not null default now(),
+  payload      text not null,
+  processed_at timestamptz,
+  error        text,
+  primary key (workspace_id, project_id, event_id)
+);
+create index webhooks_sequence on webhooks (workspace_id, project_id, sequence);
+create index webhooks_unprocessed on webhooks (workspace_id, project_id, sequence) where processed_at is null;
+create index webhooks_failed on webhooks (workspace_id, received_at) where error is not null;
+
+-- fields: what RevenueCat said of the event, without customer attributes and nulls. It outlives the payload.
 create table events (
   workspace_id   text not null,
   project_id     text not null,
@@ -129,7 +147,7 @@ create table events (
   event_at_ms    bigint not null,
   received_at    timestamptz not null default now(),
   transaction_id text,
-  payload        json not null,
+  fields         json not null,
   -- Why the event is never sent to Intercom ('timeline_only', 'imported'); null: it is delivered.
   skip_reason    text,
   primary key (workspace_id, project_id, event_id, side)
@@ -140,14 +158,6 @@ create index events_skipped on events (workspace_id, received_at) where skip_rea
 create index events_received on events (workspace_id, received_at);
 -- Counting the events of each kind needs only this index; with `side` in its columns it read the whole table.
 create index events_kind on events (workspace_id, kind, received_at) where side = 'customer';
-
--- How far old payloads are redacted.
-create table retention_marks (
-  workspace_id text not null,
-  done_until   timestamptz not null,
-  updated_at   timestamptz not null default now(),
-  primary key (workspace_id)
-);
 
 ------------------------------------------------------------------------------------------------- contacts
 

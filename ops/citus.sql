@@ -10,14 +10,15 @@ select create_distributed_table('projects', 'workspace_id', colocate_with => 'wo
 select create_distributed_table('subscribers', 'workspace_id', colocate_with => 'workspaces');
 select create_distributed_table('subscriber_ids', 'workspace_id', colocate_with => 'workspaces');
 select create_distributed_table('subscriber_summaries', 'workspace_id', colocate_with => 'workspaces');
+select create_distributed_table('webhooks', 'workspace_id', colocate_with => 'workspaces');
 select create_distributed_table('events', 'workspace_id', colocate_with => 'workspaces');
 select create_distributed_table('delivery_attempts', 'workspace_id', colocate_with => 'workspaces');
 select create_distributed_table('event_deliveries', 'workspace_id', colocate_with => 'workspaces');
 select create_distributed_table('contact_links', 'workspace_id', colocate_with => 'workspaces');
 select create_distributed_table('catalog', 'workspace_id', colocate_with => 'workspaces');
-select create_distributed_table('grants', 'workspace_id', colocate_with => 'workspaces');
-select create_distributed_table('grant_notes', 'workspace_id', colocate_with => 'workspaces');
-select create_distributed_table('grant_makers', 'workspace_id', colocate_with => 'workspaces');
+select create_distributed_table('actions', 'workspace_id', colocate_with => 'workspaces');
+select create_distributed_table('action_notes', 'workspace_id', colocate_with => 'workspaces');
+select create_distributed_table('action_admins', 'workspace_id', colocate_with => 'workspaces');
 select create_distributed_table('audit_log', 'workspace_id', colocate_with => 'workspaces');
 select create_distributed_table('notifications', 'workspace_id', colocate_with => 'workspaces');
 select create_distributed_table('sessions', 'workspace_id', colocate_with => 'workspaces');
@@ -28,7 +29,6 @@ select create_distributed_table('revenuecat_budgets', 'workspace_id', colocate_w
 select create_distributed_table('imports', 'workspace_id', colocate_with => 'workspaces');
 select create_distributed_table('import_customers', 'workspace_id', colocate_with => 'workspaces');
 select create_distributed_table('reconcile_marks', 'workspace_id', colocate_with => 'workspaces');
-select create_distributed_table('retention_marks', 'workspace_id', colocate_with => 'workspaces');
 
 -- These stay ordinary tables on the coordinator; none holds a customer's data, and nothing joins them with the above.
 -- local oauth_states: a sign-in that has no workspace yet; lives for minutes.

@@ -8,6 +8,7 @@ import { explainDatabaseError } from './database/explain-error.ts';
 import { addReplayCommand } from './delivery/command.ts';
 import { addDoctorCommand } from './doctor/command.ts';
 import { AppError } from './errors.ts';
+import { addReinterpretCommand } from './ingestion/command.ts';
 import { createLogger } from './logger.ts';
 import { startServer } from './server.ts';
 import { addConnectCommand, addRotateKeysCommand } from './workspaces/command.ts';
@@ -80,6 +81,7 @@ program
 addMigrateCommand(program);
 addConnectCommand(program);
 addReplayCommand(program);
+addReinterpretCommand(program);
 addBackfillCommand(program);
 addDoctorCommand(program);
 addRotateKeysCommand(program);

@@ -23,11 +23,10 @@ import type { CardServices } from './inbox-card/context.ts';
 import { createBackgroundRefresh } from './inbox-card/refresh.ts';
 import { inboxCardRouter } from './inbox-card/routes.ts';
 import { ingestionJobs } from './ingestion/jobs.ts';
-import { createKnownIds } from './ingestion/known-ids.ts';
-import { createReceiverMetrics } from './ingestion/metrics.ts';
-import { createReceiver } from './ingestion/receiver.ts';
+import { createJournal, notifyProcessors } from './ingestion/journal.ts';
+import { addJournalMetrics, createReceiverMetrics } from './ingestion/metrics.ts';
+import { createProcessor } from './ingestion/processor.ts';
 import { revenueCatWebhookRouter } from './ingestion/routes.ts';
-import { storeEvents } from './ingestion/store.ts';
 import { bodySignature } from './intercom/signatures.ts';
 import { openJobs } from './jobs/jobs.ts';
 import { addJobMetrics } from './jobs/metrics.ts';
@@ -108,12 +107,15 @@ async function start(config: Config, logger: Logger, http: HttpServer): Promise<
   addJobMetrics(gauges);
   addWorkspaceMetrics(gauges);
   addBacklogMetrics(gauges);
+  addJournalMetrics(gauges);
   const importMetrics = createImportMetrics(registry);
 
-  const knownIds = createKnownIds();
-  const receiver = createReceiver((workspaceId, projectId, events) =>
-    storeEvents(database, workspaceId, projectId, events, null, knownIds),
-  );
+  const processor = createProcessor({ ...app, databaseUrl: connected.sessionUrl });
+  const journal = createJournal(database, (project) => {
+    // In the same process the round trip of NOTIFY is saved. Where it fails, polling finds the webhooks.
+    if (config.role === 'web') notifyProcessors(database, project).catch(() => {});
+    else processor.wake(project);
+  });
   const worker = createDeliveryWorker({
     ...app,
     databaseUrl: connected.sessionUrl,
@@ -170,6 +172,7 @@ async function start(config: Config, logger: Logger, http: HttpServer): Promise<
     ...backfillJobs(background),
   });
   if (config.role !== 'web') {
+    processor.start();
     worker.start();
     await jobs.work();
     await resumeImports(app);
@@ -181,11 +184,11 @@ async function start(config: Config, logger: Logger, http: HttpServer): Promise<
     maxBytes: MAX_CANVAS_BYTES,
     now,
   });
-  const onReceived = createReceiverMetrics(registry, receiver.pending);
+  const onReceived = createReceiverMetrics(registry, journal.uncommitted);
   const machine: Mounted[] = [
     {
       path: '/webhooks/revenuecat',
-      handlers: [revenueCatWebhookRouter({ ...app, receiver, onReceived })],
+      handlers: [revenueCatWebhookRouter({ ...app, journal, onReceived })],
     },
     { path: '/intercom/health', handlers: [signed, healthRouter(app)] },
     { path: '/canvas/inbox', handlers: [signed, inboxCardRouter(card)] },
@@ -232,10 +235,10 @@ async function start(config: Config, logger: Logger, http: HttpServer): Promise<
   );
 
   async function stop(options = { drain: false }): Promise<void> {
-    logger.info({ activeDeliveries: worker.activeCount(), uncommitted: receiver.pending() }, 'stopping');
+    logger.info({ activeDeliveries: worker.activeCount(), uncommitted: journal.uncommitted() }, 'stopping');
     // Others take over deliveries and jobs from now on; requests still need the database and may queue jobs.
     stopping.abort();
-    const rested = Promise.all([worker.stop(), jobs.pause()]);
+    const rested = Promise.all([worker.stop(), processor.stop(), jobs.pause()]);
     rested.catch(() => {});
     await http.stop(options.drain ? config.drainSeconds * 1_000 : 0);
     await rested;

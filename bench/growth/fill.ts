@@ -14,7 +14,7 @@ const OTHER_WORKSPACES = 20;
 
 /**
  * Half of all customers are `WORKSPACE_ID`'s, the rest of twenty others. Ids are spread like random ones, times go
- * back three years, payloads have the fields and the length of a webhook (1.2 kB).
+ * back three years, the fields are those of a webhook.
  */
 const WORKSPACE_OF = `case when c % 2 = 0 then '${WORKSPACE_ID}' else 'other' || (c / 2 % ${OTHER_WORKSPACES}) end`;
 
@@ -31,12 +31,12 @@ select w, w || '-p1', 'user-' || c, md5('subscriber' || c)::uuid
 function eventsOf(source: string): string {
   return `
 insert into events (workspace_id, project_id, event_id, subscriber_id, type, kind, environment, event_at_ms, received_at,
-                    transaction_id, payload)
+                    transaction_id, fields)
 select w, w || '-p1', md5('event' || c || '-' || k)::uuid::text, md5('subscriber' || c)::uuid,
        case when k = 1 then 'INITIAL_PURCHASE' else 'RENEWAL' end,
        case when k = 1 then 'initial_purchase' else 'renewal' end, 'production',
        at_ms, to_timestamp(at_ms / 1000.0), '20000000' || c || k,
-       json_build_object('api_version', '1.0', 'event', json_build_object(
+       json_build_object(
          'id', md5('event' || c || '-' || k)::uuid, 'type', case when k = 1 then 'INITIAL_PURCHASE' else 'RENEWAL' end,
          'app_id', 'app1a2b3c4d', 'event_timestamp_ms', at_ms, 'app_user_id', 'user-' || c, 'original_app_user_id', 'user-' || c,
          'aliases', json_build_array('user-' || c), 'product_id', 'pro_monthly', 'entitlement_id', null,
@@ -45,9 +45,7 @@ select w, w || '-p1', md5('event' || c || '-' || k)::uuid::text, md5('subscriber
          'is_family_share', false, 'country_code', 'US', 'currency', 'USD', 'price', 9.99, 'price_in_purchased_currency', 9.99,
          'tax_percentage', 0.0, 'commission_percentage', 0.3, 'takehome_percentage', 0.7, 'offer_code', null,
          'transaction_id', '20000000' || c || k, 'original_transaction_id', '20000000' || c, 'renewal_number', k,
-         'metadata', null, 'is_trial_conversion', false,
-         'subscriber_attributes', json_build_object('$email', json_build_object('value', 'user-' || c || '@example.com', 'updated_at_ms', at_ms),
-           '$attConsentStatus', json_build_object('value', 'notDetermined', 'updated_at_ms', at_ms))))
+         'metadata', null, 'is_trial_conversion', false)
   from (${source}) t`;
 }
 

@@ -1,11 +1,12 @@
 import { createHmac, randomUUID } from 'node:crypto';
 import { Agent, request } from 'node:http';
 import type pg from 'pg';
+import { pino } from 'pino';
 import type { Database } from '../../src/database/sql.ts';
 import { claimNext, releaseClaim } from '../../src/delivery/claims.ts';
-import { createReceiver } from '../../src/ingestion/receiver.ts';
-import { storeEvents } from '../../src/ingestion/store.ts';
-import { toReceived } from '../../src/ingestion/webhook.ts';
+import { checkWebhook } from '../../src/ingestion/interpret.ts';
+import { createJournal } from '../../src/ingestion/journal.ts';
+import { processProject } from '../../src/ingestion/processor.ts';
 import {
   listDeliveries,
   readActivity,
@@ -99,18 +100,14 @@ export async function measure(input: {
 
   const settings = await settingsReads(database);
 
-  const receiver = createReceiver((workspaceId, projectId, batch) =>
-    storeEvents(database, workspaceId, projectId, batch),
-  );
+  const project = { workspaceId: WORKSPACE_ID, projectId: PROJECT_ID };
+  const journal = createJournal(database, () => {});
   const received = await sample({ seconds, hands: 64 }, () => {
     const id = Math.random() < 0.2 ? `new-${randomUUID()}` : someone();
     const body = renewal(id);
-    return receiver.receive(
-      WORKSPACE_ID,
-      PROJECT_ID,
-      toReceived(body, JSON.stringify({ event: body }), Date.now()),
-    );
+    return journal.append(project, checkWebhook(Buffer.from(JSON.stringify({ event: body }))));
   });
+  await processProject(database, project, pino({ level: 'silent' }));
 
   await client.query(`update subscribers set due_at = null where workspace_id = $1 and due_at is not null`, [
     WORKSPACE_ID,

@@ -4,9 +4,9 @@ import { AppError, type ErrorCode } from '../errors.ts';
 import { readCatalogNames } from '../revenuecat/catalog.ts';
 import type { CustomerReading, RevenueCatClient } from '../revenuecat/client.ts';
 import type { CatalogNames } from '../revenuecat/snapshot.ts';
-import { type StoredCustomer, storeCustomers } from '../subscribers/customers-store.ts';
-import { findIdentityGroups } from '../subscribers/identity-groups.ts';
+import { findIdentityGroups } from '../subscribers/identity.ts';
 import { type RefreshContext, reportDisagreement } from '../subscribers/refresh.ts';
+import { type StoredCustomer, storeCustomers } from '../subscribers/store-customers.ts';
 import { preferredAppUserIds } from '../subscription/identities.ts';
 import type { Project } from '../workspaces/projects.ts';
 import {
@@ -128,7 +128,7 @@ async function readOne(
     if (running.hasEvents === false || best === undefined)
       return { kind: 'read', reading, events: null, wasNew: null };
     const appUserIds = [best, ...others];
-    const known = await findIdentityGroups(database, project.workspaceId, project.projectId, [appUserIds]);
+    const known = await findIdentityGroups(database, project, [appUserIds]);
     const events = await importEvents(context, project, {
       customerId,
       appUserIds,
@@ -171,20 +171,19 @@ async function storeBatch(
     isObstructed: boolean;
   },
 ): Promise<number> {
-  const { database, project } = context;
+  const { project } = context;
   const { sql, running } = batch;
   const read = batch.results.flatMap(({ customer, result }) =>
     result.kind === 'read' ? [{ ...result, customerId: customer.customerId }] : [],
   );
   const readings = read.map(({ reading }) => reading);
-  const before = await findIdentityGroups(sql, project.workspaceId, project.projectId, readings.map(idsOf));
-  const outcomes = await storeCustomers(database, sql, project, readings);
+  const before = await findIdentityGroups(sql, project, readings.map(idsOf));
+  const outcomes = await storeCustomers(sql, project, readings);
   const { closed, postponed, ...unread } = closeUnread(context, batch.results, batch.isObstructed);
   const counts = { ...NO_COUNTS, ...unread };
   for (const [index, { reading, events, customerId, wasNew }] of read.entries()) {
     const outcome = outcomes[index];
-    // Another process has just merged it with another subscriber: the next batch reads it again.
-    if (!outcome || outcome.outcome === 'again') continue;
+    if (!outcome) continue;
     const isNew = wasNew ?? before.get(idsOf(reading)[0] ?? '')?.isNew ?? false;
     closed.push({ customerId, code: null });
     counts.newCustomers += isNew ? 1 : 0;

@@ -1,6 +1,6 @@
 import type { Database, Sql } from '../database/sql.ts';
-import { storeEvents } from '../ingestion/store.ts';
-import { type ReceivedEvent, toReceived } from '../ingestion/webhook.ts';
+import { type InterpretedEvent, interpretEvent } from '../ingestion/interpret.ts';
+import { storeEvents } from '../ingestion/store-events.ts';
 import { readCatalogNames } from '../revenuecat/catalog.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { type RefreshContext, storeReading, withKey } from '../subscribers/refresh.ts';
@@ -73,11 +73,10 @@ export async function importEvents(
 ): Promise<ImportedEvents | null> {
   const { database } = deps;
   const { deliverSinceMs } = customer;
-  const { workspaceId, projectId } = project;
   const bodies = await deps.client.listCustomerEvents(project.revenueCatProjectId, customer.customerId);
   if (bodies === null) return null;
   const stored = await readStored(database, project, customer.appUserIds);
-  const fresh: ReceivedEvent[] = [];
+  const fresh: InterpretedEvent[] = [];
   for (const body of bodies) {
     const received = asReceived(body, customer.customerId, deps.now());
     const keys = dedupeKeys(received.event);
@@ -88,19 +87,22 @@ export async function importEvents(
   const statuses =
     fresh.length === 0
       ? []
-      : await storeEvents(database, workspaceId, projectId, fresh, {
-          isDelivered: ({ event }) => deliverSinceMs !== null && event.atMs >= deliverSinceMs,
-        });
+      : await storeEvents(
+          database,
+          project,
+          fresh,
+          ({ event }) => deliverSinceMs !== null && event.atMs >= deliverSinceMs,
+        );
   if (deliverSinceMs !== null)
     await deliverImported(database, project, { appUserIds: customer.appUserIds, sinceMs: deliverSinceMs });
   const added = statuses.filter((status) => status === 'accepted').length;
   return { added, known: bodies.length - added };
 }
 
-function asReceived(body: Record<string, unknown>, customerId: string, nowMs: number): ReceivedEvent {
+function asReceived(body: Record<string, unknown>, customerId: string, nowMs: number): InterpretedEvent {
   const namesCustomer = typeof body.app_user_id === 'string' || NAMES_OTHERS.test(String(body.type));
   const event = namesCustomer ? body : { ...body, app_user_id: customerId };
-  return toReceived(event, JSON.stringify({ api_version: '1.0', event }), nowMs);
+  return interpretEvent(event, nowMs);
 }
 
 function dedupeKeys(event: {

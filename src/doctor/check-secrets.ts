@@ -1,5 +1,6 @@
 import type { Sql } from '../database/sql.ts';
-import { createSecretBox, ENCRYPTED_COLUMNS, secretLocation } from '../workspaces/secrets.ts';
+import { ENCRYPTED_COLUMNS } from '../database/tables.ts';
+import { createSecretBox, secretLocation } from '../workspaces/secrets.ts';
 import { type Outcome, ok, problem } from './check.ts';
 
 type SecretKind = keyof typeof secretLocation;
@@ -44,8 +45,7 @@ interface StoredSecret {
 
 async function listSecrets(sql: Sql, workspaceId: string): Promise<StoredSecret[]> {
   const secrets: StoredSecret[] = [];
-  for (const kind of Object.keys(ENCRYPTED_COLUMNS) as SecretKind[]) {
-    const { table, column, idColumn } = ENCRYPTED_COLUMNS[kind];
+  for (const { table, column, kind, idColumn } of ENCRYPTED_COLUMNS) {
     const rows = await sql.query<{ id: string; encrypted: string }>(
       `select ${idColumn} as id, ${column} as encrypted from ${table}
         where workspace_id = $1 and ${column} is not null`,

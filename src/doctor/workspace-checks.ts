@@ -129,7 +129,7 @@ export const WORKSPACE_CHECKS: readonly Check<WorkspaceSubject>[] = [
   {
     name: 'retention',
     remedy:
-      'A job runs at 03:47 UTC in a worker: see that one is running then, and search its log for "payload.redact".',
+      'A job runs at 03:47 UTC in a worker: see that one is running then, and search its log for "journal.prune".',
     run: ({ database, workspace, config }) =>
       checkRetention(database, workspace.workspaceId, config.payloadRetentionDays),
   },
@@ -226,13 +226,13 @@ async function checkWaiting(sql: Sql, workspaceId: string): Promise<Outcome | nu
 async function checkRetention(sql: Sql, workspaceId: string, days: number | null): Promise<Outcome | null> {
   if (days === null) return null;
   const overdue = await sql.query(
-    `select 1 from events
-      where workspace_id = $1 and received_at < now() - make_interval(days => $2)
-        and received_at > coalesce((select done_until from retention_marks where workspace_id = $1), '-infinity')
-      limit 1`,
+    `select 1 from projects p
+      cross join lateral (select received_at from webhooks
+                           where workspace_id = $1 and project_id = p.project_id order by sequence limit 1) oldest
+      where p.workspace_id = $1 and oldest.received_at < now() - make_interval(days => $2)`,
     [workspaceId, days + RETENTION_SLACK_DAYS],
   );
   return overdue.length > 0
-    ? warning(`Payloads older than ${days} days have not been redacted.`)
-    : ok(`Payloads older than ${days} days are redacted.`);
+    ? warning(`Webhooks older than ${days} days have not been deleted.`)
+    : ok(`Webhooks older than ${days} days are deleted.`);
 }

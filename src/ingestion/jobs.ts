@@ -1,11 +1,11 @@
 import type { Logger } from 'pino';
 import type { Database } from '../database/sql.ts';
 import type { JobDefinitions } from '../jobs/jobs.ts';
-import { redactPayloads } from './payload-retention.ts';
+import { pruneJournal } from './journal.ts';
 
 declare module '../jobs/jobs.ts' {
   interface JobData {
-    'payload.redact': Record<string, never>;
+    'journal.prune': Record<string, never>;
   }
 }
 
@@ -17,14 +17,14 @@ export function ingestionJobs(context: {
   stopping: AbortSignal;
 }): JobDefinitions {
   return {
-    'payload.redact': {
+    'journal.prune': {
       workers: 'background',
       cron: '47 3 * * *',
       expireInSeconds: 3_600,
       retryLimit: 2,
       async run() {
         const { database, payloadRetentionDays, logger, stopping: signal } = context;
-        await redactPayloads(database, payloadRetentionDays, { logger, signal });
+        await pruneJournal(database, payloadRetentionDays, { logger, signal });
       },
     },
   };

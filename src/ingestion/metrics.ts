@@ -1,4 +1,6 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
+import type { DatabaseGauges } from '../database/metrics.ts';
+import { readJournalBacklog } from './journal.ts';
 
 /** @returns counts one stored webhook */
 export function createReceiverMetrics(
@@ -22,4 +24,21 @@ export function createReceiverMetrics(
     },
   });
   return (status) => received.inc({ status });
+}
+
+/** What every process reads from the journal; counted up to 10,000. */
+export function addJournalMetrics(gauges: DatabaseGauges): void {
+  const from = gauges.read(readJournalBacklog);
+  gauges.single('webhooks_unprocessed', 'Webhooks stored and not yet interpreted', {
+    from,
+    value: ({ unprocessed }) => unprocessed,
+  });
+  gauges.single('webhooks_unprocessed_seconds', 'Age of the oldest webhook that is not yet interpreted', {
+    from,
+    value: ({ lagSeconds }) => lagSeconds,
+  });
+  gauges.single('webhooks_failed', 'Webhooks that could not be interpreted', {
+    from,
+    value: ({ failed }) => failed,
+  });
 }

@@ -1,18 +1,18 @@
 import { type RequestHandler, Router } from 'express';
 import { z } from 'zod';
+import { createBatcher } from '../database/batcher.ts';
 import type { Database } from '../database/sql.ts';
 import { notFound, unauthorized } from '../errors.ts';
 import { type RawRequest, rawBody } from '../http/body.ts';
 import { type SecretBox, secretLocation } from '../workspaces/secrets.ts';
-import type { Receiver } from './receiver.ts';
-import { createRefusalNotes } from './refused-webhooks.ts';
-import { shareReads } from './shared-read.ts';
-import { authenticateWebhook, readWebhook } from './webhook.ts';
-import { readWebhookTarget } from './webhook-target.ts';
+import { authenticateWebhook, createRefusalNotes, readWebhookTarget } from './authenticate.ts';
+import { checkWebhook } from './interpret.ts';
+import type { Journal } from './journal.ts';
+import type { ReceiptStatus } from './store-events.ts';
 
 const MAX_WEBHOOK_BYTES = 1024 * 1024;
 
-const ANSWERS = {
+const RESPONSES = {
   accepted: '{"status":"accepted"}',
   duplicate: '{"status":"duplicate"}',
 } as const;
@@ -22,23 +22,33 @@ const REFUSED = {
   signature: 'Wrong or stale webhook signature',
 } as const;
 
-/** A workspace's id and a random part; anything else is no project of ours and is not looked up. */
+/** A workspace's id and a random part; anything else is not looked up. */
 const projectIdSchema = z.string().regex(/^[\w.~-]{1,200}$/);
 
 /**
  * `POST /webhooks/revenuecat/:projectId`: 200 `{"status":"accepted"|"duplicate"}` after the commit. RevenueCat
- * repeats a webhook after any other answer.
+ * repeats a webhook after any other response.
  */
 export function revenueCatWebhookRouter(options: {
   database: Database;
-  receiver: Receiver;
+  journal: Journal;
   secrets: SecretBox;
   now: () => number;
-  onReceived: (status: 'accepted' | 'duplicate') => void;
+  onReceived: (status: ReceiptStatus) => void;
 }): Router {
-  const { database, secrets, now } = options;
+  const { database, journal, secrets, now } = options;
   const recordRefusal = createRefusalNotes(database, now);
-  const readTarget = shareReads((projectId) => readWebhookTarget(database, projectId));
+  // Concurrent requests for one project share a read. It starts after they arrived, so it is never out of date.
+  const readTarget = createBatcher(
+    async (projectIds: readonly string[]) => {
+      const reads = [...new Set(projectIds)].map(
+        async (projectId) => [projectId, await readWebhookTarget(database, projectId)] as const,
+      );
+      const targets = new Map(await Promise.all(reads));
+      return projectIds.map((projectId) => targets.get(projectId) ?? null);
+    },
+    { most: 250, parallel: 4, worthAnother: 24 },
+  );
 
   const receive: RequestHandler = async (req, res) => {
     const projectId = projectIdSchema.safeParse(req.params.projectId).data;
@@ -59,20 +69,20 @@ export function revenueCatWebhookRouter(options: {
       nowMs: now(),
     });
     if (mismatch !== null) {
-      await recordRefusal(target.workspaceId, target.projectId, mismatch);
+      await recordRefusal(target, mismatch);
       throw unauthorized(REFUSED[mismatch]);
     }
-    const event = readWebhook(body, now());
+    const webhook = checkWebhook(body);
     if (!target.isInstalled) throw notFound('This workspace has uninstalled the app');
-    const status = await options.receiver.receive(target.workspaceId, target.projectId, event);
+    const status = await journal.append(target, webhook);
     options.onReceived(status);
-    // What `res.json` would send, without its looking for a serializer, an ETag and a fresh copy: as often as this.
-    const answer = ANSWERS[status];
+    // What `res.json` would send, without its serializer lookup, its ETag and its copy of the body.
+    const response = RESPONSES[status];
     res.writeHead(200, {
       'Content-Type': 'application/json; charset=utf-8',
-      'Content-Length': answer.length,
+      'Content-Length': response.length,
     });
-    res.end(answer);
+    res.end(response);
   };
 
   const router = Router();

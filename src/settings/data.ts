@@ -1,14 +1,17 @@
 import { z } from 'zod';
 import { AppError, notFound } from '../errors.ts';
+import { eraseSubscribers, exportSubscribers } from '../subscribers/customer-data.ts';
+import { findByAppUserIds } from '../subscribers/find-store.ts';
 import { listProjects } from '../workspaces/projects.ts';
 import { uninstall } from '../workspaces/uninstall.ts';
-import { eraseSubscribers, exportSubscribers, findSubscribers } from './customer-data.ts';
 import { confirmationPage, done, form, type Page, type PageRequest, problems, textField } from './page.ts';
 import { audit } from './settings-audit.ts';
 
 async function findCustomer({ context, workspace, input }: PageRequest): Promise<string[]> {
   const customer = input('customer');
-  return customer === '' ? [] : findSubscribers(context.database, workspace.workspaceId, customer);
+  if (customer === '') return [];
+  const found = await findByAppUserIds(context.database, workspace.workspaceId, [customer]);
+  return found.map(({ subscriberId }) => subscriberId);
 }
 
 /** One customer's data: export and erase. And the whole app: disconnect and uninstall. */

@@ -202,7 +202,7 @@ interface DeliveryDbRow {
 const DELIVERY_COLUMNS = `e.project_id, e.event_id, e.kind, e.type, e.event_at_ms, e.received_at,
   e.received_at::text as received_at_exact, e.skip_reason, d.not_sent, d.reason, d.attempts, d.next_try_at,
   d.delivered_at, d.sent_name, d.contact_id, e.subscriber_id,
-  coalesce(e.payload->'event'->>'app_user_id',
+  coalesce(e.fields->>'app_user_id',
            (select min(i.app_user_id) from subscriber_ids i
              where i.workspace_id = $1 and i.subscriber_id = e.subscriber_id)) as app_user_id`;
 

@@ -11,8 +11,8 @@ import { withTimeout } from '../time.ts';
 import { type ApiUrls, revenueCatClientFor } from '../workspaces/clients.ts';
 import { type Project, readProject, setApiKeyState } from '../workspaces/projects.ts';
 import type { SecretBox } from '../workspaces/secrets.ts';
-import { type StoredCustomer, storeCustomers } from './customers-store.ts';
 import { markPending, readHistory, readSubscriber } from './store.ts';
+import { type StoredCustomer, storeCustomers } from './store-customers.ts';
 
 export interface RefreshContext {
   readonly database: Database;
@@ -28,9 +28,6 @@ export interface RefreshContext {
 }
 
 export type RefreshOutcome = 'refreshed' | 'no_key' | 'key_rejected' | 'unknown_customer';
-
-/** Merges that meet pass within a few rounds: one of them always gets through. */
-const MAX_ROUNDS = 5;
 
 /**
  * Reads a subscriber anew from RevenueCat. A customer that RevenueCat does not know keeps the state that its
@@ -109,23 +106,16 @@ export async function noteKeyState(
   if (isNew) await context.onKeyState?.(workspaceId);
 }
 
-/** Stores one reading, however many merges come between. */
+/** Stores what RevenueCat says of one customer. */
 export async function storeReading(
   context: RefreshContext,
   project: Project,
   reading: CustomerReading,
 ): Promise<StoredCustomer> {
-  const { database } = context;
-  for (let round = 0; round < MAX_ROUNDS; round += 1) {
-    const [stored] = await storeCustomers(database, database, project, [reading]);
-    if (!stored || stored.outcome === 'again') continue;
-    await reportDisagreement(context, project, stored);
-    return stored;
-  }
-  throw new AppError('conflict', 'The subscriber changed under every attempt to store it', {
-    status: 503,
-    remedy: { kind: 'retry' },
-  });
+  const [stored] = await context.database.transaction((sql) => storeCustomers(sql, project, [reading]));
+  if (!stored) throw new Error('Nothing was stored');
+  await reportDisagreement(context, project, stored);
+  return stored;
 }
 
 /**

@@ -48,7 +48,7 @@ export interface EventRow {
   side: 'customer' | 'source';
   event_at_ms: string;
   received_at: Date;
-  payload: { event?: unknown } | null;
+  fields: unknown;
   skip_reason: string | null;
   not_sent: 'failed' | 'skipped' | null;
   reason: string | null;
@@ -61,7 +61,7 @@ export interface EventRow {
 }
 
 /** Columns of {@link EVENTS_WITH_DELIVERY}. */
-export const EVENT_COLUMNS = `e.project_id, e.event_id, e.side, e.event_at_ms, e.received_at, e.payload, e.skip_reason,
+export const EVENT_COLUMNS = `e.project_id, e.event_id, e.side, e.event_at_ms, e.received_at, e.fields, e.skip_reason,
   d.not_sent, d.reason, d.attempts, d.next_try_at, d.first_tried_at, d.delivered_at, d.sent_name, d.sent_at_s`;
 
 /** Events `e` with their delivery `d`, which is missing while an event is not planned; $1 is the workspace. */
@@ -83,7 +83,7 @@ export function deliveryStateOf(row: {
 }
 
 export function toTimelineEntry(row: EventRow): TimelineEntry {
-  const event = readEvent(row.payload?.event, {
+  const event = readEvent(row.fields, {
     receivedAtMs: row.received_at.getTime(),
     fallbackId: row.event_id,
     side: row.side,

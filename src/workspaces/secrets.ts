@@ -1,10 +1,11 @@
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto';
 import type { Database } from '../database/sql.ts';
+import { ENCRYPTED_COLUMNS, type SecretKind } from '../database/tables.ts';
 
 /** Names the row and column of an encrypted value: `workspace:abc:access_token`. */
 export type SecretLocation = string & { readonly kind: 'secret location' };
 
-/** Every kind of secret that is stored encrypted. Each has its column in `ENCRYPTED_COLUMNS`. */
+/** Where each kind of secret is stored encrypted. Their columns are in `database/tables.ts`. */
 export const secretLocation = {
   accessToken: (workspaceId: string) => `workspace:${workspaceId}:access_token` as SecretLocation,
   messengerSecret: (workspaceId: string) => `workspace:${workspaceId}:messenger_secret` as SecretLocation,
@@ -12,7 +13,7 @@ export const secretLocation = {
     `project:${workspaceId}:${projectId}:api_key` as SecretLocation,
   signingSecret: (workspaceId: string, projectId: string) =>
     `project:${workspaceId}:${projectId}:signing` as SecretLocation,
-};
+} satisfies Record<SecretKind, unknown>;
 
 /**
  * Encrypts what must be readable again (tokens, keys) with AES-256-GCM. The location is authenticated: a value
@@ -73,21 +74,6 @@ export function newSecret(prefix = ''): string {
   return prefix + randomBytes(24).toString('base64url');
 }
 
-interface EncryptedColumn {
-  readonly table: 'workspaces' | 'projects';
-  readonly column: string;
-  /** The second part of the table's key, where it has one. */
-  readonly idColumn: 'workspace_id' | 'project_id';
-}
-
-/** Every column that holds an encrypted value; the compiler requires one for each kind of secret. */
-export const ENCRYPTED_COLUMNS: Readonly<Record<keyof typeof secretLocation, EncryptedColumn>> = {
-  accessToken: { table: 'workspaces', column: 'access_token', idColumn: 'workspace_id' },
-  messengerSecret: { table: 'workspaces', column: 'messenger_secret', idColumn: 'workspace_id' },
-  apiKey: { table: 'projects', column: 'api_key', idColumn: 'project_id' },
-  signingSecret: { table: 'projects', column: 'signing_secret', idColumn: 'project_id' },
-};
-
 export interface Rotation {
   readonly rotated: number;
   /** Secrets that no key decrypts: they are left unchanged. */
@@ -105,8 +91,7 @@ export async function rotateKeys(database: Database, secrets: SecretBox): Promis
     'select workspace_id from workspaces order by workspace_id',
   );
   for (const { workspace_id: workspaceId } of workspaces) {
-    for (const kind of Object.keys(ENCRYPTED_COLUMNS) as (keyof typeof secretLocation)[]) {
-      const { table, column, idColumn } = ENCRYPTED_COLUMNS[kind];
+    for (const { table, column, kind, idColumn } of ENCRYPTED_COLUMNS) {
       const rows = await database.query<{ id: string; value: string }>(
         `select ${idColumn} as id, ${column} as value from ${table}
           where workspace_id = $1 and ${column} is not null`,

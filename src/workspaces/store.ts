@@ -1,5 +1,6 @@
 import { notifyDelivery } from '../database/notify.ts';
 import type { Database, Sql } from '../database/sql.ts';
+import { WORKSPACE_TABLES } from '../database/tables.ts';
 import { readSettings, type WorkspaceSettings } from './settings.ts';
 
 export type Region = 'US' | 'EU' | 'AU';
@@ -328,33 +329,6 @@ export async function listAbandoned(sql: Sql, afterDays: number): Promise<string
   return rows.map((row) => row.workspace_id);
 }
 
-/** Tables with a workspace's data, in the order in which they are erased. */
-const DATA_TABLES = [
-  'sessions',
-  'api_keys',
-  'notifications',
-  'call_budgets',
-  'revenuecat_budgets',
-  'import_customers',
-  'imports',
-  'reconcile_marks',
-  'retention_marks',
-  'audit_log',
-  'action_notes',
-  'action_admins',
-  'actions',
-  'catalog',
-  'contact_links',
-  'delivery_attempts',
-  'event_deliveries',
-  'events',
-  'subscriber_ids',
-  'subscriber_summaries',
-  'subscribers',
-  'projects',
-  'workspaces',
-];
-
 /** Erases workspaces that uninstalled the app more than `afterDays` ago, each in one transaction. */
 export async function eraseUninstalled(database: Database, afterDays: number): Promise<string[]> {
   const erased: string[] = [];
@@ -373,7 +347,7 @@ export async function eraseUninstalled(database: Database, afterDays: number): P
         [workspaceId, afterDays],
       );
       if (still.length === 0) return;
-      for (const table of DATA_TABLES) {
+      for (const table of WORKSPACE_TABLES) {
         await sql.query(`delete from ${table} where workspace_id = $1`, [workspaceId]);
       }
       erased.push(workspaceId);

@@ -3,8 +3,8 @@ import { afterEach, beforeEach, describe, it } from 'node:test';
 import { importCustomer } from '../../src/backfill/import-customer.ts';
 import { runImport } from '../../src/backfill/run.ts';
 import { changeState, type ImportProgress, readImport, startImport } from '../../src/backfill/store.ts';
-import { storeEvents } from '../../src/ingestion/store.ts';
-import { toReceived } from '../../src/ingestion/webhook.ts';
+import { interpretEvent } from '../../src/ingestion/interpret.ts';
+import { storeEvents } from '../../src/ingestion/store-events.ts';
 import { EVENT_STATES } from '../support/deliveries.ts';
 import { DAY_MS, eventBody } from '../support/events.ts';
 import { until } from '../support/wait.ts';
@@ -47,7 +47,7 @@ describe('importing the history of a project', () => {
            from subscribers s where merged_into is null order by snapshot->>'customerId'`,
       ),
       events: await database.query(
-        `select event_id, side, type, event_at_ms, payload::text, delivery, reason from ${EVENT_STATES} order by event_id, side`,
+        `select event_id, side, type, event_at_ms, fields::text, delivery, reason from ${EVENT_STATES} order by event_id, side`,
       ),
     };
   }
@@ -67,8 +67,8 @@ describe('importing the history of a project', () => {
     });
 
   function receive(body: Record<string, unknown>) {
-    const received = toReceived(body, JSON.stringify({ event: body }), Date.now());
-    return storeEvents(world.db.database, WORKSPACE_ID, PROJECT_ID, [received]);
+    const received = interpretEvent(body, Date.now());
+    return storeEvents(world.db.database, { workspaceId: WORKSPACE_ID, projectId: PROJECT_ID }, [received]);
   }
 
   it('brings customers, aliases, attributes, subscriptions, purchases and their events', async () => {

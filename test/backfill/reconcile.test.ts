@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { pino } from 'pino';
 import { expectedChangeMs, reconcileWorkspace } from '../../src/backfill/reconcile.ts';
-import { storeEvents } from '../../src/ingestion/store.ts';
-import { toReceived } from '../../src/ingestion/webhook.ts';
+import { interpretEvent } from '../../src/ingestion/interpret.ts';
+import { storeEvents } from '../../src/ingestion/store-events.ts';
 import { readEvent } from '../../src/subscription/read-event.ts';
 import { DAY_MS, eventBody, START_MS } from '../support/events.ts';
 import { PROJECT_ID, WORKSPACE_ID } from '../support/world.ts';
@@ -94,8 +94,8 @@ describe('reconciling', () => {
       transaction_id: `tx_${id}`,
       original_transaction_id: `tx_${id}`,
     });
-    const received = toReceived(body, JSON.stringify({ event: body }), Date.now());
-    await storeEvents(world.db.database, WORKSPACE_ID, PROJECT_ID, [received]);
+    const received = interpretEvent(body, Date.now());
+    await storeEvents(world.db.database, { workspaceId: WORKSPACE_ID, projectId: PROJECT_ID }, [received]);
   }
 
   const pass = () => {
@@ -168,8 +168,8 @@ describe('reconciling', () => {
       purchased_at_ms: Date.now() - 5 * HOUR_MS,
       expiration_at_ms: Date.now() + 25 * DAY_MS,
     });
-    await storeEvents(world.db.database, WORKSPACE_ID, PROJECT_ID, [
-      toReceived(body, JSON.stringify({ event: body }), Date.now()),
+    await storeEvents(world.db.database, { workspaceId: WORKSPACE_ID, projectId: PROJECT_ID }, [
+      interpretEvent(body, Date.now()),
     ]);
     assert.equal((await pass()).checked, 0);
   });

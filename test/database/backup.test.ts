@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { migrate, openDatabase } from '../../src/database/data-source.ts';
-import { storeEvents } from '../../src/ingestion/store.ts';
-import { toReceived } from '../../src/ingestion/webhook.ts';
+import { interpretEvent } from '../../src/ingestion/interpret.ts';
+import { storeEvents } from '../../src/ingestion/store-events.ts';
 import { eventBody } from '../support/events.ts';
 import { PROJECT_ID, silent, WORKSPACE_ID } from '../support/world.ts';
 import { copyCluster, removeCluster, startCluster } from './standby.ts';
@@ -24,9 +24,9 @@ test('a copy made while webhooks arrive starts as a server with everything that 
         original_app_user_id: id,
         aliases: [],
       });
-      return toReceived(body, JSON.stringify({ event: body }), Date.now());
+      return interpretEvent(body, Date.now());
     });
-    await storeEvents(open.database, WORKSPACE_ID, PROJECT_ID, events);
+    await storeEvents(open.database, { workspaceId: WORKSPACE_ID, projectId: PROJECT_ID }, events);
   };
   await store(0, 1_000);
 

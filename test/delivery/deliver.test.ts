@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, test } from 'node:test';
 import type { DeliveryWorker } from '../../src/delivery/worker.ts';
-import { storeEvents } from '../../src/ingestion/store.ts';
-import { toReceived } from '../../src/ingestion/webhook.ts';
+import { interpretEvent } from '../../src/ingestion/interpret.ts';
+import { storeEvents } from '../../src/ingestion/store-events.ts';
 import { EVENT_STATES } from '../support/deliveries.ts';
 import { DAY_MS, eventBody } from '../support/events.ts';
 import { until } from '../support/wait.ts';
@@ -41,8 +41,8 @@ describe('delivering', () => {
       expiration_at_ms: nowMs + 25 * DAY_MS,
       ...fields,
     });
-    const received = toReceived(event, JSON.stringify({ event }), nowMs);
-    await storeEvents(world.db.database, WORKSPACE_ID, PROJECT_ID, [received]);
+    const received = interpretEvent(event, nowMs);
+    await storeEvents(world.db.database, { workspaceId: WORKSPACE_ID, projectId: PROJECT_ID }, [received]);
   }
   const eventsOf = (externalId: string) =>
     world.intercom.state.events.filter((event) => event.externalId === externalId);

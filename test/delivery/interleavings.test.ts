@@ -4,8 +4,8 @@ import express from 'express';
 import fc from 'fast-check';
 import { intercomWebhookRouter } from '../../src/contacts/webhooks.ts';
 import { replayEvents } from '../../src/delivery/replay.ts';
-import { storeEvents } from '../../src/ingestion/store.ts';
-import { toReceived } from '../../src/ingestion/webhook.ts';
+import { interpretEvent } from '../../src/ingestion/interpret.ts';
+import { storeEvents } from '../../src/ingestion/store-events.ts';
 import type { Contact } from '../../src/simulator/intercom/state.ts';
 import { listenOnLoopback } from '../../src/simulator/listen.ts';
 import { findByAppUserIds } from '../../src/subscribers/find-store.ts';
@@ -105,8 +105,8 @@ describe('any interleaving of webhooks, contact events, failures and replays', (
       product_id: happened.type === 'NON_RENEWING_PURCHASE' ? `coins_${index}` : 'pro_monthly',
       ...(happened.type === 'CANCELLATION' ? { cancel_reason: 'UNSUBSCRIBE' } : {}),
     });
-    await storeEvents(world.db.database, WORKSPACE_ID, PROJECT_ID, [
-      toReceived(event, JSON.stringify({ event }), NOW_MS),
+    await storeEvents(world.db.database, { workspaceId: WORKSPACE_ID, projectId: PROJECT_ID }, [
+      interpretEvent(event, NOW_MS),
     ]);
   }
 

@@ -16,7 +16,7 @@ function entry(id: string, fields: Record<string, unknown> = {}) {
     side: 'customer',
     event_at_ms: String(event.event_timestamp_ms),
     received_at: new Date(START_MS),
-    payload: { event },
+    fields: event,
     skip_reason: null,
     not_sent: null,
     reason: null,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { storeEvents } from '../../src/ingestion/store.ts';
-import { toReceived } from '../../src/ingestion/webhook.ts';
+import { interpretEvent } from '../../src/ingestion/interpret.ts';
+import { storeEvents } from '../../src/ingestion/store-events.ts';
 import { hashSecret } from '../../src/workspaces/secrets.ts';
 import { until } from '../support/wait.ts';
 import { createWorld, PROJECT_ID, WORKSPACE_ID, type World } from '../support/world.ts';
@@ -24,8 +24,8 @@ describe('two subscribers of one contact', () => {
 
   async function receive(projectId: string, appUserId: string, id: string): Promise<void> {
     const event = recentEvent(appUserId, { id, transaction_id: id, original_transaction_id: id });
-    const received = toReceived(event, JSON.stringify({ event }), NOW_MS);
-    await storeEvents(world.db.database, WORKSPACE_ID, projectId, [received]);
+    const received = interpretEvent(event, NOW_MS);
+    await storeEvents(world.db.database, { workspaceId: WORKSPACE_ID, projectId }, [received]);
   }
 
   async function delivered(...ids: string[]): Promise<void> {

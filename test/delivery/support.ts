@@ -1,5 +1,5 @@
-import { storeEvents } from '../../src/ingestion/store.ts';
-import { toReceived } from '../../src/ingestion/webhook.ts';
+import { interpretEvent } from '../../src/ingestion/interpret.ts';
+import { storeEvents } from '../../src/ingestion/store-events.ts';
 import { EVENT_STATES } from '../support/deliveries.ts';
 import { DAY_MS, eventBody } from '../support/events.ts';
 import { PROJECT_ID, WORKSPACE_ID, type World } from '../support/world.ts';
@@ -30,9 +30,9 @@ export async function receive(
   workspaceId = WORKSPACE_ID,
 ): Promise<void> {
   const event = recentEvent(appUserId, fields);
-  const received = toReceived(event, JSON.stringify({ event }), NOW_MS);
+  const received = interpretEvent(event, NOW_MS);
   const projectId = workspaceId === WORKSPACE_ID ? PROJECT_ID : `${workspaceId}-p1`;
-  await storeEvents(world.db.database, workspaceId, projectId, [received]);
+  await storeEvents(world.db.database, { workspaceId, projectId }, [received]);
 }
 
 export interface EventState {

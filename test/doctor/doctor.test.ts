@@ -5,9 +5,9 @@ import { AxiosError } from 'axios';
 import { type Config, readConfig } from '../../src/config.ts';
 import type { CheckResult } from '../../src/doctor/check.ts';
 import { type DoctorContext, runDoctor } from '../../src/doctor/run.ts';
-import { createRefusalNotes } from '../../src/ingestion/refused-webhooks.ts';
-import { storeEvents } from '../../src/ingestion/store.ts';
-import { toReceived } from '../../src/ingestion/webhook.ts';
+import { createRefusalNotes } from '../../src/ingestion/authenticate.ts';
+import { interpretEvent } from '../../src/ingestion/interpret.ts';
+import { storeEvents } from '../../src/ingestion/store-events.ts';
 import { type JobQueue, openJobs } from '../../src/jobs/jobs.ts';
 import type { Listening } from '../../src/simulator/listen.ts';
 import {
@@ -358,7 +358,7 @@ describe('doctor', () => {
       remedy: /enter the new value there/,
       async make() {
         const recordRefusal = createRefusalNotes(world.db.database, Date.now);
-        await recordRefusal(WORKSPACE_ID, PROJECT_ID, 'authorization');
+        await recordRefusal({ workspaceId: WORKSPACE_ID, projectId: PROJECT_ID }, 'authorization');
         return { repair: () => sql(`update projects set last_refused_at = null, refused_for = null`) };
       },
     },
@@ -425,8 +425,8 @@ describe('doctor', () => {
       async make() {
         const body = eventBody();
         await sql(`update workspaces set not_before = now() + interval '1 hour'`);
-        await storeEvents(world.db.database, WORKSPACE_ID, PROJECT_ID, [
-          toReceived(body, JSON.stringify({ event: body }), Date.now()),
+        await storeEvents(world.db.database, { workspaceId: WORKSPACE_ID, projectId: PROJECT_ID }, [
+          interpretEvent(body, Date.now()),
         ]);
         await setDelivery(world.db.database, WORKSPACE_ID, String(body.id), {
           delivery: 'failed',
@@ -445,17 +445,16 @@ describe('doctor', () => {
       },
     },
     {
-      name: 'payloads that were not redacted',
+      name: 'webhooks that the daily job does not delete',
       found: 'retention: warning',
-      remedy: /payload\.redact/,
+      remedy: /journal\.prune/,
       async make() {
         await sql(
-          `insert into events (workspace_id, project_id, event_id, subscriber_id, type, kind, event_at_ms, payload,
-                               delivery, received_at)
-           values ($1, $2, 'old', gen_random_uuid(), 'TEST', 'test', 0, '{}', 'skipped', now() - interval '200 days')`,
+          `insert into webhooks (workspace_id, project_id, event_id, payload, received_at, processed_at)
+           values ($1, $2, 'old', '{}', now() - interval '200 days', now())`,
           [WORKSPACE_ID, PROJECT_ID],
         );
-        return { repair: () => sql('delete from events') };
+        return { repair: () => sql('delete from webhooks') };
       },
     },
     {

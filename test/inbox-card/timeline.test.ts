@@ -115,8 +115,8 @@ describe('the timeline', () => {
   test('one page is one index scan that stops at the limit, whatever the history', async () => {
     const { subscriber_id: id } = await subscriberOf('user_paged');
     await database().query(
-      `insert into events (workspace_id, project_id, event_id, subscriber_id, type, kind, event_at_ms, payload)
-       select workspace_id, project_id, 'deep-' || n, subscriber_id, type, kind, n, payload
+      `insert into events (workspace_id, project_id, event_id, subscriber_id, type, kind, event_at_ms, fields)
+       select workspace_id, project_id, 'deep-' || n, subscriber_id, type, kind, n, fields
          from events, generate_series(1, 3000) n where workspace_id = $1 and event_id = 'paged-00'`,
       [WORKSPACE_ID],
     );

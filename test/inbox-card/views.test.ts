@@ -558,10 +558,10 @@ describe('the card of each sample customer', () => {
       [WORKSPACE_ID],
     );
     await database.query(
-      `insert into events (workspace_id, project_id, event_id, subscriber_id, type, kind, event_at_ms, payload, skip_reason)
+      `insert into events (workspace_id, project_id, event_id, subscriber_id, type, kind, event_at_ms, fields, skip_reason)
        select $1, $2, 'heavy-' || n, $3, 'RENEWAL', 'renewal', $4::bigint - n * 60000,
-              json_build_object('event', ($5::jsonb || jsonb_build_object('id', 'heavy-' || n,
-                'event_timestamp_ms', $4::bigint - n * 60000))), 'timeline_only'
+              ($5::jsonb || jsonb_build_object('id', 'heavy-' || n,
+                'event_timestamp_ms', $4::bigint - n * 60000))::json, 'timeline_only'
          from generate_series(1, 5000) n`,
       [
         WORKSPACE_ID,
@@ -585,7 +585,7 @@ describe('the card of each sample customer', () => {
     assert.equal(again.text, card.text);
     // The second card needs none of the events: the summary that the first one stored is enough.
     await database.query(
-      `update events set payload = '{}' where workspace_id = $1 and event_id like 'heavy-%'`,
+      `update events set fields = '{}' where workspace_id = $1 and event_id like 'heavy-%'`,
       [WORKSPACE_ID],
     );
     assert.equal((await openAgain(product, card)).text, card.text);

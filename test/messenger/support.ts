@@ -164,7 +164,7 @@ export async function addEvent(
   const event = readEvent(body, { receivedAtMs: START_MS, fallbackId: 'none', side });
   await site.db.database.query(
     `insert into events (workspace_id, project_id, event_id, side, subscriber_id, type, kind, environment,
-                         event_at_ms, payload)
+                         event_at_ms, fields)
      values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
     [
       of.workspaceId,
@@ -176,7 +176,7 @@ export async function addEvent(
       event.kind,
       event.environment,
       event.atMs,
-      JSON.stringify({ event: body }),
+      JSON.stringify(body),
     ],
   );
 }

@@ -64,9 +64,9 @@ async function storeEvent(
     [workspaceId, subscriberId],
   );
   await site.db.database.query(
-    `insert into events (workspace_id, project_id, event_id, subscriber_id, type, kind, event_at_ms, payload)
+    `insert into events (workspace_id, project_id, event_id, subscriber_id, type, kind, event_at_ms, fields)
      values ($1, 'p', $2, $3, 'RENEWAL', 'renewal', 0, $4)`,
-    [workspaceId, eventId, subscriberId, JSON.stringify({ event: { app_user_id: appUserId } })],
+    [workspaceId, eventId, subscriberId, JSON.stringify({ app_user_id: appUserId })],
   );
   await setDelivery(site.db.database, workspaceId, eventId, { delivery, reason });
   return eventId;

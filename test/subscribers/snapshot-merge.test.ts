@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
-import { storeEvents } from '../../src/ingestion/store.ts';
-import { toReceived } from '../../src/ingestion/webhook.ts';
+import { interpretEvent } from '../../src/ingestion/interpret.ts';
+import { storeEvents } from '../../src/ingestion/store-events.ts';
 import type { CustomerReading } from '../../src/revenuecat/client.ts';
 import { readingTime } from '../../src/revenuecat/snapshot.ts';
-import { storeCustomers } from '../../src/subscribers/customers-store.ts';
 import { readHistory, readSubscriber } from '../../src/subscribers/store.ts';
+import { storeCustomers } from '../../src/subscribers/store-customers.ts';
 import { readEvent } from '../../src/subscription/read-event.ts';
 import { deriveState } from '../../src/subscription/state.ts';
 import type { Snapshot } from '../../src/subscription/types.ts';
@@ -163,6 +163,9 @@ describe('storing snapshots beside webhooks', () => {
   });
   after(() => db.close());
 
+  const store = (reading: CustomerReading) =>
+    db.database.transaction((sql) => storeCustomers(sql, project, [reading]));
+
   async function stateOf(appUserId: string) {
     const [found] = await db.database.query<{ id: string }>(
       'select subscriber_id as id from subscriber_ids where workspace_id = $1 and app_user_id = $2',
@@ -205,15 +208,12 @@ describe('storing snapshots beside webhooks', () => {
               original_app_user_id: id,
             };
             return () =>
-              storeEvents(db.database, WORKSPACE_ID, PROJECT_ID, [
-                toReceived(own, JSON.stringify({ event: own }), START_MS),
+              storeEvents(db.database, { workspaceId: WORKSPACE_ID, projectId: PROJECT_ID }, [
+                interpretEvent(own, START_MS),
               ]);
           };
           const told = (each: CustomerReading) => async () => {
-            for (;;) {
-              const [stored] = await storeCustomers(db.database, db.database, project, [each]);
-              if (stored?.outcome !== 'again') return;
-            }
+            await store(each);
           };
           const operations = [
             event(eventBody({ id: 'first' })),
@@ -258,32 +258,31 @@ describe('storing snapshots beside webhooks', () => {
       );
       return rows[0]?.due ?? false;
     };
-    const store = (snapshot: Snapshot) =>
-      storeCustomers(db.database, db.database, project, [{ snapshot, email: null }]);
+    const storeSnapshot = (snapshot: Snapshot) => store({ snapshot, email: null });
     const empty = {
       ...snapshotAt(START_MS, { endsAtMs: START_MS, ids: ['free'] }),
       subscriptions: [],
       activeEntitlements: [],
     };
-    assert.equal((await store(empty))[0]?.outcome, 'created');
+    assert.equal((await storeSnapshot(empty))[0]?.outcome, 'created');
     assert.equal(await due('free'), false);
     const paying = snapshotAt(START_MS, { endsAtMs: START_MS + 30 * DAY_MS, ids: ['paying'] });
-    await store(paying);
+    await storeSnapshot(paying);
     assert.equal(await due('paying'), true);
     await db.database.query('update subscribers set due_at = null');
-    await store({ ...paying, takenAtMs: START_MS + DAY_MS, lastSeenAtMs: START_MS + DAY_MS });
+    await storeSnapshot({ ...paying, takenAtMs: START_MS + DAY_MS, lastSeenAtMs: START_MS + DAY_MS });
     assert.equal(await due('paying'), false, 'seen again, nothing bought');
     const later = { ...paying, takenAtMs: START_MS + 2 * DAY_MS, activeEntitlements: [] };
-    assert.equal((await store(later))[0]?.outcome, 'updated');
+    assert.equal((await storeSnapshot(later))[0]?.outcome, 'updated');
     assert.equal(await due('paying'), true);
-    assert.equal((await store(paying))[0]?.outcome, 'kept', 'an older reading changes nothing');
+    assert.equal((await storeSnapshot(paying))[0]?.outcome, 'kept', 'an older reading changes nothing');
   });
 
   it('takes what a text cannot hold', async () => {
     const odd = snapshotAt(START_MS, { endsAtMs: START_MS, ids: ['odd'] });
     const snapshot = { ...odd, attributes: { note: 'a\u0000b\ud800c' } };
     const reading = { snapshot, email: { value: 'a\u0000@example.com', atMs: 1 } };
-    const [stored] = await storeCustomers(db.database, db.database, project, [reading]);
+    const [stored] = await store(reading);
     assert.equal(stored?.outcome, 'created');
   });
 });

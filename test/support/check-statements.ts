@@ -1,7 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import pg from 'pg';
-import { findCitusForms, isNotOnCitus, readCatalog } from './citus-forms.ts';
+import { findCitusForms, readCatalog } from './citus-forms.ts';
 import { findUnbound, flatten, isCrossTenant, tenantTables } from './tenancy.ts';
 
 /**
@@ -32,7 +32,7 @@ export async function checkStatements(folder: string, databaseUrl: string): Prom
         process.stdout.write(`✖ ${caller}: a statement ${problems.join('; ')}\n    ${flatten(text)}\n`);
       }
     }
-    const forms = isNotOnCitus(text) ? [] : findCitusForms(catalog, text);
+    const forms = findCitusForms(catalog, text);
     if (forms.length > 0) {
       refused += 1;
       process.stdout.write(`✖ ${caller}: Citus refuses what ${forms.join('; ')}\n    ${flatten(text)}\n`);

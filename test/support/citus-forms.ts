@@ -25,19 +25,6 @@ export const FORMS = {
 
 type Form = keyof typeof FORMS;
 
-/** Statements that never meet Citus: they are sent with other back ends only. Each is named by a part of its text. */
-export const NOT_ON_CITUS: readonly { readonly text: string; readonly why: string }[] = [
-  {
-    text: `with given_id as ( select * from unnest($3::text[], $4::uuid[], $5::boolean[])`,
-    why: 'receiving, in one statement; with Citus src/revenuecat/batch-in-parts.ts sends several',
-  },
-];
-
-export function isNotOnCitus(text: string): boolean {
-  const flat = text.replace(/\s+/g, ' ').trim();
-  return NOT_ON_CITUS.some((known) => flat.includes(known.text));
-}
-
 /** 0 immutable, 1 stable, 2 volatile. */
 type Volatility = 0 | 1 | 2;
 

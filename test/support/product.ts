@@ -11,6 +11,7 @@ import {
 import { connectProject } from '../../src/workspaces/projects.ts';
 import { CITUS_URL } from './citus.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
+import { until } from './wait.ts';
 import { CLIENT_ID, CLIENT_SECRET, silent, WORKSPACE_ID } from './world.ts';
 
 export const REVENUECAT_PROJECT_ID = 'projtest1';
@@ -45,8 +46,8 @@ export async function createProduct(
 ): Promise<Product> {
   const db = options.db ?? (await createTestDatabase());
   const intercom = createIntercomSimulator({ clientId: CLIENT_ID, clientSecret: CLIENT_SECRET });
-  const revenueCat = createRevenueCatSimulator();
-  const [intercomAt, revenueCatAt] = [await intercom.listen(), await revenueCat.listen()];
+  const simulator = createRevenueCatSimulator();
+  const [intercomAt, revenueCatAt] = [await intercom.listen(), await simulator.listen()];
   const environment = {
     PORT: '0',
     PUBLIC_URL: 'http://app.test',
@@ -62,6 +63,15 @@ export async function createProduct(
   };
   const read = readConfig(environment);
   if (!read.ok) throw new Error(JSON.stringify(read.problems));
+  const revenueCat: RevenueCatSimulator = {
+    ...simulator,
+    /** Resolves once the webhook is interpreted, where a processor runs. */
+    async sendWebhook(...sent) {
+      const responses = await simulator.sendWebhook(...sent);
+      if (read.config.role !== 'web') await until(() => isJournalProcessed(db), 'webhooks to be processed');
+      return responses;
+    },
+  };
   const server = await startServer(read.config, options.logger ?? silent);
   intercom.addWorkspace({ id: WORKSPACE_ID, name: 'Test workspace', timezone: 'America/New_York' });
   intercom.addAdmin(WORKSPACE_ID, { id: '7001', name: 'Ada Agent', email: 'ada@example.com' });
@@ -92,6 +102,11 @@ export async function createProduct(
       await db.close();
     },
   };
+}
+
+async function isJournalProcessed({ database }: TestDatabase): Promise<boolean> {
+  const rows = await database.query('select 1 from webhooks where processed_at is null limit 1');
+  return rows.length === 0;
 }
 
 async function connect(server: RunningServer, revenueCat: RevenueCatSimulator): Promise<Product['webhook']> {

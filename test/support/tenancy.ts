@@ -50,6 +50,18 @@ export const CROSS_TENANT: readonly { readonly text: string; readonly why: strin
     text: `select workspace_id, action_id, false as is_note from actions`,
     why: 'a worker looks for grants and notes that a killed one has left',
   },
+  {
+    text: `select workspace_id, project_id from projects order by workspace_id, project_id`,
+    why: 'the daily pruning of the journal',
+  },
+  {
+    text: `select distinct workspace_id, project_id from (select workspace_id, project_id from webhooks`,
+    why: 'a processor looks for projects with unprocessed webhooks',
+  },
+  {
+    text: `from (select received_at from webhooks where processed_at is null limit 10000) u`,
+    why: 'the backlog of the journal of all, for the metrics',
+  },
   { text: `select 1 from workspaces limit 1`, why: 'the readiness probe' },
 ];
 

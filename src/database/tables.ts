@@ -1,0 +1,102 @@
+/** Secrets by what they are: each has its own encryption context. */
+export type SecretKind = 'accessToken' | 'messengerSecret' | 'apiKey' | 'signingSecret';
+
+/** How the rows of a table belong to a subscriber, and what happens to them. */
+interface CustomerRows {
+  /** The rows of some subscribers, given as `$2`, in a statement whose workspace is `$1`. */
+  readonly where: string;
+  /** When two subscribers are merged. `drop`: derived data of both, which is rebuilt. */
+  readonly onMerge: 'move' | 'drop' | 'nothing';
+  /** When the subscriber is erased. `anonymize`: the row stays as a record of the team, without the customer. */
+  readonly onErase: 'delete' | 'anonymize';
+  /** Whether the rows are part of what is stored about the customer, or only bookkeeping. */
+  readonly isExported: boolean;
+}
+
+interface Table {
+  /** The rows of a workspace are erased with it. `null`: the table holds no workspace's data. */
+  readonly workspaceColumn: 'workspace_id' | null;
+  readonly customer: CustomerRows | null;
+  /** Encrypted columns, which key rotation encrypts again. */
+  readonly secrets: Readonly<Record<string, SecretKind>>;
+}
+
+const WORKSPACE: Table = { workspaceColumn: 'workspace_id', customer: null, secrets: {} };
+const SHARED: Table = { workspaceColumn: null, customer: null, secrets: {} };
+
+function customerTable(
+  onMerge: CustomerRows['onMerge'],
+  isExported: boolean,
+  options: { onErase?: CustomerRows['onErase']; where?: string } = {},
+): Table {
+  const { onErase = 'delete', where = 'subscriber_id = any($2::uuid[])' } = options;
+  return { ...WORKSPACE, customer: { where, onMerge, onErase, isExported } };
+}
+
+/**
+ * Every table with its place in erasing, exporting, merging and key rotation. A test compares it with the schema:
+ * a table that is missing here would keep data that must be erased. Erasing follows this order, so tables whose
+ * rows are found through other tables come first.
+ */
+export const TABLES: Readonly<Record<string, Table>> = {
+  webhooks: customerTable('nothing', true, {
+    where: `(project_id, event_id) in (select project_id, event_id from events
+              where workspace_id = $1 and subscriber_id = any($2::uuid[]))`,
+  }),
+  import_customers: customerTable('nothing', false, {
+    where: `customer_id in (select app_user_id from subscriber_ids
+              where workspace_id = $1 and subscriber_id = any($2::uuid[]))`,
+  }),
+  subscriber_ids: customerTable('move', true),
+  events: customerTable('move', true),
+  event_deliveries: customerTable('move', true),
+  delivery_attempts: customerTable('move', true),
+  contact_links: customerTable('move', true),
+  actions: customerTable('move', true),
+  action_notes: customerTable('move', false),
+  audit_log: customerTable('move', true, { onErase: 'anonymize' }),
+  subscriber_summaries: customerTable('drop', false),
+  reconcile_marks: customerTable('drop', false),
+  subscribers: customerTable('nothing', true, {
+    where: `(subscriber_id = any($2::uuid[]) or merged_into = any($2::uuid[]))`,
+  }),
+  sessions: WORKSPACE,
+  api_keys: WORKSPACE,
+  notifications: WORKSPACE,
+  call_budgets: WORKSPACE,
+  revenuecat_budgets: WORKSPACE,
+  imports: WORKSPACE,
+  action_admins: WORKSPACE,
+  catalog: WORKSPACE,
+  used_support_links: WORKSPACE,
+  projects: { ...WORKSPACE, secrets: { api_key: 'apiKey', signing_secret: 'signingSecret' } },
+  workspaces: { ...WORKSPACE, secrets: { access_token: 'accessToken', messenger_secret: 'messengerSecret' } },
+  oauth_states: SHARED,
+  workers: SHARED,
+};
+
+/** Tables with a workspace's data, in the order in which they are erased. */
+export const WORKSPACE_TABLES: readonly string[] = Object.keys(TABLES).filter(
+  (table) => TABLES[table]?.workspaceColumn !== null,
+);
+
+/** Tables with rows of customers, in the order in which they are erased. */
+export const CUSTOMER_TABLES: readonly (CustomerRows & { readonly table: string })[] = Object.entries(
+  TABLES,
+).flatMap(([table, { customer }]) => (customer ? [{ table, ...customer }] : []));
+
+/** Columns with encrypted values. */
+export const ENCRYPTED_COLUMNS: readonly {
+  readonly table: string;
+  readonly column: string;
+  readonly kind: SecretKind;
+  /** With the workspace, the table's key. */
+  readonly idColumn: string;
+}[] = Object.entries(TABLES).flatMap(([table, { secrets }]) =>
+  Object.entries(secrets).map(([column, kind]) => ({
+    table,
+    column,
+    kind,
+    idColumn: table === 'workspaces' ? 'workspace_id' : 'project_id',
+  })),
+);

@@ -1,0 +1,292 @@
+import type { Logger } from 'pino';
+import { createBatcher, keyed } from '../database/batcher.ts';
+import { againAfterDeadlock } from '../database/deadlock.ts';
+import type { Database, Sql } from '../database/sql.ts';
+import type { ProjectKey } from '../subscribers/identity.ts';
+import type { CheckedWebhook } from './interpret.ts';
+import { type ReceiptStatus, SEPARATOR } from './store-events.ts';
+
+/** PostgreSQL's channel for "a webhook was appended"; the payload is `<workspace>/<project>`. */
+export const WEBHOOK_CHANNEL = 'webhooks';
+
+/**
+ * Rows of one statement: beyond 250 a batch takes longer without carrying more webhooks a second. A second
+ * statement is sent only for 24: with 64 callers, two statements of any size carried 14 webhooks each, one at a time 17.
+ */
+const BATCHES = { most: 250, parallel: 2, worthAnother: 24 };
+
+export interface Journal {
+  /** Appends a webhook; concurrent calls of one workspace share a statement. Resolves after the commit. */
+  append(project: ProjectKey, webhook: CheckedWebhook): Promise<ReceiptStatus>;
+  /** Webhooks that are not committed yet. */
+  uncommitted(): number;
+}
+
+/** @param onAppended called after the commit, once for each project with new rows */
+export function createJournal(database: Database, onAppended: (project: ProjectKey) => void): Journal {
+  const batcherOf = keyed((workspaceId: string) =>
+    createBatcher(async (entries: readonly Entry[]) => {
+      const statuses = await againAfterDeadlock(() => appendWebhooks(database, workspaceId, entries));
+      const projectIds = new Set(
+        entries.flatMap(({ projectId }, index) => (statuses[index] === 'accepted' ? [projectId] : [])),
+      );
+      for (const projectId of projectIds) onAppended({ workspaceId, projectId });
+      return statuses;
+    }, BATCHES),
+  );
+  let uncommitted = 0;
+  return {
+    async append({ workspaceId, projectId }, webhook) {
+      uncommitted += 1;
+      try {
+        return await batcherOf(workspaceId)({ ...webhook, projectId });
+      } finally {
+        uncommitted -= 1;
+      }
+    },
+    uncommitted: () => uncommitted,
+  };
+}
+
+interface Entry extends CheckedWebhook {
+  readonly projectId: string;
+}
+
+async function appendWebhooks(
+  sql: Sql,
+  workspaceId: string,
+  entries: readonly Entry[],
+): Promise<ReceiptStatus[]> {
+  const rows = await sql.query<{ project_id: string; event_id: string }>(
+    `insert into webhooks (workspace_id, project_id, event_id, payload)
+     select $1, project_id, event_id, payload
+       from unnest($2::text[], $3::text[], string_to_array($4, E'\\x1e')) as t (project_id, event_id, payload)
+     on conflict (workspace_id, project_id, event_id) do nothing
+     returning project_id, event_id`,
+    [
+      workspaceId,
+      entries.map((entry) => entry.projectId),
+      entries.map((entry) => entry.eventId),
+      entries.map((entry) => entry.payload).join(SEPARATOR),
+    ],
+    'append-webhooks',
+  );
+  const appended = new Set(rows.map((row) => `${row.project_id} ${row.event_id}`));
+  // Of one event twice in a batch the first is the new one.
+  return entries.map((entry) =>
+    appended.delete(`${entry.projectId} ${entry.eventId}`) ? 'accepted' : 'duplicate',
+  );
+}
+
+/** Wakes the processors of other processes; without it they find the rows by polling. */
+export function notifyProcessors(sql: Sql, { workspaceId, projectId }: ProjectKey): Promise<unknown> {
+  return sql.query(
+    `select pg_notify($1, $2)`,
+    [WEBHOOK_CHANNEL, `${workspaceId}/${projectId}`],
+    'notify-webhooks',
+  );
+}
+
+export interface JournalRow extends CheckedWebhook {
+  /** Position in the journal: rows are interpreted in this order. */
+  readonly sequence: string;
+  readonly receivedAtMs: number;
+}
+
+interface DbRow {
+  event_id: string;
+  sequence: string;
+  received_at: Date;
+  payload: string;
+}
+
+function toRow(row: DbRow): JournalRow {
+  return {
+    eventId: row.event_id,
+    payload: row.payload,
+    sequence: row.sequence,
+    receivedAtMs: row.received_at.getTime(),
+  };
+}
+
+export async function readUnprocessed(
+  sql: Sql,
+  { workspaceId, projectId }: ProjectKey,
+  limit: number,
+): Promise<JournalRow[]> {
+  const rows = await sql.query<DbRow>(
+    `select event_id, sequence, received_at, payload from webhooks
+      where workspace_id = $1 and project_id = $2 and processed_at is null
+      order by sequence limit $3`,
+    [workspaceId, projectId, limit],
+    'read-unprocessed',
+  );
+  return rows.map(toRow);
+}
+
+/** Rows behind a position, whether they were processed or not. */
+export async function readJournal(
+  sql: Sql,
+  { workspaceId, projectId }: ProjectKey,
+  selection: { after: string; sinceMs: number; limit: number },
+): Promise<JournalRow[]> {
+  const rows = await sql.query<DbRow>(
+    `select event_id, sequence, received_at, payload from webhooks
+      where workspace_id = $1 and project_id = $2 and sequence > $3 and received_at >= to_timestamp($4::float8 / 1000)
+      order by sequence limit $5`,
+    [workspaceId, projectId, selection.after, selection.sinceMs, selection.limit],
+  );
+  return rows.map(toRow);
+}
+
+/** Projects with unprocessed rows, of all workspaces. */
+export async function listUnprocessedProjects(sql: Sql): Promise<ProjectKey[]> {
+  // Bounded: a long backlog belongs to projects that a processor works on already.
+  const rows = await sql.query<{ workspace_id: string; project_id: string }>(
+    `select distinct workspace_id, project_id
+       from (select workspace_id, project_id from webhooks where processed_at is null limit 10000) unprocessed`,
+    [],
+    'list-unprocessed-projects',
+  );
+  return rows.map((row) => ({ workspaceId: row.workspace_id, projectId: row.project_id }));
+}
+
+/** @param errors by event id; the others were interpreted */
+export async function markProcessed(
+  sql: Sql,
+  { workspaceId, projectId }: ProjectKey,
+  rows: readonly JournalRow[],
+  errors: ReadonlyMap<string, string>,
+): Promise<void> {
+  await sql.query(
+    `update webhooks set processed_at = now(), error = null
+      where workspace_id = $1 and project_id = $2 and event_id = any($3)`,
+    [workspaceId, projectId, rows.map((row) => row.eventId)],
+    'mark-processed',
+  );
+  if (errors.size === 0) return;
+  await sql.query(
+    `update webhooks w set error = f.error
+       from unnest($3::text[], $4::text[]) as f (event_id, error)
+      where w.workspace_id = $1 and w.project_id = $2 and w.event_id = f.event_id`,
+    [workspaceId, projectId, [...errors.keys()], [...errors.values()]],
+    'mark-failed',
+  );
+}
+
+/** Often enough for the settings page and the health check to show that webhooks arrive. */
+export async function markReceived(sql: Sql, { workspaceId, projectId }: ProjectKey): Promise<void> {
+  await sql.query(
+    `update projects set last_received_at = now()
+      where workspace_id = $1 and project_id = $2
+        and (last_received_at is null or last_received_at < now() - interval '5 seconds')`,
+    [workspaceId, projectId],
+    'mark-received',
+  );
+}
+
+/** A webhook that the interpreter could not handle. It is stored, and `cli reinterpret` tries it again. */
+export interface FailedWebhook {
+  readonly projectId: string;
+  readonly eventId: string;
+  readonly receivedAt: Date;
+  readonly error: string;
+}
+
+/** Newest first. */
+export async function listFailedWebhooks(
+  sql: Sql,
+  workspaceId: string,
+  limit: number,
+): Promise<FailedWebhook[]> {
+  const rows = await sql.query<{ project_id: string; event_id: string; received_at: Date; error: string }>(
+    `select project_id, event_id, received_at, error from webhooks
+      where workspace_id = $1 and error is not null order by received_at desc limit $2`,
+    [workspaceId, limit],
+  );
+  return rows.map((row) => ({
+    projectId: row.project_id,
+    eventId: row.event_id,
+    receivedAt: row.received_at,
+    error: row.error,
+  }));
+}
+
+export async function countFailedWebhooks(sql: Sql, workspaceId: string): Promise<number> {
+  const [row] = await sql.query<{ failed: number }>(
+    `select count(*)::integer as failed from webhooks where workspace_id = $1 and error is not null`,
+    [workspaceId],
+  );
+  return row?.failed ?? 0;
+}
+
+/** Of all workspaces, for the metrics; counted up to 10,000. */
+export async function readJournalBacklog(
+  sql: Sql,
+): Promise<{ unprocessed: number; failed: number; lagSeconds: number }> {
+  const [row] = await sql.query<{ unprocessed: number; lag: number | null; failed: number }>(
+    `select (select count(*)::integer from (select 1 from webhooks where error is not null limit 10000) f) as failed,
+            count(*)::integer as unprocessed, extract(epoch from now() - min(received_at))::float8 as lag
+       from (select received_at from webhooks where processed_at is null limit 10000) u`,
+  );
+  return {
+    unprocessed: row?.unprocessed ?? 0,
+    failed: row?.failed ?? 0,
+    lagSeconds: Math.max(0, row?.lag ?? 0),
+  };
+}
+
+/** Rows of one statement. More would hold locks longer than a processor should wait. */
+const PRUNE_BATCH = 500;
+
+/**
+ * Deletes processed rows that were received longer ago. What the interpreted events keep is enough for timeline,
+ * state and card; a webhook that comes again after that is still known by its event.
+ *
+ * @param days `null`: the journal is kept forever
+ * @returns number of rows deleted
+ */
+export async function pruneJournal(
+  database: Database,
+  days: number | null,
+  options: { logger: Logger; signal?: AbortSignal; batch?: number },
+): Promise<number> {
+  if (days === null) return 0;
+  let pruned = 0;
+  const projects = await database.query<{ workspace_id: string; project_id: string }>(
+    'select workspace_id, project_id from projects order by workspace_id, project_id',
+  );
+  for (const { workspace_id: workspaceId, project_id: projectId } of projects) {
+    for (let more = true; more && !options.signal?.aborted; ) {
+      const count = await pruneBatch(
+        database,
+        { workspaceId, projectId },
+        days,
+        options.batch ?? PRUNE_BATCH,
+      );
+      pruned += count;
+      more = count > 0;
+    }
+  }
+  if (pruned > 0) options.logger.info({ webhooks: pruned, days }, 'pruned the journal');
+  return pruned;
+}
+
+/** Walks the journal from its start, so that a day costs a day's rows and no index on the time is needed. */
+async function pruneBatch(
+  sql: Sql,
+  { workspaceId, projectId }: ProjectKey,
+  days: number,
+  limit: number,
+): Promise<number> {
+  const rows = await sql.query(
+    `delete from webhooks
+      where workspace_id = $1 and project_id = $2 and received_at < now() - make_interval(days => $3)
+        and event_id in (select event_id from webhooks
+                          where workspace_id = $1 and project_id = $2 and processed_at is not null
+                          order by sequence limit $4)
+     returning 1`,
+    [workspaceId, projectId, days, limit],
+  );
+  return rows.length;
+}

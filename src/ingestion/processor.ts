@@ -1,0 +1,242 @@
+import pLimit from 'p-limit';
+import type { Logger } from 'pino';
+import { againAfterDeadlock } from '../database/deadlock.ts';
+import { createListener } from '../database/listen.ts';
+import type { Database, Sql } from '../database/sql.ts';
+import { isDatabaseUnavailable } from '../errors.ts';
+import { withoutValues } from '../logger.ts';
+import { type ProjectKey, tryLockProject } from '../subscribers/identity.ts';
+import { type InterpretedEvent, interpretPayload } from './interpret.ts';
+import {
+  type JournalRow,
+  listUnprocessedProjects,
+  markProcessed,
+  markReceived,
+  readUnprocessed,
+  WEBHOOK_CHANNEL,
+} from './journal.ts';
+import { storeEventsIn } from './store-events.ts';
+
+export interface ProcessorOptions {
+  readonly database: Database;
+  /** For the connection that listens; `null`: only polling. */
+  readonly databaseUrl: string | null;
+  readonly logger: Logger;
+  readonly onProcessed?: (counts: BatchCounts) => void;
+}
+
+export interface BatchCounts {
+  readonly processed: number;
+  /** Of these, the webhooks that could not be interpreted. */
+  readonly failed: number;
+}
+
+/** Interprets the journal, one project's rows in order, several projects in parallel. */
+export interface Processor {
+  start(): void;
+  /** Finishes the running batches. */
+  stop(): Promise<void>;
+  /** Processes what a project has received. */
+  wake(project: ProjectKey): void;
+}
+
+/** Rows of one transaction. */
+const MAX_BATCH = 250;
+const PROJECTS_IN_PARALLEL = 4;
+/** The safety net behind `wake` and NOTIFY. */
+const POLL_MS = 1_000;
+/** While another process works on the same project. */
+const BUSY_MS = { first: 20, last: 500 };
+
+export function createProcessor(options: ProcessorOptions): Processor {
+  const { database, logger } = options;
+  const inSlot = pLimit(PROJECTS_IN_PARALLEL);
+  const running = new Map<string, { isWokenAgain: boolean; done: Promise<void> }>();
+  const stopping = new AbortController();
+  const listener = createListener({
+    databaseUrl: options.databaseUrl,
+    channel: WEBHOOK_CHANNEL,
+    logger,
+    onNotification(payload) {
+      const [workspaceId = '', projectId = ''] = payload.split('/');
+      wake({ workspaceId, projectId });
+    },
+  });
+  let polling: Promise<void> | null = null;
+
+  function wake(project: ProjectKey): void {
+    if (stopping.signal.aborted) return;
+    const key = `${project.workspaceId}/${project.projectId}`;
+    const current = running.get(key);
+    if (current) {
+      current.isWokenAgain = true;
+      return;
+    }
+    const run = { isWokenAgain: false, done: Promise.resolve() };
+    running.set(key, run);
+    run.done = processAll(project, run)
+      .catch((error: unknown) => {
+        logger.warn(
+          { err: error, unavailable: isDatabaseUnavailable(error), ...project },
+          'could not process webhooks; trying again',
+        );
+      })
+      .finally(() => running.delete(key));
+  }
+
+  async function processAll(project: ProjectKey, run: { isWokenAgain: boolean }): Promise<void> {
+    const batches = createBatches(database, project, logger);
+    let busyMs = BUSY_MS.first;
+    while (!stopping.signal.aborted) {
+      run.isWokenAgain = false;
+      // A slot for each batch: a project with a long backlog does not keep the others waiting.
+      const batch = await inSlot(batches.next);
+      if (batch === 'busy') {
+        await pause(busyMs);
+        busyMs = Math.min(busyMs * 2, BUSY_MS.last);
+        continue;
+      }
+      busyMs = BUSY_MS.first;
+      if (batch.processed > 0) options.onProcessed?.(batch);
+      if (!batch.hasMore && !run.isWokenAgain) return;
+    }
+  }
+
+  async function poll(): Promise<void> {
+    while (!stopping.signal.aborted) {
+      try {
+        for (const project of await listUnprocessedProjects(database)) wake(project);
+      } catch (error) {
+        logger.warn(
+          { err: error, unavailable: isDatabaseUnavailable(error) },
+          'could not look for webhooks to process',
+        );
+      }
+      await pause(POLL_MS);
+    }
+  }
+
+  function pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(done, ms);
+      stopping.signal.addEventListener('abort', done, { once: true });
+      function done(): void {
+        clearTimeout(timer);
+        stopping.signal.removeEventListener('abort', done);
+        resolve();
+      }
+    });
+  }
+
+  return {
+    start() {
+      listener.start();
+      polling = poll();
+    },
+    async stop() {
+      stopping.abort();
+      await polling;
+      await Promise.all([...running.values()].map(({ done }) => done));
+      await listener.stop();
+    },
+    wake,
+  };
+}
+
+/** Processes everything that a project has received. */
+export async function processProject(
+  database: Database,
+  project: ProjectKey,
+  logger: Logger,
+): Promise<BatchCounts> {
+  const batches = createBatches(database, project, logger);
+  const counts = { processed: 0, failed: 0 };
+  for (;;) {
+    const batch = await batches.next();
+    if (batch === 'busy') continue;
+    counts.processed += batch.processed;
+    counts.failed += batch.failed;
+    if (!batch.hasMore) return counts;
+  }
+}
+
+interface Batch extends BatchCounts {
+  readonly hasMore: boolean;
+}
+
+/**
+ * The batches of one project. When a row breaks its batch's transaction, smaller batches find it; alone in its
+ * batch it is marked with its error, and the rows behind it go on.
+ */
+function createBatches(
+  database: Database,
+  project: ProjectKey,
+  logger: Logger,
+): { next(): Promise<Batch | 'busy'> } {
+  let limit = MAX_BATCH;
+  return {
+    async next() {
+      let rows: readonly JournalRow[] = [];
+      const run = (store: typeof storeRows): Promise<Batch | 'busy'> =>
+        database.transaction(async (sql) => {
+          if (!(await tryLockProject(sql, project))) return 'busy';
+          rows = await readUnprocessed(sql, project, limit);
+          if (rows.length === 0) return { processed: 0, failed: 0, hasMore: false };
+          const errors = await store(sql, project, rows);
+          await markProcessed(sql, project, rows, errors);
+          await markReceived(sql, project);
+          for (const [eventId, error] of errors)
+            logger.error({ ...project, eventId, error }, 'a webhook could not be interpreted');
+          return { processed: rows.length, failed: errors.size, hasMore: rows.length === limit };
+        });
+      try {
+        const batch = await againAfterDeadlock(() => run(storeRows));
+        limit = Math.min(limit * 2, MAX_BATCH);
+        return batch;
+      } catch (error) {
+        if (!isCausedByData(error)) throw error;
+        if (rows.length > 1) {
+          limit = Math.ceil(rows.length / 2);
+          return { processed: 0, failed: 0, hasMore: true };
+        }
+        const [broken] = rows;
+        // Another process may have taken the row since then.
+        return run(async (sql, _project, again) =>
+          broken !== undefined && again[0]?.eventId === broken.eventId
+            ? new Map([[broken.eventId, messageOf(error)]])
+            : storeRows(sql, project, again),
+        );
+      }
+    },
+  };
+}
+
+/** @returns errors by event id, of the rows that could not be interpreted */
+async function storeRows(
+  sql: Sql,
+  project: ProjectKey,
+  rows: readonly JournalRow[],
+): Promise<Map<string, string>> {
+  const errors = new Map<string, string>();
+  const events: InterpretedEvent[] = [];
+  for (const row of rows) {
+    try {
+      events.push(interpretPayload(row, row.receivedAtMs));
+    } catch (error) {
+      errors.set(row.eventId, messageOf(error));
+    }
+  }
+  await storeEventsIn(sql, project, events);
+  return errors;
+}
+
+/** PostgreSQL's classes for data that a column or an index cannot hold (appendix A), or an error of our own code. */
+function isCausedByData(error: unknown): boolean {
+  if (isDatabaseUnavailable(error)) return false;
+  const { code } = error as { code?: unknown };
+  return typeof code === 'string' ? /^(22|23|54)/.test(code) : true;
+}
+
+function messageOf(error: unknown): string {
+  return withoutValues(error instanceof Error ? error.message : String(error)).slice(0, 500);
+}

@@ -1,0 +1,247 @@
+import { againAfterDeadlock } from '../database/deadlock.ts';
+import { notifyDelivery } from '../database/notify.ts';
+import type { Database, Sql } from '../database/sql.ts';
+import { lockProject, type ProjectKey } from '../subscribers/identity.ts';
+import { EVENTS_WITH_DELIVERY } from '../subscribers/store.ts';
+import { DAY_MS } from '../time.ts';
+import { type InterpretedEvent, interpretPayload } from './interpret.ts';
+import { type JournalRow, markProcessed, readJournal } from './journal.ts';
+import {
+  columnsOf,
+  type EventRecord,
+  insertEvents,
+  recordKey,
+  resolveRecords,
+  touchSubscribers,
+} from './store-events.ts';
+
+/** Events that only the new interpretation yields are sent to the contact when they are younger than this. */
+export const SEND_WITHIN_DAYS = 3;
+
+const BATCH = 250;
+
+/** Webhooks by what the interpretation changed. */
+export interface Reinterpreted {
+  unchanged: number;
+  /** Stored events that are now another kind, time, transaction or customer. */
+  corrected: number;
+  /** Events that were not stored: their webhook could not be interpreted, or was interrupted. */
+  added: number;
+  failed: number;
+}
+
+/**
+ * Interprets a project's journal again, after the interpreter was corrected. What is right stays as it is, and
+ * nothing that was sent is sent again: an event keeps its delivery, except that one which was not deliverable
+ * before is sent while it is young.
+ */
+export async function reinterpret(
+  database: Database,
+  project: ProjectKey,
+  options: { sinceMs: number; nowMs: number },
+): Promise<Reinterpreted> {
+  const total: Reinterpreted = { unchanged: 0, corrected: 0, added: 0, failed: 0 };
+  const isYoung = (event: InterpretedEvent): boolean =>
+    event.receivedAtMs > options.nowMs - SEND_WITHIN_DAYS * DAY_MS;
+  for (let after = '0'; ; ) {
+    const selection = { after, sinceMs: options.sinceMs, limit: BATCH };
+    const batch = await againAfterDeadlock(() =>
+      database.transaction(async (sql) => {
+        await lockProject(sql, project);
+        const rows = await readJournal(sql, project, selection);
+        return { last: rows.at(-1)?.sequence, counts: await reinterpretRows(sql, project, rows, isYoung) };
+      }),
+    );
+    for (const name of Object.keys(total) as (keyof Reinterpreted)[]) total[name] += batch.counts[name];
+    if (batch.last === undefined) return total;
+    after = batch.last;
+  }
+}
+
+async function reinterpretRows(
+  sql: Sql,
+  project: ProjectKey,
+  rows: readonly JournalRow[],
+  isYoung: (event: InterpretedEvent) => boolean,
+): Promise<Reinterpreted> {
+  const counts: Reinterpreted = { unchanged: 0, corrected: 0, added: 0, failed: 0 };
+  if (rows.length === 0) return counts;
+  const errors = new Map<string, string>();
+  const events = rows.flatMap((row) => {
+    try {
+      return [interpretPayload(row, row.receivedAtMs)];
+    } catch (error) {
+      errors.set(row.eventId, String((error as Error).message));
+      return [];
+    }
+  });
+  const stored = await readStored(sql, project, events);
+  const records = (await resolveRecords(sql, project, events, isYoung)).map((record) =>
+    keepCustomer(record, stored.get(recordKey(record))),
+  );
+  const added = records.filter((record) => !stored.has(recordKey(record)));
+  const changed = records.flatMap((record) => {
+    const row = stored.get(recordKey(record));
+    return row && isDifferent(row, record) ? [{ record, row }] : [];
+  });
+  await insertEvents(sql, project, added);
+  await updateEvents(sql, project, changed);
+  await deleteSources(sql, project, events, records);
+  await touchSubscribers(sql, project, [...added, ...changed.map(({ record }) => record)]);
+  await moveDeliveries(
+    sql,
+    project,
+    changed.filter(
+      ({ record, row }) => record.side === 'customer' && row.subscriber_id !== record.group.subscriberId,
+    ),
+  );
+  if (added.length + changed.length > 0) await notifyDelivery(sql, project.workspaceId);
+  await markProcessed(sql, project, rows, errors);
+  const addedIds = new Set(added.flatMap(({ side, id }) => (side === 'customer' ? [id] : [])));
+  const changedIds = new Set([...changed.map(({ record }) => record.id), ...added.map(({ id }) => id)]);
+  counts.failed = errors.size;
+  counts.added = addedIds.size;
+  counts.corrected = changedIds.difference(addedIds).size;
+  counts.unchanged = events.length - changedIds.size;
+  return counts;
+}
+
+interface StoredRow {
+  event_id: string;
+  side: EventRecord['side'];
+  subscriber_id: string;
+  type: string;
+  kind: string;
+  environment: string | null;
+  event_at_ms: string;
+  transaction_id: string | null;
+  fields: string;
+  skip_reason: string | null;
+  has_delivery: boolean;
+}
+
+async function readStored(
+  sql: Sql,
+  { workspaceId, projectId }: ProjectKey,
+  events: readonly InterpretedEvent[],
+): Promise<Map<string, StoredRow>> {
+  const rows = await sql.query<StoredRow>(
+    `select e.event_id, e.side, e.subscriber_id, e.type, e.kind, e.environment, e.event_at_ms, e.transaction_id,
+            e.fields::text as fields, e.skip_reason, d.event_id is not null as has_delivery
+       from ${EVENTS_WITH_DELIVERY}
+      where e.workspace_id = $1 and e.project_id = $2 and e.event_id = any($3)`,
+    [workspaceId, projectId, events.map(({ event }) => event.id)],
+  );
+  return new Map(rows.map((row) => [recordKey({ id: row.event_id, side: row.side }), row]));
+}
+
+/** An event that names no customer stays with the customer that was made for it. */
+function keepCustomer(record: EventRecord, row: StoredRow | undefined): EventRecord {
+  if (!row || record.interpreted[record.side].length > 0) return record;
+  return { ...record, group: { ...record.group, subscriberId: row.subscriber_id, isNew: false } };
+}
+
+function isDifferent(row: StoredRow, { group, interpreted }: EventRecord): boolean {
+  const { event, fields } = interpreted;
+  return (
+    row.subscriber_id !== group.subscriberId ||
+    row.type !== event.type ||
+    row.kind !== event.kind ||
+    row.environment !== event.environment ||
+    Number(row.event_at_ms) !== event.atMs ||
+    row.transaction_id !== event.transactionId ||
+    row.fields !== fields
+  );
+}
+
+/** What was sent, or decided by the workspace's settings, stays; the rest follows the new interpretation. */
+function skipReasonOf(row: StoredRow, record: EventRecord): string | null {
+  if (row.skip_reason === 'timeline_only') return record.skipReason;
+  const isUnplanned = row.skip_reason === null && !row.has_delivery;
+  return isUnplanned && record.skipReason === 'timeline_only' ? 'timeline_only' : row.skip_reason;
+}
+
+async function updateEvents(
+  sql: Sql,
+  { workspaceId, projectId }: ProjectKey,
+  changed: readonly { readonly record: EventRecord; readonly row: StoredRow }[],
+): Promise<void> {
+  if (changed.length === 0) return;
+  await sql.query(
+    `update events e
+        set subscriber_id = t.subscriber_id, type = t.type, kind = t.kind, environment = t.environment,
+            event_at_ms = t.event_at_ms, transaction_id = t.transaction_id, fields = t.fields::json,
+            skip_reason = t.skip_reason
+       from unnest($3::text[], $4::text[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::bigint[],
+                   $10::float8[], $11::text[], string_to_array($12, E'\\x1e'), $13::text[])
+            as t (event_id, side, subscriber_id, type, kind, environment, event_at_ms, received_at_ms, transaction_id,
+                  fields, skip_reason)
+      where e.workspace_id = $1 and e.project_id = $2 and e.event_id = t.event_id and e.side = t.side
+        and e.event_id = any($3)`,
+    [
+      workspaceId,
+      projectId,
+      ...columnsOf(changed.map(({ record }) => record)),
+      changed.map(({ record, row }) => skipReasonOf(row, record)),
+    ],
+  );
+}
+
+/** A delivery belongs to the subscriber of its event. */
+async function moveDeliveries(
+  sql: Sql,
+  { workspaceId, projectId }: ProjectKey,
+  moved: readonly { readonly record: EventRecord; readonly row: StoredRow }[],
+): Promise<void> {
+  if (moved.length === 0) return;
+  await sql.query(
+    `update event_deliveries d set subscriber_id = t.subscriber_id
+       from unnest($3::text[], $4::uuid[]) as t (event_id, subscriber_id)
+      where d.workspace_id = $1 and d.project_id = $2 and d.event_id = t.event_id and d.subscriber_id = any($5::uuid[])`,
+    [
+      workspaceId,
+      projectId,
+      moved.map(({ record }) => record.id),
+      moved.map(({ record }) => record.group.subscriberId),
+      moved.map(({ row }) => row.subscriber_id),
+    ],
+  );
+  await markSubscribersPending(
+    sql,
+    workspaceId,
+    moved.map(({ row }) => row.subscriber_id),
+  );
+}
+
+/** Rows of transfer sources that the new interpretation does not name. */
+async function deleteSources(
+  sql: Sql,
+  { workspaceId, projectId }: ProjectKey,
+  events: readonly InterpretedEvent[],
+  records: readonly EventRecord[],
+): Promise<void> {
+  const withSource = new Set(records.flatMap(({ side, id }) => (side === 'source' ? [id] : [])));
+  const without = events.map(({ event }) => event.id).filter((id) => !withSource.has(id));
+  const rows = await sql.query<{ subscriber_id: string }>(
+    `delete from events where workspace_id = $1 and project_id = $2 and event_id = any($3) and side = 'source'
+     returning subscriber_id`,
+    [workspaceId, projectId, without],
+  );
+  await markSubscribersPending(
+    sql,
+    workspaceId,
+    rows.map((row) => row.subscriber_id),
+  );
+}
+
+async function markSubscribersPending(
+  sql: Sql,
+  workspaceId: string,
+  subscriberIds: readonly string[],
+): Promise<void> {
+  if (subscriberIds.length === 0) return;
+  await sql.query(
+    `update subscribers set due_at = now(), version = version + 1 where workspace_id = $1 and subscriber_id = any($2)`,
+    [workspaceId, subscriberIds],
+  );
+}

@@ -1,0 +1,218 @@
+import { againAfterDeadlock } from '../database/deadlock.ts';
+import { notifyDelivery } from '../database/notify.ts';
+import type { Database, Sql } from '../database/sql.ts';
+import {
+  type IdentityGroup,
+  lockProject,
+  newIdentityGroup,
+  type ProjectKey,
+  resolveIdentities,
+} from '../subscribers/identity.ts';
+import { EVENT_KINDS } from '../subscription/types.ts';
+import type { InterpretedEvent } from './interpret.ts';
+
+export type ReceiptStatus = 'accepted' | 'duplicate';
+
+/** Whether an event of a deliverable kind is sent to the contact; otherwise it is on the timeline only. */
+export type DeliveryRule = (event: InterpretedEvent) => boolean;
+
+/** One row: an event as it concerns one customer. */
+export interface EventRecord {
+  readonly id: string;
+  readonly side: 'customer' | 'source';
+  readonly group: IdentityGroup;
+  readonly interpreted: InterpretedEvent;
+  /** Why it is never sent to Intercom; `null`: it is delivered. */
+  readonly skipReason: 'timeline_only' | 'imported' | null;
+}
+
+const DELIVERABLE: ReadonlySet<string> = new Set(EVENT_KINDS);
+
+/** A control character that JSON allows nowhere: in an array every quote of every document would be escaped. */
+export const SEPARATOR = '\x1e';
+
+/** Stores events of one project in a transaction of their own. */
+export function storeEvents(
+  database: Database,
+  project: ProjectKey,
+  events: readonly InterpretedEvent[],
+  isDelivered?: DeliveryRule,
+): Promise<ReceiptStatus[]> {
+  return againAfterDeadlock(() =>
+    database.transaction(async (sql) => {
+      await lockProject(sql, project);
+      return storeEventsIn(sql, project, events, isDelivered);
+    }),
+  );
+}
+
+/**
+ * Stores events of one project: resolves and merges their subscribers, inserts the events that are not stored yet,
+ * and marks the subscribers of these as pending delivery.
+ *
+ * @param sql a transaction that holds the project's lock
+ * @returns for each event, in order, whether it was new
+ */
+export async function storeEventsIn(
+  sql: Sql,
+  project: ProjectKey,
+  events: readonly InterpretedEvent[],
+  isDelivered: DeliveryRule = () => true,
+): Promise<ReceiptStatus[]> {
+  // Of one event twice in a batch only the first counts, also for its app user ids.
+  const first = new Map<string, InterpretedEvent>();
+  for (const event of events) if (!first.has(event.event.id)) first.set(event.event.id, event);
+  const records = await resolveRecords(sql, project, [...first.values()], isDelivered);
+  const inserted = await insertEvents(sql, project, records);
+  await touchSubscribers(
+    sql,
+    project,
+    records.filter((record) => record.group.isNew || inserted.has(recordKey(record))),
+  );
+  if (inserted.size > 0) await notifyDelivery(sql, project.workspaceId);
+  return events.map((event) =>
+    first.get(event.event.id) === event && inserted.has(recordKey({ id: event.event.id, side: 'customer' }))
+      ? 'accepted'
+      : 'duplicate',
+  );
+}
+
+export function recordKey({ id, side }: { readonly id: string; readonly side: string }): string {
+  return `${side} ${id}`;
+}
+
+/** The rows of some events, with the subscriber of each. */
+export async function resolveRecords(
+  sql: Sql,
+  project: ProjectKey,
+  events: readonly InterpretedEvent[],
+  isDelivered: DeliveryRule,
+): Promise<EventRecord[]> {
+  const groups = await resolveIdentities(
+    sql,
+    project,
+    events.flatMap(({ customer, source }) => [customer, source]),
+  );
+  return events.flatMap((interpreted) => {
+    const groupOf = ([appUserId]: readonly string[]) =>
+      appUserId === undefined ? undefined : groups.get(appUserId);
+    // An event that names no customer is stored as a customer of its own, where it is found by its id.
+    const customer = toRecord(interpreted, 'customer', groupOf(interpreted.customer) ?? newIdentityGroup());
+    const source = groupOf(interpreted.source);
+    return source ? [customer, toRecord(interpreted, 'source', source)] : [customer];
+  });
+
+  function toRecord(
+    interpreted: InterpretedEvent,
+    side: EventRecord['side'],
+    group: IdentityGroup,
+  ): EventRecord {
+    // The transfer itself is recorded on the contact that received the purchases; the source's attributes follow.
+    const isDeliverable = side === 'customer' && DELIVERABLE.has(interpreted.event.kind);
+    const skipReason = !isDeliverable ? 'timeline_only' : isDelivered(interpreted) ? null : 'imported';
+    return { id: interpreted.event.id, side, group, interpreted, skipReason };
+  }
+}
+
+/** @returns keys of the rows that were not stored yet */
+export async function insertEvents(
+  sql: Sql,
+  project: ProjectKey,
+  records: readonly EventRecord[],
+): Promise<Set<string>> {
+  if (records.length === 0) return new Set();
+  const rows = await sql.query<{ event_id: string; side: string }>(
+    `insert into events (workspace_id, project_id, event_id, side, subscriber_id, type, kind, environment,
+                         event_at_ms, received_at, transaction_id, fields, skip_reason)
+     select $1, $2, event_id, side, subscriber_id, type, kind, environment, event_at_ms,
+            to_timestamp(received_at_ms / 1000), transaction_id, fields::json, skip_reason
+       from unnest($3::text[], $4::text[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::bigint[],
+                   $10::float8[], $11::text[], string_to_array($12, E'\\x1e'), $13::text[])
+            as t (event_id, side, subscriber_id, type, kind, environment, event_at_ms, received_at_ms, transaction_id,
+                  fields, skip_reason)
+     on conflict (workspace_id, project_id, event_id, side) do nothing
+     returning event_id, side`,
+    [
+      project.workspaceId,
+      project.projectId,
+      ...columnsOf(records),
+      records.map((record) => record.skipReason),
+    ],
+    'insert-events',
+  );
+  return new Set(rows.map((row) => recordKey({ id: row.event_id, side: row.side })));
+}
+
+/** Parameters for event_id, side, subscriber_id, type, kind, environment, event_at_ms, received_at_ms,
+ * transaction_id and fields: lists, but the fields are one text. */
+export function columnsOf(records: readonly EventRecord[]): unknown[] {
+  const events = records.map(({ interpreted }) => interpreted.event);
+  return [
+    records.map((record) => record.id),
+    records.map((record) => record.side),
+    records.map((record) => record.group.subscriberId),
+    events.map((event) => event.type),
+    events.map((event) => event.kind),
+    events.map((event) => event.environment),
+    events.map((event) => event.atMs),
+    records.map(({ interpreted }) => interpreted.receivedAtMs),
+    events.map((event) => event.transactionId),
+    records.map(({ interpreted }) => interpreted.fields).join(SEPARATOR),
+  ];
+}
+
+/** Creates the subscribers of records, or marks those that exist as pending delivery. */
+export async function touchSubscribers(
+  sql: Sql,
+  { workspaceId, projectId }: ProjectKey,
+  records: readonly EventRecord[],
+): Promise<void> {
+  if (records.length === 0) return;
+  const entries = [...Map.groupBy(records, ({ group }) => group.subscriberId)]
+    .map(([subscriberId, own]) => ({ subscriberId, ...summarize(own) }))
+    // In the order in which delivery locks subscribers that share a contact.
+    .sort((a, b) => (a.subscriberId < b.subscriberId ? -1 : 1));
+  await sql.query(
+    `insert into subscribers as s (workspace_id, project_id, subscriber_id, due_at, version, email, email_at_ms,
+                                   first_event_at_ms, last_event_at_ms)
+     select $1, $2, subscriber_id, now(), 1, email, email_at_ms, first_event_at_ms, last_event_at_ms
+       from unnest($3::uuid[], $4::bigint[], $5::bigint[], $6::text[], $7::bigint[])
+            as t (subscriber_id, first_event_at_ms, last_event_at_ms, email, email_at_ms)
+     on conflict (workspace_id, subscriber_id) do update
+        set due_at = least(s.due_at, excluded.due_at),
+            version = s.version + 1,
+            waiting = false,
+            first_event_at_ms = least(s.first_event_at_ms, excluded.first_event_at_ms),
+            last_event_at_ms = greatest(s.last_event_at_ms, excluded.last_event_at_ms),
+            email = case when excluded.email is not null and excluded.email_at_ms >= s.email_at_ms
+                         then excluded.email else s.email end,
+            email_at_ms = greatest(s.email_at_ms, excluded.email_at_ms)`,
+    [
+      workspaceId,
+      projectId,
+      entries.map((entry) => entry.subscriberId),
+      entries.map((entry) => entry.firstMs),
+      entries.map((entry) => entry.lastMs),
+      entries.map((entry) => entry.email?.value ?? null),
+      entries.map((entry) => entry.email?.atMs ?? 0),
+    ],
+    'touch-subscribers',
+  );
+}
+
+function summarize(records: readonly EventRecord[]): {
+  firstMs: number;
+  lastMs: number;
+  email: InterpretedEvent['email'];
+} {
+  let firstMs = Number.POSITIVE_INFINITY;
+  let lastMs = Number.NEGATIVE_INFINITY;
+  let email: InterpretedEvent['email'] = null;
+  for (const { interpreted } of records) {
+    firstMs = Math.min(firstMs, interpreted.event.atMs);
+    lastMs = Math.max(lastMs, interpreted.event.atMs);
+    if (interpreted.email && (email === null || interpreted.email.atMs > email.atMs))
+      email = interpreted.email;
+  }
+  return { firstMs, lastMs, email };
+}

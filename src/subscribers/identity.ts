@@ -1,0 +1,152 @@
+import { randomUUID } from 'node:crypto';
+import type { Sql } from '../database/sql.ts';
+import { mergeSubscribers } from './merge.ts';
+
+export interface ProjectKey {
+  readonly workspaceId: string;
+  readonly projectId: string;
+}
+
+/** One customer as a batch shows it: app user ids that belong together, and the subscriber they belong to. */
+export interface IdentityGroup {
+  readonly ids: Set<string>;
+  subscriberId: string;
+  /** Whether none of the ids is stored yet. */
+  isNew: boolean;
+  /** Whether some of the ids are not stored yet. */
+  hasNewIds: boolean;
+}
+
+/**
+ * Waits for the project's lock, which lasts until the transaction ends. Every transaction that creates, merges or
+ * erases subscribers of a project takes it, so none of them meets another one.
+ *
+ * @param sql an open transaction; a session's lock would not survive a transaction pooler
+ */
+export async function lockProject(sql: Sql, project: ProjectKey): Promise<void> {
+  await sql.query(`select pg_advisory_xact_lock(hashtextextended($1, 0))`, [lockName(project)]);
+}
+
+/** @returns whether this transaction has the lock; `false`: another one holds it */
+export async function tryLockProject(sql: Sql, project: ProjectKey): Promise<boolean> {
+  const [row] = await sql.query<{ locked: boolean }>(
+    `select pg_try_advisory_xact_lock(hashtextextended($1, 0)) as locked`,
+    [lockName(project)],
+    'try-lock-project',
+  );
+  return row?.locked === true;
+}
+
+function lockName({ workspaceId, projectId }: ProjectKey): string {
+  return `project ${workspaceId} ${projectId}`;
+}
+
+export function newIdentityGroup(): IdentityGroup {
+  return { ids: new Set(), subscriberId: randomUUID(), isNew: true, hasNewIds: true };
+}
+
+/**
+ * Resolves app user ids to subscribers: subscribers that turn out to be one customer are merged, and ids that are
+ * not known yet are stored. The caller creates the subscribers of new groups in the same transaction.
+ *
+ * @param sql a transaction that holds the project's lock
+ * @param idLists app user ids; those of one customer together
+ * @returns by app user id
+ */
+export async function resolveIdentities(
+  sql: Sql,
+  project: ProjectKey,
+  idLists: readonly (readonly string[])[],
+): Promise<Map<string, IdentityGroup>> {
+  const { owners, groups, merges } = await matchIdentities(sql, project, idLists);
+  for (const [group, subscriberIds] of merges)
+    group.subscriberId = await mergeSubscribers(sql, project.workspaceId, [...subscriberIds]);
+  const unknown = [...groups].filter(([id]) => !owners.has(id));
+  if (unknown.length > 0) {
+    await sql.query(
+      `insert into subscriber_ids (workspace_id, project_id, app_user_id, subscriber_id)
+       select $1, $2, app_user_id, subscriber_id
+         from unnest($3::text[], $4::uuid[]) as t (app_user_id, subscriber_id)`,
+      [
+        project.workspaceId,
+        project.projectId,
+        unknown.map(([id]) => id),
+        unknown.map(([, group]) => group.subscriberId),
+      ],
+      'insert-subscriber-ids',
+    );
+  }
+  return groups;
+}
+
+/** The same without changing anything: of subscribers that are still to be merged it names one. */
+export async function findIdentityGroups(
+  sql: Sql,
+  project: ProjectKey,
+  idLists: readonly (readonly string[])[],
+): Promise<Map<string, IdentityGroup>> {
+  return (await matchIdentities(sql, project, idLists)).groups;
+}
+
+interface Matched {
+  readonly owners: ReadonlyMap<string, string>;
+  readonly groups: Map<string, IdentityGroup>;
+  /** Subscribers of each group that has several. */
+  readonly merges: ReadonlyMap<IdentityGroup, ReadonlySet<string>>;
+}
+
+async function matchIdentities(
+  sql: Sql,
+  project: ProjectKey,
+  idLists: readonly (readonly string[])[],
+): Promise<Matched> {
+  const groups = new Map<string, IdentityGroup>();
+  for (const ids of idLists) joinIds(groups, ids);
+  const owners =
+    groups.size === 0 ? new Map<string, string>() : await findOwners(sql, project, [...groups.keys()]);
+  // Ids of one subscriber belong together, whether or not the batch shows them together.
+  for (const ids of Map.groupBy(owners, ([, subscriberId]) => subscriberId).values())
+    joinIds(
+      groups,
+      ids.map(([id]) => id),
+    );
+  const merges = new Map<IdentityGroup, Set<string>>();
+  for (const group of new Set(groups.values())) {
+    const subscriberIds = new Set([...group.ids].flatMap((id) => owners.get(id) ?? []));
+    const [first] = subscriberIds;
+    if (first === undefined) continue;
+    group.hasNewIds = [...group.ids].some((id) => !owners.has(id));
+    group.subscriberId = first;
+    group.isNew = false;
+    if (subscriberIds.size > 1) merges.set(group, subscriberIds);
+  }
+  return { owners, groups, merges };
+}
+
+/** Puts ids into one group, together with the groups that they were in. */
+function joinIds(groups: Map<string, IdentityGroup>, ids: readonly string[]): void {
+  const joined = ids.flatMap((id) => groups.get(id) ?? []);
+  const [group = newIdentityGroup()] = joined;
+  for (const id of [...ids, ...joined.flatMap((other) => (other === group ? [] : [...other.ids]))]) {
+    group.ids.add(id);
+    groups.set(id, group);
+  }
+}
+
+async function findOwners(
+  sql: Sql,
+  project: ProjectKey,
+  ids: readonly string[],
+): Promise<Map<string, string>> {
+  // One key lookup for each id: with "= any" a plan made for a small table compares every row with every id.
+  const rows = await sql.query<{ app_user_id: string; subscriber_id: string }>(
+    `select i.app_user_id, i.subscriber_id
+       from unnest($3::text[]) as wanted (id)
+      cross join lateral (select app_user_id, subscriber_id from subscriber_ids
+                           where workspace_id = $1 and project_id = $2 and app_user_id = wanted.id
+                          offset 0) i`,
+    [project.workspaceId, project.projectId, ids],
+    'find-owners',
+  );
+  return new Map(rows.map((row) => [row.app_user_id, row.subscriber_id]));
+}

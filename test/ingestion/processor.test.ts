@@ -1,0 +1,219 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { after, before, describe, test } from 'node:test';
+import fc from 'fast-check';
+import { type CheckedWebhook, checkWebhook, interpretEvent } from '../../src/ingestion/interpret.ts';
+import {
+  countFailedWebhooks,
+  createJournal,
+  listFailedWebhooks,
+  readJournalBacklog,
+} from '../../src/ingestion/journal.ts';
+import { createProcessor, processProject } from '../../src/ingestion/processor.ts';
+import { storeEvents } from '../../src/ingestion/store-events.ts';
+import { lockProject } from '../../src/subscribers/identity.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { eventBody, START_MS } from '../support/events.ts';
+import { until } from '../support/wait.ts';
+import { silent } from '../support/world.ts';
+
+const IDS = ['ann', 'bob', 'cy', 'dee', 'eve', 'fay'];
+
+interface Happening {
+  readonly eventId: number;
+  readonly ids: readonly string[];
+  readonly sources: readonly string[];
+}
+
+const happening: fc.Arbitrary<Happening> = fc.record({
+  eventId: fc.integer({ min: 1, max: 30 }),
+  ids: fc.subarray(IDS, { maxLength: 3 }),
+  sources: fc.oneof({ weight: 3, arbitrary: fc.constant([]) }, fc.subarray(IDS, { maxLength: 2 })),
+});
+
+function bodyOf({ eventId, ids, sources }: Happening): Record<string, unknown> {
+  const atMs = START_MS + eventId * 1_000;
+  const [first = null, ...aliases] = ids;
+  const body =
+    sources.length > 0
+      ? { type: 'TRANSFER', transferred_from: sources, transferred_to: ids }
+      : eventBody({ app_user_id: first, original_app_user_id: first, aliases });
+  return { ...body, id: `event-${eventId}`, event_timestamp_ms: atMs };
+}
+
+function webhook(event: Record<string, unknown>): CheckedWebhook {
+  return checkWebhook(Buffer.from(JSON.stringify({ api_version: '1.0', event })));
+}
+
+describe('processing the journal', () => {
+  let db: TestDatabase;
+  before(async () => {
+    db = await createTestDatabase();
+  });
+  after(() => db?.close());
+
+  async function addProject(): Promise<{ workspaceId: string; projectId: string }> {
+    const workspaceId = randomUUID();
+    await db.database.query(
+      `insert into projects (workspace_id, project_id, revenuecat_project_id, webhook_auth_hash, name)
+       values ($1, 'p1', 'proj1', $1, '')`,
+      [workspaceId],
+    );
+    return { workspaceId, projectId: 'p1' };
+  }
+  const rows = <T extends object>(text: string, ...values: unknown[]) => db.database.query<T>(text, values);
+
+  /** App user ids of each subscriber, and the events with the ids of their subscriber. */
+  async function contents(workspaceId: string): Promise<unknown> {
+    const subscribers = await rows<{ ids: string }>(
+      `select string_agg(i.app_user_id, ' ' order by i.app_user_id) as ids
+         from subscribers s join subscriber_ids i on i.workspace_id = $1 and i.subscriber_id = s.subscriber_id
+        where s.workspace_id = $1 and s.merged_into is null and s.due_at is not null
+        group by s.subscriber_id order by 1`,
+      workspaceId,
+    );
+    const events = await rows(
+      `select e.event_id, e.side, e.type, e.kind, e.event_at_ms, e.fields, e.skip_reason,
+              (select string_agg(i.app_user_id, ' ' order by i.app_user_id) from subscriber_ids i
+                where i.workspace_id = $1 and i.subscriber_id = s.subscriber_id) as ids
+         from events e join subscribers s on s.workspace_id = $1 and s.subscriber_id = e.subscriber_id
+        where e.workspace_id = $1 and s.merged_into is null order by e.event_id, e.side`,
+      workspaceId,
+    );
+    return { subscribers, events };
+  }
+
+  test('parallel processors and imports leave what one event after the other leaves', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.uniqueArray(happening, { selector: ({ eventId }) => eventId, minLength: 1, maxLength: 16 }),
+        fc.array(fc.constantFrom('webhook', 'import'), { minLength: 16, maxLength: 16 }),
+        async (happenings, ways) => {
+          const expected = await addProject();
+          for (const each of happenings)
+            await storeEvents(db.database, expected, [interpretEvent(bodyOf(each), START_MS)]);
+
+          const actual = await addProject();
+          const processors = [0, 1].map(() =>
+            createProcessor({ database: db.database, databaseUrl: null, logger: silent }),
+          );
+          const journal = createJournal(db.database, (project) => {
+            for (const processor of processors) processor.wake(project);
+          });
+          const statuses = await Promise.all(
+            happenings.map(async (each, index) =>
+              ways[index] === 'webhook'
+                ? journal.append(actual, webhook(bodyOf(each)))
+                : (await storeEvents(db.database, actual, [interpretEvent(bodyOf(each), START_MS)]))[0],
+            ),
+          );
+          await processProject(db.database, actual, silent);
+          for (const processor of processors) await processor.stop();
+          assert.deepEqual([...new Set(statuses)], ['accepted']);
+          assert.deepEqual(await contents(actual.workspaceId), await contents(expected.workspaceId));
+        },
+      ),
+      { numRuns: 25 },
+    );
+  });
+
+  test('events of a subscriber are stored in the order in which they arrived', async () => {
+    const project = await addProject();
+    const journal = createJournal(db.database, () => {});
+    for (let number = 1; number <= 600; number += 1)
+      await journal.append(project, webhook(bodyOf({ eventId: number, ids: ['ann'], sources: [] })));
+    const counts = await processProject(db.database, project, silent);
+    assert.deepEqual(counts, { processed: 600, failed: 0 });
+    const stored = await rows<{ ordered: boolean }>(
+      `select bool_and(e.received_at = date_trunc('milliseconds', w.received_at)) as ordered
+         from events e join webhooks w on w.workspace_id = $1 and w.event_id = e.event_id
+        where e.workspace_id = $1`,
+      project.workspaceId,
+    );
+    assert.deepEqual(stored, [{ ordered: true }]);
+  });
+
+  test('a webhook that cannot be interpreted is marked, and the others go on', async () => {
+    const project = await addProject();
+    const journal = createJournal(db.database, () => {});
+    const append = (number: number) =>
+      journal.append(
+        project,
+        webhook(bodyOf({ eventId: number, ids: [`user-${number % 50}`], sources: [] })),
+      );
+    await Promise.all(Array.from({ length: 1_000 }, (_, index) => append(index)));
+    // One that no interpreter reads, one that the database refuses.
+    await rows(
+      `update webhooks set payload = '{"event":7}' where workspace_id = $1 and event_id = 'event-300'`,
+      project.workspaceId,
+    );
+    await rows(`create function refuse() returns trigger language plpgsql as $$
+      begin raise exception 'out of range "secret@example.com"' using errcode = '22003'; end $$`);
+    await rows(`create trigger refuse before insert on events for each row when (new.event_id = 'event-700')
+      execute function refuse()`);
+    const counts = await processProject(db.database, project, silent);
+    assert.deepEqual(counts, { processed: 1_000, failed: 2 });
+    const [stored] = await rows<{ n: number }>(
+      `select count(*)::int as n from events where workspace_id = $1`,
+      project.workspaceId,
+    );
+    assert.equal(stored?.n, 998);
+    assert.equal(await countFailedWebhooks(db.database, project.workspaceId), 2);
+    const failed = await listFailedWebhooks(db.database, project.workspaceId, 10);
+    assert.deepEqual(
+      new Map(failed.map(({ eventId, error }) => [eventId, error])),
+      new Map([
+        ['event-300', 'The payload has no "event" object'],
+        ['event-700', 'out of range "…"'],
+      ]),
+    );
+    assert.deepEqual(await readJournalBacklog(db.database), { unprocessed: 0, failed: 2, lagSeconds: 0 });
+    await rows('drop trigger refuse on events');
+  });
+
+  test('waits for a transaction that holds the project, and then catches up', async () => {
+    const project = await addProject();
+    const processor = createProcessor({ database: db.database, databaseUrl: null, logger: silent });
+    const journal = createJournal(db.database, processor.wake);
+    const eventsStored = async (): Promise<number> =>
+      (await rows(`select 1 from events where workspace_id = $1`, project.workspaceId)).length;
+    await db.database.transaction(async (sql) => {
+      await lockProject(sql, project);
+      await journal.append(project, webhook(eventBody({ id: 'waits' })));
+      await journal.append(project, webhook(eventBody({ id: 'waits-too' })));
+      assert.equal(await eventsStored(), 0);
+    });
+    await until(async () => (await eventsStored()) === 2, 'both events');
+    await processor.stop();
+  });
+
+  test('hears of webhooks that another process received, and polls for those it was not told of', async () => {
+    const project = await addProject();
+    await createJournal(db.database, () => {}).append(project, webhook(eventBody({ id: 'polled' })));
+    const processor = createProcessor({ database: db.database, databaseUrl: db.url, logger: silent });
+    processor.start();
+    const stored = async (): Promise<string[]> =>
+      (
+        await rows<{ event_id: string }>(
+          `select event_id from events where workspace_id = $1 order by 1`,
+          project.workspaceId,
+        )
+      ).map((row) => row.event_id);
+    await until(async () => (await stored()).length === 1, 'the one that was there before');
+    const { notifyProcessors } = await import('../../src/ingestion/journal.ts');
+    const journal = createJournal(db.database, (each) => void notifyProcessors(db.database, each));
+    await journal.append(project, webhook(eventBody({ id: 'told' })));
+    await until(async () => (await stored()).length === 2, 'the one that was announced');
+    await processor.stop();
+  });
+
+  test('of one event several times in a batch the first is accepted', async () => {
+    const project = await addProject();
+    const journal = createJournal(db.database, () => {});
+    const statuses = await Promise.all(
+      ['same', 'same', 'other', 'same'].map((id) => journal.append(project, webhook(eventBody({ id })))),
+    );
+    assert.deepEqual(statuses, ['accepted', 'duplicate', 'accepted', 'duplicate']);
+    assert.equal(await journal.append(project, webhook(eventBody({ id: 'other' }))), 'duplicate');
+  });
+});
