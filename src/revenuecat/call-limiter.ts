@@ -1,11 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Database } from '../database/sql.ts';
+import type { Database, Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
-import { type CallDomain, holdCalls, type RateReading, takeCalls } from './call-budget.ts';
 
 /**
- * Who goes first when calls are scarce: somebody who waits at a card, then work that follows an event, then
- * what has time (an import, reconciling).
+ * The order when calls are scarce: a card that an agent waits for, then work that follows an event, then imports and
+ * reconciling.
  */
 export type CallPriority = 'interactive' | 'background' | 'bulk';
 
@@ -17,13 +16,13 @@ export interface CallGate {
    * @throws AppError `revenuecat_rate_limited` when that would take longer than this priority waits
    */
   enter(domain: CallDomain): Promise<void>;
-  observe(domain: CallDomain, reading: RateReading): void;
-  /** RevenueCat has answered 429: nobody calls for this long (ms). */
-  hold(domain: CallDomain, forMs: number): Promise<void>;
+  observe(domain: CallDomain, usage: RateUsage): void;
+  /** After a 429: no calls for this long (ms). */
+  pause(domain: CallDomain, forMs: number): Promise<void>;
 }
 
 export interface CallLimiter {
-  /** @param signal ends the waiting: a process that stops does not wait for its turn */
+  /** @param signal ends the waiting, when the process stops */
   gate(
     project: { workspaceId: string; projectId: string },
     priority: CallPriority,
@@ -31,16 +30,16 @@ export interface CallLimiter {
   ): CallGate;
 }
 
-const PRIORITIES: Readonly<Record<CallPriority, { keepShare: number; patienceMs: number }>> = {
-  interactive: { keepShare: 0, patienceMs: 2_000 },
-  background: { keepShare: 0.25, patienceMs: 20_000 },
-  // An import holds its customers while it waits: told to wait long, it lets go of them.
-  bulk: { keepShare: 0.5, patienceMs: 30_000 },
+const PRIORITIES: Readonly<Record<CallPriority, { keepShare: number; maxWaitMs: number }>> = {
+  interactive: { keepShare: 0, maxWaitMs: 2_000 },
+  background: { keepShare: 0.25, maxWaitMs: 20_000 },
+  // An import has claimed customers while it waits: rather than wait longer, it releases them.
+  bulk: { keepShare: 0.5, maxWaitMs: 30_000 },
 };
 
-/** Calls that one statement takes at most: what waits in one process at the same moment. */
+/** Calls that one statement takes at most. */
 const MAX_AT_ONCE = 64;
-/** Others may give back or lose what was announced: nobody sleeps longer without looking again. */
+/** The budget may change before the announced time. */
 const MAX_SLEEP_MS = 1_000;
 
 interface Waiting {
@@ -50,14 +49,14 @@ interface Waiting {
 }
 
 /**
- * Shares each project's rate limit between all processes, through the database. Calls that wait in one process
- * at the same time take their share in one statement, so that it costs less than a tenth of a call.
+ * Shares each project's rate limit between all processes, through the database. Calls of one process that wait at the
+ * same time share a statement, so that it costs less than a tenth of a call.
  */
 export function createCallLimiter(options: { database: Database; now?: () => number }): CallLimiter {
   const { database } = options;
   const now = options.now ?? Date.now;
-  const lanes = new Map<string, { waiting: Waiting[] }>();
-  const readings = new Map<string, RateReading>();
+  const queues = new Map<string, Waiting[]>();
+  const usages = new Map<string, RateUsage>();
 
   async function drain(
     project: { workspaceId: string; projectId: string },
@@ -65,49 +64,49 @@ export function createCallLimiter(options: { database: Database; now?: () => num
     priority: CallPriority,
     key: string,
   ): Promise<void> {
-    const lane = lanes.get(key);
+    const queue = queues.get(key);
     const budget = `${project.workspaceId}|${project.projectId}|${domain}`;
-    while (lane && lane.waiting.length > 0) {
-      const reading = readings.get(budget) ?? null;
-      readings.delete(budget);
+    while (queue && queue.length > 0) {
+      const usage = usages.get(budget) ?? null;
+      usages.delete(budget);
       try {
-        const calls = Math.min(lane.waiting.length, MAX_AT_ONCE);
+        const calls = Math.min(queue.length, MAX_AT_ONCE);
         const { keepShare } = PRIORITIES[priority];
-        const { granted, waitMs } = await takeCalls(database, project, domain, { calls, keepShare, reading });
-        for (const call of lane.waiting.splice(0, granted)) call.resolve();
+        const { granted, waitMs } = await takeCalls(database, project, domain, { calls, keepShare, usage });
+        for (const call of queue.splice(0, granted)) call.resolve();
         if (granted < calls) {
-          refuseImpatient(lane, waitMs);
-          if (lane.waiting.length > 0) await sleep(Math.min(waitMs, MAX_SLEEP_MS));
+          rejectLate(queue, waitMs);
+          if (queue.length > 0) await sleep(Math.min(waitMs, MAX_SLEEP_MS));
         }
       } catch (error) {
-        for (const call of lane.waiting.splice(0)) call.reject(error);
+        for (const call of queue.splice(0)) call.reject(error);
       }
     }
-    lanes.delete(key);
+    queues.delete(key);
   }
 
   function begin(key: string, call: Waiting, startDraining: () => void): void {
-    const lane = lanes.get(key);
-    if (lane) {
-      lane.waiting.push(call);
+    const queue = queues.get(key);
+    if (queue) {
+      queue.push(call);
       return;
     }
-    lanes.set(key, { waiting: [call] });
-    // Calls that begin in this turn of the loop share the first statement.
+    queues.set(key, [call]);
+    // Calls of the same turn of the event loop share the first statement.
     setImmediate(startDraining);
   }
 
-  async function unlessStopped(
+  async function withSignal(
     turn: Promise<void>,
     call: Waiting,
     key: string,
     signal: AbortSignal,
   ): Promise<void> {
     const stop = (): void => {
-      const waiting = lanes.get(key)?.waiting ?? [];
+      const waiting = queues.get(key) ?? [];
       const at = waiting.indexOf(call);
       if (at >= 0) waiting.splice(at, 1);
-      call.reject(usedUp(now()));
+      call.reject(rateLimited(now()));
     };
     if (signal.aborted) stop();
     else signal.addEventListener('abort', stop, { once: true });
@@ -118,11 +117,11 @@ export function createCallLimiter(options: { database: Database; now?: () => num
     }
   }
 
-  function refuseImpatient(lane: { waiting: Waiting[] }, waitMs: number): void {
+  function rejectLate(queue: Waiting[], waitMs: number): void {
     const readyMs = now() + waitMs;
-    for (const call of lane.waiting.filter(({ untilMs }) => untilMs < readyMs)) {
-      lane.waiting.splice(lane.waiting.indexOf(call), 1);
-      call.reject(usedUp(readyMs));
+    for (const call of queue.filter(({ untilMs }) => untilMs < readyMs)) {
+      queue.splice(queue.indexOf(call), 1);
+      call.reject(rateLimited(readyMs));
     }
   }
 
@@ -132,24 +131,136 @@ export function createCallLimiter(options: { database: Database; now?: () => num
         enter(domain) {
           const key = `${project.workspaceId}|${project.projectId}|${domain}|${priority}`;
           const { promise, resolve, reject } = Promise.withResolvers<void>();
-          const call = { untilMs: now() + PRIORITIES[priority].patienceMs, resolve, reject };
+          const call = { untilMs: now() + PRIORITIES[priority].maxWaitMs, resolve, reject };
           begin(key, call, () => void drain(project, domain, priority, key));
-          return signal ? unlessStopped(promise, call, key, signal) : promise;
+          return signal ? withSignal(promise, call, key, signal) : promise;
         },
-        observe(domain, reading) {
-          if (!(reading.limit > 0) || !Number.isInteger(reading.limit) || !Number.isInteger(reading.usage))
-            return;
-          readings.set(`${project.workspaceId}|${project.projectId}|${domain}`, reading);
+        observe(domain, usage) {
+          if (!(usage.limit > 0) || !Number.isInteger(usage.limit) || !Number.isInteger(usage.usage)) return;
+          usages.set(`${project.workspaceId}|${project.projectId}|${domain}`, usage);
         },
-        hold: (domain, forMs) => holdCalls(database, project, domain, forMs),
+        pause: (domain, forMs) => pauseCalls(database, project, domain, forMs),
       };
     },
   };
 }
 
-function usedUp(readyMs: number): AppError {
-  return new AppError('revenuecat_rate_limited', 'The rate limit of the RevenueCat key is used up for now', {
-    status: 503,
-    remedy: { kind: 'wait_until', atMs: readyMs },
-  });
+function rateLimited(readyMs: number): AppError {
+  return new AppError(
+    'revenuecat_rate_limited',
+    'The rate limit of the RevenueCat key is used up. Try again in a minute.',
+    {
+      status: 503,
+      remedy: { kind: 'wait_until', atMs: readyMs },
+    },
+  );
+}
+
+/** What RevenueCat counts separately. Source: RevenueCat API v2, "Rate limits by domain". */
+export type CallDomain = 'customer' | 'configuration';
+
+/** Calls a minute until the headers of a response say otherwise. Source: the same. */
+const DEFAULT_PER_MINUTE: Readonly<Record<CallDomain, number>> = { customer: 480, configuration: 60 };
+
+/** The rate-limit headers of a response, for the current minute; they do not say when it ends. */
+export interface RateUsage {
+  readonly limit: number;
+  readonly usage: number;
+}
+
+export interface TakenCalls {
+  readonly granted: number;
+  /** When one more could be granted, ms from now; 0 when all were. */
+  readonly waitMs: number;
+}
+
+/**
+ * Takes calls out of a project's budget, which all processes share: a token bucket in one row.
+ *
+ * Whether RevenueCat counts calendar minutes or the last sixty seconds is not documented (UNVERIFIED). The bucket
+ * therefore holds a twelfth of the limit and is refilled with the rest of it, less a forty-eighth for calls that
+ * arrive later than they were granted: no sixty seconds, wherever they begin, see more calls than the limit.
+ * That uses nine tenths of it. Counting each call in a log of the last minute would use 2 % more, and every
+ * grant would read 480 rows.
+ *
+ * @param ask.keepShare of the bucket that is left to more urgent calls, 0 to 1
+ * @param ask.usage lowers what is left when another program uses the same key; each is passed once
+ * @param ask.nowMs the database's clock unless given
+ */
+export async function takeCalls(
+  sql: Sql,
+  project: { workspaceId: string; projectId: string },
+  domain: CallDomain,
+  ask: { calls: number; keepShare: number; usage?: RateUsage | null; nowMs?: number },
+): Promise<TakenCalls> {
+  for (let attempt = 0; ; attempt += 1) {
+    const [row] = await sql.query<{ granted: string; wait_ms: number }>(
+      TAKE,
+      [
+        project.workspaceId,
+        project.projectId,
+        domain,
+        ask.calls,
+        ask.keepShare,
+        ask.usage?.limit ?? null,
+        ask.usage?.usage ?? null,
+        ask.nowMs ?? null,
+      ],
+      'take-revenuecat-calls',
+    );
+    if (row) return { granted: Number(row.granted), waitMs: row.wait_ms };
+    if (attempt > 0) throw new Error('The budget of RevenueCat calls could not be created');
+    await sql.query(
+      `insert into revenuecat_budgets (workspace_id, project_id, domain, per_minute, tokens, at_ms)
+       values ($1, $2, $3, $4::integer, greatest($4::float8 / 12, least(10, $4::float8 / 2)),
+               coalesce($5::float8, extract(epoch from clock_timestamp()) * 1000))
+       on conflict do nothing`,
+      [project.workspaceId, project.projectId, domain, DEFAULT_PER_MINUTE[domain], ask.nowMs ?? null],
+    );
+  }
+}
+
+const TAKE = `
+with before as (
+  select *, coalesce($8::float8, extract(epoch from statement_timestamp()) * 1000) as now_ms,
+         coalesce($6::integer, per_minute) as allowed
+    from revenuecat_budgets
+   where workspace_id = $1 and project_id = $2 and domain = $3
+     for update
+), sized as (
+  select *, greatest(allowed / 12.0, least(10, allowed / 2.0))::float8 as capacity from before
+), paced as (
+  select *, greatest(allowed - capacity - ceil(allowed / 48.0), 1)::float8 / 60000 as per_ms from sized
+), filled as (
+  select *, least(capacity, tokens * allowed / per_minute + greatest(0, now_ms - at_ms) * per_ms,
+                  case when $6::integer is null then capacity else greatest(0, $6::integer - $7::integer) end) as have
+    from paced
+), taken as (
+  select *, case when now_ms < hold_until_ms then 0
+                 else greatest(0, least($4::float8, floor(have - capacity * $5::float8 + 1e-6))) end as granted
+    from filled
+)
+update revenuecat_budgets b
+   set per_minute = t.allowed, tokens = t.have - t.granted, at_ms = greatest(t.at_ms, t.now_ms)
+  from taken t
+ where b.workspace_id = $1 and b.project_id = $2 and b.domain = $3
+returning t.granted,
+          case when t.granted >= $4 then 0
+               else greatest(t.hold_until_ms - t.now_ms,
+                             (t.capacity * $5::float8 + 1 - (t.have - t.granted)) / t.per_ms, 1) end as wait_ms`;
+
+/** Stops all calls for a time (ms), after a 429. */
+export async function pauseCalls(
+  sql: Sql,
+  project: { workspaceId: string; projectId: string },
+  domain: CallDomain,
+  forMs: number,
+): Promise<void> {
+  await sql.query(
+    `update revenuecat_budgets
+        set hold_until_ms = greatest(hold_until_ms, extract(epoch from statement_timestamp()) * 1000 + $4::float8),
+            tokens = 0
+      where workspace_id = $1 and project_id = $2 and domain = $3`,
+    [project.workspaceId, project.projectId, domain, forMs],
+  );
 }

@@ -3,8 +3,7 @@ import type { z } from 'zod';
 import { AppError } from '../errors.ts';
 import { createHttpClient, isAccepted } from '../http/client.ts';
 import type { Snapshot } from '../subscription/types.ts';
-import type { CallDomain } from './call-budget.ts';
-import type { CallGate } from './call-limiter.ts';
+import type { CallDomain, CallGate } from './call-limiter.ts';
 import { revenueCatFailure, revenueCatUnreachable, waitMsOf } from './failures.ts';
 import {
   activeEntitlementSchema,
@@ -20,7 +19,7 @@ import {
   subscriptionSchema,
   webhookSchema,
 } from './schemas.ts';
-import { type CatalogNames, emailOf, idsIn, readingTime, toSnapshot } from './snapshot.ts';
+import { type CatalogNames, emailOf, idsIn, snapshotTime, toSnapshot } from './snapshot.ts';
 
 export interface CatalogItem {
   readonly id: string;
@@ -125,7 +124,7 @@ function createRevenueCatHttp(options: RevenueCatClientOptions): AxiosInstance {
         });
         return response;
       }
-      if (status === 429) await gate?.hold(domain, waitMsOf({ headers, body }));
+      if (status === 429) await gate?.pause(domain, waitMsOf({ headers, body }));
       throw revenueCatFailure({ status, headers, body }, config.action ?? '', now());
     },
     (error) => {
@@ -237,7 +236,7 @@ export function createRevenueCatClient(options: RevenueCatClientOptions): Revenu
       await nullWhenMissing(() => get(path, 'Trying the key'));
     },
     readCustomer(projectId, customerId, names) {
-      const askedAtMs = now();
+      const requestedAtMs = now();
       const path = customerPath(projectId, customerId);
       const action = 'Reading a customer';
       return nullWhenMissing(async () => {
@@ -254,7 +253,7 @@ export function createRevenueCatClient(options: RevenueCatClientOptions): Revenu
           list(`${path}/subscriptions`, subscriptionSchema, action),
           list(`${path}/purchases`, purchaseSchema, action),
         ]);
-        const takenAtMs = readingTime(askedAtMs, response.headers.date);
+        const takenAtMs = snapshotTime(requestedAtMs, response.headers.date);
         const parts = { customer, aliases, attributes, active, subscriptions, purchases };
         const known = (await names.knowing?.(idsIn(parts))) ?? names;
         return { snapshot: toSnapshot(parts, known, takenAtMs), email: emailOf(attributes) };

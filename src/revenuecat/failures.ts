@@ -1,5 +1,12 @@
 import { z } from 'zod';
-import { AppError } from '../errors.ts';
+import { AppError, type ErrorCode, type Remedy } from '../errors.ts';
+
+/** A response that is not a success. Header names are in lower case. */
+export interface RevenueCatResponse {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, unknown>>;
+  readonly body: unknown;
+}
 
 const errorSchema = z.object({
   type: z.string().nullish(),
@@ -9,58 +16,56 @@ const errorSchema = z.object({
 });
 
 /**
- * The one place that decides what a refusal of RevenueCat's v2 API means. `retryable` and `backoff_ms` are
- * trusted over the status. Source: RevenueCat, API v2, "Errors" and "Rate limits".
+ * Decides what an error response of RevenueCat's v2 API means. `retryable` and `backoff_ms` take precedence over the
+ * status. Source: RevenueCat, API v2, "Errors" and "Rate limits".
  */
-export function revenueCatFailure(
-  answer: { status: number; headers: Readonly<Record<string, unknown>>; body: unknown },
-  action: string,
-  nowMs: number,
-): AppError {
-  const parsed = errorSchema.safeParse(answer.body);
+export function revenueCatFailure(response: RevenueCatResponse, action: string, nowMs: number): AppError {
+  const parsed = errorSchema.safeParse(response.body);
   const body = parsed.success ? parsed.data : {};
-  const said = (body.message ?? '').slice(0, 300);
-  const message = `${action}: RevenueCat answered ${answer.status}${body.type ? ` ${body.type}` : ''}${said ? `: ${said}` : ''}`;
-  const upstreamStatus = answer.status;
+  const text = (body.message ?? '').slice(0, 300);
+  const details = `${body.type ? ` ${body.type.slice(0, 100)}` : ''}${text ? `: ${text}` : ''}`;
+  const { remedy = { kind: 'give_up' }, ...meaning } = meaningOf(response, body.retryable === true, nowMs);
+  return new AppError(meaning.code, `${action}: RevenueCat answered ${response.status}${details}`, {
+    status: meaning.status ?? 502,
+    upstreamStatus: response.status,
+    remedy,
+  });
+}
 
-  switch (answer.status) {
+function meaningOf(
+  response: RevenueCatResponse,
+  isRetryable: boolean,
+  nowMs: number,
+): { code: ErrorCode; status?: number; remedy?: Remedy } {
+  const { status } = response;
+  switch (status) {
     case 401:
-      return new AppError('revenuecat_unauthorized', message, {
-        status: 502,
-        upstreamStatus,
-        remedy: { kind: 'reauthorise' },
-      });
+      return { code: 'revenuecat_unauthorized', remedy: { kind: 'reauthorise' } };
     case 403:
-      return new AppError('revenuecat_scope_missing', message, { status: 502, upstreamStatus });
+      return { code: 'revenuecat_scope_missing' };
     case 404:
-      return new AppError('revenuecat_not_found', message, { status: 404, upstreamStatus });
+      return { code: 'revenuecat_not_found', status: 404 };
     case 409:
-      return new AppError('revenuecat_conflict', message, { status: 409, upstreamStatus });
-    case 429:
-      return new AppError('revenuecat_rate_limited', message, {
-        status: 503,
-        upstreamStatus,
-        remedy: { kind: 'wait_until', atMs: nowMs + waitMsOf(answer) },
-      });
+      return { code: 'revenuecat_conflict', status: 409 };
+    case 429: {
+      const atMs = nowMs + waitMsOf(response);
+      return { code: 'revenuecat_rate_limited', status: 503, remedy: { kind: 'wait_until', atMs } };
+    }
     default:
-      // 423: another request holds the customer; it passes.
-      return answer.status >= 500 || answer.status === 423 || body.retryable === true
-        ? new AppError('revenuecat_unavailable', message, {
-            status: 502,
-            upstreamStatus,
-            remedy: { kind: 'retry' },
-          })
-        : new AppError('revenuecat_rejected', message, { status: 502, upstreamStatus });
+      // 423: another request has locked the customer; it passes. Below 400 it comes from a proxy.
+      return status >= 500 || status < 400 || status === 423 || isRetryable
+        ? { code: 'revenuecat_unavailable', remedy: { kind: 'retry' } }
+        : { code: 'revenuecat_rejected' };
   }
 }
 
 /** How long a 429 asks to wait, ms: `backoff_ms`, else `Retry-After` (s), else ten seconds; at most an hour. */
-export function waitMsOf(answer: { headers: Readonly<Record<string, unknown>>; body: unknown }): number {
-  const parsed = errorSchema.safeParse(answer.body);
+export function waitMsOf({ headers, body }: Omit<RevenueCatResponse, 'status'>): number {
+  const parsed = errorSchema.safeParse(body);
   const backoffMs = parsed.success ? (parsed.data.backoff_ms ?? 0) : 0;
-  const retryAfterMs = Number(answer.headers['retry-after']) * 1_000;
-  const toldMs = backoffMs > 0 ? backoffMs : retryAfterMs > 0 ? retryAfterMs : 10_000;
-  return Math.min(toldMs, 3_600_000);
+  const retryAfterMs = Number(headers['retry-after']) * 1_000;
+  const waitMs = backoffMs > 0 ? backoffMs : retryAfterMs > 0 ? retryAfterMs : 10_000;
+  return Math.min(waitMs, 3_600_000);
 }
 
 export function revenueCatUnreachable(action: string, cause: unknown): AppError {

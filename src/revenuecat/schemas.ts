@@ -1,8 +1,8 @@
 import { z } from 'zod';
 
 /**
- * Shapes of RevenueCat's v2 API, read leniently: real answers carry fields that the published description
- * forbids, and lack some that it requires.
+ * Shapes of RevenueCat's v2 API, read leniently: real responses have fields that the published description forbids,
+ * and lack some that it requires.
  */
 
 const text = z
@@ -19,7 +19,7 @@ export const listSchema = z.object({
   next_page: text,
 });
 
-/** A list inside another answer; one of an odd shape counts as absent and is asked for on its own. */
+/** A list inside another response; one of an unexpected shape counts as absent, and is requested separately. */
 const innerList = listSchema.nullish().catch(null);
 
 export const projectSchema = z.object({ id: z.string(), name: text });
@@ -33,7 +33,7 @@ export const customerSchema = z.object({
   last_seen_platform: text,
   last_seen_platform_version: text,
   attributes: innerList,
-  /** Only in the answer to a single customer. */
+  /** Only in the response for a single customer. */
   active_entitlements: innerList,
 });
 

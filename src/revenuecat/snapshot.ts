@@ -13,11 +13,11 @@ import type {
 export interface CatalogNames {
   entitlementKey(id: string): string | null;
   product(id: string): { storeIdentifier: string; displayName: string | null } | null;
-  /** The same, read anew where one of RevenueCat's ids is not among them: it may have been made since. */
+  /** The same, read again when one of RevenueCat's ids is not among them: it may be new. */
   knowing?(ids: readonly string[]): Promise<CatalogNames>;
 }
 
-/** What several calls told of one customer. */
+/** The responses of several calls for one customer. */
 export interface CustomerParts {
   readonly customer: z.infer<typeof customerSchema>;
   readonly aliases: readonly z.infer<typeof aliasSchema>[];
@@ -27,7 +27,7 @@ export interface CustomerParts {
   readonly purchases: readonly z.infer<typeof purchaseSchema>[];
 }
 
-/** Everything that the answers name by RevenueCat's own ids. */
+/** All of RevenueCat's own ids in the responses. */
 export function idsIn({ active, subscriptions, purchases }: CustomerParts): string[] {
   const ids = [
     ...active.map((item) => item.entitlement_id),
@@ -37,7 +37,7 @@ export function idsIn({ active, subscriptions, purchases }: CustomerParts): stri
   return [...new Set(ids.filter((id) => id != null))];
 }
 
-/** Puts the answers together in the words of events: lookup keys and the stores' product identifiers. */
+/** Combines the responses, with the identifiers that events use: lookup keys and the stores' product identifiers. */
 export function toSnapshot(parts: CustomerParts, names: CatalogNames, takenAtMs: number): Snapshot {
   return {
     takenAtMs,
@@ -105,17 +105,17 @@ function storeIdentifierOf(productId: string | null, names: CatalogNames): strin
 }
 
 /**
- * The moment that a reading stands for. Events carry RevenueCat's time: where our clock is ahead of it, an event
- * that came after the reading would seem older, and what it says would be lost. The earlier of the two is taken.
+ * When a snapshot was taken: the earlier of our clock and RevenueCat's. Events carry RevenueCat's time: where our clock
+ * is ahead, an event that came after the snapshot would seem older, and would be ignored.
  *
- * @param date the answer's `Date`, whole seconds
+ * @param date the response's `Date`, whole seconds
  */
-export function readingTime(askedAtMs: number, date: unknown): number {
-  const toldMs = typeof date === 'string' ? Date.parse(date) : Number.NaN;
-  return Number.isNaN(toldMs) || askedAtMs < toldMs + 1_000 ? askedAtMs : toldMs;
+export function snapshotTime(requestedAtMs: number, date: unknown): number {
+  const dateMs = typeof date === 'string' ? Date.parse(date) : Number.NaN;
+  return Number.isNaN(dateMs) || requestedAtMs < dateMs + 1_000 ? requestedAtMs : dateMs;
 }
 
-/** The `$email` attribute in small letters, with when it was set (epoch ms; 0: not told). */
+/** The `$email` attribute in small letters, with when it was set (epoch ms; 0: unknown). */
 export function emailOf(
   attributes: readonly z.infer<typeof attributeSchema>[],
 ): { readonly value: string; readonly atMs: number } | null {

@@ -3,8 +3,12 @@ import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
 import { openDatabase } from '../../src/database/data-source.ts';
 import { AppError } from '../../src/errors.ts';
-import { holdCalls, takeCalls } from '../../src/revenuecat/call-budget.ts';
-import { type CallPriority, createCallLimiter } from '../../src/revenuecat/call-limiter.ts';
+import {
+  type CallPriority,
+  createCallLimiter,
+  pauseCalls,
+  takeCalls,
+} from '../../src/revenuecat/call-limiter.ts';
 import { createRevenueCatClient } from '../../src/revenuecat/client.ts';
 import { createRevenueCatSimulator } from '../../src/simulator/revenuecat/server.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
@@ -22,11 +26,11 @@ describe("the shared limit of a RevenueCat key's calls", () => {
   });
   after(() => db.close());
 
-  it('lets go at once of what waits in a process that stops, and of nothing else', async () => {
+  it('rejects immediately what waits in a process that stops, and nothing else', async () => {
     const project = newProject();
     const limiter = createCallLimiter({ database: db.database });
     const stopping = new AbortController();
-    await limiter.gate(project, 'bulk').hold('customer', 2_000);
+    await limiter.gate(project, 'bulk').pause('customer', 2_000);
     const stopped = limiter.gate(project, 'bulk', stopping.signal).enter('customer');
     const goesOn = limiter.gate(project, 'bulk').enter('customer');
     stopping.abort();
@@ -64,7 +68,12 @@ describe("the shared limit of a RevenueCat key's calls", () => {
         let nowMs = 1_800_000_000_000;
         const reading = told === null ? null : { limit: told, usage: 0 };
         if (reading)
-          await takeCalls(db.database, project, 'customer', { calls: 0, keepShare: 0, reading, nowMs });
+          await takeCalls(db.database, project, 'customer', {
+            calls: 0,
+            keepShare: 0,
+            usage: reading,
+            nowMs,
+          });
         for (const { pauseMs, calls, keepShare } of list) {
           nowMs += pauseMs;
           const taken = await takeCalls(db.database, project, 'customer', { calls, keepShare, nowMs });
@@ -81,7 +90,7 @@ describe("the shared limit of a RevenueCat key's calls", () => {
     );
   });
 
-  it('uses nine tenths of the limit when there is always something to call', async () => {
+  it('uses nine tenths of the limit under constant demand', async () => {
     const project = newProject();
     let nowMs = 1_800_000_000_000;
     let total = 0;
@@ -97,7 +106,7 @@ describe("the shared limit of a RevenueCat key's calls", () => {
     assert.ok(total >= 0.88 * 480 && total <= 480, `${total} calls`);
   });
 
-  it('keeps a part of the budget for what is more urgent', async () => {
+  it('reserves a part of the budget for urgent calls', async () => {
     const project = newProject();
     const nowMs = 1_800_000_000_000;
     const take = (keepShare: number) =>
@@ -109,12 +118,12 @@ describe("the shared limit of a RevenueCat key's calls", () => {
     assert.equal((await take(0)).granted, 0);
   });
 
-  it('leaves alone what another program uses of the same key', async () => {
+  it('subtracts what another program uses of the same key', async () => {
     const project = newProject();
     const nowMs = 1_800_000_000_000;
-    const reading = { limit: 480, usage: 477 };
+    const usage = { limit: 480, usage: 477 };
     const ask = { calls: 40, keepShare: 0, nowMs };
-    assert.equal((await takeCalls(db.database, project, 'customer', { ...ask, reading })).granted, 3);
+    assert.equal((await takeCalls(db.database, project, 'customer', { ...ask, usage })).granted, 3);
   });
 
   it('keeps projects, workspaces and domains apart', async () => {
@@ -127,11 +136,11 @@ describe("the shared limit of a RevenueCat key's calls", () => {
     assert.equal((await takeCalls(db.database, other, 'customer', ask)).granted, 40);
   });
 
-  it('lets nobody call while RevenueCat has asked to wait, and says so at once to who cannot', async () => {
+  it('stops all calls after a 429, and rejects those that cannot wait', async () => {
     const project = newProject();
     const limiter = createCallLimiter({ database: db.database });
     await limiter.gate(project, 'interactive').enter('customer');
-    await holdCalls(db.database, project, 'customer', 45_000);
+    await pauseCalls(db.database, project, 'customer', 45_000);
     const begunMs = Date.now();
     const refusal = await limiter
       .gate(project, 'interactive')
@@ -201,7 +210,7 @@ describe("the shared limit of a RevenueCat key's calls", () => {
     }
   });
 
-  it('holds every process when RevenueCat answers 429 after all', async () => {
+  it('pauses every process when RevenueCat answers 429 nevertheless', async () => {
     const revenueCat = createRevenueCatSimulator();
     const listening = await revenueCat.listen();
     try {

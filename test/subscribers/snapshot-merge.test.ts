@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { interpretEvent } from '../../src/ingestion/interpret.ts';
 import { storeEvents } from '../../src/ingestion/store-events.ts';
 import type { CustomerReading } from '../../src/revenuecat/client.ts';
-import { readingTime } from '../../src/revenuecat/snapshot.ts';
+import { snapshotTime } from '../../src/revenuecat/snapshot.ts';
 import { readHistory, readSubscriber } from '../../src/subscribers/store.ts';
 import { storeCustomers } from '../../src/subscribers/store-customers.ts';
 import { readEvent } from '../../src/subscription/read-event.ts';
@@ -143,7 +143,8 @@ describe('a snapshot and events', () => {
       ['no header', at + 7, undefined, at + 7],
       ['a header that is none', at + 7, 'soon', at + 7],
     ];
-    for (const [name, asked, header, wanted] of cases) assert.equal(readingTime(asked, header), wanted, name);
+    for (const [name, asked, header, wanted] of cases)
+      assert.equal(snapshotTime(asked, header), wanted, name);
   });
 });
 
