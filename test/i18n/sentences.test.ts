@@ -1,0 +1,139 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { LANGUAGES, type Language } from '../../src/i18n/languages.ts';
+import { messagesFor } from '../../src/i18n/messages.ts';
+import {
+  agentSentence,
+  customerText,
+  overviewText,
+  periodText,
+  priceText,
+  statusText,
+} from '../../src/i18n/sentences.ts';
+import { describeCustomer } from '../../src/subscription/describe-customer.ts';
+import { deriveState } from '../../src/subscription/state.ts';
+import { SUBSCRIPTION_STATUSES } from '../../src/subscription/types.ts';
+import { CASES } from '../subscription/cases.ts';
+import { buy, day, event, period } from '../subscription/histories.ts';
+
+const NAMES = { product: () => null, entitlement: () => null };
+const usd = (amountMinor: number) => ({ amountMinor, currency: 'USD' });
+const eur = (amountMinor: number) => ({ amountMinor, currency: 'EUR' });
+const DECEMBER_1 = Date.UTC(2026, 11, 1, 12);
+
+test('the grammar of each language', () => {
+  const agent = (language: Language, statement: Parameters<typeof agentSentence>[1]) =>
+    agentSentence(messagesFor(language), statement).replaceAll('\u00a0', ' ').replaceAll('\u202f', ' ');
+  const several = {
+    kind: 'several',
+    items: [],
+    more: 0,
+    next: DECEMBER_1,
+    sum: eur(999),
+    charges: 'again',
+  } as const;
+  assert.match(agent('fr', several), /Prochain débit de 9,99 € le 1er déc\. 2026\.$/);
+  const ended = { kind: 'expired', what: 'Pro', since: DECEMBER_1, price: null } as const;
+  assert.equal(
+    agent('fr', { ...ended, reason: 'DEVELOPER_INITIATED' }),
+    "Aucun accès depuis le 1er déc. 2026 : résilié par l'équipe de l'app. Avait Pro.",
+  );
+  const refunded = { kind: 'refunded', what: 'Pro', on: DECEMBER_1, since: null } as const;
+  assert.equal(
+    agent('fr', { ...refunded, sum: eur(100) }),
+    '1,00 € remboursé le 1er déc. 2026. Aucun accès depuis.',
+  );
+  assert.match(agent('fr', { ...refunded, sum: eur(199) }), /^1,99 € remboursé /);
+  assert.match(agent('fr', { ...refunded, sum: eur(200) }), /^2,00 € remboursés /);
+  assert.match(agent('fr', { ...refunded, sum: null }), /^Remboursé le /);
+  const trial = { kind: 'trial', what: 'Pro', until: DECEMBER_1, price: null } as const;
+  assert.match(agent('de', trial), /Danach verlängert es sich kostenpflichtig\.$/);
+  assert.match(agent('fr', trial), /jusqu'au 1er déc\. 2026/);
+  const grace = { kind: 'grace', what: 'Pro', on: DECEMBER_1, until: DECEMBER_1 } as const;
+  assert.match(agent('pt', { ...grace, store: 'APP_STORE' }), /enquanto a Apple tenta de novo\.$/);
+  assert.match(agent('pt', { ...grace, store: 'PLAY_STORE' }), /enquanto o Google tenta de novo\.$/);
+  assert.match(agent('pt', { ...grace, store: null }), /enquanto a loja tenta de novo\.$/);
+  assert.match(agent('en', { ...grace, store: 'MOON_STORE' }), /while Moon Store retries the card\.$/);
+});
+
+test('several subscriptions are joined with one word, in every language', () => {
+  const item = { what: 'P', period: null, store: null, note: null };
+  const joined = LANGUAGES.map((language) =>
+    agentSentence(messagesFor(language), {
+      kind: 'several',
+      items: [item, item, item],
+      more: 2,
+      next: null,
+      sum: null,
+      charges: 'never',
+    }),
+  );
+  assert.deepEqual(joined, [
+    'P, P, P and 2 more. No further charge.',
+    'P, P, P und 2 weitere. Keine weitere Abbuchung.',
+    'P, P, P et 2 de plus. Plus aucun débit.',
+    'P, P, P y 2 más. Sin más cobros.',
+    'P, P, P e mais 2. Sem mais cobranças.',
+    'P、P、P、ほか2件。今後の請求はありません。',
+  ]);
+});
+
+test('Japanese sentences follow each other without a space', () => {
+  const events = [buy(0, 30), event('PRODUCT_CHANGE', 1, { ...period(0, 30), new_product_id: 'pro_yearly' })];
+  const description = describeCustomer(deriveState(events, null, day(2)), { names: NAMES, nowMs: day(2) });
+  assert.match(overviewText(messagesFor('ja'), description), /。次回請求 2026年1月31日。次回更新時に/);
+});
+
+describe('every sentence is complete', () => {
+  for (const language of LANGUAGES) {
+    test(language, () => {
+      const m = messagesFor(language);
+      for (const { name, events, snapshot = null, on } of CASES) {
+        const description = describeCustomer(deriveState(events, snapshot, day(on)), {
+          names: NAMES,
+          nowMs: day(on),
+        });
+        for (const text of [overviewText(m, description), customerText(m, description)]) {
+          assert.match(text, /[.。]$/, `${name}: ${text}`);
+          assert.doesNotMatch(text, /null|undefined| {2}|\.\.|,\s*\.| \.|[{}]/, `${name}: ${text}`);
+          assert.doesNotMatch(text, /\b(ago|tomorrow|yesterday)\b/);
+          if (language === 'ja') assert.doesNotMatch(text, /。 /, text);
+        }
+      }
+    });
+  }
+
+  test('each language in its own words', () => {
+    for (const { name, events, snapshot = null, on } of CASES) {
+      const description = describeCustomer(deriveState(events, snapshot, day(on)), {
+        names: NAMES,
+        nowMs: day(on),
+      });
+      for (const text of [overviewText, customerText]) {
+        const texts = new Set(LANGUAGES.map((language) => text(messagesFor(language), description)));
+        assert.equal(texts.size, LANGUAGES.length, name);
+      }
+    }
+  });
+
+  test('periods and statuses differ', () => {
+    for (const language of LANGUAGES) {
+      const m = messagesFor(language);
+      const periods = (['week', 'month', 'year'] as const).flatMap((unit) =>
+        [1, 3].map((count) => [
+          priceText(m, { money: usd(900), period: { unit, count } }),
+          periodText(m, { unit, count }),
+        ]),
+      );
+      assert.equal(new Set(periods.map((each) => each.join())).size, 6);
+      assert.equal(priceText(m, { money: usd(900), period: null }), m.money(usd(900)));
+      for (const status of SUBSCRIPTION_STATUSES) assert.ok(statusText(m, status).length > 0);
+    }
+  });
+});
+
+test('an agent who made a grant is named', () => {
+  const m = messagesFor('en');
+  const statement = { kind: 'granted', what: '', by: 'Ada', until: null } as const;
+  assert.equal(agentSentence(m, statement), 'Access, granted by Ada for life. Not paying.');
+});

@@ -1,0 +1,49 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { messagesFor } from '../../src/i18n/messages.ts';
+import { endRow, overviewText, paidText, priceText } from '../../src/i18n/sentences.ts';
+import { contactAttributes } from '../../src/subscription/attributes.ts';
+import { describeCustomer } from '../../src/subscription/describe-customer.ts';
+import { deriveState } from '../../src/subscription/state.ts';
+import { CASES, play } from './cases.ts';
+import { buy, day, event, period } from './histories.ts';
+
+const m = messagesFor('en');
+const NAMES = { product: () => null, entitlement: () => null };
+
+describe('cases', () => {
+  for (const { name, events, snapshot = null, on, status, says, attributes, rows } of CASES) {
+    test(name, () => {
+      const state = deriveState(events, snapshot, day(on));
+      const description = describeCustomer(state, { names: NAMES, nowMs: day(on) });
+      assert.equal(overviewText(m, description), says);
+      if (status !== undefined) assert.equal(state.status, status);
+      const written: Record<string, unknown> = contactAttributes(state, ['ada']);
+      for (const [key, value] of Object.entries(attributes ?? {})) {
+        const isDate = /_at$/.test(key) && typeof value === 'number';
+        assert.equal(written[key], isDate ? Math.floor(day(value) / 1000) : value, key);
+      }
+      const table: Record<string, string | null> = {
+        ...Object.fromEntries(description.shown.flatMap(({ end }) => endRow(m, end))),
+        paid: paidText(m, description),
+      };
+      for (const [label, value] of Object.entries(rows ?? {})) assert.equal(table[label], value, label);
+      assert.deepEqual(deriveState(events.toReversed(), snapshot, day(on)), state, 'in any order');
+    });
+  }
+
+  test('a pass and a prepaid plan have a price and no period', () => {
+    const pass = event('NON_RENEWING_PURCHASE', 0, { ...period(0, 90, 19.99), product_id: 'season' });
+    const prepaid = buy(0, 30, { ...play, period_type: 'PREPAID' });
+    for (const [item, price] of [
+      [pass, '$19.99'],
+      [prepaid, '$10.00'],
+    ] as const) {
+      const { primary } = describeCustomer(deriveState([item], null, day(5)), {
+        names: NAMES,
+        nowMs: day(5),
+      });
+      assert.equal(primary?.price && priceText(m, primary.price), price);
+    }
+  });
+});
