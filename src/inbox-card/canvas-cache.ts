@@ -22,7 +22,7 @@ export type CachedCanvas = string;
 export interface CanvasCache {
   get(context: CardContext, candidate: Candidate, names: Names): CachedCanvas | null;
   /** Stores the canvas unless it shows something that its key does not contain. */
-  set(context: CardContext, candidate: Candidate, names: Names, canvas: InboxCanvas): CachedCanvas;
+  set(context: CardContext, candidate: Candidate, drawn: { names: Names; canvas: InboxCanvas }): CachedCanvas;
 }
 
 export function createCanvasCache(now: () => number): CanvasCache {
@@ -34,7 +34,7 @@ export function createCanvasCache(now: () => number): CanvasCache {
       const known = cache.get(keyOf(context, candidate));
       return known && known.names === names && now() < known.untilMs ? known.canvas : null;
     },
-    set(context, candidate, names, canvas) {
+    set(context, candidate, { names, canvas }) {
       const json = JSON.stringify({ canvas });
       const nowMs = now();
       // Grants are rows of their own, and a customer without a stored summary is made of a whole history.

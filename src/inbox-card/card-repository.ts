@@ -9,7 +9,7 @@ import { toWorkspace, WORKSPACE_COLUMNS, type Workspace, type WorkspaceRow } fro
 export const MAX_IDS = 50;
 
 /** How a contact was matched with a subscriber, the strongest first. */
-export type MatchReason = 'chosen' | 'link' | 'external_id';
+type MatchReason = 'chosen' | 'link' | 'external_id';
 
 /** A subscriber that belongs to a contact, without its history. */
 export interface Candidate {

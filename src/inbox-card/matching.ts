@@ -19,7 +19,7 @@ export const MAX_FOUND = 10;
 const MAX_QUERY_LENGTH = 300;
 
 /** How a subscriber was found, for the audit log. */
-export type FoundBy =
+type FoundBy =
   | 'app_user_id'
   | 'email'
   | 'transaction'
@@ -32,12 +32,12 @@ export type FoundBy =
 type FoundByMap = Readonly<Record<string, FoundBy>>;
 
 /** An app user id in the conversation, with the subscriber that it names. */
-export interface Suggestion {
+interface Suggestion {
   readonly id: string;
   readonly found: FoundSubscriber | null;
 }
 
-export async function suggestFromConversation(context: CardContext): Promise<Suggestion | null> {
+async function suggestFromConversation(context: CardContext): Promise<Suggestion | null> {
   const { request, services } = context;
   for (const body of request.conversationTexts()) {
     const id = appUserIdInText(body);
@@ -164,7 +164,7 @@ function fingerprintOf({ subscriber, appUserId }: Customer, linkedId: string | n
   return createHash('sha256').update(shown).digest('base64url');
 }
 
-export type LinkResult =
+type LinkResult =
   | { readonly kind: 'linked' | 'shown'; readonly customer: Customer }
   /** Nothing was linked: the review must be shown again. */
   | { readonly kind: 'changed' | 'expired'; readonly subscriberId: string }
@@ -178,7 +178,12 @@ export async function confirmLink(context: CardContext): Promise<LinkResult> {
   const { subscriberId, foundBy } = reviewed;
   const now = await reviewLink(context, subscriberId);
   if (!now) {
-    await audit(context, services.database, 'link', null, { found_by: foundBy }, 'refused');
+    await audit(context, services.database, {
+      action: 'link',
+      subscriberId: null,
+      details: { found_by: foundBy },
+      result: 'refused',
+    });
     return { kind: 'not_found' };
   }
   if (context.isOutdated) return { kind: 'expired', subscriberId };
@@ -186,7 +191,7 @@ export async function confirmLink(context: CardContext): Promise<LinkResult> {
   const { customer } = now;
   const details = { app_user_id: customer.appUserId, found_by: foundBy };
   if (!now.canLink) {
-    await audit(context, services.database, 'look', subscriberId, details, 'done');
+    await audit(context, services.database, { action: 'look', subscriberId, details, result: 'done' });
     return { kind: 'shown', customer };
   }
   const { contact, workspaceId, admin } = request;
@@ -199,7 +204,12 @@ export async function confirmLink(context: CardContext): Promise<LinkResult> {
     await saveLink(sql, { workspaceId, contactId: contact.id, projectId, subscriberId, madeBy });
     await wakeForContact(sql, workspaceId, { contactId: contact.id, externalId: null, email: null });
     const replaced = before !== null && before !== subscriberId ? { replaced: before } : {};
-    await audit(context, sql, 'link', subscriberId, { ...details, ...replaced }, 'done');
+    await audit(context, sql, {
+      action: 'link',
+      subscriberId,
+      details: { ...details, ...replaced },
+      result: 'done',
+    });
   });
   return { kind: 'linked', customer };
 }
@@ -216,7 +226,12 @@ export async function removeLink(
   await services.database.transaction(async (sql) => {
     await deleteLink(sql, workspaceId, contact.id, subscriberId);
     await unassignContact(sql, workspaceId, contact.id);
-    await audit(context, sql, 'unlink', subscriberId, { app_user_id: customer.appUserId }, 'done');
+    await audit(context, sql, {
+      action: 'unlink',
+      subscriberId,
+      details: { app_user_id: customer.appUserId },
+      result: 'done',
+    });
   });
   return 'removed';
 }
@@ -224,19 +239,18 @@ export async function removeLink(
 async function audit(
   { request }: CardContext,
   sql: Sql,
-  action: 'link' | 'unlink' | 'look',
-  subscriberId: string | null,
-  details: Readonly<Record<string, unknown>>,
-  result: 'done' | 'refused',
+  record: {
+    readonly action: 'link' | 'unlink' | 'look';
+    readonly subscriberId: string | null;
+    readonly details: Readonly<Record<string, unknown>>;
+    readonly result: 'done' | 'refused';
+  },
 ): Promise<void> {
   await writeAudit(sql, {
     workspaceId: request.workspaceId,
     actor: request.admin,
-    action,
     conversationId: request.conversationId,
     contactId: request.contact.id || null,
-    subscriberId,
-    details,
-    result,
+    ...record,
   });
 }

@@ -19,12 +19,12 @@ export type Direction = 'older' | 'newer';
 /** A position on a timeline: the time of an event in epoch ms, and its id. */
 export type Cursor = readonly [atMs: number, id: string];
 
-export interface TimelineRow {
+interface TimelineRow {
   readonly cursor: Cursor;
   readonly entry: TimelineEntry;
 }
 
-export interface TimelineFilter {
+interface TimelineFilter {
   /** `null`: all. */
   readonly kinds: readonly EventKind[] | null;
   readonly environment: Environment | null;

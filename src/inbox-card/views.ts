@@ -189,7 +189,7 @@ async function initialize(context: CardContext): Promise<CardAnswer> {
   const customer = await loadCustomer(context, candidate);
   if (!customer) return message(context, context.messages.t('card.state.notFound'));
   const drawn = overview({ ...context, customer }, standingNotice(context, customer));
-  return services.canvases.set(context, candidate, names, drawn);
+  return services.canvases.set(context, candidate, { names, canvas: drawn });
 }
 
 function home(context: CustomerContext): CardAnswer {
