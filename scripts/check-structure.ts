@@ -7,8 +7,10 @@ import { dirname, join, normalize } from 'node:path';
  */
 const LEVELS: readonly (readonly string[])[] = [
   ['main.ts'],
+  ['commands.ts'],
   ['simulator'],
   ['server.ts'],
+  ['services.ts'],
   ['settings', 'doctor'],
   ['inbox-card', 'backfill'],
   ['grants', 'messenger'],

@@ -5,10 +5,7 @@ import { IS_PENDING } from '../subscribers/store.ts';
 import type { DeliveryMetrics } from './back-off.ts';
 
 /** Labels are codes and outcomes: never a customer's data, never a workspace. */
-export function createDeliveryMetrics(
-  registry: Registry,
-  worker: { activeCount(): number; rateUsed(): number },
-): DeliveryMetrics {
+export function createDeliveryMetrics(registry: Registry): DeliveryMetrics {
   const registers = [registry];
   const attempts = new Counter({
     name: 'subscription_timeline_deliveries_total',
@@ -24,6 +21,17 @@ export function createDeliveryMetrics(
     buckets: [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3_600],
     registers,
   });
+  return {
+    attempt: (outcome, code) => attempts.inc({ outcome, code }),
+    delivered: (afterMs) => delay.observe(Math.max(0, afterMs) / 1_000),
+  };
+}
+
+export function addWorkerMetrics(
+  registry: Registry,
+  worker: { activeCount(): number; rateUsed(): number },
+): void {
+  const registers = [registry];
   new Gauge({
     name: 'subscription_timeline_subscribers_active',
     help: 'Subscribers that this worker is delivering',
@@ -40,10 +48,6 @@ export function createDeliveryMetrics(
       this.set(worker.rateUsed());
     },
   });
-  return {
-    attempt: (outcome, code) => attempts.inc({ outcome, code }),
-    delivered: (afterMs) => delay.observe(Math.max(0, afterMs) / 1_000),
-  };
 }
 
 export function addBacklogMetrics(gauges: DatabaseGauges): void {
