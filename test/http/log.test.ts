@@ -104,10 +104,10 @@ describe('the log', () => {
     await openCard('match.search');
     await openCard('refresh');
     // PostgreSQL quotes the value it cannot read, and the whole row that it refuses.
-    await database.query('alter table events alter column transaction_id type bigint using 1');
+    await database.query('alter table webhooks alter column payload type bigint using 1');
     assert.equal((await sendWebhook({ id: 'log-2' })).status, 500);
-    await database.query('alter table events alter column transaction_id type text');
-    await database.query(`alter table events add constraint no_renewal check (type <> 'RENEWAL')`);
+    await database.query('alter table webhooks alter column payload type text');
+    await database.query(`alter table webhooks add constraint no_renewal check (event_id <> 'log-3')`);
     assert.equal((await sendWebhook({ id: 'log-3', type: 'RENEWAL' })).status, 500);
     await database.query('alter table subscriber_summaries rename to elsewhere');
     assert.equal(await openCard(), 200);
@@ -150,7 +150,7 @@ describe('the log', () => {
     assert.equal(failed.length, 2);
     for (const line of failed) {
       assert.deepEqual([line.requestId, line.workspaceId], ['webhook-request-1', WORKSPACE_ID]);
-      assert.match((line.err as { stack: string }).stack, /ingestion\/store\.ts/);
+      assert.match((line.err as { stack: string }).stack, /ingestion\/journal\.ts/);
     }
     assert.equal((failed[1]?.err as { constraint?: string } | undefined)?.constraint, 'no_renewal');
     assert.ok(lines().some((line) => line.msg === 'card failed' && line.workspaceId === WORKSPACE_ID));

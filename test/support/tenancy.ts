@@ -13,9 +13,9 @@ export const CROSS_TENANT: readonly { readonly text: string; readonly why: strin
     text: `where workspace_id = any(array(select workspace_id from workspaces))`,
     why: 'frees what a dead worker held',
   },
-  { text: `select coalesce(reason, 'queued') as code`, why: 'the backlog of all, for the metrics' },
+  { text: `select coalesce(pending_reason, 'queued') as code`, why: 'the backlog of all, for the metrics' },
   {
-    text: `select (select count(*) from (select 1 from events where delivery = 'failed'`,
+    text: `select (select count(*) from ( select 1 from subscribers s join events e`,
     why: 'the backlog of all, for the metrics',
   },
   {
