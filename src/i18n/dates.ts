@@ -38,7 +38,7 @@ export function createDateFormatter(
   };
   return {
     date,
-    // "1:05PM": the time stands without a space, and Intl puts a narrow one.
+    // "1:05PM" has no space; Intl puts a narrow one.
     dateTime: (atMs) => join(date(atMs), clock.format(atMs).replaceAll(/\s/g, '')),
   };
 }

@@ -6,7 +6,7 @@ import type {
   Statement,
   StatusLabel,
   SubscriptionDescription,
-} from '../subscription/describe-customer.ts';
+} from '../subscription/customer-description.ts';
 import { currencyDigits, type Period, type Price } from '../subscription/money.ts';
 import { storeName } from '../subscription/names.ts';
 import type { Money } from '../subscription/types.ts';

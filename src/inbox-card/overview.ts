@@ -14,7 +14,7 @@ import {
   text,
 } from '../intercom/canvas.ts';
 import { canShare } from '../messenger/share.ts';
-import type { CustomerDescription, SubscriptionDescription } from '../subscription/describe-customer.ts';
+import type { CustomerDescription, SubscriptionDescription } from '../subscription/customer-description.ts';
 import { isAnonymous } from '../subscription/identities.ts';
 import { productLabel } from '../subscription/names.ts';
 import type { SubscriptionState } from '../subscription/types.ts';

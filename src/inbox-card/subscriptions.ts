@@ -9,7 +9,7 @@ import {
   table,
   text,
 } from '../intercom/canvas.ts';
-import type { SubscriptionDescription } from '../subscription/describe-customer.ts';
+import type { SubscriptionDescription } from '../subscription/customer-description.ts';
 import type { Customer, CustomerContext } from './context.ts';
 
 /** A customer rarely has more; a longer list would bury what gives access now. */

@@ -8,12 +8,12 @@ const MAX_TEXT_LENGTH = 100_000;
 const LABELLED = /^(?:RC[ _-]*)?(?:customer|user|install)[ _-]*(?:id)?\s*:\s*([^/]{1,100})$/i;
 
 /**
- * Finds an app user id that somebody wrote in a conversation, like apps do that open a mail with
+ * Finds an app user id in the text of a conversation, as written by apps that open a mail with
  * `RC User ID: …`. A line counts when it begins with an optional `RC`, one of customer, user or install and an
- * optional `id`, and goes on with a colon and 1 to 100 characters without a slash. Source: RevenueCat's own
+ * optional `id`, followed by a colon and 1 to 100 characters without a slash. Source: RevenueCat's own
  * inbox app, "Matching customers".
  *
- * Anybody can write such a line: what it finds is a suggestion and no proof of who writes.
+ * Anyone can write such a line: what it finds is a suggestion and does not prove who writes.
  *
  * @param body plain text or the HTML of a conversation part
  * @returns the first usable id, or `null`

@@ -1,7 +1,7 @@
 import type { EntitlementState, SubscriberState } from './types.ts';
 
 /** RevenueCat and the stores round times differently; only a larger difference means something. */
-const SAME_MOMENT_MS = 60_000;
+const MAX_ROUNDING_MS = 60_000;
 
 /**
  * Where the state that events gave disagrees with the one that RevenueCat's API gave, for the log.
@@ -14,22 +14,22 @@ export function compareWithSnapshot(eventsState: SubscriberState, snapshotState:
   const codes: string[] = [];
   if (eventsState.status !== snapshotState.status) codes.push('status');
   const { primary: own } = eventsState;
-  const { primary: told } = snapshotState;
-  if (own && told) {
-    if (own.productId !== told.productId) codes.push('product');
-    if (own.store !== told.store) codes.push('store');
-    if (own.willRenew !== told.willRenew) codes.push('will_renew');
-    if (!sameMoment(own.endsAtMs, told.endsAtMs)) codes.push('ends_at');
+  const { primary: listed } = snapshotState;
+  if (own && listed) {
+    if (own.productId !== listed.productId) codes.push('product');
+    if (own.store !== listed.store) codes.push('store');
+    if (own.willRenew !== listed.willRenew) codes.push('will_renew');
+    if (!isSameTime(own.endsAtMs, listed.endsAtMs)) codes.push('ends_at');
   }
   const ownEntitlements = byKey(eventsState.entitlements);
-  const toldEntitlements = byKey(snapshotState.entitlements);
-  for (const [key, entitlement] of toldEntitlements) {
+  const listedEntitlements = byKey(snapshotState.entitlements);
+  for (const [key, entitlement] of listedEntitlements) {
     const mine = ownEntitlements.get(key);
     if (!mine) codes.push(`entitlement_missing:${key}`);
-    else if (!sameMoment(mine.endsAtMs, entitlement.endsAtMs)) codes.push(`entitlement_end:${key}`);
+    else if (!isSameTime(mine.endsAtMs, entitlement.endsAtMs)) codes.push(`entitlement_end:${key}`);
   }
   for (const key of ownEntitlements.keys()) {
-    if (!toldEntitlements.has(key)) codes.push(`entitlement_extra:${key}`);
+    if (!listedEntitlements.has(key)) codes.push(`entitlement_extra:${key}`);
   }
   return codes.sort();
 }
@@ -38,7 +38,7 @@ function byKey(entitlements: readonly EntitlementState[]): Map<string, Entitleme
   return new Map(entitlements.map((entitlement) => [entitlement.lookupKey, entitlement]));
 }
 
-function sameMoment(a: number | null, b: number | null): boolean {
+function isSameTime(a: number | null, b: number | null): boolean {
   if (a === null || b === null) return a === b;
-  return Math.abs(a - b) <= SAME_MOMENT_MS;
+  return Math.abs(a - b) <= MAX_ROUNDING_MS;
 }

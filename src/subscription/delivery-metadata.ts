@@ -9,7 +9,7 @@ const ISO_CURRENCY = /^[A-Z]{3}$/;
  *
  * A price is `{amount, currency}` in minor units and must be a positive integer: a refund's is its absolute
  * value, and nothing is sent for a free trial. How Intercom shows currencies without decimals is UNVERIFIED;
- * the amount is in minor units of its currency in any reading. What is no ISO code is no currency to Intercom,
+ * the amount is in minor units of its currency in any case. Intercom takes ISO codes only,
  * and a sum in it is left out rather than have it refuse the event.
  */
 export function eventMetadata(event: LifecycleEvent): Record<string, unknown> {

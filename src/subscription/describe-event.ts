@@ -96,7 +96,7 @@ function titleOf(event: LifecycleEvent): EventDescription['title'] {
   switch (event.kind) {
     case 'expiration':
       if (event.store === 'PROMOTIONAL') return 'grant_ended';
-      // Access pauses; the subscription goes on after it.
+      // Access pauses; the subscription continues after it.
       return event.expirationReason === 'SUBSCRIPTION_PAUSED' ? 'paused' : 'expiration';
     case 'cancellation':
     case 'trial_cancelled':

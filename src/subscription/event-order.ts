@@ -2,7 +2,7 @@ import type { LifecycleEvent } from './types.ts';
 
 /**
  * Order of events that carry the same millisecond, which happens: a failed charge sends BILLING_ISSUE,
- * CANCELLATION and EXPIRATION at once. RevenueCat promises no order (webhook documentation), so this one is
+ * CANCELLATION and EXPIRATION together. RevenueCat promises no order (webhook documentation), so this one is
  * chosen for its results:
  *
  * | tie | result |
@@ -57,7 +57,7 @@ function compareTexts(a: string, b: string): number {
  */
 export function distinctInOrder(events: readonly LifecycleEvent[]): LifecycleEvent[] {
   const seen = new Set<string>();
-  const kept: LifecycleEvent[] = [];
+  const distinct: LifecycleEvent[] = [];
   for (const event of [...events].sort(compareEvents)) {
     const id = `${event.side}|${event.id.toLowerCase()}`;
     if (seen.has(id)) continue;
@@ -69,7 +69,7 @@ export function distinctInOrder(events: readonly LifecycleEvent[]): LifecycleEve
       seen.add(content);
     }
     seen.add(id);
-    kept.push(event);
+    distinct.push(event);
   }
-  return kept;
+  return distinct;
 }

@@ -1,4 +1,4 @@
-/** Ids that RevenueCat blocks because broken apps send them for everybody; nobody is ever matched by one. */
+/** Ids that RevenueCat blocks because broken apps send them for every customer; no customer is matched by one. */
 const BLOCKED = new Set([
   'no_user',
   'null',
@@ -32,8 +32,8 @@ export function fitsKey(value: string): boolean {
 }
 
 /**
- * Whether an app user id stands for nobody. Source: RevenueCat, "Identifying customers", blocked ids; it advises
- * at most 100 characters, so what is too long for a key is no id of anybody either.
+ * Whether an app user id identifies no one. Source: RevenueCat, "Identifying customers", blocked ids; it advises at
+ * most 100 characters, so what is too long for a key cannot be an id either.
  */
 export function isBlockedId(id: string): boolean {
   return BLOCKED.has(id.trim().toLowerCase()) || id.includes('\0') || !fitsKey(id);

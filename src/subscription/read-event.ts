@@ -4,9 +4,8 @@ import { classify } from './kinds.ts';
 import { toMinor } from './money.ts';
 import type { Environment, LifecycleEvent } from './types.ts';
 
-// Whatever is not of the expected type, or longer than any name or id is, counts as absent: an odd field must
-// never cost the event. Half a surrogate pair, which JSON can escape, is no text that the database would give
-// back as it was.
+// A field of another type, or longer than any name or id, counts as absent: it must never cost the event. JSON can
+// escape half a surrogate pair, which the database would not return unchanged.
 const text = z
   .union([z.string(), z.number().transform(String)])
   .nullish()
@@ -18,10 +17,10 @@ const number = z
   .nullish()
   .transform((value) => (value == null || !Number.isFinite(value) ? null : value))
   .catch(null);
-/** The last moment that a Date can hold; a time beyond it cannot be shown or compared with others. */
-const LAST_MS = 8_640_000_000_000_000;
+/** The last time that a Date can hold; later ones cannot be shown or compared. */
+const MAX_DATE_MS = 8_640_000_000_000_000;
 const ms = number.transform((value) =>
-  value === null || Math.abs(value) > LAST_MS ? null : Math.trunc(value),
+  value === null || Math.abs(value) > MAX_DATE_MS ? null : Math.trunc(value),
 );
 /** No store charges more; sums beyond it would lose their minor units. */
 const MAX_PRICE = 1e12;
@@ -81,7 +80,7 @@ const eventSchema = z.object({
   redemption_outcome: text,
 });
 
-/** All fields of an event that mean something here. */
+/** All fields of an event that are read. */
 export const EVENT_FIELDS: readonly string[] = Object.keys(eventSchema.shape);
 
 type EventBody = z.infer<typeof eventSchema>;
@@ -122,7 +121,7 @@ export function readEvent(
       cancelReason: event.cancel_reason,
       isTrialConversion: event.is_trial_conversion,
     }),
-    atMs: momentOf(event.event_timestamp_ms) ?? momentOf(event.purchased_at_ms) ?? received.receivedAtMs,
+    atMs: validTime(event.event_timestamp_ms) ?? validTime(event.purchased_at_ms) ?? received.receivedAtMs,
     appUserId: event.app_user_id,
     side: received.side ?? 'customer',
     isWithinCustomer: false,
@@ -161,7 +160,7 @@ export function readEvent(
 }
 
 /** Nothing was sold before 1970, and Intercom takes no second before it: such a time is a missing one. */
-function momentOf(atMs: number | null): number | null {
+function validTime(atMs: number | null): number | null {
   return atMs !== null && atMs > 0 ? atMs : null;
 }
 
@@ -171,7 +170,7 @@ function environmentOf(event: EventBody): Environment | null {
   return named === null ? null : 'production';
 }
 
-/** Whom an event speaks of: usable app user ids, best first. */
+/** The customers that an event names: usable app user ids, best first. */
 export interface Identifiers {
   readonly customer: readonly string[];
   /** The customer whose purchases went to `customer`. */

@@ -1,57 +1,30 @@
 import { isGrant } from './kinds.ts';
 import type { Environment, LifecycleEvent, Money, SubscriptionState, SubscriptionStatus } from './types.ts';
 
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
 /** A subscription, one-time purchase or grant while its events are applied in order. */
-export interface StateBuilder {
-  readonly key: string;
-  readonly environment: Environment;
-  isOneTime: boolean;
+export interface StateBuilder
+  extends Mutable<
+    Omit<SubscriptionState, 'status' | 'givesAccess' | 'accessEndsAtMs' | 'expiredAtMs' | 'refund'>
+  > {
   isGrant: boolean;
-  isTemporary: boolean;
-  isFamilyShare: boolean;
-  isIncomplete: boolean;
-  awaitsPriceConsent: boolean;
   /** Whether the purchase of the period in force is known, and not only events about it. */
   isPurchaseKnown: boolean;
   originalTransactionId: string | null;
-  transactionId: string | null;
-  productId: string | null;
-  productName: string | null;
   /** Products that this subscription was changed from. */
   formerProductIds: readonly string[];
-  store: string | null;
-  periodType: string | null;
-  entitlements: readonly string[];
-  startedAtMs: number | null;
-  periodStartedAtMs: number | null;
-  /** When the period in force was to end as it was bought: a free extension does not make it a longer one. */
-  periodEndsAtMs: number | null;
-  endsAtMs: number | null;
   /** Access ended before or at the period's end: expiration, refund, removal. */
   endedAtMs: number | null;
   /** Until when RevenueCat's `gives_access` overrules an end that has passed. */
   trustedUntilMs: number | null;
-  willRenew: boolean;
-  price: Money | null;
   /** What the period in force cost: what a refund without a sum gives back. */
   charge: Sum | null;
-  cancelledAtMs: number | null;
-  cancelReason: string | null;
-  expirationReason: string | null;
-  billingIssueAtMs: number | null;
-  gracePeriodEndsAtMs: number | null;
-  pausedAtMs: number | null;
-  resumesAtMs: number | null;
   isChangeAnnounced: boolean;
-  pendingProductId: string | null;
-  refundedAtMs: number | null;
   /** What the last refund gave back: what its reversal without a sum restores. */
   refunded: Sum | null;
-  /** How access stood when the refund came: what its reversal restores. */
+  /** How access was before the refund: what its reversal restores. */
   beforeRefund: { readonly endedAtMs: number | null; readonly expirationReason: string | null } | null;
-  renewals: number;
-  paid: readonly Money[];
-  managementUrl: string | null;
 }
 
 /** A sum in the currency paid and in US cents, either of which RevenueCat may leave out. */

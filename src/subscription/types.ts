@@ -61,7 +61,7 @@ export interface LifecycleEvent {
   readonly kind: EventKind;
   /** `event_timestamp_ms`; the time of receipt where RevenueCat sent none. */
   readonly atMs: number;
-  /** The customer's id when it happened; `null`: the event names several, or nobody. */
+  /** The customer's id when it happened; `null`: the event names several customers, or none. */
   readonly appUserId: string | null;
   /** A TRANSFER is stored for both: `customer` received the purchases, `source` had them before. */
   readonly side: 'customer' | 'source';
@@ -120,7 +120,7 @@ export const SUBSCRIPTION_STATUSES = [
 
 export type SubscriptionStatus = (typeof SUBSCRIPTION_STATUSES)[number];
 
-/** One subscription, one-time purchase with an entitlement, or grant, as it stands now. */
+/** One subscription, one-time purchase with an entitlement, or grant, at one time. */
 export interface SubscriptionState {
   /** Stable within a subscriber: the store's original transaction, else product and store. */
   readonly key: string;
@@ -192,13 +192,13 @@ export interface MovedTo {
 export interface SubscriberState {
   /** Of production; `null`: never bought anything and was never granted anything. */
   readonly status: SubscriptionStatus | null;
-  /** The one that `status` and the contact's attributes speak of. */
+  /** The one that `status` and the contact's attributes describe. */
   readonly primary: SubscriptionState | null;
   /** Paid subscriptions and purchases of production: those that give access first, then the latest. */
   readonly subscriptions: readonly SubscriptionState[];
   /** Promotional grants of production, in the same order. */
   readonly grants: readonly SubscriptionState[];
-  /** Everything of the sandbox, kept apart. */
+  /** Everything of the sandbox. */
   readonly sandbox: readonly SubscriptionState[];
   /** Active ones of production, by lookup key. */
   readonly entitlements: readonly EntitlementState[];
@@ -212,7 +212,7 @@ export interface SubscriberState {
   readonly movedTo: MovedTo | null;
   readonly trialEndsAtMs: number | null;
   readonly billingIssueAtMs: number | null;
-  /** Ids of the customer's own that the latest events named, the last seen first; of givers as well. */
+  /** Identified ids that the latest events named, the last seen first. */
   readonly seenAs: readonly string[];
   readonly lastEvent: { readonly kind: EventKind; readonly type: string; readonly atMs: number } | null;
   /** When RevenueCat's API was last read; `null`: the state rests on events alone. */
@@ -255,7 +255,7 @@ export interface SnapshotPurchase {
   readonly revenueUsdCents: number;
 }
 
-/** One customer as RevenueCat's v2 API told it. */
+/** One customer as RevenueCat's v2 API lists them. */
 export interface Snapshot {
   readonly takenAtMs: number;
   readonly customerId: string;

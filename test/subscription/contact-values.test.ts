@@ -59,14 +59,14 @@ describe('attributes of a contact', () => {
       contactAttributes(deriveState(events, null, day(50)), ids).rc_app_user_id;
     assert.equal(named([buy(0, 30), renewed], ['ada', 'bob', 'zoe']), 'zoe');
     assert.equal(named([renewed, buy(0, 30)], ['ada', 'bob', 'zoe']), 'zoe');
-    // What came with a transfer names somebody else.
+    // What came with a transfer names another customer.
     assert.equal(named([buy(0, 30), given], ['ada', 'bob']), 'ada');
     const anonymous = renew(30, 60, { app_user_id: '$RCAnonymousID:1' });
     assert.equal(named([buy(0, 30), anonymous], ['$RCAnonymousID:1', 'ada']), 'ada');
     assert.equal(named([], ['bob', 'ada']), 'bob');
   });
 
-  test('a refund whose purchase nobody told of takes nothing from zero', () => {
+  test('a refund whose purchase is unknown takes nothing from zero', () => {
     const refund = event('CANCELLATION', 5, {
       ...period(0, 30, -10),
       cancel_reason: 'CUSTOMER_SUPPORT',
@@ -108,7 +108,7 @@ describe('metadata of a data event', () => {
     ]);
   });
 
-  test('what is absent is left out, and free is no price', () => {
+  test('what is absent is left out, and so is a price of zero', () => {
     const grantEvent = grant(0, null, { id: 'e1', environment: null, entitlement_ids: null });
     assert.deepEqual(eventMetadata(grantEvent), {
       product_identifier: 'rc_promo_pro_custom',
@@ -126,7 +126,7 @@ describe('metadata of a data event', () => {
     assert.deepEqual(eventMetadata(refund).price, { amount: 999, currency: 'usd' });
   });
 
-  test('a sum in what is no currency is left out', () => {
+  test('a sum in an unknown currency is left out', () => {
     const price = (currency: string): unknown => eventMetadata(buy(0, 30, { currency })).price;
     for (const currency of ['COINS', 'x', '840', 'US\0']) assert.equal(price(currency), undefined, currency);
     assert.deepEqual(price('XTS'), { amount: 1000, currency: 'xts' });

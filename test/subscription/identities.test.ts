@@ -5,7 +5,7 @@ import { isAnonymous, isBlockedId, preferredAppUserIds } from '../../src/subscri
 
 const ANONYMOUS = '$RCAnonymousID:8069238d6049ce87cc529853916d624c';
 
-test('ids that broken apps send for everybody are nobody', () => {
+test('ids that broken apps send for every customer identify no one', () => {
   const blocked = ['no_user', 'null', 'none', 'nil', '(null)', 'NaN', '\0', '', 'unidentified', 'undefined'];
   blocked.push('unknown', 'anonymous', 'guest', '-1', '0', '[]', '{}', '[object Object]', ' ', 'NULL');
   for (const id of blocked) assert.ok(isBlockedId(id), JSON.stringify(id));

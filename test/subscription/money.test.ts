@@ -52,7 +52,7 @@ describe('money for people', () => {
   }
 });
 
-test('sums are kept by currency', () => {
+test('sums are added by currency', () => {
   const paid = addMoney(
     addMoney([{ amountMinor: 1, currency: 'USD' }], { amountMinor: 5, currency: 'EUR' }),
     {

@@ -37,7 +37,7 @@ describe('reading an event', () => {
     assert.equal(at({ event_timestamp_ms: 0, purchased_at_ms: 0 }), 5);
   });
 
-  test('values that are not known stay, and everything is kept', () => {
+  test('unknown values and fields are stored', () => {
     const sent = body('RENEWAL', 0, { store: 'MOON_STORE', period_type: 'LUNAR', craters: 3 });
     const event = readEvent(sent, received);
     assert.equal(event.store, 'MOON_STORE');
@@ -86,7 +86,7 @@ describe('reading an event', () => {
     assert.equal(event.priceUsdCents, 670);
   });
 
-  test('what was paid in an unknown currency is told in US dollars', () => {
+  test('what was paid in an unknown currency is given in US dollars', () => {
     const fields = { price: 6.7, price_in_purchased_currency: 1000, currency: null };
     assert.deepEqual(readEvent(body('RENEWAL', 0, fields), received).price, {
       amountMinor: 670,
@@ -100,7 +100,7 @@ describe('reading an event', () => {
   });
 });
 
-describe('whom an event speaks of', () => {
+describe('the customers that an event names', () => {
   const anonymous = '$RCAnonymousID:8069238d6049ce87cc529853916d624c';
   const cases: readonly [string, Record<string, unknown>, string[], string[]][] = [
     [
@@ -110,7 +110,7 @@ describe('whom an event speaks of', () => {
       [],
     ],
     [
-      'blocked ids are nobody',
+      'blocked ids identify no one',
       {
         app_user_id: 'null',
         original_app_user_id: '0',
@@ -161,7 +161,7 @@ describe('whom an event speaks of', () => {
       ['b', 'a'],
       [],
     ],
-    ['nobody', { type: 'TEST' }, [], []],
+    ['no one', { type: 'TEST' }, [], []],
   ];
   for (const [name, fields, customer, source] of cases) {
     test(name, () => assert.deepEqual(identifiersOf({ type: 'RENEWAL', ...fields }), { customer, source }));

@@ -44,7 +44,7 @@ export type Action =
       readonly which: number;
     }
   | { readonly kind: 'change'; readonly which: number; readonly plan: number; readonly deferred: boolean }
-  /** How the stores behave at what comes due meanwhile. */
+  /** What the stores do with renewals that come due. */
   | { readonly kind: 'wait'; readonly hours: number; readonly renewals: readonly Renewal[] };
 
 export type Renewal = 'paid' | 'grace' | 'no_grace' | 'recovers' | 'silent';
@@ -155,7 +155,7 @@ export class World {
     for (const each of actions) {
       if (each.kind === 'wait') this.#wait(each.hours * HOUR_MS, [...each.renewals]);
       else {
-        // Webhooks take up to two hours; what happens in between, or in one millisecond, cannot be told apart.
+        // Webhooks take up to two hours; the order of what happens in between, or in one millisecond, is unknown.
         this.#wait(MINUTE_MS, ['paid']);
         this.#act(each);
         this.#wait(3 * HOUR_MS, ['paid']);
@@ -305,7 +305,7 @@ export class World {
     );
   }
 
-  /** A change in force at once, or with the next renewal. */
+  /** A change that takes effect immediately, or with the next renewal. */
   #change(truth: Truth, to: Plan, isDeferred: boolean): void {
     const { store, plan: from } = truth;
     const isTaken = this.truths.some((each) => each.plan === to || each.pending === to);

@@ -83,7 +83,7 @@ const someSnapshot = fc.option(
       ]),
     ),
 );
-const moment = someDay.map((n) => day(n) + 1);
+const time = someDay.map((n) => day(n) + 1);
 
 test('any order and any repetition give the same state', () => {
   fc.assert(
@@ -96,7 +96,7 @@ test('any order and any repetition give the same state', () => {
         ),
       ),
       someSnapshot,
-      moment,
+      time,
       ([events, shuffled, repeated], snapshot, nowMs) => {
         const copies = repeated.map((item) => structuredClone(item));
         assert.deepEqual(
@@ -111,7 +111,7 @@ test('any order and any repetition give the same state', () => {
 
 test('two lists put together are the history that was one', () => {
   fc.assert(
-    fc.property(history, fc.array(fc.boolean()), moment, (events, sides, nowMs) => {
+    fc.property(history, fc.array(fc.boolean()), time, (events, sides, nowMs) => {
       const left = events.filter((_, index) => sides[index] === true);
       const right = events.filter((_, index) => sides[index] !== true);
       assert.deepEqual(deriveState([...right, ...left], null, nowMs), deriveState(events, null, nowMs));
@@ -121,7 +121,7 @@ test('two lists put together are the history that was one', () => {
 
 test('no entitlement ends while anything still gives it', () => {
   fc.assert(
-    fc.property(history, someSnapshot, moment, (events, snapshot, nowMs) => {
+    fc.property(history, someSnapshot, time, (events, snapshot, nowMs) => {
       const state = deriveState(events, snapshot, nowMs);
       for (const item of [...state.subscriptions, ...state.grants].filter((each) => each.givesAccess)) {
         for (const key of item.entitlements) {

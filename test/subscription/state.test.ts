@@ -142,7 +142,7 @@ const HISTORIES: readonly History[] = [
     renews: false,
   },
   {
-    name: 'the last moment still counts',
+    name: 'the last millisecond still counts',
     events: [buy(0, 30)],
     on: 29.999999,
     status: 'active',
@@ -156,7 +156,7 @@ const HISTORIES: readonly History[] = [
     access: {},
   },
   {
-    name: 'a scheduled pause begins by itself',
+    name: 'a scheduled pause begins without an event',
     events: [buy(0, 30, play), pause(5, 90)],
     on: 31,
     status: 'paused',
@@ -165,7 +165,7 @@ const HISTORIES: readonly History[] = [
 
   // Ties of one millisecond.
   {
-    name: 'billing issue, cancellation and expiration at once',
+    name: 'billing issue, cancellation and expiration in one millisecond',
     events: [
       buy(0, 30),
       billingIssue(30, null),
@@ -178,7 +178,7 @@ const HISTORIES: readonly History[] = [
     primary: { expirationReason: 'BILLING_ERROR', billingIssueAtMs: day(30), cancelReason: 'BILLING_ERROR' },
   },
   {
-    name: 'cancellation and renewal at once',
+    name: 'cancellation and renewal in one millisecond',
     events: [buy(0, 30), cancel(30), renew(30, 60)],
     on: 31,
     status: 'active',
@@ -186,14 +186,14 @@ const HISTORIES: readonly History[] = [
     renews: true,
   },
   {
-    name: 'expiration and renewal at once',
+    name: 'expiration and renewal in one millisecond',
     events: [buy(0, 30), expire(30), renew(30, 60)],
     on: 31,
     status: 'active',
     access: { pro: 60 },
   },
   {
-    name: 'cancellation and renewal at once, without dates',
+    name: 'cancellation and renewal in one millisecond, without dates',
     events: [buy(0, 30), event('CANCELLATION', 30, { cancel_reason: 'UNSUBSCRIBE' }), renew(30, 60)],
     on: 31,
     status: 'active',
@@ -201,28 +201,28 @@ const HISTORIES: readonly History[] = [
     renews: true,
   },
   {
-    name: 'expiration and renewal at once, without dates',
+    name: 'expiration and renewal in one millisecond, without dates',
     events: [buy(0, 30), event('EXPIRATION', 30), renew(30, 60)],
     on: 31,
     status: 'active',
     access: { pro: 60 },
   },
   {
-    name: 'purchase and expiration at once',
+    name: 'purchase and expiration in one millisecond',
     events: [buy(0, 30), expire(0)],
     on: 1,
     status: 'expired',
     access: {},
   },
   {
-    name: 'purchase and cancellation at once',
+    name: 'purchase and cancellation in one millisecond',
     events: [buy(0, 30), cancel(0)],
     on: 1,
     status: 'cancelled',
     access: { pro: 30 },
   },
   {
-    name: 'pause and its expiration at once',
+    name: 'pause and its expiration in one millisecond',
     events: [
       buy(0, 30, play),
       pause(30, 90),
@@ -234,14 +234,14 @@ const HISTORIES: readonly History[] = [
     primary: { pausedAtMs: day(30), resumesAtMs: day(90) },
   },
   {
-    name: 'expiration and extension at once',
+    name: 'expiration and extension in one millisecond',
     events: [buy(0, 30), expire(30), event('SUBSCRIPTION_EXTENDED', 30, period(0, 44))],
     on: 31,
     status: 'cancelled',
     access: { pro: 44 },
   },
   {
-    name: 'billing issue and recovery at once',
+    name: 'billing issue and recovery in one millisecond',
     events: [buy(0, 30), billingIssue(30, 46), renew(30, 60)],
     on: 31,
     status: 'active',
@@ -249,7 +249,7 @@ const HISTORIES: readonly History[] = [
     primary: { billingIssueAtMs: null },
   },
   {
-    name: 'cancellation and uncancellation at once',
+    name: 'cancellation and uncancellation in one millisecond',
     events: [buy(0, 30), cancel(5), event('UNCANCELLATION', 5, period(0, 30))],
     on: 6,
     status: 'active',
@@ -257,7 +257,7 @@ const HISTORIES: readonly History[] = [
     renews: true,
   },
   {
-    name: 'refund and its reversal at once',
+    name: 'refund and its reversal in one millisecond',
     events: [buy(0, 30), refund(5), event('REFUND_REVERSED', 5, period(0, 30, 10))],
     on: 6,
     status: 'active',
@@ -265,7 +265,7 @@ const HISTORIES: readonly History[] = [
     usd: 1000,
   },
   {
-    name: 'product change and renewal at once',
+    name: 'product change and renewal in one millisecond',
     events: [buy(0, 30), changed(10, 'pro_yearly'), renew(10, 375, { product_id: 'pro_yearly' })],
     on: 11,
     status: 'active',
@@ -273,7 +273,7 @@ const HISTORIES: readonly History[] = [
     primary: { productId: 'pro_yearly', pendingProductId: null },
   },
   {
-    name: 'purchase and transfer away at once',
+    name: 'purchase and transfer away in one millisecond',
     events: [buy(0, 30), event('TRANSFER', 0, { side: 'source' })],
     on: 1,
     status: null,
@@ -310,7 +310,7 @@ const HISTORIES: readonly History[] = [
     primary: { cancelledAtMs: null, cancelReason: null },
   },
   {
-    name: 'cancel, then only an uncancellation of another moment',
+    name: 'cancel, then only an uncancellation of another time',
     events: [buy(0, 30), event('UNCANCELLATION', 5, period(0, 30))],
     on: 6,
     status: 'active',
@@ -558,7 +558,7 @@ const HISTORIES: readonly History[] = [
     primary: { endsAtMs: day(44), periodEndsAtMs: day(30) },
   },
   {
-    name: 'a longer plan that only the API has told of',
+    name: 'a longer plan that only the API knows',
     events: [buy(0, 30)],
     snapshot: snapshotOf(31, [
       apiSubscription({ periodStartsAtMs: day(30), periodEndsAtMs: day(395), endsAtMs: day(395) }),
@@ -624,7 +624,7 @@ const HISTORIES: readonly History[] = [
     access: {},
   },
 
-  // Several things at once.
+  // Several subscriptions.
   {
     name: 'two subscriptions, one of them ends',
     events: [buy(0, 30), buy(1, 366, { ...team, entitlement_ids: ['pro', 'team'] }), expire(30)],
@@ -769,7 +769,7 @@ const HISTORIES: readonly History[] = [
 
   // Transfers.
   {
-    name: 'given away',
+    name: 'transferred away',
     events: [buy(0, 30), event('TRANSFER', 5, { side: 'source' })],
     on: 6,
     status: null,
@@ -777,7 +777,7 @@ const HISTORIES: readonly History[] = [
     usd: 0,
   },
   {
-    name: 'given away, then bought anew',
+    name: 'transferred away, then bought again',
     events: [
       buy(0, 30),
       event('TRANSFER', 5, { side: 'source' }),
@@ -789,7 +789,7 @@ const HISTORIES: readonly History[] = [
     usd: 1000,
   },
   {
-    name: "received with the giver's events",
+    name: 'received by transfer, with the events before it',
     events: [buy(0, 30), event('TRANSFER', 5), renew(30, 60)],
     on: 31,
     status: 'active',
@@ -806,7 +806,7 @@ const HISTORIES: readonly History[] = [
 
   // What RevenueCat's API says.
   {
-    name: 'the API knows a subscription that no event told of',
+    name: 'the API lists a subscription without events',
     events: [],
     snapshot: snapshotOf(1, [apiSubscription()]),
     on: 2,
@@ -817,7 +817,7 @@ const HISTORIES: readonly History[] = [
     primary: { productName: 'Pro', managementUrl: 'https://apps.apple.com/account/subscriptions' },
   },
   {
-    name: 'the API knows of a renewal that got lost',
+    name: 'the API lists a renewal whose event was lost',
     events: [buy(0, 30), expire(30)],
     snapshot: snapshotOf(31, [
       apiSubscription({ periodStartsAtMs: day(30), periodEndsAtMs: day(60), endsAtMs: day(60) }),
@@ -837,7 +837,7 @@ const HISTORIES: readonly History[] = [
     renews: false,
   },
   {
-    name: 'the API saw an uncancellation that got lost',
+    name: 'the API lists an uncancellation whose event was lost',
     events: [buy(0, 30), cancel(5)],
     snapshot: snapshotOf(6, [apiSubscription()]),
     on: 7,
@@ -895,7 +895,7 @@ const HISTORIES: readonly History[] = [
     access: { pro: 30 },
   },
   {
-    name: 'a trial that only the API told of ends by a later event',
+    name: 'a trial that only the API lists ends with a later event',
     events: [expire(7, period(0, 7))],
     snapshot: snapshotOf(1, [
       apiSubscription({ status: 'trialing', periodEndsAtMs: day(7), endsAtMs: day(7) }),
@@ -906,7 +906,7 @@ const HISTORIES: readonly History[] = [
   },
 ];
 
-const toldOfPro: Snapshot = {
+const listingPro: Snapshot = {
   ...snapshotOf(1, []),
   activeEntitlements: [{ lookupKey: 'pro', endsAtMs: day(30) }],
 };
@@ -948,13 +948,13 @@ describe('the state of a history', () => {
     assert.equal(deriveState([buy(0, 30), again, cased], null, day(1)).lifetimeValueUsdCents, 1000);
   });
 
-  test('an entitlement that only the API told of lasts until an event speaks of it', () => {
+  test('an entitlement that only the API lists lasts until an event is about it', () => {
     const events = [expire(7, period(0, 7))];
     assert.deepEqual(
-      [6, 31].map((on) => deriveState([], toldOfPro, day(on)).entitlements.length),
+      [6, 31].map((on) => deriveState([], listingPro, day(on)).entitlements.length),
       [1, 0],
     );
-    assert.equal(deriveState(events, toldOfPro, day(8)).entitlements.length, 0);
+    assert.equal(deriveState(events, listingPro, day(8)).entitlements.length, 0);
   });
 
   test('copies of one event that differ give one state in any order', () => {
