@@ -278,12 +278,13 @@ create table subscriber_summaries (
 
 -------------------------------------------------------------------------------------------------- actions
 
--- What teammates do for customers through RevenueCat. `target` is RevenueCat's id of what the action is about: the
--- entitlement of a grant. The states and what leads from one to the next: src/grants/state-machine.ts.
+-- What teammates do for customers through RevenueCat. `target` is RevenueCat's id of what the action is about: an
+-- entitlement, a subscription, a purchase or a customer. `details` are those of a store action. The states and what leads from one to the next: src/grants/state-machine.ts.
 create table actions (
   workspace_id        text not null,
   action_id           uuid not null,
-  kind                text not null default 'grant' check (kind in ('grant')),
+  kind                text not null default 'grant'
+                      check (kind in ('grant', 'cancel', 'refund', 'extend', 'transfer', 'restore', 'manage')),
   project_id          text not null,
   subscriber_id       uuid not null,
   app_user_id         text not null,
@@ -302,6 +303,7 @@ create table actions (
   called_at           timestamptz,
   answered            boolean not null default false,
   completed_at        timestamptz,
+  details             jsonb,
   lookup_key          text,
   entitlement_name    text,
   duration            text,
@@ -315,6 +317,7 @@ create table actions (
   revoke_called_at    timestamptz,
   revoked_at          timestamptz,
   primary key (workspace_id, action_id),
+  check (kind = 'grant' or details is not null),
   check (kind <> 'grant' or (lookup_key is not null and duration is not null and requested_end_at is not null))
 );
 create unique index actions_idempotency on actions (workspace_id, idempotency_key);

@@ -4,21 +4,28 @@ import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { DAY_MS, MINUTE_MS } from '../time.ts';
 import { writeAudit } from '../workspaces/audit.ts';
 import { type Project, readProject, setApiKeyState } from '../workspaces/projects.ts';
-import { compareReadBack, readAccess } from './access.ts';
 import type { GrantContext } from './context.ts';
+import { callRevenueCat, readBack, readGrantEnd } from './executors.ts';
 import { queueNote } from './notes.ts';
 import {
   type ActionKey,
   type Changes,
   claimForCall,
   listUnfinished,
-  readGrant,
+  readAction,
   recordResponse,
   revokeOthers,
   transition,
 } from './repository.ts';
 import { UNCONFIRMED_STATES } from './state-machine.ts';
-import { type Grant, nameOf, type Teammate } from './types.ts';
+import {
+  type Action,
+  type Grant,
+  nameOf,
+  type PurchaseState,
+  type StoreAction,
+  type Teammate,
+} from './types.ts';
 
 /** After this time RevenueCat no longer works on a request that it has not answered. */
 const NOT_DONE_AFTER_MS = 2 * MINUTE_MS;
@@ -31,47 +38,76 @@ const READ_AGAIN_AFTER_SECONDS = 2;
 const BACKGROUND_TIMEOUT_MS = 20_000;
 
 /** Whose action it is now: the approver's, if a second teammate approved. */
-const actorOf = (grant: Grant): Teammate => grant.decidedBy ?? grant.admin;
+const actorOf = (action: Action): Teammate => action.decidedBy ?? action.admin;
 
 const iso = (atMs: number | null): string | null => (atMs === null ? null : new Date(atMs).toISOString());
 
-type GrantStep = 'grant' | 'grant_approve' | 'grant_decline' | 'grant_withdraw' | 'revoke';
+/** What happened to an action: its own deed, or a decision about it. */
+export type ActionStep = 'do' | 'approve' | 'decline' | 'withdraw' | 'revoke';
 
-/** Records one step of a grant; by default as its requester, in its conversation. */
-export async function auditGrant(
+/** `grant`, `grant_approve`, `revoke`, `store_refund`, `store_refund_approve`. */
+export function auditName(kind: Action['kind'], step: ActionStep): string {
+  if (step === 'revoke') return 'revoke';
+  const name = kind === 'grant' ? kind : `store_${kind}`;
+  return step === 'do' ? name : `${name}_${step}`;
+}
+
+/** Records one step of an action; by default as its requester, in its conversation. */
+export async function auditAction(
   sql: Sql,
-  grant: Grant,
+  action: Action,
   step: {
-    readonly action: GrantStep;
+    readonly step: ActionStep;
     readonly result: string;
     readonly actor?: Teammate;
     readonly conversationId?: string | null;
     readonly more?: Readonly<Record<string, unknown>>;
   },
 ): Promise<void> {
-  const { admin, decidedBy } = grant;
+  const { admin, decidedBy } = action;
+  const isRevoke = step.step === 'revoke' && action.kind === 'grant';
   await writeAudit(sql, {
-    workspaceId: grant.workspaceId,
+    workspaceId: action.workspaceId,
     actor: step.actor ?? admin,
-    action: step.action,
-    conversationId: step.conversationId === undefined ? grant.conversationId : step.conversationId,
-    contactId: grant.contactId,
-    subscriberId: grant.subscriberId,
+    action: auditName(action.kind, step.step),
+    conversationId: step.conversationId === undefined ? action.conversationId : step.conversationId,
+    contactId: action.contactId,
+    subscriberId: action.subscriberId,
     details: {
-      action_id: grant.actionId,
-      app_user_id: grant.appUserId,
-      entitlement: grant.lookupKey,
-      duration: grant.duration,
-      previous_end: iso(grant.previousEndMs),
-      requested_end: iso(grant.requestedEndMs),
-      actual_end: iso(grant.actualEndMs),
-      reason: step.action === 'revoke' ? grant.revokeReason : grant.reason,
-      ...(grant.isUnchanged ? { unchanged: true } : {}),
+      action_id: action.actionId,
+      app_user_id: action.appUserId,
+      ...(action.kind === 'grant' ? grantFacts(action) : storeFacts(action)),
+      reason: isRevoke ? action.revokeReason : action.reason,
       ...(decidedBy ? { requested_by: nameOf(admin), decided_by: nameOf(decidedBy) } : {}),
       ...step.more,
     },
     result: step.result,
   });
+}
+
+function grantFacts(grant: Grant): Record<string, unknown> {
+  return {
+    entitlement: grant.lookupKey,
+    duration: grant.duration,
+    previous_end: iso(grant.previousEndMs),
+    requested_end: iso(grant.requestedEndMs),
+    actual_end: iso(grant.actualEndMs),
+    ...(grant.isUnchanged ? { unchanged: true } : {}),
+  };
+}
+
+function storeFacts({ target, details }: StoreAction): Record<string, unknown> {
+  const { amount, before, after, product, ...rest } = details;
+  const of = (state: PurchaseState | null) =>
+    state && { end: iso(state.endsAtMs), access: state.givesAccess, renews: state.willRenew };
+  return {
+    target,
+    product,
+    ...rest,
+    ...(amount ? { amount_minor: amount.amountMinor, currency: amount.currency } : {}),
+    before: of(before),
+    after: of(after),
+  };
 }
 
 /**
@@ -94,30 +130,31 @@ export async function scheduleNotes(
   await jobs.send('action.note', { workspaceId, actionId });
 }
 
-async function current(context: GrantContext, grant: Grant): Promise<Grant> {
-  return (await readGrant(context.database, grant.workspaceId, grant.actionId)) ?? grant;
+async function current<A extends Action>(context: GrantContext, action: A): Promise<A> {
+  return ((await readAction(context.database, action)) as A | null) ?? action;
 }
 
 /**
- * Calls RevenueCat for a stored grant, unless it was called before, and reads the result back. RevenueCat is called
+ * Calls RevenueCat for a stored action, unless it was called before, and reads the result back. RevenueCat is called
  * once, whatever happens in between: the call is claimed in the database first.
  *
- * @returns the grant as it is then; still `requested` when RevenueCat has not confirmed it
+ * @returns the action as it is then; still `requested` when RevenueCat has not confirmed it
  */
-export async function callAndConfirm(context: GrantContext, project: Project, grant: Grant): Promise<Grant> {
+export async function callAndConfirm<A extends Action>(
+  context: GrantContext,
+  project: Project,
+  action: A,
+): Promise<A> {
   const client = context.revenueCat(project);
-  const claimed = await claimForCall(context.database, grant);
-  if (!claimed) return current(context, grant);
-  if (!client) return fail(context, claimed, 'revenuecat_unauthorized');
+  const claimed = (await claimForCall(context.database, action)) as A | null;
+  if (!claimed) return current(context, action);
+  if (!client) return failAction(context, claimed, 'revenuecat_unauthorized');
   try {
-    await client.grantEntitlement(project.revenueCatProjectId, claimed.appUserId, {
-      entitlementId: claimed.entitlementId,
-      expiresAtMs: claimed.requestedEndMs,
-    });
+    await callRevenueCat(client, project.revenueCatProjectId, claimed);
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     if (error.remedy.kind === 'retry') return leaveUnconfirmed(context, claimed, error);
-    return fail(context, claimed, error.code);
+    return failAction(context, claimed, error.code);
   }
   await recordResponse(context.database, claimed);
   try {
@@ -129,85 +166,86 @@ export async function callAndConfirm(context: GrantContext, project: Project, gr
   }
 }
 
-async function leaveUnconfirmed(context: GrantContext, grant: Grant, error: AppError | null): Promise<Grant> {
-  const { workspaceId, actionId } = grant;
-  context.logger.warn({ workspaceId, actionId, code: error?.code }, 'grant not confirmed yet');
-  await scheduleConfirm(context, grant, READ_AGAIN_AFTER_SECONDS);
-  return grant;
+async function leaveUnconfirmed<A extends Action>(
+  context: GrantContext,
+  action: A,
+  error: AppError | null,
+): Promise<A> {
+  const { workspaceId, actionId } = action;
+  context.logger.warn({ workspaceId, actionId, code: error?.code }, 'action not confirmed yet');
+  await scheduleConfirm(context, action, READ_AGAIN_AFTER_SECONDS);
+  return action;
 }
 
-/** End of what RevenueCat grants of the entitlement now. */
-async function readGrantEnd(
-  client: RevenueCatClient,
-  project: Project,
-  grant: Grant,
-): Promise<number | null> {
-  const access = await readAccess(client, project.revenueCatProjectId, [grant.appUserId]);
-  return access?.endsOf({ id: grant.entitlementId, lookupKey: grant.lookupKey }).grantEndMs ?? null;
-}
-
-/** Reads what RevenueCat has and completes the grant accordingly. `null`: not done, but it still may be. */
-async function confirmByReading(
+/** Reads what RevenueCat has and completes the action accordingly. `null`: not done, but it still may be. */
+async function confirmByReading<A extends Action>(
   context: GrantContext,
   client: RevenueCatClient,
-  grant: Grant,
+  action: A,
   project: Project,
-): Promise<Grant | null> {
-  const currentMs = await readGrantEnd(client, project, grant);
-  const { requestedEndMs: requestedMs, previousEndMs: previousMs } = grant;
-  const found = compareReadBack({ requestedMs, previousMs, currentMs });
-  if (currentMs !== null && found !== 'missing')
-    return confirm(context, grant, { actualEndMs: currentMs, isUnchanged: found === 'unchanged' });
-  if (context.now() - (grant.calledAtMs ?? grant.createdAtMs) < NOT_DONE_AFTER_MS) return null;
-  // RevenueCat accepted the grant and what was there before has stayed.
-  if (grant.isAnswered && currentMs !== null)
-    return confirm(context, grant, { actualEndMs: currentMs, isUnchanged: true });
-  return fail(context, grant, grant.isAnswered ? 'revenuecat_ignored' : 'revenuecat_unavailable');
+): Promise<A | null> {
+  const found = await readBack(client, project.revenueCatProjectId, action);
+  if (found.kind === 'done') return confirm(context, action, found.changes);
+  const sinceMs = context.now() - (action.calledAtMs ?? action.createdAtMs);
+  if (found.kind === 'unknown')
+    return sinceMs > GIVEN_UP_AFTER_MS ? failAction(context, action, 'never_confirmed') : null;
+  if (sinceMs < NOT_DONE_AFTER_MS) return null;
+  if (action.isAnswered && found.ignored) return confirm(context, action, found.ignored);
+  return failAction(context, action, action.isAnswered ? 'revenuecat_ignored' : 'revenuecat_unavailable');
 }
 
-async function confirm(context: GrantContext, grant: Grant, changes: Changes): Promise<Grant> {
+/** Completes an action with its record and its note. */
+export async function confirm<A extends Action>(
+  context: GrantContext,
+  action: A,
+  changes: Changes,
+): Promise<A> {
   const confirmed = await context.database.transaction(async (sql) => {
-    const moved = await transition(sql, grant, { event: 'confirm', ...changes });
+    const moved = await transition(sql, action, { event: 'confirm', ...changes });
     if (moved) {
-      await auditGrant(sql, moved, { action: stepOf(moved), result: 'confirmed', actor: actorOf(moved) });
+      await auditAction(sql, moved, { step: stepOf(moved), result: 'confirmed', actor: actorOf(moved) });
       await queueNote(sql, moved, { step: 'confirmed', by: actorOf(moved) });
     }
     return moved;
   });
-  if (!confirmed) return current(context, grant);
+  if (!confirmed) return current(context, action);
   await scheduleNotes(context, confirmed);
   await refreshSubscriber(context, confirmed);
   return confirmed;
 }
 
-function stepOf(grant: Grant): GrantStep {
-  return grant.decidedBy ? 'grant_approve' : 'grant';
+function stepOf(action: Action): ActionStep {
+  return action.decidedBy ? 'approve' : 'do';
 }
 
-async function refreshSubscriber(context: GrantContext, grant: Grant): Promise<void> {
-  const { workspaceId, subscriberId } = grant;
+async function refreshSubscriber(context: GrantContext, action: Action): Promise<void> {
+  const { workspaceId, subscriberId } = action;
   await context.jobs.send('subscriber.refresh', { workspaceId, subscriberId });
 }
 
 /** @param code the reason, as in the audit log and on the card */
-async function fail(context: GrantContext, grant: Grant, code: string): Promise<Grant> {
-  await noticeRejectedKey(context, grant, code);
+export async function failAction<A extends Action>(
+  context: GrantContext,
+  action: A,
+  code: string,
+): Promise<A> {
+  await noticeRejectedKey(context, action, code);
   // An immediate failure is on the card; of a later one the conversation must say so.
-  const isLate = grant.calledAtMs !== null && context.now() - grant.calledAtMs >= NOT_DONE_AFTER_MS;
+  const isLate = action.calledAtMs !== null && context.now() - action.calledAtMs >= NOT_DONE_AFTER_MS;
   const failed = await context.database.transaction(async (sql) => {
-    const moved = await transition(sql, grant, { event: 'fail', error: code });
+    const moved = await transition(sql, action, { event: 'fail', error: code });
     if (moved) {
-      await auditGrant(sql, moved, { action: stepOf(moved), result: code, actor: actorOf(moved) });
+      await auditAction(sql, moved, { step: stepOf(moved), result: code, actor: actorOf(moved) });
       if (isLate) await queueNote(sql, moved, { step: 'failed', by: actorOf(moved) });
     }
     return moved;
   });
   if (failed && isLate) await scheduleNotes(context, failed);
-  return failed ?? current(context, grant);
+  return failed ?? current(context, action);
 }
 
-async function noticeRejectedKey(context: GrantContext, grant: Grant, code: string): Promise<void> {
-  const { workspaceId, projectId, actionId } = grant;
+async function noticeRejectedKey(context: GrantContext, action: Action, code: string): Promise<void> {
+  const { workspaceId, projectId, actionId } = action;
   context.logger.warn({ workspaceId, actionId, code }, 'action failed');
   if (code !== 'revenuecat_unauthorized') return;
   const isNew = await setApiKeyState(context.database, workspaceId, projectId, 'rejected');
@@ -236,7 +274,7 @@ export async function callAndConfirmRevoke(
       // 404 has three meanings (nothing granted, unknown customer, wrong path): reading back decides.
       if (!(error instanceof AppError) || error.code !== 'revenuecat_not_found') throw error;
     }
-    if ((await readGrantEnd(client, project, grant)) === null)
+    if ((await readGrantEnd(client, project.revenueCatProjectId, grant)) === null)
       return { grant: await confirmRevoke(context, revoking), failedWith: null };
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
@@ -259,8 +297,8 @@ async function confirmRevoke(
     if (!moved) return null;
     const others = await revokeOthers(sql, moved);
     const actor = moved.revokedBy ?? moved.admin;
-    await auditGrant(sql, moved, {
-      action: 'revoke',
+    await auditAction(sql, moved, {
+      step: 'revoke',
       result: 'revoked',
       actor,
       conversationId,
@@ -285,7 +323,7 @@ async function failRevoke(
   const running = await context.database.transaction(async (sql) => {
     const moved = await transition(sql, grant, { event: 'fail_revoke' });
     const actor = moved?.revokedBy ?? grant.admin;
-    if (moved) await auditGrant(sql, moved, { action: 'revoke', result: code, actor, conversationId });
+    if (moved) await auditAction(sql, moved, { step: 'revoke', result: code, actor, conversationId });
     return moved;
   });
   return { grant: running ?? grant, failedWith: code };
@@ -293,22 +331,22 @@ async function failRevoke(
 
 /** The job `action.confirm`: completes an unconfirmed action by reading RevenueCat, however long that takes. */
 export async function confirmAction(context: GrantContext, key: ActionKey): Promise<void> {
-  const grant = await readGrant(context.database, key.workspaceId, key.actionId);
-  if (!grant) return;
-  if (!UNCONFIRMED_STATES.includes(grant.state)) {
+  const action = await readAction(context.database, key);
+  if (!action) return;
+  if (!UNCONFIRMED_STATES.includes(action.state)) {
     // A process that was killed after the change may not have scheduled its notes.
-    await scheduleNotes(context, grant);
+    await scheduleNotes(context, action);
     return;
   }
   const patient: GrantContext = {
     ...context,
     revenueCat: (project) => context.revenueCat(project, BACKGROUND_TIMEOUT_MS),
   };
-  const project = await readProject(context.database, key.workspaceId, grant.projectId);
+  const project = await readProject(context.database, key.workspaceId, action.projectId);
   if (!project) return;
   const client = patient.revenueCat(project);
   // Without a key nothing can be read: it waits for a new one.
-  const now = client ? await confirmInBackground(patient, client, grant, project) : grant;
+  const now = client ? await confirmInBackground(patient, client, action, project) : action;
   if (UNCONFIRMED_STATES.includes(now.state))
     await scheduleConfirm(context, now, secondsUntilNextRead(context, now));
 }
@@ -316,33 +354,37 @@ export async function confirmAction(context: GrantContext, key: ActionKey): Prom
 async function confirmInBackground(
   context: GrantContext,
   client: RevenueCatClient,
-  grant: Grant,
+  action: Action,
   project: Project,
-): Promise<Grant> {
-  if (grant.state === 'revoking') {
-    const { conversationId } = grant;
-    return (await callAndConfirmRevoke(context, project, { grant, conversationId })).grant;
+): Promise<Action> {
+  if (action.kind === 'grant' && action.state === 'revoking') {
+    const { conversationId } = action;
+    return (await callAndConfirmRevoke(context, project, { grant: action, conversationId })).grant;
   }
+  // The link of a portal was lost with the process that created it.
+  if (action.kind === 'manage') return failAction(context, action, 'revenuecat_unavailable');
   // Certainly not called: the process was killed between storing and calling.
-  if (grant.calledAtMs === null) return callAndConfirm(context, project, grant);
+  if (action.calledAtMs === null) return callAndConfirm(context, project, action);
   try {
-    return (await confirmByReading(context, client, grant, project)) ?? grant;
+    return (await confirmByReading(context, client, action, project)) ?? action;
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
-    if (context.now() - grant.calledAtMs > GIVEN_UP_AFTER_MS) return fail(context, grant, 'never_confirmed');
-    const { workspaceId, actionId } = grant;
-    context.logger.warn({ code: error.code, workspaceId, actionId }, 'grant not read back yet');
-    return grant;
+    if (context.now() - action.calledAtMs > GIVEN_UP_AFTER_MS)
+      return failAction(context, action, 'never_confirmed');
+    const { workspaceId, actionId } = action;
+    context.logger.warn({ code: error.code, workspaceId, actionId }, 'action not read back yet');
+    return action;
   }
 }
 
 /** The longer it takes, the less often: from 3 s to 10 minutes. */
-function secondsUntilNextRead(context: Pick<GrantContext, 'now'>, grant: Grant): number {
-  return Math.min(600, Math.max(3, Math.round((context.now() - lastStepAtMs(grant)) / 4_000)));
+function secondsUntilNextRead(context: Pick<GrantContext, 'now'>, action: Action): number {
+  return Math.min(600, Math.max(3, Math.round((context.now() - lastStepAtMs(action)) / 4_000)));
 }
 
-export function lastStepAtMs(grant: Grant): number {
-  return grant.revokeCalledAtMs ?? grant.calledAtMs ?? grant.createdAtMs;
+export function lastStepAtMs(action: Action): number {
+  const revokeCalledAtMs = action.kind === 'grant' ? action.revokeCalledAtMs : null;
+  return revokeCalledAtMs ?? action.calledAtMs ?? action.createdAtMs;
 }
 
 /** Queues the jobs again that actions and notes of killed processes were waiting for. */

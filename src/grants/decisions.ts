@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { type Ends, readCurrentAccess, readEntitlements, readOrStoredAccess } from './access.ts';
 import {
-  auditGrant,
+  auditAction,
   CONFIRM_AFTER_SECONDS,
   callAndConfirm,
   callAndConfirmRevoke,
@@ -13,7 +13,13 @@ import { isDashboardGrant } from './dashboard-grants.ts';
 import { isSameEnd } from './durations.ts';
 import { queueNote } from './notes.ts';
 import { checkPolicy, checkTeammate, type Refusal } from './policy.ts';
-import { adoptGrant, type Entitlement, lockAndFindUnconfirmed, readGrant, transition } from './repository.ts';
+import {
+  adoptGrant,
+  type Entitlement,
+  lockAndFindUnconfirmed,
+  readAction,
+  transition,
+} from './repository.ts';
 import { auditRefusal, endOf, grantedDays } from './service.ts';
 import { type Grant, grantEndMs, nameOf } from './types.ts';
 
@@ -89,8 +95,8 @@ export async function approveGrant(
       decidedBy: admin,
       ends: { requestedEndMs: seen.endMs, previousEndMs: seen.grantEndMs },
     });
-    const step = { action: 'grant_approve', result: 'approved', actor: admin, conversationId } as const;
-    if (requested) await auditGrant(sql, requested, step);
+    const step = { step: 'approve', result: 'approved', actor: admin, conversationId } as const;
+    if (requested) await auditAction(sql, requested, step);
     return requested;
   });
   if (moved === 'unconfirmed') return { kind: 'refused', refusal: { code: 'unconfirmed' } };
@@ -116,8 +122,8 @@ function aboutRequest(grant: Grant): Readonly<Record<string, unknown>> {
 }
 
 async function known({ context }: AgentRequest, grant: Grant): Promise<DecideResult> {
-  const now = await readGrant(context.database, grant.workspaceId, grant.actionId);
-  return { kind: 'known', grant: now ?? grant };
+  const now = await readAction(context.database, grant);
+  return { kind: 'known', grant: now?.kind === 'grant' ? now : grant };
 }
 
 /** Declines what another teammate requested, or withdraws one's own request. */
@@ -134,8 +140,8 @@ export async function declineGrant(request: AgentRequest, grant: Grant): Promise
       ? await transition(sql, grant, { event: 'withdraw' })
       : await transition(sql, grant, { event: 'decline', decidedBy: admin });
     if (!declined) return null;
-    const action = isOwn ? 'grant_withdraw' : 'grant_decline';
-    await auditGrant(sql, declined, { action, result: declined.state, actor: admin, conversationId });
+    const step = isOwn ? 'withdraw' : 'decline';
+    await auditAction(sql, declined, { step, result: declined.state, actor: admin, conversationId });
     if (!isOwn) await queueNote(sql, declined, { step: 'declined', by: admin });
     return declined;
   });

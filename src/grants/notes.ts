@@ -6,8 +6,8 @@ import { type Messages, messagesFor } from '../i18n/messages.ts';
 import type { IntercomClient } from '../intercom/client.ts';
 import { isForever } from '../time.ts';
 import type { Workspace } from '../workspaces/store.ts';
-import { type ActionKey, readGrant } from './repository.ts';
-import { type Grant, grantEndMs, nameOf, type Teammate } from './types.ts';
+import { type ActionKey, readAction } from './repository.ts';
+import { type Action, type Grant, grantEndMs, nameOf, type StoreAction, type Teammate } from './types.ts';
 
 /** What a note reports; each is left once. */
 export type NoteStep = 'requested' | 'declined' | 'confirmed' | 'failed' | 'revoked';
@@ -28,7 +28,7 @@ const LEASE_SECONDS = 45;
 /** Queues a note in the transaction that changes the action. A second one for the same step is ignored. */
 export async function queueNote(
   sql: Sql,
-  action: Grant,
+  action: Action,
   note: { readonly step: NoteStep; readonly by: Teammate; readonly conversationId?: string | null },
 ): Promise<void> {
   const conversationId = note.conversationId ?? action.conversationId;
@@ -115,7 +115,7 @@ export interface NoteContext {
 export async function sendNotes(context: NoteContext, key: ActionKey): Promise<void> {
   const notes = await claimNotes(context.database, key);
   if (notes.length === 0) return;
-  const action = await readGrant(context.database, key.workspaceId, key.actionId);
+  const action = await readAction(context.database, key);
   let retry: AppError | null = null;
   for (const note of notes) {
     if (action) retry = (await sendNote(context, action, note)) ?? retry;
@@ -124,7 +124,7 @@ export async function sendNotes(context: NoteContext, key: ActionKey): Promise<v
 }
 
 /** `null`: sent, or given up. */
-async function sendNote(context: NoteContext, action: Grant, note: OpenNote): Promise<AppError | null> {
+async function sendNote(context: NoteContext, action: Action, note: OpenNote): Promise<AppError | null> {
   const { step } = note;
   const set = (state: NoteState, error?: string): Promise<void> =>
     setNoteState(context.database, action, { step, state, ...(error === undefined ? {} : { error }) });
@@ -189,17 +189,36 @@ function plainText(html: string): string {
     .replaceAll(/\s+/g, '');
 }
 
+function storeHeadline(action: StoreAction, step: NoteStep, { t, money, date }: Messages): string {
+  const { product, amount, days, after } = action.details;
+  if (step === 'requested' || step === 'declined' || step === 'failed')
+    return t(`action.note.${step}`, { action: t(`action.title.${action.kind}`), product });
+  return t(`action.note.${action.kind}`, {
+    product,
+    amount: amount && money(amount),
+    days: days ?? 0,
+    end: after?.endsAtMs == null ? null : date(after.endsAtMs),
+  });
+}
+
 /** The note's HTML, with everything that people wrote escaped. */
-export function noteHtml(grant: Grant, step: NoteStep, messages: Messages): string {
+export function noteHtml(action: Action, step: NoteStep, messages: Messages): string {
   const { t } = messages;
-  const requester = nameOf(grant.admin);
-  const paragraphs = [headline(grant, step, messages)];
-  if (grant.decidedBy && (step === 'confirmed' || step === 'failed'))
-    paragraphs.push(t('grant.note.people', { requester, approver: nameOf(grant.decidedBy) }));
+  const requester = nameOf(action.admin);
+  const paragraphs = [
+    action.kind === 'grant' ? headline(action, step, messages) : storeHeadline(action, step, messages),
+  ];
+  if (action.decidedBy && (step === 'confirmed' || step === 'failed'))
+    paragraphs.push(t('grant.note.people', { requester, approver: nameOf(action.decidedBy) }));
   else if (step === 'declined') paragraphs.push(t('grant.note.requestedBy', { name: requester }));
-  const reason = (step === 'revoked' ? grant.revokeReason : grant.reason).trim();
+  const isRevoke = action.kind === 'grant' && step === 'revoked';
+  const reason = (isRevoke ? action.revokeReason : action.reason).trim();
   if (reason !== '') paragraphs.push(t('grant.note.reason', { reason }));
-  paragraphs.push(t('grant.note.reference', { reference: grant.actionId.slice(0, 8) }));
+  paragraphs.push(
+    t(action.kind === 'grant' ? 'grant.note.reference' : 'action.note.reference', {
+      reference: action.actionId.slice(0, 8),
+    }),
+  );
   return paragraphs
     .map((paragraph, index) => {
       const escaped = escapeHtml(paragraph).replaceAll('\n', '<br>');

@@ -1,13 +1,25 @@
 import { CLOCK } from '../database/clock.ts';
 import type { Database, Sql } from '../database/sql.ts';
 import { readCatalog } from '../revenuecat/catalog-names.ts';
+import { toMinor } from '../subscription/money.ts';
+import type { Money } from '../subscription/types.ts';
 import { type Duration, isDuration } from './durations.ts';
 import { type ActionEvent, type ActionState, transitionOf, UNCONFIRMED_STATES } from './state-machine.ts';
-import type { Grant, GrantStart, Teammate } from './types.ts';
+import type {
+  Action,
+  ActionBase,
+  Grant,
+  GrantStart,
+  StoreActionDetails,
+  StoreActionKind,
+  Teammate,
+} from './types.ts';
 
 interface ActionRow {
   workspace_id: string;
   action_id: string;
+  kind: Action['kind'];
+  details: StoreActionDetails | null;
   project_id: string;
   subscriber_id: string;
   app_user_id: string;
@@ -36,9 +48,8 @@ interface ActionRow {
   revoked_at: Date | null;
 }
 
-function toGrant(row: ActionRow): Grant {
-  return {
-    kind: 'grant',
+function toAction(row: ActionRow): Action {
+  const base: ActionBase = {
     workspaceId: row.workspace_id,
     actionId: row.action_id,
     projectId: row.project_id,
@@ -54,6 +65,14 @@ function toGrant(row: ActionRow): Grant {
     createdAtMs: row.created_at.getTime(),
     calledAtMs: row.called_at?.getTime() ?? null,
     isAnswered: row.answered,
+  };
+  if (row.kind !== 'grant') {
+    if (!row.details) throw new Error(`The action ${row.action_id} has no details`);
+    return { ...base, kind: row.kind, target: row.target, details: row.details };
+  }
+  return {
+    ...base,
+    kind: 'grant',
     entitlementId: row.target,
     lookupKey: row.lookup_key,
     entitlementName: row.entitlement_name ?? row.lookup_key,
@@ -70,20 +89,14 @@ function toGrant(row: ActionRow): Grant {
   };
 }
 
-export type ActionKey = Pick<Grant, 'workspaceId' | 'actionId'>;
+export type ActionKey = Pick<ActionBase, 'workspaceId' | 'actionId'>;
 
-export interface NewGrant {
+interface NewActionBase {
   readonly workspaceId: string;
   readonly projectId: string;
   readonly subscriberId: string;
   readonly appUserId: string;
-  readonly entitlementId: string;
-  readonly lookupKey: string;
-  readonly entitlementName: string;
-  readonly duration: Duration | 'custom';
-  readonly start: GrantStart;
-  readonly requestedEndMs: number;
-  readonly previousEndMs: number | null;
+  readonly target: string;
   readonly reason: string;
   readonly idempotencyKey: string;
   readonly admin: Teammate;
@@ -91,44 +104,60 @@ export interface NewGrant {
   readonly contactId: string | null;
 }
 
+export interface NewGrant extends NewActionBase {
+  readonly kind: 'grant';
+  readonly lookupKey: string;
+  readonly entitlementName: string;
+  readonly duration: Duration | 'custom';
+  readonly start: GrantStart;
+  readonly requestedEndMs: number;
+  readonly previousEndMs: number | null;
+}
+
+export interface NewStoreAction extends NewActionBase {
+  readonly kind: StoreActionKind;
+  readonly details: StoreActionDetails;
+}
+
+export type NewAction = NewGrant | NewStoreAction;
+
 export type Stored =
-  | { readonly kind: 'new'; readonly grant: Grant }
+  | { readonly kind: 'new'; readonly action: Action }
   /** The idempotency key was used before: this is its action. */
-  | { readonly kind: 'known'; readonly grant: Grant }
+  | { readonly kind: 'known'; readonly action: Action }
   | { readonly kind: 'monthly_limit' }
-  /** The result of another action on the same entitlement is still unknown. */
+  /** The result of another action on the same target is still unknown. */
   | { readonly kind: 'unconfirmed' };
 
 /**
- * Stores a grant before RevenueCat is called, so that a second confirm finds it. Locks the teammate's row and then
- * the subscriber's: concurrent confirms see each other's grants, so neither the monthly limit nor "one unconfirmed
+ * Stores an action before RevenueCat is called, so that a second confirm finds it. Locks the teammate's row and then
+ * the subscriber's: concurrent confirms see each other's actions, so neither the monthly limit nor "one unconfirmed
  * action at a time" can be exceeded.
  *
- * @param onStored runs in the same transaction when the grant is new
+ * @param onStored runs in the same transaction when the action is new
  */
-export async function storeGrant(
+export async function storeAction(
   database: Database,
-  grant: NewGrant & {
+  action: NewAction & {
     readonly actionId: string;
     readonly state: 'requested' | 'awaiting_approval';
     readonly monthlyLimit: number | null;
   },
-  onStored: (sql: Sql, grant: Grant) => Promise<void>,
+  onStored: (sql: Sql, action: Action) => Promise<void>,
 ): Promise<Stored> {
-  const { workspaceId, monthlyLimit } = grant;
+  const { workspaceId, monthlyLimit, admin } = action;
   return database.transaction(async (sql) => {
-    await lockAdmin(sql, workspaceId, grant.admin.id);
-    const known = await findByKey(sql, workspaceId, grant.idempotencyKey);
-    if (known) return { kind: 'known', grant: known };
+    await lockAdmin(sql, workspaceId, admin.id);
+    const known = await findByKey(sql, workspaceId, action.idempotencyKey);
+    if (known) return { kind: 'known', action: known };
     if (monthlyLimit !== null) {
-      const made = await countThisMonth(sql, workspaceId, grant.admin.id);
+      const made = await countThisMonth(sql, { workspaceId, adminId: admin.id, kind: action.kind });
       if (made >= monthlyLimit) return { kind: 'monthly_limit' };
     }
-    if (await lockAndFindUnconfirmed(sql, { ...grant, target: grant.entitlementId }))
-      return { kind: 'unconfirmed' };
-    const stored = await insertGrant(sql, grant);
+    if (await lockAndFindUnconfirmed(sql, action)) return { kind: 'unconfirmed' };
+    const stored = await insertAction(sql, action);
     await onStored(sql, stored);
-    return { kind: 'new', grant: stored };
+    return { kind: 'new', action: stored };
   });
 }
 
@@ -140,40 +169,43 @@ async function lockAdmin(sql: Sql, workspaceId: string, adminId: string): Promis
   );
 }
 
-async function insertGrant(
+async function insertAction(
   sql: Sql,
-  grant: NewGrant & { readonly actionId: string; readonly state: ActionState },
-): Promise<Grant> {
+  action: NewAction & { readonly actionId: string; readonly state: ActionState },
+): Promise<Action> {
+  const grant = action.kind === 'grant' ? action : null;
   const [row] = await sql.query<ActionRow>(
     `insert into actions (workspace_id, action_id, project_id, subscriber_id, app_user_id, target, lookup_key,
                           entitlement_name, duration, start, requested_end_at, previous_end_at, reason,
-                          idempotency_key, admin, conversation_id, contact_id, state)
+                          idempotency_key, admin, conversation_id, contact_id, state, kind, details)
      values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, to_timestamp($11 / 1000.0), to_timestamp($12 / 1000.0), $13,
-             $14, $15, $16, $17, $18)
+             $14, $15, $16, $17, $18, $19, $20)
      returning *`,
     [
-      grant.workspaceId,
-      grant.actionId,
-      grant.projectId,
-      grant.subscriberId,
-      grant.appUserId,
-      grant.entitlementId,
-      grant.lookupKey,
-      grant.entitlementName,
-      grant.duration,
-      grant.start,
-      grant.requestedEndMs,
-      grant.previousEndMs,
-      grant.reason,
-      grant.idempotencyKey,
-      JSON.stringify(grant.admin),
-      grant.conversationId,
-      grant.contactId,
-      grant.state,
+      action.workspaceId,
+      action.actionId,
+      action.projectId,
+      action.subscriberId,
+      action.appUserId,
+      action.target,
+      grant?.lookupKey ?? null,
+      grant?.entitlementName ?? null,
+      grant?.duration ?? null,
+      grant?.start ?? 'now',
+      grant?.requestedEndMs ?? null,
+      grant?.previousEndMs ?? null,
+      action.reason,
+      action.idempotencyKey,
+      JSON.stringify(action.admin),
+      action.conversationId,
+      action.contactId,
+      action.state,
+      action.kind,
+      action.kind === 'grant' ? null : JSON.stringify(action.details),
     ],
   );
-  if (!row) throw new Error('A stored grant was not returned');
-  return toGrant(row);
+  if (!row) throw new Error('A stored action was not returned');
+  return toAction(row);
 }
 
 /** Stores a grant that was made in RevenueCat, so that its removal has a record. Twice stored, it is one. */
@@ -182,8 +214,8 @@ export async function adoptGrant(sql: Sql, grant: Grant, actionId: string): Prom
   const { workspaceId } = grant;
   await lockSubscriber(sql, grant);
   const known = await findByKey(sql, workspaceId, idempotencyKey);
-  if (known) return known;
-  await insertGrant(sql, { ...grant, actionId, idempotencyKey });
+  if (known) return known.kind === 'grant' ? known : grant;
+  await insertAction(sql, { ...grant, target: grant.entitlementId, actionId, idempotencyKey });
   const [row] = await sql.query<ActionRow>(
     `update actions
         set called_at = to_timestamp($3 / 1000.0), created_at = to_timestamp($3 / 1000.0), answered = true,
@@ -192,7 +224,8 @@ export async function adoptGrant(sql: Sql, grant: Grant, actionId: string): Prom
      returning *`,
     [workspaceId, actionId, grant.createdAtMs],
   );
-  return row ? toGrant(row) : grant;
+  const stored = row && toAction(row);
+  return stored?.kind === 'grant' ? stored : grant;
 }
 
 async function lockSubscriber(
@@ -227,41 +260,45 @@ export async function findByKey(
   sql: Sql,
   workspaceId: string,
   idempotencyKey: string,
-): Promise<Grant | null> {
+): Promise<Action | null> {
   const [row] = await sql.query<ActionRow>(
     `select * from actions where workspace_id = $1 and idempotency_key = $2`,
     [workspaceId, idempotencyKey],
   );
-  return row ? toGrant(row) : null;
+  return row ? toAction(row) : null;
 }
 
-export async function readGrant(sql: Sql, workspaceId: string, actionId: string): Promise<Grant | null> {
+export async function readAction(sql: Sql, { workspaceId, actionId }: ActionKey): Promise<Action | null> {
   const [row] = await sql.query<ActionRow>(
     `select * from actions where workspace_id = $1 and action_id::text = $2`,
     [workspaceId, actionId],
   );
-  return row ? toGrant(row) : null;
+  return row ? toAction(row) : null;
+}
+
+export async function listGrants(sql: Sql, workspaceId: string, subscriberId: string): Promise<Grant[]> {
+  return (await listActions(sql, workspaceId, subscriberId)).filter((action) => action.kind === 'grant');
 }
 
 /** The newest 50: what a card shows of them, and what replaces webhooks that have not arrived. */
-export async function listGrants(sql: Sql, workspaceId: string, subscriberId: string): Promise<Grant[]> {
+export async function listActions(sql: Sql, workspaceId: string, subscriberId: string): Promise<Action[]> {
   const rows = await sql.query<ActionRow>(
     `select * from actions where workspace_id = $1 and subscriber_id = $2 order by created_at desc limit 50`,
     [workspaceId, subscriberId],
-    'list-grants',
+    'list-actions',
   );
-  return rows.map(toGrant);
+  return rows.map(toAction);
 }
 
-/** Where a page begins: after (older) or before (newer) a grant; `null`: at the newest. */
+/** Where a page begins: after (older) or before (newer) an action; `null`: at the newest. */
 export type PageFrom = { readonly direction: 'older' | 'newer'; readonly actionId: string } | null;
 
-/** A page of a subscriber's grants, newest first. */
-export async function readGrantPage(
+/** A page of everything done for a subscriber, newest first. */
+export async function readActionPage(
   sql: Sql,
   subscriber: { readonly workspaceId: string; readonly subscriberId: string },
   page: { readonly from: PageFrom; readonly limit: number },
-): Promise<Grant[]> {
+): Promise<Action[]> {
   const { from } = page;
   const isNewer = from?.direction === 'newer';
   const order = isNewer ? 'asc' : 'desc';
@@ -275,17 +312,20 @@ export async function readGrantPage(
       limit $4`,
     [subscriber.workspaceId, subscriber.subscriberId, from?.actionId ?? null, page.limit],
   );
-  const grants = rows.map(toGrant);
-  return isNewer ? grants.reverse() : grants;
+  const actions = rows.map(toAction);
+  return isNewer ? actions.reverse() : actions;
 }
 
-/** Grants of a teammate since the first of the month (UTC) that were made or may still be. */
-export async function countThisMonth(sql: Sql, workspaceId: string, adminId: string): Promise<number> {
+/** A teammate's actions of a kind since the first of the month (UTC) that were done or may still be. */
+export async function countThisMonth(
+  sql: Sql,
+  of: { readonly workspaceId: string; readonly adminId: string; readonly kind: Action['kind'] },
+): Promise<number> {
   const [row] = await sql.query<{ count: string }>(
     `select count(*) from actions
-      where workspace_id = $1 and admin->>'id' = $2 and state not in ('failed', 'declined', 'withdrawn')
+      where workspace_id = $1 and admin->>'id' = $2 and kind = $3 and state not in ('failed', 'declined', 'withdrawn')
         and created_at >= date_trunc('month', now() at time zone 'UTC') at time zone 'UTC'`,
-    [workspaceId, adminId],
+    [of.workspaceId, of.adminId, of.kind],
   );
   return Number(row?.count ?? 0);
 }
@@ -295,6 +335,7 @@ export interface Changes {
   readonly error?: string | null;
   readonly actualEndMs?: number;
   readonly isUnchanged?: boolean;
+  readonly details?: StoreActionDetails;
   /** At an approval: the end approved, and the one granted before. */
   readonly ends?: { readonly requestedEndMs: number; readonly previousEndMs: number | null };
   readonly decidedBy?: Teammate;
@@ -303,11 +344,11 @@ export interface Changes {
 }
 
 /** Applies an event of the state machine. `null`: the action is not in a state of the event any more. */
-export async function transition(
+export async function transition<A extends Action>(
   sql: Sql,
-  { workspaceId, actionId }: ActionKey,
+  { workspaceId, actionId }: A,
   change: { readonly event: ActionEvent } & Changes,
-): Promise<Grant | null> {
+): Promise<A | null> {
   const { from, to } = transitionOf(change.event);
   const json = (person: Teammate | undefined): string | null =>
     person === undefined ? null : JSON.stringify(person);
@@ -319,6 +360,7 @@ export async function transition(
             unchanged = coalesce($7, unchanged),
             requested_end_at = coalesce(to_timestamp($8 / 1000.0), requested_end_at),
             previous_end_at = case when $8::float8 is null then previous_end_at else to_timestamp($9 / 1000.0) end,
+            details = coalesce($14::jsonb, details),
             decided_by = coalesce($10::jsonb, decided_by),
             revoked_by = coalesce($11::jsonb, revoked_by),
             revoke_reason = coalesce($12, revoke_reason),
@@ -341,23 +383,24 @@ export async function transition(
       json(change.revokedBy),
       change.revokeReason ?? null,
       UNCONFIRMED_STATES,
+      change.details === undefined ? null : JSON.stringify(change.details),
     ],
   );
-  return row ? toGrant(row) : null;
+  return row ? (toAction(row) as A) : null;
 }
 
 /**
  * Claims the only call to RevenueCat that an action gets. `null`: another process has it, or had it and was killed;
  * only reading back shows the result.
  */
-export async function claimForCall(sql: Sql, { workspaceId, actionId }: ActionKey): Promise<Grant | null> {
+export async function claimForCall(sql: Sql, { workspaceId, actionId }: ActionKey): Promise<Action | null> {
   const [row] = await sql.query<ActionRow>(
     `update actions set called_at = now()
       where workspace_id = $1 and action_id = $2 and state = 'requested' and called_at is null
      returning *`,
     [workspaceId, actionId],
   );
-  return row ? toGrant(row) : null;
+  return row ? toAction(row) : null;
 }
 
 export async function recordResponse(sql: Sql, { workspaceId, actionId }: ActionKey): Promise<void> {
@@ -425,4 +468,45 @@ export async function listEntitlements(
   return catalog
     .filter(({ kind }) => kind === 'entitlement')
     .sort((a, b) => nameOf(a).localeCompare(nameOf(b)) || a.lookupKey.localeCompare(b.lookupKey));
+}
+
+/** What was paid in charges, in the currency paid, as events told it. */
+export async function readChargePrices(
+  sql: Sql,
+  of: {
+    readonly workspaceId: string;
+    readonly subscriberId: string;
+    readonly transactionIds: readonly string[];
+  },
+): Promise<ReadonlyMap<string, Money>> {
+  const rows = await sql.query<{ transaction_id: string; price: string; currency: string }>(
+    `select transaction_id, fields->>'price_in_purchased_currency' as price,
+            fields->>'currency' as currency
+       from events
+      where workspace_id = $1 and subscriber_id = $2 and transaction_id = any($3)
+        and fields->>'currency' is not null
+        and (fields->>'price_in_purchased_currency')::numeric > 0`,
+    [of.workspaceId, of.subscriberId, of.transactionIds],
+  );
+  return new Map(
+    rows.map(({ transaction_id, price, currency }) => [
+      transaction_id,
+      { amountMinor: toMinor(Number(price), currency), currency },
+    ]),
+  );
+}
+
+/** Events of some kinds since a time, to be matched with the actions that caused them. */
+export async function listEventsSince(
+  sql: Sql,
+  of: { readonly workspaceId: string; readonly subscriberId: string; readonly kinds: readonly string[] },
+  sinceMs: number,
+): Promise<{ kind: string; atMs: number }[]> {
+  const rows = await sql.query<{ kind: string; event_at_ms: string }>(
+    `select kind, event_at_ms from events
+      where workspace_id = $1 and subscriber_id = $2 and kind = any($3) and event_at_ms >= $4
+      order by event_at_ms`,
+    [of.workspaceId, of.subscriberId, of.kinds, sinceMs],
+  );
+  return rows.map((row) => ({ kind: row.kind, atMs: Number(row.event_at_ms) }));
 }

@@ -12,7 +12,7 @@ import {
   usableIds,
 } from './access.ts';
 import {
-  auditGrant,
+  auditAction,
   CONFIRM_AFTER_SECONDS,
   callAndConfirm,
   scheduleConfirm,
@@ -30,7 +30,7 @@ import {
 } from './durations.ts';
 import { queueNote } from './notes.ts';
 import { checkMonth, checkPolicy, checkTeammate, lengthOf, needsApproval, type Refusal } from './policy.ts';
-import { countThisMonth, type Entitlement, findByKey, readGrant, storeGrant } from './repository.ts';
+import { countThisMonth, type Entitlement, findByKey, readAction, storeAction } from './repository.ts';
 import type { Grant, GrantStart } from './types.ts';
 import type { ReviewedGrant } from './views/form-state.ts';
 
@@ -109,7 +109,14 @@ export async function findBlocker(request: AgentRequest): Promise<Blocker | null
   if (usableIds(customer).length === 0) return { code: 'no_customer_id' };
   const policy = workspace.settings.grants;
   const limit = policy.monthlyPerAdmin;
-  const made = limit === null ? 0 : await countThisMonth(context.database, workspace.workspaceId, admin.id);
+  const made =
+    limit === null
+      ? 0
+      : await countThisMonth(context.database, {
+          workspaceId: workspace.workspaceId,
+          adminId: admin.id,
+          kind: 'grant',
+        });
   return checkTeammate(policy, admin.id) ?? checkMonth(limit, made);
 }
 
@@ -234,7 +241,7 @@ export async function confirmGrant(request: AgentRequest, reviewed: ReviewedGran
   const { context, workspace } = request;
   const known = async (): Promise<ConfirmResult | null> => {
     const grant = await findByKey(context.database, workspace.workspaceId, reviewed.key);
-    return grant && { kind: 'done', grant, isKnown: true };
+    return grant?.kind === 'grant' ? { kind: 'done', grant, isKnown: true } : null;
   };
   const earlier = await known();
   if (earlier) return earlier;
@@ -325,7 +332,7 @@ async function makeGrant(
   const key = { workspaceId, actionId: randomUUID() };
   // Before the grant itself: whenever this process is killed, another reads back what it has begun.
   if (!isApprovalNeeded) await scheduleConfirm(context, key, CONFIRM_AFTER_SECONDS);
-  const stored = await storeGrant(
+  const stored = await storeAction(
     context.database,
     {
       ...key,
@@ -334,7 +341,8 @@ async function makeGrant(
       projectId: customer.project.projectId,
       subscriberId: reviewed.subscriberId,
       appUserId: of.appUserId,
-      entitlementId: of.entitlement.id,
+      kind: 'grant',
+      target: of.entitlement.id,
       lookupKey: of.entitlement.lookupKey,
       entitlementName: entitlementName(customer, of.entitlement),
       duration: isDuration(reviewed.duration) ? reviewed.duration : 'custom',
@@ -347,26 +355,28 @@ async function makeGrant(
       conversationId: request.conversationId,
       contactId: request.contactId,
     },
-    async (sql, grant) => {
+    async (sql, action) => {
       if (!isApprovalNeeded) return;
-      await auditGrant(sql, grant, { action: 'grant', result: 'awaiting_approval' });
-      await queueNote(sql, grant, { step: 'requested', by: grant.admin });
+      await auditAction(sql, action, { step: 'do', result: 'awaiting_approval' });
+      await queueNote(sql, action, { step: 'requested', by: action.admin });
     },
   );
+  if ((stored.kind === 'known' || stored.kind === 'new') && stored.action.kind !== 'grant')
+    throw new Error('The key of a grant belongs to another action');
   switch (stored.kind) {
     case 'known':
-      return { kind: 'done', grant: stored.grant, isKnown: true };
+      return { kind: 'done', grant: stored.action as Grant, isKnown: true };
     case 'monthly_limit':
       return { kind: 'refused', refusal: { code: 'monthly_limit', limit: policy.monthlyPerAdmin ?? 0 } };
     case 'unconfirmed':
       return { kind: 'refused', refusal: { code: 'unconfirmed' } };
     case 'new':
       if (!isApprovalNeeded) {
-        const grant = await callAndConfirm(context, customer.project, stored.grant);
+        const grant = await callAndConfirm(context, customer.project, stored.action as Grant);
         return { kind: 'done', grant, isKnown: false };
       }
-      await scheduleNotes(context, stored.grant);
-      return { kind: 'done', grant: stored.grant, isKnown: false };
+      await scheduleNotes(context, stored.action);
+      return { kind: 'done', grant: stored.action as Grant, isKnown: false };
   }
 }
 
@@ -374,6 +384,6 @@ async function makeGrant(
 export async function findGrant(request: AgentRequest, actionId: string): Promise<Grant | null> {
   const { context, workspace, customer } = request;
   if (isDashboardGrant(actionId)) return findDashboardGrant(request, actionId);
-  const grant = await readGrant(context.database, workspace.workspaceId, actionId);
-  return grant?.subscriberId === customer.subscriber.subscriberId ? grant : null;
+  const grant = await readAction(context.database, { workspaceId: workspace.workspaceId, actionId });
+  return grant?.kind === 'grant' && grant.subscriberId === customer.subscriber.subscriberId ? grant : null;
 }

@@ -1,7 +1,9 @@
+import type { Sql } from '../database/sql.ts';
 import type { TimelineEntry } from '../subscribers/store.ts';
 import type { GrantNotice } from '../subscription/summary.ts';
 import { DAY_MS, MINUTE_MS } from '../time.ts';
-import { type Grant, grantEndMs } from './types.ts';
+import { listEventsSince } from './repository.ts';
+import { type Action, type Grant, grantEndMs, type StoreAction, type StoreActionKind } from './types.ts';
 
 const GRANTED: ReadonlySet<Grant['state']> = new Set(['confirmed', 'revoking', 'revoked']);
 /** RevenueCat's clock may be behind ours. */
@@ -54,27 +56,96 @@ function takeMark(marks: GrantNotice[], grant: Grant, wanted: Pick<GrantNotice, 
 
 function eventOf(grant: Grant, kind: GrantNotice['kind'], atMs: number): TimelineEntry {
   return {
+    ...baseEvent(grant, atMs),
     id: `grant-${grant.actionId}-${kind}`,
     type: kind === 'promotional_granted' ? 'NON_RENEWING_PURCHASE' : 'CANCELLATION',
     kind,
+    store: 'PROMOTIONAL',
+    entitlements: [grant.lookupKey],
+    periodType: 'PROMOTIONAL',
+    purchasedAtMs: grantedAtMs(grant),
+    expiresAtMs: grantEndMs(grant),
+    cancelReason: kind === 'promotional_revoked' ? 'DEVELOPER_INITIATED' : null,
+  };
+}
+
+type StoreEvent = 'cancellation' | 'refund' | 'subscription_extended' | 'transfer';
+
+/** The event that RevenueCat sends after an action; a portal link and a restored order have none. */
+const STORE_EVENTS: Partial<Record<StoreActionKind, { readonly kind: StoreEvent; readonly type: string }>> = {
+  cancel: { kind: 'cancellation', type: 'CANCELLATION' },
+  refund: { kind: 'refund', type: 'CANCELLATION' },
+  extend: { kind: 'subscription_extended', type: 'SUBSCRIPTION_EXTENDED' },
+  transfer: { kind: 'transfer', type: 'TRANSFER' },
+};
+
+/** Store actions done here whose webhook has not arrived, as the events that it will bring. */
+export async function storeFallbackEvents(sql: Sql, actions: readonly Action[]): Promise<TimelineEntry[]> {
+  const done = actions.flatMap((action) => {
+    const event = action.kind === 'grant' ? undefined : STORE_EVENTS[action.kind];
+    return action.kind !== 'grant' && action.state === 'confirmed' && event
+      ? [{ action, event, atMs: action.calledAtMs ?? action.createdAtMs }]
+      : [];
+  });
+  const [first] = done;
+  if (!first) return [];
+  const sinceMs = Math.min(...done.map(({ atMs }) => atMs)) - CLOCK_TOLERANCE_MS;
+  const kinds = done.map(({ event }) => event.kind);
+  const notices = await listEventsSince(sql, { ...first.action, kinds }, sinceMs);
+  return done.flatMap(({ action, event, atMs }) => {
+    const index = notices.findIndex(
+      (notice) =>
+        notice.kind === event.kind && notice.atMs > atMs - CLOCK_TOLERANCE_MS && notice.atMs < atMs + DAY_MS,
+    );
+    if (index >= 0) notices.splice(index, 1);
+    return index < 0 ? [storeEventOf(action, { ...event, atMs })] : [];
+  });
+}
+
+function storeEventOf(
+  action: StoreAction,
+  event: { readonly kind: StoreEvent; readonly type: string; readonly atMs: number },
+): TimelineEntry {
+  const { details } = action;
+  const isRefund = event.kind === 'refund';
+  return {
+    ...baseEvent(action, event.atMs),
+    id: `action-${action.actionId}`,
+    type: event.type,
+    kind: event.kind,
+    store: details.store,
+    productId: details.productId ?? null,
+    expiresAtMs: (details.after ?? details.before)?.endsAtMs ?? null,
+    cancelReason: isRefund ? 'CUSTOMER_SUPPORT' : event.kind === 'cancellation' ? 'UNSUBSCRIBE' : null,
+    price:
+      isRefund && details.amount ? { ...details.amount, amountMinor: -details.amount.amountMinor } : null,
+    transactionId: details.transactionId ?? null,
+    transferredFrom: event.kind === 'transfer' ? [action.appUserId] : [],
+    transferredTo: event.kind === 'transfer' ? [action.target] : [],
+  };
+}
+
+/** An event made here: it is in no journal and goes to no contact. */
+function baseEvent(action: Action, atMs: number): Omit<TimelineEntry, 'id' | 'type' | 'kind'> {
+  return {
     atMs,
-    appUserId: grant.appUserId,
+    appUserId: action.appUserId,
     side: 'customer',
     isWithinCustomer: false,
     receivedByTransferAtMs: null,
     appId: null,
     environment: 'production',
-    store: 'PROMOTIONAL',
+    store: null,
     productId: null,
     newProductId: null,
-    entitlements: [grant.lookupKey],
-    periodType: 'PROMOTIONAL',
-    purchasedAtMs: grantedAtMs(grant),
-    expiresAtMs: grantEndMs(grant),
+    entitlements: [],
+    periodType: null,
+    purchasedAtMs: null,
+    expiresAtMs: null,
     gracePeriodEndsAtMs: null,
     resumesAtMs: null,
     isTrialConversion: false,
-    cancelReason: kind === 'promotional_revoked' ? 'DEVELOPER_INITIATED' : null,
+    cancelReason: null,
     expirationReason: null,
     price: null,
     priceUsdCents: null,
@@ -87,8 +158,8 @@ function eventOf(grant: Grant, kind: GrantNotice['kind'], atMs: number): Timelin
     transferredFrom: [],
     transferredTo: [],
     raw: {},
-    projectId: grant.projectId,
-    receivedAtMs: grant.createdAtMs,
+    projectId: action.projectId,
+    receivedAtMs: action.createdAtMs,
     delivery: {
       state: 'skipped',
       reason: 'grant',

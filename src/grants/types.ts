@@ -1,3 +1,4 @@
+import type { Money } from '../subscription/types.ts';
 import type { Duration } from './durations.ts';
 import type { ActionState } from './state-machine.ts';
 
@@ -54,6 +55,46 @@ export interface Grant extends ActionBase {
   readonly revokeCalledAtMs: number | null;
   readonly revokedAtMs: number | null;
 }
+
+/** What can be done to what a customer bought. `restore` has the settings of `transfer`. */
+export const STORE_ACTIONS = ['cancel', 'refund', 'extend', 'transfer', 'restore', 'manage'] as const;
+export type StoreActionKind = (typeof STORE_ACTIONS)[number];
+
+/** How what was bought stands, before and after an action. */
+export interface PurchaseState {
+  readonly endsAtMs: number | null;
+  readonly givesAccess: boolean;
+  readonly willRenew: boolean;
+}
+
+export interface StoreActionDetails {
+  /** The name of the product, or of the customer that receives purchases. */
+  readonly product: string;
+  readonly productId?: string;
+  readonly store: string | null;
+  /** Which of RevenueCat's objects `target` names. */
+  readonly of: 'subscription' | 'purchase' | 'customer';
+  /** What is refunded, in the currency paid; `null`: nothing, or not known. */
+  readonly amount: Money | null;
+  /** Of Google Play: the charge that is refunded. */
+  readonly transactionId?: string;
+  readonly days?: number;
+  /** Apple's reason for an extension. */
+  readonly reasonCode?: number;
+  /** Of a transfer: what moves, by RevenueCat's ids. */
+  readonly moves?: readonly string[];
+  readonly before: PurchaseState | null;
+  readonly after: PurchaseState | null;
+}
+
+export interface StoreAction extends ActionBase {
+  readonly kind: StoreActionKind;
+  /** RevenueCat's id: of the subscription or purchase; of a transfer, the receiving customer's. */
+  readonly target: string;
+  readonly details: StoreActionDetails;
+}
+
+export type Action = Grant | StoreAction;
 
 /** Whether a duration counts from now, or from the end of what the customer has, paid or granted. */
 export const GRANT_STARTS = ['after', 'now'] as const;

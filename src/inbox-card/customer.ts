@@ -1,7 +1,7 @@
 import { endOrForever, isSameEnd } from '../grants/durations.ts';
-import { listGrants } from '../grants/repository.ts';
-import { fallbackEvents as fallbackEventsOf } from '../grants/timeline.ts';
-import { type Grant, grantEndMs } from '../grants/types.ts';
+import { listActions } from '../grants/repository.ts';
+import { fallbackEvents as fallbackEventsOf, storeFallbackEvents } from '../grants/timeline.ts';
+import { type Action, type Grant, grantEndMs } from '../grants/types.ts';
 import { findByEmail } from '../subscribers/find-store.ts';
 import { ownSource, readHistoryWithSources, type TimelineEntry } from '../subscribers/store.ts';
 import { saveSummaries } from '../subscribers/summary-store.ts';
@@ -71,13 +71,16 @@ export async function loadCustomer(context: CardContext, candidate: Candidate): 
   const project = projects.find((known) => known.projectId === candidate.projectId);
   if (!project) return null;
   const sql = services.readDatabase;
-  const [names, grants, { summary, sources }] = await Promise.all([
+  const [names, actions, { summary, sources }] = await Promise.all([
     services.catalog.names(sql, workspaceId, project.projectId),
-    candidate.hasGrants ? listGrants(sql, workspaceId, subscriberId) : [],
+    candidate.hasGrants ? listActions(sql, workspaceId, subscriberId) : Promise.resolve<Action[]>([]),
     readSummary(context, candidate),
   ]);
-  const fallbackEvents = fallbackEventsOf(grants, summary.promotional);
-  const state = await stateWith(context, candidate, summary, fallbackEvents);
+  const grants = actions.filter((action): action is Grant => action.kind === 'grant');
+  const grantEvents = fallbackEventsOf(grants, summary.promotional);
+  // A store action refreshes the snapshot, which then has its result: only grants count before.
+  const state = await stateWith(context, candidate, summary, grantEvents);
+  const fallbackEvents = [...grantEvents, ...(await storeFallbackEvents(sql, actions))];
   const counts = { ...summary.counts, production: summary.counts.production + fallbackEvents.length };
   const grantedBy = (subscription: SubscriptionState) => granterOf(grants, subscription);
   return {

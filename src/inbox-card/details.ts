@@ -1,3 +1,4 @@
+import { purchaseComponents } from '../grants/views/subscription.ts';
 import {
   button,
   type Component,
@@ -43,6 +44,7 @@ export function details(context: CustomerContext, snapshot: Snapshot | null): In
     ...(hasMore
       ? [button('subscriptions', `${m.t('card.button.subscriptions')} (${all.length})`, 'secondary')]
       : []),
+    ...purchaseComponents(context),
     text(m.t('card.title.customer'), 'header'),
     text(m.t('card.label.appUserId'), 'muted', true),
     // Ids are texts of their own, so that they can be selected and copied: the inbox truncates tables.

@@ -160,12 +160,18 @@ function timelineItem({ customer, messages: m }: CustomerContext, maxEvents: num
 }
 
 function otherItems({ customer, candidates, request, messages: m }: CustomerContext): ListItem[] {
-  const { grants, project, subscriber } = customer;
+  const { grants, project, state, subscriber } = customer;
   const projectName = clip(project.name, 30);
   return [
     item('details', m.t('card.button.details')),
-    ...(grants.length > 0
-      ? [item('grants', m.t('card.button.grants'), { tertiary: String(grants.length) })]
+    ...(grants.length > 0 || subscriber.hasGrants || state.grants.some(({ givesAccess }) => givesAccess)
+      ? [
+          item(
+            'grants',
+            m.t('card.button.grants'),
+            grants.length > 0 ? { tertiary: String(grants.length) } : {},
+          ),
+        ]
       : []),
     ...(canShare(request.contact, subscriber.appUserIds) ? [item('share', m.t('card.button.share'))] : []),
     ...(candidates.length > 1

@@ -20,6 +20,7 @@ import {
   webhookSchema,
 } from './schemas.ts';
 import { type CatalogNames, emailOf, idsIn, snapshotTime, toSnapshot } from './snapshot.ts';
+import { createStoreActions, type StoreActions, willRenew } from './store-actions.ts';
 
 export interface CatalogItem {
   readonly id: string;
@@ -58,6 +59,8 @@ export interface CustomerPage {
 }
 
 export interface RevenueCatClient {
+  /** What support can do to what a customer bought. */
+  readonly stores: StoreActions;
   listProjects(): Promise<{ id: string; name: string }[]>;
   listEntitlements(projectId: string): Promise<CatalogItem[]>;
   listProducts(projectId: string): Promise<CatalogItem[]>;
@@ -180,6 +183,7 @@ export function createRevenueCatClient(options: RevenueCatClientOptions): Revenu
     `/v2/projects/${id(projectId)}/customers/${id(customerId)}`;
 
   return {
+    stores: createStoreActions({ http, list, parse }),
     async listProjects() {
       const projects = await list('/v2/projects', projectSchema, 'Listing projects');
       return projects.map((project) => ({ id: project.id, name: project.name ?? project.id }));
@@ -225,7 +229,7 @@ export function createRevenueCatClient(options: RevenueCatClientOptions): Revenu
       return items.map((item) => ({
         store: item.store,
         givesAccess: item.gives_access,
-        willRenew: !['will_not_renew', 'will_pause', null].includes(item.auto_renewal_status),
+        willRenew: willRenew(item.auto_renewal_status),
         // Grants made early in 2025 have no `ends_at`.
         endsAtMs: item.ends_at ?? item.current_period_ends_at,
         entitlements: item.entitlements,

@@ -4,6 +4,7 @@ import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import { checkboxField, done, form, type Page, type PageRequest, problems, textField } from './page.ts';
 import { choosePeople, loadPeople, type Person, peopleFields } from './people.ts';
 import { changeSettings } from './settings-audit.ts';
+import { loadStoreActions, storeActionsForm } from './store-actions.ts';
 
 const MAX_DAYS = 36_500;
 const MAX_MONTHLY = 100_000;
@@ -81,7 +82,7 @@ function selectedOf({ allowedAdminIds }: WorkspaceSettings['grants']): Person[] 
   return (allowedAdminIds ?? []).map((id) => ({ id, name: `Teammate ${id}` }));
 }
 
-/** The rules for grants. */
+/** The rules for grants, and for what teammates can do to what a customer bought. */
 export const grantsPage: Page = {
   path: '/grants',
   title: 'Grants',
@@ -93,7 +94,8 @@ export const grantsPage: Page = {
       people: await loadPeople(request, selectedOf(grants)),
       lengths: withLength(grants.longestDays),
       secondLengths: withLength(grants.secondPersonAboveDays),
+      ...(await loadStoreActions(request)),
     };
   },
-  forms: { '': grantsForm },
+  forms: { '': grantsForm, '/actions': storeActionsForm },
 };

@@ -1,3 +1,4 @@
+import { messagesFor } from '../i18n/messages.ts';
 import { defaultEventName } from '../subscription/kinds.ts';
 import { type DeliverableKind, EVENT_KINDS } from '../subscription/types.ts';
 import type { AuditRow } from '../workspaces/audit.ts';
@@ -33,15 +34,19 @@ function textFor(list: Readonly<Record<string, string>>, code: string): string {
 }
 
 const GRANT_ACTIONS = ['grant', 'grant_approve', 'grant_decline', 'grant_withdraw', 'revoke'];
+const STORE_ACTIONS = Object.keys(texts.actions).filter(
+  (action) => action.startsWith('store_') && action !== 'store_action_policy_changed',
+);
 const MATCH_ACTIONS = ['link', 'unlink', 'look'];
 const SIGN_IN_ACTIONS = ['signed_in', 'signed_out', 'sessions_ended', 'access_removed', 'change_refused'];
-const OTHER_SECTIONS = [...GRANT_ACTIONS, ...MATCH_ACTIONS, ...SIGN_IN_ACTIONS];
+const OTHER_SECTIONS = [...GRANT_ACTIONS, ...STORE_ACTIONS, ...MATCH_ACTIONS, ...SIGN_IN_ACTIONS];
 
 /** Parts of the audit log that can be shown separately. */
 export const AUDIT_SECTIONS: Readonly<Record<string, { label: string; actions: readonly string[] }>> = {
   grants: { label: 'Grants', actions: GRANT_ACTIONS },
+  store: { label: 'Store actions', actions: STORE_ACTIONS },
   matches: { label: 'Matching of contacts', actions: MATCH_ACTIONS },
-  policy: { label: 'Grant policy', actions: ['grant_policy_changed'] },
+  policy: { label: 'Grant policy', actions: ['grant_policy_changed', 'store_action_policy_changed'] },
   settings: {
     label: 'Settings and data',
     actions: Object.keys(texts.actions).filter((action) => !OTHER_SECTIONS.includes(action)),
@@ -110,6 +115,12 @@ function valueText(given: unknown): string {
   return String(given);
 }
 
+/** What was refunded, in the currency paid. */
+function amountText({ amount_minor: minor, currency }: AuditRow['details']): string {
+  if (typeof minor !== 'number' || typeof currency !== 'string') return '';
+  return messagesFor('en').money({ amountMinor: minor, currency });
+}
+
 /** One entry of the audit log as text. */
 export function auditEntry(row: AuditRow) {
   const detail = (name: string): string => {
@@ -117,9 +128,11 @@ export function auditEntry(row: AuditRow) {
     return typeof value === 'string' || typeof value === 'number' ? String(value) : '';
   };
   const end = Date.parse(detail('actual_end') || detail('requested_end'));
-  const requestedBy = row.action === 'grant_approve' ? detail('requested_by') : '';
+  const requestedBy = row.action.endsWith('_approve') ? detail('requested_by') : '';
   const whats = [
     detail('entitlement'),
+    detail('product'),
+    amountText(row.details),
     detail('duration').replaceAll('_', ' '),
     detail('project'),
     detail('name'),

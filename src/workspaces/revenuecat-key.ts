@@ -33,6 +33,8 @@ interface Permission {
 /** RevenueCat checks the permission before it looks the resource up: 403 without it, 404 with it. */
 const NO_CUSTOMER = 'subscription-timeline-permission-check';
 const NO_ENTITLEMENT = 'entl0000000000';
+const NO_SUBSCRIPTION = 'sub0000000000';
+const NO_PURCHASE = 'purch0000000000';
 const NO_WEBHOOK = 'whintgr0000000000';
 
 const LIST_PROJECTS = 'project_configuration:projects:read';
@@ -73,8 +75,21 @@ const PERMISSIONS: readonly Permission[] = [
   {
     scope: 'customer_information:customers:read_write',
     feature: 'Grants',
-    isNeeded: ({ grants }) => grants.enabled,
+    isNeeded: ({ grants, actions }) => grants.enabled || actions.transfer.enabled,
     check: (client, projectId) => client.revokeEntitlement(projectId, NO_CUSTOMER, NO_ENTITLEMENT),
+  },
+  {
+    scope: 'customer_information:subscriptions:read_write',
+    feature: 'Store actions',
+    isNeeded: ({ actions }) =>
+      actions.cancel.enabled || actions.refund.enabled || actions.extend.enabled || actions.transfer.enabled,
+    check: (client, projectId) => client.stores.cancelSubscription(projectId, NO_SUBSCRIPTION),
+  },
+  {
+    scope: 'customer_information:purchases:read_write',
+    feature: 'Store actions',
+    isNeeded: ({ actions }) => actions.refund.enabled || actions.transfer.enabled,
+    check: (client, projectId) => client.stores.refundPurchase(projectId, NO_PURCHASE),
   },
   {
     scope: 'project_configuration:integrations:read_write',

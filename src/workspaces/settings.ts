@@ -13,6 +13,18 @@ const eventSettingSchema = z.object({
   enabled: z.boolean().default(true),
 });
 
+const storeActionSchema = z
+  .object({
+    enabled: z.boolean().default(false),
+    /** Intercom admin ids that can use it; `null`: every teammate. */
+    allowedAdminIds: z.array(z.string()).nullable().default(null),
+    /** Larger sums need a second teammate, in units of the currency paid; `null`: none does. */
+    maxAmountAlone: z.number().min(0).nullable().default(null),
+    /** How often one teammate can use it in a calendar month (UTC); `null`: no limit. */
+    monthlyPerAdmin: z.number().int().min(1).nullable().default(null),
+  })
+  .prefault({});
+
 /** What a workspace's admins can set. Missing values mean the defaults of a new workspace. */
 export const workspaceSettingsSchema = z.object({
   events: z.partialRecord(z.enum(EVENT_KINDS), eventSettingSchema).default({}),
@@ -68,6 +80,16 @@ export const workspaceSettingsSchema = z.object({
       monthlyPerAdmin: z.number().int().min(1).nullable().default(null),
       /** Grants longer than this need a second teammate; `null`: never. */
       secondPersonAboveDays: z.number().int().min(1).nullable().default(null),
+    })
+    .prefault({}),
+  /** What teammates can do to what a customer bought; off until an admin switches each on. */
+  actions: z
+    .object({
+      cancel: storeActionSchema,
+      refund: storeActionSchema,
+      extend: storeActionSchema,
+      transfer: storeActionSchema,
+      manage: storeActionSchema,
     })
     .prefault({}),
   setup: z.object({ done: z.array(z.enum(OPTIONAL_STEPS)).default([]) }).prefault({}),

@@ -229,6 +229,7 @@ describe('the policy', () => {
 
 describe('a note', () => {
   const grant = {
+    kind: 'grant',
     actionId: '0123abcd-0000-4000-8000-000000000000',
     entitlementName: '<b>Pro</b> & "more"',
     reason: '<script>alert(1)</script>\nand more',

@@ -11,7 +11,7 @@ import {
   revokeGrant,
 } from '../decisions.ts';
 import { checkTeammate, MAX_REASON_LENGTH } from '../policy.ts';
-import { readGrant } from '../repository.ts';
+import { readAction } from '../repository.ts';
 import { type Grant, grantEndMs } from '../types.ts';
 import {
   accessText,
@@ -99,8 +99,8 @@ async function decided(
 ): Promise<InboxCanvas> {
   const pressedAtMs = Date.now();
   const result = await answerInTime<DecideResult>(view, decision.work, async () => {
-    const now = await readGrant(view.context.database, grant.workspaceId, grant.actionId);
-    return { kind: 'done', grant: now ?? grant };
+    const now = await readAction(view.context.database, grant);
+    return { kind: 'done', grant: now?.kind === 'grant' ? now : grant };
   });
   switch (result.kind) {
     case 'done':

@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { GRANT_STARTS } from '../types.ts';
+import { isRecord } from '../../text.ts';
+import { GRANT_STARTS, STORE_ACTIONS, type StoreActionDetails } from '../types.ts';
 
 const end = z.number().nullable();
 
@@ -33,6 +34,24 @@ export const actionFormState = {
     .optional(),
   /** Of a grant that waits for approval: what the second teammate was shown. */
   decide: z.object({ actionId: z.string(), endMs: z.number(), grantEndMs: end }).optional(),
+  /** Of the form of a store action: what it is about. */
+  actionForm: z.object({ kind: z.enum(STORE_ACTIONS), subscription: z.string() }).optional(),
+  /** Of the review of a store action. */
+  action: z
+    .object({
+      key: z.string(),
+      kind: z.enum(STORE_ACTIONS),
+      subscription: z.string(),
+      subscriberId: z.string(),
+      appUserId: z.string(),
+      target: z.string(),
+      details: z.custom<StoreActionDetails>(isRecord),
+      reason: z.string(),
+      reviewedAtMs: z.number(),
+    })
+    .optional(),
+  /** The store action that a second teammate decides on. */
+  decideAction: z.string().optional(),
   /** The grant that is to be revoked. */
   revoke: z.string().optional(),
   /** First and last grant of the page shown. */
@@ -45,3 +64,6 @@ export type ActionFormState = z.infer<typeof schema>;
 
 /** A grant that was reviewed. */
 export type ReviewedGrant = NonNullable<ActionFormState['grant']>;
+
+/** A store action that was reviewed. */
+export type ReviewedAction = NonNullable<ActionFormState['action']>;

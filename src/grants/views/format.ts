@@ -5,10 +5,11 @@ import type { CurrentAccess } from '../access.ts';
 import { lastStepAtMs } from '../confirmation.ts';
 import type { ActionView } from '../context.ts';
 import type { Refusal } from '../policy.ts';
-import { readGrant } from '../repository.ts';
+import { readAction } from '../repository.ts';
 import type { Blocker } from '../service.ts';
 import { UNCONFIRMED_STATES } from '../state-machine.ts';
-import type { Grant } from '../types.ts';
+import type { StoreBlocker } from '../stores.ts';
+import type { Action, Grant } from '../types.ts';
 
 /** How long the agent waits for RevenueCat after a button; then the action continues in the background. */
 const ANSWER_TIMEOUT_MS = 3_800;
@@ -86,6 +87,37 @@ export function blockedPage(view: ActionView, blocker: Blocker): InboxCanvas {
   }
 }
 
+/** Why a store action is not possible. */
+export function blockerText(view: ActionView, blocker: StoreBlocker): string {
+  const { t, has } = view.messages;
+  switch (blocker.code) {
+    case 'no_key':
+      return t('action.refusal.no_key');
+    case 'key_rejected':
+      return t('grant.state.keyRejected');
+    case 'no_customer_id':
+      return t('grant.state.noCustomerId');
+    case 'scope_missing':
+      return t('action.refusal.scope_missing', { scopes: blocker.scopes.join(', ') });
+    case 'monthly_limit':
+      return t('action.refusal.monthly_limit', { limit: blocker.limit });
+    default: {
+      const key = `action.refusal.${blocker.code}`;
+      if (has(key)) return t(key);
+      return refusalText(view, blocker as Parameters<typeof refusalText>[1]);
+    }
+  }
+}
+
+export function blockedStorePage(view: ActionView, blocker: StoreBlocker): InboxCanvas {
+  const isForAdmin = ['no_key', 'key_rejected', 'scope_missing'].includes(blocker.code);
+  const isPolicy = ['switched_off', 'not_allowed'].includes(blocker.code);
+  return view.page([
+    text(blockerText(view, blocker), 'error'),
+    ...(isForAdmin || isPolicy ? [settingsButton(view, isForAdmin ? 'revenuecat' : 'grants')] : []),
+  ]);
+}
+
 export function refusedPage(view: ActionView, refusal: Refusal): InboxCanvas {
   const canChange = ['switched_off', 'not_allowed'].includes(refusal.code);
   return view.page([
@@ -112,12 +144,16 @@ export async function answerInTime<T>(
 }
 
 /** Waits for the result of a first press of the same button, for as long as the agent waits. */
-export async function waitForFirstPress(view: ActionView, grant: Grant, sinceMs: number): Promise<Grant> {
-  let now = grant;
-  if (view.context.now() - lastStepAtMs(grant) > FIRST_PRESS_MS) return now;
+export async function waitForFirstPress<A extends Action>(
+  view: ActionView,
+  action: A,
+  sinceMs: number,
+): Promise<A> {
+  let now = action;
+  if (view.context.now() - lastStepAtMs(action) > FIRST_PRESS_MS) return now;
   while (UNCONFIRMED_STATES.includes(now.state) && Date.now() < sinceMs + ANSWER_TIMEOUT_MS) {
     await sleep(150);
-    now = (await readGrant(view.context.database, grant.workspaceId, grant.actionId)) ?? now;
+    now = ((await readAction(view.context.database, action)) as A | null) ?? now;
   }
   return now;
 }

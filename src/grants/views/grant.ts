@@ -162,7 +162,7 @@ export async function grantConfirm(view: ActionView): Promise<InboxCanvas> {
   const { workspaceId } = view.workspace;
   const result = await answerInTime<ConfirmResult | null>(view, confirmGrant(view, reviewed), async () => {
     const grant = await findByKey(view.context.database, workspaceId, reviewed.key);
-    return grant && { kind: 'done', grant, isKnown: false };
+    return grant?.kind === 'grant' ? { kind: 'done', grant, isKnown: false } : null;
   });
   switch (result?.kind) {
     case undefined:

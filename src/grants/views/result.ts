@@ -14,9 +14,10 @@ import type { ActionView } from '../context.ts';
 import { listDashboardGrants } from '../dashboard-grants.ts';
 import { isSameEnd } from '../durations.ts';
 import { readNoteStates } from '../notes.ts';
-import { type PageFrom, readGrantPage } from '../repository.ts';
+import { type PageFrom, readActionPage } from '../repository.ts';
 import { findGrant } from '../service.ts';
-import { type Grant, grantEndMs, nameOf } from '../types.ts';
+import { UNCONFIRMED_STATES } from '../state-machine.ts';
+import { type Action, type Grant, grantEndMs, nameOf, type StoreAction } from '../types.ts';
 import { endText, exactEnd, failureText, shownName } from './format.ts';
 
 /** A job that has not run for this long may be lost. */
@@ -156,7 +157,7 @@ export async function grantsList(
       : { direction, actionId: direction === 'older' ? shownBefore.last : shownBefore.first };
   const { subscriberId } = view.customer.subscriber;
   const subscriber = { workspaceId: workspace.workspaceId, subscriberId };
-  const read = await readGrantPage(context.readDatabase, subscriber, { from, limit: PAGE_SIZE + 1 });
+  const read = await readActionPage(context.readDatabase, subscriber, { from, limit: PAGE_SIZE + 1 });
   const hasMore = read.length > PAGE_SIZE;
   const isNewer = from?.direction === 'newer';
   // One more was read than is shown: the one farther away.
@@ -180,11 +181,27 @@ export async function grantsList(
   );
 }
 
-function grantItem(view: ActionView, grant: Grant) {
+function grantItem(view: ActionView, grant: Action) {
+  if (grant.kind !== 'grant') return actionItem(view, grant);
   const parts = [stateText(view, grant), grant.admin.name, grant.reason].filter(Boolean);
   return item(`grant:${grant.actionId}`, clip(grant.entitlementName, 60), {
     subtitle: clip(parts.join(' · '), 160),
     tertiary: view.messages.date(grant.createdAtMs),
+  });
+}
+
+function actionItem({ messages }: ActionView, action: StoreAction) {
+  const { t } = messages;
+  const { kind, state, details } = action;
+  const isOpen = UNCONFIRMED_STATES.includes(state);
+  const status =
+    state === 'confirmed' || isOpen
+      ? t(`action.line.${isOpen ? 'pending' : 'confirmed'}`)
+      : t(`grant.line.${state as 'failed'}`);
+  const parts = [status, action.admin.name, action.reason].filter(Boolean);
+  return item(`grant:${action.actionId}`, clip(`${t(`action.title.${kind}`)}: ${details.product}`, 80), {
+    subtitle: clip(parts.join(' · '), 160),
+    tertiary: messages.date(action.createdAtMs),
   });
 }
 

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import express, { type Express } from 'express';
 import { createFaults, type Faults } from '../faults.ts';
 import { type Listening, listenOnLoopback } from '../listen.ts';
+import { actionRoutes } from './actions.ts';
 import { catalogRoutes } from './catalog.ts';
 import { customerRoutes } from './customers.ts';
 import { grantRoutes } from './grants.ts';
@@ -87,7 +88,12 @@ export function createRevenueCatSimulator(options: { now?: () => number } = {}):
     throw missing('API v1 is not simulated');
   });
   app.use(authenticate(context), express.json({ limit: '1mb' }));
-  app.use(customerRoutes(context), catalogRoutes(context), grantRoutes(context, announce));
+  app.use(
+    customerRoutes(context),
+    catalogRoutes(context),
+    grantRoutes(context, announce),
+    actionRoutes(context, announce),
+  );
   app.use(() => {
     throw missing();
   });

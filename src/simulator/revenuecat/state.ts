@@ -98,6 +98,14 @@ export interface Project {
   readonly webhooks: Webhook[];
 }
 
+/** One charge of a subscription. */
+export interface Transaction {
+  readonly id: string;
+  readonly purchasedAtMs: number;
+  readonly expiresAtMs: number | null;
+  isRefunded: boolean;
+}
+
 export interface RevenueCatState {
   readonly projects: Map<string, Project>;
   readonly keys: Map<
@@ -108,6 +116,11 @@ export interface RevenueCatState {
   readonly violations: string[];
   /** Every grant that was asked for, whatever came of it, oldest first. */
   readonly grantRequests: { customerId: string; entitlementId: string; atMs: number }[];
+  /** Every store action that was requested, whatever the result, oldest first. */
+  readonly actionRequests: { kind: string; id: string; atMs: number }[];
+  /** By subscription; one without an entry has a single charge. */
+  readonly transactions: Map<string, Transaction[]>;
+  readonly appleExtensions: { customerId: string; atMs: number }[];
   /** The events endpoint is newer than the published description; off, it is a 404. */
   customerEventsEnabled: boolean;
   /** What "unless one already exists" does is not documented (UNVERIFIED); all three readings can be tried. */
@@ -130,6 +143,9 @@ export function createState(): RevenueCatState {
     keys: new Map(),
     violations: [],
     grantRequests: [],
+    actionRequests: [],
+    transactions: new Map(),
+    appleExtensions: [],
     customerEventsEnabled: true,
     existingGrant: 'ignore',
     grantTimings: new Map(),

@@ -1,0 +1,116 @@
+import { z } from 'zod';
+import { requiredScopes } from '../grants/stores.ts';
+import { listProjects } from '../workspaces/projects.ts';
+import type { WorkspaceSettings } from '../workspaces/settings.ts';
+import { checkboxField, done, form, listField, type PageRequest, problems, textField } from './page.ts';
+import { loadPeople } from './people.ts';
+import { changeSettings } from './settings-audit.ts';
+
+type Policies = WorkspaceSettings['actions'];
+type Kind = keyof Policies;
+
+/** Where no number is set the field is empty. */
+const AMOUNT = /^\d{1,9}(\.\d{1,3})?$/;
+const COUNT = /^[1-9]\d{0,4}$/;
+
+const ACTIONS: readonly { readonly kind: Kind; readonly label: string; readonly help: string }[] = [
+  {
+    kind: 'cancel',
+    label: 'Cancel subscriptions',
+    help: 'Web Billing. Access continues until the end of the period; nothing is refunded.',
+  },
+  {
+    kind: 'refund',
+    label: 'Refund',
+    help: 'Web Billing: ends access immediately. Google Play: one charge; the subscription continues. Apple decides about refunds itself.',
+  },
+  {
+    kind: 'extend',
+    label: 'Extend subscriptions',
+    help: 'App Store (up to 90 days, twice a year for each customer), Google Play and Web Billing (up to 365 days).',
+  },
+  {
+    kind: 'transfer',
+    label: 'Transfer purchases',
+    help: 'Moves everything a customer bought to another customer, or restores a Google Play order.',
+  },
+  {
+    kind: 'manage',
+    label: 'Create billing portal links',
+    help: 'Web Billing. A link that works once, for the customer to manage the subscription.',
+  },
+];
+
+const fields = Object.fromEntries(
+  ACTIONS.flatMap(({ kind }) => [
+    [kind, checkboxField],
+    [`${kind}_who`, textField],
+    [`${kind}_people`, listField],
+    [`${kind}_max`, textField],
+    [`${kind}_monthly`, textField],
+  ]),
+);
+
+/** What teammates can do to what a customer bought: one form for all actions. */
+export const storeActionsForm = form(z.object(fields), async (request, values) => {
+  const { actions } = request.workspace.settings;
+  const team = (await loadPeople(request, selectedOf(actions))).all.map(({ id }) => id);
+  const wrong: Record<string, string> = {};
+  const policyOf = (kind: Kind): Policies[Kind] => {
+    const text = (name: string): string => String(values[`${kind}_${name}`] ?? '');
+    const [max, monthly] = [text('max'), text('monthly')];
+    const people = (values[`${kind}_people`] as string[]).filter((id) => team.includes(id));
+    const isForAll = text('who') !== 'selected';
+    if (max !== '' && !AMOUNT.test(max)) wrong[`${kind}_max`] = 'Enter a sum such as 50, or leave it empty.';
+    if (monthly !== '' && !COUNT.test(monthly))
+      wrong[`${kind}_monthly`] = 'Enter a whole number from 1 to 99999, or leave it empty for no limit.';
+    if (!isForAll && people.length === 0)
+      wrong[`${kind}_who`] = 'Select at least one teammate, or choose Everyone.';
+    return {
+      enabled: values[kind] === true,
+      allowedAdminIds: isForAll ? null : people,
+      maxAmountAlone: max === '' ? null : Number(max),
+      monthlyPerAdmin: monthly === '' ? null : Number(monthly),
+    };
+  };
+  const changed: Policies = {
+    cancel: policyOf('cancel'),
+    refund: policyOf('refund'),
+    extend: policyOf('extend'),
+    transfer: policyOf('transfer'),
+    manage: policyOf('manage'),
+  };
+  if (Object.keys(wrong).length > 0) return problems(wrong, { failedForm: 'actions' });
+  await changeSettings(request, 'actions', changed, 'store_action_policy_changed');
+  // Finds out which permissions the key lacks for what was turned on.
+  const { workspaceId } = request.workspace;
+  await request.context.jobs.send('workspace.check', { workspaceId });
+  return done('/grants', 'store_actions_saved');
+});
+
+function selectedOf(actions: Policies) {
+  const ids = Object.values(actions).flatMap(({ allowedAdminIds }) => allowedAdminIds ?? []);
+  return [...new Set(ids)].map((id) => ({ id, name: `Teammate ${id}` }));
+}
+
+/** The actions with their rules, and the permissions that a key lacks for those that are on. */
+export async function loadStoreActions(request: PageRequest) {
+  const { actions } = request.workspace.settings;
+  const projects = await listProjects(request.sql, request.workspace.workspaceId);
+  const missingFor = (kind: Kind): string[] => {
+    if (!actions[kind].enabled) return [];
+    const needed = [...requiredScopes(kind, 'subscription'), ...requiredScopes(kind, 'purchase')];
+    return [...new Set(needed)].filter((scope) =>
+      projects.some(({ missingScopes }) => missingScopes.includes(scope)),
+    );
+  };
+  return {
+    storeActions: ACTIONS.map((action) => ({
+      ...action,
+      policy: actions[action.kind],
+      hasSum: action.kind === 'refund',
+      missingScopes: missingFor(action.kind),
+    })),
+    team: await loadPeople(request, selectedOf(actions)),
+  };
+}

@@ -1,0 +1,349 @@
+import { type Request, Router } from 'express';
+import { z } from 'zod';
+import { DAY_MS } from '../../time.ts';
+import { lifecycleEvent } from './events.ts';
+import {
+  type Context,
+  listPage,
+  missing,
+  readBody,
+  refusal,
+  requireCustomer,
+  requireProject,
+  requireScope,
+  type Session,
+} from './http.ts';
+import {
+  type Customer,
+  givesAccess,
+  newId,
+  type Project,
+  type Purchase,
+  type RevenueCatEvent,
+  type Subscription,
+  type Transaction,
+} from './state.ts';
+import { customerView, purchaseView, subscriptionView } from './views.ts';
+
+const CUSTOMERS = 'customer_information:customers:read_write';
+const SUBSCRIPTIONS = 'customer_information:subscriptions:read_write';
+const PURCHASES = 'customer_information:purchases:read_write';
+
+const APPLE = new Set(['app_store', 'mac_app_store']);
+const MAX_DAYS: Readonly<Record<string, number>> = {
+  app_store: 90,
+  mac_app_store: 90,
+  play_store: 365,
+  rc_billing: 365,
+};
+const APPLE_EXTENSIONS_A_YEAR = 2;
+const PLAY_REFUND_DAYS = 365;
+const YEAR_MS = 365 * DAY_MS;
+
+const nothing = z.strictObject({}).optional();
+const transferSchema = z.strictObject({
+  target_customer_id: z.string(),
+  app_ids: z.array(z.string().min(1).max(255)).nullish(),
+});
+const restoreSchema = z.strictObject({ order_id: z.string().regex(/^GPA\.[\d-]+(\.\.\d+)?$/) });
+const extendSchema = z.strictObject({
+  extend_by_days: z.int().min(1).optional(),
+  extend_until_ms: z.int().optional(),
+  extend_reason_code: z.int().min(0).max(3).optional(),
+});
+
+type Announce = (projectId: string, events: RevenueCatEvent[]) => void;
+
+/**
+ * What support can do to what a customer bought. Source: RevenueCat API v2 ("Cancel an active Web Billing
+ * subscription", "Refund …", "Transfer …", "Get an authenticated Web Billing customer portal URL"), for `extend` and
+ * `restore_purchase_by_order_id` the newer description in RevenueCat/cli, for Apple's limits API v1.
+ *
+ * @param announce sends the events that follow, a little later
+ */
+export function actionRoutes(context: Context, announce: Announce): Router {
+  const { state, now } = context;
+  const router = Router();
+  const subscription = '/v2/projects/:projectId/subscriptions/:subscriptionId';
+
+  function find(project: Project, req: Request): { customer: Customer; own: Subscription } {
+    for (const customer of project.customers.values()) {
+      const own = customer.subscriptions.find(({ id }) => id === req.params.subscriptionId);
+      if (own) return { customer, own };
+    }
+    throw missing('Subscription not found');
+  }
+
+  function record(kind: string, id: string): void {
+    state.actionRequests.push({ kind, id, atMs: now() });
+  }
+
+  function requireActive(own: Subscription): void {
+    if (!givesAccess(own, now())) throw refusal(422, 'The subscription is not active');
+  }
+
+  function transactionsOf(own: Subscription): Transaction[] {
+    const known = state.transactions.get(own.id);
+    if (known) return known;
+    const only = {
+      id: own.storeSubscriptionId ?? own.id,
+      purchasedAtMs: own.periodStartsAtMs,
+      expiresAtMs: own.periodEndsAtMs,
+      isRefunded: false,
+    };
+    state.transactions.set(own.id, [only]);
+    return [only];
+  }
+
+  function tell(project: Project, customer: Customer, events: RevenueCatEvent[]): void {
+    customer.events.push(...events);
+    announce(project.id, events);
+  }
+
+  router.post(`${subscription}/actions/cancel`, (req, res) => {
+    const project = requireProject(context, req, res, SUBSCRIPTIONS);
+    readBody(nothing, req.body);
+    const { customer, own } = find(project, req);
+    record('cancel', own.id);
+    if (own.store !== 'rc_billing') throw refusal(422, 'Only Web Billing subscriptions can be canceled');
+    requireActive(own);
+    if (own.autoRenewalStatus === 'will_not_renew')
+      throw refusal(409, 'The subscription is already canceled');
+    own.autoRenewalStatus = 'will_not_renew';
+    tell(project, customer, [
+      eventOf(project, customer, { own, type: 'CANCELLATION', extra: { cancel_reason: 'UNSUBSCRIBE' } }),
+    ]);
+    res.json(subscriptionView(project, own, now()));
+  });
+
+  router.post(`${subscription}/actions/refund`, (req, res) => {
+    const project = requireProject(context, req, res, SUBSCRIPTIONS);
+    readBody(nothing, req.body);
+    const { customer, own } = find(project, req);
+    record('refund', own.id);
+    if (own.store !== 'rc_billing') throw refusal(422, 'Only Web Billing subscriptions can be refunded');
+    if (transactionsOf(own).some(({ isRefunded }) => isRefunded))
+      throw refusal(409, 'The subscription is already refunded');
+    requireActive(own);
+    for (const each of transactionsOf(own)) each.isRefunded = true;
+    Object.assign(own, {
+      status: 'expired',
+      givesAccess: false,
+      autoRenewalStatus: 'will_not_renew',
+      endsAtMs: now(),
+      periodEndsAtMs: now(),
+    });
+    tell(project, customer, refundEvents(project, customer, own));
+    res.json(subscriptionView(project, own, now()));
+  });
+
+  router.post('/v2/projects/:projectId/purchases/:purchaseId/actions/refund', (req, res) => {
+    const project = requireProject(context, req, res, PURCHASES);
+    readBody(nothing, req.body);
+    const own = everyPurchase(project).find(({ id }) => id === req.params.purchaseId);
+    if (!own) throw missing('Purchase not found');
+    record('refund', own.id);
+    if (own.store !== 'rc_billing') throw refusal(422, 'Only Web Billing purchases can be refunded');
+    if (own.status === 'refunded') throw refusal(409, 'The purchase is already refunded');
+    own.status = 'refunded';
+    res.json(purchaseView(project, own));
+  });
+
+  router.get(`${subscription}/transactions`, (req, res) => {
+    const project = requireProject(context, req, res, 'customer_information:subscriptions:read');
+    const { own } = find(project, req);
+    const product = project.products.find(({ id }) => id === own.productId);
+    res.json(
+      listPage(
+        req,
+        transactionsOf(own).toReversed(),
+        ({ id }) => id,
+        (each) => transactionView(each, product?.storeIdentifier),
+      ),
+    );
+  });
+
+  router.post(`${subscription}/transactions/:transactionId/actions/refund`, (req, res) => {
+    const project = requireProject(context, req, res, SUBSCRIPTIONS);
+    readBody(nothing, req.body);
+    const { customer, own } = find(project, req);
+    const transaction = transactionsOf(own).find(({ id }) => id === req.params.transactionId);
+    if (!transaction) throw missing('Transaction not found');
+    record('refund', transaction.id);
+    if (own.store !== 'play_store') throw refusal(422, 'Only Play Store transactions can be refunded');
+    if (transaction.isRefunded) throw refusal(409, 'The transaction is already refunded');
+    if (now() - transaction.purchasedAtMs > PLAY_REFUND_DAYS * DAY_MS)
+      throw refusal(422, 'The transaction is too old to be refunded');
+    transaction.isRefunded = true;
+    const extra = { cancel_reason: 'CUSTOMER_SUPPORT', transaction_id: transaction.id };
+    tell(project, customer, [eventOf(project, customer, { own, type: 'CANCELLATION', extra, price: -1 })]);
+    const product = project.products.find(({ id }) => id === own.productId);
+    res.json(transactionView(transaction, product?.storeIdentifier));
+  });
+
+  router.post(`${subscription}/actions/extend`, (req, res) => {
+    const project = requireProject(context, req, res, SUBSCRIPTIONS);
+    const body = readBody(extendSchema, req.body);
+    const { customer, own } = find(project, req);
+    record('extend', own.id);
+    const { extend_by_days: days, extend_until_ms: untilMs } = body;
+    if ((days === undefined) === (untilMs === undefined))
+      throw refusal(400, 'Either extend_by_days or extend_until_ms is required');
+    const maxDays = MAX_DAYS[own.store];
+    if (maxDays === undefined) throw refusal(422, 'Subscriptions of this store cannot be extended');
+    requireActive(own);
+    const endMs = own.endsAtMs ?? own.periodEndsAtMs ?? now();
+    const newEndMs = untilMs ?? endMs + (days ?? 0) * DAY_MS;
+    if (newEndMs <= endMs || newEndMs > endMs + maxDays * DAY_MS)
+      throw refusal(422, `The extension must be 1 to ${maxDays} days`, { param: 'extend_by_days' });
+    if (APPLE.has(own.store)) {
+      if (body.extend_reason_code === undefined)
+        throw refusal(400, 'extend_reason_code is required', { param: 'extend_reason_code' });
+      const recent = state.appleExtensions.filter(
+        (each) => each.customerId === customer.id && each.atMs > now() - YEAR_MS,
+      );
+      if (recent.length >= APPLE_EXTENSIONS_A_YEAR)
+        throw refusal(422, 'The customer had two extensions within a year');
+      state.appleExtensions.push({ customerId: customer.id, atMs: now() });
+    }
+    own.periodEndsAtMs = newEndMs;
+    own.endsAtMs = newEndMs;
+    tell(project, customer, [eventOf(project, customer, { own, type: 'SUBSCRIPTION_EXTENDED' })]);
+    res.json(subscriptionView(project, own, now()));
+  });
+
+  router.get(`${subscription}/authenticated_management_url`, (req, res) => {
+    const project = requireProject(context, req, res, 'customer_information:subscriptions:read');
+    const { own } = find(project, req);
+    record('manage', own.id);
+    if (own.store !== 'rc_billing') throw refusal(422, 'Only Web Billing has a customer portal');
+    const url = `https://billing.revenuecat.com/${project.appId}/${own.id}?token=${newId('')}`;
+    res.json({ object: 'authenticated_management_url', management_url: url });
+  });
+
+  const customerActions = '/v2/projects/:projectId/customers/:customerId/actions';
+
+  router.post(`${customerActions}/transfer`, (req, res) => {
+    const project = requireProject(context, req, res, CUSTOMERS);
+    for (const scope of [SUBSCRIPTIONS, PURCHASES]) requireScope(res.locals.session as Session, scope);
+    const body = readBody(transferSchema, req.body);
+    const source = requireCustomer(project, req);
+    const target = project.aliases.get(body.target_customer_id);
+    if (!target) throw missing('Target customer not found');
+    record('transfer', source.id);
+    if (target === source) throw refusal(422, 'Source and target are the same customer');
+    const isMoved = ({ productId }: { productId: string | null }): boolean => {
+      const product = project.products.find(({ id }) => id === productId);
+      return body.app_ids == null || (product !== undefined && body.app_ids.includes(product.appId));
+    };
+    move(source.subscriptions, target.subscriptions, { to: target.id, isMoved });
+    move(source.purchases, target.purchases, { to: target.id, isMoved });
+    tell(project, target, [
+      {
+        type: 'TRANSFER',
+        id: newId('evt'),
+        app_id: project.appId,
+        store: 'RC_BILLING',
+        environment: 'PRODUCTION',
+        event_timestamp_ms: now(),
+        transferred_from: [...source.aliases],
+        transferred_to: [...target.aliases],
+      },
+    ]);
+    res.json({
+      source_customer: customerView(project, source),
+      target_customer: customerView(project, target),
+    });
+  });
+
+  router.post(`${customerActions}/restore_purchase_by_order_id`, (req, res) => {
+    const project = requireProject(context, req, res, CUSTOMERS);
+    const { order_id: orderId } = readBody(restoreSchema, req.body);
+    const customer = requireCustomer(project, req);
+    record('restore', orderId);
+    const owner = [...project.customers.values()].find((each) =>
+      each.subscriptions.some((own) => own.store === 'play_store' && own.storeSubscriptionId === orderId),
+    );
+    if (!owner) throw missing('Order not found');
+    if (owner === customer) throw refusal(409, 'The customer already has this order');
+    const isMoved = (own: Subscription): boolean => own.storeSubscriptionId === orderId;
+    move(owner.subscriptions, customer.subscriptions, { to: customer.id, isMoved });
+    res.json(customerView(project, customer));
+  });
+
+  function refundEvents(project: Project, customer: Customer, own: Subscription): RevenueCatEvent[] {
+    const reason = 'CUSTOMER_SUPPORT';
+    return [
+      eventOf(project, customer, { own, type: 'CANCELLATION', extra: { cancel_reason: reason }, price: -1 }),
+      eventOf(project, customer, { own, type: 'EXPIRATION', extra: { expiration_reason: reason } }),
+    ];
+  }
+
+  function eventOf(
+    project: Project,
+    customer: Customer,
+    about: {
+      readonly own: Subscription;
+      readonly type: string;
+      readonly extra?: Record<string, unknown>;
+      /** −1: what was paid, given back. */
+      readonly price?: number;
+    },
+  ): RevenueCatEvent {
+    const { own } = about;
+    const product = project.products.find(({ id }) => id === own.productId);
+    return lifecycleEvent(
+      about.type,
+      {
+        appUserId: customer.id,
+        aliases: customer.aliases,
+        appId: project.appId,
+        productId: product?.storeIdentifier ?? 'unknown',
+        entitlements: project.entitlements
+          .filter(({ id }) => own.entitlementIds.includes(id))
+          .map(({ lookupKey }) => lookupKey),
+        store: own.store.toUpperCase(),
+        environment: own.environment === 'sandbox' ? 'SANDBOX' : 'PRODUCTION',
+        periodType: 'NORMAL',
+        purchasedAtMs: own.periodStartsAtMs,
+        expirationAtMs: own.endsAtMs ?? own.periodEndsAtMs,
+        transactionId: own.storeSubscriptionId ?? own.id,
+        price: (about.price ?? 0) * own.grossUsd,
+        currency: 'USD',
+        atMs: now(),
+      },
+      about.extra,
+    );
+  }
+
+  return router;
+}
+
+function everyPurchase(project: Project): Purchase[] {
+  return [...project.customers.values()].flatMap(({ purchases }) => purchases);
+}
+
+function move<T extends { customerId: string; readonly productId: string | null; readonly store: string }>(
+  from: T[],
+  to: T[],
+  how: { readonly to: string; readonly isMoved: (item: T) => boolean },
+): void {
+  for (const item of [...from]) {
+    // Grants stay: they were not bought.
+    if (item.store === 'promotional' || !how.isMoved(item)) continue;
+    from.splice(from.indexOf(item), 1);
+    item.customerId = how.to;
+    to.push(item);
+  }
+}
+
+function transactionView(transaction: Transaction, product: string | undefined): Record<string, unknown> {
+  return {
+    object: 'subscription_transaction',
+    id: transaction.id,
+    ...(product === undefined ? {} : { product_store_identifier: product }),
+    purchased_at: transaction.purchasedAtMs,
+    expiration_date: transaction.expiresAtMs,
+    effective_expiration_date: transaction.expiresAtMs,
+  };
+}

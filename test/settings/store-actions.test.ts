@@ -1,0 +1,83 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import type supertest from 'supertest';
+import { readWorkspace } from '../../src/workspaces/store.ts';
+import { createSite, csrfIn, type Site } from '../workspaces/support.ts';
+
+let site: Site;
+let browser: ReturnType<typeof supertest.agent>;
+let csrf: string;
+before(async () => {
+  site = await createSite();
+  browser = await site.signedIn('abc123');
+  csrf = csrfIn((await browser.get('/settings')).text);
+});
+after(() => site.close());
+
+function send(fields: Record<string, unknown>): supertest.Test {
+  return browser
+    .post('/settings/grants/actions')
+    .type('form')
+    .send({ _csrf: csrf, ...fields });
+}
+
+async function actions() {
+  const workspace = await readWorkspace(site.db.database, 'abc123');
+  assert.ok(workspace);
+  return workspace.settings.actions;
+}
+
+describe('the settings of store actions', () => {
+  it('are all off in a new workspace, in one form with a checkbox for each', async () => {
+    assert.ok(Object.values(await actions()).every(({ enabled }) => !enabled));
+    const { text } = await browser.get('/settings/grants').expect(200);
+    for (const name of ['cancel', 'refund', 'extend', 'transfer', 'manage'])
+      assert.match(text, new RegExp(`<input id="${name}" name="${name}" type="checkbox" role="switch">`));
+  });
+
+  it('save who may use each, the largest sum alone and the number a month, and leave a record', async () => {
+    await send({
+      refund: 'on',
+      refund_who: 'selected',
+      refund_people: ['abc123-admin', '<bad>'],
+      refund_max: '49.90',
+      refund_monthly: '3',
+      extend: 'on',
+      extend_who: 'everyone',
+    }).expect(303);
+    const { refund, extend, cancel } = await actions();
+    assert.deepEqual(refund, {
+      enabled: true,
+      allowedAdminIds: ['abc123-admin'],
+      maxAmountAlone: 49.9,
+      monthlyPerAdmin: 3,
+    });
+    assert.deepEqual([extend.enabled, extend.allowedAdminIds, cancel.enabled], [true, null, false]);
+    const rows = await site.db.database.query(
+      `select 1 from audit_log where workspace_id = 'abc123' and action = 'store_action_policy_changed'`,
+    );
+    assert.equal(rows.length, 1);
+  });
+
+  it('refuse what is not a number or names nobody, and change neither these nor the rules for grants', async () => {
+    const before = await actions();
+    for (const fields of [
+      { refund: 'on', refund_max: 'much' },
+      { refund: 'on', refund_monthly: '0' },
+      { refund: 'on', refund_who: 'selected', refund_people: ['<bad>'] },
+    ]) {
+      const { text } = await send(fields).expect(422);
+      assert.match(text, /<input id="enabled" name="enabled" type="checkbox" role="switch" checked>/);
+    }
+    assert.deepEqual(await actions(), before);
+  });
+
+  it('name the permission that the key lacks for what is on', async () => {
+    await site.db.database.query(
+      `insert into projects (workspace_id, project_id, revenuecat_project_id, name, webhook_auth_hash, missing_scopes)
+       values ('abc123', 'p-scopes', 'projscopes', 'Scopes', 'x', '["customer_information:subscriptions:read_write"]')`,
+    );
+    const { text } = await browser.get('/settings/grants').expect(200);
+    assert.match(text, /The RevenueCat API key lacks customer_information:subscriptions:read_write/);
+  });
+});
