@@ -11,9 +11,9 @@ const EVENTS = 20_000;
 const BATCH = 16;
 
 const EVENT_COLUMNS =
-  'workspace_id, project_id, event_id, subscriber_id, type, kind, event_at_ms, transaction_id, payload';
+  'workspace_id, project_id, event_id, subscriber_id, type, kind, event_at_ms, transaction_id, fields';
 
-/** The table as it was: delivery columns beside the payload, in the predicates of three indexes. */
+/** The table as it was: delivery columns beside the fields, in the predicates of three indexes. */
 const IN_EVENTS = `
 create table old_events (like events including all, delivery text not null default 'pending', reason text,
   attempts integer not null default 0, next_try_at timestamptz, first_tried_at timestamptz, delivered_at timestamptz,

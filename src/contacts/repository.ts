@@ -78,7 +78,7 @@ async function wake(
 /**
  * Wakes the subscribers that a contact may belong to: those with its external id, linked to it, or waiting with its
  * e-mail. Those that have this contact already are left alone, unless a worker is delivering them: it may just have
- * looked for the contact in vain, before its result is stored.
+ * failed to find the contact, and its result is not stored yet.
  *
  * @returns number of subscribers woken
  */

@@ -4,7 +4,7 @@ import { DAY_MS } from '../time.ts';
 /** After this long of trying an event is failed: stored, visible, replayable. */
 export const RETRY_FOR_MS = 3 * DAY_MS;
 
-/** Most failures pass in a moment; the delay soon grows for an outage. */
+/** Most failures pass within a second; the delay grows quickly for an outage. */
 const FIRST_DELAY_MS = 500;
 const MAX_DELAY_MS = 3_600_000;
 
@@ -62,7 +62,7 @@ function retryOrFail(attempt: Parameters<typeof decide>[1]): Decision {
 const LOOKUP_DELAYS_MS = [600_000, 3_600_000, 6 * 3_600_000, DAY_MS, 2 * DAY_MS, 4 * DAY_MS, 7 * DAY_MS];
 
 /**
- * When to look again for the contact of a subscriber that has none: ever more rarely, down to once a week.
+ * When to look up the contact of a subscriber again: ever more rarely, down to once a week.
  * Intercom's webhooks, saved links and opened cards wake it sooner; this covers a webhook that was lost.
  *
  * @param lookups lookups so far that found no contact

@@ -82,14 +82,14 @@ export function planEvents(
   others: readonly SentMark[] = [],
 ): PlannedEvent[] {
   const taken = new Set<string>(others.map(dedupeKey));
-  const kept = new Map<string, SentMark>();
+  const marks = new Map<string, SentMark>();
   const entries = [...outbox].sort(([, a], [, b]) => confidence(b) - confidence(a));
   for (const [eventId, entry] of entries) {
     if (!entry.mark) continue;
     const key = dedupeKey(entry.mark);
     if (taken.has(key) && entry.isPending && entry.attempts === 0) continue;
     taken.add(key);
-    kept.set(eventId, entry.mark);
+    marks.set(eventId, entry.mark);
   }
 
   const planned: PlannedEvent[] = [];
@@ -105,7 +105,7 @@ export function planEvents(
     } else if (settings.events[event.kind]?.enabled === false) {
       planned.push({ ...base, action: 'skip', reason: 'switched_off' });
     } else {
-      const mark = kept.get(event.id) ?? reserve(taken, eventNameFor(event.kind, settings), event.atMs);
+      const mark = marks.get(event.id) ?? reserve(taken, eventNameFor(event.kind, settings), event.atMs);
       planned.push({
         ...base,
         action: 'send',

@@ -6,20 +6,20 @@ export interface Provisioning {
   /** Names that can be written now, each with the type that it has in the workspace. */
   readonly available: ReadonlyMap<string, string>;
   readonly created: string[];
-  /** Attributes that could not be made, with Intercom's reason: they are left out when contacts are written. */
+  /** Attributes that could not be created, with Intercom's reason: contacts are written without them. */
   readonly failed: { name: string; reason: string }[];
 }
 
 const REFUSED: ReadonlySet<string> = new Set(['intercom_rejected', 'intercom_not_found']);
 
 /**
- * Makes the contact attributes that are missing in a workspace: lists, then creates. Safe to repeat.
+ * Creates the contact attributes that a workspace lacks: lists, then creates. Safe to repeat.
  *
- * A name can be refused because company data has it, or because the workspace is at its 250: the others are
- * made all the same. One that somebody else made for the Messenger to write is taken from it: customers could
- * give themselves a subscription there. Source: Intercom API 2.16, "Data attributes".
+ * A name can be refused because company data has it, or because the workspace has its 250: the others are still
+ * created. An existing attribute that the Messenger may write is closed to it: customers could give themselves a
+ * subscription there. Source: Intercom API 2.16, "Data attributes".
  *
- * @throws AppError when Intercom cannot be asked at all
+ * @throws AppError when Intercom cannot be reached
  */
 export async function provisionAttributes(client: IntercomClient): Promise<Provisioning> {
   const existing = new Map((await client.listDataAttributes()).map((found) => [found.name, found]));
@@ -30,7 +30,7 @@ export async function provisionAttributes(client: IntercomClient): Promise<Provi
     const found = existing.get(attribute.name);
     try {
       if (found && !canBeWritten(found)) {
-        failed.push({ name: attribute.name, reason: `Intercom lets no app write ${attribute.name}` });
+        failed.push({ name: attribute.name, reason: `Intercom does not let apps write ${attribute.name}` });
         continue;
       }
       if (!found) await client.createDataAttribute(attribute);
@@ -47,12 +47,12 @@ export async function provisionAttributes(client: IntercomClient): Promise<Provi
   return { available, created, failed };
 }
 
-/** Not those that Intercom itself keeps. */
+/** Not Intercom's own attributes. */
 function canBeWritten(attribute: IntercomDataAttribute): boolean {
   return attribute.custom !== false && attribute.api_writable !== false;
 }
 
-/** Where Intercom refuses, the attribute can be written to all the same. */
+/** Where Intercom refuses, the attribute can still be written. */
 async function closeToMessenger(client: IntercomClient, id: string | number): Promise<void> {
   try {
     await client.updateDataAttribute(id, { messenger_writable: false });

@@ -236,7 +236,7 @@ export function createRevenueCatClient(options: RevenueCatClientOptions): Revenu
       }));
     },
     async tryReading(projectId, what) {
-      const path = `${customerPath(projectId, 'nobody@example.com')}/${what}?limit=1`;
+      const path = `${customerPath(projectId, 'unknown@example.com')}/${what}?limit=1`;
       await nullWhenMissing(() => get(path, 'Trying the key'));
     },
     readCustomer(projectId, customerId, names) {

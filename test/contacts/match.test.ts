@@ -30,7 +30,7 @@ function conflict(message: string): AppError {
 }
 
 describe('making a contact', () => {
-  test('somebody else who has the same e-mail is never taken: the new contact goes without', async () => {
+  test('a different contact with the same e-mail is never taken: the new contact is created without it', async () => {
     const bodies: unknown[] = [];
     const client = clientWith({
       createContact: async (body) => {
@@ -47,7 +47,7 @@ describe('making a contact', () => {
     ]);
   });
 
-  test('a 409 that names nobody of ours makes the events wait', async () => {
+  test('a 409 that names another contact makes the events wait', async () => {
     for (const message of [
       'already exists',
       'A contact matching those details already exists with id=5f01',
@@ -60,7 +60,7 @@ describe('making a contact', () => {
     }
   });
 
-  test('the archived twin is brought back, and only that one', async () => {
+  test('the archived contact of the same app user id is unarchived, and no other', async () => {
     const restored: string[] = [];
     const client = clientWith({
       createContact: () =>
@@ -72,7 +72,7 @@ describe('making a contact', () => {
     assert.deepEqual(restored, ['5f01']);
   });
 
-  test('an archived twin that cannot be read is the one of the app user id, not of the e-mail', async () => {
+  test('an archived contact that cannot be read is taken for the app user id, not for the e-mail', async () => {
     const steps: unknown[] = [];
     const client = clientWith({
       createContact: async (body) => {
@@ -88,7 +88,7 @@ describe('making a contact', () => {
     assert.deepEqual(steps, ['a@example.com', 'no e-mail', '5f01']);
   });
 
-  test('an e-mail that Intercom does not take keeps nobody from having a contact', async () => {
+  test('a contact is created without an e-mail that Intercom refuses', async () => {
     const refused = (): AppError =>
       new AppError('intercom_rejected', 'Creating a contact: Intercom answered 400', { upstreamStatus: 400 });
     const client = clientWith({
@@ -142,22 +142,18 @@ describe('finding a contact', () => {
 
   const cases: [string, Partial<Parameters<typeof findContact>[1]>, string | null][] = [
     ['a saved link comes first', { linkedContactIds: ['linked'], appUserIds: ['u2'] }, 'linked'],
-    [
-      'a link to a contact that is gone is passed over',
-      { linkedContactIds: ['gone'], appUserIds: ['u2'] },
-      'by-u2',
-    ],
+    ['a link to a deleted contact is skipped', { linkedContactIds: ['gone'], appUserIds: ['u2'] }, 'by-u2'],
     ['identified ids before anonymous ones', { appUserIds: ['$RCAnonymousID:1', 'u2'] }, 'by-u2'],
     ['an anonymous id when nothing else matches', { appUserIds: ['$RCAnonymousID:1', 'u1'] }, 'by-anonymous'],
     ['the e-mail last', { appUserIds: ['u1'], email: 'one@example.com' }, 'by-mail'],
-    ['an e-mail of two contacts is nobody’s', { email: 'two@example.com' }, null],
+    ['an e-mail of two contacts matches neither', { email: 'two@example.com' }, null],
     [
-      'an e-mail only where the workspace wants it',
+      'an e-mail only where the workspace has switched it on',
       { email: 'one@example.com', settings: DEFAULT_SETTINGS },
       null,
     ],
     [
-      'a contact that has just refused is not found again',
+      'a contact that was just found to be deleted is not found again',
       { appUserIds: ['u2'], gone: new Set(['by-u2']) },
       null,
     ],
@@ -166,7 +162,7 @@ describe('finding a contact', () => {
     test(name, async () => assert.equal(await look(input), expected));
   }
 
-  test('ids that stand for nobody are not asked for', async () => {
+  test('blocked ids are not looked up', async () => {
     asked.length = 0;
     await look({ appUserIds: ['null', 'guest', 'u1'] });
     assert.deepEqual(asked, ['u1']);

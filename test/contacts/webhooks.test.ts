@@ -244,13 +244,13 @@ describe('contact webhooks', () => {
     });
   }
 
-  test('an archived contact gets nothing; brought back, it gets what came meanwhile', async () => {
+  test('an archived contact gets nothing; unarchived, it gets what arrived since', async () => {
     const id = customer();
     const contact = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
     await receive(world, id, { id: `${id}-1` });
     await deliver(`${id}-1`);
     world.intercom.contacts.archive(contact.id);
-    await until(async () => (await subscriberOf(id)).contactId === null, 'the contact to be forgotten');
+    await until(async () => (await subscriberOf(id)).contactId === null, 'the contact to be unassigned');
     await receive(world, id, { id: `${id}-2`, type: 'RENEWAL', event_timestamp_ms: NOW_MS - DAY_MS });
     await wait(`${id}-2`);
     world.intercom.contacts.unarchive(contact.id);
@@ -258,13 +258,13 @@ describe('contact webhooks', () => {
     assert.equal(sentEvents(world, [`${id}-1`, `${id}-2`]).length, 2);
   });
 
-  test('a deleted contact is forgotten; a new one with its external id takes its place', async () => {
+  test('a deleted contact is unassigned; a new one with its external id replaces it', async () => {
     const id = customer();
     const contact = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
     await receive(world, id, { id: `${id}-1` });
     await deliver(`${id}-1`);
     world.intercom.contacts.remove(contact.id);
-    await until(async () => (await subscriberOf(id)).contactId === null, 'the contact to be forgotten');
+    await until(async () => (await subscriberOf(id)).contactId === null, 'the contact to be unassigned');
     await receive(world, id, { id: `${id}-2`, type: 'RENEWAL', event_timestamp_ms: NOW_MS - DAY_MS });
     await wait(`${id}-2`);
     const fresh = world.intercom.contacts.create(WORKSPACE_ID, { role: 'user', externalId: id });
@@ -292,7 +292,7 @@ describe('contact webhooks', () => {
     );
   });
 
-  test('a notification that comes twice is followed once', async () => {
+  test('a repeated notification is applied once', async () => {
     const id = customer();
     await receive(world, id, { id: `${id}-1` });
     await wait(`${id}-1`);
@@ -324,7 +324,7 @@ describe('contact webhooks', () => {
     assert.equal(Number(await version()), before + 1);
   });
 
-  test('ids that the database cannot hold do no harm', async () => {
+  test('ids that the database cannot store are accepted', async () => {
     const long = randomBytes(20_000).toString('base64');
     for (const odd of ['a\0b', 'half-\ud800', long]) {
       const body = JSON.stringify({

@@ -224,7 +224,7 @@ describe('delivering', () => {
     assert.deepEqual([eventsOf(anonymousId).length, eventsOf(id).length], [1, 1]);
   });
 
-  test('two customers who turn out to be one have the contact that their ids together match best', async () => {
+  test('merged customers get the contact that their ids together match best', async () => {
     const id = customer();
     const anonymousId = `$RCAnonymousID:${id}`;
     const [anonymous, identified] = [anonymousId, id].map((externalId) =>
@@ -242,7 +242,7 @@ describe('delivering', () => {
     assert.deepEqual([eventsOf(anonymousId).length, eventsOf(id).length], [1, 2]);
   });
 
-  test('a refused event fails with its reason, and the next one goes on', async () => {
+  test('a refused event fails with its reason, and the next one is sent', async () => {
     const id = customer();
     world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
     world.intercom.faults.add({ pathPrefix: '/events', times: 1, status: 422 });
@@ -257,7 +257,7 @@ describe('delivering', () => {
     );
   });
 
-  test('attributes that somebody deleted are made again', async () => {
+  test('deleted attributes are created again', async () => {
     const id = customer();
     const contact = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
     const { attributes } = world.intercom.state;

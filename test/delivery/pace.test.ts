@@ -109,7 +109,7 @@ describe('pacing', { concurrency: true }, () => {
     assert.equal(intercom.refused(), 0);
   });
 
-  test('somebody else who uses the same window lowers what is taken of it, without a storm', async () => {
+  test('another program that uses the same window lowers what is taken of it, without 429s', async () => {
     const clock = fastClock();
     const startMs = clock.now();
     const intercom = limiter(clock.now, QUOTA);
@@ -150,7 +150,7 @@ describe('pacing', { concurrency: true }, () => {
     assert.ok(behind.refused() <= 8, `${behind.refused()} refused`);
   });
 
-  test('without the headers nothing is held back', async () => {
+  test('without the headers nothing is limited', async () => {
     const gate = createRateGate({
       clock: fastClock(),
       take: () => Promise.reject(new Error('not asked')),
@@ -160,7 +160,7 @@ describe('pacing', { concurrency: true }, () => {
     await Promise.all(Array.from({ length: 50 }, () => gate.acquire()));
   });
 
-  test('a first call that gets no answer does not stop the others for long', async () => {
+  test('a first call without a response delays the others only briefly', async () => {
     const gate = createRateGate({
       clock: fastClock(),
       take: () => Promise.reject(new Error('not asked')),

@@ -77,7 +77,7 @@ describe('planning', () => {
     });
   });
 
-  test('purchases that came by a transfer are the giver’s to deliver', () => {
+  test('purchases that came by a transfer are delivered for their source', () => {
     const planned = planEvents(
       [entry('own'), entry('source')],
       new Map([['own', pending]]),

@@ -128,7 +128,7 @@ describe('Intercom’s rules', () => {
     assert.equal((await stateOf(world, `${id}-1`))?.contact_id, contact.id);
   });
 
-  test('an archived twin is brought back for a new event', async () => {
+  test('an archived contact is unarchived for a new event', async () => {
     const id = customer();
     const contact = world.intercom.addContact(WORKSPACE_ID, {
       role: 'user',

@@ -12,7 +12,7 @@ import { addWorkspace, createWorld, WORKSPACE_ID, type World } from '../support/
 import { receive, stateOf } from './support.ts';
 
 describe('sharing the work', () => {
-  test('a workspace gets its part, never all, and something even when the others have all', () => {
+  test('a workspace gets its share of slots, never all, and some even when the others use all', () => {
     const limits = { perWorkspace: 32, total: 256, active: 0 };
     const due = (active: number, room = Number.POSITIVE_INFINITY) => ({
       workspaceId: `w${active}-${room}`,
@@ -97,7 +97,7 @@ describe('sharing the work', () => {
       await worker.stop();
     });
 
-    test('what a stopped worker had in hand is free at once', async () => {
+    test('the claims of a stopped worker are released immediately', async () => {
       const [row] = await world.db.database.query<{ leased: string }>(
         'select count(*) as leased from subscribers where lease_until is not null',
       );
@@ -130,7 +130,7 @@ describe('sharing the work', () => {
       assert.ok((took[4] ?? 1_000) < 250, took.map(Math.round).join(', '));
     });
 
-    test('nothing due, nothing to do: a workspace that is held or disconnected is not listed', async () => {
+    test('a workspace that is paused, disconnected or has nothing due is not listed', async () => {
       const { database } = world.db;
       await replayEvents(database, WORKSPACE_ID, { failedOnly: false, eventId: 'lone-0' });
       await until(async () => (await stateOf(world, 'lone-0'))?.delivery === 'delivered', 'the replay');

@@ -65,7 +65,7 @@ describe('what an error response of Intercom means', () => {
     assert.deepEqual(error.remedy, { kind: 'follow_contact', contactId: '5f01' });
   });
 
-  test('a malformed or very long Link is no way to a contact, and costs no time', () => {
+  test('a malformed or very long Link names no contact, and costs no time', () => {
     for (const link of [
       '</contacts/%E0%A4%A>; rel="canonical"',
       '</contacts/>; rel="canonical"',
@@ -128,7 +128,7 @@ describe('what an error response of Intercom means', () => {
     assert.equal(reset({ 'x-ratelimit-reset': 'soon' }), 7_000);
   });
 
-  test('headers that put the end of a window far away stop nobody for longer than a window', async () => {
+  test('a reset in the distant future delays calls by one window at most', async () => {
     const app = express();
     let resetS = 0;
     app.get('/me', (_req, res) => {

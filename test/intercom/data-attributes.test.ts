@@ -37,8 +37,8 @@ function workspaceOf(attributes: IntercomDataAttribute[], methods: Partial<Inter
   return { client, updates };
 }
 
-describe('making the attributes of contacts', () => {
-  test('what is there as it should be is left alone', async () => {
+describe('creating contact attributes', () => {
+  test('existing attributes are not changed', async () => {
     const { client, updates } = workspaceOf(existing({}));
     const { available, created, failed } = await provisionAttributes(client);
     assert.deepEqual([[...available.keys()], created, failed, updates], [ALL, [], [], []]);
@@ -59,7 +59,7 @@ describe('making the attributes of contacts', () => {
     ]);
   });
 
-  test('one that cannot be taken from the Messenger is written all the same', async () => {
+  test('one that cannot be closed to the Messenger is still written', async () => {
     const { client } = workspaceOf(existing({ rc_product: { messenger_writable: true } }), {
       updateDataAttribute: () => Promise.reject(new AppError('intercom_rejected', 'Intercom answered 422')),
     });

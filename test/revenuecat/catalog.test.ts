@@ -13,7 +13,7 @@ describe('the names of products', () => {
   const readings = () =>
     product.revenueCat.faults.requests().filter(({ path }) => /\/products(\?|$)/.test(path)).length;
 
-  test('that were made after the last reading are read when a customer has one', async () => {
+  test('that are newer than the last read are read when a customer has one', async () => {
     await tell(product, 'active_monthly', { appUserId: 'user_early' });
     await (await openFor(product, { externalId: 'user_early' })).press('refresh');
     await tell(product, 'several', { appUserId: 'user_late' });
@@ -24,7 +24,7 @@ describe('the names of products', () => {
     assert.doesNotMatch(shown.text, /prod[0-9a-f]{8}/i);
   });
 
-  test('that RevenueCat does not list are asked for once, and its own ids are shown to nobody', async () => {
+  test('that RevenueCat does not list are requested once, and its own ids are not shown', async () => {
     await tell(product, 'active_monthly', { appUserId: 'user_of_gone' });
     const project = product.revenueCat.state.projects.get(REVENUECAT_PROJECT_ID);
     const customer = project?.customers.get('user_of_gone');
