@@ -5,7 +5,7 @@ import { createSetting, PROJECT_ID, WORKSPACE_ID } from './setting.ts';
 /**
  * Run by hand: `node bench/outcome-cost.ts`. What planning an event and storing its outcome cost PostgreSQL, with the
  * outcome in the events' own row and in event_deliveries: bytes of WAL and processor time of the backend per event, and how many
- * updates were HOT. 20,000 events with payloads of 1.1 kB, in statements of 16, as a worker writes them.
+ * updates were HOT. 20,000 events with fields of 1.1 kB, in statements of 16, as a worker writes them.
  */
 const EVENTS = 20_000;
 const BATCH = 16;
@@ -25,7 +25,7 @@ create index on old_events (workspace_id, received_at) where delivery = 'skipped
 const fill = (table: string): string => `
 insert into ${table} (${EVENT_COLUMNS})
 select '${WORKSPACE_ID}', '${PROJECT_ID}', md5('e' || n)::uuid::text, md5('s' || n % 5000)::uuid, 'RENEWAL', 'renewal',
-       1760000000000 + n, '2000' || n, json_build_object('event', json_build_object('id', n, 'filler', repeat('x', 1100)))
+       1760000000000 + n, '2000' || n, json_build_object('id', n, 'filler', repeat('x', 1100))
   from generate_series(1, ${EVENTS}) n`;
 
 const OLD = {

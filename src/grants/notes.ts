@@ -51,13 +51,13 @@ async function claimNotes(sql: Sql, { workspaceId, actionId }: ActionKey): Promi
     was_sending: boolean;
   }>(
     `with open as (
-       select workspace_id, action_id, step, state = 'sending' as was_sending from action_notes
+       select action_id, step, state = 'sending' as was_sending from action_notes
         where workspace_id = $1 and action_id::text = $2
           and (state = 'queued' or (state = 'sending' and attempted_at < now() - make_interval(secs => $3)))
           for update skip locked)
      update action_notes n set state = 'sending', attempted_at = now(), attempts = n.attempts + 1
        from open
-      where n.workspace_id = open.workspace_id and n.action_id = open.action_id and n.step = open.step
+      where n.action_id = open.action_id and n.step = open.step
         and n.workspace_id = $1
      returning n.step, n.conversation_id, n.admin_id, n.created_at, open.was_sending`,
     [workspaceId, actionId, LEASE_SECONDS],

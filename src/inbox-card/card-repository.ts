@@ -38,7 +38,7 @@ export interface CardRecord {
 const APP_USER_IDS = `(
   select json_agg(t.app_user_id) from (
     select i.app_user_id from subscriber_ids i
-     where i.workspace_id = s.workspace_id and i.subscriber_id = s.subscriber_id
+     where i.workspace_id = $1 and i.subscriber_id = s.subscriber_id
      order by i.app_user_id like '$RCAnonymousID:%', i.app_user_id limit ${MAX_IDS}) t)`;
 
 /**
@@ -59,7 +59,7 @@ select ${WORKSPACE_COLUMNS},
                  f.why, f.made_by, (extract(epoch from f.made_at) * 1000)::bigint as made_at_ms,
                  ${APP_USER_IDS} as app_user_ids,
                  exists (select 1 from actions g
-                          where g.workspace_id = s.workspace_id and g.subscriber_id = s.subscriber_id) as has_grants,
+                          where g.workspace_id = $1 and g.subscriber_id = s.subscriber_id) as has_grants,
                  u.format, u.version as summary_version,
                  (extract(epoch from u.valid_until) * 1000)::bigint as valid_until_ms
             from (select nr, chosen as subscriber_id, 'chosen' as why, null::jsonb as made_by,
@@ -289,7 +289,7 @@ export async function describeFound(
   }>(
     `select s.subscriber_id, s.project_id, s.email, s.last_event_at_ms,
             (select i.app_user_id from subscriber_ids i
-              where i.workspace_id = s.workspace_id and i.subscriber_id = s.subscriber_id
+              where i.workspace_id = $1 and i.subscriber_id = s.subscriber_id
               order by i.app_user_id like '$RCAnonymousID:%', i.app_user_id limit 1) as app_user_id
        from subscribers s
       where s.workspace_id = $1 and s.subscriber_id = any($2::uuid[]) and s.merged_into is null`,

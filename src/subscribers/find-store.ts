@@ -31,7 +31,7 @@ export async function findByAppUserIds(
 }
 
 const SOME_ID = `(select i.app_user_id from subscriber_ids i
-  where i.workspace_id = s.workspace_id and i.subscriber_id = s.subscriber_id
+  where i.workspace_id = $1 and i.subscriber_id = s.subscriber_id
   order by i.app_user_id like '$RCAnonymousID:%', i.app_user_id limit 1)`;
 
 /** Case does not matter. At most 20. */
@@ -55,7 +55,7 @@ export async function findByTransaction(
   const rows = await sql.query<FoundRow>(
     `select distinct s.subscriber_id, s.project_id, coalesce(${SOME_ID}, '') as app_user_id
        from events e
-       join subscribers s on s.workspace_id = e.workspace_id and s.subscriber_id = e.subscriber_id
+       join subscribers s on s.workspace_id = $1 and s.subscriber_id = e.subscriber_id
       where e.workspace_id = $1 and e.transaction_id = $2 limit 20`,
     [workspaceId, transactionId],
   );

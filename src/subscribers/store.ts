@@ -133,7 +133,7 @@ export async function readSubscribers(
   const rows = await sql.query<SubscriberRow>(
     `select s.subscriber_id, s.project_id, s.email, s.snapshot, s.snapshot_at, s.contact_id, s.waiting,
             array(select i.app_user_id from subscriber_ids i
-                   where i.workspace_id = s.workspace_id and i.subscriber_id = s.subscriber_id
+                   where i.workspace_id = $1 and i.subscriber_id = s.subscriber_id
                    order by i.app_user_id) as app_user_ids
        from subscribers s
       where s.workspace_id = $1 and s.subscriber_id = any($2) and s.merged_into is null`,

@@ -6,6 +6,7 @@ import { createTestDatabase, type TestDatabase } from './database.ts';
 import { tenantTables } from './tenancy.ts';
 
 const { lazyCall, callInReturning, callInConflict, stableOfColumn, volatileInModification } = FORMS;
+const { correlatedWorkspace, namedCte } = FORMS;
 const { insertInWith, insertAfterModification, subqueryInValues, workspaceChanged, localTable } = FORMS;
 
 describe('forms that Citus refuses', () => {
@@ -167,5 +168,20 @@ describe('forms that Citus refuses', () => {
       [],
       'by itself it may be used',
     );
+  });
+
+  test('a subquery in an expression that another table ties to the workspace', () => {
+    const select = (workspace: string): string =>
+      `select array(select i.app_user_id from subscriber_ids i
+                     where i.workspace_id = ${workspace} and i.subscriber_id = s.subscriber_id)
+         from subscribers s where s.workspace_id = $1`;
+    assert.deepEqual(forms(select('s.workspace_id')), [correlatedWorkspace]);
+    assert.deepEqual(forms(select('$1')), []);
+  });
+
+  test('columns named behind a WITH query', () => {
+    const pair = `select subscriber_id, contact_id from contact_links where workspace_id = $1`;
+    assert.deepEqual(forms(`with pair (mine, other) as (${pair}) select mine from pair`), [namedCte]);
+    assert.deepEqual(forms(`with pair as (${pair}) select subscriber_id from pair`), []);
   });
 });

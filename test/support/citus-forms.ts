@@ -20,6 +20,9 @@ export const FORMS = {
   stableOfColumn: 'calls a stable function with a column in an UPDATE or DELETE',
   callInConflict: 'calls a function that is not immutable in ON CONFLICT',
   callInReturning: 'calls a function that is not immutable in RETURNING',
+  correlatedWorkspace:
+    'ties a subquery in an expression to the workspace by a column of another table, not by the parameter',
+  namedCte: 'names the columns of a WITH query behind its name, which are lost when it is sent to a node',
   localTable: 'joins a table that is not distributed',
 } as const;
 
@@ -89,7 +92,15 @@ export function findCitusForms(catalog: Catalog, text: string): string[] {
       if (tag === 'UpdateStmt' || tag === 'DeleteStmt') checkChange(node);
       for (const cte of ctesOf(node)) {
         if (tagOf(cte.ctequery) === 'InsertStmt') found.add('insertInWith');
+        // A recursive one was never refused.
+        if (list(cte.aliascolnames).length > 0 && !(node.withClause as Node).recursive) found.add('namedCte');
       }
+      if (
+        tag === 'SubLink' &&
+        /^(EXPR|ARRAY)_SUBLINK$/.test(String(node.subLinkType)) &&
+        comparesWorkspaces(node)
+      )
+        found.add('correlatedWorkspace');
     });
   }
   return [...found].map((form) => FORMS[form]);
@@ -191,6 +202,20 @@ export function findCitusForms(catalog: Catalog, text: string): string[] {
     }
     return scope;
   }
+}
+
+/** Whether `a.workspace_id = b.workspace_id` is somewhere in a tree. */
+function comparesWorkspaces(tree: unknown): boolean {
+  let compares = false;
+  each(tree, (tag, node) => {
+    const sides = [node.lexpr, node.rexpr];
+    compares ||=
+      tag === 'A_Expr' &&
+      sides.every(
+        (side) => tagOf(side) === 'ColumnRef' && namesOf(inside(side).fields).at(-1) === 'workspace_id',
+      );
+  });
+  return compares;
 }
 
 /** Whether PostgreSQL puts a subquery's expressions in the place of its columns. */
