@@ -2,6 +2,7 @@ import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import { DataSource } from 'typeorm';
 import type { PostgresDriver } from 'typeorm/driver/postgres/PostgresDriver.js';
+import { ENTITIES } from './entities.ts';
 import { MIGRATIONS } from './migrations.ts';
 import { type Backend, type Database, databaseOn, isPooled } from './sql.ts';
 
@@ -35,6 +36,7 @@ export async function openDatabase(options: {
     applicationName: options.applicationName ?? 'subscription-timeline',
     poolSize: options.poolSize ?? 20,
     connectTimeoutMS: 5_000,
+    entities: ENTITIES,
     migrations: MIGRATIONS,
     migrationsTableName: 'schema_migrations',
     migrationsTransactionMode: 'each',
@@ -47,7 +49,7 @@ export async function openDatabase(options: {
   const pool = (dataSource.driver as PostgresDriver).master as Pool;
   const pooled = await isPooled(pool);
   return {
-    database: databaseOn(pool, { prepare: !pooled, backend: options.backend ?? 'postgres' }),
+    database: databaseOn(pool, dataSource, { prepare: !pooled, backend: options.backend ?? 'postgres' }),
     dataSource,
     pooled,
     close: () => dataSource.destroy(),

@@ -2,7 +2,7 @@ import pg from 'pg';
 import type { Logger } from 'pino';
 import { isDatabaseUnavailable } from '../errors.ts';
 import { withTimeout } from '../time.ts';
-import { type Database, databaseOn, isPooled, type Sql } from './sql.ts';
+import { type Database, isPooled, type Sql, sqlOn } from './sql.ts';
 
 /**
  * Where cards and pages are read from: the replica while it is there and at most `MAX_LAG_MS` behind, else the
@@ -127,11 +127,12 @@ export function openReadDatabase(options: {
 
   const database: ReadDatabase = {
     backend: primary.backend,
+    manager: primary.manager,
     async query(text, values, name) {
       if (!inUse) return primary.query(text, values, name);
       const asked = replica;
       try {
-        return await asked.database().query(text, values, name);
+        return await asked.sql().query(text, values, name);
       } catch (error) {
         if (isDatabaseUnavailable(error)) lose(asked, 'it does not answer');
         // A read may be repeated; if the statement itself is at fault the primary says so too.
@@ -139,7 +140,10 @@ export function openReadDatabase(options: {
       }
     },
     transaction: (work) => primary.transaction(work),
-    connections: () => replica.database().connections(),
+    connections: () => {
+      const { totalCount: total, idleCount: idle, waitingCount: waiting } = replica.pool;
+      return { total, idle, waiting };
+    },
     async upToDate(withinMs) {
       const deadlineMs = performance.now() + withinMs;
       const [row] = await primary.query<{ position: string }>(POSITION_OF_PRIMARY);
@@ -166,7 +170,8 @@ export function openReadDatabase(options: {
 }
 
 interface Replica {
-  database(): Database;
+  readonly pool: pg.Pool;
+  sql(): Sql;
   /** The position that it has replayed; `null`: it is no replica. */
   replayed(): Promise<bigint | null>;
   /** Breaks its connections off, also those that wait for an answer. */
@@ -190,16 +195,17 @@ function openReplica(url: string, poolSize: number): Replica {
   });
   pool.on('remove', (client) => void clients.delete(client));
   // Until it is known whether a pooler stands between.
-  let database = databaseOn(pool, { prepare: false, backend: 'postgres' });
+  let sql = sqlOn(pool, { prepare: false });
   let knowsPooler = false;
   return {
-    database: () => database,
+    pool,
+    sql: () => sql,
     async replayed() {
       if (!knowsPooler) {
-        database = databaseOn(pool, { prepare: !(await isPooled(pool)), backend: 'postgres' });
+        sql = sqlOn(pool, { prepare: !(await isPooled(pool)) });
         knowsPooler = true;
       }
-      const [row] = await database.query<{ position: string | null }>(POSITION_OF_REPLICA);
+      const [row] = await sql.query<{ position: string | null }>(POSITION_OF_REPLICA);
       return row?.position == null ? null : BigInt(row.position);
     },
     destroy() {

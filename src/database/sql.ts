@@ -1,4 +1,5 @@
-import type { Pool, PoolClient, QueryResultRow } from 'pg';
+import type { Client, Pool, PoolClient, QueryResultRow } from 'pg';
+import type { DataSource, EntityManager } from 'typeorm';
 
 /** What a store needs: a pool or an open transaction. */
 export interface Sql {
@@ -9,10 +10,17 @@ export interface Sql {
 /** What kind of server it is: Citus takes fewer forms of statements than PostgreSQL does. */
 export type Backend = 'postgres' | 'citus';
 
-export interface Database extends Sql {
+/** For the repositories of the entities: outside of a transaction or in one. */
+export interface Entities {
+  readonly manager: EntityManager;
+}
+
+export type Transaction = Sql & Entities;
+
+export interface Database extends Sql, Entities {
   readonly backend: Backend;
   /** Runs `work` in one transaction: committed when it resolves, rolled back when it rejects. */
-  transaction<T>(work: (sql: Sql) => Promise<T>): Promise<T>;
+  transaction<T>(work: (sql: Transaction) => Promise<T>): Promise<T>;
   /** Open connections, for the metrics. */
   connections(): { total: number; idle: number; waiting: number };
 }
@@ -22,7 +30,7 @@ export interface StatementOptions {
   readonly prepare: boolean;
 }
 
-function runOn(target: Pool | PoolClient, options: StatementOptions): Sql {
+export function sqlOn(target: Pool | PoolClient, options: StatementOptions): Sql {
   return {
     async query<Row extends QueryResultRow>(text: string, values: readonly unknown[] = [], name?: string) {
       const result = await target.query<Row>({
@@ -35,26 +43,34 @@ function runOn(target: Pool | PoolClient, options: StatementOptions): Sql {
   };
 }
 
-export function databaseOn(pool: Pool, options: StatementOptions & { readonly backend: Backend }): Database {
+export function databaseOn(
+  pool: Pool,
+  dataSource: DataSource,
+  options: StatementOptions & { readonly backend: Backend },
+): Database {
   return {
     backend: options.backend,
-    ...runOn(pool, options),
+    manager: dataSource.manager,
+    ...sqlOn(pool, options),
     async transaction(work) {
-      const client = await pool.connect();
-      let broken: Error | undefined;
+      // The same connection for SQL and for repositories.
+      const runner = dataSource.createQueryRunner();
       try {
+        const client = (await runner.connect()) as PoolClient;
         await client.query('begin');
-        const result = await work(runOn(client, options));
-        await client.query('commit');
-        return result;
-      } catch (error) {
-        // A connection that cannot even roll back must not go back to the pool.
-        await client.query('rollback').catch((rollbackError: Error) => {
-          broken = rollbackError;
-        });
-        throw error;
+        try {
+          const result = await work({ ...sqlOn(client, options), manager: runner.manager });
+          await client.query('commit');
+          return result;
+        } catch (error) {
+          // A connection that cannot even roll back is broken: the pool drops it.
+          await client
+            .query('rollback')
+            .catch(() => void (client as unknown as Client).end().catch(() => {}));
+          throw error;
+        }
       } finally {
-        client.release(broken);
+        await runner.release();
       }
     },
     connections: () => ({ total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),

@@ -224,7 +224,7 @@ export async function removeLink(
   if (formState.unlink !== subscriberId || isOutdated) return 'not_reviewed';
   const { workspaceId, contact } = request;
   await services.database.transaction(async (sql) => {
-    await deleteLink(sql, workspaceId, contact.id, subscriberId);
+    await deleteLink(sql, { workspaceId, contactId: contact.id, subscriberId });
     await unassignContact(sql, workspaceId, contact.id);
     await audit(context, sql, {
       action: 'unlink',

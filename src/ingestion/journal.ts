@@ -1,7 +1,9 @@
 import type { Logger } from 'pino';
+import { IsNull, Not } from 'typeorm';
 import { createBatcher, keyed } from '../database/batcher.ts';
 import { againAfterDeadlock } from '../database/deadlock.ts';
-import type { Database, Sql } from '../database/sql.ts';
+import { WebhookEntity, type WebhookRow } from '../database/entities.ts';
+import type { Database, Entities, Sql } from '../database/sql.ts';
 import type { ProjectKey } from '../subscribers/identity.ts';
 import type { CheckedWebhook } from './interpret.ts';
 import { type ReceiptStatus, SEPARATOR } from './store-events.ts';
@@ -186,38 +188,24 @@ export async function markReceived(sql: Sql, { workspaceId, projectId }: Project
 }
 
 /** A webhook that the interpreter could not handle. It is stored, and `cli reinterpret` tries it again. */
-export interface FailedWebhook {
-  readonly projectId: string;
-  readonly eventId: string;
-  readonly receivedAt: Date;
-  readonly error: string;
-}
+export type FailedWebhook = Pick<WebhookRow, 'projectId' | 'eventId' | 'receivedAt' | 'error'>;
 
 /** Newest first. */
-export async function listFailedWebhooks(
-  sql: Sql,
+export function listFailedWebhooks(
+  { manager }: Entities,
   workspaceId: string,
   limit: number,
 ): Promise<FailedWebhook[]> {
-  const rows = await sql.query<{ project_id: string; event_id: string; received_at: Date; error: string }>(
-    `select project_id, event_id, received_at, error from webhooks
-      where workspace_id = $1 and error is not null order by received_at desc limit $2`,
-    [workspaceId, limit],
-  );
-  return rows.map((row) => ({
-    projectId: row.project_id,
-    eventId: row.event_id,
-    receivedAt: row.received_at,
-    error: row.error,
-  }));
+  return manager.find(WebhookEntity, {
+    select: { projectId: true, eventId: true, receivedAt: true, error: true },
+    where: { workspaceId, error: Not(IsNull()) },
+    order: { receivedAt: 'desc' },
+    take: limit,
+  });
 }
 
-export async function countFailedWebhooks(sql: Sql, workspaceId: string): Promise<number> {
-  const [row] = await sql.query<{ failed: number }>(
-    `select count(*)::integer as failed from webhooks where workspace_id = $1 and error is not null`,
-    [workspaceId],
-  );
-  return row?.failed ?? 0;
+export function countFailedWebhooks({ manager }: Entities, workspaceId: string): Promise<number> {
+  return manager.countBy(WebhookEntity, { workspaceId, error: Not(IsNull()) });
 }
 
 /** Of all workspaces, for the metrics; counted up to 10,000. */

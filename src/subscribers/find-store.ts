@@ -1,4 +1,5 @@
-import type { Sql } from '../database/sql.ts';
+import { ContactLinkEntity, type ContactLinkRow } from '../database/entities.ts';
+import type { Entities, Sql } from '../database/sql.ts';
 
 interface FoundSubscriber {
   readonly subscriberId: string;
@@ -63,33 +64,20 @@ export async function findByTransaction(
 }
 
 /** Links a contact to a subscriber; one link for each project, the newest wins. */
-export async function saveLink(
-  sql: Sql,
-  link: {
-    workspaceId: string;
-    contactId: string;
-    projectId: string;
-    subscriberId: string;
-    madeBy: { readonly id: string; readonly name: string };
-  },
-): Promise<void> {
-  await sql.query(
-    `insert into contact_links (workspace_id, contact_id, project_id, subscriber_id, made_by, made_at)
-     values ($1, $2, $3, $4, $5, now())
-     on conflict (workspace_id, contact_id, project_id)
-     do update set subscriber_id = excluded.subscriber_id, made_by = excluded.made_by, made_at = excluded.made_at`,
-    [link.workspaceId, link.contactId, link.projectId, link.subscriberId, JSON.stringify(link.madeBy)],
-  );
+export async function saveLink({ manager }: Entities, link: Omit<ContactLinkRow, 'madeAt'>): Promise<void> {
+  // Not `upsert`: it sets the key's columns too, which Citus refuses.
+  await manager
+    .createQueryBuilder()
+    .insert()
+    .into(ContactLinkEntity)
+    .values({ ...link, madeAt: new Date() })
+    .orUpdate(['subscriber_id', 'made_by', 'made_at'], ['workspace_id', 'contact_id', 'project_id'])
+    .execute();
 }
 
 export async function deleteLink(
-  sql: Sql,
-  workspaceId: string,
-  contactId: string,
-  subscriberId: string,
+  { manager }: Entities,
+  link: Pick<ContactLinkRow, 'workspaceId' | 'contactId' | 'subscriberId'>,
 ): Promise<void> {
-  await sql.query(
-    `delete from contact_links where workspace_id = $1 and contact_id = $2 and subscriber_id = $3`,
-    [workspaceId, contactId, subscriberId],
-  );
+  await manager.delete(ContactLinkEntity, link);
 }
