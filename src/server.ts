@@ -32,11 +32,7 @@ export interface RunningServer {
   readonly url: string;
   readonly connected: Connected;
   readonly secrets: SecretBox;
-  /**
-   * Finishes requests, deliveries and jobs, then closes the database.
-   *
-   * @param options.drain continues to answer for `DRAIN_SECONDS` first, while `/readyz` says that it is stopping
-   */
+  /** Finishes requests, deliveries and jobs. `drain`: first answers for `DRAIN_SECONDS`, while `/readyz` is 503. */
   stop(options?: { drain: boolean }): Promise<void>;
 }
 
@@ -53,16 +49,14 @@ export async function startServer(given: Config, logger: Logger): Promise<Runnin
     const isAnyPort = given.publicUrl === `http://localhost:${given.port}`;
     const config = isAnyPort ? { ...given, publicUrl: `http://localhost:${http.port}` } : given;
     const services = await createServices(config, logger);
-    const stopping = new AbortController();
-    await startJobs(services, stopping.signal);
+    await startJobs(services);
     http.serve(await createRoutes(services, http));
     logger.info({ port: http.port, role: config.role, publicUrl: config.publicUrl }, 'listening');
-    const { connected, app } = services;
     return {
       url: `http://127.0.0.1:${http.port}`,
-      connected,
-      secrets: app.secrets,
-      stop: (options = { drain: false }) => stop(services, { http, stopping, ...options }),
+      connected: services.connected,
+      secrets: services.app.secrets,
+      stop: (options = { drain: false }) => stop(services, http, options),
     };
   } catch (error) {
     await http.stop(0);
@@ -70,8 +64,9 @@ export async function startServer(given: Config, logger: Logger): Promise<Runnin
   }
 }
 
-async function startJobs(services: Services, stopping: AbortSignal): Promise<void> {
+async function startJobs(services: Services): Promise<void> {
   const { app, card, jobs, refresh, importMetrics, processor, worker } = services;
+  const { signal: stopping } = services.stopping;
   const { payloadRetentionDays, role } = app.config;
   await jobs.register({
     ...workspaceJobs(app),
@@ -140,8 +135,9 @@ async function createRoutes(services: Services, http: HttpServer): Promise<Reque
 }
 
 async function stop(
-  { app, connected, jobs, journal, processor, worker }: Services,
-  { http, stopping, drain }: { http: HttpServer; stopping: AbortController; drain: boolean },
+  { app, connected, jobs, journal, processor, stopping, worker }: Services,
+  http: HttpServer,
+  options: { drain: boolean },
 ): Promise<void> {
   const { config, logger } = app;
   logger.info({ activeDeliveries: worker.activeCount(), uncommitted: journal.uncommitted() }, 'stopping');
@@ -149,7 +145,7 @@ async function stop(
   stopping.abort();
   const rested = Promise.all([worker.stop(), processor.stop(), jobs.pause()]);
   rested.catch(() => {});
-  await http.stop(drain ? config.drainSeconds * 1_000 : 0);
+  await http.stop(options.drain ? config.drainSeconds * 1_000 : 0);
   await rested;
   await jobs.stop();
   await connected.close();

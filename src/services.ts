@@ -47,6 +47,8 @@ export interface Services {
   readonly card: CardServices;
   readonly messenger: MessengerContext;
   readonly sessions: Sessions;
+  /** Aborted first when the process stops. */
+  readonly stopping: AbortController;
 }
 
 export async function createServices(config: Config, logger: Logger): Promise<Services> {
@@ -120,6 +122,7 @@ export async function createServices(config: Config, logger: Logger): Promise<Se
       production: config.production,
       requestRefresh,
     },
+    stopping: new AbortController(),
     sessions: createSessions(app, deriveKey(keys, 'sessions')),
   };
 }

@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { Database } from '../database/sql.ts';
 import { isDatabaseUnavailable } from '../errors.ts';
 import type { IntercomClient } from '../intercom/client.ts';
+import { withSpan } from '../tracing.ts';
 import { type ApiUrls, intercomClientFor } from '../workspaces/clients.ts';
 import type { SecretBox } from '../workspaces/secrets.ts';
 import { readWorkspace, type Workspace } from '../workspaces/store.ts';
@@ -286,7 +287,10 @@ export function createDeliveryWorker(options: WorkerOptions): DeliveryWorker {
     try {
       if (!workspace || !client) return await releaseClaim(database, claim);
       const claimed = (await reading).get(claim.subscriberId) ?? null;
-      const result = await deliverSubscriber({ context, workspace, client, claim, isLeased }, claimed);
+      const ids = { workspaceId: claim.workspaceId, subscriberId: claim.subscriberId };
+      const result = await withSpan('deliver subscriber', ids, () =>
+        deliverSubscriber({ context, workspace, client, claim, isLeased }, claimed),
+      );
       if (result === null) await releaseClaim(database, claim);
       else if (await writer.finish(claim, result)) wake();
       else if (result.dueAtMs !== null) wakeAt(result.dueAtMs);

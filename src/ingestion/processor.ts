@@ -6,6 +6,7 @@ import type { Database, Sql } from '../database/sql.ts';
 import { isDatabaseUnavailable } from '../errors.ts';
 import { withoutValues } from '../logger.ts';
 import { type ProjectKey, tryLockProject } from '../subscribers/identity.ts';
+import { withSpan } from '../tracing.ts';
 import { type InterpretedEvent, interpretPayload } from './interpret.ts';
 import {
   type JournalRow,
@@ -182,7 +183,11 @@ function createBatches(
           if (!(await tryLockProject(sql, project))) return 'busy';
           rows = await readUnprocessed(sql, project, limit);
           if (rows.length === 0) return { processed: 0, failed: 0, hasMore: false };
-          const errors = await store(sql, project, rows);
+          const errors = await withSpan(
+            'process webhooks',
+            { ...project, eventIds: rows.map(({ eventId }) => eventId) },
+            () => store(sql, project, rows),
+          );
           await markProcessed(sql, project, rows, errors);
           await markReceived(sql, project);
           for (const [eventId, error] of errors)

@@ -1,0 +1,168 @@
+import assert from 'node:assert/strict';
+import { request } from 'node:http';
+import { connect } from 'node:net';
+import { after, before, describe, test } from 'node:test';
+import { createLogger } from '../../src/logger.ts';
+import { signBody } from '../../src/simulator/intercom/app-caller.ts';
+import { createProduct, type Product } from '../support/product.ts';
+import { until } from '../support/wait.ts';
+import { CLIENT_SECRET, WORKSPACE_ID } from '../support/world.ts';
+
+const MIB = 1024 * 1024;
+const CARD = '/canvas/inbox/initialize';
+
+describe('requests', () => {
+  let product: Product;
+  let output = '';
+  const lines = (): Record<string, unknown>[] =>
+    output
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => JSON.parse(line));
+
+  before(async () => {
+    product = await createProduct({
+      logger: createLogger('debug', {
+        write(text: string) {
+          output += text;
+        },
+      }),
+      environment: { NODE_ENV: 'production', PUBLIC_URL: 'https://app.test' },
+    });
+  });
+  after(() => product?.close());
+
+  const post = (path: string, body: string, headers: Record<string, string> = {}) =>
+    fetch(`${product.server.url}${path}`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json', ...headers },
+      body,
+    });
+  const signed = (body: string) => ({ 'X-Body-Signature': signBody(CLIENT_SECRET, body) });
+  const wrong = { 'X-Body-Signature': '0'.repeat(64) };
+  const card = (fields: object = {}) => JSON.stringify({ workspace_id: WORKSPACE_ID, ...fields });
+
+  /** Sends the head and `sent` bytes of a body that the head says has `declared`. */
+  function sendPart(declared: number, sent: number, headers: Record<string, string>) {
+    const call = request(`${product.server.url}${CARD}`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json', 'Content-Length': String(declared), ...headers },
+    });
+    const status = new Promise<number>((resolve, reject) => {
+      call.on('response', (response) => {
+        response.resume();
+        resolve(response.statusCode ?? 0);
+      });
+      call.on('error', reject);
+    });
+    status.catch(() => {});
+    call.write(Buffer.alloc(sent, 'x'));
+    return { call, status };
+  }
+
+  test('a body without a valid signature is never parsed', async () => {
+    // 1 MiB that took 720 ms to parse with a reviver.
+    const body = `{"z":"\\u0000","k":[${'1,'.repeat(MIB / 2)}1]}`;
+    await post(CARD, body, wrong);
+    const startedMs = process.cpuUsage();
+    for (let count = 0; count < 10; count += 1) assert.equal((await post(CARD, body, wrong)).status, 401);
+    const { user } = process.cpuUsage(startedMs);
+    assert.ok(user / 1_000 / 10 < 120, `${Math.round(user / 10_000)} ms for each`);
+  });
+
+  test('without a signature the body is not even read', async () => {
+    const { status, call } = sendPart(5 * MIB, 10, {});
+    assert.equal(await status, 401);
+    call.destroy();
+  });
+
+  test('a card of 9 MiB is answered, and one above 10 MiB is refused before it is read', async () => {
+    const large = card({ conversation: { parts: 'x'.repeat(9 * MIB) } });
+    assert.equal((await post(CARD, large, signed(large))).status, 200);
+    const { status, call } = sendPart(10 * MIB + 1, 10, wrong);
+    assert.equal(await status, 413);
+    call.destroy();
+  });
+
+  test('NUL in a signed body is no error', async () => {
+    const body = card({ contact: { id: 'c1', external_id: 'a\u0000b', name: 'back\\u0000slash' } });
+    assert.ok(body.includes('\\u0000'));
+    assert.equal((await post(CARD, body, signed(body))).status, 200);
+  });
+
+  test('bodies together have a limit; small ones are still answered', async () => {
+    const held = Array.from({ length: 5 }, () => sendPart(9 * MIB, 8 * MIB, wrong));
+    const refused = await Promise.any(held.map(async ({ status }) => status));
+    assert.equal(refused, 503);
+    const small = card();
+    assert.equal((await post(CARD, small, signed(small))).status, 200);
+    for (const { call } of held) call.destroy();
+    const large = card({ conversation: { parts: 'x'.repeat(MIB) } });
+    await until(
+      async () => (await post(CARD, large, signed(large))).status === 200,
+      'the memory to be free again',
+    );
+  });
+
+  test('a client that disconnects is logged at debug, without an error', async () => {
+    const socket = connect(Number(new URL(product.server.url).port), '127.0.0.1');
+    const head = `POST ${CARD} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n`;
+    const headers = `X-Request-Id: request-aborted-1\r\nX-Body-Signature: ${'0'.repeat(64)}\r\n\r\n{"a":`;
+    socket.write(head + headers, () => socket.destroy());
+    const line = await until(
+      () => lines().find(({ requestId, aborted }) => requestId === 'request-aborted-1' && aborted === true),
+      'the line',
+    );
+    assert.equal(line.level, 'debug');
+    assert.deepEqual(
+      lines().filter(({ level, requestId }) => level === 'error' && requestId === 'request-aborted-1'),
+      [],
+    );
+  });
+
+  test('metrics need the token in production, whatever the spelling of the address', async () => {
+    for (const path of ['/metrics', '/Metrics', '/METRICS', '/metrics/', '//metrics', '/metrics?x=1']) {
+      const answer = await fetch(`${product.server.url}${path}`);
+      assert.ok([401, 404].includes(answer.status), `${path}: ${answer.status}`);
+    }
+  });
+
+  test('every response has security headers', async () => {
+    const body = card();
+    const answers = await Promise.all([
+      fetch(`${product.server.url}/healthz`),
+      fetch(`${product.server.url}/nowhere`),
+      fetch(`${product.server.url}/signin`),
+      post(CARD, body, signed(body)),
+      post(CARD, body, wrong),
+      post(new URL(product.webhook.url).pathname, '{}'),
+      post('/webhooks/intercom', '{}'),
+      post('/api/messenger/token', '{}'),
+    ]);
+    for (const answer of answers) {
+      assert.equal(answer.headers.get('x-content-type-options'), 'nosniff', answer.url);
+      assert.match(answer.headers.get('content-security-policy') ?? '', /default-src 'none'/, answer.url);
+      assert.match(answer.headers.get('strict-transport-security') ?? '', /max-age=31536000/, answer.url);
+    }
+  });
+
+  test('HOST limits where the server listens', async () => {
+    const local = await createProduct({ bare: true, environment: { HOST: '127.0.0.1' } });
+    try {
+      const { port } = new URL(local.server.url);
+      const outcome = (address: string) =>
+        new Promise<string>((resolve) => {
+          const socket = connect(Number(port), address);
+          socket.once('connect', () => {
+            socket.destroy();
+            resolve('connected');
+          });
+          socket.once('error', (error: NodeJS.ErrnoException) => resolve(String(error.code)));
+        });
+      assert.equal(await outcome('127.0.0.1'), 'connected');
+      assert.equal(await outcome('127.0.0.2'), 'ECONNREFUSED');
+    } finally {
+      await local.close();
+    }
+  });
+});
