@@ -32,7 +32,7 @@ export function sentencesPage(): string {
       const m = messagesFor(language);
       return [
         `- ${LANGUAGE_NAMES[language]}: ${overviewText(m, description)}`,
-        `  - ${customerText(m, description)}`,
+        `  - ${customerText(m, [description])}`,
       ].join('\n');
     });
     return [

@@ -32,19 +32,20 @@ export function subscriptionText(m: Messages, voice: Voice, { statements }: Subs
   );
 }
 
-/** Everything that is current, for the customer; where nothing is, what ended last or where it went. */
-export function customerText(m: Messages, description: CustomerDescription): string {
-  const current = description.shown.filter(({ tone }) => tone !== 'ended');
-  if (current.length > 0)
+/** Everything current of customers who are one person; where nothing is, what ended last or where it went. */
+export function customerText(m: Messages, descriptions: readonly CustomerDescription[]): string {
+  const current = descriptions.flatMap(({ subscriptions, grants }) =>
+    [...subscriptions, ...grants].filter(({ tone }) => tone !== 'ended'),
+  );
+  const [first] = descriptions;
+  const shown = current.length === 0 && first?.primary ? [first.primary] : current;
+  if (shown.length > 0)
     return joinSentences(
       m,
-      current.map((each) => subscriptionText(m, 'customer', each)),
+      shown.map((each) => subscriptionText(m, 'customer', each)),
     );
-  if (description.primary) return subscriptionText(m, 'customer', description.primary);
-  const [statement] = description.statements;
-  return statement && isOwn(statement)
-    ? customerSentence(m, statement)
-    : m.t('sentence.customer.nothing', { why: 'no_purchases' });
+  const statement = first?.statements.find(isOwn) ?? { kind: 'nothing', why: 'no_purchases' };
+  return customerSentence(m, statement);
 }
 
 function isOwn(statement: Statement): statement is OwnStatement {

@@ -61,9 +61,8 @@ export function viewCustomer(
     held.length > 0 && held.every(({ subscription }) => subscription.environment === 'sandbox');
   const running = held.filter(({ tone }) => tone !== 'ended');
   const ended = held.filter(({ tone }) => tone === 'ended').slice(0, MAX_ENDED);
-  const [first] = described;
   return {
-    summary: first ? customerText(messages, first) : messages.t('messenger.none'),
+    summary: customerText(messages, described),
     holdings: [...running, ...ended].map((description) => holdingOf(description, messages)),
     history: customers
       .flatMap((customer) =>

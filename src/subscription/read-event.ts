@@ -80,9 +80,6 @@ const eventSchema = z.object({
   redemption_outcome: text,
 });
 
-/** All fields of an event that are read. */
-export const EVENT_FIELDS: readonly string[] = Object.keys(eventSchema.shape);
-
 type EventBody = z.infer<typeof eventSchema>;
 
 function parse(body: unknown): EventBody {

@@ -12,9 +12,9 @@ import {
 } from '../../src/i18n/sentences.ts';
 import { describeCustomer } from '../../src/subscription/describe-customer.ts';
 import { deriveState } from '../../src/subscription/state.ts';
-import { SUBSCRIPTION_STATUSES } from '../../src/subscription/types.ts';
+import { type LifecycleEvent, SUBSCRIPTION_STATUSES } from '../../src/subscription/types.ts';
 import { CASES } from '../subscription/cases.ts';
-import { buy, day, event, period } from '../subscription/histories.ts';
+import { buy, day, event, grant, period } from '../subscription/histories.ts';
 
 const NAMES = { product: () => null, entitlement: () => null };
 const usd = (amountMinor: number) => ({ amountMinor, currency: 'USD' });
@@ -93,7 +93,7 @@ describe('every sentence is complete', () => {
           names: NAMES,
           nowMs: day(on),
         });
-        for (const text of [overviewText(m, description), customerText(m, description)]) {
+        for (const text of [overviewText(m, description), customerText(m, [description])]) {
           assert.match(text, /[.。]$/, `${name}: ${text}`);
           assert.doesNotMatch(text, /null|undefined| {2}|\.\.|,\s*\.| \.|[{}]/, `${name}: ${text}`);
           assert.doesNotMatch(text, /\b(ago|tomorrow|yesterday)\b/);
@@ -109,7 +109,10 @@ describe('every sentence is complete', () => {
         names: NAMES,
         nowMs: day(on),
       });
-      for (const text of [overviewText, customerText]) {
+      for (const text of [
+        overviewText,
+        (...[m, each]: Parameters<typeof overviewText>) => customerText(m, [each]),
+      ]) {
         const texts = new Set(LANGUAGES.map((language) => text(messagesFor(language), description)));
         assert.equal(texts.size, LANGUAGES.length, name);
       }
@@ -136,4 +139,18 @@ test('an agent who made a grant is named', () => {
   const m = messagesFor('en');
   const statement = { kind: 'granted', what: '', by: 'Ada', until: null } as const;
   assert.equal(agentSentence(m, statement), 'Access, granted by Ada for life. Not paying.');
+});
+
+test('the customer hears of grants too, and of no test purchase', () => {
+  const m = messagesFor('en');
+  const described = (...events: LifecycleEvent[]) =>
+    describeCustomer(deriveState(events, null, day(2)), { names: NAMES, nowMs: day(2) });
+  const paid = described(buy(0, 30), grant(0, 60, { entitlement_ids: ['max'] }));
+  const sandbox = described(buy(0, 30, { environment: 'SANDBOX' }));
+  assert.equal(
+    customerText(m, [paid, sandbox]),
+    'You have Pro for $10.00 a month. It renews on Jan 31, 2026. You have Max as a gift from us until Mar 2, 2026.',
+  );
+  assert.equal(customerText(m, [sandbox]), 'You have no subscription.');
+  assert.equal(customerText(m, []), 'You have no subscription.');
 });
