@@ -38,7 +38,14 @@ const STORE_ACTIONS = Object.keys(texts.actions).filter(
   (action) => action.startsWith('store_') && action !== 'store_action_policy_changed',
 );
 const MATCH_ACTIONS = ['link', 'unlink', 'look'];
-const SIGN_IN_ACTIONS = ['signed_in', 'signed_out', 'sessions_ended', 'access_removed', 'change_refused'];
+const SIGN_IN_ACTIONS = [
+  'signed_in',
+  'sign_in_refused',
+  'signed_out',
+  'sessions_ended',
+  'access_removed',
+  'change_refused',
+];
 const OTHER_SECTIONS = [...GRANT_ACTIONS, ...STORE_ACTIONS, ...MATCH_ACTIONS, ...SIGN_IN_ACTIONS];
 
 /** Parts of the audit log that can be shown separately. */

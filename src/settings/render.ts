@@ -106,6 +106,7 @@ export async function sendPage(
     problems: [...problems],
     problem: (name: string): string | null => problems.get(name) ?? null,
     typed: typedText,
+    typedList: (name: string): unknown[] => [typed[name] ?? []].flat(),
     failed: problems.size > 0,
     field,
     time: (at: Date | null): string => (at === null ? '' : formatTime(at, workspace.timezone)),

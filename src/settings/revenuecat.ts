@@ -31,6 +31,7 @@ import {
   registerWebhook,
 } from '../workspaces/revenuecat-key.ts';
 import { secretLocation } from '../workspaces/secrets.ts';
+import type { FlashCode } from './messages.ts';
 import {
   checkboxField,
   confirmationPage,
@@ -59,11 +60,13 @@ export async function projectOf({ context, workspace, input }: PageRequest): Pro
 }
 
 /** Checks both platforms immediately, for an admin who waits. */
-export async function checkNow({ context, workspace }: PageRequest): Promise<'checked' | 'checked_silent'> {
+export async function checkNow({ context, workspace }: PageRequest): Promise<FlashCode> {
   const { workspaceId } = workspace;
   const silent = await checkWorkspace(context, workspaceId);
   await context.jobs.send('workspace.health', { workspaceId });
-  return silent.length === 0 ? 'checked' : 'checked_silent';
+  if (silent.length > 0) return 'checked_silent';
+  const projects = await listProjects(context.database, workspaceId);
+  return projects.some(({ refusedWebhook }) => refusedWebhook) ? 'checked_refused' : 'checked';
 }
 
 const keyField = textField.refine((key) => key === '' || looksLikeSecretKey(key), INVALID_SECRET_KEY);

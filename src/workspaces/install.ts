@@ -6,6 +6,7 @@ import { createIntercomClient, exchangeCode, type IntercomMe, intercomApiUrl } f
 import { type Provisioning, provisionAttributes } from '../intercom/data-attributes.ts';
 import type { Jobs } from '../jobs/jobs.ts';
 import { withTimeout } from '../time.ts';
+import { auditAdmin } from './audit.ts';
 import { intercomClientFor } from './clients.ts';
 import { type SecretBox, secretLocation } from './secrets.ts';
 import {
@@ -53,14 +54,15 @@ export async function install(
   const { clientId, clientSecret } = config.intercom;
   const accessToken = await exchangeCode({ apiUrl, clientId, clientSecret, code, now });
   const me = await createIntercomClient({ apiUrl, accessToken, now }).me();
+  const workspaceId = me.app.id_code;
+  const admin = { id: me.id, name: me.name, email: me.email };
+  const before = await readWorkspace(database, workspaceId);
   if (!me.email_verified) {
+    if (before) await auditAdmin(database, { workspaceId, admin }, 'sign_in_refused');
     throw new AppError('forbidden', 'Verify your email address in Intercom first, then try again', {
       status: 403,
     });
   }
-  const workspaceId = me.app.id_code;
-  const admin = { id: me.id, name: me.name, email: me.email };
-  const before = await readWorkspace(database, workspaceId);
   if (purpose === 'install' || before?.status !== 'connected')
     await storeWorkspace(context, before, { me, accessToken, admin });
   return { workspaceId, admin };

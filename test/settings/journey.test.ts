@@ -104,29 +104,127 @@ it('goes from the App Store to the first event, without JavaScript too', async (
   }
 });
 
-it('has no axe finding, and fits a 390 px wide screen', async () => {
-  for (const viewport of [
-    { width: 390, height: 844 },
-    { width: 1280, height: 900 },
-  ]) {
-    // The policy would keep axe out; that the pages themselves obey it is tested apart.
-    const page = await openTab({ viewport, bypassCSP: true });
-    await page.goto(`${site.url}/signin`);
-    assert.deepEqual(await findings(page), []);
+/** An event that was delivered and one that waits, so that pages show more than empty tables. */
+async function storeEvents(projectId: string): Promise<void> {
+  const { database } = site.db;
+  const subscriberId = '00000000-0000-4000-8000-000000000001';
+  await database.query(
+    `insert into subscribers (workspace_id, project_id, subscriber_id, pending_events, pending_reason, waiting)
+     values ('abc123', $1, $2, 1, 'waiting_for_contact', true)`,
+    [projectId, subscriberId],
+  );
+  for (const id of ['delivered', 'waiting'])
+    await database.query(
+      `insert into events (workspace_id, project_id, event_id, subscriber_id, type, kind, event_at_ms, payload)
+       values ('abc123', $1, $2, $3, 'RENEWAL', 'renewal', 1, '{"event":{"app_user_id":"user-1"}}')`,
+      [projectId, id, subscriberId],
+    );
+  await database.query(
+    `insert into event_deliveries (workspace_id, subscriber_id, project_id, event_id, received_at, delivered_at, attempts,
+                                   contact_id, sent_name)
+     values ('abc123', $2, $1, 'delivered', now(), now() + interval '2 seconds', 1, 'contact-1', 'rc_renewal_event')`,
+    [projectId, subscriberId],
+  );
+  await database.query(
+    `insert into delivery_attempts (workspace_id, subscriber_id, event_id, request, status, code)
+     values ('abc123', $1, 'delivered', '{"event_name":"rc_renewal_event"}', 202, 'ok')`,
+    [subscriberId],
+  );
+}
+
+it('has no axe finding, and fits its screen: phone and desk, light and dark, with data and without', async () => {
+  const [project] = await listProjects(site.db.database, 'abc123');
+  assert.ok(project);
+  await storeEvents(project.projectId);
+  await site.db.database.query(
+    `update projects set last_refused_at = now() + interval '1 hour', refused_for = 'authorization' where project_id = $1`,
+    [project.projectId],
+  );
+  const paths = [
+    ...PAGES.map((path) => `/settings${path}`),
+    `/settings/revenuecat/disconnect?project=${project.projectId}`,
+    '/settings/deliveries/event?id=delivered',
+    ...['/', '/help', '/privacy', '/terms'],
+  ];
+  for (const [width, colorScheme] of [
+    [390, 'light'],
+    [1280, 'light'],
+    [1280, 'dark'],
+  ] as const) {
+    // The policy would keep axe out; that the pages themselves obey it is tested separately.
+    const page = await openTab({ viewport: { width, height: 900 }, colorScheme, bypassCSP: true });
     await install(page);
-    for (const path of PAGES) {
-      await page.goto(`${site.url}/settings${path}`);
-      assert.deepEqual(await findings(page), [], `${path} at ${viewport.width}`);
-      const width = await page.evaluate(() => document.documentElement.scrollWidth);
-      assert.ok(width <= viewport.width, `${path} is ${width} px wide`);
+    for (const path of paths) {
+      await page.goto(`${site.url}${path}`);
+      assert.deepEqual(await findings(page), [], `${path} at ${width}, ${colorScheme}`);
+      const pageWidth = await page.evaluate(() => document.documentElement.scrollWidth);
+      assert.ok(pageWidth <= width, `${path} is ${pageWidth} px wide`);
       const shots = process.env.SCREENSHOTS;
       if (shots) {
-        const name = `settings-${path.slice(1) || 'home'}-${viewport.width}.png`;
+        const name = `${path.split('?')[0]?.slice(1).replaceAll('/', '-') || 'start'}-${colorScheme}-${width}.png`;
         await page.screenshot({ path: `${shots}/${name}`, fullPage: true });
       }
     }
     await page.context().close();
   }
+});
+
+it('shows Home’s chart as a table, too, and what waits with its reason', async () => {
+  const page = await openTab({ javaScriptEnabled: false });
+  await install(page);
+  await page.goto(`${site.url}/settings`);
+  await page.locator('svg.chart rect.delivered').waitFor();
+  await page.getByText('Show as a table').click();
+  const today = page.getByRole('row').last();
+  assert.deepEqual(await today.getByRole('cell').allTextContents(), ['2', '1', '0']);
+  await page.getByText('100 % delivered successfully').waitFor();
+  await page.getByText('2 s from webhook to contact').waitFor();
+  await page.getByText('No Intercom contact matches this customer yet').waitFor();
+  await page.getByRole('button', { name: 'Mark as done: Set up the Messenger' }).click();
+  await page.getByRole('status').getByText('Marked as done').waitFor();
+  await page.context().close();
+});
+
+it('asks before it disconnects, and undoes it, with and without JavaScript', async () => {
+  for (const javaScriptEnabled of [false, true]) {
+    const page = await openTab({ javaScriptEnabled });
+    await install(page);
+    await page.goto(`${site.url}/settings/revenuecat`);
+    await page.getByRole('link', { name: /^Disconnect Shop without/ }).click();
+    await page.getByText('are deleted after a day').waitFor();
+    await page.getByRole('link', { name: 'Cancel' }).click();
+    await page.getByRole('link', { name: /^Disconnect Shop without/ }).click();
+    await page.getByRole('button', { name: /^Disconnect Shop without/ }).click();
+    await page.getByRole('status').getByText('You can undo this for a day').waitFor();
+    await page.getByRole('button', { name: /^Undo: connect Shop without/ }).click();
+    await page.getByRole('heading', { name: 'Shop without scripts is connected' }).waitFor();
+    await page.context().close();
+  }
+});
+
+it('finds a teammate by name, and copies a filter for Intercom', async () => {
+  for (let index = 0; index < 30; index += 1)
+    site.intercom.addAdmin('abc123', {
+      id: `mate-${index}`,
+      name: `Mate ${index}`,
+      email: `m${index}@example.com`,
+    });
+  const page = await openTab({ permissions: ['clipboard-read', 'clipboard-write'] });
+  await install(page);
+  await page.goto(`${site.url}/settings/grants`);
+  await page.getByLabel('Search teammates').fill('mate 27');
+  await page.getByLabel('Mate 27').check();
+  assert.equal(await page.getByRole('checkbox', { name: /^Mate/ }).count(), 1);
+  assert.ok(await page.getByLabel('Selected people').isChecked());
+  await page.getByRole('button', { name: 'Save rules' }).click();
+  await page.getByRole('status').getByText('Rules for grants saved').waitFor();
+  assert.ok(await page.getByLabel('Mate 27').isChecked());
+  await page.goto(`${site.url}/settings/use`);
+  await page.getByRole('button', { name: /^Copy the filter.*Cancelled a free trial/ }).click();
+  const copied = await page.evaluate(() => navigator.clipboard.readText());
+  assert.match(copied, /^rc_trial_cancelled_event · last occurred/);
+  await page.getByText('“Trial cancelled” has never been sent in this workspace').waitFor();
+  await page.context().close();
 });
 
 it('obeys its own content security policy', async () => {

@@ -1,0 +1,294 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it, mock } from 'node:test';
+import supertest from 'supertest';
+import { createRefusalNotes } from '../../src/ingestion/refused-webhooks.ts';
+import { auditCsv } from '../../src/settings/audit.ts';
+import { reportHealth } from '../../src/workspaces/health.ts';
+import {
+  connectProject,
+  deleteDisconnectedSecrets,
+  listProjects,
+  readProject,
+} from '../../src/workspaces/projects.ts';
+import { readWorkspace } from '../../src/workspaces/store.ts';
+import { createSite, csrfIn, PUBLIC_URL, type Site } from '../workspaces/support.ts';
+
+type Browser = ReturnType<typeof supertest.agent>;
+
+const WORKSPACE = 'abc123';
+
+let site: Site;
+let ada: Browser;
+let projectId: string;
+before(async () => {
+  site = await createSite();
+  site.intercom.addAdmin(WORKSPACE, { id: 'bob', name: 'Bob', email: 'bob@abc123.example' });
+  ada = await signIn('abc123-admin');
+  site.revenueCat.addProject({ id: 'projshop', name: 'Shop' });
+  await send(ada, '/revenuecat/connect', { api_key: site.revenueCat.issueKey('projshop') });
+  projectId = (await listProjects(site.db.database, WORKSPACE))[0]?.projectId ?? '';
+  assert.ok(projectId);
+});
+after(() => site.close());
+
+async function signIn(adminId: string): Promise<Browser> {
+  const browser = supertest.agent(site.app);
+  const begun = await browser
+    .get('/install')
+    .set('User-Agent', 'Mozilla/5.0 (Macintosh; Mac OS X) Firefox/140');
+  const callback = await site.consent(String(begun.headers.location), WORKSPACE, adminId);
+  await browser.get(callback).set('User-Agent', 'Mozilla/5.0 (Macintosh; Mac OS X) Firefox/140').expect(302);
+  return browser;
+}
+
+async function send(browser: Browser, path: string, form: Record<string, unknown> = {}) {
+  const csrf = csrfIn((await browser.get('/settings')).text);
+  return browser
+    .post(`/settings${path}`)
+    .accept('html')
+    .type('form')
+    .send({ _csrf: csrf, ...form });
+}
+
+const page = async (path = '', browser = ada): Promise<string> =>
+  (await browser.get(`/settings${path}`)).text;
+const stored = async () => {
+  const project = await readProject(site.db.database, WORKSPACE, projectId);
+  assert.ok(project);
+  return project;
+};
+
+describe('refused webhooks', () => {
+  it('turn Home, the project, the health and Check now red from the first one, with the remedy', async () => {
+    const { database } = site.db;
+    await database.query(
+      `update projects set last_received_at = now() - interval '1 minute' where project_id = $1`,
+      [projectId],
+    );
+    assert.doesNotMatch(await page(), /Webhooks of Shop are refused/);
+    await createRefusalNotes(database, Date.now)(WORKSPACE, projectId, 'authorization');
+    assert.match(await page(), /class="verdict bad">Connected, action needed/);
+    assert.match(await page(), /Webhooks of Shop are refused: their Authorization value does not match/);
+    assert.match(await page('/revenuecat'), /Webhooks are refused since .*Create a new value/s);
+    await reportHealth(site.context, WORKSPACE);
+    const health = site.intercom.state.workspaces.get(WORKSPACE)?.health;
+    assert.equal(health?.state, 'UNHEALTHY');
+    assert.match(String(health?.message), /Webhooks of Shop are refused/);
+    const checked = await send(ada, '/check');
+    assert.equal(checked.headers.location, '/settings?done=checked_refused');
+  });
+
+  it('are remedied by a new value, which is shown once and registered', async () => {
+    const before = await stored();
+    const asked = await send(ada, '/revenuecat/webhook', { project: projectId });
+    assert.equal(asked.status, 422);
+    assert.equal((await stored()).webhookAuthHash, before.webhookAuthHash);
+    const { text } = await send(ada, '/revenuecat/webhook', { project: projectId, confirmed: 'yes' });
+    const value = /id="webhook-authorization">(whk_[\w-]+)</.exec(text)?.[1];
+    const webhooks = site.revenueCat.state.projects.get('projshop')?.webhooks;
+    assert.equal(webhooks?.length, 1);
+    assert.equal(webhooks?.[0]?.authorizationHeader, value);
+    assert.equal((await stored()).refusedWebhook, null);
+    assert.doesNotMatch(await page(), /Webhooks of Shop are refused/);
+  });
+
+  it('are named with the signing secret when the signature is what does not match', async () => {
+    await createRefusalNotes(site.db.database, Date.now)(WORKSPACE, projectId, 'signature');
+    assert.match(await page(), /their signature does not match/);
+    assert.match(await page('/revenuecat'), /copy its signing secret/);
+    await site.db.database.query('update projects set last_received_at = now() where project_id = $1', [
+      projectId,
+    ]);
+    assert.doesNotMatch(await page(), /Webhooks of Shop are refused/, 'an accepted webhook ends it');
+  });
+});
+
+describe('disconnecting', () => {
+  it('can be undone for a day: the key is the same, and the webhook is registered again', async () => {
+    const before = await stored();
+    await send(ada, '/revenuecat/disconnect', { project: projectId, confirmed: 'yes' });
+    assert.match(await page('/revenuecat'), /Undo: connect Shop again/);
+    assert.equal((await stored()).webhookAuthHash, '');
+    const { text } = await send(ada, '/revenuecat/reconnect', { project: projectId });
+    assert.match(text, /Shop is connected/);
+    assert.equal((await stored()).apiKey, before.apiKey);
+    assert.equal(site.revenueCat.state.projects.get('projshop')?.webhooks.length, 1);
+  });
+
+  it('keeps the value of a webhook that was added by hand', async () => {
+    await site.db.database.query('update projects set webhook_id = null where project_id = $1', [projectId]);
+    const before = await stored();
+    await send(ada, '/revenuecat/disconnect', { project: projectId, confirmed: 'yes' });
+    const undone = await send(ada, '/revenuecat/reconnect', { project: projectId });
+    assert.equal(undone.headers.location, '/settings/revenuecat?done=reconnected');
+    assert.equal((await stored()).webhookAuthHash, before.webhookAuthHash);
+  });
+
+  it('is final after a day: the secrets are deleted, and undoing says what to do instead', async () => {
+    await send(ada, '/revenuecat/disconnect', { project: projectId, confirmed: 'yes' });
+    await site.db.database.query(
+      `update projects set disconnected_at = now() - interval '25 hours' where project_id = $1`,
+      [projectId],
+    );
+    await deleteDisconnectedSecrets(site.db.database, WORKSPACE);
+    const [row] = await site.db.database.query(
+      'select api_key, signing_secret, disconnected_auth_hash from projects where project_id = $1',
+      [projectId],
+    );
+    assert.deepEqual(row, { api_key: null, signing_secret: null, disconnected_auth_hash: null });
+    const undone = await send(ada, '/revenuecat/reconnect', { project: projectId });
+    assert.equal(undone.headers.location, '/settings/revenuecat?done=reconnect_expired');
+    await send(ada, '/revenuecat/connect', { api_key: site.revenueCat.issueKey('projshop') });
+    assert.equal((await stored()).apiKeyState, 'valid');
+  });
+});
+
+describe('a RevenueCat key', () => {
+  it('is checked for what switched-on features need, reading and writing, without changing anything', async () => {
+    const readOnly = [
+      'project_configuration:*:read',
+      'customer_information:customers:read',
+      'customer_information:subscriptions:read',
+      'customer_information:purchases:read',
+    ];
+    const before = structuredClone(site.revenueCat.state.projects.get('projshop')?.webhooks);
+    const key = site.revenueCat.issueKey('projshop', readOnly);
+    await send(ada, '/revenuecat/key', { project: projectId, new_key: key });
+    assert.deepEqual((await stored()).missingScopes, [
+      'customer_information:customers:read_write',
+      'project_configuration:integrations:read_write',
+    ]);
+    assert.match(await page('/revenuecat'), /Grants: <code>customer_information:customers:read_write/);
+    assert.match(await page(), /The API key of Shop lacks permissions/);
+    await send(ada, '/grants', { who: 'everyone', longest_days: '31' });
+    await send(ada, '/check');
+    assert.deepEqual((await stored()).missingScopes, ['project_configuration:integrations:read_write']);
+    assert.doesNotMatch(await page(), /lacks permissions/, 'adding the webhook is only a convenience');
+    assert.deepEqual(site.revenueCat.state.projects.get('projshop')?.webhooks, before);
+  });
+});
+
+describe('access', () => {
+  it('keeps what was selected when the form fails, and marks it', async () => {
+    const { status, text } = await send(ada, '/access', { who: 'selected', people: 'bob' });
+    assert.equal(status, 422);
+    assert.match(text, /id="who-selected"[^>]*checked/);
+    assert.match(text, /id="person-bob"[^>]*checked/);
+    assert.match(text, /id="people-problem">Nothing was saved/);
+  });
+
+  it('returns to everyone when all who were selected have left the team', async () => {
+    await send(ada, '/access', { who: 'selected', people: 'abc123-admin' });
+    const bob = await signIn('bob');
+    assert.match(await page('/access', bob), /Only these teammates can change it: Ada Agent/);
+    assert.equal((await send(bob, '/card', { language: 'de' })).status, 403);
+    const [refusal] = await site.db.database.query(
+      `select action, actor->>'id' as who from audit_log order by audit_id desc limit 1`,
+    );
+    assert.deepEqual(refusal, { action: 'change_refused', who: 'bob' });
+    site.intercom.state.admins.delete('abc123-admin');
+    mock.timers.enable({ apis: ['Date'], now: Date.now() + 6 * 60_000 });
+    try {
+      assert.match(await page('/access', bob), /Everyone who was selected has left your team/);
+      assert.equal((await send(bob, '/access', { who: 'everyone' })).status, 303);
+    } finally {
+      mock.timers.reset();
+      site.intercom.addAdmin(WORKSPACE, {
+        id: 'abc123-admin',
+        name: 'Ada Agent',
+        email: 'ada@abc123.example',
+      });
+    }
+    assert.equal((await readWorkspace(site.db.database, WORKSPACE))?.settings.access.admins, null);
+    ada = await signIn('abc123-admin');
+  });
+
+  it('lists who is signed in, and signs a teammate out everywhere', async () => {
+    const first = await signIn('bob');
+    const second = await signIn('bob');
+    const text = await page('/access');
+    assert.match(text, /Firefox on macOS/);
+    assert.match(text, /Ada Agent<small>this browser/);
+    assert.match(await page('/access/sign-out?admin=bob'), /Sign out Bob everywhere\?/);
+    await send(ada, '/access/sign-out', { admin: 'bob', confirmed: 'yes' });
+    for (const browser of [first, second]) await browser.get('/settings').accept('html').expect(302);
+    await ada.get('/settings').expect(200);
+    await signIn('abc123-admin');
+    await send(ada, '/access/sign-out', { admin: 'abc123-admin', confirmed: 'yes' });
+    await ada.get('/settings').expect(200, /Subscription Timeline/);
+    assert.match(await page('/audit?about=signins'), /Signed out a teammate everywhere/);
+  });
+
+  it('exports only for those who can change settings, and leaves a record', async () => {
+    await send(ada, '/access', { who: 'selected', people: 'abc123-admin' });
+    const bob = await signIn('bob');
+    for (const path of ['/audit.csv', '/data/export?customer=x'])
+      await bob.get(`/settings${path}`).accept('html').expect(403);
+    assert.doesNotMatch(await page('/audit', bob), /Download CSV/);
+    await ada.get('/settings/audit.csv').expect(200);
+    assert.match(await page('/audit'), /Exported the audit log/);
+    await send(ada, '/access', { who: 'everyone' });
+  });
+});
+
+describe('a CSV cell', () => {
+  it('never begins like a formula, whatever comes before it', () => {
+    const formulas = [
+      '=1+1',
+      '+1',
+      '-1',
+      '@x',
+      '\t=1',
+      '\n=1',
+      ' =1',
+      ';=1',
+      ',=1',
+      '"=1',
+      '＝1',
+      '＋1',
+      '|x',
+      '%0A=1',
+    ];
+    for (const formula of formulas) {
+      const csv = auditCsv([
+        {
+          auditId: '1',
+          at: new Date(0),
+          actor: { id: '1', name: formula, email: null },
+          action: 'grant',
+          conversationId: null,
+          contactId: null,
+          details: {},
+          result: 'ok',
+        },
+      ]);
+      assert.ok(csv.includes(`'${formula.replaceAll('"', '""')}`), JSON.stringify(formula));
+    }
+    assert.match(auditCsv([]), /^at,who,email,/);
+  });
+});
+
+describe('pages without a session', () => {
+  it('are the start page, help and the legal texts, which say that they are templates', async () => {
+    for (const [path, heading] of [
+      ['/', 'Subscription Timeline'],
+      ['/help', 'Help'],
+      ['/privacy', 'Privacy policy'],
+      ['/terms', 'Terms of service'],
+    ]) {
+      const { text } = await supertest(site.app)
+        .get(path ?? '')
+        .expect(200);
+      assert.match(text, new RegExp(`<h1>${heading}</h1>`));
+    }
+    assert.match((await supertest(site.app).get('/privacy')).text, /Template:.*placeholders/);
+  });
+});
+
+it('connecting a project twice from the command line still gives a value to paste', async () => {
+  const input = { workspaceId: WORKSPACE, revenueCatProjectId: 'projcli', apiKey: null, name: null };
+  const deps = { database: site.db.database, secrets: site.context.secrets, publicUrl: PUBLIC_URL };
+  const [first, second] = [await connectProject(deps, input), await connectProject(deps, input)];
+  assert.equal(first.id, second.id);
+  assert.notEqual(first.webhookAuthorization, second.webhookAuthorization);
+});
