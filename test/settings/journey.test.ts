@@ -115,8 +115,8 @@ async function storeEvents(projectId: string): Promise<void> {
   );
   for (const id of ['delivered', 'waiting'])
     await database.query(
-      `insert into events (workspace_id, project_id, event_id, subscriber_id, type, kind, event_at_ms, payload)
-       values ('abc123', $1, $2, $3, 'RENEWAL', 'renewal', 1, '{"event":{"app_user_id":"user-1"}}')`,
+      `insert into events (workspace_id, project_id, event_id, subscriber_id, type, kind, event_at_ms, fields)
+       values ('abc123', $1, $2, $3, 'RENEWAL', 'renewal', 1, '{"app_user_id":"user-1"}')`,
       [projectId, id, subscriberId],
     );
   await database.query(

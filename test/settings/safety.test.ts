@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it, mock } from 'node:test';
 import supertest from 'supertest';
-import { createRefusalNotes } from '../../src/ingestion/refused-webhooks.ts';
+import { createRefusalNotes } from '../../src/ingestion/authenticate.ts';
 import { auditCsv } from '../../src/settings/audit.ts';
 import { reportHealth } from '../../src/workspaces/health.ts';
 import {
@@ -66,7 +66,7 @@ describe('refused webhooks', () => {
       [projectId],
     );
     assert.doesNotMatch(await page(), /Webhooks of Shop are refused/);
-    await createRefusalNotes(database, Date.now)(WORKSPACE, projectId, 'authorization');
+    await createRefusalNotes(database, Date.now)({ workspaceId: WORKSPACE, projectId }, 'authorization');
     assert.match(await page(), /class="verdict bad">Connected, action needed/);
     assert.match(await page(), /Webhooks of Shop are refused: their Authorization value does not match/);
     assert.match(await page('/revenuecat'), /Webhooks are refused since .*Create a new value/s);
@@ -93,7 +93,7 @@ describe('refused webhooks', () => {
   });
 
   it('are named with the signing secret when the signature is what does not match', async () => {
-    await createRefusalNotes(site.db.database, Date.now)(WORKSPACE, projectId, 'signature');
+    await createRefusalNotes(site.db.database, Date.now)({ workspaceId: WORKSPACE, projectId }, 'signature');
     assert.match(await page(), /their signature does not match/);
     assert.match(await page('/revenuecat'), /copy its signing secret/);
     await site.db.database.query('update projects set last_received_at = now() where project_id = $1', [
