@@ -13,11 +13,11 @@ export const accessPage: Page = {
   title: 'Access',
   view: 'access',
   async load(request) {
-    const { workspace, session, sql } = request;
+    const { context, workspace, session } = request;
     const { admins } = workspace.settings.access;
     const [people, sessions] = await Promise.all([
       loadPeople(request, admins ?? []),
-      listSessions(sql, workspace.workspaceId, IDLE_MINUTES),
+      listSessions(context.database, workspace.workspaceId, IDLE_MINUTES),
     ]);
     return {
       people,

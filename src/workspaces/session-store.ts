@@ -1,113 +1,73 @@
-import type { Sql } from '../database/sql.ts';
-import type { Admin } from './store.ts';
+import { LessThan, MoreThan, Not } from 'typeorm';
+import { SessionEntity, type SessionRow } from '../database/entities.ts';
+import type { Entities, Sql } from '../database/sql.ts';
+import { HOUR_MS, MINUTE_MS } from '../time.ts';
 
-export interface StoredSession {
-  readonly admin: Admin;
-  readonly csrf: string;
-}
+/** Writing the last use at most this often keeps reading a page cheap. */
+const TOUCH_EVERY_MS = MINUTE_MS;
 
-export interface SessionListItem {
-  readonly sessionHash: string;
-  readonly admin: Admin;
-  readonly userAgent: string;
-  readonly createdAt: Date;
-  readonly lastSeenAt: Date;
-}
+export type StoredSession = Pick<SessionRow, 'admin' | 'csrf'>;
+export type SessionKey = Pick<SessionRow, 'workspaceId' | 'sessionHash'>;
+
+const sessions = ({ manager }: Entities) => manager.getRepository(SessionEntity);
+const ago = (ms: number): Date => new Date(Date.now() - ms);
 
 export async function insertSession(
-  sql: Sql,
-  session: StoredSession & {
-    workspaceId: string;
-    sessionHash: string;
-    userAgent: string;
-    hours: number;
-  },
+  database: Entities,
+  { hours, ...session }: Omit<SessionRow, 'createdAt' | 'lastSeenAt' | 'expiresAt'> & { hours: number },
 ): Promise<void> {
-  await sql.query(`delete from sessions where workspace_id = $1 and expires_at < now()`, [
-    session.workspaceId,
-  ]);
-  await sql.query(
-    `insert into sessions (workspace_id, session_hash, admin, csrf, user_agent, expires_at)
-     values ($1, $2, $3, $4, $5, now() + make_interval(hours => $6))`,
-    [
-      session.workspaceId,
-      session.sessionHash,
-      JSON.stringify(session.admin),
-      session.csrf,
-      session.userAgent,
-      session.hours,
-    ],
-  );
+  const { workspaceId } = session;
+  const now = new Date();
+  await sessions(database).delete({ workspaceId, expiresAt: LessThan(now) });
+  const expiresAt = new Date(now.getTime() + hours * HOUR_MS);
+  await sessions(database).insert({ ...session, createdAt: now, lastSeenAt: now, expiresAt });
 }
 
 /** @returns `null`: unknown, expired, idle for too long or signed out */
 export async function readSession(
-  sql: Sql,
-  {
-    workspaceId,
-    sessionHash,
-    idleMinutes,
-  }: { workspaceId: string; sessionHash: string; idleMinutes: number },
+  database: Entities,
+  { workspaceId, sessionHash }: SessionKey,
+  idleMinutes: number,
 ): Promise<StoredSession | null> {
-  const [row] = await sql.query<{ admin: Admin; csrf: string; stale: boolean }>(
-    `select admin, csrf, last_seen_at < now() - interval '1 minute' as stale from sessions
-      where workspace_id = $1 and session_hash = $2 and expires_at > now()
-        and last_seen_at > now() - make_interval(mins => $3)`,
-    [workspaceId, sessionHash, idleMinutes],
-    'read-session',
-  );
-  if (!row) return null;
-  if (row.stale)
-    await sql.query(
-      `update sessions set last_seen_at = now() where workspace_id = $1 and session_hash = $2`,
-      [workspaceId, sessionHash],
-    );
-  return { admin: row.admin, csrf: row.csrf };
+  const key = { workspaceId, sessionHash };
+  const found = await sessions(database).findOneBy({ ...key, ...isLive(idleMinutes) });
+  if (found && found.lastSeenAt < ago(TOUCH_EVERY_MS))
+    await sessions(database).update(key, { lastSeenAt: new Date() });
+  return found;
+}
+
+function isLive(idleMinutes: number) {
+  return { expiresAt: MoreThan(new Date()), lastSeenAt: MoreThan(ago(idleMinutes * MINUTE_MS)) };
 }
 
 /** The sessions that are signed in now, the last used first. */
-export async function listSessions(
-  sql: Sql,
+export function listSessions(
+  database: Entities,
   workspaceId: string,
   idleMinutes: number,
-): Promise<SessionListItem[]> {
-  const rows = await sql.query<{
-    session_hash: string;
-    admin: Admin;
-    user_agent: string;
-    created_at: Date;
-    last_seen_at: Date;
-  }>(
-    `select session_hash, admin, user_agent, created_at, last_seen_at from sessions
-      where workspace_id = $1 and expires_at > now() and last_seen_at > now() - make_interval(mins => $2)
-      order by last_seen_at desc limit 100`,
-    [workspaceId, idleMinutes],
-  );
-  return rows.map((row) => ({
-    sessionHash: row.session_hash,
-    admin: row.admin,
-    userAgent: row.user_agent,
-    createdAt: row.created_at,
-    lastSeenAt: row.last_seen_at,
-  }));
+): Promise<SessionRow[]> {
+  return sessions(database).find({
+    where: { workspaceId, ...isLive(idleMinutes) },
+    order: { lastSeenAt: 'desc' },
+    take: 100,
+  });
 }
 
-export async function deleteSession(sql: Sql, workspaceId: string, sessionHash: string): Promise<void> {
-  await sql.query(`delete from sessions where workspace_id = $1 and session_hash = $2`, [
-    workspaceId,
-    sessionHash,
-  ]);
+export async function deleteSession(
+  database: Entities,
+  { workspaceId, sessionHash }: SessionKey,
+): Promise<void> {
+  await sessions(database).delete({ workspaceId, sessionHash });
 }
 
 /** Ends all sessions of an admin but one. */
 export async function deleteOtherSessions(
-  sql: Sql,
+  database: Entities & Sql,
   { workspaceId, adminId, exceptHash }: { workspaceId: string; adminId: string; exceptHash: string },
 ): Promise<void> {
-  await sql.query(
-    `delete from sessions where workspace_id = $1 and admin->>'id' = $2 and session_hash <> $3`,
-    [workspaceId, adminId, exceptHash],
-  );
+  const all = await sessions(database).findBy({ workspaceId, sessionHash: Not(exceptHash) });
+  for (const session of all.filter(({ admin }) => admin.id === adminId))
+    await deleteSession(database, session);
 }
 
 /** Stores the hash of an OAuth state for as long as the browser may take. */

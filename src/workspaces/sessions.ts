@@ -92,10 +92,11 @@ export function createSessions(context: Omit<WorkspaceContext, 'jobs'>, secret: 
 
   async function readCurrent(req: Request): Promise<Session | null> {
     const cookie = readCookie(req);
-    const stored = cookie && (await readSession(database, { ...cookie, idleMinutes: IDLE_MINUTES }));
+    const stored = cookie && (await readSession(database, cookie, IDLE_MINUTES));
     if (!stored) return null;
     const team = await readTeam(cookie.workspaceId, stored.admin.id);
-    if (team === 'unknown' || team.has(stored.admin.id)) return { ...cookie, ...stored };
+    const { admin, csrf } = stored;
+    if (team === 'unknown' || team.has(admin.id)) return { ...cookie, admin, csrf };
     await deleteOtherSessions(database, { ...cookie, adminId: stored.admin.id, exceptHash: '' });
     await auditAdmin(database, { ...cookie, admin: stored.admin }, 'access_removed');
     return null;
@@ -124,9 +125,9 @@ export function createSessions(context: Omit<WorkspaceContext, 'jobs'>, secret: 
     },
     async signOut(req, res) {
       const cookie = readCookie(req);
-      const stored = cookie && (await readSession(database, { ...cookie, idleMinutes: IDLE_MINUTES }));
+      const stored = cookie && (await readSession(database, cookie, IDLE_MINUTES));
       if (stored) {
-        await deleteSession(database, cookie.workspaceId, cookie.sessionHash);
+        await deleteSession(database, cookie);
         await auditAdmin(database, { ...cookie, admin: stored.admin }, 'signed_out');
       }
       setCookie(res, { name: 'st_session', value: '', maxAgeS: 0, production });
