@@ -10,21 +10,6 @@ export interface Clock {
 }
 
 /**
- * Paces the calls of this process to one workspace: lets them use the whole ten-second window that Intercom
- * counts, together with the other processes, and not a call more.
- */
-export interface RateGate extends CallGate {
-  /** After a 429: no calls before this time (epoch ms, our clock). */
-  pause(untilMs: number): void;
-  /** How many calls may begin now, as far as is known; 0: the window is used up or the workspace is paused. */
-  room(): number;
-  /** Rejects what waits and what comes. */
-  close(): void;
-  /** Share of the window used, 0 to 1, for the metrics. */
-  used(): number;
-}
-
-/**
  * Calls taken in advance, as a share of the window, while most of it is left: a round trip for each would be slow.
  * Near the end nothing is taken in advance, since another process may need it.
  */
@@ -37,169 +22,196 @@ const MAX_LAG_MS = 5_000;
 /** After the shared budget could not be read. */
 const RETRY_DELAY_MS = 500;
 
-/** @param options.take takes calls out of the budget that the processes share */
-export function createRateGate(options: {
-  clock: Clock;
-  take: (ask: { calls: number; limit: RateLimit; nowMs: number }) => Promise<Grant>;
-}): RateGate {
-  const { clock, take } = options;
-  const waiting: { resolve(): void; reject(error: unknown): void }[] = [];
-  let permits = 0;
-  let permitsUntilMs = 0;
-  let left = Number.POSITIVE_INFINITY;
-  let inFlight = 0;
+/**
+ * Paces the calls of this process to one workspace: lets them use the whole ten-second window that Intercom counts,
+ * together with the other processes, and not a call more.
+ */
+export class RateGate implements CallGate {
+  readonly #clock: Clock;
+  readonly #take: (ask: { calls: number; limit: RateLimit; nowMs: number }) => Promise<Grant>;
+  readonly #waiting: { resolve(): void; reject(error: unknown): void }[] = [];
+  #permits = 0;
+  #permitsUntilMs = 0;
+  #left = Number.POSITIVE_INFINITY;
+  #inFlight = 0;
   /** Calls made before the quota was known, which the shared budget does not include. */
-  let uncounted = 0;
-  let latest: RateLimit | null = null;
+  #uncounted = 0;
+  #latest: RateLimit | null = null;
   /** Our clock: nothing is sent before. */
-  let closedUntilMs = 0;
+  #closedUntilMs = 0;
   /** By how much Intercom's windows end later than our clock says. */
-  let lagMs = 0;
-  let probeSinceMs: number | null = null;
+  #lagMs = 0;
+  #probeSinceMs: number | null = null;
   /** A response came without the headers, perhaps through a proxy: the limit is unknown. */
-  let isUnlimited = false;
+  #isUnlimited = false;
   /** End of a window that was over by our clock when a response still named it. */
-  let endedAtMs: number | null = null;
-  let asking = false;
-  let isClosed = false;
-  let cancelTimer: (() => void) | null = null;
+  #endedAtMs: number | null = null;
+  #isRefilling = false;
+  #isClosed = false;
+  #cancelTimer: (() => void) | null = null;
 
-  const intercomNow = (): number => clock.now() - lagMs;
-  /** Whether a response has confirmed that the current window by our clock has begun. */
-  const isConfirmed = (): boolean => latest !== null && latest.resetAtMs > intercomNow();
+  /** @param options.take takes calls out of the budget that the processes share */
+  constructor(options: {
+    clock: Clock;
+    take: (ask: { calls: number; limit: RateLimit; nowMs: number }) => Promise<Grant>;
+  }) {
+    this.#clock = options.clock;
+    this.#take = options.take;
+  }
 
-  function wakeAfter(ms: number): void {
-    cancelTimer?.();
-    cancelTimer = clock.after(Math.max(ms, 1), () => {
-      cancelTimer = null;
-      drain();
+  acquire(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.#isClosed) return reject(new Error('The worker is stopping'));
+      this.#waiting.push({ resolve, reject });
+      this.#drain();
     });
   }
 
-  function begin(): void {
-    inFlight += 1;
-    waiting.shift()?.resolve();
+  release(answered: boolean): void {
+    this.#inFlight -= 1;
+    if (this.#inFlight === 0) this.#probeSinceMs = null;
+    if (answered && this.#latest === null) this.#isUnlimited = true;
+    this.#drain();
+  }
+
+  observe(next: RateLimit): void {
+    if (!Number.isFinite(next.remaining) || !Number.isFinite(next.resetAtMs) || !(next.limit > 0)) return;
+    const latest = this.#latest;
+    this.#isUnlimited = false;
+    if (next.resetAtMs <= this.#intercomNow()) {
+      this.#endedAtMs = next.resetAtMs;
+      if (latest !== null) return;
+    }
+    // Responses may overtake each other; the smallest is the newest.
+    const isNewer =
+      latest === null ||
+      next.resetAtMs > latest.resetAtMs ||
+      (next.resetAtMs === latest.resetAtMs && next.remaining < latest.remaining);
+    if (!isNewer) return;
+    this.#latest = next;
+    this.#probeSinceMs = null;
+    this.#permits = Math.min(this.#permits, next.remaining);
+  }
+
+  /** After a 429: no calls before this time (epoch ms, our clock). */
+  pause(untilMs: number): void {
+    const nowMs = this.#clock.now();
+    this.#closedUntilMs = Math.max(this.#closedUntilMs, untilMs);
+    this.#permits = 0;
+    // Refused in a window that is over by our clock: by Intercom's it is not.
+    if (this.#endedAtMs !== null && nowMs - this.#endedAtMs < MAX_LAG_MS)
+      this.#lagMs = Math.max(this.#lagMs, nowMs - this.#endedAtMs + 100);
+    this.#endedAtMs = null;
+    if (this.#latest === null) return;
+    // So that the other processes stop as well.
+    const limit = { ...this.#latest, remaining: 0 };
+    this.#take({ calls: 0, limit, nowMs: this.#intercomNow() }).catch(() => {});
+  }
+
+  /** Rejects what waits and what comes. */
+  close(): void {
+    this.#isClosed = true;
+    this.#cancelTimer?.();
+    for (const call of this.#waiting.splice(0)) call.reject(new Error('The worker is stopping'));
+  }
+
+  /** How many calls may begin now, as far as is known; 0: the window is used up or the workspace is paused. */
+  room(): number {
+    if (this.#clock.now() < this.#closedUntilMs) return 0;
+    return this.#intercomNow() < this.#permitsUntilMs ? this.#permits + this.#left : Number.POSITIVE_INFINITY;
+  }
+
+  /** Share of the window used, 0 to 1, for the metrics. */
+  used(): number {
+    if (!this.#isConfirmed() || this.#latest === null) return 0;
+    const left = Math.min(this.#latest.remaining, this.#permits + this.#left);
+    return 1 - Math.max(0, left) / this.#latest.limit;
+  }
+
+  #intercomNow(): number {
+    return this.#clock.now() - this.#lagMs;
+  }
+
+  /** Whether a response has confirmed that the current window by our clock has begun. */
+  #isConfirmed(): boolean {
+    return this.#latest !== null && this.#latest.resetAtMs > this.#intercomNow();
+  }
+
+  #wakeAfter(ms: number): void {
+    this.#cancelTimer?.();
+    this.#cancelTimer = this.#clock.after(Math.max(ms, 1), () => {
+      this.#cancelTimer = null;
+      this.#drain();
+    });
+  }
+
+  #begin(): void {
+    this.#inFlight += 1;
+    this.#waiting.shift()?.resolve();
   }
 
   /** The first call of a window is sent alone: its response shows whether the window has begun. */
-  function isProbing(): boolean {
-    if (isConfirmed()) return false;
-    const nowMs = clock.now();
-    if (probeSinceMs !== null && nowMs - probeSinceMs < PROBE_TIMEOUT_MS) {
-      wakeAfter(PROBE_TIMEOUT_MS - (nowMs - probeSinceMs));
-      return true;
-    }
-    return false;
+  #isProbing(): boolean {
+    if (this.#isConfirmed() || this.#probeSinceMs === null) return false;
+    const elapsedMs = this.#clock.now() - this.#probeSinceMs;
+    if (elapsedMs >= PROBE_TIMEOUT_MS) return false;
+    this.#wakeAfter(PROBE_TIMEOUT_MS - elapsedMs);
+    return true;
   }
 
-  function drain(): void {
-    while (waiting.length > 0) {
-      const nowMs = clock.now();
-      if (nowMs < closedUntilMs) {
-        wakeAfter(closedUntilMs - nowMs);
+  #drain(): void {
+    while (this.#waiting.length > 0) {
+      const nowMs = this.#clock.now();
+      if (nowMs < this.#closedUntilMs) {
+        this.#wakeAfter(this.#closedUntilMs - nowMs);
         return;
       }
-      if (isUnlimited) {
-        begin();
+      if (this.#isUnlimited) {
+        this.#begin();
         continue;
       }
-      if (isProbing()) return;
-      if (latest === null) {
+      if (this.#isProbing()) return;
+      if (this.#latest === null) {
         // Before the first response one call is sent at a time.
-        probeSinceMs = nowMs;
-        uncounted += 1;
-        begin();
+        this.#probeSinceMs = nowMs;
+        this.#uncounted += 1;
+        this.#begin();
         continue;
       }
-      if (permits === 0 || intercomNow() >= permitsUntilMs) {
-        void refill(latest);
+      if (this.#permits === 0 || this.#intercomNow() >= this.#permitsUntilMs) {
+        void this.#refill(this.#latest);
         return;
       }
-      permits -= 1;
-      if (!isConfirmed()) probeSinceMs = nowMs;
-      begin();
+      this.#permits -= 1;
+      if (!this.#isConfirmed()) this.#probeSinceMs = nowMs;
+      this.#begin();
     }
   }
 
-  async function refill(limit: RateLimit): Promise<void> {
-    if (asking) return;
-    asking = true;
+  async #refill(limit: RateLimit): Promise<void> {
+    if (this.#isRefilling) return;
+    this.#isRefilling = true;
     try {
-      const isNewWindow = intercomNow() >= permitsUntilMs;
+      const isNewWindow = this.#intercomNow() >= this.#permitsUntilMs;
       // Calls in flight may be counted in the window that begins now.
-      const reserve = isNewWindow ? Math.max(inFlight, uncounted) : 0;
-      uncounted = 0;
-      const ahead = left > limit.limit / 4 ? Math.ceil(limit.limit * PREFETCH_SHARE) : 0;
-      const calls = Math.min(waiting.length + ahead, MAX_AT_ONCE) + reserve;
-      const grant = await take({ calls, limit, nowMs: intercomNow() });
-      permits = Math.max(0, grant.calls - reserve);
-      permitsUntilMs = grant.untilMs;
-      left = grant.left;
-      if (permits === 0) closedUntilMs = Math.max(closedUntilMs, grant.untilMs + lagMs);
-      asking = false;
-      drain();
+      const reserve = isNewWindow ? Math.max(this.#inFlight, this.#uncounted) : 0;
+      this.#uncounted = 0;
+      const ahead = this.#left > limit.limit / 4 ? Math.ceil(limit.limit * PREFETCH_SHARE) : 0;
+      const calls = Math.min(this.#waiting.length + ahead, MAX_AT_ONCE) + reserve;
+      const grant = await this.#take({ calls, limit, nowMs: this.#intercomNow() });
+      this.#permits = Math.max(0, grant.calls - reserve);
+      this.#permitsUntilMs = grant.untilMs;
+      this.#left = grant.left;
+      if (this.#permits === 0)
+        this.#closedUntilMs = Math.max(this.#closedUntilMs, grant.untilMs + this.#lagMs);
+      this.#isRefilling = false;
+      this.#drain();
     } catch (error) {
-      asking = false;
-      closedUntilMs = Math.max(closedUntilMs, clock.now() + RETRY_DELAY_MS);
-      for (const call of waiting.splice(0)) call.reject(error);
+      this.#isRefilling = false;
+      this.#closedUntilMs = Math.max(this.#closedUntilMs, this.#clock.now() + RETRY_DELAY_MS);
+      for (const call of this.#waiting.splice(0)) call.reject(error);
     }
   }
-
-  return {
-    acquire() {
-      return new Promise((resolve, reject) => {
-        if (isClosed) return reject(new Error('The worker is stopping'));
-        waiting.push({ resolve, reject });
-        drain();
-      });
-    },
-    release(answered) {
-      inFlight -= 1;
-      if (inFlight === 0) probeSinceMs = null;
-      if (answered && latest === null) isUnlimited = true;
-      drain();
-    },
-    observe(next: RateLimit) {
-      if (!Number.isFinite(next.remaining) || !Number.isFinite(next.resetAtMs) || !(next.limit > 0)) return;
-      isUnlimited = false;
-      if (next.resetAtMs <= intercomNow()) {
-        endedAtMs = next.resetAtMs;
-        if (latest !== null) return;
-      }
-      if (latest === null || next.resetAtMs > latest.resetAtMs) latest = next;
-      // Responses may overtake each other; the smallest is the newest.
-      else if (next.resetAtMs === latest.resetAtMs && next.remaining < latest.remaining) latest = next;
-      if (latest === next) {
-        probeSinceMs = null;
-        permits = Math.min(permits, next.remaining);
-      }
-    },
-    pause(untilMs) {
-      const nowMs = clock.now();
-      closedUntilMs = Math.max(closedUntilMs, untilMs);
-      permits = 0;
-      // Refused in a window that is over by our clock: by Intercom's it is not.
-      if (endedAtMs !== null && nowMs - endedAtMs < MAX_LAG_MS)
-        lagMs = Math.max(lagMs, nowMs - endedAtMs + 100);
-      endedAtMs = null;
-      // So that the other processes stop as well.
-      if (latest)
-        take({ calls: 0, limit: { ...latest, remaining: 0 }, nowMs: intercomNow() }).catch(() => {});
-    },
-    close() {
-      isClosed = true;
-      cancelTimer?.();
-      for (const call of waiting.splice(0)) call.reject(new Error('The worker is stopping'));
-    },
-    room() {
-      if (clock.now() < closedUntilMs) return 0;
-      return intercomNow() < permitsUntilMs ? permits + left : Number.POSITIVE_INFINITY;
-    },
-    used() {
-      if (!isConfirmed() || latest === null) return 0;
-      return 1 - Math.max(0, Math.min(latest.remaining, permits + left)) / latest.limit;
-    },
-  };
 }
 
 /** Calls that a process may make before `untilMs` (epoch ms, Intercom's clock). */

@@ -19,7 +19,7 @@ import {
 } from './claims.ts';
 import { deliverSubscriber } from './deliver-subscriber.ts';
 import { createOutboxWriter } from './outbox.ts';
-import { type Clock, createRateGate, type RateGate, takeCalls } from './rate-gate.ts';
+import { type Clock, RateGate, takeCalls } from './rate-gate.ts';
 import { createWorkerSession, releaseExpiredLeases } from './worker-session.ts';
 
 export interface WorkerOptions {
@@ -163,7 +163,7 @@ export function createDeliveryWorker(options: WorkerOptions): DeliveryWorker {
   function gateOf(workspaceId: string): RateGate {
     let gate = gates.get(workspaceId);
     if (!gate) {
-      gate = createRateGate({
+      gate = new RateGate({
         clock,
         take: (ask) => takeCalls(database, workspaceId, ask),
       });

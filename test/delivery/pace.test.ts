@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { type Clock, createRateGate, type RateGate, takeCalls } from '../../src/delivery/rate-gate.ts';
+import { type Clock, RateGate, takeCalls } from '../../src/delivery/rate-gate.ts';
 import type { RateLimit } from '../../src/intercom/client.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 
@@ -65,7 +65,7 @@ describe('pacing', { concurrency: true }, () => {
     const work: Promise<void>[] = [];
     let isOver = false;
     for (let worker = 0; worker < workers; worker += 1) {
-      const gate = createRateGate({
+      const gate = new RateGate({
         clock,
         take: (ask) => takeCalls(db.database, workspaceId, ask),
       });
@@ -151,7 +151,7 @@ describe('pacing', { concurrency: true }, () => {
   });
 
   test('without the headers nothing is limited', async () => {
-    const gate = createRateGate({
+    const gate = new RateGate({
       clock: fastClock(),
       take: () => Promise.reject(new Error('not asked')),
     });
@@ -161,7 +161,7 @@ describe('pacing', { concurrency: true }, () => {
   });
 
   test('a first call without a response delays the others only briefly', async () => {
-    const gate = createRateGate({
+    const gate = new RateGate({
       clock: fastClock(),
       take: () => Promise.reject(new Error('not asked')),
     });
