@@ -2,8 +2,8 @@ import { globSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 
 /**
- * Fails when a folder of `src/` imports one that stands on its own level or above it: so there is no cycle, and
- * dependencies point one way. ARCHITECTURE.md shows the same levels.
+ * Fails when a folder of `src/` imports one of its own level or above it: so there is no cycle, and dependencies point
+ * one way. ARCHITECTURE.md shows the same levels.
  */
 const LEVELS: readonly (readonly string[])[] = [
   ['main.ts'],

@@ -10,13 +10,13 @@ export interface Config {
   readonly host: string | null;
   /** Whose `X-Forwarded-For` is believed: addresses, subnets, or `loopback`, `linklocal`, `uniquelocal`. */
   readonly trustedProxies: readonly string[];
-  /** Without a slash at its end. */
+  /** Without a final slash. */
   readonly publicUrl: string;
   /** `null`: the embedded PostgreSQL under `dataDir`. */
   readonly databaseUrl: string | null;
   /** A streaming replica of the database, for the reads of cards and pages; `null`: none. */
   readonly databaseReadUrl: string | null;
-  /** The database past a connection pooler, for what needs a session of its own; `null`: `databaseUrl` serves. */
+  /** The database without the connection pooler, for what needs a session; `null`: `databaseUrl`. */
   readonly databaseDirectUrl: string | null;
   /** Connections that one process opens at most, for each of the database and its replica. */
   readonly databasePoolSize: number;
@@ -34,11 +34,11 @@ export interface Config {
   readonly encryptionKeys: readonly Buffer[];
   readonly role: 'all' | 'web' | 'worker';
   readonly logLevel: string;
-  /** Bearer token that `/metrics` asks for; `null`: none. */
+  /** Bearer token of `/metrics`; `null`: none. */
   readonly metricsToken: string | null;
-  /** After how many days what is not needed of a webhook's payload is dropped; `null`: never. */
+  /** After how many days raw payloads of webhooks are deleted; `null`: never. */
   readonly payloadRetentionDays: number | null;
-  /** How long a stopping process still answers new requests while the load balancer turns away from it, seconds. */
+  /** How long a stopping process still accepts requests, so that the load balancer notices, seconds. */
   readonly drainSeconds: number;
 }
 
@@ -50,38 +50,45 @@ export interface ConfigProblem {
 /** Disputes about a payment reach back half a year at most. */
 const DEFAULT_RETENTION_DAYS = 180;
 
-const NO_PORT = 'must be a port number from 0 to 65535';
+const PORT_ERROR = 'must be a port number from 0 to 65535';
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 
 /** A blank variable counts as absent: `.env` files keep `NAME=` lines for what is not set. */
-const absentWhenBlank = (value: unknown): unknown =>
+const blankToUndefined = (value: unknown): unknown =>
   typeof value === 'string' ? value.trim() || undefined : value;
 
-const optional = z.preprocess(absentWhenBlank, z.string().optional());
+const optional = z.preprocess(blankToUndefined, z.string().optional());
 const port = z.preprocess(
-  absentWhenBlank,
-  z.coerce.number({ error: NO_PORT }).int(NO_PORT).min(0, NO_PORT).max(65_535, NO_PORT).default(3_000),
+  blankToUndefined,
+  z.coerce
+    .number({ error: PORT_ERROR })
+    .int(PORT_ERROR)
+    .min(0, PORT_ERROR)
+    .max(65_535, PORT_ERROR)
+    .default(3_000),
 );
 
 /** A whole number within bounds; a blank variable means the default. */
-const whole = (least: number, most: number, message: string) =>
+const whole = (min: number, max: number, message: string) =>
   z.preprocess(
-    absentWhenBlank,
-    z.coerce.number({ error: message }).int(message).min(least, message).max(most, message).optional(),
+    blankToUndefined,
+    z.coerce.number({ error: message }).int(message).min(min, message).max(max, message).optional(),
   );
 
 const originSchema = z.string().transform((value, context): string => {
   const url = URL.parse(value);
   if (url && /^https?:$/.test(url.protocol)) {
     if (url.href === `${url.origin}/`) return url.origin;
-    context.addIssue('must be an origin alone, such as https://app.example.com, without a path');
+    context.addIssue('must be an origin without a path, such as https://app.example.com');
   } else context.addIssue('must be an http(s) address, such as https://app.example.com');
   return z.NEVER;
 });
 
-/** One of a few words. */
-const oneOf = <const Words extends readonly [string, ...string[]]>(words: Words, usual: Words[number]) =>
-  optional.pipe(z.enum(words, { error: `must be one of ${words.join(', ')}` }).default(usual as never));
+const oneOf = <const Values extends readonly [string, ...string[]]>(
+  values: Values,
+  fallback: Values[number],
+) =>
+  optional.pipe(z.enum(values, { error: `must be one of ${values.join(', ')}` }).default(fallback as never));
 
 const trustedProxiesSchema = z.string().transform((value, context): string[] => {
   const proxies = value.split(',').map((part) => part.trim());
@@ -124,41 +131,41 @@ const environmentSchema = z.object({
 /**
  * Reads the settings of the environment.
  *
- * All problems are found at once, so that an operator fixes them in one go. Outside production a missing
- * encryption key is left to the caller, which keeps one in `DATA_DIR`.
+ * All problems are reported together. Outside production a missing encryption key is left to the caller, which keeps
+ * one in `DATA_DIR`.
  */
 export function readConfig(
   environment: Readonly<Record<string, string | undefined>>,
 ): { ok: true; config: Config } | { ok: false; problems: ConfigProblem[] } {
   const parsed = environmentSchema.safeParse(environment);
   const problems: ConfigProblem[] = [];
-  /** The first thing that is wrong with a variable is the one to correct. */
-  const complain = (name: string, message: string): void => {
+  /** Only the first problem of a variable. */
+  const report = (name: string, message: string): void => {
     if (!problems.some((problem) => problem.name === name)) problems.push({ name, message });
   };
-  for (const issue of parsed.error?.issues ?? []) complain(issue.path.join('.'), issue.message);
+  for (const issue of parsed.error?.issues ?? []) report(issue.path.join('.'), issue.message);
   const production = environment.NODE_ENV?.trim() === 'production';
   const keys = readEncryptionKeys(environment.ENCRYPTION_KEYS ?? '');
   if (keys === null) {
-    complain(
+    report(
       'ENCRYPTION_KEYS',
       'must be 32-byte keys in base64, comma-separated; make one with: openssl rand -base64 32',
     );
   } else if (production && keys.length === 0) {
-    complain('ENCRYPTION_KEYS', 'is required in production; make one with: openssl rand -base64 32');
+    report('ENCRYPTION_KEYS', 'is required in production; make one with: openssl rand -base64 32');
   }
-  const isNamed = (name: string): boolean => Boolean(environment[name]?.trim());
+  const isSet = (name: string): boolean => Boolean(environment[name]?.trim());
   if (production && !/^\s*https:\/\//i.test(environment.PUBLIC_URL ?? '')) {
-    complain('PUBLIC_URL', 'is required in production and must start with https://');
+    report('PUBLIC_URL', 'is required in production and must start with https://');
   }
-  if (isNamed('DATABASE_READ_URL') && !isNamed('DATABASE_URL')) {
-    complain('DATABASE_READ_URL', 'needs DATABASE_URL: it names a replica of that server');
+  if (isSet('DATABASE_READ_URL') && !isSet('DATABASE_URL')) {
+    report('DATABASE_READ_URL', 'needs DATABASE_URL: it is a replica of that server');
   }
-  if (isNamed('DATABASE_DIRECT_URL') && !isNamed('DATABASE_URL')) {
-    complain('DATABASE_DIRECT_URL', 'needs DATABASE_URL: it is the way to that server past a pooler');
+  if (isSet('DATABASE_DIRECT_URL') && !isSet('DATABASE_URL')) {
+    report('DATABASE_DIRECT_URL', 'needs DATABASE_URL: it is that server without the pooler');
   }
-  if (isNamed('DATABASE_READ_URL') && (environment.DATABASE_BACKEND?.trim() || 'postgres') !== 'postgres') {
-    complain('DATABASE_READ_URL', 'is for PostgreSQL only: Citus distributes reads over its nodes');
+  if (isSet('DATABASE_READ_URL') && (environment.DATABASE_BACKEND?.trim() || 'postgres') !== 'postgres') {
+    report('DATABASE_READ_URL', 'is for PostgreSQL only: Citus distributes reads over its nodes');
   }
   if (!parsed.success || problems.length > 0) return { ok: false, problems };
 

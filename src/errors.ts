@@ -1,23 +1,23 @@
 /**
- * The one vocabulary of failures. A code is stable: it appears in answers, in logs, in the delivery log
- * and on the settings page. What to do next is in `remedy`, never guessed from a message.
+ * Every error of the app. Codes are stable: they appear in responses, in logs, in the delivery log and on the settings
+ * pages. What to do next is in `remedy`, never guessed from a message.
  */
 
 /** What the caller must do before the same work can succeed. */
 export type Remedy =
-  /** Try again by the backoff schedule. */
+  /** Retry by the backoff schedule. */
   | { readonly kind: 'retry' }
-  /** Try again, not before this moment (epoch ms), without using up a retry. */
+  /** Retry, not before this time (epoch ms), without using up a retry. */
   | { readonly kind: 'wait_until'; readonly atMs: number }
-  /** The platform refuses our credentials; somebody must connect it again. */
+  /** The platform rejects our credentials; an admin must connect it again. */
   | { readonly kind: 'reauthorise' }
   /** The contact is unknown to Intercom; wait until it appears. */
   | { readonly kind: 'wait_for_contact' }
-  /** The contact lives on under another id. */
+  /** The contact was merged into another one. */
   | { readonly kind: 'follow_contact'; readonly contactId: string }
-  /** Contact attributes are missing in the workspace; make them, then try again. */
+  /** Contact attributes are missing in the workspace; create them, then retry. */
   | { readonly kind: 'provision_attributes' }
-  /** Repeating it cannot help. */
+  /** A retry cannot help. */
   | { readonly kind: 'give_up' };
 
 export type ErrorCode =
@@ -64,16 +64,16 @@ export type ErrorCode =
   | 'revenuecat_rejected'
   | 'revenuecat_unavailable';
 
-/** The error that every part throws. `message` may be shown to an admin: it never carries a secret. */
+/** `message` may be shown to an admin: it never contains a secret. */
 export class AppError extends Error {
   override readonly name = 'AppError';
   readonly code: ErrorCode;
-  /** HTTP status with which we answer when the failure is the answer. */
+  /** Of our response, when the error becomes one. */
   readonly status: number;
   readonly remedy: Remedy;
-  /** HTTP status that the platform gave, if it was asked. */
+  /** Of the platform's response, if there was one. */
   readonly upstreamStatus: number | null;
-  /** What the platform answered, as it came and cut short. For the delivery log alone: it may name a person. */
+  /** The platform's response, cut. Only for the delivery log: it may contain personal data. */
   readonly upstreamAnswer: string | null;
 
   constructor(
@@ -113,8 +113,8 @@ export function notFound(message: string): AppError {
 }
 
 /**
- * SQLSTATE classes and codes that mean "the database is away", not "the query is wrong" (PostgreSQL, appendix A);
- * 53100 and 53200: it has no room on its disk or in memory.
+ * SQLSTATE classes and codes that mean "the database is unavailable", not "the query is wrong" (PostgreSQL,
+ * appendix A); 53100 and 53200: its disk or memory is full.
  */
 const CONNECTION_STATES = new Set(['57P01', '57P02', '57P03', '53100', '53200', '53300', '25006', '55000']);
 const CONNECTION_ERRNOS = new Set([
@@ -126,7 +126,7 @@ const CONNECTION_ERRNOS = new Set([
   'ENOTFOUND',
 ]);
 
-/** Whether an error of the database driver means that the database is away and the work may be repeated later. */
+/** Whether an error of the database driver means that the database is unavailable and the work may be retried. */
 export function isDatabaseUnavailable(error: unknown): boolean {
   let current: unknown = error;
   for (let depth = 0; depth < 4 && current instanceof Error; depth += 1) {
@@ -141,10 +141,10 @@ export function isDatabaseUnavailable(error: unknown): boolean {
   return false;
 }
 
-/** What PostgreSQL says of a NUL or half a surrogate pair in a text (appendix A): the sender sent it. */
+/** PostgreSQL's codes for a NUL or half a surrogate pair in a text (appendix A): the sender sent it. */
 const UNSTORABLE_STATES = new Set(['22021', '22P05']);
 
-/** Whether an error of the database driver means that an input holds a character that no text can hold. */
+/** Whether an error of the database driver means that an input has a character that no text can hold. */
 export function isUnstorableText(error: unknown): boolean {
   return error instanceof Error && UNSTORABLE_STATES.has(String((error as { code?: unknown }).code));
 }

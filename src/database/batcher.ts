@@ -9,9 +9,9 @@ interface Waiting<T, R> {
 export interface GroupOptions {
   /** Items of one statement. */
   readonly most: number;
-  /** No statement begins sooner than so long after the last one, ms: what comes meanwhile shares the next. */
+  /** Minimum time between the starts of two statements, ms: what arrives in between shares the next. */
   readonly spacingMs?: number;
-  /** Statements on their way at once; what comes meanwhile forms the next. */
+  /** Concurrent statements; what arrives in between forms the next. */
   readonly parallel?: number;
   /** A further statement is begun beside others only for so many items. */
   readonly worthAnother?: number;

@@ -9,7 +9,7 @@ export const CLOCK = `(select now() as at offset 0) as clock`;
 export const STATEMENT_CLOCK = `(select statement_timestamp() as at offset 0) as clock`;
 
 /**
- * The same clock as one more list of an unnest. A row to join would have PostgreSQL plan the other joins anew.
+ * The same clock as one more list of an unnest. A row to join would change PostgreSQL's plan of the other joins.
  *
  * @param list one of the other lists, as SQL
  */

@@ -75,7 +75,7 @@ export async function connectDatabase(
 }
 
 /**
- * Takes back the newest migrations of the configured database. No process of the app may run meanwhile: the one
+ * Takes back the newest migrations of the configured database. No process of the app may run at the same time: the one
  * that starts next runs its own migrations again.
  *
  * @returns names of those that were taken back, newest first
@@ -111,7 +111,7 @@ function sessionUrlOf(config: Config, url: string, pooled: boolean, logger: Logg
   if (config.databaseDirectUrl !== null) return config.databaseDirectUrl;
   if (!pooled) return url;
   logger.warn(
-    'DATABASE_URL leads through a connection pooler: new events are looked for once a second instead of at once. Set DATABASE_DIRECT_URL to the address of the server itself.',
+    'DATABASE_URL leads through a connection pooler: new events are polled once a second instead of announced. Set DATABASE_DIRECT_URL to the address of the server itself.',
   );
   return null;
 }

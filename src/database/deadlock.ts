@@ -4,7 +4,7 @@ const MAX_TRIES = 5;
 /**
  * Repeats what PostgreSQL has ended because it and another waited for each other.
  *
- * @param work a statement or transaction by itself: all of it was undone
+ * @param work a whole statement or transaction: all of it was rolled back
  */
 export async function againAfterDeadlock<T>(work: () => Promise<T>): Promise<T> {
   for (let tries = 1; ; tries += 1) {

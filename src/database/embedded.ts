@@ -31,25 +31,24 @@ const STARTUP_TIMEOUT_MS = 30_000;
 /**
  * Starts the embedded PostgreSQL under `dataDir`, or joins the one that runs there already.
  *
- * @param options.fast gives up durability; only for tests, whose data nobody misses
+ * @param options.fast gives up durability; only for tests
  */
 export async function startEmbeddedPostgres(
   dataDir: string,
   options: { fast?: boolean } = {},
 ): Promise<EmbeddedPostgres> {
   await openDataDir(dataDir);
-  // Of two that start at once, one makes and starts the database and the other joins it.
+  // Of two processes that start together, one creates and starts the database and the other joins it.
   return withFileLock(lockOf(dataDir), () => startOrJoin(dataDir, options.fast ?? false));
 }
 
 const LOOK_EVERY_MS = 1_000;
 
 /**
- * Starts the database again when it has ended by itself; most often it was killed for want of memory. It comes back
- * under the same address.
+ * Restarts the database when it has ended unexpectedly, most often because memory ran out. Its address stays the same.
  *
- * @param onEnded with what kept it from starting again; `null`: it runs
- * @returns ends the watching
+ * @param onEnded with the error that kept it from restarting; `null`: it runs
+ * @returns stops watching
  */
 export function keepRunning(dataDir: string, onEnded: (error: unknown) => void): () => Promise<void> {
   let isOver = false;

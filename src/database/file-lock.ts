@@ -10,7 +10,7 @@ const LOOK_EVERY_MS = 50;
  * Does something that only one process at a time may do: the others wait. The holder touches the file while it
  * works; a process id would say nothing across containers that share the folder.
  *
- * @param file its folder exists; where it no longer does, nobody can be in the way
+ * @param file its folder exists; without it no other process can hold the lock
  */
 export async function withFileLock<T>(file: string, work: () => Promise<T>): Promise<T> {
   while (!(await taken(file))) await sleep(LOOK_EVERY_MS);

@@ -6,7 +6,7 @@ import { type Database, isPooled, type Sql, sqlOn } from './sql.ts';
 
 /**
  * Where cards and pages are read from: the replica while it is there and at most `MAX_LAG_MS` behind, else the
- * primary. A statement that fails on the replica is repeated on the primary, so nobody sees the change.
+ * primary. A statement that fails on the replica is repeated on the primary, so the change is invisible.
  */
 export interface ReadDatabase extends Database {
   /**
@@ -52,7 +52,7 @@ interface Mark {
  * Opens the replica's pool and watches how far behind it is.
  *
  * The lag is measured in the log's positions, not by the replica's clock: a replica that has lost its primary
- * says of itself that it has replayed everything. Only while the primary itself is away the replica is used
+ * says of itself that it has replayed everything. Only while the primary itself is unavailable the replica is used
  * however old it is: an old card is better than none.
  */
 export function openReadDatabase(options: {

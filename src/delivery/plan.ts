@@ -28,7 +28,7 @@ export interface Plan {
   readonly changes: readonly PlannedEvent[];
 }
 
-/** How one of the subscriber's own events stands in the outbox. */
+/** The outbox state of one of the subscriber's own events. */
 export interface OutboxEntry {
   readonly isPending: boolean;
   /** A retry must repeat it. */

@@ -121,7 +121,7 @@ export interface TimelinePage {
 /**
  * A page of the timeline, newest first. Pages start at events, not at numbers, so new events move nothing.
  *
- * @param from the page from which to go on; without one, the newest page
+ * @param from the page to continue from; without one, the newest page
  */
 export async function readTimelinePage(
   context: CustomerContext,

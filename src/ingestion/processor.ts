@@ -167,7 +167,7 @@ interface Batch extends BatchCounts {
 
 /**
  * The batches of one project. When a row breaks its batch's transaction, smaller batches find it; alone in its
- * batch it is marked with its error, and the rows behind it go on.
+ * batch it is marked with its error, and the rows behind it continue.
  */
 function createBatches(
   database: Database,

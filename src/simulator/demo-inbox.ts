@@ -63,7 +63,7 @@ export function createDemoInbox(demo: DemoInbox): Router {
   const customerOf = (contact: Contact): Customer | undefined =>
     revenueCat.state.projects.get(demo.projectId)?.customers.get(contact.externalId ?? '');
 
-  /** As Intercom does: the Messenger side is asked for the card, and nobody has looked at it yet. */
+  /** As Intercom does: the Messenger side is asked for the card, and it has not been seen yet. */
   async function cardForReply(conversationId: string, cardCreationOptions: Record<string, unknown>) {
     const { canvas, problems } = await intercom.callCanvas({
       appUrl: demo.appUrl,

@@ -204,7 +204,7 @@ async function connect(
   return { apiKey };
 }
 
-/** Where the app has asked by itself meanwhile, and was refused, there is nothing left to press. */
+/** Where the app itself has asked already and was refused, there is nothing left to press. */
 async function refresh(
   options: StatesOptions,
   card: { workspaceId: string; conversationId: string; contactId: string },

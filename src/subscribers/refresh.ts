@@ -30,10 +30,10 @@ export interface RefreshContext {
 export type RefreshOutcome = 'refreshed' | 'no_key' | 'key_rejected' | 'unknown_customer';
 
 /**
- * Reads a subscriber anew from RevenueCat. A customer that RevenueCat does not know keeps the state that its
+ * Reads a subscriber again from RevenueCat. A customer that RevenueCat does not know keeps the state that its
  * events gave; ids that RevenueCat has made one are joined here as well.
  *
- * @throws AppError when RevenueCat is away or asks to wait
+ * @throws AppError when RevenueCat is unavailable or asks to wait
  */
 export async function refreshSubscriber(
   context: RefreshContext,

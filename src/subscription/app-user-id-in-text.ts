@@ -2,7 +2,7 @@ import { isBlockedId } from './identities.ts';
 
 /** Longer lines hold prose, not a labelled id; skipping them keeps the search linear in the text. */
 const MAX_LINE_LENGTH = 300;
-/** What is read of one text: far more than any message, and a bound on the work that a stranger can cause. */
+/** What is read of one text: far more than any message, and a bound on the work that an unauthenticated sender can cause. */
 const MAX_TEXT_LENGTH = 100_000;
 
 const LABELLED = /^(?:RC[ _-]*)?(?:customer|user|install)[ _-]*(?:id)?\s*:\s*([^/]{1,100})$/i;

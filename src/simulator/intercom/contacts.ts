@@ -197,11 +197,11 @@ function refuseTwin(
   role: 'user' | 'lead',
   self: Contact | null,
 ): void {
-  let twin: Contact | undefined;
-  if (body.external_id != null) twin = state.externalIds.get(indexKey(workspaceId, body.external_id));
+  let duplicate: Contact | undefined;
+  if (body.external_id != null) duplicate = state.externalIds.get(indexKey(workspaceId, body.external_id));
   else if (body.email != null && role === 'user' && self === null) {
     const email = body.email.toLowerCase();
-    twin = [...state.contacts.values()].find(
+    duplicate = [...state.contacts.values()].find(
       (contact) =>
         contact.workspaceId === workspaceId &&
         contact.role === 'user' &&
@@ -210,9 +210,9 @@ function refuseTwin(
         contact.mergedInto === null,
     );
   }
-  if (!twin || twin === self) return;
-  const what = twin.archived ? 'An archived contact' : 'A contact';
-  throw refusal(409, 'conflict', `${what} matching those details already exists with id=${twin.id}`);
+  if (!duplicate || duplicate === self) return;
+  const what = duplicate.archived ? 'An archived contact' : 'A contact';
+  throw refusal(409, 'conflict', `${what} matching those details already exists with id=${duplicate.id}`);
 }
 
 /** Only what was sent: a partial update must not clear the rest. */

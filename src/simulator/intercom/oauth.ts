@@ -53,7 +53,7 @@ export function oauthRoutes(context: Context): Router {
       <ul>${state.appScopes.map((scope) => `<li>${escapeHtml(SCOPE_WORDS[scope])} <code>${escapeHtml(scope)}</code></li>`).join('')}</ul>
       <button type="submit">Authorize access</button>
     </form>
-    <p class="hint">This page stands for Intercom’s own in the simulation.</p>`,
+    <p class="hint">In the simulation this page replaces Intercom’s own.</p>`,
     );
   });
 

@@ -17,7 +17,7 @@ export interface MessengerMessage {
 export interface MessengerPerson {
   readonly contactId: string;
   readonly name: string;
-  /** A visitor who is not signed in, or somebody whose identity the app has proven. */
+  /** A visitor who is not signed in, or a user whose identity the app has proven. */
   readonly role: 'user' | 'lead';
   readonly conversationId: string | null;
   readonly messages: readonly MessengerMessage[];
@@ -49,7 +49,7 @@ const ASSETS = join(import.meta.dirname, 'assets');
 /** How canvases are drawn is the inbox page's; its files keep their place beside ours. */
 const DRAWING = join(import.meta.dirname, '..', 'inbox-page', 'assets');
 
-/** The page stands in a frame of the inbox page, and uses its way of drawing canvases. */
+/** The page is in a frame of the inbox page, and draws canvases as it does. */
 const CONTENT_SECURITY_POLICY = [
   "default-src 'none'",
   "script-src 'self'",

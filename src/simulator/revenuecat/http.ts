@@ -77,7 +77,7 @@ export interface Context {
   readonly now: () => number;
 }
 
-/** Scopes match part by part; a wildcard stands for any part, and `read_write` includes `read`. */
+/** Scopes match part by part; a wildcard matches any part, and `read_write` includes `read`. */
 function covers(granted: string, asked: string): boolean {
   const given = granted.split(':');
   const wanted = asked.split(':');

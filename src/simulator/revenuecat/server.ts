@@ -83,7 +83,7 @@ export function createRevenueCatSimulator(options: { now?: () => number } = {}):
   app.disable('etag');
   app.use(middleware, control);
   app.use('/v1', (req) => {
-    // v1 creates the customers it is asked for: a client that comes here to look somebody up leaves a trace.
+    // v1 creates the customers it is asked for: a client that looks a customer up here leaves a trace.
     state.violations.push(`${req.method} ${req.originalUrl}`);
     throw missing('API v1 is not simulated');
   });

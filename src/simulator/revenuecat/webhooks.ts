@@ -34,7 +34,7 @@ function wants(webhook: Webhook, event: RevenueCatEvent): boolean {
   return webhook.eventTypes === null || webhook.eventTypes.includes(event.type.toLowerCase());
 }
 
-/** Posts an event to every webhook of the project that wants it, all at once. */
+/** Posts an event to every webhook of the project that wants it, in parallel. */
 export async function sendToWebhooks(
   state: RevenueCatState,
   now: () => number,

@@ -201,7 +201,7 @@ function drawSingleSelect(component, drawing) {
     const disabled = isLocked(component) || option.disabled === true;
     const isChosen = option.id === component.value;
     if (component.action) {
-      // Arrow keys move a radio's choice at once, and each move would submit; a button waits for its click.
+      // Arrow keys change a radio's choice immediately, and each change would submit; a button waits for its click.
       const choose = (event) => {
         chosen = option.id;
         drawing.onSubmit(component.id, event.currentTarget);

@@ -6,7 +6,7 @@ import { element } from './dom.js';
 const allowsDoubleClicks = new URLSearchParams(location.search).has('doubleclick');
 
 /**
- * The card of the open conversation. As in the inbox, it changes only when somebody opens or uses it.
+ * The card of the open conversation. As in the inbox, it changes only when it is opened or used.
  * @param {{onReplyCard: (card: object) => void}} options what to do with a card that the app puts into the reply
  */
 export function createCard({ onReplyCard }) {

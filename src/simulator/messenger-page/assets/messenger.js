@@ -132,7 +132,7 @@ for (const button of document.querySelectorAll('nav button')) {
       each.setAttribute('aria-pressed', String(each === button));
       byId(each.dataset.space).hidden = each !== button;
     }
-    // Each view of a live card is asked for anew.
+    // Each view of a live card is requested again.
     if (button.dataset.space === 'home') home.open();
     else {
       shownMessages = '';
