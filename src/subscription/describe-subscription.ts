@@ -101,6 +101,10 @@ function endOf(subscription: SubscriptionState, nowMs: number): End | null {
   return { label: 'ends', atMs: endDate(accessEndsAtMs) };
 }
 
+function upcomingTime(atMs: At, { nowMs }: DescriptionContext): At {
+  return atMs !== null && atMs > nowMs ? atMs : null;
+}
+
 /** A date to say; `null` for an end that is far away. */
 export function endDate(endsAtMs: At): At {
   return isForever(endsAtMs) ? null : endsAtMs;
@@ -185,7 +189,7 @@ function running(subscription: SubscriptionState, what: string, context: Descrip
   const price = priceOf(subscription);
   if (subscription.awaitsPriceConsent) return { kind: 'priceConsent', what, price, until };
   if (subscription.pausedAtMs !== null)
-    return { kind: 'willPause', what, until, resumes: subscription.resumesAtMs };
+    return { kind: 'willPause', what, until, resumes: upcomingTime(subscription.resumesAtMs, context) };
   if (subscription.isTemporary) return { kind: 'temporary', what, until };
   const { status, willRenew } = subscription;
   const next = chargeOf(subscription, context.nowMs)?.atMs ?? null;

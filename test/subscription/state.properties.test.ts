@@ -3,8 +3,10 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { eventText } from '../../src/i18n/event-text.ts';
 import { messagesFor } from '../../src/i18n/messages.ts';
+import { overviewText } from '../../src/i18n/sentences.ts';
 import { contactAttributes } from '../../src/subscription/attributes.ts';
 import { eventMetadata } from '../../src/subscription/delivery-metadata.ts';
+import { describeCustomer } from '../../src/subscription/describe-customer.ts';
 import { identifiersOf, readEvent } from '../../src/subscription/read-event.ts';
 import { deriveState } from '../../src/subscription/state.ts';
 import type { LifecycleEvent } from '../../src/subscription/types.ts';
@@ -27,6 +29,8 @@ const TYPES = [
   'PURCHASE_REDEEMED',
   'SOMETHING_NEW',
 ];
+
+const NAMES = { product: () => null, entitlement: () => null };
 
 // Few days and few transactions, so that ties, repeats and collisions are common.
 const someDay = fc.integer({ min: 0, max: 12 });
@@ -183,7 +187,74 @@ test('a renewal is never undone by the end of a period before it', () => {
   );
 });
 
-const NAMES = { product: () => null, entitlement: () => null };
+const apiStatus = fc.constantFrom(
+  'active',
+  'trialing',
+  'expired',
+  'in_grace_period',
+  'in_billing_retry',
+  'paused',
+  'incomplete',
+  'unknown',
+);
+const renewal = fc.constantFrom(
+  'will_renew',
+  'will_not_renew',
+  'will_change_product',
+  'will_pause',
+  'requires_price_increase_consent',
+  'has_already_renewed',
+  null,
+);
+const anySnapshot = fc.option(
+  fc
+    .record({
+      at: someDay,
+      items: fc.array(
+        fc.record({
+          status: apiStatus,
+          autoRenewalStatus: renewal,
+          givesAccess: fc.boolean(),
+          endsAtMs: fc.option(someDay.map(day)),
+          isFamilyShare: fc.boolean(),
+          environment: fc.constantFrom('production' as const, 'sandbox' as const),
+          store: fc.constantFrom('APP_STORE', 'PLAY_STORE', 'PROMOTIONAL'),
+          storeSubscriptionId: fc.constantFrom('1', '2', '9', null),
+        }),
+        { maxLength: 3 },
+      ),
+    })
+    .map(({ at, items }) =>
+      snapshotOf(
+        at,
+        items.map((item, index) => apiSubscription({ ...item, id: `s${index}` })),
+      ),
+    ),
+);
+
+test('no history and no answer of the API puts a charge, a renewal or an end of access in the past', () => {
+  fc.assert(
+    fc.property(history, anySnapshot, time, (events, snapshot, nowMs) => {
+      const state = deriveState(events, snapshot, nowMs);
+      const description = describeCustomer(state, { names: NAMES, nowMs });
+      const { statements, subscriptions, grants, sandbox, nextCharge } = description;
+      const all = [...subscriptions, ...grants, ...sandbox];
+      if (nextCharge) assert.ok(nextCharge.atMs > nowMs);
+      for (const statement of [...statements, ...all.flatMap((each) => each.statements)]) {
+        for (const [name, value] of Object.entries(statement))
+          if (typeof value === 'number' && ['next', 'until', 'resumes'].includes(name))
+            assert.ok(value > nowMs, `${statement.kind}.${name}`);
+      }
+      for (const { end } of all)
+        if (end?.atMs != null) assert.equal(end.atMs > nowMs, end.label !== 'ended', end.label);
+      for (const language of ['en', 'ja'] as const)
+        assert.doesNotMatch(overviewText(messagesFor(language), description), /null|undefined| {2}/);
+      assert.ok(statements.length > 0);
+    }),
+    { numRuns: 2_000 },
+  );
+});
+
 const FIELDS = [
   'id',
   'event_id',
