@@ -1,81 +1,160 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import express from 'express';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
 import { runAfterExit } from '../database/exit-guard.ts';
+import { AppError } from '../errors.ts';
 import { startServer } from '../server.ts';
-import { connectProject } from '../workspaces/projects.ts';
-import { createDemoInbox } from './demo-inbox.ts';
-import { createDemoMessenger } from './demo-messenger.ts';
-import { seedStates } from './demo-states.ts';
+import { addPeople, addPurchases } from './demo/cast.ts';
+import { createDemoInbox } from './demo/inbox.ts';
+import { createDemoMessenger } from './demo/messenger.ts';
+import { createDemoPlatforms } from './demo/platforms.ts';
+import { restoreState, saveState } from './demo/saved-state.ts';
+import { createSharedCards } from './demo/shared-cards.ts';
+import { addStates } from './demo/states.ts';
+import {
+  connect,
+  connectMessenger,
+  type DemoWorld,
+  installApp,
+  OWN_PROJECT_ID,
+  PROJECT_ID,
+  WORKSPACE_ID,
+} from './demo/world.ts';
 import { createIntercomSimulator, type IntercomSimulator } from './intercom/server.ts';
-import { freePort, listenOnLoopback } from './listen.ts';
-import { connectMessenger } from './messenger-setup.ts';
-import { customerFromStory, purchaseStory, type StoryName } from './revenuecat/scenarios.ts';
+import { freePort, type Listening, listenOnLoopback } from './listen.ts';
 import { createRevenueCatSimulator, type RevenueCatSimulator } from './revenuecat/server.ts';
-import { createSharedCards } from './shared-cards.ts';
 
+const CLIENT_ID = 'demo-client';
 const REMOVE_DATA_DIR =
   'while pid=$(head -n 1 "$1/postgres/postmaster.pid") && kill -0 "$pid"; do sleep 0.1; done; rm -rf "$1"';
-const WORKSPACE_ID = 'demo1234';
-const REVENUECAT_PROJECT_ID = 'projdemo1';
-const CLIENT_ID = 'demo-client';
 
 export interface Demo {
-  /** What to tell the person who started it. */
+  /** For the person who started it. */
   readonly greeting: string;
   readonly inboxUrl: string;
   readonly appUrl: string;
   stop(): Promise<void>;
 }
 
-const CAST: readonly { readonly story: StoryName; readonly name: string; readonly says: string }[] = [
-  { story: 'active_monthly', name: 'Ann Berg', says: 'When will I be charged next?' },
-  { story: 'trial', name: 'Ben Ortiz', says: 'How do I make the most of my trial?' },
-  { story: 'trial_cancelled', name: 'Cleo Marsh', says: 'I cancelled. Will you still charge me?' },
-  { story: 'cancelled', name: 'Dev Patel', says: 'I cancelled but the app still works?' },
-  { story: 'grace_period', name: 'Eva Lind', says: 'I got a message about my card.' },
-  { story: 'expired_by_billing', name: 'Finn Doyle', says: 'Why did I lose access?' },
-  { story: 'refunded', name: 'Gia Romano', says: 'Did my refund go through?' },
-  { story: 'granted', name: 'Hugo Martin', says: 'Thanks for the free month!' },
-  { story: 'paused', name: 'Ines Costa', says: 'When does my pause end?' },
-  { story: 'several', name: 'Jon Hale', says: 'I think I am paying twice.' },
-  { story: 'sandbox_only', name: 'Kim Tester', says: 'My test purchase does not show.' },
-  { story: 'no_purchases', name: 'Lea Novak', says: 'What does Pro include?' },
-];
-
-/** Teammates whose language the requests name. */
-const READERS = [
-  ['Lena', 'de'],
-  ['Chloé', 'fr'],
-  ['Inés', 'es'],
-  ['Bia', 'pt-BR'],
-  ['Yuki', 'ja'],
-] as const;
+export interface DemoOptions {
+  /** The app's; the demo's pages are on the next one. 0: any free ports. */
+  readonly port: number;
+  readonly logger: Logger;
+  /** An empty database; without one an embedded PostgreSQL is started. */
+  readonly databaseUrl?: string;
+  /** Kept when the demo stops, together with the state of the simulated platforms; by default a temporary folder. */
+  readonly dataDir?: string;
+  /** Is called when a step of the start begins. */
+  onProgress?(step: string): void;
+}
 
 /**
- * The whole product on this machine: embedded PostgreSQL, both platforms simulated on loopback, sample
- * customers, and an inbox page. The app is installed and connected the way a real workspace does it.
- *
- * @param options.databaseUrl an empty database; without one an embedded PostgreSQL is started
+ * The whole product on this machine: embedded PostgreSQL, both platforms simulated on loopback, sample customers,
+ * and pages to try it. The app is installed and connected through the same routes as in a real workspace.
  */
-export async function startDemo(options: {
-  port: number;
-  logger: Logger;
-  databaseUrl?: string;
-}): Promise<Demo> {
-  // What was started ends when the rest cannot be: a demo that failed must not hold on.
+export async function startDemo(options: DemoOptions): Promise<Demo> {
+  const { onProgress = () => {} } = options;
+  // If a later step fails, everything that was started is stopped again.
   await using starting = new AsyncDisposableStack();
-  const dataDir = await mkdtemp(join(tmpdir(), 'subscription-timeline-demo-'));
-  starting.defer(() => rm(dataDir, { recursive: true, force: true }));
-  // A demo that is killed leaves nothing: the folder goes once its database has stopped.
-  starting.defer(runAfterExit(REMOVE_DATA_DIR, [dataDir]));
+  const pages = express();
+  pages.disable('x-powered-by');
+  const { port, listening } = await openPorts(options.port, pages);
+  starting.defer(() => listening.close());
+  const dataDir = await openDataDir(options, starting);
+  const { intercom, revenueCat, config } = await startPlatforms(options, starting, {
+    port,
+    dataDir,
+    pagesUrl: listening.url,
+  });
+
+  onProgress('Starting PostgreSQL and the app');
+  const server = await startServer(config, options.logger);
+  starting.defer(() => server.stop());
+  const world: DemoWorld = {
+    intercom,
+    revenueCat,
+    appUrl: server.url,
+    publicUrl: config.publicUrl,
+    database: server.connected.database,
+    secrets: server.secrets,
+    cards: createSharedCards(),
+    labels: new Map(),
+  };
+  const restoredKey = options.dataDir === undefined ? null : await restoreState(dataDir, world);
+  registerApp(world);
+  const messengerKey = restoredKey ?? (await addSamples(world, onProgress));
+  if (options.dataDir !== undefined) {
+    await saveState(dataDir, world, messengerKey);
+    starting.defer(() => saveState(dataDir, world, messengerKey));
+  }
+  pages.use(createDemoMessenger(world, messengerKey));
+  pages.use(createDemoPlatforms(world));
+  pages.use(createDemoInbox(world));
+  const started = starting.move();
+
+  return {
+    inboxUrl: `${listening.url}/inbox`,
+    appUrl: server.url,
+    greeting: greeting(world, listening.url, options.dataDir),
+    stop: () => started.disposeAsync(),
+  };
+}
+
+/** The app publishes its own address, so its port is chosen first. Both ports are checked before anything starts. */
+async function openPorts(
+  wanted: number,
+  pages: express.Express,
+): Promise<{ port: number; listening: Listening }> {
+  const port = wanted === 0 ? await freePort() : wanted;
+  const listening = await listenOnLoopback(pages, wanted === 0 ? 0 : wanted + 1).catch((error: unknown) => {
+    const code = (error as { code?: unknown }).code;
+    if (code !== 'EADDRINUSE' && code !== 'EACCES') throw error;
+    throw new AppError(
+      'conflict',
+      `Port ${wanted + 1}, for the demo's pages, is taken. Set PORT: the demo uses it and the next one.`,
+      { cause: error },
+    );
+  });
+  const { port: actual } = new URL(listening.url);
+  return { port, listening: { ...listening, url: `http://localhost:${actual}` } };
+}
+
+async function openDataDir(
+  { dataDir }: Pick<DemoOptions, 'dataDir'>,
+  starting: AsyncDisposableStack,
+): Promise<string> {
+  try {
+    if (dataDir !== undefined) {
+      await mkdir(dataDir, { recursive: true });
+      return dataDir;
+    }
+    const made = await mkdtemp(join(tmpdir(), 'subscription-timeline-demo-'));
+    starting.defer(() => rm(made, { recursive: true, force: true }));
+    // A demo that is killed leaves nothing: the folder goes once its database has stopped.
+    starting.defer(runAfterExit(REMOVE_DATA_DIR, [made]));
+    return made;
+  } catch (error) {
+    const folder = dataDir ?? tmpdir();
+    const setting = dataDir === undefined ? 'TMPDIR or DATA_DIR' : 'DATA_DIR';
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new AppError(
+      'conflict',
+      `Cannot write to ${folder} (${reason}). Set ${setting} to a writable folder.`,
+      { cause: error },
+    );
+  }
+}
+
+async function startPlatforms(
+  options: DemoOptions,
+  starting: AsyncDisposableStack,
+  at: { port: number; dataDir: string; pagesUrl: string },
+): Promise<{ intercom: IntercomSimulator; revenueCat: RevenueCatSimulator; config: Config }> {
   const clientSecret = randomBytes(16).toString('hex');
-  // The app tells others its own address, so it must know it before it listens.
-  const port = options.port === 0 ? await freePort() : options.port;
   const intercom = createIntercomSimulator({ clientId: CLIENT_ID, clientSecret });
   const revenueCat = createRevenueCatSimulator();
   const intercomListening = await intercom.listen();
@@ -84,21 +163,21 @@ export async function startDemo(options: {
   starting.defer(() => revenueCatListening.close());
   const config: Config = {
     production: false,
-    port,
-    host: '127.0.0.1',
+    port: at.port,
+    host: null,
     trustedProxies: [],
-    publicUrl: `http://localhost:${port}`,
+    publicUrl: `http://localhost:${at.port}`,
     databaseUrl: options.databaseUrl ?? null,
     databaseReadUrl: null,
     databaseDirectUrl: null,
     databasePoolSize: 20,
     databaseBackend: 'postgres',
-    dataDir,
+    dataDir: at.dataDir,
     intercom: {
       clientId: CLIENT_ID,
       clientSecret,
       apiUrl: intercomListening.url,
-      appUrl: intercomListening.url,
+      appUrl: at.pagesUrl,
     },
     revenueCatApiUrl: revenueCatListening.url,
     encryptionKeys: [],
@@ -108,159 +187,69 @@ export async function startDemo(options: {
     payloadRetentionDays: 180,
     drainSeconds: 0,
   };
-  const server = await startServer(config, options.logger);
-  starting.defer(() => server.stop());
-  seedIntercom(intercom, server.url, config.publicUrl);
-  await installApp(intercom, server.url, { workspaceId: WORKSPACE_ID, adminId: '1001' });
-  await seedRevenueCat(revenueCat, async (apiKey) =>
-    connectProject(
-      { database: server.connected.database, secrets: server.secrets, publicUrl: server.url },
-      { workspaceId: WORKSPACE_ID, revenueCatProjectId: REVENUECAT_PROJECT_ID, apiKey, name: 'Sample App' },
-    ),
-  );
-
-  const labels = await seedStates({
-    intercom,
-    revenueCat,
-    appUrl: server.url,
-    database: server.connected.database,
-    secrets: server.secrets,
-    workspaceId: WORKSPACE_ID,
-    projectId: REVENUECAT_PROJECT_ID,
-    install: (workspaceId) =>
-      installApp(intercom, server.url, { workspaceId, adminId: `${workspaceId}-admin` }),
-  });
-
-  const cards = createSharedCards();
-  const messengerKey = await connectMessenger(
-    { database: server.connected.database, secrets: server.secrets },
-    WORKSPACE_ID,
-  );
-  const page = express();
-  page.use(createDemoMessenger({ intercom, appUrl: server.url, cards, apiKey: messengerKey }));
-  page.use(
-    createDemoInbox({
-      intercom,
-      revenueCat,
-      appUrl: server.url,
-      linkUrl: config.publicUrl,
-      cards,
-      workspaceId: WORKSPACE_ID,
-      projectId: REVENUECAT_PROJECT_ID,
-      stories: new Map(CAST.map((person) => [appUserIdOf(person.name), person.story])),
-      labels: labels.set('599', 'named in the conversation'),
-    }),
-  );
-  const pageListening = await listenOnLoopback(page, options.port === 0 ? 0 : options.port + 1);
-  starting.defer(() => pageListening.close());
-  const started = starting.move();
-
-  return {
-    inboxUrl: `${pageListening.url}/inbox`,
-    appUrl: server.url,
-    greeting: [
-      '',
-      '  Subscription Timeline is running, with simulated Intercom and RevenueCat.',
-      '',
-      `  Inbox with the card   ${pageListening.url}/inbox`,
-      `  Settings              ${config.publicUrl}/settings`,
-      `  Simulated Intercom    ${intercomListening.url}`,
-      `  Simulated RevenueCat  ${revenueCatListening.url}`,
-      '',
-      '  Ctrl-C stops everything.',
-      '',
-      '',
-    ].join('\n'),
-    stop: () => started.disposeAsync(),
-  };
+  return { intercom, revenueCat, config };
 }
 
-function appUserIdOf(name: string): string {
-  return `user_${name.split(' ')[0]?.toLowerCase() ?? ''}`;
-}
-
-function emailOf(name: string): string {
-  return `${name.toLowerCase().replace(' ', '.')}@example.com`;
-}
-
-function seedIntercom(intercom: IntercomSimulator, appUrl: string, publicUrl: string): void {
+/** Enters the app's addresses in the simulated Developer Hub and in the projects' webhooks. */
+function registerApp({ intercom, revenueCat, appUrl, publicUrl }: DemoWorld): void {
   const { state } = intercom;
-  intercom.addWorkspace({ id: WORKSPACE_ID, name: 'Sample Support', timezone: 'America/New_York' });
-  intercom.addAdmin(WORKSPACE_ID, { id: '1001', name: 'Alex Agent', email: 'alex@example.com' });
-  intercom.addAdmin(WORKSPACE_ID, { id: '1002', name: 'Sam Support', email: 'sam@example.com' });
-  for (const [index, [name, locale]] of READERS.entries()) {
-    intercom.addAdmin(WORKSPACE_ID, { id: String(1011 + index), name: `${name} (${locale})`, locale });
-  }
-  state.redirectUris.push(`${publicUrl}/oauth/callback`);
+  state.redirectUris.splice(0, state.redirectUris.length, `${publicUrl}/oauth/callback`);
+  state.installUrl = `${publicUrl}/install`;
   state.webhookEndpoint = `${appUrl}/webhooks/intercom`;
   state.uninstallUrl = `${appUrl}/intercom/uninstall`;
   state.healthUrl = `${appUrl}/intercom/health`;
-  for (const [index, person] of CAST.entries()) {
-    const contact = intercom.addContact(WORKSPACE_ID, {
-      role: 'user',
-      externalId: appUserIdOf(person.name),
-      email: emailOf(person.name),
-      name: person.name,
-    });
-    intercom.addConversation(WORKSPACE_ID, {
-      id: String(501 + index),
-      contactIds: [contact.id],
-      body: `<p>${person.says}</p>`,
-    });
+  // After a restart the app may have another port.
+  for (const project of revenueCat.state.projects.values()) {
+    for (const webhook of project.webhooks) {
+      const { pathname } = new URL(webhook.url);
+      if (pathname.startsWith('/webhooks/revenuecat/')) webhook.url = `${publicUrl}${pathname}`;
+    }
   }
-  const lead = intercom.addContact(WORKSPACE_ID, {
-    role: 'lead',
-    name: 'A visitor',
-    email: 'visitor@example.com',
-  });
-  intercom.addConversation(WORKSPACE_ID, {
-    id: '599',
-    contactIds: [lead.id],
-    body: '<p>Hi, I pay for Pro but I am not signed in here.</p><p>User ID: user_ann</p>',
+}
+
+/** @returns the API key of the customers' backend */
+async function addSamples(world: DemoWorld, onProgress: (step: string) => void): Promise<string> {
+  onProgress('Installing the app in the sample workspace');
+  addPeople(world);
+  await installApp(world, { workspaceId: WORKSPACE_ID, adminId: '1001' });
+  await connect(world, { workspaceId: WORKSPACE_ID, projectId: PROJECT_ID, name: 'Sample App' });
+  const messengerKey = await connectMessenger(world, WORKSPACE_ID);
+  onProgress('Sending the purchases of the sample customers');
+  await addPurchases(world);
+  onProgress('Preparing special cases: two projects, a rejected key, no match');
+  await addStates(world);
+  shareOneCard(world);
+  return messengerKey;
+}
+
+/** So that a conversation shows what a shared card looks like. */
+function shareOneCard({ cards, publicUrl }: DemoWorld): void {
+  const sentence = 'This card shows each customer their own subscription.';
+  cards.add({
+    conversationId: '510',
+    adminName: 'Alex Agent',
+    canvas: { content_url: `${publicUrl}/canvas/messenger/live` },
+    teammateCanvas: { content: { components: [{ type: 'text', text: sentence, style: 'muted' }] } },
+    atMs: Date.now(),
   });
 }
 
-/** The browser's part of an installation from the App Store. */
-async function installApp(
-  intercom: IntercomSimulator,
-  appUrl: string,
-  who: { workspaceId: string; adminId: string },
-): Promise<void> {
-  const begin = await fetch(`${appUrl}/install`, { redirect: 'manual' });
-  const state = new URL(begin.headers.get('location') ?? '').searchParams.get('state') ?? '';
-  const cookie = begin.headers.get('set-cookie')?.split(';')[0] ?? '';
-  const code = `${randomBytes(12).toString('base64url')}=`;
-  intercom.state.codes.set(code, {
-    ...who,
-    expiresAtMs: Date.now() + 60_000,
-  });
-  const query = new URLSearchParams({ code, state });
-  const end = await fetch(`${appUrl}/oauth/callback?${query}`, { redirect: 'manual', headers: { cookie } });
-  const location = end.headers.get('location') ?? '';
-  if (!location.includes('install_success=true'))
-    throw new Error(`The demo could not install the app: ${location}`);
-}
-
-async function seedRevenueCat(
-  revenueCat: RevenueCatSimulator,
-  connect: (apiKey: string) => Promise<{ webhookUrl: string; webhookAuthorization: string }>,
-): Promise<void> {
-  revenueCat.addProject({ id: REVENUECAT_PROJECT_ID, name: 'Sample App' });
-  revenueCat.addEntitlement(REVENUECAT_PROJECT_ID, 'pro', 'Pro');
-  revenueCat.addEntitlement(REVENUECAT_PROJECT_ID, 'team', 'Team');
-  const connection = await connect(revenueCat.issueKey(REVENUECAT_PROJECT_ID));
-  revenueCat.addWebhook(REVENUECAT_PROJECT_ID, {
-    url: connection.webhookUrl,
-    authorizationHeader: connection.webhookAuthorization,
-  });
-  const nowMs = Date.now();
-  for (const person of CAST) {
-    const story = purchaseStory(person.story, {
-      appUserId: appUserIdOf(person.name),
-      nowMs,
-      email: emailOf(person.name),
-    });
-    customerFromStory(revenueCat.state, REVENUECAT_PROJECT_ID, story);
-    for (const event of story.events) await revenueCat.sendWebhook(REVENUECAT_PROJECT_ID, event);
-  }
+function greeting({ revenueCat }: DemoWorld, pagesUrl: string, dataDir: string | undefined): string {
+  const ownKey = [...revenueCat.state.keys].find(([, { projectId }]) => projectId === OWN_PROJECT_ID)?.[0];
+  const lines = [
+    '',
+    `  Open  ${pagesUrl}`,
+    '',
+    '  1. Read a card.  Each conversation is a ticket; the first sentence of the card answers it.',
+    '  2. Let something happen.  Choose "What happens next?", such as a renewal or a refund, and watch the card.',
+    '  3. Install it yourself.  Follow "Install" on the page. RevenueCat project and key to paste:',
+    `     ${OWN_PROJECT_ID}  ${ownKey ?? ''}`,
+    '',
+    dataDir === undefined
+      ? '  Ctrl-C stops everything and deletes its data.'
+      : `  Ctrl-C stops everything. The data stays in ${dataDir}.`,
+    '',
+    '',
+  ];
+  return lines.join('\n');
 }

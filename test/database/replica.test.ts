@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import pg from 'pg';
 import { migrate, openDatabase } from '../../src/database/data-source.ts';
-import { ACTIONS, happen } from '../../src/simulator/demo-actions.ts';
+import { ACTIONS, happen } from '../../src/simulator/demo/actions.ts';
 import type { Canvas } from '../../src/simulator/intercom/canvas-rules.ts';
 import { customerFromStory, purchaseStory } from '../../src/simulator/revenuecat/scenarios.ts';
-import type { Customer } from '../../src/simulator/revenuecat/state.ts';
+import { type Customer, findProject } from '../../src/simulator/revenuecat/state.ts';
 import { send } from '../inbox-card/support.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
@@ -116,7 +116,9 @@ describe('cards and pages from a streaming replica', () => {
 
   test('a replica that lags is left, and used again when it has caught up', async () => {
     const cancel = ACTIONS.find((action) => action.id === 'cancel');
-    const cancelled = cancel && happen(customer, cancel, Date.now());
+    const cancelled =
+      cancel &&
+      happen(findProject(product.revenueCat.state, REVENUECAT_PROJECT_ID), customer, cancel, Date.now())[0];
     assert.ok(cancelled);
     await send(product, cancelled);
     await standing(false);

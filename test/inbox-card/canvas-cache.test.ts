@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { ACTIONS, happen } from '../../src/simulator/demo-actions.ts';
+import { ACTIONS, happen } from '../../src/simulator/demo/actions.ts';
 import { customerFromStory, purchaseStory } from '../../src/simulator/revenuecat/scenarios.ts';
-import type { Customer } from '../../src/simulator/revenuecat/state.ts';
+import { type Customer, findProject } from '../../src/simulator/revenuecat/state.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { setSettings, WORKSPACE_ID } from '../support/world.ts';
 import { type OpenCard, openAgain, openFor, send, settled } from './support.ts';
@@ -26,7 +26,8 @@ describe('a card that is opened again', () => {
   const set = (settings: unknown) => () => setSettings(product, settings);
   const next = (id: string) => async () => {
     const action = ACTIONS.find((each) => each.id === id);
-    const event = action && happen(customer, action, Date.now());
+    const project = findProject(product.revenueCat.state, REVENUECAT_PROJECT_ID);
+    const [event] = action ? happen(project, customer, action, Date.now()) : [];
     assert.ok(event);
     await send(product, event);
   };

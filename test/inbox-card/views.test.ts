@@ -17,6 +17,9 @@ const DATE = '[A-Z][a-z]{2} \\d{1,2}, \\d{4}';
 const SENTENCES: Readonly<Record<(typeof STORY_NAMES)[number], RegExp>> = {
   active_monthly: new RegExp(`^Pro, \\$9\\.99 a month\\. Next charge ${DATE}\\.$`, 'm'),
   long_history: new RegExp(`^Pro, \\$9\\.99 a month\\. Next charge ${DATE}\\.$`, 'm'),
+  google_monthly: new RegExp(`^Pro, \\$9\\.99 a month\\. Next charge ${DATE}\\.$`, 'm'),
+  web_monthly: new RegExp(`^Pro, \\$9\\.99 a month\\. Next charge ${DATE}\\.$`, 'm'),
+  stripe_monthly: new RegExp(`^Pro, \\$9\\.99 a month\\. Next charge ${DATE}\\.$`, 'm'),
   trial: new RegExp(`^Pro, free trial until ${DATE}\\. Then it renews and charges\\.$`, 'm'),
   trial_cancelled: new RegExp(
     `^Pro, free trial, cancelled\\. Access until ${DATE}\\. Will not be charged\\.$`,

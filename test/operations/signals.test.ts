@@ -36,7 +36,7 @@ describe('signals', () => {
         TMPDIR: temporary,
         // npm writes its own to the temporary folder.
         NODE_COMPILE_CACHE: join(folder, 'compiled'),
-        DATA_DIR: dataDir,
+        ...(script === 'start' ? { DATA_DIR: dataDir } : {}),
         PORT: '0',
         LOG_LEVEL: 'info',
         INTERCOM_CLIENT_ID: 'client',

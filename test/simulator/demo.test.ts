@@ -1,8 +1,18 @@
+/// <reference lib="dom" />
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import type { Browser, Page } from 'playwright-core';
+import axe from 'axe-core';
+import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { type Demo, startDemo } from '../../src/simulator/demo.ts';
 import { launchBrowser } from '../support/browser.ts';
+import { createTestDatabase } from '../support/database.ts';
+import { until } from '../support/wait.ts';
 import { silent } from '../support/world.ts';
 
 /** What a support lead would say about each sample customer, in the order of the list. */
@@ -18,29 +28,71 @@ const SENTENCES: readonly (readonly [name: string, sentence: RegExp])[] = [
   ['Ines Costa', /^⏸ Paused since .+\. Resumes and charges \$9\.99 .*on .+\./],
   ['Jon Hale', /^✅ (Pro|Team) \(.+\) and (Pro|Team) \(.+\)\. Next charge \$14\.00 on .+\./],
   ['Kim Tester', /sandbox/],
+  ['Mara Klein', /^✅ Pro, \$9\.99 a month\. Next charge/],
+  ['Nils Holm', /^✅ Pro, \$9\.99 a month\. Next charge/],
+  ['Olga Petrov', /^✅ Pro, \$9\.99 a month\. Next charge/],
 ];
 
-describe('the demo', () => {
-  let demo: Demo;
-  let browser: Browser;
+/** What happens, in this order, and what the card says after it has loaded again. */
+const HAPPENINGS: readonly (readonly [name: string, action: string, sentence: RegExp])[] = [
+  ['Ben Ortiz', 'convert', /^Pro, \$9\.99 a month\. Next charge/],
+  ['Cleo Marsh', 'uncancel', /^Pro, free trial until/],
+  ['Ann Berg', 'plan', /Pro/],
+  ['Ann Berg', 'renew', /^Pro, \$79\.99 a year\. Next charge/],
+  ['Ann Berg', 'refund', /^Refunded \$79\.99 on/],
+  ['Ann Berg', 'unrefund', /^Pro, /],
+  ['Mara Klein', 'upgrade', /^Pro, \$79\.99 a year\. Next charge/],
+  ['Mara Klein', 'pause', /^Paused since/],
+  ['Mara Klein', 'resume', /^Pro, .+Next charge/],
+  ['Nils Holm', 'extend', /^Pro, .+Next charge/],
+  ['Nils Holm', 'price', /price/],
+  ['Olga Petrov', 'cancel', /^Pro, cancelled on/],
+  ['Olga Petrov', 'transfer', /moved to another customer/],
+  ['Lea Novak', 'uncancel', /^Pro, .+Next charge/],
+];
+
+let demo: Demo;
+let browser: Browser;
+before(async () => {
+  demo = await startDemo({ port: 0, logger: silent });
+  browser = await launchBrowser();
+});
+after(async () => {
+  await browser?.close();
+  await demo?.stop();
+});
+
+const origin = (): string => new URL(demo.inboxUrl).origin;
+
+async function openPage(path: string, options: BrowserContextOptions = {}): Promise<Page> {
+  const page = await browser.newPage({ viewport: { width: 1280, height: 1000 }, ...options });
+  page.setDefaultTimeout(15_000);
+  await page.goto(`${origin()}${path}`);
+  return page;
+}
+
+describe('the inbox', () => {
   let page: Page;
-
   before(async () => {
-    demo = await startDemo({ port: 0, logger: silent });
-    browser = await launchBrowser();
-    page = await browser.newPage({ viewport: { width: 1280, height: 1000 } });
-    await page.goto(demo.inboxUrl);
+    page = await openPage('/inbox');
   });
-  after(async () => {
-    await browser?.close();
-    await demo?.stop();
-  });
+  after(() => page?.close());
 
+  const idle = () => page.locator('[data-testid=card][aria-busy=false]').waitFor();
+  const text = async () => (await page.getByTestId('card').textContent()) ?? '';
+  /** Without the mark before the headline. */
+  const read = async () => (await text()).replace(/^[^\p{L}\p{N}]+/u, '');
   const open = async (name: string): Promise<string> => {
     await page.getByRole('navigation').getByText(name, { exact: true }).click();
     await page.getByRole('heading', { name, exact: true }).waitFor();
-    await page.locator('[data-testid=card][aria-busy=false]').waitFor();
-    return (await page.getByTestId('card').textContent()) ?? '';
+    await idle();
+    return text();
+  };
+  const happen = async (action: string): Promise<void> => {
+    await page.getByTestId('actions-menu').locator('summary').click();
+    const reloaded = page.waitForResponse((response) => response.url().endsWith('/api/canvas'));
+    await page.getByTestId(`action-${action}`).click();
+    await reloaded;
   };
 
   test('the card of each sample customer begins with a sentence that answers the ticket', async () => {
@@ -54,22 +106,174 @@ describe('the demo', () => {
     await open('Dev Patel');
     const events = page.getByTestId('events').getByText('rc_uncancellation_event');
     assert.equal(await events.count(), 0);
-    await page.getByText('What happens next?').click();
-    await page.getByTestId('action-uncancel').click();
+    await happen('uncancel');
     await events.first().waitFor();
     assert.equal(await events.count(), 1);
-    await page.getByRole('button', { name: 'Open the card again' }).click();
     await page
       .getByTestId('card')
-      .getByText(/^Pro, \$9\.99 a month\. Next charge/)
+      .getByText(/Pro, \$9\.99 a month\. Next charge/)
       .waitFor();
+    assert.match((await page.getByTestId('notice').textContent()) ?? '', /UNCANCELLATION/);
   });
 
-  test('nothing is cut off on a phone', async () => {
+  test('everything that can happen changes the card', async () => {
+    for (const [name, action, sentence] of HAPPENINGS) {
+      await open(name);
+      await happen(action);
+      await until(async () => sentence.test(await read()), `${name}: ${action}`, 10_000).catch(async () => {
+        assert.match(await read(), sentence, `${name}: ${action}`);
+      });
+    }
+  });
+
+  test('the three steps lead to what they name', async () => {
+    await page.getByTestId('tour').locator('#tour-actions').click();
+    await page.getByTestId('action-renew').first().waitFor();
+    await page.keyboard.press('Escape');
+    for (const path of ['/appstore', '/revenuecat', '/intercom'])
+      assert.equal(await page.getByTestId('tour').locator(`a[href="${path}"]`).count(), 1);
+  });
+
+  test('no measurement is on the page, and nothing is cut off on a phone', async () => {
+    assert.equal(await page.getByTestId('card-note').textContent(), '');
     await page.setViewportSize({ width: 390, height: 844 });
     const overflow = await page.evaluate(
       () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
     );
     assert.equal(overflow, 0);
+  });
+});
+
+test('the app is installed from the App Store page into the workspace that does not have it', async () => {
+  const page = await openPage('/appstore');
+  await page.getByRole('link', { name: 'Install' }).click();
+  const selected = page.locator('option:checked');
+  assert.match((await selected.textContent()) ?? '', /^Your workspace \(not installed yet\)/);
+  await page.getByRole('button', { name: 'Authorize access' }).click();
+  await page.getByRole('heading', { name: 'App installed' }).waitFor();
+  assert.equal(new URL(page.url()).hostname, 'localhost');
+  await page.getByRole('link', { name: 'Open the app’s settings' }).click();
+  await page.getByText('RevenueCat').first().waitFor();
+  assert.equal(new URL(page.url()).hostname, 'localhost');
+  await page.close();
+});
+
+test('RevenueCat’s page shows the key to paste and sends a test event', async () => {
+  const page = await openPage('/revenuecat');
+  const key = /projyours {2}(sk_\S+)/.exec(demo.greeting)?.[1] ?? '';
+  assert.ok(key);
+  await page.getByTestId('project-projyours').getByText(key, { exact: true }).waitFor();
+  const sample = page.getByTestId('project-projdemo1');
+  await sample.getByRole('button', { name: 'Send test event' }).first().click();
+  await page.getByTestId('notice').getByText('HTTP 200').waitFor();
+  await sample.getByText(/^TEST · 200/).waitFor();
+  await page.close();
+});
+
+test('the filter and the Series fill while somebody watches', async () => {
+  const page = await openPage('/intercom');
+  const number = async (step: string): Promise<number> =>
+    Number(await page.getByTestId(`step-${step}`).locator('.number').textContent());
+  await page.getByTestId('step-entered').waitFor();
+  const [entered, exits] = [await number('entered'), await number('exit')];
+  await page.getByTestId('start-trial').click();
+  await until(async () => (await number('entered')) === entered + 1, 'somebody to enter the Series');
+  await page.getByTestId('step-waiting').getByText('Aria Blom').waitFor();
+  await page.getByTestId('cancel-trial').click();
+  await until(async () => (await number('exit')) === exits + 1, 'somebody to leave the Series');
+  const person = page.getByTestId('people').getByRole('button', { name: 'Aria Blom' });
+  await person.waitFor();
+  await person.click();
+  await page.getByTestId('contact').getByText('rc_trial_cancelled_event').waitFor();
+  await page.getByTestId('contact').getByText('Subscription status').first().waitFor();
+  await page.close();
+});
+
+for (const path of ['/inbox?conversation=510', '/intercom', '/revenuecat', '/appstore']) {
+  test(`${path} is accessible and fits, at phone and desktop width, in light and dark`, async () => {
+    for (const colorScheme of ['light', 'dark'] as const) {
+      for (const width of [1280, 390]) {
+        const page = await openPage(path, { colorScheme, viewport: { width, height: 844 }, bypassCSP: true });
+        await page.locator('main').waitFor();
+        if (path.startsWith('/inbox')) await page.locator('[data-testid=card] .canvas').waitFor();
+        await page.evaluate(axe.source);
+        const violations = await page.evaluate(async () => {
+          const { run } = (
+            globalThis as unknown as {
+              axe: { run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> };
+            }
+          ).axe;
+          return (await run()).violations.map(({ id, nodes }) => `${id}: ${nodes[0]?.html}`);
+        });
+        assert.deepEqual(violations, [], `${colorScheme} at ${width}`);
+        const overflow = await page.evaluate(
+          () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
+        );
+        assert.equal(overflow, 0, `${colorScheme} at ${width}`);
+        if (process.env.SHOTS) {
+          const name = `${path.replaceAll(/\W+/g, '-')}-${colorScheme}-${width}`;
+          await page.screenshot({ path: `${process.env.SHOTS}/demo${name}.png`, fullPage: width === 390 });
+        }
+        await page.close();
+      }
+    }
+  });
+}
+
+describe('starting', () => {
+  let folder: string;
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'demo-test-'));
+  });
+  after(() => rm(folder, { recursive: true, force: true }));
+
+  test('a given DATA_DIR is kept, and the next start continues where the last one stopped', async () => {
+    const db = await createTestDatabase();
+    const options = { port: 0, logger: silent, databaseUrl: db.url, dataDir: join(folder, 'data') };
+    const first = await startDemo(options);
+    const people = async (running: Demo) => {
+      const response = await fetch(`${new URL(running.inboxUrl).origin}/platforms/api/intercom/people`);
+      const body = (await response.json()) as { people: { name: string; events: unknown[] }[] };
+      return body.people.map(({ name, events }) => `${name}: ${events.length}`);
+    };
+    const started = await fetch(`${new URL(first.inboxUrl).origin}/platforms/api/intercom/happenings/start`, {
+      method: 'POST',
+    });
+    assert.equal(started.status, 200);
+    await until(async () => (await people(first)).includes('Aria Blom: 1'), 'the event of the new trial');
+    const before = await people(first);
+    await first.stop();
+    const second = await startDemo(options);
+    assert.deepEqual(await people(second), before);
+    assert.match(second.greeting, new RegExp(`The data stays in ${options.dataDir}`));
+    await second.stop();
+    await db.close();
+  });
+
+  test('a taken port and a folder that cannot be written to are named, with what to do', async () => {
+    const server = createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as { port: number };
+    await assert.rejects(startDemo({ port: port - 1, logger: silent }), {
+      message: new RegExp(`Port ${port}, for the demo's pages, is taken\\. Set PORT`),
+    });
+    server.close();
+    const file = join(folder, 'file');
+    await writeFile(file, '');
+    await assert.rejects(startDemo({ port: 0, logger: silent, dataDir: join(file, 'data') }), {
+      message: /Cannot write to .+ Set DATA_DIR to a writable folder\.$/,
+    });
+  });
+
+  test('the command prints before it loads anything, and ends with a message instead of a stack', async () => {
+    const environment = { ...process.env, DATA_DIR: join(folder, 'file', 'data'), PORT: '0' };
+    const child = spawn(process.execPath, ['src/simulator/main.ts'], { env: environment });
+    const errors: string[] = [];
+    child.stderr.on('data', (chunk: Buffer) => errors.push(chunk.toString()));
+    const [first] = (await once(child.stdout, 'data')) as [Buffer];
+    assert.match(first.toString(), /^\s*Subscription Timeline demo: .+\n\s*$/);
+    const [code] = await once(child, 'exit');
+    assert.equal(code, 1);
+    assert.match(errors.join(''), /^\s*Cannot write to .+\. Set DATA_DIR to a writable folder\.\s*$/);
   });
 });

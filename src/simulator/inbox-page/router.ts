@@ -11,6 +11,8 @@ export interface InboxConversationSummary {
   readonly snippet: string;
   /** What this sample customer is an example of, in a few words. */
   readonly story: string;
+  /** Heading above the first conversation of a group. */
+  readonly group?: string;
 }
 
 export interface InboxMessage {
@@ -19,11 +21,11 @@ export interface InboxMessage {
   /** Intercom's message HTML, or plain text. The page keeps paragraphs, bold, lists and links of it. */
   readonly html: string;
   readonly atMs: number;
-  /** Whether a Messenger card is part of it. */
-  readonly hasCard?: boolean;
+  /** A Messenger card in it, as a teammate sees it; `null`: it could not be drawn. */
+  readonly card?: unknown;
 }
 
-/** What a teammate writes: plain text, to the customer or for the team alone. */
+/** What a teammate writes: plain text, a reply to the customer or a note for the team. */
 export interface InboxOwnMessage {
   readonly conversationId: string;
   readonly adminId: string;
@@ -44,6 +46,8 @@ export interface InboxContact {
   readonly name: string | null;
   readonly role: string;
   readonly customAttributes: Readonly<Record<string, unknown>>;
+  /** What each attribute means, as the app described it to Intercom. */
+  readonly attributeDescriptions?: Readonly<Record<string, string>>;
   readonly events: readonly {
     readonly name: string;
     readonly createdAtS: number;
@@ -58,7 +62,7 @@ export interface InboxCanvasCall {
   readonly contactId: string;
   readonly componentId?: string | undefined;
   readonly inputValues?: Record<string, unknown> | undefined;
-  /** The canvas that is on the screen, as the app last sent it. */
+  /** The canvas on the screen, as the app last sent it. */
   readonly currentCanvas?: unknown;
 }
 
@@ -79,14 +83,16 @@ export interface InboxPageDeps {
   readonly workspaceId: string;
   /** IANA name of the workspace's time zone; without it the page uses the browser's. */
   readonly timeZone?: string;
+  /** Whether the page shows the three steps to try, with links to the other pages of the demo. */
+  readonly hasTour?: boolean;
   listConversations(): Promise<readonly InboxConversationSummary[]>;
   readConversation(id: string): Promise<InboxConversation>;
   readContact(id: string): Promise<InboxContact>;
   listAdmins(): Promise<readonly { readonly id: string; readonly name: string }[]>;
   callCanvas(call: InboxCanvasCall): Promise<InboxCanvasAnswer>;
-  /** A teammate writes in the conversation; absent: the page has no composer. */
+  /** Absent: the page has no composer. */
   sendMessage?(message: InboxOwnMessage): Promise<void>;
-  /** Sends a card that the app has put into the reply; absent: replies are not part of this inbox. */
+  /** Sends a card that the app added to the reply. */
   sendCard?(card: { conversationId: string; adminId: string; canvas: unknown }): Promise<void>;
   /** What can happen to this customer next. */
   listActions(contactId: string): Promise<readonly { readonly id: string; readonly label: string }[]>;
@@ -97,14 +103,14 @@ export interface InboxPageDeps {
 
 const ASSETS = join(import.meta.dirname, 'assets');
 
-/** The app chooses where images come from, as in the real inbox; everything else is this page's own. */
-const CONTENT_SECURITY_POLICY = [
+/** Images come from where the app says, as in the real inbox; everything else is this page's own. */
+export const CONTENT_SECURITY_POLICY = [
   "default-src 'none'",
   "script-src 'self'",
   "style-src 'self'",
   "connect-src 'self'",
   "img-src 'self' https: data:",
-  // The customer's Messenger, which this server shows too.
+  // The customer's Messenger, from the same server.
   "frame-src 'self'",
   "base-uri 'none'",
   "form-action 'none'",
@@ -129,7 +135,7 @@ const messageSchema = z.object({
 const faultSchema = z.object({ on: z.boolean() });
 const actionSchema = z.object({ actionId: z.string().min(1) });
 
-/** An inbox to try a card in: conversations, the real card beside them, and what reached the contact. */
+/** An inbox to try a card in: conversations, the card beside them, and the contact's attributes and events. */
 export function createInboxPage(deps: InboxPageDeps): Router {
   const router = express.Router();
 
@@ -151,7 +157,8 @@ export function createInboxPage(deps: InboxPageDeps): Router {
     const admins = await deps.listAdmins();
     const { appUrl, workspaceId, timeZone } = deps;
     const canWrite = deps.sendMessage !== undefined;
-    response.json({ appUrl, workspaceId, timeZone: timeZone ?? null, canWrite, admins });
+    const hasTour = deps.hasTour ?? false;
+    response.json({ appUrl, workspaceId, timeZone: timeZone ?? null, canWrite, hasTour, admins });
   });
   api.get('/conversations', async (_request, response) => {
     response.json(await deps.listConversations());
@@ -172,12 +179,12 @@ export function createInboxPage(deps: InboxPageDeps): Router {
     response.json({ ...answer, durationMs: Math.round(performance.now() - startedAt) });
   });
   api.post('/conversations/:id/messages', async (request, response) => {
-    if (!deps.sendMessage) throw badRequest('Nobody can write in this inbox');
+    if (!deps.sendMessage) throw badRequest('This inbox has no composer');
     await deps.sendMessage({ conversationId: request.params.id, ...readBody(messageSchema, request) });
     response.status(204).end();
   });
   api.post('/conversations/:id/cards', async (request, response) => {
-    if (!deps.sendCard) throw badRequest('This inbox sends no replies');
+    if (!deps.sendCard) throw badRequest('This inbox has no replies');
     await deps.sendCard({ conversationId: request.params.id, ...readBody(cardSchema, request) });
     response.status(204).end();
   });
@@ -195,13 +202,13 @@ export function createInboxPage(deps: InboxPageDeps): Router {
   return router;
 }
 
-function readBody<Output>(schema: z.ZodType<Output>, request: Request): Output {
+export function readBody<Output>(schema: z.ZodType<Output>, request: Request): Output {
   const result = schema.safeParse(request.body);
   if (result.success) return result.data;
   throw badRequest(z.prettifyError(result.error));
 }
 
-const answerError: ErrorRequestHandler = (error: unknown, _request, response, next) => {
+export const answerError: ErrorRequestHandler = (error: unknown, _request, response, next) => {
   if (response.headersSent) {
     next(error);
     return;
@@ -211,7 +218,7 @@ const answerError: ErrorRequestHandler = (error: unknown, _request, response, ne
     response.status(error.status).json({ error: { code: error.code, message } });
     return;
   }
-  // The body parser marks what the client got wrong; anything else is ours.
+  // The body parser marks errors of the client.
   const status = (error as { status?: unknown } | null)?.status;
   const isClientError = typeof status === 'number' && status >= 400 && status < 500;
   response

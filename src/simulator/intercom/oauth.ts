@@ -1,9 +1,11 @@
 import { randomBytes } from 'node:crypto';
+import escapeHtml from 'escape-html';
 import { json, type Response, Router, urlencoded } from 'express';
 import { z } from 'zod';
 import { type Context, errorList } from './refusals.ts';
 import type { IntercomScope, IntercomState, Token } from './state.ts';
 
+const FROM_STORE = 'from_app_store';
 const CODE_LIVES_MS = 10 * 60_000;
 
 const tokenSchema = z.object({ code: z.string(), client_id: z.string(), client_secret: z.string() });
@@ -15,12 +17,28 @@ const authorizeSchema = z.object({
 });
 
 /**
- * The browser's side of installing, and the exchange of its code. Source: Intercom, "Setting up OAuth" and
- * "Installing and uninstalling apps".
+ * Intercom's pages in the browser: the App Store listing, the authorization and the page after an installation.
+ * Source: Intercom, "Setting up OAuth" and "Installing and uninstalling apps".
  */
-export function oauthRoutes(context: Context): Router {
-  const { state, now, clientId, clientSecret } = context;
+export function oauthPages(context: Pick<Context, 'state' | 'now' | 'clientId'>): Router {
+  const { state, now, clientId } = context;
   const router = Router();
+
+  router.get('/appstore', (_req, res) => {
+    if (state.installUrl === null)
+      return page(res, 404, 'App Store', '<p>The app has no direct installation URL.</p>');
+    // Whoever comes from here wants to install, so the authorization page suggests a workspace without the app.
+    res.cookie(FROM_STORE, '1', { path: '/oauth', maxAge: 600_000, sameSite: 'lax', httpOnly: true });
+    page(
+      res,
+      200,
+      'Subscription Timeline for RevenueCat',
+      `<p>See a customer’s subscription beside the conversation, grant access, and build filters and Series on
+      subscription events.</p>
+      <p><a class="button" href="${escapeHtml(state.installUrl)}">Install</a></p>
+      ${HINT}`,
+    );
+  });
 
   router.get('/oauth', (req, res) => {
     const query = req.query as Record<string, unknown>;
@@ -33,11 +51,15 @@ export function oauthRoutes(context: Context): Router {
     if (typeof redirectUri !== 'string' || !state.redirectUris.includes(redirectUri)) {
       return page(res, 400, 'Wrong redirect URL', '<p>The redirect_uri is not registered for this app.</p>');
     }
-    const options = [...state.workspaces.values()]
-      .map(
-        ({ id, name }) =>
-          `<option value="${escapeHtml(id)}">${escapeHtml(name)} (${escapeHtml(id)})</option>`,
-      )
+    const isInstalling = (req.get('cookie') ?? '').includes(`${FROM_STORE}=1`);
+    const workspaces = [...state.workspaces.values()];
+    const suggested = isInstalling ? workspaces.find(({ installed }) => !installed) : workspaces[0];
+    const options = workspaces
+      .map(({ id, name, installed }) => {
+        const label = `${name} (${installed ? 'app installed' : 'not installed yet'})`;
+        const selected = id === suggested?.id ? ' selected' : '';
+        return `<option value="${escapeHtml(id)}"${selected}>${escapeHtml(label)}</option>`;
+      })
       .join('');
     page(
       res,
@@ -53,7 +75,7 @@ export function oauthRoutes(context: Context): Router {
       <ul>${state.appScopes.map((scope) => `<li>${escapeHtml(SCOPE_WORDS[scope])} <code>${escapeHtml(scope)}</code></li>`).join('')}</ul>
       <button type="submit">Authorize access</button>
     </form>
-    <p class="hint">In the simulation this page replaces Intercom’s own.</p>`,
+    ${HINT}`,
     );
   });
 
@@ -85,15 +107,27 @@ export function oauthRoutes(context: Context): Router {
 
   router.get('/appstore/redirect', (req, res) => {
     const { install_success: success, error_message: message } = req.query;
-    if (success === 'true')
-      return page(res, 200, 'App installed', '<p>The app is installed in your workspace.</p>');
-    page(
-      res,
-      200,
-      'App not installed',
-      `<p>${escapeHtml(typeof message === 'string' ? message : 'Unknown error')}</p>`,
-    );
+    if (success === 'true') {
+      const settings = state.installUrl === null ? '' : new URL('/settings', state.installUrl).href;
+      const next = `<p><a class="button" href="${escapeHtml(settings)}">Open the app’s settings</a></p>`;
+      return page(
+        res,
+        200,
+        'App installed',
+        `<p>The app is installed in your workspace. Next, connect RevenueCat in its settings.</p>
+        ${settings === '' ? '' : next}${HINT}`,
+      );
+    }
+    const reason = typeof message === 'string' ? message : 'Unknown error';
+    page(res, 200, 'App not installed', `<p>${escapeHtml(reason)}</p>${HINT}`);
   });
+
+  return router;
+}
+
+/** The exchange of an authorization code for a token. */
+export function tokenRoute({ state, now, clientId, clientSecret }: Context): Router {
+  const router = Router();
 
   router.post('/auth/eagle/token', json(), urlencoded({ extended: false }), (req, res) => {
     const body = tokenSchema.safeParse(req.body ?? {});
@@ -139,7 +173,7 @@ export function insertToken(
   return token;
 }
 
-/** Every token of the workspace dies, as by an uninstall in Intercom. */
+/** Revokes every token of the workspace, as an uninstall in Intercom does. */
 export function revokeTokens(state: IntercomState, workspaceId: string): void {
   for (const token of state.tokens.values()) if (token.workspaceId === workspaceId) token.status = 'revoked';
   const workspace = state.workspaces.get(workspaceId);
@@ -158,18 +192,22 @@ const SCOPE_WORDS: Readonly<Record<IntercomScope, string>> = {
   read_admins: 'See teammates',
 };
 
+const HINT = '<p class="hint">Simulated. In production this is a page of Intercom.</p>';
+
 const STYLE = `
-body { margin: 0; background: #f8f8f7; color: #1a1a1a; font: 16px/1.5 Inter, system-ui, "Segoe UI", Roboto, "Open Sans", sans-serif; }
+:root { color-scheme: light dark; --ground: #f8f8f7; --sheet: #fff; --ink: #1a1a1a; --muted: #646462; --line: #e4e4e0; --field: #8f8f8b; --action: #37761f; --on-action: #fff; }
+@media (prefers-color-scheme: dark) { :root { --ground: #161617; --sheet: #222224; --ink: #f2f2f0; --muted: #a8a8a4; --line: #39393c; --field: #77777a; --action: #8fd078; --on-action: #10240a; } }
+body { margin: 0; background: var(--ground); color: var(--ink); font: 16px/1.5 Inter, system-ui, "Segoe UI", Roboto, "Open Sans", sans-serif; }
 main { max-width: 34rem; margin: 0 auto; padding: 3.5rem 1rem; }
 h1 { margin: 0 0 1.5rem; font-size: 1.4rem; line-height: 1.3; }
 label { display: block; margin-bottom: 0.3rem; font-weight: 600; }
-select { width: 100%; padding: 0.6rem; border: 1px solid #8f8f8b; border-radius: 8px; background: #fff; font: inherit; }
+select { width: 100%; padding: 0.6rem; border: 1px solid var(--field); border-radius: 8px; background: var(--sheet); color: inherit; font: inherit; }
 ul { margin: 0 0 1.5rem; padding: 0; }
-li { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 0 1rem; margin-bottom: 0.5rem; padding: 0.6rem 1rem; border: 1px solid #e4e4e0; border-radius: 12px; list-style: none; }
-code, .hint { color: #646462; font-size: 0.85rem; }
+li { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 0 1rem; margin-bottom: 0.5rem; padding: 0.6rem 1rem; border: 1px solid var(--line); border-radius: 12px; list-style: none; }
+code, .hint { color: var(--muted); font-size: 0.85rem; }
 code { line-height: 1.8; }
-button { width: 100%; padding: 0.7rem; border: 0; border-radius: 999px; background: #37761f; color: #fff; font: inherit; font-weight: 600; cursor: pointer; }
-:focus-visible { outline: 3px solid #3b4fd8; outline-offset: 2px; }`;
+button, .button { display: block; width: 100%; padding: 0.7rem; border: 0; border-radius: 999px; background: var(--action); color: var(--on-action); font: inherit; font-weight: 600; text-align: center; text-decoration: none; cursor: pointer; box-sizing: border-box; }
+:focus-visible { outline: 3px solid #5f74f0; outline-offset: 2px; }`;
 
 function page(res: Response, status: number, title: string, body: string): void {
   res
@@ -180,8 +218,4 @@ function page(res: Response, status: number, title: string, body: string): void 
 <meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">
 <style>${STYLE}</style><main><h1>${escapeHtml(title)}</h1>${body}</main></html>`,
     );
-}
-
-function escapeHtml(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 }

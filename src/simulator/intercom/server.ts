@@ -1,4 +1,4 @@
-import express, { type Express, type RequestHandler } from 'express';
+import express, { type Express, type RequestHandler, type Router } from 'express';
 import { createFaults, type Faults } from '../faults.ts';
 import { type Listening, listenOnLoopback } from '../listen.ts';
 import { type AppCaller, createAppCaller } from './app-caller.ts';
@@ -8,7 +8,7 @@ import { contactSearchRoutes } from './contact-search.ts';
 import { contactRoutes } from './contacts.ts';
 import { conversationRoutes } from './conversations.ts';
 import { eventRoutes } from './events.ts';
-import { insertToken, oauthRoutes, revokeTokens } from './oauth.ts';
+import { insertToken, oauthPages, revokeTokens, tokenRoute } from './oauth.ts';
 import { rateLimit } from './rate-limit.ts';
 import {
   answerRefusals,
@@ -37,6 +37,8 @@ import {
 export interface IntercomSimulator extends AppCaller {
   /** Mount it or listen. */
   readonly app: Express;
+  /** Intercom's pages in the browser; part of `app`, for another origin as well. */
+  readonly pages: Router;
   readonly state: IntercomState;
   readonly faults: Faults;
   /** What happens to contacts in Intercom itself; each change is sent to `state.webhookEndpoint`. */
@@ -69,6 +71,8 @@ export interface IntercomSimulator extends AppCaller {
       contactIds: string[];
       subject?: string;
       body?: string;
+      /** Now by default. */
+      createdAtS?: number;
       /** Replies by e-mail, each quoting all before it, as e-mail programs do. */
       quotingReplies?: number;
     },
@@ -136,7 +140,8 @@ export function createIntercomSimulator(options: {
   app.disable('x-powered-by');
   app.disable('etag');
   app.use(middleware, control);
-  app.use(oauthRoutes(context));
+  const pages = oauthPages(context);
+  app.use(pages, tokenRoute(context));
   app.use(checkRequest, express.json({ limit: '1mb' }), authenticate(state), rateLimit(limit, now));
   app.post('/auth/uninstall', (_req, res) => {
     const { workspace } = sessionOf(res);
@@ -161,6 +166,7 @@ export function createIntercomSimulator(options: {
   return {
     ...caller,
     app,
+    pages,
     state,
     faults,
     contacts,
@@ -223,9 +229,9 @@ export function createIntercomSimulator(options: {
       insertAttribute(state, now(), workspaceId, { name, dataType }),
     addConversation(
       workspaceId,
-      { id = newId(), contactIds, subject, body = '<p>Hello</p>', quotingReplies = 0 },
+      { id = newId(), contactIds, subject, body = '<p>Hello</p>', createdAtS, quotingReplies = 0 },
     ) {
-      const atS = seconds(now());
+      const atS = createdAtS ?? seconds(now());
       const conversation: Conversation = {
         id,
         workspaceId,

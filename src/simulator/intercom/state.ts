@@ -164,6 +164,8 @@ export interface IntercomState {
   /** The app's page in the Developer Hub. The first redirect URI is the default one. */
   readonly redirectUris: string[];
   appScopes: readonly IntercomScope[];
+  /** The direct installation URL, behind *Install* in the App Store; `null`: not set. */
+  installUrl: string | null;
   webhookEndpoint: string | null;
   /** The topics of `app-manifest.json`; others are not sent. */
   webhookTopics: ReadonlySet<string>;
@@ -204,6 +206,7 @@ export function createState(): IntercomState {
     codes: new Map(),
     redirectUris: [],
     appScopes: DEFAULT_SCOPES,
+    installUrl: null,
     webhookEndpoint: null,
     webhookTopics: new Set(manifest.webhooks.topics),
     webhookRetryDelayMs: 60_000,

@@ -111,6 +111,7 @@ export function catalogRoutes(context: Context): Router {
       appId: body.app_id ?? null,
       createdAtMs: now(),
       signingSecret: null,
+      lastDelivery: null,
     };
     own.webhooks.push(webhook);
     res.status(201).json(webhookView(own.id, webhook));
@@ -134,7 +135,7 @@ export function catalogRoutes(context: Context): Router {
   return router;
 }
 
-/** The authorization header goes in and never comes out. */
+/** The authorization header is write-only. */
 function webhookView(projectId: string, webhook: Webhook): Record<string, unknown> {
   return {
     object: 'webhook_integration',

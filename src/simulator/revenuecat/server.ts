@@ -41,7 +41,7 @@ export interface RevenueCatSimulator {
   ): Webhook;
   /** Posts to every webhook of the project that wants the event. */
   sendWebhook(projectId: string, event: RevenueCatEvent, options?: SendOptions): Promise<WebhookAnswer[]>;
-  /** Sends what grants and revocations still hold back, in order, and waits for it. */
+  /** Sends the pending webhooks of grants and revocations, in order. */
   flushWebhooks(): Promise<WebhookAnswer[]>;
 }
 
@@ -50,18 +50,18 @@ export function createRevenueCatSimulator(options: { now?: () => number } = {}):
   const now = options.now ?? Date.now;
   const state = createState();
   const context: Context = { state, now };
-  let held: { projectId: string; event: RevenueCatEvent }[] = [];
+  let pending: { projectId: string; event: RevenueCatEvent }[] = [];
 
   const flushWebhooks = async (): Promise<WebhookAnswer[]> => {
-    const due = held;
-    held = [];
+    const due = pending;
+    pending = [];
     const answers: WebhookAnswer[] = [];
     for (const { projectId, event } of due)
       answers.push(...(await sendToWebhooks(state, now, projectId, event)));
     return answers;
   };
   const announce = (projectId: string, events: RevenueCatEvent[]): void => {
-    held.push(...events.map((event) => ({ projectId, event })));
+    pending.push(...events.map((event) => ({ projectId, event })));
     if (state.grantWebhookDelayMs !== null)
       setTimeout(() => void flushWebhooks(), state.grantWebhookDelayMs).unref();
   };
@@ -83,7 +83,7 @@ export function createRevenueCatSimulator(options: { now?: () => number } = {}):
   app.disable('etag');
   app.use(middleware, control);
   app.use('/v1', (req) => {
-    // v1 creates the customers it is asked for: a client that looks a customer up here leaves a trace.
+    // v1 creates unknown customers, so a client must not use it for look-ups.
     state.violations.push(`${req.method} ${req.originalUrl}`);
     throw missing('API v1 is not simulated');
   });
@@ -140,6 +140,7 @@ export function createRevenueCatSimulator(options: { now?: () => number } = {}):
         appId: null,
         createdAtMs: now(),
         signingSecret: signingSecret ?? null,
+        lastDelivery: null,
       };
       project(projectId).webhooks.push(webhook);
       return webhook;

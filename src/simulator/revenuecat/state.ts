@@ -25,7 +25,7 @@ export interface Subscription {
   customerId: string;
   readonly originalCustomerId: string;
   /** `null` for grants. */
-  readonly productId: string | null;
+  productId: string | null;
   readonly store: string;
   readonly environment: 'production' | 'sandbox';
   status: string;
@@ -74,8 +74,8 @@ export interface Customer {
 export interface Webhook {
   readonly id: string;
   readonly name: string;
-  readonly url: string;
-  /** Sent as it is; never given back by the API. */
+  url: string;
+  /** Sent unchanged; never returned by the API. */
   readonly authorizationHeader: string | null;
   readonly environment: 'production' | 'sandbox' | null;
   readonly eventTypes: readonly string[] | null;
@@ -83,6 +83,8 @@ export interface Webhook {
   readonly createdAtMs: number;
   /** Only the dashboard can set it. */
   signingSecret: string | null;
+  /** `status` is `null` when there was no response. */
+  lastDelivery: { readonly type: string; readonly status: number | null; readonly atMs: number } | null;
 }
 
 export interface Project {
@@ -112,9 +114,9 @@ export interface RevenueCatState {
     string,
     { projectId: string; scopes: readonly string[]; status: 'valid' | 'expired' | 'revoked' }
   >;
-  /** What must not have been asked, such as v1's get-or-create. */
+  /** Requests that must not be made, such as v1's get-or-create. */
   readonly violations: string[];
-  /** Every grant that was asked for, whatever came of it, oldest first. */
+  /** Every requested grant, whatever its result, oldest first. */
   readonly grantRequests: { customerId: string; entitlementId: string; atMs: number }[];
   /** Every store action that was requested, whatever the result, oldest first. */
   readonly actionRequests: { kind: string; id: string; atMs: number }[];
@@ -126,8 +128,8 @@ export interface RevenueCatState {
   /** What "unless one already exists" does is not documented (UNVERIFIED); all three readings can be tried. */
   existingGrant: 'ignore' | 'conflict409' | 'second';
   /**
-   * By customer id: how late grants are made and answered (ms after they were asked for), whether or not the asker
-   * still listens. An answer that comes first is one whose grant cannot be read yet.
+   * By customer id: how long after the request a grant is made and answered, ms, even if the client has hung up. A
+   * response that comes first is one whose grant cannot be read yet.
    */
   readonly grantTimings: Map<string, { readonly madeAfterMs: number; readonly answeredAfterMs: number }>;
   /** How long after a grant or revocation its webhook leaves; `null`: only by `flushWebhooks()`. */
@@ -161,7 +163,7 @@ export function findProject(state: RevenueCatState, projectId: string): Project 
   return project;
 }
 
-/** A subscription whose end has passed gives no access, though nobody wrote it down. */
+/** A subscription whose end has passed gives no access, even if its stored status is older. */
 export function givesAccess(subscription: Subscription, nowMs: number): boolean {
   return subscription.givesAccess && (subscription.endsAtMs === null || subscription.endsAtMs > nowMs);
 }
@@ -197,7 +199,7 @@ export function insertCustomer(
   return customer;
 }
 
-/** The catalogue's entry under this key, made when it is missing. */
+/** The catalog's entry with this key, created when it is missing. */
 export function ensureEntitlement(
   project: Project,
   nowMs: number,

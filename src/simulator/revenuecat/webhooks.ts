@@ -14,6 +14,8 @@ export interface WebhookAnswer {
 export interface SendOptions {
   /** Waits before each further attempt (ms); none by default. {@link RETRY_AFTER_MS} is RevenueCat's own rule. */
   readonly retryAfterMs?: readonly number[];
+  /** Only to this one; by default to all that want the event. */
+  readonly webhookId?: string;
 }
 
 /** Source: RevenueCat, "Webhooks: retries": five more attempts after 5, 10, 20, 40 and 80 minutes. */
@@ -42,16 +44,21 @@ export async function sendToWebhooks(
   event: RevenueCatEvent,
   options: SendOptions = {},
 ): Promise<WebhookAnswer[]> {
-  const webhooks = findProject(state, projectId).webhooks.filter((webhook) => wants(webhook, event));
+  const { webhookId } = options;
+  const webhooks = findProject(state, projectId).webhooks.filter((webhook) =>
+    webhookId === undefined ? wants(webhook, event) : webhook.id === webhookId,
+  );
   const raw = JSON.stringify({ api_version: '1.0', event });
-  return Promise.all(webhooks.map((webhook) => deliver(webhook, raw, now, options.retryAfterMs ?? [])));
+  return Promise.all(
+    webhooks.map((webhook) => deliver(webhook, { raw, type: event.type }, now, options.retryAfterMs ?? [])),
+  );
 }
 
 const http = createHttpClient({ timeout: TIMEOUT_MS });
 
 async function deliver(
   webhook: Webhook,
-  raw: string,
+  { raw, type }: { raw: string; type: string },
   now: () => number,
   retryAfterMs: readonly number[],
 ): Promise<WebhookAnswer> {
@@ -70,6 +77,7 @@ async function deliver(
         (answer) => ({ status: answer.status, body: answer.data }),
         () => ({ status: null, body: null }),
       );
+    webhook.lastDelivery = { type, status, atMs: now() };
     const waitMs = retryAfterMs[attempts - 1];
     if (status === 200 || waitMs === undefined)
       return { webhookId: webhook.id, url: webhook.url, status, body, attempts };

@@ -400,18 +400,22 @@ describe('the inbox page', () => {
     await panel.waitFor({ state: 'detached' });
   });
 
-  test('shows what reached the contact without touching the card', async () => {
+  test('shows what reached the contact, and loads the card again after what happened', async () => {
     await openInbox();
     assert.match(
       (await page.getByTestId('attributes').textContent()) ?? '',
       /rc_expires_at1799413500Jan 8, 2027/,
     );
     const calls = workspace.calls.length;
-    await page.getByText('What happens next?').click();
+    await page.getByTestId('actions-menu').locator('summary').click();
     await page.getByTestId('action-renew').click();
     await page.getByTestId('events').getByText('rc_renewal_event').waitFor();
     assert.match((await page.getByTestId('notice').textContent()) ?? '', /RevenueCat sent RENEWAL/);
     assert.deepEqual(workspace.actions, ['c1:renew']);
+    await page.locator('[data-testid=card].is-reloaded').waitFor();
+    assert.equal(workspace.calls.length, calls + 1);
+    assert.equal(lastCall().flow, 'initialize');
+    assert.match((await page.getByTestId('notice').textContent()) ?? '', /The card loads again/);
     workspace.notes.push({
       author: 'note',
       authorName: 'Noor',
@@ -419,7 +423,19 @@ describe('the inbox page', () => {
       atMs: AT_MS,
     });
     await page.locator('[data-author=note]').getByText('Pro').waitFor();
-    assert.equal(workspace.calls.length, calls);
+    assert.equal(workspace.calls.length, calls + 1, 'a new message does not load the card');
+  });
+
+  test('opens the next conversation with j and the previous one with k', async () => {
+    await openInbox();
+    await page.keyboard.press('j');
+    await page.waitForURL(/conversation=102/);
+    await page.keyboard.press('k');
+    await page.waitForURL(/conversation=101/);
+    await page.getByTestId('composer-text').fill('');
+    await page.getByTestId('composer-text').press('j');
+    assert.equal(await page.getByTestId('composer-text').inputValue(), 'j');
+    assert.match(page.url(), /conversation=101/);
   });
 
   test('switches faults', async () => {

@@ -201,7 +201,7 @@ function drawSingleSelect(component, drawing) {
     const disabled = isLocked(component) || option.disabled === true;
     const isChosen = option.id === component.value;
     if (component.action) {
-      // Arrow keys change a radio's choice immediately, and each change would submit; a button waits for its click.
+      // Arrow keys change a radio immediately, and each change would submit; a button waits for its click.
       const choose = (event) => {
         chosen = option.id;
         drawing.onSubmit(component.id, event.currentTarget);
@@ -285,7 +285,7 @@ function drawDataTable(component) {
       'div',
       { class: 'pair' },
       element('dt', {}, item.field ?? ''),
-      // The inbox cuts long values and shows them whole on hover.
+      // The inbox truncates long values and shows them on hover.
       element('dd', { title: item.value }, item.value ?? ''),
     ),
   );

@@ -2,18 +2,21 @@ import { ApiError, callApi } from './api.js';
 import { drawCanvas } from './canvas.js';
 import { element } from './dom.js';
 
-/** Lets a second click through while the first is under way, to see that the app acts once. */
-const allowsDoubleClicks = new URLSearchParams(location.search).has('doubleclick');
+const options = new URLSearchParams(location.search);
+/** Sends a second click while the first is pending, to show that the app acts once. */
+const allowsDoubleClicks = options.has('doubleclick');
+/** Shows time and height of each canvas, for developers of the card. */
+const showsMeasurements = options.has('measure');
 
 /**
  * The card of the open conversation. As in the inbox, it changes only when it is opened or used.
- * @param {{onReplyCard: (card: object) => void}} options what to do with a card that the app puts into the reply
+ * @param {{onReplyCard: (card: object) => void}} options called with a card that the app adds to the reply
  */
 export function createCard({ onReplyCard }) {
   const root = document.getElementById('card');
   const note = document.getElementById('card-note');
   const live = document.getElementById('card-live');
-  // What takes the focus when the control that had it is gone.
+  // Takes the focus when the focused control was replaced.
   root.tabIndex = -1;
   let subject = null;
   let canvas = null;
@@ -36,6 +39,20 @@ export function createCard({ onReplyCard }) {
       root.replaceChildren(skeleton());
     }
     await send({ flow: 'initialize' });
+  }
+
+  /**
+   * Opens the card of the same conversation again, and highlights it.
+   * @returns whether it was: a card in use stays
+   */
+  async function reload() {
+    if (root.dataset.flow !== 'initialize') return false;
+    await open(subject);
+    root.classList.remove('is-reloaded');
+    // Restarts the animation.
+    void root.offsetWidth;
+    root.classList.add('is-reloaded');
+    return true;
   }
 
   async function submit(componentId, control) {
@@ -82,16 +99,17 @@ export function createCard({ onReplyCard }) {
     showNote(answer, call.flow);
   }
 
-  /** For whoever builds the card: how it would fare with Intercom's reviewers. */
+  /** Only what Intercom's reviewers would reject. */
   function showNote({ durationMs, findings = [] }, flow) {
     const height = Math.ceil(view.root.getBoundingClientRect().height);
     const isTooHigh = flow === 'initialize' && height > 400;
     const remarks = isTooHigh ? ['A first canvas may be 400 px high.', ...findings] : findings;
-    note.textContent = [`${flow} · ${durationMs} ms · ${height} px high`, ...remarks].join('\n');
+    const measured = showsMeasurements ? [`${flow} · ${durationMs} ms · ${height} px high`] : [];
+    note.textContent = [...measured, ...remarks].join('\n');
     note.classList.toggle('is-warning', remarks.length > 0);
   }
 
-  /** Replacing the control that was used must not throw keyboard users back to the top of the page. */
+  /** Replacing the used control must not move keyboard users back to the top of the page. */
   function focusAgain(componentId) {
     const used = [...root.querySelectorAll('[data-component-id]')].find(
       (node) => node.dataset.componentId === componentId,
@@ -110,11 +128,11 @@ export function createCard({ onReplyCard }) {
     );
     root.replaceChildren(panel, ...(view === null ? [] : [view.root]));
     note.textContent = '';
-    // Whoever pressed a button at the end of a long card would not see what appears above it.
+    // It appears above the button that was pressed.
     panel.scrollIntoView({ block: 'nearest' });
   }
 
-  return { open };
+  return { open, reload };
 }
 
 function skeleton() {

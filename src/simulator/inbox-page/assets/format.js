@@ -25,15 +25,15 @@ export function dateAndTime(ms) {
 }
 
 /**
- * What was written stays as it was written; a moment gets its date beside it.
+ * A value as it was written; a timestamp has its date beside it.
  * @param {string} name
  * @param {unknown} value
  */
 export function writtenValue(name, value) {
   const plain = typeof value === 'string' ? value : JSON.stringify(value);
-  const isMoment =
+  const isTime =
     typeof value === 'number' && /(_at|_date|_until|_since)$/.test(name) && value > 1e9 && value < 1e10;
-  return { plain, hint: isMoment ? dateAndTime(value * 1000) : null };
+  return { plain, hint: isTime ? dateAndTime(value * 1000) : null };
 }
 
 /** @param {string} name */

@@ -1,4 +1,5 @@
 import { ApiError, callApi } from './api.js';
+import { drawCanvas } from './canvas.js';
 import { createCard } from './card.js';
 import { createComposer } from './composer.js';
 import { element, externalLink, isSafeAddress } from './dom.js';
@@ -22,7 +23,7 @@ let conversations = [];
 let openId = null;
 let adminId = null;
 let canWrite = false;
-/** What each part shows now, so that a poll redraws only what changed and never under a reader's hands. */
+/** What each part shows now, so that a poll redraws only what changed and keeps focus and selection. */
 const shown = new Map();
 let knownEvents = null;
 const openEvents = new Set();
@@ -46,7 +47,7 @@ function notify(message, isProblem = false) {
   }
 }
 
-/** Runs something that a person started or a timer repeats; what fails is said, not swallowed. */
+/** Runs something that a person started or a timer repeats, and reports failures. */
 async function attempt(work) {
   try {
     await work();
@@ -64,7 +65,10 @@ function avatar(name) {
 function drawConversations() {
   whenChanged('conversations', { conversations, openId }, () => {
     const focusedId = document.activeElement?.closest('[data-conversation-id]')?.dataset.conversationId;
-    const rows = conversations.map((each) =>
+    const rows = conversations.flatMap((each, index) => [
+      each.group &&
+        each.group !== conversations[index - 1]?.group &&
+        element('li', { class: 'group' }, element('h3', {}, each.group)),
       element(
         'li',
         {},
@@ -88,8 +92,8 @@ function drawConversations() {
           ),
         ),
       ),
-    );
-    byId('conversations').replaceChildren(...rows);
+    ]);
+    byId('conversations').replaceChildren(...rows.filter(Boolean));
     if (focusedId) document.querySelector(`[data-conversation-id="${CSS.escape(focusedId)}"]`)?.focus();
   });
 }
@@ -108,18 +112,55 @@ async function openConversation(id, { remember }) {
   byId('thread-detail').textContent = summary.contactEmail;
   byId('action-customer').textContent = summary.contactName;
   messenger.show(summary.contactId);
-  // The buttons of the customer before would act on that one.
+  // The previous customer's buttons must not stay.
   byId('actions').replaceChildren();
+  shown.delete('actions');
   drawConversations();
   openCard();
   await refreshConversation();
 }
 
-function openCard() {
+function cardSubject() {
   const summary = conversations.find((each) => each.id === openId);
-  if (summary === undefined) return;
-  if (canWrite) composer.show({ conversationId: summary.id, adminId });
-  attempt(() => card.open({ adminId, conversationId: summary.id, contactId: summary.contactId }));
+  return { adminId, conversationId: summary.id, contactId: summary.contactId };
+}
+
+function openCard() {
+  if (openId === null) return;
+  if (canWrite) composer.show({ conversationId: openId, adminId });
+  attempt(() => card.open(cardSubject()));
+}
+
+/** `j` and `k` open the next and the previous conversation, as in Intercom. */
+function setUpKeys() {
+  addEventListener('keydown', (event) => {
+    const step = { j: 1, k: -1 }[event.key];
+    if (step === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.closest('input, textarea, select, [contenteditable]')) return;
+    const index = conversations.findIndex((each) => each.id === openId);
+    const next = conversations[index + step];
+    if (next === undefined) return;
+    event.preventDefault();
+    attempt(() => openConversation(next.id, { remember: true }));
+    document
+      .querySelector(`[data-conversation-id="${CSS.escape(next.id)}"]`)
+      ?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
+  });
+}
+
+function setUpTour() {
+  byId('tour').hidden = false;
+  const tour = byId('tour-steps');
+  byId('platform-links').hidden = false;
+  // Open until somebody closes it, except where it would hide the card.
+  tour.open = localStorage.getItem('tour') !== 'closed' && matchMedia('(min-width: 861px)').matches;
+  tour.addEventListener('toggle', () => localStorage.setItem('tour', tour.open ? 'open' : 'closed'));
+  byId('tour-actions').addEventListener('click', (event) => {
+    // Its own click would close the menu again.
+    event.stopPropagation();
+    byId('actions-menu').open = true;
+    byId('actions-menu').querySelector('summary').focus();
+  });
 }
 
 function rememberState(method) {
@@ -158,13 +199,37 @@ function drawThread(conversation) {
           { class: 'bubble' },
           message.author === 'note' && element('p', { class: 'note-label' }, 'Internal note'),
           element('div', { class: 'message-text', dir: 'auto' }, ...messageNodes(message.html)),
-          message.hasCard && element('p', { class: 'card-chip' }, 'Card: the customer’s own subscription'),
+          message.card !== undefined && sharedCard(message.card),
           element('p', { class: 'byline' }, `${message.authorName} · ${dateAndTime(message.atMs)}`),
         ),
       ),
     ),
   );
   if (isAtEnd || isOther) thread.scrollTop = thread.scrollHeight;
+}
+
+/** A Messenger card in the thread. What a teammate sees of it cannot be used. */
+function sharedCard(canvas) {
+  const content = canvas?.content && drawCanvas(canvas.content, () => {}).root;
+  if (content) for (const control of content.querySelectorAll('button')) control.disabled = true;
+  return element(
+    'div',
+    { class: 'shared-card' },
+    element('p', { class: 'card-chip' }, 'Card: the customer’s own subscription'),
+    content,
+  );
+}
+
+/** An attribute with its meaning, where the app described it, beside the raw name. */
+function attributePair(name, value, description) {
+  const { plain, hint } = writtenValue(name, value);
+  if (!description) return pair(name, plain, hint);
+  return element(
+    'div',
+    { class: 'pair attribute' },
+    element('dt', {}, description, element('code', {}, name)),
+    element('dd', {}, hint ?? plain, hint && element('span', { class: 'hint' }, plain)),
+  );
 }
 
 function pair(field, value, hint = null) {
@@ -198,14 +263,13 @@ function drawContact(contact) {
   byId('attribute-count').textContent = String(attributes.length);
   byId('attributes').replaceChildren(
     attributes.length === 0
-      ? element('p', { class: 'empty' }, 'Nothing has been written to this contact.')
+      ? element('p', { class: 'empty' }, 'No attributes yet.')
       : element(
           'dl',
           { class: 'pairs written', 'data-testid': 'attributes' },
-          ...attributes.map(([name, value]) => {
-            const { plain, hint } = writtenValue(name, value);
-            return pair(name, plain, hint);
-          }),
+          ...attributes.map(([name, value]) =>
+            attributePair(name, value, contact.attributeDescriptions?.[name]),
+          ),
         ),
   );
   drawEvents(contact.events);
@@ -265,6 +329,24 @@ function metadataPair(name, value) {
   return pair(name, plain, hint);
 }
 
+/**
+ * Loads the card again each time the webhooks' events reach the contact, for three seconds, as long as nobody uses it.
+ * What changes nothing on the contact shows on the card all the same.
+ */
+async function reloadCard(before) {
+  let seen = before;
+  for (const deadline = Date.now() + 3000; Date.now() < deadline; ) {
+    await refreshConversation();
+    const contact = shown.get('contact');
+    if (contact !== seen) {
+      seen = contact;
+      if (!(await card.reload())) return;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 150));
+  }
+  if (seen === before) await card.reload();
+}
+
 function drawActions(contactId, actions) {
   const buttons = actions.map((action) =>
     element(
@@ -277,9 +359,10 @@ function drawActions(contactId, actions) {
           event.currentTarget.closest('details').open = false;
           attempt(async () => {
             const path = `/contacts/${encodeURIComponent(contactId)}/actions`;
+            const before = shown.get('contact');
             const { message } = await callApi(path, { method: 'POST', body: { actionId: action.id } });
-            notify(message);
-            await refreshConversation();
+            notify(`${message} The card loads again, as when the conversation is opened again.`);
+            await reloadCard(before);
           });
         },
       },
@@ -288,7 +371,7 @@ function drawActions(contactId, actions) {
   );
   byId('actions').replaceChildren(
     ...(buttons.length === 0
-      ? [element('p', { class: 'empty' }, 'Nothing to send for this customer.')]
+      ? [element('p', { class: 'empty' }, 'Nothing can happen to this customer.')]
       : buttons),
   );
 }
@@ -312,7 +395,7 @@ function drawFaults(faults) {
             const path = `/faults/${encodeURIComponent(fault.name)}`;
             const after = await callApi(path, { method: 'PUT', body: { on: checked } });
             notify(`${fault.label}: ${checked ? 'on' : 'off'}.`);
-            // Redrawing would take the focus from the switch that was just used; its state is already right.
+            // Redrawing would take the focus from the switch, whose state is already right.
             shown.set('faults', JSON.stringify(after));
             const count = after.filter((each) => each.on).length;
             byId('fault-count').textContent = String(count);
@@ -358,7 +441,6 @@ async function start() {
   conversations = list;
   canWrite = setup.canWrite;
   useTimeZone(setup.timeZone);
-  byId('workspace').textContent = `Workspace ${setup.workspaceId}`;
   byId('settings').href = new URL('/settings', setup.appUrl).href;
   const first = stateFromAddress(setup.admins);
 
@@ -377,7 +459,9 @@ async function start() {
   });
 
   setUpMenus();
-  // Whoever has no mouse scrolls a long conversation with the arrow keys.
+  setUpKeys();
+  if (setup.hasTour) setUpTour();
+  // A long conversation must scroll with the arrow keys.
   byId('thread').tabIndex = 0;
   showClock();
   setInterval(showClock, 1000);

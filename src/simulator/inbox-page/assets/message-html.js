@@ -5,7 +5,7 @@ const DROPPED = new Set(['SCRIPT', 'STYLE', 'TEMPLATE', 'IFRAME', 'OBJECT', 'NOS
 
 /**
  * Intercom's messages are HTML. They are parsed into a document without scripts or loading, and only the
- * known formatting is rebuilt, without its attributes.
+ * known formatting is rebuilt, without attributes.
  * @param {string} html
  * @returns {(Node | string)[]}
  */

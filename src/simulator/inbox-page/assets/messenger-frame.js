@@ -1,4 +1,4 @@
-/** The customer's Messenger, in a frame above the conversation: what the customer sees while the team looks. */
+/** The customer's Messenger in a frame, beside the conversation. */
 export function createMessengerFrame() {
   const button = document.getElementById('messenger-toggle');
   const panel = document.getElementById('messenger-panel');
@@ -24,7 +24,7 @@ export function createMessengerFrame() {
   });
 
   return {
-    /** @param {string} next whose Messenger it is */
+    /** @param {string} next the customer's contact */
     show(next) {
       contactId = next;
       draw();

@@ -1,8 +1,6 @@
 import { callApi } from './api.js';
 import { element } from './dom.js';
 
-/** The reply composer, as far as a card puts itself into it. */
-
 /**
  * @param {{onSent: () => void, onProblem: (error: unknown) => void}} options
  * @returns {{offer: (card: {conversationId: string, adminId: string, canvas: unknown}) => void, close: () => void}}

@@ -1,21 +1,17 @@
 import type { Router } from 'express';
-import { badRequest, notFound } from '../errors.ts';
-import type { Canvas } from './intercom/canvas-rules.ts';
-import type { IntercomSimulator } from './intercom/server.ts';
-import type { Contact, Conversation } from './intercom/state.ts';
-import { createMessengerPage, type MessengerMessage } from './messenger-page/router.ts';
-import type { SharedCards } from './shared-cards.ts';
+import { badRequest, notFound } from '../../errors.ts';
+import type { Canvas } from '../intercom/canvas-rules.ts';
+import type { Contact, Conversation } from '../intercom/state.ts';
+import { createMessengerPage, type MessengerMessage } from '../messenger-page/router.ts';
+import type { DemoWorld } from './world.ts';
 
-/** Connects the customer's Messenger to the simulated Intercom. */
-export function createDemoMessenger(demo: {
-  readonly intercom: IntercomSimulator;
-  /** Where the app is called. */
-  readonly appUrl: string;
-  readonly cards: SharedCards;
-  /** With which the customer's backend asks for support links. */
-  readonly apiKey: string;
-}): Router {
-  const { intercom, cards } = demo;
+/**
+ * Connects the customer's Messenger to the simulated Intercom.
+ *
+ * @param apiKey with which the customer's backend requests support links
+ */
+export function createDemoMessenger(world: DemoWorld, apiKey: string): Router {
+  const { intercom, cards } = world;
 
   const contactOf = (id: string): Contact => {
     const contact = intercom.state.contacts.get(id);
@@ -40,9 +36,9 @@ export function createDemoMessenger(demo: {
     },
     async supportUrl(contactId) {
       const contact = contactOf(contactId);
-      const answer = await fetch(`${demo.appUrl}/api/messenger/support-link`, {
+      const answer = await fetch(`${world.appUrl}/api/messenger/support-link`, {
         method: 'POST',
-        headers: { Authorization: `Bearer ${demo.apiKey}`, 'Content-Type': 'application/json' },
+        headers: { Authorization: `Bearer ${apiKey}`, 'Content-Type': 'application/json' },
         body: JSON.stringify({
           user_id: contact.externalId ?? '',
           ...(contact.email === null ? {} : { email: contact.email }),
@@ -57,7 +53,7 @@ export function createDemoMessenger(demo: {
       const contact = contactOf(contactId);
       const answer = await intercom.callCanvas({
         ...call,
-        appUrl: demo.appUrl,
+        appUrl: world.appUrl,
         workspaceId: contact.workspaceId,
         place: 'messenger',
         contactId,
@@ -72,14 +68,14 @@ export function createDemoMessenger(demo: {
     },
   });
 
-  /** Notes are for teammates alone. */
+  /** Without notes, which only teammates see. */
   function messagesOf(conversation: Conversation, name: string): MessengerMessage[] {
     const replies = conversation.parts
       .filter((part) => part.partType !== 'note')
       .map((part) => ({
         id: part.id,
-        author: 'admin' as const,
-        authorName: intercom.state.admins.get(part.authorId)?.name ?? 'Teammate',
+        author: part.authorType === 'user' ? ('customer' as const) : ('admin' as const),
+        authorName: intercom.state.admins.get(part.authorId)?.name ?? name,
         html: part.body,
         atMs: part.createdAtS * 1_000,
       }));
