@@ -16,6 +16,8 @@ export interface LoadInput {
 }
 
 export interface LoadResult {
+  /** Answered with 200. */
+  readonly requests: number;
   readonly perSecond: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
@@ -135,6 +137,7 @@ const result = await autocannon({
 
 const answered = result['2xx'];
 const output: LoadResult = {
+  requests: answered,
   perSecond: Math.round(answered / result.duration),
   p50Ms: result.latency.p50,
   p99Ms: result.latency.p99,

@@ -7,6 +7,8 @@ export interface Running {
   readonly url: string;
   /** Highest resident memory so far, MiB. */
   peakMemory(): number;
+  /** User and system time so far, µs. */
+  processorUs(): number;
   stop(): Promise<void>;
 }
 
@@ -43,6 +45,7 @@ export async function startProcess(
       const status = readFileSync(`/proc/${child.pid}/status`, 'utf8');
       return Math.round(Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1_024);
     },
+    processorUs: () => processorUs(child.pid ?? 0),
     async stop() {
       child.kill('SIGTERM');
       const late = setTimeout(() => child.kill('SIGKILL'), 15_000);
@@ -57,6 +60,14 @@ function profiling(env: Readonly<Record<string, string>>): string[] {
   const folder = process.env.BENCH_PROFILE;
   if (!folder || !env.BENCH_NAME) return [];
   return ['--cpu-prof', `--cpu-prof-dir=${folder}`, `--cpu-prof-name=${env.BENCH_NAME}.cpuprofile`];
+}
+
+const TICK_US = 10_000;
+
+/** User and system time of a process and of its children that have ended, µs. */
+export function processorUs(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
+  return fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks), 0) * TICK_US;
 }
 
 export function killAll(): void {

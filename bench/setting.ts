@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,7 +8,7 @@ import { pino } from 'pino';
 import { migrate, openDatabase } from '../src/database/data-source.ts';
 import { startEmbeddedPostgres } from '../src/database/embedded.ts';
 import { createSecretBox, hashSecret, secretLocation } from '../src/workspaces/secrets.ts';
-import { type Running, startProcess } from './processes.ts';
+import { processorUs, type Running, startProcess } from './processes.ts';
 
 export const WORKSPACE_ID = 'bench1';
 export const PROJECT_ID = `${WORKSPACE_ID}-p1`;
@@ -18,6 +19,8 @@ export const CLIENT_SECRET = 'benchmark_client_secret';
 export interface Setting {
   readonly quick: boolean;
   createDatabase(name: string): Promise<pg.Client & { readonly url: string }>;
+  /** User and system time of all of PostgreSQL's processes so far, µs. */
+  postgresUs(): Promise<number>;
   /** The app as `npm start` runs it. */
   startApp(
     databaseUrl: string,
@@ -62,6 +65,18 @@ export async function createSetting(options: { quick: boolean }): Promise<Settin
         [WORKSPACE_ID, PROJECT_ID, hashSecret(AUTHORIZATION)],
       );
       return Object.assign(client, { url: url.href });
+    },
+    async postgresUs() {
+      const [client] = clients;
+      if (!client) throw new Error('Create a database first');
+      const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid');
+      const parentOf = (pid: number): number =>
+        Number(readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ')[1]);
+      const postmaster = parentOf(rows[0]?.pid ?? 0);
+      const children = readFileSync(`/proc/${postmaster}/task/${postmaster}/children`, 'utf8')
+        .trim()
+        .split(' ');
+      return [postmaster, ...children.map(Number)].reduce((sum, pid) => sum + processorUs(pid), 0);
     },
     startApp: (databaseUrl, role, name, intercomUrl = 'http://127.0.0.1:9') =>
       startProcess('src/main.ts', ['serve', '--role', role], {
