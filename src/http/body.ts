@@ -61,6 +61,7 @@ export async function readBody(req: Request, res: Response, maxBytes: number): P
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
   const chunks: Buffer[] = [];
   let size = 0;
+  let isRead = false;
   const refuse = (error: AppError): void => {
     chunks.length = 0;
     req.off('data', take);
@@ -77,11 +78,15 @@ export async function readBody(req: Request, res: Response, maxBytes: number): P
   // Parsed or not, a body is in memory until its response is sent.
   res.once('close', () => {
     inFlightBytes -= size;
-    reject(badRequest('The request was aborted'));
+    // An error takes its stack: 8 µs for each request that was read long ago.
+    if (!isRead) reject(badRequest('The request was aborted'));
   });
   req.on('data', take);
   req.on('error', () => reject(badRequest('The request was aborted')));
-  req.on('end', () => resolve(Buffer.concat(chunks)));
+  req.on('end', () => {
+    isRead = true;
+    resolve(Buffer.concat(chunks));
+  });
   return promise;
 }
 

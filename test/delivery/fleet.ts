@@ -272,8 +272,10 @@ export function createLoad(fleet: Fleet, name: string, customers: number, events
       await until(
         async () => {
           const [row] = await on.database().query<{ left: string }>(
-            `select count(*) as left from ${EVENT_STATES}
-              where workspace_id = $1 and event_id like $2 and delivery <> 'delivered'`,
+            `select (select count(*) from webhooks
+                      where workspace_id = $1 and event_id like $2 and processed_at is null)
+                  + (select count(*) from ${EVENT_STATES}
+                      where workspace_id = $1 and event_id like $2 and delivery <> 'delivered') as left`,
             [WORKSPACE_ID, `${name}-%`],
           );
           return row?.left === '0';
