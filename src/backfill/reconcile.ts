@@ -200,7 +200,7 @@ async function listChanged(
   const rows = await sql.query<{ subscriber_id: string; version: string; has_events: boolean }>(
     `select s.subscriber_id, s.version, s.first_event_at_ms is not null as has_events
        from subscribers s
-       left join reconcile_marks m on m.workspace_id = s.workspace_id and m.subscriber_id = s.subscriber_id
+       left join reconcile_marks m on m.workspace_id = $1 and m.subscriber_id = s.subscriber_id
       where s.workspace_id = $1 and s.subscriber_id > $2 and s.merged_into is null
         and m.version is distinct from s.version
         and exists (select 1 from projects p
@@ -254,9 +254,9 @@ async function listOverdue(
   const rows = await sql.query<{ subscriber_id: string }>(
     `select m.subscriber_id
        from reconcile_marks m
-       join subscribers s on s.workspace_id = m.workspace_id and s.subscriber_id = m.subscriber_id
+       join subscribers s on s.workspace_id = $1 and s.subscriber_id = m.subscriber_id
                          and s.merged_into is null and s.version = m.version
-       join projects p on p.workspace_id = s.workspace_id and p.project_id = s.project_id
+       join projects p on p.workspace_id = $1 and p.project_id = s.project_id
                       and p.api_key is not null and p.api_key_state <> 'rejected'
       where m.workspace_id = $1 and m.check_at <= to_timestamp($2 / 1000.0)
       order by m.check_at

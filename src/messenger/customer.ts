@@ -49,7 +49,7 @@ export async function findCustomers(
   const found = await sql.query<{ subscriber_id: string; can_refresh: boolean }>(
     `select i.subscriber_id, bool_or(p.api_key is not null and p.api_key_state <> 'rejected') as can_refresh
        from subscriber_ids i
-       join projects p on p.workspace_id = i.workspace_id and p.project_id = i.project_id
+       join projects p on p.workspace_id = $1 and p.project_id = i.project_id
       where i.workspace_id = $1 and p.workspace_id = $1 and i.app_user_id = $2 and p.webhook_auth_hash <> ''
       group by i.subscriber_id`,
     [workspaceId, appUserId],
@@ -121,10 +121,10 @@ export async function findCustomerState(
                    where a.workspace_id = $1 and a.subscriber_id = s.subscriber_id
                    order by a.app_user_id) as app_user_ids
        from subscriber_ids i
-       join projects p on p.workspace_id = i.workspace_id and p.project_id = i.project_id
-       join subscribers s on s.workspace_id = i.workspace_id and s.subscriber_id = i.subscriber_id
+       join projects p on p.workspace_id = $1 and p.project_id = i.project_id
+       join subscribers s on s.workspace_id = $1 and s.subscriber_id = i.subscriber_id
        left join subscriber_summaries u
-         on u.workspace_id = s.workspace_id and u.subscriber_id = s.subscriber_id and u.workspace_id = $1
+         on u.subscriber_id = s.subscriber_id and u.workspace_id = $1
       where i.workspace_id = $1 and p.workspace_id = $1 and s.workspace_id = $1
         and i.app_user_id = $2 and p.webhook_auth_hash <> '' and s.merged_into is null`,
     [workspaceId, appUserId],
