@@ -89,6 +89,8 @@ async function createRoutes(services: Services, http: HttpServer): Promise<Reque
   const { config, database, logger, now } = app;
   const { clientSecret, appUrl } = config.intercom;
   const signed = signedJson(bodySignature, { secret: clientSecret, maxBytes: MAX_CANVAS_BYTES, now });
+  const webhooks = revenueCatWebhookRouter({ ...app, journal, onReceived });
+  const support = supportRouter(messenger, await supportScript());
   const operator = operatorRouter({
     registry,
     metricsToken: config.metricsToken,
@@ -109,10 +111,7 @@ async function createRoutes(services: Services, http: HttpServer): Promise<Reque
     trustedProxies: config.trustedProxies,
     first: [http.track, observeRequests(registry)],
     machine: [
-      {
-        path: '/webhooks/revenuecat',
-        handlers: [revenueCatWebhookRouter({ ...app, journal, onReceived })],
-      },
+      { path: '/webhooks/revenuecat', handlers: [webhooks] },
       { path: '/intercom/health', handlers: [signed, healthRouter(app)] },
       { path: '/canvas/inbox', handlers: [signed, inboxCardRouter(card)] },
       { path: '/canvas/messenger', handlers: [signed, messengerCardRouter(messenger)] },
@@ -121,15 +120,7 @@ async function createRoutes(services: Services, http: HttpServer): Promise<Reque
       { path: '/webhooks/intercom', handlers: [intercomWebhookRouter({ database, clientSecret })] },
       { path: '/intercom/uninstall', handlers: [uninstallRouter(app)] },
       { path: '/api', handlers: [messengerApiRouter(messenger)] },
-      {
-        path: '/',
-        handlers: [
-          operator,
-          supportRouter(messenger, await supportScript()),
-          installRouter(app, sessions.signIn),
-          settings,
-        ],
-      },
+      { path: '/', handlers: [operator, support, installRouter(app, sessions.signIn), settings] },
     ],
   });
 }

@@ -5,7 +5,7 @@ import { createImportMetrics, type ImportMetrics } from './backfill/metrics.ts';
 import type { Config } from './config.ts';
 import { type Connected, connectDatabase } from './database/connection.ts';
 import { addDatabaseMetrics, createDatabaseGauges } from './database/metrics.ts';
-import { SETTLE_MS } from './database/replica.ts';
+import { type ReadDatabase, SETTLE_MS } from './database/replica.ts';
 import { addBacklogMetrics, addWorkerMetrics, createDeliveryMetrics } from './delivery/metrics.ts';
 import { createDeliveryWorker, type DeliveryWorker } from './delivery/worker.ts';
 import { createRegistry } from './http/metrics.ts';
@@ -55,6 +55,7 @@ export async function createServices(config: Config, logger: Logger): Promise<Se
   const keys = await loadEncryptionKeys(config);
   const connected = await connectDatabase(config, logger, { readReplica: true, keepEmbedded: true });
   const { database, readDatabase } = connected;
+  const { publicUrl, production } = config;
   const jobs = await openJobs({
     databaseUrl: connected.url,
     backend: config.databaseBackend,
@@ -99,31 +100,33 @@ export async function createServices(config: Config, logger: Logger): Promise<Se
     processor,
     onReceived: createReceiverMetrics(registry, journal.uncommitted),
     worker,
-    card: {
-      ...app,
-      readDatabase,
-      cards: createCardReader(readDatabase),
-      waitForReplica: () => readDatabase.upToDate(SETTLE_MS),
-      publicUrl: config.publicUrl,
-      storedDataKey: deriveKey(keys, 'stored-data'),
-      catalog: createCatalogCache(app.now),
-      canvases: createCanvasCache(app.now),
-      refreshLater: createBackgroundRefresh(app),
-      importLater: createLookUp(app),
-      revenueCat: (project, timeoutMs = CARD_CALL_TIMEOUT_MS) =>
-        revenueCatClientFor(refresh, project, { priority: 'interactive', timeoutMs }),
-      refresh: (workspaceId, subscriberId, waitMs) =>
-        refreshWithin(refresh, { workspaceId, subscriberId }, waitMs),
-    },
-    messenger: {
-      ...app,
-      readDatabase,
-      publicUrl: config.publicUrl,
-      production: config.production,
-      requestRefresh,
-    },
+    card: createCardServices(app, refresh, { readDatabase, storedDataKey: deriveKey(keys, 'stored-data') }),
+    messenger: { ...app, readDatabase, publicUrl, production, requestRefresh },
     stopping: new AbortController(),
     sessions: createSessions(app, deriveKey(keys, 'sessions')),
+  };
+}
+
+function createCardServices(
+  app: WorkspaceContext,
+  refresh: RefreshContext,
+  { readDatabase, storedDataKey }: { readDatabase: ReadDatabase; storedDataKey: string },
+): CardServices {
+  return {
+    ...app,
+    readDatabase,
+    cards: createCardReader(readDatabase),
+    waitForReplica: () => readDatabase.upToDate(SETTLE_MS),
+    publicUrl: app.config.publicUrl,
+    storedDataKey,
+    catalog: createCatalogCache(app.now),
+    canvases: createCanvasCache(app.now),
+    refreshLater: createBackgroundRefresh(app),
+    importLater: createLookUp(app),
+    revenueCat: (project, timeoutMs = CARD_CALL_TIMEOUT_MS) =>
+      revenueCatClientFor(refresh, project, { priority: 'interactive', timeoutMs }),
+    refresh: (workspaceId, subscriberId, waitMs) =>
+      refreshWithin(refresh, { workspaceId, subscriberId }, waitMs),
   };
 }
 

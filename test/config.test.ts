@@ -71,7 +71,11 @@ describe('settings', () => {
 
   it('refuses an address with a path', () => {
     for (const PUBLIC_URL of ['https://a.example/x', 'https://a.example/?x=1', 'https://me:pw@a.example'])
-      assert.match(problemsOf({ ...APP, PUBLIC_URL }).PUBLIC_URL ?? '', /an origin without a path/, PUBLIC_URL);
+      assert.match(
+        problemsOf({ ...APP, PUBLIC_URL }).PUBLIC_URL ?? '',
+        /an origin without a path/,
+        PUBLIC_URL,
+      );
   });
 
   it('requires DATABASE_URL before its replica and direct addresses', () => {
