@@ -55,6 +55,7 @@ interface Mark {
  * says of itself that it has replayed everything. Only while the primary itself is unavailable the replica is used
  * however old it is: an old card is better than none.
  */
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: short functions over the state that they share
 export function openReadDatabase(options: {
   primary: Database;
   replicaUrl: string;

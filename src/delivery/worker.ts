@@ -122,6 +122,7 @@ export function allocateSlots(
  * Claims due subscribers, workspace by workspace so that each gets its share, and delivers them in parallel.
  * The loop survives an unavailable database; what was claimed is then claimed again.
  */
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: short functions over the state that they share
 export function createDeliveryWorker(options: WorkerOptions): DeliveryWorker {
   const { database, logger } = options;
   const clock = options.clock ?? SYSTEM_CLOCK;

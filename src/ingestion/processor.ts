@@ -49,6 +49,7 @@ const POLL_MS = 1_000;
 /** While another process works on the same project. */
 const BUSY_MS = { first: 20, last: 500 };
 
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: short functions over the state that they share
 export function createProcessor(options: ProcessorOptions): Processor {
   const { database, logger } = options;
   const inSlot = pLimit(PROJECTS_IN_PARALLEL);

@@ -228,6 +228,7 @@ export async function exchangeCode(input: {
 }
 
 /** Calls Intercom's REST API for one workspace. Every method throws {@link AppError} with an `intercom_…` code. */
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: one short method for each endpoint
 export function createIntercomClient(options: IntercomClientOptions): IntercomClient {
   const http = createIntercomHttp(options);
   const { gate } = options;

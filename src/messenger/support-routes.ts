@@ -66,6 +66,7 @@ async function bundle(entryPoint: string): Promise<Asset> {
  * The hosted page for a web view or a help link: `GET /support/:workspaceId`, `POST /support/:workspaceId/token`
  * for renewing the identity token, and the page's files. Mounted at `/`.
  */
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: one short handler for each route
 export function supportRouter(context: MessengerContext, pageScript: Asset): Router {
   const { database, readDatabase, logger, now, publicUrl, secrets } = context;
   const eta = new Eta({ views: join(import.meta.dirname, 'views'), autoEscape: true, cache: true });

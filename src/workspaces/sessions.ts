@@ -74,6 +74,7 @@ export function setCookie(
  *
  * @param secret keys the cookie's signature
  */
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: short functions over the state that they share
 export function createSessions(context: Omit<WorkspaceContext, 'jobs'>, secret: string): Sessions {
   const { database } = context;
   const { production } = context.config;
