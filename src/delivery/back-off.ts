@@ -3,15 +3,8 @@ import type { Database } from '../database/sql.ts';
 import { AppError, type ErrorCode } from '../errors.ts';
 import type { IntercomClient } from '../intercom/client.ts';
 import { DAY_MS } from '../time.ts';
-import {
-  clearRefusal,
-  markDisconnected,
-  type Refusal,
-  type RefusedWork,
-  recordRefusal,
-  retryRefused,
-  type Workspace,
-} from '../workspaces/store.ts';
+import { clearRefusal, recordRefusal, retryRefused } from '../workspaces/health-store.ts';
+import { markDisconnected, type Refusal, type RefusedWork, type Workspace } from '../workspaces/store.ts';
 import { type Claim, pauseWorkspace } from './claims.ts';
 import { decide } from './decide.ts';
 import { explainPending, type OutboxWriter } from './outbox.ts';

@@ -1,9 +1,11 @@
 import { z } from 'zod';
 import { notFound } from '../errors.ts';
+import { type FailedWebhook, listFailedWebhooks } from '../ingestion/journal.ts';
 import { EVENT_KINDS } from '../subscription/types.ts';
 import { listProjects, type Project } from '../workspaces/projects.ts';
+import type { Workspace } from '../workspaces/store.ts';
 import { KINDS, labelOfType, reasonText } from './messages.ts';
-import { done, form, type Page, type PageRequest, textField } from './page.ts';
+import { done, form, type Page, type PageRequest, type SettingsContext, textField } from './page.ts';
 import {
   type AttemptRow,
   DELIVERY_FILTERS,
@@ -17,6 +19,7 @@ import { audit } from './settings-audit.ts';
 
 const PAGE_SIZE = 50;
 const MAX_CUSTOMER_LENGTH = 1_500;
+const MAX_UNREADABLE = 20;
 
 const FILTERS: Readonly<Record<DeliveryFilter, string>> = {
   all: 'All',
@@ -38,7 +41,7 @@ export const deliveriesPage: Page = {
   path: '/deliveries',
   title: 'Deliveries',
   view: 'deliveries',
-  async load({ workspace, sql, input }) {
+  async load({ context, workspace, sql, input }) {
     const show = DELIVERY_FILTERS.find((filter) => filter === input('show')) ?? 'all';
     const customer = input('customer').slice(0, MAX_CUSTOMER_LENGTH);
     const kind = EVENT_KINDS.find((each) => each === input('kind')) ?? '';
@@ -53,6 +56,7 @@ export const deliveriesPage: Page = {
       new URLSearchParams({ show: filter, ...(customer && { customer }), ...(kind && { kind }) });
     const last = rows.length > PAGE_SIZE ? rows[PAGE_SIZE - 1] : undefined;
     return {
+      unreadable: show === 'all' || show === 'failed' ? await readUnreadable(context, workspace) : [],
       show,
       customer,
       kind,
@@ -104,6 +108,14 @@ export const deliveryPage: Page = {
     };
   },
 };
+
+/** Webhooks that were stored and could not be interpreted. */
+function readUnreadable(
+  { database }: SettingsContext,
+  { workspaceId }: Pick<Workspace, 'workspaceId'>,
+): Promise<FailedWebhook[]> {
+  return listFailedWebhooks(database, workspaceId, MAX_UNREADABLE);
+}
 
 /** The contact in Intercom, on the host of the workspace's region. */
 function contactUrl({ context, workspace }: PageRequest, contactId: string): string {

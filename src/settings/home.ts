@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { readLatestImport } from '../backfill/store.ts';
+import { countFailedWebhooks } from '../ingestion/journal.ts';
 import { hasMessengerSecret } from '../messenger/api-keys.ts';
 import { countGrantsByTeammate } from '../workspaces/audit.ts';
 import { listProjects, type Project } from '../workspaces/projects.ts';
@@ -25,16 +26,17 @@ export const homePage: Page = {
   title: 'Home',
   view: 'home',
   async load(request) {
-    const { workspace, sql } = request;
+    const { context, workspace, sql } = request;
     const { workspaceId } = workspace;
-    const [overview, projects, activity, timeToContact, grants] = await Promise.all([
+    const [overview, projects, activity, timeToContact, grants, unreadable] = await Promise.all([
       readOverview(sql, workspaceId),
       listProjects(sql, workspaceId),
       readActivity(sql, workspaceId, workspace.timezone),
       readTimeToContact(sql, workspaceId),
       countGrantsByTeammate(sql, workspaceId),
+      countFailedWebhooks(context.database, workspaceId),
     ]);
-    const advice = advise(workspace, projects, overview);
+    const advice = advise(workspace, projects, { ...overview, unreadable });
     const total = (key: 'received' | 'delivered' | 'failed'): number =>
       activity.reduce((sum, day) => sum + day[key], 0);
     const finished = total('delivered') + total('failed');
@@ -169,7 +171,11 @@ function verdictOf(
 }
 
 /** What keeps events from their contacts, the most fundamental first, each with its remedy. */
-function advise(workspace: Workspace, projects: readonly Project[], overview: Overview): Advice[] {
+function advise(
+  workspace: Workspace,
+  projects: readonly Project[],
+  overview: Overview & { readonly unreadable: number },
+): Advice[] {
   const bad = (text: string, link: string, label: string): Advice => ({ tone: 'bad', text, link, label });
   const todo = (text: string, link: string, label: string): Advice => ({ tone: 'todo', text, link, label });
   const isConnected = workspace.status === 'connected';
@@ -201,6 +207,12 @@ function advise(workspace: Workspace, projects: readonly Project[], overview: Ov
         'Intercom does not enforce identity verification in your Messenger, so customers do not see their subscription there.',
         '/settings/messenger',
         'See how to enforce it',
+      ),
+    overview.unreadable > 0 &&
+      bad(
+        'Some webhooks could not be interpreted. They are stored; Deliveries shows the errors.',
+        '/settings/deliveries',
+        'See the errors',
       ),
     overview.failed > 0 &&
       bad(

@@ -4,8 +4,6 @@ import { createRevenueCatClient, type RevenueCatClient } from '../revenuecat/cli
 import { revenueCatClientFor } from '../workspaces/clients.ts';
 import { checkWorkspace } from '../workspaces/health.ts';
 import {
-  type Connection,
-  connectProject,
   disconnectProject,
   INVALID_PROJECT_ID,
   INVALID_SECRET_KEY,
@@ -14,23 +12,16 @@ import {
   listProjects,
   looksLikeSecretKey,
   type Project,
-  readProject,
   reconnectProject,
   replaceApiKey,
-  replaceWebhookAuthorization,
   setApiKeyState,
   setMissingScopes,
   setSigningSecret,
-  setWebhookId,
   webhookUrl,
 } from '../workspaces/projects.ts';
-import {
-  checkApiKey,
-  type KeyCheck,
-  missingByFeature,
-  registerWebhook,
-} from '../workspaces/revenuecat-key.ts';
+import { checkApiKey, type KeyCheck, missingByFeature } from '../workspaces/revenuecat-key.ts';
 import { secretLocation } from '../workspaces/secrets.ts';
+import { connect, newWebhook } from './connect.ts';
 import type { FlashCode } from './messages.ts';
 import {
   checkboxField,
@@ -44,9 +35,6 @@ import {
   textField,
 } from './page.ts';
 import { audit, changeSettings } from './settings-audit.ts';
-
-/** How the webhook got to RevenueCat, or why it did not. */
-type Registration = 'registered' | 'no_key' | 'scope_missing' | 'refused' | 'unreachable';
 
 const MAX_SIGNING_SECRET_LENGTH = 1_000;
 
@@ -155,73 +143,6 @@ async function storeKey(
   return done('/revenuecat', 'key_replaced');
 }
 
-async function connect(
-  request: PageRequest,
-  project: {
-    projectId: string;
-    name: string | null;
-    apiKey: string | null;
-    client?: RevenueCatClient;
-    missingScopes?: readonly string[];
-  },
-): Promise<Outcome> {
-  const { database, secrets, config, jobs } = request.context;
-  const { workspaceId } = request.workspace;
-  const connection = await connectProject(
-    { database, secrets, publicUrl: config.publicUrl },
-    { workspaceId, revenueCatProjectId: project.projectId, apiKey: project.apiKey, name: project.name },
-  );
-  if (project.apiKey !== null) {
-    await setApiKeyState(database, workspaceId, connection.id, 'valid');
-    await setMissingScopes(database, workspaceId, connection.id, project.missingScopes ?? []);
-  }
-  const registration = await register(request, project.client ?? null, project.projectId, connection);
-  await audit(request, 'revenuecat_connected', { project: project.name ?? project.projectId });
-  await jobs.send('workspace.health', { workspaceId });
-  return connectedPage(request, connection, {
-    name: project.name ?? project.projectId,
-    registration,
-    missingScopes: project.missingScopes ?? [],
-  });
-}
-
-async function register(
-  { context, workspace }: PageRequest,
-  client: RevenueCatClient | null,
-  revenueCatProjectId: string,
-  connection: Connection,
-): Promise<Registration> {
-  if (client === null) return 'no_key';
-  const registered = await registerWebhook(client, revenueCatProjectId, {
-    url: connection.webhookUrl,
-    authorizationHeader: connection.webhookAuthorization,
-  });
-  const webhookId = 'id' in registered ? registered.id : null;
-  await setWebhookId(context.database, workspace.workspaceId, connection.id, webhookId);
-  return 'id' in registered ? 'registered' : registered.reason;
-}
-
-/** The one page that shows the authorization value. It is the answer itself, so it is in no address or history. */
-async function connectedPage(
-  { context, workspace }: PageRequest,
-  connection: Connection,
-  shown: { name: string; registration: Registration; missingScopes: readonly string[] },
-): Promise<Outcome> {
-  const project = await readProject(context.database, workspace.workspaceId, connection.id);
-  return {
-    kind: 'page',
-    view: 'connected',
-    title: 'RevenueCat connected',
-    data: {
-      connection,
-      name: shown.name,
-      registration: shown.registration,
-      missing: missingByFeature(shown.missingScopes),
-      lastReceivedAt: project?.lastReceivedAt ?? null,
-    },
-  };
-}
-
 const signingForm = form(
   z.object({
     signing_secret: textField.pipe(
@@ -252,22 +173,6 @@ const reconnectForm = form(z.object({}), async (request) => {
   if (project.webhookId !== null) return newWebhook(request, project);
   return done('/revenuecat', 'reconnected');
 });
-
-async function newWebhook(request: PageRequest, project: Project): Promise<Outcome> {
-  const { context } = request;
-  const connection = {
-    id: project.projectId,
-    webhookUrl: webhookUrl(context.config.publicUrl, project.projectId),
-    webhookAuthorization: await replaceWebhookAuthorization(
-      context.database,
-      project.workspaceId,
-      project.projectId,
-    ),
-  };
-  const client = revenueCatClientFor(context, project);
-  const registration = await register(request, client, project.revenueCatProjectId, connection);
-  return connectedPage(request, connection, { name: project.name, registration, missingScopes: [] });
-}
 
 export const revenueCatPage: Page = {
   path: '/revenuecat',

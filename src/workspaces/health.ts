@@ -2,19 +2,17 @@ import { isDeepStrictEqual } from 'node:util';
 import { AppError } from '../errors.ts';
 import { withTimeout } from '../time.ts';
 import { intercomClientFor, revenueCatClientFor } from './clients.ts';
+import { markChecked, readReportedHealth, setReportedHealth } from './health-store.ts';
 import type { WorkspaceContext } from './install.ts';
 import { listProjects, type Project, setApiKeyState, setMissingScopes } from './projects.ts';
 import { checkApiKey } from './revenuecat-key.ts';
 import type { WorkspaceSettings } from './settings.ts';
 import {
-  markChecked,
   markDisconnected,
   markReconnected,
   type Refusals,
-  readReportedHealth,
   readWorkspace,
   setIdentityVerification,
-  setReportedHealth,
   type Workspace,
 } from './store.ts';
 

@@ -8,12 +8,12 @@ import type { Jobs } from '../jobs/jobs.ts';
 import { withTimeout } from '../time.ts';
 import { auditAdmin } from './audit.ts';
 import { intercomClientFor } from './clients.ts';
+import { retryRefused } from './health-store.ts';
 import { type SecretBox, secretLocation } from './secrets.ts';
 import {
   type Admin,
   markAttributesReady,
   readWorkspace,
-  retryRefused,
   saveSettings,
   setIdentityVerification,
   storeInstallation,

@@ -60,7 +60,7 @@ describe('who may change the settings', () => {
     assert.equal((await readWorkspace(site.db.database, 'abc123'))?.settings.contacts.create, 'identified');
   });
 
-  it('lets nobody shut themselves out', async () => {
+  it('refuses a selection without the admin who saves it', async () => {
     const answer = await send(ada, '/access', { who: 'selected', people: 'bob-1' });
     assert.equal(answer.status, 422);
     assert.match(answer.text, /shut yourself out/);
@@ -76,7 +76,7 @@ describe('who may change the settings', () => {
     assert.deepEqual(await access(), [{ id: 'abc123-admin', name: 'Ada Agent' }]);
   });
 
-  it('shows the others everything, and takes nothing from them', async () => {
+  it('shows the others everything, and refuses their changes', async () => {
     for (const path of ['', '/revenuecat', '/events', '/grants', '/deliveries', '/access', '/data']) {
       const { text } = await bob.get(`/settings${path}`).expect(200);
       assert.match(text, /Only these teammates can change it: Ada Agent/);
@@ -103,14 +103,14 @@ describe('who may change the settings', () => {
     assert.equal((await readWorkspace(site.db.database, 'abc123'))?.status, 'connected');
   });
 
-  it('survives an Intercom that does not tell the team', async () => {
+  it('works while Intercom does not list the team', async () => {
     site.intercom.faults.add({ status: 500, pathPrefix: '/admins', times: 2 });
     const { text } = await ada.get('/settings/access').expect(200);
     assert.match(text, /did not answer with your team/);
     assert.match(text, /Ada Agent \(you\)/);
   });
 
-  it('begins anew with a new installation, not with a repeated one', async () => {
+  it('is reset by a new installation, not by a repeated one', async () => {
     bob = await signIn('bob-1');
     assert.equal((await access())?.length, 1);
     await uninstall(site.context, 'abc123');
@@ -138,7 +138,7 @@ describe('the record of changes', () => {
     assert.ok(!text.includes('Bob <b>'));
   });
 
-  it('leaves nothing where nothing was changed', async () => {
+  it('has no entry where nothing was changed', async () => {
     await send(bob, '/events', { 'name.renewal': 'Renewed', 'enabled.renewal': 'on' });
     const before = await lastAudit();
     await send(bob, '/events', { 'name.renewal': 'Renewed', 'enabled.renewal': 'on' });

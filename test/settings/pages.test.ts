@@ -551,7 +551,7 @@ describe('home', () => {
     assert.match(broken, /href="\/install"/);
   });
 
-  it('is calm when nothing is wrong', async () => {
+  it('shows no advice when nothing is wrong', async () => {
     await site.db.database.query(
       `update workspaces set status = 'connected', attributes_ready = true where workspace_id = 'abc123'`,
     );

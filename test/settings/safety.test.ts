@@ -103,6 +103,20 @@ describe('refused webhooks', () => {
   });
 });
 
+describe('a webhook that cannot be interpreted', () => {
+  it('is on Home and under Deliveries, with its error', async () => {
+    assert.doesNotMatch(await page('/deliveries'), /could not be interpreted/);
+    await site.db.database.query(
+      `insert into webhooks (workspace_id, project_id, event_id, payload, processed_at, error)
+       values ($1, $2, 'odd-event', '{}', now(), 'Unexpected <shape>')`,
+      [WORKSPACE, projectId],
+    );
+    assert.match(await page(), /Some webhooks could not be interpreted/);
+    assert.match(await page('/deliveries'), /odd-event<\/code> Unexpected &lt;shape&gt;/);
+    await site.db.database.query(`delete from webhooks where event_id = 'odd-event'`);
+  });
+});
+
 describe('disconnecting', () => {
   it('can be undone for a day: the key is the same, and the webhook is registered again', async () => {
     const before = await stored();

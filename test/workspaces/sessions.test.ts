@@ -28,7 +28,7 @@ async function sessionCookie(workspaceId: string, adminId?: string): Promise<str
 const home = (cookie: string): supertest.Test =>
   supertest(site.app).get('/settings').accept('html').set('Cookie', cookie);
 
-it('opens the settings with its cookie alone, and stores no part of it', async () => {
+it('opens the settings with its cookie only, and stores no part of it', async () => {
   const cookie = await sessionCookie('abc123');
   const page = await home(cookie).expect(200);
   assert.match(page.text, /Workspace abc123/);

@@ -1,0 +1,104 @@
+import type { RevenueCatClient } from '../revenuecat/client.ts';
+import { revenueCatClientFor } from '../workspaces/clients.ts';
+import {
+  type Connection,
+  connectProject,
+  type Project,
+  readProject,
+  replaceWebhookAuthorization,
+  setApiKeyState,
+  setMissingScopes,
+  setWebhookId,
+  webhookUrl,
+} from '../workspaces/projects.ts';
+import { missingByFeature, registerWebhook } from '../workspaces/revenuecat-key.ts';
+import type { Outcome, PageRequest } from './page.ts';
+import { audit } from './settings-audit.ts';
+
+/** How the webhook got to RevenueCat, or why it did not. */
+type Registration = 'registered' | 'no_key' | 'scope_missing' | 'refused' | 'unreachable';
+
+/** Connects a project, registers its webhook, and shows the authorization value. */
+export async function connect(
+  request: PageRequest,
+  project: {
+    projectId: string;
+    name: string | null;
+    apiKey: string | null;
+    client?: RevenueCatClient;
+    missingScopes?: readonly string[];
+  },
+): Promise<Outcome> {
+  const { database, secrets, config, jobs } = request.context;
+  const { workspaceId } = request.workspace;
+  const connection = await connectProject(
+    { database, secrets, publicUrl: config.publicUrl },
+    { workspaceId, revenueCatProjectId: project.projectId, apiKey: project.apiKey, name: project.name },
+  );
+  if (project.apiKey !== null) {
+    await setApiKeyState(database, workspaceId, connection.id, 'valid');
+    await setMissingScopes(database, workspaceId, connection.id, project.missingScopes ?? []);
+  }
+  const registration = await register(request, project.client ?? null, project.projectId, connection);
+  await audit(request, 'revenuecat_connected', { project: project.name ?? project.projectId });
+  await jobs.send('workspace.health', { workspaceId });
+  return connectedPage(request, connection, {
+    name: project.name ?? project.projectId,
+    registration,
+    missingScopes: project.missingScopes ?? [],
+  });
+}
+
+async function register(
+  { context, workspace }: PageRequest,
+  client: RevenueCatClient | null,
+  revenueCatProjectId: string,
+  connection: Connection,
+): Promise<Registration> {
+  if (client === null) return 'no_key';
+  const registered = await registerWebhook(client, revenueCatProjectId, {
+    url: connection.webhookUrl,
+    authorizationHeader: connection.webhookAuthorization,
+  });
+  const webhookId = 'id' in registered ? registered.id : null;
+  await setWebhookId(context.database, workspace.workspaceId, connection.id, webhookId);
+  return 'id' in registered ? 'registered' : registered.reason;
+}
+
+/** The one page that shows the authorization value. It is the answer itself, so it is in no address or history. */
+async function connectedPage(
+  { context, workspace }: PageRequest,
+  connection: Connection,
+  shown: { name: string; registration: Registration; missingScopes: readonly string[] },
+): Promise<Outcome> {
+  const project = await readProject(context.database, workspace.workspaceId, connection.id);
+  return {
+    kind: 'page',
+    view: 'connected',
+    title: 'RevenueCat connected',
+    data: {
+      connection,
+      name: shown.name,
+      registration: shown.registration,
+      missing: missingByFeature(shown.missingScopes),
+      lastReceivedAt: project?.lastReceivedAt ?? null,
+    },
+  };
+}
+
+/** Replaces the webhook's authorization value, registers it, and shows it. */
+export async function newWebhook(request: PageRequest, project: Project): Promise<Outcome> {
+  const { context } = request;
+  const connection = {
+    id: project.projectId,
+    webhookUrl: webhookUrl(context.config.publicUrl, project.projectId),
+    webhookAuthorization: await replaceWebhookAuthorization(
+      context.database,
+      project.workspaceId,
+      project.projectId,
+    ),
+  };
+  const client = revenueCatClientFor(context, project);
+  const registration = await register(request, client, project.revenueCatProjectId, connection);
+  return connectedPage(request, connection, { name: project.name, registration, missingScopes: [] });
+}
