@@ -1,24 +1,36 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
 const FOLDER = join(import.meta.dirname, '../../migrations');
 
-function readSql(name: string): string {
-  return readFileSync(join(FOLDER, name), 'utf8');
+/** TypeORM orders migrations by the timestamp at the end of their names. */
+const FIRST_TIMESTAMP = 1_790_000_000_000;
+
+type Migration = new () => MigrationInterface & { name: string };
+
+/** @param file `0001_initial.up.sql`; with a `.down.sql` next to it */
+function migrationOf(file: string): Migration {
+  const [, number = '', title = ''] = /^(\d{4})_(\w+)\.up\.sql$/.exec(file) ?? [];
+  if (number === '') throw new Error(`migrations/${file}: name it 0002_what_it_does.up.sql`);
+  const words = title.split('_').map((word) => word.charAt(0).toUpperCase() + word.slice(1));
+  const run = (runner: QueryRunner, name: string): Promise<void> =>
+    runner.query(readFileSync(join(FOLDER, name), 'utf8'));
+  return class implements MigrationInterface {
+    name = `${words.join('')}${FIRST_TIMESTAMP + Number(number)}`;
+
+    up(runner: QueryRunner): Promise<void> {
+      return run(runner, file);
+    }
+
+    down(runner: QueryRunner): Promise<void> {
+      return run(runner, file.replace('.up.', '.down.'));
+    }
+  };
 }
 
-class Initial1790000000001 implements MigrationInterface {
-  name = 'Initial1790000000001';
-
-  async up(runner: QueryRunner): Promise<void> {
-    await runner.query(readSql('0001_initial.up.sql'));
-  }
-
-  async down(runner: QueryRunner): Promise<void> {
-    await runner.query(readSql('0001_initial.down.sql'));
-  }
-}
-
-/** Append-only from the first release on. */
-export const MIGRATIONS = [Initial1790000000001];
+/** Every file of `migrations/`, in order. Append-only from the first release on. */
+export const MIGRATIONS: Migration[] = readdirSync(FOLDER)
+  .filter((file) => file.endsWith('.up.sql'))
+  .sort()
+  .map(migrationOf);

@@ -1,7 +1,7 @@
 import type { SentMark, TimelineEntry } from '../subscribers/store.ts';
 import { eventMetadata } from '../subscription/delivery-metadata.ts';
-import { defaultEventName } from '../subscription/kinds.ts';
-import { type DeliverableKind, EVENT_KINDS, type SubscriberState } from '../subscription/types.ts';
+import { type DeliverableKind, defaultEventName, EVENT_KINDS } from '../subscription/kinds.ts';
+import type { SubscriberState } from '../subscription/types.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 
 /** What to do with one pending event. */

@@ -8,8 +8,9 @@ import {
   type TimelineEntry,
   toTimelineEntry,
 } from '../subscribers/store.ts';
+import type { EventKind } from '../subscription/kinds.ts';
 import { markWithinCustomer } from '../subscription/transfers.ts';
-import type { Environment, EventKind } from '../subscription/types.ts';
+import type { Environment } from '../subscription/types.ts';
 import type { CustomerContext } from './context.ts';
 
 export const PAGE_SIZE = 10;

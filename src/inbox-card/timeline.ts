@@ -12,7 +12,7 @@ import {
   text,
 } from '../intercom/canvas.ts';
 import type { TimelineEntry } from '../subscribers/store.ts';
-import { EVENT_KINDS, type EventKind, TIMELINE_ONLY_KINDS } from '../subscription/types.ts';
+import { EVENT_KINDS, type EventKind, TIMELINE_ONLY_KINDS } from '../subscription/kinds.ts';
 import type { CardContext, CustomerContext } from './context.ts';
 import { ENVIRONMENT_FILTERS, type FormState, TIMELINE_FILTERS } from './form-state.ts';
 import { type Direction, PAGE_SIZE, readTimelinePage, type TimelinePage } from './timeline-repository.ts';

@@ -8,7 +8,7 @@ import {
   type ProjectKey,
   resolveIdentities,
 } from '../subscribers/identity.ts';
-import { EVENT_KINDS } from '../subscription/types.ts';
+import { EVENT_KINDS } from '../subscription/kinds.ts';
 import type { InterpretedEvent } from './interpret.ts';
 
 export type ReceiptStatus = 'accepted' | 'duplicate';

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { notFound } from '../errors.ts';
 import { type FailedWebhook, listFailedWebhooks } from '../ingestion/journal.ts';
-import { EVENT_KINDS } from '../subscription/types.ts';
+import { EVENT_KINDS } from '../subscription/kinds.ts';
 import { listProjects, type Project } from '../workspaces/projects.ts';
 import type { Workspace } from '../workspaces/store.ts';
 import { KINDS, labelOfType, reasonText } from './messages.ts';

@@ -1,6 +1,5 @@
 import { z } from 'zod';
-import { defaultEventName } from '../subscription/kinds.ts';
-import { type DeliverableKind, EVENT_KINDS } from '../subscription/types.ts';
+import { type DeliverableKind, defaultEventName, EVENT_KINDS } from '../subscription/kinds.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import { KINDS } from './messages.ts';
 import { checkboxField, done, form, type Page, type Problems, problems, textField } from './page.ts';

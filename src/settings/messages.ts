@@ -1,6 +1,5 @@
 import { messagesFor } from '../i18n/messages.ts';
-import { defaultEventName } from '../subscription/kinds.ts';
-import { type DeliverableKind, EVENT_KINDS } from '../subscription/types.ts';
+import { type DeliverableKind, defaultEventName, EVENT_KINDS } from '../subscription/kinds.ts';
 import type { AuditRow } from '../workspaces/audit.ts';
 import texts from './texts.json' with { type: 'json' };
 

@@ -5,7 +5,7 @@ import {
   type EventDelivery,
   IS_PENDING,
 } from '../subscribers/store.ts';
-import { type DeliverableKind, EVENT_KINDS } from '../subscription/types.ts';
+import { type DeliverableKind, EVENT_KINDS } from '../subscription/kinds.ts';
 
 /** Counting stops here: a page needs no exact number beyond it, and the table may hold millions. */
 export const MAX_COUNTED = 100_000;

@@ -1,5 +1,5 @@
 import { forbidden } from '../errors.ts';
-import { EVENT_KINDS } from '../subscription/types.ts';
+import { EVENT_KINDS } from '../subscription/kinds.ts';
 import { isRecord } from '../text.ts';
 import { auditAdmin } from '../workspaces/audit.ts';
 import {

@@ -1,6 +1,5 @@
 import { CONTACT_ATTRIBUTES } from '../subscription/attributes.ts';
-import { defaultEventName } from '../subscription/kinds.ts';
-import { type DeliverableKind, EVENT_KINDS } from '../subscription/types.ts';
+import { type DeliverableKind, defaultEventName, EVENT_KINDS } from '../subscription/kinds.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import { KINDS, RECIPES } from './messages.ts';
 import type { Page } from './page.ts';

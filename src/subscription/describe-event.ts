@@ -1,7 +1,7 @@
 import { isRecord } from '../text.ts';
-import { isCancelledByStore } from './kinds.ts';
+import { type EventKind, isCancelledByStore } from './kinds.ts';
 import { entitlementLabel, type Names, productLabel, titleCase } from './names.ts';
-import type { EventKind, LifecycleEvent, Money } from './types.ts';
+import type { LifecycleEvent, Money } from './types.ts';
 
 /** What the title of an event says; most are the event's kind. */
 export type EventTitle =

@@ -1,6 +1,48 @@
 import { DAY_MS } from '../time.ts';
-import { type DeliverableKind, EVENT_KINDS, type EventKind, type LifecycleEvent } from './types.ts';
+import type { LifecycleEvent } from './types.ts';
 
+/** What an event means to people. The first ten are those of RevenueCat's own Intercom integration. */
+export const EVENT_KINDS = [
+  'initial_purchase',
+  'trial_started',
+  'trial_converted',
+  'trial_cancelled',
+  'renewal',
+  'cancellation',
+  'non_subscription_purchase',
+  'expiration',
+  'billing_issue',
+  'product_change',
+  'refund',
+  'refund_reversed',
+  'uncancellation',
+  'subscription_paused',
+  'subscription_extended',
+  'promotional_granted',
+  'promotional_revoked',
+  'transfer',
+  'temporary_entitlement_grant',
+  'price_increase_consent',
+  'invoice_issued',
+  'purchase_redeemed',
+] as const;
+
+/** A kind that becomes a data event on the Intercom contact. */
+export type DeliverableKind = (typeof EVENT_KINDS)[number];
+
+/** Kinds that stay on the timeline. `unknown` is any type that this version does not know: shown as it is. */
+export const TIMELINE_ONLY_KINDS = [
+  'experiment_enrollment',
+  'paywall',
+  'virtual_currency',
+  'subscriber_alias',
+  'test',
+  'unknown',
+] as const;
+
+export type EventKind = DeliverableKind | (typeof TIMELINE_ONLY_KINDS)[number];
+
+/** Kinds that follow from RevenueCat's type alone. */
 const BY_TYPE: Readonly<Record<string, EventKind>> = {
   UNCANCELLATION: 'uncancellation',
   SUBSCRIPTION_PAUSED: 'subscription_paused',

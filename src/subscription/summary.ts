@@ -1,8 +1,8 @@
 import { DAY_MS } from '../time.ts';
-import { isCancelledByStore } from './kinds.ts';
+import { type EventKind, isCancelledByStore } from './kinds.ts';
 import { deriveState } from './state.ts';
 import { joinTransfersWithin } from './transfers.ts';
-import type { Environment, EventKind, LifecycleEvent, Snapshot, SubscriberState } from './types.ts';
+import type { Environment, LifecycleEvent, Snapshot, SubscriberState } from './types.ts';
 
 /** Raise it whenever the same history would give another summary: stored ones then count as missing. */
 export const SUMMARY_FORMAT = 4;

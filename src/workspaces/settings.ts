@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { EVENT_KINDS } from '../subscription/types.ts';
+import { EVENT_KINDS } from '../subscription/kinds.ts';
 
 /** Languages of the inbox card, as BCP 47 primary tags. */
 export const CARD_LANGUAGES = ['en', 'de', 'fr', 'es', 'pt', 'ja'] as const;

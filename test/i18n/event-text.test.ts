@@ -4,8 +4,9 @@ import { eventText } from '../../src/i18n/event-text.ts';
 import { LANGUAGES, type Language } from '../../src/i18n/languages.ts';
 import { messagesFor } from '../../src/i18n/messages.ts';
 import { isShownToCustomers } from '../../src/subscription/describe-event.ts';
+import { EVENT_KINDS, TIMELINE_ONLY_KINDS } from '../../src/subscription/kinds.ts';
 import { storeName, tidyId } from '../../src/subscription/names.ts';
-import { EVENT_KINDS, type LifecycleEvent, TIMELINE_ONLY_KINDS } from '../../src/subscription/types.ts';
+import type { LifecycleEvent } from '../../src/subscription/types.ts';
 import { buy, event, grant, period, renew, trial } from '../subscription/histories.ts';
 
 const names = {

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { defaultEventName } from '../../src/subscription/kinds.ts';
-import type { EventKind } from '../../src/subscription/types.ts';
+import { defaultEventName, type EventKind } from '../../src/subscription/kinds.ts';
 import { event } from './histories.ts';
 
 const promotional = { store: 'PROMOTIONAL', period_type: 'PROMOTIONAL' };
