@@ -1,6 +1,6 @@
 drop table reconcile_marks, import_customers, imports;
 drop table used_support_links, api_keys;
-drop table audit_log, action_admins, action_notes, actions;
+drop table audit_log, action_admins, action_notes, actions, bulk_grant_customers, bulk_grants;
 drop table subscriber_summaries;
 drop table revenuecat_budgets, catalog;
 drop table workers, call_budgets, delivery_attempts, event_deliveries;

@@ -342,6 +342,42 @@ create table action_notes (
 create index action_notes_subscriber on action_notes (workspace_id, subscriber_id);
 create index action_notes_open on action_notes (workspace_id, created_at) where state in ('queued', 'sending');
 
+-- One grant for many customers. Each customer's own grant is an action; this is the list that makes them.
+create table bulk_grants (
+  workspace_id     text not null,
+  bulk_grant_id    uuid not null,
+  project_id       text not null,
+  entitlement_id   text not null,
+  lookup_key       text not null,
+  entitlement_name text not null,
+  duration         text not null,
+  start            text not null check (start in ('after', 'now')),
+  reason           text not null,
+  admin            jsonb not null,
+  decided_by       jsonb,
+  state            text not null default 'draft'
+                   check (state in ('draft', 'awaiting_approval', 'running', 'paused', 'done', 'undoing', 'undone')),
+  created_at       timestamptz not null default now(),
+  started_at       timestamptz,
+  finished_at      timestamptz,
+  primary key (workspace_id, bulk_grant_id)
+);
+
+create table bulk_grant_customers (
+  workspace_id  text not null,
+  bulk_grant_id uuid not null,
+  app_user_id   text not null,
+  state         text not null default 'pending'
+                check (state in ('pending', 'granted', 'unchanged', 'failed', 'undone', 'undo_failed')),
+  attempts      integer not null default 0,
+  action_id     uuid,
+  error         text,
+  claimed_until timestamptz,
+  finished_at   timestamptz,
+  primary key (workspace_id, bulk_grant_id, app_user_id)
+);
+create index bulk_grant_customers_state on bulk_grant_customers (workspace_id, bulk_grant_id, state);
+
 -- One row for each teammate: the holder of its lock counts that teammate's actions of the month alone.
 create table action_admins (
   workspace_id text not null,

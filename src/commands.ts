@@ -7,6 +7,7 @@ import { addReplayCommand } from './delivery/command.ts';
 import { addDoctorCommand } from './doctor/command.ts';
 import { AppError } from './errors.ts';
 import { stopOnSignals } from './http/stop-on-signals.ts';
+import { addGrantCommand } from './grants/command.ts';
 import { addReinterpretCommand } from './ingestion/command.ts';
 import { createLogger } from './logger.ts';
 import { startServer } from './server.ts';
@@ -52,6 +53,7 @@ function createProgram(): Command {
   addReplayCommand(program);
   addReinterpretCommand(program);
   addBackfillCommand(program);
+  addGrantCommand(program);
   addDoctorCommand(program);
   addRotateKeysCommand(program);
 

@@ -6,8 +6,7 @@ import { intercomWebhookRouter } from './contacts/webhooks.ts';
 import type { Connected } from './database/connection.ts';
 import { deliveryJobs } from './delivery/jobs.ts';
 import { replayEvents } from './delivery/replay.ts';
-import { resumeActions } from './grants/confirmation.ts';
-import { grantJobs } from './grants/jobs.ts';
+import { grantJobs, resumeGrants } from './grants/jobs.ts';
 import { createApp } from './http/app.ts';
 import { observeRequests } from './http/metrics.ts';
 import { operatorRouter } from './http/operator.ts';
@@ -81,7 +80,7 @@ async function startJobs(services: Services): Promise<void> {
   worker.start();
   await jobs.work();
   await resumeImports(app);
-  await resumeActions(app);
+  await resumeGrants(app);
 }
 
 async function createRoutes(services: Services, http: HttpServer): Promise<RequestListener> {

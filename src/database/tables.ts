@@ -47,6 +47,10 @@ export const TABLES: Readonly<Record<string, Table>> = {
     where: `customer_id in (select app_user_id from subscriber_ids
               where workspace_id = $1 and subscriber_id = any($2::uuid[]))`,
   }),
+  bulk_grant_customers: customerTable('nothing', false, {
+    where: `app_user_id in (select app_user_id from subscriber_ids
+              where workspace_id = $1 and subscriber_id = any($2::uuid[]))`,
+  }),
   subscriber_ids: customerTable('move', true),
   events: customerTable('move', true),
   event_deliveries: customerTable('move', true),
@@ -67,6 +71,7 @@ export const TABLES: Readonly<Record<string, Table>> = {
   revenuecat_budgets: WORKSPACE,
   imports: WORKSPACE,
   action_admins: WORKSPACE,
+  bulk_grants: WORKSPACE,
   catalog: WORKSPACE,
   used_support_links: WORKSPACE,
   projects: { ...WORKSPACE, secrets: { api_key: 'apiKey', signing_secret: 'signingSecret' } },

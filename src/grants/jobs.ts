@@ -1,6 +1,7 @@
 import type { JobDefinitions } from '../jobs/jobs.ts';
 import { intercomClientFor } from '../workspaces/clients.ts';
 import { readWorkspace } from '../workspaces/store.ts';
+import { resumeBulkGrants, runBulkSlice } from './bulk.ts';
 import { confirmAction, resumeActions } from './confirmation.ts';
 import type { GrantContext } from './context.ts';
 import { sendNotes } from './notes.ts';
@@ -11,6 +12,7 @@ declare module '../jobs/jobs.ts' {
     'action.confirm': { workspaceId: string; actionId: string };
     'action.note': { workspaceId: string; actionId: string };
     'action.resume': Record<string, never>;
+    'bulk-grant.run': { workspaceId: string; bulkGrantId: string };
   }
 }
 
@@ -30,6 +32,19 @@ export function grantJobs(context: GrantContext & Parameters<typeof intercomClie
       run: (key) => confirmAction(context, key),
     },
     'action.note': { workers: 'interactive', retryLimit: 20, run: note },
-    'action.resume': { workers: 'background', cron: '37 3 * * *', run: () => resumeActions(context) },
+    'bulk-grant.run': {
+      workers: 'interactive',
+      expireInSeconds: 300,
+      retryLimit: 1_000,
+      retryDelayMax: 60,
+      run: (key) => runBulkSlice(context, key),
+    },
+    'action.resume': { workers: 'background', cron: '37 3 * * *', run: () => resumeGrants(context) },
   };
+}
+
+/** Queues what killed processes have left unfinished. */
+export async function resumeGrants(context: Pick<GrantContext, 'database' | 'jobs'>): Promise<void> {
+  await resumeActions(context);
+  await resumeBulkGrants(context);
 }

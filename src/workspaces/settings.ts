@@ -80,6 +80,8 @@ export const workspaceSettingsSchema = z.object({
       monthlyPerAdmin: z.number().int().min(1).nullable().default(null),
       /** Grants longer than this need a second teammate; `null`: never. */
       secondPersonAboveDays: z.number().int().min(1).nullable().default(null),
+      /** One grant for more customers than this needs a second teammate; `null`: never. */
+      bulkSecondPersonAbove: z.number().int().min(1).nullable().default(100),
     })
     .prefault({}),
   /** What teammates can do to what a customer bought; off until an admin switches each on. */

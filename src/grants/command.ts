@@ -1,0 +1,185 @@
+import { readFile } from 'node:fs/promises';
+import type { Command } from 'commander';
+import { loadCommandConfig } from '../config.ts';
+import { connectDatabase } from '../database/connection.ts';
+import { badRequest, notFound } from '../errors.ts';
+import { openJobs } from '../jobs/jobs.ts';
+import { createCommandLogger } from '../logger.ts';
+import { createCallLimiter } from '../revenuecat/call-limiter.ts';
+import { revenueCatClientFor } from '../workspaces/clients.ts';
+import { loadEncryptionKeys } from '../workspaces/encryption-keys.ts';
+import { listProjects } from '../workspaces/projects.ts';
+import { createSecretBox } from '../workspaces/secrets.ts';
+import { readWorkspace } from '../workspaces/store.ts';
+import { changeBulkGrant, draftBulkGrant, parseCustomerList, runBulkGrant, startBulkGrant } from './bulk.ts';
+import { type BulkGrant, listCustomers, readBulkGrant, readProgress } from './bulk-repository.ts';
+import type { GrantContext } from './context.ts';
+import { isDuration, lengthInDays } from './durations.ts';
+import { grantJobs } from './jobs.ts';
+import { checkLength, checkReason } from './policy.ts';
+import { listEntitlements } from './repository.ts';
+import { GRANT_STARTS, type GrantStart, type Teammate } from './types.ts';
+
+interface Options {
+  readonly workspace: string;
+  readonly project?: string;
+  readonly file?: string;
+  readonly entitlement?: string;
+  readonly duration: string;
+  readonly start: string;
+  readonly reason?: string;
+  readonly resume?: string;
+  readonly undo?: string;
+  readonly dryRun?: boolean;
+  readonly json?: boolean;
+}
+
+const COMMAND_LINE: Teammate = { id: 'command-line', name: 'Command line', email: null };
+const EXAMPLES = 10;
+
+/** `grant`: one grant for the customers of a file, with or without a running server. */
+export function addGrantCommand(program: Command): void {
+  program
+    .command('grant')
+    .description('grant an entitlement to the customers of a list, resume such a grant, or undo it')
+    .requiredOption('--workspace <id>', 'Intercom workspace ID')
+    .option('--project <id>', "connected project (its id here or RevenueCat's); needed with several")
+    .option('--file <path>', 'app user IDs, one a line, or a CSV whose first column has them')
+    .option('--entitlement <key>', 'lookup key or id of the entitlement')
+    .option(
+      '--duration <name>',
+      'daily, weekly, two_week, monthly, three_month, six_month, yearly …',
+      'monthly',
+    )
+    .option('--start <when>', 'after (what each customer has) or now', 'after')
+    .option('--reason <text>', 'stored with every grant')
+    .option('--dry-run', 'count the customers and show ten; grant nothing')
+    .option('--resume <id>', 'continue a grant that was interrupted or paused')
+    .option('--undo <id>', 'remove what a grant has granted')
+    .option('--json', 'print the result as JSON')
+    .action(async (options: Options) => {
+      process.exitCode = await grant(options);
+    });
+}
+
+async function grant(options: Options): Promise<number> {
+  const config = loadCommandConfig();
+  const logger = createCommandLogger(process.env.LOG_LEVEL || 'error');
+  const connected = await connectDatabase(config, logger);
+  const { database } = connected;
+  const jobs = await openJobs({
+    databaseUrl: connected.url,
+    backend: config.databaseBackend,
+    listen: false,
+    queueOnly: true,
+    logger,
+  });
+  try {
+    const clients = {
+      database,
+      logger,
+      config,
+      secrets: createSecretBox(await loadEncryptionKeys(config)),
+      limiter: createCallLimiter({ database }),
+      now: Date.now,
+    };
+    const context: GrantContext & typeof clients = {
+      ...clients,
+      jobs,
+      revenueCat: (project, timeoutMs) =>
+        revenueCatClientFor(clients, project, { priority: 'background', timeoutMs }),
+    };
+    await jobs.register(grantJobs(context));
+    const bulk = await chooseBulk(context, options);
+    if (bulk.state === 'running' || bulk.state === 'undoing')
+      await runBulkGrant(context, bulk, Number.POSITIVE_INFINITY);
+    return report(context, bulk, options);
+  } finally {
+    await jobs.stop();
+    await connected.close();
+  }
+}
+
+async function chooseBulk(context: GrantContext, options: Options): Promise<BulkGrant> {
+  const { workspace: workspaceId } = options;
+  const id = options.resume ?? options.undo;
+  if (id === undefined) return newBulk(context, options);
+  const key = { workspaceId, bulkGrantId: id };
+  const bulk = await readBulkGrant(context.database, key);
+  if (!bulk) throw notFound(`Workspace ${workspaceId} has no grant ${id}`);
+  const by = COMMAND_LINE;
+  if (options.undo !== undefined) {
+    const from = ['done', 'paused', 'running'] as const;
+    return (await changeBulkGrant(context, bulk, { from, to: 'undoing', by })) ?? bulk;
+  }
+  return (await changeBulkGrant(context, bulk, { from: ['paused'], to: 'running', by })) ?? bulk;
+}
+
+async function newBulk(context: GrantContext, options: Options): Promise<BulkGrant> {
+  const { database } = context;
+  const workspace = await readWorkspace(database, options.workspace);
+  if (!workspace) throw notFound(`No workspace ${options.workspace} has the app installed`);
+  const projects = (await listProjects(database, options.workspace)).filter(
+    ({ projectId, revenueCatProjectId }) =>
+      options.project === undefined || [projectId, revenueCatProjectId].includes(options.project),
+  );
+  const [project, ...others] = projects;
+  if (!project || others.length > 0) throw badRequest('Choose one connected project with --project');
+  if (options.file === undefined) throw badRequest('Name the list of customers with --file');
+  const { duration, start, reason = '' } = options;
+  if (!isDuration(duration) || !(GRANT_STARTS as readonly string[]).includes(start))
+    throw badRequest('--duration or --start is not one of the listed values');
+  const policy = workspace.settings.grants;
+  const days = duration === 'lifetime' ? null : lengthInDays(duration);
+  const refusal = checkLength(policy, days) ?? checkReason(policy, reason);
+  if (refusal) throw badRequest(`The rules for grants refuse this: ${refusal.code}`);
+  const entitlements = await listEntitlements(database, options.workspace, project.projectId);
+  const entitlement = entitlements.find(({ id, lookupKey }) =>
+    [id, lookupKey].includes(options.entitlement ?? ''),
+  );
+  if (!entitlement)
+    throw badRequest(
+      `Choose an entitlement with --entitlement: ${entitlements.map(({ lookupKey }) => lookupKey).join(', ')}`,
+    );
+  const draft = await draftBulkGrant(
+    context,
+    {
+      workspaceId: options.workspace,
+      projectId: project.projectId,
+      entitlementId: entitlement.id,
+      lookupKey: entitlement.lookupKey,
+      entitlementName: entitlement.displayName ?? entitlement.lookupKey,
+      duration,
+      start: start as GrantStart,
+      reason,
+      admin: COMMAND_LINE,
+    },
+    parseCustomerList(await readFile(options.file, 'utf8')),
+  );
+  if (options.dryRun) return draft;
+  const rules = { by: COMMAND_LINE, secondPersonAbove: policy.bulkSecondPersonAbove };
+  const started = (await startBulkGrant(context, draft, rules)) ?? draft;
+  if (!options.json) process.stdout.write(`Grant ${started.bulkGrantId}\n`);
+  return started;
+}
+
+async function report(context: GrantContext, key: BulkGrant, { json }: Options): Promise<number> {
+  const bulk = (await readBulkGrant(context.database, key)) ?? key;
+  const { total, byState } = await readProgress(context.database, bulk);
+  const examples = (await listCustomers(context.database, bulk, EXAMPLES)).map(({ appUserId }) => appUserId);
+  const isFinished = bulk.state === 'done' || bulk.state === 'undone';
+  if (json) {
+    const result = { id: bulk.bulkGrantId, state: bulk.state, total, ...byState };
+    process.stdout.write(`${JSON.stringify(bulk.state === 'draft' ? { ...result, examples } : result)}\n`);
+  } else {
+    const counts = Object.entries(byState).map(([state, count]) => `${count} ${state.replace('_', ' ')}`);
+    const lines = {
+      draft: [`Dry run: ${total} customers, such as:`, ...examples.map((id) => `  ${id}`)],
+      awaiting_approval: [
+        `${total} customers: waits for the approval of a second person, under Settings › Grants › Grant to many.`,
+      ],
+    } as Partial<Record<BulkGrant['state'], string[]>>;
+    process.stdout.write(`${(lines[bulk.state] ?? [`${bulk.state}: ${counts.join(', ')}`]).join('\n')}\n`);
+  }
+  return isFinished || bulk.state === 'draft' || bulk.state === 'awaiting_approval' ? 0 : 1;
+}

@@ -1,0 +1,201 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { parseCustomerList } from '../../src/grants/bulk.ts';
+import { BARE_ENVIRONMENT } from '../support/bare-environment.ts';
+import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
+import { until } from '../support/wait.ts';
+import { WORKSPACE_ID } from '../support/world.ts';
+import { DAY_MS, give, grantsAt, setPolicy } from './support.ts';
+
+/** `BULK_TEST_CUSTOMERS=5000` takes as many as a large outage. */
+const CUSTOMERS = Number(process.env.BULK_TEST_CUSTOMERS ?? 120);
+const KILLS = 2;
+
+test('a list may be pasted or be the first column of a CSV; each id counts once', () => {
+  const cases: readonly (readonly [string, readonly string[]])[] = [
+    ['a\nb\n\na\n', ['a', 'b']],
+    ['app_user_id,name\r\n"a",Ann\r\nb,Bob\r\n', ['a', 'b']],
+    ['  a ;x\n$RCAnonymousID:1\t2', ['a', '$RCAnonymousID:1']],
+    ['\n \n', []],
+  ];
+  for (const [text, expected] of cases) assert.deepEqual(parseCustomerList(text), expected);
+});
+
+describe('one grant for many customers', () => {
+  let product: Product;
+  let folder: string;
+  const ids = Array.from({ length: CUSTOMERS }, (_, index) => `many_${String(index).padStart(5, '0')}`);
+  const earlier = ids.slice(0, 5);
+  const file = () => join(folder, 'customers.csv');
+
+  before(async () => {
+    // Without workers of its own: the commands alone do the work, and can be killed.
+    product = await createProduct({ environment: { ROLE: 'web' } });
+    folder = await mkdtemp(join(tmpdir(), 'bulk-grant-'));
+    const { database } = product.server.connected;
+    product.revenueCat.state.limitsPerMinute.customer = 1_000_000;
+    product.revenueCat.state.grantWebhookDelayMs = null;
+    for (const id of ids) product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, { id });
+    for (const id of earlier) give(product, id, { endsAtMs: Date.now() + 3 * DAY_MS });
+    await database.query(
+      `with made as (
+         insert into subscribers (workspace_id, project_id, subscriber_id)
+         select $1, p.project_id, gen_random_uuid() from projects p, generate_series(1, $2)
+          where p.workspace_id = $1 returning subscriber_id, project_id),
+       numbered as (select *, row_number() over () as n from made)
+       insert into subscriber_ids (workspace_id, project_id, app_user_id, subscriber_id)
+       select $1, m.project_id, i.id, m.subscriber_id
+         from numbered m join unnest($3::text[]) with ordinality as i (id, n) on i.n = m.n`,
+      [WORKSPACE_ID, CUSTOMERS, ids],
+    );
+    const [entitlement] = product.revenueCat.state.projects.get(REVENUECAT_PROJECT_ID)?.entitlements ?? [];
+    await database.query(
+      `insert into catalog (workspace_id, project_id, kind, id, lookup_key, display_name)
+       select $1, project_id, 'entitlement', $2, 'pro', 'Pro' from projects where workspace_id = $1
+       on conflict do nothing`,
+      [WORKSPACE_ID, entitlement?.id],
+    );
+    await writeFile(file(), ['app_user_id', ...ids, 'nobody_here'].join('\n'));
+    await setPolicy(product, { bulkSecondPersonAbove: null });
+  });
+  after(async () => {
+    await product?.close();
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  function start(args: readonly string[]): { process: ChildProcess; output: Promise<string> } {
+    const child = spawn(
+      process.execPath,
+      ['src/main.ts', 'grant', '--workspace', WORKSPACE_ID, '--json', ...args],
+      {
+        env: { ...BARE_ENVIRONMENT, ...product.environment, NODE_ENV: 'test', DATA_DIR: folder },
+        stdio: ['ignore', 'pipe', 'inherit'],
+      },
+    );
+    const chunks: string[] = [];
+    child.stdout.on('data', (chunk) => chunks.push(String(chunk)));
+    const output = new Promise<string>((resolve) => {
+      child.once('close', () => resolve(chunks.join('')));
+    });
+    return { process: child, output };
+  }
+
+  const run = async (args: readonly string[]): Promise<Record<string, unknown>> =>
+    JSON.parse(await start(args).output) as Record<string, unknown>;
+
+  const wish = () => ['--file', file(), '--entitlement', 'pro', '--duration', 'weekly', '--reason', 'Outage'];
+
+  const finished = async (state: string): Promise<number> => {
+    const rows = await product.server.connected.database.query<{ n: string }>(
+      `select count(*) as n from bulk_grant_customers where workspace_id = $1 and state = $2`,
+      [WORKSPACE_ID, state],
+    );
+    return Number(rows[0]?.n);
+  };
+
+  test('a dry run counts, shows ten, and grants nothing', async () => {
+    const dry = await run([...wish(), '--dry-run']);
+    assert.deepEqual([dry.state, dry.total], ['draft', CUSTOMERS + 1]);
+    assert.deepEqual(dry.examples, ids.slice(0, 10));
+    assert.equal(product.revenueCat.state.grantRequests.length, 0);
+    await product.server.connected.database.query(
+      `delete from bulk_grant_customers where workspace_id = $1`,
+      [WORKSPACE_ID],
+    );
+  });
+
+  test('killed on the way and resumed, every customer is granted exactly once', async () => {
+    let working = start(wish());
+    const [first] = await until(
+      async () => {
+        const rows = await product.server.connected.database.query<{ id: string }>(
+          `select bulk_grant_id as id from bulk_grants where workspace_id = $1 and state = 'running'`,
+          [WORKSPACE_ID],
+        );
+        return rows.length > 0 && rows;
+      },
+      'the grant to be running',
+      30_000,
+    );
+    const id = first?.id ?? '';
+    for (let kill = 1; kill <= KILLS; kill += 1) {
+      await until(
+        async () => (await finished('granted')) >= (CUSTOMERS * kill) / (KILLS + 2),
+        `part ${kill} of the grants`,
+        120_000,
+      );
+      working.process.kill('SIGKILL');
+      await working.output;
+      // What the killed process had claimed is free again after a minute; here it is not waited for.
+      await product.server.connected.database.query(
+        `update bulk_grant_customers set claimed_until = null where workspace_id = $1 and state = 'pending'`,
+        [WORKSPACE_ID],
+      );
+      // Two minutes later RevenueCat can no longer be at work on what the killed process had called for.
+      await product.server.connected.database.query(
+        `update actions set called_at = called_at - interval '3 minutes'
+          where workspace_id = $1 and state = 'requested'`,
+        [WORKSPACE_ID],
+      );
+      working = start(['--resume', id]);
+    }
+    const result = JSON.parse(await working.output) as Record<string, unknown>;
+    assert.deepEqual(
+      [result.state, result.granted, result.failed, result.pending],
+      ['done', CUSTOMERS, 1, undefined],
+    );
+    const requests = new Map<string, number>();
+    for (const { customerId } of product.revenueCat.state.grantRequests)
+      requests.set(customerId, (requests.get(customerId) ?? 0) + 1);
+    assert.deepEqual(
+      ids.filter((each) => requests.get(each) !== 1),
+      [],
+      'RevenueCat was called once for each',
+    );
+    const [anyone] = grantsAt(product, ids.at(-1) ?? '');
+    assert.ok(Math.abs((anyone?.endsAtMs ?? 0) - Date.now() - 7 * DAY_MS) < 10 * 60_000);
+    const [added] = grantsAt(product, earlier[0] ?? '')
+      .map(({ endsAtMs }) => endsAtMs ?? 0)
+      .sort((a, b) => b - a);
+    assert.ok(Math.abs((added ?? 0) - Date.now() - 10 * DAY_MS) < 10 * 60_000, 'after what the customer had');
+    const audit = await product.server.connected.database.query<{ action: string; n: string }>(
+      `select action, count(*) as n from audit_log where workspace_id = $1 and action like '%grant%'
+        group by action order by action`,
+      [WORKSPACE_ID],
+    );
+    assert.deepEqual(
+      audit.map(({ action, n }) => [action, Number(n)]),
+      [
+        ['bulk_grant_done', 1],
+        ['bulk_grant_running', 1],
+        ['grant', CUSTOMERS],
+      ],
+    );
+  });
+
+  test('undone as one: none is left, and what was granted before stays', async () => {
+    const [bulk] = await product.server.connected.database.query<{ id: string }>(
+      `select bulk_grant_id as id from bulk_grants where workspace_id = $1 and state = 'done'`,
+      [WORKSPACE_ID],
+    );
+    const result = await run(['--undo', bulk?.id ?? '']);
+    assert.deepEqual([result.state, result.undone, result.granted], ['undone', CUSTOMERS, undefined]);
+    const left = ids.filter((id) => grantsAt(product, id).length > 0);
+    assert.deepEqual(left, earlier);
+    for (const id of earlier) {
+      const [grant] = grantsAt(product, id);
+      assert.ok(Math.abs((grant?.endsAtMs ?? 0) - Date.now() - 3 * DAY_MS) < 10 * 60_000);
+    }
+  });
+
+  test('above the number of the rules it waits for a second person', async () => {
+    await setPolicy(product, { bulkSecondPersonAbove: 10 });
+    const result = await run(wish());
+    assert.equal(result.state, 'awaiting_approval');
+    assert.equal(product.revenueCat.state.grantRequests.length, CUSTOMERS + earlier.length);
+  });
+});
