@@ -79,6 +79,8 @@ export interface Customer {
   readonly sources: readonly HistorySource[];
   readonly grants: readonly Grant[];
   readonly names: Names;
+  /** Subscriber id of the customer that purchases were transferred to; `null`: none, or unknown here. */
+  readonly receiverId: string | null;
   /** The id to act with. */
   readonly appUserId: string;
 }

@@ -2,10 +2,11 @@ import { endOrForever, isSameEnd } from '../grants/durations.ts';
 import { listActions } from '../grants/repository.ts';
 import { fallbackEvents as fallbackEventsOf, storeFallbackEvents } from '../grants/timeline.ts';
 import { type Action, type Grant, grantEndMs } from '../grants/types.ts';
-import { findByEmail } from '../subscribers/find-store.ts';
+import { findByAppUserIds, findByEmail } from '../subscribers/find-store.ts';
 import { ownSource, readHistoryWithSources, type TimelineEntry } from '../subscribers/store.ts';
 import { saveSummaries } from '../subscribers/summary-store.ts';
 import { bestAppUserIds } from '../subscription/attributes.ts';
+import type { CustomerDescription } from '../subscription/customer-description.ts';
 import { describeCustomer } from '../subscription/describe-customer.ts';
 import { isBlockedId } from '../subscription/identities.ts';
 import { deriveState } from '../subscription/state.ts';
@@ -83,11 +84,13 @@ export async function loadCustomer(context: CardContext, candidate: Candidate): 
   const fallbackEvents = [...grantEvents, ...(await storeFallbackEvents(sql, actions))];
   const counts = { ...summary.counts, production: summary.counts.production + fallbackEvents.length };
   const grantedBy = (subscription: SubscriptionState) => granterOf(grants, subscription);
+  const description = describeCustomer(state, { names, nowMs: services.now(), counts, grantedBy });
   return {
     subscriber: candidate,
     project,
     state,
-    description: describeCustomer(state, { names, nowMs: services.now(), counts, grantedBy }),
+    description,
+    receiverId: await findReceiver(context, candidate, description),
     latest: [...fallbackEvents, ...summary.latest].sort((a, b) => b.atMs - a.atMs).slice(0, 3),
     counts,
     fallbackEvents,
@@ -96,6 +99,18 @@ export async function loadCustomer(context: CardContext, candidate: Candidate): 
     names,
     appUserId: bestAppUserIds(summary.state, candidate.appUserIds)[0] ?? '',
   };
+}
+
+/** Who holds the purchases that the sentence says were transferred away. */
+async function findReceiver(
+  { services, request }: CardContext,
+  { subscriberId, projectId }: Candidate,
+  { statements, movedTo }: CustomerDescription,
+): Promise<string | null> {
+  if (movedTo === null || !statements.some(({ kind }) => kind === 'moved')) return null;
+  const found = await findByAppUserIds(services.readDatabase, request.workspaceId, movedTo.appUserIds);
+  const receiver = found.find((each) => each.projectId === projectId && each.subscriberId !== subscriberId);
+  return receiver?.subscriberId ?? null;
 }
 
 interface SummaryRead {

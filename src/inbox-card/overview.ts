@@ -87,7 +87,8 @@ function partsOf(context: CustomerContext, notice: string | null): Parts {
 
 function join(parts: Parts, shown: ReadonlySet<Extra>): Component[] {
   const rows = [shown.has('row1'), shown.has('row2'), shown.has('row3')];
-  const isShown = ({ id }: ListItem): boolean => id === 'details' || shown.has(id as Extra);
+  const isShown = ({ id }: ListItem): boolean =>
+    id === 'details' || id.startsWith('match:') || shown.has(id as Extra);
   return [
     ...parts.texts,
     ...(shown.has('dashboard') ? [parts.dashboard] : []),
@@ -160,9 +161,10 @@ function timelineItem({ customer, messages: m }: CustomerContext, maxEvents: num
 }
 
 function otherItems({ customer, candidates, request, messages: m }: CustomerContext): ListItem[] {
-  const { grants, project, state, subscriber } = customer;
+  const { grants, project, receiverId, state, subscriber } = customer;
   const projectName = clip(project.name, 30);
   return [
+    ...(receiverId === null ? [] : [item(`match:${receiverId}`, m.t('card.button.receiver'))]),
     item('details', m.t('card.button.details')),
     ...(grants.length > 0 || subscriber.hasGrants || state.grants.some(({ givesAccess }) => givesAccess)
       ? [

@@ -247,6 +247,11 @@ describe('the timeline', () => {
     assert.deepEqual(eventsOn(sandbox).sort(), ['event:source_2-test', 'event:transfer-receiver_2']);
     // The source keeps what a transfer in the sandbox cannot take.
     assert.match((await openFor(product, { externalId: 'source_2' })).text, /^Pro, \$9\.99/m);
+    // The card of the source says where the purchases went, and leads there.
+    const moved = await openFor(product, { externalId: 'source_1' });
+    assert.match(moved.text, /Purchases were moved to another customer on /);
+    const toReceiver = idsOn(moved.canvas).find((id) => id.startsWith('match:'));
+    assert.match((await moved.press(toReceiver ?? '')).text, /receiver_1/);
     // The source's late event reaches the receiver, although nothing happened to the receiver itself.
     await openAgain(product, all);
     await send(
