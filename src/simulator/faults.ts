@@ -9,15 +9,15 @@ const faultSchema = z.strictObject({
     .string()
     .transform((method) => method.toUpperCase())
     .optional(),
-  /** How many requests it meets before it is used up; unset: until it is cleared. */
+  /** Number of requests it applies to; unset: until it is cleared. */
   times: z.int().positive().optional(),
-  /** Chance of each request to meet it, 0 to 1. */
+  /** Probability for each request, 0 to 1. */
   share: z.number().min(0).max(1).optional(),
   latencyMs: z.int().min(0).max(600_000).optional(),
-  /** Holds the request this long (s), then cuts the connection without an answer. */
+  /** Holds the request this long (s), then cuts the connection without a response. */
   hangS: z.number().positive().max(600).optional(),
   status: z.int().min(400).max(599).optional(),
-  /** `before`: nothing is done. `after`: the work is done and the answer is cut. */
+  /** `before`: nothing is done. `after`: the work is done and the response is cut. */
   drop: z.enum(['before', 'after']).optional(),
   token: z.enum(['expired', 'revoked']).optional(),
 });
@@ -35,7 +35,7 @@ export interface LoggedRequest {
 }
 
 export interface Faults {
-  /** Switches a fault on and returns how to switch it off. Throws on an unknown or malformed field. */
+  /** Switches a fault on; the returned function switches it off. Throws on an unknown or malformed field. */
   add(fault: z.input<typeof faultSchema>): () => void;
   list(): Fault[];
   clear(): void;
@@ -44,7 +44,7 @@ export interface Faults {
   clearRequests(): void;
 }
 
-/** How a platform words an answer that a fault asks for. */
+/** The platform's response body for a fault. */
 export interface FaultAnswers {
   status(status: number, res: Response): unknown;
   token(kind: 'expired' | 'revoked', res: Response): unknown;
@@ -65,8 +65,8 @@ export function withoutSecrets(value: unknown): unknown {
 }
 
 /**
- * Faults of one simulator, with their middleware. The middleware stands first, so that a cut connection really
- * is one; the control paths under `/__simulator` never meet a fault.
+ * Faults of one simulator, with their middleware. The middleware comes first, so that a fault really cuts the
+ * connection; the control paths under `/__simulator` are exempt.
  */
 export function createFaults(
   answers: FaultAnswers,
@@ -96,15 +96,15 @@ export function createFaults(
     },
   };
 
-  function meeting(req: Request): Fault[] {
-    const met = active.filter(({ fault }) => {
+  function faultsFor(req: Request): Fault[] {
+    const matching = active.filter(({ fault }) => {
       if (fault.pathPrefix !== undefined && !req.path.startsWith(fault.pathPrefix)) return false;
       if (fault.method !== undefined && fault.method !== req.method) return false;
       return fault.share === undefined || random() < fault.share;
     });
-    for (const entry of met) entry.left -= 1;
+    for (const entry of matching) entry.left -= 1;
     active = active.filter((entry) => entry.left > 0);
-    return met.map((entry) => entry.fault);
+    return matching.map((entry) => entry.fault);
   }
 
   const middleware: RequestHandler = async (req, res, next) => {
@@ -116,7 +116,7 @@ export function createFaults(
       log.push({ entry: { atMs, method: req.method, path, status }, req });
       if (log.length > LOG_SIZE) log.shift();
     });
-    for (const fault of meeting(req)) {
+    for (const fault of faultsFor(req)) {
       if (fault.latencyMs) await sleep(fault.latencyMs);
       if (fault.hangS) {
         await sleep(fault.hangS * 1_000, undefined, { ref: false });
@@ -149,7 +149,7 @@ export function createFaults(
   return { faults, middleware, control };
 }
 
-/** Lets the handler do its work and tears the connection down at the first byte of its answer. */
+/** Lets the handler do its work and cuts the connection at the first byte of its response. */
 function cutAnswer(req: Request, res: Response): void {
   const cut = (): never | boolean => {
     req.socket.destroy();

@@ -9,7 +9,7 @@ export interface Listening {
 }
 
 /**
- * Serves an app on loopback only: simulators hold no real secrets, but they also ask for none.
+ * Serves an app on loopback only: the simulators have no access control.
  *
  * @param port 0 for any free port
  */
@@ -25,13 +25,13 @@ export async function listenOnLoopback(app: Express, port = 0): Promise<Listenin
     close: () =>
       new Promise((resolve, reject) => {
         server.close((error) => (error ? reject(error) : resolve()));
-        // Clients keep connections alive, and hanging requests are one of the faults: neither may delay the end.
+        // Clients keep connections alive, and hanging requests are one of the faults: neither may delay closing.
         server.closeAllConnections();
       }),
   };
 }
 
-/** A port that nobody listens on now. */
+/** A free port. */
 export async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve, reject) => {

@@ -53,7 +53,7 @@ export function createDemoInbox(world: DemoWorld): Router {
     return project && customer ? { project, customer } : null;
   };
 
-  /** As Intercom does: the Messenger side is asked for the card, before any customer has looked at it. */
+  /** As Intercom does: the card is requested from the Messenger side, before any customer has seen it. */
   async function cardForReply(conversationId: string, cardCreationOptions: Record<string, unknown>) {
     const { canvas, problems } = await intercom.callCanvas({
       appUrl: world.appUrl,

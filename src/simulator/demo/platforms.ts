@@ -11,7 +11,7 @@ import { type DemoWorld, PROJECT_ID, WORKSPACE_ID } from './world.ts';
 
 const ASSETS = join(import.meta.dirname, '..', 'platform-pages', 'assets');
 
-/** Names for customers who start a trial while somebody watches. */
+/** Names for customers who start a trial on the page. */
 const NEWCOMERS = ['Aria Blom', 'Theo Lang', 'Zoe Fink', 'Milo Ray', 'Ivy Stone', 'Leo Brandt', 'Nina Falk'];
 
 const webhookSchema = z.object({
@@ -80,7 +80,7 @@ function intercomApi({ intercom, revenueCat }: DemoWorld): Router {
     const action = ACTIONS.find(({ id }) => id === happening.action);
     const customer = request.params.what === 'start' ? addNewcomer(project) : findTrial(project);
     const events = customer && action ? happen(project, customer, action, Date.now()) : [];
-    if (!customer || events.length === 0) throw badRequest('Nobody is in a trial now. Start one first.');
+    if (!customer || events.length === 0) throw badRequest('There is no running trial. Start one first.');
     for (const event of events) await revenueCat.sendWebhook(project.id, event);
     const name = state.contacts.get(contactIdOf(customer))?.name ?? customer.id;
     response.json({ message: `${name} ${happening.label}.` });
@@ -98,7 +98,7 @@ function intercomApi({ intercom, revenueCat }: DemoWorld): Router {
     return revenueCat.addCustomer(project.id, { id: externalId, attributes: { $email: email } });
   }
 
-  /** The newest running trial of somebody in this workspace. */
+  /** The newest running trial of a contact of this workspace. */
   function findTrial(project: Project): Customer | undefined {
     return [...project.customers.values()].findLast(
       (customer) =>

@@ -167,12 +167,12 @@ export function createAppCaller(options: {
         const problems = [`answered ${status} instead of 200`];
         return { status, body, canvas: null, problems, findings: [], cardCreationOptions: null, durationMs };
       }
-      const verdict = validateCanvas(body, call);
-      if (!verdict.ok) {
-        const { problems } = verdict;
+      const validation = validateCanvas(body, call);
+      if (!validation.ok) {
+        const { problems } = validation;
         return { status, body, canvas: null, problems, findings: [], cardCreationOptions: null, durationMs };
       }
-      const { canvas, cardCreationOptions } = verdict;
+      const { canvas, cardCreationOptions } = validation;
       const first = call.flow === 'initialize' || call.componentId === 'home';
       const findings = call.place === 'inbox' ? reviewFindings(canvas, { first }) : [];
       return { status, body, canvas, problems: [], findings, cardCreationOptions, durationMs };

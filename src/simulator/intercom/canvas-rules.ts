@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-/** What a canvas may hold, as the Canvas Kit reference names it: one strict schema a component. */
+/** The Canvas Kit reference as schemas: a strict one for each component. */
 
 const MAX_BYTES = 64 * 1_024;
 
@@ -169,7 +169,7 @@ const canvasSchema = z.strictObject({
 
 export type Canvas = z.infer<typeof canvasSchema>;
 
-export type CanvasVerdict =
+export type CanvasValidation =
   | {
       readonly ok: true;
       readonly canvas: Canvas;
@@ -188,18 +188,18 @@ export interface CanvasRequest {
 }
 
 /**
- * Whether Intercom could draw this answer. Problems name the place in the answer, such as
+ * Whether Intercom could draw this response. Problems name the place in it, such as
  * `canvas.content.components.2.options: has more than 10 options`.
  *
  * Source: Canvas Kit reference, components and response objects. Component counts and text lengths have no
  * documented limit.
  */
-export function validateCanvas(answer: unknown, request: CanvasRequest): CanvasVerdict {
+export function validateCanvas(answer: unknown, request: CanvasRequest): CanvasValidation {
   const { place, flow } = request;
   if (flow === 'live') {
     const parsed = z.strictObject({ content }).safeParse(answer);
     if (!parsed.success) return { ok: false, problems: problemsOf(parsed.error) };
-    return verdict({ content: parsed.data.content }, null, 'content', place);
+    return checkCanvas({ content: parsed.data.content }, null, 'content', place);
   }
   const schema =
     flow === 'initialize'
@@ -210,19 +210,19 @@ export function validateCanvas(answer: unknown, request: CanvasRequest): CanvasV
   const parsed = schema.safeParse(answer);
   if (!parsed.success) return { ok: false, problems: problemsOf(parsed.error) };
   const options = (parsed.data as { card_creation_options?: Record<string, unknown> }).card_creation_options;
-  return verdict(parsed.data.canvas, options ?? null, 'canvas.content', place);
+  return checkCanvas(parsed.data.canvas, options ?? null, 'canvas.content', place);
 }
 
 function problemsOf(error: z.ZodError): string[] {
   return error.issues.map((issue) => `${issue.path.join('.') || 'answer'}: ${issue.message}`);
 }
 
-function verdict(
+function checkCanvas(
   canvas: Canvas,
   cardCreationOptions: Record<string, unknown> | null,
   path: string,
   place: CanvasRequest['place'],
-): CanvasVerdict {
+): CanvasValidation {
   const problems: string[] = [];
   if ((canvas.content === undefined) === (canvas.content_url === undefined)) {
     problems.push('canvas: needs either content or content_url');
@@ -285,7 +285,7 @@ export function pressableIds(canvas: Canvas): string[] {
   });
 }
 
-/** The values that Intercom sends for inputs nobody touched. */
+/** The values that Intercom sends for unchanged inputs. */
 export function presetValues(canvas: Canvas): Record<string, unknown> {
   const values: Record<string, unknown> = {};
   for (const each of canvas.content?.components ?? []) {

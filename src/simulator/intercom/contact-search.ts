@@ -103,14 +103,18 @@ function compileFilter({ field, operator, value }: z.infer<typeof filterSchema>)
   if (DATE_FIELDS.has(field)) {
     if (!['=', '<', '>'].includes(operator))
       throw invalid(`Invalid operator '${operator}' for ${field}`, field);
-    // Day-granular; the workspace's time zone is left out of account here.
+    // Day-granular; the workspace's time zone is ignored here.
     const day = (unixS: unknown): number => Math.floor(Number(unixS) / 86_400);
-    const asked = day(value);
-    if (!Number.isFinite(asked)) throw invalid(`Invalid value for ${field}`, field);
+    const wanted = day(value);
+    if (!Number.isFinite(wanted)) throw invalid(`Invalid value for ${field}`, field);
     return (contact) => {
       const own = fieldValue(contact, field);
       if (own === null) return false;
-      return operator === '=' ? day(own) === asked : operator === '<' ? day(own) < asked : day(own) > asked;
+      return operator === '='
+        ? day(own) === wanted
+        : operator === '<'
+          ? day(own) < wanted
+          : day(own) > wanted;
     };
   }
   const lower = (input: unknown): unknown =>

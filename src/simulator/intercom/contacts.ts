@@ -93,7 +93,7 @@ export function contactRoutes(context: Context, changes: ContactChanges): Router
     if (role === 'user' && body.email == null && body.external_id == null) {
       throw refusal(400, 'parameter_missing', 'A user needs an email or an external_id');
     }
-    refuseTwin(state, workspace.id, body, role, null);
+    refuseDuplicate(state, workspace.id, body, role, null);
     checkCustomAttributes(state, workspace.id, body.custom_attributes ?? {});
     const contact = changes.create(workspace.id, { ...fieldsOf(body), role });
     writeCustomAttributes(state, contact, body.custom_attributes ?? {});
@@ -129,7 +129,7 @@ export function contactRoutes(context: Context, changes: ContactChanges): Router
       throw invalid('email_verified can only be set together with email', 'email_verified');
     }
     if (body.role === 'lead' && contact.role === 'user') throw invalid('A user cannot become a lead', 'role');
-    refuseTwin(state, workspace.id, body, body.role ?? contact.role, contact);
+    refuseDuplicate(state, workspace.id, body, body.role ?? contact.role, contact);
     writeCustomAttributes(state, contact, body.custom_attributes ?? {});
     const email = contact.email;
     if (body.external_id != null && body.external_id !== contact.externalId) {
@@ -190,7 +190,7 @@ function refuseMerged(state: IntercomState, merged: Contact, res: Response): nev
 }
 
 /** Users are unique by external id and, where they have none, by e-mail. The wording is what clients parse. */
-function refuseTwin(
+function refuseDuplicate(
   state: IntercomState,
   workspaceId: string,
   body: ContactBody,

@@ -157,8 +157,8 @@ function findContact(
 
 /** The first ten keys in the order sent; the others are dropped silently. */
 function readMetadata(metadata: Record<string, unknown>): Record<string, unknown> {
-  const kept = Object.entries(metadata).slice(0, MAX_METADATA_KEYS);
-  for (const [key, value] of kept) {
+  const tracked = Object.entries(metadata).slice(0, MAX_METADATA_KEYS);
+  for (const [key, value] of tracked) {
     const field = `metadata.${key}`;
     if (typeof value === 'number') {
       if (key.endsWith('_date') && !Number.isSafeInteger(value))
@@ -174,7 +174,7 @@ function readMetadata(metadata: Record<string, unknown>): Record<string, unknown
     }
     throw invalid(`${field} has an unsupported type`, field);
   }
-  return Object.fromEntries(kept);
+  return Object.fromEntries(tracked);
 }
 
 function eventView(event: RecordedEvent): Record<string, unknown> {

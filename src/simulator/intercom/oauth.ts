@@ -72,7 +72,7 @@ export function oauthPages(context: Pick<Context, 'state' | 'now' | 'clientId'>)
       <label for="workspace">Workspace</label>
       <select id="workspace" name="workspace_id">${options}</select>
       <p>The app asks for these permissions:</p>
-      <ul>${state.appScopes.map((scope) => `<li>${escapeHtml(SCOPE_WORDS[scope])} <code>${escapeHtml(scope)}</code></li>`).join('')}</ul>
+      <ul>${state.appScopes.map((scope) => `<li>${escapeHtml(SCOPE_LABELS[scope])} <code>${escapeHtml(scope)}</code></li>`).join('')}</ul>
       <button type="submit">Authorize access</button>
     </form>
     ${HINT}`,
@@ -180,7 +180,7 @@ export function revokeTokens(state: IntercomState, workspaceId: string): void {
   if (workspace) workspace.installed = false;
 }
 
-const SCOPE_WORDS: Readonly<Record<IntercomScope, string>> = {
+const SCOPE_LABELS: Readonly<Record<IntercomScope, string>> = {
   read_users: 'See users and leads',
   write_users: 'Change users and leads',
   read_events: 'See events',

@@ -95,7 +95,7 @@ export function actionRoutes(context: Context, announce: Announce): Router {
     return [only];
   }
 
-  function tell(project: Project, customer: Customer, events: RevenueCatEvent[]): void {
+  function send(project: Project, customer: Customer, events: RevenueCatEvent[]): void {
     customer.events.push(...events);
     announce(project.id, events);
   }
@@ -110,7 +110,7 @@ export function actionRoutes(context: Context, announce: Announce): Router {
     if (own.autoRenewalStatus === 'will_not_renew')
       throw refusal(409, 'The subscription is already canceled');
     own.autoRenewalStatus = 'will_not_renew';
-    tell(project, customer, [
+    send(project, customer, [
       eventOf(project, customer, { own, type: 'CANCELLATION', extra: { cancel_reason: 'UNSUBSCRIBE' } }),
     ]);
     res.json(subscriptionView(project, own, now()));
@@ -133,7 +133,7 @@ export function actionRoutes(context: Context, announce: Announce): Router {
       endsAtMs: now(),
       periodEndsAtMs: now(),
     });
-    tell(project, customer, refundEvents(project, customer, own));
+    send(project, customer, refundEvents(project, customer, own));
     res.json(subscriptionView(project, own, now()));
   });
 
@@ -176,7 +176,7 @@ export function actionRoutes(context: Context, announce: Announce): Router {
       throw refusal(422, 'The transaction is too old to be refunded');
     transaction.isRefunded = true;
     const extra = { cancel_reason: 'CUSTOMER_SUPPORT', transaction_id: transaction.id };
-    tell(project, customer, [eventOf(project, customer, { own, type: 'CANCELLATION', extra, price: -1 })]);
+    send(project, customer, [eventOf(project, customer, { own, type: 'CANCELLATION', extra, price: -1 })]);
     const product = project.products.find(({ id }) => id === own.productId);
     res.json(transactionView(transaction, product?.storeIdentifier));
   });
@@ -208,7 +208,7 @@ export function actionRoutes(context: Context, announce: Announce): Router {
     }
     own.periodEndsAtMs = newEndMs;
     own.endsAtMs = newEndMs;
-    tell(project, customer, [eventOf(project, customer, { own, type: 'SUBSCRIPTION_EXTENDED' })]);
+    send(project, customer, [eventOf(project, customer, { own, type: 'SUBSCRIPTION_EXTENDED' })]);
     res.json(subscriptionView(project, own, now()));
   });
 
@@ -238,7 +238,7 @@ export function actionRoutes(context: Context, announce: Announce): Router {
     };
     move(source.subscriptions, target.subscriptions, { to: target.id, isMoved });
     move(source.purchases, target.purchases, { to: target.id, isMoved });
-    tell(project, target, [
+    send(project, target, [
       {
         type: 'TRANSFER',
         id: newId('evt'),

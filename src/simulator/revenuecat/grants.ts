@@ -83,7 +83,7 @@ export function grantRoutes(
     };
     const begin = (): void => {
       customer.subscriptions.push(subscription);
-      tell(project, customer, [
+      record(project, customer, [
         eventOf('NON_RENEWING_PURCHASE', customer, subscription, entitlement.lookupKey),
       ]);
     };
@@ -111,7 +111,7 @@ export function grantRoutes(
         endsAtMs: now(),
         periodEndsAtMs: now(),
       });
-      tell(project, customer, [
+      record(project, customer, [
         eventOf('CANCELLATION', customer, subscription, entitlement.lookupKey),
         eventOf('EXPIRATION', customer, subscription, entitlement.lookupKey),
       ]);
@@ -138,7 +138,7 @@ export function grantRoutes(
     });
   }
 
-  function tell(project: Project, customer: Customer, events: RevenueCatEvent[]): void {
+  function record(project: Project, customer: Customer, events: RevenueCatEvent[]): void {
     customer.events.push(...events);
     announce(project.id, events);
   }

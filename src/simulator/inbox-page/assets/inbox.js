@@ -152,7 +152,7 @@ function setUpTour() {
   byId('tour').hidden = false;
   const tour = byId('tour-steps');
   byId('platform-links').hidden = false;
-  // Open until somebody closes it, except where it would hide the card.
+  // Open until it is closed, except where it would hide the card.
   tour.open = localStorage.getItem('tour') !== 'closed' && matchMedia('(min-width: 861px)').matches;
   tour.addEventListener('toggle', () => localStorage.setItem('tour', tour.open ? 'open' : 'closed'));
   byId('tour-actions').addEventListener('click', (event) => {
@@ -330,7 +330,7 @@ function metadataPair(name, value) {
 }
 
 /**
- * Loads the card again each time the webhooks' events reach the contact, for three seconds, as long as nobody uses it.
+ * Loads the card again each time the webhooks' events reach the contact, for three seconds, unless the card is in use.
  * What changes nothing on the contact shows on the card all the same.
  */
 async function reloadCard(before) {

@@ -28,7 +28,7 @@ function report(error) {
 }
 
 /**
- * One card. A live canvas is asked for its content each time it is shown, for the one who looks; a submit may
+ * One card. The content of a live canvas is requested each time it is shown, for the viewer; a submit may
  * make it live again.
  */
 function createCard(root, place) {

@@ -143,7 +143,7 @@ function webhookForm(base) {
 async function refresh() {
   const projects = await callPlatform('/revenuecat/projects');
   const text = JSON.stringify(projects);
-  // Somebody may be typing in a form.
+  // Redrawing would clear a form in use.
   if (text === shown) return;
   shown = text;
   projects.sort((a, b) => Number(b.id === OWN_PROJECT) - Number(a.id === OWN_PROJECT));
