@@ -7,7 +7,7 @@ import { type Connected, connectDatabase } from './database/connection.ts';
 import { addDatabaseMetrics, createDatabaseGauges } from './database/metrics.ts';
 import { type ReadDatabase, SETTLE_MS } from './database/replica.ts';
 import { addBacklogMetrics, addWorkerMetrics, createDeliveryMetrics } from './delivery/metrics.ts';
-import { createDeliveryWorker, type DeliveryWorker } from './delivery/worker.ts';
+import { DeliveryWorker } from './delivery/worker.ts';
 import { createRegistry } from './http/metrics.ts';
 import { createCanvasCache } from './inbox-card/canvas-cache.ts';
 import { createCardReader } from './inbox-card/card-repository.ts';
@@ -81,7 +81,7 @@ export async function createServices(config: Config, logger: Logger): Promise<Se
     if (config.role === 'web') notifyProcessors(database, project).catch(() => {});
     else processor.wake(project);
   });
-  const worker = createDeliveryWorker({
+  const worker = new DeliveryWorker({
     ...app,
     databaseUrl: connected.sessionUrl,
     metrics: createDeliveryMetrics(registry),

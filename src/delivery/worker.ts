@@ -20,7 +20,7 @@ import {
 import { deliverSubscriber } from './deliver-subscriber.ts';
 import { createOutboxWriter } from './outbox.ts';
 import { type Clock, RateGate, takeCalls } from './rate-gate.ts';
-import { createWorkerSession, releaseExpiredLeases } from './worker-session.ts';
+import { createWorkerSession, releaseExpiredLeases, type WorkerSession } from './worker-session.ts';
 
 export interface WorkerOptions {
   readonly database: Database;
@@ -39,18 +39,6 @@ export interface WorkerOptions {
   readonly onHealthChanged?: DeliveryContext['onHealthChanged'];
   /** How long a call to Intercom may take, ms. */
   readonly callTimeoutMs?: number;
-}
-
-export interface DeliveryWorker {
-  start(): void;
-  /** Finishes what is claimed; claims nothing new. */
-  stop(): Promise<void>;
-  /** Looks for work immediately. */
-  wake(): void;
-  /** Subscribers that are being delivered. */
-  activeCount(): number;
-  /** Share of the current rate-limit window used, 0 to 1, of the workspace nearest to its limit. */
-  rateUsed(): number;
 }
 
 /** The safety net behind NOTIFY, and how soon the leases of an ended worker are released. */
@@ -122,161 +110,216 @@ export function allocateSlots(
  * Claims due subscribers, workspace by workspace so that each gets its share, and delivers them in parallel.
  * The loop survives an unavailable database; what was claimed is then claimed again.
  */
-// biome-ignore lint/complexity/noExcessiveLinesPerFunction: short functions over the state that they share
-export function createDeliveryWorker(options: WorkerOptions): DeliveryWorker {
-  const { database, logger } = options;
-  const clock = options.clock ?? SYSTEM_CLOCK;
-  const perWorkspace = options.concurrency ?? CONCURRENCY;
-  const active = new Map<string, Map<string, ActiveClaim>>();
-  const running = new Set<Promise<void>>();
-  const gates = new Map<string, RateGate>();
-  const types = new Map<string, { types: ReadonlyMap<string, string>; untilMs: number }>();
-  const session = createWorkerSession({ databaseUrl: options.databaseUrl, logger, onWake: wake });
-  let stopping = false;
-  let loop: Promise<void> | null = null;
-  let renewal: NodeJS.Timeout | null = null;
-  let endPause: () => void = () => {};
-  let isWoken = false;
-  let leasesCheckedAtMs = 0;
+export class DeliveryWorker {
+  readonly #options: WorkerOptions;
+  readonly #clock: Clock;
+  readonly #perWorkspace: number;
+  readonly #clients: Parameters<typeof intercomClientFor>[0];
+  readonly #context: DeliveryContext;
+  readonly #session: WorkerSession;
+  readonly #active = new Map<string, Map<string, ActiveClaim>>();
+  readonly #running = new Set<Promise<void>>();
+  readonly #gates = new Map<string, RateGate>();
+  readonly #attributeTypes = new Map<string, { types: ReadonlyMap<string, string>; untilMs: number }>();
+  #isStopping = false;
+  #loop: Promise<void> | null = null;
+  #renewal: NodeJS.Timeout | null = null;
+  #endPause: () => void = () => {};
+  #isWoken = false;
+  #leasesCheckedAtMs = 0;
 
-  const clients = { config: options.config, secrets: options.secrets, now: clock.now };
-  const writer = createOutboxWriter(database);
-  const context: DeliveryContext = {
-    database,
-    writer,
-    logger,
-    now: clock.now,
-    random: options.random ?? Math.random,
-    metrics: options.metrics ?? { attempt: () => {}, delivered: () => {} },
-    requestRefresh: options.requestRefresh ?? (() => Promise.resolve()),
-    onHealthChanged: options.onHealthChanged ?? (() => Promise.resolve()),
-    pause: (workspaceId, untilMs) => gateOf(workspaceId).pause(untilMs),
-    attributeTypes: {
-      get(workspaceId) {
-        const known = types.get(workspaceId);
-        return known && known.untilMs > clock.now() ? known.types : undefined;
+  constructor(options: WorkerOptions) {
+    const { database, logger, clock = SYSTEM_CLOCK } = options;
+    this.#options = options;
+    this.#clock = clock;
+    this.#perWorkspace = options.concurrency ?? CONCURRENCY;
+    this.#clients = { config: options.config, secrets: options.secrets, now: clock.now };
+    this.#session = createWorkerSession({
+      databaseUrl: options.databaseUrl,
+      logger,
+      onWake: () => this.wake(),
+    });
+    this.#context = {
+      database,
+      writer: createOutboxWriter(database),
+      logger,
+      now: clock.now,
+      random: options.random ?? Math.random,
+      metrics: options.metrics ?? { attempt: () => {}, delivered: () => {} },
+      requestRefresh: options.requestRefresh ?? (() => Promise.resolve()),
+      onHealthChanged: options.onHealthChanged ?? (() => Promise.resolve()),
+      pause: (workspaceId, untilMs) => this.#gateOf(workspaceId).pause(untilMs),
+      attributeTypes: {
+        get: (workspaceId) => {
+          const known = this.#attributeTypes.get(workspaceId);
+          return known && known.untilMs > clock.now() ? known.types : undefined;
+        },
+        set: (workspaceId, types) =>
+          void this.#attributeTypes.set(workspaceId, {
+            types,
+            untilMs: clock.now() + ATTRIBUTE_TYPES_TTL_MS,
+          }),
       },
-      set: (workspaceId, found) =>
-        void types.set(workspaceId, { types: found, untilMs: clock.now() + ATTRIBUTE_TYPES_TTL_MS }),
-    },
-  };
+    };
+  }
 
-  function gateOf(workspaceId: string): RateGate {
-    let gate = gates.get(workspaceId);
+  start(): void {
+    this.#session.start();
+    this.#loop = this.#run();
+    this.#renewal = setInterval(() => {
+      this.#renew().catch((error) => this.#context.logger.warn({ err: error }, 'could not renew leases'));
+    }, RENEW_MS);
+  }
+
+  /** Finishes what is claimed; claims nothing new. */
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    this.wake();
+    await this.#loop;
+    for (const gate of this.#gates.values()) gate.close();
+    await Promise.allSettled(this.#running);
+    if (this.#renewal) clearInterval(this.#renewal);
+    await this.#session.stop();
+  }
+
+  /** Share of the current rate-limit window used, 0 to 1, of the workspace nearest to its limit. */
+  rateUsed(): number {
+    return Math.max(0, ...[...this.#gates.values()].map((gate) => gate.used()));
+  }
+
+  #gateOf(workspaceId: string): RateGate {
+    let gate = this.#gates.get(workspaceId);
     if (!gate) {
       gate = new RateGate({
-        clock,
-        take: (ask) => takeCalls(database, workspaceId, ask),
+        clock: this.#clock,
+        take: (ask) => takeCalls(this.#context.database, workspaceId, ask),
       });
-      gates.set(workspaceId, gate);
+      this.#gates.set(workspaceId, gate);
     }
     return gate;
   }
 
-  function activeCount(): number {
+  /** Subscribers that are being delivered. */
+  activeCount(): number {
     let count = 0;
-    for (const claims of active.values()) count += claims.size;
+    for (const claims of this.#active.values()) count += claims.size;
     return count;
   }
 
-  function wake(): void {
-    isWoken = true;
-    endPause();
+  /** Looks for work immediately. */
+  wake(): void {
+    this.#isWoken = true;
+    this.#endPause();
   }
 
   /** For what is due before the next poll. */
-  function wakeAt(dueAtMs: number): void {
-    const delayMs = dueAtMs - clock.now();
-    if (delayMs < POLL_MS && !stopping) setTimeout(wake, Math.max(delayMs, 0) + 1).unref();
+  #wakeAt(dueAtMs: number): void {
+    const delayMs = dueAtMs - this.#clock.now();
+    if (delayMs < POLL_MS && !this.#isStopping)
+      setTimeout(() => this.wake(), Math.max(delayMs, 0) + 1).unref();
   }
 
-  async function run(): Promise<void> {
-    while (!stopping) {
-      isWoken = false;
+  async #run(): Promise<void> {
+    while (!this.#isStopping) {
+      this.#isWoken = false;
       let found = 0;
       let pauseMs = POLL_MS;
       try {
-        await releaseLeasesOfEndedWorkers();
-        found = await claimRound();
+        await this.#releaseLeasesOfEndedWorkers();
+        found = await this.#claimRound();
       } catch (error) {
         pauseMs = RETRY_DELAY_MS;
-        logger.warn({ err: error, unavailable: isDatabaseUnavailable(error) }, 'could not claim deliveries');
+        this.#context.logger.warn(
+          { err: error, unavailable: isDatabaseUnavailable(error) },
+          'could not claim deliveries',
+        );
       }
-      if (found === 0 && !isWoken && !stopping) await pause(pauseMs);
+      if (found === 0 && !this.#isWoken && !this.#isStopping) await this.#pause(pauseMs);
     }
   }
 
-  function pause(delayMs: number): Promise<void> {
+  #pause(delayMs: number): Promise<void> {
     return new Promise((resolve) => {
-      const timer = setTimeout(done, delayMs);
-      function done(): void {
+      const done = (): void => {
         clearTimeout(timer);
-        endPause = () => {};
+        this.#endPause = () => {};
         resolve();
-      }
-      endPause = done;
+      };
+      const timer = setTimeout(done, delayMs);
+      this.#endPause = done;
     });
   }
 
-  async function releaseLeasesOfEndedWorkers(): Promise<void> {
-    if (performance.now() - leasesCheckedAtMs < POLL_MS) return;
-    const released = await releaseExpiredLeases(database);
-    leasesCheckedAtMs = performance.now();
-    if (released > 0) logger.warn({ subscribers: released }, 'released the leases of a worker that ended');
+  async #releaseLeasesOfEndedWorkers(): Promise<void> {
+    if (performance.now() - this.#leasesCheckedAtMs < POLL_MS) return;
+    const released = await releaseExpiredLeases(this.#context.database);
+    this.#leasesCheckedAtMs = performance.now();
+    if (released > 0)
+      this.#context.logger.warn({ subscribers: released }, 'released the leases of a worker that ended');
   }
 
   /** @returns number of subscribers claimed */
-  async function claimRound(): Promise<number> {
-    const due = await listDueWorkspaces(database);
+  async #claimRound(): Promise<number> {
+    const due = await listDueWorkspaces(this.#context.database);
     const slots = allocateSlots(
       due.map((workspaceId) => ({
         workspaceId,
-        active: active.get(workspaceId)?.size ?? 0,
-        room: gates.get(workspaceId)?.room() ?? Number.POSITIVE_INFINITY,
+        active: this.#active.get(workspaceId)?.size ?? 0,
+        room: this.#gates.get(workspaceId)?.room() ?? Number.POSITIVE_INFINITY,
       })),
-      { perWorkspace, total: perWorkspace * MAX_BUSY_WORKSPACES, active: activeCount() },
+      {
+        perWorkspace: this.#perWorkspace,
+        total: this.#perWorkspace * MAX_BUSY_WORKSPACES,
+        active: this.activeCount(),
+      },
     );
     let claimed = 0;
     for (const [workspaceId, limit] of slots) {
-      if (stopping) break;
-      claimed += await claimFor(workspaceId, limit);
+      if (this.#isStopping) break;
+      claimed += await this.#claimFor(workspaceId, limit);
     }
     return claimed;
   }
 
-  async function claimFor(workspaceId: string, limit: number): Promise<number> {
+  async #claimFor(workspaceId: string, limit: number): Promise<number> {
     const untilMs = performance.now() + LEASE_SECONDS * 1_000;
-    const claims = await claimNext(database, workspaceId, { owner: session.owner(), limit });
+    const claims = await claimNext(this.#context.database, workspaceId, {
+      owner: this.#session.owner(),
+      limit,
+    });
     if (claims.length === 0) return 0;
-    const ours = active.get(workspaceId) ?? new Map<string, ActiveClaim>();
-    active.set(workspaceId, ours);
+    const ours = this.#active.get(workspaceId) ?? new Map<string, ActiveClaim>();
+    this.#active.set(workspaceId, ours);
     const entries = claims.map((claim) => ({ claim, untilMs }));
     for (const entry of entries) ours.set(entry.claim.subscriberId, entry);
-    const workspace = await readWorkspace(database, workspaceId);
+    const workspace = await readWorkspace(this.#context.database, workspaceId);
     const client =
       workspace &&
-      intercomClientFor(clients, workspace, { gate: gateOf(workspaceId), timeoutMs: options.callTimeoutMs });
+      intercomClientFor(this.#clients, workspace, {
+        gate: this.#gateOf(workspaceId),
+        timeoutMs: this.#options.callTimeoutMs,
+      });
     const reading = readClaimed(
-      database,
+      this.#context.database,
       workspaceId,
       claims.map((claim) => claim.subscriberId),
     );
     // Each delivery handles its rejection; there may be no delivery left.
     reading.catch(() => {});
     for (const entry of entries) {
-      const work = deliverClaim(entry, workspace, client, reading).finally(() => {
+      const work = this.#deliverClaim(entry, workspace, client, reading).finally(() => {
         if (ours.get(entry.claim.subscriberId) === entry) ours.delete(entry.claim.subscriberId);
-        if (ours.size === 0 && active.get(workspaceId) === ours) active.delete(workspaceId);
-        running.delete(work);
+        if (ours.size === 0 && this.#active.get(workspaceId) === ours) this.#active.delete(workspaceId);
+        this.#running.delete(work);
         // Enough slots are free for the next claim to be large.
-        if (ours.size === 0 || ours.size === Math.floor(perWorkspace * 0.75)) wake();
+        if (ours.size === 0 || ours.size === Math.floor(this.#perWorkspace * 0.75)) this.wake();
       });
-      running.add(work);
+      this.#running.add(work);
     }
     return claims.length;
   }
 
-  async function deliverClaim(
+  async #deliverClaim(
     entry: ActiveClaim,
     workspace: Workspace | null,
     client: IntercomClient | null,
@@ -284,56 +327,37 @@ export function createDeliveryWorker(options: WorkerOptions): DeliveryWorker {
   ): Promise<void> {
     const { claim } = entry;
     const isLeased = (): boolean =>
-      claim.owner === session.owner() && performance.now() < entry.untilMs && !stopping;
+      claim.owner === this.#session.owner() && performance.now() < entry.untilMs && !this.#isStopping;
     try {
-      if (!workspace || !client) return await releaseClaim(database, claim);
+      if (!workspace || !client) return await releaseClaim(this.#context.database, claim);
       const claimed = (await reading).get(claim.subscriberId) ?? null;
       const ids = { workspaceId: claim.workspaceId, subscriberId: claim.subscriberId };
       const result = await withSpan('deliver subscriber', ids, () =>
-        deliverSubscriber({ context, workspace, client, claim, isLeased }, claimed),
+        deliverSubscriber({ context: this.#context, workspace, client, claim, isLeased }, claimed),
       );
-      if (result === null) await releaseClaim(database, claim);
-      else if (await writer.finish(claim, result)) wake();
-      else if (result.dueAtMs !== null) wakeAt(result.dueAtMs);
+      if (result === null) await releaseClaim(this.#context.database, claim);
+      else if (await this.#context.writer.finish(claim, result)) this.wake();
+      else if (result.dueAtMs !== null) this.#wakeAt(result.dueAtMs);
     } catch (error) {
-      if (stopping) return await releaseClaim(database, claim).catch(() => {});
+      if (this.#isStopping) return await releaseClaim(this.#context.database, claim).catch(() => {});
       // Nothing is lost: the lease expires and the subscriber is claimed again.
-      logger.error(
+      this.#context.logger.error(
         { err: error, workspaceId: claim.workspaceId, subscriberId: claim.subscriberId },
         'delivery stopped by an unexpected error',
       );
     }
   }
 
-  async function renew(): Promise<void> {
+  async #renew(): Promise<void> {
     const untilMs = performance.now() + LEASE_SECONDS * 1_000;
-    for (const [workspaceId, claims] of active) {
+    for (const [workspaceId, claims] of this.#active) {
       const entries = [...claims.values()];
       const ids = entries.map((entry) => entry.claim.subscriberId);
-      await renewLeases(database, workspaceId, { owner: session.owner(), subscriberIds: ids });
+      await renewLeases(this.#context.database, workspaceId, {
+        owner: this.#session.owner(),
+        subscriberIds: ids,
+      });
       for (const entry of entries) entry.untilMs = untilMs;
     }
   }
-
-  return {
-    start() {
-      session.start();
-      loop = run();
-      renewal = setInterval(() => {
-        renew().catch((error) => logger.warn({ err: error }, 'could not renew leases'));
-      }, RENEW_MS);
-    },
-    async stop() {
-      stopping = true;
-      wake();
-      await loop;
-      for (const gate of gates.values()) gate.close();
-      await Promise.allSettled(running);
-      if (renewal) clearInterval(renewal);
-      await session.stop();
-    },
-    wake,
-    activeCount,
-    rateUsed: () => Math.max(0, ...[...gates.values()].map((gate) => gate.used())),
-  };
 }

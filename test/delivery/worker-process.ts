@@ -1,6 +1,6 @@
 import { pino } from 'pino';
 import { openDatabase } from '../../src/database/data-source.ts';
-import { createDeliveryWorker } from '../../src/delivery/worker.ts';
+import { DeliveryWorker } from '../../src/delivery/worker.ts';
 import { createSecretBox } from '../../src/workspaces/secrets.ts';
 
 /** A worker alone in its process, with few hands and a time limit for calls that a test can wait for. */
@@ -13,7 +13,7 @@ const {
 } = process.env;
 const logger = pino({ level: 'info' });
 const { database } = await openDatabase({ url: DATABASE_URL, logger });
-createDeliveryWorker({
+new DeliveryWorker({
   database,
   databaseUrl: DATABASE_URL,
   logger,

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { pino } from 'pino';
 import type { Backend } from '../../src/database/sql.ts';
-import { createDeliveryWorker, type DeliveryWorker, type WorkerOptions } from '../../src/delivery/worker.ts';
+import { DeliveryWorker, type WorkerOptions } from '../../src/delivery/worker.ts';
 import { createIntercomSimulator, type IntercomSimulator } from '../../src/simulator/intercom/server.ts';
 import { CONTACT_ATTRIBUTES } from '../../src/subscription/attributes.ts';
 import { createSecretBox, hashSecret, secretLocation } from '../../src/workspaces/secrets.ts';
@@ -44,7 +44,7 @@ export async function createWorld(
     intercom,
     intercomUrl: listening.url,
     worker(overrides = {}) {
-      const worker = createDeliveryWorker({
+      const worker = new DeliveryWorker({
         database: db.database,
         databaseUrl: db.url,
         logger: silent,
