@@ -9,7 +9,7 @@ import { loadStoreActions, storeActionsForm } from './store-actions.ts';
 const MAX_DAYS = 36_500;
 const MAX_MONTHLY = 100_000;
 
-const LABELS: Readonly<Record<Exclude<Duration, 'lifetime'>, string>> = {
+export const DURATION_LABELS: Readonly<Record<Duration, string>> = {
   daily: 'One day',
   three_day: 'Three days',
   weekly: 'One week',
@@ -19,12 +19,13 @@ const LABELS: Readonly<Record<Exclude<Duration, 'lifetime'>, string>> = {
   three_month: 'Three months',
   six_month: 'Six months',
   yearly: 'One year',
+  lifetime: 'Lifetime',
 };
 
 type Length = readonly [days: number, label: string];
 
 const LENGTHS: readonly Length[] = DURATIONS.flatMap((duration) =>
-  duration === 'lifetime' ? [] : [[lengthInDays(duration), LABELS[duration]] as const],
+  duration === 'lifetime' ? [] : [[lengthInDays(duration), DURATION_LABELS[duration]] as const],
 );
 
 /** The choices, with a stored length that is not among them. */
@@ -53,6 +54,10 @@ const grantsForm = form(
       MAX_MONTHLY,
       `Grants a month must be a whole number from 1 to ${MAX_MONTHLY.toLocaleString('en-US')}, or be left empty for no limit.`,
     ),
+    bulk_second_person: wholeNumber(
+      MAX_MONTHLY,
+      'Enter a whole number of customers, or leave it empty for no limit.',
+    ),
     second_person: wholeNumber(
       MAX_DAYS,
       'Choose above which length a second teammate must approve, or never.',
@@ -71,6 +76,7 @@ const grantsForm = form(
       reasonRequired: values.reason_required,
       monthlyPerAdmin: values.monthly_per_admin,
       secondPersonAboveDays: values.second_person,
+      bulkSecondPersonAbove: values.bulk_second_person,
     };
     await changeSettings(request, 'grants', policy, 'grant_policy_changed');
     return done('/grants', 'grants_saved');

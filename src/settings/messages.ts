@@ -32,7 +32,9 @@ function textFor(list: Readonly<Record<string, string>>, code: string): string {
   return Object.hasOwn(list, code) ? (list[code] ?? code) : code;
 }
 
-const GRANT_ACTIONS = ['grant', 'grant_approve', 'grant_decline', 'grant_withdraw', 'revoke'];
+const GRANT_ACTIONS = Object.keys(texts.actions).filter((action) =>
+  /^(grant|bulk_grant_.+|grant_(approve|decline|withdraw)|revoke)$/.test(action),
+);
 const STORE_ACTIONS = Object.keys(texts.actions).filter(
   (action) => action.startsWith('store_') && action !== 'store_action_policy_changed',
 );

@@ -1,6 +1,7 @@
 import { Router } from 'express';
 import { accessPage, signOutPage } from './access.ts';
 import { auditPage } from './audit.ts';
+import { bulkGrantsPage, undoBulkGrantPage } from './bulk-grants.ts';
 import { cardPage } from './card.ts';
 import { contactsPage } from './contacts.ts';
 import { dataPage, uninstallPage } from './data.ts';
@@ -28,6 +29,8 @@ const PAGES: readonly Page[] = [
   usePage,
   cardPage,
   grantsPage,
+  bulkGrantsPage,
+  undoBulkGrantPage,
   messengerPage,
   removeSecretPage,
   revokeKeyPage,

@@ -1,0 +1,143 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { after, before, describe, it } from 'node:test';
+import type supertest from 'supertest';
+import { createSite, csrfIn, type Site } from '../workspaces/support.ts';
+
+type Browser = ReturnType<typeof supertest.agent>;
+
+let site: Site;
+let browser: Browser;
+let csrf: string;
+before(async () => {
+  site = await createSite();
+  browser = await site.signedIn('abc123');
+  csrf = csrfIn((await browser.get('/settings')).text);
+  const { database } = site.db;
+  await database.query(
+    `insert into projects (workspace_id, project_id, revenuecat_project_id, name, webhook_auth_hash)
+     values ('abc123', 'p1', 'projp1', 'App', 'x')`,
+  );
+  await database.query(
+    `insert into catalog (workspace_id, project_id, kind, id, lookup_key, display_name)
+     values ('abc123', 'p1', 'entitlement', 'entl1', 'pro', 'Pro')`,
+  );
+  for (const [id, status, expiredAtMs] of [
+    ['trial_1', 'trial', null],
+    ['trial_2', 'cancelled_trial', null],
+    ['active_1', 'active', null],
+    ['gone_1', 'expired', Date.now() - 5 * 86_400_000],
+    ['gone_2', 'expired', Date.now() - 90 * 86_400_000],
+  ] as const) {
+    const subscriberId = randomUUID();
+    const primary = { productId: `${status}_product`, entitlements: ['pro'], expiredAtMs };
+    await database.query(
+      `insert into subscriber_ids (workspace_id, project_id, app_user_id, subscriber_id) values ('abc123', 'p1', $1, $2)`,
+      [id, subscriberId],
+    );
+    await database.query(
+      `insert into subscriber_summaries (workspace_id, subscriber_id, format, version, valid_until, summary)
+       values ('abc123', $1, 1, 1, now(), $2)`,
+      [subscriberId, JSON.stringify({ state: { status, primary } })],
+    );
+  }
+});
+after(() => site.close());
+
+const wish = { entitlement: 'entl1', duration: 'weekly', start: 'after', reason: 'Outage' };
+
+function send(path: string, fields: Record<string, unknown>, by = browser, token = csrf): supertest.Test {
+  return by
+    .post(`/settings/grants/many${path}`)
+    .type('form')
+    .send({ _csrf: token, ...fields });
+}
+
+/** The page that a form leads to. */
+async function draft(fields: Record<string, unknown>): Promise<{ id: string; text: string }> {
+  const { headers } = await send('', { ...wish, ...fields }).expect(303);
+  const location = String(headers.location);
+  return {
+    id: new URL(location, 'http://x').searchParams.get('id') ?? '',
+    text: (await browser.get(location).expect(200)).text,
+  };
+}
+
+async function stateOf(id: string): Promise<string | undefined> {
+  const [row] = await site.db.database.query<{ state: string }>(
+    `select state from bulk_grants where workspace_id = 'abc123' and bulk_grant_id = $1`,
+    [id],
+  );
+  return row?.state;
+}
+
+describe('Settings › Grants › Grant to many', () => {
+  it('shows a dry run of a pasted list: how many, and ten of them', async () => {
+    const ids = Array.from({ length: 12 }, (_, index) => `user_${String(index).padStart(2, '0')}`);
+    const { id, text } = await draft({ customers: ids.join('\n') });
+    assert.match(text, /Pro for 12 customers/);
+    assert.match(text, /user_00, .*user_09 and 2 more/);
+    assert.match(text, /nothing is granted yet/);
+    assert.equal(await stateOf(id), 'draft');
+  });
+
+  it('finds customers by a filter', async () => {
+    for (const [fields, expected] of [
+      [{ filter: 'trial' }, 'trial_1, trial_2'],
+      [{ filter: 'active' }, 'active_1'],
+      [{ filter: 'expired', days: '30' }, 'gone_1'],
+      [{ filter: 'everyone', product: 'trial_product' }, 'trial_1'],
+    ] as const) {
+      const { text } = await draft(fields);
+      assert.ok(text.includes(`Among them: ${expected}.`), JSON.stringify(fields));
+    }
+    await send('', { ...wish, filter: 'everyone', holds: 'gold' }).expect(422);
+  });
+
+  it('refuses what the rules for grants refuse, and a list without customers', async () => {
+    for (const fields of [
+      { customers: 'a', reason: '' },
+      { customers: 'a', duration: 'lifetime' },
+      { customers: 'a', entitlement: 'other' },
+      { customers: '\n' },
+    ])
+      await send('', { ...wish, ...fields }).expect(422);
+  });
+
+  it('is started, paused, continued and undone, and its results are a CSV', async () => {
+    const { id } = await draft({ customers: 'one\ntwo' });
+    await send('/start', { id }).expect(303);
+    assert.equal(await stateOf(id), 'running');
+    await send('/pause', { id }).expect(303);
+    assert.equal(await stateOf(id), 'paused');
+    await send('/resume', { id }).expect(303);
+    assert.equal(await stateOf(id), 'running');
+    const csv = await browser.get(`/settings/grants/many/results.csv?id=${id}`).expect(200);
+    assert.equal(csv.text, 'app_user_id,result,error\none,pending,\ntwo,pending,\n');
+    await send('/undo', { id }).expect(422);
+    await send('/undo', { id, confirmed: 'yes' }).expect(303);
+    assert.equal(await stateOf(id), 'undoing');
+    const rows = await site.db.database.query<{ action: string }>(
+      `select action from audit_log where workspace_id = 'abc123' and details->>'bulk_grant_id' = $1 order by audit_id`,
+      [id],
+    );
+    assert.deepEqual(
+      rows.map(({ action }) => action),
+      ['bulk_grant_running', 'bulk_grant_paused', 'bulk_grant_running', 'bulk_grant_undoing'],
+    );
+  });
+
+  it('for more customers than the rules allow one admin, another one approves', async () => {
+    const ids = Array.from({ length: 101 }, (_, index) => `many_${index}`);
+    const { id, text } = await draft({ customers: ids.join('\n') });
+    assert.match(text, /More than 100 customers need the approval of another admin/);
+    await send('/start', { id }).expect(303);
+    assert.equal(await stateOf(id), 'awaiting_approval');
+    await send('/approve', { id }).expect(422);
+    assert.equal(await stateOf(id), 'awaiting_approval');
+  });
+
+  it('shows nothing of another workspace', async () => {
+    await browser.get(`/settings/grants/many?id=${randomUUID()}`).expect(404);
+  });
+});
