@@ -108,6 +108,8 @@ describe('documents', () => {
     );
     assert.ok(shown.length > 10);
     for (const command of shown) assert.ok(commands.includes(command), command);
+    const table = read('docs/configuration.md');
+    for (const command of commands) assert.match(table, new RegExp(`^\\| \`${command}\\b`, 'm'), command);
     const scripts = Object.keys((JSON.parse(read('package.json')) as { scripts: object }).scripts);
     for (const document of documents)
       for (const [, script = ''] of read(document).matchAll(/npm run (?:-s |--silent )?([\w:-]+)/g))

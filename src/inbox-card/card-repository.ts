@@ -149,7 +149,7 @@ export interface CardQuery {
  * Reads a workspace with the subscribers that are each contact's: by a saved link, else by its external id, one
  * for each project.
  *
- * @returns one for each asked, in that order; `null`: no such workspace
+ * @returns one for each query, in that order; `null`: unknown workspace
  */
 async function readCards(
   sql: Sql,

@@ -37,14 +37,14 @@ export function cardQuery(request: CardRequest, formState: FormState): CardQuery
   return { contactId: id, externalId: usableExternalId(externalId), chosen: formState.chosen ?? null };
 }
 
-/** The external id that may name a subscriber; `null` for one that broken apps give to everybody. */
+/** The external id that may name a subscriber; `null` for a placeholder that misconfigured apps give to everyone. */
 export function usableExternalId(externalId: string | null): string | null {
   return externalId === null || isBlockedId(externalId) ? null : externalId;
 }
 
 /**
  * By what the teammate chose, else by a saved link, else by `external_id`, else by e-mail where the workspace has
- * switched that on. Anybody who has the app's public key can set an e-mail, so it only gives a possible match.
+ * switched that on. Anyone with the app's public key can set an e-mail, so that is only a possible match.
  */
 export async function matchContact(context: CardContext): Promise<Match> {
   const { candidates, request, workspace, services } = context;
@@ -176,12 +176,12 @@ export function snapshotOf({
   return readSnapshot(services.readDatabase, request.workspaceId, customer.subscriber.subscriberId);
 }
 
-/** The teammate who made the grant that still holds, recognized by its end; `null`: it was not made here. */
+/** The teammate who made the current grant, recognized by its end; `null`: it was not made here. */
 function granterOf(grants: readonly Grant[], subscription: SubscriptionState): string | null {
   const made = grants.find(
     (grant) =>
       grant.state === 'confirmed' &&
-      // RevenueCat kept an earlier grant, which this teammate did not make.
+      // An earlier grant stayed in RevenueCat, which this teammate did not make.
       !grant.isUnchanged &&
       subscription.entitlements.includes(grant.lookupKey) &&
       isSameEnd(grantEndMs(grant), endOrForever(subscription.endsAtMs)),

@@ -94,7 +94,7 @@ function fields(
     [m.t('card.label.from'), event.transferredFrom.join(', ')],
     [m.t('card.label.to'), event.transferredTo.join(', ')],
     [m.t('card.label.transaction'), event.transactionId],
-    // A grant made here has no id of RevenueCat's yet.
+    // RevenueCat has not assigned an id to this grant yet.
     [m.t('card.label.eventId'), delivery.reason === 'grant' ? null : event.id],
   ];
 }
@@ -113,7 +113,7 @@ const SHOWN = new Set(
   country_code transferred_from transferred_to aliases subscriber_attributes`.split(/\s+/),
 );
 
-/** Under RevenueCat's documented names: whoever looks for them knows these. */
+/** Under RevenueCat's documented names, which engineers know. */
 function otherFields(event: TimelineEntry): [string, string][] {
   return Object.entries(event.raw)
     .filter(([name, value]) => !SHOWN.has(name) && value !== null && value !== '')

@@ -26,7 +26,7 @@ type FoundBy =
   | 'conversation'
   | 'possible_match'
   | 'earlier_link'
-  /** No list that we signed names it. */
+  /** No signed list of this card contains it. */
   | 'unknown';
 
 type FoundByMap = Readonly<Record<string, FoundBy>>;
@@ -198,7 +198,7 @@ export async function confirmLink(context: CardContext): Promise<LinkResult> {
   const { projectId } = customer.project;
   await services.database.transaction(async (sql) => {
     const before = await readLinkedId(sql, workspaceId, contact.id, projectId);
-    // The subscriber that was linked until now must look for its contact again.
+    // The previously linked subscriber looks up its contact again.
     await unassignContact(sql, workspaceId, contact.id);
     const madeBy = { id: admin.id, name: admin.name };
     await saveLink(sql, { workspaceId, contactId: contact.id, projectId, subscriberId, madeBy });

@@ -15,7 +15,7 @@ import { answerCard, type CardAnswer, viewOf } from './views.ts';
 const DEADLINE_MS = 4_500;
 
 /**
- * `POST /canvas/inbox/initialize` and `/submit`, behind their signature. The answer races a deadline: whatever goes
+ * `POST /canvas/inbox/initialize` and `/submit`, after their signature was verified. The answer races a deadline: whatever goes
  * wrong, the agent gets a card with a next step, and the log gets the cause.
  */
 export function inboxCardRouter(services: CardServices): Router {

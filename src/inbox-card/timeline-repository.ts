@@ -91,7 +91,7 @@ export async function readTimeline(
   }));
 }
 
-/** An event of the customer's timeline; `null`: there is none of this id. */
+/** An event of the customer's timeline; `null`: unknown id. */
 export async function findEvent(context: CustomerContext, eventId: string): Promise<TimelineEntry | null> {
   const { customer, services, request } = context;
   const fallback = customer.fallbackEvents.find(({ id }) => id === eventId);
@@ -131,7 +131,7 @@ export async function readTimelinePage(
 ): Promise<TimelinePage> {
   if (from?.direction === 'newer') {
     const found = await readRows(context, filter, from.first, 'newer');
-    // The newest page is full like every other, also after new events.
+    // New events must not make the newest page shorter than the others.
     return found.length > PAGE_SIZE
       ? { rows: found.slice(0, PAGE_SIZE).reverse(), hasOlder: true, hasNewer: true }
       : readTimelinePage(context, filter);

@@ -144,7 +144,7 @@ export async function answerCard(services: CardServices, request: CardRequest): 
   return view.render(context, argument);
 }
 
-/** A customer that waits for this very contact: Intercom's webhook for it was lost. The card does not wait for it. */
+/** Wakes a customer whose events wait for this contact: Intercom's webhook for it was lost. Runs in the background. */
 function wakeWaiting({ services, request, candidates }: CardContext): void {
   const { workspaceId, contact } = request;
   const isWaiting = candidates.some(({ waiting, matchedBy }) => waiting && matchedBy === 'external_id');
@@ -247,7 +247,7 @@ async function search(context: CardContext): Promise<CardAnswer> {
   return searchResults(context, query, query === '' ? nothing : await searchSubscribers(context, query));
 }
 
-/** A customer that the contact's link or external id gives needs no confirmation; any other does. */
+/** A customer found by the contact's link or external id needs no confirmation; any other does. */
 async function choose(context: CardContext, subscriberId: string): Promise<CardAnswer> {
   const { formState, candidates } = context;
   const candidate = candidates.find((known) => known.subscriberId === subscriberId);
