@@ -1,6 +1,7 @@
 import type { Config } from '../config.ts';
 import type { Database, Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
+import { countFailedWebhooks, listFailedWebhooks } from '../ingestion/journal.ts';
 import type { IntercomClient } from '../intercom/client.ts';
 import { CONTACT_ATTRIBUTES } from '../subscription/attributes.ts';
 import type { Workspace } from '../workspaces/store.ts';
@@ -120,6 +121,20 @@ export const WORKSPACE_CHECKS: readonly Check<WorkspaceSubject>[] = [
     remedy: ({ workspace }) =>
       `Open Settings › Deliveries: each shows Intercom's response. When the cause is fixed, send them again there or with "npm run -s cli -- replay --workspace ${workspace.workspaceId} --failed".`,
     run: ({ database, workspace }) => checkFailed(database, workspace.workspaceId),
+  },
+  {
+    name: 'failed_webhooks',
+    remedy: ({ workspace }) =>
+      `Please report the error. After an upgrade that corrects it: "npm run -s cli -- reinterpret --workspace ${workspace.workspaceId}".`,
+    async run({ database, workspace }) {
+      const failed = await countFailedWebhooks(database, workspace.workspaceId);
+      const [newest] = failed > 0 ? await listFailedWebhooks(database, workspace.workspaceId, 1) : [];
+      return newest
+        ? problem(
+            `${failed} webhooks could not be interpreted, most recently ${newest.eventId}: ${newest.error}`,
+          )
+        : null;
+    },
   },
   {
     name: 'waiting',

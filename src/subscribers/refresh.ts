@@ -96,7 +96,7 @@ export async function withKey<T extends string>(
   }
 }
 
-/** Notes whether RevenueCat takes a key; who must know is told when that has changed. */
+/** Stores whether RevenueCat accepts a key, and reports a change. */
 export async function noteKeyState(
   context: Pick<RefreshContext, 'database' | 'onKeyState'>,
   { workspaceId, projectId }: Pick<Project, 'workspaceId' | 'projectId'>,

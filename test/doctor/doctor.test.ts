@@ -445,6 +445,19 @@ describe('doctor', () => {
       },
     },
     {
+      name: 'webhooks that could not be interpreted',
+      found: 'failed_webhooks: problem',
+      remedy: /reinterpret --workspace abc123/,
+      async make() {
+        await sql(
+          `insert into webhooks (workspace_id, project_id, event_id, payload, processed_at, error)
+           values ($1, $2, 'odd', '{}', now(), 'out of range')`,
+          [WORKSPACE_ID, PROJECT_ID],
+        );
+        return { repair: () => sql('delete from webhooks') };
+      },
+    },
+    {
       name: 'webhooks that the daily job does not delete',
       found: 'retention: warning',
       remedy: /journal\.prune/,
