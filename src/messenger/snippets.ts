@@ -11,50 +11,18 @@ export interface Snippet {
 }
 
 /** The code is in `snippets/`, with the placeholders `PUBLIC_URL`, `WORKSPACE_ID` and `REGION`. */
-const SNIPPETS: readonly (Omit<Snippet, 'code'> & { readonly file: string })[] = [
-  {
-    id: 'backend',
-    platform: 'Your backend',
-    needs: 'Any language. Keep the API key there: never in an app or a web page.',
-    file: 'backend.js',
-  },
-  {
-    id: 'web',
-    platform: 'Web',
-    needs: 'npm install @intercom/messenger-js-sdk @revenuecat/purchases-js',
-    file: 'web.js',
-  },
-  {
-    id: 'ios',
-    platform: 'iOS',
-    needs: 'Swift packages: intercom/intercom-ios-sp, RevenueCat/purchases-ios',
-    file: 'ios.swift',
-  },
-  {
-    id: 'android',
-    platform: 'Android',
-    needs: 'Gradle: io.intercom.android:intercom-sdk, com.revenuecat.purchases:purchases',
-    file: 'android.kt',
-  },
-  {
-    id: 'react-native',
-    platform: 'React Native',
-    needs: 'npm install @intercom/intercom-react-native react-native-purchases',
-    file: 'react-native.js',
-  },
-  {
-    id: 'flutter',
-    platform: 'Flutter',
-    needs: 'flutter pub add intercom_flutter purchases_flutter',
-    file: 'flutter.dart',
-  },
-  {
-    id: 'support-page',
-    platform: 'Support page',
-    needs:
-      'For a web view or a help link. Request the link when it is tapped: it opens once, within ten minutes.',
-    file: 'support-page.js',
-  },
+const SNIPPETS: readonly (readonly [file: string, platform: string, needs: string])[] = [
+  ['backend.js', 'Your backend', 'Any language. Keep the API key there: never in an app or a web page.'],
+  ['web.js', 'Web', 'npm install @intercom/messenger-js-sdk @revenuecat/purchases-js'],
+  ['ios.swift', 'iOS', 'Swift packages: intercom/intercom-ios-sp, RevenueCat/purchases-ios'],
+  ['android.kt', 'Android', 'Gradle: io.intercom.android:intercom-sdk, com.revenuecat.purchases:purchases'],
+  ['react-native.js', 'React Native', 'npm install @intercom/intercom-react-native react-native-purchases'],
+  ['flutter.dart', 'Flutter', 'flutter pub add intercom_flutter purchases_flutter'],
+  [
+    'support-page.js',
+    'Support page',
+    'For a web view or a help link. Request the link when it is tapped: it opens once, within ten minutes.',
+  ],
 ];
 
 /**
@@ -71,8 +39,10 @@ export function snippets(options: {
     WORKSPACE_ID: options.workspaceId,
     REGION: { US: 'us', EU: 'eu', AU: 'ap' }[options.region],
   };
-  return SNIPPETS.map(({ file, ...snippet }) => ({
-    ...snippet,
+  return SNIPPETS.map(([file, platform, needs]) => ({
+    id: file.replace(/\.\w+$/, ''),
+    platform,
+    needs,
     code: readFileSync(join(import.meta.dirname, 'snippets', file), 'utf8')
       .trimEnd()
       .replaceAll(/\b(?:PUBLIC_URL|WORKSPACE_ID|REGION)\b/g, (name) => values[name] ?? name),

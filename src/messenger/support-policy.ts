@@ -23,12 +23,7 @@ export function supportPolicy(ownUrls: readonly string[]): string {
     'frame-src': FRAMES,
     'child-src': ['blob:', ...FRAMES],
     'worker-src': ['blob:'],
-    'form-action': [
-      'https://intercom.help',
-      'https://api-iam.intercom.io',
-      'https://api-iam.eu.intercom.io',
-      'https://api-iam.au.intercom.io',
-    ],
+    'form-action': ['https://intercom.help', ...IAM],
     'frame-ancestors': ["'none'"],
     'base-uri': ["'none'"],
   };
@@ -42,21 +37,17 @@ function regional(start: string, domain: string): string[] {
   return [`${start}${domain}.com`, `${start}${domain}.eu`, `${start}au.${domain}.com`];
 }
 
+const IAM = ['', '.eu', '.au'].map((region) => `https://api-iam${region}.intercom.io`);
+const NEXUS = ['websocket-a', 'websocket-b', 'europe-websocket', 'australia-websocket'];
+
 const CONNECT = [
   'https://via.intercom.io',
   'https://api.intercom.io',
   'https://api.eu.intercom.io',
   'https://api.au.intercom.io',
-  'https://api-iam.intercom.io',
-  'https://api-iam.eu.intercom.io',
-  'https://api-iam.au.intercom.io',
+  ...IAM,
   'https://api-ping.intercom.io',
-  ...[
-    'nexus-websocket-a',
-    'nexus-websocket-b',
-    'nexus-europe-websocket',
-    'nexus-australia-websocket',
-  ].flatMap((host) => [`https://${host}.intercom.io`, `wss://${host}.intercom.io`]),
+  ...NEXUS.flatMap((name) => [`https://nexus-${name}.intercom.io`, `wss://nexus-${name}.intercom.io`]),
   'https://*.intercom-messenger.com',
   'wss://*.intercom-messenger.com',
   ...regional('https://uploads.', 'intercomcdn'),
