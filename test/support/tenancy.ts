@@ -51,6 +51,14 @@ export const CROSS_TENANT: readonly { readonly text: string; readonly why: strin
     why: 'a worker looks for grants and notes that a killed one has left',
   },
   {
+    text: `select workspace_id, bulk_grant_id from bulk_grants where state in ('running', 'undoing')`,
+    why: 'a worker looks for grants to many that a killed one has left',
+  },
+  {
+    text: `select workspace_id, bulk_grant_id from bulk_grants where state = 'draft' and created_at < now()`,
+    why: 'the daily deletion of dry runs',
+  },
+  {
     text: `select workspace_id, project_id from projects order by workspace_id, project_id`,
     why: 'the daily pruning of the journal',
   },
