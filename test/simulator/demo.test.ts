@@ -71,6 +71,12 @@ async function openPage(path: string, options: BrowserContextOptions = {}): Prom
   return page;
 }
 
+async function anyContact(): Promise<string> {
+  const response = await fetch(`${origin()}/inbox/api/conversations`);
+  const [first] = (await response.json()) as { contactId: string }[];
+  return first?.contactId ?? '';
+}
+
 describe('the inbox', () => {
   let page: Page;
   before(async () => {
@@ -189,13 +195,19 @@ test('the filter and the Series fill while somebody watches', async () => {
   await page.close();
 });
 
-for (const path of ['/inbox?conversation=510', '/intercom', '/revenuecat', '/appstore']) {
+for (const path of ['/inbox?conversation=510', '/messenger', '/intercom', '/revenuecat', '/appstore']) {
   test(`${path} is accessible and fits, at phone and desktop width, in light and dark`, async () => {
     for (const colorScheme of ['light', 'dark'] as const) {
       for (const width of [1280, 390]) {
-        const page = await openPage(path, { colorScheme, viewport: { width, height: 844 }, bypassCSP: true });
+        const contact = path === '/messenger' ? `?contact=${await anyContact()}` : '';
+        const page = await openPage(`${path}${contact}`, {
+          colorScheme,
+          viewport: { width, height: 844 },
+          bypassCSP: true,
+        });
         await page.locator('main').waitFor();
         if (path.startsWith('/inbox')) await page.locator('[data-testid=card] .canvas').waitFor();
+        if (contact !== '') await page.locator('[data-testid=messenger-card] .canvas').waitFor();
         await page.evaluate(axe.source);
         const violations = await page.evaluate(async () => {
           const { run } = (

@@ -115,7 +115,7 @@ function webhookTable(project, base) {
   return element(
     'div',
     { class: 'table-scroll', tabindex: 0, role: 'region', 'aria-label': `Webhooks of ${project.name}` },
-    element('table', {}, element('thead', {}, head), element('tbody', {}, ...rows)),
+    element('table', { class: 'stacked' }, element('thead', {}, head), element('tbody', {}, ...rows)),
   );
 }
 
