@@ -77,7 +77,7 @@ async function wake(
 
 /**
  * Wakes the subscribers that a contact may belong to: those with its external id, linked to it, or waiting with its
- * e-mail. Those that have this contact already are left alone, unless a worker is delivering them: it may just have
+ * e-mail. Those that already have this contact are not woken, unless a worker is delivering them: it may just have
  * failed to find the contact, and its result is not stored yet.
  *
  * @returns number of subscribers woken

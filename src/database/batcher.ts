@@ -13,15 +13,15 @@ export interface GroupOptions {
   readonly spacingMs?: number;
   /** Concurrent statements; what arrives in between forms the next. */
   readonly parallel?: number;
-  /** A further statement is begun beside others only for so many items. */
+  /** Another statement is started in parallel only for at least this many items. */
   readonly worthAnother?: number;
 }
 
 /**
  * Lets many callers share statements, for reading or for writing (group commit). An item that PostgreSQL refuses
- * fails alone: its neighbours then go one by one.
+ * fails alone: the others of its statement are then repeated one by one.
  *
- * @param run gives a result for each item, in their order
+ * @param run returns a result for each item, in their order
  * @returns resolves with the item's result when its statement is done and committed
  */
 export function createBatcher<T, R>(
@@ -39,7 +39,7 @@ export function createBatcher<T, R>(
     if (waiting.length === 0 || (running > 0 && waiting.length < worthAnother)) return;
     isPlanned = true;
     const waitMs = begunAtMs + spacingMs - performance.now();
-    // At the soonest after this turn of the event loop: what comes in the same moment belongs together.
+    // Not within this turn of the event loop: calls of the same turn share a statement.
     if (waitMs <= 0) setImmediate(next);
     else setTimeout(next, waitMs);
   }

@@ -12,7 +12,7 @@ const MIGRATION_LOCK = 7_190_402_511;
 export interface OpenDatabase {
   readonly database: Database;
   readonly dataSource: DataSource;
-  /** Whether a connection pooler stands between us and the server. */
+  /** Whether a connection pooler is between us and the server. */
   readonly pooled: boolean;
   close(): Promise<void>;
 }

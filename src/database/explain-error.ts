@@ -63,7 +63,7 @@ export function explainDatabaseError(
   };
 }
 
-/** The innermost error tells most; Node tries several addresses of a host and collects what each said. */
+/** The innermost error is the most precise; Node tries several addresses of a host and collects their errors. */
 function causeOf(error: unknown): { code: string; said: string } {
   let found = error;
   for (let depth = 0; depth < 4; depth += 1) {

@@ -111,7 +111,7 @@ export function addDatabaseMetrics(
   if (sources.readDatabase.replica() !== null) addReplicaMetrics(registers, sources.readDatabase);
 }
 
-/** Indexes included (bytes). On Citus: of the node that is asked. */
+/** Indexes included (bytes). On Citus: of the coordinator. */
 async function readDatabaseBytes(sql: Sql): Promise<number> {
   const [row] = await sql.query<{ bytes: string }>('select pg_database_size(current_database()) as bytes');
   return Number(row?.bytes ?? 0);

@@ -5,7 +5,7 @@ import { withTimeout } from '../time.ts';
 import { type Database, isPooled, type Sql, sqlOn } from './sql.ts';
 
 /**
- * Where cards and pages are read from: the replica while it is there and at most `MAX_LAG_MS` behind, else the
+ * Where cards and pages are read from: the replica while it answers and is at most `MAX_LAG_MS` behind, else the
  * primary. A statement that fails on the replica is repeated on the primary, so the change is invisible.
  */
 export interface ReadDatabase extends Database {
@@ -16,7 +16,7 @@ export interface ReadDatabase extends Database {
    * @param withinMs how long to wait for the replica; `SETTLE_MS` for the promise about other processes
    */
   upToDate(withinMs: number): Promise<Sql>;
-  /** How the replica stands; `null`: none is configured. */
+  /** The replica's state; `null`: none is configured. */
   replica(): { readonly inUse: boolean; readonly lagMs: number } | null;
 }
 
@@ -28,7 +28,7 @@ export interface OpenReadDatabase {
 /** A replica that is further behind is not read. */
 const MAX_LAG_MS = 500;
 const POLL_MS = 250;
-/** A replica that answers no poll within this is gone. */
+/** A replica that does not answer a poll within this is unavailable. */
 const POLL_TIMEOUT_MS = 1_000;
 /**
  * After this long a write is on the replica, or every process has found it to be more than `MAX_LAG_MS` behind
@@ -37,12 +37,12 @@ const POLL_TIMEOUT_MS = 1_000;
 export const SETTLE_MS = MAX_LAG_MS + 2 * POLL_MS;
 const LOOK_AGAIN_MS = 5;
 
-/** The primary alone. */
+/** Only the primary. */
 export function withoutReplica(primary: Database): ReadDatabase {
   return { ...primary, upToDate: () => Promise.resolve(primary), replica: () => null };
 }
 
-/** A moment at which the primary had written its log up to a position (bytes). */
+/** A time at which the primary had written its log up to a position (bytes). */
 interface Mark {
   readonly atMs: number;
   readonly position: bigint;
@@ -52,8 +52,8 @@ interface Mark {
  * Opens the replica's pool and watches how far behind it is.
  *
  * The lag is measured in the log's positions, not by the replica's clock: a replica that has lost its primary
- * says of itself that it has replayed everything. Only while the primary itself is unavailable the replica is used
- * however old it is: an old card is better than none.
+ * claims to have replayed everything. Only while the primary is unavailable is the replica used however old it is: an
+ * old card is better than none.
  */
 // biome-ignore lint/complexity/noExcessiveLinesPerFunction: short functions over the state that they share
 export function openReadDatabase(options: {

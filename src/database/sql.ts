@@ -78,8 +78,8 @@ export function databaseOn(
 }
 
 /**
- * Whether a pooler stands between us and the server: it hands out process numbers of its own, so the one that
- * greeted us is not the one that answers.
+ * Whether a pooler is between us and the server: it reports process numbers of its own, so the one reported on
+ * connecting is not the one that answers.
  */
 export async function isPooled(pool: Pool): Promise<boolean> {
   const client = await pool.connect();

@@ -20,8 +20,8 @@ export interface HttpServer {
   isDraining(): boolean;
   /**
    * Stops without a failed request. First `/readyz` says that it is stopping, requests are still answered, and every
-   * client is asked to leave its connection (`Connection: close`), so that a load balancer moves on; then the port
-   * is closed; then open requests finish.
+   * response closes its connection (`Connection: close`), so that a load balancer chooses another process; then the
+   * port is closed; then open requests finish.
    *
    * @param noticeMs how long requests are still answered, so that the load balancer can notice
    */

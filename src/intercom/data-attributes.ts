@@ -66,8 +66,8 @@ function typeOf(attribute: IntercomDataAttribute): string {
 }
 
 /**
- * A value as an attribute of this type takes it; `undefined`: it cannot. A workspace may have made an attribute
- * of ours before us and with another type, which Intercom does not let anybody change.
+ * A value as an attribute of this type accepts it; `undefined`: it cannot. A workspace may already have an attribute
+ * of the same name with another type, which Intercom does not allow to change.
  */
 export function fitAttribute(value: unknown, dataType: string): unknown {
   if (value === null) return null;

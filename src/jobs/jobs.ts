@@ -13,7 +13,7 @@ export interface JobData {}
 
 export type JobName = keyof JobData;
 
-/** The sending side: all that most of the app knows of jobs. */
+/** The sending side, which is all that most of the app needs. */
 export interface Jobs {
   /**
    * Queues a job. Two with the same key that have not started are one.
@@ -58,7 +58,7 @@ export interface JobDefinition<Data> {
 export type JobDefinitions = { readonly [Name in JobName]?: JobDefinition<JobData[Name]> };
 
 const QUEUE_DEFAULTS = {
-  /** A job of a killed process goes to another after this long without a heartbeat. */
+  /** After this long without a heartbeat, the job of a killed process is run by another. */
   heartbeatSeconds: 20,
   expireInSeconds: 120,
   retryLimit: 10,

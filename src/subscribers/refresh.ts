@@ -51,7 +51,7 @@ export async function refreshSubscriber(
       const reading = await client.readCustomer(project.revenueCatProjectId, appUserId, names);
       if (!reading) continue;
       const stored = await storeReading(context, project, reading);
-      // Time may have changed the state though RevenueCat tells nothing new.
+      // Time may have changed the state even if RevenueCat's response is the same.
       await markPending(context.database, workspaceId, stored.subscriberId);
       return 'refreshed';
     }
@@ -106,7 +106,7 @@ export async function noteKeyState(
   if (isNew) await context.onKeyState?.(workspaceId);
 }
 
-/** Stores what RevenueCat says of one customer. */
+/** Stores RevenueCat's snapshot of one customer. */
 export async function storeReading(
   context: RefreshContext,
   project: Project,

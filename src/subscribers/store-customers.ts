@@ -21,7 +21,7 @@ export interface StoredCustomer {
  * than the snapshot still count.
  *
  * A subscriber becomes pending delivery only when the API says something about purchases that was not known:
- * a project has many customers who never bought anything, and a search in Intercom for each would be in vain.
+ * a project has many customers who never bought anything, and searching Intercom for each would be wasted.
  *
  * @param sql an open transaction
  * @returns for each customer, in order

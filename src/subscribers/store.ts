@@ -4,7 +4,7 @@ import { readEvent } from '../subscription/read-event.ts';
 import { assembleHistory, isTransfer } from '../subscription/transfers.ts';
 import type { LifecycleEvent, Snapshot } from '../subscription/types.ts';
 
-/** How an event stands with Intercom. */
+/** The state of an event's delivery to Intercom. */
 export interface EventDelivery {
   readonly state: 'pending' | 'delivered' | 'failed' | 'skipped';
   /** A code: why it was skipped, has failed or waits. */
@@ -17,7 +17,7 @@ export interface EventDelivery {
   readonly mark: SentMark | null;
 }
 
-/** Intercom tells events of one contact apart by these two. */
+/** Intercom distinguishes events of one contact by these two. */
 export interface SentMark {
   readonly name: string;
   /** Unix seconds. */
@@ -72,7 +72,7 @@ export const EVENTS_WITH_DELIVERY = `events e left join event_deliveries d
 /** Whether an event still has to be sent, in SQL over {@link EVENTS_WITH_DELIVERY}. */
 export const IS_PENDING = `e.side = 'customer' and e.skip_reason is null and d.delivered_at is null and d.not_sent is null`;
 
-/** How an event stands with Intercom. */
+/** The state of an event's delivery to Intercom. */
 export function deliveryStateOf(row: {
   readonly skip_reason: string | null;
   readonly not_sent: 'failed' | 'skipped' | null;

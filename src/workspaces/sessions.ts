@@ -156,8 +156,8 @@ export function createSessions(context: Omit<WorkspaceContext, 'jobs'>, secret: 
 }
 
 /**
- * Reads who is in the team. While Intercom does not answer or refuses our token, nobody loses access: the settings
- * are where a broken connection is repaired.
+ * Reads who is in the team. While Intercom does not answer or refuses our token, everyone keeps access: a broken
+ * connection is repaired in the settings.
  */
 function createTeamReader(context: Omit<WorkspaceContext, 'jobs'>) {
   const known = new LRUCache<string, { team: Team; readAtMs: number }>({ max: 1_000 });
