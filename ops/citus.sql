@@ -1,9 +1,9 @@
--- Spreads the tables over the nodes of Citus, by workspace. Read docs/scale.md first: what of it was never run.
+-- Distributes the tables over the nodes of Citus, by workspace. See docs/scale.md.
 -- After "migrate", with no process of the app running:
 --   psql "$DATABASE_DIRECT_URL" -f ops/citus.sql
--- Again after an upgrade that brought tables: psql goes on after "already distributed".
--- All tables lie together (colocate_with), so that a workspace's rows are on one node and its joins and
--- transactions stay there. None refers to another by a foreign key.
+-- Again after an upgrade that added tables: psql continues after "already distributed".
+-- All tables are colocated, so that a workspace's rows, joins and transactions are on one node. There are no foreign
+-- keys.
 
 select create_distributed_table('workspaces', 'workspace_id', colocate_with => 'none', shard_count => 64);
 select create_distributed_table('projects', 'workspace_id', colocate_with => 'workspaces');
@@ -18,9 +18,9 @@ select create_distributed_table('contact_links', 'workspace_id', colocate_with =
 select create_distributed_table('catalog', 'workspace_id', colocate_with => 'workspaces');
 select create_distributed_table('actions', 'workspace_id', colocate_with => 'workspaces');
 select create_distributed_table('action_notes', 'workspace_id', colocate_with => 'workspaces');
-select create_distributed_table('action_admins', 'workspace_id', colocate_with => 'workspaces');
 select create_distributed_table('bulk_grants', 'workspace_id', colocate_with => 'workspaces');
 select create_distributed_table('bulk_grant_customers', 'workspace_id', colocate_with => 'workspaces');
+select create_distributed_table('action_admins', 'workspace_id', colocate_with => 'workspaces');
 select create_distributed_table('audit_log', 'workspace_id', colocate_with => 'workspaces');
 select create_distributed_table('notifications', 'workspace_id', colocate_with => 'workspaces');
 select create_distributed_table('sessions', 'workspace_id', colocate_with => 'workspaces');
@@ -34,6 +34,6 @@ select create_distributed_table('reconcile_marks', 'workspace_id', colocate_with
 
 -- These stay ordinary tables on the coordinator; none holds a customer's data, and nothing joins them with the above.
 -- local oauth_states: a sign-in that has no workspace yet; lives for minutes.
--- local workers: one row a running worker, compared with the locks of the coordinator, which all workers connect to.
--- local schema_migrations: what has run.
+-- local workers: one row per running worker, compared with the locks of the coordinator, to which all workers connect.
+-- local schema_migrations: the migrations that have run.
 -- The schema pgboss stays there too: pg-boss keeps its tables on the coordinator (DATABASE_BACKEND=citus).

@@ -22,7 +22,7 @@ const WORDS: readonly (readonly [pattern: RegExp, use: string])[] = [
   [/\b(?:stands for|stands in|stand in for)\b/i, 'is, represents'],
 ];
 
-const files = globSync(['src/**/*.{ts,eta,js}', 'README.md']).sort();
+const files = globSync(['src/**/*.{ts,eta,js,json}', 'docs/*.md', '*.md']).sort();
 const problems: string[] = [];
 for (const file of files) {
   const lines = readFileSync(file, 'utf8').split('\n');
