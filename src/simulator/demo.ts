@@ -22,6 +22,7 @@ import {
   installApp,
   OWN_PROJECT_ID,
   PROJECT_ID,
+  turnOnStoreActions,
   WORKSPACE_ID,
 } from './demo/world.ts';
 import { createIntercomSimulator, type IntercomSimulator } from './intercom/server.ts';
@@ -214,6 +215,7 @@ async function addSamples(world: DemoWorld, onProgress: (step: string) => void):
   await installApp(world, { workspaceId: WORKSPACE_ID, adminId: '1001' });
   await connect(world, { workspaceId: WORKSPACE_ID, projectId: PROJECT_ID, name: 'Sample App' });
   const messengerKey = await connectMessenger(world, WORKSPACE_ID);
+  await turnOnStoreActions(world, WORKSPACE_ID);
   onProgress('Sending the purchases of the sample customers');
   await addPurchases(world);
   onProgress('Preparing special cases: two projects, a rejected key, no match');

@@ -2,8 +2,18 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { lifecycleEvent } from '../../src/simulator/revenuecat/events.ts';
+import type { StoryName } from '../../src/simulator/revenuecat/scenarios.ts';
 import type { Subscription } from '../../src/simulator/revenuecat/state.ts';
-import { forge, idsOn, type OpenCard, openAgain, send, textOf } from '../inbox-card/support.ts';
+import {
+  forge,
+  idsOn,
+  type OpenCard,
+  openAgain,
+  openFor,
+  send,
+  tell,
+  textOf,
+} from '../inbox-card/support.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
@@ -264,6 +274,25 @@ describe('a store action', () => {
     assert.match((await checked.press('action.confirm')).text, /✅ The order .+ is restored/);
     assert.equal(own.customerId, other.appUserId);
   });
+});
+
+describe('each store offers what it allows', () => {
+  const offers: readonly (readonly [story: StoryName, kinds: readonly string[]])[] = [
+    ['web_monthly', ['cancel', 'refund', 'extend', 'manage']],
+    ['google_monthly', ['refund', 'extend']],
+    ['active_monthly', ['extend']],
+    ['stripe_monthly', []],
+  ];
+  for (const [story, kinds] of offers) {
+    test(`${story}: ${kinds.join(', ') || 'nothing, and says so'}`, async () => {
+      const appUserId = `offer_${story}_${randomUUID().slice(0, 8)}`;
+      await tell(product, story, { appUserId });
+      const page = await openPage(await openFor(product, { externalId: appUserId }));
+      const shown = idsOn(page.canvas).flatMap((id) => /^(cancel|refund|extend|manage):/.exec(id)?.[1] ?? []);
+      assert.deepEqual(shown, kinds);
+      if (kinds.length === 0) assert.match(page.text, /Stripe offers no actions through RevenueCat/);
+    });
+  }
 });
 
 describe('the timeline', () => {

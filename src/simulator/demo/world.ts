@@ -3,6 +3,8 @@ import type { Database } from '../../database/sql.ts';
 import { insertApiKey, newApiKey, setMessengerSecret } from '../../messenger/api-keys.ts';
 import { connectProject } from '../../workspaces/projects.ts';
 import { type SecretBox, secretLocation } from '../../workspaces/secrets.ts';
+import { DEFAULT_SETTINGS } from '../../workspaces/settings.ts';
+import { saveSettings } from '../../workspaces/store.ts';
 import type { IntercomSimulator } from '../intercom/server.ts';
 import { customerFromStory, purchaseStory, type StoryName } from '../revenuecat/scenarios.ts';
 import type { RevenueCatSimulator } from '../revenuecat/server.ts';
@@ -101,4 +103,16 @@ export async function connectMessenger(
     createdBy: { id: '1001', name: 'Alex Agent', email: 'alex@example.com' },
   });
   return key;
+}
+
+/** Turns on every store action, as an admin does under Settings › Grants: they are off in a new workspace. */
+export async function turnOnStoreActions(
+  { database }: Pick<DemoWorld, 'database'>,
+  workspaceId: string,
+): Promise<void> {
+  const { actions } = DEFAULT_SETTINGS;
+  const on = Object.fromEntries(
+    Object.entries(actions).map(([kind, policy]) => [kind, { ...policy, enabled: true }]),
+  );
+  await saveSettings(database, workspaceId, 'actions', { ...actions, ...on });
 }
