@@ -15,7 +15,7 @@ import { DURATIONS, isDuration, lengthInDays } from '../grants/durations.ts';
 import { checkLength, checkReason, checkTeammate } from '../grants/policy.ts';
 import { listEntitlements } from '../grants/repository.ts';
 import { listProjects } from '../workspaces/projects.ts';
-import { DURATION_LABELS } from './grants.ts';
+import { DURATION_LABELS } from './messages.ts';
 import {
   confirmationPage,
   done,

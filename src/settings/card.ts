@@ -1,16 +1,8 @@
 import { z } from 'zod';
 import { CARD_LANGUAGES } from '../workspaces/settings.ts';
+import { LANGUAGES } from './messages.ts';
 import { done, form, type Page, textField } from './page.ts';
 import { changeSettings } from './settings-audit.ts';
-
-const NAMES: Readonly<Record<(typeof CARD_LANGUAGES)[number], string>> = {
-  en: 'English',
-  de: 'Deutsch',
-  fr: 'Français',
-  es: 'Español',
-  pt: 'Português',
-  ja: '日本語',
-};
 
 /** The card beside each conversation. */
 export const cardPage: Page = {
@@ -19,7 +11,7 @@ export const cardPage: Page = {
   view: 'card',
   load: async ({ workspace }) => ({
     language: workspace.settings.card.language ?? 'en',
-    languages: CARD_LANGUAGES.map((language) => [language, NAMES[language]]),
+    languages: CARD_LANGUAGES.map((language) => [language, LANGUAGES[language]]),
   }),
   forms: {
     '': form(

@@ -4,7 +4,7 @@ import { type FailedWebhook, listFailedWebhooks } from '../ingestion/journal.ts'
 import { EVENT_KINDS } from '../subscription/kinds.ts';
 import { listProjects, type Project } from '../workspaces/projects.ts';
 import type { Workspace } from '../workspaces/store.ts';
-import { KINDS, labelOfType, reasonText } from './messages.ts';
+import { DELIVERY_TEXTS, KINDS, labelOfType, reasonText } from './messages.ts';
 import { done, form, type Page, type PageRequest, type SettingsContext, textField } from './page.ts';
 import {
   type AttemptRow,
@@ -20,22 +20,6 @@ import { audit } from './settings-audit.ts';
 const PAGE_SIZE = 50;
 const MAX_CUSTOMER_LENGTH = 1_500;
 const MAX_UNREADABLE = 20;
-
-const FILTERS: Readonly<Record<DeliveryFilter, string>> = {
-  all: 'All',
-  failed: 'Failed',
-  waiting: 'Waiting for a contact',
-  pending: 'Queued',
-  delivered: 'Delivered',
-  skipped: 'Not sent',
-};
-
-const STATES: Readonly<Record<DeliveryRow['state'], string>> = {
-  pending: 'Queued',
-  delivered: 'Delivered',
-  failed: 'Failed',
-  skipped: 'Not sent',
-};
 
 export const deliveriesPage: Page = {
   path: '/deliveries',
@@ -63,7 +47,7 @@ export const deliveriesPage: Page = {
       kinds: EVENT_KINDS.map((each) => [each, KINDS[each].label]),
       filters: DELIVERY_FILTERS.map((filter) => ({
         filter,
-        label: FILTERS[filter],
+        label: DELIVERY_TEXTS.filters[filter],
         query: String(query(filter)),
       })),
       rows: rows.slice(0, PAGE_SIZE).map(describeRow),
@@ -141,7 +125,7 @@ function describeRow(row: DeliveryRow) {
     ...row,
     label: kind ? KINDS[kind].label : labelOfType(row.type),
     tone: isWaiting ? 'waiting' : row.state,
-    stateLabel: isWaiting ? 'Waiting' : STATES[row.state],
+    stateLabel: isWaiting ? 'Waiting' : DELIVERY_TEXTS.states[row.state],
     why: reasonText(row.state === 'skipped' ? (row.reason ?? 'timeline_only') : row.reason),
     link: `/settings/deliveries/event?${new URLSearchParams({ id: row.eventId })}`,
     canReplay: row.state === 'failed' || row.state === 'delivered',

@@ -1,6 +1,7 @@
 import { z } from 'zod';
-import { DURATIONS, type Duration, lengthInDays } from '../grants/durations.ts';
+import { DURATIONS, lengthInDays } from '../grants/durations.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
+import { DURATION_LABELS } from './messages.ts';
 import { checkboxField, done, form, type Page, type PageRequest, problems, textField } from './page.ts';
 import { choosePeople, loadPeople, type Person, peopleFields } from './people.ts';
 import { changeSettings } from './settings-audit.ts';
@@ -8,19 +9,6 @@ import { loadStoreActions, storeActionsForm } from './store-actions.ts';
 
 const MAX_DAYS = 36_500;
 const MAX_MONTHLY = 100_000;
-
-export const DURATION_LABELS: Readonly<Record<Duration, string>> = {
-  daily: 'One day',
-  three_day: 'Three days',
-  weekly: 'One week',
-  two_week: 'Two weeks',
-  monthly: 'One month',
-  two_month: 'Two months',
-  three_month: 'Three months',
-  six_month: 'Six months',
-  yearly: 'One year',
-  lifetime: 'Lifetime',
-};
 
 type Length = readonly [days: number, label: string];
 

@@ -8,7 +8,7 @@ import { lacksPermission } from '../workspaces/revenuecat-key.ts';
 import { OPTIONAL_STEPS } from '../workspaces/settings.ts';
 import type { Refusals, Workspace } from '../workspaces/store.ts';
 import { drawActivity } from './chart.ts';
-import { reasonText } from './messages.ts';
+import { reasonText, SETUP_STEPS } from './messages.ts';
 import { done, form, type Page, type PageRequest, textField } from './page.ts';
 import { MAX_COUNTED, type Overview, readActivity, readOverview, readTimeToContact } from './repository.ts';
 import { checkNow } from './revenuecat.ts';
@@ -112,47 +112,27 @@ async function setupSteps(
   projects: readonly Project[],
 ): Promise<Step[] | null> {
   const { workspaceId, settings } = workspace;
-  const marked = settings.setup.done;
   const [imports, hasSecret] = await Promise.all([
     Promise.all(projects.map(({ projectId }) => readLatestImport(context.database, workspaceId, projectId))),
     hasMessengerSecret(context.database, workspaceId),
   ]);
-  const steps: Step[] = [
-    {
-      label: 'Connect RevenueCat',
-      help: 'Paste a secret API key. We add the webhook for you.',
-      link: '/settings/revenuecat',
-      isDone: projects.length > 0,
-      optional: null,
-    },
-    {
-      label: 'Send a test event',
-      help: 'In RevenueCat, open the webhook and choose Send test event.',
-      link: '/settings/revenuecat',
-      isDone: projects.some(({ lastReceivedAt }) => lastReceivedAt !== null),
-      optional: null,
-    },
-    {
-      label: 'Import existing customers',
-      help: 'So that the cards of those who subscribed before are right.',
-      link: '/settings/import',
-      isDone: marked.includes('import') || imports.some((each) => each?.state === 'done'),
-      optional: 'import',
-    },
-    {
-      label: 'Review the event names',
-      help: 'They are the names that you filter by in Intercom.',
-      link: '/settings/events',
-      isDone: marked.includes('events') || Object.keys(settings.events).length > 0,
-      optional: 'events',
-    },
-    {
-      label: 'Set up the Messenger',
-      help: 'Lets customers see their own subscription, safely.',
-      link: '/settings/messenger',
-      isDone: marked.includes('messenger') || hasSecret,
-      optional: 'messenger',
-    },
+  const step = (name: keyof typeof SETUP_STEPS, isDone: boolean): Step => {
+    const optional = OPTIONAL_STEPS.find((each) => each === name) ?? null;
+    const isMarked = optional !== null && settings.setup.done.includes(optional);
+    return { ...SETUP_STEPS[name], isDone: isDone || isMarked, optional };
+  };
+  const steps = [
+    step('connect', projects.length > 0),
+    step(
+      'test',
+      projects.some(({ lastReceivedAt }) => lastReceivedAt !== null),
+    ),
+    step(
+      'import',
+      imports.some((each) => each?.state === 'done'),
+    ),
+    step('events', Object.keys(settings.events).length > 0),
+    step('messenger', hasSecret),
   ];
   return steps.every(({ isDone }) => isDone) ? null : steps;
 }

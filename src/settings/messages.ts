@@ -162,3 +162,11 @@ export function auditEntry(row: AuditRow) {
 
 /** The most wanted segments and Series; `{kind}` is the name of that event in the workspace. */
 export const RECIPES = texts.recipes;
+
+export const DELIVERY_TEXTS = { filters: texts.deliveryFilters, states: texts.deliveryStates };
+export const DURATION_LABELS = texts.durations;
+export const LANGUAGES = texts.languages;
+/** The sidebar. */
+export const MENU = texts.menu;
+/** The setup checklist, in its order. */
+export const SETUP_STEPS = texts.setupSteps;

@@ -2,51 +2,11 @@ import { join } from 'node:path';
 import escapeHtml from 'escape-html';
 import { Eta } from 'eta';
 import type { Request, Response } from 'express';
-import { flashText } from './messages.ts';
+import { flashText, MENU } from './messages.ts';
 import type { PageRequest, Problems } from './page.ts';
 import { isAllowedToChange } from './settings-audit.ts';
 
 const eta = new Eta({ views: join(import.meta.dirname, 'views'), autoEscape: true, cache: true });
-
-/** The sidebar. */
-const MENU: readonly (readonly [
-  group: string,
-  entries: readonly (readonly [path: string, label: string])[],
-])[] = [
-  ['', [['', 'Home']]],
-  [
-    'Setup',
-    [
-      ['/revenuecat', 'RevenueCat'],
-      ['/import', 'Import customers'],
-      ['/events', 'Events'],
-      ['/contacts', 'Contacts'],
-      ['/use', 'Use in Intercom'],
-    ],
-  ],
-  [
-    'Inbox',
-    [
-      ['/card', 'Inbox card'],
-      ['/grants', 'Grants'],
-    ],
-  ],
-  ['Messenger', [['/messenger', 'Messenger and Fin']]],
-  [
-    'Activity',
-    [
-      ['/deliveries', 'Deliveries'],
-      ['/audit', 'Audit log'],
-    ],
-  ],
-  [
-    'Workspace',
-    [
-      ['/access', 'Access'],
-      ['/data', 'Data'],
-    ],
-  ],
-];
 
 interface FieldOptions {
   readonly name: string;
