@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import pLimit from 'p-limit';
 import type { Logger } from 'pino';
 import { againAfterDeadlock } from '../database/deadlock.ts';
@@ -155,7 +156,10 @@ export async function processProject(
   const counts = { processed: 0, failed: 0 };
   for (;;) {
     const batch = await batches.next();
-    if (batch === 'busy') continue;
+    if (batch === 'busy') {
+      await sleep(BUSY_MS.first);
+      continue;
+    }
     counts.processed += batch.processed;
     counts.failed += batch.failed;
     if (!batch.hasMore) return counts;

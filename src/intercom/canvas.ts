@@ -143,11 +143,6 @@ export function item(
   };
 }
 
-/** An item that opens a page in a new tab. */
-export function linkItem(id: string, title: string, url: string): ListItem {
-  return { type: 'item', id, title, action: { type: 'url', url } };
-}
-
 /** Customers' words can be of any length; a canvas holds 64 KB. */
 export function clip(text: string, most: number): string {
   const chars = [...text];
