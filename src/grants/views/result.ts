@@ -55,6 +55,10 @@ export async function grantResult(view: ActionView, grant: Grant): Promise<Inbox
     case 'revoked':
       return view.page([
         text(t('grant.result.revoked', { entitlement })),
+        customerText(
+          view,
+          view.customerMessages.t('grant.customerText.revoked', { entitlement: grant.entitlementName }),
+        ),
         ...(await noteProblem(view, grant)),
         ...details,
         allGrants,
@@ -74,15 +78,13 @@ async function confirmedResult(view: ActionView, grant: Grant): Promise<InboxCan
     const ended = t('grant.result.ended', { entitlement, date: messages.dateTime(endMs) });
     return view.page([text(ended), ...grantTable(view, grant), allGrants]);
   }
-  const customerText: Component = {
-    type: 'textarea',
-    id: 'grant.tell',
-    label: t('grant.label.customerText'),
-    value: customerMessages.t('grant.customerText.granted', {
+  const forCustomer = customerText(
+    view,
+    customerMessages.t('grant.customerText.granted', {
       entitlement: grant.entitlementName,
       end: isForever(endMs) ? null : customerMessages.dateTime(endMs),
     }),
-  };
+  );
   const otherEnd = isSameEnd(endMs, grant.requestedEndMs)
     ? []
     : [text(t('grant.result.otherEnd', { end: endText(view, grant.requestedEndMs) }), 'muted')];
@@ -92,7 +94,7 @@ async function confirmedResult(view: ActionView, grant: Grant): Promise<InboxCan
       : [
           text(t('grant.result.granted', { entitlement, end: exactEnd(view, endMs) })),
           ...otherEnd,
-          customerText,
+          forCustomer,
         ]),
     ...(await noteProblem(view, grant)),
     ...grantTable(view, grant),
@@ -102,6 +104,11 @@ async function confirmedResult(view: ActionView, grant: Grant): Promise<InboxCan
       : [button(`extend:${grant.actionId}`, t('grant.button.extend'), 'secondary')]),
     button(`revoke:${grant.actionId}`, t('grant.button.revoke'), 'secondary'),
   ]);
+}
+
+/** A text to copy into the reply, in the customer's language. */
+function customerText({ messages }: ActionView, value: string): Component {
+  return { type: 'textarea', id: 'grant.tell', label: messages.t('grant.label.customerText'), value };
 }
 
 /** Who, until when, why; and who decided. */
