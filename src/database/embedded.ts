@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { chown, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import pg from 'pg';
 import { AppError } from '../errors.ts';
@@ -356,14 +357,21 @@ async function answers(access: Access): Promise<boolean> {
   }).catch(() => false);
 }
 
+/** On a busy machine the server processes of our own closed connections take a moment to end. */
+const CONNECTIONS_END_WITHIN_MS = 1_000;
+
 async function usedByOthers(access: Access): Promise<boolean> {
   return withClient(access, async (client) => {
-    const result = await client.query(
-      `select 1 from pg_stat_activity
-        where backend_type = 'client backend' and datname = $1 limit 1`,
-      [DATABASE],
-    );
-    return result.rows.length > 0;
+    for (const startedMs = Date.now(); Date.now() - startedMs < CONNECTIONS_END_WITHIN_MS; ) {
+      const result = await client.query(
+        `select 1 from pg_stat_activity
+          where backend_type = 'client backend' and datname = $1 limit 1`,
+        [DATABASE],
+      );
+      if (result.rows.length === 0) return false;
+      await sleep(50);
+    }
+    return true;
   }).catch(() => false);
 }
 
@@ -384,7 +392,7 @@ async function waitForExit(pid: number): Promise<void> {
   const deadline = Date.now() + 15_000;
   while (Date.now() < deadline) {
     if (!isAlive(pid)) return;
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await sleep(50);
   }
 }
 

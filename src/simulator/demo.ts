@@ -134,9 +134,9 @@ async function openDataDir(
       return dataDir;
     }
     const made = await mkdtemp(join(tmpdir(), 'subscription-timeline-demo-'));
-    starting.defer(() => rm(made, { recursive: true, force: true }));
-    // A demo that is killed leaves nothing: the folder goes once its database has stopped.
+    // A demo that is killed leaves nothing: the folder is removed once its database has stopped.
     starting.defer(runAfterExit(REMOVE_DATA_DIR, [made]));
+    starting.defer(() => rm(made, { recursive: true, force: true }));
     return made;
   } catch (error) {
     const folder = dataDir ?? tmpdir();
