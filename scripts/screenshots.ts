@@ -34,8 +34,14 @@ async function main(): Promise<void> {
       width: 260,
     });
     const page = await browser.newPage({ viewport: { width: 1280, height: 1600 } });
+    page.setDefaultTimeout(8_000);
     const cards: Picture[] = [];
-    for (const scene of SCENES) cards.push(await shootCard(page, demo, scene));
+    for (const scene of SCENES) {
+      const picture = await shootCard(page, demo, scene).catch((error: unknown) => {
+        throw new Error(`The scene "${scene.name}" cannot be played`, { cause: error });
+      });
+      cards.push(picture);
+    }
     // Two sheets, so that neither is too heavy to open from the documents.
     const first = cards.filter((_, index) => !SCENES[index]?.press);
     const further = cards.filter((_, index) => SCENES[index]?.press);
