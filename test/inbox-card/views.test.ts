@@ -153,6 +153,7 @@ describe('the card of each sample customer', () => {
   test('the first canvas shows one status mark, the customer, and no more than 370 px in any language', async () => {
     const marks: Readonly<Record<string, string>> = {
       active_monthly: '✅',
+      google_monthly: '✅',
       long_history: '✅',
       trial: '✅',
       granted: '✅',
