@@ -154,6 +154,8 @@ describe('the card of each sample customer', () => {
     const marks: Readonly<Record<string, string>> = {
       active_monthly: '✅',
       google_monthly: '✅',
+      web_monthly: '✅',
+      stripe_monthly: '✅',
       long_history: '✅',
       trial: '✅',
       granted: '✅',
