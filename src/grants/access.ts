@@ -8,7 +8,7 @@ import { HOUR_MS, isForever, withTimeout } from '../time.ts';
 import { setApiKeyState } from '../workspaces/projects.ts';
 import type { ActionCustomer, AgentRequest } from './context.ts';
 import { endOrForever, isSameEnd } from './durations.ts';
-import { type Entitlement, listEntitlements } from './repository.ts';
+import { type Entitlement, listEntitlements } from './lookups.ts';
 
 /** RevenueCat treats ends that are closer than this as the same grant and keeps the old one (v1 documentation). */
 const SAME_GRANT_MS = 2 * HOUR_MS;
@@ -252,7 +252,7 @@ export interface UpcomingCharge {
 }
 
 /**
- * What stores will charge for an entitlement before a grant of it ends. The sandbox charges nobody, nor does a
+ * What stores will charge for an entitlement before a grant of it ends. The sandbox makes no charges, nor does a
  * family member pay.
  */
 export function upcomingCharges(

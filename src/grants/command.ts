@@ -16,8 +16,8 @@ import { type BulkGrant, listCustomers, readBulkGrant, readProgress } from './bu
 import type { GrantContext } from './context.ts';
 import { isDuration, lengthInDays } from './durations.ts';
 import { grantJobs } from './jobs.ts';
+import { listEntitlements } from './lookups.ts';
 import { checkLength, checkReason } from './policy.ts';
-import { listEntitlements } from './repository.ts';
 import { GRANT_STARTS, type GrantStart, type Teammate } from './types.ts';
 
 interface Options {

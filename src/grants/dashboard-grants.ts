@@ -2,7 +2,8 @@ import { entitlementLabel } from '../subscription/names.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
 import type { AgentRequest } from './context.ts';
 import { endOrForever, isSameEnd } from './durations.ts';
-import { type Entitlement, listEntitlements, listGrants } from './repository.ts';
+import { type Entitlement, listEntitlements } from './lookups.ts';
+import { listGrants } from './repository.ts';
 import { type Grant, grantEndMs, REVENUECAT } from './types.ts';
 
 /** Ids of grants that were made in RevenueCat's dashboard or by another system, and are not stored here. */

@@ -11,15 +11,10 @@ import {
 import type { AgentRequest } from './context.ts';
 import { isDashboardGrant } from './dashboard-grants.ts';
 import { isSameEnd } from './durations.ts';
+import type { Entitlement } from './lookups.ts';
 import { queueNote } from './notes.ts';
 import { checkPolicy, checkTeammate, type Refusal } from './policy.ts';
-import {
-  adoptGrant,
-  type Entitlement,
-  lockAndFindUnconfirmed,
-  readAction,
-  transition,
-} from './repository.ts';
+import { adoptGrant, lockAndFindUnconfirmed, readAction, transition } from './repository.ts';
 import { auditRefusal, endOf, grantedDays } from './service.ts';
 import { type Grant, grantEndMs, nameOf } from './types.ts';
 

@@ -28,9 +28,10 @@ import {
   LIFETIME_END_MS,
   parseEndDate,
 } from './durations.ts';
+import type { Entitlement } from './lookups.ts';
 import { queueNote } from './notes.ts';
 import { checkMonth, checkPolicy, checkTeammate, lengthOf, needsApproval, type Refusal } from './policy.ts';
-import { countThisMonth, type Entitlement, findByKey, readAction, storeAction } from './repository.ts';
+import { countThisMonth, findByKey, readAction, storeAction } from './repository.ts';
 import type { Grant, GrantStart } from './types.ts';
 import type { ReviewedGrant } from './views/form-state.ts';
 

@@ -20,6 +20,7 @@ import {
 import type { AgentRequest } from './context.ts';
 import { isSameEnd } from './durations.ts';
 import { stateOf } from './executors.ts';
+import { readChargePrices } from './lookups.ts';
 import { queueNote } from './notes.ts';
 import { checkMonth, checkReason, checkTeammate } from './policy.ts';
 import {
@@ -28,7 +29,6 @@ import {
   findByKey,
   lockAndFindUnconfirmed,
   readAction,
-  readChargePrices,
   storeAction,
   transition,
 } from './repository.ts';
@@ -152,7 +152,7 @@ export async function findStoreBlocker(
   return checkMonth(limit, await countThisMonth(context.database, { workspaceId, adminId: admin.id, kind }));
 }
 
-/** Charges of a Google Play subscription, newest first, with what was paid where an event told it. */
+/** Charges of a Google Play subscription, newest first, with what was paid where an event reported it. */
 export async function listCharges(
   request: AgentRequest,
   own: LivePurchase,

@@ -2,7 +2,7 @@ import type { Sql } from '../database/sql.ts';
 import type { TimelineEntry } from '../subscribers/store.ts';
 import type { GrantNotice } from '../subscription/summary.ts';
 import { DAY_MS, MINUTE_MS } from '../time.ts';
-import { listEventsSince } from './repository.ts';
+import { listEventsSince } from './lookups.ts';
 import { type Action, type Grant, grantEndMs, type StoreAction, type StoreActionKind } from './types.ts';
 
 const GRANTED: ReadonlySet<Grant['state']> = new Set(['confirmed', 'revoking', 'revoked']);

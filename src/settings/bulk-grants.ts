@@ -12,8 +12,8 @@ import {
   readProgress,
 } from '../grants/bulk-repository.ts';
 import { DURATIONS, isDuration, lengthInDays } from '../grants/durations.ts';
+import { listEntitlements } from '../grants/lookups.ts';
 import { checkLength, checkReason, checkTeammate } from '../grants/policy.ts';
-import { listEntitlements } from '../grants/repository.ts';
 import { listProjects } from '../workspaces/projects.ts';
 import { DURATION_LABELS } from './messages.ts';
 import {

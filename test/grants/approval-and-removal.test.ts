@@ -46,7 +46,7 @@ async function asSecond(card: OpenCard, adminId = SECOND): Promise<OpenCard> {
 describe('a grant above the length that one teammate may give', { concurrency: true }, () => {
   before(() => setPolicy(product, { secondPersonAboveDays: 7 }));
 
-  test('is stored, told, and made when another approves it', async () => {
+  test('is stored, noted in the conversation, and made when another approves it', async () => {
     const card = await openCustomer(product);
     const checked = await review(card);
     assert.match(checked.text, /longer than 7 days need the approval of another teammate/);
@@ -122,13 +122,13 @@ describe('a grant above the length that one teammate may give', { concurrency: t
     assert.equal(grantsAt(product, card.appUserId).length, 1);
   });
 
-  test('a shorter one needs nobody', async () => {
+  test('a shorter one needs no approval', async () => {
     const card = await openCustomer(product);
     assert.match((await grantOf(card, { duration: 'weekly' })).text, /✅/);
   });
 });
 
-describe('a policy that changes meanwhile', () => {
+describe('a policy that changes after the request', () => {
   test('is not approved by one who may not grant, nor against a policy that is stricter by now', async () => {
     await setPolicy(product, { secondPersonAboveDays: 7 });
     const card = await openCustomer(product);
@@ -306,7 +306,7 @@ describe('removing', { concurrency: true }, () => {
     assert.ok(grantIdOn(first) !== grantIdOn(done));
   });
 
-  test('the answer is cut after it was removed: settled by reading', async () => {
+  test('the answer is cut after it was removed: the removal is confirmed by reading', async () => {
     const card = await openCustomer(product);
     const done = await grantOf(card);
     const checked = await done.press(`revoke:${grantIdOn(done)}`);

@@ -57,7 +57,7 @@ describe('RevenueCat answers late, or not, or something else', { concurrency: tr
     );
   });
 
-  test('slower than anybody waits: the card answers in time, and a second press asks nobody', async () => {
+  test('slower than an agent waits: the card answers in time, and a second press calls nothing', async () => {
     const card = await openCustomer(product);
     const { grantTimings } = product.revenueCat.state;
     grantTimings.set(card.appUserId, { madeAfterMs: 7_500, answeredAfterMs: 8_000 });
@@ -77,7 +77,7 @@ describe('RevenueCat answers late, or not, or something else', { concurrency: tr
     assert.equal(grantsAt(product, card.appUserId).length, 1);
   });
 
-  test('500 without a grant: nothing is asked again, and the conversation is told', async () => {
+  test('500 without a grant: nothing is called again, and a note says so', async () => {
     const card = await openCustomer(product);
     product.revenueCat.faults.add({ ...onGranting(card.appUserId), status: 500, times: 1 });
     const pending = await grantOf(card);

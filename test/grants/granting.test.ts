@@ -337,7 +337,7 @@ describe('RevenueCat refuses', () => {
       done.text,
       /already has the entitlement\. Nothing was changed\. .* remove the running grant/,
     );
-    assert.match(done.text, /^Requested by: Ada Agent$/m, 'nobody has granted anything');
+    assert.match(done.text, /^Requested by: Ada Agent$/m, 'nothing was granted');
     assert.equal((await stored(product, card.appUserId))[0]?.state, 'failed');
   });
 });
@@ -427,12 +427,12 @@ describe('refused', () => {
     assert.equal(callsFor(product, card.appUserId), 0);
   });
 
-  test('a customer whom RevenueCat does not know', async () => {
+  test('a customer that RevenueCat does not know', async () => {
     const id = `stranger_${randomUUID()}`;
     await announce(product, id);
     const card = await openFor(product, { externalId: id });
     assert.match((await review(card)).text, /RevenueCat does not know this customer\. Nothing was granted/);
-    assert.deepEqual(product.revenueCat.state.violations, [], 'and nobody is created by asking');
+    assert.deepEqual(product.revenueCat.state.violations, [], 'and no customer is created by the lookup');
     assert.equal((await audited(product, id))[0]?.result, 'refused: unknown_customer');
   });
 
@@ -571,7 +571,7 @@ describe('once', () => {
     assert.equal(callsFor(product, card.appUserId), 1);
   });
 
-  test('what changed since the review is shown and confirmed anew', async () => {
+  test('what changed since the review is shown and confirmed again', async () => {
     const card = await openCustomer(product);
     const checked = await review(card, { duration: 'weekly' });
     give(product, card.appUserId, { store: 'app_store', endsAtMs: Date.now() + 90 * DAY_MS });
@@ -583,7 +583,7 @@ describe('once', () => {
   });
 });
 
-describe('nobody else', () => {
+describe('other teammates and customers', () => {
   test('a review belongs to its teammate, its contact and its customer', async () => {
     const card = await openCustomer(product);
     const checked = await review(card);

@@ -113,7 +113,7 @@ describe('an agent grants access in the inbox', () => {
     await toggleFault('RevenueCat is down');
   });
 
-  test('a double click grants once, and the customer can be told', async () => {
+  test('a double click grants once, and there is a text for the customer', async () => {
     await card.getByRole('button', { name: 'Grant now', exact: true }).dblclick();
     await says(/Pro is granted until/);
     await ready();

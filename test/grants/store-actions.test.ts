@@ -175,7 +175,7 @@ describe('a store action', () => {
     await noteIn(product, card, /Refunded/);
   });
 
-  test('one Google Play charge is refunded, and the review says that the subscription goes on', async () => {
+  test('one Google Play charge is refunded, and the review says that the subscription continues', async () => {
     const { card, own, page } = await openBuyer('play_store');
     for (const kind of ['cancel', 'manage'])
       assert.ok(!idsOn(page.canvas).some((id) => id.startsWith(`${kind}:`)), kind);

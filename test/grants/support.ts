@@ -14,7 +14,7 @@ export const SECOND = '7002';
 
 let number = 0;
 
-/** A customer whom both platforms know, with the card open beside their conversation. */
+/** A customer that both platforms know, with the card open beside their conversation. */
 export async function openCustomer(
   product: Product,
   options: { adminId?: string; aliases?: readonly string[]; id?: string } = {},

@@ -12,8 +12,8 @@ import {
 import { entitlementName, readEntitlements, storedAccess } from '../access.ts';
 import type { ActionView } from '../context.ts';
 import { DURATIONS, type Duration, isDuration, lengthInDays } from '../durations.ts';
+import type { Entitlement } from '../lookups.ts';
 import { checkLength, needsApproval } from '../policy.ts';
-import type { Entitlement } from '../repository.ts';
 import { addedToMs, findBlocker, findEntitlement, type GrantForm } from '../service.ts';
 import { GRANT_STARTS } from '../types.ts';
 import { accessText, blockedPage } from './format.ts';
