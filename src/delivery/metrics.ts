@@ -86,25 +86,29 @@ async function readBacklog(sql: Sql): Promise<Backlog> {
       group by 1`,
     [MAX_COUNTED],
   );
-  const [row] = await sql.query<{ queued: string; failed: string; lag: number | null }>(
-    `select (select count(*) from (
-               select 1 from subscribers s
-                 join events e on e.workspace_id = s.workspace_id and e.subscriber_id = s.subscriber_id
-                 left join event_deliveries d
-                   on d.workspace_id = e.workspace_id and d.subscriber_id = e.subscriber_id
-                      and d.project_id = e.project_id and d.event_id = e.event_id and e.side = 'customer'
-                where s.due_at <= now() and s.pending_events = 0 and ${IS_PENDING} limit $1) as q) as queued,
-            (select count(*) from (select 1 from event_deliveries where not_sent = 'failed' limit $1) as f) as failed,
-            (select extract(epoch from max(now() - d.due_at))::float8
-               from workspaces w
-              cross join lateral (select s.due_at from subscribers s
-                                   where s.workspace_id = w.workspace_id and s.due_at <= now()
-                                   order by s.due_at limit 1) d
-              where w.status = 'connected') as lag`,
+  const [queued] = await sql.query<{ count: string }>(
+    `select count(*) as count from (
+       select 1 from subscribers s
+         join events e on e.workspace_id = s.workspace_id and e.subscriber_id = s.subscriber_id
+         left join event_deliveries d
+           on d.workspace_id = e.workspace_id and d.subscriber_id = e.subscriber_id
+              and d.project_id = e.project_id and d.event_id = e.event_id and e.side = 'customer'
+        where s.due_at <= now() and s.pending_events = 0 and ${IS_PENDING} limit $1) as q`,
     [MAX_COUNTED],
   );
+  const [failed] = await sql.query<{ count: string }>(
+    `select count(*) as count from (
+       select 1 from event_deliveries where not_sent = 'failed' limit $1) as f`,
+    [MAX_COUNTED],
+  );
+  const [lag] = await sql.query<{ seconds: number | null }>(
+    `select extract(epoch from max(now() - s.due_at))::float8 as seconds
+       from subscribers s
+       join workspaces w on w.workspace_id = s.workspace_id and w.status = 'connected'
+      where s.due_at <= now()`,
+  );
   const counts = new Map(pending.map(({ code, count }) => [code, Number(count)]));
-  const queued = Number(row?.queued ?? 0);
-  if (queued > 0) counts.set('queued', (counts.get('queued') ?? 0) + queued);
-  return { pending: counts, failed: Number(row?.failed ?? 0), lagSeconds: row?.lag ?? 0 };
+  const queuedCount = Number(queued?.count ?? 0);
+  if (queuedCount > 0) counts.set('queued', (counts.get('queued') ?? 0) + queuedCount);
+  return { pending: counts, failed: Number(failed?.count ?? 0), lagSeconds: lag?.seconds ?? 0 };
 }

@@ -11,16 +11,24 @@ export const CROSS_TENANT: readonly { readonly text: string; readonly why: strin
   },
   {
     text: `where workspace_id = any(array(select workspace_id from workspaces))`,
-    why: 'frees what a dead worker held',
+    why: 'releases the leases of a worker that ended',
   },
   { text: `select coalesce(pending_reason, 'queued') as code`, why: 'the backlog of all, for the metrics' },
   {
-    text: `select (select count(*) from ( select 1 from subscribers s join events e`,
+    text: `select count(*) as count from ( select 1 from subscribers s join events e`,
     why: 'the backlog of all, for the metrics',
   },
   {
+    text: `select count(*) as count from ( select 1 from event_deliveries where not_sent = 'failed' limit $1)`,
+    why: 'the failed events of all, for the metrics',
+  },
+  {
+    text: `select extract(epoch from max(now() - s.due_at))::float8 as seconds from subscribers s`,
+    why: 'the delivery lag of all, for the metrics',
+  },
+  {
     text: `select w.status, count(*) as count, sum(p.rejected) as rejected from workspaces w`,
-    why: 'how the installations of all stand, for the metrics',
+    why: 'the state of all installations, for the metrics',
   },
   {
     text: `where status = 'uninstalled' and uninstalled_at < now() - make_interval(days => $1)`,
@@ -28,7 +36,7 @@ export const CROSS_TENANT: readonly { readonly text: string; readonly why: strin
   },
   {
     text: `select workspace_id from workspaces order by workspace_id`,
-    why: 'the daily sealing of secrets under the newest key',
+    why: 'the daily encryption of secrets under the newest key',
   },
   {
     text: `select workspace_id from workspaces where status <> 'uninstalled' order by workspace_id`,
@@ -36,11 +44,11 @@ export const CROSS_TENANT: readonly { readonly text: string; readonly why: strin
   },
   {
     text: `where status = 'disconnected' and disconnected_at < now() - make_interval(days => $1)`,
-    why: 'the daily look for workspaces that nobody came back to',
+    why: 'the daily search for abandoned workspaces',
   },
   {
     text: `from workspaces w join imports i on i.workspace_id = w.workspace_id and i.state = 'running'`,
-    why: 'a worker looks for imports that nobody goes on with',
+    why: 'a worker looks for imports to resume',
   },
   {
     text: `from workspaces w where w.status <> 'uninstalled' and exists (select 1 from projects p`,
