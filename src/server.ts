@@ -12,6 +12,7 @@ import { observeRequests } from './http/metrics.ts';
 import { operatorRouter } from './http/operator.ts';
 import { type HttpServer, openHttpServer } from './http/server.ts';
 import { signedJson } from './http/signed.ts';
+import { pictureRouter } from './inbox-card/picture.ts';
 import { inboxCardRouter } from './inbox-card/routes.ts';
 import { ingestionJobs } from './ingestion/jobs.ts';
 import { revenueCatWebhookRouter } from './ingestion/routes.ts';
@@ -113,6 +114,7 @@ async function createRoutes(services: Services, http: HttpServer): Promise<Reque
       { path: '/webhooks/revenuecat', handlers: [webhooks] },
       { path: '/intercom/health', handlers: [signed, healthRouter(app)] },
       { path: '/canvas/inbox', handlers: [signed, inboxCardRouter(card)] },
+      { path: '/pictures', handlers: [pictureRouter(card)] },
       { path: '/canvas/messenger', handlers: [signed, messengerCardRouter(messenger)] },
     ],
     open: [

@@ -100,7 +100,11 @@ export async function createServices(config: Config, logger: Logger): Promise<Se
     processor,
     onReceived: createReceiverMetrics(registry, journal.uncommitted),
     worker,
-    card: createCardServices(app, refresh, { readDatabase, storedDataKey: deriveKey(keys, 'stored-data') }),
+    card: createCardServices(app, refresh, {
+      readDatabase,
+      storedDataKey: deriveKey(keys, 'stored-data'),
+      pictureKey: deriveKey(keys, 'pictures'),
+    }),
     messenger: { ...app, readDatabase, publicUrl, production, requestRefresh },
     stopping: new AbortController(),
     sessions: createSessions(app, deriveKey(keys, 'sessions')),
@@ -110,7 +114,7 @@ export async function createServices(config: Config, logger: Logger): Promise<Se
 function createCardServices(
   app: WorkspaceContext,
   refresh: RefreshContext,
-  { readDatabase, storedDataKey }: { readDatabase: ReadDatabase; storedDataKey: string },
+  { readDatabase, ...keys }: { readDatabase: ReadDatabase; storedDataKey: string; pictureKey: string },
 ): CardServices {
   return {
     ...app,
@@ -118,7 +122,7 @@ function createCardServices(
     cards: createCardReader(readDatabase),
     waitForReplica: () => readDatabase.upToDate(SETTLE_MS),
     publicUrl: app.config.publicUrl,
-    storedDataKey,
+    ...keys,
     catalog: createCatalogCache(app.now),
     canvases: createCanvasCache(app.now),
     refreshLater: createBackgroundRefresh(app),

@@ -31,6 +31,8 @@ export interface CardServices extends GrantContext {
   readonly publicUrl: string;
   /** Signs form state. */
   readonly storedDataKey: string;
+  /** Signs addresses of pictures. */
+  readonly pictureKey: string;
   readonly catalog: CatalogCache;
   readonly canvases: CanvasCache;
   /** Queues a background refresh of the subscriber from RevenueCat. */

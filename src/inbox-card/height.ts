@@ -101,6 +101,8 @@ function heightOf(component: Component): number {
       return 70 + MARGIN;
     case 'textarea':
       return 76 + (component.label ? 24 : 0) + MARGIN;
+    case 'image':
+      return Math.ceil((WIDTH * component.height) / component.width) + MARGIN;
     case 'divider':
       return 1 + MARGIN;
     case 'spacer':

@@ -15,6 +15,7 @@ import type { TimelineEntry } from '../subscribers/store.ts';
 import { EVENT_KINDS, type EventKind, TIMELINE_ONLY_KINDS } from '../subscription/kinds.ts';
 import type { CardContext, CustomerContext } from './context.ts';
 import { ENVIRONMENT_FILTERS, type FormState, TIMELINE_FILTERS } from './form-state.ts';
+import { pictureComponents } from './picture.ts';
 import { type Direction, PAGE_SIZE, readTimelinePage, type TimelinePage } from './timeline-repository.ts';
 
 type Filter = NonNullable<FormState['filter']>;
@@ -87,6 +88,7 @@ function draw(
   const isFiltered = filter.kind !== 'all' || filter.environment !== 'all';
   const components: Component[] = [
     text(m.t('card.button.timeline'), 'header'),
+    ...(isFiltered || hasNewer ? [] : pictureComponents(context)),
     rows.length > 0
       ? list(rows.map(({ entry }) => eventItem(context, entry)))
       : text(m.t(isFiltered ? 'card.state.emptyFilter' : 'card.state.emptyTimeline'), 'muted'),

@@ -79,6 +79,15 @@ export type Component =
         readonly value: string;
       }[];
     }
+  | {
+      readonly type: 'image';
+      /** HTTPS. */
+      readonly url: string;
+      readonly width: number;
+      readonly height: number;
+      readonly align: 'full_width';
+      readonly bottom_margin?: 'none';
+    }
   | { readonly type: 'divider' }
   | { readonly type: 'spacer'; readonly size: 'xs' | 's' | 'm' | 'l' | 'xl' };
 

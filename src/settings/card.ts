@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { CARD_LANGUAGES } from '../workspaces/settings.ts';
 import { LANGUAGES } from './messages.ts';
-import { done, form, type Page, textField } from './page.ts';
+import { checkboxField, done, form, type Page, textField } from './page.ts';
 import { changeSettings } from './settings-audit.ts';
 
 /** The card beside each conversation. */
@@ -12,6 +12,7 @@ export const cardPage: Page = {
   load: async ({ workspace }) => ({
     language: workspace.settings.card.language ?? 'en',
     languages: CARD_LANGUAGES.map((language) => [language, LANGUAGES[language]]),
+    picture: workspace.settings.card.picture,
   }),
   forms: {
     '': form(
@@ -19,9 +20,10 @@ export const cardPage: Page = {
         language: textField.pipe(
           z.enum(CARD_LANGUAGES, 'Nothing was saved. Choose one of the languages of the list.'),
         ),
+        picture: checkboxField,
       }),
-      async (request, { language }) => {
-        await changeSettings(request, 'card', { language }, 'card_changed');
+      async (request, { language, picture }) => {
+        await changeSettings(request, 'card', { language, picture }, 'card_changed');
         return done('/card', 'card_saved');
       },
     ),

@@ -45,6 +45,8 @@ export const workspaceSettingsSchema = z.object({
     .object({
       /** Of the inbox card, for teammates whose language Intercom does not send; `null`: English. */
       language: z.enum(CARD_LANGUAGES).nullable().default(null),
+      /** Whether the timeline shows the picture of the subscription. */
+      picture: z.boolean().default(true),
     })
     .prefault({}),
   messenger: z

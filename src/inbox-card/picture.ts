@@ -1,0 +1,88 @@
+import { createHmac } from 'node:crypto';
+import { Router } from 'express';
+import { notFound } from '../errors.ts';
+import { listActions } from '../grants/repository.ts';
+import { fallbackEvents } from '../grants/timeline.ts';
+import { type Component, text } from '../intercom/canvas.ts';
+import { readHistoryWithSources } from '../subscribers/store.ts';
+import { pictureOf } from '../subscription/picture.ts';
+import { deriveState } from '../subscription/state.ts';
+import { summarize } from '../subscription/summary.ts';
+import { equalInConstantTime } from '../text.ts';
+import { MINUTE_MS } from '../time.ts';
+import { readWorkspace } from '../workspaces/store.ts';
+import { readSnapshot } from './card-repository.ts';
+import type { CardServices, CustomerContext } from './context.ts';
+import { drawPng, PICTURE_HEIGHT, PICTURE_WIDTH } from './picture-png.ts';
+
+/** Addresses of one customer are the same for this time, so that browsers can cache; they are valid up to twice as long. */
+const VALID_MS = 10 * MINUTE_MS;
+
+/**
+ * The picture of the subscription, with its legend, which is also its alternative text: Canvas Kit has no field for one.
+ * Intercom loads images over HTTPS only.
+ */
+export function pictureComponents(context: CustomerContext): Component[] {
+  const { customer, messages: m, request, services, workspace } = context;
+  const { subscriber, state, fallbackEvents: grants } = customer;
+  const hasHistory = state.subscriptions.length + state.grants.length > 0;
+  const isShown = workspace.settings.card.picture && services.publicUrl.startsWith('https://');
+  if (!isShown || !hasHistory) return [];
+  const expiresAtMs = (Math.floor(services.now() / VALID_MS) + 2) * VALID_MS;
+  // The version changes with what is drawn, so that a browser loads it again.
+  const version = `${subscriber.version}-${grants.length}`;
+  const path = `/pictures/${encodeURIComponent(request.workspaceId)}/${subscriber.subscriberId}/${version}/${expiresAtMs}`;
+  const url = `${services.publicUrl}${path}/${signatureOf(services.pictureKey, path)}.png`;
+  const size = { width: PICTURE_WIDTH, height: PICTURE_HEIGHT };
+  return [
+    { type: 'image', url, ...size, align: 'full_width', bottom_margin: 'none' },
+    text(m.t('card.label.picture'), 'muted'),
+  ];
+}
+
+function signatureOf(key: string, path: string): string {
+  return createHmac('sha256', key).update(path).digest('base64url');
+}
+
+/** Mounted at `/pictures`: the agent's browser loads pictures without a session, by their signed address. */
+export function pictureRouter(services: CardServices): Router {
+  const { pictureKey, now } = services;
+  const router = Router();
+  router.get('/:workspaceId/:subscriberId/:version/:expiresAtMs/:signature.png', async (req, res) => {
+    const { workspaceId, subscriberId, signature } = req.params;
+    const path = `${req.baseUrl}${req.path}`;
+    const signed = signatureOf(pictureKey, path.slice(0, path.lastIndexOf('/')));
+    const validMs = Number(req.params.expiresAtMs) - now();
+    const isValid = equalInConstantTime(signature, signed) && validMs > 0;
+    const png = isValid ? await draw(services, workspaceId, subscriberId) : null;
+    if (png === null) throw notFound('No such picture, or its address has expired. Open the timeline again.');
+    res.set({
+      'Cache-Control': `private, max-age=${Math.floor(validMs / 1_000)}, immutable`,
+      // Intercom's pages are another site.
+      'Cross-Origin-Resource-Policy': 'cross-origin',
+    });
+    res.type('png').send(png);
+  });
+  return router;
+}
+
+/** `null`: switched off, uninstalled, merged into another subscriber, or nothing to draw. */
+async function draw(
+  { readDatabase, now }: CardServices,
+  workspaceId: string,
+  subscriberId: string,
+): Promise<Buffer | null> {
+  const workspace = await readWorkspace(readDatabase, workspaceId);
+  if (!workspace?.settings.card.picture || workspace.status === 'uninstalled') return null;
+  const [snapshot, history, actions] = await Promise.all([
+    readSnapshot(readDatabase, workspaceId, subscriberId),
+    readHistoryWithSources(readDatabase, workspaceId, subscriberId),
+    listActions(readDatabase, workspaceId, subscriberId),
+  ]);
+  const nowMs = now();
+  const grants = actions.filter((action) => action.kind === 'grant');
+  const { promotional } = summarize(history.events, snapshot, nowMs);
+  const events = [...history.events, ...fallbackEvents(grants, promotional)];
+  const picture = pictureOf(events, deriveState(events, snapshot, nowMs), nowMs);
+  return picture && drawPng(picture);
+}

@@ -1,0 +1,151 @@
+import { DAY_MS, FOREVER_MS, isForever } from '../time.ts';
+import { isPurchase } from './apply-event.ts';
+import { isGrant } from './kinds.ts';
+import type { LifecycleEvent, SubscriberState, SubscriptionState } from './types.ts';
+
+export type SegmentKind = 'trial' | 'paid' | 'grace' | 'paused' | 'granted';
+export type MarkKind = 'payment' | 'refund' | 'failed' | 'cancelled';
+
+/** Access, or a pause, for some time; without an end `toMs` is `FOREVER_MS`. */
+export interface Segment {
+  readonly kind: SegmentKind;
+  /** Whether it is in the second row, since its purchase overlaps with an earlier one. */
+  readonly isOverlapping: boolean;
+  readonly fromMs: number;
+  readonly toMs: number;
+}
+
+export interface Mark {
+  readonly kind: MarkKind;
+  readonly atMs: number;
+}
+
+/** What is drawn of a customer's production history, on one line of time. */
+export interface Picture {
+  readonly fromMs: number;
+  readonly toMs: number;
+  readonly nowMs: number;
+  readonly segments: readonly Segment[];
+  readonly marks: readonly Mark[];
+}
+
+const MAX_PAST_MS = 730 * DAY_MS;
+const MAX_FUTURE_MS = 366 * DAY_MS;
+
+interface OpenSegment {
+  readonly kind: SegmentKind;
+  /** Of one purchase, a period ends at the latest where the next one begins; so do grants of one entitlement. */
+  readonly purchase: string;
+  readonly product: string;
+  readonly store: string | null;
+  readonly fromMs: number;
+  toMs: number;
+}
+
+/**
+ * Segments come from the events. How the last one of each product ends comes from the state, which also knows the
+ * snapshot, extensions and refunds.
+ *
+ * @returns `null`: nothing was ever bought or granted
+ */
+export function pictureOf(
+  events: readonly LifecycleEvent[],
+  state: SubscriberState,
+  nowMs: number,
+): Picture | null {
+  const segments: OpenSegment[] = [];
+  const ordered = events
+    .filter(({ environment }) => environment !== 'sandbox')
+    .sort((a, b) => a.atMs - b.atMs);
+  for (const event of ordered) addEvent(segments, event);
+  const seen = new Set<string>();
+  for (const subscription of [...state.subscriptions, ...state.grants]) {
+    const product = productKey(subscription);
+    // Of several subscriptions to one product the state lists the current one first.
+    if (!seen.has(product)) applyState(segments, subscription, product);
+    seen.add(product);
+  }
+  const earliestMs = nowMs - MAX_PAST_MS;
+  const shown = segments.filter(({ fromMs, toMs }) => toMs > Math.max(fromMs, earliestMs));
+  const marks = ordered.flatMap(marksOf).filter(({ atMs }) => atMs >= earliestMs);
+  if (shown.length + marks.length === 0) return null;
+  const startsMs = [...shown.map(({ fromMs }) => fromMs), ...marks.map(({ atMs }) => atMs)];
+  const lastEndMs = Math.max(...shown.map(({ toMs }) => toMs), nowMs + 2 * DAY_MS);
+  return {
+    fromMs: Math.max(Math.min(...startsMs, nowMs - DAY_MS), earliestMs),
+    toMs: Math.min(lastEndMs, nowMs + MAX_FUTURE_MS),
+    nowMs,
+    segments: shown.map((segment) => ({ ...segment, isOverlapping: isOverlapping(segment, shown) })),
+    marks,
+  };
+}
+
+function addEvent(segments: OpenSegment[], event: LifecycleEvent): void {
+  const { atMs, expiresAtMs, gracePeriodEndsAtMs, kind, store } = event;
+  const product = productKey(event);
+  const purchase = isGrant(event) ? product : (event.originalTransactionId ?? product);
+  const own = segments.filter((each) => each.purchase === purchase);
+  const add = (added: SegmentKind, fromMs: number, toMs: number | null): void => {
+    endAt(own, fromMs);
+    segments.push({ kind: added, purchase, product, store, fromMs, toMs: endOf(toMs) });
+  };
+  if (kind === 'billing_issue' && gracePeriodEndsAtMs !== null) add('grace', atMs, gracePeriodEndsAtMs);
+  else if (kind === 'subscription_paused') add('paused', expiresAtMs ?? atMs, event.resumesAtMs);
+  else if (kind === 'transfer' && event.side === 'source' && !event.isWithinCustomer) {
+    const taken = segments.filter((each) => store === null || store === each.store);
+    endAt(taken, atMs);
+  } else if (kind === 'promotional_revoked') endAt(own, atMs);
+  else if (kind === 'expiration' && event.expirationReason !== 'SUBSCRIPTION_PAUSED') endAt(own, atMs);
+  else if (isPurchase(event) || kind === 'promotional_granted') {
+    // A consumable gives no access.
+    if (kind === 'non_subscription_purchase' && event.entitlements.length === 0) return;
+    const paid = event.periodType === 'TRIAL' ? 'trial' : 'paid';
+    add(isGrant(event) ? 'granted' : paid, event.purchasedAtMs ?? atMs, expiresAtMs);
+  }
+}
+
+function endAt(segments: readonly OpenSegment[], atMs: number): void {
+  for (const segment of segments) segment.toMs = Math.min(segment.toMs, atMs);
+}
+
+function applyState(segments: OpenSegment[], subscription: SubscriptionState, product: string): void {
+  const { accessEndsAtMs, givesAccess, periodStartedAtMs, startedAtMs, status, store } = subscription;
+  const toMs = endOf(accessEndsAtMs);
+  const fromMs = periodStartedAtMs ?? startedAtMs;
+  const last = segments.findLast((each) => each.product === product && each.kind !== 'paused');
+  if (last) last.toMs = givesAccess ? toMs : Math.min(last.toMs, toMs);
+  // Imported without its events.
+  else if (fromMs !== null && !subscription.isIncomplete) {
+    const kind = product.startsWith('granted') ? 'granted' : status.includes('trial') ? 'trial' : 'paid';
+    segments.push({ kind, purchase: product, product, store, fromMs, toMs });
+  }
+}
+
+type Bought = Pick<LifecycleEvent, 'productId' | 'store' | 'entitlements'>;
+
+function productKey({ productId, store, entitlements }: Bought): string {
+  return store === 'PROMOTIONAL' ? `granted|${entitlements.join()}` : `${store}|${productId}`;
+}
+
+function isOverlapping({ kind, purchase }: OpenSegment, segments: readonly OpenSegment[]): boolean {
+  const own = segments.filter((each) => each.purchase === purchase);
+  return segments
+    .slice(0, segments.indexOf(own[0] as OpenSegment))
+    .filter((each) => (each.kind === 'granted') === (kind === 'granted'))
+    .some((earlier) => own.some(({ fromMs, toMs }) => fromMs < earlier.toMs && earlier.fromMs < toMs));
+}
+
+function endOf(endsAtMs: number | null): number {
+  return endsAtMs === null || isForever(endsAtMs) ? FOREVER_MS : endsAtMs;
+}
+
+function marksOf(event: LifecycleEvent): Mark[] {
+  const { atMs, cancelReason, kind, price } = event;
+  if (kind === 'refund') return [{ kind, atMs }];
+  if (kind === 'billing_issue') return [{ kind: 'failed', atMs }];
+  // A failed payment arrives as a cancellation, too.
+  const isCancelled = kind === 'trial_cancelled' || kind === 'cancellation';
+  if (isCancelled && cancelReason !== 'BILLING_ERROR') return [{ kind: 'cancelled', atMs }];
+  const isPaid = isPurchase(event) && (price?.amountMinor ?? 0) > 0;
+  return isPaid ? [{ kind: 'payment', atMs: event.purchasedAtMs ?? atMs }] : [];
+}
