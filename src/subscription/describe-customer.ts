@@ -65,7 +65,7 @@ function overview(
   );
   const shown = isSingle ? [main] : running;
   return [
-    ...failed.map((subscription) => paymentFailed(subscription, context)),
+    ...failed.map((subscription) => paymentFailed(subscription, state, context)),
     ...(isSingle ? main.statements : [several(running, context)]),
     ...alsoGranted(shown, state, context),
     ...state.subscriptions

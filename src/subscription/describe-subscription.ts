@@ -226,12 +226,18 @@ export function endReason(subscription: SubscriptionState): EndReason | null {
   return reason as EndReason;
 }
 
-export function paymentFailed(subscription: SubscriptionState, context: DescriptionContext): Statement {
+/** @param state says whether something else, such as a grant, still gives the same entitlement */
+export function paymentFailed(
+  subscription: SubscriptionState,
+  state: SubscriberState,
+  context: DescriptionContext,
+): Statement {
+  const isCovered = state.entitlements.some(({ lookupKey }) => subscription.entitlements.includes(lookupKey));
   return {
     kind: 'paymentFailed',
     what: entitlementOrProduct(subscription, context.names),
     on: failedAtMs(subscription, context),
-    since: subscription.givesAccess ? null : subscription.expiredAtMs,
+    since: subscription.givesAccess || isCovered ? null : subscription.expiredAtMs,
   };
 }
 

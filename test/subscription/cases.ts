@@ -130,6 +130,13 @@ export const CASES: readonly Case[] = [
     says: `No access since ${date(31)}. Pro had been granted; never paid.`,
   },
   {
+    name: 'a grant after a payment that failed gives access again',
+    events: [buy(0, 30), issue(30, null), expire(30, 'BILLING_ERROR'), grant(33, 63)],
+    on: 35,
+    status: 'promotional',
+    says: `Payment for Pro failed on ${date(30)}. Pro, granted until ${date(63)}. Not paying.`,
+  },
+  {
     name: 'a pause ahead',
     events: [
       buy(0, 30, play),
