@@ -5,7 +5,7 @@ import { startRequestSpan } from '../tracing.ts';
 
 /** Labels a request by area, so that no id becomes a label. */
 const AREA =
-  /^\/(webhooks\/\w+|canvas\/\w+|intercom\/\w+|api|settings|support|install|oauth|assets)(?=[/?]|$)/;
+  /^\/(webhooks\/\w+|canvas\/\w+|intercom\/\w+|api|pictures|settings|support|install|oauth|assets)(?=[/?]|$)/;
 /** They come every second and say nothing of the load. */
 const PROBES = /^\/(healthz|readyz|metrics)(\?|$)/;
 

@@ -31,6 +31,8 @@ export interface Picture {
 
 const MAX_PAST_MS = 730 * DAY_MS;
 const MAX_FUTURE_MS = 366 * DAY_MS;
+/** Of the newest; more would be too close together to be seen. */
+const MAX_EVENTS = 500;
 
 interface OpenSegment {
   readonly kind: SegmentKind;
@@ -56,7 +58,8 @@ export function pictureOf(
   const segments: OpenSegment[] = [];
   const ordered = events
     .filter(({ environment }) => environment !== 'sandbox')
-    .sort((a, b) => a.atMs - b.atMs);
+    .sort((a, b) => a.atMs - b.atMs)
+    .slice(-MAX_EVENTS);
   for (const event of ordered) addEvent(segments, event);
   const seen = new Set<string>();
   for (const subscription of [...state.subscriptions, ...state.grants]) {
