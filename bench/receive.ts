@@ -1,6 +1,8 @@
+import { randomBytes } from 'node:crypto';
 import { pino } from 'pino';
 import { openDatabase } from '../src/database/data-source.ts';
 import { processProject } from '../src/ingestion/processor.ts';
+import { createSecretBox } from '../src/workspaces/secrets.ts';
 import type { LoadInput, LoadResult } from './load.ts';
 import { type Running, runToEnd, startProcess } from './processes.ts';
 import { median, type Row } from './report.ts';
@@ -95,7 +97,10 @@ async function measureProcess(setting: Setting, url: string): Promise<Row> {
   const open = await openDatabase({ url, logger, poolSize: 4 });
   const project = { workspaceId: WORKSPACE_ID, projectId: PROJECT_ID };
   const before = { node: process.cpuUsage(), postgres: await setting.postgresUs(), atMs: performance.now() };
-  const { processed } = await processProject(open.database, project, logger);
+  const { processed } = await processProject(
+    { database: open.database, secrets: createSecretBox([randomBytes(32)]), logger },
+    project,
+  );
   const seconds = (performance.now() - before.atMs) / 1_000;
   const { user, system } = process.cpuUsage(before.node);
   const nodeUs = Math.round((user + system) / processed);

@@ -6,5 +6,5 @@ drop table revenuecat_budgets, catalog;
 drop table workers, call_budgets, delivery_attempts, event_deliveries;
 drop table notifications, contact_links;
 drop table events, webhooks;
-drop table subscriber_ids, subscribers;
+drop table erased_ids, subscriber_ids, subscribers;
 drop table oauth_states, sessions, projects, workspaces;

@@ -16,6 +16,8 @@ create table workspaces (
   status_reason     text,
   settings          jsonb not null default '{}',
   messenger_secret  text,
+  -- Key of the hashes in erased_ids; made by the first erasure.
+  erasure_key       text,
   -- Whether Intercom enforces identity verification in the Messenger; null: not known.
   identity_verification boolean,
   installed_by      jsonb,
@@ -115,6 +117,17 @@ create table subscriber_ids (
 );
 create index subscriber_ids_subscriber on subscriber_ids (workspace_id, subscriber_id);
 
+-- Customers that are not stored again: keyed hashes of their app user ids. `customer` joins those of one customer.
+create table erased_ids (
+  workspace_id text not null,
+  project_id   text not null,
+  id_hash      text not null,
+  customer     uuid not null,
+  erased_at    timestamptz not null default now(),
+  erased_by    jsonb not null,
+  primary key (workspace_id, project_id, id_hash)
+);
+
 ------------------------------------------------------------------------------------------------- ingestion
 
 -- The journal: every webhook as it arrived. Append-only; the processor reads it in the order of `sequence`.
@@ -128,6 +141,8 @@ create table webhooks (
   payload      text not null,
   processed_at timestamptz,
   error        text,
+  -- Why the payload was emptied ('erased'); null: it is as it arrived.
+  pruned_for   text,
   primary key (workspace_id, project_id, event_id)
 );
 create index webhooks_sequence on webhooks (workspace_id, project_id, sequence);

@@ -9,6 +9,7 @@ select create_distributed_table('workspaces', 'workspace_id', colocate_with => '
 select create_distributed_table('projects', 'workspace_id', colocate_with => 'workspaces');
 select create_distributed_table('subscribers', 'workspace_id', colocate_with => 'workspaces');
 select create_distributed_table('subscriber_ids', 'workspace_id', colocate_with => 'workspaces');
+select create_distributed_table('erased_ids', 'workspace_id', colocate_with => 'workspaces');
 select create_distributed_table('subscriber_summaries', 'workspace_id', colocate_with => 'workspaces');
 select create_distributed_table('webhooks', 'workspace_id', colocate_with => 'workspaces');
 select create_distributed_table('events', 'workspace_id', colocate_with => 'workspaces');

@@ -1,4 +1,4 @@
-import { createHmac, randomUUID } from 'node:crypto';
+import { createHmac, randomBytes, randomUUID } from 'node:crypto';
 import { Agent, request } from 'node:http';
 import type pg from 'pg';
 import { pino } from 'pino';
@@ -16,6 +16,7 @@ import {
   readOverview,
   readTimeToContact,
 } from '../../src/settings/repository.ts';
+import { createSecretBox } from '../../src/workspaces/secrets.ts';
 import { HEAVY_CUSTOMER, HEAVY_EVENTS, PROJECT_ID, WORKSPACE_ID } from './fill.ts';
 
 export interface Times {
@@ -107,7 +108,8 @@ export async function measure(input: {
     const body = renewal(id);
     return journal.append(project, checkWebhook(Buffer.from(JSON.stringify({ event: body }))));
   });
-  await processProject(database, project, pino({ level: 'silent' }));
+  const secrets = createSecretBox([randomBytes(32)]);
+  await processProject({ database, secrets, logger: pino({ level: 'silent' }) }, project);
 
   await client.query(`update subscribers set due_at = null where workspace_id = $1 and due_at is not null`, [
     WORKSPACE_ID,

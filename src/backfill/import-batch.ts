@@ -178,7 +178,7 @@ async function storeBatch(
   );
   const readings = read.map(({ reading }) => reading);
   const before = await findIdentityGroups(sql, project, readings.map(idsOf));
-  const outcomes = await storeCustomers(sql, project, readings);
+  const outcomes = await storeCustomers({ sql, secrets: context.secrets }, project, readings);
   const { closed, postponed, ...unread } = closeUnread(context, batch.results, batch.isObstructed);
   const counts = { ...NO_COUNTS, ...unread };
   for (const [index, { reading, events, customerId, wasNew }] of read.entries()) {

@@ -3,13 +3,21 @@ import { type InterpretedEvent, interpretEvent } from '../ingestion/interpret.ts
 import { storeEvents } from '../ingestion/store-events.ts';
 import { readCatalogNames } from '../revenuecat/catalog.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
+import { findErasedIds } from '../subscribers/erased-ids.ts';
 import { type RefreshContext, storeReading, withKey } from '../subscribers/refresh.ts';
 import { markPending } from '../subscribers/store.ts';
 import { isBlockedId, preferredAppUserIds } from '../subscription/identities.ts';
 import { revenueCatClientFor } from '../workspaces/clients.ts';
 import { type Project, readProject } from '../workspaces/projects.ts';
+import type { SecretBox } from '../workspaces/secrets.ts';
 
-export type CustomerImport = 'imported' | 'unknown_customer' | 'no_key' | 'key_rejected' | 'blocked_id';
+export type CustomerImport =
+  | 'imported'
+  | 'unknown_customer'
+  | 'no_key'
+  | 'key_rejected'
+  | 'blocked_id'
+  | 'erased';
 
 /**
  * Imports one customer that an agent opened and that is not stored yet: looked up in RevenueCat by any app user ID,
@@ -27,6 +35,8 @@ export async function importCustomer(
   // An agent waits for it, though not at the card itself: it goes before imports and refreshing.
   const client = project && revenueCatClientFor(context, project, { priority: 'interactive' });
   if (!project || !client) return 'no_key';
+  const { database: sql, secrets } = context;
+  if ((await findErasedIds({ sql, secrets }, project, [appUserId])).size > 0) return 'erased';
   return withKey(context, project, async () => {
     const names = await readCatalogNames(context, project, client);
     const reading = await client.readCustomer(project.revenueCatProjectId, appUserId, names);
@@ -39,6 +49,7 @@ export async function importCustomer(
       deliverSinceMs: null,
     });
     const stored = await storeReading(context, project, reading);
+    if (stored.subscriberId === '') return 'erased';
     await markPending(context.database, workspaceId, stored.subscriberId);
     return 'imported';
   });
@@ -63,7 +74,7 @@ const NAMES_OTHERS = /^(PURCHASES_)?(TRANSFER|PURCHASE_REDEEMED)$/;
  * @returns `null`: RevenueCat does not offer the events
  */
 export async function importEvents(
-  deps: { database: Database; client: RevenueCatClient; now(): number },
+  deps: { database: Database; secrets: SecretBox; client: RevenueCatClient; now(): number },
   project: Project,
   customer: {
     readonly customerId: string;
@@ -87,12 +98,10 @@ export async function importEvents(
   const statuses =
     fresh.length === 0
       ? []
-      : await storeEvents(
-          database,
-          project,
-          fresh,
-          ({ event }) => deliverSinceMs !== null && event.atMs >= deliverSinceMs,
-        );
+      : await storeEvents(database, project, fresh, {
+          secrets: deps.secrets,
+          isDelivered: ({ event }) => deliverSinceMs !== null && event.atMs >= deliverSinceMs,
+        });
   if (deliverSinceMs !== null)
     await deliverImported(database, project, { appUserIds: customer.appUserIds, sinceMs: deliverSinceMs });
   const added = statuses.filter((status) => status === 'accepted').length;

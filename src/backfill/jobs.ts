@@ -1,5 +1,6 @@
 import { AppError } from '../errors.ts';
 import type { JobData, JobDefinitions, Jobs } from '../jobs/jobs.ts';
+import { findErasedIds } from '../subscribers/erased-ids.ts';
 import type { RefreshContext } from '../subscribers/refresh.ts';
 import { importCustomer } from './import-customer.ts';
 import { listReconcilable, reconcileWorkspace } from './reconcile.ts';
@@ -94,16 +95,22 @@ async function reconcileSlice(context: ImportJobContext, workspaceId: string): P
 /** However often the card of an unknown customer is opened, it is looked up once in this time. */
 const LOOK_UP_INTERVAL_S = 60;
 
-/** Queues looking up an unknown customer in RevenueCat. Never fails: the card does not wait for it. */
+/**
+ * Queues looking up an unknown customer in RevenueCat; an erased one is not looked up, and its id enters no job.
+ * Never fails: the card does not wait for it.
+ */
 export function createLookUp(
-  deps: Pick<ImportJobContext, 'jobs' | 'logger'>,
+  deps: Pick<ImportJobContext, 'jobs' | 'logger' | 'database' | 'secrets'>,
 ): (workspaceId: string, projectId: string, appUserId: string) => void {
+  const { database: sql, secrets, jobs, logger } = deps;
+  async function queue(data: JobData['customer.import']): Promise<void> {
+    if ((await findErasedIds({ sql, secrets }, data, [data.appUserId])).size > 0) return;
+    await jobs.send('customer.import', data, { onceInSeconds: LOOK_UP_INTERVAL_S });
+  }
   return (workspaceId, projectId, appUserId) => {
-    deps.jobs
-      .send('customer.import', { workspaceId, projectId, appUserId }, { onceInSeconds: LOOK_UP_INTERVAL_S })
-      .catch((error: unknown) =>
-        deps.logger.warn({ err: error, workspaceId }, 'could not queue looking up a customer'),
-      );
+    queue({ workspaceId, projectId, appUserId }).catch((error: unknown) =>
+      logger.warn({ err: error, workspaceId }, 'could not queue looking up a customer'),
+    );
   };
 }
 

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AppError } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
+import { findErasedIds } from '../subscribers/erased-ids.ts';
 import { noteKeyState, type RefreshContext } from '../subscribers/refresh.ts';
 import { revenueCatClientFor } from '../workspaces/clients.ts';
 import { type Project, readProject } from '../workspaces/projects.ts';
@@ -130,7 +131,9 @@ async function listPage(run: Run): Promise<boolean> {
     if (!current || current.isListed || current.state !== 'running') return;
     try {
       const page = await client.listCustomers(project.revenueCatProjectId, current.cursor);
-      await saveListedPage(sql, ref, { after: current.cursor, ...page });
+      const erased = await findErasedIds({ sql, secrets: context.secrets }, ref, page.ids);
+      const ids = page.ids.filter((id) => !erased.has(id));
+      await saveListedPage(sql, ref, { ...page, after: current.cursor, ids });
     } catch (error) {
       if (current.cursor === null || run.restarted || !rejectsCursor(error)) throw error;
       run.restarted = true;

@@ -44,6 +44,7 @@ export interface WebhookRow {
   payload: string;
   processedAt: Date | null;
   error: string | null;
+  prunedFor: string | null;
 }
 
 export const WebhookEntity = entity<WebhookRow>('webhooks', {
@@ -55,6 +56,7 @@ export const WebhookEntity = entity<WebhookRow>('webhooks', {
   payload: column('text'),
   processedAt: optional('timestamptz'),
   error: optional('text'),
+  prunedFor: optional('text'),
 });
 
 export interface ContactLinkRow {

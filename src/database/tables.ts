@@ -1,5 +1,5 @@
 /** Secrets by what they are: each has its own encryption context. */
-export type SecretKind = 'accessToken' | 'messengerSecret' | 'apiKey' | 'signingSecret';
+export type SecretKind = 'accessToken' | 'messengerSecret' | 'apiKey' | 'signingSecret' | 'erasureKey';
 
 /** How the rows of a table belong to a subscriber, and what happens to them. */
 interface CustomerRows {
@@ -64,6 +64,7 @@ export const TABLES: Readonly<Record<string, Table>> = {
   subscribers: customerTable('nothing', true, {
     where: `(subscriber_id = any($2::uuid[]) or merged_into = any($2::uuid[]))`,
   }),
+  erased_ids: WORKSPACE,
   sessions: WORKSPACE,
   api_keys: WORKSPACE,
   notifications: WORKSPACE,
@@ -75,7 +76,10 @@ export const TABLES: Readonly<Record<string, Table>> = {
   catalog: WORKSPACE,
   used_support_links: WORKSPACE,
   projects: { ...WORKSPACE, secrets: { api_key: 'apiKey', signing_secret: 'signingSecret' } },
-  workspaces: { ...WORKSPACE, secrets: { access_token: 'accessToken', messenger_secret: 'messengerSecret' } },
+  workspaces: {
+    ...WORKSPACE,
+    secrets: { access_token: 'accessToken', messenger_secret: 'messengerSecret', erasure_key: 'erasureKey' },
+  },
   oauth_states: SHARED,
   workers: SHARED,
 };

@@ -10,6 +10,7 @@ const SECRET_NAMES: Readonly<Record<SecretKind, string>> = {
   messengerSecret: 'the Messenger secret',
   apiKey: "RevenueCat's API key",
   signingSecret: "the webhook's signing secret",
+  erasureKey: 'the key of the list of erased customers',
 };
 
 /** Whether the keys decrypt everything that is stored. @param keys empty: there are none */

@@ -4,7 +4,9 @@ import { connectDatabase } from '../database/connection.ts';
 import { notFound } from '../errors.ts';
 import { createCommandLogger } from '../logger.ts';
 import { parseIsoTime } from '../time.ts';
+import { loadEncryptionKeys } from '../workspaces/encryption-keys.ts';
 import { listProjects } from '../workspaces/projects.ts';
+import { createSecretBox } from '../workspaces/secrets.ts';
 import { readWorkspace } from '../workspaces/store.ts';
 import { type Reinterpreted, reinterpret, SEND_WITHIN_DAYS } from './reinterpret.ts';
 
@@ -31,7 +33,9 @@ export function addReinterpretCommand(program: Command): void {
 
 async function run(options: Options): Promise<void> {
   const sinceMs = options.since === undefined ? 0 : parseIsoTime(options.since, '--since');
-  const { database, close } = await connectDatabase(loadCommandConfig(), createCommandLogger('warn'));
+  const config = loadCommandConfig();
+  const secrets = createSecretBox(await loadEncryptionKeys(config));
+  const { database, close } = await connectDatabase(config, createCommandLogger('warn'));
   try {
     if ((await readWorkspace(database, options.workspace)) === null)
       throw notFound(`No workspace ${options.workspace} has the app installed`);
@@ -43,7 +47,7 @@ async function run(options: Options): Promise<void> {
       throw notFound(`Workspace ${options.workspace} has no project ${options.project}`);
     const total: Reinterpreted = { unchanged: 0, corrected: 0, added: 0, failed: 0 };
     for (const project of projects) {
-      const counts = await reinterpret(database, project, { sinceMs, nowMs: Date.now() });
+      const counts = await reinterpret(database, project, { secrets, sinceMs, nowMs: Date.now() });
       for (const name of Object.keys(total) as (keyof Reinterpreted)[]) total[name] += counts[name];
     }
     process.stdout.write(

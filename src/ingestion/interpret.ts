@@ -21,6 +21,8 @@ export interface InterpretedEvent {
   readonly customer: readonly string[];
   /** App user ids of the customer whose purchases it took away (TRANSFER). */
   readonly source: readonly string[];
+  /** The customer was erased, its source was not: nothing is stored for the customer. */
+  readonly isCustomerErased?: true;
   readonly email: { readonly value: string; readonly atMs: number } | null;
   readonly receivedAtMs: number;
   /** JSON of what is stored with the event for good. */

@@ -126,7 +126,7 @@ export async function readUnprocessed(
   return rows.map(toRow);
 }
 
-/** Rows behind a position, whether they were processed or not. */
+/** Rows behind a position that have their payload, whether they were processed or not. */
 export async function readJournal(
   sql: Sql,
   { workspaceId, projectId }: ProjectKey,
@@ -135,6 +135,7 @@ export async function readJournal(
   const rows = await sql.query<DbRow>(
     `select event_id, sequence, received_at, payload from webhooks
       where workspace_id = $1 and project_id = $2 and sequence > $3 and received_at >= to_timestamp($4::float8 / 1000)
+        and pruned_for is null
       order by sequence limit $5`,
     [workspaceId, projectId, selection.after, selection.sinceMs, selection.limit],
   );
@@ -173,6 +174,20 @@ export async function markProcessed(
       where w.workspace_id = $1 and w.project_id = $2 and w.event_id = f.event_id`,
     [workspaceId, projectId, [...errors.keys()], [...errors.values()]],
     'mark-failed',
+  );
+}
+
+/** Empties webhooks that name an erased customer; without their payload they are never interpreted again. */
+export async function pruneErased(
+  sql: Sql,
+  { workspaceId, projectId }: ProjectKey,
+  eventIds: ReadonlySet<string>,
+): Promise<void> {
+  if (eventIds.size === 0) return;
+  await sql.query(
+    `update webhooks set payload = '', pruned_for = 'erased'
+      where workspace_id = $1 and project_id = $2 and event_id = any($3)`,
+    [workspaceId, projectId, [...eventIds]],
   );
 }
 

@@ -4,26 +4,33 @@ import type { Logger } from 'pino';
 import { againAfterDeadlock } from '../database/deadlock.ts';
 import { createListener } from '../database/listen.ts';
 import type { Database, Sql } from '../database/sql.ts';
-import { isDatabaseUnavailable } from '../errors.ts';
+import { AppError, isDatabaseUnavailable } from '../errors.ts';
 import { withoutValues } from '../logger.ts';
 import { type ProjectKey, tryLockProject } from '../subscribers/identity.ts';
 import { withSpan } from '../tracing.ts';
+import type { SecretBox } from '../workspaces/secrets.ts';
 import { type InterpretedEvent, interpretPayload } from './interpret.ts';
 import {
   type JournalRow,
   listUnprocessedProjects,
   markProcessed,
   markReceived,
+  pruneErased,
   readUnprocessed,
   WEBHOOK_CHANNEL,
 } from './journal.ts';
-import { storeEventsIn } from './store-events.ts';
+import { dropErased, storeEventsIn } from './store-events.ts';
 
-export interface ProcessorOptions {
+/** What processing a batch needs. */
+export interface ProcessingContext {
   readonly database: Database;
+  readonly secrets: SecretBox;
+  readonly logger: Logger;
+}
+
+export interface ProcessorOptions extends ProcessingContext {
   /** For the connection that listens; `null`: only polling. */
   readonly databaseUrl: string | null;
-  readonly logger: Logger;
   readonly onProcessed?: (counts: BatchCounts) => void;
 }
 
@@ -88,7 +95,7 @@ export function createProcessor(options: ProcessorOptions): Processor {
   }
 
   async function processAll(project: ProjectKey, run: { isWokenAgain: boolean }): Promise<void> {
-    const batches = createBatches(database, project, logger);
+    const batches = createBatches(options, project);
     let busyMs = BUSY_MS.first;
     while (!stopping.signal.aborted) {
       run.isWokenAgain = false;
@@ -147,12 +154,8 @@ export function createProcessor(options: ProcessorOptions): Processor {
 }
 
 /** Processes everything that a project has received. */
-export async function processProject(
-  database: Database,
-  project: ProjectKey,
-  logger: Logger,
-): Promise<BatchCounts> {
-  const batches = createBatches(database, project, logger);
+export async function processProject(context: ProcessingContext, project: ProjectKey): Promise<BatchCounts> {
+  const batches = createBatches(context, project);
   const counts = { processed: 0, failed: 0 };
   for (;;) {
     const batch = await batches.next();
@@ -175,9 +178,8 @@ interface Batch extends BatchCounts {
  * batch it is marked with its error, and the rows behind it continue.
  */
 function createBatches(
-  database: Database,
+  { database, secrets, logger }: ProcessingContext,
   project: ProjectKey,
-  logger: Logger,
 ): { next(): Promise<Batch | 'busy'> } {
   let limit = MAX_BATCH;
   return {
@@ -191,7 +193,7 @@ function createBatches(
           const errors = await withSpan(
             'process webhooks',
             { ...project, eventIds: rows.map(({ eventId }) => eventId) },
-            () => store(sql, project, rows),
+            () => store({ sql, secrets }, project, rows),
           );
           await markProcessed(sql, project, rows, errors);
           await markReceived(sql, project);
@@ -211,10 +213,10 @@ function createBatches(
         }
         const [broken] = rows;
         // Another process may have taken the row since then.
-        return run(async (sql, _project, again) =>
+        return run(async (within, _project, again) =>
           broken !== undefined && again[0]?.eventId === broken.eventId
             ? new Map([[broken.eventId, messageOf(error)]])
-            : storeRows(sql, project, again),
+            : storeRows(within, project, again),
         );
       }
     },
@@ -223,7 +225,7 @@ function createBatches(
 
 /** @returns errors by event id, of the rows that could not be interpreted */
 async function storeRows(
-  sql: Sql,
+  within: { readonly sql: Sql; readonly secrets: SecretBox },
   project: ProjectKey,
   rows: readonly JournalRow[],
 ): Promise<Map<string, string>> {
@@ -236,13 +238,15 @@ async function storeRows(
       errors.set(row.eventId, messageOf(error));
     }
   }
-  await storeEventsIn(sql, project, events);
+  const { kept, erasedEvents } = await dropErased(within, project, events);
+  await storeEventsIn(within.sql, project, kept);
+  await pruneErased(within.sql, project, erasedEvents);
   return errors;
 }
 
 /** PostgreSQL's classes for data that a column or an index cannot hold (appendix A), or an error of our own code. */
 function isCausedByData(error: unknown): boolean {
-  if (isDatabaseUnavailable(error)) return false;
+  if (isDatabaseUnavailable(error) || error instanceof AppError) return false;
   const { code } = error as { code?: unknown };
   return typeof code === 'string' ? /^(22|23|54)/.test(code) : true;
 }

@@ -4,10 +4,12 @@ import type { Database, Sql } from '../database/sql.ts';
 import { lockProject, type ProjectKey } from '../subscribers/identity.ts';
 import { EVENTS_WITH_DELIVERY } from '../subscribers/store.ts';
 import { DAY_MS } from '../time.ts';
+import type { SecretBox } from '../workspaces/secrets.ts';
 import { type InterpretedEvent, interpretPayload } from './interpret.ts';
-import { type JournalRow, markProcessed, readJournal } from './journal.ts';
+import { type JournalRow, markProcessed, pruneErased, readJournal } from './journal.ts';
 import {
   columnsOf,
+  dropErased,
   type EventRecord,
   insertEvents,
   recordKey,
@@ -38,7 +40,7 @@ export interface Reinterpreted {
 export async function reinterpret(
   database: Database,
   project: ProjectKey,
-  options: { sinceMs: number; nowMs: number },
+  options: { secrets: SecretBox; sinceMs: number; nowMs: number },
 ): Promise<Reinterpreted> {
   const total: Reinterpreted = { unchanged: 0, corrected: 0, added: 0, failed: 0 };
   const isYoung = (event: InterpretedEvent): boolean =>
@@ -49,7 +51,8 @@ export async function reinterpret(
       database.transaction(async (sql) => {
         await lockProject(sql, project);
         const rows = await readJournal(sql, project, selection);
-        return { last: rows.at(-1)?.sequence, counts: await reinterpretRows(sql, project, rows, isYoung) };
+        const within = { sql, secrets: options.secrets };
+        return { last: rows.at(-1)?.sequence, counts: await reinterpretRows(within, project, rows, isYoung) };
       }),
     );
     for (const name of Object.keys(total) as (keyof Reinterpreted)[]) total[name] += batch.counts[name];
@@ -59,15 +62,16 @@ export async function reinterpret(
 }
 
 async function reinterpretRows(
-  sql: Sql,
+  within: { readonly sql: Sql; readonly secrets: SecretBox },
   project: ProjectKey,
   rows: readonly JournalRow[],
   isYoung: (event: InterpretedEvent) => boolean,
 ): Promise<Reinterpreted> {
+  const { sql } = within;
   const counts: Reinterpreted = { unchanged: 0, corrected: 0, added: 0, failed: 0 };
   if (rows.length === 0) return counts;
   const errors = new Map<string, string>();
-  const events = rows.flatMap((row) => {
+  const interpreted = rows.flatMap((row) => {
     try {
       return [interpretPayload(row, row.receivedAtMs)];
     } catch (error) {
@@ -75,6 +79,8 @@ async function reinterpretRows(
       return [];
     }
   });
+  const { kept: events, erasedEvents } = await dropErased(within, project, interpreted);
+  await pruneErased(sql, project, erasedEvents);
   const stored = await readStored(sql, project, events);
   const records = (await resolveRecords(sql, project, events, isYoung)).map((record) =>
     keepCustomer(record, stored.get(recordKey(record))),

@@ -1,6 +1,7 @@
 import { againAfterDeadlock } from '../database/deadlock.ts';
 import { notifyDelivery } from '../database/notify.ts';
 import type { Database, Sql } from '../database/sql.ts';
+import { findErasedIds, withoutErased, withoutTexts } from '../subscribers/erased-ids.ts';
 import {
   type IdentityGroup,
   lockProject,
@@ -9,6 +10,7 @@ import {
   resolveIdentities,
 } from '../subscribers/identity.ts';
 import { EVENT_KINDS } from '../subscription/kinds.ts';
+import type { SecretBox } from '../workspaces/secrets.ts';
 import type { InterpretedEvent } from './interpret.ts';
 
 export type ReceiptStatus = 'accepted' | 'duplicate';
@@ -31,17 +33,22 @@ const DELIVERABLE: ReadonlySet<string> = new Set(EVENT_KINDS);
 /** A control character that JSON allows nowhere: in an array every quote of every document would be escaped. */
 export const SEPARATOR = '\x1e';
 
-/** Stores events of one project in a transaction of their own. */
+/** Stores events of one project in a transaction of their own. @param options.secrets finds erased customers */
 export function storeEvents(
   database: Database,
   project: ProjectKey,
   events: readonly InterpretedEvent[],
-  isDelivered?: DeliveryRule,
+  { isDelivered, secrets }: { isDelivered?: DeliveryRule; secrets?: SecretBox } = {},
 ): Promise<ReceiptStatus[]> {
   return againAfterDeadlock(() =>
     database.transaction(async (sql) => {
       await lockProject(sql, project);
-      return storeEventsIn(sql, project, events, isDelivered);
+      const kept = secrets ? (await dropErased({ sql, secrets }, project, events)).kept : events;
+      const statuses = await storeEventsIn(sql, project, kept, isDelivered);
+      const byId = new Map(kept.map(({ event }, index) => [event.id, statuses[index]]));
+      return kept.length === events.length
+        ? statuses
+        : events.map(({ event }) => byId.get(event.id) ?? 'duplicate');
     }),
   );
 }
@@ -77,6 +84,34 @@ export async function storeEventsIn(
   );
 }
 
+/**
+ * Takes erased customers out of events. What another customer of the event needs stays: a transfer from or to them.
+ *
+ * @returns the events to store, and the ids of all that named an erased customer
+ */
+export async function dropErased(
+  context: { readonly sql: Sql; readonly secrets: SecretBox },
+  project: ProjectKey,
+  events: readonly InterpretedEvent[],
+): Promise<{ kept: InterpretedEvent[]; erasedEvents: Set<string> }> {
+  const idsOf = ({ customer, source }: InterpretedEvent): string[] => [...customer, ...source];
+  const erased = await findErasedIds(context, project, events.flatMap(idsOf));
+  const erasedEvents = new Set<string>();
+  const kept = events.flatMap((interpreted): InterpretedEvent[] => {
+    const ids = idsOf(interpreted);
+    if (!ids.some((id) => erased.has(id))) return [interpreted];
+    erasedEvents.add(interpreted.event.id);
+    const customer = withoutErased(interpreted.customer, erased);
+    const source = withoutErased(interpreted.source, erased);
+    if (customer.length + source.length === 0) return [];
+    const gone = new Set(ids).difference(new Set([...customer, ...source]));
+    const fields = JSON.stringify(withoutTexts(JSON.parse(interpreted.fields), gone));
+    const others = { ...interpreted, customer, source, fields, email: null };
+    return [customer.length === 0 ? { ...others, isCustomerErased: true } : others];
+  });
+  return { kept, erasedEvents };
+}
+
 export function recordKey({ id, side }: { readonly id: string; readonly side: string }): string {
   return `${side} ${id}`;
 }
@@ -99,6 +134,7 @@ export async function resolveRecords(
     // An event that names no customer is stored as a customer of its own, where it is found by its id.
     const customer = toRecord(interpreted, 'customer', groupOf(interpreted.customer) ?? newIdentityGroup());
     const source = groupOf(interpreted.source);
+    if (interpreted.isCustomerErased && source) return [toRecord(interpreted, 'source', source)];
     return source ? [customer, toRecord(interpreted, 'source', source)] : [customer];
   });
 

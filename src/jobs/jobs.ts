@@ -1,6 +1,6 @@
 import { type Job, type JobResult, PgBoss } from 'pg-boss';
 import type { Logger } from 'pino';
-import type { Backend } from '../database/sql.ts';
+import type { Backend, Sql } from '../database/sql.ts';
 import { describeError } from '../logger.ts';
 import { withSpan } from '../tracing.ts';
 
@@ -136,6 +136,27 @@ export async function openJobs(options: {
     },
     stop: () => boss.stop({ graceful: true, timeout: 20_000 }),
   };
+}
+
+/**
+ * Deletes the jobs of erased customers, those that ran included: pg-boss keeps them for a while, with their data
+ * and keys.
+ */
+export async function deleteCustomerJobs(
+  sql: Sql,
+  workspaceId: string,
+  customers: { readonly appUserIds: readonly string[]; readonly subscriberIds: readonly string[] },
+): Promise<void> {
+  // Absent until a server has started.
+  const [queue] = await sql.query<{ exists: boolean }>(
+    `select to_regclass('pgboss.job') is not null as exists`,
+  );
+  if (!queue?.exists) return;
+  await sql.query(
+    `delete from pgboss.job
+      where data->>'workspaceId' = $1 and (data->>'appUserId' = any($2) or data->>'subscriberId' = any($3))`,
+    [workspaceId, customers.appUserIds, customers.subscriberIds],
+  );
 }
 
 async function startWorkers(

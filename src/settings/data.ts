@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { AppError, notFound } from '../errors.ts';
 import { eraseSubscribers, exportSubscribers } from '../subscribers/customer-data.ts';
+import { allowAgain, countErased } from '../subscribers/erased-ids.ts';
 import { findByAppUserIds } from '../subscribers/find-store.ts';
 import { listProjects } from '../workspaces/projects.ts';
 import { uninstall } from '../workspaces/uninstall.ts';
@@ -21,11 +22,18 @@ export const dataPage: Page = {
   view: 'data',
   async load(request) {
     const { context, workspace, input } = request;
-    const [found, projects] = await Promise.all([
+    const [found, projects, erased] = await Promise.all([
       findCustomer(request),
       listProjects(context.database, workspace.workspaceId),
+      countErased(context.database, workspace.workspaceId),
     ]);
-    return { customer: input('customer'), isFound: found.length > 0, projects };
+    return {
+      customer: input('customer'),
+      isFound: found.length > 0,
+      projects,
+      erased,
+      allow: input('allow'),
+    };
   },
   downloads: {
     '/export': async (request) => {
@@ -40,14 +48,26 @@ export const dataPage: Page = {
   },
   forms: {
     '/erase': form(z.object({ customer: textField, repeat: textField }), async (request, values) => {
-      const { context, workspace } = request;
+      const { context, workspace, session } = request;
       const found = await findCustomer(request);
       if (found.length === 0) throw notFound('This workspace has no customer with this ID');
       if (values.repeat !== values.customer)
         return problems({ repeat: 'Nothing was erased. Type the ID again, exactly as it is shown.' });
-      await eraseSubscribers(context.database, workspace.workspaceId, found);
+      await eraseSubscribers(context, workspace.workspaceId, {
+        subscriberIds: found,
+        by: { id: session.admin.id, name: session.admin.name },
+      });
       await audit(request, 'customer_erased');
       return done('/data', 'erased');
+    }),
+    '/allow': form(z.object({ allow: textField }), async (request, { allow }) => {
+      const { context, workspace } = request;
+      const within = { sql: context.database, secrets: context.secrets };
+      if ((await allowAgain(within, workspace.workspaceId, allow)) === 0)
+        return problems({ allow: 'No erased customer has this ID.' });
+      // Without the ID, as when the customer was erased.
+      await audit(request, 'customer_allowed');
+      return done('/data', 'allowed');
     }),
   },
 };

@@ -1,6 +1,9 @@
 import { againAfterDeadlock } from '../database/deadlock.ts';
 import type { Database, Sql } from '../database/sql.ts';
 import { CUSTOMER_TABLES } from '../database/tables.ts';
+import { deleteCustomerJobs } from '../jobs/jobs.ts';
+import type { SecretBox } from '../workspaces/secrets.ts';
+import { recordErased, withoutTexts } from './erased-ids.ts';
 import { lockProject } from './identity.ts';
 
 /** Everything that is stored about some subscribers: a list of rows for each table. */
@@ -21,13 +24,13 @@ export async function exportSubscribers(
 }
 
 /**
- * Erases subscribers for good. The audit log keeps who did what and when, without the customer: it is the record
- * of the team.
+ * Erases subscribers for good, and remembers keyed hashes of their app user ids, so that nothing stores them again.
+ * The audit log keeps who did what and when, without the customer: it is the record of the team.
  */
 export async function eraseSubscribers(
-  database: Database,
+  { database, secrets }: { readonly database: Database; readonly secrets: SecretBox },
   workspaceId: string,
-  subscriberIds: readonly string[],
+  { subscriberIds, by }: { readonly subscriberIds: readonly string[]; readonly by: object },
 ): Promise<void> {
   const values = [workspaceId, subscriberIds];
   // An import that reads one of the customers may hold rows of theirs and wait for the project's lock.
@@ -45,6 +48,10 @@ export async function eraseSubscribers(
           order by subscriber_id for update`,
         values,
       );
+      const customers = await readIdentity(sql, workspaceId, subscriberIds);
+      await recordErased({ sql, secrets }, workspaceId, { ids: customers.ids, by });
+      await eraseFromOthers(sql, workspaceId, customers);
+      await deleteCustomerJobs(sql, workspaceId, { appUserIds: customers.appUserIds, subscriberIds });
       for (const { table, where, onErase } of CUSTOMER_TABLES) {
         await sql.query(
           onErase === 'delete'
@@ -58,4 +65,97 @@ export async function eraseSubscribers(
       }
     }),
   );
+}
+
+interface ErasedCustomers {
+  readonly subscriberIds: readonly string[];
+  readonly ids: readonly { projectId: string; appUserId: string; subscriberId: string }[];
+  readonly appUserIds: readonly string[];
+  /** App user ids, e-mail addresses and attributes: no other customer's rows may contain them. */
+  readonly texts: ReadonlySet<string>;
+}
+
+async function readIdentity(
+  sql: Sql,
+  workspaceId: string,
+  subscriberIds: readonly string[],
+): Promise<ErasedCustomers> {
+  const values = [workspaceId, subscriberIds];
+  const ids = await sql.query<{ projectId: string; appUserId: string; subscriberId: string }>(
+    `select project_id as "projectId", app_user_id as "appUserId", subscriber_id as "subscriberId"
+       from subscriber_ids where workspace_id = $1 and subscriber_id = any($2::uuid[])`,
+    values,
+  );
+  const rows = await sql.query<{ email: string | null; attributes: Record<string, unknown> | null }>(
+    `select email, snapshot->'attributes' as attributes from subscribers
+      where workspace_id = $1 and subscriber_id = any($2::uuid[])`,
+    values,
+  );
+  const appUserIds = ids.map(({ appUserId }) => appUserId);
+  const personal = rows.flatMap(({ email, attributes }) => [
+    email,
+    attributes?.$email,
+    attributes?.$displayName,
+  ]);
+  const texts = [...appUserIds, ...personal].filter((each) => typeof each === 'string' && each !== '');
+  return { subscriberIds, ids, appUserIds, texts: new Set(texts as string[]) };
+}
+
+/** The other side of transfers, what was sent of it, and webhooks that were never interpreted. */
+async function eraseFromOthers(sql: Sql, workspaceId: string, customers: ErasedCustomers): Promise<void> {
+  const { subscriberIds, appUserIds, texts } = customers;
+  const named = [...texts].map((text) => `%${JSON.stringify(text).replaceAll(/[\\%_]/g, '\\$&')}%`);
+  const events = await sql.query<EventFields>(
+    `select project_id, event_id, side, subscriber_id, fields::text as fields from events
+      where workspace_id = $1 and subscriber_id <> all($2::uuid[])
+        and ((project_id, event_id) in (select project_id, event_id from events
+                                         where workspace_id = $1 and subscriber_id = any($2::uuid[]))
+             or (side = 'customer' and kind in ('transfer', 'purchase_redeemed') and fields::text like any($3)))`,
+    [workspaceId, subscriberIds, named],
+  );
+  for (const { project_id, event_id, side, fields } of events) {
+    const left = JSON.stringify(withoutTexts(JSON.parse(fields), texts));
+    await sql.query(
+      `update events set fields = $5::json
+        where workspace_id = $1 and project_id = $2 and event_id = $3 and side = $4`,
+      [workspaceId, project_id, event_id, side, left],
+    );
+  }
+  const others = [...new Set(events.map((row) => row.subscriber_id))];
+  await sql.query(
+    `delete from delivery_attempts
+      where workspace_id = $1 and subscriber_id = any($2::uuid[])
+        and (request::text like any($3) or answer like any($3))`,
+    [workspaceId, others, named],
+  );
+  await sql.query(
+    `delete from subscriber_summaries where workspace_id = $1 and subscriber_id = any($2::uuid[])`,
+    [workspaceId, others],
+  );
+  await sql.query(
+    `update subscribers
+        set version = version + 1, due_at = now(), email = case when email = any($3) then null else email end
+      where workspace_id = $1 and subscriber_id = any($2::uuid[])`,
+    [workspaceId, others, [...texts]],
+  );
+  await sql.query(
+    `delete from webhooks
+      where workspace_id = $1
+        and (((processed_at is null or error is not null) and payload like any($2))
+             or event_id = any($3))`,
+    [workspaceId, named, events.map((row) => row.event_id)],
+  );
+  await sql.query(
+    `update actions set target = '', details = details || '{"product": ""}'
+      where workspace_id = $1 and kind = 'transfer' and target = any($2)`,
+    [workspaceId, appUserIds],
+  );
+}
+
+interface EventFields {
+  project_id: string;
+  event_id: string;
+  side: string;
+  subscriber_id: string;
+  fields: string;
 }

@@ -51,6 +51,7 @@ export async function refreshSubscriber(
       const reading = await client.readCustomer(project.revenueCatProjectId, appUserId, names);
       if (!reading) continue;
       const stored = await storeReading(context, project, reading);
+      if (stored.subscriberId === '') return 'unknown_customer';
       // Time may have changed the state even if RevenueCat's response is the same.
       await markPending(context.database, workspaceId, stored.subscriberId);
       return 'refreshed';
@@ -106,13 +107,15 @@ export async function noteKeyState(
   if (isNew) await context.onKeyState?.(workspaceId);
 }
 
-/** Stores RevenueCat's snapshot of one customer. */
+/** Stores RevenueCat's snapshot of one customer. @returns with no subscriber id for an erased customer */
 export async function storeReading(
   context: RefreshContext,
   project: Project,
   reading: CustomerReading,
 ): Promise<StoredCustomer> {
-  const [stored] = await context.database.transaction((sql) => storeCustomers(sql, project, [reading]));
+  const [stored] = await context.database.transaction((sql) =>
+    storeCustomers({ sql, secrets: context.secrets }, project, [reading]),
+  );
   if (!stored) throw new Error('Nothing was stored');
   await reportDisagreement(context, project, stored);
   return stored;

@@ -5,6 +5,7 @@ import type { CustomerReading } from '../revenuecat/client.ts';
 import { preferredAppUserIds } from '../subscription/identities.ts';
 import type { Snapshot } from '../subscription/types.ts';
 import { stripNul } from '../text.ts';
+import { type ErasedContext, findErasedIds, withoutErased } from './erased-ids.ts';
 import { type IdentityGroup, lockProject, type ProjectKey, resolveIdentities } from './identity.ts';
 
 export interface StoredCustomer {
@@ -23,18 +24,17 @@ export interface StoredCustomer {
  * A subscriber becomes pending delivery only when the API says something about purchases that was not known:
  * a project has many customers who never bought anything, and searching Intercom for each would be wasted.
  *
- * @param sql an open transaction
+ * @param within an open transaction
  * @returns for each customer, in order
  */
 export async function storeCustomers(
-  sql: Sql,
+  within: ErasedContext,
   project: ProjectKey,
-  readings: readonly CustomerReading[],
+  received: readonly CustomerReading[],
 ): Promise<StoredCustomer[]> {
+  const { sql } = within;
   await lockProject(sql, project);
-  const idLists = readings.map(({ snapshot }) =>
-    preferredAppUserIds([snapshot.customerId, ...snapshot.aliases]),
-  );
+  const { readings, idLists } = await dropErased(within, project, received);
   const groups = await resolveIdentities(sql, project, idLists);
   const groupOf = (index: number): IdentityGroup | undefined => groups.get(idLists[index]?.[0] ?? '');
   const newest = new Map<IdentityGroup, CustomerReading>();
@@ -58,12 +58,32 @@ export async function storeCustomers(
     await notifyDelivery(sql, project.workspaceId);
   return readings.map((_, index) => {
     const group = groupOf(index);
-    // Only blocked ids: it is no customer.
+    // Only blocked ids, or an erased customer: nothing is stored.
     if (!group) return { outcome: 'kept', subscriberId: '', hadEvents: false };
     const { subscriberId } = group;
     const outcome = group.isNew ? 'created' : updated.has(subscriberId) ? 'updated' : 'kept';
     return { outcome, subscriberId, hadEvents: hadEvents.get(subscriberId) ?? false };
   });
+}
+
+async function dropErased(
+  within: ErasedContext,
+  project: ProjectKey,
+  readings: readonly CustomerReading[],
+): Promise<{ readings: CustomerReading[]; idLists: string[][] }> {
+  const all = readings.map(({ snapshot }) => preferredAppUserIds([snapshot.customerId, ...snapshot.aliases]));
+  const erased = await findErasedIds(within, project, all.flat());
+  const idLists = all.map((ids) => withoutErased(ids, erased));
+  const left = readings.map((reading, index): CustomerReading => {
+    const ids = idLists[index] ?? [];
+    const { snapshot } = reading;
+    if (ids.length === all[index]?.length) return reading;
+    // An identified customer who shares ids with an erased one. Attributes may be those of either.
+    const customerId = ids.includes(snapshot.customerId) ? snapshot.customerId : (ids[0] ?? '');
+    const aliases = snapshot.aliases.filter((id) => ids.includes(id));
+    return { snapshot: { ...snapshot, customerId, aliases, attributes: {} }, email: null };
+  });
+  return { readings: left, idLists };
 }
 
 interface Entry {

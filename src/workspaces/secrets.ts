@@ -9,6 +9,7 @@ export type SecretLocation = string & { readonly kind: 'secret location' };
 export const secretLocation = {
   accessToken: (workspaceId: string) => `workspace:${workspaceId}:access_token` as SecretLocation,
   messengerSecret: (workspaceId: string) => `workspace:${workspaceId}:messenger_secret` as SecretLocation,
+  erasureKey: (workspaceId: string) => `workspace:${workspaceId}:erasure_key` as SecretLocation,
   apiKey: (workspaceId: string, projectId: string) =>
     `project:${workspaceId}:${projectId}:api_key` as SecretLocation,
   signingSecret: (workspaceId: string, projectId: string) =>

@@ -13,7 +13,7 @@ import { deriveState } from '../../src/subscription/state.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { EVENT_STATES, setDelivery } from '../support/deliveries.ts';
 import { DAY_MS, eventBody } from '../support/events.ts';
-import { silent, WORKSPACE_ID } from '../support/world.ts';
+import { secrets, silent, WORKSPACE_ID } from '../support/world.ts';
 
 const NOW_MS = Date.UTC(2026, 5, 1);
 
@@ -82,7 +82,7 @@ describe('pruning the journal, and interpreting it again', () => {
       event.id,
       daysAgo,
     );
-    await processProject(db.database, to, silent);
+    await processProject({ database: db.database, secrets, logger: silent }, to);
   }
   const left = async (): Promise<string[]> =>
     (await rows<{ event_id: string }>(`select event_id from webhooks order by 1`)).map((row) => row.event_id);
@@ -137,7 +137,7 @@ describe('pruning the journal, and interpreting it again', () => {
       WORKSPACE_ID,
       like,
     );
-  const again = () => reinterpret(db.database, project, { sinceMs: 0, nowMs: Date.now() });
+  const again = () => reinterpret(db.database, project, { secrets, sinceMs: 0, nowMs: Date.now() });
 
   it('leaves alone what is right', async () => {
     await receive(eventBody({ id: 'right-1', app_user_id: 'right' }));
@@ -233,6 +233,7 @@ describe('pruning the journal, and interpreting it again', () => {
 
   it('takes webhooks since a time only', async () => {
     const counts = await reinterpret(db.database, project, {
+      secrets,
       sinceMs: Date.now() - DAY_MS,
       nowMs: Date.now(),
     });

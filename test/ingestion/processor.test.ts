@@ -15,7 +15,7 @@ import { lockProject } from '../../src/subscribers/identity.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { eventBody, START_MS } from '../support/events.ts';
 import { until } from '../support/wait.ts';
-import { silent } from '../support/world.ts';
+import { secrets, silent } from '../support/world.ts';
 
 const IDS = ['ann', 'bob', 'cy', 'dee', 'eve', 'fay'];
 
@@ -95,7 +95,7 @@ describe('processing the journal', () => {
 
           const actual = await addProject();
           const processors = [0, 1].map(() =>
-            createProcessor({ database: db.database, databaseUrl: null, logger: silent }),
+            createProcessor({ database: db.database, secrets, databaseUrl: null, logger: silent }),
           );
           const journal = createJournal(db.database, (project) => {
             for (const processor of processors) processor.wake(project);
@@ -107,7 +107,7 @@ describe('processing the journal', () => {
                 : (await storeEvents(db.database, actual, [interpretEvent(bodyOf(each), START_MS)]))[0],
             ),
           );
-          await processProject(db.database, actual, silent);
+          await processProject({ database: db.database, secrets, logger: silent }, actual);
           for (const processor of processors) await processor.stop();
           assert.deepEqual([...new Set(statuses)], ['accepted']);
           assert.deepEqual(await contents(actual.workspaceId), await contents(expected.workspaceId));
@@ -122,7 +122,7 @@ describe('processing the journal', () => {
     const journal = createJournal(db.database, () => {});
     for (let number = 1; number <= 600; number += 1)
       await journal.append(project, webhook(bodyOf({ eventId: number, ids: ['ann'], sources: [] })));
-    const counts = await processProject(db.database, project, silent);
+    const counts = await processProject({ database: db.database, secrets, logger: silent }, project);
     assert.deepEqual(counts, { processed: 600, failed: 0 });
     const stored = await rows<{ ordered: boolean }>(
       `select bool_and(e.received_at = date_trunc('milliseconds', w.received_at)) as ordered
@@ -151,7 +151,7 @@ describe('processing the journal', () => {
       begin raise exception 'out of range "secret@example.com"' using errcode = '22003'; end $$`);
     await rows(`create trigger refuse before insert on events for each row when (new.event_id = 'event-700')
       execute function refuse()`);
-    const counts = await processProject(db.database, project, silent);
+    const counts = await processProject({ database: db.database, secrets, logger: silent }, project);
     assert.deepEqual(counts, { processed: 1_000, failed: 2 });
     const [stored] = await rows<{ n: number }>(
       `select count(*)::int as n from events where workspace_id = $1`,
@@ -173,7 +173,7 @@ describe('processing the journal', () => {
 
   test('waits for a transaction that holds the project, and then catches up', async () => {
     const project = await addProject();
-    const processor = createProcessor({ database: db.database, databaseUrl: null, logger: silent });
+    const processor = createProcessor({ database: db.database, secrets, databaseUrl: null, logger: silent });
     const journal = createJournal(db.database, processor.wake);
     const eventsStored = async (): Promise<number> =>
       (await rows(`select 1 from events where workspace_id = $1`, project.workspaceId)).length;
@@ -190,7 +190,12 @@ describe('processing the journal', () => {
   test('hears of webhooks that another process received, and polls for those it was not told of', async () => {
     const project = await addProject();
     await createJournal(db.database, () => {}).append(project, webhook(eventBody({ id: 'polled' })));
-    const processor = createProcessor({ database: db.database, databaseUrl: db.url, logger: silent });
+    const processor = createProcessor({
+      database: db.database,
+      secrets,
+      databaseUrl: db.url,
+      logger: silent,
+    });
     processor.start();
     const stored = async (): Promise<string[]> =>
       (

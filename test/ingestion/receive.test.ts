@@ -57,7 +57,7 @@ describe('receiving', () => {
   /** Posts and waits until it is interpreted. */
   const receive = async (body: unknown) => {
     const response = await post(body);
-    await processProject(world.db.database, project, silent);
+    await processProject({ database: world.db.database, secrets, logger: silent }, project);
     return response;
   };
   const rows = <T extends object>(sql: string, values: unknown[] = []) =>

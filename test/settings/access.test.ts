@@ -91,6 +91,7 @@ describe('who may change the settings', () => {
       '/import/start',
       '/deliveries/replay',
       '/data/erase',
+      '/data/allow',
       '/data/uninstall',
       '/check',
     ]) {

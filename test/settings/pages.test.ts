@@ -522,6 +522,10 @@ describe('data', () => {
     assert.ok(!exported.text.includes('other1'));
     await browser.get('/settings/data/export?customer=nobody').accept('json').expect(404);
 
+    assert.match(
+      (await browser.get('/settings/data?customer=same-id')).text,
+      /do not bring the customer back until you allow it/,
+    );
     await send('/data/erase', { customer: 'same-id', repeat: 'same' }).expect(422);
     await send('/data/erase', { customer: 'same-id', repeat: 'same-id' }).expect(303);
     assert.match((await browser.get('/settings/data?customer=same-id')).text, /Nothing is stored/);
@@ -536,6 +540,24 @@ describe('data', () => {
     );
     const log = await database.query(`select * from audit_log where workspace_id = 'abc123'`);
     assert.ok(!JSON.stringify(log).includes('same-id'));
+  });
+
+  it('counts erased ids, and allows a customer again by any of them', async () => {
+    const { database } = site.db;
+    const { text } = await browser.get('/settings/data').expect(200);
+    assert.match(text, /1 app user ID is erased/);
+    assert.match(text, /Nothing of these customers is stored again/);
+    const wrong = await send('/data/allow', { allow: 'nobody' }).expect(422);
+    assert.match(wrong.text, /No erased customer has this ID/);
+    await send('/data/allow', { allow: 'same-id' }).expect(303);
+    assert.match((await browser.get('/settings/data')).text, /No customer was erased/);
+    const log = await database.query<{ action: string }>(
+      `select action from audit_log where workspace_id = 'abc123' and action like 'customer_%' order by audit_id`,
+    );
+    assert.deepEqual(
+      log.map(({ action }) => action),
+      ['customer_exported', 'customer_erased', 'customer_allowed'],
+    );
   });
 });
 

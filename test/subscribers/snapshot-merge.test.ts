@@ -12,7 +12,7 @@ import { deriveState } from '../../src/subscription/state.ts';
 import type { Snapshot } from '../../src/subscription/types.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { DAY_MS, eventBody, START_MS } from '../support/events.ts';
-import { PROJECT_ID, WORKSPACE_ID } from '../support/world.ts';
+import { PROJECT_ID, secrets, WORKSPACE_ID } from '../support/world.ts';
 
 const project = { workspaceId: WORKSPACE_ID, projectId: PROJECT_ID };
 
@@ -165,7 +165,7 @@ describe('storing snapshots beside webhooks', () => {
   after(() => db.close());
 
   const store = (reading: CustomerReading) =>
-    db.database.transaction((sql) => storeCustomers(sql, project, [reading]));
+    db.database.transaction((sql) => storeCustomers({ sql, secrets }, project, [reading]));
 
   async function stateOf(appUserId: string) {
     const [found] = await db.database.query<{ id: string }>(

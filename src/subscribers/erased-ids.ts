@@ -1,0 +1,148 @@
+import { createHmac, randomUUID } from 'node:crypto';
+import type { Sql } from '../database/sql.ts';
+import { AppError } from '../errors.ts';
+import { isAnonymous } from '../subscription/identities.ts';
+import { newSecret, type SecretBox, secretLocation } from '../workspaces/secrets.ts';
+import type { ProjectKey } from './identity.ts';
+
+export interface ErasedContext {
+  readonly sql: Sql;
+  readonly secrets: SecretBox;
+}
+
+const NONE: ReadonlySet<string> = new Set();
+
+/**
+ * Which of these app user ids belong to erased customers. Only keyed hashes of them are stored; the key is a random
+ * secret of the workspace, so that rotating the encryption keys changes no hash.
+ *
+ * @throws AppError when the workspace's key cannot be decrypted: nothing may be stored then
+ */
+export async function findErasedIds(
+  { sql, secrets }: ErasedContext,
+  { workspaceId, projectId }: ProjectKey,
+  appUserIds: readonly string[],
+): Promise<ReadonlySet<string>> {
+  if (appUserIds.length === 0) return NONE;
+  const [row] = await sql.query<{ erasure_key: string }>(
+    `select erasure_key from workspaces
+      where workspace_id = $1 and erasure_key is not null
+        and exists (select 1 from erased_ids where workspace_id = $1 and project_id = $2)`,
+    [workspaceId, projectId],
+    'read-erasure-key',
+  );
+  if (!row) return NONE;
+  const key = decryptKey(secrets, workspaceId, row.erasure_key);
+  const byHash = new Map(appUserIds.map((id) => [hashOf(key, id), id]));
+  const rows = await sql.query<{ id_hash: string }>(
+    `select id_hash from erased_ids where workspace_id = $1 and project_id = $2 and id_hash = any($3)`,
+    [workspaceId, projectId, [...byHash.keys()]],
+    'find-erased-ids',
+  );
+  return new Set(rows.flatMap((each) => byHash.get(each.id_hash) ?? []));
+}
+
+/** An anonymous alias that comes together with an erased id is the same customer and does not bring them back. */
+export function withoutErased(ids: readonly string[], erased: ReadonlySet<string>): string[] {
+  const left = ids.filter((id) => !erased.has(id));
+  return left.length < ids.length && left.every(isAnonymous) ? [] : left;
+}
+
+/** A copy of a JSON value without these texts: list items and properties with one of them are left out. */
+export function withoutTexts(value: unknown, texts: ReadonlySet<string>): unknown {
+  const stays = (each: unknown): boolean => typeof each !== 'string' || !texts.has(each);
+  if (Array.isArray(value)) return value.filter(stays).map((each) => withoutTexts(each, texts));
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value).flatMap(([name, each]) =>
+      stays(each) && !texts.has(name) ? [[name, withoutTexts(each, texts)]] : [],
+    ),
+  );
+}
+
+/**
+ * Records ids of customers as erased.
+ *
+ * @param sql the transaction that erases them and holds the locks of their projects
+ */
+export async function recordErased(
+  { sql, secrets }: ErasedContext,
+  workspaceId: string,
+  erased: {
+    readonly ids: readonly { projectId: string; appUserId: string; subscriberId: string }[];
+    readonly by: object;
+  },
+): Promise<void> {
+  const location = secretLocation.erasureKey(workspaceId);
+  const [row] = await sql.query<{ erasure_key: string }>(
+    `update workspaces set erasure_key = coalesce(erasure_key, $2) where workspace_id = $1 returning erasure_key`,
+    [workspaceId, secrets.encrypt(newSecret(), location)],
+  );
+  if (!row) throw new Error('The workspace of the customer does not exist');
+  const key = decryptKey(secrets, workspaceId, row.erasure_key);
+  // Ids of one customer are allowed again together.
+  const customers = new Map(erased.ids.map(({ subscriberId }) => [subscriberId, randomUUID()]));
+  await sql.query(
+    `insert into erased_ids (workspace_id, project_id, id_hash, customer, erased_by)
+     select $1, project_id, id_hash, customer, $2::jsonb
+       from unnest($3::text[], $4::text[], $5::uuid[]) as t (project_id, id_hash, customer)
+     on conflict do nothing`,
+    [
+      workspaceId,
+      JSON.stringify(erased.by),
+      erased.ids.map(({ projectId }) => projectId),
+      erased.ids.map(({ appUserId }) => hashOf(key, appUserId)),
+      erased.ids.map(({ subscriberId }) => customers.get(subscriberId)),
+    ],
+  );
+}
+
+/**
+ * Lets a customer be stored again, in every project and under each of their ids.
+ *
+ * @returns number of ids that are allowed again
+ */
+export async function allowAgain(
+  { sql, secrets }: ErasedContext,
+  workspaceId: string,
+  appUserId: string,
+): Promise<number> {
+  const [row] = await sql.query<{ erasure_key: string | null }>(
+    `select erasure_key from workspaces where workspace_id = $1`,
+    [workspaceId],
+  );
+  if (!row || row.erasure_key === null) return 0;
+  const hash = hashOf(decryptKey(secrets, workspaceId, row.erasure_key), appUserId);
+  const allowed = await sql.query(
+    `delete from erased_ids
+      where workspace_id = $1
+        and customer in (select customer from erased_ids where workspace_id = $1 and id_hash = $2)
+     returning 1`,
+    [workspaceId, hash],
+  );
+  return allowed.length;
+}
+
+export async function countErased(sql: Sql, workspaceId: string): Promise<number> {
+  const [row] = await sql.query<{ count: number }>(
+    `select count(*)::integer as count from erased_ids where workspace_id = $1`,
+    [workspaceId],
+  );
+  return row?.count ?? 0;
+}
+
+function hashOf(key: string, appUserId: string): string {
+  return createHmac('sha256', key).update(appUserId).digest('base64url');
+}
+
+function decryptKey(secrets: SecretBox, workspaceId: string, encrypted: string): string {
+  try {
+    return secrets.decrypt(encrypted, secretLocation.erasureKey(workspaceId));
+  } catch (cause) {
+    throw new AppError(
+      'internal',
+      'The list of erased customers cannot be read. Add the key that encrypted it to ENCRYPTION_KEYS.',
+      { cause },
+    );
+  }
+}

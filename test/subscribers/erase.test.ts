@@ -1,0 +1,276 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { after, before, describe, it } from 'node:test';
+import { importCustomer } from '../../src/backfill/import-customer.ts';
+import { reconcileWorkspace } from '../../src/backfill/reconcile.ts';
+import { runImport } from '../../src/backfill/run.ts';
+import { startImport } from '../../src/backfill/store.ts';
+import { createCallLimiter } from '../../src/revenuecat/call-limiter.ts';
+import { eraseSubscribers } from '../../src/subscribers/customer-data.ts';
+import { allowAgain, countErased, findErasedIds } from '../../src/subscribers/erased-ids.ts';
+import { findByAppUserIds } from '../../src/subscribers/find-store.ts';
+import { type RefreshContext, storeReading } from '../../src/subscribers/refresh.ts';
+import { readProject } from '../../src/workspaces/projects.ts';
+import { createSecretBox, rotateKeys } from '../../src/workspaces/secrets.ts';
+import { eventBody, START_MS } from '../support/events.ts';
+import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
+import { until } from '../support/wait.ts';
+import { silent, WORKSPACE_ID } from '../support/world.ts';
+
+const ERIN = 'erin-7f3a';
+const ALIAS = '$RCAnonymousID:e21n5';
+const BOB = 'bob-4c1d';
+const EMAIL = 'erin.quill@example.com';
+const NAME = 'Erin Quill';
+const TRACES = [ERIN, ALIAS, EMAIL, NAME];
+
+describe('an erased customer', () => {
+  let product: Product;
+  let projectId: string;
+  let erin: { contactId: string; conversationId: string };
+  const database = () => product.db.database;
+  const rows = <T extends object>(text: string, ...values: unknown[]) => database().query<T>(text, values);
+
+  function context(): RefreshContext {
+    return {
+      database: database(),
+      secrets: product.server.secrets,
+      logger: silent,
+      config: { revenueCatApiUrl: product.environment.REVENUECAT_API_URL ?? '' },
+      limiter: createCallLimiter({ database: database() }),
+      now: Date.now,
+    };
+  }
+
+  const project = () => ({ workspaceId: WORKSPACE_ID, projectId });
+  const erased = (...ids: string[]) =>
+    findErasedIds({ sql: database(), secrets: product.server.secrets }, project(), ids);
+
+  function contactOf(externalId: string): { contactId: string; conversationId: string } {
+    const contact = product.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId });
+    const conversation = product.intercom.addConversation(WORKSPACE_ID, {
+      contactIds: [contact.id],
+      body: '<p>Hi</p>',
+    });
+    return { contactId: contact.id, conversationId: conversation.id };
+  }
+
+  const openCard = async (): Promise<string> =>
+    JSON.stringify(await product.card({ ...erin, flow: 'initialize', adminId: '7001' }));
+
+  const attributes = {
+    $email: { value: EMAIL, updated_at_ms: START_MS },
+    $displayName: { value: NAME, updated_at_ms: START_MS },
+  };
+  const webhook = (fields: Record<string, unknown>) =>
+    product.revenueCat.sendWebhook(REVENUECAT_PROJECT_ID, eventBody(fields) as never);
+  const bought = (id: string, ...aliases: string[]) =>
+    webhook({
+      app_user_id: id,
+      original_app_user_id: id,
+      aliases: [id, ...aliases],
+      subscriber_attributes: id === BOB && aliases.length === 0 ? {} : attributes,
+    });
+  const transfer = (id: string, from: readonly string[], to: readonly string[]) =>
+    webhook({
+      id,
+      type: 'TRANSFER',
+      app_user_id: null,
+      original_app_user_id: null,
+      aliases: [],
+      transferred_from: from,
+      transferred_to: to,
+      subscriber_attributes: attributes,
+    });
+
+  async function importAll(): Promise<void> {
+    const { progress } = await startImport(database(), { ...project(), eventsSinceMs: null, startedBy: {} });
+    assert.equal(await runImport(context(), progress, { signal: new AbortController().signal }), 'done');
+  }
+
+  async function erase(): Promise<void> {
+    const found = await findByAppUserIds(database(), WORKSPACE_ID, [ERIN]);
+    assert.equal(found.length, 1);
+    await eraseSubscribers({ database: database(), secrets: product.server.secrets }, WORKSPACE_ID, {
+      subscriberIds: found.map(({ subscriberId }) => subscriberId),
+      by: { id: '7001', name: 'Ada Agent' },
+    });
+  }
+
+  /** Every table of the app and of the job queue, as text. */
+  async function dump(): Promise<Map<string, string>> {
+    const tables = await rows<{ name: string }>(
+      `select format('%I.%I', table_schema, table_name) as name from information_schema.tables
+        where table_schema in ('public', 'pgboss') and table_type = 'BASE TABLE'`,
+    );
+    const texts = new Map<string, string>();
+    for (const { name } of tables) {
+      const [row] = await rows<{ text: string | null }>(
+        `select string_agg(t::text, E'\\n') as text from ${name} t`,
+      );
+      texts.set(name, row?.text ?? '');
+    }
+    return texts;
+  }
+
+  async function findTraces(): Promise<string[]> {
+    const found: string[] = [];
+    for (const [table, text] of await dump())
+      for (const trace of TRACES)
+        if (text.toLowerCase().includes(trace.toLowerCase())) found.push(`${trace} in ${table}`);
+    return found;
+  }
+
+  before(async () => {
+    product = await createProduct();
+    const [row] = await rows<{ project_id: string }>('select project_id from projects');
+    projectId = row?.project_id ?? '';
+    erin = contactOf(ERIN);
+    contactOf(BOB);
+    product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, {
+      id: ERIN,
+      aliases: [ALIAS],
+      attributes: { $email: EMAIL, $displayName: NAME },
+    });
+    product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, { id: BOB });
+  });
+  after(() => product.close());
+
+  it('leaves nothing in any table, the job queue included, but a hash of each id', async () => {
+    await openCard();
+    await until(
+      async () => (await findByAppUserIds(database(), WORKSPACE_ID, [ERIN])).length > 0,
+      'the look-up',
+    );
+    await bought(ERIN, ALIAS);
+    await bought(BOB);
+    await transfer('to-bob', [ERIN, ALIAS], [BOB]);
+    await transfer('from-bob', [BOB], [ERIN]);
+    await webhook({
+      id: 'redeemed',
+      type: 'PURCHASE_REDEEMED',
+      app_user_id: BOB,
+      original_app_user_id: BOB,
+      aliases: [],
+      redeemed_by: [BOB],
+      redeemed_from: [ERIN],
+      redemption_outcome: 'none',
+    });
+    await importAll();
+    await rows(
+      `insert into webhooks (workspace_id, project_id, event_id, payload, processed_at, error)
+       values ($1, $2, 'failed', $3, now(), 'failed')`,
+      WORKSPACE_ID,
+      projectId,
+      JSON.stringify({ event: { app_user_id: ERIN } }),
+    );
+    await until(async () => (await rows('select 1 from delivery_attempts')).length > 0, 'deliveries');
+    await rows(
+      `insert into delivery_attempts (workspace_id, subscriber_id, request, code)
+       select workspace_id, subscriber_id, $2::json, 'ok' from subscriber_ids where app_user_id = $1`,
+      BOB,
+      JSON.stringify({ transferred_from: ERIN }),
+    );
+    const found = await findTraces();
+    for (const table of [
+      'pgboss.job',
+      'webhooks',
+      'events',
+      'subscribers',
+      'subscriber_ids',
+      'delivery_attempts',
+    ])
+      assert.ok(
+        found.some((each) => each.includes(table)),
+        `${table} names the customer before`,
+      );
+
+    await erase();
+    assert.deepEqual(await findTraces(), []);
+    assert.equal(await countErased(database(), WORKSPACE_ID), 2);
+    const events = await rows(`select 1 from events where event_id in ('to-bob', 'from-bob', 'redeemed')`);
+    assert.equal(events.length, 3, 'the other customer keeps the transfers');
+  });
+
+  it('is brought back by no webhook, import, reconcile, look-up, snapshot or card', async () => {
+    await bought(ERIN, ALIAS);
+    await bought(ALIAS);
+    await bought(ERIN, '$RCAnonymousID:another');
+    const pruned = await rows<{ payload: string }>(
+      `select payload from webhooks where pruned_for = 'erased'`,
+    );
+    assert.deepEqual(
+      pruned.map(({ payload }) => payload),
+      ['', '', ''],
+    );
+    await importAll();
+    await reconcileWorkspace(context(), WORKSPACE_ID, new AbortController().signal);
+    assert.equal(await importCustomer(context(), { ...project(), appUserId: ERIN }), 'erased');
+    const connected = await readProject(database(), WORKSPACE_ID, projectId);
+    assert.ok(connected);
+    const snapshot = {
+      takenAtMs: Date.now(),
+      customerId: ERIN,
+      aliases: [ERIN, '$RCAnonymousID:another'],
+      attributes: { $email: EMAIL },
+      subscriptions: [],
+      purchases: [],
+      activeEntitlements: [],
+    };
+    const stored = await storeReading(context(), connected, { snapshot, email: null } as never);
+    assert.deepEqual(stored, { outcome: 'kept', subscriberId: '', hadEvents: false });
+    assert.match(await openCard(), /match\.search/);
+    await openCard();
+    assert.deepEqual(await findTraces(), []);
+    assert.deepEqual(
+      await rows(`select 1 from subscriber_ids where app_user_id = '$RCAnonymousID:another'`),
+      [],
+    );
+  });
+
+  it('is taken out of what concerns another customer, who keeps it', async () => {
+    await transfer('later-to-bob', [ERIN], [BOB]);
+    await transfer('later-from-bob', [BOB], [ALIAS]);
+    await bought(BOB, ERIN);
+    assert.deepEqual(await findTraces(), []);
+    const sides = await rows<{ event_id: string; side: string }>(
+      `select event_id, side from events where event_id like 'later-%' order by event_id`,
+    );
+    assert.deepEqual(
+      sides.map(({ event_id, side }) => `${event_id} ${side}`),
+      ['later-from-bob source', 'later-to-bob customer'],
+    );
+  });
+
+  it('is still recognized after the encryption keys were rotated', async () => {
+    const { secrets } = product.server;
+    const old = Buffer.from(product.environment.ENCRYPTION_KEYS ?? '', 'base64');
+    const fresh = randomBytes(32);
+    await rotateKeys(database(), createSecretBox([fresh, old]));
+    const rotated = { sql: database(), secrets: createSecretBox([fresh]) };
+    assert.deepEqual(await findErasedIds(rotated, project(), [ERIN, BOB]), new Set([ERIN]));
+    await assert.rejects(erased(ERIN), /ENCRYPTION_KEYS/);
+    await rotateKeys(database(), createSecretBox([old, fresh]));
+    assert.deepEqual(await findErasedIds({ sql: database(), secrets }, project(), [ALIAS]), new Set([ALIAS]));
+  });
+
+  it('is stored again once a teammate allows it', async () => {
+    const within = { sql: database(), secrets: product.server.secrets };
+    assert.equal(await allowAgain(within, WORKSPACE_ID, BOB), 0);
+    assert.equal(await allowAgain(within, WORKSPACE_ID, ERIN), 2);
+    assert.equal((await erased(ERIN, ALIAS)).size, 0);
+    await bought(ERIN, ALIAS);
+    assert.equal((await findByAppUserIds(database(), WORKSPACE_ID, [ALIAS])).length, 1);
+    await erase();
+    await allowAgain(within, WORKSPACE_ID, ALIAS);
+    await importAll();
+    assert.equal((await findByAppUserIds(database(), WORKSPACE_ID, [ERIN])).length, 1);
+    await erase();
+    await allowAgain(within, WORKSPACE_ID, ERIN);
+    await openCard();
+    await until(
+      async () => (await findByAppUserIds(database(), WORKSPACE_ID, [ERIN])).length > 0,
+      'the look-up',
+    );
+  });
+});
