@@ -6,8 +6,8 @@ import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
 import { createFleet, createLoad, type Fleet, type Process } from './fleet.ts';
 
-/** Time limits that a test can wait for, and so few hands that calls take the time, not the machine. */
-const FEW_HANDS = { callTimeoutMs: 400, hands: 8 };
+/** Timeouts that a test can wait for, and a concurrency so low that calls take the time, not the machine. */
+const LOW_CONCURRENCY = { callTimeoutMs: 400, concurrency: 8 };
 
 describe('faults, with real processes', () => {
   let fleet: Fleet;
@@ -71,7 +71,7 @@ describe('faults, with real processes', () => {
     await first.kill();
     assert.ok(taken('taken-over') < 300, 'it was the middle');
     off();
-    await fleet.start(FEW_HANDS);
+    await fleet.start(LOW_CONCURRENCY);
     const startedAt = performance.now();
     await load.verify(fleet);
     // A lease alone would hold them back for 15 s.
@@ -129,7 +129,7 @@ describe('faults, with real processes', () => {
       return performance.now() - startedAt;
     };
     const one = await run('by-one');
-    await fleet.start(FEW_HANDS);
+    await fleet.start(LOW_CONCURRENCY);
     const two = await run('by-two');
     assert.ok(two < one * 0.8, `${Math.round(two)} ms with two, ${Math.round(one)} ms with one`);
   });

@@ -38,7 +38,7 @@ export interface Fleet {
   readonly secrets: SecretBox;
   /** Of the test itself; not through what is stopped and started. */
   database(): OpenDatabase['database'];
-  start(what: 'all' | 'web' | 'worker' | { callTimeoutMs: number; hands: number }): Promise<Process>;
+  start(what: 'all' | 'web' | 'worker' | { callTimeoutMs: number; concurrency: number }): Promise<Process>;
   /** Ends PostgreSQL without a farewell and starts it again. */
   crashDatabase(meanwhile: () => Promise<void>): Promise<void>;
   close(): Promise<void>;
@@ -87,7 +87,7 @@ export async function createFleet(): Promise<Fleet> {
           LOG_LEVEL: 'info',
           ...(typeof what === 'string'
             ? {}
-            : { CALL_TIMEOUT_MS: String(what.callTimeoutMs), CONCURRENCY: String(what.hands) }),
+            : { CALL_TIMEOUT_MS: String(what.callTimeoutMs), CONCURRENCY: String(what.concurrency) }),
         },
       });
       processes.add(child);

@@ -1,9 +1,10 @@
 import { pino } from 'pino';
 import { openDatabase } from '../../src/database/data-source.ts';
 import { DeliveryWorker } from '../../src/delivery/worker.ts';
+import { createProcessor } from '../../src/ingestion/processor.ts';
 import { createSecretBox } from '../../src/workspaces/secrets.ts';
 
-/** A worker alone in its process, with few hands and a time limit for calls that a test can wait for. */
+/** The worker side in its own process, with a low concurrency and a call timeout that a test can wait for. */
 const {
   DATABASE_URL = '',
   INTERCOM_API_URL = '',
@@ -13,6 +14,7 @@ const {
 } = process.env;
 const logger = pino({ level: 'info' });
 const { database } = await openDatabase({ url: DATABASE_URL, logger });
+createProcessor({ database, databaseUrl: DATABASE_URL, logger }).start();
 new DeliveryWorker({
   database,
   databaseUrl: DATABASE_URL,

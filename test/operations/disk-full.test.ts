@@ -13,7 +13,7 @@ create function disk_is_full() returns trigger language plpgsql as $$
 begin
   raise exception 'could not extend file "base/1/2": No space left on device' using errcode = '53100';
 end $$;
-create trigger full_events before insert on events for each row execute function disk_is_full();
+create trigger full_journal before insert on webhooks for each row execute function disk_is_full();
 create trigger full_log before insert on delivery_attempts for each row execute function disk_is_full()`;
 const FREE_DISK = `drop function disk_is_full() cascade`;
 
@@ -61,7 +61,7 @@ describe('a full disk', () => {
     assert.ok(Number(answer.headers.get('retry-after')) > 0);
     assert.equal(((await answer.json()) as { error: { code: string } }).error.code, 'database_unavailable');
     const stored = await product.db.database.query(
-      `select 1 from events where workspace_id = $1 union all select 1 from subscribers where workspace_id = $1`,
+      `select 1 from webhooks where workspace_id = $1 union all select 1 from subscribers where workspace_id = $1`,
       [WORKSPACE_ID],
     );
     assert.deepEqual(stored, []);
@@ -73,14 +73,18 @@ describe('a full disk', () => {
   });
 
   test('an event whose delivery could not be recorded is on the contact once', async () => {
-    await product.db.database.query(FILL_DISK.replace(/^create trigger full_events.*$/m, ''));
+    await product.db.database.query(FILL_DISK.replace(/^create trigger full_journal.*$/m, ''));
     assert.equal((await receive('two')).status, 200);
-    const [row] = await product.db.database.query<{ subscriber_id: string }>(
-      `select subscriber_id from subscriber_ids where workspace_id = $1 and app_user_id = 'two'`,
-      [WORKSPACE_ID],
-    );
-    const brokeOff = new RegExp(`${row?.subscriber_id}.*delivery broke off`);
-    await until(() => brokeOff.test(log), 'the worker to fail to write');
+    const subscriberId = async () => {
+      const [row] = await product.db.database.query<{ subscriber_id: string }>(
+        `select subscriber_id from subscriber_ids where workspace_id = $1 and app_user_id = 'two'`,
+        [WORKSPACE_ID],
+      );
+      return row?.subscriber_id;
+    };
+    await until(async () => (await subscriberId()) !== undefined, 'the webhook to be interpreted');
+    const stopped = new RegExp(`${await subscriberId()}.*delivery stopped by an unexpected error`);
+    await until(() => stopped.test(log), 'the worker to fail to write');
     assert.ok(onContacts().includes('disk-two'), 'it was sent all the same');
     await product.db.database.query(FREE_DISK);
     await until(
