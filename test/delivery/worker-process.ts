@@ -14,12 +14,13 @@ const {
 } = process.env;
 const logger = pino({ level: 'info' });
 const { database } = await openDatabase({ url: DATABASE_URL, logger });
-createProcessor({ database, databaseUrl: DATABASE_URL, logger }).start();
+const secrets = createSecretBox([Buffer.from(ENCRYPTION_KEYS, 'base64')]);
+createProcessor({ database, databaseUrl: DATABASE_URL, secrets, logger }).start();
 new DeliveryWorker({
   database,
   databaseUrl: DATABASE_URL,
   logger,
-  secrets: createSecretBox([Buffer.from(ENCRYPTION_KEYS, 'base64')]),
+  secrets,
   config: { intercom: { apiUrl: INTERCOM_API_URL } },
   callTimeoutMs: Number(CALL_TIMEOUT_MS),
   concurrency: Number(CONCURRENCY),
