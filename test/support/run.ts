@@ -61,7 +61,7 @@ function runTests(files: readonly string[], databaseUrl: string, statements: str
     '--test',
     '--test-reporter=spec',
     '--test-timeout=90000',
-    '--test-concurrency=4',
+    '--test-concurrency=3',
     ...files,
   ];
   const child = spawn(process.execPath, args, {
