@@ -1,4 +1,4 @@
-import { createHash, timingSafeEqual } from 'node:crypto';
+import { hash, timingSafeEqual } from 'node:crypto';
 
 /** PostgreSQL's text cannot hold NUL, which JSON can escape and anyone can write into an attribute. */
 export function stripNul(text: string): string {
@@ -17,7 +17,5 @@ export function isUuid(text: string): boolean {
 
 /** Compares two strings in time that does not depend on where they differ. */
 export function equalInConstantTime(a: string, b: string): boolean {
-  const left = createHash('sha256').update(a).digest();
-  const right = createHash('sha256').update(b).digest();
-  return timingSafeEqual(left, right);
+  return timingSafeEqual(hash('sha256', a, 'buffer'), hash('sha256', b, 'buffer'));
 }

@@ -102,4 +102,7 @@ function explainListenError(error: Error, { port, host }: { port: number; host: 
  */
 function tuneRuntime(): void {
   setFlagsFromString('--no-allocation-site-pretenuring');
+  // The old generation is collected when it has grown by 60 %, not when it has doubled or more: 40 MiB less resident
+  // memory while receiving, for 1 % of the processor time.
+  setFlagsFromString('--heap-growing-percent=60');
 }

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import { IsNull, Not } from 'typeorm';
-import { createBatcher, keyed } from '../database/batcher.ts';
+import { createBatcher } from '../database/batcher.ts';
 import { againAfterDeadlock } from '../database/deadlock.ts';
 import { WebhookEntity, type WebhookRow } from '../database/entities.ts';
 import type { Database, Entities, Sql } from '../database/sql.ts';
@@ -20,44 +20,82 @@ const BATCHES = { most: 250, parallel: 2, worthAnother: 24 };
 export interface Journal {
   /** Appends a webhook; concurrent calls of one workspace share a statement. Resolves after the commit. */
   append(project: ProjectKey, webhook: CheckedWebhook): Promise<ReceiptStatus>;
+  /**
+   * {@link append} of a webhook that is verified only when its statement is due, so that the same requests share the
+   * reads of `verify` and the insert. Rejects with the error of `verify`.
+   */
+  appendVerified(project: ProjectKey, verify: () => Promise<CheckedWebhook>): Promise<ReceiptStatus>;
   /** Webhooks that are not committed yet. */
   uncommitted(): number;
 }
 
 /** @param onAppended called after the commit, once for each project with new rows */
 export function createJournal(database: Database, onAppended: (project: ProjectKey) => void): Journal {
-  const batcherOf = keyed((workspaceId: string) =>
-    createBatcher(async (entries: readonly Entry[]) => {
-      const statuses = await againAfterDeadlock(() => appendWebhooks(database, workspaceId, entries));
-      const projectIds = new Set(
-        entries.flatMap(({ projectId }, index) => (statuses[index] === 'accepted' ? [projectId] : [])),
-      );
-      for (const projectId of projectIds) onAppended({ workspaceId, projectId });
-      return statuses;
-    }, BATCHES),
-  );
-  let uncommitted = 0;
+  /** Of the workspaces with webhooks that are not committed. Anyone can name a workspace: the others are dropped. */
+  const groups = new Map<string, { readonly add: (entry: Entry) => Promise<Appended>; waiting: number }>();
+
+  async function appendGroup(workspaceId: string, entries: readonly Entry[]): Promise<Appended[]> {
+    const verified = await Promise.allSettled(entries.map((entry) => entry.verify()));
+    const rows = entries.flatMap(({ projectId }, index) => {
+      const result = verified[index];
+      return result?.status === 'fulfilled' ? [{ ...result.value, projectId }] : [];
+    });
+    const statuses =
+      rows.length > 0 ? await againAfterDeadlock(() => appendWebhooks(database, workspaceId, rows)) : [];
+    const projectIds = new Set(
+      rows.flatMap(({ projectId }, index) => (statuses[index] === 'accepted' ? [projectId] : [])),
+    );
+    for (const projectId of projectIds) onAppended({ workspaceId, projectId });
+    const inOrder = statuses.values();
+    return verified.map((result) =>
+      result.status === 'fulfilled'
+        ? { status: inOrder.next().value as ReceiptStatus }
+        : { error: result.reason },
+    );
+  }
+
+  async function appendVerified(
+    { workspaceId, projectId }: ProjectKey,
+    verify: () => Promise<CheckedWebhook>,
+  ): Promise<ReceiptStatus> {
+    const group = groups.get(workspaceId) ?? {
+      add: createBatcher((entries: readonly Entry[]) => appendGroup(workspaceId, entries), BATCHES),
+      waiting: 0,
+    };
+    groups.set(workspaceId, group);
+    group.waiting += 1;
+    try {
+      const appended = await group.add({ projectId, verify });
+      if ('error' in appended) throw appended.error;
+      return appended.status;
+    } finally {
+      group.waiting -= 1;
+      if (group.waiting === 0) groups.delete(workspaceId);
+    }
+  }
+
   return {
-    async append({ workspaceId, projectId }, webhook) {
-      uncommitted += 1;
-      try {
-        return await batcherOf(workspaceId)({ ...webhook, projectId });
-      } finally {
-        uncommitted -= 1;
-      }
-    },
-    uncommitted: () => uncommitted,
+    append: (project, webhook) => appendVerified(project, () => Promise.resolve(webhook)),
+    appendVerified,
+    uncommitted: () => [...groups.values()].reduce((sum, { waiting }) => sum + waiting, 0),
   };
 }
 
-interface Entry extends CheckedWebhook {
+interface Entry {
+  readonly projectId: string;
+  readonly verify: () => Promise<CheckedWebhook>;
+}
+
+type Appended = { readonly status: ReceiptStatus } | { readonly error: unknown };
+
+interface NewRow extends CheckedWebhook {
   readonly projectId: string;
 }
 
 async function appendWebhooks(
   sql: Sql,
   workspaceId: string,
-  entries: readonly Entry[],
+  entries: readonly NewRow[],
 ): Promise<ReceiptStatus[]> {
   const rows = await sql.query<{ project_id: string; event_id: string }>(
     `insert into webhooks (workspace_id, project_id, event_id, payload)

@@ -4,9 +4,10 @@ import { createBatcher } from '../database/batcher.ts';
 import type { Database } from '../database/sql.ts';
 import { notFound, unauthorized } from '../errors.ts';
 import { type RawRequest, rawBody } from '../http/body.ts';
+import { workspaceOfProject } from '../workspaces/projects.ts';
 import { type SecretBox, secretLocation } from '../workspaces/secrets.ts';
 import { authenticateWebhook, createRefusalNotes, readWebhookTarget } from './authenticate.ts';
-import { checkWebhook } from './interpret.ts';
+import { type CheckedWebhook, checkWebhook } from './interpret.ts';
 import type { Journal } from './journal.ts';
 import type { ReceiptStatus } from './store-events.ts';
 
@@ -16,6 +17,8 @@ const RESPONSES = {
   accepted: '{"status":"accepted"}',
   duplicate: '{"status":"duplicate"}',
 } as const;
+
+const UNKNOWN_PROJECT = 'No such RevenueCat project is connected here';
 
 const REFUSED = {
   authorization: 'Wrong Authorization header',
@@ -52,9 +55,25 @@ export function revenueCatWebhookRouter(options: {
 
   const receive: RequestHandler = async (req, res) => {
     const projectId = projectIdSchema.safeParse(req.params.projectId).data;
-    const target = projectId === undefined ? null : await readTarget(projectId);
-    if (!target) throw notFound('No such RevenueCat project is connected here');
-    const { rawBody: body } = req as RawRequest;
+    const workspaceId = projectId === undefined ? null : workspaceOfProject(projectId);
+    if (projectId === undefined || workspaceId === null) throw notFound(UNKNOWN_PROJECT);
+    const status = await journal.appendVerified({ workspaceId, projectId }, () =>
+      verify(req as RawRequest, projectId),
+    );
+    options.onReceived(status);
+    // What `res.json` would send, without its serializer lookup, its ETag and its copy of the body.
+    const response = RESPONSES[status];
+    res.writeHead(200, {
+      'Content-Type': 'application/json; charset=utf-8',
+      'Content-Length': response.length,
+    });
+    res.end(response);
+  };
+
+  async function verify(req: RawRequest, projectId: string): Promise<CheckedWebhook> {
+    const target = await readTarget(projectId);
+    if (!target) throw notFound(UNKNOWN_PROJECT);
+    const { rawBody: body } = req;
     const mismatch = authenticateWebhook({
       target,
       signingSecret:
@@ -74,16 +93,8 @@ export function revenueCatWebhookRouter(options: {
     }
     const webhook = checkWebhook(body);
     if (!target.isInstalled) throw notFound('This workspace has uninstalled the app');
-    const status = await journal.append(target, webhook);
-    options.onReceived(status);
-    // What `res.json` would send, without its serializer lookup, its ETag and its copy of the body.
-    const response = RESPONSES[status];
-    res.writeHead(200, {
-      'Content-Type': 'application/json; charset=utf-8',
-      'Content-Length': response.length,
-    });
-    res.end(response);
-  };
+    return webhook;
+  }
 
   const router = Router();
   router.post('/:projectId', rawBody(MAX_WEBHOOK_BYTES), receive);

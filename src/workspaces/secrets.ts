@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createHash, hash, randomBytes } from 'node:crypto';
 import type { Database } from '../database/sql.ts';
 import { ENCRYPTED_COLUMNS, type SecretKind } from '../database/tables.ts';
 
@@ -67,7 +67,7 @@ function keyName(key: Buffer): string {
 
 /** For secrets that are only ever compared: long and random, so a plain hash is enough. */
 export function hashSecret(secret: string): string {
-  return createHash('sha256').update(secret).digest('base64url');
+  return hash('sha256', secret, 'base64url');
 }
 
 /** A new random secret of 192 bits, safe in URLs and headers. */
