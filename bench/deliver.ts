@@ -104,7 +104,11 @@ async function lightLoad(setting: Setting): Promise<Row[]> {
     {
       row: 'deliver',
       what: 'webhook to contact, two calls of 50 ms',
-      value: `p50 ${median(took)} ms, p99 ${p99} ms`,
+      value: `p50 ${median(took)} ms, p99 ${p99} ms, of which 100 ms in Intercom`,
+      against: '25 ms beyond Intercom',
+      ratio: (p99 - 100) / 25,
+      goal: 1,
+      atMost: true,
     },
   ];
 }
@@ -195,7 +199,7 @@ async function throughput(setting: Setting): Promise<Row[]> {
       value: String(median(rates.app)),
       against: `pg-boss, one job an event: ${median(rates.boss)}`,
       ratio: median(rates.app.map((rate, round) => rate / (rates.boss[round] ?? Number.NaN))),
-      goal: 1.5,
+      goal: 2,
     },
   ];
 }

@@ -102,7 +102,7 @@ function explainListenError(error: Error, { port, host }: { port: number; host: 
  */
 function tuneRuntime(): void {
   setFlagsFromString('--no-allocation-site-pretenuring');
-  // The old generation is collected when it has grown by 60 %, not when it has doubled or more: 40 MiB less resident
-  // memory while receiving, for 1 % of the processor time.
+  // Collects the old generation when it has grown by 60 %, instead of letting it double. With a young generation of
+  // 32 MiB (`--max-semi-space-size=16`) receiving peaks at 211 MiB of resident memory; with neither at 343 MiB.
   setFlagsFromString('--heap-growing-percent=60');
 }
