@@ -9,7 +9,12 @@ import { type Check, lowerFirst, type Outcome, ok, problem, warning } from './ch
 
 /** What Intercom answered for one workspace. */
 export type IntercomProbe =
-  | { readonly state: 'accepted'; readonly attributes: readonly DataAttribute[] | AppError }
+  | {
+      readonly state: 'accepted';
+      readonly attributes: readonly DataAttribute[] | AppError;
+      /** `null`: Intercom does not say. */
+      readonly verifiesIdentity: boolean | null;
+    }
   | { readonly state: 'no_token' | 'locked' | 'disconnected' | 'rejected' }
   | { readonly state: 'unreachable'; readonly reason: string };
 
@@ -26,8 +31,9 @@ export async function probeIntercom(
 ): Promise<IntercomProbe> {
   if (workspace.status === 'disconnected') return { state: 'disconnected' };
   if (client === null) return { state: workspace.accessToken === null ? 'no_token' : 'locked' };
+  let verifiesIdentity: boolean | null;
   try {
-    await client.me();
+    verifiesIdentity = (await client.me()).app.identity_verification;
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     return error.remedy.kind === 'reauthorise'
@@ -38,7 +44,7 @@ export async function probeIntercom(
     if (error instanceof AppError) return error;
     throw error;
   });
-  return { state: 'accepted', attributes };
+  return { state: 'accepted', attributes, verifiesIdentity };
 }
 
 export interface WorkspaceSubject {
@@ -101,6 +107,17 @@ export const WORKSPACE_CHECKS: readonly Check<WorkspaceSubject>[] = [
     async run({ intercom }) {
       const probe = await intercom;
       return probe.state === 'accepted' ? checkAttributes(probe.attributes) : null;
+    },
+  },
+  {
+    name: 'identity_verification',
+    remedy:
+      'Enforce it in Intercom under Settings › Channels › Messenger › Security. Until then the Messenger shows no subscription, unless an admin accepts that under Settings › Messenger.',
+    async run({ intercom }) {
+      const probe = await intercom;
+      return probe.state === 'accepted' && probe.verifiesIdentity === false
+        ? warning('Intercom does not enforce identity verification in the Messenger.')
+        : null;
     },
   },
   {

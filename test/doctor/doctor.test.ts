@@ -222,6 +222,17 @@ describe('doctor', () => {
       },
     },
     {
+      name: 'a Messenger that does not enforce identity verification',
+      found: 'identity_verification: warning',
+      remedy: /Messenger › Security/,
+      async make() {
+        const workspace = world.intercom.state.workspaces.get(WORKSPACE_ID);
+        assert.ok(workspace);
+        workspace.identityVerification = false;
+        return { repair: () => (workspace.identityVerification = true) };
+      },
+    },
+    {
       name: 'a key that RevenueCat rejects',
       found: 'revenuecat_key: problem',
       remedy: /API keys\) and paste it at https:\/\/app\.example\.com\/settings\/revenuecat/,
