@@ -162,8 +162,10 @@ describe('one grant for many customers', () => {
       .map(({ endsAtMs }) => endsAtMs ?? 0)
       .sort((a, b) => b - a);
     assert.ok(Math.abs((added ?? 0) - Date.now() - 10 * DAY_MS) < 10 * 60_000, 'after what the customer had');
+    // An attempt that RevenueCat certainly did not carry out has an audit record too, and the next one its own key.
     const audit = await product.server.connected.database.query<{ action: string; n: string }>(
-      `select action, count(*) as n from audit_log where workspace_id = $1 and action like '%grant%'
+      `select action, count(*) as n from audit_log
+        where workspace_id = $1 and action like '%grant%' and (action <> 'grant' or result = 'confirmed')
         group by action order by action`,
       [WORKSPACE_ID],
     );
