@@ -1,18 +1,17 @@
 import { randomUUID } from 'node:crypto';
 import { type Ends, readCurrentAccess, readEntitlements, readOrStoredAccess } from './access.ts';
+import { declineOrWithdraw } from './approval.ts';
 import {
   auditAction,
   CONFIRM_AFTER_SECONDS,
   callAndConfirm,
   callAndConfirmRevoke,
   scheduleConfirm,
-  scheduleNotes,
 } from './confirmation.ts';
 import type { AgentRequest } from './context.ts';
 import { isDashboardGrant } from './dashboard-grants.ts';
 import { isSameEnd } from './durations.ts';
 import type { Entitlement } from './lookups.ts';
-import { queueNote } from './notes.ts';
 import { checkPolicy, checkTeammate, type Refusal } from './policy.ts';
 import { adoptGrant, lockAndFindUnconfirmed, readAction, transition } from './repository.ts';
 import { auditRefusal, endOf, grantedDays } from './service.ts';
@@ -123,25 +122,15 @@ async function known({ context }: AgentRequest, grant: Grant): Promise<DecideRes
 
 /** Declines what another teammate requested, or withdraws one's own request. */
 export async function declineGrant(request: AgentRequest, grant: Grant): Promise<DecideResult> {
-  const { context, admin, conversationId } = request;
+  const { admin } = request;
   const isOwn = grant.admin.id === admin.id;
   const refusal = isOwn ? null : checkTeammate(request.workspace.settings.grants, admin.id);
   if (refusal) {
     await auditRefusal(request, 'grant_approve', refusal.code, aboutRequest(grant));
     return { kind: 'refused', refusal };
   }
-  const moved = await context.database.transaction(async (sql) => {
-    const declined = isOwn
-      ? await transition(sql, grant, { event: 'withdraw' })
-      : await transition(sql, grant, { event: 'decline', decidedBy: admin });
-    if (!declined) return null;
-    const step = isOwn ? 'withdraw' : 'decline';
-    await auditAction(sql, declined, { step, result: declined.state, actor: admin, conversationId });
-    if (!isOwn) await queueNote(sql, declined, { step: 'declined', by: admin });
-    return declined;
-  });
+  const moved = await declineOrWithdraw(request, grant);
   if (!moved) return known(request, grant);
-  if (!isOwn) await scheduleNotes(context, moved);
   return { kind: 'done', grant: moved };
 }
 

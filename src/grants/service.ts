@@ -11,13 +11,8 @@ import {
   storedAccess,
   usableIds,
 } from './access.ts';
-import {
-  auditAction,
-  CONFIRM_AFTER_SECONDS,
-  callAndConfirm,
-  scheduleConfirm,
-  scheduleNotes,
-} from './confirmation.ts';
+import { recordApprovalRequest } from './approval.ts';
+import { CONFIRM_AFTER_SECONDS, callAndConfirm, scheduleConfirm, scheduleNotes } from './confirmation.ts';
 import type { AgentRequest } from './context.ts';
 import { findDashboardGrant, isDashboardGrant } from './dashboard-grants.ts';
 import {
@@ -29,7 +24,6 @@ import {
   parseEndDate,
 } from './durations.ts';
 import type { Entitlement } from './lookups.ts';
-import { queueNote } from './notes.ts';
 import { checkMonth, checkPolicy, checkTeammate, lengthOf, needsApproval, type Refusal } from './policy.ts';
 import { countThisMonth, findByKey, readAction, storeAction } from './repository.ts';
 import type { Grant, GrantStart } from './types.ts';
@@ -357,9 +351,7 @@ async function makeGrant(
       contactId: request.contactId,
     },
     async (sql, action) => {
-      if (!isApprovalNeeded) return;
-      await auditAction(sql, action, { step: 'do', result: 'awaiting_approval' });
-      await queueNote(sql, action, { step: 'requested', by: action.admin });
+      if (isApprovalNeeded) await recordApprovalRequest(sql, action);
     },
   );
   if ((stored.kind === 'known' || stored.kind === 'new') && stored.action.kind !== 'grant')

@@ -7,6 +7,7 @@ import type { Money, SubscriptionState } from '../subscription/types.ts';
 import { MINUTE_MS } from '../time.ts';
 import { writeAudit } from '../workspaces/audit.ts';
 import { usableIds } from './access.ts';
+import { declineOrWithdraw, recordApprovalRequest } from './approval.ts';
 import {
   auditAction,
   auditName,
@@ -21,7 +22,6 @@ import type { AgentRequest } from './context.ts';
 import { isSameEnd } from './durations.ts';
 import { stateOf } from './executors.ts';
 import { readChargePrices } from './lookups.ts';
-import { queueNote } from './notes.ts';
 import { checkMonth, checkReason, checkTeammate } from './policy.ts';
 import {
   claimForCall,
@@ -422,9 +422,7 @@ async function makeAction(
       contactId: request.contactId,
     },
     async (sql, action) => {
-      if (!isApprovalNeeded) return;
-      await auditAction(sql, action, { step: 'do', result: 'awaiting_approval' });
-      await queueNote(sql, action, { step: 'requested', by: action.admin });
+      if (isApprovalNeeded) await recordApprovalRequest(sql, action);
     },
   );
   if (stored.kind === 'monthly_limit')
@@ -512,20 +510,10 @@ export async function approveStoreAction(request: AgentRequest, action: StoreAct
 
 /** Declines what another teammate requested, or withdraws one's own request. */
 export async function declineStoreAction(request: AgentRequest, action: StoreAction): Promise<StoreConfirm> {
-  const { context, admin, conversationId, workspace } = request;
+  const { admin, workspace } = request;
   const isOwn = action.admin.id === admin.id;
   const refusal = isOwn ? null : checkTeammate(policyOf(workspace.settings, action.kind), admin.id);
   if (refusal) return { kind: 'blocked', blocker: refusal };
-  const moved = await context.database.transaction(async (sql) => {
-    const declined = isOwn
-      ? await transition(sql, action, { event: 'withdraw' })
-      : await transition(sql, action, { event: 'decline', decidedBy: admin });
-    if (!declined) return null;
-    const step = isOwn ? 'withdraw' : 'decline';
-    await auditAction(sql, declined, { step, result: declined.state, actor: admin, conversationId });
-    if (!isOwn) await queueNote(sql, declined, { step: 'declined', by: admin });
-    return declined;
-  });
-  if (moved && !isOwn) await scheduleNotes(context, moved);
+  const moved = await declineOrWithdraw(request, action);
   return { kind: 'done', action: moved ?? action, isKnown: moved === null };
 }
