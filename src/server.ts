@@ -5,7 +5,6 @@ import type { Config } from './config.ts';
 import { intercomWebhookRouter } from './contacts/webhooks.ts';
 import type { Connected } from './database/connection.ts';
 import { deliveryJobs } from './delivery/jobs.ts';
-import { replayEvents } from './delivery/replay.ts';
 import { grantJobs, resumeGrants } from './grants/jobs.ts';
 import { createApp } from './http/app.ts';
 import { observeRequests } from './http/metrics.ts';
@@ -38,8 +37,6 @@ export interface RunningServer {
 
 /** Canvas Kit sends the whole conversation. */
 const MAX_CANVAS_BYTES = 10 * 1024 * 1024;
-/** How long a page waits for the replica to catch up before it is read from the primary, ms. */
-const PAGE_WAIT_MS = 100;
 
 /** Builds the services, mounts the routers, starts the workers. */
 export async function startServer(given: Config, logger: Logger): Promise<RunningServer> {
@@ -65,18 +62,17 @@ export async function startServer(given: Config, logger: Logger): Promise<Runnin
 }
 
 async function startJobs(services: Services): Promise<void> {
-  const { app, card, jobs, refresh, importMetrics, processor, worker } = services;
+  const { app, card, jobs, importMetrics, processor, worker } = services;
   const { signal: stopping } = services.stopping;
-  const { payloadRetentionDays, role } = app.config;
   await jobs.register({
     ...workspaceJobs(app),
-    ...subscriberJobs({ ...refresh, jobs }),
-    ...ingestionJobs({ ...app, payloadRetentionDays, stopping }),
+    ...subscriberJobs(app),
+    ...ingestionJobs(app, stopping),
     ...deliveryJobs(app),
-    ...grantJobs({ ...app, ...card }),
-    ...backfillJobs({ ...refresh, jobs, stopping, onReconciled: importMetrics.reconciled }),
+    ...grantJobs(card),
+    ...backfillJobs(app, { stopping, onReconciled: importMetrics.reconciled }),
   });
-  if (role === 'web') return;
+  if (app.config.role === 'web') return;
   processor.start();
   worker.start();
   await jobs.work();
@@ -85,12 +81,12 @@ async function startJobs(services: Services): Promise<void> {
 }
 
 async function createRoutes(services: Services, http: HttpServer): Promise<RequestListener> {
-  const { app, connected, card, journal, messenger, onReceived, registry, sessions } = services;
+  const { app, card, journal, onReceived, registry, sessions } = services;
   const { config, database, logger, now } = app;
   const { clientSecret, appUrl } = config.intercom;
   const signed = signedJson(bodySignature, { secret: clientSecret, maxBytes: MAX_CANVAS_BYTES, now });
   const webhooks = revenueCatWebhookRouter({ ...app, journal, onReceived });
-  const support = supportRouter(messenger, await supportScript());
+  const support = supportRouter(app, await supportScript());
   const operator = operatorRouter({
     registry,
     metricsToken: config.metricsToken,
@@ -98,12 +94,7 @@ async function createRoutes(services: Services, http: HttpServer): Promise<Reque
     isDraining: http.isDraining,
     checkDatabase: () => database.query('select 1 from workspaces limit 1'),
   });
-  const settings = settingsRouter({
-    ...app,
-    sessions,
-    upToDate: () => connected.readDatabase.upToDate(PAGE_WAIT_MS),
-    replay: (workspaceId, selection) => replayEvents(database, workspaceId, selection),
-  });
+  const settings = settingsRouter({ ...app, sessions });
   return createApp({
     logger,
     production: config.production,
@@ -115,12 +106,12 @@ async function createRoutes(services: Services, http: HttpServer): Promise<Reque
       { path: '/intercom/health', handlers: [signed, healthRouter(app)] },
       { path: '/canvas/inbox', handlers: [signed, inboxCardRouter(card)] },
       { path: '/pictures', handlers: [pictureRouter(card)] },
-      { path: '/canvas/messenger', handlers: [signed, messengerCardRouter(messenger)] },
+      { path: '/canvas/messenger', handlers: [signed, messengerCardRouter(app)] },
     ],
     open: [
       { path: '/webhooks/intercom', handlers: [intercomWebhookRouter({ database, clientSecret })] },
       { path: '/intercom/uninstall', handlers: [uninstallRouter(app)] },
-      { path: '/api', handlers: [messengerApiRouter(messenger)] },
+      { path: '/api', handlers: [messengerApiRouter(app)] },
       { path: '/', handlers: [operator, support, installRouter(app, sessions.signIn), settings] },
     ],
   });

@@ -1,11 +1,9 @@
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
-import { createLookUp } from './backfill/jobs.ts';
 import { createImportMetrics, type ImportMetrics } from './backfill/metrics.ts';
 import type { Config } from './config.ts';
 import { type Connected, connectDatabase } from './database/connection.ts';
 import { addDatabaseMetrics, createDatabaseGauges } from './database/metrics.ts';
-import { type ReadDatabase, SETTLE_MS } from './database/replica.ts';
 import { addBacklogMetrics, addWorkerMetrics, createDeliveryMetrics } from './delivery/metrics.ts';
 import { DeliveryWorker } from './delivery/worker.ts';
 import { createRegistry } from './http/metrics.ts';
@@ -18,15 +16,10 @@ import { addJournalMetrics, createReceiverMetrics } from './ingestion/metrics.ts
 import { createProcessor, type Processor } from './ingestion/processor.ts';
 import { type JobQueue, openJobs } from './jobs/jobs.ts';
 import { addJobMetrics } from './jobs/metrics.ts';
-import type { MessengerContext } from './messenger/context.ts';
-import { createCallLimiter } from './revenuecat/call-limiter.ts';
 import { createCatalogCache } from './revenuecat/catalog-names.ts';
-import { type RefreshContext, refreshWithin } from './subscribers/refresh.ts';
-import { revenueCatClientFor } from './workspaces/clients.ts';
+import { type AppContext, createAppContext } from './workspaces/app-context.ts';
 import { deriveKey, loadEncryptionKeys } from './workspaces/encryption-keys.ts';
-import type { WorkspaceContext } from './workspaces/install.ts';
 import { addWorkspaceMetrics } from './workspaces/metrics.ts';
-import { createSecretBox } from './workspaces/secrets.ts';
 import { createSessions, type Sessions } from './workspaces/sessions.ts';
 
 /** Calls of a card: the response must come while the agent looks, ms. */
@@ -34,7 +27,7 @@ const CARD_CALL_TIMEOUT_MS = 2_500;
 
 /** Everything that routers and jobs need, built once for a process. */
 export interface Services {
-  readonly app: WorkspaceContext;
+  readonly app: AppContext;
   readonly connected: Connected;
   readonly jobs: JobQueue;
   readonly registry: Registry;
@@ -42,10 +35,8 @@ export interface Services {
   readonly processor: Processor;
   readonly onReceived: ReturnType<typeof createReceiverMetrics>;
   readonly worker: DeliveryWorker;
-  readonly refresh: RefreshContext;
   readonly importMetrics: ImportMetrics;
   readonly card: CardServices;
-  readonly messenger: MessengerContext;
   readonly sessions: Sessions;
   /** Aborted first when the process stops. */
   readonly stopping: AbortController;
@@ -54,83 +45,53 @@ export interface Services {
 export async function createServices(config: Config, logger: Logger): Promise<Services> {
   const keys = await loadEncryptionKeys(config);
   const connected = await connectDatabase(config, logger, { readReplica: true, keepEmbedded: true });
-  const { database, readDatabase } = connected;
-  const { publicUrl, production } = config;
+  const { database, sessionUrl: databaseUrl } = connected;
   const jobs = await openJobs({
     databaseUrl: connected.url,
     backend: config.databaseBackend,
-    listen: connected.url === connected.sessionUrl,
+    listen: connected.url === databaseUrl,
     logger,
   });
-  const secrets = createSecretBox(keys);
-  const app: WorkspaceContext = { config, database, secrets, jobs, logger, now: Date.now };
   const registry = createAppRegistry(connected);
   const importMetrics = createImportMetrics(registry);
-  const requestRefresh = (workspaceId: string, subscriberId: string): Promise<void> =>
-    jobs.send('subscriber.refresh', { workspaceId, subscriberId });
-  const reportHealth = (workspaceId: string): Promise<void> => jobs.send('workspace.health', { workspaceId });
-  const refresh: RefreshContext = {
-    ...app,
-    limiter: createCallLimiter({ database }),
+  const app: AppContext = {
+    ...createAppContext({ ...connected, config, jobs, logger }, keys),
     onDisagreement: importMetrics.disagreement,
-    onKeyState: reportHealth,
   };
-  const processor = createProcessor({ ...app, databaseUrl: connected.sessionUrl });
+  const processor = createProcessor({ ...app, databaseUrl });
   const journal = createJournal(database, (project) => {
     // In the same process the round trip of NOTIFY is saved. Where it fails, polling finds the webhooks.
     if (config.role === 'web') notifyProcessors(database, project).catch(() => {});
     else processor.wake(project);
   });
-  const worker = new DeliveryWorker({
-    ...app,
-    databaseUrl: connected.sessionUrl,
-    metrics: createDeliveryMetrics(registry),
-    onHealthChanged: reportHealth,
-    requestRefresh,
-  });
+  const worker = new DeliveryWorker({ ...app, databaseUrl, metrics: createDeliveryMetrics(registry) });
   addWorkerMetrics(registry, worker);
   return {
     app,
     connected,
     jobs,
     registry,
-    refresh,
     importMetrics,
     journal,
     processor,
     onReceived: createReceiverMetrics(registry, journal.uncommitted),
     worker,
-    card: createCardServices(app, refresh, {
-      readDatabase,
-      storedDataKey: deriveKey(keys, 'stored-data'),
-      pictureKey: deriveKey(keys, 'pictures'),
-    }),
-    messenger: { ...app, readDatabase, publicUrl, production, requestRefresh },
+    card: createCardServices(app, keys),
     stopping: new AbortController(),
     sessions: createSessions(app, deriveKey(keys, 'sessions')),
   };
 }
 
-function createCardServices(
-  app: WorkspaceContext,
-  refresh: RefreshContext,
-  { readDatabase, ...keys }: { readDatabase: ReadDatabase; storedDataKey: string; pictureKey: string },
-): CardServices {
+function createCardServices(app: AppContext, keys: readonly Buffer[]): CardServices {
   return {
     ...app,
-    readDatabase,
-    cards: createCardReader(readDatabase),
-    waitForReplica: () => readDatabase.upToDate(SETTLE_MS),
-    publicUrl: app.config.publicUrl,
-    ...keys,
+    revenueCat: (project, calls) => app.revenueCat(project, { timeoutMs: CARD_CALL_TIMEOUT_MS, ...calls }),
+    cards: createCardReader(app.readDatabase),
+    storedDataKey: deriveKey(keys, 'stored-data'),
+    pictureKey: deriveKey(keys, 'pictures'),
     catalog: createCatalogCache(app.now),
     canvases: createCanvasCache(app.now),
     refreshLater: createBackgroundRefresh(app),
-    importLater: createLookUp(app),
-    revenueCat: (project, timeoutMs = CARD_CALL_TIMEOUT_MS) =>
-      revenueCatClientFor(refresh, project, { priority: 'interactive', timeoutMs }),
-    refresh: (workspaceId, subscriberId, waitMs) =>
-      refreshWithin(refresh, { workspaceId, subscriberId }, waitMs),
   };
 }
 

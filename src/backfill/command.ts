@@ -1,18 +1,16 @@
 import type { Command } from 'commander';
-import { type Config, loadCommandConfig } from '../config.ts';
+import { loadCommandConfig } from '../config.ts';
 import { connectDatabase } from '../database/connection.ts';
 import type { Sql } from '../database/sql.ts';
 import { AppError, badRequest, notFound } from '../errors.ts';
 import { openJobs } from '../jobs/jobs.ts';
 import { createCommandLogger } from '../logger.ts';
-import { createCallLimiter } from '../revenuecat/call-limiter.ts';
-import type { RefreshContext } from '../subscribers/refresh.ts';
 import { parseIsoTime } from '../time.ts';
+import { createAppContext } from '../workspaces/app-context.ts';
 import { loadEncryptionKeys } from '../workspaces/encryption-keys.ts';
 import { listProjects, type Project } from '../workspaces/projects.ts';
-import { createSecretBox } from '../workspaces/secrets.ts';
 import { readWorkspace } from '../workspaces/store.ts';
-import { backfillJobs } from './jobs.ts';
+import { backfillJobs, queueImport } from './jobs.ts';
 import { failureMessage, outcomeLines, progressJson, progressLine, watchImport } from './progress.ts';
 import { runImport } from './run.ts';
 import { type ImportProgress, readImport, startImport } from './store.ts';
@@ -48,6 +46,13 @@ async function backfill(options: Options): Promise<number> {
   const logger = createCommandLogger(process.env.LOG_LEVEL || 'error');
   const connected = await connectDatabase(config, logger);
   const { database } = connected;
+  const jobs = await openJobs({
+    databaseUrl: connected.url,
+    backend: config.databaseBackend,
+    listen: false,
+    queueOnly: true,
+    logger,
+  });
   const stop = new AbortController();
   // Claimed customers are finished, the rest is left for the server or the next run.
   const interrupt = (): void => {
@@ -71,15 +76,13 @@ async function backfill(options: Options): Promise<number> {
           : `Importing the customers of ${project.name}.\n`,
       );
     }
-    const context: RefreshContext = {
-      database,
-      logger,
-      secrets: createSecretBox(await loadEncryptionKeys(config)),
-      config,
-      limiter: createCallLimiter({ database }),
-      now: Date.now,
-    };
-    await queueForWorkers(config, { databaseUrl: connected.url, context, progress });
+    const context = createAppContext(
+      { ...connected, config, jobs, logger },
+      await loadEncryptionKeys(config),
+    );
+    // A running server takes part, and continues when this command is interrupted.
+    await jobs.register(backfillJobs(context, { stopping: AbortSignal.abort(), onReconciled: () => {} }));
+    await queueImport(jobs, progress);
     const watching = new AbortController();
     const watched = options.json
       ? Promise.resolve()
@@ -90,6 +93,7 @@ async function backfill(options: Options): Promise<number> {
   } finally {
     process.off('SIGINT', interrupt);
     process.off('SIGTERM', interrupt);
+    await jobs.stop();
     await connected.close();
   }
 }
@@ -122,31 +126,6 @@ async function chooseProject(sql: Sql, options: Options): Promise<Project> {
       `${project.name} has no API key: connect it again with --key`,
     );
   return project;
-}
-
-/** A running server takes part, and continues when this command is interrupted. */
-async function queueForWorkers(
-  config: Config,
-  work: { databaseUrl: string; context: RefreshContext; progress: ImportProgress },
-): Promise<void> {
-  const { workspaceId, projectId, importId } = work.progress;
-  const jobs = await openJobs({
-    databaseUrl: work.databaseUrl,
-    backend: config.databaseBackend,
-    listen: false,
-    queueOnly: true,
-    logger: createCommandLogger('error'),
-  });
-  await jobs.register(
-    backfillJobs({
-      ...work.context,
-      jobs,
-      stopping: AbortSignal.abort(),
-      onReconciled: () => {},
-    }),
-  );
-  await jobs.send('backfill.run', { workspaceId, projectId, importId });
-  await jobs.stop();
 }
 
 function report(progress: ImportProgress, asJson: boolean): number {

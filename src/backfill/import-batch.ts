@@ -5,9 +5,10 @@ import { readCatalogNames } from '../revenuecat/catalog.ts';
 import type { CustomerReading, RevenueCatClient } from '../revenuecat/client.ts';
 import type { CatalogNames } from '../revenuecat/snapshot.ts';
 import { findIdentityGroups } from '../subscribers/identity.ts';
-import { type RefreshContext, reportDisagreement } from '../subscribers/refresh.ts';
+import { reportDisagreement } from '../subscribers/refresh.ts';
 import { type StoredCustomer, storeCustomers } from '../subscribers/store-customers.ts';
 import { preferredAppUserIds } from '../subscription/identities.ts';
+import type { AppContext } from '../workspaces/app-context.ts';
 import type { Project } from '../workspaces/projects.ts';
 import {
   type BatchCounts,
@@ -20,7 +21,7 @@ import {
 import { type ImportedEvents, importEvents } from './import-customer.ts';
 import { type ImportProgress, setHasEvents } from './store.ts';
 
-export interface BatchContext extends RefreshContext {
+export interface ImportRun extends AppContext {
   readonly project: Project;
   readonly client: RevenueCatClient;
   readonly signal: AbortSignal;
@@ -68,7 +69,7 @@ interface CustomerResult {
  * they are done is committed together, so a process that dies leaves them unchanged for the next one.
  */
 export async function importBatch(
-  context: BatchContext,
+  context: ImportRun,
   running: ImportProgress,
   limit: number,
 ): Promise<BatchResult> {
@@ -94,7 +95,7 @@ export async function importBatch(
 }
 
 function readAll(
-  context: BatchContext,
+  context: ImportRun,
   running: ImportProgress,
   batch: { claimed: readonly ClaimedCustomer[]; names: CatalogNames },
 ): Promise<CustomerResult[]> {
@@ -116,7 +117,7 @@ function readAll(
 }
 
 async function readOne(
-  context: BatchContext,
+  context: ImportRun,
   running: ImportProgress,
   { customerId, names }: { customerId: string; names: CatalogNames },
 ): Promise<ReadResult> {
@@ -162,7 +163,7 @@ const NO_COUNTS: BatchCounts = {
  * @returns number of customers closed
  */
 async function storeBatch(
-  context: BatchContext,
+  context: ImportRun,
   batch: {
     sql: Sql;
     running: ImportProgress;
@@ -206,7 +207,7 @@ async function storeBatch(
 
 /** Closes customers that RevenueCat does not know or that failed for good, and postpones those that may be retried. */
 function closeUnread(
-  { logger, project }: BatchContext,
+  { logger, project }: ImportRun,
   results: readonly CustomerResult[],
   isObstructed: boolean,
 ): {
@@ -243,7 +244,7 @@ function closeUnread(
  * RevenueCat cannot answer for this one, would be retried forever.
  */
 async function findObstacle(
-  context: BatchContext,
+  context: ImportRun,
   batch: { sql: Sql; running: ImportProgress; results: readonly CustomerResult[]; names: CatalogNames },
 ): Promise<AppError | null> {
   const results = batch.results.map(({ result }) => result);

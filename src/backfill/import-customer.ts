@@ -1,15 +1,14 @@
-import type { Database, Sql } from '../database/sql.ts';
+import type { Sql } from '../database/sql.ts';
 import { type InterpretedEvent, interpretEvent } from '../ingestion/interpret.ts';
 import { storeEvents } from '../ingestion/store-events.ts';
 import { readCatalogNames } from '../revenuecat/catalog.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { findErasedIds } from '../subscribers/erased-ids.ts';
-import { type RefreshContext, storeReading, withKey } from '../subscribers/refresh.ts';
+import { storeReading, withKey } from '../subscribers/refresh.ts';
 import { markPending } from '../subscribers/store.ts';
 import { isBlockedId, preferredAppUserIds } from '../subscription/identities.ts';
-import { revenueCatClientFor } from '../workspaces/clients.ts';
+import type { AppContext } from '../workspaces/app-context.ts';
 import { type Project, readProject } from '../workspaces/projects.ts';
-import type { SecretBox } from '../workspaces/secrets.ts';
 
 export type CustomerImport =
   | 'imported'
@@ -26,14 +25,14 @@ export type CustomerImport =
  * @throws AppError when RevenueCat is unavailable or asks to wait
  */
 export async function importCustomer(
-  context: RefreshContext,
+  context: AppContext,
   customer: { workspaceId: string; projectId: string; appUserId: string },
 ): Promise<CustomerImport> {
   const { workspaceId, projectId, appUserId } = customer;
   if (isBlockedId(appUserId)) return 'blocked_id';
   const project = await readProject(context.database, workspaceId, projectId);
   // An agent waits for it, though not at the card itself: it goes before imports and refreshing.
-  const client = project && revenueCatClientFor(context, project, { priority: 'interactive' });
+  const client = project && context.revenueCat(project);
   if (!project || !client) return 'no_key';
   const { database: sql, secrets } = context;
   if ((await findErasedIds({ sql, secrets }, project, [appUserId])).size > 0) return 'erased';
@@ -74,7 +73,7 @@ const NAMES_OTHERS = /^(PURCHASES_)?(TRANSFER|PURCHASE_REDEEMED)$/;
  * @returns `null`: RevenueCat does not offer the events
  */
 export async function importEvents(
-  deps: { database: Database; secrets: SecretBox; client: RevenueCatClient; now(): number },
+  deps: Pick<AppContext, 'database' | 'secrets' | 'now'> & { readonly client: RevenueCatClient },
   project: Project,
   customer: {
     readonly customerId: string;

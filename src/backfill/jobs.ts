@@ -1,7 +1,6 @@
 import { AppError } from '../errors.ts';
 import type { JobData, JobDefinitions, Jobs } from '../jobs/jobs.ts';
-import { findErasedIds } from '../subscribers/erased-ids.ts';
-import type { RefreshContext } from '../subscribers/refresh.ts';
+import type { AppContext } from '../workspaces/app-context.ts';
 import { importCustomer } from './import-customer.ts';
 import { listReconcilable, reconcileWorkspace } from './reconcile.ts';
 import { runImport } from './run.ts';
@@ -19,15 +18,14 @@ declare module '../jobs/jobs.ts' {
 /** A job works this long on an import and queues the next, so that it does not delay a stopping process. */
 const SLICE_MS = 60_000;
 
-export interface ImportJobContext extends RefreshContext {
-  readonly jobs: Jobs;
+interface Options {
   /** Aborts when the process is stopping: claimed customers are finished, the rest is left. */
   readonly stopping: AbortSignal;
   /** Counts subscribers of a pass by outcome: `corrected`, `confirmed` or `unknown` to RevenueCat. */
   onReconciled(outcome: string, count: number): void;
 }
 
-export function backfillJobs(context: ImportJobContext): JobDefinitions {
+export function backfillJobs(context: AppContext, options: Options): JobDefinitions {
   return {
     // A slice of an import; it queues the next one itself. While RevenueCat is unavailable the import waits, not the job.
     'backfill.run': {
@@ -37,7 +35,7 @@ export function backfillJobs(context: ImportJobContext): JobDefinitions {
       retryDelayMax: 60,
       async run(ref) {
         const outcome = await runImport(context, ref, {
-          signal: context.stopping,
+          signal: options.stopping,
           finish: AbortSignal.timeout(SLICE_MS),
         });
         if (outcome === 'stopped') await queueImport(context.jobs, ref);
@@ -59,12 +57,12 @@ export function backfillJobs(context: ImportJobContext): JobDefinitions {
     'reconcile.workspace': {
       workers: 'background',
       expireInSeconds: 600,
-      run: ({ workspaceId }) => reconcileSlice(context, workspaceId),
+      run: ({ workspaceId }) => reconcileSlice(context, options, workspaceId),
     },
   };
 }
 
-async function importRequested(context: ImportJobContext, data: JobData['customer.import']): Promise<void> {
+async function importRequested(context: AppContext, data: JobData['customer.import']): Promise<void> {
   const { workspaceId, projectId, appUserId } = data;
   try {
     const outcome = await importCustomer(context, { workspaceId, projectId, appUserId });
@@ -76,42 +74,24 @@ async function importRequested(context: ImportJobContext, data: JobData['custome
   }
 }
 
-async function reconcileSlice(context: ImportJobContext, workspaceId: string): Promise<void> {
+async function reconcileSlice(
+  context: AppContext,
+  { stopping, onReconciled }: Options,
+  workspaceId: string,
+): Promise<void> {
   const pass = await reconcileWorkspace(
     context,
     workspaceId,
-    AbortSignal.any([context.stopping, AbortSignal.timeout(SLICE_MS)]),
+    AbortSignal.any([stopping, AbortSignal.timeout(SLICE_MS)]),
   );
   const { checked, corrected, unknown, differences, continueAtMs } = pass;
   context.logger.info({ workspaceId, checked, corrected, unknown, differences }, 'reconciled');
-  context.onReconciled('corrected', corrected);
-  context.onReconciled('unknown', unknown);
-  context.onReconciled('confirmed', checked - corrected - unknown);
+  onReconciled('corrected', corrected);
+  onReconciled('unknown', unknown);
+  onReconciled('confirmed', checked - corrected - unknown);
   if (continueAtMs === null) return;
   const afterSeconds = Math.max(0, Math.ceil((continueAtMs - context.now()) / 1_000));
   await context.jobs.send('reconcile.workspace', { workspaceId }, { afterSeconds });
-}
-
-/** However often the card of an unknown customer is opened, it is looked up once in this time. */
-const LOOK_UP_INTERVAL_S = 60;
-
-/**
- * Queues looking up an unknown customer in RevenueCat; an erased one is not looked up, and its id enters no job.
- * Never fails: the card does not wait for it.
- */
-export function createLookUp(
-  deps: Pick<ImportJobContext, 'jobs' | 'logger' | 'database' | 'secrets'>,
-): (workspaceId: string, projectId: string, appUserId: string) => void {
-  const { database: sql, secrets, jobs, logger } = deps;
-  async function queue(data: JobData['customer.import']): Promise<void> {
-    if ((await findErasedIds({ sql, secrets }, data, [data.appUserId])).size > 0) return;
-    await jobs.send('customer.import', data, { onceInSeconds: LOOK_UP_INTERVAL_S });
-  }
-  return (workspaceId, projectId, appUserId) => {
-    queue({ workspaceId, projectId, appUserId }).catch((error: unknown) =>
-      logger.warn({ err: error, workspaceId }, 'could not queue looking up a customer'),
-    );
-  };
 }
 
 /** Lets the workers continue an import. */
@@ -121,6 +101,6 @@ export function queueImport(jobs: Jobs, ref: ImportRef): Promise<void> {
 }
 
 /** Queues the imports that were running when the last worker stopped. */
-export async function resumeImports(context: Pick<ImportJobContext, 'database' | 'jobs'>): Promise<void> {
+export async function resumeImports(context: AppContext): Promise<void> {
   for (const ref of await listRunningImports(context.database)) await queueImport(context.jobs, ref);
 }

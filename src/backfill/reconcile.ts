@@ -1,11 +1,12 @@
 import type { Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
-import { type RefreshContext, refreshSubscriber } from '../subscribers/refresh.ts';
+import { refreshSubscriber } from '../subscribers/refresh.ts';
 import { readHistory, readSubscriber } from '../subscribers/store.ts';
 import { compareWithSnapshot } from '../subscription/compare-with-snapshot.ts';
 import { deriveState } from '../subscription/state.ts';
 import type { LifecycleEvent, Snapshot } from '../subscription/types.ts';
 import { DAY_MS, HOUR_MS } from '../time.ts';
+import type { AppContext } from '../workspaces/app-context.ts';
 
 /** Results of a pass, in subscribers. */
 export interface Reconciliation {
@@ -36,7 +37,7 @@ const FIRST_ID = '00000000-0000-0000-0000-000000000000';
  * @throws AppError when RevenueCat is unavailable
  */
 export async function reconcileWorkspace(
-  context: RefreshContext,
+  context: AppContext,
   workspaceId: string,
   signal: AbortSignal,
 ): Promise<Reconciliation> {
@@ -68,11 +69,7 @@ export async function reconcileWorkspace(
   return { ...counts, differences, continueAtMs: context.now() };
 }
 
-async function expectChanges(
-  context: RefreshContext,
-  workspaceId: string,
-  signal: AbortSignal,
-): Promise<void> {
+async function expectChanges(context: AppContext, workspaceId: string, signal: AbortSignal): Promise<void> {
   const { database } = context;
   for (let after = FIRST_ID; !signal.aborted; ) {
     const changed = await listChanged(database, workspaceId, { after, limit: EXPECT_BATCH_SIZE });
@@ -97,7 +94,7 @@ async function expectChanges(
 }
 
 async function readKnown(
-  context: RefreshContext,
+  context: AppContext,
   subscriber: { workspaceId: string; subscriberId: string; hasEvents: boolean },
 ): Promise<{ events: readonly LifecycleEvent[]; snapshot: Snapshot | null }> {
   const { workspaceId, subscriberId, hasEvents } = subscriber;
@@ -110,7 +107,7 @@ async function readKnown(
 
 /** @returns what RevenueCat corrected; `null`: it does not know the customer */
 async function check(
-  context: RefreshContext,
+  context: AppContext,
   workspaceId: string,
   subscriberId: string,
 ): Promise<string[] | null> {

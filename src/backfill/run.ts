@@ -2,8 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { AppError } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { findErasedIds } from '../subscribers/erased-ids.ts';
-import { noteKeyState, type RefreshContext } from '../subscribers/refresh.ts';
-import { revenueCatClientFor } from '../workspaces/clients.ts';
+import { noteKeyState } from '../subscribers/refresh.ts';
+import type { AppContext } from '../workspaces/app-context.ts';
 import { type Project, readProject } from '../workspaces/projects.ts';
 import { deleteList, restartList, saveListedPage, withListingLock } from './customer-list.ts';
 import { importBatch } from './import-batch.ts';
@@ -39,13 +39,13 @@ export type RunOutcome = Exclude<ImportState, 'running'> | 'stopped';
  * @throws Error when the database is unavailable; calling again resumes
  */
 export async function runImport(
-  context: RefreshContext,
+  context: AppContext,
   ref: ImportRef,
   options: { signal: AbortSignal; finish?: AbortSignal },
 ): Promise<RunOutcome> {
   const { signal } = options;
   const project = await readProject(context.database, ref.workspaceId, ref.projectId);
-  const client = project && revenueCatClientFor(context, project, { priority: 'bulk', signal });
+  const client = project && context.revenueCat(project, { priority: 'bulk', signal });
   if (!project || !client) {
     await changeState(context.database, ref, ['running'], 'failed', 'revenuecat_key_missing');
     return 'failed';
@@ -68,7 +68,7 @@ export async function runImport(
 }
 
 interface Run {
-  readonly context: RefreshContext;
+  readonly context: AppContext;
   readonly project: Project;
   readonly client: RevenueCatClient;
   readonly ref: ImportRef;

@@ -1,8 +1,7 @@
-import type { Logger } from 'pino';
-import type { Database } from '../database/sql.ts';
 import { AppError, type ErrorCode } from '../errors.ts';
 import type { IntercomClient } from '../intercom/client.ts';
 import { DAY_MS } from '../time.ts';
+import type { AppContext } from '../workspaces/app-context.ts';
 import { clearRefusal, recordRefusal, retryRefused } from '../workspaces/health-store.ts';
 import { markDisconnected, type Refusal, type RefusedWork, type Workspace } from '../workspaces/store.ts';
 import { type Claim, pauseWorkspace } from './claims.ts';
@@ -16,17 +15,10 @@ export interface DeliveryMetrics {
   delivered(afterMs: number): void;
 }
 
-export interface DeliveryContext {
-  readonly database: Database;
+export interface DeliveryContext extends Pick<AppContext, 'database' | 'logger' | 'jobs' | 'now'> {
   readonly writer: OutboxWriter;
-  readonly logger: Logger;
-  now(): number;
   random(): number;
   readonly metrics: DeliveryMetrics;
-  /** Reads the subscriber's state from RevenueCat, in the background. */
-  requestRefresh(workspaceId: string, subscriberId: string): Promise<void>;
-  /** Intercom refuses the workspace's token, a permission or its plan, or no longer refuses it. */
-  onHealthChanged(workspaceId: string): Promise<void>;
   /** Stops further calls of this process for a workspace (epoch ms). */
   pause(workspaceId: string, untilMs: number): void;
   /** Types that the workspace's attributes turned out to have, by name; attributes that it lacks are missing. */
@@ -80,7 +72,7 @@ export async function backOff(delivery: Delivery, error: unknown): Promise<Inter
           { workspaceId, code: error.code },
           'Intercom refuses the token: deliveries wait. Reinstall the app in Intercom.',
         );
-        await context.onHealthChanged(workspaceId);
+        await context.jobs.send('workspace.health', { workspaceId });
       }
       return later;
     default:
@@ -102,7 +94,7 @@ export async function noteIfRefused(delivery: Delivery, work: RefusedWork, error
   const { context, claim } = delivery;
   if (!(await recordRefusal(context.database, claim.workspaceId, work, { code, message }))) return;
   context.logger.error({ workspaceId: claim.workspaceId, work, code }, 'Intercom refuses: deliveries wait');
-  await context.onHealthChanged(claim.workspaceId);
+  await context.jobs.send('workspace.health', { workspaceId: claim.workspaceId });
 }
 
 /** Costs nothing where nothing was refused: the workspace is known as it was when the subscriber was claimed. */
@@ -111,5 +103,5 @@ export async function noteAccepted(delivery: Delivery, work: RefusedWork): Promi
   const { context, claim } = delivery;
   if (!(await clearRefusal(context.database, claim.workspaceId, work))) return;
   await retryRefused(context.database, claim.workspaceId);
-  await context.onHealthChanged(claim.workspaceId);
+  await context.jobs.send('workspace.health', { workspaceId: claim.workspaceId });
 }

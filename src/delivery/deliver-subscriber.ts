@@ -68,7 +68,7 @@ export async function deliverSubscriber(
     const lastEventMs = history.at(-1)?.atMs ?? 0;
     const isStale = subscriber.snapshotAtMs === null || subscriber.snapshotAtMs <= lastEventMs;
     if (changes.length > 0 && claim.canRefresh && isStale)
-      await context.requestRefresh(workspaceId, subscriberId);
+      await context.jobs.send('subscriber.refresh', { workspaceId, subscriberId });
   }
   await Promise.all([saving, savingSummary]);
   return result;

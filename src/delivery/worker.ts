@@ -1,10 +1,7 @@
-import type { Logger } from 'pino';
-import type { Database } from '../database/sql.ts';
 import { isDatabaseUnavailable } from '../errors.ts';
 import type { IntercomClient } from '../intercom/client.ts';
 import { withSpan } from '../tracing.ts';
-import { type ApiUrls, intercomClientFor } from '../workspaces/clients.ts';
-import type { SecretBox } from '../workspaces/secrets.ts';
+import type { AppContext } from '../workspaces/app-context.ts';
 import { readWorkspace, type Workspace } from '../workspaces/store.ts';
 import type { DeliveryContext, DeliveryMetrics } from './back-off.ts';
 import {
@@ -22,21 +19,14 @@ import { createOutboxWriter } from './outbox.ts';
 import { type Clock, RateGate, takeCalls } from './rate-gate.ts';
 import { createWorkerSession, releaseExpiredLeases, type WorkerSession } from './worker-session.ts';
 
-export interface WorkerOptions {
-  readonly database: Database;
+export interface WorkerOptions extends Pick<AppContext, 'database' | 'logger' | 'jobs' | 'intercom'> {
   /** For the connection that listens; `null`: only polling. */
   readonly databaseUrl: string | null;
-  readonly logger: Logger;
-  readonly secrets: SecretBox;
-  readonly config: Pick<ApiUrls, 'intercom'>;
   readonly clock?: Clock;
   readonly random?: () => number;
   /** Subscribers of one workspace that are delivered in parallel. */
   readonly concurrency?: number;
   readonly metrics?: DeliveryMetrics;
-  /** Reads a new snapshot of a subscriber after its events. */
-  readonly requestRefresh?: DeliveryContext['requestRefresh'];
-  readonly onHealthChanged?: DeliveryContext['onHealthChanged'];
   /** How long a call to Intercom may take, ms. */
   readonly callTimeoutMs?: number;
 }
@@ -114,7 +104,6 @@ export class DeliveryWorker {
   readonly #options: WorkerOptions;
   readonly #clock: Clock;
   readonly #perWorkspace: number;
-  readonly #clients: Parameters<typeof intercomClientFor>[0];
   readonly #context: DeliveryContext;
   readonly #session: WorkerSession;
   readonly #active = new Map<string, Map<string, ActiveClaim>>();
@@ -133,7 +122,6 @@ export class DeliveryWorker {
     this.#options = options;
     this.#clock = clock;
     this.#perWorkspace = options.concurrency ?? CONCURRENCY;
-    this.#clients = { config: options.config, secrets: options.secrets, now: clock.now };
     this.#session = createWorkerSession({
       databaseUrl: options.databaseUrl,
       logger,
@@ -146,8 +134,7 @@ export class DeliveryWorker {
       now: clock.now,
       random: options.random ?? Math.random,
       metrics: options.metrics ?? { attempt: () => {}, delivered: () => {} },
-      requestRefresh: options.requestRefresh ?? (() => Promise.resolve()),
-      onHealthChanged: options.onHealthChanged ?? (() => Promise.resolve()),
+      jobs: options.jobs,
       pause: (workspaceId, untilMs) => this.#gateOf(workspaceId).pause(untilMs),
       attributeTypes: {
         get: (workspaceId) => {
@@ -295,7 +282,7 @@ export class DeliveryWorker {
     const workspace = await readWorkspace(this.#context.database, workspaceId);
     const client =
       workspace &&
-      intercomClientFor(this.#clients, workspace, {
+      this.#options.intercom(workspace, {
         gate: this.#gateOf(workspaceId),
         timeoutMs: this.#options.callTimeoutMs,
       });

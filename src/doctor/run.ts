@@ -2,11 +2,10 @@ import type { Config } from '../config.ts';
 import type { Database } from '../database/sql.ts';
 import { createHttpClient } from '../http/client.ts';
 import { intercomApiUrl } from '../intercom/client.ts';
-import { createCallLimiter } from '../revenuecat/call-limiter.ts';
 import { withTimeout } from '../time.ts';
-import { intercomClientFor, revenueCatClientFor } from '../workspaces/clients.ts';
+import { createPlatformClients, type PlatformClients } from '../workspaces/app-context.ts';
 import { listProjects, type Project } from '../workspaces/projects.ts';
-import { createSecretBox, type SecretBox } from '../workspaces/secrets.ts';
+import { createSecretBox } from '../workspaces/secrets.ts';
 import { readWorkspace, type Workspace } from '../workspaces/store.ts';
 import { type CheckResult, runChecks } from './check.ts';
 import {
@@ -162,11 +161,7 @@ async function askIntercom(
   workspace: Workspace,
   unreachable: Unreachable,
 ): Promise<IntercomProbe> {
-  const client = clientOrNull(context, (secrets) =>
-    intercomClientFor({ config: context.config, secrets, now: context.now }, workspace, {
-      timeoutMs: CALL_TIMEOUT_MS,
-    }),
-  );
+  const client = clientOrNull(context, ({ intercom }) => intercom(workspace, { timeoutMs: CALL_TIMEOUT_MS }));
   if (unreachable.intercom && client)
     return {
       state: 'unreachable',
@@ -185,11 +180,8 @@ async function askRevenueCat(
   { workspace, project }: { workspace: Workspace; project: Project },
   unreachable: Unreachable,
 ): Promise<RevenueCatProbe> {
-  const { config, database, now } = context;
-  const client = clientOrNull(context, (secrets) =>
-    revenueCatClientFor({ config, secrets, now, limiter: createCallLimiter({ database }) }, project, {
-      timeoutMs: CALL_TIMEOUT_MS,
-    }),
+  const client = clientOrNull(context, ({ revenueCat }) =>
+    revenueCat(project, { timeoutMs: CALL_TIMEOUT_MS }),
   );
   if (unreachable.revenueCat && client)
     return {
@@ -209,10 +201,10 @@ async function askRevenueCat(
 }
 
 /** `null`: the secret is missing, or no key decrypts it; the check `encryption_key` reports that. */
-function clientOrNull<T>({ keys }: DoctorContext, create: (secrets: SecretBox) => T | null): T | null {
-  if (keys.length === 0) return null;
+function clientOrNull<T>(context: DoctorContext, create: (clients: PlatformClients) => T | null): T | null {
+  if (context.keys.length === 0) return null;
   try {
-    return create(createSecretBox(keys));
+    return create(createPlatformClients({ ...context, secrets: createSecretBox(context.keys) }));
   } catch {
     return null;
   }

@@ -169,7 +169,7 @@ export async function readCurrentAccess(
 ): Promise<AccessRead> {
   const { context, customer } = request;
   const { project } = customer;
-  const client = context.revenueCat(project, READ_TIMEOUT_MS);
+  const client = context.revenueCat(project, { timeoutMs: READ_TIMEOUT_MS });
   if (!client) return { kind: 'failed', code: 'revenuecat_unauthorized' };
   try {
     const read = readAccess(client, project.revenueCatProjectId, usableIds(customer));
@@ -233,7 +233,7 @@ export async function readEntitlements(request: AgentRequest): Promise<Entitleme
   const { project } = customer;
   const { workspaceId, projectId } = project;
   const known = await listEntitlements(context.database, workspaceId, projectId);
-  const client = known.length > 0 ? null : context.revenueCat(project, READ_TIMEOUT_MS);
+  const client = known.length > 0 ? null : context.revenueCat(project, { timeoutMs: READ_TIMEOUT_MS });
   if (!client) return known;
   try {
     await readCatalogNames(context, project, client);

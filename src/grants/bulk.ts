@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pLimit from 'p-limit';
 import { AppError, badRequest } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
+import type { AppContext } from '../workspaces/app-context.ts';
 import { writeAudit } from '../workspaces/audit.ts';
 import { type Project, readProject } from '../workspaces/projects.ts';
 import { findNoEffect, readAccess } from './access.ts';
@@ -29,7 +30,6 @@ import {
   confirmAction,
   scheduleConfirm,
 } from './confirmation.ts';
-import type { GrantContext } from './context.ts';
 import { findByKey, lockAndFindUnconfirmed, readAction, storeAction, transition } from './repository.ts';
 import { endOf } from './service.ts';
 import type { Grant, Teammate } from './types.ts';
@@ -62,7 +62,7 @@ export function parseCustomerList(text: string): string[] {
 
 /** Stores a draft for the dry run; nothing is granted until it is started. */
 export async function draftBulkGrant(
-  context: Pick<GrantContext, 'database'>,
+  context: Pick<AppContext, 'database'>,
   bulk: Omit<NewBulkGrant, 'bulkGrantId'>,
   appUserIds: readonly string[],
 ): Promise<BulkGrant> {
@@ -87,7 +87,7 @@ export async function startBulkGrant(
   return changeBulkGrant(context, bulk, { from: ['draft'], to, by });
 }
 
-type BulkContext = Pick<GrantContext, 'database' | 'jobs'>;
+type BulkContext = Pick<AppContext, 'database' | 'jobs'>;
 
 /**
  * Starts a draft, approves what waits, pauses, resumes or undoes, with one audit record.
@@ -144,7 +144,7 @@ async function auditBulk(
 }
 
 export async function scheduleBulk(
-  { jobs }: Pick<GrantContext, 'jobs'>,
+  { jobs }: Pick<AppContext, 'jobs'>,
   { workspaceId, bulkGrantId }: BulkKey,
   afterSeconds = 0,
 ): Promise<void> {
@@ -165,10 +165,10 @@ export async function resumeBulkGrants(context: BulkContext): Promise<void> {
  * @param until stops after this time (epoch ms)
  * @returns whether there is more to do
  */
-export async function runBulkGrant(context: GrantContext, key: BulkKey, until: number): Promise<boolean> {
-  const patient: GrantContext = {
+export async function runBulkGrant(context: AppContext, key: BulkKey, until: number): Promise<boolean> {
+  const patient: AppContext = {
     ...context,
-    revenueCat: (project) => context.revenueCat(project, CALL_TIMEOUT_MS),
+    revenueCat: (project) => context.revenueCat(project, { timeoutMs: CALL_TIMEOUT_MS }),
   };
   for (;;) {
     const bulk = await readBulkGrant(context.database, key);
@@ -196,11 +196,11 @@ export async function runBulkGrant(context: GrantContext, key: BulkKey, until: n
 }
 
 /** The job `bulk-grant.run`. */
-export async function runBulkSlice(context: GrantContext, key: BulkKey): Promise<void> {
+export async function runBulkSlice(context: AppContext, key: BulkKey): Promise<void> {
   if (await runBulkGrant(context, key, Date.now() + SLICE_MS)) await scheduleBulk(context, key, 1);
 }
 
-async function finish(context: GrantContext, bulk: BulkGrant): Promise<void> {
+async function finish(context: AppContext, bulk: BulkGrant): Promise<void> {
   const to = bulk.state === 'undoing' ? 'undone' : 'done';
   await context.database.transaction(async (sql) => {
     const moved = await moveBulkGrant(sql, bulk, { from: [bulk.state], to });
@@ -213,7 +213,7 @@ interface Place {
   readonly project: Project;
 }
 
-async function grantCustomer(context: GrantContext, place: Place, customer: ClaimedCustomer): Promise<void> {
+async function grantCustomer(context: AppContext, place: Place, customer: ClaimedCustomer): Promise<void> {
   const { bulk } = place;
   const { appUserId, attempts } = customer;
   const { database } = context;
@@ -255,7 +255,7 @@ async function grantCustomer(context: GrantContext, place: Place, customer: Clai
 
 /** The customer's grant as it is then, or why there is none. */
 async function grantOnce(
-  context: GrantContext,
+  context: AppContext,
   { bulk, project }: Place,
   { appUserId, attempts }: ClaimedCustomer,
 ): Promise<
@@ -309,7 +309,7 @@ async function grantOnce(
   return callAndConfirm(context, project, stored.action as Grant);
 }
 
-async function undoCustomer(context: GrantContext, place: Place, customer: ClaimedCustomer): Promise<void> {
+async function undoCustomer(context: AppContext, place: Place, customer: ClaimedCustomer): Promise<void> {
   const { bulk, project } = place;
   const { appUserId, actionId } = customer;
   const { database } = context;
@@ -348,12 +348,12 @@ async function undoCustomer(context: GrantContext, place: Place, customer: Claim
   return later(context, bulk, appUserId);
 }
 
-function later(context: GrantContext, bulk: BulkGrant, appUserId: string): Promise<void> {
+function later(context: AppContext, bulk: BulkGrant, appUserId: string): Promise<void> {
   return setCustomer(context.database, bulk, { appUserId, state: 'granted', retryInSeconds: 2 });
 }
 
 /** RevenueCat removes everything granted of an entitlement: what was granted before is granted again. */
-async function restorePrevious(context: GrantContext, { project }: Place, grant: Grant): Promise<void> {
+async function restorePrevious(context: AppContext, { project }: Place, grant: Grant): Promise<void> {
   if (grant.previousEndMs === null || grant.previousEndMs <= context.now()) return;
   const client: RevenueCatClient | null = context.revenueCat(project);
   await client?.grantEntitlement(project.revenueCatProjectId, grant.appUserId, {

@@ -5,15 +5,12 @@ import { connectDatabase } from '../database/connection.ts';
 import { badRequest, notFound } from '../errors.ts';
 import { openJobs } from '../jobs/jobs.ts';
 import { createCommandLogger } from '../logger.ts';
-import { createCallLimiter } from '../revenuecat/call-limiter.ts';
-import { revenueCatClientFor } from '../workspaces/clients.ts';
+import { type AppContext, createAppContext } from '../workspaces/app-context.ts';
 import { loadEncryptionKeys } from '../workspaces/encryption-keys.ts';
 import { listProjects } from '../workspaces/projects.ts';
-import { createSecretBox } from '../workspaces/secrets.ts';
 import { readWorkspace } from '../workspaces/store.ts';
 import { changeBulkGrant, draftBulkGrant, parseCustomerList, runBulkGrant, startBulkGrant } from './bulk.ts';
 import { type BulkGrant, listCustomers, readBulkGrant, readProgress } from './bulk-repository.ts';
-import type { GrantContext } from './context.ts';
 import { isDuration, lengthInDays } from './durations.ts';
 import { grantJobs } from './jobs.ts';
 import { listEntitlements } from './lookups.ts';
@@ -66,7 +63,6 @@ async function grant(options: Options): Promise<number> {
   const config = loadCommandConfig();
   const logger = createCommandLogger(process.env.LOG_LEVEL || 'error');
   const connected = await connectDatabase(config, logger);
-  const { database } = connected;
   const jobs = await openJobs({
     databaseUrl: connected.url,
     backend: config.databaseBackend,
@@ -75,19 +71,10 @@ async function grant(options: Options): Promise<number> {
     logger,
   });
   try {
-    const clients = {
-      database,
-      logger,
-      config,
-      secrets: createSecretBox(await loadEncryptionKeys(config)),
-      limiter: createCallLimiter({ database }),
-      now: Date.now,
-    };
-    const context: GrantContext & typeof clients = {
-      ...clients,
-      jobs,
-      revenueCat: (project, timeoutMs) =>
-        revenueCatClientFor(clients, project, { priority: 'background', timeoutMs }),
+    const app = createAppContext({ ...connected, config, jobs, logger }, await loadEncryptionKeys(config));
+    const context: AppContext = {
+      ...app,
+      revenueCat: (project, calls) => app.revenueCat(project, { priority: 'background', ...calls }),
     };
     await jobs.register(grantJobs(context));
     const bulk = await chooseBulk(context, options);
@@ -100,7 +87,7 @@ async function grant(options: Options): Promise<number> {
   }
 }
 
-async function chooseBulk(context: GrantContext, options: Options): Promise<BulkGrant> {
+async function chooseBulk(context: AppContext, options: Options): Promise<BulkGrant> {
   const { workspace: workspaceId } = options;
   const id = options.resume ?? options.undo;
   if (id === undefined) return newBulk(context, options);
@@ -115,7 +102,7 @@ async function chooseBulk(context: GrantContext, options: Options): Promise<Bulk
   return (await changeBulkGrant(context, bulk, { from: ['paused'], to: 'running', by })) ?? bulk;
 }
 
-async function newBulk(context: GrantContext, options: Options): Promise<BulkGrant> {
+async function newBulk(context: AppContext, options: Options): Promise<BulkGrant> {
   const { database } = context;
   const workspace = await readWorkspace(database, options.workspace);
   if (!workspace) throw notFound(`No workspace ${options.workspace} has the app installed`);
@@ -163,7 +150,7 @@ async function newBulk(context: GrantContext, options: Options): Promise<BulkGra
   return started;
 }
 
-async function report(context: GrantContext, key: BulkGrant, { json }: Options): Promise<number> {
+async function report(context: AppContext, key: BulkGrant, { json }: Options): Promise<number> {
   const bulk = (await readBulkGrant(context.database, key)) ?? key;
   const { total, byState } = await readProgress(context.database, bulk);
   const examples = (await listCustomers(context.database, bulk, EXAMPLES)).map(({ appUserId }) => appUserId);

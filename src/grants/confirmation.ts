@@ -2,9 +2,9 @@ import type { Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { DAY_MS, MINUTE_MS } from '../time.ts';
+import type { AppContext } from '../workspaces/app-context.ts';
 import { writeAudit } from '../workspaces/audit.ts';
 import { type Project, readProject, setApiKeyState } from '../workspaces/projects.ts';
-import type { GrantContext } from './context.ts';
 import { callRevenueCat, readBack, readGrantEnd } from './executors.ts';
 import { queueNote } from './notes.ts';
 import {
@@ -115,7 +115,7 @@ function storeFacts({ target, details }: StoreAction): Record<string, unknown> {
  * a sooner one separate.
  */
 export async function scheduleConfirm(
-  { jobs }: Pick<GrantContext, 'jobs'>,
+  { jobs }: Pick<AppContext, 'jobs'>,
   { workspaceId, actionId }: ActionKey,
   afterSeconds: number,
 ): Promise<void> {
@@ -124,13 +124,13 @@ export async function scheduleConfirm(
 }
 
 export async function scheduleNotes(
-  { jobs }: Pick<GrantContext, 'jobs'>,
+  { jobs }: Pick<AppContext, 'jobs'>,
   { workspaceId, actionId }: ActionKey,
 ): Promise<void> {
   await jobs.send('action.note', { workspaceId, actionId });
 }
 
-async function current<A extends Action>(context: GrantContext, action: A): Promise<A> {
+async function current<A extends Action>(context: AppContext, action: A): Promise<A> {
   return ((await readAction(context.database, action)) as A | null) ?? action;
 }
 
@@ -141,7 +141,7 @@ async function current<A extends Action>(context: GrantContext, action: A): Prom
  * @returns the action as it is then; still `requested` when RevenueCat has not confirmed it
  */
 export async function callAndConfirm<A extends Action>(
-  context: GrantContext,
+  context: AppContext,
   project: Project,
   action: A,
 ): Promise<A> {
@@ -167,7 +167,7 @@ export async function callAndConfirm<A extends Action>(
 }
 
 async function leaveUnconfirmed<A extends Action>(
-  context: GrantContext,
+  context: AppContext,
   action: A,
   error: AppError | null,
 ): Promise<A> {
@@ -179,7 +179,7 @@ async function leaveUnconfirmed<A extends Action>(
 
 /** Reads what RevenueCat has and completes the action accordingly. `null`: not done, but it still may be. */
 async function confirmByReading<A extends Action>(
-  context: GrantContext,
+  context: AppContext,
   client: RevenueCatClient,
   action: A,
   project: Project,
@@ -196,7 +196,7 @@ async function confirmByReading<A extends Action>(
 
 /** Completes an action with its record and its note. */
 export async function confirm<A extends Action>(
-  context: GrantContext,
+  context: AppContext,
   action: A,
   changes: Changes,
 ): Promise<A> {
@@ -218,17 +218,13 @@ function stepOf(action: Action): ActionStep {
   return action.decidedBy ? 'approve' : 'do';
 }
 
-async function refreshSubscriber(context: GrantContext, action: Action): Promise<void> {
+async function refreshSubscriber(context: AppContext, action: Action): Promise<void> {
   const { workspaceId, subscriberId } = action;
   await context.jobs.send('subscriber.refresh', { workspaceId, subscriberId });
 }
 
 /** @param code the reason, as in the audit log and on the card */
-export async function failAction<A extends Action>(
-  context: GrantContext,
-  action: A,
-  code: string,
-): Promise<A> {
+export async function failAction<A extends Action>(context: AppContext, action: A, code: string): Promise<A> {
   await noticeRejectedKey(context, action, code);
   // An immediate failure is on the card; of a later one the conversation must say so.
   const isLate = action.calledAtMs !== null && context.now() - action.calledAtMs >= NOT_DONE_AFTER_MS;
@@ -244,7 +240,7 @@ export async function failAction<A extends Action>(
   return failed ?? current(context, action);
 }
 
-async function noticeRejectedKey(context: GrantContext, action: Action, code: string): Promise<void> {
+async function noticeRejectedKey(context: AppContext, action: Action, code: string): Promise<void> {
   const { workspaceId, projectId, actionId } = action;
   context.logger.warn({ workspaceId, actionId, code }, 'action failed');
   if (code !== 'revenuecat_unauthorized') return;
@@ -260,7 +256,7 @@ export type RevokeOutcome = { readonly grant: Grant; readonly failedWith: string
  * nothing, so the background may call again.
  */
 export async function callAndConfirmRevoke(
-  context: GrantContext,
+  context: AppContext,
   project: Project,
   revoking: { readonly grant: Grant; readonly conversationId: string | null },
 ): Promise<RevokeOutcome> {
@@ -289,7 +285,7 @@ export async function callAndConfirmRevoke(
 }
 
 async function confirmRevoke(
-  context: GrantContext,
+  context: AppContext,
   { grant, conversationId }: { readonly grant: Grant; readonly conversationId: string | null },
 ): Promise<Grant> {
   const revoked = await context.database.transaction(async (sql) => {
@@ -315,7 +311,7 @@ async function confirmRevoke(
 
 /** RevenueCat refused: the grant stays. */
 async function failRevoke(
-  context: GrantContext,
+  context: AppContext,
   { grant, conversationId }: { readonly grant: Grant; readonly conversationId: string | null },
   code: string,
 ): Promise<RevokeOutcome> {
@@ -330,7 +326,7 @@ async function failRevoke(
 }
 
 /** The job `action.confirm`: completes an unconfirmed action by reading RevenueCat, however long that takes. */
-export async function confirmAction(context: GrantContext, key: ActionKey): Promise<void> {
+export async function confirmAction(context: AppContext, key: ActionKey): Promise<void> {
   const action = await readAction(context.database, key);
   if (!action) return;
   if (!UNCONFIRMED_STATES.includes(action.state)) {
@@ -338,9 +334,9 @@ export async function confirmAction(context: GrantContext, key: ActionKey): Prom
     await scheduleNotes(context, action);
     return;
   }
-  const patient: GrantContext = {
+  const patient: AppContext = {
     ...context,
-    revenueCat: (project) => context.revenueCat(project, BACKGROUND_TIMEOUT_MS),
+    revenueCat: (project) => context.revenueCat(project, { timeoutMs: BACKGROUND_TIMEOUT_MS }),
   };
   const project = await readProject(context.database, key.workspaceId, action.projectId);
   if (!project) return;
@@ -352,7 +348,7 @@ export async function confirmAction(context: GrantContext, key: ActionKey): Prom
 }
 
 async function confirmInBackground(
-  context: GrantContext,
+  context: AppContext,
   client: RevenueCatClient,
   action: Action,
   project: Project,
@@ -378,7 +374,7 @@ async function confirmInBackground(
 }
 
 /** The longer it takes, the less often: from 3 s to 10 minutes. */
-function secondsUntilNextRead(context: Pick<GrantContext, 'now'>, action: Action): number {
+function secondsUntilNextRead(context: Pick<AppContext, 'now'>, action: Action): number {
   return Math.min(600, Math.max(3, Math.round((context.now() - lastStepAtMs(action)) / 4_000)));
 }
 
@@ -388,7 +384,7 @@ export function lastStepAtMs(action: Action): number {
 }
 
 /** Queues the jobs again that actions and notes of killed processes were waiting for. */
-export async function resumeActions(context: Pick<GrantContext, 'database' | 'jobs'>): Promise<void> {
+export async function resumeActions(context: Pick<AppContext, 'database' | 'jobs'>): Promise<void> {
   for (const { isNote, ...key } of await listUnfinished(context.database)) {
     if (isNote) await scheduleNotes(context, key);
     else await scheduleConfirm(context, key, 0);

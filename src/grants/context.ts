@@ -1,29 +1,13 @@
-import type { Logger } from 'pino';
-import type { Database } from '../database/sql.ts';
 import type { Language } from '../i18n/languages.ts';
 import type { Messages } from '../i18n/messages.ts';
 import type { Component, InboxCanvas } from '../intercom/canvas.ts';
-import type { Jobs } from '../jobs/jobs.ts';
-import type { RevenueCatClient } from '../revenuecat/client.ts';
 import type { Names } from '../subscription/names.ts';
 import type { SubscriberState } from '../subscription/types.ts';
+import type { AppContext } from '../workspaces/app-context.ts';
 import type { Project } from '../workspaces/projects.ts';
 import type { Workspace } from '../workspaces/store.ts';
 import type { Teammate } from './types.ts';
 import type { ActionFormState } from './views/form-state.ts';
-
-export interface GrantContext {
-  readonly database: Database;
-  readonly jobs: Jobs;
-  readonly logger: Logger;
-  /**
-   * The project's client; `null`: the project has no key.
-   *
-   * @param timeoutMs of each call; by default what an agent at a card can wait for
-   */
-  revenueCat(project: Project, timeoutMs?: number): RevenueCatClient | null;
-  now(): number;
-}
 
 /** The customer of a card, as the actions need it. */
 export interface ActionCustomer {
@@ -44,7 +28,7 @@ export interface ActionCustomer {
 export interface AgentRequest {
   readonly admin: Teammate;
   readonly conversationId: string | null;
-  readonly context: GrantContext;
+  readonly context: AppContext;
   readonly workspace: Workspace;
   readonly customer: ActionCustomer;
   readonly contactId: string | null;
@@ -52,7 +36,7 @@ export interface AgentRequest {
 
 /** What a view of an action gets from the card. */
 export interface ActionView extends AgentRequest {
-  readonly context: GrantContext & { readonly readDatabase: Database; readonly publicUrl: string };
+  readonly context: AppContext;
   /** In the teammate's language. */
   readonly messages: Messages;
   /** In the customer's language: texts to copy into the reply. */

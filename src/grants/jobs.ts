@@ -1,9 +1,8 @@
 import type { JobDefinitions } from '../jobs/jobs.ts';
-import { intercomClientFor } from '../workspaces/clients.ts';
+import type { AppContext } from '../workspaces/app-context.ts';
 import { readWorkspace } from '../workspaces/store.ts';
 import { resumeBulkGrants, runBulkSlice } from './bulk.ts';
 import { confirmAction, resumeActions } from './confirmation.ts';
-import type { GrantContext } from './context.ts';
 import { sendNotes } from './notes.ts';
 import type { ActionKey } from './repository.ts';
 
@@ -16,12 +15,12 @@ declare module '../jobs/jobs.ts' {
   }
 }
 
-export function grantJobs(context: GrantContext & Parameters<typeof intercomClientFor>[0]): JobDefinitions {
+export function grantJobs(context: AppContext): JobDefinitions {
   const { database, logger } = context;
   async function note(key: ActionKey): Promise<void> {
     const workspace = await readWorkspace(database, key.workspaceId);
     // Without a connection the notes wait for `action.resume`.
-    const client = workspace && intercomClientFor(context, workspace);
+    const client = workspace && context.intercom(workspace);
     if (!client || workspace.status !== 'connected') return;
     await sendNotes({ database, logger, client, workspace }, key);
   }
@@ -44,7 +43,7 @@ export function grantJobs(context: GrantContext & Parameters<typeof intercomClie
 }
 
 /** Queues what killed processes have left unfinished. */
-export async function resumeGrants(context: Pick<GrantContext, 'database' | 'jobs'>): Promise<void> {
+export async function resumeGrants(context: AppContext): Promise<void> {
   await resumeActions(context);
   await resumeBulkGrants(context);
 }

@@ -116,7 +116,7 @@ export function findPurchase(request: AgentRequest, id: string): SubscriptionSta
 export async function readOwned(request: AgentRequest): Promise<OwnedRead> {
   const { context, customer } = request;
   const { project } = customer;
-  const client = context.revenueCat(project, READ_TIMEOUT_MS);
+  const client = context.revenueCat(project, { timeoutMs: READ_TIMEOUT_MS });
   if (!client) return { kind: 'failed', code: 'revenuecat_unauthorized' };
   for (const appUserId of usableIds(customer).slice(0, MAX_IDS)) {
     try {
@@ -159,7 +159,7 @@ export async function listCharges(
 ): Promise<(LiveTransaction & { readonly price: Money | null })[]> {
   const { context, workspace, customer } = request;
   const { project } = customer;
-  const client = context.revenueCat(project, READ_TIMEOUT_MS);
+  const client = context.revenueCat(project, { timeoutMs: READ_TIMEOUT_MS });
   const charges = (await client?.stores.listTransactions(project.revenueCatProjectId, own.id)) ?? [];
   const prices = await readChargePrices(context.database, {
     workspaceId: workspace.workspaceId,

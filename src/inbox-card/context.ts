@@ -1,6 +1,3 @@
-import type { Logger } from 'pino';
-import type { Database } from '../database/sql.ts';
-import type { GrantContext } from '../grants/context.ts';
 import type { Grant } from '../grants/types.ts';
 import { chooseLanguage } from '../i18n/languages.ts';
 import { type Messages, messagesFor } from '../i18n/messages.ts';
@@ -10,25 +7,18 @@ import type { HistorySource, TimelineEntry } from '../subscribers/store.ts';
 import type { CustomerDescription } from '../subscription/customer-description.ts';
 import type { Names } from '../subscription/names.ts';
 import type { LifecycleEvent, SubscriberState } from '../subscription/types.ts';
+import type { AppContext } from '../workspaces/app-context.ts';
 import type { Project } from '../workspaces/projects.ts';
 import type { Workspace } from '../workspaces/store.ts';
 import type { CanvasCache } from './canvas-cache.ts';
 import type { Candidate, CardReader, CardRecord } from './card-repository.ts';
 import { type FormState, type FormStateOwner, isOutdated, signFormState } from './form-state.ts';
-import type { RefreshOutcome } from './refresh.ts';
 import type { CardRequest } from './request.ts';
 
 /** What the card needs of the rest of the app; one for the process. */
-export interface CardServices extends GrantContext {
-  readonly database: Database;
-  /** May be a replica, up to half a second behind: for the views that change nothing. */
-  readonly readDatabase: Database;
+export interface CardServices extends AppContext {
   /** Reads from `readDatabase`. */
   readonly cards: CardReader;
-  /** Resolves when the replica has caught up: from then on every card shows a change. */
-  waitForReplica(): Promise<unknown>;
-  readonly logger: Logger;
-  readonly publicUrl: string;
   /** Signs form state. */
   readonly storedDataKey: string;
   /** Signs addresses of pictures. */
@@ -37,10 +27,6 @@ export interface CardServices extends GrantContext {
   readonly canvases: CanvasCache;
   /** Queues a background refresh of the subscriber from RevenueCat. */
   refreshLater(workspaceId: string, subscriberId: string): void;
-  /** Queues an import of an app user ID that is unknown here. */
-  readonly importLater?: (workspaceId: string, projectId: string, appUserId: string) => void;
-  /** Refreshes the subscriber from RevenueCat; after `waitMs` the refresh continues in the background. */
-  refresh(workspaceId: string, subscriberId: string, waitMs: number): Promise<RefreshOutcome>;
 }
 
 /** One request, with what every view needs. */

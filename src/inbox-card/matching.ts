@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
 import { unassignContact, wakeForContact } from '../contacts/repository.ts';
 import type { Sql } from '../database/sql.ts';
+import type { JobData } from '../jobs/jobs.ts';
+import { findErasedIds } from '../subscribers/erased-ids.ts';
 import {
   deleteLink,
   findByAppUserIds,
@@ -106,12 +108,29 @@ export async function searchSubscribers(
  *
  * @returns whether an import was queued
  */
-function importFromRevenueCat({ services, request, projects }: CardContext, appUserId: string): boolean {
-  const { importLater } = services;
-  if (!importLater || usableExternalId(appUserId) === null) return false;
+function importFromRevenueCat(context: CardContext, appUserId: string): boolean {
+  if (usableExternalId(appUserId) === null) return false;
+  const { services, request, projects } = context;
+  const { workspaceId } = request;
   const withKey = projects.filter(({ apiKey, apiKeyState }) => apiKey !== null && apiKeyState !== 'rejected');
-  for (const { projectId } of withKey) importLater(request.workspaceId, projectId, appUserId);
+  for (const { projectId } of withKey) {
+    queueImport(services, { workspaceId, projectId, appUserId }).catch((error: unknown) =>
+      services.logger.warn({ err: error, workspaceId }, 'could not queue looking up a customer'),
+    );
+  }
   return withKey.length > 0;
+}
+
+/** However often the card of an unknown customer is opened, they are looked up once in this time. */
+const LOOK_UP_INTERVAL_S = 60;
+
+/** An erased customer is not looked up, and their id enters no job. */
+async function queueImport(
+  { database: sql, secrets, jobs }: CardContext['services'],
+  customer: JobData['customer.import'],
+): Promise<void> {
+  if ((await findErasedIds({ sql, secrets }, customer, [customer.appUserId])).size > 0) return;
+  await jobs.send('customer.import', customer, { onceInSeconds: LOOK_UP_INTERVAL_S });
 }
 
 /** Any subscriber of this workspace; `null`: unknown. */

@@ -78,7 +78,7 @@ function partsOf(context: CustomerContext, notice: string | null): Parts {
     buttons: [
       button('grant', m.t('card.button.grant'), 'secondary'),
       isRejected
-        ? urlButton('settings', m.t('card.button.settings'), `${services.publicUrl}/settings`)
+        ? urlButton('settings', m.t('card.button.settings'), `${services.config.publicUrl}/settings`)
         : button('refresh', refreshLabel(context), 'secondary'),
       button('match', m.t('card.button.wrongCustomer'), 'link'),
     ],

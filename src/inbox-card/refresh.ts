@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
-import type { Logger } from 'pino';
-import type { Jobs } from '../jobs/jobs.ts';
+import { type RefreshOutcome, refreshWithin } from '../subscribers/refresh.ts';
 import { MINUTE_MS } from '../time.ts';
+import type { AppContext } from '../workspaces/app-context.ts';
 import type { Candidate } from './card-repository.ts';
 import { type CardContext, type CardServices, type CustomerContext, createCardContext } from './context.ts';
 import { cardQuery, loadCustomer } from './customer.ts';
@@ -14,37 +14,23 @@ const SNAPSHOT_MAX_AGE_MS = 15 * MINUTE_MS;
 const QUIET_MS = MINUTE_MS;
 const MAX_REMEMBERED = 10_000;
 
-/** How a refresh that the agent waited for ended. */
-export type RefreshOutcome =
-  | 'refreshed'
-  | 'no_key'
-  | 'key_rejected'
-  | 'unknown_customer'
-  /** It continues in the background. */
-  | 'later'
-  | 'unavailable';
-
 /**
  * Queues refreshes of the subscribers whose cards open. Cards open often and many at a time: each process queues a
  * subscriber once a minute, and the queue holds one job for each.
  */
-export function createBackgroundRefresh(options: {
-  jobs: Jobs;
-  logger: Logger;
-  now: () => number;
-}): CardServices['refreshLater'] {
+export function createBackgroundRefresh({ jobs, logger, now }: AppContext): CardServices['refreshLater'] {
   const queued = new LRUCache<string, true>({
     max: MAX_REMEMBERED,
     ttl: QUIET_MS,
     ttlResolution: 0,
-    perf: { now: options.now },
+    perf: { now },
   });
   return (workspaceId, subscriberId) => {
     if (queued.has(subscriberId)) return;
     queued.set(subscriberId, true);
-    options.jobs.send('subscriber.refresh', { workspaceId, subscriberId }).catch((error: unknown) => {
+    jobs.send('subscriber.refresh', { workspaceId, subscriberId }).catch((error: unknown) => {
       queued.delete(subscriberId);
-      options.logger.warn({ err: error, workspaceId, subscriberId }, 'could not queue a refresh');
+      logger.warn({ err: error, workspaceId, subscriberId }, 'could not queue a refresh');
     });
   };
 }
@@ -68,7 +54,8 @@ export async function refreshCustomer(
 ): Promise<{ outcome: RefreshOutcome; context: CustomerContext | null }> {
   const { services, request, customer, formState } = context;
   const { subscriberId } = customer.subscriber;
-  const outcome = await services.refresh(request.workspaceId, subscriberId, REFRESH_WAIT_MS);
+  const { workspaceId } = request;
+  const outcome = await refreshWithin(services, { workspaceId, subscriberId }, REFRESH_WAIT_MS);
   // The names of products may have been read with the customer.
   services.catalog.invalidate(request.workspaceId, customer.project.projectId);
   const record = await services.cards.read(request.workspaceId, cardQuery(request, formState));

@@ -1,4 +1,5 @@
 import { type RequestHandler, type Response, Router } from 'express';
+import { SETTLE_MS, withoutReplica } from '../database/replica.ts';
 import { badRequest } from '../errors.ts';
 import { requestId } from '../http/request-log.ts';
 import { chooseLanguage } from '../i18n/languages.ts';
@@ -51,10 +52,14 @@ function sendCanvas(res: Response, answer: CardAnswer): void {
 async function answerFrom(services: CardServices, request: CardRequest): Promise<CardAnswer> {
   if (viewOf(request).view.readOnly) return answerCard(services, request);
   const { database } = services;
-  const onPrimary = { ...services, readDatabase: database, cards: createCardReader(database) };
+  const onPrimary = {
+    ...services,
+    readDatabase: withoutReplica(database),
+    cards: createCardReader(database),
+  };
   const answer = await answerCard(onPrimary, request);
   // The change is committed: a lagging replica must not be reported as a failure.
-  await services.waitForReplica().catch(() => {});
+  await services.readDatabase.upToDate(SETTLE_MS).catch(() => {});
   return answer;
 }
 

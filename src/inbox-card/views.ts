@@ -123,7 +123,7 @@ export async function answerCard(services: CardServices, request: CardRequest): 
     const m = messagesFor(chooseLanguage(request.adminLocale, null));
     return canvas([
       text(m.t('card.state.notInstalled'), 'muted'),
-      linkButton('install', m.t('card.button.install'), `${services.publicUrl}/install`),
+      linkButton('install', m.t('card.button.install'), `${services.config.publicUrl}/install`),
     ]);
   }
   const context = createCardContext(services, request, record, formState ?? {});
@@ -136,7 +136,7 @@ export async function answerCard(services: CardServices, request: CardRequest): 
   if (context.projects.length === 0) {
     return firstCanvas(context, [
       text(m.t('card.state.notConnected'), 'muted'),
-      linkButton('settings', m.t('card.button.settings'), `${services.publicUrl}/settings`),
+      linkButton('settings', m.t('card.button.settings'), `${services.config.publicUrl}/settings`),
     ]);
   }
   wakeWaiting(context);

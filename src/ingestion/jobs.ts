@@ -1,6 +1,5 @@
-import type { Logger } from 'pino';
-import type { Database } from '../database/sql.ts';
 import type { JobDefinitions } from '../jobs/jobs.ts';
+import type { AppContext } from '../workspaces/app-context.ts';
 import { pruneJournal } from './journal.ts';
 
 declare module '../jobs/jobs.ts' {
@@ -9,13 +8,9 @@ declare module '../jobs/jobs.ts' {
   }
 }
 
-export function ingestionJobs(context: {
-  database: Database;
-  logger: Logger;
-  payloadRetentionDays: number | null;
-  /** The process is stopping. */
-  stopping: AbortSignal;
-}): JobDefinitions {
+/** @param stopping aborts when the process is stopping */
+export function ingestionJobs(context: AppContext, stopping: AbortSignal): JobDefinitions {
+  const { database, logger, config } = context;
   return {
     'journal.prune': {
       workers: 'background',
@@ -23,8 +18,7 @@ export function ingestionJobs(context: {
       expireInSeconds: 3_600,
       retryLimit: 2,
       async run() {
-        const { database, payloadRetentionDays, logger, stopping: signal } = context;
-        await pruneJournal(database, payloadRetentionDays, { logger, signal });
+        await pruneJournal(database, config.payloadRetentionDays, { logger, signal: stopping });
       },
     },
   };

@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pLimit from 'p-limit';
-import type { Logger } from 'pino';
 import { againAfterDeadlock } from '../database/deadlock.ts';
 import { createListener } from '../database/listen.ts';
-import type { Database, Sql } from '../database/sql.ts';
+import type { Sql } from '../database/sql.ts';
 import { AppError, isDatabaseUnavailable } from '../errors.ts';
 import { withoutValues } from '../logger.ts';
 import { type ProjectKey, tryLockProject } from '../subscribers/identity.ts';
 import { withSpan } from '../tracing.ts';
+import type { AppContext } from '../workspaces/app-context.ts';
 import type { SecretBox } from '../workspaces/secrets.ts';
 import { type InterpretedEvent, interpretPayload } from './interpret.ts';
 import {
@@ -22,13 +22,9 @@ import {
 import { dropErased, storeEventsIn } from './store-events.ts';
 
 /** What processing a batch needs. */
-export interface ProcessingContext {
-  readonly database: Database;
-  readonly secrets: SecretBox;
-  readonly logger: Logger;
-}
+type ProcessingContext = Pick<AppContext, 'database' | 'secrets' | 'logger'>;
 
-export interface ProcessorOptions extends ProcessingContext {
+interface ProcessorOptions extends ProcessingContext {
   /** For the connection that listens; `null`: only polling. */
   readonly databaseUrl: string | null;
   readonly onProcessed?: (counts: BatchCounts) => void;

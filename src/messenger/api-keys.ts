@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import type { Sql } from '../database/sql.ts';
-import { hashSecret } from '../workspaces/secrets.ts';
+import { AppError } from '../errors.ts';
+import type { AppContext } from '../workspaces/app-context.ts';
+import { hashSecret, secretLocation } from '../workspaces/secrets.ts';
 import type { Admin, Region } from '../workspaces/store.ts';
 
 /** What a key allows: `messenger` makes identity tokens and support links, `fin` reads for the Fin data connector. */
@@ -154,4 +156,19 @@ export async function hasMessengerSecret(sql: Sql, workspaceId: string): Promise
     [workspaceId],
   );
   return row?.has ?? false;
+}
+
+/** The workspace's Messenger secret. Throws AppError 409 when no admin has pasted it. */
+export function messengerSecretOf(
+  { secrets }: Pick<AppContext, 'secrets'>,
+  { workspaceId, messengerSecret }: MessengerWorkspace,
+): string {
+  if (messengerSecret === null) {
+    throw new AppError(
+      'messenger_secret_missing',
+      'This workspace has no Messenger secret. Copy it in Intercom from Settings → Channels → Messenger → Security and paste it under Settings → Messenger.',
+      { status: 409 },
+    );
+  }
+  return secrets.decrypt(messengerSecret, secretLocation.messengerSecret(workspaceId));
 }

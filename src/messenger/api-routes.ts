@@ -3,8 +3,9 @@ import { AppError } from '../errors.ts';
 import { jsonBody } from '../http/body.ts';
 import { languageOf } from '../i18n/languages.ts';
 import { isRecord } from '../text.ts';
+import type { AppContext } from '../workspaces/app-context.ts';
+import { messengerSecretOf } from './api-keys.ts';
 import { createAuthenticate } from './authenticate.ts';
-import { type MessengerContext, messengerSecretOf } from './context.ts';
 import { findCustomerState, findCustomers } from './customer.ts';
 import { answerFin } from './fin.ts';
 import { readUser, readUserId, signIdentityToken } from './identity-token.ts';
@@ -16,8 +17,9 @@ const MAX_BODY_BYTES = 16 * 1024;
  * For the customer's own backend and Intercom's Fin: `POST /api/messenger/token`, `POST /api/messenger/support-link`
  * and `GET` or `POST /api/fin/subscription`. Mounted at `/api`.
  */
-export function messengerApiRouter(context: MessengerContext): Router {
-  const { readDatabase, publicUrl, secrets, now } = context;
+export function messengerApiRouter(context: AppContext): Router {
+  const { readDatabase, secrets, now } = context;
+  const { publicUrl } = context.config;
   const authenticate = createAuthenticate(context);
   const links = createSupportLinks(secrets);
   const body = jsonBody(MAX_BODY_BYTES);

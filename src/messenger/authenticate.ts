@@ -1,8 +1,8 @@
 import type { Request, Response } from 'express';
 import { AppError, type ErrorCode } from '../errors.ts';
 import { createRateLimit } from '../http/rate-limit.ts';
+import type { AppContext } from '../workspaces/app-context.ts';
 import { type ApiKeyKind, findKeyHolder, type KeyHolder, parseApiKey, touchApiKey } from './api-keys.ts';
-import type { MessengerContext } from './context.ts';
 
 /** The last use of a key is recorded at most this often, ms. */
 const TOUCH_EVERY_MS = 60_000;
@@ -13,7 +13,7 @@ const TOUCH_EVERY_MS = 60_000;
  */
 export type Authenticate = (req: Request, res: Response, kind: ApiKeyKind) => Promise<KeyHolder>;
 
-export function createAuthenticate(context: MessengerContext): Authenticate {
+export function createAuthenticate(context: AppContext): Authenticate {
   const { database, now, logger } = context;
   const perKey = createRateLimit({
     requests: 1_000,

@@ -6,9 +6,9 @@ import { languageOf } from '../i18n/languages.ts';
 import { type Messages, messagesFor } from '../i18n/messages.ts';
 import { type Component, linkButton, text } from '../intercom/canvas.ts';
 import { withTimeout } from '../time.ts';
+import type { AppContext } from '../workspaces/app-context.ts';
 import { readWorkspace, type Workspace } from '../workspaces/store.ts';
 import { cardHistory, cardHome, contentOf, liveCanvas, plainCard } from './card-view.ts';
-import type { MessengerContext } from './context.ts';
 import { findCustomers, refreshStale } from './customer.ts';
 import { viewCustomer } from './customer-view.ts';
 
@@ -66,8 +66,9 @@ interface CardRequest {
  * The customer's own card in the Messenger: `POST /canvas/messenger/initialize`, `/submit` and `/live`, behind
  * signature verification. The customer is taken from each signed request, never from the canvas.
  */
-export function messengerCardRouter(context: MessengerContext): Router {
-  const { readDatabase, publicUrl, now, logger } = context;
+export function messengerCardRouter(context: AppContext): Router {
+  const { readDatabase, now, logger } = context;
+  const { publicUrl } = context.config;
 
   async function render(request: CardRequest): Promise<readonly Component[]> {
     const { workspaceId, viewer, componentId, messages } = request;

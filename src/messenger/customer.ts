@@ -13,7 +13,7 @@ import { deriveState } from '../subscription/state.ts';
 import { isUsable, type SubscriberSummary, summarize } from '../subscription/summary.ts';
 import type { SubscriberState } from '../subscription/types.ts';
 import { MINUTE_MS } from '../time.ts';
-import type { MessengerContext } from './context.ts';
+import type { AppContext } from '../workspaces/app-context.ts';
 
 /** What a subscriber's attributes are made of. */
 export interface CustomerState {
@@ -110,7 +110,7 @@ interface SummaryRow {
  * history: apps request an identity token at every start. `null`: unknown app user ID.
  */
 export async function findCustomerState(
-  context: MessengerContext,
+  context: AppContext,
   workspaceId: string,
   appUserId: string,
 ): Promise<CustomerState | null> {
@@ -141,7 +141,7 @@ export async function findCustomerState(
 }
 
 async function stateOf(
-  { database, readDatabase, logger, now }: MessengerContext,
+  { database, readDatabase, logger, now }: AppContext,
   workspaceId: string,
   row: SummaryRow,
 ): Promise<SubscriberState> {
@@ -183,15 +183,11 @@ function compareCustomers(a: CustomerState, b: CustomerState): number {
 const MAX_SNAPSHOT_AGE_MS = 15 * MINUTE_MS;
 
 /** Queues a refresh of stale data; the view itself calls neither platform. */
-export function refreshStale(
-  context: Pick<MessengerContext, 'requestRefresh' | 'logger' | 'now'>,
-  workspaceId: string,
-  customers: readonly Customer[],
-): void {
+export function refreshStale(context: AppContext, workspaceId: string, customers: readonly Customer[]): void {
   for (const { subscriberId, canRefresh, snapshotAtMs } of customers) {
     const isFresh = snapshotAtMs !== null && context.now() - snapshotAtMs <= MAX_SNAPSHOT_AGE_MS;
     if (!canRefresh || isFresh) continue;
-    context.requestRefresh(workspaceId, subscriberId).catch((error: unknown) => {
+    context.jobs.send('subscriber.refresh', { workspaceId, subscriberId }).catch((error: unknown) => {
       context.logger.warn({ err: error, workspaceId }, 'could not queue a refresh');
     });
   }

@@ -8,9 +8,9 @@ import { type Request, type RequestHandler, type Response, Router } from 'expres
 import { AppError } from '../errors.ts';
 import { LANGUAGES, languageOf } from '../i18n/languages.ts';
 import { type Messages, messagesFor } from '../i18n/messages.ts';
+import type { AppContext } from '../workspaces/app-context.ts';
 import type { Region } from '../workspaces/store.ts';
-import { findKeyHolder, type KeyHolder } from './api-keys.ts';
-import { type MessengerContext, messengerSecretOf } from './context.ts';
+import { findKeyHolder, type KeyHolder, messengerSecretOf } from './api-keys.ts';
 import { type CustomerState, findCustomerState, findCustomers, refreshStale } from './customer.ts';
 import { viewCustomer } from './customer-view.ts';
 import { type IdentityToken, signIdentityToken } from './identity-token.ts';
@@ -67,8 +67,9 @@ async function bundle(entryPoint: string): Promise<Asset> {
  * for renewing the identity token, and the page's files. Mounted at `/`.
  */
 // biome-ignore lint/complexity/noExcessiveLinesPerFunction: one short handler for each route
-export function supportRouter(context: MessengerContext, pageScript: Asset): Router {
-  const { database, readDatabase, logger, now, publicUrl, secrets } = context;
+export function supportRouter(context: AppContext, pageScript: Asset): Router {
+  const { database, readDatabase, logger, now, secrets } = context;
+  const { publicUrl } = context.config;
   const eta = new Eta({ views: join(import.meta.dirname, 'views'), autoEscape: true, cache: true });
   const style = toAsset(readFileSync(join(import.meta.dirname, 'assets', 'support.css'), 'utf8'));
   const links = createSupportLinks(secrets);
@@ -127,7 +128,7 @@ export function supportRouter(context: MessengerContext, pageScript: Asset): Rou
         value: session.token,
         httpOnly: true,
         sameSite: 'lax',
-        secure: context.production,
+        secure: context.config.production,
         path: `/support/${encodeURIComponent(grant.workspaceId)}`,
         maxAge: session.expiresAtS - Math.floor(now() / 1_000),
       }),

@@ -1,5 +1,4 @@
 import type { RevenueCatClient } from '../revenuecat/client.ts';
-import { revenueCatClientFor } from '../workspaces/clients.ts';
 import {
   type Connection,
   connectProject,
@@ -98,7 +97,7 @@ export async function newWebhook(request: PageRequest, project: Project): Promis
       project.projectId,
     ),
   };
-  const client = revenueCatClientFor(context, project);
+  const client = context.revenueCat(project, { priority: 'unpaced' });
   const registration = await register(request, client, project.revenueCatProjectId, connection);
   return connectedPage(request, connection, { name: project.name, registration, missingScopes: [] });
 }

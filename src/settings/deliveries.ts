@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { replayEvents } from '../delivery/replay.ts';
 import { notFound } from '../errors.ts';
 import { type FailedWebhook, listFailedWebhooks } from '../ingestion/journal.ts';
 import { EVENT_KINDS } from '../subscription/kinds.ts';
@@ -58,7 +59,8 @@ export const deliveriesPage: Page = {
   },
   forms: {
     '/replay': form(z.object({ event: textField }), async (request, { event: eventId }) => {
-      const count = await request.context.replay(
+      const count = await replayEvents(
+        request.context.database,
         request.workspace.workspaceId,
         eventId === '' ? { failedOnly: true } : { eventId, failedOnly: false },
       );

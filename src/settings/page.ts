@@ -4,19 +4,15 @@ import { z } from 'zod';
 import type { Sql } from '../database/sql.ts';
 import { notFound } from '../errors.ts';
 import { stripNul } from '../text.ts';
-import type { WorkspaceContext } from '../workspaces/install.ts';
+import type { AppContext } from '../workspaces/app-context.ts';
 import { type Session, type Sessions, sessionOf } from '../workspaces/sessions.ts';
 import { readWorkspace, type Workspace } from '../workspaces/store.ts';
 import type { FlashCode } from './messages.ts';
 import { sendPage } from './render.ts';
 import { requireAdmin } from './settings-audit.ts';
 
-export interface SettingsContext extends WorkspaceContext {
+export interface SettingsContext extends AppContext {
   readonly sessions: Sessions;
-  /** Returns a replica that has everything up to now, or the database. */
-  readonly upToDate?: () => Promise<Sql>;
-  /** Queues deliveries again: one event, or all failed ones. @returns how many */
-  replay(workspaceId: string, selection: { eventId?: string; failedOnly: boolean }): Promise<number>;
 }
 
 /** One request of a signed-in admin. Everything it reads and writes belongs to `workspace`. */
@@ -132,6 +128,8 @@ export function confirmationPage(page: {
 }
 
 const MAX_FORM_BYTES = 64 * 1024;
+/** How long a page waits for the replica to catch up before it is read from the primary. */
+const REPLICA_WAIT_MS = 100;
 
 /** Serves the pages of signed-in admins; mounted at `/settings`. */
 export function pagesRouter(context: SettingsContext, pages: readonly Page[]): Router {
@@ -198,7 +196,7 @@ async function readRequest(context: SettingsContext, { req, res }: Exchange): Pr
   const session = sessionOf(res);
   const [workspace, sql] = await Promise.all([
     readWorkspace(context.database, session.workspaceId),
-    req.method === 'GET' ? context.upToDate?.() : undefined,
+    req.method === 'GET' ? context.readDatabase.upToDate(REPLICA_WAIT_MS) : context.database,
   ]);
   if (!workspace) throw notFound('This workspace no longer has the app installed');
   const body = (req.body ?? {}) as Record<string, unknown>;
@@ -206,7 +204,7 @@ async function readRequest(context: SettingsContext, { req, res }: Exchange): Pr
     context,
     session,
     workspace,
-    sql: sql ?? context.database,
+    sql,
     input: (name) => firstText(body[name] ?? req.query[name]),
   };
 }

@@ -1,6 +1,5 @@
 import { z } from 'zod';
 import type { IntercomAdmin } from '../intercom/client.ts';
-import { intercomClientFor } from '../workspaces/clients.ts';
 import { listField, type PageRequest, type Problems, textField } from './page.ts';
 
 /** A page waits for the teammates' names no longer than this. */
@@ -9,7 +8,7 @@ const TIMEOUT_MS = 3_000;
 /** `null` when Intercom does not answer: a page then shows those who were selected before. */
 async function listTeammates({ context, workspace }: PageRequest): Promise<IntercomAdmin[] | null> {
   try {
-    return (await intercomClientFor(context, workspace, { timeoutMs: TIMEOUT_MS })?.listAdmins()) ?? null;
+    return (await context.intercom(workspace, { timeoutMs: TIMEOUT_MS })?.listAdmins()) ?? null;
   } catch (error) {
     context.logger.warn({ err: error, workspaceId: workspace.workspaceId }, 'teammates not listed');
     return null;

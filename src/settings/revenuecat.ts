@@ -1,7 +1,6 @@
 import { z } from 'zod';
 import { notFound } from '../errors.ts';
 import { createRevenueCatClient, type RevenueCatClient } from '../revenuecat/client.ts';
-import { revenueCatClientFor } from '../workspaces/clients.ts';
 import { checkWorkspace } from '../workspaces/health.ts';
 import {
   disconnectProject,
@@ -239,7 +238,7 @@ export const disconnectPage = confirmationPage({
     const { context } = request;
     const project = await projectOf(request);
     const { workspaceId, projectId, webhookId } = project;
-    const client = revenueCatClientFor(context, project);
+    const client = context.revenueCat(project, { priority: 'unpaced' });
     if (client && webhookId !== null) {
       // A webhook that stays is refused with 401 from now on: it does no harm.
       await client.deleteWebhook(project.revenueCatProjectId, webhookId).catch((error: unknown) => {

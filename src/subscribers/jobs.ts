@@ -1,6 +1,7 @@
 import { AppError } from '../errors.ts';
-import type { JobDefinitions, Jobs } from '../jobs/jobs.ts';
-import { type RefreshContext, refreshSubscriber } from './refresh.ts';
+import type { JobDefinitions } from '../jobs/jobs.ts';
+import type { AppContext } from '../workspaces/app-context.ts';
+import { refreshSubscriber } from './refresh.ts';
 
 declare module '../jobs/jobs.ts' {
   interface JobData {
@@ -8,7 +9,7 @@ declare module '../jobs/jobs.ts' {
   }
 }
 
-export function subscriberJobs(context: RefreshContext & { readonly jobs: Jobs }): JobDefinitions {
+export function subscriberJobs(context: AppContext): JobDefinitions {
   return {
     'subscriber.refresh': {
       workers: 'bulk',

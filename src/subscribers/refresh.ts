@@ -1,33 +1,24 @@
-import type { Logger } from 'pino';
-import type { Database } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
-import type { CallLimiter, CallPriority } from '../revenuecat/call-limiter.ts';
+import type { CallPriority } from '../revenuecat/call-limiter.ts';
 import { readCatalogNames } from '../revenuecat/catalog.ts';
 import type { CustomerReading } from '../revenuecat/client.ts';
 import { compareWithSnapshot } from '../subscription/compare-with-snapshot.ts';
 import { preferredAppUserIds } from '../subscription/identities.ts';
 import { deriveState } from '../subscription/state.ts';
 import { withTimeout } from '../time.ts';
-import { type ApiUrls, revenueCatClientFor } from '../workspaces/clients.ts';
+import type { AppContext } from '../workspaces/app-context.ts';
 import { type Project, readProject, setApiKeyState } from '../workspaces/projects.ts';
-import type { SecretBox } from '../workspaces/secrets.ts';
 import { markPending, readHistory, readSubscriber } from './store.ts';
 import { type StoredCustomer, storeCustomers } from './store-customers.ts';
 
-export interface RefreshContext {
-  readonly database: Database;
-  readonly logger: Logger;
-  readonly secrets: SecretBox;
-  readonly config: Pick<ApiUrls, 'revenueCatApiUrl'>;
-  readonly limiter: CallLimiter;
-  now(): number;
-  /** The API and the events disagree on a subscriber; codes of {@link compareWithSnapshot}. */
-  onDisagreement?(codes: readonly string[]): void;
-  /** RevenueCat takes a key again, or no longer. */
-  onKeyState?(workspaceId: string): Promise<void>;
-}
-
-export type RefreshOutcome = 'refreshed' | 'no_key' | 'key_rejected' | 'unknown_customer';
+export type RefreshOutcome =
+  | 'refreshed'
+  | 'no_key'
+  | 'key_rejected'
+  | 'unknown_customer'
+  /** It continues in the background. */
+  | 'later'
+  | 'unavailable';
 
 /**
  * Reads a subscriber again from RevenueCat. A customer that RevenueCat does not know keeps the state that its
@@ -36,14 +27,14 @@ export type RefreshOutcome = 'refreshed' | 'no_key' | 'key_rejected' | 'unknown_
  * @throws AppError when RevenueCat is unavailable or asks to wait
  */
 export async function refreshSubscriber(
-  context: RefreshContext,
+  context: AppContext,
   workspaceId: string,
   subscriberId: string,
   priority: CallPriority = 'background',
 ): Promise<RefreshOutcome> {
   const subscriber = await readSubscriber(context.database, workspaceId, subscriberId);
   const project = subscriber && (await readProject(context.database, workspaceId, subscriber.projectId));
-  const client = project && revenueCatClientFor(context, project, { priority });
+  const client = project && context.revenueCat(project, { priority });
   if (!subscriber || !project || !client) return 'no_key';
   return withKey(context, project, async () => {
     const names = await readCatalogNames(context, project, client);
@@ -64,10 +55,10 @@ export async function refreshSubscriber(
  * {@link refreshSubscriber} while a person waits, at most `waitMs`; it continues in the background after that.
  */
 export async function refreshWithin(
-  context: RefreshContext,
+  context: AppContext,
   subscriber: { workspaceId: string; subscriberId: string },
   waitMs: number,
-): Promise<RefreshOutcome | 'unavailable' | 'later'> {
+): Promise<RefreshOutcome> {
   const { workspaceId, subscriberId } = subscriber;
   const work = refreshSubscriber(context, workspaceId, subscriberId, 'interactive').catch(
     (error: unknown) => {
@@ -80,7 +71,7 @@ export async function refreshWithin(
 
 /** Does work with a project's key and notes whether RevenueCat takes the key. */
 export async function withKey<T extends string>(
-  context: RefreshContext,
+  context: AppContext,
   project: Project,
   work: () => Promise<T>,
 ): Promise<T | 'key_rejected'> {
@@ -99,17 +90,17 @@ export async function withKey<T extends string>(
 
 /** Stores whether RevenueCat accepts a key, and reports a change. */
 export async function noteKeyState(
-  context: Pick<RefreshContext, 'database' | 'onKeyState'>,
+  context: AppContext,
   { workspaceId, projectId }: Pick<Project, 'workspaceId' | 'projectId'>,
   state: 'valid' | 'rejected',
 ): Promise<void> {
   const isNew = await setApiKeyState(context.database, workspaceId, projectId, state);
-  if (isNew) await context.onKeyState?.(workspaceId);
+  if (isNew) await context.jobs.send('workspace.health', { workspaceId });
 }
 
 /** Stores RevenueCat's snapshot of one customer. @returns with no subscriber id for an erased customer */
 export async function storeReading(
-  context: RefreshContext,
+  context: AppContext,
   project: Project,
   reading: CustomerReading,
 ): Promise<StoredCustomer> {
@@ -126,7 +117,7 @@ export async function storeReading(
  * codes only, without anything of the customer.
  */
 export async function reportDisagreement(
-  context: RefreshContext,
+  context: AppContext,
   project: Pick<Project, 'workspaceId' | 'projectId'>,
   stored: StoredCustomer,
 ): Promise<void> {

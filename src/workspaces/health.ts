@@ -1,9 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import { AppError } from '../errors.ts';
 import { withTimeout } from '../time.ts';
-import { intercomClientFor, revenueCatClientFor } from './clients.ts';
+import type { AppContext } from './app-context.ts';
 import { markChecked, readReportedHealth, setReportedHealth } from './health-store.ts';
-import type { WorkspaceContext } from './install.ts';
 import { listProjects, type Project, setApiKeyState, setMissingScopes } from './projects.ts';
 import { checkApiKey } from './revenuecat-key.ts';
 import type { WorkspaceSettings } from './settings.ts';
@@ -16,7 +15,6 @@ import {
   type Workspace,
 } from './store.ts';
 
-type HealthContext = Omit<WorkspaceContext, 'jobs'>;
 export type Platform = 'Intercom' | 'RevenueCat';
 
 /** A health check has a deadline: no call takes longer than this. */
@@ -28,7 +26,7 @@ const CALL_TIMEOUT_MS = 2_500;
  *
  * @returns the platforms that did not answer: about those nothing new is known
  */
-export async function checkWorkspace(context: HealthContext, workspaceId: string): Promise<Platform[]> {
+export async function checkWorkspace(context: AppContext, workspaceId: string): Promise<Platform[]> {
   const { database } = context;
   const workspace = await readWorkspace(database, workspaceId);
   if (!workspace || workspace.status === 'uninstalled') return [];
@@ -45,10 +43,10 @@ export async function checkWorkspace(context: HealthContext, workspaceId: string
 }
 
 /** @returns whether Intercom answered */
-async function checkToken(context: HealthContext, workspace: Workspace): Promise<boolean> {
+async function checkToken(context: AppContext, workspace: Workspace): Promise<boolean> {
   const { database, logger } = context;
   const { workspaceId, accessToken } = workspace;
-  const client = intercomClientFor(context, workspace, { timeoutMs: CALL_TIMEOUT_MS });
+  const client = context.intercom(workspace, { timeoutMs: CALL_TIMEOUT_MS });
   if (client === null || accessToken === null) return true;
   try {
     const me = await client.me();
@@ -68,13 +66,13 @@ async function checkToken(context: HealthContext, workspace: Workspace): Promise
 
 /** @returns whether RevenueCat answered */
 async function checkKey(
-  context: HealthContext,
+  context: AppContext,
   project: Project,
   settings: WorkspaceSettings,
 ): Promise<boolean> {
   const { database, logger } = context;
   const { workspaceId, projectId } = project;
-  const client = revenueCatClientFor(context, project, { timeoutMs: CALL_TIMEOUT_MS });
+  const client = context.revenueCat(project, { priority: 'unpaced', timeoutMs: CALL_TIMEOUT_MS });
   if (client === null) return true;
   const check = await checkApiKey(client, project.revenueCatProjectId, settings);
   if (check.outcome === 'unreachable') return false;
@@ -104,7 +102,7 @@ const RESPONSE_DEADLINE_MS = 4_000;
 const MAX_NAMES_LENGTH = 500;
 
 /** Reads from the database whether the app can work in a workspace; the most fundamental problem wins. */
-async function readHealth({ database, config }: HealthContext, workspaceId: string): Promise<Health> {
+async function readHealth({ database, config }: AppContext, workspaceId: string): Promise<Health> {
   const workspace = await readWorkspace(database, workspaceId);
   if (!workspace || workspace.status === 'uninstalled') {
     return reinstall('Subscription Timeline is not installed in this workspace.');
@@ -160,7 +158,7 @@ function refusedHealth(refusals: Refusals, settingsUrl: string): Health | null {
  * The answer to Intercom's daily check. Both platforms are called within the deadline, so that a key that expired in
  * a quiet week is found.
  */
-export async function answerHealth(context: HealthContext, workspaceId: string): Promise<Health> {
+export async function answerHealth(context: AppContext, workspaceId: string): Promise<Health> {
   const silent = await withTimeout(
     checkWorkspace(context, workspaceId),
     RESPONSE_DEADLINE_MS,
@@ -181,10 +179,10 @@ export async function answerHealth(context: HealthContext, workspaceId: string):
  *
  * @throws AppError when Intercom cannot be reached
  */
-export async function reportHealth(context: HealthContext, workspaceId: string): Promise<void> {
+export async function reportHealth(context: AppContext, workspaceId: string): Promise<void> {
   const { database, logger } = context;
   const workspace = await readWorkspace(database, workspaceId);
-  const client = workspace && intercomClientFor(context, workspace);
+  const client = workspace && context.intercom(workspace);
   if (!client) return;
   const health = await readHealth(context, workspaceId);
   const { state } = health;

@@ -1,15 +1,11 @@
-import type { Logger } from 'pino';
-import type { Config } from '../config.ts';
-import type { Database } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import { createIntercomClient, exchangeCode, type IntercomMe, intercomApiUrl } from '../intercom/client.ts';
 import { type Provisioning, provisionAttributes } from '../intercom/data-attributes.ts';
-import type { Jobs } from '../jobs/jobs.ts';
 import { withTimeout } from '../time.ts';
+import type { AppContext } from './app-context.ts';
 import { auditAdmin } from './audit.ts';
-import { intercomClientFor } from './clients.ts';
 import { retryRefused } from './health-store.ts';
-import { type SecretBox, secretLocation } from './secrets.ts';
+import { secretLocation } from './secrets.ts';
 import {
   type Admin,
   markAttributesReady,
@@ -19,16 +15,6 @@ import {
   storeInstallation,
   type Workspace,
 } from './store.ts';
-
-/** What installing, checking and uninstalling need. */
-export interface WorkspaceContext {
-  readonly config: Config;
-  readonly database: Database;
-  readonly secrets: SecretBox;
-  readonly jobs: Jobs;
-  readonly logger: Logger;
-  now(): number;
-}
 
 export type Purpose = 'install' | 'signin';
 
@@ -44,7 +30,7 @@ export interface Installed {
  * @throws AppError when Intercom refuses the code, or the admin's e-mail is not verified
  */
 export async function install(
-  context: WorkspaceContext,
+  context: AppContext,
   code: string,
   purpose: Purpose = 'install',
 ): Promise<Installed> {
@@ -69,7 +55,7 @@ export async function install(
 }
 
 async function storeWorkspace(
-  context: WorkspaceContext,
+  context: AppContext,
   before: Workspace | null,
   { me, accessToken, admin }: { me: IntercomMe; accessToken: string; admin: Admin },
 ): Promise<void> {
@@ -99,7 +85,7 @@ const PROVISION_WAIT_MS = 2_000;
 /** Covers the case that this process ends before it has finished. */
 const PROVISION_RETRY_S = 60;
 
-async function provisionWithin(waitMs: number, context: WorkspaceContext, workspaceId: string) {
+async function provisionWithin(waitMs: number, context: AppContext, workspaceId: string) {
   const { jobs, logger } = context;
   const provisioning = provisionWorkspace(context, workspaceId).catch(async (error: unknown) => {
     if (!(error instanceof AppError)) throw error;
@@ -115,11 +101,11 @@ async function provisionWithin(waitMs: number, context: WorkspaceContext, worksp
 
 /** Creates the missing contact attributes. @returns `null` when the workspace is not connected */
 export async function provisionWorkspace(
-  context: WorkspaceContext,
+  context: AppContext,
   workspaceId: string,
 ): Promise<Provisioning | null> {
   const workspace = await readWorkspace(context.database, workspaceId);
-  const client = workspace?.status === 'connected' ? intercomClientFor(context, workspace) : null;
+  const client = workspace?.status === 'connected' ? context.intercom(workspace) : null;
   if (!client) return null;
   const result = await provisionAttributes(client);
   await markAttributesReady(context.database, workspaceId, result.failed.length === 0);

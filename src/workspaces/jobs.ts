@@ -1,6 +1,7 @@
 import type { JobDefinitions } from '../jobs/jobs.ts';
+import type { AppContext } from './app-context.ts';
 import { checkWorkspace, reportHealth } from './health.ts';
-import { provisionWorkspace, type WorkspaceContext } from './install.ts';
+import { provisionWorkspace } from './install.ts';
 import { rotateKeys } from './secrets.ts';
 import { checkInstallations, confirmUninstall } from './uninstall.ts';
 
@@ -14,7 +15,7 @@ declare module '../jobs/jobs.ts' {
   }
 }
 
-export function workspaceJobs(context: WorkspaceContext): JobDefinitions {
+export function workspaceJobs(context: AppContext): JobDefinitions {
   const { database, secrets, logger } = context;
   return {
     'workspace.provision': {

@@ -7,8 +7,9 @@ import { limitRequests } from '../http/rate-limit.ts';
 import { accept } from '../http/signed.ts';
 import { bodySignature, hubSignature } from '../intercom/signatures.ts';
 import { equalInConstantTime } from '../text.ts';
+import type { AppContext } from './app-context.ts';
 import { answerHealth } from './health.ts';
-import { type Installed, install, type Purpose, type WorkspaceContext } from './install.ts';
+import { type Installed, install, type Purpose } from './install.ts';
 import { hashSecret, newSecret } from './secrets.ts';
 import { saveOAuthState, takeOAuthState } from './session-store.ts';
 import { cookieName, setCookie } from './sessions.ts';
@@ -25,7 +26,7 @@ const MAX_NOTICES_PER_MINUTE = 60;
  * installing and ends elsewhere. Source: Intercom, "Setting up OAuth" and "Installation status".
  */
 export function installRouter(
-  context: WorkspaceContext,
+  context: AppContext,
   signIn: (req: Request, res: Response, installed: Installed) => Promise<void>,
 ): Router {
   const { config, database } = context;
@@ -127,7 +128,7 @@ const healthSchema = z.object({ workspace_id: idSchema });
  * which of Intercom's two ways, is not documented (UNVERIFIED). The answer comes before anything is looked up, so
  * that its time does not reveal who has the app, and a flood of notices becomes one job a minute.
  */
-export function uninstallRouter(context: WorkspaceContext): Router {
+export function uninstallRouter(context: AppContext): Router {
   const { database, jobs, logger } = context;
 
   async function queueConfirmation(workspaceId: string): Promise<void> {
@@ -156,7 +157,7 @@ export function uninstallRouter(context: WorkspaceContext): Router {
 }
 
 /** `POST /intercom/health`, behind its signature. */
-export function healthRouter(context: WorkspaceContext): Router {
+export function healthRouter(context: AppContext): Router {
   const router = Router();
   router.post('/', async (req, res) => {
     const body = healthSchema.safeParse(req.body);

@@ -5,9 +5,8 @@ import { LRUCache } from 'lru-cache';
 import { AppError, forbidden, unauthorized } from '../errors.ts';
 import { equalInConstantTime } from '../text.ts';
 import { MINUTE_MS } from '../time.ts';
+import type { AppContext } from './app-context.ts';
 import { auditAdmin } from './audit.ts';
-import { intercomClientFor } from './clients.ts';
-import type { WorkspaceContext } from './install.ts';
 import { hashSecret, newSecret } from './secrets.ts';
 import { deleteOtherSessions, deleteSession, insertSession, readSession } from './session-store.ts';
 import { type Admin, readWorkspace } from './store.ts';
@@ -75,7 +74,7 @@ export function setCookie(
  * @param secret keys the cookie's signature
  */
 // biome-ignore lint/complexity/noExcessiveLinesPerFunction: short functions over the state that they share
-export function createSessions(context: Omit<WorkspaceContext, 'jobs'>, secret: string): Sessions {
+export function createSessions(context: AppContext, secret: string): Sessions {
   const { database } = context;
   const { production } = context.config;
   const readTeam = createTeamReader(context);
@@ -159,12 +158,12 @@ export function createSessions(context: Omit<WorkspaceContext, 'jobs'>, secret: 
  * Reads who is in the team. While Intercom does not answer or refuses our token, everyone keeps access: a broken
  * connection is repaired in the settings.
  */
-function createTeamReader(context: Omit<WorkspaceContext, 'jobs'>) {
+function createTeamReader(context: AppContext) {
   const known = new LRUCache<string, { team: Team; readAtMs: number }>({ max: 1_000 });
 
   async function read(workspaceId: string): Promise<Team> {
     const workspace = await readWorkspace(context.database, workspaceId);
-    const client = workspace && intercomClientFor(context, workspace, { timeoutMs: MEMBERSHIP_TIMEOUT_MS });
+    const client = workspace && context.intercom(workspace, { timeoutMs: MEMBERSHIP_TIMEOUT_MS });
     if (!client) return 'unknown';
     try {
       return new Set((await client.listAdmins()).map(({ id }) => id));

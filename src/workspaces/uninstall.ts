@@ -1,6 +1,5 @@
 import { AppError } from '../errors.ts';
-import { intercomClientFor } from './clients.ts';
-import type { WorkspaceContext } from './install.ts';
+import type { AppContext } from './app-context.ts';
 import { deleteDisconnectedSecrets } from './projects.ts';
 import { deleteAccess, eraseUninstalled, listAbandoned, listInstalled, readWorkspace } from './store.ts';
 
@@ -12,13 +11,10 @@ export type UninstallOutcome = 'uninstalled' | 'still_installed' | 'unknown';
  *
  * @throws AppError when Intercom cannot be reached; the caller retries
  */
-export async function confirmUninstall(
-  context: WorkspaceContext,
-  workspaceId: string,
-): Promise<UninstallOutcome> {
+export async function confirmUninstall(context: AppContext, workspaceId: string): Promise<UninstallOutcome> {
   const { database, logger } = context;
   const workspace = await readWorkspace(database, workspaceId);
-  const client = workspace && intercomClientFor(context, workspace);
+  const client = workspace && context.intercom(workspace);
   if (!client || workspace.accessToken === null) return 'unknown';
   try {
     await client.me();
@@ -37,9 +33,9 @@ export async function confirmUninstall(
  *
  * @throws AppError when Intercom cannot be reached; nothing has changed then
  */
-export async function uninstall(context: WorkspaceContext, workspaceId: string): Promise<void> {
+export async function uninstall(context: AppContext, workspaceId: string): Promise<void> {
   const workspace = await readWorkspace(context.database, workspaceId);
-  const client = workspace && intercomClientFor(context, workspace);
+  const client = workspace && context.intercom(workspace);
   if (!client || workspace.accessToken === null) return;
   try {
     await client.uninstall();
@@ -59,7 +55,7 @@ const KEEP_UNINSTALLED_DAYS = 30;
 const SPREAD_S = 3_600;
 
 /** Daily: ends abandoned installations, erases old ones, and queues a check of every other. */
-export async function checkInstallations(context: WorkspaceContext): Promise<void> {
+export async function checkInstallations(context: AppContext): Promise<void> {
   const { database, jobs, logger } = context;
   for (const workspaceId of await listAbandoned(database, ABANDONED_AFTER_DAYS)) {
     const token = (await readWorkspace(database, workspaceId))?.accessToken;

@@ -6,7 +6,6 @@ import { after, before, describe, it } from 'node:test';
 import type { Browser, Page } from 'playwright-core';
 import { runImport } from '../../src/backfill/run.ts';
 import { type ImportRef, readLatestImport } from '../../src/backfill/store.ts';
-import { createCallLimiter } from '../../src/revenuecat/call-limiter.ts';
 import { connectProject } from '../../src/workspaces/projects.ts';
 import { launchBrowser } from '../support/browser.ts';
 import { createSite, csrfIn, type Site } from '../workspaces/support.ts';
@@ -48,11 +47,7 @@ describe('the import page', () => {
   function work(until = new AbortController().signal): Promise<string> {
     const job = site.jobs.findLast(({ name }) => name === 'backfill.run');
     assert.ok(job, 'the import is queued for the workers');
-    const { database, secrets, logger, now, config } = site.context;
-    const limiter = createCallLimiter({ database });
-    return runImport({ database, secrets, logger, now, config, limiter }, job.data as ImportRef, {
-      signal: until,
-    });
+    return runImport(site.context, job.data as ImportRef, { signal: until });
   }
 
   it('works without scripts: start, pause, resume, cancel, and nothing without the form token', async () => {

@@ -1,18 +1,18 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { createCallLimiter } from '../../src/revenuecat/call-limiter.ts';
 import type { Listening } from '../../src/simulator/listen.ts';
 import {
   createRevenueCatSimulator,
   type RevenueCatSimulator,
 } from '../../src/simulator/revenuecat/server.ts';
 import type { Customer } from '../../src/simulator/revenuecat/state.ts';
-import type { RefreshContext } from '../../src/subscribers/refresh.ts';
+import type { AppContext } from '../../src/workspaces/app-context.ts';
 import { createSecretBox, hashSecret, secretLocation } from '../../src/workspaces/secrets.ts';
+import { createTestContext } from '../support/app-context.ts';
 import { BARE_ENVIRONMENT } from '../support/bare-environment.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { DAY_MS } from '../support/events.ts';
-import { AUTHORIZATION, PROJECT_ID, silent, WORKSPACE_ID } from '../support/world.ts';
+import { AUTHORIZATION, PROJECT_ID, WORKSPACE_ID } from '../support/world.ts';
 
 export const RC_PROJECT = 'projimport1';
 const KEY = randomBytes(32);
@@ -22,7 +22,7 @@ export const secrets = createSecretBox([KEY]);
 export interface ImportWorld {
   readonly db: TestDatabase;
   readonly revenueCat: RevenueCatSimulator;
-  readonly context: RefreshContext;
+  readonly context: AppContext;
   /** Environment of a process of the product that uses this database and RevenueCat. */
   readonly env: Readonly<Record<string, string>>;
   close(): Promise<void>;
@@ -45,14 +45,7 @@ export async function createImportWorld(
   return {
     db,
     revenueCat,
-    context: {
-      database: db.database,
-      logger: silent,
-      secrets,
-      config: { revenueCatApiUrl: listening.url },
-      limiter: createCallLimiter({ database: db.database }),
-      now: Date.now,
-    },
+    context: createTestContext(db.database, { secrets, config: { revenueCatApiUrl: listening.url } }),
     env: {
       DATABASE_URL: db.url,
       REVENUECAT_API_URL: listening.url,

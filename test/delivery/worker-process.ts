@@ -2,6 +2,7 @@ import { pino } from 'pino';
 import { openDatabase } from '../../src/database/data-source.ts';
 import { DeliveryWorker } from '../../src/delivery/worker.ts';
 import { createProcessor } from '../../src/ingestion/processor.ts';
+import { createPlatformClients } from '../../src/workspaces/app-context.ts';
 import { createSecretBox } from '../../src/workspaces/secrets.ts';
 
 /** The worker side in its own process, with a low concurrency and a call timeout that a test can wait for. */
@@ -20,8 +21,13 @@ new DeliveryWorker({
   database,
   databaseUrl: DATABASE_URL,
   logger,
-  secrets,
-  config: { intercom: { apiUrl: INTERCOM_API_URL } },
+  jobs: { send: async () => {} },
+  ...createPlatformClients({
+    database,
+    secrets,
+    now: Date.now,
+    config: { intercom: { apiUrl: INTERCOM_API_URL }, revenueCatApiUrl: '' },
+  }),
   callTimeoutMs: Number(CALL_TIMEOUT_MS),
   concurrency: Number(CONCURRENCY),
 }).start();

@@ -9,10 +9,11 @@ import { after, before, describe, test } from 'node:test';
 import { confirmAction } from '../../src/grants/confirmation.ts';
 import { createRevenueCatClient } from '../../src/revenuecat/client.ts';
 import { idsOn, openAgain } from '../inbox-card/support.ts';
+import { createTestContext } from '../support/app-context.ts';
 import { BARE_ENVIRONMENT } from '../support/bare-environment.ts';
 import { createProduct, type Product } from '../support/product.ts';
 import { until } from '../support/wait.ts';
-import { silent, WORKSPACE_ID } from '../support/world.ts';
+import { WORKSPACE_ID } from '../support/world.ts';
 import {
   audited,
   callsFor,
@@ -307,16 +308,12 @@ async function storeRequested(card: {
 }
 
 /** What the job `action.confirm` is given. */
-function contextOf(): Parameters<typeof confirmAction>[0] {
+function contextOf() {
   const [apiKey = ''] = product.revenueCat.state.keys.keys();
   const apiUrl = product.environment.REVENUECAT_API_URL ?? '';
-  return {
-    database: product.server.connected.database,
-    jobs: { send: async () => {} },
-    logger: silent,
-    now: Date.now,
+  return createTestContext(product.server.connected.database, {
     revenueCat: () => createRevenueCatClient({ apiUrl, apiKey }),
-  };
+  });
 }
 
 /** A second web process on the same database. */

@@ -12,10 +12,11 @@ import {
 } from '../../src/messenger/api-keys.ts';
 import { messengerApiRouter } from '../../src/messenger/api-routes.ts';
 import { messengerCardRouter } from '../../src/messenger/card-routes.ts';
-import type { MessengerContext } from '../../src/messenger/context.ts';
 import { supportRouter, supportScript } from '../../src/messenger/support-routes.ts';
 import { readEvent } from '../../src/subscription/read-event.ts';
+import type { AppContext } from '../../src/workspaces/app-context.ts';
 import { secretLocation } from '../../src/workspaces/secrets.ts';
+import { createTestContext } from '../support/app-context.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { eventBody, START_MS } from '../support/events.ts';
 import { CLIENT_SECRET, secrets, silent } from '../support/world.ts';
@@ -27,7 +28,7 @@ const ADMIN = { id: '7001', name: 'Ada Agent', email: 'ada@example.com' };
 export interface MessengerSite {
   readonly app: Express;
   readonly db: TestDatabase;
-  readonly context: MessengerContext;
+  readonly context: AppContext;
   /** What time it is, epoch ms. */
   readonly clock: { nowMs: number };
   /** Subscribers whose refresh was asked for. */
@@ -62,18 +63,14 @@ export async function createMessengerSite(): Promise<MessengerSite> {
   }
   const clock = { nowMs: START_MS + 5 * 86_400_000 };
   const refreshed: string[] = [];
-  const context: MessengerContext = {
-    database,
-    readDatabase: database,
-    secrets,
-    logger: silent,
-    publicUrl: PUBLIC_URL,
-    production: false,
+  const context = createTestContext(database, {
     now: () => clock.nowMs,
-    async requestRefresh(_workspaceId, subscriberId) {
-      refreshed.push(subscriberId);
+    jobs: {
+      async send(_name, data) {
+        if ('subscriberId' in data) refreshed.push(data.subscriberId);
+      },
     },
-  };
+  });
   const app = createApp({
     logger: silent,
     production: false,

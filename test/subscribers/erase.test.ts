@@ -5,17 +5,17 @@ import { importCustomer } from '../../src/backfill/import-customer.ts';
 import { reconcileWorkspace } from '../../src/backfill/reconcile.ts';
 import { runImport } from '../../src/backfill/run.ts';
 import { startImport } from '../../src/backfill/store.ts';
-import { createCallLimiter } from '../../src/revenuecat/call-limiter.ts';
 import { eraseSubscribers } from '../../src/subscribers/customer-data.ts';
 import { allowAgain, countErased, findErasedIds } from '../../src/subscribers/erased-ids.ts';
 import { findByAppUserIds } from '../../src/subscribers/find-store.ts';
-import { type RefreshContext, storeReading } from '../../src/subscribers/refresh.ts';
+import { storeReading } from '../../src/subscribers/refresh.ts';
 import { readProject } from '../../src/workspaces/projects.ts';
 import { createSecretBox, rotateKeys } from '../../src/workspaces/secrets.ts';
+import { createTestContext } from '../support/app-context.ts';
 import { eventBody, START_MS } from '../support/events.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
-import { silent, WORKSPACE_ID } from '../support/world.ts';
+import { WORKSPACE_ID } from '../support/world.ts';
 
 const ERIN = 'erin-7f3a';
 const ALIAS = '$RCAnonymousID:e21n5';
@@ -31,16 +31,11 @@ describe('an erased customer', () => {
   const database = () => product.db.database;
   const rows = <T extends object>(text: string, ...values: unknown[]) => database().query<T>(text, values);
 
-  function context(): RefreshContext {
-    return {
-      database: database(),
+  const context = () =>
+    createTestContext(database(), {
       secrets: product.server.secrets,
-      logger: silent,
       config: { revenueCatApiUrl: product.environment.REVENUECAT_API_URL ?? '' },
-      limiter: createCallLimiter({ database: database() }),
-      now: Date.now,
-    };
-  }
+    });
 
   const project = () => ({ workspaceId: WORKSPACE_ID, projectId });
   const erased = (...ids: string[]) =>

@@ -4,6 +4,7 @@ import type { Backend } from '../../src/database/sql.ts';
 import { DeliveryWorker, type WorkerOptions } from '../../src/delivery/worker.ts';
 import { createIntercomSimulator, type IntercomSimulator } from '../../src/simulator/intercom/server.ts';
 import { CONTACT_ATTRIBUTES } from '../../src/subscription/attributes.ts';
+import { createPlatformClients } from '../../src/workspaces/app-context.ts';
 import { createSecretBox, hashSecret, secretLocation } from '../../src/workspaces/secrets.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
 
@@ -48,8 +49,13 @@ export async function createWorld(
         database: db.database,
         databaseUrl: db.url,
         logger: silent,
-        secrets,
-        config: { intercom: { apiUrl: listening.url } },
+        jobs: { send: async () => {} },
+        ...createPlatformClients({
+          database: db.database,
+          secrets,
+          now: overrides.clock?.now ?? Date.now,
+          config: { intercom: { apiUrl: listening.url }, revenueCatApiUrl: '' },
+        }),
         ...overrides,
       });
       workers.push(worker);

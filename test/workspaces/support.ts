@@ -1,10 +1,7 @@
-import { randomBytes } from 'node:crypto';
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Express } from 'express';
 import supertest from 'supertest';
-import type { Config } from '../../src/config.ts';
-import { replayEvents } from '../../src/delivery/replay.ts';
 import { createApp } from '../../src/http/app.ts';
 import { signedJson } from '../../src/http/signed.ts';
 import { bodySignature } from '../../src/intercom/signatures.ts';
@@ -15,10 +12,10 @@ import {
   createRevenueCatSimulator,
   type RevenueCatSimulator,
 } from '../../src/simulator/revenuecat/server.ts';
-import type { WorkspaceContext } from '../../src/workspaces/install.ts';
+import type { AppContext } from '../../src/workspaces/app-context.ts';
 import { healthRouter, installRouter, uninstallRouter } from '../../src/workspaces/routes.ts';
-import { createSecretBox } from '../../src/workspaces/secrets.ts';
 import { createSessions } from '../../src/workspaces/sessions.ts';
+import { createTestContext } from '../support/app-context.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { CLIENT_ID, CLIENT_SECRET, silent } from '../support/world.ts';
 
@@ -32,7 +29,7 @@ export interface Site {
   readonly db: TestDatabase;
   readonly intercom: IntercomSimulator;
   readonly revenueCat: RevenueCatSimulator;
-  readonly context: WorkspaceContext;
+  readonly context: AppContext;
   /** Jobs that were queued, oldest first. */
   readonly jobs: { name: JobName; data: unknown; options?: { key?: string; onceInSeconds?: number } }[];
   /** The workspace's consent page, in the browser that began; gives the callback's address. */
@@ -63,61 +60,30 @@ export async function createSite(options: { production?: boolean; listen?: boole
     intercom.addWorkspace({ id, name: `Workspace ${id}`, region: 'EU', timezone: 'Europe/Dublin' });
     intercom.addAdmin(id, { id: `${id}-admin`, name: 'Ada Agent', email: `ada@${id}.example` });
   }
-  const config: Config = {
-    production: options.production ?? false,
-    port: 0,
-    host: null,
-    trustedProxies: [],
-    publicUrl: url,
-    databaseUrl: db.url,
-    databaseReadUrl: null,
-    databaseDirectUrl: null,
-    databasePoolSize: 10,
-    databaseBackend: 'postgres',
-    dataDir: '.data',
-    intercom: {
-      clientId: CLIENT_ID,
-      clientSecret: CLIENT_SECRET,
-      apiUrl: intercomAt.url,
-      appUrl,
-    },
-    revenueCatApiUrl: revenueCatAt.url,
-    encryptionKeys: [randomBytes(32)],
-    role: 'web',
-    logLevel: 'silent',
-    metricsToken: null,
-    payloadRetentionDays: 180,
-    drainSeconds: 0,
-  };
   const jobs: Site['jobs'] = [];
-  const context: WorkspaceContext = {
-    config,
-    database: db.database,
-    secrets: createSecretBox(config.encryptionKeys),
-    logger: silent,
-    now: () => Date.now(),
+  const context = createTestContext(db.database, {
+    config: {
+      production: options.production ?? false,
+      publicUrl: url,
+      databaseUrl: db.url,
+      intercom: { apiUrl: intercomAt.url, appUrl },
+      revenueCatApiUrl: revenueCatAt.url,
+    },
     jobs: {
       async send<Name extends JobName>(name: Name, data: JobData[Name], options = {}) {
         jobs.push({ name, data, options });
       },
     },
-  };
+  });
   const sessions = createSessions(context, CLIENT_SECRET);
   const app = createApp({
     logger: silent,
-    production: config.production,
+    production: context.config.production,
     intercomAppUrl: appUrl,
     open: [
       {
         path: '/',
-        handlers: [
-          installRouter(context, sessions.signIn),
-          settingsRouter({
-            ...context,
-            sessions,
-            replay: (workspaceId, selection) => replayEvents(db.database, workspaceId, selection),
-          }),
-        ],
+        handlers: [installRouter(context, sessions.signIn), settingsRouter({ ...context, sessions })],
       },
       { path: '/intercom/uninstall', handlers: [uninstallRouter(context)] },
     ],

@@ -69,7 +69,7 @@ export function settingsButton(view: ActionView, page: 'revenuecat' | 'grants'):
   return linkButton(
     'settings',
     view.messages.t('grant.button.settings'),
-    `${view.context.publicUrl}/settings/${page}`,
+    `${view.context.config.publicUrl}/settings/${page}`,
   );
 }
 
