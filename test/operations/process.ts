@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { BARE_ENVIRONMENT } from '../support/bare-environment.ts';
 import { until } from '../support/wait.ts';
 
-const MAIN = join(import.meta.dirname, '../../src/main.ts');
+/** This version. */
+const ROOT = join(import.meta.dirname, '../..');
 
 export interface ServerProcess {
   readonly child: ChildProcess;
@@ -14,12 +15,17 @@ export interface ServerProcess {
   readonly ended: Promise<number | null>;
 }
 
-/** Runs `src/main.ts` as a person or a supervisor would, with nothing of the tests' own environment. */
+/**
+ * Runs `src/main.ts` as a person or a supervisor would, with nothing of the tests' own environment.
+ *
+ * @param folder where the version to run is installed
+ */
 export function run(
   args: readonly string[],
   environment: Readonly<Record<string, string>>,
+  folder = ROOT,
 ): Omit<ServerProcess, 'url'> {
-  const child = spawn(process.execPath, [MAIN, ...args], {
+  const child = spawn(process.execPath, [join(folder, 'src/main.ts'), ...args], {
     cwd: '/',
     env: { ...BARE_ENVIRONMENT, ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -37,8 +43,9 @@ export function run(
 /** Starts the server and waits until it is ready. `PORT` 0 means any. */
 export async function startServerProcess(
   environment: Readonly<Record<string, string>>,
+  folder = ROOT,
 ): Promise<ServerProcess> {
-  const started = run(['serve'], { LOG_LEVEL: 'info', ...environment });
+  const started = run(['serve'], { LOG_LEVEL: 'info', ...environment }, folder);
   const port = await until(
     () => {
       if (started.child.exitCode !== null) throw new Error(`It ended:\n${started.output()}`);
