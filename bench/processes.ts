@@ -5,11 +5,14 @@ import { createInterface } from 'node:readline';
 /** A child of the benchmark: a server under load, or what loads it. */
 export interface Running {
   readonly url: string;
-  /** Highest resident memory so far, MiB. */
+  /** Resident memory now, and its highest so far, MiB. */
+  memory(): number;
   peakMemory(): number;
   /** User and system time so far, µs. */
   processorUs(): number;
   stop(): Promise<void>;
+  /** `kill -9`. */
+  kill(): Promise<void>;
 }
 
 const children = new Set<ChildProcess>();
@@ -41,10 +44,8 @@ export async function startProcess(
   });
   return {
     url: `http://127.0.0.1:${port}`,
-    peakMemory: () => {
-      const status = readFileSync(`/proc/${child.pid}/status`, 'utf8');
-      return Math.round(Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1_024);
-    },
+    memory: () => memoryMiB(child.pid, 'VmRSS'),
+    peakMemory: () => memoryMiB(child.pid, 'VmHWM'),
     processorUs: () => processorUs(child.pid ?? 0),
     async stop() {
       child.kill('SIGTERM');
@@ -52,7 +53,16 @@ export async function startProcess(
       await gone;
       clearTimeout(late);
     },
+    async kill() {
+      child.kill('SIGKILL');
+      await gone;
+    },
   };
+}
+
+function memoryMiB(pid: number | undefined, field: 'VmRSS' | 'VmHWM'): number {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+  return Math.round(Number(new RegExp(`${field}:\\s+(\\d+)`).exec(status)?.[1] ?? 0) / 1_024);
 }
 
 /** `BENCH_PROFILE=<folder>` writes a CPU profile of each process there. */

@@ -28,6 +28,8 @@ export interface Setting {
     name: string,
     intercomUrl?: string,
   ): Promise<Running>;
+  /** `kill -9` of PostgreSQL; a new one on the same port then recovers from its log. */
+  crashDatabase(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -35,7 +37,7 @@ const TOKEN = 'benchmark-token';
 
 export async function createSetting(options: { quick: boolean }): Promise<Setting> {
   const dataDir = await mkdtemp(join(tmpdir(), 'subscription-timeline-bench-'));
-  const postgres = await startEmbeddedPostgres(dataDir);
+  let postgres = await startEmbeddedPostgres(dataDir);
   const key = randomBytes(32);
   const secrets = createSecretBox([key]);
   const clients: pg.Client[] = [];
@@ -53,6 +55,7 @@ export async function createSetting(options: { quick: boolean }): Promise<Settin
       await migrate(opened.dataSource);
       await opened.close();
       const client = new pg.Client({ connectionString: url.href });
+      client.on('error', () => {});
       await client.connect();
       clients.push(client);
       await client.query(
@@ -90,6 +93,11 @@ export async function createSetting(options: { quick: boolean }): Promise<Settin
         NODE_OPTIONS: '--max-semi-space-size=16',
         BENCH_NAME: name,
       }),
+    async crashDatabase() {
+      const pid = Number(readFileSync(join(dataDir, 'postgres', 'postmaster.pid'), 'utf8').split('\n')[0]);
+      process.kill(pid, 'SIGKILL');
+      postgres = await startEmbeddedPostgres(dataDir);
+    },
     async close() {
       for (const client of clients) await client.end();
       await postgres.stop();
