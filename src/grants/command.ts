@@ -80,7 +80,7 @@ async function grant(options: Options): Promise<number> {
     const bulk = await chooseBulk(context, options);
     if (bulk.state === 'running' || bulk.state === 'undoing')
       await runBulkGrant(context, bulk, Number.POSITIVE_INFINITY);
-    return report(context, bulk, options);
+    return await report(context, bulk, options);
   } finally {
     await jobs.stop();
     await connected.close();

@@ -81,7 +81,7 @@ function isDone({ kind, details }: StoreAction, own: LivePurchase): boolean {
     case 'cancel':
       return !own.willRenew;
     case 'refund':
-      return own.isRefunded || !own.givesAccess;
+      return own.isRefunded || (own.kind === 'subscription' && !own.givesAccess);
     case 'extend':
       return (own.endsAtMs ?? 0) >= (details.before?.endsAtMs ?? 0) + MIN_EXTENSION_MS;
     default:

@@ -54,12 +54,12 @@ export async function listEventsSince(
   sql: Sql,
   of: { readonly workspaceId: string; readonly subscriberId: string; readonly kinds: readonly string[] },
   sinceMs: number,
-): Promise<{ kind: string; atMs: number }[]> {
-  const rows = await sql.query<{ kind: string; event_at_ms: string }>(
-    `select kind, event_at_ms from events
+): Promise<{ kind: string; atMs: number; productId: string | null }[]> {
+  const rows = await sql.query<{ kind: string; event_at_ms: string; product_id: string | null }>(
+    `select kind, event_at_ms, fields->>'product_id' as product_id from events
       where workspace_id = $1 and subscriber_id = $2 and kind = any($3) and event_at_ms >= $4
       order by event_at_ms`,
     [of.workspaceId, of.subscriberId, of.kinds, sinceMs],
   );
-  return rows.map((row) => ({ kind: row.kind, atMs: Number(row.event_at_ms) }));
+  return rows.map((row) => ({ kind: row.kind, atMs: Number(row.event_at_ms), productId: row.product_id }));
 }

@@ -103,10 +103,10 @@ export type OwnedRead =
   | { readonly kind: 'read'; readonly owned: Owned }
   | { readonly kind: 'failed'; readonly code: string };
 
-export function allPurchases({ customer }: AgentRequest): SubscriptionState[] {
-  return [...customer.state.subscriptions, ...customer.state.sandbox].filter(
-    ({ store }) => store !== 'PROMOTIONAL',
-  );
+/** Everything that the customer bought: what gives access first, then what was bought without. */
+export function allPurchases({ customer }: Pick<AgentRequest, 'customer'>): SubscriptionState[] {
+  const { subscriptions, sandbox, consumables } = customer.state;
+  return [...subscriptions, ...sandbox, ...consumables].filter(({ store }) => store !== 'PROMOTIONAL');
 }
 
 export function findPurchase(request: AgentRequest, id: string): SubscriptionState | null {
@@ -128,6 +128,15 @@ export async function readOwned(request: AgentRequest): Promise<OwnedRead> {
     }
   }
   return { kind: 'failed', code: 'unknown_customer' };
+}
+
+/** Which of RevenueCat's objects a form is about. */
+export function targetOf(
+  request: AgentRequest,
+  form: Pick<StoreForm, 'subscription'>,
+): StoreActionDetails['of'] {
+  if (form.subscription === '') return 'customer';
+  return findPurchase(request, form.subscription)?.isOneTime ? 'purchase' : 'subscription';
 }
 
 /** What prevents an action whatever is typed. `null`: the teammate can use it. */
@@ -183,7 +192,8 @@ async function prepare(request: AgentRequest, form: StoreForm): Promise<StoreRev
   const kind = isOrder ? 'restore' : form.kind;
   const reason = form.reason ?? '';
   const blocker =
-    (await findStoreBlocker(request, kind)) ?? checkReason({ reasonRequired: kind !== 'manage' }, reason);
+    (await findStoreBlocker(request, kind, targetOf(request, form))) ??
+    checkReason({ reasonRequired: kind !== 'manage' }, reason);
   if (blocker) return { kind: 'blocked', blocker };
   const read = await readOwned(request);
   if (read.kind === 'failed') return read;

@@ -78,6 +78,7 @@ export function whyUnavailable(
   if (!isOffered) return 'store';
   if (own.isRefunded) return 'refunded';
   if (isFamilyShare) return 'family';
+  if (!isSubscription) return null;
   // Google refunds charges of subscriptions that have ended, too.
   if (!own.givesAccess && !(kind === 'refund' && own.store === GOOGLE) && kind !== 'manage') return 'ended';
   return kind === 'cancel' && !own.willRenew ? 'not_renewing' : null;
@@ -112,18 +113,18 @@ export function subscriptionId({ key }: Pick<SubscriptionState, 'key'>): string 
   return createHash('sha256').update(key).digest('hex').slice(0, 16);
 }
 
-/** The subscription of the API that a stored one is: by the store's transaction, else the store's only one. */
+/** What a stored purchase is in the API: by the store's transaction, else the store's only one of its kind. */
 export function findLive(
   subscription: SubscriptionState,
   owned: readonly LivePurchase[],
 ): LivePurchase | null {
-  const { transactionId, key, store, environment } = subscription;
+  const { transactionId, key, store, environment, isOneTime } = subscription;
   const ofStore = owned.filter((each) => each.store === store && each.environment === environment);
+  const isInKey = (id: string): boolean => key.endsWith(`|${id}`) || key.includes(`|${id}:`);
   const byTransaction = ofStore.find(
-    ({ storeId, id }) =>
-      (storeId !== null && (storeId === transactionId || key.includes(storeId))) || key.includes(id),
+    ({ storeId, id }) => (storeId !== null && (storeId === transactionId || isInKey(storeId))) || isInKey(id),
   );
-  const [only, ...others] = ofStore;
+  const [only, ...others] = ofStore.filter(({ kind }) => (kind === 'purchase') === isOneTime);
   return byTransaction ?? (only && others.length === 0 ? only : null);
 }
 

@@ -92,14 +92,26 @@ export async function storeFallbackEvents(sql: Sql, actions: readonly Action[]):
   const sinceMs = Math.min(...done.map(({ atMs }) => atMs)) - CLOCK_TOLERANCE_MS;
   const kinds = done.map(({ event }) => event.kind);
   const notices = await listEventsSince(sql, { ...first.action, kinds }, sinceMs);
-  return done.flatMap(({ action, event, atMs }) => {
-    const index = notices.findIndex(
-      (notice) =>
-        notice.kind === event.kind && notice.atMs > atMs - CLOCK_TOLERANCE_MS && notice.atMs < atMs + DAY_MS,
-    );
-    if (index >= 0) notices.splice(index, 1);
-    return index < 0 ? [storeEventOf(action, { ...event, atMs })] : [];
-  });
+  const unannounced = (
+    from: typeof done,
+    isAbout: (productId: string | null, action: StoreAction) => boolean,
+  ) =>
+    from.filter(({ action, event, atMs }) => {
+      const index = notices.findIndex(
+        (notice) =>
+          notice.kind === event.kind &&
+          notice.atMs > atMs - CLOCK_TOLERANCE_MS &&
+          notice.atMs < atMs + DAY_MS &&
+          isAbout(notice.productId, action),
+      );
+      if (index >= 0) notices.splice(index, 1);
+      return index < 0;
+    });
+  // The webhook of another product's refund is the last choice: stores name a product by several ids.
+  const others = unannounced(done, (productId, { details }) => productId === details.productId);
+  return unannounced(others, () => true).map(({ action, event, atMs }) =>
+    storeEventOf(action, { ...event, atMs }),
+  );
 }
 
 function storeEventOf(

@@ -133,7 +133,7 @@ function toPurchase(item: z.infer<typeof purchaseSchema>): LivePurchase {
     store: item.store,
     environment: item.environment,
     storeId: item.store_purchase_identifier,
-    givesAccess: !isRefunded,
+    givesAccess: !isRefunded && item.entitlements.length > 0,
     willRenew: false,
     endsAtMs: null,
     isRefunded,

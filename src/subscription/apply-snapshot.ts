@@ -237,9 +237,7 @@ function matchPurchase(
   return found && !matched.has(found) ? found : undefined;
 }
 
-/** A consumable gives no access: without an event there is nothing to show. */
 function addPurchase(fold: HistoryFold, item: SnapshotPurchase): StateBuilder | undefined {
-  if (item.entitlements.length === 0) return undefined;
   const { environment, store } = item;
   const key = indexKey(environment, store, `${item.storePurchaseId ?? item.id}:${item.productId ?? ''}`);
   if (fold.builders.has(key)) return undefined;

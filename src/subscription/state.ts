@@ -71,12 +71,16 @@ function summarizeFold(
   const subscriptions: SubscriptionState[] = [];
   const grants: SubscriptionState[] = [];
   const sandbox: SubscriptionState[] = [];
+  const consumables: SubscriptionState[] = [];
   const entitlements = new Map<string, EntitlementState>();
   let { firstPurchaseAtMs } = fold;
   for (const builder of fold.builders.values()) {
-    // A consumable is a purchase without access: it is on the timeline and in the sums.
-    if (builder.isOneTime && builder.entitlements.length === 0) continue;
     const state = buildState(builder, nowMs);
+    // A purchase without access: it is on the timeline, in the sums and can be refunded, but decides no status.
+    if (builder.isOneTime && builder.entitlements.length === 0) {
+      consumables.push(state);
+      continue;
+    }
     if (builder.environment === 'sandbox') {
       sandbox.push(state);
       continue;
@@ -87,6 +91,7 @@ function summarizeFold(
     if (state.givesAccess) for (const key of builder.entitlements) addEntitlement(entitlements, key, builder);
   }
   for (const list of [subscriptions, grants, sandbox]) list.sort(compareSubscriptions);
+  consumables.sort(newestFirst);
   addListed(entitlements, fold, nowMs);
 
   const primary = bestOf(subscriptions, grants);
@@ -99,6 +104,7 @@ function summarizeFold(
     subscriptions,
     grants,
     sandbox,
+    consumables: consumables.slice(0, MAX_CONSUMABLES),
     entitlements: [...entitlements.values()].sort((a, b) => compareTexts(a.lookupKey, b.lookupKey)),
     // A refund whose purchase is unknown would leave less than nothing.
     lifetimeValueUsdCents: Math.max(
@@ -115,6 +121,13 @@ function summarizeFold(
     lastEvent: last ? { kind: last.kind, type: last.type, atMs: last.atMs } : null,
     snapshotAtMs: snapshot?.takenAtMs ?? null,
   };
+}
+
+/** A game's customers buy hundreds; support is asked about recent ones. */
+const MAX_CONSUMABLES = 10;
+
+function newestFirst(a: SubscriptionState, b: SubscriptionState): number {
+  return (b.startedAtMs ?? 0) - (a.startedAtMs ?? 0) || compareTexts(a.key, b.key);
 }
 
 function isOwnPurchase(builder: StateBuilder): builder is StateBuilder & { startedAtMs: number } {

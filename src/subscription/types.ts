@@ -159,7 +159,9 @@ export interface SubscriberState {
   readonly subscriptions: readonly SubscriptionState[];
   /** Promotional grants of production, in the same order. */
   readonly grants: readonly SubscriptionState[];
-  /** Everything of the sandbox. */
+  /** One-time purchases without an entitlement, of both environments, newest first; at most ten. */
+  readonly consumables: readonly SubscriptionState[];
+  /** Everything of the sandbox that gives an entitlement. */
   readonly sandbox: readonly SubscriptionState[];
   /** Active ones of production, by lookup key. */
   readonly entitlements: readonly EntitlementState[];

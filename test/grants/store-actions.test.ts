@@ -1,22 +1,23 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, afterEach, before, describe, test } from 'node:test';
-import { lifecycleEvent } from '../../src/simulator/revenuecat/events.ts';
 import type { StoryName } from '../../src/simulator/revenuecat/scenarios.ts';
-import type { Subscription } from '../../src/simulator/revenuecat/state.ts';
-import {
-  forge,
-  idsOn,
-  type OpenCard,
-  openAgain,
-  openFor,
-  send,
-  tell,
-  textOf,
-} from '../inbox-card/support.ts';
+import { forge, idsOn, openAgain, openFor, tell, textOf } from '../inbox-card/support.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
+import {
+  ALL_ON,
+  actionStates,
+  buttonOf,
+  callsAbout,
+  callsOf,
+  openBuyer as openBuyerOf,
+  openPage as openPageOf,
+  reviewAction,
+  setActions,
+  setMissingScopes,
+} from './buyers.ts';
 import { audited, DAY_MS, noteIn, notesIn, openCustomer, SECOND } from './support.ts';
 
 let product: Product;
@@ -25,124 +26,26 @@ before(async () => {
   product = await createProduct();
   product.revenueCat.state.limitsPerMinute.customer = 1_000_000;
   product.intercom.addAdmin(WORKSPACE_ID, { id: SECOND, name: 'Sam Second', email: 'sam@example.com' });
-  await setActions(ALL_ON);
-  product.revenueCat.addProduct(REVENUECAT_PROJECT_ID, {
-    storeIdentifier: 'pro_web',
-    displayName: 'Pro Web',
-  });
+  await setActions(product, ALL_ON);
 });
 after(() => product?.close());
-const on = { enabled: true };
-const ALL_ON = { cancel: on, refund: on, extend: on, transfer: on, manage: on };
 afterEach(async () => {
   product.revenueCat.faults.clear();
-  await setActions(ALL_ON);
+  await setActions(product, ALL_ON);
 });
 
-async function setActions(actions: Record<string, unknown>): Promise<void> {
-  await product.server.connected.database.query(
-    `update workspaces set settings = jsonb_set(settings, '{actions}', $2::jsonb) where workspace_id = $1`,
-    [WORKSPACE_ID, JSON.stringify(actions)],
-  );
-}
-
-interface Buyer {
-  readonly card: OpenCard & { readonly appUserId: string };
-  readonly own: Subscription;
-  readonly page: OpenCard;
-}
-
-/** A customer who bought in a store, with the page of the subscription open. */
-async function openBuyer(store: string, changes: Partial<Subscription> = {}): Promise<Buyer> {
-  const card = await openCustomer(product);
-  const project = product.revenueCat.state.projects.get(REVENUECAT_PROJECT_ID);
-  const customer = project?.aliases.get(card.appUserId);
-  const productId = project?.products.find(({ storeIdentifier }) => storeIdentifier === 'pro_web')?.id;
-  assert.ok(project && customer && productId);
-  const own: Subscription = {
-    id: `sub${randomUUID().replaceAll('-', '').slice(0, 16)}`,
-    customerId: customer.id,
-    originalCustomerId: customer.id,
-    productId,
-    store,
-    environment: 'production',
-    status: 'active',
-    autoRenewalStatus: 'will_renew',
-    givesAccess: true,
-    startsAtMs: Date.now() - 10 * DAY_MS,
-    periodStartsAtMs: Date.now() - 10 * DAY_MS,
-    periodEndsAtMs: Date.now() + 20 * DAY_MS,
-    endsAtMs: Date.now() + 20 * DAY_MS,
-    entitlementIds: project.entitlements.filter(({ lookupKey }) => lookupKey === 'pro').map(({ id }) => id),
-    storeSubscriptionId: `${store === 'play_store' ? 'GPA.' : 'tx'}${Math.random().toString().slice(2, 14)}`,
-    grossUsd: 9.99,
-    country: 'US',
-    managementUrl: null,
-    ...changes,
-  };
-  customer.subscriptions.push(own);
-  const bought = lifecycleEvent('INITIAL_PURCHASE', {
-    appUserId: card.appUserId,
-    productId: 'pro_web',
-    entitlements: ['pro'],
-    store: store.toUpperCase(),
-    environment: 'PRODUCTION',
-    periodType: 'NORMAL',
-    purchasedAtMs: own.startsAtMs,
-    expirationAtMs: own.endsAtMs,
-    transactionId: own.storeSubscriptionId ?? own.id,
-    price: 4.99,
-    currency: 'EUR',
-    atMs: own.startsAtMs,
-  });
-  await send(product, bought);
-  return { card, own, page: await openPage(card) };
-}
-
-async function openPage(
-  card: Pick<OpenCard, 'contactId' | 'conversationId'>,
-  adminId = '7001',
-): Promise<OpenCard> {
-  const opened = await (await openAgain(product, card, { adminId })).press('refresh');
-  const details = await opened.press('details');
-  const id = idsOn(details.canvas).find((each) => each.startsWith('subscription:'));
-  assert.ok(id, details.text);
-  return details.press(id);
-}
-
-function button(page: OpenCard, kind: string): string {
-  const id = idsOn(page.canvas).find((each) => each.startsWith(`${kind}:`));
-  assert.ok(id, `${kind} in\n${page.text}`);
-  return id;
-}
-
-async function review(page: OpenCard, kind: string, inputs: Record<string, string> = {}): Promise<OpenCard> {
-  return (await page.press(button(page, kind))).press('action.review', {
-    'action.reason': 'The customer asked for it',
-    ...inputs,
-  });
-}
-
-/** How often RevenueCat was called for something. */
-function calls(id: string): number {
-  return product.revenueCat.state.actionRequests.filter((each) => each.id === id).length;
-}
-
-const pathOf = (own: Subscription): string => `/v2/projects/${REVENUECAT_PROJECT_ID}/subscriptions/${own.id}`;
-
-async function states(appUserId: string): Promise<string[]> {
-  const rows = await product.server.connected.database.query<{ state: string }>(
-    `select state from actions where workspace_id = $1 and app_user_id = $2 order by created_at`,
-    [WORKSPACE_ID, appUserId],
-  );
-  return rows.map(({ state }) => state);
-}
+const openBuyer = (store: string, changes?: Parameters<typeof openBuyerOf>[2]) =>
+  openBuyerOf(product, store, changes);
+const openPage = (card: Parameters<typeof openPageOf>[1], adminId = '7001') =>
+  openPageOf(product, card, { adminId });
+const calls = (id: string) => callsAbout(product, id);
+const states = (appUserId: string) => actionStates(product, appUserId);
 
 describe('a store action', () => {
   test('a Web Billing subscription is canceled: review, note, record, and once however often it is confirmed', async () => {
     const { card, own, page } = await openBuyer('rc_billing');
-    for (const kind of ['cancel', 'refund', 'extend', 'manage']) button(page, kind);
-    const checked = await review(page, 'cancel');
+    for (const kind of ['cancel', 'refund', 'extend', 'manage']) buttonOf(page, kind);
+    const checked = await reviewAction(page, 'cancel');
     assert.match(checked.text, /^Renewal is turned off\. Access continues until .+; nothing is refunded\.$/m);
     assert.match(checked.text, /The customer may not be notified/);
     assert.equal(calls(own.id), 0, 'a review does nothing');
@@ -166,7 +69,7 @@ describe('a store action', () => {
 
   test('a Web Billing refund ends access', async () => {
     const { card, own, page } = await openBuyer('rc_billing');
-    const checked = await review(page, 'refund');
+    const checked = await reviewAction(page, 'refund');
     assert.match(checked.text, /the customer loses its access immediately and is not charged again/);
     const done = await checked.press('action.confirm');
     assert.match(done.text, /✅ €4\.99 is refunded for Pro Web\./);
@@ -180,7 +83,7 @@ describe('a store action', () => {
     for (const kind of ['cancel', 'manage'])
       assert.ok(!idsOn(page.canvas).some((id) => id.startsWith(`${kind}:`)), kind);
     const charge = own.storeSubscriptionId ?? '';
-    const checked = await review(page, 'refund', { 'action.transaction': charge });
+    const checked = await reviewAction(page, 'refund', { 'action.transaction': charge });
     assert.match(checked.text, /not canceled and access stays/);
     assert.match(checked.text, /Google does not notify the customer/);
     assert.match(checked.text, /^Amount: €4\.99$/m);
@@ -189,7 +92,7 @@ describe('a store action', () => {
     assert.equal(calls(charge), 1);
     assert.equal(own.givesAccess, true);
     const refused = await (
-      await review(await openPage(card), 'refund', { 'action.transaction': charge })
+      await reviewAction(await openPage(card), 'refund', { 'action.transaction': charge })
     ).press('action.confirm');
     assert.match(refused.text, /this was done before\. Nothing was changed/);
   });
@@ -205,16 +108,18 @@ describe('a store action', () => {
     const texts = JSON.stringify(page.canvas);
     assert.match(texts, /reportaproblem\.apple\.com/);
     assert.match(texts, /apps\.apple\.com\/account\/subscriptions/);
-    const tooLong = await review(page, 'extend', { 'action.days': '91', 'action.code': '3' });
+    const tooLong = await reviewAction(page, 'extend', { 'action.days': '91', 'action.code': '3' });
     assert.match(tooLong.text, /Enter a number of days that the store allows/);
     const before = own.endsAtMs ?? 0;
-    const checked = await review(page, 'extend', { 'action.days': '30', 'action.code': '3' });
+    const checked = await reviewAction(page, 'extend', { 'action.days': '30', 'action.code': '3' });
     assert.match(checked.text, /ends 30 days later: on .+ instead of .+\./);
     assert.match(checked.text, /Apple e-mails the customer/);
     assert.match((await checked.press('action.confirm')).text, /✅ Pro Web is extended until/);
     assert.equal(own.endsAtMs, before + 30 * DAY_MS);
-    await (await review(await openPage(card), 'extend', { 'action.days': '1' })).press('action.confirm');
-    const third = await (await review(await openPage(card), 'extend', { 'action.days': '1' })).press(
+    await (await reviewAction(await openPage(card), 'extend', { 'action.days': '1' })).press(
+      'action.confirm',
+    );
+    const third = await (await reviewAction(await openPage(card), 'extend', { 'action.days': '1' })).press(
       'action.confirm',
     );
     assert.match(third.text, /The store refused this\. Nothing was changed/);
@@ -223,7 +128,7 @@ describe('a store action', () => {
 
   test('a portal link is shown once and stored nowhere', async () => {
     const { card, page } = await openBuyer('rc_billing');
-    const checked = await (await page.press(button(page, 'manage'))).press('action.review');
+    const checked = await (await page.press(buttonOf(page, 'manage'))).press('action.review');
     const done = await checked.press('action.confirm');
     const [, url = ''] =
       /(https:\/\/billing\.revenuecat\.com\/\S+token=\w+)/.exec(JSON.stringify(done.canvas)) ?? [];
@@ -304,7 +209,7 @@ describe('the timeline', () => {
         .split('\n')
         .filter((line) => /extended/i.test(line)).length;
     assert.equal(await title(), 0);
-    await (await review(page, 'extend', { 'action.days': '5' })).press('action.confirm');
+    await (await reviewAction(page, 'extend', { 'action.days': '5' })).press('action.confirm');
     assert.equal(await title(), 1);
     await product.revenueCat.flushWebhooks();
     await until(
@@ -326,10 +231,9 @@ describe('the timeline', () => {
 describe('a store action that does not go through', () => {
   test('the answer is lost: nothing is called again, and the result is read', async () => {
     const { card, own, page } = await openBuyer('rc_billing');
-    const checked = await review(page, 'cancel');
+    const checked = await reviewAction(page, 'cancel');
     product.revenueCat.faults.add({
-      pathPrefix: `${pathOf(own)}/actions`,
-      method: 'POST',
+      ...callsOf(own),
       drop: 'after',
       times: 1,
     });
@@ -346,8 +250,8 @@ describe('a store action that does not go through', () => {
   test('the answer to a Google refund is lost: the event that follows confirms it', async () => {
     const { card, own, page } = await openBuyer('play_store');
     const charge = own.storeSubscriptionId ?? '';
-    const checked = await review(page, 'refund', { 'action.transaction': charge });
-    product.revenueCat.faults.add({ pathPrefix: pathOf(own), method: 'POST', drop: 'after', times: 1 });
+    const checked = await reviewAction(page, 'refund', { 'action.transaction': charge });
+    product.revenueCat.faults.add({ ...callsOf(own), drop: 'after', times: 1 });
     assert.match((await checked.press('action.confirm')).text, /Not confirmed yet/);
     await until(async () => (await states(card.appUserId))[0] === 'confirmed', 'the refund');
     assert.equal(calls(charge), 1);
@@ -355,10 +259,9 @@ describe('a store action that does not go through', () => {
 
   test('the request is lost: two minutes later it is known that nothing was done', async () => {
     const { card, own, page } = await openBuyer('rc_billing');
-    const checked = await review(page, 'refund');
+    const checked = await reviewAction(page, 'refund');
     product.revenueCat.faults.add({
-      pathPrefix: `${pathOf(own)}/actions`,
-      method: 'POST',
+      ...callsOf(own),
       drop: 'before',
       times: 1,
     });
@@ -375,11 +278,7 @@ describe('a store action that does not go through', () => {
 
   test('a missing permission is named before the click', async () => {
     const { card } = await openBuyer('rc_billing');
-    const { database } = product.server.connected;
-    await database.query(
-      `update projects set missing_scopes = '["customer_information:subscriptions:read_write"]' where workspace_id = $1`,
-      [WORKSPACE_ID],
-    );
+    await setMissingScopes(product, ['customer_information:subscriptions:read_write']);
     try {
       const page = await openPage(card);
       assert.match(
@@ -388,18 +287,15 @@ describe('a store action that does not go through', () => {
       );
       assert.ok(!idsOn(page.canvas).some((id) => id.startsWith('refund:')));
     } finally {
-      await database.query(`update projects set missing_scopes = '[]' where workspace_id = $1`, [
-        WORKSPACE_ID,
-      ]);
+      await setMissingScopes(product, []);
     }
   });
 
   test('a permission that is missing at the call: nothing was changed', async () => {
     const { own, page } = await openBuyer('rc_billing');
-    const checked = await review(page, 'refund');
+    const checked = await reviewAction(page, 'refund');
     product.revenueCat.faults.add({
-      pathPrefix: `${pathOf(own)}/actions`,
-      method: 'POST',
+      ...callsOf(own),
       status: 403,
       times: 1,
     });
@@ -412,7 +308,7 @@ describe('a store action that does not go through', () => {
 
   test('what changed since the review is shown and confirmed again', async () => {
     const { own, page } = await openBuyer('rc_billing');
-    const checked = await review(page, 'cancel');
+    const checked = await reviewAction(page, 'cancel');
     own.endsAtMs = (own.endsAtMs ?? 0) + 5 * DAY_MS;
     const again = await checked.press('action.confirm');
     assert.match(again.text, /has changed since the review/);
@@ -423,7 +319,7 @@ describe('a store action that does not go through', () => {
 
 describe('the policy of store actions', () => {
   test('off by default, and said so', async () => {
-    await setActions({});
+    await setActions(product, {});
     const { page, card } = await openBuyer('rc_billing');
     assert.match(page.text, /Store actions are turned off\. An admin can turn them on/);
     const forged = await forge(product, card, 'transfer');
@@ -432,10 +328,10 @@ describe('the policy of store actions', () => {
 
   test('is checked at review and again at confirm', async () => {
     const { own, page, card } = await openBuyer('rc_billing');
-    const checked = await review(page, 'refund');
-    await setActions({ ...ALL_ON, refund: { enabled: true, allowedAdminIds: [SECOND] } });
+    const checked = await reviewAction(page, 'refund');
+    await setActions(product, { ...ALL_ON, refund: { enabled: true, allowedAdminIds: [SECOND] } });
     assert.match((await checked.press('action.confirm')).text, /You cannot use this/);
-    await setActions({ ...ALL_ON, refund: { enabled: false } });
+    await setActions(product, { ...ALL_ON, refund: { enabled: false } });
     assert.match((await checked.press('action.confirm')).text, /Turned off/);
     assert.equal(calls(own.id), 0);
     assert.deepEqual(
@@ -449,20 +345,22 @@ describe('the policy of store actions', () => {
 
   test('a number for each teammate and month', async () => {
     product.intercom.addAdmin(WORKSPACE_ID, { id: '7200', name: 'Once', email: 'once@example.com' });
-    await setActions({ ...ALL_ON, extend: { enabled: true, monthlyPerAdmin: 1 } });
+    await setActions(product, { ...ALL_ON, extend: { enabled: true, monthlyPerAdmin: 1 } });
     const first = await openBuyer('rc_billing');
     const second = await openBuyer('rc_billing');
     const pages = await Promise.all([openPage(first.card, '7200'), openPage(second.card, '7200')]);
-    const checked = await Promise.all(pages.map((page) => review(page, 'extend', { 'action.days': '3' })));
+    const checked = await Promise.all(
+      pages.map((page) => reviewAction(page, 'extend', { 'action.days': '3' })),
+    );
     const all = await Promise.all(checked.map((each) => each.press('action.confirm')));
     assert.deepEqual(all.map(({ text }) => /✅/.test(text)).toSorted(), [false, true]);
     assert.ok(all.some(({ text }) => /limit of 1 a month is used up/.test(text)));
   });
 
   test('a sum above the limit, or one that is not known, waits for a second teammate', async () => {
-    await setActions({ ...ALL_ON, refund: { enabled: true, maxAmountAlone: 4.98 } });
+    await setActions(product, { ...ALL_ON, refund: { enabled: true, maxAmountAlone: 4.98 } });
     const { card, own, page } = await openBuyer('rc_billing');
-    const checked = await review(page, 'refund');
+    const checked = await reviewAction(page, 'refund');
     assert.match(checked.text, /Refunds above 4\.98 in the currency paid.* need the approval/);
     const waiting = await checked.press('action.confirm');
     assert.match(waiting.text, /waits for the approval of another teammate/);

@@ -155,7 +155,7 @@ export async function grantConfirm(view: ActionView): Promise<InboxCanvas> {
   const reviewed = view.formState.grant;
   if (reviewed?.subscriberId !== view.customer.subscriber.subscriberId) {
     return view.page([
-      text(t('grant.state.outdated'), 'error'),
+      text(t('card.state.outdated'), 'error'),
       button('grant', t('grant.button.grant'), 'secondary'),
     ]);
   }

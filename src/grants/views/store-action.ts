@@ -74,6 +74,13 @@ function reviewCanvas(view: ActionView, reviewed: ReviewedAction, problem?: stri
   );
 }
 
+/** Which texts an action has: refunds of charges and of one-time purchases have their own. */
+function variantOf({ kind, details }: Pick<StoreAction, 'kind' | 'details'>) {
+  if (kind !== 'refund') return kind;
+  if (details.transactionId !== undefined) return 'refundCharge';
+  return details.of === 'purchase' ? 'refundPurchase' : 'refund';
+}
+
 /** What happens, what does not, the sum, and who tells the customer. */
 function effects(
   view: ActionView,
@@ -87,12 +94,12 @@ function effects(
     product: details.product,
     days,
     count: moves?.length ?? 0,
+    access: before?.givesAccess ? 'ends' : null,
     from: endMs === null ? null : date(endMs),
     to: endMs === null ? null : exactEnd(view, endMs + days * 86_400_000),
   };
-  const isCharge = kind === 'refund' && transactionId !== undefined;
   return [
-    text(t(isCharge ? 'action.effect.refundCharge' : `action.effect.${kind}`, values)),
+    text(t(`action.effect.${variantOf(action)}`, values)),
     ...table([
       [
         t('action.label.amount'),
@@ -113,7 +120,7 @@ export async function storeConfirm(view: ActionView): Promise<InboxCanvas> {
   const { t } = view.messages;
   const reviewed = view.formState.action;
   if (reviewed?.subscriberId !== view.customer.subscriber.subscriberId)
-    return view.page([text(t('grant.state.outdated'), 'error')]);
+    return view.page([text(t('card.state.outdated'), 'error')]);
   return confirmed(view, confirmStoreAction(view, reviewed), {
     find: async () => {
       const action = await findByKey(view.context.database, view.workspace.workspaceId, reviewed.key);
@@ -215,6 +222,7 @@ function resultValues(
     product,
     days,
     count: moves?.length ?? 0,
+    access: before?.givesAccess ? 'ends' : null,
     amount: amount && messages.money(amount),
     end: endMs === null ? null : messages.date(endMs),
   };
@@ -222,7 +230,6 @@ function resultValues(
 
 function customerText(view: ActionView, action: StoreAction, url?: string): Component[] {
   const { messages, customerMessages } = view;
-  const isCharge = action.details.transactionId !== undefined;
   if (action.kind === 'manage' && url === undefined)
     return [text(messages.t('action.state.linkShownOnce'), 'muted')];
   return [
@@ -230,10 +237,10 @@ function customerText(view: ActionView, action: StoreAction, url?: string): Comp
       type: 'textarea',
       id: 'action.tell',
       label: messages.t('grant.label.customerText'),
-      value: customerMessages.t(
-        isCharge ? 'action.customerText.refundCharge' : `action.customerText.${action.kind}`,
-        { ...resultValues({ messages: customerMessages }, action), url: url ?? '' },
-      ),
+      value: customerMessages.t(`action.customerText.${variantOf(action)}`, {
+        ...resultValues({ messages: customerMessages }, action),
+        url: url ?? '',
+      }),
     },
   ];
 }

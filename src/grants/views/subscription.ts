@@ -16,7 +16,15 @@ import type { LivePurchase } from '../../revenuecat/store-actions.ts';
 import { productLabel } from '../../subscription/names.ts';
 import type { SubscriptionState } from '../../subscription/types.ts';
 import type { ActionView, CardVisit } from '../context.ts';
-import { findPurchase, findStoreBlocker, listCharges, readOwned, type StoreForm } from '../store-service.ts';
+import {
+  allPurchases,
+  findPurchase,
+  findStoreBlocker,
+  listCharges,
+  readOwned,
+  type StoreForm,
+  targetOf,
+} from '../store-service.ts';
 import {
   APPLE_REASON_CODES,
   findLive,
@@ -38,16 +46,20 @@ const MAX_LISTED = 20;
 export function purchaseComponents(
   card: Pick<CardVisit, 'customer' | 'messages' | 'workspace'>,
 ): Component[] {
-  const { customer, messages, workspace } = card;
+  const { messages, workspace } = card;
   const { t } = messages;
-  const purchases = [...customer.state.subscriptions, ...customer.state.sandbox].filter(
-    ({ store }) => store !== 'PROMOTIONAL',
-  );
-  const items = purchases.slice(0, MAX_LISTED).map((purchase) =>
-    item(`subscription:${subscriptionId(purchase)}`, clip(purchaseName(card, purchase), 100), {
-      subtitle: storeText(messages, purchase.store) ?? '',
-    }),
-  );
+  const items = allPurchases(card)
+    .slice(0, MAX_LISTED)
+    .map((purchase) => {
+      const { isOneTime, price, startedAtMs, store } = purchase;
+      // Of the same product bought several times, each must be told apart.
+      const once = isOneTime
+        ? [startedAtMs === null ? null : messages.date(startedAtMs), price && messages.money(price)]
+        : [];
+      return item(`subscription:${subscriptionId(purchase)}`, clip(purchaseName(card, purchase), 100), {
+        subtitle: [storeText(messages, store), ...once].filter(Boolean).join(' · '),
+      });
+    });
   return [
     ...(items.length > 0 ? [list(items)] : []),
     ...(workspace.settings.actions.transfer.enabled
@@ -62,14 +74,18 @@ export async function subscriptionPage(view: ActionView, id: string): Promise<In
   const { t } = messages;
   const subscription = findPurchase(view, id);
   if (!subscription) return view.page([text(t('action.state.notFound'), 'muted')]);
-  const { price, store, startedAtMs, endsAtMs, transactionId, environment } = subscription;
+  const { price, store, startedAtMs, endsAtMs, transactionId, environment, isOneTime } = subscription;
+  const isEndless = endsAtMs === null && subscription.entitlements.length > 0;
   const facts = table([
     [t('action.label.store'), storeText(messages, store)],
     [t('action.label.price'), price && messages.money(price)],
-    [t('action.label.started'), startedAtMs === null ? null : messages.date(startedAtMs)],
+    [
+      t(isOneTime ? 'action.label.bought' : 'action.label.started'),
+      startedAtMs === null ? null : messages.date(startedAtMs),
+    ],
     [
       t(subscription.willRenew ? 'action.label.renews' : 'action.label.ends'),
-      endsAtMs === null ? t('grant.access.forever') : messages.date(endsAtMs),
+      endsAtMs === null ? (isEndless ? t('grant.access.forever') : null) : messages.date(endsAtMs),
     ],
     [t('action.label.environment'), environment === 'sandbox' ? t('action.state.sandbox') : null],
     [t('action.label.transaction'), transactionId],
@@ -125,7 +141,10 @@ async function actionComponents(
 }
 
 /** Only Apple refunds, and only the customer cancels there: what to tell them, with the right link. */
-function appleTexts({ messages, customerMessages }: ActionView, { store }: SubscriptionState): Component[] {
+function appleTexts(
+  { messages, customerMessages }: ActionView,
+  { store, isOneTime }: SubscriptionState,
+): Component[] {
   if (!isApple(store)) return [];
   const field = (name: 'cancel' | 'refund', url: string): Component => ({
     type: 'textarea',
@@ -135,7 +154,7 @@ function appleTexts({ messages, customerMessages }: ActionView, { store }: Subsc
   });
   return [
     text(messages.t('action.state.apple'), 'muted'),
-    field('cancel', APPLE_SUBSCRIPTIONS_URL),
+    ...(isOneTime ? [] : [field('cancel', APPLE_SUBSCRIPTIONS_URL)]),
     field('refund', APPLE_REFUND_URL),
   ];
 }
@@ -144,7 +163,7 @@ function appleTexts({ messages, customerMessages }: ActionView, { store }: Subsc
 export async function actionForm(view: ActionView, form: StoreForm, problem?: string): Promise<InboxCanvas> {
   const { t } = view.messages;
   const { kind } = form;
-  const blocker = await findStoreBlocker(view, kind);
+  const blocker = await findStoreBlocker(view, kind, targetOf(view, form));
   if (blocker) return blockedStorePage(view, blocker);
   const fields = kind === 'transfer' ? transferFields(view, form) : await purchaseFields(view, form);
   if (fields === null) return view.page([text(t('action.state.notInRevenueCat'), 'muted')]);

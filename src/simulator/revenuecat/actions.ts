@@ -140,12 +140,22 @@ export function actionRoutes(context: Context, announce: Announce): Router {
   router.post('/v2/projects/:projectId/purchases/:purchaseId/actions/refund', (req, res) => {
     const project = requireProject(context, req, res, PURCHASES);
     readBody(nothing, req.body);
-    const own = everyPurchase(project).find(({ id }) => id === req.params.purchaseId);
-    if (!own) throw missing('Purchase not found');
+    const [customer, own] = findOneTime(project, String(req.params.purchaseId));
     record('refund', own.id);
     if (own.store !== 'rc_billing') throw refusal(422, 'Only Web Billing purchases can be refunded');
     if (own.status === 'refunded') throw refusal(409, 'The purchase is already refunded');
     own.status = 'refunded';
+    const bought = {
+      ...own,
+      periodStartsAtMs: own.purchasedAtMs,
+      endsAtMs: null,
+      periodEndsAtMs: null,
+      storeSubscriptionId: own.storePurchaseId,
+    };
+    const extra = { cancel_reason: 'CUSTOMER_SUPPORT' };
+    send(project, customer, [
+      eventOf(project, customer, { own: bought, type: 'CANCELLATION', extra, price: -1 }),
+    ]);
     res.json(purchaseView(project, own));
   });
 
@@ -283,7 +293,19 @@ export function actionRoutes(context: Context, announce: Announce): Router {
     project: Project,
     customer: Customer,
     about: {
-      readonly own: Subscription;
+      readonly own: Pick<
+        Subscription,
+        | 'id'
+        | 'productId'
+        | 'store'
+        | 'environment'
+        | 'entitlementIds'
+        | 'periodStartsAtMs'
+        | 'endsAtMs'
+        | 'periodEndsAtMs'
+        | 'storeSubscriptionId'
+        | 'grossUsd'
+      >;
       readonly type: string;
       readonly extra?: Record<string, unknown>;
       /** −1: what was paid, given back. */
@@ -319,8 +341,12 @@ export function actionRoutes(context: Context, announce: Announce): Router {
   return router;
 }
 
-function everyPurchase(project: Project): Purchase[] {
-  return [...project.customers.values()].flatMap(({ purchases }) => purchases);
+function findOneTime(project: Project, id: string): [Customer, Purchase] {
+  for (const customer of project.customers.values()) {
+    const own = customer.purchases.find((each) => each.id === id);
+    if (own) return [customer, own];
+  }
+  throw missing('Purchase not found');
 }
 
 function move<T extends { customerId: string; readonly productId: string | null; readonly store: string }>(
