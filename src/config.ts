@@ -12,6 +12,8 @@ export interface Config {
   readonly trustedProxies: readonly string[];
   /** Without a final slash. */
   readonly publicUrl: string;
+  /** Where Intercom's pages load pictures from. Only HTTPS; without it there are none. */
+  readonly picturesUrl: string;
   /** `null`: the embedded PostgreSQL under `dataDir`. */
   readonly databaseUrl: string | null;
   /** A streaming replica of the database, for the reads of cards and pages; `null`: none. */
@@ -170,6 +172,7 @@ export function readConfig(
   if (!parsed.success || problems.length > 0) return { ok: false, problems };
 
   const env = parsed.data;
+  const publicUrl = env.PUBLIC_URL ?? `http://localhost:${env.PORT}`;
   return {
     ok: true,
     config: {
@@ -177,7 +180,8 @@ export function readConfig(
       port: env.PORT,
       host: env.HOST ?? null,
       trustedProxies: env.TRUSTED_PROXIES ?? ['loopback'],
-      publicUrl: env.PUBLIC_URL ?? `http://localhost:${env.PORT}`,
+      publicUrl,
+      picturesUrl: publicUrl,
       databaseUrl: env.DATABASE_URL ?? null,
       databaseReadUrl: env.DATABASE_READ_URL ?? null,
       databaseDirectUrl: env.DATABASE_DIRECT_URL ?? null,

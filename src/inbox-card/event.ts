@@ -76,7 +76,7 @@ function fields(
   const time = (atMs: number | null): string | null => (atMs === null ? null : m.dateTime(atMs));
   return [
     [m.t('card.label.nextAttempt'), delivery.state === 'pending' ? time(delivery.nextTryAtMs) : null],
-    [m.t('card.label.price'), price && m.money(price) + inDollars(context, event)],
+    [m.t('card.label.price'), price?.amountMinor ? m.money(price) + inDollars(context, event) : null],
     [m.t('card.label.product'), event.productId],
     [m.t('card.label.newProduct'), event.newProductId],
     [

@@ -26,13 +26,13 @@ export function pictureComponents(context: CustomerContext): Component[] {
   const { customer, messages: m, request, services, workspace } = context;
   const { subscriber, state, fallbackEvents: grants } = customer;
   const hasHistory = state.subscriptions.length + state.grants.length > 0;
-  const isShown = workspace.settings.card.picture && services.config.publicUrl.startsWith('https://');
+  const isShown = workspace.settings.card.picture && services.config.picturesUrl.startsWith('https://');
   if (!isShown || !hasHistory) return [];
   const expiresAtMs = (Math.floor(services.now() / VALID_MS) + 2) * VALID_MS;
   // The version changes with what is drawn, so that a browser loads it again.
   const version = `${subscriber.version}-${grants.length}`;
   const path = `/pictures/${encodeURIComponent(request.workspaceId)}/${subscriber.subscriberId}/${version}/${expiresAtMs}`;
-  const url = `${services.config.publicUrl}${path}/${signatureOf(services.pictureKey, path)}.png`;
+  const url = `${services.config.picturesUrl}${path}/${signatureOf(services.pictureKey, path)}.png`;
   const size = { width: PICTURE_WIDTH, height: PICTURE_HEIGHT };
   return [
     { type: 'image', url, ...size, align: 'full_width', bottom_margin: 'none' },

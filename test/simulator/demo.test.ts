@@ -108,6 +108,16 @@ describe('the inbox', () => {
     }
   });
 
+  test('the timeline begins with a picture of the subscription', async () => {
+    await open('Eva Lind');
+    await page
+      .getByTestId('card')
+      .getByRole('button', { name: /^Timeline/ })
+      .click();
+    await page.getByTestId('card').getByText('🟨 grace period').waitFor();
+    await page.waitForFunction('document.querySelector("#card img")?.naturalWidth === 660');
+  });
+
   test('a webhook that is sent from the page reaches the contact and the card', async () => {
     await open('Dev Patel');
     const events = page.getByTestId('events').getByText('rc_uncancellation_event');

@@ -10,6 +10,7 @@ const CONFIG: Config = {
   host: null,
   trustedProxies: [],
   publicUrl: 'http://app.test',
+  picturesUrl: 'http://app.test',
   databaseUrl: null,
   databaseReadUrl: null,
   databaseDirectUrl: null,

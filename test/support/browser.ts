@@ -9,6 +9,9 @@ import { type Browser, chromium } from 'playwright-core';
 
 const run = promisify(execFile);
 
+/** Chromium's, and that of its font configuration. */
+const VERSION = '147.2';
+
 const ARGUMENTS = [
   '--no-sandbox',
   '--disable-gpu',
@@ -41,7 +44,7 @@ export async function launchBrowser(): Promise<Browser> {
  * shared one by an atomic rename.
  */
 async function unpackedChromium(): Promise<string> {
-  const shared = join(tmpdir(), `subscription-timeline-chromium-${process.getuid?.() ?? 0}-147`);
+  const shared = join(tmpdir(), `subscription-timeline-chromium-${process.getuid?.() ?? 0}-${VERSION}`);
   if (existsSync(shared)) return shared;
   const own = await mkdtemp(join(tmpdir(), 'chromium-'));
   await extractInto(own);
@@ -85,16 +88,15 @@ async function environmentFor(folder: string, executablePath: string): Promise<R
   }
 }
 
-/** The same face on every machine, so that screenshots and heights agree. */
+/** The same face on every machine, so that screenshots and heights agree; others only for what it lacks. */
 function fontConfiguration(folder: string): string {
-  const families = ['sans-serif', 'system-ui', 'Helvetica', 'Arial'];
   return `<?xml version="1.0"?>
 <!DOCTYPE fontconfig SYSTEM "fonts.dtd">
 <fontconfig>
   <dir>${folder}/fonts</dir>
   <dir>/usr/share/fonts</dir>
   <cachedir>${folder}/font-cache</cachedir>
-${families.map((family) => `  <alias binding="strong"><family>${family}</family><prefer><family>Open Sans</family></prefer></alias>`).join('\n')}
+  <match target="pattern"><edit name="family" mode="prepend" binding="strong"><string>Open Sans</string></edit></match>
 </fontconfig>
 `;
 }

@@ -6,7 +6,14 @@ import type { Canvas } from '../intercom/canvas-rules.ts';
 import type { Contact, Conversation } from '../intercom/state.ts';
 import type { Customer, Project } from '../revenuecat/state.ts';
 import { ACTIONS, happen, possibleActions } from './actions.ts';
-import { type DemoWorld, OWN_PROJECT_ID, OWN_WORKSPACE_ID, PROJECT_ID, WORKSPACE_ID } from './world.ts';
+import {
+  type DemoWorld,
+  OWN_PROJECT_ID,
+  OWN_WORKSPACE_ID,
+  PICTURES_URL,
+  PROJECT_ID,
+  WORKSPACE_ID,
+} from './world.ts';
 
 interface Fault {
   readonly name: string;
@@ -187,6 +194,14 @@ export function createDemoInbox(world: DemoWorld): Router {
         findings: answer.findings,
         ...(options === null ? {} : { replyCard: await cardForReply(conversationId, options) }),
       };
+    },
+    async loadImage(url) {
+      const { origin, pathname } = new URL(url);
+      if (origin !== PICTURES_URL) throw notFound('No such image');
+      const response = await fetch(`${world.appUrl}${pathname}`);
+      if (!response.ok) throw notFound(`The app answered with HTTP ${response.status}.`);
+      const type = response.headers.get('content-type') ?? 'application/octet-stream';
+      return { type, body: Buffer.from(await response.arrayBuffer()) };
     },
     async sendMessage({ conversationId, adminId, kind, text }) {
       const conversation = conversationOf(conversationId);

@@ -90,6 +90,8 @@ export interface InboxPageDeps {
   readContact(id: string): Promise<InboxContact>;
   listAdmins(): Promise<readonly { readonly id: string; readonly name: string }[]>;
   callCanvas(call: InboxCanvasCall): Promise<InboxCanvasAnswer>;
+  /** Loads an image of a canvas on the server, as Intercom's image proxy does (UNVERIFIED for Canvas Kit). */
+  loadImage(url: string): Promise<{ readonly type: string; readonly body: Buffer }>;
   /** Absent: the page has no composer. */
   sendMessage?(message: InboxOwnMessage): Promise<void>;
   /** Sends a card that the app added to the reply. */
@@ -103,13 +105,12 @@ export interface InboxPageDeps {
 
 const ASSETS = join(import.meta.dirname, 'assets');
 
-/** Images come from where the app says, as in the real inbox; everything else is this page's own. */
 export const CONTENT_SECURITY_POLICY = [
   "default-src 'none'",
   "script-src 'self'",
   "style-src 'self'",
   "connect-src 'self'",
-  "img-src 'self' https: data:",
+  "img-src 'self' data:",
   // The customer's Messenger, from the same server.
   "frame-src 'self'",
   "base-uri 'none'",
@@ -133,6 +134,7 @@ const messageSchema = z.object({
   text: z.string().trim().min(1).max(10_000),
 });
 const faultSchema = z.object({ on: z.boolean() });
+const imageSchema = z.object({ url: z.url({ protocol: /^https$/ }) });
 const actionSchema = z.object({ actionId: z.string().min(1) });
 
 /** An inbox to try a card in: conversations, the card beside them, and the contact's attributes and events. */
@@ -178,6 +180,10 @@ export function createInboxPage(deps: InboxPageDeps): Router {
     const answer = await deps.callCanvas(call);
     response.json({ ...answer, durationMs: Math.round(performance.now() - startedAt) });
   });
+  api.get('/image', async (request, response) => {
+    const { type, body } = await deps.loadImage(parse(imageSchema, request.query).url);
+    response.type(type).send(body);
+  });
   api.post('/conversations/:id/messages', async (request, response) => {
     if (!deps.sendMessage) throw badRequest('This inbox has no composer');
     await deps.sendMessage({ conversationId: request.params.id, ...readBody(messageSchema, request) });
@@ -203,7 +209,11 @@ export function createInboxPage(deps: InboxPageDeps): Router {
 }
 
 export function readBody<Output>(schema: z.ZodType<Output>, request: Request): Output {
-  const result = schema.safeParse(request.body);
+  return parse(schema, request.body);
+}
+
+function parse<Output>(schema: z.ZodType<Output>, value: unknown): Output {
+  const result = schema.safeParse(value);
   if (result.success) return result.data;
   throw badRequest(z.prettifyError(result.error));
 }

@@ -17,6 +17,7 @@ import {
 import { launchBrowser } from '../../support/browser.ts';
 
 const HOSTILE = '<img src=x onerror="window.hacked=true">';
+const SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20"/>';
 const SUBMIT = { type: 'submit' };
 const AT_MS = Date.UTC(2027, 0, 8, 13, 5);
 
@@ -27,6 +28,7 @@ const EVERY_COMPONENT = [
     id: 'words',
     text: `Next charge **Jan 8, 2027**. [The receipt](https://example.com/r_(1)) ${HOSTILE} [bad](javascript:alert(1))`,
   },
+  { type: 'text', id: 'mark', text: '⚠️ **Payment failed.** 🟨 grace period' },
   { type: 'text', id: 'muted', style: 'muted', align: 'center', text: 'Paying since May 2, 2026' },
   { type: 'text', id: 'error', style: 'error', bottom_margin: 'none', text: 'The last payment failed.' },
   { type: 'spacer', size: 'm' },
@@ -92,7 +94,7 @@ const EVERY_COMPONENT = [
   },
   {
     type: 'image',
-    url: 'data:image/svg+xml,%3Csvg/%3E',
+    url: 'https://app.test/picture.svg',
     width: 40,
     height: 20,
     align: 'center',
@@ -119,6 +121,7 @@ class FakeWorkspace {
   notes: InboxMessage[] = [];
   events: InboxContact['events'][number][] = [];
   components: unknown[] = EVERY_COMPONENT;
+  readonly images: string[] = [];
   readonly written: InboxOwnMessage[] = [];
   problems: string[] | null = null;
   gate: Promise<void> = Promise.resolve();
@@ -184,6 +187,10 @@ class FakeWorkspace {
         [...this.faults].map(([name, on]) => ({ name, label: name.replace('-', ' '), on })),
       setFault: async (name, on) => {
         this.faults.set(name, on);
+      },
+      loadImage: async (url) => {
+        this.images.push(url);
+        return { type: 'image/svg+xml', body: Buffer.from(SVG) };
       },
       sendMessage: async (message) => {
         this.written.push(message);
@@ -298,6 +305,29 @@ describe('the inbox page', () => {
       true,
     );
     assert.deepEqual(pageErrors, []);
+  });
+
+  test('loads images on the server, from HTTPS addresses only', async () => {
+    const card = await openInbox();
+    const image = card.locator('.component-image img');
+    await page.waitForFunction('document.querySelector(".component-image img").naturalWidth === 40');
+    assert.match(
+      (await image.getAttribute('src')) ?? '',
+      /^\/inbox\/api\/image\?url=https%3A%2F%2Fapp\.test/,
+    );
+    assert.deepEqual(workspace.images, ['https://app.test/picture.svg']);
+    const refused = await fetch(`${origin}/inbox/api/image?url=http://app.test/picture.svg`);
+    assert.equal(refused.status, 400);
+    assert.equal(workspace.images.length, 1);
+  });
+
+  test('draws the marks of a text, for systems without an emoji font, and keeps its characters', async () => {
+    const card = await openInbox();
+    const mark = card.locator('[data-component-id=mark]');
+    assert.equal(await mark.textContent(), '⚠️ Payment failed. 🟨 grace period');
+    assert.equal(await mark.locator('svg.emoji').count(), 2);
+    const box = await mark.locator('svg.emoji').first().boundingBox();
+    assert.ok(box && box.width === 14 && box.height === 14);
   });
 
   test('submits every value, the canvas as it came, and the id of what was used', async () => {

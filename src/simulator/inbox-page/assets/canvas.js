@@ -253,7 +253,7 @@ function drawList(component, drawing) {
     const image =
       isSafeAddress(item.image) &&
       element('img', {
-        src: item.image,
+        src: proxied(item.image),
         alt: '',
         width: item.image_width,
         height: item.image_height,
@@ -292,10 +292,15 @@ function drawDataTable(component) {
   return element('dl', { class: 'pairs' }, ...rows);
 }
 
+/** Images are loaded by the server. */
+function proxied(address) {
+  return `/inbox/api/image?url=${encodeURIComponent(address)}`;
+}
+
 function drawImage(component) {
   const align = component.align ?? 'left';
   const image = element('img', {
-    src: isSafeAddress(component.url) ? component.url : null,
+    src: isSafeAddress(component.url) ? proxied(component.url) : null,
     alt: '',
     width: component.width,
     height: component.height,

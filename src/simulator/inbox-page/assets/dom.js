@@ -50,14 +50,16 @@ const SVG = 'http://www.w3.org/2000/svg';
 /**
  * @param {string} path
  * @param {string} name
+ * @param {string} [fill] a color; without one the style sheet decides
  */
-export function icon(path, name = 'icon') {
+export function icon(path, name = 'icon', fill = undefined) {
   const svg = document.createElementNS(SVG, 'svg');
   svg.setAttribute('class', name);
   svg.setAttribute('viewBox', '0 0 16 16');
   svg.setAttribute('aria-hidden', 'true');
   const shape = document.createElementNS(SVG, 'path');
   shape.setAttribute('d', path);
+  if (fill !== undefined) shape.setAttribute('fill', fill);
   svg.append(shape);
   return svg;
 }

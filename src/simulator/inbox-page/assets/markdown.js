@@ -1,4 +1,5 @@
 import { externalLink, isSafeAddress } from './dom.js';
+import { emojiNodes } from './emoji.js';
 
 const MARKS = /\*\*(?<bold>[^\n]+?)\*\*|\[(?<label>[^\]\n]+)\]\((?<address>(?:[^()\s]|\([^()\s]*\))+)\)/g;
 
@@ -12,7 +13,7 @@ export function markdownNodes(text) {
   let end = 0;
   for (const match of text.matchAll(MARKS)) {
     const { bold, label, address } = match.groups;
-    if (match.index > end) nodes.push(text.slice(end, match.index));
+    if (match.index > end) nodes.push(...emojiNodes(text.slice(end, match.index)));
     if (bold !== undefined) {
       const strong = document.createElement('strong');
       strong.append(...markdownNodes(bold));
@@ -24,6 +25,6 @@ export function markdownNodes(text) {
     }
     end = match.index + match[0].length;
   }
-  if (end < text.length) nodes.push(text.slice(end));
+  if (end < text.length) nodes.push(...emojiNodes(text.slice(end)));
   return nodes;
 }
