@@ -31,7 +31,7 @@ describe('the picture of the subscription', () => {
   test('the timeline shows it with its legend, and its address answers a PNG of that size to any browser', async () => {
     for (const story of ['grace_period', 'long_history']) {
       const { timeline, image } = await imageOf(story);
-      assert.match(timeline.text, /🟩 paid {2}🟨 grace period/);
+      assert.match(timeline.text, /🟩\u00a0paid {2}🟨\u00a0grace period/);
       const response = await fetch(await addressOf(story));
       const png = Buffer.from(await response.arrayBuffer());
       assert.equal(response.status, 200);
