@@ -90,7 +90,7 @@ export async function createSetting(options: { quick: boolean }): Promise<Settin
         INTERCOM_API_URL: intercomUrl,
         ENCRYPTION_KEYS: key.toString('base64'),
         LOG_LEVEL: 'info',
-        NODE_OPTIONS: '--max-semi-space-size=16',
+        NODE_OPTIONS: '--max-semi-space-size=8',
         BENCH_NAME: name,
       }),
     async crashDatabase() {
