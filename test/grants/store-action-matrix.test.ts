@@ -1,0 +1,311 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { after, before, describe, test } from 'node:test';
+import { forge, idsOn, type OpenCard, openAgain, openFor, textOf } from '../inbox-card/support.ts';
+import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
+import { until } from '../support/wait.ts';
+import { WORKSPACE_ID } from '../support/world.ts';
+import {
+  ALL_ON,
+  actionStates,
+  type BuyerCard,
+  buyOnce,
+  callsAbout,
+  callsOf,
+  openBuyer,
+  openPage,
+  reviewAction,
+  setActions,
+  setMissingScopes,
+} from './buyers.ts';
+import { audited, noteIn, notesIn, onGranting, openCustomer } from './support.ts';
+
+let product: Product;
+
+before(async () => {
+  product = await createProduct();
+  product.revenueCat.state.limitsPerMinute.customer = 1_000_000;
+  await setActions(product, ALL_ON);
+});
+after(() => product?.close());
+
+/** An action that was reviewed and waits for its confirmation. */
+interface Reviewed {
+  readonly card: BuyerCard;
+  readonly checked: OpenCard;
+  /** What RevenueCat is called about, and where. */
+  readonly target: string;
+  readonly path: { readonly pathPrefix: string; readonly method: string };
+  isDone(): boolean;
+}
+
+const REASON = { 'action.reason': 'The customer asked for it' };
+const SUBSCRIPTIONS = 'customer_information:subscriptions:read_write';
+const PURCHASES = 'customer_information:purchases:read_write';
+const CUSTOMERS = 'customer_information:customers:read_write';
+
+async function onSubscription(
+  store: string,
+  kind: string,
+  more: { readonly inputs?: Record<string, string>; readonly isDone: (own: Bought) => boolean },
+): Promise<Reviewed> {
+  const { card, own, page } = await openBuyer(product, store);
+  const { endsAtMs } = own;
+  return {
+    card,
+    checked: await reviewAction(page, kind, more.inputs),
+    target: own.id,
+    path: callsOf(own),
+    isDone: () => more.isDone({ ...own, hasLaterEnd: (own.endsAtMs ?? 0) > (endsAtMs ?? 0) }),
+  };
+}
+
+type Bought = Awaited<ReturnType<typeof openBuyer>>['own'] & { readonly hasLaterEnd: boolean };
+
+const isExtended = { inputs: { 'action.days': '7' }, isDone: ({ hasLaterEnd }: Bought) => hasLaterEnd };
+
+/** Every action of every store, with the permissions that it needs and what is said when it is done. */
+const ACTIONS: Readonly<
+  Record<string, { scopes: readonly string[]; done: RegExp; open: () => Promise<Reviewed> }>
+> = {
+  'cancel, Web Billing': {
+    scopes: [SUBSCRIPTIONS],
+    done: /✅ Pro Web is canceled/,
+    open: () =>
+      onSubscription('rc_billing', 'cancel', {
+        isDone: ({ autoRenewalStatus }) => autoRenewalStatus === 'will_not_renew',
+      }),
+  },
+  'refund, Web Billing': {
+    scopes: [SUBSCRIPTIONS],
+    done: /✅ €4\.99 is refunded for Pro Web/,
+    open: () => onSubscription('rc_billing', 'refund', { isDone: ({ givesAccess }) => !givesAccess }),
+  },
+  'refund, a one-time purchase': {
+    scopes: [PURCHASES],
+    done: /✅ €4\.99 is refunded for Lifetime Pass/,
+    async open() {
+      const card = await openCustomer(product);
+      const own = await buyOnce(product, card, { store: 'rc_billing', entitlements: ['pro'] });
+      const checked = await reviewAction(await openPage(product, card), 'refund');
+      const isDone = () => own.status === 'refunded';
+      return { card, checked, target: own.id, path: callsOf(own), isDone };
+    },
+  },
+  'refund, a charge of Google Play': {
+    scopes: [SUBSCRIPTIONS],
+    done: /✅ €4\.99 is refunded for Pro Web/,
+    async open() {
+      const { card, own, page } = await openBuyer(product, 'play_store');
+      const target = own.storeSubscriptionId ?? '';
+      const isDone = () => product.revenueCat.state.transactions.get(own.id)?.[0]?.isRefunded === true;
+      return { card, checked: await reviewAction(page, 'refund'), target, path: callsOf(own), isDone };
+    },
+  },
+  'extend, Google Play': {
+    scopes: [SUBSCRIPTIONS],
+    done: /✅ Pro Web is extended until/,
+    open: () => onSubscription('play_store', 'extend', isExtended),
+  },
+  'extend, Web Billing': {
+    scopes: [SUBSCRIPTIONS],
+    done: /✅ Pro Web is extended until/,
+    open: () => onSubscription('rc_billing', 'extend', isExtended),
+  },
+  'extend, App Store': {
+    scopes: [SUBSCRIPTIONS],
+    done: /✅ Pro Web is extended until/,
+    open: () =>
+      onSubscription('app_store', 'extend', {
+        ...isExtended,
+        inputs: { 'action.days': '7', 'action.code': '3' },
+      }),
+  },
+  transfer: {
+    scopes: [CUSTOMERS, SUBSCRIPTIONS, PURCHASES],
+    done: /✅ 1 purchase is transferred/,
+    async open() {
+      const { card, own } = await openBuyer(product, 'rc_billing');
+      const { id } = product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, { id: `to_${randomUUID()}` });
+      const checked = await reviewTransfer(card, { 'transfer.target': id });
+      const path = onGranting(card.appUserId, 'transfer');
+      return { card, checked, target: card.appUserId, path, isDone: () => own.customerId === id };
+    },
+  },
+  'restore a Google Play order': {
+    scopes: [CUSTOMERS],
+    done: /✅ The order .+ is restored/,
+    async open() {
+      const { own } = await openBuyer(product, 'play_store');
+      const card = await openCustomer(product);
+      const target = own.storeSubscriptionId ?? '';
+      const checked = await reviewTransfer(card, { 'transfer.order': target });
+      const path = onGranting(card.appUserId, 'restore_purchase_by_order_id');
+      return { card, checked, target, path, isDone: () => own.customerId === card.appUserId };
+    },
+  },
+};
+
+async function reviewTransfer(card: BuyerCard, inputs: Record<string, string>): Promise<OpenCard> {
+  const details = await (await openAgain(product, card)).press('details');
+  return (await details.press('transfer')).press('action.review', { ...REASON, ...inputs });
+}
+
+for (const [name, { scopes, done, open }] of Object.entries(ACTIONS)) {
+  describe(name, { concurrency: true }, () => {
+    test('confirmed by several presses, it is done once, with one note and one record', async () => {
+      const { card, checked, target, isDone } = await open();
+      assert.deepEqual([callsAbout(product, target), isDone()], [0, false], 'a review does nothing');
+      const all = await Promise.all(Array.from({ length: 5 }, () => checked.press('action.confirm')));
+      for (const { text } of all) assert.match(text, done);
+      assert.match((await checked.press('action.confirm')).text, done);
+      assert.deepEqual([callsAbout(product, target), isDone()], [1, true]);
+      await noteIn(product, card, /The customer asked for it/);
+      assert.deepEqual(
+        notesIn(product, card).map(({ authorId }) => authorId),
+        ['7001'],
+      );
+      const records = await audited(product, card.appUserId);
+      assert.deepEqual(
+        records.map(({ result, actor, conversation }) => [result, actor, conversation]),
+        [['confirmed', '7001', card.conversationId]],
+      );
+      const { details } = records[0] ?? {};
+      assert.equal(details?.reason, 'The customer asked for it');
+      if (details?.of !== 'customer')
+        assert.ok(details?.before !== null && details?.after !== null, 'before and after');
+    });
+
+    test('when the answer is lost, it is read back and not called for again', async () => {
+      const { card, checked, target, path, isDone } = await open();
+      product.revenueCat.faults.add({ ...path, drop: 'after', times: 1 });
+      const pending = await checked.press('action.confirm');
+      assert.match(pending.text, /Not confirmed yet: RevenueCat has not responded/);
+      assert.doesNotMatch(pending.text, /✅/);
+      assert.doesNotMatch((await checked.press('action.confirm')).text, /Nothing was changed/);
+      await until(
+        async () => (await actionStates(product, card.appUserId)).join() === 'confirmed',
+        `${name} to be confirmed`,
+      );
+      assert.match((await checked.press('action.confirm')).text, done);
+      assert.deepEqual([callsAbout(product, target), isDone()], [1, true]);
+      await noteIn(product, card, /The customer asked for it/);
+      assert.equal(notesIn(product, card).length, 1);
+    });
+
+    test('what RevenueCat or the store refuses has changed nothing, and the card says so', async () => {
+      const { card, checked, target, path, isDone } = await open();
+      const refusals = [
+        [422, /The store refused this\. Nothing was changed/],
+        [409, /this was done before\. Nothing was changed/],
+        [403, /lacks a permission for this\. Nothing was changed/],
+        [404, /does not know this purchase or customer\. Nothing was changed/],
+        [429, /rate limit is reached\. Nothing was changed/],
+      ] as const;
+      let shown = checked;
+      for (const [status, says] of refusals) {
+        product.revenueCat.faults.add({ ...path, status, times: 1 });
+        const refused = await shown.press('action.confirm');
+        assert.match(refused.text, says);
+        assert.match((await shown.press('action.confirm')).text, says, 'the same press has the same result');
+        assert.equal(isDone(), false, String(status));
+        // Another attempt begins with a new review.
+        const form = await shown.press(changeOn(shown));
+        shown = await form.press('action.review', { ...REASON, ...inputsOf(form, target) });
+      }
+      assert.equal(callsAbout(product, target), 0);
+      assert.equal(notesIn(product, card).length, 0);
+      const states = await actionStates(product, card.appUserId);
+      assert.deepEqual(
+        states,
+        refusals.map(() => 'failed'),
+      );
+      assert.match((await shown.press('action.confirm')).text, done);
+    });
+  });
+
+  test(`${name}: without its permissions or switched off it is not offered, and refused when confirmed`, async () => {
+    const { card, checked, target } = await open();
+    try {
+      for (const scope of scopes) {
+        await setMissingScopes(product, [scope]);
+        const { text } = await checked.press('action.confirm');
+        assert.ok(text.includes(`the API key lacks ${scope}`), text);
+        assert.ok((await describeOffer(card, name)).includes(scope), 'named before the click');
+      }
+      await setMissingScopes(product, []);
+      await setActions(product, {});
+      assert.match((await checked.press('action.confirm')).text, /Turned off/);
+      assert.match(await describeOffer(card, name), /turned off|^nothing offered$/i);
+      assert.equal(callsAbout(product, target), 0);
+      assert.deepEqual(await actionStates(product, card.appUserId), []);
+    } finally {
+      await setMissingScopes(product, []);
+      await setActions(product, ALL_ON);
+    }
+  });
+}
+
+/** The button that leads from a review back to its form. */
+function changeOn(card: OpenCard): string {
+  const id = idsOn(card.canvas).find((each) => /^(transfer$|(cancel|refund|extend):)/.test(each));
+  assert.ok(id, card.text);
+  return id;
+}
+
+/** What is typed into a form again: the order or the receiver of a transfer. */
+function inputsOf(form: OpenCard, target: string): Record<string, string> {
+  const ids = idsOn(form.canvas);
+  if (!ids.includes('transfer.target')) return {};
+  const [receiver] = [
+    ...(product.revenueCat.state.projects.get(REVENUECAT_PROJECT_ID)?.customers.values() ?? []),
+  ]
+    .filter(({ id }) => id.startsWith('to_'))
+    .slice(-1);
+  return target.startsWith('GPA.') ? { 'transfer.order': target } : { 'transfer.target': receiver?.id ?? '' };
+}
+
+/** What the card says where the action would be. */
+async function describeOffer(card: BuyerCard, name: string): Promise<string> {
+  if (/^(transfer|restore)/.test(name)) {
+    const details = await (await openAgain(product, card)).press('details');
+    if (!idsOn(details.canvas).includes('transfer')) return 'nothing offered';
+    return (await details.press('transfer')).text;
+  }
+  const kind = name.split(',')[0] ?? '';
+  const page = await openPage(product, card);
+  assert.ok(!idsOn(page.canvas).some((id) => id.startsWith(`${kind}:`)), `no button for ${kind}`);
+  return page.text;
+}
+
+describe('who may not act', () => {
+  test('a contact that matches by e-mail alone gets no action, whatever is pressed', async () => {
+    const email = `only_${randomUUID().slice(0, 8)}@example.com`;
+    const { own, card, page } = await openBuyer(product, 'rc_billing');
+    await product.server.connected.database.query(
+      `update subscribers s set email = $1, email_at_ms = 1 from subscriber_ids i
+        where i.app_user_id = $2 and s.workspace_id = i.workspace_id and s.subscriber_id = i.subscriber_id`,
+      [email, card.appUserId],
+    );
+    await setMatchByEmail(true);
+    const possible = await openFor(product, { email });
+    assert.match(possible.text, /^Matched by email only: please confirm$/m);
+    const reviewed = await reviewAction(page, 'refund');
+    const ids = [...idsOn(page.canvas), 'transfer', 'action.review', 'action.confirm', 'details', 'grant'];
+    for (const id of ids) {
+      for (const storedData of [undefined, reviewed.canvas.stored_data as Record<string, unknown>]) {
+        const answer = await forge(product, possible, id, storedData ? { storedData } : {});
+        assert.doesNotMatch(textOf(answer.canvas), /Refund now|Review|✅|Pro Web/, id);
+      }
+    }
+    assert.equal(callsAbout(product, own.id), 0);
+    await setMatchByEmail(false);
+  });
+});
+
+async function setMatchByEmail(matchByEmail: boolean): Promise<void> {
+  await product.server.connected.database.query(
+    `update workspaces set settings = jsonb_set(settings, '{contacts}', $2::jsonb) where workspace_id = $1`,
+    [WORKSPACE_ID, JSON.stringify({ matchByEmail })],
+  );
+}
