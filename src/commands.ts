@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { Command } from 'commander';
 import { addBackfillCommand } from './backfill/command.ts';
 import { loadConfig } from './config.ts';
@@ -27,8 +29,10 @@ export async function runCommandLine(): Promise<void> {
 }
 
 function createProgram(): Command {
+  const { version } = JSON.parse(readFileSync(join(import.meta.dirname, '../package.json'), 'utf8'));
   const program = new Command('subscription-timeline')
     .description('RevenueCat subscription events on Intercom contacts, and a card for support agents')
+    .version(version)
     .showHelpAfterError();
 
   program
