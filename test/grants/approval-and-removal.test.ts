@@ -83,7 +83,7 @@ describe('a grant above the length that one teammate may give', { concurrency: t
     assert.equal(callsFor(product, card.appUserId), 1, 'a second press makes nothing');
   });
 
-  test('is never approved by the one who asked, whatever is pressed', async () => {
+  test('is never approved by its requester, whatever is pressed', async () => {
     const card = await openCustomer(product);
     await grantOf(card);
     const own = await asSecond(card, '7001');
@@ -108,7 +108,7 @@ describe('a grant above the length that one teammate may give', { concurrency: t
     assert.equal(callsFor(product, card.appUserId), 0);
   });
 
-  test('is made once when two approve at once', async () => {
+  test('is made once when two approve concurrently', async () => {
     const card = await openCustomer(product);
     await grantOf(card);
     const [second, third] = [await asSecond(card), await asSecond(card, '7003')];
@@ -129,7 +129,7 @@ describe('a grant above the length that one teammate may give', { concurrency: t
 });
 
 describe('a policy that changes after the request', () => {
-  test('is not approved by one who may not grant, nor against a policy that is stricter by now', async () => {
+  test('is not approved by a teammate who may not grant, nor against a policy that has become stricter', async () => {
     await setPolicy(product, { secondPersonAboveDays: 7 });
     const card = await openCustomer(product);
     await grantOf(card);
@@ -142,7 +142,7 @@ describe('a policy that changes after the request', () => {
     assert.equal(callsFor(product, card.appUserId), 0);
   });
 
-  test('a removal by one who may not', async () => {
+  test('is checked again when a removal is confirmed', async () => {
     await setPolicy(product, {});
     const card = await openCustomer(product);
     const done = await grantOf(card);
@@ -221,7 +221,7 @@ describe('a grant made in RevenueCat’s dashboard', () => {
 describe('removing', { concurrency: true }, () => {
   before(() => setPolicy(product, {}));
 
-  test('refused, it runs on and the card says so', async () => {
+  test('RevenueCat refuses: the grant stays, and the card says so', async () => {
     const card = await openCustomer(product);
     const done = await grantOf(card);
     const checked = await done.press(`revoke:${grantIdOn(done)}`);
@@ -253,7 +253,7 @@ describe('removing', { concurrency: true }, () => {
     assert.match(textOf(inTime.canvas), /✅ The grant of Pro is removed/);
   });
 
-  test('says what is left, removes once, and leaves a note', async () => {
+  test('the review says what access stays, the grant is removed once, with a note', async () => {
     const card = await openCustomer(product);
     give(product, card.appUserId, { store: 'app_store', endsAtMs: Date.now() + 9 * DAY_MS });
     const done = await grantOf(card);
@@ -291,7 +291,7 @@ describe('removing', { concurrency: true }, () => {
     assert.match((await opened.press('grants')).text, /removed/);
   });
 
-  test('without anything else they lose access; and all grants of the entitlement end together', async () => {
+  test('all grants of the entitlement end together', async () => {
     const card = await openCustomer(product);
     const first = await grantOf(card, { duration: 'weekly' });
     const second = await review(await openAgain(product, card), { duration: 'monthly' });
@@ -306,7 +306,7 @@ describe('removing', { concurrency: true }, () => {
     assert.ok(grantIdOn(first) !== grantIdOn(done));
   });
 
-  test('the answer is cut after it was removed: the removal is confirmed by reading', async () => {
+  test('the response is lost after the removal: it is confirmed by reading', async () => {
     const card = await openCustomer(product);
     const done = await grantOf(card);
     const checked = await done.press(`revoke:${grantIdOn(done)}`);
@@ -321,7 +321,7 @@ describe('removing', { concurrency: true }, () => {
     assert.equal(notesIn(product, card).filter(({ body }) => /Removed/.test(body)).length, 1);
   });
 
-  test('RevenueCat fails: it is tried again in the background until it is gone', async () => {
+  test('RevenueCat fails: the removal is retried in the background', async () => {
     const card = await openCustomer(product);
     const done = await grantOf(card);
     const checked = await done.press(`revoke:${grantIdOn(done)}`);
@@ -335,7 +335,7 @@ describe('removing', { concurrency: true }, () => {
     await until(async () => (await stored(product, card.appUserId))[0]?.state === 'revoked', 'its record');
   });
 
-  test('what was removed in RevenueCat itself is found gone', async () => {
+  test('a grant that was removed in RevenueCat itself counts as removed', async () => {
     const card = await openCustomer(product);
     const done = await grantOf(card);
     const checked = await done.press(`revoke:${grantIdOn(done)}`);
@@ -343,7 +343,7 @@ describe('removing', { concurrency: true }, () => {
     assert.match((await checked.press('revoke.confirm')).text, /✅ The grant of Pro is removed/);
   });
 
-  test('another workspace reaches none of it', async () => {
+  test('another workspace cannot see or change it', async () => {
     const card = await openCustomer(product);
     const id = grantIdOn(await grantOf(card, { reason: 'Secret' }));
     const { database } = product.server.connected;

@@ -110,7 +110,7 @@ describe('one grant for many customers', () => {
     );
   });
 
-  test('killed on the way and resumed, every customer is granted exactly once', LONG, async (t) => {
+  test('killed and resumed: every customer gets exactly one grant', LONG, async (t) => {
     const startedAtMs = Date.now();
     let working = start(wish());
     const [first] = await until(
@@ -184,7 +184,7 @@ describe('one grant for many customers', () => {
     );
   });
 
-  test('undone as one: none is left, and what was granted before stays', LONG, async () => {
+  test('undone: no grant is left, and what was granted before stays', LONG, async () => {
     const [bulk] = await product.server.connected.database.query<{ id: string }>(
       `select bulk_grant_id as id from bulk_grants where workspace_id = $1 and state = 'done'`,
       [WORKSPACE_ID],
@@ -199,7 +199,7 @@ describe('one grant for many customers', () => {
     }
   });
 
-  test('above the number of the rules it waits for a second person', async () => {
+  test('for more customers than the rules allow one admin it waits for a second person', async () => {
     await setPolicy(product, { bulkSecondPersonAbove: 10 });
     const result = await run(wish());
     assert.equal(result.state, 'awaiting_approval');

@@ -40,8 +40,8 @@ after(() => product?.close());
 const settledState = (appUserId: string, state: string) =>
   until(async () => (await stored(product, appUserId))[0]?.state === state, `the grant to be ${state}`);
 
-describe('RevenueCat answers late, or not, or something else', { concurrency: true }, () => {
-  test('the answer is cut after the grant was made: it is read back, and made once', async () => {
+describe('RevenueCat responds late, not at all, or with an error', { concurrency: true }, () => {
+  test('the response is lost after the grant was made: it is read back, and made once', async () => {
     const card = await openCustomer(product);
     product.revenueCat.faults.add({ ...onGranting(card.appUserId), drop: 'after', times: 1 });
     const pending = await grantOf(card);
@@ -100,7 +100,7 @@ describe('RevenueCat answers late, or not, or something else', { concurrency: tr
     assert.match((await grantOf(await openAgain(product, card))).text, /✅/, 'and it can be tried again');
   });
 
-  test('what was there before is no proof of a grant that never came', async () => {
+  test('an earlier grant does not confirm one that was never made', async () => {
     const card = await openCustomer(product);
     give(product, card.appUserId, { endsAtMs: Date.now() + 86_400_000 });
     give(product, card.appUserId, { store: 'app_store', endsAtMs: Date.now() + 86_400_000 * 9 });
@@ -114,7 +114,7 @@ describe('RevenueCat answers late, or not, or something else', { concurrency: tr
     await settledState(card.appUserId, 'failed');
   });
 
-  test('away before anything was asked: nothing is stored, and the same button works when it is back', async () => {
+  test('unavailable before the call: nothing is stored, and the same button works later', async () => {
     const card = await openCustomer(product);
     const checked = await review(card);
     const off = product.revenueCat.faults.add({ pathPrefix: pathOf(card.appUserId), status: 503 });
@@ -127,7 +127,7 @@ describe('RevenueCat answers late, or not, or something else', { concurrency: tr
     assert.equal(callsFor(product, card.appUserId), 1);
   });
 
-  test('away at the review: it says of when it is what it shows', async () => {
+  test('unavailable at the review: it says how old the shown access is', async () => {
     const card = await openCustomer(product);
     const form = await card.press('grant');
     product.revenueCat.faults.add({ pathPrefix: pathOf(card.appUserId), latencyMs: 3_000 });
@@ -138,7 +138,7 @@ describe('RevenueCat answers late, or not, or something else', { concurrency: tr
 });
 
 describe('RevenueCat', () => {
-  test('it is granted, but cannot be read for a while', async () => {
+  test('the grant cannot be read back for some time', async () => {
     const card = await openCustomer(product);
     const { grantTimings } = product.revenueCat.state;
     grantTimings.set(card.appUserId, { madeAfterMs: 1_500, answeredAfterMs: 0 });
@@ -147,7 +147,7 @@ describe('RevenueCat', () => {
     assert.equal(callsFor(product, card.appUserId), 1);
   });
 
-  test('keeps a later end: it is said that nothing was changed, and the grant is not called this teammate’s', async () => {
+  test('keeps a later end: the card says that nothing was changed, and does not call the grant this teammate’s', async () => {
     const card = await openCustomer(product);
     const endsAtMs = Date.now() + 60 * 86_400_000;
     give(product, card.appUserId, { endsAtMs });
@@ -171,7 +171,7 @@ describe('RevenueCat', () => {
     assert.equal((await opened.press('timeline')).text.match(/^Access granted/gm), null);
   });
 
-  test('429: nothing was changed, and it is said', async () => {
+  test('429: the card says that nothing was changed', async () => {
     const card = await openCustomer(product);
     product.revenueCat.faults.add({ ...onGranting(card.appUserId), status: 429, times: 1 });
     assert.match((await grantOf(card)).text, /rate limit is reached\. Nothing was changed/);
@@ -186,7 +186,7 @@ describe('a note is left once', { concurrency: true }, () => {
     method: 'POST',
   });
 
-  test('when Intercom takes it and the answer is cut', async () => {
+  test('when Intercom stores it and the response is lost', async () => {
     const card = await openCustomer(product);
     product.intercom.faults.add({ ...notes(card), drop: 'after', times: 1 });
     await grantOf(card);
@@ -194,7 +194,7 @@ describe('a note is left once', { concurrency: true }, () => {
     assert.equal(notesIn(product, card).length, 1);
   });
 
-  test('when Intercom fails, or asks to wait, and takes it then', async () => {
+  test('when Intercom fails or is rate-limited, and accepts it later', async () => {
     const card = await openCustomer(product);
     product.intercom.faults.add({ ...notes(card), status: 500, times: 1 });
     product.intercom.faults.add({ ...notes(card), status: 429, times: 1 });
@@ -203,7 +203,7 @@ describe('a note is left once', { concurrency: true }, () => {
     assert.equal(notesIn(product, card).length, 1);
   });
 
-  test('when the conversation is gone, the grant stands and the card says so', async () => {
+  test('when the conversation was deleted: the grant stays, and the card says so', async () => {
     const card = await openCustomer(product);
     const checked = await review(card);
     product.intercom.faults.add({ ...notes(card), status: 404 });
@@ -225,7 +225,7 @@ describe('a note is left once', { concurrency: true }, () => {
 });
 
 describe('a process that is killed', () => {
-  test('between storing and asking: the grant is made by another, once, however many confirm it', async () => {
+  test('between storing and calling: another process makes the grant, once', async () => {
     const card = await openCustomer(product);
     const actionId = await storeRequested(card);
     const context = contextOf();
@@ -238,7 +238,7 @@ describe('a process that is killed', () => {
     assert.equal(callsFor(product, card.appUserId), 1);
   });
 
-  test('while RevenueCat is at work: another reads back what came of it', async () => {
+  test('during the call: another process reads the result back', async () => {
     const card = await openCustomer(product);
     const second = await startSecond();
     try {

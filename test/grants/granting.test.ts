@@ -94,7 +94,7 @@ describe('granting', () => {
     assert.match(String(record?.details.reason), /outage/);
   });
 
-  test('stands on the card at once, and becomes one with its webhook', async () => {
+  test('appears on the card immediately, and is joined with its webhook', async () => {
     product.revenueCat.state.grantWebhookDelayMs = null;
     const card = await openCustomer(product);
     await grantOf(card);
@@ -118,7 +118,7 @@ describe('granting', () => {
     product.revenueCat.state.grantWebhookDelayMs = 1_000;
   });
 
-  test('all ten durations, and those that are not allowed say so', async () => {
+  test('all ten durations are listed, and those that are not allowed say so', async () => {
     const card = await openCustomer(product);
     const options = (component(await card.press('grant'), 'grant.duration')?.options ?? []) as {
       id: string;
@@ -171,7 +171,7 @@ describe('granting', () => {
     assert.ok(!idsOn(done.canvas).some((id) => id.startsWith('extend:')));
   });
 
-  test('the customer is read under any id that RevenueCat knows', async () => {
+  test('the customer is read by any id that RevenueCat knows', async () => {
     const known = `known_${randomUUID()}`;
     product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, { id: known });
     const unknown = `aaa_${randomUUID()}`;
@@ -188,7 +188,7 @@ describe('granting', () => {
     assert.equal(grantsAt(product, known).length, 1);
   });
 
-  test('an anonymous customer can be granted something, and the card says what that means', async () => {
+  test('an anonymous customer can get a grant, and the card says what that means', async () => {
     const id = `$RCAnonymousID:${randomUUID().replaceAll('-', '')}`;
     const card = await openCustomer(product, { id });
     assert.match((await review(card)).text, /only an anonymous ID/);
@@ -229,7 +229,7 @@ describe('a grant that would change nothing is not offered', () => {
     product.revenueCat.state.grantWebhookDelayMs = 1_000;
   });
 
-  test('what was bought for life', async () => {
+  test('a lifetime purchase', async () => {
     const card = await openCustomer(product);
     give(product, card.appUserId, { store: 'app_store', endsAtMs: LIFETIME_END_MS, willRenew: false });
     const checked = await review(card, { duration: 'weekly' });
@@ -237,7 +237,7 @@ describe('a grant that would change nothing is not offered', () => {
     await assertNoConfirm(checked);
   });
 
-  test('a subscription that gives it until later', async () => {
+  test('a subscription that ends later', async () => {
     const card = await openCustomer(product);
     give(product, card.appUserId, { store: 'app_store', endsAtMs: Date.now() + 60 * DAY_MS });
     const checked = await review(card, { duration: 'weekly', start: 'now' });
@@ -245,7 +245,7 @@ describe('a grant that would change nothing is not offered', () => {
     await assertNoConfirm(checked);
   });
 
-  test('a grant until later', async () => {
+  test('a grant that ends later', async () => {
     const card = await openCustomer(product);
     give(product, card.appUserId, { endsAtMs: Date.now() + 60 * DAY_MS });
     const checked = await review(card, { duration: 'weekly', start: 'now' });
@@ -253,7 +253,7 @@ describe('a grant that would change nothing is not offered', () => {
     await assertNoConfirm(checked);
   });
 
-  test('the review leads to adding the duration to the current end', async () => {
+  test('the review offers to add the duration to the current end', async () => {
     const card = await openCustomer(product);
     const endsAtMs = Date.now() + 7 * DAY_MS + HOUR_MS;
     give(product, card.appUserId, { endsAtMs });
@@ -281,7 +281,7 @@ describe('a grant adds up', () => {
     assert.equal(Math.max(...ends), endsAtMs + 14 * DAY_MS);
   });
 
-  test('after what is paid for; what is paid for does not count as granted', async () => {
+  test('starts after what is paid for, which does not count as granted', async () => {
     await setPolicy(product, { longestDays: 31 });
     const card = await openCustomer(product);
     const endsAtMs = Date.now() + 300 * DAY_MS;
@@ -293,7 +293,7 @@ describe('a grant adds up', () => {
     assert.equal(grantsAt(product, card.appUserId)[0]?.endsAtMs, endsAtMs + 3 * DAY_MS);
   });
 
-  test('now, where the agent chooses so', async () => {
+  test('starts now when the agent chooses so', async () => {
     const card = await openCustomer(product);
     give(product, card.appUserId, { endsAtMs: Date.now() + 2 * DAY_MS });
     const checked = await review(card, { duration: 'two_week', start: 'now' });
@@ -308,7 +308,7 @@ describe('a grant adds up', () => {
     assert.match((await review(form, { duration: 'two_week' })).text, /^Adds 14 days, starting now\.$/m);
   });
 
-  test('the review names the charge that the store makes in the meantime', async () => {
+  test('the review names the charge that the store makes before the end', async () => {
     const appUserId = `paying_${randomUUID()}`;
     await tell(product, 'active_monthly', { appUserId });
     const card = await openFor(product, { externalId: appUserId });
@@ -328,7 +328,7 @@ describe('a grant adds up', () => {
 });
 
 describe('RevenueCat refuses', () => {
-  test('a server that answers 409 gets a way on, not a second grant', async () => {
+  test('409: the card says what to do, and nothing is granted a second time', async () => {
     product.revenueCat.state.existingGrant = 'conflict409';
     const card = await openCustomer(product);
     give(product, card.appUserId, { endsAtMs: Date.now() + 7 * DAY_MS });
@@ -369,7 +369,7 @@ describe('refused', () => {
     ['no such entitlement', {}, { entitlement: 'entlother' }, /choose what to grant/, null],
   ];
   for (const [what, policy, wish, said, result] of refusals) {
-    test(`${what}, with everything typed kept`, async () => {
+    test(`${what}, and everything typed stays in the form`, async () => {
       await setPolicy(product, policy);
       const card = await openCustomer(product);
       const refused = await review(card, wish);
@@ -389,7 +389,7 @@ describe('refused', () => {
     });
   }
 
-  test('switched off, or not this teammate: at the form, at review and at confirm', async () => {
+  test('granting switched off or not allowed for the teammate: at the form, at review and at confirm', async () => {
     for (const [policy, said, why] of [
       [{ enabled: false }, /turned off/, 'switched_off'],
       [{ allowedAdminIds: [SECOND] }, /You may not grant/, 'not_allowed'],
@@ -436,7 +436,7 @@ describe('refused', () => {
     assert.equal((await audited(product, id))[0]?.result, 'refused: unknown_customer');
   });
 
-  test('a customer who vanished after the review', async () => {
+  test('a customer who was deleted after the review', async () => {
     const card = await openCustomer(product);
     const checked = await review(card);
     const project = product.revenueCat.state.projects.get(REVENUECAT_PROJECT_ID);
@@ -445,7 +445,7 @@ describe('refused', () => {
     assert.deepEqual(await stored(product, card.appUserId), []);
   });
 
-  test('an id that stands for everybody', async () => {
+  test('a placeholder id that many customers share', async () => {
     const [row] = await product.server.connected.database.query<{ project_id: string }>(
       `select project_id from projects limit 1`,
     );
@@ -470,7 +470,7 @@ describe('refused', () => {
     assert.match((await linked.press('grant')).text, /has no ID that RevenueCat accepts/);
   });
 
-  test('a key that may not grant, and one that is refused', async () => {
+  test('a key without the permission to grant, and a revoked key', async () => {
     const card = await openCustomer(product);
     const [key] = product.revenueCat.state.keys.values();
     assert.ok(key);
@@ -498,7 +498,7 @@ describe('refused', () => {
 });
 
 describe('once', () => {
-  test('a second confirm shows the first one’s result', async () => {
+  test('a second confirm shows the result of the first', async () => {
     const card = await openCustomer(product);
     const checked = await review(card);
     const done = await checked.press('grant.confirm');
@@ -508,7 +508,7 @@ describe('once', () => {
     assert.equal(callsFor(product, card.appUserId), 1);
   });
 
-  test('ten confirms at once make one grant, and all show it', async () => {
+  test('ten concurrent confirms make one grant, and all show it', async () => {
     for (const monthlyPerAdmin of [null, 1_000]) {
       await setPolicy(product, { monthlyPerAdmin });
       const card = await openCustomer(product);
@@ -527,7 +527,7 @@ describe('once', () => {
     }
   });
 
-  test('the number for a month cannot be passed side by side', async () => {
+  test('concurrent confirms cannot exceed the monthly limit', async () => {
     product.intercom.addAdmin(WORKSPACE_ID, { id: '7100', name: 'Busy', email: 'busy@example.com' });
     await setPolicy(product, { monthlyPerAdmin: 3 });
     const cards = [];
@@ -549,7 +549,7 @@ describe('once', () => {
     assert.match((await grantOf(other)).text, /✅/, 'another teammate has a number of their own');
   });
 
-  test('a failed grant does not use up the month', async () => {
+  test('a failed grant does not count for the monthly limit', async () => {
     product.intercom.addAdmin(WORKSPACE_ID, { id: '7101', name: 'Lucky', email: 'lucky@example.com' });
     await setPolicy(product, { monthlyPerAdmin: 1 });
     const card = await openCustomer(product, { adminId: '7101' });
@@ -560,7 +560,7 @@ describe('once', () => {
     assert.match((await card.press('grant')).text, /grants? a month/);
   });
 
-  test('two reviews of the same entitlement, confirmed at once, do not both go through unseen', async () => {
+  test('of two reviews of the same entitlement confirmed concurrently, one is shown again', async () => {
     const card = await openCustomer(product);
     const first = await review(card, { duration: 'weekly' });
     const second = await review(card, { duration: 'monthly' });
@@ -652,7 +652,7 @@ describe('many', () => {
     await database.query(`delete from catalog where lookup_key like 'extra%'`);
   });
 
-  test('the history is paged, newest first, and every page leads on', async () => {
+  test('the history is paged, newest first, in both directions', async () => {
     const card = await openCustomer(product);
     const made = grantIdOn(await grantOf(card));
     const database = product.server.connected.database;

@@ -74,7 +74,7 @@ describe('an agent grants access in the inbox', () => {
   const says = (text: RegExp) => card.getByText(text).first().waitFor();
   const fill = (label: string, value: string) => card.getByLabel(label, { exact: true }).fill(value);
 
-  test('with each refusal, and what was typed stays', async () => {
+  test('each refusal is shown, and what was typed stays', async () => {
     await open('Finn Doyle');
     await press('Grant access');
     await look('form');
@@ -103,7 +103,7 @@ describe('an agent grants access in the inbox', () => {
     await fill('Or an exact last day', '');
   });
 
-  test('RevenueCat does not answer: nothing is made, and the same button works when it is back', async () => {
+  test('RevenueCat does not respond: nothing is granted, and the same button works later', async () => {
     await toggleFault('RevenueCat is down');
     await press('Review');
     await says(/RevenueCat does not respond: current access is as of/);
@@ -140,7 +140,7 @@ describe('an agent grants access in the inbox', () => {
     );
   });
 
-  test('what would change nothing is said, and it can be added instead', async () => {
+  test('a grant that would change nothing can be added to the current end', async () => {
     await press('Grant access');
     await card.getByLabel('Duration').selectOption('two_week');
     await fill('Reason', 'Once more');
@@ -156,7 +156,7 @@ describe('an agent grants access in the inbox', () => {
     await says(/Pro is granted until/);
   });
 
-  test('it is removed again, and stands so in the history', async () => {
+  test('the grant is removed, and the history says so', async () => {
     await press('Remove this grant');
     await look('revoke');
     await card.getByRole('button', { name: 'Remove now', exact: true }).dblclick();

@@ -48,7 +48,7 @@ describe('an end that an agent types', () => {
     });
   }
 
-  test('is that day in the zone, whatever the zone does with its clocks', () => {
+  test('is that day in the zone, whatever its daylight saving time', () => {
     const zones = [
       'America/New_York',
       'America/Santiago',
@@ -139,7 +139,7 @@ describe('a grant that RevenueCat would ignore', () => {
     });
   }
 
-  test('access that no subscription explains was bought once and for all', () => {
+  test('access that no subscription explains is a one-time purchase', () => {
     assert.deepEqual(
       combineEnds({ grantEndMs: null, subscribedEndMs: null, endMs: FOREVER_MS }).boughtEndMs,
       FOREVER_MS,
@@ -160,11 +160,11 @@ describe('a grant that RevenueCat would ignore', () => {
   });
 });
 
-describe('what reading back tells', () => {
+describe('what reading back shows', () => {
   const asked = at('2027-02-01T00:00:00Z');
   const cases: readonly (readonly [string, number | null, number | null, string])[] = [
     ['nothing before, nothing now', null, null, 'missing'],
-    ['nothing before, the end asked for', null, asked, 'granted'],
+    ['nothing before, the requested end', null, asked, 'granted'],
     ['nothing before, the end in whole seconds', null, asked - 999, 'granted'],
     ['nothing before, another end', null, asked - DAY_MS, 'granted'],
     ['an earlier one before, and still', asked - 9 * DAY_MS, asked - 9 * DAY_MS, 'missing'],
@@ -184,7 +184,7 @@ describe('the policy', () => {
   const policyOf = (grants: object) => workspaceSettingsSchema.parse({ grants }).grants;
   const grant = { adminId: 'a1', days: 31, reason: 'Outage' };
 
-  test('of a new workspace: anybody, up to a year, with a reason', () => {
+  test('of a new workspace: every teammate, up to a year, with a reason', () => {
     const policy = policyOf({});
     assert.equal(checkPolicy(policy, grant), null);
     assert.equal(checkPolicy(policy, { ...grant, days: 366 }), null);
@@ -209,7 +209,7 @@ describe('the policy', () => {
     assert.equal(needsApproval(policyOf({ secondPersonAboveDays: 31 }), null), true);
   });
 
-  test('a month is a month to the policy, whatever month it is', () => {
+  test('a month has the same length for the policy in every month', () => {
     const july = at('2027-07-01T00:00:00Z');
     const endMs = endOfDuration('two_month', july);
     assert.equal(Math.floor((endMs - july) / DAY_MS), 62);
