@@ -1,5 +1,7 @@
+import type { Sql } from '../database/sql.ts';
 import { AppError, type ErrorCode } from '../errors.ts';
 import { readCatalogNames } from '../revenuecat/catalog.ts';
+import { readCatalog } from '../revenuecat/catalog-names.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { isAnonymous, preferredAppUserIds } from '../subscription/identities.ts';
 import { entitlementLabel } from '../subscription/names.ts';
@@ -8,7 +10,6 @@ import { HOUR_MS, isForever, withTimeout } from '../time.ts';
 import { setApiKeyState } from '../workspaces/projects.ts';
 import type { ActionCustomer, AgentRequest } from './context.ts';
 import { endOrForever, isSameEnd } from './durations.ts';
-import { type Entitlement, listEntitlements } from './lookups.ts';
 
 /** RevenueCat treats ends that are closer than this as the same grant and keeps the old one (v1 documentation). */
 const SAME_GRANT_MS = 2 * HOUR_MS;
@@ -19,37 +20,55 @@ const READ_TIMEOUT_MS = 2_000;
 /** The SDK's preview mode gives every user this id. */
 const PREVIEW_ID = '$RC_PREVIEW_MODE_USER';
 
+export interface Entitlement {
+  readonly id: string;
+  readonly lookupKey: string;
+  readonly displayName: string | null;
+}
+
+/** The project's entitlements by name, as last read from RevenueCat. */
+export async function listEntitlements(
+  sql: Sql,
+  workspaceId: string,
+  projectId: string,
+): Promise<Entitlement[]> {
+  const catalog = await readCatalog(sql, workspaceId, projectId);
+  const nameOf = ({ displayName, lookupKey }: Entitlement): string =>
+    (displayName ?? lookupKey).toLowerCase();
+  return catalog
+    .filter(({ kind }) => kind === 'entitlement')
+    .sort((a, b) => nameOf(a).localeCompare(nameOf(b)) || a.lookupKey.localeCompare(b.lookupKey));
+}
+
 /** Ends of the access to one entitlement; `null`: not given that way. An end far in the future means no end. */
 export interface Ends {
   readonly grantEndMs: number | null;
   /** From a subscription that gives access, or a one-time purchase. */
   readonly boughtEndMs: number | null;
-  /** From everything together. */
-  readonly endMs: number | null;
 }
 
-type EntitlementRef = Pick<Entitlement, 'id' | 'lookupKey'>;
-
-/** What RevenueCat gives a customer now. */
-export interface CustomerAccess {
+/** What a customer has now, from RevenueCat or, when it does not respond, from our own store. */
+export interface Access {
   /** The id under which RevenueCat knows the customer. */
   readonly appUserId: string;
-  endsOf(entitlement: EntitlementRef): Ends;
-  /** Everything that gives access. */
-  readonly active: readonly { readonly entitlementId: string; readonly endMs: number }[];
+  readonly items: readonly { readonly name: string; readonly endMs: number }[];
+  readonly isStored: boolean;
+  endsOf(entitlement: Pick<Entitlement, 'id' | 'lookupKey'>): Ends;
 }
 
 /**
  * Reads a customer's access from RevenueCat: two calls, or more when the first id is unknown there.
  *
+ * @param customer.nameOf the name of an entitlement by its id
  * @returns `null`: RevenueCat knows none of the ids
  * @throws AppError when RevenueCat refuses or does not respond
  */
 export async function readAccess(
   client: RevenueCatClient,
   revenueCatProjectId: string,
-  appUserIds: readonly string[],
-): Promise<CustomerAccess | null> {
+  customer: { readonly appUserIds: readonly string[]; nameOf?(entitlementId: string): string },
+): Promise<Access | null> {
+  const { appUserIds, nameOf = (id: string) => id } = customer;
   for (const appUserId of appUserIds.slice(0, MAX_IDS)) {
     try {
       const [active, subscriptions] = await Promise.all([
@@ -65,8 +84,9 @@ export async function readAccess(
         );
       return {
         appUserId,
-        active: active.map(({ entitlementId, endsAtMs }) => ({
-          entitlementId,
+        isStored: false,
+        items: active.map(({ entitlementId, endsAtMs }) => ({
+          name: nameOf(entitlementId),
           endMs: endOrForever(endsAtMs),
         })),
         endsOf: ({ id, lookupKey }) =>
@@ -96,7 +116,7 @@ export function combineEnds(ends: {
   const { grantEndMs, subscribedEndMs, endMs } = ends;
   const knownMs = Math.max(grantEndMs ?? 0, subscribedEndMs ?? 0);
   const isPurchase = endMs !== null && endMs > knownMs && !isSameEnd(endMs, knownMs);
-  return { grantEndMs, boughtEndMs: isPurchase ? endMs : subscribedEndMs, endMs };
+  return { grantEndMs, boughtEndMs: isPurchase ? endMs : subscribedEndMs };
 }
 
 /** Why a grant would change nothing, with the end that stays. */
@@ -109,7 +129,7 @@ export interface NoEffect {
  * Whether RevenueCat would accept a grant and change nothing. What "unless one already exists" in v2's description
  * means is UNVERIFIED; v1 keeps an end that is within two hours of the new one, and clients saw the later end win.
  */
-export function findNoEffect(current: Omit<Ends, 'endMs'>, endMs: number): NoEffect | null {
+export function findNoEffect(current: Ends, endMs: number): NoEffect | null {
   const { grantEndMs, boughtEndMs } = current;
   if (boughtEndMs !== null && boughtEndMs >= endMs) return { kind: 'paid_until_later', endMs: boughtEndMs };
   if (grantEndMs === null) return null;
@@ -139,18 +159,6 @@ export function compareReadBack(ends: {
   return isSameGrant(currentMs, requestedMs) || currentMs > requestedMs ? 'unchanged' : 'missing';
 }
 
-/** What a customer has now, from RevenueCat or, when it does not respond, from our own store. */
-export interface CurrentAccess {
-  readonly appUserId: string;
-  readonly items: readonly { readonly name: string; readonly endMs: number }[];
-  readonly isStored: boolean;
-  endsOf(entitlement: EntitlementRef): Ends;
-}
-
-export type AccessRead =
-  | { readonly kind: 'read'; readonly access: CurrentAccess }
-  | { readonly kind: 'failed'; readonly code: ErrorCode | 'unknown_customer' };
-
 /** Ids to act with, best first; empty: RevenueCat accepts none. */
 export function usableIds(customer: ActionCustomer): string[] {
   const { appUserIds } = customer.subscriber;
@@ -162,39 +170,35 @@ export function isAnonymousOnly(customer: ActionCustomer): boolean {
   return usableIds(customer).every(isAnonymous);
 }
 
-/** Reads from RevenueCat, within the time that an agent waits. */
+/** Reads from RevenueCat, within the time that an agent waits; a code: it refuses or does not respond. */
 export async function readCurrentAccess(
   request: AgentRequest,
   entitlements: readonly Entitlement[],
-): Promise<AccessRead> {
+): Promise<Access | ErrorCode | 'unknown_customer'> {
   const { context, customer } = request;
   const { project } = customer;
   const client = context.revenueCat(project, { timeoutMs: READ_TIMEOUT_MS });
-  if (!client) return { kind: 'failed', code: 'revenuecat_unauthorized' };
+  if (!client) return 'revenuecat_unauthorized';
+  const nameOf = (id: string): string => {
+    const known = entitlements.find((each) => each.id === id);
+    return known ? entitlementName(customer, known) : id;
+  };
   try {
-    const read = readAccess(client, project.revenueCatProjectId, usableIds(customer));
-    const access = await withTimeout(read, READ_TIMEOUT_MS, () => 'late' as const);
-    if (access === 'late') return { kind: 'failed', code: 'revenuecat_unavailable' };
-    if (access === null) return { kind: 'failed', code: 'unknown_customer' };
-    const nameOf = (id: string): string => {
-      const known = entitlements.find((each) => each.id === id);
-      return known ? entitlementName(customer, known) : id;
-    };
-    const items = access.active.map((each) => ({ name: nameOf(each.entitlementId), endMs: each.endMs }));
-    const { appUserId, endsOf } = access;
-    return { kind: 'read', access: { appUserId, endsOf, items, isStored: false } };
+    const read = readAccess(client, project.revenueCatProjectId, { appUserIds: usableIds(customer), nameOf });
+    const access = await withTimeout(read, READ_TIMEOUT_MS, () => 'revenuecat_unavailable' as const);
+    return access ?? 'unknown_customer';
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     if (error.code === 'revenuecat_unauthorized') {
       await setApiKeyState(context.database, project.workspaceId, project.projectId, 'rejected');
     }
     context.logger.warn({ code: error.code, workspaceId: project.workspaceId }, 'access not read');
-    return { kind: 'failed', code: error.code };
+    return error.code;
   }
 }
 
 /** From our own store: the events so far, and RevenueCat's API as it was last read. */
-export function storedAccess(customer: ActionCustomer): CurrentAccess {
+export function storedAccess(customer: ActionCustomer): Access {
   const { state } = customer;
   const endOf = (from: readonly SubscriptionState[], lookupKey: string): number | null =>
     latestEnd(from.filter((each) => each.givesAccess && each.entitlements.includes(lookupKey)));
@@ -218,9 +222,9 @@ export function storedAccess(customer: ActionCustomer): CurrentAccess {
 export async function readOrStoredAccess(
   request: AgentRequest,
   entitlements: readonly Entitlement[],
-): Promise<CurrentAccess> {
-  const read = await readCurrentAccess(request, entitlements);
-  return read.kind === 'read' ? read.access : storedAccess(request.customer);
+): Promise<Access> {
+  const access = await readCurrentAccess(request, entitlements);
+  return typeof access === 'string' ? storedAccess(request.customer) : access;
 }
 
 export function entitlementName(customer: ActionCustomer, entitlement: Entitlement): string {

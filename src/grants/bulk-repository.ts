@@ -4,6 +4,19 @@ import type { GrantStart, Teammate } from './types.ts';
 
 export type BulkState = 'draft' | 'awaiting_approval' | 'running' | 'paused' | 'done' | 'undoing' | 'undone';
 
+/** Where an event may happen, and where it leads. */
+const BULK_TRANSITIONS = {
+  start: { from: ['draft'], to: 'running' },
+  request: { from: ['draft'], to: 'awaiting_approval' },
+  approve: { from: ['awaiting_approval'], to: 'running' },
+  pause: { from: ['running'], to: 'paused' },
+  resume: { from: ['paused'], to: 'running' },
+  finish: { from: ['running'], to: 'done' },
+  undo: { from: ['running', 'paused', 'done'], to: 'undoing' },
+  finish_undo: { from: ['undoing'], to: 'undone' },
+} as const satisfies Record<string, { from: readonly BulkState[]; to: BulkState }>;
+export type BulkEvent = keyof typeof BULK_TRANSITIONS;
+
 /** How one customer of a bulk grant stands. `unchanged`: the grant would have changed nothing. */
 export type BulkCustomerState = 'pending' | 'granted' | 'unchanged' | 'failed' | 'undone' | 'undo_failed';
 
@@ -27,54 +40,23 @@ export interface BulkGrant {
 export type BulkKey = Pick<BulkGrant, 'workspaceId' | 'bulkGrantId'>;
 export type NewBulkGrant = Omit<BulkGrant, 'decidedBy' | 'state' | 'createdAt' | 'finishedAt'>;
 
-interface BulkRow {
-  workspace_id: string;
-  bulk_grant_id: string;
-  project_id: string;
-  entitlement_id: string;
-  lookup_key: string;
-  entitlement_name: string;
-  duration: Duration;
-  start: GrantStart;
-  reason: string;
-  admin: Teammate;
-  decided_by: Teammate | null;
-  state: BulkState;
-  created_at: Date;
-  finished_at: Date | null;
-}
-
-function toBulk(row: BulkRow): BulkGrant {
-  return {
-    workspaceId: row.workspace_id,
-    bulkGrantId: row.bulk_grant_id,
-    projectId: row.project_id,
-    entitlementId: row.entitlement_id,
-    lookupKey: row.lookup_key,
-    entitlementName: row.entitlement_name,
-    duration: row.duration,
-    start: row.start,
-    reason: row.reason,
-    admin: row.admin,
-    decidedBy: row.decided_by,
-    state: row.state,
-    createdAt: row.created_at,
-    finishedAt: row.finished_at,
-  };
-}
+const BULK_GRANT = `workspace_id as "workspaceId", bulk_grant_id as "bulkGrantId", project_id as "projectId",
+  entitlement_id as "entitlementId", lookup_key as "lookupKey", entitlement_name as "entitlementName", duration, start,
+  reason, admin, decided_by as "decidedBy", state, created_at as "createdAt", finished_at as "finishedAt"`;
 
 /** Stores a draft with its customers; an id that is listed twice is one customer. */
 export async function createBulkGrant(
   database: Database,
   bulk: NewBulkGrant,
   appUserIds: readonly string[],
-): Promise<void> {
+): Promise<BulkGrant> {
   const { workspaceId, bulkGrantId } = bulk;
-  await database.transaction(async (sql) => {
-    await sql.query(
+  return database.transaction(async (sql) => {
+    const [draft] = await sql.query<BulkGrant>(
       `insert into bulk_grants (workspace_id, bulk_grant_id, project_id, entitlement_id, lookup_key,
                                 entitlement_name, duration, start, reason, admin)
-       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+       returning ${BULK_GRANT}`,
       [
         workspaceId,
         bulkGrantId,
@@ -88,12 +70,14 @@ export async function createBulkGrant(
         JSON.stringify(bulk.admin),
       ],
     );
+    if (!draft) throw new Error('A stored bulk grant was not returned');
     await sql.query(
       `insert into bulk_grant_customers (workspace_id, bulk_grant_id, app_user_id)
        select $1, $2, id from unnest($3::text[]) as id
        on conflict (workspace_id, bulk_grant_id, app_user_id) do nothing`,
       [workspaceId, bulkGrantId, appUserIds],
     );
+    return draft;
   });
 }
 
@@ -101,44 +85,38 @@ export async function readBulkGrant(
   sql: Sql,
   { workspaceId, bulkGrantId }: BulkKey,
 ): Promise<BulkGrant | null> {
-  const [row] = await sql.query<BulkRow>(
-    `select * from bulk_grants where workspace_id = $1 and bulk_grant_id::text = $2`,
+  const [bulk] = await sql.query<BulkGrant>(
+    `select ${BULK_GRANT} from bulk_grants where workspace_id = $1 and bulk_grant_id::text = $2`,
     [workspaceId, bulkGrantId],
   );
-  return row ? toBulk(row) : null;
+  return bulk ?? null;
 }
 
 export async function listBulkGrants(sql: Sql, workspaceId: string): Promise<BulkGrant[]> {
-  const rows = await sql.query<BulkRow>(
-    `select * from bulk_grants where workspace_id = $1 and state <> 'draft' order by created_at desc limit 20`,
+  return sql.query<BulkGrant>(
+    `select ${BULK_GRANT} from bulk_grants
+      where workspace_id = $1 and state <> 'draft' order by created_at desc limit 20`,
     [workspaceId],
   );
-  return rows.map(toBulk);
 }
 
-/** Changes the state, if it is one of the given. `null`: it is another by now. */
+/** Applies an event. `null`: it may not happen in the state of now. */
 export async function moveBulkGrant(
   sql: Sql,
   { workspaceId, bulkGrantId }: BulkKey,
-  move: { readonly from: readonly BulkState[]; readonly to: BulkState; readonly decidedBy?: Teammate },
+  { event, decidedBy }: { readonly event: BulkEvent; readonly decidedBy?: Teammate },
 ): Promise<BulkGrant | null> {
-  const [row] = await sql.query<BulkRow>(
+  const { from, to } = BULK_TRANSITIONS[event];
+  const [bulk] = await sql.query<BulkGrant>(
     `update bulk_grants
         set state = $4, decided_by = coalesce($5::jsonb, decided_by),
             started_at = coalesce(started_at, case when $4 = 'running' then $6::timestamptz end),
             finished_at = case when $4 in ('done', 'undone') then $6::timestamptz end
       where workspace_id = $1 and bulk_grant_id = $2 and state = any($3)
-     returning *`,
-    [
-      workspaceId,
-      bulkGrantId,
-      move.from,
-      move.to,
-      move.decidedBy === undefined ? null : JSON.stringify(move.decidedBy),
-      new Date(),
-    ],
+     returning ${BULK_GRANT}`,
+    [workspaceId, bulkGrantId, from, to, decidedBy ? JSON.stringify(decidedBy) : null, new Date()],
   );
-  return row ? toBulk(row) : null;
+  return bulk ?? null;
 }
 
 export interface ClaimedCustomer {
@@ -156,7 +134,7 @@ export async function claimCustomers(
   { workspaceId, bulkGrantId }: BulkKey,
   claim: { readonly state: BulkCustomerState; readonly limit: number },
 ): Promise<ClaimedCustomer[]> {
-  const rows = await sql.query<{ app_user_id: string; attempts: number; action_id: string | null }>(
+  return sql.query<ClaimedCustomer>(
     `with free as (
        select app_user_id from bulk_grant_customers
         where workspace_id = $1 and bulk_grant_id = $2 and state = $3
@@ -166,28 +144,25 @@ export async function claimCustomers(
      update bulk_grant_customers c set claimed_until = now() + make_interval(secs => $5)
        from free
       where c.workspace_id = $1 and c.bulk_grant_id = $2 and c.app_user_id = free.app_user_id
-     returning c.app_user_id, c.attempts, c.action_id`,
+     returning c.app_user_id as "appUserId", c.attempts, c.action_id as "actionId"`,
     [workspaceId, bulkGrantId, claim.state, claim.limit, CLAIM_SECONDS],
   );
-  return rows.map((row) => ({
-    appUserId: row.app_user_id,
-    attempts: row.attempts,
-    actionId: row.action_id,
-  }));
 }
 
-/** Stores how a customer stands. `pending` again: to be tried after some seconds. */
+/** How a customer stands. With `retryInSeconds`: to be tried again then. */
+export interface CustomerChange {
+  readonly appUserId: string;
+  readonly state: BulkCustomerState;
+  readonly actionId?: string | null;
+  readonly error?: string | null;
+  readonly attempts?: number;
+  readonly retryInSeconds?: number;
+}
+
 export async function setCustomer(
   sql: Sql,
   { workspaceId, bulkGrantId }: BulkKey,
-  customer: {
-    readonly appUserId: string;
-    readonly state: BulkCustomerState;
-    readonly actionId?: string | null;
-    readonly error?: string | null;
-    readonly attempts?: number;
-    readonly retryInSeconds?: number;
-  },
+  customer: CustomerChange,
 ): Promise<void> {
   await sql.query(
     `update bulk_grant_customers
@@ -239,24 +214,11 @@ export async function listCustomers(
   { workspaceId, bulkGrantId }: BulkKey,
   limit: number,
 ): Promise<BulkCustomer[]> {
-  const rows = await sql.query<{ app_user_id: string; state: BulkCustomerState; error: string | null }>(
-    `select app_user_id, state, error from bulk_grant_customers
+  return sql.query<BulkCustomer>(
+    `select app_user_id as "appUserId", state, error from bulk_grant_customers
       where workspace_id = $1 and bulk_grant_id::text = $2 order by app_user_id limit $3`,
     [workspaceId, bulkGrantId, limit],
   );
-  return rows.map((row) => ({ appUserId: row.app_user_id, state: row.state, error: row.error }));
-}
-
-/** The subscriber that an app user id of the project names; `null`: not known here. */
-export async function findSubscriber(
-  sql: Sql,
-  of: { readonly workspaceId: string; readonly projectId: string; readonly appUserId: string },
-): Promise<string | null> {
-  const [row] = await sql.query<{ subscriber_id: string }>(
-    `select subscriber_id from subscriber_ids where workspace_id = $1 and app_user_id = $2 and project_id = $3`,
-    [of.workspaceId, of.appUserId, of.projectId],
-  );
-  return row?.subscriber_id ?? null;
 }
 
 /** Which customers a filter takes; every condition that is set must hold. */
@@ -299,19 +261,19 @@ export async function findCustomers(
 
 /** Bulk grants of all workspaces that a worker should be at. */
 export async function listActiveBulkGrants(sql: Sql): Promise<BulkKey[]> {
-  const rows = await sql.query<{ workspace_id: string; bulk_grant_id: string }>(
-    `select workspace_id, bulk_grant_id from bulk_grants where state in ('running', 'undoing')`,
+  return sql.query<BulkKey>(
+    `select workspace_id as "workspaceId", bulk_grant_id as "bulkGrantId" from bulk_grants
+      where state in ('running', 'undoing')`,
   );
-  return rows.map((row) => ({ workspaceId: row.workspace_id, bulkGrantId: row.bulk_grant_id }));
 }
 
 /** Deletes drafts that were never started, with their customers. */
 export async function deleteOldDrafts(sql: Sql): Promise<void> {
-  const old = await sql.query<{ workspace_id: string; bulk_grant_id: string }>(
-    `select workspace_id, bulk_grant_id from bulk_grants
+  const old = await sql.query<BulkKey>(
+    `select workspace_id as "workspaceId", bulk_grant_id as "bulkGrantId" from bulk_grants
       where state = 'draft' and created_at < now() - interval '1 day'`,
   );
-  for (const { workspace_id: workspaceId, bulk_grant_id: bulkGrantId } of old) {
+  for (const { workspaceId, bulkGrantId } of old) {
     for (const table of ['bulk_grant_customers', 'bulk_grants'])
       await sql.query(`delete from ${table} where workspace_id = $1 and bulk_grant_id = $2`, [
         workspaceId,

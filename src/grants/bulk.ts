@@ -1,38 +1,42 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pLimit from 'p-limit';
-import { AppError, badRequest } from '../errors.ts';
-import type { RevenueCatClient } from '../revenuecat/client.ts';
+import type { Sql } from '../database/sql.ts';
+import { AppError } from '../errors.ts';
+import { findByAppUserIds } from '../subscribers/find-store.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { writeAudit } from '../workspaces/audit.ts';
 import { type Project, readProject } from '../workspaces/projects.ts';
-import { findNoEffect, readAccess } from './access.ts';
+import type { Workspace } from '../workspaces/store.ts';
+import { findNoEffect, listEntitlements, readAccess } from './access.ts';
 import {
+  type BulkEvent,
   type BulkGrant,
   type BulkKey,
-  type BulkState,
   type ClaimedCustomer,
+  type CustomerChange,
   claimCustomers,
   createBulkGrant,
   deleteOldDrafts,
-  findSubscriber,
   listActiveBulkGrants,
   moveBulkGrant,
-  type NewBulkGrant,
   readBulkGrant,
   readProgress,
   setCustomer,
 } from './bulk-repository.ts';
 import {
-  CONFIRM_AFTER_SECONDS,
   callAndConfirm,
   callAndConfirmRevoke,
   confirmAction,
+  inBackground,
   scheduleConfirm,
+  takeStep,
 } from './confirmation.ts';
-import { findByKey, lockAndFindUnconfirmed, readAction, storeAction, transition } from './repository.ts';
-import { endOf } from './service.ts';
-import type { Grant, Teammate } from './types.ts';
+import { isDuration, lengthInDays } from './durations.ts';
+import { endOf } from './grant-rules.ts';
+import { checkLength, checkReason } from './policy.ts';
+import { findByKey, readAction, readAgain, storeAction } from './repository.ts';
+import { GRANT_STARTS, type Grant, type GrantStart, type Teammate } from './types.ts';
 
 /** Customers that a worker claims together, and how many of them it works on at the same time. */
 const BATCH_SIZE = 20;
@@ -41,7 +45,6 @@ const CONCURRENCY = 4;
 const SLICE_MS = 30_000;
 const RETRY_SECONDS = 10;
 const MAX_ATTEMPTS = 20;
-const CALL_TIMEOUT_MS = 20_000;
 const MAX_CUSTOMERS = 100_000;
 
 /** Ids from a pasted list or a CSV: the first column, with or without a heading; each once. */
@@ -60,20 +63,54 @@ export function parseCustomerList(text: string): string[] {
   return [...new Set(ids)];
 }
 
+/** What is granted to many, as an admin fills it in. */
+export interface BulkWish {
+  /** Id or lookup key. */
+  readonly entitlement: string;
+  readonly duration: string;
+  readonly start: string;
+  readonly reason: string;
+}
+
+export type BulkProblem = { readonly field: keyof BulkWish | 'customers'; readonly problem: string };
+
 /** Stores a draft for the dry run; nothing is granted until it is started. */
 export async function draftBulkGrant(
   context: Pick<AppContext, 'database'>,
-  bulk: Omit<NewBulkGrant, 'bulkGrantId'>,
-  appUserIds: readonly string[],
-): Promise<BulkGrant> {
-  if (appUserIds.length === 0) throw badRequest('The list names no customer');
-  if (appUserIds.length > MAX_CUSTOMERS) throw badRequest(`A grant takes at most ${MAX_CUSTOMERS} customers`);
-  const bulkGrantId = randomUUID();
-  await createBulkGrant(context.database, { ...bulk, bulkGrantId }, appUserIds);
-  const draft = await readBulkGrant(context.database, { workspaceId: bulk.workspaceId, bulkGrantId });
-  if (!draft) throw new Error('A stored bulk grant was not found');
-  return draft;
+  place: { readonly workspace: Workspace; readonly project: Project; readonly admin: Teammate },
+  wish: BulkWish & { readonly appUserIds: readonly string[] },
+): Promise<BulkGrant | BulkProblem> {
+  const { workspace, project, admin } = place;
+  const { appUserIds, duration, start, reason } = wish;
+  const { workspaceId } = workspace;
+  const { projectId } = project;
+  const policy = workspace.settings.grants;
+  const entitlements = await listEntitlements(context.database, workspaceId, projectId);
+  const entitlement = entitlements.find(({ id, lookupKey }) => [id, lookupKey].includes(wish.entitlement));
+  if (!entitlement) {
+    const known = entitlements.map(({ lookupKey }) => lookupKey).join(', ');
+    return { field: 'entitlement', problem: `Choose an entitlement: ${known}.` };
+  }
+  if (!isDuration(duration)) return { field: 'duration', problem: 'Choose a duration.' };
+  if (!isStart(start)) return { field: 'start', problem: 'Choose when it starts: after or now.' };
+  if (checkLength(policy, duration === 'lifetime' ? null : lengthInDays(duration)))
+    return { field: 'duration', problem: 'This is longer than the rules for grants allow.' };
+  if (checkReason(policy, reason)) return { field: 'reason', problem: 'Give a reason.' };
+  if (appUserIds.length === 0) return { field: 'customers', problem: 'The list names no customer.' };
+  if (appUserIds.length > MAX_CUSTOMERS)
+    return { field: 'customers', problem: `A grant takes at most ${MAX_CUSTOMERS} customers.` };
+  const { id: entitlementId, lookupKey } = entitlement;
+  const entitlementName = entitlement.displayName ?? lookupKey;
+  const what = { entitlementId, lookupKey, entitlementName, duration, start, reason };
+  const bulk = { workspaceId, bulkGrantId: randomUUID(), projectId, ...what, admin };
+  return createBulkGrant(context.database, bulk, appUserIds);
 }
+
+function isStart(start: string): start is GrantStart {
+  return (GRANT_STARTS as readonly string[]).includes(start);
+}
+
+type BulkContext = Pick<AppContext, 'database' | 'jobs'>;
 
 /** Starts a draft, or leaves it for a second teammate when it is for many. */
 export async function startBulkGrant(
@@ -83,33 +120,24 @@ export async function startBulkGrant(
 ): Promise<BulkGrant | null> {
   const { total } = await readProgress(context.database, bulk);
   const { by, secondPersonAbove } = rules;
-  const to = secondPersonAbove !== null && total > secondPersonAbove ? 'awaiting_approval' : 'running';
-  return changeBulkGrant(context, bulk, { from: ['draft'], to, by });
+  const isForMany = secondPersonAbove !== null && total > secondPersonAbove;
+  return changeBulkGrant(context, bulk, { event: isForMany ? 'request' : 'start', by });
 }
 
-type BulkContext = Pick<AppContext, 'database' | 'jobs'>;
-
 /**
- * Starts a draft, approves what waits, pauses, resumes or undoes, with one audit record.
+ * Changes the state, with an audit record.
  *
  * @returns `null`: it is in another state by now
  */
 export async function changeBulkGrant(
   context: BulkContext,
   key: BulkKey,
-  change: {
-    readonly from: readonly BulkState[];
-    readonly to: BulkState;
-    readonly by: Teammate;
-    readonly isDecision?: boolean;
-  },
+  { event, by }: { readonly event: BulkEvent; readonly by: Teammate },
 ): Promise<BulkGrant | null> {
-  const { from, to, by } = change;
   const bulk = await context.database.transaction(async (sql) => {
     const moved = await moveBulkGrant(sql, key, {
-      from,
-      to,
-      ...(change.isDecision ? { decidedBy: by } : {}),
+      event,
+      ...(event === 'approve' ? { decidedBy: by } : {}),
     });
     if (moved) await auditBulk(sql, moved, by);
     return moved;
@@ -118,11 +146,7 @@ export async function changeBulkGrant(
   return bulk;
 }
 
-async function auditBulk(
-  sql: BulkContext['database'] | Parameters<typeof writeAudit>[0],
-  bulk: BulkGrant,
-  actor: Teammate,
-): Promise<void> {
+async function auditBulk(sql: Sql, bulk: BulkGrant, actor: Teammate): Promise<void> {
   const { total, byState } = await readProgress(sql, bulk);
   await writeAudit(sql, {
     workspaceId: bulk.workspaceId,
@@ -166,10 +190,7 @@ export async function resumeBulkGrants(context: BulkContext): Promise<void> {
  * @returns whether there is more to do
  */
 export async function runBulkGrant(context: AppContext, key: BulkKey, until: number): Promise<boolean> {
-  const patient: AppContext = {
-    ...context,
-    revenueCat: (project) => context.revenueCat(project, { timeoutMs: CALL_TIMEOUT_MS }),
-  };
+  const patient = inBackground(context);
   for (;;) {
     const bulk = await readBulkGrant(context.database, key);
     const project = bulk && (await readProject(context.database, bulk.workspaceId, bulk.projectId));
@@ -180,7 +201,8 @@ export async function runBulkGrant(context: AppContext, key: BulkKey, until: num
     if (claimed.length === 0) {
       const { byState } = await readProgress(context.database, bulk);
       if ((byState[state] ?? 0) === 0) {
-        await finish(context, bulk);
+        const by = bulk.decidedBy ?? bulk.admin;
+        await changeBulkGrant(context, bulk, { event: isUndo ? 'finish_undo' : 'finish', by });
         return false;
       }
       // Others have the rest, or it is retried soon.
@@ -200,14 +222,6 @@ export async function runBulkSlice(context: AppContext, key: BulkKey): Promise<v
   if (await runBulkGrant(context, key, Date.now() + SLICE_MS)) await scheduleBulk(context, key, 1);
 }
 
-async function finish(context: AppContext, bulk: BulkGrant): Promise<void> {
-  const to = bulk.state === 'undoing' ? 'undone' : 'done';
-  await context.database.transaction(async (sql) => {
-    const moved = await moveBulkGrant(sql, bulk, { from: [bulk.state], to });
-    if (moved) await auditBulk(sql, moved, moved.decidedBy ?? moved.admin);
-  });
-}
-
 interface Place {
   readonly bulk: BulkGrant;
   readonly project: Project;
@@ -216,148 +230,117 @@ interface Place {
 async function grantCustomer(context: AppContext, place: Place, customer: ClaimedCustomer): Promise<void> {
   const { bulk } = place;
   const { appUserId, attempts } = customer;
-  const { database } = context;
-  const retry = (error: string | null, attempt = attempts): Promise<void> =>
+  const set = (change: Omit<CustomerChange, 'appUserId'>): Promise<void> =>
+    setCustomer(context.database, bulk, { appUserId, ...change });
+  const retry = (error: string | null, attempt: number): Promise<void> =>
     attempt >= MAX_ATTEMPTS
-      ? setCustomer(database, bulk, { appUserId, state: 'failed', error })
-      : setCustomer(database, bulk, {
-          appUserId,
-          state: 'pending',
-          error,
-          attempts: attempt,
-          retryInSeconds: RETRY_SECONDS,
-        });
+      ? set({ state: 'failed', error })
+      : set({ state: 'pending', error, attempts: attempt, retryInSeconds: RETRY_SECONDS });
   try {
-    const made = await grantOnce(context, place, customer);
-    if (typeof made === 'string') {
-      const state = made === 'no_effect' ? 'unchanged' : 'failed';
-      return await setCustomer(database, bulk, {
-        appUserId,
-        state,
-        error: made === 'no_effect' ? null : made,
-      });
-    }
-    const { actionId, error } = made;
-    if (made.state === 'confirmed') {
-      const state = made.isUnchanged ? 'unchanged' : 'granted';
-      return await setCustomer(database, bulk, { appUserId, state, actionId });
-    }
-    if (made.state !== 'failed') return await retry(null);
+    const grant = await grantOnce(context, place, customer);
+    if (grant === 'no_effect') return await set({ state: 'unchanged' });
+    if (typeof grant === 'string') return await set({ state: 'failed', error: grant });
+    const { actionId, error } = grant;
+    if (grant.state === 'confirmed')
+      return await set({ state: grant.isUnchanged ? 'unchanged' : 'granted', actionId });
+    if (grant.state !== 'failed') return await retry(null, attempts);
     // Certainly not granted: another attempt has a key of its own.
     if (error === 'revenuecat_rate_limited' || error === 'revenuecat_unavailable')
       return await retry(error, attempts + 1);
-    await setCustomer(database, bulk, { appUserId, state: 'failed', actionId, error });
+    await set({ state: 'failed', actionId, error });
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     await retry(error.code, attempts + 1);
   }
 }
 
+type NoGrant = 'no_effect' | 'unknown_customer' | 'not_imported' | 'unconfirmed' | 'revenuecat_unauthorized';
+
 /** The customer's grant as it is then, or why there is none. */
 async function grantOnce(
   context: AppContext,
   { bulk, project }: Place,
   { appUserId, attempts }: ClaimedCustomer,
-): Promise<
-  Grant | 'no_effect' | 'unknown_customer' | 'not_imported' | 'unconfirmed' | 'revenuecat_unauthorized'
-> {
+): Promise<Grant | NoGrant> {
   const { database } = context;
-  const { workspaceId, projectId } = bulk;
+  const { workspaceId, projectId, lookupKey, entitlementId: target } = bulk;
   const idempotencyKey = `${bulk.bulkGrantId}|${appUserId}|${attempts}`;
   const known = await findByKey(database, workspaceId, idempotencyKey);
   if (known?.kind === 'grant') {
     await confirmAction(context, known);
-    return ((await readAction(database, known)) as Grant | null) ?? known;
+    return readAgain(database, known);
   }
   const client = context.revenueCat(project);
   if (!client) return 'revenuecat_unauthorized';
-  const subscriberId = await findSubscriber(database, { workspaceId, projectId, appUserId });
-  if (subscriberId === null) return 'not_imported';
-  const access = await readAccess(client, project.revenueCatProjectId, [appUserId]);
+  const found = await findByAppUserIds(database, workspaceId, [appUserId]);
+  const subscriberId = found.find((each) => each.projectId === projectId)?.subscriberId;
+  if (subscriberId === undefined) return 'not_imported';
+  const access = await readAccess(client, project.revenueCatProjectId, { appUserIds: [appUserId] });
   if (!access) return 'unknown_customer';
-  const ends = access.endsOf({ id: bulk.entitlementId, lookupKey: bulk.lookupKey });
+  const ends = access.endsOf({ id: target, lookupKey });
   const requestedEndMs = endOf(context.now(), bulk, ends);
   if (findNoEffect(ends, requestedEndMs)) return 'no_effect';
   const key = { workspaceId, actionId: randomUUID() };
-  await scheduleConfirm(context, key, CONFIRM_AFTER_SECONDS);
-  const stored = await storeAction(
-    database,
-    {
-      ...key,
-      kind: 'grant',
-      state: 'requested',
-      monthlyLimit: null,
-      projectId,
-      subscriberId,
-      appUserId,
-      target: bulk.entitlementId,
-      lookupKey: bulk.lookupKey,
-      entitlementName: bulk.entitlementName,
-      duration: bulk.duration,
-      start: bulk.start,
-      requestedEndMs,
-      previousEndMs: ends.grantEndMs,
-      reason: bulk.reason,
-      idempotencyKey,
-      admin: bulk.admin,
-      conversationId: null,
-      contactId: null,
-    },
-    async () => {},
-  );
+  await scheduleConfirm(context, key);
+  const stored = await storeAction(database, {
+    ...key,
+    kind: 'grant',
+    state: 'requested',
+    projectId,
+    subscriberId,
+    appUserId,
+    target,
+    lookupKey,
+    entitlementName: bulk.entitlementName,
+    duration: bulk.duration,
+    start: bulk.start,
+    requestedEndMs,
+    previousEndMs: ends.grantEndMs,
+    reason: bulk.reason,
+    idempotencyKey,
+    admin: bulk.admin,
+    conversationId: null,
+    contactId: null,
+  });
   if (stored.kind === 'unconfirmed' || stored.kind === 'monthly_limit') return 'unconfirmed';
-  return callAndConfirm(context, project, stored.action as Grant);
+  return (await callAndConfirm(context, project, stored.action as Grant)).action;
 }
 
 async function undoCustomer(context: AppContext, place: Place, customer: ClaimedCustomer): Promise<void> {
   const { bulk, project } = place;
-  const { appUserId, actionId } = customer;
+  const { appUserId } = customer;
   const { database } = context;
-  const set = (state: 'undone' | 'undo_failed', error: string | null = null): Promise<void> =>
-    setCustomer(database, bulk, { appUserId, state, error });
-  const key = { workspaceId: bulk.workspaceId, actionId: actionId ?? '' };
-  const action = actionId === null ? null : await readAction(database, key);
-  if (action?.kind !== 'grant') return set('undo_failed', 'not_found');
-  if (action.state === 'revoked') {
-    await restorePrevious(context, place, action);
-    return set('undone');
+  const set = (change: Omit<CustomerChange, 'appUserId'>): Promise<void> =>
+    setCustomer(database, bulk, { appUserId, ...change });
+  const later = (): Promise<void> => set({ state: 'granted', retryInSeconds: 2 });
+  const key = { workspaceId: bulk.workspaceId, actionId: customer.actionId ?? '' };
+  const action = await readAction(database, key);
+  if (action?.kind !== 'grant') return set({ state: 'undo_failed', error: 'not_found' });
+  const undone = async (): Promise<void> => {
+    await restorePrevious(context, project, action);
+    await set({ state: 'undone' });
+  };
+  if (action.state === 'revoked') return undone();
+  if (action.state !== 'confirmed') {
+    await confirmAction(context, action);
+    return later();
   }
-  if (action.state === 'confirmed') {
-    await scheduleConfirm(context, action, CONFIRM_AFTER_SECONDS);
-    const moved = await database.transaction(async (sql) =>
-      (await lockAndFindUnconfirmed(sql, { ...action, target: action.entitlementId }))
-        ? null
-        : transition(sql, action, {
-            event: 'revoke',
-            revokedBy: bulk.decidedBy ?? bulk.admin,
-            revokeReason: bulk.reason,
-          }),
-    );
-    const revoking = moved ?? action;
-    if (moved) {
-      const outcome = await callAndConfirmRevoke(context, project, { grant: moved, conversationId: null });
-      if (outcome.failedWith !== null) return set('undo_failed', outcome.failedWith);
-      if (outcome.grant.state === 'revoked') {
-        await restorePrevious(context, place, outcome.grant);
-        return set('undone');
-      }
-    }
-    return later(context, bulk, revoking.appUserId);
-  }
-  await confirmAction(context, action);
-  return later(context, bulk, appUserId);
-}
-
-function later(context: AppContext, bulk: BulkGrant, appUserId: string): Promise<void> {
-  return setCustomer(context.database, bulk, { appUserId, state: 'granted', retryInSeconds: 2 });
+  await scheduleConfirm(context, action);
+  const moved = await takeStep(context, action, {
+    event: 'revoke',
+    revokedBy: bulk.decidedBy ?? bulk.admin,
+    revokeReason: bulk.reason,
+    record: null,
+  });
+  if (!moved || moved === 'unconfirmed') return later();
+  const now = await callAndConfirmRevoke(context, project, moved);
+  if (now.state === 'confirmed') return set({ state: 'undo_failed', error: now.error });
+  return now.state === 'revoked' ? undone() : later();
 }
 
 /** RevenueCat removes everything granted of an entitlement: what was granted before is granted again. */
-async function restorePrevious(context: AppContext, { project }: Place, grant: Grant): Promise<void> {
+async function restorePrevious(context: AppContext, project: Project, grant: Grant): Promise<void> {
   if (grant.previousEndMs === null || grant.previousEndMs <= context.now()) return;
-  const client: RevenueCatClient | null = context.revenueCat(project);
-  await client?.grantEntitlement(project.revenueCatProjectId, grant.appUserId, {
-    entitlementId: grant.entitlementId,
-    expiresAtMs: grant.previousEndMs,
-  });
+  const restored = { entitlementId: grant.target, expiresAtMs: grant.previousEndMs };
+  await context.revenueCat(project)?.grantEntitlement(project.revenueCatProjectId, grant.appUserId, restored);
 }

@@ -11,11 +11,8 @@ import { listProjects } from '../workspaces/projects.ts';
 import { readWorkspace } from '../workspaces/store.ts';
 import { changeBulkGrant, draftBulkGrant, parseCustomerList, runBulkGrant, startBulkGrant } from './bulk.ts';
 import { type BulkGrant, listCustomers, readBulkGrant, readProgress } from './bulk-repository.ts';
-import { isDuration, lengthInDays } from './durations.ts';
 import { grantJobs } from './jobs.ts';
-import { listEntitlements } from './lookups.ts';
-import { checkLength, checkReason } from './policy.ts';
-import { GRANT_STARTS, type GrantStart, type Teammate } from './types.ts';
+import type { Teammate } from './types.ts';
 
 interface Options {
   readonly workspace: string;
@@ -94,12 +91,8 @@ async function chooseBulk(context: AppContext, options: Options): Promise<BulkGr
   const key = { workspaceId, bulkGrantId: id };
   const bulk = await readBulkGrant(context.database, key);
   if (!bulk) throw notFound(`Workspace ${workspaceId} has no grant ${id}`);
-  const by = COMMAND_LINE;
-  if (options.undo !== undefined) {
-    const from = ['done', 'paused', 'running'] as const;
-    return (await changeBulkGrant(context, bulk, { from, to: 'undoing', by })) ?? bulk;
-  }
-  return (await changeBulkGrant(context, bulk, { from: ['paused'], to: 'running', by })) ?? bulk;
+  const event = options.undo === undefined ? 'resume' : 'undo';
+  return (await changeBulkGrant(context, bulk, { event, by: COMMAND_LINE })) ?? bulk;
 }
 
 async function newBulk(context: AppContext, options: Options): Promise<BulkGrant> {
@@ -113,38 +106,13 @@ async function newBulk(context: AppContext, options: Options): Promise<BulkGrant
   const [project, ...others] = projects;
   if (!project || others.length > 0) throw badRequest('Choose one connected project with --project');
   if (options.file === undefined) throw badRequest('Name the list of customers with --file');
-  const { duration, start, reason = '' } = options;
-  if (!isDuration(duration) || !(GRANT_STARTS as readonly string[]).includes(start))
-    throw badRequest('--duration or --start is not one of the listed values');
-  const policy = workspace.settings.grants;
-  const days = duration === 'lifetime' ? null : lengthInDays(duration);
-  const refusal = checkLength(policy, days) ?? checkReason(policy, reason);
-  if (refusal) throw badRequest(`The rules for grants refuse this: ${refusal.code}`);
-  const entitlements = await listEntitlements(database, options.workspace, project.projectId);
-  const entitlement = entitlements.find(({ id, lookupKey }) =>
-    [id, lookupKey].includes(options.entitlement ?? ''),
-  );
-  if (!entitlement)
-    throw badRequest(
-      `Choose an entitlement with --entitlement: ${entitlements.map(({ lookupKey }) => lookupKey).join(', ')}`,
-    );
-  const draft = await draftBulkGrant(
-    context,
-    {
-      workspaceId: options.workspace,
-      projectId: project.projectId,
-      entitlementId: entitlement.id,
-      lookupKey: entitlement.lookupKey,
-      entitlementName: entitlement.displayName ?? entitlement.lookupKey,
-      duration,
-      start: start as GrantStart,
-      reason,
-      admin: COMMAND_LINE,
-    },
-    parseCustomerList(await readFile(options.file, 'utf8')),
-  );
+  const { entitlement = '', duration, start, reason = '' } = options;
+  const appUserIds = parseCustomerList(await readFile(options.file, 'utf8'));
+  const place = { workspace, project, admin: COMMAND_LINE };
+  const draft = await draftBulkGrant(context, place, { entitlement, duration, start, reason, appUserIds });
+  if ('problem' in draft) throw badRequest(draft.problem);
   if (options.dryRun) return draft;
-  const rules = { by: COMMAND_LINE, secondPersonAbove: policy.bulkSecondPersonAbove };
+  const rules = { by: COMMAND_LINE, secondPersonAbove: workspace.settings.grants.bulkSecondPersonAbove };
   const started = (await startBulkGrant(context, draft, rules)) ?? draft;
   if (!options.json) process.stdout.write(`Grant ${started.bulkGrantId}\n`);
   return started;

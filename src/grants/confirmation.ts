@@ -1,114 +1,35 @@
-import type { Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { DAY_MS, MINUTE_MS } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
-import { writeAudit } from '../workspaces/audit.ts';
 import { type Project, readProject, setApiKeyState } from '../workspaces/projects.ts';
+import { type ActionStep, auditAction } from './audit.ts';
 import { callRevenueCat, readBack, readGrantEnd } from './executors.ts';
-import { queueNote } from './notes.ts';
+import { type NoteStep, queueNote } from './notes.ts';
 import {
   type ActionKey,
   type Changes,
   claimForCall,
   listUnfinished,
+  lockAndFindUnconfirmed,
   readAction,
+  readAgain,
   recordResponse,
   revokeOthers,
   transition,
 } from './repository.ts';
-import { UNCONFIRMED_STATES } from './state-machine.ts';
-import {
-  type Action,
-  type Grant,
-  nameOf,
-  type PurchaseState,
-  type StoreAction,
-  type Teammate,
-} from './types.ts';
+import { type ActionEvent, transitionOf, UNCONFIRMED_STATES } from './state-machine.ts';
+import type { Action, Grant, Teammate } from './types.ts';
 
 /** After this time RevenueCat no longer works on a request that it has not answered. */
 const NOT_DONE_AFTER_MS = 2 * MINUTE_MS;
 /** RevenueCat could not be read for this long: the action is given up. */
 const GIVEN_UP_AFTER_MS = DAY_MS;
 /** Only an action of a killed process is still unconfirmed after this time. */
-export const CONFIRM_AFTER_SECONDS = 20;
+const CONFIRM_AFTER_SECONDS = 20;
 const READ_AGAIN_AFTER_SECONDS = 2;
 /** What a background job can wait for. */
 const BACKGROUND_TIMEOUT_MS = 20_000;
-
-/** Whose action it is now: the approver's, if a second teammate approved. */
-const actorOf = (action: Action): Teammate => action.decidedBy ?? action.admin;
-
-const iso = (atMs: number | null): string | null => (atMs === null ? null : new Date(atMs).toISOString());
-
-/** What happened to an action: its own deed, or a decision about it. */
-export type ActionStep = 'do' | 'approve' | 'decline' | 'withdraw' | 'revoke';
-
-/** `grant`, `grant_approve`, `revoke`, `store_refund`, `store_refund_approve`. */
-export function auditName(kind: Action['kind'], step: ActionStep): string {
-  if (step === 'revoke') return 'revoke';
-  const name = kind === 'grant' ? kind : `store_${kind}`;
-  return step === 'do' ? name : `${name}_${step}`;
-}
-
-/** Records one step of an action; by default as its requester, in its conversation. */
-export async function auditAction(
-  sql: Sql,
-  action: Action,
-  step: {
-    readonly step: ActionStep;
-    readonly result: string;
-    readonly actor?: Teammate;
-    readonly conversationId?: string | null;
-    readonly more?: Readonly<Record<string, unknown>>;
-  },
-): Promise<void> {
-  const { admin, decidedBy } = action;
-  const isRevoke = step.step === 'revoke' && action.kind === 'grant';
-  await writeAudit(sql, {
-    workspaceId: action.workspaceId,
-    actor: step.actor ?? admin,
-    action: auditName(action.kind, step.step),
-    conversationId: step.conversationId === undefined ? action.conversationId : step.conversationId,
-    contactId: action.contactId,
-    subscriberId: action.subscriberId,
-    details: {
-      action_id: action.actionId,
-      app_user_id: action.appUserId,
-      ...(action.kind === 'grant' ? grantFacts(action) : storeFacts(action)),
-      reason: isRevoke ? action.revokeReason : action.reason,
-      ...(decidedBy ? { requested_by: nameOf(admin), decided_by: nameOf(decidedBy) } : {}),
-      ...step.more,
-    },
-    result: step.result,
-  });
-}
-
-function grantFacts(grant: Grant): Record<string, unknown> {
-  return {
-    entitlement: grant.lookupKey,
-    duration: grant.duration,
-    previous_end: iso(grant.previousEndMs),
-    requested_end: iso(grant.requestedEndMs),
-    actual_end: iso(grant.actualEndMs),
-    ...(grant.isUnchanged ? { unchanged: true } : {}),
-  };
-}
-
-function storeFacts({ target, details }: StoreAction): Record<string, unknown> {
-  const { amount, before, after, product, ...rest } = details;
-  const of = (state: PurchaseState | null) =>
-    state && { end: iso(state.endsAtMs), access: state.givesAccess, renews: state.willRenew };
-  return {
-    target,
-    product,
-    ...rest,
-    ...(amount ? { amount_minor: amount.amountMinor, currency: amount.currency } : {}),
-    before: of(before),
-    after: of(after),
-  };
-}
 
 /**
  * Queues the reading back. Sent with a delay before anything is called, it survives a killed process; the key keeps
@@ -117,7 +38,7 @@ function storeFacts({ target, details }: StoreAction): Record<string, unknown> {
 export async function scheduleConfirm(
   { jobs }: Pick<AppContext, 'jobs'>,
   { workspaceId, actionId }: ActionKey,
-  afterSeconds: number,
+  afterSeconds = CONFIRM_AFTER_SECONDS,
 ): Promise<void> {
   const key = `${workspaceId}|${actionId}|${afterSeconds}`;
   await jobs.send('action.confirm', { workspaceId, actionId }, { afterSeconds, key });
@@ -130,8 +51,56 @@ export async function scheduleNotes(
   await jobs.send('action.note', { workspaceId, actionId });
 }
 
-async function current<A extends Action>(context: AppContext, action: A): Promise<A> {
-  return ((await readAction(context.database, action)) as A | null) ?? action;
+/** What is recorded of a step of an action, in the transaction that changes its state. */
+interface StepRecord {
+  readonly step: ActionStep;
+  readonly result: string;
+  readonly actor: Teammate;
+  readonly conversationId?: string | null;
+  readonly note?: NoteStep | null;
+}
+
+/**
+ * Applies an event of the state machine, with its audit record and its note.
+ *
+ * @returns `null`: the action is in another state by now; `unconfirmed`: another one on the same target is not confirmed
+ */
+export async function takeStep<A extends Action>(
+  context: Pick<AppContext, 'database' | 'jobs'>,
+  action: A,
+  { record, ...change }: { readonly event: ActionEvent; readonly record: StepRecord | null } & Changes,
+): Promise<A | 'unconfirmed' | null> {
+  const moved = await context.database.transaction(async (sql) => {
+    const willCall = UNCONFIRMED_STATES.includes(transitionOf(change.event).to);
+    if (willCall && (await lockAndFindUnconfirmed(sql, action))) return 'unconfirmed';
+    const changed = await transition(sql, action, change);
+    if (!changed || !record) return changed;
+    const others =
+      change.event === 'confirm_revoke' && changed.kind === 'grant' ? await revokeOthers(sql, changed) : [];
+    const { note, ...step } = record;
+    await auditAction(sql, changed, {
+      ...step,
+      ...(others.length > 0 ? { more: { also_ended: others } } : {}),
+    });
+    const { actor: by, conversationId = null } = record;
+    if (note) await queueNote(sql, changed, { step: note, by, conversationId });
+    return changed;
+  });
+  if (moved && moved !== 'unconfirmed' && record?.note) await scheduleNotes(context, moved);
+  return moved;
+}
+
+/** Of the action's own result: the approver's, if a second teammate approved. */
+function recordOf(action: Action, result: string, note: NoteStep | null): StepRecord {
+  const { decidedBy, admin } = action;
+  return { step: decidedBy ? 'approve' : 'do', result, actor: decidedBy ?? admin, note };
+}
+
+/** An action as it is after RevenueCat was called, with what only the caller gets. */
+export interface Called<A extends Action> {
+  readonly action: A;
+  /** The single-use link of `manage`: it is not stored. */
+  readonly url?: string;
 }
 
 /**
@@ -144,25 +113,32 @@ export async function callAndConfirm<A extends Action>(
   context: AppContext,
   project: Project,
   action: A,
-): Promise<A> {
+): Promise<Called<A>> {
   const client = context.revenueCat(project);
-  const claimed = (await claimForCall(context.database, action)) as A | null;
-  if (!claimed) return current(context, action);
-  if (!client) return failAction(context, claimed, 'revenuecat_unauthorized');
+  const claimed = await claimForCall(context.database, action);
+  if (!claimed) return { action: await readAgain(context.database, action) };
+  if (!client) return { action: await failAction(context, claimed, 'revenuecat_unauthorized') };
+  let url: string | undefined;
   try {
-    await callRevenueCat(client, project.revenueCatProjectId, claimed);
+    url = await callRevenueCat(client, project.revenueCatProjectId, claimed);
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
-    if (error.remedy.kind === 'retry') return leaveUnconfirmed(context, claimed, error);
-    return failAction(context, claimed, error.code);
+    // A portal link that was not received is lost: another one can be created.
+    if (error.remedy.kind === 'retry' && claimed.kind !== 'manage')
+      return { action: await leaveUnconfirmed(context, claimed, error) };
+    return { action: await failAction(context, claimed, error.code) };
   }
   await recordResponse(context.database, claimed);
+  const answered = { ...claimed, isAnswered: true };
   try {
-    const confirmed = await confirmByReading(context, client, { ...claimed, isAnswered: true }, project);
-    return confirmed ?? (await leaveUnconfirmed(context, claimed, null));
+    const confirmed = await confirmByReading(context, client, { action: answered, project });
+    return {
+      action: confirmed ?? (await leaveUnconfirmed(context, answered, null)),
+      ...(url ? { url } : {}),
+    };
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
-    return leaveUnconfirmed(context, claimed, error);
+    return { action: await leaveUnconfirmed(context, answered, error) };
   }
 }
 
@@ -181,8 +157,7 @@ async function leaveUnconfirmed<A extends Action>(
 async function confirmByReading<A extends Action>(
   context: AppContext,
   client: RevenueCatClient,
-  action: A,
-  project: Project,
+  { action, project }: { readonly action: A; readonly project: Project },
 ): Promise<A | null> {
   const found = await readBack(client, project.revenueCatProjectId, action);
   if (found.kind === 'done') return confirm(context, action, found.changes);
@@ -194,50 +169,32 @@ async function confirmByReading<A extends Action>(
   return failAction(context, action, action.isAnswered ? 'revenuecat_ignored' : 'revenuecat_unavailable');
 }
 
-/** Completes an action with its record and its note. */
-export async function confirm<A extends Action>(
+async function confirm<A extends Action>(context: AppContext, action: A, changes: Changes): Promise<A> {
+  const record = recordOf(action, 'confirmed', 'confirmed');
+  const confirmed = await takeStep(context, action, { event: 'confirm', record, ...changes });
+  return refreshed(context, action, confirmed);
+}
+
+/** After a change in RevenueCat the customer is read again. */
+async function refreshed<A extends Action>(
   context: AppContext,
-  action: A,
-  changes: Changes,
+  before: A,
+  moved: A | 'unconfirmed' | null,
 ): Promise<A> {
-  const confirmed = await context.database.transaction(async (sql) => {
-    const moved = await transition(sql, action, { event: 'confirm', ...changes });
-    if (moved) {
-      await auditAction(sql, moved, { step: stepOf(moved), result: 'confirmed', actor: actorOf(moved) });
-      await queueNote(sql, moved, { step: 'confirmed', by: actorOf(moved) });
-    }
-    return moved;
-  });
-  if (!confirmed) return current(context, action);
-  await scheduleNotes(context, confirmed);
-  await refreshSubscriber(context, confirmed);
-  return confirmed;
-}
-
-function stepOf(action: Action): ActionStep {
-  return action.decidedBy ? 'approve' : 'do';
-}
-
-async function refreshSubscriber(context: AppContext, action: Action): Promise<void> {
-  const { workspaceId, subscriberId } = action;
+  if (!moved || moved === 'unconfirmed') return readAgain(context.database, before);
+  const { workspaceId, subscriberId } = moved;
   await context.jobs.send('subscriber.refresh', { workspaceId, subscriberId });
+  return moved;
 }
 
 /** @param code the reason, as in the audit log and on the card */
-export async function failAction<A extends Action>(context: AppContext, action: A, code: string): Promise<A> {
+async function failAction<A extends Action>(context: AppContext, action: A, code: string): Promise<A> {
   await noticeRejectedKey(context, action, code);
   // An immediate failure is on the card; of a later one the conversation must say so.
   const isLate = action.calledAtMs !== null && context.now() - action.calledAtMs >= NOT_DONE_AFTER_MS;
-  const failed = await context.database.transaction(async (sql) => {
-    const moved = await transition(sql, action, { event: 'fail', error: code });
-    if (moved) {
-      await auditAction(sql, moved, { step: stepOf(moved), result: code, actor: actorOf(moved) });
-      if (isLate) await queueNote(sql, moved, { step: 'failed', by: actorOf(moved) });
-    }
-    return moved;
-  });
-  if (failed && isLate) await scheduleNotes(context, failed);
-  return failed ?? current(context, action);
+  const record = recordOf(action, code, isLate ? 'failed' : null);
+  const failed = await takeStep(context, action, { event: 'fail', error: code, record });
+  return failed && failed !== 'unconfirmed' ? failed : readAgain(context.database, action);
 }
 
 async function noticeRejectedKey(context: AppContext, action: Action, code: string): Promise<void> {
@@ -248,81 +205,60 @@ async function noticeRejectedKey(context: AppContext, action: Action, code: stri
   if (isNew) await context.jobs.send('workspace.health', { workspaceId });
 }
 
-/** What the removal of a grant has led to: `failed` leaves the grant running. */
-export type RevokeOutcome = { readonly grant: Grant; readonly failedWith: string | null };
-
 /**
  * Calls RevenueCat to remove a grant in the state `revoking`, and reads the result back. A repeated removal changes
  * nothing, so the background may call again.
+ *
+ * @param grant its conversation is the one where it is revoked
+ * @returns the grant as it is then; `confirmed` with an error: RevenueCat refused, and the grant stays
  */
 export async function callAndConfirmRevoke(
   context: AppContext,
   project: Project,
-  revoking: { readonly grant: Grant; readonly conversationId: string | null },
-): Promise<RevokeOutcome> {
-  const { grant } = revoking;
+  grant: Grant,
+): Promise<Grant> {
   const client = context.revenueCat(project);
-  if (!client) return failRevoke(context, revoking, 'revenuecat_unauthorized');
+  if (!client) return failRevoke(context, grant, 'revenuecat_unauthorized');
+  const sinceMs = context.now() - (grant.revokeCalledAtMs ?? context.now());
   try {
     try {
-      await client.revokeEntitlement(project.revenueCatProjectId, grant.appUserId, grant.entitlementId);
+      await client.revokeEntitlement(project.revenueCatProjectId, grant.appUserId, grant.target);
     } catch (error) {
       // 404 has three meanings (nothing granted, unknown customer, wrong path): reading back decides.
       if (!(error instanceof AppError) || error.code !== 'revenuecat_not_found') throw error;
     }
     if ((await readGrantEnd(client, project.revenueCatProjectId, grant)) === null)
-      return { grant: await confirmRevoke(context, revoking), failedWith: null };
+      return confirmRevoke(context, grant);
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
-    const sinceMs = context.now() - (grant.revokeCalledAtMs ?? context.now());
     const mayRetry = error.remedy.kind === 'retry' || error.remedy.kind === 'wait_until';
-    if (!mayRetry || sinceMs > GIVEN_UP_AFTER_MS) return failRevoke(context, revoking, error.code);
-    return { grant, failedWith: null };
+    return mayRetry && sinceMs <= GIVEN_UP_AFTER_MS ? grant : failRevoke(context, grant, error.code);
   }
-  const sinceMs = context.now() - (grant.revokeCalledAtMs ?? context.now());
-  if (sinceMs > NOT_DONE_AFTER_MS) return failRevoke(context, revoking, 'revenuecat_ignored');
-  return { grant, failedWith: null };
+  return sinceMs > NOT_DONE_AFTER_MS ? failRevoke(context, grant, 'revenuecat_ignored') : grant;
 }
 
-async function confirmRevoke(
-  context: AppContext,
-  { grant, conversationId }: { readonly grant: Grant; readonly conversationId: string | null },
-): Promise<Grant> {
-  const revoked = await context.database.transaction(async (sql) => {
-    const moved = await transition(sql, grant, { event: 'confirm_revoke' });
-    if (!moved) return null;
-    const others = await revokeOthers(sql, moved);
-    const actor = moved.revokedBy ?? moved.admin;
-    await auditAction(sql, moved, {
-      step: 'revoke',
-      result: 'revoked',
-      actor,
-      conversationId,
-      ...(others.length > 0 ? { more: { also_ended: others } } : {}),
-    });
-    await queueNote(sql, moved, { step: 'revoked', by: actor, conversationId });
-    return moved;
-  });
-  if (!revoked) return current(context, grant);
-  await scheduleNotes(context, revoked);
-  await refreshSubscriber(context, revoked);
-  return revoked;
+async function confirmRevoke(context: AppContext, grant: Grant): Promise<Grant> {
+  const record: StepRecord = { ...recordOfRevoke(grant, 'revoked'), note: 'revoked' };
+  const revoked = await takeStep(context, grant, { event: 'confirm_revoke', record });
+  return refreshed(context, grant, revoked);
 }
 
-/** RevenueCat refused: the grant stays. */
-async function failRevoke(
-  context: AppContext,
-  { grant, conversationId }: { readonly grant: Grant; readonly conversationId: string | null },
-  code: string,
-): Promise<RevokeOutcome> {
+async function failRevoke(context: AppContext, grant: Grant, code: string): Promise<Grant> {
   await noticeRejectedKey(context, grant, code);
-  const running = await context.database.transaction(async (sql) => {
-    const moved = await transition(sql, grant, { event: 'fail_revoke' });
-    const actor = moved?.revokedBy ?? grant.admin;
-    if (moved) await auditAction(sql, moved, { step: 'revoke', result: code, actor, conversationId });
-    return moved;
-  });
-  return { grant: running ?? grant, failedWith: code };
+  await takeStep(context, grant, { event: 'fail_revoke', error: code, record: recordOfRevoke(grant, code) });
+  return readAgain(context.database, grant);
+}
+
+function recordOfRevoke({ revokedBy, admin, conversationId }: Grant, result: string): StepRecord {
+  return { step: 'revoke', result, actor: revokedBy ?? admin, conversationId };
+}
+
+/** The same context with RevenueCat's clients for background jobs. */
+export function inBackground(context: AppContext): AppContext {
+  return {
+    ...context,
+    revenueCat: (project) => context.revenueCat(project, { timeoutMs: BACKGROUND_TIMEOUT_MS }),
+  };
 }
 
 /** The job `action.confirm`: completes an unconfirmed action by reading RevenueCat, however long that takes. */
@@ -334,15 +270,12 @@ export async function confirmAction(context: AppContext, key: ActionKey): Promis
     await scheduleNotes(context, action);
     return;
   }
-  const patient: AppContext = {
-    ...context,
-    revenueCat: (project) => context.revenueCat(project, { timeoutMs: BACKGROUND_TIMEOUT_MS }),
-  };
+  const patient = inBackground(context);
   const project = await readProject(context.database, key.workspaceId, action.projectId);
   if (!project) return;
   const client = patient.revenueCat(project);
   // Without a key nothing can be read: it waits for a new one.
-  const now = client ? await confirmInBackground(patient, client, action, project) : action;
+  const now = client ? await confirmInBackground(patient, client, { action, project }) : action;
   if (UNCONFIRMED_STATES.includes(now.state))
     await scheduleConfirm(context, now, secondsUntilNextRead(context, now));
 }
@@ -350,19 +283,16 @@ export async function confirmAction(context: AppContext, key: ActionKey): Promis
 async function confirmInBackground(
   context: AppContext,
   client: RevenueCatClient,
-  action: Action,
-  project: Project,
+  { action, project }: { readonly action: Action; readonly project: Project },
 ): Promise<Action> {
-  if (action.kind === 'grant' && action.state === 'revoking') {
-    const { conversationId } = action;
-    return (await callAndConfirmRevoke(context, project, { grant: action, conversationId })).grant;
-  }
+  if (action.kind === 'grant' && action.state === 'revoking')
+    return callAndConfirmRevoke(context, project, action);
   // The link of a portal was lost with the process that created it.
   if (action.kind === 'manage') return failAction(context, action, 'revenuecat_unavailable');
   // Certainly not called: the process was killed between storing and calling.
-  if (action.calledAtMs === null) return callAndConfirm(context, project, action);
+  if (action.calledAtMs === null) return (await callAndConfirm(context, project, action)).action;
   try {
-    return (await confirmByReading(context, client, action, project)) ?? action;
+    return (await confirmByReading(context, client, { action, project })) ?? action;
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     if (context.now() - action.calledAtMs > GIVEN_UP_AFTER_MS)

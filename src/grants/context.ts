@@ -6,8 +6,8 @@ import type { SubscriberState } from '../subscription/types.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import type { Project } from '../workspaces/projects.ts';
 import type { Workspace } from '../workspaces/store.ts';
-import type { Teammate } from './types.ts';
-import type { ActionFormState } from './views/form-state.ts';
+import type { ActionFormState, Reviewed } from './form-state.ts';
+import type { Action, Refusal, Teammate } from './types.ts';
 
 /** The customer of a card, as the actions need it. */
 export interface ActionCustomer {
@@ -33,6 +33,34 @@ export interface AgentRequest {
   readonly customer: ActionCustomer;
   readonly contactId: string | null;
 }
+
+/** Why a request is not carried out. */
+export type Obstacle =
+  | { readonly kind: 'refused'; readonly refusal: Refusal }
+  /** Something in the form; the card has a message for each problem. */
+  | { readonly kind: 'invalid'; readonly problem: string }
+  /** RevenueCat refuses this key, does not respond, or does not know the customer. */
+  | { readonly kind: 'failed'; readonly code: string };
+
+export type ReviewResult = { readonly kind: 'ready'; readonly reviewed: Reviewed } | Obstacle;
+
+/** Something has changed, or time has passed, since the review: it must be confirmed again. */
+export interface ReviewAgain {
+  readonly kind: 'review_again';
+  readonly reason: 'changed' | 'stale';
+  readonly reviewed: Reviewed;
+}
+
+export interface Done {
+  readonly kind: 'done';
+  readonly action: Action;
+  /** An earlier request has done it, or is doing it. */
+  readonly isKnown: boolean;
+  /** The single-use link of `manage`, which is not stored. */
+  readonly url?: string;
+}
+
+export type ActionResult = Done | ReviewAgain | Obstacle;
 
 /** What a view of an action gets from the card. */
 export interface ActionView extends AgentRequest {

@@ -1,9 +1,9 @@
 import { entitlementLabel } from '../subscription/names.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
+import { type Entitlement, listEntitlements } from './access.ts';
 import type { AgentRequest } from './context.ts';
 import { endOrForever, isSameEnd } from './durations.ts';
-import { type Entitlement, listEntitlements } from './lookups.ts';
-import { listGrants } from './repository.ts';
+import { listActions } from './repository.ts';
 import { type Grant, grantEndMs, REVENUECAT } from './types.ts';
 
 /** Ids of grants that were made in RevenueCat's dashboard or by another system, and are not stored here. */
@@ -21,14 +21,15 @@ export async function listDashboardGrants(request: AgentRequest): Promise<Grant[
   const { workspaceId } = workspace;
   const [entitlements, made] = await Promise.all([
     listEntitlements(context.database, workspaceId, customer.project.projectId),
-    listGrants(context.database, workspaceId, customer.subscriber.subscriberId),
+    listActions(context.database, workspaceId, customer.subscriber.subscriberId),
   ]);
   return entitlements.flatMap((entitlement) => {
     const subscription = running.find((each) => each.entitlements.includes(entitlement.lookupKey));
     const isOurs = made.some(
       (grant) =>
+        grant.kind === 'grant' &&
         ['confirmed', 'revoking'].includes(grant.state) &&
-        grant.entitlementId === entitlement.id &&
+        grant.target === entitlement.id &&
         isSameEnd(grantEndMs(grant), endOrForever(subscription?.endsAtMs ?? null)),
     );
     return subscription && !isOurs ? [grantOf(request, entitlement, subscription)] : [];
@@ -60,7 +61,7 @@ function grantOf(request: AgentRequest, entitlement: Entitlement, subscription: 
     createdAtMs: startMs,
     calledAtMs: startMs,
     isAnswered: true,
-    entitlementId: entitlement.id,
+    target: entitlement.id,
     lookupKey: entitlement.lookupKey,
     entitlementName: entitlement.displayName ?? entitlementLabel(entitlement.lookupKey, customer.names),
     duration: 'custom',
@@ -70,7 +71,7 @@ function grantOf(request: AgentRequest, entitlement: Entitlement, subscription: 
     actualEndMs: endMs,
     isUnchanged: false,
     revokedBy: null,
-    revokeReason: '',
+    revokeReason: null,
     revokeCalledAtMs: null,
     revokedAtMs: null,
   };

@@ -1,4 +1,4 @@
-import { DAY_MS, FOREVER_MS, isForever } from '../time.ts';
+import { DAY_MS, FOREVER_MS, isForever, MINUTE_MS } from '../time.ts';
 
 /** The lengths that RevenueCat's own dashboard and v1 API offer. */
 export const DURATIONS = [
@@ -97,33 +97,21 @@ function toUtc(localMs: number, timeZone: string): number {
   return Math.max(...(real.length > 0 ? real : candidates));
 }
 
-const clocks = new Map<string, Intl.DateTimeFormat>();
+const offsets = new Map<string, Intl.DateTimeFormat>();
 
 /** How far a zone's clocks are ahead of UTC at a time, ms. */
 function offsetAt(atMs: number, timeZone: string): number {
-  const clock = clocks.get(timeZone) ?? clockOf(timeZone);
-  clocks.set(timeZone, clock);
-  const parts = new Map(clock.formatToParts(atMs).map(({ type, value }) => [type, Number(value)]));
-  const [year, month, day, hour, minute, second] = (
-    ['year', 'month', 'day', 'hour', 'minute', 'second'] as const
-  ).map((type) => parts.get(type) ?? 0);
-  const shown = Date.UTC(year ?? 0, (month ?? 1) - 1, day, hour, minute, second);
-  return shown - Math.floor(atMs / 1_000) * 1_000;
+  const format = offsets.get(timeZone) ?? offsetFormat(timeZone);
+  offsets.set(timeZone, format);
+  const name = format.formatToParts(atMs).find(({ type }) => type === 'timeZoneName')?.value ?? '';
+  const [, sign, hours, minutes] = /^GMT([+-])(\d{2}):(\d{2})/.exec(name) ?? [];
+  return (sign === '-' ? -1 : 1) * (Number(hours ?? 0) * 60 + Number(minutes ?? 0)) * MINUTE_MS;
 }
 
-function clockOf(timeZone: string): Intl.DateTimeFormat {
-  const style = {
-    hourCycle: 'h23',
-    year: 'numeric',
-    month: 'numeric',
-    day: 'numeric',
-    hour: 'numeric',
-    minute: 'numeric',
-    second: 'numeric',
-  } as const;
+function offsetFormat(timeZone: string): Intl.DateTimeFormat {
   try {
-    return new Intl.DateTimeFormat('en-US', { timeZone, ...style });
+    return new Intl.DateTimeFormat('en-US', { timeZone, timeZoneName: 'longOffset' });
   } catch {
-    return new Intl.DateTimeFormat('en-US', { timeZone: 'UTC', ...style });
+    return offsetFormat('UTC');
   }
 }

@@ -2,6 +2,7 @@ import type { RevenueCatClient } from '../revenuecat/client.ts';
 import type { LivePurchase } from '../revenuecat/store-actions.ts';
 import { compareReadBack, readAccess } from './access.ts';
 import type { Changes } from './repository.ts';
+import { STORE_KINDS } from './store-kinds.ts';
 import type { Action, Grant, PurchaseState, StoreAction } from './types.ts';
 
 /**
@@ -13,83 +14,50 @@ export type Found =
   | { readonly kind: 'missing'; readonly ignored?: Changes }
   | { readonly kind: 'unknown' };
 
-/** RevenueCat may round an end to whole seconds, and its sandbox counts days as minutes. */
-const MIN_EXTENSION_MS = 30_000;
-
-/** Makes the one call to RevenueCat that the action is. */
+/**
+ * Makes the one call to RevenueCat that the action is.
+ *
+ * @returns of `manage` the link
+ */
 export async function callRevenueCat(
   client: RevenueCatClient,
   projectId: string,
   action: Action,
-): Promise<void> {
+): Promise<string | undefined> {
+  const { appUserId, target } = action;
   if (action.kind === 'grant') {
-    const grant = { entitlementId: action.entitlementId, expiresAtMs: action.requestedEndMs };
-    return client.grantEntitlement(projectId, action.appUserId, grant);
+    const grant = { entitlementId: target, expiresAtMs: action.requestedEndMs };
+    await client.grantEntitlement(projectId, appUserId, grant);
+    return;
   }
-  const { stores } = client;
-  const { target, details } = action;
-  switch (action.kind) {
-    case 'cancel':
-      return stores.cancelSubscription(projectId, target);
-    case 'refund':
-      if (details.transactionId !== undefined)
-        return stores.refundTransaction(projectId, target, details.transactionId);
-      return details.of === 'purchase'
-        ? stores.refundPurchase(projectId, target)
-        : stores.refundSubscription(projectId, target);
-    case 'extend': {
-      const extension = { days: details.days ?? 0, reasonCode: details.reasonCode ?? null };
-      return stores.extendSubscription(projectId, target, extension);
-    }
-    case 'transfer':
-      return stores.transferPurchases(projectId, action.appUserId, target);
-    case 'restore':
-      return stores.restoreOrder(projectId, action.appUserId, target);
-    case 'manage':
-      // The agent is shown the link; it is created where the button is pressed and never stored.
-      throw new Error('A portal link is not created in the background');
-  }
+  const answer = await STORE_KINDS[action.kind].call(client.stores, projectId, action);
+  return typeof answer === 'string' ? answer : undefined;
 }
 
 /** Reads whether the action was done. It never calls for it again. */
 export async function readBack(client: RevenueCatClient, projectId: string, action: Action): Promise<Found> {
   if (action.kind === 'grant') return readBackGrant(client, projectId, action);
-  const { target, details } = action;
+  const { kind, target, details, isAnswered } = action;
   const { stores } = client;
-  if (action.kind === 'manage') return { kind: 'missing' };
-  if (action.kind === 'transfer') {
+  const doneIf = (isDone: boolean): Found => (isDone ? doneWith(action, null) : { kind: 'missing' });
+  if (kind === 'manage') return doneIf(isAnswered);
+  if (kind === 'transfer') {
     const ids = (await stores.listPurchases(projectId, target)).map(({ id }) => id);
-    return (details.moves ?? []).every((id) => ids.includes(id)) ? done(action, null) : { kind: 'missing' };
+    return doneIf((details.moves ?? []).every((id) => ids.includes(id)));
   }
   const owned = await stores.listPurchases(projectId, action.appUserId);
-  if (action.kind === 'restore')
-    return action.isAnswered || owned.some(({ storeId }) => storeId?.startsWith(target))
-      ? done(action, null)
-      : { kind: 'missing' };
+  if (kind === 'restore')
+    return doneIf(isAnswered || owned.some(({ storeId }) => storeId?.startsWith(target)));
   const own = owned.find(({ id }) => id === target);
   if (!own) return { kind: 'unknown' };
-  const found: Found = isDone(action, own) ? done(action, stateOf(own)) : { kind: 'missing' };
+  if (details.transactionId === undefined)
+    return STORE_KINDS[kind].isDone?.(own, details) ? doneWith(action, stateOf(own)) : { kind: 'missing' };
   // A charge has no state in the API: RevenueCat's answer counts, else the event that follows a refund.
-  if (details.transactionId === undefined) return found;
-  if (action.isAnswered || (await hasRefundEvent(client, projectId, action)))
-    return done(action, stateOf(own));
-  return { kind: 'unknown' };
+  const isRefunded = isAnswered || (await hasRefundEvent(client, projectId, action));
+  return isRefunded ? doneWith(action, stateOf(own)) : { kind: 'unknown' };
 }
 
-function isDone({ kind, details }: StoreAction, own: LivePurchase): boolean {
-  switch (kind) {
-    case 'cancel':
-      return !own.willRenew;
-    case 'refund':
-      return own.isRefunded || (own.kind === 'subscription' && !own.givesAccess);
-    case 'extend':
-      return (own.endsAtMs ?? 0) >= (details.before?.endsAtMs ?? 0) + MIN_EXTENSION_MS;
-    default:
-      return false;
-  }
-}
-
-function done({ details }: StoreAction, after: PurchaseState | null): Found {
+function doneWith({ details }: StoreAction, after: PurchaseState | null): Found {
   return { kind: 'done', changes: { details: { ...details, after } } };
 }
 
@@ -115,8 +83,8 @@ export async function readGrantEnd(
   projectId: string,
   grant: Grant,
 ): Promise<number | null> {
-  const access = await readAccess(client, projectId, [grant.appUserId]);
-  return access?.endsOf({ id: grant.entitlementId, lookupKey: grant.lookupKey }).grantEndMs ?? null;
+  const access = await readAccess(client, projectId, { appUserIds: [grant.appUserId] });
+  return access?.endsOf({ id: grant.target, lookupKey: grant.lookupKey }).grantEndMs ?? null;
 }
 
 async function readBackGrant(client: RevenueCatClient, projectId: string, grant: Grant): Promise<Found> {

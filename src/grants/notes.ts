@@ -7,7 +7,8 @@ import type { IntercomClient } from '../intercom/client.ts';
 import { isForever } from '../time.ts';
 import type { Workspace } from '../workspaces/store.ts';
 import { type ActionKey, readAction } from './repository.ts';
-import { type Action, type Grant, grantEndMs, nameOf, type StoreAction, type Teammate } from './types.ts';
+import { valuesOf } from './texts.ts';
+import { type Action, grantEndMs, nameOf, type Teammate } from './types.ts';
 
 /** What a note reports; each is left once. */
 export type NoteStep = 'requested' | 'declined' | 'confirmed' | 'failed' | 'revoked';
@@ -18,6 +19,7 @@ interface OpenNote {
   readonly step: NoteStep;
   readonly conversationId: string;
   readonly adminId: string;
+  readonly createdAt: Date;
   /** An earlier attempt was cut off: Intercom may have stored the note. */
   readonly isUncertain: boolean;
 }
@@ -43,13 +45,7 @@ export async function queueNote(
 
 /** Claims the notes of an action that no process is sending, oldest first. */
 async function claimNotes(sql: Sql, { workspaceId, actionId }: ActionKey): Promise<OpenNote[]> {
-  const rows = await sql.query<{
-    step: NoteStep;
-    conversation_id: string;
-    admin_id: string;
-    created_at: Date;
-    was_sending: boolean;
-  }>(
+  const notes = await sql.query<OpenNote>(
     `with open as (
        select action_id, step, state = 'sending' as was_sending from action_notes
         where workspace_id = $1 and action_id::text = $2
@@ -59,17 +55,11 @@ async function claimNotes(sql: Sql, { workspaceId, actionId }: ActionKey): Promi
        from open
       where n.action_id = open.action_id and n.step = open.step
         and n.workspace_id = $1
-     returning n.step, n.conversation_id, n.admin_id, n.created_at, open.was_sending`,
+     returning n.step, n.conversation_id as "conversationId", n.admin_id as "adminId", n.created_at as "createdAt",
+               open.was_sending as "isUncertain"`,
     [workspaceId, actionId, LEASE_SECONDS],
   );
-  return rows
-    .sort((a, b) => a.created_at.getTime() - b.created_at.getTime())
-    .map((row) => ({
-      step: row.step,
-      conversationId: row.conversation_id,
-      adminId: row.admin_id,
-      isUncertain: row.was_sending,
-    }));
+  return notes.sort((a, b) => a.createdAt.getTime() - b.createdAt.getTime());
 }
 
 /**
@@ -167,53 +157,26 @@ async function isInConversation(
   conversationId: string,
   html: string,
 ): Promise<boolean> {
-  const wanted = plainText(html);
   const bodies = await context.client.listNotes(conversationId);
-  return bodies.some((body) => plainText(body) === wanted);
+  return bodies.some((body) => lettersOf(body) === lettersOf(html));
 }
 
-const ENTITIES: Readonly<Record<string, string>> = {
-  '&amp;': '&',
-  '&lt;': '<',
-  '&gt;': '>',
-  '&quot;': '"',
-  '&#39;': "'",
-  '&#x27;': "'",
-};
-
-/** Intercom rewrites HTML: tags, entities and white space are not compared. */
-function plainText(html: string): string {
-  return html
-    .replaceAll(/<[^>]*>/g, '')
-    .replaceAll(/&(amp|lt|gt|quot|#39|#x27|nbsp);/g, (entity) => ENTITIES[entity] ?? ' ')
-    .replaceAll(/\s+/g, '');
-}
-
-function storeHeadline(action: StoreAction, step: NoteStep, { t, money, date }: Messages): string {
-  const { product, amount, days, after } = action.details;
-  if (step === 'requested' || step === 'declined' || step === 'failed')
-    return t(`action.note.${step}`, { action: t(`action.title.${action.kind}`), product });
-  return t(`action.note.${action.kind}`, {
-    product,
-    amount: amount && money(amount),
-    days: days ?? 0,
-    end: after?.endsAtMs == null ? null : date(after.endsAtMs),
-  });
+/** Intercom rewrites HTML: tags, entities, punctuation and white space are not compared. */
+function lettersOf(html: string): string {
+  return html.replaceAll(/<\/?[a-z][^>]*>|&#?\w+;|[^\p{L}\p{N}]/gu, '');
 }
 
 /** The note's HTML, with everything that people wrote escaped. */
 export function noteHtml(action: Action, step: NoteStep, messages: Messages): string {
   const { t } = messages;
   const requester = nameOf(action.admin);
-  const paragraphs = [
-    action.kind === 'grant' ? headline(action, step, messages) : storeHeadline(action, step, messages),
-  ];
+  const paragraphs = [headline(action, step, messages)];
   if (action.decidedBy && (step === 'confirmed' || step === 'failed'))
     paragraphs.push(t('grant.note.people', { requester, approver: nameOf(action.decidedBy) }));
   else if (step === 'declined') paragraphs.push(t('grant.note.requestedBy', { name: requester }));
   const isRevoke = action.kind === 'grant' && step === 'revoked';
-  const reason = (isRevoke ? action.revokeReason : action.reason).trim();
-  if (reason !== '') paragraphs.push(t('grant.note.reason', { reason }));
+  const reason = (isRevoke ? action.revokeReason : action.reason)?.trim();
+  if (reason) paragraphs.push(t('grant.note.reason', { reason }));
   paragraphs.push(
     t(action.kind === 'grant' ? 'grant.note.reference' : 'action.note.reference', {
       reference: action.actionId.slice(0, 8),
@@ -227,18 +190,14 @@ export function noteHtml(action: Action, step: NoteStep, messages: Messages): st
     .join('');
 }
 
-function headline(grant: Grant, step: NoteStep, { t, dateTime }: Messages): string {
-  const entitlement = grant.entitlementName;
-  const dateOrNone = (endMs: number): string | null => (isForever(endMs) ? null : dateTime(endMs));
-  const end = dateOrNone(grantEndMs(grant));
-  switch (step) {
-    case 'requested':
-      return t('grant.note.requested', { entitlement, end: dateOrNone(grant.requestedEndMs) });
-    case 'confirmed':
-      return grant.isUnchanged && end !== null
-        ? t('grant.note.unchanged', { entitlement, end })
-        : t('grant.note.granted', { entitlement, end });
-    default:
-      return t(`grant.note.${step}`, { entitlement });
-  }
+function headline(action: Action, step: NoteStep, messages: Messages): string {
+  const { t } = messages;
+  const values = valuesOf(messages, action);
+  if (action.kind !== 'grant')
+    return step === 'requested' || step === 'declined' || step === 'failed'
+      ? t(`action.note.${step}`, values)
+      : t(`action.note.${action.kind}`, values);
+  if (step !== 'confirmed') return t(`grant.note.${step}`, values);
+  const isKept = action.isUnchanged && !isForever(grantEndMs(action));
+  return t(isKept ? 'grant.note.unchanged' : 'grant.note.granted', values);
 }

@@ -1,26 +1,89 @@
-import { DAY_MS } from '../time.ts';
+import { DAY_MS, MINUTE_MS } from '../time.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
+import { usableIds } from './access.ts';
+import type { AgentRequest } from './context.ts';
 import { type Duration, LIFETIME_END_MS, lengthInDays } from './durations.ts';
+import { countThisMonth } from './repository.ts';
+import { requiredScopes } from './store-kinds.ts';
+import type { ActionKind, Refusal, StoreActionDetails } from './types.ts';
 
 export const MAX_REASON_LENGTH = 1_000;
-
-/** Why an action is not allowed. The card has a message for each code. */
-export type Refusal =
-  | {
-      readonly code:
-        | 'switched_off'
-        | 'not_allowed'
-        | 'lifetime_not_allowed'
-        | 'reason_missing'
-        | 'same_person'
-        | 'unconfirmed'
-        | 'no_effect';
-    }
-  | { readonly code: 'too_long'; readonly maxDays: number }
-  | { readonly code: 'reason_too_long'; readonly max: number }
-  | { readonly code: 'monthly_limit'; readonly limit: number };
+/** A review older than this is shown again before it is confirmed. */
+export const REVIEW_VALID_MS = 30 * MINUTE_MS;
 
 type GrantPolicy = WorkspaceSettings['grants'];
+type Settings = Pick<WorkspaceSettings, 'grants' | 'actions'>;
+
+/** The rules that all kinds of actions have. */
+export function policyOf(
+  { grants, actions }: Settings,
+  kind: ActionKind,
+): Pick<GrantPolicy, 'enabled' | 'allowedAdminIds' | 'monthlyPerAdmin'> {
+  return kind === 'grant' ? grants : actions[kind === 'restore' ? 'transfer' : kind];
+}
+
+export function isReasonRequired({ grants }: Settings, kind: ActionKind): boolean {
+  return kind === 'grant' ? grants.reasonRequired : kind !== 'manage';
+}
+
+/** What no choice in the form could change. */
+export function checkTeammate(
+  policy: Pick<GrantPolicy, 'enabled' | 'allowedAdminIds'>,
+  adminId: string,
+): Refusal | null {
+  if (!policy.enabled) return { code: 'switched_off' };
+  const { allowedAdminIds: allowed } = policy;
+  // Without a teammate in the request it is not known who acts.
+  if (adminId === '' || (allowed !== null && !allowed.includes(adminId))) return { code: 'not_allowed' };
+  return null;
+}
+
+export function checkMonth(limit: number | null, madeThisMonth: number): Refusal | null {
+  return limit !== null && madeThisMonth >= limit ? { code: 'monthly_limit', limit } : null;
+}
+
+export function checkReason(
+  { reasonRequired }: Pick<GrantPolicy, 'reasonRequired'>,
+  reason: string,
+): Refusal | null {
+  if (reason.trim() === '' && reasonRequired) return { code: 'reason_missing' };
+  return reason.trim().length > MAX_REASON_LENGTH
+    ? { code: 'reason_too_long', max: MAX_REASON_LENGTH }
+    : null;
+}
+
+/** Whether the policy allows a grant of a length; also asked for each choice of the form. */
+export function checkLength(policy: GrantPolicy, days: number | null): Refusal | null {
+  if (days === null) return policy.lifetimeAllowed ? null : { code: 'lifetime_not_allowed' };
+  return days > policy.longestDays ? { code: 'too_long', days: policy.longestDays } : null;
+}
+
+/**
+ * Checks a grant against the workspace's policy, except the monthly number, which is counted where the grant is
+ * stored. Called at review, at confirm and at approval: what a card shows protects nothing.
+ */
+export function checkPolicy(
+  policy: GrantPolicy,
+  grant: { readonly adminId: string; readonly days: number | null; readonly reason: string },
+): Refusal | null {
+  return (
+    checkTeammate(policy, grant.adminId) ??
+    checkLength(policy, grant.days) ??
+    checkReason(policy, grant.reason)
+  );
+}
+
+/** Whether a second teammate must approve a grant. */
+export function needsApproval(policy: GrantPolicy, days: number | null): boolean {
+  const above = policy.secondPersonAboveDays;
+  return above !== null && (days === null || days > above);
+}
+
+/** Whether a refund needs a second teammate; one of a sum that is not known does. */
+export function isAboveLimit({ actions }: Pick<Settings, 'actions'>, amount: number | null): boolean {
+  const { maxAmountAlone } = actions.refund;
+  return maxAmountAlone !== null && (amount === null || amount > maxAmountAlone);
+}
 
 /**
  * How long a grant is, in days: as an admin means it for a chosen duration (a month is a month), else the full days
@@ -40,52 +103,34 @@ export function lengthOf(chosen: {
     : lengthInDays(chosen.duration);
 }
 
-/** What no choice in the form could change. */
-export function checkTeammate(
-  policy: Pick<GrantPolicy, 'enabled' | 'allowedAdminIds'>,
-  adminId: string,
+/** What prevents an action whatever is typed, except the monthly number. */
+export function findBlocker(
+  { workspace, customer, admin }: AgentRequest,
+  kind: ActionKind,
+  of: StoreActionDetails['of'] = 'subscription',
 ): Refusal | null {
-  if (!policy.enabled) return { code: 'switched_off' };
-  const { allowedAdminIds: allowed } = policy;
-  // Without a teammate in the request it is not known who grants.
-  if (adminId === '' || (allowed !== null && !allowed.includes(adminId))) return { code: 'not_allowed' };
-  return null;
+  const { project } = customer;
+  if (project.apiKey === null) return { code: 'no_key' };
+  if (project.apiKeyState === 'rejected') return { code: 'key_rejected' };
+  if (usableIds(customer).length === 0) return { code: 'no_customer_id' };
+  const refusal = checkTeammate(policyOf(workspace.settings, kind), admin.id);
+  if (refusal) return refusal;
+  // A key that cannot grant is found out by the grant.
+  const needed = kind === 'grant' ? [] : requiredScopes(kind, of);
+  const scopes = needed.filter((scope) => project.missingScopes.includes(scope));
+  return scopes.length > 0 ? { code: 'scope_missing', scopes } : null;
 }
 
-export function checkMonth(limit: number | null, madeThisMonth: number): Refusal | null {
-  return limit !== null && madeThisMonth >= limit ? { code: 'monthly_limit', limit } : null;
-}
-
-/** Whether the policy allows a length; also asked for each choice of the form. */
-export function checkLength(policy: GrantPolicy, days: number | null): Refusal | null {
-  if (days === null) return policy.lifetimeAllowed ? null : { code: 'lifetime_not_allowed' };
-  return days > policy.longestDays ? { code: 'too_long', maxDays: policy.longestDays } : null;
-}
-
-export function checkReason(policy: { readonly reasonRequired: boolean }, reason: string): Refusal | null {
-  if (reason.trim() === '' && policy.reasonRequired) return { code: 'reason_missing' };
-  return reason.trim().length > MAX_REASON_LENGTH
-    ? { code: 'reason_too_long', max: MAX_REASON_LENGTH }
-    : null;
-}
-
-/**
- * Checks a grant against the workspace's policy, except the monthly number, which is counted where the grant is
- * stored. Called at review, at confirm and at approval: what a card shows protects nothing.
- */
-export function checkPolicy(
-  policy: GrantPolicy,
-  grant: { readonly adminId: string; readonly days: number | null; readonly reason: string },
-): Refusal | null {
-  return (
-    checkTeammate(policy, grant.adminId) ??
-    checkLength(policy, grant.days) ??
-    checkReason(policy, grant.reason)
-  );
-}
-
-/** Whether a second teammate must approve. */
-export function needsApproval(policy: GrantPolicy, days: number | null): boolean {
-  const above = policy.secondPersonAboveDays;
-  return above !== null && (days === null || days > above);
+/** What prevents an action whatever is typed. `null`: the teammate can do it. */
+export async function findRefusal(
+  request: AgentRequest,
+  kind: ActionKind,
+  of?: StoreActionDetails['of'],
+): Promise<Refusal | null> {
+  const { context, workspace, admin } = request;
+  const limit = policyOf(workspace.settings, kind).monthlyPerAdmin;
+  const blocker = findBlocker(request, kind, of);
+  if (blocker || limit === null) return blocker;
+  const made = await countThisMonth(context.database, workspace.workspaceId, { adminId: admin.id, kind });
+  return checkMonth(limit, made);
 }

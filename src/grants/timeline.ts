@@ -1,9 +1,11 @@
 import type { Sql } from '../database/sql.ts';
 import type { TimelineEntry } from '../subscribers/store.ts';
+import { readEvent } from '../subscription/read-event.ts';
 import type { GrantNotice } from '../subscription/summary.ts';
 import { DAY_MS, MINUTE_MS } from '../time.ts';
-import { listEventsSince } from './lookups.ts';
-import { type Action, type Grant, grantEndMs, type StoreAction, type StoreActionKind } from './types.ts';
+import { STORE_KINDS } from './store-kinds.ts';
+import { amountOf } from './store-rules.ts';
+import { type Action, type Grant, grantEndMs, type StoreAction } from './types.ts';
 
 const GRANTED: ReadonlySet<Grant['state']> = new Set(['confirmed', 'revoking', 'revoked']);
 /** RevenueCat's clock may be behind ours. */
@@ -13,165 +15,114 @@ const CLOCK_TOLERANCE_MS = 10 * MINUTE_MS;
  * Grants made here whose webhook has not arrived, as the events that it will bring, oldest first. Each webhook
  * replaces one grant.
  *
- * @param marks the grants and revocations that webhooks have reported
+ * @param notices the grants and revocations that webhooks have reported
  */
-export function fallbackEvents(grants: readonly Grant[], marks: readonly GrantNotice[]): TimelineEntry[] {
-  const unused = [...marks].sort((a, b) => a.atMs - b.atMs);
-  const events: TimelineEntry[] = [];
+export function fallbackEvents(grants: readonly Grant[], notices: readonly GrantNotice[]): TimelineEntry[] {
   const removals = new Set<string>();
-  for (const grant of [...grants].sort((a, b) => grantedAtMs(a) - grantedAtMs(b))) {
+  const expected = [...grants]
+    .sort((a, b) => doneAtMs(a) - doneAtMs(b))
     // An unconfirmed removal leaves the grant where it was; a grant that changed nothing has no webhook.
-    if (!GRANTED.has(grant.state) || grant.isUnchanged) continue;
-    const atMs = grantedAtMs(grant);
-    if (!takeMark(unused, grant, { kind: 'promotional_granted', atMs }))
-      events.push(eventOf(grant, 'promotional_granted', atMs));
-    // One removal ends all grants of an entitlement at the same time.
-    const removal = `${grant.lookupKey}|${grant.revokedAtMs}`;
-    if (grant.state === 'revoked' && grant.revokedAtMs !== null && !removals.has(removal)) {
+    .filter((grant) => GRANTED.has(grant.state) && !grant.isUnchanged)
+    .flatMap((grant) => {
+      const granted = grantEvent(grant, 'promotional_granted', doneAtMs(grant));
+      const { state, lookupKey, revokedAtMs } = grant;
+      // One removal ends all grants of an entitlement at the same time.
+      const removal = `${lookupKey}|${revokedAtMs}`;
+      if (state !== 'revoked' || revokedAtMs === null || removals.has(removal)) return [granted];
       removals.add(removal);
-      if (!takeMark(unused, grant, { kind: 'promotional_revoked', atMs: grant.revokedAtMs }))
-        events.push(eventOf(grant, 'promotional_revoked', grant.revokedAtMs));
-    }
-  }
-  return events.sort((a, b) => a.atMs - b.atMs);
+      return [granted, grantEvent(grant, 'promotional_revoked', revokedAtMs)];
+    });
+  const unused = [...notices].sort((a, b) => a.atMs - b.atMs);
+  return withoutNotice(expected, unused, (event, { entitlements }) =>
+    event.entitlements.some((lookupKey) => entitlements.includes(lookupKey)),
+  ).sort((a, b) => a.atMs - b.atMs);
 }
 
-/** A grant that waited for approval was made long after it was requested. */
-function grantedAtMs(grant: Grant): number {
-  return grant.calledAtMs ?? grant.createdAtMs;
+/** Events that no notice reports; each notice reports one. */
+function withoutNotice<Notice extends { readonly kind: string; readonly atMs: number }>(
+  expected: readonly TimelineEntry[],
+  unused: Notice[],
+  isAbout: (event: TimelineEntry, notice: Notice) => boolean,
+): TimelineEntry[] {
+  return expected.filter((event) => {
+    const index = unused.findIndex(
+      (notice) =>
+        notice.kind === event.kind &&
+        notice.atMs > event.atMs - CLOCK_TOLERANCE_MS &&
+        notice.atMs < event.atMs + DAY_MS &&
+        isAbout(event, notice),
+    );
+    if (index >= 0) unused.splice(index, 1);
+    return index < 0;
+  });
 }
 
-function takeMark(marks: GrantNotice[], grant: Grant, wanted: Pick<GrantNotice, 'kind' | 'atMs'>): boolean {
-  const index = marks.findIndex(
-    (mark) =>
-      mark.kind === wanted.kind &&
-      mark.entitlements.includes(grant.lookupKey) &&
-      mark.atMs > wanted.atMs - CLOCK_TOLERANCE_MS &&
-      mark.atMs < wanted.atMs + DAY_MS,
-  );
-  if (index < 0) return false;
-  marks.splice(index, 1);
-  return true;
+/** An action that waited for approval was done long after it was requested. */
+function doneAtMs({ calledAtMs, createdAtMs }: Action): number {
+  return calledAtMs ?? createdAtMs;
 }
 
-function eventOf(grant: Grant, kind: GrantNotice['kind'], atMs: number): TimelineEntry {
-  return {
-    ...baseEvent(grant, atMs),
+function grantEvent(grant: Grant, kind: GrantNotice['kind'], atMs: number): TimelineEntry {
+  const isGranted = kind === 'promotional_granted';
+  return eventOf(grant, {
     id: `grant-${grant.actionId}-${kind}`,
-    type: kind === 'promotional_granted' ? 'NON_RENEWING_PURCHASE' : 'CANCELLATION',
-    kind,
+    type: isGranted ? 'NON_RENEWING_PURCHASE' : 'CANCELLATION',
+    event_timestamp_ms: atMs,
     store: 'PROMOTIONAL',
-    entitlements: [grant.lookupKey],
-    periodType: 'PROMOTIONAL',
-    purchasedAtMs: grantedAtMs(grant),
-    expiresAtMs: grantEndMs(grant),
-    cancelReason: kind === 'promotional_revoked' ? 'DEVELOPER_INITIATED' : null,
-  };
+    entitlement_ids: [grant.lookupKey],
+    period_type: 'PROMOTIONAL',
+    purchased_at_ms: doneAtMs(grant),
+    expiration_at_ms: grantEndMs(grant),
+    cancel_reason: isGranted ? null : 'DEVELOPER_INITIATED',
+  });
 }
-
-type StoreEvent = 'cancellation' | 'refund' | 'subscription_extended' | 'transfer';
-
-/** The event that RevenueCat sends after an action; a portal link and a restored order have none. */
-const STORE_EVENTS: Partial<Record<StoreActionKind, { readonly kind: StoreEvent; readonly type: string }>> = {
-  cancel: { kind: 'cancellation', type: 'CANCELLATION' },
-  refund: { kind: 'refund', type: 'CANCELLATION' },
-  extend: { kind: 'subscription_extended', type: 'SUBSCRIPTION_EXTENDED' },
-  transfer: { kind: 'transfer', type: 'TRANSFER' },
-};
 
 /** Store actions done here whose webhook has not arrived, as the events that it will bring. */
 export async function storeFallbackEvents(sql: Sql, actions: readonly Action[]): Promise<TimelineEntry[]> {
-  const done = actions.flatMap((action) => {
-    const event = action.kind === 'grant' ? undefined : STORE_EVENTS[action.kind];
-    return action.kind !== 'grant' && action.state === 'confirmed' && event
-      ? [{ action, event, atMs: action.calledAtMs ?? action.createdAtMs }]
-      : [];
+  const expected = actions.flatMap((action) => {
+    const body = action.kind !== 'grant' && action.state === 'confirmed' ? storeEvent(action) : null;
+    return body ? [eventOf(action, body)] : [];
   });
-  const [first] = done;
-  if (!first) return [];
-  const sinceMs = Math.min(...done.map(({ atMs }) => atMs)) - CLOCK_TOLERANCE_MS;
-  const kinds = done.map(({ event }) => event.kind);
-  const notices = await listEventsSince(sql, { ...first.action, kinds }, sinceMs);
-  const unannounced = (
-    from: typeof done,
-    isAbout: (productId: string | null, action: StoreAction) => boolean,
-  ) =>
-    from.filter(({ action, event, atMs }) => {
-      const index = notices.findIndex(
-        (notice) =>
-          notice.kind === event.kind &&
-          notice.atMs > atMs - CLOCK_TOLERANCE_MS &&
-          notice.atMs < atMs + DAY_MS &&
-          isAbout(notice.productId, action),
-      );
-      if (index >= 0) notices.splice(index, 1);
-      return index < 0;
-    });
+  const [first] = actions;
+  if (!first || expected.length === 0) return [];
+  const sinceMs = Math.min(...expected.map(({ atMs }) => atMs)) - CLOCK_TOLERANCE_MS;
+  const kinds = expected.map(({ kind }) => kind);
+  const unused = await listEventsSince(sql, { ...first, kinds }, sinceMs);
   // The webhook of another product's refund is the last choice: stores name a product by several ids.
-  const others = unannounced(done, (productId, { details }) => productId === details.productId);
-  return unannounced(others, () => true).map(({ action, event, atMs }) =>
-    storeEventOf(action, { ...event, atMs }),
-  );
+  const others = withoutNotice(expected, unused, (event, { productId }) => productId === event.productId);
+  return withoutNotice(others, unused, () => true);
 }
 
-function storeEventOf(
-  action: StoreAction,
-  event: { readonly kind: StoreEvent; readonly type: string; readonly atMs: number },
-): TimelineEntry {
-  const { details } = action;
-  const isRefund = event.kind === 'refund';
+/** The event that RevenueCat sends after an action; `null`: it sends none. */
+function storeEvent(action: StoreAction): Record<string, unknown> | null {
+  const { kind, details, appUserId, target } = action;
+  const { amount, productId, store, transactionId } = details;
+  const { event } = STORE_KINDS[kind];
+  if (!event) return null;
   return {
-    ...baseEvent(action, event.atMs),
+    ...event,
     id: `action-${action.actionId}`,
-    type: event.type,
-    kind: event.kind,
-    store: details.store,
-    productId: details.productId ?? null,
-    expiresAtMs: (details.after ?? details.before)?.endsAtMs ?? null,
-    cancelReason: isRefund ? 'CUSTOMER_SUPPORT' : event.kind === 'cancellation' ? 'UNSUBSCRIBE' : null,
-    price:
-      isRefund && details.amount ? { ...details.amount, amountMinor: -details.amount.amountMinor } : null,
-    transactionId: details.transactionId ?? null,
-    transferredFrom: event.kind === 'transfer' ? [action.appUserId] : [],
-    transferredTo: event.kind === 'transfer' ? [action.target] : [],
+    event_timestamp_ms: doneAtMs(action),
+    store,
+    product_id: productId,
+    expiration_at_ms: (details.after ?? details.before)?.endsAtMs,
+    transaction_id: transactionId,
+    ...(kind === 'refund' && amount
+      ? { price_in_purchased_currency: -(amountOf(details) ?? 0), currency: amount.currency }
+      : {}),
+    ...(kind === 'transfer' ? { transferred_from: [appUserId], transferred_to: [target] } : {}),
   };
 }
 
 /** An event made here: it is in no journal and goes to no contact. */
-function baseEvent(action: Action, atMs: number): Omit<TimelineEntry, 'id' | 'type' | 'kind'> {
+function eventOf(action: Action, body: Readonly<Record<string, unknown>>): TimelineEntry {
+  const { appUserId, projectId, createdAtMs: receivedAtMs } = action;
+  const webhook = { app_user_id: appUserId, environment: 'PRODUCTION', ...body };
   return {
-    atMs,
-    appUserId: action.appUserId,
-    side: 'customer',
-    isWithinCustomer: false,
-    receivedByTransferAtMs: null,
-    appId: null,
-    environment: 'production',
-    store: null,
-    productId: null,
-    newProductId: null,
-    entitlements: [],
-    periodType: null,
-    purchasedAtMs: null,
-    expiresAtMs: null,
-    gracePeriodEndsAtMs: null,
-    resumesAtMs: null,
-    isTrialConversion: false,
-    cancelReason: null,
-    expirationReason: null,
-    price: null,
-    priceUsdCents: null,
-    transactionId: null,
-    originalTransactionId: null,
-    isFamilyShare: false,
-    renewalNumber: null,
-    offerCode: null,
-    country: null,
-    transferredFrom: [],
-    transferredTo: [],
+    ...readEvent(webhook, { receivedAtMs, fallbackId: action.actionId }),
     raw: {},
-    projectId: action.projectId,
-    receivedAtMs: action.createdAtMs,
+    projectId,
+    receivedAtMs,
     delivery: {
       state: 'skipped',
       reason: 'grant',
@@ -182,4 +133,18 @@ function baseEvent(action: Action, atMs: number): Omit<TimelineEntry, 'id' | 'ty
       mark: null,
     },
   };
+}
+
+/** Events of some kinds since a time, to be matched with the actions that caused them. */
+async function listEventsSince(
+  sql: Sql,
+  of: { readonly workspaceId: string; readonly subscriberId: string; readonly kinds: readonly string[] },
+  sinceMs: number,
+): Promise<{ kind: string; atMs: number; productId: string | null }[]> {
+  return sql.query(
+    `select kind, event_at_ms::float8 as "atMs", fields->>'product_id' as "productId" from events
+      where workspace_id = $1 and subscriber_id = $2 and kind = any($3) and event_at_ms >= $4
+      order by event_at_ms`,
+    [of.workspaceId, of.subscriberId, of.kinds, sinceMs],
+  );
 }

@@ -11,13 +11,20 @@ export interface Teammate {
 /** Whose grants are those that were not made here. */
 export const REVENUECAT: Teammate = { id: 'revenuecat', name: 'RevenueCat', email: null };
 
+/** What can be done to what a customer bought. `restore` has the settings of `transfer`. */
+export const STORE_ACTIONS = ['cancel', 'refund', 'extend', 'transfer', 'restore', 'manage'] as const;
+export type StoreActionKind = (typeof STORE_ACTIONS)[number];
+export type ActionKind = 'grant' | StoreActionKind;
+
 /** Something that a teammate does for a customer through RevenueCat. Times are UTC epoch ms. */
-export interface ActionBase {
+interface ActionBase {
   readonly workspaceId: string;
   readonly actionId: string;
   readonly projectId: string;
   readonly subscriberId: string;
   readonly appUserId: string;
+  /** RevenueCat's id: of the entitlement, subscription or purchase; of a transfer, the receiving customer's. */
+  readonly target: string;
   readonly reason: string;
   readonly admin: Teammate;
   /** The second teammate, who approved or declined. */
@@ -33,11 +40,13 @@ export interface ActionBase {
   readonly isAnswered: boolean;
 }
 
+/** Whether a duration counts from now, or from the end of what the customer has, paid or granted. */
+export const GRANT_STARTS = ['after', 'now'] as const;
+export type GrantStart = (typeof GRANT_STARTS)[number];
+
 /** A promotional grant. An end far in the future means no end (`isForever`). */
 export interface Grant extends ActionBase {
   readonly kind: 'grant';
-  /** RevenueCat's id: `entl…`. */
-  readonly entitlementId: string;
   readonly lookupKey: string;
   /** As it was called when the grant was made. */
   readonly entitlementName: string;
@@ -51,14 +60,10 @@ export interface Grant extends ActionBase {
   /** RevenueCat accepted the request and kept what was there before. */
   readonly isUnchanged: boolean;
   readonly revokedBy: Teammate | null;
-  readonly revokeReason: string;
+  readonly revokeReason: string | null;
   readonly revokeCalledAtMs: number | null;
   readonly revokedAtMs: number | null;
 }
-
-/** What can be done to what a customer bought. `restore` has the settings of `transfer`. */
-export const STORE_ACTIONS = ['cancel', 'refund', 'extend', 'transfer', 'restore', 'manage'] as const;
-export type StoreActionKind = (typeof STORE_ACTIONS)[number];
 
 /** How what was bought stands, before and after an action. */
 export interface PurchaseState {
@@ -89,16 +94,45 @@ export interface StoreActionDetails {
 
 export interface StoreAction extends ActionBase {
   readonly kind: StoreActionKind;
-  /** RevenueCat's id: of the subscription or purchase; of a transfer, the receiving customer's. */
-  readonly target: string;
   readonly details: StoreActionDetails;
 }
 
 export type Action = Grant | StoreAction;
 
-/** Whether a duration counts from now, or from the end of what the customer has, paid or granted. */
-export const GRANT_STARTS = ['after', 'now'] as const;
-export type GrantStart = (typeof GRANT_STARTS)[number];
+/** Why an action is not allowed or not possible. The card has a message for each code. */
+export type Refusal =
+  | {
+      readonly code:
+        | 'no_key'
+        | 'key_rejected'
+        | 'no_customer_id'
+        | 'switched_off'
+        | 'not_allowed'
+        | 'lifetime_not_allowed'
+        | 'reason_missing'
+        | 'same_person'
+        | 'unconfirmed'
+        | 'no_effect'
+        | 'ended'
+        | 'not_renewing'
+        | 'refunded'
+        | 'family';
+    }
+  | { readonly code: 'too_long'; readonly days: number }
+  | { readonly code: 'reason_too_long'; readonly max: number }
+  | { readonly code: 'monthly_limit'; readonly limit: number }
+  | { readonly code: 'scope_missing'; readonly scopes: readonly string[] };
+
+/** What every new action has. */
+type New =
+  | ('kind' | 'workspaceId' | 'projectId' | 'subscriberId' | 'appUserId' | 'target')
+  | ('reason' | 'admin' | 'conversationId' | 'contactId');
+type Terms = 'lookupKey' | 'entitlementName' | 'duration' | 'start' | 'requestedEndMs' | 'previousEndMs';
+
+/** An action before it is stored; the same key makes the same action. */
+export type NewAction = (Pick<Grant, New | Terms> | Pick<StoreAction, New | 'details'>) & {
+  readonly idempotencyKey: string;
+};
 
 export function grantEndMs(grant: Pick<Grant, 'actualEndMs' | 'requestedEndMs'>): number {
   return grant.actualEndMs ?? grant.requestedEndMs;

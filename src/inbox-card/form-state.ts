@@ -1,6 +1,6 @@
 import { createHmac } from 'node:crypto';
 import { z } from 'zod';
-import { actionFormState } from '../grants/views/form-state.ts';
+import { actionFormState } from '../grants/form-state.ts';
 import { equalInConstantTime } from '../text.ts';
 import { MINUTE_MS } from '../time.ts';
 

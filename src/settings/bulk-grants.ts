@@ -1,19 +1,19 @@
 import { stringify } from 'csv-stringify/sync';
 import { z } from 'zod';
 import { notFound } from '../errors.ts';
+import { listEntitlements } from '../grants/access.ts';
 import { changeBulkGrant, draftBulkGrant, parseCustomerList, startBulkGrant } from '../grants/bulk.ts';
 import {
+  type BulkEvent,
   type BulkGrant,
-  type BulkState,
   findCustomers,
   listBulkGrants,
   listCustomers,
   readBulkGrant,
   readProgress,
 } from '../grants/bulk-repository.ts';
-import { DURATIONS, isDuration, lengthInDays } from '../grants/durations.ts';
-import { listEntitlements } from '../grants/lookups.ts';
-import { checkLength, checkReason, checkTeammate } from '../grants/policy.ts';
+import { DURATIONS } from '../grants/durations.ts';
+import { checkTeammate } from '../grants/policy.ts';
 import { listProjects } from '../workspaces/projects.ts';
 import { DURATION_LABELS } from './messages.ts';
 import {
@@ -56,52 +56,36 @@ const draftForm = form(
   async (request, values) => {
     const { context, workspace, session } = request;
     const { workspaceId } = workspace;
-    const refusal = checkTeammate(workspace.settings.grants, session.admin.id);
-    if (refusal) return problems({ '': 'The rules for grants do not allow you to grant.' });
+    if (!mayGrant(request)) return problems({ '': NOT_ALLOWED });
     const project = await projectNamed(request, values.project);
-    const entitlements = await listEntitlements(context.database, workspaceId, project.projectId);
-    const entitlement = entitlements.find(({ id }) => id === values.entitlement);
-    if (!entitlement) return problems({ entitlement: 'Choose an entitlement.' });
-    const { duration, reason } = values;
-    if (!isDuration(duration)) return problems({ duration: 'Choose a duration.' });
-    const days = duration === 'lifetime' ? null : lengthInDays(duration);
-    if (checkLength(workspace.settings.grants, days))
-      return problems({ duration: 'This is longer than the rules for grants allow.' });
-    if (checkReason(workspace.settings.grants, reason)) return problems({ reason: 'Give a reason.' });
     const pasted = parseCustomerList(values.customers);
-    const filter = FILTERS[values.filter];
-    if (pasted.length === 0 && !filter)
-      return problems({ customers: 'Paste a list of app user IDs, or choose a filter.' });
-    const ids =
-      pasted.length > 0 || !filter
-        ? pasted
-        : await findCustomers(
-            request.sql,
-            { workspaceId, projectId: project.projectId },
-            {
-              statuses: filter.statuses,
-              productId: values.product || null,
-              lookupKey: values.holds || null,
-              expiredWithinDays: filter.days ? Number(values.days) || DEFAULT_EXPIRED_DAYS : null,
-            },
-          );
-    if (ids.length === 0) return problems({ filter: 'No customer matches.' });
-    const bulk = await draftBulkGrant(
-      context,
-      {
-        workspaceId,
-        projectId: project.projectId,
-        entitlementId: entitlement.id,
-        lookupKey: entitlement.lookupKey,
-        entitlementName: entitlement.displayName ?? entitlement.lookupKey,
-        duration,
-        start: values.start === 'now' ? 'now' : 'after',
-        reason,
-        admin: session.admin,
-      },
-      ids,
-    );
-    return done(`/grants/many?id=${bulk.bulkGrantId}`);
+    const filter = pasted.length > 0 ? undefined : FILTERS[values.filter];
+    const appUserIds = filter
+      ? await findCustomers(
+          request.sql,
+          { workspaceId, projectId: project.projectId },
+          {
+            statuses: filter.statuses,
+            productId: values.product || null,
+            lookupKey: values.holds || null,
+            expiredWithinDays: filter.days ? Number(values.days) || DEFAULT_EXPIRED_DAYS : null,
+          },
+        )
+      : pasted;
+    if (appUserIds.length === 0)
+      return problems(
+        filter
+          ? { filter: 'No customer matches.' }
+          : { customers: 'Paste a list of app user IDs, or choose a filter.' },
+      );
+    const place = { workspace, project, admin: session.admin };
+    const draft = await draftBulkGrant(context, place, {
+      ...values,
+      start: values.start || 'after',
+      appUserIds,
+    });
+    if ('problem' in draft) return problems({ [draft.field]: draft.problem });
+    return done(`/grants/many?id=${draft.bulkGrantId}`);
   },
 );
 
@@ -120,40 +104,44 @@ async function bulkOf(request: PageRequest): Promise<BulkGrant> {
   return bulk;
 }
 
-const startForm: Form = form(z.object({ id: textField }), async (request) => {
-  const bulk = await bulkOf(request);
-  const { grants } = request.workspace.settings;
-  if (checkTeammate(grants, request.session.admin.id))
-    return problems({ '': 'The rules for grants do not allow you to grant.' });
-  await startBulkGrant(request.context, bulk, {
-    by: request.session.admin,
-    secondPersonAbove: grants.bulkSecondPersonAbove,
-  });
-  return done(`/grants/many?id=${bulk.bulkGrantId}`);
-});
+const NOT_ALLOWED = 'The rules for grants do not allow you to grant.';
 
-const approveForm: Form = form(z.object({ id: textField }), async (request) => {
-  const bulk = await bulkOf(request);
-  const { admin } = request.session;
-  if (bulk.admin.id === admin.id) return problems({ '': 'Another admin must approve what you requested.' });
-  if (checkTeammate(request.workspace.settings.grants, admin.id))
-    return problems({ '': 'The rules for grants do not allow you to grant.' });
-  await changeBulkGrant(request.context, bulk, {
-    from: ['awaiting_approval'],
-    to: 'running',
-    by: admin,
-    isDecision: true,
-  });
-  return done(`/grants/many?id=${bulk.bulkGrantId}`);
-});
-
-function moveForm(from: readonly BulkState[], to: BulkState): Form {
+/** Changes the state of a bulk grant, unless `problemOf` says why not. */
+function changeForm(
+  change: (request: PageRequest, bulk: BulkGrant) => Promise<unknown>,
+  problemOf: (request: PageRequest, bulk: BulkGrant) => string | null = () => null,
+): Form {
   return form(z.object({ id: textField }), async (request) => {
     const bulk = await bulkOf(request);
-    await changeBulkGrant(request.context, bulk, { from, to, by: request.session.admin });
+    const problem = problemOf(request, bulk);
+    if (problem !== null) return problems({ '': problem });
+    await change(request, bulk);
     return done(`/grants/many?id=${bulk.bulkGrantId}`);
   });
 }
+
+const applying =
+  (event: BulkEvent) =>
+  ({ context, session }: PageRequest, bulk: BulkGrant): Promise<unknown> =>
+    changeBulkGrant(context, bulk, { event, by: session.admin });
+
+function mayGrant({ workspace, session }: PageRequest): boolean {
+  return checkTeammate(workspace.settings.grants, session.admin.id) === null;
+}
+
+const startForm = changeForm(
+  ({ context, workspace, session }, bulk) =>
+    startBulkGrant(context, bulk, {
+      by: session.admin,
+      secondPersonAbove: workspace.settings.grants.bulkSecondPersonAbove,
+    }),
+  (request) => (mayGrant(request) ? null : NOT_ALLOWED),
+);
+
+const approveForm = changeForm(applying('approve'), (request, { admin }) => {
+  if (admin.id === request.session.admin.id) return 'Another admin must approve what you requested.';
+  return mayGrant(request) ? null : NOT_ALLOWED;
+});
 
 /** Asks before everything that a grant granted is removed. */
 export const undoBulkGrantPage = confirmationPage({
@@ -176,11 +164,7 @@ export const undoBulkGrantPage = confirmationPage({
   },
   async save(request) {
     const bulk = await bulkOf(request);
-    await changeBulkGrant(request.context, bulk, {
-      from: ['done', 'paused', 'running'],
-      to: 'undoing',
-      by: request.session.admin,
-    });
+    await applying('undo')(request, bulk);
     return done(`/grants/many?id=${bulk.bulkGrantId}`);
   },
 });
@@ -242,8 +226,8 @@ export const bulkGrantsPage: Page = {
     '': draftForm,
     '/start': startForm,
     '/approve': approveForm,
-    '/pause': moveForm(['running'], 'paused'),
-    '/resume': moveForm(['paused'], 'running'),
+    '/pause': changeForm(applying('pause')),
+    '/resume': changeForm(applying('resume')),
   },
   downloads: {
     '/results.csv': async (request) => {

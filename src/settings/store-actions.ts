@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { requiredScopes } from '../grants/stores.ts';
+import { requiredScopes } from '../grants/store-kinds.ts';
 import { listProjects } from '../workspaces/projects.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import { checkboxField, done, form, listField, type PageRequest, problems, textField } from './page.ts';

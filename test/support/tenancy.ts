@@ -55,15 +55,15 @@ export const CROSS_TENANT: readonly { readonly text: string; readonly why: strin
     why: 'the nightly reconciling looks for workspaces that can be reconciled',
   },
   {
-    text: `select workspace_id, action_id, false as is_note from actions`,
+    text: `select workspace_id as "workspaceId", action_id as "actionId", false as "isNote" from actions`,
     why: 'a worker looks for grants and notes that a killed one has left',
   },
   {
-    text: `select workspace_id, bulk_grant_id from bulk_grants where state in ('running', 'undoing')`,
+    text: `select workspace_id as "workspaceId", bulk_grant_id as "bulkGrantId" from bulk_grants where state in ('running', 'undoing')`,
     why: 'a worker looks for grants to many that a killed one has left',
   },
   {
-    text: `select workspace_id, bulk_grant_id from bulk_grants where state = 'draft' and created_at < now()`,
+    text: `select workspace_id as "workspaceId", bulk_grant_id as "bulkGrantId" from bulk_grants where state = 'draft' and created_at < now()`,
     why: 'the daily deletion of dry runs',
   },
   {

@@ -1,20 +1,22 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-import { type Component, escapeMarkdown, type InboxCanvas, linkButton, text } from '../../intercom/canvas.ts';
-import { DAY_MS, isForever, withTimeout } from '../../time.ts';
-import type { CurrentAccess } from '../access.ts';
-import { lastStepAtMs } from '../confirmation.ts';
-import type { ActionView } from '../context.ts';
-import type { Refusal } from '../policy.ts';
-import { readAction } from '../repository.ts';
-import type { Blocker } from '../service.ts';
-import { UNCONFIRMED_STATES } from '../state-machine.ts';
-import type { StoreBlocker } from '../stores.ts';
-import type { Action, Grant } from '../types.ts';
+import type { MessageKey, MessageValues } from '../../i18n/messages.ts';
+import {
+  button,
+  type Component,
+  escapeMarkdown,
+  type InboxCanvas,
+  linkButton,
+  text,
+} from '../../intercom/canvas.ts';
+import { DAY_MS, isForever } from '../../time.ts';
+import type { Access } from '../access.ts';
+import type { ActionView, Obstacle } from '../context.ts';
+import { valuesOf } from '../texts.ts';
+import type { Action, ActionKind, Refusal } from '../types.ts';
 
-/** How long the agent waits for RevenueCat after a button; then the action continues in the background. */
-const ANSWER_TIMEOUT_MS = 3_800;
-/** A first press longer ago is no longer being worked on. */
-const FIRST_PRESS_MS = 10_000;
+/** Of component ids. */
+export function prefixOf(kind: ActionKind): 'grant' | 'action' {
+  return kind === 'grant' ? 'grant' : 'action';
+}
 
 /** The end of a grant to the minute; `null`: it has none. */
 export function exactEnd(view: ActionView, endMs: number): string | null {
@@ -26,7 +28,7 @@ export function endText(view: ActionView, endMs: number): string {
   return exactEnd(view, endMs) ?? view.messages.t('grant.access.forever');
 }
 
-export function accessText(view: ActionView, { items }: Pick<CurrentAccess, 'items'>): string {
+export function accessText(view: ActionView, { items }: Pick<Access, 'items'>): string {
   const { t } = view.messages;
   if (items.length === 0) return t('grant.access.none');
   return items
@@ -34,126 +36,86 @@ export function accessText(view: ActionView, { items }: Pick<CurrentAccess, 'ite
     .join(', ');
 }
 
-/** An entitlement's name was written by the customer's team. */
-export function shownName(grant: Pick<Grant, 'entitlementName'>): string {
-  return escapeMarkdown(grant.entitlementName);
+/** `valuesOf` for a text component: names were written by the customer's team. */
+export function shownValues({ messages }: ActionView, action: Action): MessageValues {
+  const values = Object.entries(valuesOf(messages, action));
+  return Object.fromEntries(
+    values.map(([name, value]) => [name, typeof value === 'string' ? escapeMarkdown(value) : value]),
+  );
 }
 
-export function refusalText({ messages, context }: ActionView, refusal: Refusal): string {
-  const { t } = messages;
-  switch (refusal.code) {
+/** A grant has its own text for a code; a store action that has none shares the grant's. */
+export function refusalText({ messages, context }: ActionView, kind: ActionKind, refusal: Refusal): string {
+  const { code } = refusal;
+  const own = `action.refusal.${code}`;
+  const key = kind !== 'grant' && messages.has(own) ? own : (`grant.refusal.${code}` as MessageKey);
+  switch (code) {
     case 'too_long': {
-      const days = refusal.maxDays;
-      return t('grant.refusal.too_long', { days, end: messages.date(context.now() + days * DAY_MS) });
+      const { days } = refusal;
+      return messages.t(key, { days, end: messages.date(context.now() + days * DAY_MS) });
     }
     case 'reason_too_long':
-      return t('grant.refusal.reason_too_long', { max: refusal.max });
+      return messages.t(key, { max: refusal.max });
+    case 'scope_missing':
+      return messages.t(key, { scopes: refusal.scopes.join(', ') });
     case 'monthly_limit': {
       const style = { timeZone: 'UTC', year: 'numeric', month: 'long' } as const;
       const month = new Intl.DateTimeFormat(messages.locale, style).format(context.now());
-      return t('grant.refusal.monthly_limit', { limit: refusal.limit, month });
+      return messages.t(key, { limit: refusal.limit, month });
     }
     default:
-      return t(`grant.refusal.${refusal.code}`);
+      return messages.t(key);
   }
 }
 
 /** The code of a failed action or call, as a sentence. */
-export function failureText({ messages }: ActionView, code: string | null): string {
-  const key = `grant.failure.${code}`;
-  return messages.t(messages.has(key) ? key : 'grant.failure.other');
-}
-
-/** What only an admin can fix leads to the settings. */
-export function settingsButton(view: ActionView, page: 'revenuecat' | 'grants'): Component {
-  return linkButton(
-    'settings',
-    view.messages.t('grant.button.settings'),
-    `${view.context.config.publicUrl}/settings/${page}`,
-  );
-}
-
-export function blockedPage(view: ActionView, blocker: Blocker): InboxCanvas {
-  const { t } = view.messages;
-  switch (blocker.code) {
-    case 'no_key':
-      return view.page([text(t('grant.state.noKey'), 'muted'), settingsButton(view, 'revenuecat')]);
-    case 'key_rejected':
-      return view.page([text(t('grant.state.keyRejected'), 'muted'), settingsButton(view, 'revenuecat')]);
-    case 'no_customer_id':
-      return view.page([text(t('grant.state.noCustomerId'), 'error')]);
-    default:
-      return refusedPage(view, blocker);
+export function failureText({ messages }: ActionView, kind: ActionKind, code: string | null): string {
+  const { t, has } = messages;
+  if (code === 'stale') return t('grant.state.stale');
+  if (kind === 'grant') {
+    const key = code === 'changed' ? 'grant.state.changed' : `grant.failure.${code}`;
+    return t(has(key) ? key : 'grant.failure.other');
   }
+  const key = `action.failure.${code}`;
+  return t(has(key) ? key : 'action.failure.other');
 }
 
-/** Why a store action is not possible. */
-export function blockerText(view: ActionView, blocker: StoreBlocker): string {
-  const { t, has } = view.messages;
-  switch (blocker.code) {
-    case 'no_key':
-      return t('action.refusal.no_key');
-    case 'key_rejected':
-      return t('grant.state.keyRejected');
-    case 'no_customer_id':
-      return t('grant.state.noCustomerId');
-    case 'scope_missing':
-      return t('action.refusal.scope_missing', { scopes: blocker.scopes.join(', ') });
-    case 'monthly_limit':
-      return t('action.refusal.monthly_limit', { limit: blocker.limit });
-    default: {
-      const key = `action.refusal.${blocker.code}`;
-      if (has(key)) return t(key);
-      return refusalText(view, blocker as Parameters<typeof refusalText>[1]);
+export function obstacleText(view: ActionView, kind: ActionKind, obstacle: Obstacle): string {
+  switch (obstacle.kind) {
+    case 'refused':
+      return refusalText(view, kind, obstacle.refusal);
+    case 'failed':
+      return failureText(view, kind, obstacle.code);
+    case 'invalid': {
+      const { problem } = obstacle;
+      const key = kind === 'grant' ? `grant.problem.${problem}` : `action.problem.${problem}`;
+      return view.messages.t(key as MessageKey);
     }
   }
 }
 
-export function blockedStorePage(view: ActionView, blocker: StoreBlocker): InboxCanvas {
-  const isForAdmin = ['no_key', 'key_rejected', 'scope_missing'].includes(blocker.code);
-  const isPolicy = ['switched_off', 'not_allowed'].includes(blocker.code);
+/** Leads to everything done for the customer. */
+export function listButton({ messages: { t } }: ActionView, kind: ActionKind): Component {
+  return button('grants', t(kind === 'grant' ? 'grant.button.grants' : 'action.button.all'), 'secondary');
+}
+
+/** What only an admin can fix leads to the settings. */
+const SETTINGS_PAGES: Partial<Record<Refusal['code'], 'revenuecat' | 'grants'>> = {
+  no_key: 'revenuecat',
+  key_rejected: 'revenuecat',
+  scope_missing: 'revenuecat',
+  switched_off: 'grants',
+  not_allowed: 'grants',
+};
+
+export function refusedPage(view: ActionView, kind: ActionKind, refusal: Refusal): InboxCanvas {
+  const { t } = view.messages;
+  const page = SETTINGS_PAGES[refusal.code];
+  const settings = `${view.context.config.publicUrl}/settings/${page}`;
+  const next: Component[] = page ? [linkButton('settings', t('grant.button.settings'), settings)] : [];
   return view.page([
-    text(blockerText(view, blocker), 'error'),
-    ...(isForAdmin || isPolicy ? [settingsButton(view, isForAdmin ? 'revenuecat' : 'grants')] : []),
+    text(refusalText(view, kind, refusal), 'error'),
+    ...next,
+    ...(refusal.code === 'unconfirmed' ? [listButton(view, kind)] : []),
   ]);
-}
-
-export function refusedPage(view: ActionView, refusal: Refusal): InboxCanvas {
-  const canChange = ['switched_off', 'not_allowed'].includes(refusal.code);
-  return view.page([
-    text(refusalText(view, refusal), 'error'),
-    ...(canChange ? [settingsButton(view, 'grants')] : []),
-  ]);
-}
-
-/**
- * What some work results in, unless it takes longer than the agent waits. It then continues in the background, and
- * `otherwise` says how the action stands. An action whose first press is still being worked on is waited for.
- */
-export async function answerInTime<T>(
-  view: ActionView,
-  work: Promise<T>,
-  otherwise: () => Promise<T>,
-): Promise<T> {
-  const late = Symbol('late');
-  const result = await withTimeout<T, typeof late>(work, ANSWER_TIMEOUT_MS, () => late);
-  if (result !== late) return result as T;
-  const { workspaceId } = view.workspace;
-  work.catch((error: unknown) => view.context.logger.error({ err: error, workspaceId }, 'action failed'));
-  return otherwise();
-}
-
-/** Waits for the result of a first press of the same button, for as long as the agent waits. */
-export async function waitForFirstPress<A extends Action>(
-  view: ActionView,
-  action: A,
-  sinceMs: number,
-): Promise<A> {
-  let now = action;
-  if (view.context.now() - lastStepAtMs(action) > FIRST_PRESS_MS) return now;
-  while (UNCONFIRMED_STATES.includes(now.state) && Date.now() < sinceMs + ANSWER_TIMEOUT_MS) {
-    await sleep(150);
-    now = ((await readAction(view.context.database, action)) as A | null) ?? now;
-  }
-  return now;
 }

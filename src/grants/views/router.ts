@@ -1,15 +1,17 @@
 import { messagesFor } from '../../i18n/messages.ts';
-import type { InboxCanvas } from '../../intercom/canvas.ts';
+import { type InboxCanvas, text } from '../../intercom/canvas.ts';
 import type { ActionView, ActionViewEntry, CardVisit } from '../context.ts';
-import { findPurchase, findStoreAction } from '../store-service.ts';
-import { approvalView, approve, declineOrWithdraw, revokeConfirm, revokeReview } from './decisions.ts';
-import { grantForm, reviewedForm, submittedForm } from './form.ts';
-import { grantConfirm, grantReview } from './grant.ts';
-import { grantResult, grantsList, withGrant } from './result.ts';
-import { storeConfirm, storeDecision, storeResult, storeReview, withStoreAction } from './store-action.ts';
-import { actionForm, newForm, submittedAction, subscriptionPage } from './subscription.ts';
+import { findPurchase } from '../store-rules.ts';
+import type { StoreActionKind } from '../types.ts';
+import { approve, decline, revokeConfirm, revokeReview, withAction, withGrant } from './decisions.ts';
+import { grantForm, submittedGrant } from './grant-form.ts';
+import { actionList } from './list.ts';
+import { actionResult } from './result.ts';
+import { confirmReview, reviewedGrant, showReview } from './review.ts';
+import { storeForm, submittedStoreForm } from './store-form.ts';
+import { subscriptionPage } from './subscription.ts';
 
-type Render = (view: ActionView, argument: string) => Promise<InboxCanvas>;
+type Render = (view: ActionView, argument: string) => InboxCanvas | Promise<InboxCanvas>;
 
 function viewOf(visit: CardVisit): ActionView {
   const { services, request, workspace, messages } = visit;
@@ -31,57 +33,52 @@ function viewOf(visit: CardVisit): ActionView {
 
 const read = (render: Render): ActionViewEntry => ({
   readOnly: true,
-  render: (visit, argument) => render(viewOf(visit), argument),
+  render: async (visit, argument) => render(viewOf(visit), argument),
 });
 const write = (render: Render): ActionViewEntry => ({ ...read(render), readOnly: false });
+const form = (kind: StoreActionKind): ActionViewEntry =>
+  write((view, subscription) => storeForm(view, { kind, subscription }));
 
 /** The views of actions by component id; an id that ends in a colon is a prefix. The inbox card adds them to its own. */
 export const ACTION_VIEWS: Readonly<Record<string, ActionViewEntry>> = {
-  grant: write((view) => grantForm(view, { page: -1 })),
-  'grant.change': write((view) => grantForm(view, { ...reviewedForm(view), page: -1 })),
-  'grant.page:': write((view, page) => grantForm(view, { ...submittedForm(view), page: Number(page) })),
-  'grant.review': write((view) => grantReview(view, submittedForm(view))),
-  'grant.add': write((view) => grantReview(view, { ...reviewedForm(view), start: 'after' })),
-  'grant.confirm': write(grantConfirm),
+  grant: write((view) => grantForm(view, { kind: 'grant', page: -1 })),
+  'grant.change': write((view) => grantForm(view, reviewedGrant(view))),
+  'grant.page:': write((view, page) => grantForm(view, { ...submittedGrant(view), page: Number(page) })),
+  'grant.review': write((view) => showReview(view, submittedGrant(view))),
+  'grant.add': write((view) => showReview(view, { ...reviewedGrant(view), start: 'after' })),
+  'grant.confirm': write(confirmReview),
   'grant.approve': write(approve),
-  'grant.decline': write(declineOrWithdraw),
-  'grant.withdraw': write(declineOrWithdraw),
-  grants: read((view) => grantsList(view)),
-  'grants:': read((view, direction) => grantsList(view, direction === 'newer' ? 'newer' : 'older')),
-  'grant:': read(showGrant),
+  'grant.decline': write(decline),
+  'grant.withdraw': write(decline),
+  grants: read((view) => actionList(view)),
+  'grants:': read((view, direction) => actionList(view, direction === 'newer' ? 'newer' : 'older')),
+  'grant:': read((view, actionId) => withAction(view, actionId, (action) => actionResult(view, action))),
   'revoke:': write((view, actionId) => withGrant(view, actionId, (grant) => revokeReview(view, grant))),
   'revoke.confirm': write(revokeConfirm),
   'subscription:': read(subscriptionPage),
-  'cancel:': write((view, id) => actionForm(view, newForm('cancel', id))),
-  'refund:': write((view, id) => actionForm(view, newForm('refund', id))),
+  'cancel:': form('cancel'),
+  'refund:': form('refund'),
   'extend:': write(extendEither),
-  'manage:': write((view, id) => actionForm(view, newForm('manage', id))),
-  transfer: write((view) => actionForm(view, newForm('transfer', ''))),
-  'action.review': write(reviewAction),
-  'action.confirm': write(storeConfirm),
-  'action.approve': write((view) => storeDecision(view, 'approve')),
-  'action.decline': write((view) => storeDecision(view, 'decline')),
+  'manage:': form('manage'),
+  transfer: form('transfer'),
+  'action.review': write(reviewStoreAction),
+  'action.confirm': write(confirmReview),
+  'action.approve': write(approve),
+  'action.decline': write(decline),
+  'action.withdraw': write(decline),
 };
 
 /** `extend:` leads on from a subscription and from a grant. */
 function extendEither(view: ActionView, id: string): Promise<InboxCanvas> {
-  if (findPurchase(view, id)) return actionForm(view, newForm('extend', id));
-  return withGrant(view, id, ({ entitlementId }) =>
-    grantForm(view, { entitlement: entitlementId, page: -1, extends: true }),
+  if (findPurchase(view, id)) return storeForm(view, { kind: 'extend', subscription: id });
+  return withGrant(view, id, ({ target }) =>
+    grantForm(view, { kind: 'grant', entitlement: target, page: -1, extends: true }),
   );
 }
 
-function reviewAction(view: ActionView): Promise<InboxCanvas> {
-  const form = submittedAction(view);
-  return form
-    ? storeReview(view, form)
-    : withStoreAction(view, undefined, (action) => storeResult(view, action));
-}
-
-async function showGrant(view: ActionView, actionId: string): Promise<InboxCanvas> {
-  const storeAction = await findStoreAction(view, actionId);
-  if (storeAction) return storeResult(view, storeAction);
-  return withGrant(view, actionId, (grant) =>
-    grant.state === 'awaiting_approval' ? approvalView(view, grant) : grantResult(view, grant),
-  );
+function reviewStoreAction(view: ActionView): InboxCanvas | Promise<InboxCanvas> {
+  const submitted = submittedStoreForm(view);
+  return submitted
+    ? showReview(view, submitted)
+    : view.page([text(view.messages.t('action.state.notFound'), 'muted')]);
 }

@@ -2,44 +2,25 @@ import { storeText } from '../../i18n/sentences.ts';
 import {
   button,
   type Component,
-  choice,
   clip,
   escapeMarkdown,
   type InboxCanvas,
   item,
   list,
-  option,
   table,
   text,
 } from '../../intercom/canvas.ts';
-import type { LivePurchase } from '../../revenuecat/store-actions.ts';
 import { productLabel } from '../../subscription/names.ts';
 import type { SubscriptionState } from '../../subscription/types.ts';
 import type { ActionView, CardVisit } from '../context.ts';
-import {
-  allPurchases,
-  findPurchase,
-  findStoreBlocker,
-  listCharges,
-  readOwned,
-  type StoreForm,
-  targetOf,
-} from '../store-service.ts';
-import {
-  APPLE_REASON_CODES,
-  findLive,
-  isApple,
-  listPurchaseActions,
-  maxExtensionDays,
-  refundsCharges,
-  subscriptionId,
-} from '../stores.ts';
-import type { StoreActionKind } from '../types.ts';
-import { blockedStorePage, blockerText, failureText } from './format.ts';
+import { findRefusal } from '../policy.ts';
+import { listPurchaseActions } from '../store-kinds.ts';
+import { allPurchases, findPurchase, readOwned } from '../store-rules.ts';
+import { findLive, isApple, subscriptionId } from '../stores.ts';
+import { failureText, refusalText } from './format.ts';
 
 const APPLE_SUBSCRIPTIONS_URL = 'https://apps.apple.com/account/subscriptions';
 const APPLE_REFUND_URL = 'https://reportaproblem.apple.com';
-const MAX_CHARGES = 10;
 const MAX_LISTED = 20;
 
 /** For the details of a customer: every purchase leads to its page, and all of them can be transferred. */
@@ -104,7 +85,7 @@ export async function subscriptionPage(view: ActionView, id: string): Promise<In
   ]);
 }
 
-function purchaseName(
+export function purchaseName(
   { customer, messages }: Pick<ActionView, 'customer' | 'messages'>,
   subscription: SubscriptionState,
 ): string {
@@ -119,9 +100,9 @@ async function actionComponents(
   id: string,
 ): Promise<Component[]> {
   const { t } = view.messages;
-  const read = await readOwned(view);
-  if (read.kind === 'failed') return [text(failureText(view, read.code), 'muted')];
-  const own = findLive(subscription, read.owned.purchases);
+  const owned = await readOwned(view);
+  if (typeof owned === 'string') return [text(failureText(view, 'cancel', owned), 'muted')];
+  const own = findLive(subscription, owned.purchases);
   if (!own) return [text(t('action.state.notInRevenueCat'), 'muted')];
   const offered = listPurchaseActions(own, subscription.isFamilyShare);
   if (offered.length === 0)
@@ -130,10 +111,10 @@ async function actionComponents(
     ];
   const components: Component[] = [];
   for (const { kind, unavailable } of offered) {
-    const blocker = unavailable ? { code: unavailable } : await findStoreBlocker(view, kind, own.kind);
+    const refusal = unavailable ? { code: unavailable } : await findRefusal(view, kind, own.kind);
     components.push(
-      blocker
-        ? text(`${t(`action.title.${kind}`)}: ${blockerText(view, blocker)}`, 'muted')
+      refusal
+        ? text(`${t(`action.title.${kind}`)}: ${refusalText(view, kind, refusal)}`, 'muted')
         : button(`${kind}:${id}`, t(`action.button.${kind}`), 'secondary'),
     );
   }
@@ -157,108 +138,4 @@ function appleTexts(
     ...(isOneTime ? [] : [field('cancel', APPLE_SUBSCRIPTIONS_URL)]),
     field('refund', APPLE_REFUND_URL),
   ];
-}
-
-/** The form of an action on one subscription or purchase. */
-export async function actionForm(view: ActionView, form: StoreForm, problem?: string): Promise<InboxCanvas> {
-  const { t } = view.messages;
-  const { kind } = form;
-  const blocker = await findStoreBlocker(view, kind, targetOf(view, form));
-  if (blocker) return blockedStorePage(view, blocker);
-  const fields = kind === 'transfer' ? transferFields(view, form) : await purchaseFields(view, form);
-  if (fields === null) return view.page([text(t('action.state.notInRevenueCat'), 'muted')]);
-  return view.page(
-    [
-      text(t(`action.title.${kind}`), 'header', true),
-      ...(problem === undefined ? [] : [text(problem, 'error')]),
-      ...fields,
-      {
-        type: 'textarea',
-        id: 'action.reason',
-        label: t(kind === 'manage' ? 'grant.label.reasonOptional' : 'grant.label.reason'),
-        placeholder: t('grant.placeholder.reason'),
-        ...(form.reason ? { value: form.reason } : {}),
-      },
-      button('action.review', t('grant.button.review'), 'primary'),
-    ],
-    { actionForm: { kind, subscription: form.subscription } },
-  );
-}
-
-function transferFields({ messages: { t } }: ActionView, form: StoreForm): Component[] {
-  return [
-    text(t('action.effect.transferForm'), 'muted'),
-    {
-      type: 'input',
-      id: 'transfer.target',
-      label: t('action.label.target'),
-      ...(form.target ? { value: clip(form.target, 200) } : {}),
-    },
-    {
-      type: 'input',
-      id: 'transfer.order',
-      label: t('action.label.order'),
-      placeholder: 'GPA.1234-5678-9012-34567',
-      ...(form.order ? { value: clip(form.order, 100) } : {}),
-    },
-  ];
-}
-
-/** `null`: RevenueCat does not have the purchase. */
-async function purchaseFields(view: ActionView, form: StoreForm): Promise<Component[] | null> {
-  const { messages } = view;
-  const { t } = messages;
-  const subscription = findPurchase(view, form.subscription);
-  const read = await readOwned(view);
-  const own = subscription && read.kind === 'read' ? findLive(subscription, read.owned.purchases) : null;
-  if (!subscription || !own) return null;
-  const rows = table([
-    [t('action.label.product'), purchaseName(view, subscription)],
-    [t('action.label.store'), storeText(messages, own.store)],
-  ]);
-  if (form.kind === 'extend') return [...rows, ...extensionFields(view, form, own)];
-  if (form.kind !== 'refund' || !refundsCharges(own)) return rows;
-  const charges = (await listCharges(view, own)).slice(0, MAX_CHARGES);
-  const options = charges.map(({ id, purchasedAtMs, price }) =>
-    option(
-      id,
-      [messages.date(purchasedAtMs), price && messages.money(price), id].filter(Boolean).join(' · '),
-    ),
-  );
-  return [
-    ...rows,
-    choice('action.transaction', t('action.label.transaction'), options, form.transaction ?? charges[0]?.id),
-  ];
-}
-
-function extensionFields({ messages: { t } }: ActionView, form: StoreForm, own: LivePurchase): Component[] {
-  const days: Component = {
-    type: 'input',
-    id: 'action.days',
-    label: t('action.label.days', { max: maxExtensionDays(own.store) }),
-    value: clip(form.days ?? '7', 10),
-  };
-  if (!isApple(own.store)) return [days];
-  const codes = APPLE_REASON_CODES.map((code) => option(String(code), t(`action.code.${code}`)));
-  return [days, choice('action.code', t('action.label.code'), codes, form.reasonCode ?? '1')];
-}
-
-/** The form as the request has it. */
-export function submittedAction({ inputs, formState }: ActionView): StoreForm | null {
-  const { actionForm: form } = formState;
-  if (!form) return null;
-  const of = (name: string): string | undefined => inputs[name]?.trim();
-  return {
-    ...form,
-    days: of('action.days'),
-    reasonCode: of('action.code'),
-    transaction: of('action.transaction'),
-    target: of('transfer.target'),
-    order: of('transfer.order'),
-    reason: of('action.reason'),
-  };
-}
-
-export function newForm(kind: StoreActionKind, subscription: string): StoreForm {
-  return { kind, subscription };
 }

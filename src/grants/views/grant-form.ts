@@ -9,17 +9,16 @@ import {
   option,
   text,
 } from '../../intercom/canvas.ts';
-import { entitlementName, readEntitlements, storedAccess } from '../access.ts';
+import { type Entitlement, entitlementName, readEntitlements, storedAccess } from '../access.ts';
 import type { ActionView } from '../context.ts';
 import { DURATIONS, type Duration, isDuration, lengthInDays } from '../durations.ts';
-import type { Entitlement } from '../lookups.ts';
-import { checkLength, needsApproval } from '../policy.ts';
-import { addedToMs, findBlocker, findEntitlement, type GrantForm } from '../service.ts';
+import { addedToMs, findEntitlement, type GrantForm } from '../grant-rules.ts';
+import { checkLength, findRefusal, needsApproval } from '../policy.ts';
 import { GRANT_STARTS } from '../types.ts';
-import { accessText, blockedPage } from './format.ts';
+import { accessText, refusedPage } from './format.ts';
 
 /** The form with the page of entitlements that it shows: from 0; −1 is the page of the chosen one. */
-export interface FormPage extends GrantForm {
+export interface GrantFormPage extends GrantForm {
   readonly page: number;
   /** For more of one entitlement: the form says that it extends a grant. */
   readonly extends?: boolean;
@@ -33,8 +32,9 @@ export interface FormError {
 const PAGE_SIZE = 10;
 
 /** The form as the request has it: what was typed, and what the canvas carried. */
-export function submittedForm({ inputs, formState }: ActionView): FormPage {
+export function submittedGrant({ inputs, formState }: ActionView): GrantFormPage {
   return {
+    kind: 'grant',
     entitlement: inputs['grant.entitlement'] ?? formState.form?.entitlementId,
     duration: inputs['grant.duration'],
     start: inputs['grant.start'],
@@ -44,22 +44,18 @@ export function submittedForm({ inputs, formState }: ActionView): FormPage {
   };
 }
 
-/** The form again after a review, as it was. */
-export function reviewedForm({ formState }: ActionView): FormPage {
-  const { grant } = formState;
-  if (!grant) return { page: 0 };
-  const { entitlementId: entitlement, duration, start, end, reason } = grant;
-  return { entitlement, duration, start, end, reason, page: 0 };
-}
-
 /** Lets the agent choose; the current access is on top. */
-export async function grantForm(view: ActionView, form: FormPage, error?: FormError): Promise<InboxCanvas> {
+export async function grantForm(
+  view: ActionView,
+  form: GrantFormPage,
+  error?: FormError,
+): Promise<InboxCanvas> {
   const { t } = view.messages;
-  const blocker = await findBlocker(view);
-  if (blocker) return blockedPage(view, blocker);
+  const refusal = await findRefusal(view, 'grant');
+  if (refusal) return refusedPage(view, 'grant', refusal);
   const entitlements = await readEntitlements(view);
   const selected = findEntitlement(entitlements, form.entitlement) ?? likelyEntitlement(view, entitlements);
-  if (!selected) return view.page([text(t('grant.state.noEntitlements'), 'muted')]);
+  if (!selected) return view.page([text(t('grant.problem.noEntitlements'), 'muted')]);
   const access = storedAccess(view.customer);
   const policy = view.workspace.settings.grants;
   const duration = isDuration(form.duration) ? form.duration : defaultDuration(view);

@@ -1,0 +1,270 @@
+import { randomUUID } from 'node:crypto';
+import type { Sql } from '../database/sql.ts';
+import { AppError, type ErrorCode } from '../errors.ts';
+import type { LivePurchase, LiveTransaction } from '../revenuecat/store-actions.ts';
+import { currencyDigits, toMinor } from '../subscription/money.ts';
+import { productLabel } from '../subscription/names.ts';
+import type { Money, SubscriptionState } from '../subscription/types.ts';
+import { usableIds } from './access.ts';
+import type { AgentRequest, Obstacle, ReviewAgain, ReviewResult } from './context.ts';
+import { isSameEnd } from './durations.ts';
+import { stateOf } from './executors.ts';
+import type { ReviewedStoreAction } from './form-state.ts';
+import { REVIEW_VALID_MS } from './policy.ts';
+import { type PurchaseActionKind, whyUnavailable } from './store-kinds.ts';
+import { findLive, isApple, maxExtensionDays, refundsCharges, subscriptionId } from './stores.ts';
+import type { PurchaseState, StoreAction, StoreActionDetails, StoreActionKind } from './types.ts';
+
+/** How long a view waits for RevenueCat. */
+const READ_TIMEOUT_MS = 2_000;
+const MAX_IDS = 3;
+const ORDER_ID = /^GPA\.[\d-]+(\.\.\d+)?$/;
+
+export interface StoreForm {
+  readonly kind: StoreActionKind;
+  /** Of the subscription's page; empty for a transfer. */
+  readonly subscription: string;
+  readonly days?: string | undefined;
+  readonly reasonCode?: string | undefined;
+  readonly transaction?: string | undefined;
+  readonly target?: string | undefined;
+  readonly order?: string | undefined;
+  readonly reason?: string | undefined;
+}
+
+/** What a customer bought, as RevenueCat has it now, under the id that it knows. */
+export interface Owned {
+  readonly appUserId: string;
+  readonly purchases: readonly LivePurchase[];
+}
+
+/** Everything that the customer bought: what gives access first, then what was bought without. */
+export function allPurchases({ customer }: Pick<AgentRequest, 'customer'>): SubscriptionState[] {
+  const { subscriptions, sandbox, consumables } = customer.state;
+  return [...subscriptions, ...sandbox, ...consumables].filter(({ store }) => store !== 'PROMOTIONAL');
+}
+
+export function findPurchase(request: AgentRequest, id: string): SubscriptionState | null {
+  return allPurchases(request).find((each) => subscriptionId(each) === id) ?? null;
+}
+
+/** A code: RevenueCat refuses or does not respond. */
+export async function readOwned(request: AgentRequest): Promise<Owned | ErrorCode | 'unknown_customer'> {
+  const { context, customer } = request;
+  const { project } = customer;
+  const client = context.revenueCat(project, { timeoutMs: READ_TIMEOUT_MS });
+  if (!client) return 'revenuecat_unauthorized';
+  for (const appUserId of usableIds(customer).slice(0, MAX_IDS)) {
+    try {
+      const purchases = await client.stores.listPurchases(project.revenueCatProjectId, appUserId);
+      return { appUserId, purchases };
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+      if (error.code !== 'revenuecat_not_found') return error.code;
+    }
+  }
+  return 'unknown_customer';
+}
+
+/** Which of RevenueCat's objects a form is about. */
+export function targetOf(
+  request: AgentRequest,
+  form: Pick<StoreForm, 'subscription'>,
+): StoreActionDetails['of'] {
+  if (form.subscription === '') return 'customer';
+  return findPurchase(request, form.subscription)?.isOneTime ? 'purchase' : 'subscription';
+}
+
+/** Charges of a Google Play subscription, newest first, with what was paid where an event reported it. */
+export async function listCharges(
+  request: AgentRequest,
+  own: LivePurchase,
+): Promise<(LiveTransaction & { readonly price: Money | null })[]> {
+  const { context, workspace, customer } = request;
+  const { project } = customer;
+  const client = context.revenueCat(project, { timeoutMs: READ_TIMEOUT_MS });
+  const charges = (await client?.stores.listTransactions(project.revenueCatProjectId, own.id)) ?? [];
+  const prices = await readChargePrices(context.database, {
+    workspaceId: workspace.workspaceId,
+    subscriberId: customer.subscriber.subscriberId,
+    transactionIds: charges.map(({ id }) => id),
+  });
+  return charges
+    .map((charge) => ({ ...charge, price: prices.get(charge.id) ?? null }))
+    .sort((a, b) => b.purchasedAtMs - a.purchasedAtMs);
+}
+
+/** What was paid in charges, in the currency paid, as events reported it. */
+async function readChargePrices(
+  sql: Sql,
+  of: {
+    readonly workspaceId: string;
+    readonly subscriberId: string;
+    readonly transactionIds: readonly string[];
+  },
+): Promise<ReadonlyMap<string, Money>> {
+  const rows = await sql.query<{ transaction_id: string; price: string; currency: string }>(
+    `select transaction_id, fields->>'price_in_purchased_currency' as price,
+            fields->>'currency' as currency
+       from events
+      where workspace_id = $1 and subscriber_id = $2 and transaction_id = any($3)
+        and fields->>'currency' is not null
+        and (fields->>'price_in_purchased_currency')::numeric > 0`,
+    [of.workspaceId, of.subscriberId, of.transactionIds],
+  );
+  return new Map(
+    rows.map(({ transaction_id, price, currency }) => [
+      transaction_id,
+      { amountMinor: toMinor(Number(price), currency), currency },
+    ]),
+  );
+}
+
+/** An order ID in the form of a transfer makes it a restore. */
+export function kindOf({ kind, order = '' }: Pick<StoreForm, 'kind' | 'order'>): StoreActionKind {
+  return kind === 'transfer' && order !== '' ? 'restore' : kind;
+}
+
+type Made = { readonly target: string; readonly details: StoreActionDetails } | Obstacle;
+
+/** The form, checked, and exactly what the action would do. */
+export async function prepareStoreAction(request: AgentRequest, form: StoreForm): Promise<ReviewResult> {
+  const owned = await readOwned(request);
+  if (typeof owned === 'string') return { kind: 'failed', code: owned };
+  const kind = kindOf(form);
+  const made = await describe(request, { ...form, kind }, owned);
+  if ('kind' in made) return made;
+  return {
+    kind: 'ready',
+    reviewed: {
+      ...made,
+      kind,
+      key: randomUUID(),
+      subscription: form.subscription,
+      subscriberId: request.customer.subscriber.subscriberId,
+      appUserId: owned.appUserId,
+      reason: form.reason ?? '',
+      reviewedAtMs: request.context.now(),
+    },
+  };
+}
+
+async function describe(request: AgentRequest, form: StoreForm, owned: Owned): Promise<Made> {
+  if (form.kind === 'restore') return describeRestore(form);
+  if (form.kind === 'transfer') return describeTransfer(request, form, owned);
+  const subscription = findPurchase(request, form.subscription);
+  const own = subscription && findLive(subscription, owned.purchases);
+  if (!subscription || !own) return { kind: 'failed', code: 'revenuecat_not_found' };
+  return describePurchase(request, { ...form, kind: form.kind }, { subscription, own });
+}
+
+const NOTHING_BOUGHT = { of: 'customer', amount: null, before: null, after: null } as const;
+
+function describeRestore({ order = '' }: StoreForm): Made {
+  if (!ORDER_ID.test(order)) return { kind: 'invalid', problem: 'order_invalid' };
+  return { target: order, details: { ...NOTHING_BOUGHT, product: order, store: 'PLAY_STORE' } };
+}
+
+async function describeTransfer(request: AgentRequest, form: StoreForm, owned: Owned): Promise<Made> {
+  const { context, customer } = request;
+  const { project } = customer;
+  const target = form.target?.trim() ?? '';
+  if (target === '') return { kind: 'invalid', problem: 'target_missing' };
+  const isSame = target === owned.appUserId || customer.subscriber.appUserIds.includes(target);
+  if (isSame) return { kind: 'invalid', problem: 'target_same' };
+  const found = await context.revenueCat(project)?.getCustomer(project.revenueCatProjectId, target);
+  if (!found) return { kind: 'invalid', problem: 'target_unknown' };
+  const moves = owned.purchases.map(({ id }) => id);
+  if (moves.length === 0) return { kind: 'invalid', problem: 'nothing_to_move' };
+  return { target: found.id, details: { ...NOTHING_BOUGHT, product: found.id, store: null, moves } };
+}
+
+async function describePurchase(
+  request: AgentRequest,
+  form: StoreForm & { readonly kind: PurchaseActionKind },
+  { subscription, own }: { readonly subscription: SubscriptionState; readonly own: LivePurchase },
+): Promise<Made> {
+  const { kind } = form;
+  const unavailable = whyUnavailable(kind, own, subscription.isFamilyShare);
+  if (unavailable !== null)
+    return { kind: 'refused', refusal: { code: unavailable === 'store' ? 'ended' : unavailable } };
+  const { productId, productName } = subscription;
+  const base: StoreActionDetails = {
+    product: productName ?? (productId === null ? own.id : productLabel(productId, request.customer.names)),
+    ...(productId === null ? {} : { productId }),
+    store: own.store,
+    of: own.kind,
+    amount: null,
+    before: stateOf(own),
+    after: null,
+  };
+  const made = (details: Partial<StoreActionDetails>): Made => ({
+    target: own.id,
+    details: { ...base, ...details },
+  });
+  if (kind === 'extend') {
+    const days = /^\d{1,3}$/.test(form.days ?? '') ? Number(form.days) : 0;
+    if (days < 1 || days > maxExtensionDays(own.store)) return { kind: 'invalid', problem: 'days' };
+    const code = Number(form.reasonCode ?? 1);
+    return made({
+      days,
+      ...(isApple(own.store) ? { reasonCode: [0, 1, 2, 3].includes(code) ? code : 1 } : {}),
+    });
+  }
+  if (kind !== 'refund') return made({});
+  if (!refundsCharges(own)) return made({ amount: subscription.price });
+  const charge = (await listCharges(request, own)).find(({ id }) => id === form.transaction);
+  if (!charge) return { kind: 'invalid', problem: 'transaction' };
+  return made({ transactionId: charge.id, amount: charge.price });
+}
+
+/** The sum in units of its currency; `null`: not known. */
+export function amountOf({ amount }: Pick<StoreActionDetails, 'amount'>): number | null {
+  return amount && amount.amountMinor / 10 ** currencyDigits(amount.currency);
+}
+
+/** A reviewed action, checked at the confirm against what RevenueCat has now. */
+export async function recheckStoreAction(
+  request: AgentRequest,
+  reviewed: ReviewedStoreAction,
+): Promise<ReviewResult | ReviewAgain> {
+  const now = await readDetails(request, reviewed);
+  if (typeof now === 'string') return { kind: 'failed', code: now };
+  const nowMs = request.context.now();
+  const hasChanged = !isSame(now, reviewed.details);
+  if (!hasChanged && nowMs - reviewed.reviewedAtMs <= REVIEW_VALID_MS) return { kind: 'ready', reviewed };
+  const again = { ...reviewed, details: now, reviewedAtMs: nowMs };
+  return { kind: 'review_again', reason: hasChanged ? 'changed' : 'stale', reviewed: again };
+}
+
+/** An action that waits for approval, as it was reviewed. */
+export function reviewRequestedStoreAction(request: AgentRequest, action: StoreAction): ReviewedStoreAction {
+  return { ...action, key: action.actionId, subscription: '', reviewedAtMs: request.context.now() };
+}
+
+/** The details with the state that RevenueCat has now; a code: it does not have the purchase, or does not respond. */
+async function readDetails(
+  request: AgentRequest,
+  { details, target }: Pick<ReviewedStoreAction, 'details' | 'target'>,
+): Promise<StoreActionDetails | string> {
+  const owned = await readOwned(request);
+  if (typeof owned === 'string') return owned;
+  if (details.of === 'customer')
+    return details.moves ? { ...details, moves: owned.purchases.map(({ id }) => id) } : details;
+  const own = owned.purchases.find(({ id }) => id === target);
+  return own ? { ...details, before: stateOf(own) } : 'revenuecat_not_found';
+}
+
+function isSame(one: StoreActionDetails, other: StoreActionDetails): boolean {
+  const moves = (details: StoreActionDetails): string => [...(details.moves ?? [])].sort().join();
+  return isSameState(one.before, other.before) && moves(one) === moves(other);
+}
+
+function isSameState(one: PurchaseState | null, other: PurchaseState | null): boolean {
+  if (one === null || other === null) return one === other;
+  return (
+    one.givesAccess === other.givesAccess &&
+    one.willRenew === other.willRenew &&
+    isSameEnd(one.endsAtMs, other.endsAtMs)
+  );
+}

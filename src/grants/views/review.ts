@@ -1,0 +1,192 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { button, type Component, type InboxCanvas, text } from '../../intercom/canvas.ts';
+import { isForever, withTimeout } from '../../time.ts';
+import { findNoEffect } from '../access.ts';
+import { lastStepAtMs } from '../confirmation.ts';
+import type { ActionResult, ActionView, Obstacle } from '../context.ts';
+import type { Reviewed, ReviewedGrant } from '../form-state.ts';
+import { endsBefore } from '../grant-rules.ts';
+import { readAgain } from '../repository.ts';
+import { confirmReviewed, findDone, needsSecondPerson, reviewAction } from '../service.ts';
+import { UNCONFIRMED_STATES } from '../state-machine.ts';
+import type { StoreForm } from '../store-rules.ts';
+import type { Action, ActionKind, Refusal } from '../types.ts';
+import { effects } from './effects.ts';
+import { failureText, obstacleText, prefixOf, refusedPage } from './format.ts';
+import { type GrantFormPage, grantForm } from './grant-form.ts';
+import { actionResult } from './result.ts';
+import { storeForm } from './store-form.ts';
+
+/** How long the agent waits for RevenueCat after a button; then the action continues in the background. */
+const ANSWER_TIMEOUT_MS = 3_800;
+/** A first press longer ago is no longer being worked on. */
+const FIRST_PRESS_MS = 10_000;
+
+/** What another choice in the form can change. */
+const FORM_REFUSALS: readonly Refusal['code'][] = [
+  'reason_missing',
+  'reason_too_long',
+  'too_long',
+  'lifetime_not_allowed',
+  'no_effect',
+];
+
+/** Shows exactly what will happen, and gives the confirm button a key that works once. */
+export async function showReview(view: ActionView, form: GrantFormPage | StoreForm): Promise<InboxCanvas> {
+  const result = await reviewAction(view, form);
+  return result.kind === 'ready' ? reviewCanvas(view, result.reviewed) : formAgain(view, form, result);
+}
+
+/** The form as it was, with what is wrong; or why no form could change it. */
+function formAgain(
+  view: ActionView,
+  form: GrantFormPage | StoreForm,
+  obstacle: Obstacle,
+): InboxCanvas | Promise<InboxCanvas> {
+  if (obstacle.kind === 'refused' && !FORM_REFUSALS.includes(obstacle.refusal.code))
+    return refusedPage(view, form.kind, obstacle.refusal);
+  const problem = obstacleText(view, form.kind, obstacle);
+  if (form.kind !== 'grant') return storeForm(view, form, problem);
+  const code = obstacle.kind === 'refused' ? obstacle.refusal.code : null;
+  const isReason = code === 'reason_missing' || code === 'reason_too_long';
+  const isEnd =
+    (obstacle.kind === 'invalid' && obstacle.problem.startsWith('end')) || (code === 'too_long' && form.end);
+  return grantForm(view, form, {
+    text: problem,
+    ...(isReason ? { field: 'reason' as const } : isEnd ? { field: 'end' as const } : {}),
+  });
+}
+
+function reviewCanvas(view: ActionView, reviewed: Reviewed, problem?: string): InboxCanvas {
+  return view.page(
+    [
+      text(view.messages.t(`action.title.${reviewed.kind}`), 'header', true),
+      ...(problem === undefined ? [] : [text(problem, 'error')]),
+      ...effects(view, reviewed),
+      ...reviewButtons(view, reviewed),
+    ],
+    { review: reviewed },
+  );
+}
+
+function reviewButtons(view: ActionView, reviewed: Reviewed): Component[] {
+  const { t } = view.messages;
+  const { kind } = reviewed;
+  const isApprovalNeeded = needsSecondPerson(view, reviewed);
+  const label = isApprovalNeeded ? 'grant.button.requestApproval' : (`action.confirm.${kind}` as const);
+  const noEffect = kind === 'grant' ? findNoEffect(endsBefore(reviewed), reviewed.requestedEndMs) : null;
+  return [
+    ...(isApprovalNeeded ? [text(secondPersonText(view, kind), 'muted')] : []),
+    ...(noEffect ? [] : [button(`${prefixOf(kind)}.confirm`, t(label), 'primary')]),
+    ...(noEffect && canAdd(reviewed, noEffect.endMs)
+      ? [button('grant.add', t('grant.button.addToEnd'), 'secondary')]
+      : []),
+    button(changeId(reviewed), t('grant.button.change'), 'secondary'),
+  ];
+}
+
+function secondPersonText({ messages: { t }, workspace }: ActionView, kind: ActionKind): string {
+  const { grants, actions } = workspace.settings;
+  return kind === 'grant'
+    ? t('grant.form.secondPerson', { days: grants.secondPersonAboveDays ?? 0 })
+    : t('action.state.secondPerson', { max: actions.refund.maxAmountAlone ?? 0 });
+}
+
+/** Leads back to the form. */
+function changeId(reviewed: Reviewed): string {
+  if (reviewed.kind === 'grant') return 'grant.change';
+  return reviewed.subscription === '' ? 'transfer' : `${reviewed.kind}:${reviewed.subscription}`;
+}
+
+/** Whether the duration can be added to an end that stays. */
+function canAdd(reviewed: Reviewed, endMs: number): boolean {
+  if (reviewed.kind !== 'grant' || reviewed.start !== 'now' || isForever(endMs)) return false;
+  return reviewed.duration !== 'custom' && reviewed.duration !== 'lifetime';
+}
+
+/** Does what was reviewed; pressed twice, shows the first one's result. */
+export async function confirmReview(view: ActionView): Promise<InboxCanvas> {
+  const { t } = view.messages;
+  const { review: reviewed } = view.formState;
+  if (reviewed?.subscriberId !== view.customer.subscriber.subscriberId) {
+    return view.page([
+      text(t('card.state.outdated'), 'error'),
+      button('grant', t('grant.button.grant'), 'secondary'),
+    ]);
+  }
+  return showResult(view, confirmReviewed(view, reviewed), {
+    kind: reviewed.kind,
+    find: async () => (await findDone(view, reviewed))?.action ?? null,
+    onObstacle: (obstacle) =>
+      obstacle.kind === 'failed'
+        ? reviewCanvas(view, reviewed, failureText(view, reviewed.kind, obstacle.code))
+        : formAgain(view, formOf(reviewed), obstacle),
+  });
+}
+
+/** The form as it was before the review. */
+function formOf(reviewed: Reviewed): GrantFormPage | StoreForm {
+  if (reviewed.kind === 'grant') return grantFormOf(reviewed);
+  const { kind, subscription, reason } = reviewed;
+  return { kind: kind === 'restore' ? 'transfer' : kind, subscription, reason };
+}
+
+function grantFormOf(reviewed: ReviewedGrant): GrantFormPage {
+  const { kind, target: entitlement, duration, start, end, reason } = reviewed;
+  return { kind, entitlement, duration, start, end, reason, page: -1 };
+}
+
+/** The form of a grant again, to change it after the review. */
+export function reviewedGrant({ formState: { review } }: ActionView): GrantFormPage {
+  return review?.kind === 'grant' ? grantFormOf(review) : { kind: 'grant', page: -1 };
+}
+
+/**
+ * Shows what some work results in, unless it takes longer than the agent waits. It then continues in the background,
+ * and the card shows how the action stands.
+ */
+export async function showResult(
+  view: ActionView,
+  work: Promise<ActionResult>,
+  otherwise: {
+    readonly kind: ActionKind;
+    /** The action as it is stored now. */
+    find(): Promise<Action | null>;
+    onObstacle(obstacle: Obstacle): InboxCanvas | Promise<InboxCanvas>;
+  },
+): Promise<InboxCanvas> {
+  const { t } = view.messages;
+  const { kind } = otherwise;
+  const pressedAtMs = Date.now();
+  const result = await withTimeout(work, ANSWER_TIMEOUT_MS, () => null);
+  if (result === null) {
+    const { workspaceId } = view.workspace;
+    work.catch((error: unknown) => view.context.logger.error({ err: error, workspaceId }, 'action failed'));
+    const action = await otherwise.find();
+    if (action) return actionResult(view, action);
+    const pending = t(kind === 'grant' ? 'grant.state.pending' : 'action.state.pending');
+    return view.page([text(pending, 'muted'), button('grants', t('grant.button.grants'), 'secondary')]);
+  }
+  switch (result.kind) {
+    case 'done': {
+      const { action, isKnown, url } = result;
+      return actionResult(view, isKnown ? await waitForFirstPress(view, action, pressedAtMs) : action, url);
+    }
+    case 'review_again':
+      return reviewCanvas(view, result.reviewed, t(`grant.state.${result.reason}`));
+    case 'refused':
+      if (result.refusal.code === 'unconfirmed') return refusedPage(view, kind, result.refusal);
+  }
+  return otherwise.onObstacle(result);
+}
+
+/** Waits for the result of a first press of the same button, for as long as the agent waits. */
+async function waitForFirstPress(view: ActionView, action: Action, sinceMs: number): Promise<Action> {
+  let now = action;
+  if (view.context.now() - lastStepAtMs(action) > FIRST_PRESS_MS) return now;
+  while (UNCONFIRMED_STATES.includes(now.state) && Date.now() < sinceMs + ANSWER_TIMEOUT_MS) {
+    await sleep(150);
+    now = await readAgain(view.context.database, now);
+  }
+  return now;
+}

@@ -1,0 +1,124 @@
+import { storeText } from '../../i18n/sentences.ts';
+import {
+  button,
+  type Component,
+  choice,
+  clip,
+  type InboxCanvas,
+  option,
+  table,
+  text,
+} from '../../intercom/canvas.ts';
+import type { LivePurchase } from '../../revenuecat/store-actions.ts';
+import type { ActionView } from '../context.ts';
+import { findRefusal, isReasonRequired } from '../policy.ts';
+import { findPurchase, listCharges, readOwned, type StoreForm, targetOf } from '../store-rules.ts';
+import { APPLE_REASON_CODES, findLive, isApple, maxExtensionDays, refundsCharges } from '../stores.ts';
+import { refusedPage } from './format.ts';
+import { purchaseName } from './subscription.ts';
+
+const MAX_CHARGES = 10;
+
+/** The form of an action on one subscription or purchase. */
+export async function storeForm(view: ActionView, form: StoreForm, problem?: string): Promise<InboxCanvas> {
+  const { t } = view.messages;
+  const { kind } = form;
+  const refusal = await findRefusal(view, kind, targetOf(view, form));
+  if (refusal) return refusedPage(view, kind, refusal);
+  const fields = kind === 'transfer' ? transferFields(view, form) : await purchaseFields(view, form);
+  if (fields === null) return view.page([text(t('action.state.notInRevenueCat'), 'muted')]);
+  return view.page(
+    [
+      text(t(`action.title.${kind}`), 'header', true),
+      ...(problem === undefined ? [] : [text(problem, 'error')]),
+      ...fields,
+      {
+        type: 'textarea',
+        id: 'action.reason',
+        label: t(
+          isReasonRequired(view.workspace.settings, kind)
+            ? 'grant.label.reason'
+            : 'grant.label.reasonOptional',
+        ),
+        placeholder: t('grant.placeholder.reason'),
+        ...(form.reason ? { value: form.reason } : {}),
+      },
+      button('action.review', t('grant.button.review'), 'primary'),
+    ],
+    { actionForm: { kind, subscription: form.subscription } },
+  );
+}
+
+function transferFields({ messages: { t } }: ActionView, form: StoreForm): Component[] {
+  return [
+    text(t('action.effect.transferForm'), 'muted'),
+    {
+      type: 'input',
+      id: 'transfer.target',
+      label: t('action.label.target'),
+      ...(form.target ? { value: clip(form.target, 200) } : {}),
+    },
+    {
+      type: 'input',
+      id: 'transfer.order',
+      label: t('action.label.order'),
+      placeholder: 'GPA.1234-5678-9012-34567',
+      ...(form.order ? { value: clip(form.order, 100) } : {}),
+    },
+  ];
+}
+
+/** `null`: RevenueCat does not have the purchase. */
+async function purchaseFields(view: ActionView, form: StoreForm): Promise<Component[] | null> {
+  const { messages } = view;
+  const { t } = messages;
+  const subscription = findPurchase(view, form.subscription);
+  const owned = await readOwned(view);
+  const own = subscription && typeof owned !== 'string' ? findLive(subscription, owned.purchases) : null;
+  if (!subscription || !own) return null;
+  const rows = table([
+    [t('action.label.product'), purchaseName(view, subscription)],
+    [t('action.label.store'), storeText(messages, own.store)],
+  ]);
+  if (form.kind === 'extend') return [...rows, ...extensionFields(view, form, own)];
+  if (form.kind !== 'refund' || !refundsCharges(own)) return rows;
+  const charges = (await listCharges(view, own)).slice(0, MAX_CHARGES);
+  const options = charges.map(({ id, purchasedAtMs, price }) =>
+    option(
+      id,
+      [messages.date(purchasedAtMs), price && messages.money(price), id].filter(Boolean).join(' · '),
+    ),
+  );
+  return [
+    ...rows,
+    choice('action.transaction', t('action.label.transaction'), options, form.transaction ?? charges[0]?.id),
+  ];
+}
+
+function extensionFields({ messages: { t } }: ActionView, form: StoreForm, own: LivePurchase): Component[] {
+  const days: Component = {
+    type: 'input',
+    id: 'action.days',
+    label: t('action.label.days', { max: maxExtensionDays(own.store) }),
+    value: clip(form.days ?? '7', 10),
+  };
+  if (!isApple(own.store)) return [days];
+  const codes = APPLE_REASON_CODES.map((code) => option(String(code), t(`action.code.${code}`)));
+  return [days, choice('action.code', t('action.label.code'), codes, form.reasonCode ?? '1')];
+}
+
+/** The form as the request has it. */
+export function submittedStoreForm({ inputs, formState }: ActionView): StoreForm | null {
+  const { actionForm: form } = formState;
+  if (!form) return null;
+  const of = (name: string): string | undefined => inputs[name]?.trim();
+  return {
+    ...form,
+    days: of('action.days'),
+    reasonCode: of('action.code'),
+    transaction: of('action.transaction'),
+    target: of('transfer.target'),
+    order: of('transfer.order'),
+    reason: of('action.reason'),
+  };
+}
