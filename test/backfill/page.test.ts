@@ -7,7 +7,7 @@ import type { Browser, Page } from 'playwright-core';
 import { runImport } from '../../src/backfill/run.ts';
 import { type ImportRef, readLatestImport } from '../../src/backfill/store.ts';
 import { connectProject } from '../../src/workspaces/projects.ts';
-import { launchBrowser } from '../support/browser.ts';
+import { sharedBrowser } from '../support/browser.ts';
 import { createSite, csrfIn, type Site } from '../workspaces/support.ts';
 
 const WORKSPACE = 'abc123';
@@ -109,7 +109,7 @@ describe('the import page', () => {
   });
 
   it('shows an import live, by keyboard and to a screen reader', async () => {
-    browser = await launchBrowser();
+    browser = await sharedBrowser();
     const page = await browser.newPage();
     page.setDefaultTimeout(15_000);
     await page.goto(`${site.url}/install`);

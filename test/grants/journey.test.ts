@@ -3,7 +3,7 @@ import { after, before, describe, test } from 'node:test';
 import axe from 'axe-core';
 import type { Browser, Locator, Page } from 'playwright-core';
 import type { Demo } from '../../src/simulator/demo.ts';
-import { launchBrowser } from '../support/browser.ts';
+import { sharedBrowser } from '../support/browser.ts';
 import { startTestDemo } from '../support/demo.ts';
 
 /** Set SCREENSHOTS to a folder to see what the agent sees. */
@@ -17,7 +17,7 @@ describe('an agent grants access in the inbox', () => {
 
   before(async () => {
     demo = await startTestDemo();
-    browser = await launchBrowser();
+    browser = await sharedBrowser();
     page = await browser.newPage({ viewport: { width: 1280, height: 1000 } });
     page.setDefaultTimeout(8_000);
     await page.goto(demo.inboxUrl);

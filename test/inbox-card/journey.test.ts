@@ -5,7 +5,7 @@ import type { Browser, Page } from 'playwright-core';
 import { estimatedHeight, MAX_FIRST_CANVAS_PX } from '../../src/inbox-card/height.ts';
 import type { Component } from '../../src/intercom/canvas.ts';
 import type { Demo } from '../../src/simulator/demo.ts';
-import { launchBrowser } from '../support/browser.ts';
+import { sharedBrowser } from '../support/browser.ts';
 import { startTestDemo } from '../support/demo.ts';
 
 /** Teammates of the demo, by the language that their requests name. */
@@ -19,7 +19,7 @@ describe('the card in a browser', () => {
 
   before(async () => {
     demo = await startTestDemo();
-    browser = await launchBrowser();
+    browser = await sharedBrowser();
     page = await browser.newPage({ viewport: { width: 1280, height: 1000 } });
     page.on('response', async (response) => {
       if (!response.url().endsWith('/api/canvas')) return;

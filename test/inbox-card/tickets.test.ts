@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { Browser, Page } from 'playwright-core';
 import type { Demo } from '../../src/simulator/demo.ts';
-import { launchBrowser } from '../support/browser.ts';
+import { sharedBrowser } from '../support/browser.ts';
 import { startTestDemo } from '../support/demo.ts';
 
 interface Ticket {
@@ -96,7 +96,7 @@ describe('the most frequent tickets', () => {
   let page: Page;
   before(async () => {
     demo = await startTestDemo();
-    browser = await launchBrowser();
+    browser = await sharedBrowser();
     page = await browser.newPage({ viewport: { width: 1280, height: 1000 } });
   });
   after(async () => {

@@ -4,7 +4,7 @@ import { after, before, it } from 'node:test';
 import axe from 'axe-core';
 import type { Browser, FrameLocator, Page } from 'playwright-core';
 import type { Demo } from '../../src/simulator/demo.ts';
-import { launchBrowser } from '../support/browser.ts';
+import { sharedBrowser } from '../support/browser.ts';
 import { startTestDemo } from '../support/demo.ts';
 import { until } from '../support/wait.ts';
 
@@ -15,7 +15,7 @@ let demo: Demo;
 let browser: Browser;
 before(async () => {
   demo = await startTestDemo();
-  browser = await launchBrowser();
+  browser = await sharedBrowser();
 });
 after(async () => {
   await browser?.close();

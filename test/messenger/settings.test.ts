@@ -8,7 +8,7 @@ import { findKeyHolder, parseApiKey } from '../../src/messenger/api-keys.ts';
 import { snippets } from '../../src/messenger/snippets.ts';
 import { createSecretBox, rotateKeys, secretLocation } from '../../src/workspaces/secrets.ts';
 import { deleteAccess, eraseUninstalled, readWorkspace } from '../../src/workspaces/store.ts';
-import { launchBrowser } from '../support/browser.ts';
+import { sharedBrowser } from '../support/browser.ts';
 import { createSite, csrfIn, type Site } from '../workspaces/support.ts';
 
 type Agent = ReturnType<typeof supertest.agent>;
@@ -140,7 +140,7 @@ it('has code for every platform, with the same ID for RevenueCat and Intercom', 
 
 it('works in a browser: a key is created and copied, and axe finds nothing', async () => {
   const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-  const chromium = await launchBrowser();
+  const chromium = await sharedBrowser();
   try {
     for (const width of [390, 1_280]) {
       const context = await chromium.newContext({

@@ -5,7 +5,7 @@ import { createRequire } from 'node:module';
 import { after, before, it } from 'node:test';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { listProjects } from '../../src/workspaces/projects.ts';
-import { launchBrowser } from '../support/browser.ts';
+import { sharedBrowser } from '../support/browser.ts';
 import { createSite, type Site } from '../workspaces/support.ts';
 
 const PAGES = [
@@ -30,7 +30,7 @@ let browser: Browser;
 let axe: string;
 before(async () => {
   site = await createSite({ listen: true });
-  browser = await launchBrowser();
+  browser = await sharedBrowser();
   axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 });
 after(async () => {

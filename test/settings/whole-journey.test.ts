@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { Browser, Page } from 'playwright-core';
 import { freePort } from '../../src/simulator/listen.ts';
-import { launchBrowser } from '../support/browser.ts';
+import { sharedBrowser } from '../support/browser.ts';
 import { DAY_MS, eventBody } from '../support/events.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
@@ -17,7 +17,7 @@ before(async () => {
   url = `http://127.0.0.1:${port}`;
   [product, browser] = await Promise.all([
     createProduct({ bare: true, environment: { PORT: String(port), PUBLIC_URL: url } }),
-    launchBrowser(),
+    sharedBrowser(),
   ]);
   product.intercom.state.healthUrl = `${url}/intercom/health`;
   product.intercom.state.uninstallUrl = `${url}/intercom/uninstall`;

@@ -10,7 +10,7 @@ import { after, before, describe, test } from 'node:test';
 import axe from 'axe-core';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { type Demo, startDemo } from '../../src/simulator/demo.ts';
-import { launchBrowser } from '../support/browser.ts';
+import { sharedBrowser } from '../support/browser.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { until } from '../support/wait.ts';
 import { silent } from '../support/world.ts';
@@ -55,7 +55,7 @@ let demo: Demo;
 let browser: Browser;
 before(async () => {
   demo = await startDemo({ port: 0, logger: silent });
-  browser = await launchBrowser();
+  browser = await sharedBrowser();
 });
 after(async () => {
   await browser?.close();

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import packedChromium from '@sparticuz/chromium';
 import { type Browser, chromium } from 'playwright-core';
+import { atEnd } from './at-end.ts';
 
 const run = promisify(execFile);
 
@@ -22,6 +23,21 @@ const ARGUMENTS = [
   '--disable-sync',
   '--font-render-hinting=none',
 ];
+
+let shared: Promise<Browser> | null = null;
+
+/** The browser that the test files of a process share. `close` closes the pages of the file. */
+export function sharedBrowser(): Promise<Browser> {
+  shared ??= launchBrowser().then((browser) => {
+    const end = browser.close.bind(browser);
+    atEnd(end);
+    browser.close = async () => {
+      await Promise.all(browser.contexts().map((context) => context.close()));
+    };
+    return browser;
+  });
+  return shared;
+}
 
 /** Starts a headless Chromium: `CHROMIUM_PATH`, the system's, or the one that `npm ci` brought. */
 export async function launchBrowser(): Promise<Browser> {

@@ -1,14 +1,22 @@
-import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { glob, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { glob, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { run } from 'node:test';
+import { spec } from 'node:test/reporters';
+import { pathToFileURL } from 'node:url';
 import pg from 'pg';
 import { pino } from 'pino';
 import { readConfig } from '../../src/config.ts';
 import { startEmbeddedPostgres } from '../../src/database/embedded.ts';
 import { startServer } from '../../src/server.ts';
 import { checkStatements } from './check-statements.ts';
+import { groupFiles } from './groups.ts';
+
+/** For a file, and for a group whose process does not end because something was left open. */
+const FILE_TIMEOUT_MS = 90_000;
+const GROUP_TIMEOUT_MS = 600_000;
 
 /** Runs the test files given, or all, against one embedded PostgreSQL with a migrated template database. */
 async function main(): Promise<number> {
@@ -18,11 +26,9 @@ async function main(): Promise<number> {
     await makeTemplate(server.url);
     const named = process.argv.slice(2);
     const files = named.length > 0 ? named : await Array.fromAsync(glob('test/**/*.test.ts'));
-    const statements = join(dataDir, 'statements');
-    await mkdir(statements);
-    const code = await runTests(files.sort(), server.url, statements);
-    const areBound = await checkStatements(statements, templateUrl(server.url));
-    return code === 0 && !areBound ? 1 : code;
+    const isPassed = await runTests(files, dataDir, server.url);
+    const areBound = await checkStatements(join(dataDir, 'statements'), templateUrl(server.url));
+    return isPassed && areBound ? 0 : 1;
   } finally {
     await server.stop();
     await rm(dataDir, { recursive: true, force: true });
@@ -54,30 +60,50 @@ function templateUrl(url: string): string {
   return template.href;
 }
 
-function runTests(files: readonly string[], databaseUrl: string, statements: string): Promise<number> {
-  const recorder = `--import=${join(import.meta.dirname, 'record-statements.ts')}`;
-  const args = [
-    recorder,
-    '--test',
-    '--test-reporter=spec',
-    '--test-timeout=90000',
-    '--test-concurrency=3',
-    ...files,
+async function runTests(files: readonly string[], folder: string, databaseUrl: string): Promise<boolean> {
+  const statements = join(folder, 'statements');
+  await mkdir(statements);
+  Object.assign(process.env, {
+    TEST_DATABASE_URL: databaseUrl,
+    TEST_STATEMENTS: statements,
+    NODE_ENV: 'test',
+    NODE_COMPILE_CACHE: join(import.meta.dirname, '../../node_modules/.cache/subscription-timeline'),
+  });
+  const groups = await Promise.all(
+    groupFiles(files).map((group, index) => writeGroup(join(folder, `group-${index + 1}.ts`), group)),
+  );
+  const events = run({
+    files: groups,
+    concurrency: 3,
+    timeout: GROUP_TIMEOUT_MS,
+    execArgv: [
+      `--import=${join(import.meta.dirname, 'record-statements.ts')}`,
+      `--test-timeout=${FILE_TIMEOUT_MS}`,
+    ],
+  });
+  let isPassed = false;
+  events.on('test:summary', ({ file, success }) => {
+    if (file === undefined) isPassed = success;
+  });
+  await pipeline(events, spec(), process.stdout, { end: false });
+  return isPassed;
+}
+
+/** A module that runs these test files. In a suite of its own a file keeps its hooks to itself. */
+async function writeGroup(path: string, files: readonly string[]): Promise<string> {
+  const suites = files.map((file) => {
+    const name = relative(process.cwd(), file);
+    const url = pathToFileURL(file).href;
+    return `describe(${JSON.stringify(name)}, async () => { await import(${JSON.stringify(url)}); });`;
+  });
+  const lines = [
+    `import { after, describe } from 'node:test';`,
+    `import { runEnds } from ${JSON.stringify(pathToFileURL(join(import.meta.dirname, 'at-end.ts')).href)};`,
+    'after(runEnds);',
+    ...suites,
   ];
-  const child = spawn(process.execPath, args, {
-    stdio: 'inherit',
-    env: {
-      ...process.env,
-      TEST_DATABASE_URL: databaseUrl,
-      TEST_STATEMENTS: statements,
-      NODE_ENV: 'test',
-      // Each file is a process, and many start servers: what the first has compiled serves the others.
-      NODE_COMPILE_CACHE: join(statements, '..', 'compiled'),
-    },
-  });
-  return new Promise((resolve) => {
-    child.on('exit', (code, signal) => resolve(code ?? (signal ? 1 : 0)));
-  });
+  await writeFile(path, lines.join('\n'));
+  return path;
 }
 
 process.exitCode = await main();

@@ -5,11 +5,12 @@ export async function until<T>(
   timeoutMs = 20_000,
 ): Promise<Exclude<T, null | undefined | false>> {
   const deadline = Date.now() + timeoutMs;
-  for (;;) {
+  // What comes soon is seen soon, and what takes its time is not slowed by the looking.
+  for (let pauseMs = 5; ; pauseMs = Math.min(pauseMs * 1.3, 50)) {
     const value = await check();
     if (value !== null && value !== undefined && value !== false)
       return value as Exclude<T, null | undefined | false>;
     if (Date.now() > deadline) throw new Error(`Still waiting for ${what} after ${timeoutMs} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
+    await new Promise((resolve) => setTimeout(resolve, pauseMs));
   }
 }

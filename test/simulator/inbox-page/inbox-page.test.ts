@@ -14,7 +14,7 @@ import {
   type InboxOwnMessage,
   type InboxPageDeps,
 } from '../../../src/simulator/inbox-page/router.ts';
-import { launchBrowser } from '../../support/browser.ts';
+import { sharedBrowser } from '../../support/browser.ts';
 
 const HOSTILE = '<img src=x onerror="window.hacked=true">';
 const SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20"/>';
@@ -214,7 +214,7 @@ describe('the inbox page', () => {
   let pageErrors: string[];
 
   before(async () => {
-    browser = await launchBrowser();
+    browser = await sharedBrowser();
     const app = express();
     let current: { for: FakeWorkspace; router: express.Router } | null = null;
     app.use((request, response, next) => {
