@@ -58,14 +58,18 @@ export async function createServices(config: Config, logger: Logger): Promise<Se
     ...createAppContext({ ...connected, config, jobs, logger }, keys),
     onDisagreement: importMetrics.disagreement,
   };
-  const processor = createProcessor({ ...app, databaseUrl });
+  const worker = new DeliveryWorker({ ...app, databaseUrl, metrics: createDeliveryMetrics(registry) });
+  addWorkerMetrics(registry, worker);
+  const processor = createProcessor({
+    ...app,
+    databaseUrl,
+    onPending: (workspaceId) => worker.wake(workspaceId),
+  });
   const journal = createJournal(database, (project) => {
     // In the same process the round trip of NOTIFY is saved. Where it fails, polling finds the webhooks.
     if (config.role === 'web') notifyProcessors(database, project).catch(() => {});
     else processor.wake(project);
   });
-  const worker = new DeliveryWorker({ ...app, databaseUrl, metrics: createDeliveryMetrics(registry) });
-  addWorkerMetrics(registry, worker);
   return {
     app,
     connected,

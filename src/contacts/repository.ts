@@ -1,21 +1,6 @@
 import { notifyDelivery } from '../database/notify.ts';
 import type { Sql } from '../database/sql.ts';
 
-/** Contacts that teammates linked to subscribers, by subscriber, the newest link first. */
-export async function linkedContacts(
-  sql: Sql,
-  workspaceId: string,
-  subscriberIds: readonly string[],
-): Promise<Map<string, string[]>> {
-  const rows = await sql.query<{ subscriber_id: string; contact_ids: string[] }>(
-    `select subscriber_id, array_agg(contact_id order by made_at desc) as contact_ids from contact_links
-      where workspace_id = $1 and subscriber_id = any($2) group by subscriber_id`,
-    [workspaceId, subscriberIds],
-    'linked-contacts',
-  );
-  return new Map(rows.map((row) => [row.subscriber_id, row.contact_ids]));
-}
-
 /**
  * Other subscribers that may write to the same contact, by subscriber: they share an app user id in another project,
  * are linked to the same contact, or have it. Nearly always there are none.

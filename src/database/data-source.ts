@@ -43,7 +43,8 @@ export async function openDatabase(options: {
     installExtensions: false,
     logging: false,
     poolErrorHandler: (error: Error) => options.logger.warn({ err: error }, 'database connection lost'),
-    extra: { keepAlive: true },
+    // Statements of one transaction that do not wait for each other share a round trip.
+    extra: { keepAlive: true, pipeline: true },
   });
   await dataSource.initialize();
   const pool = (dataSource.driver as PostgresDriver).master as Pool;

@@ -19,7 +19,10 @@ export type Transaction = Sql & Entities;
 
 export interface Database extends Sql, Entities {
   readonly backend: Backend;
-  /** Runs `work` in one transaction: committed when it resolves, rolled back when it rejects. */
+  /**
+   * Runs `work` in one transaction: committed when it resolves, rolled back when it rejects. Statements that it starts
+   * without waiting share a round trip, and run in the order in which they were started.
+   */
   transaction<T>(work: (sql: Transaction) => Promise<T>): Promise<T>;
   /** Open connections, for the metrics. */
   connections(): { total: number; idle: number; waiting: number };
@@ -57,9 +60,13 @@ export function databaseOn(
       const runner = dataSource.createQueryRunner();
       try {
         const client = (await runner.connect()) as PoolClient;
-        await client.query('begin');
+        // Sent together with the first statement.
+        const begun = client.query('begin');
         try {
-          const result = await work({ ...sqlOn(client, options), manager: runner.manager });
+          const [result] = await Promise.all([
+            work({ ...sqlOn(client, options), manager: runner.manager }),
+            begun,
+          ]);
           await client.query('commit');
           return result;
         } catch (error) {

@@ -1,4 +1,4 @@
-import { findSharedSubscribers, linkedContacts } from '../contacts/repository.ts';
+import { findSharedSubscribers } from '../contacts/repository.ts';
 import { clocks } from '../database/clock.ts';
 import type { Sql } from '../database/sql.ts';
 import { type History, readHistories, readSubscribers, type Subscriber } from '../subscribers/store.ts';
@@ -39,7 +39,7 @@ export async function listDueWorkspaces(sql: Sql): Promise<string[]> {
 }
 
 /**
- * Claims up to `limit` due subscribers of one workspace. SKIP LOCKED keeps workers from waiting for each other; the
+ * Claims up to `limit` due subscribers of one workspace, none of one that is rate-limited or disconnected. SKIP LOCKED keeps workers from waiting for each other; the
  * lease ensures that a subscriber is processed by one worker at a time.
  */
 export async function claimNext(
@@ -60,6 +60,8 @@ export async function claimNext(
     `with due as (
        select subscriber_id from subscribers
         where workspace_id = $1 and due_at <= now() and (lease_until is null or lease_until < now())
+          and exists (select 1 from workspaces
+                       where workspace_id = $1 and status = 'connected' and (not_before is null or not_before <= now()))
         order by due_at
         limit $3
         for no key update skip locked
@@ -97,14 +99,12 @@ export async function claimNext(
 export interface ClaimedSubscriber {
   readonly subscriber: Subscriber;
   readonly history: History;
-  /** Contacts that teammates linked to it, the newest link first. */
-  readonly linkedContactIds: readonly string[];
   /** Subscribers that may write to the same contact. */
   readonly sharedWith: readonly string[];
 }
 
 /**
- * Reads what was claimed together in four statements. With three for each subscriber, two thirds of PostgreSQL's
+ * Reads what was claimed together in three statements. With three for each subscriber, two thirds of PostgreSQL's
  * time for deliveries went into looking up single rows.
  *
  * @returns by subscriber; those that were deleted are missing
@@ -114,10 +114,9 @@ export async function readClaimed(
   workspaceId: string,
   subscriberIds: readonly string[],
 ): Promise<Map<string, ClaimedSubscriber>> {
-  const [subscribers, histories, links, shared] = await Promise.all([
+  const [subscribers, histories, shared] = await Promise.all([
     readSubscribers(sql, workspaceId, subscriberIds),
     readHistories(sql, workspaceId, subscriberIds),
-    linkedContacts(sql, workspaceId, subscriberIds),
     findSharedSubscribers(sql, workspaceId, subscriberIds),
   ]);
   const claimed = new Map<string, ClaimedSubscriber>();
@@ -127,7 +126,6 @@ export async function readClaimed(
     claimed.set(subscriberId, {
       subscriber,
       history,
-      linkedContactIds: links.get(subscriberId) ?? [],
       sharedWith: shared.get(subscriberId) ?? [],
     });
   }

@@ -243,12 +243,12 @@ function hasBetterId(claim: Claim, wanted: Readonly<Record<string, unknown>>): b
 /** @param search.mayCreate attributes alone are no reason to create a contact, or to unarchive one */
 async function resolveContact(
   delivery: Delivery,
-  { subscriber, linkedContactIds }: ClaimedSubscriber,
+  { subscriber }: ClaimedSubscriber,
   search: { appUserIds: readonly string[]; gone: ReadonlySet<string>; mayCreate: boolean },
 ): Promise<string | null> {
   const { workspace, client } = delivery;
   const { settings } = workspace;
-  const { email } = subscriber;
+  const { email, linkedContactIds } = subscriber;
   const { appUserIds, gone } = search;
   const found = await findContact(client, { linkedContactIds, appUserIds, email, settings, gone });
   if (found !== null) return found;

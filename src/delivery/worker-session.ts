@@ -69,8 +69,8 @@ export function createWorkerSession(options: {
   /** `null`: a connection pooler allows no session. Polling finds what is due, and leases expire by time. */
   databaseUrl: string | null;
   logger: Logger;
-  /** Something is due; also called after every new connection, for what was missed. */
-  onWake(): void;
+  /** Something of a workspace is due; without one, after every new connection, anything may have been missed. */
+  onWake(workspaceId?: string): void;
 }): WorkerSession {
   let owner = randomUUID();
   let current: pg.Client | null = null;
@@ -95,7 +95,7 @@ export function createWorkerSession(options: {
     };
     client.on('error', onLost);
     client.on('end', () => onLost());
-    client.on('notification', () => options.onWake());
+    client.on('notification', ({ payload }) => options.onWake(payload));
     try {
       await client.connect();
       await registerWorker(sqlOf(client), owner);

@@ -114,8 +114,11 @@ export class DeliveryWorker {
   #loop: Promise<void> | null = null;
   #renewal: NodeJS.Timeout | null = null;
   #endPause: () => void = () => {};
-  #isWoken = false;
-  #leasesCheckedAtMs = 0;
+  /** Workspaces that were reported to have something due. */
+  readonly #woken = new Set<string>();
+  /** When to list all that is due, by the monotonic clock (ms). */
+  #listAtMs = 0;
+  #checkLeasesAtMs = 0;
 
   constructor(options: WorkerOptions) {
     const { database, logger, clock = SYSTEM_CLOCK } = options;
@@ -125,7 +128,7 @@ export class DeliveryWorker {
     this.#session = createWorkerSession({
       databaseUrl: options.databaseUrl,
       logger,
-      onWake: () => this.wake(),
+      onWake: (workspaceId) => this.wake(workspaceId),
     });
     this.#context = {
       database,
@@ -193,36 +196,45 @@ export class DeliveryWorker {
     return count;
   }
 
-  /** Looks for work immediately. */
-  wake(): void {
-    this.#isWoken = true;
+  /** Claims immediately. @param workspaceId that has something due; without it all of them are looked through */
+  wake(workspaceId?: string): void {
+    if (workspaceId === undefined) this.#listAtMs = 0;
+    else this.#woken.add(workspaceId);
     this.#endPause();
   }
 
   /** For what is due before the next poll. */
-  #wakeAt(dueAtMs: number): void {
+  #wakeAt(workspaceId: string, dueAtMs: number): void {
     const delayMs = dueAtMs - this.#clock.now();
     if (delayMs < POLL_MS && !this.#isStopping)
-      setTimeout(() => this.wake(), Math.max(delayMs, 0) + 1).unref();
+      setTimeout(() => this.wake(workspaceId), Math.max(delayMs, 0) + 1).unref();
   }
 
   async #run(): Promise<void> {
     while (!this.#isStopping) {
-      this.#isWoken = false;
-      let found = 0;
-      let pauseMs = POLL_MS;
       try {
-        await this.#releaseLeasesOfEndedWorkers();
-        found = await this.#claimRound();
+        await this.#claim(await this.#findDueWorkspaces());
       } catch (error) {
-        pauseMs = RETRY_DELAY_MS;
+        this.#listAtMs = performance.now() + RETRY_DELAY_MS;
         this.#context.logger.warn(
           { err: error, unavailable: isDatabaseUnavailable(error) },
           'could not claim deliveries',
         );
       }
-      if (found === 0 && !this.#isWoken && !this.#isStopping) await this.#pause(pauseMs);
+      const delayMs = this.#listAtMs - performance.now();
+      if (delayMs > 0 && this.#woken.size === 0 && !this.#isStopping) await this.#pause(delayMs);
     }
+  }
+
+  /** Those that were reported, without asking; once in a while all of them. */
+  async #findDueWorkspaces(): Promise<string[]> {
+    const nowMs = performance.now();
+    const woken = [...this.#woken];
+    this.#woken.clear();
+    if (nowMs < this.#listAtMs) return woken;
+    this.#listAtMs = nowMs + POLL_MS;
+    await this.#releaseLeasesOfEndedWorkers(nowMs);
+    return listDueWorkspaces(this.#context.database);
   }
 
   #pause(delayMs: number): Promise<void> {
@@ -237,17 +249,15 @@ export class DeliveryWorker {
     });
   }
 
-  async #releaseLeasesOfEndedWorkers(): Promise<void> {
-    if (performance.now() - this.#leasesCheckedAtMs < POLL_MS) return;
+  async #releaseLeasesOfEndedWorkers(nowMs: number): Promise<void> {
+    if (nowMs < this.#checkLeasesAtMs) return;
     const released = await releaseExpiredLeases(this.#context.database);
-    this.#leasesCheckedAtMs = performance.now();
+    this.#checkLeasesAtMs = performance.now() + POLL_MS;
     if (released > 0)
       this.#context.logger.warn({ subscribers: released }, 'released the leases of a worker that ended');
   }
 
-  /** @returns number of subscribers claimed */
-  async #claimRound(): Promise<number> {
-    const due = await listDueWorkspaces(this.#context.database);
+  async #claim(due: readonly string[]): Promise<void> {
     const slots = allocateSlots(
       due.map((workspaceId) => ({
         workspaceId,
@@ -260,26 +270,27 @@ export class DeliveryWorker {
         active: this.activeCount(),
       },
     );
-    let claimed = 0;
     for (const [workspaceId, limit] of slots) {
-      if (this.#isStopping) break;
-      claimed += await this.#claimFor(workspaceId, limit);
+      if (this.#isStopping) return;
+      const claimed = await this.#claimFor(workspaceId, limit);
+      // More may be due than there was room for.
+      if (claimed === limit) this.#listAtMs = 0;
     }
-    return claimed;
   }
 
+  /** @returns number of subscribers claimed */
   async #claimFor(workspaceId: string, limit: number): Promise<number> {
     const untilMs = performance.now() + LEASE_SECONDS * 1_000;
-    const claims = await claimNext(this.#context.database, workspaceId, {
-      owner: this.#session.owner(),
-      limit,
-    });
+    const { database } = this.#context;
+    const [claims, workspace] = await Promise.all([
+      claimNext(database, workspaceId, { owner: this.#session.owner(), limit }),
+      readWorkspace(database, workspaceId),
+    ]);
     if (claims.length === 0) return 0;
     const ours = this.#active.get(workspaceId) ?? new Map<string, ActiveClaim>();
     this.#active.set(workspaceId, ours);
     const entries = claims.map((claim) => ({ claim, untilMs }));
     for (const entry of entries) ours.set(entry.claim.subscriberId, entry);
-    const workspace = await readWorkspace(this.#context.database, workspaceId);
     const client =
       workspace &&
       this.#options.intercom(workspace, {
@@ -287,7 +298,7 @@ export class DeliveryWorker {
         timeoutMs: this.#options.callTimeoutMs,
       });
     const reading = readClaimed(
-      this.#context.database,
+      database,
       workspaceId,
       claims.map((claim) => claim.subscriberId),
     );
@@ -323,8 +334,8 @@ export class DeliveryWorker {
         deliverSubscriber({ context: this.#context, workspace, client, claim, isLeased }, claimed),
       );
       if (result === null) await releaseClaim(this.#context.database, claim);
-      else if (await this.#context.writer.finish(claim, result)) this.wake();
-      else if (result.dueAtMs !== null) this.#wakeAt(result.dueAtMs);
+      else if (await this.#context.writer.finish(claim, result)) this.wake(claim.workspaceId);
+      else if (result.dueAtMs !== null) this.#wakeAt(claim.workspaceId, result.dueAtMs);
     } catch (error) {
       if (this.#isStopping) return await releaseClaim(this.#context.database, claim).catch(() => {});
       // Nothing is lost: the lease expires and the subscriber is claimed again.

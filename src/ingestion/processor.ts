@@ -5,6 +5,7 @@ import { createListener } from '../database/listen.ts';
 import type { Sql } from '../database/sql.ts';
 import { AppError, isDatabaseUnavailable } from '../errors.ts';
 import { withoutValues } from '../logger.ts';
+import { type ErasedContext, readErasureKey } from '../subscribers/erased-ids.ts';
 import { type ProjectKey, tryLockProject } from '../subscribers/identity.ts';
 import { withSpan } from '../tracing.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
@@ -27,7 +28,8 @@ type ProcessingContext = Pick<AppContext, 'database' | 'secrets' | 'logger'>;
 interface ProcessorOptions extends ProcessingContext {
   /** For the connection that listens; `null`: only polling. */
   readonly databaseUrl: string | null;
-  readonly onProcessed?: (counts: BatchCounts) => void;
+  /** Wakes the delivery worker of this process. Those of other processes find by polling what it leaves. */
+  readonly onPending?: (workspaceId: string) => void;
 }
 
 export interface BatchCounts {
@@ -103,7 +105,7 @@ export function createProcessor(options: ProcessorOptions): Processor {
         continue;
       }
       busyMs = BUSY_MS.first;
-      if (batch.processed > 0) options.onProcessed?.(batch);
+      if (batch.processed > 0) options.onPending?.(project.workspaceId);
       if (!batch.hasMore && !run.isWokenAgain) return;
     }
   }
@@ -181,24 +183,33 @@ function createBatches(
   return {
     async next() {
       let rows: readonly JournalRow[] = [];
-      const run = (store: typeof storeRows): Promise<Batch | 'busy'> =>
+      const run = (interpret: typeof interpretRows): Promise<Batch | 'busy'> =>
         database.transaction(async (sql) => {
-          if (!(await tryLockProject(sql, project))) return 'busy';
-          rows = await readUnprocessed(sql, project, limit);
+          // Sent together, and read after the lock was taken.
+          const [isLocked, unprocessed, erasureKey] = await Promise.all([
+            tryLockProject(sql, project),
+            readUnprocessed(sql, project, limit),
+            readErasureKey(sql, project),
+            commitAsynchronously(sql),
+          ]);
+          if (!isLocked) return 'busy';
+          rows = unprocessed;
           if (rows.length === 0) return { processed: 0, failed: 0, hasMore: false };
-          const errors = await withSpan(
-            'process webhooks',
-            { ...project, eventIds: rows.map(({ eventId }) => eventId) },
-            () => store({ sql, secrets }, project, rows),
-          );
-          await markProcessed(sql, project, rows, errors);
-          await markReceived(sql, project);
+          const { events, errors } = interpret(rows);
+          const attributes = { ...project, eventIds: rows.map(({ eventId }) => eventId) };
+          await Promise.all([
+            withSpan('process webhooks', attributes, () =>
+              storeInterpreted({ sql, secrets, erasureKey }, project, events),
+            ),
+            markProcessed(sql, project, rows, errors),
+            markReceived(sql, project),
+          ]);
           for (const [eventId, error] of errors)
             logger.error({ ...project, eventId, error }, 'a webhook could not be interpreted');
           return { processed: rows.length, failed: errors.size, hasMore: rows.length === limit };
         });
       try {
-        const batch = await againAfterDeadlock(() => run(storeRows));
+        const batch = await againAfterDeadlock(() => run(interpretRows));
         limit = Math.min(limit * 2, MAX_BATCH);
         return batch;
       } catch (error) {
@@ -209,22 +220,29 @@ function createBatches(
         }
         const [broken] = rows;
         // Another process may have taken the row since then.
-        return run(async (within, _project, again) =>
+        return run((again) =>
           broken !== undefined && again[0]?.eventId === broken.eventId
-            ? new Map([[broken.eventId, messageOf(error)]])
-            : storeRows(within, project, again),
+            ? { events: [], errors: new Map([[broken.eventId, messageOf(error)]]) }
+            : interpretRows(again),
         );
       }
     },
   };
 }
 
+/**
+ * A crash of PostgreSQL may lose the batch: then its rows are unprocessed again. Before an event is sent, the worker
+ * commits its name and second synchronously, and everything that was committed before with them.
+ */
+function commitAsynchronously(sql: Sql): Promise<unknown> {
+  return sql.query('set local synchronous_commit = off');
+}
+
 /** @returns errors by event id, of the rows that could not be interpreted */
-async function storeRows(
-  within: { readonly sql: Sql; readonly secrets: SecretBox },
-  project: ProjectKey,
-  rows: readonly JournalRow[],
-): Promise<Map<string, string>> {
+function interpretRows(rows: readonly JournalRow[]): {
+  events: InterpretedEvent[];
+  errors: Map<string, string>;
+} {
   const errors = new Map<string, string>();
   const events: InterpretedEvent[] = [];
   for (const row of rows) {
@@ -234,10 +252,17 @@ async function storeRows(
       errors.set(row.eventId, messageOf(error));
     }
   }
+  return { events, errors };
+}
+
+async function storeInterpreted(
+  within: ErasedContext,
+  project: ProjectKey,
+  events: readonly InterpretedEvent[],
+): Promise<void> {
   const { kept, erasedEvents } = await dropErased(within, project, events);
   await storeEventsIn(within.sql, project, kept);
   await pruneErased(within.sql, project, erasedEvents);
-  return errors;
 }
 
 /** PostgreSQL's classes for data that a column or an index cannot hold (appendix A), or an error of our own code. */

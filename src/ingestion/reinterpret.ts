@@ -1,7 +1,7 @@
 import { againAfterDeadlock } from '../database/deadlock.ts';
 import { notifyDelivery } from '../database/notify.ts';
 import type { Database, Sql } from '../database/sql.ts';
-import { lockProject, type ProjectKey } from '../subscribers/identity.ts';
+import { insertNewIds, lockProject, type ProjectKey } from '../subscribers/identity.ts';
 import { EVENTS_WITH_DELIVERY } from '../subscribers/store.ts';
 import { DAY_MS } from '../time.ts';
 import type { SecretBox } from '../workspaces/secrets.ts';
@@ -90,6 +90,11 @@ async function reinterpretRows(
     const row = stored.get(recordKey(record));
     return row && isDifferent(row, record) ? [{ record, row }] : [];
   });
+  await insertNewIds(
+    sql,
+    project,
+    records.map(({ group }) => group),
+  );
   await insertEvents(sql, project, added);
   await updateEvents(sql, project, changed);
   await deleteSources(sql, project, events, records);

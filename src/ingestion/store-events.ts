@@ -1,9 +1,10 @@
 import { againAfterDeadlock } from '../database/deadlock.ts';
 import { notifyDelivery } from '../database/notify.ts';
 import type { Database, Sql } from '../database/sql.ts';
-import { findErasedIds, withoutErased, withoutTexts } from '../subscribers/erased-ids.ts';
+import { type ErasedContext, findErasedIds, withoutErased, withoutTexts } from '../subscribers/erased-ids.ts';
 import {
   type IdentityGroup,
+  insertNewIds,
   lockProject,
   newIdentityGroup,
   type ProjectKey,
@@ -45,6 +46,7 @@ export function storeEvents(
       await lockProject(sql, project);
       const kept = secrets ? (await dropErased({ sql, secrets }, project, events)).kept : events;
       const statuses = await storeEventsIn(sql, project, kept, isDelivered);
+      if (statuses.includes('accepted')) await notifyDelivery(sql, project.workspaceId);
       const byId = new Map(kept.map(({ event }, index) => [event.id, statuses[index]]));
       return kept.length === events.length
         ? statuses
@@ -55,7 +57,7 @@ export function storeEvents(
 
 /**
  * Stores events of one project: resolves and merges their subscribers, inserts the events that are not stored yet,
- * and marks the subscribers of these as pending delivery.
+ * and marks the subscribers of these as pending delivery. The caller wakes delivery.
  *
  * @param sql a transaction that holds the project's lock
  * @returns for each event, in order, whether it was new
@@ -70,13 +72,19 @@ export async function storeEventsIn(
   const first = new Map<string, InterpretedEvent>();
   for (const event of events) if (!first.has(event.event.id)) first.set(event.event.id, event);
   const records = await resolveRecords(sql, project, [...first.values()], isDelivered);
-  const inserted = await insertEvents(sql, project, records);
+  const [inserted] = await Promise.all([
+    insertEvents(sql, project, records),
+    insertNewIds(
+      sql,
+      project,
+      records.map(({ group }) => group),
+    ),
+  ]);
   await touchSubscribers(
     sql,
     project,
     records.filter((record) => record.group.isNew || inserted.has(recordKey(record))),
   );
-  if (inserted.size > 0) await notifyDelivery(sql, project.workspaceId);
   return events.map((event) =>
     first.get(event.event.id) === event && inserted.has(recordKey({ id: event.event.id, side: 'customer' }))
       ? 'accepted'
@@ -90,7 +98,7 @@ export async function storeEventsIn(
  * @returns the events to store, and the ids of all that named an erased customer
  */
 export async function dropErased(
-  context: { readonly sql: Sql; readonly secrets: SecretBox },
+  context: ErasedContext,
   project: ProjectKey,
   events: readonly InterpretedEvent[],
 ): Promise<{ kept: InterpretedEvent[]; erasedEvents: Set<string> }> {

@@ -8,9 +8,26 @@ import type { ProjectKey } from './identity.ts';
 export interface ErasedContext {
   readonly sql: Sql;
   readonly secrets: SecretBox;
+  /** What {@link readErasureKey} returned, where it was read together with other things. */
+  readonly erasureKey?: string | null;
 }
 
 const NONE: ReadonlySet<string> = new Set();
+
+/** The encrypted key of the hashes; `null`: no customer of the project is erased. */
+export async function readErasureKey(
+  sql: Sql,
+  { workspaceId, projectId }: ProjectKey,
+): Promise<string | null> {
+  const [row] = await sql.query<{ erasure_key: string }>(
+    `select erasure_key from workspaces
+      where workspace_id = $1 and erasure_key is not null
+        and exists (select 1 from erased_ids where workspace_id = $1 and project_id = $2)`,
+    [workspaceId, projectId],
+    'read-erasure-key',
+  );
+  return row?.erasure_key ?? null;
+}
 
 /**
  * Which of these app user ids belong to erased customers. Only keyed hashes of them are stored; the key is a random
@@ -19,20 +36,15 @@ const NONE: ReadonlySet<string> = new Set();
  * @throws AppError when the workspace's key cannot be decrypted: nothing may be stored then
  */
 export async function findErasedIds(
-  { sql, secrets }: ErasedContext,
-  { workspaceId, projectId }: ProjectKey,
+  { sql, secrets, erasureKey }: ErasedContext,
+  project: ProjectKey,
   appUserIds: readonly string[],
 ): Promise<ReadonlySet<string>> {
   if (appUserIds.length === 0) return NONE;
-  const [row] = await sql.query<{ erasure_key: string }>(
-    `select erasure_key from workspaces
-      where workspace_id = $1 and erasure_key is not null
-        and exists (select 1 from erased_ids where workspace_id = $1 and project_id = $2)`,
-    [workspaceId, projectId],
-    'read-erasure-key',
-  );
-  if (!row) return NONE;
-  const key = decryptKey(secrets, workspaceId, row.erasure_key);
+  const encrypted = erasureKey === undefined ? await readErasureKey(sql, project) : erasureKey;
+  if (encrypted === null) return NONE;
+  const { workspaceId, projectId } = project;
+  const key = decryptKey(secrets, workspaceId, encrypted);
   const byHash = new Map(appUserIds.map((id) => [hashOf(key, id), id]));
   const rows = await sql.query<{ id_hash: string }>(
     `select id_hash from erased_ids where workspace_id = $1 and project_id = $2 and id_hash = any($3)`,

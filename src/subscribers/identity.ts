@@ -13,8 +13,8 @@ export interface IdentityGroup {
   subscriberId: string;
   /** Whether none of the ids is stored yet. */
   isNew: boolean;
-  /** Whether some of the ids are not stored yet. */
-  hasNewIds: boolean;
+  /** Those of the ids that are not stored yet. */
+  newIds: readonly string[];
 }
 
 /**
@@ -42,12 +42,12 @@ function lockName({ workspaceId, projectId }: ProjectKey): string {
 }
 
 export function newIdentityGroup(): IdentityGroup {
-  return { ids: new Set(), subscriberId: randomUUID(), isNew: true, hasNewIds: true };
+  return { ids: new Set(), subscriberId: randomUUID(), isNew: true, newIds: [] };
 }
 
 /**
- * Resolves app user ids to subscribers: subscribers that turn out to be one customer are merged, and ids that are
- * not known yet are stored. The caller creates the subscribers of new groups in the same transaction.
+ * Resolves app user ids to subscribers; those that turn out to be one customer are merged. In the same transaction the
+ * caller stores the ids that are not known yet, and creates the subscribers of new groups.
  *
  * @param sql a transaction that holds the project's lock
  * @param idLists app user ids; those of one customer together
@@ -58,25 +58,29 @@ export async function resolveIdentities(
   project: ProjectKey,
   idLists: readonly (readonly string[])[],
 ): Promise<Map<string, IdentityGroup>> {
-  const { owners, groups, merges } = await matchIdentities(sql, project, idLists);
+  const { groups, merges } = await matchIdentities(sql, project, idLists);
   for (const [group, subscriberIds] of merges)
     group.subscriberId = await mergeSubscribers(sql, project.workspaceId, [...subscriberIds]);
-  const unknown = [...groups].filter(([id]) => !owners.has(id));
-  if (unknown.length > 0) {
-    await sql.query(
-      `insert into subscriber_ids (workspace_id, project_id, app_user_id, subscriber_id)
-       select $1, $2, app_user_id, subscriber_id
-         from unnest($3::text[], $4::uuid[]) as t (app_user_id, subscriber_id)`,
-      [
-        project.workspaceId,
-        project.projectId,
-        unknown.map(([id]) => id),
-        unknown.map(([, group]) => group.subscriberId),
-      ],
-      'insert-subscriber-ids',
-    );
-  }
   return groups;
+}
+
+/** Stores the app user ids of resolved groups that are not known yet. */
+export async function insertNewIds(
+  sql: Sql,
+  { workspaceId, projectId }: ProjectKey,
+  groups: Iterable<IdentityGroup>,
+): Promise<void> {
+  const added = [...new Set(groups)].flatMap(({ newIds, subscriberId }) =>
+    newIds.map((id) => ({ id, subscriberId })),
+  );
+  if (added.length === 0) return;
+  await sql.query(
+    `insert into subscriber_ids (workspace_id, project_id, app_user_id, subscriber_id)
+     select $1, $2, app_user_id, subscriber_id
+       from unnest($3::text[], $4::uuid[]) as t (app_user_id, subscriber_id)`,
+    [workspaceId, projectId, added.map(({ id }) => id), added.map(({ subscriberId }) => subscriberId)],
+    'insert-subscriber-ids',
+  );
 }
 
 /** The same without changing anything: of subscribers that are still to be merged it names one. */
@@ -89,7 +93,6 @@ export async function findIdentityGroups(
 }
 
 interface Matched {
-  readonly owners: ReadonlyMap<string, string>;
   readonly groups: Map<string, IdentityGroup>;
   /** Subscribers of each group that has several. */
   readonly merges: ReadonlyMap<IdentityGroup, ReadonlySet<string>>;
@@ -113,14 +116,14 @@ async function matchIdentities(
   const merges = new Map<IdentityGroup, Set<string>>();
   for (const group of new Set(groups.values())) {
     const subscriberIds = new Set([...group.ids].flatMap((id) => owners.get(id) ?? []));
+    group.newIds = [...group.ids].filter((id) => !owners.has(id));
     const [first] = subscriberIds;
     if (first === undefined) continue;
-    group.hasNewIds = [...group.ids].some((id) => !owners.has(id));
     group.subscriberId = first;
     group.isNew = false;
     if (subscriberIds.size > 1) merges.set(group, subscriberIds);
   }
-  return { owners, groups, merges };
+  return { groups, merges };
 }
 
 /** Puts ids into one group, together with the groups that they were in. */

@@ -6,7 +6,13 @@ import { preferredAppUserIds } from '../subscription/identities.ts';
 import type { Snapshot } from '../subscription/types.ts';
 import { stripNul } from '../text.ts';
 import { type ErasedContext, findErasedIds, withoutErased } from './erased-ids.ts';
-import { type IdentityGroup, lockProject, type ProjectKey, resolveIdentities } from './identity.ts';
+import {
+  type IdentityGroup,
+  insertNewIds,
+  lockProject,
+  type ProjectKey,
+  resolveIdentities,
+} from './identity.ts';
 
 export interface StoredCustomer {
   /** `kept`: what is stored is newer. */
@@ -36,6 +42,7 @@ export async function storeCustomers(
   await lockProject(sql, project);
   const { readings, idLists } = await dropErased(within, project, received);
   const groups = await resolveIdentities(sql, project, idLists);
+  await insertNewIds(sql, project, groups.values());
   const groupOf = (index: number): IdentityGroup | undefined => groups.get(idLists[index]?.[0] ?? '');
   const newest = new Map<IdentityGroup, CustomerReading>();
   for (const [index, reading] of readings.entries()) {
@@ -186,7 +193,7 @@ async function updateSubscribers(
       workspaceId,
       ...columnsOf(entries),
       entries.map(({ group }) => hadEvents.get(group.subscriberId) ?? false),
-      entries.map(({ group }) => group.hasNewIds),
+      entries.map(({ group }) => group.newIds.length > 0),
     ],
     'update-customers',
   );

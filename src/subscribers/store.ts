@@ -38,6 +38,8 @@ export interface Subscriber {
   readonly snapshot: Snapshot | null;
   readonly snapshotAtMs: number | null;
   readonly contactId: string | null;
+  /** Contacts that teammates linked to it, the newest link first. */
+  readonly linkedContactIds: readonly string[];
   /** Whether events wait for a contact. */
   readonly waiting: boolean;
 }
@@ -113,6 +115,7 @@ interface SubscriberRow {
   snapshot: Snapshot | null;
   snapshot_at: Date | null;
   contact_id: string | null;
+  linked_contact_ids: string[];
   waiting: boolean;
 }
 
@@ -134,7 +137,10 @@ export async function readSubscribers(
     `select s.subscriber_id, s.project_id, s.email, s.snapshot, s.snapshot_at, s.contact_id, s.waiting,
             array(select i.app_user_id from subscriber_ids i
                    where i.workspace_id = $1 and i.subscriber_id = s.subscriber_id
-                   order by i.app_user_id) as app_user_ids
+                   order by i.app_user_id) as app_user_ids,
+            array(select l.contact_id from contact_links l
+                   where l.workspace_id = $1 and l.subscriber_id = s.subscriber_id
+                   order by l.made_at desc) as linked_contact_ids
        from subscribers s
       where s.workspace_id = $1 and s.subscriber_id = any($2) and s.merged_into is null`,
     [workspaceId, subscriberIds],
@@ -151,6 +157,7 @@ export async function readSubscribers(
         snapshot: row.snapshot,
         snapshotAtMs: row.snapshot_at?.getTime() ?? null,
         contactId: row.contact_id,
+        linkedContactIds: row.linked_contact_ids,
         waiting: row.waiting,
       },
     ]),

@@ -16,8 +16,7 @@ const {
 const logger = pino({ level: 'info' });
 const { database } = await openDatabase({ url: DATABASE_URL, logger });
 const secrets = createSecretBox([Buffer.from(ENCRYPTION_KEYS, 'base64')]);
-createProcessor({ database, databaseUrl: DATABASE_URL, secrets, logger }).start();
-new DeliveryWorker({
+const worker = new DeliveryWorker({
   database,
   databaseUrl: DATABASE_URL,
   logger,
@@ -30,5 +29,8 @@ new DeliveryWorker({
   }),
   callTimeoutMs: Number(CALL_TIMEOUT_MS),
   concurrency: Number(CONCURRENCY),
-}).start();
+});
+const onPending = (workspaceId: string): void => worker.wake(workspaceId);
+createProcessor({ database, databaseUrl: DATABASE_URL, secrets, logger, onPending }).start();
+worker.start();
 logger.info({ port: 0 }, 'listening');
