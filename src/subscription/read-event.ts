@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { isRecord } from '../text.ts';
 import { fitsKey, isBlockedId, preferredAppUserIds } from './identities.ts';
 import { classify } from './kinds.ts';
 import { toMinor } from './money.ts';
@@ -82,9 +83,16 @@ const eventSchema = z.object({
 
 type EventBody = z.infer<typeof eventSchema>;
 
+/** Each body is read for its fields and for its customers; parsing it took a fifth of the processor's time. */
+const parsedBodies = new WeakMap<object, EventBody>();
+
 function parse(body: unknown): EventBody {
-  const parsed = eventSchema.safeParse(body);
-  return parsed.success ? parsed.data : eventSchema.parse({});
+  const known = isRecord(body) ? parsedBodies.get(body) : undefined;
+  if (known) return known;
+  const { data } = eventSchema.safeParse(body);
+  const event = data ?? eventSchema.parse({});
+  if (isRecord(body)) parsedBodies.set(body, event);
+  return event;
 }
 
 /** The customer events endpoint prefixes its types. */
