@@ -9,7 +9,6 @@ import { type ErasedContext, readErasureKey } from '../subscribers/erased-ids.ts
 import { type ProjectKey, tryLockProject } from '../subscribers/identity.ts';
 import { withSpan } from '../tracing.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
-import type { SecretBox } from '../workspaces/secrets.ts';
 import { type InterpretedEvent, interpretPayload } from './interpret.ts';
 import {
   type JournalRow,
