@@ -18,8 +18,8 @@ import { type JobQueue, openJobs } from './jobs/jobs.ts';
 import { addJobMetrics } from './jobs/metrics.ts';
 import { createCatalogCache } from './revenuecat/catalog-names.ts';
 import { type AppContext, createAppContext } from './workspaces/app-context.ts';
-import { deriveKey, loadEncryptionKeys } from './workspaces/encryption-keys.ts';
 import { addWorkspaceMetrics } from './workspaces/metrics.ts';
+import { deriveKey, loadEncryptionKeys } from './workspaces/secrets.ts';
 import { createSessions, type Sessions } from './workspaces/sessions.ts';
 
 /** Calls of a card: the response must come while the agent looks, ms. */

@@ -24,9 +24,17 @@ function entity<Row extends object>(
 ): EntitySchema<Row> {
   const named = Object.entries<EntitySchemaColumnOptions>(columns).map(([property, options]) => [
     property,
-    { ...options, name: property.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`) },
+    { ...options, name: columnOf(property) },
   ]);
   return new EntitySchema<Row>({ name: tableName, tableName, columns: Object.fromEntries(named) });
+}
+
+const columnOf = (property: string): string =>
+  property.replace('revenueCat', 'revenuecat').replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+
+/** A select list that gives rows the shape of the entity, for statements by hand. */
+export function columnsOf<Row>(properties: readonly (keyof Row & string)[]): string {
+  return properties.map((property) => `${columnOf(property)} as "${property}"`).join(', ');
 }
 
 /** A teammate in Intercom, as stored with what they did. */
@@ -87,6 +95,129 @@ export interface SessionRow {
   lastSeenAt: Date;
   expiresAt: Date;
 }
+
+/** An Intercom workspace that has (or had) the app installed. */
+export interface WorkspaceRow {
+  /** Intercom's `id_code`, which is also the `app_id` of webhooks and the `workspace_id` of Canvas Kit. */
+  workspaceId: string;
+  name: string;
+  region: 'US' | 'EU' | 'AU';
+  /** IANA name: `Europe/Dublin`. */
+  timezone: string;
+  /** Encrypted; `null` after an uninstall. */
+  accessToken: string | null;
+  status: 'connected' | 'disconnected' | 'uninstalled';
+  /** A failure code, shown in the settings. */
+  statusReason: string | null;
+  settings: unknown;
+  messengerSecret: string | null;
+  erasureKey: string | null;
+  /** Whether Intercom lets only verified users into the Messenger; `null`: not known. */
+  identityVerification: boolean | null;
+  installedBy: unknown;
+  installedAt: Date;
+  uninstalledAt: Date | null;
+  disconnectedAt: Date | null;
+  /** When both platforms last confirmed that they accept our access. */
+  checkedAt: Date | null;
+  attributesReady: boolean;
+  notBefore: Date | null;
+  lastClaimedAt: Date | null;
+  /** What Intercom refuses because a permission or a plan is missing, while it accepts everything else. */
+  refusals: Readonly<Partial<Record<'events' | 'contacts', Refusal>>>;
+  /** The health state that was last reported to Intercom; `null`: none since the installation. */
+  healthTold: object | null;
+}
+
+export interface Refusal {
+  readonly code: 'intercom_scope_missing' | 'intercom_plan_restricted';
+  /** Intercom's own message, which names the permission. */
+  readonly message: string;
+  /** UTC, ISO 8601. */
+  readonly since: string;
+}
+
+export const WorkspaceEntity = entity<WorkspaceRow>('workspaces', {
+  workspaceId: key('text'),
+  name: column('text'),
+  region: column('text'),
+  timezone: column('text'),
+  accessToken: optional('text'),
+  status: column('text'),
+  statusReason: optional('text'),
+  settings: column('jsonb'),
+  messengerSecret: optional('text'),
+  erasureKey: optional('text'),
+  identityVerification: optional('boolean'),
+  installedBy: optional('jsonb'),
+  installedAt: column('timestamptz'),
+  uninstalledAt: optional('timestamptz'),
+  disconnectedAt: optional('timestamptz'),
+  checkedAt: optional('timestamptz'),
+  attributesReady: column('boolean'),
+  notBefore: optional('timestamptz'),
+  lastClaimedAt: optional('timestamptz'),
+  refusals: column('jsonb'),
+  healthTold: optional('jsonb'),
+});
+
+/** A RevenueCat project that a workspace has connected. */
+export interface ProjectRow {
+  workspaceId: string;
+  /** Our own id, part of the webhook's address: the workspace's id, a dash and a random part. */
+  projectId: string;
+  revenueCatProjectId: string;
+  name: string;
+  /** Encrypted; `null`: webhooks only. */
+  apiKey: string | null;
+  apiKeyState: 'none' | 'unchecked' | 'valid' | 'rejected';
+  /** Permissions that the key lacked when it was last checked, by RevenueCat's names. */
+  missingScopes: readonly string[];
+  /** Empty: disconnected. No secret has an empty hash, so every webhook is refused. */
+  webhookAuthHash: string;
+  /** Encrypted; `null`: none. */
+  signingSecret: string | null;
+  webhookId: string | null;
+  lastReceivedAt: Date | null;
+  lastRefusedAt: Date | null;
+  refusedFor: 'authorization' | 'signature' | null;
+  disconnectedAt: Date | null;
+  /** What undoing the disconnection restores. */
+  disconnectedAuthHash: string | null;
+  createdAt: Date;
+}
+
+export const ProjectEntity = entity<ProjectRow>('projects', {
+  workspaceId: key('text'),
+  projectId: key('text'),
+  revenueCatProjectId: column('text'),
+  name: column('text'),
+  apiKey: optional('text'),
+  apiKeyState: column('text'),
+  missingScopes: column('jsonb'),
+  webhookAuthHash: column('text'),
+  signingSecret: optional('text'),
+  webhookId: optional('text'),
+  lastReceivedAt: optional('timestamptz'),
+  lastRefusedAt: optional('timestamptz'),
+  refusedFor: optional('text'),
+  disconnectedAt: optional('timestamptz'),
+  disconnectedAuthHash: optional('text'),
+  createdAt: column('timestamptz'),
+});
+
+/** The OAuth `state` that a browser was sent away with. */
+export interface OAuthStateRow {
+  stateHash: string;
+  purpose: string;
+  expiresAt: Date;
+}
+
+export const OAuthStateEntity = entity<OAuthStateRow>('oauth_states', {
+  stateHash: key('text'),
+  purpose: column('text'),
+  expiresAt: column('timestamptz'),
+});
 
 export const SessionEntity = entity<SessionRow>('sessions', {
   workspaceId: key('text'),
@@ -149,7 +280,8 @@ export interface AuditRow {
   workspaceId: string;
   auditId: number;
   at: Date;
-  actor: Readonly<Record<string, unknown>>;
+  /** Intercom does not always send a teammate's e-mail. */
+  actor: Actor & { readonly email: string | null };
   action: string;
   conversationId: string | null;
   contactId: string | null;
@@ -174,6 +306,9 @@ export const AuditEntity = entity<AuditRow>('audit_log', {
 export const ENTITIES = [
   WebhookEntity,
   ContactLinkEntity,
+  WorkspaceEntity,
+  ProjectEntity,
+  OAuthStateEntity,
   SessionEntity,
   ApiKeyEntity,
   CatalogEntity,

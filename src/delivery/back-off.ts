@@ -1,9 +1,10 @@
+import type { Refusal } from '../database/entities.ts';
 import { AppError, type ErrorCode } from '../errors.ts';
 import type { IntercomClient } from '../intercom/client.ts';
 import { DAY_MS } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
-import { clearRefusal, recordRefusal, retryRefused } from '../workspaces/health-store.ts';
-import { markDisconnected, type Refusal, type RefusedWork, type Workspace } from '../workspaces/store.ts';
+import { clearRefusal, type RefusedWork, recordRefusal, retryRefused } from '../workspaces/health.ts';
+import { markDisconnected, type Workspace } from '../workspaces/store.ts';
 import { type Claim, pauseWorkspace } from './claims.ts';
 import { decide } from './decide.ts';
 import { explainPending, type OutboxWriter } from './outbox.ts';
@@ -67,7 +68,7 @@ export async function backOff(delivery: Delivery, error: unknown): Promise<Inter
       return later;
     case 'disconnect':
       await explainPending(context.database, claim, error.code);
-      if (await markDisconnected(context.database, workspaceId, error.code, workspace.accessToken ?? '')) {
+      if (await markDisconnected(context.database, workspace, error.code)) {
         context.logger.error(
           { workspaceId, code: error.code },
           'Intercom refuses the token: deliveries wait. Reinstall the app in Intercom.',
@@ -92,7 +93,7 @@ export async function noteIfRefused(delivery: Delivery, work: RefusedWork, error
   const { code, message } = error;
   if (!isRefusal(code) || delivery.workspace.refusals[work]?.code === code) return;
   const { context, claim } = delivery;
-  if (!(await recordRefusal(context.database, claim.workspaceId, work, { code, message }))) return;
+  if (!(await recordRefusal(context.database, claim.workspaceId, { work, code, message }))) return;
   context.logger.error({ workspaceId: claim.workspaceId, work, code }, 'Intercom refuses: deliveries wait');
   await context.jobs.send('workspace.health', { workspaceId: claim.workspaceId });
 }

@@ -1,6 +1,6 @@
 import { AppError } from '../errors.ts';
 import { fitAttribute, provisionAttributes } from '../intercom/data-attributes.ts';
-import { markAttributesReady } from '../workspaces/store.ts';
+import { updateWorkspace } from '../workspaces/store.ts';
 import { backOff, type Delivery, type Interruption, noteAccepted } from './back-off.ts';
 import { changedAttributes } from './plan.ts';
 
@@ -103,7 +103,8 @@ async function provision(
   const { context, claim, client } = delivery;
   try {
     const { available, created, failed } = await provisionAttributes(client);
-    await markAttributesReady(context.database, claim.workspaceId, failed.length === 0);
+    const { workspaceId } = claim;
+    await updateWorkspace(context.database, { workspaceId }, { attributesReady: failed.length === 0 });
     context.logger.info(
       { workspaceId: claim.workspaceId, created, failed, refusal: refusal.code },
       'attributes provisioned again',

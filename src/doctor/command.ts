@@ -9,7 +9,7 @@ import { explainDatabaseError } from '../database/explain-error.ts';
 import type { Database } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import { createCommandLogger } from '../logger.ts';
-import { findEncryptionKeys } from '../workspaces/encryption-keys.ts';
+import { findEncryptionKeys } from '../workspaces/secrets.ts';
 import { type CheckResult, type Outcome, problem, runChecks, warning } from './check.ts';
 import { prepareOutside, runDoctor } from './run.ts';
 import { OUTSIDE_CHECKS } from './server-checks.ts';

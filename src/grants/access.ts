@@ -190,7 +190,7 @@ export async function readCurrentAccess(
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     if (error.code === 'revenuecat_unauthorized') {
-      await setApiKeyState(context.database, project.workspaceId, project.projectId, 'rejected');
+      await setApiKeyState(context.database, project, 'rejected');
     }
     context.logger.warn({ code: error.code, workspaceId: project.workspaceId }, 'access not read');
     return error.code;

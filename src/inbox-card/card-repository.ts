@@ -2,8 +2,8 @@ import { createBatcher, keyed } from '../database/batcher.ts';
 import type { Sql } from '../database/sql.ts';
 import type { StoredSummary, SubscriberSummary, SummaryValidity } from '../subscription/summary.ts';
 import type { Snapshot } from '../subscription/types.ts';
-import { PROJECT_COLUMNS, type Project, type ProjectRow, toProject } from '../workspaces/projects.ts';
-import { toWorkspace, WORKSPACE_COLUMNS, type Workspace, type WorkspaceRow } from '../workspaces/store.ts';
+import { PROJECT_COLUMNS, type Project, toProject } from '../workspaces/projects.ts';
+import { type StoredWorkspace, toWorkspace, WORKSPACE_COLUMNS, type Workspace } from '../workspaces/store.ts';
 
 /** Ids of one subscriber that a card reads; identified ones come first. */
 export const MAX_IDS = 50;
@@ -50,7 +50,7 @@ with asked as (
   select * from unnest($2::text[], $3::text[], $4::uuid[])
     with ordinality as a (contact_id, external_id, chosen, nr))
 select ${WORKSPACE_COLUMNS},
-       (select json_agg(p order by p.created_at, p.project_id)
+       (select json_agg(p order by p.created_at, p."projectId")
           from (select ${PROJECT_COLUMNS}, created_at from projects
                  where workspace_id = $1 and webhook_auth_hash <> '') p) as projects,
        (select json_agg(m) from (
@@ -100,8 +100,8 @@ interface CandidateJson {
   valid_until_ms: number | null;
 }
 
-interface CardRow extends WorkspaceRow {
-  projects: (Omit<ProjectRow, 'last_received_at'> & { last_received_at: string | null })[] | null;
+interface CardRow extends StoredWorkspace {
+  projects: Parameters<typeof toProject>[0][] | null;
   candidates: CandidateJson[] | null;
 }
 
@@ -167,16 +167,12 @@ async function readCards(
     'read-cards',
   );
   if (!row) return null;
-  const workspace = toWorkspace(row);
-  const projects = (row.projects ?? []).map((project) =>
-    toProject({
-      ...project,
-      last_received_at: project.last_received_at === null ? null : new Date(project.last_received_at),
-    }),
-  );
+  const { projects: storedProjects, candidates, ...stored } = row;
+  const workspace = toWorkspace(stored);
+  const projects = (storedProjects ?? []).map(toProject);
   const connected = new Set(projects.map((project) => project.projectId));
   const found: CandidateJson[][] = asked.map(() => []);
-  for (const candidate of row.candidates ?? []) {
+  for (const candidate of candidates ?? []) {
     if (connected.has(candidate.project_id)) found[candidate.nr - 1]?.push(candidate);
   }
   return found.map((own) => ({ workspace, projects, candidates: strongest(own) }));

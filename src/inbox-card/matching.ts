@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { unassignContact, wakeForContact } from '../contacts/repository.ts';
-import type { Sql } from '../database/sql.ts';
+import type { Transaction } from '../database/sql.ts';
 import type { JobData } from '../jobs/jobs.ts';
 import { findErasedIds } from '../subscribers/erased-ids.ts';
 import {
@@ -257,7 +257,7 @@ export async function removeLink(
 
 async function audit(
   { request }: CardContext,
-  sql: Sql,
+  sql: Transaction,
   record: {
     readonly action: 'link' | 'unlink' | 'look';
     readonly subscriberId: string | null;

@@ -4,9 +4,8 @@ import { connectDatabase } from '../database/connection.ts';
 import { notFound } from '../errors.ts';
 import { createCommandLogger } from '../logger.ts';
 import { parseIsoTime } from '../time.ts';
-import { loadEncryptionKeys } from '../workspaces/encryption-keys.ts';
 import { listProjects } from '../workspaces/projects.ts';
-import { createSecretBox } from '../workspaces/secrets.ts';
+import { createSecretBox, loadEncryptionKeys } from '../workspaces/secrets.ts';
 import { readWorkspace } from '../workspaces/store.ts';
 import { type Reinterpreted, reinterpret, SEND_WITHIN_DAYS } from './reinterpret.ts';
 

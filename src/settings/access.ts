@@ -1,7 +1,6 @@
 import { z } from 'zod';
 import { notFound } from '../errors.ts';
-import { deleteOtherSessions, listSessions } from '../workspaces/session-store.ts';
-import { IDLE_MINUTES } from '../workspaces/sessions.ts';
+import { deleteOtherSessions, IDLE_MINUTES, listSessions } from '../workspaces/sessions.ts';
 import { canChangeSettings } from '../workspaces/settings.ts';
 import { confirmationPage, done, form, type Page, type PageRequest, problems } from './page.ts';
 import { choosePeople, loadPeople, peopleFields } from './people.ts';

@@ -1,5 +1,5 @@
 import { stringify } from 'csv-stringify/sync';
-import { type AuditFilter, type AuditRow, listAudit } from '../workspaces/audit.ts';
+import { type AuditEntry, type AuditFilter, listAudit } from '../workspaces/audit.ts';
 import { AUDIT_SECTIONS, auditEntry } from './messages.ts';
 import type { Page, PageRequest } from './page.ts';
 import { audit } from './settings-audit.ts';
@@ -54,7 +54,7 @@ function filterOf(request: PageRequest): AuditFilter {
 }
 
 /** RFC 4180, times in UTC. */
-export function auditCsv(rows: readonly AuditRow[]): string {
+export function auditCsv(rows: readonly AuditEntry[]): string {
   const lines = rows.map((row) => ({
     at: row.at.toISOString(),
     who: row.actor.name,

@@ -5,9 +5,8 @@ import {
   type Project,
   readProject,
   replaceWebhookAuthorization,
-  setApiKeyState,
-  setMissingScopes,
   setWebhookId,
+  storeApiKey,
   webhookUrl,
 } from '../workspaces/projects.ts';
 import { missingByFeature, registerWebhook } from '../workspaces/revenuecat-key.ts';
@@ -35,8 +34,8 @@ export async function connect(
     { workspaceId, revenueCatProjectId: project.projectId, apiKey: project.apiKey, name: project.name },
   );
   if (project.apiKey !== null) {
-    await setApiKeyState(database, workspaceId, connection.id, 'valid');
-    await setMissingScopes(database, workspaceId, connection.id, project.missingScopes ?? []);
+    const { apiKey, missingScopes = [] } = project;
+    await storeApiKey(request.context, { workspaceId, projectId: connection.id }, { apiKey, missingScopes });
   }
   const registration = await register(request, project.client ?? null, project.projectId, connection);
   await audit(request, 'revenuecat_connected', { project: project.name ?? project.projectId });
@@ -60,7 +59,8 @@ async function register(
     authorizationHeader: connection.webhookAuthorization,
   });
   const webhookId = 'id' in registered ? registered.id : null;
-  await setWebhookId(context.database, workspace.workspaceId, connection.id, webhookId);
+  const { workspaceId } = workspace;
+  await setWebhookId(context.database, { workspaceId, projectId: connection.id }, webhookId);
   return 'id' in registered ? 'registered' : registered.reason;
 }
 
@@ -91,11 +91,7 @@ export async function newWebhook(request: PageRequest, project: Project): Promis
   const connection = {
     id: project.projectId,
     webhookUrl: webhookUrl(context.config.publicUrl, project.projectId),
-    webhookAuthorization: await replaceWebhookAuthorization(
-      context.database,
-      project.workspaceId,
-      project.projectId,
-    ),
+    webhookAuthorization: await replaceWebhookAuthorization(context.database, project),
   };
   const client = context.revenueCat(project, { priority: 'unpaced' });
   const registration = await register(request, client, project.revenueCatProjectId, connection);

@@ -3,8 +3,8 @@ import { AppError, notFound } from '../errors.ts';
 import { eraseSubscribers, exportSubscribers } from '../subscribers/customer-data.ts';
 import { allowAgain, countErased } from '../subscribers/erased-ids.ts';
 import { findByAppUserIds } from '../subscribers/find-store.ts';
+import { uninstall } from '../workspaces/install.ts';
 import { listProjects } from '../workspaces/projects.ts';
-import { uninstall } from '../workspaces/uninstall.ts';
 import { confirmationPage, done, form, type Page, type PageRequest, problems, textField } from './page.ts';
 import { audit } from './settings-audit.ts';
 

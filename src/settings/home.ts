@@ -6,7 +6,7 @@ import { countGrantsByTeammate } from '../workspaces/audit.ts';
 import { listProjects, type Project } from '../workspaces/projects.ts';
 import { lacksPermission } from '../workspaces/revenuecat-key.ts';
 import { OPTIONAL_STEPS } from '../workspaces/settings.ts';
-import type { Refusals, Workspace } from '../workspaces/store.ts';
+import type { Workspace } from '../workspaces/store.ts';
 import { drawActivity } from './chart.ts';
 import { reasonText, SETUP_STEPS } from './messages.ts';
 import { done, form, type Page, type PageRequest, textField } from './page.ts';
@@ -253,7 +253,7 @@ function adviseOnProject(project: Project): Advice[] {
 }
 
 /** Each kind of refusal once, with Intercom's own message: it names the permission. */
-function adviseOnRefusals(refusals: Refusals): Advice[] {
+function adviseOnRefusals(refusals: Workspace['refusals']): Advice[] {
   const all = [refusals.events, refusals.contacts].filter((each) => each !== undefined);
   const missingScope = all.find(({ code }) => code === 'intercom_scope_missing');
   const restricted = all.find(({ code }) => code === 'intercom_plan_restricted');

@@ -1,6 +1,6 @@
 import { messagesFor } from '../i18n/messages.ts';
 import { type DeliverableKind, defaultEventName, EVENT_KINDS } from '../subscription/kinds.ts';
-import type { AuditRow } from '../workspaces/audit.ts';
+import type { AuditEntry } from '../workspaces/audit.ts';
 import texts from './texts.json' with { type: 'json' };
 
 /** Texts that do not belong to one view are in texts.json; this module chooses among them. */
@@ -124,13 +124,13 @@ function valueText(given: unknown): string {
 }
 
 /** What was refunded, in the currency paid. */
-function amountText({ amount_minor: minor, currency }: AuditRow['details']): string {
+function amountText({ amount_minor: minor, currency }: AuditEntry['details']): string {
   if (typeof minor !== 'number' || typeof currency !== 'string') return '';
   return messagesFor('en').money({ amountMinor: minor, currency });
 }
 
 /** One entry of the audit log as text. */
-export function auditEntry(row: AuditRow) {
+export function auditEntry(row: AuditEntry) {
   const detail = (name: string): string => {
     const value = row.details[name];
     return typeof value === 'string' || typeof value === 'number' ? String(value) : '';

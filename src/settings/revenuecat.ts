@@ -12,10 +12,8 @@ import {
   looksLikeSecretKey,
   type Project,
   reconnectProject,
-  replaceApiKey,
-  setApiKeyState,
-  setMissingScopes,
   setSigningSecret,
+  storeApiKey,
   webhookUrl,
 } from '../workspaces/projects.ts';
 import { checkApiKey, type KeyCheck, missingByFeature } from '../workspaces/revenuecat-key.ts';
@@ -130,13 +128,11 @@ function explainCheck(check: Exclude<KeyCheck, { outcome: 'valid' }>): Outcome {
 async function storeKey(
   request: PageRequest,
   project: Project,
-  { apiKey, missingScopes }: { apiKey: string; missingScopes: readonly string[] },
+  accepted: { apiKey: string; missingScopes: readonly string[] },
 ): Promise<Outcome> {
   const { context } = request;
-  const { workspaceId, projectId } = project;
-  await replaceApiKey(context, project, apiKey);
-  await setApiKeyState(context.database, workspaceId, projectId, 'valid');
-  await setMissingScopes(context.database, workspaceId, projectId, missingScopes);
+  const { workspaceId } = project;
+  await storeApiKey(context, project, accepted);
   await audit(request, 'revenuecat_key_replaced', { project: project.name });
   await context.jobs.send('workspace.health', { workspaceId });
   return done('/revenuecat', 'key_replaced');
@@ -150,11 +146,14 @@ const signingForm = form(
   }),
   async (request, { signing_secret: secret }) => {
     const { database, secrets } = request.context;
-    const { workspaceId, projectId, name } = await projectOf(request);
+    const project = await projectOf(request);
+    const { workspaceId, projectId } = project;
     const encrypted =
       secret === '' ? null : secrets.encrypt(secret, secretLocation.signingSecret(workspaceId, projectId));
-    await setSigningSecret(database, workspaceId, projectId, encrypted);
-    await audit(request, encrypted ? 'signing_secret_set' : 'signing_secret_removed', { project: name });
+    await setSigningSecret(database, project, encrypted);
+    await audit(request, encrypted ? 'signing_secret_set' : 'signing_secret_removed', {
+      project: project.name,
+    });
     return done('/revenuecat', encrypted ? 'signing_saved' : 'signing_removed');
   },
 );
@@ -162,8 +161,7 @@ const signingForm = form(
 const reconnectForm = form(z.object({}), async (request) => {
   const { context, workspace, input } = request;
   const { workspaceId } = workspace;
-  const projectId = input('project');
-  if (!(await reconnectProject(context.database, workspaceId, projectId)))
+  if (!(await reconnectProject(context.database, { workspaceId, projectId: input('project') })))
     return done('/revenuecat', 'reconnect_expired');
   const project = await projectOf(request);
   await audit(request, 'revenuecat_reconnected', { project: project.name });
@@ -237,7 +235,7 @@ export const disconnectPage = confirmationPage({
   async save(request) {
     const { context } = request;
     const project = await projectOf(request);
-    const { workspaceId, projectId, webhookId } = project;
+    const { workspaceId, webhookId } = project;
     const client = context.revenueCat(project, { priority: 'unpaced' });
     if (client && webhookId !== null) {
       // A webhook that stays is refused with 401 from now on: it does no harm.
@@ -245,7 +243,7 @@ export const disconnectPage = confirmationPage({
         context.logger.warn({ err: error, workspaceId }, 'webhook not removed at RevenueCat');
       });
     }
-    await disconnectProject(context.database, workspaceId, projectId);
+    await disconnectProject(context.database, project);
     await audit(request, 'revenuecat_disconnected', { project: project.name });
     await context.jobs.send('workspace.health', { workspaceId });
     return done('/revenuecat', 'disconnected');

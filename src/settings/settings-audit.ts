@@ -16,7 +16,7 @@ export async function audit(
   action: string,
   details: Readonly<Record<string, unknown>> = {},
 ): Promise<void> {
-  await auditAdmin(context.database, session, action, details);
+  await auditAdmin(context.database, session, { action, details });
 }
 
 /** Saves one section of the settings with a record of the values before and after. Saving no change leaves none. */
@@ -33,8 +33,8 @@ export async function changeSettings<Section extends keyof WorkspaceSettings>(
     const before = (await readWorkspace(sql, workspaceId))?.settings[section];
     const changes = differences(complete(section, before), complete(section, value));
     if (changes.length === 0) return;
-    await saveSettings(sql, workspaceId, section, value);
-    await auditAdmin(sql, session, action, { changes });
+    await saveSettings(sql, workspaceId, { [section]: value });
+    await auditAdmin(sql, session, { action, details: { changes } });
   });
 }
 

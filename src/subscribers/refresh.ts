@@ -91,11 +91,11 @@ export async function withKey<T extends string>(
 /** Stores whether RevenueCat accepts a key, and reports a change. */
 export async function noteKeyState(
   context: AppContext,
-  { workspaceId, projectId }: Pick<Project, 'workspaceId' | 'projectId'>,
+  project: Pick<Project, 'workspaceId' | 'projectId'>,
   state: 'valid' | 'rejected',
 ): Promise<void> {
-  const isNew = await setApiKeyState(context.database, workspaceId, projectId, state);
-  if (isNew) await context.jobs.send('workspace.health', { workspaceId });
+  const isNew = await setApiKeyState(context.database, project, state);
+  if (isNew) await context.jobs.send('workspace.health', { workspaceId: project.workspaceId });
 }
 
 /** Stores RevenueCat's snapshot of one customer. @returns with no subscriber id for an erased customer */

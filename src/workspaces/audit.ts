@@ -1,66 +1,49 @@
-import type { Sql } from '../database/sql.ts';
+import type { QueryDeepPartialEntity } from 'typeorm';
+import { AuditEntity, type AuditRow, columnsOf } from '../database/entities.ts';
+import type { Entities, Sql } from '../database/sql.ts';
 import type { Admin } from './store.ts';
 
-/** Intercom does not always send a teammate's e-mail. */
-export interface Actor {
-  readonly id: string;
-  readonly name: string;
-  readonly email: string | null;
-}
-
-export interface AuditRecord {
-  readonly workspaceId: string;
-  readonly actor: Actor;
-  readonly action: string;
-  readonly conversationId: string | null;
-  readonly contactId: string | null;
-  readonly subscriberId: string | null;
-  readonly details: Readonly<Record<string, unknown>>;
-  readonly result: string;
-}
+type AuditRecord = Readonly<Omit<AuditRow, 'auditId' | 'at'>>;
 
 /** Stores who did what, to which customer, why, and the result. */
-export async function writeAudit(sql: Sql, record: AuditRecord): Promise<void> {
-  await sql.query(
-    `insert into audit_log (workspace_id, actor, action, conversation_id, contact_id, subscriber_id, details, result)
-     values ($1, $2, $3, $4, $5, $6, $7, $8)`,
-    [
-      record.workspaceId,
-      JSON.stringify(record.actor),
-      record.action,
-      record.conversationId,
-      record.contactId,
-      record.subscriberId,
-      JSON.stringify(record.details),
-      record.result,
-    ],
-  );
+export async function writeAudit({ manager }: Entities, record: AuditRecord): Promise<void> {
+  await manager.insert(AuditEntity, record as QueryDeepPartialEntity<AuditRow>);
 }
 
 /** Records what an admin did outside a conversation. */
 export async function auditAdmin(
-  sql: Sql,
-  { workspaceId, admin }: { workspaceId: string; admin: Admin },
-  action: string,
-  details: Readonly<Record<string, unknown>> = {},
+  database: Entities,
+  { workspaceId, admin }: { readonly workspaceId: string; readonly admin: Admin },
+  entry: { readonly action: string; readonly details?: AuditRow['details'] },
 ): Promise<void> {
-  await writeAudit(sql, {
+  await writeAudit(database, {
     workspaceId,
     actor: admin,
-    action,
     conversationId: null,
     contactId: null,
     subscriberId: null,
-    details,
+    details: {},
     result: 'ok',
+    ...entry,
   });
 }
 
-export interface AuditRow extends Omit<AuditRecord, 'workspaceId' | 'subscriberId'> {
-  /** For the next page. */
+/** An entry as a page shows it; the id is a text, for the address of the next page. */
+export type AuditEntry = Omit<AuditRecord, 'workspaceId' | 'subscriberId'> & {
   readonly auditId: string;
   readonly at: Date;
-}
+};
+
+const ENTRY_COLUMNS = columnsOf<AuditRow>([
+  'auditId',
+  'at',
+  'actor',
+  'action',
+  'conversationId',
+  'contactId',
+  'details',
+  'result',
+]);
 
 export interface AuditFilter {
   /** Part of the actor's name or e-mail; `''`: everyone. */
@@ -72,22 +55,13 @@ export interface AuditFilter {
 }
 
 /** The audit log, newest first. */
-export async function listAudit(
+export function listAudit(
   sql: Sql,
   workspaceId: string,
   filter: AuditFilter & { limit: number },
-): Promise<AuditRow[]> {
-  const rows = await sql.query<{
-    audit_id: string;
-    at: Date;
-    actor: Actor;
-    action: string;
-    conversation_id: string | null;
-    contact_id: string | null;
-    details: Record<string, unknown>;
-    result: string;
-  }>(
-    `select audit_id, at, actor, action, conversation_id, contact_id, details, result from audit_log
+): Promise<AuditEntry[]> {
+  return sql.query<AuditEntry>(
+    `select ${ENTRY_COLUMNS} from audit_log
       where workspace_id = $1
         and ($2 = '' or strpos(lower(coalesce(actor->>'name', '') || ' ' || coalesce(actor->>'email', '')), lower($2)) > 0)
         and ($3::bigint is null or audit_id < $3)
@@ -96,29 +70,18 @@ export async function listAudit(
       limit $4`,
     [workspaceId, filter.person, filter.beforeId, filter.limit, filter.actions],
   );
-  return rows.map((row) => ({
-    auditId: row.audit_id,
-    at: row.at,
-    actor: row.actor,
-    action: row.action,
-    conversationId: row.conversation_id,
-    contactId: row.contact_id,
-    details: row.details,
-    result: row.result,
-  }));
 }
 
 /** Confirmed grants of the last 30 days by teammate, most first. */
-export async function countGrantsByTeammate(
+export function countGrantsByTeammate(
   sql: Sql,
   workspaceId: string,
 ): Promise<{ name: string; grants: number }[]> {
-  const rows = await sql.query<{ name: string; grants: string }>(
-    `select coalesce(nullif(actor->>'name', ''), actor->>'email', actor->>'id') as name, count(*) as grants
+  return sql.query(
+    `select coalesce(nullif(actor->>'name', ''), actor->>'email', actor->>'id') as name, count(*)::integer as grants
        from audit_log
       where workspace_id = $1 and at > now() - interval '30 days' and action = 'grant' and result = 'confirmed'
       group by 1 order by 2 desc, 1 limit 10`,
     [workspaceId],
   );
-  return rows.map(({ name, grants }) => ({ name, grants: Number(grants) }));
 }

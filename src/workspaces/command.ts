@@ -2,9 +2,8 @@ import type { Command } from 'commander';
 import { loadCommandConfig } from '../config.ts';
 import { connectDatabase } from '../database/connection.ts';
 import { createCommandLogger } from '../logger.ts';
-import { loadEncryptionKeys } from './encryption-keys.ts';
 import { connectProject } from './projects.ts';
-import { createSecretBox, rotateKeys } from './secrets.ts';
+import { createSecretBox, loadEncryptionKeys, rotateKeys } from './secrets.ts';
 
 interface ConnectOptions {
   readonly workspace: string;

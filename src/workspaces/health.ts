@@ -1,20 +1,23 @@
 import { isDeepStrictEqual } from 'node:util';
+import { type Refusal, WorkspaceEntity } from '../database/entities.ts';
+import { notifyDelivery } from '../database/notify.ts';
+import type { Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import { withTimeout } from '../time.ts';
 import type { AppContext } from './app-context.ts';
-import { markChecked, readReportedHealth, setReportedHealth } from './health-store.ts';
 import { listProjects, type Project, setApiKeyState, setMissingScopes } from './projects.ts';
 import { checkApiKey } from './revenuecat-key.ts';
 import type { WorkspaceSettings } from './settings.ts';
 import {
   markDisconnected,
   markReconnected,
-  type Refusals,
   readWorkspace,
-  setIdentityVerification,
+  updateWorkspace,
   type Workspace,
 } from './store.ts';
 
+/** What Intercom can refuse while it accepts everything else. */
+export type RefusedWork = keyof Workspace['refusals'];
 export type Platform = 'Intercom' | 'RevenueCat';
 
 /** A health check has a deadline: no call takes longer than this. */
@@ -38,28 +41,29 @@ export async function checkWorkspace(context: AppContext, workspaceId: string): 
   const silent: Platform[] = [];
   if (!intercom) silent.push('Intercom');
   if (keys.includes(false)) silent.push('RevenueCat');
-  if (silent.length === 0) await markChecked(database, workspaceId);
+  if (silent.length === 0) await updateWorkspace(database, { workspaceId }, { checkedAt: () => 'now()' });
   return silent;
 }
 
 /** @returns whether Intercom answered */
 async function checkToken(context: AppContext, workspace: Workspace): Promise<boolean> {
   const { database, logger } = context;
-  const { workspaceId, accessToken } = workspace;
+  const { workspaceId } = workspace;
   const client = context.intercom(workspace, { timeoutMs: CALL_TIMEOUT_MS });
-  if (client === null || accessToken === null) return true;
+  if (client === null) return true;
   try {
     const me = await client.me();
-    await setIdentityVerification(database, workspaceId, me.app.identity_verification);
+    const { identity_verification: identityVerification } = me.app;
+    await updateWorkspace(database, { workspaceId }, { identityVerification });
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     if (error.remedy.kind !== 'reauthorise') return false;
-    if (await markDisconnected(database, workspaceId, error.code, accessToken))
+    if (await markDisconnected(database, workspace, error.code))
       logger.error({ workspaceId, code: error.code }, 'Intercom refuses the token: deliveries wait');
     return true;
   }
   // A token can be suspended and become valid again.
-  if (await markReconnected(database, workspaceId, accessToken))
+  if (await markReconnected(database, workspace))
     logger.info({ workspaceId }, 'Intercom accepts the token again');
   return true;
 }
@@ -77,10 +81,9 @@ async function checkKey(
   const check = await checkApiKey(client, project.revenueCatProjectId, settings);
   if (check.outcome === 'unreachable') return false;
   const state = check.outcome === 'valid' ? 'valid' : 'rejected';
-  if (await setApiKeyState(database, workspaceId, projectId, state))
+  if (await setApiKeyState(database, project, state))
     logger.info({ workspaceId, projectId, state }, 'state of the RevenueCat key changed');
-  if (check.outcome === 'valid')
-    await setMissingScopes(database, workspaceId, projectId, check.missingScopes);
+  if (check.outcome === 'valid') await setMissingScopes(database, project, check.missingScopes);
   return true;
 }
 
@@ -139,7 +142,7 @@ async function readHealth({ database, config }: AppContext, workspaceId: string)
 }
 
 /** A new permission needs a new consent; a plan is changed in Intercom, and only an admin can know about it. */
-function refusedHealth(refusals: Refusals, settingsUrl: string): Health | null {
+function refusedHealth(refusals: Workspace['refusals'], settingsUrl: string): Health | null {
   const all = [refusals.events, refusals.contacts].filter((each) => each !== undefined);
   if (all.some(({ code }) => code === 'intercom_scope_missing')) {
     return reinstall(
@@ -169,7 +172,7 @@ export async function answerHealth(context: AppContext, workspaceId: string): Pr
     stored.state === 'OK' && silent.length > 0
       ? { state: 'UNKNOWN', message: `${silent.join(' and ')} did not answer. The check is repeated.` }
       : stored;
-  await setReportedHealth(context.database, workspaceId, health);
+  await updateWorkspace(context.database, { workspaceId }, { healthTold: health });
   return health;
 }
 
@@ -186,7 +189,8 @@ export async function reportHealth(context: AppContext, workspaceId: string): Pr
   if (!client) return;
   const health = await readHealth(context, workspaceId);
   const { state } = health;
-  if (isDeepStrictEqual(await readReportedHealth(database, workspaceId), health)) return;
+  const stored = await database.manager.findOneBy(WorkspaceEntity, { workspaceId });
+  if (isDeepStrictEqual(stored?.healthTold, health)) return;
   try {
     await client.pushHealth({ ...health });
   } catch (error) {
@@ -195,7 +199,7 @@ export async function reportHealth(context: AppContext, workspaceId: string): Pr
     logger.info({ workspaceId, state }, 'health not reported to Intercom');
     return;
   }
-  await setReportedHealth(database, workspaceId, health);
+  await updateWorkspace(database, { workspaceId }, { healthTold: health });
   logger.info({ workspaceId, state }, 'health reported to Intercom');
 }
 
@@ -212,4 +216,52 @@ function reinstall(message: string): Health {
 
 function link(message: string, label: string, url: string): Health {
   return { state: 'UNHEALTHY', message, cta_type: 'URL_CTA', cta_label: label, cta_url: url };
+}
+
+/**
+ * Records that Intercom refuses a kind of work because a permission or a plan is missing.
+ *
+ * @returns whether that is new
+ */
+export async function recordRefusal(
+  sql: Sql,
+  workspaceId: string,
+  refusal: Omit<Refusal, 'since'> & { readonly work: RefusedWork },
+): Promise<boolean> {
+  const rows = await sql.query(
+    `update workspaces
+        set refusals = jsonb_set(refusals, array[$2::text], jsonb_build_object(
+              'code', $3::text, 'message', $4::text,
+              'since', to_char(now() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')))
+      where workspace_id = $1 and (refusals -> $2 ->> 'code') is distinct from $3
+     returning 1`,
+    [workspaceId, refusal.work, refusal.code, refusal.message.slice(0, 500)],
+  );
+  return rows.length > 0;
+}
+
+/** Intercom accepts that kind of work again. @returns whether it was refused before */
+export async function clearRefusal(sql: Sql, workspaceId: string, work: RefusedWork): Promise<boolean> {
+  const rows = await sql.query(
+    `update workspaces set refusals = refusals - $2::text where workspace_id = $1 and refusals ? $2 returning 1`,
+    [workspaceId, work],
+  );
+  return rows.length > 0;
+}
+
+/** Retries refused events immediately instead of by their schedule: the permission or the plan has changed. */
+export async function retryRefused(sql: Sql, workspaceId: string): Promise<void> {
+  await sql.query(
+    `update event_deliveries set next_try_at = null
+      where workspace_id = $1 and delivered_at is null and not_sent is null
+        and reason in ('intercom_scope_missing', 'intercom_plan_restricted')
+        and subscriber_id in (select subscriber_id from subscribers where workspace_id = $1 and pending_events > 0)`,
+    [workspaceId],
+  );
+  await sql.query(
+    `update subscribers set due_at = now(), attempts = 0
+      where workspace_id = $1 and due_at > now() and attempts > 0 and not waiting`,
+    [workspaceId],
+  );
+  await notifyDelivery(sql, workspaceId);
 }

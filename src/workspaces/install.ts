@@ -4,15 +4,19 @@ import { type Provisioning, provisionAttributes } from '../intercom/data-attribu
 import { withTimeout } from '../time.ts';
 import type { AppContext } from './app-context.ts';
 import { auditAdmin } from './audit.ts';
-import { retryRefused } from './health-store.ts';
+import { retryRefused } from './health.ts';
+import { deleteDisconnectedSecrets } from './projects.ts';
 import { secretLocation } from './secrets.ts';
 import {
   type Admin,
-  markAttributesReady,
+  deleteAccess,
+  eraseUninstalled,
+  listAbandoned,
+  listInstalled,
   readWorkspace,
   saveSettings,
-  setIdentityVerification,
   storeInstallation,
+  updateWorkspace,
   type Workspace,
 } from './store.ts';
 
@@ -44,7 +48,7 @@ export async function install(
   const admin = { id: me.id, name: me.name, email: me.email };
   const before = await readWorkspace(database, workspaceId);
   if (!me.email_verified) {
-    if (before) await auditAdmin(database, { workspaceId, admin }, 'sign_in_refused');
+    if (before) await auditAdmin(database, { workspaceId, admin }, { action: 'sign_in_refused' });
     throw new AppError('forbidden', 'Verify your email address in Intercom first, then try again', {
       status: 403,
     });
@@ -69,11 +73,11 @@ async function storeWorkspace(
     timezone: validTimeZone(me.app.timezone),
     accessToken: context.secrets.encrypt(accessToken, secretLocation.accessToken(workspaceId)),
     installedBy: admin,
+    identityVerification: me.app.identity_verification,
   });
-  await setIdentityVerification(database, workspaceId, me.app.identity_verification);
   // The admins who were selected before may have left.
   if (before?.status === 'uninstalled' && before.settings.access.admins !== null)
-    await saveSettings(database, workspaceId, 'access', { admins: null });
+    await saveSettings(database, workspaceId, { access: { admins: null } });
   if (before && Object.keys(before.refusals).length > 0) await retryRefused(database, workspaceId);
   context.logger.info({ workspaceId, region, again: before !== null }, 'installed');
   await provisionWithin(PROVISION_WAIT_MS, context, workspaceId);
@@ -108,7 +112,7 @@ export async function provisionWorkspace(
   const client = workspace?.status === 'connected' ? context.intercom(workspace) : null;
   if (!client) return null;
   const result = await provisionAttributes(client);
-  await markAttributesReady(context.database, workspaceId, result.failed.length === 0);
+  await updateWorkspace(context.database, { workspaceId }, { attributesReady: result.failed.length === 0 });
   if (result.failed.length > 0)
     context.logger.warn({ workspaceId, failed: result.failed }, 'attributes missing');
   return result;
@@ -125,5 +129,74 @@ function validTimeZone(name: string): string {
     return name;
   } catch {
     return 'UTC';
+  }
+}
+
+export type UninstallOutcome = 'uninstalled' | 'still_installed' | 'unknown';
+
+/**
+ * Acts on an uninstall notice, which carries only a workspace id and may be unsigned (UNVERIFIED): access is deleted
+ * only if Intercom refuses the stored token.
+ *
+ * @throws AppError when Intercom cannot be reached; the caller retries
+ */
+export async function confirmUninstall(context: AppContext, workspaceId: string): Promise<UninstallOutcome> {
+  const { database, logger } = context;
+  const workspace = await readWorkspace(database, workspaceId);
+  const client = workspace && context.intercom(workspace);
+  if (!client || workspace.accessToken === null) return 'unknown';
+  try {
+    await client.me();
+    logger.warn({ workspaceId }, 'uninstall notice ignored: the token still works');
+    return 'still_installed';
+  } catch (error) {
+    if (!(error instanceof AppError) || error.remedy.kind !== 'reauthorise') throw error;
+    if (!(await deleteAccess(database, workspace))) return 'still_installed';
+    logger.info({ workspaceId }, 'uninstalled');
+    return 'uninstalled';
+  }
+}
+
+/**
+ * Uninstalls from our side: Intercom ends the installation, then access is deleted.
+ *
+ * @throws AppError when Intercom cannot be reached; nothing has changed then
+ */
+export async function uninstall(context: AppContext, workspaceId: string): Promise<void> {
+  const workspace = await readWorkspace(context.database, workspaceId);
+  const client = workspace && context.intercom(workspace);
+  if (!client || workspace.accessToken === null) return;
+  try {
+    await client.uninstall();
+  } catch (error) {
+    // A revoked token has no installation left to end.
+    if (!(error instanceof AppError) || error.remedy.kind !== 'reauthorise') throw error;
+  }
+  await deleteAccess(context.database, workspace);
+  context.logger.info({ workspaceId }, 'uninstalled from the settings');
+}
+
+/** A token that has been refused for this long means that the app was uninstalled and the notice was lost. */
+const ABANDONED_AFTER_DAYS = 30;
+/** Data of a workspace that uninstalled the app is kept for this long, then erased. */
+const KEEP_UNINSTALLED_DAYS = 30;
+/** The checks of all workspaces are spread over this time, s. */
+const SPREAD_S = 3_600;
+
+/** Daily: ends abandoned installations, erases old ones, and queues a check of every other. */
+export async function checkInstallations(context: AppContext): Promise<void> {
+  const { database, jobs, logger } = context;
+  for (const workspace of await listAbandoned(database, ABANDONED_AFTER_DAYS)) {
+    if (workspace.accessToken !== null && (await deleteAccess(database, workspace)))
+      logger.info(
+        { workspaceId: workspace.workspaceId },
+        `disconnected for ${ABANDONED_AFTER_DAYS} days: treating the app as uninstalled`,
+      );
+  }
+  const erased = await eraseUninstalled(database, KEEP_UNINSTALLED_DAYS);
+  if (erased.length > 0) logger.info({ workspaces: erased.length }, 'erased uninstalled workspaces');
+  for (const [index, workspaceId] of (await listInstalled(database)).entries()) {
+    await deleteDisconnectedSecrets(database, workspaceId);
+    await jobs.send('workspace.check', { workspaceId }, { afterSeconds: index % SPREAD_S });
   }
 }

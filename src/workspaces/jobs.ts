@@ -1,9 +1,8 @@
 import type { JobDefinitions } from '../jobs/jobs.ts';
 import type { AppContext } from './app-context.ts';
 import { checkWorkspace, reportHealth } from './health.ts';
-import { provisionWorkspace } from './install.ts';
+import { checkInstallations, confirmUninstall, provisionWorkspace } from './install.ts';
 import { rotateKeys } from './secrets.ts';
-import { checkInstallations, confirmUninstall } from './uninstall.ts';
 
 declare module '../jobs/jobs.ts' {
   interface JobData {

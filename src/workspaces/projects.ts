@@ -1,84 +1,53 @@
 import { randomBytes } from 'node:crypto';
-import type { Database, Sql } from '../database/sql.ts';
+import { type FindOptionsWhere, LessThan, MoreThan, Not, type QueryDeepPartialEntity } from 'typeorm';
+import { columnsOf, ProjectEntity, type ProjectRow } from '../database/entities.ts';
+import type { Entities, Sql } from '../database/sql.ts';
 import { badRequest, notFound } from '../errors.ts';
-import { hashSecret, newSecret, type SecretBox, secretLocation } from './secrets.ts';
+import { HOUR_MS } from '../time.ts';
+import type { AppContext } from './app-context.ts';
+import { hashSecret, newSecret, secretLocation } from './secrets.ts';
 import { lockWorkspace, readWorkspace } from './store.ts';
 
-/** A RevenueCat project that a workspace has connected. */
-export interface Project {
-  readonly workspaceId: string;
-  /** Our own id, part of the webhook's address: the workspace's id, a dash and a random part. */
-  readonly projectId: string;
-  readonly revenueCatProjectId: string;
-  readonly name: string;
-  /** Encrypted; `null`: webhooks only, or disconnected. */
-  readonly apiKey: string | null;
-  readonly apiKeyState: 'none' | 'unchecked' | 'valid' | 'rejected';
-  /** Permissions that the key lacked when it was last checked, by RevenueCat's names. */
-  readonly missingScopes: readonly string[];
-  /** Empty: disconnected. No secret has an empty hash, so every webhook is refused. */
-  readonly webhookAuthHash: string;
-  /** Encrypted; `null`: none, or disconnected. */
-  readonly signingSecret: string | null;
-  readonly webhookId: string | null;
-  readonly lastReceivedAt: Date | null;
+const PROPERTIES = [
+  'workspaceId',
+  'projectId',
+  'revenueCatProjectId',
+  'name',
+  'apiKey',
+  'apiKeyState',
+  'missingScopes',
+  'webhookAuthHash',
+  'signingSecret',
+  'webhookId',
+  'lastReceivedAt',
+  'lastRefusedAt',
+  'refusedFor',
+] as const;
+
+type StoredProject = Readonly<Pick<ProjectRow, (typeof PROPERTIES)[number]>>;
+
+/** A RevenueCat project that a workspace has connected; a disconnected one has neither key nor signing secret. */
+export interface Project extends Omit<StoredProject, 'lastRefusedAt' | 'refusedFor'> {
   /** The last webhook that was refused, if none has been accepted since. */
-  readonly refusedWebhook: RefusedWebhook | null;
+  readonly refusedWebhook: {
+    readonly at: Date;
+    /** What did not match. */
+    readonly refusedFor: 'authorization' | 'signature';
+  } | null;
 }
 
-export interface RefusedWebhook {
-  readonly at: Date;
-  /** What did not match. */
-  readonly refusedFor: 'authorization' | 'signature';
-}
+export const PROJECT_COLUMNS = columnsOf<ProjectRow>(PROPERTIES);
 
-export interface ProjectRow {
-  workspace_id: string;
-  project_id: string;
-  revenuecat_project_id: string;
-  name: string;
-  api_key: string | null;
-  api_key_state: Project['apiKeyState'];
-  missing_scopes: readonly string[];
-  webhook_auth_hash: string;
-  signing_secret: string | null;
-  webhook_id: string | null;
-  /** A text when the row comes as JSON. */
-  last_received_at: Date | string | null;
-  last_refused_at: Date | string | null;
-  refused_for: string | null;
-}
-
-export const PROJECT_COLUMNS = `workspace_id, project_id, revenuecat_project_id, name, api_key, api_key_state,
-  missing_scopes, webhook_auth_hash, signing_secret, webhook_id, last_received_at, last_refused_at, refused_for`;
-
-export function toProject(row: ProjectRow): Project {
-  const isConnected = row.webhook_auth_hash !== '';
-  const lastReceivedAt = toDate(row.last_received_at);
-  return {
-    workspaceId: row.workspace_id,
-    projectId: row.project_id,
-    revenueCatProjectId: row.revenuecat_project_id,
-    name: row.name,
-    apiKey: isConnected ? row.api_key : null,
-    apiKeyState: isConnected ? row.api_key_state : 'none',
-    missingScopes: row.missing_scopes,
-    webhookAuthHash: row.webhook_auth_hash,
-    signingSecret: isConnected ? row.signing_secret : null,
-    webhookId: row.webhook_id,
-    lastReceivedAt,
-    refusedWebhook: toRefusedWebhook(row, lastReceivedAt),
-  };
-}
-
-function toRefusedWebhook(row: ProjectRow, lastReceivedAt: Date | null): RefusedWebhook | null {
-  const at = toDate(row.last_refused_at);
-  if (at === null || (lastReceivedAt !== null && lastReceivedAt >= at)) return null;
-  return { at, refusedFor: row.refused_for === 'signature' ? 'signature' : 'authorization' };
-}
-
-function toDate(value: Date | string | null): Date | null {
-  return value === null ? null : new Date(value);
+/** @param row its times are texts when it comes as JSON */
+export function toProject({ lastRefusedAt, refusedFor, ...row }: StoredProject): Project {
+  const lastReceivedAt = row.lastReceivedAt && new Date(row.lastReceivedAt);
+  const at = lastRefusedAt && new Date(lastRefusedAt);
+  const isRefused = at !== null && (lastReceivedAt === null || lastReceivedAt < at);
+  const refusedWebhook = isRefused ? { at, refusedFor: refusedFor ?? 'authorization' } : null;
+  const project = { ...row, lastReceivedAt, refusedWebhook };
+  return row.webhookAuthHash === ''
+    ? { ...project, apiKey: null, apiKeyState: 'none', signingSecret: null }
+    : project;
 }
 
 /** The workspace that a project id names; `null`: not a project id. */
@@ -88,7 +57,7 @@ export function workspaceOfProject(projectId: string): string | null {
 }
 
 export async function readProject(sql: Sql, workspaceId: string, projectId: string): Promise<Project | null> {
-  const [row] = await sql.query<ProjectRow>(
+  const [row] = await sql.query<StoredProject>(
     `select ${PROJECT_COLUMNS} from projects where workspace_id = $1 and project_id = $2`,
     [workspaceId, projectId],
     'read-project',
@@ -96,9 +65,9 @@ export async function readProject(sql: Sql, workspaceId: string, projectId: stri
   return row ? toProject(row) : null;
 }
 
-/** The connected ones, oldest first. */
+/** The connected ones, oldest first. By SQL: pages read them from a replica. */
 export async function listProjects(sql: Sql, workspaceId: string): Promise<Project[]> {
-  const rows = await sql.query<ProjectRow>(
+  const rows = await sql.query<StoredProject>(
     `select ${PROJECT_COLUMNS} from projects
       where workspace_id = $1 and webhook_auth_hash <> '' order by created_at, project_id`,
     [workspaceId],
@@ -149,13 +118,13 @@ export const INVALID_SECRET_KEY =
  * @throws AppError `bad_request` for a malformed key or project id, `not_found` when the app is not installed
  */
 export async function connectProject(
-  deps: { database: Database; secrets: SecretBox; publicUrl: string },
+  deps: Pick<AppContext, 'database' | 'secrets'> & { readonly publicUrl: string },
   input: { workspaceId: string; revenueCatProjectId: string; apiKey: string | null; name: string | null },
 ): Promise<Connection> {
-  const { workspaceId } = input;
+  const { workspaceId, apiKey } = input;
   const revenueCatProjectId = withPrefix(input.revenueCatProjectId);
   if (!isProjectId(revenueCatProjectId)) throw badRequest(INVALID_PROJECT_ID);
-  if (input.apiKey !== null && !looksLikeSecretKey(input.apiKey)) throw badRequest(INVALID_SECRET_KEY);
+  if (apiKey !== null && !looksLikeSecretKey(apiKey)) throw badRequest(INVALID_SECRET_KEY);
   const webhookAuthorization = newSecret('whk_');
   const id = await deps.database.transaction(async (sql) => {
     const workspace = await readWorkspace(sql, workspaceId);
@@ -166,31 +135,25 @@ export async function connectProject(
     }
     // Two concurrent connections would otherwise create the project twice.
     await lockWorkspace(sql, workspaceId);
-    const [known] = await sql.query<{ project_id: string }>(
-      `select project_id from projects where workspace_id = $1 and revenuecat_project_id = $2`,
-      [workspaceId, revenueCatProjectId],
-    );
-    const projectId = known?.project_id ?? `${workspaceId}-${newProjectSuffix()}`;
-    const apiKey =
-      input.apiKey && deps.secrets.encrypt(input.apiKey, secretLocation.apiKey(workspaceId, projectId));
-    await sql.query(
-      `insert into projects (workspace_id, project_id, revenuecat_project_id, name, api_key, api_key_state,
-                             webhook_auth_hash)
-       values ($1, $2, $3, $4, $5, $6, $7)
-       on conflict (workspace_id, project_id) do update
-          set name = excluded.name, api_key = coalesce(excluded.api_key, projects.api_key),
-              api_key_state = case when excluded.api_key is null then projects.api_key_state else 'unchecked' end,
-              webhook_auth_hash = excluded.webhook_auth_hash, last_refused_at = null,
-              disconnected_at = null, disconnected_auth_hash = null`,
-      [
+    const projects = sql.manager.getRepository(ProjectEntity);
+    const known = await projects.findOneBy({ workspaceId, revenueCatProjectId });
+    const projectId = known?.projectId ?? `${workspaceId}-${newProjectSuffix()}`;
+    const key = apiKey && deps.secrets.encrypt(apiKey, secretLocation.apiKey(workspaceId, projectId));
+    await projects.upsert(
+      {
         workspaceId,
         projectId,
         revenueCatProjectId,
-        input.name ?? revenueCatProjectId,
-        apiKey,
-        apiKey ? 'unchecked' : 'none',
-        hashSecret(webhookAuthorization),
-      ],
+        name: input.name ?? revenueCatProjectId,
+        webhookAuthHash: hashSecret(webhookAuthorization),
+        lastRefusedAt: null,
+        disconnectedAt: null,
+        disconnectedAuthHash: null,
+        ...(key || !known
+          ? { apiKey: key, apiKeyState: key ? ('unchecked' as const) : ('none' as const) }
+          : {}),
+      },
+      ['workspaceId', 'projectId'],
     );
     return projectId;
   });
@@ -201,30 +164,36 @@ export function webhookUrl(publicUrl: string, projectId: string): string {
   return `${publicUrl}/webhooks/revenuecat/${projectId}`;
 }
 
-/** Replaces the key of a connected project, and nothing else: its webhook stays as it is. */
-export async function replaceApiKey(
-  deps: { database: Database; secrets: SecretBox },
-  project: Pick<Project, 'workspaceId' | 'projectId'>,
-  apiKey: string,
+type ProjectKey = Pick<Project, 'workspaceId' | 'projectId'>;
+
+async function update(
+  { manager }: Entities,
+  where: FindOptionsWhere<ProjectRow> & ProjectKey,
+  changes: QueryDeepPartialEntity<ProjectRow>,
+): Promise<boolean> {
+  const { affected } = await manager.update(ProjectEntity, where, changes);
+  return (affected ?? 0) > 0;
+}
+
+const keyOf = ({ workspaceId, projectId }: ProjectKey): ProjectKey => ({ workspaceId, projectId });
+
+/** Stores a key that RevenueCat has accepted, and nothing else: the project's webhook stays as it is. */
+export async function storeApiKey(
+  { database, secrets }: Pick<AppContext, 'database' | 'secrets'>,
+  project: ProjectKey,
+  { apiKey, missingScopes }: { apiKey: string; missingScopes: readonly string[] },
 ): Promise<void> {
-  const { workspaceId, projectId } = project;
-  await deps.database.query(
-    `update projects set api_key = $3, api_key_state = 'unchecked' where workspace_id = $1 and project_id = $2`,
-    [workspaceId, projectId, deps.secrets.encrypt(apiKey, secretLocation.apiKey(workspaceId, projectId))],
-  );
+  const encrypted = secrets.encrypt(apiKey, secretLocation.apiKey(project.workspaceId, project.projectId));
+  await update(database, keyOf(project), { apiKey: encrypted, apiKeyState: 'valid', missingScopes });
 }
 
 /** Replaces the webhook's authorization value. @returns the new one, of which only the hash is stored */
-export async function replaceWebhookAuthorization(
-  sql: Sql,
-  workspaceId: string,
-  projectId: string,
-): Promise<string> {
+export async function replaceWebhookAuthorization(database: Entities, project: ProjectKey): Promise<string> {
   const webhookAuthorization = newSecret('whk_');
-  await sql.query(
-    `update projects set webhook_auth_hash = $3, last_refused_at = null
-      where workspace_id = $1 and project_id = $2 and webhook_auth_hash <> ''`,
-    [workspaceId, projectId, hashSecret(webhookAuthorization)],
+  await update(
+    database,
+    { ...keyOf(project), webhookAuthHash: Not('') },
+    { webhookAuthHash: hashSecret(webhookAuthorization), lastRefusedAt: null },
   );
   return webhookAuthorization;
 }
@@ -233,108 +202,98 @@ export async function replaceWebhookAuthorization(
  * Disconnects a project: its webhooks are refused and its key is not used. Its secrets are deleted a day later,
  * so that it can be undone until then. The row stays because its events belong to it.
  */
-export async function disconnectProject(sql: Sql, workspaceId: string, projectId: string): Promise<boolean> {
-  const rows = await sql.query(
-    `update projects
-        set disconnected_at = now(), disconnected_auth_hash = webhook_auth_hash, webhook_auth_hash = ''
-      where workspace_id = $1 and project_id = $2 and webhook_auth_hash <> ''
-     returning 1`,
-    [workspaceId, projectId],
+export function disconnectProject(database: Entities, project: ProjectKey): Promise<boolean> {
+  return update(
+    database,
+    { ...keyOf(project), webhookAuthHash: Not('') },
+    {
+      disconnectedAt: () => 'now()',
+      disconnectedAuthHash: () => 'webhook_auth_hash',
+      webhookAuthHash: '',
+    },
   );
-  return rows.length > 0;
 }
 
 export const UNDO_HOURS = 24;
+const undoableSince = (): Date => new Date(Date.now() - UNDO_HOURS * HOUR_MS);
 
 /** Projects that were disconnected less than a day ago. */
 export async function listDisconnected(
-  sql: Sql,
+  { manager }: Entities,
   workspaceId: string,
 ): Promise<{ projectId: string; name: string; undoUntil: Date }[]> {
-  const rows = await sql.query<{ project_id: string; name: string; undo_until: Date }>(
-    `select project_id, name, disconnected_at + make_interval(hours => $2) as undo_until from projects
-      where workspace_id = $1 and disconnected_at > now() - make_interval(hours => $2)
-      order by disconnected_at desc`,
-    [workspaceId, UNDO_HOURS],
-  );
-  return rows.map((row) => ({ projectId: row.project_id, name: row.name, undoUntil: row.undo_until }));
+  const found = await manager.find(ProjectEntity, {
+    where: { workspaceId, disconnectedAt: MoreThan(undoableSince()) },
+    order: { disconnectedAt: 'desc' },
+  });
+  return found.map(({ projectId, name, disconnectedAt }) => ({
+    projectId,
+    name,
+    undoUntil: new Date((disconnectedAt?.getTime() ?? 0) + UNDO_HOURS * HOUR_MS),
+  }));
 }
 
 /** Undoes a disconnection. @returns whether it could still be undone */
-export async function reconnectProject(sql: Sql, workspaceId: string, projectId: string): Promise<boolean> {
-  const rows = await sql.query(
-    `update projects
-        set webhook_auth_hash = disconnected_auth_hash, disconnected_at = null, disconnected_auth_hash = null
-      where workspace_id = $1 and project_id = $2 and disconnected_at > now() - make_interval(hours => $3)
-     returning 1`,
-    [workspaceId, projectId, UNDO_HOURS],
+export function reconnectProject(database: Entities, project: ProjectKey): Promise<boolean> {
+  return update(
+    database,
+    { ...keyOf(project), disconnectedAt: MoreThan(undoableSince()) },
+    {
+      webhookAuthHash: () => 'disconnected_auth_hash',
+      disconnectedAt: null,
+      disconnectedAuthHash: null,
+    },
   );
-  return rows.length > 0;
 }
 
 /** Deletes the secrets of projects whose disconnection can no longer be undone. */
-export async function deleteDisconnectedSecrets(sql: Sql, workspaceId: string): Promise<void> {
-  await sql.query(
-    `update projects
-        set api_key = null, api_key_state = 'none', missing_scopes = '[]', signing_secret = null,
-            webhook_id = null, disconnected_at = null, disconnected_auth_hash = null
-      where workspace_id = $1 and disconnected_at < now() - make_interval(hours => $2)`,
-    [workspaceId, UNDO_HOURS],
+export async function deleteDisconnectedSecrets({ manager }: Entities, workspaceId: string): Promise<void> {
+  await manager.update(
+    ProjectEntity,
+    { workspaceId, disconnectedAt: LessThan(undoableSince()) },
+    {
+      apiKey: null,
+      apiKeyState: 'none',
+      missingScopes: [],
+      signingSecret: null,
+      webhookId: null,
+      disconnectedAt: null,
+      disconnectedAuthHash: null,
+    },
   );
 }
 
 export async function setWebhookId(
-  sql: Sql,
-  workspaceId: string,
-  projectId: string,
+  database: Entities,
+  project: ProjectKey,
   webhookId: string | null,
 ): Promise<void> {
-  await sql.query(`update projects set webhook_id = $3 where workspace_id = $1 and project_id = $2`, [
-    workspaceId,
-    projectId,
-    webhookId,
-  ]);
+  await update(database, keyOf(project), { webhookId });
 }
 
 /** @param encrypted `null`: webhooks need no signature */
 export async function setSigningSecret(
-  sql: Sql,
-  workspaceId: string,
-  projectId: string,
+  database: Entities,
+  project: ProjectKey,
   encrypted: string | null,
 ): Promise<void> {
-  await sql.query(
-    `update projects set signing_secret = $3, last_refused_at = null where workspace_id = $1 and project_id = $2`,
-    [workspaceId, projectId, encrypted],
-  );
+  await update(database, keyOf(project), { signingSecret: encrypted, lastRefusedAt: null });
 }
 
 /** @returns whether the state has changed */
-export async function setApiKeyState(
-  sql: Sql,
-  workspaceId: string,
-  projectId: string,
+export function setApiKeyState(
+  database: Entities,
+  project: ProjectKey,
   state: Project['apiKeyState'],
 ): Promise<boolean> {
-  const rows = await sql.query(
-    `update projects set api_key_state = $3
-      where workspace_id = $1 and project_id = $2 and api_key_state <> $3
-     returning 1`,
-    [workspaceId, projectId, state],
-  );
-  return rows.length > 0;
+  return update(database, { ...keyOf(project), apiKeyState: Not(state) }, { apiKeyState: state });
 }
 
-/** @param scopes those that the project's key lacks */
+/** @param missingScopes those that the project's key lacks */
 export async function setMissingScopes(
-  sql: Sql,
-  workspaceId: string,
-  projectId: string,
-  scopes: readonly string[],
+  database: Entities,
+  project: ProjectKey,
+  missingScopes: readonly string[],
 ): Promise<void> {
-  await sql.query(`update projects set missing_scopes = $3 where workspace_id = $1 and project_id = $2`, [
-    workspaceId,
-    projectId,
-    JSON.stringify(scopes),
-  ]);
+  await update(database, keyOf(project), { missingScopes });
 }

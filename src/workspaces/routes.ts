@@ -11,8 +11,7 @@ import type { AppContext } from './app-context.ts';
 import { answerHealth } from './health.ts';
 import { type Installed, install, type Purpose } from './install.ts';
 import { hashSecret, newSecret } from './secrets.ts';
-import { saveOAuthState, takeOAuthState } from './session-store.ts';
-import { cookieName, setCookie } from './sessions.ts';
+import { cookieName, saveOAuthState, setCookie, takeOAuthState } from './sessions.ts';
 import { readWorkspace } from './store.ts';
 
 const STATE_MINUTES = 10;

@@ -2,13 +2,15 @@ import { createHmac } from 'node:crypto';
 import { parseCookie, stringifySetCookie } from 'cookie';
 import type { Request, RequestHandler, Response } from 'express';
 import { LRUCache } from 'lru-cache';
+import { LessThan, MoreThan, Not } from 'typeorm';
+import { OAuthStateEntity, SessionEntity, type SessionRow } from '../database/entities.ts';
+import type { Entities } from '../database/sql.ts';
 import { AppError, forbidden, unauthorized } from '../errors.ts';
 import { equalInConstantTime } from '../text.ts';
-import { MINUTE_MS } from '../time.ts';
+import { HOUR_MS, MINUTE_MS } from '../time.ts';
 import type { AppContext } from './app-context.ts';
 import { auditAdmin } from './audit.ts';
 import { hashSecret, newSecret } from './secrets.ts';
-import { deleteOtherSessions, deleteSession, insertSession, readSession } from './session-store.ts';
 import { type Admin, readWorkspace } from './store.ts';
 
 const SESSION_HOURS = 12;
@@ -98,7 +100,7 @@ export function createSessions(context: AppContext, secret: string): Sessions {
     const { admin, csrf } = stored;
     if (team === 'unknown' || team.has(admin.id)) return { ...cookie, admin, csrf };
     await deleteOtherSessions(database, { ...cookie, adminId: stored.admin.id, exceptHash: '' });
-    await auditAdmin(database, { ...cookie, admin: stored.admin }, 'access_removed');
+    await auditAdmin(database, { ...cookie, admin: stored.admin }, { action: 'access_removed' });
     return null;
   }
 
@@ -114,7 +116,7 @@ export function createSessions(context: AppContext, secret: string): Sessions {
         userAgent: (req.get('user-agent') ?? '').slice(0, MAX_USER_AGENT_LENGTH),
         hours: SESSION_HOURS,
       });
-      await auditAdmin(database, { workspaceId, admin }, 'signed_in');
+      await auditAdmin(database, { workspaceId, admin }, { action: 'signed_in' });
       const value = `${workspaceId}.${random}`;
       setCookie(res, {
         name: 'st_session',
@@ -128,7 +130,7 @@ export function createSessions(context: AppContext, secret: string): Sessions {
       const stored = cookie && (await readSession(database, cookie, IDLE_MINUTES));
       if (stored) {
         await deleteSession(database, cookie);
-        await auditAdmin(database, { ...cookie, admin: stored.admin }, 'signed_out');
+        await auditAdmin(database, { ...cookie, admin: stored.admin }, { action: 'signed_out' });
       }
       setCookie(res, { name: 'st_session', value: '', maxAgeS: 0, production });
       res.set('Clear-Site-Data', '"cache", "cookies", "storage"');
@@ -197,4 +199,88 @@ export function sessionOf(res: Response): Session {
   const session = res.locals.session as Session | undefined;
   if (!session) throw unauthorized('Sign in first');
   return session;
+}
+
+/** Writing the last use at most this often keeps reading a page cheap. */
+const TOUCH_EVERY_MS = MINUTE_MS;
+
+export type StoredSession = Pick<SessionRow, 'admin' | 'csrf'>;
+export type SessionKey = Pick<SessionRow, 'workspaceId' | 'sessionHash'>;
+
+const sessions = ({ manager }: Entities) => manager.getRepository(SessionEntity);
+const ago = (ms: number): Date => new Date(Date.now() - ms);
+
+export async function insertSession(
+  database: Entities,
+  { hours, ...session }: Omit<SessionRow, 'createdAt' | 'lastSeenAt' | 'expiresAt'> & { hours: number },
+): Promise<void> {
+  const { workspaceId } = session;
+  const now = new Date();
+  await sessions(database).delete({ workspaceId, expiresAt: LessThan(now) });
+  const expiresAt = new Date(now.getTime() + hours * HOUR_MS);
+  await sessions(database).insert({ ...session, createdAt: now, lastSeenAt: now, expiresAt });
+}
+
+/** @returns `null`: unknown, expired, idle for too long or signed out */
+export async function readSession(
+  database: Entities,
+  { workspaceId, sessionHash }: SessionKey,
+  idleMinutes: number,
+): Promise<StoredSession | null> {
+  const key = { workspaceId, sessionHash };
+  const found = await sessions(database).findOneBy({ ...key, ...isLive(idleMinutes) });
+  if (found && found.lastSeenAt < ago(TOUCH_EVERY_MS))
+    await sessions(database).update(key, { lastSeenAt: new Date() });
+  return found;
+}
+
+function isLive(idleMinutes: number) {
+  return { expiresAt: MoreThan(new Date()), lastSeenAt: MoreThan(ago(idleMinutes * MINUTE_MS)) };
+}
+
+/** The sessions that are signed in now, the last used first. */
+export function listSessions(
+  database: Entities,
+  workspaceId: string,
+  idleMinutes: number,
+): Promise<SessionRow[]> {
+  return sessions(database).find({
+    where: { workspaceId, ...isLive(idleMinutes) },
+    order: { lastSeenAt: 'desc' },
+    take: 100,
+  });
+}
+
+export async function deleteSession(
+  database: Entities,
+  { workspaceId, sessionHash }: SessionKey,
+): Promise<void> {
+  await sessions(database).delete({ workspaceId, sessionHash });
+}
+
+/** Ends all sessions of an admin but one. */
+export async function deleteOtherSessions(
+  database: Entities,
+  { workspaceId, adminId, exceptHash }: { workspaceId: string; adminId: string; exceptHash: string },
+): Promise<void> {
+  const all = await sessions(database).findBy({ workspaceId, sessionHash: Not(exceptHash) });
+  for (const session of all.filter(({ admin }) => admin.id === adminId))
+    await deleteSession(database, session);
+}
+
+/** Stores the hash of an OAuth state for as long as the browser may take. */
+export async function saveOAuthState(
+  { manager }: Entities,
+  state: { hash: string; purpose: string; minutes: number },
+): Promise<void> {
+  const { hash: stateHash, purpose, minutes } = state;
+  await manager.delete(OAuthStateEntity, { expiresAt: LessThan(new Date()) });
+  await manager.insert(OAuthStateEntity, { stateHash, purpose, expiresAt: ago(-minutes * MINUTE_MS) });
+}
+
+/** Uses a state up. @returns its purpose; `null`: unknown, used or expired */
+export async function takeOAuthState({ manager }: Entities, stateHash: string): Promise<string | null> {
+  const state = await manager.findOneBy(OAuthStateEntity, { stateHash, expiresAt: MoreThan(new Date()) });
+  const { affected } = await manager.delete(OAuthStateEntity, { stateHash });
+  return state !== null && affected === 1 ? state.purpose : null;
 }

@@ -104,6 +104,7 @@ describe('faults, with real processes', () => {
       name: 'Fleet',
       region: 'US',
       timezone: 'UTC',
+      identityVerification: null,
       accessToken: fleet.secrets.encrypt(token, secretLocation.accessToken(WORKSPACE_ID)),
       installedBy: { id: '7001', name: 'Ada', email: 'ada@example.com' },
     });

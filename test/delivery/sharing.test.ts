@@ -70,7 +70,14 @@ describe('sharing the work', () => {
 
     test('the token that was refused must still be the one in use', async () => {
       const { database } = world.db;
-      assert.equal(await markDisconnected(database, WORKSPACE_ID, 'intercom_unauthorized', 'older'), false);
+      assert.equal(
+        await markDisconnected(
+          database,
+          { workspaceId: WORKSPACE_ID, accessToken: 'older' },
+          'intercom_unauthorized',
+        ),
+        false,
+      );
       const [row] = await database.query<{ status: string }>(
         'select status from workspaces where workspace_id = $1',
         [WORKSPACE_ID],

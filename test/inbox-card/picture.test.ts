@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { DAY_MS, MINUTE_MS } from '../../src/time.ts';
-import { deriveKey } from '../../src/workspaces/encryption-keys.ts';
+import { deriveKey } from '../../src/workspaces/secrets.ts';
 import { createProduct, type Product } from '../support/product.ts';
 import { setSettings, WORKSPACE_ID } from '../support/world.ts';
 import { openFor, tell } from './support.ts';

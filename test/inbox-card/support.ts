@@ -9,7 +9,7 @@ import {
   type StoryName,
 } from '../../src/simulator/revenuecat/scenarios.ts';
 import type { RevenueCatEvent } from '../../src/simulator/revenuecat/state.ts';
-import { deriveKey } from '../../src/workspaces/encryption-keys.ts';
+import { deriveKey } from '../../src/workspaces/secrets.ts';
 import { type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';

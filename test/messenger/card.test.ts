@@ -144,9 +144,9 @@ describe('the customer’s card', () => {
     }
     const admin = { id: '7001', name: 'Ada Agent' };
     const unverifiedAccepted = { reason: 'Internal app', admin, at: '2026-01-01T00:00:00.000Z' };
-    await saveSettings(database, 'abc123', 'messenger', { unverifiedAccepted });
+    await saveSettings(database, 'abc123', { messenger: { unverifiedAccepted } });
     assert.match(await live({ contact: user('user-1') }), /You have Pro/);
-    await saveSettings(database, 'abc123', 'messenger', { unverifiedAccepted: null });
+    await saveSettings(database, 'abc123', { messenger: { unverifiedAccepted: null } });
     await setVerification(true);
     assert.match(await live({ contact: user('user-1') }), /You have Pro/);
   });

@@ -187,8 +187,8 @@ it('removes the secret and keys on uninstall, and the rest after the grace perio
   const key = await makeKey('Last');
   const named = parseApiKey(key);
   assert.ok(named && (await findKeyHolder(site.db.database, 'abc123', { hash: named.hash })));
-  const token = (await readWorkspace(site.db.database, 'abc123'))?.accessToken ?? '';
-  assert.ok(await deleteAccess(site.db.database, 'abc123', token));
+  const workspace = await readWorkspace(site.db.database, 'abc123');
+  assert.ok(workspace && (await deleteAccess(site.db.database, workspace)));
   assert.equal(await sealedSecret(), null);
   assert.equal(await findKeyHolder(site.db.database, 'abc123', { hash: named.hash }), null);
   await site.db.database.query(

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import supertest from 'supertest';
 import { differences } from '../../src/settings/settings-audit.ts';
+import { uninstall } from '../../src/workspaces/install.ts';
 import { readWorkspace } from '../../src/workspaces/store.ts';
-import { uninstall } from '../../src/workspaces/uninstall.ts';
 import { createSite, csrfIn, type Site } from '../workspaces/support.ts';
 
 type Browser = ReturnType<typeof supertest.agent>;

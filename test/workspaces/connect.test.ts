@@ -28,6 +28,8 @@ const connect = (input: { workspaceId?: string; revenueCatProjectId?: string; ap
     { workspaceId: 'abc123', revenueCatProjectId: 'proj1', apiKey: null, name: null, ...input },
   );
 
+const keyOf = (projectId: string) => ({ workspaceId: 'abc123', projectId });
+
 it('creates an id that names its workspace, and an authorization value that is stored as a hash', async () => {
   const connection = await connect({ apiKey: 'sk_secret_value' });
   assert.equal(workspaceOfProject(connection.id), 'abc123');
@@ -51,14 +53,14 @@ it('refuses a malformed key or project id, and keeps the stored key', async () =
     (await listProjects(site.db.database, 'abc123')).filter((each) => each.projectId === id).length,
     1,
   );
-  await disconnectProject(site.db.database, 'abc123', id);
+  await disconnectProject(site.db.database, keyOf(id));
 });
 
 it('accepts the id as the dashboard’s address shows it, without its prefix', async () => {
   const { id } = await connect({ revenueCatProjectId: '57cf58e0' });
   const project = await readProject(site.db.database, 'abc123', id);
   assert.equal(project?.revenueCatProjectId, 'proj57cf58e0');
-  await disconnectProject(site.db.database, 'abc123', id);
+  await disconnectProject(site.db.database, keyOf(id));
 });
 
 it('creates one project from two concurrent connections', async () => {
@@ -76,7 +78,7 @@ it('refuses a workspace that has not installed the app', async () => {
 
 it('refuses every webhook of a disconnected project, not even one without authorization', async () => {
   const connection = await connect({ revenueCatProjectId: 'proj3' });
-  await disconnectProject(site.db.database, 'abc123', connection.id);
+  await disconnectProject(site.db.database, keyOf(connection.id));
   const project = await readProject(site.db.database, 'abc123', connection.id);
   assert.ok(project);
   for (const authorization of [undefined, '', connection.webhookAuthorization]) {
@@ -90,7 +92,7 @@ it('refuses every webhook of a disconnected project, not even one without author
     });
     assert.equal(mismatch, 'authorization');
   }
-  assert.equal(await disconnectProject(site.db.database, 'abc123', connection.id), false);
+  assert.equal(await disconnectProject(site.db.database, keyOf(connection.id)), false);
 });
 
 it('resumes deliveries when a disconnected workspace installs again', async () => {
@@ -99,9 +101,11 @@ it('resumes deliveries when a disconnected workspace installs again', async () =
     `insert into subscribers (workspace_id, project_id, subscriber_id, due_at) values ('abc123', 'p', $1, now())`,
     [randomUUID()],
   );
-  const sealed = (await readWorkspace(database, 'abc123'))?.accessToken ?? '';
-  assert.equal(await markDisconnected(database, 'abc123', 'intercom_unauthorized', 'an older one'), false);
-  assert.equal(await markDisconnected(database, 'abc123', 'intercom_unauthorized', sealed), true);
+  const workspace = await readWorkspace(database, 'abc123');
+  assert.ok(workspace);
+  const older = { ...workspace, accessToken: 'an older one' };
+  assert.equal(await markDisconnected(database, older, 'intercom_unauthorized'), false);
+  assert.equal(await markDisconnected(database, workspace, 'intercom_unauthorized'), true);
   await database.query(
     `update workspaces set not_before = now() + interval '1 hour' where workspace_id = 'abc123'`,
   );
@@ -113,9 +117,9 @@ it('resumes deliveries when a disconnected workspace installs again', async () =
 it('saves one section of the settings without touching the others', async () => {
   const { database } = site.db;
   await Promise.all([
-    saveSettings(database, 'abc123', 'sandbox', { deliver: true }),
-    saveSettings(database, 'abc123', 'contacts', { create: 'all', matchByEmail: true }),
-    saveSettings(database, 'abc123', 'events', { refund: { name: 'Money back', enabled: true } }),
+    saveSettings(database, 'abc123', { sandbox: { deliver: true } }),
+    saveSettings(database, 'abc123', { contacts: { create: 'all', matchByEmail: true } }),
+    saveSettings(database, 'abc123', { events: { refund: { name: 'Money back', enabled: true } } }),
   ]);
   const settings = (await readWorkspace(database, 'abc123'))?.settings;
   assert.equal(settings?.sandbox.deliver, true);
@@ -128,12 +132,7 @@ it('encrypts everything again with a new key, after which the old one can be dro
   const [project] = await listProjects(database, 'abc123');
   assert.ok(project);
   const place = secretLocation.signingSecret('abc123', project.projectId);
-  await setSigningSecret(
-    database,
-    'abc123',
-    project.projectId,
-    site.context.secrets.encrypt('signing', place),
-  );
+  await setSigningSecret(database, project, site.context.secrets.encrypt('signing', place));
 
   const fresh = randomBytes(32);
   const both = createSecretBox([fresh, ...site.context.config.encryptionKeys]);

@@ -3,11 +3,10 @@ import { createHmac } from 'node:crypto';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import supertest from 'supertest';
 import { AppError } from '../../src/errors.ts';
-import { checkWorkspace, reportHealth } from '../../src/workspaces/health.ts';
-import { clearRefusal, recordRefusal } from '../../src/workspaces/health-store.ts';
+import { checkWorkspace, clearRefusal, recordRefusal, reportHealth } from '../../src/workspaces/health.ts';
+import { checkInstallations } from '../../src/workspaces/install.ts';
 import { connectProject, listProjects, setApiKeyState } from '../../src/workspaces/projects.ts';
 import { markDisconnected, readWorkspace } from '../../src/workspaces/store.ts';
-import { checkInstallations } from '../../src/workspaces/uninstall.ts';
 import { CLIENT_SECRET } from '../support/world.ts';
 import { createSite, PUBLIC_URL, type Site } from './support.ts';
 
@@ -57,7 +56,7 @@ async function refuse(
   work: 'events' | 'contacts',
   code: 'intercom_scope_missing' | 'intercom_plan_restricted',
 ) {
-  return recordRefusal(site.db.database, 'abc123', work, { code, message: 'Intercom answered 403' });
+  return recordRefusal(site.db.database, 'abc123', { work, code, message: 'Intercom answered 403' });
 }
 
 describe('the answer to Intercom', () => {
@@ -160,7 +159,7 @@ describe('reporting to Intercom', () => {
     workspace.health = { state: 'nothing was said' };
     await reportHealth(site.context, 'abc123');
     assert.equal(reported()?.state, 'nothing was said');
-    await setApiKeyState(site.db.database, 'abc123', projectId, 'rejected');
+    await setApiKeyState(site.db.database, { workspaceId: 'abc123', projectId }, 'rejected');
     await reportHealth(site.context, 'abc123');
     assert.equal(reported()?.state, 'UNHEALTHY');
     workspace.health = { state: 'nothing was said' };
@@ -175,8 +174,9 @@ describe('reporting to Intercom', () => {
     await reportHealth(site.context, 'abc123');
     assert.equal(reported()?.state, 'OK');
     site.intercom.revokeTokens('abc123');
-    const sealed = (await readWorkspace(site.db.database, 'abc123'))?.accessToken ?? '';
-    await markDisconnected(site.db.database, 'abc123', 'intercom_unauthorized', sealed);
+    const workspace = await readWorkspace(site.db.database, 'abc123');
+    assert.ok(workspace);
+    await markDisconnected(site.db.database, workspace, 'intercom_unauthorized');
     await reportHealth(site.context, 'abc123');
   });
 });
@@ -202,8 +202,9 @@ describe('every day', () => {
   });
 
   it('resumes with a token that was suspended and works again', async () => {
-    const sealed = (await readWorkspace(site.db.database, 'abc123'))?.accessToken ?? '';
-    await markDisconnected(site.db.database, 'abc123', 'intercom_unauthorized', sealed);
+    const workspace = await readWorkspace(site.db.database, 'abc123');
+    assert.ok(workspace);
+    await markDisconnected(site.db.database, workspace, 'intercom_unauthorized');
     await checkWorkspace(site.context, 'abc123');
     assert.equal((await readWorkspace(site.db.database, 'abc123'))?.status, 'connected');
   });

@@ -4,11 +4,12 @@ import { after, before, describe, it, mock } from 'node:test';
 import express from 'express';
 import supertest from 'supertest';
 import { errorHandler } from '../../src/http/errors.ts';
+import type { AppContext } from '../../src/workspaces/app-context.ts';
+import { confirmUninstall, uninstall } from '../../src/workspaces/install.ts';
 import { connectProject, listProjects } from '../../src/workspaces/projects.ts';
 import { installRouter, uninstallRouter } from '../../src/workspaces/routes.ts';
 import { hashSecret, secretLocation } from '../../src/workspaces/secrets.ts';
 import { eraseUninstalled, readWorkspace } from '../../src/workspaces/store.ts';
-import { confirmUninstall, uninstall } from '../../src/workspaces/uninstall.ts';
 import { until } from '../support/wait.ts';
 import { CLIENT_SECRET, silent } from '../support/world.ts';
 import { APP_URL, createSite, PUBLIC_URL, type Site } from './support.ts';
@@ -305,17 +306,14 @@ describe('uninstalling', () => {
   it('does not delete a token that a reinstall has just stored', async () => {
     const old = await readWorkspace(site.db.database, 'abc123');
     site.intercom.revokeTokens('abc123');
-    const racing = {
+    const racing: AppContext = {
       ...site.context,
-      database: {
-        ...site.db.database,
-        async query<Row extends Record<string, unknown>>(sql: string, values: readonly unknown[] = []) {
-          if (sql.includes('access_token = null')) await site.signedIn('abc123');
-          return site.db.database.query<Row>(sql, values);
-        },
+      intercom(workspace) {
+        const client = site.context.intercom(workspace);
+        return client && { ...client, me: () => client.me().finally(() => site.signedIn('abc123')) };
       },
     };
-    assert.equal(await confirmUninstall(racing as never, 'abc123'), 'still_installed');
+    assert.equal(await confirmUninstall(racing, 'abc123'), 'still_installed');
     const workspace = await readWorkspace(site.db.database, 'abc123');
     assert.equal(workspace?.status, 'connected');
     assert.notEqual(workspace?.accessToken, old?.accessToken);

@@ -111,7 +111,7 @@ export async function addStates(world: DemoWorld): Promise<void> {
   const settings = await readWorkspace(database, WORKSPACE_ID);
   if (settings) {
     const contacts = { ...settings.settings.contacts, matchByEmail: true };
-    await saveSettings(database, WORKSPACE_ID, 'contacts', contacts);
+    await saveSettings(database, WORKSPACE_ID, { contacts });
   }
   const [rejectedKey] = await Promise.all([
     addWorkspace(world, 'demokey', [['projkey1', 'Expired Key App']]),

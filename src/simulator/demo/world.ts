@@ -119,5 +119,5 @@ export async function turnOnStoreActions(
   const on = Object.fromEntries(
     Object.entries(actions).map(([kind, policy]) => [kind, { ...policy, enabled: true }]),
   );
-  await saveSettings(database, workspaceId, 'actions', { ...actions, ...on });
+  await saveSettings(database, workspaceId, { actions: { ...actions, ...on } });
 }
