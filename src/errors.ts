@@ -10,7 +10,7 @@ export type Remedy =
   /** Retry, not before this time (epoch ms), without using up a retry. */
   | { readonly kind: 'wait_until'; readonly atMs: number }
   /** The platform rejects our credentials; an admin must connect it again. */
-  | { readonly kind: 'reauthorise' }
+  | { readonly kind: 'reauthorize' }
   /** The contact is unknown to Intercom; wait until it appears. */
   | { readonly kind: 'wait_for_contact' }
   /** The contact was merged into another one. */

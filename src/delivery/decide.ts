@@ -42,7 +42,7 @@ export function decide(
       return { kind: 'contact_missing' };
     case 'wait_until':
       return { kind: 'pause_workspace', untilMs: remedy.atMs };
-    case 'reauthorise':
+    case 'reauthorize':
       return { kind: 'disconnect' };
     case 'give_up':
       if (!FIXABLE.has(error.code)) return { kind: 'fail' };

@@ -36,7 +36,7 @@ export async function probeIntercom(
     verifiesIdentity = (await client.me()).app.identity_verification;
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
-    return error.remedy.kind === 'reauthorise'
+    return error.remedy.kind === 'reauthorize'
       ? { state: 'rejected' }
       : { state: 'unreachable', reason: `Intercom could not be asked: ${error.message}.` };
   }

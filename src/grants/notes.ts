@@ -138,7 +138,7 @@ async function sendNote(context: NoteContext, action: Action, note: OpenNote): P
         await set('sending', error.code);
         return error;
       case 'wait_until':
-      case 'reauthorise':
+      case 'reauthorize':
         await set(isUncertain ? 'sending' : 'queued', error.code);
         return error;
       default: {

@@ -122,36 +122,6 @@ export interface DataEvent {
   readonly metadata: Readonly<Record<string, unknown>>;
 }
 
-export interface IntercomClient {
-  me(): Promise<IntercomMe>;
-  /** Ends the installation from our side. */
-  uninstall(): Promise<void>;
-  getContact(contactId: string): Promise<IntercomContact>;
-  /** The contact, or the one that it was merged into; `null`: it was deleted. */
-  followContact(contactId: string): Promise<IntercomContact | null>;
-  /** Users only, not affected by the search index's delay; `null`: unknown. */
-  findByExternalId(externalId: string): Promise<IntercomContact | null>;
-  /** At most 50; several contacts can share an e-mail. */
-  searchByEmail(email: string): Promise<IntercomContact[]>;
-  createContact(body: Readonly<Record<string, unknown>>): Promise<IntercomContact>;
-  updateContact(contactId: string, body: Readonly<Record<string, unknown>>): Promise<IntercomContact>;
-  unarchiveContact(contactId: string): Promise<void>;
-  sendEvent(event: DataEvent): Promise<void>;
-  listDataAttributes(): Promise<IntercomDataAttribute[]>;
-  createDataAttribute(attribute: { name: string; dataType: string; description: string }): Promise<void>;
-  updateDataAttribute(
-    id: string | number,
-    changes: { readonly archived?: false; readonly messenger_writable?: false },
-  ): Promise<void>;
-  /** Notifies no teammate. */
-  leaveNote(note: { conversationId: string; adminId: string; html: string }): Promise<void>;
-  /** Bodies of the notes in a conversation, HTML; of its last 500 parts. */
-  listNotes(conversationId: string): Promise<string[]>;
-  /** Teammates, without bots. */
-  listAdmins(): Promise<IntercomAdmin[]>;
-  pushHealth(health: Readonly<Record<string, unknown>>): Promise<void>;
-}
-
 /** Intercom resolves merges itself; a longer chain of them is a loop. */
 const MAX_HOPS = 3;
 
@@ -228,8 +198,10 @@ export async function exchangeCode(input: {
 }
 
 /** Calls Intercom's REST API for one workspace. Every method throws {@link AppError} with an `intercom_…` code. */
+export type IntercomClient = ReturnType<typeof createIntercomClient>;
+
 // biome-ignore lint/complexity/noExcessiveLinesPerFunction: one short method for each endpoint
-export function createIntercomClient(options: IntercomClientOptions): IntercomClient {
+export function createIntercomClient(options: IntercomClientOptions) {
   const http = createIntercomHttp(options);
   const { gate } = options;
   const id = encodeURIComponent;
@@ -247,94 +219,100 @@ export function createIntercomClient(options: IntercomClientOptions): IntercomCl
       gate.release(answered);
     }
   }
-  const get = (url: string, action: string): Promise<unknown> => request({ url, action });
-  const post = (url: string, action: string, data?: unknown): Promise<unknown> =>
-    request({ method: 'POST', url, action, data });
-  const put = (url: string, action: string, data: unknown): Promise<unknown> =>
-    request({ method: 'PUT', url, action, data });
+  const post = async (url: string, action: string, data?: object): Promise<void> => {
+    await request({ method: 'POST', url, action, data });
+  };
+  const read = async <T>(schema: z.ZodType<T>, call: AxiosRequestConfig & { action: string }): Promise<T> =>
+    parse(schema, await request(call), call.action);
 
-  return {
-    async me() {
-      return parse(meSchema, await get('/me', 'Reading the workspace'), 'Reading the workspace');
-    },
-    async uninstall() {
-      await post('/auth/uninstall', 'Uninstalling');
-    },
-    async getContact(contactId) {
-      const action = 'Reading a contact';
-      return parse(contactSchema, await get(`/contacts/${id(contactId)}`, action), action);
-    },
-    async findByExternalId(externalId) {
-      const action = 'Finding a contact';
+  async function getContact(contactId: string): Promise<IntercomContact> {
+    return read(contactSchema, { url: `/contacts/${id(contactId)}`, action: 'Reading a contact' });
+  }
+
+  /** The contact, or the one that it was merged into; `null`: it was deleted. */
+  async function followContact(contactId: string): Promise<IntercomContact | null> {
+    let at = contactId;
+    for (let hop = 0; hop < MAX_HOPS; hop += 1) {
       try {
-        const path = `/contacts/find_by_external_id/${id(externalId)}`;
-        return parse(contactSchema, await get(path, action), action);
+        return await getContact(at);
       } catch (error) {
         if (!(error instanceof AppError)) throw error;
         if (error.remedy.kind === 'wait_for_contact') return null;
-        if (error.remedy.kind === 'follow_contact') return this.followContact(error.remedy.contactId);
+        if (error.remedy.kind !== 'follow_contact') throw error;
+        at = error.remedy.contactId;
+      }
+    }
+    return null;
+  }
+
+  return {
+    me: (): Promise<IntercomMe> => read(meSchema, { url: '/me', action: 'Reading the workspace' }),
+    /** Ends the installation from our side. */
+    uninstall: () => post('/auth/uninstall', 'Uninstalling'),
+    getContact,
+    followContact,
+    /** Users only, not affected by the search index's delay; `null`: unknown. */
+    async findByExternalId(externalId: string): Promise<IntercomContact | null> {
+      try {
+        const url = `/contacts/find_by_external_id/${id(externalId)}`;
+        return await read(contactSchema, { url, action: 'Finding a contact' });
+      } catch (error) {
+        if (!(error instanceof AppError)) throw error;
+        if (error.remedy.kind === 'wait_for_contact') return null;
+        if (error.remedy.kind === 'follow_contact') return followContact(error.remedy.contactId);
         throw error;
       }
     },
-    async followContact(contactId) {
-      let at = contactId;
-      for (let hop = 0; hop < MAX_HOPS; hop += 1) {
-        try {
-          return await this.getContact(at);
-        } catch (error) {
-          if (!(error instanceof AppError)) throw error;
-          if (error.remedy.kind === 'wait_for_contact') return null;
-          if (error.remedy.kind !== 'follow_contact') throw error;
-          at = error.remedy.contactId;
-        }
-      }
-      return null;
-    },
-    async searchByEmail(email) {
-      const action = 'Searching contacts';
+    /** At most 50; several contacts can share an e-mail. */
+    async searchByEmail(email: string): Promise<IntercomContact[]> {
       const query = { operator: 'AND', value: [{ field: 'email', operator: '=', value: email }] };
-      const data = await post('/contacts/search', action, { query, pagination: { per_page: 50 } });
-      return parse(z.object({ data: z.array(contactSchema) }), data, action).data;
+      const found = await read(z.object({ data: z.array(contactSchema) }), {
+        method: 'POST',
+        url: '/contacts/search',
+        action: 'Searching contacts',
+        data: { query, pagination: { per_page: 50 } },
+      });
+      return found.data;
     },
-    async createContact(body) {
-      const action = 'Creating a contact';
-      return parse(contactSchema, await post('/contacts', action, body), action);
+    createContact(data: Readonly<Record<string, unknown>>): Promise<IntercomContact> {
+      return read(contactSchema, { method: 'POST', url: '/contacts', action: 'Creating a contact', data });
     },
-    async updateContact(contactId, body) {
-      const action = 'Updating a contact';
-      return parse(contactSchema, await put(`/contacts/${id(contactId)}`, action, body), action);
+    updateContact(contactId: string, data: Readonly<Record<string, unknown>>): Promise<IntercomContact> {
+      const url = `/contacts/${id(contactId)}`;
+      return read(contactSchema, { method: 'PUT', url, action: 'Updating a contact', data });
     },
-    async unarchiveContact(contactId) {
-      await post(`/contacts/${id(contactId)}/unarchive`, 'Unarchiving a contact');
-    },
-    async sendEvent(event) {
-      await post('/events', 'Sending an event', {
+    unarchiveContact: (contactId: string) =>
+      post(`/contacts/${id(contactId)}/unarchive`, 'Unarchiving a contact'),
+    sendEvent: (event: DataEvent) =>
+      post('/events', 'Sending an event', {
         event_name: event.eventName,
         created_at: event.createdAtS,
         id: event.contactId,
         metadata: event.metadata,
-      });
+      }),
+    async listDataAttributes(): Promise<IntercomDataAttribute[]> {
+      const url = '/data_attributes?model=contact&include_archived=true';
+      const schema = z.object({ data: z.array(dataAttributeSchema) });
+      return (await read(schema, { url, action: 'Listing attributes' })).data;
     },
-    async listDataAttributes() {
-      const action = 'Listing attributes';
-      const data = await get('/data_attributes?model=contact&include_archived=true', action);
-      return parse(z.object({ data: z.array(dataAttributeSchema) }), data, action).data;
-    },
-    async createDataAttribute(attribute) {
-      await post('/data_attributes', `Creating the attribute ${attribute.name}`, {
+    createDataAttribute: (attribute: { name: string; dataType: string; description: string }) =>
+      post('/data_attributes', `Creating the attribute ${attribute.name}`, {
         name: attribute.name,
         model: 'contact',
         data_type: attribute.dataType,
         description: attribute.description,
         messenger_writable: false,
-      });
+      }),
+    async updateDataAttribute(
+      attributeId: string | number,
+      data: { readonly archived?: false; readonly messenger_writable?: false },
+    ): Promise<void> {
+      const url = `/data_attributes/${id(String(attributeId))}`;
+      await request({ method: 'PUT', url, action: 'Changing an attribute', data });
     },
-    async updateDataAttribute(attributeId, changes) {
-      const path = `/data_attributes/${id(String(attributeId))}`;
-      await put(path, 'Changing an attribute', changes);
-    },
-    async leaveNote(note) {
-      await post(`/conversations/${id(note.conversationId)}/reply`, 'Leaving a note', {
+    /** Notifies no teammate. */
+    leaveNote: (note: { conversationId: string; adminId: string; html: string }) =>
+      post(`/conversations/${id(note.conversationId)}/reply`, 'Leaving a note', {
         message_type: 'note',
         type: 'admin',
         admin_id: note.adminId,
@@ -342,25 +320,20 @@ export function createIntercomClient(options: IntercomClientOptions): IntercomCl
         // It documents what the teammate has just done. Whether a note ends a snooze is not documented, and 2.16
         // cannot prevent it (`skip_unsnooze` is Preview only).
         skip_notifications: true,
-      });
-    },
-    async listNotes(conversationId) {
-      const action = 'Reading a conversation';
-      const data = await get(`/conversations/${id(conversationId)}`, action);
-      const parts = parse(conversationSchema, data, action).conversation_parts?.conversation_parts ?? [];
+      }),
+    /** Bodies of the notes in a conversation, HTML; of its last 500 parts. */
+    async listNotes(conversationId: string): Promise<string[]> {
+      const url = `/conversations/${id(conversationId)}`;
+      const conversation = await read(conversationSchema, { url, action: 'Reading a conversation' });
+      const parts = conversation.conversation_parts?.conversation_parts ?? [];
       return parts.flatMap((part) => (part.part_type === 'note' && part.body ? [part.body] : []));
     },
-    async listAdmins() {
-      const action = 'Listing teammates';
-      const { admins } = parse(
-        z.object({ admins: z.array(adminSchema) }),
-        await get('/admins', action),
-        action,
-      );
+    /** Teammates, without bots. */
+    async listAdmins(): Promise<IntercomAdmin[]> {
+      const schema = z.object({ admins: z.array(adminSchema) });
+      const { admins } = await read(schema, { url: '/admins', action: 'Listing teammates' });
       return admins.filter(({ type, email }) => type === 'admin' && !email.startsWith('operator+'));
     },
-    async pushHealth(health) {
-      await post('/app_install/status', 'Reporting health', health);
-    },
+    pushHealth: (health: object) => post('/app_install/status', 'Reporting health', health),
   };
 }

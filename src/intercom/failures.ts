@@ -59,7 +59,7 @@ function meaningOf(
     case 401:
       // Without a known code it may pass: a token that is declared invalid stops all deliveries.
       return INVALID_TOKEN.test(code)
-        ? { code: 'intercom_unauthorized', remedy: { kind: 'reauthorise' } }
+        ? { code: 'intercom_unauthorized', remedy: { kind: 'reauthorize' } }
         : UNAVAILABLE;
     case 402:
       return { code: 'intercom_plan_restricted' };

@@ -73,7 +73,11 @@ export function createCallLimiter(options: { database: Database; now?: () => num
       try {
         const calls = Math.min(queue.length, MAX_AT_ONCE);
         const { keepShare } = PRIORITIES[priority];
-        const { granted, waitMs } = await takeCalls(database, project, domain, { calls, keepShare, usage });
+        const { granted, waitMs } = await takeFromBudget(database, project, domain, {
+          calls,
+          keepShare,
+          usage,
+        });
         for (const call of queue.splice(0, granted)) call.resolve();
         if (granted < calls) {
           rejectLate(queue, waitMs);
@@ -169,7 +173,7 @@ export interface RateUsage {
   readonly usage: number;
 }
 
-export interface TakenCalls {
+export interface TakenFromBudget {
   readonly granted: number;
   /** When one more could be granted, ms from now; 0 when all were. */
   readonly waitMs: number;
@@ -188,12 +192,12 @@ export interface TakenCalls {
  * @param ask.usage lowers what is left when another program uses the same key; each is passed once
  * @param ask.nowMs the database's clock unless given
  */
-export async function takeCalls(
+export async function takeFromBudget(
   sql: Sql,
   project: { workspaceId: string; projectId: string },
   domain: CallDomain,
   ask: { calls: number; keepShare: number; usage?: RateUsage | null; nowMs?: number },
-): Promise<TakenCalls> {
+): Promise<TakenFromBudget> {
   for (let attempt = 0; ; attempt += 1) {
     const [row] = await sql.query<{ granted: string; wait_ms: number }>(
       TAKE,

@@ -20,7 +20,7 @@ import {
   webhookSchema,
 } from './schemas.ts';
 import { type CatalogNames, emailOf, idsIn, snapshotTime, toSnapshot } from './snapshot.ts';
-import { createStoreActions, type StoreActions, willRenew } from './store-actions.ts';
+import { createStoreActions, willRenew } from './store-actions.ts';
 
 export interface CatalogItem {
   readonly id: string;
@@ -56,41 +56,6 @@ export interface CustomerPage {
   readonly ids: readonly string[];
   /** What the next page follows; `null`: there is none. */
   readonly next: string | null;
-}
-
-export interface RevenueCatClient {
-  /** What support can do to what a customer bought. */
-  readonly stores: StoreActions;
-  listProjects(): Promise<{ id: string; name: string }[]>;
-  listEntitlements(projectId: string): Promise<CatalogItem[]>;
-  listProducts(projectId: string): Promise<CatalogItem[]>;
-  /** Any alias finds the customer; `null`: RevenueCat does not know it. Creates no customer, unlike v1. */
-  getCustomer(projectId: string, customerId: string): Promise<{ id: string } | null>;
-  /** Exact e-mail; newer servers also match app user ids and store transactions. */
-  searchCustomers(projectId: string, text: string): Promise<{ id: string }[]>;
-  activeEntitlements(projectId: string, customerId: string): Promise<ActiveEntitlement[]>;
-  /** Bought and granted, active and ended. */
-  listSubscriptions(projectId: string, customerId: string): Promise<CustomerSubscription[]>;
-  /** Tests the permission to read this of customers. @throws AppError `revenuecat_scope_missing` */
-  tryReading(projectId: string, what: 'subscriptions' | 'purchases'): Promise<void>;
-  /** Everything of one customer, in four calls; `null`: unknown. */
-  readCustomer(projectId: string, customerId: string, names: CatalogNames): Promise<CustomerReading | null>;
-  /** A page of all customers' ids, up to a hundred, after this one. */
-  listCustomers(projectId: string, after: string | null): Promise<CustomerPage>;
-  grantEntitlement(
-    projectId: string,
-    customerId: string,
-    grant: { entitlementId: string; expiresAtMs: number },
-  ): Promise<void>;
-  revokeEntitlement(projectId: string, customerId: string, entitlementId: string): Promise<void>;
-  listWebhooks(projectId: string): Promise<z.infer<typeof webhookSchema>[]>;
-  createWebhook(
-    projectId: string,
-    webhook: { name: string; url: string; authorizationHeader: string },
-  ): Promise<{ id: string }>;
-  deleteWebhook(projectId: string, webhookId: string): Promise<void>;
-  /** Bodies like webhooks' events; `null`: this server does not offer the endpoint. */
-  listCustomerEvents(projectId: string, customerId: string): Promise<Record<string, unknown>[] | null>;
 }
 
 /** Lists are paged by hundreds; a customer with more pages than this is not read further. */
@@ -142,11 +107,12 @@ function createRevenueCatHttp(options: RevenueCatClientOptions): AxiosInstance {
  * Calls RevenueCat's v2 API with one project's secret key. Every method throws {@link AppError} with a
  * `revenuecat_…` code. v1 is never used: its `GET /subscribers/{id}` creates the customer it is asked for.
  */
+export type RevenueCatClient = ReturnType<typeof createRevenueCatClient>;
+
 // biome-ignore lint/complexity/noExcessiveLinesPerFunction: one short method for each endpoint
-export function createRevenueCatClient(options: RevenueCatClientOptions): RevenueCatClient {
+export function createRevenueCatClient(options: RevenueCatClientOptions) {
   const { apiUrl, now = Date.now } = options;
   const http = createRevenueCatHttp(options);
-  const id = encodeURIComponent;
   const get = (url: string, action: string): Promise<AxiosResponse> => http.get(url, { action });
 
   function parse<T>(schema: z.ZodType<T>, value: unknown, action: string): T {
@@ -158,7 +124,12 @@ export function createRevenueCatClient(options: RevenueCatClientOptions): Revenu
     });
   }
 
-  /** All pages. An item of an unexpected shape is passed over: one odd purchase must not hide the others. */
+  const path = (projectId: string, ...parts: readonly string[]): string =>
+    ['/v2/projects', ...[projectId, ...parts].map(encodeURIComponent)].join('/');
+  const read = async <T>(schema: z.ZodType<T>, url: string, action: string): Promise<T> =>
+    parse(schema, (await get(url, action)).data, action);
+
+  /** All pages. */
   function list<T>(path: string, schema: z.ZodType<T>, action: string): Promise<T[]> {
     const first = `${path}${path.includes('?') ? '&' : '?'}limit=100`;
     return listFrom({ items: [], next_page: first }, schema, action);
@@ -173,60 +144,55 @@ export function createRevenueCatClient(options: RevenueCatClientOptions): Revenu
     const items = wellFormed(schema, begun.items);
     let next = nextPath(begun.next_page, apiUrl, action);
     for (let count = 0; next !== null && count < MAX_PAGES; count += 1) {
-      const page = parse(listSchema, (await get(next, action)).data, action);
+      const page = await read(listSchema, next, action);
       items.push(...wellFormed(schema, page.items));
       next = nextPath(page.next_page, apiUrl, action);
     }
     return items;
   }
 
-  const customerPath = (projectId: string, customerId: string): string =>
-    `/v2/projects/${id(projectId)}/customers/${id(customerId)}`;
-
   return {
-    stores: createStoreActions({ http, list, parse }),
-    async listProjects() {
+    /** What support can do to what a customer bought. */
+    stores: createStoreActions({ http, path, list, read }),
+    async listProjects(): Promise<{ id: string; name: string }[]> {
       const projects = await list('/v2/projects', projectSchema, 'Listing projects');
       return projects.map((project) => ({ id: project.id, name: project.name ?? project.id }));
     },
-    async listEntitlements(projectId) {
-      const items = await list(
-        `/v2/projects/${id(projectId)}/entitlements`,
-        entitlementSchema,
-        'Listing entitlements',
-      );
+    async listEntitlements(projectId: string): Promise<CatalogItem[]> {
+      const items = await list(path(projectId, 'entitlements'), entitlementSchema, 'Listing entitlements');
       return items.map((item) => ({
         id: item.id,
         lookupKey: item.lookup_key,
         displayName: item.display_name,
       }));
     },
-    async listProducts(projectId) {
-      const items = await list(`/v2/projects/${id(projectId)}/products`, productSchema, 'Listing products');
+    async listProducts(projectId: string): Promise<CatalogItem[]> {
+      const items = await list(path(projectId, 'products'), productSchema, 'Listing products');
       return items.map((item) => ({
         id: item.id,
         lookupKey: item.store_identifier,
         displayName: item.display_name,
       }));
     },
-    async getCustomer(projectId, customerId) {
-      const action = 'Reading a customer';
-      return nullWhenMissing(async () =>
-        parse(customerSchema, (await get(customerPath(projectId, customerId), action)).data, action),
-      );
+    /** Any alias finds the customer; `null`: RevenueCat does not know it. Creates no customer, unlike v1. */
+    getCustomer(projectId: string, customerId: string): Promise<{ id: string } | null> {
+      const url = path(projectId, 'customers', customerId);
+      return nullWhenMissing(() => read(customerSchema, url, 'Reading a customer'));
     },
-    searchCustomers(projectId, search) {
-      const path = `/v2/projects/${id(projectId)}/customers?search=${id(search)}`;
-      return list(path, customerSchema, 'Searching customers');
+    /** Exact e-mail; newer servers also match app user ids and store transactions. */
+    searchCustomers(projectId: string, text: string): Promise<{ id: string }[]> {
+      const url = `${path(projectId, 'customers')}?search=${encodeURIComponent(text)}`;
+      return list(url, customerSchema, 'Searching customers');
     },
-    async activeEntitlements(projectId, customerId) {
-      const path = `${customerPath(projectId, customerId)}/active_entitlements`;
-      const items = await list(path, activeEntitlementSchema, 'Reading entitlements');
+    async activeEntitlements(projectId: string, customerId: string): Promise<ActiveEntitlement[]> {
+      const url = path(projectId, 'customers', customerId, 'active_entitlements');
+      const items = await list(url, activeEntitlementSchema, 'Reading entitlements');
       return items.map((item) => ({ entitlementId: item.entitlement_id, endsAtMs: item.expires_at }));
     },
-    async listSubscriptions(projectId, customerId) {
-      const path = `${customerPath(projectId, customerId)}/subscriptions`;
-      const items = await list(path, subscriptionSchema, 'Reading subscriptions');
+    /** Bought and granted, active and ended. */
+    async listSubscriptions(projectId: string, customerId: string): Promise<CustomerSubscription[]> {
+      const url = path(projectId, 'customers', customerId, 'subscriptions');
+      const items = await list(url, subscriptionSchema, 'Reading subscriptions');
       return items.map((item) => ({
         store: item.store,
         givesAccess: item.gives_access,
@@ -236,27 +202,33 @@ export function createRevenueCatClient(options: RevenueCatClientOptions): Revenu
         entitlements: item.entitlements,
       }));
     },
-    async tryReading(projectId, what) {
-      const path = `${customerPath(projectId, 'unknown@example.com')}/${what}?limit=1`;
-      await nullWhenMissing(() => get(path, 'Trying the key'));
+    /** Tests the permission to read this of customers. @throws AppError `revenuecat_scope_missing` */
+    async tryReading(projectId: string, what: 'subscriptions' | 'purchases'): Promise<void> {
+      const url = `${path(projectId, 'customers', 'unknown@example.com', what)}?limit=1`;
+      await nullWhenMissing(() => get(url, 'Trying the key'));
     },
-    readCustomer(projectId, customerId, names) {
+    /** Everything of one customer, in four calls; `null`: unknown. */
+    readCustomer(
+      projectId: string,
+      customerId: string,
+      names: CatalogNames,
+    ): Promise<CustomerReading | null> {
       const requestedAtMs = now();
-      const path = customerPath(projectId, customerId);
+      const of = (...parts: readonly string[]): string => path(projectId, 'customers', customerId, ...parts);
       const action = 'Reading a customer';
       return nullWhenMissing(async () => {
-        const response = await get(`${path}?expand=attributes`, action);
+        const response = await get(`${of()}?expand=attributes`, action);
         const customer = parse(customerSchema, response.data, action);
         const [aliases, attributes, active, subscriptions, purchases] = await Promise.all([
-          list(`${path}/aliases`, aliasSchema, action),
+          list(of('aliases'), aliasSchema, action),
           customer.attributes
             ? listFrom(customer.attributes, attributeSchema, action)
-            : list(`${path}/attributes`, attributeSchema, action),
+            : list(of('attributes'), attributeSchema, action),
           customer.active_entitlements
             ? listFrom(customer.active_entitlements, activeEntitlementSchema, action)
-            : list(`${path}/active_entitlements`, activeEntitlementSchema, action),
-          list(`${path}/subscriptions`, subscriptionSchema, action),
-          list(`${path}/purchases`, purchaseSchema, action),
+            : list(of('active_entitlements'), activeEntitlementSchema, action),
+          list(of('subscriptions'), subscriptionSchema, action),
+          list(of('purchases'), purchaseSchema, action),
         ]);
         const takenAtMs = snapshotTime(requestedAtMs, response.headers.date);
         const parts = { customer, aliases, attributes, active, subscriptions, purchases };
@@ -264,11 +236,11 @@ export function createRevenueCatClient(options: RevenueCatClientOptions): Revenu
         return { snapshot: toSnapshot(parts, known, takenAtMs), email: emailOf(attributes) };
       });
     },
-    async listCustomers(projectId, after) {
+    /** A page of all customers' ids, up to a hundred, after this one. */
+    async listCustomers(projectId: string, after: string | null): Promise<CustomerPage> {
       const action = 'Listing customers';
-      const following = after === null ? '' : `&starting_after=${id(after)}`;
-      const path = `/v2/projects/${id(projectId)}/customers?limit=100${following}`;
-      const page = parse(listSchema, (await get(path, action)).data, action);
+      const following = after === null ? '' : `&starting_after=${encodeURIComponent(after)}`;
+      const page = await read(listSchema, `${path(projectId, 'customers')}?limit=100${following}`, action);
       const ids = wellFormed(customerSchema, page.items).map((customer) => customer.id);
       const next = nextPath(page.next_page, apiUrl, action);
       if (next === null) return { ids, next: null };
@@ -277,48 +249,56 @@ export function createRevenueCatClient(options: RevenueCatClientOptions): Revenu
         next: new URLSearchParams(next.split('?')[1]).get('starting_after') ?? ids.at(-1) ?? null,
       };
     },
-    async grantEntitlement(projectId, customerId, grant) {
-      const path = `${customerPath(projectId, customerId)}/actions/grant_entitlement`;
+    async grantEntitlement(
+      projectId: string,
+      customerId: string,
+      grant: { entitlementId: string; expiresAtMs: number },
+    ): Promise<void> {
+      const url = path(projectId, 'customers', customerId, 'actions', 'grant_entitlement');
       const body = { entitlement_id: grant.entitlementId, expires_at: grant.expiresAtMs };
-      await http.post(path, body, { action: 'Granting an entitlement' });
+      await http.post(url, body, { action: 'Granting an entitlement' });
     },
-    async revokeEntitlement(projectId, customerId, entitlementId) {
-      const path = `${customerPath(projectId, customerId)}/actions/revoke_granted_entitlement`;
-      await http.post(path, { entitlement_id: entitlementId }, { action: 'Revoking an entitlement' });
+    async revokeEntitlement(projectId: string, customerId: string, entitlementId: string): Promise<void> {
+      const url = path(projectId, 'customers', customerId, 'actions', 'revoke_granted_entitlement');
+      await http.post(url, { entitlement_id: entitlementId }, { action: 'Revoking an entitlement' });
     },
-    listWebhooks(projectId) {
-      return list(`/v2/projects/${id(projectId)}/integrations/webhooks`, webhookSchema, 'Listing webhooks');
+    listWebhooks(projectId: string): Promise<z.infer<typeof webhookSchema>[]> {
+      return list(path(projectId, 'integrations', 'webhooks'), webhookSchema, 'Listing webhooks');
     },
-    async createWebhook(projectId, webhook) {
+    async createWebhook(
+      projectId: string,
+      webhook: { name: string; url: string; authorizationHeader: string },
+    ): Promise<{ id: string }> {
       const action = 'Registering the webhook';
-      const body = {
-        name: webhook.name,
-        url: webhook.url,
-        authorization_header: webhook.authorizationHeader,
-      };
-      const path = `/v2/projects/${id(projectId)}/integrations/webhooks`;
-      return parse(webhookSchema, (await http.post(path, body, { action })).data, action);
+      const { authorizationHeader, ...rest } = webhook;
+      const body = { ...rest, authorization_header: authorizationHeader };
+      const { data } = await http.post(path(projectId, 'integrations', 'webhooks'), body, { action });
+      return parse(webhookSchema, data, action);
     },
-    async deleteWebhook(projectId, webhookId) {
-      const path = `/v2/projects/${id(projectId)}/integrations/webhooks/${id(webhookId)}`;
-      await http.delete(path, { action: 'Removing the webhook' });
+    async deleteWebhook(projectId: string, webhookId: string): Promise<void> {
+      const action = 'Removing the webhook';
+      await http.delete(path(projectId, 'integrations', 'webhooks', webhookId), { action });
     },
-    async listCustomerEvents(projectId, customerId) {
-      const path = `${customerPath(projectId, customerId)}/events`;
-      const items = await list(path, customerEventSchema, 'Reading events').catch((error: unknown) => {
-        // The endpoint is newer than the published description: it may be absent or closed to this key.
-        if (error instanceof AppError && (error.upstreamStatus === 404 || error.upstreamStatus === 403))
-          return null;
-        throw error;
-      });
-      return (
-        items?.map((item) => ({
+    /** Bodies like webhooks' events; `null`: this server does not offer the endpoint. */
+    async listCustomerEvents(
+      projectId: string,
+      customerId: string,
+    ): Promise<Record<string, unknown>[] | null> {
+      const url = path(projectId, 'customers', customerId, 'events');
+      try {
+        const items = await list(url, customerEventSchema, 'Reading events');
+        return items.map((item) => ({
           event_timestamp_ms: item.occurred_at ?? item.created_at,
           ...item.body,
           id: item.body?.id ?? item.id,
           type: item.body?.type ?? item.type,
-        })) ?? null
-      );
+        }));
+      } catch (error) {
+        // The endpoint is newer than the published description: it may be absent or closed to this key.
+        if (error instanceof AppError && (error.upstreamStatus === 404 || error.upstreamStatus === 403))
+          return null;
+        throw error;
+      }
     },
   };
 }

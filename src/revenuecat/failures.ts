@@ -40,7 +40,7 @@ function meaningOf(
   const { status } = response;
   switch (status) {
     case 401:
-      return { code: 'revenuecat_unauthorized', remedy: { kind: 'reauthorise' } };
+      return { code: 'revenuecat_unauthorized', remedy: { kind: 'reauthorize' } };
     case 403:
       return { code: 'revenuecat_scope_missing' };
     case 404:

@@ -23,26 +23,7 @@ export interface LiveTransaction {
   readonly purchasedAtMs: number;
 }
 
-/** What RevenueCat can do to what a customer bought. Every call names the project by RevenueCat's id. */
-export interface StoreActions {
-  /** Everything bought, not granted. */
-  listPurchases(projectId: string, customerId: string): Promise<LivePurchase[]>;
-  listTransactions(projectId: string, subscriptionId: string): Promise<LiveTransaction[]>;
-  cancelSubscription(projectId: string, subscriptionId: string): Promise<void>;
-  refundSubscription(projectId: string, subscriptionId: string): Promise<void>;
-  refundPurchase(projectId: string, purchaseId: string): Promise<void>;
-  refundTransaction(projectId: string, subscriptionId: string, transactionId: string): Promise<void>;
-  /** @param extension.reasonCode Apple's: 0 undeclared, 1 satisfaction, 2 other, 3 outage */
-  extendSubscription(
-    projectId: string,
-    subscriptionId: string,
-    extension: { readonly days: number; readonly reasonCode: number | null },
-  ): Promise<void>;
-  transferPurchases(projectId: string, fromCustomerId: string, toCustomerId: string): Promise<void>;
-  restoreOrder(projectId: string, customerId: string, orderId: string): Promise<void>;
-  /** A single-use link to the customer's own billing portal. */
-  createManagementUrl(projectId: string, subscriptionId: string): Promise<string>;
-}
+export type StoreActions = ReturnType<typeof createStoreActions>;
 
 const transactionSchema = z.object({ id: z.string(), purchased_at: z.number() });
 const managementUrlSchema = z.object({ management_url: z.url({ protocol: /^https$/ }) });
@@ -50,19 +31,24 @@ const managementUrlSchema = z.object({ management_url: z.url({ protocol: /^https
 /** The subset of the client that these calls are built on. */
 interface Calls {
   readonly http: AxiosInstance;
-  list<T>(path: string, schema: z.ZodType<T>, action: string): Promise<T[]>;
-  parse<T>(schema: z.ZodType<T>, value: unknown, action: string): T;
+  /** Below the project. */
+  path(projectId: string, ...parts: readonly string[]): string;
+  list<T>(url: string, schema: z.ZodType<T>, action: string): Promise<T[]>;
+  read<T>(schema: z.ZodType<T>, url: string, action: string): Promise<T>;
 }
 
-/** Source: RevenueCat API v2; `extend` and `restore_purchase_by_order_id`: the description in RevenueCat/cli. */
-export function createStoreActions({ http, list, parse }: Calls): StoreActions {
-  const path = (projectId: string, ...parts: readonly string[]): string =>
-    ['/v2/projects', ...[projectId, ...parts].map(encodeURIComponent)].join('/');
+/**
+ * What RevenueCat can do to what a customer bought. Every call names the project by RevenueCat's id.
+ *
+ * Source: RevenueCat API v2; `extend` and `restore_purchase_by_order_id`: the description in RevenueCat/cli.
+ */
+export function createStoreActions({ http, path, list, read }: Calls) {
   const post = async (url: string, action: string, body: object = {}): Promise<void> => {
     await http.post(url, body, { action });
   };
   return {
-    async listPurchases(projectId, customerId) {
+    /** Everything bought, not granted. */
+    async listPurchases(projectId: string, customerId: string): Promise<LivePurchase[]> {
       const of = (what: string): string => path(projectId, 'customers', customerId, what);
       const [subscriptions, purchases] = await Promise.all([
         list(of('subscriptions'), subscriptionSchema, 'Reading subscriptions'),
@@ -72,41 +58,46 @@ export function createStoreActions({ http, list, parse }: Calls): StoreActions {
         ({ store }) => store !== 'PROMOTIONAL',
       );
     },
-    async listTransactions(projectId, subscriptionId) {
+    async listTransactions(projectId: string, subscriptionId: string): Promise<LiveTransaction[]> {
       const url = path(projectId, 'subscriptions', subscriptionId, 'transactions');
       const items = await list(url, transactionSchema, 'Reading charges');
       return items.map((item) => ({ id: item.id, purchasedAtMs: item.purchased_at }));
     },
-    cancelSubscription: (projectId, id) =>
+    cancelSubscription: (projectId: string, id: string) =>
       post(path(projectId, 'subscriptions', id, 'actions', 'cancel'), 'Canceling a subscription'),
-    refundSubscription: (projectId, id) =>
+    refundSubscription: (projectId: string, id: string) =>
       post(path(projectId, 'subscriptions', id, 'actions', 'refund'), 'Refunding a subscription'),
-    refundPurchase: (projectId, id) =>
+    refundPurchase: (projectId: string, id: string) =>
       post(path(projectId, 'purchases', id, 'actions', 'refund'), 'Refunding a purchase'),
-    refundTransaction: (projectId, id, transactionId) =>
+    refundTransaction: (projectId: string, id: string, transactionId: string) =>
       post(
         path(projectId, 'subscriptions', id, 'transactions', transactionId, 'actions', 'refund'),
         'Refunding a charge',
       ),
-    extendSubscription: (projectId, id, { days, reasonCode }) =>
+    /** @param extension.reasonCode Apple's: 0 undeclared, 1 satisfaction, 2 other, 3 outage */
+    extendSubscription: (
+      projectId: string,
+      id: string,
+      { days, reasonCode }: { readonly days: number; readonly reasonCode: number | null },
+    ) =>
       post(path(projectId, 'subscriptions', id, 'actions', 'extend'), 'Extending a subscription', {
         extend_by_days: days,
         ...(reasonCode === null ? {} : { extend_reason_code: reasonCode }),
       }),
-    transferPurchases: (projectId, from, to) =>
+    transferPurchases: (projectId: string, from: string, to: string) =>
       post(path(projectId, 'customers', from, 'actions', 'transfer'), 'Transferring purchases', {
         target_customer_id: to,
       }),
-    restoreOrder: (projectId, customerId, orderId) =>
+    restoreOrder: (projectId: string, customerId: string, orderId: string) =>
       post(
         path(projectId, 'customers', customerId, 'actions', 'restore_purchase_by_order_id'),
         'Restoring an order',
         { order_id: orderId },
       ),
-    async createManagementUrl(projectId, id) {
-      const action = 'Creating a portal link';
+    /** A single-use link to the customer's own billing portal. */
+    async createManagementUrl(projectId: string, id: string): Promise<string> {
       const url = path(projectId, 'subscriptions', id, 'authenticated_management_url');
-      return parse(managementUrlSchema, (await http.get(url, { action })).data, action).management_url;
+      return (await read(managementUrlSchema, url, 'Creating a portal link')).management_url;
     },
   };
 }

@@ -57,7 +57,7 @@ async function checkToken(context: AppContext, workspace: Workspace): Promise<bo
     await updateWorkspace(database, { workspaceId }, { identityVerification });
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
-    if (error.remedy.kind !== 'reauthorise') return false;
+    if (error.remedy.kind !== 'reauthorize') return false;
     if (await markDisconnected(database, workspace, error.code))
       logger.error({ workspaceId, code: error.code }, 'Intercom refuses the token: deliveries wait');
     return true;
@@ -194,7 +194,7 @@ export async function reportHealth(context: AppContext, workspaceId: string): Pr
   try {
     await client.pushHealth({ ...health });
   } catch (error) {
-    if (!(error instanceof AppError) || error.remedy.kind !== 'reauthorise') throw error;
+    if (!(error instanceof AppError) || error.remedy.kind !== 'reauthorize') throw error;
     // A revoked token cannot report its own revocation: Intercom's own check finds it.
     logger.info({ workspaceId, state }, 'health not reported to Intercom');
     return;

@@ -150,7 +150,7 @@ export async function confirmUninstall(context: AppContext, workspaceId: string)
     logger.warn({ workspaceId }, 'uninstall notice ignored: the token still works');
     return 'still_installed';
   } catch (error) {
-    if (!(error instanceof AppError) || error.remedy.kind !== 'reauthorise') throw error;
+    if (!(error instanceof AppError) || error.remedy.kind !== 'reauthorize') throw error;
     if (!(await deleteAccess(database, workspace))) return 'still_installed';
     logger.info({ workspaceId }, 'uninstalled');
     return 'uninstalled';
@@ -170,7 +170,7 @@ export async function uninstall(context: AppContext, workspaceId: string): Promi
     await client.uninstall();
   } catch (error) {
     // A revoked token has no installation left to end.
-    if (!(error instanceof AppError) || error.remedy.kind !== 'reauthorise') throw error;
+    if (!(error instanceof AppError) || error.remedy.kind !== 'reauthorize') throw error;
   }
   await deleteAccess(context.database, workspace);
   context.logger.info({ workspaceId }, 'uninstalled from the settings');

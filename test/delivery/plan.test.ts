@@ -174,7 +174,7 @@ describe('retrying', () => {
         { kind: 'wait_until', atMs: 7_000 },
         { kind: 'pause_workspace', untilMs: 7_000 },
       ],
-      ['intercom_unauthorized', { kind: 'reauthorise' }, { kind: 'disconnect' }],
+      ['intercom_unauthorized', { kind: 'reauthorize' }, { kind: 'disconnect' }],
       ['intercom_not_found', { kind: 'wait_for_contact' }, { kind: 'contact_missing' }],
       [
         'intercom_contact_merged',

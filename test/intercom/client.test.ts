@@ -24,9 +24,9 @@ describe('what an error response of Intercom means', () => {
       'intercom_attribute_missing',
       'provision_attributes',
     ],
-    [401, 'unauthorized', 'Access Token Invalid', 'intercom_unauthorized', 'reauthorise'],
-    [401, 'token_revoked', '', 'intercom_unauthorized', 'reauthorise'],
-    [401, 'token_suspended', '', 'intercom_unauthorized', 'reauthorise'],
+    [401, 'unauthorized', 'Access Token Invalid', 'intercom_unauthorized', 'reauthorize'],
+    [401, 'token_revoked', '', 'intercom_unauthorized', 'reauthorize'],
+    [401, 'token_suspended', '', 'intercom_unauthorized', 'reauthorize'],
     [401, 'something_else', '', 'intercom_unavailable', 'retry'],
     [
       403,

@@ -7,7 +7,7 @@ import {
   type CallPriority,
   createCallLimiter,
   pauseCalls,
-  takeCalls,
+  takeFromBudget,
 } from '../../src/revenuecat/call-limiter.ts';
 import { createRevenueCatClient } from '../../src/revenuecat/client.ts';
 import { createRevenueCatSimulator } from '../../src/simulator/revenuecat/server.ts';
@@ -68,7 +68,7 @@ describe("the shared limit of a RevenueCat key's calls", () => {
         let nowMs = 1_800_000_000_000;
         const reading = told === null ? null : { limit: told, usage: 0 };
         if (reading)
-          await takeCalls(db.database, project, 'customer', {
+          await takeFromBudget(db.database, project, 'customer', {
             calls: 0,
             keepShare: 0,
             usage: reading,
@@ -76,7 +76,7 @@ describe("the shared limit of a RevenueCat key's calls", () => {
           });
         for (const { pauseMs, calls, keepShare } of list) {
           nowMs += pauseMs;
-          const taken = await takeCalls(db.database, project, 'customer', { calls, keepShare, nowMs });
+          const taken = await takeFromBudget(db.database, project, 'customer', { calls, keepShare, nowMs });
           granted.push({ atMs: nowMs, calls: taken.granted });
           assert.equal(taken.granted >= calls, taken.waitMs === 0);
         }
@@ -96,7 +96,7 @@ describe("the shared limit of a RevenueCat key's calls", () => {
     let total = 0;
     const fromMs = nowMs + MINUTE_MS;
     for (; nowMs < fromMs + MINUTE_MS; nowMs += 500) {
-      const { granted } = await takeCalls(db.database, project, 'customer', {
+      const { granted } = await takeFromBudget(db.database, project, 'customer', {
         calls: 64,
         keepShare: 0.5,
         nowMs,
@@ -110,7 +110,7 @@ describe("the shared limit of a RevenueCat key's calls", () => {
     const project = newProject();
     const nowMs = 1_800_000_000_000;
     const take = (keepShare: number) =>
-      takeCalls(db.database, project, 'customer', { calls: 64, keepShare, nowMs });
+      takeFromBudget(db.database, project, 'customer', { calls: 64, keepShare, nowMs });
     assert.equal((await take(0.5)).granted, 20);
     assert.equal((await take(0.5)).granted, 0);
     assert.equal((await take(0.25)).granted, 10);
@@ -123,17 +123,17 @@ describe("the shared limit of a RevenueCat key's calls", () => {
     const nowMs = 1_800_000_000_000;
     const usage = { limit: 480, usage: 477 };
     const ask = { calls: 40, keepShare: 0, nowMs };
-    assert.equal((await takeCalls(db.database, project, 'customer', { ...ask, usage })).granted, 3);
+    assert.equal((await takeFromBudget(db.database, project, 'customer', { ...ask, usage })).granted, 3);
   });
 
   it('keeps projects, workspaces and domains apart', async () => {
     const project = newProject();
     const nowMs = 1_800_000_000_000;
     const ask = { calls: 64, keepShare: 0, nowMs };
-    assert.equal((await takeCalls(db.database, project, 'customer', ask)).granted, 40);
-    assert.equal((await takeCalls(db.database, project, 'configuration', ask)).granted, 10);
+    assert.equal((await takeFromBudget(db.database, project, 'customer', ask)).granted, 40);
+    assert.equal((await takeFromBudget(db.database, project, 'configuration', ask)).granted, 10);
     const other = { ...project, workspaceId: 'other1' };
-    assert.equal((await takeCalls(db.database, other, 'customer', ask)).granted, 40);
+    assert.equal((await takeFromBudget(db.database, other, 'customer', ask)).granted, 40);
   });
 
   it('stops all calls after a 429, and rejects those that cannot wait', async () => {
