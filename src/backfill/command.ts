@@ -1,15 +1,7 @@
 import type { Command } from 'commander';
-import { loadCommandConfig } from '../config.ts';
-import { connectDatabase } from '../database/connection.ts';
-import type { Sql } from '../database/sql.ts';
-import { AppError, badRequest, notFound } from '../errors.ts';
-import { openJobs } from '../jobs/jobs.ts';
-import { createCommandLogger } from '../logger.ts';
+import { AppError } from '../errors.ts';
 import { parseIsoTime } from '../time.ts';
-import { createAppContext } from '../workspaces/app-context.ts';
-import { listProjects, type Project } from '../workspaces/projects.ts';
-import { loadEncryptionKeys } from '../workspaces/secrets.ts';
-import { readWorkspace } from '../workspaces/store.ts';
+import { type CommandContext, chooseProject, withCommandContext } from '../workspaces/command-context.ts';
 import { backfillJobs, queueImport } from './jobs.ts';
 import { failureMessage, outcomeLines, progressJson, progressLine, watchImport } from './progress.ts';
 import { runImport } from './run.ts';
@@ -35,24 +27,14 @@ export function addBackfillCommand(program: Command): void {
     .option('--events-since <ISO time>', 'also record events since then on contacts')
     .option('--json', 'print the result as JSON')
     .action(async (options: Options) => {
-      process.exitCode = await backfill(options);
+      process.exitCode = await withCommandContext((context) => backfill(context, options));
     });
 }
 
-async function backfill(options: Options): Promise<number> {
+async function backfill(context: CommandContext, options: Options): Promise<number> {
   const eventsSinceMs =
     options.eventsSince === undefined ? null : parseIsoTime(options.eventsSince, '--events-since');
-  const config = loadCommandConfig();
-  const logger = createCommandLogger(process.env.LOG_LEVEL || 'error');
-  const connected = await connectDatabase(config, logger);
-  const { database } = connected;
-  const jobs = await openJobs({
-    databaseUrl: connected.url,
-    backend: config.databaseBackend,
-    listen: false,
-    queueOnly: true,
-    logger,
-  });
+  const { database, jobs } = context;
   const stop = new AbortController();
   // Claimed customers are finished, the rest is left for the server or the next run.
   const interrupt = (): void => {
@@ -62,7 +44,12 @@ async function backfill(options: Options): Promise<number> {
   process.on('SIGINT', interrupt);
   process.on('SIGTERM', interrupt);
   try {
-    const project = await chooseProject(database, options);
+    const project = await chooseProject(context, options);
+    if (project.apiKey === null)
+      throw new AppError(
+        'revenuecat_unauthorized',
+        `${project.name} has no API key: connect it again with --key`,
+      );
     const { progress, joined } = await startImport(database, {
       workspaceId: project.workspaceId,
       projectId: project.projectId,
@@ -76,10 +63,6 @@ async function backfill(options: Options): Promise<number> {
           : `Importing the customers of ${project.name}.\n`,
       );
     }
-    const context = createAppContext(
-      { ...connected, config, jobs, logger },
-      await loadEncryptionKeys(config),
-    );
     // A running server takes part, and continues when this command is interrupted.
     await jobs.register(backfillJobs(context, { stopping: AbortSignal.abort(), onReconciled: () => {} }));
     await queueImport(jobs, progress);
@@ -93,39 +76,7 @@ async function backfill(options: Options): Promise<number> {
   } finally {
     process.off('SIGINT', interrupt);
     process.off('SIGTERM', interrupt);
-    await jobs.stop();
-    await connected.close();
   }
-}
-
-async function chooseProject(sql: Sql, options: Options): Promise<Project> {
-  const workspace = await readWorkspace(sql, options.workspace);
-  if (!workspace) throw notFound(`No workspace ${options.workspace} has the app installed`);
-  const projects = await listProjects(sql, options.workspace);
-  const named = projects.filter(
-    ({ projectId, revenueCatProjectId }) =>
-      options.project === undefined ||
-      options.project === projectId ||
-      options.project === revenueCatProjectId,
-  );
-  const [project] = named;
-  if (!project) {
-    throw notFound(
-      options.project === undefined
-        ? `Workspace ${options.workspace} has no RevenueCat project: connect one first`
-        : `Workspace ${options.workspace} has no RevenueCat project ${options.project}`,
-    );
-  }
-  if (named.length > 1) {
-    const list = named.map(({ projectId, name }) => `  ${projectId}  ${name}`).join('\n');
-    throw badRequest(`The workspace has several projects. Choose one with --project:\n${list}`);
-  }
-  if (project.apiKey === null)
-    throw new AppError(
-      'revenuecat_unauthorized',
-      `${project.name} has no API key: connect it again with --key`,
-    );
-  return project;
 }
 
 function report(progress: ImportProgress, asJson: boolean): number {

@@ -1,14 +1,14 @@
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
-import { loadCommandConfig } from '../config.ts';
-import { connectDatabase } from '../database/connection.ts';
 import { badRequest, notFound } from '../errors.ts';
-import { openJobs } from '../jobs/jobs.ts';
-import { createCommandLogger } from '../logger.ts';
-import { type AppContext, createAppContext } from '../workspaces/app-context.ts';
-import { listProjects } from '../workspaces/projects.ts';
-import { loadEncryptionKeys } from '../workspaces/secrets.ts';
-import { readWorkspace } from '../workspaces/store.ts';
+import { subscriberJobs } from '../subscribers/jobs.ts';
+import type { AppContext } from '../workspaces/app-context.ts';
+import {
+  type CommandContext,
+  chooseProject,
+  requireWorkspace,
+  withCommandContext,
+} from '../workspaces/command-context.ts';
 import { changeBulkGrant, draftBulkGrant, parseCustomerList, runBulkGrant, startBulkGrant } from './bulk.ts';
 import { type BulkGrant, listCustomers, readBulkGrant, readProgress } from './bulk-repository.ts';
 import { grantJobs } from './jobs.ts';
@@ -52,36 +52,20 @@ export function addGrantCommand(program: Command): void {
     .option('--undo <id>', 'remove what a grant has granted')
     .option('--json', 'print the result as JSON')
     .action(async (options: Options) => {
-      process.exitCode = await grant(options);
+      process.exitCode = await withCommandContext((context) => grant(context, options));
     });
 }
 
-async function grant(options: Options): Promise<number> {
-  const config = loadCommandConfig();
-  const logger = createCommandLogger(process.env.LOG_LEVEL || 'error');
-  const connected = await connectDatabase(config, logger);
-  const jobs = await openJobs({
-    databaseUrl: connected.url,
-    backend: config.databaseBackend,
-    listen: false,
-    queueOnly: true,
-    logger,
-  });
-  try {
-    const app = createAppContext({ ...connected, config, jobs, logger }, await loadEncryptionKeys(config));
-    const context: AppContext = {
-      ...app,
-      revenueCat: (project, calls) => app.revenueCat(project, { priority: 'background', ...calls }),
-    };
-    await jobs.register(grantJobs(context));
-    const bulk = await chooseBulk(context, options);
-    if (bulk.state === 'running' || bulk.state === 'undoing')
-      await runBulkGrant(context, bulk, Number.POSITIVE_INFINITY);
-    return await report(context, bulk, options);
-  } finally {
-    await jobs.stop();
-    await connected.close();
-  }
+async function grant(app: CommandContext, options: Options): Promise<number> {
+  const context: AppContext = {
+    ...app,
+    revenueCat: (project, calls) => app.revenueCat(project, { priority: 'background', ...calls }),
+  };
+  await app.jobs.register({ ...subscriberJobs(context), ...grantJobs(context) });
+  const bulk = await chooseBulk(context, options);
+  if (bulk.state === 'running' || bulk.state === 'undoing')
+    await runBulkGrant(context, bulk, Number.POSITIVE_INFINITY);
+  return report(context, bulk, options);
 }
 
 async function chooseBulk(context: AppContext, options: Options): Promise<BulkGrant> {
@@ -96,15 +80,8 @@ async function chooseBulk(context: AppContext, options: Options): Promise<BulkGr
 }
 
 async function newBulk(context: AppContext, options: Options): Promise<BulkGrant> {
-  const { database } = context;
-  const workspace = await readWorkspace(database, options.workspace);
-  if (!workspace) throw notFound(`No workspace ${options.workspace} has the app installed`);
-  const projects = (await listProjects(database, options.workspace)).filter(
-    ({ projectId, revenueCatProjectId }) =>
-      options.project === undefined || [projectId, revenueCatProjectId].includes(options.project),
-  );
-  const [project, ...others] = projects;
-  if (!project || others.length > 0) throw badRequest('Choose one connected project with --project');
+  const project = await chooseProject(context, options);
+  const workspace = await requireWorkspace(context, options.workspace);
   if (options.file === undefined) throw badRequest('Name the list of customers with --file');
   const { entitlement = '', duration, start, reason = '' } = options;
   const appUserIds = parseCustomerList(await readFile(options.file, 'utf8'));

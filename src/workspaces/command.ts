@@ -1,9 +1,7 @@
 import type { Command } from 'commander';
-import { loadCommandConfig } from '../config.ts';
-import { connectDatabase } from '../database/connection.ts';
-import { createCommandLogger } from '../logger.ts';
+import { type CommandContext, withCommandContext } from './command-context.ts';
 import { connectProject } from './projects.ts';
-import { createSecretBox, loadEncryptionKeys, rotateKeys } from './secrets.ts';
+import { rotateKeys } from './secrets.ts';
 
 interface ConnectOptions {
   readonly workspace: string;
@@ -22,36 +20,31 @@ export function addConnectCommand(program: Command): void {
     .requiredOption('--key <key>', 'RevenueCat secret API key, version 2 (sk_…)')
     .option('--name <text>', 'name shown to people')
     .option('--json', 'print JSON')
-    .action(connect);
+    .action((options: ConnectOptions) => withCommandContext((context) => connect(context, options)));
 }
 
-async function connect(options: ConnectOptions): Promise<void> {
-  const config = loadCommandConfig();
-  const { database, close } = await connectDatabase(config, createCommandLogger('warn'));
-  try {
-    const secrets = createSecretBox(await loadEncryptionKeys(config));
-    const { id, webhookUrl, webhookAuthorization } = await connectProject(
-      { database, secrets, publicUrl: config.publicUrl },
-      {
-        workspaceId: options.workspace,
-        revenueCatProjectId: options.project,
-        apiKey: options.key,
-        name: options.name ?? null,
-      },
-    );
-    process.stdout.write(
-      options.json
-        ? `${JSON.stringify({ id, webhook_url: webhookUrl, webhook_authorization: webhookAuthorization })}\n`
-        : `Connected as ${id}.
+async function connect(
+  { database, secrets, config }: CommandContext,
+  options: ConnectOptions,
+): Promise<void> {
+  const { id, webhookUrl, webhookAuthorization } = await connectProject(
+    { database, secrets, publicUrl: config.publicUrl },
+    {
+      workspaceId: options.workspace,
+      revenueCatProjectId: options.project,
+      apiKey: options.key,
+      name: options.name ?? null,
+    },
+  );
+  process.stdout.write(
+    options.json
+      ? `${JSON.stringify({ id, webhook_url: webhookUrl, webhook_authorization: webhookAuthorization })}\n`
+      : `Connected as ${id}.
 In RevenueCat, add a webhook:
   URL            ${webhookUrl}
   Authorization  ${webhookAuthorization}
-The authorization value is not shown again.
-`,
-    );
-  } finally {
-    await close();
-  }
+The authorization value is not shown again.\n`,
+  );
 }
 
 /** `rotate-keys`: the second step of a change of keys, safe while the server runs. */
@@ -60,31 +53,24 @@ export function addRotateKeysCommand(program: Command): void {
     .command('rotate-keys')
     .description('encrypt every stored secret again with the first of ENCRYPTION_KEYS')
     .option('--json', 'print JSON')
-    .action(rotate);
+    .action((options: { json?: boolean }) => withCommandContext((context) => rotate(context, options)));
 }
 
-async function rotate({ json }: { json?: boolean }): Promise<void> {
-  const config = loadCommandConfig();
-  const { database, close } = await connectDatabase(config, createCommandLogger('warn'));
-  try {
-    const secrets = createSecretBox(await loadEncryptionKeys(config));
-    const { rotated, unreadable } = await rotateKeys(database, secrets);
-    process.stdout.write(
-      json
-        ? `${JSON.stringify({ rotated, unreadable: unreadable.length })}\n`
-        : `${rotated} secrets encrypted again with the first key.\n`,
-    );
-    if (unreadable.length === 0) {
-      if (!json) process.stdout.write('The other keys are no longer needed.\n');
-      return;
-    }
-    for (const { workspaceId, secret } of unreadable)
-      process.stderr.write(`No key decrypts ${secret} of workspace ${workspaceId}.\n`);
-    process.stderr.write(
-      'Add the key that encrypted them to ENCRYPTION_KEYS and run this again, or have the admin of each workspace enter them again.\n',
-    );
-    process.exitCode = 1;
-  } finally {
-    await close();
+async function rotate({ database, secrets }: CommandContext, { json }: { json?: boolean }): Promise<void> {
+  const { rotated, unreadable } = await rotateKeys(database, secrets);
+  process.stdout.write(
+    json
+      ? `${JSON.stringify({ rotated, unreadable: unreadable.length })}\n`
+      : `${rotated} secrets encrypted again with the first key.\n`,
+  );
+  if (unreadable.length === 0) {
+    if (!json) process.stdout.write('The other keys are no longer needed.\n');
+    return;
   }
+  for (const { workspaceId, secret } of unreadable)
+    process.stderr.write(`No key decrypts ${secret} of workspace ${workspaceId}.\n`);
+  process.stderr.write(
+    'Add the key that encrypted them to ENCRYPTION_KEYS and run this again, or have the admin of each workspace enter them again.\n',
+  );
+  process.exitCode = 1;
 }

@@ -1,0 +1,89 @@
+import { loadCommandConfig } from '../config.ts';
+import { connectDatabase } from '../database/connection.ts';
+import { badRequest, notFound } from '../errors.ts';
+import { type JobQueue, openJobs } from '../jobs/jobs.ts';
+import { createCommandLogger } from '../logger.ts';
+import { type AppContext, createAppContext } from './app-context.ts';
+import { workspaceJobs } from './jobs.ts';
+import { listProjects, type Project } from './projects.ts';
+import { loadEncryptionKeys } from './secrets.ts';
+import { readWorkspace, type Workspace } from './store.ts';
+
+/** A command leaves its jobs to the servers. The queue is opened when it is first used. */
+export interface CommandContext extends AppContext {
+  readonly jobs: Pick<JobQueue, 'send' | 'register'>;
+}
+
+/** Runs a command with the context of a process, with or without a running server. */
+export async function withCommandContext<T>(work: (context: CommandContext) => Promise<T>): Promise<T> {
+  const config = loadCommandConfig();
+  const logger = createCommandLogger(process.env.LOG_LEVEL || 'error');
+  const keys = await loadEncryptionKeys(config);
+  const connected = await connectDatabase(config, logger);
+  const { url: databaseUrl } = connected;
+  let opening: Promise<JobQueue> | null = null;
+  async function open(): Promise<JobQueue> {
+    const queue = await openJobs({
+      databaseUrl,
+      backend: config.databaseBackend,
+      listen: false,
+      queueOnly: true,
+      logger,
+    });
+    await queue.register(workspaceJobs(context));
+    return queue;
+  }
+  const opened = (): Promise<JobQueue> => {
+    opening ??= open();
+    return opening;
+  };
+  const jobs: CommandContext['jobs'] = {
+    send: async (...job) => (await opened()).send(...job),
+    register: async (definitions) => (await opened()).register(definitions),
+  };
+  const context = { ...createAppContext({ ...connected, config, jobs, logger }, keys), jobs };
+  try {
+    return await work(context);
+  } finally {
+    await (await (opening as Promise<JobQueue> | null))?.stop();
+    await connected.close();
+  }
+}
+
+/** @throws AppError `not_found` when the app is not installed there */
+export async function requireWorkspace({ database }: AppContext, workspaceId: string): Promise<Workspace> {
+  const workspace = await readWorkspace(database, workspaceId);
+  if (!workspace) throw notFound(`No workspace ${workspaceId} has the app installed`);
+  return workspace;
+}
+
+/**
+ * The connected projects that `--project` names by either id; all without it.
+ *
+ * @throws AppError `not_found` when the workspace, or the named project, does not exist
+ */
+export async function chooseProjects(
+  context: AppContext,
+  { workspace, project }: { readonly workspace: string; readonly project?: string },
+): Promise<Project[]> {
+  await requireWorkspace(context, workspace);
+  const projects = (await listProjects(context.database, workspace)).filter(
+    ({ projectId, revenueCatProjectId }) =>
+      project === undefined || project === projectId || project === revenueCatProjectId,
+  );
+  if (project !== undefined && projects.length === 0)
+    throw notFound(`Workspace ${workspace} has no RevenueCat project ${project}`);
+  return projects;
+}
+
+/** @throws AppError when it is not exactly one */
+export async function chooseProject(
+  context: AppContext,
+  options: { readonly workspace: string; readonly project?: string },
+): Promise<Project> {
+  const [project, ...others] = await chooseProjects(context, options);
+  if (!project) throw notFound(`Workspace ${options.workspace} has no RevenueCat project: connect one first`);
+  if (others.length === 0) return project;
+  const list = [project, ...others].map(({ projectId, name }) => `  ${projectId}  ${name}`).join('\n');
+  throw badRequest(`The workspace has several projects. Choose one with --project:\n${list}`);
+}
