@@ -94,7 +94,7 @@ async function createRoutes(services: Services, http: HttpServer): Promise<Reque
     isDraining: http.isDraining,
     checkDatabase: () => database.query('select 1 from workspaces limit 1'),
   });
-  const settings = settingsRouter({ ...app, sessions });
+  const settings = settingsRouter(app, sessions);
   return createApp({
     logger,
     production: config.production,

@@ -40,7 +40,7 @@ export const accessPage: Page = {
       const admins = choice.selected;
       if (!canChangeSettings({ access: { admins } }, request.session.admin.id))
         return problems({ people: 'Nothing was saved: you would shut yourself out. Select yourself, too.' });
-      await changeSettings(request, 'access', { admins }, 'access_changed');
+      await changeSettings(request, 'access', { admins });
       return done('/access', 'access_saved');
     }),
   },
@@ -49,7 +49,6 @@ export const accessPage: Page = {
 export const signOutPage = confirmationPage({
   path: '/access/sign-out',
   title: 'Sign out everywhere',
-  section: '/access',
   async describe(request) {
     const { name, isSelf } = await personOf(request);
     return {
@@ -62,7 +61,6 @@ export const signOutPage = confirmationPage({
       ],
       fields: { admin: request.input('admin') },
       button: 'Sign out everywhere',
-      back: '/settings/access',
     };
   },
   async save(request) {

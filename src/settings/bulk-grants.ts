@@ -147,7 +147,6 @@ const approveForm = changeForm(applying('approve'), (request, { admin }) => {
 export const undoBulkGrantPage = confirmationPage({
   path: '/grants/many/undo',
   title: 'Undo the grant',
-  section: '/grants',
   async describe(request) {
     const bulk = await bulkOf(request);
     const { byState } = await readProgress(request.context.database, bulk);

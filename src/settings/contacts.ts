@@ -3,7 +3,7 @@ import { AppError } from '../errors.ts';
 import { CONTACT_ATTRIBUTES } from '../subscription/attributes.ts';
 import { provisionWorkspace } from '../workspaces/install.ts';
 import { retryWaiting } from '../workspaces/store.ts';
-import { checkboxField, done, form, type Page, textField } from './page.ts';
+import { action, checkboxField, done, form, type Page, textField } from './page.ts';
 import { readMatching } from './repository.ts';
 import { audit, changeSettings } from './settings-audit.ts';
 
@@ -22,13 +22,13 @@ const contactsForm = form(
     match_by_email: checkboxField,
   }),
   async (request, { create, match_by_email: matchByEmail }) => {
-    await changeSettings(request, 'contacts', { create, matchByEmail }, 'contacts_changed');
+    await changeSettings(request, 'contacts', { create, matchByEmail });
     await retryWaiting(request.context.database, request.workspace.workspaceId);
     return done('/contacts', 'contacts_saved');
   },
 );
 
-const attributesForm = form(z.object({}), async (request) => {
+const attributesForm = action(async (request) => {
   const { context, workspace } = request;
   try {
     const result = await provisionWorkspace(context, workspace.workspaceId);

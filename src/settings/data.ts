@@ -75,7 +75,6 @@ export const dataPage: Page = {
 export const uninstallPage = confirmationPage({
   path: '/data/uninstall',
   title: 'Uninstall',
-  section: '/data',
   describe: async ({ workspace }) => ({
     heading: `Uninstall Subscription Timeline from ${workspace.name}?`,
     effects: [
@@ -85,7 +84,6 @@ export const uninstallPage = confirmationPage({
       'All other data is kept for 30 days, so that installing again restores it. Then it is erased for good.',
     ],
     button: 'Uninstall',
-    back: '/settings/data',
   }),
   async save(request) {
     const { context, workspace } = request;

@@ -1,12 +1,11 @@
 import { z } from 'zod';
 import { replayEvents } from '../delivery/replay.ts';
 import { notFound } from '../errors.ts';
-import { type FailedWebhook, listFailedWebhooks } from '../ingestion/journal.ts';
+import { listFailedWebhooks } from '../ingestion/journal.ts';
 import { EVENT_KINDS } from '../subscription/kinds.ts';
 import { listProjects, type Project } from '../workspaces/projects.ts';
-import type { Workspace } from '../workspaces/store.ts';
 import { DELIVERY_TEXTS, KINDS, labelOfType, reasonText } from './messages.ts';
-import { done, form, type Page, type PageRequest, type SettingsContext, textField } from './page.ts';
+import { done, form, type Page, type PageRequest, textField } from './page.ts';
 import {
   type AttemptRow,
   DELIVERY_FILTERS,
@@ -41,7 +40,10 @@ export const deliveriesPage: Page = {
       new URLSearchParams({ show: filter, ...(customer && { customer }), ...(kind && { kind }) });
     const last = rows.length > PAGE_SIZE ? rows[PAGE_SIZE - 1] : undefined;
     return {
-      unreadable: show === 'all' || show === 'failed' ? await readUnreadable(context, workspace) : [],
+      unreadable:
+        show === 'all' || show === 'failed'
+          ? await listFailedWebhooks(context.database, workspace.workspaceId, MAX_UNREADABLE)
+          : [],
       show,
       customer,
       kind,
@@ -94,14 +96,6 @@ export const deliveryPage: Page = {
     };
   },
 };
-
-/** Webhooks that were stored and could not be interpreted. */
-function readUnreadable(
-  { database }: SettingsContext,
-  { workspaceId }: Pick<Workspace, 'workspaceId'>,
-): Promise<FailedWebhook[]> {
-  return listFailedWebhooks(database, workspaceId, MAX_UNREADABLE);
-}
 
 /** The contact in Intercom, on the host of the workspace's region. */
 function contactUrl({ context, workspace }: PageRequest, contactId: string): string {

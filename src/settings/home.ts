@@ -9,7 +9,7 @@ import { OPTIONAL_STEPS } from '../workspaces/settings.ts';
 import type { Workspace } from '../workspaces/store.ts';
 import { drawActivity } from './chart.ts';
 import { reasonText, SETUP_STEPS } from './messages.ts';
-import { done, form, type Page, type PageRequest, textField } from './page.ts';
+import { action, done, form, type Page, type PageRequest, textField } from './page.ts';
 import { MAX_COUNTED, type Overview, readActivity, readOverview, readTimeToContact } from './repository.ts';
 import { checkNow } from './revenuecat.ts';
 import { changeSettings } from './settings-audit.ts';
@@ -71,10 +71,10 @@ export const homePage: Page = {
     };
   },
   forms: {
-    '/check': form(z.object({}), async (request) => done('', await checkNow(request))),
+    '/check': action(async (request) => done('', await checkNow(request))),
     '/setup': form(z.object({ step: textField.pipe(z.enum(OPTIONAL_STEPS)) }), async (request, { step }) => {
       const finished = new Set([...request.workspace.settings.setup.done, step]);
-      await changeSettings(request, 'setup', { done: [...finished] }, 'setup_changed');
+      await changeSettings(request, 'setup', { done: [...finished] });
       return done('', 'step_done');
     }),
   },
@@ -150,14 +150,15 @@ function verdictOf(
   return { tone: 'todo', text: hasEvents ? 'Works, with something left to do' : 'Not receiving events yet' };
 }
 
+const bad = (text: string, link: string, label: string): Advice => ({ tone: 'bad', text, link, label });
+const todo = (text: string, link: string, label: string): Advice => ({ tone: 'todo', text, link, label });
+
 /** What keeps events from their contacts, the most fundamental first, each with its remedy. */
 function advise(
   workspace: Workspace,
   projects: readonly Project[],
   overview: Overview & { readonly unreadable: number },
 ): Advice[] {
-  const bad = (text: string, link: string, label: string): Advice => ({ tone: 'bad', text, link, label });
-  const todo = (text: string, link: string, label: string): Advice => ({ tone: 'todo', text, link, label });
   const isConnected = workspace.status === 'connected';
   const advice: (Advice | false)[] = [
     !isConnected &&
@@ -215,39 +216,28 @@ function adviseOnProject(project: Project): Advice[] {
   const link = '/settings/revenuecat';
   const advice: Advice[] = [];
   if (refusedWebhook) {
-    advice.push({
-      tone: 'bad',
-      text:
-        refusedWebhook.refusedFor === 'signature'
+    const isSignature = refusedWebhook.refusedFor === 'signature';
+    advice.push(
+      bad(
+        isSignature
           ? `Webhooks of ${name} are refused: their signature does not match. No event arrives until the signing secret is corrected.`
           : `Webhooks of ${name} are refused: their Authorization value does not match. No event arrives until it is corrected.`,
-      link,
-      label: 'Correct the webhook',
-    });
+        link,
+        'Correct the webhook',
+      ),
+    );
   }
   if (apiKeyState === 'rejected') {
-    advice.push({
-      tone: 'bad',
-      text: `RevenueCat no longer accepts the API key of ${name}. Events still arrive; grants and refreshing do not work.`,
-      link,
-      label: 'Replace the key',
-    });
+    const text = `RevenueCat no longer accepts the API key of ${name}. Events still arrive; grants and refreshing do not work.`;
+    advice.push(bad(text, link, 'Replace the key'));
   }
   if (apiKeyState === 'valid' && lacksPermission(project.missingScopes)) {
-    advice.push({
-      tone: 'todo',
-      text: `The API key of ${name} lacks permissions. Events work; names, refreshing or grants do not.`,
-      link,
-      label: 'See which',
-    });
+    const text = `The API key of ${name} lacks permissions. Events work; names, refreshing or grants do not.`;
+    advice.push(todo(text, link, 'See which'));
   }
   if (lastReceivedAt === null && !refusedWebhook) {
-    advice.push({
-      tone: 'todo',
-      text: `No event has arrived from ${name} yet. Send a test event from RevenueCat to see that the webhook works.`,
-      link,
-      label: 'See how',
-    });
+    const text = `No event has arrived from ${name} yet. Send a test event from RevenueCat to see that the webhook works.`;
+    advice.push(todo(text, link, 'See how'));
   }
   return advice;
 }
@@ -259,20 +249,12 @@ function adviseOnRefusals(refusals: Workspace['refusals']): Advice[] {
   const restricted = all.find(({ code }) => code === 'intercom_plan_restricted');
   const advice: Advice[] = [];
   if (missingScope) {
-    advice.push({
-      tone: 'bad',
-      text: `The app lacks a permission in Intercom. Install it again and allow what it asks for: events wait until then. (${missingScope.message})`,
-      link: '/install',
-      label: 'Reinstall',
-    });
+    const text = `The app lacks a permission in Intercom. Install it again and allow what it asks for: events wait until then. (${missingScope.message})`;
+    advice.push(bad(text, '/install', 'Reinstall'));
   }
   if (restricted) {
-    advice.push({
-      tone: 'bad',
-      text: `Your Intercom plan does not include what the app needs. Events wait, and are delivered when the plan allows it. (${restricted.message})`,
-      link: '/settings/deliveries?show=pending',
-      label: 'See what waits',
-    });
+    const text = `Your Intercom plan does not include what the app needs. Events wait, and are delivered when the plan allows it. (${restricted.message})`;
+    advice.push(bad(text, '/settings/deliveries?show=pending', 'See what waits'));
   }
   return advice;
 }

@@ -18,6 +18,7 @@ import {
 import { AppError } from '../errors.ts';
 import { listProjects } from '../workspaces/projects.ts';
 import {
+  action,
   confirmationPage,
   done,
   type Form,
@@ -63,7 +64,7 @@ const startForm = form(
   },
 );
 
-const pauseForm: Form = form(z.object({}), async (request) => {
+const pauseForm: Form = action(async (request) => {
   await move(request, ['running'], 'paused');
   return done('/import');
 });
@@ -116,7 +117,6 @@ export const importPage: Page = {
 export const cancelImportPage = confirmationPage({
   path: '/import/cancel',
   title: 'Cancel the import',
-  section: '/import',
   async describe(request) {
     const project = await projectOf(request);
     return {
@@ -127,7 +127,6 @@ export const cancelImportPage = confirmationPage({
       ],
       fields: { project: project.projectId },
       button: 'Cancel the import',
-      back: '/settings/import',
     };
   },
   async save(request) {

@@ -111,7 +111,7 @@ const unverifiedForm = form(
     const { id, name } = request.session.admin;
     const at = new Date(request.context.now()).toISOString();
     const unverifiedAccepted = unverified === 'show' ? { reason, admin: { id, name }, at } : null;
-    await changeSettings(request, 'messenger', { unverifiedAccepted }, 'messenger_changed');
+    await changeSettings(request, 'messenger', { unverifiedAccepted });
     return done('/messenger', 'unverified_saved');
   },
 );
@@ -128,7 +128,6 @@ export const messengerPage: Page = {
 export const removeSecretPage = confirmationPage({
   path: '/messenger/secret/remove',
   title: 'Remove the Messenger secret',
-  section: '/messenger',
   describe: async () => ({
     heading: 'Remove the Messenger secret?',
     effects: [
@@ -136,7 +135,6 @@ export const removeSecretPage = confirmationPage({
       'The stored secret is deleted. Intercom keeps its own; you can paste it again.',
     ],
     button: 'Remove Messenger secret',
-    back: '/settings/messenger',
   }),
   async save(request) {
     await setMessengerSecret(request.context.database, request.workspace.workspaceId, null);
@@ -148,7 +146,6 @@ export const removeSecretPage = confirmationPage({
 export const revokeKeyPage = confirmationPage({
   path: '/messenger/keys/revoke',
   title: 'Revoke an API key',
-  section: '/messenger',
   async describe(request) {
     const { name, kind } = await keyOf(request);
     return {
@@ -161,7 +158,6 @@ export const revokeKeyPage = confirmationPage({
       ],
       fields: { key: request.input('key') },
       button: `Revoke ${name}`,
-      back: '/settings/messenger',
     };
   },
   async save(request) {

@@ -11,13 +11,10 @@ import type { FlashCode } from './messages.ts';
 import { sendPage } from './render.ts';
 import { requireAdmin } from './settings-audit.ts';
 
-export interface SettingsContext extends AppContext {
-  readonly sessions: Sessions;
-}
-
 /** One request of a signed-in admin. Everything it reads and writes belongs to `workspace`. */
 export interface PageRequest {
-  readonly context: SettingsContext;
+  readonly context: AppContext;
+  readonly sessions: Sessions;
   readonly session: Session;
   readonly workspace: Workspace;
   /** For a page's larger reads: contains everything that this admin has just changed. */
@@ -48,6 +45,11 @@ export function form<Schema extends z.ZodType>(
   save: (request: PageRequest, values: z.output<Schema>) => Promise<Outcome>,
 ): Form {
   return { schema, save };
+}
+
+/** A form that is only a button. */
+export function action(save: (request: PageRequest) => Promise<Outcome>): Form {
+  return form(z.object({}), save);
 }
 
 export interface Download {
@@ -103,22 +105,26 @@ export interface Confirmation {
   readonly button: string;
   /** Names what is affected; sent with the form. */
   readonly fields?: Readonly<Record<string, string>>;
-  readonly back: string;
+  /** Where *Cancel* leads; the section's page by default. */
+  readonly back?: string;
 }
 
 export function confirmationPage(page: {
+  /** Below the path of its section. */
   path: string;
   title: string;
-  section: string;
   describe(request: PageRequest): Promise<Confirmation>;
   save(request: PageRequest): Promise<Outcome>;
 }): Page {
+  const { path, title } = page;
+  const section = `/${path.split('/')[1]}`;
+  const defaults = { fields: {}, action: path, back: `/settings${section}` };
   return {
-    path: page.path,
-    title: page.title,
-    section: page.section,
+    path,
+    title,
+    section,
     view: 'confirm',
-    load: async (request) => ({ fields: {}, action: page.path, ...(await page.describe(request)) }),
+    load: async (request) => ({ ...defaults, ...(await page.describe(request)) }),
     forms: {
       '': form(z.object({ confirmed: textField }), async (request, { confirmed }) =>
         confirmed === 'yes' ? page.save(request) : problems({ '': 'Nothing was changed. Confirm it below.' }),
@@ -131,12 +137,15 @@ const MAX_FORM_BYTES = 64 * 1024;
 /** How long a page waits for the replica to catch up before it is read from the primary. */
 const REPLICA_WAIT_MS = 100;
 
+/** The pages' surroundings. */
+type Site = Pick<PageRequest, 'context' | 'sessions'>;
+
 /** Serves the pages of signed-in admins; mounted at `/settings`. */
-export function pagesRouter(context: SettingsContext, pages: readonly Page[]): Router {
-  const { requireSession, requireCsrf } = context.sessions;
+export function pagesRouter(site: Site, pages: readonly Page[]): Router {
+  const { requireSession, requireCsrf } = site.sessions;
   const router = Router({ strict: true, caseSensitive: true });
   const readForm = urlencoded({ extended: false, limit: MAX_FORM_BYTES, parameterLimit: 500 });
-  const mayChange = handle(context, async (request, _req, _res, next) => {
+  const mayChange = handle(site, async (request, _req, _res, next) => {
     await requireAdmin(request);
     next();
   });
@@ -145,13 +154,13 @@ export function pagesRouter(context: SettingsContext, pages: readonly Page[]): R
     const path = page.path || '/';
     router.get(
       path,
-      handle(context, (request, req, res) => show(page, request, { req, res })),
+      handle(site, (request, req, res) => show(page, request, { req, res })),
     );
     if (page.status) {
       const { status } = page;
       router.get(
         `${page.path}/status`,
-        handle(context, async (request, _req, res) => {
+        handle(site, async (request, _req, res) => {
           res.set('Cache-Control', 'no-store').json(await status(request));
         }),
       );
@@ -160,7 +169,7 @@ export function pagesRouter(context: SettingsContext, pages: readonly Page[]): R
       router.get(
         `${page.path}${name}`,
         mayChange,
-        handle(context, async (request, _req, res) => {
+        handle(site, async (request, _req, res) => {
           const { name: file, type, body } = await load(request);
           res.set('Cache-Control', 'no-store').type(type).attachment(file).send(body);
         }),
@@ -172,7 +181,7 @@ export function pagesRouter(context: SettingsContext, pages: readonly Page[]): R
         readForm,
         requireCsrf,
         mayChange,
-        handle(context, (request, req, res) => submit(page, each, request, { req, res })),
+        handle(site, (request, req, res) => submit(page, each, request, { req, res })),
       );
     }
   }
@@ -185,14 +194,14 @@ interface Exchange {
 }
 
 function handle(
-  context: SettingsContext,
+  site: Site,
   work: (request: PageRequest, req: Request, res: Response, next: () => void) => Promise<void>,
 ): RequestHandler {
-  return async (req, res, next) => work(await readRequest(context, { req, res }), req, res, next);
+  return async (req, res, next) => work(await readRequest(site, { req, res }), req, res, next);
 }
 
 /** @throws AppError `not_found` when the workspace was erased while its admin was signed in */
-async function readRequest(context: SettingsContext, { req, res }: Exchange): Promise<PageRequest> {
+async function readRequest({ context, sessions }: Site, { req, res }: Exchange): Promise<PageRequest> {
   const session = sessionOf(res);
   const [workspace, sql] = await Promise.all([
     readWorkspace(context.database, session.workspaceId),
@@ -202,6 +211,7 @@ async function readRequest(context: SettingsContext, { req, res }: Exchange): Pr
   const body = (req.body ?? {}) as Record<string, unknown>;
   return {
     context,
+    sessions,
     session,
     workspace,
     sql,
@@ -239,7 +249,7 @@ async function submit(page: Page, each: Form, request: PageRequest, exchange: Ex
       res.redirect(303, outcome.flash ? `${outcome.path}?done=${outcome.flash}` : outcome.path);
       return;
     case 'signed_out':
-      await request.context.sessions.signOut(req, res);
+      await request.sessions.signOut(req, res);
       res.redirect(303, `/signin?done=${outcome.flash}`);
       return;
     case 'page':

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Router, urlencoded } from 'express';
-import type { SettingsContext } from './page.ts';
+import type { Sessions } from '../workspaces/sessions.ts';
 import { sendPublicPage } from './render.ts';
 
 const ASSETS = join(import.meta.dirname, 'assets');
@@ -15,8 +15,7 @@ const DOCUMENTS = [
 ] as const;
 
 /** What needs no session: the start page, signing in and out, help and legal texts, and assets. */
-export function publicRouter(context: SettingsContext): Router {
-  const { sessions } = context;
+export function publicRouter(sessions: Sessions): Router {
   const router = Router({ strict: true, caseSensitive: true });
   for (const asset of ['app.css', 'icon.svg', 'icon.png', 'settings.js'])
     router.get(`/assets/${asset}`, (_req, res) => res.sendFile(join(ASSETS, asset), LONG_CACHE));

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import escapeHtml from 'escape-html';
 import { Eta } from 'eta';
 import type { Request, Response } from 'express';
+import { messagesFor } from '../i18n/messages.ts';
 import { flashText, MENU } from './messages.ts';
 import type { PageRequest, Problems } from './page.ts';
 import { isAllowedToChange } from './settings-audit.ts';
@@ -53,6 +54,7 @@ export async function sendPage(
       value: options.type === 'password' ? '' : (typedText(options.name) ?? options.value ?? ''),
       problem: problems.get(options.name) ?? null,
     });
+  const { dateTime } = messagesFor('en', workspace.timezone);
   const html = eta.render(`./${page.view}`, {
     title: page.title,
     menu: MENU,
@@ -69,7 +71,7 @@ export async function sendPage(
     typedList: (name: string): unknown[] => [typed[name] ?? []].flat(),
     failed: problems.size > 0,
     field,
-    time: (at: Date | null): string => (at === null ? '' : formatTime(at, workspace.timezone)),
+    time: (at: Date | null): string => (at === null ? '' : dateTime(at.getTime())),
     count: (number: number): string => number.toLocaleString('en-US'),
     ...page.data,
   });
@@ -91,20 +93,4 @@ export function sendPublicPage(
     .set('Cache-Control', 'no-store')
     .type('html')
     .send(eta.render(`./${page.view}`, { title: page.title, flash: flashText(done), ...page.data }));
-}
-
-/** `Jan 8, 2027 at 1:05PM`, in the workspace's time zone. */
-export function formatTime(at: Date, timeZone: string): string {
-  const parts = new Intl.DateTimeFormat('en-US', {
-    timeZone,
-    year: 'numeric',
-    month: 'short',
-    day: 'numeric',
-    hour: 'numeric',
-    minute: '2-digit',
-    hour12: true,
-  }).formatToParts(at);
-  const part = (type: Intl.DateTimeFormatPartTypes): string =>
-    parts.find((each) => each.type === type)?.value ?? '';
-  return `${part('month')} ${part('day')}, ${part('year')} at ${part('hour')}:${part('minute')}${part('dayPeriod')}`;
 }

@@ -1,10 +1,5 @@
 import type { Sql } from '../database/sql.ts';
-import {
-  deliveryStateOf,
-  EVENTS_WITH_DELIVERY,
-  type EventDelivery,
-  IS_PENDING,
-} from '../subscribers/store.ts';
+import { EVENTS_WITH_DELIVERY, type EventDelivery, IS_PENDING } from '../subscribers/store.ts';
 import { type DeliverableKind, EVENT_KINDS } from '../subscription/kinds.ts';
 
 /** Counting stops here: a page needs no exact number beyond it, and the table may hold millions. */
@@ -66,10 +61,10 @@ export interface DayCount {
 const MAX_CHARTED = 200_000;
 
 /** The last 30 days, oldest first. Imported history is not counted. */
-export async function readActivity(sql: Sql, workspaceId: string, timeZone: string): Promise<DayCount[]> {
-  const rows = await sql.query<{ day: string; received: string; delivered: string; failed: string }>(
-    `select to_char(days.day, 'YYYY-MM-DD') as day, coalesce(counted.received, 0) as received,
-            coalesce(counted.delivered, 0) as delivered, coalesce(counted.failed, 0) as failed
+export function readActivity(sql: Sql, workspaceId: string, timeZone: string): Promise<DayCount[]> {
+  return sql.query<DayCount>(
+    `select to_char(days.day, 'YYYY-MM-DD') as day, coalesce(counted.received, 0)::integer as received,
+            coalesce(counted.delivered, 0)::integer as delivered, coalesce(counted.failed, 0)::integer as failed
        from generate_series((now() at time zone $2)::date - 29, (now() at time zone $2)::date, interval '1 day') as days (day)
        left join (
          select (received_at at time zone $2)::date as day, count(*) as received,
@@ -83,12 +78,6 @@ export async function readActivity(sql: Sql, workspaceId: string, timeZone: stri
       order by 1`,
     [workspaceId, timeZone, MAX_CHARTED],
   );
-  return rows.map((row) => ({
-    day: row.day,
-    received: Number(row.received),
-    delivered: Number(row.delivered),
-    failed: Number(row.failed),
-  }));
 }
 
 /** From the webhook to the contact, of the newest events that were delivered; `null`: none. */
@@ -148,12 +137,12 @@ export async function readMatching(
   sql: Sql,
   workspaceId: string,
 ): Promise<{ matched: number; waiting: number }> {
-  const [row] = await sql.query<{ matched: string; waiting: string }>(
-    `select (select count(*) from subscribers where workspace_id = $1 and contact_id is not null) as matched,
-            (select count(*) from subscribers where workspace_id = $1 and waiting and merged_into is null) as waiting`,
+  const [row] = await sql.query<{ matched: number; waiting: number }>(
+    `select (select count(*)::integer from subscribers where workspace_id = $1 and contact_id is not null) as matched,
+            (select count(*)::integer from subscribers where workspace_id = $1 and waiting and merged_into is null) as waiting`,
     [workspaceId],
   );
-  return { matched: Number(row?.matched ?? 0), waiting: Number(row?.waiting ?? 0) };
+  return row ?? { matched: 0, waiting: 0 };
 }
 
 export const DELIVERY_FILTERS = ['all', 'failed', 'waiting', 'pending', 'delivered', 'skipped'] as const;
@@ -179,53 +168,17 @@ export interface DeliveryRow {
   readonly subscriberId: string;
 }
 
-interface DeliveryDbRow {
-  project_id: string;
-  event_id: string;
-  kind: string;
-  type: string;
-  app_user_id: string | null;
-  event_at_ms: string;
-  received_at: Date;
-  received_at_exact: string;
-  skip_reason: string | null;
-  not_sent: 'failed' | 'skipped' | null;
-  reason: string | null;
-  attempts: number | null;
-  next_try_at: Date | null;
-  delivered_at: Date | null;
-  sent_name: string | null;
-  contact_id: string | null;
-  subscriber_id: string;
-}
-
-const DELIVERY_COLUMNS = `e.project_id, e.event_id, e.kind, e.type, e.event_at_ms, e.received_at,
-  e.received_at::text as received_at_exact, e.skip_reason, d.not_sent, d.reason, d.attempts, d.next_try_at,
-  d.delivered_at, d.sent_name, d.contact_id, e.subscriber_id,
+const DELIVERY_COLUMNS = `e.project_id as "projectId", e.event_id as "eventId", e.kind, e.type,
   coalesce(e.fields->>'app_user_id',
            (select min(i.app_user_id) from subscriber_ids i
-             where i.workspace_id = $1 and i.subscriber_id = e.subscriber_id)) as app_user_id`;
-
-function toDelivery(row: DeliveryDbRow): DeliveryRow {
-  return {
-    projectId: row.project_id,
-    eventId: row.event_id,
-    kind: row.kind,
-    type: row.type,
-    appUserId: row.app_user_id,
-    happenedAt: new Date(Number(row.event_at_ms)),
-    receivedAt: row.received_at,
-    receivedAtExact: row.received_at_exact,
-    state: deliveryStateOf(row),
-    reason: row.skip_reason ?? row.reason,
-    attempts: row.attempts ?? 0,
-    nextTryAt: row.next_try_at,
-    deliveredAt: row.delivered_at,
-    eventName: row.sent_name,
-    contactId: row.contact_id,
-    subscriberId: row.subscriber_id,
-  };
-}
+             where i.workspace_id = $1 and i.subscriber_id = e.subscriber_id)) as "appUserId",
+  to_timestamp(e.event_at_ms / 1000.0) as "happenedAt", e.received_at as "receivedAt",
+  e.received_at::text as "receivedAtExact",
+  case when e.skip_reason is not null then 'skipped'
+       else coalesce(d.not_sent, case when d.delivered_at is null then 'pending' else 'delivered' end) end as state,
+  coalesce(e.skip_reason, d.reason) as reason, coalesce(d.attempts, 0) as attempts,
+  d.next_try_at as "nextTryAt", d.delivered_at as "deliveredAt", d.sent_name as "eventName",
+  d.contact_id as "contactId", e.subscriber_id as "subscriberId"`;
 
 export interface DeliveryQuery {
   readonly show: DeliveryFilter;
@@ -269,7 +222,7 @@ const OF_CUSTOMER = `and e.subscriber_id = any(array(select subscriber_id from s
                                                  where workspace_id = $1 and app_user_id = $6))`;
 
 /** Deliveries of a workspace, the last received first. */
-export async function listDeliveries(
+export function listDeliveries(
   sql: Sql,
   workspaceId: string,
   { show, customer, kind, before, limit }: DeliveryQuery,
@@ -277,7 +230,7 @@ export async function listDeliveries(
   const { from, where, order = 'e' } = FILTERS[show];
   // A customer's events are few: `+ interval '0'` keeps PostgreSQL from reading all events in order for them.
   const at = customer === null ? `${order}.received_at` : `(e.received_at + interval '0')`;
-  const rows = await sql.query<DeliveryDbRow>(
+  return sql.query<DeliveryRow>(
     `select ${DELIVERY_COLUMNS} from ${from}
       where e.workspace_id = $1 and e.side = 'customer' and ${where} ${customer === null ? '' : OF_CUSTOMER}
         and ($2::text is null or (${at}, ${order}.event_id) < ($2::timestamptz, $3::text))
@@ -293,7 +246,6 @@ export async function listDeliveries(
       ...(customer === null ? [] : [customer]),
     ],
   );
-  return rows.map(toDelivery);
 }
 
 export async function readDelivery(
@@ -301,12 +253,12 @@ export async function readDelivery(
   workspaceId: string,
   eventId: string,
 ): Promise<DeliveryRow | null> {
-  const [row] = await sql.query<DeliveryDbRow>(
+  const [row] = await sql.query<DeliveryRow>(
     `select ${DELIVERY_COLUMNS} from ${EVENTS_WITH_DELIVERY}
       where e.workspace_id = $1 and e.event_id = $2 and e.side = 'customer'`,
     [workspaceId, eventId],
   );
-  return row ? toDelivery(row) : null;
+  return row ?? null;
 }
 
 export interface AttemptRow {
@@ -323,13 +275,13 @@ export interface AttemptRow {
 const MAX_ATTEMPTS = 50;
 
 /** What was sent for an event, newest first, and the writes of its customer's attributes since. */
-export async function listAttempts(
+export function listAttempts(
   sql: Sql,
   workspaceId: string,
   event: Pick<DeliveryRow, 'eventId' | 'subscriberId' | 'receivedAt'>,
 ): Promise<AttemptRow[]> {
-  const rows = await sql.query<Omit<AttemptRow, 'eventId'> & { event_id: string | null }>(
-    `select at, event_id, request, status, code, message, answer
+  return sql.query<AttemptRow>(
+    `select at, event_id as "eventId", request, status, code, message, answer
        from delivery_attempts
       where workspace_id = $1 and subscriber_id = $2
         and (event_id = $3 or (event_id is null and at >= $4))
@@ -337,5 +289,4 @@ export async function listAttempts(
       limit $5`,
     [workspaceId, event.subscriberId, event.eventId, event.receivedAt, MAX_ATTEMPTS],
   );
-  return rows.map(({ event_id: eventId, ...row }) => ({ ...row, eventId }));
 }

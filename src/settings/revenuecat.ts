@@ -21,6 +21,7 @@ import { secretLocation } from '../workspaces/secrets.ts';
 import { connect, newWebhook } from './connect.ts';
 import type { FlashCode } from './messages.ts';
 import {
+  action,
   checkboxField,
   confirmationPage,
   done,
@@ -158,7 +159,7 @@ const signingForm = form(
   },
 );
 
-const reconnectForm = form(z.object({}), async (request) => {
+const reconnectForm = action(async (request) => {
   const { context, workspace, input } = request;
   const { workspaceId } = workspace;
   if (!(await reconnectProject(context.database, { workspaceId, projectId: input('project') })))
@@ -201,13 +202,13 @@ export const revenueCatPage: Page = {
     })),
   }),
   forms: {
-    '/check': form(z.object({}), async (request) => done('/revenuecat', await checkNow(request))),
+    '/check': action(async (request) => done('/revenuecat', await checkNow(request))),
     '/connect': connectForm,
     '/key': replaceKeyForm,
     '/signing': signingForm,
     '/reconnect': reconnectForm,
     '/sandbox': form(z.object({ deliver: checkboxField }), async (request, { deliver }) => {
-      await changeSettings(request, 'sandbox', { deliver }, 'sandbox_setting_changed');
+      await changeSettings(request, 'sandbox', { deliver });
       return done('/revenuecat', 'sandbox_saved');
     }),
   },
@@ -216,7 +217,6 @@ export const revenueCatPage: Page = {
 export const disconnectPage = confirmationPage({
   path: '/revenuecat/disconnect',
   title: 'Disconnect RevenueCat',
-  section: '/revenuecat',
   async describe(request) {
     const { name, projectId, webhookId } = await projectOf(request);
     return {
@@ -229,7 +229,6 @@ export const disconnectPage = confirmationPage({
       ],
       fields: { project: projectId },
       button: `Disconnect ${name}`,
-      back: '/settings/revenuecat',
     };
   },
   async save(request) {
@@ -253,7 +252,6 @@ export const disconnectPage = confirmationPage({
 export const newWebhookPage = confirmationPage({
   path: '/revenuecat/webhook',
   title: 'New webhook value',
-  section: '/revenuecat',
   async describe(request) {
     const { name, projectId } = await projectOf(request);
     return {
@@ -264,7 +262,6 @@ export const newWebhookPage = confirmationPage({
       ],
       fields: { project: projectId },
       button: 'Create a new value',
-      back: '/settings/revenuecat',
     };
   },
   async save(request) {

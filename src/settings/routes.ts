@@ -1,4 +1,6 @@
 import { Router } from 'express';
+import type { AppContext } from '../workspaces/app-context.ts';
+import type { Sessions } from '../workspaces/sessions.ts';
 import { accessPage, signOutPage } from './access.ts';
 import { auditPage } from './audit.ts';
 import { bulkGrantsPage, undoBulkGrantPage } from './bulk-grants.ts';
@@ -11,7 +13,7 @@ import { grantsPage } from './grants.ts';
 import { homePage } from './home.ts';
 import { cancelImportPage, importPage } from './import.ts';
 import { messengerPage, removeSecretPage, revokeKeyPage } from './messenger.ts';
-import { type Page, pagesRouter, type SettingsContext } from './page.ts';
+import { type Page, pagesRouter } from './page.ts';
 import { publicRouter } from './public.ts';
 import { disconnectPage, newWebhookPage, revenueCatPage } from './revenuecat.ts';
 import { usePage } from './use.ts';
@@ -44,9 +46,9 @@ const PAGES: readonly Page[] = [
 ];
 
 /** The settings of a workspace's admins: plain HTML forms that work without JavaScript. Mounted at `/`. */
-export function settingsRouter(context: SettingsContext): Router {
+export function settingsRouter(context: AppContext, sessions: Sessions): Router {
   const router = Router({ strict: true, caseSensitive: true });
-  router.use(publicRouter(context));
-  router.use('/settings', pagesRouter(context, PAGES));
+  router.use(publicRouter(sessions));
+  router.use('/settings', pagesRouter({ context, sessions }, PAGES));
   return router;
 }

@@ -19,12 +19,23 @@ export async function audit(
   await auditAdmin(context.database, session, { action, details });
 }
 
+const CHANGE_ACTIONS: Readonly<Record<keyof WorkspaceSettings, string>> = {
+  events: 'events_changed',
+  contacts: 'contacts_changed',
+  sandbox: 'sandbox_setting_changed',
+  card: 'card_changed',
+  messenger: 'messenger_changed',
+  access: 'access_changed',
+  grants: 'grant_policy_changed',
+  actions: 'store_action_policy_changed',
+  setup: 'setup_changed',
+};
+
 /** Saves one section of the settings with a record of the values before and after. Saving no change leaves none. */
 export async function changeSettings<Section extends keyof WorkspaceSettings>(
   { context, session }: PageRequest,
   section: Section,
   value: WorkspaceSettings[Section],
-  action: string,
 ): Promise<void> {
   const { workspaceId } = session;
   await context.database.transaction(async (sql) => {
@@ -34,7 +45,7 @@ export async function changeSettings<Section extends keyof WorkspaceSettings>(
     const changes = differences(complete(section, before), complete(section, value));
     if (changes.length === 0) return;
     await saveSettings(sql, workspaceId, { [section]: value });
-    await auditAdmin(sql, session, { action, details: { changes } });
+    await auditAdmin(sql, session, { action: CHANGE_ACTIONS[section], details: { changes } });
   });
 }
 
@@ -71,9 +82,9 @@ export function differences(from: unknown, to: unknown, path: readonly string[] 
  * Whether this admin can change the settings. If everyone who was selected has left the team, everyone can: that is
  * the way back in without uninstalling.
  */
-export async function isAllowedToChange({ context, session, workspace }: PageRequest): Promise<boolean> {
+export async function isAllowedToChange({ sessions, session, workspace }: PageRequest): Promise<boolean> {
   if (canChangeSettings(workspace.settings, session.admin.id)) return true;
-  const team = await context.sessions.readTeam(workspace.workspaceId);
+  const team = await sessions.readTeam(workspace.workspaceId);
   return team !== 'unknown' && !workspace.settings.access.admins?.some(({ id }) => team.has(id));
 }
 

@@ -81,7 +81,7 @@ export const storeActionsForm = form(z.object(fields), async (request, values) =
     manage: policyOf('manage'),
   };
   if (Object.keys(wrong).length > 0) return problems(wrong, { failedForm: 'actions' });
-  await changeSettings(request, 'actions', changed, 'store_action_policy_changed');
+  await changeSettings(request, 'actions', changed);
   // Finds out which permissions the key lacks for what was turned on.
   const { workspaceId } = request.workspace;
   await request.context.jobs.send('workspace.check', { workspaceId });

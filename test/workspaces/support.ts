@@ -83,7 +83,7 @@ export async function createSite(options: { production?: boolean; listen?: boole
     open: [
       {
         path: '/',
-        handlers: [installRouter(context, sessions.signIn), settingsRouter({ ...context, sessions })],
+        handlers: [installRouter(context, sessions.signIn), settingsRouter(context, sessions)],
       },
       { path: '/intercom/uninstall', handlers: [uninstallRouter(context)] },
     ],
