@@ -65,6 +65,14 @@ export async function runChecks<Subject>(
   return results.flat();
 }
 
+/** A platform that did not answer. */
+export interface Unreachable {
+  readonly state: 'unreachable';
+  readonly reason: string;
+}
+
+export const unreachable = (reason: string): Unreachable => ({ state: 'unreachable', reason });
+
 /** To continue a sentence with a remedy. */
 export function lowerFirst(text: string): string {
   return text.charAt(0).toLowerCase() + text.slice(1);

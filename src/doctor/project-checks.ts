@@ -6,7 +6,16 @@ import { DAY_MS } from '../time.ts';
 import type { Project } from '../workspaces/projects.ts';
 import { checkApiKey, type KeyCheck, lacksPermission } from '../workspaces/revenuecat-key.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
-import { type Check, lowerFirst, type Outcome, ok, problem, warning } from './check.ts';
+import {
+  type Check,
+  lowerFirst,
+  type Outcome,
+  ok,
+  problem,
+  type Unreachable,
+  unreachable,
+  warning,
+} from './check.ts';
 
 /** Some apps sell little: a shorter silence means nothing. */
 const SILENT_DAYS = 7;
@@ -16,7 +25,7 @@ type Webhooks = Awaited<ReturnType<RevenueCatClient['listWebhooks']>>;
 /** What RevenueCat answered for one project. */
 export type RevenueCatProbe =
   | { readonly state: 'no_key' | 'locked' }
-  | { readonly state: 'unreachable'; readonly reason: string }
+  | Unreachable
   | { readonly state: 'asked'; readonly key: KeyCheck; readonly webhooks: Webhooks | AppError | null };
 
 /** @param client `null`: the project has no key, or no encryption key decrypts it */
@@ -28,7 +37,7 @@ export async function probeRevenueCat(
   if (client === null) return { state: project.apiKey === null ? 'no_key' : 'locked' };
   const key = await checkApiKey(client, project.revenueCatProjectId, settings);
   if (key.outcome === 'unreachable' && key.code !== 'revenuecat_rate_limited')
-    return { state: 'unreachable', reason: 'RevenueCat could not be asked.' };
+    return unreachable('RevenueCat could not be asked.');
   if (key.outcome !== 'valid') return { state: 'asked', key, webhooks: null };
   const webhooks = await client.listWebhooks(project.revenueCatProjectId).catch((error: unknown) => {
     if (error instanceof AppError) return error;
@@ -39,7 +48,7 @@ export async function probeRevenueCat(
 
 export interface ProjectSubject {
   readonly project: Project;
-  readonly revenueCat: Promise<RevenueCatProbe>;
+  readonly revenueCat: RevenueCatProbe;
   readonly connectedAtMs: number;
   readonly refusal: WebhookRefusal | null;
   readonly publicUrl: string;
@@ -67,8 +76,7 @@ export const PROJECT_CHECKS: readonly Check<ProjectSubject>[] = [
     name: 'revenuecat_api',
     remedy:
       'Try again in a minute. If it remains: check the connection to api.revenuecat.com from here, and https://status.revenuecat.com.',
-    async run({ revenueCat }) {
-      const probe = await revenueCat;
+    run({ revenueCat: probe }) {
       if (probe.state === 'unreachable') return problem(probe.reason);
       return probe.state === 'asked' && probe.key.outcome === 'unreachable'
         ? warning(
@@ -82,13 +90,13 @@ export const PROJECT_CHECKS: readonly Check<ProjectSubject>[] = [
     name: 'revenuecat_key',
     remedy: ({ publicUrl }) =>
       `Make a secret API key of version 2 in RevenueCat (Project settings › API keys) and paste it at ${publicUrl}/settings/revenuecat.`,
-    run: async (subject) => checkKey(subject, await subject.revenueCat),
+    run: checkKey,
   },
   {
     name: 'revenuecat_scopes',
     remedy: 'Give the key these permissions in RevenueCat (Project settings › API keys).',
-    async run({ project, revenueCat }) {
-      const missing = missingScopes(await revenueCat);
+    run({ project, revenueCat }) {
+      const missing = missingScopes(revenueCat);
       return missing.length === 0
         ? null
         : problem(`The API key of ${project.name} lacks permissions: ${missing.join(', ')}.`);
@@ -98,8 +106,8 @@ export const PROJECT_CHECKS: readonly Check<ProjectSubject>[] = [
     name: 'webhook_registered',
     remedy:
       'Connect the project again in Settings › RevenueCat (it registers the webhook), or add it manually in RevenueCat under Integrations › Webhooks.',
-    async run(subject) {
-      const probe = await subject.revenueCat;
+    run(subject) {
+      const { revenueCat: probe } = subject;
       if (probe.state !== 'asked' || probe.webhooks === null) return null;
       return checkRegistered(subject, probe.webhooks);
     },
@@ -143,7 +151,7 @@ function missingScopes(probe: RevenueCatProbe): readonly string[] {
   return lacksPermission(probe.key.missingScopes) ? probe.key.missingScopes : [];
 }
 
-function checkKey({ project, publicUrl }: ProjectSubject, probe: RevenueCatProbe): Outcome | null {
+function checkKey({ project, publicUrl, revenueCat: probe }: ProjectSubject): Outcome | null {
   const settings = `${publicUrl}/settings/revenuecat`;
   if (probe.state === 'no_key')
     return warning(

@@ -7,7 +7,7 @@ import { createPlatformClients, type PlatformClients } from '../workspaces/app-c
 import { listProjects, type Project } from '../workspaces/projects.ts';
 import { createSecretBox } from '../workspaces/secrets.ts';
 import { readWorkspace, type Workspace } from '../workspaces/store.ts';
-import { type CheckResult, runChecks } from './check.ts';
+import { type CheckResult, runChecks, type Unreachable, unreachable } from './check.ts';
 import {
   PROJECT_CHECKS,
   probeRevenueCat,
@@ -85,19 +85,16 @@ export async function runDoctor(
     ...(await runChecks(SERVER_CHECKS, { ...context, workspaceIds, publicUrl: shownUrl(context) })),
   );
   // With a platform that hangs, a hundred workspaces would take a hundred times as long to say the same.
-  const unreachable: Unreachable = { intercom: false, revenueCat: false };
+  const silent = new Set<Platform>();
   for (let from = 0; from < workspaces.length; from += WORKSPACE_BATCH_SIZE) {
     const batch = workspaces.slice(from, from + WORKSPACE_BATCH_SIZE);
-    const checked = await Promise.all(batch.map((each) => checkWorkspace(context, each, unreachable)));
+    const checked = await Promise.all(batch.map((each) => checkWorkspace(context, each, silent)));
     results.push(...checked.flat());
   }
   return results;
 }
 
-interface Unreachable {
-  intercom: boolean;
-  revenueCat: boolean;
-}
+type Platform = 'Intercom' | 'RevenueCat';
 
 async function chooseWorkspaces({ database, workspaceId }: DoctorContext): Promise<Workspace[]> {
   if (workspaceId !== null) {
@@ -114,41 +111,34 @@ async function chooseWorkspaces({ database, workspaceId }: DoctorContext): Promi
 async function checkWorkspace(
   context: DoctorContext,
   workspace: Workspace,
-  unreachable: Unreachable,
+  silent: Set<Platform>,
 ): Promise<CheckResult[]> {
   const { config, database, now } = context;
   const { workspaceId } = workspace;
   const publicUrl = shownUrl(context);
   const projects = await listProjects(database, workspaceId);
-  const [ofWorkspace, ...ofProjects] = await Promise.all([
+  const ofWorkspace = probeIntercomOf(context, workspace, silent).then((intercom) =>
     runChecks(
       WORKSPACE_CHECKS,
-      {
-        config,
-        database,
-        workspace,
-        intercom: askIntercom(context, workspace, unreachable),
-        projectCount: projects.length,
-        publicUrl,
-      },
+      { config, database, workspace, intercom, projectCount: projects.length, publicUrl },
       { workspace: workspaceId },
     ),
-    ...projects.map(async (project) =>
-      runChecks(
-        PROJECT_CHECKS,
-        {
-          ...(await readWebhookHistory(database, project)),
-          project,
-          revenueCat: askRevenueCat(context, { workspace, project }, unreachable),
-          publicUrl,
-          isPublicUrlWrong: context.isPublicUrlWrong ?? false,
-          nowMs: now(),
-        },
-        { workspace: workspaceId, project: project.projectId },
-      ),
+  );
+  const ofProjects = projects.map(async (project) =>
+    runChecks(
+      PROJECT_CHECKS,
+      {
+        ...(await readWebhookHistory(database, project)),
+        project,
+        revenueCat: await probeRevenueCatOf(context, { workspace, project }, silent),
+        publicUrl,
+        isPublicUrlWrong: context.isPublicUrlWrong ?? false,
+        nowMs: now(),
+      },
+      { workspace: workspaceId, project: project.projectId },
     ),
-  ]);
-  return [...ofWorkspace, ...ofProjects.flat()];
+  );
+  return (await Promise.all([ofWorkspace, ...ofProjects])).flat();
 }
 
 /** A placeholder must not be shown as the right address. */
@@ -156,47 +146,39 @@ function shownUrl({ config, isPublicUrlWrong }: DoctorContext): string {
   return isPublicUrlWrong ? '<PUBLIC_URL>' : config.publicUrl;
 }
 
-async function askIntercom(
+function probeIntercomOf(
   context: DoctorContext,
   workspace: Workspace,
-  unreachable: Unreachable,
+  silent: Set<Platform>,
 ): Promise<IntercomProbe> {
   const client = clientOrNull(context, ({ intercom }) => intercom(workspace, { timeoutMs: CALL_TIMEOUT_MS }));
-  if (unreachable.intercom && client)
-    return {
-      state: 'unreachable',
-      reason: 'Intercom was not asked: it did not answer for another workspace.',
-    };
-  const probe = await withTimeout(probeIntercom(workspace, client), PLATFORM_TIMEOUT_MS, () => ({
-    state: 'unreachable' as const,
-    reason: 'Intercom answers too slowly.',
-  }));
-  if (probe.state === 'unreachable') unreachable.intercom = true;
-  return probe;
+  if (client && silent.has('Intercom'))
+    return Promise.resolve(unreachable('Intercom was not asked: it did not answer for another workspace.'));
+  return probeWithin('Intercom', silent, probeIntercom(workspace, client));
 }
 
-async function askRevenueCat(
+function probeRevenueCatOf(
   context: DoctorContext,
   { workspace, project }: { workspace: Workspace; project: Project },
-  unreachable: Unreachable,
+  silent: Set<Platform>,
 ): Promise<RevenueCatProbe> {
   const client = clientOrNull(context, ({ revenueCat }) =>
     revenueCat(project, { timeoutMs: CALL_TIMEOUT_MS }),
   );
-  if (unreachable.revenueCat && client)
-    return {
-      state: 'unreachable',
-      reason: 'RevenueCat was not asked: it did not answer for another project.',
-    };
-  const probe = await withTimeout(
-    probeRevenueCat(project, client, workspace.settings),
-    PLATFORM_TIMEOUT_MS,
-    () => ({
-      state: 'unreachable' as const,
-      reason: 'RevenueCat answers too slowly.',
-    }),
+  if (client && silent.has('RevenueCat'))
+    return Promise.resolve(unreachable('RevenueCat was not asked: it did not answer for another project.'));
+  return probeWithin('RevenueCat', silent, probeRevenueCat(project, client, workspace.settings));
+}
+
+async function probeWithin<Probe extends { readonly state: string }>(
+  platform: Platform,
+  silent: Set<Platform>,
+  probing: Promise<Probe>,
+): Promise<Probe | Unreachable> {
+  const probe = await withTimeout(probing, PLATFORM_TIMEOUT_MS, () =>
+    unreachable(`${platform} answers too slowly.`),
   );
-  if (probe.state === 'unreachable') unreachable.revenueCat = true;
+  if (probe.state === 'unreachable') silent.add(platform);
   return probe;
 }
 

@@ -2,8 +2,9 @@ import { type AxiosResponse, isAxiosError } from 'axios';
 import type { Config } from '../config.ts';
 import { MIGRATIONS } from '../database/migrations.ts';
 import type { Database, Sql } from '../database/sql.ts';
+import type { SecretKind } from '../database/tables.ts';
+import { createSecretBox, decryptOrNull, listSecrets } from '../workspaces/secrets.ts';
 import { type Check, type Outcome, ok, problem, warning } from './check.ts';
-import { checkSecrets } from './check-secrets.ts';
 import { DISK_CHECK } from './settings-checks.ts';
 
 /** Requests an address. @throws AxiosError without a response */
@@ -241,7 +242,7 @@ export const SERVER_CHECKS: readonly Check<ServerSubject>[] = [
     name: 'encryption_key',
     remedy:
       'Add the key that encrypted them to ENCRYPTION_KEYS (the newest first, older ones after a comma). If it is lost: reinstall the app in the workspace and paste the API key again in its settings.',
-    run: ({ database, workspaceIds, keys }) => checkSecrets(database, workspaceIds, keys),
+    run: checkSecrets,
   },
   {
     name: 'worker',
@@ -274,6 +275,28 @@ export const SERVER_CHECKS: readonly Check<ServerSubject>[] = [
     },
   },
 ];
+
+const SECRET_NAMES: Readonly<Record<SecretKind, string>> = {
+  accessToken: "Intercom's access token",
+  messengerSecret: 'the Messenger secret',
+  apiKey: "RevenueCat's API key",
+  signingSecret: "the webhook's signing secret",
+  erasureKey: 'the key of the list of erased customers',
+};
+
+/** Whether the keys decrypt everything that is stored. */
+async function checkSecrets({ database, workspaceIds, keys }: ServerSubject): Promise<Outcome> {
+  const stored = (await Promise.all(workspaceIds.map((id) => listSecrets(database, id)))).flat();
+  if (stored.length === 0) return ok('No secret is stored yet.');
+  const box = keys.length === 0 ? null : createSecretBox(keys);
+  const unreadable = stored.filter((secret) => !box || !decryptOrNull(box, secret));
+  const [first] = unreadable;
+  return first
+    ? problem(
+        `The encryption keys do not decrypt ${unreadable.length} of ${stored.length} stored secrets, among them ${SECRET_NAMES[first.kind]} of workspace ${first.workspaceId}.`,
+      )
+    : ok(`The encryption keys decrypt all ${stored.length} stored secrets.`);
+}
 
 async function checkJobs(sql: Sql): Promise<Outcome> {
   const [schema] = await sql.query<{ exists: boolean }>(

@@ -2,27 +2,30 @@ import type { Config } from '../config.ts';
 import type { Database, Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import { countFailedWebhooks, listFailedWebhooks } from '../ingestion/journal.ts';
-import type { IntercomClient } from '../intercom/client.ts';
+import type { IntercomClient, IntercomDataAttribute } from '../intercom/client.ts';
 import { CONTACT_ATTRIBUTES } from '../subscription/attributes.ts';
 import type { Workspace } from '../workspaces/store.ts';
-import { type Check, lowerFirst, type Outcome, ok, problem, warning } from './check.ts';
+import {
+  type Check,
+  lowerFirst,
+  type Outcome,
+  ok,
+  problem,
+  type Unreachable,
+  unreachable,
+  warning,
+} from './check.ts';
 
 /** What Intercom answered for one workspace. */
 export type IntercomProbe =
   | {
       readonly state: 'accepted';
-      readonly attributes: readonly DataAttribute[] | AppError;
+      readonly attributes: readonly IntercomDataAttribute[] | AppError;
       /** `null`: Intercom does not say. */
       readonly verifiesIdentity: boolean | null;
     }
   | { readonly state: 'no_token' | 'locked' | 'disconnected' | 'rejected' }
-  | { readonly state: 'unreachable'; readonly reason: string };
-
-interface DataAttribute {
-  readonly name: string;
-  readonly data_type: string;
-  readonly archived?: boolean | null | undefined;
-}
+  | Unreachable;
 
 /** @param client `null`: there is no token, or no key decrypts it */
 export async function probeIntercom(
@@ -38,7 +41,7 @@ export async function probeIntercom(
     if (!(error instanceof AppError)) throw error;
     return error.remedy.kind === 'reauthorize'
       ? { state: 'rejected' }
-      : { state: 'unreachable', reason: `Intercom could not be asked: ${error.message}.` };
+      : unreachable(`Intercom could not be asked: ${error.message}.`);
   }
   const attributes = await client.listDataAttributes().catch((error: unknown) => {
     if (error instanceof AppError) return error;
@@ -51,7 +54,7 @@ export interface WorkspaceSubject {
   readonly config: Config;
   readonly database: Database;
   readonly workspace: Pick<Workspace, 'workspaceId' | 'name' | 'statusReason'>;
-  readonly intercom: Promise<IntercomProbe>;
+  readonly intercom: IntercomProbe;
   readonly projectCount: number;
   readonly publicUrl: string;
 }
@@ -68,9 +71,8 @@ export const WORKSPACE_CHECKS: readonly Check<WorkspaceSubject>[] = [
   {
     name: 'intercom_token',
     remedy: reinstall,
-    async run(subject) {
-      const { state } = await subject.intercom;
-      switch (state) {
+    run(subject) {
+      switch (subject.intercom.state) {
         case 'disconnected':
           return problem(
             `Intercom rejects our access (${subject.workspace.statusReason ?? 'unknown reason'}): deliveries wait.`,
@@ -95,30 +97,22 @@ export const WORKSPACE_CHECKS: readonly Check<WorkspaceSubject>[] = [
     name: 'intercom_api',
     remedy:
       'Try again in a minute. If it remains: check the connection to Intercom from here, and https://www.intercomstatus.com.',
-    async run({ intercom }) {
-      const probe = await intercom;
-      return probe.state === 'unreachable' ? problem(probe.reason) : null;
-    },
+    run: ({ intercom }) => (intercom.state === 'unreachable' ? problem(intercom.reason) : null),
   },
   {
     name: 'attributes',
     remedy:
       'Open Settings › Contacts and press the button that creates missing attributes. If Intercom refuses a name, company data or an event uses it: rename that there.',
-    async run({ intercom }) {
-      const probe = await intercom;
-      return probe.state === 'accepted' ? checkAttributes(probe.attributes) : null;
-    },
+    run: ({ intercom }) => (intercom.state === 'accepted' ? checkAttributes(intercom.attributes) : null),
   },
   {
     name: 'identity_verification',
     remedy:
       'Enforce it in Intercom under Settings › Channels › Messenger › Security. Until then the Messenger shows no subscription, unless an admin accepts that under Settings › Messenger.',
-    async run({ intercom }) {
-      const probe = await intercom;
-      return probe.state === 'accepted' && probe.verifiesIdentity === false
+    run: ({ intercom }) =>
+      intercom.state === 'accepted' && intercom.verifiesIdentity === false
         ? warning('Intercom does not enforce identity verification in the Messenger.')
-        : null;
-    },
+        : null,
   },
   {
     name: 'delivery_lag',
@@ -176,7 +170,7 @@ export const WORKSPACE_CHECKS: readonly Check<WorkspaceSubject>[] = [
   },
 ];
 
-function checkAttributes(listed: readonly DataAttribute[] | AppError): Outcome[] {
+function checkAttributes(listed: readonly IntercomDataAttribute[] | AppError): Outcome[] {
   if (listed instanceof AppError) {
     return [
       problem(

@@ -20,6 +20,9 @@ export type RefreshOutcome =
   | 'later'
   | 'unavailable';
 
+/** It continues in the background after an agent has stopped waiting. */
+const CALL_TIMEOUT_MS = 10_000;
+
 /**
  * Reads a subscriber again from RevenueCat. A customer that RevenueCat does not know keeps the state that its
  * events gave; ids that RevenueCat has made one are joined here as well.
@@ -34,7 +37,7 @@ export async function refreshSubscriber(
 ): Promise<RefreshOutcome> {
   const subscriber = await readSubscriber(context.database, workspaceId, subscriberId);
   const project = subscriber && (await readProject(context.database, workspaceId, subscriber.projectId));
-  const client = project && context.revenueCat(project, { priority });
+  const client = project && context.revenueCat(project, { priority, timeoutMs: CALL_TIMEOUT_MS });
   if (!subscriber || !project || !client) return 'no_key';
   return withKey(context, project, async () => {
     const names = await readCatalogNames(context, project, client);

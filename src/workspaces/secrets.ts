@@ -3,7 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Config } from '../config.ts';
 import { openDataDir } from '../database/data-dir.ts';
-import type { Database } from '../database/sql.ts';
+import type { Database, Sql } from '../database/sql.ts';
 import { ENCRYPTED_COLUMNS, type SecretKind } from '../database/tables.ts';
 
 /** Names the row and column of an encrypted value: `workspace:abc:access_token`. */
@@ -79,6 +79,33 @@ export function newSecret(prefix = ''): string {
   return prefix + randomBytes(24).toString('base64url');
 }
 
+/** A secret as it is stored, by the row and column that hold it. */
+export interface StoredSecret {
+  readonly workspaceId: string;
+  readonly kind: SecretKind;
+  readonly table: string;
+  readonly column: string;
+  readonly idColumn: string;
+  readonly id: string;
+  readonly encrypted: string;
+  readonly location: SecretLocation;
+}
+
+export async function listSecrets(sql: Sql, workspaceId: string): Promise<StoredSecret[]> {
+  const found = ENCRYPTED_COLUMNS.map(async ({ table, column, kind, idColumn }) => {
+    const rows = await sql.query<{ id: string; encrypted: string }>(
+      `select ${idColumn} as id, ${column} as encrypted from ${table}
+        where workspace_id = $1 and ${column} is not null`,
+      [workspaceId],
+    );
+    return rows.map((row) => {
+      const location = secretLocation[kind](workspaceId, row.id);
+      return { workspaceId, kind, table, column, idColumn, location, ...row };
+    });
+  });
+  return (await Promise.all(found)).flat();
+}
+
 export interface Rotation {
   readonly rotated: number;
   /** Secrets that no key decrypts: they are left unchanged. */
@@ -96,33 +123,32 @@ export async function rotateKeys(database: Database, secrets: SecretBox): Promis
     'select workspace_id from workspaces order by workspace_id',
   );
   for (const { workspace_id: workspaceId } of workspaces) {
-    for (const { table, column, kind, idColumn } of ENCRYPTED_COLUMNS) {
-      const rows = await database.query<{ id: string; value: string }>(
-        `select ${idColumn} as id, ${column} as value from ${table}
-          where workspace_id = $1 and ${column} is not null`,
-        [workspaceId],
-      );
-      for (const { id, value } of rows.filter((row) => secrets.needsRotation(row.value))) {
-        const fresh = encryptAgain(secrets, value, secretLocation[kind](workspaceId, id));
-        if (fresh === null) {
-          unreadable.push({ workspaceId, secret: `${table}.${column}` });
-          continue;
-        }
-        const replaced = await database.query(
-          `update ${table} set ${column} = $4
-            where workspace_id = $1 and ${idColumn} = $2 and ${column} = $3 returning 1`,
-          [workspaceId, id, value, fresh],
-        );
-        rotated += replaced.length;
+    for (const stored of await listSecrets(database, workspaceId)) {
+      const { table, column, idColumn, id, encrypted, location } = stored;
+      if (!secrets.needsRotation(encrypted)) continue;
+      const plain = decryptOrNull(secrets, stored);
+      if (plain === null) {
+        unreadable.push({ workspaceId, secret: `${table}.${column}` });
+        continue;
       }
+      const replaced = await database.query(
+        `update ${table} set ${column} = $4
+          where workspace_id = $1 and ${idColumn} = $2 and ${column} = $3 returning 1`,
+        [workspaceId, id, encrypted, secrets.encrypt(plain, location)],
+      );
+      rotated += replaced.length;
     }
   }
   return { rotated, unreadable };
 }
 
-function encryptAgain(secrets: SecretBox, value: string, location: SecretLocation): string | null {
+/** `null`: no key decrypts it. */
+export function decryptOrNull(
+  secrets: SecretBox,
+  { encrypted, location }: Pick<StoredSecret, 'encrypted' | 'location'>,
+): string | null {
   try {
-    return secrets.encrypt(secrets.decrypt(value, location), location);
+    return secrets.decrypt(encrypted, location);
   } catch {
     return null;
   }

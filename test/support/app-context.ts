@@ -2,6 +2,7 @@ import type { Config } from '../../src/config.ts';
 import { withoutReplica } from '../../src/database/replica.ts';
 import type { Database } from '../../src/database/sql.ts';
 import { type AppContext, createPlatformClients } from '../../src/workspaces/app-context.ts';
+import { createSecretBox } from '../../src/workspaces/secrets.ts';
 import { CLIENT_ID, CLIENT_SECRET, secrets, silent } from './world.ts';
 
 const CONFIG: Config = {
@@ -39,13 +40,15 @@ export function createTestContext(
     readonly config?: Partial<Omit<Config, 'intercom'>> & { readonly intercom?: Partial<Config['intercom']> };
   } = {},
 ): AppContext {
+  const keys = given.config?.encryptionKeys;
   const common = {
     database,
     readDatabase: withoutReplica(database),
-    secrets,
+    secrets: keys ? createSecretBox(keys) : secrets,
     jobs: { send: async () => {} },
     logger: silent,
-    now: Date.now,
+    // A test may replace `Date.now`.
+    now: () => Date.now(),
     ...given,
     config: { ...CONFIG, ...given.config, intercom: { ...CONFIG.intercom, ...given.config?.intercom } },
   };

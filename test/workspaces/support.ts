@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Express } from 'express';
@@ -68,6 +69,7 @@ export async function createSite(options: { production?: boolean; listen?: boole
       databaseUrl: db.url,
       intercom: { apiUrl: intercomAt.url, appUrl },
       revenueCatApiUrl: revenueCatAt.url,
+      encryptionKeys: [randomBytes(32)],
     },
     jobs: {
       async send<Name extends JobName>(name: Name, data: JobData[Name], options = {}) {
