@@ -3,47 +3,6 @@ import { resolve } from 'node:path';
 import dotenv from 'dotenv';
 import { z } from 'zod';
 
-export interface Config {
-  readonly production: boolean;
-  readonly port: number;
-  /** Address to listen on; `null`: all interfaces. */
-  readonly host: string | null;
-  /** Whose `X-Forwarded-For` is believed: addresses, subnets, or `loopback`, `linklocal`, `uniquelocal`. */
-  readonly trustedProxies: readonly string[];
-  /** Without a final slash. */
-  readonly publicUrl: string;
-  /** Where Intercom's pages load pictures from. Only HTTPS; without it there are none. */
-  readonly picturesUrl: string;
-  /** `null`: the embedded PostgreSQL under `dataDir`. */
-  readonly databaseUrl: string | null;
-  /** A streaming replica of the database, for the reads of cards and pages; `null`: none. */
-  readonly databaseReadUrl: string | null;
-  /** The database without the connection pooler, for what needs a session; `null`: `databaseUrl`. */
-  readonly databaseDirectUrl: string | null;
-  /** Connections that one process opens at most, for each of the database and its replica. */
-  readonly databasePoolSize: number;
-  readonly databaseBackend: 'postgres' | 'citus';
-  readonly dataDir: string;
-  readonly intercom: {
-    readonly clientId: string;
-    readonly clientSecret: string;
-    /** `null`: the host of the workspace's region. */
-    readonly apiUrl: string | null;
-    readonly appUrl: string;
-  };
-  readonly revenueCatApiUrl: string;
-  /** 32 bytes each; the first encrypts, all decrypt. */
-  readonly encryptionKeys: readonly Buffer[];
-  readonly role: 'all' | 'web' | 'worker';
-  readonly logLevel: string;
-  /** Bearer token of `/metrics`; `null`: none. */
-  readonly metricsToken: string | null;
-  /** After how many days raw payloads of webhooks are deleted; `null`: never. */
-  readonly payloadRetentionDays: number | null;
-  /** How long a stopping process still accepts requests, so that the load balancer notices, seconds. */
-  readonly drainSeconds: number;
-}
-
 export interface ConfigProblem {
   readonly name: string;
   readonly message: string;
@@ -52,7 +11,6 @@ export interface ConfigProblem {
 /** Disputes about a payment reach back half a year at most. */
 const DEFAULT_RETENTION_DAYS = 180;
 
-const PORT_ERROR = 'must be a port number from 0 to 65535';
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 
 /** A blank variable counts as absent: `.env` files keep `NAME=` lines for what is not set. */
@@ -60,15 +18,6 @@ const blankToUndefined = (value: unknown): unknown =>
   typeof value === 'string' ? value.trim() || undefined : value;
 
 const optional = z.preprocess(blankToUndefined, z.string().optional());
-const port = z.preprocess(
-  blankToUndefined,
-  z.coerce
-    .number({ error: PORT_ERROR })
-    .int(PORT_ERROR)
-    .min(0, PORT_ERROR)
-    .max(65_535, PORT_ERROR)
-    .default(3_000),
-);
 
 /** A whole number within bounds; a blank variable means the default. */
 const whole = (min: number, max: number, message: string) =>
@@ -103,11 +52,22 @@ const trustedProxiesSchema = z.string().transform((value, context): string[] => 
   return proxies;
 });
 
+const MAKE_KEY = 'make one with: openssl rand -base64 32';
+
+/** 32 bytes each; the first encrypts, all decrypt. */
+const keysSchema = z.string().transform((value, context): readonly Buffer[] => {
+  const texts = value.split(',').map((part) => part.trim());
+  const keys = texts.filter((text) => text !== '').map((text) => Buffer.from(text, 'base64'));
+  if (keys.length === 0 || keys.some((key) => key.length !== 32))
+    context.addIssue(`must be 32-byte keys in base64, comma-separated; ${MAKE_KEY}`);
+  return keys;
+});
+
 const databaseUrlSchema = z.url({ protocol: /^postgres(ql)?$/, error: 'must start with postgres://' });
 
 const environmentSchema = z.object({
   NODE_ENV: optional,
-  PORT: port,
+  PORT: whole(0, 65_535, 'must be a port number from 0 to 65535'),
   HOST: optional,
   TRUSTED_PROXIES: optional.pipe(trustedProxiesSchema.optional()),
   PUBLIC_URL: optional.pipe(originSchema.optional()),
@@ -122,13 +82,59 @@ const environmentSchema = z.object({
   INTERCOM_API_URL: optional.pipe(originSchema.optional()),
   INTERCOM_APP_URL: optional.pipe(z.string().default('https://app.intercom.com')).pipe(originSchema),
   REVENUECAT_API_URL: optional.pipe(z.string().default('https://api.revenuecat.com')).pipe(originSchema),
-  ENCRYPTION_KEYS: optional,
+  ENCRYPTION_KEYS: optional.pipe(keysSchema.optional()),
   ROLE: oneOf(['all', 'web', 'worker'], 'all'),
   LOG_LEVEL: oneOf(LOG_LEVELS, 'info'),
   METRICS_TOKEN: optional,
   RETENTION_PAYLOAD_DAYS: whole(0, 36_500, 'must be a number of days, or 0 to keep payloads whole'),
   DRAIN_SECONDS: whole(0, 300, 'must be a number of seconds from 0 to 300'),
 });
+
+export type Config = Readonly<ReturnType<typeof toConfig>>;
+
+function toConfig(env: z.output<typeof environmentSchema>, production: boolean) {
+  const port = env.PORT ?? 3_000;
+  const publicUrl = env.PUBLIC_URL ?? `http://localhost:${port}`;
+  return {
+    production,
+    port,
+    /** Address to listen on; `null`: all interfaces. */
+    host: env.HOST ?? null,
+    /** Whose `X-Forwarded-For` is believed: addresses, subnets, or `loopback`, `linklocal`, `uniquelocal`. */
+    trustedProxies: env.TRUSTED_PROXIES ?? ['loopback'],
+    /** Without a final slash. */
+    publicUrl,
+    /** Where Intercom's pages load pictures from. Only HTTPS; without it there are none. */
+    picturesUrl: publicUrl,
+    /** `null`: the embedded PostgreSQL under `dataDir`. */
+    databaseUrl: env.DATABASE_URL ?? null,
+    /** A streaming replica of the database, for the reads of cards and pages; `null`: none. */
+    databaseReadUrl: env.DATABASE_READ_URL ?? null,
+    /** The database without the connection pooler, for what needs a session; `null`: `databaseUrl`. */
+    databaseDirectUrl: env.DATABASE_DIRECT_URL ?? null,
+    /** Connections that one process opens at most, for each of the database and its replica. */
+    databasePoolSize: env.DATABASE_POOL_SIZE ?? 20,
+    databaseBackend: env.DATABASE_BACKEND,
+    dataDir: resolve(env.DATA_DIR),
+    intercom: {
+      clientId: env.INTERCOM_CLIENT_ID,
+      clientSecret: env.INTERCOM_CLIENT_SECRET,
+      /** `null`: the host of the workspace's region. */
+      apiUrl: env.INTERCOM_API_URL ?? null,
+      appUrl: env.INTERCOM_APP_URL,
+    },
+    revenueCatApiUrl: env.REVENUECAT_API_URL,
+    encryptionKeys: env.ENCRYPTION_KEYS ?? [],
+    role: env.ROLE,
+    logLevel: env.LOG_LEVEL as string,
+    /** Bearer token of `/metrics`; `null`: none. */
+    metricsToken: env.METRICS_TOKEN ?? null,
+    /** After how many days raw payloads of webhooks are deleted; `null`: never. */
+    payloadRetentionDays: (env.RETENTION_PAYLOAD_DAYS ?? DEFAULT_RETENTION_DAYS) || null,
+    /** How long a stopping process still accepts requests, so that the load balancer notices, seconds. */
+    drainSeconds: env.DRAIN_SECONDS ?? (production ? 5 : 0),
+  };
+}
 
 /**
  * Reads the settings of the environment.
@@ -147,16 +153,9 @@ export function readConfig(
   };
   for (const issue of parsed.error?.issues ?? []) report(issue.path.join('.'), issue.message);
   const production = environment.NODE_ENV?.trim() === 'production';
-  const keys = readEncryptionKeys(environment.ENCRYPTION_KEYS ?? '');
-  if (keys === null) {
-    report(
-      'ENCRYPTION_KEYS',
-      'must be 32-byte keys in base64, comma-separated; make one with: openssl rand -base64 32',
-    );
-  } else if (production && keys.length === 0) {
-    report('ENCRYPTION_KEYS', 'is required in production; make one with: openssl rand -base64 32');
-  }
   const isSet = (name: string): boolean => Boolean(environment[name]?.trim());
+  if (production && !isSet('ENCRYPTION_KEYS'))
+    report('ENCRYPTION_KEYS', `is required in production; ${MAKE_KEY}`);
   if (production && !/^\s*https:\/\//i.test(environment.PUBLIC_URL ?? '')) {
     report('PUBLIC_URL', 'is required in production and must start with https://');
   }
@@ -171,50 +170,7 @@ export function readConfig(
   }
   if (!parsed.success || problems.length > 0) return { ok: false, problems };
 
-  const env = parsed.data;
-  const publicUrl = env.PUBLIC_URL ?? `http://localhost:${env.PORT}`;
-  return {
-    ok: true,
-    config: {
-      production,
-      port: env.PORT,
-      host: env.HOST ?? null,
-      trustedProxies: env.TRUSTED_PROXIES ?? ['loopback'],
-      publicUrl,
-      picturesUrl: publicUrl,
-      databaseUrl: env.DATABASE_URL ?? null,
-      databaseReadUrl: env.DATABASE_READ_URL ?? null,
-      databaseDirectUrl: env.DATABASE_DIRECT_URL ?? null,
-      databasePoolSize: env.DATABASE_POOL_SIZE ?? 20,
-      databaseBackend: env.DATABASE_BACKEND,
-      dataDir: resolve(env.DATA_DIR),
-      intercom: {
-        clientId: env.INTERCOM_CLIENT_ID,
-        clientSecret: env.INTERCOM_CLIENT_SECRET,
-        apiUrl: env.INTERCOM_API_URL ?? null,
-        appUrl: env.INTERCOM_APP_URL,
-      },
-      revenueCatApiUrl: env.REVENUECAT_API_URL,
-      encryptionKeys: keys ?? [],
-      role: env.ROLE,
-      logLevel: env.LOG_LEVEL,
-      metricsToken: env.METRICS_TOKEN ?? null,
-      payloadRetentionDays: (env.RETENTION_PAYLOAD_DAYS ?? DEFAULT_RETENTION_DAYS) || null,
-      drainSeconds: env.DRAIN_SECONDS ?? (production ? 5 : 0),
-    },
-  };
-}
-
-function readEncryptionKeys(value: string): Buffer[] | null {
-  const keys: Buffer[] = [];
-  for (const part of value.split(',')) {
-    const text = part.trim();
-    if (text === '') continue;
-    const key = Buffer.from(text, 'base64');
-    if (key.length !== 32) return null;
-    keys.push(key);
-  }
-  return keys;
+  return { ok: true, config: toConfig(parsed.data, production) };
 }
 
 /** Reads the environment and `.env`, or prints every problem and exits. */

@@ -6,6 +6,8 @@ import axios, {
   type InternalAxiosRequestConfig,
 } from 'axios';
 import { EnvHttpProxyAgent, request } from 'undici';
+import type { z } from 'zod';
+import { AppError } from '../errors.ts';
 
 declare module 'axios' {
   interface AxiosRequestConfig {
@@ -97,4 +99,30 @@ export function isAccepted(response: AxiosResponse): boolean {
     typeof response.data === 'string' &&
     String(response.headers['content-type'] ?? '').startsWith('text/html');
   return response.status >= 200 && response.status < 300 && !isPage;
+}
+
+type Platform = 'Intercom' | 'RevenueCat';
+
+function unavailable(platform: Platform, message: string): AppError {
+  const code = platform === 'Intercom' ? 'intercom_unavailable' : 'revenuecat_unavailable';
+  return new AppError(code, message, { status: 502, remedy: { kind: 'retry' } });
+}
+
+/** No response: a reset, a timeout, a name that does not resolve. Errors of interceptors are passed through. */
+export function unreachable(platform: Platform, error: unknown): unknown {
+  if (!axios.isAxiosError(error)) return error;
+  const code = error.code ? ` (${error.code})` : '';
+  return unavailable(platform, `${error.config?.action ?? ''}: no answer from ${platform}${code}`);
+}
+
+/** @throws AppError when a response has an unexpected shape */
+export function parseResponse<T>(
+  platform: Platform,
+  schema: z.ZodType<T>,
+  response: Pick<AxiosResponse, 'data' | 'config'>,
+): T {
+  const parsed = schema.safeParse(response.data);
+  if (parsed.success) return parsed.data;
+  const { action = '' } = response.config;
+  throw unavailable(platform, `${action}: ${platform}'s response has an unexpected shape`);
 }

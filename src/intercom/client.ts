@@ -1,8 +1,8 @@
-import type { AxiosInstance, AxiosRequestConfig } from 'axios';
+import type { AxiosInstance, AxiosRequestConfig, AxiosResponse } from 'axios';
 import { z } from 'zod';
 import { AppError } from '../errors.ts';
-import { createHttpClient, isAccepted } from '../http/client.ts';
-import { intercomFailure, intercomUnreachable, readRateLimit } from './failures.ts';
+import { createHttpClient, isAccepted, parseResponse, unreachable } from '../http/client.ts';
+import { intercomFailure, readRateLimit } from './failures.ts';
 
 /** The version whose 410 for merged contacts and attribute rules the app is written for. */
 export const INTERCOM_VERSION = '2.16';
@@ -158,19 +158,10 @@ function createIntercomHttp(options: IntercomClientOptions): AxiosInstance {
       );
     },
     (error) => {
-      throw intercomUnreachable(error.config?.action ?? '', error);
+      throw unreachable('Intercom', error);
     },
   );
   return http;
-}
-
-function parse<T>(schema: z.ZodType<T>, value: unknown, action: string): T {
-  const parsed = schema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  throw new AppError('intercom_unavailable', `${action}: Intercom's response has an unexpected shape`, {
-    status: 502,
-    remedy: { kind: 'retry' },
-  });
 }
 
 /**
@@ -189,29 +180,28 @@ export async function exchangeCode(input: {
   const action = 'Exchanging the OAuth code';
   const http = createIntercomHttp({ apiUrl: input.apiUrl, accessToken: null, now: input.now });
   const body = { code: input.code, client_id: input.clientId, client_secret: input.clientSecret };
-  const { data } = await http.post('/auth/eagle/token', body, { action });
+  const answer = await http.post('/auth/eagle/token', body, { action });
   const schema = z.object({ access_token: z.string().optional(), token: z.string().optional() });
-  const response = parse(schema, data, action);
-  const token = response.access_token ?? response.token;
-  if (!token) throw new AppError('intercom_rejected', `${action}: Intercom sent no token`, { status: 502 });
-  return token;
+  const { token, access_token: accessToken = token } = parseResponse('Intercom', schema, answer);
+  if (accessToken) return accessToken;
+  throw new AppError('intercom_rejected', `${action}: Intercom sent no token`, { status: 502 });
 }
 
-/** Calls Intercom's REST API for one workspace. Every method throws {@link AppError} with an `intercom_…` code. */
 export type IntercomClient = ReturnType<typeof createIntercomClient>;
 
+/** Calls Intercom's REST API for one workspace. Every method throws {@link AppError} with an `intercom_…` code. */
 // biome-ignore lint/complexity/noExcessiveLinesPerFunction: one short method for each endpoint
 export function createIntercomClient(options: IntercomClientOptions) {
   const http = createIntercomHttp(options);
   const { gate } = options;
   const id = encodeURIComponent;
 
-  async function request(config: AxiosRequestConfig): Promise<unknown> {
-    if (!gate) return (await http.request(config)).data;
+  async function request(config: AxiosRequestConfig & { action: string }): Promise<AxiosResponse> {
+    if (!gate) return http.request(config);
     await gate.acquire();
     let answered = true;
     try {
-      return (await http.request(config)).data;
+      return await http.request(config);
     } catch (error) {
       answered = error instanceof AppError && error.upstreamStatus !== null;
       throw error;
@@ -222,8 +212,8 @@ export function createIntercomClient(options: IntercomClientOptions) {
   const post = async (url: string, action: string, data?: object): Promise<void> => {
     await request({ method: 'POST', url, action, data });
   };
-  const read = async <T>(schema: z.ZodType<T>, call: AxiosRequestConfig & { action: string }): Promise<T> =>
-    parse(schema, await request(call), call.action);
+  const read = async <T>(schema: z.ZodType<T>, call: Parameters<typeof request>[0]): Promise<T> =>
+    parseResponse('Intercom', schema, await request(call));
 
   async function getContact(contactId: string): Promise<IntercomContact> {
     return read(contactSchema, { url: `/contacts/${id(contactId)}`, action: 'Reading a contact' });

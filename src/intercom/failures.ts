@@ -94,16 +94,6 @@ function asText(body: unknown): string | null {
   return (typeof body === 'string' ? body : JSON.stringify(body)).slice(0, MAX_ANSWER_LENGTH);
 }
 
-/** No response: a reset, a timeout, a name that does not resolve. */
-export function intercomUnreachable(action: string, cause: unknown): AppError {
-  const code = (cause as { code?: unknown } | null)?.code;
-  return new AppError(
-    'intercom_unavailable',
-    `${action}: no answer from Intercom${code ? ` (${String(code)})` : ''}`,
-    { status: 502, remedy: { kind: 'retry' } },
-  );
-}
-
 /** `Link: </contacts/{id}>; rel="canonical"` of a merged contact (Intercom API 2.16); `null` when malformed. */
 function canonicalContact(link: unknown): string | null {
   if (typeof link !== 'string') return null;

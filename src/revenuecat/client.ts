@@ -1,10 +1,10 @@
-import { type AxiosInstance, type AxiosResponse, isAxiosError } from 'axios';
+import type { AxiosInstance, AxiosResponse } from 'axios';
 import type { z } from 'zod';
 import { AppError } from '../errors.ts';
-import { createHttpClient, isAccepted } from '../http/client.ts';
+import { createHttpClient, isAccepted, parseResponse, unreachable } from '../http/client.ts';
 import type { Snapshot } from '../subscription/types.ts';
 import type { CallDomain, CallGate } from './call-limiter.ts';
-import { revenueCatFailure, revenueCatUnreachable, waitMsOf } from './failures.ts';
+import { revenueCatFailure, waitMsOf } from './failures.ts';
 import {
   activeEntitlementSchema,
   aliasSchema,
@@ -97,37 +97,30 @@ function createRevenueCatHttp(options: RevenueCatClientOptions): AxiosInstance {
     },
     (error) => {
       // The gate's own refusal comes here too.
-      throw isAxiosError(error) ? revenueCatUnreachable(error.config?.action ?? '', error) : error;
+      throw unreachable('RevenueCat', error);
     },
   );
   return http;
 }
 
+export type RevenueCatClient = ReturnType<typeof createRevenueCatClient>;
+
 /**
  * Calls RevenueCat's v2 API with one project's secret key. Every method throws {@link AppError} with a
  * `revenuecat_…` code. v1 is never used: its `GET /subscribers/{id}` creates the customer it is asked for.
  */
-export type RevenueCatClient = ReturnType<typeof createRevenueCatClient>;
-
 // biome-ignore lint/complexity/noExcessiveLinesPerFunction: one short method for each endpoint
 export function createRevenueCatClient(options: RevenueCatClientOptions) {
   const { apiUrl, now = Date.now } = options;
   const http = createRevenueCatHttp(options);
   const get = (url: string, action: string): Promise<AxiosResponse> => http.get(url, { action });
 
-  function parse<T>(schema: z.ZodType<T>, value: unknown, action: string): T {
-    const parsed = schema.safeParse(value);
-    if (parsed.success) return parsed.data;
-    throw new AppError('revenuecat_unavailable', `${action}: RevenueCat's response has an unexpected shape`, {
-      status: 502,
-      remedy: { kind: 'retry' },
-    });
-  }
-
+  const parse = <T>(schema: z.ZodType<T>, response: AxiosResponse): T =>
+    parseResponse('RevenueCat', schema, response);
   const path = (projectId: string, ...parts: readonly string[]): string =>
     ['/v2/projects', ...[projectId, ...parts].map(encodeURIComponent)].join('/');
   const read = async <T>(schema: z.ZodType<T>, url: string, action: string): Promise<T> =>
-    parse(schema, (await get(url, action)).data, action);
+    parse(schema, await get(url, action));
 
   /** All pages. */
   function list<T>(path: string, schema: z.ZodType<T>, action: string): Promise<T[]> {
@@ -218,7 +211,7 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
       const action = 'Reading a customer';
       return nullWhenMissing(async () => {
         const response = await get(`${of()}?expand=attributes`, action);
-        const customer = parse(customerSchema, response.data, action);
+        const customer = parse(customerSchema, response);
         const [aliases, attributes, active, subscriptions, purchases] = await Promise.all([
           list(of('aliases'), aliasSchema, action),
           customer.attributes
@@ -272,8 +265,10 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
       const action = 'Registering the webhook';
       const { authorizationHeader, ...rest } = webhook;
       const body = { ...rest, authorization_header: authorizationHeader };
-      const { data } = await http.post(path(projectId, 'integrations', 'webhooks'), body, { action });
-      return parse(webhookSchema, data, action);
+      return parse(
+        webhookSchema,
+        await http.post(path(projectId, 'integrations', 'webhooks'), body, { action }),
+      );
     },
     async deleteWebhook(projectId: string, webhookId: string): Promise<void> {
       const action = 'Removing the webhook';

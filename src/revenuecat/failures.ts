@@ -67,15 +67,3 @@ export function waitMsOf({ headers, body }: Omit<RevenueCatResponse, 'status'>):
   const waitMs = backoffMs > 0 ? backoffMs : retryAfterMs > 0 ? retryAfterMs : 10_000;
   return Math.min(waitMs, 3_600_000);
 }
-
-export function revenueCatUnreachable(action: string, cause: unknown): AppError {
-  const code = (cause as { code?: unknown } | null)?.code;
-  return new AppError(
-    'revenuecat_unavailable',
-    `${action}: no answer from RevenueCat${code ? ` (${String(code)})` : ''}`,
-    {
-      status: 502,
-      remedy: { kind: 'retry' },
-    },
-  );
-}

@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { AxiosError, type InternalAxiosRequestConfig } from 'axios';
 import express from 'express';
 import type { Remedy } from '../../src/errors.ts';
+import { AppError } from '../../src/errors.ts';
+import { unreachable } from '../../src/http/client.ts';
 import { createIntercomClient } from '../../src/intercom/client.ts';
-import { intercomFailure, intercomUnreachable, rateLimitReset } from '../../src/intercom/failures.ts';
+import { intercomFailure, rateLimitReset } from '../../src/intercom/failures.ts';
 import { listenOnLoopback } from '../../src/simulator/listen.ts';
 
 const NOW_MS = 1_768_000_003_000;
@@ -86,10 +89,9 @@ describe('what an error response of Intercom means', () => {
   test('a response that is not an error list, and no response', () => {
     const page = intercomFailure({ status: 502, headers: {}, body: '<html>' }, 'Sending an event', NOW_MS);
     assert.deepEqual(page.remedy, { kind: 'retry' });
-    const reset = intercomUnreachable(
-      'Sending an event',
-      Object.assign(new Error('x'), { code: 'ECONNRESET' }),
-    );
+    const config = { action: 'Sending an event' } as InternalAxiosRequestConfig;
+    const reset = unreachable('Intercom', new AxiosError('x', 'ECONNRESET', config));
+    assert.ok(reset instanceof AppError);
     assert.deepEqual(reset.remedy, { kind: 'retry' });
     assert.match(reset.message, /ECONNRESET/);
   });
