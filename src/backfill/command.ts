@@ -10,7 +10,8 @@ import { type ImportProgress, readImport, startImport } from './store.ts';
 interface Options {
   readonly workspace: string;
   readonly project?: string;
-  readonly eventsSince?: string;
+  /** Epoch ms. */
+  readonly eventsSince?: number;
   readonly json?: boolean;
 }
 
@@ -24,7 +25,9 @@ export function addBackfillCommand(program: Command): void {
     .description('import the customers of a RevenueCat project; resumes an earlier run')
     .requiredOption('--workspace <id>', 'Intercom workspace ID')
     .option('--project <id>', "connected project (its id here or RevenueCat's); needed with several")
-    .option('--events-since <ISO time>', 'also record events since then on contacts')
+    .option('--events-since <ISO time>', 'also record events since then on contacts', (text) =>
+      parseIsoTime(text, '--events-since'),
+    )
     .option('--json', 'print the result as JSON')
     .action(async (options: Options) => {
       process.exitCode = await withCommandContext((context) => backfill(context, options));
@@ -32,8 +35,7 @@ export function addBackfillCommand(program: Command): void {
 }
 
 async function backfill(context: CommandContext, options: Options): Promise<number> {
-  const eventsSinceMs =
-    options.eventsSince === undefined ? null : parseIsoTime(options.eventsSince, '--events-since');
+  const { eventsSince: eventsSinceMs = null } = options;
   const { database, jobs } = context;
   const stop = new AbortController();
   // Claimed customers are finished, the rest is left for the server or the next run.

@@ -1,4 +1,5 @@
-import { EntitySchema, type EntitySchemaColumnOptions } from 'typeorm';
+import { EntitySchema, type EntitySchemaColumnOptions, type QueryDeepPartialEntity } from 'typeorm';
+import type { Entities } from './sql.ts';
 
 /**
  * The ordinary tables, for repositories. Columns have the property's name in snake case. The hot tables (events,
@@ -35,6 +36,20 @@ const columnOf = (property: string): string =>
 /** A select list that gives rows the shape of the entity, for statements by hand. */
 export function columnsOf<Row>(properties: readonly (keyof Row & string)[]): string {
   return properties.map((property) => `${columnOf(property)} as "${property}"`).join(', ');
+}
+
+/** Inserts a row or overwrites its columns. TypeORM's own `upsert` also sets the key, which Citus refuses. */
+export async function upsert<Row extends object>(
+  { manager }: Entities,
+  entity: EntitySchema<Row>,
+  row: QueryDeepPartialEntity<Row>,
+): Promise<void> {
+  const { columns } = entity.options as { columns: Record<string, EntitySchemaColumnOptions> };
+  const [keys, others] = [true, false].map((isKey) =>
+    Object.keys(row).filter((name) => (columns[name]?.primary ?? false) === isKey),
+  );
+  const insert = manager.createQueryBuilder().insert().into(entity).values(row);
+  await insert.orUpdate((others ?? []).map(columnOf), (keys ?? []).map(columnOf)).execute();
 }
 
 /** A teammate in Intercom, as stored with what they did. */

@@ -8,7 +8,8 @@ interface Options {
   readonly workspace: string;
   readonly event?: string;
   readonly failed?: boolean;
-  readonly since?: string;
+  /** Epoch ms. */
+  readonly since?: number;
   readonly json?: boolean;
 }
 
@@ -19,14 +20,13 @@ export function addReplayCommand(program: Command): void {
     .requiredOption('--workspace <id>', 'Intercom workspace ID')
     .option('--event <id>', 'one event')
     .option('--failed', 'all failed events')
-    .option('--since <ISO time>', 'events received since then')
+    .option('--since <ISO time>', 'events received since then', (text) => parseIsoTime(text, '--since'))
     .option('--json', 'print JSON')
     .action((options: Options) => withCommandContext((context) => replay(context, options)));
 }
 
 async function replay(context: CommandContext, options: Options): Promise<void> {
-  const { workspace: workspaceId, event: eventId } = options;
-  const sinceMs = options.since === undefined ? undefined : parseIsoTime(options.since, '--since');
+  const { workspace: workspaceId, event: eventId, since: sinceMs } = options;
   const isAnySelected = eventId !== undefined || sinceMs !== undefined;
   await requireWorkspace(context, workspaceId);
   const queued = await replayEvents(context.database, workspaceId, {

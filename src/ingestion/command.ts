@@ -6,7 +6,8 @@ import { type Reinterpreted, reinterpret, SEND_WITHIN_DAYS } from './reinterpret
 interface Options {
   readonly workspace: string;
   readonly project?: string;
-  readonly since?: string;
+  /** Epoch ms. */
+  readonly since?: number;
   readonly json?: boolean;
 }
 
@@ -19,13 +20,15 @@ export function addReinterpretCommand(program: Command): void {
     )
     .requiredOption('--workspace <id>', 'Intercom workspace ID')
     .option('--project <id>', "one connected project (its id here or RevenueCat's)")
-    .option('--since <ISO time>', 'only webhooks received since then')
+    .option('--since <ISO time>', 'only webhooks received since then', (text) =>
+      parseIsoTime(text, '--since'),
+    )
     .option('--json', 'print JSON')
     .action((options: Options) => withCommandContext((context) => run(context, options)));
 }
 
 async function run(context: CommandContext, options: Options): Promise<void> {
-  const sinceMs = options.since === undefined ? 0 : parseIsoTime(options.since, '--since');
+  const { since: sinceMs = 0 } = options;
   const { database, secrets } = context;
   const total: Reinterpreted = { unchanged: 0, corrected: 0, added: 0, failed: 0 };
   for (const project of await chooseProjects(context, options)) {

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { type FindOptionsWhere, LessThan, MoreThan, Not, type QueryDeepPartialEntity } from 'typeorm';
-import { columnsOf, ProjectEntity, type ProjectRow } from '../database/entities.ts';
+import { columnsOf, ProjectEntity, type ProjectRow, upsert } from '../database/entities.ts';
 import type { Entities, Sql } from '../database/sql.ts';
 import { badRequest, notFound } from '../errors.ts';
 import { HOUR_MS } from '../time.ts';
@@ -135,26 +135,22 @@ export async function connectProject(
     }
     // Two concurrent connections would otherwise create the project twice.
     await lockWorkspace(sql, workspaceId);
-    const projects = sql.manager.getRepository(ProjectEntity);
-    const known = await projects.findOneBy({ workspaceId, revenueCatProjectId });
+    const known = await sql.manager.findOneBy(ProjectEntity, { workspaceId, revenueCatProjectId });
     const projectId = known?.projectId ?? `${workspaceId}-${newProjectSuffix()}`;
     const key = apiKey && deps.secrets.encrypt(apiKey, secretLocation.apiKey(workspaceId, projectId));
-    await projects.upsert(
-      {
-        workspaceId,
-        projectId,
-        revenueCatProjectId,
-        name: input.name ?? revenueCatProjectId,
-        webhookAuthHash: hashSecret(webhookAuthorization),
-        lastRefusedAt: null,
-        disconnectedAt: null,
-        disconnectedAuthHash: null,
-        ...(key || !known
-          ? { apiKey: key, apiKeyState: key ? ('unchecked' as const) : ('none' as const) }
-          : {}),
-      },
-      ['workspaceId', 'projectId'],
-    );
+    await upsert(sql, ProjectEntity, {
+      workspaceId,
+      projectId,
+      revenueCatProjectId,
+      name: input.name ?? revenueCatProjectId,
+      webhookAuthHash: hashSecret(webhookAuthorization),
+      lastRefusedAt: null,
+      disconnectedAt: null,
+      disconnectedAuthHash: null,
+      ...(key || !known
+        ? { apiKey: key, apiKeyState: key ? ('unchecked' as const) : ('none' as const) }
+        : {}),
+    });
     return projectId;
   });
   return { id, webhookUrl: webhookUrl(deps.publicUrl, id), webhookAuthorization };

@@ -4,6 +4,7 @@ import {
   columnsOf,
   ProjectEntity,
   SessionEntity,
+  upsert,
   WorkspaceEntity,
   type WorkspaceRow,
 } from '../database/entities.ts';
@@ -96,7 +97,7 @@ export async function storeInstallation(
     refusals: {},
     healthTold: null,
   };
-  await database.manager.upsert(WorkspaceEntity, { ...installation, ...fresh }, ['workspaceId']);
+  await upsert(database, WorkspaceEntity, { ...installation, ...fresh });
   await notifyDelivery(database, installation.workspaceId);
 }
 
