@@ -1,4 +1,4 @@
-import type { Sql } from '../database/sql.ts';
+import type { Transaction } from '../database/sql.ts';
 import { writeAudit } from '../workspaces/audit.ts';
 import type { AgentRequest, ReviewAgain, ReviewResult } from './context.ts';
 import type { Reviewed, ReviewedGrant } from './form-state.ts';
@@ -24,7 +24,7 @@ function auditName(kind: ActionKind, step: ActionStep): string {
 
 /** Records one step of an action; by default as its requester, in its conversation. */
 export async function auditAction(
-  sql: Sql,
+  sql: Transaction,
   action: Action,
   step: {
     readonly step: ActionStep;

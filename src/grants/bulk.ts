@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pLimit from 'p-limit';
-import type { Sql } from '../database/sql.ts';
+import type { Transaction } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import { findByAppUserIds } from '../subscribers/find-store.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
@@ -146,7 +146,7 @@ export async function changeBulkGrant(
   return bulk;
 }
 
-async function auditBulk(sql: Sql, bulk: BulkGrant, actor: Teammate): Promise<void> {
+async function auditBulk(sql: Transaction, bulk: BulkGrant, actor: Teammate): Promise<void> {
   const { total, byState } = await readProgress(sql, bulk);
   await writeAudit(sql, {
     workspaceId: bulk.workspaceId,

@@ -198,10 +198,10 @@ async function failAction<A extends Action>(context: AppContext, action: A, code
 }
 
 async function noticeRejectedKey(context: AppContext, action: Action, code: string): Promise<void> {
-  const { workspaceId, projectId, actionId } = action;
+  const { workspaceId, actionId } = action;
   context.logger.warn({ workspaceId, actionId, code }, 'action failed');
   if (code !== 'revenuecat_unauthorized') return;
-  const isNew = await setApiKeyState(context.database, workspaceId, projectId, 'rejected');
+  const isNew = await setApiKeyState(context.database, action, 'rejected');
   if (isNew) await context.jobs.send('workspace.health', { workspaceId });
 }
 

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { Transaction } from '../database/sql.ts';
 import { auditAction, auditRefusal, factsOf } from './audit.ts';
 import {
   callAndConfirm,
@@ -144,7 +145,7 @@ async function store(request: AgentRequest, reviewed: Reviewed): Promise<Done | 
 }
 
 /** In the transaction that stores an action that waits for a second teammate. */
-async function recordApprovalRequest(sql: Parameters<typeof queueNote>[0], action: Action): Promise<void> {
+async function recordApprovalRequest(sql: Transaction, action: Action): Promise<void> {
   await auditAction(sql, action, { step: 'do', result: 'awaiting_approval' });
   await queueNote(sql, action, { step: 'requested', by: action.admin });
 }
