@@ -1,5 +1,5 @@
 import { CLOCK } from '../database/clock.ts';
-import type { Database, Sql } from '../database/sql.ts';
+import type { Database, Sql, Transaction } from '../database/sql.ts';
 import { type ActionEvent, type ActionState, transitionOf, UNCONFIRMED_STATES } from './state-machine.ts';
 import type { Action, ActionKind, Grant, NewAction, Teammate } from './types.ts';
 
@@ -86,7 +86,7 @@ export async function storeAction(
   action: NewAction & { readonly actionId: string; readonly state: 'requested' | 'awaiting_approval' },
   options: {
     readonly monthlyLimit?: number | null;
-    onStored?(sql: Sql, action: Action): Promise<void>;
+    onStored?(sql: Transaction, action: Action): Promise<void>;
   } = {},
 ): Promise<Stored> {
   const { workspaceId, admin, kind } = action;
