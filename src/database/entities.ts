@@ -275,7 +275,9 @@ export interface CatalogRow {
   workspaceId: string;
   projectId: string;
   kind: 'entitlement' | 'product';
+  /** RevenueCat's id. */
   id: string;
+  /** An entitlement's lookup key, a product's store identifier. */
   lookupKey: string;
   displayName: string | null;
   fetchedAt: Date;

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { type CatalogRow, columnsOf } from '../database/entities.ts';
 import type { Sql } from '../database/sql.ts';
 import type { Names } from '../subscription/names.ts';
 import { MINUTE_MS } from '../time.ts';
@@ -9,36 +10,17 @@ const MAX_AGE_MS = MINUTE_MS;
 const EMPTY_MAX_AGE_MS = 5_000;
 const MAX_PROJECTS = 500;
 
-export interface CatalogEntry {
-  readonly kind: 'entitlement' | 'product';
-  /** RevenueCat's id. */
-  readonly id: string;
-  /** An entitlement's lookup key, a product's store identifier. */
-  readonly lookupKey: string;
-  readonly displayName: string | null;
-  readonly fetchedAtMs: number;
-}
+const PROPERTIES = ['kind', 'id', 'lookupKey', 'displayName', 'fetchedAt'] as const;
+
+export type CatalogEntry = Readonly<Pick<CatalogRow, (typeof PROPERTIES)[number]>>;
 
 /** A project's entitlements and products, as last read from RevenueCat. */
-export async function readCatalog(sql: Sql, workspaceId: string, projectId: string): Promise<CatalogEntry[]> {
-  const rows = await sql.query<{
-    kind: CatalogEntry['kind'];
-    id: string;
-    lookup_key: string;
-    display_name: string | null;
-    fetched_at: Date;
-  }>(
-    `select kind, id, lookup_key, display_name, fetched_at from catalog where workspace_id = $1 and project_id = $2`,
+export function readCatalog(sql: Sql, workspaceId: string, projectId: string): Promise<CatalogEntry[]> {
+  return sql.query<CatalogEntry>(
+    `select ${columnsOf<CatalogRow>(PROPERTIES)} from catalog where workspace_id = $1 and project_id = $2`,
     [workspaceId, projectId],
     'read-catalog',
   );
-  return rows.map((row) => ({
-    kind: row.kind,
-    id: row.id,
-    lookupKey: row.lookup_key,
-    displayName: row.display_name,
-    fetchedAtMs: row.fetched_at.getTime(),
-  }));
 }
 
 /** Display names by either name: events name products by the store's identifier, RevenueCat's API by its own id. */
@@ -104,7 +86,7 @@ async function readNames(
   before: Promise<Read> | undefined,
 ): Promise<Read> {
   const catalog = await readCatalog(sql, workspaceId, projectId);
-  const text = JSON.stringify(catalog.map(({ fetchedAtMs: _, ...entry }) => entry));
+  const text = JSON.stringify(catalog.map(({ fetchedAt: _, ...entry }) => entry));
   const earlier = await before?.catch(() => undefined);
   if (earlier?.text === text) return earlier;
   return { names: displayNames(catalog), text, isEmpty: catalog.length === 0 };

@@ -59,7 +59,7 @@ export async function readCatalogNames(
   const read = (): Promise<CatalogEntry[]> => readCatalog(database, workspaceId, projectId);
   // Names that RevenueCat no longer lists stay, for old events: the newest row shows when they were read.
   const isStale = (entries: readonly CatalogEntry[]): boolean =>
-    Math.max(state.readAtMs, ...entries.map((entry) => entry.fetchedAtMs)) < now() - MAX_AGE_MS;
+    Math.max(state.readAtMs, ...entries.map((entry) => entry.fetchedAt.getTime())) < now() - MAX_AGE_MS;
   let entries = await read();
   if (isStale(entries)) {
     entries = await state.turn(async () => {

@@ -69,6 +69,12 @@ const store = z
   .nullish()
   .transform((value) => value?.toUpperCase() ?? null);
 
+/** Some stores' are numbers. */
+const storeIdentifier = z
+  .union([z.string(), z.number()])
+  .nullish()
+  .transform((value) => (value == null ? null : String(value)));
+
 export const subscriptionSchema = z.object({
   id: z.string(),
   product_id: text,
@@ -82,10 +88,7 @@ export const subscriptionSchema = z.object({
   current_period_ends_at: ms,
   ends_at: ms,
   entitlements: entitlementsOf,
-  store_subscription_identifier: z
-    .union([z.string(), z.number()])
-    .nullish()
-    .transform((value) => (value == null ? null : String(value))),
+  store_subscription_identifier: storeIdentifier,
   management_url: text,
   pending_changes: z
     .object({ product: z.object({ id: text }).nullish() })
@@ -103,10 +106,7 @@ export const purchaseSchema = z.object({
   purchased_at: z.number(),
   status: z.string().default('owned'),
   entitlements: entitlementsOf,
-  store_purchase_identifier: z
-    .union([z.string(), z.number()])
-    .nullish()
-    .transform((value) => (value == null ? null : String(value))),
+  store_purchase_identifier: storeIdentifier,
   revenue_in_usd: revenue,
 });
 

@@ -58,44 +58,43 @@ export function toSnapshot(parts: CustomerParts, names: CatalogNames, takenAtMs:
       lookupKey: names.entitlementKey(item.entitlement_id) ?? item.entitlement_id,
       endsAtMs: item.expires_at,
     })),
-    subscriptions: parts.subscriptions.map((item) => {
-      const product = item.product_id === null ? null : names.product(item.product_id);
-      return {
-        id: item.id,
-        productId: product?.storeIdentifier ?? item.product_id,
-        productName: product?.displayName ?? null,
-        store: item.store,
-        environment: item.environment,
-        status: item.status,
-        autoRenewalStatus: item.auto_renewal_status,
-        givesAccess: item.gives_access,
-        startsAtMs: item.starts_at,
-        periodStartsAtMs: item.current_period_starts_at,
-        periodEndsAtMs: item.current_period_ends_at,
-        endsAtMs: item.ends_at,
-        entitlements: item.entitlements,
-        storeSubscriptionId: item.store_subscription_identifier,
-        managementUrl: item.management_url,
-        pendingProductId: storeIdentifierOf(item.pending_changes?.product?.id ?? null, names),
-        revenueUsdCents: item.total_revenue_in_usd,
-        isFamilyShare: item.ownership === 'family_shared',
-      };
-    }),
-    purchases: parts.purchases.map((item) => {
-      const product = item.product_id === null ? null : names.product(item.product_id);
-      return {
-        id: item.id,
-        productId: product?.storeIdentifier ?? item.product_id,
-        productName: product?.displayName ?? null,
-        store: item.store,
-        environment: item.environment,
-        purchasedAtMs: item.purchased_at,
-        status: item.status,
-        entitlements: item.entitlements,
-        storePurchaseId: item.store_purchase_identifier,
-        revenueUsdCents: item.revenue_in_usd,
-      };
-    }),
+    subscriptions: parts.subscriptions.map((item) => ({
+      ...bought(item, names),
+      autoRenewalStatus: item.auto_renewal_status,
+      givesAccess: item.gives_access,
+      startsAtMs: item.starts_at,
+      periodStartsAtMs: item.current_period_starts_at,
+      periodEndsAtMs: item.current_period_ends_at,
+      endsAtMs: item.ends_at,
+      storeSubscriptionId: item.store_subscription_identifier,
+      managementUrl: item.management_url,
+      pendingProductId: storeIdentifierOf(item.pending_changes?.product?.id ?? null, names),
+      revenueUsdCents: item.total_revenue_in_usd,
+      isFamilyShare: item.ownership === 'family_shared',
+    })),
+    purchases: parts.purchases.map((item) => ({
+      ...bought(item, names),
+      purchasedAtMs: item.purchased_at,
+      storePurchaseId: item.store_purchase_identifier,
+      revenueUsdCents: item.revenue_in_usd,
+    })),
+  };
+}
+
+/** What a subscription and a one-time purchase have in common. */
+function bought(
+  item: CustomerParts['subscriptions'][number] | CustomerParts['purchases'][number],
+  names: CatalogNames,
+) {
+  const { id, product_id: productId, store, environment, status, entitlements } = item;
+  return {
+    id,
+    productId: storeIdentifierOf(productId, names),
+    productName: productId === null ? null : (names.product(productId)?.displayName ?? null),
+    store,
+    environment,
+    status,
+    entitlements,
   };
 }
 
