@@ -50,7 +50,8 @@ interface Waiting {
 
 /**
  * Shares each project's rate limit between all processes, through the database. Calls of one process that wait at the
- * same time share a statement, so that it costs less than a tenth of a call.
+ * same time share a statement, so that it costs less than a tenth of a call. By hand: rate-limiter-flexible has neither
+ * shares for priorities nor a way to correct a bucket by a response's headers.
  */
 // biome-ignore lint/complexity/noExcessiveLinesPerFunction: short functions over the state that they share
 export function createCallLimiter(options: { database: Database; now?: () => number }): CallLimiter {

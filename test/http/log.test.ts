@@ -10,7 +10,7 @@ import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/p
 import { until } from '../support/wait.ts';
 import { CLIENT_SECRET, WORKSPACE_ID } from '../support/world.ts';
 
-/** Everything that tells who somebody is begins with it. */
+/** Everything that identifies a person begins with it. */
 const MARK = 'zqperson';
 const PERSON = { id: `${MARK}-id`, email: `${MARK}@mail.example`, name: `${MARK} Lovelace` };
 

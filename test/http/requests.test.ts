@@ -84,7 +84,7 @@ describe('requests', () => {
     call.destroy();
   });
 
-  test('NUL in a signed body is no error', async () => {
+  test('NUL in a signed body is not an error', async () => {
     const body = card({ contact: { id: 'c1', external_id: 'a\u0000b', name: 'back\\u0000slash' } });
     assert.ok(body.includes('\\u0000'));
     assert.equal((await post(CARD, body, signed(body))).status, 200);

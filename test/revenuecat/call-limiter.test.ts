@@ -61,12 +61,12 @@ describe("the shared limit of a RevenueCat key's calls", () => {
     );
     const limits = fc.constantFrom(null, 30, 60, 480, 1_200);
     await fc.assert(
-      fc.asyncProperty(asks, limits, async (list, told) => {
+      fc.asyncProperty(asks, limits, async (list, announced) => {
         const project = newProject();
-        const limit = told ?? 480;
+        const limit = announced ?? 480;
         const granted: { atMs: number; calls: number }[] = [];
         let nowMs = 1_800_000_000_000;
-        const reading = told === null ? null : { limit: told, usage: 0 };
+        const reading = announced === null ? null : { limit: announced, usage: 0 };
         if (reading)
           await takeFromBudget(db.database, project, 'customer', {
             calls: 0,
@@ -157,7 +157,7 @@ describe("the shared limit of a RevenueCat key's calls", () => {
   it('shares a limit between processes without one 429, and lets a card go first', async () => {
     const revenueCat = createRevenueCatSimulator();
     const listening = await revenueCat.listen();
-    // Another pool stands for another process: all that they share is the database.
+    // Another pool acts as another process: all that they share is the database.
     const otherPool = await openDatabase({ url: db.url, logger: silent, poolSize: 5 });
     try {
       revenueCat.addProject({ id: 'proj1' });
@@ -229,7 +229,7 @@ describe("the shared limit of a RevenueCat key's calls", () => {
       await assert.rejects(client().getCustomer('proj1', 'user-1'), { code: 'revenuecat_rate_limited' });
       const begunMs = performance.now();
       await client().getCustomer('proj1', 'user-1');
-      assert.ok(performance.now() - begunMs > 800, 'the other process waited as it was told');
+      assert.ok(performance.now() - begunMs > 800, 'the other process waited for the announced time');
     } finally {
       await listening.close();
     }

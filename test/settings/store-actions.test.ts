@@ -59,7 +59,7 @@ describe('the settings of store actions', () => {
     assert.equal(rows.length, 1);
   });
 
-  it('refuse what is not a number or names nobody, and change neither these nor the rules for grants', async () => {
+  it('refuse what is not a number or names no teammate, and change neither these nor the rules for grants', async () => {
     const before = await actions();
     for (const fields of [
       { refund: 'on', refund_max: 'much' },
