@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { readLatestImport } from '../backfill/store.ts';
+import type { Refusal } from '../database/entities.ts';
 import { countFailedWebhooks } from '../ingestion/journal.ts';
 import { hasMessengerSecret } from '../messenger/api-keys.ts';
 import { countGrantsByTeammate } from '../workspaces/audit.ts';
@@ -8,18 +9,11 @@ import { lacksPermission } from '../workspaces/revenuecat-key.ts';
 import { OPTIONAL_STEPS } from '../workspaces/settings.ts';
 import type { Workspace } from '../workspaces/store.ts';
 import { drawActivity } from './chart.ts';
-import { reasonText, SETUP_STEPS } from './messages.ts';
+import { type Advice, adviceOn, reasonText, SETUP_STEPS } from './messages.ts';
 import { action, done, form, type Page, type PageRequest, textField } from './page.ts';
 import { MAX_COUNTED, type Overview, readActivity, readOverview, readTimeToContact } from './repository.ts';
 import { checkNow } from './revenuecat.ts';
 import { changeSettings } from './settings-audit.ts';
-
-interface Advice {
-  readonly tone: 'bad' | 'todo';
-  readonly text: string;
-  readonly link: string;
-  readonly label: string;
-}
 
 export const homePage: Page = {
   path: '',
@@ -150,111 +144,42 @@ function verdictOf(
   return { tone: 'todo', text: hasEvents ? 'Works, with something left to do' : 'Not receiving events yet' };
 }
 
-const bad = (text: string, link: string, label: string): Advice => ({ tone: 'bad', text, link, label });
-const todo = (text: string, link: string, label: string): Advice => ({ tone: 'todo', text, link, label });
-
 /** What keeps events from their contacts, the most fundamental first, each with its remedy. */
 function advise(
   workspace: Workspace,
   projects: readonly Project[],
   overview: Overview & { readonly unreadable: number },
 ): Advice[] {
-  const isConnected = workspace.status === 'connected';
-  const advice: (Advice | false)[] = [
-    !isConnected &&
-      bad(
-        'Intercom no longer accepts our access. Events are stored and delivered after you reinstall the app.',
-        '/install',
-        'Reinstall',
-      ),
-    ...adviseOnRefusals(workspace.refusals),
-    projects.length === 0 &&
-      todo(
-        'Connect your RevenueCat project, so that subscription events arrive here.',
-        '/settings/revenuecat',
-        'Connect RevenueCat',
-      ),
+  const { status, refusals, settings } = workspace;
+  const isConnected = status === 'connected';
+  // Each kind of refusal once, with Intercom's own message: it names the permission.
+  const refused = (code: Refusal['code']): Refusal | undefined =>
+    [refusals.events, refusals.contacts].find((each) => each?.code === code);
+  const scope = refused('intercom_scope_missing');
+  const plan = refused('intercom_plan_restricted');
+  const advice: (Advice | false | undefined)[] = [
+    !isConnected && adviceOn('disconnected'),
+    scope && adviceOn('missing_scope', scope.message),
+    plan && adviceOn('plan_restricted', plan.message),
+    projects.length === 0 && adviceOn('no_project'),
     ...projects.flatMap(adviseOnProject),
-    isConnected &&
-      !workspace.attributesReady &&
-      todo(
-        'Some contact attributes could not be created in Intercom. Events are delivered without them.',
-        '/settings/contacts',
-        'See the attributes',
-      ),
+    isConnected && !workspace.attributesReady && adviceOn('attributes_missing'),
     workspace.identityVerification === false &&
-      workspace.settings.messenger.unverifiedAccepted === null &&
-      todo(
-        'Intercom does not enforce identity verification in your Messenger, so customers do not see their subscription there.',
-        '/settings/messenger',
-        'See how to enforce it',
-      ),
-    overview.unreadable > 0 &&
-      bad(
-        'Some webhooks could not be interpreted. They are stored; Deliveries shows the errors.',
-        '/settings/deliveries',
-        'See the errors',
-      ),
-    overview.failed > 0 &&
-      bad(
-        'Some events could not be delivered. Each shows why, and can be sent again.',
-        '/settings/deliveries?show=failed',
-        'See failed events',
-      ),
-    overview.pending.has('waiting_for_contact') &&
-      todo(
-        'Some customers have no Intercom contact yet. Their events are delivered when the contact appears.',
-        '/settings/contacts',
-        'Choose how contacts are matched',
-      ),
+      settings.messenger.unverifiedAccepted === null &&
+      adviceOn('identity_unverified'),
+    overview.unreadable > 0 && adviceOn('webhooks_failed'),
+    overview.failed > 0 && adviceOn('deliveries_failed'),
+    overview.pending.has('waiting_for_contact') && adviceOn('contacts_missing'),
   ];
-  return advice.filter((each) => each !== false);
+  return advice.filter((each) => typeof each === 'object');
 }
 
-function adviseOnProject(project: Project): Advice[] {
-  const { name, refusedWebhook, apiKeyState, lastReceivedAt } = project;
-  const link = '/settings/revenuecat';
-  const advice: Advice[] = [];
-  if (refusedWebhook) {
-    const isSignature = refusedWebhook.refusedFor === 'signature';
-    advice.push(
-      bad(
-        isSignature
-          ? `Webhooks of ${name} are refused: their signature does not match. No event arrives until the signing secret is corrected.`
-          : `Webhooks of ${name} are refused: their Authorization value does not match. No event arrives until it is corrected.`,
-        link,
-        'Correct the webhook',
-      ),
-    );
-  }
-  if (apiKeyState === 'rejected') {
-    const text = `RevenueCat no longer accepts the API key of ${name}. Events still arrive; grants and refreshing do not work.`;
-    advice.push(bad(text, link, 'Replace the key'));
-  }
-  if (apiKeyState === 'valid' && lacksPermission(project.missingScopes)) {
-    const text = `The API key of ${name} lacks permissions. Events work; names, refreshing or grants do not.`;
-    advice.push(todo(text, link, 'See which'));
-  }
-  if (lastReceivedAt === null && !refusedWebhook) {
-    const text = `No event has arrived from ${name} yet. Send a test event from RevenueCat to see that the webhook works.`;
-    advice.push(todo(text, link, 'See how'));
-  }
-  return advice;
-}
-
-/** Each kind of refusal once, with Intercom's own message: it names the permission. */
-function adviseOnRefusals(refusals: Workspace['refusals']): Advice[] {
-  const all = [refusals.events, refusals.contacts].filter((each) => each !== undefined);
-  const missingScope = all.find(({ code }) => code === 'intercom_scope_missing');
-  const restricted = all.find(({ code }) => code === 'intercom_plan_restricted');
-  const advice: Advice[] = [];
-  if (missingScope) {
-    const text = `The app lacks a permission in Intercom. Install it again and allow what it asks for: events wait until then. (${missingScope.message})`;
-    advice.push(bad(text, '/install', 'Reinstall'));
-  }
-  if (restricted) {
-    const text = `Your Intercom plan does not include what the app needs. Events wait, and are delivered when the plan allows it. (${restricted.message})`;
-    advice.push(bad(text, '/settings/deliveries?show=pending', 'See what waits'));
-  }
-  return advice;
+function adviseOnProject(project: Project): (Advice | false)[] {
+  const { name, refusedWebhook, apiKeyState, missingScopes, lastReceivedAt } = project;
+  return [
+    refusedWebhook !== null && adviceOn(`${refusedWebhook.refusedFor}_refused`, name),
+    apiKeyState === 'rejected' && adviceOn('key_rejected', name),
+    apiKeyState === 'valid' && lacksPermission(missingScopes) && adviceOn('key_lacks_permissions', name),
+    lastReceivedAt === null && refusedWebhook === null && adviceOn('no_event_yet', name),
+  ];
 }

@@ -170,3 +170,17 @@ export const LANGUAGES = texts.languages;
 export const MENU = texts.menu;
 /** The setup checklist, in its order. */
 export const SETUP_STEPS = texts.setupSteps;
+
+/** What an admin should do, in a line of the home page. */
+export interface Advice {
+  readonly tone: string;
+  readonly text: string;
+  readonly link: string;
+  readonly label: string;
+}
+
+/** @param about the project or Intercom's message that the text names */
+export function adviceOn(code: keyof typeof texts.advice, about = ''): Advice {
+  const advice = texts.advice[code];
+  return { ...advice, text: advice.text.replace(/\{\w+\}/, () => about) };
+}
