@@ -47,7 +47,7 @@ export async function startServer(given: Config, logger: Logger): Promise<Runnin
     const config = isAnyPort ? { ...given, publicUrl: `http://localhost:${http.port}` } : given;
     const services = await createServices(config, logger);
     await startJobs(services);
-    http.serve(await createRoutes(services, http));
+    await http.serve(await createRoutes(services, http));
     logger.info({ port: http.port, role: config.role, publicUrl: config.publicUrl }, 'listening');
     return {
       url: `http://127.0.0.1:${http.port}`,

@@ -1,4 +1,4 @@
-import { createServer, type RequestListener } from 'node:http';
+import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setFlagsFromString } from 'node:v8';
 import type { RequestHandler, Response } from 'express';
@@ -11,10 +11,15 @@ const REQUEST_TIMEOUT_MS = 30_000;
 /** A request that is still open so long after the port was closed does not delay the stop any longer, ms. */
 const MAX_DRAIN_MS = 10_000;
 
+interface Address {
+  readonly port: number;
+  readonly host: string | null;
+}
+
 export interface HttpServer {
   readonly port: number;
-  /** Until then every request gets a 503. */
-  serve(app: RequestListener): void;
+  /** Until then connections are refused, so that a proxy turns to another process; with `PORT=0` there is a 503. */
+  serve(app: RequestListener): Promise<void>;
   /** Goes before all routes. */
   readonly track: RequestHandler;
   isDraining(): boolean;
@@ -34,31 +39,29 @@ const answerStarting: RequestListener = (_req, res) => {
 };
 
 /**
- * Takes the port. First of all: a port that is taken is known before anything else is started, and with `PORT=0` it is
- * part of the public address.
+ * Tries the port. First of all: a port that is taken is known before anything else is started, and with `PORT=0` it is
+ * part of the public address, and kept.
  *
  * @throws AppError when the port cannot be used: a person must choose another one
  */
-export async function openHttpServer(address: { port: number; host: string | null }): Promise<HttpServer> {
+export async function openHttpServer(address: Address): Promise<HttpServer> {
   tuneRuntime();
   const server = createServer(
     { keepAliveTimeout: KEEP_ALIVE_MS, requestTimeout: REQUEST_TIMEOUT_MS },
     answerStarting,
   );
-  const listening = Promise.withResolvers<void>();
-  server.once('error', (error) => listening.reject(explainListenError(error, address)));
-  server.listen({ port: address.port, ...(address.host === null ? {} : { host: address.host }) }, () =>
-    listening.resolve(),
-  );
-  await listening.promise;
+  await listen(server, address);
+  const { port } = server.address() as AddressInfo;
+  if (address.port !== 0) await new Promise((resolve) => server.close(resolve));
   const open = new Set<Response>();
   let isDraining = false;
 
   return {
-    port: (server.address() as AddressInfo).port,
-    serve(app) {
+    port,
+    async serve(app) {
       server.off('request', answerStarting);
       server.on('request', app);
+      if (!server.listening) await listen(server, address);
     },
     track(_req, res, next) {
       if (isDraining) res.setHeader('Connection', 'close');
@@ -83,7 +86,18 @@ export async function openHttpServer(address: { port: number; host: string | nul
   };
 }
 
-function explainListenError(error: Error, { port, host }: { port: number; host: string | null }): Error {
+function listen(server: Server, address: Address): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const fail = (error: Error): void => reject(explainListenError(error, address));
+  server.once('error', fail);
+  server.listen({ port: address.port, ...(address.host === null ? {} : { host: address.host }) }, () => {
+    server.off('error', fail);
+    resolve();
+  });
+  return promise;
+}
+
+function explainListenError(error: Error, { port, host }: Address): Error {
   const reasons: Readonly<Record<string, string>> = {
     EADDRINUSE: `PORT ${port} cannot be used: another process listens there. Set PORT to another one.`,
     EACCES: `PORT ${port} cannot be used: this user may not listen there. Set PORT to another one.`,

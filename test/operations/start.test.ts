@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { freePort } from '../../src/simulator/listen.ts';
 import { until } from '../support/wait.ts';
 import { run, startServerProcess } from './process.ts';
 
@@ -30,7 +31,20 @@ describe('starting and stopping on a bare machine', () => {
 
   test('an empty data directory: ready within 30 s, and SIGTERM stops everything', async () => {
     const begunMs = performance.now();
-    const server = await startServerProcess(environment);
+    const port = await freePort();
+    const starting = startServerProcess({ ...environment, PORT: String(port) });
+    // A proxy turns to another process when a connection is refused, and not when it gets a 503.
+    const answers = new Set<string | number>();
+    await until(async () => {
+      const answer = await fetch(`http://127.0.0.1:${port}/readyz`).then(
+        ({ status }) => status,
+        (error) => String(error.cause?.code),
+      );
+      answers.add(answer);
+      return answer === 200;
+    }, 'the server to be ready');
+    assert.deepEqual([...answers], ['ECONNREFUSED', 200]);
+    const server = await starting;
     assert.ok(performance.now() - begunMs < 30_000);
     assert.equal((await fetch(`${server.url}/healthz`)).status, 200);
 
