@@ -6,6 +6,8 @@ export interface LoadInput {
   readonly kind: 'webhook' | 'card';
   readonly url: string;
   readonly connections: number;
+  /** Requests a second; left out: as many as are answered. */
+  readonly perSecond?: number;
   readonly seconds: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly workspaceId: string;
@@ -106,6 +108,7 @@ const result = await autocannon({
   url: input.url,
   connections: input.connections,
   duration: input.seconds,
+  ...(input.perSecond === undefined ? {} : { overallRate: input.perSecond }),
   requests: [
     {
       method: 'POST',

@@ -11,13 +11,20 @@ const MAX_IN_FLIGHT_BYTES = 32 * 1024 * 1024;
 /** Bodies up to this size are read even then: webhooks and cards are smaller, and large ones must not hold them up. */
 const SMALL_BODY_BYTES = 64 * 1024;
 
+interface OpenBody {
+  readonly startedMs: number;
+  size: number;
+  refuse(error: AppError): void;
+}
+
+/** Bodies that have not arrived completely. */
+const openBodies = new Set<OpenBody>();
 let inFlightBytes = 0;
 
 /**
  * Reads the raw bytes of a JSON request into `req.rawBody`.
  *
- * Not `express.raw`, which cannot limit what all bodies take together. A body that is refused is drained, so that
- * the sender gets the response instead of a broken connection.
+ * Not `express.raw`, which cannot limit what all bodies take together.
  *
  * @param maxBytes more is a 413
  */
@@ -54,40 +61,64 @@ export function requireJson(req: Request): void {
   }
 }
 
-/** @throws AppError 413, 503, or 400 when the sender aborted */
+/** @throws AppError 413, 503, or 400 when the sender aborted; then the rest of the body is not read */
 export async function readBody(req: Request, res: Response, maxBytes: number): Promise<Buffer> {
-  const declared = Number(req.headers['content-length'] ?? 0);
-  if (declared > maxBytes) throw tooLarge(maxBytes);
+  if (Number(req.headers['content-length'] ?? 0) > maxBytes) throw tooLarge(maxBytes);
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
   const chunks: Buffer[] = [];
-  let size = 0;
-  let isRead = false;
-  const refuse = (error: AppError): void => {
+  const body: OpenBody = { startedMs: performance.now(), size: 0, refuse };
+  openBodies.add(body);
+  function refuse(error: AppError): void {
     chunks.length = 0;
+    release();
     req.off('data', take);
-    req.resume();
+    req.pause();
     reject(error);
-  };
+  }
+  function release(): void {
+    openBodies.delete(body);
+    inFlightBytes -= body.size;
+    body.size = 0;
+  }
   function take(chunk: Buffer): void {
-    size += chunk.length;
+    body.size += chunk.length;
     inFlightBytes += chunk.length;
-    if (size > maxBytes) refuse(tooLarge(maxBytes));
-    else if (inFlightBytes > MAX_IN_FLIGHT_BYTES && size > SMALL_BODY_BYTES) refuse(tooBusy());
-    else chunks.push(chunk);
+    chunks.push(chunk);
+    if (body.size > maxBytes) refuse(tooLarge(maxBytes));
+    else if (inFlightBytes > MAX_IN_FLIGHT_BYTES) refuseMostExpensive();
   }
   // Parsed or not, a body is in memory until its response is sent.
   res.once('close', () => {
-    inFlightBytes -= size;
     // An error takes its stack: 8 µs for each request that was read long ago.
-    if (!isRead) reject(badRequest('The request was aborted'));
+    if (openBodies.has(body)) reject(badRequest('The request was aborted'));
+    release();
   });
   req.on('data', take);
   req.on('error', () => reject(badRequest('The request was aborted')));
   req.on('end', () => {
-    isRead = true;
+    openBodies.delete(body);
     resolve(Buffer.concat(chunks));
+    chunks.length = 0;
   });
   return promise;
+}
+
+/**
+ * Refuses the large body that has taken most memory for most time, which is a slow or a huge one: a card with a long
+ * conversation is complete within milliseconds.
+ */
+function refuseMostExpensive(): void {
+  const nowMs = performance.now();
+  const cost = ({ size, startedMs }: OpenBody): number => size * (nowMs - startedMs + 1);
+  let worst: OpenBody | null = null;
+  for (const body of openBodies)
+    if (body.size > SMALL_BODY_BYTES && (worst === null || cost(body) > cost(worst))) worst = body;
+  worst?.refuse(tooBusy());
+}
+
+/** Whether the body is, or may be, too large to be read only to be ignored. */
+export function isLarge({ headers }: Request): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length']) > SMALL_BODY_BYTES;
 }
 
 /**

@@ -1,10 +1,19 @@
 import escapeHtml from 'escape-html';
-import type { ErrorRequestHandler, RequestHandler } from 'express';
+import type { ErrorRequestHandler, Request, RequestHandler, Response } from 'express';
 import type { Logger } from 'pino';
 import { AppError, isDatabaseUnavailable, isUnstorableText, notFound } from '../errors.ts';
+import { isLarge } from './body.ts';
 import { workspaceOf } from './request-log.ts';
 
 const RETRY_AFTER_S = 5;
+/** More refusals in a second than this come from a flood. */
+const MAX_REFUSALS_PER_SECOND = 100;
+/** How long a refusal then waits, so that each connection of the flood sends few requests, ms. */
+const FLOOD_DELAY_MS = 500;
+/** One connection can have many requests: no more of them wait. */
+const MAX_DELAYED = 1_000;
+/** How long a connection stays open after the response while its sender still sends the body, ms. */
+const LINGER_MS = 1_000;
 
 export const unknownRoute: RequestHandler = (_req, _res, next) => {
   next(notFound('Not found'));
@@ -12,6 +21,7 @@ export const unknownRoute: RequestHandler = (_req, _res, next) => {
 
 /** Turns every failure into a response: JSON for machines, a page for browsers. */
 export function errorHandler(logger: Logger): ErrorRequestHandler {
+  const delayed = createFloodDelay();
   return (thrown: unknown, req, res, next) => {
     if (res.headersSent) {
       next(thrown);
@@ -19,8 +29,9 @@ export function errorHandler(logger: Logger): ErrorRequestHandler {
     }
     const error = toAppError(thrown);
     const id = String((req as { id?: unknown }).id ?? '');
-    // An overload is logged once per request already, at info.
-    if (error.status >= 500 && error.code !== 'overloaded') {
+    const isRefusal = error.status < 500 || error.code === 'overloaded';
+    // A refusal is logged once per request already, at info.
+    if (!isRefusal) {
       logger.error(
         { err: thrown, requestId: id, workspaceId: workspaceOf(req, res), code: error.code },
         'request failed',
@@ -30,12 +41,53 @@ export function errorHandler(logger: Logger): ErrorRequestHandler {
     res.status(error.status);
     // An unexpected message is not shown: a driver's may quote a value.
     const message = error.code === 'internal' ? 'Internal error' : error.message;
-    if (req.accepts(['json', 'html']) === 'html') {
-      res.type('html').send(errorPage(error.status, message, id));
-      return;
-    }
-    res.json({ error: { code: error.code, message, request_id: id } });
+    const isPage = req.accepts(['json', 'html']) === 'html';
+    const body = isPage
+      ? errorPage(error.status, message, id)
+      : JSON.stringify({ error: { code: error.code, message, request_id: id } });
+    res.type(isPage ? 'html' : 'json');
+    if (isRefusal) delayed(res, () => sendUnlessReading(req, res, body));
+    else sendUnlessReading(req, res, body);
   };
+}
+
+/**
+ * Delays refusals of a flood and leaves them out of the log. There is no limit by address: all requests may come from
+ * one proxy, those with the right key too.
+ */
+function createFloodDelay(): (res: Response, send: () => void) => void {
+  let secondStartedMs = 0;
+  let refusals = 0;
+  let waiting = 0;
+  return (res, send) => {
+    const nowMs = performance.now();
+    if (nowMs - secondStartedMs > 1_000) {
+      secondStartedMs = nowMs;
+      refusals = 0;
+    }
+    refusals += 1;
+    res.locals.isFlood = refusals > MAX_REFUSALS_PER_SECOND;
+    if (!res.locals.isFlood || waiting >= MAX_DELAYED) return send();
+    waiting += 1;
+    setTimeout(() => {
+      waiting -= 1;
+      send();
+    }, FLOOD_DELAY_MS).unref();
+  };
+}
+
+/**
+ * Sends the response. The rest of a large body is not read: the connection is closed, but only after the sender had
+ * time to see the response, which an immediate close would destroy.
+ */
+function sendUnlessReading(req: Request, res: Response, body: string): void {
+  if (req.complete || !isLarge(req)) {
+    res.send(body);
+    return;
+  }
+  res.set({ Connection: 'close', 'Content-Length': String(Buffer.byteLength(body)) });
+  res.write(body);
+  setTimeout(() => res.end(), LINGER_MS).unref();
 }
 
 function toAppError(thrown: unknown): AppError {

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Request, RequestHandler, Response } from 'express';
 import type { Logger } from 'pino';
 import { pinoHttp } from 'pino-http';
@@ -10,7 +9,7 @@ export function requestId(header: string | string[] | undefined): string {
 }
 
 /**
- * One line for each request, when it is answered: `debug` for success and for a client that disconnected, `info` for
+ * One line for each request, when it is answered: `debug` for success, for a client that disconnected and for a flood, `info` for
  * a client's error, `error` for ours. Paths carry no personal data; queries, headers and bodies may carry codes,
  * secrets and people, and are left out.
  */
@@ -30,8 +29,8 @@ export function requestLog(logger: Logger): RequestHandler {
   });
 }
 
-function levelOf(_req: IncomingMessage, res: ServerResponse): 'debug' | 'info' | 'error' {
-  if (!res.writableFinished) return 'debug';
+function levelOf(_req: Request, res: Response): 'debug' | 'info' | 'error' {
+  if (!res.writableFinished || res.locals?.isFlood) return 'debug';
   // Probes, and everything else while the database is unavailable: the error itself has a line of its own.
   if (res.statusCode >= 500) return res.statusCode === 503 ? 'info' : 'error';
   return res.statusCode >= 400 ? 'info' : 'debug';

@@ -6,8 +6,11 @@ import { AppError } from '../errors.ts';
 
 /** Longer than a proxy keeps an idle connection: the proxy closes it first, and no request is lost, ms. */
 const KEEP_ALIVE_MS = 75_000;
-/** A request must have arrived within this, ms. */
+/** A request must have arrived within this, ms; its header sooner. */
 const REQUEST_TIMEOUT_MS = 30_000;
+const HEADERS_TIMEOUT_MS = 10_000;
+/** How often both are checked; Node's default is 30 s, ms. */
+const TIMEOUT_CHECK_MS = 2_000;
 /** A request that is still open so long after the port was closed does not delay the stop any longer, ms. */
 const MAX_DRAIN_MS = 10_000;
 
@@ -47,7 +50,12 @@ const answerStarting: RequestListener = (_req, res) => {
 export async function openHttpServer(address: Address): Promise<HttpServer> {
   tuneRuntime();
   const server = createServer(
-    { keepAliveTimeout: KEEP_ALIVE_MS, requestTimeout: REQUEST_TIMEOUT_MS },
+    {
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      requestTimeout: REQUEST_TIMEOUT_MS,
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      connectionsCheckingInterval: TIMEOUT_CHECK_MS,
+    },
     answerStarting,
   );
   await listen(server, address);

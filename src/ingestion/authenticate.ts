@@ -1,5 +1,6 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { Sql } from '../database/sql.ts';
+import type { Jobs } from '../jobs/jobs.ts';
 import { equalInConstantTime } from '../text.ts';
 import { type Project, workspaceOfProject } from '../workspaces/projects.ts';
 import { hashSecret } from '../workspaces/secrets.ts';
@@ -78,13 +79,19 @@ export function authenticateWebhook(input: {
   rawBody: Buffer;
   nowMs: number;
 }): WebhookRefusal['refusedFor'] | null {
-  const given = hashSecret(input.authorization ?? '');
-  const isAuthorized = equalInConstantTime(given, input.target.webhookAuthHash);
+  const hasKey = isAuthorized(input.target, input.authorization);
   const isSigned =
     input.signingSecret === null ||
     verifyWebhookSignature(input.signingSecret, input.rawBody, input.signature, input.nowMs);
   // Both are checked before the response, so that its time does not reveal which one failed.
-  return isAuthorized ? (isSigned ? null : 'signature') : 'authorization';
+  return hasKey ? (isSigned ? null : 'signature') : 'authorization';
+}
+
+export function isAuthorized(
+  { webhookAuthHash }: Pick<WebhookTarget, 'webhookAuthHash'>,
+  authorization: string | undefined,
+): boolean {
+  return equalInConstantTime(hashSecret(authorization ?? ''), webhookAuthHash);
 }
 
 /** Each process writes down refusals of a project at most this often, ms. */
@@ -96,11 +103,19 @@ export interface WebhookRefusal {
   readonly atMs: number;
 }
 
-/** Records that a project's webhook was refused. Never fails: the response is the same without. */
-export function createRefusalNotes(
-  sql: Sql,
-  now: () => number,
-): (
+/**
+ * Records that a project's webhook was refused, and reports it to Intercom. Never fails: the response is the same
+ * without.
+ */
+export function createRefusalNotes({
+  database,
+  jobs,
+  now,
+}: {
+  readonly database: Sql;
+  readonly jobs: Jobs;
+  readonly now: () => number;
+}): (
   target: Pick<WebhookTarget, 'workspaceId' | 'projectId'>,
   refusedFor: WebhookRefusal['refusedFor'],
 ) => Promise<void> {
@@ -109,12 +124,15 @@ export function createRefusalNotes(
     if (now() - (notedMs.get(projectId) ?? Number.NEGATIVE_INFINITY) < NOTE_EVERY_MS) return;
     if (notedMs.size >= MAX_PROJECTS) notedMs.clear();
     notedMs.set(projectId, now());
-    await sql
-      .query(
+    try {
+      await database.query(
         `update projects set last_refused_at = now(), refused_for = $3 where workspace_id = $1 and project_id = $2`,
         [workspaceId, projectId, refusedFor],
-      )
-      .catch(() => {});
+      );
+      await jobs.send('workspace.health', { workspaceId }, { onceInSeconds: NOTE_EVERY_MS / 1_000 });
+    } catch {
+      // The daily check reports it.
+    }
   };
 }
 

@@ -3,10 +3,17 @@ import { z } from 'zod';
 import { createBatcher } from '../database/batcher.ts';
 import type { Database } from '../database/sql.ts';
 import { notFound, unauthorized } from '../errors.ts';
-import { type RawRequest, rawBody } from '../http/body.ts';
+import { isLarge, type RawRequest, rawBody } from '../http/body.ts';
+import type { Jobs } from '../jobs/jobs.ts';
 import { workspaceOfProject } from '../workspaces/projects.ts';
 import { type SecretBox, secretLocation } from '../workspaces/secrets.ts';
-import { authenticateWebhook, createRefusalNotes, readWebhookTarget } from './authenticate.ts';
+import {
+  authenticateWebhook,
+  createRefusalNotes,
+  isAuthorized,
+  readWebhookTarget,
+  type WebhookTarget,
+} from './authenticate.ts';
 import { type CheckedWebhook, checkWebhook } from './interpret.ts';
 import type { Journal } from './journal.ts';
 import type { ReceiptStatus } from './store-events.ts';
@@ -34,24 +41,26 @@ const projectIdSchema = z.string().regex(/^[\w.~-]{1,200}$/);
  */
 export function revenueCatWebhookRouter(options: {
   database: Database;
+  jobs: Jobs;
   journal: Journal;
   secrets: SecretBox;
   now: () => number;
   onReceived: (status: ReceiptStatus) => void;
 }): Router {
   const { database, journal, secrets, now } = options;
-  const recordRefusal = createRefusalNotes(database, now);
-  // Concurrent requests for one project share a read. It starts after they arrived, so it is never out of date.
-  const readTarget = createBatcher(
-    async (projectIds: readonly string[]) => {
-      const reads = [...new Set(projectIds)].map(
-        async (projectId) => [projectId, await readWebhookTarget(database, projectId)] as const,
-      );
-      const targets = new Map(await Promise.all(reads));
-      return projectIds.map((projectId) => targets.get(projectId) ?? null);
-    },
-    { most: 250, parallel: 4, worthAnother: 24 },
-  );
+  const recordRefusal = createRefusalNotes(options);
+  const readTarget = createTargetReader(database);
+
+  async function findTarget(projectId: string): Promise<WebhookTarget> {
+    const target = await readTarget(projectId);
+    if (!target) throw notFound(UNKNOWN_PROJECT);
+    return target;
+  }
+
+  async function refuse(target: WebhookTarget, reason: keyof typeof REFUSED): Promise<never> {
+    await recordRefusal(target, reason);
+    throw unauthorized(REFUSED[reason]);
+  }
 
   const receive: RequestHandler = async (req, res) => {
     const projectId = projectIdSchema.safeParse(req.params.projectId).data;
@@ -71,8 +80,7 @@ export function revenueCatWebhookRouter(options: {
   };
 
   async function verify(req: RawRequest, projectId: string): Promise<CheckedWebhook> {
-    const target = await readTarget(projectId);
-    if (!target) throw notFound(UNKNOWN_PROJECT);
+    const target = await findTarget(projectId);
     const { rawBody: body } = req;
     const mismatch = authenticateWebhook({
       target,
@@ -87,16 +95,36 @@ export function revenueCatWebhookRouter(options: {
       rawBody: body,
       nowMs: now(),
     });
-    if (mismatch !== null) {
-      await recordRefusal(target, mismatch);
-      throw unauthorized(REFUSED[mismatch]);
-    }
+    if (mismatch !== null) await refuse(target, mismatch);
     const webhook = checkWebhook(body);
     if (!target.isInstalled) throw notFound('This workspace has uninstalled the app');
     return webhook;
   }
 
+  /** Refuses a wrong key before a large body is read. */
+  const checkKey: RequestHandler = async (req, _res, next) => {
+    if (isLarge(req)) {
+      const target = await findTarget(String(req.params.projectId));
+      if (!isAuthorized(target, req.get('authorization'))) await refuse(target, 'authorization');
+    }
+    next();
+  };
+
   const router = Router();
-  router.post('/:projectId', rawBody(MAX_WEBHOOK_BYTES), receive);
+  router.post('/:projectId', checkKey, rawBody(MAX_WEBHOOK_BYTES), receive);
   return router;
+}
+
+/** Concurrent requests for one project share a read. It starts after they arrived, so it is never out of date. */
+function createTargetReader(database: Database): (projectId: string) => Promise<WebhookTarget | null> {
+  return createBatcher(
+    async (projectIds: readonly string[]) => {
+      const reads = [...new Set(projectIds)].map(
+        async (projectId) => [projectId, await readWebhookTarget(database, projectId)] as const,
+      );
+      const targets = new Map(await Promise.all(reads));
+      return projectIds.map((projectId) => targets.get(projectId) ?? null);
+    },
+    { most: 250, parallel: 4, worthAnother: 24 },
+  );
 }

@@ -368,7 +368,7 @@ describe('doctor', () => {
       found: 'webhook_refused: problem',
       remedy: /enter the new value there/,
       async make() {
-        const recordRefusal = createRefusalNotes(world.db.database, Date.now);
+        const recordRefusal = createRefusalNotes({ database: world.db.database, jobs, now: Date.now });
         await recordRefusal({ workspaceId: WORKSPACE_ID, projectId: PROJECT_ID }, 'authorization');
         return { repair: () => sql(`update projects set last_refused_at = null, refused_for = null`) };
       },

@@ -14,6 +14,7 @@ import { createJournal } from '../../src/ingestion/journal.ts';
 import { processProject } from '../../src/ingestion/processor.ts';
 import { revenueCatWebhookRouter } from '../../src/ingestion/routes.ts';
 import { storeEvents } from '../../src/ingestion/store-events.ts';
+import type { Jobs } from '../../src/jobs/jobs.ts';
 import { readHistory } from '../../src/subscribers/store.ts';
 import { deriveState } from '../../src/subscription/state.ts';
 import { secretLocation } from '../../src/workspaces/secrets.ts';
@@ -34,6 +35,12 @@ describe('receiving', () => {
   let world: World;
   let api: ReturnType<typeof supertest>;
   const nowMs = START_MS + DAY_MS;
+  const reported: unknown[][] = [];
+  const jobs: Jobs = {
+    async send(...job) {
+      reported.push(job);
+    },
+  };
 
   before(async () => {
     world = await createWorld();
@@ -42,7 +49,7 @@ describe('receiving', () => {
     const journal = createJournal(database, () => {});
     app.use(
       '/webhooks/revenuecat',
-      revenueCatWebhookRouter({ database, journal, secrets, now: () => nowMs, onReceived: () => {} }),
+      revenueCatWebhookRouter({ database, jobs, journal, secrets, now: () => nowMs, onReceived: () => {} }),
     );
     app.use(errorHandler(silent));
     api = supertest(app);
@@ -141,11 +148,18 @@ describe('receiving', () => {
     await rows('update projects set last_received_at = null');
     assert.equal((await refusal())?.refusedFor, 'authorization', 'of the one that was refused above');
     await rows('update projects set last_refused_at = null');
-    const note = createRefusalNotes(world.db.database, () => nowMs);
+    reported.length = 0;
+    const note = createRefusalNotes({ database: world.db.database, jobs, now: () => nowMs });
     await note(project, 'signature');
     assert.equal((await refusal())?.refusedFor, 'signature');
     await note(project, 'authorization');
     assert.equal((await refusal())?.refusedFor, 'signature', 'a flood is written down once a minute');
+    const once = { onceInSeconds: 60 };
+    assert.deepEqual(
+      reported,
+      [['workspace.health', { workspaceId: WORKSPACE_ID }, once]],
+      'and reported once',
+    );
     await receive({ event: eventBody({ id: 'taken-again' }) });
     assert.equal(await refusal(), null);
   });

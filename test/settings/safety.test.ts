@@ -66,7 +66,10 @@ describe('refused webhooks', () => {
       [projectId],
     );
     assert.doesNotMatch(await page(), /Webhooks of Shop are refused/);
-    await createRefusalNotes(database, Date.now)({ workspaceId: WORKSPACE, projectId }, 'authorization');
+    await createRefusalNotes({ ...site.context, database })(
+      { workspaceId: WORKSPACE, projectId },
+      'authorization',
+    );
     assert.match(await page(), /class="verdict bad">Connected, action needed/);
     assert.match(await page(), /Webhooks of Shop are refused: their Authorization value does not match/);
     assert.match(await page('/revenuecat'), /Webhooks are refused since .*Create a new value/s);
@@ -93,7 +96,7 @@ describe('refused webhooks', () => {
   });
 
   it('are named with the signing secret when the signature is what does not match', async () => {
-    await createRefusalNotes(site.db.database, Date.now)({ workspaceId: WORKSPACE, projectId }, 'signature');
+    await createRefusalNotes(site.context)({ workspaceId: WORKSPACE, projectId }, 'signature');
     assert.match(await page(), /their signature does not match/);
     assert.match(await page('/revenuecat'), /copy its signing secret/);
     await site.db.database.query('update projects set last_received_at = now() where project_id = $1', [
