@@ -1,5 +1,6 @@
 import { AppError } from '../errors.ts';
 import type { JobData, JobDefinitions, Jobs } from '../jobs/jobs.ts';
+import { queueCustomerImport } from '../subscribers/jobs.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { importCustomer } from './import-customer.ts';
 import { listReconcilable, reconcileWorkspace } from './reconcile.ts';
@@ -8,7 +9,6 @@ import { type ImportRef, listRunningImports } from './store.ts';
 
 declare module '../jobs/jobs.ts' {
   interface JobData {
-    'customer.import': { workspaceId: string; projectId: string; appUserId: string };
     'backfill.run': { workspaceId: string; projectId: string; importId: string };
     'reconcile.nightly': Record<string, never>;
     'reconcile.workspace': { workspaceId: string };
@@ -70,7 +70,7 @@ async function importRequested(context: AppContext, data: JobData['customer.impo
   } catch (error) {
     if (!(error instanceof AppError) || error.remedy.kind !== 'wait_until') throw error;
     const afterSeconds = Math.max(1, Math.ceil((error.remedy.atMs - context.now()) / 1_000));
-    await context.jobs.send('customer.import', data, { afterSeconds });
+    await queueCustomerImport(context, data, { afterSeconds });
   }
 }
 

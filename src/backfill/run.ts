@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { AppError } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { findErasedIds } from '../subscribers/erased-ids.ts';
+import { lockProject } from '../subscribers/identity.ts';
 import { noteKeyState } from '../subscribers/refresh.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { type Project, readProject } from '../workspaces/projects.ts';
@@ -131,6 +132,7 @@ async function listPage(run: Run): Promise<boolean> {
     if (!current || current.isListed || current.state !== 'running') return;
     try {
       const page = await client.listCustomers(project.revenueCatProjectId, current.cursor);
+      await lockProject(sql, ref);
       const erased = await findErasedIds({ sql, secrets: context.secrets }, ref, page.ids);
       const ids = page.ids.filter((id) => !erased.has(id));
       await saveListedPage(sql, ref, { ...page, after: current.cursor, ids });

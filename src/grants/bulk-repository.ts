@@ -1,4 +1,7 @@
-import type { Database, Sql } from '../database/sql.ts';
+import type { Sql } from '../database/sql.ts';
+import { findErasedIds } from '../subscribers/erased-ids.ts';
+import { lockProject } from '../subscribers/identity.ts';
+import type { AppContext } from '../workspaces/app-context.ts';
 import type { Duration } from './durations.ts';
 import type { GrantStart, Teammate } from './types.ts';
 
@@ -33,29 +36,39 @@ export interface BulkGrant {
   readonly admin: Teammate;
   readonly decidedBy: Teammate | null;
   readonly state: BulkState;
+  /** Customers of the list that have been erased: they get nothing, and are not stored. */
+  readonly leftOut: number;
   readonly createdAt: Date;
   readonly finishedAt: Date | null;
 }
 
 export type BulkKey = Pick<BulkGrant, 'workspaceId' | 'bulkGrantId'>;
-export type NewBulkGrant = Omit<BulkGrant, 'decidedBy' | 'state' | 'createdAt' | 'finishedAt'>;
+export type NewBulkGrant = Omit<BulkGrant, 'decidedBy' | 'state' | 'leftOut' | 'createdAt' | 'finishedAt'>;
 
 const BULK_GRANT = `workspace_id as "workspaceId", bulk_grant_id as "bulkGrantId", project_id as "projectId",
   entitlement_id as "entitlementId", lookup_key as "lookupKey", entitlement_name as "entitlementName", duration, start,
-  reason, admin, decided_by as "decidedBy", state, created_at as "createdAt", finished_at as "finishedAt"`;
+  reason, admin, decided_by as "decidedBy", state, left_out as "leftOut", created_at as "createdAt", finished_at as "finishedAt"`;
 
-/** Stores a draft with its customers; an id that is listed twice is one customer. */
+/**
+ * Stores a draft with its customers, without the erased ones; an id that is listed twice is one customer.
+ *
+ * @returns `null`: all have been erased
+ */
 export async function createBulkGrant(
-  database: Database,
+  { database, secrets }: Pick<AppContext, 'database' | 'secrets'>,
   bulk: NewBulkGrant,
-  appUserIds: readonly string[],
-): Promise<BulkGrant> {
+  listed: readonly string[],
+): Promise<BulkGrant | null> {
   const { workspaceId, bulkGrantId } = bulk;
   return database.transaction(async (sql) => {
+    await lockProject(sql, bulk);
+    const erased = await findErasedIds({ sql, secrets }, bulk, listed);
+    const appUserIds = listed.filter((id) => !erased.has(id));
+    if (appUserIds.length === 0) return null;
     const [draft] = await sql.query<BulkGrant>(
       `insert into bulk_grants (workspace_id, bulk_grant_id, project_id, entitlement_id, lookup_key,
-                                entitlement_name, duration, start, reason, admin)
-       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+                                entitlement_name, duration, start, reason, admin, left_out)
+       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
        returning ${BULK_GRANT}`,
       [
         workspaceId,
@@ -68,6 +81,7 @@ export async function createBulkGrant(
         bulk.start,
         bulk.reason,
         JSON.stringify(bulk.admin),
+        erased.size,
       ],
     );
     if (!draft) throw new Error('A stored bulk grant was not returned');

@@ -9,6 +9,7 @@ import { writeAudit } from '../workspaces/audit.ts';
 import { type Project, readProject } from '../workspaces/projects.ts';
 import type { Workspace } from '../workspaces/store.ts';
 import { findNoEffect, listEntitlements, readAccess } from './access.ts';
+import { leftOutText } from './bulk-list.ts';
 import {
   type BulkEvent,
   type BulkGrant,
@@ -47,22 +48,6 @@ const RETRY_SECONDS = 10;
 const MAX_ATTEMPTS = 20;
 const MAX_CUSTOMERS = 100_000;
 
-/** Ids from a pasted list or a CSV: the first column, with or without a heading; each once. */
-export function parseCustomerList(text: string): string[] {
-  const ids = text
-    .split(/\r?\n/)
-    .map(
-      (line) =>
-        line
-          .trim()
-          .split(/[,;\t]/, 1)[0]
-          ?.trim()
-          .replace(/^"(.*)"$/, '$1') ?? '',
-    )
-    .filter((id) => id !== '' && !/^(app_?user_?id|customer_?id|id)$/i.test(id));
-  return [...new Set(ids)];
-}
-
 /** What is granted to many, as an admin fills it in. */
 export interface BulkWish {
   /** Id or lookup key. */
@@ -76,7 +61,7 @@ export type BulkProblem = { readonly field: keyof BulkWish | 'customers'; readon
 
 /** Stores a draft for the dry run; nothing is granted until it is started. */
 export async function draftBulkGrant(
-  context: Pick<AppContext, 'database'>,
+  context: Pick<AppContext, 'database' | 'secrets'>,
   place: { readonly workspace: Workspace; readonly project: Project; readonly admin: Teammate },
   wish: BulkWish & { readonly appUserIds: readonly string[] },
 ): Promise<BulkGrant | BulkProblem> {
@@ -103,7 +88,8 @@ export async function draftBulkGrant(
   const entitlementName = entitlement.displayName ?? lookupKey;
   const what = { entitlementId, lookupKey, entitlementName, duration, start, reason };
   const bulk = { workspaceId, bulkGrantId: randomUUID(), projectId, ...what, admin };
-  return createBulkGrant(context.database, bulk, appUserIds);
+  const draft = await createBulkGrant(context, bulk, appUserIds);
+  return draft ?? { field: 'customers', problem: leftOutText(appUserIds.length) };
 }
 
 function isStart(start: string): start is GrantStart {

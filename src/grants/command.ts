@@ -9,7 +9,8 @@ import {
   requireWorkspace,
   withCommandContext,
 } from '../workspaces/command-context.ts';
-import { changeBulkGrant, draftBulkGrant, parseCustomerList, runBulkGrant, startBulkGrant } from './bulk.ts';
+import { changeBulkGrant, draftBulkGrant, runBulkGrant, startBulkGrant } from './bulk.ts';
+import { leftOutText, parseCustomerList } from './bulk-list.ts';
 import { type BulkGrant, listCustomers, readBulkGrant, readProgress } from './bulk-repository.ts';
 import { grantJobs } from './jobs.ts';
 import type { Teammate } from './types.ts';
@@ -101,7 +102,7 @@ async function report(context: AppContext, key: BulkGrant, { json }: Options): P
   const examples = (await listCustomers(context.database, bulk, EXAMPLES)).map(({ appUserId }) => appUserId);
   const isFinished = bulk.state === 'done' || bulk.state === 'undone';
   if (json) {
-    const result = { id: bulk.bulkGrantId, state: bulk.state, total, ...byState };
+    const result = { id: bulk.bulkGrantId, state: bulk.state, total, left_out: bulk.leftOut, ...byState };
     process.stdout.write(`${JSON.stringify(bulk.state === 'draft' ? { ...result, examples } : result)}\n`);
   } else {
     const counts = Object.entries(byState).map(([state, count]) => `${count} ${state.replace('_', ' ')}`);
@@ -111,7 +112,9 @@ async function report(context: AppContext, key: BulkGrant, { json }: Options): P
         `${total} customers: waits for the approval of a second person, under Settings › Grants › Grant to many.`,
       ],
     } as Partial<Record<BulkGrant['state'], string[]>>;
-    process.stdout.write(`${(lines[bulk.state] ?? [`${bulk.state}: ${counts.join(', ')}`]).join('\n')}\n`);
+    const shown = lines[bulk.state] ?? [`${bulk.state}: ${counts.join(', ')}`];
+    if (bulk.leftOut > 0) shown.push(leftOutText(bulk.leftOut));
+    process.stdout.write(`${shown.join('\n')}\n`);
   }
   return isFinished || bulk.state === 'draft' || bulk.state === 'awaiting_approval' ? 0 : 1;
 }

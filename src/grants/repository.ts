@@ -1,5 +1,6 @@
 import { CLOCK } from '../database/clock.ts';
 import type { Database, Sql, Transaction } from '../database/sql.ts';
+import { lockSubscriber } from '../subscribers/store.ts';
 import { type ActionEvent, type ActionState, transitionOf, UNCONFIRMED_STATES } from './state-machine.ts';
 import type { Action, ActionKind, Grant, NewAction, Teammate } from './types.ts';
 
@@ -132,16 +133,6 @@ export async function adoptGrant(sql: Sql, grant: Grant, actionId: string): Prom
   await lockSubscriber(sql, grant);
   const known = await findByKey(sql, grant.workspaceId, idempotencyKey);
   return (known ?? (await insertAction(sql, { ...grant, actionId, idempotencyKey }))) as Grant;
-}
-
-async function lockSubscriber(
-  sql: Sql,
-  { workspaceId, subscriberId }: Pick<Action, 'workspaceId' | 'subscriberId'>,
-): Promise<void> {
-  await sql.query(
-    `select 1 from subscribers where workspace_id = $1 and subscriber_id = $2 for no key update`,
-    [workspaceId, subscriberId],
-  );
 }
 
 /**

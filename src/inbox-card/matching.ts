@@ -1,8 +1,6 @@
 import { createHash } from 'node:crypto';
 import { unassignContact, wakeForContact } from '../contacts/repository.ts';
 import type { Transaction } from '../database/sql.ts';
-import type { JobData } from '../jobs/jobs.ts';
-import { findErasedIds } from '../subscribers/erased-ids.ts';
 import {
   deleteLink,
   findByAppUserIds,
@@ -10,6 +8,8 @@ import {
   findByTransaction,
   saveLink,
 } from '../subscribers/find-store.ts';
+import { queueCustomerImport } from '../subscribers/jobs.ts';
+import { lockSubscriber } from '../subscribers/store.ts';
 import { appUserIdInText } from '../subscription/app-user-id-in-text.ts';
 import { isUuid } from '../text.ts';
 import { writeAudit } from '../workspaces/audit.ts';
@@ -114,7 +114,8 @@ function importFromRevenueCat(context: CardContext, appUserId: string): boolean 
   const { workspaceId } = request;
   const withKey = projects.filter(({ apiKey, apiKeyState }) => apiKey !== null && apiKeyState !== 'rejected');
   for (const { projectId } of withKey) {
-    queueImport(services, { workspaceId, projectId, appUserId }).catch((error: unknown) =>
+    const once = { onceInSeconds: LOOK_UP_INTERVAL_S };
+    queueCustomerImport(services, { workspaceId, projectId, appUserId }, once).catch((error: unknown) =>
       services.logger.warn({ err: error, workspaceId }, 'could not queue looking up a customer'),
     );
   }
@@ -123,15 +124,6 @@ function importFromRevenueCat(context: CardContext, appUserId: string): boolean 
 
 /** However often the card of an unknown customer is opened, they are looked up once in this time. */
 const LOOK_UP_INTERVAL_S = 60;
-
-/** An erased customer is not looked up, and their id enters no job. */
-async function queueImport(
-  { database: sql, secrets, jobs }: CardContext['services'],
-  customer: JobData['customer.import'],
-): Promise<void> {
-  if ((await findErasedIds({ sql, secrets }, customer, [customer.appUserId])).size > 0) return;
-  await jobs.send('customer.import', customer, { onceInSeconds: LOOK_UP_INTERVAL_S });
-}
 
 /** Any subscriber of this workspace; `null`: unknown. */
 async function findCustomer(context: CardContext, subscriberId: string): Promise<Customer | null> {
@@ -216,6 +208,7 @@ export async function confirmLink(context: CardContext): Promise<LinkResult> {
   const { contact, workspaceId, admin } = request;
   const { projectId } = customer.project;
   await services.database.transaction(async (sql) => {
+    await lockSubscriber(sql, { workspaceId, subscriberId });
     const before = await readLinkedId(sql, workspaceId, contact.id, projectId);
     // The previously linked subscriber looks up its contact again.
     await unassignContact(sql, workspaceId, contact.id);

@@ -20,11 +20,12 @@ export interface Jobs {
    *
    * @param options.afterSeconds earliest start
    * @param options.onceInSeconds a second one with the same key within this time is not queued
+   * @param options.sql queues it in this transaction
    */
   send<Name extends JobName>(
     name: Name,
     data: JobData[Name],
-    options?: { key?: string; afterSeconds?: number; onceInSeconds?: number },
+    options?: { key?: string; afterSeconds?: number; onceInSeconds?: number; sql?: Sql },
   ): Promise<void>;
 }
 
@@ -117,10 +118,12 @@ export async function openJobs(options: {
       }
     },
     async send(name, data, extra = {}) {
+      const { sql } = extra;
       await boss.send(name, data, {
         singletonKey: extra.key ?? Object.values(data).join('|'),
         ...(extra.afterSeconds === undefined ? {} : { startAfter: extra.afterSeconds }),
         ...(extra.onceInSeconds === undefined ? {} : { singletonSeconds: extra.onceInSeconds }),
+        ...(sql && { db: { executeSql: async (text, values) => ({ rows: await sql.query(text, values) }) } }),
       });
     },
     async work() {
@@ -140,7 +143,9 @@ export async function openJobs(options: {
 
 /**
  * Deletes the jobs of erased customers, those that ran included: pg-boss keeps them for a while, with their data
- * and keys.
+ * and keys. The lock waits for a job that is being queued again after a failure, which is a new row.
+ *
+ * @param sql a transaction that does nothing else after this: no job can be queued or finished until it ends
  */
 export async function deleteCustomerJobs(
   sql: Sql,
@@ -152,6 +157,7 @@ export async function deleteCustomerJobs(
     `select to_regclass('pgboss.job') is not null as exists`,
   );
   if (!queue?.exists) return;
+  await sql.query(`lock table pgboss.job in share row exclusive mode`);
   await sql.query(
     `delete from pgboss.job
       where data->>'workspaceId' = $1 and (data->>'appUserId' = any($2) or data->>'subscriberId' = any($3))`,

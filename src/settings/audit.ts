@@ -78,6 +78,6 @@ export function auditCsv(rows: readonly AuditEntry[]): string {
  * A spreadsheet runs a cell that begins like a formula, also after white space or a separator, and in full-width
  * characters: an apostrophe makes it a text. csv-stringify's `escape_formulas` knows neither of these.
  */
-function withoutFormula(value: string): string {
+export function withoutFormula(value: string): string {
   return /^[\s;,"']*[=+\-@|%\t\r\n＝＋－＠]/.test(value) ? `'${value}` : value;
 }

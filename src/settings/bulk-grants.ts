@@ -2,7 +2,8 @@ import { stringify } from 'csv-stringify/sync';
 import { z } from 'zod';
 import { notFound } from '../errors.ts';
 import { listEntitlements } from '../grants/access.ts';
-import { changeBulkGrant, draftBulkGrant, parseCustomerList, startBulkGrant } from '../grants/bulk.ts';
+import { changeBulkGrant, draftBulkGrant, startBulkGrant } from '../grants/bulk.ts';
+import { leftOutText, parseCustomerList } from '../grants/bulk-list.ts';
 import {
   type BulkEvent,
   type BulkGrant,
@@ -15,6 +16,7 @@ import {
 import { DURATIONS } from '../grants/durations.ts';
 import { checkTeammate } from '../grants/policy.ts';
 import { listProjects } from '../workspaces/projects.ts';
+import { withoutFormula } from './audit.ts';
 import { DURATION_LABELS } from './messages.ts';
 import {
   confirmationPage,
@@ -184,6 +186,7 @@ async function describeBulk(request: PageRequest, bulk: BulkGrant) {
     isOwn: bulk.admin.id === request.session.admin.id,
     createdAt: bulk.createdAt,
     total,
+    leftOut: leftOutText(bulk.leftOut),
     counts: Object.entries(byState).map(([state, count]) => [state.replace('_', ' '), count] as const),
     percent: total === 0 ? 100 : Math.floor(((total - left) / total) * 100),
     perMinute,
@@ -236,8 +239,8 @@ export const bulkGrantsPage: Page = {
         name: `grant-${bulk.bulkGrantId}.csv`,
         type: 'text/csv',
         body: stringify(
-          rows.map(({ appUserId, state, error }) => [appUserId, state, error ?? '']),
-          { header: true, columns: ['app_user_id', 'result', 'error'], escape_formulas: true },
+          rows.map(({ appUserId, state, error }) => [withoutFormula(appUserId), state, error ?? '']),
+          { header: true, columns: ['app_user_id', 'result', 'error'] },
         ),
       };
     },

@@ -51,7 +51,6 @@ export async function eraseSubscribers(
       const customers = await readIdentity(sql, workspaceId, subscriberIds);
       await recordErased({ sql, secrets }, workspaceId, { ids: customers.ids, by });
       await eraseFromOthers(sql, workspaceId, customers);
-      await deleteCustomerJobs(sql, workspaceId, { appUserIds: customers.appUserIds, subscriberIds });
       for (const { table, where, onErase } of CUSTOMER_TABLES) {
         await sql.query(
           onErase === 'delete'
@@ -63,6 +62,7 @@ export async function eraseSubscribers(
           values,
         );
       }
+      await deleteCustomerJobs(sql, workspaceId, { appUserIds: customers.appUserIds, subscriberIds });
     }),
   );
 }

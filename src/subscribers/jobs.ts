@@ -1,11 +1,15 @@
 import { AppError } from '../errors.ts';
-import type { JobDefinitions } from '../jobs/jobs.ts';
+import type { JobData, JobDefinitions } from '../jobs/jobs.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
+import { findErasedIds } from './erased-ids.ts';
+import { lockProject } from './identity.ts';
 import { refreshSubscriber } from './refresh.ts';
 
 declare module '../jobs/jobs.ts' {
   interface JobData {
     'subscriber.refresh': { workspaceId: string; subscriberId: string };
+    /** Looks up a customer in RevenueCat who is not stored yet. */
+    'customer.import': { workspaceId: string; projectId: string; appUserId: string };
   }
 }
 
@@ -25,4 +29,17 @@ export function subscriberJobs(context: AppContext): JobDefinitions {
       },
     },
   };
+}
+
+/** An erased customer is not looked up, and its id enters no job: erasing takes the same lock. */
+export async function queueCustomerImport(
+  { database, secrets, jobs }: Pick<AppContext, 'database' | 'secrets' | 'jobs'>,
+  customer: JobData['customer.import'],
+  options: { readonly onceInSeconds?: number; readonly afterSeconds?: number },
+): Promise<void> {
+  await database.transaction(async (sql) => {
+    await lockProject(sql, customer);
+    if ((await findErasedIds({ sql, secrets }, customer, [customer.appUserId])).size > 0) return;
+    await jobs.send('customer.import', customer, { ...options, sql });
+  });
 }

@@ -1,5 +1,6 @@
 import { notifyDelivery } from '../database/notify.ts';
 import type { Sql } from '../database/sql.ts';
+import { notFound } from '../errors.ts';
 import { readEvent } from '../subscription/read-event.ts';
 import { assembleHistory, isTransfer } from '../subscription/transfers.ts';
 import type { LifecycleEvent, Snapshot } from '../subscription/types.ts';
@@ -315,4 +316,20 @@ export async function markTransferReceiversPending(
     'make-receivers-due',
   );
   await notifyDelivery(sql, workspaceId);
+}
+
+/**
+ * Locks a subscriber until the transaction ends.
+ *
+ * @throws AppError `not_found` when the customer has been erased: nothing may be stored about them
+ */
+export async function lockSubscriber(
+  sql: Sql,
+  { workspaceId, subscriberId }: { readonly workspaceId: string; readonly subscriberId: string },
+): Promise<void> {
+  const rows = await sql.query(
+    `select 1 from subscribers where workspace_id = $1 and subscriber_id = $2 for no key update`,
+    [workspaceId, subscriberId],
+  );
+  if (rows.length === 0) throw notFound('This customer was erased');
 }

@@ -11,7 +11,7 @@ export interface NewSummary {
 }
 
 /**
- * Stores one summary per subscriber; those of an older version are discarded. A history with transfers is not
+ * Stores one summary per subscriber; those of an older version or an erased subscriber are discarded. A history with transfers is not
  * worth storing: late events of the transfer's source change it without changing the receiver's version.
  */
 export async function saveSummaries(
@@ -20,12 +20,15 @@ export async function saveSummaries(
   summaries: readonly NewSummary[],
 ): Promise<void> {
   await sql.query(
-    `insert into subscriber_summaries (workspace_id, subscriber_id, format, version, valid_until, summary)
-     select s.workspace_id, s.subscriber_id, $2, k.version, to_timestamp(k.valid_until_ms / 1000.0), k.summary::jsonb
+    `with stored as (
+       select subscriber_id, version from subscribers
+        where workspace_id = $1 and subscriber_id = any($3::uuid[]) and merged_into is null
+        order by subscriber_id for key share)
+     insert into subscriber_summaries (workspace_id, subscriber_id, format, version, valid_until, summary)
+     select $1, s.subscriber_id, $2, k.version, to_timestamp(k.valid_until_ms / 1000.0), k.summary::jsonb
        from unnest($3::uuid[], $4::bigint[], $5::bigint[], $6::text[])
               as k (subscriber_id, version, valid_until_ms, summary)
-       join subscribers s on s.workspace_id = $1 and s.subscriber_id = k.subscriber_id
-      where s.subscriber_id = any($3) and s.version = k.version and s.merged_into is null
+       join stored s on s.subscriber_id = k.subscriber_id and s.version = k.version
       order by s.subscriber_id
      on conflict (workspace_id, subscriber_id) do update
         set format = excluded.format, version = excluded.version, valid_until = excluded.valid_until,

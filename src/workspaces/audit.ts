@@ -5,9 +5,34 @@ import type { Admin } from './store.ts';
 
 type AuditRecord = Readonly<Omit<AuditRow, 'auditId' | 'at'>>;
 
-/** Stores who did what, to which customer, why, and the result. */
+/**
+ * Stores who did what, to which customer, why, and the result. Without the customer when they are being erased; the
+ * lock is what a foreign key would take.
+ */
 export async function writeAudit({ manager }: Entities, record: AuditRecord): Promise<void> {
-  await manager.insert(AuditEntity, record as QueryDeepPartialEntity<AuditRow>);
+  if (record.subscriberId === null) {
+    await manager.insert(AuditEntity, record as QueryDeepPartialEntity<AuditRow>);
+    return;
+  }
+  await manager.query(
+    `with stored as (
+       select 1 from subscribers where workspace_id = $1 and subscriber_id = $6::uuid for key share)
+     insert into audit_log (workspace_id, actor, action, conversation_id, contact_id, subscriber_id, details, result)
+     select $1, $2::jsonb, $3, case when is_kept then $4 end, case when is_kept then $5 end,
+            case when is_kept then $6::uuid end,
+            case when is_kept then $7::jsonb else $7::jsonb - 'app_user_id' - 'reason' - 'action_id' end, $8
+       from (select exists (select 1 from stored) as is_kept) as customer`,
+    [
+      record.workspaceId,
+      JSON.stringify(record.actor),
+      record.action,
+      record.conversationId,
+      record.contactId,
+      record.subscriberId,
+      JSON.stringify(record.details),
+      record.result,
+    ],
+  );
 }
 
 /** Records what an admin did outside a conversation. */

@@ -4,7 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { parseCustomerList } from '../../src/grants/bulk.ts';
+import { parseCustomerList } from '../../src/grants/bulk-list.ts';
 import { BARE_ENVIRONMENT } from '../support/bare-environment.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
@@ -101,7 +101,7 @@ describe('one grant for many customers', () => {
 
   test('a dry run counts, shows ten, and grants nothing', async () => {
     const dry = await run([...wish(), '--dry-run']);
-    assert.deepEqual([dry.state, dry.total], ['draft', CUSTOMERS + 1]);
+    assert.deepEqual([dry.state, dry.total, dry.left_out], ['draft', CUSTOMERS + 1, 0]);
     assert.deepEqual(dry.examples, ids.slice(0, 10));
     assert.equal(product.revenueCat.state.grantRequests.length, 0);
     await product.server.connected.database.query(

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 import type supertest from 'supertest';
+import { recordErased } from '../../src/subscribers/erased-ids.ts';
 import { createSite, csrfIn, type Site } from '../workspaces/support.ts';
 
 type Browser = ReturnType<typeof supertest.agent>;
@@ -79,6 +80,32 @@ describe('Settings › Grants › Grant to many', () => {
     assert.match(text, /user_00, .*user_09 and 2 more/);
     assert.match(text, /nothing is granted yet/);
     assert.equal(await stateOf(id), 'draft');
+  });
+
+  it('leaves out erased customers, says how many and why, and stores nothing of them', async () => {
+    const { database } = site.db;
+    await database.transaction((sql) =>
+      recordErased({ sql, secrets: site.context.secrets }, 'abc123', {
+        ids: ['erased_1', 'erased_2'].map((appUserId) => ({
+          projectId: 'p1',
+          appUserId,
+          subscriberId: randomUUID(),
+        })),
+        by: {},
+      }),
+    );
+    const { id, text } = await draft({ customers: 'erased_1\nstays_1\nerased_2' });
+    assert.match(text, /Pro for 1 customers/);
+    assert.match(text, /2 customers of the list were erased and left out\. An admin can allow them again/);
+    assert.doesNotMatch(text, /erased_1/);
+    const stored = await database.query(
+      `select app_user_id from bulk_grant_customers where workspace_id = 'abc123' and bulk_grant_id = $1`,
+      [id],
+    );
+    assert.deepEqual(stored, [{ app_user_id: 'stays_1' }]);
+    const refused = await send('', { ...wish, customers: 'erased_1' });
+    assert.equal(refused.status, 400);
+    assert.match(refused.text, /1 customer of the list was erased/);
   });
 
   it('finds customers by a filter', async () => {

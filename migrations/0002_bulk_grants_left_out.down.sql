@@ -1,0 +1,1 @@
+alter table bulk_grants drop column left_out;
