@@ -59,10 +59,10 @@ async function withDatabase<T>(
   work: (client: pg.Client, url: string) => Promise<T>,
 ): Promise<T> {
   const server = await startEmbeddedPostgres(dataDir, { fast });
-  const client = new pg.Client({ connectionString: server.url });
+  const client = new pg.Client({ connectionString: server.superuserUrl });
   await client.connect();
   try {
-    return await work(client, server.url);
+    return await work(client, server.superuserUrl);
   } finally {
     await client.end();
     await server.stop();

@@ -45,11 +45,11 @@ export async function createSetting(options: { quick: boolean }): Promise<Settin
   return {
     quick: options.quick,
     async createDatabase(name) {
-      const admin = new pg.Client({ connectionString: postgres.url });
+      const admin = new pg.Client({ connectionString: postgres.superuserUrl });
       await admin.connect();
       await admin.query(`create database ${name}`);
       await admin.end();
-      const url = new URL(postgres.url);
+      const url = new URL(postgres.superuserUrl);
       url.pathname = `/${name}`;
       const opened = await openDatabase({ url: url.href, logger: pino({ level: 'silent' }), poolSize: 4 });
       await migrate(opened.dataSource);

@@ -65,19 +65,25 @@ export function describeError(error: unknown, depth = 0): DescribedError {
   };
 }
 
+const MAX_INPUT_LENGTH = 2_000;
+const MAX_OUTPUT_LENGTH = 300;
+
 /**
  * Messages of the database and of parsers quote the value that they refuse; ours and the platforms' may name an
- * e-mail address. A long message is cut: nothing that explains an error is that long.
+ * e-mail address. A long message is cut, before and after: nothing that explains an error is that long, and the
+ * expressions take quadratic time. What the cut leaves of a last word may be half of an address.
  */
 export function withoutValues(message: string): string {
-  return message
+  const start =
+    message.length > MAX_INPUT_LENGTH ? message.slice(0, MAX_INPUT_LENGTH).replace(/\S+$/, '') : message;
+  return start
     .replace(/"[^"]*"/g, (quoted) =>
       /^"[a-z_][a-z0-9_]*"$/.test(quoted) && quoted.length <= 50 ? quoted : '"…"',
     )
     .replace(/[^\s"'<>(),;:=]+@[^\s"'<>(),;:=]+/g, '…@…')
     .replace(/\b(Bearer|Basic)\s+\S+/gi, '$1 …')
     .replace(/(\w+:\/\/)[^\s/@]+@/g, '$1…@')
-    .slice(0, 300);
+    .slice(0, MAX_OUTPUT_LENGTH);
 }
 
 /** The stack without its first lines, which repeat the message. */

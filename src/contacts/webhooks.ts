@@ -77,7 +77,7 @@ export function intercomWebhookRouter(options: { database: Database; clientSecre
     maxBytes: MAX_NOTIFICATION_BYTES,
     now: Date.now,
   });
-  const router = Router();
+  const router = Router({ strict: true, caseSensitive: true });
   router.head('/', (_req, res) => {
     res.status(200).end();
   });

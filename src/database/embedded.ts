@@ -1,5 +1,5 @@
 import { execFile, spawn } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
+import { createHmac, randomBytes } from 'node:crypto';
 import { chown, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
@@ -20,13 +20,18 @@ interface Access {
 }
 
 export interface EmbeddedPostgres {
-  /** Connection URL of the app's own database. */
+  /** Connection URL of the app's own database, as a role that owns it and nothing else. */
   readonly url: string;
+  /** The same as the superuser, for tests and benchmarks. */
+  readonly superuserUrl: string;
   /** Stops the server, unless another process of ours still uses it. */
   stop(): Promise<void>;
 }
 
 const DATABASE = 'subscription_timeline';
+const SUPERUSER = 'postgres';
+/** Owns the app's database. A superuser could read files and run programs of the machine. */
+const APP_ROLE = 'subscription_timeline_app';
 const STARTUP_TIMEOUT_MS = 30_000;
 
 /**
@@ -205,7 +210,7 @@ async function initialise(input: {
     const command = commandLine(identity, input.binaries.initdb, [
       `--pgdata=${clusterDir}`,
       `--pwfile=${passwordFile}`,
-      '--username=postgres',
+      `--username=${SUPERUSER}`,
       '--auth=scram-sha-256',
       '--encoding=UTF8',
       '--locale=C',
@@ -300,7 +305,8 @@ export async function stopEmbeddedNow(): Promise<void> {
 
 function connected(access: Access, dataDir: string): EmbeddedPostgres {
   return {
-    url: urlOf(access, DATABASE),
+    url: urlOf(access, { user: APP_ROLE, password: appPassword(access), database: DATABASE }),
+    superuserUrl: urlOf(access, { user: SUPERUSER, password: access.password, database: DATABASE }),
     stop: () =>
       withFileLock(lockOf(dataDir), async () => {
         if (await usedByOthers(access)) return releaseFromExit(dataDir);
@@ -321,8 +327,15 @@ function lockOf(dataDir: string): string {
   return join(dataDir, 'postgres.lock');
 }
 
-function urlOf(access: Access, database: string): string {
-  return `postgres://postgres:${encodeURIComponent(access.password)}@127.0.0.1:${access.port}/${database}`;
+function urlOf(
+  { port }: Access,
+  { user, password, database }: { user: string; password: string; database: string },
+): string {
+  return `postgres://${user}:${encodeURIComponent(password)}@127.0.0.1:${port}/${database}`;
+}
+
+function appPassword({ password }: Access): string {
+  return createHmac('sha256', password).update(APP_ROLE).digest('base64url');
 }
 
 async function readAccess(file: string): Promise<Access | null> {
@@ -336,7 +349,7 @@ async function readAccess(file: string): Promise<Access | null> {
 
 async function withClient<T>(access: Access, work: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client({
-    connectionString: urlOf(access, 'postgres'),
+    connectionString: urlOf(access, { user: SUPERUSER, password: access.password, database: 'postgres' }),
     connectionTimeoutMillis: 2_000,
     application_name: 'embedded-control',
   });
@@ -377,8 +390,11 @@ async function usedByOthers(access: Access): Promise<boolean> {
 
 async function createAppDatabase(access: Access): Promise<void> {
   await withClient(access, async (client) => {
+    const role = await client.query('select 1 from pg_roles where rolname = $1', [APP_ROLE]);
+    if (role.rows.length === 0)
+      await client.query(`create role ${APP_ROLE} login password '${appPassword(access)}'`);
     const found = await client.query('select 1 from pg_database where datname = $1', [DATABASE]);
-    if (found.rows.length === 0) await client.query(`create database ${DATABASE}`);
+    if (found.rows.length === 0) await client.query(`create database ${DATABASE} owner ${APP_ROLE}`);
   });
 }
 

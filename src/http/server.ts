@@ -1,5 +1,6 @@
-import { createServer, type RequestListener, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer, type RequestListener } from 'node:http';
+import { type AddressInfo, createServer as createTcpServer, type ListenOptions, type Server } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { setFlagsFromString } from 'node:v8';
 import type { RequestHandler, Response } from 'express';
 import { AppError } from '../errors.ts';
@@ -13,6 +14,13 @@ const HEADERS_TIMEOUT_MS = 10_000;
 const TIMEOUT_CHECK_MS = 2_000;
 /** A request that is still open so long after the port was closed does not delay the stop any longer, ms. */
 const MAX_DRAIN_MS = 10_000;
+
+/**
+ * libuv accepts one connection of each listening socket in a turn of the event loop (1.52): with one socket, a flood
+ * of new connections keeps the right ones waiting for minutes, although each request takes little. Several sockets
+ * share the port where the system allows it.
+ */
+const LISTENERS = process.platform === 'linux' ? 16 : 1;
 
 interface Address {
   readonly port: number;
@@ -36,10 +44,41 @@ export interface HttpServer {
   stop(noticeMs: number): Promise<void>;
 }
 
+/** Of responses that no route sends. */
+const SECURITY_HEADERS = {
+  'X-Content-Type-Options': 'nosniff',
+  'Content-Security-Policy': "default-src 'none'; frame-ancestors 'none'",
+};
+
 const answerStarting: RequestListener = (_req, res) => {
-  res.writeHead(503, { 'Content-Type': 'application/json', 'Retry-After': '1', Connection: 'close' });
+  res.writeHead(503, {
+    ...SECURITY_HEADERS,
+    'Content-Type': 'application/json',
+    'Retry-After': '1',
+    Connection: 'close',
+  });
   res.end('{"status":"starting"}');
 };
+
+const PARSER_STATUS: Readonly<Record<string, string>> = {
+  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: '413 Payload Too Large',
+  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
+};
+
+/** What Node answers to a request that it cannot parse or that takes too long, with the security headers. */
+function refuseUnparsed(error: NodeJS.ErrnoException, socket: Duplex): void {
+  if (!socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const headers = Object.entries({ ...SECURITY_HEADERS, Connection: 'close', 'Content-Length': '0' });
+  const status = PARSER_STATUS[error.code ?? ''] ?? '400 Bad Request';
+  socket.end(
+    `HTTP/1.1 ${status}\r\n${headers.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n`,
+    () => socket.destroy(),
+  );
+}
 
 /**
  * Tries the port. First of all: a port that is taken is known before anything else is started, and with `PORT=0` it is
@@ -58,9 +97,17 @@ export async function openHttpServer(address: Address): Promise<HttpServer> {
     },
     answerStarting,
   );
-  await listen(server, address);
-  const { port } = server.address() as AddressInfo;
-  if (address.port !== 0) await new Promise((resolve) => server.close(resolve));
+  server.on('clientError', refuseUnparsed);
+  const others = Array.from({ length: LISTENERS - 1 }, () =>
+    createTcpServer({ allowHalfOpen: true, noDelay: true }, (socket) => server.emit('connection', socket)),
+  );
+  const listeners: readonly Server[] = [server, ...others];
+  const port = await tryPort(address);
+  const openPort = async (): Promise<void> => {
+    await tryPort({ ...address, port });
+    for (const each of listeners) await listen(each, { ...address, port }, { reusePort: LISTENERS > 1 });
+  };
+  if (address.port === 0) await openPort();
   const open = new Set<Response>();
   let isDraining = false;
 
@@ -69,7 +116,7 @@ export async function openHttpServer(address: Address): Promise<HttpServer> {
     async serve(app) {
       server.off('request', answerStarting);
       server.on('request', app);
-      if (!server.listening) await listen(server, address);
+      if (!server.listening) await openPort();
     },
     track(_req, res, next) {
       if (isDraining) res.setHeader('Connection', 'close');
@@ -84,7 +131,8 @@ export async function openHttpServer(address: Address): Promise<HttpServer> {
       if (noticeMs > 0) await new Promise((resolve) => setTimeout(resolve, noticeMs));
       await new Promise<void>((resolve) => {
         const timer = setTimeout(() => server.closeAllConnections(), MAX_DRAIN_MS);
-        server.close(() => {
+        const closed = listeners.map((each) => new Promise((done) => each.close(done)));
+        Promise.all(closed).then(() => {
           clearTimeout(timer);
           resolve();
         });
@@ -94,11 +142,21 @@ export async function openHttpServer(address: Address): Promise<HttpServer> {
   };
 }
 
-function listen(server: Server, address: Address): Promise<void> {
+/** Sockets that share a port do not see that another process has it: one that does not share it does. */
+async function tryPort(address: Address): Promise<number> {
+  const probe = createTcpServer();
+  await listen(probe, address);
+  const { port } = probe.address() as AddressInfo;
+  await new Promise((resolve) => probe.close(resolve));
+  return port;
+}
+
+function listen(server: Server, address: Address, options: ListenOptions = {}): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const fail = (error: Error): void => reject(explainListenError(error, address));
+  const host = address.host === null ? {} : { host: address.host };
   server.once('error', fail);
-  server.listen({ port: address.port, ...(address.host === null ? {} : { host: address.host }) }, () => {
+  server.listen({ ...options, port: address.port, ...host }, () => {
     server.off('error', fail);
     resolve();
   });

@@ -47,7 +47,7 @@ function signatureOf(key: string, path: string): string {
 /** Mounted at `/pictures`: the agent's browser loads pictures without a session, by their signed address. */
 export function pictureRouter(services: CardServices): Router {
   const { pictureKey, now } = services;
-  const router = Router();
+  const router = Router({ strict: true, caseSensitive: true });
   router.get('/:workspaceId/:subscriberId/:version/:expiresAtMs/:signature.png', async (req, res) => {
     const { workspaceId, subscriberId, signature } = req.params;
     const path = `${req.baseUrl}${req.path}`;

@@ -35,7 +35,7 @@ export function inboxCardRouter(services: CardServices): Router {
     });
     sendCanvas(res, inTime);
   };
-  const router = Router();
+  const router = Router({ strict: true, caseSensitive: true });
   router.post('/initialize', handle);
   router.post('/submit', handle);
   return router;

@@ -110,7 +110,7 @@ export function revenueCatWebhookRouter(options: {
     next();
   };
 
-  const router = Router();
+  const router = Router({ strict: true, caseSensitive: true });
   router.post('/:projectId', checkKey, rawBody(MAX_WEBHOOK_BYTES), receive);
   return router;
 }

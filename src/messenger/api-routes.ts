@@ -53,7 +53,7 @@ export function messengerApiRouter(context: AppContext): Router {
     send(res, answerFin(customers, timezone, now()));
   }
 
-  const router = Router();
+  const router = Router({ strict: true, caseSensitive: true });
   router.post('/messenger/token', body, token);
   router.post('/messenger/support-link', body, supportLink);
   router.get('/fin/subscription', (req, res) => answerFinFor(req, res, req.query.user_id));

@@ -1,4 +1,5 @@
 import type { Request, Response } from 'express';
+import { LRUCache } from 'lru-cache';
 import { AppError, type ErrorCode } from '../errors.ts';
 import { createRateLimit } from '../http/rate-limit.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
@@ -25,6 +26,7 @@ export function createAuthenticate(context: AppContext): Authenticate {
     seconds: 60,
     message: 'Too many wrong API keys from this address',
   });
+  const acceptedKeys = new LRUCache<string, true>({ max: 1_000 });
   const touchedAtMs = new Map<string, number>();
 
   /** Not awaited: the time of last use may be late or missing. */
@@ -44,13 +46,14 @@ export function createAuthenticate(context: AppContext): Authenticate {
       res.set('WWW-Authenticate', 'Bearer');
       throw new AppError(code, message, { status: 401 });
     };
-    // Before the database is read: guessing keys must cost only the sender.
-    await wrongKeys.check(address, res);
     const header = req.get('authorization') ?? '';
+    const parsed = parseApiKey(/^Bearer +(\S+)$/i.exec(header)?.[1] ?? '');
+    // Before the database is read: guessing keys must cost only the sender. A key that was right before is not held
+    // up by others who share its address.
+    if (!parsed || !acceptedKeys.has(parsed.hash)) await wrongKeys.check(address, res);
     if (header === '') {
       return refuse('api_key_missing', 'Send a workspace API key: Authorization: Bearer <key>');
     }
-    const parsed = parseApiKey(/^Bearer +(\S+)$/i.exec(header)?.[1] ?? '');
     const holder = parsed && (await findKeyHolder(database, parsed.workspaceId, { hash: parsed.hash }));
     if (!holder) {
       return refuse('api_key_invalid', 'Unknown API key. Create one under Settings → Messenger.');
@@ -69,6 +72,7 @@ export function createAuthenticate(context: AppContext): Authenticate {
         { status: 403 },
       );
     }
+    acceptedKeys.set(parsed.hash, true);
     await perKey.consume(holder.keyId, res);
     touch(holder);
     return holder;

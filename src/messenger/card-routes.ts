@@ -124,7 +124,7 @@ export function messengerCardRouter(context: AppContext): Router {
     res.json(contentOf(await renderInTime(req, { ...readCardRequest(req), componentId: null })));
   };
 
-  const router = Router();
+  const router = Router({ strict: true, caseSensitive: true });
   router.post('/initialize', initialize);
   router.post('/submit', submit);
   router.post('/live', live);

@@ -17,7 +17,8 @@ import { type IdentityToken, signIdentityToken } from './identity-token.ts';
 import { createSupportLinks, expiredLink, invalidLink, type OpenedGrant, useLink } from './support-link.ts';
 import { supportPolicy } from './support-policy.ts';
 
-const COOKIE = 'st_support';
+/** A browser accepts the prefix for HTTPS only; `__Host-` would not allow the cookie's path. */
+const cookieOf = (production: boolean): string => (production ? '__Secure-st_support' : 'st_support');
 /** Events shown on the page; earlier ones are folded. */
 const MAX_HISTORY = 10;
 
@@ -77,7 +78,7 @@ export function supportRouter(context: AppContext, pageScript: Asset): Router {
   /** Throws AppError 401 for a link or session that is not valid or no longer valid. */
   async function open(req: Request): Promise<{ grant: OpenedGrant; holder: KeyHolder }> {
     const workspaceId = String(req.params.workspaceId);
-    const cookie = parseCookie(req.headers.cookie ?? '')[COOKIE] ?? '';
+    const cookie = parseCookie(req.headers.cookie ?? '')[cookieOf(context.config.production)] ?? '';
     const token = req.query.token;
     const isLink = typeof token === 'string' && req.method === 'GET';
     const grant = isLink
@@ -124,7 +125,7 @@ export function supportRouter(context: AppContext, pageScript: Asset): Router {
     res.append(
       'Set-Cookie',
       stringifySetCookie({
-        name: COOKIE,
+        name: cookieOf(context.config.production),
         value: session.token,
         httpOnly: true,
         sameSite: 'lax',
@@ -205,7 +206,7 @@ export function supportRouter(context: AppContext, pageScript: Asset): Router {
     res.json({ token: identity.token, expires_at: identity.expiresAtS });
   };
 
-  const router = Router();
+  const router = Router({ strict: true, caseSensitive: true });
   const cached = (type: string, { content }: Asset): RequestHandler => {
     return (_req, res) => void res.set('Cache-Control', 'public, max-age=86400').type(type).send(content);
   };

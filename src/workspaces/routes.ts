@@ -87,7 +87,7 @@ export function installRouter(
     return `${new URL('/appstore/redirect', config.intercom.appUrl)}?${new URLSearchParams(parameters)}`;
   }
 
-  const router = Router();
+  const router = Router({ strict: true, caseSensitive: true });
   const limit = limitRequests(MAX_STARTS_PER_MINUTE);
   router.get('/install', limit, start('install'));
   router.get('/oauth/signin', limit, start('signin'));
@@ -136,14 +136,19 @@ export function uninstallRouter(context: AppContext): Router {
     await jobs.send('workspace.confirm-uninstall', { workspaceId }, { key: workspaceId, onceInSeconds: 60 });
   }
 
-  const router = Router();
-  router.post('/', limitRequests(MAX_NOTICES_PER_MINUTE), jsonBody(MAX_UNINSTALL_BYTES), (req, res) => {
+  const router = Router({ strict: true, caseSensitive: true });
+  const limitUnsigned = limitRequests(MAX_NOTICES_PER_MINUTE);
+  /** A signed notice is not held up by others from the same address, which may be a proxy's. */
+  const verifyOrLimit: RequestHandler = (req, res, next) => {
     const { clientSecret: secret } = context.config.intercom;
-    for (const [header, scheme] of SIGNATURES) {
-      if (req.headers[header] === undefined) continue;
-      const { rawBody: body } = req as RawRequest;
+    const { rawBody: body } = req as RawRequest;
+    const signatures = SIGNATURES.filter(([header]) => req.headers[header] !== undefined);
+    for (const [, scheme] of signatures)
       accept(scheme.verify({ secret, body, headers: req.headers, nowMs: context.now() }));
-    }
+    if (signatures.length === 0) return limitUnsigned(req, res, next);
+    next();
+  };
+  router.post('/', jsonBody(MAX_UNINSTALL_BYTES), verifyOrLimit, (req, res) => {
     const body = uninstallSchema.safeParse(req.body);
     if (!body.success) throw badRequest('The body must be {"app_id": "…"}');
     const workspaceId = body.data.app_id;
@@ -157,7 +162,7 @@ export function uninstallRouter(context: AppContext): Router {
 
 /** `POST /intercom/health`, behind its signature. */
 export function healthRouter(context: AppContext): Router {
-  const router = Router();
+  const router = Router({ strict: true, caseSensitive: true });
   router.post('/', async (req, res) => {
     const body = healthSchema.safeParse(req.body);
     if (!body.success) throw badRequest('The body must be {"workspace_id": "…"}');

@@ -15,6 +15,14 @@ test('a copy made while webhooks arrive starts as a server with everything that 
   const original = await startCluster(join(folder, 'original'));
   const open = await openDatabase({ url: original.url, logger: silent, poolSize: 5 });
   await migrate(open.dataSource);
+  const [role] = await open.database.query(
+    `select rolsuper, rolcreaterole, rolcreatedb, rolreplication from pg_roles where rolname = current_user`,
+  );
+  assert.deepEqual(
+    role,
+    { rolsuper: false, rolcreaterole: false, rolcreatedb: false, rolreplication: false },
+    'the app has no right beyond its own database',
+  );
   const store = async (from: number, count: number): Promise<void> => {
     const events = Array.from({ length: count }, (_, index) => {
       const id = `user-${(from + index) % 50}`;

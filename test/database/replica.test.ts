@@ -60,7 +60,7 @@ describe('cards and pages from a streaming replica', () => {
     );
 
   async function onReplica(sql: string): Promise<Record<string, unknown>[]> {
-    const client = new pg.Client({ connectionString: replica.url });
+    const client = new pg.Client({ connectionString: replica.superuserUrl });
     await client.connect();
     const { rows } = await client.query(sql);
     await client.end();

@@ -50,7 +50,7 @@ export async function copyCluster(
 ): Promise<void> {
   const [from, to] = [join(source.dataDir, 'postgres'), join(dataDir, 'postgres')];
   await mkdir(dataDir, { recursive: true });
-  const client = new pg.Client({ connectionString: source.url });
+  const client = new pg.Client({ connectionString: source.superuserUrl });
   await client.connect();
   try {
     await client.query(`select pg_backup_start('copy', true)`);
@@ -68,7 +68,7 @@ export async function copyCluster(
     await client.end();
   }
   if (options.standby) {
-    const url = new URL(source.url);
+    const url = new URL(source.superuserUrl);
     const target = `host=${url.hostname} port=${url.port} user=postgres password=${url.password}`;
     await writeFile(join(to, 'postgresql.auto.conf'), `primary_conninfo = '${target}'\n`);
     await writeFile(join(to, 'standby.signal'), '');

@@ -48,9 +48,9 @@ export interface Fleet {
 export async function createFleet(): Promise<Fleet> {
   const dataDir = await mkdtemp(join(tmpdir(), 'subscription-timeline-fleet-'));
   let postgres: EmbeddedPostgres = await startEmbeddedPostgres(dataDir);
-  let open = await openDatabase({ url: postgres.url, logger: silent, poolSize: 4 });
+  let open = await openDatabase({ url: postgres.superuserUrl, logger: silent, poolSize: 4 });
   await migrate(open.dataSource);
-  const proxy = await createProxy(() => Number(new URL(postgres.url).port));
+  const proxy = await createProxy(() => Number(new URL(postgres.superuserUrl).port));
   const keys = randomBytes(32).toString('base64');
   const secrets = createSecretBox([Buffer.from(keys, 'base64')]);
   const intercom = createIntercomSimulator({
@@ -67,7 +67,7 @@ export async function createFleet(): Promise<Fleet> {
     secrets,
     database: () => open.database,
     async start(what) {
-      const url = new URL(postgres.url);
+      const url = new URL(postgres.superuserUrl);
       url.port = String(proxy.port);
       const args =
         typeof what === 'string'
@@ -116,7 +116,7 @@ export async function createFleet(): Promise<Fleet> {
       await until(() => !isAlive(pid), 'PostgreSQL to end');
       await meanwhile();
       postgres = await startEmbeddedPostgres(dataDir);
-      open = await openDatabase({ url: postgres.url, logger: silent, poolSize: 4 });
+      open = await openDatabase({ url: postgres.superuserUrl, logger: silent, poolSize: 4 });
     },
     async close() {
       for (const child of processes) child.kill('SIGKILL');

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import pg from 'pg';
 import { AppError } from '../../src/errors.ts';
+import { lettersOf } from '../../src/grants/notes.ts';
 import { createLogger, describeError } from '../../src/logger.ts';
 import { signBody } from '../../src/simulator/intercom/app-caller.ts';
 import { eventBody } from '../support/events.ts';
@@ -208,4 +209,17 @@ test('an error is described without the values that libraries hang on it', () =>
   const { message } = describeError({ message: `no connection for ${PERSON.email}`, queue: PERSON.name });
   assert.equal(message, 'no connection for …@…');
   assert.match(String(described[0]?.message), /invalid input syntax for type bigint/);
+});
+
+test('redacting and comparing take linear time, whatever a stranger writes', () => {
+  const startedAt = process.cpuUsage();
+  const long = 'a'.repeat(1024 * 1024);
+  assert.ok(describeError(new Error(long)).message.length <= 300);
+  assert.doesNotMatch(
+    describeError(new Error(`${'" '.repeat(995)}erin@example.com ${long}`)).message,
+    /erin/,
+  );
+  assert.equal(lettersOf(`${'<a'.repeat(512 * 1024)}`).length, 512 * 1024);
+  // Hours where they are quadratic.
+  assert.ok(process.cpuUsage(startedAt).user < 5_000_000);
 });

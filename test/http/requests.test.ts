@@ -42,6 +42,20 @@ describe('requests', () => {
   const wrong = { 'X-Body-Signature': '0'.repeat(64) };
   const card = (fields: object = {}) => JSON.stringify({ workspace_id: WORKSPACE_ID, ...fields });
 
+  /** Sends bytes and reads until the server closes the connection. */
+  function exchange(bytes: string): Promise<string> {
+    const socket = connect(Number(new URL(product.server.url).port), '127.0.0.1');
+    let response = '';
+    socket.on('data', (chunk) => {
+      response += String(chunk);
+    });
+    socket.write(bytes);
+    return new Promise((resolve, reject) => {
+      socket.once('close', () => resolve(response));
+      socket.once('error', reject);
+    });
+  }
+
   /** Sends the head and `sent` bytes of a body that the head says has `declared`. */
   function sendPart(declared: number, sent: number, headers: Record<string, string>) {
     const call = request(`${product.server.url}${CARD}`, {
@@ -143,6 +157,67 @@ describe('requests', () => {
       assert.equal(answer.headers.get('x-content-type-options'), 'nosniff', answer.url);
       assert.match(answer.headers.get('content-security-policy') ?? '', /default-src 'none'/, answer.url);
       assert.match(answer.headers.get('strict-transport-security') ?? '', /max-age=31536000/, answer.url);
+    }
+  });
+
+  test('also when no route sends them: a request that cannot be parsed, and one with too many headers', async () => {
+    const responses = await Promise.all([
+      exchange('NONSENSE\r\n\r\n'),
+      exchange(`GET / HTTP/1.1\r\nHost: x\r\nX-Long: ${'x'.repeat(64 * 1024)}\r\n\r\n`),
+    ]);
+    assert.match(responses[0] ?? '', /^HTTP\/1\.1 400 /);
+    assert.match(responses[1] ?? '', /^HTTP\/1\.1 431 /);
+    for (const response of responses) {
+      assert.match(response, /X-Content-Type-Options: nosniff/);
+      assert.match(response, /Content-Security-Policy: default-src 'none'/);
+    }
+  });
+
+  test('no spelling of an address passes a rule', async () => {
+    const paths = [
+      '/metrics',
+      '/settings',
+      '/settings/audit',
+      '/settings/data/export',
+      CARD,
+      '/canvas/inbox/submit',
+      '/canvas/messenger/live',
+      new URL(product.webhook.url).pathname,
+      '/webhooks/intercom',
+      '/intercom/health',
+      '/api/messenger/token',
+      '/api/fin/subscription',
+    ];
+    const spellings: readonly ((path: string) => string)[] = [
+      (path) => path,
+      (path) => `${path}/`,
+      (path) => `/${path}`,
+      (path) => path.toUpperCase(),
+      (path) => path.replace(/.$/, (last) => last.toUpperCase()),
+      (path) => `/%2F${path.slice(1)}`,
+      (path) => `/.${path}`,
+      (path) => `/x/..${path}`,
+      (path) => `${path}%2F`,
+      (path) => `${path};a=b`,
+      (path) => `${path}%00`,
+      (path) => path.replace(/^\/(.)/, (_found, first: string) => `/%${first.charCodeAt(0).toString(16)}`),
+    ];
+    for (const path of paths) {
+      for (const spell of spellings) {
+        for (const method of ['GET', 'POST']) {
+          const spelled = spell(path);
+          const head = `${method} ${spelled} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n`;
+          const response = await exchange(
+            `${head}Accept: text/html\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}`,
+          );
+          const status = Number(/^HTTP\/1\.1 (\d+)/.exec(response)?.[1]);
+          const isSignIn = /^Location: \/signin/im.test(response);
+          assert.ok(
+            [400, 401, 403, 404, 405].includes(status) || ([302, 303].includes(status) && isSignIn),
+            `${method} ${spelled}: ${status}`,
+          );
+        }
+      }
     }
   });
 

@@ -199,4 +199,14 @@ describe('an error', () => {
     assert.equal(limited, 100);
     await site.post(PATH, key, { user_id: 'user-1' }).expect(200);
   });
+
+  it('limits wrong keys from an address, but not the right key from the same one', async () => {
+    await site.post(PATH, key, { user_id: 'user-1' }).expect(200);
+    const wrong = key.slice(0, -1) + (key.endsWith('0') ? '1' : '0');
+    const statuses: number[] = [];
+    for (let count = 0; count < 62; count += 1)
+      statuses.push((await site.post(PATH, wrong, { user_id: 'user-1' })).status);
+    assert.deepEqual([statuses[0], statuses.at(-1)], [401, 429]);
+    await site.post(PATH, key, { user_id: 'user-1' }).expect(200);
+  });
 });

@@ -23,11 +23,11 @@ async function main(): Promise<number> {
   const dataDir = await mkdtemp(join(tmpdir(), 'subscription-timeline-test-'));
   const server = await startEmbeddedPostgres(dataDir, { fast: true });
   try {
-    await makeTemplate(server.url);
+    await makeTemplate(server.superuserUrl);
     const named = process.argv.slice(2);
     const files = named.length > 0 ? named : await Array.fromAsync(glob('test/**/*.test.ts'));
-    const isPassed = await runTests(files, dataDir, server.url);
-    const areBound = await checkStatements(join(dataDir, 'statements'), templateUrl(server.url));
+    const isPassed = await runTests(files, dataDir, server.superuserUrl);
+    const areBound = await checkStatements(join(dataDir, 'statements'), templateUrl(server.superuserUrl));
     return isPassed && areBound ? 0 : 1;
   } finally {
     await server.stop();

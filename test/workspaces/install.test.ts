@@ -269,6 +269,14 @@ describe('uninstalling', () => {
     for (let count = 0; count < 62; count += 1)
       statuses.push((await supertest(flooded).post('/').send({ app_id: 'abc123' })).status);
     assert.deepEqual([statuses[0], statuses[59], statuses[60]], [200, 200, 429]);
+    const signed = JSON.stringify({ app_id: 'nobody' });
+    const signature = createHmac('sha256', CLIENT_SECRET).update(signed).digest('hex');
+    await supertest(flooded)
+      .post('/')
+      .type('json')
+      .set('X-Body-Signature', signature)
+      .send(signed)
+      .expect(200);
     await until(() => site.jobs.length === 60, 'every notice that was accepted');
     assert.ok(site.jobs.every(({ options }) => options?.key === 'abc123' && options.onceInSeconds === 60));
     const first = confirmUninstall(site.context, 'abc123');
