@@ -7,6 +7,7 @@ import type { Connected } from './database/connection.ts';
 import { deliveryJobs } from './delivery/jobs.ts';
 import { grantJobs, resumeGrants } from './grants/jobs.ts';
 import { createApp } from './http/app.ts';
+import { refuseLargeBody } from './http/body.ts';
 import { observeRequests } from './http/metrics.ts';
 import { operatorRouter } from './http/operator.ts';
 import { type HttpServer, openHttpServer } from './http/server.ts';
@@ -110,6 +111,7 @@ async function createRoutes(services: Services, http: HttpServer): Promise<Reque
     ],
     open: [
       { path: '/webhooks/intercom', handlers: [intercomWebhookRouter({ database, clientSecret })] },
+      { path: '/', handlers: [refuseLargeBody] },
       { path: '/intercom/uninstall', handlers: [uninstallRouter(app)] },
       { path: '/api', handlers: [messengerApiRouter(app)] },
       { path: '/', handlers: [operator, support, installRouter(app, sessions.signIn), settings] },

@@ -121,6 +121,14 @@ export function isLarge({ headers }: Request): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length']) > SMALL_BODY_BYTES;
 }
 
+/** For routes that take at most a form: Node would read any other body to its end, whatever the response. */
+export const refuseLargeBody: RequestHandler = (req, _res, next) => {
+  const isChunkedRead = /^(?:GET|HEAD)$/.test(req.method) && req.headers['transfer-encoding'] !== undefined;
+  if (isChunkedRead || Number(req.headers['content-length']) > SMALL_BODY_BYTES)
+    throw tooLarge(SMALL_BODY_BYTES);
+  next();
+};
+
 /**
  * PostgreSQL's text cannot hold NUL, which JSON can escape and anyone can write into a name. It is replaced rather
  * than removed: an id must not become the id of another customer. On the text, since a reviver visits every value

@@ -90,6 +90,24 @@ describe('requests', () => {
     call.destroy();
   });
 
+  test('a large body to a route that takes none is not read', async () => {
+    const head = `Host: x\r\nContent-Length: ${20 * MIB}\r\n\r\n`;
+    for (const start of [
+      'GET /healthz',
+      'GET /signin',
+      'POST /signout',
+      'POST /settings/contacts',
+      'POST /nowhere',
+    ]) {
+      const response = await exchange(`${start} HTTP/1.1\r\n${head}x`);
+      assert.match(response, /^HTTP\/1\.1 413 .*connection: close/is, start);
+    }
+    assert.match(
+      await exchange('GET /healthz HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n'),
+      /^HTTP\/1\.1 413 /,
+    );
+  });
+
   test('a card of 9 MiB is answered, and one above 10 MiB is refused before it is read', async () => {
     const large = card({ conversation: { parts: 'x'.repeat(9 * MIB) } });
     assert.equal((await post(CARD, large, signed(large))).status, 200);
