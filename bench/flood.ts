@@ -57,7 +57,10 @@ try {
   };
   const flooding = runToEnd<FloodResult>('bench/flood-senders.ts', flood);
   await sleep(BEFORE_SECONDS * 1_000);
+  const before = { usedUs: app.processorUs(), atMs: performance.now() };
   const flooded = await measure(app, SECONDS - BEFORE_SECONDS - 2);
+  const elapsedMs = performance.now() - before.atMs;
+  const cores = (app.processorUs() - before.usedUs) / 1_000 / elapsedMs;
   const { responses, sentBytes } = await flooding;
   const memory = app.peakMemory();
   await app.stop();
@@ -77,6 +80,11 @@ try {
       atMost: true,
     });
   }
+  rows.push({
+    row: 'processor',
+    what: 'of the server, during the flood',
+    value: `${cores.toFixed(2)} cores`,
+  });
   rows.push({
     row: 'memory',
     what: 'peak RSS of the server',

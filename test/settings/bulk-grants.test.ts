@@ -104,7 +104,7 @@ describe('Settings › Grants › Grant to many', () => {
     );
     assert.deepEqual(stored, [{ app_user_id: 'stays_1' }]);
     const refused = await send('', { ...wish, customers: 'erased_1' });
-    assert.equal(refused.status, 400);
+    assert.equal(refused.status, 422);
     assert.match(refused.text, /1 customer of the list was erased/);
   });
 
