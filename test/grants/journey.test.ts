@@ -1,13 +1,10 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import axe from 'axe-core';
 import type { Browser, Locator, Page } from 'playwright-core';
 import type { Demo } from '../../src/simulator/demo.ts';
+import { assertAccessible } from '../support/accessibility.ts';
 import { sharedBrowser } from '../support/browser.ts';
 import { startTestDemo } from '../support/demo.ts';
-
-/** Set SCREENSHOTS to a folder to see what the agent sees. */
-const { SCREENSHOTS } = process.env;
 
 describe('an agent grants access in the inbox', () => {
   let demo: Demo;
@@ -42,27 +39,7 @@ describe('an agent grants access in the inbox', () => {
     assert.equal(await page.getByTestId('problems').count(), 0, name);
   }
 
-  /** Desktop and phone, and what a screen reader would stumble over. */
-  async function look(name: string): Promise<void> {
-    if (SCREENSHOTS) {
-      for (const [size, width] of [
-        ['desktop', 1280],
-        ['phone', 390],
-      ] as const) {
-        await page.setViewportSize({ width, height: 1000 });
-        await card.screenshot({ path: `${SCREENSHOTS}/${name}-${size}.png` });
-      }
-      await page.setViewportSize({ width: 1280, height: 1000 });
-    }
-    await page.evaluate(axe.source);
-    const found = await page.evaluate(async () => {
-      const { axe: run } = window as unknown as {
-        axe: { run(on: string): Promise<{ violations: { id: string; impact: string }[] }> };
-      };
-      return (await run.run('[data-testid=card]')).violations.map(({ id }) => id);
-    });
-    assert.deepEqual(found, [], name);
-  }
+  const look = (name: string) => assertAccessible(page, `grant ${name}`, '[data-testid=card]');
 
   async function toggleFault(name: string): Promise<void> {
     const menu = page.getByTestId('faults-menu');

@@ -1,9 +1,9 @@
 /// <reference lib="dom" />
 import assert from 'node:assert/strict';
 import { after, before, it } from 'node:test';
-import axe from 'axe-core';
 import type { Browser, FrameLocator, Page } from 'playwright-core';
 import type { Demo } from '../../src/simulator/demo.ts';
+import { axeFindings } from '../support/accessibility.ts';
 import { sharedBrowser } from '../support/browser.ts';
 import { startTestDemo } from '../support/demo.ts';
 import { until } from '../support/wait.ts';
@@ -56,13 +56,7 @@ it('shows the customer their own card in the Messenger’s home, step by step', 
 
   const frame = page.frames().find((each) => each.url().includes('/messenger'));
   assert.ok(frame);
-  await frame.evaluate(axe.source);
-  const violations = await frame.evaluate(async () => {
-    const runner = (globalThis as unknown as { axe: { run(): Promise<{ violations: { id: string }[] }> } })
-      .axe;
-    return (await runner.run()).violations.map(({ id }) => id);
-  });
-  assert.deepEqual(violations, []);
+  assert.deepEqual(await axeFindings(frame), []);
   await page.close();
 });
 

@@ -1,8 +1,6 @@
 /// <reference lib="dom" />
 import assert from 'node:assert/strict';
 import { randomBytes, randomUUID } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { after, before, describe, it } from 'node:test';
 import jwt from 'jsonwebtoken';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
@@ -11,6 +9,7 @@ import { revokeApiKey, setMessengerSecret } from '../../src/messenger/api-keys.t
 import { createSupportLinks } from '../../src/messenger/support-link.ts';
 import { type Listening, listenOnLoopback } from '../../src/simulator/listen.ts';
 import { createSecretBox, secretLocation } from '../../src/workspaces/secrets.ts';
+import { assertAccessible } from '../support/accessibility.ts';
 import { sharedBrowser } from '../support/browser.ts';
 import { DAY_MS } from '../support/events.ts';
 import { until } from '../support/wait.ts';
@@ -421,32 +420,12 @@ describe('the page in a browser', () => {
   });
 
   it('is accessible at phone and desktop width, in light and dark', async () => {
-    const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-    for (const colorScheme of ['light', 'dark'] as const) {
-      for (const width of [390, 1_280]) {
-        const { path } = await makeLink();
-        // The policy would block axe; the tests above run with it.
-        const { page, context } = await openPage(path, {
-          colorScheme,
-          viewport: { width, height: 844 },
-          bypassCSP: true,
-        });
-        await page.evaluate(axe);
-        const violations = await page.evaluate(async () => {
-          const runner = (
-            globalThis as unknown as {
-              axe: { run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> };
-            }
-          ).axe;
-          return (await runner.run()).violations.map((each) => `${each.id}: ${each.nodes[0]?.html}`);
-        });
-        assert.deepEqual(violations, [], `${colorScheme} at ${width}`);
-        assert.ok((await page.evaluate(() => document.documentElement.scrollWidth)) <= width);
-        const shots = process.env.SCREENSHOTS;
-        if (shots)
-          await page.screenshot({ path: `${shots}/support-${colorScheme}-${width}.png`, fullPage: true });
-        await context.close();
-      }
-    }
+    const { path } = await makeLink();
+    const { page, context } = await openPage(path);
+    await assertAccessible(page, 'support');
+    await page.goto(`${listening.url}/support/abc123?token=expired`);
+    await page.locator('main').waitFor();
+    await assertAccessible(page, 'support expired');
+    await context.close();
   });
 });

@@ -64,7 +64,7 @@ function avatar(name) {
 
 function drawConversations() {
   whenChanged('conversations', { conversations, openId }, () => {
-    const focusedId = document.activeElement?.closest('[data-conversation-id]')?.dataset.conversationId;
+    const hadFocus = byId('conversations').contains(document.activeElement);
     const rows = conversations.flatMap((each, index) => [
       each.group &&
         each.group !== conversations[index - 1]?.group &&
@@ -80,6 +80,8 @@ function drawConversations() {
             dataset: { conversationId: each.id },
             'data-testid': `conversation-${each.id}`,
             'aria-current': each.id === openId ? 'true' : null,
+            // The list is one stop of the Tab key, so that the card is near.
+            tabindex: each.id === openId ? null : '-1',
             onclick: () => attempt(() => openConversation(each.id, { remember: true })),
           },
           avatar(each.contactName),
@@ -94,7 +96,7 @@ function drawConversations() {
       ),
     ]);
     byId('conversations').replaceChildren(...rows.filter(Boolean));
-    if (focusedId) document.querySelector(`[data-conversation-id="${CSS.escape(focusedId)}"]`)?.focus();
+    if (hadFocus) byId('conversations').querySelector('[aria-current]')?.focus();
   });
 }
 
@@ -131,10 +133,14 @@ function openCard() {
   attempt(() => card.open(cardSubject()));
 }
 
-/** `j` and `k` open the next and the previous conversation, as in Intercom. */
+const STEPS = { j: 1, k: -1 };
+const STEPS_IN_LIST = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 };
+
+/** `j` and `k` open the next and the previous conversation, as in Intercom; so do the arrow keys in the list. */
 function setUpKeys() {
   addEventListener('keydown', (event) => {
-    const step = { j: 1, k: -1 }[event.key];
+    const isInList = byId('conversations').contains(event.target);
+    const step = STEPS[event.key] ?? (isInList ? STEPS_IN_LIST[event.key] : undefined);
     if (step === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.target.closest('input, textarea, select, [contenteditable]')) return;
     const index = conversations.findIndex((each) => each.id === openId);

@@ -1,0 +1,97 @@
+/// <reference lib="dom" />
+import assert from 'node:assert/strict';
+import axe from 'axe-core';
+import type { Frame, Page } from 'playwright-core';
+
+interface Violation {
+  readonly id: string;
+  readonly nodes: readonly { readonly html: string }[];
+}
+
+/** What axe finds on a page, or in one part of it. The page's own policy does not apply to it. */
+export async function axeFindings(page: Page | Frame, part = 'body'): Promise<string[]> {
+  if (!(await page.evaluate('"axe" in window'))) await page.evaluate(axe.source);
+  const violations = await page.evaluate(async (selector) => {
+    const { run } = (window as unknown as { axe: typeof axe }).axe;
+    const context = selector === 'body' ? document : selector;
+    const result = await run(context, { resultTypes: ['violations'] });
+    return result.violations as unknown as Violation[];
+  }, part);
+  return violations.map(({ id, nodes }) => `${id}: ${nodes[0]?.html}`);
+}
+
+/** No finding in light and dark, at phone and desktop width, and nothing wider than the screen. */
+export async function assertAccessible(page: Page, name: string, part?: string): Promise<void> {
+  const { SHOTS } = process.env;
+  for (const [width, colorScheme] of [
+    [1280, 'light'],
+    [1280, 'dark'],
+    [390, 'dark'],
+    [390, 'light'],
+  ] as const) {
+    await page.emulateMedia({ colorScheme });
+    await page.setViewportSize({ width, height: 900 });
+    const at = `${name}, ${colorScheme}, ${width} px`;
+    assert.deepEqual(await axeFindings(page, part), [], at);
+    const overflow = await page.evaluate(
+      () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
+    );
+    assert.equal(overflow, 0, at);
+    if (SHOTS) {
+      const path = `${SHOTS}/${`${name}-${colorScheme}-${width}`.replaceAll(/\W+/g, '-')}.png`;
+      await (part === undefined ? page : page.locator(part)).screenshot({ path });
+    }
+  }
+  await page.emulateMedia({ colorScheme: null });
+  await page.setViewportSize({ width: 1280, height: 1000 });
+}
+
+interface Focused {
+  readonly name: string;
+  readonly component: string | null;
+  readonly isVisible: boolean;
+}
+
+/** The control that has the focus, and whether a keyboard user sees which it is. `null`: none, as after the last. */
+export async function focused(page: Page): Promise<Focused | null> {
+  return page.evaluate(() => {
+    const control = document.activeElement;
+    if (!control || control === document.body) return null;
+    // A radio button hidden in its label, or a field in its frame, shows its focus there.
+    const shownBy = [control, control.nextElementSibling, control.parentElement].filter(
+      (each) => each !== null,
+    );
+    const isMarked = shownBy.some((each) => {
+      const { outlineStyle, outlineWidth } = getComputedStyle(each);
+      return outlineStyle !== 'none' && Number.parseFloat(outlineWidth) >= 1;
+    });
+    const { top, bottom, left, right } = control.getBoundingClientRect();
+    const isOnScreen = bottom > 0 && right > 0 && top < innerHeight && left < innerWidth;
+    const labels = [...((control as HTMLInputElement).labels ?? [])].map((label) => label.textContent);
+    const text = control.getAttribute('aria-label') ?? (labels.join() || control.textContent);
+    return {
+      name: (text ?? '').trim().replaceAll(/\s+/g, ' ').slice(0, 80),
+      component: control.closest<HTMLElement>('[data-component-id]')?.dataset.componentId ?? null,
+      isVisible: isMarked && isOnScreen,
+    };
+  });
+}
+
+/**
+ * Presses Tab until a control has the focus whose name or component id begins so. Each one on the way must show its
+ * focus.
+ */
+export async function tabTo(page: Page, wanted: string, key = 'Tab'): Promise<void> {
+  const passed: string[] = [];
+  for (;;) {
+    const now = await focused(page);
+    if (passed.length > 0) {
+      assert.ok(now, `${wanted} is not on the page; passed ${passed.join(', ')}`);
+      assert.ok(now.isVisible, `the focus on ${now.name} can be seen; passed ${passed.join(', ')}`);
+    }
+    if (now?.name.startsWith(wanted) || now?.component?.startsWith(wanted)) return;
+    passed.push(now?.name ?? '');
+    assert.ok(passed.length < 60, `${wanted} is near; passed ${passed.join(', ')}`);
+    await page.keyboard.press(key);
+  }
+}
