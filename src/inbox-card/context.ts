@@ -1,3 +1,6 @@
+import { createHmac } from 'node:crypto';
+import { z } from 'zod';
+import { actionFormState } from '../grants/form-state.ts';
 import type { Grant } from '../grants/types.ts';
 import { chooseLanguage } from '../i18n/languages.ts';
 import { type Messages, messagesFor } from '../i18n/messages.ts';
@@ -7,13 +10,17 @@ import type { HistorySource, TimelineEntry } from '../subscribers/store.ts';
 import type { CustomerDescription } from '../subscription/customer-description.ts';
 import type { Names } from '../subscription/names.ts';
 import type { LifecycleEvent, SubscriberState } from '../subscription/types.ts';
+import { equalInConstantTime } from '../text.ts';
+import { MINUTE_MS } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import type { Project } from '../workspaces/projects.ts';
 import type { Workspace } from '../workspaces/store.ts';
 import type { CanvasCache } from './canvas-cache.ts';
 import type { Candidate, CardReader, CardRecord } from './card-repository.ts';
-import { type FormState, type FormStateOwner, isOutdated, signFormState } from './form-state.ts';
 import type { CardRequest } from './request.ts';
+
+/** A view that changes something shows its review again after this time. */
+const REVIEW_VALID_MS = 30 * MINUTE_MS;
 
 /** What the card needs of the rest of the app; one for the process. */
 export interface CardServices extends AppContext {
@@ -73,18 +80,47 @@ export interface Customer {
   readonly appUserId: string;
 }
 
+export const TIMELINE_FILTERS = ['all', 'purchases', 'endings', 'payments', 'grants', 'other'] as const;
+export const ENVIRONMENT_FILTERS = ['all', 'production', 'sandbox'] as const;
+
+/**
+ * What a canvas passes on to the next request, in Intercom's `stored_data`. It travels through the browser, so it is
+ * signed and bound to the workspace, the teammate and the contact: copied to another card it is refused.
+ */
+const formStateSchema = z.object({
+  signedAtMs: z.number().optional(),
+  /** The subscriber that the teammate chose where several were possible, until the card is opened again. */
+  chosen: z.string().optional(),
+  /** First and last event of the timeline page shown: time in epoch ms, and id. */
+  page: z
+    .object({ first: z.tuple([z.number(), z.string()]), last: z.tuple([z.number(), z.string()]) })
+    .optional(),
+  filter: z.object({ kind: z.enum(TIMELINE_FILTERS), environment: z.enum(ENVIRONMENT_FILTERS) }).optional(),
+  /** How each subscriber of a list was found, for the audit log. */
+  foundBy: z.record(z.string(), z.string()).optional(),
+  /** The link that was reviewed, with a fingerprint of what the review showed. */
+  match: z.object({ subscriberId: z.string(), foundBy: z.string(), fingerprint: z.string() }).optional(),
+  /** The subscriber whose link can be removed. */
+  unlink: z.string().optional(),
+  ...actionFormState,
+});
+
+export type FormState = z.infer<typeof formStateSchema>;
+
+/** Whose card the form state belongs to. */
+type FormStateOwner = Pick<CardRequest, 'workspaceId'> & {
+  readonly admin: { readonly id: string };
+  readonly contact: { readonly id: string };
+};
+
 export function createCardContext(
-  services: CardServices,
-  request: CardRequest,
+  { services, request, formState }: Pick<CardContext, 'services' | 'request' | 'formState'>,
   record: CardRecord,
-  formState: FormState,
 ): CardContext {
   const { workspace } = record;
   const language = chooseLanguage(request.adminLocale, workspace.settings.card.language);
-  return withFormState(
-    { services, request, ...record, messages: messagesFor(language, workspace.timezone) },
-    formState,
-  );
+  const messages = messagesFor(language, workspace.timezone);
+  return withFormState({ services, request, ...record, messages }, formState);
 }
 
 /** The same request with other form state, as after the teammate has chosen a customer. */
@@ -103,6 +139,10 @@ export function withFormState(
       ),
   };
   return context;
+}
+
+export function isOutdated({ signedAtMs }: FormState, nowMs: number): boolean {
+  return signedAtMs !== undefined && nowMs - signedAtMs > REVIEW_VALID_MS;
 }
 
 /** A canvas that opens with the conversation or that *Back* leads to. In answer to anything else it has a way back. */
@@ -125,6 +165,11 @@ export function message(
   return firstCanvas(context, [text(sentence, style)]);
 }
 
+/** Says that a list is longer than what it shows. */
+export function andMore({ messages: m }: CardContext, hidden: number): Component[] {
+  return hidden > 0 ? [text(m.t('card.andMore', { count: hidden }), 'muted')] : [];
+}
+
 /** The teammate's choice is passed on by every canvas of the card. */
 export function storedData(
   context: CardContext,
@@ -134,9 +179,30 @@ export function storedData(
   const all: FormState = chosen === undefined ? formState : { chosen, ...formState };
   if (Object.keys(all).length === 0) return undefined;
   const { storedDataKey, now } = context.services;
-  return signFormState(storedDataKey, formStateOwner(context.request), { ...all, signedAtMs: now() });
+  return signFormState(storedDataKey, context.request, { ...all, signedAtMs: now() });
 }
 
-export function formStateOwner(request: CardRequest): FormStateOwner {
-  return { workspaceId: request.workspaceId, adminId: request.admin.id, contactId: request.contact.id };
+export function signFormState(
+  key: string,
+  owner: FormStateOwner,
+  formState: FormState & { readonly signedAtMs: number },
+): Record<string, unknown> {
+  const data = JSON.stringify(formState);
+  return { data, mac: sign(key, owner, data) };
+}
+
+/** `null`: tampered with, or made for another card. */
+export function verifyFormState(key: string, request: CardRequest): FormState | null {
+  const { data, mac } = request.storedData;
+  if (data === undefined && mac === undefined) return {};
+  if (typeof data !== 'string' || typeof mac !== 'string') return null;
+  if (!equalInConstantTime(mac, sign(key, request, data))) return null;
+  const parsed = formStateSchema.safeParse(JSON.parse(data));
+  // Signed by another version of this app: the card starts again without it.
+  return parsed.success ? parsed.data : {};
+}
+
+function sign(key: string, { workspaceId, admin, contact }: FormStateOwner, data: string): string {
+  const bound = JSON.stringify([workspaceId, admin.id, contact.id, data]);
+  return createHmac('sha256', `stored-data|${key}`).update(bound).digest('base64url');
 }

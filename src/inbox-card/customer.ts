@@ -19,8 +19,7 @@ import {
   type FoundSubscriber,
   readSnapshot,
 } from './card-repository.ts';
-import type { CardContext, Customer, CustomerContext } from './context.ts';
-import type { FormState } from './form-state.ts';
+import type { CardContext, Customer, FormState } from './context.ts';
 import type { CardRequest } from './request.ts';
 
 /** Which customer a card is about. */
@@ -113,13 +112,11 @@ async function findReceiver(
   return receiver?.subscriberId ?? null;
 }
 
-interface SummaryRead {
-  readonly summary: SubscriberSummary;
-  readonly sources: Customer['sources'];
-}
-
 /** The stored summary, or one derived from the whole history and stored for the next card. */
-async function readSummary(context: CardContext, candidate: Candidate): Promise<SummaryRead> {
+async function readSummary(
+  context: CardContext,
+  candidate: Candidate,
+): Promise<Pick<Customer, 'sources'> & { readonly summary: SubscriberSummary }> {
   const { services, request } = context;
   const { workspaceId } = request;
   const { subscriberId, version } = candidate;
@@ -167,15 +164,6 @@ async function readHistory({ services, request }: CardContext, subscriberId: str
   return { snapshot, history };
 }
 
-/** The customer's last snapshot from RevenueCat's API; `null`: none yet. */
-export function snapshotOf({
-  services,
-  request,
-  customer,
-}: CustomerContext): ReturnType<typeof readSnapshot> {
-  return readSnapshot(services.readDatabase, request.workspaceId, customer.subscriber.subscriberId);
-}
-
 /** The teammate who made the current grant, recognized by its end; `null`: it was not made here. */
 function granterOf(grants: readonly Grant[], subscription: SubscriptionState): string | null {
   const made = grants.find(
@@ -187,4 +175,16 @@ function granterOf(grants: readonly Grant[], subscription: SubscriptionState): s
       isSameEnd(grantEndMs(grant), endOrForever(subscription.endsAtMs)),
   );
   return made?.admin.name || null;
+}
+
+/** The customer in RevenueCat's dashboard, whose addresses leave out the project id's prefix. */
+export function dashboardUrl({ project, appUserId }: Pick<Customer, 'project' | 'appUserId'>): string {
+  const projectId = project.revenueCatProjectId.replace(/^proj_?/, '');
+  return `https://app.revenuecat.com/projects/${inUrl(projectId)}/customers/${inUrl(appUserId)}`;
+}
+
+/** Also without what ends or marks a Markdown link. */
+function inUrl(text: string): string {
+  const code = (char: string): string => `%${char.charCodeAt(0).toString(16).toUpperCase()}`;
+  return encodeURIComponent(text).replaceAll(/[()*]/g, code);
 }

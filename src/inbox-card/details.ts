@@ -1,4 +1,5 @@
 import { purchaseComponents } from '../grants/views/subscription.ts';
+import { endRow, priceText, statusText, storeText } from '../i18n/sentences.ts';
 import {
   button,
   type Component,
@@ -10,28 +11,21 @@ import {
   text,
 } from '../intercom/canvas.ts';
 import { canShare } from '../messenger/share.ts';
+import type { SubscriptionDescription } from '../subscription/customer-description.ts';
 import type { Snapshot } from '../subscription/types.ts';
-import type { Customer, CustomerContext } from './context.ts';
-import { allSubscriptions, subscriptionBlocks } from './subscriptions.ts';
+import { readSnapshot } from './card-repository.ts';
+import { andMore, type Customer, type CustomerContext } from './context.ts';
+import { dashboardUrl } from './customer.ts';
 
 const SUBSCRIPTIONS_HERE = 2;
+/** A customer rarely has more; a longer list would bury what gives access now. */
+const MAX_SUBSCRIPTIONS = 20;
 const MAX_OTHER_IDS = 20;
 const MAX_ATTRIBUTES = 25;
 
-/** The customer in RevenueCat's dashboard, whose addresses leave out the project id's prefix. */
-export function dashboardUrl({ project, appUserId }: Pick<Customer, 'project' | 'appUserId'>): string {
-  const projectId = project.revenueCatProjectId.replace(/^proj_?/, '');
-  return `https://app.revenuecat.com/projects/${inUrl(projectId)}/customers/${inUrl(appUserId)}`;
-}
-
-/** Also without what ends or marks a Markdown link. */
-function inUrl(text: string): string {
-  const code = (char: string): string => `%${char.charCodeAt(0).toString(16).toUpperCase()}`;
-  return encodeURIComponent(text).replaceAll(/[()*]/g, code);
-}
-
 /** What the customer has, and who they are. */
-export function details(context: CustomerContext, snapshot: Snapshot | null): InboxCanvas {
+export async function details(context: CustomerContext): Promise<InboxCanvas> {
+  const snapshot = await snapshotOf(context);
   const { customer, messages: m, projects } = context;
   const { state, subscriber, project } = customer;
   const { link, snapshotAtMs } = subscriber;
@@ -78,7 +72,8 @@ export function details(context: CustomerContext, snapshot: Snapshot | null): In
 }
 
 /** What an engineer asks for: every id, the app's version and the customer's attributes. */
-export function technicalDetails(context: CustomerContext, snapshot: Snapshot | null): InboxCanvas {
+export async function technicalDetails(context: CustomerContext): Promise<InboxCanvas> {
+  const snapshot = await snapshotOf(context);
   const { customer, messages: m } = context;
   const { appUserIds } = customer.subscriber;
   const ids = appUserIds.filter((id) => id !== customer.appUserId);
@@ -100,6 +95,75 @@ export function technicalDetails(context: CustomerContext, snapshot: Snapshot | 
   ]);
 }
 
-function andMore({ messages: m }: CustomerContext, count: number): Component[] {
-  return count > 0 ? [text(m.t('card.andMore', { count }), 'muted')] : [];
+function snapshotOf({ services, request, customer }: CustomerContext): Promise<Snapshot | null> {
+  return readSnapshot(services.readDatabase, request.workspaceId, customer.subscriber.subscriberId);
+}
+
+/** Everything bought or granted: what gives access first, then the latest; test purchases last. */
+function allSubscriptions({ description }: Customer): SubscriptionDescription[] {
+  return [...description.subscriptions, ...description.grants, ...description.sandbox];
+}
+
+export function subscriptions(context: CustomerContext): InboxCanvas {
+  const { messages: m } = context;
+  const all = allSubscriptions(context.customer);
+  return context.page([
+    text(m.t('card.title.purchases'), 'header'),
+    ...subscriptionBlocks(context, all.slice(0, MAX_SUBSCRIPTIONS)),
+    ...(all.length === 0 ? [text(m.t('card.state.noPurchases'), 'muted')] : []),
+    ...andMore(context, all.length - MAX_SUBSCRIPTIONS),
+    button('details', m.t('card.button.details'), 'link'),
+  ]);
+}
+
+/** A name, a table and the way to the store for each, then what only the stores can do. */
+function subscriptionBlocks(context: CustomerContext, list: readonly SubscriptionDescription[]): Component[] {
+  return [
+    ...list.flatMap((subscription, index) => block(context, subscription, index)),
+    ...storeNotes(context, list),
+  ];
+}
+
+function block(
+  { messages: m }: CustomerContext,
+  described: SubscriptionDescription,
+  index: number,
+): Component[] {
+  const { subscription, product, what, price } = described;
+  const { store, startedAtMs, environment, managementUrl } = subscription;
+  // A refund of a purchase that is unknown here is negative, and not a payment.
+  const paid = subscription.paid.filter(({ amountMinor }) => amountMinor > 0);
+  return [
+    text(`**${escapeMarkdown(clip(product || what || m.t('sentence.agent.unnamed'), 100))}**`),
+    ...table([
+      [m.t('card.label.status'), statusText(m, described.label)],
+      [m.t('card.label.entitlement'), product ? what : null],
+      [m.t('card.label.store'), store === 'PROMOTIONAL' ? null : storeText(m, store)],
+      [m.t('card.label.price'), price && priceText(m, price)],
+      [m.t('card.label.started'), startedAtMs === null ? null : m.date(startedAtMs)],
+      ...endRow(m, described.end),
+      [m.t('card.label.renewals'), subscription.renewals > 0 ? String(subscription.renewals) : null],
+      [m.t('card.label.paid'), paid.map((money) => m.money(money)).join(', ')],
+      [m.t('card.label.environment'), environment === 'sandbox' ? m.t('card.environment.sandbox') : null],
+      [m.t('card.label.familySharing'), subscription.isFamilyShare ? m.t('card.yes') : null],
+      [m.t('card.label.transaction'), subscription.transactionId],
+    ]),
+    ...(managementUrl?.startsWith('https://')
+      ? [linkButton(`manage:${index}`, m.t('card.button.manage'), managementUrl)]
+      : []),
+  ];
+}
+
+/** Shown before the agent promises what only the store can do. */
+function storeNotes({ messages: m }: CustomerContext, list: readonly SubscriptionDescription[]): Component[] {
+  const paid = list
+    .map(({ subscription }) => subscription)
+    .filter(({ environment }) => environment === 'production');
+  const stores = new Set(paid.map(({ store }) => store));
+  return [
+    ...(stores.has('APP_STORE') || stores.has('MAC_APP_STORE')
+      ? [text(m.t('card.note.apple'), 'muted')]
+      : []),
+    ...(stores.has('PLAY_STORE') ? [text(m.t('card.note.google'), 'muted')] : []),
+  ];
 }

@@ -13,12 +13,15 @@ import {
 import type { EventDelivery, TimelineEntry } from '../subscribers/store.ts';
 import { entitlementLabel } from '../subscription/names.ts';
 import type { CardContext, CustomerContext } from './context.ts';
-import { dashboardUrl } from './details.ts';
+import { dashboardUrl } from './customer.ts';
+import { findEvent } from './timeline-repository.ts';
 
 const MAX_OTHER_FIELDS = 20;
 
 /** What an agent needs of one event, with its ids and its delivery to Intercom. */
-export function eventDetail(context: CustomerContext, event: TimelineEntry): InboxCanvas {
+export async function eventDetail(context: CustomerContext, id: string): Promise<InboxCanvas> {
+  const event = await findEvent(context, id);
+  if (!event) return missingEvent(context);
   const { customer, messages: m } = context;
   const { title, subtitle } = eventText(m, 'agent', event, customer.names);
   const about = [m.dateTime(event.atMs), subtitle].filter(Boolean).join(' · ');
@@ -35,7 +38,9 @@ export function eventDetail(context: CustomerContext, event: TimelineEntry): Inb
 }
 
 /** Everything else that RevenueCat sent. */
-export function technicalEvent(context: CustomerContext, event: TimelineEntry): InboxCanvas {
+export async function technicalEvent(context: CustomerContext, id: string): Promise<InboxCanvas> {
+  const event = await findEvent(context, id);
+  if (!event) return missingEvent(context);
   const { messages: m, customer } = context;
   const others = otherFields(event);
   const { renewalNumber, delivery } = event;
@@ -59,7 +64,7 @@ export function technicalEvent(context: CustomerContext, event: TimelineEntry): 
   return context.page(components);
 }
 
-export function missingEvent(context: CardContext): InboxCanvas {
+function missingEvent(context: CardContext): InboxCanvas {
   return context.page([text(context.messages.t('card.state.notFound'), 'muted'), toTimeline(context)]);
 }
 

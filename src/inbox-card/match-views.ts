@@ -12,7 +12,7 @@ import {
   text,
 } from '../intercom/canvas.ts';
 import type { FoundSubscriber } from './card-repository.ts';
-import { type CardContext, type CustomerContext, firstCanvas } from './context.ts';
+import { andMore, type CardContext, type CustomerContext, firstCanvas } from './context.ts';
 import { estimatedHeight, MAX_FIRST_CANVAS_PX } from './height.ts';
 import { type findSuggestions, type LinkReview, MAX_FOUND, type searchSubscribers } from './matching.ts';
 
@@ -68,10 +68,9 @@ function searchForm({ messages: m }: CardContext, query: string | null): Compone
 
 /** The rest can be found by what is more exact than an e-mail. */
 function foundList(context: CardContext, found: readonly FoundSubscriber[], max = MAX_FOUND): Component[] {
-  const hidden = found.length - max;
   return [
     list(found.slice(0, max).map((entry) => foundItem(context, entry))),
-    ...(hidden > 0 ? [text(context.messages.t('card.andMore', { count: hidden }), 'muted')] : []),
+    ...andMore(context, found.length - max),
   ];
 }
 

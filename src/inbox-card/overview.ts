@@ -19,7 +19,7 @@ import { isAnonymous } from '../subscription/identities.ts';
 import { productLabel } from '../subscription/names.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
 import { type CustomerContext, firstCanvas, storedData } from './context.ts';
-import { dashboardUrl } from './details.ts';
+import { dashboardUrl } from './customer.ts';
 import { estimatedHeight, MAX_FIRST_CANVAS_PX } from './height.ts';
 
 const RECENT_EVENTS = 3;
@@ -51,17 +51,7 @@ export function overview(context: CustomerContext, notice: string | null = null)
     : firstCanvas(context, components);
 }
 
-interface Parts {
-  readonly texts: readonly Component[];
-  readonly dashboard: Component;
-  readonly rows: readonly Row[];
-  readonly timeline: ListItem;
-  readonly recentEvents: ListItem;
-  readonly items: readonly ListItem[];
-  readonly buttons: readonly Component[];
-}
-
-function partsOf(context: CustomerContext, notice: string | null): Parts {
+function partsOf(context: CustomerContext, notice: string | null) {
   const { messages: m, customer, services } = context;
   const isRejected = customer.project.apiKeyState === 'rejected';
   return {
@@ -85,7 +75,7 @@ function partsOf(context: CustomerContext, notice: string | null): Parts {
   };
 }
 
-function join(parts: Parts, shown: ReadonlySet<Extra>): Component[] {
+function join(parts: ReturnType<typeof partsOf>, shown: ReadonlySet<Extra>): Component[] {
   const rows = [shown.has('row1'), shown.has('row2'), shown.has('row3')];
   const isShown = ({ id }: ListItem): boolean =>
     id === 'details' || id.startsWith('match:') || shown.has(id as Extra);

@@ -59,7 +59,7 @@ export async function refreshCustomer(
   // The names of products may have been read with the customer.
   services.catalog.invalidate(request.workspaceId, customer.project.projectId);
   const record = await services.cards.read(request.workspaceId, cardQuery(request, formState));
-  const again = record && createCardContext(services, request, record, formState);
+  const again = record && createCardContext(context, record);
   const candidate = again?.candidates.find((known) => known.subscriberId === subscriberId);
   const refreshed = again && candidate ? await loadCustomer(again, candidate) : null;
   return { outcome, context: again && refreshed ? { ...again, customer: refreshed } : null };

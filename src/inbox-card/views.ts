@@ -13,14 +13,13 @@ import {
   type CustomerContext,
   createCardContext,
   firstCanvas,
-  formStateOwner,
   message,
+  verifyFormState,
   withFormState,
 } from './context.ts';
-import { cardQuery, loadCustomer, type Match, matchContact, snapshotOf } from './customer.ts';
-import { details, technicalDetails } from './details.ts';
-import { eventDetail, missingEvent, technicalEvent } from './event.ts';
-import { verifyFormState } from './form-state.ts';
+import { cardQuery, loadCustomer, type Match, matchContact } from './customer.ts';
+import { details, subscriptions, technicalDetails } from './details.ts';
+import { eventDetail, technicalEvent } from './event.ts';
 import {
   linked,
   matchReview,
@@ -42,9 +41,7 @@ import {
 import { overview } from './overview.ts';
 import { refreshCustomer, refreshIfStale } from './refresh.ts';
 import type { CardRequest } from './request.ts';
-import { subscriptions } from './subscriptions.ts';
 import { filteredTimeline, nextTimelinePage, timeline } from './timeline.ts';
-import { findEvent } from './timeline-repository.ts';
 
 export type CardAnswer = SharingCanvas | CachedCanvas;
 
@@ -74,16 +71,10 @@ const VIEWS: Readonly<Record<string, View>> = {
   'timeline.environment': reading(filteredTimeline),
   'timeline:older': reading((context) => nextTimelinePage(context, 'older')),
   'timeline:newer': reading((context) => nextTimelinePage(context, 'newer')),
-  'event:': reading(async (context, id) => {
-    const event = await findEvent(context, id);
-    return event ? eventDetail(context, event) : missingEvent(context);
-  }),
-  'technical:': reading(async (context, id) => {
-    const event = await findEvent(context, id);
-    return event ? technicalEvent(context, event) : missingEvent(context);
-  }),
-  details: reading(async (context) => details(context, await snapshotOf(context))),
-  technical: reading(async (context) => technicalDetails(context, await snapshotOf(context))),
+  'event:': reading(eventDetail),
+  'technical:': reading(technicalEvent),
+  details: reading(details),
+  technical: reading(technicalDetails),
   subscriptions: reading(subscriptions),
   share: changing(share),
   projects: changes(projects),
@@ -117,7 +108,7 @@ export function viewOf({ componentId }: CardRequest): { view: View; argument: st
  * canvas can lead to another contact's customer.
  */
 export async function answerCard(services: CardServices, request: CardRequest): Promise<CardAnswer> {
-  const formState = verifyFormState(services.storedDataKey, formStateOwner(request), request.storedData);
+  const formState = verifyFormState(services.storedDataKey, request);
   const record = await services.cards.read(request.workspaceId, cardQuery(request, formState ?? {}));
   if (!record || record.workspace.status === 'uninstalled') {
     const m = messagesFor(chooseLanguage(request.adminLocale, null));
@@ -126,7 +117,7 @@ export async function answerCard(services: CardServices, request: CardRequest): 
       linkButton('install', m.t('card.button.install'), `${services.config.publicUrl}/install`),
     ]);
   }
-  const context = createCardContext(services, request, record, formState ?? {});
+  const context = createCardContext({ services, request, formState: formState ?? {} }, record);
   const { messages: m } = context;
   if (formState === null) {
     const { workspaceId, componentId, admin } = request;
@@ -286,6 +277,6 @@ async function unlink(context: CustomerContext): Promise<CardAnswer> {
     case 'not_linked':
       return message(context, context.messages.t('card.state.notFound'));
     case 'not_reviewed':
-      return details(context, await snapshotOf(context));
+      return details(context);
   }
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { isOutdated } from '../../src/inbox-card/form-state.ts';
+import { isOutdated } from '../../src/inbox-card/context.ts';
 import { createProduct, type Product } from '../support/product.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
 import { agedFormState, forge, idsOn, openAgain, openFor, tell, textOf } from './support.ts';

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { signFormState } from '../../src/inbox-card/form-state.ts';
+import { signFormState } from '../../src/inbox-card/context.ts';
 import type { CanvasAnswer } from '../../src/simulator/intercom/app-caller.ts';
 import type { Canvas } from '../../src/simulator/intercom/canvas-rules.ts';
 import type { NewContact } from '../../src/simulator/intercom/contact-changes.ts';
@@ -200,7 +200,7 @@ export function agedFormState(product: Product, card: OpenCard, minutes: number)
   const { data } = card.canvas.stored_data as { data: string };
   const formState = JSON.parse(data) as Parameters<typeof signFormState>[2];
   const keys = [Buffer.from(product.environment.ENCRYPTION_KEYS ?? '', 'base64')];
-  const owner = { workspaceId: WORKSPACE_ID, adminId: ADMIN_ID, contactId: card.contactId };
+  const owner = { workspaceId: WORKSPACE_ID, admin: { id: ADMIN_ID }, contact: { id: card.contactId } };
   const signedAtMs = formState.signedAtMs - minutes * 60_000;
   return signFormState(deriveKey(keys, 'stored-data'), owner, { ...formState, signedAtMs });
 }
