@@ -306,8 +306,7 @@ export async function describeFound(
 export async function readLinkedId(
   sql: Sql,
   workspaceId: string,
-  contactId: string,
-  projectId: string,
+  { contactId, projectId }: { contactId: string; projectId: string },
 ): Promise<string | null> {
   const [row] = await sql.query<{ subscriber_id: string }>(
     `select subscriber_id from contact_links where workspace_id = $1 and contact_id = $2 and project_id = $3`,

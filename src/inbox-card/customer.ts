@@ -79,7 +79,7 @@ export async function loadCustomer(context: CardContext, candidate: Candidate): 
   const grants = actions.filter((action): action is Grant => action.kind === 'grant');
   const grantEvents = fallbackEventsOf(grants, summary.promotional);
   // A store action refreshes the snapshot, which then has its result: only grants count before.
-  const state = await stateWith(context, candidate, summary, grantEvents);
+  const state = await stateWith(context, candidate, { summary, grantEvents });
   const fallbackEvents = [...grantEvents, ...(await storeFallbackEvents(sql, actions))];
   const counts = { ...summary.counts, production: summary.counts.production + fallbackEvents.length };
   const grantedBy = (subscription: SubscriptionState) => granterOf(grants, subscription);
@@ -145,13 +145,11 @@ async function readSummary(
  */
 async function stateWith(
   context: CardContext,
-  candidate: Candidate,
-  summary: SubscriberSummary,
-  fallbackEvents: readonly TimelineEntry[],
+  { snapshotAtMs, subscriberId }: Candidate,
+  known: { summary: SubscriberSummary; grantEvents: readonly TimelineEntry[] },
 ): Promise<Customer['state']> {
-  const { snapshotAtMs, subscriberId } = candidate;
-  const newer = fallbackEvents.filter((event) => snapshotAtMs === null || event.atMs > snapshotAtMs);
-  if (newer.length === 0) return summary.state;
+  const newer = known.grantEvents.filter((event) => snapshotAtMs === null || event.atMs > snapshotAtMs);
+  if (newer.length === 0) return known.summary.state;
   const { snapshot, history } = await readHistory(context, subscriberId);
   return deriveState([...history.events, ...newer], snapshot, context.services.now());
 }

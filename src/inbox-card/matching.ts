@@ -155,7 +155,10 @@ export async function reviewLink(context: CardContext, subscriberId: string): Pr
   const { contact, workspaceId } = request;
   const canLink = contact.id !== '' && !contact.isGone;
   const linkedId = canLink
-    ? await readLinkedId(services.readDatabase, workspaceId, contact.id, customer.project.projectId)
+    ? await readLinkedId(services.readDatabase, workspaceId, {
+        contactId: contact.id,
+        projectId: customer.project.projectId,
+      })
     : null;
   const replaced =
     linkedId === null || linkedId === subscriberId ? null : await findCustomer(context, linkedId);
@@ -209,7 +212,7 @@ export async function confirmLink(context: CardContext): Promise<LinkResult> {
   const { projectId } = customer.project;
   await services.database.transaction(async (sql) => {
     await lockSubscriber(sql, { workspaceId, subscriberId });
-    const before = await readLinkedId(sql, workspaceId, contact.id, projectId);
+    const before = await readLinkedId(sql, workspaceId, { contactId: contact.id, projectId });
     // The previously linked subscriber looks up its contact again.
     await unassignContact(sql, workspaceId, contact.id);
     const madeBy = { id: admin.id, name: admin.name };

@@ -130,13 +130,13 @@ export async function readTimelinePage(
   from?: { readonly first: Cursor; readonly last: Cursor; readonly direction: Direction },
 ): Promise<TimelinePage> {
   if (from?.direction === 'newer') {
-    const found = await readRows(context, filter, from.first, 'newer');
+    const found = await readRows(context, { ...filter, from: from.first, direction: 'newer' });
     // New events must not make the newest page shorter than the others.
     return found.length > PAGE_SIZE
       ? { rows: found.slice(0, PAGE_SIZE).reverse(), hasOlder: true, hasNewer: true }
       : readTimelinePage(context, filter);
   }
-  const found = await readRows(context, filter, from?.last ?? null, 'older');
+  const found = await readRows(context, { ...filter, from: from?.last ?? null, direction: 'older' });
   if (found.length === 0 && from) return readTimelinePage(context, filter);
   return {
     rows: found.slice(0, PAGE_SIZE),
@@ -148,14 +148,12 @@ export async function readTimelinePage(
 /** One more than a page, including grants whose webhook has not arrived. */
 async function readRows(
   { services, request, customer }: CustomerContext,
-  filter: TimelineFilter,
-  from: Cursor | null,
-  direction: Direction,
+  wanted: Omit<TimelineQuery, 'sources' | 'limit'>,
 ): Promise<TimelineRow[]> {
-  const { kinds, environment } = filter;
+  const { kinds, environment, from, direction } = wanted;
   const limit = PAGE_SIZE + 1;
   const { sources } = customer;
-  const query = { sources, from, direction, kinds, environment, limit };
+  const query = { ...wanted, sources, limit };
   const { appUserIds } = customer.subscriber;
   const rows = (await readTimeline(services.readDatabase, request.workspaceId, query)).map(
     ({ cursor, entry }) => ({ cursor, entry: markWithinCustomer(entry, appUserIds) }),

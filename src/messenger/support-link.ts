@@ -59,7 +59,11 @@ export function createSupportLinks(secrets: SecretBox) {
     return { token: secrets.encrypt(plain, location(purpose, workspaceId)), expiresAtS };
   }
 
-  function read(purpose: Purpose, token: string, workspaceId: string, nowMs: number): OpenedGrant {
+  function read(
+    purpose: Purpose,
+    { token, workspaceId }: { token: string; workspaceId: string },
+    nowMs: number,
+  ): OpenedGrant {
     let stored: unknown;
     try {
       stored = JSON.parse(secrets.decrypt(token, location(purpose, workspaceId)));
@@ -79,10 +83,10 @@ export function createSupportLinks(secrets: SecretBox) {
     newSession: (grant: OpenedGrant, nowMs: number): EncryptedGrant => encrypt('session', grant, nowMs),
     /** Throws AppError 401 `link_expired` or `link_invalid`: forged, or of another workspace. */
     readLink: (token: string, workspaceId: string, nowMs: number): OpenedGrant =>
-      read('link', token, workspaceId, nowMs),
+      read('link', { token, workspaceId }, nowMs),
     /** Throws AppError 401, like `readLink`. */
     readSession: (token: string, workspaceId: string, nowMs: number): OpenedGrant =>
-      read('session', token, workspaceId, nowMs),
+      read('session', { token, workspaceId }, nowMs),
   };
 }
 

@@ -370,7 +370,12 @@ describe('starting', () => {
   test('a given DATA_DIR is kept, and the next start continues where the last one stopped', async () => {
     const db = await createTestDatabase();
     const options = { port: 0, logger: silent, databaseUrl: db.url, dataDir: join(folder, 'data') };
-    const first = await startDemo(options);
+    const steps: string[] = [];
+    const first = await startDemo({ ...options, onProgress: (step) => steps.push(step) });
+    assert.deepEqual(
+      steps.map((step) => step.split(' ', 2).join(' ')),
+      ['Starting PostgreSQL', 'Installing the', 'Sending the', 'Preparing special'],
+    );
     const people = async (running: Demo) => {
       const response = await fetch(`${new URL(running.inboxUrl).origin}/platforms/api/intercom/people`);
       const body = (await response.json()) as { people: { name: string; events: unknown[] }[] };
@@ -405,7 +410,8 @@ describe('starting', () => {
     });
   });
 
-  test('the command prints before it loads anything, and ends with a message instead of a stack', async () => {
+  test('the command prints its first line before PostgreSQL starts, and ends with a message instead of a stack', async () => {
+    // PostgreSQL cannot start in this folder, so whatever is printed comes before.
     const environment = { ...process.env, DATA_DIR: join(folder, 'file', 'data'), PORT: '0' };
     const child = spawn(process.execPath, ['src/simulator/main.ts'], { env: environment });
     const errors: string[] = [];
