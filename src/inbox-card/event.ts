@@ -58,7 +58,7 @@ export async function technicalEvent(context: CustomerContext, id: string): Prom
     ]),
     ...(others.length === 0 ? [] : [text(m.t('card.title.otherFields'), 'header')]),
     ...table(others),
-    button(`event:${event.id}`, m.t('card.button.details'), 'link'),
+    button(`event:${event.id}`, m.t('card.button.event'), 'link'),
     toTimeline(context),
   ];
   return context.page(components);

@@ -194,27 +194,22 @@ function standingNotice({ messages: m, workspace }: CardContext, { project }: Cu
   return workspace.status === 'disconnected' ? m.t('card.state.disconnected') : null;
 }
 
+const REFRESH_NOTICES = {
+  later: 'card.state.refreshing',
+  no_key: 'card.state.noKey',
+  unknown_customer: 'card.state.unknownToRevenueCat',
+  key_rejected: 'card.state.keyRejected',
+  unavailable: 'card.state.storedData',
+} as const;
+
 async function refresh(before: CustomerContext): Promise<CardAnswer> {
   const { outcome, context } = await refreshCustomer(before);
   const { messages: m, services } = before;
   if (!context) return message(before, m.t('card.state.notFound'));
-  switch (outcome) {
-    case 'refreshed':
-      return overview(context, standingNotice(context, context.customer));
-    case 'later':
-      return overview(context, m.t('card.state.refreshing'));
-    case 'no_key':
-      return overview(context, m.t('card.state.noKey'));
-    case 'unknown_customer':
-      return overview(context, m.t('card.state.unknownToRevenueCat'));
-    case 'key_rejected':
-      return overview(context, m.t('card.state.keyRejected'));
-    case 'unavailable': {
-      const { subscriber, latest } = context.customer;
-      const atMs = subscriber.snapshotAtMs ?? latest[0]?.atMs ?? services.now();
-      return overview(context, m.t('card.state.storedData', { time: m.dateTime(atMs) }));
-    }
-  }
+  if (outcome === 'refreshed') return overview(context, standingNotice(context, context.customer));
+  const { subscriber, latest } = context.customer;
+  const dataAtMs = subscriber.snapshotAtMs ?? latest[0]?.atMs ?? services.now();
+  return overview(context, m.t(REFRESH_NOTICES[outcome], { time: m.dateTime(dataAtMs) }));
 }
 
 function share({ messages: m, request, customer }: CustomerContext): CardAnswer {

@@ -178,6 +178,7 @@ describe('the timeline', () => {
     }
     const technical = await delivered.press('technical:stand-1');
     assert.match(technical.text, /^Type: RENEWAL$/m);
+    assert.match(technical.text, /^Event$/m);
     const set = (delivery: string, reason: string | null, nextTryAt: string | null) =>
       setDelivery(database(), WORKSPACE_ID, 'stand-1', { delivery, reason, nextTryAt, attempts: 3 });
     for (const [delivery, reason, at, say] of [
@@ -312,6 +313,8 @@ describe('the timeline', () => {
     });
     const after = await (await openAgain(product, card)).press('timeline');
     assert.deepEqual(eventsOn(after), ['event:grant-webhook', 'event:grant-base']);
+    // Nothing was charged for it.
+    assert.doesNotMatch((await after.press('event:grant-webhook')).text, /^Price/m);
     await setSettings(product, {});
   });
 });
