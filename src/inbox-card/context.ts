@@ -19,9 +19,6 @@ import type { CanvasCache } from './canvas-cache.ts';
 import type { Candidate, CardReader, CardRecord } from './card-repository.ts';
 import type { CardRequest } from './request.ts';
 
-/** A view that changes something shows its review again after this time. */
-const REVIEW_VALID_MS = 30 * MINUTE_MS;
-
 /** What the card needs of the rest of the app; one for the process. */
 export interface CardServices extends AppContext {
   /** Reads from `readDatabase`. */
@@ -79,6 +76,9 @@ export interface Customer {
   /** The id to act with. */
   readonly appUserId: string;
 }
+
+/** A view that changes something shows its review again after this time. */
+const REVIEW_VALID_MS = 30 * MINUTE_MS;
 
 export const TIMELINE_FILTERS = ['all', 'purchases', 'endings', 'payments', 'grants', 'other'] as const;
 export const ENVIRONMENT_FILTERS = ['all', 'production', 'sandbox'] as const;
