@@ -308,6 +308,7 @@ describe('the timeline', () => {
         transaction_id: 'promo-1',
         original_transaction_id: 'promo-1',
         price: 0,
+        price_in_purchased_currency: 0,
       }),
       type: 'NON_RENEWING_PURCHASE',
     });
