@@ -1,12 +1,15 @@
+import { isCancelledByStore } from '../subscription/kinds.ts';
 import {
-  describeEvent,
-  type EventPart,
-  type EventTitle,
-  type Reason,
-} from '../subscription/describe-event.ts';
-import type { Names } from '../subscription/names.ts';
-import { APP_STORES, storeName } from '../subscription/names.ts';
+  appStoreName,
+  entitlementLabel,
+  type Names,
+  productLabel,
+  productName,
+  storeName,
+  titleCase,
+} from '../subscription/names.ts';
 import type { LifecycleEvent } from '../subscription/types.ts';
+import { isRecord } from '../text.ts';
 import type { Messages } from './messages.ts';
 import { storeText, type Voice } from './sentences.ts';
 
@@ -16,56 +19,155 @@ export interface EventText {
   readonly subtitle: string;
 }
 
+/** An event and who reads about it. */
+interface Line {
+  readonly m: Messages;
+  readonly voice: Voice;
+  readonly event: LifecycleEvent;
+  readonly names: Names;
+}
+
 export function eventText(m: Messages, voice: Voice, event: LifecycleEvent, names: Names): EventText {
-  const { title, parts } = describeEvent(event, names);
-  return {
-    title: typeof title === 'string' ? titleText(m, voice, title) : title.text,
-    subtitle: parts
-      .map((part) => partText(m, voice, part))
-      .filter((part) => part !== null)
-      .join(' · '),
-  };
+  const line = { m, voice, event, names };
+  return { title: titleText(line), subtitle: partsOf(line).filter(Boolean).join(' · ') };
 }
 
-/** Customers have titles of their own for what they are shown. */
-function titleText(m: Messages, voice: Voice, title: EventTitle): string {
-  const own = `event.${voice}.title.${title}`;
-  return m.t(m.has(own) ? own : `event.agent.title.${title}`);
+/** Customers have titles of their own for what they are shown; a type that this version does not know is shown as sent. */
+function titleText({ m, voice, event }: Line): string {
+  const title = titleOf(event);
+  const key = [`event.${voice}.title.${title}`, `event.agent.title.${title}`].find(m.has);
+  return key === undefined ? titleCase(event.type) || event.type : m.t(key);
 }
 
-function partText(m: Messages, voice: Voice, part: EventPart): string | null {
-  switch (part.kind) {
-    case 'name':
-      return part.text;
-    case 'money':
-      return m.money(part.money);
-    case 'reason':
-      return reasonText(m, voice, part.reason, part.store);
-    case 'change':
-      return m.t('event.change', { from: part.from, to: part.to });
-    case 'offer':
-      return m.t('event.offer', { code: part.code });
-    case 'variant':
-      return m.t('event.variant', { experiment: part.experiment, variant: part.variant });
-    case 'store':
-      return voice === 'customer' ? appStore(part.store) : storeText(m, part.store);
-    case 'family':
-      return m.t('event.familySharing');
-    case 'amounts':
-      return part.amounts
-        .map(({ amount, name }) => [m.number(Math.abs(amount)), name].filter(Boolean).join(' '))
-        .join(', ');
+const PAYWALL_TITLES: ReadonlyMap<string, string> = new Map([
+  ['PAYWALL_IMPRESSION', 'paywall_seen'],
+  ['PAYWALL_CLOSE', 'paywall_closed'],
+  ['PAYWALL_CANCEL', 'paywall_cancelled'],
+  ['PAYWALL_EXIT_OFFER', 'paywall_exit_offer'],
+  ['PAYWALL_COMPONENT_INTERACTED', 'paywall_tapped'],
+]);
+
+function titleOf(event: LifecycleEvent): string {
+  const { kind, side } = event;
+  switch (kind) {
+    case 'expiration':
+      return event.store === 'PROMOTIONAL' ? 'grant_ended' : isPause(event) ? 'paused' : kind;
+    case 'cancellation':
+    case 'trial_cancelled':
+      return event.cancelReason === 'BILLING_ERROR' && !isCancelledByStore(event) ? 'payment_failed' : kind;
+    case 'billing_issue':
+      return 'payment_failed';
+    case 'transfer':
+      if (event.isWithinCustomer) return 'transfer_within';
+      return side === 'source' ? 'transfer_given' : 'transfer_received';
+    case 'purchase_redeemed':
+      return side === 'source' ? 'transfer_given' : kind;
+    case 'price_increase_consent':
+      return event.type.endsWith('APPROVED') ? 'price_consent_approved' : 'price_consent_required';
+    case 'paywall':
+      return PAYWALL_TITLES.get(event.type) ?? 'paywall_other';
+    case 'virtual_currency':
+      return currencyAmounts(event).some(({ amount }) => amount > 0) ? 'currency_received' : 'currency_spent';
+    default:
+      return kind;
   }
 }
 
-/** A store that customers may read by name. */
-function appStore(store: string | null): string | null {
-  return store !== null && APP_STORES.has(store) ? storeName(store) : null;
+/** Access pauses; the subscription continues after it. */
+function isPause({ expirationReason }: LifecycleEvent): boolean {
+  return expirationReason === 'SUBSCRIPTION_PAUSED';
 }
 
-function reasonText(m: Messages, voice: Voice, reason: Reason, store: string | null): string | null {
-  const known = voice === 'customer' && appStore(store) === null ? null : store;
-  const theStore = m.t('event.theStore', { store: known, name: storeText(m, known) });
-  // A refund's title says everything where it is unknown who gave it.
-  return m.t(`event.${voice}.reason.${reason}`, { store: known, theStore }) || null;
+/** What the line under the title joins; absent parts are `null` or empty. */
+function partsOf(line: Line): (string | null)[] {
+  const { m, event, names } = line;
+  const { raw, offerCode } = event;
+  const product = productName(event.productId, names);
+  switch (event.kind) {
+    case 'promotional_granted':
+    case 'promotional_revoked':
+    case 'temporary_entitlement_grant':
+      return [entitlementLabels(line) || product];
+    case 'expiration':
+      if (event.store === 'PROMOTIONAL') return [entitlementLabels(line) || product];
+      return [product, isPause(event) ? null : reasonText(line, event.expirationReason)];
+    case 'cancellation':
+    case 'trial_cancelled':
+      return [product, reasonText(line, isCancelledByStore(event) ? 'STORE_CANCELLED' : event.cancelReason)];
+    case 'refund':
+      return [product, sumText(line), reasonText(line, 'CUSTOMER_SUPPORT')];
+    case 'billing_issue':
+      return [product, reasonText(line, 'BILLING_ERROR')];
+    case 'product_change':
+      if (event.newProductId === null) return [product];
+      return [m.t('event.change', { from: product, to: productLabel(event.newProductId, names) })];
+    case 'experiment_enrollment':
+      return [experimentText(line)];
+    case 'paywall':
+      return [textOf(raw.paywall_name) ?? textOf(raw.paywall_id)];
+    case 'virtual_currency':
+      return [
+        currencyText(line),
+        names.product(event.productId ?? '') ?? textOf(raw.product_display_name) ?? product,
+      ];
+    case 'transfer':
+      return [line.voice === 'customer' ? appStoreName(event.store) : storeText(m, event.store)];
+    case 'subscriber_alias':
+      return [];
+    case 'unknown':
+      return [event.type, product, sumText(line)];
+    default:
+      return [
+        product,
+        sumText(line),
+        offerCode === null ? null : m.t('event.offer', { code: offerCode }),
+        event.isFamilyShare ? m.t('event.familySharing') : null,
+      ];
+  }
+}
+
+function entitlementLabels({ event, names }: Line): string {
+  return event.entitlements.map((key) => entitlementLabel(key, names)).join(', ');
+}
+
+/** A sum of zero says nothing: the title of a trial says that it is free. */
+function sumText({ m, event: { price } }: Line): string | null {
+  if (price === null || price.amountMinor === 0) return null;
+  return m.money({ ...price, amountMinor: Math.abs(price.amountMinor) });
+}
+
+/** Empty for a refund where it is unknown who gave it: its title says everything. */
+function reasonText({ m, voice, event }: Line, reason: string | null): string | null {
+  if (reason === null) return null;
+  const key = `event.${voice}.reason.${reason}`;
+  if (!m.has(key)) return titleCase(reason);
+  const store = event.store === 'PROMOTIONAL' ? null : event.store;
+  const named = voice === 'agent' || appStoreName(store) !== null ? store : null;
+  const theStore = m.t('event.theStore', { store: named, name: storeName(named) });
+  return m.t(key, { store, theStore });
+}
+
+function experimentText({ m, event: { raw } }: Line): string | null {
+  const experiment = textOf(raw.experiment_id);
+  const variant = textOf(raw.experiment_variant);
+  return variant === null ? experiment : m.t('event.variant', { experiment, variant });
+}
+
+function currencyText({ m, event }: Line): string {
+  return currencyAmounts(event)
+    .map(({ amount, name }) => [m.number(Math.abs(amount)), name].filter(Boolean).join(' '))
+    .join(', ');
+}
+
+function currencyAmounts({ raw }: LifecycleEvent): { amount: number; name: string | null }[] {
+  if (!Array.isArray(raw.adjustments)) return [];
+  return raw.adjustments.flatMap((item: unknown) => {
+    if (!isRecord(item) || typeof item.amount !== 'number') return [];
+    const currency = isRecord(item.currency) ? item.currency : {};
+    return [{ amount: item.amount, name: textOf(currency.name) ?? textOf(currency.code) }];
+  });
+}
+
+function textOf(value: unknown): string | null {
+  return typeof value === 'string' && value !== '' ? value : null;
 }

@@ -2,7 +2,6 @@ import { createRequire } from 'node:module';
 import { IntlMessageFormat } from 'intl-messageformat';
 import { currencyDigits } from '../subscription/money.ts';
 import type { Money } from '../subscription/types.ts';
-import { createDateFormatter, type DateFormatter } from './dates.ts';
 import { type Language, LOCALES } from './languages.ts';
 
 type Catalog = Readonly<Record<string, string>>;
@@ -13,8 +12,11 @@ export type MessageKey = keyof typeof import('../../locales/en.json');
 /** Values of a message's placeholders. `null` is for `{name, select, none {…} other {…}}`: it selects `none`. */
 export type MessageValues = Readonly<Record<string, string | number | null>>;
 
-/** Everything that turns data into text of one language and time zone. */
-export interface Messages extends DateFormatter {
+/**
+ * Everything that turns data into text of one language and time zone. Dates are as Intercom's reviewers want them: never
+ * relative, in the workspace's time zone (a request names no teammate's). Source: Intercom, "Inbox best practices".
+ */
+export interface Messages {
   readonly language: Language;
   /** BCP 47. */
   readonly locale: string;
@@ -22,26 +24,19 @@ export interface Messages extends DateFormatter {
   t(key: MessageKey, values?: MessageValues): string;
   /** Whether there is a message of this name, for keys that are made from platform codes. */
   has(key: string): key is MessageKey;
+  /** `Jan 8, 2019`. */
+  date(atMs: number): string;
+  /** `Jan 8, 2019 at 1:05PM`. */
+  dateTime(atMs: number): string;
   /** `$9.99`, `¥500`. */
   money(money: Money): string;
   number(value: number): string;
-  /** `A, B, and C` as the language joins them. */
+  /** `A, B and C` as the language joins them. */
   list(parts: readonly string[]): string;
 }
 
 const require = createRequire(import.meta.url);
-const catalogs = new Map<Language, Catalog>();
 const cache = new Map<string, Messages>();
-const currencyFormats = new Map<string, Intl.NumberFormat | null>();
-
-function catalogOf(language: Language): Catalog {
-  let catalog = catalogs.get(language);
-  if (!catalog) {
-    catalog = require(`../../locales/${language}.json`) as Catalog;
-    catalogs.set(language, catalog);
-  }
-  return catalog;
-}
 
 /** @param timeZone IANA name; an unknown one counts as UTC */
 export function messagesFor(language: Language, timeZone = 'UTC'): Messages {
@@ -55,50 +50,87 @@ export function messagesFor(language: Language, timeZone = 'UTC'): Messages {
 }
 
 function createMessages(language: Language, timeZone: string): Messages {
-  const catalog = catalogOf(language);
+  const catalog = require(`../../locales/${language}.json`) as Catalog;
   const locale = LOCALES[language];
   const formats = new Map<string, IntlMessageFormat>();
+  const t: Messages['t'] = (key, values = {}) => {
+    let format = formats.get(key);
+    if (!format) {
+      const message = catalog[key];
+      if (message === undefined) throw new Error(`No message ${key} in locales/${language}.json`);
+      // Texts are plain: what looks like a tag is text, and views escape.
+      format = new IntlMessageFormat(message, locale, undefined, { ignoreTag: true });
+      formats.set(key, format);
+    }
+    const named = Object.entries(values).map(([name, value]) => [name, value ?? 'none']);
+    return String(format.format(Object.fromEntries(named)));
+  };
   const numbers = new Intl.NumberFormat(locale);
-  const lists = new Intl.ListFormat(locale === 'en-US' ? 'en-GB' : locale, { type: 'conjunction' });
-  const messages: Messages = {
-    ...createDateFormatter(locale, timeZone, (date, time) => messages.t('date.atTime', { date, time })),
+  // American English would put a comma before the last "and".
+  const lists = new Intl.ListFormat(language === 'en' ? 'en-GB' : locale, { type: 'conjunction' });
+  const { date, time } = createDateFormats(locale, timeZone);
+  return {
     language,
     locale,
-    t(key, values = {}) {
-      let format = formats.get(key);
-      if (!format) {
-        const message = catalog[key];
-        if (message === undefined) throw new Error(`No message ${key} in locales/${language}.json`);
-        // Texts are plain: what looks like a tag is text, and views escape.
-        format = new IntlMessageFormat(message, locale, undefined, { ignoreTag: true });
-        formats.set(key, format);
-      }
-      return String(format.format(withNone(values)));
-    },
+    t,
     has: (key): key is MessageKey => Object.hasOwn(catalog, key),
-    money: (money) => formatMoney(money, locale),
+    date,
+    dateTime: (atMs) => t('date.atTime', { date: date(atMs), time: time(atMs) }),
+    money: createMoneyFormat(locale),
     number: (value) => numbers.format(value),
     list: (parts) => lists.format(parts),
   };
-  return messages;
 }
 
-function withNone(values: MessageValues): Record<string, string | number> {
-  return Object.fromEntries(Object.entries(values).map(([name, value]) => [name, value ?? 'none']));
+function createDateFormats(locale: string, timeZone: string) {
+  const zone = isKnownZone(timeZone) ? timeZone : 'UTC';
+  const day = new Intl.DateTimeFormat(locale, {
+    timeZone: zone,
+    year: 'numeric',
+    month: 'short',
+    day: 'numeric',
+  });
+  const is12h = locale.startsWith('en');
+  const clock = new Intl.DateTimeFormat(locale, {
+    timeZone: zone,
+    hour: is12h ? 'numeric' : '2-digit',
+    minute: '2-digit',
+    hourCycle: is12h ? 'h12' : 'h23',
+  });
+  return {
+    // French writes the first of a month as an ordinal; Intl does not.
+    date: (atMs: number): string => {
+      const text = day.format(atMs);
+      return locale.startsWith('fr') ? text.replace(/^1 /, '1er ') : text;
+    },
+    // "1:05PM" has no space; Intl puts a narrow one.
+    time: (atMs: number): string => clock.format(atMs).replaceAll(/\s/g, ''),
+  };
+}
+
+function isKnownZone(timeZone: string): boolean {
+  try {
+    new Intl.DateTimeFormat('en', { timeZone });
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** An unknown currency is written after the number. */
-function formatMoney(money: Money, locale: string): string {
-  const amount = money.amountMinor / 10 ** currencyDigits(money.currency);
-  const key = `${locale}|${money.currency}`;
-  let format = currencyFormats.get(key);
-  if (format === undefined) {
-    try {
-      format = new Intl.NumberFormat(locale, { style: 'currency', currency: money.currency });
-    } catch {
-      format = null;
+function createMoneyFormat(locale: string): Messages['money'] {
+  const formats = new Map<string, Intl.NumberFormat | null>();
+  return ({ amountMinor, currency }) => {
+    const amount = amountMinor / 10 ** currencyDigits(currency);
+    let format = formats.get(currency);
+    if (format === undefined) {
+      try {
+        format = new Intl.NumberFormat(locale, { style: 'currency', currency });
+      } catch {
+        format = null;
+      }
+      formats.set(currency, format);
     }
-    currencyFormats.set(key, format);
-  }
-  return format ? format.format(amount) : `${amount.toFixed(2)} ${money.currency}`;
+    return format ? format.format(amount) : `${amount.toFixed(2)} ${currency}`;
+  };
 }

@@ -1,12 +1,11 @@
+import type { CustomerDescription } from '../subscription/describe-customer.ts';
 import type {
-  CustomerDescription,
   End,
-  OwnStatement,
   SeveralItem,
   Statement,
   StatusLabel,
   SubscriptionDescription,
-} from '../subscription/customer-description.ts';
+} from '../subscription/describe-subscription.ts';
 import { currencyDigits, type Period, type Price } from '../subscription/money.ts';
 import { storeName } from '../subscription/names.ts';
 import type { Money } from '../subscription/types.ts';
@@ -16,20 +15,13 @@ import type { Messages, MessageValues } from './messages.ts';
 export type Voice = 'agent' | 'customer';
 
 /** The answer to most tickets in one or two sentences, for an agent. */
-export function overviewText(m: Messages, description: CustomerDescription): string {
-  return joinSentences(
-    m,
-    description.statements.map((statement) => agentSentence(m, statement)),
-  );
+export function overviewText(m: Messages, { statements }: CustomerDescription): string {
+  return sentences(m, 'agent', statements);
 }
 
 /** What is to say about one subscription. */
 export function subscriptionText(m: Messages, voice: Voice, { statements }: SubscriptionDescription): string {
-  const sentence = voice === 'agent' ? agentSentence : customerSentence;
-  return joinSentences(
-    m,
-    statements.map((statement) => sentence(m, statement)),
-  );
+  return sentences(m, voice, statements);
 }
 
 /** Everything current of customers who are one person; where nothing is, what ended last or where it went. */
@@ -38,33 +30,27 @@ export function customerText(m: Messages, descriptions: readonly CustomerDescrip
     [...subscriptions, ...grants].filter(({ tone }) => tone !== 'ended'),
   );
   const [first] = descriptions;
-  const shown = current.length === 0 && first?.primary ? [first.primary] : current;
-  if (shown.length > 0)
-    return joinSentences(
-      m,
-      shown.map((each) => subscriptionText(m, 'customer', each)),
-    );
-  const statement = first?.statements.find(isOwn) ?? { kind: 'nothing', why: 'no_purchases' };
-  return customerSentence(m, statement);
-}
-
-function isOwn(statement: Statement): statement is OwnStatement {
+  const shown = current.length > 0 ? current : [first?.primary ?? first].filter((each) => each !== undefined);
   return (
-    statement.kind !== 'several' && statement.kind !== 'alsoGranted' && statement.kind !== 'paymentFailed'
+    sentences(
+      m,
+      'customer',
+      shown.flatMap(({ statements }) => statements),
+    ) || m.t('sentence.customer.nothing')
   );
 }
 
-/** Japanese sentences follow each other without a space. */
-export function joinSentences(m: Messages, sentences: readonly string[]): string {
-  return sentences.filter((sentence) => sentence !== '').join(m.language === 'ja' ? '' : ' ');
-}
-
 export function agentSentence(m: Messages, statement: Statement): string {
-  return m.t(`sentence.agent.${statement.kind}`, valuesOf(m, 'agent', statement));
+  return sentences(m, 'agent', [statement]);
 }
 
-export function customerSentence(m: Messages, statement: OwnStatement): string {
-  return m.t(`sentence.customer.${statement.kind}`, valuesOf(m, 'customer', statement));
+/** What only agents read has no message for customers. Japanese sentences follow each other without a space. */
+function sentences(m: Messages, voice: Voice, statements: readonly Statement[]): string {
+  const texts = statements.flatMap((statement) => {
+    const key = `sentence.${voice}.${statement.kind}`;
+    return m.has(key) ? [m.t(key, valuesOf(m, voice, statement))] : [];
+  });
+  return texts.filter((text) => text !== '').join(m.language === 'ja' ? '' : ' ');
 }
 
 type Field = string | number | null | Price | Money | readonly SeveralItem[];
@@ -74,29 +60,27 @@ const DATES: ReadonlySet<string> = new Set(['on', 'until', 'next', 'since', 'res
 function valuesOf(m: Messages, voice: Voice, statement: Statement): MessageValues {
   const values: Record<string, string | number | null> = {};
   for (const [name, value] of Object.entries<Field>({ ...statement })) {
-    if (value === null) values[name] = null;
+    if (value === null || typeof value === 'string') values[name] = value;
     else if (typeof value === 'number') values[name] = DATES.has(name) ? m.date(value) : value;
-    else if (typeof value === 'string') values[name] = value;
     else if ('money' in value) values[name] = priceText(m, value);
     else if ('currency' in value) values[name] = m.money(value);
     else values[name] = itemsText(m, value, 'more' in statement ? statement.more : 0);
   }
   // French agrees its participle with the sum: 1,99 € remboursé, 2,00 € remboursés.
-  if ('sum' in statement) values.amount = amountOf(statement.sum);
+  const sum = 'sum' in statement ? statement.sum : null;
+  values.amount = sum === null ? 0 : sum.amountMinor / 10 ** currencyDigits(sum.currency);
   // An ended subscription without a name is not named at all.
   if (values.what === '')
     values.what = statement.kind === 'expired' ? null : m.t(`sentence.${voice}.unnamed`);
   if ('store' in statement) {
-    values.who = chargerText(m, statement.store);
-    values.storeName = storeText(m, statement.store);
+    const { store } = statement;
+    // The company that collects the payment, as the subject of a sentence.
+    values.who = m.t('sentence.charger', { store, name: storeName(store) });
+    values.storeName = storeText(m, store);
   }
   if ('reason' in statement && statement.reason !== null && voice === 'agent')
     values.reason = m.t(`sentence.reason.${statement.reason}`);
   return values;
-}
-
-function amountOf(sum: Money | null): number {
-  return sum === null ? 0 : sum.amountMinor / 10 ** currencyDigits(sum.currency);
 }
 
 function itemsText(m: Messages, items: readonly SeveralItem[], more: number): string {
@@ -105,14 +89,12 @@ function itemsText(m: Messages, items: readonly SeveralItem[], more: number): st
 }
 
 function itemText(m: Messages, { what, period, store, note }: SeveralItem): string {
+  const noteKey = `sentence.note.${note?.kind}`;
+  const { until = null, resumes = null, product = null } = note ? valuesOf(m, 'agent', note) : {};
   const about = [
     period && periodText(m, period),
     storeText(m, store),
-    note &&
-      m.t(`sentence.note.${note.kind}`, {
-        at: note.at === null ? null : m.date(note.at),
-        product: note.product,
-      }),
+    m.has(noteKey) ? m.t(noteKey, { at: until ?? resumes, product }) : null,
   ].filter((part) => part !== null);
   const name = what || m.t('sentence.agent.unnamed');
   const separator = m.language === 'ja' ? '、' : ', ';
@@ -128,11 +110,6 @@ export function priceText(m: Messages, { money, period }: Price): string {
 /** `monthly`, `every 3 months`. */
 export function periodText(m: Messages, { unit, count }: Period): string {
   return m.t('sentence.period', { unit, count });
-}
-
-/** The company that collects the payment, as the subject of a sentence. */
-function chargerText(m: Messages, store: string | null): string {
-  return m.t('sentence.charger', { store, name: storeName(store) });
 }
 
 /** A store's brand, or that it was granted; `null`: unknown. */

@@ -7,7 +7,7 @@ import { type Messages, messagesFor } from '../i18n/messages.ts';
 import { backLink, type Component, canvas, type InboxCanvas, text } from '../intercom/canvas.ts';
 import type { CatalogCache } from '../revenuecat/catalog-names.ts';
 import type { HistorySource, TimelineEntry } from '../subscribers/store.ts';
-import type { CustomerDescription } from '../subscription/customer-description.ts';
+import type { CustomerDescription } from '../subscription/describe-customer.ts';
 import type { Names } from '../subscription/names.ts';
 import type { LifecycleEvent, SubscriberState } from '../subscription/types.ts';
 import { equalInConstantTime } from '../text.ts';

@@ -11,7 +11,7 @@ import {
   text,
 } from '../intercom/canvas.ts';
 import { canShare } from '../messenger/share.ts';
-import type { SubscriptionDescription } from '../subscription/customer-description.ts';
+import type { SubscriptionDescription } from '../subscription/describe-subscription.ts';
 import type { Snapshot } from '../subscription/types.ts';
 import { readSnapshot } from './card-repository.ts';
 import { andMore, type Customer, type CustomerContext } from './context.ts';

@@ -14,7 +14,8 @@ import {
   text,
 } from '../intercom/canvas.ts';
 import { canShare } from '../messenger/share.ts';
-import type { CustomerDescription, SubscriptionDescription } from '../subscription/customer-description.ts';
+import type { CustomerDescription } from '../subscription/describe-customer.ts';
+import type { SubscriptionDescription } from '../subscription/describe-subscription.ts';
 import { isAnonymous } from '../subscription/identities.ts';
 import { productLabel } from '../subscription/names.ts';
 import type { SubscriptionState } from '../subscription/types.ts';

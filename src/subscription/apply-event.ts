@@ -1,16 +1,12 @@
 import { DAY_MS, HOUR_MS, MINUTE_MS } from '../time.ts';
 import { isCancelledByStore } from './kinds.ts';
 import { isInternalProductId } from './names.ts';
-import { accessEndMs, endAccess, type StateBuilder } from './state-builder.ts';
+import { accessEndMs, endAccess, NEW_PERIOD, type StateBuilder } from './state-builder.ts';
 import type { LifecycleEvent } from './types.ts';
 
 /** Whether an event begins or prolongs a paid period or a free trial. */
-export function isPurchase(event: LifecycleEvent): boolean {
-  return (
-    event.type === 'INITIAL_PURCHASE' ||
-    event.type === 'RENEWAL' ||
-    event.kind === 'non_subscription_purchase'
-  );
+export function isPurchase({ type, kind }: LifecycleEvent): boolean {
+  return type === 'INITIAL_PURCHASE' || type === 'RENEWAL' || kind === 'non_subscription_purchase';
 }
 
 /**
@@ -28,57 +24,62 @@ export function applyEvent(builder: StateBuilder, event: LifecycleEvent): void {
 
 /** Everything that happens to the period in force. */
 function changePeriod(builder: StateBuilder, event: LifecycleEvent): void {
+  const { atMs, cancelReason, expiresAtMs } = event;
   switch (event.kind) {
     case 'cancellation':
     case 'trial_cancelled':
       cancel(builder, event);
-      return;
+      break;
     case 'refund':
       refund(builder, event);
-      return;
+      break;
     case 'refund_reversed':
-      reverseRefund(builder, event);
-      return;
+      Object.assign(builder, builder.beforeRefund ?? { endedAtMs: null, expirationReason: null });
+      builder.beforeRefund = null;
+      builder.refundedAtMs = null;
+      extend(builder, expiresAtMs);
+      break;
     case 'expiration':
       expire(builder, event);
-      return;
+      break;
     case 'promotional_revoked':
-      builder.cancelledAtMs = event.atMs;
-      builder.cancelReason = event.cancelReason;
-      endAccess(builder, event.atMs);
-      return;
+      Object.assign(builder, { cancelledAtMs: atMs, cancelReason });
+      endAccess(builder, atMs);
+      break;
     case 'uncancellation':
-      builder.cancelledAtMs = null;
-      builder.cancelReason = null;
-      builder.pausedAtMs = null;
-      builder.resumesAtMs = null;
+      Object.assign(builder, {
+        cancelledAtMs: null,
+        cancelReason: null,
+        pausedAtMs: null,
+        resumesAtMs: null,
+      });
       builder.awaitsPriceConsent = false;
       builder.willRenew = true;
-      builder.endsAtMs = event.expiresAtMs ?? builder.endsAtMs;
-      revive(builder, event.atMs);
-      return;
+      builder.endsAtMs = expiresAtMs ?? builder.endsAtMs;
+      revive(builder, atMs);
+      break;
     case 'billing_issue':
-      builder.billingIssueAtMs = event.atMs;
+      builder.billingIssueAtMs = atMs;
       builder.gracePeriodEndsAtMs = event.gracePeriodEndsAtMs;
-      return;
+      break;
     case 'subscription_paused':
-      builder.endsAtMs = event.expiresAtMs ?? builder.endsAtMs;
+      builder.endsAtMs = expiresAtMs ?? builder.endsAtMs;
       builder.resumesAtMs = event.resumesAtMs;
       builder.willRenew = false;
-      builder.pausedAtMs = builder.endsAtMs ?? event.atMs;
-      return;
+      builder.pausedAtMs = builder.endsAtMs ?? atMs;
+      break;
     case 'subscription_extended':
-      if (event.expiresAtMs !== null) builder.endsAtMs = Math.max(builder.endsAtMs ?? 0, event.expiresAtMs);
-      revive(builder, event.atMs);
-      return;
+      extend(builder, expiresAtMs);
+      revive(builder, atMs);
+      break;
     case 'product_change':
       // The event's dates belong to the old product. A change back to it withdraws the announced one.
       builder.isChangeAnnounced = event.newProductId !== builder.productId;
       builder.pendingProductId = builder.isChangeAnnounced ? event.newProductId : null;
-      return;
+      break;
     case 'price_increase_consent':
       builder.awaitsPriceConsent = !event.type.endsWith('APPROVED');
-      return;
+      break;
     default:
   }
 }
@@ -91,6 +92,10 @@ function cancel(builder: StateBuilder, event: LifecycleEvent): void {
   // Without a next renewal there is no change with it.
   if (builder.pendingProductId !== null) builder.isChangeAnnounced = false;
   builder.pendingProductId = null;
+  builder.awaitsPriceConsent = false;
+  // Nor does a pause end with one: what was paused has ended with the cancellation's reason.
+  if (builder.pausedAtMs !== null)
+    Object.assign(builder, { pausedAtMs: null, resumesAtMs: null, expirationReason: null });
   const { endsAtMs: expiresAtMs } = builder;
   if (event.cancelReason === 'BILLING_ERROR' && !isCancelledByStore({ ...event, expiresAtMs }))
     builder.billingIssueAtMs ??= event.atMs;
@@ -114,15 +119,6 @@ function isSetBack({ purchasedAtMs, expiresAtMs }: LifecycleEvent): boolean {
   return expiresAtMs !== null && purchasedAtMs !== null && expiresAtMs - purchasedAtMs <= MINUTE_MS;
 }
 
-/** Restores what was before the refund, also where an expiration followed it. */
-function reverseRefund(builder: StateBuilder, event: LifecycleEvent): void {
-  builder.refundedAtMs = null;
-  builder.endedAtMs = builder.beforeRefund?.endedAtMs ?? null;
-  builder.expirationReason = builder.beforeRefund?.expirationReason ?? null;
-  builder.beforeRefund = null;
-  if (event.expiresAtMs !== null) builder.endsAtMs = Math.max(builder.endsAtMs ?? 0, event.expiresAtMs);
-}
-
 /**
  * The expiration at the end of a grace period carries the end of the paid period; access lasted longer. The
  * expiration of a refund does not switch renewal off.
@@ -138,21 +134,37 @@ function expire(builder: StateBuilder, event: LifecycleEvent): void {
   builder.resumesAtMs = builder.pausedAtMs === null ? null : (event.resumesAtMs ?? builder.resumesAtMs);
 }
 
+function extend(builder: StateBuilder, endsAtMs: number | null): void {
+  if (endsAtMs !== null) builder.endsAtMs = Math.max(builder.endsAtMs ?? 0, endsAtMs);
+}
+
+/** Access comes back to a period that has time left, unless its money was given back. */
+function revive(builder: StateBuilder, atMs: number): void {
+  if (builder.refundedAtMs !== null || builder.endsAtMs === null || builder.endsAtMs <= atMs) return;
+  builder.endedAtMs = null;
+  builder.expirationReason = null;
+}
+
 /** Whether an event is about a period before the one in force, or about a product that was replaced. */
 function isOutdated(builder: StateBuilder, event: LifecycleEvent): boolean {
-  const { periodStartedAtMs, endsAtMs } = builder;
-  if (!builder.isPurchaseKnown || periodStartedAtMs === null) return false;
-  if (builder.isGrant) return isOfReplacedGrant(builder, event);
-  const isOther = isOtherProduct(builder.productId, event.productId);
+  const { periodStartedAtMs, productId } = builder;
   const { purchasedAtMs, expiresAtMs } = event;
+  if (!builder.isPurchaseKnown || periodStartedAtMs === null) return false;
+  if (builder.isGrant) return isEndOfReplacedGrant(builder, event);
+  const isOther = isOtherProduct(productId, event.productId);
   if (purchasedAtMs === null) {
     const isFormer = isOther && builder.formerProductIds.includes(event.productId ?? '');
     return isFormer || (expiresAtMs !== null && expiresAtMs <= periodStartedAtMs);
   }
-  if (isOther) return purchasedAtMs <= periodStartedAtMs;
-  if (purchasedAtMs >= periodStartedAtMs) return false;
-  // Stores round a purchase's time differently from event to event: the end decides.
-  return expiresAtMs === null || endsAtMs === null || expiresAtMs < endsAtMs;
+  // Stripe repeats the old start for a changed product.
+  return isEarlierPeriod(builder, purchasedAtMs, event) || (isOther && purchasedAtMs === periodStartedAtMs);
+}
+
+/** Stores round a purchase's time differently from event to event: of one product the end decides. */
+function isEarlierPeriod(builder: StateBuilder, startMs: number, event: LifecycleEvent): boolean {
+  if (startMs >= (builder.periodStartedAtMs ?? 0)) return false;
+  if (isOtherProduct(builder.productId, event.productId)) return true;
+  return event.expiresAtMs === null || builder.endsAtMs === null || event.expiresAtMs < builder.endsAtMs;
 }
 
 /** Unknown products and RevenueCat's internal ids cannot be compared; Google's base plan may be left out. */
@@ -162,26 +174,25 @@ export function isOtherProduct(one: string | null, other: string | null): boolea
 }
 
 /** The end of a grant that was replaced by a longer one ends nothing; a removal takes all of them. */
-function isOfReplacedGrant(builder: StateBuilder, event: LifecycleEvent): boolean {
+function isEndOfReplacedGrant(builder: StateBuilder, event: LifecycleEvent): boolean {
   if (event.kind !== 'expiration') return false;
-  if (event.transactionId !== null && builder.transactionId !== null) {
+  if (event.transactionId !== null && builder.transactionId !== null)
     return event.transactionId !== builder.transactionId;
-  }
-  return event.expiresAtMs !== null && builder.endsAtMs !== null && event.purchasedAtMs !== null
+  return event.expiresAtMs !== null && event.purchasedAtMs !== null && builder.endsAtMs !== null
     ? event.purchasedAtMs < (builder.periodStartedAtMs ?? 0) && event.expiresAtMs < builder.endsAtMs
     : false;
 }
 
 function startPeriod(builder: StateBuilder, event: LifecycleEvent): void {
   const startMs = event.purchasedAtMs ?? event.atMs;
+  const startedAtMs = Math.min(builder.startedAtMs ?? startMs, startMs);
   if (event.type === 'RENEWAL') builder.renewals += 1;
-  if (isPurchaseOfEarlierPeriod(builder, startMs, event)) {
-    builder.startedAtMs = Math.min(builder.startedAtMs ?? startMs, startMs);
+  if (builder.isPurchaseKnown && isEarlierPeriod(builder, startMs, event)) {
+    builder.startedAtMs = startedAtMs;
     return;
   }
   // What the family paid for before is not this customer's own.
-  const isNewOwner = builder.isFamilyShare && !event.isFamilyShare;
-  builder.startedAtMs = isNewOwner ? startMs : Math.min(builder.startedAtMs ?? startMs, startMs);
+  builder.startedAtMs = builder.isFamilyShare && !event.isFamilyShare ? startMs : startedAtMs;
   const isChanged = isOtherProduct(builder.productId, event.productId);
   // Stripe repeats the old start for a changed product: the length of its period is then unknown.
   const hasRepeatedStart = isChanged && builder.isPurchaseKnown && startMs === builder.periodStartedAtMs;
@@ -190,12 +201,12 @@ function startPeriod(builder: StateBuilder, event: LifecycleEvent): void {
     builder.formerProductIds = [...new Set([...builder.formerProductIds, builder.productId])];
   // A renewal of the same product leaves an announced change ahead; the API names products by other ids than
   // events, so any new product counts as the announced one. Subscribing again withdraws it.
-  const { pendingProductId } = builder;
   const isNewStart = accessEndMs(builder) < startMs - HOUR_MS;
-  if (isNewStart || event.productId !== builder.productId || pendingProductId === event.productId)
+  if (isNewStart || event.productId !== builder.productId || builder.pendingProductId === event.productId)
     builder.pendingProductId = null;
   if (builder.pendingProductId === null) builder.isChangeAnnounced = false;
   Object.assign(builder, {
+    ...NEW_PERIOD,
     isPurchaseKnown: true,
     isIncomplete: false,
     awaitsPriceConsent: false,
@@ -208,31 +219,7 @@ function startPeriod(builder: StateBuilder, event: LifecycleEvent): void {
     entitlements: event.entitlements.length > 0 ? event.entitlements : builder.entitlements,
     isFamilyShare: event.isFamilyShare,
     willRenew: !builder.isOneTime && event.periodType !== 'PREPAID',
-    ...FRESH_PERIOD,
   } satisfies Partial<StateBuilder>);
-}
-
-/** What a new period clears. */
-const FRESH_PERIOD = {
-  endedAtMs: null,
-  trustedUntilMs: null,
-  cancelledAtMs: null,
-  cancelReason: null,
-  expirationReason: null,
-  billingIssueAtMs: null,
-  gracePeriodEndsAtMs: null,
-  pausedAtMs: null,
-  resumesAtMs: null,
-  refundedAtMs: null,
-  refunded: null,
-  beforeRefund: null,
-} as const satisfies Partial<StateBuilder>;
-
-/** A purchase that began and ended before the period in force, or of a product that was replaced. */
-function isPurchaseOfEarlierPeriod(builder: StateBuilder, startMs: number, event: LifecycleEvent): boolean {
-  if (!builder.isPurchaseKnown || startMs >= (builder.periodStartedAtMs ?? 0)) return false;
-  if (isOtherProduct(builder.productId, event.productId)) return true;
-  return event.expiresAtMs === null || builder.endsAtMs === null || event.expiresAtMs < builder.endsAtMs;
 }
 
 /**
@@ -240,35 +227,26 @@ function isPurchaseOfEarlierPeriod(builder: StateBuilder, startMs: number, event
  * introductory price may take its place. The zero of a free trial says nothing about what a period will cost.
  */
 function keepPrice(builder: StateBuilder, event: LifecycleEvent, isChanged: boolean): void {
-  const isStated = event.price !== null && (event.price.amountMinor > 0 || event.periodType !== 'TRIAL');
-  const isUnknown =
-    isChanged || builder.periodType === 'INTRO' || builder.isFamilyShare !== event.isFamilyShare;
-  if (isStated) builder.price = event.price;
-  else if (isUnknown) builder.price = null;
-  builder.charge = { price: event.price, usdCents: event.priceUsdCents };
+  const { price, priceUsdCents: usdCents, periodType, isFamilyShare } = event;
+  const isStated = price !== null && (price.amountMinor > 0 || periodType !== 'TRIAL');
+  const isUnknown = isChanged || builder.periodType === 'INTRO' || builder.isFamilyShare !== isFamilyShare;
+  if (isStated || isUnknown) builder.price = isStated ? price : null;
+  builder.charge = { price, usdCents };
 }
 
 /** Grants of one entitlement add up to the latest end. */
 function grant(builder: StateBuilder, event: LifecycleEvent): void {
-  const isActive =
-    builder.isPurchaseKnown &&
-    builder.endedAtMs === null &&
-    (builder.endsAtMs === null || builder.endsAtMs > event.atMs);
-  const endsLater =
-    event.expiresAtMs === null || (builder.endsAtMs !== null && event.expiresAtMs >= builder.endsAtMs);
+  const { atMs, expiresAtMs } = event;
+  const isActive = builder.isPurchaseKnown && accessEndMs(builder) > atMs;
+  const endsLater = expiresAtMs === null || (builder.endsAtMs !== null && expiresAtMs >= builder.endsAtMs);
   if (!isActive || endsLater) {
-    builder.endsAtMs = event.expiresAtMs;
+    builder.endsAtMs = expiresAtMs;
     builder.transactionId = event.transactionId;
     builder.productId = event.productId ?? builder.productId;
-    builder.periodStartedAtMs = event.purchasedAtMs ?? event.atMs;
+    builder.periodStartedAtMs = event.purchasedAtMs ?? atMs;
     builder.periodType = event.periodType ?? builder.periodType;
   }
-  builder.isPurchaseKnown = true;
-  builder.endedAtMs = null;
-  builder.trustedUntilMs = null;
-  builder.cancelledAtMs = null;
-  builder.cancelReason = null;
-  builder.expirationReason = null;
+  Object.assign(builder, { ...NEW_PERIOD, isPurchaseKnown: true });
 }
 
 /** Documented as at most a day; the official sample has no end. */
@@ -276,11 +254,4 @@ function grantTemporarily(builder: StateBuilder, event: LifecycleEvent): void {
   const maxEndsAtMs = event.atMs + DAY_MS;
   builder.endsAtMs = Math.min(event.expiresAtMs ?? maxEndsAtMs, maxEndsAtMs);
   builder.endedAtMs = null;
-}
-
-/** Access comes back to a period that has time left, unless its money was given back. */
-function revive(builder: StateBuilder, atMs: number): void {
-  if (builder.refundedAtMs !== null || builder.endsAtMs === null || builder.endsAtMs <= atMs) return;
-  builder.endedAtMs = null;
-  builder.expirationReason = null;
 }

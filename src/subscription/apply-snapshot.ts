@@ -1,48 +1,56 @@
+import { compareTexts } from '../text.ts';
 import { DAY_MS } from '../time.ts';
 import { isOtherProduct } from './apply-event.ts';
-import { grantKey, type HistoryFold, indexKey } from './history-fold.ts';
+import { addBuilder, grantKey, type HistoryFold, indexKey } from './history-fold.ts';
 import { isInternalProductId } from './names.ts';
 import { accessEndMs, emptyBuilder, endAccess, type StateBuilder } from './state-builder.ts';
 import type { Snapshot, SnapshotPurchase, SnapshotSubscription } from './types.ts';
 
 /** Applies RevenueCat's API response to what the events before it added up to. */
 export function applySnapshot(fold: HistoryFold, snapshot: Snapshot): void {
+  const { takenAtMs } = snapshot;
   const matched = new Set<StateBuilder>();
+  const unmatched = (found: StateBuilder | undefined) => (found && !matched.has(found) ? found : undefined);
   for (const item of [...snapshot.subscriptions].sort(currentFirst)) {
-    const builder = matchSubscription(fold, matched, item) ?? addSubscription(fold, item);
+    const builder = matchSubscription(fold, item, unmatched) ?? addSubscription(fold, item);
     matched.add(builder);
-    applySubscription(builder, item, snapshot.takenAtMs);
-    if (item.status === 'trialing' && item.environment === 'production' && !builder.isGrant) {
+    applySubscription(builder, item, takenAtMs);
+    if (item.status === 'trialing' && item.environment === 'production' && !builder.isGrant)
       fold.trialEndsAtMs = item.periodEndsAtMs ?? fold.trialEndsAtMs;
-    }
   }
   for (const item of snapshot.purchases) {
-    const builder = matchPurchase(fold, matched, item) ?? addPurchase(fold, item);
+    const builder = unmatched(findPurchase(fold, item)) ?? addPurchase(fold, item);
     if (!builder) continue;
     matched.add(builder);
     builder.productName = item.productName ?? builder.productName;
     if (item.status === 'refunded') {
-      builder.refundedAtMs ??= snapshot.takenAtMs;
-      endAccess(builder, snapshot.takenAtMs);
+      builder.refundedAtMs ??= takenAtMs;
+      endAccess(builder, takenAtMs);
     }
   }
   listEntitlements(fold, snapshot);
-  endUnlisted(fold, matched, snapshot.takenAtMs);
+  endUnlisted(fold, matched, takenAtMs);
   applyRevenue(fold, snapshot);
+}
+
+/** So that of several of one product the one in force is recognized in the events. */
+function currentFirst(a: SnapshotSubscription, b: SnapshotSubscription): number {
+  return (
+    Number(b.givesAccess) - Number(a.givesAccess) ||
+    (b.periodStartsAtMs ?? 0) - (a.periodStartsAtMs ?? 0) ||
+    compareTexts(a.id, b.id)
+  );
 }
 
 /** RevenueCat lists entitlements of sandbox purchases as active, too: those give nothing in production. */
 function listEntitlements(fold: HistoryFold, snapshot: Snapshot): void {
   const items = [...snapshot.subscriptions, ...snapshot.purchases];
-  const keysOf = (environment: string) =>
-    new Set(items.flatMap((item) => (item.environment === environment ? item.entitlements : [])));
-  const production = keysOf('production');
-  const sandbox = keysOf('sandbox');
+  const isOf = (lookupKey: string, environment: string) =>
+    items.some((item) => item.environment === environment && item.entitlements.includes(lookupKey));
   fold.listedEntitlements.clear();
-  for (const { lookupKey, endsAtMs } of snapshot.activeEntitlements) {
-    if (sandbox.has(lookupKey) && !production.has(lookupKey)) continue;
-    fold.listedEntitlements.set(lookupKey, endsAtMs);
-  }
+  for (const { lookupKey, endsAtMs } of snapshot.activeEntitlements)
+    if (!isOf(lookupKey, 'sandbox') || isOf(lookupKey, 'production'))
+      fold.listedEntitlements.set(lookupKey, endsAtMs);
 }
 
 /**
@@ -53,10 +61,9 @@ function endUnlisted(fold: HistoryFold, matched: ReadonlySet<StateBuilder>, take
   for (const builder of fold.builders.values()) {
     if (matched.has(builder) || builder.isTemporary || builder.environment === 'sandbox') continue;
     if (builder.entitlements.some((key) => fold.listedEntitlements.has(key))) continue;
-    if (accessEndMs(builder) > takenAtMs) {
-      endAccess(builder, takenAtMs);
-      builder.willRenew = false;
-    }
+    if (accessEndMs(builder) <= takenAtMs) continue;
+    endAccess(builder, takenAtMs);
+    builder.willRenew = false;
   }
 }
 
@@ -69,66 +76,51 @@ function applyRevenue(fold: HistoryFold, snapshot: Snapshot): void {
     fold.lifetimeValueUsdCents = fold.snapshotRevenueUsdCents;
 }
 
-/** So that of several of one product the one in force is recognized in the events. */
-function currentFirst(a: SnapshotSubscription, b: SnapshotSubscription): number {
-  if (a.givesAccess !== b.givesAccess) return a.givesAccess ? -1 : 1;
-  const byStart = (b.periodStartsAtMs ?? 0) - (a.periodStartsAtMs ?? 0);
-  return byStart !== 0 ? byStart : a.id < b.id ? -1 : a.id > b.id ? 1 : 0;
-}
-
 function matchSubscription(
   fold: HistoryFold,
-  matched: ReadonlySet<StateBuilder>,
   item: SnapshotSubscription,
+  unmatched: (found: StateBuilder | undefined) => StateBuilder | undefined,
 ): StateBuilder | undefined {
-  const { environment, store } = item;
+  const { environment, store, storeSubscriptionId, productId, entitlements } = item;
   if (store === 'PROMOTIONAL') {
-    for (const key of item.entitlements) {
-      const grant = fold.builders.get(grantKey(environment, key));
-      if (grant && !matched.has(grant)) return grant;
-    }
-    return undefined;
+    const grants = entitlements.map((key) => unmatched(fold.builders.get(grantKey(environment, key))));
+    return grants.find((grant) => grant !== undefined);
   }
-  if (item.storeSubscriptionId !== null) {
-    const same = fold.byTransaction.get(indexKey(environment, store, item.storeSubscriptionId));
-    if (same && !matched.has(same)) return same;
-  }
-  if (item.productId === null) return undefined;
-  const sameProduct = fold.byProduct.get(indexKey(environment, store, item.productId));
-  return sameProduct && !matched.has(sameProduct) ? sameProduct : undefined;
+  const at = (index: ReadonlyMap<string, StateBuilder>, id: string | null) =>
+    id === null ? undefined : unmatched(index.get(indexKey(environment, store, id)));
+  return at(fold.byTransaction, storeSubscriptionId) ?? at(fold.byProduct, productId);
 }
 
 function addSubscription(fold: HistoryFold, item: SnapshotSubscription): StateBuilder {
   const { environment, store, storeSubscriptionId, productId } = item;
   const isGrant = store === 'PROMOTIONAL';
   const [entitlement] = item.entitlements;
-  let key = indexKey(environment, store, storeSubscriptionId ?? `snapshot:${item.id}`);
-  if (isGrant && entitlement !== undefined) key = grantKey(environment, entitlement);
-  // An older grant of the same entitlement is listed beside the one in force.
-  if (fold.builders.has(key)) key = indexKey(environment, store, `snapshot:${item.id}`);
-  const builder: StateBuilder = {
-    ...emptyBuilder(key, environment),
+  const ownKey = indexKey(environment, store, `snapshot:${item.id}`);
+  const transactionKey =
+    storeSubscriptionId === null ? null : indexKey(environment, store, storeSubscriptionId);
+  const key =
+    isGrant && entitlement !== undefined ? grantKey(environment, entitlement) : (transactionKey ?? ownKey);
+  const builder = addBuilder(fold, {
+    // An older grant of the same entitlement is listed beside the one in force.
+    ...emptyBuilder(fold.builders.has(key) ? ownKey : key, environment),
     store,
     isGrant,
     // It renews unless the snapshot or a later event says otherwise.
     willRenew: !isGrant,
     transactionId: storeSubscriptionId,
-  };
-  fold.builders.set(key, builder);
+  });
   if (isGrant) return builder;
-  if (storeSubscriptionId !== null)
-    fold.byTransaction.set(indexKey(environment, store, storeSubscriptionId), builder);
-  if (productId !== null) {
-    const productKey = indexKey(environment, store, productId);
-    if (!fold.byProduct.has(productKey)) fold.byProduct.set(productKey, builder);
-  }
+  if (transactionKey !== null) fold.byTransaction.set(transactionKey, builder);
+  const productKey = indexKey(environment, store, productId ?? '');
+  if (productId !== null && !fold.byProduct.has(productKey)) fold.byProduct.set(productKey, builder);
   return builder;
 }
 
 /** What RevenueCat's API says overrules older events; prices and renewals are only in events. */
 function applySubscription(builder: StateBuilder, item: SnapshotSubscription, takenAtMs: number): void {
+  const { status, givesAccess, periodEndsAtMs } = item;
   // Both are the end of the paid period; `ends_at` is the later one where the next period is paid already.
-  const endsAtMs = item.endsAtMs ?? item.periodEndsAtMs;
+  const endsAtMs = item.endsAtMs ?? periodEndsAtMs;
   // What was known to be the end of access, a grace period included, before the API's fields replace it.
   const knownEndMs = accessEndMs(builder);
   if (isOtherProduct(builder.productId, item.productId)) builder.price = null;
@@ -136,36 +128,34 @@ function applySubscription(builder: StateBuilder, item: SnapshotSubscription, ta
   builder.productName = item.productName ?? builder.productName;
   builder.managementUrl = item.managementUrl ?? builder.managementUrl;
   builder.isFamilyShare ||= item.isFamilyShare;
-  builder.isIncomplete = item.status === 'incomplete' && !item.givesAccess;
+  builder.isIncomplete = status === 'incomplete' && !givesAccess;
+  if (item.entitlements.length > 0) builder.entitlements = item.entitlements;
   const startedAtMs = item.periodStartsAtMs ?? builder.periodStartedAtMs ?? item.startsAtMs;
   // The API knows the current end, and not whether it was extended: what a purchase said of the same period stays.
   const isSamePeriod = Math.abs((builder.periodStartedAtMs ?? 0) - (startedAtMs ?? 0)) < DAY_MS;
-  if (!isSamePeriod || builder.periodEndsAtMs === null)
-    builder.periodEndsAtMs = item.periodEndsAtMs ?? endsAtMs;
+  if (!isSamePeriod || builder.periodEndsAtMs === null) builder.periodEndsAtMs = periodEndsAtMs ?? endsAtMs;
   builder.periodStartedAtMs = startedAtMs;
   builder.startedAtMs ??= item.startsAtMs;
   builder.endsAtMs = endsAtMs;
   builder.isPurchaseKnown = true;
-  if (item.entitlements.length > 0) builder.entitlements = item.entitlements;
   applyRenewal(builder, item);
-  if (item.status === 'trialing') builder.periodType = 'TRIAL';
-  else if (item.status === 'active' && builder.periodType === 'TRIAL') builder.periodType = 'NORMAL';
+  if (status === 'trialing') builder.periodType = 'TRIAL';
+  else if (status === 'active' && builder.periodType === 'TRIAL') builder.periodType = 'NORMAL';
   builder.periodType ??= builder.isGrant ? 'PROMOTIONAL' : 'NORMAL';
   // Access is trusted over a date that has passed: it lasts at least until the next response.
-  builder.trustedUntilMs =
-    item.givesAccess && endsAtMs !== null && endsAtMs <= takenAtMs ? takenAtMs + DAY_MS : null;
+  const isOverdue = givesAccess && endsAtMs !== null && endsAtMs <= takenAtMs;
+  builder.trustedUntilMs = isOverdue ? takenAtMs + DAY_MS : null;
   applyBilling(builder, item, takenAtMs);
-  if (item.status === 'paused') builder.pausedAtMs ??= endsAtMs ?? takenAtMs;
-  else if (item.autoRenewalStatus === 'will_pause') builder.pausedAtMs = endsAtMs ?? takenAtMs;
-  else builder.pausedAtMs = null;
-  if (item.givesAccess) {
+  if (status === 'paused') builder.pausedAtMs ??= endsAtMs ?? takenAtMs;
+  else builder.pausedAtMs = item.autoRenewalStatus === 'will_pause' ? (endsAtMs ?? takenAtMs) : null;
+  if (givesAccess) {
     builder.endedAtMs = null;
     builder.expirationReason = null;
     return;
   }
   const isKnownEnd = isSamePeriod && Number.isFinite(knownEndMs);
   builder.endedAtMs = Math.min(isKnownEnd ? knownEndMs : (endsAtMs ?? takenAtMs), takenAtMs);
-  builder.willRenew &&= item.status === 'in_billing_retry';
+  builder.willRenew &&= status === 'in_billing_retry';
 }
 
 /**
@@ -188,18 +178,19 @@ const RENEWS: Readonly<Record<string, boolean>> = {
 };
 
 function applyRenewal(builder: StateBuilder, item: SnapshotSubscription): void {
-  const renews = item.autoRenewalStatus === null ? undefined : RENEWS[item.autoRenewalStatus];
+  const { autoRenewalStatus, pendingProductId } = item;
+  const renews = RENEWS[autoRenewalStatus ?? ''];
   if (renews !== undefined && !builder.isGrant) {
     builder.willRenew = renews;
-    builder.awaitsPriceConsent = item.autoRenewalStatus === 'requires_price_increase_consent';
+    builder.awaitsPriceConsent = autoRenewalStatus === 'requires_price_increase_consent';
   }
-  if (renews === true || item.autoRenewalStatus === 'will_pause') {
+  if (renews === true || autoRenewalStatus === 'will_pause') {
     builder.cancelledAtMs = null;
     builder.cancelReason = null;
   }
   // A status other than `will_change_product` says that no change is pending.
-  if (item.pendingProductId !== null) builder.pendingProductId = item.pendingProductId;
-  else if (renews !== undefined && item.autoRenewalStatus !== 'will_change_product')
+  if (pendingProductId !== null) builder.pendingProductId = pendingProductId;
+  else if (renews !== undefined && autoRenewalStatus !== 'will_change_product')
     builder.pendingProductId = null;
   if (builder.pendingProductId === builder.productId) builder.pendingProductId = null;
 }
@@ -211,49 +202,49 @@ function applyBilling(builder: StateBuilder, item: SnapshotSubscription, takenAt
     case 'in_grace_period':
       builder.billingIssueAtMs ??= item.periodEndsAtMs ?? takenAtMs;
       builder.gracePeriodEndsAtMs = Math.max(gracePeriodEndsAtMs ?? 0, endsAtMs ?? 0, trustedUntilMs ?? 0);
-      return;
+      break;
     case 'in_billing_retry':
       builder.billingIssueAtMs ??= takenAtMs;
       builder.expirationReason ??= 'BILLING_ERROR';
-      return;
+      break;
     case 'trialing':
     case 'active':
       // Charged again since the failure, unless the period that it was about still runs.
       if (builder.cancelReason !== 'BILLING_ERROR') builder.billingIssueAtMs = null;
-      return;
+      break;
     default:
   }
 }
 
-function matchPurchase(
-  fold: HistoryFold,
-  matched: ReadonlySet<StateBuilder>,
-  item: SnapshotPurchase,
-): StateBuilder | undefined {
-  const { environment, store, storePurchaseId, productId } = item;
+function purchaseKey({ environment, store, storePurchaseId, id, productId }: SnapshotPurchase): string {
+  return indexKey(environment, store, `${storePurchaseId ?? id}:${productId ?? ''}`);
+}
+
+function findPurchase(fold: HistoryFold, item: SnapshotPurchase): StateBuilder | undefined {
+  const { environment, store, storePurchaseId } = item;
   if (storePurchaseId === null) return undefined;
-  const exact = fold.builders.get(indexKey(environment, store, `${storePurchaseId}:${productId ?? ''}`));
-  const found = exact ?? fold.byTransaction.get(indexKey(environment, store, storePurchaseId));
-  return found && !matched.has(found) ? found : undefined;
+  return (
+    fold.builders.get(purchaseKey(item)) ??
+    fold.byTransaction.get(indexKey(environment, store, storePurchaseId))
+  );
 }
 
 function addPurchase(fold: HistoryFold, item: SnapshotPurchase): StateBuilder | undefined {
-  const { environment, store } = item;
-  const key = indexKey(environment, store, `${item.storePurchaseId ?? item.id}:${item.productId ?? ''}`);
+  const { environment, store, storePurchaseId, productId, entitlements, purchasedAtMs } = item;
+  const key = purchaseKey(item);
   if (fold.builders.has(key)) return undefined;
-  const builder: StateBuilder = {
+  const builder = addBuilder(fold, {
     ...emptyBuilder(key, environment),
     isOneTime: true,
     isPurchaseKnown: true,
-    productId: item.productId,
+    productId,
     store,
-    entitlements: item.entitlements,
-    startedAtMs: item.purchasedAtMs,
-    periodStartedAtMs: item.purchasedAtMs,
-    transactionId: item.storePurchaseId,
-  };
-  fold.builders.set(key, builder);
-  if (item.storePurchaseId !== null)
-    fold.byTransaction.set(indexKey(environment, store, item.storePurchaseId), builder);
+    entitlements,
+    startedAtMs: purchasedAtMs,
+    periodStartedAtMs: purchasedAtMs,
+    transactionId: storePurchaseId,
+  });
+  if (storePurchaseId !== null)
+    fold.byTransaction.set(indexKey(environment, store, storePurchaseId), builder);
   return builder;
 }

@@ -14,16 +14,8 @@ export const CONTACT_ATTRIBUTES = [
   { name: 'rc_will_renew', dataType: 'boolean', description: 'Whether the subscription renews' },
   { name: 'rc_trial_ends_at', dataType: 'date', description: 'When the free trial ends or ended' },
   { name: 'rc_first_purchase_at', dataType: 'date', description: 'First purchase' },
-  {
-    name: 'rc_billing_issue_at',
-    dataType: 'date',
-    description: 'Since when the store cannot charge the card',
-  },
-  {
-    name: 'rc_lifetime_value_usd',
-    dataType: 'float',
-    description: 'Paid so far in US dollars, refunds subtracted',
-  },
+  { name: 'rc_billing_issue_at', dataType: 'date', description: 'When the payment failed' },
+  { name: 'rc_lifetime_value_usd', dataType: 'float', description: 'Paid in US dollars, less refunds' },
   { name: 'rc_last_event', dataType: 'string', description: 'Latest subscription event' },
   { name: 'rc_last_event_at', dataType: 'date', description: 'When the latest subscription event happened' },
 ] as const;
@@ -34,24 +26,23 @@ export type ContactAttributes = Record<ContactAttributeName, string | number | b
 
 /** The attributes of a contact, dates in Unix seconds. `null` clears one. */
 export function contactAttributes(state: SubscriberState, appUserIds: readonly string[]): ContactAttributes {
-  const { primary } = state;
+  const { primary, lastEvent, lifetimeValueUsdCents } = state;
   return {
     subscription_status: state.status,
     latest_store: primary?.store ?? null,
     latest_entitlement: primary?.entitlements[0] ?? null,
     expires_at: seconds(primary?.accessEndsAtMs),
     rc_app_user_id: bestAppUserIds(state, appUserIds)[0] ?? null,
-    rc_entitlements: state.entitlements.map((entitlement) => entitlement.lookupKey).join(', ') || null,
+    rc_entitlements: state.entitlements.map(({ lookupKey }) => lookupKey).join(', ') || null,
     rc_product: primary?.productId ?? null,
     rc_period_type: primary?.periodType ?? null,
-    rc_will_renew: primary ? primary.willRenew : null,
+    rc_will_renew: primary?.willRenew ?? null,
     rc_trial_ends_at: seconds(state.trialEndsAtMs),
     rc_first_purchase_at: seconds(state.firstPurchaseAtMs),
     rc_billing_issue_at: seconds(state.billingIssueAtMs),
-    rc_lifetime_value_usd:
-      primary || state.lifetimeValueUsdCents !== 0 ? state.lifetimeValueUsdCents / 100 : null,
-    rc_last_event: state.lastEvent?.kind ?? null,
-    rc_last_event_at: seconds(state.lastEvent?.atMs),
+    rc_lifetime_value_usd: primary || lifetimeValueUsdCents !== 0 ? lifetimeValueUsdCents / 100 : null,
+    rc_last_event: lastEvent?.kind ?? null,
+    rc_last_event_at: seconds(lastEvent?.atMs),
   };
 }
 

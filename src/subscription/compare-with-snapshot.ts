@@ -1,4 +1,4 @@
-import type { EntitlementState, SubscriberState } from './types.ts';
+import type { SubscriberState } from './types.ts';
 
 /** RevenueCat and the stores round times differently; only a larger difference means something. */
 const MAX_ROUNDING_MS = 60_000;
@@ -21,21 +21,19 @@ export function compareWithSnapshot(eventsState: SubscriberState, snapshotState:
     if (own.willRenew !== listed.willRenew) codes.push('will_renew');
     if (!isSameTime(own.endsAtMs, listed.endsAtMs)) codes.push('ends_at');
   }
-  const ownEntitlements = byKey(eventsState.entitlements);
-  const listedEntitlements = byKey(snapshotState.entitlements);
-  for (const [key, entitlement] of listedEntitlements) {
-    const mine = ownEntitlements.get(key);
-    if (!mine) codes.push(`entitlement_missing:${key}`);
-    else if (!isSameTime(mine.endsAtMs, entitlement.endsAtMs)) codes.push(`entitlement_end:${key}`);
+  const ownEnds = endsByKey(eventsState);
+  const listedEnds = endsByKey(snapshotState);
+  for (const [key, endsAtMs] of listedEnds) {
+    const ownEndsAtMs = ownEnds.get(key);
+    if (ownEndsAtMs === undefined) codes.push(`entitlement_missing:${key}`);
+    else if (!isSameTime(ownEndsAtMs, endsAtMs)) codes.push(`entitlement_end:${key}`);
   }
-  for (const key of ownEntitlements.keys()) {
-    if (!listedEntitlements.has(key)) codes.push(`entitlement_extra:${key}`);
-  }
+  for (const key of ownEnds.keys()) if (!listedEnds.has(key)) codes.push(`entitlement_extra:${key}`);
   return codes.sort();
 }
 
-function byKey(entitlements: readonly EntitlementState[]): Map<string, EntitlementState> {
-  return new Map(entitlements.map((entitlement) => [entitlement.lookupKey, entitlement]));
+function endsByKey({ entitlements }: SubscriberState): Map<string, number | null> {
+  return new Map(entitlements.map(({ lookupKey, endsAtMs }) => [lookupKey, endsAtMs]));
 }
 
 function isSameTime(a: number | null, b: number | null): boolean {

@@ -1,26 +1,39 @@
-import type {
-  Charge,
-  CustomerDescription,
-  DescriptionContext,
-  OwnStatement,
-  Statement,
-  SubscriptionDescription,
-} from './customer-description.ts';
 import {
+  type Charge,
+  type DescriptionContext,
   describeSubscription,
   endDate,
-  incomplete,
+  failedAtMs,
   isPaymentFailing,
   isRunning,
-  noteOf,
   outlasts,
-  paymentFailed,
+  type Statement,
+  type SubscriptionDescription,
 } from './describe-subscription.ts';
 import { periodOf } from './money.ts';
-import { entitlementOrProduct } from './names.ts';
-import type { SubscriberState, SubscriptionState } from './types.ts';
+import type { Money, SubscriberState, SubscriptionState, SubscriptionStatus } from './types.ts';
 
-const MAX_ITEMS = 3;
+/**
+ * What a customer has, had and will be charged, as data. The inbox card, the Messenger, the support page, Fin and
+ * the contact's attributes all read it, so they cannot disagree.
+ */
+export interface CustomerDescription {
+  readonly status: SubscriptionStatus | null;
+  /** Answers what most tickets ask: are they charged, how much, when, what went wrong. */
+  readonly statements: readonly Statement[];
+  /** What the table under the sentence shows: one with details, or several in a line each. */
+  readonly shown: readonly SubscriptionDescription[];
+  readonly subscriptions: readonly SubscriptionDescription[];
+  readonly grants: readonly SubscriptionDescription[];
+  readonly sandbox: readonly SubscriptionDescription[];
+  /** The one that the contact's attributes describe. */
+  readonly primary: SubscriptionDescription | null;
+  readonly nextCharge: Charge | null;
+  /** Sums actually paid and when the first of them was; empty: nothing. */
+  readonly paid: readonly Money[];
+  readonly paidSinceMs: number | null;
+  readonly movedTo: SubscriberState['movedTo'];
+}
 
 export function describeCustomer(state: SubscriberState, context: DescriptionContext): CustomerDescription {
   const describe = (subscription: SubscriptionState) => describeSubscription(subscription, state, context);
@@ -31,15 +44,27 @@ export function describeCustomer(state: SubscriberState, context: DescriptionCon
     // A stored state was parsed from JSON: its primary is another object.
     ({ subscription }) => subscription.key === state.primary?.key,
   );
-  // A paused subscription charges again, so it counts as much as one that gives access.
   const running = subscriptions.filter(({ subscription }) => isRunning(subscription));
   const main = running[0] ?? primary;
+  const shown = running.length > 1 ? running : main ? [main] : [];
   const paid = state.paid.filter((money) => money.amountMinor > 0);
   return {
     status: state.status,
-    statements:
-      main === undefined ? withoutSubscription(state, context) : overview(running, main, state, context),
-    shown: running.length > 1 ? running : main ? [main] : sandbox.slice(0, 1),
+    statements: [
+      ...failedPayments(
+        subscriptions.filter((each) => shown.length > 1 || each !== main),
+        state,
+        context,
+      ),
+      ...(shown.length > 1 ? [several(shown)] : (main?.statements ?? [])),
+      ...alsoGranted(shown, grants),
+      ...subscriptions
+        .filter((each) => each !== main && each.subscription.isIncomplete)
+        .flatMap(({ statements }) => statements),
+      ...(main === undefined && subscriptions.length === 0 ? nothing(state, context) : []),
+      ...moved(state, main !== undefined || state.firstPurchaseAtMs !== null),
+    ],
+    shown: main ? shown : sandbox.slice(0, 1),
     subscriptions,
     grants,
     sandbox,
@@ -51,85 +76,76 @@ export function describeCustomer(state: SubscriberState, context: DescriptionCon
   };
 }
 
-function overview(
-  running: readonly SubscriptionDescription[],
-  main: SubscriptionDescription,
+/** Access that something else, such as a grant, gives or gave for longer did not end with the failed payment. */
+function failedPayments(
+  failed: readonly SubscriptionDescription[],
   state: SubscriberState,
   context: DescriptionContext,
 ): Statement[] {
-  const { nowMs } = context;
-  const isSingle = running.length < 2;
-  const failed = state.subscriptions.filter(
-    (subscription) =>
-      isPaymentFailing(subscription, nowMs) && !(isSingle && subscription === main.subscription),
-  );
-  const shown = isSingle ? [main] : running;
-  return [
-    ...failed.map((subscription) => paymentFailed(subscription, state, context)),
-    ...(isSingle ? main.statements : [several(running, context)]),
-    ...alsoGranted(shown, state, context),
-    ...state.subscriptions
-      .filter((subscription) => subscription.isIncomplete && subscription !== main.subscription)
-      .map((subscription) => incomplete(subscription, context)),
-    ...moved(state, true),
-  ];
-}
-
-function withoutSubscription(state: SubscriberState, context: DescriptionContext): Statement[] {
-  const [unpaid] = state.subscriptions;
-  if (unpaid) return [incomplete(unpaid, context), ...moved(state, false)];
-  const { counts } = context;
-  const isSandbox =
-    state.sandbox.length > 0 || (counts !== undefined && counts.sandbox > 0 && counts.production === 0);
-  if (state.firstPurchaseAtMs !== null)
-    return [{ kind: 'nothing', why: 'one_time_only' }, ...moved(state, true)];
-  if (state.movedTo !== null) return moved(state, false);
-  return [{ kind: 'nothing', why: isSandbox ? 'sandbox_only' : 'no_purchases' }];
-}
-
-/** Where purchases went, unless something newer was bought since. @param isPartial something stayed */
-function moved({ movedTo, subscriptions }: SubscriberState, isPartial: boolean): OwnStatement[] {
-  if (movedTo === null) return [];
-  const isSuperseded = subscriptions.some(
-    ({ givesAccess, startedAtMs }) => givesAccess && (startedAtMs ?? 0) > movedTo.atMs,
-  );
-  return isSuperseded ? [] : [{ kind: 'moved', on: movedTo.atMs, store: isPartial ? movedTo.store : null }];
+  return failed
+    .filter(({ subscription }) => isPaymentFailing(subscription, context.nowMs))
+    .map(({ subscription, what }) => {
+      const { entitlements, givesAccess, expiredAtMs } = subscription;
+      const isOutlasted = [...state.subscriptions, ...state.grants].some(
+        (other) =>
+          other.entitlements.some((key) => entitlements.includes(key)) && outlasts(other, subscription),
+      );
+      const isListed = state.entitlements.some(({ lookupKey }) => entitlements.includes(lookupKey));
+      const since = givesAccess || isOutlasted || isListed ? null : expiredAtMs;
+      return { kind: 'paymentFailed', what, on: failedAtMs(subscription, context), since };
+    });
 }
 
 /** A grant in addition to what is shown: of something else, or for longer. One at most. */
 function alsoGranted(
   shown: readonly SubscriptionDescription[],
-  state: SubscriberState,
-  { names }: DescriptionContext,
+  grants: readonly SubscriptionDescription[],
 ): Statement[] {
-  const also = state.grants.find(
+  const also = grants.find(
     (grant) =>
-      grant.givesAccess &&
+      grant.subscription.givesAccess &&
       shown.every(
-        ({ subscription, what }) =>
-          subscription !== grant &&
-          (what !== entitlementOrProduct(grant, names) || outlasts(grant, subscription)),
+        (each) =>
+          each !== grant && (each.what !== grant.what || outlasts(grant.subscription, each.subscription)),
       ),
   );
   if (!also) return [];
-  const what = entitlementOrProduct(also, names);
-  return [{ kind: 'alsoGranted', what, until: endDate(also.accessEndsAtMs) }];
+  return [{ kind: 'alsoGranted', what: also.what, until: endDate(also.subscription.accessEndsAtMs) }];
 }
 
-function several(running: readonly SubscriptionDescription[], context: DescriptionContext): Statement {
+/** For a customer who has neither a subscription nor a grant. */
+function nothing(state: SubscriberState, { counts }: DescriptionContext): Statement[] {
+  if (state.firstPurchaseAtMs !== null) return [{ kind: 'nothing', why: 'one_time_only' }];
+  if (state.movedTo !== null) return [];
+  const isTester =
+    state.sandbox.length > 0 || (counts !== undefined && counts.sandbox > 0 && counts.production === 0);
+  return [{ kind: 'nothing', why: isTester ? 'sandbox_only' : 'no_purchases' }];
+}
+
+/** Where purchases went, unless something newer was bought since. The store tells apart what went and what stayed. */
+function moved({ movedTo, subscriptions }: SubscriberState, hasOthers: boolean): Statement[] {
+  if (movedTo === null) return [];
+  const isSuperseded = subscriptions.some(
+    ({ givesAccess, startedAtMs }) => givesAccess && (startedAtMs ?? 0) > movedTo.atMs,
+  );
+  return isSuperseded ? [] : [{ kind: 'moved', on: movedTo.atMs, store: hasOthers ? movedTo.store : null }];
+}
+
+const MAX_ITEMS = 3;
+
+function several(running: readonly SubscriptionDescription[]): Statement {
   const next = firstCharge(running);
   const mayCharge = running.some(
     ({ subscription }) =>
-      !subscription.isFamilyShare &&
-      (subscription.willRenew || subscription.status === 'paused' || subscription.pausedAtMs !== null),
+      !subscription.isFamilyShare && (subscription.willRenew || subscription.pausedAtMs !== null),
   );
   return {
     kind: 'several',
-    items: running.slice(0, MAX_ITEMS).map(({ subscription, what }) => ({
+    items: running.slice(0, MAX_ITEMS).map(({ subscription, what, statements }) => ({
       what,
       period: periodOf(subscription),
       store: subscription.store,
-      note: noteOf(subscription, context),
+      note: statements.find(({ kind }) => NOTED.has(kind)) ?? null,
     })),
     more: Math.max(0, running.length - MAX_ITEMS),
     next: next?.atMs ?? null,
@@ -138,7 +154,22 @@ function several(running: readonly SubscriptionDescription[], context: Descripti
   };
 }
 
+/** What is special about a subscription, beyond being charged by the period. A failed payment has its own sentence. */
+const NOTED: ReadonlySet<string> = new Set([
+  'trial',
+  'cancelled',
+  'trialCancelled',
+  'priceConsent',
+  'bought',
+  'prepaid',
+  'family',
+  'temporary',
+  'willPause',
+  'paused',
+  'pendingChange',
+] satisfies Statement['kind'][]);
+
 function firstCharge(running: readonly SubscriptionDescription[]): Charge | null {
-  const charges = running.flatMap(({ nextCharge }) => (nextCharge === null ? [] : [nextCharge]));
+  const charges = running.flatMap(({ nextCharge }) => nextCharge ?? []);
   return charges.sort((a, b) => a.atMs - b.atMs)[0] ?? null;
 }

@@ -1,69 +1,164 @@
 import { DAY_MS, isForever } from '../time.ts';
-import type {
-  At,
-  Charge,
-  DescriptionContext,
-  End,
-  EndReason,
-  ItemNote,
-  OwnStatement,
-  Statement,
-  StatusLabel,
-  SubscriptionDescription,
-} from './customer-description.ts';
-import { priceOf } from './money.ts';
-import { entitlementOrProduct, productLabel, productOf } from './names.ts';
-import type { SubscriberState, SubscriptionState } from './types.ts';
+import { type Period, type Price, priceOf } from './money.ts';
+import { entitlementOrProduct, type Names, productName, productOf } from './names.ts';
+import type { Environment, Money, SubscriberState, SubscriptionState, SubscriptionStatus } from './types.ts';
 
-/** Apple retries a card for 60 days after the period's end, Google for up to 60 days on account hold. */
-const BILLING_RETRY_MS = 60 * DAY_MS;
+/** Epoch ms; `null`: unknown, or not to be said. */
+type At = number | null;
 
+/**
+ * One sentence as data: its message is `sentence.agent.<kind>`, for the customer `sentence.customer.<kind>`, and the
+ * other fields are its values. Names are display names; `null`: unknown, and the sentence is made without it.
+ */
+export type Statement =
+  | { kind: 'active' | 'intro'; what: string; price: Price | null; next: At }
+  | { kind: 'trial' | 'priceConsent'; what: string; price: Price | null; until: At }
+  | { kind: 'trialCancelled' | 'family' | 'temporary' | 'prepaid'; what: string; until: At }
+  | { kind: 'cancelled'; what: string; on: At; until: At }
+  /** Paid and not renewing; `until` is `null` for life. `charges` is of all that the customer has. */
+  | { kind: 'bought'; what: string; until: At; charges: 'again' | 'never' }
+  | { kind: 'willPause'; what: string; until: At; resumes: At }
+  | { kind: 'paused'; what: string; since: At; resumes: At; sum: Money | null }
+  | { kind: 'grace'; what: string; on: number; until: At; store: string | null }
+  | { kind: 'incomplete'; what: string }
+  | { kind: 'expired'; what: string; since: At; reason: EndReason | null; price: Price | null }
+  | { kind: 'familyEnded'; what: string; since: At }
+  /** `since` is `null` where access ended with the refund. */
+  | { kind: 'refunded'; what: string; on: number; sum: Money | null; since: At }
+  | { kind: 'refundedInPart'; on: number; sum: Money | null }
+  | { kind: 'granted'; what: string; by: string | null; until: At }
+  | { kind: 'grantEnded'; what: string; since: At; paid: 'ever' | 'never' }
+  | { kind: 'pendingChange'; product: string | null }
+  | { kind: 'moved'; on: number; store: string | null }
+  | { kind: 'nothing'; why: 'no_purchases' | 'one_time_only' | 'sandbox_only' }
+  // Only agents read these: a customer sees each subscription with its own sentence.
+  | { kind: 'alsoGranted'; what: string; until: At }
+  /** `since` is the end of access, `null` while it lasts. */
+  | { kind: 'paymentFailed'; what: string; on: number; since: At }
+  /** `charges` is `never` where nothing will be charged again. */
+  | {
+      kind: 'several';
+      items: readonly SeveralItem[];
+      more: number;
+      next: At;
+      sum: Money | null;
+      charges: 'again' | 'never';
+    };
+
+/** One of several, in brackets: how often it is charged, where, and what is special about it. */
+export interface SeveralItem {
+  readonly what: string;
+  readonly period: Period | null;
+  readonly store: string | null;
+  /** The statement that `sentence.note.<kind>` says in short. */
+  readonly note: Statement | null;
+}
+
+const END_REASONS = [
+  'UNSUBSCRIBE',
+  'BILLING_ERROR',
+  'DEVELOPER_INITIATED',
+  'PRICE_INCREASE',
+  'CUSTOMER_SUPPORT',
+  'SUBSCRIPTION_PAUSED',
+] as const;
+
+type EndReason = (typeof END_REASONS)[number];
+
+export type StatusLabel = SubscriptionStatus | 'billing_retry' | 'incomplete' | 'price_consent';
+
+export interface Charge {
+  readonly atMs: number;
+  /** `null`: RevenueCat does not say what the next period costs. */
+  readonly sum: Money | null;
+}
+
+/** The row of a table that says when it renews or ends. `atMs` is `null` for never. */
+export interface End {
+  readonly label: 'renews' | 'ends' | 'ended' | 'resumes';
+  readonly atMs: At;
+}
+
+export interface SubscriptionDescription {
+  readonly subscription: SubscriptionState;
+  /** The entitlement's name, else the product's; `''`: neither is known. */
+  readonly what: string;
+  /** `''`: a grant, or unknown. */
+  readonly product: string;
+  readonly label: StatusLabel;
+  /** One to three sentences about this subscription alone. */
+  readonly statements: readonly Statement[];
+  readonly price: Price | null;
+  readonly nextCharge: Charge | null;
+  /** `null`: unknown. */
+  readonly end: End | null;
+  /** Whether something needs the customer's or the agent's attention. */
+  readonly tone: 'good' | 'warn' | 'ended';
+}
+
+export interface DescriptionContext {
+  readonly names: Names;
+  readonly nowMs: number;
+  /** The teammate who made a grant; `null`: it was made elsewhere. */
+  readonly grantedBy?: (grant: SubscriptionState) => string | null;
+  /** Number of events, to recognize a customer who has only test events. */
+  readonly counts?: Readonly<Record<Environment, number>>;
+}
+
+/** @param state says what else the customer has, such as a grant of the same entitlement */
 export function describeSubscription(
   subscription: SubscriptionState,
   state: SubscriberState,
   context: DescriptionContext,
 ): SubscriptionDescription {
   const { names, nowMs } = context;
-  const isFailing = isPaymentFailing(subscription, nowMs);
+  const needsAttention =
+    isPaymentFailing(subscription, nowMs) ||
+    subscription.status === 'paused' ||
+    subscription.awaitsPriceConsent;
   return {
     subscription,
     what: entitlementOrProduct(subscription, names),
     product: productOf(subscription, names),
     label: labelOf(subscription, nowMs),
-    statements: ownStatements(subscription, state, context),
+    statements: statementsOf(subscription, state, context),
     price: priceOf(subscription),
     nextCharge: chargeOf(subscription, nowMs),
     end: endOf(subscription, nowMs),
-    tone: !isRunning(subscription)
-      ? 'ended'
-      : isFailing || subscription.status === 'paused' || subscription.awaitsPriceConsent
-        ? 'warn'
-        : 'good',
+    tone: !isRunning(subscription) ? 'ended' : needsAttention ? 'warn' : 'good',
   };
 }
 
+/** A paused subscription charges again, so it counts as much as one that gives access. */
 export function isRunning({ givesAccess, status }: SubscriptionState): boolean {
   return givesAccess || status === 'paused';
 }
 
+/** Apple retries a card for 60 days after the period's end, Google for up to 60 days on account hold. */
+const BILLING_RETRY_MS = 60 * DAY_MS;
+
 /** Whether the store still tries to collect a payment that failed: with access (grace) or without. */
 export function isPaymentFailing(subscription: SubscriptionState, nowMs: number): boolean {
-  const { status, cancelReason, billingIssueAtMs, isFamilyShare } = subscription;
+  const { status, cancelReason, expirationReason, billingIssueAtMs, isFamilyShare, refundedAtMs } =
+    subscription;
   if (isFamilyShare || billingIssueAtMs === null) return false;
-  if (status === 'grace_period' || status === 'grace_period_trial') return true;
-  // The store has given up renewing because the card failed, which is not a cancellation by the customer.
-  if (status === 'cancelled' || status === 'cancelled_trial') return cancelReason === 'BILLING_ERROR';
-  return status === 'expired' && isRetrying(subscription, nowMs);
-}
-
-function isRetrying(subscription: SubscriptionState, nowMs: number): boolean {
-  const { billingIssueAtMs, expirationReason, cancelReason, refundedAtMs } = subscription;
-  return (
-    refundedAtMs === null &&
-    billingIssueAtMs !== null &&
-    nowMs - billingIssueAtMs < BILLING_RETRY_MS &&
-    (expirationReason ?? cancelReason ?? 'BILLING_ERROR') === 'BILLING_ERROR'
-  );
+  switch (status) {
+    case 'grace_period':
+    case 'grace_period_trial':
+      return true;
+    case 'cancelled':
+    case 'cancelled_trial':
+      // The store has given up renewing because the card failed, which is not a cancellation by the customer.
+      return cancelReason === 'BILLING_ERROR';
+    case 'expired':
+      return (
+        refundedAtMs === null &&
+        nowMs - billingIssueAtMs < BILLING_RETRY_MS &&
+        (expirationReason ?? cancelReason ?? 'BILLING_ERROR') === 'BILLING_ERROR'
+      );
+    default:
+      return false;
+  }
 }
 
 function labelOf(subscription: SubscriptionState, nowMs: number): StatusLabel {
@@ -75,19 +170,16 @@ function labelOf(subscription: SubscriptionState, nowMs: number): StatusLabel {
 
 /** The next time that this customer's own money is collected; a family share is charged to another person. */
 function chargeOf(subscription: SubscriptionState, nowMs: number): Charge | null {
-  const { isFamilyShare, pausedAtMs, resumesAtMs, willRenew, givesAccess, endsAtMs } = subscription;
-  if (isFamilyShare) return null;
-  if (pausedAtMs !== null) return upcoming(isRunning(subscription) ? resumesAtMs : null, subscription, nowMs);
-  if (!willRenew || !givesAccess || isPaymentFailing(subscription, nowMs)) return null;
-  return upcoming(isForever(endsAtMs) ? null : endsAtMs, subscription, nowMs);
-}
-
-function upcoming(atMs: At, subscription: SubscriptionState, nowMs: number): Charge | null {
+  const { pausedAtMs, resumesAtMs, willRenew, givesAccess, endsAtMs, pendingProductId } = subscription;
+  if (subscription.isFamilyShare) return null;
+  const isResumed = pausedAtMs !== null && isRunning(subscription);
+  const isRenewed =
+    willRenew && givesAccess && !isForever(endsAtMs) && !isPaymentFailing(subscription, nowMs);
+  const atMs = isResumed ? resumesAtMs : isRenewed && pausedAtMs === null ? endsAtMs : null;
   if (atMs === null || atMs <= nowMs) return null;
-  const { price, periodType, pendingProductId } = subscription;
   // An introductory price ends, and another product has another price.
-  const isKnown = periodType !== 'INTRO' && pendingProductId === null && (price?.amountMinor ?? 0) > 0;
-  return { atMs, sum: isKnown ? price : null };
+  const isKnown = subscription.periodType !== 'INTRO' && pendingProductId === null;
+  return { atMs, sum: isKnown ? (priceOf(subscription)?.money ?? null) : null };
 }
 
 function endOf(subscription: SubscriptionState, nowMs: number): End | null {
@@ -97,12 +189,9 @@ function endOf(subscription: SubscriptionState, nowMs: number): End | null {
     return { label: 'resumes', atMs: resumesAtMs };
   if (!givesAccess) return expiredAtMs === null ? null : { label: 'ended', atMs: expiredAtMs };
   const renews = subscription.willRenew && !isPaymentFailing(subscription, nowMs);
-  if (renews) return endsAtMs === null || endsAtMs <= nowMs ? null : { label: 'renews', atMs: endsAtMs };
-  return { label: 'ends', atMs: endDate(accessEndsAtMs) };
-}
-
-function upcomingTime(atMs: At, { nowMs }: DescriptionContext): At {
-  return atMs !== null && atMs > nowMs ? atMs : null;
+  if (!renews) return { label: 'ends', atMs: endDate(accessEndsAtMs) };
+  const isAhead = endsAtMs !== null && endsAtMs > nowMs && !isForever(endsAtMs);
+  return isAhead ? { label: 'renews', atMs: endsAtMs } : null;
 }
 
 /** A date to say; `null` for an end that is far away. */
@@ -110,56 +199,51 @@ export function endDate(endsAtMs: At): At {
   return isForever(endsAtMs) ? null : endsAtMs;
 }
 
-function ownStatements(
+function statementsOf(
   subscription: SubscriptionState,
   state: SubscriberState,
   context: DescriptionContext,
-): OwnStatement[] {
-  const { names } = context;
-  const { pendingProductId, refundedAtMs, givesAccess } = subscription;
-  const first = mainStatement(subscription, state, context);
-  const renews = first.kind === 'active' || first.kind === 'intro' || first.kind === 'trial';
-  return [
-    first,
-    ...(renews && pendingProductId !== null
-      ? [{ kind: 'pendingChange' as const, product: productLabel(pendingProductId, names) }]
-      : []),
-    // Google gives money back without ending the subscription.
-    ...(refundedAtMs !== null && givesAccess
-      ? [{ kind: 'refundedInPart' as const, on: refundedAtMs, sum: subscription.refund }]
-      : []),
-  ];
+): Statement[] {
+  const { pendingProductId, refundedAtMs, givesAccess, refund } = subscription;
+  const statements = [mainStatement(subscription, state, context)];
+  const renews = ['active', 'intro', 'trial'].includes(statements[0]?.kind ?? '');
+  if (renews && pendingProductId !== null)
+    statements.push({ kind: 'pendingChange', product: productName(pendingProductId, context.names) });
+  // Google gives money back without ending the subscription.
+  if (refundedAtMs !== null && givesAccess)
+    statements.push({ kind: 'refundedInPart', on: refundedAtMs, sum: refund });
+  return statements;
 }
 
 function mainStatement(
   subscription: SubscriptionState,
   state: SubscriberState,
   context: DescriptionContext,
-): OwnStatement {
+): Statement {
+  const { status, givesAccess, store, expiredAtMs } = subscription;
   const what = entitlementOrProduct(subscription, context.names);
-  const { status, givesAccess, accessEndsAtMs, expiredAtMs } = subscription;
-  const until = endDate(accessEndsAtMs);
-  if (subscription.isIncomplete) return incomplete(subscription, context);
+  const until = endDate(subscription.accessEndsAtMs);
+  if (subscription.isIncomplete) return { kind: 'incomplete', what };
   if (subscription.isFamilyShare) {
     return givesAccess
       ? { kind: 'family', what, until }
       : { kind: 'familyEnded', what, since: endDate(expiredAtMs) };
   }
-  if (givesAccess && isPaymentFailing(subscription, context.nowMs)) {
-    return { kind: 'grace', what, on: failedAtMs(subscription, context), until, store: subscription.store };
-  }
+  if (givesAccess && isPaymentFailing(subscription, context.nowMs))
+    return { kind: 'grace', what, on: failedAtMs(subscription, context), until, store };
   switch (status) {
     case 'trial':
       return { kind: 'trial', what, until, price: priceOf(subscription) };
     case 'cancelled_trial':
-      return { kind: 'trialCancelled', what, until: outlastedEnd(subscription, state, context) };
-    case 'cancelled':
       return {
-        kind: 'cancelled',
+        kind: 'trialCancelled',
         what,
-        on: subscription.cancelledAtMs,
-        until: outlastedEnd(subscription, state, context),
+        until: isOutlasted(subscription, state, context) ? null : until,
       };
+    case 'cancelled': {
+      const on = subscription.cancelledAtMs;
+      return { kind: 'cancelled', what, on, until: isOutlasted(subscription, state, context) ? null : until };
+    }
     case 'promotional':
       return { kind: 'granted', what, by: context.grantedBy?.(subscription) ?? null, until };
     case 'expired_promotional': {
@@ -167,129 +251,75 @@ function mainStatement(
       return { kind: 'grantEnded', what, since: expiredAtMs, paid: hasPaid ? 'ever' : 'never' };
     }
     case 'paused': {
-      const charge = chargeOf(subscription, context.nowMs);
-      const { pausedAtMs } = subscription;
-      return {
-        kind: 'paused',
-        what,
-        since: pausedAtMs,
-        resumes: charge?.atMs ?? null,
-        sum: charge?.sum ?? null,
-      };
+      const { atMs: resumes = null, sum = null } = chargeOf(subscription, context.nowMs) ?? {};
+      return { kind: 'paused', what, since: subscription.pausedAtMs, resumes, sum };
     }
     case 'expired':
-      return ended(subscription, what);
+      return endedStatement(subscription, what);
     default:
-      return running(subscription, what, context);
+      return runningStatement(subscription, state, context);
   }
 }
 
-function running(subscription: SubscriptionState, what: string, context: DescriptionContext): OwnStatement {
+function runningStatement(
+  subscription: SubscriptionState,
+  { subscriptions }: SubscriberState,
+  { names, nowMs }: DescriptionContext,
+): Statement {
+  const { status, resumesAtMs } = subscription;
+  const what = entitlementOrProduct(subscription, names);
   const until = endDate(subscription.accessEndsAtMs);
   const price = priceOf(subscription);
   if (subscription.awaitsPriceConsent) return { kind: 'priceConsent', what, price, until };
-  if (subscription.pausedAtMs !== null)
-    return { kind: 'willPause', what, until, resumes: upcomingTime(subscription.resumesAtMs, context) };
-  if (subscription.isTemporary) return { kind: 'temporary', what, until };
-  const { status, willRenew } = subscription;
-  const next = chargeOf(subscription, context.nowMs)?.atMs ?? null;
-  if (status === 'intro') return { kind: 'intro', what, price, next };
-  return willRenew ? { kind: 'active', what, price, next } : { kind: 'bought', what, until };
-}
-
-function ended(subscription: SubscriptionState, what: string): OwnStatement {
-  const { refundedAtMs, refund, expiredAtMs } = subscription;
-  if (refundedAtMs !== null) {
-    const endedWithIt = expiredAtMs === null || Math.abs(expiredAtMs - refundedAtMs) < DAY_MS;
-    return { kind: 'refunded', what, on: refundedAtMs, sum: refund, since: endedWithIt ? null : expiredAtMs };
+  if (subscription.pausedAtMs !== null) {
+    const resumes = resumesAtMs !== null && resumesAtMs > nowMs ? resumesAtMs : null;
+    return { kind: 'willPause', what, until, resumes };
   }
-  const reason = endReason(subscription);
-  return { kind: 'expired', what, since: expiredAtMs, reason, price: priceOf(subscription) };
+  if (subscription.isTemporary) return { kind: 'temporary', what, until };
+  const next = chargeOf(subscription, nowMs)?.atMs ?? null;
+  if (status === 'intro') return { kind: 'intro', what, price, next };
+  if (subscription.willRenew) return { kind: 'active', what, price, next };
+  if (subscription.periodType === 'PREPAID') return { kind: 'prepaid', what, until };
+  const isChargedAgain = subscriptions.some(({ willRenew, isFamilyShare }) => willRenew && !isFamilyShare);
+  return { kind: 'bought', what, until, charges: isChargedAgain ? 'again' : 'never' };
 }
 
-const END_REASONS: ReadonlySet<string> = new Set<EndReason>([
-  'UNSUBSCRIBE',
-  'BILLING_ERROR',
-  'DEVELOPER_INITIATED',
-  'PRICE_INCREASE',
-  'CUSTOMER_SUPPORT',
-  'SUBSCRIPTION_PAUSED',
-]);
+function endedStatement(subscription: SubscriptionState, what: string): Statement {
+  const { refundedAtMs: on, refund: sum, expiredAtMs: since } = subscription;
+  if (on === null)
+    return { kind: 'expired', what, since, reason: endReason(subscription), price: priceOf(subscription) };
+  const endedWithIt = since === null || Math.abs(since - on) < DAY_MS;
+  return { kind: 'refunded', what, on, sum, since: endedWithIt ? null : since };
+}
 
 /** `null`: unknown, or nothing to end. A store's cancellation of a paid period is not a failed payment. */
-export function endReason(subscription: SubscriptionState): EndReason | null {
-  const { expirationReason, cancelReason, billingIssueAtMs, isOneTime } = subscription;
+function endReason(subscription: SubscriptionState): EndReason | null {
+  const { expirationReason, cancelReason, billingIssueAtMs } = subscription;
+  if (subscription.isOneTime) return null;
   const reason = expirationReason ?? cancelReason ?? (billingIssueAtMs === null ? null : 'BILLING_ERROR');
-  if (isOneTime || reason === null || !END_REASONS.has(reason)) return null;
   if (reason === 'BILLING_ERROR' && cancelReason === 'BILLING_ERROR' && billingIssueAtMs === null)
     return 'UNSUBSCRIBE';
-  return reason as EndReason;
+  return END_REASONS.find((known) => known === reason) ?? null;
 }
 
-/** @param state says whether something else, such as a grant, still gives the same entitlement */
-export function paymentFailed(
-  subscription: SubscriptionState,
-  state: SubscriberState,
-  context: DescriptionContext,
-): Statement {
-  const isCovered = state.entitlements.some(({ lookupKey }) => subscription.entitlements.includes(lookupKey));
-  return {
-    kind: 'paymentFailed',
-    what: entitlementOrProduct(subscription, context.names),
-    on: failedAtMs(subscription, context),
-    since: subscription.givesAccess || isCovered ? null : subscription.expiredAtMs,
-  };
-}
-
-function failedAtMs(subscription: SubscriptionState, { nowMs }: DescriptionContext): number {
+export function failedAtMs(subscription: SubscriptionState, { nowMs }: DescriptionContext): number {
   return subscription.billingIssueAtMs ?? subscription.cancelledAtMs ?? subscription.endsAtMs ?? nowMs;
 }
 
-export function incomplete(subscription: SubscriptionState, context: DescriptionContext): OwnStatement {
-  return { kind: 'incomplete', what: entitlementOrProduct(subscription, context.names) };
-}
-
 /** The end of what was cancelled is not the end of access where a grant lasts longer. */
-function outlastedEnd(
+function isOutlasted(
   subscription: SubscriptionState,
-  state: SubscriberState,
-  context: DescriptionContext,
-): At {
-  const { names } = context;
-  const isOutlasted = state.grants.some(
+  { grants }: SubscriberState,
+  { names }: DescriptionContext,
+): boolean {
+  const what = entitlementOrProduct(subscription, names);
+  return grants.some(
     (grant) =>
-      grant.givesAccess &&
-      entitlementOrProduct(grant, names) === entitlementOrProduct(subscription, names) &&
-      outlasts(grant, subscription),
+      grant.givesAccess && entitlementOrProduct(grant, names) === what && outlasts(grant, subscription),
   );
-  return isOutlasted ? null : endDate(subscription.accessEndsAtMs);
 }
 
 export function outlasts(one: SubscriptionState, other: SubscriptionState): boolean {
   const end = ({ accessEndsAtMs }: SubscriptionState) => accessEndsAtMs ?? Number.POSITIVE_INFINITY;
   return end(one) > end(other);
-}
-
-export function noteOf(
-  subscription: SubscriptionState,
-  { names, nowMs }: DescriptionContext,
-): ItemNote | null {
-  const { status, pendingProductId, pausedAtMs, resumesAtMs } = subscription;
-  const note = (kind: ItemNote['kind'], at: At = null, product: string | null = null): ItemNote => ({
-    kind,
-    at,
-    product,
-  });
-  const until = endDate(subscription.accessEndsAtMs);
-  if (subscription.isFamilyShare) return note('family');
-  if (isPaymentFailing(subscription, nowMs)) return null;
-  if (status === 'paused') return note('paused', resumesAtMs);
-  if (status === 'cancelled') return note('cancelled', until);
-  if (status === 'cancelled_trial') return note('trialCancelled', until);
-  if (subscription.awaitsPriceConsent) return note('priceConsent', until);
-  if (pausedAtMs !== null) return note('willPause', until);
-  if (status === 'trial') return note('trial', until);
-  if (pendingProductId !== null) return note('pendingChange', null, productLabel(pendingProductId, names));
-  if (subscription.isTemporary) return note('temporary', until);
-  return subscription.willRenew ? null : note('bought', until);
 }

@@ -1,3 +1,4 @@
+import { compareTexts } from '../text.ts';
 import type { LifecycleEvent } from './types.ts';
 
 /**
@@ -38,17 +39,14 @@ const OTHER_TYPES = 11;
 
 /** By time, then by {@link TIE_ORDER}, then by id; what is left only orders differing copies of one event. */
 export function compareEvents(a: LifecycleEvent, b: LifecycleEvent): number {
-  if (a.atMs !== b.atMs) return a.atMs - b.atMs;
-  const rank = (TIE_ORDER[a.type] ?? OTHER_TYPES) - (TIE_ORDER[b.type] ?? OTHER_TYPES);
-  if (rank !== 0) return rank;
-  if (a.id !== b.id) return a.id < b.id ? -1 : 1;
-  if (a.raw === b.raw && a.side === b.side)
-    return (a.receivedByTransferAtMs ?? 0) - (b.receivedByTransferAtMs ?? 0);
-  return compareTexts(a.side, b.side) || compareTexts(JSON.stringify(a.raw), JSON.stringify(b.raw));
-}
-
-function compareTexts(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
+  return (
+    a.atMs - b.atMs ||
+    (TIE_ORDER[a.type] ?? OTHER_TYPES) - (TIE_ORDER[b.type] ?? OTHER_TYPES) ||
+    compareTexts(a.id, b.id) ||
+    compareTexts(a.side, b.side) ||
+    (a.receivedByTransferAtMs ?? 0) - (b.receivedByTransferAtMs ?? 0) ||
+    (a.raw === b.raw ? 0 : compareTexts(JSON.stringify(a.raw), JSON.stringify(b.raw)))
+  );
 }
 
 /**
@@ -57,19 +55,14 @@ function compareTexts(a: string, b: string): number {
  */
 export function distinctInOrder(events: readonly LifecycleEvent[]): LifecycleEvent[] {
   const seen = new Set<string>();
-  const distinct: LifecycleEvent[] = [];
-  for (const event of [...events].sort(compareEvents)) {
-    const id = `${event.side}|${event.id.toLowerCase()}`;
-    if (seen.has(id)) continue;
-    if (event.transactionId !== null) {
-      // Kind and product tell apart what one transaction may bring in one millisecond: a cancellation and its
-      // refund, two products of one order.
-      const content = `${event.side}|${event.transactionId}|${event.kind}|${event.productId ?? ''}|${event.atMs}`;
-      if (seen.has(content)) continue;
-      seen.add(content);
-    }
-    seen.add(id);
-    distinct.push(event);
-  }
-  return distinct;
+  return [...events].sort(compareEvents).filter((event) => {
+    const { side, id, transactionId, kind, productId, atMs } = event;
+    const names = [`${side}|${id.toLowerCase()}`];
+    // Kind and product tell apart what one transaction may bring in one millisecond: a cancellation and its
+    // refund, two products of one order.
+    if (transactionId !== null) names.push(`${side}|${transactionId}|${kind}|${productId ?? ''}|${atMs}`);
+    if (names.some((name) => seen.has(name))) return false;
+    for (const name of names) seen.add(name);
+    return true;
+  });
 }

@@ -67,17 +67,15 @@ export function foldEvent(fold: HistoryFold, event: LifecycleEvent): void {
   const known = findBuilder(fold, event);
   // The notices about price increases carry no dates: they describe no subscription of their own.
   if (!known && event.kind === 'price_increase_consent') return;
-  const builder = known ?? addBuilder(fold, event);
+  const builder = known ?? addBuilder(fold, builderFrom(event, keyOf(event)));
   const sum = sumOf(builder, event);
   applyEvent(builder, event);
   indexBuilder(fold, builder, event);
   for (const key of builder.entitlements) fold.listedEntitlements.delete(key);
   if (isPurchase(event)) replaceOthers(fold, builder, event);
   if (event.kind === 'product_change') findReplacement(fold, builder, event);
-  if (sum) {
-    if (sum.price) builder.paid = addMoney(builder.paid, sum.price);
-    if (event.kind === 'refund') builder.refunded = signed(sum, 1);
-  }
+  if (sum?.price) builder.paid = addMoney(builder.paid, sum.price);
+  if (sum && event.kind === 'refund') builder.refunded = signed(sum, 1);
   if (builder.environment !== 'sandbox' && !builder.isGrant) foldTotals(fold, event, sum);
 }
 
@@ -87,11 +85,14 @@ function foldTotals(fold: HistoryFold, event: LifecycleEvent, sum: Sum | null): 
     fold.firstPurchaseAtMs = Math.min(fold.firstPurchaseAtMs ?? atMs, atMs);
   if (event.periodType === 'TRIAL' && event.expiresAtMs !== null) fold.trialEndsAtMs = event.expiresAtMs;
   if (!sum) return;
-  if ((sum.price?.amountMinor ?? 0) > 0) fold.firstPaidAtMs = Math.min(fold.firstPaidAtMs ?? atMs, atMs);
-  if (sum.price) fold.paid = addMoney(fold.paid, sum.price);
-  if (sum.usdCents === null) return;
-  fold.lifetimeValueUsdCents += sum.usdCents;
-  fold.chargedUsdCents += Math.max(0, sum.usdCents);
+  const { price, usdCents } = sum;
+  if (price !== null) {
+    fold.paid = addMoney(fold.paid, price);
+    if (price.amountMinor > 0) fold.firstPaidAtMs = Math.min(fold.firstPaidAtMs ?? atMs, atMs);
+  }
+  if (usdCents === null) return;
+  fold.lifetimeValueUsdCents += usdCents;
+  fold.chargedUsdCents += Math.max(0, usdCents);
   fold.hasRevenueEvents = true;
 }
 
@@ -109,43 +110,37 @@ function keyOf(event: LifecycleEvent): string {
 
 /** By the store's transaction, else by product. */
 function findBuilder(fold: HistoryFold, event: LifecycleEvent): StateBuilder | undefined {
+  const { kind, type, store, productId, originalTransactionId, transactionId } = event;
   const same = fold.builders.get(keyOf(event));
-  if (isGrant(event) || event.kind === 'temporary_entitlement_grant') return same;
-  if (event.type === 'NON_RENEWING_PURCHASE') return same;
-  const environment = environmentOf(event);
-  const { transactionId, originalTransactionId, productId, store } = event;
-  const own = originalTransactionId ?? transactionId;
-  const byTransaction = (id: string | null) =>
-    id === null ? undefined : fold.byTransaction.get(indexKey(environment, store, id));
-  let found = byTransaction(own) ?? byTransaction(transactionId);
-  if (found?.isOneTime && productId !== null && productId !== found.productId) {
-    // One order of several products.
-    found = fold.builders.get(indexKey(environment, store, `${own ?? ''}:${productId}`)) ?? found;
-  }
+  const isKeyed = kind === 'temporary_entitlement_grant' || type === 'NON_RENEWING_PURCHASE';
+  if (isKeyed || isGrant(event)) return same;
+  const keyFor = (id: string) => indexKey(environmentOf(event), store, id);
+  const ids = [originalTransactionId, transactionId].filter((id) => id !== null);
+  let found = ids.map((id) => fold.byTransaction.get(keyFor(id))).find((each) => each !== undefined);
+  // One order of several products.
+  if (found?.isOneTime && productId !== null && productId !== found.productId)
+    found = fold.builders.get(keyFor(`${ids[0]}:${productId}`)) ?? found;
   if (!found && productId !== null) {
-    const sameProduct = fold.byProduct.get(indexKey(environment, store, productId));
+    const sameProduct = fold.byProduct.get(keyFor(productId));
     // Two original transactions are two subscriptions, even of one product.
-    if (sameProduct && (originalTransactionId === null || sameProduct.originalTransactionId === null))
-      found = sameProduct;
+    if (originalTransactionId === null || sameProduct?.originalTransactionId === null) found = sameProduct;
   }
   return found && !(found.isTemporary && isPurchase(event)) ? found : same;
 }
 
-function addBuilder(fold: HistoryFold, event: LifecycleEvent): StateBuilder {
-  const key = keyOf(event);
-  const builder = builderFrom(event, key);
-  fold.builders.set(key, builder);
+export function addBuilder(fold: HistoryFold, builder: StateBuilder): StateBuilder {
+  fold.builders.set(builder.key, builder);
   return builder;
 }
 
 function indexBuilder(fold: HistoryFold, builder: StateBuilder, event: LifecycleEvent): void {
   if (builder.isTemporary) fold.temporary.add(builder);
   if (builder.isGrant) return;
-  const { environment, store } = builder;
-  for (const id of new Set([event.originalTransactionId, event.transactionId]))
+  const { environment, store, productId } = builder;
+  for (const id of [event.originalTransactionId, event.transactionId])
     if (id !== null) fold.byTransaction.set(indexKey(environment, store, id), builder);
-  if (!builder.isTemporary && !builder.isOneTime && builder.productId !== null)
-    fold.byProduct.set(indexKey(environment, store, builder.productId), builder);
+  if (!builder.isTemporary && !builder.isOneTime && productId !== null)
+    fold.byProduct.set(indexKey(environment, store, productId), builder);
   if (builder.isChangeAnnounced) fold.changing.add(builder);
   else fold.changing.delete(builder);
 }
@@ -201,9 +196,7 @@ function sharesEntitlement(one: StateBuilder, other: StateBuilder): boolean {
 }
 
 function replace(fold: HistoryFold, old: StateBuilder, bought: StateBuilder): void {
-  old.pendingProductId = null;
-  old.isChangeAnnounced = false;
-  old.willRenew = false;
+  Object.assign(old, { pendingProductId: null, isChangeAnnounced: false, willRenew: false });
   fold.changing.delete(old);
   const startMs = bought.periodStartedAtMs ?? 0;
   if (accessEndMs(old) > startMs) endAccess(old, startMs);
@@ -212,28 +205,21 @@ function replace(fold: HistoryFold, old: StateBuilder, bought: StateBuilder): vo
 /** What an event adds to what was paid; negative for a refund, `null` for nothing. */
 function sumOf(builder: StateBuilder, event: LifecycleEvent): Sum | null {
   if (event.isFamilyShare || builder.isGrant) return null;
-  if (isPurchase(event)) return signed({ price: event.price, usdCents: event.priceUsdCents }, 1);
-  if (event.kind !== 'refund' && event.kind !== 'refund_reversed') return null;
-  const isStated = hasAmount(event.price?.amountMinor) || hasAmount(event.priceUsdCents);
-  const stated: Sum = { price: event.price, usdCents: event.priceUsdCents };
+  const stated = { price: event.price, usdCents: event.priceUsdCents };
+  if (isPurchase(event)) return signed(stated, 1);
+  const isStated = Boolean(stated.price?.amountMinor || stated.usdCents);
   if (event.kind === 'refund') {
-    if (isStated) return signed(stated, -1);
-    return builder.charge && builder.refundedAtMs === null ? signed(builder.charge, -1) : null;
+    const charged = builder.refundedAtMs === null ? builder.charge : null;
+    return signed(isStated ? stated : charged, -1);
   }
-  if (isStated) return signed(stated, 1);
-  return builder.refunded ? signed(builder.refunded, 1) : null;
+  return event.kind === 'refund_reversed' ? signed(isStated ? stated : builder.refunded, 1) : null;
 }
 
-function hasAmount(amount: number | null | undefined): boolean {
-  return amount != null && amount !== 0;
-}
-
-function signed({ price, usdCents }: Sum, sign: 1 | -1): Sum {
+function signed(sum: Sum | null, sign: 1 | -1): Sum | null {
+  if (sum === null) return null;
+  const { price, usdCents } = sum;
   return {
-    price:
-      price !== null && hasAmount(price.amountMinor)
-        ? { ...price, amountMinor: sign * Math.abs(price.amountMinor) }
-        : null,
+    price: price?.amountMinor ? { ...price, amountMinor: sign * Math.abs(price.amountMinor) } : null,
     // `|| 0` keeps a negative zero out of the state.
     usdCents: usdCents === null ? null : sign * Math.abs(usdCents) || 0,
   };

@@ -105,6 +105,17 @@ export function isDeliverable(kind: EventKind): kind is DeliverableKind {
   return DELIVERABLE.has(kind);
 }
 
+/** Kinds that mean nothing to a customer, and those whose words would name buying outside the app stores. */
+const HIDDEN_FROM_CUSTOMERS: ReadonlySet<EventKind> = new Set<EventKind>([
+  ...TIMELINE_ONLY_KINDS,
+  'invoice_issued',
+  'purchase_redeemed',
+]);
+
+export function isShownToCustomers(kind: EventKind): boolean {
+  return !HIDDEN_FROM_CUSTOMERS.has(kind);
+}
+
 /** Access that RevenueCat gave, and no store. */
 export function isGrant({ store, kind, periodType }: LifecycleEvent): boolean {
   if (store === 'PROMOTIONAL' || kind === 'promotional_granted') return true;

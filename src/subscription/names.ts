@@ -18,8 +18,7 @@ const STORES: Readonly<Record<string, string>> = {
   TEST_STORE: 'Test Store',
 };
 
-/** Stores that are part of a device: only these may be named to customers, by Apple's rule for cards. */
-export const APP_STORES: ReadonlySet<string> = new Set([
+const APP_STORES: ReadonlySet<string> = new Set([
   'APP_STORE',
   'MAC_APP_STORE',
   'PLAY_STORE',
@@ -34,13 +33,21 @@ export function storeName(store: string | null): string | null {
   return STORES[code] ?? titleCase(code);
 }
 
+/**
+ * The name of a store that comes with a device; `null` for any other. By Apple's rule for cards customers may read of
+ * no other store.
+ */
+export function appStoreName(store: string | null): string | null {
+  return APP_STORES.has(store?.toUpperCase() ?? '') ? storeName(store) : null;
+}
+
 /** `SOME_NEW_THING` reads `Some New Thing`. */
 export function titleCase(code: string): string {
   return code
     .toLowerCase()
     .split(/[_\s]+/)
     .filter((word) => word !== '')
-    .map((word) => word.charAt(0).toUpperCase() + word.slice(1))
+    .map(capitalized)
     .join(' ');
 }
 
@@ -54,9 +61,12 @@ export function tidyId(id: string): string {
   const segments = main.split('.').filter((segment) => segment !== '');
   // Only the reverse domain of an app is dropped: `pro.v2` keeps both parts.
   const last = segments.length > 2 ? (segments.at(-1) ?? main) : main;
-  const words = spaced(/^\d*$/.test(last) ? main : last);
-  const tidy = words.charAt(0).toUpperCase() + words.slice(1);
+  const tidy = capitalized(spaced(/^\d*$/.test(last) ? main : last));
   return plan ? `${tidy} (${spaced(plan)})` : tidy;
+}
+
+function capitalized(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 function spaced(text: string): string {
@@ -76,6 +86,12 @@ export function isInternalProductId(id: string): boolean {
   return /^prod[0-9a-f]{8,}$/.test(id);
 }
 
+/** `null`: unknown, or only RevenueCat's own id is known. */
+export function productName(productId: string | null, names: Names): string | null {
+  if (productId === null) return null;
+  return isInternalProductId(productId) ? names.product(productId) : productLabel(productId, names);
+}
+
 /** What the customer has: the entitlement's name, else the product's; `''`: neither is known. */
 export function entitlementOrProduct(subscription: SubscriptionState, names: Names): string {
   const [entitlement] = subscription.entitlements;
@@ -86,8 +102,5 @@ export function entitlementOrProduct(subscription: SubscriptionState, names: Nam
 export function productOf(subscription: SubscriptionState, names: Names): string {
   // RevenueCat generates the product name of a grant: rc_promo_pro_custom.
   if (subscription.store === 'PROMOTIONAL') return '';
-  if (subscription.productName) return subscription.productName;
-  const { productId } = subscription;
-  if (productId === null) return '';
-  return isInternalProductId(productId) ? (names.product(productId) ?? '') : productLabel(productId, names);
+  return subscription.productName || (productName(subscription.productId, names) ?? '');
 }

@@ -1,13 +1,18 @@
+import { compareTexts } from '../text.ts';
 import { isGrant } from './kinds.ts';
-import type { Environment, LifecycleEvent, Money, SubscriptionState, SubscriptionStatus } from './types.ts';
+import type {
+  Environment,
+  LifecycleEvent,
+  Money,
+  SubscriptionFacts,
+  SubscriptionState,
+  SubscriptionStatus,
+} from './types.ts';
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 /** A subscription, one-time purchase or grant while its events are applied in order. */
-export interface StateBuilder
-  extends Mutable<
-    Omit<SubscriptionState, 'status' | 'givesAccess' | 'accessEndsAtMs' | 'expiredAtMs' | 'refund'>
-  > {
+export interface StateBuilder extends Mutable<SubscriptionFacts> {
   isGrant: boolean;
   /** Whether the purchase of the period in force is known, and not only events about it. */
   isPurchaseKnown: boolean;
@@ -33,6 +38,22 @@ export interface Sum {
   readonly usdCents: number | null;
 }
 
+/** What a new period clears. */
+export const NEW_PERIOD = {
+  endedAtMs: null,
+  trustedUntilMs: null,
+  cancelledAtMs: null,
+  cancelReason: null,
+  expirationReason: null,
+  billingIssueAtMs: null,
+  gracePeriodEndsAtMs: null,
+  pausedAtMs: null,
+  resumesAtMs: null,
+  refundedAtMs: null,
+  refunded: null,
+  beforeRefund: null,
+} as const satisfies Partial<StateBuilder>;
+
 /** An absent environment counts as production: grants have none, and old events neither. */
 export function environmentOf(event: LifecycleEvent): Environment {
   return event.environment ?? 'production';
@@ -45,6 +66,7 @@ export function grantedEntitlement(event: LifecycleEvent): string {
 
 export function emptyBuilder(key: string, environment: Environment): StateBuilder {
   return {
+    ...NEW_PERIOD,
     key,
     environment,
     isOneTime: false,
@@ -54,10 +76,13 @@ export function emptyBuilder(key: string, environment: Environment): StateBuilde
     isIncomplete: false,
     awaitsPriceConsent: false,
     isPurchaseKnown: false,
+    isChangeAnnounced: false,
+    willRenew: false,
     originalTransactionId: null,
     transactionId: null,
     productId: null,
     productName: null,
+    pendingProductId: null,
     formerProductIds: [],
     store: null,
     periodType: null,
@@ -66,23 +91,8 @@ export function emptyBuilder(key: string, environment: Environment): StateBuilde
     periodStartedAtMs: null,
     periodEndsAtMs: null,
     endsAtMs: null,
-    endedAtMs: null,
-    trustedUntilMs: null,
-    willRenew: false,
     price: null,
     charge: null,
-    cancelledAtMs: null,
-    cancelReason: null,
-    expirationReason: null,
-    billingIssueAtMs: null,
-    gracePeriodEndsAtMs: null,
-    pausedAtMs: null,
-    resumesAtMs: null,
-    isChangeAnnounced: false,
-    pendingProductId: null,
-    refundedAtMs: null,
-    refunded: null,
-    beforeRefund: null,
     renewals: 0,
     paid: [],
     managementUrl: null,
@@ -91,30 +101,31 @@ export function emptyBuilder(key: string, environment: Environment): StateBuilde
 
 /** A subscription as its first known event shows it; earlier ones may never have been received. */
 export function builderFrom(event: LifecycleEvent, key: string): StateBuilder {
+  const { store, productId, periodType, entitlements, isFamilyShare, expiresAtMs } = event;
+  const { transactionId, originalTransactionId } = event;
   const startsAtMs = event.purchasedAtMs ?? event.atMs;
   const isGranted = isGrant(event);
   const isTemporary = event.kind === 'temporary_entitlement_grant';
   // Subscriptions always name their end, so the refund of something endless is that of a one-time purchase.
-  const isEndlessRefund = event.kind === 'refund' && event.expiresAtMs === null;
+  const isEndlessRefund = event.kind === 'refund' && expiresAtMs === null;
   const isOneTime = (event.type === 'NON_RENEWING_PURCHASE' || isEndlessRefund) && !isGranted;
   return {
     ...emptyBuilder(key, environmentOf(event)),
-    isGrant: isGranted,
+    store,
+    productId,
+    periodType,
+    transactionId,
+    originalTransactionId,
+    isFamilyShare,
     isTemporary,
     isOneTime,
-    isFamilyShare: event.isFamilyShare,
-    store: event.store,
-    productId: event.productId,
-    periodType: event.periodType,
-    entitlements:
-      isGranted && event.entitlements.length === 0 ? [grantedEntitlement(event)] : event.entitlements,
-    originalTransactionId: event.originalTransactionId,
-    transactionId: event.transactionId,
+    isGrant: isGranted,
+    entitlements: isGranted && entitlements.length === 0 ? [grantedEntitlement(event)] : entitlements,
     startedAtMs: startsAtMs,
     periodStartedAtMs: startsAtMs,
-    endsAtMs: event.expiresAtMs,
-    periodEndsAtMs: event.kind === 'subscription_extended' ? null : event.expiresAtMs,
-    willRenew: !isGranted && !isOneTime && !isTemporary && event.periodType !== 'PREPAID',
+    endsAtMs: expiresAtMs,
+    periodEndsAtMs: event.kind === 'subscription_extended' ? null : expiresAtMs,
+    willRenew: !isGranted && !isOneTime && !isTemporary && periodType !== 'PREPAID',
   };
 }
 
@@ -127,50 +138,25 @@ export function accessEndMs(builder: StateBuilder): number {
 
 /** Ends access at a time, unless it ended before. */
 export function endAccess(builder: StateBuilder, atMs: number): void {
-  builder.endedAtMs = builder.endedAtMs === null ? atMs : Math.min(builder.endedAtMs, atMs);
+  builder.endedAtMs = Math.min(builder.endedAtMs ?? atMs, atMs);
 }
 
 /** Time alone may have ended access. */
 export function buildState(builder: StateBuilder, nowMs: number): SubscriptionState {
+  const { isGrant, isPurchaseKnown, originalTransactionId, formerProductIds, ...others } = builder;
+  const { endedAtMs, trustedUntilMs, charge, isChangeAnnounced, refunded, beforeRefund, ...facts } = others;
   const endMs = accessEndMs(builder);
-  const givesAccess = !builder.isIncomplete && nowMs < endMs;
+  const givesAccess = !facts.isIncomplete && nowMs < endMs;
   return {
-    key: builder.key,
-    productId: builder.productId,
-    productName: builder.productName,
-    store: builder.store,
-    environment: builder.environment,
+    ...facts,
     status: statusOf(builder, givesAccess, nowMs),
-    periodType: builder.periodType,
-    entitlements: builder.entitlements,
-    startedAtMs: builder.startedAtMs,
-    periodStartedAtMs: builder.periodStartedAtMs,
-    endsAtMs: builder.endedAtMs ?? builder.endsAtMs,
-    periodEndsAtMs: builder.periodEndsAtMs,
-    willRenew: builder.willRenew && givesAccess && !builder.awaitsPriceConsent,
-    price: builder.price,
-    cancelledAtMs: builder.cancelledAtMs,
-    cancelReason: builder.cancelReason,
-    expiredAtMs: givesAccess || builder.isIncomplete ? null : endMs,
-    expirationReason: builder.expirationReason,
-    billingIssueAtMs: builder.billingIssueAtMs,
-    gracePeriodEndsAtMs: givesAccess ? builder.gracePeriodEndsAtMs : null,
-    pausedAtMs: builder.pausedAtMs,
-    resumesAtMs: builder.resumesAtMs,
-    pendingProductId: builder.pendingProductId,
-    refundedAtMs: builder.refundedAtMs,
-    refund: builder.refundedAtMs === null ? null : (builder.refunded?.price ?? null),
-    renewals: builder.renewals,
-    paid: builder.paid,
-    isFamilyShare: builder.isFamilyShare,
-    isOneTime: builder.isOneTime,
-    isTemporary: builder.isTemporary,
-    isIncomplete: builder.isIncomplete,
-    awaitsPriceConsent: builder.awaitsPriceConsent,
+    endsAtMs: endedAtMs ?? facts.endsAtMs,
+    willRenew: facts.willRenew && givesAccess && !facts.awaitsPriceConsent,
+    gracePeriodEndsAtMs: givesAccess ? facts.gracePeriodEndsAtMs : null,
     givesAccess,
-    accessEndsAtMs: builder.isIncomplete || !Number.isFinite(endMs) ? null : endMs,
-    managementUrl: builder.managementUrl,
-    transactionId: builder.transactionId,
+    accessEndsAtMs: facts.isIncomplete || !Number.isFinite(endMs) ? null : endMs,
+    expiredAtMs: givesAccess || facts.isIncomplete ? null : endMs,
+    refund: facts.refundedAtMs === null ? null : (refunded?.price ?? null),
   };
 }
 
@@ -185,11 +171,10 @@ function statusOf(builder: StateBuilder, givesAccess: boolean, nowMs: number): S
   const isTrial = periodType === 'TRIAL';
   if (isInGracePeriod(builder, nowMs)) return isTrial ? 'grace_period_trial' : 'grace_period';
   if (builder.isOneTime || builder.isTemporary) return 'active';
-  if (builder.cancelledAtMs !== null || !builder.willRenew) {
-    // A scheduled pause is not a cancellation, and a prepaid plan was never to renew.
-    const isStillRunning = pausedAtMs !== null || periodType === 'PREPAID';
-    if (!isStillRunning) return isTrial ? 'cancelled_trial' : 'cancelled';
-  }
+  // A scheduled pause is not a cancellation, and a prepaid plan was never to renew.
+  const isStillRunning = pausedAtMs !== null || periodType === 'PREPAID';
+  if ((builder.cancelledAtMs !== null || !builder.willRenew) && !isStillRunning)
+    return isTrial ? 'cancelled_trial' : 'cancelled';
   if (isTrial) return 'trial';
   return periodType === 'INTRO' ? 'intro' : 'active';
 }
@@ -203,12 +188,12 @@ function isInGracePeriod(builder: StateBuilder, nowMs: number): boolean {
 
 /** With access first, then paused, then what ended last; the key decides between equals. */
 export function compareSubscriptions(a: SubscriptionState, b: SubscriptionState): number {
-  const rank = rankOf(a) - rankOf(b);
-  if (rank !== 0) return rank;
-  if (!a.givesAccess && a.expiredAtMs !== b.expiredAtMs) return (b.expiredAtMs ?? 0) - (a.expiredAtMs ?? 0);
-  const byStart = (b.periodStartedAtMs ?? 0) - (a.periodStartedAtMs ?? 0);
-  if (byStart !== 0) return byStart;
-  return a.key < b.key ? -1 : a.key > b.key ? 1 : 0;
+  return (
+    rankOf(a) - rankOf(b) ||
+    (a.givesAccess ? 0 : (b.expiredAtMs ?? 0) - (a.expiredAtMs ?? 0)) ||
+    (b.periodStartedAtMs ?? 0) - (a.periodStartedAtMs ?? 0) ||
+    compareTexts(a.key, b.key)
+  );
 }
 
 /** What will be charged again matters most to the reader, then what lasts for life. */

@@ -1,7 +1,8 @@
+import { compareTexts } from '../text.ts';
 import { applySnapshot } from './apply-snapshot.ts';
 import { distinctInOrder } from './event-order.ts';
 import { emptyFold, foldEvent, type HistoryFold } from './history-fold.ts';
-import { isAnonymous, isBlockedId } from './identities.ts';
+import { isAnonymous, preferredAppUserIds } from './identities.ts';
 import { isDeliverable } from './kinds.ts';
 import {
   accessEndMs,
@@ -72,7 +73,7 @@ function summarizeFold(
   const grants: SubscriptionState[] = [];
   const sandbox: SubscriptionState[] = [];
   const consumables: SubscriptionState[] = [];
-  const entitlements = new Map<string, EntitlementState>();
+  const active: StateBuilder[] = [];
   let { firstPurchaseAtMs } = fold;
   for (const builder of fold.builders.values()) {
     const state = buildState(builder, nowMs);
@@ -86,18 +87,17 @@ function summarizeFold(
       continue;
     }
     (builder.isGrant ? grants : subscriptions).push(state);
+    if (state.givesAccess) active.push(builder);
     if (isOwnPurchase(builder))
       firstPurchaseAtMs = Math.min(firstPurchaseAtMs ?? builder.startedAtMs, builder.startedAtMs);
-    if (state.givesAccess) for (const key of builder.entitlements) addEntitlement(entitlements, key, builder);
   }
   for (const list of [subscriptions, grants, sandbox]) list.sort(compareSubscriptions);
   consumables.sort(newestFirst);
-  addListed(entitlements, fold, nowMs);
-
   const primary = bestOf(subscriptions, grants);
   const last = ordered.findLast(
     (event) => isDeliverable(event.kind) && environmentOf(event) === 'production',
   );
+  const usdCents = fold.hasRevenueEvents ? fold.lifetimeValueUsdCents : fold.snapshotRevenueUsdCents;
   return {
     status: primary?.status ?? null,
     primary,
@@ -105,12 +105,9 @@ function summarizeFold(
     grants,
     sandbox,
     consumables: consumables.slice(0, MAX_CONSUMABLES),
-    entitlements: [...entitlements.values()].sort((a, b) => compareTexts(a.lookupKey, b.lookupKey)),
+    entitlements: entitlementsOf(active, fold.listedEntitlements, nowMs),
     // A refund whose purchase is unknown would leave less than nothing.
-    lifetimeValueUsdCents: Math.max(
-      0,
-      fold.hasRevenueEvents ? fold.lifetimeValueUsdCents : fold.snapshotRevenueUsdCents,
-    ),
+    lifetimeValueUsdCents: Math.max(0, usdCents),
     paid: [...fold.paid].sort((a, b) => compareTexts(a.currency, b.currency)),
     firstPurchaseAtMs,
     firstPaidAtMs: fold.firstPaidAtMs,
@@ -139,16 +136,11 @@ function isOwnPurchase(builder: StateBuilder): builder is StateBuilder & { start
 const MAX_RECENT_EVENTS = 30;
 
 function seenAs(ordered: readonly LifecycleEvent[]): string[] {
-  const ids = new Set<string>();
-  for (const { side, appUserId } of ordered.slice(-MAX_RECENT_EVENTS).reverse()) {
-    if (side === 'customer' && appUserId !== null && !isAnonymous(appUserId) && !isBlockedId(appUserId))
-      ids.add(appUserId);
-  }
-  return [...ids];
-}
-
-function compareTexts(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
+  const ids = ordered
+    .slice(-MAX_RECENT_EVENTS)
+    .reverse()
+    .flatMap(({ side, appUserId }) => (side === 'customer' && appUserId !== null ? [appUserId] : []));
+  return preferredAppUserIds(ids).filter((id) => !isAnonymous(id));
 }
 
 /** What is paid for and gives access; else a grant that does; else what ended last. */
@@ -163,25 +155,40 @@ function bestOf(
   return compareSubscriptions(subscription, grant) <= 0 ? subscription : grant;
 }
 
-/** One entitlement lasts as long as the longest of what gives it. */
-function addEntitlement(
-  entitlements: Map<string, EntitlementState>,
-  lookupKey: string,
-  builder: StateBuilder,
-): void {
-  const endMs = accessEndMs(builder);
-  const known = entitlements.get(lookupKey);
-  const knownEndMs = known ? (known.endsAtMs ?? Number.POSITIVE_INFINITY) : -1;
-  const entitlement: EntitlementState = {
-    lookupKey,
-    endsAtMs: Number.isFinite(endMs) ? endMs : null,
-    source: sourceOf(builder),
-    productId: builder.productId,
-    store: builder.store,
-  };
-  if (endMs > knownEndMs || (known && endMs === knownEndMs && comesBefore(entitlement, known))) {
-    entitlements.set(lookupKey, entitlement);
+/**
+ * One entitlement lasts as long as the longest of what gives it. Those that RevenueCat's API listed as active count
+ * whatever the subscriptions say.
+ *
+ * @param listed ends by lookup key
+ */
+function entitlementsOf(
+  builders: readonly StateBuilder[],
+  listed: ReadonlyMap<string, number | null>,
+  nowMs: number,
+): EntitlementState[] {
+  const entitlements = new Map<string, EntitlementState>();
+  for (const builder of builders) {
+    const endMs = accessEndMs(builder);
+    const endsAtMs = Number.isFinite(endMs) ? endMs : null;
+    const { productId, store } = builder;
+    for (const lookupKey of builder.entitlements) {
+      const entitlement = { lookupKey, endsAtMs, source: sourceOf(builder), productId, store };
+      const known = entitlements.get(lookupKey);
+      if (!known || compareEntitlements(entitlement, known) < 0) entitlements.set(lookupKey, entitlement);
+    }
   }
+  for (const [lookupKey, endsAtMs] of listed) {
+    const known = entitlements.get(lookupKey);
+    if (endMsOf(endsAtMs) > (known ? endMsOf(known.endsAtMs) : nowMs)) {
+      const unknown = { lookupKey, source: 'subscription', productId: null, store: null } as const;
+      entitlements.set(lookupKey, { ...unknown, ...known, endsAtMs });
+    }
+  }
+  return [...entitlements.values()].sort((a, b) => compareTexts(a.lookupKey, b.lookupKey));
+}
+
+function endMsOf(endsAtMs: number | null): number {
+  return endsAtMs ?? Number.POSITIVE_INFINITY;
 }
 
 function sourceOf({ isGrant, isTemporary, isOneTime }: StateBuilder): EntitlementState['source'] {
@@ -190,31 +197,19 @@ function sourceOf({ isGrant, isTemporary, isOneTime }: StateBuilder): Entitlemen
   return isOneTime ? 'purchase' : 'subscription';
 }
 
-const SOURCE_ORDER: Readonly<Record<EntitlementState['source'], number>> = {
-  subscription: 0,
-  purchase: 1,
-  promotional: 2,
-  temporary: 3,
-};
+const SOURCES: readonly EntitlementState['source'][] = [
+  'subscription',
+  'purchase',
+  'promotional',
+  'temporary',
+];
 
-/** Of two with the same end the paid one is named, whatever their order. */
-function comesBefore(a: EntitlementState, b: EntitlementState): boolean {
-  if (a.source !== b.source) return SOURCE_ORDER[a.source] < SOURCE_ORDER[b.source];
-  return `${a.store}|${a.productId}` < `${b.store}|${b.productId}`;
-}
-
-/** Entitlements that RevenueCat's API listed as active, whatever the subscriptions say. */
-function addListed(entitlements: Map<string, EntitlementState>, fold: HistoryFold, nowMs: number): void {
-  for (const [lookupKey, endsAtMs] of fold.listedEntitlements) {
-    if (endsAtMs !== null && endsAtMs <= nowMs) continue;
-    const known = entitlements.get(lookupKey);
-    if (known && (known.endsAtMs === null || (endsAtMs !== null && endsAtMs <= known.endsAtMs))) continue;
-    entitlements.set(lookupKey, {
-      lookupKey,
-      endsAtMs,
-      source: known?.source ?? 'subscription',
-      productId: known?.productId ?? null,
-      store: known?.store ?? null,
-    });
-  }
+/** The longest first; of two with the same end the paid one, whatever their order. */
+function compareEntitlements(a: EntitlementState, b: EntitlementState): number {
+  const [aEndMs, bEndMs] = [endMsOf(a.endsAtMs), endMsOf(b.endsAtMs)];
+  if (aEndMs !== bEndMs) return bEndMs > aEndMs ? 1 : -1;
+  return (
+    SOURCES.indexOf(a.source) - SOURCES.indexOf(b.source) ||
+    compareTexts(`${a.store}|${a.productId}`, `${b.store}|${b.productId}`)
+  );
 }

@@ -5,7 +5,7 @@ import { joinTransfersWithin } from './transfers.ts';
 import type { Environment, LifecycleEvent, Snapshot, SubscriberState } from './types.ts';
 
 /** Raise it whenever the same history would give another summary: stored ones then count as missing. */
-export const SUMMARY_FORMAT = 5;
+export const SUMMARY_FORMAT = 6;
 
 /** A safety net for what time changes and the state does not name. */
 const MAX_VALID_MS = DAY_MS;
@@ -41,12 +41,9 @@ export interface SubscriberSummary {
   readonly counts: Readonly<Record<Environment, number>>;
 }
 
-/** An event as it is stored, with fields that a summary leaves out. */
-type HistoryEvent = LifecycleEvent & { readonly projectId?: string; readonly delivery?: unknown };
-
 /** @param nowMs UTC, ms */
 export function summarize(
-  history: readonly HistoryEvent[],
+  history: readonly LifecycleEvent[],
   snapshot: Snapshot | null,
   nowMs: number,
 ): SubscriberSummary {
@@ -74,29 +71,20 @@ function isMajor(event: LifecycleEvent): boolean {
   return event.kind !== 'cancellation' || event.cancelReason !== 'BILLING_ERROR' || isCancelledByStore(event);
 }
 
-/** Only minor kinds are described by fields of the raw event. */
-function prune(event: HistoryEvent): LifecycleEvent {
-  const { delivery: _delivery, projectId: _projectId, ...rest } = event;
+/** Without what is only stored with an event. Only minor kinds are described by fields of the raw event. */
+function prune(event: LifecycleEvent & { projectId?: string; delivery?: unknown }): LifecycleEvent {
+  const { delivery, projectId, ...rest } = event;
   return MINOR_KINDS.has(event.kind) ? rest : { ...rest, raw: {} };
 }
 
 /** Until when time alone changes nothing, epoch ms. */
 export function validUntil(state: SubscriberState, nowMs: number): number {
-  let untilMs = nowMs + MAX_VALID_MS;
-  const consider = (atMs: number | null): void => {
-    if (atMs !== null && atMs > nowMs && atMs < untilMs) untilMs = atMs;
-  };
-  for (const { endsAtMs, accessEndsAtMs, resumesAtMs } of [
-    ...state.subscriptions,
-    ...state.grants,
-    ...state.sandbox,
-  ]) {
-    consider(endsAtMs);
-    consider(accessEndsAtMs);
-    consider(resumesAtMs);
-  }
-  for (const entitlement of state.entitlements) consider(entitlement.endsAtMs);
-  return untilMs;
+  const timesMs = [...state.subscriptions, ...state.grants, ...state.sandbox].flatMap(
+    ({ endsAtMs, accessEndsAtMs, resumesAtMs }) => [endsAtMs, accessEndsAtMs, resumesAtMs],
+  );
+  timesMs.push(...state.entitlements.map(({ endsAtMs }) => endsAtMs));
+  const ahead = timesMs.filter((atMs): atMs is number => atMs !== null && atMs > nowMs);
+  return Math.min(nowMs + MAX_VALID_MS, ...ahead);
 }
 
 /** Tells whether a stored summary may be used. */

@@ -1,20 +1,26 @@
 import { compareEvents } from './event-order.ts';
 import { isGrant } from './kinds.ts';
-import type { LifecycleEvent, MovedTo, Snapshot } from './types.ts';
+import type { LifecycleEvent, MovedTo, Snapshot, SnapshotPurchase, SnapshotSubscription } from './types.ts';
 
 /**
  * Which purchases move with a TRANSFER. RevenueCat documents that a transfer names the app and the store, that its
  * API can transfer the purchases of single apps, and that transactions belong to the store account; so purchases
  * of other stores and apps, and grants, stay. A transfer in the sandbox moves only what was bought there.
  */
-export function isInScope(transfer: LifecycleEvent, event: LifecycleEvent): boolean {
-  if (event.side !== 'customer' || isTransfer(event) || isGrant(event)) return false;
-  if (transfer.environment === 'sandbox' && event.environment !== 'sandbox') return false;
-  if (transfer.store !== null && event.store !== null && transfer.store !== event.store) return false;
-  if (transfer.appId !== null && event.appId !== null && transfer.appId !== event.appId) return false;
+function isInScope(
+  transfer: LifecycleEvent,
+  item: Pick<LifecycleEvent, 'environment' | 'store' | 'appId' | 'productId'>,
+): boolean {
+  if (transfer.environment === 'sandbox' && item.environment !== 'sandbox') return false;
+  if (transfer.store !== null && item.store !== null && transfer.store !== item.store) return false;
+  if (transfer.appId !== null && item.appId !== null && transfer.appId !== item.appId) return false;
   // Only a redeemed web purchase names its product.
   if (transfer.kind !== 'purchase_redeemed' || transfer.productId === null) return true;
-  return event.productId === null || transfer.productId === event.productId;
+  return item.productId === null || transfer.productId === item.productId;
+}
+
+function canMove(event: LifecycleEvent): boolean {
+  return event.side === 'customer' && !isTransfer(event) && !isGrant(event);
 }
 
 export function isTransfer({ kind }: LifecycleEvent): boolean {
@@ -60,36 +66,33 @@ function replayTransfers<E extends LifecycleEvent>(
 ): Map<E, Holding> {
   const all = [...stored].flatMap(([owner, events]) => events.map((event) => ({ owner, event })));
   all.sort((a, b) => compareEvents(a.event, b.event));
-  const receivers = new Map<string, string>();
-  for (const { owner, event } of all)
-    if (isTransfer(event) && event.side === 'customer') receivers.set(event.id, owner);
+  const receivers = new Map(all.flatMap(({ owner, event }) => (isReceipt(event) ? [[event.id, owner]] : [])));
   const holdings = new Map<E, Holding>();
   for (const { owner, event } of all) {
     if (!isTransfer(event)) holdings.set(event, { owner, holder: owner, sinceMs: null });
-    if (!isTransfer(event) || event.side !== 'source') continue;
-    const receiver = receivers.get(event.id) ?? null;
-    if (receiver === owner) continue;
-    for (const [held, holding] of holdings) {
-      if (holding.holder !== owner || !isInScope(event, held)) continue;
-      holding.holder = receiver;
-      holding.sinceMs = event.atMs;
+    else if (event.side === 'source' && receivers.get(event.id) !== owner) {
+      for (const [held, holding] of holdings) {
+        if (holding.holder !== owner || !canMove(held) || !isInScope(event, held)) continue;
+        holding.holder = receivers.get(event.id) ?? null;
+        holding.sinceMs = event.atMs;
+      }
     }
   }
   return holdings;
 }
 
+function isReceipt(event: LifecycleEvent): boolean {
+  return isTransfer(event) && event.side === 'customer';
+}
+
 /** Both rows of a transfer between two ids of one customer become one event that moves nothing. */
 export function joinTransfersWithin<E extends LifecycleEvent>(events: readonly E[]): E[] {
-  const received = new Set(events.flatMap((each) => (isReceipt(each) ? [each.id] : [])));
-  const given = new Set(events.flatMap((each) => (each.side === 'source' ? [each.id] : [])));
+  const received = new Set(events.filter(isReceipt).map(({ id }) => id));
+  const given = new Set(events.filter(({ side }) => side === 'source').map(({ id }) => id));
   return events.flatMap((event) => {
     if (!isTransfer(event) || !received.has(event.id) || !given.has(event.id)) return [event];
     return event.side === 'source' ? [] : [{ ...event, isWithinCustomer: true }];
   });
-}
-
-function isReceipt(event: LifecycleEvent): boolean {
-  return isTransfer(event) && event.side === 'customer';
 }
 
 /** Marks a transfer whose source is this same customer. */
@@ -104,42 +107,33 @@ export function markWithinCustomer<E extends LifecycleEvent>(event: E, appUserId
 
 /** The events whose purchases this customer still holds. @param events in order, `joinTransfersWithin` applied */
 export function withoutMovedAway(events: readonly LifecycleEvent[]): LifecycleEvent[] {
-  const given = events.filter((event) => event.side === 'source');
-  if (given.length === 0) return [...events];
-  return events.filter((event) => !given.some((transfer) => takes(transfer, event)));
-}
-
-function takes(transfer: LifecycleEvent, event: LifecycleEvent): boolean {
-  if (!isInScope(transfer, event)) return false;
-  const { receivedByTransferAtMs } = event;
-  return receivedByTransferAtMs === null
-    ? compareEvents(event, transfer) < 0
-    : receivedByTransferAtMs < transfer.atMs;
+  const given = events.filter(({ side }) => side === 'source');
+  const isTaken = (event: LifecycleEvent, transfer: LifecycleEvent): boolean => {
+    const { receivedByTransferAtMs: sinceMs } = event;
+    const isBefore = sinceMs === null ? compareEvents(event, transfer) < 0 : sinceMs < transfer.atMs;
+    return isBefore && isInScope(transfer, event);
+  };
+  return events.filter((event) => !canMove(event) || !given.some((transfer) => isTaken(event, transfer)));
 }
 
 /** What is left of RevenueCat's answer after transfers that came later. */
 export function snapshotWithoutMoved(snapshot: Snapshot, events: readonly LifecycleEvent[]): Snapshot {
-  const given = events.filter((event) => event.side === 'source' && event.atMs > snapshot.takenAtMs);
+  const given = events.filter(({ side, atMs }) => side === 'source' && atMs > snapshot.takenAtMs);
   if (given.length === 0) return snapshot;
-  const stays = ({ store, environment }: { store: string | null; environment: string }): boolean =>
-    store === 'PROMOTIONAL' ||
-    !given.some(
-      (transfer) =>
-        (transfer.environment !== 'sandbox' || environment === 'sandbox') &&
-        (transfer.store === null || transfer.store === store),
-    );
+  const stays = (item: SnapshotSubscription | SnapshotPurchase): boolean =>
+    item.store === 'PROMOTIONAL' || !given.some((transfer) => isInScope(transfer, { ...item, appId: null }));
   const subscriptions = snapshot.subscriptions.filter(stays);
   const purchases = snapshot.purchases.filter(stays);
-  const left = new Set([...subscriptions, ...purchases].flatMap(({ entitlements }) => entitlements));
-  const listed = new Set(
-    [...snapshot.subscriptions, ...snapshot.purchases].flatMap(({ entitlements }) => entitlements),
-  );
+  const isOf = (items: readonly { entitlements: readonly string[] }[], key: string): boolean =>
+    items.some(({ entitlements }) => entitlements.includes(key));
   return {
     ...snapshot,
     subscriptions,
     purchases,
     activeEntitlements: snapshot.activeEntitlements.filter(
-      ({ lookupKey }) => left.has(lookupKey) || !listed.has(lookupKey),
+      ({ lookupKey }) =>
+        isOf([...subscriptions, ...purchases], lookupKey) ||
+        !isOf([...snapshot.subscriptions, ...snapshot.purchases], lookupKey),
     ),
   };
 }

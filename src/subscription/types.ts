@@ -81,15 +81,14 @@ export const SUBSCRIPTION_STATUSES = [
 
 export type SubscriptionStatus = (typeof SUBSCRIPTION_STATUSES)[number];
 
-/** One subscription, one-time purchase with an entitlement, or grant, at one time. */
-export interface SubscriptionState {
+/** What is known of one subscription, one-time purchase with an entitlement, or grant. */
+export interface SubscriptionFacts {
   /** Stable within a subscriber: the store's original transaction, else product and store. */
   readonly key: string;
   readonly productId: string | null;
   readonly productName: string | null;
   readonly store: string | null;
   readonly environment: Environment;
-  readonly status: SubscriptionStatus;
   readonly periodType: string | null;
   readonly entitlements: readonly string[];
   readonly startedAtMs: number | null;
@@ -104,7 +103,6 @@ export interface SubscriptionState {
   readonly price: Money | null;
   readonly cancelledAtMs: number | null;
   readonly cancelReason: string | null;
-  readonly expiredAtMs: number | null;
   readonly expirationReason: string | null;
   readonly billingIssueAtMs: number | null;
   readonly gracePeriodEndsAtMs: number | null;
@@ -112,8 +110,6 @@ export interface SubscriptionState {
   readonly resumesAtMs: number | null;
   readonly pendingProductId: string | null;
   readonly refundedAtMs: number | null;
-  /** Positive. */
-  readonly refund: Money | null;
   readonly renewals: number;
   /** Everything paid, by currency, refunds subtracted. */
   readonly paid: readonly Money[];
@@ -126,11 +122,19 @@ export interface SubscriptionState {
   readonly isIncomplete: boolean;
   /** Ends with the period unless the customer agrees to a price increase. */
   readonly awaitsPriceConsent: boolean;
+  readonly managementUrl: string | null;
+  readonly transactionId: string | null;
+}
+
+/** The same at one time, with what follows from it. */
+export interface SubscriptionState extends SubscriptionFacts {
+  readonly status: SubscriptionStatus;
   readonly givesAccess: boolean;
   /** When access ends or ended, grace period included; `null`: never. */
   readonly accessEndsAtMs: number | null;
-  readonly managementUrl: string | null;
-  readonly transactionId: string | null;
+  readonly expiredAtMs: number | null;
+  /** Positive. */
+  readonly refund: Money | null;
 }
 
 export interface EntitlementState {
@@ -182,40 +186,36 @@ export interface SubscriberState {
   readonly snapshotAtMs: number | null;
 }
 
-export interface SnapshotSubscription {
+/** What RevenueCat's v2 API says of subscriptions and one-time purchases alike. */
+interface SnapshotItem {
   readonly id: string;
   readonly productId: string | null;
   readonly productName: string | null;
-  /** Upper case like in webhooks. */
+  /** Upper case, as in webhooks. */
   readonly store: string | null;
   readonly environment: Environment;
-  /** RevenueCat v2 status: `trialing`, `active`, `expired`, `in_grace_period`, … */
+  /** `trialing`, `active`, `expired`, `in_grace_period`, … of a subscription; `owned` or `refunded` of a purchase. */
   readonly status: string;
+  readonly entitlements: readonly string[];
+  readonly revenueUsdCents: number;
+}
+
+export interface SnapshotSubscription extends SnapshotItem {
   readonly autoRenewalStatus: string | null;
   readonly givesAccess: boolean;
   readonly startsAtMs: number | null;
   readonly periodStartsAtMs: number | null;
   readonly periodEndsAtMs: number | null;
   readonly endsAtMs: number | null;
-  readonly entitlements: readonly string[];
   readonly storeSubscriptionId: string | null;
   readonly managementUrl: string | null;
   readonly pendingProductId: string | null;
-  readonly revenueUsdCents: number;
   readonly isFamilyShare: boolean;
 }
 
-export interface SnapshotPurchase {
-  readonly id: string;
-  readonly productId: string | null;
-  readonly productName: string | null;
-  readonly store: string | null;
-  readonly environment: Environment;
+export interface SnapshotPurchase extends SnapshotItem {
   readonly purchasedAtMs: number;
-  readonly status: string;
-  readonly entitlements: readonly string[];
   readonly storePurchaseId: string | null;
-  readonly revenueUsdCents: number;
 }
 
 /** One customer as RevenueCat's v2 API lists them. */
