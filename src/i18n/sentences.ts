@@ -89,16 +89,18 @@ function itemsText(m: Messages, items: readonly SeveralItem[], more: number): st
 }
 
 function itemText(m: Messages, { what, period, store, note }: SeveralItem): string {
-  const noteKey = `sentence.note.${note?.kind}`;
-  const { until = null, resumes = null, product = null } = note ? valuesOf(m, 'agent', note) : {};
-  const about = [
-    period && periodText(m, period),
-    storeText(m, store),
-    m.has(noteKey) ? m.t(noteKey, { at: until ?? resumes, product }) : null,
-  ].filter((part) => part !== null);
+  const about = [period && periodText(m, period), storeText(m, store), note && noteText(m, note)].filter(
+    (part) => part !== null,
+  );
   const name = what || m.t('sentence.agent.unnamed');
   const separator = m.language === 'ja' ? '、' : ', ';
   return about.length === 0 ? name : m.t('sentence.item', { what: name, about: about.join(separator) });
+}
+
+function noteText(m: Messages, note: Statement): string | null {
+  const key = `sentence.note.${note.kind}`;
+  const { until = null, resumes = null, product = null } = valuesOf(m, 'agent', note);
+  return m.has(key) ? m.t(key, { at: note.kind === 'paused' ? resumes : until, product }) : null;
 }
 
 /** `$9.99 a month`, `$9.99 every 3 months`. */

@@ -4,12 +4,12 @@ import { fallbackEvents as fallbackEventsOf, storeFallbackEvents } from '../gran
 import { type Action, type Grant, grantEndMs } from '../grants/types.ts';
 import { findByAppUserIds, findByEmail } from '../subscribers/find-store.ts';
 import { ownSource, readHistoryWithSources, type TimelineEntry } from '../subscribers/store.ts';
-import { saveSummaries } from '../subscribers/summary-store.ts';
+import { deriveSummary } from '../subscribers/summary-store.ts';
 import { bestAppUserIds } from '../subscription/attributes.ts';
 import { type CustomerDescription, describeCustomer } from '../subscription/describe-customer.ts';
 import { isBlockedId } from '../subscription/identities.ts';
 import { deriveState } from '../subscription/state.ts';
-import { isUsable, type SubscriberSummary, summarize } from '../subscription/summary.ts';
+import { isUsable, type SubscriberSummary } from '../subscription/summary.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
 import {
   type Candidate,
@@ -126,16 +126,7 @@ async function readSummary(
     if (stored !== null && isUsable(stored, version, nowMs))
       return { summary: stored.summary, sources: [ownSource(subscriberId)] };
   }
-  const { snapshot, history } = await readHistory(context, subscriberId);
-  const summary = summarize(history.events, snapshot, nowMs);
-  // A summary with another subscriber's purchases in it would not notice that one's late events.
-  if (history.sources.length === 1) {
-    saveSummaries(services.database, workspaceId, [{ subscriberId, version, summary, nowMs }]).catch(
-      (error: unknown) =>
-        services.logger.warn({ err: error, workspaceId, subscriberId }, 'could not store a summary'),
-    );
-  }
-  return { summary, sources: history.sources };
+  return deriveSummary(services, workspaceId, { subscriberId, version });
 }
 
 /**

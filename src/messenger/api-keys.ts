@@ -17,18 +17,16 @@ const VISIBLE_DIGITS = 6;
 
 const KEY_PATTERN = new RegExp(`^(stm|stf)_([A-Za-z0-9_-]{1,64})_([0-9a-f]{${RANDOM_BYTES * 2}})$`);
 
-export interface NewApiKey {
-  /** Shown once, to the admin who created it. */
-  readonly key: string;
-  readonly hash: string;
-  readonly prefix: string;
-}
-
 /**
  * Creates a key of 256 random bits, `stm_<workspace>_<hex>`. It names its workspace, so that looking it up stays
  * within that workspace. It is long and random, so a plain SHA-256 is enough to store.
+ *
+ * @returns the key, to show once to the admin who created it, and what is stored of it
  */
-export function newApiKey(kind: ApiKeyKind, workspaceId: string): NewApiKey {
+export function newApiKey(
+  kind: ApiKeyKind,
+  workspaceId: string,
+): { readonly key: string; readonly hash: string; readonly prefix: string } {
   const random = randomBytes(RANDOM_BYTES).toString('hex');
   const key = `${PREFIXES[kind]}_${workspaceId}_${random}`;
   return { key, hash: hashSecret(key), prefix: key.slice(0, -random.length + VISIBLE_DIGITS) };
@@ -64,14 +62,9 @@ export function listApiKeys(sql: Sql, workspaceId: string): Promise<ApiKey[]> {
 
 export async function insertApiKey(
   sql: Sql,
-  key: {
+  key: Pick<ApiKey, 'keyId' | 'kind' | 'name' | 'prefix' | 'createdBy'> & {
     workspaceId: string;
-    keyId: string;
     hash: string;
-    kind: ApiKeyKind;
-    name: string;
-    prefix: string;
-    createdBy: Admin;
   },
 ): Promise<void> {
   await sql.query(
@@ -105,6 +98,7 @@ export interface MessengerWorkspace {
 export interface KeyHolder extends MessengerWorkspace {
   readonly keyId: string;
   readonly kind: ApiKeyKind;
+  readonly lastUsedAt: Date | null;
   /** Keys of an uninstalled workspace count as revoked. */
   readonly isRevoked: boolean;
 }
@@ -116,9 +110,10 @@ export async function findKeyHolder(
   by: { hash: string } | { keyId: string },
 ): Promise<KeyHolder | null> {
   const [column, value] = 'hash' in by ? ['key_hash', by.hash] : ['key_id', by.keyId];
-  const [row] = await sql.query<KeyHolder & { region: string }>(
+  const [row] = await sql.query<KeyHolder>(
     `select w.workspace_id as "workspaceId", w.region, w.timezone, w.messenger_secret as "messengerSecret",
-            k.key_id as "keyId", k.kind, k.revoked_at is not null or w.status = 'uninstalled' as "isRevoked"
+            k.key_id as "keyId", k.kind, k.last_used_at as "lastUsedAt",
+            k.revoked_at is not null or w.status = 'uninstalled' as "isRevoked"
        from api_keys k join workspaces w on w.workspace_id = k.workspace_id
       where k.workspace_id = $1 and w.workspace_id = $1 and k.${column} = $2`,
     [workspaceId, value],
@@ -127,12 +122,9 @@ export async function findKeyHolder(
   return row ?? null;
 }
 
-/** Records that a key is in use, to the minute. */
 export async function touchApiKey(sql: Sql, workspaceId: string, keyId: string): Promise<void> {
   await sql.query(
-    `update api_keys set last_used_at = now()
-      where workspace_id = $1 and key_id = $2
-        and (last_used_at is null or last_used_at < now() - interval '1 minute')`,
+    'update api_keys set last_used_at = now() where workspace_id = $1 and key_id = $2',
     [workspaceId, keyId],
     'touch-api-key',
   );

@@ -2,11 +2,9 @@ import type { Request, Response } from 'express';
 import { LRUCache } from 'lru-cache';
 import { AppError, type ErrorCode } from '../errors.ts';
 import { createRateLimit } from '../http/rate-limit.ts';
+import { MINUTE_MS } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { type ApiKeyKind, findKeyHolder, type KeyHolder, parseApiKey, touchApiKey } from './api-keys.ts';
-
-/** The last use of a key is recorded at most this often, ms. */
-const TOUCH_EVERY_MS = 60_000;
 
 /**
  * Finds the workspace of a request's API key. Throws AppError 401 for a missing, unknown or revoked key, 403 for a
@@ -27,13 +25,10 @@ export function createAuthenticate(context: AppContext): Authenticate {
     message: 'Too many wrong API keys from this address',
   });
   const acceptedKeys = new LRUCache<string, true>({ max: 1_000 });
-  const touchedAtMs = new Map<string, number>();
 
-  /** Not awaited: the time of last use may be late or missing. */
-  function touch({ workspaceId, keyId }: KeyHolder): void {
-    const nowMs = now();
-    if (nowMs - (touchedAtMs.get(keyId) ?? Number.NEGATIVE_INFINITY) < TOUCH_EVERY_MS) return;
-    touchedAtMs.set(keyId, nowMs);
+  /** In the background: the time of last use may be late or missing. */
+  function touch({ workspaceId, keyId, lastUsedAt }: KeyHolder): void {
+    if (lastUsedAt !== null && now() - lastUsedAt.getTime() < MINUTE_MS) return;
     touchApiKey(database, workspaceId, keyId).catch((error: unknown) => {
       logger.warn({ err: error, workspaceId, keyId }, 'could not record the use of an API key');
     });

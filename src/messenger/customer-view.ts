@@ -1,13 +1,13 @@
 import { eventText } from '../i18n/event-text.ts';
 import type { Messages } from '../i18n/messages.ts';
 import { customerText, priceText, subscriptionText } from '../i18n/sentences.ts';
-import type { TimelineEntry } from '../subscribers/store.ts';
 import { describeCustomer } from '../subscription/describe-customer.ts';
 import type { SubscriptionDescription } from '../subscription/describe-subscription.ts';
 import { isShownToCustomers } from '../subscription/kinds.ts';
+import { appStoreName } from '../subscription/names.ts';
+import type { SubscriptionState } from '../subscription/types.ts';
 import { isForever } from '../time.ts';
 import type { Customer } from './customer.ts';
-import { appStoreName, manageUrlOf } from './stores.ts';
 
 /** One thing that the customer has or had, in their words. */
 export interface Holding {
@@ -61,70 +61,80 @@ export function viewCustomer(
     held.length > 0 && held.every(({ subscription }) => subscription.environment === 'sandbox');
   const running = held.filter(({ tone }) => tone !== 'ended');
   const ended = held.filter(({ tone }) => tone === 'ended').slice(0, MAX_ENDED);
+  const history = customers.flatMap(({ ownHistory, names }) =>
+    ownHistory
+      .filter((event) => isShownToCustomers(event.kind) && (event.environment === 'sandbox') === isTester)
+      .map((event) => ({ event, names })),
+  );
   return {
     summary: customerText(messages, described),
     holdings: [...running, ...ended].map((description) => holdingOf(description, messages)),
-    history: customers
-      .flatMap((customer) =>
-        customer.ownHistory
-          .filter((event) => isShownToCustomers(event.kind) && (event.environment === 'sandbox') === isTester)
-          .map((event) => ({ atMs: event.atMs, line: lineOf(event, customer, messages) })),
-      )
-      .sort((a, b) => b.atMs - a.atMs)
-      .map(({ line }) => line),
+    history: history
+      .sort((a, b) => b.event.atMs - a.event.atMs)
+      .map(({ event, names }) => ({
+        ...eventText(messages, 'customer', event, names),
+        date: messages.date(event.atMs),
+        isoDate: new Date(event.atMs).toISOString(),
+      })),
   };
 }
 
 function holdingOf(description: SubscriptionDescription, messages: Messages): Holding {
-  const { t } = messages;
+  const { t, date } = messages;
   const { subscription, price, end, tone } = description;
+  const { store, startedAtMs, environment, endsAtMs } = subscription;
   const what = description.what || t('sentence.customer.unnamed');
-  const isGrant = subscription.periodType === 'PROMOTIONAL' || subscription.store === 'PROMOTIONAL';
-  const canChange = tone !== 'ended' && !isFinal(description);
+  const isGrant = subscription.periodType === 'PROMOTIONAL' || store === 'PROMOTIONAL';
+  // A card that the store still retries can be replaced.
+  const isOpen = tone !== 'ended' || description.label === 'billing_retry';
+  const canChange = isOpen && !isFinal(subscription);
   const url = canChange ? manageUrlOf(subscription) : null;
-  const rows: [string, string | null][] = [
+  const rows: [label: string, value: string | null][] = [
     [t('messenger.label.price'), price && priceText(messages, price)],
-    [
-      t('messenger.label.since'),
-      subscription.startedAtMs === null ? null : messages.date(subscription.startedAtMs),
-    ],
-    end === null
-      ? ['', null]
-      : [
-          t(`messenger.label.${end.label}`),
-          end.atMs === null ? t('messenger.never') : messages.date(end.atMs),
-        ],
-    [t('messenger.label.store'), isGrant ? null : (appStoreName(subscription.store) ?? t('messenger.web'))],
+    [t('messenger.label.since'), startedAtMs === null ? null : date(startedAtMs)],
   ];
+  if (end !== null)
+    rows.push([t(`messenger.label.${end.label}`), end.atMs === null ? t('messenger.never') : date(end.atMs)]);
+  if (!isGrant) rows.push([t('messenger.label.store'), appStoreName(store) ?? t('messenger.web')]);
   return {
-    title: subscription.environment === 'sandbox' ? t('messenger.testPurchase', { name: what }) : what,
+    title: environment === 'sandbox' ? t('messenger.testPurchase', { name: what }) : what,
     sentence: subscriptionText(messages, 'customer', description),
     tone,
     rows: rows.flatMap(([label, value]) => (value === null ? [] : [[label, value] as const])),
     manage:
-      url === null
-        ? null
-        : { label: t('messenger.manage', { store: subscription.store?.toUpperCase() ?? '' }), url },
-    mustAsk: canChange && !isGrant && url === null && !isForever(subscription.endsAtMs),
+      url === null ? null : { label: t('messenger.manage', { store: store?.toUpperCase() ?? '' }), url },
+    mustAsk: canChange && !isGrant && url === null && !isForever(endsAtMs),
   };
 }
 
 /** Nothing about it can be changed: bought once, or paid for by another family member. */
-function isFinal({ subscription }: SubscriptionDescription): boolean {
+function isFinal(subscription: SubscriptionState): boolean {
   const { status, willRenew, pausedAtMs, periodType, isFamilyShare, awaitsPriceConsent } = subscription;
-  const wasBoughtOnce =
-    status === 'active' &&
-    !willRenew &&
-    !awaitsPriceConsent &&
-    pausedAtMs === null &&
-    periodType !== 'PREPAID';
-  return isFamilyShare || wasBoughtOnce;
+  const renewsLater = willRenew || awaitsPriceConsent || pausedAtMs !== null || periodType === 'PREPAID';
+  return isFamilyShare || (status === 'active' && !renewsLater);
 }
 
-function lineOf(event: TimelineEntry, { names }: Customer, messages: Messages): HistoryLine {
-  return {
-    ...eventText(messages, 'customer', event, names),
-    date: messages.date(event.atMs),
-    isoDate: new Date(event.atMs).toISOString(),
-  };
+const APPLE_PAGE = 'https://apps.apple.com/account/subscriptions';
+
+/** Amazon's and Roku's addresses differ by country: only the one from RevenueCat is right. */
+const MANAGE_PAGES: ReadonlyMap<string, string> = new Map([
+  ['APP_STORE', APPLE_PAGE],
+  ['MAC_APP_STORE', APPLE_PAGE],
+  ['PLAY_STORE', 'https://play.google.com/store/account/subscriptions'],
+]);
+
+const STORE_HOSTS = /(?:^|\.)(?:apple\.com|play\.google\.com|amazon\.[a-z]{2,3}(?:\.[a-z]{2})?|roku\.com)$/;
+
+/**
+ * The store's own page for managing a subscription; `null`: none that may be linked. Apple's rules for Messenger cards
+ * allow linking only stores that come with a device, even when RevenueCat names another management address.
+ */
+export function manageUrlOf({
+  store,
+  managementUrl,
+}: Pick<SubscriptionState, 'store' | 'managementUrl'>): string | null {
+  if (appStoreName(store) === null) return null;
+  const url = URL.parse(managementUrl ?? '');
+  if (url?.protocol === 'https:' && STORE_HOSTS.test(url.hostname)) return managementUrl;
+  return MANAGE_PAGES.get(store?.toUpperCase() ?? '') ?? null;
 }

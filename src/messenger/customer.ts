@@ -1,17 +1,13 @@
 import type { Sql } from '../database/sql.ts';
 import { displayNames, readCatalog } from '../revenuecat/catalog-names.ts';
-import {
-  readHistory,
-  readHistoryWithSources,
-  readSubscriber,
-  type TimelineEntry,
-} from '../subscribers/store.ts';
-import { saveSummaries } from '../subscribers/summary-store.ts';
+import { readHistoryWithSources, readSubscriber, type TimelineEntry } from '../subscribers/store.ts';
+import { deriveSummary } from '../subscribers/summary-store.ts';
 import { isBlockedId } from '../subscription/identities.ts';
 import type { Names } from '../subscription/names.ts';
 import { deriveState } from '../subscription/state.ts';
-import { isUsable, type SubscriberSummary, summarize } from '../subscription/summary.ts';
+import { SUMMARY_FORMAT, type SubscriberSummary } from '../subscription/summary.ts';
 import type { SubscriberState } from '../subscription/types.ts';
+import { compareTexts } from '../text.ts';
 import { MINUTE_MS } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 
@@ -59,49 +55,23 @@ export async function findCustomers(
     found.map(async ({ subscriber_id: subscriberId, can_refresh: canRefresh }) => {
       const [subscriber, history] = await Promise.all([
         readSubscriber(sql, workspaceId, subscriberId),
-        readHistory(sql, workspaceId, subscriberId),
+        readHistoryWithSources(sql, workspaceId, subscriberId),
       ]);
       if (!subscriber) return null;
       const { projectId, appUserIds, snapshot, snapshotAtMs } = subscriber;
-      return {
-        subscriberId,
-        projectId,
-        appUserIds,
-        state: deriveState(history, snapshot, nowMs),
-        names: displayNames(await readCatalog(sql, workspaceId, projectId)),
-        ownHistory: await ownHistory(sql, workspaceId, { subscriberId, history }),
-        snapshotAtMs,
-        canRefresh,
-      };
+      const names = displayNames(await readCatalog(sql, workspaceId, projectId));
+      const state = deriveState(history.events, snapshot, nowMs);
+      const ownHistory = history.own;
+      return { subscriberId, projectId, appUserIds, state, names, ownHistory, snapshotAtMs, canRefresh };
     }),
   );
   return customers.filter((each) => each !== null).sort(compareCustomers);
-}
-
-/** Leaves out the events that a transfer brought from its source. */
-async function ownHistory(
-  sql: Sql,
-  workspaceId: string,
-  { subscriberId, history }: { subscriberId: string; history: readonly TimelineEntry[] },
-): Promise<readonly TimelineEntry[]> {
-  const hasReceived = history.some(({ kind }) => kind === 'transfer' || kind === 'purchase_redeemed');
-  if (!hasReceived) return history;
-  const rows = await sql.query<{ project_id: string; event_id: string; side: string }>(
-    'select project_id, event_id, side from events where workspace_id = $1 and subscriber_id = $2',
-    [workspaceId, subscriberId],
-    'list-own-event-ids',
-  );
-  const own = new Set(rows.map((row) => `${row.project_id}|${row.event_id}|${row.side}`));
-  return history.filter((event) => own.has(`${event.projectId}|${event.id}|${event.side}`));
 }
 
 interface SummaryRow {
   subscriber_id: string;
   app_user_ids: string[];
   version: string;
-  format: number | null;
-  summary_version: string | null;
-  valid_until: Date | null;
   summary: SubscriberSummary | null;
 }
 
@@ -116,7 +86,7 @@ export async function findCustomerState(
 ): Promise<CustomerState | null> {
   if (isBlockedId(appUserId)) return null;
   const rows = await context.readDatabase.query<SummaryRow>(
-    `select s.subscriber_id, s.version, u.format, u.version as summary_version, u.valid_until, u.summary,
+    `select s.subscriber_id, s.version, u.summary,
             array(select a.app_user_id from subscriber_ids a
                    where a.workspace_id = $1 and a.subscriber_id = s.subscriber_id
                    order by a.app_user_id) as app_user_ids
@@ -125,58 +95,28 @@ export async function findCustomerState(
        join subscribers s on s.workspace_id = $1 and s.subscriber_id = i.subscriber_id
        left join subscriber_summaries u
          on u.subscriber_id = s.subscriber_id and u.workspace_id = $1
+            and u.format = $3 and u.version = s.version and u.valid_until > $4
       where i.workspace_id = $1 and p.workspace_id = $1 and s.workspace_id = $1
         and i.app_user_id = $2 and p.webhook_auth_hash <> '' and s.merged_into is null`,
-    [workspaceId, appUserId],
+    [workspaceId, appUserId, SUMMARY_FORMAT, new Date(context.now())],
     'find-summaries',
   );
   const customers = await Promise.all(
-    rows.map(async (row) => ({
-      subscriberId: row.subscriber_id,
-      appUserIds: row.app_user_ids,
-      state: await stateOf(context, workspaceId, row),
-    })),
+    rows.map(async ({ subscriber_id: subscriberId, app_user_ids: appUserIds, version, summary }) => {
+      const stored = { subscriberId, version: Number(version) };
+      const { state } = summary ?? (await deriveSummary(context, workspaceId, stored)).summary;
+      return { subscriberId, appUserIds, state };
+    }),
   );
   return customers.sort(compareCustomers)[0] ?? null;
 }
 
-async function stateOf(
-  { database, readDatabase, logger, now }: AppContext,
-  workspaceId: string,
-  row: SummaryRow,
-): Promise<SubscriberState> {
-  const nowMs = now();
-  const { subscriber_id: subscriberId, format, summary, valid_until: validUntil } = row;
-  const version = Number(row.version);
-  if (format !== null && summary !== null && validUntil !== null && row.summary_version !== null) {
-    const stored = {
-      format,
-      summary,
-      version: Number(row.summary_version),
-      validUntilMs: validUntil.getTime(),
-    };
-    if (isUsable(stored, version, nowMs)) return summary.state;
-  }
-  const [subscriber, history] = await Promise.all([
-    readSubscriber(readDatabase, workspaceId, subscriberId),
-    readHistoryWithSources(readDatabase, workspaceId, subscriberId),
-  ]);
-  const fresh = summarize(history.events, subscriber?.snapshot ?? null, nowMs);
-  // A summary with another subscriber's purchases in it would miss that subscriber's late events.
-  if (history.sources.length === 1) {
-    saveSummaries(database, workspaceId, [{ subscriberId, version, summary: fresh, nowMs }]).catch(
-      (error: unknown) => logger.warn({ err: error, workspaceId, subscriberId }, 'could not save a summary'),
-    );
-  }
-  return fresh.state;
-}
-
 function compareCustomers(a: CustomerState, b: CustomerState): number {
-  const access =
-    Number(b.state.primary?.givesAccess ?? false) - Number(a.state.primary?.givesAccess ?? false);
-  if (access !== 0) return access;
-  const last = (b.state.lastEvent?.atMs ?? -1) - (a.state.lastEvent?.atMs ?? -1);
-  return last !== 0 ? last : a.subscriberId < b.subscriberId ? -1 : 1;
+  const hasAccess = ({ state }: CustomerState) => Number(state.primary?.givesAccess ?? false);
+  const lastAtMs = ({ state }: CustomerState) => state.lastEvent?.atMs ?? -1;
+  return (
+    hasAccess(b) - hasAccess(a) || lastAtMs(b) - lastAtMs(a) || compareTexts(a.subscriberId, b.subscriberId)
+  );
 }
 
 /** A snapshot older than this is refreshed in the background when a customer looks. */

@@ -1,35 +1,17 @@
 import { messagesFor } from '../i18n/messages.ts';
 import { priceText } from '../i18n/sentences.ts';
 import { describeCustomer } from '../subscription/describe-customer.ts';
-import { entitlementLabel } from '../subscription/names.ts';
+import { appStoreName, entitlementLabel } from '../subscription/names.ts';
 import type { Customer } from './customer.ts';
-import { viewCustomer } from './customer-view.ts';
-import { appStoreName, manageUrlOf } from './stores.ts';
+import { manageUrlOf, viewCustomer } from './customer-view.ts';
 
 /** Flat, so that every field can be mapped in Intercom's data connector. Dates are `YYYY-MM-DD`, UTC. */
-export interface FinAnswer {
-  readonly found: boolean;
-  readonly has_access: boolean;
-  /** One of the values of `subscription_status`, or `none`. */
-  readonly status: string;
-  /** A sentence that Fin can repeat. */
-  readonly summary: string;
-  readonly entitlements: string;
-  readonly plan: string;
-  readonly price: string;
-  readonly store: string;
-  readonly will_renew: boolean;
-  readonly renews_on: string;
-  readonly access_until: string;
-  readonly last_event: string;
-  readonly last_event_on: string;
-  readonly manage_url: string;
-}
-
-const UNKNOWN: FinAnswer = {
+const UNKNOWN = {
   found: false,
   has_access: false,
+  /** One of the values of `subscription_status`, or `none`. */
   status: 'none',
+  /** A sentence that Fin can repeat. */
   summary: 'No subscription is known for this customer.',
   entitlements: '',
   plan: '',
@@ -42,6 +24,8 @@ const UNKNOWN: FinAnswer = {
   last_event_on: '',
   manage_url: '',
 };
+
+export type FinAnswer = Readonly<typeof UNKNOWN>;
 
 /**
  * What the customer has, until when, and the last event. In English: Fin translates into the customer's language.

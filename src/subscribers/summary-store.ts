@@ -1,5 +1,7 @@
 import type { Sql } from '../database/sql.ts';
-import { SUMMARY_FORMAT, type SubscriberSummary, validUntil } from '../subscription/summary.ts';
+import { SUMMARY_FORMAT, type SubscriberSummary, summarize, validUntil } from '../subscription/summary.ts';
+import type { AppContext } from '../workspaces/app-context.ts';
+import { type HistorySource, readHistoryWithSources, readSubscriber } from './store.ts';
 
 export interface NewSummary {
   readonly subscriberId: string;
@@ -44,4 +46,25 @@ export async function saveSummaries(
     ],
     'save-summaries',
   );
+}
+
+/** Derives a summary from the whole history and stores it in the background for the next reader. */
+export async function deriveSummary(
+  { database, readDatabase, logger, now }: AppContext,
+  workspaceId: string,
+  { subscriberId, version }: Pick<NewSummary, 'subscriberId' | 'version'>,
+): Promise<{ summary: SubscriberSummary; sources: readonly HistorySource[] }> {
+  const nowMs = now();
+  const [subscriber, { events, sources }] = await Promise.all([
+    readSubscriber(readDatabase, workspaceId, subscriberId),
+    readHistoryWithSources(readDatabase, workspaceId, subscriberId),
+  ]);
+  const summary = summarize(events, subscriber?.snapshot ?? null, nowMs);
+  // A summary with another subscriber's purchases in it would not notice that one's late events.
+  if (sources.length === 1) {
+    saveSummaries(database, workspaceId, [{ subscriberId, version, summary, nowMs }]).catch(
+      (error: unknown) => logger.warn({ err: error, workspaceId, subscriberId }, 'could not store a summary'),
+    );
+  }
+  return { summary, sources };
 }
