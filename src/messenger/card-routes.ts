@@ -45,13 +45,11 @@ const requestSchema = z.object({
 
 type Person = z.infer<typeof personSchema>;
 
-/** The contact of a Messenger request. */
-type Viewer =
-  | { readonly kind: 'user'; readonly userId: string }
-  /** A lead, a visitor, or a user without an external id. */
-  | { readonly kind: 'anonymous' }
-  /** No contact at all: a teammate looks at the card in the inbox (seen in a production app). */
-  | { readonly kind: 'none' };
+/**
+ * The contact of a Messenger request: a user's external id; `anonymous` for a lead, a visitor, or a user without one;
+ * `none` where a teammate looks at the card in the inbox (seen in a production app).
+ */
+type Viewer = { readonly userId: string } | 'anonymous' | 'none';
 
 interface CardRequest {
   readonly workspaceId: string;
@@ -74,8 +72,8 @@ export function messengerCardRouter(context: AppContext): Router {
     const { workspaceId, viewer, componentId, messages } = request;
     const workspace = await readWorkspace(readDatabase, workspaceId);
     if (!isInstalled(workspace)) return notInstalled(publicUrl);
-    if (viewer.kind === 'none') return plainCard(messages.t('messenger.customerOnly'), messages);
-    if (viewer.kind === 'anonymous') return plainCard(messages.t('messenger.signInFirst'), messages);
+    if (viewer === 'none') return plainCard(messages.t('messenger.customerOnly'), messages);
+    if (viewer === 'anonymous') return plainCard(messages.t('messenger.signInFirst'), messages);
     if (!isTrusted(workspace)) return plainCard(messages.t('messenger.unverified'), messages);
     const customers = await findCustomers(readDatabase, workspaceId, {
       appUserId: viewer.userId,
@@ -152,10 +150,10 @@ function viewerOf(people: readonly Person[]): Viewer {
     if (!person) continue;
     const role = person.role ?? (person.type === 'contact' ? null : person.type);
     if (role === null) continue;
-    const userId = role === 'user' ? person.external_id || person.user_id || null : null;
-    return userId === null ? { kind: 'anonymous' } : { kind: 'user', userId };
+    const userId = role === 'user' ? person.external_id || person.user_id : null;
+    return userId ? { userId } : 'anonymous';
   }
-  return { kind: people.some((person) => person?.external_id || person?.user_id) ? 'anonymous' : 'none' };
+  return people.some((person) => person?.external_id || person?.user_id) ? 'anonymous' : 'none';
 }
 
 function isInstalled(workspace: Workspace | null): workspace is Workspace {

@@ -8,8 +8,7 @@ import type { CustomerState } from './customer.ts';
 
 /** Intercom's own examples: two hours. */
 const VALID_S = 2 * 3_600;
-const MAX_USER_ID_LENGTH = 255;
-const MAX_NAME_LENGTH = 255;
+const MAX_LENGTH = 255;
 
 const emailSchema = z.email().max(254);
 
@@ -66,46 +65,41 @@ export function readUser(body: unknown): MessengerUser {
 
 /** An app user ID exactly as RevenueCat knows it: case-sensitive and never trimmed. Throws AppError 400. */
 export function readUserId(value: unknown): string {
-  if (value === undefined || value === null || value === '') {
+  if (value === undefined || value === null || value === '')
     throw refused('user_id_missing', 'Send "user_id": the RevenueCat app user ID of the signed-in customer');
-  }
-  if (typeof value !== 'string') {
+  if (typeof value !== 'string')
     throw refused('user_id_invalid', '"user_id" must be a string: the RevenueCat app user ID');
-  }
-  if (isBlockedId(value)) {
+  if (isBlockedId(value))
     throw refused(
       'user_id_blocked',
       '"user_id" is one of the IDs that RevenueCat blocks, because broken apps send them for every customer. Send the ID of the signed-in customer.',
     );
-  }
-  if (value.length > MAX_USER_ID_LENGTH || value !== value.trim() || hasControls(value)) {
+  if (!isPlainText(value) || value !== value.trim())
     throw refused(
       'user_id_invalid',
-      `"user_id" must have 1 to ${MAX_USER_ID_LENGTH} characters, no leading or trailing space and no control characters`,
+      `"user_id" must have 1 to ${MAX_LENGTH} characters, no leading or trailing space and no control characters`,
     );
-  }
   return value;
 }
 
 function readEmail(value: unknown): string | null {
   if (value === undefined || value === null) return null;
-  const parsed = emailSchema.safeParse(value);
-  if (parsed.success) return parsed.data;
+  const { success, data } = emailSchema.safeParse(value);
+  if (success) return data;
   throw refused('email_invalid', '"email" is not an email address; leave it out when it is unknown');
 }
 
 function readName(value: unknown): string | null {
   if (value === undefined || value === null) return null;
-  const isName = typeof value === 'string' && value.trim() !== '' && value.length <= MAX_NAME_LENGTH;
-  if (isName && !hasControls(value)) return value;
+  if (typeof value === 'string' && value.trim() !== '' && isPlainText(value)) return value;
   throw refused(
     'name_invalid',
-    `"name" must be a string of 1 to ${MAX_NAME_LENGTH} characters; leave it out when it is unknown`,
+    `"name" must be a string of 1 to ${MAX_LENGTH} characters; leave it out when it is unknown`,
   );
 }
 
-function hasControls(text: string): boolean {
-  return /\p{Cc}/u.test(text) || !text.isWellFormed();
+function isPlainText(text: string): boolean {
+  return text.length <= MAX_LENGTH && !/\p{Cc}/u.test(text) && text.isWellFormed();
 }
 
 function refused(code: ErrorCode, message: string): AppError {

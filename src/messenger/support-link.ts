@@ -3,94 +3,77 @@ import { z } from 'zod';
 import type { Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import type { SecretBox, SecretLocation } from '../workspaces/secrets.ts';
-import type { MessengerUser } from './identity-token.ts';
 
-/** A link is made for the tap that opens it. */
-const LINK_VALID_S = 10 * 60;
-/** How long an opened page can be reloaded and can renew its identity token. */
-const SESSION_VALID_S = 12 * 3_600;
+type Purpose = 'link' | 'session';
+
+const VALID_S: Readonly<Record<Purpose, number>> = {
+  /** A link is made for the tap that opens it. */
+  link: 10 * 60,
+  /** How long an opened page can be reloaded and can renew its identity token. */
+  session: 12 * 3_600,
+};
+
+const grantSchema = z.object({
+  /** Names one link, and the session that opening it began. */
+  linkId: z.string().min(1),
+  /** The API key that made the link: revoking it ends its links and pages. */
+  keyId: z.uuid(),
+  user: z.object({ userId: z.string().min(1), email: z.string().nullable(), name: z.string().nullable() }),
+  /** BCP 47; `null`: the browser's. */
+  locale: z.string().nullable(),
+  expiresAtS: z.number(),
+});
 
 /** Who may see which customer's page, with which key. */
-export interface SupportGrant {
-  readonly workspaceId: string;
-  /** The API key that made the link: revoking it ends its links and pages. */
-  readonly keyId: string;
-  readonly user: MessengerUser;
-  /** BCP 47; `null`: the browser's. */
-  readonly locale: string | null;
-}
-
-/** A link or session as it was read back. */
-export interface OpenedGrant extends SupportGrant {
-  /** Names one link, and the session that opening it began. */
-  readonly linkId: string;
-}
+export type SupportGrant = Omit<z.infer<typeof grantSchema>, 'expiresAtS'> & { readonly workspaceId: string };
 
 export interface EncryptedGrant {
   readonly token: string;
   readonly expiresAtS: number;
 }
 
-type Purpose = 'link' | 'session';
-
 /** Authenticated with the token: a link is not accepted as a session, nor in another workspace. */
 const location = (purpose: Purpose, workspaceId: string) =>
   `support-${purpose}:${workspaceId}` as SecretLocation;
-
-const VALID_S: Readonly<Record<Purpose, number>> = { link: LINK_VALID_S, session: SESSION_VALID_S };
-
-const grantSchema = z.object({
-  linkId: z.string().min(1),
-  keyId: z.uuid(),
-  user: z.object({ userId: z.string().min(1), email: z.string().nullable(), name: z.string().nullable() }),
-  locale: z.string().nullable(),
-  expiresAtS: z.number(),
-});
 
 /**
  * Support links and their sessions. Both are encrypted with the server's keys, not only signed: an address ends up
  * in logs and histories, and must not tell the customer's id or e-mail.
  */
 export function createSupportLinks(secrets: SecretBox) {
-  function encrypt(purpose: Purpose, grant: OpenedGrant, nowMs: number): EncryptedGrant {
-    const { workspaceId, ...rest } = grant;
-    const expiresAtS = Math.floor(nowMs / 1_000) + VALID_S[purpose];
-    const plain = JSON.stringify({ ...rest, expiresAtS });
-    return { token: secrets.encrypt(plain, location(purpose, workspaceId)), expiresAtS };
-  }
+  const writer =
+    (purpose: Purpose) =>
+    ({ workspaceId, ...grant }: SupportGrant, nowMs: number): EncryptedGrant => {
+      const expiresAtS = Math.floor(nowMs / 1_000) + VALID_S[purpose];
+      const plain = JSON.stringify({ ...grant, expiresAtS });
+      return { token: secrets.encrypt(plain, location(purpose, workspaceId)), expiresAtS };
+    };
+  /** Throws AppError 401 `link_expired` or `link_invalid`: forged, or of another workspace. */
+  const reader =
+    (purpose: Purpose) =>
+    (token: string, workspaceId: string, nowMs: number): SupportGrant => {
+      const { expiresAtS, ...grant } = decrypt(token, location(purpose, workspaceId));
+      if (nowMs / 1_000 >= expiresAtS) throw expiredLink();
+      return { workspaceId, ...grant };
+    };
 
-  function read(
-    purpose: Purpose,
-    { token, workspaceId }: { token: string; workspaceId: string },
-    nowMs: number,
-  ): OpenedGrant {
-    let stored: unknown;
+  function decrypt(token: string, at: SecretLocation): z.infer<typeof grantSchema> {
     try {
-      stored = JSON.parse(secrets.decrypt(token, location(purpose, workspaceId)));
+      return grantSchema.parse(JSON.parse(secrets.decrypt(token, at)));
     } catch {
       throw invalidLink();
     }
-    const parsed = grantSchema.safeParse(stored);
-    if (!parsed.success) throw invalidLink();
-    const { expiresAtS, ...grant } = parsed.data;
-    if (nowMs / 1_000 >= expiresAtS) throw expiredLink();
-    return { workspaceId, ...grant };
   }
 
+  const newLink = writer('link');
   return {
-    newLink: (grant: SupportGrant, nowMs: number): EncryptedGrant =>
-      encrypt('link', { ...grant, linkId: randomBytes(12).toString('base64url') }, nowMs),
-    newSession: (grant: OpenedGrant, nowMs: number): EncryptedGrant => encrypt('session', grant, nowMs),
-    /** Throws AppError 401 `link_expired` or `link_invalid`: forged, or of another workspace. */
-    readLink: (token: string, workspaceId: string, nowMs: number): OpenedGrant =>
-      read('link', { token, workspaceId }, nowMs),
-    /** Throws AppError 401, like `readLink`. */
-    readSession: (token: string, workspaceId: string, nowMs: number): OpenedGrant =>
-      read('session', { token, workspaceId }, nowMs),
+    newLink: (grant: Omit<SupportGrant, 'linkId'>, nowMs: number): EncryptedGrant =>
+      newLink({ ...grant, linkId: randomBytes(12).toString('base64url') }, nowMs),
+    newSession: writer('session'),
+    readLink: reader('link'),
+    readSession: reader('session'),
   };
 }
-
-export type SupportLinks = ReturnType<typeof createSupportLinks>;
 
 /**
  * Marks a link as opened.
@@ -99,7 +82,7 @@ export type SupportLinks = ReturnType<typeof createSupportLinks>;
  */
 export async function useLink(
   sql: Sql,
-  { workspaceId, linkId }: OpenedGrant,
+  { workspaceId, linkId }: SupportGrant,
   nowMs: number,
 ): Promise<boolean> {
   const now = new Date(nowMs);
@@ -113,7 +96,7 @@ export async function useLink(
     [
       workspaceId,
       createHash('sha256').update(linkId).digest('base64url'),
-      new Date(nowMs + LINK_VALID_S * 1_000),
+      new Date(nowMs + VALID_S.link * 1_000),
     ],
   );
   return rows.length > 0;

@@ -14,7 +14,7 @@ import { findKeyHolder, type KeyHolder, messengerSecretOf } from './api-keys.ts'
 import { type CustomerState, findCustomerState, findCustomers, refreshStale } from './customer.ts';
 import { viewCustomer } from './customer-view.ts';
 import { type IdentityToken, signIdentityToken } from './identity-token.ts';
-import { createSupportLinks, expiredLink, invalidLink, type OpenedGrant, useLink } from './support-link.ts';
+import { createSupportLinks, expiredLink, invalidLink, type SupportGrant, useLink } from './support-link.ts';
 import { supportPolicy } from './support-policy.ts';
 
 /** A browser accepts the prefix for HTTPS only; `__Host-` would not allow the cookie's path. */
@@ -76,7 +76,7 @@ export function supportRouter(context: AppContext, pageScript: Asset): Router {
   const links = createSupportLinks(secrets);
 
   /** Throws AppError 401 for a link or session that is not valid or no longer valid. */
-  async function open(req: Request): Promise<{ grant: OpenedGrant; holder: KeyHolder }> {
+  async function open(req: Request): Promise<{ grant: SupportGrant; holder: KeyHolder }> {
     const workspaceId = String(req.params.workspaceId);
     const cookie = parseCookie(req.headers.cookie ?? '')[cookieOf(context.config.production)] ?? '';
     const token = req.query.token;
@@ -92,7 +92,7 @@ export function supportRouter(context: AppContext, pageScript: Asset): Router {
   }
 
   /** A link opens once; the browser that opened it may load the same address again. */
-  function reopen(cookie: string, { workspaceId, linkId }: OpenedGrant): void {
+  function reopen(cookie: string, { workspaceId, linkId }: SupportGrant): void {
     try {
       if (links.readSession(cookie, workspaceId, now()).linkId === linkId) return;
     } catch (error) {
@@ -103,7 +103,7 @@ export function supportRouter(context: AppContext, pageScript: Asset): Router {
 
   /** `null` without a Messenger secret: the page then shows the subscription only. */
   function signToken(
-    grant: OpenedGrant,
+    grant: SupportGrant,
     holder: KeyHolder,
     customer: CustomerState | null,
   ): IdentityToken | null {
@@ -120,7 +120,7 @@ export function supportRouter(context: AppContext, pageScript: Asset): Router {
     }
   }
 
-  function setSession(res: Response, grant: OpenedGrant): void {
+  function setSession(res: Response, grant: SupportGrant): void {
     const session = links.newSession(grant, now());
     res.append(
       'Set-Cookie',
@@ -218,7 +218,7 @@ export function supportRouter(context: AppContext, pageScript: Asset): Router {
 }
 
 /** Ties a page to the link that opened it. */
-function pageId({ linkId }: OpenedGrant): string {
+function pageId({ linkId }: SupportGrant): string {
   return createHash('sha256').update(`page|${linkId}`).digest('base64url').slice(0, 22);
 }
 

@@ -67,13 +67,12 @@ function endUnlisted(fold: HistoryFold, matched: ReadonlySet<StateBuilder>, take
   }
 }
 
-function applyRevenue(fold: HistoryFold, snapshot: Snapshot): void {
-  fold.snapshotRevenueUsdCents = 0;
-  for (const { environment, revenueUsdCents } of [...snapshot.subscriptions, ...snapshot.purchases])
-    if (environment === 'production') fold.snapshotRevenueUsdCents += revenueUsdCents;
-  // More than all events together: the history began before the first of them. Later events add to it.
-  if (fold.snapshotRevenueUsdCents > fold.chargedUsdCents)
-    fold.lifetimeValueUsdCents = fold.snapshotRevenueUsdCents;
+/** More than all events together: the history began before the first of them. Later events add to it. */
+function applyRevenue(fold: HistoryFold, { subscriptions, purchases }: Snapshot): void {
+  const revenueUsdCents = [...subscriptions, ...purchases]
+    .filter(({ environment }) => environment === 'production')
+    .reduce((sum, item) => sum + item.revenueUsdCents, 0);
+  if (revenueUsdCents > fold.chargedUsdCents) fold.lifetimeValueUsdCents = revenueUsdCents;
 }
 
 function matchSubscription(

@@ -3,7 +3,6 @@ import {
   type DescriptionContext,
   describeSubscription,
   endDate,
-  failedAtMs,
   isPaymentFailing,
   isRunning,
   outlasts,
@@ -78,21 +77,21 @@ export function describeCustomer(state: SubscriberState, context: DescriptionCon
 
 /** Access that something else, such as a grant, gives or gave for longer did not end with the failed payment. */
 function failedPayments(
-  failed: readonly SubscriptionDescription[],
+  subscriptions: readonly SubscriptionDescription[],
   state: SubscriberState,
-  context: DescriptionContext,
+  { nowMs }: DescriptionContext,
 ): Statement[] {
-  return failed
-    .filter(({ subscription }) => isPaymentFailing(subscription, context.nowMs))
+  return subscriptions
+    .filter(({ subscription }) => isPaymentFailing(subscription, nowMs))
     .map(({ subscription, what }) => {
-      const { entitlements, givesAccess, expiredAtMs } = subscription;
+      const { entitlements, givesAccess, expiredAtMs, billingIssueAtMs } = subscription;
       const isOutlasted = [...state.subscriptions, ...state.grants].some(
         (other) =>
           other.entitlements.some((key) => entitlements.includes(key)) && outlasts(other, subscription),
       );
       const isListed = state.entitlements.some(({ lookupKey }) => entitlements.includes(lookupKey));
       const since = givesAccess || isOutlasted || isListed ? null : expiredAtMs;
-      return { kind: 'paymentFailed', what, on: failedAtMs(subscription, context), since };
+      return { kind: 'paymentFailed', what, on: billingIssueAtMs, since };
     });
 }
 

@@ -19,7 +19,7 @@ export type Statement =
   | { kind: 'bought'; what: string; until: At; charges: 'again' | 'never' }
   | { kind: 'willPause'; what: string; until: At; resumes: At }
   | { kind: 'paused'; what: string; since: At; resumes: At; sum: Money | null }
-  | { kind: 'grace'; what: string; on: number; until: At; store: string | null }
+  | { kind: 'grace'; what: string; on: At; until: At; store: string | null }
   | { kind: 'incomplete'; what: string }
   | { kind: 'expired'; what: string; since: At; reason: EndReason | null; price: Price | null }
   | { kind: 'familyEnded'; what: string; since: At }
@@ -34,7 +34,7 @@ export type Statement =
   // Only agents read these: a customer sees each subscription with its own sentence.
   | { kind: 'alsoGranted'; what: string; until: At }
   /** `since` is the end of access, `null` while it lasts. */
-  | { kind: 'paymentFailed'; what: string; on: number; since: At }
+  | { kind: 'paymentFailed'; what: string; on: At; since: At }
   /** `charges` is `never` where nothing will be charged again. */
   | {
       kind: 'several';
@@ -230,7 +230,7 @@ function mainStatement(
       : { kind: 'familyEnded', what, since: endDate(expiredAtMs) };
   }
   if (givesAccess && isPaymentFailing(subscription, context.nowMs))
-    return { kind: 'grace', what, on: failedAtMs(subscription, context), until, store };
+    return { kind: 'grace', what, on: subscription.billingIssueAtMs, until, store };
   switch (status) {
     case 'trial':
       return { kind: 'trial', what, until, price: priceOf(subscription) };
@@ -300,10 +300,6 @@ function endReason(subscription: SubscriptionState): EndReason | null {
   if (reason === 'BILLING_ERROR' && cancelReason === 'BILLING_ERROR' && billingIssueAtMs === null)
     return 'UNSUBSCRIBE';
   return END_REASONS.find((known) => known === reason) ?? null;
-}
-
-export function failedAtMs(subscription: SubscriptionState, { nowMs }: DescriptionContext): number {
-  return subscription.billingIssueAtMs ?? subscription.cancelledAtMs ?? subscription.endsAtMs ?? nowMs;
 }
 
 /** The end of what was cancelled is not the end of access where a grant lasts longer. */

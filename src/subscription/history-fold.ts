@@ -27,9 +27,6 @@ export interface HistoryFold {
   lifetimeValueUsdCents: number;
   /** What was charged, refunds not subtracted. */
   chargedUsdCents: number;
-  hasRevenueEvents: boolean;
-  /** Production revenue of the snapshot, for a history without prices. */
-  snapshotRevenueUsdCents: number;
   paid: readonly Money[];
   firstPurchaseAtMs: number | null;
   firstPaidAtMs: number | null;
@@ -46,8 +43,6 @@ export function emptyFold(): HistoryFold {
     listedEntitlements: new Map(),
     lifetimeValueUsdCents: 0,
     chargedUsdCents: 0,
-    hasRevenueEvents: false,
-    snapshotRevenueUsdCents: 0,
     paid: [],
     firstPurchaseAtMs: null,
     firstPaidAtMs: null,
@@ -93,7 +88,6 @@ function foldTotals(fold: HistoryFold, event: LifecycleEvent, sum: Sum | null): 
   if (usdCents === null) return;
   fold.lifetimeValueUsdCents += usdCents;
   fold.chargedUsdCents += Math.max(0, usdCents);
-  fold.hasRevenueEvents = true;
 }
 
 /** Which key a purchase that is not known yet goes under. */

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { isRecord } from '../text.ts';
-import { fitsKey, isBlockedId, preferredAppUserIds } from './identities.ts';
+import { fitsKey, preferredAppUserIds } from './identities.ts';
 import { classify } from './kinds.ts';
 import { toMinor } from './money.ts';
 import type { Environment, LifecycleEvent } from './types.ts';
@@ -136,12 +136,7 @@ export function readEvent(
     store: event.store,
     productId: event.product_id,
     newProductId: event.new_product_id,
-    entitlements:
-      event.entitlement_ids.length > 0
-        ? event.entitlement_ids
-        : event.entitlement_id
-          ? [event.entitlement_id]
-          : [],
+    entitlements: event.entitlement_ids.length > 0 ? event.entitlement_ids : single(event.entitlement_id),
     periodType: event.period_type,
     purchasedAtMs: event.purchased_at_ms,
     expiresAtMs: event.expiration_at_ms,
@@ -160,8 +155,12 @@ export function readEvent(
     country: event.country_code,
     transferredFrom: event.transferred_from,
     transferredTo: event.transferred_to,
-    raw: typeof body === 'object' && body !== null ? (body as Record<string, unknown>) : {},
+    raw: isRecord(body) ? body : {},
   };
+}
+
+function single(value: string | null): string[] {
+  return value === null ? [] : [value];
 }
 
 /** Nothing was sold before 1970, and Intercom takes no second before it: such a time is a missing one. */
@@ -196,14 +195,10 @@ export function identifiersOf(body: unknown): Identifiers {
   if (type === 'PURCHASE_REDEEMED') {
     const by = usable([...event.redeemed_by, ...own]);
     const from = usable(event.redeemed_from);
-    switch (event.redemption_outcome?.toLowerCase()) {
-      case 'alias':
-        return { customer: preferredAppUserIds([...by, ...from]), source: [] };
-      case 'transfer':
-        return separate(by, from);
-      default:
-        return { customer: by.length > 0 ? by : from, source: [] };
-    }
+    const outcome = event.redemption_outcome?.toLowerCase();
+    if (outcome === 'alias') return { customer: usable([...by, ...from]), source: [] };
+    if (outcome === 'transfer') return separate(by, from);
+    return { customer: by.length > 0 ? by : from, source: [] };
   }
   return { customer: own, source: [] };
 }
@@ -214,10 +209,7 @@ function separate(customer: readonly string[], source: readonly string[]): Ident
   return { customer, source: source.filter((id) => !customer.includes(id)) };
 }
 
+/** The current id leads when it is identified; otherwise any identified alias is the better name. */
 function usable(ids: readonly (string | null)[]): string[] {
-  const present = ids.filter((id): id is string => id !== null && !isBlockedId(id));
-  const [first, ...rest] = present;
-  if (first === undefined) return [];
-  // The current id leads when it is identified; otherwise any identified alias is the better name.
-  return preferredAppUserIds([first, ...rest]);
+  return preferredAppUserIds(ids.filter((id) => id !== null));
 }

@@ -97,7 +97,6 @@ function summarizeFold(
   const last = ordered.findLast(
     (event) => isDeliverable(event.kind) && environmentOf(event) === 'production',
   );
-  const usdCents = fold.hasRevenueEvents ? fold.lifetimeValueUsdCents : fold.snapshotRevenueUsdCents;
   return {
     status: primary?.status ?? null,
     primary,
@@ -107,7 +106,7 @@ function summarizeFold(
     consumables: consumables.slice(0, MAX_CONSUMABLES),
     entitlements: entitlementsOf(active, fold.listedEntitlements, nowMs),
     // A refund whose purchase is unknown would leave less than nothing.
-    lifetimeValueUsdCents: Math.max(0, usdCents),
+    lifetimeValueUsdCents: Math.max(0, fold.lifetimeValueUsdCents),
     paid: [...fold.paid].sort((a, b) => compareTexts(a.currency, b.currency)),
     firstPurchaseAtMs,
     firstPaidAtMs: fold.firstPaidAtMs,

@@ -141,6 +141,23 @@ test('an agent who made a grant is named', () => {
   assert.equal(agentSentence(m, statement), 'Access, granted by Ada for life. Not paying.');
 });
 
+test('nothing is left to pay for a purchase for life only where nothing else renews', () => {
+  const life = event('NON_RENEWING_PURCHASE', 0, {
+    ...period(0, null, 99),
+    product_id: 'lifetime',
+    original_transaction_id: 'life',
+  });
+  const says = (...events: LifecycleEvent[]) => {
+    const state = deriveState(events, null, day(2));
+    return customerText(messagesFor('en'), [describeCustomer(state, { names: NAMES, nowMs: day(2) })]);
+  };
+  assert.equal(says(life), 'You have Pro for life. There is nothing more to pay.');
+  assert.equal(
+    says(life, buy(0, 30)),
+    'You have Pro for $10.00 a month. It renews on Jan 31, 2026. You have Pro for life.',
+  );
+});
+
 test('the customer hears of grants too, and of no test purchase', () => {
   const m = messagesFor('en');
   const described = (...events: LifecycleEvent[]) =>

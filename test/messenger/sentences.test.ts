@@ -132,6 +132,17 @@ describe('what a customer is told', () => {
     assert.equal(holdingOf([{ store: 'STRIPE' }], 0.5).mustAsk, true);
   });
 
+  it('offers a way to the card that the store still retries after access has ended', () => {
+    const at = { event_timestamp_ms: START_MS + 30 * DAY_MS };
+    const failing = [
+      {},
+      { type: 'BILLING_ISSUE', ...at },
+      { type: 'EXPIRATION', expiration_reason: 'BILLING_ERROR', ...at },
+    ];
+    assert.ok(holdingOf(failing, 40).manage);
+    assert.equal(holdingOf(failing, 100).manage, null);
+  });
+
   it('is said in every language, each in its own words', () => {
     for (const [what, events] of SAID) {
       const said = LANGUAGES.map((language) => holdingOf(events, 0.5, language).sentence);

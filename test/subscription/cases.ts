@@ -158,6 +158,66 @@ export const CASES: readonly Case[] = [
     says: `Paused since ${date(30)}. Resumes and charges $10.00 on ${date(60)}.`,
   },
   {
+    name: 'cancelled before the pause began',
+    events: [
+      buy(0, 30, play),
+      event('SUBSCRIPTION_PAUSED', 5, { ...period(0, 30), ...play, auto_resume_at_ms: day(60) }),
+      cancel(8, 'UNSUBSCRIBE', play),
+    ],
+    on: 10,
+    status: 'cancelled',
+    says: `Pro, cancelled on ${date(8)}. Access until ${date(30)}. No further charge.`,
+  },
+  {
+    name: 'cancelled while paused: nothing resumes and charges',
+    events: [
+      buy(0, 30, play),
+      event('SUBSCRIPTION_PAUSED', 5, { ...period(0, 30), ...play, auto_resume_at_ms: day(60) }),
+      expire(30, 'SUBSCRIPTION_PAUSED', play),
+      cancel(40, 'UNSUBSCRIBE', play),
+    ],
+    on: 45,
+    status: 'expired',
+    says: `No access since ${date(30)}: cancelled. Had Pro, $10.00 a month.`,
+    rows: { Ended: date(30) },
+  },
+  {
+    name: 'a prepaid plan that was topped up',
+    events: [
+      buy(0, 30, { ...play, period_type: 'PREPAID' }),
+      renew(20, 60, { ...play, period_type: 'PREPAID' }),
+    ],
+    on: 25,
+    status: 'active',
+    says: `Pro, prepaid until ${date(60)}. Does not renew automatically.`,
+    attributes: { rc_will_renew: false, rc_lifetime_value_usd: 20 },
+  },
+  {
+    name: 'a prepaid plan beside a subscription',
+    events: [buy(0, 30, { ...play, period_type: 'PREPAID' }), buy(5, 35, team)],
+    on: 25,
+    says: `Team (monthly, Stripe) and Pro (Google Play, prepaid, until ${date(30)}). Next charge $19.00 on ${date(35)}.`,
+  },
+  {
+    name: 'bought for life beside a subscription that still renews',
+    events: [
+      buy(0, 30),
+      event('NON_RENEWING_PURCHASE', 5, {
+        ...period(5, null, 99),
+        product_id: 'lifetime',
+        original_transaction_id: 'life',
+      }),
+    ],
+    on: 10,
+    says: `Pro (monthly, App Store) and Pro (App Store, bought once). Next charge $10.00 on ${date(30)}.`,
+  },
+  {
+    name: 'a subscription whose end is decades away',
+    events: [buy(0, 30, { expiration_at_ms: Date.UTC(2099, 0, 1) })],
+    on: 10,
+    says: 'Pro, $10.00.',
+  },
+  {
     name: 'a change of product ahead',
     events: [buy(0, 30), event('PRODUCT_CHANGE', 10, { ...period(0, 30), new_product_id: 'pro_yearly' })],
     on: 12,
@@ -417,6 +477,27 @@ export const CASES: readonly Case[] = [
     attributes: { rc_will_renew: true },
   },
   {
+    name: 'a price increase that was refused is a cancellation',
+    events: [
+      buy(0, 30),
+      event('PRICE_INCREASE_CONSENT_REQUIRED', 3),
+      cancel(20, 'PRICE_INCREASE'),
+      expire(30, 'PRICE_INCREASE'),
+    ],
+    on: 35,
+    status: 'expired',
+    says: `No access since ${date(30)}: price increase not agreed to. Had Pro, $10.00 a month.`,
+  },
+  {
+    name: "a change to a product that is known by RevenueCat's own id alone",
+    events: [buy(0, 30)],
+    snapshot: snapshotOf(2, [
+      apiSubscription({ autoRenewalStatus: 'will_change_product', pendingProductId: 'prod4f31bd16ab' }),
+    ]),
+    on: 5,
+    says: `Pro, $10.00 a month. Next charge ${date(30)}. Changes to another product at the next renewal.`,
+  },
+  {
     name: 'an entitlement of the sandbox stays off the contact',
     events: [],
     snapshot: snapshotOf(1, [apiSubscription({ environment: 'sandbox' })]),
@@ -630,6 +711,18 @@ export const CASES: readonly Case[] = [
     events: [buy(0, 30), issue(30, null), expire(30, 'BILLING_ERROR'), buy(20, 50, team)],
     on: 35,
     says: `Payment for Pro failed on ${date(30)}. No access since ${date(30)}. Team, $19.00 a month. Next charge ${date(50)}.`,
+  },
+  {
+    name: 'a grant after a payment that failed was the last access',
+    events: [
+      buy(0, 30),
+      issue(30, null),
+      expire(30, 'BILLING_ERROR'),
+      grant(33, 63),
+      event('EXPIRATION', 63, { ...period(33, 63), store: 'PROMOTIONAL', transaction_id: 'g33' }),
+    ],
+    on: 70,
+    says: `Payment for Pro failed on ${date(30)}. No access since ${date(63)}. Pro had been granted.`,
   },
 
   // Where purchases went.
