@@ -75,6 +75,8 @@ export function createSupportLinks(secrets: SecretBox) {
   };
 }
 
+export type SupportLinks = ReturnType<typeof createSupportLinks>;
+
 /**
  * Marks a link as opened.
  *

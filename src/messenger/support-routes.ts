@@ -14,7 +14,14 @@ import { findKeyHolder, type KeyHolder, messengerSecretOf } from './api-keys.ts'
 import { type CustomerState, findCustomerState, findCustomers, refreshStale } from './customer.ts';
 import { viewCustomer } from './customer-view.ts';
 import { type IdentityToken, signIdentityToken } from './identity-token.ts';
-import { createSupportLinks, expiredLink, invalidLink, type SupportGrant, useLink } from './support-link.ts';
+import {
+  createSupportLinks,
+  expiredLink,
+  invalidLink,
+  type SupportGrant,
+  type SupportLinks,
+  useLink,
+} from './support-link.ts';
 import { supportPolicy } from './support-policy.ts';
 
 /** A browser accepts the prefix for HTTPS only; `__Host-` would not allow the cookie's path. */
@@ -63,158 +70,165 @@ async function bundle(entryPoint: string): Promise<Asset> {
   }
 }
 
+interface SupportSite {
+  readonly context: AppContext;
+  readonly links: SupportLinks;
+  readonly eta: Eta;
+  readonly style: Asset;
+  readonly script: Asset;
+}
+
 /**
  * The hosted page for a web view or a help link: `GET /support/:workspaceId`, `POST /support/:workspaceId/token`
  * for renewing the identity token, and the page's files. Mounted at `/`.
  */
-// biome-ignore lint/complexity/noExcessiveLinesPerFunction: one short handler for each route
-export function supportRouter(context: AppContext, pageScript: Asset): Router {
-  const { database, readDatabase, logger, now, secrets } = context;
-  const { publicUrl } = context.config;
+export function supportRouter(context: AppContext, script: Asset): Router {
   const eta = new Eta({ views: join(import.meta.dirname, 'views'), autoEscape: true, cache: true });
   const style = toAsset(readFileSync(join(import.meta.dirname, 'assets', 'support.css'), 'utf8'));
-  const links = createSupportLinks(secrets);
-
-  /** Throws AppError 401 for a link or session that is not valid or no longer valid. */
-  async function open(req: Request): Promise<{ grant: SupportGrant; holder: KeyHolder }> {
-    const workspaceId = String(req.params.workspaceId);
-    const cookie = parseCookie(req.headers.cookie ?? '')[cookieOf(context.config.production)] ?? '';
-    const token = req.query.token;
-    const isLink = typeof token === 'string' && req.method === 'GET';
-    const grant = isLink
-      ? links.readLink(token, workspaceId, now())
-      : links.readSession(cookie, workspaceId, now());
-    // Not from a replica: a key that was just revoked must not open anything.
-    const holder = await findKeyHolder(database, workspaceId, { keyId: grant.keyId });
-    if (!holder || holder.isRevoked) throw invalidLink();
-    if (isLink && !(await useLink(database, grant, now()))) reopen(cookie, grant);
-    return { grant, holder };
-  }
-
-  /** A link opens once; the browser that opened it may load the same address again. */
-  function reopen(cookie: string, { workspaceId, linkId }: SupportGrant): void {
-    try {
-      if (links.readSession(cookie, workspaceId, now()).linkId === linkId) return;
-    } catch (error) {
-      if (!(error instanceof AppError)) throw error;
-    }
-    throw expiredLink();
-  }
-
-  /** `null` without a Messenger secret: the page then shows the subscription only. */
-  function signToken(
-    grant: SupportGrant,
-    holder: KeyHolder,
-    customer: CustomerState | null,
-  ): IdentityToken | null {
-    try {
-      const secret = messengerSecretOf(context, holder);
-      return signIdentityToken(secret, grant.user, { customer, nowMs: now() });
-    } catch (error) {
-      if (!(error instanceof AppError)) throw error;
-      logger.warn(
-        { code: error.code, workspaceId: holder.workspaceId },
-        'support page without the Messenger',
-      );
-      return null;
-    }
-  }
-
-  function setSession(res: Response, grant: SupportGrant): void {
-    const session = links.newSession(grant, now());
-    res.append(
-      'Set-Cookie',
-      stringifySetCookie({
-        name: cookieOf(context.config.production),
-        value: session.token,
-        httpOnly: true,
-        sameSite: 'lax',
-        secure: context.config.production,
-        path: `/support/${encodeURIComponent(grant.workspaceId)}`,
-        maxAge: session.expiresAtS - Math.floor(now() / 1_000),
-      }),
-    );
-  }
-
-  function setHeaders(req: Request, res: Response): void {
-    const origins = new Set([publicUrl, originOf(req)].filter((origin) => origin !== null));
-    res.set({
-      'Cache-Control': 'no-store',
-      'Content-Security-Policy': supportPolicy([...origins].map((origin) => `${origin}/support/`)),
-      // The link must not reach other sites.
-      'Referrer-Policy': 'no-referrer',
-    });
-  }
-
-  async function show(req: Request, res: Response): Promise<void> {
-    const { grant, holder } = await open(req);
-    const { workspaceId, region, timezone } = holder;
-    const messages = messagesOf(req, grant.locale, timezone);
-    const customers = await findCustomers(readDatabase, workspaceId, {
-      appUserId: grant.user.userId,
-      nowMs: now(),
-    });
-    refreshStale(context, workspaceId, customers);
-    const identity = signToken(grant, holder, customers[0] ?? null);
-    if (req.query.token !== undefined) setSession(res, grant);
-    setHeaders(req, res);
-    const html = eta.render('./support', {
-      language: messages.language,
-      t: messages.t,
-      view: viewCustomer(customers, messages, now()),
-      maxHistory: MAX_HISTORY,
-      boot: {
-        appId: workspaceId,
-        region: SDK_REGIONS[region],
-        jwt: identity?.token ?? '',
-        expiresAt: identity?.expiresAtS ?? '',
-        renewUrl: `/support/${encodeURIComponent(workspaceId)}/token?page=${pageId(grant)}`,
-      },
-      styleVersion: style.version,
-      scriptVersion: pageScript.version,
-    });
-    res.type('html').send(html);
-  }
-
-  const showOrExplain: RequestHandler = async (req, res) => {
-    try {
-      await show(req, res);
-    } catch (error) {
-      if (!(error instanceof AppError) || error.status !== 401) throw error;
-      logger.info({ code: error.code, workspaceId: req.params.workspaceId }, 'support link refused');
-      if (req.accepts(['html', 'json']) !== 'html') throw error;
-      const { language, t } = messagesOf(req, null, 'UTC');
-      setHeaders(req, res);
-      const html = eta.render('./problem', {
-        language,
-        title: t(error.code === 'link_expired' ? 'messenger.link.expired' : 'messenger.link.invalid'),
-        text: t('messenger.link.reopen'),
-        styleVersion: style.version,
-      });
-      res.status(401).type('html').send(html);
-    }
-  };
-
-  const renew: RequestHandler = async (req, res) => {
-    res.set('Cache-Control', 'no-store');
-    const { grant, holder } = await open(req);
-    // A browser has one session: a page that was opened earlier for another customer must not become theirs.
-    if (req.query.page !== pageId(grant)) throw invalidLink();
-    const secret = messengerSecretOf(context, holder);
-    const customer = await findCustomerState(context, holder.workspaceId, grant.user.userId);
-    const identity = signIdentityToken(secret, grant.user, { customer, nowMs: now() });
-    res.json({ token: identity.token, expires_at: identity.expiresAtS });
-  };
-
+  const site = { context, links: createSupportLinks(context.secrets), eta, style, script };
   const router = Router({ strict: true, caseSensitive: true });
   const cached = (type: string, { content }: Asset): RequestHandler => {
     return (_req, res) => void res.set('Cache-Control', 'public, max-age=86400').type(type).send(content);
   };
   router.get('/assets/support.css', cached('css', style));
-  router.get('/assets/support.js', cached('js', pageScript));
-  router.get('/support/:workspaceId', showOrExplain);
-  router.post('/support/:workspaceId/token', renew);
+  router.get('/assets/support.js', cached('js', script));
+  router.get('/support/:workspaceId', (req, res) => showOrExplain(site, req, res));
+  router.post('/support/:workspaceId/token', (req, res) => renewToken(site, req, res));
   return router;
+}
+
+async function showOrExplain(site: SupportSite, req: Request, res: Response): Promise<void> {
+  try {
+    await show(site, req, res);
+  } catch (error) {
+    if (!(error instanceof AppError) || error.status !== 401) throw error;
+    site.context.logger.info(
+      { code: error.code, workspaceId: req.params.workspaceId },
+      'support link refused',
+    );
+    if (req.accepts(['html', 'json']) !== 'html') throw error;
+    const { language, t } = messagesOf(req, null, 'UTC');
+    setHeaders(site, req, res);
+    const html = site.eta.render('./problem', {
+      language,
+      title: t(error.code === 'link_expired' ? 'messenger.link.expired' : 'messenger.link.invalid'),
+      text: t('messenger.link.reopen'),
+      styleVersion: site.style.version,
+    });
+    res.status(401).type('html').send(html);
+  }
+}
+
+async function show(site: SupportSite, req: Request, res: Response): Promise<void> {
+  const { context, eta, style, script } = site;
+  const { grant, holder } = await open(site, req);
+  const { workspaceId, region, timezone } = holder;
+  const messages = messagesOf(req, grant.locale, timezone);
+  const nowMs = context.now();
+  const appUserId = grant.user.userId;
+  const customers = await findCustomers(context.readDatabase, workspaceId, { appUserId, nowMs });
+  refreshStale(context, workspaceId, customers);
+  const identity = signToken(site, grant, { holder, customer: customers[0] ?? null });
+  if (req.query.token !== undefined) setSession(site, grant, res);
+  setHeaders(site, req, res);
+  const html = eta.render('./support', {
+    language: messages.language,
+    t: messages.t,
+    view: viewCustomer(customers, messages, nowMs),
+    maxHistory: MAX_HISTORY,
+    boot: {
+      appId: workspaceId,
+      region: SDK_REGIONS[region],
+      jwt: identity?.token ?? '',
+      expiresAt: identity?.expiresAtS ?? '',
+      renewUrl: `/support/${encodeURIComponent(workspaceId)}/token?page=${pageId(grant)}`,
+    },
+    styleVersion: style.version,
+    scriptVersion: script.version,
+  });
+  res.type('html').send(html);
+}
+
+async function renewToken(site: SupportSite, req: Request, res: Response): Promise<void> {
+  const { context } = site;
+  res.set('Cache-Control', 'no-store');
+  const { grant, holder } = await open(site, req);
+  // A browser has one session: a page that was opened earlier for another customer must not become theirs.
+  if (req.query.page !== pageId(grant)) throw invalidLink();
+  const secret = messengerSecretOf(context, holder);
+  const customer = await findCustomerState(context, holder.workspaceId, grant.user.userId);
+  const identity = signIdentityToken(secret, grant.user, { customer, nowMs: context.now() });
+  res.json({ token: identity.token, expires_at: identity.expiresAtS });
+}
+
+/** Throws AppError 401 for a link or session that is not valid or no longer valid. */
+async function open(site: SupportSite, req: Request): Promise<{ grant: SupportGrant; holder: KeyHolder }> {
+  const { context, links } = site;
+  const { database } = context;
+  const nowMs = context.now();
+  const workspaceId = String(req.params.workspaceId);
+  const cookie = parseCookie(req.headers.cookie ?? '')[cookieOf(context.config.production)] ?? '';
+  const token = req.query.token;
+  const isLink = typeof token === 'string' && req.method === 'GET';
+  const grant = isLink
+    ? links.readLink(token, workspaceId, nowMs)
+    : links.readSession(cookie, workspaceId, nowMs);
+  // Not from a replica: a key that was just revoked must not open anything.
+  const holder = await findKeyHolder(database, workspaceId, { keyId: grant.keyId });
+  if (!holder || holder.isRevoked) throw invalidLink();
+  const isReopened = isLink && !(await useLink(database, grant, nowMs));
+  if (isReopened && !hasOpened(site, grant, cookie)) throw expiredLink();
+  return { grant, holder };
+}
+
+/** A link opens once; the browser that opened it, which has its session, may load the same address again. */
+function hasOpened({ context, links }: SupportSite, grant: SupportGrant, cookie: string): boolean {
+  try {
+    return links.readSession(cookie, grant.workspaceId, context.now()).linkId === grant.linkId;
+  } catch (error) {
+    if (error instanceof AppError) return false;
+    throw error;
+  }
+}
+
+/** `null` without a Messenger secret: the page then shows the subscription only. */
+function signToken(
+  { context }: SupportSite,
+  { user, workspaceId }: SupportGrant,
+  { holder, customer }: { holder: KeyHolder; customer: CustomerState | null },
+): IdentityToken | null {
+  try {
+    const secret = messengerSecretOf(context, holder);
+    return signIdentityToken(secret, user, { customer, nowMs: context.now() });
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    context.logger.warn({ code: error.code, workspaceId }, 'support page without the Messenger');
+    return null;
+  }
+}
+
+function setSession({ context, links }: SupportSite, grant: SupportGrant, res: Response): void {
+  const { token, expiresAtS } = links.newSession(grant, context.now());
+  const cookie = stringifySetCookie({
+    name: cookieOf(context.config.production),
+    value: token,
+    httpOnly: true,
+    sameSite: 'lax',
+    secure: context.config.production,
+    path: `/support/${encodeURIComponent(grant.workspaceId)}`,
+    maxAge: expiresAtS - Math.floor(context.now() / 1_000),
+  });
+  res.append('Set-Cookie', cookie);
+}
+
+function setHeaders({ context }: SupportSite, req: Request, res: Response): void {
+  const origins = new Set([context.config.publicUrl, originOf(req)].filter((origin) => origin !== null));
+  res.set({
+    'Cache-Control': 'no-store',
+    'Content-Security-Policy': supportPolicy([...origins].map((origin) => `${origin}/support/`)),
+    // The link must not reach other sites.
+    'Referrer-Policy': 'no-referrer',
+  });
 }
 
 /** Ties a page to the link that opened it. */
