@@ -10,7 +10,7 @@ import {
 } from '../subscription/names.ts';
 import type { LifecycleEvent } from '../subscription/types.ts';
 import { isRecord } from '../text.ts';
-import type { Messages } from './messages.ts';
+import type { MessageKey, Messages } from './messages.ts';
 import { storeText, type Voice } from './sentences.ts';
 
 /** One line of a timeline: a title and what else there is to say, without the date. */
@@ -32,14 +32,18 @@ export function eventText(m: Messages, voice: Voice, event: LifecycleEvent, name
   return { title: titleText(line), subtitle: partsOf(line).filter(Boolean).join(' · ') };
 }
 
+/** Titles that have a message: every kind, unless {@link titleOf} names it otherwise. */
+type Title = MessageKey extends infer Key ? (Key extends `event.agent.title.${infer T}` ? T : never) : never;
+
 /** Customers have titles of their own for what they are shown; a type that this version does not know is shown as sent. */
 function titleText({ m, voice, event }: Line): string {
   const title = titleOf(event);
-  const key = [`event.${voice}.title.${title}`, `event.agent.title.${title}`].find(m.has);
-  return key === undefined ? titleCase(event.type) || event.type : m.t(key);
+  if (title === 'unknown') return titleCase(event.type) || event.type;
+  const own = `event.${voice}.title.${title}`;
+  return m.t(m.has(own) ? own : `event.agent.title.${title}`);
 }
 
-const PAYWALL_TITLES: ReadonlyMap<string, string> = new Map([
+const PAYWALL_TITLES: ReadonlyMap<string, Title> = new Map([
   ['PAYWALL_IMPRESSION', 'paywall_seen'],
   ['PAYWALL_CLOSE', 'paywall_closed'],
   ['PAYWALL_CANCEL', 'paywall_cancelled'],
@@ -47,7 +51,7 @@ const PAYWALL_TITLES: ReadonlyMap<string, string> = new Map([
   ['PAYWALL_COMPONENT_INTERACTED', 'paywall_tapped'],
 ]);
 
-function titleOf(event: LifecycleEvent): string {
+function titleOf(event: LifecycleEvent): Title | 'unknown' {
   const { kind, side } = event;
   switch (kind) {
     case 'expiration':

@@ -38,7 +38,7 @@ const requestSchema = z.object({
   component_id: z.string().nullish().catch(null),
   context: z.object({ locale: optionalText }).nullish().catch(null),
   contact: personSchema,
-  // Intercom's tables name a `user`, real samples have `customer` beside `contact` (CONFLICT in its documentation).
+  // Intercom's tables name a `user`, real samples have both `customer` and `contact` (CONFLICT in its documentation).
   user: personSchema,
   customer: personSchema,
 });
@@ -143,7 +143,7 @@ function readCardRequest(req: Request): CardRequest {
 
 /**
  * A lead's external id is made by Intercom and proves nothing. A contact without a role is neither user nor lead,
- * and the legacy model beside it has a type instead: the first one that says which it is decides.
+ * and the legacy model has a type instead: the first one that says which it is decides.
  */
 function viewerOf(people: readonly Person[]): Viewer {
   for (const person of people) {

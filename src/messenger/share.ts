@@ -34,7 +34,7 @@ export function canShare(
   return !contact.isLead && contact.externalId !== null && appUserIds.includes(contact.externalId);
 }
 
-/** The response to an inbox submit: the options go beside the canvas. */
+/** The response to an inbox submit: the options are not part of the canvas. */
 export function inboxAnswer(answer: SharingCanvas): {
   canvas: InboxCanvas;
   card_creation_options?: Readonly<Record<string, string>>;

@@ -100,7 +100,7 @@ function addSubscription(fold: HistoryFold, item: SnapshotSubscription): StateBu
   const key =
     isGrant && entitlement !== undefined ? grantKey(environment, entitlement) : (transactionKey ?? ownKey);
   const builder = addBuilder(fold, {
-    // An older grant of the same entitlement is listed beside the one in force.
+    // An older grant of the same entitlement is listed together with the one in force.
     ...emptyBuilder(fold.builders.has(key) ? ownKey : key, environment),
     store,
     isGrant,

@@ -53,7 +53,7 @@ const SAID: readonly (readonly [
     [{ expiration_at_ms: START_MS + 90 * DAY_MS }],
     'You have Pro for $9.99 every 3 months. It renews on Apr 1, 2026.',
   ],
-  ['renews at a time that nobody named', [{ expiration_at_ms: null }], 'You have Pro for $9.99.'],
+  ['renews at an unknown time', [{ expiration_at_ms: null }], 'You have Pro for $9.99.'],
   ['bought for a time', [{ ...BOUGHT }], 'You have Pro until Jan 31, 2026. It does not renew.'],
   [
     'bought for good',
@@ -83,7 +83,7 @@ const SAID: readonly (readonly [
   ],
   ['that has ended', [{ expiration_at_ms: START_MS + 1_000 }], 'Pro ended on Jan 1, 2026.'],
   [
-    'of what nobody named',
+    'without a name',
     [{ entitlement_ids: [], product_id: 'prod4f31bd16ab' }],
     'You have Subscription for $9.99 a month. It renews on Jan 31, 2026.',
   ],
@@ -99,7 +99,7 @@ const SAID: readonly (readonly [
   ],
 ];
 
-describe('what a customer is told', () => {
+describe('what customers read', () => {
   for (const [what, events, sentence] of SAID) {
     it(what, () => assert.equal(holdingOf(events, 0.5).sentence, sentence));
   }
