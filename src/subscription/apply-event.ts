@@ -59,7 +59,8 @@ function changePeriod(builder: StateBuilder, event: LifecycleEvent): void {
       revive(builder, atMs);
       break;
     case 'billing_issue':
-      builder.billingIssueAtMs = atMs;
+      // Announced again with each retry.
+      builder.billingIssueAtMs ??= atMs;
       builder.gracePeriodEndsAtMs = event.gracePeriodEndsAtMs;
       break;
     case 'subscription_paused':

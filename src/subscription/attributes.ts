@@ -14,8 +14,16 @@ export const CONTACT_ATTRIBUTES = [
   { name: 'rc_will_renew', dataType: 'boolean', description: 'Whether the subscription renews' },
   { name: 'rc_trial_ends_at', dataType: 'date', description: 'When the free trial ends or ended' },
   { name: 'rc_first_purchase_at', dataType: 'date', description: 'First purchase' },
-  { name: 'rc_billing_issue_at', dataType: 'date', description: 'When the payment failed' },
-  { name: 'rc_lifetime_value_usd', dataType: 'float', description: 'Paid in US dollars, less refunds' },
+  {
+    name: 'rc_billing_issue_at',
+    dataType: 'date',
+    description: 'Since when the store cannot charge the card',
+  },
+  {
+    name: 'rc_lifetime_value_usd',
+    dataType: 'float',
+    description: 'Paid so far in US dollars, refunds subtracted',
+  },
   { name: 'rc_last_event', dataType: 'string', description: 'Latest subscription event' },
   { name: 'rc_last_event_at', dataType: 'date', description: 'When the latest subscription event happened' },
 ] as const;

@@ -518,6 +518,14 @@ export const CASES: readonly Case[] = [
     rows: { Ended: date(37) },
   },
   {
+    name: 'a failed payment that is announced with each retry failed the first time',
+    events: [buy(0, 30, play), issue(30, 37, play), issue(31, 37, play), issue(32, 37, play)],
+    on: 33,
+    status: 'grace_period',
+    says: `Payment failed on ${date(30)}. Still has Pro until ${date(37)} while Google retries the card.`,
+    attributes: { rc_billing_issue_at: 30 },
+  },
+  {
     name: 'the end of the grace period survives an expiration that comes late',
     events: [buy(0, 30), issue(30, 37), expire(39, 'BILLING_ERROR')],
     on: 40,
