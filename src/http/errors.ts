@@ -9,11 +9,11 @@ const RETRY_AFTER_S = 5;
 /** More refusals in a second than this come from a flood. */
 const MAX_REFUSALS_PER_SECOND = 100;
 /** How long a refusal then waits, so that each connection of the flood sends few requests, ms. */
-const FLOOD_DELAY_MS = 500;
+const FLOOD_DELAY_MS = 2_000;
 /** One connection can have many requests: no more of them wait. */
 const MAX_DELAYED = 1_000;
 /** How long a connection stays open after the response while its sender still sends the body, ms. */
-const LINGER_MS = 1_000;
+const LINGER_MS = 2_000;
 
 export const unknownRoute: RequestHandler = (_req, _res, next) => {
   next(notFound('Not found'));
