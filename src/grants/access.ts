@@ -16,7 +16,7 @@ const SAME_GRANT_MS = 2 * HOUR_MS;
 /** A customer is known under any of their ids, and has few. */
 const MAX_IDS = 3;
 /** How long a view waits for RevenueCat before it shows what is stored, ms. */
-const READ_TIMEOUT_MS = 2_000;
+export const READ_TIMEOUT_MS = 2_000;
 /** The SDK's preview mode gives every user this id. */
 const PREVIEW_ID = '$RC_PREVIEW_MODE_USER';
 
@@ -57,50 +57,52 @@ export interface Access {
 }
 
 /**
- * Reads a customer's access from RevenueCat: two calls, or more when the first id is unknown there.
+ * Reads a customer's access from RevenueCat: two calls.
  *
  * @param customer.nameOf the name of an entitlement by its id
- * @returns `null`: RevenueCat knows none of the ids
- * @throws AppError when RevenueCat refuses or does not respond
+ * @throws AppError when RevenueCat refuses, does not know the customer, or does not respond
  */
 export async function readAccess(
   client: RevenueCatClient,
   revenueCatProjectId: string,
-  customer: { readonly appUserIds: readonly string[]; nameOf?(entitlementId: string): string },
-): Promise<Access | null> {
-  const { appUserIds, nameOf = (id: string) => id } = customer;
-  for (const appUserId of appUserIds.slice(0, MAX_IDS)) {
-    try {
-      const [active, subscriptions] = await Promise.all([
-        client.activeEntitlements(revenueCatProjectId, appUserId),
-        client.listSubscriptions(revenueCatProjectId, appUserId),
-      ]);
-      const inForce = subscriptions.filter(({ givesAccess }) => givesAccess);
-      const endOf = (isGrant: boolean, lookupKey: string): number | null =>
-        latestEnd(
-          inForce.filter(
-            (each) => (each.store === 'PROMOTIONAL') === isGrant && each.entitlements.includes(lookupKey),
-          ),
-        );
-      return {
-        appUserId,
-        isStored: false,
-        items: active.map(({ entitlementId, endsAtMs }) => ({
-          name: nameOf(entitlementId),
-          endMs: endOrForever(endsAtMs),
-        })),
-        endsOf: ({ id, lookupKey }) =>
-          combineEnds({
-            grantEndMs: endOf(true, lookupKey),
-            subscribedEndMs: endOf(false, lookupKey),
-            endMs: latestEnd(active.filter(({ entitlementId }) => entitlementId === id)),
-          }),
-      };
-    } catch (error) {
-      if (!(error instanceof AppError) || error.code !== 'revenuecat_not_found') throw error;
-    }
+  customer: { readonly appUserId: string; nameOf?(entitlementId: string): string },
+): Promise<Access> {
+  const { appUserId, nameOf = (id: string) => id } = customer;
+  const [active, subscriptions] = await Promise.all([
+    client.activeEntitlements(revenueCatProjectId, appUserId),
+    client.listSubscriptions(revenueCatProjectId, appUserId),
+  ]);
+  const inForce = subscriptions.filter(({ givesAccess }) => givesAccess);
+  const endOf = (isGrant: boolean, lookupKey: string): number | null =>
+    latestEnd(
+      inForce.filter(
+        (each) => (each.store === 'PROMOTIONAL') === isGrant && each.entitlements.includes(lookupKey),
+      ),
+    );
+  return {
+    appUserId,
+    isStored: false,
+    items: active.map(({ entitlementId, endsAtMs }) => ({
+      name: nameOf(entitlementId),
+      endMs: endOrForever(endsAtMs),
+    })),
+    endsOf: ({ id, lookupKey }) =>
+      combineEnds({
+        grantEndMs: endOf(true, lookupKey),
+        subscribedEndMs: endOf(false, lookupKey),
+        endMs: latestEnd(active.filter(({ entitlementId }) => entitlementId === id)),
+      }),
+  };
+}
+
+/** `null`: RevenueCat does not know the customer. */
+export async function ifKnown<T>(read: Promise<T>): Promise<T | null> {
+  try {
+    return await read;
+  } catch (error) {
+    if (error instanceof AppError && error.code === 'revenuecat_not_found') return null;
+    throw error;
   }
-  return null;
 }
 
 function latestEnd(ends: readonly { readonly endsAtMs: number | null }[]): number | null {
@@ -170,31 +172,48 @@ export function isAnonymousOnly(customer: ActionCustomer): boolean {
   return usableIds(customer).every(isAnonymous);
 }
 
-/** Reads from RevenueCat, within the time that an agent waits; a code: it refuses or does not respond. */
-export async function readCurrentAccess(
+/**
+ * Reads something of the customer, by the first id that RevenueCat knows, within the time that an agent waits.
+ *
+ * @returns a code: RevenueCat refuses, does not respond, or knows none of the ids
+ */
+export async function readCustomer<T>(
+  { context, customer }: AgentRequest,
+  read: (client: RevenueCatClient, appUserId: string) => Promise<T>,
+): Promise<T | ErrorCode | 'unknown_customer'> {
+  const { workspaceId } = customer.project;
+  const client = context.revenueCat(customer.project, { timeoutMs: READ_TIMEOUT_MS });
+  if (!client) return 'revenuecat_unauthorized';
+  const readAny = async (): Promise<T | 'unknown_customer'> => {
+    for (const appUserId of usableIds(customer).slice(0, MAX_IDS)) {
+      const found = await ifKnown(read(client, appUserId));
+      if (found !== null) return found;
+    }
+    return 'unknown_customer';
+  };
+  try {
+    return await withTimeout(readAny(), READ_TIMEOUT_MS, () => 'revenuecat_unavailable' as const);
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    if (error.code === 'revenuecat_unauthorized')
+      await setApiKeyState(context.database, customer.project, 'rejected');
+    context.logger.warn({ code: error.code, workspaceId }, 'customer not read from RevenueCat');
+    return error.code;
+  }
+}
+
+export function readCurrentAccess(
   request: AgentRequest,
   entitlements: readonly Entitlement[],
 ): Promise<Access | ErrorCode | 'unknown_customer'> {
-  const { context, customer } = request;
-  const { project } = customer;
-  const client = context.revenueCat(project, { timeoutMs: READ_TIMEOUT_MS });
-  if (!client) return 'revenuecat_unauthorized';
+  const { customer } = request;
   const nameOf = (id: string): string => {
     const known = entitlements.find((each) => each.id === id);
     return known ? entitlementName(customer, known) : id;
   };
-  try {
-    const read = readAccess(client, project.revenueCatProjectId, { appUserIds: usableIds(customer), nameOf });
-    const access = await withTimeout(read, READ_TIMEOUT_MS, () => 'revenuecat_unavailable' as const);
-    return access ?? 'unknown_customer';
-  } catch (error) {
-    if (!(error instanceof AppError)) throw error;
-    if (error.code === 'revenuecat_unauthorized') {
-      await setApiKeyState(context.database, project, 'rejected');
-    }
-    context.logger.warn({ code: error.code, workspaceId: project.workspaceId }, 'access not read');
-    return error.code;
-  }
+  return readCustomer(request, (client, appUserId) =>
+    readAccess(client, customer.project.revenueCatProjectId, { appUserId, nameOf }),
+  );
 }
 
 /** From our own store: the events so far, and RevenueCat's API as it was last read. */

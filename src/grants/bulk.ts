@@ -8,7 +8,7 @@ import type { AppContext } from '../workspaces/app-context.ts';
 import { writeAudit } from '../workspaces/audit.ts';
 import { type Project, readProject } from '../workspaces/projects.ts';
 import type { Workspace } from '../workspaces/store.ts';
-import { findNoEffect, listEntitlements, readAccess } from './access.ts';
+import { findNoEffect, ifKnown, listEntitlements, readAccess } from './access.ts';
 import { leftOutText } from './bulk-list.ts';
 import {
   type BulkEvent,
@@ -261,7 +261,7 @@ async function grantOnce(
   const found = await findByAppUserIds(database, workspaceId, [appUserId]);
   const subscriberId = found.find((each) => each.projectId === projectId)?.subscriberId;
   if (subscriberId === undefined) return 'not_imported';
-  const access = await readAccess(client, project.revenueCatProjectId, { appUserIds: [appUserId] });
+  const access = await ifKnown(readAccess(client, project.revenueCatProjectId, { appUserId }));
   if (!access) return 'unknown_customer';
   const ends = access.endsOf({ id: target, lookupKey });
   const requestedEndMs = endOf(context.now(), bulk, ends);

@@ -62,6 +62,9 @@ export interface Done {
 
 export type ActionResult = Done | ReviewAgain | Obstacle;
 
+/** Something of a canvas; what is absent is left out. */
+export type Part = Component | readonly Part[] | false | null | undefined;
+
 /** What a view of an action gets from the card. */
 export interface ActionView extends AgentRequest {
   readonly context: AppContext;
@@ -74,12 +77,13 @@ export interface ActionView extends AgentRequest {
   /** The canvas was drawn more than 30 minutes ago: a view that changes something shows its review again. */
   readonly isOutdated: boolean;
   /** Draws a canvas with a way back, which carries `formState` to the next request. */
-  page(components: readonly Component[], formState?: ActionFormState): InboxCanvas;
+  page(parts: readonly Part[], formState?: ActionFormState): InboxCanvas;
 }
 
 /** What the inbox card passes: its own object, which has these fields and more. */
 export interface CardVisit
-  extends Pick<ActionView, 'workspace' | 'customer' | 'messages' | 'formState' | 'isOutdated' | 'page'> {
+  extends Pick<ActionView, 'workspace' | 'customer' | 'messages' | 'formState' | 'isOutdated'> {
+  page(components: readonly Component[], formState?: ActionFormState): InboxCanvas;
   readonly services: ActionView['context'];
   readonly request: {
     readonly admin: Teammate;

@@ -21,7 +21,7 @@ export async function listDashboardGrants(request: AgentRequest): Promise<Grant[
   const { workspaceId } = workspace;
   const [entitlements, made] = await Promise.all([
     listEntitlements(context.database, workspaceId, customer.project.projectId),
-    listActions(context.database, workspaceId, customer.subscriber.subscriberId),
+    listActions(context.database, { workspaceId, subscriberId: customer.subscriber.subscriberId }),
   ]);
   return entitlements.flatMap((entitlement) => {
     const subscription = running.find((each) => each.entitlements.includes(entitlement.lookupKey));

@@ -43,9 +43,9 @@ export function endOfDuration(duration: Duration, fromMs: number): number {
   if (months === undefined) return LIFETIME_END_MS;
   const end = new Date(fromMs);
   const day = end.getUTCDate();
-  end.setUTCMonth(end.getUTCMonth() + months, 1);
-  const lastDay = new Date(Date.UTC(end.getUTCFullYear(), end.getUTCMonth() + 1, 0)).getUTCDate();
-  end.setUTCDate(Math.min(day, lastDay));
+  end.setUTCMonth(end.getUTCMonth() + months);
+  // The month has no such day: its last one.
+  if (end.getUTCDate() !== day) end.setUTCDate(0);
   return end.getTime();
 }
 
@@ -65,8 +65,6 @@ export function endOrForever(endsAtMs: number | null): number {
   return endsAtMs ?? FOREVER_MS;
 }
 
-const DATE = /^(\d{4})-(\d{2})-(\d{2})(?:[ T](\d{2}):(\d{2}))?$/;
-
 /**
  * Parses the end that an agent typed: `2027-01-31`, which counts to its last second, or `2027-01-31 18:00`. Other
  * formats are refused: `1/2/27` means two different days to two people.
@@ -75,19 +73,13 @@ const DATE = /^(\d{4})-(\d{2})-(\d{2})(?:[ T](\d{2}):(\d{2}))?$/;
  * @returns UTC epoch ms; `null`: not such a date, or one that no calendar has
  */
 export function parseEndDate(text: string, timeZone: string): number | null {
-  const match = DATE.exec(text.trim());
-  if (!match) return null;
-  const [year = 0, month = 0, day = 0] = match.slice(1, 4).map(Number);
-  const hasTime = match[4] !== undefined;
-  const [hour, minute, second] = hasTime ? [Number(match[4]), Number(match[5]), 0] : [23, 59, 59];
-  const local = new Date(Date.UTC(year, month - 1, day, hour, minute, second));
-  const isReal =
-    local.getUTCFullYear() === year &&
-    local.getUTCMonth() === month - 1 &&
-    local.getUTCDate() === day &&
-    hour < 24 &&
-    minute < 60;
-  return isReal ? toUtc(local.getTime(), timeZone) : null;
+  const [, date, time] = /^(\d{4}-\d{2}-\d{2})(?:[ T](\d{2}:\d{2}))?$/.exec(text.trim()) ?? [];
+  if (date === undefined) return null;
+  const local = `${date}T${time === undefined ? '23:59:59' : `${time}:00`}`;
+  const localMs = Date.parse(`${local}Z`);
+  // `Date.parse` takes February 30 and 24:00 for the next day.
+  const isReal = !Number.isNaN(localMs) && new Date(localMs).toISOString().startsWith(local);
+  return isReal ? toUtc(localMs, timeZone) : null;
 }
 
 /** An hour that the clocks skip becomes the one after it; of one that comes twice, the second counts. */

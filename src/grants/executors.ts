@@ -1,6 +1,6 @@
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import type { LivePurchase } from '../revenuecat/store-actions.ts';
-import { compareReadBack, readAccess } from './access.ts';
+import { compareReadBack, ifKnown, readAccess } from './access.ts';
 import type { Changes } from './repository.ts';
 import { STORE_KINDS } from './store-kinds.ts';
 import type { Action, Grant, PurchaseState, StoreAction } from './types.ts';
@@ -83,7 +83,7 @@ export async function readGrantEnd(
   projectId: string,
   grant: Grant,
 ): Promise<number | null> {
-  const access = await readAccess(client, projectId, { appUserIds: [grant.appUserId] });
+  const access = await ifKnown(readAccess(client, projectId, grant));
   return access?.endsOf({ id: grant.target, lookupKey: grant.lookupKey }).grantEndMs ?? null;
 }
 

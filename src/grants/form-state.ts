@@ -60,8 +60,8 @@ export const actionFormState = {
   decide: z.string().optional(),
   /** The grant that is to be revoked. */
   revoke: z.string().optional(),
-  /** First and last action of the page shown. */
-  grants: z.object({ first: z.string(), last: z.string() }).optional(),
+  /** The page of the list, from 0. */
+  grants: z.number().int().min(0).optional(),
 };
 
 const schema = z.object(actionFormState);

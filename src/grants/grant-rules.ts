@@ -78,9 +78,17 @@ export function grantedDays(nowMs: number, terms: Terms): number | null {
   });
 }
 
+/** What reading the customer's access adds. */
+const UNREAD = {
+  previousEndMs: null,
+  boughtEndMs: null,
+  access: { items: [], isStored: false },
+  reviewedAtMs: 0,
+};
+
 /** The form, checked, and exactly what the grant would do. */
 export async function prepareGrant(request: AgentRequest, form: GrantForm): Promise<ReviewResult> {
-  const { context, workspace, customer } = request;
+  const { workspace, customer } = request;
   const entitlements = await readEntitlements(request);
   const entitlement = findEntitlement(entitlements, form.entitlement);
   const customEndMs = form.end ? parseEndDate(form.end, workspace.timezone) : null;
@@ -92,32 +100,29 @@ export async function prepareGrant(request: AgentRequest, form: GrantForm): Prom
   const isDown = current === 'revenuecat_unavailable' || current === 'revenuecat_rate_limited';
   if (typeof current === 'string' && !isDown) return { kind: 'failed', code: current };
   const access = typeof current === 'string' ? storedAccess(customer) : current;
-  const { grantEndMs, boughtEndMs } = access.endsOf(entitlement);
-  const nowMs = context.now();
-  const start = form.start === 'now' || customEndMs !== null ? 'now' : 'after';
-  const duration = isDuration(form.duration) ? form.duration : 'monthly';
-  const requestedEndMs = customEndMs ?? endOf(nowMs, { duration, start }, { grantEndMs, boughtEndMs });
-  if (requestedEndMs <= nowMs) return { kind: 'invalid', problem: 'endPast' };
-  if (customEndMs !== null && requestedEndMs >= LIFETIME_END_MS)
-    return { kind: 'invalid', problem: 'endTooFar' };
-  const reviewed: ReviewedGrant = {
-    kind: 'grant',
-    key: randomUUID(),
-    subscriberId: customer.subscriber.subscriberId,
-    appUserId: access.appUserId,
-    target: entitlement.id,
-    lookupKey: entitlement.lookupKey,
-    entitlementName: entitlementName(customer, entitlement),
-    duration: customEndMs === null ? duration : 'custom',
-    start,
-    end: form.end ?? '',
-    reason: form.reason ?? '',
-    requestedEndMs,
-    previousEndMs: grantEndMs,
-    boughtEndMs,
-    access: { items: [...access.items], isStored: access.isStored },
-    reviewedAtMs: nowMs,
-  };
+  const isCustom = customEndMs !== null;
+  const reviewed = reviewedNow(
+    request,
+    {
+      ...UNREAD,
+      kind: 'grant',
+      key: randomUUID(),
+      subscriberId: customer.subscriber.subscriberId,
+      appUserId: access.appUserId,
+      target: entitlement.id,
+      lookupKey: entitlement.lookupKey,
+      entitlementName: entitlementName(customer, entitlement),
+      duration: !isCustom && isDuration(form.duration) ? form.duration : 'custom',
+      start: isCustom || form.start === 'now' ? 'now' : 'after',
+      end: form.end ?? '',
+      reason: form.reason ?? '',
+      requestedEndMs: customEndMs ?? 0,
+    },
+    access,
+  );
+  const { requestedEndMs } = reviewed;
+  if (requestedEndMs <= reviewed.reviewedAtMs) return { kind: 'invalid', problem: 'endPast' };
+  if (isCustom && requestedEndMs >= LIFETIME_END_MS) return { kind: 'invalid', problem: 'endTooFar' };
   const refusal = checkGrant(request, reviewed);
   return refusal ? { kind: 'refused', refusal } : { kind: 'ready', reviewed };
 }
@@ -176,12 +181,10 @@ function reviewedNow(request: AgentRequest, reviewed: ReviewedGrant, access: Acc
 /** A grant that waits for approval, as its approval would make it now. */
 export async function reviewRequested(request: AgentRequest, grant: Grant): Promise<ReviewedGrant> {
   const requested: ReviewedGrant = {
+    ...UNREAD,
     ...grant,
     key: grant.actionId,
     end: '',
-    boughtEndMs: null,
-    access: { items: [], isStored: false },
-    reviewedAtMs: request.context.now(),
   };
   return reviewedNow(request, requested, await readOrStoredAccess(request, await readEntitlements(request)));
 }

@@ -178,40 +178,19 @@ export async function readAgain<A extends Action>(sql: Sql, action: A): Promise<
   return ((await readAction(sql, action)) as A | null) ?? action;
 }
 
-/** The newest 50: what a card shows of them, and what replaces webhooks that have not arrived. */
-export async function listActions(sql: Sql, workspaceId: string, subscriberId: string): Promise<Action[]> {
+/** Newest first. By default the newest 50: what a card needs of them, and what replaces webhooks that are late. */
+export async function listActions(
+  sql: Sql,
+  subscriber: Pick<Action, 'workspaceId' | 'subscriberId'>,
+  { limit, offset } = { limit: 50, offset: 0 },
+): Promise<Action[]> {
   const rows = await sql.query(
-    `select ${ACTION} from actions where workspace_id = $1 and subscriber_id = $2 order by created_at desc limit 50`,
-    [workspaceId, subscriberId],
+    `select ${ACTION} from actions where workspace_id = $1 and subscriber_id = $2
+      order by created_at desc, action_id desc limit $3 offset $4`,
+    [subscriber.workspaceId, subscriber.subscriberId, limit, offset],
     'list-actions',
   );
   return rows.map(toAction<Action>);
-}
-
-/** Where a page begins: after (older) or before (newer) an action; `null`: at the newest. */
-export type PageFrom = { readonly direction: 'older' | 'newer'; readonly actionId: string } | null;
-
-/** A page of everything done for a subscriber, newest first. */
-export async function readActionPage(
-  sql: Sql,
-  subscriber: { readonly workspaceId: string; readonly subscriberId: string },
-  page: { readonly from: PageFrom; readonly limit: number },
-): Promise<Action[]> {
-  const { from } = page;
-  const isNewer = from?.direction === 'newer';
-  const order = isNewer ? 'asc' : 'desc';
-  const rows = await sql.query(
-    `select ${ACTION} from actions
-      where workspace_id = $1 and subscriber_id = $2
-        and ($3::text is null or (created_at, action_id) ${isNewer ? '>' : '<'}
-             (select o.created_at, o.action_id from actions o
-               where o.workspace_id = $1 and o.subscriber_id = $2 and o.action_id::text = $3))
-      order by created_at ${order}, action_id ${order}
-      limit $4`,
-    [subscriber.workspaceId, subscriber.subscriberId, from?.actionId ?? null, page.limit],
-  );
-  const actions = rows.map(toAction<Action>);
-  return isNewer ? actions.reverse() : actions;
 }
 
 /** A teammate's actions of a kind since the first of the month (UTC) that were done or may still be. */

@@ -33,7 +33,14 @@ import {
   type StoreForm,
   targetOf,
 } from './store-rules.ts';
-import { type Action, type Grant, grantEndMs, nameOf, type Refusal } from './types.ts';
+import {
+  type Action,
+  type Grant,
+  grantEndMs,
+  nameOf,
+  type Refusal,
+  type StoreActionDetails,
+} from './types.ts';
 
 /** Checks the form and computes exactly what the action would do. Nothing is called. */
 export async function reviewAction(
@@ -100,8 +107,8 @@ function recheckRules(request: AgentRequest, reviewed: Reviewed): Promise<Review
   return reviewed.kind === 'grant' ? recheckGrant(request, reviewed) : recheckStoreAction(request, reviewed);
 }
 
-function objectOf(reviewed: Reviewed | undefined) {
-  return reviewed && 'details' in reviewed ? reviewed.details.of : undefined;
+function objectOf(action: Reviewed | Action): StoreActionDetails['of'] | undefined {
+  return action.kind === 'grant' ? undefined : action.details.of;
 }
 
 function refuse<Result extends Obstacle | ReviewAgain>(
@@ -184,14 +191,20 @@ export async function approveAction(
   return { kind: 'done', isKnown: false, ...(await callAndConfirm(context, customer.project, moved)) };
 }
 
+/** What prevents a second teammate from deciding. */
+export function findDecisionBlocker(request: AgentRequest, action: Action): Refusal | null {
+  return findBlocker(request, action.kind, objectOf(action));
+}
+
 async function checkApproval(
   request: AgentRequest,
-  { kind, admin, actionId }: Action,
+  action: Action,
   shown: Reviewed | undefined,
 ): Promise<ReviewResult> {
+  const { kind, admin, actionId } = action;
   if (admin.id === request.admin.id) return { kind: 'refused', refusal: { code: 'same_person' } };
   const refusal =
-    findBlocker(request, kind, objectOf(shown)) ??
+    findDecisionBlocker(request, action) ??
     checkTeammate(policyOf(request.workspace.settings, kind), admin.id);
   if (refusal) return { kind: 'refused', refusal };
   if (shown?.key !== actionId) return { kind: 'failed', code: 'stale' };

@@ -1,23 +1,27 @@
 import { randomUUID } from 'node:crypto';
 import type { Sql } from '../database/sql.ts';
-import { AppError, type ErrorCode } from '../errors.ts';
+import type { ErrorCode } from '../errors.ts';
 import type { LivePurchase, LiveTransaction } from '../revenuecat/store-actions.ts';
 import { currencyDigits, toMinor } from '../subscription/money.ts';
 import { productLabel } from '../subscription/names.ts';
 import type { Money, SubscriptionState } from '../subscription/types.ts';
-import { usableIds } from './access.ts';
+import { READ_TIMEOUT_MS, readCustomer } from './access.ts';
 import type { AgentRequest, Obstacle, ReviewAgain, ReviewResult } from './context.ts';
 import { isSameEnd } from './durations.ts';
 import { stateOf } from './executors.ts';
 import type { ReviewedStoreAction } from './form-state.ts';
 import { REVIEW_VALID_MS } from './policy.ts';
-import { type PurchaseActionKind, whyUnavailable } from './store-kinds.ts';
-import { findLive, isApple, maxExtensionDays, refundsCharges, subscriptionId } from './stores.ts';
+import {
+  findLive,
+  isApple,
+  maxExtensionDays,
+  type PurchaseActionKind,
+  refundsCharges,
+  subscriptionId,
+  whyUnavailable,
+} from './store-kinds.ts';
 import type { PurchaseState, StoreAction, StoreActionDetails, StoreActionKind } from './types.ts';
 
-/** How long a view waits for RevenueCat. */
-const READ_TIMEOUT_MS = 2_000;
-const MAX_IDS = 3;
 const ORDER_ID = /^GPA\.[\d-]+(\.\.\d+)?$/;
 
 export interface StoreForm {
@@ -49,21 +53,12 @@ export function findPurchase(request: AgentRequest, id: string): SubscriptionSta
 }
 
 /** A code: RevenueCat refuses or does not respond. */
-export async function readOwned(request: AgentRequest): Promise<Owned | ErrorCode | 'unknown_customer'> {
-  const { context, customer } = request;
-  const { project } = customer;
-  const client = context.revenueCat(project, { timeoutMs: READ_TIMEOUT_MS });
-  if (!client) return 'revenuecat_unauthorized';
-  for (const appUserId of usableIds(customer).slice(0, MAX_IDS)) {
-    try {
-      const purchases = await client.stores.listPurchases(project.revenueCatProjectId, appUserId);
-      return { appUserId, purchases };
-    } catch (error) {
-      if (!(error instanceof AppError)) throw error;
-      if (error.code !== 'revenuecat_not_found') return error.code;
-    }
-  }
-  return 'unknown_customer';
+export function readOwned(request: AgentRequest): Promise<Owned | ErrorCode | 'unknown_customer'> {
+  const { revenueCatProjectId } = request.customer.project;
+  return readCustomer(request, async ({ stores }, appUserId) => ({
+    appUserId,
+    purchases: await stores.listPurchases(revenueCatProjectId, appUserId),
+  }));
 }
 
 /** Which of RevenueCat's objects a form is about. */

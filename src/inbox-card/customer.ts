@@ -72,7 +72,7 @@ export async function loadCustomer(context: CardContext, candidate: Candidate): 
   const sql = services.readDatabase;
   const [names, actions, { summary, sources }] = await Promise.all([
     services.catalog.names(sql, workspaceId, project.projectId),
-    candidate.hasGrants ? listActions(sql, workspaceId, subscriberId) : Promise.resolve<Action[]>([]),
+    candidate.hasGrants ? listActions(sql, { workspaceId, subscriberId }) : Promise.resolve<Action[]>([]),
     readSummary(context, candidate),
   ]);
   const grants = actions.filter((action): action is Grant => action.kind === 'grant');

@@ -77,7 +77,7 @@ async function draw(
   const [snapshot, history, actions] = await Promise.all([
     readSnapshot(readDatabase, workspaceId, subscriberId),
     readHistoryWithSources(readDatabase, workspaceId, subscriberId),
-    listActions(readDatabase, workspaceId, subscriberId),
+    listActions(readDatabase, { workspaceId, subscriberId }),
   ]);
   const nowMs = now();
   const grants = actions.filter((action) => action.kind === 'grant');

@@ -65,9 +65,9 @@ export async function revokeReview(view: ActionView, grant: Grant, problem?: str
   return view.page(
     [
       text(t('grant.title.revoke'), 'header', true),
-      ...(problem === undefined ? [] : [text(problem, 'error')]),
+      problem !== undefined && text(problem, 'error'),
       text(t('grant.revoke.question', { entitlement, end: exactEnd(view, grantEndMs(grant)) })),
-      ...table([
+      table([
         [t('grant.label.currentAccess'), accessText(view, access)],
         [t('grant.label.customer'), grant.appUserId],
       ]),

@@ -1,41 +1,41 @@
 import { storeText } from '../../i18n/sentences.ts';
-import { type Component, table, text } from '../../intercom/canvas.ts';
+import { table, text } from '../../intercom/canvas.ts';
 import { storeName } from '../../subscription/names.ts';
 import { DAY_MS, isForever } from '../../time.ts';
 import { findNoEffect, isAnonymousOnly, upcomingCharges } from '../access.ts';
-import type { ActionView } from '../context.ts';
+import type { ActionView, Part } from '../context.ts';
 import type { Reviewed, ReviewedGrant, ReviewedStoreAction } from '../form-state.ts';
 import { addedToMs, endsBefore } from '../grant-rules.ts';
 import { variantOf } from '../texts.ts';
 import { accessText, exactEnd } from './format.ts';
 
 /** Exactly what an action does, and what it does not. */
-export function effects(view: ActionView, reviewed: Reviewed): Component[] {
+export function effects(view: ActionView, reviewed: Reviewed): Part[] {
   return reviewed.kind === 'grant' ? grantEffects(view, reviewed) : storeEffects(view, reviewed);
 }
 
 /** What the customer has now, what they will get, and what the agent should know before. */
-function grantEffects(view: ActionView, reviewed: ReviewedGrant): Component[] {
+function grantEffects(view: ActionView, reviewed: ReviewedGrant): Part[] {
   const { t } = view.messages;
   const { entitlementName: entitlement, requestedEndMs, access } = reviewed;
   const noEffect = findNoEffect(endsBefore(reviewed), requestedEndMs);
   const gets = t('grant.access.until', { entitlement, end: exactEnd(view, requestedEndMs) });
   return [
-    ...(noEffect ? [] : [text(`${t('grant.label.newAccess')}: **${gets}**`)]),
-    ...table([
+    !noEffect && text(`${t('grant.label.newAccess')}: **${gets}**`),
+    table([
       [t('grant.label.currentAccess'), accessText(view, access)],
       [t('grant.label.customer'), reviewed.appUserId],
       [t('grant.label.reason'), reviewed.reason],
     ]),
     ...(noEffect
       ? [text(t(`grant.noEffect.${noEffect.kind}`, { end: exactEnd(view, noEffect.endMs) }), 'error')]
-      : [...daysAdded(view, reviewed), ...charges(view, reviewed)]),
-    ...remarks(view, access.isStored),
+      : [daysAdded(view, reviewed), charges(view, reviewed)]),
+    remarks(view, access.isStored),
   ];
 }
 
 /** How many days the grant adds to which end. */
-function daysAdded(view: ActionView, reviewed: ReviewedGrant): Component[] {
+function daysAdded(view: ActionView, reviewed: ReviewedGrant): Part[] {
   const { requestedEndMs } = reviewed;
   if (isForever(requestedEndMs)) return [];
   const nowMs = view.context.now();
@@ -50,7 +50,7 @@ function daysAdded(view: ActionView, reviewed: ReviewedGrant): Component[] {
 }
 
 /** What stores charge although access is granted. */
-function charges(view: ActionView, { lookupKey, requestedEndMs: endMs }: ReviewedGrant): Component[] {
+function charges(view: ActionView, { lookupKey, requestedEndMs: endMs }: ReviewedGrant): Part[] {
   const { t, money, date } = view.messages;
   const window = { fromMs: view.context.now(), endMs };
   return upcomingCharges(view.customer, lookupKey, window).map(({ price, store, atMs }) => {
@@ -60,18 +60,16 @@ function charges(view: ActionView, { lookupKey, requestedEndMs: endMs }: Reviewe
   });
 }
 
-function remarks({ customer, messages, context }: ActionView, isStored: boolean): Component[] {
+function remarks({ customer, messages, context }: ActionView, isStored: boolean): Part[] {
   const asOfMs = customer.subscriber.snapshotAtMs ?? customer.latest[0]?.atMs ?? context.now();
   return [
-    ...(isStored
-      ? [text(messages.t('grant.review.storedAsOf', { date: messages.dateTime(asOfMs) }), 'muted')]
-      : []),
-    ...(isAnonymousOnly(customer) ? [text(messages.t('grant.state.anonymous'), 'muted')] : []),
+    isStored && text(messages.t('grant.review.storedAsOf', { date: messages.dateTime(asOfMs) }), 'muted'),
+    isAnonymousOnly(customer) && text(messages.t('grant.state.anonymous'), 'muted'),
   ];
 }
 
 /** What happens, what does not, the sum, and who tells the customer. */
-function storeEffects(view: ActionView, action: ReviewedStoreAction): Component[] {
+function storeEffects(view: ActionView, action: ReviewedStoreAction): Part[] {
   const { t, money, date } = view.messages;
   const { kind, details } = action;
   const { before, days = 0, amount, store, transactionId, moves } = details;
@@ -87,7 +85,7 @@ function storeEffects(view: ActionView, action: ReviewedStoreAction): Component[
   const sum = amount ? money(amount) : t('action.state.amountUnknown');
   return [
     text(t(`action.effect.${variantOf(action)}`, values)),
-    ...table([
+    table([
       [t('action.label.amount'), kind === 'refund' ? sum : null],
       [t('action.label.transaction'), transactionId],
       [t('action.label.product'), details.of === 'customer' ? null : details.product],
@@ -95,6 +93,6 @@ function storeEffects(view: ActionView, action: ReviewedStoreAction): Component[
       [t('grant.label.customer'), action.appUserId],
       [t('grant.label.reason'), action.reason],
     ]),
-    ...(kind === 'manage' ? [] : [text(t('action.effect.notifies', { store }), 'muted')]),
+    kind !== 'manage' && text(t('action.effect.notifies', { store }), 'muted'),
   ];
 }

@@ -9,9 +9,15 @@ import {
 } from '../../intercom/canvas.ts';
 import { DAY_MS, isForever } from '../../time.ts';
 import type { Access } from '../access.ts';
-import type { ActionView, Obstacle } from '../context.ts';
+import type { ActionView, Obstacle, Part } from '../context.ts';
+import { isReasonRequired } from '../policy.ts';
 import { valuesOf } from '../texts.ts';
 import type { Action, ActionKind, Refusal } from '../types.ts';
+
+export function componentsOf(part: Part): Component[] {
+  if (!part) return [];
+  return 'type' in part ? [part] : part.flatMap(componentsOf);
+}
 
 /** Of component ids. */
 export function prefixOf(kind: ActionKind): 'grant' | 'action' {
@@ -94,6 +100,22 @@ export function obstacleText(view: ActionView, kind: ActionKind, obstacle: Obsta
   }
 }
 
+export function reasonField(
+  { messages: { t }, workspace }: ActionView,
+  kind: ActionKind,
+  typed: { readonly value: string | undefined; readonly isWrong?: boolean },
+): Component {
+  const isRequired = isReasonRequired(workspace.settings, kind);
+  return {
+    type: 'textarea',
+    id: `${prefixOf(kind)}.reason`,
+    label: t(isRequired ? 'grant.label.reason' : 'grant.label.reasonOptional'),
+    placeholder: t('grant.placeholder.reason'),
+    ...(typed.value ? { value: typed.value } : {}),
+    ...(typed.isWrong ? { error: true } : {}),
+  };
+}
+
 /** Leads to everything done for the customer. */
 export function listButton({ messages: { t } }: ActionView, kind: ActionKind): Component {
   return button('grants', t(kind === 'grant' ? 'grant.button.grants' : 'action.button.all'), 'secondary');
@@ -115,7 +137,7 @@ export function refusedPage(view: ActionView, kind: ActionKind, refusal: Refusal
   const next: Component[] = page ? [linkButton('settings', t('grant.button.settings'), settings)] : [];
   return view.page([
     text(refusalText(view, kind, refusal), 'error'),
-    ...next,
-    ...(refusal.code === 'unconfirmed' ? [listButton(view, kind)] : []),
+    next,
+    refusal.code === 'unconfirmed' && listButton(view, kind),
   ]);
 }

@@ -1,6 +1,5 @@
 import {
   button,
-  type Component,
   choice,
   clip,
   escapeMarkdown,
@@ -10,12 +9,12 @@ import {
   text,
 } from '../../intercom/canvas.ts';
 import { type Entitlement, entitlementName, readEntitlements, storedAccess } from '../access.ts';
-import type { ActionView } from '../context.ts';
+import type { ActionView, Part } from '../context.ts';
 import { DURATIONS, type Duration, isDuration, lengthInDays } from '../durations.ts';
 import { addedToMs, findEntitlement, type GrantForm } from '../grant-rules.ts';
 import { checkLength, findRefusal, needsApproval } from '../policy.ts';
 import { GRANT_STARTS } from '../types.ts';
-import { accessText, refusedPage } from './format.ts';
+import { accessText, reasonField, refusedPage } from './format.ts';
 
 /** The form with the page of entitlements that it shows: from 0; −1 is the page of the chosen one. */
 export interface GrantFormPage extends GrantForm {
@@ -62,27 +61,24 @@ export async function grantForm(
   const nowMs = view.context.now();
   const canAdd = entitlements.some((each) => addedToMs(nowMs, access.endsOf(each)) > nowMs);
   const page = pageShown(entitlements, selected, form.page);
-  const components: Component[] = [
+  const components: Part[] = [
     text(t(form.extends ? 'grant.title.extend' : 'grant.title.form'), 'header', true),
     text(`${t('grant.label.currentAccess')}: ${escapeMarkdown(accessText(view, access))}`, 'muted'),
-    ...(error ? [text(error.text, 'error')] : []),
-    ...entitlementFields(view, { entitlements, selected, page }),
+    error && text(error.text, 'error'),
+    entitlementFields(view, { entitlements, selected, page }),
     choice(
       'grant.duration',
       t('grant.label.duration'),
       DURATIONS.map((each) => durationOption(view, each, duration)),
       duration,
     ),
-    ...(canAdd
-      ? [
-          choice(
-            'grant.start',
-            t('grant.label.start'),
-            GRANT_STARTS.map((each) => option(each, t(`grant.start.${each}`))),
-            form.start ?? 'after',
-          ),
-        ]
-      : []),
+    canAdd &&
+      choice(
+        'grant.start',
+        t('grant.label.start'),
+        GRANT_STARTS.map((each) => option(each, t(`grant.start.${each}`))),
+        form.start ?? 'after',
+      ),
     {
       type: 'input',
       id: 'grant.end',
@@ -92,17 +88,9 @@ export async function grantForm(
       ...(error?.field === 'end' ? { save_state: 'failed' as const } : {}),
     },
     text(t('grant.state.endRule'), 'muted'),
-    {
-      type: 'textarea',
-      id: 'grant.reason',
-      label: t(policy.reasonRequired ? 'grant.label.reason' : 'grant.label.reasonOptional'),
-      placeholder: t('grant.placeholder.reason'),
-      ...(form.reason ? { value: form.reason } : {}),
-      ...(error?.field === 'reason' ? { error: true } : {}),
-    },
-    ...(policy.secondPersonAboveDays === null
-      ? []
-      : [text(t('grant.form.secondPerson', { days: policy.secondPersonAboveDays }), 'muted')]),
+    reasonField(view, 'grant', { value: form.reason, isWrong: error?.field === 'reason' }),
+    policy.secondPersonAboveDays !== null &&
+      text(t('grant.form.secondPerson', { days: policy.secondPersonAboveDays }), 'muted'),
     button('grant.review', t('grant.button.review'), 'primary'),
   ];
   return view.page(components, {
@@ -124,7 +112,7 @@ function entitlementFields(
     readonly selected: Entitlement;
     readonly page: number;
   },
-): Component[] {
+): Part[] {
   const { entitlements, selected, page } = form;
   const label = t('grant.label.entitlement');
   // Canvas Kit has no choice of one: its name is in a field that cannot be changed.

@@ -2,46 +2,33 @@ import { button, clip, type InboxCanvas, item, type ListItem, list, text } from 
 import { isForever } from '../../time.ts';
 import type { ActionView } from '../context.ts';
 import { listDashboardGrants } from '../dashboard-grants.ts';
-import { type PageFrom, readActionPage } from '../repository.ts';
+import { listActions } from '../repository.ts';
 import { UNCONFIRMED_STATES } from '../state-machine.ts';
 import { type Action, grantEndMs } from '../types.ts';
 
 const PAGE_SIZE = 10;
 
 /** Everything granted to the customer and done for them, newest first, ten a page. */
-export async function actionList(
-  view: ActionView,
-  direction: 'older' | 'newer' | null = null,
-): Promise<InboxCanvas> {
-  const { messages, context, formState, workspace } = view;
+export async function actionList(view: ActionView, page = 0): Promise<InboxCanvas> {
+  const { messages, context, workspace, customer } = view;
   const { t } = messages;
-  const shownBefore = formState.grants;
-  const from: PageFrom =
-    direction === null || !shownBefore
-      ? null
-      : { direction, actionId: direction === 'older' ? shownBefore.last : shownBefore.first };
-  const { subscriberId } = view.customer.subscriber;
-  const subscriber = { workspaceId: workspace.workspaceId, subscriberId };
-  const read = await readActionPage(context.readDatabase, subscriber, { from, limit: PAGE_SIZE + 1 });
-  const hasMore = read.length > PAGE_SIZE;
-  const isNewer = from?.direction === 'newer';
-  // One more was read than is shown: the one farther away.
-  const shown = hasMore ? (isNewer ? read.slice(1) : read.slice(0, PAGE_SIZE)) : read;
-  const [first, last] = [shown[0], shown.at(-1)];
-  const items = [...(from === null ? await listDashboardGrants(view) : []), ...shown];
+  const { workspaceId } = workspace;
+  const { subscriberId } = customer.subscriber;
+  const range = { limit: PAGE_SIZE + 1, offset: page * PAGE_SIZE };
+  const read = await listActions(context.readDatabase, { workspaceId, subscriberId }, range);
+  const elsewhere = page === 0 ? await listDashboardGrants(view) : [];
+  const items = [...elsewhere, ...read.slice(0, PAGE_SIZE)];
   return view.page(
     [
       text(t('grant.title.grants'), 'header'),
       items.length === 0
         ? text(t('grant.state.noGrants'), 'muted')
         : list(items.map((action) => actionItem(view, action))),
-      ...((isNewer ? hasMore : from !== null)
-        ? [button('grants:newer', t('grant.button.newer'), 'link')]
-        : []),
-      ...(isNewer || hasMore ? [button('grants:older', t('grant.button.older'), 'link')] : []),
+      page > 0 && button('grants:newer', t('grant.button.newer'), 'link'),
+      read.length > PAGE_SIZE && button('grants:older', t('grant.button.older'), 'link'),
       button('grant', t('grant.button.grant'), 'secondary'),
     ],
-    first && last ? { grants: { first: first.actionId, last: last.actionId } } : undefined,
+    { grants: page },
   );
 }
 

@@ -1,11 +1,10 @@
 import { button, type Component, type InboxCanvas, table, text } from '../../intercom/canvas.ts';
 import { isForever, MINUTE_MS } from '../../time.ts';
 import { lastStepAtMs, scheduleConfirm, scheduleNotes } from '../confirmation.ts';
-import type { ActionView } from '../context.ts';
+import type { ActionView, Part } from '../context.ts';
 import { isSameEnd } from '../durations.ts';
 import { readNoteStates } from '../notes.ts';
-import { findBlocker } from '../policy.ts';
-import { isRunning, reviewRequest } from '../service.ts';
+import { findDecisionBlocker, isRunning, reviewRequest } from '../service.ts';
 import { UNCONFIRMED_STATES } from '../state-machine.ts';
 import { valuesOf, variantOf } from '../texts.ts';
 import { type Action, type Grant, grantEndMs, nameOf } from '../types.ts';
@@ -30,18 +29,18 @@ export async function actionResult(view: ActionView, action: Action, url?: strin
     if (view.context.now() - lastStepAtMs(action) > OVERDUE_MS)
       await scheduleConfirm(view.context, action, 0);
     const refresh = button(`grant:${actionId}`, t('grant.button.refresh'), 'secondary');
-    return view.page([text(headline(view, action), 'muted'), ...facts, refresh]);
+    return view.page([text(headline(view, action), 'muted'), facts, refresh]);
   }
   if (state === 'failed') {
     const next =
       kind === 'grant' ? button('grant', t('grant.button.tryAgain'), 'secondary') : listButton(view, kind);
-    return view.page([text(failureText(view, kind, action.error), 'error'), ...facts, next]);
+    return view.page([text(failureText(view, kind, action.error), 'error'), facts, next]);
   }
   return view.page([
     text(headline(view, action), isKept(action) ? 'error' : 'paragraph'),
     ...(state === 'confirmed' || state === 'revoked' ? customerText(view, action, url) : []),
-    ...(await noteProblem(view, action)),
-    ...facts,
+    await noteProblem(view, action),
+    facts,
     listButton(view, kind),
     ...(kind === 'grant' && isRunning(action, view.context.now()) ? runningButtons(view, action) : []),
   ]);
@@ -78,7 +77,7 @@ function headline(view: ActionView, action: Action): string {
 }
 
 /** A text to copy into the reply, in the customer's language. */
-function customerText(view: ActionView, action: Action, url?: string): Component[] {
+function customerText(view: ActionView, action: Action, url?: string): Part[] {
   const { messages, customerMessages, context } = view;
   const { t } = customerMessages;
   const values = { ...valuesOf(customerMessages, action), url: url ?? '' };
@@ -96,13 +95,13 @@ function customerText(view: ActionView, action: Action, url?: string): Component
   const { requestedEndMs } = action;
   const isOther = !isSameEnd(grantEndMs(action), requestedEndMs);
   const other = messages.t('grant.result.otherEnd', { end: endText(view, requestedEndMs) });
-  return [...(isOther ? [text(other, 'muted')] : []), field(t('grant.customerText.granted', values))];
+  return [isOther && text(other, 'muted'), field(t('grant.customerText.granted', values))];
 }
 
-function runningButtons({ messages: { t }, customer }: ActionView, grant: Grant): Component[] {
+function runningButtons({ messages: { t }, customer }: ActionView, grant: Grant): Part[] {
   const canExtend = !isForever(grantEndMs(grant)) && customer.project.apiKey !== null;
   return [
-    ...(canExtend ? [button(`extend:${grant.actionId}`, t('grant.button.extend'), 'secondary')] : []),
+    canExtend && button(`extend:${grant.actionId}`, t('grant.button.extend'), 'secondary'),
     button(`revoke:${grant.actionId}`, t('grant.button.revoke'), 'secondary'),
   ];
 }
@@ -110,7 +109,7 @@ function runningButtons({ messages: { t }, customer }: ActionView, grant: Grant)
 type Rows = Parameters<typeof table>[0];
 
 /** What, who, why; and who decided. */
-function factsTable(view: ActionView, action: Action): Component[] {
+function factsTable(view: ActionView, action: Action): Part[] {
   const { messages } = view;
   const { t } = messages;
   const { state, decidedBy, admin } = action;
@@ -153,7 +152,7 @@ function factsTable(view: ActionView, action: Action): Component[] {
   ]);
 }
 
-async function noteProblem({ context, messages }: ActionView, action: Action): Promise<Component[]> {
+async function noteProblem({ context, messages }: ActionView, action: Action): Promise<Part[]> {
   const states = await readNoteStates(context.database, action);
   if (states.includes('queued') && context.now() - lastStepAtMs(action) > OVERDUE_MS)
     await scheduleNotes(context, action);
@@ -166,7 +165,7 @@ export async function approvalView(view: ActionView, action: Action, problem?: s
   const { actionId, kind, admin } = action;
   const isGrant = kind === 'grant';
   const isOwn = admin.id === view.admin.id;
-  const blocker = isOwn ? null : findBlocker(view, kind);
+  const blocker = isOwn ? null : findDecisionBlocker(view, action);
   const canDecide = !isOwn && !blocker;
   const review = canDecide || !isGrant ? await reviewRequest(view, action) : null;
   const waits = isGrant
@@ -178,13 +177,13 @@ export async function approvalView(view: ActionView, action: Action, problem?: s
     button(`${prefixOf(kind)}.${id}`, label, style);
   return view.page(
     [
-      ...(isGrant && canDecide ? [text(t('grant.title.approval'), 'header', true)] : []),
+      isGrant && canDecide && text(t('grant.title.approval'), 'header', true),
       text(t(waits, shownValues(view, action))),
-      ...(problem === undefined ? [] : [text(problem, 'error')]),
-      ...(review ? effects(view, review) : []),
-      ...factsTable(view, action),
-      ...(blocker ? [text(refusalText(view, kind, blocker), 'muted')] : []),
-      ...(isOwn ? [decision('withdraw', t('grant.button.withdraw'))] : []),
+      problem !== undefined && text(problem, 'error'),
+      review && effects(view, review),
+      factsTable(view, action),
+      blocker && text(refusalText(view, kind, blocker), 'muted'),
+      isOwn && decision('withdraw', t('grant.button.withdraw')),
       ...(canDecide
         ? [
             decision('approve', t(isGrant ? 'grant.button.approve' : 'action.button.approve'), 'primary'),

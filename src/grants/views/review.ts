@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { button, type Component, type InboxCanvas, text } from '../../intercom/canvas.ts';
+import { button, type InboxCanvas, text } from '../../intercom/canvas.ts';
 import { isForever, withTimeout } from '../../time.ts';
 import { findNoEffect } from '../access.ts';
 import { lastStepAtMs } from '../confirmation.ts';
-import type { ActionResult, ActionView, Obstacle } from '../context.ts';
+import type { ActionResult, ActionView, Obstacle, Part } from '../context.ts';
 import type { Reviewed, ReviewedGrant } from '../form-state.ts';
 import { endsBefore } from '../grant-rules.ts';
 import { readAgain } from '../repository.ts';
@@ -61,26 +61,26 @@ function reviewCanvas(view: ActionView, reviewed: Reviewed, problem?: string): I
   return view.page(
     [
       text(view.messages.t(`action.title.${reviewed.kind}`), 'header', true),
-      ...(problem === undefined ? [] : [text(problem, 'error')]),
-      ...effects(view, reviewed),
-      ...reviewButtons(view, reviewed),
+      problem !== undefined && text(problem, 'error'),
+      effects(view, reviewed),
+      reviewButtons(view, reviewed),
     ],
     { review: reviewed },
   );
 }
 
-function reviewButtons(view: ActionView, reviewed: Reviewed): Component[] {
+function reviewButtons(view: ActionView, reviewed: Reviewed): Part[] {
   const { t } = view.messages;
   const { kind } = reviewed;
   const isApprovalNeeded = needsSecondPerson(view, reviewed);
   const label = isApprovalNeeded ? 'grant.button.requestApproval' : (`action.confirm.${kind}` as const);
   const noEffect = kind === 'grant' ? findNoEffect(endsBefore(reviewed), reviewed.requestedEndMs) : null;
   return [
-    ...(isApprovalNeeded ? [text(secondPersonText(view, kind), 'muted')] : []),
-    ...(noEffect ? [] : [button(`${prefixOf(kind)}.confirm`, t(label), 'primary')]),
-    ...(noEffect && canAdd(reviewed, noEffect.endMs)
-      ? [button('grant.add', t('grant.button.addToEnd'), 'secondary')]
-      : []),
+    isApprovalNeeded && text(secondPersonText(view, kind), 'muted'),
+    !noEffect && button(`${prefixOf(kind)}.confirm`, t(label), 'primary'),
+    noEffect &&
+      canAdd(reviewed, noEffect.endMs) &&
+      button('grant.add', t('grant.button.addToEnd'), 'secondary'),
     button(changeId(reviewed), t('grant.button.change'), 'secondary'),
   ];
 }

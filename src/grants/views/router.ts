@@ -4,6 +4,7 @@ import type { ActionView, ActionViewEntry, CardVisit } from '../context.ts';
 import { findPurchase } from '../store-rules.ts';
 import type { StoreActionKind } from '../types.ts';
 import { approve, decline, revokeConfirm, revokeReview, withAction, withGrant } from './decisions.ts';
+import { componentsOf } from './format.ts';
 import { grantForm, submittedGrant } from './grant-form.ts';
 import { actionList } from './list.ts';
 import { actionResult } from './result.ts';
@@ -27,7 +28,7 @@ function viewOf(visit: CardVisit): ActionView {
     isOutdated: visit.isOutdated,
     messages,
     customerMessages: messagesFor(request.contact.language ?? messages.language, workspace.timezone),
-    page: visit.page,
+    page: (parts, formState) => visit.page(componentsOf(parts), formState),
   };
 }
 
@@ -51,7 +52,7 @@ export const ACTION_VIEWS: Readonly<Record<string, ActionViewEntry>> = {
   'grant.decline': write(decline),
   'grant.withdraw': write(decline),
   grants: read((view) => actionList(view)),
-  'grants:': read((view, direction) => actionList(view, direction === 'newer' ? 'newer' : 'older')),
+  'grants:': read(turnPage),
   'grant:': read((view, actionId) => withAction(view, actionId, (action) => actionResult(view, action))),
   'revoke:': write((view, actionId) => withGrant(view, actionId, (grant) => revokeReview(view, grant))),
   'revoke.confirm': write(revokeConfirm),
@@ -67,6 +68,11 @@ export const ACTION_VIEWS: Readonly<Record<string, ActionViewEntry>> = {
   'action.decline': write(decline),
   'action.withdraw': write(decline),
 };
+
+function turnPage(view: ActionView, direction: string): Promise<InboxCanvas> {
+  const { grants: page = 0 } = view.formState;
+  return actionList(view, direction === 'newer' ? Math.max(0, page - 1) : page + 1);
+}
 
 /** `extend:` leads on from a subscription and from a grant. */
 function extendEither(view: ActionView, id: string): Promise<InboxCanvas> {

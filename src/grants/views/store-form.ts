@@ -10,11 +10,11 @@ import {
   text,
 } from '../../intercom/canvas.ts';
 import type { LivePurchase } from '../../revenuecat/store-actions.ts';
-import type { ActionView } from '../context.ts';
-import { findRefusal, isReasonRequired } from '../policy.ts';
+import type { ActionView, Part } from '../context.ts';
+import { findRefusal } from '../policy.ts';
+import { APPLE_REASON_CODES, findLive, isApple, maxExtensionDays, refundsCharges } from '../store-kinds.ts';
 import { findPurchase, listCharges, readOwned, type StoreForm, targetOf } from '../store-rules.ts';
-import { APPLE_REASON_CODES, findLive, isApple, maxExtensionDays, refundsCharges } from '../stores.ts';
-import { refusedPage } from './format.ts';
+import { reasonField, refusedPage } from './format.ts';
 import { purchaseName } from './subscription.ts';
 
 const MAX_CHARGES = 10;
@@ -30,26 +30,16 @@ export async function storeForm(view: ActionView, form: StoreForm, problem?: str
   return view.page(
     [
       text(t(`action.title.${kind}`), 'header', true),
-      ...(problem === undefined ? [] : [text(problem, 'error')]),
-      ...fields,
-      {
-        type: 'textarea',
-        id: 'action.reason',
-        label: t(
-          isReasonRequired(view.workspace.settings, kind)
-            ? 'grant.label.reason'
-            : 'grant.label.reasonOptional',
-        ),
-        placeholder: t('grant.placeholder.reason'),
-        ...(form.reason ? { value: form.reason } : {}),
-      },
+      problem !== undefined && text(problem, 'error'),
+      fields,
+      reasonField(view, kind, { value: form.reason }),
       button('action.review', t('grant.button.review'), 'primary'),
     ],
     { actionForm: { kind, subscription: form.subscription } },
   );
 }
 
-function transferFields({ messages: { t } }: ActionView, form: StoreForm): Component[] {
+function transferFields({ messages: { t } }: ActionView, form: StoreForm): Part[] {
   return [
     text(t('action.effect.transferForm'), 'muted'),
     {
@@ -69,7 +59,7 @@ function transferFields({ messages: { t } }: ActionView, form: StoreForm): Compo
 }
 
 /** `null`: RevenueCat does not have the purchase. */
-async function purchaseFields(view: ActionView, form: StoreForm): Promise<Component[] | null> {
+async function purchaseFields(view: ActionView, form: StoreForm): Promise<Part[] | null> {
   const { messages } = view;
   const { t } = messages;
   const subscription = findPurchase(view, form.subscription);
@@ -80,7 +70,7 @@ async function purchaseFields(view: ActionView, form: StoreForm): Promise<Compon
     [t('action.label.product'), purchaseName(view, subscription)],
     [t('action.label.store'), storeText(messages, own.store)],
   ]);
-  if (form.kind === 'extend') return [...rows, ...extensionFields(view, form, own)];
+  if (form.kind === 'extend') return [rows, ...extensionFields(view, form, own)];
   if (form.kind !== 'refund' || !refundsCharges(own)) return rows;
   const charges = (await listCharges(view, own)).slice(0, MAX_CHARGES);
   const options = charges.map(({ id, purchasedAtMs, price }) =>
@@ -90,12 +80,12 @@ async function purchaseFields(view: ActionView, form: StoreForm): Promise<Compon
     ),
   );
   return [
-    ...rows,
+    rows,
     choice('action.transaction', t('action.label.transaction'), options, form.transaction ?? charges[0]?.id),
   ];
 }
 
-function extensionFields({ messages: { t } }: ActionView, form: StoreForm, own: LivePurchase): Component[] {
+function extensionFields({ messages: { t } }: ActionView, form: StoreForm, own: LivePurchase): Part[] {
   const days: Component = {
     type: 'input',
     id: 'action.days',

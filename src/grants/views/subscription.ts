@@ -12,12 +12,11 @@ import {
 } from '../../intercom/canvas.ts';
 import { productLabel } from '../../subscription/names.ts';
 import type { SubscriptionState } from '../../subscription/types.ts';
-import type { ActionView, CardVisit } from '../context.ts';
+import type { ActionView, CardVisit, Part } from '../context.ts';
 import { findRefusal } from '../policy.ts';
-import { listPurchaseActions } from '../store-kinds.ts';
+import { findLive, isApple, listPurchaseActions, subscriptionId } from '../store-kinds.ts';
 import { allPurchases, findPurchase, readOwned } from '../store-rules.ts';
-import { findLive, isApple, subscriptionId } from '../stores.ts';
-import { failureText, refusalText } from './format.ts';
+import { componentsOf, failureText, refusalText } from './format.ts';
 
 const APPLE_SUBSCRIPTIONS_URL = 'https://apps.apple.com/account/subscriptions';
 const APPLE_REFUND_URL = 'https://reportaproblem.apple.com';
@@ -33,7 +32,7 @@ export function purchaseComponents(
     .slice(0, MAX_LISTED)
     .map((purchase) => {
       const { isOneTime, price, startedAtMs, store } = purchase;
-      // Of the same product bought several times, each must be told apart.
+      // The same product may be bought several times.
       const once = isOneTime
         ? [startedAtMs === null ? null : messages.date(startedAtMs), price && messages.money(price)]
         : [];
@@ -41,12 +40,11 @@ export function purchaseComponents(
         subtitle: [storeText(messages, store), ...once].filter(Boolean).join(' · '),
       });
     });
-  return [
-    ...(items.length > 0 ? [list(items)] : []),
-    ...(workspace.settings.actions.transfer.enabled
-      ? [button('transfer', t('action.button.transfer'), 'secondary')]
-      : []),
-  ];
+  const isTransferOn = workspace.settings.actions.transfer.enabled;
+  return componentsOf([
+    items.length > 0 && list(items),
+    isTransferOn && button('transfer', t('action.button.transfer'), 'secondary'),
+  ]);
 }
 
 /** One subscription or purchase, and exactly what its store allows. */
@@ -78,9 +76,9 @@ export async function subscriptionPage(view: ActionView, id: string): Promise<In
     : [text(t('action.state.allOff'), 'muted')];
   return view.page([
     head,
-    ...facts,
-    ...actions,
-    ...appleTexts(view, subscription),
+    facts,
+    actions,
+    appleTexts(view, subscription),
     button('details', t('action.button.details'), 'link'),
   ]);
 }
@@ -98,7 +96,7 @@ async function actionComponents(
   view: ActionView,
   subscription: SubscriptionState,
   id: string,
-): Promise<Component[]> {
+): Promise<Part[]> {
   const { t } = view.messages;
   const owned = await readOwned(view);
   if (typeof owned === 'string') return [text(failureText(view, 'cancel', owned), 'muted')];
@@ -109,7 +107,7 @@ async function actionComponents(
     return [
       text(t('action.state.storeOffersNothing', { store: storeText(view.messages, own.store) }), 'muted'),
     ];
-  const components: Component[] = [];
+  const components: Part[] = [];
   for (const { kind, unavailable } of offered) {
     const refusal = unavailable ? { code: unavailable } : await findRefusal(view, kind, own.kind);
     components.push(
@@ -125,7 +123,7 @@ async function actionComponents(
 function appleTexts(
   { messages, customerMessages }: ActionView,
   { store, isOneTime }: SubscriptionState,
-): Component[] {
+): Part[] {
   if (!isApple(store)) return [];
   const field = (name: 'cancel' | 'refund', url: string): Component => ({
     type: 'textarea',
@@ -135,7 +133,7 @@ function appleTexts(
   });
   return [
     text(messages.t('action.state.apple'), 'muted'),
-    ...(isOneTime ? [] : [field('cancel', APPLE_SUBSCRIPTIONS_URL)]),
+    !isOneTime && field('cancel', APPLE_SUBSCRIPTIONS_URL),
     field('refund', APPLE_REFUND_URL),
   ];
 }
