@@ -66,12 +66,7 @@ export async function runChecks<Subject>(
 }
 
 /** A platform that did not answer. */
-export interface Unreachable {
-  readonly state: 'unreachable';
-  readonly reason: string;
-}
-
-export const unreachable = (reason: string): Unreachable => ({ state: 'unreachable', reason });
+export const unreachable = (reason: string) => ({ state: 'unreachable', reason }) as const;
 
 /** To continue a sentence with a remedy. */
 export function lowerFirst(text: string): string {

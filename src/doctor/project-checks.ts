@@ -6,16 +6,7 @@ import { DAY_MS } from '../time.ts';
 import type { Project } from '../workspaces/projects.ts';
 import { checkApiKey, type KeyCheck, lacksPermission } from '../workspaces/revenuecat-key.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
-import {
-  type Check,
-  lowerFirst,
-  type Outcome,
-  ok,
-  problem,
-  type Unreachable,
-  unreachable,
-  warning,
-} from './check.ts';
+import { type Check, lowerFirst, type Outcome, ok, problem, unreachable, warning } from './check.ts';
 
 /** Some apps sell little: a shorter silence means nothing. */
 const SILENT_DAYS = 7;
@@ -25,7 +16,7 @@ type Webhooks = Awaited<ReturnType<RevenueCatClient['listWebhooks']>>;
 /** What RevenueCat answered for one project. */
 export type RevenueCatProbe =
   | { readonly state: 'no_key' | 'locked' }
-  | Unreachable
+  | ReturnType<typeof unreachable>
   | { readonly state: 'asked'; readonly key: KeyCheck; readonly webhooks: Webhooks | AppError | null };
 
 /** @param client `null`: the project has no key, or no encryption key decrypts it */

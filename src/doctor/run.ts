@@ -7,7 +7,7 @@ import { createPlatformClients, type PlatformClients } from '../workspaces/app-c
 import { listProjects, type Project } from '../workspaces/projects.ts';
 import { createSecretBox } from '../workspaces/secrets.ts';
 import { readWorkspace, type Workspace } from '../workspaces/store.ts';
-import { type CheckResult, runChecks, type Unreachable, unreachable } from './check.ts';
+import { type CheckResult, runChecks, unreachable } from './check.ts';
 import {
   PROJECT_CHECKS,
   probeRevenueCat,
@@ -174,7 +174,7 @@ async function probeWithin<Probe extends { readonly state: string }>(
   platform: Platform,
   silent: Set<Platform>,
   probing: Promise<Probe>,
-): Promise<Probe | Unreachable> {
+): Promise<Probe | ReturnType<typeof unreachable>> {
   const probe = await withTimeout(probing, PLATFORM_TIMEOUT_MS, () =>
     unreachable(`${platform} answers too slowly.`),
   );

@@ -5,16 +5,7 @@ import { countFailedWebhooks, listFailedWebhooks } from '../ingestion/journal.ts
 import type { IntercomClient, IntercomDataAttribute } from '../intercom/client.ts';
 import { CONTACT_ATTRIBUTES } from '../subscription/attributes.ts';
 import type { Workspace } from '../workspaces/store.ts';
-import {
-  type Check,
-  lowerFirst,
-  type Outcome,
-  ok,
-  problem,
-  type Unreachable,
-  unreachable,
-  warning,
-} from './check.ts';
+import { type Check, lowerFirst, type Outcome, ok, problem, unreachable, warning } from './check.ts';
 
 /** What Intercom answered for one workspace. */
 export type IntercomProbe =
@@ -25,7 +16,7 @@ export type IntercomProbe =
       readonly verifiesIdentity: boolean | null;
     }
   | { readonly state: 'no_token' | 'locked' | 'disconnected' | 'rejected' }
-  | Unreachable;
+  | ReturnType<typeof unreachable>;
 
 /** @param client `null`: there is no token, or no key decrypts it */
 export async function probeIntercom(

@@ -23,11 +23,7 @@ export interface CallGate {
 
 export interface CallLimiter {
   /** @param signal ends the waiting, when the process stops */
-  gate(
-    project: { workspaceId: string; projectId: string },
-    priority: CallPriority,
-    signal?: AbortSignal,
-  ): CallGate;
+  gate(project: Omit<Budget, 'domain'>, priority: CallPriority, signal?: AbortSignal): CallGate;
 }
 
 const PRIORITIES: Readonly<Record<CallPriority, { keepShare: number; maxWaitMs: number }>> = {
@@ -60,21 +56,16 @@ export function createCallLimiter(options: { database: Database; now?: () => num
   const queues = new Map<string, Waiting[]>();
   const usages = new Map<string, RateUsage>();
 
-  async function drain(
-    project: { workspaceId: string; projectId: string },
-    domain: CallDomain,
-    priority: CallPriority,
-    key: string,
-  ): Promise<void> {
+  async function drain(budget: Budget, priority: CallPriority): Promise<void> {
+    const key = `${keyOf(budget)}|${priority}`;
     const queue = queues.get(key);
-    const budget = `${project.workspaceId}|${project.projectId}|${domain}`;
     while (queue && queue.length > 0) {
-      const usage = usages.get(budget) ?? null;
-      usages.delete(budget);
+      const usage = usages.get(keyOf(budget)) ?? null;
+      usages.delete(keyOf(budget));
       try {
         const calls = Math.min(queue.length, MAX_AT_ONCE);
         const { keepShare } = PRIORITIES[priority];
-        const { granted, waitMs } = await takeFromBudget(database, project, domain, {
+        const { granted, waitMs } = await takeFromBudget(database, budget, {
           calls,
           keepShare,
           usage,
@@ -102,18 +93,7 @@ export function createCallLimiter(options: { database: Database; now?: () => num
     setImmediate(startDraining);
   }
 
-  async function withSignal(
-    turn: Promise<void>,
-    call: Waiting,
-    key: string,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const stop = (): void => {
-      const waiting = queues.get(key) ?? [];
-      const at = waiting.indexOf(call);
-      if (at >= 0) waiting.splice(at, 1);
-      call.reject(rateLimited(now()));
-    };
+  async function withSignal(turn: Promise<void>, stop: () => void, signal: AbortSignal): Promise<void> {
     if (signal.aborted) stop();
     else signal.addEventListener('abort', stop, { once: true });
     try {
@@ -135,17 +115,25 @@ export function createCallLimiter(options: { database: Database; now?: () => num
     gate(project, priority, signal) {
       return {
         enter(domain) {
-          const key = `${project.workspaceId}|${project.projectId}|${domain}|${priority}`;
+          const budget = { ...project, domain };
+          const key = `${keyOf(budget)}|${priority}`;
           const { promise, resolve, reject } = Promise.withResolvers<void>();
           const call = { untilMs: now() + PRIORITIES[priority].maxWaitMs, resolve, reject };
-          begin(key, call, () => void drain(project, domain, priority, key));
-          return signal ? withSignal(promise, call, key, signal) : promise;
+          begin(key, call, () => void drain(budget, priority));
+          if (!signal) return promise;
+          const stop = (): void => {
+            const waiting = queues.get(key) ?? [];
+            const at = waiting.indexOf(call);
+            if (at >= 0) waiting.splice(at, 1);
+            reject(rateLimited(now()));
+          };
+          return withSignal(promise, stop, signal);
         },
         observe(domain, usage) {
           if (!(usage.limit > 0) || !Number.isInteger(usage.limit) || !Number.isInteger(usage.usage)) return;
-          usages.set(`${project.workspaceId}|${project.projectId}|${domain}`, usage);
+          usages.set(keyOf({ ...project, domain }), usage);
         },
-        pause: (domain, forMs) => pauseCalls(database, project, domain, forMs),
+        pause: (domain, forMs) => pauseCalls(database, { ...project, domain }, forMs),
       };
     },
   };
@@ -174,6 +162,15 @@ export interface RateUsage {
   readonly usage: number;
 }
 
+/** The calls that a project may make in one domain. */
+export interface Budget {
+  readonly workspaceId: string;
+  readonly projectId: string;
+  readonly domain: CallDomain;
+}
+
+const keyOf = ({ workspaceId, projectId, domain }: Budget): string => `${workspaceId}|${projectId}|${domain}`;
+
 export interface TakenFromBudget {
   readonly granted: number;
   /** When one more could be granted, ms from now; 0 when all were. */
@@ -195,16 +192,15 @@ export interface TakenFromBudget {
  */
 export async function takeFromBudget(
   sql: Sql,
-  project: { workspaceId: string; projectId: string },
-  domain: CallDomain,
+  { workspaceId, projectId, domain }: Budget,
   ask: { calls: number; keepShare: number; usage?: RateUsage | null; nowMs?: number },
 ): Promise<TakenFromBudget> {
   for (let attempt = 0; ; attempt += 1) {
     const [row] = await sql.query<{ granted: string; wait_ms: number }>(
       TAKE,
       [
-        project.workspaceId,
-        project.projectId,
+        workspaceId,
+        projectId,
         domain,
         ask.calls,
         ask.keepShare,
@@ -221,7 +217,7 @@ export async function takeFromBudget(
        values ($1, $2, $3, $4::integer, greatest($4::float8 / 12, least(10, $4::float8 / 2)),
                coalesce($5::float8, extract(epoch from clock_timestamp()) * 1000))
        on conflict do nothing`,
-      [project.workspaceId, project.projectId, domain, DEFAULT_PER_MINUTE[domain], ask.nowMs ?? null],
+      [workspaceId, projectId, domain, DEFAULT_PER_MINUTE[domain], ask.nowMs ?? null],
     );
   }
 }
@@ -258,8 +254,7 @@ returning t.granted,
 /** Stops all calls for a time (ms), after a 429. */
 export async function pauseCalls(
   sql: Sql,
-  project: { workspaceId: string; projectId: string },
-  domain: CallDomain,
+  { workspaceId, projectId, domain }: Budget,
   forMs: number,
 ): Promise<void> {
   await sql.query(
@@ -267,6 +262,6 @@ export async function pauseCalls(
         set hold_until_ms = greatest(hold_until_ms, extract(epoch from statement_timestamp()) * 1000 + $4::float8),
             tokens = 0
       where workspace_id = $1 and project_id = $2 and domain = $3`,
-    [project.workspaceId, project.projectId, domain, forMs],
+    [workspaceId, projectId, domain, forMs],
   );
 }

@@ -63,7 +63,7 @@ export function createCatalogCache(now: () => number): CatalogCache {
       const key = keyOf(workspaceId, projectId);
       const known = cache.get(key);
       if (known) return (await known).names;
-      const read = readNames(sql, workspaceId, projectId, cache.peek(key, { allowStale: true }));
+      const read = readNames(readCatalog(sql, workspaceId, projectId), cache.peek(key, { allowStale: true }));
       cache.set(key, read);
       try {
         const { names, isEmpty } = await read;
@@ -79,13 +79,8 @@ export function createCatalogCache(now: () => number): CatalogCache {
   };
 }
 
-async function readNames(
-  sql: Sql,
-  workspaceId: string,
-  projectId: string,
-  before: Promise<Read> | undefined,
-): Promise<Read> {
-  const catalog = await readCatalog(sql, workspaceId, projectId);
+async function readNames(reading: Promise<CatalogEntry[]>, before: Promise<Read> | undefined): Promise<Read> {
+  const catalog = await reading;
   const text = JSON.stringify(catalog.map(({ fetchedAt: _, ...entry }) => entry));
   const earlier = await before?.catch(() => undefined);
   if (earlier?.text === text) return earlier;

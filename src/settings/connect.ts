@@ -37,7 +37,10 @@ export async function connect(
     const { apiKey, missingScopes = [] } = project;
     await storeApiKey(request.context, { workspaceId, projectId: connection.id }, { apiKey, missingScopes });
   }
-  const registration = await register(request, project.client ?? null, project.projectId, connection);
+  const registration = await register(request, connection, {
+    client: project.client ?? null,
+    revenueCatProjectId: project.projectId,
+  });
   await audit(request, 'revenuecat_connected', { project: project.name ?? project.projectId });
   await jobs.send('workspace.health', { workspaceId });
   return connectedPage(request, connection, {
@@ -49,9 +52,8 @@ export async function connect(
 
 async function register(
   { context, workspace }: PageRequest,
-  client: RevenueCatClient | null,
-  revenueCatProjectId: string,
   connection: Connection,
+  { client, revenueCatProjectId }: { client: RevenueCatClient | null; revenueCatProjectId: string },
 ): Promise<Registration> {
   if (client === null) return 'no_key';
   const registered = await registerWebhook(client, revenueCatProjectId, {
@@ -94,6 +96,7 @@ export async function newWebhook(request: PageRequest, project: Project): Promis
     webhookAuthorization: await replaceWebhookAuthorization(context.database, project),
   };
   const client = context.revenueCat(project, { priority: 'unpaced' });
-  const registration = await register(request, client, project.revenueCatProjectId, connection);
+  const { revenueCatProjectId } = project;
+  const registration = await register(request, connection, { client, revenueCatProjectId });
   return connectedPage(request, connection, { name: project.name, registration, missingScopes: [] });
 }

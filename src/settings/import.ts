@@ -21,7 +21,6 @@ import {
   action,
   confirmationPage,
   done,
-  type Form,
   form,
   type Page,
   type PageRequest,
@@ -64,7 +63,7 @@ const startForm = form(
   },
 );
 
-const pauseForm: Form = action(async (request) => {
+const pauseForm = action(async (request) => {
   await move(request, ['running'], 'paused');
   return done('/import');
 });

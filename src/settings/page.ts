@@ -181,7 +181,7 @@ export function pagesRouter(site: Site, pages: readonly Page[]): Router {
         readForm,
         requireCsrf,
         mayChange,
-        handle(site, (request, req, res) => submit(page, each, request, { req, res })),
+        handle(site, (request, req, res) => submit(page, each, { request, req, res })),
       );
     }
   }
@@ -234,8 +234,11 @@ async function show(
   });
 }
 
-async function submit(page: Page, each: Form, request: PageRequest, exchange: Exchange): Promise<void> {
-  const { req, res } = exchange;
+async function submit(
+  page: Page,
+  each: Form,
+  { request, req, res }: Exchange & { request: PageRequest },
+): Promise<void> {
   const parsed = each.schema.safeParse(req.body ?? {});
   const outcome: Outcome = parsed.success
     ? await each.save(request, parsed.data as never)
@@ -261,6 +264,6 @@ async function submit(page: Page, each: Form, request: PageRequest, exchange: Ex
       });
       return;
     case 'problems':
-      await show(page, request, { ...exchange, failed: outcome });
+      await show(page, request, { req, res, failed: outcome });
   }
 }

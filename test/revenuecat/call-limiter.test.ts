@@ -68,15 +68,23 @@ describe("the shared limit of a RevenueCat key's calls", () => {
         let nowMs = 1_800_000_000_000;
         const reading = announced === null ? null : { limit: announced, usage: 0 };
         if (reading)
-          await takeFromBudget(db.database, project, 'customer', {
-            calls: 0,
-            keepShare: 0,
-            usage: reading,
-            nowMs,
-          });
+          await takeFromBudget(
+            db.database,
+            { ...project, domain: 'customer' },
+            {
+              calls: 0,
+              keepShare: 0,
+              usage: reading,
+              nowMs,
+            },
+          );
         for (const { pauseMs, calls, keepShare } of list) {
           nowMs += pauseMs;
-          const taken = await takeFromBudget(db.database, project, 'customer', { calls, keepShare, nowMs });
+          const taken = await takeFromBudget(
+            db.database,
+            { ...project, domain: 'customer' },
+            { calls, keepShare, nowMs },
+          );
           granted.push({ atMs: nowMs, calls: taken.granted });
           assert.equal(taken.granted >= calls, taken.waitMs === 0);
         }
@@ -96,11 +104,15 @@ describe("the shared limit of a RevenueCat key's calls", () => {
     let total = 0;
     const fromMs = nowMs + MINUTE_MS;
     for (; nowMs < fromMs + MINUTE_MS; nowMs += 500) {
-      const { granted } = await takeFromBudget(db.database, project, 'customer', {
-        calls: 64,
-        keepShare: 0.5,
-        nowMs,
-      });
+      const { granted } = await takeFromBudget(
+        db.database,
+        { ...project, domain: 'customer' },
+        {
+          calls: 64,
+          keepShare: 0.5,
+          nowMs,
+        },
+      );
       if (nowMs >= fromMs) total += granted;
     }
     assert.ok(total >= 0.88 * 480 && total <= 480, `${total} calls`);
@@ -110,7 +122,7 @@ describe("the shared limit of a RevenueCat key's calls", () => {
     const project = newProject();
     const nowMs = 1_800_000_000_000;
     const take = (keepShare: number) =>
-      takeFromBudget(db.database, project, 'customer', { calls: 64, keepShare, nowMs });
+      takeFromBudget(db.database, { ...project, domain: 'customer' }, { calls: 64, keepShare, nowMs });
     assert.equal((await take(0.5)).granted, 20);
     assert.equal((await take(0.5)).granted, 0);
     assert.equal((await take(0.25)).granted, 10);
@@ -123,24 +135,30 @@ describe("the shared limit of a RevenueCat key's calls", () => {
     const nowMs = 1_800_000_000_000;
     const usage = { limit: 480, usage: 477 };
     const ask = { calls: 40, keepShare: 0, nowMs };
-    assert.equal((await takeFromBudget(db.database, project, 'customer', { ...ask, usage })).granted, 3);
+    assert.equal(
+      (await takeFromBudget(db.database, { ...project, domain: 'customer' }, { ...ask, usage })).granted,
+      3,
+    );
   });
 
   it('keeps projects, workspaces and domains apart', async () => {
     const project = newProject();
     const nowMs = 1_800_000_000_000;
     const ask = { calls: 64, keepShare: 0, nowMs };
-    assert.equal((await takeFromBudget(db.database, project, 'customer', ask)).granted, 40);
-    assert.equal((await takeFromBudget(db.database, project, 'configuration', ask)).granted, 10);
+    assert.equal((await takeFromBudget(db.database, { ...project, domain: 'customer' }, ask)).granted, 40);
+    assert.equal(
+      (await takeFromBudget(db.database, { ...project, domain: 'configuration' }, ask)).granted,
+      10,
+    );
     const other = { ...project, workspaceId: 'other1' };
-    assert.equal((await takeFromBudget(db.database, other, 'customer', ask)).granted, 40);
+    assert.equal((await takeFromBudget(db.database, { ...other, domain: 'customer' }, ask)).granted, 40);
   });
 
   it('stops all calls after a 429, and rejects those that cannot wait', async () => {
     const project = newProject();
     const limiter = createCallLimiter({ database: db.database });
     await limiter.gate(project, 'interactive').enter('customer');
-    await pauseCalls(db.database, project, 'customer', 45_000);
+    await pauseCalls(db.database, { ...project, domain: 'customer' }, 45_000);
     const begunMs = Date.now();
     const refusal = await limiter
       .gate(project, 'interactive')
