@@ -165,6 +165,8 @@ export const RECIPES = texts.recipes;
 
 export const DELIVERY_TEXTS = { filters: texts.deliveryFilters, states: texts.deliveryStates };
 export const DURATION_LABELS = texts.durations;
+/** Kinds of store actions in the order of the page. */
+export const STORE_ACTION_TEXTS = texts.storeActions;
 export const LANGUAGES = texts.languages;
 /** The sidebar. */
 export const MENU = texts.menu;

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { requiredScopes } from '../grants/store-kinds.ts';
 import { listProjects } from '../workspaces/projects.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
+import { STORE_ACTION_TEXTS } from './messages.ts';
 import { checkboxField, done, form, listField, type PageRequest, problems, textField } from './page.ts';
 import { loadPeople } from './people.ts';
 import { changeSettings } from './settings-audit.ts';
@@ -9,40 +10,14 @@ import { changeSettings } from './settings-audit.ts';
 type Policies = WorkspaceSettings['actions'];
 type Kind = keyof Policies;
 
+const KINDS = Object.keys(STORE_ACTION_TEXTS) as Kind[];
+
 /** Where no number is set the field is empty. */
 const AMOUNT = /^\d{1,9}(\.\d{1,3})?$/;
 const COUNT = /^[1-9]\d{0,4}$/;
 
-const ACTIONS: readonly { readonly kind: Kind; readonly label: string; readonly help: string }[] = [
-  {
-    kind: 'cancel',
-    label: 'Cancel subscriptions',
-    help: 'Web Billing. Access continues until the end of the period; nothing is refunded.',
-  },
-  {
-    kind: 'refund',
-    label: 'Refund',
-    help: 'Web Billing: ends access immediately. Google Play: one charge; the subscription continues. Apple decides about refunds itself.',
-  },
-  {
-    kind: 'extend',
-    label: 'Extend subscriptions',
-    help: 'App Store (up to 90 days, twice a year for each customer), Google Play and Web Billing (up to 365 days).',
-  },
-  {
-    kind: 'transfer',
-    label: 'Transfer purchases',
-    help: 'Moves everything a customer bought to another customer, or restores a Google Play order.',
-  },
-  {
-    kind: 'manage',
-    label: 'Create billing portal links',
-    help: 'Web Billing. A link that works once, for the customer to manage the subscription.',
-  },
-];
-
 const fields = Object.fromEntries(
-  ACTIONS.flatMap(({ kind }) => [
+  KINDS.flatMap((kind) => [
     [kind, checkboxField],
     [`${kind}_who`, textField],
     [`${kind}_people`, listField],
@@ -73,13 +48,7 @@ export const storeActionsForm = form(z.object(fields), async (request, values) =
       monthlyPerAdmin: monthly === '' ? null : Number(monthly),
     };
   };
-  const changed: Policies = {
-    cancel: policyOf('cancel'),
-    refund: policyOf('refund'),
-    extend: policyOf('extend'),
-    transfer: policyOf('transfer'),
-    manage: policyOf('manage'),
-  };
+  const changed = Object.fromEntries(KINDS.map((kind) => [kind, policyOf(kind)])) as Policies;
   if (Object.keys(wrong).length > 0) return problems(wrong, { failedForm: 'actions' });
   await changeSettings(request, 'actions', changed);
   // Finds out which permissions the key lacks for what was turned on.
@@ -105,11 +74,12 @@ export async function loadStoreActions(request: PageRequest) {
     );
   };
   return {
-    storeActions: ACTIONS.map((action) => ({
-      ...action,
-      policy: actions[action.kind],
-      hasSum: action.kind === 'refund',
-      missingScopes: missingFor(action.kind),
+    storeActions: KINDS.map((kind) => ({
+      kind,
+      ...STORE_ACTION_TEXTS[kind],
+      policy: actions[kind],
+      hasSum: kind === 'refund',
+      missingScopes: missingFor(kind),
     })),
     team: await loadPeople(request, selectedOf(actions)),
   };
