@@ -7,9 +7,9 @@ describe('display names of products and entitlements', () => {
   const product = (name: string) => ({
     kind: 'product',
     id: 'prod1',
-    lookup_key: 'pro_yearly',
-    display_name: name,
-    fetched_at: new Date(),
+    lookupKey: 'pro_yearly',
+    displayName: name,
+    fetchedAt: new Date(),
   });
 
   /** A cache over rows that change, with a clock that the test sets. */
