@@ -28,7 +28,7 @@ const EVERY_COMPONENT = [
     id: 'words',
     text: `Next charge **Jan 8, 2027**. [The receipt](https://example.com/r_(1)) ${HOSTILE} [bad](javascript:alert(1))`,
   },
-  { type: 'text', id: 'mark', text: '⚠️ **Payment failed.** 🟨 grace period' },
+  { type: 'text', id: 'mark', text: '⚠️ **Payment failed.** 🟨\u00a0grace period' },
   { type: 'text', id: 'muted', style: 'muted', align: 'center', text: 'Paying since May 2, 2026' },
   { type: 'text', id: 'error', style: 'error', bottom_margin: 'none', text: 'The last payment failed.' },
   { type: 'spacer', size: 'm' },
@@ -324,7 +324,7 @@ describe('the inbox page', () => {
   test('draws the marks of a text, for systems without an emoji font, and keeps its characters', async () => {
     const card = await openInbox();
     const mark = card.locator('[data-component-id=mark]');
-    assert.equal(await mark.textContent(), '⚠️ Payment failed. 🟨 grace period');
+    assert.equal(await mark.textContent(), '⚠️ Payment failed. 🟨\u00a0grace period');
     assert.equal(await mark.locator('svg.emoji').count(), 2);
     const box = await mark.locator('svg.emoji').first().boundingBox();
     assert.ok(box && box.width === 14 && box.height === 14);

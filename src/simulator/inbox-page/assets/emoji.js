@@ -19,7 +19,8 @@ const SHAPES = {
   '▲': ['M8 2.5 14 13.5H2z', 'currentColor'],
   '✕': ['M3.4 2 8 6.6 12.6 2 14 3.4 9.4 8 14 12.6 12.6 14 8 9.4 3.4 14 2 12.6 6.6 8 2 3.4z', 'currentColor'],
 };
-const MARKS = new RegExp(`(${Object.keys(SHAPES).join('|')})`);
+/** A mark, with a word that a no-break space ties to it. */
+const MARKS = new RegExp(`(${Object.keys(SHAPES).join('|')})(\u00a0\\S+)?`, 'g');
 
 /**
  * Draws the marks, since a system without an emoji font leaves a gap in their place. The text stays the same.
@@ -27,13 +28,16 @@ const MARKS = new RegExp(`(${Object.keys(SHAPES).join('|')})`);
  * @returns {(Node | string)[]}
  */
 export function emojiNodes(text) {
-  return text
-    .split(MARKS)
-    .filter(Boolean)
-    .map((part) => {
-      if (!Object.hasOwn(SHAPES, part)) return part;
-      const [path, color] = SHAPES[part];
-      const words = element('span', { class: 'visually-hidden' }, part);
-      return element('span', {}, icon(path, 'emoji', color), words);
-    });
+  const nodes = [];
+  let end = 0;
+  for (const match of text.matchAll(MARKS)) {
+    const [all, mark, word] = match;
+    if (match.index > end) nodes.push(text.slice(end, match.index));
+    const [path, color] = SHAPES[mark];
+    const hidden = element('span', { class: 'visually-hidden' }, mark);
+    nodes.push(element('span', { class: 'marked' }, icon(path, 'emoji', color), hidden, word));
+    end = match.index + all.length;
+  }
+  if (end < text.length) nodes.push(text.slice(end));
+  return nodes;
 }
