@@ -31,6 +31,8 @@ import {
 
 const EXAMPLES = 10;
 const MAX_RESULTS = 100_000;
+/** For 100,000 anonymous app user IDs, percent-encoded. */
+const MAX_FORM_BYTES = 8 * 1024 * 1024;
 
 /** Who, where it is not a pasted list; the values are RevenueCat's `subscription_status`. */
 const FILTERS: Readonly<Record<string, { label: string; statuses: readonly string[]; days?: true }>> = {
@@ -189,9 +191,15 @@ async function describeBulk(request: PageRequest, bulk: BulkGrant) {
     leftOut: leftOutText(bulk.leftOut),
     counts: Object.entries(byState).map(([state, count]) => [state.replace('_', ' '), count] as const),
     percent: total === 0 ? 100 : Math.floor(((total - left) / total) * 100),
-    perMinute,
-    minutesLeft: perMinute === 0 ? null : Math.ceil(left / perMinute),
+    progress: progressLine(left, perMinute),
   };
+}
+
+function progressLine(left: number, perMinute: number): string {
+  const rate = `${perMinute.toLocaleString('en-US')} customers in the last minute`;
+  if (perMinute === 0) return `${rate}.`;
+  const minutes = Math.ceil(left / perMinute);
+  return `${rate}, about ${minutes.toLocaleString('en-US')} ${minutes === 1 ? 'minute' : 'minutes'} left.`;
 }
 
 /** Settings › Grants › Grant to many. */
@@ -224,6 +232,11 @@ export const bulkGrantsPage: Page = {
       list: await Promise.all(list.map((bulk) => describeBulk(request, bulk))),
     };
   },
+  async status(request) {
+    const { state, percent, progress } = await describeBulk(request, await bulkOf(request));
+    return { state, percent, line: progress };
+  },
+  maxFormBytes: MAX_FORM_BYTES,
   forms: {
     '': draftForm,
     '/start': startForm,

@@ -69,6 +69,8 @@ export interface Page {
   load(request: PageRequest): Promise<object>;
   /** By their path below the page; `''`: the page's own. */
   readonly forms?: Readonly<Record<string, Form>>;
+  /** What its forms may send; 64 KiB by default. */
+  readonly maxFormBytes?: number;
   /** JSON for the page's script. */
   readonly status?: (request: PageRequest) => Promise<object>;
   /** Files, which leave an audit record and need the right to change settings. */
@@ -133,7 +135,7 @@ export function confirmationPage(page: {
   };
 }
 
-const MAX_FORM_BYTES = 64 * 1024;
+const DEFAULT_FORM_BYTES = 64 * 1024;
 /** How long a page waits for the replica to catch up before it is read from the primary. */
 const REPLICA_WAIT_MS = 100;
 
@@ -144,7 +146,6 @@ type Site = Pick<PageRequest, 'context' | 'sessions'>;
 export function pagesRouter(site: Site, pages: readonly Page[]): Router {
   const { requireSession, requireCsrf } = site.sessions;
   const router = Router({ strict: true, caseSensitive: true });
-  const readForm = urlencoded({ extended: false, limit: MAX_FORM_BYTES, parameterLimit: 500 });
   const mayChange = handle(site, async (request, _req, _res, next) => {
     await requireAdmin(request);
     next();
@@ -175,6 +176,8 @@ export function pagesRouter(site: Site, pages: readonly Page[]): Router {
         }),
       );
     }
+    const limit = page.maxFormBytes ?? DEFAULT_FORM_BYTES;
+    const readForm = urlencoded({ extended: false, limit, parameterLimit: 500 });
     for (const [name, each] of Object.entries(page.forms ?? {})) {
       router.post(
         `${page.path}${name}` || '/',

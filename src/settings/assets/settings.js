@@ -73,6 +73,22 @@ function watchImports() {
   });
 }
 
+/** Shows the progress of a grant to many customers, or of its removal. */
+function watchBulkGrant() {
+  const section = document.querySelector('[data-bulk]');
+  const { bulk, state } = section?.dataset ?? {};
+  poll(state === 'running' || state === 'undoing', `/settings/grants/many/status?id=${bulk}`, (found) => {
+    // Another state has other texts and buttons: the page knows them.
+    if (found.state !== state) {
+      location.reload();
+      return false;
+    }
+    section.querySelector('[data-bulk-line]').textContent = found.line;
+    section.querySelector('progress').value = found.percent;
+    return true;
+  });
+}
+
 function poll(isNeeded, url, update) {
   if (!isNeeded) return;
   setTimeout(async () => {
@@ -93,3 +109,4 @@ addCopyButtons();
 addFilters();
 watchProjects();
 watchImports();
+watchBulkGrant();
