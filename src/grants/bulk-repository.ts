@@ -20,7 +20,7 @@ const BULK_TRANSITIONS = {
 } as const satisfies Record<string, { from: readonly BulkState[]; to: BulkState }>;
 export type BulkEvent = keyof typeof BULK_TRANSITIONS;
 
-/** How one customer of a bulk grant stands. `unchanged`: the grant would have changed nothing. */
+/** What became of one customer of a bulk grant. `unchanged`: the grant would have changed nothing. */
 export type BulkCustomerState = 'pending' | 'granted' | 'unchanged' | 'failed' | 'undone' | 'undo_failed';
 
 export interface BulkGrant {
@@ -142,28 +142,62 @@ export interface ClaimedCustomer {
 /** How long a worker has for its customers; those of a killed one are claimed again after it. */
 const CLAIM_SECONDS = 60;
 
-/** Claims customers that no other worker has: those to be granted, or those whose grant is to be undone. */
+/** Whether RevenueCat was called for the grant of a customer whose result is not stored yet. */
+const IS_CALLED = `exists (
+  select 1 from actions a
+   where a.workspace_id = $1 and a.state in ('requested', 'confirmed')
+     and a.idempotency_key = c.bulk_grant_id || '|' || c.app_user_id || '|' || c.attempts)`;
+
+const CLAIMABLE = {
+  pending: `c.state = 'pending'`,
+  granted: `c.state = 'granted'`,
+  called: `c.state = 'pending' and ${IS_CALLED}`,
+} as const;
+
+/**
+ * Claims customers that no other worker has: those to be granted, those whose grant is to be undone, or those whose
+ * grant was called for when the undoing began.
+ */
 export async function claimCustomers(
   sql: Sql,
   { workspaceId, bulkGrantId }: BulkKey,
-  claim: { readonly state: BulkCustomerState; readonly limit: number },
+  claim: { readonly of: keyof typeof CLAIMABLE; readonly limit: number },
 ): Promise<ClaimedCustomer[]> {
   return sql.query<ClaimedCustomer>(
     `with free as (
-       select app_user_id from bulk_grant_customers
-        where workspace_id = $1 and bulk_grant_id = $2 and state = $3
-          and (claimed_until is null or claimed_until < now())
-        order by app_user_id limit $4
-          for update skip locked)
-     update bulk_grant_customers c set claimed_until = now() + make_interval(secs => $5)
+       select c.app_user_id from bulk_grant_customers c
+        where c.workspace_id = $1 and c.bulk_grant_id = $2 and ${CLAIMABLE[claim.of]}
+          and (c.claimed_until is null or c.claimed_until < now())
+        order by c.app_user_id limit $3
+          for update of c skip locked)
+     update bulk_grant_customers c set claimed_until = now() + make_interval(secs => $4)
        from free
       where c.workspace_id = $1 and c.bulk_grant_id = $2 and c.app_user_id = free.app_user_id
      returning c.app_user_id as "appUserId", c.attempts, c.action_id as "actionId"`,
-    [workspaceId, bulkGrantId, claim.state, claim.limit, CLAIM_SECONDS],
+    [workspaceId, bulkGrantId, claim.limit, CLAIM_SECONDS],
   );
 }
 
-/** How a customer stands. With `retryInSeconds`: to be tried again then. */
+const LEFT = {
+  running: `c.state = 'pending'`,
+  undoing: `(c.state = 'granted' or (c.state = 'pending' and (c.claimed_until > now() or ${IS_CALLED})))`,
+} as const;
+
+/** Whether customers are left that other workers have, or that are tried again soon. */
+export async function hasCustomersLeft(
+  sql: Sql,
+  { workspaceId, bulkGrantId }: BulkKey,
+  state: keyof typeof LEFT,
+): Promise<boolean> {
+  const rows = await sql.query(
+    `select 1 from bulk_grant_customers c
+      where c.workspace_id = $1 and c.bulk_grant_id = $2 and ${LEFT[state]} limit 1`,
+    [workspaceId, bulkGrantId],
+  );
+  return rows.length > 0;
+}
+
+/** What became of a customer. With `retryInSeconds`: to be tried again then. */
 export interface CustomerChange {
   readonly appUserId: string;
   readonly state: BulkCustomerState;
@@ -244,6 +278,10 @@ export interface CustomerFilter {
   readonly expiredWithinDays: number | null;
 }
 
+/** Everything that a customer has or had: bought, and granted. */
+const BOUGHT = `jsonb_array_elements(s.summary->'state'->'subscriptions' || (s.summary->'state'->'grants')
+                                     || (s.summary->'state'->'consumables')) as b`;
+
 /** App user ids, one for each subscriber of the project that the filter takes. */
 export async function findCustomers(
   sql: Sql,
@@ -256,8 +294,8 @@ export async function findCustomers(
        join subscriber_ids i on i.workspace_id = $1 and i.subscriber_id = s.subscriber_id
       where s.workspace_id = $1 and i.project_id = $2
         and (cardinality($3::text[]) = 0 or s.summary->'state'->>'status' = any($3))
-        and ($4::text is null or s.summary->'state'->'primary'->>'productId' = $4)
-        and ($5::text is null or s.summary->'state'->'primary'->'entitlements' ? $5)
+        and ($4::text is null or exists (select 1 from ${BOUGHT} where b->>'productId' = $4))
+        and ($5::text is null or exists (select 1 from ${BOUGHT} where b->'entitlements' ? $5))
         and ($6::float8 is null
              or (s.summary->'state'->'primary'->>'expiredAtMs')::float8 > extract(epoch from now()) * 1000 - $6 * 86400000)
       order by s.subscriber_id, i.app_user_id like '$RCAnonymousID:%', i.app_user_id`,

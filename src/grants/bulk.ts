@@ -19,6 +19,7 @@ import {
   claimCustomers,
   createBulkGrant,
   deleteOldDrafts,
+  hasCustomersLeft,
   listActiveBulkGrants,
   moveBulkGrant,
   readBulkGrant,
@@ -182,11 +183,16 @@ export async function runBulkGrant(context: AppContext, key: BulkKey, until: num
     const project = bulk && (await readProject(context.database, bulk.workspaceId, bulk.projectId));
     if (!bulk || !project || (bulk.state !== 'running' && bulk.state !== 'undoing')) return false;
     const isUndo = bulk.state === 'undoing';
-    const state = isUndo ? 'granted' : 'pending';
-    const claimed = await claimCustomers(context.database, bulk, { state, limit: BATCH_SIZE });
+    const claim = (of: keyof typeof WORK) =>
+      claimCustomers(context.database, bulk, { of, limit: BATCH_SIZE });
+    let step: keyof typeof WORK = isUndo ? 'granted' : 'pending';
+    let claimed = await claim(step);
+    if (claimed.length === 0 && isUndo) {
+      step = 'called';
+      claimed = await claim(step);
+    }
     if (claimed.length === 0) {
-      const { byState } = await readProgress(context.database, bulk);
-      if ((byState[state] ?? 0) === 0) {
+      if (!(await hasCustomersLeft(context.database, bulk, bulk.state))) {
         const by = bulk.decidedBy ?? bulk.admin;
         await changeBulkGrant(context, bulk, { event: isUndo ? 'finish_undo' : 'finish', by });
         return false;
@@ -197,11 +203,14 @@ export async function runBulkGrant(context: AppContext, key: BulkKey, until: num
       continue;
     }
     const limit = pLimit(CONCURRENCY);
-    const work = isUndo ? undoCustomer : grantCustomer;
-    await Promise.all(claimed.map((customer) => limit(() => work(patient, { bulk, project }, customer))));
+    const place = { bulk, project };
+    await Promise.all(claimed.map((customer) => limit(() => WORK[step](patient, place, customer))));
     if (Date.now() > until) return true;
   }
 }
+
+/** What is done with claimed customers. */
+const WORK = { pending: grantCustomer, granted: undoCustomer, called: settleCustomer } as const;
 
 /** The job `bulk-grant.run`. */
 export async function runBulkSlice(context: AppContext, key: BulkKey): Promise<void> {
@@ -225,6 +234,7 @@ async function grantCustomer(context: AppContext, place: Place, customer: Claime
   try {
     const grant = await grantOnce(context, place, customer);
     if (grant === 'no_effect') return await set({ state: 'unchanged' });
+    if (grant === 'unconfirmed') return await retry(grant, attempts + 1);
     if (typeof grant === 'string') return await set({ state: 'failed', error: grant });
     const { actionId, error } = grant;
     if (grant.state === 'confirmed')
@@ -242,15 +252,21 @@ async function grantCustomer(context: AppContext, place: Place, customer: Claime
 
 type NoGrant = 'no_effect' | 'unknown_customer' | 'not_imported' | 'unconfirmed' | 'revenuecat_unauthorized';
 
+/** The idempotency key of a customer's grant. */
+function keyOf({ bulkGrantId }: BulkGrant, { appUserId, attempts }: ClaimedCustomer): string {
+  return `${bulkGrantId}|${appUserId}|${attempts}`;
+}
+
 /** The customer's grant as it is then, or why there is none. */
 async function grantOnce(
   context: AppContext,
   { bulk, project }: Place,
-  { appUserId, attempts }: ClaimedCustomer,
+  customer: ClaimedCustomer,
 ): Promise<Grant | NoGrant> {
   const { database } = context;
+  const { appUserId } = customer;
   const { workspaceId, projectId, lookupKey, entitlementId: target } = bulk;
-  const idempotencyKey = `${bulk.bulkGrantId}|${appUserId}|${attempts}`;
+  const idempotencyKey = keyOf(bulk, customer);
   const known = await findByKey(database, workspaceId, idempotencyKey);
   if (known?.kind === 'grant') {
     await confirmAction(context, known);
@@ -292,7 +308,43 @@ async function grantOnce(
   return (await callAndConfirm(context, project, stored.action as Grant)).action;
 }
 
+/** Stores the result of a grant that was called for when its removal began, so that it is removed too. */
+async function settleCustomer(
+  context: AppContext,
+  { bulk }: Place,
+  customer: ClaimedCustomer,
+): Promise<void> {
+  const { database } = context;
+  const { appUserId } = customer;
+  const known = await findByKey(database, bulk.workspaceId, keyOf(bulk, customer));
+  if (known?.kind !== 'grant') return;
+  await confirmAction(context, known);
+  const { state, isUnchanged, actionId } = await readAgain(database, known);
+  if (state === 'confirmed')
+    return setCustomer(database, bulk, {
+      appUserId,
+      state: isUnchanged ? 'unchanged' : 'granted',
+      actionId,
+    });
+  await setCustomer(database, bulk, { appUserId, state: 'pending', retryInSeconds: 2 });
+}
+
 async function undoCustomer(context: AppContext, place: Place, customer: ClaimedCustomer): Promise<void> {
+  try {
+    await undoOnce(context, place, customer);
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    const { appUserId } = customer;
+    await setCustomer(context.database, place.bulk, {
+      appUserId,
+      state: 'granted',
+      error: error.code,
+      retryInSeconds: RETRY_SECONDS,
+    });
+  }
+}
+
+async function undoOnce(context: AppContext, place: Place, customer: ClaimedCustomer): Promise<void> {
   const { bulk, project } = place;
   const { appUserId } = customer;
   const { database } = context;

@@ -142,7 +142,7 @@ async function sendNote(context: NoteContext, action: Action, note: OpenNote): P
         await set(isUncertain ? 'sending' : 'queued', error.code);
         return error;
       default: {
-        // A deleted conversation, a plan without the API: the action stands, and the audit log has it.
+        // A deleted conversation, or a plan without the API: the action is done and in the audit log.
         const { workspaceId, actionId } = action;
         context.logger.warn({ err: error, workspaceId, actionId, step }, 'note not sent');
         await set('failed', error.code);

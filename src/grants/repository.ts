@@ -193,7 +193,12 @@ export async function listActions(
   return rows.map(toAction<Action>);
 }
 
-/** A teammate's actions of a kind since the first of the month (UTC) that were done or may still be. */
+const TRANSFERS: readonly ActionKind[] = ['transfer', 'restore'];
+
+/**
+ * A teammate's actions of a kind since the first of the month (UTC) that were done or may still be. Transfers and
+ * restores count together. A grant to many has rules of its own: the keys of its grants name it.
+ */
 export async function countThisMonth(
   sql: Sql,
   workspaceId: string,
@@ -201,9 +206,10 @@ export async function countThisMonth(
 ): Promise<number> {
   const [row] = await sql.query<{ count: string }>(
     `select count(*) from actions
-      where workspace_id = $1 and admin->>'id' = $2 and kind = $3 and state not in ('failed', 'declined', 'withdrawn')
+      where workspace_id = $1 and admin->>'id' = $2 and kind = any($3)
+        and state not in ('failed', 'declined', 'withdrawn') and idempotency_key not like '%|%'
         and created_at >= date_trunc('month', now() at time zone 'UTC') at time zone 'UTC'`,
-    [workspaceId, of.adminId, of.kind],
+    [workspaceId, of.adminId, TRANSFERS.includes(of.kind) ? TRANSFERS : [of.kind]],
   );
   return Number(row?.count ?? 0);
 }

@@ -65,7 +65,7 @@ export interface Grant extends ActionBase {
   readonly revokedAtMs: number | null;
 }
 
-/** How what was bought stands, before and after an action. */
+/** A purchase before and after an action. */
 export interface PurchaseState {
   readonly endsAtMs: number | null;
   readonly givesAccess: boolean;

@@ -17,6 +17,8 @@ import { readSnapshot } from './card-repository.ts';
 import { andMore, type Customer, type CustomerContext } from './context.ts';
 import { dashboardUrl } from './customer.ts';
 
+/** Stores whose link opens the customer's subscription. Apple's and Google's open the account of whoever clicks. */
+const CUSTOMER_LINKS: ReadonlySet<string | null> = new Set(['RC_BILLING', 'STRIPE', 'PADDLE']);
 const SUBSCRIPTIONS_HERE = 2;
 /** A customer rarely has more; a longer list would bury what gives access now. */
 const MAX_SUBSCRIPTIONS = 20;
@@ -148,8 +150,8 @@ function block(
       [m.t('card.label.familySharing'), subscription.isFamilyShare ? m.t('card.yes') : null],
       [m.t('card.label.transaction'), subscription.transactionId],
     ]),
-    ...(managementUrl?.startsWith('https://')
-      ? [linkButton(`manage:${index}`, m.t('card.button.manage'), managementUrl)]
+    ...(CUSTOMER_LINKS.has(store) && managementUrl?.startsWith('https://')
+      ? [linkButton(`open-store:${index}`, m.t('card.button.manage'), managementUrl)]
       : []),
   ];
 }

@@ -9,7 +9,7 @@ import { BARE_ENVIRONMENT } from '../support/bare-environment.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
-import { DAY_MS, give, grantsAt, setPolicy } from './support.ts';
+import { callsFor, DAY_MS, give, grantsAt, onGranting, setPolicy } from './support.ts';
 
 /** `BULK_TEST_CUSTOMERS=5000` takes as many as a large outage. */
 const CUSTOMERS = Number(process.env.BULK_TEST_CUSTOMERS ?? 120);
@@ -32,6 +32,7 @@ describe('one grant for many customers', () => {
   let folder: string;
   const ids = Array.from({ length: CUSTOMERS }, (_, index) => `many_${String(index).padStart(5, '0')}`);
   const earlier = ids.slice(0, 5);
+  const late = Array.from({ length: 12 }, (_, index) => `late_${String(index).padStart(2, '0')}`);
   const file = () => join(folder, 'customers.csv');
 
   before(async () => {
@@ -41,7 +42,7 @@ describe('one grant for many customers', () => {
     const { database } = product.server.connected;
     product.revenueCat.state.limitsPerMinute.customer = 1_000_000;
     product.revenueCat.state.grantWebhookDelayMs = null;
-    for (const id of ids) product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, { id });
+    for (const id of [...ids, ...late]) product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, { id });
     for (const id of earlier) give(product, id, { endsAtMs: Date.now() + 3 * DAY_MS });
     await database.query(
       `with made as (
@@ -52,7 +53,7 @@ describe('one grant for many customers', () => {
        insert into subscriber_ids (workspace_id, project_id, app_user_id, subscriber_id)
        select $1, m.project_id, i.id, m.subscriber_id
          from numbered m join unnest($3::text[]) with ordinality as i (id, n) on i.n = m.n`,
-      [WORKSPACE_ID, CUSTOMERS, ids],
+      [WORKSPACE_ID, CUSTOMERS + late.length, [...ids, ...late]],
     );
     const [entitlement] = product.revenueCat.state.projects.get(REVENUECAT_PROJECT_ID)?.entitlements ?? [];
     await database.query(
@@ -61,7 +62,7 @@ describe('one grant for many customers', () => {
        on conflict do nothing`,
       [WORKSPACE_ID, entitlement?.id],
     );
-    await writeFile(file(), ['app_user_id', ...ids, 'nobody_here'].join('\n'));
+    await writeFile(file(), ['app_user_id', ...ids, 'unknown_customer'].join('\n'));
     await setPolicy(product, { bulkSecondPersonAbove: null });
   });
   after(async () => {
@@ -199,10 +200,43 @@ describe('one grant for many customers', () => {
     }
   });
 
+  test('undone while it runs, a grant whose answer was lost is removed too', async () => {
+    const { database } = product.server.connected;
+    const [lost = ''] = late;
+    await writeFile(join(folder, 'late.csv'), late.join('\n'));
+    product.revenueCat.faults.add({ ...onGranting(lost), drop: 'after', times: 1 });
+    const working = start(['--file', join(folder, 'late.csv'), ...wish().slice(2)]);
+    const [row] = await until(
+      async () => {
+        const rows = await database.query<{ id: string; granted: string }>(
+          `select b.bulk_grant_id as id, count(*) as granted from bulk_grants b
+             join bulk_grant_customers c using (workspace_id, bulk_grant_id)
+            where b.workspace_id = $1 and b.state = 'running' and c.state = 'granted' group by b.bulk_grant_id`,
+          [WORKSPACE_ID],
+        );
+        return Number(rows[0]?.granted) >= late.length - 1 && rows;
+      },
+      'all but one to be granted',
+      30_000,
+    );
+    working.process.kill('SIGKILL');
+    await working.output;
+    await database.query(`update bulk_grant_customers set claimed_until = null where workspace_id = $1`, [
+      WORKSPACE_ID,
+    ]);
+    const result = await run(['--undo', row?.id ?? '']);
+    assert.deepEqual([result.state, result.undone], ['undone', late.length]);
+    assert.deepEqual(
+      late.filter((id) => grantsAt(product, id).length > 0),
+      [],
+    );
+    assert.equal(callsFor(product, lost), 1);
+  });
+
   test('for more customers than the rules allow one admin it waits for a second person', async () => {
     await setPolicy(product, { bulkSecondPersonAbove: 10 });
     const result = await run(wish());
     assert.equal(result.state, 'awaiting_approval');
-    assert.equal(product.revenueCat.state.grantRequests.length, CUSTOMERS + earlier.length);
+    assert.equal(product.revenueCat.state.grantRequests.length, CUSTOMERS + earlier.length + late.length);
   });
 });

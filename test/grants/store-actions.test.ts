@@ -98,13 +98,22 @@ describe('a store action', () => {
   });
 
   test('Apple: 1 to 90 days with a reason, twice a year; texts for what only the customer can do', async () => {
-    const { card, own, page } = await openBuyer('app_store');
+    const { card, own, page } = await openBuyer('app_store', {
+      managementUrl: 'https://apps.apple.com/account/subscriptions',
+    });
     assert.deepEqual(
       ['cancel', 'refund', 'manage'].filter((kind) =>
         idsOn(page.canvas).some((id) => id.startsWith(`${kind}:`)),
       ),
       [],
     );
+    const details = await page.press('details');
+    const links = [page, details].flatMap(({ canvas }) =>
+      (canvas.content?.components ?? []).flatMap((each) =>
+        each.type === 'button' && each.action.type === 'url' ? [each.action.url] : [],
+      ),
+    );
+    assert.ok(!links.some((link) => link.includes('apple.com')), 'no link opens the agent’s own account');
     const texts = JSON.stringify(page.canvas);
     assert.match(texts, /reportaproblem\.apple\.com/);
     assert.match(texts, /apps\.apple\.com\/account\/subscriptions/);
@@ -154,7 +163,10 @@ describe('a store action', () => {
     const form = await (await (await openAgain(product, card)).press('details')).press('transfer');
     const transferTo = (target: string) =>
       form.press('action.review', { 'transfer.target': target, 'action.reason': 'New account' });
-    assert.match((await transferTo('nobody_knows')).text, /does not know a customer with this app user ID/);
+    assert.match(
+      (await transferTo('unknown_customer')).text,
+      /does not know a customer with this app user ID/,
+    );
     assert.match((await transferTo(card.appUserId)).text, /This is the same customer/);
     const checked = await transferTo(receiver.id);
     assert.match(checked.text, new RegExp(`1 purchase moves to ${receiver.id}`));
@@ -355,6 +367,56 @@ describe('the policy of store actions', () => {
     const all = await Promise.all(checked.map((each) => each.press('action.confirm')));
     assert.deepEqual(all.map(({ text }) => /✅/.test(text)).toSorted(), [false, true]);
     assert.ok(all.some(({ text }) => /limit of 1 a month is used up/.test(text)));
+  });
+
+  test('transfers and restored orders share one number for a month', async () => {
+    product.intercom.addAdmin(WORKSPACE_ID, { id: '7201', name: 'Twice', email: 'twice@example.com' });
+    await setActions(product, { ...ALL_ON, transfer: { enabled: true, monthlyPerAdmin: 1 } });
+    const { own, card } = await openBuyer('play_store');
+    const other = await openCustomer(product);
+    const openForm = async (of: Parameters<typeof openAgain>[1]) =>
+      (await (await openAgain(product, of, { adminId: '7201' })).press('details')).press('transfer');
+    const forms = [await openForm(other), await openForm(card)];
+    const [restore, transfer] = [
+      await forms[0]?.press('action.review', {
+        'transfer.order': own.storeSubscriptionId ?? '',
+        'action.reason': 'Bought before signing in',
+      }),
+      await forms[1]?.press('action.review', {
+        'transfer.target': other.appUserId,
+        'action.reason': 'New account',
+      }),
+    ];
+    assert.match((await restore?.press('action.confirm'))?.text ?? '', /✅/);
+    assert.match((await transfer?.press('action.confirm'))?.text ?? '', /limit of 1 a month is used up/);
+  });
+
+  test('the limit for one teammate is in units of the currency paid, whatever decimals it has', async () => {
+    const cases = [
+      ['KWD', 12.345, 12.344, /^Amount: KWD\s12\.345$/m, true],
+      ['KWD', 12.345, 12.345, /^Amount: KWD\s12\.345$/m, false],
+      ['JPY', 1_200, 1_000, /^Amount: ¥1,200$/m, true],
+      ['JPY', 1_200, 1_200, /^Amount: ¥1,200$/m, false],
+    ] as const;
+    for (const [currency, price, maxAmountAlone, shown, isApprovalNeeded] of cases) {
+      await setActions(product, { ...ALL_ON, refund: { enabled: true, maxAmountAlone } });
+      const { page } = await openBuyer('rc_billing', { paid: { price, currency } });
+      const checked = await reviewAction(page, 'refund');
+      assert.match(checked.text, shown);
+      const { text } = await checked.press('action.confirm');
+      assert.match(
+        text,
+        isApprovalNeeded ? /waits for the approval/ : /✅ .+ is refunded for Pro Web/,
+        currency,
+      );
+    }
+  });
+
+  test('a sandbox subscription is marked as such, and can be acted on', async () => {
+    const { own, page } = await openBuyer('rc_billing', { environment: 'sandbox' });
+    assert.match(page.text, /^Environment: Sandbox$/m);
+    assert.match((await (await reviewAction(page, 'cancel')).press('action.confirm')).text, /✅/);
+    assert.equal(own.autoRenewalStatus, 'will_not_renew');
   });
 
   test('a sum above the limit, or one that is not known, waits for a second teammate', async () => {

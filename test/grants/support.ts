@@ -46,7 +46,7 @@ export async function announce(product: Product, appUserId: string): Promise<voi
   assert.ok(answers.every(({ status }) => status === 200));
 }
 
-/** What RevenueCat gives a customer, made behind our back: a paid subscription or a grant. */
+/** What RevenueCat gives a customer, made without this app: a paid subscription or a grant. */
 export function give(
   product: Product,
   appUserId: string,

@@ -39,11 +39,17 @@ before(async () => {
     await database.query(
       `insert into subscriber_summaries (workspace_id, subscriber_id, format, version, valid_until, summary)
        values ('abc123', $1, 1, 1, now(), $2)`,
-      [subscriberId, JSON.stringify({ state: { status, primary } })],
+      [subscriberId, JSON.stringify({ state: { status, primary, ...bought(id, primary) } })],
     );
   }
 });
 after(() => site.close());
+
+/** One of the customers has a second subscription, which their status does not describe. */
+function bought(id: string, primary: object) {
+  const second = { productId: 'second_product', entitlements: ['team'] };
+  return { subscriptions: id === 'active_1' ? [primary, second] : [primary], grants: [], consumables: [] };
+}
 
 const wish = { entitlement: 'entl1', duration: 'weekly', start: 'after', reason: 'Outage' };
 
@@ -114,6 +120,8 @@ describe('Settings › Grants › Grant to many', () => {
       [{ filter: 'active' }, 'active_1'],
       [{ filter: 'expired', days: '30' }, 'gone_1'],
       [{ filter: 'everyone', product: 'trial_product' }, 'trial_1'],
+      [{ filter: 'everyone', product: 'second_product' }, 'active_1'],
+      [{ filter: 'everyone', holds: 'team' }, 'active_1'],
     ] as const) {
       const { text } = await draft(fields);
       assert.ok(text.includes(`Among them: ${expected}.`), JSON.stringify(fields));

@@ -87,7 +87,7 @@ export async function revokeReview(view: ActionView, grant: Grant, problem?: str
   );
 }
 
-/** Removes the grant that was reviewed; pressed twice, shows how it stands. */
+/** Removes the grant that was reviewed; pressed twice, shows the result of the first press. */
 export function revokeConfirm(view: ActionView): Promise<InboxCanvas> {
   return withGrant(view, view.formState.revoke, (grant) => {
     const again = (problem: string): Promise<InboxCanvas> => revokeReview(view, grant, problem);

@@ -15,7 +15,7 @@ import { endText, failureText, listButton, prefixOf, refusalText, shownValues } 
 const OVERDUE_MS = MINUTE_MS;
 
 /**
- * How an action stands, and what can be done about it.
+ * The state of an action, and what can be done about it.
  *
  * @param url the single-use link of a portal
  */

@@ -143,7 +143,7 @@ export function reviewedGrant({ formState: { review } }: ActionView): GrantFormP
 
 /**
  * Shows what some work results in, unless it takes longer than the agent waits. It then continues in the background,
- * and the card shows how the action stands.
+ * and the card shows the state of the action.
  */
 export async function showResult(
   view: ActionView,
