@@ -169,7 +169,7 @@ export async function claimCustomers(
         where c.workspace_id = $1 and c.bulk_grant_id = $2 and ${CLAIMABLE[claim.of]}
           and (c.claimed_until is null or c.claimed_until < now())
         order by c.app_user_id limit $3
-          for update of c skip locked)
+          for update skip locked)
      update bulk_grant_customers c set claimed_until = now() + make_interval(secs => $4)
        from free
       where c.workspace_id = $1 and c.bulk_grant_id = $2 and c.app_user_id = free.app_user_id

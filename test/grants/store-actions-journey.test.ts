@@ -168,7 +168,7 @@ describe('an admin grants to many', () => {
     await page.getByLabel('Reason').fill('Outage on Monday');
     await page.getByLabel('Or everyone who is').selectOption({ label: 'In a free trial' });
     await press('Dry run');
-    await says(/Among them: user_ben, user_cleo\./);
+    await says(/Among them: user_ben, user_cleo, user_noa_2\./);
 
     await draft('user_finn\nuser_gia\nuser_unknown');
     await says(/Among them: user_finn, user_gia, user_unknown\./);
