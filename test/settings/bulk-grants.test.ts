@@ -114,6 +114,12 @@ describe('Settings › Grants › Grant to many', () => {
     assert.match(refused.text, /1 customer of the list was erased/);
   });
 
+  it('takes a pasted list of 5,000 anonymous customers', async () => {
+    const ids = Array.from({ length: 5_000 }, () => `$RCAnonymousID:${randomUUID().replaceAll('-', '')}`);
+    const { text } = await draft({ customers: ids.join('\r\n') });
+    assert.match(text, /Pro for 5,000 customers/);
+  });
+
   it('finds customers by a filter', async () => {
     for (const [fields, expected] of [
       [{ filter: 'trial' }, 'trial_1, trial_2'],
