@@ -88,9 +88,9 @@ export async function restartList(sql: Sql, ref: ImportRef): Promise<void> {
  * Claims customers for as long as the transaction lasts: their locked rows are the claim. When the process dies,
  * PostgreSQL releases them immediately.
  */
-export async function claimCustomers(sql: Sql, ref: ImportRef, limit: number): Promise<ClaimedCustomer[]> {
-  const rows = await sql.query<{ customer_id: string; attempts: number }>(
-    `select customer_id, attempts from import_customers
+export function claimCustomers(sql: Sql, ref: ImportRef, limit: number): Promise<ClaimedCustomer[]> {
+  return sql.query(
+    `select customer_id as "customerId", attempts from import_customers
       where workspace_id = $1 and project_id = $2 and import_id = $3 and done_at is null
         and not_before <= clock_timestamp()
       order by not_before
@@ -99,7 +99,6 @@ export async function claimCustomers(sql: Sql, ref: ImportRef, limit: number): P
     [...refValues(ref), limit],
     'claim-import-customers',
   );
-  return rows.map((row) => ({ customerId: row.customer_id, attempts: row.attempts }));
 }
 
 /** Any customer that this import has read; `null`: none yet. */

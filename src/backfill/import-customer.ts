@@ -49,7 +49,7 @@ export async function importCustomer(
     });
     const stored = await storeReading(context, project, reading);
     if (stored.subscriberId === '') return 'erased';
-    await markPending(context.database, workspaceId, stored.subscriberId);
+    await markPending(context.database, workspaceId, [stored.subscriberId]);
     return 'imported';
   });
 }

@@ -189,13 +189,13 @@ interface ChangedSubscriber {
 }
 
 /** Subscribers that have changed since their expected change was stored, by id. */
-async function listChanged(
+function listChanged(
   sql: Sql,
   workspaceId: string,
   { after, limit }: { after: string; limit: number },
 ): Promise<ChangedSubscriber[]> {
-  const rows = await sql.query<{ subscriber_id: string; version: string; has_events: boolean }>(
-    `select s.subscriber_id, s.version, s.first_event_at_ms is not null as has_events
+  return sql.query(
+    `select s.subscriber_id as "subscriberId", s.version, s.first_event_at_ms is not null as "hasEvents"
        from subscribers s
        left join reconcile_marks m on m.workspace_id = $1 and m.subscriber_id = s.subscriber_id
       where s.workspace_id = $1 and s.subscriber_id > $2 and s.merged_into is null
@@ -207,11 +207,6 @@ async function listChanged(
     [workspaceId, after, limit],
     'list-changed-subscribers',
   );
-  return rows.map((row) => ({
-    subscriberId: row.subscriber_id,
-    version: row.version,
-    hasEvents: row.has_events,
-  }));
 }
 
 interface ExpectedChange {

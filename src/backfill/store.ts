@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { STATEMENT_CLOCK } from '../database/clock.ts';
-import type { Database, Sql } from '../database/sql.ts';
+import { type Database, type Sql, STATEMENT_CLOCK } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import { createList } from './customer-list.ts';
 

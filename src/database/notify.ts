@@ -1,4 +1,6 @@
-import type { Sql } from './sql.ts';
+import pg from 'pg';
+import type { Logger } from 'pino';
+import { type Sql, sqlOn } from './sql.ts';
 
 /** The channel that delivery workers listen on; the payload is the workspace. */
 export const DELIVERY_CHANNEL = 'delivery';
@@ -6,4 +8,79 @@ export const DELIVERY_CHANNEL = 'delivery';
 /** Wakes the delivery workers: something of the workspace is due. In a transaction they are woken by its commit. */
 export async function notifyDelivery(sql: Sql, workspaceId: string): Promise<void> {
   await sql.query(`select pg_notify('${DELIVERY_CHANNEL}', $1)`, [workspaceId]);
+}
+
+export interface Listener {
+  start(): void;
+  stop(): Promise<void>;
+}
+
+/** What else the listening connection is for. */
+export interface ListeningSession {
+  /** On each new connection, before it listens. */
+  begin(sql: Sql): Promise<void>;
+  /** It listens now; what was announced before was missed. */
+  onReady(): void;
+  onLost(): void;
+  /** The last statements before it is closed. */
+  end(sql: Sql): Promise<void>;
+}
+
+const RECONNECT_DELAY_MS = 500;
+
+/** Listens to a channel on a connection of its own, and connects again when that is lost. */
+export function createListener(options: {
+  /** `null`: only a transaction pooler is reachable, where nothing can listen. */
+  databaseUrl: string | null;
+  channel: string;
+  applicationName: string;
+  logger: Logger;
+  onNotification(payload: string): void;
+  session?: ListeningSession;
+}): Listener {
+  const { channel, databaseUrl, logger, session } = options;
+  let current: pg.Client | null = null;
+  let isStopping = false;
+
+  async function connect(): Promise<void> {
+    if (isStopping || databaseUrl === null) return;
+    const client = new pg.Client({
+      connectionString: databaseUrl,
+      keepAlive: true,
+      application_name: options.applicationName,
+    });
+    current = client;
+    const reconnect = (error?: Error): void => {
+      if (current !== client) return;
+      current = null;
+      session?.onLost();
+      client.end().catch(() => {});
+      if (isStopping) return;
+      logger.warn({ err: error, channel }, 'lost the listening database connection');
+      setTimeout(() => void connect(), RECONNECT_DELAY_MS).unref();
+    };
+    client.on('error', reconnect);
+    client.on('end', () => reconnect());
+    client.on('notification', ({ payload }) => options.onNotification(payload ?? ''));
+    try {
+      await client.connect();
+      await session?.begin(sqlOn(client, { prepare: false }));
+      await client.query(`listen ${channel}`);
+      session?.onReady();
+    } catch (error) {
+      reconnect(error as Error);
+    }
+  }
+
+  return {
+    start: () => void connect(),
+    async stop() {
+      isStopping = true;
+      const last = current;
+      current = null;
+      if (!last) return;
+      await session?.end(sqlOn(last, { prepare: false })).catch(() => {});
+      await last.end().catch(() => {});
+    },
+  };
 }

@@ -33,7 +33,7 @@ export interface StatementOptions {
   readonly prepare: boolean;
 }
 
-export function sqlOn(target: Pool | PoolClient, options: StatementOptions): Sql {
+export function sqlOn(target: Pool | PoolClient | Client, options: StatementOptions): Sql {
   return {
     async query<Row extends QueryResultRow>(text: string, values: readonly unknown[] = [], name?: string) {
       const result = await target.query<Row>({
@@ -95,5 +95,47 @@ export async function isPooled(pool: Pool): Promise<boolean> {
     return result.rows[0]?.pid !== (client as unknown as { processID: number }).processID;
   } finally {
     client.release();
+  }
+}
+
+/**
+ * The clock of the database as a row to join, `clock.at`: the one clock that all processes share. Citus refuses a
+ * call of now() inside CASE and COALESCE of an UPDATE and in RETURNING, and takes a column. `offset 0` keeps
+ * PostgreSQL from putting the call back into the column's place.
+ */
+export const CLOCK = `(select now() as at offset 0) as clock`;
+
+/** As `CLOCK`, for transactions that take long: when the statement began, not its transaction. */
+export const STATEMENT_CLOCK = `(select statement_timestamp() as at offset 0) as clock`;
+
+/**
+ * The same clock as one more list of an unnest. A row to join would change PostgreSQL's plan of the other joins.
+ *
+ * @param list one of the other lists, as SQL
+ */
+export function clocks(list: string): string {
+  return `array_fill(now(), array[cardinality(${list})])`;
+}
+
+/** A timestamptz in whole ms since 1970, as a number. */
+export function epochMs(column: string): string {
+  return `floor(extract(epoch from ${column}) * 1000)::float8`;
+}
+
+const DEADLOCK = '40P01';
+const MAX_TRIES = 5;
+
+/**
+ * Repeats what PostgreSQL has ended because it and another waited for each other.
+ *
+ * @param work a whole statement or transaction: all of it was rolled back
+ */
+export async function againAfterDeadlock<T>(work: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await work();
+    } catch (error) {
+      if ((error as { code?: unknown }).code !== DEADLOCK || tries === MAX_TRIES) throw error;
+    }
   }
 }

@@ -1,6 +1,5 @@
 import { findSharedSubscribers } from '../contacts/repository.ts';
-import { clocks } from '../database/clock.ts';
-import type { Sql } from '../database/sql.ts';
+import { clocks, type Sql } from '../database/sql.ts';
 import { type History, readHistories, readSubscribers, type Subscriber } from '../subscribers/store.ts';
 
 /** How long a lease lasts without being renewed, should the process that holds it hang. */
@@ -14,7 +13,7 @@ export interface Claim {
   /** The subscriber's version when it was claimed: a newer one means that more has arrived. */
   readonly version: string;
   readonly attempts: number;
-  readonly failingSinceMs: number | null;
+  readonly failingSince: Date | null;
   readonly contactId: string | null;
   readonly attributesWritten: Record<string, unknown> | null;
   /** The worker's id under which it was claimed. */
@@ -38,6 +37,43 @@ export async function listDueWorkspaces(sql: Sql): Promise<string[]> {
   return rows.map((row) => row.workspace_id);
 }
 
+/** A workspace with something due. */
+export interface DueWorkspace {
+  readonly workspaceId: string;
+  /** Its subscribers that this worker is delivering. */
+  readonly active: number;
+  /** Calls that its rate-limit window allows now. */
+  readonly room: number;
+}
+
+/** A workspace without active deliveries gets this many slots, however busy the worker is with others. */
+const MIN_SLOTS = 2;
+
+/**
+ * How many subscribers to claim of each workspace, in the order given.
+ *
+ * No workspace gets more than `perWorkspace`: deliveries that wait for its rate limit, or for a slow Intercom, must
+ * leave slots for the others. A workspace with active deliveries claims more only when a quarter of its slots is
+ * free, so that claims are large.
+ */
+export function allocateSlots(
+  due: readonly DueWorkspace[],
+  limits: { perWorkspace: number; total: number; active: number },
+): Map<string, number> {
+  const slots = new Map<string, number>();
+  let free = limits.total - limits.active;
+  for (const [index, { workspaceId, active, room }] of due.entries()) {
+    const open = limits.perWorkspace - active;
+    if (active > 0 && open < limits.perWorkspace / 4) continue;
+    const part = Math.ceil(Math.max(free, 0) / (due.length - index));
+    const share = Math.min(open, room, Math.max(part, active === 0 ? MIN_SLOTS : 0));
+    if (share < 1) continue;
+    slots.set(workspaceId, share);
+    free -= share;
+  }
+  return slots;
+}
+
 /**
  * Claims up to `limit` due subscribers of one workspace, none of one that is rate-limited or disconnected. SKIP LOCKED keeps workers from waiting for each other; the
  * lease ensures that a subscriber is processed by one worker at a time.
@@ -47,16 +83,7 @@ export async function claimNext(
   workspaceId: string,
   { owner, limit }: { owner: string; limit: number },
 ): Promise<Claim[]> {
-  const rows = await sql.query<{
-    subscriber_id: string;
-    project_id: string;
-    version: string;
-    attempts: number;
-    failing_since: Date | null;
-    contact_id: string | null;
-    attributes_written: Record<string, unknown> | null;
-    can_refresh: boolean;
-  }>(
+  const rows = await sql.query<Omit<Claim, 'workspaceId' | 'owner'>>(
     `with due as (
        select subscriber_id from subscribers
         where workspace_id = $1 and due_at <= now() and (lease_until is null or lease_until < now())
@@ -73,26 +100,16 @@ export async function claimNext(
         set lease_until = now() + make_interval(secs => $4), lease_owner = $2
        from due
       where s.workspace_id = $1 and s.subscriber_id = due.subscriber_id
-     returning s.subscriber_id, s.project_id, s.version, s.attempts, s.failing_since, s.contact_id,
-               s.attributes_written,
+     returning s.subscriber_id as "subscriberId", s.project_id as "projectId", s.version, s.attempts,
+               s.failing_since as "failingSince", s.contact_id as "contactId",
+               s.attributes_written as "attributesWritten",
                exists (select 1 from projects p
                         where p.workspace_id = $1 and p.project_id = s.project_id
-                          and p.api_key is not null) as can_refresh`,
+                          and p.api_key is not null) as "canRefresh"`,
     [workspaceId, owner, limit, LEASE_SECONDS],
     'claim-subscribers',
   );
-  return rows.map((row) => ({
-    workspaceId,
-    subscriberId: row.subscriber_id,
-    projectId: row.project_id,
-    version: row.version,
-    attempts: row.attempts,
-    failingSinceMs: row.failing_since?.getTime() ?? null,
-    contactId: row.contact_id,
-    attributesWritten: row.attributes_written,
-    owner,
-    canRefresh: row.can_refresh,
-  }));
+  return rows.map((row) => ({ ...row, workspaceId, owner }));
 }
 
 /** What a delivery needs to know of a claimed subscriber, read after it was claimed. */

@@ -3,9 +3,8 @@ import { markTransferReceiversPending, type SentMark, type TimelineEntry } from 
 import { bestAppUserIds, contactAttributes } from '../subscription/attributes.ts';
 import { type SubscriberSummary, summarize } from '../subscription/summary.ts';
 import type { SubscriberState } from '../subscription/types.ts';
-import { backOff, type Delivery, type Interruption } from './back-off.ts';
 import type { Claim, ClaimedSubscriber, ClaimResult } from './claims.ts';
-import { nextContactLookup } from './decide.ts';
+import { backOff, type Delivery, type Interruption, nextContactLookup } from './failures.ts';
 import { explainPending, planWithOthers } from './outbox.ts';
 import {
   changedAttributes,
@@ -16,8 +15,7 @@ import {
   type PlannedEvent,
   planEvents,
 } from './plan.ts';
-import { type SendPlan, sendEvents } from './send-events.ts';
-import { writeAttributes } from './write-attributes.ts';
+import { type SendPlan, sendEvents, writeAttributes } from './send.ts';
 
 /** A contact that was merged more often than this is looked up again. */
 const MAX_HOPS = 3;

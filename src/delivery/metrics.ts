@@ -2,7 +2,7 @@ import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import type { DatabaseGauges } from '../database/metrics.ts';
 import type { Sql } from '../database/sql.ts';
 import { IS_PENDING } from '../subscribers/store.ts';
-import type { DeliveryMetrics } from './back-off.ts';
+import type { DeliveryMetrics } from './failures.ts';
 
 /** Labels are codes and outcomes: never a customer's data, never a workspace. */
 export function createDeliveryMetrics(registry: Registry): DeliveryMetrics {

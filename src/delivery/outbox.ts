@@ -1,6 +1,5 @@
-import { createBatcher, keyed } from '../database/batcher.ts';
-import { clocks } from '../database/clock.ts';
-import type { Database, Sql } from '../database/sql.ts';
+import { createBatcher, type GroupOptions, keyed } from '../database/batcher.ts';
+import { clocks, type Database, type Sql } from '../database/sql.ts';
 import type { SentMark } from '../subscribers/store.ts';
 import { type NewSummary, saveSummaries } from '../subscribers/summary-store.ts';
 import { type Claim, type ClaimResult, findChanged, finishClaims } from './claims.ts';
@@ -234,48 +233,52 @@ export interface OutboxWriter {
 }
 
 export function createOutboxWriter(database: Database): OutboxWriter {
-  const plans = keyed((workspaceId: string) =>
-    createBatcher<readonly PlannedEvent[], void>(async (planned) => {
-      await savePlan(database, workspaceId, planned.flat());
-      return [];
-    }, IMMEDIATE),
-  );
-  const summaries = keyed((workspaceId: string) =>
-    createBatcher<NewSummary, void>(async (batch) => {
-      await saveSummaries(database, workspaceId, batch);
-      return [];
-    }, DEFERRED),
-  );
+  const plans = shared(IMMEDIATE, async (workspaceId, planned: readonly (readonly PlannedEvent[])[]) => {
+    await savePlan(database, workspaceId, planned.flat());
+    return [];
+  });
+  const summaries = shared(DEFERRED, async (workspaceId, batch: readonly NewSummary[]) => {
+    await saveSummaries(database, workspaceId, batch);
+    return [];
+  });
+  const attempts = shared(DEFERRED, async (workspaceId, batch: readonly Attempt[]) => {
+    await recordAttempts(database, workspaceId, batch);
+    return [];
+  });
   const outcomes = keyed((workspaceId: string, projectId: string) =>
     createBatcher<Outcome, void>(async (batch) => {
       await recordOutcomes(database, { workspaceId, projectId }, batch);
       return [];
     }, DEFERRED),
   );
-  const attempts = keyed((workspaceId: string) =>
-    createBatcher<Attempt, void>(async (batch) => {
-      await recordAttempts(database, workspaceId, batch);
-      return [];
-    }, DEFERRED),
-  );
-  const changes = keyed((workspaceId: string) =>
-    createBatcher<Claim, boolean>(async (claims) => {
-      const changed = await findChanged(database, workspaceId, claims);
-      return claims.map(({ subscriberId }) => changed.has(subscriberId));
-    }, IMMEDIATE),
-  );
-  const results = keyed((workspaceId: string) =>
-    createBatcher<{ claim: Claim; result: ClaimResult }, boolean>(async (finished) => {
+  const changes = shared(IMMEDIATE, async (workspaceId, claims: readonly Claim[]) => {
+    const changed = await findChanged(database, workspaceId, claims);
+    return claims.map(({ subscriberId }) => changed.has(subscriberId));
+  });
+  const results = shared(
+    DEFERRED,
+    async (workspaceId, finished: readonly { claim: Claim; result: ClaimResult }[]) => {
       const due = await finishClaims(database, workspaceId, finished);
       return finished.map(({ claim }) => due.has(claim.subscriberId));
-    }, DEFERRED),
+    },
   );
   return {
-    savePlan: (workspaceId, planned) => plans(workspaceId)(planned),
-    saveSummary: (workspaceId, summary) => summaries(workspaceId)(summary),
+    savePlan: plans,
+    saveSummary: summaries,
     recordOutcome: (workspaceId, outcome) => outcomes(workspaceId, outcome.projectId)(outcome),
-    recordAttempt: (workspaceId, attempt) => attempts(workspaceId)(attempt),
-    hasChanged: (claim) => changes(claim.workspaceId)(claim),
-    finish: (claim, result) => results(claim.workspaceId)({ claim, result }),
+    recordAttempt: attempts,
+    hasChanged: (claim) => changes(claim.workspaceId, claim),
+    finish: (claim, result) => results(claim.workspaceId, { claim, result }),
   };
+}
+
+/** A batcher for each workspace. */
+function shared<T, R>(
+  options: GroupOptions,
+  run: (workspaceId: string, items: readonly T[]) => Promise<readonly R[]>,
+): (workspaceId: string, item: T) => Promise<R> {
+  const batchers = keyed((workspaceId: string) =>
+    createBatcher<T, R>((items) => run(workspaceId, items), options),
+  );
+  return (workspaceId, item) => batchers(workspaceId)(item);
 }

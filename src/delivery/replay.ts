@@ -1,6 +1,5 @@
-import { againAfterDeadlock } from '../database/deadlock.ts';
 import { notifyDelivery } from '../database/notify.ts';
-import type { Database, Sql } from '../database/sql.ts';
+import { againAfterDeadlock, type Database, type Sql } from '../database/sql.ts';
 import { EVENTS_WITH_DELIVERY } from '../subscribers/store.ts';
 
 export interface Selection {

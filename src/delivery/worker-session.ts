@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import pg from 'pg';
 import type { Logger } from 'pino';
-import { DELIVERY_CHANNEL } from '../database/notify.ts';
+import { createListener, DELIVERY_CHANNEL, type Listener } from '../database/notify.ts';
 import type { Database, Sql } from '../database/sql.ts';
 
 /** Any number that nothing else in this database uses for advisory locks of two integers. */
@@ -56,72 +55,34 @@ export async function releaseExpiredLeases(database: Database): Promise<number> 
  * the leases of one that is no longer connected; so each new connection has a new worker id, and what was claimed
  * under the old id no longer belongs to this worker.
  */
-export interface WorkerSession {
+export interface WorkerSession extends Listener {
   /** The id that leases are taken under. */
   owner(): string;
-  start(): void;
-  stop(): Promise<void>;
 }
 
-const RECONNECT_DELAY_MS = 500;
-
+/** @param options.onWake without a workspace, after every new connection, anything may have been missed */
 export function createWorkerSession(options: {
   /** `null`: a connection pooler allows no session. Polling finds what is due, and leases expire by time. */
   databaseUrl: string | null;
   logger: Logger;
-  /** Something of a workspace is due; without one, after every new connection, anything may have been missed. */
   onWake(workspaceId?: string): void;
 }): WorkerSession {
   let owner = randomUUID();
-  let current: pg.Client | null = null;
-  let stopping = false;
-
-  async function connect(): Promise<void> {
-    if (stopping || options.databaseUrl === null) return;
-    const client = new pg.Client({
-      connectionString: options.databaseUrl,
-      keepAlive: true,
-      application_name: 'subscription-timeline-worker',
-    });
-    current = client;
-    const onLost = (error?: Error): void => {
-      if (current !== client) return;
-      current = null;
-      owner = randomUUID();
-      client.end().catch(() => {});
-      if (stopping) return;
-      options.logger.warn({ err: error }, 'the worker lost its database connection');
-      setTimeout(() => void connect(), RECONNECT_DELAY_MS).unref();
-    };
-    client.on('error', onLost);
-    client.on('end', () => onLost());
-    client.on('notification', ({ payload }) => options.onWake(payload));
-    try {
-      await client.connect();
-      await registerWorker(sqlOf(client), owner);
-      await client.query(`listen ${DELIVERY_CHANNEL}`);
-      options.onWake();
-    } catch (error) {
-      onLost(error as Error);
-    }
-  }
-
-  return {
-    owner: () => owner,
-    start: () => void connect(),
-    async stop() {
-      stopping = true;
-      const last = current;
-      current = null;
-      if (!last) return;
-      await last.query(`delete from workers where worker_id = $1`, [owner]).catch(() => {});
-      await last.end().catch(() => {});
+  const listener = createListener({
+    ...options,
+    channel: DELIVERY_CHANNEL,
+    applicationName: 'subscription-timeline-worker',
+    onNotification: options.onWake,
+    session: {
+      begin: (sql) => registerWorker(sql, owner),
+      onReady: () => options.onWake(),
+      onLost() {
+        owner = randomUUID();
+      },
+      async end(sql) {
+        await sql.query(`delete from workers where worker_id = $1`, [owner]);
+      },
     },
-  };
-}
-
-function sqlOf(client: pg.Client): Sql {
-  return {
-    query: async (text, values = []) => (await client.query({ text, values: [...values] })).rows,
-  };
+  });
+  return { ...listener, owner: () => owner };
 }

@@ -1,6 +1,6 @@
 import type { Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
-import { readWebhookRefusal, type WebhookRefusal } from '../ingestion/authenticate.ts';
+import { readWebhookRefusal, type WebhookRefusal } from '../ingestion/routes.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { DAY_MS } from '../time.ts';
 import type { Project } from '../workspaces/projects.ts';

@@ -1,5 +1,4 @@
-import { CLOCK } from '../database/clock.ts';
-import type { Database, Sql, Transaction } from '../database/sql.ts';
+import { CLOCK, type Database, type Sql, type Transaction } from '../database/sql.ts';
 import { lockSubscriber } from '../subscribers/store.ts';
 import { type ActionEvent, type ActionState, transitionOf, UNCONFIRMED_STATES } from './state-machine.ts';
 import type { Action, ActionKind, Grant, NewAction, Teammate } from './types.ts';

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { AppError, badRequest } from '../errors.ts';
+import { withoutValues } from '../logger.ts';
 import { fitsKey } from '../subscription/identities.ts';
 import { identifiersOf, readEvent } from '../subscription/read-event.ts';
 import type { LifecycleEvent } from '../subscription/types.ts';
@@ -50,8 +51,34 @@ export function checkWebhook(rawBody: Buffer): CheckedWebhook {
   return { eventId: eventIdOf(event), payload };
 }
 
-/** @throws Error when the stored payload is not an event */
-export function interpretPayload(webhook: CheckedWebhook, receivedAtMs: number): InterpretedEvent {
+/** What the interpreter made of stored webhooks. */
+export interface Interpretation {
+  readonly events: readonly InterpretedEvent[];
+  /** By event id, of those that it could not handle. */
+  readonly errors: ReadonlyMap<string, string>;
+}
+
+export function interpretWebhooks(
+  webhooks: readonly (CheckedWebhook & { readonly receivedAtMs: number })[],
+): Interpretation {
+  const errors = new Map<string, string>();
+  const events = webhooks.flatMap((webhook) => {
+    try {
+      return [interpretPayload(webhook, webhook.receivedAtMs)];
+    } catch (error) {
+      errors.set(webhook.eventId, describeFailure(error));
+      return [];
+    }
+  });
+  return { events, errors };
+}
+
+/** What is stored with a webhook that could not be interpreted: nothing of the customer. */
+export function describeFailure(error: unknown): string {
+  return withoutValues(error instanceof Error ? error.message : String(error)).slice(0, 500);
+}
+
+function interpretPayload(webhook: CheckedWebhook, receivedAtMs: number): InterpretedEvent {
   const body: unknown = JSON.parse(webhook.payload);
   const event = isRecord(body) ? body.event : undefined;
   if (!isRecord(event)) throw new Error('The payload has no "event" object');

@@ -1,9 +1,8 @@
 import type { Logger } from 'pino';
 import { IsNull, Not } from 'typeorm';
 import { createBatcher } from '../database/batcher.ts';
-import { againAfterDeadlock } from '../database/deadlock.ts';
 import { WebhookEntity, type WebhookRow } from '../database/entities.ts';
-import type { Database, Entities, Sql } from '../database/sql.ts';
+import { againAfterDeadlock, type Database, type Entities, epochMs, type Sql } from '../database/sql.ts';
 import type { ProjectKey } from '../subscribers/identity.ts';
 import type { CheckedWebhook } from './interpret.ts';
 import { type ReceiptStatus, SEPARATOR } from './store-events.ts';
@@ -133,63 +132,47 @@ export interface JournalRow extends CheckedWebhook {
   readonly receivedAtMs: number;
 }
 
-interface DbRow {
-  event_id: string;
-  sequence: string;
-  received_at: Date;
-  payload: string;
-}
+const ROW = `event_id as "eventId", sequence, payload,
+            ${epochMs('received_at')} as "receivedAtMs"`;
 
-function toRow(row: DbRow): JournalRow {
-  return {
-    eventId: row.event_id,
-    payload: row.payload,
-    sequence: row.sequence,
-    receivedAtMs: row.received_at.getTime(),
-  };
-}
-
-export async function readUnprocessed(
+export function readUnprocessed(
   sql: Sql,
   { workspaceId, projectId }: ProjectKey,
   limit: number,
 ): Promise<JournalRow[]> {
-  const rows = await sql.query<DbRow>(
-    `select event_id, sequence, received_at, payload from webhooks
+  return sql.query(
+    `select ${ROW} from webhooks
       where workspace_id = $1 and project_id = $2 and processed_at is null
       order by sequence limit $3`,
     [workspaceId, projectId, limit],
     'read-unprocessed',
   );
-  return rows.map(toRow);
 }
 
 /** Rows behind a position that have their payload, whether they were processed or not. */
-export async function readJournal(
+export function readJournal(
   sql: Sql,
   { workspaceId, projectId }: ProjectKey,
   selection: { after: string; sinceMs: number; limit: number },
 ): Promise<JournalRow[]> {
-  const rows = await sql.query<DbRow>(
-    `select event_id, sequence, received_at, payload from webhooks
+  return sql.query(
+    `select ${ROW} from webhooks
       where workspace_id = $1 and project_id = $2 and sequence > $3 and received_at >= to_timestamp($4::float8 / 1000)
         and pruned_for is null
       order by sequence limit $5`,
     [workspaceId, projectId, selection.after, selection.sinceMs, selection.limit],
   );
-  return rows.map(toRow);
 }
 
 /** Projects with unprocessed rows, of all workspaces. */
-export async function listUnprocessedProjects(sql: Sql): Promise<ProjectKey[]> {
+export function listUnprocessedProjects(sql: Sql): Promise<ProjectKey[]> {
   // Bounded: a long backlog belongs to projects that a processor works on already.
-  const rows = await sql.query<{ workspace_id: string; project_id: string }>(
-    `select distinct workspace_id, project_id
+  return sql.query(
+    `select distinct workspace_id as "workspaceId", project_id as "projectId"
        from (select workspace_id, project_id from webhooks where processed_at is null limit 10000) unprocessed`,
     [],
     'list-unprocessed-projects',
   );
-  return rows.map((row) => ({ workspaceId: row.workspace_id, projectId: row.project_id }));
 }
 
 /** @param errors by event id; the others were interpreted */
@@ -294,17 +277,12 @@ export async function pruneJournal(
 ): Promise<number> {
   if (days === null) return 0;
   let pruned = 0;
-  const projects = await database.query<{ workspace_id: string; project_id: string }>(
-    'select workspace_id, project_id from projects order by workspace_id, project_id',
+  const projects = await database.query<{ workspaceId: string; projectId: string }>(
+    `select workspace_id as "workspaceId", project_id as "projectId" from projects order by workspace_id, project_id`,
   );
-  for (const { workspace_id: workspaceId, project_id: projectId } of projects) {
+  for (const project of projects) {
     for (let more = true; more && !options.signal?.aborted; ) {
-      const count = await pruneBatch(
-        database,
-        { workspaceId, projectId },
-        days,
-        options.batch ?? PRUNE_BATCH,
-      );
+      const count = await pruneBatch(database, project, days, options.batch ?? PRUNE_BATCH);
       pruned += count;
       more = count > 0;
     }

@@ -1,15 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pLimit from 'p-limit';
-import { againAfterDeadlock } from '../database/deadlock.ts';
-import { createListener } from '../database/listen.ts';
-import type { Sql } from '../database/sql.ts';
+import { createListener } from '../database/notify.ts';
+import { againAfterDeadlock, type Sql } from '../database/sql.ts';
 import { AppError, isDatabaseUnavailable } from '../errors.ts';
-import { withoutValues } from '../logger.ts';
 import { type ErasedContext, readErasureKey } from '../subscribers/erased-ids.ts';
 import { type ProjectKey, tryLockProject } from '../subscribers/identity.ts';
 import { withSpan } from '../tracing.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
-import { type InterpretedEvent, interpretPayload } from './interpret.ts';
+import { describeFailure, type InterpretedEvent, interpretWebhooks } from './interpret.ts';
 import {
   type JournalRow,
   listUnprocessedProjects,
@@ -63,6 +61,7 @@ export function createProcessor(options: ProcessorOptions): Processor {
   const listener = createListener({
     databaseUrl: options.databaseUrl,
     channel: WEBHOOK_CHANNEL,
+    applicationName: 'subscription-timeline-processor',
     logger,
     onNotification(payload) {
       const [workspaceId = '', projectId = ''] = payload.split('/');
@@ -182,7 +181,7 @@ function createBatches(
   return {
     async next() {
       let rows: readonly JournalRow[] = [];
-      const run = (interpret: typeof interpretRows): Promise<Batch | 'busy'> =>
+      const run = (interpret: typeof interpretWebhooks): Promise<Batch | 'busy'> =>
         database.transaction(async (sql) => {
           // Sent together, and read after the lock was taken.
           const [isLocked, unprocessed, erasureKey] = await Promise.all([
@@ -208,7 +207,7 @@ function createBatches(
           return { processed: rows.length, failed: errors.size, hasMore: rows.length === limit };
         });
       try {
-        const batch = await againAfterDeadlock(() => run(interpretRows));
+        const batch = await againAfterDeadlock(() => run(interpretWebhooks));
         limit = Math.min(limit * 2, MAX_BATCH);
         return batch;
       } catch (error) {
@@ -221,8 +220,8 @@ function createBatches(
         // Another process may have taken the row since then.
         return run((again) =>
           broken !== undefined && again[0]?.eventId === broken.eventId
-            ? { events: [], errors: new Map([[broken.eventId, messageOf(error)]]) }
-            : interpretRows(again),
+            ? { events: [], errors: new Map([[broken.eventId, describeFailure(error)]]) }
+            : interpretWebhooks(again),
         );
       }
     },
@@ -235,23 +234,6 @@ function createBatches(
  */
 function commitAsynchronously(sql: Sql): Promise<unknown> {
   return sql.query('set local synchronous_commit = off');
-}
-
-/** @returns errors by event id, of the rows that could not be interpreted */
-function interpretRows(rows: readonly JournalRow[]): {
-  events: InterpretedEvent[];
-  errors: Map<string, string>;
-} {
-  const errors = new Map<string, string>();
-  const events: InterpretedEvent[] = [];
-  for (const row of rows) {
-    try {
-      events.push(interpretPayload(row, row.receivedAtMs));
-    } catch (error) {
-      errors.set(row.eventId, messageOf(error));
-    }
-  }
-  return { events, errors };
 }
 
 async function storeInterpreted(
@@ -269,8 +251,4 @@ function isCausedByData(error: unknown): boolean {
   if (isDatabaseUnavailable(error) || error instanceof AppError) return false;
   const { code } = error as { code?: unknown };
   return typeof code === 'string' ? /^(22|23|54)/.test(code) : true;
-}
-
-function messageOf(error: unknown): string {
-  return withoutValues(error instanceof Error ? error.message : String(error)).slice(0, 500);
 }

@@ -1,11 +1,10 @@
-import { againAfterDeadlock } from '../database/deadlock.ts';
 import { notifyDelivery } from '../database/notify.ts';
-import type { Database, Sql } from '../database/sql.ts';
+import { againAfterDeadlock, type Database, type Sql } from '../database/sql.ts';
 import { insertNewIds, lockProject, type ProjectKey } from '../subscribers/identity.ts';
-import { EVENTS_WITH_DELIVERY } from '../subscribers/store.ts';
+import { EVENTS_WITH_DELIVERY, markPending } from '../subscribers/store.ts';
 import { DAY_MS } from '../time.ts';
 import type { SecretBox } from '../workspaces/secrets.ts';
-import { type InterpretedEvent, interpretPayload } from './interpret.ts';
+import { type InterpretedEvent, interpretWebhooks } from './interpret.ts';
 import { type JournalRow, markProcessed, pruneErased, readJournal } from './journal.ts';
 import {
   columnsOf,
@@ -52,7 +51,10 @@ export async function reinterpret(
         await lockProject(sql, project);
         const rows = await readJournal(sql, project, selection);
         const within = { sql, secrets: options.secrets };
-        return { last: rows.at(-1)?.sequence, counts: await reinterpretRows(within, project, rows, isYoung) };
+        return {
+          last: rows.at(-1)?.sequence,
+          counts: await reinterpretWebhooks(within, project, rows, isYoung),
+        };
       }),
     );
     for (const name of Object.keys(total) as (keyof Reinterpreted)[]) total[name] += batch.counts[name];
@@ -61,7 +63,7 @@ export async function reinterpret(
   }
 }
 
-async function reinterpretRows(
+async function reinterpretWebhooks(
   within: { readonly sql: Sql; readonly secrets: SecretBox },
   project: ProjectKey,
   rows: readonly JournalRow[],
@@ -70,15 +72,7 @@ async function reinterpretRows(
   const { sql } = within;
   const counts: Reinterpreted = { unchanged: 0, corrected: 0, added: 0, failed: 0 };
   if (rows.length === 0) return counts;
-  const errors = new Map<string, string>();
-  const interpreted = rows.flatMap((row) => {
-    try {
-      return [interpretPayload(row, row.receivedAtMs)];
-    } catch (error) {
-      errors.set(row.eventId, String((error as Error).message));
-      return [];
-    }
-  });
+  const { events: interpreted, errors } = interpretWebhooks(rows);
   const { kept: events, erasedEvents } = await dropErased(within, project, interpreted);
   await pruneErased(sql, project, erasedEvents);
   const stored = await readStored(sql, project, events);
@@ -217,7 +211,7 @@ async function moveDeliveries(
       moved.map(({ row }) => row.subscriber_id),
     ],
   );
-  await markSubscribersPending(
+  await markPending(
     sql,
     workspaceId,
     moved.map(({ row }) => row.subscriber_id),
@@ -238,21 +232,9 @@ async function deleteSources(
      returning subscriber_id`,
     [workspaceId, projectId, without],
   );
-  await markSubscribersPending(
+  await markPending(
     sql,
     workspaceId,
     rows.map((row) => row.subscriber_id),
-  );
-}
-
-async function markSubscribersPending(
-  sql: Sql,
-  workspaceId: string,
-  subscriberIds: readonly string[],
-): Promise<void> {
-  if (subscriberIds.length === 0) return;
-  await sql.query(
-    `update subscribers set due_at = now(), version = version + 1 where workspace_id = $1 and subscriber_id = any($2)`,
-    [workspaceId, subscriberIds],
   );
 }

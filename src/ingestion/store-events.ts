@@ -1,6 +1,5 @@
-import { againAfterDeadlock } from '../database/deadlock.ts';
 import { notifyDelivery } from '../database/notify.ts';
-import type { Database, Sql } from '../database/sql.ts';
+import { againAfterDeadlock, type Database, type Sql } from '../database/sql.ts';
 import { type ErasedContext, findErasedIds, withoutErased, withoutTexts } from '../subscribers/erased-ids.ts';
 import {
   type IdentityGroup,

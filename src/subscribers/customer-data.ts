@@ -1,5 +1,4 @@
-import { againAfterDeadlock } from '../database/deadlock.ts';
-import type { Database, Sql } from '../database/sql.ts';
+import { againAfterDeadlock, type Database, type Sql } from '../database/sql.ts';
 import { CUSTOMER_TABLES } from '../database/tables.ts';
 import { deleteCustomerJobs } from '../jobs/jobs.ts';
 import type { SecretBox } from '../workspaces/secrets.ts';

@@ -7,28 +7,19 @@ interface FoundSubscriber {
   readonly appUserId: string;
 }
 
-interface FoundRow {
-  subscriber_id: string;
-  project_id: string;
-  app_user_id: string;
-}
+const FOUND = 's.subscriber_id as "subscriberId", s.project_id as "projectId"';
 
-function toFound(row: FoundRow): FoundSubscriber {
-  return { subscriberId: row.subscriber_id, projectId: row.project_id, appUserId: row.app_user_id };
-}
-
-export async function findByAppUserIds(
+export function findByAppUserIds(
   sql: Sql,
   workspaceId: string,
   appUserIds: readonly string[],
 ): Promise<FoundSubscriber[]> {
-  const rows = await sql.query<FoundRow>(
-    `select subscriber_id, project_id, app_user_id from subscriber_ids
-      where workspace_id = $1 and app_user_id = any($2)`,
+  return sql.query(
+    `select ${FOUND}, s.app_user_id as "appUserId" from subscriber_ids s
+      where s.workspace_id = $1 and s.app_user_id = any($2)`,
     [workspaceId, appUserIds],
     'find-by-app-user-ids',
   );
-  return rows.map(toFound);
 }
 
 const SOME_ID = `(select i.app_user_id from subscriber_ids i
@@ -36,31 +27,29 @@ const SOME_ID = `(select i.app_user_id from subscriber_ids i
   order by i.app_user_id like '$RCAnonymousID:%', i.app_user_id limit 1)`;
 
 /** Case does not matter. At most 20. */
-export async function findByEmail(sql: Sql, workspaceId: string, email: string): Promise<FoundSubscriber[]> {
-  const rows = await sql.query<FoundRow>(
-    `select s.subscriber_id, s.project_id, coalesce(${SOME_ID}, '') as app_user_id
+export function findByEmail(sql: Sql, workspaceId: string, email: string): Promise<FoundSubscriber[]> {
+  return sql.query(
+    `select ${FOUND}, coalesce(${SOME_ID}, '') as "appUserId"
        from subscribers s
       where s.workspace_id = $1 and s.email = lower($2) and s.merged_into is null
       order by s.last_event_at_ms desc nulls last limit 20`,
     [workspaceId, email],
   );
-  return rows.map(toFound);
 }
 
 /** By a store's transaction id, as written on receipts; a first purchase's is the original one. */
-export async function findByTransaction(
+export function findByTransaction(
   sql: Sql,
   workspaceId: string,
   transactionId: string,
 ): Promise<FoundSubscriber[]> {
-  const rows = await sql.query<FoundRow>(
-    `select distinct s.subscriber_id, s.project_id, coalesce(${SOME_ID}, '') as app_user_id
+  return sql.query(
+    `select distinct ${FOUND}, coalesce(${SOME_ID}, '') as "appUserId"
        from events e
        join subscribers s on s.workspace_id = $1 and s.subscriber_id = e.subscriber_id
       where e.workspace_id = $1 and e.transaction_id = $2 limit 20`,
     [workspaceId, transactionId],
   );
-  return rows.map(toFound);
 }
 
 /** Links a contact to a subscriber; one link for each project, the newest wins. */

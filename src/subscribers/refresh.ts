@@ -47,7 +47,7 @@ export async function refreshSubscriber(
       const stored = await storeReading(context, project, reading);
       if (stored.subscriberId === '') return 'unknown_customer';
       // Time may have changed the state even if RevenueCat's response is the same.
-      await markPending(context.database, workspaceId, stored.subscriberId);
+      await markPending(context.database, workspaceId, [stored.subscriberId]);
       return 'refreshed';
     }
     return 'unknown_customer';

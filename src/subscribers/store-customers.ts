@@ -1,6 +1,5 @@
-import { clocks } from '../database/clock.ts';
 import { notifyDelivery } from '../database/notify.ts';
-import type { Sql } from '../database/sql.ts';
+import { clocks, type Sql } from '../database/sql.ts';
 import type { CustomerReading } from '../revenuecat/client.ts';
 import { preferredAppUserIds } from '../subscription/identities.ts';
 import type { Snapshot } from '../subscription/types.ts';

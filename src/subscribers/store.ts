@@ -1,5 +1,5 @@
 import { notifyDelivery } from '../database/notify.ts';
-import type { Sql } from '../database/sql.ts';
+import { epochMs, type Sql } from '../database/sql.ts';
 import { notFound } from '../errors.ts';
 import { readEvent } from '../subscription/read-event.ts';
 import { assembleHistory, isTransfer } from '../subscription/transfers.ts';
@@ -108,18 +108,6 @@ export function toTimelineEntry(row: EventRow): TimelineEntry {
   };
 }
 
-interface SubscriberRow {
-  subscriber_id: string;
-  project_id: string;
-  app_user_ids: string[];
-  email: string | null;
-  snapshot: Snapshot | null;
-  snapshot_at: Date | null;
-  contact_id: string | null;
-  linked_contact_ids: string[];
-  waiting: boolean;
-}
-
 export async function readSubscriber(
   sql: Sql,
   workspaceId: string,
@@ -134,35 +122,21 @@ export async function readSubscribers(
   workspaceId: string,
   subscriberIds: readonly string[],
 ): Promise<Map<string, Subscriber>> {
-  const rows = await sql.query<SubscriberRow>(
-    `select s.subscriber_id, s.project_id, s.email, s.snapshot, s.snapshot_at, s.contact_id, s.waiting,
+  const rows = await sql.query<Subscriber>(
+    `select s.subscriber_id as "subscriberId", s.project_id as "projectId", s.email, s.snapshot,
+            ${epochMs('s.snapshot_at')} as "snapshotAtMs", s.contact_id as "contactId", s.waiting,
             array(select i.app_user_id from subscriber_ids i
                    where i.workspace_id = $1 and i.subscriber_id = s.subscriber_id
-                   order by i.app_user_id) as app_user_ids,
+                   order by i.app_user_id) as "appUserIds",
             array(select l.contact_id from contact_links l
                    where l.workspace_id = $1 and l.subscriber_id = s.subscriber_id
-                   order by l.made_at desc) as linked_contact_ids
+                   order by l.made_at desc) as "linkedContactIds"
        from subscribers s
       where s.workspace_id = $1 and s.subscriber_id = any($2) and s.merged_into is null`,
     [workspaceId, subscriberIds],
     'read-subscribers',
   );
-  return new Map(
-    rows.map((row) => [
-      row.subscriber_id,
-      {
-        subscriberId: row.subscriber_id,
-        projectId: row.project_id,
-        appUserIds: row.app_user_ids,
-        email: row.email,
-        snapshot: row.snapshot,
-        snapshotAtMs: row.snapshot_at?.getTime() ?? null,
-        contactId: row.contact_id,
-        linkedContactIds: row.linked_contact_ids,
-        waiting: row.waiting,
-      },
-    ]),
-  );
+  return new Map(rows.map((row) => [row.subscriberId, row]));
 }
 
 /**
@@ -279,12 +253,17 @@ export function isOnTimeline({ eventIds }: HistorySource, event: TimelineEntry):
   return eventIds === null || eventIds.includes(event.id);
 }
 
-/** Wakes delivery for one subscriber: its contact or its state may have changed. */
-export async function markPending(sql: Sql, workspaceId: string, subscriberId: string): Promise<void> {
+/** Wakes delivery for subscribers: their contact or their state may have changed. */
+export async function markPending(
+  sql: Sql,
+  workspaceId: string,
+  subscriberIds: readonly string[],
+): Promise<void> {
+  if (subscriberIds.length === 0) return;
   await sql.query(
     `update subscribers set due_at = now(), version = version + 1, waiting = false
-      where workspace_id = $1 and subscriber_id = $2`,
-    [workspaceId, subscriberId],
+      where workspace_id = $1 and subscriber_id = any($2)`,
+    [workspaceId, subscriberIds],
   );
   await notifyDelivery(sql, workspaceId);
 }

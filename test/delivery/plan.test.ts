@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { type Decision, decide, nextContactLookup, RETRY_FOR_MS } from '../../src/delivery/decide.ts';
+import { type Decision, decide, nextContactLookup, RETRY_FOR_MS } from '../../src/delivery/failures.ts';
 import { changedAttributes, type OutboxEntry, planEvents } from '../../src/delivery/plan.ts';
 import type { ErrorCode, Remedy } from '../../src/errors.ts';
 import { type EventRow, toTimelineEntry } from '../../src/subscribers/store.ts';

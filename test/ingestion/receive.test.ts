@@ -4,15 +4,15 @@ import { after, before, describe, test } from 'node:test';
 import express from 'express';
 import supertest from 'supertest';
 import { errorHandler } from '../../src/http/errors.ts';
-import {
-  createRefusalNotes,
-  readWebhookRefusal,
-  verifyWebhookSignature,
-} from '../../src/ingestion/authenticate.ts';
 import { interpretEvent } from '../../src/ingestion/interpret.ts';
 import { createJournal } from '../../src/ingestion/journal.ts';
 import { processProject } from '../../src/ingestion/processor.ts';
-import { revenueCatWebhookRouter } from '../../src/ingestion/routes.ts';
+import {
+  createRefusalNotes,
+  readWebhookRefusal,
+  revenueCatWebhookRouter,
+  verifyWebhookSignature,
+} from '../../src/ingestion/routes.ts';
 import { storeEvents } from '../../src/ingestion/store-events.ts';
 import type { Jobs } from '../../src/jobs/jobs.ts';
 import { readHistory } from '../../src/subscribers/store.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it, mock } from 'node:test';
 import supertest from 'supertest';
-import { createRefusalNotes } from '../../src/ingestion/authenticate.ts';
+import { createRefusalNotes } from '../../src/ingestion/routes.ts';
 import { auditCsv } from '../../src/settings/audit.ts';
 import { reportHealth } from '../../src/workspaces/health.ts';
 import {

@@ -67,11 +67,11 @@ export const CROSS_TENANT: readonly { readonly text: string; readonly why: strin
     why: 'the daily deletion of dry runs',
   },
   {
-    text: `select workspace_id, project_id from projects order by workspace_id, project_id`,
+    text: `select workspace_id as "workspaceId", project_id as "projectId" from projects order by workspace_id, project_id`,
     why: 'the daily pruning of the journal',
   },
   {
-    text: `select distinct workspace_id, project_id from (select workspace_id, project_id from webhooks`,
+    text: `select distinct workspace_id as "workspaceId", project_id as "projectId" from (select workspace_id, project_id from webhooks`,
     why: 'a processor looks for projects with unprocessed webhooks',
   },
   {

