@@ -47,7 +47,7 @@ export interface PlatformClients {
   ): RevenueCatClient | null;
 }
 
-/** The context of a process, but for what is made of it later. */
+/** Builds the context of a process. */
 export function createAppContext(
   parts: Pick<AppContext, 'config' | 'database' | 'readDatabase' | 'jobs' | 'logger'>,
   encryptionKeys: readonly Buffer[],
@@ -56,7 +56,7 @@ export function createAppContext(
   return { ...common, ...createPlatformClients(common) };
 }
 
-/** Clients with the stored tokens and keys. */
+/** Builds clients from the stored tokens and keys. */
 export function createPlatformClients(
   options: Pick<AppContext, 'database' | 'secrets' | 'now'> & {
     readonly config: Pick<Config, 'revenueCatApiUrl'> & {
