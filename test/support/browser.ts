@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import packedChromium from '@sparticuz/chromium';
 import { type Browser, chromium } from 'playwright-core';
-import { atEnd } from './at-end.ts';
+import { atEnd } from './group.ts';
 
 const run = promisify(execFile);
 

@@ -4,12 +4,14 @@
  * that take longest come first. A file belongs to the first group that names it or its folder.
  */
 const GROUPS: readonly (readonly string[])[] = [
-  // They mostly wait for processes of the app that they start and kill.
-  ['test/ingestion/faults.test.ts', 'test/delivery/faults.test.ts'],
-  ['test/operations/'],
-  ['test/inbox-card/', 'test/messenger/', 'test/simulator/'],
   ['test/grants/', 'test/settings/', 'test/workspaces/'],
   ['test/backfill/', 'test/doctor/'],
+  ['test/inbox-card/'],
+  // They start and kill processes of the app, and wait for them.
+  ['test/operations/start.test.ts', 'test/operations/signals.test.ts'],
+  ['test/messenger/', 'test/simulator/'],
+  ['test/ingestion/faults.test.ts', 'test/delivery/faults.test.ts'],
+  ['test/operations/'],
   ['test/'],
 ];
 

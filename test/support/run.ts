@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { glob, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, relative } from 'node:path';
+import { join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
@@ -89,20 +89,14 @@ async function runTests(files: readonly string[], folder: string, databaseUrl: s
   return isPassed;
 }
 
-/** A module that runs these test files. In a suite of its own a file keeps its hooks to itself. */
+/** A process of the test runner gets a module to run, and no arguments. */
 async function writeGroup(path: string, files: readonly string[]): Promise<string> {
-  const suites = files.map((file) => {
-    const name = relative(process.cwd(), file);
-    const url = pathToFileURL(file).href;
-    return `describe(${JSON.stringify(name)}, async () => { await import(${JSON.stringify(url)}); });`;
-  });
-  const lines = [
-    `import { after, describe } from 'node:test';`,
-    `import { runEnds } from ${JSON.stringify(pathToFileURL(join(import.meta.dirname, 'at-end.ts')).href)};`,
-    'after(runEnds);',
-    ...suites,
-  ];
-  await writeFile(path, lines.join('\n'));
+  const group = pathToFileURL(join(import.meta.dirname, 'group.ts')).href;
+  const absolute = files.map((file) => resolve(file));
+  await writeFile(
+    path,
+    `import { runGroup } from ${JSON.stringify(group)};\nrunGroup(${JSON.stringify(absolute)});\n`,
+  );
   return path;
 }
 

@@ -1,0 +1,21 @@
+import { relative } from 'node:path';
+import { after, describe } from 'node:test';
+import { pathToFileURL } from 'node:url';
+
+const ends: (() => Promise<unknown>)[] = [];
+
+/** For what the test files of a process share: `end` runs after the last one. */
+export function atEnd(end: () => Promise<unknown>): void {
+  ends.push(end);
+}
+
+/** Runs these test files one after the other. In a suite of its own a file keeps its hooks to itself. */
+export function runGroup(files: readonly string[]): void {
+  after(async () => {
+    for (const end of ends.reverse()) await end();
+  });
+  for (const file of files)
+    describe(relative(process.cwd(), file), async () => {
+      await import(pathToFileURL(file).href);
+    });
+}
