@@ -17,7 +17,7 @@ import {
 
 /**
  * Load that lasts: webhooks and cards at a steady rate while every minute something fails. At its end each event
- * must be on its contact once. `node bench/soak.ts --minutes 30`; results: docs/performance.md.
+ * must be on its contact once. `npm run bench:soak -- --minutes 30`; results: docs/performance.md.
  */
 const options = new Command('soak')
   .option('--minutes <number>', 'how long', '30')
