@@ -89,6 +89,8 @@ export async function createMessengerSite(): Promise<MessengerSite> {
       },
     ],
   });
+  // One server for all requests: without it each request would start one.
+  const server = app.listen(0, '127.0.0.1');
   return {
     app,
     db,
@@ -110,19 +112,22 @@ export async function createMessengerSite(): Promise<MessengerSite> {
       return { key, keyId };
     },
     post(path, key, body) {
-      const request = supertest(app).post(path);
+      const request = supertest(server).post(path);
       if (key !== null) request.set('Authorization', `Bearer ${key}`);
       return body === undefined ? request : request.send(body as object);
     },
     canvas(flow, body, signature) {
       const raw = JSON.stringify(body);
-      return supertest(app)
+      return supertest(server)
         .post(`/canvas/messenger/${flow}`)
         .set('Content-Type', 'application/json')
         .set('X-Body-Signature', signature ?? createHmac('sha256', CLIENT_SECRET).update(raw).digest('hex'))
         .send(raw);
     },
-    close: () => db.close(),
+    async close() {
+      await new Promise((resolve) => server.close(resolve));
+      await db.close();
+    },
   };
 }
 
