@@ -43,7 +43,7 @@ async function asSecond(card: OpenCard, adminId = SECOND): Promise<OpenCard> {
   return grants.press(idsOn(grants.canvas).find((id) => id.startsWith('grant:')) ?? '');
 }
 
-describe('a grant above the length that one teammate may give', { concurrency: true }, () => {
+describe('a grant above the length that one teammate may give', { concurrency: 3 }, () => {
   before(() => setPolicy(product, { secondPersonAboveDays: 7 }));
 
   test('is stored, noted in the conversation, and made when another approves it', async () => {
@@ -218,7 +218,7 @@ describe('a grant made in RevenueCat’s dashboard', () => {
   });
 });
 
-describe('removing', { concurrency: true }, () => {
+describe('removing', { concurrency: 3 }, () => {
   before(() => setPolicy(product, {}));
 
   test('RevenueCat refuses: the grant stays, and the card says so', async () => {

@@ -40,7 +40,7 @@ after(() => product?.close());
 const settledState = (appUserId: string, state: string) =>
   until(async () => (await stored(product, appUserId))[0]?.state === state, `the grant to be ${state}`);
 
-describe('RevenueCat responds late, not at all, or with an error', { concurrency: true }, () => {
+describe('RevenueCat responds late, not at all, or with an error', { concurrency: 3 }, () => {
   test('the response is lost after the grant was made: it is read back, and made once', async () => {
     const card = await openCustomer(product);
     product.revenueCat.faults.add({ ...onGranting(card.appUserId), drop: 'after', times: 1 });
@@ -180,7 +180,7 @@ describe('RevenueCat', () => {
   });
 });
 
-describe('a note is left once', { concurrency: true }, () => {
+describe('a note is left once', { concurrency: 3 }, () => {
   const notes = (card: { conversationId: string }) => ({
     pathPrefix: `/conversations/${card.conversationId}/reply`,
     method: 'POST',

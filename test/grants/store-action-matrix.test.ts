@@ -152,7 +152,7 @@ async function reviewTransfer(card: BuyerCard, inputs: Record<string, string>): 
 }
 
 for (const [name, { scopes, done, open }] of Object.entries(ACTIONS)) {
-  describe(name, { concurrency: true }, () => {
+  describe(name, { concurrency: 3 }, () => {
     test('confirmed by several presses, it is done once, with one note and one record', async () => {
       const { card, checked, target, isDone } = await open();
       assert.deepEqual([callsAbout(product, target), isDone()], [0, false], 'a review does nothing');
