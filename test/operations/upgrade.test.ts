@@ -157,7 +157,7 @@ describe('an upgrade with a migration, one process after the other, and back, un
       return row?.n ?? 0;
     };
     assert.equal(await count('webhooks'), webhooks);
-    await until(async () => (await count('events')) >= webhooks, 'every webhook to be interpreted');
+    await until(async () => (await count('events')) >= webhooks, 'every webhook to be interpreted', 60_000);
     assert.equal(await count('events'), webhooks);
 
     const expected = Array.from({ length: webhooks }, (_, index) => index + 1)

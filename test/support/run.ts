@@ -15,8 +15,8 @@ import { checkStatements } from './check-statements.ts';
 import { groupFiles } from './groups.ts';
 
 /** For a file, and for a group whose process does not end because something was left open. */
-const FILE_TIMEOUT_MS = 90_000;
-const GROUP_TIMEOUT_MS = 600_000;
+const FILE_TIMEOUT_MS = 180_000;
+const GROUP_TIMEOUT_MS = 900_000;
 
 /** Runs the test files given, or all, against one embedded PostgreSQL with a migrated template database. */
 async function main(): Promise<number> {
