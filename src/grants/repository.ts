@@ -128,10 +128,28 @@ async function insertAction(sql: Sql, action: NewAction | (NewAction & Grant)): 
 
 /** Stores a grant that was made in RevenueCat, so that its removal has a record. Stored twice, it is one. */
 export async function adoptGrant(sql: Sql, grant: Grant, actionId: string): Promise<Grant> {
-  const idempotencyKey = [grant.actionId, grant.subscriberId, grant.requestedEndMs].join('|');
+  const idempotencyKey = `${adoptedKey(grant)}${grant.requestedEndMs}`;
   await lockSubscriber(sql, grant);
   const known = await findByKey(sql, grant.workspaceId, idempotencyKey);
   return (known ?? (await insertAction(sql, { ...grant, actionId, idempotencyKey }))) as Grant;
+}
+
+function adoptedKey({ actionId, subscriberId }: Pick<Action, 'actionId' | 'subscriberId'>): string {
+  return `${actionId}|${subscriberId}|`;
+}
+
+/** @param shown the id that the grant had before it was stored */
+export async function findAdopted(
+  sql: Sql,
+  shown: Pick<Action, 'workspaceId' | 'actionId' | 'subscriberId'>,
+): Promise<Action | null> {
+  const [action] = await sql.query(
+    `select ${ACTION} from actions
+      where workspace_id = $1 and subscriber_id = $2 and starts_with(idempotency_key, $3)
+      order by created_at desc limit 1`,
+    [shown.workspaceId, shown.subscriberId, adoptedKey(shown)],
+  );
+  return action ? toAction(action) : null;
 }
 
 /**

@@ -23,7 +23,7 @@ import {
   needsApproval,
   policyOf,
 } from './policy.ts';
-import { adoptGrant, findByKey, readAction, readAgain, storeAction } from './repository.ts';
+import { adoptGrant, findAdopted, findByKey, readAction, readAgain, storeAction } from './repository.ts';
 import {
   amountOf,
   kindOf,
@@ -282,8 +282,15 @@ export async function revokeGrant(
 
 /** `null`: the action is not this customer's. */
 export async function findAction(request: AgentRequest, actionId: string): Promise<Action | null> {
-  const { context, workspace, customer } = request;
-  if (isDashboardGrant(actionId)) return findDashboardGrant(request, actionId);
-  const action = await readAction(context.database, { workspaceId: workspace.workspaceId, actionId });
-  return action?.subscriberId === customer.subscriber.subscriberId ? action : null;
+  const { context, customer } = request;
+  const { workspaceId } = request.workspace;
+  const { subscriberId } = customer.subscriber;
+  if (isDashboardGrant(actionId))
+    // Once its removal has begun it is stored: a second press shows how that goes.
+    return (
+      (await findDashboardGrant(request, actionId)) ??
+      findAdopted(context.database, { workspaceId, subscriberId, actionId })
+    );
+  const action = await readAction(context.database, { workspaceId, actionId });
+  return action?.subscriberId === subscriberId ? action : null;
 }

@@ -194,6 +194,7 @@ describe('a grant made in RevenueCat’s dashboard', () => {
       all.every(({ text }) => /✅ The grant of Pro is removed/.test(text)),
       all.map(({ text }) => text).join('\n---\n'),
     );
+    assert.match((await checked.press('revoke.confirm')).text, /✅ The grant of Pro is removed/);
     assert.equal(grantsAt(product, card.appUserId).length, 0);
     await noteIn(product, card, /Removed the grant of Pro/);
     assert.deepEqual(
