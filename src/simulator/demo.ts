@@ -74,6 +74,9 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
   });
 
   onProgress('Starting PostgreSQL and the app');
+  // Once the server has stopped: what it delivered last belongs to the platforms' state.
+  let save = async (): Promise<void> => {};
+  starting.defer(() => save());
   const server = await startServer(config, options.logger);
   starting.defer(() => server.stop());
   const world: DemoWorld = {
@@ -90,8 +93,8 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
   registerApp(world);
   const messengerKey = restoredKey ?? (await addSamples(world, onProgress));
   if (options.dataDir !== undefined) {
-    await saveState(dataDir, world, messengerKey);
-    starting.defer(() => saveState(dataDir, world, messengerKey));
+    save = () => saveState(dataDir, world, messengerKey);
+    await save();
   }
   pages.use(createDemoMessenger(world, messengerKey));
   pages.use(createDemoPlatforms(world));
