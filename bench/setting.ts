@@ -3,10 +3,11 @@ import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { pino } from 'pino';
 import { migrate, openDatabase } from '../src/database/data-source.ts';
-import { startEmbeddedPostgres } from '../src/database/embedded.ts';
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../src/database/embedded.ts';
 import { createSecretBox, hashSecret, secretLocation } from '../src/workspaces/secrets.ts';
 import { processorUs, type Running, startProcess } from './processes.ts';
 
@@ -96,7 +97,7 @@ export async function createSetting(options: { quick: boolean }): Promise<Settin
     async crashDatabase() {
       const pid = Number(readFileSync(join(dataDir, 'postgres', 'postmaster.pid'), 'utf8').split('\n')[0]);
       process.kill(pid, 'SIGKILL');
-      postgres = await startEmbeddedPostgres(dataDir);
+      postgres = await startAfterCrash(dataDir);
     },
     async close() {
       for (const client of clients) await client.end();
@@ -104,6 +105,18 @@ export async function createSetting(options: { quick: boolean }): Promise<Settin
       await rm(dataDir, { recursive: true, force: true });
     },
   };
+}
+
+/** PostgreSQL does not start while processes of the killed one still end. */
+async function startAfterCrash(dataDir: string): Promise<EmbeddedPostgres> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await startEmbeddedPostgres(dataDir);
+    } catch (error) {
+      if (attempt === 20) throw error;
+      await sleep(500);
+    }
+  }
 }
 
 /** The token that the simulated Intercom must take. */

@@ -135,7 +135,10 @@ export async function launch(input: {
     unix_socket_directories: '',
     max_connections: '200',
     shared_buffers: '128MB',
-    ...(input.fast ? { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off' } : {}),
+    ...(input.fast
+      ? { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off' }
+      : // Until new tables have statistics, their statements use plans made for empty ones.
+        { autovacuum_naptime: '5s' }),
   };
   const command = commandLine(input.identity, input.binaries.postgres, [
     '-D',
