@@ -57,7 +57,7 @@ export async function copyCluster(
     await cp(from, to, {
       recursive: true,
       filter: (path) =>
-        !/postmaster\.(pid|opts)$|pg_wal\/[0-9A-F]{24}|pg_replslot\/.|pg_stat_tmp\/./.test(path),
+        !/postmaster\.(pid|opts)$|pg_wal\/([0-9A-F]{24}|xlogtemp)|pg_replslot\/.|pg_stat_tmp\/./.test(path),
     });
     const { rows } = await client.query<{ labelfile: string }>(
       `select labelfile, pg_switch_wal() from pg_backup_stop(false)`,
@@ -80,7 +80,11 @@ export async function copyCluster(
 
 /** The log that was written while the files were copied makes them consistent. */
 async function copyWal(from: string, to: string): Promise<void> {
-  await cp(join(from, 'pg_wal'), join(to, 'pg_wal'), { recursive: true });
+  await cp(join(from, 'pg_wal'), join(to, 'pg_wal'), {
+    recursive: true,
+    // A segment under this name is renamed once it is filled.
+    filter: (path) => !path.includes('xlogtemp'),
+  });
 }
 
 /** The server runs as the owner of its folder. */
