@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { Client } from 'pg';
 import { PROJECT_ID, WORKSPACE_ID } from './setting.ts';
 
@@ -62,4 +63,29 @@ async function fillTurn(client: Client, customers: number, turn: number): Promis
        from generate_series(0, $3::integer - 1) as n`,
     [WORKSPACE_ID, PROJECT_ID, customers, turn, kind, atMs],
   );
+}
+
+/** An event of `user-<customer>` on a monthly subscription, as a webhook brings it. */
+export function eventOf(
+  customer: number,
+  { id = randomUUID(), turn, atMs }: { id?: string; turn: number; atMs: number },
+): Record<string, unknown> & { readonly id: string } {
+  return {
+    id,
+    type: turn === 0 ? 'INITIAL_PURCHASE' : 'RENEWAL',
+    event_timestamp_ms: atMs,
+    app_user_id: `user-${customer}`,
+    product_id: 'pro_monthly',
+    entitlement_ids: ['pro'],
+    period_type: 'NORMAL',
+    purchased_at_ms: atMs,
+    expiration_at_ms: atMs + 30 * 86_400_000,
+    store: 'APP_STORE',
+    environment: 'PRODUCTION',
+    currency: 'USD',
+    price: 9.99,
+    price_in_purchased_currency: 9.99,
+    transaction_id: `t-${customer}-${turn}`,
+    original_transaction_id: `t-${customer}`,
+  };
 }

@@ -6,9 +6,12 @@ import { pino } from 'pino';
 import { openDatabase } from '../src/database/data-source.ts';
 import { interpretEvent } from '../src/ingestion/interpret.ts';
 import { storeEvents } from '../src/ingestion/store-events.ts';
+import { eventOf } from './data.ts';
 import { type Running, startProcess } from './processes.ts';
 import { median, type Row } from './report.ts';
 import { AUTHORIZATION, INTERCOM_TOKEN, PROJECT_ID, type Setting, WORKSPACE_ID } from './setting.ts';
+
+const DAY_AGO_MS = Date.now() - 86_400_000;
 
 export async function measureDeliver(setting: Setting): Promise<Row[]> {
   return [...(await lightLoad(setting)), ...(await fullWindow(setting)), ...(await throughput(setting))];
@@ -31,34 +34,13 @@ async function countsOf(intercom: Running): Promise<Counts> {
   return (await (await fetch(`${intercom.url}/counts`)).json()) as Counts;
 }
 
-function eventOf(customer: number, turn: number): Record<string, unknown> {
-  return {
-    id: randomUUID(),
-    type: turn === 0 ? 'INITIAL_PURCHASE' : 'RENEWAL',
-    event_timestamp_ms: Date.now() - 86_400_000 + turn * 60_000,
-    app_user_id: `user-${customer}`,
-    product_id: 'pro_monthly',
-    entitlement_ids: ['pro'],
-    period_type: 'NORMAL',
-    purchased_at_ms: Date.now() - 86_400_000,
-    expiration_at_ms: Date.now() + 29 * 86_400_000,
-    store: 'APP_STORE',
-    environment: 'PRODUCTION',
-    currency: 'USD',
-    price: 9.99,
-    price_in_purchased_currency: 9.99,
-    transaction_id: `t-${customer}-${turn}`,
-    original_transaction_id: `t-${customer}`,
-  };
-}
-
 /** Stores webhooks of many customers as the receiver does, so that they wait for a worker. */
 async function queueEvents(databaseUrl: string, customers: number, eventsEach: number): Promise<void> {
   const open = await openDatabase({ url: databaseUrl, logger: pino({ level: 'silent' }), poolSize: 2 });
   let batch: ReturnType<typeof interpretEvent>[] = [];
   for (let turn = 0; turn < eventsEach; turn += 1) {
     for (let customer = 0; customer < customers; customer += 1) {
-      const event = eventOf(customer, turn);
+      const event = eventOf(customer, { turn, atMs: DAY_AGO_MS + turn * 60_000 });
       batch.push(interpretEvent(event, Date.now()));
       if (batch.length < 250) continue;
       await storeEvents(open.database, { workspaceId: WORKSPACE_ID, projectId: PROJECT_ID }, batch);
@@ -77,7 +59,7 @@ async function lightLoad(setting: Setting): Promise<Row[]> {
   const app = await setting.startApp(db.url, 'all', 'deliver-light', intercom.url);
   const sent = new Map<string, number>();
   const post = async (customer: number): Promise<void> => {
-    const event = eventOf(customer, 0);
+    const event = eventOf(customer, { turn: 0, atMs: DAY_AGO_MS });
     sent.set(String(event.id), Date.now());
     const answer = await fetch(`${app.url}/webhooks/revenuecat/${PROJECT_ID}`, {
       method: 'POST',

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fill } from './data.ts';
 import type { FloodInput, FloodResult } from './flood-senders.ts';
 import type { LoadInput, LoadResult } from './load.ts';
-import { killAll, type Running, runToEnd, startProcess } from './processes.ts';
+import { killAll, type Running, runToEnd, startProcess, stopOnSignals } from './processes.ts';
 import { printTable, type Row, writeResults } from './report.ts';
 import {
   AUTHORIZATION,
@@ -28,12 +28,7 @@ const RATE = 20;
 const MAX_P99_MS = 1_000;
 const MAX_MEMORY_MIB = 400;
 
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.on(signal, () => {
-    killAll();
-    process.exit(130);
-  });
-}
+stopOnSignals();
 
 const setting = await createSetting({ quick: false });
 const rows: Row[] = [];

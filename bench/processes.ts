@@ -84,6 +84,16 @@ export function killAll(): void {
   for (const child of children) child.kill('SIGKILL');
 }
 
+/** An interrupted benchmark leaves no process. */
+export function stopOnSignals(): void {
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(signal, () => {
+      killAll();
+      process.exit(130);
+    });
+  }
+}
+
 /** Runs a TypeScript file to its end and reads the JSON that it prints. */
 export async function runToEnd<T>(file: string, input: unknown): Promise<T> {
   const child = spawn(process.execPath, [file, JSON.stringify(input)], {

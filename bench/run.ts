@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 import { measureCard } from './card.ts';
 import { measureDeliver } from './deliver.ts';
-import { killAll } from './processes.ts';
+import { killAll, stopOnSignals } from './processes.ts';
 import { measureReceive } from './receive.ts';
 import { printTable, type Row, writeResults } from './report.ts';
 import { createSetting, type Setting } from './setting.ts';
@@ -20,12 +20,7 @@ const { values } = parseArgs({
   options: { quick: { type: 'boolean', default: false }, only: { type: 'string' } },
 });
 const wanted = values.only?.split(',') ?? Object.keys(MEASUREMENTS);
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.on(signal, () => {
-    killAll();
-    process.exit(130);
-  });
-}
+stopOnSignals();
 
 const setting = await createSetting({ quick: values.quick });
 const rows: Row[] = [];

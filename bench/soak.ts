@@ -4,7 +4,8 @@ import { cpus } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command } from 'commander';
 import { Agent, request } from 'undici';
-import { killAll, type Running, startProcess } from './processes.ts';
+import { eventOf } from './data.ts';
+import { killAll, type Running, startProcess, stopOnSignals } from './processes.ts';
 import { quantile } from './report.ts';
 import {
   AUTHORIZATION,
@@ -35,12 +36,7 @@ const LATENCY_MS = 30;
 const AFFECTED_MS = 20_000;
 const CATCH_UP_MS = 300_000;
 
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.on(signal, () => {
-    killAll();
-    process.exit(130);
-  });
-}
+stopOnSignals();
 
 const setting = await createSetting({ quick: false });
 const agent = new Agent({ connections: 64, headersTimeout: 10_000, bodyTimeout: 10_000 });
@@ -269,25 +265,7 @@ function webhook(number: number): { id: string; body: string } {
   const customer = number % CUSTOMERS;
   const turn = Math.floor(number / CUSTOMERS);
   const id = `soak-${number}`;
-  const nowMs = Date.now();
-  const event = {
-    id,
-    type: turn === 0 ? 'INITIAL_PURCHASE' : 'RENEWAL',
-    event_timestamp_ms: nowMs,
-    app_user_id: `user-${customer}`,
-    product_id: 'pro_monthly',
-    entitlement_ids: ['pro'],
-    period_type: 'NORMAL',
-    purchased_at_ms: nowMs,
-    expiration_at_ms: nowMs + 30 * 86_400_000,
-    store: 'APP_STORE',
-    environment: 'PRODUCTION',
-    currency: 'USD',
-    price: 9.99,
-    price_in_purchased_currency: 9.99,
-    transaction_id: `t-${customer}-${turn}`,
-    original_transaction_id: `t-${customer}`,
-  };
+  const event = eventOf(customer, { id, turn, atMs: Date.now() });
   return { id, body: JSON.stringify({ api_version: '1.0', event }) };
 }
 
