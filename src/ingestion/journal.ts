@@ -17,13 +17,12 @@ export const WEBHOOK_CHANNEL = 'webhooks';
 const BATCHES = { most: 250, parallel: 2, worthAnother: 24 };
 
 export interface Journal {
-  /** Appends a webhook; concurrent calls of one workspace share a statement. Resolves after the commit. */
-  append(project: ProjectKey, webhook: CheckedWebhook): Promise<ReceiptStatus>;
   /**
-   * {@link append} of a webhook that is verified only when its statement is due, so that the same requests share the
-   * reads of `verify` and the insert. Rejects with the error of `verify`.
+   * Appends a webhook; concurrent calls of one workspace share a statement. It is verified only when its statement is
+   * due, so that the same requests share the reads of `verify`, too. Resolves after the commit; rejects with the error
+   * of `verify`.
    */
-  appendVerified(project: ProjectKey, verify: () => Promise<CheckedWebhook>): Promise<ReceiptStatus>;
+  append(project: ProjectKey, verify: () => Promise<CheckedWebhook>): Promise<ReceiptStatus>;
   /** Webhooks that are not committed yet. */
   uncommitted(): number;
 }
@@ -53,7 +52,7 @@ export function createJournal(database: Database, onAppended: (project: ProjectK
     );
   }
 
-  async function appendVerified(
+  async function append(
     { workspaceId, projectId }: ProjectKey,
     verify: () => Promise<CheckedWebhook>,
   ): Promise<ReceiptStatus> {
@@ -74,8 +73,7 @@ export function createJournal(database: Database, onAppended: (project: ProjectK
   }
 
   return {
-    append: (project, webhook) => appendVerified(project, () => Promise.resolve(webhook)),
-    appendVerified,
+    append,
     uncommitted: () => [...groups.values()].reduce((sum, { waiting }) => sum + waiting, 0),
   };
 }
