@@ -142,27 +142,29 @@ export async function markReconnected(database: Transaction, workspace: ByToken)
  *
  * @returns whether it was still that token
  */
-export async function deleteAccess(database: Entities, workspace: ByToken): Promise<boolean> {
+export async function deleteAccess(database: Database, workspace: ByToken): Promise<boolean> {
   const { workspaceId } = workspace;
-  const isDeleted = await updateWorkspace(database, byToken(workspace), {
-    accessToken: null,
-    messengerSecret: null,
-    status: 'uninstalled',
-    statusReason: 'uninstalled',
-    uninstalledAt: () => 'now()',
-    refusals: {},
-    healthTold: null,
+  return database.transaction(async (sql) => {
+    const isDeleted = await updateWorkspace(sql, byToken(workspace), {
+      accessToken: null,
+      messengerSecret: null,
+      status: 'uninstalled',
+      statusReason: 'uninstalled',
+      uninstalledAt: () => 'now()',
+      refusals: {},
+      healthTold: null,
+    });
+    if (!isDeleted) return false;
+    const { manager } = sql;
+    await manager.update(
+      ProjectEntity,
+      { workspaceId },
+      { apiKey: null, apiKeyState: 'none', missingScopes: [] },
+    );
+    await manager.delete(SessionEntity, { workspaceId });
+    await manager.delete(ApiKeyEntity, { workspaceId });
+    return true;
   });
-  if (!isDeleted) return false;
-  const { manager } = database;
-  await manager.update(
-    ProjectEntity,
-    { workspaceId },
-    { apiKey: null, apiKeyState: 'none', missingScopes: [] },
-  );
-  await manager.delete(SessionEntity, { workspaceId });
-  await manager.delete(ApiKeyEntity, { workspaceId });
-  return true;
 }
 
 /** Replaces sections of the settings and leaves the others as they are, also when they change concurrently. */
