@@ -104,7 +104,6 @@ export async function openHttpServer(address: Address): Promise<HttpServer> {
   const listeners: readonly Server[] = [server, ...others];
   const port = await tryPort(address);
   const openPort = async (): Promise<void> => {
-    await tryPort({ ...address, port });
     for (const each of listeners) await listen(each, { ...address, port }, { reusePort: LISTENERS > 1 });
   };
   if (address.port === 0) await openPort();
@@ -116,7 +115,9 @@ export async function openHttpServer(address: Address): Promise<HttpServer> {
     async serve(app) {
       server.off('request', answerStarting);
       server.on('request', app);
-      if (!server.listening) await openPort();
+      if (server.listening) return;
+      await tryPort(address);
+      await openPort();
     },
     track(_req, res, next) {
       if (isDraining) res.setHeader('Connection', 'close');
