@@ -116,7 +116,9 @@ export async function findReadCustomer(sql: Sql, ref: ImportRef): Promise<string
 /** Results of a batch. */
 export interface BatchCounts {
   readonly newCustomers: number;
+  /** RevenueCat listed them, then answered 404. */
   readonly missing: number;
+  /** Given up after several attempts. */
   readonly failed: number;
   readonly subscriptions: number;
   readonly purchases: number;

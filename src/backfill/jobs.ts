@@ -1,5 +1,5 @@
 import { AppError } from '../errors.ts';
-import type { JobData, JobDefinitions, Jobs } from '../jobs/jobs.ts';
+import { type JobData, type JobDefinitions, type Jobs, secondsUntil } from '../jobs/jobs.ts';
 import { queueCustomerImport } from '../subscribers/jobs.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { importCustomer } from './import-customer.ts';
@@ -69,7 +69,7 @@ async function importRequested(context: AppContext, data: JobData['customer.impo
     context.logger.info({ workspaceId, projectId, outcome }, 'looked up a customer in RevenueCat');
   } catch (error) {
     if (!(error instanceof AppError) || error.remedy.kind !== 'wait_until') throw error;
-    const afterSeconds = Math.max(1, Math.ceil((error.remedy.atMs - context.now()) / 1_000));
+    const afterSeconds = secondsUntil(error.remedy.atMs, context.now());
     await queueCustomerImport(context, data, { afterSeconds });
   }
 }

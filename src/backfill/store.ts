@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { type Database, type Sql, STATEMENT_CLOCK } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
-import { createList } from './customer-list.ts';
+import { type BatchCounts, createList } from './customer-list.ts';
 
 /** One import of a project's history. */
 export interface ImportRef {
@@ -13,7 +13,7 @@ export interface ImportRef {
 export type ImportState = 'running' | 'paused' | 'cancelled' | 'done' | 'failed';
 
 /** Progress of an import. Counts are of customers unless the name says otherwise. */
-export interface ImportProgress extends ImportRef {
+export interface ImportProgress extends ImportRef, BatchCounts {
   readonly state: ImportState;
   /** Error code: why it has failed, or what it waits for. */
   readonly reason: string | null;
@@ -27,15 +27,6 @@ export interface ImportProgress extends ImportRef {
   readonly isListed: boolean;
   readonly listed: number;
   readonly done: number;
-  readonly newCustomers: number;
-  /** RevenueCat listed them, then answered 404. */
-  readonly missing: number;
-  /** Given up after several attempts. */
-  readonly failed: number;
-  readonly subscriptions: number;
-  readonly purchases: number;
-  readonly newEvents: number;
-  readonly knownEvents: number;
   readonly startedAt: Date;
   readonly finishedAt: Date | null;
   /** Customers a minute over the last half minute; 0: unknown, because the first calls of a minute are not paced. */

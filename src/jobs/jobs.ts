@@ -13,6 +13,11 @@ export interface JobData {}
 
 export type JobName = keyof JobData;
 
+/** For `afterSeconds`: whole seconds until a time, at least one. */
+export function secondsUntil(atMs: number, nowMs: number): number {
+  return Math.max(1, Math.ceil((atMs - nowMs) / 1_000));
+}
+
 /** The sending side, which is all that most of the app needs. */
 export interface Jobs {
   /**

@@ -1,5 +1,5 @@
 import { AppError } from '../errors.ts';
-import type { JobData, JobDefinitions } from '../jobs/jobs.ts';
+import { type JobData, type JobDefinitions, secondsUntil } from '../jobs/jobs.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { findErasedIds } from './erased-ids.ts';
 import { lockProject } from './identity.ts';
@@ -23,7 +23,7 @@ export function subscriberJobs(context: AppContext): JobDefinitions {
           await refreshSubscriber(context, workspaceId, subscriberId);
         } catch (error) {
           if (!(error instanceof AppError) || error.remedy.kind !== 'wait_until') throw error;
-          const afterSeconds = Math.max(1, Math.ceil((error.remedy.atMs - context.now()) / 1_000));
+          const afterSeconds = secondsUntil(error.remedy.atMs, context.now());
           await context.jobs.send('subscriber.refresh', { workspaceId, subscriberId }, { afterSeconds });
         }
       },
