@@ -75,8 +75,8 @@ export function allocateSlots(
 }
 
 /**
- * Claims up to `limit` due subscribers of one workspace, none of one that is rate-limited or disconnected. SKIP LOCKED keeps workers from waiting for each other; the
- * lease ensures that a subscriber is processed by one worker at a time.
+ * Claims up to `limit` due subscribers of one workspace, none of one that is rate-limited or disconnected. SKIP LOCKED
+ * keeps workers from waiting for each other; the lease ensures that a subscriber is processed by one worker at a time.
  */
 export async function claimNext(
   sql: Sql,

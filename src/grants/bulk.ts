@@ -210,7 +210,7 @@ export async function runBulkGrant(context: AppContext, key: BulkKey, until: num
 }
 
 /** What is done with claimed customers. */
-const WORK = { pending: grantCustomer, granted: undoCustomer, called: settleCustomer } as const;
+const WORK = { pending: grantCustomer, granted: undoCustomer, called: storeCalledGrant } as const;
 
 /** The job `bulk-grant.run`. */
 export async function runBulkSlice(context: AppContext, key: BulkKey): Promise<void> {
@@ -309,7 +309,7 @@ async function grantOnce(
 }
 
 /** Stores the result of a grant that was called for when its removal began, so that it is removed too. */
-async function settleCustomer(
+async function storeCalledGrant(
   context: AppContext,
   { bulk }: Place,
   customer: ClaimedCustomer,

@@ -67,7 +67,6 @@ export type Part = Component | readonly Part[] | false | null | undefined;
 
 /** What a view of an action gets from the card. */
 export interface ActionView extends AgentRequest {
-  readonly context: AppContext;
   /** In the teammate's language. */
   readonly messages: Messages;
   /** In the customer's language: texts to copy into the reply. */

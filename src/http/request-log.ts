@@ -9,8 +9,8 @@ export function requestId(header: string | string[] | undefined): string {
 }
 
 /**
- * One line for each request, when it is answered: `debug` for success, for a client that disconnected and for a flood, `info` for
- * a client's error, `error` for ours. Paths carry no personal data; queries, headers and bodies may carry codes,
+ * One line for each request, when it is answered: `debug` for success, for a client that disconnected and for a flood,
+ * `info` for a client's error, `error` for ours. Paths carry no personal data; queries, headers and bodies may carry codes,
  * secrets and people, and are left out.
  */
 export function requestLog(logger: Logger): RequestHandler {

@@ -13,8 +13,9 @@ export interface NewSummary {
 }
 
 /**
- * Stores one summary per subscriber; those of an older version or an erased subscriber are discarded. A history with transfers is not
- * worth storing: late events of the transfer's source change it without changing the receiver's version.
+ * Stores one summary per subscriber; those of an older version or an erased subscriber are discarded. A history with
+ * transfers is not worth storing: late events of the transfer's source change it without changing the receiver's
+ * version.
  */
 export async function saveSummaries(
   sql: Sql,
