@@ -3,12 +3,21 @@ import { randomUUID } from 'node:crypto';
 import { lifecycleEvent } from '../../src/simulator/revenuecat/events.ts';
 import type { Project, Purchase, Subscription } from '../../src/simulator/revenuecat/state.ts';
 import { idsOn, type OpenCard, openAgain, send } from '../inbox-card/support.ts';
-import { type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
+import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
-import { DAY_MS, openCustomer } from './support.ts';
+import { DAY_MS, openCustomer, SECOND } from './support.ts';
 
 const on = { enabled: true };
 export const ALL_ON = { cancel: on, refund: on, extend: on, transfer: on, manage: on };
+
+/** A product with every store action on, a second teammate, and no rate limit in the way. */
+export async function createStoreProduct(): Promise<Product> {
+  const product = await createProduct();
+  product.revenueCat.state.limitsPerMinute.customer = 1_000_000;
+  product.intercom.addAdmin(WORKSPACE_ID, { id: SECOND, name: 'Sam Second', email: 'sam@example.com' });
+  await setActions(product, ALL_ON);
+  return product;
+}
 
 /** Writes the policies of store actions; what is left out is the default. */
 export async function setActions(product: Product, actions: Record<string, unknown>): Promise<void> {

@@ -1,15 +1,15 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { idsOn, openAgain, openFor, send, tell } from '../inbox-card/support.ts';
-import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
+import { type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
-import { WORKSPACE_ID } from '../support/world.ts';
 import {
   ALL_ON,
   actionStates,
   buyOnce,
   callsAbout,
   callsOf,
+  createStoreProduct,
   offeredOn,
   openBuyer,
   openPage,
@@ -22,10 +22,7 @@ import { audited, noteIn, notesIn, openCustomer, SECOND } from './support.ts';
 let product: Product;
 
 before(async () => {
-  product = await createProduct();
-  product.revenueCat.state.limitsPerMinute.customer = 1_000_000;
-  product.intercom.addAdmin(WORKSPACE_ID, { id: SECOND, name: 'Sam Second', email: 'sam@example.com' });
-  await setActions(product, ALL_ON);
+  product = await createStoreProduct();
 });
 after(() => product?.close());
 afterEach(async () => {

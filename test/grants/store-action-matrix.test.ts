@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { forge, idsOn, type OpenCard, openAgain, openFor, textOf } from '../inbox-card/support.ts';
-import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
+import { type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
 import {
@@ -12,6 +12,7 @@ import {
   buyOnce,
   callsAbout,
   callsOf,
+  createStoreProduct,
   openBuyer,
   openPage,
   reviewAction,
@@ -23,9 +24,7 @@ import { audited, noteIn, notesIn, onGranting, openCustomer } from './support.ts
 let product: Product;
 
 before(async () => {
-  product = await createProduct();
-  product.revenueCat.state.limitsPerMinute.customer = 1_000_000;
-  await setActions(product, ALL_ON);
+  product = await createStoreProduct();
 });
 after(() => product?.close());
 

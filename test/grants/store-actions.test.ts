@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { after, afterEach, before, describe, test } from 'node:test';
 import type { StoryName } from '../../src/simulator/revenuecat/scenarios.ts';
 import { agedFormState, forge, idsOn, openAgain, openFor, tell, textOf } from '../inbox-card/support.ts';
-import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
+import { type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
 import {
@@ -12,6 +12,7 @@ import {
   buttonOf,
   callsAbout,
   callsOf,
+  createStoreProduct,
   openBuyer as openBuyerOf,
   openPage as openPageOf,
   reviewAction,
@@ -23,10 +24,7 @@ import { audited, DAY_MS, noteIn, notesIn, openCustomer, SECOND } from './suppor
 let product: Product;
 
 before(async () => {
-  product = await createProduct();
-  product.revenueCat.state.limitsPerMinute.customer = 1_000_000;
-  product.intercom.addAdmin(WORKSPACE_ID, { id: SECOND, name: 'Sam Second', email: 'sam@example.com' });
-  await setActions(product, ALL_ON);
+  product = await createStoreProduct();
 });
 after(() => product?.close());
 afterEach(async () => {
