@@ -1,6 +1,7 @@
 import { createHmac } from 'node:crypto';
 import { z } from 'zod';
 import { actionFormState } from '../grants/form-state.ts';
+import { REVIEW_VALID_MS } from '../grants/policy.ts';
 import type { Grant } from '../grants/types.ts';
 import { chooseLanguage } from '../i18n/languages.ts';
 import { type Messages, messagesFor } from '../i18n/messages.ts';
@@ -11,7 +12,6 @@ import type { CustomerDescription } from '../subscription/describe-customer.ts';
 import type { Names } from '../subscription/names.ts';
 import type { LifecycleEvent, SubscriberState } from '../subscription/types.ts';
 import { equalInConstantTime } from '../text.ts';
-import { MINUTE_MS } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import type { Project } from '../workspaces/projects.ts';
 import type { Workspace } from '../workspaces/store.ts';
@@ -77,9 +77,6 @@ export interface Customer {
   readonly appUserId: string;
 }
 
-/** A view that changes something shows its review again after this time. */
-const REVIEW_VALID_MS = 30 * MINUTE_MS;
-
 export const TIMELINE_FILTERS = ['all', 'purchases', 'endings', 'payments', 'grants', 'other'] as const;
 export const ENVIRONMENT_FILTERS = ['all', 'production', 'sandbox'] as const;
 
@@ -141,6 +138,7 @@ export function withFormState(
   return context;
 }
 
+/** A view that changes something shows its review again then. */
 export function isOutdated({ signedAtMs }: FormState, nowMs: number): boolean {
   return signedAtMs !== undefined && nowMs - signedAtMs > REVIEW_VALID_MS;
 }

@@ -13,8 +13,8 @@ import type { SharedCards } from './shared-cards.ts';
 export const WORKSPACE_ID = 'demo1234';
 export const PROJECT_ID = 'projdemo1';
 /**
- * The app's HTTPS address for pictures, which only the simulated Intercom resolves: no certificate of this machine would be
- * trusted by a browser.
+ * The app's HTTPS address for pictures, which only the simulated Intercom resolves: no certificate of this machine
+ * would be trusted by a browser.
  */
 export const PICTURES_URL = 'https://app.demo.test';
 /** The workspace and project with which a person plays the installation. */
