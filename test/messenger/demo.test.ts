@@ -79,6 +79,11 @@ it('stays within half of the Messenger for every sample customer, in every langu
   await page.close();
 });
 
+it('leads to the inbox when its address names no customer', async () => {
+  const response = await fetch(new URL('/messenger', demo.inboxUrl), { redirect: 'manual' });
+  assert.deepEqual([response.status, response.headers.get('location')], [302, '/inbox']);
+});
+
 it('shows nothing to a visitor who is not signed in', async () => {
   const { page, messenger } = await openMessenger('599');
   await messenger.getByTestId('messenger-card').getByText('Sign in to the app').waitFor();

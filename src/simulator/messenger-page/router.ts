@@ -75,7 +75,9 @@ const callSchema = z.object({
 /** The customer's Messenger: its home with the app's card, and the conversation with the cards in it. */
 export function createMessengerPage(deps: MessengerPageDeps): Router {
   const router = express.Router();
-  router.get('/messenger', (_request, response) => {
+  router.get('/messenger', (request, response) => {
+    // Whose Messenger it is: the inbox knows, a typed address does not.
+    if (typeof request.query.contact !== 'string') return void response.redirect('/inbox');
     response.set('Content-Security-Policy', CONTENT_SECURITY_POLICY);
     response.set('Referrer-Policy', 'no-referrer');
     response.sendFile(join(ASSETS, 'messenger.html'), { cacheControl: false });
