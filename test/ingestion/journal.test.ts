@@ -36,7 +36,9 @@ describe('the fields that are stored with an event', () => {
 
   it('say the same for whatever an event may hold, and leave out only attributes and absent values', () => {
     const field = fc.constantFrom(...Object.keys(eventBody()), 'transferred_to', 'junk');
-    const value = fc.oneof(fc.jsonValue(), fc.constantFrom('TRIAL', 'APP_STORE', 'user-2', 12, null));
+    // JSON.stringify writes -0 as 0: the same instant and the same amount, but not the same to deepEqual.
+    const json = fc.jsonValue().map((each) => JSON.parse(JSON.stringify(each)) as unknown);
+    const value = fc.oneof(json, fc.constantFrom('TRIAL', 'APP_STORE', 'user-2', 12, null));
     fc.assert(
       fc.property(fc.array(fc.tuple(field, value), { maxLength: 8 }), (changes) => {
         const event = { ...eventBody(), ...Object.fromEntries(changes) };
