@@ -2,8 +2,13 @@ import { endOrForever, isSameEnd } from '../grants/durations.ts';
 import { listActions } from '../grants/repository.ts';
 import { fallbackEvents as fallbackEventsOf, storeFallbackEvents } from '../grants/timeline.ts';
 import { type Action, type Grant, grantEndMs } from '../grants/types.ts';
-import { findByAppUserIds, findByEmail } from '../subscribers/find-store.ts';
-import { ownSource, readHistoryWithSources, type TimelineEntry } from '../subscribers/store.ts';
+import { type FoundSubscriber, findByAppUserIds, searchSubscribers } from '../subscribers/find-store.ts';
+import {
+  ownSource,
+  readHistoryWithSources,
+  readSubscriber,
+  type TimelineEntry,
+} from '../subscribers/store.ts';
 import { deriveSummary } from '../subscribers/summary-store.ts';
 import { bestAppUserIds } from '../subscription/attributes.ts';
 import { type CustomerDescription, describeCustomer } from '../subscription/describe-customer.ts';
@@ -11,13 +16,7 @@ import { isBlockedId } from '../subscription/identities.ts';
 import { deriveState } from '../subscription/state.ts';
 import { isUsable, type SubscriberSummary } from '../subscription/summary.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
-import {
-  type Candidate,
-  type CardQuery,
-  describeFound,
-  type FoundSubscriber,
-  readSnapshot,
-} from './card-repository.ts';
+import type { Candidate, CardQuery } from './card-repository.ts';
 import type { CardContext, Customer, FormState } from './context.ts';
 import type { CardRequest } from './request.ts';
 
@@ -53,12 +52,8 @@ export async function matchContact(context: CardContext): Promise<Match> {
   }
   const { email } = request.contact;
   if (email === null || !workspace.settings.contacts.matchByEmail) return { kind: 'none' };
-  const byEmail = await findByEmail(services.readDatabase, request.workspaceId, email);
-  const found = await describeFound(
-    services.readDatabase,
-    request.workspaceId,
-    byEmail.map(({ subscriberId }) => subscriberId),
-  );
+  const search = { text: email, fields: ['email'] } as const;
+  const found = await searchSubscribers(services.readDatabase, request.workspaceId, search);
   return found.length > 0 ? { kind: 'possible', found } : { kind: 'none' };
 }
 
@@ -140,16 +135,12 @@ async function stateWith(
 ): Promise<Customer['state']> {
   const newer = known.grantEvents.filter((event) => snapshotAtMs === null || event.atMs > snapshotAtMs);
   if (newer.length === 0) return known.summary.state;
-  const { snapshot, history } = await readHistory(context, subscriberId);
-  return deriveState([...history.events, ...newer], snapshot, context.services.now());
-}
-
-async function readHistory({ services, request }: CardContext, subscriberId: string) {
-  const [snapshot, history] = await Promise.all([
-    readSnapshot(services.readDatabase, request.workspaceId, subscriberId),
+  const { services, request } = context;
+  const [subscriber, history] = await Promise.all([
+    readSubscriber(services.readDatabase, request.workspaceId, subscriberId),
     readHistoryWithSources(services.readDatabase, request.workspaceId, subscriberId),
   ]);
-  return { snapshot, history };
+  return deriveState([...history.events, ...newer], subscriber?.snapshot ?? null, services.now());
 }
 
 /** The teammate who made the current grant, recognized by its end; `null`: it was not made here. */

@@ -11,9 +11,9 @@ import {
   text,
 } from '../intercom/canvas.ts';
 import { canShare } from '../messenger/share.ts';
+import { readSubscriber } from '../subscribers/store.ts';
 import type { SubscriptionDescription } from '../subscription/describe-subscription.ts';
 import type { Snapshot } from '../subscription/types.ts';
-import { readSnapshot } from './card-repository.ts';
 import { andMore, type Customer, type CustomerContext } from './context.ts';
 import { dashboardUrl } from './customer.ts';
 
@@ -97,8 +97,9 @@ export async function technicalDetails(context: CustomerContext): Promise<InboxC
   ]);
 }
 
-function snapshotOf({ services, request, customer }: CustomerContext): Promise<Snapshot | null> {
-  return readSnapshot(services.readDatabase, request.workspaceId, customer.subscriber.subscriberId);
+async function snapshotOf({ services, request, customer }: CustomerContext): Promise<Snapshot | null> {
+  const { subscriberId } = customer.subscriber;
+  return (await readSubscriber(services.readDatabase, request.workspaceId, subscriberId))?.snapshot ?? null;
 }
 
 /** Everything bought or granted: what gives access first, then the latest; test purchases last. */

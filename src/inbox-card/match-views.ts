@@ -11,10 +11,10 @@ import {
   table,
   text,
 } from '../intercom/canvas.ts';
-import type { FoundSubscriber } from './card-repository.ts';
+import type { FoundSubscriber } from '../subscribers/find-store.ts';
 import { andMore, type CardContext, type CustomerContext, firstCanvas } from './context.ts';
 import { estimatedHeight, MAX_FIRST_CANVAS_PX } from './height.ts';
-import { type findSuggestions, type LinkReview, MAX_FOUND, type searchSubscribers } from './matching.ts';
+import { type findSuggestions, type LinkReview, MAX_FOUND, type search } from './matching.ts';
 
 /** Shown for a contact without a certain match: who it may be, and a search. */
 export function unmatched(
@@ -93,7 +93,7 @@ export function searchView(context: CardContext): InboxCanvas {
 export function searchResults(
   context: CardContext,
   query: string,
-  { found, foundBy, isLookedUp }: Awaited<ReturnType<typeof searchSubscribers>>,
+  { found, foundBy, isLookedUp }: Awaited<ReturnType<typeof search>>,
 ): InboxCanvas {
   const { messages: m } = context;
   const form = searchForm(context, query);

@@ -3,17 +3,17 @@ import { unassignContact, wakeForContact } from '../contacts/repository.ts';
 import type { Transaction } from '../database/sql.ts';
 import {
   deleteLink,
-  findByAppUserIds,
-  findByEmail,
-  findByTransaction,
+  type FoundSubscriber,
+  readLinkedId,
+  type SearchField,
   saveLink,
+  searchSubscribers,
 } from '../subscribers/find-store.ts';
 import { queueCustomerImport } from '../subscribers/jobs.ts';
 import { lockSubscriber } from '../subscribers/store.ts';
 import { appUserIdInText } from '../subscription/app-user-id-in-text.ts';
 import { isUuid } from '../text.ts';
 import { writeAudit } from '../workspaces/audit.ts';
-import { describeFound, type FoundSubscriber, readLinkedId } from './card-repository.ts';
 import type { CardContext, Customer, CustomerContext } from './context.ts';
 import { loadCustomer, type Match, usableExternalId } from './customer.ts';
 
@@ -22,9 +22,7 @@ const MAX_QUERY_LENGTH = 300;
 
 /** How a subscriber was found, for the audit log. */
 type FoundBy =
-  | 'app_user_id'
-  | 'email'
-  | 'transaction'
+  | SearchField
   | 'conversation'
   | 'possible_match'
   | 'earlier_link'
@@ -44,10 +42,8 @@ async function suggestFromConversation(context: CardContext): Promise<Suggestion
   for (const body of request.conversationTexts()) {
     const id = appUserIdInText(body);
     if (id === null) continue;
-    const [known] = await findByAppUserIds(services.readDatabase, request.workspaceId, [id]);
-    const [found] = known
-      ? await describeFound(services.readDatabase, request.workspaceId, [known.subscriberId])
-      : [];
+    const search = { text: id, fields: ['app_user_id'] } as const;
+    const [found] = await searchSubscribers(services.readDatabase, request.workspaceId, search);
     return { id, found: found ? { ...found, appUserId: id } : null };
   }
   return null;
@@ -75,30 +71,22 @@ export function queryOf({ request }: CardContext): string {
   return (request.inputs['match.query'] ?? '').trim().slice(0, MAX_QUERY_LENGTH);
 }
 
-/** Searches by app user id, e-mail and transaction id. */
-export async function searchSubscribers(
+/** Searches the connected projects by app user id, e-mail and transaction id. */
+export async function search(
   context: CardContext,
   query: string,
 ): Promise<{ found: readonly FoundSubscriber[]; foundBy: FoundByMap; isLookedUp: boolean }> {
   const { request, services, projects } = context;
-  const sql = services.readDatabase;
-  const { workspaceId } = request;
-  const [byId, byEmail, byTransaction] = await Promise.all([
-    findByAppUserIds(sql, workspaceId, [query]),
-    query.includes('@') ? findByEmail(sql, workspaceId, query) : [],
-    findByTransaction(sql, workspaceId, query),
-  ]);
-  const foundBy: Record<string, FoundBy> = {};
-  for (const { subscriberId } of byId) foundBy[subscriberId] ??= 'app_user_id';
-  for (const { subscriberId } of byEmail) foundBy[subscriberId] ??= 'email';
-  for (const { subscriberId } of byTransaction) foundBy[subscriberId] ??= 'transaction';
+  const all = await searchSubscribers(services.readDatabase, request.workspaceId, {
+    text: query,
+    fields: query.includes('@') ? ['app_user_id', 'email', 'transaction'] : ['app_user_id', 'transaction'],
+  });
   const connected = new Set(projects.map(({ projectId }) => projectId));
-  const described = await describeFound(sql, workspaceId, Object.keys(foundBy));
-  const found = described.filter(({ projectId }) => connected.has(projectId));
-  const shown = new Set(found.slice(0, MAX_FOUND).map(({ subscriberId }) => subscriberId));
+  const found = all.filter(({ projectId }) => connected.has(projectId));
+  const shown = found.slice(0, MAX_FOUND);
   return {
     found,
-    foundBy: Object.fromEntries(Object.entries(foundBy).filter(([id]) => shown.has(id))),
+    foundBy: Object.fromEntries(shown.map(({ subscriberId, foundBy }) => [subscriberId, foundBy])),
     isLookedUp: found.length === 0 && importFromRevenueCat(context, query),
   };
 }
@@ -154,11 +142,9 @@ export async function reviewLink(context: CardContext, subscriberId: string): Pr
   const { services, request, formState } = context;
   const { contact, workspaceId } = request;
   const canLink = contact.id !== '' && !contact.isGone;
+  const { projectId } = customer.project;
   const linkedId = canLink
-    ? await readLinkedId(services.readDatabase, workspaceId, {
-        contactId: contact.id,
-        projectId: customer.project.projectId,
-      })
+    ? await readLinkedId(services.readDatabase, { workspaceId, contactId: contact.id, projectId })
     : null;
   const replaced =
     linkedId === null || linkedId === subscriberId ? null : await findCustomer(context, linkedId);
@@ -212,7 +198,7 @@ export async function confirmLink(context: CardContext): Promise<LinkResult> {
   const { projectId } = customer.project;
   await services.database.transaction(async (sql) => {
     await lockSubscriber(sql, { workspaceId, subscriberId });
-    const before = await readLinkedId(sql, workspaceId, { contactId: contact.id, projectId });
+    const before = await readLinkedId(sql, { workspaceId, contactId: contact.id, projectId });
     // The previously linked subscriber looks up its contact again.
     await unassignContact(sql, workspaceId, contact.id);
     const madeBy = { id: admin.id, name: admin.name };

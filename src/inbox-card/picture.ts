@@ -4,14 +4,13 @@ import { notFound } from '../errors.ts';
 import { listActions } from '../grants/repository.ts';
 import { fallbackEvents } from '../grants/timeline.ts';
 import { type Component, text } from '../intercom/canvas.ts';
-import { readHistoryWithSources } from '../subscribers/store.ts';
+import { readHistoryWithSources, readSubscriber } from '../subscribers/store.ts';
 import { pictureOf } from '../subscription/picture.ts';
 import { deriveState } from '../subscription/state.ts';
 import { summarize } from '../subscription/summary.ts';
 import { equalInConstantTime } from '../text.ts';
 import { MINUTE_MS } from '../time.ts';
 import { readWorkspace } from '../workspaces/store.ts';
-import { readSnapshot } from './card-repository.ts';
 import type { CardServices, CustomerContext } from './context.ts';
 import { drawPng, PICTURE_HEIGHT, PICTURE_WIDTH } from './picture-png.ts';
 
@@ -74,11 +73,12 @@ async function draw(
 ): Promise<Buffer | null> {
   const workspace = await readWorkspace(readDatabase, workspaceId);
   if (!workspace?.settings.card.picture || workspace.status === 'uninstalled') return null;
-  const [snapshot, history, actions] = await Promise.all([
-    readSnapshot(readDatabase, workspaceId, subscriberId),
+  const [subscriber, history, actions] = await Promise.all([
+    readSubscriber(readDatabase, workspaceId, subscriberId),
     readHistoryWithSources(readDatabase, workspaceId, subscriberId),
     listActions(readDatabase, { workspaceId, subscriberId }),
   ]);
+  const snapshot = subscriber?.snapshot ?? null;
   const nowMs = now();
   const grants = actions.filter((action) => action.kind === 'grant');
   const { promotional } = summarize(history.events, snapshot, nowMs);

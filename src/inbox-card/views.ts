@@ -36,7 +36,7 @@ import {
   queryOf,
   removeLink,
   reviewLink,
-  searchSubscribers,
+  search,
 } from './matching.ts';
 import { overview } from './overview.ts';
 import { refreshCustomer, refreshIfStale } from './refresh.ts';
@@ -79,8 +79,8 @@ const VIEWS: Readonly<Record<string, View>> = {
   share: changing(share),
   projects: changes(projects),
   match: changes(searchView),
-  'match.query': changes(search),
-  'match.search': changes(search),
+  'match.query': changes(searchByQuery),
+  'match.search': changes(searchByQuery),
   'match:': changes(choose),
   'match.confirm': changes(link),
   unlink: changing(unlink),
@@ -227,10 +227,10 @@ function projects(context: CardContext, argument: string) {
     : withCustomer(home)(context, argument);
 }
 
-async function search(context: CardContext): Promise<CardAnswer> {
+async function searchByQuery(context: CardContext): Promise<CardAnswer> {
   const query = queryOf(context);
   const nothing = { found: [], foundBy: {}, isLookedUp: false };
-  return searchResults(context, query, query === '' ? nothing : await searchSubscribers(context, query));
+  return searchResults(context, query, query === '' ? nothing : await search(context, query));
 }
 
 /** A customer found by the contact's link or external id needs no confirmation; any other does. */

@@ -1,55 +1,76 @@
 import { ContactLinkEntity, type ContactLinkRow } from '../database/entities.ts';
 import type { Entities, Sql } from '../database/sql.ts';
 
-interface FoundSubscriber {
-  readonly subscriberId: string;
-  readonly projectId: string;
-  readonly appUserId: string;
-}
-
-const FOUND = 's.subscriber_id as "subscriberId", s.project_id as "projectId"';
-
+/** The stored subscribers with one of these app user ids: at most one in each project for each id. */
 export function findByAppUserIds(
   sql: Sql,
   workspaceId: string,
   appUserIds: readonly string[],
-): Promise<FoundSubscriber[]> {
+): Promise<{ readonly subscriberId: string; readonly projectId: string }[]> {
   return sql.query(
-    `select ${FOUND}, s.app_user_id as "appUserId" from subscriber_ids s
-      where s.workspace_id = $1 and s.app_user_id = any($2)`,
+    `select subscriber_id as "subscriberId", project_id as "projectId" from subscriber_ids
+      where workspace_id = $1 and app_user_id = any($2)`,
     [workspaceId, appUserIds],
     'find-by-app-user-ids',
   );
 }
 
-const SOME_ID = `(select i.app_user_id from subscriber_ids i
-  where i.workspace_id = $1 and i.subscriber_id = s.subscriber_id
-  order by i.app_user_id like '$RCAnonymousID:%', i.app_user_id limit 1)`;
+export type SearchField = 'app_user_id' | 'email' | 'transaction';
 
-/** Case does not matter. At most 20. */
-export function findByEmail(sql: Sql, workspaceId: string, email: string): Promise<FoundSubscriber[]> {
+/** A subscriber as a list of search results shows it. */
+export interface FoundSubscriber {
+  readonly subscriberId: string;
+  readonly projectId: string;
+  readonly appUserId: string;
+  readonly email: string | null;
+  readonly lastEventAtMs: number | null;
+  readonly foundBy: SearchField;
+}
+
+/**
+ * Searches by an app user id, an e-mail in any case, or a store's transaction id, as written on receipts. Each
+ * subscriber once, by the first of these fields; at most 20 for an e-mail and for a transaction.
+ */
+export function searchSubscribers(
+  sql: Sql,
+  workspaceId: string,
+  { text, fields }: { readonly text: string; readonly fields: readonly SearchField[] },
+): Promise<FoundSubscriber[]> {
   return sql.query(
-    `select ${FOUND}, coalesce(${SOME_ID}, '') as "appUserId"
-       from subscribers s
-      where s.workspace_id = $1 and s.email = lower($2) and s.merged_into is null
-      order by s.last_event_at_ms desc nulls last limit 20`,
-    [workspaceId, email],
+    `select s.subscriber_id as "subscriberId", s.project_id as "projectId", s.email,
+            s.last_event_at_ms::float8 as "lastEventAtMs", found.field as "foundBy",
+            coalesce((select i.app_user_id from subscriber_ids i
+                       where i.workspace_id = $1 and i.subscriber_id = s.subscriber_id
+                       order by i.app_user_id like '$RCAnonymousID:%', i.app_user_id limit 1),
+                     s.subscriber_id::text) as "appUserId"
+       from (select subscriber_id, min(field) as field from (
+               select subscriber_id, 'app_user_id' as field from subscriber_ids
+                where workspace_id = $1 and app_user_id = $2 and 'app_user_id' = any($3)
+               union all
+               (select subscriber_id, 'email' from subscribers
+                 where workspace_id = $1 and email = lower($2) and merged_into is null and 'email' = any($3)
+                 order by last_event_at_ms desc nulls last limit 20)
+               union all
+               (select distinct subscriber_id, 'transaction' from events
+                 where workspace_id = $1 and transaction_id = $2 and 'transaction' = any($3) limit 20)) each
+              group by subscriber_id) found
+       join subscribers s on s.workspace_id = $1 and s.subscriber_id = found.subscriber_id and s.merged_into is null
+      order by found.field, s.last_event_at_ms desc nulls last`,
+    [workspaceId, text, fields],
+    'search-subscribers',
   );
 }
 
-/** By a store's transaction id, as written on receipts; a first purchase's is the original one. */
-export function findByTransaction(
+/** The subscriber that a contact is linked to in one project; `null`: no link. */
+export async function readLinkedId(
   sql: Sql,
-  workspaceId: string,
-  transactionId: string,
-): Promise<FoundSubscriber[]> {
-  return sql.query(
-    `select distinct ${FOUND}, coalesce(${SOME_ID}, '') as "appUserId"
-       from events e
-       join subscribers s on s.workspace_id = $1 and s.subscriber_id = e.subscriber_id
-      where e.workspace_id = $1 and e.transaction_id = $2 limit 20`,
-    [workspaceId, transactionId],
+  { workspaceId, contactId, projectId }: Pick<ContactLinkRow, 'workspaceId' | 'contactId' | 'projectId'>,
+): Promise<string | null> {
+  const [row] = await sql.query<{ subscriber_id: string }>(
+    `select subscriber_id from contact_links where workspace_id = $1 and contact_id = $2 and project_id = $3`,
+    [workspaceId, contactId, projectId],
   );
+  return row?.subscriber_id ?? null;
 }
 
 /** Links a contact to a subscriber; one link for each project, the newest wins. */
