@@ -45,44 +45,29 @@ interface Read {
   readonly names: Names;
   /** What was read, to tell whether anything has changed. */
   readonly text: string;
-  readonly isEmpty: boolean;
 }
 
 /** A project's display names, read once a minute by each process. */
 export function createCatalogCache(now: () => number): CatalogCache {
-  const cache = new LRUCache<string, Promise<Read>>({
+  const cache = new LRUCache<string, Read, { sql: Sql; project: readonly [string, string] }>({
     max: MAX_PROJECTS,
     ttl: MAX_AGE_MS,
     ttlResolution: 0,
-    noDeleteOnStaleGet: true,
     perf: { now },
-  });
-  const keyOf = (workspaceId: string, projectId: string): string => JSON.stringify([workspaceId, projectId]);
-  return {
-    async names(sql, workspaceId, projectId) {
-      const key = keyOf(workspaceId, projectId);
-      const known = cache.get(key);
-      if (known) return (await known).names;
-      const read = readNames(readCatalog(sql, workspaceId, projectId), cache.peek(key, { allowStale: true }));
-      cache.set(key, read);
-      try {
-        const { names, isEmpty } = await read;
-        if (isEmpty && cache.peek(key) === read) cache.set(key, read, { ttl: EMPTY_MAX_AGE_MS });
-        return names;
-      } catch (error) {
-        // A failed read must not be the answer for a minute.
-        if (cache.peek(key) === read) cache.delete(key);
-        throw error;
-      }
+    // An invalidation does not take the names from those who already wait for them.
+    ignoreFetchAbort: true,
+    async fetchMethod(_key, before, { context: { sql, project }, options }) {
+      const catalog = await readCatalog(sql, ...project);
+      if (catalog.length === 0) options.ttl = EMPTY_MAX_AGE_MS;
+      const text = JSON.stringify(catalog.map(({ fetchedAt: _, ...entry }) => entry));
+      return before?.text === text ? before : { names: displayNames(catalog), text };
     },
-    invalidate: (workspaceId, projectId) => void cache.delete(keyOf(workspaceId, projectId)),
+  });
+  const keyOf = (...project: readonly [string, string]): string => JSON.stringify(project);
+  return {
+    async names(sql, ...project) {
+      return (await cache.forceFetch(keyOf(...project), { context: { sql, project } })).names;
+    },
+    invalidate: (...project) => void cache.delete(keyOf(...project)),
   };
-}
-
-async function readNames(reading: Promise<CatalogEntry[]>, before: Promise<Read> | undefined): Promise<Read> {
-  const catalog = await reading;
-  const text = JSON.stringify(catalog.map(({ fetchedAt: _, ...entry }) => entry));
-  const earlier = await before?.catch(() => undefined);
-  if (earlier?.text === text) return earlier;
-  return { names: displayNames(catalog), text, isEmpty: catalog.length === 0 };
 }

@@ -20,29 +20,13 @@ import {
   webhookSchema,
 } from './schemas.ts';
 import { type CatalogNames, emailOf, idsIn, snapshotTime, toSnapshot } from './snapshot.ts';
-import { createStoreActions, willRenew } from './store-actions.ts';
+import { createStoreActions } from './store-actions.ts';
 
 export interface CatalogItem {
   readonly id: string;
   /** What events and snapshots name: an entitlement's lookup key, a product's store identifier. */
   readonly lookupKey: string;
   readonly displayName: string | null;
-}
-
-export interface ActiveEntitlement {
-  /** `entl…` */
-  readonly entitlementId: string;
-  readonly endsAtMs: number | null;
-}
-
-export interface CustomerSubscription {
-  /** In capitals; grants are of `PROMOTIONAL`. */
-  readonly store: string | null;
-  readonly givesAccess: boolean;
-  readonly willRenew: boolean;
-  readonly endsAtMs: number | null;
-  /** Lookup keys. */
-  readonly entitlements: readonly string[];
 }
 
 /** One customer, as read from the API. */
@@ -147,26 +131,11 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
   return {
     /** What support can do to what a customer bought. */
     stores: createStoreActions({ http, path, list, read }),
-    async listProjects(): Promise<{ id: string; name: string }[]> {
-      const projects = await list('/v2/projects', projectSchema, 'Listing projects');
-      return projects.map((project) => ({ id: project.id, name: project.name ?? project.id }));
-    },
-    async listEntitlements(projectId: string): Promise<CatalogItem[]> {
-      const items = await list(path(projectId, 'entitlements'), entitlementSchema, 'Listing entitlements');
-      return items.map((item) => ({
-        id: item.id,
-        lookupKey: item.lookup_key,
-        displayName: item.display_name,
-      }));
-    },
-    async listProducts(projectId: string): Promise<CatalogItem[]> {
-      const items = await list(path(projectId, 'products'), productSchema, 'Listing products');
-      return items.map((item) => ({
-        id: item.id,
-        lookupKey: item.store_identifier,
-        displayName: item.display_name,
-      }));
-    },
+    listProjects: () => list('/v2/projects', projectSchema, 'Listing projects'),
+    listEntitlements: (projectId: string): Promise<CatalogItem[]> =>
+      list(path(projectId, 'entitlements'), entitlementSchema, 'Listing entitlements'),
+    listProducts: (projectId: string): Promise<CatalogItem[]> =>
+      list(path(projectId, 'products'), productSchema, 'Listing products'),
     /** Any alias finds the customer; `null`: RevenueCat does not know it. Creates no customer, unlike v1. */
     getCustomer(projectId: string, customerId: string): Promise<{ id: string } | null> {
       const url = path(projectId, 'customers', customerId);
@@ -177,23 +146,14 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
       const url = `${path(projectId, 'customers')}?search=${encodeURIComponent(text)}`;
       return list(url, customerSchema, 'Searching customers');
     },
-    async activeEntitlements(projectId: string, customerId: string): Promise<ActiveEntitlement[]> {
+    activeEntitlements(projectId: string, customerId: string) {
       const url = path(projectId, 'customers', customerId, 'active_entitlements');
-      const items = await list(url, activeEntitlementSchema, 'Reading entitlements');
-      return items.map((item) => ({ entitlementId: item.entitlement_id, endsAtMs: item.expires_at }));
+      return list(url, activeEntitlementSchema, 'Reading entitlements');
     },
     /** Bought and granted, active and ended. */
-    async listSubscriptions(projectId: string, customerId: string): Promise<CustomerSubscription[]> {
+    listSubscriptions(projectId: string, customerId: string) {
       const url = path(projectId, 'customers', customerId, 'subscriptions');
-      const items = await list(url, subscriptionSchema, 'Reading subscriptions');
-      return items.map((item) => ({
-        store: item.store,
-        givesAccess: item.gives_access,
-        willRenew: willRenew(item.auto_renewal_status),
-        // Grants made early in 2025 have no `ends_at`.
-        endsAtMs: item.ends_at ?? item.current_period_ends_at,
-        entitlements: item.entitlements,
-      }));
+      return list(url, subscriptionSchema, 'Reading subscriptions');
     },
     /** Tests the permission to read this of customers. @throws AppError `revenuecat_scope_missing` */
     async tryReading(projectId: string, what: 'subscriptions' | 'purchases'): Promise<void> {

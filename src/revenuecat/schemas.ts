@@ -1,8 +1,8 @@
 import { z } from 'zod';
 
 /**
- * Shapes of RevenueCat's v2 API, read leniently: real responses have fields that the published description forbids,
- * and lack some that it requires.
+ * Shapes of RevenueCat's v2 API, read leniently, with the names that we use: real responses have fields that the
+ * published description forbids, and lack some that it requires.
  */
 
 const text = z
@@ -22,7 +22,9 @@ export const listSchema = z.object({
 /** A list inside another response; one of an unexpected shape counts as absent, and is requested separately. */
 const innerList = listSchema.nullish().catch(null);
 
-export const projectSchema = z.object({ id: z.string(), name: text });
+export const projectSchema = z
+  .object({ id: z.string(), name: text })
+  .transform(({ id, name }) => ({ id, name: name ?? id }));
 
 export const customerSchema = z.object({
   id: z.string(),
@@ -41,11 +43,17 @@ export const aliasSchema = z.object({ id: z.string() });
 
 export const attributeSchema = z.object({ name: z.string(), value: text, updated_at: ms });
 
-export const activeEntitlementSchema = z.object({ entitlement_id: z.string(), expires_at: ms });
+export const activeEntitlementSchema = z
+  .object({ entitlement_id: z.string(), expires_at: ms })
+  .transform((item) => ({ entitlementId: item.entitlement_id, endsAtMs: item.expires_at }));
 
-export const entitlementSchema = z.object({ id: z.string(), lookup_key: z.string(), display_name: text });
+export const entitlementSchema = z
+  .object({ id: z.string(), lookup_key: z.string(), display_name: text })
+  .transform((item) => ({ id: item.id, lookupKey: item.lookup_key, displayName: item.display_name }));
 
-export const productSchema = z.object({ id: z.string(), store_identifier: z.string(), display_name: text });
+export const productSchema = z
+  .object({ id: z.string(), store_identifier: z.string(), display_name: text })
+  .transform((item) => ({ id: item.id, lookupKey: item.store_identifier, displayName: item.display_name }));
 
 const entitlementsOf = z
   .object({ items: z.array(z.object({ lookup_key: z.string() })).default([]) })
@@ -75,40 +83,74 @@ const storeIdentifier = z
   .nullish()
   .transform((value) => (value == null ? null : String(value)));
 
-export const subscriptionSchema = z.object({
+/** What a subscription and a one-time purchase have in common; `product_id` is RevenueCat's own. */
+const item = {
   id: z.string(),
   product_id: text,
   store,
   environment,
-  status: z.string().default('unknown'),
-  auto_renewal_status: text,
-  gives_access: z.boolean().default(false),
-  starts_at: ms,
-  current_period_starts_at: ms,
-  current_period_ends_at: ms,
-  ends_at: ms,
   entitlements: entitlementsOf,
-  store_subscription_identifier: storeIdentifier,
-  management_url: text,
-  pending_changes: z
-    .object({ product: z.object({ id: text }).nullish() })
-    .nullish()
-    .catch(null),
-  total_revenue_in_usd: revenue,
-  ownership: text,
-});
+};
 
-export const purchaseSchema = z.object({
-  id: z.string(),
-  product_id: text,
-  store,
-  environment,
-  purchased_at: z.number(),
-  status: z.string().default('owned'),
-  entitlements: entitlementsOf,
-  store_purchase_identifier: storeIdentifier,
-  revenue_in_usd: revenue,
-});
+export const subscriptionSchema = z
+  .object({
+    ...item,
+    status: z.string().default('unknown'),
+    auto_renewal_status: text,
+    gives_access: z.boolean().default(false),
+    starts_at: ms,
+    current_period_starts_at: ms,
+    current_period_ends_at: ms,
+    ends_at: ms,
+    store_subscription_identifier: storeIdentifier,
+    management_url: text,
+    pending_changes: z
+      .object({ product: z.object({ id: text }).nullish() })
+      .nullish()
+      .catch(null),
+    total_revenue_in_usd: revenue,
+    ownership: text,
+  })
+  .transform(({ id, status, environment, entitlements, ...own }) => ({
+    id,
+    status,
+    environment,
+    entitlements,
+    store: own.store,
+    productId: own.product_id,
+    pendingProductId: own.pending_changes?.product?.id ?? null,
+    autoRenewalStatus: own.auto_renewal_status,
+    givesAccess: own.gives_access,
+    startsAtMs: own.starts_at,
+    periodStartsAtMs: own.current_period_starts_at,
+    periodEndsAtMs: own.current_period_ends_at,
+    // The later one where the next period is paid already; grants made early in 2025 have no `ends_at`.
+    endsAtMs: own.ends_at ?? own.current_period_ends_at,
+    storeSubscriptionId: own.store_subscription_identifier,
+    managementUrl: own.management_url,
+    revenueUsdCents: own.total_revenue_in_usd,
+    isFamilyShare: own.ownership === 'family_shared',
+  }));
+
+export const purchaseSchema = z
+  .object({
+    ...item,
+    purchased_at: z.number(),
+    status: z.string().default('owned'),
+    store_purchase_identifier: storeIdentifier,
+    revenue_in_usd: revenue,
+  })
+  .transform(({ id, status, environment, entitlements, ...own }) => ({
+    id,
+    status,
+    environment,
+    entitlements,
+    store: own.store,
+    productId: own.product_id,
+    purchasedAtMs: own.purchased_at,
+    storePurchaseId: own.store_purchase_identifier,
+    revenueUsdCents: own.revenue_in_usd,
+  }));
 
 export const webhookSchema = z.object({
   id: z.string(),

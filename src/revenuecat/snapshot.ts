@@ -30,9 +30,9 @@ export interface CustomerParts {
 /** All of RevenueCat's own ids in the responses. */
 export function idsIn({ active, subscriptions, purchases }: CustomerParts): string[] {
   const ids = [
-    ...active.map((item) => item.entitlement_id),
-    ...subscriptions.flatMap((item) => [item.product_id, item.pending_changes?.product?.id]),
-    ...purchases.map((item) => item.product_id),
+    ...active.map((item) => item.entitlementId),
+    ...subscriptions.flatMap((item) => [item.productId, item.pendingProductId]),
+    ...purchases.map((item) => item.productId),
   ];
   return [...new Set(ids.filter((id) => id != null))];
 }
@@ -54,48 +54,25 @@ export function toSnapshot(parts: CustomerParts, names: CatalogNames, takenAtMs:
         attribute.value === null ? [] : [[attribute.name, attribute.value]],
       ),
     ),
-    activeEntitlements: parts.active.map((item) => ({
-      lookupKey: names.entitlementKey(item.entitlement_id) ?? item.entitlement_id,
-      endsAtMs: item.expires_at,
+    activeEntitlements: parts.active.map(({ entitlementId, endsAtMs }) => ({
+      lookupKey: names.entitlementKey(entitlementId) ?? entitlementId,
+      endsAtMs,
     })),
     subscriptions: parts.subscriptions.map((item) => ({
-      ...bought(item, names),
-      autoRenewalStatus: item.auto_renewal_status,
-      givesAccess: item.gives_access,
-      startsAtMs: item.starts_at,
-      periodStartsAtMs: item.current_period_starts_at,
-      periodEndsAtMs: item.current_period_ends_at,
-      endsAtMs: item.ends_at,
-      storeSubscriptionId: item.store_subscription_identifier,
-      managementUrl: item.management_url,
-      pendingProductId: storeIdentifierOf(item.pending_changes?.product?.id ?? null, names),
-      revenueUsdCents: item.total_revenue_in_usd,
-      isFamilyShare: item.ownership === 'family_shared',
+      ...withProductName(item, names),
+      pendingProductId: storeIdentifierOf(item.pendingProductId, names),
     })),
-    purchases: parts.purchases.map((item) => ({
-      ...bought(item, names),
-      purchasedAtMs: item.purchased_at,
-      storePurchaseId: item.store_purchase_identifier,
-      revenueUsdCents: item.revenue_in_usd,
-    })),
+    purchases: parts.purchases.map((item) => withProductName(item, names)),
   };
 }
 
-/** What a subscription and a one-time purchase have in common. */
-function bought(
-  item: CustomerParts['subscriptions'][number] | CustomerParts['purchases'][number],
+function withProductName<Item extends { readonly productId: string | null }>(
+  item: Item,
   names: CatalogNames,
 ) {
-  const { id, product_id: productId, store, environment, status, entitlements } = item;
-  return {
-    id,
-    productId: storeIdentifierOf(productId, names),
-    productName: productId === null ? null : (names.product(productId)?.displayName ?? null),
-    store,
-    environment,
-    status,
-    entitlements,
-  };
+  const { productId } = item;
+  const productName = productId === null ? null : (names.product(productId)?.displayName ?? null);
+  return { ...item, productId: storeIdentifierOf(productId, names), productName };
 }
 
 /** The API names a product by its own id, events by the store's: the store's where it is known. */

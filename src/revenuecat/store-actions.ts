@@ -103,34 +103,33 @@ export function createStoreActions({ http, path, list, read }: Calls) {
 }
 
 function toSubscription(item: z.infer<typeof subscriptionSchema>): LivePurchase {
+  const { id, store, environment, givesAccess } = item;
   return {
     kind: 'subscription',
-    id: item.id,
-    store: item.store,
-    environment: item.environment,
-    storeId: item.store_subscription_identifier,
-    givesAccess: item.gives_access,
-    willRenew: willRenew(item.auto_renewal_status),
-    endsAtMs: item.ends_at ?? item.current_period_ends_at,
+    id,
+    store,
+    environment,
+    givesAccess,
+    storeId: item.storeSubscriptionId,
+    willRenew: !['will_not_renew', 'will_pause', null].includes(item.autoRenewalStatus),
+    endsAtMs: item.endsAtMs,
     isRefunded: false,
   };
 }
 
 function toPurchase(item: z.infer<typeof purchaseSchema>): LivePurchase {
+  const { id, store, environment, storePurchaseId: storeId } = item;
   const isRefunded = item.status === 'refunded';
+  const givesAccess = !isRefunded && item.entitlements.length > 0;
   return {
     kind: 'purchase',
-    id: item.id,
-    store: item.store,
-    environment: item.environment,
-    storeId: item.store_purchase_identifier,
-    givesAccess: !isRefunded && item.entitlements.length > 0,
+    id,
+    store,
+    environment,
+    storeId,
+    givesAccess,
     willRenew: false,
     endsAtMs: null,
     isRefunded,
   };
-}
-
-export function willRenew(autoRenewalStatus: string | null): boolean {
-  return !['will_not_renew', 'will_pause', null].includes(autoRenewalStatus);
 }
