@@ -3,18 +3,17 @@ import { z } from 'zod';
 import type { Database, Sql } from '../database/sql.ts';
 import { badRequest } from '../errors.ts';
 import { signedJson } from '../http/signed.ts';
+import { idField, optionalText } from '../intercom/request-fields.ts';
 import { hubSignature } from '../intercom/signatures.ts';
 import { fitsKey } from '../subscription/identities.ts';
 import { followMerge, unassignByOldEmail, unassignContact, wakeForContact } from './repository.ts';
 
 const MAX_NOTIFICATION_BYTES = 1024 * 1024;
 
-const idSchema = z.union([z.string(), z.number()]).transform(String);
-
 const notificationSchema = z.object({
   /** An id that no key can hold is not deduplicated. */
-  id: idSchema.nullish().transform((id) => (id != null && fitsKey(id) ? id : null)),
-  app_id: idSchema,
+  id: idField.nullish().transform((id) => (id != null && fitsKey(id) ? id : null)),
+  app_id: idField,
   topic: z.string(),
   data: z.object({ item: z.record(z.string(), z.unknown()).nullish() }).nullish(),
 });
@@ -22,16 +21,16 @@ const notificationSchema = z.object({
 /** A contact, or the older user model of `visitor.signed_up`, with `user_id`. Some items have only an id. */
 const itemSchema = z
   .object({
-    id: idSchema,
-    external_id: z.string().nullish().catch(null),
-    user_id: z.string().nullish().catch(null),
-    email: z.string().nullish().catch(null),
-    merged_from: z.object({ id: idSchema }).nullish().catch(null),
+    id: idField,
+    external_id: optionalText,
+    user_id: optionalText,
+    email: optionalText,
+    merged_from: z.object({ id: idField }).nullish().catch(null),
   })
   .transform((item) => ({
     contactId: item.id,
-    externalId: item.external_id ?? item.user_id ?? null,
-    email: item.email ?? null,
+    externalId: item.external_id ?? item.user_id,
+    email: item.email,
     mergedFrom: item.merged_from?.id ?? null,
   }));
 

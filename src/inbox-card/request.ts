@@ -1,47 +1,49 @@
 import { z } from 'zod';
-import { type Language, languageOf } from '../i18n/languages.ts';
+import { languageOf } from '../i18n/languages.ts';
+import { idField, optionalId, optionalText } from '../intercom/request-fields.ts';
 
-/** PostgreSQL cannot hold NUL. It is replaced, not removed: an id with it must not match the id without it. */
-const replaceNul = (value: string): string => value.replaceAll('\0', '\ufffd');
+const optionalFlag = z.boolean().nullish().catch(null);
 
-const id = z.union([z.string(), z.number()]).transform((value) => replaceNul(String(value)));
-const text = z
-  .string()
+const contactSchema = z
+  .object({
+    id: optionalId,
+    external_id: optionalId,
+    user_id: optionalId,
+    email: optionalText,
+    name: optionalText,
+    role: optionalText,
+    language_override: optionalText,
+    browser_language: optionalText,
+    archived: optionalFlag,
+    deleted: optionalFlag,
+  })
   .nullish()
-  .transform((value) => (value ? replaceNul(value) : null))
   .catch(null);
 
-const contactSchema = z.object({
-  id: id.nullish().catch(null),
-  external_id: id.nullish().catch(null),
-  user_id: id.nullish().catch(null),
-  email: text,
-  name: text,
-  role: text,
-  language_override: text,
-  browser_language: text,
-  archived: z.boolean().nullish().catch(null),
-  deleted: z.boolean().nullish().catch(null),
-});
-
 const partSchema = z.object({
-  body: text,
-  author: z.object({ type: text }).nullish().catch(null),
+  body: optionalText,
+  author: z.object({ type: optionalText }).nullish().catch(null),
 });
 
 /** The newest parts of a conversation are searched for an app user id. */
 const MAX_PARTS = 50;
 
 const requestSchema = z.object({
-  workspace_id: id,
+  workspace_id: idField,
   admin: z
-    .object({ id: id.nullish().catch(null), name: text, email: text, locale: text, language: text })
+    .object({
+      id: optionalId,
+      name: optionalText,
+      email: optionalText,
+      locale: optionalText,
+      language: optionalText,
+    })
     .nullish()
     .catch(null),
   conversation: z
     .object({
-      id: id.nullish().catch(null),
-      source: z.object({ body: text }).nullish().catch(null),
+      id: optionalId,
+      source: z.object({ body: optionalText }).nullish().catch(null),
       conversation_parts: z
         .object({ conversation_parts: z.array(z.unknown()) })
         .nullish()
@@ -49,14 +51,11 @@ const requestSchema = z.object({
     })
     .nullish()
     .catch(null),
-  context: z
-    .object({ conversation_id: id.nullish().catch(null) })
-    .nullish()
-    .catch(null),
-  contact: contactSchema.nullish().catch(null),
+  context: z.object({ conversation_id: optionalId }).nullish().catch(null),
+  contact: contactSchema,
   // The legacy name of `contact`: a real sample has both, older ones only this (CONFLICT in the documentation).
-  customer: contactSchema.nullish().catch(null),
-  component_id: id.nullish().catch(null),
+  customer: contactSchema,
+  component_id: optionalId,
   input_values: z.record(z.string(), z.unknown()).nullish().catch(null),
   current_canvas: z
     .object({ stored_data: z.record(z.string(), z.unknown()).nullish().catch(null) })
@@ -65,62 +64,42 @@ const requestSchema = z.object({
 });
 
 /** An initialize or submit request of the inbox, in one shape for everything that Intercom's sources disagree on. */
-export interface CardRequest {
-  readonly workspaceId: string;
-  readonly admin: { readonly id: string; readonly name: string; readonly email: string | null };
-  /** The teammate's, BCP 47; `null`: not in the request. */
-  readonly adminLocale: string | null;
-  readonly conversationId: string | null;
-  /** What customers wrote, newest first; plain text or HTML. */
-  readonly conversationTexts: () => string[];
-  readonly contact: {
-    /** `''`: the conversation has no contact. */
-    readonly id: string;
-    readonly externalId: string | null;
-    readonly email: string | null;
-    readonly name: string | null;
-    /** The customer's, where it is one of ours: for texts to send to them. */
-    readonly language: Language | null;
-    readonly isLead: boolean;
-    /** The request names no contact. */
-    readonly isMissing: boolean;
-    /** Deleted or archived. */
-    readonly isGone: boolean;
-  };
-  /** `null`: an initialize request. */
-  readonly componentId: string | null;
-  readonly inputs: Readonly<Record<string, string>>;
-  readonly storedData: Readonly<Record<string, unknown>>;
-}
+export type CardRequest = Readonly<NonNullable<ReturnType<typeof readCardRequest>>>;
 
 /** Only the workspace is required: real requests lack what the reference marks as required. `null`: not a request. */
-export function readCardRequest(body: unknown): CardRequest | null {
+export function readCardRequest(body: unknown) {
   const parsed = requestSchema.safeParse(body);
   if (!parsed.success) return null;
   const { admin, conversation, context, contact, customer, ...rest } = parsed.data;
   const about = contact ?? customer;
-  const inputs: Record<string, string> = {};
-  for (const [name, value] of Object.entries(rest.input_values ?? {})) {
-    if (typeof value === 'string') inputs[name] = replaceNul(value);
-  }
+  const inputs = Object.entries(rest.input_values ?? {}).filter(
+    (input): input is [string, string] => typeof input[1] === 'string',
+  );
   return {
     workspaceId: rest.workspace_id,
     admin: { id: admin?.id ?? '', name: admin?.name ?? '', email: admin?.email ?? null },
+    /** The teammate's, BCP 47; `null`: not in the request. */
     adminLocale: admin?.locale ?? admin?.language ?? null,
     conversationId: conversation?.id ?? context?.conversation_id ?? null,
-    conversationTexts: () => textsOf(conversation),
+    /** What customers wrote, newest first; plain text or HTML. */
+    conversationTexts: (): string[] => textsOf(conversation),
     contact: {
+      /** `''`: the conversation has no contact. */
       id: contact?.id ?? customer?.id ?? '',
       externalId: contact?.external_id ?? customer?.external_id ?? customer?.user_id ?? null,
       email: contact?.email ?? customer?.email ?? null,
       name: contact?.name ?? customer?.name ?? null,
+      /** The customer's, where it is one of ours: for texts to send to them. */
       language: languageOf(about?.language_override) ?? languageOf(about?.browser_language),
       isLead: about?.role === 'lead',
+      /** The request names no contact. */
       isMissing: about === null || about === undefined,
+      /** Deleted or archived. */
       isGone: about?.deleted === true || about?.archived === true,
     },
-    componentId: rest.component_id ?? null,
-    inputs,
+    /** `null`: an initialize request. */
+    componentId: rest.component_id,
+    inputs: Object.fromEntries(inputs),
     storedData: rest.current_canvas?.stored_data ?? {},
   };
 }

@@ -3,8 +3,9 @@ import { z } from 'zod';
 import { badRequest } from '../errors.ts';
 import { requestId } from '../http/request-log.ts';
 import { languageOf } from '../i18n/languages.ts';
-import { type Messages, messagesFor } from '../i18n/messages.ts';
+import { messagesFor } from '../i18n/messages.ts';
 import { type Component, linkButton, text } from '../intercom/canvas.ts';
+import { idField, optionalId, optionalText } from '../intercom/request-fields.ts';
 import { withTimeout } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { readWorkspace, type Workspace } from '../workspaces/store.ts';
@@ -15,26 +16,13 @@ import { viewCustomer } from './customer-view.ts';
 /** Intercom states no limit for Canvas Kit (UNVERIFIED: 10 s); this stays below the 5 s of its webhooks. */
 const DEADLINE_MS = 4_500;
 
-/** PostgreSQL cannot store NUL. Replaced rather than removed: an id must not turn into another customer's. */
-const id = z.union([z.string(), z.number()]).transform((value) => String(value).replaceAll('\0', '\ufffd'));
-const optionalText = z
-  .string()
-  .nullish()
-  .transform((value) => value || null)
-  .catch(null);
-
 const personSchema = z
-  .object({
-    type: optionalText,
-    role: optionalText,
-    external_id: id.nullish().catch(null),
-    user_id: id.nullish().catch(null),
-  })
+  .object({ type: optionalText, role: optionalText, external_id: optionalId, user_id: optionalId })
   .nullish()
   .catch(null);
 
 const requestSchema = z.object({
-  workspace_id: id,
+  workspace_id: idField,
   component_id: z.string().nullish().catch(null),
   context: z.object({ locale: optionalText }).nullish().catch(null),
   contact: personSchema,
@@ -51,14 +39,7 @@ type Person = z.infer<typeof personSchema>;
  */
 type Viewer = { readonly userId: string } | 'anonymous' | 'none';
 
-interface CardRequest {
-  readonly workspaceId: string;
-  /** `null`: nothing was pressed. */
-  readonly componentId: string | null;
-  readonly viewer: Viewer;
-  /** In the customer's language. */
-  readonly messages: Messages;
-}
+type CardRequest = Readonly<ReturnType<typeof readCardRequest>>;
 
 /**
  * The customer's own card in the Messenger: `POST /canvas/messenger/initialize`, `/submit` and `/live`, behind
@@ -129,14 +110,16 @@ export function messengerCardRouter(context: AppContext): Router {
   return router;
 }
 
-function readCardRequest(req: Request): CardRequest {
+function readCardRequest(req: Request) {
   const parsed = requestSchema.safeParse(req.body);
   if (!parsed.success) throw badRequest('Not a Canvas Kit request');
   const { workspace_id, component_id, context, contact, user, customer } = parsed.data;
   return {
     workspaceId: workspace_id,
+    /** `null`: nothing was pressed. */
     componentId: component_id ?? null,
     viewer: viewerOf([contact, user, customer]),
+    /** In the customer's language. */
     messages: messagesFor(languageOf(context?.locale) ?? 'en'),
   };
 }

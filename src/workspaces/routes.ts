@@ -5,6 +5,7 @@ import { AppError, badRequest, forbidden } from '../errors.ts';
 import { jsonBody, type RawRequest } from '../http/body.ts';
 import { limitRequests } from '../http/rate-limit.ts';
 import { accept } from '../http/signed.ts';
+import { idField } from '../intercom/request-fields.ts';
 import { bodySignature, hubSignature } from '../intercom/signatures.ts';
 import { equalInConstantTime } from '../text.ts';
 import type { AppContext } from './app-context.ts';
@@ -118,9 +119,8 @@ const SIGNATURES = [
   ['x-hub-signature', hubSignature],
 ] as const;
 
-const idSchema = z.union([z.string(), z.number()]).transform(String);
-const uninstallSchema = z.object({ app_id: idSchema.refine((id) => /^[\w.~-]{1,200}$/.test(id)) });
-const healthSchema = z.object({ workspace_id: idSchema });
+const uninstallSchema = z.object({ app_id: idField.refine((id) => /^[\w.~-]{1,200}$/.test(id)) });
+const healthSchema = z.object({ workspace_id: idField });
 
 /**
  * `POST /intercom/uninstall`: verified when signed, and always confirmed with the token. Whether it is signed, and in

@@ -1,0 +1,17 @@
+import { z } from 'zod';
+
+/** Fields of Intercom's requests, read leniently: samples have numbers where the documentation has texts. */
+export const idField = z.union([z.string(), z.number()]).transform(String);
+
+/** `null`: absent, or of another type. */
+export const optionalId = idField
+  .nullish()
+  .transform((value) => value ?? null)
+  .catch(null);
+
+/** `null`: absent, empty, or of another type. */
+export const optionalText = z
+  .string()
+  .nullish()
+  .transform((value) => value || null)
+  .catch(null);
