@@ -16,7 +16,7 @@ export const accessPage: Page = {
     const { admins } = workspace.settings.access;
     const [people, sessions] = await Promise.all([
       loadPeople(request, admins ?? []),
-      listSessions(context.database, workspace.workspaceId, IDLE_MINUTES),
+      listSessions(context.database, workspace.workspaceId),
     ]);
     return {
       people,
@@ -78,7 +78,7 @@ export const signOutPage = confirmationPage({
 
 async function personOf(request: PageRequest): Promise<{ id: string; name: string; isSelf: boolean }> {
   const { workspaceId, admin: self } = request.session;
-  const sessions = await listSessions(request.context.database, workspaceId, IDLE_MINUTES);
+  const sessions = await listSessions(request.context.database, workspaceId);
   const found = sessions.find(({ admin }) => admin.id === request.input('admin'));
   if (!found) throw notFound('This teammate is not signed in');
   const { admin } = found;

@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { CARD_LANGUAGES } from '../workspaces/settings.ts';
-import { LANGUAGES } from './messages.ts';
+import { LANGUAGES } from '../i18n/languages.ts';
+import { LANGUAGE_NAMES } from './messages.ts';
 import { checkboxField, done, form, type Page, textField } from './page.ts';
 import { changeSettings } from './settings-audit.ts';
 
@@ -11,14 +11,14 @@ export const cardPage: Page = {
   view: 'card',
   load: async ({ workspace }) => ({
     language: workspace.settings.card.language ?? 'en',
-    languages: CARD_LANGUAGES.map((language) => [language, LANGUAGES[language]]),
+    languages: LANGUAGES.map((language) => [language, LANGUAGE_NAMES[language]]),
     picture: workspace.settings.card.picture,
   }),
   forms: {
     '': form(
       z.object({
         language: textField.pipe(
-          z.enum(CARD_LANGUAGES, 'Nothing was saved. Choose one of the languages of the list.'),
+          z.enum(LANGUAGES, 'Nothing was saved. Choose one of the languages of the list.'),
         ),
         picture: checkboxField,
       }),

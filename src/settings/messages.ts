@@ -167,7 +167,7 @@ export const DELIVERY_TEXTS = { filters: texts.deliveryFilters, states: texts.de
 export const DURATION_LABELS = texts.durations;
 /** Kinds of store actions in the order of the page. */
 export const STORE_ACTION_TEXTS = texts.storeActions;
-export const LANGUAGES = texts.languages;
+export const LANGUAGE_NAMES = texts.languages;
 /** The sidebar. */
 export const MENU = texts.menu;
 /** The setup checklist, in its order. */

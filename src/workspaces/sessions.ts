@@ -21,27 +21,10 @@ const MEMBERSHIP_FOR_MS = 5 * MINUTE_MS;
 const MEMBERSHIP_TIMEOUT_MS = 3_000;
 const MAX_USER_AGENT_LENGTH = 200;
 
-/** A signed-in admin of one workspace. */
-export interface Session {
-  readonly workspaceId: string;
-  readonly sessionHash: string;
-  readonly admin: Admin;
-  /** What each form must carry in `_csrf`. */
-  readonly csrf: string;
-}
+/** A signed-in admin of one workspace. Each form must carry `csrf` in `_csrf`. */
+export type Session = Readonly<Pick<SessionRow, 'workspaceId' | 'sessionHash' | 'admin' | 'csrf'>>;
 
-export interface Sessions {
-  /** Begins a session and sets its cookie. */
-  signIn(req: Request, res: Response, who: { workspaceId: string; admin: Admin }): Promise<void>;
-  /** Ends the request's session, if it has one. */
-  signOut(req: Request, res: Response): Promise<void>;
-  /** Admits signed-in admins. Page requests are redirected to `/signin`; anything else is a 401. */
-  readonly requireSession: RequestHandler;
-  /** The ids of the workspace's teammates, at most minutes old; `unknown` while Intercom does not answer. */
-  readTeam(workspaceId: string): Promise<Team>;
-  /** Admits a form whose `_csrf` is that of the session; comes after `requireSession` and the body. */
-  readonly requireCsrf: RequestHandler;
-}
+export type Sessions = ReturnType<typeof createSessions>;
 
 export type Team = ReadonlySet<string> | 'unknown';
 
@@ -75,8 +58,7 @@ export function setCookie(
  *
  * @param secret keys the cookie's signature
  */
-// biome-ignore lint/complexity/noExcessiveLinesPerFunction: short functions over the state that they share
-export function createSessions(context: AppContext, secret: string): Sessions {
+export function createSessions(context: AppContext, secret: string) {
   const { database } = context;
   const { production } = context.config;
   const readTeam = createTeamReader(context);
@@ -84,84 +66,98 @@ export function createSessions(context: AppContext, secret: string): Sessions {
   const sign = (value: string): string =>
     createHmac('sha256', secret).update('session-cookie\n').update(value).digest('base64url');
 
-  function readCookie(req: Request): { workspaceId: string; sessionHash: string } | null {
-    const value = parseCookie(req.headers.cookie ?? '')[cookieName('st_session', production)] ?? '';
-    const [workspaceId, random, signature, ...rest] = value.split('.');
-    if (!workspaceId || !random || !signature || rest.length > 0) return null;
-    if (!equalInConstantTime(signature, sign(`${workspaceId}.${random}`))) return null;
-    return { workspaceId, sessionHash: hashSecret(random) };
+  /** `null`: without one, expired, idle for too long, signed out or forged. */
+  async function readStored(req: Request): Promise<Session | null> {
+    const key = keyIn(
+      parseCookie(req.headers.cookie ?? '')[cookieName('st_session', production)] ?? '',
+      sign,
+    );
+    return key && readLive(database, key);
   }
 
-  async function readCurrent(req: Request): Promise<Session | null> {
-    const cookie = readCookie(req);
-    const stored = cookie && (await readSession(database, cookie, IDLE_MINUTES));
-    if (!stored) return null;
-    const team = await readTeam(cookie.workspaceId, stored.admin.id);
-    const { admin, csrf } = stored;
-    if (team === 'unknown' || team.has(admin.id)) return { ...cookie, admin, csrf };
-    await deleteOtherSessions(database, { ...cookie, adminId: stored.admin.id, exceptHash: '' });
-    await auditAdmin(database, { ...cookie, admin: stored.admin }, { action: 'access_removed' });
-    return null;
+  async function isInTeam(session: Session): Promise<boolean> {
+    const { workspaceId, admin } = session;
+    const team = await readTeam(workspaceId, admin.id);
+    if (team === 'unknown' || team.has(admin.id)) return true;
+    await deleteOtherSessions(database, { workspaceId, adminId: admin.id, exceptHash: '' });
+    await auditAdmin(database, session, { action: 'access_removed' });
+    return false;
   }
+
+  /** Admits signed-in admins. Page requests are redirected to `/signin`; anything else is a 401. */
+  const requireSession: RequestHandler = async (req, res, next) => {
+    const session = await readStored(req);
+    if (session && (await isInTeam(session))) {
+      res.locals.session = session;
+      next();
+    } else if (req.method === 'GET' && req.accepts(['html', 'json']) === 'html') {
+      res.redirect(302, '/signin');
+    } else if (req.accepts(['json', 'html']) === 'html') {
+      res.redirect(303, '/signin?done=session_ended');
+    } else {
+      next(unauthorized('Sign in first'));
+    }
+  };
 
   return {
+    requireSession,
+    requireCsrf,
+    /** The ids of the workspace's teammates, at most minutes old; `unknown` while Intercom does not answer. */
     readTeam,
-    async signIn(req, res, { workspaceId, admin }) {
+    /** Begins a session and sets its cookie. */
+    async signIn(req: Request, res: Response, who: { workspaceId: string; admin: Admin }): Promise<void> {
       const random = newSecret();
       await insertSession(database, {
-        workspaceId,
+        ...who,
         sessionHash: hashSecret(random),
-        admin,
         csrf: newSecret(),
         userAgent: (req.get('user-agent') ?? '').slice(0, MAX_USER_AGENT_LENGTH),
-        hours: SESSION_HOURS,
       });
-      await auditAdmin(database, { workspaceId, admin }, { action: 'signed_in' });
-      const value = `${workspaceId}.${random}`;
-      setCookie(res, {
-        name: 'st_session',
-        value: `${value}.${sign(value)}`,
-        maxAgeS: SESSION_HOURS * 3_600,
-        production,
-      });
+      await auditAdmin(database, who, { action: 'signed_in' });
+      const named = `${who.workspaceId}.${random}`;
+      const value = `${named}.${sign(named)}`;
+      setCookie(res, { name: 'st_session', value, maxAgeS: SESSION_HOURS * 3_600, production });
     },
-    async signOut(req, res) {
-      const cookie = readCookie(req);
-      const stored = cookie && (await readSession(database, cookie, IDLE_MINUTES));
-      if (stored) {
-        await deleteSession(database, cookie);
-        await auditAdmin(database, { ...cookie, admin: stored.admin }, { action: 'signed_out' });
+    /** Ends the request's session, if it has one. */
+    async signOut(req: Request, res: Response): Promise<void> {
+      const session = await readStored(req);
+      if (session) {
+        const { workspaceId, sessionHash } = session;
+        await sessionsIn(database).delete({ workspaceId, sessionHash });
+        await auditAdmin(database, session, { action: 'signed_out' });
       }
       setCookie(res, { name: 'st_session', value: '', maxAgeS: 0, production });
       res.set('Clear-Site-Data', '"cache", "cookies", "storage"');
     },
-    async requireSession(req, res, next) {
-      const session = await readCurrent(req);
-      if (session) {
-        res.locals.session = session;
-        next();
-      } else if (req.method === 'GET' && req.accepts(['html', 'json']) === 'html') {
-        res.redirect(302, '/signin');
-      } else if (req.accepts(['json', 'html']) === 'html') {
-        res.redirect(303, '/signin?done=session_ended');
-      } else {
-        next(unauthorized('Sign in first'));
-      }
-    },
-    requireCsrf(req, res, next) {
-      const given: unknown = (req.body as Record<string, unknown> | undefined)?._csrf;
-      if (typeof given === 'string' && equalInConstantTime(given, sessionOf(res).csrf)) next();
-      else next(forbidden('This form is out of date. Reload the page and send it again.'));
-    },
   };
 }
+
+/** The session that a cookie names; `null`: forged, or not a session's. */
+function keyIn(cookie: string, sign: (value: string) => string) {
+  const [workspaceId, random, signature, ...rest] = cookie.split('.');
+  if (!workspaceId || !random || !signature || rest.length > 0) return null;
+  if (!equalInConstantTime(signature, sign(`${workspaceId}.${random}`))) return null;
+  return { workspaceId, sessionHash: hashSecret(random) };
+}
+
+/** Admits a form whose `_csrf` is that of the session; comes after `requireSession` and the body. */
+const requireCsrf: RequestHandler = (req, res, next) => {
+  const given: unknown = (req.body as Record<string, unknown> | undefined)?._csrf;
+  if (typeof given === 'string' && equalInConstantTime(given, sessionOf(res).csrf)) next();
+  else next(forbidden('This form is out of date. Reload the page and send it again.'));
+};
 
 /**
  * Reads who is in the team. While Intercom does not answer or refuses our token, everyone keeps access: a broken
  * connection is repaired in the settings.
  */
 function createTeamReader(context: AppContext) {
-  const known = new LRUCache<string, { team: Team; readAtMs: number }>({ max: 1_000 });
+  const known = new LRUCache<string, Team>({
+    max: 1_000,
+    ttl: MEMBERSHIP_FOR_MS,
+    ttlResolution: 0,
+    perf: { now: context.now },
+  });
 
   async function read(workspaceId: string): Promise<Team> {
     const workspace = await readWorkspace(context.database, workspaceId);
@@ -178,14 +174,10 @@ function createTeamReader(context: AppContext) {
 
   /** @param adminId someone who has just joined is missing from an older list, which is then read again */
   return async (workspaceId: string, adminId?: string): Promise<Team> => {
-    const nowMs = context.now();
-    const cached = known.get(workspaceId);
-    if (cached && nowMs - cached.readAtMs < MEMBERSHIP_FOR_MS) {
-      const { team } = cached;
-      if (team === 'unknown' || adminId === undefined || team.has(adminId)) return team;
-    }
+    const recent = known.get(workspaceId);
+    if (recent === 'unknown' || (recent && (adminId === undefined || recent.has(adminId)))) return recent;
     const team = await read(workspaceId);
-    known.set(workspaceId, { team, readAtMs: nowMs });
+    known.set(workspaceId, team);
     return team;
   };
 }
@@ -204,58 +196,38 @@ export function sessionOf(res: Response): Session {
 /** Writing the last use at most this often keeps reading a page cheap. */
 const TOUCH_EVERY_MS = MINUTE_MS;
 
-export type StoredSession = Pick<SessionRow, 'admin' | 'csrf'>;
-export type SessionKey = Pick<SessionRow, 'workspaceId' | 'sessionHash'>;
-
-const sessions = ({ manager }: Entities) => manager.getRepository(SessionEntity);
+const sessionsIn = ({ manager }: Entities) => manager.getRepository(SessionEntity);
 const ago = (ms: number): Date => new Date(Date.now() - ms);
 
-export async function insertSession(
-  database: Entities,
-  { hours, ...session }: Omit<SessionRow, 'createdAt' | 'lastSeenAt' | 'expiresAt'> & { hours: number },
-): Promise<void> {
-  const { workspaceId } = session;
-  const now = new Date();
-  await sessions(database).delete({ workspaceId, expiresAt: LessThan(now) });
-  const expiresAt = new Date(now.getTime() + hours * HOUR_MS);
-  await sessions(database).insert({ ...session, createdAt: now, lastSeenAt: now, expiresAt });
-}
+const isLive = () => ({
+  expiresAt: MoreThan(new Date()),
+  lastSeenAt: MoreThan(ago(IDLE_MINUTES * MINUTE_MS)),
+});
 
-/** @returns `null`: unknown, expired, idle for too long or signed out */
-export async function readSession(
-  database: Entities,
-  { workspaceId, sessionHash }: SessionKey,
-  idleMinutes: number,
-): Promise<StoredSession | null> {
-  const key = { workspaceId, sessionHash };
-  const found = await sessions(database).findOneBy({ ...key, ...isLive(idleMinutes) });
+async function readLive(database: Entities, key: NonNullable<ReturnType<typeof keyIn>>) {
+  const found = await sessionsIn(database).findOneBy({ ...key, ...isLive() });
   if (found && found.lastSeenAt < ago(TOUCH_EVERY_MS))
-    await sessions(database).update(key, { lastSeenAt: new Date() });
+    await sessionsIn(database).update(key, { lastSeenAt: new Date() });
   return found;
 }
 
-function isLive(idleMinutes: number) {
-  return { expiresAt: MoreThan(new Date()), lastSeenAt: MoreThan(ago(idleMinutes * MINUTE_MS)) };
+async function insertSession(
+  database: Entities,
+  session: Omit<SessionRow, 'createdAt' | 'lastSeenAt' | 'expiresAt'>,
+): Promise<void> {
+  const now = new Date();
+  await sessionsIn(database).delete({ workspaceId: session.workspaceId, expiresAt: LessThan(now) });
+  const expiresAt = ago(-SESSION_HOURS * HOUR_MS);
+  await sessionsIn(database).insert({ ...session, createdAt: now, lastSeenAt: now, expiresAt });
 }
 
 /** The sessions that are signed in now, the last used first. */
-export function listSessions(
-  database: Entities,
-  workspaceId: string,
-  idleMinutes: number,
-): Promise<SessionRow[]> {
-  return sessions(database).find({
-    where: { workspaceId, ...isLive(idleMinutes) },
+export function listSessions(database: Entities, workspaceId: string): Promise<SessionRow[]> {
+  return sessionsIn(database).find({
+    where: { workspaceId, ...isLive() },
     order: { lastSeenAt: 'desc' },
     take: 100,
   });
-}
-
-export async function deleteSession(
-  database: Entities,
-  { workspaceId, sessionHash }: SessionKey,
-): Promise<void> {
-  await sessions(database).delete({ workspaceId, sessionHash });
 }
 
 /** Ends all sessions of an admin but one. */
@@ -263,9 +235,9 @@ export async function deleteOtherSessions(
   database: Entities,
   { workspaceId, adminId, exceptHash }: { workspaceId: string; adminId: string; exceptHash: string },
 ): Promise<void> {
-  const all = await sessions(database).findBy({ workspaceId, sessionHash: Not(exceptHash) });
-  for (const session of all.filter(({ admin }) => admin.id === adminId))
-    await deleteSession(database, session);
+  const all = await sessionsIn(database).findBy({ workspaceId, sessionHash: Not(exceptHash) });
+  for (const { sessionHash } of all.filter(({ admin }) => admin.id === adminId))
+    await sessionsIn(database).delete({ workspaceId, sessionHash });
 }
 
 /** Stores the hash of an OAuth state for as long as the browser may take. */

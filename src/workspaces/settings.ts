@@ -1,8 +1,6 @@
 import { z } from 'zod';
+import { LANGUAGES } from '../i18n/languages.ts';
 import { EVENT_KINDS } from '../subscription/kinds.ts';
-
-/** Languages of the inbox card, as BCP 47 primary tags. */
-export const CARD_LANGUAGES = ['en', 'de', 'fr', 'es', 'pt', 'ja'] as const;
 
 /** Steps of the setup checklist that an admin can mark as done. */
 export const OPTIONAL_STEPS = ['import', 'events', 'messenger'] as const;
@@ -44,7 +42,7 @@ export const workspaceSettingsSchema = z.object({
   card: z
     .object({
       /** Of the inbox card, for teammates whose language Intercom does not send; `null`: English. */
-      language: z.enum(CARD_LANGUAGES).nullable().default(null),
+      language: z.enum(LANGUAGES).nullable().default(null),
       /** Whether the timeline shows the picture of the subscription. */
       picture: z.boolean().default(true),
     })

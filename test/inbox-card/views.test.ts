@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { LANGUAGES } from '../../src/i18n/languages.ts';
 import { estimatedHeight, MAX_FIRST_CANVAS_PX } from '../../src/inbox-card/height.ts';
 import type { Component } from '../../src/intercom/canvas.ts';
 import { pressableIds } from '../../src/simulator/intercom/canvas-rules.ts';
 import { STORY_NAMES } from '../../src/simulator/revenuecat/scenarios.ts';
-import { CARD_LANGUAGES } from '../../src/workspaces/settings.ts';
 import { DAY_MS, eventBody } from '../support/events.ts';
 import { createProduct, type Product } from '../support/product.ts';
 import { until } from '../support/wait.ts';
@@ -131,7 +131,7 @@ describe('the card of each sample customer', () => {
     });
   }
 
-  for (const language of CARD_LANGUAGES.filter((known) => known !== 'en')) {
+  for (const language of LANGUAGES.filter((known) => known !== 'en')) {
     test(`in ${language} every view is drawn, and nothing of it is English`, async () => {
       await setSettings(product, { card: { language } });
       try {
@@ -168,7 +168,7 @@ describe('the card of each sample customer', () => {
       paused: '⏸',
     };
     try {
-      for (const language of CARD_LANGUAGES) {
+      for (const language of LANGUAGES) {
         await setSettings(product, { card: { language } });
         for (const story of STORY_NAMES) {
           const card = await openFor(product, { externalId: `user_${story}` });
