@@ -10,8 +10,8 @@ import { withFileLock } from './file-lock.ts';
 import {
   type Access,
   findBinaries,
-  initialise,
-  isInitialised,
+  initialize,
+  isInitialized,
   launch,
   processIdentity,
   SUPERUSER,
@@ -108,9 +108,9 @@ async function startOrJoin(dataDir: string, fast: boolean): Promise<EmbeddedPost
   const binaries = await findBinaries();
   const identity = await processIdentity();
   let password = running?.password;
-  if (!(await isInitialised(clusterDir)) || password === undefined) {
+  if (!(await isInitialized(clusterDir)) || password === undefined) {
     password = randomBytes(24).toString('base64url');
-    await initialise({ binaries, identity, dataDir, clusterDir, password });
+    await initialize({ binaries, identity, dataDir, clusterDir, password });
   }
   const access: Access = { port: await freePort(running?.port ?? 0), password };
   await launch({ binaries, identity, clusterDir, access, fast });

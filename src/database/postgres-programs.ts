@@ -73,14 +73,14 @@ function commandLine(
   return { program, args: rest };
 }
 
-export async function isInitialised(clusterDir: string): Promise<boolean> {
+export async function isInitialized(clusterDir: string): Promise<boolean> {
   return readFile(join(clusterDir, 'PG_VERSION')).then(
     () => true,
     () => false,
   );
 }
 
-export async function initialise(input: {
+export async function initialize(input: {
   binaries: Binaries;
   identity: Identity;
   dataDir: string;
@@ -88,7 +88,7 @@ export async function initialise(input: {
   password: string;
 }): Promise<void> {
   const { identity, dataDir, clusterDir } = input;
-  if (await isInitialised(clusterDir)) {
+  if (await isInitialized(clusterDir)) {
     // Without its password file the old cluster cannot be opened; it is kept, for a person to look at.
     await rename(clusterDir, `${clusterDir}.unreadable-${randomBytes(3).toString('hex')}`);
   } else {

@@ -19,16 +19,19 @@ export interface EventText {
   readonly subtitle: string;
 }
 
-/** An event and who reads about it. */
-interface Line {
-  readonly m: Messages;
+interface Reader {
   readonly voice: Voice;
-  readonly event: LifecycleEvent;
   readonly names: Names;
 }
 
-export function eventText(m: Messages, voice: Voice, event: LifecycleEvent, names: Names): EventText {
-  const line = { m, voice, event, names };
+/** An event and who reads about it. */
+interface Line extends Reader {
+  readonly m: Messages;
+  readonly event: LifecycleEvent;
+}
+
+export function eventText(m: Messages, event: LifecycleEvent, reader: Reader): EventText {
+  const line = { ...reader, m, event };
   return { title: titleText(line), subtitle: partsOf(line).filter(Boolean).join(' · ') };
 }
 

@@ -23,7 +23,7 @@ export async function eventDetail(context: CustomerContext, id: string): Promise
   const event = await findEvent(context, id);
   if (!event) return missingEvent(context);
   const { customer, messages: m } = context;
-  const { title, subtitle } = eventText(m, 'agent', event, customer.names);
+  const { title, subtitle } = eventText(m, event, { voice: 'agent', names: customer.names });
   const about = [m.dateTime(event.atMs), subtitle].filter(Boolean).join(' · ');
   return context.page([
     text(escapeMarkdown(title), 'header', true),
@@ -45,7 +45,11 @@ export async function technicalEvent(context: CustomerContext, id: string): Prom
   const others = otherFields(event);
   const { renewalNumber, delivery } = event;
   const components: Component[] = [
-    text(escapeMarkdown(eventText(m, 'agent', event, customer.names).title), 'header', true),
+    text(
+      escapeMarkdown(eventText(m, event, { voice: 'agent', names: customer.names }).title),
+      'header',
+      true,
+    ),
     text(m.dateTime(event.atMs), 'muted'),
     ...table([
       [m.t('card.label.type'), event.type],

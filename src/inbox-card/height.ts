@@ -105,8 +105,6 @@ function heightOf(component: Component): number {
       return Math.ceil((WIDTH * component.height) / component.width) + MARGIN;
     case 'divider':
       return 1 + MARGIN;
-    case 'spacer':
-      return 16;
   }
 }
 

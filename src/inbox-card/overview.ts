@@ -147,7 +147,7 @@ function timelineItem({ customer, messages: m }: CustomerContext, maxEvents: num
   const count = m.t('card.eventCount', { count: counts.production + counts.sandbox });
   const events = latest
     .slice(0, maxEvents)
-    .map((event) => `${eventText(m, 'agent', event, names).title} ${m.date(event.atMs)}`);
+    .map((event) => `${eventText(m, event, { voice: 'agent', names }).title} ${m.date(event.atMs)}`);
   return item('timeline', `${m.t('card.button.timeline')} · ${count}`, { subtitle: events.join(' · ') });
 }
 

@@ -5,7 +5,7 @@ import { listActions } from '../grants/repository.ts';
 import { fallbackEvents } from '../grants/timeline.ts';
 import { type Component, text } from '../intercom/canvas.ts';
 import { readHistoryWithSources, readSubscriber } from '../subscribers/store.ts';
-import { pictureOf } from '../subscription/picture.ts';
+import { type MarkKind, type Picture, pictureOf, type SegmentKind } from '../subscription/picture.ts';
 import { deriveState } from '../subscription/state.ts';
 import { summarize } from '../subscription/summary.ts';
 import { equalInConstantTime } from '../text.ts';
@@ -18,15 +18,15 @@ import { drawPng, PICTURE_HEIGHT, PICTURE_WIDTH } from './picture-png.ts';
 const VALID_MS = 10 * MINUTE_MS;
 
 /**
- * The picture of the subscription, with its legend, which is also its alternative text: Canvas Kit has no field for one.
- * Intercom loads images over HTTPS only.
+ * The picture of the subscription, with the legend of what is drawn, which is also its alternative text: Canvas Kit has
+ * no field for one. Intercom loads images over HTTPS only.
  */
-export function pictureComponents(context: CustomerContext): Component[] {
+export async function pictureComponents(context: CustomerContext): Promise<Component[]> {
   const { customer, messages: m, request, services, workspace } = context;
-  const { subscriber, state, fallbackEvents: grants } = customer;
-  const hasHistory = state.subscriptions.length + state.grants.length > 0;
-  const isShown = workspace.settings.card.picture && services.config.picturesUrl.startsWith('https://');
-  if (!isShown || !hasHistory) return [];
+  const { subscriber, fallbackEvents: grants } = customer;
+  if (!workspace.settings.card.picture || !services.config.picturesUrl.startsWith('https://')) return [];
+  const picture = await readPicture(services, request.workspaceId, subscriber.subscriberId);
+  if (picture === null) return [];
   const expiresAtMs = (Math.floor(services.now() / VALID_MS) + 2) * VALID_MS;
   // The version changes with what is drawn, so that a browser loads it again.
   const version = `${subscriber.version}-${grants.length}`;
@@ -35,8 +35,30 @@ export function pictureComponents(context: CustomerContext): Component[] {
   const size = { width: PICTURE_WIDTH, height: PICTURE_HEIGHT };
   return [
     { type: 'image', url, ...size, align: 'full_width', bottom_margin: 'none' },
-    text(m.t('card.label.picture'), 'muted'),
+    text(
+      legendOf(picture)
+        .map((kind) => m.t(`card.picture.${kind}`))
+        .join('  '),
+      'muted',
+    ),
   ];
+}
+
+const LEGEND = [
+  'trial',
+  'paid',
+  'grace',
+  'paused',
+  'granted',
+  'payment',
+  'refund',
+  'failed',
+  'cancelled',
+] as const satisfies readonly (SegmentKind | MarkKind)[];
+
+function legendOf({ segments, marks }: Picture) {
+  const drawn = new Set<string>([...segments, ...marks].map(({ kind }) => kind));
+  return LEGEND.filter((kind) => drawn.has(kind));
 }
 
 function signatureOf(key: string, path: string): string {
@@ -53,7 +75,7 @@ export function pictureRouter(services: CardServices): Router {
     const signed = signatureOf(pictureKey, path.slice(0, path.lastIndexOf('/')));
     const validMs = Number(req.params.expiresAtMs) - now();
     const isValid = equalInConstantTime(signature, signed) && validMs > 0;
-    const png = isValid ? await draw(services, workspaceId, subscriberId) : null;
+    const png = isValid ? await drawIfShown(services, workspaceId, subscriberId) : null;
     if (png === null) throw notFound('No such picture, or its address has expired. Open the timeline again.');
     res.set({
       'Cache-Control': `private, max-age=${Math.floor(validMs / 1_000)}, immutable`,
@@ -66,13 +88,18 @@ export function pictureRouter(services: CardServices): Router {
 }
 
 /** `null`: switched off, uninstalled, merged into another subscriber, or nothing to draw. */
-async function draw(
+async function drawIfShown(services: CardServices, workspaceId: string, subscriberId: string) {
+  const workspace = await readWorkspace(services.readDatabase, workspaceId);
+  if (!workspace?.settings.card.picture || workspace.status === 'uninstalled') return null;
+  const picture = await readPicture(services, workspaceId, subscriberId);
+  return picture && drawPng(picture);
+}
+
+async function readPicture(
   { readDatabase, now }: CardServices,
   workspaceId: string,
   subscriberId: string,
-): Promise<Buffer | null> {
-  const workspace = await readWorkspace(readDatabase, workspaceId);
-  if (!workspace?.settings.card.picture || workspace.status === 'uninstalled') return null;
+): Promise<Picture | null> {
   const [subscriber, history, actions] = await Promise.all([
     readSubscriber(readDatabase, workspaceId, subscriberId),
     readHistoryWithSources(readDatabase, workspaceId, subscriberId),
@@ -83,6 +110,5 @@ async function draw(
   const grants = actions.filter((action) => action.kind === 'grant');
   const { promotional } = summarize(history.events, snapshot, nowMs);
   const events = [...history.events, ...fallbackEvents(grants, promotional)];
-  const picture = pictureOf(events, deriveState(events, snapshot, nowMs), nowMs);
-  return picture && drawPng(picture);
+  return pictureOf(events, deriveState(events, snapshot, nowMs), nowMs);
 }

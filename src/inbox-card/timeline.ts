@@ -6,7 +6,6 @@ import {
   item,
   type ListItem,
   list,
-  type Options,
   option,
   switcher,
   text,
@@ -21,7 +20,7 @@ import {
   TIMELINE_FILTERS,
 } from './context.ts';
 import { pictureComponents } from './picture.ts';
-import { type Direction, PAGE_SIZE, readTimelinePage, type TimelinePage } from './timeline-repository.ts';
+import { type Direction, PAGE_SIZE, readTimelinePage } from './timeline-repository.ts';
 
 type Filter = NonNullable<FormState['filter']>;
 
@@ -81,19 +80,12 @@ async function show(context: CustomerContext, filter: Filter, direction?: Direct
     { kinds: kindsOf(filter), environment },
     direction && page ? { ...page, direction } : undefined,
   );
-  return draw(context, filter, shown);
-}
-
-function draw(
-  context: CustomerContext,
-  filter: Filter,
-  { rows, hasOlder, hasNewer }: TimelinePage,
-): InboxCanvas {
+  const { rows, hasOlder, hasNewer } = shown;
   const { messages: m } = context;
   const isFiltered = filter.kind !== 'all' || filter.environment !== 'all';
   const components: Component[] = [
     text(m.t('card.button.timeline'), 'header'),
-    ...(isFiltered || hasNewer ? [] : pictureComponents(context)),
+    ...(isFiltered || hasNewer ? [] : await pictureComponents(context)),
     rows.length > 0
       ? list(rows.map(({ entry }) => eventItem(context, entry)))
       : text(m.t(isFiltered ? 'card.state.emptyFilter' : 'card.state.emptyTimeline'), 'muted'),
@@ -110,7 +102,7 @@ function draw(
 
 function eventItem(context: CustomerContext, event: TimelineEntry): ListItem {
   const { customer, messages: m } = context;
-  const { title, subtitle } = eventText(m, 'agent', event, customer.names);
+  const { title, subtitle } = eventText(m, event, { voice: 'agent', names: customer.names });
   const sandbox = event.environment === 'sandbox' ? m.t('card.environment.sandbox') : '';
   return item(`event:${event.id}`, title, {
     subtitle: [subtitle, sandbox].filter(Boolean).join(' · '),
@@ -121,15 +113,18 @@ function eventItem(context: CustomerContext, event: TimelineEntry): ListItem {
 /** Shown where there is something to choose: more events than a page, and events of both environments. */
 function filters({ customer, messages: m }: CustomerContext, filter: Filter): Component[] {
   const { production, sandbox } = customer.counts;
-  const kinds = TIMELINE_FILTERS.map((name) => option(name, m.t(`card.filter.${name}`)));
-  const environments = ENVIRONMENT_FILTERS.map((name) => option(name, m.t(`card.environment.${name}`)));
   const hasKinds = production + sandbox > PAGE_SIZE || filter.kind !== 'all';
   const hasEnvironments = (production > 0 && sandbox > 0) || filter.environment !== 'all';
-  const label = m.t('card.label.environment');
-  return [
-    ...(hasKinds ? [switcher('timeline.kind', kinds as unknown as Options, filter.kind)] : []),
-    ...(hasEnvironments
-      ? [switcher('timeline.environment', environments as unknown as Options, filter.environment, label)]
-      : []),
-  ];
+  const kinds = switcher({
+    id: 'timeline.kind',
+    options: TIMELINE_FILTERS.map((name) => option(name, m.t(`card.filter.${name}`))),
+    value: filter.kind,
+  });
+  const environments = switcher({
+    id: 'timeline.environment',
+    label: m.t('card.label.environment'),
+    options: ENVIRONMENT_FILTERS.map((name) => option(name, m.t(`card.environment.${name}`))),
+    value: filter.environment,
+  });
+  return [...(hasKinds ? [kinds] : []), ...(hasEnvironments ? [environments] : [])];
 }

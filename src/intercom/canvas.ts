@@ -16,9 +16,6 @@ export interface Option {
   readonly disabled?: boolean;
 }
 
-/** Two to ten. */
-export type Options = readonly [Option, Option, ...Option[]];
-
 export interface ListItem {
   readonly type: 'item';
   readonly id: string;
@@ -50,7 +47,7 @@ export type Component =
       readonly placeholder?: string;
       readonly value?: string;
       readonly action?: Action;
-      readonly save_state?: 'unsaved' | 'saved' | 'failed';
+      readonly save_state?: 'failed';
       readonly disabled?: boolean;
     }
   | {
@@ -65,7 +62,8 @@ export type Component =
       readonly type: 'dropdown' | 'single-select';
       readonly id: string;
       readonly label?: string;
-      readonly options: Options;
+      /** Two to ten. */
+      readonly options: readonly Option[];
       readonly value?: string;
       /** Only a single-select may have one: it then submits as soon as something is chosen. */
       readonly action?: Action;
@@ -88,8 +86,7 @@ export type Component =
       readonly align: 'full_width';
       readonly bottom_margin?: 'none';
     }
-  | { readonly type: 'divider' }
-  | { readonly type: 'spacer'; readonly size: 'xs' | 's' | 'm' | 'l' | 'xl' };
+  | { readonly type: 'divider' };
 
 export interface InboxCanvas {
   readonly content: { readonly components: readonly Component[] };
@@ -184,33 +181,29 @@ export function option(id: string, label: string): Option {
  * A dropdown, when there is a choice. One option alone cannot be a dropdown in Canvas Kit: it is an input that
  * already holds the only possible value, so that the form still sends it under the same id.
  *
- * @param options at most ten; the caller pages the rest
+ * @param field.options at most ten; the caller pages the rest
  */
-export function choice(id: string, label: string, options: readonly Option[], selected?: string): Component {
-  const [first, second, ...rest] = options.slice(0, 10);
-  if (first && second) {
-    const value = options.some((candidate) => candidate.id === selected) ? selected : undefined;
-    return {
-      type: 'dropdown',
-      id,
-      label,
-      options: [first, second, ...rest],
-      ...(value === undefined ? {} : { value }),
-    };
-  }
-  return { type: 'input', id, label, value: first?.id ?? '' };
+export function choice(field: {
+  id: string;
+  label: string;
+  options: readonly Option[];
+  value?: string | undefined;
+}): Component {
+  const { id, label, value } = field;
+  const options = field.options.slice(0, 10);
+  if (options.length < 2) return { type: 'input', id, label, value: options[0]?.id ?? '' };
+  const isOffered = options.some((option) => option.id === value);
+  return { type: 'dropdown', id, label, options, ...(value !== undefined && isOffered ? { value } : {}) };
 }
 
 /** Two to ten buttons of which one is pressed; pressing another submits under this id. */
-export function switcher(id: string, options: Options, selected: string, label?: string): Component {
-  return {
-    type: 'single-select',
-    id,
-    options,
-    value: selected,
-    action: SUBMIT,
-    ...(label === undefined ? {} : { label }),
-  };
+export function switcher(field: {
+  id: string;
+  label?: string;
+  options: readonly Option[];
+  value: string;
+}): Component {
+  return { type: 'single-select', action: SUBMIT, ...field };
 }
 
 /** The way back, at the bottom of every canvas but the first. */

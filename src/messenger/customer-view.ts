@@ -72,7 +72,7 @@ export function viewCustomer(
     history: history
       .sort((a, b) => b.event.atMs - a.event.atMs)
       .map(({ event, names }) => ({
-        ...eventText(messages, 'customer', event, names),
+        ...eventText(messages, event, { voice: 'customer', names }),
         date: messages.date(event.atMs),
         isoDate: new Date(event.atMs).toISOString(),
       })),

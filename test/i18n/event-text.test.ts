@@ -166,7 +166,7 @@ const LINES: readonly [LifecycleEvent, string, string][] = [
 describe('the text of every event', () => {
   for (const [item, title, subtitle] of LINES) {
     test(`${title}: ${subtitle}`, () => {
-      assert.deepEqual(eventText(messagesFor('en'), 'agent', item, names), { title, subtitle });
+      assert.deepEqual(eventText(messagesFor('en'), item, { voice: 'agent', names }), { title, subtitle });
     });
   }
 
@@ -224,9 +224,9 @@ test('stores take the article of each language, and refunds say who gave them', 
     ['de', 'APP_STORE', 'der App Store konnte die Karte nicht belasten', 'Erstattung bei Apple beantragt'],
     ['de', 'PLAY_STORE', 'Google Play konnte die Karte nicht belasten', 'über RevenueCat erstattet'],
     ['de', null, 'der Store konnte die Karte nicht belasten', ''],
-    ['fr', 'APP_STORE', "l'App Store n'a pas pu débiter la carte", 'remboursement demandé à Apple'],
-    ['fr', 'MAC_APP_STORE', "le Mac App Store n'a pas pu débiter la carte", 'remboursement demandé à Apple'],
-    ['fr', 'STRIPE', "Stripe n'a pas pu débiter la carte", "remboursé par l'équipe de l'app"],
+    ['fr', 'APP_STORE', 'l’App Store n’a pas pu débiter la carte', 'remboursement demandé à Apple'],
+    ['fr', 'MAC_APP_STORE', 'le Mac App Store n’a pas pu débiter la carte', 'remboursement demandé à Apple'],
+    ['fr', 'STRIPE', 'Stripe n’a pas pu débiter la carte', 'remboursé par l’équipe de l’app'],
     ['es', 'APP_STORE', 'el App Store no pudo cobrar a la tarjeta', 'pidió un reembolso a Apple'],
     ['es', null, 'la tienda no pudo cobrar a la tarjeta', ''],
     ['pt', 'APP_STORE', 'a App Store não conseguiu cobrar no cartão', 'pediu reembolso à Apple'],
@@ -234,7 +234,7 @@ test('stores take the article of each language, and refunds say who gave them', 
     ['ja', 'AMAZON', 'Amazon Appstoreがカードに請求できなかった', 'Amazonに返金を申請'],
   ];
   const subtitle = (language: Language, item: LifecycleEvent) =>
-    eventText(messagesFor(language), 'agent', { ...item, productId: null }, names).subtitle;
+    eventText(messagesFor(language), { ...item, productId: null }, { voice: 'agent', names }).subtitle;
   for (const [language, store, failed, refunded] of cases) {
     assert.equal(subtitle(language, event('BILLING_ISSUE', 0, { store })), failed);
     assert.equal(subtitle(language, cancelled('CUSTOMER_SUPPORT', { store })), refunded);
@@ -243,7 +243,7 @@ test('stores take the article of each language, and refunds say who gave them', 
 
 describe('the history that a customer reads', () => {
   const text = (item: LifecycleEvent, language: Language = 'en') =>
-    eventText(messagesFor(language), 'customer', item, names);
+    eventText(messagesFor(language), item, { voice: 'customer', names });
 
   test('addresses the customer', () => {
     assert.deepEqual(text(buy(0, 30)), { title: 'You subscribed', subtitle: 'Pro monthly plan · $10.00' });
@@ -257,7 +257,7 @@ describe('the history that a customer reads', () => {
       for (const language of LANGUAGES)
         assert.notEqual(
           text(item, language).title,
-          eventText(messagesFor(language), 'agent', item, names).title,
+          eventText(messagesFor(language), item, { voice: 'agent', names }).title,
         );
     }
   });

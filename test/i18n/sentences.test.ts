@@ -36,7 +36,7 @@ test('the grammar of each language', () => {
   const ended = { kind: 'expired', what: 'Pro', since: DECEMBER_1, price: null } as const;
   assert.equal(
     agent('fr', { ...ended, reason: 'DEVELOPER_INITIATED' }),
-    "Aucun accès depuis le 1er déc. 2026 : résilié par l'équipe de l'app. Avait Pro.",
+    'Aucun accès depuis le 1er déc. 2026 : résilié par l’équipe de l’app. Avait Pro.',
   );
   const refunded = { kind: 'refunded', what: 'Pro', on: DECEMBER_1, since: null } as const;
   assert.equal(
@@ -48,7 +48,7 @@ test('the grammar of each language', () => {
   assert.match(agent('fr', { ...refunded, sum: null }), /^Remboursé le /);
   const trial = { kind: 'trial', what: 'Pro', until: DECEMBER_1, price: null } as const;
   assert.match(agent('de', trial), /Danach verlängert es sich kostenpflichtig\.$/);
-  assert.match(agent('fr', trial), /jusqu'au 1er déc\. 2026/);
+  assert.match(agent('fr', trial), /jusqu’au 1er déc\. 2026/);
   const grace = { kind: 'grace', what: 'Pro', on: DECEMBER_1, until: DECEMBER_1 } as const;
   assert.match(agent('pt', { ...grace, store: 'APP_STORE' }), /enquanto a Apple tenta de novo\.$/);
   assert.match(agent('pt', { ...grace, store: 'PLAY_STORE' }), /enquanto o Google tenta de novo\.$/);

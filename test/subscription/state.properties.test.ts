@@ -295,7 +295,7 @@ test('no body makes anything throw, and every event has a title', () => {
         assert.ok(item.id);
         assert.ok(Number.isFinite(item.atMs));
         for (const voice of ['agent', 'customer'] as const)
-          assert.notEqual(eventText(messagesFor('en'), voice, item, NAMES).title, '');
+          assert.notEqual(eventText(messagesFor('en'), item, { voice, names: NAMES }).title, '');
         assert.ok(Object.keys(eventMetadata(item)).length <= 10);
       }
       const state = deriveState(events, null, day(0));

@@ -66,19 +66,19 @@ export async function grantForm(
     text(`${t('grant.label.currentAccess')}: ${escapeMarkdown(accessText(view, access))}`, 'muted'),
     error && text(error.text, 'error'),
     entitlementFields(view, { entitlements, selected, page }),
-    choice(
-      'grant.duration',
-      t('grant.label.duration'),
-      DURATIONS.map((each) => durationOption(view, each, duration)),
-      duration,
-    ),
+    choice({
+      id: 'grant.duration',
+      label: t('grant.label.duration'),
+      options: DURATIONS.map((each) => durationOption(view, each, duration)),
+      value: duration,
+    }),
     canAdd &&
-      choice(
-        'grant.start',
-        t('grant.label.start'),
-        GRANT_STARTS.map((each) => option(each, t(`grant.start.${each}`))),
-        form.start ?? 'after',
-      ),
+      choice({
+        id: 'grant.start',
+        label: t('grant.label.start'),
+        options: GRANT_STARTS.map((each) => option(each, t(`grant.start.${each}`))),
+        value: form.start ?? 'after',
+      }),
     {
       type: 'input',
       id: 'grant.end',
@@ -127,12 +127,12 @@ function entitlementFields(
       },
     ];
   const pages = pagesOf(entitlements);
-  const dropdown = choice(
-    'grant.entitlement',
+  const dropdown = choice({
+    id: 'grant.entitlement',
     label,
-    (pages[page] ?? []).map((each) => option(each.id, clip(entitlementName(customer, each), 80))),
-    selected.id,
-  );
+    options: (pages[page] ?? []).map((each) => option(each.id, clip(entitlementName(customer, each), 80))),
+    value: selected.id,
+  });
   if (pages.length === 1) return [dropdown];
   return [
     dropdown,

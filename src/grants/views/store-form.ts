@@ -81,7 +81,12 @@ async function purchaseFields(view: ActionView, form: StoreForm): Promise<Part[]
   );
   return [
     rows,
-    choice('action.transaction', t('action.label.transaction'), options, form.transaction ?? charges[0]?.id),
+    choice({
+      id: 'action.transaction',
+      label: t('action.label.transaction'),
+      options,
+      value: form.transaction ?? charges[0]?.id,
+    }),
   ];
 }
 
@@ -93,8 +98,13 @@ function extensionFields({ messages: { t } }: ActionView, form: StoreForm, own: 
     value: clip(form.days ?? '7', 10),
   };
   if (!isApple(own.store)) return [days];
-  const codes = APPLE_REASON_CODES.map((code) => option(String(code), t(`action.code.${code}`)));
-  return [days, choice('action.code', t('action.label.code'), codes, form.reasonCode ?? '1')];
+  const code = choice({
+    id: 'action.code',
+    label: t('action.label.code'),
+    options: APPLE_REASON_CODES.map((each) => option(String(each), t(`action.code.${each}`))),
+    value: form.reasonCode ?? '1',
+  });
+  return [days, code];
 }
 
 /** The form as the request has it. */
