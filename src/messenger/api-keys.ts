@@ -84,18 +84,14 @@ export async function revokeApiKey(sql: Sql, workspaceId: string, keyId: string)
   return row?.name ?? null;
 }
 
-/** A workspace as the Messenger's routes need it. */
-export interface MessengerWorkspace {
+/** An API key with its workspace. */
+export interface KeyHolder {
   readonly workspaceId: string;
   readonly region: Region;
   /** IANA name. */
   readonly timezone: string;
   /** Encrypted; `null`: no admin has pasted it yet. */
   readonly messengerSecret: string | null;
-}
-
-/** An API key with its workspace. */
-export interface KeyHolder extends MessengerWorkspace {
   readonly keyId: string;
   readonly kind: ApiKeyKind;
   readonly lastUsedAt: Date | null;
@@ -153,7 +149,7 @@ export async function hasMessengerSecret(sql: Sql, workspaceId: string): Promise
 /** The workspace's Messenger secret. Throws AppError 409 when no admin has pasted it. */
 export function messengerSecretOf(
   { secrets }: Pick<AppContext, 'secrets'>,
-  { workspaceId, messengerSecret }: MessengerWorkspace,
+  { workspaceId, messengerSecret }: KeyHolder,
 ): string {
   if (messengerSecret === null) {
     throw new AppError(

@@ -18,10 +18,10 @@ const MAX_BODY_BYTES = 16 * 1024;
  * and `GET` or `POST /api/fin/subscription`. Mounted at `/api`.
  */
 export function messengerApiRouter(context: AppContext): Router {
-  const { readDatabase, secrets, now } = context;
+  const { now } = context;
   const { publicUrl } = context.config;
   const authenticate = createAuthenticate(context);
-  const links = createSupportLinks(secrets);
+  const links = createSupportLinks(context);
   const body = jsonBody(MAX_BODY_BYTES);
 
   const token: RequestHandler = async (req, res) => {
@@ -40,7 +40,7 @@ export function messengerApiRouter(context: AppContext): Router {
     // A missing secret is reported to the engineer now, not to the customer later.
     messengerSecretOf(context, holder);
     const { workspaceId, keyId } = holder;
-    const link = links.newLink({ workspaceId, keyId, user, locale }, now());
+    const link = links.newLink({ workspaceId, keyId, user, locale });
     const url = new URL(`/support/${encodeURIComponent(workspaceId)}`, publicUrl);
     url.searchParams.set('token', link.token);
     send(res, { url: url.href, expires_at: link.expiresAtS });
@@ -48,8 +48,7 @@ export function messengerApiRouter(context: AppContext): Router {
 
   async function answerFinFor(req: Request, res: Response, userId: unknown): Promise<void> {
     const { workspaceId, timezone } = await authenticate(req, res, 'fin');
-    const appUserId = readUserId(userId);
-    const customers = await findCustomers(readDatabase, workspaceId, { appUserId, nowMs: now() });
+    const customers = await findCustomers(context, workspaceId, readUserId(userId));
     send(res, answerFin(customers, timezone, now()));
   }
 

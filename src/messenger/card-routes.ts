@@ -56,10 +56,7 @@ export function messengerCardRouter(context: AppContext): Router {
     if (viewer === 'none') return plainCard(messages.t('messenger.customerOnly'), messages);
     if (viewer === 'anonymous') return plainCard(messages.t('messenger.signInFirst'), messages);
     if (!isTrusted(workspace)) return plainCard(messages.t('messenger.unverified'), messages);
-    const customers = await findCustomers(readDatabase, workspaceId, {
-      appUserId: viewer.userId,
-      nowMs: now(),
-    });
+    const customers = await findCustomers(context, workspaceId, viewer.userId);
     refreshStale(context, workspaceId, customers);
     const view = viewCustomer(customers, messagesFor(messages.language, workspace.timezone), now());
     const page = /^history(?::(\d{1,6}))?$/.exec(componentId ?? '');

@@ -1,4 +1,3 @@
-import type { Sql } from '../database/sql.ts';
 import { displayNames, readCatalog } from '../revenuecat/catalog-names.ts';
 import { readHistoryWithSources, readSubscriber, type TimelineEntry } from '../subscribers/store.ts';
 import { deriveSummary } from '../subscribers/summary-store.ts';
@@ -36,11 +35,10 @@ export interface Customer extends CustomerState {
  * @param appUserId proven by the workspace's own key, or by a contact in a request that Intercom signed
  */
 export async function findCustomers(
-  sql: Sql,
+  { readDatabase: sql, now }: AppContext,
   workspaceId: string,
-  options: { appUserId: string; nowMs: number },
+  appUserId: string,
 ): Promise<Customer[]> {
-  const { appUserId, nowMs } = options;
   if (isBlockedId(appUserId)) return [];
   const found = await sql.query<{ subscriber_id: string; can_refresh: boolean }>(
     `select i.subscriber_id, bool_or(p.api_key is not null and p.api_key_state <> 'rejected') as can_refresh
@@ -60,7 +58,7 @@ export async function findCustomers(
       if (!subscriber) return null;
       const { projectId, appUserIds, snapshot, snapshotAtMs } = subscriber;
       const names = displayNames(await readCatalog(sql, workspaceId, projectId));
-      const state = deriveState(history.events, snapshot, nowMs);
+      const state = deriveState(history.events, snapshot, now());
       const ownHistory = history.own;
       return { subscriberId, projectId, appUserIds, state, names, ownHistory, snapshotAtMs, canRefresh };
     }),

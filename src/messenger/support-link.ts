@@ -1,8 +1,9 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import type { Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
-import type { SecretBox, SecretLocation } from '../workspaces/secrets.ts';
+import type { AppContext } from '../workspaces/app-context.ts';
+import { hashSecret, type SecretLocation } from '../workspaces/secrets.ts';
 
 type Purpose = 'link' | 'session';
 
@@ -27,35 +28,27 @@ const grantSchema = z.object({
 /** Who may see which customer's page, with which key. */
 export type SupportGrant = Omit<z.infer<typeof grantSchema>, 'expiresAtS'> & { readonly workspaceId: string };
 
-export interface EncryptedGrant {
-  readonly token: string;
-  readonly expiresAtS: number;
-}
-
 /** Authenticated with the token: a link is not accepted as a session, nor in another workspace. */
 const location = (purpose: Purpose, workspaceId: string) =>
   `support-${purpose}:${workspaceId}` as SecretLocation;
 
 /**
  * Support links and their sessions. Both are encrypted with the server's keys, not only signed: an address ends up
- * in logs and histories, and must not tell the customer's id or e-mail.
+ * in logs and histories, and must not tell the customer's id or e-mail. Reading throws AppError 401 `link_expired`,
+ * or `link_invalid` for what is forged or of another workspace.
  */
-export function createSupportLinks(secrets: SecretBox) {
-  const writer =
-    (purpose: Purpose) =>
-    ({ workspaceId, ...grant }: SupportGrant, nowMs: number): EncryptedGrant => {
-      const expiresAtS = Math.floor(nowMs / 1_000) + VALID_S[purpose];
-      const plain = JSON.stringify({ ...grant, expiresAtS });
-      return { token: secrets.encrypt(plain, location(purpose, workspaceId)), expiresAtS };
-    };
-  /** Throws AppError 401 `link_expired` or `link_invalid`: forged, or of another workspace. */
-  const reader =
-    (purpose: Purpose) =>
-    (token: string, workspaceId: string, nowMs: number): SupportGrant => {
-      const { expiresAtS, ...grant } = decrypt(token, location(purpose, workspaceId));
-      if (nowMs / 1_000 >= expiresAtS) throw expiredLink();
-      return { workspaceId, ...grant };
-    };
+export function createSupportLinks({ secrets, now }: Pick<AppContext, 'secrets' | 'now'>) {
+  function write(purpose: Purpose, { workspaceId, ...grant }: SupportGrant) {
+    const expiresAtS = Math.floor(now() / 1_000) + VALID_S[purpose];
+    const plain = JSON.stringify({ ...grant, expiresAtS });
+    return { token: secrets.encrypt(plain, location(purpose, workspaceId)), expiresAtS };
+  }
+
+  function read(purpose: Purpose, token: string, workspaceId: string): SupportGrant {
+    const { expiresAtS, ...grant } = decrypt(token, location(purpose, workspaceId));
+    if (now() / 1_000 >= expiresAtS) throw expiredLink();
+    return { workspaceId, ...grant };
+  }
 
   function decrypt(token: string, at: SecretLocation): z.infer<typeof grantSchema> {
     try {
@@ -65,13 +58,12 @@ export function createSupportLinks(secrets: SecretBox) {
     }
   }
 
-  const newLink = writer('link');
   return {
-    newLink: (grant: Omit<SupportGrant, 'linkId'>, nowMs: number): EncryptedGrant =>
-      newLink({ ...grant, linkId: randomBytes(12).toString('base64url') }, nowMs),
-    newSession: writer('session'),
-    readLink: reader('link'),
-    readSession: reader('session'),
+    newLink: (grant: Omit<SupportGrant, 'linkId'>) =>
+      write('link', { ...grant, linkId: randomBytes(12).toString('base64url') }),
+    newSession: (grant: SupportGrant) => write('session', grant),
+    readLink: (token: string, workspaceId: string) => read('link', token, workspaceId),
+    readSession: (token: string, workspaceId: string) => read('session', token, workspaceId),
   };
 }
 
@@ -95,11 +87,7 @@ export async function useLink(
   const rows = await sql.query(
     `insert into used_support_links (workspace_id, link_hash, expires_at)
      values ($1, $2, $3) on conflict do nothing returning 1`,
-    [
-      workspaceId,
-      createHash('sha256').update(linkId).digest('base64url'),
-      new Date(nowMs + VALID_S.link * 1_000),
-    ],
+    [workspaceId, hashSecret(linkId), new Date(nowMs + VALID_S.link * 1_000)],
   );
   return rows.length > 0;
 }

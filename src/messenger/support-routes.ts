@@ -85,7 +85,7 @@ interface SupportSite {
 export function supportRouter(context: AppContext, script: Asset): Router {
   const eta = new Eta({ views: join(import.meta.dirname, 'views'), autoEscape: true, cache: true });
   const style = toAsset(readFileSync(join(import.meta.dirname, 'assets', 'support.css'), 'utf8'));
-  const site = { context, links: createSupportLinks(context.secrets), eta, style, script };
+  const site = { context, links: createSupportLinks(context), eta, style, script };
   const router = Router({ strict: true, caseSensitive: true });
   const cached = (type: string, { content }: Asset): RequestHandler => {
     return (_req, res) => void res.set('Cache-Control', 'public, max-age=86400').type(type).send(content);
@@ -124,9 +124,7 @@ async function show(site: SupportSite, req: Request, res: Response): Promise<voi
   const { grant, holder } = await open(site, req);
   const { workspaceId, region, timezone } = holder;
   const messages = messagesOf(req, grant.locale, timezone);
-  const nowMs = context.now();
-  const appUserId = grant.user.userId;
-  const customers = await findCustomers(context.readDatabase, workspaceId, { appUserId, nowMs });
+  const customers = await findCustomers(context, workspaceId, grant.user.userId);
   refreshStale(context, workspaceId, customers);
   const identity = signToken(site, grant, { holder, customer: customers[0] ?? null });
   if (req.query.token !== undefined) setSession(site, grant, res);
@@ -134,7 +132,7 @@ async function show(site: SupportSite, req: Request, res: Response): Promise<voi
   const html = eta.render('./support', {
     language: messages.language,
     t: messages.t,
-    view: viewCustomer(customers, messages, nowMs),
+    view: viewCustomer(customers, messages, context.now()),
     maxHistory: MAX_HISTORY,
     boot: {
       appId: workspaceId,
@@ -164,27 +162,23 @@ async function renewToken(site: SupportSite, req: Request, res: Response): Promi
 /** Throws AppError 401 for a link or session that is not valid or no longer valid. */
 async function open(site: SupportSite, req: Request): Promise<{ grant: SupportGrant; holder: KeyHolder }> {
   const { context, links } = site;
-  const { database } = context;
-  const nowMs = context.now();
   const workspaceId = String(req.params.workspaceId);
   const cookie = parseCookie(req.headers.cookie ?? '')[cookieOf(context.config.production)] ?? '';
   const token = req.query.token;
   const isLink = typeof token === 'string' && req.method === 'GET';
-  const grant = isLink
-    ? links.readLink(token, workspaceId, nowMs)
-    : links.readSession(cookie, workspaceId, nowMs);
+  const grant = isLink ? links.readLink(token, workspaceId) : links.readSession(cookie, workspaceId);
   // Not from a replica: a key that was just revoked must not open anything.
-  const holder = await findKeyHolder(database, workspaceId, { keyId: grant.keyId });
+  const holder = await findKeyHolder(context.database, workspaceId, { keyId: grant.keyId });
   if (!holder || holder.isRevoked) throw invalidLink();
-  const isReopened = isLink && !(await useLink(database, grant, nowMs));
+  const isReopened = isLink && !(await useLink(context.database, grant, context.now()));
   if (isReopened && !hasOpened(site, grant, cookie)) throw expiredLink();
   return { grant, holder };
 }
 
 /** A link opens once; the browser that opened it, which has its session, may load the same address again. */
-function hasOpened({ context, links }: SupportSite, grant: SupportGrant, cookie: string): boolean {
+function hasOpened({ links }: SupportSite, grant: SupportGrant, cookie: string): boolean {
   try {
-    return links.readSession(cookie, grant.workspaceId, context.now()).linkId === grant.linkId;
+    return links.readSession(cookie, grant.workspaceId).linkId === grant.linkId;
   } catch (error) {
     if (error instanceof AppError) return false;
     throw error;
@@ -208,7 +202,7 @@ function signToken(
 }
 
 function setSession({ context, links }: SupportSite, grant: SupportGrant, res: Response): void {
-  const { token, expiresAtS } = links.newSession(grant, context.now());
+  const { token, expiresAtS } = links.newSession(grant);
   const cookie = stringifySetCookie({
     name: cookieOf(context.config.production),
     value: token,

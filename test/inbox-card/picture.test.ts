@@ -28,10 +28,13 @@ describe('the picture of the subscription', () => {
     return (image?.url ?? '').replace('https://app.test', product.server.url);
   };
 
-  test('the timeline shows it with its legend, and its address answers a PNG of that size to any browser', async () => {
-    for (const story of ['grace_period', 'long_history']) {
+  test('the timeline shows it with a legend of what is drawn, and its address answers a PNG of that size to any browser', async () => {
+    for (const [story, legend] of [
+      ['grace_period', /^🟩\u00a0paid {2}🟨\u00a0grace period {2}●\u00a0payment {2}▲\u00a0failed payment$/m],
+      ['long_history', /^🟩\u00a0paid {2}●\u00a0payment {2}▲\u00a0failed payment {2}✕\u00a0cancellation$/m],
+    ] as const) {
       const { timeline, image } = await imageOf(story);
-      assert.match(timeline.text, /🟩\u00a0paid {2}🟨\u00a0grace period/);
+      assert.match(timeline.text, legend);
       const response = await fetch(await addressOf(story));
       const png = Buffer.from(await response.arrayBuffer());
       assert.equal(response.status, 200);

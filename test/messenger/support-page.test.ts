@@ -95,8 +95,8 @@ describe('the link', () => {
   });
 
   it('is refused when forged, from another workspace, or not a link', async () => {
-    const { nowMs } = site.clock;
-    const links = createSupportLinks(secrets);
+    const { now } = site.context;
+    const links = createSupportLinks({ secrets, now });
     const user = { userId: 'user-1', email: null, name: null };
     const grant = { workspaceId: 'abc123', keyId, user, locale: null };
     const { path } = await makeLink();
@@ -109,9 +109,9 @@ describe('the link', () => {
       '',
       'nonsense',
       changed,
-      createSupportLinks(otherBox).newLink(grant, nowMs).token,
-      links.newSession({ ...grant, linkId: 'x' }, nowMs).token,
-      links.newLink({ ...grant, keyId: randomUUID() }, nowMs).token,
+      createSupportLinks({ secrets: otherBox, now }).newLink(grant).token,
+      links.newSession({ ...grant, linkId: 'x' }).token,
+      links.newLink({ ...grant, keyId: randomUUID() }).token,
       jwt.sign({ user_id: 'user-1' }, MESSENGER_SECRET),
     ];
     for (const token of forged) {
@@ -119,8 +119,8 @@ describe('the link', () => {
       assert.match(answer.text, /cannot be opened/);
       assert.equal(answer.headers['set-cookie'], undefined);
     }
-    assert.equal(links.readLink(good, 'abc123', nowMs).user.userId, 'user-1');
-    assert.throws(() => links.readLink(good, 'other1', nowMs), { code: 'link_invalid' });
+    assert.equal(links.readLink(good, 'abc123').user.userId, 'user-1');
+    assert.throws(() => links.readLink(good, 'other1'), { code: 'link_invalid' });
     await supertest(site.app).get(path.replace('abc123', 'other1')).expect(401);
     await supertest(site.app).get(`${path}&token=${good}`).expect(401);
     await supertest(site.app).get('/support/abc123').expect(401);
