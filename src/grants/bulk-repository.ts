@@ -269,48 +269,6 @@ export async function listCustomers(
   );
 }
 
-/** Which customers a filter takes; every condition that is set must hold. */
-export interface CustomerFilter {
-  readonly statuses: readonly string[];
-  readonly productId: string | null;
-  readonly lookupKey: string | null;
-  /** Access ended within this many days. */
-  readonly expiredWithinDays: number | null;
-}
-
-/** Everything that a customer has or had: bought, and granted. */
-const BOUGHT = `jsonb_array_elements(s.summary->'state'->'subscriptions' || (s.summary->'state'->'grants')
-                                     || (s.summary->'state'->'consumables')) as b`;
-
-/** App user ids, one for each subscriber of the project that the filter takes. */
-export async function findCustomers(
-  sql: Sql,
-  of: { readonly workspaceId: string; readonly projectId: string },
-  filter: CustomerFilter,
-): Promise<string[]> {
-  const rows = await sql.query<{ app_user_id: string }>(
-    `select distinct on (s.subscriber_id) i.app_user_id
-       from subscriber_summaries s
-       join subscriber_ids i on i.workspace_id = $1 and i.subscriber_id = s.subscriber_id
-      where s.workspace_id = $1 and i.project_id = $2
-        and (cardinality($3::text[]) = 0 or s.summary->'state'->>'status' = any($3))
-        and ($4::text is null or exists (select 1 from ${BOUGHT} where b->>'productId' = $4))
-        and ($5::text is null or exists (select 1 from ${BOUGHT} where b->'entitlements' ? $5))
-        and ($6::float8 is null
-             or (s.summary->'state'->'primary'->>'expiredAtMs')::float8 > extract(epoch from now()) * 1000 - $6 * 86400000)
-      order by s.subscriber_id, i.app_user_id like '$RCAnonymousID:%', i.app_user_id`,
-    [
-      of.workspaceId,
-      of.projectId,
-      filter.statuses,
-      filter.productId,
-      filter.lookupKey,
-      filter.expiredWithinDays,
-    ],
-  );
-  return rows.map((row) => row.app_user_id);
-}
-
 /** Bulk grants of all workspaces that a worker should be at. */
 export async function listActiveBulkGrants(sql: Sql): Promise<BulkKey[]> {
   return sql.query<BulkKey>(

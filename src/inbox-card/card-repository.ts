@@ -1,5 +1,6 @@
 import { createBatcher, keyed } from '../database/batcher.ts';
 import { epochMs, type Sql } from '../database/sql.ts';
+import { readStoredSummaries } from '../subscribers/summary-store.ts';
 import type { StoredSummary, SummaryValidity } from '../subscription/summary.ts';
 import { PROJECT_COLUMNS, type Project, toProject } from '../workspaces/projects.ts';
 import { type StoredWorkspace, toWorkspace, WORKSPACE_COLUMNS, type Workspace } from '../workspaces/store.ts';
@@ -152,20 +153,4 @@ async function readCards(
     if (connected.has(candidate.projectId)) found[nr - 1]?.push(candidate);
   }
   return found.map((own) => ({ workspace, projects, candidates: own }));
-}
-
-/** Stored summaries by subscriber. */
-async function readStoredSummaries(
-  sql: Sql,
-  workspaceId: string,
-  subscriberIds: readonly string[],
-): Promise<Map<string, StoredSummary>> {
-  const rows = await sql.query<StoredSummary & { subscriberId: string }>(
-    `select subscriber_id as "subscriberId", format, version::float8, summary,
-            ${epochMs('valid_until')} as "validUntilMs"
-       from subscriber_summaries where workspace_id = $1 and subscriber_id = any($2)`,
-    [workspaceId, subscriberIds],
-    'read-stored-summaries',
-  );
-  return new Map(rows.map((row) => [row.subscriberId, row]));
 }

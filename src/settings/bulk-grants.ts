@@ -3,11 +3,11 @@ import { z } from 'zod';
 import { notFound } from '../errors.ts';
 import { listEntitlements } from '../grants/access.ts';
 import { changeBulkGrant, draftBulkGrant, startBulkGrant } from '../grants/bulk.ts';
+import { findCustomers } from '../grants/bulk-filter.ts';
 import { leftOutText, parseCustomerList } from '../grants/bulk-list.ts';
 import {
   type BulkEvent,
   type BulkGrant,
-  findCustomers,
   listBulkGrants,
   listCustomers,
   readBulkGrant,
@@ -66,7 +66,7 @@ const draftForm = form(
     const filter = pasted.length > 0 ? undefined : FILTERS[values.filter];
     const appUserIds = filter
       ? await findCustomers(
-          request.sql,
+          context,
           { workspaceId, projectId: project.projectId },
           {
             statuses: filter.statuses,
@@ -154,8 +154,9 @@ export const undoBulkGrantPage = confirmationPage({
   async describe(request) {
     const bulk = await bulkOf(request);
     const { byState } = await readProgress(request.context.database, bulk);
+    const count = byState.granted ?? 0;
     return {
-      heading: `Undo ${bulk.entitlementName} for ${(byState.granted ?? 0).toLocaleString('en-US')} customers?`,
+      heading: `Undo ${bulk.entitlementName} for ${count.toLocaleString('en-US')} ${count === 1 ? 'customer' : 'customers'}?`,
       effects: [
         'What this grant gave is removed in RevenueCat. Customers lose it immediately.',
         'Access that was granted before is granted again until its end; what customers bought stays.',

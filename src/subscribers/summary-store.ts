@@ -1,7 +1,13 @@
-import type { Sql } from '../database/sql.ts';
-import { SUMMARY_FORMAT, type SubscriberSummary, summarize, validUntil } from '../subscription/summary.ts';
+import { type Database, epochMs, type Sql } from '../database/sql.ts';
+import {
+  type StoredSummary,
+  SUMMARY_FORMAT,
+  type SubscriberSummary,
+  summarize,
+  validUntil,
+} from '../subscription/summary.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
-import { type HistorySource, readHistoryWithSources, readSubscriber } from './store.ts';
+import { type HistorySource, readHistories, readSubscribers } from './store.ts';
 
 export interface NewSummary {
   readonly subscriberId: string;
@@ -49,23 +55,77 @@ export async function saveSummaries(
   );
 }
 
+/** Stored summaries by subscriber. */
+export async function readStoredSummaries(
+  sql: Sql,
+  workspaceId: string,
+  subscriberIds: readonly string[],
+): Promise<Map<string, StoredSummary>> {
+  const rows = await sql.query<StoredSummary & { subscriberId: string }>(
+    `select subscriber_id as "subscriberId", format, version::float8, summary,
+            ${epochMs('valid_until')} as "validUntilMs"
+       from subscriber_summaries where workspace_id = $1 and subscriber_id = any($2)`,
+    [workspaceId, subscriberIds],
+    'read-stored-summaries',
+  );
+  return new Map(rows.map((row) => [row.subscriberId, row]));
+}
+
 /** Derives a summary from the whole history and stores it in the background for the next reader. */
 export async function deriveSummary(
   { database, readDatabase, logger, now }: AppContext,
   workspaceId: string,
-  { subscriberId, version }: Pick<NewSummary, 'subscriberId' | 'version'>,
-): Promise<{ summary: SubscriberSummary; sources: readonly HistorySource[] }> {
-  const nowMs = now();
-  const [subscriber, { events, sources }] = await Promise.all([
-    readSubscriber(readDatabase, workspaceId, subscriberId),
-    readHistoryWithSources(readDatabase, workspaceId, subscriberId),
+  subscriber: SubscriberVersion,
+): Promise<Derived> {
+  const [derived] = await derive(readDatabase, workspaceId, { subscribers: [subscriber], nowMs: now() });
+  if (!derived) throw new Error('No history was read');
+  storeDerived(database, workspaceId, [derived]).catch((error: unknown) =>
+    logger.warn(
+      { err: error, workspaceId, subscriberId: subscriber.subscriberId },
+      'could not store a summary',
+    ),
+  );
+  return derived;
+}
+
+/** The same for many subscribers, by id, and stores before it resolves. */
+export async function deriveSummaries(
+  database: Database,
+  workspaceId: string,
+  of: { readonly subscribers: readonly SubscriberVersion[]; readonly nowMs: number },
+): Promise<Map<string, SubscriberSummary>> {
+  const derived = await derive(database, workspaceId, of);
+  await storeDerived(database, workspaceId, derived);
+  return new Map(derived.map(({ subscriberId, summary }) => [subscriberId, summary]));
+}
+
+type SubscriberVersion = Pick<NewSummary, 'subscriberId' | 'version'>;
+type Derived = NewSummary & { readonly sources: readonly HistorySource[] };
+
+async function derive(
+  sql: Sql,
+  workspaceId: string,
+  { subscribers, nowMs }: { readonly subscribers: readonly SubscriberVersion[]; readonly nowMs: number },
+): Promise<Derived[]> {
+  const ids = subscribers.map(({ subscriberId }) => subscriberId);
+  const [stored, histories] = await Promise.all([
+    readSubscribers(sql, workspaceId, ids),
+    readHistories(sql, workspaceId, ids),
   ]);
-  const summary = summarize(events, subscriber?.snapshot ?? null, nowMs);
-  // A summary with another subscriber's purchases in it would not notice that one's late events.
-  if (sources.length === 1) {
-    saveSummaries(database, workspaceId, [{ subscriberId, version, summary, nowMs }]).catch(
-      (error: unknown) => logger.warn({ err: error, workspaceId, subscriberId }, 'could not store a summary'),
-    );
-  }
-  return { summary, sources };
+  return subscribers.flatMap(({ subscriberId, version }) => {
+    const history = histories.get(subscriberId);
+    if (!history) return [];
+    const summary = summarize(history.events, stored.get(subscriberId)?.snapshot ?? null, nowMs);
+    return [{ subscriberId, version, summary, nowMs, sources: history.sources }];
+  });
+}
+
+/** A summary with another subscriber's purchases in it would not notice that one's late events. */
+async function storeDerived(
+  database: Database,
+  workspaceId: string,
+  derived: readonly Derived[],
+): Promise<void> {
+  const own = derived.filter(({ sources }) => sources.length === 1);
+  if (own.length > 0) await saveSummaries(database, workspaceId, own);
 }

@@ -79,12 +79,16 @@ function prune(event: LifecycleEvent & { projectId?: string; delivery?: unknown 
 
 /** Until when time alone changes nothing, epoch ms. */
 export function validUntil(state: SubscriberState, nowMs: number): number {
-  const timesMs = [...state.subscriptions, ...state.grants, ...state.sandbox].flatMap(
+  return Math.min(nowMs + MAX_VALID_MS, ...changesOf(state).filter((atMs) => atMs > nowMs));
+}
+
+/** When time alone changes the state. */
+function changesOf(state: SubscriberState): number[] {
+  const times = [...state.subscriptions, ...state.grants, ...state.sandbox].flatMap(
     ({ endsAtMs, accessEndsAtMs, resumesAtMs }) => [endsAtMs, accessEndsAtMs, resumesAtMs],
   );
-  timesMs.push(...state.entitlements.map(({ endsAtMs }) => endsAtMs));
-  const ahead = timesMs.filter((atMs): atMs is number => atMs !== null && atMs > nowMs);
-  return Math.min(nowMs + MAX_VALID_MS, ...ahead);
+  times.push(...state.entitlements.map(({ endsAtMs }) => endsAtMs));
+  return times.filter((atMs) => atMs !== null);
 }
 
 /** Tells whether a stored summary may be used. */
@@ -106,4 +110,17 @@ export function isUsable(
   nowMs: number,
 ): stored is SummaryValidity {
   return stored?.format === SUMMARY_FORMAT && stored.version === version && nowMs < stored.validUntilMs;
+}
+
+/**
+ * The same without the limit of a day, for lists of many customers: whether nothing that the state names has come
+ * since.
+ */
+export function isStillTrue(
+  stored: StoredSummary | undefined,
+  version: number,
+  nowMs: number,
+): stored is StoredSummary {
+  if (stored?.format !== SUMMARY_FORMAT || stored.version !== version) return false;
+  return !changesOf(stored.summary.state).some((atMs) => atMs >= stored.validUntilMs && atMs <= nowMs);
 }
