@@ -210,12 +210,12 @@ export async function pruneErased(
   );
 }
 
-/** Often enough for the settings page and the health check to show that webhooks arrive. */
+/** Often enough for the settings page and the health check to show that webhooks arrive, again after a refused one. */
 export async function markReceived(sql: Sql, { workspaceId, projectId }: ProjectKey): Promise<void> {
   await sql.query(
     `update projects set last_received_at = now()
       where workspace_id = $1 and project_id = $2
-        and (last_received_at is null or last_received_at < now() - interval '5 seconds')`,
+        and (last_received_at is null or last_received_at < greatest(now() - interval '5 seconds', last_refused_at))`,
     [workspaceId, projectId],
     'mark-received',
   );

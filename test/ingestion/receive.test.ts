@@ -162,6 +162,9 @@ describe('receiving', () => {
     );
     await receive({ event: eventBody({ id: 'taken-again' }) });
     assert.equal(await refusal(), null);
+    await rows('update projects set last_refused_at = now()');
+    await receive({ event: eventBody({ id: 'taken-within-seconds' }) });
+    assert.equal(await refusal(), null, 'also when one was taken shortly before the refused one');
   });
 
   test('takes unknown types, values of the wrong kind and events that name nobody', async () => {
