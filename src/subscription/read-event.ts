@@ -14,7 +14,13 @@ const text = z
   .catch(null);
 const capitals = text.transform((value) => value?.toUpperCase() ?? null);
 const number = z
-  .number()
+  .union([
+    z.number(),
+    z
+      .string()
+      .regex(/^-?\d+(?:\.\d+)?$/)
+      .transform(Number),
+  ])
   .nullish()
   .transform((value) => (value == null || !Number.isFinite(value) ? null : value))
   .catch(null);

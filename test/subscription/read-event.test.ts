@@ -30,6 +30,19 @@ describe('reading an event', () => {
     assert.equal(event.expiresAtMs, null);
   });
 
+  test('a number that is sent as a string is read', () => {
+    const fields = {
+      event_timestamp_ms: '1795735834123',
+      expiration_at_ms: '1798327834000',
+      currency: 'USD',
+    };
+    const event = readEvent({ type: 'CANCELLATION', ...fields, price: '-9.99' }, received);
+    assert.equal(event.atMs, 1795735834123);
+    assert.equal(event.expiresAtMs, 1798327834000, 'without an end the access would last forever');
+    assert.deepEqual(event.price, { amountMinor: -999, currency: 'USD' });
+    assert.equal(readEvent({ price: '' }, received).priceUsdCents, null);
+  });
+
   test('a time before there was one counts as absent', () => {
     const at = (fields: Record<string, unknown>): number =>
       readEvent({ type: 'RENEWAL', ...fields }, received).atMs;
