@@ -1,7 +1,7 @@
 import type { Config } from '../config.ts';
 import type { Database } from '../database/sql.ts';
 import { createHttpClient } from '../http/client.ts';
-import { intercomApiUrl } from '../intercom/client.ts';
+import { INTERCOM_VERSION, intercomApiUrl } from '../intercom/client.ts';
 import { withTimeout } from '../time.ts';
 import { createPlatformClients, type PlatformClients } from '../workspaces/app-context.ts';
 import { listProjects, type Project } from '../workspaces/projects.ts';
@@ -53,8 +53,9 @@ export async function prepareOutside(
   const { config, now, isPublicUrlWrong = false } = context;
   const http = createHttpClient({ timeout: CALL_TIMEOUT_MS });
   const request: Ask = (url) => http.get(url);
+  const askIntercom: Ask = (url) => http.get(url, { headers: { 'Intercom-Version': INTERCOM_VERSION } });
   const clocks = await Promise.all([
-    readServerClock('Intercom', intercomApiUrl(config.intercom.apiUrl, 'US'), { ask: request, now }),
+    readServerClock('Intercom', intercomApiUrl(config.intercom.apiUrl, 'US'), { ask: askIntercom, now }),
     readServerClock('RevenueCat', config.revenueCatApiUrl, { ask: request, now }),
   ]);
   return { config, isPublicUrlWrong, clocks, ask: context.ask ?? request };

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { AxiosError } from 'axios';
 import { type Config, readConfig } from '../../src/config.ts';
 import type { CheckResult } from '../../src/doctor/check.ts';
-import { type DoctorContext, runDoctor } from '../../src/doctor/run.ts';
+import { type DoctorContext, prepareOutside, runDoctor } from '../../src/doctor/run.ts';
 import { interpretEvent } from '../../src/ingestion/interpret.ts';
 import { createRefusalNotes } from '../../src/ingestion/routes.ts';
 import { storeEvents } from '../../src/ingestion/store-events.ts';
@@ -104,6 +106,19 @@ describe('doctor', () => {
       ask: async () => healthy,
       ...changes,
     });
+
+  it('names the API version when it reads the clock of Intercom', async () => {
+    const versions: unknown[] = [];
+    const server = createServer((req, res) => {
+      versions.push(req.headers['intercom-version']);
+      res.end();
+    });
+    await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
+    const apiUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    await prepareOutside({ config: { ...config, intercom: { ...config.intercom, apiUrl } }, now: Date.now });
+    server.close();
+    assert.deepEqual(versions, ['2.16']);
+  });
 
   const failing = (findings: readonly CheckResult[]) =>
     findings.filter(({ status }) => status !== 'ok').map(({ check, status }) => `${check}: ${status}`);
