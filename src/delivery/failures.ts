@@ -15,7 +15,7 @@ export const RETRY_FOR_MS = 3 * DAY_MS;
 const FIRST_DELAY_MS = 500;
 const MAX_DELAY_MS = 3_600_000;
 
-/** Problems of the whole workspace that an admin can fix while the events wait. */
+/** Problems of the whole workspace that an admin can fix while the events wait, however long that takes. */
 const FIXABLE: ReadonlySet<ErrorCode> = new Set(['intercom_scope_missing', 'intercom_plan_restricted']);
 
 /** What to do after a failed call. */
@@ -32,7 +32,7 @@ export type Decision =
 
 /**
  * Decides what to do after a failed call. Retries use exponential backoff with jitter in its upper half:
- * 0.5 s, 1 s, 2 s … one hour, for three days.
+ * 0.5 s, 1 s, 2 s … one hour, for three days; a missing plan or permission is waited for without end.
  *
  * @param attempt.attempts failed attempts so far, this one included
  * @param attempt.random uniform in [0, 1)
@@ -52,18 +52,20 @@ export function decide(
     case 'reauthorize':
       return { kind: 'disconnect' };
     case 'give_up':
-      if (!FIXABLE.has(error.code)) return { kind: 'fail' };
-      return retryOrFail(attempt);
+      return FIXABLE.has(error.code) ? { kind: 'retry', atMs: nextTry(attempt) } : { kind: 'fail' };
     default:
       return retryOrFail(attempt);
   }
 }
 
 function retryOrFail(attempt: Parameters<typeof decide>[1]): Decision {
-  const exponential = FIRST_DELAY_MS * 2 ** Math.min(attempt.attempts - 1, 20);
-  const ceiling = Math.min(exponential, MAX_DELAY_MS);
-  const atMs = Math.round(attempt.nowMs + ceiling / 2 + (ceiling / 2) * attempt.random);
+  const atMs = nextTry(attempt);
   return atMs - attempt.firstTriedAtMs > RETRY_FOR_MS ? { kind: 'fail' } : { kind: 'retry', atMs };
+}
+
+function nextTry({ attempts, nowMs, random }: Parameters<typeof decide>[1]): number {
+  const ceiling = Math.min(FIRST_DELAY_MS * 2 ** Math.min(attempts - 1, 20), MAX_DELAY_MS);
+  return Math.round(nowMs + ceiling / 2 + (ceiling / 2) * random);
 }
 
 const LOOKUP_DELAYS_MS = [600_000, 3_600_000, 6 * 3_600_000, DAY_MS, 2 * DAY_MS, 4 * DAY_MS, 7 * DAY_MS];

@@ -14,18 +14,17 @@ export async function savePlan(
   // The event's row is read by its key, whatever the planner expects: it knows the subscriber after a merge.
   await sql.query(
     `insert into event_deliveries as d (workspace_id, subscriber_id, project_id, event_id, received_at, sent_name,
-                                        sent_at_s, first_tried_at, reason, not_sent)
+                                        sent_at_s, reason, not_sent)
      select $1, e.subscriber_id, p.project_id, p.event_id, e.received_at, p.name, p.at_s,
-            case when p.name is not null then p.now end, p.reason, case when p.name is null then 'skipped' end
-       from unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], ${clocks('$2::text[]')})
-            as p (event_id, project_id, name, at_s, reason, now)
+            p.reason, case when p.name is null then 'skipped' end
+       from unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[])
+            as p (event_id, project_id, name, at_s, reason)
       cross join lateral (select e.subscriber_id, e.received_at from events e
                            where e.workspace_id = $1 and e.project_id = p.project_id and e.event_id = p.event_id
                              and e.side = 'customer' offset 0) e
      on conflict (workspace_id, subscriber_id, project_id, event_id) do update
         set sent_name = coalesce(excluded.sent_name, d.sent_name),
             sent_at_s = coalesce(excluded.sent_at_s, d.sent_at_s),
-            first_tried_at = coalesce(d.first_tried_at, excluded.first_tried_at),
             not_sent = excluded.not_sent,
             reason = coalesce(excluded.reason, d.reason)
       where d.delivered_at is null and d.not_sent is null`,
@@ -126,7 +125,8 @@ export interface Outcome {
 }
 
 /**
- * Writes the delivery log and the outcomes of events of one project. No event may be in it twice.
+ * Writes the delivery log and the outcomes of events of one project. No event may be in it twice. The days of
+ * retrying begin with the first failed attempt that counts: an event may have waited for its contact for weeks.
  *
  * The log comes first: if the process dies in between, the events are sent again under the same names and seconds,
  * and the log then shows both attempts.
@@ -172,6 +172,10 @@ async function updateDeliveries(
             not_sent = case when o.state = 'failed' then 'failed' end,
             reason = o.reason,
             attempts = d.attempts + o.counts,
+            first_tried_at = coalesce(
+              d.first_tried_at,
+              case when o.counts > 0 and o.reason not in ('intercom_scope_missing', 'intercom_plan_restricted')
+                   then o.now end),
             next_try_at = to_timestamp(o.next_try_ms / 1000.0),
             contact_id = coalesce(o.contact_id, d.contact_id)
        from unnest($3::uuid[], $4::text[], $5::text[], $6::text[], $7::integer[], $8::bigint[], $9::text[],

@@ -164,6 +164,14 @@ describe('retrying', () => {
     assert.equal(decide({ code: 'intercom_rejected', remedy: { kind: 'give_up' } }, first).kind, 'fail');
   });
 
+  test('waits for a missing plan or permission longer than three days', () => {
+    const attempt = { attempts: 80, firstTriedAtMs: 0, nowMs: 2 * RETRY_FOR_MS, random: 0.5 };
+    for (const code of ['intercom_scope_missing', 'intercom_plan_restricted'] as const) {
+      const decision = decide({ code, remedy: { kind: 'give_up' } }, attempt);
+      assert.deepEqual(decision, { kind: 'retry', atMs: attempt.nowMs + 2_700_000 });
+    }
+  });
+
   test('each failure has one decision; a missing plan or permission is retried', () => {
     const first = { attempts: 1, firstTriedAtMs: 0, nowMs: 0, random: 0 };
     const cases: [ErrorCode, Remedy, Decision][] = [

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, test } from 'node:test';
+import { wakeForContact } from '../../src/contacts/repository.ts';
 import { deleteOldAttempts } from '../../src/delivery/jobs.ts';
 import { replayEvents } from '../../src/delivery/replay.ts';
 import { DAY_MS } from '../support/events.ts';
@@ -204,6 +205,31 @@ describe('Intercom’s rules', () => {
       1,
     );
     await deliver(`${id}-1`);
+  });
+
+  test('the three days of retrying do not include the time that an event waited', async () => {
+    const [waiting, refused] = [customer(), customer()];
+    await receive(world, waiting, { id: `${waiting}-1` });
+    await reason(`${waiting}-1`, 'waiting_for_contact');
+    world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: refused });
+    const off = world.intercom.faults.add({ pathPrefix: '/events', status: 403 });
+    await receive(world, refused, { id: `${refused}-1` });
+    await reason(`${refused}-1`, 'intercom_scope_missing');
+    await until(async () => !(await isDue(refused)), 'the end of the attempt');
+    off();
+    await world.db.database.query(
+      `update event_deliveries set first_tried_at = first_tried_at - interval '7 days' where workspace_id = $1`,
+      [WORKSPACE_ID],
+    );
+    world.intercom.faults.add({ pathPrefix: '/events', status: 500, times: 2 });
+    world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: waiting });
+    await wakeForContact(world.db.database, WORKSPACE_ID, {
+      contactId: 'x',
+      externalId: waiting,
+      email: null,
+    });
+    await deliver(`${waiting}-1`);
+    await deliver(`${refused}-1`);
   });
 
   test('a new webhook does not shorten the wait of the one before it, and keeps the order', async () => {
