@@ -135,6 +135,7 @@ export async function moveBulkGrant(
 
 export interface ClaimedCustomer {
   readonly appUserId: string;
+  readonly state: BulkCustomerState;
   readonly attempts: number;
   readonly actionId: string | null;
 }
@@ -173,7 +174,7 @@ export async function claimCustomers(
      update bulk_grant_customers c set claimed_until = now() + make_interval(secs => $4)
        from free
       where c.workspace_id = $1 and c.bulk_grant_id = $2 and c.app_user_id = free.app_user_id
-     returning c.app_user_id as "appUserId", c.attempts, c.action_id as "actionId"`,
+     returning c.app_user_id as "appUserId", c.state, c.attempts, c.action_id as "actionId"`,
     [workspaceId, bulkGrantId, claim.limit, CLAIM_SECONDS],
   );
 }

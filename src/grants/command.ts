@@ -9,9 +9,9 @@ import {
   requireWorkspace,
   withCommandContext,
 } from '../workspaces/command-context.ts';
-import { changeBulkGrant, draftBulkGrant, runBulkGrant, startBulkGrant } from './bulk.ts';
-import { leftOutText, parseCustomerList } from './bulk-list.ts';
+import { changeBulkGrant, draftBulkGrant, leftOutText, parseCustomerList, startBulkGrant } from './bulk.ts';
 import { type BulkGrant, listCustomers, readBulkGrant, readProgress } from './bulk-repository.ts';
+import { runBulkGrant } from './bulk-run.ts';
 import { grantJobs } from './jobs.ts';
 import type { Teammate } from './types.ts';
 

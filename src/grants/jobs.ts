@@ -1,7 +1,8 @@
 import type { JobDefinitions } from '../jobs/jobs.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { readWorkspace } from '../workspaces/store.ts';
-import { resumeBulkGrants, runBulkSlice } from './bulk.ts';
+import { resumeBulkGrants } from './bulk.ts';
+import { runBulkSlice } from './bulk-run.ts';
 import { confirmAction, resumeActions } from './confirmation.ts';
 import { sendNotes } from './notes.ts';
 import type { ActionKey } from './repository.ts';

@@ -2,9 +2,14 @@ import { stringify } from 'csv-stringify/sync';
 import { z } from 'zod';
 import { notFound } from '../errors.ts';
 import { listEntitlements } from '../grants/access.ts';
-import { changeBulkGrant, draftBulkGrant, startBulkGrant } from '../grants/bulk.ts';
+import {
+  changeBulkGrant,
+  draftBulkGrant,
+  leftOutText,
+  parseCustomerList,
+  startBulkGrant,
+} from '../grants/bulk.ts';
 import { findCustomers } from '../grants/bulk-filter.ts';
-import { leftOutText, parseCustomerList } from '../grants/bulk-list.ts';
 import {
   type BulkEvent,
   type BulkGrant,

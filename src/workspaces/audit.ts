@@ -1,7 +1,6 @@
 import type { QueryDeepPartialEntity } from 'typeorm';
 import { AuditEntity, type AuditRow, columnsOf } from '../database/entities.ts';
 import type { Entities, Sql } from '../database/sql.ts';
-import type { Admin } from './store.ts';
 
 type AuditRecord = Readonly<Omit<AuditRow, 'auditId' | 'at'>>;
 
@@ -38,7 +37,7 @@ export async function writeAudit({ manager }: Entities, record: AuditRecord): Pr
 /** Records what an admin did outside a conversation. */
 export async function auditAdmin(
   database: Entities,
-  { workspaceId, admin }: { readonly workspaceId: string; readonly admin: Admin },
+  { workspaceId, admin }: { readonly workspaceId: string; readonly admin: AuditRow['actor'] },
   entry: { readonly action: string; readonly details?: AuditRow['details'] },
 ): Promise<void> {
   await writeAudit(database, {

@@ -4,7 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { parseCustomerList } from '../../src/grants/bulk-list.ts';
+import { parseCustomerList } from '../../src/grants/bulk.ts';
 import { BARE_ENVIRONMENT } from '../support/bare-environment.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';

@@ -1,0 +1,213 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import pLimit from 'p-limit';
+import { AppError } from '../errors.ts';
+import { findByAppUserIds } from '../subscribers/find-store.ts';
+import type { AppContext } from '../workspaces/app-context.ts';
+import { type Project, readProject } from '../workspaces/projects.ts';
+import { findNoEffect, ifKnown, readAccess } from './access.ts';
+import { changeBulkGrant, scheduleBulk } from './bulk.ts';
+import {
+  type BulkGrant,
+  type BulkKey,
+  type ClaimedCustomer,
+  type CustomerChange,
+  claimCustomers,
+  hasCustomersLeft,
+  readBulkGrant,
+  setCustomer,
+} from './bulk-repository.ts';
+import {
+  callAndConfirm,
+  callAndConfirmRevoke,
+  confirmAction,
+  inBackground,
+  scheduleConfirm,
+  takeStep,
+} from './confirmation.ts';
+import { endOf } from './grant-rules.ts';
+import { findByKey, readAction, readAgain, storeAction } from './repository.ts';
+import type { Grant } from './types.ts';
+
+/** Customers that a worker claims together, and how many of them it works on at the same time. */
+const BATCH_SIZE = 20;
+const CONCURRENCY = 4;
+/** A job continues in another one after this time, so that a stopping server does not wait for it. */
+const SLICE_MS = 30_000;
+const RETRY_SECONDS = 10;
+const MAX_ATTEMPTS = 20;
+
+/** The job `bulk-grant.run`. */
+export async function runBulkSlice(context: AppContext, key: BulkKey): Promise<void> {
+  if (await runBulkGrant(context, key, Date.now() + SLICE_MS)) await scheduleBulk(context, key, 1);
+}
+
+/**
+ * Works on a bulk grant until it is finished, paused, or time is up. Several workers share it: each claims its
+ * customers. A customer's grant has its own idempotency key and is called once, so a killed worker's customers are
+ * read back, never granted twice.
+ *
+ * @param until stops after this time (epoch ms)
+ * @returns whether there is more to do
+ */
+export async function runBulkGrant(context: AppContext, key: BulkKey, until: number): Promise<boolean> {
+  const patient = inBackground(context);
+  for (;;) {
+    const bulk = await readBulkGrant(context.database, key);
+    const project = bulk && (await readProject(context.database, bulk.workspaceId, bulk.projectId));
+    if (!bulk || !project || (bulk.state !== 'running' && bulk.state !== 'undoing')) return false;
+    const claimed = await claimNext(context, bulk, bulk.state);
+    if (claimed.length > 0) {
+      const limit = pLimit(CONCURRENCY);
+      await Promise.all(claimed.map((customer) => limit(() => workOn(patient, { bulk, project, customer }))));
+    } else if (await hasCustomersLeft(context.database, bulk, bulk.state)) {
+      // Others have the rest, or it is retried soon.
+      if (Date.now() + 1_000 > until) return true;
+      await sleep(1_000);
+    } else {
+      const event = bulk.state === 'undoing' ? 'finish_undo' : 'finish';
+      await changeBulkGrant(context, bulk, { event, by: bulk.decidedBy ?? bulk.admin });
+      return false;
+    }
+    if (Date.now() > until) return true;
+  }
+}
+
+/** What an undo finds last: grants that were called for when it began. They are read back, then removed. */
+const CLAIMED_IN = { running: ['pending'], undoing: ['granted', 'called'] } as const;
+
+async function claimNext(
+  { database }: AppContext,
+  bulk: BulkGrant,
+  state: keyof typeof CLAIMED_IN,
+): Promise<ClaimedCustomer[]> {
+  for (const of of CLAIMED_IN[state]) {
+    const claimed = await claimCustomers(database, bulk, { of, limit: BATCH_SIZE });
+    if (claimed.length > 0) return claimed;
+  }
+  return [];
+}
+
+/** One customer of a bulk grant. */
+interface Task {
+  readonly bulk: BulkGrant;
+  readonly project: Project;
+  readonly customer: ClaimedCustomer;
+}
+
+type Outcome = Omit<CustomerChange, 'appUserId'>;
+
+/** Grants, or undoes, and stores what became of it. */
+async function workOn(context: AppContext, task: Task): Promise<void> {
+  const { bulk, customer } = task;
+  const { appUserId } = customer;
+  const isGranted = customer.state === 'granted';
+  let outcome: Outcome;
+  try {
+    outcome = await (isGranted ? undo : grant)(context, task);
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    const { code } = error;
+    outcome = isGranted ? { ...UNDO_LATER, error: code } : retryOf(customer, code);
+  }
+  await setCustomer(context.database, bulk, { appUserId, ...outcome });
+}
+
+/** Another attempt has an idempotency key of its own. */
+function retryOf({ attempts }: ClaimedCustomer, error: string): Outcome {
+  return attempts + 1 >= MAX_ATTEMPTS
+    ? { state: 'failed', error }
+    : { state: 'pending', error, attempts: attempts + 1, retryInSeconds: RETRY_SECONDS };
+}
+
+async function grant(context: AppContext, task: Task): Promise<Outcome> {
+  const { customer } = task;
+  const granted = await grantOnce(context, task);
+  if (granted === 'no_effect') return { state: 'unchanged' };
+  if (granted === 'unconfirmed') return retryOf(customer, granted);
+  if (typeof granted === 'string') return { state: 'failed', error: granted };
+  const { actionId, error, state, isUnchanged } = granted;
+  if (state === 'confirmed') return { state: isUnchanged ? 'unchanged' : 'granted', actionId };
+  if (state !== 'failed') return { state: 'pending', retryInSeconds: RETRY_SECONDS };
+  // Certainly not granted.
+  const mayRetry = error === 'revenuecat_rate_limited' || error === 'revenuecat_unavailable';
+  return mayRetry ? retryOf(customer, error) : { state: 'failed', actionId, error };
+}
+
+type NoGrant = 'no_effect' | 'unknown_customer' | 'not_imported' | 'unconfirmed' | 'revenuecat_unauthorized';
+
+/** The customer's grant as it is then, or why there is none. */
+async function grantOnce(context: AppContext, { bulk, project, customer }: Task): Promise<Grant | NoGrant> {
+  const { database } = context;
+  const { appUserId, attempts } = customer;
+  const { workspaceId, projectId, lookupKey, entitlementId: target } = bulk;
+  const idempotencyKey = `${bulk.bulkGrantId}|${appUserId}|${attempts}`;
+  const known = await findByKey(database, workspaceId, idempotencyKey);
+  if (known?.kind === 'grant') {
+    await confirmAction(context, known);
+    return readAgain(database, known);
+  }
+  const client = context.revenueCat(project);
+  if (!client) return 'revenuecat_unauthorized';
+  const found = await findByAppUserIds(database, workspaceId, [appUserId]);
+  const subscriberId = found.find((each) => each.projectId === projectId)?.subscriberId;
+  if (subscriberId === undefined) return 'not_imported';
+  const access = await ifKnown(readAccess(client, project.revenueCatProjectId, { appUserId }));
+  if (!access) return 'unknown_customer';
+  const ends = access.endsOf({ id: target, lookupKey });
+  const requestedEndMs = endOf(context.now(), bulk, ends);
+  if (findNoEffect(ends, requestedEndMs)) return 'no_effect';
+  const key = { workspaceId, actionId: randomUUID() };
+  await scheduleConfirm(context, key);
+  const stored = await storeAction(database, {
+    ...key,
+    kind: 'grant',
+    state: 'requested',
+    projectId,
+    subscriberId,
+    appUserId,
+    target,
+    lookupKey,
+    entitlementName: bulk.entitlementName,
+    duration: bulk.duration,
+    start: bulk.start,
+    requestedEndMs,
+    previousEndMs: ends.grantEndMs,
+    reason: bulk.reason,
+    idempotencyKey,
+    admin: bulk.admin,
+    conversationId: null,
+    contactId: null,
+  });
+  if (stored.kind === 'unconfirmed' || stored.kind === 'monthly_limit') return 'unconfirmed';
+  return (await callAndConfirm(context, project, stored.action as Grant)).action;
+}
+
+const UNDO_LATER: Outcome = { state: 'granted', retryInSeconds: RETRY_SECONDS };
+/** RevenueCat has not shown the removal yet. */
+const UNDO_SOON: Outcome = { state: 'granted', retryInSeconds: 2 };
+
+async function undo(context: AppContext, { bulk, project, customer }: Task): Promise<Outcome> {
+  const { workspaceId, decidedBy, admin, reason } = bulk;
+  const action = await readAction(context.database, { workspaceId, actionId: customer.actionId ?? '' });
+  if (action?.kind !== 'grant') return { state: 'undo_failed', error: 'not_found' };
+  let now = action;
+  if (action.state === 'confirmed') {
+    await scheduleConfirm(context, action);
+    const change = { event: 'revoke', revokedBy: decidedBy ?? admin, revokeReason: reason } as const;
+    const moved = await takeStep(context, action, { ...change, record: null });
+    if (!moved || moved === 'unconfirmed') return UNDO_SOON;
+    now = await callAndConfirmRevoke(context, project, moved);
+    if (now.state === 'confirmed') return { state: 'undo_failed', error: now.error };
+  } else if (action.state !== 'revoked') await confirmAction(context, action);
+  if (now.state !== 'revoked') return UNDO_SOON;
+  await restorePrevious(context, project, now);
+  return { state: 'undone' };
+}
+
+/** RevenueCat removes everything granted of an entitlement: what was granted before is granted again. */
+async function restorePrevious(context: AppContext, project: Project, grant: Grant): Promise<void> {
+  if (grant.previousEndMs === null || grant.previousEndMs <= context.now()) return;
+  const restored = { entitlementId: grant.target, expiresAtMs: grant.previousEndMs };
+  await context.revenueCat(project)?.grantEntitlement(project.revenueCatProjectId, grant.appUserId, restored);
+}
