@@ -8,7 +8,7 @@ import { entitlementLabel } from '../subscription/names.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
 import { HOUR_MS, isForever, withTimeout } from '../time.ts';
 import { setApiKeyState } from '../workspaces/projects.ts';
-import type { ActionCustomer, AgentRequest } from './context.ts';
+import type { ActionContext, ActionCustomer } from './context.ts';
 import { endOrForever, isSameEnd } from './durations.ts';
 
 /** RevenueCat treats ends that are closer than this as the same grant and keeps the old one (v1 documentation). */
@@ -178,11 +178,11 @@ export function isAnonymousOnly(customer: ActionCustomer): boolean {
  * @returns a code: RevenueCat refuses, does not respond, or knows none of the ids
  */
 export async function readCustomer<T>(
-  { context, customer }: AgentRequest,
+  { services, customer }: ActionContext,
   read: (client: RevenueCatClient, appUserId: string) => Promise<T>,
 ): Promise<T | ErrorCode | 'unknown_customer'> {
   const { workspaceId } = customer.project;
-  const client = context.revenueCat(customer.project, { timeoutMs: READ_TIMEOUT_MS });
+  const client = services.revenueCat(customer.project, { timeoutMs: READ_TIMEOUT_MS });
   if (!client) return 'revenuecat_unauthorized';
   const readAny = async (): Promise<T | 'unknown_customer'> => {
     for (const appUserId of usableIds(customer).slice(0, MAX_IDS)) {
@@ -196,22 +196,22 @@ export async function readCustomer<T>(
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     if (error.code === 'revenuecat_unauthorized')
-      await setApiKeyState(context.database, customer.project, 'rejected');
-    context.logger.warn({ code: error.code, workspaceId }, 'customer not read from RevenueCat');
+      await setApiKeyState(services.database, customer.project, 'rejected');
+    services.logger.warn({ code: error.code, workspaceId }, 'customer not read from RevenueCat');
     return error.code;
   }
 }
 
 export function readCurrentAccess(
-  request: AgentRequest,
+  context: ActionContext,
   entitlements: readonly Entitlement[],
 ): Promise<Access | ErrorCode | 'unknown_customer'> {
-  const { customer } = request;
+  const { customer } = context;
   const nameOf = (id: string): string => {
     const known = entitlements.find((each) => each.id === id);
     return known ? entitlementName(customer, known) : id;
   };
-  return readCustomer(request, (client, appUserId) =>
+  return readCustomer(context, (client, appUserId) =>
     readAccess(client, customer.project.revenueCatProjectId, { appUserId, nameOf }),
   );
 }
@@ -239,11 +239,11 @@ export function storedAccess(customer: ActionCustomer): Access {
 
 /** RevenueCat's access, or the stored one when RevenueCat does not respond. */
 export async function readOrStoredAccess(
-  request: AgentRequest,
+  context: ActionContext,
   entitlements: readonly Entitlement[],
 ): Promise<Access> {
-  const access = await readCurrentAccess(request, entitlements);
-  return typeof access === 'string' ? storedAccess(request.customer) : access;
+  const access = await readCurrentAccess(context, entitlements);
+  return typeof access === 'string' ? storedAccess(context.customer) : access;
 }
 
 export function entitlementName(customer: ActionCustomer, entitlement: Entitlement): string {
@@ -251,20 +251,20 @@ export function entitlementName(customer: ActionCustomer, entitlement: Entitleme
 }
 
 /** The project's entitlements as last read from RevenueCat; read and stored now when none is known. */
-export async function readEntitlements(request: AgentRequest): Promise<Entitlement[]> {
-  const { context, customer } = request;
+export async function readEntitlements(context: ActionContext): Promise<Entitlement[]> {
+  const { services, customer } = context;
   const { project } = customer;
   const { workspaceId, projectId } = project;
-  const known = await listEntitlements(context.database, workspaceId, projectId);
-  const client = known.length > 0 ? null : context.revenueCat(project, { timeoutMs: READ_TIMEOUT_MS });
+  const known = await listEntitlements(services.database, workspaceId, projectId);
+  const client = known.length > 0 ? null : services.revenueCat(project, { timeoutMs: READ_TIMEOUT_MS });
   if (!client) return known;
   try {
-    await readCatalogNames(context, project, client);
+    await readCatalogNames(services, project, client);
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
-    context.logger.warn({ code: error.code, workspaceId }, 'entitlements not read');
+    services.logger.warn({ code: error.code, workspaceId }, 'entitlements not read');
   }
-  return listEntitlements(context.database, workspaceId, projectId);
+  return listEntitlements(services.database, workspaceId, projectId);
 }
 
 /** A charge that a store will make although access is granted. */

@@ -1,6 +1,6 @@
 import type { Transaction } from '../database/sql.ts';
 import { writeAudit } from '../workspaces/audit.ts';
-import type { AgentRequest, ReviewAgain, ReviewResult } from './context.ts';
+import type { ActionContext, ReviewAgain, ReviewResult } from './context.ts';
 import type { Reviewed, ReviewedGrant } from './form-state.ts';
 import {
   type Action,
@@ -61,7 +61,7 @@ export async function auditAction(
  * @returns the result
  */
 export async function auditRefusal<Result extends ReviewResult | ReviewAgain>(
-  request: AgentRequest,
+  context: ActionContext,
   refused: {
     readonly kind: ActionKind;
     readonly step: ActionStep;
@@ -69,18 +69,17 @@ export async function auditRefusal<Result extends ReviewResult | ReviewAgain>(
   },
   result: Result,
 ): Promise<Result> {
-  const why = result.kind === 'refused' ? result.refusal.code : result.kind === 'failed' ? result.code : null;
-  const { customer } = request;
-  if (why !== null)
-    await writeAudit(request.context.database, {
-      workspaceId: request.workspace.workspaceId,
+  const { customer, request } = context;
+  if (result.kind === 'refused' || result.kind === 'failed')
+    await writeAudit(context.services.database, {
+      workspaceId: context.workspace.workspaceId,
       actor: request.admin,
       action: auditName(refused.kind, refused.step),
       conversationId: request.conversationId,
-      contactId: request.contactId,
+      contactId: request.contact.id || null,
       subscriberId: customer.subscriber.subscriberId,
       details: { app_user_id: customer.appUserId, ...refused.details },
-      result: `refused: ${why}`,
+      result: `refused: ${result.code}`,
     });
   return result;
 }

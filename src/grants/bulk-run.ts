@@ -18,12 +18,12 @@ import {
   setCustomer,
 } from './bulk-repository.ts';
 import {
+  beginCall,
   callAndConfirm,
   callAndConfirmRevoke,
   confirmAction,
   inBackground,
   scheduleConfirm,
-  takeStep,
 } from './confirmation.ts';
 import { endOf } from './grant-rules.ts';
 import { findByKey, readAction, readAgain, storeAction } from './repository.ts';
@@ -193,9 +193,8 @@ async function undo(context: AppContext, { bulk, project, customer }: Task): Pro
   if (action?.kind !== 'grant') return { state: 'undo_failed', error: 'not_found' };
   let now = action;
   if (action.state === 'confirmed') {
-    await scheduleConfirm(context, action);
     const change = { event: 'revoke', revokedBy: decidedBy ?? admin, revokeReason: reason } as const;
-    const moved = await takeStep(context, action, { ...change, record: null });
+    const moved = await beginCall(context, action, change);
     if (!moved || moved === 'unconfirmed') return UNDO_SOON;
     now = await callAndConfirmRevoke(context, project, moved);
     if (now.state === 'confirmed') return { state: 'undo_failed', error: now.error };

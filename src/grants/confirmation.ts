@@ -1,3 +1,4 @@
+import type { Transaction } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { DAY_MS, MINUTE_MS } from '../time.ts';
@@ -18,7 +19,7 @@ import {
   revokeOthers,
   transition,
 } from './repository.ts';
-import { type ActionEvent, transitionOf, UNCONFIRMED_STATES } from './state-machine.ts';
+import { type ActionEvent, UNCONFIRMED_STATES } from './state-machine.ts';
 import type { Action, Grant, Teammate } from './types.ts';
 
 /** After this time RevenueCat no longer works on a request that it has not answered. */
@@ -60,34 +61,60 @@ interface StepRecord {
   readonly note?: NoteStep | null;
 }
 
+/** An event of the state machine, with what changes and what is recorded together with it. */
+type Step = Changes & { readonly event: ActionEvent; readonly record?: StepRecord };
+
+type StepContext = Pick<AppContext, 'database' | 'jobs'>;
+
 /**
- * Applies an event of the state machine, with its audit record and its note.
+ * Applies an event, with its audit record and its note.
  *
- * @returns `null`: the action is in another state by now; `unconfirmed`: another one on the same target is not confirmed
+ * @returns `null`: the action is in another state by now
  */
 export async function takeStep<A extends Action>(
-  context: Pick<AppContext, 'database' | 'jobs'>,
+  context: StepContext,
   action: A,
-  { record, ...change }: { readonly event: ActionEvent; readonly record: StepRecord | null } & Changes,
-): Promise<A | 'unconfirmed' | null> {
-  const moved = await context.database.transaction(async (sql) => {
-    const willCall = UNCONFIRMED_STATES.includes(transitionOf(change.event).to);
-    if (willCall && (await lockAndFindUnconfirmed(sql, action))) return 'unconfirmed';
-    const changed = await transition(sql, action, change);
-    if (!changed || !record) return changed;
-    const others =
-      change.event === 'confirm_revoke' && changed.kind === 'grant' ? await revokeOthers(sql, changed) : [];
-    const { note, ...step } = record;
-    await auditAction(sql, changed, {
-      ...step,
-      ...(others.length > 0 ? { more: { also_ended: others } } : {}),
-    });
-    const { actor: by, conversationId = null } = record;
-    if (note) await queueNote(sql, changed, { step: note, by, conversationId });
-    return changed;
-  });
-  if (moved && moved !== 'unconfirmed' && record?.note) await scheduleNotes(context, moved);
+  step: Step,
+): Promise<A | null> {
+  const moved = await context.database.transaction((sql) => applyStep(sql, action, step));
+  if (moved && step.record?.note) await scheduleNotes(context, moved);
   return moved;
+}
+
+/**
+ * Applies an event after which RevenueCat is called. The job that reads back is queued first: whenever this process
+ * is killed, another one completes what it has begun.
+ *
+ * @returns `unconfirmed`: the result of another action on the same target is still unknown
+ */
+export async function beginCall<A extends Action>(
+  context: StepContext,
+  action: A,
+  step: Step,
+): Promise<A | 'unconfirmed' | null> {
+  await scheduleConfirm(context, action);
+  return context.database.transaction(async (sql) =>
+    (await lockAndFindUnconfirmed(sql, action)) ? 'unconfirmed' : applyStep(sql, action, step),
+  );
+}
+
+async function applyStep<A extends Action>(
+  sql: Transaction,
+  action: A,
+  { record, ...change }: Step,
+): Promise<A | null> {
+  const changed = await transition(sql, action, change);
+  if (!changed || !record) return changed;
+  const others =
+    change.event === 'confirm_revoke' && changed.kind === 'grant' ? await revokeOthers(sql, changed) : [];
+  const { note, ...step } = record;
+  await auditAction(sql, changed, {
+    ...step,
+    ...(others.length > 0 ? { more: { also_ended: others } } : {}),
+  });
+  const { actor: by, conversationId = null } = record;
+  if (note) await queueNote(sql, changed, { step: note, by, conversationId });
+  return changed;
 }
 
 /** Of the action's own result: the approver's, if a second teammate approved. */
@@ -176,12 +203,8 @@ async function confirm<A extends Action>(context: AppContext, action: A, changes
 }
 
 /** After a change in RevenueCat the customer is read again. */
-async function refreshed<A extends Action>(
-  context: AppContext,
-  before: A,
-  moved: A | 'unconfirmed' | null,
-): Promise<A> {
-  if (!moved || moved === 'unconfirmed') return readAgain(context.database, before);
+async function refreshed<A extends Action>(context: AppContext, before: A, moved: A | null): Promise<A> {
+  if (!moved) return readAgain(context.database, before);
   const { workspaceId, subscriberId } = moved;
   await context.jobs.send('subscriber.refresh', { workspaceId, subscriberId });
   return moved;
@@ -194,7 +217,7 @@ async function failAction<A extends Action>(context: AppContext, action: A, code
   const isLate = action.calledAtMs !== null && context.now() - action.calledAtMs >= NOT_DONE_AFTER_MS;
   const record = recordOf(action, code, isLate ? 'failed' : null);
   const failed = await takeStep(context, action, { event: 'fail', error: code, record });
-  return failed && failed !== 'unconfirmed' ? failed : readAgain(context.database, action);
+  return failed ?? readAgain(context.database, action);
 }
 
 async function noticeRejectedKey(context: AppContext, action: Action, code: string): Promise<void> {

@@ -24,21 +24,24 @@ export interface ActionCustomer {
   readonly appUserId: string;
 }
 
-/** A teammate's request about one customer: all that the service needs. */
-export interface AgentRequest {
-  readonly admin: Teammate;
-  readonly conversationId: string | null;
-  readonly context: AppContext;
+/** A teammate's request about one customer: what the rules need of the inbox card's context. */
+export interface ActionContext {
+  readonly services: AppContext;
   readonly workspace: Workspace;
   readonly customer: ActionCustomer;
-  readonly contactId: string | null;
+  readonly request: {
+    readonly admin: Teammate;
+    readonly conversationId: string | null;
+    readonly contact: { readonly id: string };
+  };
 }
 
-/** Why a request is not carried out. */
+/** Why a request is not carried out; the card has a message for each code. */
 export type Obstacle =
-  | { readonly kind: 'refused'; readonly refusal: Refusal }
-  /** Something in the form; the card has a message for each problem. */
-  | { readonly kind: 'invalid'; readonly problem: string }
+  /** By the workspace's rules, or because it is not possible. */
+  | ({ readonly kind: 'refused' } & Refusal)
+  /** Something in the form. */
+  | { readonly kind: 'invalid'; readonly code: string }
   /** RevenueCat refuses this key, does not respond, or does not know the customer. */
   | { readonly kind: 'failed'; readonly code: string };
 
@@ -62,39 +65,16 @@ export interface Done {
 
 export type ActionResult = Done | ReviewAgain | Obstacle;
 
-/** Something of a canvas; what is absent is left out. */
-export type Part = Component | readonly Part[] | false | null | undefined;
-
-/** What a view of an action gets from the card. */
-export interface ActionView extends AgentRequest {
+/** What the views of actions need of it. */
+export interface ActionView extends ActionContext {
+  readonly request: ActionContext['request'] & {
+    readonly contact: { readonly language: Language | null };
+    readonly inputs: Readonly<Record<string, string>>;
+  };
   /** In the teammate's language. */
   readonly messages: Messages;
-  /** In the customer's language: texts to copy into the reply. */
-  readonly customerMessages: Messages;
-  readonly inputs: Readonly<Record<string, string>>;
   readonly formState: ActionFormState;
   /** The canvas was drawn more than 30 minutes ago: a view that changes something shows its review again. */
   readonly isOutdated: boolean;
-  /** Draws a canvas with a way back, which carries `formState` to the next request. */
-  page(parts: readonly Part[], formState?: ActionFormState): InboxCanvas;
-}
-
-/** What the inbox card passes: its own object, which has these fields and more. */
-export interface CardVisit
-  extends Pick<ActionView, 'workspace' | 'customer' | 'messages' | 'formState' | 'isOutdated'> {
   page(components: readonly Component[], formState?: ActionFormState): InboxCanvas;
-  readonly services: ActionView['context'];
-  readonly request: {
-    readonly admin: Teammate;
-    readonly conversationId: string | null;
-    readonly contact: { readonly id: string; readonly language: Language | null };
-    readonly inputs: Readonly<Record<string, string>>;
-  };
-}
-
-export interface ActionViewEntry {
-  /** It changes nothing, so it may be read from a replica. */
-  readonly readOnly: boolean;
-  /** @param argument what follows the colon of the component's id */
-  render(visit: CardVisit, argument: string): Promise<InboxCanvas>;
 }

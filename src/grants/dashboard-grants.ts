@@ -1,7 +1,7 @@
 import { entitlementLabel } from '../subscription/names.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
 import { type Entitlement, listEntitlements } from './access.ts';
-import type { AgentRequest } from './context.ts';
+import type { ActionContext } from './context.ts';
 import { endOrForever, isSameEnd } from './durations.ts';
 import { listActions } from './repository.ts';
 import { type Grant, grantEndMs, REVENUECAT } from './types.ts';
@@ -14,14 +14,14 @@ export function isDashboardGrant(actionId: string): boolean {
 }
 
 /** Running grants of the customer that were not made here. They can be extended and removed like ours. */
-export async function listDashboardGrants(request: AgentRequest): Promise<Grant[]> {
-  const { context, workspace, customer } = request;
+export async function listDashboardGrants(context: ActionContext): Promise<Grant[]> {
+  const { services, workspace, customer } = context;
   const running = customer.state.grants.filter((each) => each.givesAccess);
   if (running.length === 0) return [];
   const { workspaceId } = workspace;
   const [entitlements, made] = await Promise.all([
-    listEntitlements(context.database, workspaceId, customer.project.projectId),
-    listActions(context.database, { workspaceId, subscriberId: customer.subscriber.subscriberId }),
+    listEntitlements(services.database, workspaceId, customer.project.projectId),
+    listActions(services.database, { workspaceId, subscriberId: customer.subscriber.subscriberId }),
   ]);
   return entitlements.flatMap((entitlement) => {
     const subscription = running.find((each) => each.entitlements.includes(entitlement.lookupKey));
@@ -32,18 +32,18 @@ export async function listDashboardGrants(request: AgentRequest): Promise<Grant[
         grant.target === entitlement.id &&
         isSameEnd(grantEndMs(grant), endOrForever(subscription?.endsAtMs ?? null)),
     );
-    return subscription && !isOurs ? [grantOf(request, entitlement, subscription)] : [];
+    return subscription && !isOurs ? [grantOf(context, entitlement, subscription)] : [];
   });
 }
 
-export async function findDashboardGrant(request: AgentRequest, actionId: string): Promise<Grant | null> {
-  return (await listDashboardGrants(request)).find((grant) => grant.actionId === actionId) ?? null;
+export async function findDashboardGrant(context: ActionContext, actionId: string): Promise<Grant | null> {
+  return (await listDashboardGrants(context)).find((grant) => grant.actionId === actionId) ?? null;
 }
 
-function grantOf(request: AgentRequest, entitlement: Entitlement, subscription: SubscriptionState): Grant {
-  const { workspace, customer } = request;
+function grantOf(context: ActionContext, entitlement: Entitlement, subscription: SubscriptionState): Grant {
+  const { workspace, customer } = context;
   const endMs = endOrForever(subscription.endsAtMs);
-  const startMs = subscription.startedAtMs ?? request.context.now();
+  const startMs = subscription.startedAtMs ?? context.services.now();
   return {
     kind: 'grant',
     actionId: `${PREFIX}${entitlement.lookupKey}`,

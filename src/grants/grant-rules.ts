@@ -10,7 +10,7 @@ import {
   readOrStoredAccess,
   storedAccess,
 } from './access.ts';
-import type { AgentRequest, ReviewAgain, ReviewResult } from './context.ts';
+import type { ActionContext, ReviewAgain, ReviewResult } from './context.ts';
 import {
   type Duration,
   endOfDuration,
@@ -87,22 +87,22 @@ const UNREAD = {
 };
 
 /** The form, checked, and exactly what the grant would do. */
-export async function prepareGrant(request: AgentRequest, form: GrantForm): Promise<ReviewResult> {
-  const { workspace, customer } = request;
-  const entitlements = await readEntitlements(request);
+export async function prepareGrant(context: ActionContext, form: GrantForm): Promise<ReviewResult> {
+  const { workspace, customer } = context;
+  const entitlements = await readEntitlements(context);
   const entitlement = findEntitlement(entitlements, form.entitlement);
   const customEndMs = form.end ? parseEndDate(form.end, workspace.timezone) : null;
-  if (entitlements.length === 0) return { kind: 'invalid', problem: 'noEntitlements' };
-  if (!entitlement) return { kind: 'invalid', problem: 'chooseEntitlement' };
-  if (form.end && customEndMs === null) return { kind: 'invalid', problem: 'endInvalid' };
-  if (!form.end && !isDuration(form.duration)) return { kind: 'invalid', problem: 'chooseDuration' };
-  const current = await readCurrentAccess(request, entitlements);
+  if (entitlements.length === 0) return { kind: 'invalid', code: 'noEntitlements' };
+  if (!entitlement) return { kind: 'invalid', code: 'chooseEntitlement' };
+  if (form.end && customEndMs === null) return { kind: 'invalid', code: 'endInvalid' };
+  if (!form.end && !isDuration(form.duration)) return { kind: 'invalid', code: 'chooseDuration' };
+  const current = await readCurrentAccess(context, entitlements);
   const isDown = current === 'revenuecat_unavailable' || current === 'revenuecat_rate_limited';
   if (typeof current === 'string' && !isDown) return { kind: 'failed', code: current };
   const access = typeof current === 'string' ? storedAccess(customer) : current;
   const isCustom = customEndMs !== null;
   const reviewed = reviewedNow(
-    request,
+    context,
     {
       ...UNREAD,
       kind: 'grant',
@@ -121,51 +121,50 @@ export async function prepareGrant(request: AgentRequest, form: GrantForm): Prom
     access,
   );
   const { requestedEndMs } = reviewed;
-  if (requestedEndMs <= reviewed.reviewedAtMs) return { kind: 'invalid', problem: 'endPast' };
-  if (isCustom && requestedEndMs >= LIFETIME_END_MS) return { kind: 'invalid', problem: 'endTooFar' };
-  const refusal = checkGrant(request, reviewed);
-  return refusal ? { kind: 'refused', refusal } : { kind: 'ready', reviewed };
+  if (requestedEndMs <= reviewed.reviewedAtMs) return { kind: 'invalid', code: 'endPast' };
+  if (isCustom && requestedEndMs >= LIFETIME_END_MS) return { kind: 'invalid', code: 'endTooFar' };
+  const refusal = checkGrant(context, reviewed);
+  return refusal ? { kind: 'refused', ...refusal } : { kind: 'ready', reviewed };
 }
 
-function checkGrant(request: AgentRequest, reviewed: ReviewedGrant): Refusal | null {
-  const days = grantedDays(request.context.now(), reviewed);
+function checkGrant(context: ActionContext, reviewed: ReviewedGrant): Refusal | null {
+  const days = grantedDays(context.services.now(), reviewed);
   const { reason } = reviewed;
-  return checkPolicy(request.workspace.settings.grants, { adminId: request.admin.id, days, reason });
+  return checkPolicy(context.workspace.settings.grants, { adminId: context.request.admin.id, days, reason });
 }
 
 /** A reviewed grant, checked at the confirm against the policy and against what RevenueCat has now. */
 export async function recheckGrant(
-  request: AgentRequest,
+  context: ActionContext,
   reviewed: ReviewedGrant,
 ): Promise<ReviewResult | ReviewAgain> {
-  const refusal = checkGrant(request, reviewed);
-  if (refusal) return { kind: 'refused', refusal };
-  const entitlements = await readEntitlements(request);
+  const refusal = checkGrant(context, reviewed);
+  if (refusal) return { kind: 'refused', ...refusal };
+  const entitlements = await readEntitlements(context);
   const entitlement = entitlements.find(({ id }) => id === reviewed.target);
   if (!entitlement) {
     const isUnread = entitlements.length === 0;
     return { kind: 'failed', code: isUnread ? 'revenuecat_unavailable' : 'revenuecat_not_found' };
   }
-  const access = await readCurrentAccess(request, entitlements);
+  const access = await readCurrentAccess(context, entitlements);
   if (typeof access === 'string') return { kind: 'failed', code: access };
-  const nowMs = request.context.now();
+  const nowMs = context.services.now();
   const ends = access.endsOf(entitlement);
   const hasChanged =
     !isSameEnd(ends.grantEndMs, reviewed.previousEndMs) || !isSameEnd(ends.boughtEndMs, reviewed.boughtEndMs);
   const isCurrent = nowMs - reviewed.reviewedAtMs <= REVIEW_VALID_MS && reviewed.requestedEndMs > nowMs;
   if (!hasChanged && isCurrent) {
-    if (findNoEffect(ends, reviewed.requestedEndMs))
-      return { kind: 'refused', refusal: { code: 'no_effect' } };
+    if (findNoEffect(ends, reviewed.requestedEndMs)) return { kind: 'refused', code: 'no_effect' };
     return { kind: 'ready', reviewed: { ...reviewed, appUserId: access.appUserId } };
   }
-  const again = reviewedNow(request, reviewed, access);
-  if (again.requestedEndMs <= nowMs) return { kind: 'invalid', problem: 'endPast' };
+  const again = reviewedNow(context, reviewed, access);
+  if (again.requestedEndMs <= nowMs) return { kind: 'invalid', code: 'endPast' };
   return { kind: 'review_again', reason: hasChanged ? 'changed' : 'stale', reviewed: again };
 }
 
 /** A duration counts from now: a month requested on Monday and approved on Friday is a month. */
-function reviewedNow(request: AgentRequest, reviewed: ReviewedGrant, access: Access): ReviewedGrant {
-  const nowMs = request.context.now();
+function reviewedNow(context: ActionContext, reviewed: ReviewedGrant, access: Access): ReviewedGrant {
+  const nowMs = context.services.now();
   const { duration, start, target, lookupKey } = reviewed;
   const ends = access.endsOf({ id: target, lookupKey });
   return {
@@ -179,14 +178,14 @@ function reviewedNow(request: AgentRequest, reviewed: ReviewedGrant, access: Acc
 }
 
 /** A grant that waits for approval, as its approval would make it now. */
-export async function reviewRequested(request: AgentRequest, grant: Grant): Promise<ReviewedGrant> {
+export async function reviewRequested(context: ActionContext, grant: Grant): Promise<ReviewedGrant> {
   const requested: ReviewedGrant = {
     ...UNREAD,
     ...grant,
     key: grant.actionId,
     end: '',
   };
-  return reviewedNow(request, requested, await readOrStoredAccess(request, await readEntitlements(request)));
+  return reviewedNow(context, requested, await readOrStoredAccess(context, await readEntitlements(context)));
 }
 
 export function entitlementOf(grant: Grant): Entitlement {

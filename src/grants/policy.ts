@@ -1,7 +1,7 @@
 import { DAY_MS, MINUTE_MS } from '../time.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import { usableIds } from './access.ts';
-import type { AgentRequest } from './context.ts';
+import type { ActionContext } from './context.ts';
 import { type Duration, LIFETIME_END_MS, lengthInDays } from './durations.ts';
 import { countThisMonth } from './repository.ts';
 import { requiredScopes } from './store-kinds.ts';
@@ -103,34 +103,39 @@ export function lengthOf(chosen: {
     : lengthInDays(chosen.duration);
 }
 
+/** An action of any stage: planned, reviewed or stored. */
+interface Subject {
+  readonly kind: ActionKind;
+  readonly details?: Pick<StoreActionDetails, 'of'>;
+}
+
 /** What prevents an action whatever is typed, except the monthly number. */
 export function findBlocker(
-  { workspace, customer, admin }: AgentRequest,
-  kind: ActionKind,
-  of: StoreActionDetails['of'] = 'subscription',
+  { workspace, customer, request }: ActionContext,
+  { kind, details }: Subject,
 ): Refusal | null {
   const { project } = customer;
   if (project.apiKey === null) return { code: 'no_key' };
   if (project.apiKeyState === 'rejected') return { code: 'key_rejected' };
   if (usableIds(customer).length === 0) return { code: 'no_customer_id' };
-  const refusal = checkTeammate(policyOf(workspace.settings, kind), admin.id);
+  const refusal = checkTeammate(policyOf(workspace.settings, kind), request.admin.id);
   if (refusal) return refusal;
   // A key that cannot grant is found out by the grant.
-  const needed = kind === 'grant' ? [] : requiredScopes(kind, of);
+  const needed = kind === 'grant' ? [] : requiredScopes(kind, details?.of);
   const scopes = needed.filter((scope) => project.missingScopes.includes(scope));
-  return scopes.length > 0 ? { code: 'scope_missing', scopes } : null;
+  return scopes.length > 0 ? { code: 'scope_missing', scopes: scopes.join(', ') } : null;
 }
 
 /** What prevents an action whatever is typed. `null`: the teammate can do it. */
-export async function findRefusal(
-  request: AgentRequest,
-  kind: ActionKind,
-  of?: StoreActionDetails['of'],
-): Promise<Refusal | null> {
-  const { context, workspace, admin } = request;
+export async function findRefusal(context: ActionContext, subject: Subject): Promise<Refusal | null> {
+  const { services, workspace } = context;
+  const { kind } = subject;
   const limit = policyOf(workspace.settings, kind).monthlyPerAdmin;
-  const blocker = findBlocker(request, kind, of);
+  const blocker = findBlocker(context, subject);
   if (blocker || limit === null) return blocker;
-  const made = await countThisMonth(context.database, workspace.workspaceId, { adminId: admin.id, kind });
+  const made = await countThisMonth(services.database, workspace.workspaceId, {
+    adminId: context.request.admin.id,
+    kind,
+  });
   return checkMonth(limit, made);
 }

@@ -91,7 +91,7 @@ export const STORE_KINDS: Readonly<Record<StoreActionKind, StoreKind>> = {
 const PURCHASE_ACTIONS = ['cancel', 'refund', 'extend', 'manage'] as const;
 export type PurchaseActionKind = (typeof PURCHASE_ACTIONS)[number];
 
-export function requiredScopes(kind: StoreActionKind, of: StoreActionDetails['of']): readonly string[] {
+export function requiredScopes(kind: StoreActionKind, of?: StoreActionDetails['of']): readonly string[] {
   return kind === 'refund' && of === 'purchase' ? [PURCHASES] : STORE_KINDS[kind].scopes;
 }
 

@@ -6,7 +6,7 @@ import { currencyDigits, toMinor } from '../subscription/money.ts';
 import { productLabel } from '../subscription/names.ts';
 import type { Money, SubscriptionState } from '../subscription/types.ts';
 import { READ_TIMEOUT_MS, readCustomer } from './access.ts';
-import type { AgentRequest, Obstacle, ReviewAgain, ReviewResult } from './context.ts';
+import type { ActionContext, Obstacle, ReviewAgain, ReviewResult } from './context.ts';
 import { isSameEnd } from './durations.ts';
 import { stateOf } from './executors.ts';
 import type { ReviewedStoreAction } from './form-state.ts';
@@ -20,7 +20,7 @@ import {
   subscriptionId,
   whyUnavailable,
 } from './store-kinds.ts';
-import type { PurchaseState, StoreAction, StoreActionDetails, StoreActionKind } from './types.ts';
+import type { ActionKind, PurchaseState, StoreAction, StoreActionDetails, StoreActionKind } from './types.ts';
 
 const ORDER_ID = /^GPA\.[\d-]+(\.\.\d+)?$/;
 
@@ -43,19 +43,19 @@ export interface Owned {
 }
 
 /** Everything that the customer bought: what gives access first, then what was bought without. */
-export function allPurchases({ customer }: Pick<AgentRequest, 'customer'>): SubscriptionState[] {
+export function allPurchases({ customer }: Pick<ActionContext, 'customer'>): SubscriptionState[] {
   const { subscriptions, sandbox, consumables } = customer.state;
   return [...subscriptions, ...sandbox, ...consumables].filter(({ store }) => store !== 'PROMOTIONAL');
 }
 
-export function findPurchase(request: AgentRequest, id: string): SubscriptionState | null {
-  return allPurchases(request).find((each) => subscriptionId(each) === id) ?? null;
+export function findPurchase(context: ActionContext, id: string): SubscriptionState | null {
+  return allPurchases(context).find((each) => subscriptionId(each) === id) ?? null;
 }
 
 /** A code: RevenueCat refuses or does not respond. */
-export function readOwned(request: AgentRequest): Promise<Owned | ErrorCode | 'unknown_customer'> {
-  const { revenueCatProjectId } = request.customer.project;
-  return readCustomer(request, async ({ stores }, appUserId) => ({
+export function readOwned(context: ActionContext): Promise<Owned | ErrorCode | 'unknown_customer'> {
+  const { revenueCatProjectId } = context.customer.project;
+  return readCustomer(context, async ({ stores }, appUserId) => ({
     appUserId,
     purchases: await stores.listPurchases(revenueCatProjectId, appUserId),
   }));
@@ -63,23 +63,23 @@ export function readOwned(request: AgentRequest): Promise<Owned | ErrorCode | 'u
 
 /** Which of RevenueCat's objects a form is about. */
 export function targetOf(
-  request: AgentRequest,
-  form: Pick<StoreForm, 'subscription'>,
+  context: ActionContext,
+  { subscription = '' }: { readonly kind: ActionKind; readonly subscription?: string },
 ): StoreActionDetails['of'] {
-  if (form.subscription === '') return 'customer';
-  return findPurchase(request, form.subscription)?.isOneTime ? 'purchase' : 'subscription';
+  if (subscription === '') return 'customer';
+  return findPurchase(context, subscription)?.isOneTime ? 'purchase' : 'subscription';
 }
 
 /** Charges of a Google Play subscription, newest first, with what was paid where an event reported it. */
 export async function listCharges(
-  request: AgentRequest,
+  context: ActionContext,
   own: LivePurchase,
 ): Promise<(LiveTransaction & { readonly price: Money | null })[]> {
-  const { context, workspace, customer } = request;
+  const { services, workspace, customer } = context;
   const { project } = customer;
-  const client = context.revenueCat(project, { timeoutMs: READ_TIMEOUT_MS });
+  const client = services.revenueCat(project, { timeoutMs: READ_TIMEOUT_MS });
   const charges = (await client?.stores.listTransactions(project.revenueCatProjectId, own.id)) ?? [];
-  const prices = await readChargePrices(context.database, {
+  const prices = await readChargePrices(services.database, {
     workspaceId: workspace.workspaceId,
     subscriberId: customer.subscriber.subscriberId,
     transactionIds: charges.map(({ id }) => id),
@@ -116,18 +116,24 @@ async function readChargePrices(
 }
 
 /** An order ID in the form of a transfer makes it a restore. */
-export function kindOf({ kind, order = '' }: Pick<StoreForm, 'kind' | 'order'>): StoreActionKind {
+export function kindOf<Kind extends ActionKind>({
+  kind,
+  order = '',
+}: {
+  readonly kind: Kind;
+  readonly order?: string | undefined;
+}): Kind | 'restore' {
   return kind === 'transfer' && order !== '' ? 'restore' : kind;
 }
 
 type Made = { readonly target: string; readonly details: StoreActionDetails } | Obstacle;
 
 /** The form, checked, and exactly what the action would do. */
-export async function prepareStoreAction(request: AgentRequest, form: StoreForm): Promise<ReviewResult> {
-  const owned = await readOwned(request);
+export async function prepareStoreAction(context: ActionContext, form: StoreForm): Promise<ReviewResult> {
+  const owned = await readOwned(context);
   if (typeof owned === 'string') return { kind: 'failed', code: owned };
   const kind = kindOf(form);
-  const made = await describe(request, { ...form, kind }, owned);
+  const made = await describe(context, { ...form, kind }, owned);
   if ('kind' in made) return made;
   return {
     kind: 'ready',
@@ -136,56 +142,55 @@ export async function prepareStoreAction(request: AgentRequest, form: StoreForm)
       kind,
       key: randomUUID(),
       subscription: form.subscription,
-      subscriberId: request.customer.subscriber.subscriberId,
+      subscriberId: context.customer.subscriber.subscriberId,
       appUserId: owned.appUserId,
       reason: form.reason ?? '',
-      reviewedAtMs: request.context.now(),
+      reviewedAtMs: context.services.now(),
     },
   };
 }
 
-async function describe(request: AgentRequest, form: StoreForm, owned: Owned): Promise<Made> {
+async function describe(context: ActionContext, form: StoreForm, owned: Owned): Promise<Made> {
   if (form.kind === 'restore') return describeRestore(form);
-  if (form.kind === 'transfer') return describeTransfer(request, form, owned);
-  const subscription = findPurchase(request, form.subscription);
+  if (form.kind === 'transfer') return describeTransfer(context, form, owned);
+  const subscription = findPurchase(context, form.subscription);
   const own = subscription && findLive(subscription, owned.purchases);
   if (!subscription || !own) return { kind: 'failed', code: 'revenuecat_not_found' };
-  return describePurchase(request, { ...form, kind: form.kind }, { subscription, own });
+  return describePurchase(context, { ...form, kind: form.kind }, { subscription, own });
 }
 
 const NOTHING_BOUGHT = { of: 'customer', amount: null, before: null, after: null } as const;
 
 function describeRestore({ order = '' }: StoreForm): Made {
-  if (!ORDER_ID.test(order)) return { kind: 'invalid', problem: 'order_invalid' };
+  if (!ORDER_ID.test(order)) return { kind: 'invalid', code: 'order_invalid' };
   return { target: order, details: { ...NOTHING_BOUGHT, product: order, store: 'PLAY_STORE' } };
 }
 
-async function describeTransfer(request: AgentRequest, form: StoreForm, owned: Owned): Promise<Made> {
-  const { context, customer } = request;
+async function describeTransfer(context: ActionContext, form: StoreForm, owned: Owned): Promise<Made> {
+  const { services, customer } = context;
   const { project } = customer;
   const target = form.target?.trim() ?? '';
-  if (target === '') return { kind: 'invalid', problem: 'target_missing' };
+  if (target === '') return { kind: 'invalid', code: 'target_missing' };
   const isSame = target === owned.appUserId || customer.subscriber.appUserIds.includes(target);
-  if (isSame) return { kind: 'invalid', problem: 'target_same' };
-  const found = await context.revenueCat(project)?.getCustomer(project.revenueCatProjectId, target);
-  if (!found) return { kind: 'invalid', problem: 'target_unknown' };
+  if (isSame) return { kind: 'invalid', code: 'target_same' };
+  const found = await services.revenueCat(project)?.getCustomer(project.revenueCatProjectId, target);
+  if (!found) return { kind: 'invalid', code: 'target_unknown' };
   const moves = owned.purchases.map(({ id }) => id);
-  if (moves.length === 0) return { kind: 'invalid', problem: 'nothing_to_move' };
+  if (moves.length === 0) return { kind: 'invalid', code: 'nothing_to_move' };
   return { target: found.id, details: { ...NOTHING_BOUGHT, product: found.id, store: null, moves } };
 }
 
 async function describePurchase(
-  request: AgentRequest,
+  context: ActionContext,
   form: StoreForm & { readonly kind: PurchaseActionKind },
   { subscription, own }: { readonly subscription: SubscriptionState; readonly own: LivePurchase },
 ): Promise<Made> {
   const { kind } = form;
   const unavailable = whyUnavailable(kind, own, subscription.isFamilyShare);
-  if (unavailable !== null)
-    return { kind: 'refused', refusal: { code: unavailable === 'store' ? 'ended' : unavailable } };
+  if (unavailable !== null) return { kind: 'refused', code: unavailable === 'store' ? 'ended' : unavailable };
   const { productId, productName } = subscription;
   const base: StoreActionDetails = {
-    product: productName ?? (productId === null ? own.id : productLabel(productId, request.customer.names)),
+    product: productName ?? (productId === null ? own.id : productLabel(productId, context.customer.names)),
     ...(productId === null ? {} : { productId }),
     store: own.store,
     of: own.kind,
@@ -199,7 +204,7 @@ async function describePurchase(
   });
   if (kind === 'extend') {
     const days = /^\d{1,3}$/.test(form.days ?? '') ? Number(form.days) : 0;
-    if (days < 1 || days > maxExtensionDays(own.store)) return { kind: 'invalid', problem: 'days' };
+    if (days < 1 || days > maxExtensionDays(own.store)) return { kind: 'invalid', code: 'days' };
     const code = Number(form.reasonCode ?? 1);
     return made({
       days,
@@ -208,8 +213,8 @@ async function describePurchase(
   }
   if (kind !== 'refund') return made({});
   if (!refundsCharges(own)) return made({ amount: subscription.price });
-  const charge = (await listCharges(request, own)).find(({ id }) => id === form.transaction);
-  if (!charge) return { kind: 'invalid', problem: 'transaction' };
+  const charge = (await listCharges(context, own)).find(({ id }) => id === form.transaction);
+  if (!charge) return { kind: 'invalid', code: 'transaction' };
   return made({ transactionId: charge.id, amount: charge.price });
 }
 
@@ -220,12 +225,12 @@ export function amountOf({ amount }: Pick<StoreActionDetails, 'amount'>): number
 
 /** A reviewed action, checked at the confirm against what RevenueCat has now. */
 export async function recheckStoreAction(
-  request: AgentRequest,
+  context: ActionContext,
   reviewed: ReviewedStoreAction,
 ): Promise<ReviewResult | ReviewAgain> {
-  const now = await readDetails(request, reviewed);
+  const now = await readDetails(context, reviewed);
   if (typeof now === 'string') return { kind: 'failed', code: now };
-  const nowMs = request.context.now();
+  const nowMs = context.services.now();
   const hasChanged = !isSame(now, reviewed.details);
   if (!hasChanged && nowMs - reviewed.reviewedAtMs <= REVIEW_VALID_MS) return { kind: 'ready', reviewed };
   const again = { ...reviewed, details: now, reviewedAtMs: nowMs };
@@ -233,16 +238,16 @@ export async function recheckStoreAction(
 }
 
 /** An action that waits for approval, as it was reviewed. */
-export function reviewRequestedStoreAction(request: AgentRequest, action: StoreAction): ReviewedStoreAction {
-  return { ...action, key: action.actionId, subscription: '', reviewedAtMs: request.context.now() };
+export function reviewRequestedStoreAction(context: ActionContext, action: StoreAction): ReviewedStoreAction {
+  return { ...action, key: action.actionId, subscription: '', reviewedAtMs: context.services.now() };
 }
 
 /** The details with the state that RevenueCat has now; a code: it does not have the purchase, or does not respond. */
 async function readDetails(
-  request: AgentRequest,
+  context: ActionContext,
   { details, target }: Pick<ReviewedStoreAction, 'details' | 'target'>,
 ): Promise<StoreActionDetails | string> {
-  const owned = await readOwned(request);
+  const owned = await readOwned(context);
   if (typeof owned === 'string') return owned;
   if (details.of === 'customer')
     return details.moves ? { ...details, moves: owned.purchases.map(({ id }) => id) } : details;

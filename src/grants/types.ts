@@ -121,7 +121,7 @@ export type Refusal =
   | { readonly code: 'too_long'; readonly days: number }
   | { readonly code: 'reason_too_long'; readonly max: number }
   | { readonly code: 'monthly_limit'; readonly limit: number }
-  | { readonly code: 'scope_missing'; readonly scopes: readonly string[] };
+  | { readonly code: 'scope_missing'; readonly scopes: string };
 
 /** What every new action has. */
 type New =

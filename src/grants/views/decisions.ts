@@ -6,7 +6,7 @@ import { checkTeammate, MAX_REASON_LENGTH } from '../policy.ts';
 import { readAgain } from '../repository.ts';
 import { approveAction, declineAction, findAction, isRunning, revokeGrant } from '../service.ts';
 import { type Action, type Grant, grantEndMs } from '../types.ts';
-import { accessText, exactEnd, listButton, obstacleText, refusedPage, shownValues } from './format.ts';
+import { accessText, exactEnd, listButton, obstacleText, page, refusedPage, shownValues } from './format.ts';
 import { actionResult, approvalView } from './result.ts';
 import { showResult } from './review.ts';
 
@@ -18,7 +18,7 @@ export async function withAction(
 ): Promise<InboxCanvas> {
   const action = actionId === undefined ? null : await findAction(view, actionId);
   if (action) return draw(action);
-  return view.page([text(view.messages.t('grant.state.notFound'), 'muted'), listButton(view, 'grant')]);
+  return page(view, [text(view.messages.t('grant.state.notFound'), 'muted'), listButton(view, 'grant')]);
 }
 
 export async function withGrant(
@@ -44,10 +44,10 @@ function decide(view: ActionView, work: (action: Action) => Promise<Done | Obsta
   return withAction(view, view.formState.decide, (action) => {
     const again = (problem: string): Promise<InboxCanvas> => approvalView(view, action, problem);
     if (view.isOutdated && action.state === 'awaiting_approval')
-      return again(view.messages.t('grant.state.stale'));
+      return again(view.messages.t('grant.failure.stale'));
     return showResult(view, work(action), {
       kind: action.kind,
-      find: () => readAgain(view.context.database, action),
+      find: () => readAgain(view.services.database, action),
       onObstacle: (obstacle) => again(obstacleText(view, action.kind, obstacle)),
     });
   });
@@ -56,13 +56,14 @@ function decide(view: ActionView, work: (action: Action) => Promise<Done | Obsta
 /** What is removed, and what stays. */
 export async function revokeReview(view: ActionView, grant: Grant, problem?: string): Promise<InboxCanvas> {
   const { t } = view.messages;
-  if (!isRunning(grant, view.context.now())) return actionResult(view, grant);
-  const refusal = checkTeammate(view.workspace.settings.grants, view.admin.id);
+  if (!isRunning(grant, view.services.now())) return actionResult(view, grant);
+  const refusal = checkTeammate(view.workspace.settings.grants, view.request.admin.id);
   if (refusal) return refusedPage(view, 'grant', refusal);
   const access = await readOrStoredAccess(view, await readEntitlements(view));
   const { boughtEndMs } = access.endsOf(entitlementOf(grant));
   const { entitlement = '' } = shownValues(view, grant);
-  return view.page(
+  return page(
+    view,
     [
       text(t('grant.title.revoke'), 'header', true),
       problem !== undefined && text(problem, 'error'),
@@ -91,12 +92,12 @@ export async function revokeReview(view: ActionView, grant: Grant, problem?: str
 export function revokeConfirm(view: ActionView): Promise<InboxCanvas> {
   return withGrant(view, view.formState.revoke, (grant) => {
     const again = (problem: string): Promise<InboxCanvas> => revokeReview(view, grant, problem);
-    if (view.isOutdated && isRunning(grant, view.context.now()))
-      return again(view.messages.t('grant.state.stale'));
-    const reason = clip((view.inputs['revoke.reason'] ?? '').trim(), MAX_REASON_LENGTH);
+    if (view.isOutdated && isRunning(grant, view.services.now()))
+      return again(view.messages.t('grant.failure.stale'));
+    const reason = clip((view.request.inputs['revoke.reason'] ?? '').trim(), MAX_REASON_LENGTH);
     return showResult(view, revokeGrant(view, grant, reason), {
       kind: 'grant',
-      find: () => readAgain(view.context.database, grant),
+      find: () => readAgain(view.services.database, grant),
       onObstacle: (obstacle) => again(obstacleText(view, 'grant', obstacle)),
     });
   });

@@ -3,11 +3,11 @@ import { table, text } from '../../intercom/canvas.ts';
 import { storeName } from '../../subscription/names.ts';
 import { DAY_MS, isForever } from '../../time.ts';
 import { findNoEffect, isAnonymousOnly, upcomingCharges } from '../access.ts';
-import type { ActionView, Part } from '../context.ts';
+import type { ActionView } from '../context.ts';
 import type { Reviewed, ReviewedGrant, ReviewedStoreAction } from '../form-state.ts';
 import { addedToMs, endsBefore } from '../grant-rules.ts';
 import { variantOf } from '../texts.ts';
-import { accessText, exactEnd } from './format.ts';
+import { accessText, exactEnd, type Part } from './format.ts';
 
 /** Exactly what an action does, and what it does not. */
 export function effects(view: ActionView, reviewed: Reviewed): Part[] {
@@ -38,7 +38,7 @@ function grantEffects(view: ActionView, reviewed: ReviewedGrant): Part[] {
 function daysAdded(view: ActionView, reviewed: ReviewedGrant): Part[] {
   const { requestedEndMs } = reviewed;
   if (isForever(requestedEndMs)) return [];
-  const nowMs = view.context.now();
+  const nowMs = view.services.now();
   const currentEndMs = addedToMs(nowMs, endsBefore(reviewed));
   const isAdded = currentEndMs > nowMs && currentEndMs < requestedEndMs;
   const values = {
@@ -52,7 +52,7 @@ function daysAdded(view: ActionView, reviewed: ReviewedGrant): Part[] {
 /** What stores charge although access is granted. */
 function charges(view: ActionView, { lookupKey, requestedEndMs: endMs }: ReviewedGrant): Part[] {
   const { t, money, date } = view.messages;
-  const window = { fromMs: view.context.now(), endMs };
+  const window = { fromMs: view.services.now(), endMs };
   return upcomingCharges(view.customer, lookupKey, window).map(({ price, store, atMs }) => {
     const amount = price && price.amountMinor > 0 ? money(price) : null;
     const charger = t('sentence.charger', { store, name: storeName(store) });
@@ -60,8 +60,8 @@ function charges(view: ActionView, { lookupKey, requestedEndMs: endMs }: Reviewe
   });
 }
 
-function remarks({ customer, messages, context }: ActionView, isStored: boolean): Part[] {
-  const asOfMs = customer.subscriber.snapshotAtMs ?? customer.latest[0]?.atMs ?? context.now();
+function remarks({ customer, messages, services }: ActionView, isStored: boolean): Part[] {
+  const asOfMs = customer.subscriber.snapshotAtMs ?? customer.latest[0]?.atMs ?? services.now();
   return [
     isStored && text(messages.t('grant.review.storedAsOf', { date: messages.dateTime(asOfMs) }), 'muted'),
     isAnonymousOnly(customer) && text(messages.t('grant.state.anonymous'), 'muted'),

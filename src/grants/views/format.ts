@@ -1,4 +1,4 @@
-import type { MessageKey, MessageValues } from '../../i18n/messages.ts';
+import { type MessageKey, type Messages, type MessageValues, messagesFor } from '../../i18n/messages.ts';
 import {
   button,
   type Component,
@@ -9,14 +9,28 @@ import {
 } from '../../intercom/canvas.ts';
 import { DAY_MS, isForever } from '../../time.ts';
 import type { Access } from '../access.ts';
-import type { ActionView, Obstacle, Part } from '../context.ts';
+import type { ActionView, Obstacle } from '../context.ts';
+import type { ActionFormState } from '../form-state.ts';
 import { isReasonRequired } from '../policy.ts';
 import { valuesOf } from '../texts.ts';
 import type { Action, ActionKind, Refusal } from '../types.ts';
 
+/** Something of a canvas; what is absent is left out. */
+export type Part = Component | readonly Part[] | false | null | undefined;
+
 export function componentsOf(part: Part): Component[] {
   if (!part) return [];
   return 'type' in part ? [part] : part.flatMap(componentsOf);
+}
+
+/** A canvas with a way back, which carries `formState` to the next request. */
+export function page(view: ActionView, parts: readonly Part[], formState?: ActionFormState): InboxCanvas {
+  return view.page(componentsOf(parts), formState);
+}
+
+/** In the customer's language: for texts to copy into the reply. */
+export function customerMessages({ request, messages, workspace }: ActionView): Messages {
+  return messagesFor(request.contact.language ?? messages.language, workspace.timezone);
 }
 
 /** Of component ids. */
@@ -50,54 +64,28 @@ export function shownValues({ messages }: ActionView, action: Action): MessageVa
   );
 }
 
-/** A grant has its own text for a code; a store action that has none shares the grant's. */
-export function refusalText({ messages, context }: ActionView, kind: ActionKind, refusal: Refusal): string {
-  const { code } = refusal;
-  const own = `action.refusal.${code}`;
-  const key = kind !== 'grant' && messages.has(own) ? own : (`grant.refusal.${code}` as MessageKey);
-  switch (code) {
-    case 'too_long': {
-      const { days } = refusal;
-      return messages.t(key, { days, end: messages.date(context.now() + days * DAY_MS) });
-    }
-    case 'reason_too_long':
-      return messages.t(key, { max: refusal.max });
-    case 'scope_missing':
-      return messages.t(key, { scopes: refusal.scopes.join(', ') });
-    case 'monthly_limit': {
-      const style = { timeZone: 'UTC', year: 'numeric', month: 'long' } as const;
-      const month = new Intl.DateTimeFormat(messages.locale, style).format(context.now());
-      return messages.t(key, { limit: refusal.limit, month });
-    }
-    default:
-      return messages.t(key);
-  }
-}
-
-/** The code of a failed action or call, as a sentence. */
-export function failureText({ messages }: ActionView, kind: ActionKind, code: string | null): string {
-  const { t, has } = messages;
-  if (code === 'stale') return t('grant.state.stale');
-  if (kind === 'grant') {
-    const key = code === 'changed' ? 'grant.state.changed' : `grant.failure.${code}`;
-    return t(has(key) ? key : 'grant.failure.other');
-  }
-  const key = `action.failure.${code}`;
-  return t(has(key) ? key : 'action.failure.other');
-}
-
-export function obstacleText(view: ActionView, kind: ActionKind, obstacle: Obstacle): string {
-  switch (obstacle.kind) {
-    case 'refused':
-      return refusalText(view, kind, obstacle.refusal);
-    case 'failed':
-      return failureText(view, kind, obstacle.code);
-    case 'invalid': {
-      const { problem } = obstacle;
-      const key = kind === 'grant' ? `grant.problem.${problem}` : `action.problem.${problem}`;
-      return view.messages.t(key as MessageKey);
-    }
-  }
+/** Why something is not done, or failed. A store action without a text of its own has that of a grant. */
+export function obstacleText(
+  { messages, services }: ActionView,
+  kind: ActionKind,
+  obstacle: Obstacle,
+): string {
+  const { code, kind: what, ...values } = obstacle;
+  const keys = {
+    refused: [`action.refusal.${code}`, `grant.refusal.${code}`],
+    invalid: [`action.problem.${code}`, `grant.problem.${code}`],
+    failed: [`action.failure.${code}`, `grant.failure.${code}`, 'grant.failure.other'],
+  }[what];
+  const key = keys.filter((each) => kind !== 'grant' || each.startsWith('grant.')).find(messages.has);
+  if (!key) throw new Error(`No text for ${what} ${code}`);
+  const nowMs = services.now();
+  const days = 'days' in obstacle ? obstacle.days : 0;
+  const style = { timeZone: 'UTC', year: 'numeric', month: 'long' } as const;
+  return messages.t(key as MessageKey, {
+    ...values,
+    end: messages.date(nowMs + days * DAY_MS),
+    month: new Intl.DateTimeFormat(messages.locale, style).format(nowMs),
+  });
 }
 
 export function reasonField(
@@ -132,12 +120,11 @@ const SETTINGS_PAGES: Partial<Record<Refusal['code'], 'revenuecat' | 'grants'>> 
 
 export function refusedPage(view: ActionView, kind: ActionKind, refusal: Refusal): InboxCanvas {
   const { t } = view.messages;
-  const page = SETTINGS_PAGES[refusal.code];
-  const settings = `${view.context.config.publicUrl}/settings/${page}`;
-  const next: Component[] = page ? [linkButton('settings', t('grant.button.settings'), settings)] : [];
-  return view.page([
-    text(refusalText(view, kind, refusal), 'error'),
-    next,
+  const settingsPage = SETTINGS_PAGES[refusal.code];
+  const settings = `${view.services.config.publicUrl}/settings/${settingsPage}`;
+  return page(view, [
+    text(obstacleText(view, kind, { kind: 'refused', ...refusal }), 'error'),
+    settingsPage && linkButton('settings', t('grant.button.settings'), settings),
     refusal.code === 'unconfirmed' && listButton(view, kind),
   ]);
 }

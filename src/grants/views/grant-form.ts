@@ -9,12 +9,12 @@ import {
   text,
 } from '../../intercom/canvas.ts';
 import { type Entitlement, entitlementName, readEntitlements, storedAccess } from '../access.ts';
-import type { ActionView, Part } from '../context.ts';
+import type { ActionView } from '../context.ts';
 import { DURATIONS, type Duration, isDuration, lengthInDays } from '../durations.ts';
 import { addedToMs, findEntitlement, type GrantForm } from '../grant-rules.ts';
 import { checkLength, findRefusal, needsApproval } from '../policy.ts';
 import { GRANT_STARTS } from '../types.ts';
-import { accessText, reasonField, refusedPage } from './format.ts';
+import { accessText, type Part, page, reasonField, refusedPage } from './format.ts';
 
 /** The form with the page of entitlements that it shows: from 0; −1 is the page of the chosen one. */
 export interface GrantFormPage extends GrantForm {
@@ -31,7 +31,7 @@ export interface FormError {
 const PAGE_SIZE = 10;
 
 /** The form as the request has it: what was typed, and what the canvas carried. */
-export function submittedGrant({ inputs, formState }: ActionView): GrantFormPage {
+export function submittedGrant({ request: { inputs }, formState }: ActionView): GrantFormPage {
   return {
     kind: 'grant',
     entitlement: inputs['grant.entitlement'] ?? formState.form?.entitlementId,
@@ -50,22 +50,22 @@ export async function grantForm(
   error?: FormError,
 ): Promise<InboxCanvas> {
   const { t } = view.messages;
-  const refusal = await findRefusal(view, 'grant');
+  const refusal = await findRefusal(view, { kind: 'grant' });
   if (refusal) return refusedPage(view, 'grant', refusal);
   const entitlements = await readEntitlements(view);
   const selected = findEntitlement(entitlements, form.entitlement) ?? likelyEntitlement(view, entitlements);
-  if (!selected) return view.page([text(t('grant.problem.noEntitlements'), 'muted')]);
+  if (!selected) return page(view, [text(t('grant.problem.noEntitlements'), 'muted')]);
   const access = storedAccess(view.customer);
   const policy = view.workspace.settings.grants;
   const duration = isDuration(form.duration) ? form.duration : defaultDuration(view);
-  const nowMs = view.context.now();
+  const nowMs = view.services.now();
   const canAdd = entitlements.some((each) => addedToMs(nowMs, access.endsOf(each)) > nowMs);
-  const page = pageShown(entitlements, selected, form.page);
+  const shownPage = pageShown(entitlements, selected, form.page);
   const components: Part[] = [
     text(t(form.extends ? 'grant.title.extend' : 'grant.title.form'), 'header', true),
     text(`${t('grant.label.currentAccess')}: ${escapeMarkdown(accessText(view, access))}`, 'muted'),
     error && text(error.text, 'error'),
-    entitlementFields(view, { entitlements, selected, page }),
+    entitlementFields(view, { entitlements, selected, page: shownPage }),
     choice({
       id: 'grant.duration',
       label: t('grant.label.duration'),
@@ -93,8 +93,8 @@ export async function grantForm(
       text(t('grant.form.secondPerson', { days: policy.secondPersonAboveDays }), 'muted'),
     button('grant.review', t('grant.button.review'), 'primary'),
   ];
-  return view.page(components, {
-    form: { page, ...(form.extends ? { entitlementId: selected.id } : {}) },
+  return page(view, components, {
+    form: { page: shownPage, ...(form.extends ? { entitlementId: selected.id } : {}) },
   });
 }
 

@@ -5,30 +5,32 @@ import { listDashboardGrants } from '../dashboard-grants.ts';
 import { listActions } from '../repository.ts';
 import { UNCONFIRMED_STATES } from '../state-machine.ts';
 import { type Action, grantEndMs } from '../types.ts';
+import { page } from './format.ts';
 
 const PAGE_SIZE = 10;
 
 /** Everything granted to the customer and done for them, newest first, ten a page. */
-export async function actionList(view: ActionView, page = 0): Promise<InboxCanvas> {
-  const { messages, context, workspace, customer } = view;
+export async function actionList(view: ActionView, shownPage = 0): Promise<InboxCanvas> {
+  const { messages, services, workspace, customer } = view;
   const { t } = messages;
   const { workspaceId } = workspace;
   const { subscriberId } = customer.subscriber;
-  const range = { limit: PAGE_SIZE + 1, offset: page * PAGE_SIZE };
-  const read = await listActions(context.readDatabase, { workspaceId, subscriberId }, range);
-  const elsewhere = page === 0 ? await listDashboardGrants(view) : [];
+  const range = { limit: PAGE_SIZE + 1, offset: shownPage * PAGE_SIZE };
+  const read = await listActions(services.readDatabase, { workspaceId, subscriberId }, range);
+  const elsewhere = shownPage === 0 ? await listDashboardGrants(view) : [];
   const items = [...elsewhere, ...read.slice(0, PAGE_SIZE)];
-  return view.page(
+  return page(
+    view,
     [
       text(t('grant.title.grants'), 'header'),
       items.length === 0
         ? text(t('grant.state.noGrants'), 'muted')
         : list(items.map((action) => actionItem(view, action))),
-      page > 0 && button('grants:newer', t('grant.button.newer'), 'link'),
+      shownPage > 0 && button('grants:newer', t('grant.button.newer'), 'link'),
       read.length > PAGE_SIZE && button('grants:older', t('grant.button.older'), 'link'),
       button('grant', t('grant.button.grant'), 'secondary'),
     ],
-    { grants: page },
+    { grants: shownPage },
   );
 }
 
@@ -45,7 +47,7 @@ function actionItem(view: ActionView, action: Action): ListItem {
   });
 }
 
-function stateText({ messages, context }: ActionView, action: Action): string {
+function stateText({ messages, services }: ActionView, action: Action): string {
   const { t } = messages;
   const { state } = action;
   if (UNCONFIRMED_STATES.includes(state)) return t('grant.line.pending');
@@ -55,5 +57,5 @@ function stateText({ messages, context }: ActionView, action: Action): string {
   const endMs = grantEndMs(action);
   if (isForever(endMs)) return t('grant.line.forever');
   const end = messages.date(endMs);
-  return endMs <= context.now() ? t('grant.line.ended', { end }) : t('grant.line.until', { end });
+  return endMs <= services.now() ? t('grant.line.ended', { end }) : t('grant.line.until', { end });
 }

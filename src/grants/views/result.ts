@@ -1,15 +1,25 @@
 import { button, type Component, type InboxCanvas, table, text } from '../../intercom/canvas.ts';
 import { isForever, MINUTE_MS } from '../../time.ts';
 import { lastStepAtMs, scheduleConfirm, scheduleNotes } from '../confirmation.ts';
-import type { ActionView, Part } from '../context.ts';
+import type { ActionView } from '../context.ts';
 import { isSameEnd } from '../durations.ts';
 import { readNoteStates } from '../notes.ts';
-import { findDecisionBlocker, isRunning, reviewRequest } from '../service.ts';
+import { findBlocker } from '../policy.ts';
+import { isRunning, reviewRequest } from '../service.ts';
 import { UNCONFIRMED_STATES } from '../state-machine.ts';
 import { valuesOf, variantOf } from '../texts.ts';
 import { type Action, type Grant, grantEndMs, nameOf } from '../types.ts';
 import { effects } from './effects.ts';
-import { endText, failureText, listButton, prefixOf, refusalText, shownValues } from './format.ts';
+import {
+  customerMessages,
+  endText,
+  listButton,
+  obstacleText,
+  type Part,
+  page,
+  prefixOf,
+  shownValues,
+} from './format.ts';
 
 /** A job that has not run for this long may be lost. */
 const OVERDUE_MS = MINUTE_MS;
@@ -26,23 +36,27 @@ export async function actionResult(view: ActionView, action: Action, url?: strin
   const facts = factsTable(view, action);
   if (UNCONFIRMED_STATES.includes(state)) {
     // A lost job is queued again when an agent looks at what it should have completed.
-    if (view.context.now() - lastStepAtMs(action) > OVERDUE_MS)
-      await scheduleConfirm(view.context, action, 0);
+    if (view.services.now() - lastStepAtMs(action) > OVERDUE_MS)
+      await scheduleConfirm(view.services, action, 0);
     const refresh = button(`grant:${actionId}`, t('grant.button.refresh'), 'secondary');
-    return view.page([text(headline(view, action), 'muted'), facts, refresh]);
+    return page(view, [text(headline(view, action), 'muted'), facts, refresh]);
   }
   if (state === 'failed') {
     const next =
       kind === 'grant' ? button('grant', t('grant.button.tryAgain'), 'secondary') : listButton(view, kind);
-    return view.page([text(failureText(view, kind, action.error), 'error'), facts, next]);
+    return page(view, [
+      text(obstacleText(view, kind, { kind: 'failed', code: action.error ?? 'other' }), 'error'),
+      facts,
+      next,
+    ]);
   }
-  return view.page([
+  return page(view, [
     text(headline(view, action), isKept(action) ? 'error' : 'paragraph'),
     ...(state === 'confirmed' || state === 'revoked' ? customerText(view, action, url) : []),
     await noteProblem(view, action),
     facts,
     listButton(view, kind),
-    ...(kind === 'grant' && isRunning(action, view.context.now()) ? runningButtons(view, action) : []),
+    ...(kind === 'grant' && isRunning(action, view.services.now()) ? runningButtons(view, action) : []),
   ]);
 }
 
@@ -66,7 +80,7 @@ function headline(view: ActionView, action: Action): string {
       return t('grant.state.revokePending');
     case 'confirmed': {
       const { end = null } = values;
-      if (!isRunning(action, view.context.now())) return t('grant.result.ended', { ...values, date: end });
+      if (!isRunning(action, view.services.now())) return t('grant.result.ended', { ...values, date: end });
       return action.isUnchanged
         ? t('grant.result.unchanged', { end: endText(view, grantEndMs(action)) })
         : t('grant.result.granted', values);
@@ -78,9 +92,10 @@ function headline(view: ActionView, action: Action): string {
 
 /** A text to copy into the reply, in the customer's language. */
 function customerText(view: ActionView, action: Action, url?: string): Part[] {
-  const { messages, customerMessages, context } = view;
-  const { t } = customerMessages;
-  const values = { ...valuesOf(customerMessages, action), url: url ?? '' };
+  const { messages, services } = view;
+  const inReply = customerMessages(view);
+  const { t } = inReply;
+  const values = { ...valuesOf(inReply, action), url: url ?? '' };
   const field = (value: string): Component => ({
     type: 'textarea',
     id: action.kind === 'grant' ? 'grant.tell' : 'action.tell',
@@ -91,7 +106,7 @@ function customerText(view: ActionView, action: Action, url?: string): Part[] {
     return [text(messages.t('action.state.linkShownOnce'), 'muted')];
   if (action.kind !== 'grant') return [field(t(`action.customerText.${variantOf(action)}`, values))];
   if (action.state === 'revoked') return [field(t('grant.customerText.revoked', values))];
-  if (action.isUnchanged || !isRunning(action, context.now())) return [];
+  if (action.isUnchanged || !isRunning(action, services.now())) return [];
   const { requestedEndMs } = action;
   const isOther = !isSameEnd(grantEndMs(action), requestedEndMs);
   const other = messages.t('grant.result.otherEnd', { end: endText(view, requestedEndMs) });
@@ -152,10 +167,10 @@ function factsTable(view: ActionView, action: Action): Part[] {
   ]);
 }
 
-async function noteProblem({ context, messages }: ActionView, action: Action): Promise<Part[]> {
-  const states = await readNoteStates(context.database, action);
-  if (states.includes('queued') && context.now() - lastStepAtMs(action) > OVERDUE_MS)
-    await scheduleNotes(context, action);
+async function noteProblem({ services, messages }: ActionView, action: Action): Promise<Part[]> {
+  const states = await readNoteStates(services.database, action);
+  if (states.includes('queued') && services.now() - lastStepAtMs(action) > OVERDUE_MS)
+    await scheduleNotes(services, action);
   return states.includes('failed') ? [text(messages.t('grant.state.noteFailed'), 'muted')] : [];
 }
 
@@ -164,8 +179,8 @@ export async function approvalView(view: ActionView, action: Action, problem?: s
   const { t } = view.messages;
   const { actionId, kind, admin } = action;
   const isGrant = kind === 'grant';
-  const isOwn = admin.id === view.admin.id;
-  const blocker = isOwn ? null : findDecisionBlocker(view, action);
+  const isOwn = admin.id === view.request.admin.id;
+  const blocker = isOwn ? null : findBlocker(view, action);
   const canDecide = !isOwn && !blocker;
   const review = canDecide || !isGrant ? await reviewRequest(view, action) : null;
   const waits = isGrant
@@ -175,14 +190,15 @@ export async function approvalView(view: ActionView, action: Action, problem?: s
     : 'action.result.awaiting';
   const decision = (id: string, label: string, style: 'primary' | 'secondary' = 'secondary'): Component =>
     button(`${prefixOf(kind)}.${id}`, label, style);
-  return view.page(
+  return page(
+    view,
     [
       isGrant && canDecide && text(t('grant.title.approval'), 'header', true),
       text(t(waits, shownValues(view, action))),
       problem !== undefined && text(problem, 'error'),
       review && effects(view, review),
       factsTable(view, action),
-      blocker && text(refusalText(view, kind, blocker), 'muted'),
+      blocker && text(obstacleText(view, kind, { kind: 'refused', ...blocker }), 'muted'),
       isOwn && decision('withdraw', t('grant.button.withdraw')),
       ...(canDecide
         ? [

@@ -3,7 +3,7 @@ import { button, type InboxCanvas, text } from '../../intercom/canvas.ts';
 import { isForever, withTimeout } from '../../time.ts';
 import { findNoEffect } from '../access.ts';
 import { lastStepAtMs } from '../confirmation.ts';
-import type { ActionResult, ActionView, Obstacle, Part } from '../context.ts';
+import type { ActionResult, ActionView, Obstacle } from '../context.ts';
 import type { Reviewed, ReviewedGrant } from '../form-state.ts';
 import { endsBefore } from '../grant-rules.ts';
 import { readAgain } from '../repository.ts';
@@ -12,7 +12,7 @@ import { UNCONFIRMED_STATES } from '../state-machine.ts';
 import type { StoreForm } from '../store-rules.ts';
 import type { Action, ActionKind, Refusal } from '../types.ts';
 import { effects } from './effects.ts';
-import { failureText, obstacleText, prefixOf, refusedPage } from './format.ts';
+import { obstacleText, type Part, page, prefixOf, refusedPage } from './format.ts';
 import { type GrantFormPage, grantForm } from './grant-form.ts';
 import { actionResult } from './result.ts';
 import { storeForm } from './store-form.ts';
@@ -43,14 +43,13 @@ function formAgain(
   form: GrantFormPage | StoreForm,
   obstacle: Obstacle,
 ): InboxCanvas | Promise<InboxCanvas> {
-  if (obstacle.kind === 'refused' && !FORM_REFUSALS.includes(obstacle.refusal.code))
-    return refusedPage(view, form.kind, obstacle.refusal);
+  if (obstacle.kind === 'refused' && !FORM_REFUSALS.includes(obstacle.code))
+    return refusedPage(view, form.kind, obstacle);
   const problem = obstacleText(view, form.kind, obstacle);
   if (form.kind !== 'grant') return storeForm(view, form, problem);
-  const code = obstacle.kind === 'refused' ? obstacle.refusal.code : null;
+  const { code } = obstacle;
   const isReason = code === 'reason_missing' || code === 'reason_too_long';
-  const isEnd =
-    (obstacle.kind === 'invalid' && obstacle.problem.startsWith('end')) || (code === 'too_long' && form.end);
+  const isEnd = (obstacle.kind === 'invalid' && code.startsWith('end')) || (code === 'too_long' && form.end);
   return grantForm(view, form, {
     text: problem,
     ...(isReason ? { field: 'reason' as const } : isEnd ? { field: 'end' as const } : {}),
@@ -58,7 +57,8 @@ function formAgain(
 }
 
 function reviewCanvas(view: ActionView, reviewed: Reviewed, problem?: string): InboxCanvas {
-  return view.page(
+  return page(
+    view,
     [
       text(view.messages.t(`action.title.${reviewed.kind}`), 'header', true),
       problem !== undefined && text(problem, 'error'),
@@ -109,7 +109,7 @@ export async function confirmReview(view: ActionView): Promise<InboxCanvas> {
   const { t } = view.messages;
   const { review: reviewed } = view.formState;
   if (reviewed?.subscriberId !== view.customer.subscriber.subscriberId) {
-    return view.page([
+    return page(view, [
       text(t('card.state.outdated'), 'error'),
       button('grant', t('grant.button.grant'), 'secondary'),
     ]);
@@ -119,7 +119,7 @@ export async function confirmReview(view: ActionView): Promise<InboxCanvas> {
     find: async () => (await findDone(view, reviewed))?.action ?? null,
     onObstacle: (obstacle) =>
       obstacle.kind === 'failed'
-        ? reviewCanvas(view, reviewed, failureText(view, reviewed.kind, obstacle.code))
+        ? reviewCanvas(view, reviewed, obstacleText(view, reviewed.kind, obstacle))
         : formAgain(view, formOf(reviewed), obstacle),
   });
 }
@@ -161,11 +161,11 @@ export async function showResult(
   const result = await withTimeout(work, ANSWER_TIMEOUT_MS, () => null);
   if (result === null) {
     const { workspaceId } = view.workspace;
-    work.catch((error: unknown) => view.context.logger.error({ err: error, workspaceId }, 'action failed'));
+    work.catch((error: unknown) => view.services.logger.error({ err: error, workspaceId }, 'action failed'));
     const action = await otherwise.find();
     if (action) return actionResult(view, action);
     const pending = t(kind === 'grant' ? 'grant.state.pending' : 'action.state.pending');
-    return view.page([text(pending, 'muted'), button('grants', t('grant.button.grants'), 'secondary')]);
+    return page(view, [text(pending, 'muted'), button('grants', t('grant.button.grants'), 'secondary')]);
   }
   switch (result.kind) {
     case 'done': {
@@ -173,9 +173,9 @@ export async function showResult(
       return actionResult(view, isKnown ? await waitForFirstPress(view, action, pressedAtMs) : action, url);
     }
     case 'review_again':
-      return reviewCanvas(view, result.reviewed, t(`grant.state.${result.reason}`));
+      return reviewCanvas(view, result.reviewed, t(`grant.failure.${result.reason}`));
     case 'refused':
-      if (result.refusal.code === 'unconfirmed') return refusedPage(view, kind, result.refusal);
+      if (result.code === 'unconfirmed') return refusedPage(view, kind, result);
   }
   return otherwise.onObstacle(result);
 }
@@ -183,10 +183,10 @@ export async function showResult(
 /** Waits for the result of a first press of the same button, for as long as the agent waits. */
 async function waitForFirstPress(view: ActionView, action: Action, sinceMs: number): Promise<Action> {
   let now = action;
-  if (view.context.now() - lastStepAtMs(action) > FIRST_PRESS_MS) return now;
+  if (view.services.now() - lastStepAtMs(action) > FIRST_PRESS_MS) return now;
   while (UNCONFIRMED_STATES.includes(now.state) && Date.now() < sinceMs + ANSWER_TIMEOUT_MS) {
     await sleep(150);
-    now = await readAgain(view.context.database, now);
+    now = await readAgain(view.services.database, now);
   }
   return now;
 }

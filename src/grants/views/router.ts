@@ -1,10 +1,9 @@
-import { messagesFor } from '../../i18n/messages.ts';
 import { type InboxCanvas, text } from '../../intercom/canvas.ts';
-import type { ActionView, ActionViewEntry, CardVisit } from '../context.ts';
+import type { ActionView } from '../context.ts';
 import { findPurchase } from '../store-rules.ts';
 import type { StoreActionKind } from '../types.ts';
 import { approve, decline, revokeConfirm, revokeReview, withAction, withGrant } from './decisions.ts';
-import { componentsOf } from './format.ts';
+import { page } from './format.ts';
 import { grantForm, submittedGrant } from './grant-form.ts';
 import { actionList } from './list.ts';
 import { actionResult } from './result.ts';
@@ -12,31 +11,15 @@ import { confirmReview, reviewedGrant, showReview } from './review.ts';
 import { storeForm, submittedStoreForm } from './store-form.ts';
 import { subscriptionPage } from './subscription.ts';
 
-type Render = (view: ActionView, argument: string) => InboxCanvas | Promise<InboxCanvas>;
-
-function viewOf(visit: CardVisit): ActionView {
-  const { services, request, workspace, messages } = visit;
-  return {
-    context: services,
-    workspace,
-    customer: visit.customer,
-    admin: request.admin,
-    conversationId: request.conversationId,
-    contactId: request.contact.id || null,
-    inputs: request.inputs,
-    formState: visit.formState,
-    isOutdated: visit.isOutdated,
-    messages,
-    customerMessages: messagesFor(request.contact.language ?? messages.language, workspace.timezone),
-    page: (parts, formState) => visit.page(componentsOf(parts), formState),
-  };
+interface ActionViewEntry {
+  /** It changes nothing, so it may be read from a replica. */
+  readonly readOnly: boolean;
+  /** @param argument what follows the colon of the component's id */
+  render(view: ActionView, argument: string): InboxCanvas | Promise<InboxCanvas>;
 }
 
-const read = (render: Render): ActionViewEntry => ({
-  readOnly: true,
-  render: async (visit, argument) => render(viewOf(visit), argument),
-});
-const write = (render: Render): ActionViewEntry => ({ ...read(render), readOnly: false });
+const read = (render: ActionViewEntry['render']): ActionViewEntry => ({ readOnly: true, render });
+const write = (render: ActionViewEntry['render']): ActionViewEntry => ({ readOnly: false, render });
 const form = (kind: StoreActionKind): ActionViewEntry =>
   write((view, subscription) => storeForm(view, { kind, subscription }));
 
@@ -44,7 +27,7 @@ const form = (kind: StoreActionKind): ActionViewEntry =>
 export const ACTION_VIEWS: Readonly<Record<string, ActionViewEntry>> = {
   grant: write((view) => grantForm(view, { kind: 'grant', page: -1 })),
   'grant.change': write((view) => grantForm(view, reviewedGrant(view))),
-  'grant.page:': write((view, page) => grantForm(view, { ...submittedGrant(view), page: Number(page) })),
+  'grant.page:': write((view, shown) => grantForm(view, { ...submittedGrant(view), page: Number(shown) })),
   'grant.review': write((view) => showReview(view, submittedGrant(view))),
   'grant.add': write((view) => showReview(view, { ...reviewedGrant(view), start: 'after' })),
   'grant.confirm': write(confirmReview),
@@ -70,8 +53,8 @@ export const ACTION_VIEWS: Readonly<Record<string, ActionViewEntry>> = {
 };
 
 function turnPage(view: ActionView, direction: string): Promise<InboxCanvas> {
-  const { grants: page = 0 } = view.formState;
-  return actionList(view, direction === 'newer' ? Math.max(0, page - 1) : page + 1);
+  const { grants: shown = 0 } = view.formState;
+  return actionList(view, direction === 'newer' ? Math.max(0, shown - 1) : shown + 1);
 }
 
 /** `extend:` leads on from a subscription and from a grant. */
@@ -86,5 +69,5 @@ function reviewStoreAction(view: ActionView): InboxCanvas | Promise<InboxCanvas>
   const submitted = submittedStoreForm(view);
   return submitted
     ? showReview(view, submitted)
-    : view.page([text(view.messages.t('action.state.notFound'), 'muted')]);
+    : page(view, [text(view.messages.t('action.state.notFound'), 'muted')]);
 }

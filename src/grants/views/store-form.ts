@@ -10,11 +10,11 @@ import {
   text,
 } from '../../intercom/canvas.ts';
 import type { LivePurchase } from '../../revenuecat/store-actions.ts';
-import type { ActionView, Part } from '../context.ts';
+import type { ActionView } from '../context.ts';
 import { findRefusal } from '../policy.ts';
 import { APPLE_REASON_CODES, findLive, isApple, maxExtensionDays, refundsCharges } from '../store-kinds.ts';
 import { findPurchase, listCharges, readOwned, type StoreForm, targetOf } from '../store-rules.ts';
-import { reasonField, refusedPage } from './format.ts';
+import { type Part, page, reasonField, refusedPage } from './format.ts';
 import { purchaseName } from './subscription.ts';
 
 const MAX_CHARGES = 10;
@@ -23,11 +23,12 @@ const MAX_CHARGES = 10;
 export async function storeForm(view: ActionView, form: StoreForm, problem?: string): Promise<InboxCanvas> {
   const { t } = view.messages;
   const { kind } = form;
-  const refusal = await findRefusal(view, kind, targetOf(view, form));
+  const refusal = await findRefusal(view, { kind, details: { of: targetOf(view, form) } });
   if (refusal) return refusedPage(view, kind, refusal);
   const fields = kind === 'transfer' ? transferFields(view, form) : await purchaseFields(view, form);
-  if (fields === null) return view.page([text(t('action.state.notInRevenueCat'), 'muted')]);
-  return view.page(
+  if (fields === null) return page(view, [text(t('action.state.notInRevenueCat'), 'muted')]);
+  return page(
+    view,
     [
       text(t(`action.title.${kind}`), 'header', true),
       problem !== undefined && text(problem, 'error'),
@@ -108,7 +109,7 @@ function extensionFields({ messages: { t } }: ActionView, form: StoreForm, own: 
 }
 
 /** The form as the request has it. */
-export function submittedStoreForm({ inputs, formState }: ActionView): StoreForm | null {
+export function submittedStoreForm({ request: { inputs }, formState }: ActionView): StoreForm | null {
   const { actionForm: form } = formState;
   if (!form) return null;
   const of = (name: string): string | undefined => inputs[name]?.trim();

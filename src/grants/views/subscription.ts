@@ -12,11 +12,11 @@ import {
 } from '../../intercom/canvas.ts';
 import { productLabel } from '../../subscription/names.ts';
 import type { SubscriptionState } from '../../subscription/types.ts';
-import type { ActionView, CardVisit, Part } from '../context.ts';
+import type { ActionView } from '../context.ts';
 import { findRefusal } from '../policy.ts';
 import { findLive, isApple, listPurchaseActions, subscriptionId } from '../store-kinds.ts';
 import { allPurchases, findPurchase, readOwned } from '../store-rules.ts';
-import { componentsOf, failureText, refusalText } from './format.ts';
+import { componentsOf, customerMessages, obstacleText, type Part, page } from './format.ts';
 
 const APPLE_SUBSCRIPTIONS_URL = 'https://apps.apple.com/account/subscriptions';
 const APPLE_REFUND_URL = 'https://reportaproblem.apple.com';
@@ -24,7 +24,7 @@ const MAX_LISTED = 20;
 
 /** For the details of a customer: every purchase leads to its page, and all of them can be transferred. */
 export function purchaseComponents(
-  card: Pick<CardVisit, 'customer' | 'messages' | 'workspace'>,
+  card: Pick<ActionView, 'customer' | 'messages' | 'workspace'>,
 ): Component[] {
   const { messages, workspace } = card;
   const { t } = messages;
@@ -52,7 +52,7 @@ export async function subscriptionPage(view: ActionView, id: string): Promise<In
   const { messages, workspace } = view;
   const { t } = messages;
   const subscription = findPurchase(view, id);
-  if (!subscription) return view.page([text(t('action.state.notFound'), 'muted')]);
+  if (!subscription) return page(view, [text(t('action.state.notFound'), 'muted')]);
   const { price, store, startedAtMs, endsAtMs, transactionId, environment, isOneTime } = subscription;
   const isEndless = endsAtMs === null && subscription.entitlements.length > 0;
   const facts = table([
@@ -74,7 +74,7 @@ export async function subscriptionPage(view: ActionView, id: string): Promise<In
   const actions = isAnyOn
     ? await actionComponents(view, subscription, id)
     : [text(t('action.state.allOff'), 'muted')];
-  return view.page([
+  return page(view, [
     head,
     facts,
     actions,
@@ -99,7 +99,8 @@ async function actionComponents(
 ): Promise<Part[]> {
   const { t } = view.messages;
   const owned = await readOwned(view);
-  if (typeof owned === 'string') return [text(failureText(view, 'cancel', owned), 'muted')];
+  if (typeof owned === 'string')
+    return [text(obstacleText(view, 'cancel', { kind: 'failed', code: owned }), 'muted')];
   const own = findLive(subscription, owned.purchases);
   if (!own) return [text(t('action.state.notInRevenueCat'), 'muted')];
   const offered = listPurchaseActions(own, subscription.isFamilyShare);
@@ -109,10 +110,15 @@ async function actionComponents(
     ];
   const components: Part[] = [];
   for (const { kind, unavailable } of offered) {
-    const refusal = unavailable ? { code: unavailable } : await findRefusal(view, kind, own.kind);
+    const refusal = unavailable
+      ? { code: unavailable }
+      : await findRefusal(view, { kind, details: { of: own.kind } });
     components.push(
       refusal
-        ? text(`${t(`action.title.${kind}`)}: ${refusalText(view, kind, refusal)}`, 'muted')
+        ? text(
+            `${t(`action.title.${kind}`)}: ${obstacleText(view, kind, { kind: 'refused', ...refusal })}`,
+            'muted',
+          )
         : button(`${kind}:${id}`, t(`action.button.${kind}`), 'secondary'),
     );
   }
@@ -120,16 +126,14 @@ async function actionComponents(
 }
 
 /** Only Apple refunds, and only the customer cancels there: what to tell them, with the right link. */
-function appleTexts(
-  { messages, customerMessages }: ActionView,
-  { store, isOneTime }: SubscriptionState,
-): Part[] {
+function appleTexts(view: ActionView, { store, isOneTime }: SubscriptionState): Part[] {
+  const { messages } = view;
   if (!isApple(store)) return [];
   const field = (name: 'cancel' | 'refund', url: string): Component => ({
     type: 'textarea',
     id: `action.apple.${name}`,
     label: messages.t(`action.label.apple.${name}`),
-    value: customerMessages.t(`action.customerText.apple.${name}`, { url }),
+    value: customerMessages(view).t(`action.customerText.apple.${name}`, { url }),
   });
   return [
     text(messages.t('action.state.apple'), 'muted'),
