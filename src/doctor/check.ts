@@ -31,13 +31,16 @@ export interface Check<Subject> {
   readonly remedy: string | ((subject: Subject) => string);
 }
 
-export const ok = (message: string): Outcome => ({ status: 'ok', message });
-export const warning = (message: string, remedy?: string): Outcome => outcome('warning', message, remedy);
-export const problem = (message: string, remedy?: string): Outcome => outcome('problem', message, remedy);
-
-function outcome(status: Status, message: string, remedy: string | undefined): Outcome {
-  return { status, message, ...(remedy === undefined ? {} : { remedy }) };
-}
+const outcomeOf =
+  (status: Status) =>
+  (message: string, remedy?: string): Outcome => ({
+    status,
+    message,
+    ...(remedy === undefined ? {} : { remedy }),
+  });
+export const ok = outcomeOf('ok');
+export const warning = outcomeOf('warning');
+export const problem = outcomeOf('problem');
 
 /** Runs checks in parallel. Results come in the order of the table. */
 export async function runChecks<Subject>(
@@ -49,20 +52,19 @@ export async function runChecks<Subject>(
     checks.map(async ({ name, run, remedy }) => {
       const found = await run(subject);
       const outcomes = found === null ? [] : 'status' in found ? [found] : found;
-      return outcomes.map((each) => ({
-        check: name,
-        status: each.status,
-        workspace: scope.workspace ?? null,
-        project: scope.project ?? null,
-        message: each.message,
-        remedy:
-          each.status === 'ok'
-            ? null
-            : (each.remedy ?? (typeof remedy === 'string' ? remedy : remedy(subject))),
-      }));
+      const usual = typeof remedy === 'string' ? remedy : remedy(subject);
+      return outcomes.map((each) => resultOf(name, { remedy: usual, ...each }, scope));
     }),
   );
   return results.flat();
+}
+
+export function resultOf(
+  check: string,
+  { status, message, remedy = '' }: Outcome,
+  { workspace = null, project = null }: Partial<Pick<CheckResult, 'workspace' | 'project'>> = {},
+): CheckResult {
+  return { check, status, workspace, project, message, remedy: status === 'ok' ? null : remedy };
 }
 
 /** A platform that did not answer. */

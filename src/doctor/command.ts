@@ -10,7 +10,7 @@ import type { Database } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import { createCommandLogger } from '../logger.ts';
 import { findEncryptionKeys } from '../workspaces/secrets.ts';
-import { type CheckResult, type Outcome, problem, runChecks, warning } from './check.ts';
+import { type CheckResult, type Outcome, problem, resultOf, runChecks, warning } from './check.ts';
 import { prepareOutside, runDoctor } from './run.ts';
 import { OUTSIDE_CHECKS } from './server-checks.ts';
 import {
@@ -60,14 +60,14 @@ async function diagnose(
 ): Promise<void> {
   const settings = readSettings(environment);
   results.push(...(await runChecks(SETTINGS_CHECKS, settings)));
-  const { config, isPublicUrlWrong } = settings;
+  const { config } = settings;
   if (config === null) return;
   if (config.databaseUrl === null || config.encryptionKeys.length === 0) {
     const unusable = await runChecks(DATA_DIR_CHECKS, config);
     results.push(...unusable);
     if (unusable.length > 0) return;
   }
-  const preparing = prepareOutside({ config, isPublicUrlWrong, now: Date.now });
+  const preparing = prepareOutside({ config, now: Date.now });
   preparing.catch(() => {});
   const [opened, further] = await Promise.all([
     openExisting(config),
@@ -75,27 +75,19 @@ async function diagnose(
   ]);
   results.push(...further);
   if ('outcome' in opened) {
-    results.push(...(await reportDatabase(opened.outcome)));
+    results.push(resultOf('database', opened.outcome));
     results.push(...(await runChecks(OUTSIDE_CHECKS, await preparing)));
     return;
   }
   try {
     const { database } = opened;
     const keys = await findEncryptionKeys(config);
-    await runDoctor(
-      { config, database, keys, now: Date.now, isPublicUrlWrong, workspaceId },
-      results,
-      preparing,
-    );
+    await runDoctor({ config, database, keys, now: Date.now, workspaceId }, results, preparing);
   } catch (error) {
-    results.push(...(await reportDatabase(explainUnavailable(config, error))));
+    results.push(resultOf('database', explainUnavailable(config, error)));
   } finally {
     await opened.close();
   }
-}
-
-function reportDatabase(outcome: Outcome): Promise<CheckResult[]> {
-  return runChecks([{ name: 'database', remedy: '', run: () => outcome }], null);
 }
 
 /** No new result for so long: a call hangs, ms. */
@@ -118,7 +110,7 @@ async function withStallDetection(results: CheckResult[], work: Promise<void>): 
       `No response for ${STALLED_MS / 1_000} s: the remaining checks were skipped.`,
       'The database may be locked or overloaded: select pid, state, wait_event, query from pg_stat_activity. Otherwise run this again with --workspace.',
     );
-    results.push(...(await runChecks([{ name: 'stalled', remedy: '', run: () => outcome }], null)));
+    results.push(resultOf('stalled', outcome));
   } finally {
     clearInterval(timer);
   }

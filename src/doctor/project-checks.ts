@@ -1,3 +1,4 @@
+import type { Config } from '../config.ts';
 import type { Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import { readWebhookRefusal, type WebhookRefusal } from '../ingestion/routes.ts';
@@ -7,6 +8,7 @@ import type { Project } from '../workspaces/projects.ts';
 import { checkApiKey, type KeyCheck, lacksPermission } from '../workspaces/revenuecat-key.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import { type Check, lowerFirst, type Outcome, ok, problem, unreachable, warning } from './check.ts';
+import { UNKNOWN_URL } from './settings-checks.ts';
 
 /** Some apps sell little: a shorter silence means nothing. */
 const SILENT_DAYS = 7;
@@ -42,8 +44,7 @@ export interface ProjectSubject {
   readonly revenueCat: RevenueCatProbe;
   readonly connectedAtMs: number;
   readonly refusal: WebhookRefusal | null;
-  readonly publicUrl: string;
-  readonly isPublicUrlWrong: boolean;
+  readonly config: Pick<Config, 'publicUrl'>;
   readonly nowMs: number;
 }
 
@@ -79,8 +80,8 @@ export const PROJECT_CHECKS: readonly Check<ProjectSubject>[] = [
   },
   {
     name: 'revenuecat_key',
-    remedy: ({ publicUrl }) =>
-      `Make a secret API key of version 2 in RevenueCat (Project settings › API keys) and paste it at ${publicUrl}/settings/revenuecat.`,
+    remedy: ({ config }) =>
+      `Make a secret API key of version 2 in RevenueCat (Project settings › API keys) and paste it at ${config.publicUrl}/settings/revenuecat.`,
     run: checkKey,
   },
   {
@@ -142,8 +143,8 @@ function missingScopes(probe: RevenueCatProbe): readonly string[] {
   return lacksPermission(probe.key.missingScopes) ? probe.key.missingScopes : [];
 }
 
-function checkKey({ project, publicUrl, revenueCat: probe }: ProjectSubject): Outcome | null {
-  const settings = `${publicUrl}/settings/revenuecat`;
+function checkKey({ project, config, revenueCat: probe }: ProjectSubject): Outcome | null {
+  const settings = `${config.publicUrl}/settings/revenuecat`;
   if (probe.state === 'no_key')
     return warning(
       `${project.name} has no API key: no grants, no refreshing, no import.`,
@@ -176,7 +177,8 @@ function checkKey({ project, publicUrl, revenueCat: probe }: ProjectSubject): Ou
 }
 
 function checkRegistered(subject: ProjectSubject, listed: Webhooks | AppError): Outcome {
-  if (subject.isPublicUrlWrong)
+  const { publicUrl } = subject.config;
+  if (publicUrl === UNKNOWN_URL)
     return warning(
       'Whether a webhook leads here is unknown: PUBLIC_URL is wrong.',
       'Correct PUBLIC_URL first.',
@@ -185,7 +187,7 @@ function checkRegistered(subject: ProjectSubject, listed: Webhooks | AppError): 
     return listed.code === 'revenuecat_scope_missing'
       ? ok('The API key may not list webhooks: whether ours is registered is unknown.')
       : warning(`Webhooks could not be listed: ${listed.message}.`, 'Try again in a minute.');
-  const url = `${subject.publicUrl}/webhooks/revenuecat/${subject.project.projectId}`;
+  const url = `${publicUrl}/webhooks/revenuecat/${subject.project.projectId}`;
   const own = listed.filter((webhook) => webhook.url === url);
   const isUnfiltered = own.some(
     ({ environment, event_types, app_id }) => environment === null && !event_types && app_id === null,

@@ -6,6 +6,7 @@ import { withTimeout } from '../time.ts';
 import { createPlatformClients, type PlatformClients } from '../workspaces/app-context.ts';
 import { listProjects, type Project } from '../workspaces/projects.ts';
 import { createSecretBox } from '../workspaces/secrets.ts';
+import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import { readWorkspace, type Workspace } from '../workspaces/store.ts';
 import { type CheckResult, runChecks, unreachable } from './check.ts';
 import {
@@ -27,8 +28,6 @@ import { type IntercomProbe, probeIntercom, WORKSPACE_CHECKS } from './workspace
 
 export interface DoctorContext {
   readonly config: Config;
-  /** Whether `config.publicUrl` is a placeholder for a wrong one. */
-  readonly isPublicUrlWrong?: boolean;
   readonly database: Database;
   /** Empty: none was found. */
   readonly keys: readonly Buffer[];
@@ -48,9 +47,9 @@ const PLATFORM_TIMEOUT_MS = 8_000;
 
 /** Reads the clocks of both platforms. Can start before the database is open. */
 export async function prepareOutside(
-  context: Pick<DoctorContext, 'config' | 'isPublicUrlWrong' | 'now' | 'ask'>,
+  context: Pick<DoctorContext, 'config' | 'now' | 'ask'>,
 ): Promise<OutsideSubject> {
-  const { config, now, isPublicUrlWrong = false } = context;
+  const { config, now } = context;
   const http = createHttpClient({ timeout: CALL_TIMEOUT_MS });
   const request: Ask = (url) => http.get(url);
   const askIntercom: Ask = (url) => http.get(url, { headers: { 'Intercom-Version': INTERCOM_VERSION } });
@@ -58,7 +57,7 @@ export async function prepareOutside(
     readServerClock('Intercom', intercomApiUrl(config.intercom.apiUrl, 'US'), { ask: askIntercom, now }),
     readServerClock('RevenueCat', config.revenueCatApiUrl, { ask: request, now }),
   ]);
-  return { config, isPublicUrlWrong, clocks, ask: context.ask ?? request };
+  return { config, clocks, ask: context.ask ?? request };
 }
 
 /**
@@ -82,20 +81,27 @@ export async function runDoctor(
 
   const workspaces = await chooseWorkspaces(context);
   const workspaceIds = workspaces.map(({ workspaceId }) => workspaceId);
-  results.push(
-    ...(await runChecks(SERVER_CHECKS, { ...context, workspaceIds, publicUrl: shownUrl(context) })),
-  );
-  // With a platform that hangs, a hundred workspaces would take a hundred times as long to say the same.
-  const silent = new Set<Platform>();
+  results.push(...(await runChecks(SERVER_CHECKS, { ...context, workspaceIds })));
+  const platforms: Platforms = { clients: clientsOf(context), silent: new Set() };
   for (let from = 0; from < workspaces.length; from += WORKSPACE_BATCH_SIZE) {
     const batch = workspaces.slice(from, from + WORKSPACE_BATCH_SIZE);
-    const checked = await Promise.all(batch.map((each) => checkWorkspace(context, each, silent)));
+    const checked = await Promise.all(batch.map((each) => checkWorkspace(context, each, platforms)));
     results.push(...checked.flat());
   }
   return results;
 }
 
-type Platform = 'Intercom' | 'RevenueCat';
+interface Platforms {
+  readonly clients: PlatformClients | null;
+  /** With one that hangs, a hundred workspaces would take a hundred times as long to say the same. */
+  readonly silent: Set<'Intercom' | 'RevenueCat'>;
+}
+
+/** `null`: there is no encryption key; the check `encryption_key` reports that. */
+function clientsOf(context: DoctorContext): PlatformClients | null {
+  if (context.keys.length === 0) return null;
+  return createPlatformClients({ ...context, secrets: createSecretBox(context.keys) });
+}
 
 async function chooseWorkspaces({ database, workspaceId }: DoctorContext): Promise<Workspace[]> {
   if (workspaceId !== null) {
@@ -112,16 +118,15 @@ async function chooseWorkspaces({ database, workspaceId }: DoctorContext): Promi
 async function checkWorkspace(
   context: DoctorContext,
   workspace: Workspace,
-  silent: Set<Platform>,
+  platforms: Platforms,
 ): Promise<CheckResult[]> {
   const { config, database, now } = context;
   const { workspaceId } = workspace;
-  const publicUrl = shownUrl(context);
   const projects = await listProjects(database, workspaceId);
-  const ofWorkspace = probeIntercomOf(context, workspace, silent).then((intercom) =>
+  const ofWorkspace = probeIntercomOf(platforms, workspace).then((intercom) =>
     runChecks(
       WORKSPACE_CHECKS,
-      { config, database, workspace, intercom, projectCount: projects.length, publicUrl },
+      { config, database, workspace, intercom, projectCount: projects.length },
       { workspace: workspaceId },
     ),
   );
@@ -131,9 +136,8 @@ async function checkWorkspace(
       {
         ...(await readWebhookHistory(database, project)),
         project,
-        revenueCat: await probeRevenueCatOf(context, { workspace, project }, silent),
-        publicUrl,
-        isPublicUrlWrong: context.isPublicUrlWrong ?? false,
+        revenueCat: await probeRevenueCatOf(platforms, project, workspace.settings),
+        config,
         nowMs: now(),
       },
       { workspace: workspaceId, project: project.projectId },
@@ -142,52 +146,36 @@ async function checkWorkspace(
   return (await Promise.all([ofWorkspace, ...ofProjects])).flat();
 }
 
-/** A placeholder must not be shown as the right address. */
-function shownUrl({ config, isPublicUrlWrong }: DoctorContext): string {
-  return isPublicUrlWrong ? '<PUBLIC_URL>' : config.publicUrl;
-}
-
-function probeIntercomOf(
-  context: DoctorContext,
-  workspace: Workspace,
-  silent: Set<Platform>,
-): Promise<IntercomProbe> {
-  const client = clientOrNull(context, ({ intercom }) => intercom(workspace, { timeoutMs: CALL_TIMEOUT_MS }));
+async function probeIntercomOf({ clients, silent }: Platforms, workspace: Workspace): Promise<IntercomProbe> {
+  const client = decrypted(() => clients?.intercom(workspace, { timeoutMs: CALL_TIMEOUT_MS }));
   if (client && silent.has('Intercom'))
-    return Promise.resolve(unreachable('Intercom was not asked: it did not answer for another workspace.'));
-  return probeWithin('Intercom', silent, probeIntercom(workspace, client));
-}
-
-function probeRevenueCatOf(
-  context: DoctorContext,
-  { workspace, project }: { workspace: Workspace; project: Project },
-  silent: Set<Platform>,
-): Promise<RevenueCatProbe> {
-  const client = clientOrNull(context, ({ revenueCat }) =>
-    revenueCat(project, { timeoutMs: CALL_TIMEOUT_MS }),
+    return unreachable('Intercom was not asked: it did not answer for another workspace.');
+  const probe = await withTimeout(probeIntercom(workspace, client), PLATFORM_TIMEOUT_MS, () =>
+    unreachable('Intercom answers too slowly.'),
   );
-  if (client && silent.has('RevenueCat'))
-    return Promise.resolve(unreachable('RevenueCat was not asked: it did not answer for another project.'));
-  return probeWithin('RevenueCat', silent, probeRevenueCat(project, client, workspace.settings));
-}
-
-async function probeWithin<Probe extends { readonly state: string }>(
-  platform: Platform,
-  silent: Set<Platform>,
-  probing: Promise<Probe>,
-): Promise<Probe | ReturnType<typeof unreachable>> {
-  const probe = await withTimeout(probing, PLATFORM_TIMEOUT_MS, () =>
-    unreachable(`${platform} answers too slowly.`),
-  );
-  if (probe.state === 'unreachable') silent.add(platform);
+  if (probe.state === 'unreachable') silent.add('Intercom');
   return probe;
 }
 
-/** `null`: the secret is missing, or no key decrypts it; the check `encryption_key` reports that. */
-function clientOrNull<T>(context: DoctorContext, create: (clients: PlatformClients) => T | null): T | null {
-  if (context.keys.length === 0) return null;
+async function probeRevenueCatOf(
+  { clients, silent }: Platforms,
+  project: Project,
+  settings: WorkspaceSettings,
+): Promise<RevenueCatProbe> {
+  const client = decrypted(() => clients?.revenueCat(project, { timeoutMs: CALL_TIMEOUT_MS }));
+  if (client && silent.has('RevenueCat'))
+    return unreachable('RevenueCat was not asked: it did not answer for another project.');
+  const probe = await withTimeout(probeRevenueCat(project, client, settings), PLATFORM_TIMEOUT_MS, () =>
+    unreachable('RevenueCat answers too slowly.'),
+  );
+  if (probe.state === 'unreachable') silent.add('RevenueCat');
+  return probe;
+}
+
+/** `null`: there is no secret, or no key decrypts it. */
+function decrypted<Client>(create: () => Client | null | undefined): Client | null {
   try {
-    return create(createPlatformClients({ ...context, secrets: createSecretBox(context.keys) }));
+    return create() ?? null;
   } catch {
     return null;
   }

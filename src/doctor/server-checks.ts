@@ -5,7 +5,7 @@ import type { Database, Sql } from '../database/sql.ts';
 import type { SecretKind } from '../database/tables.ts';
 import { createSecretBox, decryptOrNull, listSecrets } from '../workspaces/secrets.ts';
 import { type Check, type Outcome, ok, problem, warning } from './check.ts';
-import { DISK_CHECK } from './settings-checks.ts';
+import { DISK_CHECK, UNKNOWN_URL } from './settings-checks.ts';
 
 /** Requests an address. @throws AxiosError without a response */
 export type Ask = (url: string) => Promise<Pick<AxiosResponse, 'status' | 'data' | 'headers'>>;
@@ -13,8 +13,6 @@ export type Ask = (url: string) => Promise<Pick<AxiosResponse, 'status' | 'data'
 /** What can be reached from here, without the database. */
 export interface OutsideSubject {
   readonly config: Config;
-  /** Whether `config.publicUrl` is a placeholder for a wrong one. */
-  readonly isPublicUrlWrong: boolean;
   readonly clocks: readonly ClockReading[];
   readonly ask: Ask;
 }
@@ -85,8 +83,8 @@ export const OUTSIDE_CHECKS: readonly Check<OutsideSubject>[] = [
   {
     name: 'production',
     remedy: 'Set NODE_ENV=production.',
-    run: ({ config, isPublicUrlWrong }) =>
-      isPublicUrlWrong || config.production || isLoopback(config.publicUrl)
+    run: ({ config: { publicUrl, production } }) =>
+      publicUrl === UNKNOWN_URL || production || isLoopback(publicUrl)
         ? null
         : warning(
             'NODE_ENV is not "production": cookies are sent without HTTPS too, and settings are checked less strictly.',
@@ -96,8 +94,8 @@ export const OUTSIDE_CHECKS: readonly Check<OutsideSubject>[] = [
     // Only a warning: behind some routers a server cannot reach its own public address.
     name: 'public_url',
     remedy: '',
-    run: ({ config, isPublicUrlWrong, ask }) =>
-      isPublicUrlWrong ? null : checkPublicUrl(config.publicUrl, ask),
+    run: ({ config: { publicUrl }, ask }) =>
+      publicUrl === UNKNOWN_URL ? null : checkPublicUrl(publicUrl, ask),
   },
 ];
 
@@ -231,7 +229,6 @@ export interface ServerSubject extends DatabaseSubject {
   readonly workspaceIds: readonly string[];
   /** The one to which the command is limited; `null`: all. */
   readonly workspaceId: string | null;
-  readonly publicUrl: string;
 }
 
 const LATE_JOB_MINUTES = 10;
@@ -266,7 +263,7 @@ export const SERVER_CHECKS: readonly Check<ServerSubject>[] = [
   },
   {
     name: 'workspaces',
-    remedy: ({ publicUrl }) => `Install the app at ${publicUrl}/install.`,
+    remedy: ({ config }) => `Install the app at ${config.publicUrl}/install.`,
     run({ workspaceIds, workspaceId }) {
       if (workspaceIds.length > 0) return null;
       return workspaceId === null

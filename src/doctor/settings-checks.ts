@@ -12,18 +12,15 @@ export interface SettingsSubject {
   readonly problems: readonly ConfigProblem[];
   /** The settings without those that are wrong; `null`: without them no database can be found. */
   readonly config: Config | null;
-  /** Whether `config.publicUrl` is a placeholder for a wrong one. */
-  readonly isPublicUrlWrong: boolean;
 }
+
+/** In place of a wrong address, which must not be shown as the right one. */
+export const UNKNOWN_URL = '<PUBLIC_URL>';
 
 export function readSettings(environment: Environment): SettingsSubject {
   const read = readConfig(environment);
-  if (read.ok) return { problems: [], config: read.config, isPublicUrlWrong: false };
-  return {
-    problems: read.problems,
-    config: withoutProblems(environment, read.problems),
-    isPublicUrlWrong: read.problems.some(({ name }) => name === 'PUBLIC_URL'),
-  };
+  if (read.ok) return { problems: [], config: read.config };
+  return { problems: read.problems, config: withoutProblems(environment, read.problems) };
 }
 
 /** Leaves out what is wrong, so that everything else can still be checked. */
@@ -37,7 +34,9 @@ function withoutProblems(environment: Environment, problems: readonly ConfigProb
   if (problems.some(({ name }) => ['PUBLIC_URL', 'ENCRYPTION_KEYS', 'METRICS_TOKEN'].includes(name)))
     usable.NODE_ENV = undefined;
   const read = readConfig(usable);
-  return read.ok ? read.config : null;
+  if (!read.ok) return null;
+  const isUrlWrong = problems.some(({ name }) => name === 'PUBLIC_URL');
+  return isUrlWrong ? { ...read.config, publicUrl: UNKNOWN_URL } : read.config;
 }
 
 export const SETTINGS_CHECKS: readonly Check<SettingsSubject>[] = [

@@ -47,7 +47,6 @@ export interface WorkspaceSubject {
   readonly workspace: Pick<Workspace, 'workspaceId' | 'name' | 'statusReason'>;
   readonly intercom: IntercomProbe;
   readonly projectCount: number;
-  readonly publicUrl: string;
 }
 
 /** A delivery that is due longer than this is late, s: normally it takes less than one. */
@@ -55,8 +54,8 @@ const MAX_DELIVERY_LAG_S = 120;
 /** The daily job redacts what became old since its last run. */
 const RETENTION_SLACK_DAYS = 3;
 
-const reinstall = ({ workspace, publicUrl }: WorkspaceSubject): string =>
-  `An admin of ${workspace.name} must install the app again at ${publicUrl}/install. Waiting events are then delivered.`;
+const reinstall = ({ workspace, config }: WorkspaceSubject): string =>
+  `An admin of ${workspace.name} must install the app again at ${config.publicUrl}/install. Waiting events are then delivered.`;
 
 export const WORKSPACE_CHECKS: readonly Check<WorkspaceSubject>[] = [
   {
@@ -152,8 +151,8 @@ export const WORKSPACE_CHECKS: readonly Check<WorkspaceSubject>[] = [
   },
   {
     name: 'projects',
-    remedy: ({ publicUrl, workspace }) =>
-      `Connect one at ${publicUrl}/settings/revenuecat, or with "npm run -s cli -- connect --workspace ${workspace.workspaceId} --project <proj…> --key <sk_…>".`,
+    remedy: ({ config, workspace }) =>
+      `Connect one at ${config.publicUrl}/settings/revenuecat, or with "npm run -s cli -- connect --workspace ${workspace.workspaceId} --project <proj…> --key <sk_…>".`,
     run: ({ projectCount }) =>
       projectCount > 0
         ? ok(`${projectCount} RevenueCat ${projectCount === 1 ? 'project is' : 'projects are'} connected.`)

@@ -7,6 +7,7 @@ import { AxiosError } from 'axios';
 import { type Config, readConfig } from '../../src/config.ts';
 import type { CheckResult } from '../../src/doctor/check.ts';
 import { type DoctorContext, prepareOutside, runDoctor } from '../../src/doctor/run.ts';
+import { readSettings } from '../../src/doctor/settings-checks.ts';
 import { interpretEvent } from '../../src/ingestion/interpret.ts';
 import { createRefusalNotes } from '../../src/ingestion/routes.ts';
 import { storeEvents } from '../../src/ingestion/store-events.ts';
@@ -541,10 +542,9 @@ describe('doctor', () => {
   });
 
   it('never shows the placeholder for a wrong public address', async () => {
-    const findings = await check({
-      isPublicUrlWrong: true,
-      config: { ...config, publicUrl: 'http://localhost:3000' },
-    });
+    const { config: shown } = readSettings({ ...environment, PUBLIC_URL: 'wrong' });
+    assert.ok(shown);
+    const findings = await check({ config: shown });
     assert.deepEqual(failing(findings), ['webhook_registered: warning']);
     assert.ok(!JSON.stringify(findings).includes('localhost'));
   });
