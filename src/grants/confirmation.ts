@@ -4,8 +4,8 @@ import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { DAY_MS, MINUTE_MS } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { type Project, readProject, setApiKeyState } from '../workspaces/projects.ts';
+import { ACTION_KINDS, readGrantEnd } from './action-kinds.ts';
 import { type ActionStep, auditAction } from './audit.ts';
-import { callRevenueCat, readBack, readGrantEnd } from './executors.ts';
 import { type NoteStep, queueNote } from './notes.ts';
 import {
   type ActionKey,
@@ -147,7 +147,8 @@ export async function callAndConfirm<A extends Action>(
   if (!client) return { action: await failAction(context, claimed, 'revenuecat_unauthorized') };
   let url: string | undefined;
   try {
-    url = await callRevenueCat(client, project.revenueCatProjectId, claimed);
+    const answer = await ACTION_KINDS[claimed.kind].call(client, project.revenueCatProjectId, claimed);
+    if (typeof answer === 'string') url = answer;
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     // A portal link that was not received is lost: another one can be created.
@@ -186,7 +187,7 @@ async function confirmByReading<A extends Action>(
   client: RevenueCatClient,
   { action, project }: { readonly action: A; readonly project: Project },
 ): Promise<A | null> {
-  const found = await readBack(client, project.revenueCatProjectId, action);
+  const found = await ACTION_KINDS[action.kind].readBack(client, project.revenueCatProjectId, action);
   if (found.kind === 'done') return confirm(context, action, found.changes);
   const sinceMs = context.now() - (action.calledAtMs ?? action.createdAtMs);
   if (found.kind === 'unknown')

@@ -47,6 +47,18 @@ export type Obstacle =
 
 export type ReviewResult = { readonly kind: 'ready'; readonly reviewed: Reviewed } | Obstacle;
 
+/** What differs between the two forms: that of a grant, and those of store actions. */
+export interface Rules<Form, R extends Reviewed, A extends Action> {
+  /** The form, checked, and exactly what the action would do. */
+  prepare(context: ActionContext, form: Form): Promise<ReviewResult>;
+  /** What was reviewed, checked at the confirm against the policy and what RevenueCat has now. */
+  recheck(context: ActionContext, reviewed: R): Promise<ReviewResult | ReviewAgain>;
+  /** What waits for approval, as its approval would do it now. Its key is the id of the action. */
+  reviewRequested(context: ActionContext, action: A): Promise<R>;
+  /** Whether a second teammate must approve it. */
+  needsSecondPerson(context: ActionContext, reviewed: R): boolean;
+}
+
 /** Something has changed, or time has passed, since the review: it must be confirmed again. */
 export interface ReviewAgain {
   readonly kind: 'review_again';

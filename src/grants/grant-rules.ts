@@ -10,7 +10,7 @@ import {
   readOrStoredAccess,
   storedAccess,
 } from './access.ts';
-import type { ActionContext, ReviewAgain, ReviewResult } from './context.ts';
+import type { ActionContext, ReviewAgain, ReviewResult, Rules } from './context.ts';
 import {
   type Duration,
   endOfDuration,
@@ -20,7 +20,7 @@ import {
   parseEndDate,
 } from './durations.ts';
 import type { ReviewedGrant } from './form-state.ts';
-import { checkPolicy, lengthOf, REVIEW_VALID_MS } from './policy.ts';
+import { checkPolicy, lengthOf, needsApproval, REVIEW_VALID_MS } from './policy.ts';
 import type { Grant, GrantStart, Refusal } from './types.ts';
 
 /** What the agent has filled in so far. */
@@ -86,8 +86,15 @@ const UNREAD = {
   reviewedAtMs: 0,
 };
 
-/** The form, checked, and exactly what the grant would do. */
-export async function prepareGrant(context: ActionContext, form: GrantForm): Promise<ReviewResult> {
+export const GRANT_RULES: Rules<GrantForm, ReviewedGrant, Grant> = {
+  prepare,
+  recheck,
+  reviewRequested,
+  needsSecondPerson: ({ services, workspace }, reviewed) =>
+    needsApproval(workspace.settings.grants, grantedDays(services.now(), reviewed)),
+};
+
+async function prepare(context: ActionContext, form: GrantForm): Promise<ReviewResult> {
   const { workspace, customer } = context;
   const entitlements = await readEntitlements(context);
   const entitlement = findEntitlement(entitlements, form.entitlement);
@@ -133,11 +140,7 @@ function checkGrant(context: ActionContext, reviewed: ReviewedGrant): Refusal | 
   return checkPolicy(context.workspace.settings.grants, { adminId: context.request.admin.id, days, reason });
 }
 
-/** A reviewed grant, checked at the confirm against the policy and against what RevenueCat has now. */
-export async function recheckGrant(
-  context: ActionContext,
-  reviewed: ReviewedGrant,
-): Promise<ReviewResult | ReviewAgain> {
+async function recheck(context: ActionContext, reviewed: ReviewedGrant): Promise<ReviewResult | ReviewAgain> {
   const refusal = checkGrant(context, reviewed);
   if (refusal) return { kind: 'refused', ...refusal };
   const entitlements = await readEntitlements(context);
@@ -177,8 +180,7 @@ function reviewedNow(context: ActionContext, reviewed: ReviewedGrant, access: Ac
   };
 }
 
-/** A grant that waits for approval, as its approval would make it now. */
-export async function reviewRequested(context: ActionContext, grant: Grant): Promise<ReviewedGrant> {
+async function reviewRequested(context: ActionContext, grant: Grant): Promise<ReviewedGrant> {
   const requested: ReviewedGrant = {
     ...UNREAD,
     ...grant,

@@ -20,8 +20,8 @@ interface OpenNote {
   readonly conversationId: string;
   readonly adminId: string;
   readonly createdAt: Date;
-  /** An earlier attempt was cut off: Intercom may have stored the note. */
-  readonly isUncertain: boolean;
+  /** Intercom may have stored the note at an earlier attempt. */
+  readonly isRetry: boolean;
 }
 
 /** An attempt that has not ended after this time was cut off. */
@@ -47,7 +47,7 @@ export async function queueNote(
 async function claimNotes(sql: Sql, { workspaceId, actionId }: ActionKey): Promise<OpenNote[]> {
   const notes = await sql.query<OpenNote>(
     `with open as (
-       select action_id, step, state = 'sending' as was_sending from action_notes
+       select action_id, step from action_notes
         where workspace_id = $1 and action_id::text = $2
           and (state = 'queued' or (state = 'sending' and attempted_at < now() - make_interval(secs => $3)))
           for update skip locked)
@@ -56,25 +56,19 @@ async function claimNotes(sql: Sql, { workspaceId, actionId }: ActionKey): Promi
       where n.action_id = open.action_id and n.step = open.step
         and n.workspace_id = $1
      returning n.step, n.conversation_id as "conversationId", n.admin_id as "adminId", n.created_at as "createdAt",
-               open.was_sending as "isUncertain"`,
+               n.attempts > 1 as "isRetry"`,
     [workspaceId, actionId, LEASE_SECONDS],
   );
   return notes.sort((a, b) => a.createdAt.getTime() - b.createdAt.getTime());
 }
 
-/**
- * `queued`: certainly not sent, to be tried again. `sending` with an error: unknown; the next attempt first looks
- * in the conversation.
- */
 async function setNoteState(
   sql: Sql,
   { workspaceId, actionId }: ActionKey,
   note: { readonly step: NoteStep; readonly state: NoteState; readonly error?: string },
 ): Promise<void> {
   await sql.query(
-    `update action_notes
-        set state = $4, error = $5,
-            attempted_at = case when $4 = 'sending' then 'epoch'::timestamptz else attempted_at end
+    `update action_notes set state = $4, error = $5
       where workspace_id = $1 and action_id::text = $2 and step = $3`,
     [workspaceId, actionId, note.step, note.state, note.error ?? null],
   );
@@ -98,7 +92,7 @@ export interface NoteContext {
 
 /**
  * Sends the open notes of an action, each as the teammate who took the step, and each once. Intercom takes no
- * idempotency key: after an attempt with an unknown result the conversation is searched for the note.
+ * idempotency key: before another attempt the conversation is searched for the note.
  *
  * @throws AppError when Intercom may accept it later; the job is retried
  */
@@ -115,40 +109,27 @@ export async function sendNotes(context: NoteContext, key: ActionKey): Promise<v
 
 /** `null`: sent, or given up. */
 async function sendNote(context: NoteContext, action: Action, note: OpenNote): Promise<AppError | null> {
-  const { step } = note;
+  const { step, conversationId, adminId } = note;
   const set = (state: NoteState, error?: string): Promise<void> =>
     setNoteState(context.database, action, { step, state, ...(error === undefined ? {} : { error }) });
   const { settings, timezone } = context.workspace;
   const html = noteHtml(action, step, messagesFor(settings.card.language ?? 'en', timezone));
-  let isUncertain = note.isUncertain;
   try {
-    if (isUncertain && (await isInConversation(context, note.conversationId, html))) {
-      await set('sent');
-      return null;
-    }
-    isUncertain = false;
-    await context.client.leaveNote({ conversationId: note.conversationId, adminId: note.adminId, html });
+    const isSent = note.isRetry && (await isInConversation(context, conversationId, html));
+    if (!isSent) await context.client.leaveNote({ conversationId, adminId, html });
     await set('sent');
     return null;
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
-    switch (error.remedy.kind) {
-      case 'retry':
-        // Intercom may have stored it.
-        await set('sending', error.code);
-        return error;
-      case 'wait_until':
-      case 'reauthorize':
-        await set(isUncertain ? 'sending' : 'queued', error.code);
-        return error;
-      default: {
-        // A deleted conversation, or a plan without the API: the action is done and in the audit log.
-        const { workspaceId, actionId } = action;
-        context.logger.warn({ err: error, workspaceId, actionId, step }, 'note not sent');
-        await set('failed', error.code);
-        return null;
-      }
+    if (['retry', 'wait_until', 'reauthorize'].includes(error.remedy.kind)) {
+      await set('queued', error.code);
+      return error;
     }
+    // A deleted conversation, or a plan without the API: the action is done and in the audit log.
+    const { workspaceId, actionId } = action;
+    context.logger.warn({ err: error, workspaceId, actionId, step }, 'note not sent');
+    await set('failed', error.code);
+    return null;
   }
 }
 

@@ -1,10 +1,10 @@
 import { DAY_MS, MINUTE_MS } from '../time.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import { usableIds } from './access.ts';
+import { requiredScopes } from './action-kinds.ts';
 import type { ActionContext } from './context.ts';
 import { type Duration, LIFETIME_END_MS, lengthInDays } from './durations.ts';
 import { countThisMonth } from './repository.ts';
-import { requiredScopes } from './store-kinds.ts';
 import type { ActionKind, Refusal, StoreActionDetails } from './types.ts';
 
 export const MAX_REASON_LENGTH = 1_000;
@@ -120,9 +120,7 @@ export function findBlocker(
   if (usableIds(customer).length === 0) return { code: 'no_customer_id' };
   const refusal = checkTeammate(policyOf(workspace.settings, kind), request.admin.id);
   if (refusal) return refusal;
-  // A key that cannot grant is found out by the grant.
-  const needed = kind === 'grant' ? [] : requiredScopes(kind, details?.of);
-  const scopes = needed.filter((scope) => project.missingScopes.includes(scope));
+  const scopes = requiredScopes(kind, details?.of).filter((scope) => project.missingScopes.includes(scope));
   return scopes.length > 0 ? { code: 'scope_missing', scopes: scopes.join(', ') } : null;
 }
 

@@ -9,38 +9,35 @@ import {
   scheduleNotes,
   takeStep,
 } from './confirmation.ts';
-import type { ActionContext, ActionResult, Done, Obstacle, ReviewAgain, ReviewResult } from './context.ts';
+import type {
+  ActionContext,
+  ActionResult,
+  Done,
+  Obstacle,
+  ReviewAgain,
+  ReviewResult,
+  Rules,
+} from './context.ts';
 import { findDashboardGrant, isDashboardGrant } from './dashboard-grants.ts';
 import type { Reviewed } from './form-state.ts';
-import { type GrantForm, grantedDays, prepareGrant, recheckGrant, reviewRequested } from './grant-rules.ts';
+import { GRANT_RULES, type GrantForm } from './grant-rules.ts';
 import { queueNote } from './notes.ts';
 import {
   checkReason,
   checkTeammate,
   findBlocker,
   findRefusal,
-  isAboveLimit,
   isReasonRequired,
-  needsApproval,
   policyOf,
 } from './policy.ts';
 import { adoptGrant, findAdopted, findByKey, readAction, readAgain, storeAction } from './repository.ts';
-import {
-  amountOf,
-  kindOf,
-  prepareStoreAction,
-  recheckStoreAction,
-  reviewRequestedStoreAction,
-  type StoreForm,
-  targetOf,
-} from './store-rules.ts';
-import { type Action, type Grant, grantEndMs, nameOf, type Refusal } from './types.ts';
+import { kindOf, STORE_RULES, type StoreForm, targetOf } from './store-rules.ts';
+import { type Action, type ActionKind, type Grant, grantEndMs, nameOf, type Refusal } from './types.ts';
+
+type Form = GrantForm | StoreForm;
 
 /** Checks the form and computes exactly what the action would do. Nothing is called. */
-export async function reviewAction(
-  context: ActionContext,
-  form: GrantForm | StoreForm,
-): Promise<ReviewResult> {
+export async function reviewAction(context: ActionContext, form: Form): Promise<ReviewResult> {
   const kind = kindOf(form);
   const typed =
     form.kind === 'grant'
@@ -50,21 +47,18 @@ export async function reviewAction(
   return auditRefusal(context, { kind, step: 'do', details }, await prepare(context, form));
 }
 
-async function prepare(context: ActionContext, form: GrantForm | StoreForm): Promise<ReviewResult> {
+async function prepare(context: ActionContext, form: Form): Promise<ReviewResult> {
   const kind = kindOf(form);
   const reasonRequired = isReasonRequired(context.workspace.settings, kind);
   const refusal =
     (await findRefusal(context, { kind, details: { of: targetOf(context, form) } })) ??
     checkReason({ reasonRequired }, form.reason ?? '');
   if (refusal) return { kind: 'refused', ...refusal };
-  return form.kind === 'grant' ? prepareGrant(context, form) : prepareStoreAction(context, form);
+  return rulesOf(form).prepare(context, form);
 }
 
-/** Whether a second teammate must approve what was reviewed. */
-export function needsSecondPerson({ services, workspace }: ActionContext, reviewed: Reviewed): boolean {
-  const { settings } = workspace;
-  if (reviewed.kind === 'grant') return needsApproval(settings.grants, grantedDays(services.now(), reviewed));
-  return reviewed.kind === 'refund' && isAboveLimit(settings, amountOf(reviewed.details));
+export function rulesOf({ kind }: { readonly kind: ActionKind }): Rules<Form, Reviewed, Action> {
+  return kind === 'grant' ? GRANT_RULES : STORE_RULES;
 }
 
 /**
@@ -94,11 +88,7 @@ export async function findDone(
 
 async function recheck(context: ActionContext, reviewed: Reviewed): Promise<ReviewResult | ReviewAgain> {
   const refusal = await findRefusal(context, reviewed);
-  return refusal ? { kind: 'refused', ...refusal } : recheckRules(context, reviewed);
-}
-
-function recheckRules(context: ActionContext, reviewed: Reviewed): Promise<ReviewResult | ReviewAgain> {
-  return reviewed.kind === 'grant' ? recheckGrant(context, reviewed) : recheckStoreAction(context, reviewed);
+  return refusal ? { kind: 'refused', ...refusal } : rulesOf(reviewed).recheck(context, reviewed);
 }
 
 function refuse<Result extends Obstacle | ReviewAgain>(
@@ -114,7 +104,7 @@ async function store(context: ActionContext, reviewed: Reviewed): Promise<Done |
   const { services, workspace, customer } = context;
   const { admin, conversationId, contact } = context.request;
   const { monthlyPerAdmin: monthlyLimit } = policyOf(workspace.settings, reviewed.kind);
-  const isApprovalNeeded = needsSecondPerson(context, reviewed);
+  const isApprovalNeeded = rulesOf(reviewed).needsSecondPerson(context, reviewed);
   const key = { workspaceId: workspace.workspaceId, actionId: randomUUID() };
   // Before the action itself: whenever this process is killed, another reads back what it has begun.
   if (!isApprovalNeeded) await scheduleConfirm(services, key);
@@ -161,13 +151,6 @@ async function recordApprovalRequest(sql: Transaction, action: Action): Promise<
   await queueNote(sql, action, { step: 'requested', by: action.admin });
 }
 
-/** What waits for approval, as its approval would do it now. Its key is the id of the action. */
-export async function reviewRequest(context: ActionContext, action: Action): Promise<Reviewed> {
-  return action.kind === 'grant'
-    ? reviewRequested(context, action)
-    : reviewRequestedStoreAction(context, action);
-}
-
 /** Does what another teammate requested, as it was shown. Of several who approve at the same time one does it. */
 export async function approveAction(
   context: ActionContext,
@@ -206,7 +189,7 @@ async function checkApproval(
     findBlocker(context, action) ?? checkTeammate(policyOf(context.workspace.settings, kind), admin.id);
   if (refusal) return { kind: 'refused', ...refusal };
   if (shown?.key !== actionId) return { kind: 'failed', code: 'stale' };
-  const checked = await recheckRules(context, shown);
+  const checked = await rulesOf(shown).recheck(context, shown);
   return checked.kind === 'review_again' ? { kind: 'failed', code: checked.reason } : checked;
 }
 

@@ -6,20 +6,20 @@ import { currencyDigits, toMinor } from '../subscription/money.ts';
 import { productLabel } from '../subscription/names.ts';
 import type { Money, SubscriptionState } from '../subscription/types.ts';
 import { READ_TIMEOUT_MS, readCustomer } from './access.ts';
-import type { ActionContext, Obstacle, ReviewAgain, ReviewResult } from './context.ts';
-import { isSameEnd } from './durations.ts';
-import { stateOf } from './executors.ts';
-import type { ReviewedStoreAction } from './form-state.ts';
-import { REVIEW_VALID_MS } from './policy.ts';
 import {
   findLive,
   isApple,
   maxExtensionDays,
   type PurchaseActionKind,
   refundsCharges,
+  stateOf,
   subscriptionId,
   whyUnavailable,
-} from './store-kinds.ts';
+} from './action-kinds.ts';
+import type { ActionContext, Obstacle, ReviewAgain, ReviewResult, Rules } from './context.ts';
+import { isSameEnd } from './durations.ts';
+import type { ReviewedStoreAction } from './form-state.ts';
+import { isAboveLimit, REVIEW_VALID_MS } from './policy.ts';
 import type { ActionKind, PurchaseState, StoreAction, StoreActionDetails, StoreActionKind } from './types.ts';
 
 const ORDER_ID = /^GPA\.[\d-]+(\.\.\d+)?$/;
@@ -126,10 +126,22 @@ export function kindOf<Kind extends ActionKind>({
   return kind === 'transfer' && order !== '' ? 'restore' : kind;
 }
 
+export const STORE_RULES: Rules<StoreForm, ReviewedStoreAction, StoreAction> = {
+  prepare,
+  recheck,
+  reviewRequested: async (context, action) => ({
+    ...action,
+    key: action.actionId,
+    subscription: '',
+    reviewedAtMs: context.services.now(),
+  }),
+  needsSecondPerson: ({ workspace }, { kind, details }) =>
+    kind === 'refund' && isAboveLimit(workspace.settings, amountOf(details)),
+};
+
 type Made = { readonly target: string; readonly details: StoreActionDetails } | Obstacle;
 
-/** The form, checked, and exactly what the action would do. */
-export async function prepareStoreAction(context: ActionContext, form: StoreForm): Promise<ReviewResult> {
+async function prepare(context: ActionContext, form: StoreForm): Promise<ReviewResult> {
   const owned = await readOwned(context);
   if (typeof owned === 'string') return { kind: 'failed', code: owned };
   const kind = kindOf(form);
@@ -223,8 +235,7 @@ export function amountOf({ amount }: Pick<StoreActionDetails, 'amount'>): number
   return amount && amount.amountMinor / 10 ** currencyDigits(amount.currency);
 }
 
-/** A reviewed action, checked at the confirm against what RevenueCat has now. */
-export async function recheckStoreAction(
+async function recheck(
   context: ActionContext,
   reviewed: ReviewedStoreAction,
 ): Promise<ReviewResult | ReviewAgain> {
@@ -235,11 +246,6 @@ export async function recheckStoreAction(
   if (!hasChanged && nowMs - reviewed.reviewedAtMs <= REVIEW_VALID_MS) return { kind: 'ready', reviewed };
   const again = { ...reviewed, details: now, reviewedAtMs: nowMs };
   return { kind: 'review_again', reason: hasChanged ? 'changed' : 'stale', reviewed: again };
-}
-
-/** An action that waits for approval, as it was reviewed. */
-export function reviewRequestedStoreAction(context: ActionContext, action: StoreAction): ReviewedStoreAction {
-  return { ...action, key: action.actionId, subscription: '', reviewedAtMs: context.services.now() };
 }
 
 /** The details with the state that RevenueCat has now; a code: it does not have the purchase, or does not respond. */

@@ -3,7 +3,7 @@ import type { TimelineEntry } from '../subscribers/store.ts';
 import { readEvent } from '../subscription/read-event.ts';
 import type { GrantNotice } from '../subscription/summary.ts';
 import { DAY_MS, MINUTE_MS } from '../time.ts';
-import { STORE_KINDS } from './store-kinds.ts';
+import { ACTION_KINDS } from './action-kinds.ts';
 import { amountOf } from './store-rules.ts';
 import { type Action, type Grant, grantEndMs, type StoreAction } from './types.ts';
 
@@ -97,7 +97,7 @@ export async function storeFallbackEvents(sql: Sql, actions: readonly Action[]):
 function storeEvent(action: StoreAction): Record<string, unknown> | null {
   const { kind, details, appUserId, target } = action;
   const { amount, productId, store, transactionId } = details;
-  const { event } = STORE_KINDS[kind];
+  const { event } = ACTION_KINDS[kind];
   if (!event) return null;
   return {
     ...event,

@@ -5,7 +5,7 @@ import type { ActionView } from '../context.ts';
 import { isSameEnd } from '../durations.ts';
 import { readNoteStates } from '../notes.ts';
 import { findBlocker } from '../policy.ts';
-import { isRunning, reviewRequest } from '../service.ts';
+import { isRunning, rulesOf } from '../service.ts';
 import { UNCONFIRMED_STATES } from '../state-machine.ts';
 import { valuesOf, variantOf } from '../texts.ts';
 import { type Action, type Grant, grantEndMs, nameOf } from '../types.ts';
@@ -182,7 +182,7 @@ export async function approvalView(view: ActionView, action: Action, problem?: s
   const isOwn = admin.id === view.request.admin.id;
   const blocker = isOwn ? null : findBlocker(view, action);
   const canDecide = !isOwn && !blocker;
-  const review = canDecide || !isGrant ? await reviewRequest(view, action) : null;
+  const review = canDecide || !isGrant ? await rulesOf(action).reviewRequested(view, action) : null;
   const waits = isGrant
     ? isOwn
       ? 'grant.result.awaitingOwn'

@@ -7,7 +7,7 @@ import type { ActionResult, ActionView, Obstacle } from '../context.ts';
 import type { Reviewed, ReviewedGrant } from '../form-state.ts';
 import { endsBefore } from '../grant-rules.ts';
 import { readAgain } from '../repository.ts';
-import { confirmReviewed, findDone, needsSecondPerson, reviewAction } from '../service.ts';
+import { confirmReviewed, findDone, reviewAction, rulesOf } from '../service.ts';
 import { UNCONFIRMED_STATES } from '../state-machine.ts';
 import type { StoreForm } from '../store-rules.ts';
 import type { Action, ActionKind, Refusal } from '../types.ts';
@@ -72,7 +72,7 @@ function reviewCanvas(view: ActionView, reviewed: Reviewed, problem?: string): I
 function reviewButtons(view: ActionView, reviewed: Reviewed): Part[] {
   const { t } = view.messages;
   const { kind } = reviewed;
-  const isApprovalNeeded = needsSecondPerson(view, reviewed);
+  const isApprovalNeeded = rulesOf(reviewed).needsSecondPerson(view, reviewed);
   const label = isApprovalNeeded ? 'grant.button.requestApproval' : (`action.confirm.${kind}` as const);
   const noEffect = kind === 'grant' ? findNoEffect(endsBefore(reviewed), reviewed.requestedEndMs) : null;
   return [

@@ -10,9 +10,9 @@ import {
   text,
 } from '../../intercom/canvas.ts';
 import type { LivePurchase } from '../../revenuecat/store-actions.ts';
+import { APPLE_REASON_CODES, findLive, isApple, maxExtensionDays, refundsCharges } from '../action-kinds.ts';
 import type { ActionView } from '../context.ts';
 import { findRefusal } from '../policy.ts';
-import { APPLE_REASON_CODES, findLive, isApple, maxExtensionDays, refundsCharges } from '../store-kinds.ts';
 import { findPurchase, listCharges, readOwned, type StoreForm, targetOf } from '../store-rules.ts';
 import { type Part, page, reasonField, refusedPage } from './format.ts';
 import { purchaseName } from './subscription.ts';

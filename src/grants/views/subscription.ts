@@ -12,9 +12,9 @@ import {
 } from '../../intercom/canvas.ts';
 import { productLabel } from '../../subscription/names.ts';
 import type { SubscriptionState } from '../../subscription/types.ts';
+import { findLive, isApple, listPurchaseActions, subscriptionId } from '../action-kinds.ts';
 import type { ActionView } from '../context.ts';
 import { findRefusal } from '../policy.ts';
-import { findLive, isApple, listPurchaseActions, subscriptionId } from '../store-kinds.ts';
 import { allPurchases, findPurchase, readOwned } from '../store-rules.ts';
 import { componentsOf, customerMessages, obstacleText, type Part, page } from './format.ts';
 
