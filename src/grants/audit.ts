@@ -1,6 +1,6 @@
 import type { Transaction } from '../database/sql.ts';
 import { writeAudit } from '../workspaces/audit.ts';
-import type { ActionContext, ReviewAgain, ReviewResult } from './context.ts';
+import type { ActionContext, ActionResult, ReviewResult } from './context.ts';
 import type { Reviewed, ReviewedGrant } from './form-state.ts';
 import {
   type Action,
@@ -60,7 +60,7 @@ export async function auditAction(
  *
  * @returns the result
  */
-export async function auditRefusal<Result extends ReviewResult | ReviewAgain>(
+export async function auditRefusal<Result extends ReviewResult | ActionResult>(
   context: ActionContext,
   refused: {
     readonly kind: ActionKind;

@@ -67,14 +67,21 @@ export function rulesOf({ kind }: { readonly kind: ActionKind }): Rules<Form, Re
  * reading; RevenueCat is never called a second time.
  */
 export async function confirmReviewed(context: ActionContext, reviewed: Reviewed): Promise<ActionResult> {
+  const { kind, reason } = reviewed;
+  const details = { ...factsOf(reviewed), reason };
+  return auditRefusal(context, { kind, step: 'do', details }, await confirmOnce(context, reviewed));
+}
+
+async function confirmOnce(context: ActionContext, reviewed: Reviewed): Promise<ActionResult> {
   const earlier = await findDone(context, reviewed);
   if (earlier) return earlier;
-  const checked = await recheck(context, reviewed);
-  if (checked.kind !== 'ready')
-    // A first press of the same button may have used up the month, or have changed what was reviewed.
-    return (await findDone(context, reviewed)) ?? refuse(context, reviewed, checked);
-  const result = await store(context, checked.reviewed);
-  return result.kind === 'refused' ? refuse(context, reviewed, result) : result;
+  const refusal = await findRefusal(context, reviewed);
+  const checked: ReviewResult | ReviewAgain = refusal
+    ? { kind: 'refused', ...refusal }
+    : await rulesOf(reviewed).recheck(context, reviewed);
+  if (checked.kind === 'ready') return store(context, checked.reviewed);
+  // A first press of the same button may have used up the month, or have changed what was reviewed.
+  return (await findDone(context, reviewed)) ?? checked;
 }
 
 /** What an earlier confirm of the review has done, or is doing. */
@@ -84,20 +91,6 @@ export async function findDone(
 ): Promise<Done | null> {
   const action = await findByKey(services.database, workspace.workspaceId, key);
   return action && { kind: 'done', action, isKnown: true };
-}
-
-async function recheck(context: ActionContext, reviewed: Reviewed): Promise<ReviewResult | ReviewAgain> {
-  const refusal = await findRefusal(context, reviewed);
-  return refusal ? { kind: 'refused', ...refusal } : rulesOf(reviewed).recheck(context, reviewed);
-}
-
-function refuse<Result extends Obstacle | ReviewAgain>(
-  context: ActionContext,
-  reviewed: Reviewed,
-  result: Result,
-): Promise<Result> {
-  const { kind, reason } = reviewed;
-  return auditRefusal(context, { kind, step: 'do', details: { ...factsOf(reviewed), reason } }, result);
 }
 
 async function store(context: ActionContext, reviewed: Reviewed): Promise<Done | Obstacle> {
