@@ -3,7 +3,7 @@ import { DURATIONS, lengthInDays } from '../grants/durations.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import { DURATION_LABELS } from './messages.ts';
 import { checkboxField, done, form, type Page, type PageRequest, problems, textField } from './page.ts';
-import { choosePeople, loadPeople, type Person, peopleFields } from './people.ts';
+import { choosePeople, loadPeople, peopleFields, peopleOf } from './people.ts';
 import { changeSettings } from './settings-audit.ts';
 import { loadStoreActions, storeActionsForm } from './store-actions.ts';
 
@@ -53,7 +53,7 @@ const grantsForm = form(
   }),
   async (request, values) => {
     const { grants } = request.workspace.settings;
-    const choice = choosePeople(values, await loadPeople(request, selectedOf(grants)));
+    const choice = choosePeople(values, await loadPeople(request, peopleOf(grants.allowedAdminIds)));
     if ('problems' in choice) return problems(choice.problems);
     const policy: WorkspaceSettings['grants'] = {
       ...grants,
@@ -71,11 +71,6 @@ const grantsForm = form(
   },
 );
 
-/** Only ids are stored: a teammate who left the team has no name. */
-function selectedOf({ allowedAdminIds }: WorkspaceSettings['grants']): Person[] {
-  return (allowedAdminIds ?? []).map((id) => ({ id, name: `Teammate ${id}` }));
-}
-
 /** The rules for grants, and for what teammates can do to what a customer bought. */
 export const grantsPage: Page = {
   path: '/grants',
@@ -85,7 +80,7 @@ export const grantsPage: Page = {
     const { grants } = request.workspace.settings;
     return {
       policy: grants,
-      people: await loadPeople(request, selectedOf(grants)),
+      people: await loadPeople(request, peopleOf(grants.allowedAdminIds)),
       lengths: withLength(grants.longestDays),
       secondLengths: withLength(grants.secondPersonAboveDays),
       ...(await loadStoreActions(request)),

@@ -178,13 +178,13 @@ export function pagesRouter(site: Site, pages: readonly Page[]): Router {
     }
     const limit = page.maxFormBytes ?? DEFAULT_FORM_BYTES;
     const readForm = urlencoded({ extended: false, limit, parameterLimit: 500 });
-    for (const [name, each] of Object.entries(page.forms ?? {})) {
+    for (const form of Object.entries(page.forms ?? {})) {
       router.post(
-        `${page.path}${name}` || '/',
+        `${page.path}${form[0]}` || '/',
         readForm,
         requireCsrf,
         mayChange,
-        handle(site, (request, req, res) => submit(page, each, { request, req, res })),
+        handle(site, (request, req, res) => submit(page, form, { request, req, res })),
       );
     }
   }
@@ -225,7 +225,7 @@ async function readRequest({ context, sessions }: Site, { req, res }: Exchange):
 async function show(
   page: Page,
   request: PageRequest,
-  { req, res, failed }: Exchange & { failed?: { problems: Problems; data?: object } },
+  { req, res, failed }: Exchange & { failed?: { form: string; problems: Problems; data?: object } },
 ): Promise<void> {
   await sendPage(res, request, {
     view: page.view,
@@ -233,18 +233,18 @@ async function show(
     section: page.section ?? page.path,
     problems: failed?.problems ?? {},
     typed: failed ? ((req.body ?? {}) as Record<string, unknown>) : {},
-    data: { ...(await page.load(request)), ...failed?.data },
+    data: { ...(await page.load(request)), failedForm: failed?.form ?? null, ...failed?.data },
   });
 }
 
 async function submit(
   page: Page,
-  each: Form,
+  [name, form]: readonly [string, Form],
   { request, req, res }: Exchange & { request: PageRequest },
 ): Promise<void> {
-  const parsed = each.schema.safeParse(req.body ?? {});
+  const parsed = form.schema.safeParse(req.body ?? {});
   const outcome: Outcome = parsed.success
-    ? await each.save(request, parsed.data as never)
+    ? await form.save(request, parsed.data as never)
     : problems(
         Object.fromEntries(
           parsed.error.issues.map((issue) => [issue.path.map(String).join('.'), issue.message]),
@@ -267,6 +267,6 @@ async function submit(
       });
       return;
     case 'problems':
-      await show(page, request, { req, res, failed: outcome });
+      await show(page, request, { req, res, failed: { form: name, ...outcome } });
   }
 }

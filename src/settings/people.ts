@@ -20,6 +20,11 @@ export interface Person {
   readonly name: string;
 }
 
+/** Only ids are stored with rules: a teammate who left the team has no name. */
+export function peopleOf(ids: readonly string[] | null): Person[] {
+  return (ids ?? []).map((id) => ({ id, name: `Teammate ${id}` }));
+}
+
 export interface People {
   readonly all: readonly (Person & { readonly isSelf: boolean; readonly hasLeft: boolean })[];
   /** Whether Intercom did not answer. */

@@ -4,7 +4,7 @@ import { listProjects } from '../workspaces/projects.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import { STORE_ACTION_TEXTS } from './messages.ts';
 import { checkboxField, done, form, listField, type PageRequest, problems, textField } from './page.ts';
-import { loadPeople } from './people.ts';
+import { loadPeople, type Person, peopleOf } from './people.ts';
 import { changeSettings } from './settings-audit.ts';
 
 type Policies = WorkspaceSettings['actions'];
@@ -49,7 +49,7 @@ export const storeActionsForm = form(z.object(fields), async (request, values) =
     };
   };
   const changed = Object.fromEntries(KINDS.map((kind) => [kind, policyOf(kind)])) as Policies;
-  if (Object.keys(wrong).length > 0) return problems(wrong, { failedForm: 'actions' });
+  if (Object.keys(wrong).length > 0) return problems(wrong);
   await changeSettings(request, 'actions', changed);
   // Finds out which permissions the key lacks for what was turned on.
   const { workspaceId } = request.workspace;
@@ -57,9 +57,8 @@ export const storeActionsForm = form(z.object(fields), async (request, values) =
   return done('/grants', 'store_actions_saved');
 });
 
-function selectedOf(actions: Policies) {
-  const ids = Object.values(actions).flatMap(({ allowedAdminIds }) => allowedAdminIds ?? []);
-  return [...new Set(ids)].map((id) => ({ id, name: `Teammate ${id}` }));
+function selectedOf(actions: Policies): Person[] {
+  return peopleOf(Object.values(actions).flatMap(({ allowedAdminIds }) => allowedAdminIds ?? []));
 }
 
 /** The actions with their rules, and the permissions that a key lacks for those that are on. */
