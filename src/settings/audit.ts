@@ -46,9 +46,10 @@ export const auditPage: Page = {
 function filterOf(request: PageRequest): AuditFilter {
   const about = request.input('about');
   const before = request.input('before');
+  const section = Object.hasOwn(AUDIT_SECTIONS, about) ? AUDIT_SECTIONS[about] : undefined;
   return {
     person: request.input('who').slice(0, MAX_PERSON_LENGTH),
-    actions: Object.hasOwn(AUDIT_SECTIONS, about) ? (AUDIT_SECTIONS[about]?.actions ?? null) : null,
+    actions: section ? Object.keys(section.actions) : null,
     beforeId: /^\d{1,18}$/.test(before) ? before : null,
   };
 }

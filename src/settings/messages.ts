@@ -32,35 +32,14 @@ function textFor(list: Readonly<Record<string, string>>, code: string): string {
   return Object.hasOwn(list, code) ? (list[code] ?? code) : code;
 }
 
-const GRANT_ACTIONS = Object.keys(texts.actions).filter((action) =>
-  /^(grant|bulk_grant_.+|grant_(approve|decline|withdraw)|revoke)$/.test(action),
+/** Parts of the audit log that can be shown separately, with the texts of their actions. */
+export const AUDIT_SECTIONS: Readonly<
+  Record<string, { readonly label: string; readonly actions: Readonly<Record<string, string>> }>
+> = texts.auditSections;
+const ACTIONS: Readonly<Record<string, string>> = Object.assign(
+  {},
+  ...Object.values(AUDIT_SECTIONS).map(({ actions }) => actions),
 );
-const STORE_ACTIONS = Object.keys(texts.actions).filter(
-  (action) => action.startsWith('store_') && action !== 'store_action_policy_changed',
-);
-const MATCH_ACTIONS = ['link', 'unlink', 'look'];
-const SIGN_IN_ACTIONS = [
-  'signed_in',
-  'sign_in_refused',
-  'signed_out',
-  'sessions_ended',
-  'access_removed',
-  'change_refused',
-];
-const OTHER_SECTIONS = [...GRANT_ACTIONS, ...STORE_ACTIONS, ...MATCH_ACTIONS, ...SIGN_IN_ACTIONS];
-
-/** Parts of the audit log that can be shown separately. */
-export const AUDIT_SECTIONS: Readonly<Record<string, { label: string; actions: readonly string[] }>> = {
-  grants: { label: 'Grants', actions: GRANT_ACTIONS },
-  store: { label: 'Store actions', actions: STORE_ACTIONS },
-  matches: { label: 'Matching of contacts', actions: MATCH_ACTIONS },
-  policy: { label: 'Grant policy', actions: ['grant_policy_changed', 'store_action_policy_changed'] },
-  settings: {
-    label: 'Settings and data',
-    actions: Object.keys(texts.actions).filter((action) => !OTHER_SECTIONS.includes(action)),
-  },
-  signins: { label: 'Sign-ins', actions: SIGN_IN_ACTIONS },
-};
 
 const DONE_RESULTS = ['confirmed', 'revoked', 'approved', 'ok', 'done'];
 
@@ -68,7 +47,7 @@ const DONE_RESULTS = ['confirmed', 'revoked', 'approved', 'ok', 'done'];
 function actionText(action: string, result: string): string {
   if (action === 'grant' && result === 'awaiting_approval') return 'Requested a grant';
   const isAttempt = !DONE_RESULTS.includes(result) && Object.hasOwn(texts.attempts, action);
-  return textFor(isAttempt ? texts.attempts : texts.actions, action);
+  return textFor(isAttempt ? texts.attempts : ACTIONS, action);
 }
 
 const REFUSED = 'refused: ';
