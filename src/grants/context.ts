@@ -1,6 +1,6 @@
 import type { Language } from '../i18n/languages.ts';
 import type { Messages } from '../i18n/messages.ts';
-import type { Component, InboxCanvas } from '../intercom/canvas.ts';
+import type { InboxCanvas, Part } from '../intercom/canvas.ts';
 import type { Names } from '../subscription/names.ts';
 import type { SubscriberState } from '../subscription/types.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
@@ -88,5 +88,6 @@ export interface ActionView extends ActionContext {
   readonly formState: ActionFormState;
   /** The canvas was drawn more than 30 minutes ago: a view that changes something shows its review again. */
   readonly isOutdated: boolean;
-  page(components: readonly Component[], formState?: ActionFormState): InboxCanvas;
+  /** A canvas with a way back, which carries `formState` to the next request. */
+  page(parts: readonly Part[], formState?: ActionFormState): InboxCanvas;
 }

@@ -5,7 +5,7 @@ import { REVIEW_VALID_MS } from '../grants/policy.ts';
 import type { Grant } from '../grants/types.ts';
 import { chooseLanguage } from '../i18n/languages.ts';
 import { type Messages, messagesFor } from '../i18n/messages.ts';
-import { backLink, type Component, canvas, type InboxCanvas, text } from '../intercom/canvas.ts';
+import { backLink, type Component, canvas, type InboxCanvas, type Part, text } from '../intercom/canvas.ts';
 import type { CatalogCache } from '../revenuecat/catalog-names.ts';
 import type { HistorySource, TimelineEntry } from '../subscribers/store.ts';
 import type { CustomerDescription } from '../subscription/describe-customer.ts';
@@ -46,7 +46,7 @@ export interface CardContext {
   readonly isOutdated: boolean;
   readonly messages: Messages;
   /** A canvas with a way back, which passes `formState` on to the next request. */
-  page(components: readonly Component[], formState?: FormState): InboxCanvas;
+  page(parts: readonly Part[], formState?: FormState): InboxCanvas;
 }
 
 /** A request about a known customer. */
@@ -129,11 +129,8 @@ export function withFormState(
     ...fields,
     formState,
     isOutdated: isOutdated(formState, fields.services.now()),
-    page: (components, passedOn) =>
-      canvas(
-        [...components, ...backLink(fields.messages.t('card.button.back'))],
-        storedData(context, passedOn),
-      ),
+    page: (parts, passedOn) =>
+      canvas([parts, backLink(fields.messages.t('card.button.back'))], storedData(context, passedOn)),
   };
   return context;
 }

@@ -96,12 +96,17 @@ export interface InboxCanvas {
 /** Bytes that Intercom takes of `content` and of `stored_data`, each. */
 const MAX_BYTES = 64 * 1024;
 
-export function canvas(
-  components: readonly Component[],
-  storedData?: Readonly<Record<string, unknown>>,
-): InboxCanvas {
+/** Something of a canvas; what is absent is left out. */
+export type Part = Component | readonly Part[] | false | null | undefined;
+
+export function componentsOf(part: Part): Component[] {
+  if (!part) return [];
+  return 'type' in part ? [part] : part.flatMap(componentsOf);
+}
+
+export function canvas(parts: readonly Part[], storedData?: Readonly<Record<string, unknown>>): InboxCanvas {
   const built: InboxCanvas = {
-    content: { components },
+    content: { components: componentsOf(parts) },
     ...(storedData === undefined ? {} : { stored_data: storedData }),
   };
   for (const part of [built.content, built.stored_data ?? {}]) {

@@ -6,7 +6,7 @@ import { checkTeammate, MAX_REASON_LENGTH } from '../policy.ts';
 import { readAgain } from '../repository.ts';
 import { approveAction, declineAction, findAction, isRunning, revokeGrant } from '../service.ts';
 import { type Action, type Grant, grantEndMs } from '../types.ts';
-import { accessText, exactEnd, listButton, obstacleText, page, refusedPage, shownValues } from './format.ts';
+import { accessText, exactEnd, listButton, obstacleText, refusedPage, shownValues } from './format.ts';
 import { actionResult, approvalView } from './result.ts';
 import { showResult } from './review.ts';
 
@@ -18,7 +18,7 @@ export async function withAction(
 ): Promise<InboxCanvas> {
   const action = actionId === undefined ? null : await findAction(view, actionId);
   if (action) return draw(action);
-  return page(view, [text(view.messages.t('grant.state.notFound'), 'muted'), listButton(view, 'grant')]);
+  return view.page([text(view.messages.t('grant.state.notFound'), 'muted'), listButton(view, 'grant')]);
 }
 
 export async function withGrant(
@@ -62,8 +62,7 @@ export async function revokeReview(view: ActionView, grant: Grant, problem?: str
   const access = await readOrStoredAccess(view, await readEntitlements(view));
   const { boughtEndMs } = access.endsOf(entitlementOf(grant));
   const { entitlement = '' } = shownValues(view, grant);
-  return page(
-    view,
+  return view.page(
     [
       text(t('grant.title.revoke'), 'header', true),
       problem !== undefined && text(problem, 'error'),

@@ -1,5 +1,5 @@
 import { storeText } from '../../i18n/sentences.ts';
-import { table, text } from '../../intercom/canvas.ts';
+import { type Part, table, text } from '../../intercom/canvas.ts';
 import { storeName } from '../../subscription/names.ts';
 import { DAY_MS, isForever } from '../../time.ts';
 import { findNoEffect, isAnonymousOnly, upcomingCharges } from '../access.ts';
@@ -7,7 +7,7 @@ import type { ActionView } from '../context.ts';
 import type { Reviewed, ReviewedGrant, ReviewedStoreAction } from '../form-state.ts';
 import { addedToMs, endsBefore } from '../grant-rules.ts';
 import { variantOf } from '../texts.ts';
-import { accessText, exactEnd, type Part } from './format.ts';
+import { accessText, exactEnd } from './format.ts';
 
 /** Exactly what an action does, and what it does not. */
 export function effects(view: ActionView, reviewed: Reviewed): Part[] {

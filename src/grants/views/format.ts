@@ -10,23 +10,9 @@ import {
 import { DAY_MS, isForever } from '../../time.ts';
 import type { Access } from '../access.ts';
 import type { ActionView, Obstacle } from '../context.ts';
-import type { ActionFormState } from '../form-state.ts';
 import { isReasonRequired } from '../policy.ts';
 import { valuesOf } from '../texts.ts';
 import type { Action, ActionKind, Refusal } from '../types.ts';
-
-/** Something of a canvas; what is absent is left out. */
-export type Part = Component | readonly Part[] | false | null | undefined;
-
-export function componentsOf(part: Part): Component[] {
-  if (!part) return [];
-  return 'type' in part ? [part] : part.flatMap(componentsOf);
-}
-
-/** A canvas with a way back, which carries `formState` to the next request. */
-export function page(view: ActionView, parts: readonly Part[], formState?: ActionFormState): InboxCanvas {
-  return view.page(componentsOf(parts), formState);
-}
 
 /** In the customer's language: for texts to copy into the reply. */
 export function customerMessages({ request, messages, workspace }: ActionView): Messages {
@@ -122,7 +108,7 @@ export function refusedPage(view: ActionView, kind: ActionKind, refusal: Refusal
   const { t } = view.messages;
   const settingsPage = SETTINGS_PAGES[refusal.code];
   const settings = `${view.services.config.publicUrl}/settings/${settingsPage}`;
-  return page(view, [
+  return view.page([
     text(obstacleText(view, kind, { kind: 'refused', ...refusal }), 'error'),
     settingsPage && linkButton('settings', t('grant.button.settings'), settings),
     refusal.code === 'unconfirmed' && listButton(view, kind),

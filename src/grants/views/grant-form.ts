@@ -6,6 +6,7 @@ import {
   type InboxCanvas,
   type Option,
   option,
+  type Part,
   text,
 } from '../../intercom/canvas.ts';
 import { type Entitlement, entitlementName, readEntitlements, storedAccess } from '../access.ts';
@@ -14,7 +15,7 @@ import { DURATIONS, type Duration, isDuration, lengthInDays } from '../durations
 import { addedToMs, findEntitlement, type GrantForm } from '../grant-rules.ts';
 import { checkLength, findRefusal, needsApproval } from '../policy.ts';
 import { GRANT_STARTS } from '../types.ts';
-import { accessText, type Part, page, reasonField, refusedPage } from './format.ts';
+import { accessText, reasonField, refusedPage } from './format.ts';
 
 /** The form with the page of entitlements that it shows: from 0; −1 is the page of the chosen one. */
 export interface GrantFormPage extends GrantForm {
@@ -54,18 +55,18 @@ export async function grantForm(
   if (refusal) return refusedPage(view, 'grant', refusal);
   const entitlements = await readEntitlements(view);
   const selected = findEntitlement(entitlements, form.entitlement) ?? likelyEntitlement(view, entitlements);
-  if (!selected) return page(view, [text(t('grant.problem.noEntitlements'), 'muted')]);
+  if (!selected) return view.page([text(t('grant.problem.noEntitlements'), 'muted')]);
   const access = storedAccess(view.customer);
   const policy = view.workspace.settings.grants;
   const duration = isDuration(form.duration) ? form.duration : defaultDuration(view);
   const nowMs = view.services.now();
   const canAdd = entitlements.some((each) => addedToMs(nowMs, access.endsOf(each)) > nowMs);
-  const shownPage = pageShown(entitlements, selected, form.page);
+  const page = pageShown(entitlements, selected, form.page);
   const components: Part[] = [
     text(t(form.extends ? 'grant.title.extend' : 'grant.title.form'), 'header', true),
     text(`${t('grant.label.currentAccess')}: ${escapeMarkdown(accessText(view, access))}`, 'muted'),
     error && text(error.text, 'error'),
-    entitlementFields(view, { entitlements, selected, page: shownPage }),
+    entitlementFields(view, { entitlements, selected, page }),
     choice({
       id: 'grant.duration',
       label: t('grant.label.duration'),
@@ -93,8 +94,8 @@ export async function grantForm(
       text(t('grant.form.secondPerson', { days: policy.secondPersonAboveDays }), 'muted'),
     button('grant.review', t('grant.button.review'), 'primary'),
   ];
-  return page(view, components, {
-    form: { page: shownPage, ...(form.extends ? { entitlementId: selected.id } : {}) },
+  return view.page(components, {
+    form: { page, ...(form.extends ? { entitlementId: selected.id } : {}) },
   });
 }
 

@@ -5,32 +5,30 @@ import { listDashboardGrants } from '../dashboard-grants.ts';
 import { listActions } from '../repository.ts';
 import { UNCONFIRMED_STATES } from '../state-machine.ts';
 import { type Action, grantEndMs } from '../types.ts';
-import { page } from './format.ts';
 
 const PAGE_SIZE = 10;
 
 /** Everything granted to the customer and done for them, newest first, ten a page. */
-export async function actionList(view: ActionView, shownPage = 0): Promise<InboxCanvas> {
+export async function actionList(view: ActionView, page = 0): Promise<InboxCanvas> {
   const { messages, services, workspace, customer } = view;
   const { t } = messages;
   const { workspaceId } = workspace;
   const { subscriberId } = customer.subscriber;
-  const range = { limit: PAGE_SIZE + 1, offset: shownPage * PAGE_SIZE };
+  const range = { limit: PAGE_SIZE + 1, offset: page * PAGE_SIZE };
   const read = await listActions(services.readDatabase, { workspaceId, subscriberId }, range);
-  const elsewhere = shownPage === 0 ? await listDashboardGrants(view) : [];
+  const elsewhere = page === 0 ? await listDashboardGrants(view) : [];
   const items = [...elsewhere, ...read.slice(0, PAGE_SIZE)];
-  return page(
-    view,
+  return view.page(
     [
       text(t('grant.title.grants'), 'header'),
       items.length === 0
         ? text(t('grant.state.noGrants'), 'muted')
         : list(items.map((action) => actionItem(view, action))),
-      shownPage > 0 && button('grants:newer', t('grant.button.newer'), 'link'),
+      page > 0 && button('grants:newer', t('grant.button.newer'), 'link'),
       read.length > PAGE_SIZE && button('grants:older', t('grant.button.older'), 'link'),
       button('grant', t('grant.button.grant'), 'secondary'),
     ],
-    { grants: shownPage },
+    { grants: page },
   );
 }
 

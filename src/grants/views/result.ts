@@ -1,4 +1,4 @@
-import { button, type Component, type InboxCanvas, table, text } from '../../intercom/canvas.ts';
+import { button, type Component, type InboxCanvas, type Part, table, text } from '../../intercom/canvas.ts';
 import { isForever, MINUTE_MS } from '../../time.ts';
 import { lastStepAtMs, scheduleConfirm, scheduleNotes } from '../confirmation.ts';
 import type { ActionView } from '../context.ts';
@@ -10,16 +10,7 @@ import { UNCONFIRMED_STATES } from '../state-machine.ts';
 import { valuesOf, variantOf } from '../texts.ts';
 import { type Action, type Grant, grantEndMs, nameOf } from '../types.ts';
 import { effects } from './effects.ts';
-import {
-  customerMessages,
-  endText,
-  listButton,
-  obstacleText,
-  type Part,
-  page,
-  prefixOf,
-  shownValues,
-} from './format.ts';
+import { customerMessages, endText, listButton, obstacleText, prefixOf, shownValues } from './format.ts';
 
 /** A job that has not run for this long may be lost. */
 const OVERDUE_MS = MINUTE_MS;
@@ -39,18 +30,18 @@ export async function actionResult(view: ActionView, action: Action, url?: strin
     if (view.services.now() - lastStepAtMs(action) > OVERDUE_MS)
       await scheduleConfirm(view.services, action, 0);
     const refresh = button(`grant:${actionId}`, t('grant.button.refresh'), 'secondary');
-    return page(view, [text(headline(view, action), 'muted'), facts, refresh]);
+    return view.page([text(headline(view, action), 'muted'), facts, refresh]);
   }
   if (state === 'failed') {
     const next =
       kind === 'grant' ? button('grant', t('grant.button.tryAgain'), 'secondary') : listButton(view, kind);
-    return page(view, [
+    return view.page([
       text(obstacleText(view, kind, { kind: 'failed', code: action.error ?? 'other' }), 'error'),
       facts,
       next,
     ]);
   }
-  return page(view, [
+  return view.page([
     text(headline(view, action), isKept(action) ? 'error' : 'paragraph'),
     ...(state === 'confirmed' || state === 'revoked' ? customerText(view, action, url) : []),
     await noteProblem(view, action),
@@ -190,8 +181,7 @@ export async function approvalView(view: ActionView, action: Action, problem?: s
     : 'action.result.awaiting';
   const decision = (id: string, label: string, style: 'primary' | 'secondary' = 'secondary'): Component =>
     button(`${prefixOf(kind)}.${id}`, label, style);
-  return page(
-    view,
+  return view.page(
     [
       isGrant && canDecide && text(t('grant.title.approval'), 'header', true),
       text(t(waits, shownValues(view, action))),

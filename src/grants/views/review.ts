@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { button, type InboxCanvas, text } from '../../intercom/canvas.ts';
+import { button, type InboxCanvas, type Part, text } from '../../intercom/canvas.ts';
 import { isForever, withTimeout } from '../../time.ts';
 import { findNoEffect } from '../access.ts';
 import { lastStepAtMs } from '../confirmation.ts';
@@ -12,7 +12,7 @@ import { UNCONFIRMED_STATES } from '../state-machine.ts';
 import type { StoreForm } from '../store-rules.ts';
 import type { Action, ActionKind, Refusal } from '../types.ts';
 import { effects } from './effects.ts';
-import { obstacleText, type Part, page, prefixOf, refusedPage } from './format.ts';
+import { obstacleText, prefixOf, refusedPage } from './format.ts';
 import { type GrantFormPage, grantForm } from './grant-form.ts';
 import { actionResult } from './result.ts';
 import { storeForm } from './store-form.ts';
@@ -57,8 +57,7 @@ function formAgain(
 }
 
 function reviewCanvas(view: ActionView, reviewed: Reviewed, problem?: string): InboxCanvas {
-  return page(
-    view,
+  return view.page(
     [
       text(view.messages.t(`action.title.${reviewed.kind}`), 'header', true),
       problem !== undefined && text(problem, 'error'),
@@ -109,7 +108,7 @@ export async function confirmReview(view: ActionView): Promise<InboxCanvas> {
   const { t } = view.messages;
   const { review: reviewed } = view.formState;
   if (reviewed?.subscriberId !== view.customer.subscriber.subscriberId) {
-    return page(view, [
+    return view.page([
       text(t('card.state.outdated'), 'error'),
       button('grant', t('grant.button.grant'), 'secondary'),
     ]);
@@ -165,7 +164,7 @@ export async function showResult(
     const action = await otherwise.find();
     if (action) return actionResult(view, action);
     const pending = t(kind === 'grant' ? 'grant.state.pending' : 'action.state.pending');
-    return page(view, [text(pending, 'muted'), button('grants', t('grant.button.grants'), 'secondary')]);
+    return view.page([text(pending, 'muted'), button('grants', t('grant.button.grants'), 'secondary')]);
   }
   switch (result.kind) {
     case 'done': {

@@ -3,7 +3,6 @@ import type { ActionView } from '../context.ts';
 import { findPurchase } from '../store-rules.ts';
 import type { StoreActionKind } from '../types.ts';
 import { approve, decline, revokeConfirm, revokeReview, withAction, withGrant } from './decisions.ts';
-import { page } from './format.ts';
 import { grantForm, submittedGrant } from './grant-form.ts';
 import { actionList } from './list.ts';
 import { actionResult } from './result.ts';
@@ -69,5 +68,5 @@ function reviewStoreAction(view: ActionView): InboxCanvas | Promise<InboxCanvas>
   const submitted = submittedStoreForm(view);
   return submitted
     ? showReview(view, submitted)
-    : page(view, [text(view.messages.t('action.state.notFound'), 'muted')]);
+    : view.page([text(view.messages.t('action.state.notFound'), 'muted')]);
 }

@@ -6,6 +6,7 @@ import {
   clip,
   type InboxCanvas,
   option,
+  type Part,
   table,
   text,
 } from '../../intercom/canvas.ts';
@@ -14,7 +15,7 @@ import { APPLE_REASON_CODES, findLive, isApple, maxExtensionDays, refundsCharges
 import type { ActionView } from '../context.ts';
 import { findRefusal } from '../policy.ts';
 import { findPurchase, listCharges, readOwned, type StoreForm, targetOf } from '../store-rules.ts';
-import { type Part, page, reasonField, refusedPage } from './format.ts';
+import { reasonField, refusedPage } from './format.ts';
 import { purchaseName } from './subscription.ts';
 
 const MAX_CHARGES = 10;
@@ -26,9 +27,8 @@ export async function storeForm(view: ActionView, form: StoreForm, problem?: str
   const refusal = await findRefusal(view, { kind, details: { of: targetOf(view, form) } });
   if (refusal) return refusedPage(view, kind, refusal);
   const fields = kind === 'transfer' ? transferFields(view, form) : await purchaseFields(view, form);
-  if (fields === null) return page(view, [text(t('action.state.notInRevenueCat'), 'muted')]);
-  return page(
-    view,
+  if (fields === null) return view.page([text(t('action.state.notInRevenueCat'), 'muted')]);
+  return view.page(
     [
       text(t(`action.title.${kind}`), 'header', true),
       problem !== undefined && text(problem, 'error'),

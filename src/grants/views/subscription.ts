@@ -3,10 +3,12 @@ import {
   button,
   type Component,
   clip,
+  componentsOf,
   escapeMarkdown,
   type InboxCanvas,
   item,
   list,
+  type Part,
   table,
   text,
 } from '../../intercom/canvas.ts';
@@ -16,7 +18,7 @@ import { findLive, isApple, listPurchaseActions, subscriptionId } from '../actio
 import type { ActionView } from '../context.ts';
 import { findRefusal } from '../policy.ts';
 import { allPurchases, findPurchase, readOwned } from '../store-rules.ts';
-import { componentsOf, customerMessages, obstacleText, type Part, page } from './format.ts';
+import { customerMessages, obstacleText } from './format.ts';
 
 const APPLE_SUBSCRIPTIONS_URL = 'https://apps.apple.com/account/subscriptions';
 const APPLE_REFUND_URL = 'https://reportaproblem.apple.com';
@@ -52,7 +54,7 @@ export async function subscriptionPage(view: ActionView, id: string): Promise<In
   const { messages, workspace } = view;
   const { t } = messages;
   const subscription = findPurchase(view, id);
-  if (!subscription) return page(view, [text(t('action.state.notFound'), 'muted')]);
+  if (!subscription) return view.page([text(t('action.state.notFound'), 'muted')]);
   const { price, store, startedAtMs, endsAtMs, transactionId, environment, isOneTime } = subscription;
   const isEndless = endsAtMs === null && subscription.entitlements.length > 0;
   const facts = table([
@@ -74,7 +76,7 @@ export async function subscriptionPage(view: ActionView, id: string): Promise<In
   const actions = isAnyOn
     ? await actionComponents(view, subscription, id)
     : [text(t('action.state.allOff'), 'muted')];
-  return page(view, [
+  return view.page([
     head,
     facts,
     actions,
