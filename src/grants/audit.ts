@@ -12,7 +12,7 @@ import {
   type Teammate,
 } from './types.ts';
 
-/** What happened to an action: its own deed, or a decision about it. */
+/** What happened to an action: it was done, decided about, or undone. */
 export type ActionStep = 'do' | 'approve' | 'decline' | 'withdraw' | 'revoke';
 
 /** `grant`, `grant_approve`, `revoke`, `store_refund`, `store_refund_approve`. */

@@ -75,7 +75,7 @@ export async function draftBulkGrant(
   }
   if (!isDuration(duration)) return { field: 'duration', problem: 'Choose a duration.' };
   if (!isStart(start)) return { field: 'start', problem: 'Choose when it starts: after or now.' };
-  if (checkLength(policy, duration === 'lifetime' ? null : lengthInDays(duration)))
+  if (checkLength(policy, lengthInDays(duration)))
     return { field: 'duration', problem: 'This is longer than the rules for grants allow.' };
   if (checkReason(policy, reason)) return { field: 'reason', problem: 'Give a reason.' };
   if (appUserIds.length === 0) return { field: 'customers', problem: 'The list names no customer.' };

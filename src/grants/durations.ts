@@ -1,20 +1,26 @@
 import { DAY_MS, FOREVER_MS, isForever, MINUTE_MS } from '../time.ts';
 
-/** The lengths that RevenueCat's own dashboard and v1 API offer. */
-export const DURATIONS = [
-  'daily',
-  'three_day',
-  'weekly',
-  'two_week',
-  'monthly',
-  'two_month',
-  'three_month',
-  'six_month',
-  'yearly',
-  'lifetime',
-] as const;
+interface Length {
+  readonly days?: number;
+  readonly months?: number;
+}
 
-export type Duration = (typeof DURATIONS)[number];
+/** The lengths that RevenueCat's own dashboard and v1 API offer. A month is a calendar month. */
+const LENGTHS = {
+  daily: { days: 1 },
+  three_day: { days: 3 },
+  weekly: { days: 7 },
+  two_week: { days: 14 },
+  monthly: { months: 1 },
+  two_month: { months: 2 },
+  three_month: { months: 3 },
+  six_month: { months: 6 },
+  yearly: { months: 12 },
+  lifetime: {},
+} satisfies Record<string, Length>;
+
+export type Duration = keyof typeof LENGTHS;
+export const DURATIONS = Object.keys(LENGTHS) as readonly Duration[];
 
 /** v2 has no lifetime: RevenueCat's clients send 2099-01-01 UTC. */
 export const LIFETIME_END_MS = 4_070_908_800_000;
@@ -22,24 +28,14 @@ export const LIFETIME_END_MS = 4_070_908_800_000;
 /** RevenueCat may store whole seconds. */
 const END_TOLERANCE_MS = 60_000;
 
-const DAYS: Partial<Record<Duration, number>> = { daily: 1, three_day: 3, weekly: 7, two_week: 14 };
-const MONTHS: Partial<Record<Duration, number>> = {
-  monthly: 1,
-  two_month: 2,
-  three_month: 3,
-  six_month: 6,
-  yearly: 12,
-};
-
 export function isDuration(value: unknown): value is Duration {
   return (DURATIONS as readonly unknown[]).includes(value);
 }
 
-/** End of a duration that begins at `fromMs`. Months are calendar months in UTC: one after Jan 31 is Feb 28. */
+/** End of a duration that begins at `fromMs`. Months are counted in UTC: one after Jan 31 is Feb 28. */
 export function endOfDuration(duration: Duration, fromMs: number): number {
-  const days = DAYS[duration];
+  const { days, months }: Length = LENGTHS[duration];
   if (days !== undefined) return fromMs + days * DAY_MS;
-  const months = MONTHS[duration];
   if (months === undefined) return LIFETIME_END_MS;
   const end = new Date(fromMs);
   const day = end.getUTCDate();
@@ -49,9 +45,10 @@ export function endOfDuration(duration: Duration, fromMs: number): number {
   return end.getTime();
 }
 
-/** Length in days, for the policy; a lifetime has none. */
-export function lengthInDays(duration: Duration): number {
-  return DAYS[duration] ?? Math.round((MONTHS[duration] ?? 0) * 30.5);
+/** Length in days, for the policy; `null`: a lifetime has none. */
+export function lengthInDays(duration: Duration): number | null {
+  const { days, months }: Length = LENGTHS[duration];
+  return days ?? (months === undefined ? null : Math.round(months * 30.5));
 }
 
 /** Whether two ends are the same; `null`: there is no access of the kind. */

@@ -1,11 +1,9 @@
 import type { JobDefinitions } from '../jobs/jobs.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
-import { readWorkspace } from '../workspaces/store.ts';
 import { resumeBulkGrants } from './bulk.ts';
 import { runBulkSlice } from './bulk-run.ts';
 import { confirmAction, resumeActions } from './confirmation.ts';
 import { sendNotes } from './notes.ts';
-import type { ActionKey } from './repository.ts';
 
 declare module '../jobs/jobs.ts' {
   interface JobData {
@@ -17,21 +15,13 @@ declare module '../jobs/jobs.ts' {
 }
 
 export function grantJobs(context: AppContext): JobDefinitions {
-  const { database, logger } = context;
-  async function note(key: ActionKey): Promise<void> {
-    const workspace = await readWorkspace(database, key.workspaceId);
-    // Without a connection the notes wait for `action.resume`.
-    const client = workspace && context.intercom(workspace);
-    if (!client || workspace.status !== 'connected') return;
-    await sendNotes({ database, logger, client, workspace }, key);
-  }
   return {
     'action.confirm': {
       workers: 'interactive',
       retryLimit: 30,
       run: (key) => confirmAction(context, key),
     },
-    'action.note': { workers: 'interactive', retryLimit: 20, run: note },
+    'action.note': { workers: 'interactive', retryLimit: 20, run: (key) => sendNotes(context, key) },
     'bulk-grant.run': {
       workers: 'interactive',
       expireInSeconds: 300,

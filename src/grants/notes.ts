@@ -1,11 +1,11 @@
 import escapeHtml from 'escape-html';
-import type { Logger } from 'pino';
-import type { Database, Sql } from '../database/sql.ts';
+import type { Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import { type Messages, messagesFor } from '../i18n/messages.ts';
 import type { IntercomClient } from '../intercom/client.ts';
 import { isForever } from '../time.ts';
-import type { Workspace } from '../workspaces/store.ts';
+import type { AppContext } from '../workspaces/app-context.ts';
+import { readWorkspace } from '../workspaces/store.ts';
 import { type ActionKey, readAction } from './repository.ts';
 import { valuesOf } from './texts.ts';
 import { type Action, grantEndMs, nameOf, type Teammate } from './types.ts';
@@ -82,41 +82,41 @@ export async function readNoteStates(sql: Sql, { workspaceId, actionId }: Action
   return rows.map((row) => row.state);
 }
 
-export interface NoteContext {
-  readonly database: Database;
-  readonly logger: Logger;
-  readonly client: Pick<IntercomClient, 'leaveNote' | 'listNotes'>;
-  /** The whole team reads notes: they are in the workspace's language and time zone. */
-  readonly workspace: Pick<Workspace, 'timezone' | 'settings'>;
-}
-
 /**
  * Sends the open notes of an action, each as the teammate who took the step, and each once. Intercom takes no
  * idempotency key: before another attempt the conversation is searched for the note.
  *
  * @throws AppError when Intercom may accept it later; the job is retried
  */
-export async function sendNotes(context: NoteContext, key: ActionKey): Promise<void> {
-  const notes = await claimNotes(context.database, key);
-  if (notes.length === 0) return;
-  const action = await readAction(context.database, key);
+export async function sendNotes(context: AppContext, key: ActionKey): Promise<void> {
+  const { database } = context;
+  const workspace = await readWorkspace(database, key.workspaceId);
+  const client = workspace && context.intercom(workspace);
+  // Without a connection the notes wait for `action.resume`.
+  if (!client || workspace.status !== 'connected') return;
+  const notes = await claimNotes(database, key);
+  const action = notes.length > 0 && (await readAction(database, key));
+  if (!action) return;
+  // The whole team reads notes: they are in the workspace's language and time zone.
+  const messages = messagesFor(workspace.settings.card.language ?? 'en', workspace.timezone);
   let retry: AppError | null = null;
-  for (const note of notes) {
-    if (action) retry = (await sendNote(context, action, note)) ?? retry;
-  }
+  for (const note of notes) retry = (await sendNote({ context, client, messages }, action, note)) ?? retry;
   if (retry) throw retry;
 }
 
 /** `null`: sent, or given up. */
-async function sendNote(context: NoteContext, action: Action, note: OpenNote): Promise<AppError | null> {
+async function sendNote(
+  { context, client, messages }: { context: AppContext; client: IntercomClient; messages: Messages },
+  action: Action,
+  note: OpenNote,
+): Promise<AppError | null> {
   const { step, conversationId, adminId } = note;
   const set = (state: NoteState, error?: string): Promise<void> =>
     setNoteState(context.database, action, { step, state, ...(error === undefined ? {} : { error }) });
-  const { settings, timezone } = context.workspace;
-  const html = noteHtml(action, step, messagesFor(settings.card.language ?? 'en', timezone));
+  const html = noteHtml(action, step, messages);
   try {
-    const isSent = note.isRetry && (await isInConversation(context, conversationId, html));
-    if (!isSent) await context.client.leaveNote({ conversationId, adminId, html });
+    const isSent = note.isRetry && (await isInConversation(client, conversationId, html));
+    if (!isSent) await client.leaveNote({ conversationId, adminId, html });
     await set('sent');
     return null;
   } catch (error) {
@@ -134,11 +134,11 @@ async function sendNote(context: NoteContext, action: Action, note: OpenNote): P
 }
 
 async function isInConversation(
-  context: NoteContext,
+  client: IntercomClient,
   conversationId: string,
   html: string,
 ): Promise<boolean> {
-  const bodies = await context.client.listNotes(conversationId);
+  const bodies = await client.listNotes(conversationId);
   return bodies.some((body) => lettersOf(body) === lettersOf(html));
 }
 

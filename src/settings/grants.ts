@@ -12,9 +12,10 @@ const MAX_MONTHLY = 100_000;
 
 type Length = readonly [days: number, label: string];
 
-const LENGTHS: readonly Length[] = DURATIONS.flatMap((duration) =>
-  duration === 'lifetime' ? [] : [[lengthInDays(duration), DURATION_LABELS[duration]] as const],
-);
+const LENGTHS: readonly Length[] = DURATIONS.flatMap((duration) => {
+  const days = lengthInDays(duration);
+  return days === null ? [] : [[days, DURATION_LABELS[duration]] as const];
+});
 
 /** The choices, with a stored length that is not among them. */
 function withLength(days: number | null): readonly Length[] {

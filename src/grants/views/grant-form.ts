@@ -169,16 +169,12 @@ function durationOption(view: ActionView, duration: Duration, chosen: Duration):
     const notAllowed = option(duration, t('grant.option.notAllowed', { choice: label }));
     return duration === chosen ? notAllowed : { ...notAllowed, disabled: true };
   }
-  const isApprovalNeeded = needsApproval(view.workspace.settings.grants, daysOf(duration));
+  const isApprovalNeeded = needsApproval(view.workspace.settings.grants, lengthInDays(duration));
   return option(duration, isApprovalNeeded ? t('grant.option.needsApproval', { choice: label }) : label);
 }
 
-function daysOf(duration: Duration): number | null {
-  return duration === 'lifetime' ? null : lengthInDays(duration);
-}
-
 function isAllowed(view: ActionView, duration: Duration): boolean {
-  return checkLength(view.workspace.settings.grants, daysOf(duration)) === null;
+  return checkLength(view.workspace.settings.grants, lengthInDays(duration)) === null;
 }
 
 /** A month, or the longest that the policy allows. */
