@@ -1,6 +1,6 @@
 import { CLOCK, type Database, type Sql, type Transaction } from '../database/sql.ts';
 import { lockSubscriber } from '../subscribers/store.ts';
-import { type ActionEvent, type ActionState, transitionOf, UNCONFIRMED_STATES } from './state-machine.ts';
+import { type ActionEvent, type ActionState, TRANSITIONS, UNCONFIRMED_STATES } from './state-machine.ts';
 import type { Action, ActionKind, Grant, NewAction, Teammate } from './types.ts';
 
 export type ActionKey = Pick<Action, 'workspaceId' | 'actionId'>;
@@ -251,7 +251,7 @@ export async function transition<A extends Action>(
   { workspaceId, actionId }: A,
   { event, ...changes }: { readonly event: ActionEvent } & Changes,
 ): Promise<A | null> {
-  const { from, to } = transitionOf(event);
+  const { from, to } = TRANSITIONS[event];
   const columns = toColumns({ error: null, ...changes });
   const timed: Partial<Record<ActionState, string>> = { revoking: 'revoke_called_at', revoked: 'revoked_at' };
   const times = [timed[to], ...(UNCONFIRMED_STATES.includes(to) ? [] : ['completed_at'])].filter(Boolean);
@@ -260,7 +260,7 @@ export async function transition<A extends Action>(
         set state = $4${columns.map(({ column }, index) => `, ${column} = $${index + 5}`).join('')}
             ${times.map((column) => `, ${column} = clock.at`).join('')}
        from ${CLOCK}
-      where workspace_id = $1 and action_id = $2 and state = any($3)
+      where workspace_id = $1 and action_id = $2 and state = $3
      returning ${ACTION}`,
     [workspaceId, actionId, from, to, ...columns.map(({ value }) => value)],
   );
@@ -293,12 +293,12 @@ export async function recordResponse(sql: Sql, { workspaceId, actionId }: Action
 
 /** Other running grants of the entitlement: RevenueCat ends them together with the one that is revoked. */
 export async function revokeOthers(sql: Sql, grant: Grant): Promise<string[]> {
-  const { from, to } = transitionOf('revoke_with_other');
+  const { from, to } = TRANSITIONS.revoke_with_other;
   const { workspaceId, subscriberId, target, actionId, revokedBy } = grant;
   const rows = await sql.query<{ action_id: string }>(
     `update actions set state = $6, revoked_at = now(), completed_at = now(), revoked_by = $5::jsonb
       where workspace_id = $1 and subscriber_id = $2 and target = $3 and action_id <> $4
-        and state = any($7) and coalesce(actual_end_at, requested_end_at) > now()
+        and state = $7 and coalesce(actual_end_at, requested_end_at) > now()
      returning action_id`,
     [workspaceId, subscriberId, target, actionId, JSON.stringify(revokedBy), to, from],
   );
