@@ -85,23 +85,22 @@ async function personOf(request: PageRequest): Promise<{ id: string; name: strin
   return { id: admin.id, name: admin.name || admin.email || admin.id, isSelf: admin.id === self.id };
 }
 
-/** `Chrome on macOS`, from a user agent; enough to recognize one's own browsers. */
+/** What user agents contain, as people call it; the first that matches. */
+const BROWSERS = { Edg: 'Edge', Firefox: 'Firefox', Chrome: 'Chrome', Safari: 'Safari' };
+const SYSTEMS = {
+  iPhone: 'iPhone',
+  iPad: 'iPad',
+  Android: 'Android',
+  Windows: 'Windows',
+  'Mac OS': 'macOS',
+  Linux: 'Linux',
+};
+
+/** `Chrome on macOS`: enough to recognize one's own browsers. */
 function deviceOf(userAgent: string): string {
-  const browsers = [
-    ['Edg', 'Edge'],
-    ['Firefox', 'Firefox'],
-    ['Chrome', 'Chrome'],
-    ['Safari', 'Safari'],
-  ] as const;
-  const systems = [
-    ['iPhone', 'iPhone'],
-    ['iPad', 'iPad'],
-    ['Android', 'Android'],
-    ['Windows', 'Windows'],
-    ['Mac OS', 'macOS'],
-    ['Linux', 'Linux'],
-  ] as const;
-  const browser = browsers.find(([mark]) => userAgent.includes(mark))?.[1] ?? 'Unknown browser';
-  const system = systems.find(([mark]) => userAgent.includes(mark))?.[1];
+  const find = (names: Readonly<Record<string, string>>): string | undefined =>
+    Object.entries(names).find(([mark]) => userAgent.includes(mark))?.[1];
+  const browser = find(BROWSERS) ?? 'Unknown browser';
+  const system = find(SYSTEMS);
   return system ? `${browser} on ${system}` : browser;
 }

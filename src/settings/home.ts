@@ -8,7 +8,6 @@ import { listProjects, type Project } from '../workspaces/projects.ts';
 import { lacksPermission } from '../workspaces/revenuecat-key.ts';
 import { OPTIONAL_STEPS } from '../workspaces/settings.ts';
 import type { Workspace } from '../workspaces/store.ts';
-import { drawActivity } from './chart.ts';
 import { type Advice, adviceOn, reasonText, SETUP_STEPS } from './messages.ts';
 import { action, done, form, type Page, type PageRequest, textField } from './page.ts';
 import { MAX_COUNTED, type Overview, readActivity, readOverview, readTimeToContact } from './repository.ts';
@@ -50,7 +49,6 @@ export const homePage: Page = {
         count: atMost(count),
       })),
       overview,
-      chart: drawActivity(activity),
       activity,
       hasActivity: total('received') > 0,
       successRate: finished === 0 ? null : formatRate(total('delivered') / finished),
