@@ -1,7 +1,5 @@
 import type { Config } from '../config.ts';
-import type { Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
-import { readWebhookRefusal, type WebhookRefusal } from '../ingestion/routes.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { DAY_MS } from '../time.ts';
 import type { Project } from '../workspaces/projects.ts';
@@ -42,25 +40,8 @@ export async function probeRevenueCat(
 export interface ProjectSubject {
   readonly project: Project;
   readonly revenueCat: RevenueCatProbe;
-  readonly connectedAtMs: number;
-  readonly refusal: WebhookRefusal | null;
   readonly config: Pick<Config, 'publicUrl'>;
   readonly nowMs: number;
-}
-
-/** What the tables say about the project's webhooks. */
-export async function readWebhookHistory(
-  sql: Sql,
-  { workspaceId, projectId }: Project,
-): Promise<Pick<ProjectSubject, 'connectedAtMs' | 'refusal'>> {
-  const [row] = await sql.query<{ created_at: Date }>(
-    'select created_at from projects where workspace_id = $1 and project_id = $2',
-    [workspaceId, projectId],
-  );
-  return {
-    connectedAtMs: row?.created_at.getTime() ?? 0,
-    refusal: await readWebhookRefusal(sql, workspaceId, projectId),
-  };
 }
 
 export const PROJECT_CHECKS: readonly Check<ProjectSubject>[] = [
@@ -106,15 +87,15 @@ export const PROJECT_CHECKS: readonly Check<ProjectSubject>[] = [
   },
   {
     name: 'webhook_refused',
-    remedy: ({ refusal }) =>
-      refusal?.refusedFor === 'signature'
+    remedy: ({ project }) =>
+      project.refusedWebhook?.refusedFor === 'signature'
         ? 'Enter the signing secret of the webhook again in Settings › RevenueCat, or remove it there if RevenueCat no longer signs; a clock that is off by five minutes has the same effect. RevenueCat retries what was refused for two and a half hours.'
         : 'If the value was changed in RevenueCat, connect the project again in Settings › RevenueCat, or with connect, and enter the new value there under Integrations › Webhooks. RevenueCat retries what was refused for two and a half hours; for older events choose Retry there.',
-    run({ project, refusal }) {
-      if (refusal === null) return null;
-      const what = refusal.refusedFor === 'authorization' ? 'Authorization value' : 'signature';
+    run({ project: { name, refusedWebhook } }) {
+      if (refusedWebhook === null) return null;
+      const what = refusedWebhook.refusedFor === 'authorization' ? 'Authorization value' : 'signature';
       return problem(
-        `Webhooks of ${project.name} are refused: their ${what} differs from the stored one. The last came at ${new Date(refusal.atMs).toISOString()}, and none was accepted since.`,
+        `Webhooks of ${name} are refused: their ${what} differs from the stored one. The last came at ${refusedWebhook.at.toISOString()}, and none was accepted since.`,
       );
     },
   },
@@ -122,11 +103,11 @@ export const PROJECT_CHECKS: readonly Check<ProjectSubject>[] = [
     name: 'webhook_received',
     remedy:
       'In RevenueCat, open the webhook, compare its address, and choose "Send test event". A 401 there means that the authorization value differs: connect the project again to get a new one.',
-    run({ project, refusal, nowMs, connectedAtMs }) {
-      if (refusal !== null) return null;
-      const { lastReceivedAt } = project;
+    run({ project, nowMs }) {
+      const { refusedWebhook, lastReceivedAt, createdAt } = project;
+      if (refusedWebhook !== null) return null;
       if (lastReceivedAt === null) {
-        const severity = nowMs - connectedAtMs < DAY_MS ? warning : problem;
+        const severity = nowMs - createdAt.getTime() < DAY_MS ? warning : problem;
         return severity(`No event of ${project.name} has ever arrived.`);
       }
       const days = Math.floor((nowMs - lastReceivedAt.getTime()) / DAY_MS);

@@ -9,12 +9,7 @@ import { createSecretBox } from '../workspaces/secrets.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import { readWorkspace, type Workspace } from '../workspaces/store.ts';
 import { type CheckResult, runChecks, unreachable } from './check.ts';
-import {
-  PROJECT_CHECKS,
-  probeRevenueCat,
-  type RevenueCatProbe,
-  readWebhookHistory,
-} from './project-checks.ts';
+import { PROJECT_CHECKS, probeRevenueCat, type RevenueCatProbe } from './project-checks.ts';
 import {
   type Ask,
   DATABASE_CHECKS,
@@ -134,7 +129,6 @@ async function checkWorkspace(
     runChecks(
       PROJECT_CHECKS,
       {
-        ...(await readWebhookHistory(database, project)),
         project,
         revenueCat: await probeRevenueCatOf(platforms, project, workspace.settings),
         config,

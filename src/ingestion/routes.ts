@@ -6,7 +6,7 @@ import { notFound, unauthorized } from '../errors.ts';
 import { isLarge, type RawRequest, rawBody } from '../http/body.ts';
 import type { Jobs } from '../jobs/jobs.ts';
 import { equalInConstantTime } from '../text.ts';
-import { type Project, workspaceOfProject } from '../workspaces/projects.ts';
+import { type Project, type RefusedFor, workspaceOfProject } from '../workspaces/projects.ts';
 import { hashSecret, type SecretBox, secretLocation } from '../workspaces/secrets.ts';
 import { type CheckedWebhook, checkWebhook } from './interpret.ts';
 import type { Journal } from './journal.ts';
@@ -85,7 +85,7 @@ export function authenticateWebhook(input: {
   signature: string | undefined;
   rawBody: Buffer;
   nowMs: number;
-}): WebhookRefusal['refusedFor'] | null {
+}): RefusedFor | null {
   const hasKey = isAuthorized(input.target, input.authorization);
   const isSigned =
     input.signingSecret === null ||
@@ -105,11 +105,6 @@ export function isAuthorized(
 const NOTE_EVERY_MS = 60_000;
 const MAX_PROJECTS = 1_000;
 
-export interface WebhookRefusal {
-  readonly refusedFor: 'authorization' | 'signature';
-  readonly atMs: number;
-}
-
 /**
  * Records that a project's webhook was refused, and reports it to Intercom. Never fails: the response is the same
  * without.
@@ -122,10 +117,7 @@ export function createRefusalNotes({
   readonly database: Sql;
   readonly jobs: Jobs;
   readonly now: () => number;
-}): (
-  target: Pick<WebhookTarget, 'workspaceId' | 'projectId'>,
-  refusedFor: WebhookRefusal['refusedFor'],
-) => Promise<void> {
+}): (target: Pick<WebhookTarget, 'workspaceId' | 'projectId'>, refusedFor: RefusedFor) => Promise<void> {
   const notedMs = new Map<string, number>();
   return async ({ workspaceId, projectId }, refusedFor) => {
     if (now() - (notedMs.get(projectId) ?? Number.NEGATIVE_INFINITY) < NOTE_EVERY_MS) return;
@@ -141,20 +133,6 @@ export function createRefusalNotes({
       // The daily check reports it.
     }
   };
-}
-
-/** @returns the last refusal after which nothing was received; `null`: there is none */
-export async function readWebhookRefusal(
-  sql: Sql,
-  workspaceId: string,
-  projectId: string,
-): Promise<WebhookRefusal | null> {
-  const [row] = await sql.query<{ refused_for: WebhookRefusal['refusedFor']; last_refused_at: Date }>(
-    `select refused_for, last_refused_at from projects
-      where workspace_id = $1 and project_id = $2 and last_refused_at > coalesce(last_received_at, '-infinity')`,
-    [workspaceId, projectId],
-  );
-  return row ? { refusedFor: row.refused_for, atMs: row.last_refused_at.getTime() } : null;
 }
 
 const MAX_WEBHOOK_BYTES = 1024 * 1024;

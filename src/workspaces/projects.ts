@@ -22,6 +22,7 @@ const PROPERTIES = [
   'lastReceivedAt',
   'lastRefusedAt',
   'refusedFor',
+  'createdAt',
 ] as const;
 
 type StoredProject = Readonly<Pick<ProjectRow, (typeof PROPERTIES)[number]>>;
@@ -29,12 +30,11 @@ type StoredProject = Readonly<Pick<ProjectRow, (typeof PROPERTIES)[number]>>;
 /** A RevenueCat project that a workspace has connected; a disconnected one has neither key nor signing secret. */
 export interface Project extends Omit<StoredProject, 'lastRefusedAt' | 'refusedFor'> {
   /** The last webhook that was refused, if none has been accepted since. */
-  readonly refusedWebhook: {
-    readonly at: Date;
-    /** What did not match. */
-    readonly refusedFor: 'authorization' | 'signature';
-  } | null;
+  readonly refusedWebhook: { readonly at: Date; readonly refusedFor: RefusedFor } | null;
 }
+
+/** What of a webhook did not match. */
+export type RefusedFor = NonNullable<ProjectRow['refusedFor']>;
 
 export const PROJECT_COLUMNS = columnsOf<ProjectRow>(PROPERTIES);
 
@@ -44,7 +44,7 @@ export function toProject({ lastRefusedAt, refusedFor, ...row }: StoredProject):
   const at = lastRefusedAt && new Date(lastRefusedAt);
   const isRefused = at !== null && (lastReceivedAt === null || lastReceivedAt < at);
   const refusedWebhook = isRefused ? { at, refusedFor: refusedFor ?? 'authorization' } : null;
-  const project = { ...row, lastReceivedAt, refusedWebhook };
+  const project = { ...row, createdAt: new Date(row.createdAt), lastReceivedAt, refusedWebhook };
   return row.webhookAuthHash === ''
     ? { ...project, apiKey: null, apiKeyState: 'none', signingSecret: null }
     : project;

@@ -9,7 +9,6 @@ import { createJournal } from '../../src/ingestion/journal.ts';
 import { processProject } from '../../src/ingestion/processor.ts';
 import {
   createRefusalNotes,
-  readWebhookRefusal,
   revenueCatWebhookRouter,
   verifyWebhookSignature,
 } from '../../src/ingestion/routes.ts';
@@ -17,6 +16,7 @@ import { storeEvents } from '../../src/ingestion/store-events.ts';
 import type { Jobs } from '../../src/jobs/jobs.ts';
 import { readHistory } from '../../src/subscribers/store.ts';
 import { deriveState } from '../../src/subscription/state.ts';
+import { readProject } from '../../src/workspaces/projects.ts';
 import { secretLocation } from '../../src/workspaces/secrets.ts';
 import { DAY_MS, eventBody, START_MS } from '../support/events.ts';
 import {
@@ -144,7 +144,8 @@ describe('receiving', () => {
   }
 
   test('notes that a webhook was refused, until one is taken or the project is connected again', async () => {
-    const refusal = () => readWebhookRefusal(world.db.database, WORKSPACE_ID, PROJECT_ID);
+    const refusal = async () =>
+      (await readProject(world.db.database, WORKSPACE_ID, PROJECT_ID))?.refusedWebhook;
     await rows('update projects set last_received_at = null');
     assert.equal((await refusal())?.refusedFor, 'authorization', 'of the one that was refused above');
     await rows('update projects set last_refused_at = null');
