@@ -159,16 +159,19 @@ export function changedAttributes(
  * renew counts as ended only after this time.
  */
 const RENEWAL_DELAY_MS = 2 * 60 * 60_000;
+const END_DELAY_MS = 60_000;
 
 /** When time alone will next change the state; `null`: never. */
 export function nextChangeAt(state: SubscriberState, nowMs: number): number | null {
-  let next: number | null = null;
-  for (const subscription of [...state.subscriptions, ...state.grants]) {
-    if (!subscription.givesAccess) continue;
-    const endsAtMs = Math.max(subscription.endsAtMs ?? 0, subscription.gracePeriodEndsAtMs ?? 0);
-    if (endsAtMs <= 0) continue;
-    const atMs = endsAtMs + (subscription.willRenew ? RENEWAL_DELAY_MS : 60_000);
-    if (atMs > nowMs && (next === null || atMs < next)) next = atMs;
-  }
-  return next;
+  const bought = [...state.subscriptions, ...state.grants].filter(({ givesAccess }) => givesAccess);
+  // RevenueCat's API can list an entitlement that nothing known gives.
+  const listed = state.entitlements.filter(({ productId, store }) => productId === null && store === null);
+  const changes = [
+    ...bought.map(({ accessEndsAtMs, willRenew }) => ({ atMs: accessEndsAtMs, willRenew })),
+    ...listed.map(({ endsAtMs }) => ({ atMs: endsAtMs, willRenew: false })),
+  ].flatMap(({ atMs, willRenew }) =>
+    atMs === null ? [] : [atMs + (willRenew ? RENEWAL_DELAY_MS : END_DELAY_MS)],
+  );
+  const next = Math.min(...changes.filter((atMs) => atMs > nowMs));
+  return Number.isFinite(next) ? next : null;
 }

@@ -2,10 +2,14 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { type Decision, decide, nextContactLookup, RETRY_FOR_MS } from '../../src/delivery/failures.ts';
-import { changedAttributes, type OutboxEntry, planEvents } from '../../src/delivery/plan.ts';
+import { changedAttributes, nextChangeAt, type OutboxEntry, planEvents } from '../../src/delivery/plan.ts';
 import type { ErrorCode, Remedy } from '../../src/errors.ts';
 import { type EventRow, toTimelineEntry } from '../../src/subscribers/store.ts';
+import { contactAttributes } from '../../src/subscription/attributes.ts';
+import { deriveState } from '../../src/subscription/state.ts';
+import type { Snapshot } from '../../src/subscription/types.ts';
 import { DEFAULT_SETTINGS } from '../../src/workspaces/settings.ts';
+import { apiSubscription, buy, day, grant, snapshotOf, trial } from '../subscription/histories.ts';
 import { eventBody, START_MS } from '../support/events.ts';
 
 function entry(id: string, fields: Record<string, unknown> = {}) {
@@ -200,4 +204,40 @@ describe('retrying', () => {
     assert.deepEqual(delays.slice(3), [1, 2, 4, 7, 7, 7]);
     assert.ok(delays.every((delay, index) => delay >= (delays[index - 1] ?? 0)));
   });
+});
+
+describe('when time alone changes the attributes', () => {
+  const NOW_MS = day(40);
+  const listed = (endDay: number | null) => ({
+    ...snapshotOf(39.9, []),
+    activeEntitlements: [{ lookupKey: 'gold', endsAtMs: endDay === null ? null : day(endDay) }],
+  });
+  const ofApi = (fields: Parameters<typeof apiSubscription>[0]) =>
+    snapshotOf(39.9, [apiSubscription(fields)]);
+  const cases: [string, ReturnType<typeof buy>[], Snapshot | null][] = [
+    ['a subscription', [buy(20, 50)], null],
+    ['a trial', [trial(35, 42)], null],
+    ['two subscriptions', [buy(20, 50), buy(30, 60, { original_transaction_id: 'o2', id: 'b' })], null],
+    ['a grant', [grant(30, 44)], null],
+    ['a lifetime grant', [grant(30, null)], null],
+    ['a grace period', [], ofApi({ status: 'in_grace_period', periodEndsAtMs: day(39), endsAtMs: day(45) })],
+    ['an end that has passed while the API says it gives access', [], ofApi({ endsAtMs: day(39.5) })],
+    [
+      'the same, cancelled',
+      [],
+      ofApi({ endsAtMs: day(39.5), periodEndsAtMs: day(39.5), autoRenewalStatus: 'will_not_renew' }),
+    ],
+    ['an entitlement that only the API lists', [], listed(60)],
+    ['one that never ends', [], listed(null)],
+  ];
+  for (const [name, events, snapshot] of cases) {
+    test(`a delivery comes after the last change: ${name}`, () => {
+      const stateAt = (atMs: number) => deriveState(events, snapshot, atMs);
+      let atMs = NOW_MS;
+      for (let next: number | null = NOW_MS; next !== null; next = nextChangeAt(stateAt(atMs), atMs))
+        atMs = next;
+      const attributesAt = (ms: number) => contactAttributes(stateAt(ms), ['ada']);
+      assert.deepEqual(attributesAt(atMs), attributesAt(day(4_000)));
+    });
+  }
 });
