@@ -47,11 +47,26 @@ interface Resvg {
 }
 
 export async function drawPng(picture: Picture): Promise<Buffer> {
-  // A native module: loaded with the first picture, so that a platform without it has everything else.
-  const require = createRequire(import.meta.url);
-  const { renderAsync } = require('@resvg/resvg-js') as Resvg;
+  const { renderAsync } = loadResvg();
   const image = await renderAsync(drawSvg(picture), { font: { loadSystemFonts: false } });
   return image.asPng();
+}
+
+/**
+ * A native module: loaded with the first picture, so that a platform without it has everything else. To choose a build
+ * it reads Node's diagnostic report, which looks up the host name of every open connection: a DNS server that did not
+ * respond stopped the process for 5 s.
+ */
+function loadResvg(): Resvg {
+  // The types do not have this option yet.
+  const report = process.report as typeof process.report & { excludeNetwork: boolean };
+  const { excludeNetwork } = report;
+  report.excludeNetwork = true;
+  try {
+    return createRequire(import.meta.url)('@resvg/resvg-js') as Resvg;
+  } finally {
+    report.excludeNetwork = excludeNetwork;
+  }
 }
 
 function drawSvg(picture: Picture): string {
