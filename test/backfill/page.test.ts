@@ -1,12 +1,10 @@
-/// <reference lib="dom" />
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { after, before, describe, it } from 'node:test';
-import type { Browser, Page } from 'playwright-core';
+import type { Browser } from 'playwright-core';
 import { runImport } from '../../src/backfill/run.ts';
 import { type ImportRef, readLatestImport } from '../../src/backfill/store.ts';
 import { connectProject } from '../../src/workspaces/projects.ts';
+import { axeFindings } from '../support/accessibility.ts';
 import { sharedBrowser } from '../support/browser.ts';
 import { createSite, csrfIn, type Site } from '../workspaces/support.ts';
 
@@ -129,25 +127,11 @@ describe('the import page', () => {
     const some = new AbortController();
     const working = work(some.signal);
     await page.getByText(/of 400 customers \(/).waitFor();
-    assert.deepEqual(await findings(page), []);
+    assert.deepEqual(await axeFindings(page), []);
     if (process.env.SCREENSHOT) await page.screenshot({ path: process.env.SCREENSHOT });
     site.revenueCat.faults.clear();
     assert.equal(await working, 'done');
     await page.getByText('400 customers imported, 400 of them new here.').waitFor();
-    assert.deepEqual(await findings(page), []);
+    assert.deepEqual(await axeFindings(page), []);
   });
 });
-
-async function findings(page: Page): Promise<string[]> {
-  const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-  await page.evaluate(axe);
-  return page.evaluate(async () => {
-    interface Violation {
-      id: string;
-      nodes: { html: string }[];
-    }
-    const runner = (globalThis as unknown as { axe: { run(): Promise<{ violations: Violation[] }> } }).axe;
-    const { violations } = await runner.run();
-    return violations.map(({ id, nodes }) => `${id}: ${nodes[0]?.html}`);
-  });
-}

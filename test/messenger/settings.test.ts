@@ -1,13 +1,12 @@
 /// <reference lib="dom" />
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { after, before, it } from 'node:test';
 import supertest from 'supertest';
 import { findKeyHolder, parseApiKey } from '../../src/messenger/api-keys.ts';
 import { snippets } from '../../src/messenger/snippets.ts';
 import { createSecretBox, rotateKeys, secretLocation } from '../../src/workspaces/secrets.ts';
 import { deleteAccess, eraseUninstalled, readWorkspace } from '../../src/workspaces/store.ts';
+import { axeFindings } from '../support/accessibility.ts';
 import { sharedBrowser } from '../support/browser.ts';
 import { createSite, csrfIn, type Site } from '../workspaces/support.ts';
 
@@ -139,7 +138,6 @@ it('has code for every platform, with the same ID for RevenueCat and Intercom', 
 });
 
 it('works in a browser: a key is created and copied, and axe finds nothing', async () => {
-  const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
   const chromium = await sharedBrowser();
   try {
     for (const width of [390, 1_280]) {
@@ -163,16 +161,7 @@ it('works in a browser: a key is created and copied, and axe finds nothing', asy
       await page.getByRole('button', { name: 'Copied' }).waitFor();
       assert.equal(await page.evaluate(() => navigator.clipboard.readText()), shown);
       await page.getByText('React Native', { exact: true }).click();
-      await page.evaluate(axe);
-      const violations = await page.evaluate(async () => {
-        const runner = (
-          globalThis as unknown as {
-            axe: { run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> };
-          }
-        ).axe;
-        return (await runner.run()).violations.map((each) => `${each.id}: ${each.nodes[0]?.html}`);
-      });
-      assert.deepEqual(violations, [], `at ${width}`);
+      assert.deepEqual(await axeFindings(page), [], `at ${width}`);
       assert.ok((await page.evaluate(() => document.documentElement.scrollWidth)) <= width);
       const shots = process.env.SCREENSHOTS;
       if (shots) await page.screenshot({ path: `${shots}/settings-messenger-${width}.png`, fullPage: true });

@@ -26,6 +26,7 @@ const PAGES = [
 
 let site: Site;
 let browser: Browser;
+let storageState: BrowserContextOptions['storageState'];
 before(async () => {
   site = await createSite({ listen: true });
   browser = await sharedBrowser();
@@ -41,6 +42,17 @@ async function openTab(options: BrowserContextOptions = {}): Promise<Page> {
   const page = await context.newPage();
   page.setDefaultTimeout(15_000);
   return page;
+}
+
+/** A tab of an admin who has signed in. */
+async function openSignedInTab(options: BrowserContextOptions = {}): Promise<Page> {
+  if (storageState === undefined) {
+    const page = await openTab();
+    await install(page);
+    storageState = await page.context().storageState();
+    await page.context().close();
+  }
+  return openTab({ ...options, storageState });
 }
 
 async function install(page: Page): Promise<void> {
@@ -131,8 +143,7 @@ const WITH_DATA = [...PAGES.map((path) => `/settings${path}`), '/settings/delive
 it('has no axe finding, and fits its screen, on a desktop and a phone, in light and dark colors', async () => {
   // The policy would keep axe out; that the pages themselves obey it is tested separately.
   // Without motion: while colors change, axe would measure those between.
-  const page = await openTab({ bypassCSP: true, reducedMotion: 'reduce' });
-  await install(page);
+  const page = await openSignedInTab({ bypassCSP: true, reducedMotion: 'reduce' });
   for (const path of [...WITH_DATA, '/', '/help', '/privacy', '/terms']) {
     await page.goto(`${site.url}${path}`);
     await assertAccessible(page, path);
@@ -141,8 +152,7 @@ it('has no axe finding, and fits its screen, on a desktop and a phone, in light 
 });
 
 it('shows Home’s chart as a table, too, and what waits with its reason', async () => {
-  const page = await openTab({ javaScriptEnabled: false });
-  await install(page);
+  const page = await openSignedInTab({ javaScriptEnabled: false });
   await page.goto(`${site.url}/settings`);
   await page.locator('svg.chart rect.delivered').waitFor();
   await page.getByText('Show as a table').click();
@@ -158,8 +168,7 @@ it('shows Home’s chart as a table, too, and what waits with its reason', async
 
 it('asks before it disconnects, and undoes it, with and without JavaScript', async () => {
   for (const javaScriptEnabled of [false, true]) {
-    const page = await openTab({ javaScriptEnabled });
-    await install(page);
+    const page = await openSignedInTab({ javaScriptEnabled });
     await page.goto(`${site.url}/settings/revenuecat`);
     await page.getByRole('link', { name: /^Disconnect Shop without/ }).click();
     await page.getByText('are deleted after a day').waitFor();
@@ -180,8 +189,7 @@ it('finds a teammate by name, and copies a filter for Intercom', async () => {
       name: `Mate ${index}`,
       email: `m${index}@example.com`,
     });
-  const page = await openTab({ permissions: ['clipboard-read', 'clipboard-write'] });
-  await install(page);
+  const page = await openSignedInTab({ permissions: ['clipboard-read', 'clipboard-write'] });
   await page.goto(`${site.url}/settings/grants`);
   await page.getByLabel('Search teammates').fill('mate 27');
   const people = page.getByRole('region', { name: 'Teammates' });
@@ -200,13 +208,12 @@ it('finds a teammate by name, and copies a filter for Intercom', async () => {
 });
 
 it('obeys its own content security policy', async () => {
-  const page = await openTab();
+  const page = await openSignedInTab();
   const complaints: string[] = [];
   page.on('console', (message) => {
     if (message.type() === 'error') complaints.push(message.text());
   });
   page.on('pageerror', (error) => complaints.push(error.message));
-  await install(page);
   for (const path of PAGES) await page.goto(`${site.url}/settings${path}`);
   assert.deepEqual(
     complaints.filter((text) => !text.includes('favicon')),
@@ -216,8 +223,7 @@ it('obeys its own content security policy', async () => {
 });
 
 it('is completed with the keyboard alone', async () => {
-  const page = await openTab();
-  await install(page);
+  const page = await openSignedInTab();
   await page.goto(`${site.url}/settings/contacts`);
   await page.keyboard.press('Tab');
   assert.equal(await page.evaluate(() => document.activeElement?.textContent), 'Skip to the content');

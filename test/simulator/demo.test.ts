@@ -12,6 +12,7 @@ import { type Demo, startDemo } from '../../src/simulator/demo.ts';
 import { assertAccessible, focused, tabTo } from '../support/accessibility.ts';
 import { sharedBrowser } from '../support/browser.ts';
 import { createTestDatabase } from '../support/database.ts';
+import { startTestDemo } from '../support/demo.ts';
 import { until } from '../support/wait.ts';
 import { silent } from '../support/world.ts';
 
@@ -54,8 +55,7 @@ const HAPPENINGS: readonly (readonly [name: string, action: string, sentence: Re
 let demo: Demo;
 let browser: Browser;
 before(async () => {
-  demo = await startDemo({ port: 0, logger: silent });
-  browser = await sharedBrowser();
+  [demo, browser] = await Promise.all([startTestDemo(), sharedBrowser()]);
 });
 after(async () => {
   await browser?.close();
