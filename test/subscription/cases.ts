@@ -568,8 +568,16 @@ export const CASES: readonly Case[] = [
     events: [buy(0, 30, play), refund(12, play)],
     on: 15,
     status: 'active',
-    says: `Pro, $10.00 a month. Next charge ${date(30)}. The last payment of $10.00 was refunded on ${date(12)}; access remains.`,
+    says: `Pro, $10.00 a month. Next charge ${date(30)}. Refunded $10.00 on ${date(12)}; access remains.`,
     attributes: { rc_lifetime_value_usd: 0 },
+  },
+  {
+    name: 'a part of the last payment refunded',
+    events: [buy(0, 30, play), refund(12, { ...play, ...period(0, 30, -4) })],
+    on: 15,
+    status: 'active',
+    says: `Pro, $10.00 a month. Next charge ${date(30)}. Refunded $4.00 on ${date(12)}; access remains.`,
+    attributes: { rc_lifetime_value_usd: 6 },
   },
   {
     name: "Google's refund with the access revoked",
