@@ -16,7 +16,7 @@ const SAME_GRANT_MS = 2 * HOUR_MS;
 /** A customer is known under any of their ids, and has few. */
 const MAX_IDS = 3;
 /** How long a view waits for RevenueCat before it shows what is stored, ms. */
-export const READ_TIMEOUT_MS = 2_000;
+const READ_TIMEOUT_MS = 2_000;
 /** The SDK's preview mode gives every user this id. */
 const PREVIEW_ID = '$RC_PREVIEW_MODE_USER';
 
@@ -177,27 +177,38 @@ export function isAnonymousOnly(customer: ActionCustomer): boolean {
  *
  * @returns a code: RevenueCat refuses, does not respond, or knows none of the ids
  */
-export async function readCustomer<T>(
-  { services, customer }: ActionContext,
+export function readCustomer<T>(
+  context: ActionContext,
   read: (client: RevenueCatClient, appUserId: string) => Promise<T>,
 ): Promise<T | ErrorCode | 'unknown_customer'> {
-  const { workspaceId } = customer.project;
-  const client = services.revenueCat(customer.project, { timeoutMs: READ_TIMEOUT_MS });
-  if (!client) return 'revenuecat_unauthorized';
-  const readAny = async (): Promise<T | 'unknown_customer'> => {
-    for (const appUserId of usableIds(customer).slice(0, MAX_IDS)) {
+  return readNow(context, async (client) => {
+    for (const appUserId of usableIds(context.customer).slice(0, MAX_IDS)) {
       const found = await ifKnown(read(client, appUserId));
       if (found !== null) return found;
     }
     return 'unknown_customer';
-  };
+  });
+}
+
+/**
+ * Reads from RevenueCat within the time that an agent waits.
+ *
+ * @returns a code: RevenueCat refuses or does not respond
+ */
+export async function readNow<T>(
+  { services, customer }: ActionContext,
+  read: (client: RevenueCatClient) => Promise<T>,
+): Promise<T | ErrorCode> {
+  const { workspaceId } = customer.project;
+  const client = services.revenueCat(customer.project, { timeoutMs: READ_TIMEOUT_MS });
+  if (!client) return 'revenuecat_unauthorized';
   try {
-    return await withTimeout(readAny(), READ_TIMEOUT_MS, () => 'revenuecat_unavailable' as const);
+    return await withTimeout(read(client), READ_TIMEOUT_MS, () => 'revenuecat_unavailable' as const);
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     if (error.code === 'revenuecat_unauthorized')
       await setApiKeyState(services.database, customer.project, 'rejected');
-    services.logger.warn({ code: error.code, workspaceId }, 'customer not read from RevenueCat');
+    services.logger.warn({ code: error.code, workspaceId }, 'not read from RevenueCat');
     return error.code;
   }
 }

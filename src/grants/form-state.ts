@@ -4,6 +4,7 @@ import { DURATIONS } from './durations.ts';
 import { GRANT_STARTS, STORE_ACTIONS, type StoreActionDetails } from './types.ts';
 
 const end = z.number().nullable();
+const typed = z.string().optional();
 
 const reviewed = {
   /** The action is made once under it. */
@@ -53,7 +54,19 @@ export const actionFormState = {
     })
     .optional(),
   /** Of the form of a store action: what it is about. */
-  actionForm: z.object({ kind: z.enum(STORE_ACTIONS), subscription: z.string() }).optional(),
+  actionForm: z
+    .object({
+      kind: z.enum(STORE_ACTIONS),
+      subscription: z.string(),
+      /** What was typed when RevenueCat could not be read. */
+      days: typed,
+      reasonCode: typed,
+      transaction: typed,
+      target: typed,
+      order: typed,
+      reason: typed,
+    })
+    .optional(),
   /** What was reviewed, or is to be approved. */
   review: z.union([reviewedGrant, reviewedStoreAction]).optional(),
   /** The action that waits for approval. */

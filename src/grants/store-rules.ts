@@ -2,10 +2,11 @@ import { randomUUID } from 'node:crypto';
 import type { Sql } from '../database/sql.ts';
 import type { ErrorCode } from '../errors.ts';
 import type { LivePurchase, LiveTransaction } from '../revenuecat/store-actions.ts';
+import { isBlockedId } from '../subscription/identities.ts';
 import { currencyDigits, toMinor } from '../subscription/money.ts';
 import { productLabel } from '../subscription/names.ts';
 import type { Money, SubscriptionState } from '../subscription/types.ts';
-import { READ_TIMEOUT_MS, readCustomer } from './access.ts';
+import { readCustomer, readNow } from './access.ts';
 import {
   findLive,
   isApple,
@@ -74,11 +75,13 @@ export function targetOf(
 export async function listCharges(
   context: ActionContext,
   own: LivePurchase,
-): Promise<(LiveTransaction & { readonly price: Money | null })[]> {
+): Promise<(LiveTransaction & { readonly price: Money | null })[] | ErrorCode> {
   const { services, workspace, customer } = context;
-  const { project } = customer;
-  const client = services.revenueCat(project, { timeoutMs: READ_TIMEOUT_MS });
-  const charges = (await client?.stores.listTransactions(project.revenueCatProjectId, own.id)) ?? [];
+  const { revenueCatProjectId } = customer.project;
+  const charges = await readNow(context, ({ stores }) =>
+    stores.listTransactions(revenueCatProjectId, own.id),
+  );
+  if (typeof charges === 'string') return charges;
   const prices = await readChargePrices(services.database, {
     workspaceId: workspace.workspaceId,
     subscriberId: customer.subscriber.subscriberId,
@@ -179,14 +182,18 @@ function describeRestore({ order = '' }: StoreForm): Made {
 }
 
 async function describeTransfer(context: ActionContext, form: StoreForm, owned: Owned): Promise<Made> {
-  const { services, customer } = context;
-  const { project } = customer;
+  const { revenueCatProjectId } = context.customer.project;
   const target = form.target?.trim() ?? '';
   if (target === '') return { kind: 'invalid', code: 'target_missing' };
-  const isSame = target === owned.appUserId || customer.subscriber.appUserIds.includes(target);
-  if (isSame) return { kind: 'invalid', code: 'target_same' };
-  const found = await services.revenueCat(project)?.getCustomer(project.revenueCatProjectId, target);
+  if (isBlockedId(target)) return { kind: 'invalid', code: 'target_unknown' };
+  // RevenueCat finds a customer by any alias, also by one that is unknown here.
+  const read = await readNow(context, (client) =>
+    Promise.all([target, owned.appUserId].map((id) => client.getCustomer(revenueCatProjectId, id))),
+  );
+  if (typeof read === 'string') return { kind: 'failed', code: read };
+  const [found, source] = read;
   if (!found) return { kind: 'invalid', code: 'target_unknown' };
+  if (found.id === source?.id) return { kind: 'invalid', code: 'target_same' };
   const moves = owned.purchases.map(({ id }) => id);
   if (moves.length === 0) return { kind: 'invalid', code: 'nothing_to_move' };
   return { target: found.id, details: { ...NOTHING_BOUGHT, product: found.id, store: null, moves } };
@@ -225,7 +232,9 @@ async function describePurchase(
   }
   if (kind !== 'refund') return made({});
   if (!refundsCharges(own)) return made({ amount: subscription.price });
-  const charge = (await listCharges(context, own)).find(({ id }) => id === form.transaction);
+  const charges = await listCharges(context, own);
+  if (typeof charges === 'string') return { kind: 'failed', code: charges };
+  const charge = charges.find(({ id }) => id === form.transaction);
   if (!charge) return { kind: 'invalid', code: 'transaction' };
   return made({ transactionId: charge.id, amount: charge.price });
 }

@@ -31,12 +31,16 @@ export function fitsKey(value: string): boolean {
   return value.length <= MAX_KEY_BYTES / 3 || Buffer.byteLength(value) <= MAX_KEY_BYTES;
 }
 
+/** In an address these lead to another endpoint, whether they are escaped or not. */
+const PATH_DOTS = new Set(['.', '..']);
+
 /**
  * Whether an app user id identifies no one. Source: RevenueCat, "Identifying customers", blocked ids; it advises at
  * most 100 characters, so what is too long for a key cannot be an id either.
  */
 export function isBlockedId(id: string): boolean {
-  return BLOCKED.has(id.trim().toLowerCase()) || id.includes('\0') || !fitsKey(id);
+  const isUnusable = id.includes('\0') || PATH_DOTS.has(id) || !fitsKey(id);
+  return isUnusable || BLOCKED.has(id.trim().toLowerCase());
 }
 
 export function isAnonymous(id: string): boolean {

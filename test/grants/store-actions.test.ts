@@ -19,7 +19,7 @@ import {
   setActions,
   setMissingScopes,
 } from './buyers.ts';
-import { audited, DAY_MS, noteIn, notesIn, openCustomer, SECOND } from './support.ts';
+import { audited, DAY_MS, noteIn, notesIn, openCustomer, pathOf, SECOND } from './support.ts';
 
 let product: Product;
 
@@ -166,6 +166,15 @@ describe('a store action', () => {
       /does not know a customer with this app user ID/,
     );
     assert.match((await transferTo(card.appUserId)).text, /This is the same customer/);
+    const project = product.revenueCat.state.projects.get(REVENUECAT_PROJECT_ID);
+    const source = project?.aliases.get(card.appUserId);
+    assert.ok(project && source);
+    const newAlias = `alias_${randomUUID()}`;
+    project.aliases.set(newAlias, source);
+    assert.match((await transferTo(newAlias)).text, /This is the same customer/);
+    // In an address these would lead to another endpoint.
+    for (const dots of ['.', '..'])
+      assert.match((await transferTo(dots)).text, /does not know a customer with this app user ID/);
     const checked = await transferTo(receiver.id);
     assert.match(checked.text, new RegExp(`1 purchase moves to ${receiver.id}`));
     assert.match((await checked.press('action.confirm')).text, /✅ 1 purchase is transferred/);
@@ -284,6 +293,35 @@ describe('a store action that does not go through', () => {
     await until(async () => (await states(card.appUserId))[0] === 'failed', 'the refund to fail');
     assert.equal(calls(own.id), 0);
     await noteIn(product, card, /Failed: Refund, Pro Web\. RevenueCat did not do it/);
+  });
+
+  test('RevenueCat is unavailable: the form says so, keeps what was typed, and works later', async () => {
+    const { card, own, page } = await openBuyer('play_store');
+    const refundForm = await page.press(buttonOf(page, 'refund'));
+    const extendForm = await page.press(buttonOf(page, 'extend'));
+    const isDown = /RevenueCat does not respond\. Nothing was changed\. You can try again\./;
+    const switchOn = product.revenueCat.faults.add({ pathPrefix: pathOf(card.appUserId), status: 503 });
+    const unopened = await page.press(buttonOf(page, 'extend'));
+    assert.match(unopened.text, isDown);
+    const typed = { 'action.days': '9', 'action.reason': 'An outage' };
+    const unchecked = await extendForm.press('action.review', typed);
+    assert.match(unchecked.text, isDown);
+    switchOn();
+    assert.ok(idsOn((await unopened.press(buttonOf(unopened, 'extend'))).canvas).includes('action.days'));
+    const checked = await unchecked.press('action.review');
+    assert.match(checked.text, /ends 9 days later/);
+    assert.match(checked.text, /An outage/);
+    const charges = `/v2/projects/${REVENUECAT_PROJECT_ID}/subscriptions/${own.id}/transactions`;
+    product.revenueCat.faults.add({ pathPrefix: charges, status: 500 });
+    assert.match((await page.press(buttonOf(page, 'refund'))).text, isDown);
+    const refund = { 'action.transaction': own.storeSubscriptionId ?? '', 'action.reason': 'An outage' };
+    assert.match((await refundForm.press('action.review', refund)).text, isDown);
+    const receiver = product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, { id: `down_${randomUUID()}` });
+    product.revenueCat.faults.add({ pathPrefix: pathOf(receiver.id), status: 500 });
+    const transferForm = await (await (await openAgain(product, card)).press('details')).press('transfer');
+    const target = { 'transfer.target': receiver.id, 'action.reason': 'New account' };
+    assert.match((await transferForm.press('action.review', target)).text, isDown);
+    assert.deepEqual(await states(card.appUserId), []);
   });
 
   test('a missing permission is named before the click', async () => {

@@ -15,7 +15,7 @@ import { effects } from './effects.ts';
 import { obstacleText, prefixOf, refusedPage } from './format.ts';
 import { type GrantFormPage, grantForm } from './grant-form.ts';
 import { actionResult } from './result.ts';
-import { storeForm } from './store-form.ts';
+import { storeForm, tryAgainPage } from './store-form.ts';
 
 /** How long the agent waits for RevenueCat after a button; then the action continues in the background. */
 const ANSWER_TIMEOUT_MS = 3_800;
@@ -46,7 +46,10 @@ function formAgain(
   if (obstacle.kind === 'refused' && !FORM_REFUSALS.includes(obstacle.code))
     return refusedPage(view, form.kind, obstacle);
   const problem = obstacleText(view, form.kind, obstacle);
-  if (form.kind !== 'grant') return storeForm(view, form, problem);
+  if (form.kind !== 'grant')
+    return obstacle.kind === 'failed'
+      ? tryAgainPage(view, form, { problem, id: 'action.review' })
+      : storeForm(view, form, problem);
   const { code } = obstacle;
   const isReason = code === 'reason_missing' || code === 'reason_too_long';
   const isEnd = (obstacle.kind === 'invalid' && code.startsWith('end')) || (code === 'too_long' && form.end);

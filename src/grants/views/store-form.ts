@@ -15,7 +15,7 @@ import { APPLE_REASON_CODES, findLive, isApple, maxExtensionDays, refundsCharges
 import type { ActionView } from '../context.ts';
 import { findRefusal } from '../policy.ts';
 import { findPurchase, listCharges, readOwned, type StoreForm, targetOf } from '../store-rules.ts';
-import { reasonField, refusedPage } from './format.ts';
+import { obstacleText, reasonField, refusedPage } from './format.ts';
 import { purchaseName } from './subscription.ts';
 
 const MAX_CHARGES = 10;
@@ -28,6 +28,11 @@ export async function storeForm(view: ActionView, form: StoreForm, problem?: str
   if (refusal) return refusedPage(view, kind, refusal);
   const fields = kind === 'transfer' ? transferFields(view, form) : await purchaseFields(view, form);
   if (fields === null) return view.page([text(t('action.state.notInRevenueCat'), 'muted')]);
+  if (typeof fields === 'string')
+    return tryAgainPage(view, form, {
+      problem: obstacleText(view, kind, { kind: 'failed', code: fields }),
+      id: `${kind}:${form.subscription}`,
+    });
   return view.page(
     [
       text(t(`action.title.${kind}`), 'header', true),
@@ -59,13 +64,30 @@ function transferFields({ messages: { t } }: ActionView, form: StoreForm): Part[
   ];
 }
 
-/** `null`: RevenueCat does not have the purchase. */
-async function purchaseFields(view: ActionView, form: StoreForm): Promise<Part[] | null> {
+/** RevenueCat was not read. What was typed is kept for the next try. */
+export function tryAgainPage(
+  { messages: { t }, page }: ActionView,
+  form: StoreForm,
+  { problem, id }: { readonly problem: string; readonly id: string },
+): InboxCanvas {
+  return page(
+    [
+      text(t(`action.title.${form.kind}`), 'header', true),
+      text(problem, 'error'),
+      button(id, t('grant.button.tryAgain'), 'secondary'),
+    ],
+    { actionForm: form },
+  );
+}
+
+/** `null`: RevenueCat does not have the purchase; a code: it was not read. */
+async function purchaseFields(view: ActionView, form: StoreForm): Promise<Part[] | string | null> {
   const { messages } = view;
   const { t } = messages;
   const subscription = findPurchase(view, form.subscription);
   const owned = await readOwned(view);
-  const own = subscription && typeof owned !== 'string' ? findLive(subscription, owned.purchases) : null;
+  if (typeof owned === 'string') return owned;
+  const own = subscription && findLive(subscription, owned.purchases);
   if (!subscription || !own) return null;
   const rows = table([
     [t('action.label.product'), purchaseName(view, subscription)],
@@ -73,13 +95,16 @@ async function purchaseFields(view: ActionView, form: StoreForm): Promise<Part[]
   ]);
   if (form.kind === 'extend') return [rows, ...extensionFields(view, form, own)];
   if (form.kind !== 'refund' || !refundsCharges(own)) return rows;
-  const charges = (await listCharges(view, own)).slice(0, MAX_CHARGES);
-  const options = charges.map(({ id, purchasedAtMs, price }) =>
-    option(
-      id,
-      [messages.date(purchasedAtMs), price && messages.money(price), id].filter(Boolean).join(' · '),
-    ),
-  );
+  const charges = await listCharges(view, own);
+  if (typeof charges === 'string') return charges;
+  const options = charges
+    .slice(0, MAX_CHARGES)
+    .map(({ id, purchasedAtMs, price }) =>
+      option(
+        id,
+        [messages.date(purchasedAtMs), price && messages.money(price), id].filter(Boolean).join(' · '),
+      ),
+    );
   return [
     rows,
     choice({
@@ -115,11 +140,11 @@ export function submittedStoreForm({ request: { inputs }, formState }: ActionVie
   const of = (name: string): string | undefined => inputs[name]?.trim();
   return {
     ...form,
-    days: of('action.days'),
-    reasonCode: of('action.code'),
-    transaction: of('action.transaction'),
-    target: of('transfer.target'),
-    order: of('transfer.order'),
-    reason: of('action.reason'),
+    days: of('action.days') ?? form.days,
+    reasonCode: of('action.code') ?? form.reasonCode,
+    transaction: of('action.transaction') ?? form.transaction,
+    target: of('transfer.target') ?? form.target,
+    order: of('transfer.order') ?? form.order,
+    reason: of('action.reason') ?? form.reason,
   };
 }
