@@ -177,7 +177,9 @@ describe('a store action', () => {
       assert.match((await transferTo(dots)).text, /does not know a customer with this app user ID/);
     const checked = await transferTo(receiver.id);
     assert.match(checked.text, new RegExp(`1 purchase moves to ${receiver.id}`));
-    assert.match((await checked.press('action.confirm')).text, /✅ 1 purchase is transferred/);
+    const done = await checked.press('action.confirm');
+    assert.match(done.text, /✅ 1 purchase is transferred/);
+    assert.match(done.text, new RegExp(`^Receiving customer \\(app user ID\\): ${receiver.id}$`, 'm'));
     assert.deepEqual(
       receiver.subscriptions.map(({ id }) => id),
       [own.id],

@@ -8,7 +8,7 @@ import { findBlocker } from '../policy.ts';
 import { isRunning, rulesOf } from '../service.ts';
 import { UNCONFIRMED_STATES } from '../state-machine.ts';
 import { valuesOf, variantOf } from '../texts.ts';
-import { type Action, type Grant, grantEndMs, nameOf } from '../types.ts';
+import { type Action, type Grant, grantEndMs, nameOf, type StoreAction } from '../types.ts';
 import { effects } from './effects.ts';
 import { customerMessages, endText, listButton, obstacleText, prefixOf, shownValues } from './format.ts';
 
@@ -112,6 +112,12 @@ function runningButtons({ messages: { t }, customer }: ActionView, grant: Grant)
   ];
 }
 
+/** What a transfer and a restored order are about is not a product. */
+function subjectLabel({ kind }: StoreAction) {
+  if (kind === 'transfer') return 'action.label.target';
+  return kind === 'restore' ? 'action.label.transaction' : 'action.label.product';
+}
+
 type Rows = Parameters<typeof table>[0];
 
 /** What, who, why; and who decided. */
@@ -133,7 +139,7 @@ function factsTable(view: ActionView, action: Action): Part[] {
           ],
         ]
       : [
-          [t('action.label.product'), action.details.product],
+          [t(subjectLabel(action)), action.details.product],
           [t('action.label.amount'), action.details.amount && messages.money(action.details.amount)],
           [t('action.label.transaction'), action.details.transactionId],
         ];
