@@ -26,11 +26,24 @@ import { estimatedHeight, MAX_FIRST_CANVAS_PX } from './height.ts';
 const RECENT_EVENTS = 3;
 const MAX_ROWS = 3;
 const MAX_SENTENCE_LENGTH = 400;
+const SENTENCE_STEP = 20;
 
 /** What a first canvas shows where there is room, the most useful first. The rest is one press away. */
-const EXTRAS = ['projects', 'grants', 'dashboard', 'recentEvents', 'share', 'row1', 'row2', 'row3'] as const;
+const EXTRAS = [
+  'match',
+  'projects',
+  'grants',
+  'dashboard',
+  'recentEvents',
+  'share',
+  'row1',
+  'row2',
+  'row3',
+] as const;
 
 type Extra = (typeof EXTRAS)[number];
+
+const NONE: ReadonlySet<Extra> = new Set();
 
 /**
  * The first canvas: what most tickets ask, who the customer is, and what can be done. Its height is limited, so the
@@ -39,8 +52,8 @@ type Extra = (typeof EXTRAS)[number];
  * @param notice what the teammate should know about the data shown
  */
 export function overview(context: CustomerContext, notice: string | null = null): InboxCanvas {
-  const parts = partsOf(context, notice);
-  let shown: ReadonlySet<Extra> = new Set();
+  const parts = partsThatFit(context, notice);
+  let shown = NONE;
   for (const extra of EXTRAS) {
     const more = new Set([...shown, extra]);
     if (estimatedHeight(join(parts, more)) <= MAX_FIRST_CANVAS_PX) shown = more;
@@ -52,13 +65,26 @@ export function overview(context: CustomerContext, notice: string | null = null)
     : firstCanvas(context, components);
 }
 
-function partsOf(context: CustomerContext, notice: string | null) {
+/** The names of products can make a sentence too long: it is cut then, and the details have all of it. */
+function partsThatFit(context: CustomerContext, notice: string | null): Parts {
+  let length = MAX_SENTENCE_LENGTH;
+  let parts = partsOf(context, notice, length);
+  while (length > SENTENCE_STEP && estimatedHeight(join(parts, NONE)) > MAX_FIRST_CANVAS_PX) {
+    length -= SENTENCE_STEP;
+    parts = partsOf(context, notice, length);
+  }
+  return parts;
+}
+
+type Parts = ReturnType<typeof partsOf>;
+
+function partsOf(context: CustomerContext, notice: string | null, maxSentenceLength: number) {
   const { messages: m, customer, services } = context;
   const isRejected = customer.project.apiKeyState === 'rejected';
   return {
     texts: [
       ...(notice === null ? [] : [text(notice, 'muted', true)]),
-      text(headline(context), 'paragraph', true),
+      text(headline(context, maxSentenceLength), 'paragraph', true),
       text(identity(context), 'muted', true),
     ],
     dashboard: text(storeAndDashboard(context), 'muted', true),
@@ -71,12 +97,12 @@ function partsOf(context: CustomerContext, notice: string | null) {
       isRejected
         ? urlButton('settings', m.t('card.button.settings'), `${services.config.publicUrl}/settings`)
         : button('refresh', refreshLabel(context), 'secondary'),
-      button('match', m.t('card.button.wrongCustomer'), 'link'),
     ],
+    wrongCustomer: button('match', m.t('card.button.wrongCustomer'), 'link'),
   };
 }
 
-function join(parts: ReturnType<typeof partsOf>, shown: ReadonlySet<Extra>): Component[] {
+function join(parts: Parts, shown: ReadonlySet<Extra>): Component[] {
   const rows = [shown.has('row1'), shown.has('row2'), shown.has('row3')];
   const isShown = ({ id }: ListItem): boolean =>
     id === 'details' || id.startsWith('match:') || shown.has(id as Extra);
@@ -86,6 +112,7 @@ function join(parts: ReturnType<typeof partsOf>, shown: ReadonlySet<Extra>): Com
     ...table(parts.rows.filter((_, index) => rows[index])),
     list([shown.has('recentEvents') ? parts.recentEvents : parts.timeline, ...parts.items.filter(isShown)]),
     ...parts.buttons,
+    ...(shown.has('match') ? [parts.wrongCustomer] : []),
   ];
 }
 
@@ -100,8 +127,8 @@ function refreshLabel({ customer, messages: m }: CustomerContext): string {
   return snapshotAtMs === null ? label : `${label} · ${m.dateTime(snapshotAtMs)}`;
 }
 
-function headline({ customer: { description }, messages: m }: CustomerContext): string {
-  const sentence = escapeMarkdown(clip(overviewText(m, description), MAX_SENTENCE_LENGTH));
+function headline({ customer: { description }, messages: m }: CustomerContext, maxLength: number): string {
+  const sentence = escapeMarkdown(clip(overviewText(m, description), maxLength));
   return [statusMark(description), `**${sentence}**`].filter(Boolean).join(' ');
 }
 

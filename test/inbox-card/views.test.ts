@@ -189,6 +189,45 @@ describe('the card of each sample customer', () => {
     }
   });
 
+  test('however long the names of many subscriptions are, the first canvas stays low', async () => {
+    const app_user_id = `long_names_${'w'.repeat(60)}`;
+    const names = ['Premium Family Unlimited', 'Cloud Storage Professional', 'Video Export in Every Format'];
+    for (const [n, name] of names.entries()) {
+      const bought = {
+        app_user_id,
+        original_app_user_id: app_user_id,
+        aliases: [app_user_id],
+        store: 'PLAY_STORE',
+        entitlement_ids: [name],
+        product_id: `${name}, with everything that there is`,
+        transaction_id: `long-${n}`,
+        original_transaction_id: `long-${n}`,
+        event_timestamp_ms: Date.now() - 10 * DAY_MS,
+        purchased_at_ms: Date.now() - 10 * DAY_MS,
+        expiration_at_ms: Date.now() + (20 + n) * DAY_MS,
+      };
+      await send(product, { ...eventBody({ ...bought, id: `long-${n}` }), type: 'INITIAL_PURCHASE' });
+      const change = {
+        id: `long-change-${n}`,
+        event_timestamp_ms: Date.now() - DAY_MS,
+        new_product_id: `${names[2 - n]}, with everything that there is`,
+      };
+      await send(product, { ...eventBody({ ...bought, ...change }), type: 'PRODUCT_CHANGE' });
+    }
+    try {
+      for (const language of LANGUAGES) {
+        await setSettings(product, { card: { language } });
+        const { canvas } = await openFor(product, { externalId: app_user_id });
+        const px = estimatedHeight((canvas.content?.components ?? []) as Component[]);
+        assert.ok(px <= MAX_FIRST_CANVAS_PX, `${language}: ${px} px`);
+        for (const id of ['timeline', 'details', 'grant', 'refresh'])
+          assert.ok(idsOn(canvas).includes(id), id);
+      }
+    } finally {
+      await setSettings(product, {});
+    }
+  });
+
   test('Refresh shows the overview again, without a way back', async () => {
     const card = await openFor(product, { externalId: 'user_active_monthly' });
     const refreshed = await card.press('refresh');

@@ -2,6 +2,7 @@ import { type MessageKey, type Messages, type MessageValues, messagesFor } from 
 import {
   button,
   type Component,
+  clip,
   escapeMarkdown,
   type InboxCanvas,
   linkButton,
@@ -10,7 +11,7 @@ import {
 import { DAY_MS, isForever } from '../../time.ts';
 import type { Access } from '../access.ts';
 import type { ActionView, Obstacle } from '../context.ts';
-import { isReasonRequired } from '../policy.ts';
+import { isReasonRequired, MAX_REASON_LENGTH } from '../policy.ts';
 import { valuesOf } from '../texts.ts';
 import type { Action, ActionKind, Refusal } from '../types.ts';
 
@@ -85,7 +86,7 @@ export function reasonField(
     id: `${prefixOf(kind)}.reason`,
     label: t(isRequired ? 'grant.label.reason' : 'grant.label.reasonOptional'),
     placeholder: t('grant.placeholder.reason'),
-    ...(typed.value ? { value: typed.value } : {}),
+    ...(typed.value ? { value: clip(typed.value, 2 * MAX_REASON_LENGTH) } : {}),
     ...(typed.isWrong ? { error: true } : {}),
   };
 }
