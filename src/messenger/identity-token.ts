@@ -98,8 +98,9 @@ function readName(value: unknown): string | null {
   );
 }
 
+/** The body's parser has replaced a NUL with U+FFFD, which nothing else contains. */
 function isPlainText(text: string): boolean {
-  return text.length <= MAX_LENGTH && !/\p{Cc}/u.test(text) && text.isWellFormed();
+  return text.length <= MAX_LENGTH && !/[\p{Cc}\ufffd]/u.test(text) && text.isWellFormed();
 }
 
 function refused(code: ErrorCode, message: string): AppError {

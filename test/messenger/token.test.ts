@@ -151,7 +151,8 @@ describe('an error', () => {
     await fails(site.post(PATH, key, { user_id: 17 }), 400, 'user_id_invalid');
     await fails(site.post(PATH, key, { user_id: ' user-1' }), 400, 'user_id_invalid');
     await fails(site.post(PATH, key, { user_id: 'x'.repeat(256) }), 400, 'user_id_invalid');
-    await fails(site.post(PATH, key, { user_id: 'a\u0007b' }), 400, 'user_id_invalid');
+    for (const control of ['\u0007', '\0'])
+      await fails(site.post(PATH, key, { user_id: `a${control}b` }), 400, 'user_id_invalid');
     for (const blocked of ['null', 'Undefined', '0', '[object Object]', 'NO_USER']) {
       await fails(site.post(PATH, key, { user_id: blocked }), 400, 'user_id_blocked');
     }
