@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { LIFETIME_END_MS } from '../../src/grants/durations.ts';
-import type { Option } from '../../src/intercom/canvas.ts';
+import { clip, type Option } from '../../src/intercom/canvas.ts';
 import { forge, idsOn, type OpenCard, openAgain, openFor, tell, textOf } from '../inbox-card/support.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
@@ -361,6 +361,13 @@ describe('refused', () => {
     ['a lifetime', {}, { duration: 'lifetime' }, /Lifetime grants are not allowed/, 'lifetime_not_allowed'],
     ['no reason', {}, { reason: '   ' }, /give a reason/, 'reason_missing'],
     ['an endless reason', {}, { reason: 'x'.repeat(1_001) }, /1000 characters/, 'reason_too_long'],
+    [
+      'a reason that fits no canvas',
+      {},
+      { reason: 'x'.repeat(70_000) },
+      /1000 characters/,
+      'reason_too_long',
+    ],
     ['a day that is past', {}, { end: '2020-01-01' }, /is in the past/, null],
     ['a day that is too far away', {}, { end: '2150-01-01' }, /too far away/, null],
     ['a day that is no date', {}, { end: '1/2/27' }, /must be a date like 2027-01-31/, null],
@@ -376,7 +383,8 @@ describe('refused', () => {
       assert.match(refused.text, said);
       assert.ok(idsOn(refused.canvas).includes('grant.review'), 'the form is there again');
       if (wish?.end) assert.equal(component(refused, 'grant.end')?.value, wish.end);
-      if (wish?.reason?.trim()) assert.equal(component(refused, 'grant.reason')?.value, wish.reason);
+      if (wish?.reason?.trim())
+        assert.equal(component(refused, 'grant.reason')?.value, clip(wish.reason, 2_000));
       if (wish?.duration === 'two_month') {
         assert.equal(component(refused, 'grant.duration')?.value, 'two_month');
       }

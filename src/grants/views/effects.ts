@@ -1,5 +1,5 @@
 import { storeText } from '../../i18n/sentences.ts';
-import { type Part, table, text } from '../../intercom/canvas.ts';
+import { escapeMarkdown, type Part, table, text } from '../../intercom/canvas.ts';
 import { storeName } from '../../subscription/names.ts';
 import { DAY_MS, isForever } from '../../time.ts';
 import { findNoEffect, isAnonymousOnly, upcomingCharges } from '../access.ts';
@@ -19,7 +19,8 @@ function grantEffects(view: ActionView, reviewed: ReviewedGrant): Part[] {
   const { t } = view.messages;
   const { entitlementName: entitlement, requestedEndMs, access } = reviewed;
   const noEffect = findNoEffect(endsBefore(reviewed), requestedEndMs);
-  const gets = t('grant.access.until', { entitlement, end: exactEnd(view, requestedEndMs) });
+  const end = exactEnd(view, requestedEndMs);
+  const gets = t('grant.access.until', { entitlement: escapeMarkdown(entitlement), end });
   return [
     !noEffect && text(`${t('grant.label.newAccess')}: **${gets}**`),
     table([
@@ -75,7 +76,7 @@ function storeEffects(view: ActionView, action: ReviewedStoreAction): Part[] {
   const { before, days = 0, amount, store, transactionId, moves } = details;
   const endMs = before?.endsAtMs ?? null;
   const values = {
-    product: details.product,
+    product: escapeMarkdown(details.product),
     days,
     count: moves?.length ?? 0,
     access: before?.givesAccess ? 'ends' : null,
