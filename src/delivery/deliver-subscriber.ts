@@ -4,7 +4,7 @@ import { bestAppUserIds, contactAttributes } from '../subscription/attributes.ts
 import { type SubscriberSummary, summarize } from '../subscription/summary.ts';
 import type { SubscriberState } from '../subscription/types.ts';
 import type { Claim, ClaimedSubscriber, ClaimResult } from './claims.ts';
-import { backOff, type Delivery, type Interruption, nextContactLookup } from './failures.ts';
+import { backOff, type Delivery, type Interruption, isRefused, nextContactLookup } from './failures.ts';
 import { explainPending, planWithOthers } from './outbox.ts';
 import {
   changedAttributes,
@@ -178,18 +178,18 @@ async function deliverTo(
 
     const sent = await sendEvents(delivery, { contactId, events: left, outbox: work.outbox });
     left = sent.left;
-    const end = sent.interruption ?? (await finishBurst(delivery, contactId, work.wanted, attributesWritten));
+    const refused = sent.interruption && isRefused(sent.interruption) ? sent.interruption : null;
+    const end =
+      (refused ? null : sent.interruption) ??
+      (await finishBurst(delivery, contactId, work.wanted, attributesWritten));
     switch (end.kind) {
       case 'lease_lost':
         return null;
-      case 'written':
-        return {
-          ...unchanged(claim),
-          contactId,
-          attributesWritten: end.values,
-          dueAtMs: work.wakeAtMs,
-          attempts: 0,
-        };
+      case 'written': {
+        const sentAll = { ...unchanged(claim), dueAtMs: work.wakeAtMs, attempts: 0 };
+        const released = refused ? postponed(claim, refused, left) : sentAll;
+        return { ...released, contactId, attributesWritten: end.values };
+      }
       case 'later':
         return { ...postponed(claim, end, left), contactId, attributesWritten };
       default:

@@ -1,5 +1,5 @@
 import type { Refusal } from '../database/entities.ts';
-import { AppError, type ErrorCode } from '../errors.ts';
+import { AppError } from '../errors.ts';
 import type { IntercomClient } from '../intercom/client.ts';
 import { DAY_MS } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
@@ -14,9 +14,6 @@ export const RETRY_FOR_MS = 3 * DAY_MS;
 /** Most failures pass within a second; the delay grows quickly for an outage. */
 const FIRST_DELAY_MS = 500;
 const MAX_DELAY_MS = 3_600_000;
-
-/** Problems of the whole workspace that an admin can fix while the events wait, however long that takes. */
-const FIXABLE: ReadonlySet<ErrorCode> = new Set(['intercom_scope_missing', 'intercom_plan_restricted']);
 
 /** What to do after a failed call. */
 export type Decision =
@@ -52,7 +49,7 @@ export function decide(
     case 'reauthorize':
       return { kind: 'disconnect' };
     case 'give_up':
-      return FIXABLE.has(error.code) ? { kind: 'retry', atMs: nextTry(attempt) } : { kind: 'fail' };
+      return isRefusal(error.code) ? { kind: 'retry', atMs: nextTry(attempt) } : { kind: 'fail' };
     default:
       return retryOrFail(attempt);
   }
@@ -155,8 +152,14 @@ export async function backOff(delivery: Delivery, error: unknown): Promise<Inter
   }
 }
 
-function isRefusal(code: ErrorCode): code is Refusal['code'] {
+/** Problems of the whole workspace that an admin can fix while the events wait, however long that takes. */
+function isRefusal(code: string): code is Refusal['code'] {
   return code === 'intercom_scope_missing' || code === 'intercom_plan_restricted';
+}
+
+/** Whether Intercom accepts no events of the workspace for now; attributes can still be written. */
+export function isRefused(end: Interruption): end is Interruption & { kind: 'later' } {
+  return end.kind === 'later' && isRefusal(end.reason);
 }
 
 /** Stores that the workspace lacks a permission or a plan, for the health check and the settings. */

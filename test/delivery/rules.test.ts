@@ -190,7 +190,7 @@ describe('Intercom’s rules', () => {
     for (const restore of undo) restore();
   });
 
-  test('a missing permission holds events back instead of failing them', async () => {
+  test('a missing permission for events holds them back instead of failing them, and no attributes', async () => {
     const id = customer();
     world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
     const off = world.intercom.faults.add({ pathPrefix: '/events', status: 403 });
@@ -199,6 +199,8 @@ describe('Intercom’s rules', () => {
     const state = await stateOf(world, `${id}-1`);
     assert.equal(state?.delivery, 'pending');
     assert.ok(state?.next_try_at);
+    const [contact] = contactsOf(id);
+    await until(() => contact?.customAttributes.subscription_status === 'active', 'the attributes');
     off();
     assert.equal(
       await replayEvents(world.db.database, WORKSPACE_ID, { eventId: `${id}-1`, failedOnly: false }),
