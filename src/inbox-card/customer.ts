@@ -3,12 +3,7 @@ import { listActions } from '../grants/repository.ts';
 import { fallbackEvents as fallbackEventsOf, storeFallbackEvents } from '../grants/timeline.ts';
 import { type Action, type Grant, grantEndMs } from '../grants/types.ts';
 import { type FoundSubscriber, findByAppUserIds, searchSubscribers } from '../subscribers/find-store.ts';
-import {
-  ownSource,
-  readHistoryWithSources,
-  readSubscriber,
-  type TimelineEntry,
-} from '../subscribers/store.ts';
+import { ownSource, readWithHistory, type TimelineEntry } from '../subscribers/store.ts';
 import { deriveSummary } from '../subscribers/summary-store.ts';
 import { bestAppUserIds } from '../subscription/attributes.ts';
 import { type CustomerDescription, describeCustomer } from '../subscription/describe-customer.ts';
@@ -136,11 +131,8 @@ async function stateWith(
   const newer = known.grantEvents.filter((event) => snapshotAtMs === null || event.atMs > snapshotAtMs);
   if (newer.length === 0) return known.summary.state;
   const { services, request } = context;
-  const [subscriber, history] = await Promise.all([
-    readSubscriber(services.readDatabase, request.workspaceId, subscriberId),
-    readHistoryWithSources(services.readDatabase, request.workspaceId, subscriberId),
-  ]);
-  return deriveState([...history.events, ...newer], subscriber?.snapshot ?? null, services.now());
+  const stored = await readWithHistory(services.readDatabase, request.workspaceId, subscriberId);
+  return deriveState([...stored.events, ...newer], stored.snapshot, services.now());
 }
 
 /** The teammate who made the current grant, recognized by its end; `null`: it was not made here. */

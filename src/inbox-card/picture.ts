@@ -4,7 +4,7 @@ import { notFound } from '../errors.ts';
 import { listActions } from '../grants/repository.ts';
 import { fallbackEvents } from '../grants/timeline.ts';
 import { type Component, text } from '../intercom/canvas.ts';
-import { readHistoryWithSources, readSubscriber } from '../subscribers/store.ts';
+import { readWithHistory } from '../subscribers/store.ts';
 import { type MarkKind, type Picture, pictureOf, type SegmentKind } from '../subscription/picture.ts';
 import { deriveState } from '../subscription/state.ts';
 import { summarize } from '../subscription/summary.ts';
@@ -100,15 +100,13 @@ async function readPicture(
   workspaceId: string,
   subscriberId: string,
 ): Promise<Picture | null> {
-  const [subscriber, history, actions] = await Promise.all([
-    readSubscriber(readDatabase, workspaceId, subscriberId),
-    readHistoryWithSources(readDatabase, workspaceId, subscriberId),
+  const [{ events: stored, snapshot }, actions] = await Promise.all([
+    readWithHistory(readDatabase, workspaceId, subscriberId),
     listActions(readDatabase, { workspaceId, subscriberId }),
   ]);
-  const snapshot = subscriber?.snapshot ?? null;
   const nowMs = now();
   const grants = actions.filter((action) => action.kind === 'grant');
-  const { promotional } = summarize(history.events, snapshot, nowMs);
-  const events = [...history.events, ...fallbackEvents(grants, promotional)];
+  const { promotional } = summarize(stored, snapshot, nowMs);
+  const events = [...stored, ...fallbackEvents(grants, promotional)];
   return pictureOf(events, deriveState(events, snapshot, nowMs), nowMs);
 }

@@ -1,12 +1,13 @@
 import { LRUCache } from 'lru-cache';
-import { type RefreshOutcome, refreshWithin } from '../subscribers/refresh.ts';
-import { MINUTE_MS } from '../time.ts';
+import { AppError } from '../errors.ts';
+import { type RefreshOutcome, refreshSubscriber } from '../subscribers/refresh.ts';
+import { MINUTE_MS, withTimeout } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import type { Candidate } from './card-repository.ts';
 import { type CardContext, type CardServices, type CustomerContext, createCardContext } from './context.ts';
 import { cardQuery, loadCustomer } from './customer.ts';
 
-/** How long the agent waits for a refresh. */
+/** How long the agent waits for a refresh, which then continues in the background. */
 const REFRESH_WAIT_MS = 3_000;
 /** An older snapshot is refreshed in the background when a card opens. */
 const SNAPSHOT_MAX_AGE_MS = 15 * MINUTE_MS;
@@ -51,11 +52,17 @@ export function refreshIfStale({ services, request, projects }: CardContext, can
  */
 export async function refreshCustomer(
   context: CustomerContext,
-): Promise<{ outcome: RefreshOutcome; context: CustomerContext | null }> {
+): Promise<{ outcome: RefreshOutcome | 'unavailable' | 'later'; context: CustomerContext | null }> {
   const { services, request, customer, formState } = context;
   const { subscriberId } = customer.subscriber;
   const { workspaceId } = request;
-  const outcome = await refreshWithin(services, { workspaceId, subscriberId }, REFRESH_WAIT_MS);
+  const refreshing = refreshSubscriber(services, workspaceId, subscriberId, 'interactive').catch(
+    (error: unknown) => {
+      if (error instanceof AppError) return 'unavailable' as const;
+      throw error;
+    },
+  );
+  const outcome = await withTimeout(refreshing, REFRESH_WAIT_MS, () => 'later' as const);
   // The names of products may have been read with the customer.
   services.catalog.invalidate(request.workspaceId, customer.project.projectId);
   const record = await services.cards.read(request.workspaceId, cardQuery(request, formState));

@@ -1,5 +1,5 @@
 import { displayNames, readCatalog } from '../revenuecat/catalog-names.ts';
-import { readHistoryWithSources, readSubscriber, type TimelineEntry } from '../subscribers/store.ts';
+import { readWithHistory, type TimelineEntry } from '../subscribers/store.ts';
 import { deriveSummary } from '../subscribers/summary-store.ts';
 import { isBlockedId } from '../subscription/identities.ts';
 import type { Names } from '../subscription/names.ts';
@@ -51,14 +51,11 @@ export async function findCustomers(
   );
   const customers = await Promise.all(
     found.map(async ({ subscriber_id: subscriberId, can_refresh: canRefresh }) => {
-      const [subscriber, history] = await Promise.all([
-        readSubscriber(sql, workspaceId, subscriberId),
-        readHistoryWithSources(sql, workspaceId, subscriberId),
-      ]);
+      const { subscriber, ...history } = await readWithHistory(sql, workspaceId, subscriberId);
       if (!subscriber) return null;
-      const { projectId, appUserIds, snapshot, snapshotAtMs } = subscriber;
+      const { projectId, appUserIds, snapshotAtMs } = subscriber;
       const names = displayNames(await readCatalog(sql, workspaceId, projectId));
-      const state = deriveState(history.events, snapshot, now());
+      const state = deriveState(history.events, history.snapshot, now());
       const ownHistory = history.own;
       return { subscriberId, projectId, appUserIds, state, names, ownHistory, snapshotAtMs, canRefresh };
     }),

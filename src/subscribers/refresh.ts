@@ -5,20 +5,12 @@ import type { CustomerReading } from '../revenuecat/client.ts';
 import { compareWithSnapshot } from '../subscription/compare-with-snapshot.ts';
 import { preferredAppUserIds } from '../subscription/identities.ts';
 import { deriveState } from '../subscription/state.ts';
-import { withTimeout } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { type Project, readProject, setApiKeyState } from '../workspaces/projects.ts';
-import { markPending, readHistory, readSubscriber } from './store.ts';
+import { markPending, readSubscriber, readWithHistory } from './store.ts';
 import { type StoredCustomer, storeCustomers } from './store-customers.ts';
 
-export type RefreshOutcome =
-  | 'refreshed'
-  | 'no_key'
-  | 'key_rejected'
-  | 'unknown_customer'
-  /** It continues in the background. */
-  | 'later'
-  | 'unavailable';
+export type RefreshOutcome = 'refreshed' | 'no_key' | 'key_rejected' | 'unknown_customer';
 
 /** It continues in the background after an agent has stopped waiting. */
 const CALL_TIMEOUT_MS = 10_000;
@@ -52,24 +44,6 @@ export async function refreshSubscriber(
     }
     return 'unknown_customer';
   });
-}
-
-/**
- * {@link refreshSubscriber} while a person waits, at most `waitMs`; it continues in the background after that.
- */
-export async function refreshWithin(
-  context: AppContext,
-  subscriber: { workspaceId: string; subscriberId: string },
-  waitMs: number,
-): Promise<RefreshOutcome> {
-  const { workspaceId, subscriberId } = subscriber;
-  const work = refreshSubscriber(context, workspaceId, subscriberId, 'interactive').catch(
-    (error: unknown) => {
-      if (error instanceof AppError) return 'unavailable' as const;
-      throw error;
-    },
-  );
-  return withTimeout(work, waitMs, () => 'later' as const);
 }
 
 /** Does work with a project's key and notes whether RevenueCat takes the key. */
@@ -127,16 +101,10 @@ export async function reportDisagreement(
   if (stored.outcome !== 'updated' || !stored.hadEvents) return;
   const { workspaceId, projectId } = project;
   const { subscriberId } = stored;
-  const [subscriber, history] = await Promise.all([
-    readSubscriber(context.database, workspaceId, subscriberId),
-    readHistory(context.database, workspaceId, subscriberId),
-  ]);
-  if (!subscriber?.snapshot) return;
+  const { events, snapshot } = await readWithHistory(context.database, workspaceId, subscriberId);
+  if (!snapshot) return;
   const nowMs = context.now();
-  const codes = compareWithSnapshot(
-    deriveState(history, null, nowMs),
-    deriveState(history, subscriber.snapshot, nowMs),
-  );
+  const codes = compareWithSnapshot(deriveState(events, null, nowMs), deriveState(events, snapshot, nowMs));
   if (codes.length === 0) return;
   context.logger.info(
     { workspaceId, projectId, subscriberId, codes },

@@ -156,23 +156,27 @@ export interface History {
   readonly own: readonly TimelineEntry[];
 }
 
-/** Everything that a subscriber's state is derived from, oldest first, with what came by transfer. */
+/** Everything that a subscriber's state is derived from. `subscriber` is `null` when it was merged away or erased. */
+export async function readWithHistory(
+  sql: Sql,
+  workspaceId: string,
+  subscriberId: string,
+): Promise<History & { readonly subscriber: Subscriber | null; readonly snapshot: Snapshot | null }> {
+  const [subscriber, histories] = await Promise.all([
+    readSubscriber(sql, workspaceId, subscriberId),
+    readHistories(sql, workspaceId, [subscriberId]),
+  ]);
+  const history = histories.get(subscriberId) ?? historyOf(subscriberId, new Map());
+  return { ...history, subscriber, snapshot: subscriber?.snapshot ?? null };
+}
+
+/** The events of one subscriber, oldest first, with what came by transfer. */
 export async function readHistory(
   sql: Sql,
   workspaceId: string,
   subscriberId: string,
 ): Promise<readonly TimelineEntry[]> {
-  return (await readHistoryWithSources(sql, workspaceId, subscriberId)).events;
-}
-
-/** The same, with where it comes from. */
-export async function readHistoryWithSources(
-  sql: Sql,
-  workspaceId: string,
-  subscriberId: string,
-): Promise<History> {
-  const histories = await readHistories(sql, workspaceId, [subscriberId]);
-  return histories.get(subscriberId) ?? historyOf(subscriberId, new Map());
+  return (await readHistories(sql, workspaceId, [subscriberId])).get(subscriberId)?.events ?? [];
 }
 
 /** The same for many subscribers, by id, in one statement; only transfers cost more. */

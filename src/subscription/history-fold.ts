@@ -18,10 +18,6 @@ export interface HistoryFold {
   readonly builders: Map<string, StateBuilder>;
   readonly byTransaction: Map<string, StateBuilder>;
   readonly byProduct: Map<string, StateBuilder>;
-  /** Temporary grants that no purchase has replaced yet. */
-  readonly temporary: Set<StateBuilder>;
-  /** Subscriptions with an announced change of product. */
-  readonly changing: Set<StateBuilder>;
   /** Active entitlements of the snapshot until a later event mentions them; values are ends, `null` for never. */
   readonly listedEntitlements: Map<string, number | null>;
   lifetimeValueUsdCents: number;
@@ -38,8 +34,6 @@ export function emptyFold(): HistoryFold {
     builders: new Map(),
     byTransaction: new Map(),
     byProduct: new Map(),
-    temporary: new Set(),
-    changing: new Set(),
     listedEntitlements: new Map(),
     lifetimeValueUsdCents: 0,
     chargedUsdCents: 0,
@@ -128,34 +122,30 @@ export function addBuilder(fold: HistoryFold, builder: StateBuilder): StateBuild
 }
 
 function indexBuilder(fold: HistoryFold, builder: StateBuilder, event: LifecycleEvent): void {
-  if (builder.isTemporary) fold.temporary.add(builder);
   if (builder.isGrant) return;
   const { environment, store, productId } = builder;
   for (const id of [event.originalTransactionId, event.transactionId])
     if (id !== null) fold.byTransaction.set(indexKey(environment, store, id), builder);
   if (!builder.isTemporary && !builder.isOneTime && productId !== null)
     fold.byProduct.set(indexKey(environment, store, productId), builder);
-  if (builder.isChangeAnnounced) fold.changing.add(builder);
-  else fold.changing.delete(builder);
 }
 
 /** A purchase replaces the temporary grant it confirms, and the subscription that was to change into it. */
 function replaceOthers(fold: HistoryFold, bought: StateBuilder, event: LifecycleEvent): void {
-  for (const grant of fold.temporary) {
-    if (!isSameStore(grant, bought)) continue;
-    const isSame = grant.transactionId !== null && grant.transactionId === event.transactionId;
-    // The purchase may come under another transaction and product than the grant named.
-    if (!isSame && event.type !== 'INITIAL_PURCHASE') continue;
-    fold.temporary.delete(grant);
-    fold.builders.delete(grant.key);
-  }
-  for (const old of fold.changing) {
+  for (const old of fold.builders.values()) {
     if (old === bought || !isSameStore(old, bought)) continue;
-    const isReplacement =
-      old.pendingProductId === null
-        ? event.type === 'INITIAL_PURCHASE' && sharesEntitlement(old, bought)
-        : !isOtherProduct(old.pendingProductId, bought.productId);
-    if (isReplacement) replace(fold, old, bought);
+    const isFirst = event.type === 'INITIAL_PURCHASE';
+    if (old.isTemporary) {
+      const isSame = old.transactionId !== null && old.transactionId === event.transactionId;
+      // The purchase may come under another transaction and product than the grant named.
+      if (isSame || isFirst) fold.builders.delete(old.key);
+    } else if (old.isChangeAnnounced) {
+      const isReplacement =
+        old.pendingProductId === null
+          ? isFirst && sharesEntitlement(old, bought)
+          : !isOtherProduct(old.pendingProductId, bought.productId);
+      if (isReplacement) replace(old, bought);
+    }
   }
 }
 
@@ -175,7 +165,7 @@ function findReplacement(fold: HistoryFold, old: StateBuilder, event: LifecycleE
         ? isAtChange && bought.startedAtMs === startMs
         : bought.productId === old.pendingProductId;
     if (isReplacement) {
-      replace(fold, old, bought);
+      replace(old, bought);
       return;
     }
   }
@@ -189,9 +179,8 @@ function sharesEntitlement(one: StateBuilder, other: StateBuilder): boolean {
   return one.entitlements.some((key) => other.entitlements.includes(key));
 }
 
-function replace(fold: HistoryFold, old: StateBuilder, bought: StateBuilder): void {
+function replace(old: StateBuilder, bought: StateBuilder): void {
   Object.assign(old, { pendingProductId: null, isChangeAnnounced: false, willRenew: false });
-  fold.changing.delete(old);
   const startMs = bought.periodStartedAtMs ?? 0;
   if (accessEndMs(old) > startMs) endAccess(old, startMs);
 }

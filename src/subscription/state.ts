@@ -44,13 +44,10 @@ export function deriveState(
   const ordered = joinTransfersWithin(distinctInOrder(events));
   const held = withoutMovedAway(ordered).filter(changesState);
   const fold = emptyFold();
-  if (snapshot === null) {
-    for (const event of held) foldEvent(fold, event);
-  } else {
-    for (const event of held) if (knownSinceMs(event) <= snapshot.takenAtMs) foldEvent(fold, event);
-    applySnapshot(fold, snapshotWithoutMoved(snapshot, ordered));
-    for (const event of held) if (knownSinceMs(event) > snapshot.takenAtMs) foldEvent(fold, event);
-  }
+  const takenAtMs = snapshot?.takenAtMs ?? Number.POSITIVE_INFINITY;
+  for (const event of held) if (knownSinceMs(event) <= takenAtMs) foldEvent(fold, event);
+  if (snapshot) applySnapshot(fold, snapshotWithoutMoved(snapshot, ordered));
+  for (const event of held) if (knownSinceMs(event) > takenAtMs) foldEvent(fold, event);
   return summarizeFold(fold, ordered, snapshot, nowMs);
 }
 
