@@ -5,7 +5,7 @@ import { REVIEW_VALID_MS } from '../grants/policy.ts';
 import type { Grant } from '../grants/types.ts';
 import { chooseLanguage } from '../i18n/languages.ts';
 import { type Messages, messagesFor } from '../i18n/messages.ts';
-import { backLink, type Component, canvas, type InboxCanvas, type Part, text } from '../intercom/canvas.ts';
+import { backLink, canvas, type InboxCanvas, type Part, text } from '../intercom/canvas.ts';
 import type { CatalogCache } from '../revenuecat/catalog-names.ts';
 import type { HistorySource, TimelineEntry } from '../subscribers/store.ts';
 import type { CustomerDescription } from '../subscription/describe-customer.ts';
@@ -143,12 +143,12 @@ export function isOutdated({ signedAtMs }: FormState, nowMs: number): boolean {
 /** A canvas that opens with the conversation or that *Back* leads to. In answer to anything else it has a way back. */
 export function firstCanvas(
   context: CardContext,
-  components: readonly Component[],
+  parts: readonly Part[],
   formState?: FormState,
 ): InboxCanvas {
   const { componentId } = context.request;
   const isFirst = componentId === null || componentId === 'home';
-  return isFirst ? canvas(components, storedData(context, formState)) : context.page(components, formState);
+  return isFirst ? canvas(parts, storedData(context, formState)) : context.page(parts, formState);
 }
 
 /** One sentence. */
@@ -161,8 +161,8 @@ export function message(
 }
 
 /** Says that a list is longer than what it shows. */
-export function andMore({ messages: m }: CardContext, hidden: number): Component[] {
-  return hidden > 0 ? [text(m.t('card.andMore', { count: hidden }), 'muted')] : [];
+export function andMore({ messages: m }: CardContext, hidden: number): Part {
+  return hidden > 0 && text(m.t('card.andMore', { count: hidden }), 'muted');
 }
 
 /** The teammate's choice is passed on by every canvas of the card. */

@@ -2,11 +2,11 @@ import { purchaseComponents } from '../grants/views/subscription.ts';
 import { endRow, priceText, statusText, storeText } from '../i18n/sentences.ts';
 import {
   button,
-  type Component,
   clip,
   escapeMarkdown,
   type InboxCanvas,
   linkButton,
+  type Part,
   table,
   text,
 } from '../intercom/canvas.ts';
@@ -34,18 +34,16 @@ export async function details(context: CustomerContext): Promise<InboxCanvas> {
   const all = allSubscriptions(customer);
   const date = (atMs: number | null | undefined): string | null => (atMs == null ? null : m.date(atMs));
   const hasMore = all.length > SUBSCRIPTIONS_HERE;
-  const components: Component[] = [
-    ...(all.length > 0 ? [text(m.t('card.title.subscriptions'), 'header')] : []),
-    ...subscriptionBlocks(context, all.slice(0, SUBSCRIPTIONS_HERE)),
-    ...(hasMore
-      ? [button('subscriptions', `${m.t('card.button.subscriptions')} (${all.length})`, 'secondary')]
-      : []),
-    ...purchaseComponents(context),
+  const parts: Part[] = [
+    all.length > 0 && text(m.t('card.title.subscriptions'), 'header'),
+    subscriptionBlocks(context, all.slice(0, SUBSCRIPTIONS_HERE)),
+    hasMore && button('subscriptions', `${m.t('card.button.subscriptions')} (${all.length})`, 'secondary'),
+    purchaseComponents(context),
     text(m.t('card.title.customer'), 'header'),
     text(m.t('card.label.appUserId'), 'muted', true),
     // Ids are texts of their own, so that they can be selected and copied: the inbox truncates tables.
     text(escapeMarkdown(clip(customer.appUserId, 300))),
-    ...table([
+    table([
       [m.t('card.label.email'), subscriber.email],
       [
         m.t('card.label.lifetimeValue'),
@@ -61,16 +59,15 @@ export async function details(context: CustomerContext): Promise<InboxCanvas> {
       ],
       [m.t('card.label.updated'), snapshotAtMs === null ? null : m.dateTime(snapshotAtMs)],
     ]),
-    ...(project.apiKey === null ? [text(m.t('card.state.noKey'), 'muted')] : []),
+    project.apiKey === null && text(m.t('card.state.noKey'), 'muted'),
     button('technical', m.t('card.button.technical'), 'secondary'),
-    ...(canShare(context.request.contact, subscriber.appUserIds)
-      ? [button('share', m.t('card.button.share'), 'secondary')]
-      : []),
+    canShare(context.request.contact, subscriber.appUserIds) &&
+      button('share', m.t('card.button.share'), 'secondary'),
     linkButton('open-revenuecat', m.t('card.button.openRevenueCat'), dashboardUrl(customer)),
     button('match', m.t('card.button.wrongCustomer'), 'link'),
-    ...(link === null ? [] : [button('unlink', m.t('card.button.unlink'), 'link')]),
+    link && button('unlink', m.t('card.button.unlink'), 'link'),
   ];
-  return context.page(components, link === null ? undefined : { unlink: subscriber.subscriberId });
+  return context.page(parts, link === null ? undefined : { unlink: subscriber.subscriberId });
 }
 
 /** What an engineer asks for: every id, the app's version and the customer's attributes. */
@@ -83,16 +80,16 @@ export async function technicalDetails(context: CustomerContext): Promise<InboxC
   const { firstSeenAtMs } = snapshot ?? {};
   return context.page([
     text(m.t('card.button.technical'), 'header'),
-    ...(ids.length > 0 ? [text(m.t('card.label.otherIds'), 'muted', true)] : []),
-    ...ids.slice(0, MAX_OTHER_IDS).map((id) => text(escapeMarkdown(clip(id, 300)))),
-    ...andMore(context, ids.length - MAX_OTHER_IDS),
-    ...table([
+    ids.length > 0 && text(m.t('card.label.otherIds'), 'muted', true),
+    ids.slice(0, MAX_OTHER_IDS).map((id) => text(escapeMarkdown(clip(id, 300)))),
+    andMore(context, ids.length - MAX_OTHER_IDS),
+    table([
       [m.t('card.label.appVersion'), snapshot?.appVersion],
       [m.t('card.label.firstSeen'), firstSeenAtMs == null ? null : m.date(firstSeenAtMs)],
     ]),
-    ...(attributes.length > 0 ? [text(m.t('card.title.attributes'), 'header')] : []),
-    ...table(attributes.slice(0, MAX_ATTRIBUTES)),
-    ...andMore(context, attributes.length - MAX_ATTRIBUTES),
+    attributes.length > 0 && text(m.t('card.title.attributes'), 'header'),
+    table(attributes.slice(0, MAX_ATTRIBUTES)),
+    andMore(context, attributes.length - MAX_ATTRIBUTES),
     button('details', m.t('card.button.details'), 'link'),
   ]);
 }
@@ -112,33 +109,26 @@ export function subscriptions(context: CustomerContext): InboxCanvas {
   const all = allSubscriptions(context.customer);
   return context.page([
     text(m.t('card.title.purchases'), 'header'),
-    ...subscriptionBlocks(context, all.slice(0, MAX_SUBSCRIPTIONS)),
-    ...(all.length === 0 ? [text(m.t('card.state.noPurchases'), 'muted')] : []),
-    ...andMore(context, all.length - MAX_SUBSCRIPTIONS),
+    subscriptionBlocks(context, all.slice(0, MAX_SUBSCRIPTIONS)),
+    all.length === 0 && text(m.t('card.state.noPurchases'), 'muted'),
+    andMore(context, all.length - MAX_SUBSCRIPTIONS),
     button('details', m.t('card.button.details'), 'link'),
   ]);
 }
 
 /** A name, a table and the way to the store for each, then what only the stores can do. */
-function subscriptionBlocks(context: CustomerContext, list: readonly SubscriptionDescription[]): Component[] {
-  return [
-    ...list.flatMap((subscription, index) => block(context, subscription, index)),
-    ...storeNotes(context, list),
-  ];
+function subscriptionBlocks(context: CustomerContext, list: readonly SubscriptionDescription[]): Part[] {
+  return [list.map((subscription, index) => block(context, subscription, index)), storeNotes(context, list)];
 }
 
-function block(
-  { messages: m }: CustomerContext,
-  described: SubscriptionDescription,
-  index: number,
-): Component[] {
+function block({ messages: m }: CustomerContext, described: SubscriptionDescription, index: number): Part[] {
   const { subscription, product, what, price } = described;
   const { store, startedAtMs, environment, managementUrl } = subscription;
   // A refund of a purchase that is unknown here is negative, and not a payment.
   const paid = subscription.paid.filter(({ amountMinor }) => amountMinor > 0);
   return [
     text(`**${escapeMarkdown(clip(product || what || m.t('sentence.agent.unnamed'), 100))}**`),
-    ...table([
+    table([
       [m.t('card.label.status'), statusText(m, described.label)],
       [m.t('card.label.entitlement'), product ? what : null],
       [m.t('card.label.store'), store === 'PROMOTIONAL' ? null : storeText(m, store)],
@@ -151,22 +141,21 @@ function block(
       [m.t('card.label.familySharing'), subscription.isFamilyShare ? m.t('card.yes') : null],
       [m.t('card.label.transaction'), subscription.transactionId],
     ]),
-    ...(CUSTOMER_LINKS.has(store) && managementUrl?.startsWith('https://')
-      ? [linkButton(`open-store:${index}`, m.t('card.button.manage'), managementUrl)]
-      : []),
+    CUSTOMER_LINKS.has(store) &&
+      managementUrl?.startsWith('https://') &&
+      linkButton(`open-store:${index}`, m.t('card.button.manage'), managementUrl),
   ];
 }
 
 /** Shown before the agent promises what only the store can do. */
-function storeNotes({ messages: m }: CustomerContext, list: readonly SubscriptionDescription[]): Component[] {
-  const paid = list
-    .map(({ subscription }) => subscription)
-    .filter(({ environment }) => environment === 'production');
-  const stores = new Set(paid.map(({ store }) => store));
+function storeNotes({ messages: m }: CustomerContext, list: readonly SubscriptionDescription[]): Part[] {
+  const isPaidIn = (...stores: readonly string[]): boolean =>
+    list.some(
+      ({ subscription: { environment, store } }) =>
+        environment === 'production' && stores.includes(store ?? ''),
+    );
   return [
-    ...(stores.has('APP_STORE') || stores.has('MAC_APP_STORE')
-      ? [text(m.t('card.note.apple'), 'muted')]
-      : []),
-    ...(stores.has('PLAY_STORE') ? [text(m.t('card.note.google'), 'muted')] : []),
+    isPaidIn('APP_STORE', 'MAC_APP_STORE') && text(m.t('card.note.apple'), 'muted'),
+    isPaidIn('PLAY_STORE') && text(m.t('card.note.google'), 'muted'),
   ];
 }

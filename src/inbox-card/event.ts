@@ -30,7 +30,7 @@ export async function eventDetail(context: CustomerContext, id: string): Promise
     text(escapeMarkdown(clip(about, 500)), 'muted'),
     // Not in the table: the inbox truncates it, and the cause of a failure is at its end.
     text(`${m.t('card.label.delivery')}: ${escapeMarkdown(deliveryText(context, event.delivery))}`),
-    ...table(fields(context, event)),
+    table(fields(context, event)),
     button(`technical:${event.id}`, m.t('card.button.technical'), 'secondary'),
     linkButton('open-revenuecat', m.t('card.button.openRevenueCat'), dashboardUrl(customer)),
     toTimeline(context),
@@ -44,14 +44,14 @@ export async function technicalEvent(context: CustomerContext, id: string): Prom
   const { messages: m, customer } = context;
   const others = otherFields(event);
   const { renewalNumber, delivery } = event;
-  const components: Component[] = [
+  return context.page([
     text(
       escapeMarkdown(eventText(m, event, { voice: 'agent', names: customer.names }).title),
       'header',
       true,
     ),
     text(m.dateTime(event.atMs), 'muted'),
-    ...table([
+    table([
       [m.t('card.label.type'), event.type],
       [m.t('card.label.environment'), event.environment && m.t(`card.environment.${event.environment}`)],
       [m.t('card.label.periodType'), event.periodType],
@@ -60,12 +60,11 @@ export async function technicalEvent(context: CustomerContext, id: string): Prom
       [m.t('card.label.originalTransaction'), event.originalTransactionId],
       [m.t('card.label.attempts'), delivery.attempts > 1 ? String(delivery.attempts) : null],
     ]),
-    ...(others.length === 0 ? [] : [text(m.t('card.title.otherFields'), 'header')]),
-    ...table(others),
+    others.length > 0 && text(m.t('card.title.otherFields'), 'header'),
+    table(others),
     button(`event:${event.id}`, m.t('card.button.event'), 'link'),
     toTimeline(context),
-  ];
-  return context.page(components);
+  ]);
 }
 
 function missingEvent(context: CardContext): InboxCanvas {

@@ -3,11 +3,13 @@ import {
   button,
   type Component,
   clip,
+  componentsOf,
   escapeMarkdown,
   type InboxCanvas,
   item,
   type ListItem,
   list,
+  type Part,
   table,
   text,
 } from '../intercom/canvas.ts';
@@ -24,26 +26,21 @@ export function unmatched(
   const { messages: m } = context;
   const form = searchForm(context, suggestion?.found ? null : (suggestion?.id ?? null));
   const mentioned = suggestion?.found
-    ? [text(m.t('match.state.mentioned'), 'muted'), ...foundList(context, [suggestion.found])]
-    : [];
+    ? [text(m.t('match.state.mentioned'), 'muted'), foundList(context, [suggestion.found])]
+    : null;
   if (possible.length === 0) {
-    const intro = mentioned.length > 0 ? mentioned : [text(noMatchText(context), 'muted')];
-    return firstCanvas(context, [...intro, ...form], suggestion?.found ? { foundBy } : undefined);
+    const intro = mentioned ?? text(noMatchText(context), 'muted');
+    return firstCanvas(context, [intro, form], mentioned ? { foundBy } : undefined);
   }
   const asked = text(m.t('match.state.possible', { count: possible.length }), 'muted');
-  const draw = (max: number): Component[] => [
-    ...mentioned,
-    asked,
-    ...foundList(context, possible, max),
-    ...form,
-  ];
+  const draw = (max: number): Part[] => [mentioned, asked, foundList(context, possible, max), form];
   return firstCanvas(context, fitting(draw, Math.min(possible.length, MAX_FOUND), 1), { foundBy });
 }
 
 /** The canvas with as many entries as a first canvas has room for. */
-function fitting(draw: (max: number) => Component[], max: number, min: number): Component[] {
+function fitting(draw: (max: number) => Part[], max: number, min: number): Part[] {
   let shown = max;
-  while (shown > min && estimatedHeight(draw(shown)) > MAX_FIRST_CANVAS_PX) shown -= 1;
+  while (shown > min && estimatedHeight(componentsOf(draw(shown))) > MAX_FIRST_CANVAS_PX) shown -= 1;
   return draw(shown);
 }
 
@@ -67,10 +64,10 @@ function searchForm({ messages: m }: CardContext, query: string | null): Compone
 }
 
 /** The rest can be found by what is more exact than an e-mail. */
-function foundList(context: CardContext, found: readonly FoundSubscriber[], max = MAX_FOUND): Component[] {
+function foundList(context: CardContext, found: readonly FoundSubscriber[], max = MAX_FOUND): Part[] {
   return [
     list(found.slice(0, max).map((entry) => foundItem(context, entry))),
-    ...andMore(context, found.length - max),
+    andMore(context, found.length - max),
   ];
 }
 
@@ -87,7 +84,7 @@ function foundItem({ projects, messages: m }: CardContext, found: FoundSubscribe
 /** The search alone, for a contact that already has a customer. */
 export function searchView(context: CardContext): InboxCanvas {
   const title = text(context.messages.t('match.title.search'), 'header');
-  return context.page([title, ...searchForm(context, null)]);
+  return context.page([title, searchForm(context, null)]);
 }
 
 export function searchResults(
@@ -97,13 +94,13 @@ export function searchResults(
 ): InboxCanvas {
   const { messages: m } = context;
   const form = searchForm(context, query);
-  if (query === '') return context.page([text(m.t('match.state.emptySearch'), 'muted'), ...form]);
+  if (query === '') return context.page([text(m.t('match.state.emptySearch'), 'muted'), form]);
   if (found.length === 0) {
     const sentence = m.t(isLookedUp ? 'match.state.lookedUp' : 'match.state.nothingFound');
-    return context.page([text(sentence, 'muted'), ...form]);
+    return context.page([text(sentence, 'muted'), form]);
   }
   return context.page(
-    [text(m.t('match.state.found', { count: found.length }), 'muted'), ...foundList(context, found), ...form],
+    [text(m.t('match.state.found', { count: found.length }), 'muted'), foundList(context, found), form],
     { foundBy },
   );
 }
@@ -114,7 +111,7 @@ export function projectChoice(
   customers: readonly CustomerContext['customer'][],
 ): InboxCanvas {
   // Every project must be there to choose: where there is no room for all sentences, the last are left out.
-  const draw = (max: number): Component[] => [
+  const draw = (max: number): Part[] => [
     text(context.messages.t('match.state.severalProjects'), 'muted'),
     list(
       customers.map((customer, index) =>
@@ -140,22 +137,20 @@ export function matchReview(
   problem?: 'changed' | 'expired',
 ): InboxCanvas {
   const { messages: m, projects } = context;
-  if (!review) return context.page([text(m.t('card.state.notFound'), 'muted'), ...searchForm(context, null)]);
+  if (!review) return context.page([text(m.t('card.state.notFound'), 'muted'), searchForm(context, null)]);
   const { customer, canLink, replaces, foundBy, fingerprint } = review;
   const { subscriberId, email } = customer.subscriber;
   return context.page(
     [
       text(m.t('match.title.review'), 'header'),
-      ...(problem ? [text(m.t(`match.state.${problem}`), 'error')] : []),
+      problem && text(m.t(`match.state.${problem}`), 'error'),
       text(escapeMarkdown(clip(overviewText(context.messages, customer.description), 500))),
-      ...table([
+      table([
         [m.t('card.label.appUserId'), customer.appUserId],
         [m.t('card.label.email'), email],
         [m.t('card.label.project'), projects.length > 1 ? customer.project.name : null],
       ]),
-      ...(replaces === null
-        ? []
-        : [text(m.t('match.state.replaces', { customer: escapeMarkdown(replaces) }), 'muted')]),
+      replaces !== null && text(m.t('match.state.replaces', { customer: escapeMarkdown(replaces) }), 'muted'),
       text(m.t(canLink ? 'match.state.linkExplained' : 'match.state.showExplained'), 'muted'),
       button('match.confirm', m.t(canLink ? 'match.button.link' : 'match.button.show'), 'primary'),
     ],

@@ -5,6 +5,7 @@ import {
   type Component,
   canvas,
   clip,
+  componentsOf,
   escapeMarkdown,
   type InboxCanvas,
   item,
@@ -83,7 +84,7 @@ function partsOf(context: CustomerContext, notice: string | null, maxSentenceLen
   const isRejected = customer.project.apiKeyState === 'rejected';
   return {
     texts: [
-      ...(notice === null ? [] : [text(notice, 'muted', true)]),
+      notice !== null && text(notice, 'muted', true),
       text(headline(context, maxSentenceLength), 'paragraph', true),
       text(identity(context), 'muted', true),
     ],
@@ -106,14 +107,14 @@ function join(parts: Parts, shown: ReadonlySet<Extra>): Component[] {
   const rows = [shown.has('row1'), shown.has('row2'), shown.has('row3')];
   const isShown = ({ id }: ListItem): boolean =>
     id === 'details' || id.startsWith('match:') || shown.has(id as Extra);
-  return [
-    ...parts.texts,
-    ...(shown.has('dashboard') ? [parts.dashboard] : []),
-    ...table(parts.rows.filter((_, index) => rows[index])),
+  return componentsOf([
+    parts.texts,
+    shown.has('dashboard') && parts.dashboard,
+    table(parts.rows.filter((_, index) => rows[index])),
     list([shown.has('recentEvents') ? parts.recentEvents : parts.timeline, ...parts.items.filter(isShown)]),
-    ...parts.buttons,
-    ...(shown.has('match') ? [parts.wrongCustomer] : []),
-  ];
+    parts.buttons,
+    shown.has('match') && parts.wrongCustomer,
+  ]);
 }
 
 function urlButton(id: string, label: string, url: string): Component {

@@ -1,12 +1,12 @@
 import { eventText } from '../i18n/event-text.ts';
 import {
   button,
-  type Component,
   type InboxCanvas,
   item,
   type ListItem,
   list,
   option,
+  type Part,
   switcher,
   text,
 } from '../intercom/canvas.ts';
@@ -83,18 +83,18 @@ async function show(context: CustomerContext, filter: Filter, direction?: Direct
   const { rows, hasOlder, hasNewer } = shown;
   const { messages: m } = context;
   const isFiltered = filter.kind !== 'all' || filter.environment !== 'all';
-  const components: Component[] = [
+  const parts: Part[] = [
     text(m.t('card.button.timeline'), 'header'),
-    ...(isFiltered || hasNewer ? [] : await pictureComponents(context)),
+    !isFiltered && !hasNewer && (await pictureComponents(context)),
     rows.length > 0
       ? list(rows.map(({ entry }) => eventItem(context, entry)))
       : text(m.t(isFiltered ? 'card.state.emptyFilter' : 'card.state.emptyTimeline'), 'muted'),
-    ...(hasOlder ? [button('timeline:older', m.t('card.button.older'), 'link')] : []),
-    ...(hasNewer ? [button('timeline:newer', m.t('card.button.newer'), 'link')] : []),
-    ...filters(context, filter),
+    hasOlder && button('timeline:older', m.t('card.button.older'), 'link'),
+    hasNewer && button('timeline:newer', m.t('card.button.newer'), 'link'),
+    filters(context, filter),
   ];
   const [first, last] = [rows[0]?.cursor, rows.at(-1)?.cursor];
-  return context.page(components, {
+  return context.page(parts, {
     ...(first && last ? { page: { first: [...first], last: [...last] } } : {}),
     ...(isFiltered ? { filter } : {}),
   });
@@ -111,7 +111,7 @@ function eventItem(context: CustomerContext, event: TimelineEntry): ListItem {
 }
 
 /** Shown where there is something to choose: more events than a page, and events of both environments. */
-function filters({ customer, messages: m }: CustomerContext, filter: Filter): Component[] {
+function filters({ customer, messages: m }: CustomerContext, filter: Filter): Part[] {
   const { production, sandbox } = customer.counts;
   const hasKinds = production + sandbox > PAGE_SIZE || filter.kind !== 'all';
   const hasEnvironments = (production > 0 && sandbox > 0) || filter.environment !== 'all';
@@ -126,5 +126,5 @@ function filters({ customer, messages: m }: CustomerContext, filter: Filter): Co
     options: ENVIRONMENT_FILTERS.map((name) => option(name, m.t(`card.environment.${name}`))),
     value: filter.environment,
   });
-  return [...(hasKinds ? [kinds] : []), ...(hasEnvironments ? [environments] : [])];
+  return [hasKinds && kinds, hasEnvironments && environments];
 }

@@ -19,9 +19,9 @@ export type SharingCanvas = InboxCanvas & {
 export function shareCard(options: { locale: string; back: string; isVerified: boolean }): SharingCanvas {
   const { t } = messagesFor(languageOf(options.locale) ?? 'en');
   const back = backLink(options.back);
-  if (!options.isVerified) return canvas([text(t('messenger.share.unverified'), 'muted'), ...back]);
+  if (!options.isVerified) return canvas([text(t('messenger.share.unverified'), 'muted'), back]);
   return {
-    ...canvas([text(t('messenger.share.added')), ...back]),
+    ...canvas([text(t('messenger.share.added')), back]),
     card_creation_options: { card: 'subscription' },
   };
 }
