@@ -112,6 +112,16 @@ export function notFound(message: string): AppError {
   return new AppError('not_found', message, { status: 404 });
 }
 
+/** Waits for work that may fail with this code: it then gives `null`. */
+export async function nullOn<T>(code: ErrorCode, work: Promise<T>): Promise<T | null> {
+  try {
+    return await work;
+  } catch (error) {
+    if (error instanceof AppError && error.code === code) return null;
+    throw error;
+  }
+}
+
 /**
  * SQLSTATE classes and codes that mean "the database is unavailable", not "the query is wrong" (PostgreSQL,
  * appendix A); 53100 and 53200: its disk or memory is full.

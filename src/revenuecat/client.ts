@@ -1,6 +1,6 @@
 import type { AxiosInstance, AxiosResponse } from 'axios';
 import type { z } from 'zod';
-import { AppError } from '../errors.ts';
+import { AppError, nullOn } from '../errors.ts';
 import { createHttpClient, isAccepted, parseResponse, unreachable } from '../http/client.ts';
 import type { Snapshot } from '../subscription/types.ts';
 import type { CallDomain, CallGate } from './call-limiter.ts';
@@ -139,7 +139,7 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
     /** Any alias finds the customer; `null`: RevenueCat does not know it. Creates no customer, unlike v1. */
     getCustomer(projectId: string, customerId: string): Promise<{ id: string } | null> {
       const url = path(projectId, 'customers', customerId);
-      return nullWhenMissing(() => read(customerSchema, url, 'Reading a customer'));
+      return nullOn('revenuecat_not_found', read(customerSchema, url, 'Reading a customer'));
     },
     /** Exact e-mail; newer servers also match app user ids and store transactions. */
     searchCustomers(projectId: string, text: string): Promise<{ id: string }[]> {
@@ -158,10 +158,10 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
     /** Tests the permission to read this of customers. @throws AppError `revenuecat_scope_missing` */
     async tryReading(projectId: string, what: 'subscriptions' | 'purchases'): Promise<void> {
       const url = `${path(projectId, 'customers', 'unknown@example.com', what)}?limit=1`;
-      await nullWhenMissing(() => get(url, 'Trying the key'));
+      await nullOn('revenuecat_not_found', get(url, 'Trying the key'));
     },
     /** Everything of one customer, in four calls; `null`: unknown. */
-    readCustomer(
+    async readCustomer(
       projectId: string,
       customerId: string,
       names: CatalogNames,
@@ -169,25 +169,28 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
       const requestedAtMs = now();
       const of = (...parts: readonly string[]): string => path(projectId, 'customers', customerId, ...parts);
       const action = 'Reading a customer';
-      return nullWhenMissing(async () => {
-        const response = await get(`${of()}?expand=attributes`, action);
-        const customer = parse(customerSchema, response);
-        const [aliases, attributes, active, subscriptions, purchases] = await Promise.all([
-          list(of('aliases'), aliasSchema, action),
-          customer.attributes
-            ? listFrom(customer.attributes, attributeSchema, action)
-            : list(of('attributes'), attributeSchema, action),
-          customer.active_entitlements
-            ? listFrom(customer.active_entitlements, activeEntitlementSchema, action)
-            : list(of('active_entitlements'), activeEntitlementSchema, action),
-          list(of('subscriptions'), subscriptionSchema, action),
-          list(of('purchases'), purchaseSchema, action),
-        ]);
-        const takenAtMs = snapshotTime(requestedAtMs, response.headers.date);
-        const parts = { customer, aliases, attributes, active, subscriptions, purchases };
-        const known = (await names.knowing?.(idsIn(parts))) ?? names;
-        return { snapshot: toSnapshot(parts, known, takenAtMs), email: emailOf(attributes) };
-      });
+      const response = await nullOn('revenuecat_not_found', get(`${of()}?expand=attributes`, action));
+      if (response === null) return null;
+      const customer = parse(customerSchema, response);
+      const lists = Promise.all([
+        list(of('aliases'), aliasSchema, action),
+        customer.attributes
+          ? listFrom(customer.attributes, attributeSchema, action)
+          : list(of('attributes'), attributeSchema, action),
+        customer.active_entitlements
+          ? listFrom(customer.active_entitlements, activeEntitlementSchema, action)
+          : list(of('active_entitlements'), activeEntitlementSchema, action),
+        list(of('subscriptions'), subscriptionSchema, action),
+        list(of('purchases'), purchaseSchema, action),
+      ]);
+      // Deleted since the first call.
+      const read = await nullOn('revenuecat_not_found', lists);
+      if (read === null) return null;
+      const [aliases, attributes, active, subscriptions, purchases] = read;
+      const takenAtMs = snapshotTime(requestedAtMs, response.headers.date);
+      const parts = { customer, aliases, attributes, active, subscriptions, purchases };
+      const known = (await names.knowing?.(idsIn(parts))) ?? names;
+      return { snapshot: toSnapshot(parts, known, takenAtMs), email: emailOf(attributes) };
     },
     /** A page of all customers' ids, up to a hundred, after this one. */
     async listCustomers(projectId: string, after: string | null): Promise<CustomerPage> {
@@ -264,15 +267,6 @@ function wellFormed<T>(schema: z.ZodType<T>, items: readonly unknown[]): T[] {
     const parsed = schema.safeParse(item);
     return parsed.success ? [parsed.data] : [];
   });
-}
-
-async function nullWhenMissing<T>(work: () => Promise<T>): Promise<T | null> {
-  try {
-    return await work();
-  } catch (error) {
-    if (error instanceof AppError && error.code === 'revenuecat_not_found') return null;
-    throw error;
-  }
 }
 
 /**

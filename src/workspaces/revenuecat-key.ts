@@ -1,4 +1,4 @@
-import { AppError, type ErrorCode } from '../errors.ts';
+import { AppError, type ErrorCode, nullOn } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import type { WorkspaceSettings } from './settings.ts';
 
@@ -124,16 +124,15 @@ export async function checkApiKey(
   settings: WorkspaceSettings,
 ): Promise<KeyCheck> {
   try {
-    const projects = await nullWhenForbidden(() => client.listProjects());
+    const projects = await nullOn('revenuecat_scope_missing', client.listProjects());
     const project = choose(projects, projectId);
     if (project === 'wrong') return { outcome: 'wrong_project' };
     if (project === null) return { outcome: 'choose', projects: projects ?? [] };
     const missingScopes = projects === null ? [LIST_PROJECTS] : [];
     for (const { scope, isNeeded, check } of PERMISSIONS) {
       if (scope === LIST_PROJECTS || isNeeded?.(settings) === false) continue;
-      const answer = await nullWhenForbidden(() =>
-        check(client, project.id).then(() => true, allowedByRefusal(scope)),
-      );
+      const trying = check(client, project.id).then(() => true, allowedByRefusal(scope));
+      const answer = await nullOn('revenuecat_scope_missing', trying);
       if (answer === null) missingScopes.push(scope);
     }
     return { outcome: 'valid', project, missingScopes };
@@ -153,15 +152,6 @@ function choose(
   if (projects === null) return { id: named, name: named };
   // The dashboard's addresses leave the prefix out.
   return projects.find(({ id }) => id === named || id === `proj${named}`) ?? 'wrong';
-}
-
-async function nullWhenForbidden<T>(call: () => Promise<T>): Promise<T | null> {
-  try {
-    return await call();
-  } catch (error) {
-    if (error instanceof AppError && error.code === 'revenuecat_scope_missing') return null;
-    throw error;
-  }
 }
 
 /** A write that names nothing is refused with 404 or 422 exactly when the key has the permission. */
