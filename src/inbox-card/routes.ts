@@ -1,39 +1,30 @@
 import { type RequestHandler, type Response, Router } from 'express';
 import { SETTLE_MS, withoutReplica } from '../database/replica.ts';
 import { badRequest } from '../errors.ts';
-import { requestId } from '../http/request-log.ts';
 import { chooseLanguage } from '../i18n/languages.ts';
 import { messagesFor } from '../i18n/messages.ts';
 import { button, canvas, type InboxCanvas, text } from '../intercom/canvas.ts';
+import { drawInTime } from '../intercom/draw-in-time.ts';
 import { inboxAnswer } from '../messenger/share.ts';
-import { withTimeout } from '../time.ts';
 import { createCardReader } from './card-repository.ts';
 import type { CardServices } from './context.ts';
 import { type CardRequest, readCardRequest } from './request.ts';
 import { answerCard, type CardAnswer, viewOf } from './views.ts';
 
-/** Intercom documents no limit for Canvas Kit (UNVERIFIED: 10 s); this stays below the 5 s of its webhooks. */
-const DEADLINE_MS = 4_500;
-
-/**
- * `POST /canvas/inbox/initialize` and `/submit`, after their signature was verified. The answer races a deadline: whatever goes
- * wrong, the agent gets a card with a next step, and the log gets the cause.
- */
+/** `POST /canvas/inbox/initialize` and `/submit`, after their signature was verified. */
 export function inboxCardRouter(services: CardServices): Router {
   const handle: RequestHandler = async (req, res) => {
     const request = readCardRequest(req.body);
     if (!request) throw badRequest('The body is not a Canvas Kit request: workspace_id is missing.');
     const { workspaceId, componentId: component } = request;
-    const answer = answerFrom(services, request).catch((error: unknown) => {
-      const id = requestId(req.headers['x-request-id']);
-      services.logger.error({ err: error, workspaceId, component, requestId: id }, 'card failed');
-      return fallback(request, 'card.state.failed');
+    const answer = await drawInTime(answerFrom(services, request), req, {
+      name: 'card',
+      logger: services.logger,
+      workspaceId,
+      component,
+      fallback: (problem): CardAnswer => fallback(request, `card.state.${problem}`),
     });
-    const inTime = await withTimeout(answer, DEADLINE_MS, () => {
-      services.logger.warn({ workspaceId, component }, 'card missed its deadline');
-      return fallback(request, 'card.state.slow');
-    });
-    sendCanvas(res, inTime);
+    sendCanvas(res, answer);
   };
   const router = Router({ strict: true, caseSensitive: true });
   router.post('/initialize', handle);

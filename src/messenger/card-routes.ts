@@ -1,12 +1,11 @@
 import { type Request, type RequestHandler, Router } from 'express';
 import { z } from 'zod';
 import { badRequest } from '../errors.ts';
-import { requestId } from '../http/request-log.ts';
 import { languageOf } from '../i18n/languages.ts';
 import { messagesFor } from '../i18n/messages.ts';
 import { type Component, linkButton, text } from '../intercom/canvas.ts';
+import { drawInTime } from '../intercom/draw-in-time.ts';
 import { idField, optionalId, optionalText } from '../intercom/request-fields.ts';
-import { withTimeout } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { readWorkspace, type Workspace } from '../workspaces/store.ts';
 import { cardHistory, cardHome, contentOf, liveCanvas, plainCard } from './card-view.ts';
@@ -63,18 +62,14 @@ export function messengerCardRouter(context: AppContext): Router {
     return page ? cardHistory(view, messages, Number(page[1] ?? 0)) : cardHome(view, messages);
   }
 
-  /** Whatever fails, the customer gets a card with a button to try again, and the log gets the reason. */
   async function renderInTime(req: Request, request: CardRequest): Promise<readonly Component[]> {
-    const { messages, workspaceId, componentId } = request;
-    const logFields = { workspaceId, componentId, requestId: requestId(req.headers['x-request-id']) };
-    const unavailable = (): readonly Component[] => plainCard(messages.t('messenger.unavailable'), messages);
-    const card = render(request).catch((error: unknown) => {
-      logger.error({ err: error, ...logFields }, 'customer card failed');
-      return unavailable();
-    });
-    return withTimeout(card, DEADLINE_MS, () => {
-      logger.warn(logFields, 'customer card exceeded its deadline');
-      return unavailable();
+    const { messages, workspaceId, componentId: component } = request;
+    return drawInTime(render(request), req, {
+      name: 'customer card',
+      logger,
+      workspaceId,
+      component,
+      fallback: () => plainCard(messages.t('messenger.unavailable'), messages),
     });
   }
 
