@@ -10,7 +10,7 @@ import { deriveState } from '../subscription/state.ts';
 import { summarize } from '../subscription/summary.ts';
 import { equalInConstantTime } from '../text.ts';
 import { MINUTE_MS } from '../time.ts';
-import { readWorkspace } from '../workspaces/store.ts';
+import { readInstalled } from '../workspaces/store.ts';
 import type { CardServices, CustomerContext } from './context.ts';
 import { drawPng, PICTURE_HEIGHT, PICTURE_WIDTH } from './picture-png.ts';
 
@@ -89,8 +89,8 @@ export function pictureRouter(services: CardServices): Router {
 
 /** `null`: switched off, uninstalled, merged into another subscriber, or nothing to draw. */
 async function drawIfShown(services: CardServices, workspaceId: string, subscriberId: string) {
-  const workspace = await readWorkspace(services.readDatabase, workspaceId);
-  if (!workspace?.settings.card.picture || workspace.status === 'uninstalled') return null;
+  const workspace = await readInstalled(services.readDatabase, workspaceId);
+  if (!workspace?.settings.card.picture) return null;
   const picture = await readPicture(services, workspaceId, subscriberId);
   return picture && drawPng(picture);
 }

@@ -7,13 +7,10 @@ import { type Component, linkButton, text } from '../intercom/canvas.ts';
 import { drawInTime } from '../intercom/draw-in-time.ts';
 import { idField, optionalId, optionalText } from '../intercom/request-fields.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
-import { readWorkspace, type Workspace } from '../workspaces/store.ts';
+import { readInstalled, type Workspace } from '../workspaces/store.ts';
 import { cardHistory, cardHome, contentOf, liveCanvas, plainCard } from './card-view.ts';
 import { findCustomers, refreshStale } from './customer.ts';
 import { viewCustomer } from './customer-view.ts';
-
-/** Intercom states no limit for Canvas Kit (UNVERIFIED: 10 s); this stays below the 5 s of its webhooks. */
-const DEADLINE_MS = 4_500;
 
 const personSchema = z
   .object({ type: optionalText, role: optionalText, external_id: optionalId, user_id: optionalId })
@@ -50,8 +47,8 @@ export function messengerCardRouter(context: AppContext): Router {
 
   async function render(request: CardRequest): Promise<readonly Component[]> {
     const { workspaceId, viewer, componentId, messages } = request;
-    const workspace = await readWorkspace(readDatabase, workspaceId);
-    if (!isInstalled(workspace)) return notInstalled(publicUrl);
+    const workspace = await readInstalled(readDatabase, workspaceId);
+    if (!workspace) return notInstalled(publicUrl);
     if (viewer === 'none') return plainCard(messages.t('messenger.customerOnly'), messages);
     if (viewer === 'anonymous') return plainCard(messages.t('messenger.signInFirst'), messages);
     if (!isTrusted(workspace)) return plainCard(messages.t('messenger.unverified'), messages);
@@ -75,13 +72,12 @@ export function messengerCardRouter(context: AppContext): Router {
 
   const initialize: RequestHandler = async (req, res) => {
     const { workspaceId } = readCardRequest(req);
-    const workspace = await readWorkspace(readDatabase, workspaceId).catch((error: unknown) => {
+    const workspace = await readInstalled(readDatabase, workspaceId).catch((error: unknown) => {
       // The live view reports what is wrong, to the customer and in the log.
       logger.error({ err: error, workspaceId }, 'could not read the workspace of a customer card');
       return 'unknown' as const;
     });
-    const canBeLive = workspace === 'unknown' || isInstalled(workspace);
-    res.json({ canvas: canBeLive ? liveCanvas(publicUrl) : contentOf(notInstalled(publicUrl)) });
+    res.json({ canvas: workspace ? liveCanvas(publicUrl) : contentOf(notInstalled(publicUrl)) });
   };
 
   const submit: RequestHandler = async (req, res) => {
@@ -129,10 +125,6 @@ function viewerOf(people: readonly Person[]): Viewer {
     return userId ? { userId } : 'anonymous';
   }
   return people.some((person) => person?.external_id || person?.user_id) ? 'anonymous' : 'none';
-}
-
-function isInstalled(workspace: Workspace | null): workspace is Workspace {
-  return workspace !== null && workspace.status !== 'uninstalled';
 }
 
 /**

@@ -11,7 +11,7 @@ import type { WorkspaceSettings } from './settings.ts';
 import {
   markDisconnected,
   markReconnected,
-  readWorkspace,
+  readInstalled,
   updateWorkspace,
   type Workspace,
 } from './store.ts';
@@ -31,8 +31,8 @@ const CALL_TIMEOUT_MS = 2_500;
  */
 export async function checkWorkspace(context: AppContext, workspaceId: string): Promise<Platform[]> {
   const { database } = context;
-  const workspace = await readWorkspace(database, workspaceId);
-  if (!workspace || workspace.status === 'uninstalled') return [];
+  const workspace = await readInstalled(database, workspaceId);
+  if (!workspace) return [];
   const projects = await listProjects(database, workspaceId);
   const [intercom, ...keys] = await Promise.all([
     checkToken(context, workspace),
@@ -106,10 +106,8 @@ const MAX_NAMES_LENGTH = 500;
 
 /** Reads from the database whether the app can work in a workspace; the most fundamental problem wins. */
 async function readHealth({ database, config }: AppContext, workspaceId: string): Promise<Health> {
-  const workspace = await readWorkspace(database, workspaceId);
-  if (!workspace || workspace.status === 'uninstalled') {
-    return reinstall('Subscription Timeline is not installed in this workspace.');
-  }
+  const workspace = await readInstalled(database, workspaceId);
+  if (!workspace) return reinstall('Subscription Timeline is not installed in this workspace.');
   if (workspace.status === 'disconnected') {
     return reinstall(
       'Intercom no longer accepts our access. Reinstall the app: waiting events are then delivered.',
@@ -184,7 +182,7 @@ export async function answerHealth(context: AppContext, workspaceId: string): Pr
  */
 export async function reportHealth(context: AppContext, workspaceId: string): Promise<void> {
   const { database, logger } = context;
-  const workspace = await readWorkspace(database, workspaceId);
+  const workspace = await readInstalled(database, workspaceId);
   const client = workspace && context.intercom(workspace);
   if (!client) return;
   const health = await readHealth(context, workspaceId);

@@ -6,7 +6,7 @@ import { badRequest, notFound } from '../errors.ts';
 import { HOUR_MS } from '../time.ts';
 import type { AppContext } from './app-context.ts';
 import { hashSecret, newSecret, secretLocation } from './secrets.ts';
-import { lockWorkspace, readWorkspace } from './store.ts';
+import { lockWorkspace, readInstalled } from './store.ts';
 
 const PROPERTIES = [
   'workspaceId',
@@ -127,8 +127,7 @@ export async function connectProject(
   if (apiKey !== null && !looksLikeSecretKey(apiKey)) throw badRequest(INVALID_SECRET_KEY);
   const webhookAuthorization = newSecret('whk_');
   const id = await deps.database.transaction(async (sql) => {
-    const workspace = await readWorkspace(sql, workspaceId);
-    if (!workspace || workspace.status === 'uninstalled') {
+    if (!(await readInstalled(sql, workspaceId))) {
       throw notFound(
         `Workspace ${workspaceId} has not installed the app. Install it at ${deps.publicUrl}/install first.`,
       );

@@ -59,6 +59,12 @@ export async function readWorkspace(sql: Sql, workspaceId: string): Promise<Work
   return row ? toWorkspace(row) : null;
 }
 
+/** A workspace that has the app; `null`: unknown, or uninstalled. */
+export async function readInstalled(sql: Sql, workspaceId: string): Promise<Workspace | null> {
+  const workspace = await readWorkspace(sql, workspaceId);
+  return workspace?.status === 'uninstalled' ? null : workspace;
+}
+
 /** Serializes changes of one workspace's settings and projects until the transaction ends. */
 export async function lockWorkspace(sql: Sql, workspaceId: string): Promise<void> {
   await sql.query('select 1 from workspaces where workspace_id = $1 for update', [workspaceId]);
