@@ -1,9 +1,10 @@
-import { randomBytes } from 'node:crypto';
-import type { Sql } from '../database/sql.ts';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { ApiKeyEntity, type ApiKeyRow, columnsOf } from '../database/entities.ts';
+import type { Entities, Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { hashSecret, secretLocation } from '../workspaces/secrets.ts';
-import type { Admin, Region } from '../workspaces/store.ts';
+import { type Region, updateWorkspace } from '../workspaces/store.ts';
 
 /** What a key allows: `messenger` makes identity tokens and support links, `fin` reads for the Fin data connector. */
 export const API_KEY_KINDS = ['messenger', 'fin'] as const;
@@ -23,13 +24,11 @@ const KEY_PATTERN = new RegExp(`^(stm|stf)_([A-Za-z0-9_-]{1,64})_([0-9a-f]{${RAN
  *
  * @returns the key, to show once to the admin who created it, and what is stored of it
  */
-export function newApiKey(
-  kind: ApiKeyKind,
-  workspaceId: string,
-): { readonly key: string; readonly hash: string; readonly prefix: string } {
+export function newApiKey(kind: ApiKeyKind, workspaceId: string) {
   const random = randomBytes(RANDOM_BYTES).toString('hex');
   const key = `${PREFIXES[kind]}_${workspaceId}_${random}`;
-  return { key, hash: hashSecret(key), prefix: key.slice(0, -random.length + VISIBLE_DIGITS) };
+  const prefix = key.slice(0, -random.length + VISIBLE_DIGITS);
+  return { key, stored: { workspaceId, keyId: randomUUID(), kind, keyHash: hashSecret(key), prefix } };
 }
 
 /** The workspace that a key names and the hash under which it is stored; `null`: not one of our keys. */
@@ -38,40 +37,33 @@ export function parseApiKey(key: string): { workspaceId: string; hash: string } 
   return workspaceId === undefined ? null : { workspaceId, hash: hashSecret(key) };
 }
 
-export interface ApiKey {
-  readonly keyId: string;
-  readonly kind: ApiKeyKind;
-  readonly name: string;
-  readonly prefix: string;
-  readonly createdBy: Admin;
-  readonly createdAt: Date;
-  readonly lastUsedAt: Date | null;
-  readonly revokedAt: Date | null;
-}
+const PROPERTIES = [
+  'keyId',
+  'kind',
+  'name',
+  'prefix',
+  'createdBy',
+  'createdAt',
+  'lastUsedAt',
+  'revokedAt',
+] as const;
+
+export type ApiKey = Readonly<Pick<ApiKeyRow, (typeof PROPERTIES)[number]>>;
 
 /** Keys in use first, each group newest first. Revoked keys stay listed: they document who had access until when. */
 export function listApiKeys(sql: Sql, workspaceId: string): Promise<ApiKey[]> {
   return sql.query<ApiKey>(
-    `select key_id as "keyId", kind, name, prefix, created_by as "createdBy", created_at as "createdAt",
-            last_used_at as "lastUsedAt", revoked_at as "revokedAt"
-       from api_keys
+    `select ${columnsOf<ApiKeyRow>(PROPERTIES)} from api_keys
       where workspace_id = $1 order by revoked_at is not null, created_at desc, key_id limit 200`,
     [workspaceId],
   );
 }
 
 export async function insertApiKey(
-  sql: Sql,
-  key: Pick<ApiKey, 'keyId' | 'kind' | 'name' | 'prefix' | 'createdBy'> & {
-    workspaceId: string;
-    hash: string;
-  },
+  { manager }: Entities,
+  key: Omit<ApiKeyRow, 'createdAt' | 'lastUsedAt' | 'revokedAt'>,
 ): Promise<void> {
-  await sql.query(
-    `insert into api_keys (workspace_id, key_hash, key_id, kind, name, prefix, created_by)
-     values ($1, $2, $3, $4, $5, $6, $7)`,
-    [key.workspaceId, key.hash, key.keyId, key.kind, key.name, key.prefix, JSON.stringify(key.createdBy)],
-  );
+  await manager.insert(ApiKeyEntity, key);
 }
 
 /** @returns its name; `null`: the workspace has no such key, or it is revoked already */
@@ -126,16 +118,13 @@ export async function touchApiKey(sql: Sql, workspaceId: string, keyId: string):
   );
 }
 
-/** @param encrypted `null` removes it */
+/** @param messengerSecret encrypted; `null` removes it */
 export async function setMessengerSecret(
-  sql: Sql,
+  database: Entities,
   workspaceId: string,
-  encrypted: string | null,
+  messengerSecret: string | null,
 ): Promise<void> {
-  await sql.query('update workspaces set messenger_secret = $2 where workspace_id = $1', [
-    workspaceId,
-    encrypted,
-  ]);
+  await updateWorkspace(database, { workspaceId }, { messengerSecret });
 }
 
 export async function hasMessengerSecret(sql: Sql, workspaceId: string): Promise<boolean> {

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { notFound } from '../errors.ts';
 import {
@@ -71,19 +70,10 @@ const keyForm = form(
     kind: textField.pipe(z.enum(API_KEY_KINDS, 'Choose what the key is for.')),
   }),
   async (request, { name, kind }) => {
-    const { workspaceId } = request.workspace;
-    const { key, hash, prefix } = newApiKey(kind, workspaceId);
+    const { key, stored } = newApiKey(kind, request.workspace.workspaceId);
     const createdBy = request.session.admin;
-    await insertApiKey(request.context.database, {
-      workspaceId,
-      keyId: randomUUID(),
-      hash,
-      kind,
-      name,
-      prefix,
-      createdBy,
-    });
-    await audit(request, 'api_key_made', { name, kind, prefix });
+    await insertApiKey(request.context.database, { ...stored, name, createdBy });
+    await audit(request, 'api_key_made', { name, kind, prefix: stored.prefix });
     // The answer itself shows the key, so it is in no address or history.
     return {
       kind: 'page',

@@ -98,18 +98,9 @@ export async function createMessengerSite(): Promise<MessengerSite> {
     clock,
     refreshed,
     async makeKey(kind = 'messenger', workspaceId = 'abc123') {
-      const { key, hash, prefix } = newApiKey(kind, workspaceId);
-      const keyId = randomUUID();
-      await insertApiKey(database, {
-        workspaceId,
-        keyId,
-        hash,
-        kind,
-        name: 'Test',
-        prefix,
-        createdBy: ADMIN,
-      });
-      return { key, keyId };
+      const { key, stored } = newApiKey(kind, workspaceId);
+      await insertApiKey(database, { ...stored, name: 'Test', createdBy: ADMIN });
+      return { key, keyId: stored.keyId };
     },
     post(path, key, body) {
       const request = supertest(server).post(path);

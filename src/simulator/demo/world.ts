@@ -1,4 +1,4 @@
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import type { Database } from '../../database/sql.ts';
 import { insertApiKey, newApiKey, setMessengerSecret } from '../../messenger/api-keys.ts';
 import { connectProject } from '../../workspaces/projects.ts';
@@ -97,16 +97,9 @@ export async function connectMessenger(
   const secret = randomBytes(32).toString('hex');
   const encrypted = secrets.encrypt(secret, secretLocation.messengerSecret(workspaceId));
   await setMessengerSecret(database, workspaceId, encrypted);
-  const { key, hash, prefix } = newApiKey('messenger', workspaceId);
-  await insertApiKey(database, {
-    workspaceId,
-    keyId: randomUUID(),
-    hash,
-    kind: 'messenger',
-    name: 'Sample backend',
-    prefix,
-    createdBy: { id: '1001', name: 'Alex Agent', email: 'alex@example.com' },
-  });
+  const { key, stored } = newApiKey('messenger', workspaceId);
+  const createdBy = { id: '1001', name: 'Alex Agent', email: 'alex@example.com' };
+  await insertApiKey(database, { ...stored, name: 'Sample backend', createdBy });
   return key;
 }
 
