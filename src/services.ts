@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
-import { createImportMetrics, type ImportMetrics } from './backfill/metrics.ts';
+import { createImportMetrics } from './backfill/metrics.ts';
 import type { Config } from './config.ts';
 import { type Connected, connectDatabase } from './database/connection.ts';
 import { addDatabaseMetrics, createDatabaseGauges } from './database/metrics.ts';
@@ -11,38 +11,24 @@ import { createCanvasCache } from './inbox-card/canvas-cache.ts';
 import { createCardReader } from './inbox-card/card-repository.ts';
 import type { CardServices } from './inbox-card/context.ts';
 import { createBackgroundRefresh } from './inbox-card/refresh.ts';
-import { createJournal, type Journal, notifyProcessors } from './ingestion/journal.ts';
+import { createJournal, notifyProcessors } from './ingestion/journal.ts';
 import { addJournalMetrics, createReceiverMetrics } from './ingestion/metrics.ts';
-import { createProcessor, type Processor } from './ingestion/processor.ts';
-import { type JobQueue, openJobs } from './jobs/jobs.ts';
+import { createProcessor } from './ingestion/processor.ts';
+import { openJobs } from './jobs/jobs.ts';
 import { addJobMetrics } from './jobs/metrics.ts';
 import { createCatalogCache } from './revenuecat/catalog-names.ts';
 import { type AppContext, createAppContext } from './workspaces/app-context.ts';
 import { addWorkspaceMetrics } from './workspaces/metrics.ts';
 import { deriveKey, loadEncryptionKeys } from './workspaces/secrets.ts';
-import { createSessions, type Sessions } from './workspaces/sessions.ts';
+import { createSessions } from './workspaces/sessions.ts';
 
 /** Calls of a card: the response must come while the agent looks, ms. */
 const CARD_CALL_TIMEOUT_MS = 2_500;
 
-/** Everything that routers and jobs need, built once for a process. */
-export interface Services {
-  readonly app: AppContext;
-  readonly connected: Connected;
-  readonly jobs: JobQueue;
-  readonly registry: Registry;
-  readonly journal: Journal;
-  readonly processor: Processor;
-  readonly onReceived: ReturnType<typeof createReceiverMetrics>;
-  readonly worker: DeliveryWorker;
-  readonly importMetrics: ImportMetrics;
-  readonly card: CardServices;
-  readonly sessions: Sessions;
-  /** Aborted first when the process stops. */
-  readonly stopping: AbortController;
-}
+export type Services = Awaited<ReturnType<typeof createServices>>;
 
-export async function createServices(config: Config, logger: Logger): Promise<Services> {
+/** Builds everything that routers and jobs need, once for a process. */
+export async function createServices(config: Config, logger: Logger) {
   const keys = await loadEncryptionKeys(config);
   const connected = await connectDatabase(config, logger, { readReplica: true, keepEmbedded: true });
   const { database, sessionUrl: databaseUrl } = connected;
@@ -81,6 +67,7 @@ export async function createServices(config: Config, logger: Logger): Promise<Se
     onReceived: createReceiverMetrics(registry, journal.uncommitted),
     worker,
     card: createCardServices(app, keys),
+    /** Aborted first when the process stops. */
     stopping: new AbortController(),
     sessions: createSessions(app, deriveKey(keys, 'sessions')),
   };

@@ -2,21 +2,13 @@ import type { RequestHandler, Response } from 'express';
 import { RateLimiterMemory, type RateLimiterRes } from 'rate-limiter-flexible';
 import { AppError } from '../errors.ts';
 
-/** Limits requests by a key, such as an address or an API key. */
-export interface RateLimit {
-  /** Counts a request. Throws AppError 429 `rate_limited` with `Retry-After` when it is one too many. */
-  consume(key: string, res: Response): Promise<void>;
-  /** Throws likewise when `consume` would, without counting: for work that comes before the count. */
-  check(key: string, res: Response): Promise<void>;
-}
-
 /**
- * At most `requests` in each window of `seconds`. Every process counts separately, which is enough against a
- * script that runs wild or a leaked key.
+ * Limits requests by a key, such as an address or an API key: at most `requests` in each window of `seconds`. Every
+ * process counts separately, which is enough against a script that runs wild or a leaked key.
  *
  * @param options.message what is exceeded; the wait is appended
  */
-export function createRateLimit(options: { requests: number; seconds: number; message: string }): RateLimit {
+export function createRateLimit(options: { requests: number; seconds: number; message: string }) {
   const { requests, seconds, message } = options;
   const limiter = new RateLimiterMemory({ points: requests, duration: seconds });
 
@@ -27,11 +19,13 @@ export function createRateLimit(options: { requests: number; seconds: number; me
   }
 
   return {
-    async consume(key, res) {
+    /** Counts a request. Throws AppError 429 `rate_limited` with `Retry-After` when it is one too many. */
+    async consume(key: string, res: Response): Promise<void> {
       const state = await limiter.penalty(key);
       if (state.consumedPoints > requests) refuse(res, state);
     },
-    async check(key, res) {
+    /** Throws likewise when `consume` would, without counting: for work that comes before the count. */
+    async check(key: string, res: Response): Promise<void> {
       const state = await limiter.get(key);
       if (state !== null && state.consumedPoints >= requests) refuse(res, state);
     },

@@ -16,24 +16,7 @@ export type MessageValues = Readonly<Record<string, string | number | null>>;
  * Everything that turns data into text of one language and time zone. Dates are as Intercom's reviewers want them: never
  * relative, in the workspace's time zone (a request names no teammate's). Source: Intercom, "Inbox best practices".
  */
-export interface Messages {
-  readonly language: Language;
-  /** BCP 47. */
-  readonly locale: string;
-  /** Formats an ICU message of `locales/`. Throws when a placeholder has no value. */
-  t(key: MessageKey, values?: MessageValues): string;
-  /** Whether there is a message of this name, for keys that are made from platform codes. */
-  has(key: string): key is MessageKey;
-  /** `Jan 8, 2019`. */
-  date(atMs: number): string;
-  /** `Jan 8, 2019 at 1:05PM`. */
-  dateTime(atMs: number): string;
-  /** `$9.99`, `¥500`. */
-  money(money: Money): string;
-  number(value: number): string;
-  /** `A, B and C` as the language joins them. */
-  list(parts: readonly string[]): string;
-}
+export type Messages = Readonly<ReturnType<typeof createMessages>>;
 
 const require = createRequire(import.meta.url);
 const cache = new Map<string, Messages>();
@@ -49,11 +32,12 @@ export function messagesFor(language: Language, timeZone = 'UTC'): Messages {
   return messages;
 }
 
-function createMessages(language: Language, timeZone: string): Messages {
+function createMessages(language: Language, timeZone: string) {
   const catalog = require(`../../locales/${language}.json`) as Catalog;
   const locale = LOCALES[language];
   const formats = new Map<string, IntlMessageFormat>();
-  const t: Messages['t'] = (key, values = {}) => {
+  /** Formats an ICU message of `locales/`. Throws when a placeholder has no value. */
+  const t = (key: MessageKey, values: MessageValues = {}): string => {
     let format = formats.get(key);
     if (!format) {
       const message = catalog[key];
@@ -71,14 +55,20 @@ function createMessages(language: Language, timeZone: string): Messages {
   const { date, time } = createDateFormats(locale, timeZone);
   return {
     language,
+    /** BCP 47. */
     locale,
     t,
-    has: (key): key is MessageKey => Object.hasOwn(catalog, key),
+    /** Whether there is a message of this name, for keys that are made from platform codes. */
+    has: (key: string): key is MessageKey => Object.hasOwn(catalog, key),
+    /** `Jan 8, 2019`. */
     date,
-    dateTime: (atMs) => t('date.atTime', { date: date(atMs), time: time(atMs) }),
+    /** `Jan 8, 2019 at 1:05PM`. */
+    dateTime: (atMs: number): string => t('date.atTime', { date: date(atMs), time: time(atMs) }),
+    /** `$9.99`, `¥500`. */
     money: createMoneyFormat(locale),
-    number: (value) => numbers.format(value),
-    list: (parts) => lists.format(parts),
+    number: (value: number): string => numbers.format(value),
+    /** `A, B and C` as the language joins them. */
+    list: (parts: readonly string[]): string => lists.format(parts),
   };
 }
 
@@ -118,9 +108,9 @@ function isKnownZone(timeZone: string): boolean {
 }
 
 /** An unknown currency is written after the number. */
-function createMoneyFormat(locale: string): Messages['money'] {
+function createMoneyFormat(locale: string) {
   const formats = new Map<string, Intl.NumberFormat | null>();
-  return ({ amountMinor, currency }) => {
+  return ({ amountMinor, currency }: Money): string => {
     const amount = amountMinor / 10 ** currencyDigits(currency);
     let format = formats.get(currency);
     if (format === undefined) {

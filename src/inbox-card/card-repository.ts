@@ -87,20 +87,13 @@ interface CardRow extends StoredWorkspace {
   candidates: (Candidate & { nr: number })[] | null;
 }
 
-/**
- * Reads what cards show. Cards of a workspace that are opened while others are being read share the next statement.
- */
-export interface CardReader {
-  /** `null`: unknown workspace. */
-  read(workspaceId: string, query: CardQuery): Promise<CardRecord | null>;
-  /** `null`: none is stored. */
-  summary(workspaceId: string, subscriberId: string): Promise<StoredSummary | null>;
-}
+export type CardReader = ReturnType<typeof createCardReader>;
 
 /** Cards of one statement: beyond this it takes longer without answering more of them a second. */
 const BATCHES = { most: 32 };
 
-export function createCardReader(sql: Sql): CardReader {
+/** Reads what cards show. Cards of a workspace that are opened while others are being read share the next statement. */
+export function createCardReader(sql: Sql) {
   const cards = keyed((workspaceId: string) =>
     createBatcher<CardQuery, CardRecord | null>(async (queries) => {
       const records = await readCards(sql, workspaceId, queries);
@@ -114,8 +107,10 @@ export function createCardReader(sql: Sql): CardReader {
     }, BATCHES),
   );
   return {
-    read: (workspaceId, query) => cards(workspaceId)(query),
-    summary: (workspaceId, subscriberId) => summaries(workspaceId)(subscriberId),
+    /** `null`: unknown workspace. */
+    read: (workspaceId: string, query: CardQuery) => cards(workspaceId)(query),
+    /** `null`: none is stored. */
+    summary: (workspaceId: string, subscriberId: string) => summaries(workspaceId)(subscriberId),
   };
 }
 

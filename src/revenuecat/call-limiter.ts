@@ -21,11 +21,6 @@ export interface CallGate {
   pause(domain: CallDomain, forMs: number): Promise<void>;
 }
 
-export interface CallLimiter {
-  /** @param signal ends the waiting, when the process stops */
-  gate(project: Omit<Budget, 'domain'>, priority: CallPriority, signal?: AbortSignal): CallGate;
-}
-
 const PRIORITIES: Readonly<Record<CallPriority, { keepShare: number; maxWaitMs: number }>> = {
   interactive: { keepShare: 0, maxWaitMs: 2_000 },
   background: { keepShare: 0.25, maxWaitMs: 20_000 },
@@ -50,7 +45,7 @@ interface Waiting {
  * shares for priorities nor a way to correct a bucket by a response's headers.
  */
 // biome-ignore lint/complexity/noExcessiveLinesPerFunction: short functions over the state that they share
-export function createCallLimiter(options: { database: Database; now?: () => number }): CallLimiter {
+export function createCallLimiter(options: { database: Database; now?: () => number }) {
   const { database } = options;
   const now = options.now ?? Date.now;
   const queues = new Map<string, Waiting[]>();
@@ -112,7 +107,8 @@ export function createCallLimiter(options: { database: Database; now?: () => num
   }
 
   return {
-    gate(project, priority, signal) {
+    /** @param signal ends the waiting, when the process stops */
+    gate(project: Omit<Budget, 'domain'>, priority: CallPriority, signal?: AbortSignal): CallGate {
       return {
         enter(domain) {
           const budget = { ...project, domain };

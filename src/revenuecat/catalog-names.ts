@@ -34,12 +34,9 @@ export function displayNames(catalog: readonly CatalogEntry[]): Names {
   };
 }
 
-export interface CatalogCache {
-  /** The same object as long as no name has changed. */
-  names(sql: Sql, workspaceId: string, projectId: string): Promise<Names>;
-  /** To be called when the names may just have been read from RevenueCat. */
-  invalidate(workspaceId: string, projectId: string): void;
-}
+export type CatalogCache = ReturnType<typeof createCatalogCache>;
+
+type ProjectKey = readonly [workspaceId: string, projectId: string];
 
 interface Read {
   readonly names: Names;
@@ -48,8 +45,8 @@ interface Read {
 }
 
 /** A project's display names, read once a minute by each process. */
-export function createCatalogCache(now: () => number): CatalogCache {
-  const cache = new LRUCache<string, Read, { sql: Sql; project: readonly [string, string] }>({
+export function createCatalogCache(now: () => number) {
+  const cache = new LRUCache<string, Read, { sql: Sql; project: ProjectKey }>({
     max: MAX_PROJECTS,
     ttl: MAX_AGE_MS,
     ttlResolution: 0,
@@ -63,11 +60,12 @@ export function createCatalogCache(now: () => number): CatalogCache {
       return before?.text === text ? before : { names: displayNames(catalog), text };
     },
   });
-  const keyOf = (...project: readonly [string, string]): string => JSON.stringify(project);
   return {
-    async names(sql, ...project) {
-      return (await cache.forceFetch(keyOf(...project), { context: { sql, project } })).names;
+    /** The same object as long as no name has changed. */
+    async names(sql: Sql, ...project: ProjectKey): Promise<Names> {
+      return (await cache.forceFetch(JSON.stringify(project), { context: { sql, project } })).names;
     },
-    invalidate: (...project) => void cache.delete(keyOf(...project)),
+    /** To be called when the names may just have been read from RevenueCat. */
+    invalidate: (...project: ProjectKey): void => void cache.delete(JSON.stringify(project)),
   };
 }
