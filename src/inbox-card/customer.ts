@@ -12,8 +12,8 @@ import { deriveState } from '../subscription/state.ts';
 import { isUsable, type SubscriberSummary } from '../subscription/summary.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
 import type { Candidate, CardQuery } from './card-repository.ts';
-import type { CardContext, Customer, FormState } from './context.ts';
-import type { CardRequest } from './request.ts';
+import type { CardContext, Customer } from './context.ts';
+import type { CardRequest, FormState } from './request.ts';
 
 /** Which customer a card is about. */
 export type Match =

@@ -12,14 +12,9 @@ import {
 } from '../intercom/canvas.ts';
 import type { TimelineEntry } from '../subscribers/store.ts';
 import { EVENT_KINDS, type EventKind, TIMELINE_ONLY_KINDS } from '../subscription/kinds.ts';
-import {
-  type CardContext,
-  type CustomerContext,
-  ENVIRONMENT_FILTERS,
-  type FormState,
-  TIMELINE_FILTERS,
-} from './context.ts';
+import type { CardContext, CustomerContext } from './context.ts';
 import { pictureComponents } from './picture.ts';
+import { ENVIRONMENT_FILTERS, type FormState, TIMELINE_FILTERS } from './request.ts';
 import { type Direction, PAGE_SIZE, readTimelinePage } from './timeline-repository.ts';
 
 type Filter = NonNullable<FormState['filter']>;

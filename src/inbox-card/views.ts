@@ -14,7 +14,6 @@ import {
   createCardContext,
   firstCanvas,
   message,
-  verifyFormState,
   withFormState,
 } from './context.ts';
 import { cardQuery, loadCustomer, type Match, matchContact } from './customer.ts';
@@ -40,7 +39,7 @@ import {
 } from './matching.ts';
 import { overview } from './overview.ts';
 import { refreshCustomer, refreshIfStale } from './refresh.ts';
-import type { CardRequest } from './request.ts';
+import { type CardRequest, verifyFormState } from './request.ts';
 import { filteredTimeline, nextTimelinePage, timeline } from './timeline.ts';
 
 export type CardAnswer = SharingCanvas | CachedCanvas;
