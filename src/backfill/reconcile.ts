@@ -112,7 +112,7 @@ async function check(
   subscriberId: string,
 ): Promise<string[] | null> {
   const before = await readKnown(context, { workspaceId, subscriberId, hasEvents: true });
-  const outcome = await refreshSubscriber(context, workspaceId, subscriberId, 'bulk');
+  const outcome = await refreshSubscriber(context, { workspaceId, subscriberId }, 'bulk');
   // From now on no subscriber of this project is listed.
   if (outcome === 'key_rejected') return [];
   if (outcome !== 'refreshed') {

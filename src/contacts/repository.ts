@@ -142,28 +142,32 @@ export function unassignByOldEmail(sql: Sql, workspaceId: string, contact: Conta
  * merged contact may have replaced what we wrote.
  *
  * @param sql an open transaction
- * @param merge.from `null`: Intercom did not say; the next call for it is then answered 410 with the way
+ * @param from `null`: Intercom did not say; the next call for it is then answered 410 with the way
  */
 export async function followMerge(
   sql: Sql,
   workspaceId: string,
-  merge: { from: string | null; into: string },
+  { from, into }: { from: string | null; into: string },
 ): Promise<void> {
-  if (merge.from !== null) {
-    await moveLinks(sql, workspaceId, merge.from, merge.into);
-    await unassignContact(sql, workspaceId, merge.from);
+  if (from !== null) {
+    await moveLinks(sql, workspaceId, { from, into });
+    await unassignContact(sql, workspaceId, from);
   }
   await wake(sql, workspaceId, {
     text: `update subscribers s
         set due_at = now(), version = s.version + 1, attributes_written = null
       where s.workspace_id = $1 and s.contact_id = $2
      returning 1`,
-    values: [merge.into],
+    values: [into],
     name: 'rewrite-attributes',
   });
 }
 
-async function moveLinks(sql: Sql, workspaceId: string, from: string, to: string): Promise<void> {
+async function moveLinks(
+  sql: Sql,
+  workspaceId: string,
+  { from, into }: { from: string; into: string },
+): Promise<void> {
   const rows = await sql.query<{ project_id: string }>(
     `select project_id from contact_links where workspace_id = $1 and contact_id = $2
       order by project_id for update`,
@@ -177,7 +181,7 @@ async function moveLinks(sql: Sql, workspaceId: string, from: string, to: string
      select workspace_id, $3, project_id, subscriber_id, made_by, made_at from contact_links
       where workspace_id = $1 and contact_id = $2 and project_id = any($4)
      on conflict do nothing`,
-    [workspaceId, from, to, projectIds],
+    [workspaceId, from, into, projectIds],
   );
   await sql.query(
     `delete from contact_links where workspace_id = $1 and contact_id = $2 and project_id = any($3)`,

@@ -65,7 +65,7 @@ export function intercomWebhookRouter(options: { database: Database; clientSecre
     if (item && ACCEPTED_TOPICS.has(topic)) {
       await options.database.transaction(async (sql) => {
         if (id && !(await isNew(sql, workspaceId, id))) return;
-        await applyTopic(sql, workspaceId, topic, item);
+        await applyTopic(sql, workspaceId, { topic, item });
       });
     }
     res.json({ status: 'ok' });
@@ -98,8 +98,7 @@ async function isNew(sql: Sql, workspaceId: string, notificationId: string): Pro
 async function applyTopic(
   sql: Sql,
   workspaceId: string,
-  topic: string,
-  item: z.infer<typeof itemSchema>,
+  { topic, item }: { topic: string; item: z.infer<typeof itemSchema> },
 ): Promise<void> {
   switch (topic) {
     case 'contact.deleted':

@@ -56,7 +56,7 @@ export async function refreshCustomer(
   const { services, request, customer, formState } = context;
   const { subscriberId } = customer.subscriber;
   const { workspaceId } = request;
-  const refreshing = refreshSubscriber(services, workspaceId, subscriberId, 'interactive').catch(
+  const refreshing = refreshSubscriber(services, { workspaceId, subscriberId }, 'interactive').catch(
     (error: unknown) => {
       if (error instanceof AppError) return 'unavailable' as const;
       throw error;

@@ -18,13 +18,13 @@ export function subscriberJobs(context: AppContext): JobDefinitions {
     'subscriber.refresh': {
       workers: 'bulk',
       retryLimit: 5,
-      async run({ workspaceId, subscriberId }) {
+      async run(subscriber) {
         try {
-          await refreshSubscriber(context, workspaceId, subscriberId);
+          await refreshSubscriber(context, subscriber);
         } catch (error) {
           if (!(error instanceof AppError) || error.remedy.kind !== 'wait_until') throw error;
           const afterSeconds = secondsUntil(error.remedy.atMs, context.now());
-          await context.jobs.send('subscriber.refresh', { workspaceId, subscriberId }, { afterSeconds });
+          await context.jobs.send('subscriber.refresh', subscriber, { afterSeconds });
         }
       },
     },

@@ -23,8 +23,7 @@ const CALL_TIMEOUT_MS = 10_000;
  */
 export async function refreshSubscriber(
   context: AppContext,
-  workspaceId: string,
-  subscriberId: string,
+  { workspaceId, subscriberId }: { readonly workspaceId: string; readonly subscriberId: string },
   priority: CallPriority = 'background',
 ): Promise<RefreshOutcome> {
   const subscriber = await readSubscriber(context.database, workspaceId, subscriberId);

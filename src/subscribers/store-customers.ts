@@ -50,16 +50,14 @@ export async function storeCustomers(
     if (group && (newest.get(group)?.snapshot.takenAtMs ?? -1) < reading.snapshot.takenAtMs)
       newest.set(group, reading);
   }
-  const entries = [...newest].map(([group, reading]) => ({ group, reading }));
-  const hadEvents = await lockSubscribers(sql, project, entries);
+  const hadEvents = await lockSubscribers(sql, project, [...newest.keys()]);
+  const entries = [...newest].map(([group, reading]): Entry => {
+    return { group, reading, hadEvents: hadEvents.get(group.subscriberId) ?? false };
+  });
   const created = entries.filter(({ group }) => group.isNew);
   await createSubscribers(sql, project, created);
-  const updated = await updateSubscribers(
-    sql,
-    project,
-    entries.filter(({ group }) => !group.isNew),
-    hadEvents,
-  );
+  const known = entries.filter(({ group }) => !group.isNew);
+  const updated = await updateSubscribers(sql, project, known);
   if (created.some(({ reading }) => hasPurchases(reading.snapshot)) || [...updated.values()].includes(true))
     await notifyDelivery(sql, project.workspaceId);
   return readings.map((_, index) => {
@@ -95,6 +93,8 @@ async function dropErased(
 interface Entry {
   readonly group: IdentityGroup;
   readonly reading: CustomerReading;
+  /** Before this reading. */
+  readonly hadEvents: boolean;
 }
 
 function hasPurchases(snapshot: Snapshot): boolean {
@@ -120,14 +120,14 @@ function toJson(snapshot: Snapshot): string {
 async function lockSubscribers(
   sql: Sql,
   { workspaceId }: ProjectKey,
-  entries: readonly Entry[],
+  groups: readonly IdentityGroup[],
 ): Promise<Map<string, boolean>> {
   const rows = await sql.query<{ subscriber_id: string; had_events: boolean }>(
     `select subscriber_id, first_event_at_ms is not null as had_events from subscribers
       where workspace_id = $1 and subscriber_id = any($2::uuid[])
       order by subscriber_id
         for no key update`,
-    [workspaceId, entries.map(({ group }) => group.subscriberId)],
+    [workspaceId, groups.map(({ subscriberId }) => subscriberId)],
     'lock-subscribers',
   );
   return new Map(rows.map((row) => [row.subscriber_id, row.had_events]));
@@ -162,7 +162,6 @@ async function updateSubscribers(
   sql: Sql,
   { workspaceId }: ProjectKey,
   entries: readonly Entry[],
-  hadEvents: ReadonlyMap<string, boolean>,
 ): Promise<Map<string, boolean>> {
   if (entries.length === 0) return new Map();
   const rows = await sql.query<{ subscriber_id: string; is_due: boolean }>(
@@ -191,7 +190,7 @@ async function updateSubscribers(
     [
       workspaceId,
       ...columnsOf(entries),
-      entries.map(({ group }) => hadEvents.get(group.subscriberId) ?? false),
+      entries.map(({ hadEvents }) => hadEvents),
       entries.map(({ group }) => group.newIds.length > 0),
     ],
     'update-customers',

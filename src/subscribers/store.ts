@@ -188,7 +188,7 @@ export async function readHistories(
   const owned = await readStoredEvents(sql, workspaceId, subscriberIds);
   const histories = new Map<string, History>();
   for (const [subscriberId, own] of owned) {
-    const stored = await readTransferSources(sql, workspaceId, subscriberId, own);
+    const stored = await readTransferSources(sql, workspaceId, { subscriberId, own });
     histories.set(subscriberId, historyOf(subscriberId, stored));
   }
   return histories;
@@ -213,8 +213,7 @@ export function ownSource(subscriberId: string): HistorySource {
 async function readTransferSources(
   sql: Sql,
   workspaceId: string,
-  subscriberId: string,
-  own: readonly TimelineEntry[],
+  { subscriberId, own }: { subscriberId: string; own: readonly TimelineEntry[] },
 ): Promise<Map<string, readonly TimelineEntry[]>> {
   const stored = new Map<string, readonly TimelineEntry[]>([[subscriberId, own]]);
   let unread = own;

@@ -27,7 +27,8 @@ import type {
 } from './types.ts';
 
 /**
- * What a history adds up to at one time.
+ * What a history adds up to at one time, in one pass: the events in order, without those that moved to another customer,
+ * are applied to the subscriptions that they belong to, and the subscriptions are summarized.
  *
  * Pure: the same events in any order and any number of repetitions give the same state. A snapshot overrules
  * everything until it was taken; later events apply on top of it. Time alone ends access.
@@ -48,7 +49,7 @@ export function deriveState(
   for (const event of held) if (knownSinceMs(event) <= takenAtMs) foldEvent(fold, event);
   if (snapshot) applySnapshot(fold, snapshotWithoutMoved(snapshot, ordered));
   for (const event of held) if (knownSinceMs(event) > takenAtMs) foldEvent(fold, event);
-  return summarizeFold(fold, ordered, snapshot, nowMs);
+  return summarizeFold(fold, { ordered, snapshot, nowMs });
 }
 
 function changesState(event: LifecycleEvent): boolean {
@@ -62,9 +63,11 @@ function knownSinceMs({ atMs, receivedByTransferAtMs }: LifecycleEvent): number 
 
 function summarizeFold(
   fold: HistoryFold,
-  ordered: readonly LifecycleEvent[],
-  snapshot: Snapshot | null,
-  nowMs: number,
+  {
+    ordered,
+    snapshot,
+    nowMs,
+  }: { ordered: readonly LifecycleEvent[]; snapshot: Snapshot | null; nowMs: number },
 ): SubscriberState {
   const subscriptions: SubscriptionState[] = [];
   const grants: SubscriptionState[] = [];
