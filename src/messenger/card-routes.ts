@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { badRequest } from '../errors.ts';
 import { languageOf } from '../i18n/languages.ts';
 import { messagesFor } from '../i18n/messages.ts';
-import { type Component, drawInTime, linkButton, text } from '../intercom/canvas.ts';
+import { drawInTime, linkButton, type Part, text } from '../intercom/canvas.ts';
 import { idField, optionalId, optionalText } from '../intercom/request-fields.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { readInstalled, type Workspace } from '../workspaces/store.ts';
@@ -44,7 +44,7 @@ export function messengerCardRouter(context: AppContext): Router {
   const { readDatabase, now, logger } = context;
   const { publicUrl } = context.config;
 
-  async function render(request: CardRequest): Promise<readonly Component[]> {
+  async function render(request: CardRequest): Promise<Part[]> {
     const { workspaceId, viewer, componentId, messages } = request;
     const workspace = await readInstalled(readDatabase, workspaceId);
     if (!workspace) return notInstalled(publicUrl);
@@ -58,7 +58,7 @@ export function messengerCardRouter(context: AppContext): Router {
     return page ? cardHistory(view, messages, Number(page[1] ?? 0)) : cardHome(view, messages);
   }
 
-  async function renderInTime(req: Request, request: CardRequest): Promise<readonly Component[]> {
+  async function renderInTime(req: Request, request: CardRequest): Promise<Part[]> {
     const { messages, workspaceId, componentId: component } = request;
     return drawInTime(render(request), req, {
       name: 'customer card',
@@ -133,7 +133,7 @@ function isTrusted({ identityVerification, settings }: Workspace): boolean {
   return identityVerification === true || settings.messenger.unverifiedAccepted !== null;
 }
 
-function notInstalled(publicUrl: string): readonly Component[] {
+function notInstalled(publicUrl: string): Part[] {
   return [
     text('Subscription Timeline is not installed in this workspace.', 'muted'),
     linkButton('install', 'How to install', `${publicUrl}/install`),

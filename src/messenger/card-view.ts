@@ -5,17 +5,18 @@ import {
   type Component,
   canvas,
   escapeMarkdown,
+  type InboxCanvas,
   item,
   linkButton,
   list,
+  type Part,
   text,
 } from '../intercom/canvas.ts';
 import type { CustomerView, HistoryLine, Holding } from './customer-view.ts';
 
 /** A customer's card: its content, or the address that Intercom requests the content from at each view. */
-export type MessengerCanvas =
-  | { readonly content: { readonly components: readonly Component[] } }
-  | { readonly content_url: string };
+type MessengerCanvas = Content | { readonly content_url: string };
+type Content = Pick<InboxCanvas, 'content'>;
 
 /** The whole card takes at most half of the Messenger's height. Source: Intercom, "Messenger best practices". */
 const MAX_HOLDINGS = 2;
@@ -29,15 +30,17 @@ export function liveCanvas(publicUrl: string): MessengerCanvas {
   return { content_url: `${publicUrl}/canvas/messenger/live` };
 }
 
-export function cardHome(view: CustomerView, messages: Messages): readonly Component[] {
+export function cardHome(view: CustomerView, messages: Messages): Part[] {
   const shown = view.holdings.slice(0, MAX_HOLDINGS);
-  const components = shown.flatMap(holdingComponents);
-  if (shown.length === 0) components.push(text(view.summary, 'muted'));
   const links = new Map(shown.flatMap(({ manage }) => (manage ? [[manage.url, manage.label] as const] : [])));
-  for (const [index, [url, label]] of [...links].entries())
-    components.push(linkButton(index === 0 ? 'manage' : `manage:${index}`, label, url));
-  if (view.history.length > 0) components.push(list([item('history', messages.t('messenger.history'))]));
-  return components;
+  return [
+    shown.map(holdingComponents),
+    shown.length === 0 && text(view.summary, 'muted'),
+    [...links].map(([url, label], index) =>
+      linkButton(index === 0 ? 'manage' : `manage:${index}`, label, url),
+    ),
+    view.history.length > 0 && list([item('history', messages.t('messenger.history'))]),
+  ];
 }
 
 function holdingComponents(holding: Holding): Component[] {
@@ -48,18 +51,16 @@ function holdingComponents(holding: Holding): Component[] {
 }
 
 /** @param from index of the first event shown, newest first */
-export function cardHistory(view: CustomerView, messages: Messages, from: number): readonly Component[] {
+export function cardHistory(view: CustomerView, messages: Messages, from: number): Part[] {
   const lines = view.history.slice(from, from + EVENTS_PER_PAGE);
   const back = backLink(messages.t('messenger.restart'));
-  if (lines.length === 0) return [text(messages.t('messenger.noHistory'), 'muted'), ...back];
+  if (lines.length === 0) return [text(messages.t('messenger.noHistory'), 'muted'), back];
   const next = from + EVENTS_PER_PAGE;
   return [
     text(messages.t('messenger.history'), 'header', true),
     list(lines.map((line, index) => historyItem(line, from + index))),
-    ...(view.history.length > next
-      ? [button(`history:${next}`, messages.t('messenger.older'), 'secondary')]
-      : []),
-    ...back,
+    view.history.length > next && button(`history:${next}`, messages.t('messenger.older'), 'secondary'),
+    back,
   ];
 }
 
@@ -69,12 +70,10 @@ function historyItem(line: HistoryLine, index: number) {
 }
 
 /** A card that has nothing to show, with the reason and a button to try again. */
-export function plainCard(sentence: string, messages: Messages): readonly Component[] {
+export function plainCard(sentence: string, messages: Messages): Part[] {
   return [text(sentence, 'muted'), button('home', messages.t('messenger.refresh'), 'link')];
 }
 
-export function contentOf(components: readonly Component[]): {
-  content: { components: readonly Component[] };
-} {
-  return { content: canvas(components).content };
+export function contentOf(parts: readonly Part[]): Content {
+  return { content: canvas(parts).content };
 }

@@ -10,14 +10,13 @@ import {
   type SubscriptionDescription,
 } from './describe-subscription.ts';
 import { periodOf } from './money.ts';
-import type { Money, SubscriberState, SubscriptionState, SubscriptionStatus } from './types.ts';
+import type { Money, SubscriberState, SubscriptionState } from './types.ts';
 
 /**
  * What a customer has, had and will be charged, as data. The inbox card, the Messenger, the support page, Fin and
  * the contact's attributes all read it, so they cannot disagree.
  */
 export interface CustomerDescription {
-  readonly status: SubscriptionStatus | null;
   /** Answers what most tickets ask: are they charged, how much, when, what went wrong. */
   readonly statements: readonly Statement[];
   /** What the table under the sentence shows: one with details, or several in a line each. */
@@ -48,7 +47,6 @@ export function describeCustomer(state: SubscriberState, context: DescriptionCon
   const shown = running.length > 1 ? running : main ? [main] : [];
   const paid = state.paid.filter((money) => money.amountMinor > 0);
   return {
-    status: state.status,
     statements: [
       ...failedPayments(
         subscriptions.filter((each) => shown.length > 1 || each !== main),

@@ -80,7 +80,7 @@ async function storeWorkspace(
     await saveSettings(database, workspaceId, { access: { admins: null } });
   if (before && Object.keys(before.refusals).length > 0) await retryRefused(database, workspaceId);
   context.logger.info({ workspaceId, region, again: before !== null }, 'installed');
-  await provisionWithin(PROVISION_WAIT_MS, context, workspaceId);
+  await provisionInTime(context, workspaceId);
   await context.jobs.send('workspace.health', { workspaceId });
 }
 
@@ -89,14 +89,14 @@ const PROVISION_WAIT_MS = 2_000;
 /** Covers the case that this process ends before it has finished. */
 const PROVISION_RETRY_S = 60;
 
-async function provisionWithin(waitMs: number, context: AppContext, workspaceId: string) {
+async function provisionInTime(context: AppContext, workspaceId: string): Promise<void> {
   const { jobs, logger } = context;
   const provisioning = provisionWorkspace(context, workspaceId).catch(async (error: unknown) => {
     if (!(error instanceof AppError)) throw error;
     logger.warn({ workspaceId, code: error.code }, 'attributes are provisioned later');
     await jobs.send('workspace.provision', { workspaceId });
   });
-  if ((await withTimeout(provisioning, waitMs, () => 'late')) !== 'late') return;
+  if ((await withTimeout(provisioning, PROVISION_WAIT_MS, () => 'late')) !== 'late') return;
   provisioning.catch((error: unknown) =>
     logger.error({ err: error, workspaceId }, 'could not provision the attributes'),
   );
