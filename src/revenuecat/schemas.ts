@@ -84,17 +84,22 @@ const storeIdentifier = z
   .transform((value) => (value == null ? null : String(value)));
 
 /** What a subscription and a one-time purchase have in common; `product_id` is RevenueCat's own. */
-const item = {
+const boughtSchema = z.object({
   id: z.string(),
   product_id: text,
   store,
   environment,
+  status: z.string(),
   entitlements: entitlementsOf,
-};
+});
 
-export const subscriptionSchema = z
-  .object({
-    ...item,
+function bought(item: z.infer<typeof boughtSchema>) {
+  const { id, product_id: productId, store, environment, status, entitlements } = item;
+  return { id, productId, store, environment, status, entitlements };
+}
+
+export const subscriptionSchema = boughtSchema
+  .extend({
     status: z.string().default('unknown'),
     auto_renewal_status: text,
     gives_access: z.boolean().default(false),
@@ -111,13 +116,8 @@ export const subscriptionSchema = z
     total_revenue_in_usd: revenue,
     ownership: text,
   })
-  .transform(({ id, status, environment, entitlements, ...own }) => ({
-    id,
-    status,
-    environment,
-    entitlements,
-    store: own.store,
-    productId: own.product_id,
+  .transform((own) => ({
+    ...bought(own),
     pendingProductId: own.pending_changes?.product?.id ?? null,
     autoRenewalStatus: own.auto_renewal_status,
     givesAccess: own.gives_access,
@@ -132,21 +132,15 @@ export const subscriptionSchema = z
     isFamilyShare: own.ownership === 'family_shared',
   }));
 
-export const purchaseSchema = z
-  .object({
-    ...item,
+export const purchaseSchema = boughtSchema
+  .extend({
     purchased_at: z.number(),
     status: z.string().default('owned'),
     store_purchase_identifier: storeIdentifier,
     revenue_in_usd: revenue,
   })
-  .transform(({ id, status, environment, entitlements, ...own }) => ({
-    id,
-    status,
-    environment,
-    entitlements,
-    store: own.store,
-    productId: own.product_id,
+  .transform((own) => ({
+    ...bought(own),
     purchasedAtMs: own.purchased_at,
     storePurchaseId: own.store_purchase_identifier,
     revenueUsdCents: own.revenue_in_usd,
