@@ -26,7 +26,7 @@ import {
   scheduleConfirm,
 } from './confirmation.ts';
 import { endOf } from './grant-rules.ts';
-import { findByKey, readAction, readAgain, storeAction } from './repository.ts';
+import { findByKey, findNewestId, readAction, readAgain, storeAction } from './repository.ts';
 import type { Grant } from './types.ts';
 
 /** Customers that a worker claims together, and how many of them it works on at the same time. */
@@ -152,6 +152,7 @@ async function grantOnce(context: AppContext, { bulk, project, customer }: Task)
   const found = await findByAppUserIds(database, workspaceId, [appUserId]);
   const subscriberId = found.find((each) => each.projectId === projectId)?.subscriberId;
   if (subscriberId === undefined) return 'not_imported';
+  const newestId = await findNewestId(database, { workspaceId, subscriberId, target });
   const access = await ifKnown(readAccess(client, project.revenueCatProjectId, { appUserId }));
   if (!access) return 'unknown_customer';
   const ends = access.endsOf({ id: target, lookupKey });
@@ -159,10 +160,10 @@ async function grantOnce(context: AppContext, { bulk, project, customer }: Task)
   if (findNoEffect(ends, requestedEndMs)) return 'no_effect';
   const key = { workspaceId, actionId: randomUUID() };
   await scheduleConfirm(context, key);
-  const stored = await storeAction(database, {
+  const action = {
     ...key,
-    kind: 'grant',
-    state: 'requested',
+    kind: 'grant' as const,
+    state: 'requested' as const,
     projectId,
     subscriberId,
     appUserId,
@@ -178,8 +179,9 @@ async function grantOnce(context: AppContext, { bulk, project, customer }: Task)
     admin: bulk.admin,
     conversationId: null,
     contactId: null,
-  });
-  if (stored.kind === 'unconfirmed' || stored.kind === 'monthly_limit') return 'unconfirmed';
+  };
+  const stored = await storeAction(database, action, { newestId });
+  if (!('action' in stored)) return 'unconfirmed';
   return (await callAndConfirm(context, project, stored.action as Grant)).action;
 }
 

@@ -72,25 +72,29 @@ export type Stored =
   | { readonly kind: 'known'; readonly action: Action }
   | { readonly kind: 'monthly_limit' }
   /** The result of another action on the same target is still unknown. */
-  | { readonly kind: 'unconfirmed' };
+  | { readonly kind: 'unconfirmed' }
+  /** Another action on the same target was stored since this one was checked. */
+  | { readonly kind: 'outdated' };
 
 /**
  * Stores an action before RevenueCat is called, so that a second confirm finds it. Locks the teammate's row and then
  * the subscriber's: concurrent confirms see each other's actions, so neither the monthly limit nor "one unconfirmed
  * action at a time" can be exceeded.
  *
- * @param action.onStored runs in the same transaction when the action is new
+ * @param options.newestId the newest action on the target when this one was checked
+ * @param options.onStored runs in the same transaction when the action is new
  */
 export async function storeAction(
   database: Database,
   action: NewAction & { readonly actionId: string; readonly state: 'requested' | 'awaiting_approval' },
   options: {
     readonly monthlyLimit?: number | null;
+    readonly newestId: string | null;
     onStored?(sql: Transaction, action: Action): Promise<void>;
-  } = {},
+  },
 ): Promise<Stored> {
   const { workspaceId, admin, kind } = action;
-  const { monthlyLimit = null } = options;
+  const { monthlyLimit = null, newestId } = options;
   return database.transaction(async (sql) => {
     await lockAdmin(sql, workspaceId, admin.id);
     const known = await findByKey(sql, workspaceId, action.idempotencyKey);
@@ -101,10 +105,24 @@ export async function storeAction(
     )
       return { kind: 'monthly_limit' };
     if (await lockAndFindUnconfirmed(sql, action)) return { kind: 'unconfirmed' };
+    if ((await findNewestId(sql, action)) !== newestId) return { kind: 'outdated' };
     const stored = await insertAction(sql, action);
     await options.onStored?.(sql, stored);
     return { kind: 'new', action: stored };
   });
+}
+
+/** The newest action on a target. Read before RevenueCat is, it shows later whether another was stored since. */
+export async function findNewestId(
+  sql: Sql,
+  { workspaceId, subscriberId, target }: Pick<Action, 'workspaceId' | 'subscriberId' | 'target'>,
+): Promise<string | null> {
+  const [newest] = await sql.query<{ action_id: string }>(
+    `select action_id from actions where workspace_id = $1 and subscriber_id = $2 and target = $3
+      order by created_at desc, action_id limit 1`,
+    [workspaceId, subscriberId, target],
+  );
+  return newest?.action_id ?? null;
 }
 
 async function lockAdmin(sql: Sql, workspaceId: string, adminId: string): Promise<void> {

@@ -30,7 +30,15 @@ import {
   isReasonRequired,
   policyOf,
 } from './policy.ts';
-import { adoptGrant, findAdopted, findByKey, readAction, readAgain, storeAction } from './repository.ts';
+import {
+  adoptGrant,
+  findAdopted,
+  findByKey,
+  findNewestId,
+  readAction,
+  readAgain,
+  storeAction,
+} from './repository.ts';
 import { kindOf, STORE_RULES, type StoreForm, targetOf } from './store-rules.ts';
 import { type Action, type ActionKind, type Grant, grantEndMs, nameOf, type Refusal } from './types.ts';
 
@@ -75,11 +83,16 @@ export async function confirmReviewed(context: ActionContext, reviewed: Reviewed
 async function confirmOnce(context: ActionContext, reviewed: Reviewed): Promise<ActionResult> {
   const earlier = await findDone(context, reviewed);
   if (earlier) return earlier;
+  const { services, workspace } = context;
+  const { workspaceId } = workspace;
+  const newestId = await findNewestId(services.database, { ...reviewed, workspaceId });
   const refusal = await findRefusal(context, reviewed);
   const checked: ReviewResult | ReviewAgain = refusal
     ? { kind: 'refused', ...refusal }
     : await rulesOf(reviewed).recheck(context, reviewed);
-  if (checked.kind === 'ready') return store(context, checked.reviewed);
+  if (checked.kind === 'ready')
+    // A concurrent action that is done already has changed what was read: it is read again.
+    return (await store(context, checked.reviewed, newestId)) ?? confirmOnce(context, reviewed);
   // A first press of the same button may have used up the month, or have changed what was reviewed.
   return (await findDone(context, reviewed)) ?? checked;
 }
@@ -93,7 +106,12 @@ export async function findDone(
   return action && { kind: 'done', action, isKnown: true };
 }
 
-async function store(context: ActionContext, reviewed: Reviewed): Promise<Done | Obstacle> {
+/** @returns `null`: another action was stored since the check */
+async function store(
+  context: ActionContext,
+  reviewed: Reviewed,
+  newestId: string | null,
+): Promise<Done | Obstacle | null> {
   const { services, workspace, customer } = context;
   const { admin, conversationId, contact } = context.request;
   const { monthlyPerAdmin: monthlyLimit } = policyOf(workspace.settings, reviewed.kind);
@@ -115,7 +133,7 @@ async function store(context: ActionContext, reviewed: Reviewed): Promise<Done |
       conversationId,
       contactId: contact.id || null,
     },
-    { monthlyLimit, ...(isApprovalNeeded ? { onStored: recordApprovalRequest } : {}) },
+    { monthlyLimit, newestId, ...(isApprovalNeeded ? { onStored: recordApprovalRequest } : {}) },
   );
   switch (stored.kind) {
     case 'known':
@@ -124,6 +142,8 @@ async function store(context: ActionContext, reviewed: Reviewed): Promise<Done |
       return { kind: 'refused', code: 'monthly_limit', limit: monthlyLimit ?? 0 };
     case 'unconfirmed':
       return { kind: 'refused', code: 'unconfirmed' };
+    case 'outdated':
+      return null;
     case 'new': {
       const { action } = stored;
       if (!isApprovalNeeded)

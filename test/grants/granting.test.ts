@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { LIFETIME_END_MS } from '../../src/grants/durations.ts';
+import { readAction, storeAction } from '../../src/grants/repository.ts';
 import { clip, type Option } from '../../src/intercom/canvas.ts';
 import { forge, idsOn, type OpenCard, openAgain, openFor, tell, textOf } from '../inbox-card/support.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
@@ -577,6 +578,20 @@ describe('once', () => {
     const held = all.filter(({ text }) => /not confirmed yet|has changed|changed since/.test(text)).length;
     assert.deepEqual([made, held], [1, 1], all.map(({ text }) => text).join('\n---\n'));
     assert.equal(callsFor(product, card.appUserId), 1);
+  });
+
+  test('a grant that was made since another was checked prevents storing that one', async () => {
+    const card = await openCustomer(product);
+    const actionId = grantIdOn(await grantOf(card, { duration: 'weekly' }));
+    const { database } = product.server.connected;
+    const made = await readAction(database, { workspaceId: WORKSPACE_ID, actionId });
+    assert.ok(made);
+    const storeAfter = async (newestId: string | null) => {
+      const keys = { actionId: randomUUID(), idempotencyKey: randomUUID() };
+      return (await storeAction(database, { ...made, ...keys, state: 'requested' }, { newestId })).kind;
+    };
+    assert.equal(await storeAfter(null), 'outdated');
+    assert.equal(await storeAfter(actionId), 'new');
   });
 
   test('what changed since the review is shown and confirmed again', async () => {
