@@ -163,6 +163,15 @@ describe('an admin grants to many', () => {
     await says('Dry run: nothing is granted yet');
   }
 
+  async function switchFault(name: string, on: boolean): Promise<void> {
+    const response = await fetch(new URL(`/inbox/api/faults/${name}`, demo.inboxUrl), {
+      method: 'PUT',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ on }),
+    });
+    assert.equal(response.status, 200);
+  }
+
   test('a filter finds customers; a list is granted, its results are a CSV, and it is undone', async () => {
     await page.goto(`${appUrl}/settings/grants/many`);
     await page.getByLabel('Reason').fill('Outage on Monday');
@@ -192,10 +201,13 @@ describe('an admin grants to many', () => {
   test('a grant is paused and continued, and the page shows its progress', async () => {
     const unknown = Array.from({ length: 60 }, (_, index) => `unknown_${index}`);
     await draft([...unknown, 'user_hugo'].join('\n'));
+    // Unknown customers fail immediately: without a slow response for the last one, all could be done before the pause.
+    await switchFault('rc-slow', true);
     await press('Grant to 61 customers');
     await press('Pause');
     await page.getByRole('status').getByText('Paused', { exact: true }).waitFor();
     await page.getByRole('progressbar', { name: 'Customers' }).waitFor();
+    await switchFault('rc-slow', false);
     await press('Continue');
     await page.getByRole('status').getByText('Done', { exact: true }).waitFor();
     await says('60 failed');
