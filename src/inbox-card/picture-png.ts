@@ -63,7 +63,8 @@ function loadResvg(): Resvg {
   const { excludeNetwork } = report;
   report.excludeNetwork = true;
   try {
-    return createRequire(import.meta.url)('@resvg/resvg-js') as Resvg;
+    const require = createRequire(import.meta.url);
+    return require('@resvg/resvg-js') as Resvg;
   } finally {
     report.excludeNetwork = excludeNetwork;
   }
