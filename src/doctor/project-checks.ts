@@ -78,7 +78,7 @@ export const PROJECT_CHECKS: readonly Check<ProjectSubject>[] = [
   {
     name: 'webhook_registered',
     remedy:
-      'Connect the project again in Settings › RevenueCat (it registers the webhook), or add it manually in RevenueCat under Integrations › Webhooks.',
+      'Choose New authorization value in Settings › RevenueCat (it registers the webhook), or add it manually in RevenueCat under Integrations › Webhooks.',
     run(subject) {
       const { revenueCat: probe } = subject;
       if (probe.state !== 'asked' || probe.webhooks === null) return null;
@@ -90,7 +90,7 @@ export const PROJECT_CHECKS: readonly Check<ProjectSubject>[] = [
     remedy: ({ project }) =>
       project.refusedWebhook?.refusedFor === 'signature'
         ? 'Enter the signing secret of the webhook again in Settings › RevenueCat, or remove it there if RevenueCat no longer signs; a clock that is off by five minutes has the same effect. RevenueCat retries what was refused for two and a half hours.'
-        : 'If the value was changed in RevenueCat, connect the project again in Settings › RevenueCat, or with connect, and enter the new value there under Integrations › Webhooks. RevenueCat retries what was refused for two and a half hours; for older events choose Retry there.',
+        : 'If the value was changed in RevenueCat, choose New authorization value in Settings › RevenueCat, or run connect, and enter the new value there under Integrations › Webhooks. RevenueCat retries what was refused for two and a half hours; for older events choose Retry there.',
     run({ project: { name, refusedWebhook } }) {
       if (refusedWebhook === null) return null;
       const what = refusedWebhook.refusedFor === 'authorization' ? 'Authorization value' : 'signature';
@@ -102,7 +102,7 @@ export const PROJECT_CHECKS: readonly Check<ProjectSubject>[] = [
   {
     name: 'webhook_received',
     remedy:
-      'In RevenueCat, open the webhook, compare its address, and choose "Send test event". A 401 there means that the authorization value differs: connect the project again to get a new one.',
+      'In RevenueCat, open the webhook, compare its address, and choose "Send test event". A 401 there means that the authorization value differs: choose New authorization value in Settings › RevenueCat.',
     run({ project, nowMs }) {
       const { refusedWebhook, lastReceivedAt, createdAt } = project;
       if (refusedWebhook !== null) return null;
@@ -205,7 +205,7 @@ function explainUnregistered(
   }
   const elsewhere = others.length === 0 ? '' : ` (${others.length} lead elsewhere)`;
   const connect =
-    'Connect the project again in Settings › RevenueCat (it registers the webhook), or add it manually in RevenueCat under Integrations › Webhooks.';
+    'Choose New authorization value in Settings › RevenueCat (it registers the webhook), or add it manually in RevenueCat under Integrations › Webhooks.';
   return isReceiving
     ? warning(
         `No webhook in RevenueCat leads to ${url}${elsewhere}, yet events arrive, the last at ${project.lastReceivedAt?.toISOString()}.`,

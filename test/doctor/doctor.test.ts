@@ -273,7 +273,7 @@ describe('doctor', () => {
     {
       name: 'a webhook that was removed in RevenueCat',
       found: 'webhook_registered: problem',
-      remedy: /Integrations › Webhooks/,
+      remedy: /^Choose New authorization value .* Integrations › Webhooks/,
       async make() {
         const webhooks = revenueCat.state.projects.get(RC_PROJECT)?.webhooks ?? [];
         const removed = webhooks.splice(0);
@@ -382,7 +382,7 @@ describe('doctor', () => {
     {
       name: 'webhooks with another authorization value',
       found: 'webhook_refused: problem',
-      remedy: /enter the new value there/,
+      remedy: /choose New authorization value .* enter the new value there/,
       async make() {
         const recordRefusal = createRefusalNotes({ database: world.db.database, jobs, now: Date.now });
         await recordRefusal({ workspaceId: WORKSPACE_ID, projectId: PROJECT_ID }, 'authorization');
