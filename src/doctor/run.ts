@@ -7,7 +7,7 @@ import { createPlatformClients, type PlatformClients } from '../workspaces/app-c
 import { listProjects, type Project } from '../workspaces/projects.ts';
 import { createSecretBox } from '../workspaces/secrets.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
-import { readWorkspace, type Workspace } from '../workspaces/store.ts';
+import { listInstalled, readWorkspace, type Workspace } from '../workspaces/store.ts';
 import { type CheckResult, runChecks, unreachable } from './check.ts';
 import { PROJECT_CHECKS, probeRevenueCat, type RevenueCatProbe } from './project-checks.ts';
 import {
@@ -99,15 +99,9 @@ function clientsOf(context: DoctorContext): PlatformClients | null {
 }
 
 async function chooseWorkspaces({ database, workspaceId }: DoctorContext): Promise<Workspace[]> {
-  if (workspaceId !== null) {
-    const workspace = await readWorkspace(database, workspaceId);
-    return workspace ? [workspace] : [];
-  }
-  const rows = await database.query<{ workspace_id: string }>(
-    'select workspace_id from workspaces order by workspace_id',
-  );
-  const workspaces = await Promise.all(rows.map((row) => readWorkspace(database, row.workspace_id)));
-  return workspaces.filter((each): each is Workspace => each !== null && each.status !== 'uninstalled');
+  const ids = workspaceId === null ? await listInstalled(database) : [workspaceId];
+  const workspaces = await Promise.all(ids.map((id) => readWorkspace(database, id)));
+  return workspaces.filter((each) => each !== null);
 }
 
 async function checkWorkspace(

@@ -195,7 +195,7 @@ export async function retryWaiting(sql: Sql, workspaceId: string): Promise<void>
   await notifyDelivery(sql, workspaceId);
 }
 
-/** All workspaces that have the app, for the daily check. */
+/** All workspaces that have the app. */
 export async function listInstalled(sql: Sql): Promise<string[]> {
   const rows = await sql.query<{ workspace_id: string }>(
     `select workspace_id from workspaces where status <> 'uninstalled' order by workspace_id`,
