@@ -33,7 +33,7 @@ export const APPLE_REASON_CODES = [1, 3, 2, 0] as const;
  * What reading RevenueCat shows of an action. `missing`: not done, or not done yet; `ignored`: what to store when
  * RevenueCat said that it did it. `unknown`: the API cannot show it.
  */
-export type Found =
+type Found =
   | { readonly kind: 'done'; readonly changes: Changes }
   | { readonly kind: 'missing'; readonly ignored?: Changes }
   | { readonly kind: 'unknown' };
@@ -125,8 +125,9 @@ const STORE_KINDS: Readonly<Record<StoreActionKind, Kind<StoreAction>>> = {
       stores.transferPurchases(projectId, appUserId, target),
     async readBack({ stores }, projectId, action) {
       const ids = (await stores.listPurchases(projectId, action.target)).map(({ id }) => id);
+      const { moves = [] } = action.details;
       return doneIf(
-        (action.details.moves ?? []).every((id) => ids.includes(id)),
+        moves.every((id) => ids.includes(id)),
         action,
       );
     },
@@ -170,24 +171,17 @@ async function readRefundedCharge(
   projectId: string,
   action: StoreAction,
 ): Promise<Found> {
-  const isRefunded = action.isAnswered || (await hasRefundEvent(client, projectId, action));
-  return isRefunded ? shownByPurchase(() => true)(client, projectId, action) : { kind: 'unknown' };
+  const { isAnswered, appUserId, details } = action;
+  const events = isAnswered ? [] : ((await client.listCustomerEvents(projectId, appUserId)) ?? []);
+  const isReported = events.some(
+    (event) => event.cancel_reason === 'CUSTOMER_SUPPORT' && event.transaction_id === details.transactionId,
+  );
+  if (!isAnswered && !isReported) return { kind: 'unknown' };
+  return shownByPurchase(() => true)(client, projectId, action);
 }
 
 export function stateOf({ endsAtMs, givesAccess, willRenew }: LivePurchase): PurchaseState {
   return { endsAtMs, givesAccess, willRenew };
-}
-
-async function hasRefundEvent(
-  client: RevenueCatClient,
-  projectId: string,
-  action: StoreAction,
-): Promise<boolean> {
-  const events = await client.listCustomerEvents(projectId, action.appUserId);
-  return (events ?? []).some(
-    (event) =>
-      event.cancel_reason === 'CUSTOMER_SUPPORT' && event.transaction_id === action.details.transactionId,
-  );
 }
 
 /** End of what RevenueCat grants of the entitlement now; `null`: nothing. */
