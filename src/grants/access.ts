@@ -249,11 +249,8 @@ export function storedAccess(customer: ActionCustomer): Access {
 }
 
 /** RevenueCat's access, or the stored one when RevenueCat does not respond. */
-export async function readOrStoredAccess(
-  context: ActionContext,
-  entitlements: readonly Entitlement[],
-): Promise<Access> {
-  const access = await readCurrentAccess(context, entitlements);
+export async function readOrStoredAccess(context: ActionContext): Promise<Access> {
+  const access = await readCurrentAccess(context, await readEntitlements(context));
   return typeof access === 'string' ? storedAccess(context.customer) : access;
 }
 

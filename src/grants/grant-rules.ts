@@ -187,7 +187,7 @@ async function reviewRequested(context: ActionContext, grant: Grant): Promise<Re
     key: grant.actionId,
     end: '',
   };
-  return reviewedNow(context, requested, await readOrStoredAccess(context, await readEntitlements(context)));
+  return reviewedNow(context, requested, await readOrStoredAccess(context));
 }
 
 export function entitlementOf(grant: Grant): Entitlement {

@@ -1,5 +1,5 @@
 import { button, clip, type InboxCanvas, table, text } from '../../intercom/canvas.ts';
-import { readEntitlements, readOrStoredAccess } from '../access.ts';
+import { readOrStoredAccess } from '../access.ts';
 import type { ActionView, Done, Obstacle } from '../context.ts';
 import { entitlementOf } from '../grant-rules.ts';
 import { checkTeammate, MAX_REASON_LENGTH } from '../policy.ts';
@@ -59,7 +59,7 @@ export async function revokeReview(view: ActionView, grant: Grant, problem?: str
   if (!isRunning(grant, view.services.now())) return actionResult(view, grant);
   const refusal = checkTeammate(view.workspace.settings.grants, view.request.admin.id);
   if (refusal) return refusedPage(view, 'grant', refusal);
-  const access = await readOrStoredAccess(view, await readEntitlements(view));
+  const access = await readOrStoredAccess(view);
   const { boughtEndMs } = access.endsOf(entitlementOf(grant));
   const { entitlement = '' } = shownValues(view, grant);
   return view.page(
