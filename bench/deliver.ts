@@ -13,10 +13,6 @@ import { AUTHORIZATION, INTERCOM_TOKEN, PROJECT_ID, type Setting, WORKSPACE_ID }
 
 const DAY_AGO_MS = Date.now() - 86_400_000;
 
-export async function measureDeliver(setting: Setting): Promise<Row[]> {
-  return [...(await lightLoad(setting)), ...(await fullWindow(setting)), ...(await throughput(setting))];
-}
-
 function startIntercom(env: Record<string, string>): Promise<Running> {
   return startProcess('bench/servers/intercom.ts', [], {
     WORKSPACE: WORKSPACE_ID,
@@ -52,7 +48,7 @@ async function queueEvents(databaseUrl: string, customers: number, eventsEach: n
 }
 
 /** From the webhook to the event on the contact, a few a second, with 50 ms to Intercom and back. */
-async function lightLoad(setting: Setting): Promise<Row[]> {
+export async function measureLatency(setting: Setting): Promise<Row[]> {
   const db = await setting.createDatabase('light');
   const customers = setting.quick ? 30 : 100;
   const intercom = await startIntercom({ LATENCY_MS: '50', CUSTOMERS: String(customers + 1) });
@@ -96,7 +92,7 @@ async function lightLoad(setting: Setting): Promise<Row[]> {
 }
 
 /** A backlog that two workers send through Intercom's default quota. */
-async function fullWindow(setting: Setting): Promise<Row[]> {
+export async function measureQuota(setting: Setting): Promise<Row[]> {
   const windows = setting.quick ? 2 : 6;
   const rate = 1_667;
   // Two calls for each event, one for each customer; more than the windows take.
@@ -137,53 +133,91 @@ async function fullWindow(setting: Setting): Promise<Row[]> {
   ];
 }
 
+/** What a round of deliveries reached. */
+interface Throughput {
+  /** Events a second. */
+  readonly rate: number;
+  /** Processor time of the worker and of PostgreSQL per event, µs. */
+  readonly workerUs: number;
+  readonly postgresUs: number;
+}
+
 /** Events a second into a destination that takes 30 ms and fails 5 %, against a job an event. */
-async function throughput(setting: Setting): Promise<Row[]> {
+export async function measureThroughput(setting: Setting): Promise<Row[]> {
   const eventsEach = 4;
   const customers = setting.quick ? 500 : 2_500;
   const total = customers * eventsEach;
-  const rates: { app: number[]; boss: number[] } = { app: [], boss: [] };
+  const app: Throughput[] = [];
+  const boss: Throughput[] = [];
   for (let round = 0; round < (setting.quick ? 1 : 3); round += 1) {
-    const destination = (): Promise<Running> =>
-      startProcess('bench/servers/destination.ts', [], {
-        TOKEN: INTERCOM_TOKEN,
-        LATENCY_MS: '30',
-        FAILING: '0.05',
-      });
     const db = await setting.createDatabase(`throughput_${round}`);
-
     await queueEvents(db.url, customers, eventsEach);
-    let intercom = await destination();
-    const hold = `update workspaces set not_before = now() + interval '1 hour'`;
-    await db.query(hold);
-    const app = await setting.startApp(db.url, 'worker', 'deliver-throughput', intercom.url);
-    await db.query('update workspaces set not_before = null');
-    await db.query(`select pg_notify('delivery', $1)`, [WORKSPACE_ID]);
-    rates.app.push(await timeToDeliver(intercom, total));
-    await app.stop();
-    await intercom.stop();
-
-    intercom = await destination();
+    await db.query(`update workspaces set not_before = now() + interval '1 hour'`);
+    app.push(
+      await deliverTo(setting, total, async (intercom) => {
+        const worker = await setting.startApp(db.url, 'worker', 'deliver-throughput', intercom.url);
+        await db.query('update workspaces set not_before = null');
+        await db.query(`select pg_notify('delivery', $1)`, [WORKSPACE_ID]);
+        return worker;
+      }),
+    );
     await queueJobs(db, customers, eventsEach);
-    const boss = await startProcess('bench/servers/boss-worker.ts', [], {
-      DATABASE_URL: db.url,
-      INTERCOM_URL: intercom.url,
-      TOKEN: INTERCOM_TOKEN,
-    });
-    rates.boss.push(await timeToDeliver(intercom, total));
-    await boss.stop();
-    await intercom.stop();
+    boss.push(
+      await deliverTo(setting, total, (intercom) =>
+        startProcess('bench/servers/boss-worker.ts', [], {
+          DATABASE_URL: db.url,
+          INTERCOM_URL: intercom.url,
+          TOKEN: INTERCOM_TOKEN,
+          BENCH_NAME: 'deliver-boss',
+        }),
+      ),
+    );
   }
+  const what = `${total.toLocaleString('en-US')} of ${customers.toLocaleString('en-US')} customers, 30 ms, 5 % failing`;
   return [
     {
       row: 'deliver',
-      what: `events/s, ${total.toLocaleString('en-US')} of ${customers.toLocaleString('en-US')} customers, 30 ms, 5 % failing`,
-      value: String(median(rates.app)),
-      against: `pg-boss, one job an event: ${median(rates.boss)}`,
-      ratio: median(rates.app.map((rate, round) => rate / (rates.boss[round] ?? Number.NaN))),
+      what: `events/s, ${what}`,
+      value: String(median(app.map(({ rate }) => rate))),
+      against: `pg-boss, one job an event: ${median(boss.map(({ rate }) => rate))}`,
+      ratio: median(app.map(({ rate }, round) => rate / (boss[round]?.rate ?? Number.NaN))),
       goal: 2,
     },
+    {
+      row: 'deliver',
+      what: 'processor time per event, worker + PostgreSQL',
+      value: describeTime(app),
+      against: `pg-boss, one job an event: ${describeTime(boss)}`,
+      ratio: median(boss.map(timeOf)) / median(app.map(timeOf)),
+    },
   ];
+}
+
+function timeOf({ workerUs, postgresUs }: Throughput): number {
+  return workerUs + postgresUs;
+}
+
+function describeTime(rounds: readonly Throughput[]): string {
+  const worker = median(rounds.map(({ workerUs }) => workerUs));
+  const postgres = median(rounds.map(({ postgresUs }) => postgresUs));
+  return `${worker.toFixed(0)} + ${postgres.toFixed(0)} µs`;
+}
+
+async function deliverTo(
+  setting: Setting,
+  total: number,
+  start: (intercom: Running) => Promise<Running>,
+): Promise<Throughput> {
+  const intercom = await startProcess('bench/servers/destination.ts', [], {
+    TOKEN: INTERCOM_TOKEN,
+    LATENCY_MS: '30',
+    FAILING: '0.05',
+  });
+  const worker = await start(intercom);
+  const result = await timeToDeliver(setting, { intercom, worker, total });
+  await worker.stop();
+  await intercom.stop();
+  return result;
 }
 
 async function queueJobs(
@@ -205,17 +239,27 @@ async function queueJobs(
   await boss.stop();
 }
 
-/** Events a second until 99 % are there: the rest waits for its retries in either design. */
-async function timeToDeliver(intercom: Running, total: number): Promise<number> {
+/** Until 99 % are there: the rest waits for its retries in either design. */
+async function timeToDeliver(
+  setting: Setting,
+  { intercom, worker, total }: { intercom: Running; worker: Running; total: number },
+): Promise<Throughput> {
   await waitFor(async () => (await countsOf(intercom)).events > 0, 'the first event');
   const startedAt = performance.now();
   const before = (await countsOf(intercom)).events;
+  const workerUs = worker.processorUs();
+  const postgresUs = await setting.postgresUs();
   let seen = before;
   await waitFor(async () => {
     seen = (await countsOf(intercom)).events;
     return seen >= total * 0.99;
   }, `${total} events`);
-  return Math.round((seen - before) / ((performance.now() - startedAt) / 1_000));
+  const events = seen - before;
+  return {
+    rate: Math.round(events / ((performance.now() - startedAt) / 1_000)),
+    workerUs: (worker.processorUs() - workerUs) / events,
+    postgresUs: ((await setting.postgresUs()) - postgresUs) / events,
+  };
 }
 
 async function waitFor(check: () => Promise<boolean>, what: string): Promise<void> {
