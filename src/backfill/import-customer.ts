@@ -1,6 +1,5 @@
 import type { Sql } from '../database/sql.ts';
-import { type InterpretedEvent, interpretEvent } from '../ingestion/interpret.ts';
-import { storeEvents } from '../ingestion/store-events.ts';
+import { type InterpretedEvent, interpretEvent, storeEvents } from '../ingestion/store-events.ts';
 import { readCatalogNames } from '../revenuecat/catalog.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { findErasedIds } from '../subscribers/erased-ids.ts';

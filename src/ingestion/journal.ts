@@ -4,7 +4,6 @@ import { createBatcher } from '../database/batcher.ts';
 import { WebhookEntity, type WebhookRow } from '../database/entities.ts';
 import { againAfterDeadlock, type Database, type Entities, epochMs, type Sql } from '../database/sql.ts';
 import type { ProjectKey } from '../subscribers/identity.ts';
-import type { CheckedWebhook } from './interpret.ts';
 import { type ReceiptStatus, SEPARATOR } from './store-events.ts';
 
 /** PostgreSQL's channel for "a webhook was appended"; the payload is `<workspace>/<project>`. */
@@ -15,6 +14,13 @@ export const WEBHOOK_CHANNEL = 'webhooks';
  * statement is sent only for 24: with 64 callers, two statements of any size carried 14 webhooks each, one at a time 17.
  */
 const BATCHES = { most: 250, parallel: 2, worthAnother: 24 };
+
+/** A webhook that was checked: an event, whatever it may say. */
+export interface CheckedWebhook {
+  readonly eventId: string;
+  /** The body as it arrived. */
+  readonly payload: string;
+}
 
 export interface Journal {
   /**

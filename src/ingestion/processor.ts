@@ -3,11 +3,12 @@ import pLimit from 'p-limit';
 import { createListener } from '../database/notify.ts';
 import { againAfterDeadlock, type Sql } from '../database/sql.ts';
 import { AppError, isDatabaseUnavailable } from '../errors.ts';
+import { withoutValues } from '../logger.ts';
 import { type ErasedContext, readErasureKey } from '../subscribers/erased-ids.ts';
 import { type ProjectKey, tryLockProject } from '../subscribers/identity.ts';
+import { isRecord } from '../text.ts';
 import { withSpan } from '../tracing.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
-import { describeFailure, type InterpretedEvent, interpretWebhooks } from './interpret.ts';
 import {
   type JournalRow,
   listUnprocessedProjects,
@@ -17,7 +18,7 @@ import {
   readUnprocessed,
   WEBHOOK_CHANNEL,
 } from './journal.ts';
-import { dropErased, storeEventsIn } from './store-events.ts';
+import { dropErased, type InterpretedEvent, interpretEvent, storeEventsIn } from './store-events.ts';
 
 /** What processing a batch needs. */
 type ProcessingContext = Pick<AppContext, 'database' | 'secrets' | 'logger'>;
@@ -244,6 +245,34 @@ async function storeInterpreted(
   const { kept, erasedEvents } = await dropErased(within, project, events);
   await storeEventsIn(within.sql, project, kept);
   await pruneErased(within.sql, project, erasedEvents);
+}
+
+/** What the interpreter made of stored webhooks. */
+interface Interpretation {
+  readonly events: readonly InterpretedEvent[];
+  /** By event id, of those that it could not handle. */
+  readonly errors: ReadonlyMap<string, string>;
+}
+
+export function interpretWebhooks(webhooks: readonly Omit<JournalRow, 'sequence'>[]): Interpretation {
+  const errors = new Map<string, string>();
+  const events = webhooks.flatMap((webhook) => {
+    try {
+      const body: unknown = JSON.parse(webhook.payload);
+      const event = isRecord(body) ? body.event : undefined;
+      if (!isRecord(event)) throw new Error('The payload has no "event" object');
+      return [interpretEvent(event, webhook.receivedAtMs, webhook.eventId)];
+    } catch (error) {
+      errors.set(webhook.eventId, describeFailure(error));
+      return [];
+    }
+  });
+  return { events, errors };
+}
+
+/** What is stored with a webhook that could not be interpreted: nothing of the customer. */
+function describeFailure(error: unknown): string {
+  return withoutValues(error instanceof Error ? error.message : String(error)).slice(0, 500);
 }
 
 /** PostgreSQL's classes for data that a column or an index cannot hold (appendix A), or an error of our own code. */

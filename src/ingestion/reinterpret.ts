@@ -4,12 +4,13 @@ import { insertNewIds, lockProject, type ProjectKey } from '../subscribers/ident
 import { EVENTS_WITH_DELIVERY, markPending } from '../subscribers/store.ts';
 import { DAY_MS } from '../time.ts';
 import type { SecretBox } from '../workspaces/secrets.ts';
-import { type InterpretedEvent, interpretWebhooks } from './interpret.ts';
 import { type JournalRow, markProcessed, pruneErased, readJournal } from './journal.ts';
+import { interpretWebhooks } from './processor.ts';
 import {
   columnsOf,
   dropErased,
   type EventRecord,
+  type InterpretedEvent,
   insertEvents,
   recordKey,
   resolveRecords,

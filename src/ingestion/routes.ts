@@ -2,14 +2,14 @@ import { createHmac, timingSafeEqual } from 'node:crypto';
 import { type RequestHandler, Router } from 'express';
 import { createBatcher } from '../database/batcher.ts';
 import type { Database, Sql } from '../database/sql.ts';
-import { notFound, unauthorized } from '../errors.ts';
+import { AppError, badRequest, notFound, unauthorized } from '../errors.ts';
 import { isLarge, type RawRequest, rawBody } from '../http/body.ts';
 import type { Jobs } from '../jobs/jobs.ts';
-import { equalInConstantTime } from '../text.ts';
+import { eventIdOf, identifiersOf, keyText } from '../subscription/read-event.ts';
+import { equalInConstantTime, isRecord } from '../text.ts';
 import { type Project, type RefusedFor, workspaceOfProject } from '../workspaces/projects.ts';
 import { hashSecret, type SecretBox, secretLocation } from '../workspaces/secrets.ts';
-import { type CheckedWebhook, checkWebhook } from './interpret.ts';
-import type { Journal } from './journal.ts';
+import type { CheckedWebhook, Journal } from './journal.ts';
 import type { ReceiptStatus } from './store-events.ts';
 
 /** What decides whether a webhook is accepted. */
@@ -99,6 +99,48 @@ export function isAuthorized(
   authorization: string | undefined,
 ): boolean {
   return equalInConstantTime(hashSecret(authorization ?? ''), webhookAuthHash);
+}
+
+/** RevenueCat's events have five levels. */
+const MAX_NESTING = 500;
+
+/** @throws AppError with status 400 when the body is not JSON or holds no event */
+export function checkWebhook(rawBody: Buffer): CheckedWebhook {
+  const payload = rawBody.toString('utf8');
+  let body: unknown;
+  try {
+    body = JSON.parse(payload);
+  } catch {
+    throw new AppError('invalid_json', 'The body is not JSON', { status: 400 });
+  }
+  const event = isRecord(body) ? body.event : undefined;
+  if (!isRecord(event)) throw badRequest('The body has no "event" object');
+  if (countBrackets(payload) > MAX_NESTING && isDeeperThan(MAX_NESTING, body))
+    throw badRequest('The body is nested too deeply');
+  if (keyText(event.type) === null && namesNoCustomer(event))
+    throw badRequest('The event has neither a type nor an app user ID');
+  return { eventId: eventIdOf(event), payload };
+}
+
+function namesNoCustomer(event: unknown): boolean {
+  const { customer, source } = identifiersOf(event);
+  return customer.length + source.length === 0;
+}
+
+/** At least its depth, and much cheaper to find. */
+function countBrackets(json: string): number {
+  let count = 0;
+  for (const bracket of ['{', '['])
+    for (let at = json.indexOf(bracket); at >= 0; at = json.indexOf(bracket, at + 1)) count += 1;
+  return count;
+}
+
+function isDeeperThan(levels: number, value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  if (levels === 0) return true;
+  for (const name in value)
+    if (isDeeperThan(levels - 1, (value as Record<string, unknown>)[name])) return true;
+  return false;
 }
 
 /** Each process writes down refusals of a project at most this often, ms. */

@@ -10,8 +10,79 @@ import {
   resolveIdentities,
 } from '../subscribers/identity.ts';
 import { EVENT_KINDS } from '../subscription/kinds.ts';
+import { eventIdOf, identifiersOf, readEvent } from '../subscription/read-event.ts';
+import type { LifecycleEvent } from '../subscription/types.ts';
+import { isRecord, stripNul } from '../text.ts';
 import type { SecretBox } from '../workspaces/secrets.ts';
-import type { InterpretedEvent } from './interpret.ts';
+
+type EventBody = Readonly<Record<string, unknown>>;
+
+/** An event with the customers it concerns. */
+export interface InterpretedEvent {
+  readonly event: LifecycleEvent;
+  /** App user ids of the customer it is about, best first; empty: it names no customer. */
+  readonly customer: readonly string[];
+  /** App user ids of the customer whose purchases it took away (TRANSFER). */
+  readonly source: readonly string[];
+  /** The customer was erased, its source was not: nothing is stored for the customer. */
+  readonly isCustomerErased?: true;
+  readonly email: { readonly value: string; readonly atMs: number } | null;
+  readonly receivedAtMs: number;
+  /** JSON of what is stored with the event for good. */
+  readonly fields: string;
+}
+
+/**
+ * Interprets an event: the `event` object of a webhook, or an item of RevenueCat's API.
+ *
+ * @param eventId under which it is stored
+ */
+export function interpretEvent(
+  body: EventBody,
+  receivedAtMs: number,
+  eventId = eventIdOf(body),
+): InterpretedEvent {
+  const read = readEvent(body, { receivedAtMs, fallbackId: eventId });
+  const event = {
+    ...read,
+    id: eventId,
+    type: stripNul(read.type),
+    transactionId: read.transactionId === null ? null : stripNul(read.transactionId),
+  };
+  const { customer, source } = identifiersOf(body);
+  return { event, customer, source, email: emailOf(body), receivedAtMs, fields: fieldsOf(body) };
+}
+
+/**
+ * What is stored of an event for good, so that pruning the journal changes neither state nor card: all but the
+ * customer attributes, which nothing reads from an event later, and fields without a value.
+ */
+function fieldsOf(body: EventBody): string {
+  const kept: Record<string, unknown> = {};
+  for (const name in body) {
+    if (body[name] !== null && name !== 'subscriber_attributes') kept[name] = body[name];
+  }
+  const fields = JSON.stringify(kept);
+  // json would store an escaped NUL or half a surrogate pair, but every `->>` on it would fail.
+  if (!/\\u(?:0000|d[89a-f])/i.test(fields)) return fields;
+  return JSON.stringify(kept, (_key, value: unknown) =>
+    typeof value === 'string' ? stripNul(value).toWellFormed() : value,
+  );
+}
+
+function emailOf(event: EventBody): InterpretedEvent['email'] {
+  const attributes = event.subscriber_attributes;
+  if (!isRecord(attributes)) return null;
+  const entry = attributes.$email;
+  // Paywall events carry attributes flat.
+  const value = isRecord(entry) ? entry.value : entry;
+  if (typeof value !== 'string' || !value.includes('@') || value.length > 320) return null;
+  const at = isRecord(entry) ? Number(entry.updated_at_ms) : 0;
+  return {
+    value: stripNul(value).toWellFormed().trim().toLowerCase(),
+    atMs: Number.isSafeInteger(at) ? at : 0,
+  };
+}
 
 export type ReceiptStatus = 'accepted' | 'duplicate';
 

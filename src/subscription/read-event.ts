@@ -1,5 +1,6 @@
+import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { isRecord } from '../text.ts';
+import { isRecord, stripNul } from '../text.ts';
 import { fitsKey, preferredAppUserIds } from './identities.ts';
 import { classify } from './kinds.ts';
 import { toMinor } from './money.ts';
@@ -218,4 +219,33 @@ function separate(customer: readonly string[], source: readonly string[]): Ident
 /** The current id leads when it is identified; otherwise any identified alias is the better name. */
 function usable(ids: readonly (string | null)[]): string[] {
   return preferredAppUserIds(ids.filter((id) => id !== null));
+}
+
+/** The id under which the body of an event is stored. */
+export function eventIdOf(event: Readonly<Record<string, unknown>>): string {
+  return keyText(event.id) ?? keyText(event.event_id) ?? contentId(event);
+}
+
+/** A text that can be part of a key; anything else counts as absent. */
+export function keyText(value: unknown): string | null {
+  const text = typeof value === 'number' ? String(value) : value;
+  if (typeof text !== 'string' || !fitsKey(text)) return null;
+  return stripNul(text).toWellFormed() || null;
+}
+
+/** An event without an id gets a hash of its content, so that a repeat is recognized as a duplicate. */
+function contentId(event: Readonly<Record<string, unknown>>): string {
+  return `sha256:${createHash('sha256').update(canonical(event)).digest('hex')}`;
+}
+
+/** The same content gives the same text, whatever the order of its keys. */
+function canonical(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`;
+  if (isRecord(value)) {
+    const parts = Object.keys(value)
+      .sort()
+      .map((key) => `${JSON.stringify(key)}:${canonical(value[key])}`);
+    return `{${parts.join(',')}}`;
+  }
+  return JSON.stringify(value) ?? 'null';
 }

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, test } from 'node:test';
 import type { DeliveryWorker } from '../../src/delivery/worker.ts';
-import { interpretEvent } from '../../src/ingestion/interpret.ts';
-import { storeEvents } from '../../src/ingestion/store-events.ts';
+import { interpretEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import { EVENT_STATES } from '../support/deliveries.ts';
 import { DAY_MS, eventBody } from '../support/events.ts';
 import { until } from '../support/wait.ts';

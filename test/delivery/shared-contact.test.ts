@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { interpretEvent } from '../../src/ingestion/interpret.ts';
-import { storeEvents } from '../../src/ingestion/store-events.ts';
+import { interpretEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import { hashSecret } from '../../src/workspaces/secrets.ts';
 import { until } from '../support/wait.ts';
 import { createWorld, PROJECT_ID, WORKSPACE_ID, type World } from '../support/world.ts';

@@ -1,5 +1,4 @@
-import { interpretEvent } from '../../src/ingestion/interpret.ts';
-import { storeEvents } from '../../src/ingestion/store-events.ts';
+import { interpretEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import { EVENT_STATES } from '../support/deliveries.ts';
 import { DAY_MS, eventBody } from '../support/events.ts';
 import { PROJECT_ID, WORKSPACE_ID, type World } from '../support/world.ts';

@@ -8,9 +8,8 @@ import { type Config, readConfig } from '../../src/config.ts';
 import type { CheckResult } from '../../src/doctor/check.ts';
 import { type DoctorContext, prepareOutside, runDoctor } from '../../src/doctor/run.ts';
 import { readSettings } from '../../src/doctor/settings-checks.ts';
-import { interpretEvent } from '../../src/ingestion/interpret.ts';
 import { createRefusalNotes } from '../../src/ingestion/routes.ts';
-import { storeEvents } from '../../src/ingestion/store-events.ts';
+import { interpretEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import { type JobQueue, openJobs } from '../../src/jobs/jobs.ts';
 import type { Listening } from '../../src/simulator/listen.ts';
 import {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';
-import { type CheckedWebhook, checkWebhook, interpretEvent } from '../../src/ingestion/interpret.ts';
+import type { CheckedWebhook } from '../../src/ingestion/journal.ts';
 import {
   countFailedWebhooks,
   createJournal,
@@ -10,7 +10,8 @@ import {
   readJournalBacklog,
 } from '../../src/ingestion/journal.ts';
 import { createProcessor, processProject } from '../../src/ingestion/processor.ts';
-import { storeEvents } from '../../src/ingestion/store-events.ts';
+import { checkWebhook } from '../../src/ingestion/routes.ts';
+import { interpretEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import { lockProject } from '../../src/subscribers/identity.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { eventBody, START_MS } from '../support/events.ts';

@@ -4,7 +4,6 @@ import { after, before, describe, test } from 'node:test';
 import express from 'express';
 import supertest from 'supertest';
 import { errorHandler } from '../../src/http/errors.ts';
-import { interpretEvent } from '../../src/ingestion/interpret.ts';
 import { createJournal } from '../../src/ingestion/journal.ts';
 import { processProject } from '../../src/ingestion/processor.ts';
 import {
@@ -12,7 +11,7 @@ import {
   revenueCatWebhookRouter,
   verifyWebhookSignature,
 } from '../../src/ingestion/routes.ts';
-import { storeEvents } from '../../src/ingestion/store-events.ts';
+import { interpretEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import type { Jobs } from '../../src/jobs/jobs.ts';
 import { readHistory } from '../../src/subscribers/store.ts';
 import { deriveState } from '../../src/subscription/state.ts';

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
-import { interpretEvent } from '../../src/ingestion/interpret.ts';
-import { storeEvents } from '../../src/ingestion/store-events.ts';
+import { interpretEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import type { CustomerReading } from '../../src/revenuecat/client.ts';
 import { snapshotTime } from '../../src/revenuecat/snapshot.ts';
 import { readHistory, readSubscriber } from '../../src/subscribers/store.ts';
