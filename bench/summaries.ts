@@ -9,7 +9,7 @@ import { WORKSPACE_ID } from './setting.ts';
 
 /**
  * Leaves every customer's summary as a delivery leaves it. The histories of the benchmark are alike, so that of
- * the first customer is made by the app and stands for all.
+ * the first customer is made by the app; the others are copies.
  */
 export async function keepSummaries(client: Client & { readonly url: string }): Promise<void> {
   const { database, close } = await openDatabase({ url: client.url, logger: pino({ level: 'silent' }) });

@@ -46,7 +46,7 @@ function timesOf(samples: number[]): Times {
   return { p50Ms: at(0.5), p99Ms: at(0.99) };
 }
 
-/** Runs `work` until the time is over, by `hands` at once; one untimed second first. */
+/** Runs `work` with `hands` callers in parallel until the time is over; the first second is not measured. */
 async function sample(
   options: { seconds: number; hands: number },
   work: () => Promise<unknown>,

@@ -3,9 +3,9 @@ import { createHttpClient } from '../../src/http/client.ts';
 import { CONTACT_ATTRIBUTES } from '../../src/subscription/attributes.ts';
 
 /**
- * The delivery that one would write first: a job an event, which finds the contact, sends the event and writes
- * the attributes. It keeps no order within a customer and writes the attributes once an event. As many jobs at
- * once as the app has hands, in batches that are fetched again at once while they are full: its fastest setting.
+ * The delivery that one would write first: one job per event, which finds the contact, sends the event and writes the
+ * attributes. It keeps no order within a customer. As many jobs in parallel as the app delivers customers, in batches
+ * that are fetched without a pause while they are full: its fastest setting.
  */
 const { DATABASE_URL = '', INTERCOM_URL = '', TOKEN = '' } = process.env;
 const CONCURRENCY = 128;

@@ -47,12 +47,12 @@ export async function connectDatabase(
             logger,
           });
     const opened = open;
-    const letGo =
+    const stopRestarting =
       embedded && options.keepEmbedded
         ? keepRunning(config.dataDir, (error) =>
             error === null
-              ? logger.warn('the embedded database had ended: it runs again')
-              : logger.error({ err: error }, 'the embedded database has ended and does not start'),
+              ? logger.warn('the embedded database had stopped and was restarted')
+              : logger.error({ err: error }, 'the embedded database has stopped and does not start'),
           )
         : () => Promise.resolve();
     return {
@@ -61,7 +61,7 @@ export async function connectDatabase(
       url,
       sessionUrl: sessionUrlOf(config, url, open.pooled, logger),
       async close() {
-        await letGo();
+        await stopRestarting();
         await reading.close();
         await opened.close();
         await embedded?.stop();
@@ -75,10 +75,10 @@ export async function connectDatabase(
 }
 
 /**
- * Takes back the newest migrations of the configured database. No process of the app may run at the same time: the one
+ * Reverts the newest migrations of the configured database. No process of the app may run at the same time: the one
  * that starts next runs its own migrations again.
  *
- * @returns names of those that were taken back, newest first
+ * @returns names of the migrations that were reverted, newest first
  */
 export async function rollBack(config: Config, logger: Logger, count: number): Promise<string[]> {
   const embedded = config.databaseUrl === null ? await startEmbeddedPostgres(config.dataDir) : null;

@@ -4,18 +4,18 @@ import { join } from 'node:path';
 import { AppError } from '../errors.ts';
 
 const REASONS: Readonly<Record<string, string>> = {
-  EEXIST: 'it is no folder',
-  ENOTDIR: 'part of its path is no folder',
+  EEXIST: 'it is not a folder',
+  ENOTDIR: 'part of its path is not a folder',
   EACCES: 'this user may not write there',
   EPERM: 'this user may not write there',
   EROFS: 'its file system is read-only',
   ENOSPC: 'its disk is full',
   EDQUOT: 'its disk is full',
-  ENOENT: 'it cannot be made there',
+  ENOENT: 'it cannot be created there',
 };
 
 /**
- * Makes the folder of the embedded database and of the keys, and sees that it can be written.
+ * Creates the folder of the embedded database and of the keys, and checks that it can be written.
  *
  * @throws AppError that a person can act on
  */

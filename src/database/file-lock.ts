@@ -2,18 +2,18 @@ import { rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 const BEAT_MS = 1_000;
-/** A lock that has not been touched for so long was left behind by a process that is gone, ms. */
+/** A lock that was not touched for this long was left by a process that has ended, ms. */
 const STALE_MS = 8_000;
-const LOOK_EVERY_MS = 50;
+const RETRY_MS = 50;
 
 /**
- * Does something that only one process at a time may do: the others wait. The holder touches the file while it
+ * Runs work that only one process at a time may do: the others wait. The holder touches the file while it
  * works; a process id would say nothing across containers that share the folder.
  *
  * @param file its folder exists; without it no other process can hold the lock
  */
 export async function withFileLock<T>(file: string, work: () => Promise<T>): Promise<T> {
-  while (!(await taken(file))) await sleep(LOOK_EVERY_MS);
+  while (!(await taken(file))) await sleep(RETRY_MS);
   const beat = setInterval(() => {
     const now = new Date();
     utimes(file, now, now).catch(() => {});

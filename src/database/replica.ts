@@ -35,7 +35,7 @@ const POLL_TIMEOUT_MS = 1_000;
  * and reads from the primary: that takes `MAX_LAG_MS` and one poll.
  */
 export const SETTLE_MS = MAX_LAG_MS + 2 * POLL_MS;
-const LOOK_AGAIN_MS = 5;
+const RECHECK_MS = 5;
 
 /** Only the primary. */
 export function withoutReplica(primary: Database): ReadDatabase {
@@ -153,7 +153,7 @@ export function openReadDatabase(options: {
         const replayed = await replica.replayed().catch(() => null);
         if (replayed === null) break;
         if (replayed >= wanted) return database;
-        await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
+        await new Promise((resolve) => setTimeout(resolve, RECHECK_MS));
       }
       return primary;
     },
@@ -173,7 +173,7 @@ export function openReadDatabase(options: {
 interface Replica {
   readonly pool: pg.Pool;
   sql(): Sql;
-  /** The position that it has replayed; `null`: it is no replica. */
+  /** The position that it has replayed; `null`: the server is not a replica. */
   replayed(): Promise<bigint | null>;
   /** Breaks its connections off, also those that wait for an answer. */
   destroy(): void;

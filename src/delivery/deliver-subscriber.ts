@@ -5,7 +5,7 @@ import { type SubscriberSummary, summarize } from '../subscription/summary.ts';
 import type { SubscriberState } from '../subscription/types.ts';
 import type { Claim, ClaimedSubscriber, ClaimResult } from './claims.ts';
 import { backOff, type Delivery, type Interruption, isRefused, nextContactLookup } from './failures.ts';
-import { explainPending, planWithOthers } from './outbox.ts';
+import { planWithOthers } from './outbox.ts';
 import {
   changedAttributes,
   nextChangeAt,
@@ -257,7 +257,7 @@ async function resolveContact(
 async function waitForContact(delivery: Delivery, events: number): Promise<ClaimResult> {
   const { context, claim } = delivery;
   const reason = 'waiting_for_contact';
-  await explainPending(context.database, claim, reason);
+  await context.writer.explainPending(claim.workspaceId, { subscriberId: claim.subscriberId, reason });
   const lookups = claim.attempts + 1;
   const isDue = events > 0 || lookups <= MAX_IDLE_LOOKUPS;
   return {

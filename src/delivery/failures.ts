@@ -6,7 +6,7 @@ import type { AppContext } from '../workspaces/app-context.ts';
 import { clearRefusal, type RefusedWork, recordRefusal, retryRefused } from '../workspaces/health.ts';
 import { markDisconnected, type Workspace } from '../workspaces/store.ts';
 import { type Claim, pauseWorkspace } from './claims.ts';
-import { explainPending, type OutboxWriter } from './outbox.ts';
+import type { OutboxWriter } from './outbox.ts';
 
 /** After this long of trying an event is failed: stored, visible, replayable. */
 export const RETRY_FOR_MS = 3 * DAY_MS;
@@ -119,8 +119,9 @@ export type Interruption =
 export async function backOff(delivery: Delivery, error: unknown): Promise<Interruption & { kind: 'later' }> {
   if (!(error instanceof AppError)) throw error;
   const { context, claim, workspace } = delivery;
-  const { workspaceId } = claim;
+  const { workspaceId, subscriberId } = claim;
   const nowMs = context.now();
+  const pending = { subscriberId, reason: error.code };
   const later = { kind: 'later', atMs: nowMs, counts: 0, reason: error.code } as const;
   context.metrics.attempt('retried', error.code);
   const decision = decide(error, {
@@ -135,7 +136,7 @@ export async function backOff(delivery: Delivery, error: unknown): Promise<Inter
       context.pause(workspaceId, decision.untilMs);
       return later;
     case 'disconnect':
-      await explainPending(context.database, claim, error.code);
+      await context.writer.explainPending(workspaceId, pending);
       if (await markDisconnected(context.database, workspace, error.code)) {
         context.logger.error(
           { workspaceId, code: error.code },
@@ -146,7 +147,7 @@ export async function backOff(delivery: Delivery, error: unknown): Promise<Inter
       return later;
     default:
       await noteIfRefused(delivery, 'contacts', error);
-      await explainPending(context.database, claim, error.code);
+      await context.writer.explainPending(workspaceId, pending);
       // What a retry cannot fix is tried again once a day.
       return { ...later, atMs: decision.kind === 'retry' ? decision.atMs : nowMs + DAY_MS, counts: 1 };
   }

@@ -106,7 +106,7 @@ describe('importing the history of a project', () => {
     assert.deepEqual(events, [{ event_id: 'event-ann', delivery: 'skipped', reason: 'imported' }]);
     assert.deepEqual(world.revenueCat.state.violations, [], 'v1 was never asked');
     const [project] = await world.db.database.query('select last_received_at from projects');
-    assert.deepEqual(project, { last_received_at: null }, 'an import is no sign that webhooks arrive');
+    assert.deepEqual(project, { last_received_at: null }, 'an import does not show that webhooks arrive');
   });
 
   it('changes nothing when it is run again', async () => {
@@ -126,7 +126,7 @@ describe('importing the history of a project', () => {
     assert.deepEqual(await stored(), before);
     assert.deepEqual([again.done, again.newCustomers, again.newEvents, again.knownEvents], [120, 0, 0, 60]);
     const due = await world.db.database.query('select 1 from subscribers where due_at is not null');
-    assert.equal(due.length, 0, 'nothing new: nobody is delivered again');
+    assert.equal(due.length, 0, 'nothing new: no customer is delivered again');
   });
 
   it('may be run by several processes at the same time', async () => {
@@ -268,7 +268,7 @@ describe('importing the history of a project', () => {
     const { progress } = await start();
     const stop = new AbortController();
     const running = runImport(world.context, progress, { signal: stop.signal });
-    // What the attempts wait for in between is over at once.
+    // The delays between the attempts are skipped.
     const hurry = setInterval(
       () =>
         void world.db.database
@@ -347,7 +347,7 @@ describe('importing the history of a project', () => {
     assert.equal(await running, 'paused');
     const paused = await readImport(database, progress);
     assert.ok(paused && paused.done < 400);
-    assert.ok((await start()).joined, 'starting goes on with the paused one');
+    assert.ok((await start()).joined, 'starting resumes the paused one');
     assert.equal(await runImport(world.context, progress, { signal: new AbortController().signal }), 'done');
     const last = await readImport(database, progress);
     assert.deepEqual([last?.listed, last?.done, last?.newCustomers], [400, 400, 400]);

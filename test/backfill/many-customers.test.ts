@@ -126,7 +126,7 @@ describe('importing many customers', () => {
   });
 });
 
-/** A twelfth of the limit at once, the rest spread over the minute; calls travel for a while. */
+/** A twelfth of the limit immediately, the rest spread over the minute; calls travel for a while. */
 function assertWithinLimit(times: readonly number[]): void {
   const burst = CALLS_PER_MINUTE / 12;
   const perMs = (CALLS_PER_MINUTE - burst) / 60_000;

@@ -79,7 +79,7 @@ describe('reconciling', () => {
   });
   afterEach(() => world.close());
 
-  /** A month that ended `endedAgoMs` ago, as its webhook told it; later events are missing. */
+  /** A month that ended `endedAgoMs` ago, as its webhook said; later events are missing. */
   async function receiveMonth(id: string, endedAgoMs: number): Promise<void> {
     const endMs = Date.now() - endedAgoMs;
     const body = eventBody({

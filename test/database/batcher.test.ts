@@ -62,7 +62,7 @@ describe('calls that share statements', () => {
     ]);
   });
 
-  test('without a database all fail at once, and nothing is tried one by one', async () => {
+  test('without a database all fail immediately, and nothing is tried one by one', async () => {
     let tries = 0;
     const add = createBatcher<number, number>(
       async () => {

@@ -102,7 +102,7 @@ export function describePooled(name: string, start: (databaseUrl: string) => Pro
     });
   }
 
-  test(`an empty database is migrated through ${name} by three processes at once`, async () => {
+  test(`an empty database is migrated through ${name} by three processes at the same time`, async () => {
     const db = await createTestDatabase();
     await db.database.query('drop schema public cascade');
     await db.database.query('create schema public');

@@ -88,7 +88,7 @@ describe('cards and pages from a streaming replica', () => {
   }
 
   test('a card is read from the replica', async () => {
-    // Several at once, so that a connection keeps one of their statements as the last that it ran.
+    // Several in parallel, so that a connection keeps one of their statements as the last that it ran.
     await until(async () => {
       for (const shown of await Promise.all(Array.from({ length: 8 }, opened)))
         assert.match(shown, /Next charge/);
@@ -100,7 +100,7 @@ describe('cards and pages from a streaming replica', () => {
     }, 'a card’s statement on the replica');
   });
 
-  test('a grant is on every card at once, though the replica had just stopped to follow', async () => {
+  test('a grant is on every card immediately, although the replica had just stopped following', async () => {
     const overview = (await product.card({ flow: 'initialize', ...card })).canvas;
     const form = await press(overview, 'grant');
     const review = await press(form, 'grant.review', {
@@ -146,7 +146,7 @@ describe('cards and pages from a streaming replica', () => {
     assert.ok((await watching) > 10);
   });
 
-  test('while the primary is away, cards still open from the replica', async () => {
+  test('while the primary is unavailable, cards still open from the replica', async () => {
     await primary.kill();
     assert.match(await opened(), /[Cc]ancelled/);
     primary = await startCluster(primary.dataDir);

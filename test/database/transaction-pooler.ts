@@ -27,7 +27,7 @@ const IDLE = 0x49;
 
 /**
  * A connection pooler in transaction mode, as strict as one can be: after each transaction a client gets another
- * server connection. Whatever leans on a session (prepared statements, LISTEN, session locks) breaks at once.
+ * server connection. Whatever depends on a session (prepared statements, LISTEN, session locks) fails immediately.
  */
 export async function startTransactionPooler(databaseUrl: string): Promise<Pooler> {
   const free: Server[] = [];

@@ -157,8 +157,8 @@ describe('delivering', () => {
   }
 
   test('a purchase that comes after the transfer it happened before reaches the receiver', async () => {
-    const [giver, between, receiver] = [customer(), customer(), customer()];
-    const [left, right] = [giver, receiver].map((externalId) =>
+    const [source, between, receiver] = [customer(), customer(), customer()];
+    const [left, right] = [source, receiver].map((externalId) =>
       world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId }),
     );
     const transfer = (from: string, to: string, daysAgo: number) =>
@@ -171,12 +171,12 @@ describe('delivering', () => {
         transferred_from: [from],
         transferred_to: [to],
       });
-    await transfer(giver, between, 3);
+    await transfer(source, between, 3);
     await transfer(between, receiver, 2);
     await until(() => right?.customAttributes.rc_last_event === 'transfer', 'the transfer');
     assert.equal(right?.customAttributes.rc_entitlements ?? null, null);
 
-    await receive(giver, { id: `${giver}-late` });
+    await receive(source, { id: `${source}-late` });
     await until(() => right?.customAttributes.rc_entitlements === 'pro', 'the receiver to have access');
     assert.equal(left?.customAttributes.rc_entitlements ?? null, null);
   });

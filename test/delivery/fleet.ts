@@ -40,7 +40,7 @@ export interface Fleet {
   database(): OpenDatabase['database'];
   start(what: 'all' | 'web' | 'worker' | { callTimeoutMs: number; concurrency: number }): Promise<Process>;
   /** Ends PostgreSQL without a farewell and starts it again. */
-  crashDatabase(meanwhile: () => Promise<void>): Promise<void>;
+  crashDatabase(whileDown: () => Promise<void>): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -106,7 +106,7 @@ export async function createFleet(): Promise<Fleet> {
         },
       };
     },
-    async crashDatabase(meanwhile) {
+    async crashDatabase(whileDown) {
       await open.close();
       const pid = Number(
         (await readFile(join(dataDir, 'postgres', 'postmaster.pid'), 'utf8')).split('\n')[0],
@@ -114,7 +114,7 @@ export async function createFleet(): Promise<Fleet> {
       // Immediate shutdown: as after a power failure, the log is replayed when it starts.
       process.kill(pid, 'SIGQUIT');
       await until(() => !isAlive(pid), 'PostgreSQL to end');
-      await meanwhile();
+      await whileDown();
       postgres = await startEmbeddedPostgres(dataDir);
       open = await openDatabase({ url: postgres.superuserUrl, logger: silent, poolSize: 4 });
     },

@@ -155,7 +155,7 @@ describe('any interleaving of webhooks, contact events, failures and replays', (
     }
   }
 
-  /** Nobody waits for a backoff here. */
+  /** No test waits for a backoff. */
   async function hurry(prefix: string): Promise<void> {
     await world.db.database.query(
       `update event_deliveries set next_try_at = null where workspace_id = $1 and event_id like $2 and next_try_at is not null`,

@@ -50,7 +50,7 @@ describe('two subscribers of one contact', () => {
       await receive(PROJECT_ID, `both-${n}`, `first-${n}`);
       await receive(OTHER_PROJECT, `both-${n}`, `second-${n}`);
     }
-    // All at once: the two of a contact are in hand at the same time.
+    // In parallel: both subscribers of a contact are claimed at the same time.
     world.worker();
     await delivered(...contacts.flatMap((_, n) => [`first-${n}`, `second-${n}`]));
     for (const contactId of contacts) assert.deepEqual(seconds(contactId), [atS, atS + 1]);

@@ -189,7 +189,7 @@ describe('processing the journal', () => {
     await processor.stop();
   });
 
-  test('hears of webhooks that another process received, and polls for those it was not told of', async () => {
+  test('is notified of webhooks that another process received, and polls for those it was not notified of', async () => {
     const project = await addProject();
     await createJournal(db.database, () => {}).append(project, async () =>
       webhook(eventBody({ id: 'polled' })),
@@ -211,7 +211,7 @@ describe('processing the journal', () => {
     await until(async () => (await stored()).length === 1, 'the one that was there before');
     const { notifyProcessors } = await import('../../src/ingestion/journal.ts');
     const journal = createJournal(db.database, (each) => void notifyProcessors(db.database, each));
-    await journal.append(project, async () => webhook(eventBody({ id: 'told' })));
+    await journal.append(project, async () => webhook(eventBody({ id: 'notified' })));
     await until(async () => (await stored()).length === 2, 'the one that was announced');
     await processor.stop();
   });

@@ -167,7 +167,7 @@ describe('receiving', () => {
     assert.equal(await refusal(), null, 'also when one was taken shortly before the refused one');
   });
 
-  test('takes unknown types, values of the wrong kind and events that name nobody', async () => {
+  test('takes unknown types, values of the wrong kind and events that name no customer', async () => {
     for (const fields of [
       { id: 'odd-1', type: 'NEVER_HEARD_OF', app_user_id: 'odd' },
       {
@@ -362,13 +362,13 @@ describe('receiving', () => {
       return { history, state: deriveState(history, null, START_MS + 2 * DAY_MS) };
     };
     const receiver = await stateOf('receiver');
-    const giver = await stateOf('source');
+    const source = await stateOf('source');
     assert.deepEqual(
       receiver.state.entitlements.map((entitlement) => entitlement.lookupKey),
       ['pro'],
     );
-    assert.deepEqual(giver.state.entitlements, []);
+    assert.deepEqual(source.state.entitlements, []);
     assert.ok(receiver.history.some((event) => event.id === 'tr2'));
-    assert.ok(giver.history.some((event) => event.id === 'tr2' && event.side === 'source'));
+    assert.ok(source.history.some((event) => event.id === 'tr2' && event.side === 'source'));
   });
 });
