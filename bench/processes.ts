@@ -74,9 +74,15 @@ function profiling(env: Readonly<Record<string, string>>): string[] {
 
 const TICK_US = 10_000;
 
-/** User and system time of a process and of its children that have ended, µs. */
+/** User and system time of a process and of its children that have ended, µs; 0: it has ended itself. */
 export function processorUs(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
+  let stat: string;
+  try {
+    stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  } catch {
+    return 0;
+  }
+  const fields = stat.split(') ')[1]?.split(' ') ?? [];
   return fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks), 0) * TICK_US;
 }
 

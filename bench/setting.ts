@@ -80,7 +80,7 @@ export async function createSetting(options: { quick: boolean }): Promise<Settin
       const children = readFileSync(`/proc/${postmaster}/task/${postmaster}/children`, 'utf8')
         .trim()
         .split(' ');
-      return [postmaster, ...children.map(Number)].reduce((sum, pid) => sum + processorUs(pid), 0);
+      return [...children.map(Number), postmaster].reduce((sum, pid) => sum + processorUs(pid), 0);
     },
     startApp: (databaseUrl, role, name, intercomUrl = 'http://127.0.0.1:9') =>
       startProcess('src/main.ts', ['serve', '--role', role], {

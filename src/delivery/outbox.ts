@@ -224,10 +224,12 @@ async function explainPending(
 /** For what must be stored before a call is made. */
 const IMMEDIATE = { most: 256 };
 /**
- * For what is stored afterwards: it may wait for others to share its statement. With 15 ms and 64 rows, a busy worker
- * and its PostgreSQL took 1.3 times as long for an event. When little is delivered, nothing waits.
+ * For what is stored afterwards: it may wait for others to share its statement. With 15 ms, a busy worker and its
+ * PostgreSQL took longer for an event. When little is delivered, nothing waits.
  */
 const DEFERRED = { most: 256, spacingMs: 50 };
+/** For what the release of a subscriber waits for: deliveries to the same contact read there which one it was. */
+const RELEASE = { most: 256, spacingMs: 15 };
 
 /**
  * What the deliveries of a worker write, in shared statements. With a statement for each event, most of a worker's
@@ -255,7 +257,7 @@ export function createOutboxWriter(database: Database): OutboxWriter {
     await saveSummaries(database, workspaceId, batch);
     return [];
   });
-  const attempts = shared(DEFERRED, async (workspaceId, batch: readonly Attempt[]) => {
+  const attempts = shared(RELEASE, async (workspaceId, batch: readonly Attempt[]) => {
     await recordAttempts(database, workspaceId, batch);
     return [];
   });
@@ -274,7 +276,7 @@ export function createOutboxWriter(database: Database): OutboxWriter {
     return claims.map(({ subscriberId }) => changed.has(subscriberId));
   });
   const results = shared(
-    DEFERRED,
+    RELEASE,
     async (workspaceId, finished: readonly { claim: Claim; result: ClaimResult }[]) => {
       const due = await finishClaims(database, workspaceId, finished);
       return finished.map(({ claim }) => due.has(claim.subscriberId));
