@@ -8,7 +8,7 @@ import { CONTACT_ATTRIBUTES } from '../../src/subscription/attributes.ts';
  * that are fetched without a pause while they are full: its fastest setting.
  */
 const { DATABASE_URL = '', INTERCOM_URL = '', TOKEN = '' } = process.env;
-const CONCURRENCY = 128;
+const CONCURRENCY = 256;
 const BATCH = 4;
 
 interface Job {

@@ -224,8 +224,8 @@ async function explainPending(
 /** For what must be stored before a call is made. */
 const IMMEDIATE = { most: 256 };
 /**
- * For what is stored afterwards: it may wait for others to share its statement. With 15 ms, a busy worker and its
- * PostgreSQL took longer for an event. When little is delivered, nothing waits.
+ * For what is stored afterwards: it may wait for others to share its statement. With 15 ms, PostgreSQL
+ * took a fifth more processor time for an event. When little is delivered, nothing waits.
  */
 const DEFERRED = { most: 256, spacingMs: 50 };
 /** For what the release of a subscriber waits for: deliveries to the same contact read there which one it was. */

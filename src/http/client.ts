@@ -20,8 +20,8 @@ declare module 'axios' {
 const MAX_RESPONSE_BYTES = 10 * 1024 * 1024;
 const DEFAULT_TIMEOUT_MS = 10_000;
 
-/** Keep-alive connections for every outgoing call; `HTTPS_PROXY` and `NO_PROXY` are respected. */
-const dispatcher = new EnvHttpProxyAgent({ connections: 256, maxResponseSize: MAX_RESPONSE_BYTES });
+/** Keep-alive connections, twice what one workspace's deliveries use; `HTTPS_PROXY` and `NO_PROXY` are respected. */
+const dispatcher = new EnvHttpProxyAgent({ connections: 512, maxResponseSize: MAX_RESPONSE_BYTES });
 
 /**
  * Processor time of a call (bench/http-adapters.ts, 2 cores, 2026-11-26): axios' http adapter with a keep-alive
