@@ -212,7 +212,10 @@ describe('starting and stopping on a bare machine', () => {
     for (const args of [['serve'], ['migrate'], ['backfill', '--workspace', 'nobody']]) {
       const command = run(args, { ...wrong, DATA_DIR: import.meta.filename });
       assert.equal(await command.ended, 1);
-      assert.match(command.output(), /^DATA_DIR .* cannot be used: it is not a folder\. Set DATA_DIR [^\n]*\n$/);
+      assert.match(
+        command.output(),
+        /^DATA_DIR .* cannot be used: it is not a folder\. Set DATA_DIR [^\n]*\n$/,
+      );
     }
   });
 });
