@@ -199,8 +199,7 @@ export async function confirmLink(context: CardContext): Promise<LinkResult> {
   await services.database.transaction(async (sql) => {
     await lockSubscriber(sql, { workspaceId, subscriberId });
     const before = await readLinkedId(sql, { workspaceId, contactId: contact.id, projectId });
-    // The previously linked subscriber looks up its contact again.
-    await unassignContact(sql, workspaceId, contact.id);
+    await releaseContact(sql, workspaceId, contact.id);
     const madeBy = { id: admin.id, name: admin.name };
     await saveLink(sql, { workspaceId, contactId: contact.id, projectId, subscriberId, madeBy });
     await wakeForContact(sql, workspaceId, { contactId: contact.id, externalId: null, email: null });
@@ -225,8 +224,8 @@ export async function removeLink(
   if (formState.unlink !== subscriberId || isOutdated) return 'not_reviewed';
   const { workspaceId, contact } = request;
   await services.database.transaction(async (sql) => {
+    await releaseContact(sql, workspaceId, contact.id);
     await deleteLink(sql, { workspaceId, contactId: contact.id, subscriberId });
-    await unassignContact(sql, workspaceId, contact.id);
     await audit(context, sql, {
       action: 'unlink',
       subscriberId,
@@ -235,6 +234,15 @@ export async function removeLink(
     });
   });
   return 'removed';
+}
+
+/**
+ * The linked subscriber looks up its contact again, before the link is removed or replaced; also one whose delivery is
+ * in progress, which has not stored its contact yet.
+ */
+async function releaseContact(sql: Transaction, workspaceId: string, contactId: string): Promise<void> {
+  await wakeForContact(sql, workspaceId, { contactId, externalId: null, email: null });
+  await unassignContact(sql, workspaceId, contactId);
 }
 
 async function audit(

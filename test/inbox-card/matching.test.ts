@@ -23,6 +23,16 @@ describe('finding the customer', () => {
     );
     return row?.subscriber_id ?? '';
   };
+  /** Until the events wait for a contact, and RevenueCat was read. */
+  const untilWaiting = (id: string) =>
+    until(async () => {
+      const [row] = await database().query<{ waiting: boolean }>(
+        `select waiting and snapshot_at is not null as waiting from subscribers
+          where workspace_id = $1 and subscriber_id = $2`,
+        [WORKSPACE_ID, id],
+      );
+      return row?.waiting;
+    }, 'the events to wait for a contact, and RevenueCat to be read');
   const auditOf = async (contactId: string) =>
     database().query<Record<string, unknown>>(
       `select actor->>'id' as actor, action, conversation_id, details, result from audit_log
@@ -102,14 +112,7 @@ describe('finding the customer', () => {
     assert.match(card.text, /^This visitor is not signed in/m);
     const found = await card.press('match.search', { 'match.query': 'user_waiting' });
     const id = await idOf('user_waiting');
-    await until(async () => {
-      const [row] = await database().query<{ waiting: boolean }>(
-        `select waiting and snapshot_at is not null as waiting from subscribers
-          where workspace_id = $1 and subscriber_id = $2`,
-        [WORKSPACE_ID, id],
-      );
-      return row?.waiting;
-    }, 'the events to wait for a contact, and RevenueCat to be read');
+    await untilWaiting(id);
     // The next look for a contact is far away: only the link can make them go now.
     await database().query(
       `update subscribers set due_at = now() + interval '1 day' where workspace_id = $1 and subscriber_id = $2`,
@@ -140,6 +143,31 @@ describe('finding the customer', () => {
     // A way back from a press too many.
     const again = await (await unlinked.press(`match:${id}`)).press('match.confirm');
     assert.match(again.text, /^✅ Linked to user_waiting\.$/m);
+  });
+
+  test('a contact that is unlinked while events are delivered to it is not kept', async () => {
+    await tell(product, 'active_monthly', { appUserId: 'user_delivered' });
+    const card = await openFor(product, { role: 'lead', email: 'delivered@example.com' });
+    const id = await idOf('user_delivered');
+    await untilWaiting(id);
+    const slow = product.intercom.faults.add({ latencyMs: 1_500, method: 'PUT', pathPrefix: '/contacts' });
+    const found = await card.press('match.search', { 'match.query': 'user_delivered' });
+    const linked = await (await found.press(`match:${id}`)).press('match.confirm');
+    const isSent = () => product.intercom.state.events.some(({ contactId }) => contactId === card.contactId);
+    await until(isSent, 'the first event on the contact');
+    await (await (await linked.press('home')).press('details')).press('unlink');
+    const readCustomer = async () => {
+      const [row] = await database().query<{ contact_id: string | null; is_claimed: boolean }>(
+        `select contact_id, lease_owner is not null or due_at <= now() as is_claimed
+           from subscribers where workspace_id = $1 and subscriber_id = $2`,
+        [WORKSPACE_ID, id],
+      );
+      return row;
+    };
+    assert.deepEqual(await readCustomer(), { contact_id: null, is_claimed: true });
+    slow();
+    await until(async () => (await readCustomer())?.is_claimed === false, 'the delivery to end');
+    assert.equal((await readCustomer())?.contact_id, null);
   });
 
   test('a link comes before the external id, and the review names the link that it replaces', async () => {
