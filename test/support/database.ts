@@ -43,7 +43,10 @@ export async function createTestDatabase(backend: Backend = 'postgres'): Promise
 
 async function copyTemplate(name: string): Promise<string> {
   const url = serverUrl();
-  await withServer(url, (client) => client.query(`create database ${name} template template_migrated`));
+  // Copying the files takes half of the processor time of copying page by page.
+  await withServer(url, (client) =>
+    client.query(`create database ${name} template template_migrated strategy file_copy`),
+  );
   url.pathname = `/${name}`;
   return url.href;
 }

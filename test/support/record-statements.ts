@@ -8,6 +8,10 @@ import pg from 'pg';
  */
 const folder = process.env.TEST_STATEMENTS;
 const statements = new Map<string, string>();
+/** How many times a statement was run that was not the product's then. */
+const foreign = new Map<string, number>();
+/** After so many times it is taken for the tests' or the job queue's own: reading the stack each time is expensive. */
+const MAX_FOREIGN = 5;
 
 const OURS = /\/(src|test)\/([^\s:()]+)/;
 /** They pass statements on. */
@@ -33,8 +37,11 @@ function callerInSource(): string | null {
 function note(query: unknown): void {
   const text = typeof query === 'string' ? query : (query as { text?: unknown } | null)?.text;
   if (typeof text !== 'string' || statements.has(text)) return;
+  const times = foreign.get(text) ?? 0;
+  if (times === MAX_FOREIGN) return;
   const caller = callerInSource();
-  if (caller !== null) statements.set(text, caller);
+  if (caller === null) foreign.set(text, times + 1);
+  else statements.set(text, caller);
 }
 
 function watch(prototype: { query: unknown }): void {
