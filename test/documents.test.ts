@@ -95,7 +95,9 @@ describe('documents', () => {
     );
     const listed = namesIn(operations, 'Alerts').filter((name) => /^[A-Z]\w+$/.test(name));
     assert.deepEqual(listed.toSorted(), alerts.toSorted());
-    const checks = [...source.matchAll(/name: '(\w+)',\s+(?:remedy|run)/g)].map((match) => match[1]);
+    const checks = [...source.matchAll(/name: '(\w+)',\s+(?:remedy|run)|resultOf\('(\w+)'/g)].map(
+      (match) => match[1] ?? match[2],
+    );
     const described = namesIn(operations, 'Doctor').filter((name) => /^[a-z_]+$/.test(name));
     assert.deepEqual([...new Set(described)].toSorted(), [...new Set(checks)].toSorted());
     for (const code of namesIn(operations, 'Codes')) assert.ok(source.includes(`'${code}'`), code);

@@ -17,7 +17,7 @@ export function inboxCardRouter(services: CardServices): Router {
     if (!request) throw badRequest('The body is not a Canvas Kit request: workspace_id is missing.');
     const { workspaceId, componentId: component } = request;
     const answer = await drawInTime(answerFrom(services, request), req, {
-      name: 'card',
+      place: 'inbox',
       logger: services.logger,
       workspaceId,
       component,

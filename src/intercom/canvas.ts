@@ -229,21 +229,21 @@ export async function drawInTime<T>(
   drawing: Promise<T>,
   { headers }: Request,
   card: {
-    readonly name: 'card' | 'customer card';
+    readonly place: 'inbox' | 'messenger';
     readonly logger: Logger;
     readonly workspaceId: string;
     readonly component: string | null;
     fallback(problem: 'failed' | 'slow'): T;
   },
 ): Promise<T> {
-  const { name, logger, workspaceId, component } = card;
-  const fields = { workspaceId, component, requestId: requestId(headers['x-request-id']) };
+  const { place, logger, workspaceId, component } = card;
+  const fields = { place, workspaceId, component, requestId: requestId(headers['x-request-id']) };
   const drawn = drawing.catch((error: unknown) => {
-    logger.error({ err: error, ...fields }, `${name} failed`);
+    logger.error({ err: error, ...fields }, 'card failed');
     return card.fallback('failed');
   });
   return withTimeout(drawn, DEADLINE_MS, () => {
-    logger.warn(fields, `${name} missed its deadline`);
+    logger.warn(fields, 'card missed its deadline');
     return card.fallback('slow');
   });
 }

@@ -61,7 +61,7 @@ export function messengerCardRouter(context: AppContext): Router {
   async function renderInTime(req: Request, request: CardRequest): Promise<Part[]> {
     const { messages, workspaceId, componentId: component } = request;
     return drawInTime(render(request), req, {
-      name: 'customer card',
+      place: 'messenger',
       logger,
       workspaceId,
       component,
