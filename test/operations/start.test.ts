@@ -68,7 +68,10 @@ describe('starting and stopping on a bare machine', () => {
     const server = await startServerProcess(environment);
     const before = await databasePid();
     process.kill(before, 'SIGKILL');
-    await until(() => server.output().includes('it runs again'), 'the database to be started again');
+    await until(
+      () => server.output().includes('had stopped and was restarted'),
+      'the database to be started again',
+    );
     assert.notEqual(await databasePid(), before);
     await until(async () => (await fetch(`${server.url}/readyz`)).ok, 'the server to be ready again');
     server.child.kill('SIGTERM');

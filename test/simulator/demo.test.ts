@@ -115,7 +115,10 @@ describe('the inbox', () => {
       .getByRole('button', { name: /^Timeline/ })
       .click();
     await page.getByTestId('card').getByText('🟨 grace period').waitFor();
-    await page.waitForFunction('document.querySelector("#card img")?.naturalWidth === 660');
+    await until(
+      () => page.evaluate('document.querySelector("#card img")?.naturalWidth === 660'),
+      'the picture',
+    );
   });
 
   test('a webhook that is sent from the page reaches the contact and the card', async () => {
@@ -355,7 +358,7 @@ describe('with the keyboard alone', () => {
     await tabTo(support, 'Manage');
     await tabTo(support, 'Write to us');
     await support.keyboard.press('Enter');
-    await support.waitForFunction('document.title === "show"');
+    await until(() => support.evaluate('document.title === "show"'), 'the Messenger to open');
     await support.close();
   });
 });

@@ -77,7 +77,6 @@ async function runTests(files: readonly string[], folder: string, databaseUrl: s
     concurrency: 3,
     timeout: GROUP_TIMEOUT_MS,
     execArgv: [
-      `--import=${join(import.meta.dirname, 'untracked-promises.ts')}`,
       `--import=${join(import.meta.dirname, 'record-statements.ts')}`,
       `--test-timeout=${FILE_TIMEOUT_MS}`,
     ],

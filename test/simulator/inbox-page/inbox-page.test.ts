@@ -15,6 +15,7 @@ import {
 } from '../../../src/simulator/inbox-page/router.ts';
 import { assertAccessible } from '../../support/accessibility.ts';
 import { sharedBrowser } from '../../support/browser.ts';
+import { until } from '../../support/wait.ts';
 
 const HOSTILE = '<img src=x onerror="window.hacked=true">';
 const SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20"/>';
@@ -310,7 +311,10 @@ describe('the inbox page', () => {
   test('loads images on the server, from HTTPS addresses only', async () => {
     const card = await openInbox();
     const image = card.locator('.component-image img');
-    await page.waitForFunction('document.querySelector(".component-image img").naturalWidth === 40');
+    await until(
+      () => page.evaluate('document.querySelector(".component-image img")?.naturalWidth === 40'),
+      'the image',
+    );
     assert.match(
       (await image.getAttribute('src')) ?? '',
       /^\/inbox\/api\/image\?url=https%3A%2F%2Fapp\.test/,
