@@ -95,6 +95,15 @@ describe('a store action', () => {
     assert.match(refused.text, /this was done before\. Nothing was changed/);
   });
 
+  test('a Google Play subscription without charges has nothing to refund, and the form says so', async () => {
+    const { own, page } = await openBuyer('play_store');
+    product.revenueCat.state.transactions.set(own.id, []);
+    const form = await page.press(idsOn(page.canvas).find((id) => id.startsWith('refund:')) ?? '');
+    assert.match(form.text, /lists no charge of this subscription/);
+    assert.ok(!idsOn(form.canvas).includes('action.review'));
+    assert.ok(idsOn(form.canvas).includes('home'));
+  });
+
   test('Apple: 1 to 90 days with a reason, twice a year; texts for what only the customer can do', async () => {
     const { card, own, page } = await openBuyer('app_store', {
       managementUrl: 'https://apps.apple.com/account/subscriptions',

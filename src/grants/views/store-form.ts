@@ -80,7 +80,7 @@ export function tryAgainPage(
   );
 }
 
-/** `null`: RevenueCat does not have the purchase; a code: it was not read. */
+/** `null`: RevenueCat does not have the purchase; a code: it was not read, or has nothing to refund. */
 async function purchaseFields(view: ActionView, form: StoreForm): Promise<Part[] | string | null> {
   const { messages } = view;
   const { t } = messages;
@@ -97,6 +97,7 @@ async function purchaseFields(view: ActionView, form: StoreForm): Promise<Part[]
   if (form.kind !== 'refund' || !refundsCharges(own)) return rows;
   const charges = await listCharges(view, own);
   if (typeof charges === 'string') return charges;
+  if (charges.length === 0) return 'no_charges';
   const options = charges
     .slice(0, MAX_CHARGES)
     .map(({ id, purchasedAtMs, price }) =>
