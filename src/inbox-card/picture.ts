@@ -23,8 +23,9 @@ const VALID_MS = 10 * MINUTE_MS;
  */
 export async function pictureComponents(context: CustomerContext): Promise<Component[]> {
   const { customer, messages: m, request, services, workspace } = context;
-  const { subscriber, fallbackEvents: grants } = customer;
+  const { subscriber, state, fallbackEvents: grants } = customer;
   if (!workspace.settings.card.picture || !services.config.picturesUrl.startsWith('https://')) return [];
+  if (state.subscriptions.length + state.grants.length === 0) return [];
   const picture = await readPicture(services, request.workspaceId, subscriber.subscriberId);
   if (picture === null) return [];
   const expiresAtMs = (Math.floor(services.now() / VALID_MS) + 2) * VALID_MS;

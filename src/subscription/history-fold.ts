@@ -18,6 +18,8 @@ export interface HistoryFold {
   readonly builders: Map<string, StateBuilder>;
   readonly byTransaction: Map<string, StateBuilder>;
   readonly byProduct: Map<string, StateBuilder>;
+  /** What a later purchase may replace: temporary grants, and subscriptions with an announced change of product. */
+  readonly replaceable: Set<StateBuilder>;
   /** Active entitlements of the snapshot until a later event mentions them; values are ends, `null` for never. */
   readonly listedEntitlements: Map<string, number | null>;
   lifetimeValueUsdCents: number;
@@ -34,6 +36,7 @@ export function emptyFold(): HistoryFold {
     builders: new Map(),
     byTransaction: new Map(),
     byProduct: new Map(),
+    replaceable: new Set(),
     listedEntitlements: new Map(),
     lifetimeValueUsdCents: 0,
     chargedUsdCents: 0,
@@ -122,6 +125,7 @@ export function addBuilder(fold: HistoryFold, builder: StateBuilder): StateBuild
 }
 
 function indexBuilder(fold: HistoryFold, builder: StateBuilder, event: LifecycleEvent): void {
+  if (builder.isTemporary || builder.isChangeAnnounced) fold.replaceable.add(builder);
   if (builder.isGrant) return;
   const { environment, store, productId } = builder;
   for (const id of [event.originalTransactionId, event.transactionId])
@@ -132,7 +136,7 @@ function indexBuilder(fold: HistoryFold, builder: StateBuilder, event: Lifecycle
 
 /** A purchase replaces the temporary grant it confirms, and the subscription that was to change into it. */
 function replaceOthers(fold: HistoryFold, bought: StateBuilder, event: LifecycleEvent): void {
-  for (const old of fold.builders.values()) {
+  for (const old of fold.replaceable) {
     if (old === bought || !isSameStore(old, bought)) continue;
     const isFirst = event.type === 'INITIAL_PURCHASE';
     if (old.isTemporary) {
