@@ -144,8 +144,11 @@ export interface WorkspaceRow {
   healthTold: object | null;
 }
 
+/** Problems of the whole workspace that an admin can fix while the events wait, however long that takes. */
+export const REFUSAL_CODES = ['intercom_scope_missing', 'intercom_plan_restricted'] as const;
+
 export interface Refusal {
-  readonly code: 'intercom_scope_missing' | 'intercom_plan_restricted';
+  readonly code: (typeof REFUSAL_CODES)[number];
   /** Intercom's own message, which names the permission. */
   readonly message: string;
   /** UTC, ISO 8601. */

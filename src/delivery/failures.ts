@@ -1,4 +1,4 @@
-import type { Refusal } from '../database/entities.ts';
+import { REFUSAL_CODES, type Refusal } from '../database/entities.ts';
 import { AppError } from '../errors.ts';
 import type { IntercomClient } from '../intercom/client.ts';
 import { DAY_MS } from '../time.ts';
@@ -153,9 +153,8 @@ export async function backOff(delivery: Delivery, error: unknown): Promise<Inter
   }
 }
 
-/** Problems of the whole workspace that an admin can fix while the events wait, however long that takes. */
 function isRefusal(code: string): code is Refusal['code'] {
-  return code === 'intercom_scope_missing' || code === 'intercom_plan_restricted';
+  return REFUSAL_CODES.some((each) => each === code);
 }
 
 /** Whether Intercom accepts no events of the workspace for now; attributes can still be written. */

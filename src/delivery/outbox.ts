@@ -1,4 +1,5 @@
 import { createBatcher, type GroupOptions, keyed } from '../database/batcher.ts';
+import { REFUSAL_CODES } from '../database/entities.ts';
 import { clocks, type Database, type Sql } from '../database/sql.ts';
 import type { SentMark } from '../subscribers/store.ts';
 import { type NewSummary, saveSummaries } from '../subscribers/summary-store.ts';
@@ -174,8 +175,7 @@ async function updateDeliveries(
             attempts = d.attempts + o.counts,
             first_tried_at = coalesce(
               d.first_tried_at,
-              case when o.counts > 0 and o.reason not in ('intercom_scope_missing', 'intercom_plan_restricted')
-                   then o.now end),
+              case when o.counts > 0 and o.reason <> all($10::text[]) then o.now end),
             next_try_at = to_timestamp(o.next_try_ms / 1000.0),
             contact_id = coalesce(o.contact_id, d.contact_id)
        from unnest($3::uuid[], $4::text[], $5::text[], $6::text[], $7::integer[], $8::bigint[], $9::text[],
@@ -194,6 +194,7 @@ async function updateDeliveries(
       outcomes.map(({ counts }) => counts),
       outcomes.map(({ nextTryAtMs }) => nextTryAtMs),
       outcomes.map(({ contactId }) => contactId),
+      REFUSAL_CODES,
     ],
     'record-outcomes',
   );

@@ -44,6 +44,9 @@ export interface ProjectSubject {
   readonly nowMs: number;
 }
 
+const REGISTER_WEBHOOK =
+  'Choose New authorization value in Settings › RevenueCat (it registers the webhook), or add it manually in RevenueCat under Integrations › Webhooks.';
+
 export const PROJECT_CHECKS: readonly Check<ProjectSubject>[] = [
   {
     name: 'revenuecat_api',
@@ -77,8 +80,7 @@ export const PROJECT_CHECKS: readonly Check<ProjectSubject>[] = [
   },
   {
     name: 'webhook_registered',
-    remedy:
-      'Choose New authorization value in Settings › RevenueCat (it registers the webhook), or add it manually in RevenueCat under Integrations › Webhooks.',
+    remedy: REGISTER_WEBHOOK,
     run(subject) {
       const { revenueCat: probe } = subject;
       if (probe.state !== 'asked' || probe.webhooks === null) return null;
@@ -204,14 +206,12 @@ function explainUnregistered(
     );
   }
   const elsewhere = others.length === 0 ? '' : ` (${others.length} lead elsewhere)`;
-  const connect =
-    'Choose New authorization value in Settings › RevenueCat (it registers the webhook), or add it manually in RevenueCat under Integrations › Webhooks.';
   return isReceiving
     ? warning(
         `No webhook in RevenueCat leads to ${url}${elsewhere}, yet events arrive, the last at ${project.lastReceivedAt?.toISOString()}.`,
-        `If something of yours forwards them, nothing needs to be done. If the webhook was removed since: ${lowerFirst(connect)}`,
+        `If something of yours forwards them, nothing needs to be done. If the webhook was removed since: ${lowerFirst(REGISTER_WEBHOOK)}`,
       )
-    : problem(`No webhook in RevenueCat leads to ${url}${elsewhere}: no event arrives.`, connect);
+    : problem(`No webhook in RevenueCat leads to ${url}${elsewhere}: no event arrives.`, REGISTER_WEBHOOK);
 }
 
 const originOf = (url: string): string => URL.parse(url)?.origin ?? url;

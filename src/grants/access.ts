@@ -1,5 +1,5 @@
 import type { Sql } from '../database/sql.ts';
-import { AppError, type ErrorCode } from '../errors.ts';
+import { AppError, type ErrorCode, nullOn } from '../errors.ts';
 import { readCatalogNames } from '../revenuecat/catalog.ts';
 import { readCatalog } from '../revenuecat/catalog-names.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
@@ -95,16 +95,6 @@ export async function readAccess(
   };
 }
 
-/** `null`: RevenueCat does not know the customer. */
-export async function ifKnown<T>(read: Promise<T>): Promise<T | null> {
-  try {
-    return await read;
-  } catch (error) {
-    if (error instanceof AppError && error.code === 'revenuecat_not_found') return null;
-    throw error;
-  }
-}
-
 function latestEnd(ends: readonly { readonly endsAtMs: number | null }[]): number | null {
   return ends.length === 0 ? null : Math.max(...ends.map(({ endsAtMs }) => endOrForever(endsAtMs)));
 }
@@ -183,7 +173,7 @@ export function readCustomer<T>(
 ): Promise<T | ErrorCode | 'unknown_customer'> {
   return readNow(context, async (client) => {
     for (const appUserId of usableIds(context.customer).slice(0, MAX_IDS)) {
-      const found = await ifKnown(read(client, appUserId));
+      const found = await nullOn('revenuecat_not_found', read(client, appUserId));
       if (found !== null) return found;
     }
     return 'unknown_customer';

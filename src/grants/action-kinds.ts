@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
+import { nullOn } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import type { LivePurchase } from '../revenuecat/store-actions.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
-import { compareReadBack, ifKnown, readAccess } from './access.ts';
+import { compareReadBack, readAccess } from './access.ts';
 import type { Changes } from './repository.ts';
 import type {
   Action,
@@ -190,7 +191,7 @@ export async function readGrantEnd(
   projectId: string,
   grant: Grant,
 ): Promise<number | null> {
-  const access = await ifKnown(readAccess(client, projectId, grant));
+  const access = await nullOn('revenuecat_not_found', readAccess(client, projectId, grant));
   return access?.endsOf({ id: grant.target, lookupKey: grant.lookupKey }).grantEndMs ?? null;
 }
 

@@ -1,4 +1,4 @@
-import type { Sql } from '../database/sql.ts';
+import { listSubscribers } from '../subscribers/find-store.ts';
 import { deriveSummaries, readStoredSummaries } from '../subscribers/summary-store.ts';
 import { isStillTrue } from '../subscription/summary.ts';
 import type { SubscriberState } from '../subscription/types.ts';
@@ -6,7 +6,7 @@ import { DAY_MS } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 
 /** Which customers a filter takes; every condition that is set must hold. */
-export interface CustomerFilter {
+interface CustomerFilter {
   /** RevenueCat's `subscription_status`; empty: everyone who has or had something. */
   readonly statuses: readonly string[];
   readonly productId: string | null;
@@ -16,7 +16,7 @@ export interface CustomerFilter {
 }
 
 /** @param nowMs UTC, ms */
-export function takesCustomer(filter: CustomerFilter, state: SubscriberState, nowMs: number): boolean {
+function takesCustomer(filter: CustomerFilter, state: SubscriberState, nowMs: number): boolean {
   const { statuses, productId, lookupKey, expiredWithinDays } = filter;
   const had = [...state.subscriptions, ...state.grants, ...state.consumables];
   if (statuses.length === 0 ? had.length === 0 : !statuses.includes(state.status ?? '')) return false;
@@ -28,13 +28,6 @@ export function takesCustomer(filter: CustomerFilter, state: SubscriberState, no
 }
 
 const BATCH = 500;
-const NIL_UUID = '00000000-0000-0000-0000-000000000000';
-
-interface Row {
-  readonly subscriberId: string;
-  readonly version: number;
-  readonly appUserId: string;
-}
 
 /**
  * App user ids, an identified one where there is one, of each subscriber of the project that the filter takes. Where
@@ -48,9 +41,9 @@ export async function findCustomers(
   const { workspaceId } = of;
   const nowMs = now();
   const found: string[] = [];
-  let rows: Row[] = [];
+  let rows: Awaited<ReturnType<typeof listSubscribers>> = [];
   do {
-    rows = await readBatch(database, of, rows.at(-1)?.subscriberId ?? NIL_UUID);
+    rows = await listSubscribers(database, of, { after: rows.at(-1)?.subscriberId, limit: BATCH });
     const stored = await readStoredSummaries(
       database,
       workspaceId,
@@ -66,22 +59,4 @@ export async function findCustomers(
     }
   } while (rows.length === BATCH);
   return found;
-}
-
-async function readBatch(
-  sql: Sql,
-  { workspaceId, projectId }: { readonly workspaceId: string; readonly projectId: string },
-  after: string,
-): Promise<Row[]> {
-  return sql.query<Row>(
-    `select s.subscriber_id as "subscriberId", s.version::float8 as version, i.app_user_id as "appUserId"
-       from subscribers s
-       join lateral (select i.app_user_id from subscriber_ids i
-                      where i.workspace_id = $1 and i.subscriber_id = s.subscriber_id
-                      order by i.app_user_id like '$RCAnonymousID:%', i.app_user_id limit 1) i on true
-      where s.workspace_id = $1 and s.project_id = $2 and s.merged_into is null and s.subscriber_id > $3::uuid
-      order by s.subscriber_id limit $4`,
-    [workspaceId, projectId, after, BATCH],
-    'read-customers-to-filter',
-  );
 }

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pLimit from 'p-limit';
-import { AppError } from '../errors.ts';
+import { AppError, nullOn } from '../errors.ts';
 import { findByAppUserIds } from '../subscribers/find-store.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { type Project, readProject } from '../workspaces/projects.ts';
-import { findNoEffect, ifKnown, readAccess } from './access.ts';
+import { findNoEffect, readAccess } from './access.ts';
 import { changeBulkGrant, scheduleBulk } from './bulk.ts';
 import {
   type BulkGrant,
@@ -153,7 +153,10 @@ async function grantOnce(context: AppContext, { bulk, project, customer }: Task)
   const subscriberId = found.find((each) => each.projectId === projectId)?.subscriberId;
   if (subscriberId === undefined) return 'not_imported';
   const newestId = await findNewestId(database, { workspaceId, subscriberId, target });
-  const access = await ifKnown(readAccess(client, project.revenueCatProjectId, { appUserId }));
+  const access = await nullOn(
+    'revenuecat_not_found',
+    readAccess(client, project.revenueCatProjectId, { appUserId }),
+  );
   if (!access) return 'unknown_customer';
   const ends = access.endsOf({ id: target, lookupKey });
   const requestedEndMs = endOf(context.now(), bulk, ends);

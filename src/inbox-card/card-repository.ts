@@ -1,5 +1,6 @@
 import { createBatcher, keyed } from '../database/batcher.ts';
 import { epochMs, type Sql } from '../database/sql.ts';
+import { IDENTIFIED_FIRST } from '../subscribers/find-store.ts';
 import { readStoredSummaries } from '../subscribers/summary-store.ts';
 import type { StoredSummary, SummaryValidity } from '../subscription/summary.ts';
 import { PROJECT_COLUMNS, type Project, toProject } from '../workspaces/projects.ts';
@@ -51,7 +52,7 @@ select ${WORKSPACE_COLUMNS},
                  s.email, s.version, s.waiting, ${epochMs('s.snapshot_at')} as "snapshotAtMs",
                  array(select i.app_user_id from subscriber_ids i
                         where i.workspace_id = $1 and i.subscriber_id = s.subscriber_id
-                        order by i.app_user_id like '$RCAnonymousID:%', i.app_user_id limit ${MAX_IDS})
+                        order by ${IDENTIFIED_FIRST} limit ${MAX_IDS})
                    as "appUserIds",
                  (select json_build_object('name', coalesce(l.made_by->>'name', ''), 'atMs', ${epochMs('l.made_at')})
                     from contact_links l

@@ -1,6 +1,9 @@
 import { ContactLinkEntity, type ContactLinkRow } from '../database/entities.ts';
 import type { Entities, Sql } from '../database/sql.ts';
 
+/** Order of a subscriber's app user ids `i`. */
+export const IDENTIFIED_FIRST = `i.app_user_id like '$RCAnonymousID:%', i.app_user_id`;
+
 /** The stored subscribers with one of these app user ids: at most one in each project for each id. */
 export function findByAppUserIds(
   sql: Sql,
@@ -14,6 +17,10 @@ export function findByAppUserIds(
     'find-by-app-user-ids',
   );
 }
+
+/** An app user id of subscriber `s`, an identified one where there is one; $1 is the workspace. */
+const SOME_ID = `(select i.app_user_id from subscriber_ids i
+  where i.workspace_id = $1 and i.subscriber_id = s.subscriber_id order by ${IDENTIFIED_FIRST} limit 1)`;
 
 export type SearchField = 'app_user_id' | 'email' | 'transaction';
 
@@ -39,10 +46,7 @@ export function searchSubscribers(
   return sql.query(
     `select s.subscriber_id as "subscriberId", s.project_id as "projectId", s.email,
             s.last_event_at_ms::float8 as "lastEventAtMs", found.field as "foundBy",
-            coalesce((select i.app_user_id from subscriber_ids i
-                       where i.workspace_id = $1 and i.subscriber_id = s.subscriber_id
-                       order by i.app_user_id like '$RCAnonymousID:%', i.app_user_id limit 1),
-                     s.subscriber_id::text) as "appUserId"
+            coalesce(${SOME_ID}, s.subscriber_id::text) as "appUserId"
        from (select subscriber_id, min(field) as field from (
                select subscriber_id, 'app_user_id' as field from subscriber_ids
                 where workspace_id = $1 and app_user_id = $2 and 'app_user_id' = any($3)
@@ -58,6 +62,25 @@ export function searchSubscribers(
       order by found.field, s.last_event_at_ms desc nulls last`,
     [workspaceId, text, fields],
     'search-subscribers',
+  );
+}
+
+const NIL_UUID = '00000000-0000-0000-0000-000000000000';
+
+/** Subscribers of a project by id, those after one of them; without those that have no app user id. */
+export function listSubscribers(
+  sql: Sql,
+  { workspaceId, projectId }: { readonly workspaceId: string; readonly projectId: string },
+  { after = NIL_UUID, limit }: { readonly after: string | undefined; readonly limit: number },
+): Promise<{ readonly subscriberId: string; readonly version: number; readonly appUserId: string }[]> {
+  return sql.query(
+    `select s.subscriber_id as "subscriberId", s.version::float8 as version, ${SOME_ID} as "appUserId"
+       from subscribers s
+      where s.workspace_id = $1 and s.project_id = $2 and s.merged_into is null and s.subscriber_id > $3::uuid
+        and exists (select 1 from subscriber_ids i where i.workspace_id = $1 and i.subscriber_id = s.subscriber_id)
+      order by s.subscriber_id limit $4`,
+    [workspaceId, projectId, after, limit],
+    'list-subscribers',
   );
 }
 

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import { type Refusal, WorkspaceEntity } from '../database/entities.ts';
+import { REFUSAL_CODES, type Refusal, WorkspaceEntity } from '../database/entities.ts';
 import { notifyDelivery } from '../database/notify.ts';
 import type { Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
@@ -252,9 +252,9 @@ export async function retryRefused(sql: Sql, workspaceId: string): Promise<void>
   await sql.query(
     `update event_deliveries set next_try_at = null
       where workspace_id = $1 and delivered_at is null and not_sent is null
-        and reason in ('intercom_scope_missing', 'intercom_plan_restricted')
+        and reason = any($2)
         and subscriber_id in (select subscriber_id from subscribers where workspace_id = $1 and pending_events > 0)`,
-    [workspaceId],
+    [workspaceId, REFUSAL_CODES],
   );
   await sql.query(
     `update subscribers set due_at = now(), attempts = 0
