@@ -217,7 +217,7 @@ async function insertSession(
 ): Promise<void> {
   const now = new Date();
   await sessionsIn(database).delete({ workspaceId: session.workspaceId, expiresAt: LessThan(now) });
-  const expiresAt = ago(-SESSION_HOURS * HOUR_MS);
+  const expiresAt = new Date(now.getTime() + SESSION_HOURS * HOUR_MS);
   await sessionsIn(database).insert({ ...session, createdAt: now, lastSeenAt: now, expiresAt });
 }
 
