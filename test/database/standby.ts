@@ -1,5 +1,5 @@
-import { chown, cp, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { chown, copyFile, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { join, relative } from 'node:path';
 import pg from 'pg';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/database/embedded.ts';
 import { until } from '../support/wait.ts';
@@ -54,11 +54,11 @@ export async function copyCluster(
   await client.connect();
   try {
     await client.query(`select pg_backup_start('copy', true)`);
-    await cp(from, to, {
-      recursive: true,
-      filter: (path) =>
-        !/postmaster\.(pid|opts)$|pg_wal\/([0-9A-F]{24}|xlogtemp)|pg_replslot\/.|pg_stat_tmp\/./.test(path),
-    });
+    await copyChangingFolder(
+      from,
+      to,
+      /^(postmaster\.(pid|opts)$|pg_wal\/([0-9A-F]{24}|xlogtemp)|pg_replslot\/.|pg_stat_tmp\/.)|pg_internal\.init/,
+    );
     const { rows } = await client.query<{ labelfile: string }>(
       `select labelfile, pg_switch_wal() from pg_backup_stop(false)`,
     );
@@ -78,13 +78,26 @@ export async function copyCluster(
   await giveTo(to, await stat(from));
 }
 
+/** `fs.cp` fails when a file is removed while it copies, as a running server does with its temporary files. */
+async function copyChangingFolder(from: string, to: string, skipped: RegExp): Promise<void> {
+  await mkdir(to, { recursive: true, mode: 0o700 });
+  // A folder comes before what it contains.
+  for (const entry of await readdir(from, { recursive: true, withFileTypes: true })) {
+    const path = relative(from, join(entry.parentPath, entry.name));
+    if (skipped.test(path)) continue;
+    try {
+      if (entry.isDirectory()) await mkdir(join(to, path), { recursive: true, mode: 0o700 });
+      else await copyFile(join(from, path), join(to, path));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    }
+  }
+}
+
 /** The log that was written while the files were copied makes them consistent. */
 async function copyWal(from: string, to: string): Promise<void> {
-  await cp(join(from, 'pg_wal'), join(to, 'pg_wal'), {
-    recursive: true,
-    // A segment under this name is renamed once it is filled.
-    filter: (path) => !path.includes('xlogtemp'),
-  });
+  // A segment under this name is renamed once it is filled.
+  await copyChangingFolder(join(from, 'pg_wal'), join(to, 'pg_wal'), /xlogtemp/);
 }
 
 /** The server runs as the owner of its folder. */
