@@ -26,7 +26,7 @@ import {
   scheduleConfirm,
 } from './confirmation.ts';
 import { endOf } from './grant-rules.ts';
-import { findByKey, findNewestId, readAction, readAgain, storeAction } from './repository.ts';
+import { findByKey, readAction, readAgain, readLastChange, storeAction } from './repository.ts';
 import type { Grant } from './types.ts';
 
 /** Customers that a worker claims together, and how many of them it works on at the same time. */
@@ -152,7 +152,7 @@ async function grantOnce(context: AppContext, { bulk, project, customer }: Task)
   const found = await findByAppUserIds(database, workspaceId, [appUserId]);
   const subscriberId = found.find((each) => each.projectId === projectId)?.subscriberId;
   if (subscriberId === undefined) return 'not_imported';
-  const newestId = await findNewestId(database, { workspaceId, subscriberId, target });
+  const lastChange = await readLastChange(database, { workspaceId, subscriberId, target });
   const access = await nullOn(
     'revenuecat_not_found',
     readAccess(client, project.revenueCatProjectId, { appUserId }),
@@ -183,7 +183,7 @@ async function grantOnce(context: AppContext, { bulk, project, customer }: Task)
     conversationId: null,
     contactId: null,
   };
-  const stored = await storeAction(database, action, { newestId });
+  const stored = await storeAction(database, action, { lastChange });
   if (!('action' in stored)) return 'unconfirmed';
   return (await callAndConfirm(context, project, stored.action as Grant)).action;
 }
@@ -200,7 +200,7 @@ async function undo(context: AppContext, { bulk, project, customer }: Task): Pro
   if (action.state === 'confirmed') {
     const change = { event: 'revoke', revokedBy: decidedBy ?? admin, revokeReason: reason } as const;
     const moved = await beginCall(context, action, change);
-    if (!moved || moved === 'unconfirmed') return UNDO_SOON;
+    if (!moved || typeof moved === 'string') return UNDO_SOON;
     now = await callAndConfirmRevoke(context, project, moved);
     if (now.state === 'confirmed') return { state: 'undo_failed', error: now.error };
   } else if (action.state !== 'revoked') await confirmAction(context, action);

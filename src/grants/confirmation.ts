@@ -15,6 +15,7 @@ import {
   lockAndFindUnconfirmed,
   readAction,
   readAgain,
+  readLastChange,
   recordResponse,
   revokeOthers,
   transition,
@@ -85,17 +86,21 @@ export async function takeStep<A extends Action>(
  * Applies an event after which RevenueCat is called. The job that reads back is queued first: whenever this process
  * is killed, another one completes what it has begun.
  *
- * @returns `unconfirmed`: the result of another action on the same target is still unknown
+ * @param step.lastChange of the target, read before the action was checked; absent: it needs no check
+ * @returns `unconfirmed`: the result of another action on the same target is still unknown; `outdated`: something was
+ *   done to the target since the check
  */
 export async function beginCall<A extends Action>(
   context: StepContext,
   action: A,
-  step: Step,
-): Promise<A | 'unconfirmed' | null> {
+  { lastChange, ...step }: Step & { readonly lastChange?: string | null },
+): Promise<A | 'unconfirmed' | 'outdated' | null> {
   await scheduleConfirm(context, action);
-  return context.database.transaction(async (sql) =>
-    (await lockAndFindUnconfirmed(sql, action)) ? 'unconfirmed' : applyStep(sql, action, step),
-  );
+  return context.database.transaction(async (sql) => {
+    if (await lockAndFindUnconfirmed(sql, action)) return 'unconfirmed';
+    const isOutdated = lastChange !== undefined && (await readLastChange(sql, action)) !== lastChange;
+    return isOutdated ? 'outdated' : applyStep(sql, action, step);
+  });
 }
 
 async function applyStep<A extends Action>(

@@ -73,7 +73,7 @@ export type Stored =
   | { readonly kind: 'monthly_limit' }
   /** The result of another action on the same target is still unknown. */
   | { readonly kind: 'unconfirmed' }
-  /** Another action on the same target was stored since this one was checked. */
+  /** Something was done to the same target since this action was checked. */
   | { readonly kind: 'outdated' };
 
 /**
@@ -81,7 +81,7 @@ export type Stored =
  * the subscriber's: concurrent confirms see each other's actions, so neither the monthly limit nor "one unconfirmed
  * action at a time" can be exceeded.
  *
- * @param options.newestId the newest action on the target when this one was checked
+ * @param options.lastChange of the target, read before this action was checked
  * @param options.onStored runs in the same transaction when the action is new
  */
 export async function storeAction(
@@ -89,12 +89,12 @@ export async function storeAction(
   action: NewAction & { readonly actionId: string; readonly state: 'requested' | 'awaiting_approval' },
   options: {
     readonly monthlyLimit?: number | null;
-    readonly newestId: string | null;
+    readonly lastChange: string | null;
     onStored?(sql: Transaction, action: Action): Promise<void>;
   },
 ): Promise<Stored> {
   const { workspaceId, admin, kind } = action;
-  const { monthlyLimit = null, newestId } = options;
+  const { monthlyLimit = null, lastChange } = options;
   return database.transaction(async (sql) => {
     await lockAdmin(sql, workspaceId, admin.id);
     const known = await findByKey(sql, workspaceId, action.idempotencyKey);
@@ -105,24 +105,27 @@ export async function storeAction(
     )
       return { kind: 'monthly_limit' };
     if (await lockAndFindUnconfirmed(sql, action)) return { kind: 'unconfirmed' };
-    if ((await findNewestId(sql, action)) !== newestId) return { kind: 'outdated' };
+    if ((await readLastChange(sql, action)) !== lastChange) return { kind: 'outdated' };
     const stored = await insertAction(sql, action);
     await options.onStored?.(sql, stored);
     return { kind: 'new', action: stored };
   });
 }
 
-/** The newest action on a target. Read before RevenueCat is, it shows later whether another was stored since. */
-export async function findNewestId(
+/**
+ * When an action on a target was last stored, called or completed; `null`: there is none. Read before RevenueCat is, it
+ * shows later whether anything was done since.
+ */
+export async function readLastChange(
   sql: Sql,
   { workspaceId, subscriberId, target }: Pick<Action, 'workspaceId' | 'subscriberId' | 'target'>,
 ): Promise<string | null> {
-  const [newest] = await sql.query<{ action_id: string }>(
-    `select action_id from actions where workspace_id = $1 and subscriber_id = $2 and target = $3
-      order by created_at desc, action_id limit 1`,
+  const [row] = await sql.query<{ at: string | null }>(
+    `select max(greatest(created_at, called_at, completed_at, revoke_called_at))::text as at
+       from actions where workspace_id = $1 and subscriber_id = $2 and target = $3`,
     [workspaceId, subscriberId, target],
   );
-  return newest?.action_id ?? null;
+  return row?.at ?? null;
 }
 
 async function lockAdmin(sql: Sql, workspaceId: string, adminId: string): Promise<void> {

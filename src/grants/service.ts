@@ -34,9 +34,9 @@ import {
   adoptGrant,
   findAdopted,
   findByKey,
-  findNewestId,
   readAction,
   readAgain,
+  readLastChange,
   storeAction,
 } from './repository.ts';
 import { kindOf, STORE_RULES, type StoreForm, targetOf } from './store-rules.ts';
@@ -85,14 +85,14 @@ async function confirmOnce(context: ActionContext, reviewed: Reviewed): Promise<
   if (earlier) return earlier;
   const { services, workspace } = context;
   const { workspaceId } = workspace;
-  const newestId = await findNewestId(services.database, { ...reviewed, workspaceId });
+  const lastChange = await readLastChange(services.database, { ...reviewed, workspaceId });
   const refusal = await findRefusal(context, reviewed);
   const checked: ReviewResult | ReviewAgain = refusal
     ? { kind: 'refused', ...refusal }
     : await rulesOf(reviewed).recheck(context, reviewed);
   if (checked.kind === 'ready')
     // A concurrent action that is done already has changed what was read: it is read again.
-    return (await store(context, checked.reviewed, newestId)) ?? confirmOnce(context, reviewed);
+    return (await store(context, checked.reviewed, lastChange)) ?? confirmOnce(context, reviewed);
   // A first press of the same button may have used up the month, or have changed what was reviewed.
   return (await findDone(context, reviewed)) ?? checked;
 }
@@ -110,7 +110,7 @@ export async function findDone(
 async function store(
   context: ActionContext,
   reviewed: Reviewed,
-  newestId: string | null,
+  lastChange: string | null,
 ): Promise<Done | Obstacle | null> {
   const { services, workspace, customer } = context;
   const { admin, conversationId, contact } = context.request;
@@ -133,7 +133,7 @@ async function store(
       conversationId,
       contactId: contact.id || null,
     },
-    { monthlyLimit, newestId, ...(isApprovalNeeded ? { onStored: recordApprovalRequest } : {}) },
+    { monthlyLimit, lastChange, ...(isApprovalNeeded ? { onStored: recordApprovalRequest } : {}) },
   );
   switch (stored.kind) {
     case 'known':
@@ -173,6 +173,7 @@ export async function approveAction(
   const { services, customer } = context;
   const { admin, conversationId } = context.request;
   if (action.state !== 'awaiting_approval') return { kind: 'done', action, isKnown: true };
+  const lastChange = await readLastChange(services.database, action);
   const checked = await checkApproval(context, action, shown);
   if (checked.kind !== 'ready') return refuseDecision(context, action, checked);
   const { reviewed } = checked;
@@ -185,7 +186,10 @@ export async function approveAction(
     decidedBy: admin,
     ...ends,
     record: { step: 'approve', result: 'approved', actor: admin, conversationId },
+    lastChange,
   });
+  // What was read before may have changed: it is read again.
+  if (moved === 'outdated') return approveAction(context, await readAgain(services.database, action), shown);
   if (moved === 'unconfirmed') return { kind: 'refused', code: 'unconfirmed' };
   if (!moved) return knownNow(context, action);
   return { kind: 'done', isKnown: false, ...(await callAndConfirm(services, customer.project, moved)) };
@@ -260,7 +264,7 @@ export async function revokeGrant(
     ? await services.database.transaction((sql) => adoptGrant(sql, shown, randomUUID()))
     : shown;
   const moved = await beginCall(services, grant, { event: 'revoke', revokedBy: admin, revokeReason: reason });
-  if (moved === 'unconfirmed') return refused({ code: 'unconfirmed' });
+  if (typeof moved === 'string') return refused({ code: 'unconfirmed' });
   if (!moved) return knownNow(context, grant);
   const now = await callAndConfirmRevoke(services, customer.project, { ...moved, conversationId });
   if (now.state === 'confirmed') return { kind: 'failed', code: now.error ?? '' };

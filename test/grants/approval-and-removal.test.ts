@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { beginCall } from '../../src/grants/confirmation.ts';
+import { readAction, readLastChange } from '../../src/grants/repository.ts';
+import type { AppContext } from '../../src/workspaces/app-context.ts';
 import { agedFormState, forge, idsOn, type OpenCard, openAgain, textOf } from '../inbox-card/support.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
@@ -120,6 +123,29 @@ describe('a grant above the length that one teammate may give', { concurrency: 3
     await until(async () => (await stored(product, card.appUserId))[0]?.state === 'confirmed', 'the grant');
     assert.equal(callsFor(product, card.appUserId), 1);
     assert.equal(grantsAt(product, card.appUserId).length, 1);
+  });
+
+  test('is checked again when another grant of the entitlement was made since it was checked', async () => {
+    const card = await openCustomer(product);
+    await grantOf(card);
+    const [waiting] = await stored(product, card.appUserId);
+    const { database } = product.server.connected;
+    const action = await readAction(database, {
+      workspaceId: WORKSPACE_ID,
+      actionId: waiting?.action_id ?? '',
+    });
+    assert.ok(action);
+    const approveAfter = (lastChange: string | null) => {
+      const decidedBy = { id: SECOND, name: 'Sam Second', email: null };
+      const jobs = { send: async () => {} } as unknown as AppContext['jobs'];
+      return beginCall({ database, jobs }, action, { event: 'approve', decidedBy, lastChange });
+    };
+    const beforeOther = await readLastChange(database, action);
+    assert.match((await grantOf(card, { duration: 'weekly' })).text, /✅/);
+    assert.equal(await approveAfter(beforeOther), 'outdated');
+    assert.equal((await readAction(database, action))?.state, 'awaiting_approval');
+    const moved = await approveAfter(await readLastChange(database, action));
+    assert.ok(typeof moved === 'object' && moved?.state === 'requested');
   });
 
   test('a shorter one needs no approval', async () => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { LIFETIME_END_MS } from '../../src/grants/durations.ts';
-import { readAction, storeAction } from '../../src/grants/repository.ts';
+import { readAction, readLastChange, storeAction } from '../../src/grants/repository.ts';
 import { clip, type Option } from '../../src/intercom/canvas.ts';
 import { forge, idsOn, type OpenCard, openAgain, openFor, tell, textOf } from '../inbox-card/support.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
@@ -580,18 +580,22 @@ describe('once', () => {
     assert.equal(callsFor(product, card.appUserId), 1);
   });
 
-  test('a grant that was made since another was checked prevents storing that one', async () => {
+  test('whatever was done to an entitlement since a grant was checked prevents storing that grant', async () => {
     const card = await openCustomer(product);
-    const actionId = grantIdOn(await grantOf(card, { duration: 'weekly' }));
+    const granted = await grantOf(card, { duration: 'weekly' });
     const { database } = product.server.connected;
-    const made = await readAction(database, { workspaceId: WORKSPACE_ID, actionId });
+    const made = await readAction(database, { workspaceId: WORKSPACE_ID, actionId: grantIdOn(granted) });
     assert.ok(made);
-    const storeAfter = async (newestId: string | null) => {
+    const storeAfter = async (lastChange: string | null) => {
       const keys = { actionId: randomUUID(), idempotencyKey: randomUUID() };
-      return (await storeAction(database, { ...made, ...keys, state: 'requested' }, { newestId })).kind;
+      return (await storeAction(database, { ...made, ...keys, state: 'requested' }, { lastChange })).kind;
     };
     assert.equal(await storeAfter(null), 'outdated');
-    assert.equal(await storeAfter(actionId), 'new');
+    const beforeRemoval = await readLastChange(database, made);
+    const removed = await (await granted.press(`revoke:${made.actionId}`)).press('revoke.confirm');
+    assert.match(removed.text, /removed/);
+    assert.equal(await storeAfter(beforeRemoval), 'outdated');
+    assert.equal(await storeAfter(await readLastChange(database, made)), 'new');
   });
 
   test('what changed since the review is shown and confirmed again', async () => {
