@@ -4,7 +4,6 @@ import type { RevenueCatClient } from '../revenuecat/client.ts';
 import type { LivePurchase } from '../revenuecat/store-actions.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
 import { compareReadBack, readAccess } from './access.ts';
-import type { Changes } from './repository.ts';
 import type {
   Action,
   ActionKind,
@@ -13,7 +12,8 @@ import type {
   StoreAction,
   StoreActionDetails,
   StoreActionKind,
-} from './types.ts';
+} from './action.ts';
+import type { Changes } from './repository.ts';
 
 const WEB_BILLING = 'RC_BILLING';
 const APPLE: ReadonlySet<string | null> = new Set(['APP_STORE', 'MAC_APP_STORE']);

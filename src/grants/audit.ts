@@ -1,7 +1,5 @@
 import type { Transaction } from '../database/sql.ts';
 import { writeAudit } from '../workspaces/audit.ts';
-import type { ActionContext, ActionResult, ReviewResult } from './context.ts';
-import type { Reviewed, ReviewedGrant } from './form-state.ts';
 import {
   type Action,
   type ActionKind,
@@ -10,7 +8,9 @@ import {
   type PurchaseState,
   type StoreAction,
   type Teammate,
-} from './types.ts';
+} from './action.ts';
+import type { ActionContext, ActionResult, ReviewResult } from './context.ts';
+import type { Reviewed, ReviewedGrant } from './form-state.ts';
 
 /** What happened to an action: it was done, decided about, or undone. */
 export type ActionStep = 'do' | 'approve' | 'decline' | 'withdraw' | 'revoke';

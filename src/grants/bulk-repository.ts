@@ -2,8 +2,8 @@ import type { Sql } from '../database/sql.ts';
 import { findErasedIds } from '../subscribers/erased-ids.ts';
 import { lockProject } from '../subscribers/identity.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
+import type { GrantStart, Teammate } from './action.ts';
 import type { Duration } from './durations.ts';
-import type { GrantStart, Teammate } from './types.ts';
 
 export type BulkState = 'draft' | 'awaiting_approval' | 'running' | 'paused' | 'done' | 'undoing' | 'undone';
 

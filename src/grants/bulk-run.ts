@@ -6,6 +6,7 @@ import { findByAppUserIds } from '../subscribers/find-store.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { type Project, readProject } from '../workspaces/projects.ts';
 import { findNoEffect, readAccess } from './access.ts';
+import type { Grant } from './action.ts';
 import { changeBulkGrant, scheduleBulk } from './bulk.ts';
 import {
   type BulkGrant,
@@ -27,7 +28,6 @@ import {
 } from './confirmation.ts';
 import { endOf } from './grant-rules.ts';
 import { findByKey, readAction, readAgain, readLastChange, storeAction } from './repository.ts';
-import type { Grant } from './types.ts';
 
 /** Customers that a worker claims together, and how many of them it works on at the same time. */
 const BATCH_SIZE = 20;

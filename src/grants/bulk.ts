@@ -5,6 +5,7 @@ import { auditAdmin } from '../workspaces/audit.ts';
 import type { Project } from '../workspaces/projects.ts';
 import type { Workspace } from '../workspaces/store.ts';
 import { listEntitlements } from './access.ts';
+import { GRANT_STARTS, type GrantStart, type Teammate } from './action.ts';
 import {
   type BulkEvent,
   type BulkGrant,
@@ -17,7 +18,6 @@ import {
 } from './bulk-repository.ts';
 import { isDuration, lengthInDays } from './durations.ts';
 import { checkLength, checkReason } from './policy.ts';
-import { GRANT_STARTS, type GrantStart, type Teammate } from './types.ts';
 
 const MAX_CUSTOMERS = 100_000;
 

@@ -9,11 +9,11 @@ import {
   requireWorkspace,
   withCommandContext,
 } from '../workspaces/command-context.ts';
+import type { Teammate } from './action.ts';
 import { changeBulkGrant, draftBulkGrant, leftOutText, parseCustomerList, startBulkGrant } from './bulk.ts';
 import { type BulkGrant, listCustomers, readBulkGrant, readProgress } from './bulk-repository.ts';
 import { runBulkGrant } from './bulk-run.ts';
 import { grantJobs } from './jobs.ts';
-import type { Teammate } from './types.ts';
 
 interface Options {
   readonly workspace: string;

@@ -4,6 +4,7 @@ import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { DAY_MS, MINUTE_MS } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { type Project, readProject, setApiKeyState } from '../workspaces/projects.ts';
+import { type Action, type ActionEvent, type Grant, type Teammate, UNCONFIRMED_STATES } from './action.ts';
 import { ACTION_KINDS, readGrantEnd } from './action-kinds.ts';
 import { type ActionStep, auditAction } from './audit.ts';
 import { type NoteStep, queueNote } from './notes.ts';
@@ -20,8 +21,6 @@ import {
   revokeOthers,
   transition,
 } from './repository.ts';
-import { type ActionEvent, UNCONFIRMED_STATES } from './state-machine.ts';
-import type { Action, Grant, Teammate } from './types.ts';
 
 /** After this time RevenueCat no longer works on a request that it has not answered. */
 const NOT_DONE_AFTER_MS = 2 * MINUTE_MS;

@@ -6,8 +6,8 @@ import type { SubscriberState } from '../subscription/types.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import type { Project } from '../workspaces/projects.ts';
 import type { Workspace } from '../workspaces/store.ts';
+import type { Action, Refusal, Teammate } from './action.ts';
 import type { ActionFormState, Reviewed } from './form-state.ts';
-import type { Action, Refusal, Teammate } from './types.ts';
 
 /** The customer of a card, as the actions need it. */
 export interface ActionCustomer {

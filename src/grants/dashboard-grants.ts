@@ -1,10 +1,10 @@
 import { entitlementLabel } from '../subscription/names.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
 import { type Entitlement, listEntitlements } from './access.ts';
+import { type Grant, grantEndMs, REVENUECAT } from './action.ts';
 import type { ActionContext } from './context.ts';
 import { endOrForever, isSameEnd } from './durations.ts';
 import { listActions } from './repository.ts';
-import { type Grant, grantEndMs, REVENUECAT } from './types.ts';
 
 /** Ids of grants that were made in RevenueCat's dashboard or by another system, and are not stored here. */
 const PREFIX = 'revenuecat/';

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { isRecord } from '../text.ts';
+import { GRANT_STARTS, STORE_ACTIONS, type StoreActionDetails } from './action.ts';
 import { DURATIONS } from './durations.ts';
-import { GRANT_STARTS, STORE_ACTIONS, type StoreActionDetails } from './types.ts';
 
 const end = z.number().nullable();
 const typed = z.string().optional();

@@ -10,6 +10,7 @@ import {
   readOrStoredAccess,
   storedAccess,
 } from './access.ts';
+import type { Grant, GrantStart, Refusal } from './action.ts';
 import type { ActionContext, ReviewAgain, ReviewResult, Rules } from './context.ts';
 import {
   type Duration,
@@ -21,7 +22,6 @@ import {
 } from './durations.ts';
 import type { ReviewedGrant } from './form-state.ts';
 import { checkPolicy, lengthOf, needsApproval, REVIEW_VALID_MS } from './policy.ts';
-import type { Grant, GrantStart, Refusal } from './types.ts';
 
 /** What the agent has filled in so far. */
 export interface GrantForm {

@@ -1,11 +1,11 @@
 import { DAY_MS, MINUTE_MS } from '../time.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import { usableIds } from './access.ts';
+import type { ActionKind, Refusal, StoreActionDetails } from './action.ts';
 import { requiredScopes } from './action-kinds.ts';
 import type { ActionContext } from './context.ts';
 import { type Duration, LIFETIME_END_MS, lengthInDays } from './durations.ts';
 import { countThisMonth } from './repository.ts';
-import type { ActionKind, Refusal, StoreActionDetails } from './types.ts';
 
 export const MAX_REASON_LENGTH = 1_000;
 /** A review older than this is shown again before it is confirmed. */

@@ -1,7 +1,16 @@
 import { CLOCK, type Database, type Sql, type Transaction } from '../database/sql.ts';
 import { lockSubscriber } from '../subscribers/store.ts';
-import { type ActionEvent, type ActionState, TRANSITIONS, UNCONFIRMED_STATES } from './state-machine.ts';
-import type { Action, ActionKind, Grant, NewAction, Teammate } from './types.ts';
+import {
+  type Action,
+  type ActionEvent,
+  type ActionKind,
+  type ActionState,
+  type Grant,
+  type NewAction,
+  type Teammate,
+  TRANSITIONS,
+  UNCONFIRMED_STATES,
+} from './action.ts';
 
 export type ActionKey = Pick<Action, 'workspaceId' | 'actionId'>;
 

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Transaction } from '../database/sql.ts';
+import { type Action, type ActionKind, type Grant, grantEndMs, nameOf, type Refusal } from './action.ts';
 import { auditAction, auditRefusal, factsOf } from './audit.ts';
 import {
   beginCall,
@@ -40,7 +41,6 @@ import {
   storeAction,
 } from './repository.ts';
 import { kindOf, STORE_RULES, type StoreForm, targetOf } from './store-rules.ts';
-import { type Action, type ActionKind, type Grant, grantEndMs, nameOf, type Refusal } from './types.ts';
 
 type Form = GrantForm | StoreForm;
 

@@ -7,6 +7,13 @@ import { currencyDigits, toMinor } from '../subscription/money.ts';
 import { productLabel } from '../subscription/names.ts';
 import type { Money, SubscriptionState } from '../subscription/types.ts';
 import { readCustomer, readNow } from './access.ts';
+import type {
+  ActionKind,
+  PurchaseState,
+  StoreAction,
+  StoreActionDetails,
+  StoreActionKind,
+} from './action.ts';
 import {
   findLive,
   isApple,
@@ -21,7 +28,6 @@ import type { ActionContext, Obstacle, ReviewAgain, ReviewResult, Rules } from '
 import { isSameEnd } from './durations.ts';
 import type { ReviewedStoreAction } from './form-state.ts';
 import { isAboveLimit, REVIEW_VALID_MS } from './policy.ts';
-import type { ActionKind, PurchaseState, StoreAction, StoreActionDetails, StoreActionKind } from './types.ts';
 
 const ORDER_ID = /^GPA\.[\d-]+(\.\.\d+)?$/;
 

@@ -1,6 +1,6 @@
 import type { Messages, MessageValues } from '../i18n/messages.ts';
 import { isForever } from '../time.ts';
-import { type Action, grantEndMs, type StoreAction } from './types.ts';
+import { type Action, grantEndMs, type StoreAction } from './action.ts';
 
 /** What messages about an action name: of a grant `entitlement` and `end`, of a store action the rest. */
 export function valuesOf({ t, date, dateTime, money }: Messages, action: Action): MessageValues {

@@ -3,9 +3,9 @@ import type { TimelineEntry } from '../subscribers/store.ts';
 import { readEvent } from '../subscription/read-event.ts';
 import type { GrantNotice } from '../subscription/summary.ts';
 import { DAY_MS, MINUTE_MS } from '../time.ts';
+import { type Action, type Grant, grantEndMs, type StoreAction } from './action.ts';
 import { ACTION_KINDS } from './action-kinds.ts';
 import { amountOf } from './store-rules.ts';
-import { type Action, type Grant, grantEndMs, type StoreAction } from './types.ts';
 
 const GRANTED: ReadonlySet<Grant['state']> = new Set(['confirmed', 'revoking', 'revoked']);
 /** RevenueCat's clock may be behind ours. */

@@ -1,7 +1,7 @@
+import { type Action, type Grant, grantEndMs } from '../grants/action.ts';
 import { endOrForever, isSameEnd } from '../grants/durations.ts';
 import { listActions } from '../grants/repository.ts';
 import { fallbackEvents as fallbackEventsOf, storeFallbackEvents } from '../grants/timeline.ts';
-import { type Action, type Grant, grantEndMs } from '../grants/types.ts';
 import { type FoundSubscriber, findByAppUserIds, searchSubscribers } from '../subscribers/find-store.ts';
 import { ownSource, readWithHistory, type TimelineEntry } from '../subscribers/store.ts';
 import { deriveSummary } from '../subscribers/summary-store.ts';

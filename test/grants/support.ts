@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { ActionState } from '../../src/grants/state-machine.ts';
+import type { ActionState } from '../../src/grants/action.ts';
 import type { RevenueCatEvent, Subscription } from '../../src/simulator/revenuecat/state.ts';
 import { idsOn, type OpenCard, openFor } from '../inbox-card/support.ts';
 import { type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';

@@ -1,11 +1,11 @@
 import { button, clip, type InboxCanvas, table, text } from '../../intercom/canvas.ts';
 import { readOrStoredAccess } from '../access.ts';
+import { type Action, type Grant, grantEndMs } from '../action.ts';
 import type { ActionView, Done, Obstacle } from '../context.ts';
 import { entitlementOf } from '../grant-rules.ts';
 import { checkTeammate, MAX_REASON_LENGTH } from '../policy.ts';
 import { readAgain } from '../repository.ts';
 import { approveAction, declineAction, findAction, isRunning, revokeGrant } from '../service.ts';
-import { type Action, type Grant, grantEndMs } from '../types.ts';
 import { accessText, exactEnd, listButton, obstacleText, refusedPage, shownValues } from './format.ts';
 import { actionResult, approvalView } from './result.ts';
 import { showResult } from './review.ts';

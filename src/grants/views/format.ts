@@ -10,10 +10,10 @@ import {
 } from '../../intercom/canvas.ts';
 import { DAY_MS, isForever } from '../../time.ts';
 import type { Access } from '../access.ts';
+import type { Action, ActionKind, Refusal } from '../action.ts';
 import type { ActionView, Obstacle } from '../context.ts';
 import { isReasonRequired, MAX_REASON_LENGTH } from '../policy.ts';
 import { valuesOf } from '../texts.ts';
-import type { Action, ActionKind, Refusal } from '../types.ts';
 
 /** In the customer's language: for texts to copy into the reply. */
 export function customerMessages({ request, messages, workspace }: ActionView): Messages {

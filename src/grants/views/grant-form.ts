@@ -10,11 +10,11 @@ import {
   text,
 } from '../../intercom/canvas.ts';
 import { type Entitlement, entitlementName, readEntitlements, storedAccess } from '../access.ts';
+import { GRANT_STARTS } from '../action.ts';
 import type { ActionView } from '../context.ts';
 import { DURATIONS, type Duration, isDuration, lengthInDays } from '../durations.ts';
 import { addedToMs, findEntitlement, type GrantForm } from '../grant-rules.ts';
 import { checkLength, findRefusal, needsApproval } from '../policy.ts';
-import { GRANT_STARTS } from '../types.ts';
 import { accessText, reasonField, refusedPage } from './format.ts';
 
 /** The form with the page of entitlements that it shows: from 0; −1 is the page of the chosen one. */

@@ -1,10 +1,9 @@
 import { button, clip, type InboxCanvas, item, type ListItem, list, text } from '../../intercom/canvas.ts';
 import { isForever } from '../../time.ts';
+import { type Action, grantEndMs, UNCONFIRMED_STATES } from '../action.ts';
 import type { ActionView } from '../context.ts';
 import { listDashboardGrants } from '../dashboard-grants.ts';
 import { listActions } from '../repository.ts';
-import { UNCONFIRMED_STATES } from '../state-machine.ts';
-import { type Action, grantEndMs } from '../types.ts';
 
 const PAGE_SIZE = 10;
 

@@ -1,14 +1,20 @@
 import { button, type Component, type InboxCanvas, type Part, table, text } from '../../intercom/canvas.ts';
 import { isForever, MINUTE_MS } from '../../time.ts';
+import {
+  type Action,
+  type Grant,
+  grantEndMs,
+  nameOf,
+  type StoreAction,
+  UNCONFIRMED_STATES,
+} from '../action.ts';
 import { lastStepAtMs, scheduleConfirm, scheduleNotes } from '../confirmation.ts';
 import type { ActionView } from '../context.ts';
 import { isSameEnd } from '../durations.ts';
 import { readNoteStates } from '../notes.ts';
 import { findBlocker } from '../policy.ts';
 import { isRunning, rulesOf } from '../service.ts';
-import { UNCONFIRMED_STATES } from '../state-machine.ts';
 import { valuesOf, variantOf } from '../texts.ts';
-import { type Action, type Grant, grantEndMs, nameOf, type StoreAction } from '../types.ts';
 import { effects } from './effects.ts';
 import { customerMessages, endText, listButton, obstacleText, prefixOf, shownValues } from './format.ts';
 

@@ -1,7 +1,7 @@
 import { type InboxCanvas, text } from '../../intercom/canvas.ts';
+import type { StoreActionKind } from '../action.ts';
 import type { ActionView } from '../context.ts';
 import { findPurchase } from '../store-rules.ts';
-import type { StoreActionKind } from '../types.ts';
 import { approve, decline, revokeConfirm, revokeReview, withAction, withGrant } from './decisions.ts';
 import { grantForm, submittedGrant } from './grant-form.ts';
 import { actionList } from './list.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { ACTION_STATES, type ActionState, TRANSITIONS } from '../../src/grants/state-machine.ts';
+import { ACTION_STATES, type ActionState, TRANSITIONS } from '../../src/grants/action.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 
 const nextStates = (state: ActionState): ActionState[] =>
