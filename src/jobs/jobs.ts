@@ -25,12 +25,19 @@ export interface Jobs {
    *
    * @param options.afterSeconds earliest start
    * @param options.onceInSeconds a second one with the same key within this time is not queued
+   * @param options.atMostEverySeconds a second one with the same key within this time starts after it
    * @param options.sql queues it in this transaction
    */
   send<Name extends JobName>(
     name: Name,
     data: JobData[Name],
-    options?: { key?: string; afterSeconds?: number; onceInSeconds?: number; sql?: Sql },
+    options?: {
+      key?: string;
+      afterSeconds?: number;
+      onceInSeconds?: number;
+      atMostEverySeconds?: number;
+      sql?: Sql;
+    },
   ): Promise<void>;
 }
 
@@ -128,6 +135,9 @@ export async function openJobs(options: {
         singletonKey: extra.key ?? Object.values(data).join('|'),
         ...(extra.afterSeconds === undefined ? {} : { startAfter: extra.afterSeconds }),
         ...(extra.onceInSeconds === undefined ? {} : { singletonSeconds: extra.onceInSeconds }),
+        ...(extra.atMostEverySeconds === undefined
+          ? {}
+          : { singletonSeconds: extra.atMostEverySeconds, singletonNextSlot: true }),
         ...(sql && { db: { executeSql: async (text, values) => ({ rows: await sql.query(text, values) }) } }),
       });
     },

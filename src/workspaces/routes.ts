@@ -20,6 +20,8 @@ const MAX_UNINSTALL_BYTES = 64 * 1024;
 /** Many people behind one address may install at the same time; a flood is far above it. */
 const MAX_STARTS_PER_MINUTE = 600;
 const MAX_NOTICES_PER_MINUTE = 60;
+/** How often notices about one workspace may call Intercom. A notice that comes sooner waits: it may be the real one. */
+const CONFIRM_EVERY_SECONDS = 10;
 
 /**
  * `GET /install`, `GET /oauth/signin` and `GET /oauth/callback`. Signing in takes the same way through Intercom as
@@ -125,7 +127,7 @@ const healthSchema = z.object({ workspace_id: idField });
 /**
  * `POST /intercom/uninstall`: verified when signed, and always confirmed with the token. Whether it is signed, and in
  * which of Intercom's two ways, is not documented (UNVERIFIED). The answer comes before anything is looked up, so
- * that its time does not reveal who has the app, and a flood of notices becomes one job a minute.
+ * that its time does not reveal who has the app, and a flood of notices becomes one job every ten seconds.
  */
 export function uninstallRouter(context: AppContext): Router {
   const { database, jobs, logger } = context;
@@ -133,7 +135,8 @@ export function uninstallRouter(context: AppContext): Router {
   async function queueConfirmation(workspaceId: string): Promise<void> {
     const workspace = await readWorkspace(database, workspaceId);
     if (!workspace?.accessToken) return;
-    await jobs.send('workspace.confirm-uninstall', { workspaceId }, { key: workspaceId, onceInSeconds: 60 });
+    const options = { key: workspaceId, atMostEverySeconds: CONFIRM_EVERY_SECONDS };
+    await jobs.send('workspace.confirm-uninstall', { workspaceId }, options);
   }
 
   const router = Router({ strict: true, caseSensitive: true });

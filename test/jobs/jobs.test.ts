@@ -55,4 +55,20 @@ describe('background jobs', () => {
     assert.ok(rows.length > 0);
     for (const { text } of rows) assert.doesNotMatch(text, /zqperson/);
   });
+
+  test('a job that may run every two seconds runs again after them when it is queued again sooner', async () => {
+    const often = (): Promise<void> =>
+      jobs.send(
+        'subscriber.refresh',
+        { workspaceId: 'w', subscriberId: 'often' },
+        { key: 'often', atMostEverySeconds: 2 },
+      );
+    const runs = (): number => done.filter((name) => name === 'often').length;
+    await often();
+    await until(() => runs() === 1, 'the first');
+    await Promise.all([often(), often(), often()]);
+    await until(() => runs() > 1, 'one more', 15_000);
+    const rows = await db.database.query(`select 1 from pgboss.job where singleton_key = 'often'`);
+    assert.ok(rows.length < 4, 'those that came too soon are one');
+  });
 });

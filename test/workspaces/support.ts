@@ -6,7 +6,7 @@ import supertest from 'supertest';
 import { createApp } from '../../src/http/app.ts';
 import { signedJson } from '../../src/http/signed.ts';
 import { bodySignature } from '../../src/intercom/signatures.ts';
-import type { JobData, JobName } from '../../src/jobs/jobs.ts';
+import type { JobData, JobName, Jobs } from '../../src/jobs/jobs.ts';
 import { settingsRouter } from '../../src/settings/routes.ts';
 import { createIntercomSimulator, type IntercomSimulator } from '../../src/simulator/intercom/server.ts';
 import {
@@ -32,7 +32,7 @@ export interface Site {
   readonly revenueCat: RevenueCatSimulator;
   readonly context: AppContext;
   /** Jobs that were queued, oldest first. */
-  readonly jobs: { name: JobName; data: unknown; options?: { key?: string; onceInSeconds?: number } }[];
+  readonly jobs: { name: JobName; data: unknown; options?: Parameters<Jobs['send']>[2] }[];
   /** The workspace's consent page, in the browser that began; gives the callback's address. */
   consent(location: string, workspaceId: string, adminId?: string): Promise<string>;
   /** A browser with a session in the workspace. */
