@@ -38,7 +38,8 @@ const attributesForm = action(async (request) => {
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     context.logger.warn({ code: error.code, workspaceId: workspace.workspaceId }, 'attributes not created');
-    return done('/contacts', 'intercom_unavailable');
+    const isRefused = error.code === 'intercom_scope_missing' || error.code === 'intercom_plan_restricted';
+    return done('/contacts', isRefused ? 'attributes_refused' : 'intercom_unavailable');
   }
 });
 

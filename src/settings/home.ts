@@ -177,6 +177,7 @@ function adviseOnProject(project: Project): (Advice | false)[] {
   return [
     refusedWebhook !== null && adviceOn(`${refusedWebhook.refusedFor}_refused`, name),
     apiKeyState === 'rejected' && adviceOn('key_rejected', name),
+    apiKeyState === 'none' && adviceOn('key_missing', name),
     apiKeyState === 'valid' && lacksPermission(missingScopes) && adviceOn('key_lacks_permissions', name),
     lastReceivedAt === null && refusedWebhook === null && adviceOn('no_event_yet', name),
   ];

@@ -15,6 +15,7 @@ import {
   setSigningSecret,
   storeApiKey,
   webhookUrl,
+  withPrefix,
 } from '../workspaces/projects.ts';
 import { checkApiKey, type KeyCheck, missingByFeature } from '../workspaces/revenuecat-key.ts';
 import { secretLocation } from '../workspaces/secrets.ts';
@@ -35,6 +36,9 @@ import {
 import { audit, changeSettings } from './settings-audit.ts';
 
 const MAX_SIGNING_SECRET_LENGTH = 1_000;
+/** Connecting it once more would replace the value that its webhook in RevenueCat has. */
+const ALREADY_CONNECTED =
+  'This project is connected already: see above. Paste an API key to add or replace its key.';
 
 /** The project of a form, within this workspace. */
 export async function projectOf({ context, workspace, input }: PageRequest): Promise<Project> {
@@ -64,18 +68,21 @@ const connectForm = form(
     revenuecat_project: textField.refine((id) => id === '' || isProjectId(id), INVALID_PROJECT_ID),
   }),
   async (request, { api_key: apiKey, revenuecat_project: typedId }) => {
+    const { context, workspace } = request;
+    const projects = await listProjects(context.database, workspace.workspaceId);
+    const connected = (id: string): Project | undefined =>
+      projects.find(({ revenueCatProjectId }) => revenueCatProjectId === id);
     if (apiKey === '') {
       // Webhooks alone are enough for events; grants and refreshing need the key.
       if (typedId === '') return problems({ api_key: 'Paste a secret API key, or at least the project ID.' });
+      if (connected(withPrefix(typedId))) return problems({ revenuecat_project: ALREADY_CONNECTED });
       return connect(request, { projectId: typedId, name: null, apiKey: null });
     }
     const client = clientOf(request, apiKey);
     const check = await checkApiKey(client, typedId || null, request.workspace.settings);
     if (check.outcome !== 'valid') return explainCheck(check);
     const { id: projectId, name } = check.project;
-    const known = (await listProjects(request.context.database, request.workspace.workspaceId)).find(
-      ({ revenueCatProjectId }) => revenueCatProjectId === projectId,
-    );
+    const known = connected(projectId);
     // Only the key is new: the webhook works with the value that it has.
     if (known) return storeKey(request, known, { apiKey, missingScopes: check.missingScopes });
     return connect(request, { projectId, name, apiKey, client, missingScopes: check.missingScopes });

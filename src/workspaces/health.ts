@@ -136,6 +136,14 @@ async function readHealth({ database, config }: AppContext, workspaceId: string)
       settingsUrl,
     );
   }
+  const keyless = projects.filter((project) => project.apiKeyState === 'none');
+  if (keyless.length > 0) {
+    return link(
+      `There is no RevenueCat API key for ${namesOf(keyless)}. Events arrive; grants and refreshing do not work.`,
+      'Add an API key',
+      settingsUrl,
+    );
+  }
   return { state: 'OK' };
 }
 

@@ -101,7 +101,7 @@ export function isProjectId(text: string): boolean {
 }
 
 /** The dashboard's addresses show a project's id without its prefix (`57cf58e0`); the API requires it. */
-function withPrefix(projectId: string): string {
+export function withPrefix(projectId: string): string {
   return /^[0-9a-f]{8}$/.test(projectId) ? `proj${projectId}` : projectId;
 }
 
@@ -115,6 +115,7 @@ export const INVALID_SECRET_KEY =
  * and webhook address, and replaces the key and the authorization value.
  *
  * @param input.apiKey `null`: webhooks only; a key that was stored before stays
+ * @param input.name blank or `null`: the stored one, or the project's id
  * @throws AppError `bad_request` for a malformed key or project id, `not_found` when the app is not installed
  */
 export async function connectProject(
@@ -141,7 +142,7 @@ export async function connectProject(
       workspaceId,
       projectId,
       revenueCatProjectId,
-      name: input.name ?? revenueCatProjectId,
+      name: input.name || (known?.name ?? revenueCatProjectId),
       webhookAuthHash: hashSecret(webhookAuthorization),
       lastRefusedAt: null,
       disconnectedAt: null,

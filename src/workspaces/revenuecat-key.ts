@@ -1,5 +1,6 @@
 import { AppError, type ErrorCode, nullOn } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
+import { withPrefix } from './projects.ts';
 import type { WorkspaceSettings } from './settings.ts';
 
 /** What checking a pasted RevenueCat key found. */
@@ -149,9 +150,9 @@ function choose(
   named: string | null,
 ): { id: string; name: string } | 'wrong' | null {
   if (named === null) return projects?.length === 1 ? (projects[0] ?? null) : null;
-  if (projects === null) return { id: named, name: named };
-  // The dashboard's addresses leave the prefix out.
-  return projects.find(({ id }) => id === named || id === `proj${named}`) ?? 'wrong';
+  const projectId = withPrefix(named);
+  if (projects === null) return { id: projectId, name: projectId };
+  return projects.find(({ id }) => id === projectId) ?? 'wrong';
 }
 
 /** A write that names nothing is refused with 404 or 422 exactly when the key has the permission. */

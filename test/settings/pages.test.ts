@@ -186,6 +186,27 @@ describe('connecting RevenueCat', () => {
     assert.match(text, /whk_/);
   });
 
+  it('leaves the webhook of a connected project alone when only its ID is entered', async () => {
+    for (const id of ['projgood', 'projnokey']) {
+      const before = await listProjects(site.db.database, 'abc123');
+      const { text } = await send('/revenuecat/connect', { revenuecat_project: id }).expect(422);
+      assert.match(text, /connected already/);
+      assert.deepEqual(await listProjects(site.db.database, 'abc123'), before);
+    }
+  });
+
+  it('takes the ID as the dashboard shows it for a key that cannot list its project', async () => {
+    const project = site.revenueCat.addProject({ id: 'proj1a2b3c4d', name: 'Dashboard' });
+    const key = site.revenueCat.issueKey(project.id, [
+      'customer_information:customers:read',
+      'project_configuration:integrations:read_write',
+    ]);
+    const { text } = await send('/revenuecat/connect', { api_key: key, revenuecat_project: '1a2b3c4d' });
+    assert.match(text, /registered in RevenueCat/);
+    assert.doesNotMatch(text, /customer_information:customers:read</);
+    assert.equal(project.webhooks.length, 1);
+  });
+
   it('takes a signing secret, sealed', async () => {
     const [project] = await listProjects(site.db.database, 'abc123');
     assert.ok(project);
@@ -312,6 +333,13 @@ describe('contacts', () => {
     const answer = await send('/contacts/attributes').expect(303);
     assert.match(String(answer.headers.location), /attributes_made/);
     assert.equal((await readWorkspace(site.db.database, 'abc123'))?.attributesReady, true);
+  });
+
+  it('says that a permission is missing where Intercom does not let it make attributes', async () => {
+    site.intercom.faults.add({ status: 403, pathPrefix: '/data_attributes', times: 1 });
+    const answer = await send('/contacts/attributes').expect(303);
+    assert.match(String(answer.headers.location), /attributes_refused/);
+    assert.match((await browser.get(String(answer.headers.location))).text, /permission/);
   });
 });
 

@@ -22,7 +22,7 @@ before(async () => {
 });
 after(() => site.close());
 
-const connect = (input: { workspaceId?: string; revenueCatProjectId?: string; apiKey?: string | null }) =>
+const connect = (input: { workspaceId?: string; revenueCatProjectId?: string; apiKey?: string | null; name?: string | null }) =>
   connectProject(
     { database: site.db.database, secrets: site.context.secrets, publicUrl: PUBLIC_URL },
     { workspaceId: 'abc123', revenueCatProjectId: 'proj1', apiKey: null, name: null, ...input },
@@ -61,6 +61,16 @@ it('accepts the id as the dashboard’s address shows it, without its prefix', a
   const project = await readProject(site.db.database, 'abc123', id);
   assert.equal(project?.revenueCatProjectId, 'proj57cf58e0');
   await disconnectProject(site.db.database, keyOf(id));
+});
+
+it('keeps the name of a project that is connected again without one', async () => {
+  const first = await connect({ revenueCatProjectId: 'projnamed', name: 'Our app' });
+  for (const name of [null, '']) {
+    const { id } = await connect({ revenueCatProjectId: 'projnamed', name });
+    assert.equal(id, first.id);
+    assert.equal((await readProject(site.db.database, 'abc123', id))?.name, 'Our app');
+  }
+  await disconnectProject(site.db.database, keyOf(first.id));
 });
 
 it('creates one project from two concurrent connections', async () => {

@@ -100,6 +100,18 @@ describe('the answer to Intercom', () => {
     assert.deepEqual(await answer(), { state: 'OK' });
   });
 
+  it('links to the settings where a project has no key, as after installing again', async () => {
+    await site.db.database.query(
+      `update projects set api_key = null, api_key_state = 'none' where workspace_id = 'abc123' and project_id = $1`,
+      [projectId],
+    );
+    const { state, cta_type, cta_url, message } = await answer();
+    assert.deepEqual([state, cta_type, cta_url], ['UNHEALTHY', 'URL_CTA', SETTINGS_URL]);
+    assert.match(message, /no RevenueCat API key for Health app/);
+    const browser = await site.signedIn('abc123');
+    assert.match((await browser.get('/settings')).text, /There is no API key for Health app/);
+  });
+
   it('links to the settings where nothing is connected', async () => {
     const { state, cta_type, cta_url, cta_label } = await answer('other1');
     assert.deepEqual([state, cta_type, cta_url], ['UNHEALTHY', 'URL_CTA', SETTINGS_URL]);
