@@ -1,4 +1,4 @@
-import type { Money } from '../subscription/types.ts';
+import type { Environment, Money } from '../subscription/types.ts';
 import type { Duration } from './durations.ts';
 
 export interface Teammate {
@@ -115,6 +115,9 @@ export interface StoreActionDetails {
   readonly product: string;
   readonly productId?: string;
   readonly store: string | null;
+  /** Of what was bought: the environment, and the store's transaction as events name it. */
+  readonly environment?: Environment;
+  readonly purchaseId?: string;
   /** Which of RevenueCat's objects `target` names. */
   readonly of: 'subscription' | 'purchase' | 'customer';
   /** What is refunded, in the currency paid; `null`: nothing, or not known. */

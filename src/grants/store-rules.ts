@@ -213,11 +213,13 @@ async function describePurchase(
   const { kind } = form;
   const unavailable = whyUnavailable(kind, own, subscription.isFamilyShare);
   if (unavailable !== null) return { kind: 'refused', code: unavailable === 'store' ? 'ended' : unavailable };
-  const { productId, productName } = subscription;
+  const { productId, productName, transactionId: purchaseId } = subscription;
   const base: StoreActionDetails = {
     product: productName ?? (productId === null ? own.id : productLabel(productId, context.customer.names)),
     ...(productId === null ? {} : { productId }),
+    ...(purchaseId === null ? {} : { purchaseId }),
     store: own.store,
+    environment: own.environment,
     of: own.kind,
     amount: null,
     before: stateOf(own),

@@ -96,17 +96,21 @@ export async function storeFallbackEvents(sql: Sql, actions: readonly Action[]):
 /** The event that RevenueCat sends after an action; `null`: it sends none. */
 function storeEvent(action: StoreAction): Record<string, unknown> | null {
   const { kind, details, appUserId, target } = action;
-  const { amount, productId, store, transactionId } = details;
+  const { amount, productId, store, purchaseId, environment = 'production' } = details;
   const { event } = ACTION_KINDS[kind];
   if (!event) return null;
+  const state = details.after ?? details.before;
+  // RevenueCat may set the end back to the purchase; access ended with the refund.
+  const hasEnded = kind === 'refund' && details.of === 'subscription' && state?.givesAccess === false;
   return {
     ...event,
     id: `action-${action.actionId}`,
     event_timestamp_ms: doneAtMs(action),
     store,
+    environment: environment.toUpperCase(),
     product_id: productId,
-    expiration_at_ms: (details.after ?? details.before)?.endsAtMs,
-    transaction_id: transactionId,
+    expiration_at_ms: hasEnded ? doneAtMs(action) : state?.endsAtMs,
+    transaction_id: details.transactionId ?? purchaseId,
     ...(kind === 'refund' && amount
       ? { price_in_purchased_currency: -(amountOf(details) ?? 0), currency: amount.currency }
       : {}),

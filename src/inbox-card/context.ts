@@ -61,7 +61,7 @@ export interface Customer {
   readonly latest: readonly LifecycleEvent[];
   /** Events by environment. */
   readonly counts: Readonly<Record<'production' | 'sandbox', number>>;
-  /** Grants made here whose webhook has not arrived, as the events that it will bring. */
+  /** What was granted and done here and whose webhook has not arrived, as the events that it will bring. */
   readonly fallbackEvents: readonly TimelineEntry[];
   /** Where the timeline's events come from. */
   readonly sources: readonly HistorySource[];

@@ -67,10 +67,11 @@ export async function loadCustomer(context: CardContext, candidate: Candidate): 
   ]);
   const grants = actions.filter((action): action is Grant => action.kind === 'grant');
   const grantEvents = fallbackEventsOf(grants, summary.promotional);
-  // A store action refreshes the snapshot, which then has its result: only grants count before.
-  const state = await stateWith(context, candidate, { summary, grantEvents });
-  const fallbackEvents = [...grantEvents, ...(await storeFallbackEvents(sql, actions))];
-  const counts = { ...summary.counts, production: summary.counts.production + fallbackEvents.length };
+  const storeEvents = await storeFallbackEvents(sql, actions);
+  const state = await stateWith(context, candidate, { summary, grantEvents, storeEvents });
+  const fallbackEvents = [...grantEvents, ...storeEvents];
+  const counts = { ...summary.counts };
+  for (const { environment } of fallbackEvents) counts[environment ?? 'production'] += 1;
   const grantedBy = (subscription: SubscriptionState) => granterOf(grants, subscription);
   const description = describeCustomer(state, { names, nowMs: services.now(), counts, grantedBy });
   return {
@@ -120,19 +121,26 @@ async function readSummary(
 }
 
 /**
- * A grant made here counts before its webhook arrives. A snapshot that was read after the grant already includes it;
- * only in between is the whole history read for it.
+ * What was done here counts before its webhook arrives. A snapshot that was read after a grant already includes it, and
+ * every store action is followed by one; but that a subscription ended by a refund is only in the webhook. Only in
+ * between is the whole history read for it.
  */
 async function stateWith(
   context: CardContext,
   { snapshotAtMs, subscriberId }: Candidate,
-  known: { summary: SubscriberSummary; grantEvents: readonly TimelineEntry[] },
+  known: {
+    readonly summary: SubscriberSummary;
+    readonly grantEvents: readonly TimelineEntry[];
+    readonly storeEvents: readonly TimelineEntry[];
+  },
 ): Promise<Customer['state']> {
   const newer = known.grantEvents.filter((event) => snapshotAtMs === null || event.atMs > snapshotAtMs);
-  if (newer.length === 0) return known.summary.state;
+  // Google's charges can be earlier ones, and access stays.
+  const refunds = known.storeEvents.filter(({ kind, store }) => kind === 'refund' && store !== 'PLAY_STORE');
+  if (newer.length + refunds.length === 0) return known.summary.state;
   const { services, request } = context;
   const stored = await readWithHistory(services.readDatabase, request.workspaceId, subscriberId);
-  return deriveState([...stored.events, ...newer], stored.snapshot, services.now());
+  return deriveState([...stored.events, ...newer, ...refunds], stored.snapshot, services.now());
 }
 
 /** The teammate who made the current grant, recognized by its end; `null`: it was not made here. */

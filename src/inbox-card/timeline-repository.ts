@@ -160,7 +160,8 @@ async function readRows(
   );
   const sign = direction === 'older' ? 1 : -1;
   const fallback = customer.fallbackEvents
-    .filter(({ kind }) => (kinds === null || kinds.includes(kind)) && environment !== 'sandbox')
+    .filter((event) => kinds === null || kinds.includes(event.kind))
+    .filter((event) => environment === null || (event.environment ?? 'production') === environment)
     .map((entry): TimelineRow => ({ entry, cursor: [entry.atMs, entry.id] }))
     .filter(({ cursor }) => from === null || sign * compareCursors(from, cursor) > 0);
   if (fallback.length === 0) return rows;

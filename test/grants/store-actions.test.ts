@@ -258,6 +258,45 @@ describe('the timeline', () => {
   });
 });
 
+describe('after a refund whose webhook has not arrived', () => {
+  before(() => {
+    product.revenueCat.state.grantWebhookDelayMs = null;
+  });
+  after(() => {
+    product.revenueCat.state.grantWebhookDelayMs = 1_000;
+  });
+
+  test('the overview says refunded, and the same after the webhook', async () => {
+    const { card, page } = await openBuyer('rc_billing');
+    const overview = () => openAgain(product, card);
+    assert.match((await (await reviewAction(page, 'refund')).press('action.confirm')).text, /✅/);
+    const refunded = /Refunded €4\.99 on .+ No access since then\./;
+    assert.match((await overview()).text, refunded);
+    assert.doesNotMatch((await overview()).text, /Paid so far: €4\.99/);
+    const refreshed = await (await overview()).press('refresh');
+    assert.match(refreshed.text, refunded, 'also when RevenueCat was read since');
+    await product.revenueCat.flushWebhooks();
+    const count = async () => {
+      const rows = await product.server.connected.database.query(
+        `select 1 from events e join subscriber_ids i using (workspace_id, subscriber_id)
+          where i.app_user_id = $1 and e.kind = 'refund'`,
+        [card.appUserId],
+      );
+      return rows.length;
+    };
+    await until(async () => (await count()) === 1, 'the webhook');
+    // The simulator's webhook names a sum of its own.
+    assert.match((await overview()).text, /Refunded .+ on .+ No access since then\./);
+  });
+
+  test('the timeline says that it was in the sandbox', async () => {
+    const { card, page } = await openBuyer('rc_billing', { environment: 'sandbox' });
+    assert.match((await (await reviewAction(page, 'refund')).press('action.confirm')).text, /✅/);
+    const { text } = await (await openAgain(product, card)).press('timeline');
+    assert.match(text, /^Refunded.*Sandbox/im);
+  });
+});
+
 describe('a store action that does not go through', () => {
   test('the answer is lost: nothing is called again, and the result is read', async () => {
     const { card, own, page } = await openBuyer('rc_billing');
