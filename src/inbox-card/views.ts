@@ -1,5 +1,19 @@
 import { wakeWaitingFor } from '../contacts/repository.ts';
-import { ACTION_VIEWS } from '../grants/views/router.ts';
+import type { StoreActionKind } from '../grants/action.ts';
+import { findPurchase } from '../grants/store-rules.ts';
+import {
+  approve,
+  decline,
+  extendGrant,
+  revokeConfirm,
+  revokeReview,
+  storedAction,
+} from '../grants/views/decisions.ts';
+import { changeGrantForm, grantForm, turnEntitlementPage } from '../grants/views/grant-form.ts';
+import { actionList, nextActionPage } from '../grants/views/list.ts';
+import { addToEnd, confirmReview, reviewGrant, reviewStoreAction } from '../grants/views/review.ts';
+import { storeForm } from '../grants/views/store-form.ts';
+import { subscriptionPage } from '../grants/views/subscription.ts';
 import { chooseLanguage } from '../i18n/languages.ts';
 import { messagesFor } from '../i18n/messages.ts';
 import { canvas, linkButton, text } from '../intercom/canvas.ts';
@@ -83,13 +97,43 @@ const VIEWS: Readonly<Record<string, View>> = {
   'match:': changes(choose),
   'match.confirm': changes(link),
   unlink: changing(unlink),
-  ...Object.fromEntries(
-    Object.entries(ACTION_VIEWS).map(([id, { readOnly, render }]): [string, View] => [
-      id,
-      { readOnly, render: withCustomer(render) },
-    ]),
-  ),
+  grant: changing((context) => grantForm(context, { kind: 'grant', page: -1 })),
+  'grant.page:': changing(turnEntitlementPage),
+  'grant.change': changing(changeGrantForm),
+  'grant.review': changing(reviewGrant),
+  'grant.add': changing(addToEnd),
+  'grant.confirm': changing(confirmReview),
+  'grant.approve': changing(approve),
+  'grant.decline': changing(decline),
+  'grant.withdraw': changing(decline),
+  grants: reading((context) => actionList(context)),
+  'grants:': reading(nextActionPage),
+  'grant:': reading(storedAction),
+  'revoke:': changing(revokeReview),
+  'revoke.confirm': changing(revokeConfirm),
+  'subscription:': reading(subscriptionPage),
+  'cancel:': changing(storeFormOf('cancel')),
+  'refund:': changing(storeFormOf('refund')),
+  'extend:': changing(extend),
+  'manage:': changing(storeFormOf('manage')),
+  transfer: changing(storeFormOf('transfer')),
+  'action.review': changing(reviewStoreAction),
+  'action.confirm': changing(confirmReview),
+  'action.approve': changing(approve),
+  'action.decline': changing(decline),
+  'action.withdraw': changing(decline),
 };
+
+function storeFormOf(kind: StoreActionKind): Render<CustomerContext> {
+  return (context, subscription) => storeForm(context, { kind, subscription });
+}
+
+/** `extend:` leads on from a subscription and from a grant. */
+function extend(context: CustomerContext, id: string): Promise<CardAnswer> {
+  return findPurchase(context, id)
+    ? storeForm(context, { kind: 'extend', subscription: id })
+    : extendGrant(context, id);
+}
 
 /** The view of a request, and the argument in its component's id. An unknown id shows the overview. */
 export function viewOf({ componentId }: CardRequest): { view: View; argument: string } {

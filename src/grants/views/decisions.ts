@@ -7,11 +7,12 @@ import { checkTeammate, MAX_REASON_LENGTH } from '../policy.ts';
 import { readAgain } from '../repository.ts';
 import { approveAction, declineAction, findAction, isRunning, revokeGrant } from '../service.ts';
 import { accessText, exactEnd, listButton, obstacleText, refusedPage, shownValues } from './format.ts';
+import { grantForm } from './grant-form.ts';
 import { actionResult, approvalView } from './result.ts';
 import { showResult } from './review.ts';
 
 /** Draws what needs one of the customer's actions. */
-export async function withAction(
+async function withAction(
   view: ActionView,
   actionId: string | undefined,
   draw: (action: Action) => InboxCanvas | Promise<InboxCanvas>,
@@ -21,13 +22,24 @@ export async function withAction(
   return view.page([text(view.messages.t('grant.state.notFound'), 'muted'), listButton(view, 'grant')]);
 }
 
-export async function withGrant(
+async function withGrant(
   view: ActionView,
   actionId: string | undefined,
   draw: (grant: Grant) => InboxCanvas | Promise<InboxCanvas>,
 ): Promise<InboxCanvas> {
   return withAction(view, actionId, (action) =>
     action.kind === 'grant' ? draw(action) : actionResult(view, action),
+  );
+}
+
+export function storedAction(view: ActionView, actionId: string): Promise<InboxCanvas> {
+  return withAction(view, actionId, (action) => actionResult(view, action));
+}
+
+/** The form for more of what was granted. */
+export function extendGrant(view: ActionView, actionId: string): Promise<InboxCanvas> {
+  return withGrant(view, actionId, ({ target }) =>
+    grantForm(view, { kind: 'grant', entitlement: target, page: -1, extends: true }),
   );
 }
 
@@ -53,8 +65,12 @@ function decide(view: ActionView, work: (action: Action) => Promise<Done | Obsta
   });
 }
 
+export function revokeReview(view: ActionView, actionId: string): Promise<InboxCanvas> {
+  return withGrant(view, actionId, (grant) => removalCanvas(view, grant));
+}
+
 /** What is removed, and what stays. */
-export async function revokeReview(view: ActionView, grant: Grant, problem?: string): Promise<InboxCanvas> {
+async function removalCanvas(view: ActionView, grant: Grant, problem?: string): Promise<InboxCanvas> {
   const { t } = view.messages;
   if (!isRunning(grant, view.services.now())) return actionResult(view, grant);
   const refusal = checkTeammate(view.workspace.settings.grants, view.request.admin.id);
@@ -90,7 +106,7 @@ export async function revokeReview(view: ActionView, grant: Grant, problem?: str
 /** Removes the grant that was reviewed; pressed twice, shows the result of the first press. */
 export function revokeConfirm(view: ActionView): Promise<InboxCanvas> {
   return withGrant(view, view.formState.revoke, (grant) => {
-    const again = (problem: string): Promise<InboxCanvas> => revokeReview(view, grant, problem);
+    const again = (problem: string): Promise<InboxCanvas> => removalCanvas(view, grant, problem);
     if (view.isOutdated && isRunning(grant, view.services.now()))
       return again(view.messages.t('grant.failure.stale'));
     const reason = clip((view.request.inputs['revoke.reason'] ?? '').trim(), MAX_REASON_LENGTH);

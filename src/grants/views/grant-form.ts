@@ -13,6 +13,7 @@ import { type Entitlement, entitlementName, readEntitlements, storedAccess } fro
 import { GRANT_STARTS } from '../action.ts';
 import type { ActionView } from '../context.ts';
 import { DURATIONS, type Duration, isDuration, lengthInDays } from '../durations.ts';
+import type { ReviewedGrant } from '../form-state.ts';
 import { addedToMs, findEntitlement, type GrantForm } from '../grant-rules.ts';
 import { checkLength, findRefusal, needsApproval } from '../policy.ts';
 import { accessText, reasonField, refusedPage } from './format.ts';
@@ -42,6 +43,24 @@ export function submittedGrant({ request: { inputs }, formState }: ActionView): 
     reason: inputs['grant.reason']?.trim(),
     page: formState.form?.page ?? 0,
   };
+}
+
+/** The form as it was before the review. */
+export function grantFormOf(reviewed: ReviewedGrant): GrantFormPage {
+  const { kind, target: entitlement, duration, start, end, reason } = reviewed;
+  return { kind, entitlement, duration, start, end, reason, page: -1 };
+}
+
+export function reviewedForm({ formState: { review } }: ActionView): GrantFormPage {
+  return review?.kind === 'grant' ? grantFormOf(review) : { kind: 'grant', page: -1 };
+}
+
+export function changeGrantForm(view: ActionView): Promise<InboxCanvas> {
+  return grantForm(view, reviewedForm(view));
+}
+
+export function turnEntitlementPage(view: ActionView, page: string): Promise<InboxCanvas> {
+  return grantForm(view, { ...submittedGrant(view), page: Number(page) });
 }
 
 /** Lets the agent choose; the current access is on top. */

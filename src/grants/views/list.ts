@@ -31,6 +31,12 @@ export async function actionList(view: ActionView, page = 0): Promise<InboxCanva
   );
 }
 
+/** The page before or after the one that the canvas shows. */
+export function nextActionPage(view: ActionView, direction: string): Promise<InboxCanvas> {
+  const { grants: shown = 0 } = view.formState;
+  return actionList(view, direction === 'newer' ? Math.max(0, shown - 1) : shown + 1);
+}
+
 function actionItem(view: ActionView, action: Action): ListItem {
   const { t, date } = view.messages;
   const title =

@@ -5,16 +5,16 @@ import { findNoEffect } from '../access.ts';
 import { type Action, type ActionKind, type Refusal, UNCONFIRMED_STATES } from '../action.ts';
 import { lastStepAtMs } from '../confirmation.ts';
 import type { ActionResult, ActionView, Obstacle } from '../context.ts';
-import type { Reviewed, ReviewedGrant } from '../form-state.ts';
+import type { Reviewed } from '../form-state.ts';
 import { endsBefore } from '../grant-rules.ts';
 import { readAgain } from '../repository.ts';
 import { confirmReviewed, findDone, reviewAction, rulesOf } from '../service.ts';
 import type { StoreForm } from '../store-rules.ts';
 import { effects } from './effects.ts';
 import { obstacleText, prefixOf, refusedPage } from './format.ts';
-import { type GrantFormPage, grantForm } from './grant-form.ts';
+import { type GrantFormPage, grantForm, grantFormOf, reviewedForm, submittedGrant } from './grant-form.ts';
 import { actionResult } from './result.ts';
-import { storeForm, tryAgainPage } from './store-form.ts';
+import { storeForm, submittedStoreForm, tryAgainPage } from './store-form.ts';
 
 /** How long the agent waits for RevenueCat after a button; then the action continues in the background. */
 const ANSWER_TIMEOUT_MS = 3_800;
@@ -30,8 +30,22 @@ const FORM_REFUSALS: readonly Refusal['code'][] = [
   'no_effect',
 ];
 
+export function reviewGrant(view: ActionView): Promise<InboxCanvas> {
+  return showReview(view, submittedGrant(view));
+}
+
+/** The same duration, added to an end that would stay. */
+export function addToEnd(view: ActionView): Promise<InboxCanvas> {
+  return showReview(view, { ...reviewedForm(view), start: 'after' });
+}
+
+export function reviewStoreAction(view: ActionView): InboxCanvas | Promise<InboxCanvas> {
+  const form = submittedStoreForm(view);
+  return form ? showReview(view, form) : view.page([text(view.messages.t('action.state.notFound'), 'muted')]);
+}
+
 /** Shows exactly what will happen, and gives the confirm button a key that works once. */
-export async function showReview(view: ActionView, form: GrantFormPage | StoreForm): Promise<InboxCanvas> {
+async function showReview(view: ActionView, form: GrantFormPage | StoreForm): Promise<InboxCanvas> {
   const result = await reviewAction(view, form);
   return result.kind === 'ready' ? reviewCanvas(view, result.reviewed) : formAgain(view, form, result);
 }
@@ -130,16 +144,6 @@ function formOf(reviewed: Reviewed): GrantFormPage | StoreForm {
   if (reviewed.kind === 'grant') return grantFormOf(reviewed);
   const { kind, subscription, reason } = reviewed;
   return { kind: kind === 'restore' ? 'transfer' : kind, subscription, reason };
-}
-
-function grantFormOf(reviewed: ReviewedGrant): GrantFormPage {
-  const { kind, target: entitlement, duration, start, end, reason } = reviewed;
-  return { kind, entitlement, duration, start, end, reason, page: -1 };
-}
-
-/** The form of a grant again, to change it after the review. */
-export function reviewedGrant({ formState: { review } }: ActionView): GrantFormPage {
-  return review?.kind === 'grant' ? grantFormOf(review) : { kind: 'grant', page: -1 };
 }
 
 /**
