@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { unassignContact, wakeForContact } from '../contacts/repository.ts';
 import type { Transaction } from '../database/sql.ts';
+import { AppError } from '../errors.ts';
 import {
   deleteLink,
   type FoundSubscriber,
@@ -13,7 +14,9 @@ import { queueCustomerImport } from '../subscribers/jobs.ts';
 import { lockSubscriber } from '../subscribers/store.ts';
 import { appUserIdInText } from '../subscription/app-user-id-in-text.ts';
 import { isUuid } from '../text.ts';
+import { withTimeout } from '../time.ts';
 import { writeAudit } from '../workspaces/audit.ts';
+import type { Project } from '../workspaces/projects.ts';
 import type { CardContext, Customer, CustomerContext } from './context.ts';
 import { loadCustomer, type Match, usableExternalId } from './customer.ts';
 
@@ -71,24 +74,62 @@ export function queryOf({ request }: CardContext): string {
   return (request.inputs['match.query'] ?? '').trim().slice(0, MAX_QUERY_LENGTH);
 }
 
-/** Searches the connected projects by app user id, e-mail and transaction id. */
-export async function search(
-  context: CardContext,
-  query: string,
-): Promise<{ found: readonly FoundSubscriber[]; foundBy: FoundByMap; isLookedUp: boolean }> {
+interface Found {
+  readonly found: readonly FoundSubscriber[];
+  readonly foundBy: FoundByMap;
+  /** Who it may be is being imported. */
+  readonly isLookedUp: boolean;
+}
+
+/** Searches the connected projects by app user id, e-mail and transaction id; then RevenueCat. */
+export async function search(context: CardContext, query: string): Promise<Found> {
   const { request, services, projects } = context;
   const all = await searchSubscribers(services.readDatabase, request.workspaceId, {
     text: query,
     fields: query.includes('@') ? ['app_user_id', 'email', 'transaction'] : ['app_user_id', 'transaction'],
   });
   const connected = new Set(projects.map(({ projectId }) => projectId));
-  const found = all.filter(({ projectId }) => connected.has(projectId));
-  const shown = found.slice(0, MAX_FOUND);
-  return {
-    found,
-    foundBy: Object.fromEntries(shown.map(({ subscriberId, foundBy }) => [subscriberId, foundBy])),
-    isLookedUp: found.length === 0 && importFromRevenueCat(context, query),
-  };
+  const stored = all.filter(({ projectId }) => connected.has(projectId));
+  const { found, isLookedUp } =
+    stored.length > 0 ? { found: stored, isLookedUp: false } : await searchRevenueCat(context, query);
+  const foundBy = found.slice(0, MAX_FOUND).map((each) => [each.subscriberId, each.foundBy]);
+  return { found, foundBy: Object.fromEntries(foundBy), isLookedUp };
+}
+
+/** How long the agent waits for RevenueCat when nothing is stored. */
+const SEARCH_TIMEOUT_MS = 2_000;
+
+/** RevenueCat knows every transaction and order of a purchase. A customer who is unknown here is imported. */
+async function searchRevenueCat(context: CardContext, query: string): Promise<Omit<Found, 'foundBy'>> {
+  const { services, request, projects } = context;
+  const isLookedUp = importFromRevenueCat(context, query);
+  if (query.includes('@')) return { found: [], isLookedUp };
+  const buyers = projects.map(async (project) => {
+    const ids = await findBuyers(context, project, query);
+    return ids.map((appUserId) => ({ appUserId, project }));
+  });
+  const found: FoundSubscriber[] = [];
+  for (const { appUserId, project } of (await Promise.all(buyers)).flat()) {
+    const search = { text: appUserId, fields: ['app_user_id'] } as const;
+    const stored = await searchSubscribers(services.readDatabase, request.workspaceId, search);
+    const own = stored.find(({ projectId }) => projectId === project.projectId);
+    if (own) found.push({ ...own, foundBy: 'transaction' });
+    else importFromRevenueCat(context, appUserId, [project]);
+  }
+  return { found, isLookedUp };
+}
+
+async function findBuyers({ services }: CardContext, project: Project, storeId: string): Promise<string[]> {
+  const client = services.revenueCat(project, { timeoutMs: SEARCH_TIMEOUT_MS });
+  if (!client || project.apiKeyState === 'rejected') return [];
+  const { workspaceId, revenueCatProjectId } = project;
+  try {
+    return await withTimeout(client.findBuyers(revenueCatProjectId, storeId), SEARCH_TIMEOUT_MS, () => []);
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    services.logger.warn({ code: error.code, workspaceId }, 'purchase not searched in RevenueCat');
+    return [];
+  }
 }
 
 /**
@@ -96,9 +137,9 @@ export async function search(
  *
  * @returns whether an import was queued
  */
-function importFromRevenueCat(context: CardContext, appUserId: string): boolean {
+function importFromRevenueCat(context: CardContext, appUserId: string, projects = context.projects): boolean {
   if (usableExternalId(appUserId) === null) return false;
-  const { services, request, projects } = context;
+  const { services, request } = context;
   const { workspaceId } = request;
   const withKey = projects.filter(({ apiKey, apiKeyState }) => apiKey !== null && apiKeyState !== 'rejected');
   for (const { projectId } of withKey) {

@@ -13,6 +13,7 @@ import {
   customerSchema,
   entitlementSchema,
   listSchema,
+  ownerSchema,
   productSchema,
   projectSchema,
   purchaseSchema,
@@ -145,6 +146,21 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
     searchCustomers(projectId: string, text: string): Promise<{ id: string }[]> {
       const url = `${path(projectId, 'customers')}?search=${encodeURIComponent(text)}`;
       return list(url, customerSchema, 'Searching customers');
+    },
+    /** The customers who bought what a store's transaction or order ID of any period names. */
+    async findBuyers(projectId: string, storeId: string): Promise<string[]> {
+      const searches = [
+        ['subscriptions', 'store_subscription_identifier'],
+        ['purchases', 'store_purchase_identifier'],
+      ] as const;
+      const found = await Promise.all(
+        searches.map(async ([what, field]) => {
+          const url = `${path(projectId, what)}?${field}=${encodeURIComponent(storeId)}`;
+          const page = await nullOn('revenuecat_not_found', read(listSchema, url, 'Searching a purchase'));
+          return wellFormed(ownerSchema, page?.items ?? []).map((each) => each.customer_id);
+        }),
+      );
+      return [...new Set(found.flat())];
     },
     activeEntitlements(projectId: string, customerId: string) {
       const url = path(projectId, 'customers', customerId, 'active_entitlements');

@@ -146,6 +146,9 @@ export const purchaseSchema = boughtSchema
     revenueUsdCents: own.revenue_in_usd,
   }));
 
+/** Whose a subscription or purchase is. */
+export const ownerSchema = z.object({ customer_id: z.string() });
+
 export const webhookSchema = z.object({
   id: z.string(),
   url: z.string(),

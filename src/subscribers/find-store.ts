@@ -35,8 +35,9 @@ export interface FoundSubscriber {
 }
 
 /**
- * Searches by an app user id, an e-mail in any case, or a store's transaction id, as written on receipts. Each
- * subscriber once, by the first of these fields; at most 20 for an e-mail and for a transaction.
+ * Searches by an app user id, an e-mail in any case, or a store's transaction id, as written on receipts: of any
+ * period, or the first. Each subscriber once, by the first of these fields; at most 20 for an e-mail and for a
+ * transaction.
  */
 export function searchSubscribers(
   sql: Sql,
@@ -56,13 +57,23 @@ export function searchSubscribers(
                  order by last_event_at_ms desc nulls last limit 20)
                union all
                (select distinct subscriber_id, 'transaction' from events
-                 where workspace_id = $1 and transaction_id = $2 and 'transaction' = any($3) limit 20)) each
+                 where workspace_id = $1 and transaction_id = any($4) and 'transaction' = any($3) limit 20)
+               union all
+               (select distinct subscriber_id, 'transaction' from events
+                 where workspace_id = $1 and fields->>'original_transaction_id' = any($4)
+                   and fields->>'original_transaction_id' <> transaction_id and 'transaction' = any($3)
+                 limit 20)) each
               group by subscriber_id) found
        join subscribers s on s.workspace_id = $1 and s.subscriber_id = found.subscriber_id and s.merged_into is null
       order by found.field, s.last_event_at_ms desc nulls last`,
-    [workspaceId, text, fields],
+    [workspaceId, text, fields, [text, orderOf(text)]],
     'search-subscribers',
   );
+}
+
+/** Google numbers the renewals of an order: `GPA.1234-5678-9012-34567..3`. */
+function orderOf(transactionId: string): string {
+  return transactionId.replace(/^(GPA\..*)\.\.\d+$/, '$1');
 }
 
 const NIL_UUID = '00000000-0000-0000-0000-000000000000';

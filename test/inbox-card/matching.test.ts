@@ -3,10 +3,12 @@ import { after, before, describe, test } from 'node:test';
 import { estimatedHeight, MAX_FIRST_CANVAS_PX } from '../../src/inbox-card/height.ts';
 import type { Component } from '../../src/intercom/canvas.ts';
 import { signBody } from '../../src/simulator/intercom/app-caller.ts';
-import { createProduct, type Product } from '../support/product.ts';
+import { lifecycleEvent } from '../../src/simulator/revenuecat/events.ts';
+import { give } from '../grants/support.ts';
+import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { CLIENT_SECRET, setSettings, WORKSPACE_ID } from '../support/world.ts';
-import { ADMIN_ID, idsOn, openAgain, openFor, tell } from './support.ts';
+import { ADMIN_ID, idsOn, openAgain, openFor, send, tell } from './support.ts';
 
 describe('finding the customer', () => {
   let product: Product;
@@ -105,6 +107,69 @@ describe('finding the customer', () => {
       assert.match(details.text, /^Linked by: Ada Agent, \w{3} \d{1,2}, \d{4}$/m);
     });
   }
+
+  describe('by what a receipt names', () => {
+    const GOOGLE_ORDER = 'GPA.3301-5512-9087-44120';
+    const searched = async (query: string) => {
+      const card = await openFor(product, { externalId: `crm-${query}` });
+      return card.press('match.search', { 'match.query': query });
+    };
+
+    before(async () => {
+      for (const [appUserId, store, original, own] of [
+        ['buyer_apple', 'APP_STORE', '700000000000001', '700000000000777'],
+        ['buyer_google', 'PLAY_STORE', GOOGLE_ORDER, `${GOOGLE_ORDER}..4`],
+        ['buyer_first', 'PLAY_STORE', 'GPA.1111-2222-3333-44444', 'GPA.1111-2222-3333-44444'],
+      ] as const)
+        await send(
+          product,
+          lifecycleEvent(original === own ? 'INITIAL_PURCHASE' : 'RENEWAL', {
+            appUserId,
+            productId: 'pro_monthly',
+            entitlements: ['pro'],
+            store,
+            environment: 'PRODUCTION',
+            periodType: 'NORMAL',
+            price: 9.99,
+            currency: 'USD',
+            purchasedAtMs: Date.now() - 86_400_000,
+            expirationAtMs: Date.now() + 29 * 86_400_000,
+            transactionId: own,
+            originalTransactionId: original,
+            atMs: Date.now() - 86_400_000,
+          }),
+        );
+      await until(async () => (await idOf('buyer_first')) !== '', 'the webhooks');
+    });
+
+    for (const [what, query, appUserId] of [
+      ['the first transaction of a subscription', '700000000000001', 'buyer_apple'],
+      ['the transaction of a renewal', '700000000000777', 'buyer_apple'],
+      ['the first order', GOOGLE_ORDER, 'buyer_google'],
+      ['another renewal of an order', `${GOOGLE_ORDER}..2`, 'buyer_google'],
+      [
+        'a renewal of an order of which only the first is stored',
+        'GPA.1111-2222-3333-44444..0',
+        'buyer_first',
+      ],
+    ] as const)
+      test(`${what} finds the customer here`, async () => {
+        product.revenueCat.faults.add({ status: 503 });
+        const found = await searched(query);
+        product.revenueCat.faults.clear();
+        assert.ok(idsOn(found.canvas).includes(`match:${await idOf(appUserId)}`), found.text);
+      });
+
+    test('an order that only RevenueCat knows finds the customer, who is imported when unknown here', async () => {
+      product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, { id: 'buyer_elsewhere' });
+      const purchase = give(product, 'buyer_elsewhere', { store: 'rc_billing', endsAtMs: Date.now() + 1e9 });
+      Object.assign(purchase, { storeSubscriptionId: 'rcb_4711' });
+      assert.match((await searched('rcb_4711')).text, /Looking this ID up in RevenueCat/);
+      await until(async () => (await idOf('buyer_elsewhere')) !== '', 'the import');
+      const found = await searched('rcb_4711');
+      assert.ok(idsOn(found.canvas).includes(`match:${await idOf('buyer_elsewhere')}`), found.text);
+    });
+  });
 
   test('pending events go to the contact that is linked, and no longer after unlinking', async () => {
     await tell(product, 'active_monthly', { appUserId: 'user_waiting' });
