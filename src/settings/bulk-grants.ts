@@ -60,7 +60,10 @@ const draftForm = form(
     filter: textField,
     product: textField,
     holds: textField,
-    days: textField,
+    days: textField.refine(
+      (days) => days === '' || /^[1-9]\d{0,4}$/.test(days),
+      `Enter a whole number of days, or leave it empty for ${DEFAULT_EXPIRED_DAYS}.`,
+    ),
   }),
   async (request, values) => {
     const { context, workspace, session } = request;
@@ -68,7 +71,8 @@ const draftForm = form(
     if (!mayGrant(request)) return problems({ '': NOT_ALLOWED });
     const project = await projectNamed(request, values.project);
     const pasted = parseCustomerList(values.customers);
-    const filter = pasted.length > 0 ? undefined : FILTERS[values.filter];
+    const isFilter = pasted.length === 0 && Object.hasOwn(FILTERS, values.filter);
+    const filter = isFilter ? FILTERS[values.filter] : undefined;
     const appUserIds = filter
       ? await findCustomers(
           context,
@@ -100,8 +104,9 @@ const draftForm = form(
 
 async function projectNamed({ context, workspace }: PageRequest, projectId: string) {
   const projects = await listProjects(context.database, workspace.workspaceId);
-  const project = projects.find((each) => each.projectId === projectId) ?? projects[0];
-  if (!project) throw notFound('Connect a RevenueCat project first');
+  if (projects.length === 0) throw notFound('Connect a RevenueCat project first');
+  const project = projectId === '' ? projects[0] : projects.find((each) => each.projectId === projectId);
+  if (!project) throw notFound('This workspace has no such RevenueCat project');
   return project;
 }
 

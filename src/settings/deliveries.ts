@@ -150,10 +150,12 @@ function indented(text: string): string {
   }
 }
 
+/** PostgreSQL fails on years, days and offsets that do not exist, or that it does not know. */
+const PRINTED_TIME = /^(?!0000)(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d{1,6})?)([+-](?:0\d|1[0-4]))(:\d\d)?$/;
+
 /** @returns `null`: from the newest. The time is one that PostgreSQL printed */
 function readCursor(at: string, eventId: string): { at: string; eventId: string } | null {
-  const isWritten = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?[+-]\d\d(:\d\d)?$/.test(at);
-  // PostgreSQL would fail on what only looks like a time.
-  const isTime = isWritten && !Number.isNaN(Date.parse(at.replace(/([+-]\d\d)$/, '$1:00')));
+  const [, day, time, hours, minutes = ':00'] = PRINTED_TIME.exec(at) ?? [];
+  const isTime = z.iso.datetime({ offset: true }).safeParse(`${day}T${time}${hours}${minutes}`).success;
   return isTime ? { at, eventId } : null;
 }

@@ -190,8 +190,12 @@ describe('Settings › Grants › Grant to many', () => {
       { customers: 'a', duration: 'lifetime' },
       { customers: 'a', entitlement: 'other' },
       { customers: '\n' },
+      { filter: '__proto__' },
+      { filter: 'constructor' },
+      ...['abc', '-5', '0', '1e9'].map((days) => ({ filter: 'expired', days })),
     ])
       await send('', { ...wish, ...fields }).expect(422);
+    await send('', { ...wish, customers: 'a', project: 'abc123-disconnected' }).expect(404);
   });
 
   it('is started, paused, continued and undone, and its results are a CSV', async () => {

@@ -468,7 +468,20 @@ describe('deliveries', () => {
     );
     await browser.get(`/settings/deliveries/event?id=${foreign}`).accept('html').expect(404);
     await browser.get('/settings/deliveries/event?id=%00').accept('html').expect(404);
-    await browser.get('/settings/deliveries?before=x&before_id=y').expect(200);
+    const unreal = [
+      'x',
+      '2026-02-31 00:00:00+00',
+      '0000-01-01 00:00:00+00',
+      '2026-01-01 25:00:00+00',
+      '2026-01-01 00:00:00+23:59',
+      '2026-01-01 00:00:00-16',
+    ];
+    for (const before of unreal)
+      await browser.get('/settings/deliveries').query({ before, before_id: 'y' }).expect(200);
+    const next = await browser
+      .get('/settings/deliveries')
+      .query({ before: '2020-02-29 10:00:00.123456+05:30', before_id: 'y' });
+    assert.ok(!next.text.includes('deliveries/event?id='), 'a time that PostgreSQL prints is one');
   });
 
   it('shows the request and the answer of each attempt', async () => {

@@ -22,7 +22,12 @@ before(async () => {
 });
 after(() => site.close());
 
-const connect = (input: { workspaceId?: string; revenueCatProjectId?: string; apiKey?: string | null; name?: string | null }) =>
+const connect = (input: {
+  workspaceId?: string;
+  revenueCatProjectId?: string;
+  apiKey?: string | null;
+  name?: string | null;
+}) =>
   connectProject(
     { database: site.db.database, secrets: site.context.secrets, publicUrl: PUBLIC_URL },
     { workspaceId: 'abc123', revenueCatProjectId: 'proj1', apiKey: null, name: null, ...input },
