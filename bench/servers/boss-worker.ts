@@ -18,9 +18,10 @@ interface Job {
 }
 
 /** The app's own HTTP client: what is compared is the queue. */
-const http = createHttpClient({ baseURL: INTERCOM_URL });
-http.defaults.headers.common.Authorization = `Bearer ${TOKEN}`;
-http.defaults.headers.common['Intercom-Version'] = '2.16';
+const http = createHttpClient({
+  baseURL: INTERCOM_URL,
+  headers: { authorization: `Bearer ${TOKEN}`, 'intercom-version': '2.16' },
+});
 
 async function call(method: string, url: string, data?: unknown): Promise<unknown> {
   const response = await http.request({ method, url, data });

@@ -1,11 +1,12 @@
 import axios, {
+  Axios,
   type AxiosAdapter,
   AxiosError,
-  type AxiosInstance,
+  AxiosHeaders,
   type AxiosResponse,
   type InternalAxiosRequestConfig,
 } from 'axios';
-import { EnvHttpProxyAgent, request } from 'undici';
+import { Agent, type Dispatcher, EnvHttpProxyAgent } from 'undici';
 import type { z } from 'zod';
 import { AppError } from '../errors.ts';
 
@@ -20,64 +21,112 @@ declare module 'axios' {
 const MAX_RESPONSE_BYTES = 10 * 1024 * 1024;
 const DEFAULT_TIMEOUT_MS = 10_000;
 
-/** Keep-alive connections, twice what one workspace's deliveries use; `HTTPS_PROXY` and `NO_PROXY` are respected. */
-const dispatcher = new EnvHttpProxyAgent({ connections: 512, maxResponseSize: MAX_RESPONSE_BYTES });
+/** Keep-alive connections, twice what one workspace's deliveries use. */
+const CONNECTIONS = { connections: 512, maxResponseSize: MAX_RESPONSE_BYTES };
+const isProxied = ['http_proxy', 'HTTP_PROXY', 'https_proxy', 'HTTPS_PROXY'].some(
+  (name) => process.env[name],
+);
+const dispatcher: Dispatcher = isProxied ? new EnvHttpProxyAgent(CONNECTIONS) : new Agent(CONNECTIONS);
+
+type Headers = Readonly<Record<string, string>>;
+type RawResponse = Pick<AxiosResponse<string>, 'status' | 'headers' | 'data'>;
 
 /**
- * Processor time of a call (bench/http-adapters.ts, 2 cores, 2026-11-26): axios' http adapter with a keep-alive
- * agent 347 µs, its fetch adapter 638 µs, this adapter 188 µs, undici without axios 59 µs.
- *
- * Follows no redirect. The timeout covers all of the call, from resolving the name to the last byte.
- *
- * @throws AxiosError without a response: a reset, a timeout, a name that does not resolve; `code` says which
+ * Follows no redirect. The timeout covers all of the call, from resolving the name to the last byte. undici's own
+ * `request` would read the body through a stream and watch an AbortSignal, which costs as much as the call.
  */
-const undiciAdapter: AxiosAdapter = async (config) => {
-  try {
-    const response = await request(`${config.baseURL ?? ''}${config.url ?? ''}`, {
-      dispatcher,
-      method: (config.method ?? 'get').toUpperCase() as 'GET',
-      headers: headersOf(config),
-      body: config.data ?? null,
-      signal: AbortSignal.timeout(config.timeout || DEFAULT_TIMEOUT_MS),
+function send(request: Dispatcher.DispatchOptions, timeoutMs: number): Promise<RawResponse> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    const response = { status: 0, headers: new AxiosHeaders() };
+    let controller: Dispatcher.DispatchController | null = null;
+    let expired: Error | null = null;
+    const timer = setTimeout(() => {
+      expired = Object.assign(new Error('The call took too long'), { code: 'ETIMEDOUT' });
+      controller?.abort(expired);
+      reject(expired);
+    }, timeoutMs);
+    dispatcher.dispatch(request, {
+      onRequestStart(started) {
+        controller = started;
+        // It has waited for a connection until now: nothing was sent yet.
+        if (expired) started.abort(expired);
+      },
+      onResponseStart(_controller, status, headers) {
+        response.status = status;
+        // undici's names are in lower case already: axios would parse each again.
+        Object.assign(response.headers, headers);
+      },
+      onResponseData: (_controller, chunk) => void chunks.push(chunk),
+      onResponseEnd() {
+        clearTimeout(timer);
+        resolve({ ...response, data: Buffer.concat(chunks).toString() });
+      },
+      onResponseError(_controller, error) {
+        clearTimeout(timer);
+        reject(error);
+      },
     });
-    return {
-      status: response.statusCode,
-      statusText: '',
-      headers: response.headers as AxiosResponse['headers'],
-      data: await response.body.text(),
-      config,
-    };
-  } catch (error) {
-    throw AxiosError.from(error instanceof Error ? error : new Error(String(error)), codeOf(error), config);
-  }
-};
+  });
+}
 
-/** Axios gives a POST without a body the type of a form. */
-function headersOf(config: InternalAxiosRequestConfig): Record<string, string> {
-  if (config.data == null) config.headers.delete('Content-Type');
-  return config.headers.toJSON() as Record<string, string>;
+/** What axios names the type of a body that has none. */
+const FORM = 'application/x-www-form-urlencoded';
+
+function headersOf({ headers, data }: InternalAxiosRequestConfig, fixed: Headers): Record<string, string> {
+  const all: Record<string, string> = { ...fixed };
+  if (data !== undefined) all['content-type'] = 'application/json';
+  for (const [name, value] of Object.entries(headers))
+    if (value !== FORM) all[name.toLowerCase()] = String(value);
+  return all;
+}
+
+/** @throws AxiosError without a response: a reset, a timeout, a name that does not resolve; `code` says which */
+function createAdapter(fixed: Headers): AxiosAdapter {
+  return async (config) => {
+    try {
+      const { origin, pathname, search } = new URL(`${config.baseURL ?? ''}${config.url ?? ''}`);
+      const request = {
+        origin,
+        path: pathname + search,
+        method: (config.method ?? 'get').toUpperCase() as 'GET',
+        headers: headersOf(config, fixed),
+        body: config.data ?? null,
+      };
+      const response = await send(request, config.timeout || DEFAULT_TIMEOUT_MS);
+      return { ...response, statusText: '', config };
+    } catch (error) {
+      throw AxiosError.from(error instanceof Error ? error : new Error(String(error)), codeOf(error), config);
+    }
+  };
 }
 
 function codeOf(error: unknown): string {
-  if (!(error instanceof Error)) return 'UNKNOWN';
-  if (error.name === 'TimeoutError') return 'ETIMEDOUT';
-  const { code } = error as { code?: unknown };
-  return typeof code === 'string' ? code : error.name;
+  const { code, name } = error as { code?: unknown; name?: unknown };
+  return typeof code === 'string' ? code : String(name);
 }
 
-/** An axios instance for one platform or purpose. Any status is a response; interceptors decide what it means. */
-export function createHttpClient(defaults: { baseURL?: string; timeout?: number } = {}): AxiosInstance {
-  return axios.create({
-    adapter: undiciAdapter,
+/**
+ * An axios instance for one platform or purpose. Any status is a response; interceptors decide what it means.
+ *
+ * Half of a delivery's processor time are calls, so axios is used without its library defaults, and headers that never
+ * change are not merged for each call. Figures: docs/performance.md, "Delivering" (bench/http-adapters.ts).
+ *
+ * @param options.headers of every call, names in lower case
+ */
+export function createHttpClient({
+  headers,
+  ...defaults
+}: {
+  baseURL?: string;
+  timeout?: number;
+  headers?: Headers;
+} = {}): Axios {
+  return new Axios({
+    adapter: createAdapter({ 'user-agent': 'subscription-timeline', accept: 'application/json', ...headers }),
     timeout: DEFAULT_TIMEOUT_MS,
-    validateStatus: null,
-    headers: { 'User-Agent': 'subscription-timeline', Accept: 'application/json' },
     transformRequest: [
-      (data: unknown, headers) => {
-        if (data === undefined) return undefined;
-        headers.setContentType('application/json', false);
-        return Buffer.isBuffer(data) ? data : JSON.stringify(data);
-      },
+      (data: unknown) => (data === undefined || Buffer.isBuffer(data) ? data : JSON.stringify(data)),
     ],
     transformResponse: [parseJson],
     ...defaults,

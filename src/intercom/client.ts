@@ -1,4 +1,4 @@
-import type { AxiosInstance, AxiosRequestConfig, AxiosResponse } from 'axios';
+import type { Axios, AxiosRequestConfig, AxiosResponse } from 'axios';
 import { z } from 'zod';
 import { AppError } from '../errors.ts';
 import { createHttpClient, isAccepted, parseResponse, unreachable } from '../http/client.ts';
@@ -133,19 +133,17 @@ export interface IntercomClientOptions {
   readonly gate?: CallGate | undefined;
 }
 
-/** Interceptors: authentication, version header, rate limit, typed errors. */
-function createIntercomHttp(options: IntercomClientOptions): AxiosInstance {
+/** Interceptors: rate limit, typed errors. */
+function createIntercomHttp(options: IntercomClientOptions): Axios {
   const { apiUrl, accessToken, now = Date.now, timeoutMs = 10_000, gate } = options;
-  const http = createHttpClient({ baseURL: apiUrl, timeout: timeoutMs });
-  http.interceptors.request.use(
-    (config) => {
-      config.headers.set('Intercom-Version', INTERCOM_VERSION);
-      if (accessToken !== null) config.headers.set('Authorization', `Bearer ${accessToken}`);
-      return config;
+  const http = createHttpClient({
+    baseURL: apiUrl,
+    timeout: timeoutMs,
+    headers: {
+      'intercom-version': INTERCOM_VERSION,
+      ...(accessToken === null ? {} : { authorization: `Bearer ${accessToken}` }),
     },
-    null,
-    { synchronous: true },
-  );
+  });
   http.interceptors.response.use(
     (response) => {
       const rateLimit = gate && readRateLimit(response.headers, now());

@@ -1,4 +1,4 @@
-import type { AxiosInstance, AxiosResponse } from 'axios';
+import type { Axios, AxiosResponse } from 'axios';
 import type { z } from 'zod';
 import { AppError, nullOn } from '../errors.ts';
 import { createHttpClient, isAccepted, parseResponse, unreachable } from '../http/client.ts';
@@ -55,14 +55,17 @@ export interface RevenueCatClientOptions {
   readonly gate?: CallGate | undefined;
 }
 
-/** Interceptors: authentication, rate limit, typed errors. */
-function createRevenueCatHttp(options: RevenueCatClientOptions): AxiosInstance {
+/** Interceptors: rate limit, typed errors. */
+function createRevenueCatHttp(options: RevenueCatClientOptions): Axios {
   const { apiUrl, apiKey, now = Date.now, timeoutMs = 10_000, gate } = options;
-  const http = createHttpClient({ baseURL: apiUrl, timeout: timeoutMs });
+  const http = createHttpClient({
+    baseURL: apiUrl,
+    timeout: timeoutMs,
+    headers: { authorization: `Bearer ${apiKey}` },
+  });
   const domainOf = (url = ''): CallDomain =>
     /\/(customers|subscriptions|purchases)\b/.test(url) ? 'customer' : 'configuration';
   http.interceptors.request.use(async (config) => {
-    config.headers.set('Authorization', `Bearer ${apiKey}`);
     await gate?.enter(domainOf(config.url));
     return config;
   });

@@ -1,4 +1,4 @@
-import type { AxiosInstance } from 'axios';
+import type { Axios } from 'axios';
 import { z } from 'zod';
 import { purchaseSchema, subscriptionSchema } from './schemas.ts';
 
@@ -30,7 +30,7 @@ const managementUrlSchema = z.object({ management_url: z.url({ protocol: /^https
 
 /** The subset of the client that these calls are built on. */
 interface Calls {
-  readonly http: AxiosInstance;
+  readonly http: Axios;
   /** Below the project. */
   path(projectId: string, ...parts: readonly string[]): string;
   list<T>(url: string, schema: z.ZodType<T>, action: string): Promise<T[]>;
