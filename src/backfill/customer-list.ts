@@ -1,9 +1,17 @@
-import type { Database, Sql } from '../database/sql.ts';
-import type { ImportRef } from './store.ts';
+import { In, IsNull, Not } from 'typeorm';
+import { ImportCustomerEntity, ImportEntity, type ImportRow, updateRows } from '../database/entities.ts';
+import type { Database, Entities, Sql, Transaction } from '../database/sql.ts';
+
+/** One import of a project's history. */
+export type ImportRef = Readonly<Pick<ImportRow, 'workspaceId' | 'projectId' | 'importId'>>;
 
 export interface ClaimedCustomer {
   readonly customerId: string;
   readonly attempts: number;
+}
+
+export function keyOf({ workspaceId, projectId, importId }: ImportRef): ImportRef {
+  return { workspaceId, projectId, importId };
 }
 
 const refValues = (ref: ImportRef): unknown[] => [ref.workspaceId, ref.projectId, ref.importId];
@@ -12,12 +20,12 @@ const refValues = (ref: ImportRef): unknown[] => [ref.workspaceId, ref.projectId
 const LISTING_ROW = '';
 
 /** Creates the row that {@link withListingLock} locks. */
-export async function createList(sql: Sql, ref: ImportRef): Promise<void> {
-  await sql.query(
-    `insert into import_customers (workspace_id, project_id, import_id, customer_id, done_at)
-     values ($1, $2, $3, $4, now()) on conflict do nothing`,
-    [...refValues(ref), LISTING_ROW],
-  );
+export async function createList({ manager }: Entities, ref: ImportRef): Promise<void> {
+  await manager.insert(ImportCustomerEntity, {
+    ...keyOf(ref),
+    customerId: LISTING_ROW,
+    doneAt: () => 'now()',
+  });
 }
 
 /**
@@ -28,7 +36,7 @@ export async function createList(sql: Sql, ref: ImportRef): Promise<void> {
 export async function withListingLock(
   database: Database,
   ref: ImportRef,
-  work: (sql: Sql) => Promise<void>,
+  work: (sql: Transaction) => Promise<void>,
 ): Promise<boolean> {
   return database.transaction(async (sql) => {
     const locked = await sql.query(
@@ -76,12 +84,8 @@ export async function saveListedPage(
 }
 
 /** Lists from the beginning again; customers are still counted once. */
-export async function restartList(sql: Sql, ref: ImportRef): Promise<void> {
-  await sql.query(
-    `update imports set cursor = null
-      where workspace_id = $1 and project_id = $2 and import_id = $3 and not is_listed`,
-    refValues(ref),
-  );
+export async function restartList(database: Entities, ref: ImportRef): Promise<void> {
+  await updateRows(database, ImportEntity, { ...keyOf(ref), isListed: false }, { cursor: null });
 }
 
 /**
@@ -102,48 +106,32 @@ export function claimCustomers(sql: Sql, ref: ImportRef, limit: number): Promise
 }
 
 /** Any customer that this import has read; `null`: none yet. */
-export async function findReadCustomer(sql: Sql, ref: ImportRef): Promise<string | null> {
-  const [row] = await sql.query<{ customer_id: string }>(
-    `select customer_id from import_customers
-      where workspace_id = $1 and project_id = $2 and import_id = $3 and customer_id <> $4
-        and done_at is not null and code is null
-      limit 1`,
-    [...refValues(ref), LISTING_ROW],
-  );
-  return row?.customer_id ?? null;
+export async function findReadCustomer({ manager }: Entities, ref: ImportRef): Promise<string | null> {
+  const read = { ...keyOf(ref), customerId: Not(LISTING_ROW), doneAt: Not(IsNull()), code: IsNull() };
+  return (await manager.findOneBy(ImportCustomerEntity, read))?.customerId ?? null;
 }
 
 /** Results of a batch. */
-export interface BatchCounts {
-  readonly newCustomers: number;
-  /** RevenueCat listed them, then answered 404. */
-  readonly missing: number;
-  /** Given up after several attempts. */
-  readonly failed: number;
-  readonly subscriptions: number;
-  readonly purchases: number;
-  readonly newEvents: number;
-  readonly knownEvents: number;
-}
+export type BatchCounts = Pick<
+  ImportRow,
+  'newCustomers' | 'missing' | 'failed' | 'subscriptions' | 'purchases' | 'newEvents' | 'knownEvents'
+>;
 
 /**
  * Closes customers of a batch and counts them, in the transaction that claimed them: however often a customer was
  * started, it counts once.
  */
 export async function closeCustomers(
-  sql: Sql,
+  sql: Transaction,
   ref: ImportRef,
   closed: readonly { customerId: string; code: string | null }[],
   counts: BatchCounts,
 ): Promise<void> {
-  await sql.query(
-    `update import_customers c set done_at = statement_timestamp(), code = t.code
-       from unnest($4::text[], $5::text[]) as t (customer_id, code)
-      where c.workspace_id = $1 and c.project_id = $2 and c.import_id = $3 and c.customer_id = any($4::text[])
-        and c.customer_id = t.customer_id`,
-    [...refValues(ref), closed.map(({ customerId }) => customerId), closed.map(({ code }) => code)],
-    'close-import-customers',
-  );
+  for (const [code, customers] of Map.groupBy(closed, (each) => each.code)) {
+    const customerId = In(customers.map((each) => each.customerId));
+    const done = { code, doneAt: () => 'statement_timestamp()' };
+    await updateRows(sql, ImportCustomerEntity, { ...keyOf(ref), customerId }, done);
+  }
   await sql.query(
     `update imports
         set done = done + $4, new_customers = new_customers + $5, missing = missing + $6, failed = failed + $7,
@@ -171,26 +159,15 @@ export async function closeCustomers(
   );
 }
 
-/** Leaves customers for a later attempt, with the reason. */
-export async function postponeCustomers(
-  sql: Sql,
-  ref: ImportRef,
-  postponed: readonly { customerId: string; code: string; seconds: number }[],
+/** Leaves a customer for a later attempt, with the reason. */
+export async function postponeCustomer(
+  database: Entities,
+  customer: ImportRef & { readonly customerId: string },
+  { code, notBefore }: { code: string; notBefore: Date },
 ): Promise<void> {
-  await sql.query(
-    `update import_customers c
-        set attempts = attempts + 1, code = t.code,
-            not_before = to_timestamp(extract(epoch from statement_timestamp()) + t.seconds)
-       from unnest($4::text[], $5::text[], $6::float8[]) as t (customer_id, code, seconds)
-      where c.workspace_id = $1 and c.project_id = $2 and c.import_id = $3 and c.customer_id = any($4::text[])
-        and c.customer_id = t.customer_id`,
-    [
-      ...refValues(ref),
-      postponed.map(({ customerId }) => customerId),
-      postponed.map(({ code }) => code),
-      postponed.map(({ seconds }) => seconds),
-    ],
-  );
+  const key = { ...keyOf(customer), customerId: customer.customerId };
+  const attempts = () => 'attempts + 1';
+  await updateRows(database, ImportCustomerEntity, key, { attempts, code, notBefore });
 }
 
 const DELETE_BATCH_SIZE = 5_000;

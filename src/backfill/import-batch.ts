@@ -1,5 +1,5 @@
 import pLimit from 'p-limit';
-import type { Sql } from '../database/sql.ts';
+import type { Transaction } from '../database/sql.ts';
 import { AppError, type ErrorCode } from '../errors.ts';
 import { readCatalogNames } from '../revenuecat/catalog.ts';
 import type { CustomerReading, RevenueCatClient } from '../revenuecat/client.ts';
@@ -16,7 +16,7 @@ import {
   claimCustomers,
   closeCustomers,
   findReadCustomer,
-  postponeCustomers,
+  postponeCustomer,
 } from './customer-list.ts';
 import { type ImportedEvents, importEvents } from './import-customer.ts';
 import { type ImportProgress, setHasEvents } from './store.ts';
@@ -37,7 +37,7 @@ export interface BatchResult {
 /** Customers that one batch reads at the same time; each takes several calls. */
 const CONCURRENCY = 12;
 const MAX_ATTEMPTS = 6;
-const FIRST_RETRY_SECONDS = 4;
+const FIRST_RETRY_MS = 4_000;
 
 /** They concern the key or all of RevenueCat, not the customer. */
 const GENERAL_CODES: ReadonlySet<ErrorCode> = new Set([
@@ -46,22 +46,25 @@ const GENERAL_CODES: ReadonlySet<ErrorCode> = new Set([
   'revenuecat_scope_missing',
 ]);
 
-type ReadResult =
-  | {
-      readonly kind: 'read';
-      readonly reading: CustomerReading;
-      readonly events: ImportedEvents | null;
-      /** Whether the customer was unknown before the events were stored; `null`: nothing was stored yet. */
-      readonly wasNew: boolean | null;
-    }
+interface ReadCustomer {
+  readonly kind: 'read';
+  readonly reading: CustomerReading;
+  readonly events: ImportedEvents | null;
+  /** Whether the customer was unknown before the events were stored. */
+  readonly isNew: boolean;
+}
+
+type Result = { readonly customer: ClaimedCustomer } & (
+  | ReadCustomer
   | { readonly kind: 'missing' }
   | { readonly kind: 'failed'; readonly error: AppError }
-  /** Not read: the batch is stopping. */
-  | { readonly kind: 'skipped' };
+);
 
-interface CustomerResult {
-  readonly customer: ClaimedCustomer;
-  readonly result: ReadResult;
+/** What was read, in the transaction that locks the customers. */
+interface Batch {
+  readonly sql: Transaction;
+  readonly running: ImportProgress;
+  readonly results: readonly Result[];
 }
 
 /**
@@ -73,169 +76,128 @@ export async function importBatch(
   running: ImportProgress,
   limit: number,
 ): Promise<BatchResult> {
-  const { database, project } = context;
-  const names = await readCatalogNames(context, project, context.client);
-  const stored: StoredCustomer[] = [];
-  const result = await database.transaction(async (sql) => {
+  const { database, project, client } = context;
+  const names = await readCatalogNames(context, project, client);
+  const { known, ...result } = await database.transaction(async (sql) => {
     const claimed = await claimCustomers(sql, running, limit);
-    if (claimed.length === 0) return { claimed: 0, closed: 0, obstacle: null };
-    const results = await readAll(context, running, { claimed, names });
-    const obstacle = await findObstacle(context, { sql, running, results, names });
-    const closed = await storeBatch(context, {
-      sql,
-      running,
-      results,
-      stored,
-      isObstructed: obstacle !== null,
-    });
-    return { claimed: claimed.length, closed, obstacle };
+    if (claimed.length === 0) return { claimed: 0, closed: 0, obstacle: null, known: [] };
+    const batch = { sql, running, results: await readAll(context, running, { claimed, names }) };
+    const obstacle = await findObstacle(context, batch, names);
+    return { claimed: claimed.length, obstacle, ...(await storeBatch(context, batch, obstacle)) };
   });
-  for (const customer of stored) await reportDisagreement(context, project, customer);
+  for (const customer of known) await reportDisagreement(context, project, customer);
   return result;
 }
 
-function readAll(
+/** Without those that were not read because the batch is stopping. */
+async function readAll(
   context: ImportRun,
   running: ImportProgress,
-  batch: { claimed: readonly ClaimedCustomer[]; names: CatalogNames },
-): Promise<CustomerResult[]> {
-  const limit = pLimit(CONCURRENCY);
+  { claimed, names }: { claimed: readonly ClaimedCustomer[]; names: CatalogNames },
+): Promise<Result[]> {
   let isObstructed = false;
-  return Promise.all(
-    batch.claimed.map((customer) =>
-      limit(async () => {
-        if (isObstructed || context.signal.aborted) return { customer, result: { kind: 'skipped' as const } };
-        const result = await readOne(context, running, {
-          customerId: customer.customerId,
-          names: batch.names,
-        });
-        isObstructed ||= result.kind === 'failed' && GENERAL_CODES.has(result.error.code);
-        return { customer, result };
-      }),
-    ),
-  );
+  const results = await pLimit(CONCURRENCY).map(claimed, async (customer): Promise<Result | null> => {
+    if (isObstructed || context.signal.aborted) return null;
+    try {
+      return await readOne(context, running, { customer, names });
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+      isObstructed ||= GENERAL_CODES.has(error.code);
+      return { customer, kind: 'failed', error };
+    }
+  });
+  return results.filter((result) => result !== null);
 }
 
 async function readOne(
   context: ImportRun,
   running: ImportProgress,
-  { customerId, names }: { customerId: string; names: CatalogNames },
-): Promise<ReadResult> {
-  const { project, database } = context;
-  try {
-    const reading = await context.client.readCustomer(project.revenueCatProjectId, customerId, names);
-    if (!reading) return { kind: 'missing' };
-    const [best, ...others] = idsOf(reading);
-    if (running.hasEvents === false || best === undefined)
-      return { kind: 'read', reading, events: null, wasNew: null };
-    const appUserIds = [best, ...others];
-    const known = await findIdentityGroups(database, project, [appUserIds]);
-    const events = await importEvents(context, project, {
-      customerId,
-      appUserIds,
-      deliverSinceMs: running.eventsSinceMs,
-    });
-    return { kind: 'read', reading, events, wasNew: known.get(best)?.isNew ?? false };
-  } catch (error) {
-    if (error instanceof AppError) return { kind: 'failed', error };
-    throw error;
-  }
+  { customer, names }: { customer: ClaimedCustomer; names: CatalogNames },
+): Promise<Result> {
+  const { client, project, database } = context;
+  const { customerId } = customer;
+  const reading = await client.readCustomer(project.revenueCatProjectId, customerId, names);
+  if (!reading) return { customer, kind: 'missing' };
+  const appUserIds = preferredAppUserIds([reading.snapshot.customerId, ...reading.snapshot.aliases]);
+  const groups = await findIdentityGroups(database, project, [appUserIds]);
+  const isNew = groups.get(appUserIds[0] ?? '')?.isNew ?? false;
+  const events =
+    running.hasEvents === false || appUserIds.length === 0
+      ? null
+      : await importEvents(context, project, {
+          customerId,
+          appUserIds,
+          deliverSinceMs: running.eventsSinceMs,
+        });
+  return { customer, kind: 'read', reading, events, isNew };
 }
-
-function idsOf({ snapshot }: CustomerReading): string[] {
-  return preferredAppUserIds([snapshot.customerId, ...snapshot.aliases]);
-}
-
-const NO_COUNTS: BatchCounts = {
-  newCustomers: 0,
-  missing: 0,
-  failed: 0,
-  subscriptions: 0,
-  purchases: 0,
-  newEvents: 0,
-  knownEvents: 0,
-};
 
 /**
  * Stores what was read, closes what is done and leaves the rest for later.
  *
- * @param batch.stored customers that were known before are added to it
- * @returns number of customers closed
+ * @param obstacle nothing is wrong with the customers that could not be read because of it
+ * @returns number of customers closed, and those that were known before
  */
 async function storeBatch(
   context: ImportRun,
-  batch: {
-    sql: Sql;
-    running: ImportProgress;
-    results: readonly CustomerResult[];
-    stored: StoredCustomer[];
-    isObstructed: boolean;
-  },
-): Promise<number> {
-  const { project } = context;
-  const { sql, running } = batch;
-  const read = batch.results.flatMap(({ customer, result }) =>
-    result.kind === 'read' ? [{ ...result, customerId: customer.customerId }] : [],
+  { sql, running, results }: Batch,
+  obstacle: AppError | null,
+): Promise<{ closed: number; known: StoredCustomer[] }> {
+  const read = results.filter((result) => result.kind === 'read');
+  const stored = await storeCustomers(
+    { sql, secrets: context.secrets },
+    context.project,
+    read.map(({ reading }) => reading),
   );
-  const readings = read.map(({ reading }) => reading);
-  const before = await findIdentityGroups(sql, project, readings.map(idsOf));
-  const outcomes = await storeCustomers({ sql, secrets: context.secrets }, project, readings);
-  const { closed, postponed, ...unread } = closeUnread(context, batch.results, batch.isObstructed);
-  const counts = { ...NO_COUNTS, ...unread };
-  for (const [index, { reading, events, customerId, wasNew }] of read.entries()) {
-    const outcome = outcomes[index];
-    if (!outcome) continue;
-    const isNew = wasNew ?? before.get(idsOf(reading)[0] ?? '')?.isNew ?? false;
-    closed.push({ customerId, code: null });
-    counts.newCustomers += isNew ? 1 : 0;
-    counts.subscriptions += reading.snapshot.subscriptions.length;
-    counts.purchases += reading.snapshot.purchases.length;
-    counts.newEvents += events?.added ?? 0;
-    counts.knownEvents += events?.known ?? 0;
-    if (!isNew) batch.stored.push(outcome);
-  }
-  if (closed.length > 0) await closeCustomers(sql, running, closed, counts);
-  if (postponed.length > 0) await postponeCustomers(sql, running, postponed);
-  if (running.hasEvents === null && read.length > 0)
-    await setHasEvents(
-      sql,
-      running,
-      read.some(({ events }) => events !== null),
-    );
-  return closed.length;
-}
-
-/** Closes customers that RevenueCat does not know or that failed for good, and postpones those that may be retried. */
-function closeUnread(
-  { logger, project }: ImportRun,
-  results: readonly CustomerResult[],
-  isObstructed: boolean,
-): {
-  closed: { customerId: string; code: string | null }[];
-  postponed: { customerId: string; code: string; seconds: number }[];
-  missing: number;
-  failed: number;
-} {
   const closed: { customerId: string; code: string | null }[] = [];
-  const postponed: { customerId: string; code: string; seconds: number }[] = [];
-  let missing = 0;
-  let failed = 0;
-  for (const { customer, result } of results) {
-    const { customerId, attempts } = customer;
-    if (result.kind === 'missing') {
+  let [missing, failed] = [0, 0];
+  for (const result of results) {
+    const { customerId } = result.customer;
+    if (result.kind === 'read') closed.push({ customerId, code: null });
+    else if (result.kind === 'missing') {
       missing += 1;
       closed.push({ customerId, code: 'revenuecat_not_found' });
-    } else if (result.kind === 'failed' && !isObstructed) {
-      const { code, remedy } = result.error;
-      if (remedy.kind === 'give_up' || attempts + 1 >= MAX_ATTEMPTS) {
-        failed += 1;
-        closed.push({ customerId, code });
-        const { workspaceId, projectId } = project;
-        logger.warn({ workspaceId, projectId, code }, 'a customer could not be imported');
-      } else postponed.push({ customerId, code, seconds: FIRST_RETRY_SECONDS * 2 ** attempts });
+    } else if (obstacle === null && !(await postpone(context, { ...result, sql, running }))) {
+      failed += 1;
+      closed.push({ customerId, code: result.error.code });
     }
   }
-  return { closed, postponed, missing, failed };
+  if (closed.length > 0) await closeCustomers(sql, running, closed, { ...countRead(read), missing, failed });
+  if (running.hasEvents === null && read.length > 0) {
+    const hasEvents = read.some(({ events }) => events !== null);
+    await setHasEvents(sql, running, hasEvents);
+  }
+  return { closed: closed.length, known: stored.filter((_, index) => read[index]?.isNew === false) };
+}
+
+function countRead(read: readonly ReadCustomer[]): Omit<BatchCounts, 'missing' | 'failed'> {
+  const total = (count: (each: ReadCustomer) => number): number =>
+    read.reduce((sum, each) => sum + count(each), 0);
+  return {
+    newCustomers: total(({ isNew }) => Number(isNew)),
+    subscriptions: total(({ reading }) => reading.snapshot.subscriptions.length),
+    purchases: total(({ reading }) => reading.snapshot.purchases.length),
+    newEvents: total(({ events }) => events?.added ?? 0),
+    knownEvents: total(({ events }) => events?.known ?? 0),
+  };
+}
+
+/** Leaves a customer that could not be read for later. @returns `false`: another attempt would not help */
+async function postpone(
+  { logger, now }: ImportRun,
+  failed: Omit<Batch, 'results'> & { readonly customer: ClaimedCustomer; readonly error: AppError },
+): Promise<boolean> {
+  const { sql, running, customer } = failed;
+  const { customerId, attempts } = customer;
+  const { code, remedy } = failed.error;
+  if (remedy.kind === 'give_up' || attempts + 1 >= MAX_ATTEMPTS) {
+    const { workspaceId, projectId } = running;
+    logger.warn({ workspaceId, projectId, code }, 'a customer could not be imported');
+    return false;
+  }
+  const notBefore = new Date(now() + FIRST_RETRY_MS * 2 ** attempts);
+  await postponeCustomer(sql, { ...running, customerId }, { code, notBefore });
+  return true;
 }
 
 /**
@@ -245,18 +207,18 @@ function closeUnread(
  */
 async function findObstacle(
   context: ImportRun,
-  batch: { sql: Sql; running: ImportProgress; results: readonly CustomerResult[]; names: CatalogNames },
+  { sql, running, results }: Batch,
+  names: CatalogNames,
 ): Promise<AppError | null> {
-  const results = batch.results.map(({ result }) => result);
   const errors = results.flatMap((result) => (result.kind === 'failed' ? [result.error] : []));
   const general = errors.find(({ code }) => GENERAL_CODES.has(code));
   if (general) return general;
   const transient = errors.find(({ remedy }) => remedy.kind === 'retry');
   if (!transient || results.some(({ kind }) => kind === 'read' || kind === 'missing')) return null;
-  const readBefore = await findReadCustomer(batch.sql, batch.running);
+  const readBefore = await findReadCustomer(sql, running);
   if (readBefore === null) return transient;
   try {
-    await context.client.readCustomer(context.project.revenueCatProjectId, readBefore, batch.names);
+    await context.client.readCustomer(context.project.revenueCatProjectId, readBefore, names);
     return null;
   } catch (error) {
     if (error instanceof AppError) return error;

@@ -2,10 +2,11 @@ import { AppError } from '../errors.ts';
 import { type JobData, type JobDefinitions, type Jobs, secondsUntil } from '../jobs/jobs.ts';
 import { queueCustomerImport } from '../subscribers/jobs.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
+import type { ImportRef } from './customer-list.ts';
 import { importCustomer } from './import-customer.ts';
 import { listReconcilable, reconcileWorkspace } from './reconcile.ts';
 import { runImport } from './run.ts';
-import { type ImportRef, listRunningImports } from './store.ts';
+import { listRunningImports } from './store.ts';
 
 declare module '../jobs/jobs.ts' {
   interface JobData {

@@ -1,7 +1,7 @@
 import type { Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import { refreshSubscriber } from '../subscribers/refresh.ts';
-import { readHistory, readSubscriber } from '../subscribers/store.ts';
+import { readHistories, readSubscribers, readWithHistory } from '../subscribers/store.ts';
 import { compareWithSnapshot } from '../subscription/compare-with-snapshot.ts';
 import { deriveState } from '../subscription/state.ts';
 import type { LifecycleEvent, Snapshot } from '../subscription/types.ts';
@@ -22,8 +22,7 @@ export interface Reconciliation {
   readonly continueAtMs: number | null;
 }
 
-const EXPECT_BATCH_SIZE = 200;
-const READ_CONCURRENCY = 8;
+const EXPECT_BATCH_SIZE = 50;
 const CHECK_BATCH_SIZE = 50;
 const FIRST_ID = '00000000-0000-0000-0000-000000000000';
 
@@ -45,10 +44,7 @@ export async function reconcileWorkspace(
   const counts = { checked: 0, corrected: 0, unknown: 0 };
   const differences: Record<string, number> = {};
   while (!signal.aborted) {
-    const overdue = await listOverdue(context.database, workspaceId, {
-      nowMs: context.now(),
-      limit: CHECK_BATCH_SIZE,
-    });
+    const overdue = await listOverdue(context.database, workspaceId, context.now());
     if (overdue.length === 0) return { ...counts, differences, continueAtMs: null };
     for (const subscriberId of overdue) {
       if (signal.aborted) break;
@@ -69,40 +65,27 @@ export async function reconcileWorkspace(
   return { ...counts, differences, continueAtMs: context.now() };
 }
 
-async function expectChanges(context: AppContext, workspaceId: string, signal: AbortSignal): Promise<void> {
-  const { database } = context;
+async function expectChanges(
+  { database }: AppContext,
+  workspaceId: string,
+  signal: AbortSignal,
+): Promise<void> {
   for (let after = FIRST_ID; !signal.aborted; ) {
-    const changed = await listChanged(database, workspaceId, { after, limit: EXPECT_BATCH_SIZE });
-    const last = changed.at(-1);
-    if (!last) return;
-    const expected: ExpectedChange[] = [];
-    for (let from = 0; from < changed.length; from += READ_CONCURRENCY) {
-      const some = changed.slice(from, from + READ_CONCURRENCY);
-      const known = await Promise.all(
-        some.map(({ subscriberId, hasEvents }) =>
-          readKnown(context, { workspaceId, subscriberId, hasEvents }),
-        ),
-      );
-      for (const [index, { events, snapshot }] of known.entries()) {
-        const { subscriberId = '', version = '0' } = some[index] ?? {};
-        expected.push({ subscriberId, version, checkAtMs: expectedChangeMs(events, snapshot) });
-      }
-    }
+    const changed = await listChanged(database, workspaceId, after);
+    const ids = changed.map(({ subscriberId }) => subscriberId);
+    const last = ids.at(-1);
+    if (last === undefined) return;
+    const [subscribers, histories] = await Promise.all([
+      readSubscribers(database, workspaceId, ids),
+      readHistories(database, workspaceId, ids),
+    ]);
+    const expected = changed.map(({ subscriberId: id, version }): ExpectedChange => {
+      const snapshot = subscribers.get(id)?.snapshot ?? null;
+      return { subscriberId: id, version, atMs: expectedChangeMs(histories.get(id)?.events ?? [], snapshot) };
+    });
     await saveExpectedChanges(database, workspaceId, expected);
-    after = last.subscriberId;
+    after = last;
   }
-}
-
-async function readKnown(
-  context: AppContext,
-  subscriber: { workspaceId: string; subscriberId: string; hasEvents: boolean },
-): Promise<{ events: readonly LifecycleEvent[]; snapshot: Snapshot | null }> {
-  const { workspaceId, subscriberId, hasEvents } = subscriber;
-  const [stored, events] = await Promise.all([
-    readSubscriber(context.database, workspaceId, subscriberId),
-    hasEvents ? readHistory(context.database, workspaceId, subscriberId) : [],
-  ]);
-  return { events, snapshot: stored?.snapshot ?? null };
 }
 
 /** @returns what RevenueCat corrected; `null`: it does not know the customer */
@@ -111,7 +94,7 @@ async function check(
   workspaceId: string,
   subscriberId: string,
 ): Promise<string[] | null> {
-  const before = await readKnown(context, { workspaceId, subscriberId, hasEvents: true });
+  const before = await readWithHistory(context.database, workspaceId, subscriberId);
   const outcome = await refreshSubscriber(context, { workspaceId, subscriberId }, 'bulk');
   // From now on no subscriber of this project is listed.
   if (outcome === 'key_rejected') return [];
@@ -119,7 +102,7 @@ async function check(
     await clearExpectedChange(context.database, workspaceId, subscriberId);
     return outcome === 'unknown_customer' ? null : [];
   }
-  const after = await readKnown(context, { workspaceId, subscriberId, hasEvents: true });
+  const after = await readWithHistory(context.database, workspaceId, subscriberId);
   // Merged into another subscriber, which has an expected change of its own.
   if (after.snapshot === null) return [];
   const nowMs = context.now();
@@ -185,17 +168,12 @@ export async function listReconcilable(sql: Sql): Promise<string[]> {
 interface ChangedSubscriber {
   readonly subscriberId: string;
   readonly version: string;
-  readonly hasEvents: boolean;
 }
 
 /** Subscribers that have changed since their expected change was stored, by id. */
-function listChanged(
-  sql: Sql,
-  workspaceId: string,
-  { after, limit }: { after: string; limit: number },
-): Promise<ChangedSubscriber[]> {
+function listChanged(sql: Sql, workspaceId: string, after: string): Promise<ChangedSubscriber[]> {
   return sql.query(
-    `select s.subscriber_id as "subscriberId", s.version, s.first_event_at_ms is not null as "hasEvents"
+    `select s.subscriber_id as "subscriberId", s.version
        from subscribers s
        left join reconcile_marks m on m.workspace_id = $1 and m.subscriber_id = s.subscriber_id
       where s.workspace_id = $1 and s.subscriber_id > $2 and s.merged_into is null
@@ -204,22 +182,20 @@ function listChanged(
                      where p.workspace_id = $1 and p.project_id = s.project_id and p.api_key is not null)
       order by s.subscriber_id
       limit $3`,
-    [workspaceId, after, limit],
+    [workspaceId, after, EXPECT_BATCH_SIZE],
     'list-changed-subscribers',
   );
 }
 
-interface ExpectedChange {
-  readonly subscriberId: string;
-  readonly version: string;
-  /** Epoch ms; `null`: no change is expected. */
-  readonly checkAtMs: number | null;
+interface ExpectedChange extends ChangedSubscriber {
+  /** When it should have happened; `null`: none is expected. */
+  readonly atMs: number | null;
 }
 
 async function saveExpectedChanges(
   sql: Sql,
   workspaceId: string,
-  changes: readonly ExpectedChange[],
+  expected: readonly ExpectedChange[],
 ): Promise<void> {
   await sql.query(
     `insert into reconcile_marks (workspace_id, subscriber_id, version, check_at)
@@ -229,20 +205,16 @@ async function saveExpectedChanges(
      do update set version = excluded.version, check_at = excluded.check_at`,
     [
       workspaceId,
-      changes.map(({ subscriberId }) => subscriberId),
-      changes.map(({ version }) => version),
-      changes.map(({ checkAtMs }) => checkAtMs),
+      expected.map(({ subscriberId }) => subscriberId),
+      expected.map(({ version }) => version),
+      expected.map(({ atMs }) => atMs),
     ],
     'save-expected-changes',
   );
 }
 
 /** Subscribers whose change is overdue, longest first, without those that have changed since. */
-async function listOverdue(
-  sql: Sql,
-  workspaceId: string,
-  { nowMs, limit }: { nowMs: number; limit: number },
-): Promise<string[]> {
+async function listOverdue(sql: Sql, workspaceId: string, nowMs: number): Promise<string[]> {
   const rows = await sql.query<{ subscriber_id: string }>(
     `select m.subscriber_id
        from reconcile_marks m
@@ -253,7 +225,7 @@ async function listOverdue(
       where m.workspace_id = $1 and m.check_at <= to_timestamp($2 / 1000.0)
       order by m.check_at
       limit $3`,
-    [workspaceId, nowMs, limit],
+    [workspaceId, nowMs, CHECK_BATCH_SIZE],
     'list-overdue',
   );
   return rows.map((row) => row.subscriber_id);

@@ -6,14 +6,13 @@ import { lockProject } from '../subscribers/identity.ts';
 import { noteKeyState } from '../subscribers/refresh.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { type Project, readProject } from '../workspaces/projects.ts';
-import { deleteList, restartList, saveListedPage, withListingLock } from './customer-list.ts';
+import { deleteList, type ImportRef, restartList, saveListedPage, withListingLock } from './customer-list.ts';
 import { importBatch } from './import-batch.ts';
 import {
   changeState,
   explainWait,
   finishImport,
   type ImportProgress,
-  type ImportRef,
   type ImportState,
   readImport,
 } from './store.ts';

@@ -1,48 +1,28 @@
 import { randomUUID } from 'node:crypto';
-import { type Database, type Sql, STATEMENT_CLOCK } from '../database/sql.ts';
+import { In } from 'typeorm';
+import { ImportEntity, type ImportRow, updateRows } from '../database/entities.ts';
+import type { Database, Entities, Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
-import { type BatchCounts, createList } from './customer-list.ts';
+import { MINUTE_MS } from '../time.ts';
+import { createList, type ImportRef, keyOf } from './customer-list.ts';
 
-/** One import of a project's history. */
-export interface ImportRef {
-  readonly workspaceId: string;
-  readonly projectId: string;
-  readonly importId: string;
-}
+export type ImportState = ImportRow['state'];
 
-export type ImportState = 'running' | 'paused' | 'cancelled' | 'done' | 'failed';
+type Pace = 'seenAt' | 'paceAt' | 'paceDone' | 'paceBeforeAt' | 'paceBeforeDone';
 
-/** Progress of an import. Counts are of customers unless the name says otherwise. */
-export interface ImportProgress extends ImportRef, BatchCounts {
-  readonly state: ImportState;
-  /** Error code: why it has failed, or what it waits for. */
-  readonly reason: string | null;
-  /** Events since then are delivered to contacts, epoch ms; `null`: none. */
-  readonly eventsSinceMs: number | null;
-  /** Whether RevenueCat offers the events; `null`: unknown yet. */
-  readonly hasEvents: boolean | null;
-  /** Of the next page of RevenueCat's list. */
-  readonly cursor: string | null;
-  /** Whether all customers are listed: only then is `listed` the total. */
-  readonly isListed: boolean;
-  readonly listed: number;
-  readonly done: number;
-  readonly startedAt: Date;
-  readonly finishedAt: Date | null;
+export interface ImportProgress extends Readonly<Omit<ImportRow, Pace | 'startedBy'>> {
   /** Customers a minute over the last half minute; 0: unknown, because the first calls of a minute are not paced. */
   readonly perMinute: number;
 }
 
-const STORED = `workspace_id as "workspaceId", project_id as "projectId", import_id as "importId", state, reason,
-  events_since::float8 as "eventsSinceMs", has_events as "hasEvents", cursor, is_listed as "isListed", listed, done,
-  new_customers as "newCustomers", missing, failed, subscriptions, purchases, new_events as "newEvents",
-  known_events as "knownEvents", started_at as "startedAt", finished_at as "finishedAt"`;
+const MIN_PACE_MS = 5_000;
 
-const COLUMNS = `${STORED},
-  (case when state = 'running' and seen_at > clock_timestamp() - interval '1 minute' and done > pace_before_done
-             and pace_before_at < clock_timestamp() - interval '5 seconds'
-        then (done - pace_before_done) * 60 / extract(epoch from clock_timestamp() - pace_before_at)
-        else 0 end)::float8 as "perMinute"`;
+function toProgress(row: ImportRow): ImportProgress {
+  const nowMs = Date.now();
+  const tookMs = nowMs - row.paceBeforeAt.getTime();
+  const isPaced = row.state === 'running' && tookMs > MIN_PACE_MS && nowMs - row.seenAt.getTime() < MINUTE_MS;
+  return { ...row, perMinute: isPaced ? ((row.done - row.paceBeforeDone) * MINUTE_MS) / tookMs : 0 };
+}
 
 /**
  * Starts an import of a project, or resumes the one that is running, paused or failed where it stopped.
@@ -51,12 +31,7 @@ const COLUMNS = `${STORED},
  */
 export async function startImport(
   database: Database,
-  wanted: {
-    workspaceId: string;
-    projectId: string;
-    eventsSinceMs: number | null;
-    startedBy: Readonly<Record<string, string>>;
-  },
+  wanted: Pick<ImportRow, 'workspaceId' | 'projectId' | 'eventsSinceMs' | 'startedBy'>,
 ): Promise<{ progress: ImportProgress; joined: boolean }> {
   const { workspaceId, projectId, eventsSinceMs } = wanted;
   return database.transaction(async (sql) => {
@@ -79,37 +54,28 @@ export async function startImport(
         );
       }
     }
-    const [row] = await sql.query<ImportProgress>(
-      `insert into imports (workspace_id, project_id, import_id, events_since, started_by)
-       values ($1, $2, $3, $4, $5) returning ${STORED}, 0::float8 as "perMinute"`,
-      [workspaceId, projectId, randomUUID(), eventsSinceMs, JSON.stringify(wanted.startedBy)],
-    );
-    if (!row) throw new Error('The import was not stored');
-    await createList(sql, row);
-    return { progress: row, joined: false };
+    const ref = { workspaceId, projectId, importId: randomUUID() };
+    await sql.manager.insert(ImportEntity, { ...ref, eventsSinceMs, startedBy: wanted.startedBy });
+    await createList(sql, ref);
+    return { progress: toProgress(await sql.manager.findOneByOrFail(ImportEntity, ref)), joined: false };
   });
 }
 
-export async function readImport(sql: Sql, ref: ImportRef): Promise<ImportProgress | null> {
-  const [row] = await sql.query<ImportProgress>(
-    `select ${COLUMNS} from imports where workspace_id = $1 and project_id = $2 and import_id = $3`,
-    [ref.workspaceId, ref.projectId, ref.importId],
-    'read-import',
-  );
-  return row ?? null;
+export async function readImport({ manager }: Entities, ref: ImportRef): Promise<ImportProgress | null> {
+  const row = await manager.findOneBy(ImportEntity, keyOf(ref));
+  return row && toProgress(row);
 }
 
 export async function readLatestImport(
-  sql: Sql,
+  { manager }: Entities,
   workspaceId: string,
   projectId: string,
 ): Promise<ImportProgress | null> {
-  const [row] = await sql.query<ImportProgress>(
-    `select ${COLUMNS} from imports where workspace_id = $1 and project_id = $2
-      order by started_at desc, import_id limit 1`,
-    [workspaceId, projectId],
-  );
-  return row ?? null;
+  const row = await manager.findOne(ImportEntity, {
+    where: { workspaceId, projectId },
+    order: { startedAt: 'desc', importId: 'asc' },
+  });
+  return row && toProgress(row);
 }
 
 /** Over all workspaces. */
@@ -121,43 +87,38 @@ export function listRunningImports(sql: Sql): Promise<ImportRef[]> {
 }
 
 /** @returns whether it was in one of the `from` states */
-export async function changeState(
-  sql: Sql,
+export function changeState(
+  database: Entities,
   ref: ImportRef,
   from: readonly ImportState[],
   to: ImportState,
   reason: string | null = null,
 ): Promise<boolean> {
-  const rows = await sql.query(
-    `update imports
-        set state = $5, reason = $6,
-            finished_at = case when $5 in ('done', 'cancelled', 'failed') then clock.at end,
-            pace_at = clock.at, pace_done = done, pace_before_at = clock.at, pace_before_done = done
-       from ${STATEMENT_CLOCK}
-      where workspace_id = $1 and project_id = $2 and import_id = $3 and state = any($4)
-     returning 1`,
-    [ref.workspaceId, ref.projectId, ref.importId, from, to, reason],
+  const isEnd = to === 'done' || to === 'cancelled' || to === 'failed';
+  return updateRows(
+    database,
+    ImportEntity,
+    { ...keyOf(ref), state: In(from) },
+    {
+      state: to,
+      reason,
+      finishedAt: isEnd ? () => 'now()' : null,
+      paceAt: () => 'now()',
+      paceDone: () => 'done',
+      paceBeforeAt: () => 'now()',
+      paceBeforeDone: () => 'done',
+    },
   );
-  return rows.length > 0;
 }
 
-/** What a running import waits for; `null`: nothing. */
-export async function explainWait(sql: Sql, ref: ImportRef, reason: string | null): Promise<void> {
-  await sql.query(
-    `update imports set reason = $4
-      where workspace_id = $1 and project_id = $2 and import_id = $3 and state = 'running'
-        and reason is distinct from $4`,
-    [ref.workspaceId, ref.projectId, ref.importId, reason],
-  );
+/** What a running import waits for. */
+export async function explainWait(database: Entities, ref: ImportRef, reason: string): Promise<void> {
+  await updateRows(database, ImportEntity, { ...keyOf(ref), state: 'running' }, { reason });
 }
 
 /** Whether the project's RevenueCat offers the events of a customer. */
-export async function setHasEvents(sql: Sql, ref: ImportRef, hasEvents: boolean): Promise<void> {
-  await sql.query(
-    `update imports set has_events = $4
-      where workspace_id = $1 and project_id = $2 and import_id = $3 and has_events is distinct from $4`,
-    [ref.workspaceId, ref.projectId, ref.importId, hasEvents],
-  );
+export async function setHasEvents(database: Entities, ref: ImportRef, hasEvents: boolean): Promise<void> {
+  await updateRows(database, ImportEntity, keyOf(ref), { hasEvents });
 }
 
 /**

@@ -1,55 +1,86 @@
-import { EntitySchema, type EntitySchemaColumnOptions, type QueryDeepPartialEntity } from 'typeorm';
+import {
+  EntitySchema,
+  type EntitySchemaColumnOptions,
+  type FindOptionsWhere,
+  type QueryDeepPartialEntity,
+} from 'typeorm';
 import type { Entities } from './sql.ts';
 
 /**
- * The ordinary tables, for repositories. Columns have the property's name in snake case. The hot tables (events,
- * deliveries, subscribers) are read and written by SQL in the repositories that own them. A test compares the
- * entities with the migrated schema.
+ * The ordinary tables, for repositories: each declares its columns once, and the type of its rows follows. Columns
+ * have the property's name in snake case. By SQL in the repositories that own them: the hot tables (events, deliveries,
+ * subscribers), reads from a replica, locks, and statements over all workspaces. A test compares the entities with the
+ * migrated schema.
  */
 
-type ColumnType = 'text' | 'uuid' | 'timestamptz' | 'jsonb' | 'boolean' | 'integer' | 'bigint';
+declare const VALUE: unique symbol;
+/** A column, with the type of its values. */
+type Column<T> = EntitySchemaColumnOptions & { readonly [VALUE]?: () => T };
 
-const key = (type: ColumnType): EntitySchemaColumnOptions => ({ type, primary: true });
-const column = (type: ColumnType): EntitySchemaColumnOptions => ({ type });
-const optional = (type: ColumnType): EntitySchemaColumnOptions => ({ type, nullable: true });
+const text = <T extends string = string>(): Column<T> => ({ type: 'text' });
+const uuid = (): Column<string> => ({ type: 'uuid' });
+const boolean = (): Column<boolean> => ({ type: 'boolean' });
+const integer = (): Column<number> => ({ type: 'integer' });
+const timestamptz = (): Column<Date> => ({ type: 'timestamptz' });
+const jsonb = <T>(): Column<T> => ({ type: 'jsonb' });
 /** Ids and times in ms fit into a number; PostgreSQL's driver would return texts. */
-const bigint = (options: Partial<EntitySchemaColumnOptions> = {}): EntitySchemaColumnOptions => ({
-  ...options,
+const bigint = (): Column<number> => ({
   type: 'bigint',
   transformer: { to: (value: unknown) => value, from: (value: string | null) => value && Number(value) },
 });
+const key = <T>(column: Column<T>): Column<T> => ({ ...column, primary: true });
+const nullable = <T>(column: Column<T>): Column<T | null> => ({ ...column, nullable: true });
 
-function entity<Row extends object>(
-  tableName: string,
-  columns: { readonly [Name in keyof Row & string]-?: EntitySchemaColumnOptions },
-): EntitySchema<Row> {
-  const named = Object.entries<EntitySchemaColumnOptions>(columns).map(([property, options]) => [
+type Columns = { readonly [property: string]: Column<unknown> };
+type Row<C extends Columns> = { [P in keyof C]: C[P] extends Column<infer T> ? T : never };
+export type RowOf<Entity> = Entity extends EntitySchema<infer R> ? R : never;
+
+function entity<C extends Columns>(tableName: string, columns: C): EntitySchema<Row<C>> {
+  const named = Object.entries(columns).map(([property, options]) => [
     property,
-    { ...options, name: columnOf(property) },
+    { name: columnOf(property), ...options },
   ]);
-  return new EntitySchema<Row>({ name: tableName, tableName, columns: Object.fromEntries(named) });
+  return new EntitySchema<Row<C>>({ name: tableName, tableName, columns: Object.fromEntries(named) });
 }
 
 const columnOf = (property: string): string =>
   property.replace('revenueCat', 'revenuecat').replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
-/** A select list that gives rows the shape of the entity, for statements by hand. */
-export function columnsOf<Row>(properties: readonly (keyof Row & string)[]): string {
+/** A select list that gives rows the shape of the entity, for statements by hand; of all columns by default. */
+export function columnsOf<R extends object>(
+  { options }: EntitySchema<R>,
+  properties: readonly (keyof R & string)[] = Object.keys(options.columns) as (keyof R & string)[],
+): string {
   return properties.map((property) => `${columnOf(property)} as "${property}"`).join(', ');
 }
 
-/** Inserts a row or overwrites its columns. TypeORM's own `upsert` also sets the key, which Citus refuses. */
-export async function upsert<Row extends object>(
+type OfWorkspace = { workspaceId: string };
+
+/** Changes rows of one workspace. @returns whether there were any */
+export async function updateRows<R extends OfWorkspace>(
   { manager }: Entities,
-  entity: EntitySchema<Row>,
-  row: QueryDeepPartialEntity<Row>,
+  entity: EntitySchema<R>,
+  where: FindOptionsWhere<R> & Readonly<OfWorkspace>,
+  changes: QueryDeepPartialEntity<R>,
+): Promise<boolean> {
+  const { affected } = await manager.update(entity, where, changes);
+  return (affected ?? 0) > 0;
+}
+
+/** Inserts rows or overwrites their columns. TypeORM's own `upsert` also sets the key, which Citus refuses. */
+export async function upsert<R extends OfWorkspace>(
+  { manager }: Entities,
+  entity: EntitySchema<R>,
+  rows: QueryDeepPartialEntity<R>[],
 ): Promise<void> {
-  const { columns } = entity.options as { columns: Record<string, EntitySchemaColumnOptions> };
+  const columns: Record<string, EntitySchemaColumnOptions | undefined> = entity.options.columns;
   const [keys, others] = [true, false].map((isKey) =>
-    Object.keys(row).filter((name) => (columns[name]?.primary ?? false) === isKey),
+    Object.keys(rows[0] ?? {})
+      .filter((property) => (columns[property]?.primary ?? false) === isKey)
+      .map(columnOf),
   );
-  const insert = manager.createQueryBuilder().insert().into(entity).values(row);
-  await insert.orUpdate((others ?? []).map(columnOf), (keys ?? []).map(columnOf)).execute();
+  const insert = manager.createQueryBuilder().insert().into(entity).values(rows);
+  await insert.orUpdate(others ?? [], keys ?? []).execute();
 }
 
 /** A teammate in Intercom, as stored with what they did. */
@@ -58,91 +89,28 @@ export interface Actor {
   readonly name: string;
 }
 
-export interface WebhookRow {
-  workspaceId: string;
-  projectId: string;
-  eventId: string;
-  sequence: number;
-  receivedAt: Date;
-  payload: string;
-  processedAt: Date | null;
-  error: string | null;
-  prunedFor: string | null;
-}
-
-export const WebhookEntity = entity<WebhookRow>('webhooks', {
-  workspaceId: key('text'),
-  projectId: key('text'),
-  eventId: key('text'),
+export type WebhookRow = RowOf<typeof WebhookEntity>;
+export const WebhookEntity = entity('webhooks', {
+  workspaceId: key(text()),
+  projectId: key(text()),
+  eventId: key(text()),
   sequence: bigint(),
-  receivedAt: column('timestamptz'),
-  payload: column('text'),
-  processedAt: optional('timestamptz'),
-  error: optional('text'),
-  prunedFor: optional('text'),
+  receivedAt: timestamptz(),
+  payload: text(),
+  processedAt: nullable(timestamptz()),
+  error: nullable(text()),
+  prunedFor: nullable(text()),
 });
 
-export interface ContactLinkRow {
-  workspaceId: string;
-  contactId: string;
-  projectId: string;
-  subscriberId: string;
-  madeBy: Actor;
-  madeAt: Date;
-}
-
-export const ContactLinkEntity = entity<ContactLinkRow>('contact_links', {
-  workspaceId: key('text'),
-  contactId: key('text'),
-  projectId: key('text'),
-  subscriberId: column('uuid'),
-  madeBy: column('jsonb'),
-  madeAt: column('timestamptz'),
+export type ContactLinkRow = RowOf<typeof ContactLinkEntity>;
+export const ContactLinkEntity = entity('contact_links', {
+  workspaceId: key(text()),
+  contactId: key(text()),
+  projectId: key(text()),
+  subscriberId: uuid(),
+  madeBy: jsonb<Actor>(),
+  madeAt: timestamptz(),
 });
-
-export interface SessionRow {
-  workspaceId: string;
-  sessionHash: string;
-  admin: Actor & { readonly email: string };
-  csrf: string;
-  userAgent: string;
-  createdAt: Date;
-  lastSeenAt: Date;
-  expiresAt: Date;
-}
-
-/** An Intercom workspace that has (or had) the app installed. */
-export interface WorkspaceRow {
-  /** Intercom's `id_code`, which is also the `app_id` of webhooks and the `workspace_id` of Canvas Kit. */
-  workspaceId: string;
-  name: string;
-  region: 'US' | 'EU' | 'AU';
-  /** IANA name: `Europe/Dublin`. */
-  timezone: string;
-  /** Encrypted; `null` after an uninstall. */
-  accessToken: string | null;
-  status: 'connected' | 'disconnected' | 'uninstalled';
-  /** A failure code, shown in the settings. */
-  statusReason: string | null;
-  settings: unknown;
-  messengerSecret: string | null;
-  erasureKey: string | null;
-  /** Whether Intercom lets only verified users into the Messenger; `null`: not known. */
-  identityVerification: boolean | null;
-  installedBy: unknown;
-  installedAt: Date;
-  uninstalledAt: Date | null;
-  disconnectedAt: Date | null;
-  /** When both platforms last confirmed that they accept our access. */
-  checkedAt: Date | null;
-  attributesReady: boolean;
-  notBefore: Date | null;
-  lastClaimedAt: Date | null;
-  /** What Intercom refuses because a permission or a plan is missing, while it accepts everything else. */
-  refusals: Readonly<Partial<Record<'events' | 'contacts', Refusal>>>;
-  /** The health state that was last reported to Intercom; `null`: none since the installation. */
-  healthTold: object | null;
-}
 
 /** Problems of the whole workspace that an admin can fix while the events wait, however long that takes. */
 export const REFUSAL_CODES = ['intercom_scope_missing', 'intercom_plan_restricted'] as const;
@@ -155,172 +123,184 @@ export interface Refusal {
   readonly since: string;
 }
 
-export const WorkspaceEntity = entity<WorkspaceRow>('workspaces', {
-  workspaceId: key('text'),
-  name: column('text'),
-  region: column('text'),
-  timezone: column('text'),
-  accessToken: optional('text'),
-  status: column('text'),
-  statusReason: optional('text'),
-  settings: column('jsonb'),
-  messengerSecret: optional('text'),
-  erasureKey: optional('text'),
-  identityVerification: optional('boolean'),
-  installedBy: optional('jsonb'),
-  installedAt: column('timestamptz'),
-  uninstalledAt: optional('timestamptz'),
-  disconnectedAt: optional('timestamptz'),
-  checkedAt: optional('timestamptz'),
-  attributesReady: column('boolean'),
-  notBefore: optional('timestamptz'),
-  lastClaimedAt: optional('timestamptz'),
-  refusals: column('jsonb'),
-  healthTold: optional('jsonb'),
+/** An Intercom workspace that has (or had) the app installed. */
+export type WorkspaceRow = RowOf<typeof WorkspaceEntity>;
+export const WorkspaceEntity = entity('workspaces', {
+  /** Intercom's `id_code`, which is also the `app_id` of webhooks and the `workspace_id` of Canvas Kit. */
+  workspaceId: key(text()),
+  name: text(),
+  region: text<'US' | 'EU' | 'AU'>(),
+  /** IANA name: `Europe/Dublin`. */
+  timezone: text(),
+  /** Encrypted; `null` after an uninstall. */
+  accessToken: nullable(text()),
+  status: text<'connected' | 'disconnected' | 'uninstalled'>(),
+  /** A failure code, shown in the settings. */
+  statusReason: nullable(text()),
+  settings: jsonb<unknown>(),
+  messengerSecret: nullable(text()),
+  erasureKey: nullable(text()),
+  /** Whether Intercom lets only verified users into the Messenger; `null`: not known. */
+  identityVerification: nullable(boolean()),
+  installedBy: nullable(jsonb<unknown>()),
+  installedAt: timestamptz(),
+  uninstalledAt: nullable(timestamptz()),
+  disconnectedAt: nullable(timestamptz()),
+  /** When both platforms last confirmed that they accept our access. */
+  checkedAt: nullable(timestamptz()),
+  attributesReady: boolean(),
+  notBefore: nullable(timestamptz()),
+  lastClaimedAt: nullable(timestamptz()),
+  /** What Intercom refuses because a permission or a plan is missing, while it accepts everything else. */
+  refusals: jsonb<Readonly<Partial<Record<'events' | 'contacts', Refusal>>>>(),
+  /** The health state that was last reported to Intercom; `null`: none since the installation. */
+  healthTold: nullable(jsonb<object>()),
 });
 
 /** A RevenueCat project that a workspace has connected. */
-export interface ProjectRow {
-  workspaceId: string;
+export type ProjectRow = RowOf<typeof ProjectEntity>;
+export const ProjectEntity = entity('projects', {
+  workspaceId: key(text()),
   /** Our own id, part of the webhook's address: the workspace's id, a dash and a random part. */
-  projectId: string;
-  revenueCatProjectId: string;
-  name: string;
+  projectId: key(text()),
+  revenueCatProjectId: text(),
+  name: text(),
   /** Encrypted; `null`: webhooks only. */
-  apiKey: string | null;
-  apiKeyState: 'none' | 'unchecked' | 'valid' | 'rejected';
+  apiKey: nullable(text()),
+  apiKeyState: text<'none' | 'unchecked' | 'valid' | 'rejected'>(),
   /** Permissions that the key lacked when it was last checked, by RevenueCat's names. */
-  missingScopes: readonly string[];
+  missingScopes: jsonb<readonly string[]>(),
   /** Empty: disconnected. No secret has an empty hash, so every webhook is refused. */
-  webhookAuthHash: string;
+  webhookAuthHash: text(),
   /** Encrypted; `null`: none. */
-  signingSecret: string | null;
-  webhookId: string | null;
-  lastReceivedAt: Date | null;
-  lastRefusedAt: Date | null;
-  refusedFor: 'authorization' | 'signature' | null;
-  disconnectedAt: Date | null;
+  signingSecret: nullable(text()),
+  webhookId: nullable(text()),
+  lastReceivedAt: nullable(timestamptz()),
+  lastRefusedAt: nullable(timestamptz()),
+  refusedFor: nullable(text<'authorization' | 'signature'>()),
+  disconnectedAt: nullable(timestamptz()),
   /** What undoing the disconnection restores. */
-  disconnectedAuthHash: string | null;
-  createdAt: Date;
-}
-
-export const ProjectEntity = entity<ProjectRow>('projects', {
-  workspaceId: key('text'),
-  projectId: key('text'),
-  revenueCatProjectId: column('text'),
-  name: column('text'),
-  apiKey: optional('text'),
-  apiKeyState: column('text'),
-  missingScopes: column('jsonb'),
-  webhookAuthHash: column('text'),
-  signingSecret: optional('text'),
-  webhookId: optional('text'),
-  lastReceivedAt: optional('timestamptz'),
-  lastRefusedAt: optional('timestamptz'),
-  refusedFor: optional('text'),
-  disconnectedAt: optional('timestamptz'),
-  disconnectedAuthHash: optional('text'),
-  createdAt: column('timestamptz'),
+  disconnectedAuthHash: nullable(text()),
+  createdAt: timestamptz(),
 });
 
 /** The OAuth `state` that a browser was sent away with. */
-export interface OAuthStateRow {
-  stateHash: string;
-  purpose: string;
-  expiresAt: Date;
-}
-
-export const OAuthStateEntity = entity<OAuthStateRow>('oauth_states', {
-  stateHash: key('text'),
-  purpose: column('text'),
-  expiresAt: column('timestamptz'),
+export const OAuthStateEntity = entity('oauth_states', {
+  stateHash: key(text()),
+  purpose: text(),
+  expiresAt: timestamptz(),
 });
 
-export const SessionEntity = entity<SessionRow>('sessions', {
-  workspaceId: key('text'),
-  sessionHash: key('text'),
-  admin: column('jsonb'),
-  csrf: column('text'),
-  userAgent: column('text'),
-  createdAt: column('timestamptz'),
-  lastSeenAt: column('timestamptz'),
-  expiresAt: column('timestamptz'),
+export type SessionRow = RowOf<typeof SessionEntity>;
+export const SessionEntity = entity('sessions', {
+  workspaceId: key(text()),
+  sessionHash: key(text()),
+  admin: jsonb<Actor & { readonly email: string }>(),
+  csrf: text(),
+  userAgent: text(),
+  createdAt: timestamptz(),
+  lastSeenAt: timestamptz(),
+  expiresAt: timestamptz(),
 });
 
-export interface ApiKeyRow {
-  workspaceId: string;
-  keyHash: string;
-  keyId: string;
-  kind: 'messenger' | 'fin';
-  name: string;
-  prefix: string;
-  createdBy: Actor;
-  createdAt: Date;
-  lastUsedAt: Date | null;
-  revokedAt: Date | null;
-}
-
-export const ApiKeyEntity = entity<ApiKeyRow>('api_keys', {
-  workspaceId: key('text'),
-  keyHash: key('text'),
-  keyId: column('uuid'),
-  kind: column('text'),
-  name: column('text'),
-  prefix: column('text'),
-  createdBy: column('jsonb'),
-  createdAt: column('timestamptz'),
-  lastUsedAt: optional('timestamptz'),
-  revokedAt: optional('timestamptz'),
+export type ApiKeyRow = RowOf<typeof ApiKeyEntity>;
+export const ApiKeyEntity = entity('api_keys', {
+  workspaceId: key(text()),
+  keyHash: key(text()),
+  keyId: uuid(),
+  kind: text<'messenger' | 'fin'>(),
+  name: text(),
+  prefix: text(),
+  createdBy: jsonb<Actor>(),
+  createdAt: timestamptz(),
+  lastUsedAt: nullable(timestamptz()),
+  revokedAt: nullable(timestamptz()),
 });
 
-export interface CatalogRow {
-  workspaceId: string;
-  projectId: string;
-  kind: 'entitlement' | 'product';
+export const UsedSupportLinkEntity = entity('used_support_links', {
+  workspaceId: key(text()),
+  linkHash: key(text()),
+  expiresAt: timestamptz(),
+});
+
+export type CatalogRow = RowOf<typeof CatalogEntity>;
+export const CatalogEntity = entity('catalog', {
+  workspaceId: key(text()),
+  projectId: key(text()),
+  kind: key(text<'entitlement' | 'product'>()),
   /** RevenueCat's id. */
-  id: string;
+  id: key(text()),
   /** An entitlement's lookup key, a product's store identifier. */
-  lookupKey: string;
-  displayName: string | null;
-  fetchedAt: Date;
-}
-
-export const CatalogEntity = entity<CatalogRow>('catalog', {
-  workspaceId: key('text'),
-  projectId: key('text'),
-  kind: key('text'),
-  id: key('text'),
-  lookupKey: column('text'),
-  displayName: optional('text'),
-  fetchedAt: column('timestamptz'),
+  lookupKey: text(),
+  displayName: nullable(text()),
+  fetchedAt: timestamptz(),
 });
 
-export interface AuditRow {
-  workspaceId: string;
-  auditId: number;
-  at: Date;
-  /** Intercom does not always send a teammate's e-mail. */
-  actor: Actor & { readonly email: string | null };
-  action: string;
-  conversationId: string | null;
-  contactId: string | null;
-  subscriberId: string | null;
-  details: Readonly<Record<string, unknown>>;
-  result: string;
-}
+/** One import of a project's history. Counts are of customers unless the name says otherwise. */
+export type ImportRow = RowOf<typeof ImportEntity>;
+export const ImportEntity = entity('imports', {
+  workspaceId: key(text()),
+  projectId: key(text()),
+  importId: key(uuid()),
+  state: text<'running' | 'paused' | 'cancelled' | 'done' | 'failed'>(),
+  /** Error code: why it has failed, or what it waits for. */
+  reason: nullable(text()),
+  /** Events since then are delivered to contacts; `null`: none. */
+  eventsSinceMs: { ...nullable(bigint()), name: 'events_since' },
+  /** Whether RevenueCat offers the events; `null`: unknown yet. */
+  hasEvents: nullable(boolean()),
+  /** Of the next page of RevenueCat's list. */
+  cursor: nullable(text()),
+  /** Whether all customers are listed: only then is `listed` the total. */
+  isListed: boolean(),
+  listed: integer(),
+  done: integer(),
+  newCustomers: integer(),
+  /** RevenueCat listed them, then answered 404. */
+  missing: integer(),
+  /** Given up after several attempts. */
+  failed: integer(),
+  subscriptions: integer(),
+  purchases: integer(),
+  newEvents: integer(),
+  knownEvents: integer(),
+  startedBy: jsonb<Readonly<Record<string, string>>>(),
+  startedAt: timestamptz(),
+  finishedAt: nullable(timestamptz()),
+  seenAt: timestamptz(),
+  /** How many were done at two earlier times, 20 s apart or more: the rate is counted from the first. */
+  paceAt: timestamptz(),
+  paceDone: integer(),
+  paceBeforeAt: timestamptz(),
+  paceBeforeDone: integer(),
+});
 
-export const AuditEntity = entity<AuditRow>('audit_log', {
-  workspaceId: key('text'),
-  auditId: bigint({ primary: true }),
-  at: column('timestamptz'),
-  actor: column('jsonb'),
-  action: column('text'),
-  conversationId: optional('text'),
-  contactId: optional('text'),
-  subscriberId: optional('uuid'),
-  details: column('jsonb'),
-  result: column('text'),
+/** A customer that an import has to read. */
+export const ImportCustomerEntity = entity('import_customers', {
+  workspaceId: key(text()),
+  projectId: key(text()),
+  importId: key(uuid()),
+  customerId: key(text()),
+  attempts: integer(),
+  notBefore: timestamptz(),
+  /** Why it was not read; `null`: it was, or is still to be. */
+  code: nullable(text()),
+  doneAt: nullable(timestamptz()),
+});
+
+export type AuditRow = RowOf<typeof AuditEntity>;
+export const AuditEntity = entity('audit_log', {
+  workspaceId: key(text()),
+  auditId: key(bigint()),
+  at: timestamptz(),
+  /** Intercom does not always send a teammate's e-mail. */
+  actor: jsonb<Actor & { readonly email: string | null }>(),
+  action: text(),
+  conversationId: nullable(text()),
+  contactId: nullable(text()),
+  subscriberId: nullable(uuid()),
+  details: jsonb<Readonly<Record<string, unknown>>>(),
+  result: text(),
 });
 
 export const ENTITIES = [
@@ -331,6 +311,9 @@ export const ENTITIES = [
   OAuthStateEntity,
   SessionEntity,
   ApiKeyEntity,
+  UsedSupportLinkEntity,
   CatalogEntity,
+  ImportEntity,
+  ImportCustomerEntity,
   AuditEntity,
 ];

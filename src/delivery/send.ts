@@ -1,6 +1,7 @@
+import { updateRows, WorkspaceEntity } from '../database/entities.ts';
 import { AppError } from '../errors.ts';
 import { fitAttribute, provisionAttributes } from '../intercom/data-attributes.ts';
-import { updateWorkspace } from '../workspaces/store.ts';
+
 import {
   backOff,
   type Delivery,
@@ -252,7 +253,12 @@ async function provision(
   try {
     const { available, created, failed } = await provisionAttributes(client);
     const { workspaceId } = claim;
-    await updateWorkspace(context.database, { workspaceId }, { attributesReady: failed.length === 0 });
+    await updateRows(
+      context.database,
+      WorkspaceEntity,
+      { workspaceId },
+      { attributesReady: failed.length === 0 },
+    );
     context.logger.info(
       { workspaceId: claim.workspaceId, created, failed, refusal: refusal.code },
       'attributes provisioned again',

@@ -1,10 +1,11 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { ApiKeyEntity, type ApiKeyRow, columnsOf } from '../database/entities.ts';
+import { type FindOperator, IsNull, Not } from 'typeorm';
+import { ApiKeyEntity, type ApiKeyRow, updateRows, WorkspaceEntity } from '../database/entities.ts';
 import type { Entities, Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { hashSecret, secretLocation } from '../workspaces/secrets.ts';
-import { type Region, updateWorkspace } from '../workspaces/store.ts';
+import type { Region } from '../workspaces/store.ts';
 
 /** What a key allows: `messenger` makes identity tokens and support links, `fin` reads for the Fin data connector. */
 export const API_KEY_KINDS = ['messenger', 'fin'] as const;
@@ -37,26 +38,17 @@ export function parseApiKey(key: string): { workspaceId: string; hash: string } 
   return workspaceId === undefined ? null : { workspaceId, hash: hashSecret(key) };
 }
 
-const PROPERTIES = [
-  'keyId',
-  'kind',
-  'name',
-  'prefix',
-  'createdBy',
-  'createdAt',
-  'lastUsedAt',
-  'revokedAt',
-] as const;
-
-export type ApiKey = Readonly<Pick<ApiKeyRow, (typeof PROPERTIES)[number]>>;
+const MAX_LISTED = 200;
 
 /** Keys in use first, each group newest first. Revoked keys stay listed: they document who had access until when. */
-export function listApiKeys(sql: Sql, workspaceId: string): Promise<ApiKey[]> {
-  return sql.query<ApiKey>(
-    `select ${columnsOf<ApiKeyRow>(PROPERTIES)} from api_keys
-      where workspace_id = $1 order by revoked_at is not null, created_at desc, key_id limit 200`,
-    [workspaceId],
-  );
+export async function listApiKeys({ manager }: Entities, workspaceId: string): Promise<ApiKeyRow[]> {
+  const list = (revokedAt: FindOperator<Date>) =>
+    manager.find(ApiKeyEntity, {
+      where: { workspaceId, revokedAt },
+      order: { createdAt: 'desc', keyId: 'asc' },
+      take: MAX_LISTED,
+    });
+  return (await Promise.all([list(IsNull()), list(Not(IsNull()))])).flat();
 }
 
 export async function insertApiKey(
@@ -66,14 +58,9 @@ export async function insertApiKey(
   await manager.insert(ApiKeyEntity, key);
 }
 
-/** @returns its name; `null`: the workspace has no such key, or it is revoked already */
-export async function revokeApiKey(sql: Sql, workspaceId: string, keyId: string): Promise<string | null> {
-  const [row] = await sql.query<{ name: string }>(
-    `update api_keys set revoked_at = now()
-      where workspace_id = $1 and key_id = $2 and revoked_at is null returning name`,
-    [workspaceId, keyId],
-  );
-  return row?.name ?? null;
+export async function revokeApiKey(database: Entities, workspaceId: string, keyId: string): Promise<void> {
+  const inUse = { workspaceId, keyId, revokedAt: IsNull() };
+  await updateRows(database, ApiKeyEntity, inUse, { revokedAt: () => 'now()' });
 }
 
 /** An API key with its workspace. */
@@ -110,12 +97,8 @@ export async function findKeyHolder(
   return row ?? null;
 }
 
-export async function touchApiKey(sql: Sql, workspaceId: string, keyId: string): Promise<void> {
-  await sql.query(
-    'update api_keys set last_used_at = now() where workspace_id = $1 and key_id = $2',
-    [workspaceId, keyId],
-    'touch-api-key',
-  );
+export async function touchApiKey(database: Entities, workspaceId: string, keyId: string): Promise<void> {
+  await updateRows(database, ApiKeyEntity, { workspaceId, keyId }, { lastUsedAt: () => 'now()' });
 }
 
 /** @param messengerSecret encrypted; `null` removes it */
@@ -124,15 +107,11 @@ export async function setMessengerSecret(
   workspaceId: string,
   messengerSecret: string | null,
 ): Promise<void> {
-  await updateWorkspace(database, { workspaceId }, { messengerSecret });
+  await updateRows(database, WorkspaceEntity, { workspaceId }, { messengerSecret });
 }
 
-export async function hasMessengerSecret(sql: Sql, workspaceId: string): Promise<boolean> {
-  const [row] = await sql.query<{ has: boolean }>(
-    'select messenger_secret is not null as has from workspaces where workspace_id = $1',
-    [workspaceId],
-  );
-  return row?.has ?? false;
+export async function hasMessengerSecret({ manager }: Entities, workspaceId: string): Promise<boolean> {
+  return (await manager.countBy(WorkspaceEntity, { workspaceId, messengerSecret: Not(IsNull()) })) > 0;
 }
 
 /** The workspace's Messenger secret. Throws AppError 409 when no admin has pasted it. */

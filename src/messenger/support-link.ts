@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto';
+import { LessThan } from 'typeorm';
 import { z } from 'zod';
-import type { Sql } from '../database/sql.ts';
+import { UsedSupportLinkEntity } from '../database/entities.ts';
+import type { Entities } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { hashSecret, type SecretLocation } from '../workspaces/secrets.ts';
@@ -75,21 +77,20 @@ export type SupportLinks = ReturnType<typeof createSupportLinks>;
  * @returns whether this is the first time
  */
 export async function useLink(
-  sql: Sql,
+  { manager }: Entities,
   { workspaceId, linkId }: SupportGrant,
   nowMs: number,
 ): Promise<boolean> {
-  const now = new Date(nowMs);
-  await sql.query('delete from used_support_links where workspace_id = $1 and expires_at < $2', [
-    workspaceId,
-    now,
-  ]);
-  const rows = await sql.query(
-    `insert into used_support_links (workspace_id, link_hash, expires_at)
-     values ($1, $2, $3) on conflict do nothing returning 1`,
-    [workspaceId, hashSecret(linkId), new Date(nowMs + VALID_S.link * 1_000)],
-  );
-  return rows.length > 0;
+  await manager.delete(UsedSupportLinkEntity, { workspaceId, expiresAt: LessThan(new Date(nowMs)) });
+  const { raw: inserted } = await manager
+    .createQueryBuilder()
+    .insert()
+    .into(UsedSupportLinkEntity)
+    .values({ workspaceId, linkHash: hashSecret(linkId), expiresAt: new Date(nowMs + VALID_S.link * 1_000) })
+    .orIgnore()
+    .returning('link_hash')
+    .execute();
+  return (inserted as unknown[]).length > 0;
 }
 
 export function expiredLink(): AppError {

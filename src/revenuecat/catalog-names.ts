@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import { type CatalogRow, columnsOf } from '../database/entities.ts';
+import { CatalogEntity, type CatalogRow, columnsOf } from '../database/entities.ts';
 import type { Sql } from '../database/sql.ts';
 import type { Names } from '../subscription/names.ts';
 import { MINUTE_MS } from '../time.ts';
@@ -10,21 +10,17 @@ const MAX_AGE_MS = MINUTE_MS;
 const EMPTY_MAX_AGE_MS = 5_000;
 const MAX_PROJECTS = 500;
 
-const PROPERTIES = ['kind', 'id', 'lookupKey', 'displayName', 'fetchedAt'] as const;
-
-export type CatalogEntry = Readonly<Pick<CatalogRow, (typeof PROPERTIES)[number]>>;
-
-/** A project's entitlements and products, as last read from RevenueCat. */
-export function readCatalog(sql: Sql, workspaceId: string, projectId: string): Promise<CatalogEntry[]> {
-  return sql.query<CatalogEntry>(
-    `select ${columnsOf<CatalogRow>(PROPERTIES)} from catalog where workspace_id = $1 and project_id = $2`,
+/** A project's entitlements and products, as last read from RevenueCat. By SQL: it may be read from a replica. */
+export function readCatalog(sql: Sql, workspaceId: string, projectId: string): Promise<CatalogRow[]> {
+  return sql.query<CatalogRow>(
+    `select ${columnsOf(CatalogEntity)} from catalog where workspace_id = $1 and project_id = $2`,
     [workspaceId, projectId],
     'read-catalog',
   );
 }
 
 /** Display names by either name: events name products by the store's identifier, RevenueCat's API by its own id. */
-export function displayNames(catalog: readonly CatalogEntry[]): Names {
+export function displayNames(catalog: readonly CatalogRow[]): Names {
   const names = new Map<string, string | null>();
   for (const entry of catalog) names.set(`${entry.kind}|${entry.id}`, entry.displayName ?? entry.lookupKey);
   for (const entry of catalog) names.set(`${entry.kind}|${entry.lookupKey}`, entry.displayName);

@@ -1,9 +1,10 @@
 import pLimit, { type LimitFunction } from 'p-limit';
 import type { Logger } from 'pino';
-import type { Database, Sql } from '../database/sql.ts';
-import { AppError } from '../errors.ts';
+import { CatalogEntity, type CatalogRow, upsert } from '../database/entities.ts';
+import type { Database } from '../database/sql.ts';
+import { AppError, nullOn } from '../errors.ts';
 import { HOUR_MS } from '../time.ts';
-import { type CatalogEntry, readCatalog } from './catalog-names.ts';
+import { readCatalog } from './catalog-names.ts';
 import type { CatalogItem, RevenueCatClient } from './client.ts';
 import type { CatalogNames } from './snapshot.ts';
 
@@ -53,52 +54,53 @@ export async function readCatalogNames(
   project: CatalogProject,
   client: RevenueCatClient,
 ): Promise<CatalogNames> {
-  const { database, now } = context;
+  const { database, logger, now } = context;
   const { workspaceId, projectId } = project;
   const state = stateOf(context, project);
-  const read = (): Promise<CatalogEntry[]> => readCatalog(database, workspaceId, projectId);
-  // Names that RevenueCat no longer lists stay, for old events: the newest row shows when they were read.
-  const isStale = (entries: readonly CatalogEntry[]): boolean =>
-    Math.max(state.readAtMs, ...entries.map((entry) => entry.fetchedAt.getTime())) < now() - MAX_AGE_MS;
-  let entries = await read();
-  if (isStale(entries)) {
-    entries = await state.turn(async () => {
-      if (!isStale(await read())) return read();
+  const read = (): Promise<CatalogRow[]> => readCatalog(database, workspaceId, projectId);
+
+  /** Reads the names from RevenueCat, unless those that another caller has just read suffice. */
+  const refreshUnless = (suffices: (entries: readonly CatalogRow[]) => boolean): Promise<CatalogRow[]> =>
+    state.turn(async () => {
+      const stored = await read();
+      if (suffices(stored)) return stored;
       await refreshCatalog(context, project, client);
       state.readAtMs = now();
-      state.unlisted.clear();
       return read();
     });
-  }
 
-  /** @returns the names that have `unknown` ids, if there are such; `null`: nothing new */
-  async function readUnknown(unknown: readonly string[]): Promise<CatalogEntry[] | null> {
-    // Asked once an hour for each id.
-    const wanted = unknown.filter((id) => !state.unlisted.has(id));
-    if (wanted.length === 0) return null;
-    const missing = (found: readonly CatalogEntry[]): string[] =>
-      wanted.filter((id) => found.every((entry) => entry.id !== id));
-    const known = await read();
-    if (missing(known).length === 0) return known;
+  /** @returns the names that have `ids`, where they are new; `null`: nothing new */
+  async function readUnknown(ids: readonly string[]): Promise<CatalogRow[] | null> {
+    // RevenueCat is asked once an hour for each id.
+    const missing = (entries: readonly CatalogRow[]): string[] =>
+      ids.filter((id) => !state.unlisted.has(id) && entries.every((entry) => entry.id !== id));
+    if (missing([]).length === 0) return null;
     try {
-      await refreshCatalog(context, project, client);
+      const found = await refreshUnless((entries) => missing(entries).length === 0);
+      for (const id of missing(found)) state.unlisted.add(id);
+      return found;
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
       // The customer is read without the names; the next read tries again.
-      context.logger.warn({ code: error.code, projectId }, 'new names not read');
-      return known;
+      logger.warn({ code: error.code, projectId }, 'new names not read');
+      return null;
     }
-    state.readAtMs = now();
-    const found = await read();
-    for (const id of missing(found)) state.unlisted.add(id);
-    return found;
   }
-  return namesOf(entries, (unknown) => state.turn(() => readUnknown(unknown)));
+
+  // Names that RevenueCat no longer lists stay, for old events: the newest row shows when they were read.
+  const isFresh = (entries: readonly CatalogRow[]): boolean =>
+    Math.max(state.readAtMs, ...entries.map((entry) => entry.fetchedAt.getTime())) >= now() - MAX_AGE_MS;
+  let entries = await read();
+  if (!isFresh(entries)) {
+    entries = await refreshUnless(isFresh);
+    state.unlisted.clear();
+  }
+  return namesOf(entries, readUnknown);
 }
 
 function namesOf(
-  entries: readonly CatalogEntry[],
-  readUnknown: (unknown: readonly string[]) => Promise<CatalogEntry[] | null>,
+  entries: readonly CatalogRow[],
+  readUnknown: (unknown: readonly string[]) => Promise<CatalogRow[] | null>,
 ): CatalogNames {
   const byId = new Map(entries.map((entry) => [`${entry.kind}|${entry.id}`, entry]));
   const names: CatalogNames = {
@@ -117,42 +119,27 @@ function namesOf(
   return names;
 }
 
+/** A statement takes at most 65,535 parameters. */
+const BATCH_SIZE = 1_000;
+
 /** Reads the names of entitlements and products. A key that may not read products still gives entitlements. */
 async function refreshCatalog(
-  { database, logger }: CatalogContext,
-  project: CatalogProject,
+  { database, logger, now }: CatalogContext,
+  { workspaceId, projectId, revenueCatProjectId }: CatalogProject,
   client: RevenueCatClient,
 ): Promise<void> {
-  const entitlements = await client.listEntitlements(project.revenueCatProjectId);
-  const products = await client.listProducts(project.revenueCatProjectId).catch((error: unknown) => {
-    if (!(error instanceof AppError) || error.code !== 'revenuecat_scope_missing') throw error;
-    logger.info({ projectId: project.projectId }, 'the API key may not read products: their ids are shown');
-    return [];
+  const entitlements = await client.listEntitlements(revenueCatProjectId);
+  const products = await nullOn('revenuecat_scope_missing', client.listProducts(revenueCatProjectId));
+  if (products === null) logger.info({ projectId }, 'the API key may not read products: their ids are shown');
+  const fetchedAt = new Date(now());
+  const rowOf = (kind: CatalogRow['kind']) => (item: CatalogItem) => ({
+    ...item,
+    workspaceId,
+    projectId,
+    kind,
+    fetchedAt,
   });
-  await saveCatalog(database, project, [
-    ...entitlements.map((item) => ({ kind: 'entitlement' as const, ...item })),
-    ...products.map((item) => ({ kind: 'product' as const, ...item })),
-  ]);
-}
-
-async function saveCatalog(
-  sql: Sql,
-  project: CatalogProject,
-  items: readonly (CatalogItem & { kind: CatalogEntry['kind'] })[],
-): Promise<void> {
-  await sql.query(
-    `insert into catalog (workspace_id, project_id, kind, id, lookup_key, display_name, fetched_at)
-     select $1, $2, t.kind, t.id, t.lookup_key, t.display_name, now()
-       from unnest($3::text[], $4::text[], $5::text[], $6::text[]) as t (kind, id, lookup_key, display_name)
-     on conflict (workspace_id, project_id, kind, id)
-     do update set lookup_key = excluded.lookup_key, display_name = excluded.display_name, fetched_at = excluded.fetched_at`,
-    [
-      project.workspaceId,
-      project.projectId,
-      items.map((item) => item.kind),
-      items.map((item) => item.id),
-      items.map((item) => item.lookupKey),
-      items.map((item) => item.displayName),
-    ],
-  );
+  const rows = [...entitlements.map(rowOf('entitlement')), ...(products ?? []).map(rowOf('product'))];
+  for (let from = 0; from < rows.length; from += BATCH_SIZE)
+    await upsert(database, CatalogEntity, rows.slice(from, from + BATCH_SIZE));
 }

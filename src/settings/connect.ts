@@ -5,8 +5,8 @@ import {
   type Project,
   readProject,
   replaceWebhookAuthorization,
-  setWebhookId,
   storeApiKey,
+  updateProject,
   webhookUrl,
 } from '../workspaces/projects.ts';
 import { missingByFeature, registerWebhook } from '../workspaces/revenuecat-key.ts';
@@ -62,7 +62,7 @@ async function register(
   });
   const webhookId = 'id' in registered ? registered.id : null;
   const { workspaceId } = workspace;
-  await setWebhookId(context.database, { workspaceId, projectId: connection.id }, webhookId);
+  await updateProject(context.database, { workspaceId, projectId: connection.id }, { webhookId });
   return 'id' in registered ? 'registered' : registered.reason;
 }
 

@@ -53,21 +53,9 @@ export async function auditAdmin(
 }
 
 /** An entry as a page shows it; the id is a text, for the address of the next page. */
-export type AuditEntry = Omit<AuditRecord, 'workspaceId' | 'subscriberId'> & {
+export type AuditEntry = Readonly<Omit<AuditRow, 'auditId' | 'workspaceId' | 'subscriberId'>> & {
   readonly auditId: string;
-  readonly at: Date;
 };
-
-const ENTRY_COLUMNS = columnsOf<AuditRow>([
-  'auditId',
-  'at',
-  'actor',
-  'action',
-  'conversationId',
-  'contactId',
-  'details',
-  'result',
-]);
 
 export interface AuditFilter {
   /** Part of the actor's name or e-mail; `''`: everyone. */
@@ -85,7 +73,7 @@ export function listAudit(
   filter: AuditFilter & { limit: number },
 ): Promise<AuditEntry[]> {
   return sql.query<AuditEntry>(
-    `select ${ENTRY_COLUMNS} from audit_log
+    `select ${columnsOf(AuditEntity)} from audit_log
       where workspace_id = $1
         and ($2 = '' or strpos(lower(coalesce(actor->>'name', '') || ' ' || coalesce(actor->>'email', '')), lower($2)) > 0)
         and ($3::bigint is null or audit_id < $3)

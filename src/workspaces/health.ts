@@ -1,20 +1,14 @@
 import { isDeepStrictEqual } from 'node:util';
-import { REFUSAL_CODES, type Refusal, WorkspaceEntity } from '../database/entities.ts';
+import { REFUSAL_CODES, type Refusal, updateRows, WorkspaceEntity } from '../database/entities.ts';
 import { notifyDelivery } from '../database/notify.ts';
 import type { Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import { withTimeout } from '../time.ts';
 import type { AppContext } from './app-context.ts';
-import { listProjects, type Project, setApiKeyState, setMissingScopes } from './projects.ts';
+import { listProjects, type Project, setApiKeyState, updateProject } from './projects.ts';
 import { checkApiKey } from './revenuecat-key.ts';
 import type { WorkspaceSettings } from './settings.ts';
-import {
-  markDisconnected,
-  markReconnected,
-  readInstalled,
-  updateWorkspace,
-  type Workspace,
-} from './store.ts';
+import { markDisconnected, markReconnected, readInstalled, type Workspace } from './store.ts';
 
 /** What Intercom can refuse while it accepts everything else. */
 export type RefusedWork = keyof Workspace['refusals'];
@@ -41,7 +35,8 @@ export async function checkWorkspace(context: AppContext, workspaceId: string): 
   const silent: Platform[] = [];
   if (!intercom) silent.push('Intercom');
   if (keys.includes(false)) silent.push('RevenueCat');
-  if (silent.length === 0) await updateWorkspace(database, { workspaceId }, { checkedAt: () => 'now()' });
+  if (silent.length === 0)
+    await updateRows(database, WorkspaceEntity, { workspaceId }, { checkedAt: () => 'now()' });
   return silent;
 }
 
@@ -54,7 +49,7 @@ async function checkToken(context: AppContext, workspace: Workspace): Promise<bo
   try {
     const me = await client.me();
     const { identity_verification: identityVerification } = me.app;
-    await updateWorkspace(database, { workspaceId }, { identityVerification });
+    await updateRows(database, WorkspaceEntity, { workspaceId }, { identityVerification });
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     if (error.remedy.kind !== 'reauthorize') return false;
@@ -83,7 +78,8 @@ async function checkKey(
   const state = check.outcome === 'valid' ? 'valid' : 'rejected';
   if (await setApiKeyState(database, project, state))
     logger.info({ workspaceId, projectId, state }, 'state of the RevenueCat key changed');
-  if (check.outcome === 'valid') await setMissingScopes(database, project, check.missingScopes);
+  if (check.outcome === 'valid')
+    await updateProject(database, project, { missingScopes: check.missingScopes });
   return true;
 }
 
@@ -178,7 +174,7 @@ export async function answerHealth(context: AppContext, workspaceId: string): Pr
     stored.state === 'OK' && silent.length > 0
       ? { state: 'UNKNOWN', message: `${silent.join(' and ')} did not answer. The check is repeated.` }
       : stored;
-  await updateWorkspace(context.database, { workspaceId }, { healthTold: health });
+  await updateRows(context.database, WorkspaceEntity, { workspaceId }, { healthTold: health });
   return health;
 }
 
@@ -205,7 +201,7 @@ export async function reportHealth(context: AppContext, workspaceId: string): Pr
     logger.info({ workspaceId, state }, 'health not reported to Intercom');
     return;
   }
-  await updateWorkspace(database, { workspaceId }, { healthTold: health });
+  await updateRows(database, WorkspaceEntity, { workspaceId }, { healthTold: health });
   logger.info({ workspaceId, state }, 'health reported to Intercom');
 }
 

@@ -1,3 +1,4 @@
+import { updateRows, WorkspaceEntity } from '../database/entities.ts';
 import { AppError } from '../errors.ts';
 import { createIntercomClient, exchangeCode, type IntercomMe, intercomApiUrl } from '../intercom/client.ts';
 import { type Provisioning, provisionAttributes } from '../intercom/data-attributes.ts';
@@ -16,7 +17,6 @@ import {
   readWorkspace,
   saveSettings,
   storeInstallation,
-  updateWorkspace,
   type Workspace,
 } from './store.ts';
 
@@ -112,7 +112,12 @@ export async function provisionWorkspace(
   const client = workspace?.status === 'connected' ? context.intercom(workspace) : null;
   if (!client) return null;
   const result = await provisionAttributes(client);
-  await updateWorkspace(context.database, { workspaceId }, { attributesReady: result.failed.length === 0 });
+  await updateRows(
+    context.database,
+    WorkspaceEntity,
+    { workspaceId },
+    { attributesReady: result.failed.length === 0 },
+  );
   if (result.failed.length > 0)
     context.logger.warn({ workspaceId, failed: result.failed }, 'attributes missing');
   return result;

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { type FindOptionsWhere, LessThan, MoreThan, Not, type QueryDeepPartialEntity } from 'typeorm';
-import { columnsOf, ProjectEntity, type ProjectRow, upsert } from '../database/entities.ts';
+import { columnsOf, ProjectEntity, type ProjectRow, updateRows, upsert } from '../database/entities.ts';
 import type { Entities, Sql } from '../database/sql.ts';
 import { badRequest, notFound } from '../errors.ts';
 import { HOUR_MS } from '../time.ts';
@@ -8,27 +8,11 @@ import type { AppContext } from './app-context.ts';
 import { hashSecret, newSecret, secretLocation } from './secrets.ts';
 import { lockWorkspace, readInstalled } from './store.ts';
 
-const PROPERTIES = [
-  'workspaceId',
-  'projectId',
-  'revenueCatProjectId',
-  'name',
-  'apiKey',
-  'apiKeyState',
-  'missingScopes',
-  'webhookAuthHash',
-  'signingSecret',
-  'webhookId',
-  'lastReceivedAt',
-  'lastRefusedAt',
-  'refusedFor',
-  'createdAt',
-] as const;
-
-type StoredProject = Readonly<Pick<ProjectRow, (typeof PROPERTIES)[number]>>;
-
 /** A RevenueCat project that a workspace has connected; a disconnected one has neither key nor signing secret. */
-export interface Project extends Omit<StoredProject, 'lastRefusedAt' | 'refusedFor'> {
+export interface Project
+  extends Readonly<
+    Omit<ProjectRow, 'lastRefusedAt' | 'refusedFor' | 'disconnectedAt' | 'disconnectedAuthHash'>
+  > {
   /** The last webhook that was refused, if none has been accepted since. */
   readonly refusedWebhook: { readonly at: Date; readonly refusedFor: RefusedFor } | null;
 }
@@ -36,10 +20,10 @@ export interface Project extends Omit<StoredProject, 'lastRefusedAt' | 'refusedF
 /** What of a webhook did not match. */
 export type RefusedFor = NonNullable<ProjectRow['refusedFor']>;
 
-export const PROJECT_COLUMNS = columnsOf<ProjectRow>(PROPERTIES);
+export const PROJECT_COLUMNS = columnsOf(ProjectEntity);
 
 /** @param row its times are texts when it comes as JSON */
-export function toProject({ lastRefusedAt, refusedFor, ...row }: StoredProject): Project {
+export function toProject({ lastRefusedAt, refusedFor, ...row }: ProjectRow): Project {
   const lastReceivedAt = row.lastReceivedAt && new Date(row.lastReceivedAt);
   const at = lastRefusedAt && new Date(lastRefusedAt);
   const isRefused = at !== null && (lastReceivedAt === null || lastReceivedAt < at);
@@ -57,7 +41,7 @@ export function workspaceOfProject(projectId: string): string | null {
 }
 
 export async function readProject(sql: Sql, workspaceId: string, projectId: string): Promise<Project | null> {
-  const [row] = await sql.query<StoredProject>(
+  const [row] = await sql.query<ProjectRow>(
     `select ${PROJECT_COLUMNS} from projects where workspace_id = $1 and project_id = $2`,
     [workspaceId, projectId],
     'read-project',
@@ -67,7 +51,7 @@ export async function readProject(sql: Sql, workspaceId: string, projectId: stri
 
 /** The connected ones, oldest first. By SQL: pages read them from a replica. */
 export async function listProjects(sql: Sql, workspaceId: string): Promise<Project[]> {
-  const rows = await sql.query<StoredProject>(
+  const rows = await sql.query<ProjectRow>(
     `select ${PROJECT_COLUMNS} from projects
       where workspace_id = $1 and webhook_auth_hash <> '' order by created_at, project_id`,
     [workspaceId],
@@ -138,19 +122,21 @@ export async function connectProject(
     const known = await sql.manager.findOneBy(ProjectEntity, { workspaceId, revenueCatProjectId });
     const projectId = known?.projectId ?? `${workspaceId}-${newProjectSuffix()}`;
     const key = apiKey && deps.secrets.encrypt(apiKey, secretLocation.apiKey(workspaceId, projectId));
-    await upsert(sql, ProjectEntity, {
-      workspaceId,
-      projectId,
-      revenueCatProjectId,
-      name: input.name || (known?.name ?? revenueCatProjectId),
-      webhookAuthHash: hashSecret(webhookAuthorization),
-      lastRefusedAt: null,
-      disconnectedAt: null,
-      disconnectedAuthHash: null,
-      ...(key || !known
-        ? { apiKey: key, apiKeyState: key ? ('unchecked' as const) : ('none' as const) }
-        : {}),
-    });
+    await upsert(sql, ProjectEntity, [
+      {
+        workspaceId,
+        projectId,
+        revenueCatProjectId,
+        name: input.name || (known?.name ?? revenueCatProjectId),
+        webhookAuthHash: hashSecret(webhookAuthorization),
+        lastRefusedAt: null,
+        disconnectedAt: null,
+        disconnectedAuthHash: null,
+        ...(key || !known
+          ? { apiKey: key, apiKeyState: key ? ('unchecked' as const) : ('none' as const) }
+          : {}),
+      },
+    ]);
     return projectId;
   });
   return { id, webhookUrl: webhookUrl(deps.publicUrl, id), webhookAuthorization };
@@ -162,16 +148,16 @@ export function webhookUrl(publicUrl: string, projectId: string): string {
 
 type ProjectKey = Pick<Project, 'workspaceId' | 'projectId'>;
 
-async function update(
-  { manager }: Entities,
-  where: FindOptionsWhere<ProjectRow> & ProjectKey,
+/** @param condition what else must be true of the project. @returns whether it was, and has been changed */
+export function updateProject(
+  database: Entities,
+  { condition = {}, workspaceId, projectId }: ProjectKey & { condition?: FindOptionsWhere<ProjectRow> },
   changes: QueryDeepPartialEntity<ProjectRow>,
 ): Promise<boolean> {
-  const { affected } = await manager.update(ProjectEntity, where, changes);
-  return (affected ?? 0) > 0;
+  return updateRows(database, ProjectEntity, { ...condition, workspaceId, projectId }, changes);
 }
 
-const keyOf = ({ workspaceId, projectId }: ProjectKey): ProjectKey => ({ workspaceId, projectId });
+const isConnected = { webhookAuthHash: Not('') };
 
 /** Stores a key that RevenueCat has accepted, and nothing else: the project's webhook stays as it is. */
 export async function storeApiKey(
@@ -180,15 +166,15 @@ export async function storeApiKey(
   { apiKey, missingScopes }: { apiKey: string; missingScopes: readonly string[] },
 ): Promise<void> {
   const encrypted = secrets.encrypt(apiKey, secretLocation.apiKey(project.workspaceId, project.projectId));
-  await update(database, keyOf(project), { apiKey: encrypted, apiKeyState: 'valid', missingScopes });
+  await updateProject(database, project, { apiKey: encrypted, apiKeyState: 'valid', missingScopes });
 }
 
 /** Replaces the webhook's authorization value. @returns the new one, of which only the hash is stored */
 export async function replaceWebhookAuthorization(database: Entities, project: ProjectKey): Promise<string> {
   const webhookAuthorization = newSecret('whk_');
-  await update(
+  await updateProject(
     database,
-    { ...keyOf(project), webhookAuthHash: Not('') },
+    { ...project, condition: isConnected },
     { webhookAuthHash: hashSecret(webhookAuthorization), lastRefusedAt: null },
   );
   return webhookAuthorization;
@@ -199,9 +185,9 @@ export async function replaceWebhookAuthorization(database: Entities, project: P
  * so that it can be undone until then. The row stays because its events belong to it.
  */
 export function disconnectProject(database: Entities, project: ProjectKey): Promise<boolean> {
-  return update(
+  return updateProject(
     database,
-    { ...keyOf(project), webhookAuthHash: Not('') },
+    { ...project, condition: isConnected },
     {
       disconnectedAt: () => 'now()',
       disconnectedAuthHash: () => 'webhook_auth_hash',
@@ -231,9 +217,9 @@ export async function listDisconnected(
 
 /** Undoes a disconnection. @returns whether it could still be undone */
 export function reconnectProject(database: Entities, project: ProjectKey): Promise<boolean> {
-  return update(
+  return updateProject(
     database,
-    { ...keyOf(project), disconnectedAt: MoreThan(undoableSince()) },
+    { ...project, condition: { disconnectedAt: MoreThan(undoableSince()) } },
     {
       webhookAuthHash: () => 'disconnected_auth_hash',
       disconnectedAt: null,
@@ -259,21 +245,13 @@ export async function deleteDisconnectedSecrets({ manager }: Entities, workspace
   );
 }
 
-export async function setWebhookId(
-  database: Entities,
-  project: ProjectKey,
-  webhookId: string | null,
-): Promise<void> {
-  await update(database, keyOf(project), { webhookId });
-}
-
 /** @param encrypted `null`: webhooks need no signature */
 export async function setSigningSecret(
   database: Entities,
   project: ProjectKey,
   encrypted: string | null,
 ): Promise<void> {
-  await update(database, keyOf(project), { signingSecret: encrypted, lastRefusedAt: null });
+  await updateProject(database, project, { signingSecret: encrypted, lastRefusedAt: null });
 }
 
 /** @returns whether the state has changed */
@@ -282,14 +260,9 @@ export function setApiKeyState(
   project: ProjectKey,
   state: Project['apiKeyState'],
 ): Promise<boolean> {
-  return update(database, { ...keyOf(project), apiKeyState: Not(state) }, { apiKeyState: state });
-}
-
-/** @param missingScopes those that the project's key lacks */
-export async function setMissingScopes(
-  database: Entities,
-  project: ProjectKey,
-  missingScopes: readonly string[],
-): Promise<void> {
-  await update(database, keyOf(project), { missingScopes });
+  return updateProject(
+    database,
+    { ...project, condition: { apiKeyState: Not(state) } },
+    { apiKeyState: state },
+  );
 }

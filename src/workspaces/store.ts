@@ -1,9 +1,10 @@
-import { type FindOptionsWhere, IsNull, type QueryDeepPartialEntity } from 'typeorm';
+import { IsNull } from 'typeorm';
 import {
   ApiKeyEntity,
   columnsOf,
   ProjectEntity,
   SessionEntity,
+  updateRows,
   upsert,
   WorkspaceEntity,
   type WorkspaceRow,
@@ -43,7 +44,7 @@ export interface Workspace extends Omit<StoredWorkspace, 'settings'> {
   readonly settings: WorkspaceSettings;
 }
 
-export const WORKSPACE_COLUMNS = columnsOf<WorkspaceRow>(PROPERTIES);
+export const WORKSPACE_COLUMNS = columnsOf(WorkspaceEntity, PROPERTIES);
 
 export function toWorkspace(row: StoredWorkspace): Workspace {
   return { ...row, settings: readSettings(row.settings) };
@@ -70,19 +71,6 @@ export async function lockWorkspace(sql: Sql, workspaceId: string): Promise<void
   await sql.query('select 1 from workspaces where workspace_id = $1 for update', [workspaceId]);
 }
 
-type Where = FindOptionsWhere<WorkspaceRow> & { readonly workspaceId: string };
-type Changes = QueryDeepPartialEntity<WorkspaceRow>;
-
-/** @returns whether the workspace was as `where` says, and has been changed */
-export async function updateWorkspace(
-  { manager }: Entities,
-  where: Where,
-  changes: Changes,
-): Promise<boolean> {
-  const { affected } = await manager.update(WorkspaceEntity, where, changes);
-  return (affected ?? 0) > 0;
-}
-
 /** Stores a token; deliveries that waited for one become due. */
 export async function storeInstallation(
   database: Transaction,
@@ -103,14 +91,14 @@ export async function storeInstallation(
     refusals: {},
     healthTold: null,
   };
-  await upsert(database, WorkspaceEntity, { ...installation, ...fresh });
+  await upsert(database, WorkspaceEntity, [{ ...installation, ...fresh }]);
   await notifyDelivery(database, installation.workspaceId);
 }
 
 /** A workspace by the token that Intercom refused or accepted: a newer one, stored by a reinstall, is not meant. */
 type ByToken = Pick<Workspace, 'workspaceId' | 'accessToken'>;
 
-function byToken({ workspaceId, accessToken }: ByToken): Where {
+function byToken({ workspaceId, accessToken }: ByToken) {
   return { workspaceId, accessToken: accessToken ?? IsNull() };
 }
 
@@ -120,8 +108,9 @@ function byToken({ workspaceId, accessToken }: ByToken): Where {
  * @returns whether this call disconnected it
  */
 export function markDisconnected(database: Entities, workspace: ByToken, reason: string): Promise<boolean> {
-  return updateWorkspace(
+  return updateRows(
     database,
+    WorkspaceEntity,
     { ...byToken(workspace), status: 'connected' },
     { status: 'disconnected', statusReason: reason, disconnectedAt: () => 'now()' },
   );
@@ -133,8 +122,9 @@ export function markDisconnected(database: Entities, workspace: ByToken, reason:
  * @returns whether the workspace was disconnected
  */
 export async function markReconnected(database: Transaction, workspace: ByToken): Promise<boolean> {
-  const isNew = await updateWorkspace(
+  const isNew = await updateRows(
     database,
+    WorkspaceEntity,
     { ...byToken(workspace), status: 'disconnected' },
     { status: 'connected', statusReason: null, disconnectedAt: null, notBefore: null },
   );
@@ -151,7 +141,7 @@ export async function markReconnected(database: Transaction, workspace: ByToken)
 export async function deleteAccess(database: Database, workspace: ByToken): Promise<boolean> {
   const { workspaceId } = workspace;
   return database.transaction(async (sql) => {
-    const isDeleted = await updateWorkspace(sql, byToken(workspace), {
+    const isDeleted = await updateRows(sql, WorkspaceEntity, byToken(workspace), {
       accessToken: null,
       messengerSecret: null,
       status: 'uninstalled',
@@ -206,7 +196,7 @@ export async function listInstalled(sql: Sql): Promise<string[]> {
 /** Workspaces that have been disconnected for more than `afterDays`. */
 export function listAbandoned(sql: Sql, afterDays: number): Promise<ByToken[]> {
   return sql.query<ByToken>(
-    `select ${columnsOf<WorkspaceRow>(['workspaceId', 'accessToken'])} from workspaces
+    `select ${columnsOf(WorkspaceEntity, ['workspaceId', 'accessToken'])} from workspaces
       where status = 'disconnected' and disconnected_at < now() - make_interval(days => $1)`,
     [afterDays],
   );

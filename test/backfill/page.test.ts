@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import type { Browser } from 'playwright-core';
+import type { ImportRef } from '../../src/backfill/customer-list.ts';
 import { runImport } from '../../src/backfill/run.ts';
-import { type ImportRef, readLatestImport } from '../../src/backfill/store.ts';
+import { readLatestImport } from '../../src/backfill/store.ts';
 import { connectProject } from '../../src/workspaces/projects.ts';
 import { axeFindings } from '../support/accessibility.ts';
 import { sharedBrowser } from '../support/browser.ts';
