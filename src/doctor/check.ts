@@ -1,3 +1,5 @@
+import { AppError } from '../errors.ts';
+
 /** `problem`: something does not work, the exit code is 1. `warning`: it works, and an operator should look. */
 type Status = 'ok' | 'warning' | 'problem';
 
@@ -69,6 +71,14 @@ export function resultOf(
 
 /** A platform that did not answer. */
 export const unreachable = (reason: string) => ({ state: 'unreachable', reason }) as const;
+
+/** Waits for a platform's answer, or for the error that it is. */
+export function answerOrError<T>(work: Promise<T>): Promise<T | AppError> {
+  return work.catch((error: unknown) => {
+    if (error instanceof AppError) return error;
+    throw error;
+  });
+}
 
 /** To continue a sentence with a remedy. */
 export function lowerFirst(text: string): string {

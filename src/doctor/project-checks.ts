@@ -5,7 +5,16 @@ import { DAY_MS } from '../time.ts';
 import type { Project } from '../workspaces/projects.ts';
 import { checkApiKey, type KeyCheck, lacksPermission } from '../workspaces/revenuecat-key.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
-import { type Check, lowerFirst, type Outcome, ok, problem, unreachable, warning } from './check.ts';
+import {
+  answerOrError,
+  type Check,
+  lowerFirst,
+  type Outcome,
+  ok,
+  problem,
+  unreachable,
+  warning,
+} from './check.ts';
 import { UNKNOWN_URL } from './settings-checks.ts';
 
 /** Some apps sell little: a shorter silence means nothing. */
@@ -30,10 +39,7 @@ export async function probeRevenueCat(
   if (key.outcome === 'unreachable' && key.code !== 'revenuecat_rate_limited')
     return unreachable('RevenueCat could not be asked.');
   if (key.outcome !== 'valid') return { state: 'asked', key, webhooks: null };
-  const webhooks = await client.listWebhooks(project.revenueCatProjectId).catch((error: unknown) => {
-    if (error instanceof AppError) return error;
-    throw error;
-  });
+  const webhooks = await answerOrError(client.listWebhooks(project.revenueCatProjectId));
   return { state: 'asked', key, webhooks };
 }
 

@@ -1,25 +1,25 @@
 import type { Config } from '../config.ts';
 import type { Database } from '../database/sql.ts';
 import { createHttpClient } from '../http/client.ts';
-import { INTERCOM_VERSION, intercomApiUrl } from '../intercom/client.ts';
+import { INTERCOM_VERSION, type IntercomClient, intercomApiUrl } from '../intercom/client.ts';
+import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { withTimeout } from '../time.ts';
 import { createPlatformClients, type PlatformClients } from '../workspaces/app-context.ts';
 import { listProjects, type Project } from '../workspaces/projects.ts';
 import { createSecretBox } from '../workspaces/secrets.ts';
-import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import { listInstalled, readWorkspace, type Workspace } from '../workspaces/store.ts';
 import { type CheckResult, runChecks, unreachable } from './check.ts';
-import { PROJECT_CHECKS, probeRevenueCat, type RevenueCatProbe } from './project-checks.ts';
+import { PROJECT_CHECKS, probeRevenueCat } from './project-checks.ts';
 import {
-  type Ask,
   DATABASE_CHECKS,
   OUTSIDE_CHECKS,
   type OutsideSubject,
+  type RequestUrl,
   readDatabaseClock,
   readServerClock,
   SERVER_CHECKS,
 } from './server-checks.ts';
-import { type IntercomProbe, probeIntercom, WORKSPACE_CHECKS } from './workspace-checks.ts';
+import { probeIntercom, WORKSPACE_CHECKS } from './workspace-checks.ts';
 
 export interface DoctorContext {
   readonly config: Config;
@@ -30,7 +30,7 @@ export interface DoctorContext {
   readonly workspaceId: string | null;
   now(): number;
   /** Requests the public address; over HTTP by default. */
-  readonly ask?: Ask;
+  readonly ask?: RequestUrl;
 }
 
 /** Workspaces that are checked at the same time. */
@@ -46,10 +46,11 @@ export async function prepareOutside(
 ): Promise<OutsideSubject> {
   const { config, now } = context;
   const http = createHttpClient({ timeout: CALL_TIMEOUT_MS });
-  const request: Ask = (url) => http.get(url);
-  const askIntercom: Ask = (url) => http.get(url, { headers: { 'Intercom-Version': INTERCOM_VERSION } });
+  const request: RequestUrl = (url) => http.get(url);
+  const requestIntercom: RequestUrl = (url) =>
+    http.get(url, { headers: { 'Intercom-Version': INTERCOM_VERSION } });
   const clocks = await Promise.all([
-    readServerClock('Intercom', intercomApiUrl(config.intercom.apiUrl, 'US'), { ask: askIntercom, now }),
+    readServerClock('Intercom', intercomApiUrl(config.intercom.apiUrl, 'US'), { ask: requestIntercom, now }),
     readServerClock('RevenueCat', config.revenueCatApiUrl, { ask: request, now }),
   ]);
   return { config, clocks, ask: context.ask ?? request };
@@ -77,7 +78,11 @@ export async function runDoctor(
   const workspaces = await chooseWorkspaces(context);
   const workspaceIds = workspaces.map(({ workspaceId }) => workspaceId);
   results.push(...(await runChecks(SERVER_CHECKS, { ...context, workspaceIds })));
-  const platforms: Platforms = { clients: clientsOf(context), silent: new Set() };
+  const platforms: Platforms = {
+    clients: clientsOf(context),
+    askIntercom: createProbe<IntercomClient>('Intercom'),
+    askRevenueCat: createProbe<RevenueCatClient>('RevenueCat'),
+  };
   for (let from = 0; from < workspaces.length; from += WORKSPACE_BATCH_SIZE) {
     const batch = workspaces.slice(from, from + WORKSPACE_BATCH_SIZE);
     const checked = await Promise.all(batch.map((each) => checkWorkspace(context, each, platforms)));
@@ -88,8 +93,31 @@ export async function runDoctor(
 
 interface Platforms {
   readonly clients: PlatformClients | null;
-  /** With one that hangs, a hundred workspaces would take a hundred times as long to say the same. */
-  readonly silent: Set<'Intercom' | 'RevenueCat'>;
+  readonly askIntercom: Ask<IntercomClient>;
+  readonly askRevenueCat: Ask<RevenueCatClient>;
+}
+
+/** @param createClient throws when no key decrypts the secret; without one `ask` gets `null` */
+type Ask<Client> = <Answer extends { readonly state: string }>(
+  createClient: () => Client | null | undefined,
+  ask: (client: Client | null) => Promise<Answer>,
+) => Promise<Answer | ReturnType<typeof unreachable>>;
+
+/**
+ * Asks a platform about one workspace or project after the other. With one that hangs, a hundred would take a hundred
+ * times as long to say the same: one that has not answered is not asked again.
+ */
+function createProbe<Client>(name: 'Intercom' | 'RevenueCat'): Ask<Client> {
+  let isSilent = false;
+  return async (createClient, ask) => {
+    const client = decrypted(createClient);
+    if (client && isSilent) return unreachable(`${name} was not asked: it has not answered before.`);
+    const answer = await withTimeout(ask(client), PLATFORM_TIMEOUT_MS, () =>
+      unreachable(`${name} answers too slowly.`),
+    );
+    isSilent ||= answer.state === 'unreachable';
+    return answer;
+  };
 }
 
 /** `null`: there is no encryption key; the check `encryption_key` reports that. */
@@ -107,57 +135,29 @@ async function chooseWorkspaces({ database, workspaceId }: DoctorContext): Promi
 async function checkWorkspace(
   context: DoctorContext,
   workspace: Workspace,
-  platforms: Platforms,
+  { clients, askIntercom, askRevenueCat }: Platforms,
 ): Promise<CheckResult[]> {
   const { config, database, now } = context;
   const { workspaceId } = workspace;
+  const calls = { timeoutMs: CALL_TIMEOUT_MS };
   const projects = await listProjects(database, workspaceId);
-  const ofWorkspace = probeIntercomOf(platforms, workspace).then((intercom) =>
-    runChecks(
-      WORKSPACE_CHECKS,
-      { config, database, workspace, intercom, projectCount: projects.length },
-      { workspace: workspaceId },
-    ),
-  );
-  const ofProjects = projects.map(async (project) =>
-    runChecks(
-      PROJECT_CHECKS,
-      {
-        project,
-        revenueCat: await probeRevenueCatOf(platforms, project, workspace.settings),
-        config,
-        nowMs: now(),
-      },
-      { workspace: workspaceId, project: project.projectId },
-    ),
-  );
-  return (await Promise.all([ofWorkspace, ...ofProjects])).flat();
-}
-
-async function probeIntercomOf({ clients, silent }: Platforms, workspace: Workspace): Promise<IntercomProbe> {
-  const client = decrypted(() => clients?.intercom(workspace, { timeoutMs: CALL_TIMEOUT_MS }));
-  if (client && silent.has('Intercom'))
-    return unreachable('Intercom was not asked: it did not answer for another workspace.');
-  const probe = await withTimeout(probeIntercom(workspace, client), PLATFORM_TIMEOUT_MS, () =>
-    unreachable('Intercom answers too slowly.'),
-  );
-  if (probe.state === 'unreachable') silent.add('Intercom');
-  return probe;
-}
-
-async function probeRevenueCatOf(
-  { clients, silent }: Platforms,
-  project: Project,
-  settings: WorkspaceSettings,
-): Promise<RevenueCatProbe> {
-  const client = decrypted(() => clients?.revenueCat(project, { timeoutMs: CALL_TIMEOUT_MS }));
-  if (client && silent.has('RevenueCat'))
-    return unreachable('RevenueCat was not asked: it did not answer for another project.');
-  const probe = await withTimeout(probeRevenueCat(project, client, settings), PLATFORM_TIMEOUT_MS, () =>
-    unreachable('RevenueCat answers too slowly.'),
-  );
-  if (probe.state === 'unreachable') silent.add('RevenueCat');
-  return probe;
+  const ofWorkspace = async (): Promise<CheckResult[]> => {
+    const intercom = await askIntercom(
+      () => clients?.intercom(workspace, calls),
+      (client) => probeIntercom(workspace, client),
+    );
+    const subject = { config, database, workspace, intercom, projectCount: projects.length };
+    return runChecks(WORKSPACE_CHECKS, subject, { workspace: workspaceId });
+  };
+  const ofProject = async (project: Project): Promise<CheckResult[]> => {
+    const revenueCat = await askRevenueCat(
+      () => clients?.revenueCat(project, calls),
+      (client) => probeRevenueCat(project, client, workspace.settings),
+    );
+    const scope = { workspace: workspaceId, project: project.projectId };
+    return runChecks(PROJECT_CHECKS, { project, revenueCat, config, nowMs: now() }, scope);
+  };
+  return (await Promise.all([ofWorkspace(), ...projects.map(ofProject)])).flat();
 }
 
 /** `null`: there is no secret, or no key decrypts it. */

@@ -8,13 +8,13 @@ import { type Check, type Outcome, ok, problem, warning } from './check.ts';
 import { DISK_CHECK, UNKNOWN_URL } from './settings-checks.ts';
 
 /** Requests an address. @throws AxiosError without a response */
-export type Ask = (url: string) => Promise<Pick<AxiosResponse, 'status' | 'data' | 'headers'>>;
+export type RequestUrl = (url: string) => Promise<Pick<AxiosResponse, 'status' | 'data' | 'headers'>>;
 
 /** What can be reached from here, without the database. */
 export interface OutsideSubject {
   readonly config: Config;
   readonly clocks: readonly ClockReading[];
-  readonly ask: Ask;
+  readonly ask: RequestUrl;
 }
 
 interface ClockReading {
@@ -27,7 +27,7 @@ interface ClockReading {
 export async function readServerClock(
   name: string,
   url: string,
-  { ask, now }: { ask: Ask; now(): number },
+  { ask, now }: { ask: RequestUrl; now(): number },
 ): Promise<ClockReading> {
   const sentMs = now();
   try {
@@ -102,7 +102,7 @@ export const OUTSIDE_CHECKS: readonly Check<OutsideSubject>[] = [
 const isLoopback = (url: string): boolean =>
   ['localhost', '127.0.0.1', '[::1]'].includes(new URL(url).hostname);
 
-async function checkPublicUrl(publicUrl: string, ask: Ask): Promise<Outcome> {
+async function checkPublicUrl(publicUrl: string, ask: RequestUrl): Promise<Outcome> {
   if (isLoopback(publicUrl)) {
     return warning(
       `PUBLIC_URL is ${publicUrl}: Intercom and RevenueCat cannot reach it.`,
@@ -126,7 +126,7 @@ async function checkPublicUrl(publicUrl: string, ask: Ask): Promise<Outcome> {
 
 async function findPublicUrlFault(
   publicUrl: string,
-  ask: Ask,
+  ask: RequestUrl,
 ): Promise<{ cause: string; remedy: string } | null> {
   try {
     const { status, data } = await ask(`${publicUrl}/healthz`);

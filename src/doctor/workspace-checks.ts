@@ -5,7 +5,16 @@ import { countFailedWebhooks, listFailedWebhooks } from '../ingestion/journal.ts
 import type { IntercomClient, IntercomDataAttribute } from '../intercom/client.ts';
 import { CONTACT_ATTRIBUTES } from '../subscription/attributes.ts';
 import type { Workspace } from '../workspaces/store.ts';
-import { type Check, lowerFirst, type Outcome, ok, problem, unreachable, warning } from './check.ts';
+import {
+  answerOrError,
+  type Check,
+  lowerFirst,
+  type Outcome,
+  ok,
+  problem,
+  unreachable,
+  warning,
+} from './check.ts';
 
 /** What Intercom answered for one workspace. */
 export type IntercomProbe =
@@ -25,20 +34,13 @@ export async function probeIntercom(
 ): Promise<IntercomProbe> {
   if (workspace.status === 'disconnected') return { state: 'disconnected' };
   if (client === null) return { state: workspace.accessToken === null ? 'no_token' : 'locked' };
-  let verifiesIdentity: boolean | null;
-  try {
-    verifiesIdentity = (await client.me()).app.identity_verification;
-  } catch (error) {
-    if (!(error instanceof AppError)) throw error;
-    return error.remedy.kind === 'reauthorize'
+  const me = await answerOrError(client.me());
+  if (me instanceof AppError)
+    return me.remedy.kind === 'reauthorize'
       ? { state: 'rejected' }
-      : unreachable(`Intercom could not be asked: ${error.message}.`);
-  }
-  const attributes = await client.listDataAttributes().catch((error: unknown) => {
-    if (error instanceof AppError) return error;
-    throw error;
-  });
-  return { state: 'accepted', attributes, verifiesIdentity };
+      : unreachable(`Intercom could not be asked: ${me.message}.`);
+  const attributes = await answerOrError(client.listDataAttributes());
+  return { state: 'accepted', attributes, verifiesIdentity: me.app.identity_verification };
 }
 
 export interface WorkspaceSubject {
