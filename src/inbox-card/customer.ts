@@ -52,8 +52,13 @@ export async function matchContact(context: CardContext): Promise<Match> {
   return found.length > 0 ? { kind: 'possible', found } : { kind: 'none' };
 }
 
+/** What loading a customer needs of a request. */
+type CustomerReader = Pick<CardContext, 'services' | 'projects'> & {
+  readonly request: Pick<CardRequest, 'workspaceId'>;
+};
+
 /** `null`: the project is no longer connected. */
-export async function loadCustomer(context: CardContext, candidate: Candidate): Promise<Customer | null> {
+export async function loadCustomer(context: CustomerReader, candidate: Candidate): Promise<Customer | null> {
   const { request, services, projects } = context;
   const { workspaceId } = request;
   const { subscriberId } = candidate;
@@ -92,7 +97,7 @@ export async function loadCustomer(context: CardContext, candidate: Candidate): 
 
 /** Who holds the purchases that the sentence says were transferred away. */
 async function findReceiver(
-  { services, request }: CardContext,
+  { services, request }: CustomerReader,
   { subscriberId, projectId }: Candidate,
   { statements, movedTo }: CustomerDescription,
 ): Promise<string | null> {
@@ -104,7 +109,7 @@ async function findReceiver(
 
 /** The stored summary, or one derived from the whole history and stored for the next card. */
 async function readSummary(
-  context: CardContext,
+  context: CustomerReader,
   candidate: Candidate,
 ): Promise<Pick<Customer, 'sources'> & { readonly summary: SubscriberSummary }> {
   const { services, request } = context;
@@ -126,7 +131,7 @@ async function readSummary(
  * between is the whole history read for it.
  */
 async function stateWith(
-  context: CardContext,
+  context: CustomerReader,
   { snapshotAtMs, subscriberId }: Candidate,
   known: {
     readonly summary: SubscriberSummary;

@@ -31,8 +31,8 @@ export interface Picture {
 
 const MAX_PAST_MS = 730 * DAY_MS;
 const MAX_FUTURE_MS = 366 * DAY_MS;
-/** Of the newest; more would be too close together to be seen. */
-const MAX_EVENTS = 500;
+/** The newest ones are drawn; more would be too close together to be seen. */
+export const MAX_PICTURE_EVENTS = 500;
 
 interface OpenSegment {
   readonly kind: SegmentKind;
@@ -59,7 +59,7 @@ export function pictureOf(
   const ordered = events
     .filter(({ environment }) => environment !== 'sandbox')
     .sort((a, b) => a.atMs - b.atMs)
-    .slice(-MAX_EVENTS);
+    .slice(-MAX_PICTURE_EVENTS);
   for (const event of ordered) addEvent(segments, event);
   const seen = new Set<string>();
   for (const subscription of [...state.subscriptions, ...state.grants]) {
