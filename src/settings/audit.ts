@@ -1,7 +1,7 @@
-import { stringify } from 'csv-stringify/sync';
 import { type AuditEntry, type AuditFilter, listAudit } from '../workspaces/audit.ts';
+import { csvFile } from './csv.ts';
 import { AUDIT_SECTIONS, auditEntry } from './messages.ts';
-import type { Page, PageRequest } from './page.ts';
+import type { Download, Page, PageRequest } from './page.ts';
 import { audit } from './settings-audit.ts';
 
 const PAGE_SIZE = 50;
@@ -38,7 +38,7 @@ export const auditPage: Page = {
       const filter = { ...filterOf(request), beforeId: null, limit: MAX_CSV_ROWS };
       const rows = await listAudit(request.sql, request.workspace.workspaceId, filter);
       await audit(request, 'audit_exported', { count: rows.length });
-      return { name: `audit-${request.workspace.workspaceId}.csv`, type: 'text/csv', body: auditCsv(rows) };
+      return auditCsv(`audit-${request.workspace.workspaceId}.csv`, rows);
     },
   },
 };
@@ -54,31 +54,17 @@ function filterOf(request: PageRequest): AuditFilter {
   };
 }
 
-/** RFC 4180, times in UTC. */
-export function auditCsv(rows: readonly AuditEntry[]): string {
-  const lines = rows.map((row) => ({
-    at: row.at.toISOString(),
-    who: row.actor.name,
-    email: row.actor.email ?? '',
-    action: row.action,
-    result: row.result,
-    customer: typeof row.details.app_user_id === 'string' ? row.details.app_user_id : '',
-    conversation: row.conversationId ?? '',
-    contact: row.contactId ?? '',
-    details: JSON.stringify(row.details),
-  }));
-  return stringify(lines, {
-    header: true,
-    columns: ['at', 'who', 'email', 'action', 'result', 'customer', 'conversation', 'contact', 'details'],
-    record_delimiter: 'windows',
-    cast: { string: (value, { header }) => (header ? value : withoutFormula(value)) },
+/** Times in UTC. */
+export function auditCsv(name: string, entries: readonly AuditEntry[]): Download {
+  return csvFile(name, entries, {
+    at: ({ at }) => at.toISOString(),
+    who: ({ actor }) => actor.name,
+    email: ({ actor }) => actor.email ?? '',
+    action: ({ action }) => action,
+    result: ({ result }) => result,
+    customer: ({ details: { app_user_id: id } }) => (typeof id === 'string' ? id : ''),
+    conversation: ({ conversationId }) => conversationId ?? '',
+    contact: ({ contactId }) => contactId ?? '',
+    details: ({ details }) => JSON.stringify(details),
   });
-}
-
-/**
- * A spreadsheet runs a cell that begins like a formula, also after white space or a separator, and in full-width
- * characters: an apostrophe makes it a text. csv-stringify's `escape_formulas` knows neither of these.
- */
-export function withoutFormula(value: string): string {
-  return /^[\s;,"']*[=+\-@|%\t\r\n＝＋－＠]/.test(value) ? `'${value}` : value;
 }

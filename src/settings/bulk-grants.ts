@@ -1,4 +1,3 @@
-import { stringify } from 'csv-stringify/sync';
 import { z } from 'zod';
 import { notFound } from '../errors.ts';
 import { listEntitlements } from '../grants/access.ts';
@@ -21,7 +20,7 @@ import {
 import { DURATIONS } from '../grants/durations.ts';
 import { checkTeammate } from '../grants/policy.ts';
 import { listProjects } from '../workspaces/projects.ts';
-import { withoutFormula } from './audit.ts';
+import { csvFile } from './csv.ts';
 import { DURATION_LABELS } from './messages.ts';
 import {
   confirmationPage,
@@ -258,15 +257,12 @@ export const bulkGrantsPage: Page = {
   downloads: {
     '/results.csv': async (request) => {
       const bulk = await bulkOf(request);
-      const rows = await listCustomers(request.context.database, bulk, MAX_RESULTS);
-      return {
-        name: `grant-${bulk.bulkGrantId}.csv`,
-        type: 'text/csv',
-        body: stringify(
-          rows.map(({ appUserId, state, error }) => [withoutFormula(appUserId), state, error ?? '']),
-          { header: true, columns: ['app_user_id', 'result', 'error'] },
-        ),
-      };
+      const customers = await listCustomers(request.context.database, bulk, MAX_RESULTS);
+      return csvFile(`grant-${bulk.bulkGrantId}.csv`, customers, {
+        app_user_id: ({ appUserId }) => appUserId,
+        result: ({ state }) => state,
+        error: ({ error }) => error ?? '',
+      });
     },
   },
 };

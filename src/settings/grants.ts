@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { DURATIONS, lengthInDays } from '../grants/durations.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import { DURATION_LABELS } from './messages.ts';
-import { checkboxField, done, form, type Page, type PageRequest, problems, textField } from './page.ts';
+import { checkboxField, done, form, numberField, type Page, type PageRequest, problems } from './page.ts';
 import { choosePeople, loadPeople, peopleFields, peopleOf } from './people.ts';
 import { changeSettings } from './settings-audit.ts';
 import { loadStoreActions, storeActionsForm } from './store-actions.ts';
@@ -23,33 +23,29 @@ function withLength(days: number | null): readonly Length[] {
   return [...LENGTHS, [days, days === 1 ? 'One day' : `${days} days`] as const].sort((a, b) => a[0] - b[0]);
 }
 
-/** A whole number; `null` when the field is empty. */
-const wholeNumber = (max: number, message: string) =>
-  textField
-    .refine(
-      (text) => text === '' || (/^\d{1,6}$/.test(text) && Number(text) >= 1 && Number(text) <= max),
-      message,
-    )
-    .transform((text) => (text === '' ? null : Number(text)));
+const COUNT = /^[1-9]\d*$/;
 
 const grantsForm = form(
   z.object({
     enabled: checkboxField,
     ...peopleFields,
-    longest_days: wholeNumber(MAX_DAYS, 'Choose the longest grant from the list.'),
+    longest_days: numberField(COUNT, 'Choose the longest grant from the list.', MAX_DAYS),
     lifetime_allowed: checkboxField,
     reason_required: checkboxField,
-    monthly_per_admin: wholeNumber(
-      MAX_MONTHLY,
+    monthly_per_admin: numberField(
+      COUNT,
       `Grants a month must be a whole number from 1 to ${MAX_MONTHLY.toLocaleString('en-US')}, or be left empty for no limit.`,
-    ),
-    bulk_second_person: wholeNumber(
       MAX_MONTHLY,
-      'Enter a whole number of customers, or leave it empty for no limit.',
     ),
-    second_person: wholeNumber(
-      MAX_DAYS,
+    bulk_second_person: numberField(
+      COUNT,
+      'Enter a whole number of customers, or leave it empty for no limit.',
+      MAX_MONTHLY,
+    ),
+    second_person: numberField(
+      COUNT,
       'Choose above which length a second teammate must approve, or never.',
+      MAX_DAYS,
     ),
   }),
   async (request, values) => {

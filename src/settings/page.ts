@@ -95,6 +95,12 @@ export const listField = z.preprocess(
   z.array(z.string()),
 );
 
+/** A number, or `null` where the field is empty. */
+export const numberField = (pattern: RegExp, message: string, max = Number.POSITIVE_INFINITY) =>
+  textField
+    .refine((text) => text === '' || (pattern.test(text) && Number(text) <= max), message)
+    .transform((text) => (text === '' ? null : Number(text)));
+
 function firstText(value: unknown): string {
   return typeof value === 'string' ? stripNul(value).trim() : '';
 }

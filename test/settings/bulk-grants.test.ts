@@ -207,7 +207,7 @@ describe('Settings › Grants › Grant to many', () => {
     await send('/resume', { id }).expect(303);
     assert.equal(await stateOf(id), 'running');
     const csv = await browser.get(`/settings/grants/many/results.csv?id=${id}`).expect(200);
-    assert.equal(csv.text, 'app_user_id,result,error\none,pending,\ntwo,pending,\n');
+    assert.equal(csv.text, 'app_user_id,result,error\r\none,pending,\r\ntwo,pending,\r\n');
     await send('/undo', { id }).expect(422);
     await send('/undo', { id, confirmed: 'yes' }).expect(303);
     assert.equal(await stateOf(id), 'undoing');
