@@ -1,13 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AppError } from '../errors.ts';
-import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { findErasedIds } from '../subscribers/erased-ids.ts';
 import { lockProject } from '../subscribers/identity.ts';
 import { noteKeyState } from '../subscribers/refresh.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
-import { type Project, readProject } from '../workspaces/projects.ts';
+import { readProject } from '../workspaces/projects.ts';
 import { deleteList, type ImportRef, restartList, saveListedPage, withListingLock } from './customer-list.ts';
-import { importBatch } from './import-batch.ts';
+import { type BatchResult, type ImportRun, importBatch } from './import-batch.ts';
 import {
   changeState,
   explainWait,
@@ -52,7 +51,7 @@ export async function runImport(
   }
   const ended = new AbortController();
   const run: Run = {
-    context,
+    ...context,
     project,
     client,
     ref,
@@ -67,47 +66,43 @@ export async function runImport(
   return last === null ? 'cancelled' : last.state === 'running' ? 'stopped' : last.state;
 }
 
-interface Run {
-  readonly context: AppContext;
-  readonly project: Project;
-  readonly client: RevenueCatClient;
+interface Run extends ImportRun {
   readonly ref: ImportRef;
-  readonly signal: AbortSignal;
   /** Whether the list was restarted in this run: once is enough. */
   restarted: boolean;
 }
 
 async function runWorker(run: Run): Promise<void> {
-  const { context, ref, signal } = run;
+  const { database, now, ref, signal } = run;
   let size = FIRST_BATCH_SIZE;
   let failures = 0;
   while (!signal.aborted) {
-    const running = await readImport(context.database, ref);
+    const running = await readImport(database, ref);
     if (running?.state !== 'running') {
-      if (running?.state === 'cancelled') await deleteList(context.database, ref);
+      if (running?.state === 'cancelled') await deleteList(database, ref);
       return;
     }
-    const startedMs = context.now();
+    const startedMs = now();
     const { closed, obstacle } = await step(run, running, size);
-    if (closed > 0) size = nextSize(closed, context.now() - startedMs);
+    if (closed > 0) size = nextSize(closed, now() - startedMs);
     if (signal.aborted) return;
     failures = obstacle === null ? 0 : failures + 1;
     if (obstacle !== null && !(await canContinue(run, obstacle, failures))) return;
   }
 }
 
-/** Lists a page or imports a batch. `obstacle`: why no customer can be read now. */
+/** Lists a page or imports a batch. */
 async function step(
   run: Run,
   running: ImportProgress,
   size: number,
-): Promise<{ closed: number; obstacle: AppError | null }> {
-  const { context, project, client, ref, signal } = run;
+): Promise<Pick<BatchResult, 'closed' | 'obstacle'>> {
+  const { database, ref, signal } = run;
   try {
     if (!running.isListed && (await listPage(run))) return { closed: 0, obstacle: null };
-    const batch = await importBatch({ ...context, client, signal, project }, running, size);
+    const batch = await importBatch(run, running, size);
     if (batch.claimed === 0) {
-      if (await finishImport(context.database, ref)) await deleteList(context.database, ref);
+      if (await finishImport(database, ref)) await deleteList(database, ref);
       else await pause(IDLE_MS, signal);
     }
     return batch;
@@ -125,14 +120,14 @@ function nextSize(closed: number, tookMs: number): number {
 
 /** @returns whether this process listed a page; `false`: another one is listing */
 async function listPage(run: Run): Promise<boolean> {
-  const { context, project, client, ref } = run;
-  return withListingLock(context.database, ref, async (sql) => {
+  const { database, secrets, project, client, ref } = run;
+  return withListingLock(database, ref, async (sql) => {
     const current = await readImport(sql, ref);
     if (!current || current.isListed || current.state !== 'running') return;
     try {
       const page = await client.listCustomers(project.revenueCatProjectId, current.cursor);
       await lockProject(sql, ref);
-      const erased = await findErasedIds({ sql, secrets: context.secrets }, ref, page.ids);
+      const erased = await findErasedIds({ sql, secrets }, ref, page.ids);
       const ids = page.ids.filter((id) => !erased.has(id));
       await saveListedPage(sql, ref, { ...page, after: current.cursor, ids });
     } catch (error) {
@@ -153,19 +148,19 @@ function rejectsCursor(error: unknown): boolean {
 
 /** Waits for an obstacle to the whole import to pass, or fails the import. */
 async function canContinue(run: Run, obstacle: AppError, failures: number): Promise<boolean> {
-  const { context, ref, signal } = run;
+  const { database, logger, ref, signal } = run;
   const { workspaceId, projectId } = ref;
   const { code, remedy } = obstacle;
   if (remedy.kind === 'wait_until' || remedy.kind === 'retry') {
-    const waitMs = remedy.kind === 'wait_until' ? remedy.atMs - context.now() : 2 ** failures * 1_000;
-    await explainWait(context.database, ref, code);
-    context.logger.info({ workspaceId, projectId, code }, 'the import waits for RevenueCat');
+    const waitMs = remedy.kind === 'wait_until' ? remedy.atMs - run.now() : 2 ** failures * 1_000;
+    await explainWait(database, ref, code);
+    logger.info({ workspaceId, projectId, code }, 'the import waits for RevenueCat');
     await pause(Math.min(Math.max(waitMs, 100), MAX_PAUSE_MS), signal);
     return true;
   }
-  if (code === 'revenuecat_unauthorized') await noteKeyState(context, ref, 'rejected');
-  if (await changeState(context.database, ref, ['running'], 'failed', code))
-    context.logger.error({ workspaceId, projectId, code }, 'the import failed');
+  if (code === 'revenuecat_unauthorized') await noteKeyState(run, ref, 'rejected');
+  if (await changeState(database, ref, ['running'], 'failed', code))
+    logger.error({ workspaceId, projectId, code }, 'the import failed');
   return false;
 }
 

@@ -33,8 +33,7 @@ export async function connectDatabase(
   const url = config.databaseUrl ?? embedded?.url ?? '';
   let open: OpenDatabase | null = null;
   try {
-    const { databaseBackend: backend, databasePoolSize: poolSize } = config;
-    open = await openDatabase({ url, logger, backend, poolSize });
+    open = await openDatabase({ url, logger, poolSize: config.databasePoolSize });
     const { database } = open;
     await migrateOn(config, open, logger);
     const reading =

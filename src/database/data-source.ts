@@ -4,7 +4,7 @@ import { DataSource } from 'typeorm';
 import type { PostgresDriver } from 'typeorm/driver/postgres/PostgresDriver.js';
 import { ENTITIES } from './entities.ts';
 import { MIGRATIONS } from './migrations.ts';
-import { type Backend, type Database, databaseOn, isPooled } from './sql.ts';
+import { type Database, databaseOn, isPooled } from './sql.ts';
 
 /** Any number; all processes of the app must agree on it, and nothing else may use it in this database. */
 const MIGRATION_LOCK = 7_190_402_511;
@@ -26,7 +26,6 @@ export interface OpenDatabase {
 export async function openDatabase(options: {
   url: string;
   logger: Logger;
-  backend?: Backend;
   poolSize?: number;
   applicationName?: string;
 }): Promise<OpenDatabase> {
@@ -50,7 +49,7 @@ export async function openDatabase(options: {
   const pool = (dataSource.driver as PostgresDriver).master as Pool;
   const pooled = await isPooled(pool);
   return {
-    database: databaseOn(pool, dataSource, { prepare: !pooled, backend: options.backend ?? 'postgres' }),
+    database: databaseOn(pool, dataSource, { prepare: !pooled }),
     dataSource,
     pooled,
     close: () => dataSource.destroy(),

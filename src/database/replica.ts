@@ -127,7 +127,6 @@ export function openReadDatabase(options: {
   keepPolling();
 
   const database: ReadDatabase = {
-    backend: primary.backend,
     manager: primary.manager,
     async query(text, values, name) {
       if (!inUse) return primary.query(text, values, name);

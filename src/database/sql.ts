@@ -7,9 +7,6 @@ export interface Sql {
   query<Row extends QueryResultRow>(text: string, values?: readonly unknown[], name?: string): Promise<Row[]>;
 }
 
-/** What kind of server it is: Citus takes fewer forms of statements than PostgreSQL does. */
-export type Backend = 'postgres' | 'citus';
-
 /** For the repositories of the entities: outside of a transaction or in one. */
 export interface Entities {
   readonly manager: EntityManager;
@@ -18,7 +15,6 @@ export interface Entities {
 export type Transaction = Sql & Entities;
 
 export interface Database extends Sql, Entities {
-  readonly backend: Backend;
   /**
    * Runs `work` in one transaction: committed when it resolves, rolled back when it rejects. Statements that it starts
    * without waiting share a round trip, and run in the order in which they were started.
@@ -46,13 +42,8 @@ export function sqlOn(target: Pool | PoolClient | Client, options: StatementOpti
   };
 }
 
-export function databaseOn(
-  pool: Pool,
-  dataSource: DataSource,
-  options: StatementOptions & { readonly backend: Backend },
-): Database {
+export function databaseOn(pool: Pool, dataSource: DataSource, options: StatementOptions): Database {
   return {
-    backend: options.backend,
     manager: dataSource.manager,
     ...sqlOn(pool, options),
     async transaction(work) {
@@ -104,9 +95,6 @@ export async function isPooled(pool: Pool): Promise<boolean> {
  * PostgreSQL from putting the call back into the column's place.
  */
 export const CLOCK = `(select now() as at offset 0) as clock`;
-
-/** As `CLOCK`, for transactions that take long: when the statement began, not its transaction. */
-export const STATEMENT_CLOCK = `(select statement_timestamp() as at offset 0) as clock`;
 
 /**
  * The same clock as one more list of an unnest. A row to join would change PostgreSQL's plan of the other joins.

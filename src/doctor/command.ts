@@ -136,7 +136,6 @@ async function openExisting(config: Config): Promise<Opened> {
     const { database, close } = await openDatabase({
       url: config.databaseUrl ?? embedded?.url ?? '',
       logger: createCommandLogger('silent'),
-      backend: config.databaseBackend,
       poolSize: 4,
     });
     opening.defer(close);

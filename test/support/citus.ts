@@ -27,7 +27,7 @@ export async function createCitusDatabase(name: string): Promise<string> {
       if (port !== Number(admin.port)) await client.query(`select citus_add_node($1, $2)`, [host, port]);
     }
   });
-  const open = await openDatabase({ url: url.href, logger: pino({ level: 'silent' }), backend: 'citus' });
+  const open = await openDatabase({ url: url.href, logger: pino({ level: 'silent' }) });
   await migrate(open.dataSource);
   await open.close();
   const distribute = await readFile(join(import.meta.dirname, '../../ops/citus.sql'), 'utf8');

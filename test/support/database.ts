@@ -2,7 +2,6 @@ import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { pino } from 'pino';
 import { type OpenDatabase, openDatabase } from '../../src/database/data-source.ts';
-import type { Backend } from '../../src/database/sql.ts';
 import { CITUS_URL, createCitusDatabase, dropCitusDatabase } from './citus.ts';
 
 /** Set by the test runner, which starts one PostgreSQL for all files and fills a template database. */
@@ -16,18 +15,13 @@ export interface TestDatabase extends OpenDatabase {
   readonly url: string;
 }
 
-/**
- * A migrated database of its own, copied from the template in a few milliseconds.
- *
- * @param backend what the product believes it to be; it is PostgreSQL
- */
-export async function createTestDatabase(backend: Backend = 'postgres'): Promise<TestDatabase> {
+/** A migrated database of its own, copied from the template in a few milliseconds. */
+export async function createTestDatabase(): Promise<TestDatabase> {
   const name = `test_${randomBytes(6).toString('hex')}`;
   const url = CITUS_URL === null ? await copyTemplate(name) : await createCitusDatabase(name);
   const open = await openDatabase({
     url,
     logger: pino({ level: 'silent' }),
-    backend: CITUS_URL === null ? backend : 'citus',
     poolSize: 10,
   });
   return {

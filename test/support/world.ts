@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto';
 import { pino } from 'pino';
-import type { Backend } from '../../src/database/sql.ts';
 import { DeliveryWorker, type WorkerOptions } from '../../src/delivery/worker.ts';
 import { createIntercomSimulator, type IntercomSimulator } from '../../src/simulator/intercom/server.ts';
 import { CONTACT_ATTRIBUTES } from '../../src/subscription/attributes.ts';
@@ -29,9 +28,9 @@ export interface World {
 
 /** A database with one connected workspace and project, and the Intercom that it talks to. */
 export async function createWorld(
-  options: { rateLimitPer10s?: number; attributes?: boolean; backend?: Backend } = {},
+  options: { rateLimitPer10s?: number; attributes?: boolean } = {},
 ): Promise<World> {
-  const db = await createTestDatabase(options.backend);
+  const db = await createTestDatabase();
   const intercom = createIntercomSimulator({
     clientId: CLIENT_ID,
     clientSecret: CLIENT_SECRET,
