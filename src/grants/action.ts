@@ -27,19 +27,37 @@ export const ACTION_STATES = [
 ] as const;
 export type ActionState = (typeof ACTION_STATES)[number];
 
-/** Where each event may happen, and where it leads. */
+/** What happened to an action, as the audit log names it: it was done, decided about, or undone. */
+export type ActionStep = 'do' | 'approve' | 'decline' | 'withdraw' | 'revoke';
+
+/** What a note reports; each is left once. */
+export type NoteStep = 'requested' | 'declined' | 'confirmed' | 'failed' | 'revoked';
+
+export interface Transition {
+  readonly from: ActionState;
+  readonly to: ActionState;
+  readonly audit?: ActionStep;
+  readonly note?: NoteStep;
+}
+
+/**
+ * Where each event may happen, where it leads, and what is left of it: the entry in the audit log, and the note in the
+ * conversation.
+ */
 export const TRANSITIONS = {
-  approve: { from: 'awaiting_approval', to: 'requested' },
-  decline: { from: 'awaiting_approval', to: 'declined' },
-  withdraw: { from: 'awaiting_approval', to: 'withdrawn' },
-  confirm: { from: 'requested', to: 'confirmed' },
-  fail: { from: 'requested', to: 'failed' },
+  approve: { from: 'awaiting_approval', to: 'requested', audit: 'approve' },
+  decline: { from: 'awaiting_approval', to: 'declined', audit: 'decline', note: 'declined' },
+  withdraw: { from: 'awaiting_approval', to: 'withdrawn', audit: 'withdraw' },
+  confirm: { from: 'requested', to: 'confirmed', audit: 'do', note: 'confirmed' },
+  fail: { from: 'requested', to: 'failed', audit: 'do' },
+  /** The card that the agent saw did not say so. */
+  fail_later: { from: 'requested', to: 'failed', audit: 'do', note: 'failed' },
   revoke: { from: 'confirmed', to: 'revoking' },
-  confirm_revoke: { from: 'revoking', to: 'revoked' },
-  fail_revoke: { from: 'revoking', to: 'confirmed' },
+  confirm_revoke: { from: 'revoking', to: 'revoked', audit: 'revoke', note: 'revoked' },
+  fail_revoke: { from: 'revoking', to: 'confirmed', audit: 'revoke' },
   /** RevenueCat ends all grants of an entitlement together: this follows the removal of another. */
   revoke_with_other: { from: 'confirmed', to: 'revoked' },
-} as const satisfies Record<string, { from: ActionState; to: ActionState }>;
+} as const satisfies Record<string, Transition>;
 
 export type ActionEvent = keyof typeof TRANSITIONS;
 

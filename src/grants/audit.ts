@@ -3,6 +3,7 @@ import { writeAudit } from '../workspaces/audit.ts';
 import {
   type Action,
   type ActionKind,
+  type ActionStep,
   type Grant,
   nameOf,
   type PurchaseState,
@@ -12,9 +13,6 @@ import {
 import type { ActionContext, ActionResult, ReviewResult } from './context.ts';
 import type { Reviewed, ReviewedGrant } from './form-state.ts';
 
-/** What happened to an action: it was done, decided about, or undone. */
-export type ActionStep = 'do' | 'approve' | 'decline' | 'withdraw' | 'revoke';
-
 /** `grant`, `grant_approve`, `revoke`, `store_refund`, `store_refund_approve`. */
 function auditName(kind: ActionKind, step: ActionStep): string {
   if (step === 'revoke') return 'revoke';
@@ -22,25 +20,24 @@ function auditName(kind: ActionKind, step: ActionStep): string {
   return step === 'do' ? name : `${name}_${step}`;
 }
 
-/** Records one step of an action; by default as its requester, in its conversation. */
+/** Records one step of an action. What it leads to is of whoever approved it, if someone had to. */
 export async function auditAction(
   sql: Transaction,
   action: Action,
   step: {
     readonly step: ActionStep;
     readonly result: string;
-    readonly actor?: Teammate;
-    readonly conversationId?: string | null;
+    readonly conversationId: string | null;
     readonly more?: Readonly<Record<string, unknown>>;
   },
 ): Promise<void> {
-  const { admin, decidedBy, conversationId } = action;
-  const isRevoke = step.step === 'revoke' && action.kind === 'grant';
+  const { kind, admin, decidedBy } = action;
+  const isRevoke = step.step === 'revoke' && kind === 'grant';
   await writeAudit(sql, {
     workspaceId: action.workspaceId,
-    actor: step.actor ?? admin,
-    action: auditName(action.kind, step.step),
-    conversationId: step.conversationId === undefined ? conversationId : step.conversationId,
+    actor: actorOf(action, step.step),
+    action: auditName(kind, step.step === 'do' && decidedBy ? 'approve' : step.step),
+    conversationId: step.conversationId,
     contactId: action.contactId,
     subscriberId: action.subscriberId,
     details: {
@@ -53,6 +50,12 @@ export async function auditAction(
     },
     result: step.result,
   });
+}
+
+/** Who took a step, or let it be taken. */
+export function actorOf(action: Action, step: ActionStep): Teammate {
+  const { admin, decidedBy } = action;
+  return (step === 'revoke' && action.kind === 'grant' ? action.revokedBy : decidedBy) ?? admin;
 }
 
 /**

@@ -4,10 +4,17 @@ import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { DAY_MS, MINUTE_MS } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { type Project, readProject, setApiKeyState } from '../workspaces/projects.ts';
-import { type Action, type ActionEvent, type Grant, type Teammate, UNCONFIRMED_STATES } from './action.ts';
+import {
+  type Action,
+  type ActionEvent,
+  type Grant,
+  TRANSITIONS,
+  type Transition,
+  UNCONFIRMED_STATES,
+} from './action.ts';
 import { ACTION_KINDS, readGrantEnd } from './action-kinds.ts';
-import { type ActionStep, auditAction } from './audit.ts';
-import { type NoteStep, queueNote } from './notes.ts';
+import { actorOf, auditAction } from './audit.ts';
+import { queueNote } from './notes.ts';
 import {
   type ActionKey,
   type Changes,
@@ -52,17 +59,12 @@ export async function scheduleNotes(
   await jobs.send('action.note', { workspaceId, actionId });
 }
 
-/** What is recorded of a step of an action, in the transaction that changes its state. */
-interface StepRecord {
-  readonly step: ActionStep;
-  readonly result: string;
-  readonly actor: Teammate;
+/** An event of the state machine, with what changes together with the state. */
+type Step = Changes & {
+  readonly event: ActionEvent;
+  /** Where it happens, if that is not where the action was requested. */
   readonly conversationId?: string | null;
-  readonly note?: NoteStep | null;
-}
-
-/** An event of the state machine, with what changes and what is recorded together with it. */
-type Step = Changes & { readonly event: ActionEvent; readonly record?: StepRecord };
+};
 
 type StepContext = Pick<AppContext, 'database' | 'jobs'>;
 
@@ -77,7 +79,8 @@ export async function takeStep<A extends Action>(
   step: Step,
 ): Promise<A | null> {
   const moved = await context.database.transaction((sql) => applyStep(sql, action, step));
-  if (moved && step.record?.note) await scheduleNotes(context, moved);
+  const { note }: Transition = TRANSITIONS[step.event];
+  if (moved && note) await scheduleNotes(context, moved);
   return moved;
 }
 
@@ -105,26 +108,21 @@ export async function beginCall<A extends Action>(
 async function applyStep<A extends Action>(
   sql: Transaction,
   action: A,
-  { record, ...change }: Step,
+  { conversationId = action.conversationId, ...change }: Step,
 ): Promise<A | null> {
-  const changed = await transition(sql, action, change);
-  if (!changed || !record) return changed;
+  const moved = await transition(sql, action, change);
+  const { audit: step, note, to }: Transition = TRANSITIONS[change.event];
+  if (!moved || !step) return moved;
   const others =
-    change.event === 'confirm_revoke' && changed.kind === 'grant' ? await revokeOthers(sql, changed) : [];
-  const { note, ...step } = record;
-  await auditAction(sql, changed, {
-    ...step,
+    change.event === 'confirm_revoke' && moved.kind === 'grant' ? await revokeOthers(sql, moved) : [];
+  await auditAction(sql, moved, {
+    step,
+    result: change.error ?? (step === 'approve' ? 'approved' : to),
+    conversationId,
     ...(others.length > 0 ? { more: { also_ended: others } } : {}),
   });
-  const { actor: by, conversationId = null } = record;
-  if (note) await queueNote(sql, changed, { step: note, by, conversationId });
-  return changed;
-}
-
-/** Of the action's own result: the approver's, if a second teammate approved. */
-function recordOf(action: Action, result: string, note: NoteStep | null): StepRecord {
-  const { decidedBy, admin } = action;
-  return { step: decidedBy ? 'approve' : 'do', result, actor: decidedBy ?? admin, note };
+  if (note) await queueNote(sql, moved, { step: note, by: actorOf(moved, step), conversationId });
+  return moved;
 }
 
 /** An action as it is after RevenueCat was called, with what only the caller gets. */
@@ -202,8 +200,7 @@ async function confirmByReading<A extends Action>(
 }
 
 async function confirm<A extends Action>(context: AppContext, action: A, changes: Changes): Promise<A> {
-  const record = recordOf(action, 'confirmed', 'confirmed');
-  const confirmed = await takeStep(context, action, { event: 'confirm', record, ...changes });
+  const confirmed = await takeStep(context, action, { event: 'confirm', ...changes });
   return refreshed(context, action, confirmed);
 }
 
@@ -218,10 +215,8 @@ async function refreshed<A extends Action>(context: AppContext, before: A, moved
 /** @param code the reason, as in the audit log and on the card */
 async function failAction<A extends Action>(context: AppContext, action: A, code: string): Promise<A> {
   await noticeRejectedKey(context, action, code);
-  // An immediate failure is on the card; of a later one the conversation must say so.
   const isLate = action.calledAtMs !== null && context.now() - action.calledAtMs >= NOT_DONE_AFTER_MS;
-  const record = recordOf(action, code, isLate ? 'failed' : null);
-  const failed = await takeStep(context, action, { event: 'fail', error: code, record });
+  const failed = await takeStep(context, action, { event: isLate ? 'fail_later' : 'fail', error: code });
   return failed ?? readAgain(context.database, action);
 }
 
@@ -266,19 +261,14 @@ export async function callAndConfirmRevoke(
 }
 
 async function confirmRevoke(context: AppContext, grant: Grant): Promise<Grant> {
-  const record: StepRecord = { ...recordOfRevoke(grant, 'revoked'), note: 'revoked' };
-  const revoked = await takeStep(context, grant, { event: 'confirm_revoke', record });
+  const revoked = await takeStep(context, grant, { event: 'confirm_revoke' });
   return refreshed(context, grant, revoked);
 }
 
 async function failRevoke(context: AppContext, grant: Grant, code: string): Promise<Grant> {
   await noticeRejectedKey(context, grant, code);
-  await takeStep(context, grant, { event: 'fail_revoke', error: code, record: recordOfRevoke(grant, code) });
+  await takeStep(context, grant, { event: 'fail_revoke', error: code });
   return readAgain(context.database, grant);
-}
-
-function recordOfRevoke({ revokedBy, admin, conversationId }: Grant, result: string): StepRecord {
-  return { step: 'revoke', result, actor: revokedBy ?? admin, conversationId };
 }
 
 /** The same context with RevenueCat's clients for background jobs. */

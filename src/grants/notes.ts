@@ -6,12 +6,9 @@ import type { IntercomClient } from '../intercom/client.ts';
 import { isForever } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { readWorkspace } from '../workspaces/store.ts';
-import { type Action, grantEndMs, nameOf, type Teammate } from './action.ts';
+import { type Action, grantEndMs, type NoteStep, nameOf, type Teammate } from './action.ts';
 import { type ActionKey, readAction } from './repository.ts';
 import { valuesOf } from './texts.ts';
-
-/** What a note reports; each is left once. */
-export type NoteStep = 'requested' | 'declined' | 'confirmed' | 'failed' | 'revoked';
 
 export type NoteState = 'queued' | 'sending' | 'sent' | 'failed';
 

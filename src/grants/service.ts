@@ -160,7 +160,7 @@ async function store(
 
 /** In the transaction that stores an action that waits for a second teammate. */
 async function recordApprovalRequest(sql: Transaction, action: Action): Promise<void> {
-  await auditAction(sql, action, { step: 'do', result: 'awaiting_approval' });
+  await auditAction(sql, action, { step: 'do', result: action.state, conversationId: action.conversationId });
   await queueNote(sql, action, { step: 'requested', by: action.admin });
 }
 
@@ -185,7 +185,7 @@ export async function approveAction(
     event: 'approve',
     decidedBy: admin,
     ...ends,
-    record: { step: 'approve', result: 'approved', actor: admin, conversationId },
+    conversationId,
     lastChange,
   });
   // What was read before may have changed: it is read again.
@@ -227,17 +227,9 @@ export async function declineAction(context: ActionContext, action: Action): Pro
   const isOwn = action.admin.id === admin.id;
   const refusal = isOwn ? null : checkTeammate(policyOf(workspace.settings, action.kind), admin.id);
   if (refusal) return refuseDecision(context, action, { kind: 'refused', ...refusal });
-  const record = { actor: admin, conversationId };
   const moved = isOwn
-    ? await takeStep(services, action, {
-        event: 'withdraw',
-        record: { ...record, step: 'withdraw', result: 'withdrawn' },
-      })
-    : await takeStep(services, action, {
-        event: 'decline',
-        decidedBy: admin,
-        record: { ...record, step: 'decline', result: 'declined', note: 'declined' },
-      });
+    ? await takeStep(services, action, { event: 'withdraw', conversationId })
+    : await takeStep(services, action, { event: 'decline', decidedBy: admin, conversationId });
   return moved ? { kind: 'done', action: moved, isKnown: false } : knownNow(context, action);
 }
 
