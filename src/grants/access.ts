@@ -1,24 +1,25 @@
 import type { Sql } from '../database/sql.ts';
-import { AppError, type ErrorCode, nullOn } from '../errors.ts';
+import { AppError } from '../errors.ts';
 import { readCatalogNames } from '../revenuecat/catalog.ts';
 import { readCatalog } from '../revenuecat/catalog-names.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
-import { isAnonymous, preferredAppUserIds } from '../subscription/identities.ts';
 import { entitlementLabel } from '../subscription/names.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
-import { HOUR_MS, isForever, withTimeout } from '../time.ts';
-import { setApiKeyState } from '../workspaces/projects.ts';
-import type { ActionContext, ActionCustomer } from './context.ts';
+import { HOUR_MS, isForever } from '../time.ts';
+import {
+  type ActionContext,
+  type ActionCustomer,
+  Obstacle,
+  READ_TIMEOUT_MS,
+  readCustomer,
+  usableIds,
+} from './context.ts';
 import { endOrForever, isSameEnd } from './durations.ts';
 
 /** RevenueCat treats ends that are closer than this as the same grant and keeps the old one (v1 documentation). */
 const SAME_GRANT_MS = 2 * HOUR_MS;
-/** A customer is known under any of their ids, and has few. */
-const MAX_IDS = 3;
-/** How long a view waits for RevenueCat before it shows what is stored, ms. */
-const READ_TIMEOUT_MS = 2_000;
-/** The SDK's preview mode gives every user this id. */
-const PREVIEW_ID = '$RC_PREVIEW_MODE_USER';
+/** Codes of errors that do not say whether RevenueCat knows the customer. */
+const NO_RESPONSE: readonly string[] = ['revenuecat_unavailable', 'revenuecat_rate_limited'];
 
 export interface Entitlement {
   readonly id: string;
@@ -151,62 +152,15 @@ export function compareReadBack(ends: {
   return isSameGrant(currentMs, requestedMs) || currentMs > requestedMs ? 'unchanged' : 'missing';
 }
 
-/** Ids to act with, best first; empty: RevenueCat accepts none. */
-export function usableIds(customer: ActionCustomer): string[] {
-  const { appUserIds } = customer.subscriber;
-  const ids = customer.appUserId === '' ? appUserIds : [customer.appUserId, ...appUserIds];
-  return preferredAppUserIds(ids).filter((id) => id !== PREVIEW_ID);
-}
-
-export function isAnonymousOnly(customer: ActionCustomer): boolean {
-  return usableIds(customer).every(isAnonymous);
-}
-
 /**
- * Reads something of the customer, by the first id that RevenueCat knows, within the time that an agent waits.
+ * What RevenueCat gives the customer now.
  *
- * @returns a code: RevenueCat refuses, does not respond, or knows none of the ids
+ * @throws Obstacle when RevenueCat refuses, does not respond, or does not know the customer
  */
-export function readCustomer<T>(
-  context: ActionContext,
-  read: (client: RevenueCatClient, appUserId: string) => Promise<T>,
-): Promise<T | ErrorCode | 'unknown_customer'> {
-  return readNow(context, async (client) => {
-    for (const appUserId of usableIds(context.customer).slice(0, MAX_IDS)) {
-      const found = await nullOn('revenuecat_not_found', read(client, appUserId));
-      if (found !== null) return found;
-    }
-    return 'unknown_customer';
-  });
-}
-
-/**
- * Reads from RevenueCat within the time that an agent waits.
- *
- * @returns a code: RevenueCat refuses or does not respond
- */
-export async function readNow<T>(
-  { services, customer }: ActionContext,
-  read: (client: RevenueCatClient) => Promise<T>,
-): Promise<T | ErrorCode> {
-  const { workspaceId } = customer.project;
-  const client = services.revenueCat(customer.project, { timeoutMs: READ_TIMEOUT_MS });
-  if (!client) return 'revenuecat_unauthorized';
-  try {
-    return await withTimeout(read(client), READ_TIMEOUT_MS, () => 'revenuecat_unavailable' as const);
-  } catch (error) {
-    if (!(error instanceof AppError)) throw error;
-    if (error.code === 'revenuecat_unauthorized')
-      await setApiKeyState(services.database, customer.project, 'rejected');
-    services.logger.warn({ code: error.code, workspaceId }, 'not read from RevenueCat');
-    return error.code;
-  }
-}
-
 export function readCurrentAccess(
   context: ActionContext,
   entitlements: readonly Entitlement[],
-): Promise<Access | ErrorCode | 'unknown_customer'> {
+): Promise<Access> {
   const { customer } = context;
   const nameOf = (id: string): string => {
     const known = entitlements.find((each) => each.id === id);
@@ -238,10 +192,32 @@ export function storedAccess(customer: ActionCustomer): Access {
   };
 }
 
-/** RevenueCat's access, or the stored one when RevenueCat does not respond. */
-export async function readOrStoredAccess(context: ActionContext): Promise<Access> {
-  const access = await readCurrentAccess(context, await readEntitlements(context));
-  return typeof access === 'string' ? storedAccess(context.customer) : access;
+/**
+ * RevenueCat's access, or the stored one when RevenueCat does not respond.
+ *
+ * @throws Obstacle when RevenueCat refuses, or does not know the customer
+ */
+export async function readOrStoredAccess(
+  context: ActionContext,
+  entitlements: readonly Entitlement[],
+): Promise<Access> {
+  try {
+    return await readCurrentAccess(context, entitlements);
+  } catch (error) {
+    if (error instanceof Obstacle && NO_RESPONSE.includes(error.reason.code))
+      return storedAccess(context.customer);
+    throw error;
+  }
+}
+
+/** For a view: the stored access also when RevenueCat refuses. */
+export async function shownAccess(context: ActionContext): Promise<Access> {
+  try {
+    return await readCurrentAccess(context, await readEntitlements(context));
+  } catch (error) {
+    if (error instanceof Obstacle) return storedAccess(context.customer);
+    throw error;
+  }
 }
 
 export function entitlementName(customer: ActionCustomer, entitlement: Entitlement): string {

@@ -10,8 +10,7 @@ import {
   type StoreAction,
   type Teammate,
 } from './action.ts';
-import type { ActionContext, ActionResult, ReviewResult } from './context.ts';
-import type { Reviewed, ReviewedGrant } from './form-state.ts';
+import { type ActionContext, Obstacle, type Reviewed, type ReviewedGrant } from './context.ts';
 
 /** `grant`, `grant_approve`, `revoke`, `store_refund`, `store_refund_approve`. */
 function auditName(kind: ActionKind, step: ActionStep): string {
@@ -58,33 +57,34 @@ export function actorOf(action: Action, step: ActionStep): Teammate {
   return (step === 'revoke' && action.kind === 'grant' ? action.revokedBy : decidedBy) ?? admin;
 }
 
-/**
- * Records why something was not done; a fault in the form is not recorded.
- *
- * @returns the result
- */
-export async function auditRefusal<Result extends ReviewResult | ActionResult>(
+/** Records why something is not done, if that is not a fault in the form or an outdated review. */
+export async function auditRefusal<T>(
   context: ActionContext,
   refused: {
     readonly kind: ActionKind;
     readonly step: ActionStep;
     readonly details: Readonly<Record<string, unknown>>;
   },
-  result: Result,
-): Promise<Result> {
-  const { customer, request } = context;
-  if (result.kind === 'refused' || result.kind === 'failed')
-    await writeAudit(context.services.database, {
-      workspaceId: context.workspace.workspaceId,
-      actor: request.admin,
-      action: auditName(refused.kind, refused.step),
-      conversationId: request.conversationId,
-      contactId: request.contact.id || null,
-      subscriberId: customer.subscriber.subscriberId,
-      details: { app_user_id: customer.appUserId, ...refused.details },
-      result: `refused: ${result.code}`,
-    });
-  return result;
+  work: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof Obstacle && (error.kind === 'refused' || error.kind === 'failed')) {
+      const { customer, request } = context;
+      await writeAudit(context.services.database, {
+        workspaceId: context.workspace.workspaceId,
+        actor: request.admin,
+        action: auditName(refused.kind, refused.step),
+        conversationId: request.conversationId,
+        contactId: request.contact.id || null,
+        subscriberId: customer.subscriber.subscriberId,
+        details: { app_user_id: customer.appUserId, ...refused.details },
+        result: `refused: ${error.reason.code}`,
+      });
+    }
+    throw error;
+  }
 }
 
 /** What the audit log says of an action, or of what was reviewed. */

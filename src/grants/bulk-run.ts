@@ -26,7 +26,8 @@ import {
   inBackground,
   scheduleConfirm,
 } from './confirmation.ts';
-import { endOf } from './grant-rules.ts';
+import { Obstacle } from './context.ts';
+import { endOf } from './grant.ts';
 import { findByKey, readAction, readAgain, readLastChange, storeAction } from './repository.ts';
 
 /** Customers that a worker claims together, and how many of them it works on at the same time. */
@@ -106,11 +107,17 @@ async function workOn(context: AppContext, task: Task): Promise<void> {
   try {
     outcome = await (isGranted ? undo : grant)(context, task);
   } catch (error) {
-    if (!(error instanceof AppError)) throw error;
-    const { code } = error;
+    const code = codeOf(error);
     outcome = isGranted ? { ...UNDO_LATER, error: code } : retryOf(customer, code);
   }
   await setCustomer(context.database, bulk, { appUserId, ...outcome });
+}
+
+/** @throws what says nothing about this customer */
+function codeOf(error: unknown): string {
+  if (error instanceof Obstacle) return error.reason.code;
+  if (error instanceof AppError) return error.code;
+  throw error;
 }
 
 /** Another attempt has an idempotency key of its own. */
@@ -124,7 +131,7 @@ async function grant(context: AppContext, task: Task): Promise<Outcome> {
   const { customer } = task;
   const granted = await grantOnce(context, task);
   if (granted === 'no_effect') return { state: 'unchanged' };
-  if (granted === 'unconfirmed') return retryOf(customer, granted);
+  if (granted === 'outdated') return retryOf(customer, granted);
   if (typeof granted === 'string') return { state: 'failed', error: granted };
   const { actionId, error, state, isUnchanged } = granted;
   if (state === 'confirmed') return { state: isUnchanged ? 'unchanged' : 'granted', actionId };
@@ -134,7 +141,7 @@ async function grant(context: AppContext, task: Task): Promise<Outcome> {
   return mayRetry ? retryOf(customer, error) : { state: 'failed', actionId, error };
 }
 
-type NoGrant = 'no_effect' | 'unknown_customer' | 'not_imported' | 'unconfirmed' | 'revenuecat_unauthorized';
+type NoGrant = 'no_effect' | 'unknown_customer' | 'not_imported' | 'outdated' | 'revenuecat_unauthorized';
 
 /** The customer's grant as it is then, or why there is none. */
 async function grantOnce(context: AppContext, { bulk, project, customer }: Task): Promise<Grant | NoGrant> {
@@ -184,7 +191,7 @@ async function grantOnce(context: AppContext, { bulk, project, customer }: Task)
     contactId: null,
   };
   const stored = await storeAction(database, action, { lastChange });
-  if (!('action' in stored)) return 'unconfirmed';
+  if (!stored) return 'outdated';
   return (await callAndConfirm(context, project, stored.action as Grant)).action;
 }
 
@@ -200,7 +207,7 @@ async function undo(context: AppContext, { bulk, project, customer }: Task): Pro
   if (action.state === 'confirmed') {
     const change = { event: 'revoke', revokedBy: decidedBy ?? admin, revokeReason: reason } as const;
     const moved = await beginCall(context, action, change);
-    if (!moved || typeof moved === 'string') return UNDO_SOON;
+    if (!moved) return UNDO_SOON;
     now = await callAndConfirmRevoke(context, project, moved);
     if (now.state === 'confirmed') return { state: 'undo_failed', error: now.error };
   } else if (action.state !== 'revoked') await confirmAction(context, action);

@@ -17,7 +17,8 @@ import {
   readProgress,
 } from './bulk-repository.ts';
 import { isDuration, lengthInDays } from './durations.ts';
-import { checkLength, checkReason } from './policy.ts';
+import { checkLength } from './grant.ts';
+import { checkReason } from './rules.ts';
 
 const MAX_CUSTOMERS = 100_000;
 
@@ -77,7 +78,7 @@ export async function draftBulkGrant(
   if (!isStart(start)) return { field: 'start', problem: 'Choose when it starts: after or now.' };
   if (checkLength(policy, lengthInDays(duration)))
     return { field: 'duration', problem: 'This is longer than the rules for grants allow.' };
-  if (checkReason(policy, reason)) return { field: 'reason', problem: 'Give a reason.' };
+  if (checkReason(policy.reasonRequired, reason)) return { field: 'reason', problem: 'Give a reason.' };
   if (appUserIds.length === 0) return { field: 'customers', problem: 'The list names no customer.' };
   if (appUserIds.length > MAX_CUSTOMERS)
     return { field: 'customers', problem: `A grant takes at most ${MAX_CUSTOMERS} customers.` };

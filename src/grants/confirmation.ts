@@ -12,15 +12,15 @@ import {
   type Transition,
   UNCONFIRMED_STATES,
 } from './action.ts';
-import { ACTION_KINDS, readGrantEnd } from './action-kinds.ts';
 import { actorOf, auditAction } from './audit.ts';
+import { readGrantEnd } from './grant.ts';
 import { queueNote } from './notes.ts';
 import {
   type ActionKey,
   type Changes,
   claimForCall,
   listUnfinished,
-  lockAndFindUnconfirmed,
+  lockTarget,
   readAction,
   readAgain,
   readLastChange,
@@ -28,6 +28,7 @@ import {
   revokeOthers,
   transition,
 } from './repository.ts';
+import { rulesOf } from './rules.ts';
 
 /** After this time RevenueCat no longer works on a request that it has not answered. */
 const NOT_DONE_AFTER_MS = 2 * MINUTE_MS;
@@ -89,19 +90,19 @@ export async function takeStep<A extends Action>(
  * is killed, another one completes what it has begun.
  *
  * @param step.lastChange of the target, read before the action was checked; absent: it needs no check
- * @returns `unconfirmed`: the result of another action on the same target is still unknown; `outdated`: something was
- *   done to the target since the check
+ * @returns `null`: the action is in another state by now, or something was done to the target since the check
+ * @throws Obstacle when the result of another action on the same target is still unknown
  */
 export async function beginCall<A extends Action>(
   context: StepContext,
   action: A,
   { lastChange, ...step }: Step & { readonly lastChange?: string | null },
-): Promise<A | 'unconfirmed' | 'outdated' | null> {
+): Promise<A | null> {
   await scheduleConfirm(context, action);
   return context.database.transaction(async (sql) => {
-    if (await lockAndFindUnconfirmed(sql, action)) return 'unconfirmed';
+    await lockTarget(sql, action);
     const isOutdated = lastChange !== undefined && (await readLastChange(sql, action)) !== lastChange;
-    return isOutdated ? 'outdated' : applyStep(sql, action, step);
+    return isOutdated ? null : applyStep(sql, action, step);
   });
 }
 
@@ -149,7 +150,7 @@ export async function callAndConfirm<A extends Action>(
   if (!client) return { action: await failAction(context, claimed, 'revenuecat_unauthorized') };
   let url: string | undefined;
   try {
-    const answer = await ACTION_KINDS[claimed.kind].call(client, project.revenueCatProjectId, claimed);
+    const answer = await rulesOf(claimed).call(client, project.revenueCatProjectId, claimed);
     if (typeof answer === 'string') url = answer;
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
@@ -189,7 +190,7 @@ async function confirmByReading<A extends Action>(
   client: RevenueCatClient,
   { action, project }: { readonly action: A; readonly project: Project },
 ): Promise<A | null> {
-  const found = await ACTION_KINDS[action.kind].readBack(client, project.revenueCatProjectId, action);
+  const found = await rulesOf(action).readBack(client, project.revenueCatProjectId, action);
   if (found.kind === 'done') return confirm(context, action, found.changes);
   const sinceMs = context.now() - (action.calledAtMs ?? action.createdAtMs);
   if (found.kind === 'unknown')

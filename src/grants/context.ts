@@ -1,13 +1,34 @@
+import { z } from 'zod';
+import { AppError, nullOn } from '../errors.ts';
 import type { Language } from '../i18n/languages.ts';
 import type { Messages } from '../i18n/messages.ts';
 import type { InboxCanvas, Part } from '../intercom/canvas.ts';
+import type { RevenueCatClient } from '../revenuecat/client.ts';
+import { isAnonymous, preferredAppUserIds } from '../subscription/identities.ts';
 import type { Names } from '../subscription/names.ts';
 import type { SubscriberState } from '../subscription/types.ts';
+import { isRecord } from '../text.ts';
+import { MINUTE_MS, withTimeout } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
-import type { Project } from '../workspaces/projects.ts';
+import { type Project, setApiKeyState } from '../workspaces/projects.ts';
 import type { Workspace } from '../workspaces/store.ts';
-import type { Action, Refusal, Teammate } from './action.ts';
-import type { ActionFormState, Reviewed } from './form-state.ts';
+import {
+  GRANT_STARTS,
+  type Refusal,
+  STORE_ACTIONS,
+  type StoreActionDetails,
+  type Teammate,
+} from './action.ts';
+import { DURATIONS } from './durations.ts';
+
+/** A review older than this is shown again before it is confirmed. */
+export const REVIEW_VALID_MS = 30 * MINUTE_MS;
+/** A customer is known under any of their ids, and has few. */
+const MAX_IDS = 3;
+/** How long a view waits for RevenueCat before it shows what is stored, ms. */
+export const READ_TIMEOUT_MS = 2_000;
+/** The SDK's preview mode gives every user this id. */
+const PREVIEW_ID = '$RC_PREVIEW_MODE_USER';
 
 /** The customer of a card, as the actions need it. */
 export interface ActionCustomer {
@@ -36,48 +57,7 @@ export interface ActionContext {
   };
 }
 
-/** Why a request is not carried out; the card has a message for each code. */
-export type Obstacle =
-  /** By the workspace's rules, or because it is not possible. */
-  | ({ readonly kind: 'refused' } & Refusal)
-  /** Something in the form. */
-  | { readonly kind: 'invalid'; readonly code: string }
-  /** RevenueCat refuses this key, does not respond, or does not know the customer. */
-  | { readonly kind: 'failed'; readonly code: string };
-
-export type ReviewResult = { readonly kind: 'ready'; readonly reviewed: Reviewed } | Obstacle;
-
-/** What differs between the two forms: that of a grant, and those of store actions. */
-export interface Rules<Form, R extends Reviewed, A extends Action> {
-  /** The form, checked, and exactly what the action would do. */
-  prepare(context: ActionContext, form: Form): Promise<ReviewResult>;
-  /** What was reviewed, checked at the confirm against the policy and what RevenueCat has now. */
-  recheck(context: ActionContext, reviewed: R): Promise<ReviewResult | ReviewAgain>;
-  /** What waits for approval, as its approval would do it now. Its key is the id of the action. */
-  reviewRequested(context: ActionContext, action: A): Promise<R>;
-  /** Whether a second teammate must approve it. */
-  needsSecondPerson(context: ActionContext, reviewed: R): boolean;
-}
-
-/** Something has changed, or time has passed, since the review: it must be confirmed again. */
-export interface ReviewAgain {
-  readonly kind: 'review_again';
-  readonly reason: 'changed' | 'stale';
-  readonly reviewed: Reviewed;
-}
-
-export interface Done {
-  readonly kind: 'done';
-  readonly action: Action;
-  /** An earlier request has done it, or is doing it. */
-  readonly isKnown: boolean;
-  /** The single-use link of `manage`, which is not stored. */
-  readonly url?: string;
-}
-
-export type ActionResult = Done | ReviewAgain | Obstacle;
-
-/** What the views of actions need of it. */
+/** The same, as views of actions need it. */
 export interface ActionView extends ActionContext {
   readonly request: ActionContext['request'] & {
     readonly contact: { readonly language: Language | null };
@@ -90,4 +70,173 @@ export interface ActionView extends ActionContext {
   readonly isOutdated: boolean;
   /** A canvas with a way back, which carries `formState` to the next request. */
   page(parts: readonly Part[], formState?: ActionFormState): InboxCanvas;
+}
+
+const reviewed = {
+  /** The action is made once under it. */
+  key: z.string(),
+  subscriberId: z.string(),
+  appUserId: z.string(),
+  target: z.string(),
+  reason: z.string(),
+  reviewedAtMs: z.number(),
+};
+
+const reviewedGrant = z.object({
+  ...reviewed,
+  kind: z.literal('grant'),
+  lookupKey: z.string(),
+  entitlementName: z.string(),
+  duration: z.enum([...DURATIONS, 'custom']),
+  start: z.enum(GRANT_STARTS),
+  /** The end as it was typed, for the form. */
+  end: z.string(),
+  requestedEndMs: z.number(),
+  previousEndMs: z.number().nullable(),
+  boughtEndMs: z.number().nullable(),
+  /** The customer's access at the review; stored: RevenueCat did not respond. */
+  access: z.object({
+    items: z.array(z.object({ name: z.string(), endMs: z.number() })),
+    isStored: z.boolean(),
+  }),
+});
+
+const reviewedStoreAction = z.object({
+  ...reviewed,
+  kind: z.enum(STORE_ACTIONS),
+  /** Of the page that the review came from; empty for a transfer. */
+  subscription: z.string(),
+  details: z.custom<StoreActionDetails>(isRecord),
+});
+
+const typed = z.string().optional();
+
+const storeForm = z.object({
+  kind: z.enum(STORE_ACTIONS),
+  /** Of the subscription's page; empty for a transfer. */
+  subscription: z.string(),
+  days: typed,
+  reasonCode: typed,
+  transaction: typed,
+  target: typed,
+  order: typed,
+  reason: typed,
+});
+
+/** What the canvases of actions carry to the next request, signed with the rest. Times are epoch ms. */
+export const actionFormState = {
+  /** Of the form of a grant: what its fields do not hold. */
+  form: z
+    .object({
+      page: z.number(),
+      /** A grant that is to be extended: its entitlement. */
+      entitlementId: z.string().optional(),
+    })
+    .optional(),
+  /** Of the form of a store action: what it is about, and what was typed when RevenueCat could not be read. */
+  actionForm: storeForm.optional(),
+  /** What was reviewed, or is to be approved. */
+  review: z.union([reviewedGrant, reviewedStoreAction]).optional(),
+  /** The action that waits for approval. */
+  decide: z.string().optional(),
+  /** The grant that is to be revoked. */
+  revoke: z.string().optional(),
+  /** The page of the list, from 0. */
+  grants: z.number().int().min(0).optional(),
+};
+
+const schema = z.object(actionFormState);
+
+export type ActionFormState = z.infer<typeof schema>;
+export type StoreForm = z.infer<typeof storeForm>;
+export type ReviewedGrant = z.infer<typeof reviewedGrant>;
+export type ReviewedStoreAction = z.infer<typeof reviewedStoreAction>;
+export type Reviewed = ReviewedGrant | ReviewedStoreAction;
+
+/** Thrown when an action is not done; the card has a message for each code. */
+export class Obstacle extends Error {
+  override readonly name = 'Obstacle';
+  /**
+   * `refused`: by the workspace's rules, or because it is not possible. `invalid`: something in the form. `failed`:
+   * RevenueCat refuses the key, does not respond, or does not know the customer. `outdated`: something has changed, or
+   * time has passed, since the review.
+   */
+  readonly kind: 'refused' | 'invalid' | 'failed' | 'outdated';
+  readonly reason: Refusal | { readonly code: string };
+  /** As it would be done now, when the review is outdated. */
+  readonly again: Reviewed | undefined;
+
+  constructor(kind: Obstacle['kind'], reason: Obstacle['reason'], again?: Reviewed) {
+    super(`${kind}: ${reason.code}`);
+    this.kind = kind;
+    this.reason = reason;
+    this.again = again;
+  }
+}
+
+export function invalid(code: string): Obstacle {
+  return new Obstacle('invalid', { code });
+}
+
+export function failed(code: string): Obstacle {
+  return new Obstacle('failed', { code });
+}
+
+/** @throws Obstacle unless there is nothing against it */
+export function throwRefusal(refusal: Refusal | null): void {
+  if (refusal) throw new Obstacle('refused', refusal);
+}
+
+/** Ids to act with, best first; empty: RevenueCat accepts none. */
+export function usableIds(customer: ActionCustomer): string[] {
+  const { appUserIds } = customer.subscriber;
+  const ids = customer.appUserId === '' ? appUserIds : [customer.appUserId, ...appUserIds];
+  return preferredAppUserIds(ids).filter((id) => id !== PREVIEW_ID);
+}
+
+export function isAnonymousOnly(customer: ActionCustomer): boolean {
+  return usableIds(customer).every(isAnonymous);
+}
+
+/**
+ * Reads something of the customer, by the first id that RevenueCat knows, within the time that an agent waits.
+ *
+ * @throws Obstacle when RevenueCat refuses, does not respond, or knows none of the ids
+ */
+export function readCustomer<T>(
+  context: ActionContext,
+  read: (client: RevenueCatClient, appUserId: string) => Promise<T>,
+): Promise<T> {
+  return readNow(context, async (client) => {
+    for (const appUserId of usableIds(context.customer).slice(0, MAX_IDS)) {
+      const found = await nullOn('revenuecat_not_found', read(client, appUserId));
+      if (found !== null) return found;
+    }
+    throw failed('unknown_customer');
+  });
+}
+
+/**
+ * Reads from RevenueCat within the time that an agent waits.
+ *
+ * @throws Obstacle when RevenueCat refuses or does not respond
+ */
+export async function readNow<T>(
+  { services, customer }: ActionContext,
+  read: (client: RevenueCatClient) => Promise<T>,
+): Promise<T> {
+  const { workspaceId } = customer.project;
+  const client = services.revenueCat(customer.project, { timeoutMs: READ_TIMEOUT_MS });
+  if (!client) throw failed('revenuecat_unauthorized');
+  try {
+    return await withTimeout(read(client), READ_TIMEOUT_MS, () => {
+      throw failed('revenuecat_unavailable');
+    });
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    if (error.code === 'revenuecat_unauthorized')
+      await setApiKeyState(services.database, customer.project, 'rejected');
+    services.logger.warn({ code: error.code, workspaceId }, 'not read from RevenueCat');
+    throw failed(error.code);
+  }
 }

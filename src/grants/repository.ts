@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { CLOCK, type Database, type Sql, type Transaction } from '../database/sql.ts';
 import { lockSubscriber } from '../subscribers/store.ts';
 import {
@@ -11,6 +12,7 @@ import {
   TRANSITIONS,
   UNCONFIRMED_STATES,
 } from './action.ts';
+import { Obstacle } from './context.ts';
 
 export type ActionKey = Pick<Action, 'workspaceId' | 'actionId'>;
 
@@ -75,16 +77,6 @@ function toColumns(fields: Partial<Record<Field, unknown>>): { column: string; v
   });
 }
 
-export type Stored =
-  | { readonly kind: 'new'; readonly action: Action }
-  /** The idempotency key was used before: this is its action. */
-  | { readonly kind: 'known'; readonly action: Action }
-  | { readonly kind: 'monthly_limit' }
-  /** The result of another action on the same target is still unknown. */
-  | { readonly kind: 'unconfirmed' }
-  /** Something was done to the same target since this action was checked. */
-  | { readonly kind: 'outdated' };
-
 /**
  * Stores an action before RevenueCat is called, so that a second confirm finds it. Locks the teammate's row and then
  * the subscriber's: concurrent confirms see each other's actions, so neither the monthly limit nor "one unconfirmed
@@ -92,6 +84,9 @@ export type Stored =
  *
  * @param options.lastChange of the target, read before this action was checked
  * @param options.onStored runs in the same transaction when the action is new
+ * @returns known: the idempotency key was used before, and this is its action; `null`: something was done to the same
+ *   target since this action was checked
+ * @throws Obstacle when the month is used up, or the result of another action on the same target is still unknown
  */
 export async function storeAction(
   database: Database,
@@ -101,23 +96,20 @@ export async function storeAction(
     readonly lastChange: string | null;
     onStored?(sql: Transaction, action: Action): Promise<void>;
   },
-): Promise<Stored> {
+): Promise<{ readonly action: Action; readonly isKnown: boolean } | null> {
   const { workspaceId, admin, kind } = action;
-  const { monthlyLimit = null, lastChange } = options;
+  const { monthlyLimit: limit = null, lastChange } = options;
   return database.transaction(async (sql) => {
     await lockAdmin(sql, workspaceId, admin.id);
     const known = await findByKey(sql, workspaceId, action.idempotencyKey);
-    if (known) return { kind: 'known', action: known };
-    if (
-      monthlyLimit !== null &&
-      (await countThisMonth(sql, workspaceId, { adminId: admin.id, kind })) >= monthlyLimit
-    )
-      return { kind: 'monthly_limit' };
-    if (await lockAndFindUnconfirmed(sql, action)) return { kind: 'unconfirmed' };
-    if ((await readLastChange(sql, action)) !== lastChange) return { kind: 'outdated' };
+    if (known) return { action: known, isKnown: true };
+    if (limit !== null && (await countThisMonth(sql, workspaceId, { adminId: admin.id, kind })) >= limit)
+      throw new Obstacle('refused', { code: 'monthly_limit', limit });
+    await lockTarget(sql, action);
+    if ((await readLastChange(sql, action)) !== lastChange) return null;
     const stored = await insertAction(sql, action);
     await options.onStored?.(sql, stored);
-    return { kind: 'new', action: stored };
+    return { action: stored, isKnown: false };
   });
 }
 
@@ -157,11 +149,14 @@ async function insertAction(sql: Sql, action: NewAction | (NewAction & Grant)): 
 }
 
 /** Stores a grant that was made in RevenueCat, so that its removal has a record. Stored twice, it is one. */
-export async function adoptGrant(sql: Sql, grant: Grant, actionId: string): Promise<Grant> {
+export async function adoptGrant(database: Database, grant: Grant): Promise<Grant> {
   const idempotencyKey = `${adoptedKey(grant)}${grant.requestedEndMs}`;
-  await lockSubscriber(sql, grant);
-  const known = await findByKey(sql, grant.workspaceId, idempotencyKey);
-  return (known ?? (await insertAction(sql, { ...grant, actionId, idempotencyKey }))) as Grant;
+  return database.transaction(async (sql) => {
+    await lockSubscriber(sql, grant);
+    const known = await findByKey(sql, grant.workspaceId, idempotencyKey);
+    return (known ??
+      (await insertAction(sql, { ...grant, actionId: randomUUID(), idempotencyKey }))) as Grant;
+  });
 }
 
 function adoptedKey({ actionId, subscriberId }: Pick<Action, 'actionId' | 'subscriberId'>): string {
@@ -183,13 +178,14 @@ export async function findAdopted(
 }
 
 /**
- * Locks the subscriber until the transaction ends, and says whether an action on the same target is unconfirmed.
- * The action itself (`actionId`) does not count.
+ * Locks the subscriber until the transaction ends.
+ *
+ * @throws Obstacle when another action on the same target is unconfirmed
  */
-export async function lockAndFindUnconfirmed(
+export async function lockTarget(
   sql: Sql,
   action: ActionKey & Pick<Action, 'subscriberId' | 'target'>,
-): Promise<boolean> {
+): Promise<void> {
   await lockSubscriber(sql, action);
   const rows = await sql.query(
     `select 1 from actions
@@ -197,7 +193,7 @@ export async function lockAndFindUnconfirmed(
       limit 1`,
     [action.workspaceId, action.subscriberId, action.target, UNCONFIRMED_STATES, action.actionId],
   );
-  return rows.length > 0;
+  if (rows.length > 0) throw new Obstacle('refused', { code: 'unconfirmed' });
 }
 
 export async function findByKey(

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Transaction } from '../database/sql.ts';
-import { type Action, type ActionKind, type Grant, grantEndMs, nameOf, type Refusal } from './action.ts';
+import { type Action, type Grant, grantEndMs, nameOf } from './action.ts';
 import { auditAction, auditRefusal, factsOf } from './audit.ts';
 import {
   beginCall,
@@ -10,27 +10,9 @@ import {
   scheduleNotes,
   takeStep,
 } from './confirmation.ts';
-import type {
-  ActionContext,
-  ActionResult,
-  Done,
-  Obstacle,
-  ReviewAgain,
-  ReviewResult,
-  Rules,
-} from './context.ts';
+import { type ActionContext, failed, Obstacle, type Reviewed, throwRefusal } from './context.ts';
 import { findDashboardGrant, isDashboardGrant } from './dashboard-grants.ts';
-import type { Reviewed } from './form-state.ts';
-import { GRANT_RULES, type GrantForm } from './grant-rules.ts';
 import { queueNote } from './notes.ts';
-import {
-  checkReason,
-  checkTeammate,
-  findBlocker,
-  findRefusal,
-  isReasonRequired,
-  policyOf,
-} from './policy.ts';
 import {
   adoptGrant,
   findAdopted,
@@ -40,33 +22,47 @@ import {
   readLastChange,
   storeAction,
 } from './repository.ts';
-import { kindOf, STORE_RULES, type StoreForm, targetOf } from './store-rules.ts';
+import {
+  checkReason,
+  checkTeammate,
+  type Form,
+  findBlocker,
+  findRefusal,
+  isReasonRequired,
+  policyOf,
+  rulesOf,
+} from './rules.ts';
+import { kindOf, targetOf } from './store-actions.ts';
 
-type Form = GrantForm | StoreForm;
+/** What a button has done. Whatever prevents it is thrown as an `Obstacle`. */
+export interface Done {
+  readonly action: Action;
+  /** An earlier request has done it, or is doing it. */
+  readonly isKnown: boolean;
+  /** The single-use link of `manage`, which is not stored. */
+  readonly url?: string;
+}
 
 /** Checks the form and computes exactly what the action would do. Nothing is called. */
-export async function reviewAction(context: ActionContext, form: Form): Promise<ReviewResult> {
+export async function reviewAction(context: ActionContext, form: Form): Promise<Reviewed> {
   const kind = kindOf(form);
+  const { reason = '' } = form;
   const typed =
     form.kind === 'grant'
       ? { entitlement: form.entitlement ?? null, duration: form.end ? `until ${form.end}` : form.duration }
       : {};
-  const details = { ...typed, reason: form.reason ?? '' };
-  return auditRefusal(context, { kind, step: 'do', details }, await prepare(context, form));
+  return auditRefusal(context, { kind, step: 'do', details: { ...typed, reason } }, async () => {
+    await checkAllowed(context, { kind, details: { of: targetOf(context, form) }, reason });
+    return rulesOf(form).prepare(context, form);
+  });
 }
 
-async function prepare(context: ActionContext, form: Form): Promise<ReviewResult> {
-  const kind = kindOf(form);
-  const reasonRequired = isReasonRequired(context.workspace.settings, kind);
-  const refusal =
-    (await findRefusal(context, { kind, details: { of: targetOf(context, form) } })) ??
-    checkReason({ reasonRequired }, form.reason ?? '');
-  if (refusal) return { kind: 'refused', ...refusal };
-  return rulesOf(form).prepare(context, form);
-}
-
-export function rulesOf({ kind }: { readonly kind: ActionKind }): Rules<Form, Reviewed, Action> {
-  return kind === 'grant' ? GRANT_RULES : STORE_RULES;
+async function checkAllowed(
+  context: ActionContext,
+  action: Parameters<typeof findRefusal>[1] & { readonly reason: string },
+): Promise<void> {
+  const isRequired = isReasonRequired(context.workspace.settings, action.kind);
+  throwRefusal((await findRefusal(context, action)) ?? checkReason(isRequired, action.reason));
 }
 
 /**
@@ -74,27 +70,31 @@ export function rulesOf({ kind }: { readonly kind: ActionKind }): Rules<Form, Re
  * result. When RevenueCat does not respond the action stays `requested` and is confirmed in the background by
  * reading; RevenueCat is never called a second time.
  */
-export async function confirmReviewed(context: ActionContext, reviewed: Reviewed): Promise<ActionResult> {
+export async function confirmReviewed(context: ActionContext, reviewed: Reviewed): Promise<Done> {
   const { kind, reason } = reviewed;
   const details = { ...factsOf(reviewed), reason };
-  return auditRefusal(context, { kind, step: 'do', details }, await confirmOnce(context, reviewed));
+  return auditRefusal(context, { kind, step: 'do', details }, async () => {
+    try {
+      return await confirmOnce(context, reviewed);
+    } catch (error) {
+      // A first press of the same button may have used up the month, or have changed what was reviewed.
+      const earlier = error instanceof Obstacle ? await findDone(context, reviewed) : null;
+      if (earlier) return earlier;
+      throw error;
+    }
+  });
 }
 
-async function confirmOnce(context: ActionContext, reviewed: Reviewed): Promise<ActionResult> {
+async function confirmOnce(context: ActionContext, reviewed: Reviewed): Promise<Done> {
   const earlier = await findDone(context, reviewed);
   if (earlier) return earlier;
   const { services, workspace } = context;
   const { workspaceId } = workspace;
   const lastChange = await readLastChange(services.database, { ...reviewed, workspaceId });
-  const refusal = await findRefusal(context, reviewed);
-  const checked: ReviewResult | ReviewAgain = refusal
-    ? { kind: 'refused', ...refusal }
-    : await rulesOf(reviewed).recheck(context, reviewed);
-  if (checked.kind === 'ready')
-    // A concurrent action that is done already has changed what was read: it is read again.
-    return (await store(context, checked.reviewed, lastChange)) ?? confirmOnce(context, reviewed);
-  // A first press of the same button may have used up the month, or have changed what was reviewed.
-  return (await findDone(context, reviewed)) ?? checked;
+  await checkAllowed(context, reviewed);
+  const checked = await rulesOf(reviewed).recheck(context, reviewed);
+  // A concurrent action that is done already has changed what was read: it is read again.
+  return (await store(context, checked, lastChange)) ?? confirmOnce(context, reviewed);
 }
 
 /** What an earlier confirm of the review has done, or is doing. */
@@ -103,7 +103,7 @@ export async function findDone(
   { key }: Reviewed,
 ): Promise<Done | null> {
   const action = await findByKey(services.database, workspace.workspaceId, key);
-  return action && { kind: 'done', action, isKnown: true };
+  return action && { action, isKnown: true };
 }
 
 /** @returns `null`: another action was stored since the check */
@@ -111,7 +111,7 @@ async function store(
   context: ActionContext,
   reviewed: Reviewed,
   lastChange: string | null,
-): Promise<Done | Obstacle | null> {
+): Promise<Done | null> {
   const { services, workspace, customer } = context;
   const { admin, conversationId, contact } = context.request;
   const { monthlyPerAdmin: monthlyLimit } = policyOf(workspace.settings, reviewed.kind);
@@ -119,15 +119,13 @@ async function store(
   const key = { workspaceId: workspace.workspaceId, actionId: randomUUID() };
   // Before the action itself: whenever this process is killed, another reads back what it has begun.
   if (!isApprovalNeeded) await scheduleConfirm(services, key);
-  const { projectId } = customer.project;
-  const state = isApprovalNeeded ? ('awaiting_approval' as const) : ('requested' as const);
   const stored = await storeAction(
     services.database,
     {
       ...reviewed,
       ...key,
-      state,
-      projectId,
+      state: isApprovalNeeded ? 'awaiting_approval' : 'requested',
+      projectId: customer.project.projectId,
       idempotencyKey: reviewed.key,
       admin,
       conversationId,
@@ -135,33 +133,19 @@ async function store(
     },
     { monthlyLimit, lastChange, ...(isApprovalNeeded ? { onStored: recordApprovalRequest } : {}) },
   );
-  switch (stored.kind) {
-    case 'known':
-      return { kind: 'done', action: stored.action, isKnown: true };
-    case 'monthly_limit':
-      return { kind: 'refused', code: 'monthly_limit', limit: monthlyLimit ?? 0 };
-    case 'unconfirmed':
-      return { kind: 'refused', code: 'unconfirmed' };
-    case 'outdated':
-      return null;
-    case 'new': {
-      const { action } = stored;
-      if (!isApprovalNeeded)
-        return {
-          kind: 'done',
-          isKnown: false,
-          ...(await callAndConfirm(services, customer.project, action)),
-        };
-      await scheduleNotes(services, action);
-      return { kind: 'done', action, isKnown: false };
-    }
-  }
+  if (!stored || stored.isKnown) return stored;
+  const { action } = stored;
+  if (!isApprovalNeeded)
+    return { isKnown: false, ...(await callAndConfirm(services, customer.project, action)) };
+  await scheduleNotes(services, action);
+  return stored;
 }
 
 /** In the transaction that stores an action that waits for a second teammate. */
 async function recordApprovalRequest(sql: Transaction, action: Action): Promise<void> {
-  await auditAction(sql, action, { step: 'do', result: action.state, conversationId: action.conversationId });
-  await queueNote(sql, action, { step: 'requested', by: action.admin });
+  const { state: result, conversationId, admin } = action;
+  await auditAction(sql, action, { step: 'do', result, conversationId });
+  await queueNote(sql, action, { step: 'requested', by: admin });
 }
 
 /** Does what another teammate requested, as it was shown. Of several who approve at the same time one does it. */
@@ -169,14 +153,12 @@ export async function approveAction(
   context: ActionContext,
   action: Action,
   shown: Reviewed | undefined,
-): Promise<Done | Obstacle> {
+): Promise<Done> {
   const { services, customer } = context;
   const { admin, conversationId } = context.request;
-  if (action.state !== 'awaiting_approval') return { kind: 'done', action, isKnown: true };
+  if (action.state !== 'awaiting_approval') return { action, isKnown: true };
   const lastChange = await readLastChange(services.database, action);
-  const checked = await checkApproval(context, action, shown);
-  if (checked.kind !== 'ready') return refuseDecision(context, action, checked);
-  const { reviewed } = checked;
+  const reviewed = await auditDecision(context, action, () => checkApproval(context, action, shown));
   const ends =
     reviewed.kind === 'grant'
       ? { requestedEndMs: reviewed.requestedEndMs, previousEndMs: reviewed.previousEndMs }
@@ -188,49 +170,56 @@ export async function approveAction(
     conversationId,
     lastChange,
   });
-  // What was read before may have changed: it is read again.
-  if (moved === 'outdated') return approveAction(context, await readAgain(services.database, action), shown);
-  if (moved === 'unconfirmed') return { kind: 'refused', code: 'unconfirmed' };
-  if (!moved) return knownNow(context, action);
-  return { kind: 'done', isKnown: false, ...(await callAndConfirm(services, customer.project, moved)) };
+  // Another teammate was faster, or what was read before has changed: it is read again.
+  if (!moved) return approveAction(context, await readAgain(services.database, action), shown);
+  return { isKnown: false, ...(await callAndConfirm(services, customer.project, moved)) };
 }
 
 async function checkApproval(
   context: ActionContext,
   action: Action,
   shown: Reviewed | undefined,
-): Promise<ReviewResult> {
-  const { kind, admin, actionId } = action;
-  if (admin.id === context.request.admin.id) return { kind: 'refused', code: 'same_person' };
-  const refusal =
-    findBlocker(context, action) ?? checkTeammate(policyOf(context.workspace.settings, kind), admin.id);
-  if (refusal) return { kind: 'refused', ...refusal };
-  if (shown?.key !== actionId) return { kind: 'failed', code: 'stale' };
-  const checked = await rulesOf(shown).recheck(context, shown);
-  return checked.kind === 'review_again' ? { kind: 'failed', code: checked.reason } : checked;
+): Promise<Reviewed> {
+  const { kind, admin, actionId, reason } = action;
+  const { settings } = context.workspace;
+  if (admin.id === context.request.admin.id) throw new Obstacle('refused', { code: 'same_person' });
+  throwRefusal(
+    findBlocker(context, action) ??
+      checkTeammate(policyOf(settings, kind), admin.id) ??
+      checkReason(isReasonRequired(settings, kind), reason),
+  );
+  if (shown?.key !== actionId) throw failed('stale');
+  try {
+    return await rulesOf(shown).recheck(context, shown);
+  } catch (error) {
+    // The request is shown again, with what its approval would do now.
+    throw error instanceof Obstacle && error.kind === 'outdated' ? failed(error.reason.code) : error;
+  }
 }
 
-function refuseDecision(context: ActionContext, action: Action, obstacle: Obstacle): Promise<Obstacle> {
+function auditDecision<T>(context: ActionContext, action: Action, work: () => Promise<T>): Promise<T> {
   const { kind, actionId, reason, admin } = action;
   const details = { action_id: actionId, ...factsOf(action), reason, requested_by: nameOf(admin) };
-  return auditRefusal(context, { kind, step: 'approve', details }, obstacle);
+  return auditRefusal(context, { kind, step: 'approve', details }, work);
 }
 
 async function knownNow({ services }: ActionContext, action: Action): Promise<Done> {
-  return { kind: 'done', action: await readAgain(services.database, action), isKnown: true };
+  return { action: await readAgain(services.database, action), isKnown: true };
 }
 
 /** Declines what another teammate requested, or withdraws one's own request. */
-export async function declineAction(context: ActionContext, action: Action): Promise<Done | Obstacle> {
+export async function declineAction(context: ActionContext, action: Action): Promise<Done> {
   const { services, workspace } = context;
   const { admin, conversationId } = context.request;
   const isOwn = action.admin.id === admin.id;
-  const refusal = isOwn ? null : checkTeammate(policyOf(workspace.settings, action.kind), admin.id);
-  if (refusal) return refuseDecision(context, action, { kind: 'refused', ...refusal });
+  if (!isOwn)
+    await auditDecision(context, action, async () =>
+      throwRefusal(checkTeammate(policyOf(workspace.settings, action.kind), admin.id)),
+    );
   const moved = isOwn
     ? await takeStep(services, action, { event: 'withdraw', conversationId })
     : await takeStep(services, action, { event: 'decline', decidedBy: admin, conversationId });
-  return moved ? { kind: 'done', action: moved, isKnown: false } : knownNow(context, action);
+  return moved ? { action: moved, isKnown: false } : knownNow(context, action);
 }
 
 export function isRunning(grant: Grant, nowMs: number): boolean {
@@ -238,30 +227,24 @@ export function isRunning(grant: Grant, nowMs: number): boolean {
 }
 
 /** Removes everything granted of an entitlement; store subscriptions stay. A second press finds the removal begun. */
-export async function revokeGrant(
-  context: ActionContext,
-  shown: Grant,
-  reason: string,
-): Promise<Done | Obstacle> {
+export async function revokeGrant(context: ActionContext, shown: Grant, reason: string): Promise<Done> {
   const { services, customer, workspace } = context;
   const { admin, conversationId } = context.request;
   const { kind, actionId } = shown;
   const details = { action_id: actionId, ...factsOf(shown) };
-  const refused = (refusal: Refusal): Promise<Obstacle> =>
-    auditRefusal(context, { kind, step: 'revoke', details }, { kind: 'refused', ...refusal });
-  const refusal = checkTeammate(workspace.settings.grants, admin.id);
-  if (refusal) return refused(refusal);
-  if (!isRunning(shown, services.now())) return { kind: 'done', action: shown, isKnown: true };
-  const grant = isDashboardGrant(shown.actionId)
-    ? await services.database.transaction((sql) => adoptGrant(sql, shown, randomUUID()))
-    : shown;
-  const moved = await beginCall(services, grant, { event: 'revoke', revokedBy: admin, revokeReason: reason });
-  if (typeof moved === 'string') return refused({ code: 'unconfirmed' });
+  const audited = <T>(work: () => Promise<T>): Promise<T> =>
+    auditRefusal(context, { kind, step: 'revoke', details }, work);
+  await audited(async () => throwRefusal(checkTeammate(workspace.settings.grants, admin.id)));
+  if (!isRunning(shown, services.now())) return { action: shown, isKnown: true };
+  const grant = isDashboardGrant(actionId) ? await adoptGrant(services.database, shown) : shown;
+  const moved = await audited(() =>
+    beginCall(services, grant, { event: 'revoke', revokedBy: admin, revokeReason: reason }),
+  );
   if (!moved) return knownNow(context, grant);
   const now = await callAndConfirmRevoke(services, customer.project, { ...moved, conversationId });
-  if (now.state === 'confirmed') return { kind: 'failed', code: now.error ?? '' };
+  if (now.state === 'confirmed') throw failed(now.error ?? '');
   if (now.state === 'revoking') await scheduleConfirm(services, moved, 2);
-  return { kind: 'done', action: now, isKnown: false };
+  return { action: now, isKnown: false };
 }
 
 /** `null`: the action is not this customer's. */

@@ -4,8 +4,8 @@ import { readEvent } from '../subscription/read-event.ts';
 import type { GrantNotice } from '../subscription/summary.ts';
 import { DAY_MS, MINUTE_MS } from '../time.ts';
 import { type Action, type Grant, grantEndMs, type StoreAction } from './action.ts';
-import { ACTION_KINDS } from './action-kinds.ts';
-import { amountOf } from './store-rules.ts';
+import { amountOf } from './store-actions.ts';
+import { STORE_KINDS } from './store-kinds.ts';
 
 const GRANTED: ReadonlySet<Grant['state']> = new Set(['confirmed', 'revoking', 'revoked']);
 /** RevenueCat's clock may be behind ours. */
@@ -97,7 +97,7 @@ export async function storeFallbackEvents(sql: Sql, actions: readonly Action[]):
 function storeEvent(action: StoreAction): Record<string, unknown> | null {
   const { kind, details, appUserId, target } = action;
   const { amount, productId, store, purchaseId, environment = 'production' } = details;
-  const { event } = ACTION_KINDS[kind];
+  const { event } = STORE_KINDS[kind];
   if (!event) return null;
   const state = details.after ?? details.before;
   // RevenueCat may set the end back to the purchase; access ended with the refund.

@@ -1,4 +1,4 @@
-import { purchaseComponents } from '../grants/views/subscription.ts';
+import { purchaseComponents } from '../grants/views/purchase.ts';
 import { endRow, priceText, statusText, storeText } from '../i18n/sentences.ts';
 import {
   button,

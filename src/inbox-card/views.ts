@@ -1,19 +1,19 @@
 import { wakeWaitingFor } from '../contacts/repository.ts';
 import type { StoreActionKind } from '../grants/action.ts';
-import { findPurchase } from '../grants/store-rules.ts';
+import { findPurchase } from '../grants/purchases.ts';
+import { changeGrantForm, grantForm, turnEntitlementPage } from '../grants/views/grant-form.ts';
+import { storeForm, subscriptionPage } from '../grants/views/purchase.ts';
+import { addToEnd, confirmReview, reviewGrant, reviewStoreAction } from '../grants/views/review.ts';
 import {
+  actionList,
   approve,
   decline,
   extendGrant,
+  nextActionPage,
   revokeConfirm,
   revokeReview,
   storedAction,
-} from '../grants/views/decisions.ts';
-import { changeGrantForm, grantForm, turnEntitlementPage } from '../grants/views/grant-form.ts';
-import { actionList, nextActionPage } from '../grants/views/list.ts';
-import { addToEnd, confirmReview, reviewGrant, reviewStoreAction } from '../grants/views/review.ts';
-import { storeForm } from '../grants/views/store-form.ts';
-import { subscriptionPage } from '../grants/views/subscription.ts';
+} from '../grants/views/stored-actions.ts';
 import { chooseLanguage } from '../i18n/languages.ts';
 import { messagesFor } from '../i18n/messages.ts';
 import { canvas, linkButton, text } from '../intercom/canvas.ts';

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { requiredScopes } from '../grants/action-kinds.ts';
+import { requiredScopes } from '../grants/store-kinds.ts';
 import { listProjects } from '../workspaces/projects.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import { STORE_ACTION_TEXTS } from './messages.ts';

@@ -4,8 +4,9 @@ import fc from 'fast-check';
 import { combineEnds, compareReadBack, findNoEffect } from '../../src/grants/access.ts';
 import type { Grant } from '../../src/grants/action.ts';
 import { DURATIONS, endOfDuration, LIFETIME_END_MS, parseEndDate } from '../../src/grants/durations.ts';
+import { checkLength, lengthOf, needsApproval } from '../../src/grants/grant.ts';
 import { noteHtml } from '../../src/grants/notes.ts';
-import { checkMonth, checkPolicy, lengthOf, needsApproval } from '../../src/grants/policy.ts';
+import { checkMonth, checkReason, checkTeammate } from '../../src/grants/rules.ts';
 import { LANGUAGES } from '../../src/i18n/languages.ts';
 import { messagesFor } from '../../src/i18n/messages.ts';
 import { FOREVER_MS } from '../../src/time.ts';
@@ -183,6 +184,11 @@ describe('what reading back shows', () => {
 describe('the policy', () => {
   const policyOf = (grants: object) => workspaceSettingsSchema.parse({ grants }).grants;
   const grant = { adminId: 'a1', days: 31, reason: 'Outage' };
+  const checkPolicy = (
+    policy: ReturnType<typeof policyOf>,
+    { adminId, days, reason }: { adminId: string; days: number | null; reason: string },
+  ) =>
+    checkTeammate(policy, adminId) ?? checkReason(policy.reasonRequired, reason) ?? checkLength(policy, days);
 
   test('of a new workspace: every teammate, up to a year, with a reason', () => {
     const policy = policyOf({});

@@ -10,9 +10,9 @@ import {
 } from '../../intercom/canvas.ts';
 import { DAY_MS, isForever } from '../../time.ts';
 import type { Access } from '../access.ts';
-import type { Action, ActionKind, Refusal } from '../action.ts';
+import type { Action, ActionKind } from '../action.ts';
 import type { ActionView, Obstacle } from '../context.ts';
-import { isReasonRequired, MAX_REASON_LENGTH } from '../policy.ts';
+import { isReasonRequired, MAX_REASON_LENGTH } from '../rules.ts';
 import { valuesOf } from '../texts.ts';
 
 /** In the customer's language: for texts to copy into the reply. */
@@ -55,18 +55,19 @@ export function shownValues({ messages }: ActionView, action: Action): MessageVa
 export function obstacleText(
   { messages, services }: ActionView,
   kind: ActionKind,
-  obstacle: Obstacle,
+  { kind: what, reason }: Pick<Obstacle, 'kind' | 'reason'>,
 ): string {
-  const { code, kind: what, ...values } = obstacle;
+  const { code, ...values } = reason;
   const keys = {
     refused: [`action.refusal.${code}`, `grant.refusal.${code}`],
     invalid: [`action.problem.${code}`, `grant.problem.${code}`],
     failed: [`action.failure.${code}`, `grant.failure.${code}`, 'grant.failure.other'],
+    outdated: [`grant.failure.${code}`],
   }[what];
   const key = keys.filter((each) => kind !== 'grant' || each.startsWith('grant.')).find(messages.has);
   if (!key) throw new Error(`No text for ${what} ${code}`);
   const nowMs = services.now();
-  const days = 'days' in obstacle ? obstacle.days : 0;
+  const days = 'days' in reason ? reason.days : 0;
   const style = { timeZone: 'UTC', year: 'numeric', month: 'long' } as const;
   return messages.t(key as MessageKey, {
     ...values,
@@ -97,7 +98,7 @@ export function listButton({ messages: { t } }: ActionView, kind: ActionKind): C
 }
 
 /** What only an admin can fix leads to the settings. */
-const SETTINGS_PAGES: Partial<Record<Refusal['code'], 'revenuecat' | 'grants'>> = {
+const SETTINGS_PAGES: Readonly<Record<string, 'revenuecat' | 'grants'>> = {
   no_key: 'revenuecat',
   key_rejected: 'revenuecat',
   scope_missing: 'revenuecat',
@@ -105,13 +106,13 @@ const SETTINGS_PAGES: Partial<Record<Refusal['code'], 'revenuecat' | 'grants'>> 
   not_allowed: 'grants',
 };
 
-export function refusedPage(view: ActionView, kind: ActionKind, refusal: Refusal): InboxCanvas {
+export function refusedPage(view: ActionView, kind: ActionKind, reason: Obstacle['reason']): InboxCanvas {
   const { t } = view.messages;
-  const settingsPage = SETTINGS_PAGES[refusal.code];
+  const settingsPage = SETTINGS_PAGES[reason.code];
   const settings = `${view.services.config.publicUrl}/settings/${settingsPage}`;
   return view.page([
-    text(obstacleText(view, kind, { kind: 'refused', ...refusal }), 'error'),
+    text(obstacleText(view, kind, { kind: 'refused', reason }), 'error'),
     settingsPage && linkButton('settings', t('grant.button.settings'), settings),
-    refusal.code === 'unconfirmed' && listButton(view, kind),
+    reason.code === 'unconfirmed' && listButton(view, kind),
   ]);
 }

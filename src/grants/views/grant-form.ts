@@ -11,11 +11,10 @@ import {
 } from '../../intercom/canvas.ts';
 import { type Entitlement, entitlementName, readEntitlements, storedAccess } from '../access.ts';
 import { GRANT_STARTS } from '../action.ts';
-import type { ActionView } from '../context.ts';
+import type { ActionView, ReviewedGrant } from '../context.ts';
 import { DURATIONS, type Duration, isDuration, lengthInDays } from '../durations.ts';
-import type { ReviewedGrant } from '../form-state.ts';
-import { addedToMs, findEntitlement, type GrantForm } from '../grant-rules.ts';
-import { checkLength, findRefusal, needsApproval } from '../policy.ts';
+import { addedToMs, checkLength, findEntitlement, type GrantForm, needsApproval } from '../grant.ts';
+import { findRefusal } from '../rules.ts';
 import { accessText, reasonField, refusedPage } from './format.ts';
 
 /** The form with the page of entitlements that it shows: from 0; −1 is the page of the chosen one. */

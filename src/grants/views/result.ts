@@ -1,7 +1,9 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { button, type Component, type InboxCanvas, type Part, table, text } from '../../intercom/canvas.ts';
-import { isForever, MINUTE_MS } from '../../time.ts';
+import { isForever, MINUTE_MS, withTimeout } from '../../time.ts';
 import {
   type Action,
+  type ActionKind,
   type Grant,
   grantEndMs,
   nameOf,
@@ -9,15 +11,28 @@ import {
   UNCONFIRMED_STATES,
 } from '../action.ts';
 import { lastStepAtMs, scheduleConfirm, scheduleNotes } from '../confirmation.ts';
-import type { ActionView } from '../context.ts';
+import { type ActionView, failed, Obstacle } from '../context.ts';
 import { isSameEnd } from '../durations.ts';
 import { readNoteStates } from '../notes.ts';
-import { findBlocker } from '../policy.ts';
-import { isRunning, rulesOf } from '../service.ts';
+import { readAgain } from '../repository.ts';
+import { findBlocker, rulesOf } from '../rules.ts';
+import { type Done, isRunning } from '../service.ts';
 import { valuesOf, variantOf } from '../texts.ts';
 import { effects } from './effects.ts';
-import { customerMessages, endText, listButton, obstacleText, prefixOf, shownValues } from './format.ts';
+import {
+  customerMessages,
+  endText,
+  listButton,
+  obstacleText,
+  prefixOf,
+  refusedPage,
+  shownValues,
+} from './format.ts';
 
+/** How long the agent waits for RevenueCat after a button; then the action continues in the background. */
+const ANSWER_TIMEOUT_MS = 3_800;
+/** A first press longer ago is no longer being worked on. */
+const FIRST_PRESS_MS = 10_000;
 /** A job that has not run for this long may be lost. */
 const OVERDUE_MS = MINUTE_MS;
 
@@ -41,11 +56,7 @@ export async function actionResult(view: ActionView, action: Action, url?: strin
   if (state === 'failed') {
     const next =
       kind === 'grant' ? button('grant', t('grant.button.tryAgain'), 'secondary') : listButton(view, kind);
-    return view.page([
-      text(obstacleText(view, kind, { kind: 'failed', code: action.error ?? 'other' }), 'error'),
-      facts,
-      next,
-    ]);
+    return view.page([text(obstacleText(view, kind, failed(action.error ?? 'other')), 'error'), facts, next]);
   }
   return view.page([
     text(headline(view, action), isKept(action) ? 'error' : 'paragraph'),
@@ -200,7 +211,7 @@ export async function approvalView(view: ActionView, action: Action, problem?: s
       problem !== undefined && text(problem, 'error'),
       review && effects(view, review),
       factsTable(view, action),
-      blocker && text(obstacleText(view, kind, { kind: 'refused', ...blocker }), 'muted'),
+      blocker && text(obstacleText(view, kind, { kind: 'refused', reason: blocker }), 'muted'),
       isOwn && decision('withdraw', t('grant.button.withdraw')),
       ...(canDecide
         ? [
@@ -211,4 +222,55 @@ export async function approvalView(view: ActionView, action: Action, problem?: s
     ],
     { decide: actionId, ...(review && canDecide ? { review } : {}) },
   );
+}
+
+/**
+ * Shows what some work results in, unless it takes longer than the agent waits. It then continues in the background,
+ * and the card shows the state of the action.
+ */
+export async function showResult(
+  view: ActionView,
+  work: Promise<Done>,
+  otherwise: {
+    readonly kind: ActionKind;
+    /** The action as it is stored now. */
+    find(): Promise<Action | null>;
+    onObstacle(obstacle: Obstacle): InboxCanvas | Promise<InboxCanvas>;
+  },
+): Promise<InboxCanvas> {
+  const { t } = view.messages;
+  const { kind } = otherwise;
+  const pressedAtMs = Date.now();
+  let done: Done | null;
+  try {
+    done = await withTimeout(work, ANSWER_TIMEOUT_MS, () => null);
+  } catch (error) {
+    if (!(error instanceof Obstacle)) throw error;
+    if (error.reason.code === 'unconfirmed') return refusedPage(view, kind, error.reason);
+    return otherwise.onObstacle(error);
+  }
+  if (done) {
+    const action = done.isKnown ? await waitForFirstPress(view, done.action, pressedAtMs) : done.action;
+    return actionResult(view, action, done.url);
+  }
+  const { workspaceId } = view.workspace;
+  work.catch((error: unknown) => {
+    if (!(error instanceof Obstacle))
+      view.services.logger.error({ err: error, workspaceId }, 'action failed');
+  });
+  const action = await otherwise.find();
+  if (action) return actionResult(view, action);
+  const pending = t(kind === 'grant' ? 'grant.state.pending' : 'action.state.pending');
+  return view.page([text(pending, 'muted'), button('grants', t('grant.button.grants'), 'secondary')]);
+}
+
+/** Waits for the result of a first press of the same button, for as long as the agent waits. */
+async function waitForFirstPress(view: ActionView, action: Action, sinceMs: number): Promise<Action> {
+  let now = action;
+  if (view.services.now() - lastStepAtMs(action) > FIRST_PRESS_MS) return now;
+  while (UNCONFIRMED_STATES.includes(now.state) && Date.now() < sinceMs + ANSWER_TIMEOUT_MS) {
+    await sleep(150);
+    now = await readAgain(view.services.database, now);
+  }
+  return now;
 }

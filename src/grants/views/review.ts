@@ -1,28 +1,19 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { button, type InboxCanvas, type Part, text } from '../../intercom/canvas.ts';
-import { isForever, withTimeout } from '../../time.ts';
+import { isForever } from '../../time.ts';
 import { findNoEffect } from '../access.ts';
-import { type Action, type ActionKind, type Refusal, UNCONFIRMED_STATES } from '../action.ts';
-import { lastStepAtMs } from '../confirmation.ts';
-import type { ActionResult, ActionView, Obstacle } from '../context.ts';
-import type { Reviewed } from '../form-state.ts';
-import { endsBefore } from '../grant-rules.ts';
-import { readAgain } from '../repository.ts';
-import { confirmReviewed, findDone, reviewAction, rulesOf } from '../service.ts';
-import type { StoreForm } from '../store-rules.ts';
+import type { ActionKind } from '../action.ts';
+import { type ActionView, Obstacle, type Reviewed, type StoreForm } from '../context.ts';
+import { endsBefore } from '../grant.ts';
+import { rulesOf } from '../rules.ts';
+import { confirmReviewed, findDone, reviewAction } from '../service.ts';
 import { effects } from './effects.ts';
 import { obstacleText, prefixOf, refusedPage } from './format.ts';
 import { type GrantFormPage, grantForm, grantFormOf, reviewedForm, submittedGrant } from './grant-form.ts';
-import { actionResult } from './result.ts';
-import { storeForm, submittedStoreForm, tryAgainPage } from './store-form.ts';
-
-/** How long the agent waits for RevenueCat after a button; then the action continues in the background. */
-const ANSWER_TIMEOUT_MS = 3_800;
-/** A first press longer ago is no longer being worked on. */
-const FIRST_PRESS_MS = 10_000;
+import { storeForm, submittedStoreForm, tryAgainPage } from './purchase.ts';
+import { showResult } from './result.ts';
 
 /** What another choice in the form can change. */
-const FORM_REFUSALS: readonly Refusal['code'][] = [
+const FORM_REFUSALS: readonly string[] = [
   'reason_missing',
   'reason_too_long',
   'too_long',
@@ -46,8 +37,12 @@ export function reviewStoreAction(view: ActionView): InboxCanvas | Promise<Inbox
 
 /** Shows exactly what will happen, and gives the confirm button a key that works once. */
 async function showReview(view: ActionView, form: GrantFormPage | StoreForm): Promise<InboxCanvas> {
-  const result = await reviewAction(view, form);
-  return result.kind === 'ready' ? reviewCanvas(view, result.reviewed) : formAgain(view, form, result);
+  try {
+    return reviewCanvas(view, await reviewAction(view, form));
+  } catch (error) {
+    if (error instanceof Obstacle) return formAgain(view, form, error);
+    throw error;
+  }
 }
 
 /** The form as it was, with what is wrong; or why no form could change it. */
@@ -56,16 +51,16 @@ function formAgain(
   form: GrantFormPage | StoreForm,
   obstacle: Obstacle,
 ): InboxCanvas | Promise<InboxCanvas> {
-  if (obstacle.kind === 'refused' && !FORM_REFUSALS.includes(obstacle.code))
-    return refusedPage(view, form.kind, obstacle);
+  const { kind, reason } = obstacle;
+  if (kind === 'refused' && !FORM_REFUSALS.includes(reason.code)) return refusedPage(view, form.kind, reason);
   const problem = obstacleText(view, form.kind, obstacle);
   if (form.kind !== 'grant')
-    return obstacle.kind === 'failed'
+    return kind === 'failed'
       ? tryAgainPage(view, form, { problem, id: 'action.review' })
       : storeForm(view, form, problem);
-  const { code } = obstacle;
+  const { code } = reason;
   const isReason = code === 'reason_missing' || code === 'reason_too_long';
-  const isEnd = (obstacle.kind === 'invalid' && code.startsWith('end')) || (code === 'too_long' && form.end);
+  const isEnd = (kind === 'invalid' && code.startsWith('end')) || (code === 'too_long' && form.end);
   return grantForm(view, form, {
     text: problem,
     ...(isReason ? { field: 'reason' as const } : isEnd ? { field: 'end' as const } : {}),
@@ -133,8 +128,8 @@ export async function confirmReview(view: ActionView): Promise<InboxCanvas> {
     kind: reviewed.kind,
     find: async () => (await findDone(view, reviewed))?.action ?? null,
     onObstacle: (obstacle) =>
-      obstacle.kind === 'failed'
-        ? reviewCanvas(view, reviewed, obstacleText(view, reviewed.kind, obstacle))
+      obstacle.kind === 'failed' || obstacle.kind === 'outdated'
+        ? reviewCanvas(view, obstacle.again ?? reviewed, obstacleText(view, reviewed.kind, obstacle))
         : formAgain(view, formOf(reviewed), obstacle),
   });
 }
@@ -144,54 +139,4 @@ function formOf(reviewed: Reviewed): GrantFormPage | StoreForm {
   if (reviewed.kind === 'grant') return grantFormOf(reviewed);
   const { kind, subscription, reason } = reviewed;
   return { kind: kind === 'restore' ? 'transfer' : kind, subscription, reason };
-}
-
-/**
- * Shows what some work results in, unless it takes longer than the agent waits. It then continues in the background,
- * and the card shows the state of the action.
- */
-export async function showResult(
-  view: ActionView,
-  work: Promise<ActionResult>,
-  otherwise: {
-    readonly kind: ActionKind;
-    /** The action as it is stored now. */
-    find(): Promise<Action | null>;
-    onObstacle(obstacle: Obstacle): InboxCanvas | Promise<InboxCanvas>;
-  },
-): Promise<InboxCanvas> {
-  const { t } = view.messages;
-  const { kind } = otherwise;
-  const pressedAtMs = Date.now();
-  const result = await withTimeout(work, ANSWER_TIMEOUT_MS, () => null);
-  if (result === null) {
-    const { workspaceId } = view.workspace;
-    work.catch((error: unknown) => view.services.logger.error({ err: error, workspaceId }, 'action failed'));
-    const action = await otherwise.find();
-    if (action) return actionResult(view, action);
-    const pending = t(kind === 'grant' ? 'grant.state.pending' : 'action.state.pending');
-    return view.page([text(pending, 'muted'), button('grants', t('grant.button.grants'), 'secondary')]);
-  }
-  switch (result.kind) {
-    case 'done': {
-      const { action, isKnown, url } = result;
-      return actionResult(view, isKnown ? await waitForFirstPress(view, action, pressedAtMs) : action, url);
-    }
-    case 'review_again':
-      return reviewCanvas(view, result.reviewed, t(`grant.failure.${result.reason}`));
-    case 'refused':
-      if (result.code === 'unconfirmed') return refusedPage(view, kind, result);
-  }
-  return otherwise.onObstacle(result);
-}
-
-/** Waits for the result of a first press of the same button, for as long as the agent waits. */
-async function waitForFirstPress(view: ActionView, action: Action, sinceMs: number): Promise<Action> {
-  let now = action;
-  if (view.services.now() - lastStepAtMs(action) > FIRST_PRESS_MS) return now;
-  while (UNCONFIRMED_STATES.includes(now.state) && Date.now() < sinceMs + ANSWER_TIMEOUT_MS) {
-    await sleep(150);
-    now = await readAgain(view.services.database, now);
-  }
-  return now;
 }

@@ -1,27 +1,43 @@
 import { randomUUID } from 'node:crypto';
+import { nullOn } from '../errors.ts';
+import type { RevenueCatClient } from '../revenuecat/client.ts';
+import { DAY_MS } from '../time.ts';
+import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import {
   type Access,
+  compareReadBack,
   type Ends,
   type Entitlement,
   entitlementName,
   findNoEffect,
+  readAccess,
   readCurrentAccess,
   readEntitlements,
   readOrStoredAccess,
-  storedAccess,
+  shownAccess,
 } from './access.ts';
 import type { Grant, GrantStart, Refusal } from './action.ts';
-import type { ActionContext, ReviewAgain, ReviewResult, Rules } from './context.ts';
+import {
+  type ActionContext,
+  failed,
+  invalid,
+  Obstacle,
+  REVIEW_VALID_MS,
+  type ReviewedGrant,
+  throwRefusal,
+} from './context.ts';
 import {
   type Duration,
   endOfDuration,
   isDuration,
   isSameEnd,
   LIFETIME_END_MS,
+  lengthInDays,
   parseEndDate,
 } from './durations.ts';
-import type { ReviewedGrant } from './form-state.ts';
-import { checkPolicy, lengthOf, needsApproval, REVIEW_VALID_MS } from './policy.ts';
+import type { ActionRules, Found } from './rules.ts';
+
+type GrantPolicy = WorkspaceSettings['grants'];
 
 /** What the agent has filled in so far. */
 export interface GrantForm {
@@ -67,8 +83,38 @@ export function endsBefore({
   return { grantEndMs: previousEndMs, boughtEndMs };
 }
 
+/** Whether the policy allows a grant of a length; also asked for each choice of the form. */
+export function checkLength(policy: GrantPolicy, days: number | null): Refusal | null {
+  if (days === null) return policy.lifetimeAllowed ? null : { code: 'lifetime_not_allowed' };
+  return days > policy.longestDays ? { code: 'too_long', days: policy.longestDays } : null;
+}
+
+/** Whether a second teammate must approve a grant. */
+export function needsApproval(policy: GrantPolicy, days: number | null): boolean {
+  const above = policy.secondPersonAboveDays;
+  return above !== null && (days === null || days > above);
+}
+
+/**
+ * How long a grant is, in days: as an admin means it for a chosen duration (a month is a month), else the full days
+ * that it adds. `null`: it never ends.
+ *
+ * @param chosen.countsFromMs now, or the end of what the customer pays for: only granted time counts
+ */
+export function lengthOf(chosen: {
+  readonly duration: Duration | 'custom';
+  readonly isAdded: boolean;
+  readonly countsFromMs: number;
+  readonly endMs: number;
+}): number | null {
+  if (chosen.duration === 'lifetime' || chosen.endMs >= LIFETIME_END_MS) return null;
+  return chosen.duration === 'custom' || chosen.isAdded
+    ? Math.floor((chosen.endMs - chosen.countsFromMs) / DAY_MS)
+    : lengthInDays(chosen.duration);
+}
+
 /** Days that count for the policy: what the customer paid for is not granted. */
-export function grantedDays(nowMs: number, terms: Terms): number | null {
+function grantedDays(nowMs: number, terms: Terms): number | null {
   const isAdded = terms.start === 'after' && addedToMs(nowMs, endsBefore(terms)) > nowMs;
   return lengthOf({
     duration: terms.duration,
@@ -86,27 +132,27 @@ const UNREAD = {
   reviewedAtMs: 0,
 };
 
-export const GRANT_RULES: Rules<GrantForm, ReviewedGrant, Grant> = {
+export const GRANT_RULES: ActionRules<GrantForm, ReviewedGrant, Grant> = {
   prepare,
   recheck,
   reviewRequested,
   needsSecondPerson: ({ services, workspace }, reviewed) =>
     needsApproval(workspace.settings.grants, grantedDays(services.now(), reviewed)),
+  call: (client, projectId, { appUserId, target, requestedEndMs }) =>
+    client.grantEntitlement(projectId, appUserId, { entitlementId: target, expiresAtMs: requestedEndMs }),
+  readBack,
 };
 
-async function prepare(context: ActionContext, form: GrantForm): Promise<ReviewResult> {
+async function prepare(context: ActionContext, form: GrantForm): Promise<ReviewedGrant> {
   const { workspace, customer } = context;
   const entitlements = await readEntitlements(context);
   const entitlement = findEntitlement(entitlements, form.entitlement);
   const customEndMs = form.end ? parseEndDate(form.end, workspace.timezone) : null;
-  if (entitlements.length === 0) return { kind: 'invalid', code: 'noEntitlements' };
-  if (!entitlement) return { kind: 'invalid', code: 'chooseEntitlement' };
-  if (form.end && customEndMs === null) return { kind: 'invalid', code: 'endInvalid' };
-  if (!form.end && !isDuration(form.duration)) return { kind: 'invalid', code: 'chooseDuration' };
-  const current = await readCurrentAccess(context, entitlements);
-  const isDown = current === 'revenuecat_unavailable' || current === 'revenuecat_rate_limited';
-  if (typeof current === 'string' && !isDown) return { kind: 'failed', code: current };
-  const access = typeof current === 'string' ? storedAccess(customer) : current;
+  if (entitlements.length === 0) throw invalid('noEntitlements');
+  if (!entitlement) throw invalid('chooseEntitlement');
+  if (form.end && customEndMs === null) throw invalid('endInvalid');
+  if (!form.end && !isDuration(form.duration)) throw invalid('chooseDuration');
+  const access = await readOrStoredAccess(context, entitlements);
   const isCustom = customEndMs !== null;
   const reviewed = reviewedNow(
     context,
@@ -128,41 +174,35 @@ async function prepare(context: ActionContext, form: GrantForm): Promise<ReviewR
     access,
   );
   const { requestedEndMs } = reviewed;
-  if (requestedEndMs <= reviewed.reviewedAtMs) return { kind: 'invalid', code: 'endPast' };
-  if (isCustom && requestedEndMs >= LIFETIME_END_MS) return { kind: 'invalid', code: 'endTooFar' };
-  const refusal = checkGrant(context, reviewed);
-  return refusal ? { kind: 'refused', ...refusal } : { kind: 'ready', reviewed };
+  if (requestedEndMs <= reviewed.reviewedAtMs) throw invalid('endPast');
+  if (isCustom && requestedEndMs >= LIFETIME_END_MS) throw invalid('endTooFar');
+  checkTerms(context, reviewed);
+  return reviewed;
 }
 
-function checkGrant(context: ActionContext, reviewed: ReviewedGrant): Refusal | null {
-  const days = grantedDays(context.services.now(), reviewed);
-  const { reason } = reviewed;
-  return checkPolicy(context.workspace.settings.grants, { adminId: context.request.admin.id, days, reason });
+function checkTerms({ services, workspace }: ActionContext, reviewed: ReviewedGrant): void {
+  throwRefusal(checkLength(workspace.settings.grants, grantedDays(services.now(), reviewed)));
 }
 
-async function recheck(context: ActionContext, reviewed: ReviewedGrant): Promise<ReviewResult | ReviewAgain> {
-  const refusal = checkGrant(context, reviewed);
-  if (refusal) return { kind: 'refused', ...refusal };
+async function recheck(context: ActionContext, reviewed: ReviewedGrant): Promise<ReviewedGrant> {
+  checkTerms(context, reviewed);
   const entitlements = await readEntitlements(context);
   const entitlement = entitlements.find(({ id }) => id === reviewed.target);
-  if (!entitlement) {
-    const isUnread = entitlements.length === 0;
-    return { kind: 'failed', code: isUnread ? 'revenuecat_unavailable' : 'revenuecat_not_found' };
-  }
+  if (!entitlement)
+    throw failed(entitlements.length === 0 ? 'revenuecat_unavailable' : 'revenuecat_not_found');
   const access = await readCurrentAccess(context, entitlements);
-  if (typeof access === 'string') return { kind: 'failed', code: access };
   const nowMs = context.services.now();
   const ends = access.endsOf(entitlement);
   const hasChanged =
     !isSameEnd(ends.grantEndMs, reviewed.previousEndMs) || !isSameEnd(ends.boughtEndMs, reviewed.boughtEndMs);
   const isCurrent = nowMs - reviewed.reviewedAtMs <= REVIEW_VALID_MS && reviewed.requestedEndMs > nowMs;
   if (!hasChanged && isCurrent) {
-    if (findNoEffect(ends, reviewed.requestedEndMs)) return { kind: 'refused', code: 'no_effect' };
-    return { kind: 'ready', reviewed: { ...reviewed, appUserId: access.appUserId } };
+    if (findNoEffect(ends, reviewed.requestedEndMs)) throw new Obstacle('refused', { code: 'no_effect' });
+    return { ...reviewed, appUserId: access.appUserId };
   }
   const again = reviewedNow(context, reviewed, access);
-  if (again.requestedEndMs <= nowMs) return { kind: 'invalid', code: 'endPast' };
-  return { kind: 'review_again', reason: hasChanged ? 'changed' : 'stale', reviewed: again };
+  if (again.requestedEndMs <= nowMs) throw invalid('endPast');
+  throw new Obstacle('outdated', { code: hasChanged ? 'changed' : 'stale' }, again);
 }
 
 /** A duration counts from now: a month requested on Monday and approved on Friday is a month. */
@@ -187,7 +227,28 @@ async function reviewRequested(context: ActionContext, grant: Grant): Promise<Re
     key: grant.actionId,
     end: '',
   };
-  return reviewedNow(context, requested, await readOrStoredAccess(context));
+  return reviewedNow(context, requested, await shownAccess(context));
+}
+
+async function readBack(client: RevenueCatClient, projectId: string, grant: Grant): Promise<Found> {
+  const currentMs = await readGrantEnd(client, projectId, grant);
+  const { requestedEndMs: requestedMs, previousEndMs: previousMs } = grant;
+  const found = compareReadBack({ requestedMs, previousMs, currentMs });
+  if (currentMs === null) return { kind: 'missing' };
+  if (found !== 'missing')
+    return { kind: 'done', changes: { actualEndMs: currentMs, isUnchanged: found === 'unchanged' } };
+  // RevenueCat accepted the grant and what was there before has stayed.
+  return { kind: 'missing', ignored: { actualEndMs: currentMs, isUnchanged: true } };
+}
+
+/** End of what RevenueCat grants of the entitlement now; `null`: nothing. */
+export async function readGrantEnd(
+  client: RevenueCatClient,
+  projectId: string,
+  grant: Grant,
+): Promise<number | null> {
+  const access = await nullOn('revenuecat_not_found', readAccess(client, projectId, grant));
+  return access?.endsOf({ id: grant.target, lookupKey: grant.lookupKey }).grantEndMs ?? null;
 }
 
 export function entitlementOf(grant: Grant): Entitlement {

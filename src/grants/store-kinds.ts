@@ -1,19 +1,14 @@
-import { createHash } from 'node:crypto';
-import { nullOn } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import type { LivePurchase } from '../revenuecat/store-actions.ts';
-import type { SubscriptionState } from '../subscription/types.ts';
-import { compareReadBack, readAccess } from './access.ts';
 import type {
-  Action,
   ActionKind,
-  Grant,
   PurchaseState,
   StoreAction,
   StoreActionDetails,
   StoreActionKind,
 } from './action.ts';
-import type { Changes } from './repository.ts';
+import type { ReviewedStoreAction, StoreForm } from './context.ts';
+import type { ActionRules, Found } from './rules.ts';
 
 const WEB_BILLING = 'RC_BILLING';
 const APPLE: ReadonlySet<string | null> = new Set(['APP_STORE', 'MAC_APP_STORE']);
@@ -30,25 +25,13 @@ const MAX_EXTENSION_DAYS: Readonly<Record<string, number>> = {
 /** Apple's reasons for an extension: 0 undeclared, 1 customer satisfaction, 2 other, 3 service issue or outage. */
 export const APPLE_REASON_CODES = [1, 3, 2, 0] as const;
 
-/**
- * What reading RevenueCat shows of an action. `missing`: not done, or not done yet; `ignored`: what to store when
- * RevenueCat said that it did it. `unknown`: the API cannot show it.
- */
-type Found =
-  | { readonly kind: 'done'; readonly changes: Changes }
-  | { readonly kind: 'missing'; readonly ignored?: Changes }
-  | { readonly kind: 'unknown' };
-
 /** What RevenueCat needs to know for a kind of action, and what it shows of it. */
-interface Kind<A extends Action> {
+interface StoreKind
+  extends Pick<ActionRules<StoreForm, ReviewedStoreAction, StoreAction>, 'call' | 'readBack'> {
   /** Permissions that the key needs. Source: RevenueCat API v2. */
   readonly scopes: readonly string[];
   /** Whether the store offers it for a purchase, now or ever; absent: it is about the whole customer. */
   isOffered?(own: LivePurchase): boolean;
-  /** The one call to RevenueCat; of `manage` it gives the link. */
-  call(client: RevenueCatClient, projectId: string, action: A): Promise<unknown>;
-  /** Reads whether it was done. It never calls for it again. */
-  readBack(client: RevenueCatClient, projectId: string, action: A): Promise<Found>;
   /** Of the webhook that follows, if there is one. */
   readonly event?: { readonly type: string; readonly cancel_reason?: string };
 }
@@ -63,24 +46,7 @@ const MIN_EXTENSION_MS = 30_000;
 const isWebSubscription = (own: LivePurchase): boolean =>
   own.kind === 'subscription' && own.store === WEB_BILLING;
 
-const GRANT: Kind<Grant> = {
-  // A key that cannot grant is found out by the grant.
-  scopes: [],
-  call: (client, projectId, { appUserId, target, requestedEndMs }) =>
-    client.grantEntitlement(projectId, appUserId, { entitlementId: target, expiresAtMs: requestedEndMs }),
-  async readBack(client, projectId, grant) {
-    const currentMs = await readGrantEnd(client, projectId, grant);
-    const { requestedEndMs: requestedMs, previousEndMs: previousMs } = grant;
-    const found = compareReadBack({ requestedMs, previousMs, currentMs });
-    if (currentMs === null) return { kind: 'missing' };
-    if (found !== 'missing')
-      return { kind: 'done', changes: { actualEndMs: currentMs, isUnchanged: found === 'unchanged' } };
-    // RevenueCat accepted the grant and what was there before has stayed.
-    return { kind: 'missing', ignored: { actualEndMs: currentMs, isUnchanged: true } };
-  },
-};
-
-const STORE_KINDS: Readonly<Record<StoreActionKind, Kind<StoreAction>>> = {
+export const STORE_KINDS: Readonly<Record<StoreActionKind, StoreKind>> = {
   cancel: {
     scopes: [SUBSCRIPTIONS],
     isOffered: isWebSubscription,
@@ -145,8 +111,6 @@ const STORE_KINDS: Readonly<Record<StoreActionKind, Kind<StoreAction>>> = {
   },
 };
 
-export const ACTION_KINDS: Readonly<Record<ActionKind, Kind<Action>>> = { grant: GRANT, ...STORE_KINDS };
-
 function doneIf(isDone: boolean, { details }: StoreAction, after: PurchaseState | null = null): Found {
   return isDone ? { kind: 'done', changes: { details: { ...details, after } } } : { kind: 'missing' };
 }
@@ -154,7 +118,7 @@ function doneIf(isDone: boolean, { details }: StoreAction, after: PurchaseState 
 /** For what the purchase itself shows. */
 function shownByPurchase(
   isDone: (own: LivePurchase, details: StoreActionDetails) => boolean,
-): Kind<StoreAction>['readBack'] {
+): StoreKind['readBack'] {
   return async ({ stores }, projectId, action) => {
     const owned = await stores.listPurchases(projectId, action.appUserId);
     const own = owned.find(({ id }) => id === action.target);
@@ -185,22 +149,14 @@ export function stateOf({ endsAtMs, givesAccess, willRenew }: LivePurchase): Pur
   return { endsAtMs, givesAccess, willRenew };
 }
 
-/** End of what RevenueCat grants of the entitlement now; `null`: nothing. */
-export async function readGrantEnd(
-  client: RevenueCatClient,
-  projectId: string,
-  grant: Grant,
-): Promise<number | null> {
-  const access = await nullOn('revenuecat_not_found', readAccess(client, projectId, grant));
-  return access?.endsOf({ id: grant.target, lookupKey: grant.lookupKey }).grantEndMs ?? null;
-}
-
 /** What can be done to one subscription or purchase. */
 const PURCHASE_ACTIONS = ['cancel', 'refund', 'extend', 'manage'] as const;
 export type PurchaseActionKind = (typeof PURCHASE_ACTIONS)[number];
 
+/** A key that cannot grant is found out by the grant. */
 export function requiredScopes(kind: ActionKind, of?: StoreActionDetails['of']): readonly string[] {
-  return kind === 'refund' && of === 'purchase' ? [PURCHASES] : ACTION_KINDS[kind].scopes;
+  if (kind === 'grant') return [];
+  return kind === 'refund' && of === 'purchase' ? [PURCHASES] : STORE_KINDS[kind].scopes;
 }
 
 /** Why a store does not do it now, or ever (`store`). */
@@ -212,7 +168,7 @@ export function whyUnavailable(
   own: LivePurchase,
   isFamilyShare: boolean,
 ): Unavailable | null {
-  if (!ACTION_KINDS[kind].isOffered?.(own)) return 'store';
+  if (!STORE_KINDS[kind].isOffered?.(own)) return 'store';
   if (own.isRefunded) return 'refunded';
   if (isFamilyShare) return 'family';
   if (own.kind === 'purchase') return null;
@@ -244,24 +200,4 @@ export function isApple(store: string | null): boolean {
 /** Google refunds single charges. */
 export function refundsCharges(own: Pick<LivePurchase, 'kind' | 'store'>): boolean {
   return own.kind === 'subscription' && own.store === GOOGLE;
-}
-
-/** What follows `subscription:` in a component's id: short, and without a store's characters. */
-export function subscriptionId({ key }: Pick<SubscriptionState, 'key'>): string {
-  return createHash('sha256').update(key).digest('hex').slice(0, 16);
-}
-
-/** What a stored purchase is in the API: by the store's transaction, else the store's only one of its kind. */
-export function findLive(
-  subscription: SubscriptionState,
-  owned: readonly LivePurchase[],
-): LivePurchase | null {
-  const { transactionId, key, store, environment, isOneTime } = subscription;
-  const ofStore = owned.filter((each) => each.store === store && each.environment === environment);
-  const isInKey = (id: string): boolean => key.endsWith(`|${id}`) || key.includes(`|${id}:`);
-  const byTransaction = ofStore.find(
-    ({ storeId, id }) => (storeId !== null && (storeId === transactionId || isInKey(storeId))) || isInKey(id),
-  );
-  const [only, ...others] = ofStore.filter(({ kind }) => (kind === 'purchase') === isOneTime);
-  return byTransaction ?? (only && others.length === 0 ? only : null);
 }

@@ -1,15 +1,52 @@
-import { DAY_MS, MINUTE_MS } from '../time.ts';
+import type { RevenueCatClient } from '../revenuecat/client.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
-import { usableIds } from './access.ts';
-import type { ActionKind, Refusal, StoreActionDetails } from './action.ts';
-import { requiredScopes } from './action-kinds.ts';
-import type { ActionContext } from './context.ts';
-import { type Duration, LIFETIME_END_MS, lengthInDays } from './durations.ts';
-import { countThisMonth } from './repository.ts';
+import type { Action, ActionKind, Refusal, StoreActionDetails } from './action.ts';
+import { type ActionContext, type Reviewed, type StoreForm, usableIds } from './context.ts';
+import { GRANT_RULES, type GrantForm } from './grant.ts';
+import { type Changes, countThisMonth } from './repository.ts';
+import { STORE_RULES } from './store-actions.ts';
+import { requiredScopes } from './store-kinds.ts';
+
+/**
+ * What reading RevenueCat shows of an action. `missing`: not done, or not done yet; `ignored`: what to store when
+ * RevenueCat said that it did it. `unknown`: the API cannot show it.
+ */
+export type Found =
+  | { readonly kind: 'done'; readonly changes: Changes }
+  | { readonly kind: 'missing'; readonly ignored?: Changes }
+  | { readonly kind: 'unknown' };
+
+/** What differs between grants and store actions. */
+export interface ActionRules<Form, R extends Reviewed, A extends Action> {
+  /**
+   * Checks the form, and computes exactly what the action would do.
+   *
+   * @throws Obstacle
+   */
+  prepare(context: ActionContext, form: Form): Promise<R>;
+  /**
+   * Checks at the confirm what was reviewed, against the policy and what RevenueCat has now.
+   *
+   * @throws Obstacle
+   */
+  recheck(context: ActionContext, reviewed: R): Promise<R>;
+  /** What waits for approval, as its approval would do it now. Its key is the id of the action. */
+  reviewRequested(context: ActionContext, action: A): Promise<R>;
+  /** Whether a second teammate must approve it. */
+  needsSecondPerson(context: ActionContext, reviewed: R): boolean;
+  /** The one call to RevenueCat; of `manage` it gives the link. */
+  call(client: RevenueCatClient, projectId: string, action: A): Promise<unknown>;
+  /** Reads whether it was done. It never calls for it again. */
+  readBack(client: RevenueCatClient, projectId: string, action: A): Promise<Found>;
+}
+
+export type Form = GrantForm | StoreForm;
+
+export function rulesOf({ kind }: { readonly kind: ActionKind }): ActionRules<Form, Reviewed, Action> {
+  return kind === 'grant' ? GRANT_RULES : STORE_RULES;
+}
 
 export const MAX_REASON_LENGTH = 1_000;
-/** A review older than this is shown again before it is confirmed. */
-export const REVIEW_VALID_MS = 30 * MINUTE_MS;
 
 type GrantPolicy = WorkspaceSettings['grants'];
 type Settings = Pick<WorkspaceSettings, 'grants' | 'actions'>;
@@ -42,65 +79,11 @@ export function checkMonth(limit: number | null, madeThisMonth: number): Refusal
   return limit !== null && madeThisMonth >= limit ? { code: 'monthly_limit', limit } : null;
 }
 
-export function checkReason(
-  { reasonRequired }: Pick<GrantPolicy, 'reasonRequired'>,
-  reason: string,
-): Refusal | null {
-  if (reason.trim() === '' && reasonRequired) return { code: 'reason_missing' };
+export function checkReason(isRequired: boolean, reason: string): Refusal | null {
+  if (reason.trim() === '' && isRequired) return { code: 'reason_missing' };
   return reason.trim().length > MAX_REASON_LENGTH
     ? { code: 'reason_too_long', max: MAX_REASON_LENGTH }
     : null;
-}
-
-/** Whether the policy allows a grant of a length; also asked for each choice of the form. */
-export function checkLength(policy: GrantPolicy, days: number | null): Refusal | null {
-  if (days === null) return policy.lifetimeAllowed ? null : { code: 'lifetime_not_allowed' };
-  return days > policy.longestDays ? { code: 'too_long', days: policy.longestDays } : null;
-}
-
-/**
- * Checks a grant against the workspace's policy, except the monthly number, which is counted where the grant is
- * stored. Called at review, at confirm and at approval: what a card shows protects nothing.
- */
-export function checkPolicy(
-  policy: GrantPolicy,
-  grant: { readonly adminId: string; readonly days: number | null; readonly reason: string },
-): Refusal | null {
-  return (
-    checkTeammate(policy, grant.adminId) ??
-    checkLength(policy, grant.days) ??
-    checkReason(policy, grant.reason)
-  );
-}
-
-/** Whether a second teammate must approve a grant. */
-export function needsApproval(policy: GrantPolicy, days: number | null): boolean {
-  const above = policy.secondPersonAboveDays;
-  return above !== null && (days === null || days > above);
-}
-
-/** Whether a refund needs a second teammate; one of a sum that is not known does. */
-export function isAboveLimit({ actions }: Pick<Settings, 'actions'>, amount: number | null): boolean {
-  const { maxAmountAlone } = actions.refund;
-  return maxAmountAlone !== null && (amount === null || amount > maxAmountAlone);
-}
-
-/**
- * How long a grant is, in days: as an admin means it for a chosen duration (a month is a month), else the full days
- * that it adds. `null`: it never ends.
- *
- * @param chosen.countsFromMs now, or the end of what the customer pays for: only granted time counts
- */
-export function lengthOf(chosen: {
-  readonly duration: Duration | 'custom';
-  readonly isAdded: boolean;
-  readonly countsFromMs: number;
-  readonly endMs: number;
-}): number | null {
-  if (chosen.duration === 'lifetime' || chosen.endMs >= LIFETIME_END_MS) return null;
-  return chosen.duration === 'custom' || chosen.isAdded
-    ? Math.floor((chosen.endMs - chosen.countsFromMs) / DAY_MS)
-    : lengthInDays(chosen.duration);
 }
 
 /** An action of any stage: planned, reviewed or stored. */

@@ -1,0 +1,97 @@
+import { createHash } from 'node:crypto';
+import type { Sql } from '../database/sql.ts';
+import type { LivePurchase, LiveTransaction } from '../revenuecat/store-actions.ts';
+import { toMinor } from '../subscription/money.ts';
+import type { Money, SubscriptionState } from '../subscription/types.ts';
+import { type ActionContext, readCustomer, readNow } from './context.ts';
+
+/** What a customer bought, as RevenueCat has it now, under the id that it knows. */
+export interface Owned {
+  readonly appUserId: string;
+  readonly purchases: readonly LivePurchase[];
+}
+
+/** Everything that the customer bought: what gives access first, then what was bought without. */
+export function allPurchases({ customer }: Pick<ActionContext, 'customer'>): SubscriptionState[] {
+  const { subscriptions, sandbox, consumables } = customer.state;
+  return [...subscriptions, ...sandbox, ...consumables].filter(({ store }) => store !== 'PROMOTIONAL');
+}
+
+export function findPurchase(context: ActionContext, id: string): SubscriptionState | null {
+  return allPurchases(context).find((each) => subscriptionId(each) === id) ?? null;
+}
+
+/** @throws Obstacle when RevenueCat refuses, does not respond, or does not know the customer */
+export function readOwned(context: ActionContext): Promise<Owned> {
+  const { revenueCatProjectId } = context.customer.project;
+  return readCustomer(context, async ({ stores }, appUserId) => ({
+    appUserId,
+    purchases: await stores.listPurchases(revenueCatProjectId, appUserId),
+  }));
+}
+
+/** What follows `subscription:` in a component's id: short, and without a store's characters. */
+export function subscriptionId({ key }: Pick<SubscriptionState, 'key'>): string {
+  return createHash('sha256').update(key).digest('hex').slice(0, 16);
+}
+
+/** What a stored purchase is in the API: by the store's transaction, else the store's only one of its kind. */
+export function findLive(
+  subscription: SubscriptionState,
+  owned: readonly LivePurchase[],
+): LivePurchase | null {
+  const { transactionId, key, store, environment, isOneTime } = subscription;
+  const ofStore = owned.filter((each) => each.store === store && each.environment === environment);
+  const isInKey = (id: string): boolean => key.endsWith(`|${id}`) || key.includes(`|${id}:`);
+  const byTransaction = ofStore.find(
+    ({ storeId, id }) => (storeId !== null && (storeId === transactionId || isInKey(storeId))) || isInKey(id),
+  );
+  const [only, ...others] = ofStore.filter(({ kind }) => (kind === 'purchase') === isOneTime);
+  return byTransaction ?? (only && others.length === 0 ? only : null);
+}
+
+/** Charges of a Google Play subscription, newest first, with what was paid where an event reported it. */
+export async function listCharges(
+  context: ActionContext,
+  own: LivePurchase,
+): Promise<(LiveTransaction & { readonly price: Money | null })[]> {
+  const { services, workspace, customer } = context;
+  const { revenueCatProjectId } = customer.project;
+  const charges = await readNow(context, ({ stores }) =>
+    stores.listTransactions(revenueCatProjectId, own.id),
+  );
+  const prices = await readChargePrices(services.database, {
+    workspaceId: workspace.workspaceId,
+    subscriberId: customer.subscriber.subscriberId,
+    transactionIds: charges.map(({ id }) => id),
+  });
+  return charges
+    .map((charge) => ({ ...charge, price: prices.get(charge.id) ?? null }))
+    .sort((a, b) => b.purchasedAtMs - a.purchasedAtMs);
+}
+
+/** What was paid in charges, in the currency paid, as events reported it. */
+async function readChargePrices(
+  sql: Sql,
+  of: {
+    readonly workspaceId: string;
+    readonly subscriberId: string;
+    readonly transactionIds: readonly string[];
+  },
+): Promise<ReadonlyMap<string, Money>> {
+  const rows = await sql.query<{ transaction_id: string; price: string; currency: string }>(
+    `select transaction_id, fields->>'price_in_purchased_currency' as price,
+            fields->>'currency' as currency
+       from events
+      where workspace_id = $1 and subscriber_id = $2 and transaction_id = any($3)
+        and fields->>'currency' is not null
+        and (fields->>'price_in_purchased_currency')::numeric > 0`,
+    [of.workspaceId, of.subscriberId, of.transactionIds],
+  );
+  return new Map(
+    rows.map(({ transaction_id, price, currency }) => [
+      transaction_id,
+      { amountMinor: toMinor(Number(price), currency), currency },
+    ]),
+  );
+}

@@ -1,0 +1,203 @@
+import { randomUUID } from 'node:crypto';
+import type { LivePurchase } from '../revenuecat/store-actions.ts';
+import { isBlockedId } from '../subscription/identities.ts';
+import { currencyDigits } from '../subscription/money.ts';
+import { productLabel } from '../subscription/names.ts';
+import type { SubscriptionState } from '../subscription/types.ts';
+import type { ActionKind, PurchaseState, StoreAction, StoreActionDetails } from './action.ts';
+import {
+  type ActionContext,
+  failed,
+  invalid,
+  Obstacle,
+  REVIEW_VALID_MS,
+  type ReviewedStoreAction,
+  readNow,
+  type StoreForm,
+} from './context.ts';
+import { isSameEnd } from './durations.ts';
+import { findLive, findPurchase, listCharges, type Owned, readOwned } from './purchases.ts';
+import type { ActionRules } from './rules.ts';
+import {
+  isApple,
+  maxExtensionDays,
+  type PurchaseActionKind,
+  refundsCharges,
+  STORE_KINDS,
+  stateOf,
+  whyUnavailable,
+} from './store-kinds.ts';
+
+const ORDER_ID = /^GPA\.[\d-]+(\.\.\d+)?$/;
+
+/** Which of RevenueCat's objects a form is about. */
+export function targetOf(
+  context: ActionContext,
+  { subscription = '' }: { readonly kind: ActionKind; readonly subscription?: string },
+): StoreActionDetails['of'] {
+  if (subscription === '') return 'customer';
+  return findPurchase(context, subscription)?.isOneTime ? 'purchase' : 'subscription';
+}
+
+/** An order ID in the form of a transfer makes it a restore. */
+export function kindOf<Kind extends ActionKind>({
+  kind,
+  order = '',
+}: {
+  readonly kind: Kind;
+  readonly order?: string | undefined;
+}): Kind | 'restore' {
+  return kind === 'transfer' && order !== '' ? 'restore' : kind;
+}
+
+export const STORE_RULES: ActionRules<StoreForm, ReviewedStoreAction, StoreAction> = {
+  prepare,
+  recheck,
+  reviewRequested: async (context, action) => ({
+    ...action,
+    key: action.actionId,
+    subscription: '',
+    reviewedAtMs: context.services.now(),
+  }),
+  /** A refund of a sum that is not known does, too. */
+  needsSecondPerson({ workspace }, { kind, details }) {
+    const { maxAmountAlone } = workspace.settings.actions.refund;
+    if (kind !== 'refund' || maxAmountAlone === null) return false;
+    const amount = amountOf(details);
+    return amount === null || amount > maxAmountAlone;
+  },
+  call: (client, projectId, action) => STORE_KINDS[action.kind].call(client, projectId, action),
+  readBack: (client, projectId, action) => STORE_KINDS[action.kind].readBack(client, projectId, action),
+};
+
+/** What an action would be done to, and with what. */
+type Described = Pick<ReviewedStoreAction, 'target' | 'details'>;
+
+async function prepare(context: ActionContext, form: StoreForm): Promise<ReviewedStoreAction> {
+  const owned = await readOwned(context);
+  const kind = kindOf(form);
+  return {
+    ...(await describe(context, { ...form, kind }, owned)),
+    kind,
+    key: randomUUID(),
+    subscription: form.subscription,
+    subscriberId: context.customer.subscriber.subscriberId,
+    appUserId: owned.appUserId,
+    reason: form.reason ?? '',
+    reviewedAtMs: context.services.now(),
+  };
+}
+
+async function describe(context: ActionContext, form: StoreForm, owned: Owned): Promise<Described> {
+  if (form.kind === 'restore') return describeRestore(form);
+  if (form.kind === 'transfer') return describeTransfer(context, form, owned);
+  const subscription = findPurchase(context, form.subscription);
+  const own = subscription && findLive(subscription, owned.purchases);
+  if (!subscription || !own) throw failed('revenuecat_not_found');
+  return describePurchase(context, { ...form, kind: form.kind }, { subscription, own });
+}
+
+const NOTHING_BOUGHT = { of: 'customer', amount: null, before: null, after: null } as const;
+
+function describeRestore({ order = '' }: StoreForm): Described {
+  if (!ORDER_ID.test(order)) throw invalid('order_invalid');
+  return { target: order, details: { ...NOTHING_BOUGHT, product: order, store: 'PLAY_STORE' } };
+}
+
+async function describeTransfer(context: ActionContext, form: StoreForm, owned: Owned): Promise<Described> {
+  const { revenueCatProjectId } = context.customer.project;
+  const target = form.target?.trim() ?? '';
+  if (target === '') throw invalid('target_missing');
+  if (isBlockedId(target)) throw invalid('target_unknown');
+  // RevenueCat finds a customer by any alias, also by one that is unknown here.
+  const [found, source] = await readNow(context, (client) =>
+    Promise.all([target, owned.appUserId].map((id) => client.getCustomer(revenueCatProjectId, id))),
+  );
+  if (!found) throw invalid('target_unknown');
+  if (found.id === source?.id) throw invalid('target_same');
+  const moves = owned.purchases.map(({ id }) => id);
+  if (moves.length === 0) throw invalid('nothing_to_move');
+  return { target: found.id, details: { ...NOTHING_BOUGHT, product: found.id, store: null, moves } };
+}
+
+async function describePurchase(
+  context: ActionContext,
+  form: StoreForm & { readonly kind: PurchaseActionKind },
+  { subscription, own }: { readonly subscription: SubscriptionState; readonly own: LivePurchase },
+): Promise<Described> {
+  const { kind } = form;
+  const unavailable = whyUnavailable(kind, own, subscription.isFamilyShare);
+  if (unavailable) throw new Obstacle('refused', { code: unavailable === 'store' ? 'ended' : unavailable });
+  const { productId, productName, transactionId: purchaseId } = subscription;
+  const base: StoreActionDetails = {
+    product: productName ?? (productId === null ? own.id : productLabel(productId, context.customer.names)),
+    ...(productId === null ? {} : { productId }),
+    ...(purchaseId === null ? {} : { purchaseId }),
+    store: own.store,
+    environment: own.environment,
+    of: own.kind,
+    amount: null,
+    before: stateOf(own),
+    after: null,
+  };
+  const made = (details: Partial<StoreActionDetails>): Described => ({
+    target: own.id,
+    details: { ...base, ...details },
+  });
+  if (kind === 'extend') {
+    const days = /^\d{1,3}$/.test(form.days ?? '') ? Number(form.days) : 0;
+    if (days < 1 || days > maxExtensionDays(own.store)) throw invalid('days');
+    const code = Number(form.reasonCode ?? 1);
+    return made({
+      days,
+      ...(isApple(own.store) ? { reasonCode: [0, 1, 2, 3].includes(code) ? code : 1 } : {}),
+    });
+  }
+  if (kind !== 'refund') return made({});
+  if (!refundsCharges(own)) return made({ amount: subscription.price });
+  const charges = await listCharges(context, own);
+  const charge = charges.find(({ id }) => id === form.transaction);
+  if (!charge) throw invalid('transaction');
+  return made({ transactionId: charge.id, amount: charge.price });
+}
+
+/** The sum in units of its currency; `null`: not known. */
+export function amountOf({ amount }: Pick<StoreActionDetails, 'amount'>): number | null {
+  return amount && amount.amountMinor / 10 ** currencyDigits(amount.currency);
+}
+
+async function recheck(context: ActionContext, reviewed: ReviewedStoreAction): Promise<ReviewedStoreAction> {
+  const details = await readDetails(context, reviewed);
+  const nowMs = context.services.now();
+  const hasChanged = !isSame(details, reviewed.details);
+  if (!hasChanged && nowMs - reviewed.reviewedAtMs <= REVIEW_VALID_MS) return reviewed;
+  const code = hasChanged ? 'changed' : 'stale';
+  throw new Obstacle('outdated', { code }, { ...reviewed, details, reviewedAtMs: nowMs });
+}
+
+/** The details with the state that RevenueCat has now. */
+async function readDetails(
+  context: ActionContext,
+  { details, target }: ReviewedStoreAction,
+): Promise<StoreActionDetails> {
+  const owned = await readOwned(context);
+  if (details.of === 'customer')
+    return details.moves ? { ...details, moves: owned.purchases.map(({ id }) => id) } : details;
+  const own = owned.purchases.find(({ id }) => id === target);
+  if (!own) throw failed('revenuecat_not_found');
+  return { ...details, before: stateOf(own) };
+}
+
+function isSame(one: StoreActionDetails, other: StoreActionDetails): boolean {
+  const moves = (details: StoreActionDetails): string => [...(details.moves ?? [])].sort().join();
+  return isSameState(one.before, other.before) && moves(one) === moves(other);
+}
+
+function isSameState(one: PurchaseState | null, other: PurchaseState | null): boolean {
+  if (one === null || other === null) return one === other;
+  return (
+    one.givesAccess === other.givesAccess &&
+    one.willRenew === other.willRenew &&
+    isSameEnd(one.endsAtMs, other.endsAtMs)
+  );
+}

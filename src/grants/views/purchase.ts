@@ -1,0 +1,302 @@
+import { storeText } from '../../i18n/sentences.ts';
+import {
+  button,
+  type Component,
+  choice,
+  clip,
+  componentsOf,
+  escapeMarkdown,
+  type InboxCanvas,
+  item,
+  list,
+  option,
+  type Part,
+  table,
+  text,
+} from '../../intercom/canvas.ts';
+import type { LivePurchase } from '../../revenuecat/store-actions.ts';
+import { productLabel } from '../../subscription/names.ts';
+import type { SubscriptionState } from '../../subscription/types.ts';
+import { type ActionView, failed, Obstacle, type StoreForm } from '../context.ts';
+import {
+  allPurchases,
+  findLive,
+  findPurchase,
+  listCharges,
+  type Owned,
+  readOwned,
+  subscriptionId,
+} from '../purchases.ts';
+import { findRefusal } from '../rules.ts';
+import { targetOf } from '../store-actions.ts';
+import {
+  APPLE_REASON_CODES,
+  isApple,
+  listPurchaseActions,
+  maxExtensionDays,
+  refundsCharges,
+} from '../store-kinds.ts';
+import { customerMessages, obstacleText, reasonField, refusedPage } from './format.ts';
+
+const MAX_CHARGES = 10;
+const APPLE_SUBSCRIPTIONS_URL = 'https://apps.apple.com/account/subscriptions';
+const APPLE_REFUND_URL = 'https://reportaproblem.apple.com';
+const MAX_LISTED = 20;
+
+/** For the details of a customer: every purchase leads to its page, and all of them can be transferred. */
+export function purchaseComponents(
+  card: Pick<ActionView, 'customer' | 'messages' | 'workspace'>,
+): Component[] {
+  const { messages, workspace } = card;
+  const { t } = messages;
+  const items = allPurchases(card)
+    .slice(0, MAX_LISTED)
+    .map((purchase) => {
+      const { isOneTime, price, startedAtMs, store } = purchase;
+      // The same product may be bought several times.
+      const once = isOneTime
+        ? [startedAtMs === null ? null : messages.date(startedAtMs), price && messages.money(price)]
+        : [];
+      return item(`subscription:${subscriptionId(purchase)}`, clip(purchaseName(card, purchase), 100), {
+        subtitle: [storeText(messages, store), ...once].filter(Boolean).join(' · '),
+      });
+    });
+  const isTransferOn = workspace.settings.actions.transfer.enabled;
+  return componentsOf([
+    items.length > 0 && list(items),
+    isTransferOn && button('transfer', t('action.button.transfer'), 'secondary'),
+  ]);
+}
+
+/** One subscription or purchase, and exactly what its store allows. */
+export async function subscriptionPage(view: ActionView, id: string): Promise<InboxCanvas> {
+  const { messages, workspace } = view;
+  const { t } = messages;
+  const subscription = findPurchase(view, id);
+  if (!subscription) return view.page([text(t('action.state.notFound'), 'muted')]);
+  const { price, store, startedAtMs, endsAtMs, transactionId, environment, isOneTime } = subscription;
+  const isEndless = endsAtMs === null && subscription.entitlements.length > 0;
+  const facts = table([
+    [t('action.label.store'), storeText(messages, store)],
+    [t('action.label.price'), price && messages.money(price)],
+    [
+      t(isOneTime ? 'action.label.bought' : 'action.label.started'),
+      startedAtMs === null ? null : messages.date(startedAtMs),
+    ],
+    [
+      t(subscription.willRenew ? 'action.label.renews' : 'action.label.ends'),
+      endsAtMs === null ? (isEndless ? t('grant.access.forever') : null) : messages.date(endsAtMs),
+    ],
+    [t('action.label.environment'), environment === 'sandbox' ? t('action.state.sandbox') : null],
+    [t('action.label.transaction'), transactionId],
+  ]);
+  const head = text(`**${escapeMarkdown(clip(purchaseName(view, subscription), 100))}**`);
+  const isAnyOn = Object.values(workspace.settings.actions).some(({ enabled }) => enabled);
+  const actions = isAnyOn
+    ? await actionComponents(view, subscription, id)
+    : [text(t('action.state.allOff'), 'muted')];
+  return view.page([
+    head,
+    facts,
+    actions,
+    appleTexts(view, subscription),
+    button('details', t('action.button.details'), 'link'),
+  ]);
+}
+
+export function purchaseName(
+  { customer, messages }: Pick<ActionView, 'customer' | 'messages'>,
+  subscription: SubscriptionState,
+): string {
+  const { productId, productName } = subscription;
+  if (productName !== null) return productName;
+  return productId === null ? messages.t('action.state.unnamed') : productLabel(productId, customer.names);
+}
+
+async function actionComponents(
+  view: ActionView,
+  subscription: SubscriptionState,
+  id: string,
+): Promise<Part[]> {
+  const { t } = view.messages;
+  let owned: Owned;
+  try {
+    owned = await readOwned(view);
+  } catch (error) {
+    if (error instanceof Obstacle) return [text(obstacleText(view, 'cancel', error), 'muted')];
+    throw error;
+  }
+  const own = findLive(subscription, owned.purchases);
+  if (!own) return [text(t('action.state.notInRevenueCat'), 'muted')];
+  const offered = listPurchaseActions(own, subscription.isFamilyShare);
+  if (offered.length === 0)
+    return [
+      text(t('action.state.storeOffersNothing', { store: storeText(view.messages, own.store) }), 'muted'),
+    ];
+  const components: Part[] = [];
+  for (const { kind, unavailable } of offered) {
+    const refusal = unavailable
+      ? { code: unavailable }
+      : await findRefusal(view, { kind, details: { of: own.kind } });
+    components.push(
+      refusal
+        ? text(
+            `${t(`action.title.${kind}`)}: ${obstacleText(view, kind, { kind: 'refused', reason: refusal })}`,
+            'muted',
+          )
+        : button(`${kind}:${id}`, t(`action.button.${kind}`), 'secondary'),
+    );
+  }
+  return components;
+}
+
+/** Only Apple refunds, and only the customer cancels there: what to tell them, with the right link. */
+function appleTexts(view: ActionView, { store, isOneTime }: SubscriptionState): Part[] {
+  const { messages } = view;
+  if (!isApple(store)) return [];
+  const field = (name: 'cancel' | 'refund', url: string): Component => ({
+    type: 'textarea',
+    id: `action.apple.${name}`,
+    label: messages.t(`action.label.apple.${name}`),
+    value: customerMessages(view).t(`action.customerText.apple.${name}`, { url }),
+  });
+  return [
+    text(messages.t('action.state.apple'), 'muted'),
+    !isOneTime && field('cancel', APPLE_SUBSCRIPTIONS_URL),
+    field('refund', APPLE_REFUND_URL),
+  ];
+}
+
+/** The form of an action on one subscription or purchase. */
+export async function storeForm(view: ActionView, form: StoreForm, problem?: string): Promise<InboxCanvas> {
+  const { t } = view.messages;
+  const { kind } = form;
+  const refusal = await findRefusal(view, { kind, details: { of: targetOf(view, form) } });
+  if (refusal) return refusedPage(view, kind, refusal);
+  let fields: Part[];
+  try {
+    fields = kind === 'transfer' ? transferFields(view, form) : await purchaseFields(view, form);
+  } catch (error) {
+    if (!(error instanceof Obstacle)) throw error;
+    const again = { problem: obstacleText(view, kind, error), id: `${kind}:${form.subscription}` };
+    return tryAgainPage(view, form, again);
+  }
+  if (fields.length === 0) return view.page([text(t('action.state.notInRevenueCat'), 'muted')]);
+  return view.page(
+    [
+      text(t(`action.title.${kind}`), 'header', true),
+      problem !== undefined && text(problem, 'error'),
+      fields,
+      reasonField(view, kind, { value: form.reason }),
+      button('action.review', t('grant.button.review'), 'primary'),
+    ],
+    { actionForm: { kind, subscription: form.subscription } },
+  );
+}
+
+function transferFields({ messages: { t } }: ActionView, form: StoreForm): Part[] {
+  return [
+    text(t('action.effect.transferForm'), 'muted'),
+    {
+      type: 'input',
+      id: 'transfer.target',
+      label: t('action.label.target'),
+      ...(form.target ? { value: clip(form.target, 200) } : {}),
+    },
+    {
+      type: 'input',
+      id: 'transfer.order',
+      label: t('action.label.order'),
+      placeholder: 'GPA.1234-5678-9012-34567',
+      ...(form.order ? { value: clip(form.order, 100) } : {}),
+    },
+  ];
+}
+
+/** RevenueCat was not read. What was typed is kept for the next try. */
+export function tryAgainPage(
+  { messages: { t }, page }: ActionView,
+  form: StoreForm,
+  { problem, id }: { readonly problem: string; readonly id: string },
+): InboxCanvas {
+  return page(
+    [
+      text(t(`action.title.${form.kind}`), 'header', true),
+      text(problem, 'error'),
+      button(id, t('grant.button.tryAgain'), 'secondary'),
+    ],
+    { actionForm: form },
+  );
+}
+
+/**
+ * Nothing: RevenueCat does not have the purchase.
+ *
+ * @throws Obstacle when RevenueCat is not read, or has nothing to refund
+ */
+async function purchaseFields(view: ActionView, form: StoreForm): Promise<Part[]> {
+  const { messages } = view;
+  const { t } = messages;
+  const subscription = findPurchase(view, form.subscription);
+  const { purchases } = await readOwned(view);
+  const own = subscription && findLive(subscription, purchases);
+  if (!subscription || !own) return [];
+  const rows = table([
+    [t('action.label.product'), purchaseName(view, subscription)],
+    [t('action.label.store'), storeText(messages, own.store)],
+  ]);
+  if (form.kind === 'extend') return [rows, ...extensionFields(view, form, own)];
+  if (form.kind !== 'refund' || !refundsCharges(own)) return rows;
+  const charges = await listCharges(view, own);
+  if (charges.length === 0) throw failed('no_charges');
+  const options = charges
+    .slice(0, MAX_CHARGES)
+    .map(({ id, purchasedAtMs, price }) =>
+      option(
+        id,
+        [messages.date(purchasedAtMs), price && messages.money(price), id].filter(Boolean).join(' · '),
+      ),
+    );
+  return [
+    rows,
+    choice({
+      id: 'action.transaction',
+      label: t('action.label.transaction'),
+      options,
+      value: form.transaction ?? charges[0]?.id,
+    }),
+  ];
+}
+
+function extensionFields({ messages: { t } }: ActionView, form: StoreForm, own: LivePurchase): Part[] {
+  const days: Component = {
+    type: 'input',
+    id: 'action.days',
+    label: t('action.label.days', { max: maxExtensionDays(own.store) }),
+    value: clip(form.days ?? '7', 10),
+  };
+  if (!isApple(own.store)) return [days];
+  const code = choice({
+    id: 'action.code',
+    label: t('action.label.code'),
+    options: APPLE_REASON_CODES.map((each) => option(String(each), t(`action.code.${each}`))),
+    value: form.reasonCode ?? '1',
+  });
+  return [days, code];
+}
+
+/** The form as the request has it. */
+export function submittedStoreForm({ request: { inputs }, formState }: ActionView): StoreForm | null {
+  const { actionForm: form } = formState;
+  if (!form) return null;
+  const of = (name: string): string | undefined => inputs[name]?.trim();
+  return {
+    ...form,
+    days: of('action.days') ?? form.days,
+    reasonCode: of('action.code') ?? form.reasonCode,
+    transaction: of('action.transaction') ?? form.transaction,
+    target: of('transfer.target') ?? form.target,
+    order: of('transfer.order') ?? form.order,
+    reason: of('action.reason') ?? form.reason,
+  };
+}
