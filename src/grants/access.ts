@@ -10,6 +10,7 @@ import {
   type ActionContext,
   type ActionCustomer,
   Obstacle,
+  orObstacle,
   READ_TIMEOUT_MS,
   readCustomer,
   usableIds,
@@ -201,23 +202,16 @@ export async function readOrStoredAccess(
   context: ActionContext,
   entitlements: readonly Entitlement[],
 ): Promise<Access> {
-  try {
-    return await readCurrentAccess(context, entitlements);
-  } catch (error) {
-    if (error instanceof Obstacle && NO_RESPONSE.includes(error.reason.code))
-      return storedAccess(context.customer);
-    throw error;
-  }
+  const access = await orObstacle(readCurrentAccess(context, entitlements));
+  if (!(access instanceof Obstacle)) return access;
+  if (NO_RESPONSE.includes(access.reason.code)) return storedAccess(context.customer);
+  throw access;
 }
 
 /** For a view: the stored access also when RevenueCat refuses. */
 export async function shownAccess(context: ActionContext): Promise<Access> {
-  try {
-    return await readCurrentAccess(context, await readEntitlements(context));
-  } catch (error) {
-    if (error instanceof Obstacle) return storedAccess(context.customer);
-    throw error;
-  }
+  const access = await orObstacle(readCurrentAccess(context, await readEntitlements(context)));
+  return access instanceof Obstacle ? storedAccess(context.customer) : access;
 }
 
 export function entitlementName(customer: ActionCustomer, entitlement: Entitlement): string {

@@ -182,6 +182,16 @@ export function failed(code: string): Obstacle {
   return new Obstacle('failed', { code });
 }
 
+/** The obstacle that some work meets, as a value. */
+export async function orObstacle<T>(work: Promise<T>): Promise<T | Obstacle> {
+  try {
+    return await work;
+  } catch (error) {
+    if (error instanceof Obstacle) return error;
+    throw error;
+  }
+}
+
 /** @throws Obstacle unless there is nothing against it */
 export function throwRefusal(refusal: Refusal | null): void {
   if (refusal) throw new Obstacle('refused', refusal);

@@ -10,7 +10,7 @@ import {
   scheduleNotes,
   takeStep,
 } from './confirmation.ts';
-import { type ActionContext, failed, Obstacle, type Reviewed, throwRefusal } from './context.ts';
+import { type ActionContext, failed, Obstacle, orObstacle, type Reviewed, throwRefusal } from './context.ts';
 import { findDashboardGrant, isDashboardGrant } from './dashboard-grants.ts';
 import { queueNote } from './notes.ts';
 import {
@@ -74,14 +74,12 @@ export async function confirmReviewed(context: ActionContext, reviewed: Reviewed
   const { kind, reason } = reviewed;
   const details = { ...factsOf(reviewed), reason };
   return auditRefusal(context, { kind, step: 'do', details }, async () => {
-    try {
-      return await confirmOnce(context, reviewed);
-    } catch (error) {
-      // A first press of the same button may have used up the month, or have changed what was reviewed.
-      const earlier = error instanceof Obstacle ? await findDone(context, reviewed) : null;
-      if (earlier) return earlier;
-      throw error;
-    }
+    const done = await orObstacle(confirmOnce(context, reviewed));
+    if (!(done instanceof Obstacle)) return done;
+    // A first press of the same button may have used up the month, or have changed what was reviewed.
+    const earlier = await findDone(context, reviewed);
+    if (earlier) return earlier;
+    throw done;
   });
 }
 
@@ -189,12 +187,10 @@ async function checkApproval(
       checkReason(isReasonRequired(settings, kind), reason),
   );
   if (shown?.key !== actionId) throw failed('stale');
-  try {
-    return await rulesOf(shown).recheck(context, shown);
-  } catch (error) {
-    // The request is shown again, with what its approval would do now.
-    throw error instanceof Obstacle && error.kind === 'outdated' ? failed(error.reason.code) : error;
-  }
+  const checked = await orObstacle(rulesOf(shown).recheck(context, shown));
+  if (!(checked instanceof Obstacle)) return checked;
+  // The request is shown again, with what its approval would do now.
+  throw checked.kind === 'outdated' ? failed(checked.reason.code) : checked;
 }
 
 function auditDecision<T>(context: ActionContext, action: Action, work: () => Promise<T>): Promise<T> {

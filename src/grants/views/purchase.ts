@@ -17,13 +17,12 @@ import {
 import type { LivePurchase } from '../../revenuecat/store-actions.ts';
 import { productLabel } from '../../subscription/names.ts';
 import type { SubscriptionState } from '../../subscription/types.ts';
-import { type ActionView, failed, Obstacle, type StoreForm } from '../context.ts';
+import { type ActionView, failed, Obstacle, orObstacle, type StoreForm } from '../context.ts';
 import {
   allPurchases,
   findLive,
   findPurchase,
   listCharges,
-  type Owned,
   readOwned,
   subscriptionId,
 } from '../purchases.ts';
@@ -119,13 +118,8 @@ async function actionComponents(
   id: string,
 ): Promise<Part[]> {
   const { t } = view.messages;
-  let owned: Owned;
-  try {
-    owned = await readOwned(view);
-  } catch (error) {
-    if (error instanceof Obstacle) return [text(obstacleText(view, 'cancel', error), 'muted')];
-    throw error;
-  }
+  const owned = await orObstacle(readOwned(view));
+  if (owned instanceof Obstacle) return [text(obstacleText(view, 'cancel', owned), 'muted')];
   const own = findLive(subscription, owned.purchases);
   if (!own) return [text(t('action.state.notInRevenueCat'), 'muted')];
   const offered = listPurchaseActions(own, subscription.isFamilyShare);
@@ -173,12 +167,10 @@ export async function storeForm(view: ActionView, form: StoreForm, problem?: str
   const { kind } = form;
   const refusal = await findRefusal(view, { kind, details: { of: targetOf(view, form) } });
   if (refusal) return refusedPage(view, kind, refusal);
-  let fields: Part[];
-  try {
-    fields = kind === 'transfer' ? transferFields(view, form) : await purchaseFields(view, form);
-  } catch (error) {
-    if (!(error instanceof Obstacle)) throw error;
-    const again = { problem: obstacleText(view, kind, error), id: `${kind}:${form.subscription}` };
+  const fields =
+    kind === 'transfer' ? transferFields(view, form) : await orObstacle(purchaseFields(view, form));
+  if (fields instanceof Obstacle) {
+    const again = { problem: obstacleText(view, kind, fields), id: `${kind}:${form.subscription}` };
     return tryAgainPage(view, form, again);
   }
   if (fields.length === 0) return view.page([text(t('action.state.notInRevenueCat'), 'muted')]);

@@ -11,7 +11,7 @@ import {
   UNCONFIRMED_STATES,
 } from '../action.ts';
 import { lastStepAtMs, scheduleConfirm, scheduleNotes } from '../confirmation.ts';
-import { type ActionView, failed, Obstacle } from '../context.ts';
+import { type ActionView, failed, Obstacle, orObstacle } from '../context.ts';
 import { isSameEnd } from '../durations.ts';
 import { readNoteStates } from '../notes.ts';
 import { readAgain } from '../repository.ts';
@@ -241,14 +241,11 @@ export async function showResult(
   const { t } = view.messages;
   const { kind } = otherwise;
   const pressedAtMs = Date.now();
-  let done: Done | null;
-  try {
-    done = await withTimeout(work, ANSWER_TIMEOUT_MS, () => null);
-  } catch (error) {
-    if (!(error instanceof Obstacle)) throw error;
-    if (error.reason.code === 'unconfirmed') return refusedPage(view, kind, error.reason);
-    return otherwise.onObstacle(error);
-  }
+  const done = await withTimeout(orObstacle(work), ANSWER_TIMEOUT_MS, () => null);
+  if (done instanceof Obstacle)
+    return done.reason.code === 'unconfirmed'
+      ? refusedPage(view, kind, done.reason)
+      : otherwise.onObstacle(done);
   if (done) {
     const action = done.isKnown ? await waitForFirstPress(view, done.action, pressedAtMs) : done.action;
     return actionResult(view, action, done.url);

@@ -2,7 +2,7 @@ import { button, type InboxCanvas, type Part, text } from '../../intercom/canvas
 import { isForever } from '../../time.ts';
 import { findNoEffect } from '../access.ts';
 import type { ActionKind } from '../action.ts';
-import { type ActionView, Obstacle, type Reviewed, type StoreForm } from '../context.ts';
+import { type ActionView, Obstacle, orObstacle, type Reviewed, type StoreForm } from '../context.ts';
 import { endsBefore } from '../grant.ts';
 import { rulesOf } from '../rules.ts';
 import { confirmReviewed, findDone, reviewAction } from '../service.ts';
@@ -37,12 +37,8 @@ export function reviewStoreAction(view: ActionView): InboxCanvas | Promise<Inbox
 
 /** Shows exactly what will happen, and gives the confirm button a key that works once. */
 async function showReview(view: ActionView, form: GrantFormPage | StoreForm): Promise<InboxCanvas> {
-  try {
-    return reviewCanvas(view, await reviewAction(view, form));
-  } catch (error) {
-    if (error instanceof Obstacle) return formAgain(view, form, error);
-    throw error;
-  }
+  const reviewed = await orObstacle(reviewAction(view, form));
+  return reviewed instanceof Obstacle ? formAgain(view, form, reviewed) : reviewCanvas(view, reviewed);
 }
 
 /** The form as it was, with what is wrong; or why no form could change it. */
