@@ -191,6 +191,7 @@ type Terms = 'lookupKey' | 'entitlementName' | 'duration' | 'start' | 'requested
 /** An action before it is stored; the same key makes the same action. */
 export type NewAction = (Pick<Grant, New | Terms> | Pick<StoreAction, New | 'details'>) & {
   readonly idempotencyKey: string;
+  readonly state: 'requested' | 'awaiting_approval';
 };
 
 export function grantEndMs(grant: Pick<Grant, 'actualEndMs' | 'requestedEndMs'>): number {

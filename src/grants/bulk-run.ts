@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pLimit from 'p-limit';
 import { AppError, nullOn } from '../errors.ts';
@@ -18,17 +17,11 @@ import {
   readBulkGrant,
   setCustomer,
 } from './bulk-repository.ts';
-import {
-  beginCall,
-  callAndConfirm,
-  callAndConfirmRevoke,
-  confirmAction,
-  inBackground,
-  scheduleConfirm,
-} from './confirmation.ts';
-import { Obstacle } from './context.ts';
+import { callAndConfirm, callAndConfirmRevoke, confirmAction, inBackground } from './confirmation.ts';
+import { failed, Obstacle } from './context.ts';
 import { endOf } from './grant.ts';
-import { findByKey, readAction, readAgain, readLastChange, storeAction } from './repository.ts';
+import { findByKey, readAction, readAgain, readLastChange } from './repository.ts';
+import { beginCall, requestAction } from './steps.ts';
 
 /** Customers that a worker claims together, and how many of them it works on at the same time. */
 const BATCH_SIZE = 20;
@@ -101,23 +94,24 @@ type Outcome = Omit<CustomerChange, 'appUserId'>;
 /** Grants, or undoes, and stores what became of it. */
 async function workOn(context: AppContext, task: Task): Promise<void> {
   const { bulk, customer } = task;
-  const { appUserId } = customer;
-  const isGranted = customer.state === 'granted';
+  const isUndo = customer.state === 'granted';
   let outcome: Outcome;
   try {
-    outcome = await (isGranted ? undo : grant)(context, task);
+    outcome = await (isUndo ? undo : grant)(context, task);
   } catch (error) {
-    const code = codeOf(error);
-    outcome = isGranted ? { ...UNDO_LATER, error: code } : retryOf(customer, code);
+    outcome = outcomeOf(error, task);
   }
-  await setCustomer(context.database, bulk, { appUserId, ...outcome });
+  await setCustomer(context.database, bulk, { appUserId: customer.appUserId, ...outcome });
 }
 
 /** @throws what says nothing about this customer */
-function codeOf(error: unknown): string {
-  if (error instanceof Obstacle) return error.reason.code;
-  if (error instanceof AppError) return error.code;
-  throw error;
+function outcomeOf(error: unknown, { customer }: Task): Outcome {
+  const isObstacle = error instanceof Obstacle;
+  if (!isObstacle && !(error instanceof AppError)) throw error;
+  const code = isObstacle ? error.reason.code : error.code;
+  if (customer.state === 'granted') return { ...UNDO_LATER, error: code };
+  // Another action that is not confirmed yet, or RevenueCat, may allow it later.
+  return isObstacle && error.kind === 'failed' ? { state: 'failed', error: code } : retryOf(customer, code);
 }
 
 /** Another attempt has an idempotency key of its own. */
@@ -128,11 +122,14 @@ function retryOf({ attempts }: ClaimedCustomer, error: string): Outcome {
 }
 
 async function grant(context: AppContext, task: Task): Promise<Outcome> {
-  const { customer } = task;
-  const granted = await grantOnce(context, task);
-  if (granted === 'no_effect') return { state: 'unchanged' };
-  if (granted === 'outdated') return retryOf(customer, granted);
-  if (typeof granted === 'string') return { state: 'failed', error: granted };
+  const { bulk, customer } = task;
+  const idempotencyKey = `${bulk.bulkGrantId}|${customer.appUserId}|${customer.attempts}`;
+  const known = (await findByKey(context.database, bulk.workspaceId, idempotencyKey)) as Grant | null;
+  if (known) await confirmAction(context, known);
+  const granted = known
+    ? await readAgain(context.database, known)
+    : await grantOnce(context, { ...task, idempotencyKey });
+  if (!granted) return { state: 'unchanged' };
   const { actionId, error, state, isUnchanged } = granted;
   if (state === 'confirmed') return { state: isUnchanged ? 'unchanged' : 'granted', actionId };
   if (state !== 'failed') return { state: 'pending', retryInSeconds: RETRY_SECONDS };
@@ -141,57 +138,56 @@ async function grant(context: AppContext, task: Task): Promise<Outcome> {
   return mayRetry ? retryOf(customer, error) : { state: 'failed', actionId, error };
 }
 
-type NoGrant = 'no_effect' | 'unknown_customer' | 'not_imported' | 'outdated' | 'revenuecat_unauthorized';
-
-/** The customer's grant as it is then, or why there is none. */
-async function grantOnce(context: AppContext, { bulk, project, customer }: Task): Promise<Grant | NoGrant> {
+/**
+ * The same as one grant of a card: the current access is read, the action is stored under its key, and RevenueCat is
+ * called once.
+ *
+ * @returns `null`: the grant would change nothing
+ */
+async function grantOnce(
+  context: AppContext,
+  { bulk, project, customer, idempotencyKey }: Task & { readonly idempotencyKey: string },
+): Promise<Grant | null> {
   const { database } = context;
-  const { appUserId, attempts } = customer;
+  const { appUserId } = customer;
   const { workspaceId, projectId, lookupKey, entitlementId: target } = bulk;
-  const idempotencyKey = `${bulk.bulkGrantId}|${appUserId}|${attempts}`;
-  const known = await findByKey(database, workspaceId, idempotencyKey);
-  if (known?.kind === 'grant') {
-    await confirmAction(context, known);
-    return readAgain(database, known);
-  }
   const client = context.revenueCat(project);
-  if (!client) return 'revenuecat_unauthorized';
+  if (!client) throw failed('revenuecat_unauthorized');
   const found = await findByAppUserIds(database, workspaceId, [appUserId]);
   const subscriberId = found.find((each) => each.projectId === projectId)?.subscriberId;
-  if (subscriberId === undefined) return 'not_imported';
+  if (subscriberId === undefined) throw failed('not_imported');
   const lastChange = await readLastChange(database, { workspaceId, subscriberId, target });
-  const access = await nullOn(
-    'revenuecat_not_found',
-    readAccess(client, project.revenueCatProjectId, { appUserId }),
-  );
-  if (!access) return 'unknown_customer';
+  const reading = readAccess(client, project.revenueCatProjectId, { appUserId });
+  const access = await nullOn('revenuecat_not_found', reading);
+  if (!access) throw failed('unknown_customer');
   const ends = access.endsOf({ id: target, lookupKey });
   const requestedEndMs = endOf(context.now(), bulk, ends);
-  if (findNoEffect(ends, requestedEndMs)) return 'no_effect';
-  const key = { workspaceId, actionId: randomUUID() };
-  await scheduleConfirm(context, key);
-  const action = {
-    ...key,
-    kind: 'grant' as const,
-    state: 'requested' as const,
-    projectId,
-    subscriberId,
-    appUserId,
-    target,
-    lookupKey,
-    entitlementName: bulk.entitlementName,
-    duration: bulk.duration,
-    start: bulk.start,
-    requestedEndMs,
-    previousEndMs: ends.grantEndMs,
-    reason: bulk.reason,
-    idempotencyKey,
-    admin: bulk.admin,
-    conversationId: null,
-    contactId: null,
-  };
-  const stored = await storeAction(database, action, { lastChange });
-  if (!stored) return 'outdated';
+  if (findNoEffect(ends, requestedEndMs)) return null;
+  const stored = await requestAction(
+    context,
+    {
+      kind: 'grant',
+      state: 'requested',
+      workspaceId,
+      projectId,
+      subscriberId,
+      appUserId,
+      target,
+      lookupKey,
+      entitlementName: bulk.entitlementName,
+      duration: bulk.duration,
+      start: bulk.start,
+      requestedEndMs,
+      previousEndMs: ends.grantEndMs,
+      reason: bulk.reason,
+      idempotencyKey,
+      admin: bulk.admin,
+      conversationId: null,
+      contactId: null,
+    },
+    { lastChange },
+  );
+  if (!stored) throw new Obstacle('outdated', { code: 'changed' });
   return (await callAndConfirm(context, project, stored.action as Grant)).action;
 }
 

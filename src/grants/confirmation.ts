@@ -1,130 +1,29 @@
-import type { Transaction } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { DAY_MS, MINUTE_MS } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { type Project, readProject, setApiKeyState } from '../workspaces/projects.ts';
-import {
-  type Action,
-  type ActionEvent,
-  type Grant,
-  TRANSITIONS,
-  type Transition,
-  UNCONFIRMED_STATES,
-} from './action.ts';
-import { actorOf, auditAction } from './audit.ts';
+import { type Action, type Grant, UNCONFIRMED_STATES } from './action.ts';
 import { readGrantEnd } from './grant.ts';
-import { queueNote } from './notes.ts';
 import {
   type ActionKey,
   type Changes,
   claimForCall,
   listUnfinished,
-  lockTarget,
   readAction,
   readAgain,
-  readLastChange,
   recordResponse,
-  revokeOthers,
-  transition,
 } from './repository.ts';
 import { rulesOf } from './rules.ts';
+import { scheduleConfirm, scheduleNotes, takeStep } from './steps.ts';
 
 /** After this time RevenueCat no longer works on a request that it has not answered. */
 const NOT_DONE_AFTER_MS = 2 * MINUTE_MS;
 /** RevenueCat could not be read for this long: the action is given up. */
 const GIVEN_UP_AFTER_MS = DAY_MS;
-/** Only an action of a killed process is still unconfirmed after this time. */
-const CONFIRM_AFTER_SECONDS = 20;
 const READ_AGAIN_AFTER_SECONDS = 2;
 /** What a background job can wait for. */
 const BACKGROUND_TIMEOUT_MS = 20_000;
-
-/**
- * Queues the reading back. Sent with a delay before anything is called, it survives a killed process; the key keeps
- * a sooner one separate.
- */
-export async function scheduleConfirm(
-  { jobs }: Pick<AppContext, 'jobs'>,
-  { workspaceId, actionId }: ActionKey,
-  afterSeconds = CONFIRM_AFTER_SECONDS,
-): Promise<void> {
-  const key = `${workspaceId}|${actionId}|${afterSeconds}`;
-  await jobs.send('action.confirm', { workspaceId, actionId }, { afterSeconds, key });
-}
-
-export async function scheduleNotes(
-  { jobs }: Pick<AppContext, 'jobs'>,
-  { workspaceId, actionId }: ActionKey,
-): Promise<void> {
-  await jobs.send('action.note', { workspaceId, actionId });
-}
-
-/** An event of the state machine, with what changes together with the state. */
-type Step = Changes & {
-  readonly event: ActionEvent;
-  /** Where it happens, if that is not where the action was requested. */
-  readonly conversationId?: string | null;
-};
-
-type StepContext = Pick<AppContext, 'database' | 'jobs'>;
-
-/**
- * Applies an event, with its audit record and its note.
- *
- * @returns `null`: the action is in another state by now
- */
-export async function takeStep<A extends Action>(
-  context: StepContext,
-  action: A,
-  step: Step,
-): Promise<A | null> {
-  const moved = await context.database.transaction((sql) => applyStep(sql, action, step));
-  const { note }: Transition = TRANSITIONS[step.event];
-  if (moved && note) await scheduleNotes(context, moved);
-  return moved;
-}
-
-/**
- * Applies an event after which RevenueCat is called. The job that reads back is queued first: whenever this process
- * is killed, another one completes what it has begun.
- *
- * @param step.lastChange of the target, read before the action was checked; absent: it needs no check
- * @returns `null`: the action is in another state by now, or something was done to the target since the check
- * @throws Obstacle when the result of another action on the same target is still unknown
- */
-export async function beginCall<A extends Action>(
-  context: StepContext,
-  action: A,
-  { lastChange, ...step }: Step & { readonly lastChange?: string | null },
-): Promise<A | null> {
-  await scheduleConfirm(context, action);
-  return context.database.transaction(async (sql) => {
-    await lockTarget(sql, action);
-    const isOutdated = lastChange !== undefined && (await readLastChange(sql, action)) !== lastChange;
-    return isOutdated ? null : applyStep(sql, action, step);
-  });
-}
-
-async function applyStep<A extends Action>(
-  sql: Transaction,
-  action: A,
-  { conversationId = action.conversationId, ...change }: Step,
-): Promise<A | null> {
-  const moved = await transition(sql, action, change);
-  const { audit: step, note, to }: Transition = TRANSITIONS[change.event];
-  if (!moved || !step) return moved;
-  const others =
-    change.event === 'confirm_revoke' && moved.kind === 'grant' ? await revokeOthers(sql, moved) : [];
-  await auditAction(sql, moved, {
-    step,
-    result: change.error ?? (step === 'approve' ? 'approved' : to),
-    conversationId,
-    ...(others.length > 0 ? { more: { also_ended: others } } : {}),
-  });
-  if (note) await queueNote(sql, moved, { step: note, by: actorOf(moved, step), conversationId });
-  return moved;
-}
 
 /** An action as it is after RevenueCat was called, with what only the caller gets. */
 export interface Called<A extends Action> {

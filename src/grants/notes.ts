@@ -6,7 +6,7 @@ import type { IntercomClient } from '../intercom/client.ts';
 import { isForever } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { readWorkspace } from '../workspaces/store.ts';
-import { type Action, grantEndMs, type NoteStep, nameOf, type Teammate } from './action.ts';
+import { type Action, grantEndMs, type NoteStep, nameOf } from './action.ts';
 import { type ActionKey, readAction } from './repository.ts';
 import { valuesOf } from './texts.ts';
 
@@ -23,22 +23,6 @@ interface OpenNote {
 
 /** An attempt that has not ended after this time was cut off. */
 const LEASE_SECONDS = 45;
-
-/** Queues a note in the transaction that changes the action. A second one for the same step is ignored. */
-export async function queueNote(
-  sql: Sql,
-  action: Action,
-  note: { readonly step: NoteStep; readonly by: Teammate; readonly conversationId?: string | null },
-): Promise<void> {
-  const conversationId = note.conversationId ?? action.conversationId;
-  if (conversationId === null) return;
-  await sql.query(
-    `insert into action_notes (workspace_id, action_id, subscriber_id, step, conversation_id, admin_id)
-     values ($1, $2, $3, $4, $5, $6)
-     on conflict (workspace_id, action_id, step) do nothing`,
-    [action.workspaceId, action.actionId, action.subscriberId, note.step, conversationId, note.by.id],
-  );
-}
 
 /** Claims the notes of an action that no process is sending, oldest first. */
 async function claimNotes(sql: Sql, { workspaceId, actionId }: ActionKey): Promise<OpenNote[]> {

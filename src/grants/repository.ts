@@ -90,7 +90,7 @@ function toColumns(fields: Partial<Record<Field, unknown>>): { column: string; v
  */
 export async function storeAction(
   database: Database,
-  action: NewAction & { readonly actionId: string; readonly state: 'requested' | 'awaiting_approval' },
+  action: NewAction & Pick<Action, 'actionId'>,
   options: {
     readonly monthlyLimit?: number | null;
     readonly lastChange: string | null;
@@ -137,7 +137,7 @@ async function lockAdmin(sql: Sql, workspaceId: string, adminId: string): Promis
   );
 }
 
-async function insertAction(sql: Sql, action: NewAction | (NewAction & Grant)): Promise<Action> {
+async function insertAction(sql: Sql, action: NewAction | Grant): Promise<Action> {
   const columns = toColumns(action);
   const [stored] = await sql.query(
     `insert into actions (${columns.map(({ column }) => column).join(', ')})

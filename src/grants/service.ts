@@ -1,27 +1,8 @@
-import { randomUUID } from 'node:crypto';
-import type { Transaction } from '../database/sql.ts';
 import { type Action, type Grant, grantEndMs, nameOf } from './action.ts';
-import { auditAction, auditRefusal, factsOf } from './audit.ts';
-import {
-  beginCall,
-  callAndConfirm,
-  callAndConfirmRevoke,
-  scheduleConfirm,
-  scheduleNotes,
-  takeStep,
-} from './confirmation.ts';
+import { callAndConfirm, callAndConfirmRevoke } from './confirmation.ts';
 import { type ActionContext, failed, Obstacle, orObstacle, type Reviewed, throwRefusal } from './context.ts';
 import { findDashboardGrant, isDashboardGrant } from './dashboard-grants.ts';
-import { queueNote } from './notes.ts';
-import {
-  adoptGrant,
-  findAdopted,
-  findByKey,
-  readAction,
-  readAgain,
-  readLastChange,
-  storeAction,
-} from './repository.ts';
+import { adoptGrant, findAdopted, findByKey, readAction, readAgain, readLastChange } from './repository.ts';
 import {
   checkReason,
   checkTeammate,
@@ -32,6 +13,7 @@ import {
   policyOf,
   rulesOf,
 } from './rules.ts';
+import { auditRefusal, beginCall, factsOf, requestAction, scheduleConfirm, takeStep } from './steps.ts';
 import { kindOf, targetOf } from './store-actions.ts';
 
 /** What a button has done. Whatever prevents it is thrown as an `Obstacle`. */
@@ -112,38 +94,25 @@ async function store(
 ): Promise<Done | null> {
   const { services, workspace, customer } = context;
   const { admin, conversationId, contact } = context.request;
+  const { project } = customer;
   const { monthlyPerAdmin: monthlyLimit } = policyOf(workspace.settings, reviewed.kind);
   const isApprovalNeeded = rulesOf(reviewed).needsSecondPerson(context, reviewed);
-  const key = { workspaceId: workspace.workspaceId, actionId: randomUUID() };
-  // Before the action itself: whenever this process is killed, another reads back what it has begun.
-  if (!isApprovalNeeded) await scheduleConfirm(services, key);
-  const stored = await storeAction(
-    services.database,
+  const stored = await requestAction(
+    services,
     {
       ...reviewed,
-      ...key,
+      workspaceId: workspace.workspaceId,
+      projectId: project.projectId,
       state: isApprovalNeeded ? 'awaiting_approval' : 'requested',
-      projectId: customer.project.projectId,
       idempotencyKey: reviewed.key,
       admin,
       conversationId,
       contactId: contact.id || null,
     },
-    { monthlyLimit, lastChange, ...(isApprovalNeeded ? { onStored: recordApprovalRequest } : {}) },
+    { monthlyLimit, lastChange },
   );
-  if (!stored || stored.isKnown) return stored;
-  const { action } = stored;
-  if (!isApprovalNeeded)
-    return { isKnown: false, ...(await callAndConfirm(services, customer.project, action)) };
-  await scheduleNotes(services, action);
-  return stored;
-}
-
-/** In the transaction that stores an action that waits for a second teammate. */
-async function recordApprovalRequest(sql: Transaction, action: Action): Promise<void> {
-  const { state: result, conversationId, admin } = action;
-  await auditAction(sql, action, { step: 'do', result, conversationId });
-  await queueNote(sql, action, { step: 'requested', by: admin });
+  if (!stored || stored.isKnown || isApprovalNeeded) return stored;
+  return { isKnown: false, ...(await callAndConfirm(services, project, stored.action)) };
 }
 
 /** Does what another teammate requested, as it was shown. Of several who approve at the same time one does it. */

@@ -10,13 +10,14 @@ import {
   type StoreAction,
   UNCONFIRMED_STATES,
 } from '../action.ts';
-import { lastStepAtMs, scheduleConfirm, scheduleNotes } from '../confirmation.ts';
+import { lastStepAtMs } from '../confirmation.ts';
 import { type ActionView, failed, Obstacle, orObstacle } from '../context.ts';
 import { isSameEnd } from '../durations.ts';
 import { readNoteStates } from '../notes.ts';
 import { readAgain } from '../repository.ts';
 import { findBlocker, rulesOf } from '../rules.ts';
 import { type Done, isRunning } from '../service.ts';
+import { scheduleConfirm, scheduleNotes } from '../steps.ts';
 import { valuesOf, variantOf } from '../texts.ts';
 import { effects } from './effects.ts';
 import {

@@ -1,0 +1,256 @@
+import { randomUUID } from 'node:crypto';
+import type { Transaction } from '../database/sql.ts';
+import type { AppContext } from '../workspaces/app-context.ts';
+import { writeAudit } from '../workspaces/audit.ts';
+import {
+  type Action,
+  type ActionEvent,
+  type ActionKind,
+  type ActionStep,
+  type Grant,
+  type NewAction,
+  type NoteStep,
+  nameOf,
+  type PurchaseState,
+  type StoreAction,
+  TRANSITIONS,
+  type Transition,
+} from './action.ts';
+import { type ActionContext, Obstacle, type Reviewed, type ReviewedGrant } from './context.ts';
+import {
+  type ActionKey,
+  type Changes,
+  lockTarget,
+  readLastChange,
+  revokeOthers,
+  storeAction,
+  transition,
+} from './repository.ts';
+
+/** Only an action of a killed process is still unconfirmed after this time. */
+const CONFIRM_AFTER_SECONDS = 20;
+
+/**
+ * Queues the reading back. Sent with a delay before anything is called, it survives a killed process; the key keeps
+ * a sooner one separate.
+ */
+export async function scheduleConfirm(
+  { jobs }: Pick<AppContext, 'jobs'>,
+  { workspaceId, actionId }: ActionKey,
+  afterSeconds = CONFIRM_AFTER_SECONDS,
+): Promise<void> {
+  const key = `${workspaceId}|${actionId}|${afterSeconds}`;
+  await jobs.send('action.confirm', { workspaceId, actionId }, { afterSeconds, key });
+}
+
+export async function scheduleNotes(
+  { jobs }: Pick<AppContext, 'jobs'>,
+  { workspaceId, actionId }: ActionKey,
+): Promise<void> {
+  await jobs.send('action.note', { workspaceId, actionId });
+}
+
+/** An event of the state machine, with what changes together with the state. */
+type Step = Changes & {
+  readonly event: ActionEvent;
+  /** Where it happens, if that is not where the action was requested. */
+  readonly conversationId?: string | null;
+};
+
+type StepContext = Pick<AppContext, 'database' | 'jobs'>;
+
+/**
+ * Applies an event, with its audit record and its note.
+ *
+ * @returns `null`: the action is in another state by now
+ */
+export async function takeStep<A extends Action>(
+  context: StepContext,
+  action: A,
+  step: Step,
+): Promise<A | null> {
+  const moved = await context.database.transaction((sql) => applyStep(sql, action, step));
+  const { note }: Transition = TRANSITIONS[step.event];
+  if (moved && note) await scheduleNotes(context, moved);
+  return moved;
+}
+
+/**
+ * Applies an event after which RevenueCat is called. The job that reads back is queued first: whenever this process
+ * is killed, another one completes what it has begun.
+ *
+ * @param step.lastChange of the target, read before the action was checked; absent: it needs no check
+ * @returns `null`: the action is in another state by now, or something was done to the target since the check
+ * @throws Obstacle when the result of another action on the same target is still unknown
+ */
+export async function beginCall<A extends Action>(
+  context: StepContext,
+  action: A,
+  { lastChange, ...step }: Step & { readonly lastChange?: string | null },
+): Promise<A | null> {
+  await scheduleConfirm(context, action);
+  return context.database.transaction(async (sql) => {
+    await lockTarget(sql, action);
+    const isOutdated = lastChange !== undefined && (await readLastChange(sql, action)) !== lastChange;
+    return isOutdated ? null : applyStep(sql, action, step);
+  });
+}
+
+async function applyStep<A extends Action>(
+  sql: Transaction,
+  action: A,
+  { conversationId = action.conversationId, ...change }: Step,
+): Promise<A | null> {
+  const moved = await transition(sql, action, change);
+  const { audit, note, to }: Transition = TRANSITIONS[change.event];
+  if (!moved || !audit) return moved;
+  const isRemoval = change.event === 'confirm_revoke' && moved.kind === 'grant';
+  const alsoEnded = isRemoval ? await revokeOthers(sql, moved) : [];
+  const result = change.error ?? (audit === 'approve' ? 'approved' : to);
+  await record(sql, moved, { audit, note, result, conversationId, alsoEnded });
+  return moved;
+}
+
+/**
+ * Stores a new action under its idempotency key, as `storeAction` does. What RevenueCat is called for gets its job
+ * first, as in `beginCall`.
+ */
+export async function requestAction(
+  context: StepContext,
+  action: NewAction,
+  checks: { readonly monthlyLimit?: number | null; readonly lastChange: string | null },
+): ReturnType<typeof storeAction> {
+  const { workspaceId, state: result } = action;
+  const key = { workspaceId, actionId: randomUUID() };
+  const isCalled = result === 'requested';
+  if (isCalled) await scheduleConfirm(context, key);
+  const stored = await storeAction(
+    context.database,
+    { ...action, ...key },
+    {
+      ...checks,
+      async onStored(sql, stored) {
+        const { conversationId } = stored;
+        if (!isCalled) await record(sql, stored, { audit: 'do', note: 'requested', result, conversationId });
+      },
+    },
+  );
+  if (stored && !stored.isKnown && !isCalled) await scheduleNotes(context, stored.action);
+  return stored;
+}
+
+/** What is left of a step: the audit record, and the note in the conversation, once for each step. */
+async function record(
+  sql: Transaction,
+  action: Action,
+  step: {
+    readonly audit: ActionStep;
+    readonly note?: NoteStep | undefined;
+    readonly result: string;
+    readonly conversationId: string | null;
+    readonly alsoEnded?: readonly string[];
+  },
+): Promise<void> {
+  const { workspaceId, actionId, subscriberId, kind, admin, decidedBy } = action;
+  const { audit, note, result, conversationId, alsoEnded = [] } = step;
+  const revoked = audit === 'revoke' && kind === 'grant' ? action : null;
+  // What follows an approval is recorded as done by who approved.
+  const actor = (revoked ? revoked.revokedBy : decidedBy) ?? admin;
+  await writeAudit(sql, {
+    workspaceId,
+    actor,
+    action: auditName(kind, audit === 'do' && decidedBy ? 'approve' : audit),
+    conversationId,
+    contactId: action.contactId,
+    subscriberId,
+    details: {
+      action_id: actionId,
+      app_user_id: action.appUserId,
+      ...factsOf(action),
+      reason: revoked ? revoked.revokeReason : action.reason,
+      ...(decidedBy ? { requested_by: nameOf(admin), decided_by: nameOf(decidedBy) } : {}),
+      ...(alsoEnded.length > 0 ? { also_ended: alsoEnded } : {}),
+    },
+    result,
+  });
+  const noteIn = conversationId ?? action.conversationId;
+  if (!note || noteIn === null) return;
+  await sql.query(
+    `insert into action_notes (workspace_id, action_id, subscriber_id, step, conversation_id, admin_id)
+     values ($1, $2, $3, $4, $5, $6)
+     on conflict (workspace_id, action_id, step) do nothing`,
+    [workspaceId, actionId, subscriberId, note, noteIn, actor.id],
+  );
+}
+
+/** `grant`, `grant_approve`, `revoke`, `store_refund`, `store_refund_approve`. */
+function auditName(kind: ActionKind, step: ActionStep): string {
+  if (step === 'revoke') return 'revoke';
+  const name = kind === 'grant' ? kind : `store_${kind}`;
+  return step === 'do' ? name : `${name}_${step}`;
+}
+
+/** Records why something is not done, if that is not a fault in the form or an outdated review. */
+export async function auditRefusal<T>(
+  context: ActionContext,
+  refused: {
+    readonly kind: ActionKind;
+    readonly step: ActionStep;
+    readonly details: Readonly<Record<string, unknown>>;
+  },
+  work: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof Obstacle && (error.kind === 'refused' || error.kind === 'failed')) {
+      const { customer, request } = context;
+      await writeAudit(context.services.database, {
+        workspaceId: context.workspace.workspaceId,
+        actor: request.admin,
+        action: auditName(refused.kind, refused.step),
+        conversationId: request.conversationId,
+        contactId: request.contact.id || null,
+        subscriberId: customer.subscriber.subscriberId,
+        details: { app_user_id: customer.appUserId, ...refused.details },
+        result: `refused: ${error.reason.code}`,
+      });
+    }
+    throw error;
+  }
+}
+
+/** What the audit log says of an action, or of what was reviewed. */
+export function factsOf(action: Action | Reviewed): Record<string, unknown> {
+  return action.kind === 'grant' ? grantFacts(action) : storeFacts(action);
+}
+
+const iso = (atMs: number | null): string | null => (atMs === null ? null : new Date(atMs).toISOString());
+
+function grantFacts(
+  grant: Pick<ReviewedGrant, 'lookupKey' | 'duration' | 'previousEndMs' | 'requestedEndMs'> &
+    Partial<Pick<Grant, 'actualEndMs' | 'isUnchanged'>>,
+): Record<string, unknown> {
+  return {
+    entitlement: grant.lookupKey,
+    duration: grant.duration,
+    previous_end: iso(grant.previousEndMs),
+    requested_end: iso(grant.requestedEndMs),
+    actual_end: iso(grant.actualEndMs ?? null),
+    ...(grant.isUnchanged ? { unchanged: true } : {}),
+  };
+}
+
+function storeFacts({ target, details }: Pick<StoreAction, 'target' | 'details'>): Record<string, unknown> {
+  const { amount, before, after, product, ...rest } = details;
+  const of = (state: PurchaseState | null) =>
+    state && { end: iso(state.endsAtMs), access: state.givesAccess, renews: state.willRenew };
+  return {
+    target,
+    product,
+    ...rest,
+    ...(amount ? { amount_minor: amount.amountMinor, currency: amount.currency } : {}),
+    before: of(before),
+    after: of(after),
+  };
+}
