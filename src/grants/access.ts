@@ -6,11 +6,10 @@ import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { entitlementLabel } from '../subscription/names.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
 import { HOUR_MS, isForever } from '../time.ts';
+import { Obstacle, orObstacle } from './action.ts';
 import {
   type ActionContext,
   type ActionCustomer,
-  Obstacle,
-  orObstacle,
   READ_TIMEOUT_MS,
   readCustomer,
   usableIds,

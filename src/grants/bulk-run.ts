@@ -5,7 +5,7 @@ import { findByAppUserIds } from '../subscribers/find-store.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { type Project, readProject } from '../workspaces/projects.ts';
 import { findNoEffect, readAccess } from './access.ts';
-import type { Grant } from './action.ts';
+import { failed, type Grant, Obstacle } from './action.ts';
 import { changeBulkGrant, scheduleBulk } from './bulk.ts';
 import {
   type BulkGrant,
@@ -18,7 +18,6 @@ import {
   setCustomer,
 } from './bulk-repository.ts';
 import { callAndConfirm, callAndConfirmRevoke, confirmAction, inBackground } from './confirmation.ts';
-import { failed, Obstacle } from './context.ts';
 import { endOf } from './grant.ts';
 import { findByKey, readAction, readAgain, readLastChange } from './repository.ts';
 import { beginCall, requestAction } from './steps.ts';

@@ -12,13 +12,7 @@ import { MINUTE_MS, withTimeout } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { type Project, setApiKeyState } from '../workspaces/projects.ts';
 import type { Workspace } from '../workspaces/store.ts';
-import {
-  GRANT_STARTS,
-  type Refusal,
-  STORE_ACTIONS,
-  type StoreActionDetails,
-  type Teammate,
-} from './action.ts';
+import { failed, GRANT_STARTS, STORE_ACTIONS, type StoreActionDetails, type Teammate } from './action.ts';
 import { DURATIONS } from './durations.ts';
 
 /** A review older than this is shown again before it is confirmed. */
@@ -152,50 +146,6 @@ export type StoreForm = z.infer<typeof storeForm>;
 export type ReviewedGrant = z.infer<typeof reviewedGrant>;
 export type ReviewedStoreAction = z.infer<typeof reviewedStoreAction>;
 export type Reviewed = ReviewedGrant | ReviewedStoreAction;
-
-/** Thrown when an action is not done; the card has a message for each code. */
-export class Obstacle extends Error {
-  override readonly name = 'Obstacle';
-  /**
-   * `refused`: by the workspace's rules, or because it is not possible. `invalid`: something in the form. `failed`:
-   * RevenueCat refuses the key, does not respond, or does not know the customer. `outdated`: something has changed, or
-   * time has passed, since the review.
-   */
-  readonly kind: 'refused' | 'invalid' | 'failed' | 'outdated';
-  readonly reason: Refusal | { readonly code: string };
-  /** As it would be done now, when the review is outdated. */
-  readonly again: Reviewed | undefined;
-
-  constructor(kind: Obstacle['kind'], reason: Obstacle['reason'], again?: Reviewed) {
-    super(`${kind}: ${reason.code}`);
-    this.kind = kind;
-    this.reason = reason;
-    this.again = again;
-  }
-}
-
-export function invalid(code: string): Obstacle {
-  return new Obstacle('invalid', { code });
-}
-
-export function failed(code: string): Obstacle {
-  return new Obstacle('failed', { code });
-}
-
-/** The obstacle that some work meets, as a value. */
-export async function orObstacle<T>(work: Promise<T>): Promise<T | Obstacle> {
-  try {
-    return await work;
-  } catch (error) {
-    if (error instanceof Obstacle) return error;
-    throw error;
-  }
-}
-
-/** @throws Obstacle unless there is nothing against it */
-export function throwRefusal(refusal: Refusal | null): void {
-  if (refusal) throw new Obstacle('refused', refusal);
-}
 
 /** Ids to act with, best first; empty: RevenueCat accepts none. */
 export function usableIds(customer: ActionCustomer): string[] {

@@ -16,16 +16,16 @@ import {
   readOrStoredAccess,
   shownAccess,
 } from './access.ts';
-import type { Grant, GrantStart, Refusal } from './action.ts';
 import {
-  type ActionContext,
   failed,
+  type Grant,
+  type GrantStart,
   invalid,
   Obstacle,
-  REVIEW_VALID_MS,
-  type ReviewedGrant,
+  type Refusal,
   throwRefusal,
-} from './context.ts';
+} from './action.ts';
+import { type ActionContext, REVIEW_VALID_MS, type ReviewedGrant } from './context.ts';
 import {
   type Duration,
   endOfDuration,

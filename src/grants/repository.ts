@@ -8,11 +8,11 @@ import {
   type ActionState,
   type Grant,
   type NewAction,
+  Obstacle,
   type Teammate,
   TRANSITIONS,
   UNCONFIRMED_STATES,
 } from './action.ts';
-import { Obstacle } from './context.ts';
 
 export type ActionKey = Pick<Action, 'workspaceId' | 'actionId'>;
 

@@ -1,6 +1,15 @@
-import { type Action, type Grant, grantEndMs, nameOf } from './action.ts';
+import {
+  type Action,
+  failed,
+  type Grant,
+  grantEndMs,
+  nameOf,
+  Obstacle,
+  orObstacle,
+  throwRefusal,
+} from './action.ts';
 import { callAndConfirm, callAndConfirmRevoke } from './confirmation.ts';
-import { type ActionContext, failed, Obstacle, orObstacle, type Reviewed, throwRefusal } from './context.ts';
+import type { ActionContext, Reviewed } from './context.ts';
 import { findDashboardGrant, isDashboardGrant } from './dashboard-grants.ts';
 import { adoptGrant, findAdopted, findByKey, readAction, readAgain, readLastChange } from './repository.ts';
 import {

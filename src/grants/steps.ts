@@ -11,12 +11,13 @@ import {
   type NewAction,
   type NoteStep,
   nameOf,
+  Obstacle,
   type PurchaseState,
   type StoreAction,
   TRANSITIONS,
   type Transition,
 } from './action.ts';
-import { type ActionContext, Obstacle, type Reviewed, type ReviewedGrant } from './context.ts';
+import type { ActionContext, Reviewed, ReviewedGrant } from './context.ts';
 import {
   type ActionKey,
   type Changes,

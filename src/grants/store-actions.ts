@@ -4,12 +4,17 @@ import { isBlockedId } from '../subscription/identities.ts';
 import { currencyDigits } from '../subscription/money.ts';
 import { productLabel } from '../subscription/names.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
-import type { ActionKind, PurchaseState, StoreAction, StoreActionDetails } from './action.ts';
 import {
-  type ActionContext,
+  type ActionKind,
   failed,
   invalid,
   Obstacle,
+  type PurchaseState,
+  type StoreAction,
+  type StoreActionDetails,
+} from './action.ts';
+import {
+  type ActionContext,
   REVIEW_VALID_MS,
   type ReviewedStoreAction,
   readNow,

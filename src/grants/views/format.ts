@@ -10,8 +10,8 @@ import {
 } from '../../intercom/canvas.ts';
 import { DAY_MS, isForever } from '../../time.ts';
 import type { Access } from '../access.ts';
-import type { Action, ActionKind } from '../action.ts';
-import type { ActionView, Obstacle } from '../context.ts';
+import type { Action, ActionKind, Obstacle } from '../action.ts';
+import type { ActionView } from '../context.ts';
 import { isReasonRequired, MAX_REASON_LENGTH } from '../rules.ts';
 import { valuesOf } from '../texts.ts';
 

@@ -17,7 +17,8 @@ import {
 import type { LivePurchase } from '../../revenuecat/store-actions.ts';
 import { productLabel } from '../../subscription/names.ts';
 import type { SubscriptionState } from '../../subscription/types.ts';
-import { type ActionView, failed, Obstacle, orObstacle, type StoreForm } from '../context.ts';
+import { failed, Obstacle, orObstacle } from '../action.ts';
+import type { ActionView, StoreForm } from '../context.ts';
 import {
   allPurchases,
   findLive,

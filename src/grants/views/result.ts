@@ -4,14 +4,17 @@ import { isForever, MINUTE_MS, withTimeout } from '../../time.ts';
 import {
   type Action,
   type ActionKind,
+  failed,
   type Grant,
   grantEndMs,
   nameOf,
+  Obstacle,
+  orObstacle,
   type StoreAction,
   UNCONFIRMED_STATES,
 } from '../action.ts';
 import { lastStepAtMs } from '../confirmation.ts';
-import { type ActionView, failed, Obstacle, orObstacle } from '../context.ts';
+import type { ActionView } from '../context.ts';
 import { isSameEnd } from '../durations.ts';
 import { readNoteStates } from '../notes.ts';
 import { readAgain } from '../repository.ts';

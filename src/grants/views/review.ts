@@ -1,8 +1,8 @@
 import { button, type InboxCanvas, type Part, text } from '../../intercom/canvas.ts';
 import { isForever } from '../../time.ts';
 import { findNoEffect } from '../access.ts';
-import type { ActionKind } from '../action.ts';
-import { type ActionView, Obstacle, orObstacle, type Reviewed, type StoreForm } from '../context.ts';
+import { type ActionKind, Obstacle, orObstacle } from '../action.ts';
+import type { ActionView, Reviewed, StoreForm } from '../context.ts';
 import { endsBefore } from '../grant.ts';
 import { rulesOf } from '../rules.ts';
 import { confirmReviewed, findDone, reviewAction } from '../service.ts';
