@@ -4,11 +4,11 @@ import { listEntitlements } from '../grants/access.ts';
 import {
   changeBulkGrant,
   draftBulkGrant,
+  findCustomers,
   leftOutText,
   parseCustomerList,
   startBulkGrant,
 } from '../grants/bulk.ts';
-import { findCustomers } from '../grants/bulk-filter.ts';
 import {
   type BulkEvent,
   type BulkGrant,
