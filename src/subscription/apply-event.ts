@@ -86,10 +86,16 @@ function changePeriod(builder: StateBuilder, event: LifecycleEvent): void {
 }
 
 function cancel(builder: StateBuilder, event: LifecycleEvent): void {
-  builder.cancelledAtMs = event.atMs;
   builder.cancelReason = event.cancelReason;
-  builder.willRenew = false;
   builder.endsAtMs = event.expiresAtMs ?? builder.endsAtMs;
+  const { endsAtMs: expiresAtMs } = builder;
+  // It comes with a failed payment, which the store retries: the customer has not switched renewal off.
+  if (event.cancelReason === 'BILLING_ERROR' && !isCancelledByStore({ ...event, expiresAtMs })) {
+    builder.billingIssueAtMs ??= event.atMs;
+    return;
+  }
+  builder.cancelledAtMs = event.atMs;
+  builder.willRenew = false;
   // Without a next renewal there is no change with it.
   if (builder.pendingProductId !== null) builder.isChangeAnnounced = false;
   builder.pendingProductId = null;
@@ -97,9 +103,6 @@ function cancel(builder: StateBuilder, event: LifecycleEvent): void {
   // Nor does a pause end with one: what was paused has ended with the cancellation's reason.
   if (builder.pausedAtMs !== null)
     Object.assign(builder, { pausedAtMs: null, resumesAtMs: null, expirationReason: null });
-  const { endsAtMs: expiresAtMs } = builder;
-  if (event.cancelReason === 'BILLING_ERROR' && !isCancelledByStore({ ...event, expiresAtMs }))
-    builder.billingIssueAtMs ??= event.atMs;
 }
 
 /**

@@ -209,7 +209,7 @@ function applyBilling(builder: StateBuilder, item: SnapshotSubscription, takenAt
     case 'trialing':
     case 'active':
       // Charged again since the failure, unless the period that it was about still runs.
-      if (builder.cancelReason !== 'BILLING_ERROR') builder.billingIssueAtMs = null;
+      if (builder.willRenew || builder.cancelReason !== 'BILLING_ERROR') builder.billingIssueAtMs = null;
       break;
     default:
   }

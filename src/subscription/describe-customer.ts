@@ -80,7 +80,9 @@ function failedPayments(
   { nowMs }: DescriptionContext,
 ): Statement[] {
   return subscriptions
-    .filter(({ subscription }) => isPaymentFailing(subscription, nowMs))
+    .filter(
+      ({ subscription }) => isPaymentFailing(subscription, nowMs) && !isBoughtAgain(subscription, state),
+    )
     .map(({ subscription, what }) => {
       const { entitlements, givesAccess, expiredAtMs, billingIssueAtMs } = subscription;
       const isOutlasted = [...state.subscriptions, ...state.grants].some(
@@ -91,6 +93,21 @@ function failedPayments(
       const since = givesAccess || isOutlasted || isListed ? null : expiredAtMs;
       return { kind: 'paymentFailed', what, on: billingIssueAtMs, since };
     });
+}
+
+/** Whether a newer subscription of the same store took the place of one that ended with a failed payment. */
+function isBoughtAgain(failed: SubscriptionState, { subscriptions }: SubscriberState): boolean {
+  const { store, entitlements, billingIssueAtMs, givesAccess, isFamilyShare } = failed;
+  return (
+    !givesAccess &&
+    subscriptions.some(
+      (other) =>
+        other.store === store &&
+        other.isFamilyShare === isFamilyShare &&
+        (other.startedAtMs ?? 0) > (billingIssueAtMs ?? 0) &&
+        other.entitlements.some((key) => entitlements.includes(key)),
+    )
+  );
 }
 
 /** A grant in addition to what is shown: of something else, or for longer. One at most. */

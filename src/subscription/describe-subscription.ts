@@ -142,23 +142,13 @@ export function isPaymentFailing(subscription: SubscriptionState, nowMs: number)
   const { status, cancelReason, expirationReason, billingIssueAtMs, isFamilyShare, refundedAtMs } =
     subscription;
   if (isFamilyShare || billingIssueAtMs === null) return false;
-  switch (status) {
-    case 'grace_period':
-    case 'grace_period_trial':
-      return true;
-    case 'cancelled':
-    case 'cancelled_trial':
-      // The store has given up renewing because the card failed, which is not a cancellation by the customer.
-      return cancelReason === 'BILLING_ERROR';
-    case 'expired':
-      return (
-        refundedAtMs === null &&
-        nowMs - billingIssueAtMs < BILLING_RETRY_MS &&
-        (expirationReason ?? cancelReason ?? 'BILLING_ERROR') === 'BILLING_ERROR'
-      );
-    default:
-      return false;
-  }
+  if (status === 'grace_period' || status === 'grace_period_trial') return true;
+  return (
+    status === 'expired' &&
+    refundedAtMs === null &&
+    nowMs - billingIssueAtMs < BILLING_RETRY_MS &&
+    (expirationReason ?? cancelReason ?? 'BILLING_ERROR') === 'BILLING_ERROR'
+  );
 }
 
 function labelOf(subscription: SubscriptionState, nowMs: number): StatusLabel {
@@ -232,8 +222,6 @@ function mainStatement(
   if (givesAccess && isPaymentFailing(subscription, context.nowMs))
     return { kind: 'grace', what, on: subscription.billingIssueAtMs, until, store };
   switch (status) {
-    case 'trial':
-      return { kind: 'trial', what, until, price: priceOf(subscription) };
     case 'cancelled_trial':
       return {
         kind: 'trialCancelled',
@@ -277,6 +265,7 @@ function runningStatement(
   }
   if (subscription.isTemporary) return { kind: 'temporary', what, until };
   const next = chargeOf(subscription, nowMs)?.atMs ?? null;
+  if (status === 'trial') return { kind: 'trial', what, until, price };
   if (status === 'intro') return { kind: 'intro', what, price, next };
   if (subscription.willRenew) return { kind: 'active', what, price, next };
   if (subscription.periodType === 'PREPAID') return { kind: 'prepaid', what, until };
@@ -294,8 +283,8 @@ function endedStatement(subscription: SubscriptionState, what: string): Statemen
 
 /** `null`: unknown, or nothing to end. A store's cancellation of a paid period is not a failed payment. */
 function endReason(subscription: SubscriptionState): EndReason | null {
-  const { expirationReason, cancelReason, billingIssueAtMs } = subscription;
-  if (subscription.isOneTime) return null;
+  const { expirationReason, cancelReason, billingIssueAtMs, periodType, isOneTime } = subscription;
+  if (isOneTime || (periodType === 'PREPAID' && expirationReason === 'UNSUBSCRIBE')) return null;
   const reason = expirationReason ?? cancelReason ?? (billingIssueAtMs === null ? null : 'BILLING_ERROR');
   if (reason === 'BILLING_ERROR' && cancelReason === 'BILLING_ERROR' && billingIssueAtMs === null)
     return 'UNSUBSCRIBE';

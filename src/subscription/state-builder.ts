@@ -149,7 +149,7 @@ export function buildState(builder: StateBuilder, nowMs: number): SubscriptionSt
   const givesAccess = !facts.isIncomplete && nowMs < endMs;
   return {
     ...facts,
-    status: statusOf(builder, givesAccess, nowMs),
+    status: statusOf(builder, givesAccess),
     endsAtMs: endedAtMs ?? facts.endsAtMs,
     willRenew: facts.willRenew && givesAccess && !facts.awaitsPriceConsent,
     gracePeriodEndsAtMs: givesAccess ? facts.gracePeriodEndsAtMs : null,
@@ -160,8 +160,8 @@ export function buildState(builder: StateBuilder, nowMs: number): SubscriptionSt
   };
 }
 
-function statusOf(builder: StateBuilder, givesAccess: boolean, nowMs: number): SubscriptionStatus {
-  const { isGrant, pausedAtMs, periodType } = builder;
+function statusOf(builder: StateBuilder, givesAccess: boolean): SubscriptionStatus {
+  const { isGrant, pausedAtMs, periodType, cancelledAtMs } = builder;
   if (!givesAccess) {
     // What ended before the pause, by a refund, is not paused.
     if (pausedAtMs !== null && accessEndMs(builder) >= pausedAtMs) return 'paused';
@@ -169,21 +169,16 @@ function statusOf(builder: StateBuilder, givesAccess: boolean, nowMs: number): S
   }
   if (isGrant) return 'promotional';
   const isTrial = periodType === 'TRIAL';
-  if (isInGracePeriod(builder, nowMs)) return isTrial ? 'grace_period_trial' : 'grace_period';
+  // The store retries no card once the customer has cancelled.
+  if (builder.billingIssueAtMs !== null && cancelledAtMs === null)
+    return isTrial ? 'grace_period_trial' : 'grace_period';
   if (builder.isOneTime || builder.isTemporary) return 'active';
   // A scheduled pause is not a cancellation, and a prepaid plan was never to renew.
   const isStillRunning = pausedAtMs !== null || periodType === 'PREPAID';
-  if ((builder.cancelledAtMs !== null || !builder.willRenew) && !isStillRunning)
+  if ((cancelledAtMs !== null || !builder.willRenew) && !isStillRunning)
     return isTrial ? 'cancelled_trial' : 'cancelled';
   if (isTrial) return 'trial';
   return periodType === 'INTRO' ? 'intro' : 'active';
-}
-
-/** The store retries no card once the customer has cancelled. */
-function isInGracePeriod(builder: StateBuilder, nowMs: number): boolean {
-  const { billingIssueAtMs, gracePeriodEndsAtMs, cancelledAtMs, cancelReason } = builder;
-  if (billingIssueAtMs === null || (gracePeriodEndsAtMs ?? 0) <= nowMs) return false;
-  return cancelledAtMs === null || cancelReason === 'BILLING_ERROR';
 }
 
 /** With access first, then paused, then what ended last; the key decides between equals. */

@@ -158,6 +158,21 @@ export const CASES: readonly Case[] = [
     says: `Paused since ${date(30)}. Resumes and charges $10.00 on ${date(60)}.`,
   },
   {
+    name: 'a pause after a free trial: nothing is charged at its end',
+    events: [
+      trial(0, 7, play),
+      event('SUBSCRIPTION_PAUSED', 3, {
+        ...period(0, 7),
+        ...play,
+        period_type: 'TRIAL',
+        auto_resume_at_ms: day(37),
+      }),
+    ],
+    on: 4,
+    status: 'trial',
+    says: `Pro until ${date(7)}, then paused until ${date(37)}. No charge while paused.`,
+  },
+  {
     name: 'cancelled before the pause began',
     events: [
       buy(0, 30, play),
@@ -191,6 +206,16 @@ export const CASES: readonly Case[] = [
     status: 'active',
     says: `Pro, prepaid until ${date(60)}. Does not renew automatically.`,
     attributes: { rc_will_renew: false, rc_lifetime_value_usd: 20 },
+  },
+  {
+    name: 'a prepaid plan that ran out was not cancelled',
+    events: [
+      buy(0, 30, { ...play, period_type: 'PREPAID' }),
+      expire(30, 'UNSUBSCRIBE', { ...play, period_type: 'PREPAID' }),
+    ],
+    on: 31,
+    status: 'expired',
+    says: `No access since ${date(30)}. Had Pro, $10.00.`,
   },
   {
     name: 'a prepaid plan beside a subscription',
@@ -400,7 +425,24 @@ export const CASES: readonly Case[] = [
     name: 'a trial whose payment fails is not called cancelled',
     events: [trial(0, 7), cancel(7, 'BILLING_ERROR', { ...period(0, 23), period_type: 'TRIAL' })],
     on: 9,
+    status: 'grace_period_trial',
     says: `Payment failed on ${date(7)}. Still has Pro until ${date(23)} while Apple retries the card.`,
+    attributes: { rc_will_renew: true, rc_billing_issue_at: 7 },
+  },
+  {
+    name: 'the cancellation that comes with a failed payment does not switch renewal off',
+    events: [buy(0, 30), issue(30, 46), cancel(30, 'BILLING_ERROR')],
+    on: 31,
+    status: 'grace_period',
+    says: `Payment failed on ${date(30)}. Still has Pro until ${date(46)} while Apple retries the card.`,
+    attributes: { rc_will_renew: true, rc_billing_issue_at: 30 },
+  },
+  {
+    name: 'a payment that failed before the period ended',
+    events: [buy(0, 30), issue(29, null)],
+    on: 29.5,
+    status: 'grace_period',
+    says: `Payment failed on ${date(29)}. Still has Pro until ${date(30)} while Apple retries the card.`,
   },
   {
     name: 'four subscriptions join with one word',
@@ -463,6 +505,14 @@ export const CASES: readonly Case[] = [
     on: 4,
     status: 'active',
     says: `Pro, $10.00 a month. Ends on ${date(30)} unless the customer agrees to the price increase.`,
+    attributes: { rc_will_renew: false },
+  },
+  {
+    name: 'a price increase during a free trial',
+    events: [trial(0, 7), event('PRICE_INCREASE_CONSENT_REQUIRED', 3)],
+    on: 4,
+    status: 'trial',
+    says: `Pro. Ends on ${date(7)} unless the customer agrees to the price increase.`,
     attributes: { rc_will_renew: false },
   },
   {
@@ -727,6 +777,19 @@ export const CASES: readonly Case[] = [
     events: [buy(0, 30), issue(30, null), expire(30, 'BILLING_ERROR'), buy(20, 50, team)],
     on: 35,
     says: `Payment for Pro failed on ${date(30)}. No access since ${date(30)}. Team, $19.00 a month. Next charge ${date(50)}.`,
+  },
+  {
+    name: 'bought again after a payment that failed',
+    events: [
+      buy(0, 30, play),
+      issue(30, null, play),
+      expire(30, 'BILLING_ERROR', play),
+      buy(33, 63, { ...play, original_transaction_id: '2000' }),
+    ],
+    on: 35,
+    status: 'active',
+    says: `Pro, $10.00 a month. Next charge ${date(63)}.`,
+    attributes: { rc_billing_issue_at: null },
   },
   {
     name: 'a grant after a payment that failed was the last access',
