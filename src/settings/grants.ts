@@ -5,7 +5,7 @@ import { DURATION_LABELS } from './messages.ts';
 import { checkboxField, done, form, numberField, type Page, type PageRequest, problems } from './page.ts';
 import { choosePeople, loadPeople, peopleFields, peopleOf } from './people.ts';
 import { changeSettings } from './settings-audit.ts';
-import { loadStoreActions, storeActionsForm } from './store-actions.ts';
+import { loadStoreActions, selectedOf, storeActionsForm } from './store-actions.ts';
 
 const MAX_DAYS = 36_500;
 const MAX_MONTHLY = 100_000;
@@ -74,10 +74,12 @@ export const grantsPage: Page = {
   title: 'Grants',
   view: 'grants',
   async load(request: PageRequest) {
-    const { grants } = request.workspace.settings;
+    const { grants, actions } = request.workspace.settings;
+    const selected = [...peopleOf(grants.allowedAdminIds), ...selectedOf(actions)];
     return {
       policy: grants,
-      people: await loadPeople(request, peopleOf(grants.allowedAdminIds)),
+      // Once for both forms: Intercom may take seconds.
+      people: await loadPeople(request, selected),
       lengths: withLength(grants.longestDays),
       secondLengths: withLength(grants.secondPersonAboveDays),
       ...(await loadStoreActions(request)),

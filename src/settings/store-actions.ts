@@ -62,7 +62,8 @@ export const storeActionsForm = form(z.object(fields), async (request, values) =
   return done('/grants', 'store_actions_saved');
 });
 
-function selectedOf(actions: Policies): Person[] {
+/** Who was selected for any of the actions. */
+export function selectedOf(actions: Policies): Person[] {
   return peopleOf(Object.values(actions).flatMap(({ allowedAdminIds }) => allowedAdminIds ?? []));
 }
 
@@ -85,6 +86,5 @@ export async function loadStoreActions(request: PageRequest) {
       hasSum: kind === 'refund',
       missingScopes: missingFor(kind),
     })),
-    team: await loadPeople(request, selectedOf(actions)),
   };
 }

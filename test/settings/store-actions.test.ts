@@ -72,6 +72,24 @@ describe('the settings of store actions', () => {
     assert.deepEqual(await actions(), before);
   });
 
+  it('keep who was selected in both forms of the page when one fails', async () => {
+    const rules = { enabled: 'on', who: 'selected', people: 'abc123-admin', longest_days: '31' };
+    await browser
+      .post('/settings/grants')
+      .type('form')
+      .send({ _csrf: csrf, ...rules })
+      .expect(303);
+    const typed = { extend: 'on', extend_who: 'selected', extend_people: 'abc123-admin' };
+    const { text } = await send({ ...typed, extend_monthly: 'many' }).expect(422);
+    const isTicked = (id: string): boolean =>
+      new RegExp(`<input type="checkbox" id="${id}"[^>]* checked>`).test(text);
+    assert.deepEqual(
+      ['person-abc123-admin', 'extend-abc123-admin', 'refund-abc123-admin'].map(isTicked),
+      [true, true, false],
+      'as stored, as typed, as typed',
+    );
+  });
+
   it('name the permission that the key lacks for what is on', async () => {
     await site.db.database.query(
       `insert into projects (workspace_id, project_id, revenuecat_project_id, name, webhook_auth_hash, missing_scopes)
