@@ -1,7 +1,6 @@
 import type { Sql } from '../database/sql.ts';
 import type { TimelineEntry } from '../subscribers/store.ts';
 import { readEvent } from '../subscription/read-event.ts';
-import type { GrantNotice } from '../subscription/summary.ts';
 import { DAY_MS, MINUTE_MS } from '../time.ts';
 import { type Action, type Grant, grantEndMs, type StoreAction } from './action.ts';
 import { amountOf } from './store-actions.ts';
@@ -12,34 +11,31 @@ const GRANTED: ReadonlySet<Grant['state']> = new Set(['confirmed', 'revoking', '
 const CLOCK_TOLERANCE_MS = 10 * MINUTE_MS;
 
 /**
- * Grants made here whose webhook has not arrived, as the events that it will bring, oldest first. Each webhook
- * replaces one grant.
- *
- * @param notices the grants and revocations that webhooks have reported
+ * What was granted and done here and whose webhook has not arrived, as the events that it will bring, oldest first.
+ * Each webhook replaces one of them.
  */
-export function fallbackEvents(grants: readonly Grant[], notices: readonly GrantNotice[]): TimelineEntry[] {
-  const removals = new Set<string>();
-  const expected = [...grants]
-    .sort((a, b) => doneAtMs(a) - doneAtMs(b))
-    // An unconfirmed removal leaves the grant where it was; a grant that changed nothing has no webhook.
-    .filter((grant) => GRANTED.has(grant.state) && !grant.isUnchanged)
-    .flatMap((grant) => {
-      const granted = grantEvent(grant, 'promotional_granted', doneAtMs(grant));
-      const { state, lookupKey, revokedAtMs } = grant;
-      // One removal ends all grants of an entitlement at the same time.
-      const removal = `${lookupKey}|${revokedAtMs}`;
-      if (state !== 'revoked' || revokedAtMs === null || removals.has(removal)) return [granted];
-      removals.add(removal);
-      return [granted, grantEvent(grant, 'promotional_revoked', revokedAtMs)];
-    });
-  const unused = [...notices].sort((a, b) => a.atMs - b.atMs);
-  return withoutNotice(expected, unused, (event, { entitlements }) =>
-    event.entitlements.some((lookupKey) => entitlements.includes(lookupKey)),
-  ).sort((a, b) => a.atMs - b.atMs);
+export async function fallbackEvents(sql: Sql, actions: readonly Action[]): Promise<TimelineEntry[]> {
+  const expected = [...grantEvents(actions), ...storeEvents(actions)].sort((a, b) => a.atMs - b.atMs);
+  const [first] = actions;
+  const [oldest] = expected;
+  if (!first || !oldest) return [];
+  const kinds = expected.map(({ kind }) => kind);
+  const notices = await listNotices(sql, { ...first, kinds }, oldest.atMs - CLOCK_TOLERANCE_MS);
+  const others = withoutNotice(expected, notices, (event, { productId, entitlements }) =>
+    isGrantEvent(event)
+      ? event.entitlements.some((lookupKey) => entitlements.includes(lookupKey))
+      : productId === event.productId,
+  );
+  // The webhook of another product's refund is the last choice: stores name a product by several ids.
+  return withoutNotice(others, notices, (event) => !isGrantEvent(event));
 }
 
-/** Events that no notice reports; each notice reports one. */
-function withoutNotice<Notice extends { readonly kind: string; readonly atMs: number }>(
+export function isGrantEvent({ kind }: Pick<TimelineEntry, 'kind'>): boolean {
+  return kind === 'promotional_granted' || kind === 'promotional_revoked';
+}
+
+/** Events that no notice reports; each notice reports one, and is taken from the list. */
+function withoutNotice(
   expected: readonly TimelineEntry[],
   unused: Notice[],
   isAbout: (event: TimelineEntry, notice: Notice) => boolean,
@@ -57,12 +53,31 @@ function withoutNotice<Notice extends { readonly kind: string; readonly atMs: nu
   });
 }
 
+function grantEvents(actions: readonly Action[]): TimelineEntry[] {
+  const removals = new Set<string>();
+  return actions.flatMap((grant) => {
+    // An unconfirmed removal leaves the grant where it was; a grant that changed nothing has no webhook.
+    if (grant.kind !== 'grant' || !GRANTED.has(grant.state) || grant.isUnchanged) return [];
+    const granted = grantEvent(grant, 'promotional_granted', doneAtMs(grant));
+    const { state, lookupKey, revokedAtMs } = grant;
+    // One removal ends all grants of an entitlement at the same time.
+    const removal = `${lookupKey}|${revokedAtMs}`;
+    if (state !== 'revoked' || revokedAtMs === null || removals.has(removal)) return [granted];
+    removals.add(removal);
+    return [granted, grantEvent(grant, 'promotional_revoked', revokedAtMs)];
+  });
+}
+
 /** An action that waited for approval was done long after it was requested. */
 function doneAtMs({ calledAtMs, createdAtMs }: Action): number {
   return calledAtMs ?? createdAtMs;
 }
 
-function grantEvent(grant: Grant, kind: GrantNotice['kind'], atMs: number): TimelineEntry {
+function grantEvent(
+  grant: Grant,
+  kind: 'promotional_granted' | 'promotional_revoked',
+  atMs: number,
+): TimelineEntry {
   const isGranted = kind === 'promotional_granted';
   return eventOf(grant, {
     id: `grant-${grant.actionId}-${kind}`,
@@ -77,20 +92,11 @@ function grantEvent(grant: Grant, kind: GrantNotice['kind'], atMs: number): Time
   });
 }
 
-/** Store actions done here whose webhook has not arrived, as the events that it will bring. */
-export async function storeFallbackEvents(sql: Sql, actions: readonly Action[]): Promise<TimelineEntry[]> {
-  const expected = actions.flatMap((action) => {
+function storeEvents(actions: readonly Action[]): TimelineEntry[] {
+  return actions.flatMap((action) => {
     const body = action.kind !== 'grant' && action.state === 'confirmed' ? storeEvent(action) : null;
     return body ? [eventOf(action, body)] : [];
   });
-  const [first] = actions;
-  if (!first || expected.length === 0) return [];
-  const sinceMs = Math.min(...expected.map(({ atMs }) => atMs)) - CLOCK_TOLERANCE_MS;
-  const kinds = expected.map(({ kind }) => kind);
-  const unused = await listEventsSince(sql, { ...first, kinds }, sinceMs);
-  // The webhook of another product's refund is the last choice: stores name a product by several ids.
-  const others = withoutNotice(expected, unused, (event, { productId }) => productId === event.productId);
-  return withoutNotice(others, unused, () => true);
 }
 
 /** The event that RevenueCat sends after an action; `null`: it sends none. */
@@ -139,14 +145,25 @@ function eventOf(action: Action, body: Readonly<Record<string, unknown>>): Timel
   };
 }
 
-/** Events of some kinds since a time, to be matched with the actions that caused them. */
-async function listEventsSince(
+/** What RevenueCat has reported. */
+interface Notice {
+  readonly kind: string;
+  readonly atMs: number;
+  readonly productId: string | null;
+  readonly entitlements: readonly string[];
+}
+
+/** Events of some kinds since a time, oldest first. */
+async function listNotices(
   sql: Sql,
   of: { readonly workspaceId: string; readonly subscriberId: string; readonly kinds: readonly string[] },
   sinceMs: number,
-): Promise<{ kind: string; atMs: number; productId: string | null }[]> {
-  return sql.query(
-    `select kind, event_at_ms::float8 as "atMs", fields->>'product_id' as "productId" from events
+): Promise<Notice[]> {
+  return sql.query<Notice>(
+    `select kind, event_at_ms::float8 as "atMs", fields->>'product_id' as "productId",
+            case json_typeof(fields->'entitlement_ids') when 'array' then fields->'entitlement_ids'
+                 else json_build_array(fields->>'entitlement_id') end as entitlements
+       from events
       where workspace_id = $1 and subscriber_id = $2 and kind = any($3) and event_at_ms >= $4
       order by event_at_ms`,
     [of.workspaceId, of.subscriberId, of.kinds, sinceMs],

@@ -1,7 +1,7 @@
 import { type Action, type Grant, grantEndMs } from '../grants/action.ts';
 import { endOrForever, isSameEnd } from '../grants/durations.ts';
 import { listActions } from '../grants/repository.ts';
-import { fallbackEvents as fallbackEventsOf, storeFallbackEvents } from '../grants/timeline.ts';
+import { isGrantEvent, fallbackEvents as readFallbackEvents } from '../grants/timeline.ts';
 import { type FoundSubscriber, findByAppUserIds, searchSubscribers } from '../subscribers/find-store.ts';
 import { ownSource, readWithHistory, type TimelineEntry } from '../subscribers/store.ts';
 import { deriveSummary } from '../subscribers/summary-store.ts';
@@ -71,10 +71,8 @@ export async function loadCustomer(context: CustomerReader, candidate: Candidate
     readSummary(context, candidate),
   ]);
   const grants = actions.filter((action): action is Grant => action.kind === 'grant');
-  const grantEvents = fallbackEventsOf(grants, summary.promotional);
-  const storeEvents = await storeFallbackEvents(sql, actions);
-  const state = await stateWith(context, candidate, { summary, grantEvents, storeEvents });
-  const fallbackEvents = [...grantEvents, ...storeEvents];
+  const fallbackEvents = await readFallbackEvents(sql, actions);
+  const state = await stateWith(context, candidate, { summary, fallbackEvents });
   const counts = { ...summary.counts };
   for (const { environment } of fallbackEvents) counts[environment ?? 'production'] += 1;
   const grantedBy = (subscription: SubscriptionState) => granterOf(grants, subscription);
@@ -133,19 +131,18 @@ async function readSummary(
 async function stateWith(
   context: CustomerReader,
   { snapshotAtMs, subscriberId }: Candidate,
-  known: {
-    readonly summary: SubscriberSummary;
-    readonly grantEvents: readonly TimelineEntry[];
-    readonly storeEvents: readonly TimelineEntry[];
-  },
+  known: { readonly summary: SubscriberSummary; readonly fallbackEvents: readonly TimelineEntry[] },
 ): Promise<Customer['state']> {
-  const newer = known.grantEvents.filter((event) => snapshotAtMs === null || event.atMs > snapshotAtMs);
-  // Google's charges can be earlier ones, and access stays.
-  const refunds = known.storeEvents.filter(({ kind, store }) => kind === 'refund' && store !== 'PLAY_STORE');
-  if (newer.length + refunds.length === 0) return known.summary.state;
+  const missing = known.fallbackEvents.filter((event) =>
+    isGrantEvent(event)
+      ? snapshotAtMs === null || event.atMs > snapshotAtMs
+      : // Google's charges can be earlier ones, and access stays.
+        event.kind === 'refund' && event.store !== 'PLAY_STORE',
+  );
+  if (missing.length === 0) return known.summary.state;
   const { services, request } = context;
   const stored = await readWithHistory(services.readDatabase, request.workspaceId, subscriberId);
-  return deriveState([...stored.events, ...newer, ...refunds], stored.snapshot, services.now());
+  return deriveState([...stored.events, ...missing], stored.snapshot, services.now());
 }
 
 /** The teammate who made the current grant, recognized by its end; `null`: it was not made here. */

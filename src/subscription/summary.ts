@@ -10,7 +10,6 @@ export const SUMMARY_FORMAT = 7;
 /** A safety net for what time changes and the state does not name. */
 const MAX_VALID_MS = DAY_MS;
 const RECENT_EVENTS = 3;
-const MAX_GRANT_NOTICES = 60;
 
 /** Kinds that are not about purchases: on the timeline, not among the latest events. */
 const MINOR_KINDS: ReadonlySet<EventKind> = new Set<EventKind>([
@@ -20,13 +19,6 @@ const MINOR_KINDS: ReadonlySet<EventKind> = new Set<EventKind>([
   'virtual_currency',
 ]);
 
-/** What RevenueCat has announced of grants. */
-export interface GrantNotice {
-  readonly kind: 'promotional_granted' | 'promotional_revoked';
-  readonly atMs: number;
-  readonly entitlements: readonly string[];
-}
-
 /**
  * What a card needs of a subscriber's whole history, small enough to store with the subscriber. It is made again
  * when the subscriber changes or when time has changed the state.
@@ -35,8 +27,6 @@ export interface SubscriberSummary {
   readonly state: SubscriberState;
   /** The newest of those about purchases, newest first. */
   readonly latest: readonly LifecycleEvent[];
-  /** Newest last. */
-  readonly promotional: readonly GrantNotice[];
   /** Number of events, by environment. */
   readonly counts: Readonly<Record<Environment, number>>;
 }
@@ -54,13 +44,6 @@ export function summarize(
   return {
     state: deriveState(history, snapshot, nowMs),
     latest: (major.length > 0 ? major : newestFirst).slice(0, RECENT_EVENTS).map(prune),
-    promotional: history
-      .flatMap(({ kind, atMs, entitlements }) =>
-        kind === 'promotional_granted' || kind === 'promotional_revoked'
-          ? [{ kind, atMs, entitlements }]
-          : [],
-      )
-      .slice(-MAX_GRANT_NOTICES),
     counts,
   };
 }
