@@ -130,9 +130,11 @@ function applySubscription(builder: StateBuilder, item: SnapshotSubscription, ta
   builder.isIncomplete = status === 'incomplete' && !givesAccess;
   if (item.entitlements.length > 0) builder.entitlements = item.entitlements;
   const startedAtMs = item.periodStartsAtMs ?? builder.periodStartedAtMs ?? item.startsAtMs;
-  // The API knows the current end, and not whether it was extended: what a purchase said of the same period stays.
+  // The API knows the current end, and not whether it was extended or its start repeated: what a purchase said of the
+  // same period stays.
   const isSamePeriod = Math.abs((builder.periodStartedAtMs ?? 0) - (startedAtMs ?? 0)) < DAY_MS;
-  if (!isSamePeriod || builder.periodEndsAtMs === null) builder.periodEndsAtMs = periodEndsAtMs ?? endsAtMs;
+  const isStatedByPurchase = isSamePeriod && builder.isPurchaseKnown && builder.endsAtMs !== null;
+  if (!isStatedByPurchase) builder.periodEndsAtMs = periodEndsAtMs ?? endsAtMs;
   builder.periodStartedAtMs = startedAtMs;
   builder.startedAtMs ??= item.startsAtMs;
   builder.endsAtMs = endsAtMs;
@@ -142,7 +144,8 @@ function applySubscription(builder: StateBuilder, item: SnapshotSubscription, ta
   else if (status === 'active' && builder.periodType === 'TRIAL') builder.periodType = 'NORMAL';
   builder.periodType ??= builder.isGrant ? 'PROMOTIONAL' : 'NORMAL';
   // Access is trusted over a date that has passed: it lasts at least until the next response.
-  const isOverdue = givesAccess && endsAtMs !== null && endsAtMs <= takenAtMs;
+  const graceEndsAtMs = status === 'in_grace_period' ? (builder.gracePeriodEndsAtMs ?? 0) : 0;
+  const isOverdue = givesAccess && endsAtMs !== null && Math.max(endsAtMs, graceEndsAtMs) <= takenAtMs;
   builder.trustedUntilMs = isOverdue ? takenAtMs + DAY_MS : null;
   applyBilling(builder, item, takenAtMs);
   if (status === 'paused') builder.pausedAtMs ??= endsAtMs ?? takenAtMs;

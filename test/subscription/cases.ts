@@ -401,6 +401,32 @@ export const CASES: readonly Case[] = [
     says: `Pro, $60.00. Next charge ${date(385)}.`,
   },
   {
+    name: "Stripe's change that repeats its start has no period after an API response either",
+    events: [
+      buy(20, 50, { store: 'STRIPE' }),
+      renew(20, 80, {
+        store: 'STRIPE',
+        product_id: 'pro_plus',
+        event_timestamp_ms: day(49),
+        transaction_id: 'x',
+        price: 15,
+        price_in_purchased_currency: 15,
+      }),
+    ],
+    snapshot: snapshotOf(50, [
+      apiSubscription({
+        store: 'STRIPE',
+        productId: 'pro_plus',
+        startsAtMs: day(20),
+        periodStartsAtMs: day(20),
+        periodEndsAtMs: day(80),
+        endsAtMs: day(80),
+      }),
+    ]),
+    on: 51,
+    says: `Pro, $15.00. Next charge ${date(80)}.`,
+  },
+  {
     name: 'a paid year that the store will not renew is cancelled, not retried',
     events: [
       buy(0, 365, { ...play, product_id: 'pro:yearly' }),
@@ -580,6 +606,15 @@ export const CASES: readonly Case[] = [
     events: [buy(0, 30), issue(30, 37), expire(39, 'BILLING_ERROR')],
     on: 40,
     says: `No access since ${date(37)}: payment failed. Had Pro, $10.00 a month.`,
+    attributes: { expires_at: 37 },
+  },
+  {
+    name: 'the end of the grace period is not moved by an API response on its last day',
+    events: [buy(0, 30), issue(30, 37)],
+    snapshot: snapshotOf(36.5, [apiSubscription({ status: 'in_grace_period' })]),
+    on: 36.6,
+    status: 'grace_period',
+    says: `Payment failed on ${date(30)}. Still has Pro until ${date(37)} while Apple retries the card.`,
     attributes: { expires_at: 37 },
   },
   {
