@@ -1,4 +1,3 @@
-import { findSharedSubscribers } from '../contacts/repository.ts';
 import { clocks, type Sql } from '../database/sql.ts';
 import { type History, readHistories, readSubscribers, type Subscriber } from '../subscribers/store.ts';
 
@@ -116,12 +115,10 @@ export async function claimNext(
 export interface ClaimedSubscriber {
   readonly subscriber: Subscriber;
   readonly history: History;
-  /** Subscribers that may write to the same contact. */
-  readonly sharedWith: readonly string[];
 }
 
 /**
- * Reads what was claimed together in three statements. With three for each subscriber, two thirds of PostgreSQL's
+ * Reads what was claimed together in two statements. With three for each subscriber, two thirds of PostgreSQL's
  * time for deliveries went into looking up single rows.
  *
  * @returns by subscriber; those that were deleted are missing
@@ -131,20 +128,14 @@ export async function readClaimed(
   workspaceId: string,
   subscriberIds: readonly string[],
 ): Promise<Map<string, ClaimedSubscriber>> {
-  const [subscribers, histories, shared] = await Promise.all([
+  const [subscribers, histories] = await Promise.all([
     readSubscribers(sql, workspaceId, subscriberIds),
     readHistories(sql, workspaceId, subscriberIds),
-    findSharedSubscribers(sql, workspaceId, subscriberIds),
   ]);
   const claimed = new Map<string, ClaimedSubscriber>();
   for (const [subscriberId, subscriber] of subscribers) {
     const history = histories.get(subscriberId);
-    if (!history) continue;
-    claimed.set(subscriberId, {
-      subscriber,
-      history,
-      sharedWith: shared.get(subscriberId) ?? [],
-    });
+    if (history) claimed.set(subscriberId, { subscriber, history });
   }
   return claimed;
 }
@@ -165,6 +156,49 @@ export async function findChanged(
   return new Set(changed.map(({ subscriberId }) => subscriberId));
 }
 
+/** A claimed subscriber whose contact was found. */
+export interface FoundContact {
+  readonly claim: Claim;
+  readonly contactId: string;
+}
+
+/**
+ * Stores contacts as soon as they are found: from then on deliveries to the same contact know of each other, and what
+ * happens to a contact finds its subscriber.
+ *
+ * @returns ids of those that were stored; the others have changed since they were claimed
+ */
+export async function assignContacts(
+  sql: Sql,
+  workspaceId: string,
+  found: readonly FoundContact[],
+): Promise<Set<string>> {
+  const rows = await sql.query<{ subscriber_id: string }>(
+    `with locked as (
+       select subscriber_id from subscribers
+        where workspace_id = $1 and subscriber_id = any($2) order by subscriber_id for no key update
+     )
+     update subscribers s
+        set contact_id = f.contact_id, attributes_written = null
+       from unnest($2::uuid[], $3::uuid[], $4::bigint[], $5::text[], $6::text[])
+            as f (subscriber_id, owner, version, contact_before, contact_id)
+      where s.workspace_id = $1 and s.subscriber_id = any($2) and s.subscriber_id = f.subscriber_id
+        and s.subscriber_id in (select subscriber_id from locked) and s.lease_owner = f.owner
+        and s.version = f.version and s.contact_id is not distinct from f.contact_before
+     returning s.subscriber_id`,
+    [
+      workspaceId,
+      found.map(({ claim }) => claim.subscriberId),
+      found.map(({ claim }) => claim.owner),
+      found.map(({ claim }) => claim.version),
+      found.map(({ claim }) => claim.contactId),
+      found.map(({ contactId }) => contactId),
+    ],
+    'assign-contacts',
+  );
+  return new Set(rows.map((row) => row.subscriber_id));
+}
+
 /** How a delivery of a claimed subscriber ended. */
 export interface ClaimResult {
   /** When to deliver again; `null`: when something happens. */
@@ -179,17 +213,22 @@ export interface ClaimResult {
   readonly pending: { readonly events: number; readonly reason: string | null };
 }
 
+/** A delivery that ended. `claim` is as the row was left: with the contact that was assigned since. */
+export interface FinishedClaim {
+  readonly claim: Claim;
+  readonly result: ClaimResult;
+}
+
 /**
  * Releases subscribers of one workspace. What arrived while one was claimed makes it due immediately, and what became
- * known of its contact since (deleted, merged) is not overwritten. A contact that was just found is then looked up
- * again: the row does not show what happened to it.
+ * known of its contact since (deleted, merged) is not overwritten.
  *
  * @returns ids of those that are due again already
  */
 export async function finishClaims(
   sql: Sql,
   workspaceId: string,
-  finished: readonly { readonly claim: Claim; readonly result: ClaimResult }[],
+  finished: readonly FinishedClaim[],
 ): Promise<Set<string>> {
   const rows = await sql.query<{ subscriber_id: string; due: boolean }>(
     `with locked as (

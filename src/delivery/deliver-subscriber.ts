@@ -3,7 +3,7 @@ import { markTransferReceiversPending, type SentMark, type TimelineEntry } from 
 import { bestAppUserIds, contactAttributes } from '../subscription/attributes.ts';
 import { type SubscriberSummary, summarize } from '../subscription/summary.ts';
 import type { SubscriberState } from '../subscription/types.ts';
-import type { Claim, ClaimedSubscriber, ClaimResult } from './claims.ts';
+import type { Claim, ClaimedSubscriber, ClaimResult, FinishedClaim } from './claims.ts';
 import { backOff, type Delivery, type Interruption, isRefused, nextContactLookup } from './failures.ts';
 import { planWithOthers } from './outbox.ts';
 import {
@@ -34,10 +34,10 @@ const MAX_IDLE_LOOKUPS = 6;
 export async function deliverSubscriber(
   delivery: Delivery,
   claimed: ClaimedSubscriber | null,
-): Promise<ClaimResult | null> {
-  const { context, claim } = delivery;
+): Promise<FinishedClaim | null> {
+  const { context, claim, workspace } = delivery;
   const { workspaceId, subscriberId } = claim;
-  if (!claimed) return unchanged(claim);
+  if (!claimed) return { claim, result: unchanged(claim) };
   const { subscriber } = claimed;
   const { events: history, sources, own } = claimed.history;
   const nowMs = context.now();
@@ -45,7 +45,13 @@ export async function deliverSubscriber(
   const { state } = summary;
   const savingSummary = sources.length === 1 ? saveSummary(delivery, summary, nowMs) : null;
   const outbox = outboxOf(own);
-  const { planned, changes, saving } = await makePlan(delivery, claimed, outbox);
+  const plan = (others: readonly SentMark[]): Plan => {
+    const planned = planEvents(history, outbox, workspace.settings, others);
+    return { planned, changes: planned.filter((event) => isChanged(event, outbox)) };
+  };
+  const { planned, changes } = plan([]);
+  const saving = changes.length > 0 ? context.writer.savePlan(workspaceId, changes) : Promise.resolve();
+  saving.catch(() => {});
   if (isBeforeTransfer(history, changes))
     await markTransferReceiversPending(context.database, workspaceId, subscriberId);
 
@@ -54,44 +60,22 @@ export async function deliverSubscriber(
   const toSend = planned.filter((event) => event.action === 'send');
   const first = toSend[0] && outbox.get(toSend[0].eventId);
   const wakeAtMs = nextChangeAt(state, nowMs);
-  let result: ClaimResult | null;
+  let finished: FinishedClaim | null;
   if (toSend.length === 0 && Object.keys(changedAttributes(wanted, claim.attributesWritten)).length === 0) {
-    result = { ...unchanged(claim), dueAtMs: wakeAtMs, attempts: 0 };
+    finished = { claim, result: { ...unchanged(claim), dueAtMs: wakeAtMs, attempts: 0 } };
   } else if (first?.nextTryAtMs && first.nextTryAtMs > nowMs) {
     const pending = { events: toSend.length, reason: first.reason };
-    result = { ...unchanged(claim), dueAtMs: first.nextTryAtMs, pending };
+    finished = { claim, result: { ...unchanged(claim), dueAtMs: first.nextTryAtMs, pending } };
   } else {
-    const work = { appUserIds, toSend, outbox, wanted, wakeAtMs, saving };
-    result = await deliverTo(delivery, claimed, work);
+    const work = { appUserIds, toSend, outbox, wanted, wakeAtMs, saving, plan };
+    finished = await deliverTo(delivery, claimed, work);
     const lastEventMs = history.at(-1)?.atMs ?? 0;
     const isStale = subscriber.snapshotAtMs === null || subscriber.snapshotAtMs <= lastEventMs;
     if (changes.length > 0 && claim.canRefresh && isStale)
       await context.jobs.send('subscriber.refresh', { workspaceId, subscriberId });
   }
   await Promise.all([saving, savingSummary]);
-  return result;
-}
-
-/** `saving` resolves when the plan is stored: it is, before anything is sent. */
-async function makePlan(
-  delivery: Delivery,
-  claimed: ClaimedSubscriber,
-  outbox: ReadonlyMap<string, OutboxEntry>,
-): Promise<Plan & { saving: Promise<void> }> {
-  const { context, workspace, claim } = delivery;
-  const plan = (others: readonly SentMark[]): Plan => {
-    const planned = planEvents(claimed.history.events, outbox, workspace.settings, others);
-    return { planned, changes: planned.filter((event) => isChanged(event, outbox)) };
-  };
-  if (claimed.sharedWith.length > 0 && [...outbox.values()].some(({ isPending }) => isPending)) {
-    const made = await planWithOthers(context.database, claim, claimed.sharedWith, plan);
-    return { ...made, saving: Promise.resolve() };
-  }
-  const made = plan([]);
-  const saving =
-    made.changes.length > 0 ? context.writer.savePlan(claim.workspaceId, made.changes) : Promise.resolve();
-  saving.catch(() => {});
-  return { ...made, saving };
+  return finished;
 }
 
 /**
@@ -151,6 +135,8 @@ interface Work {
   readonly wakeAtMs: number | null;
   /** Resolves when name and second of each event are stored. */
   readonly saving: Promise<void>;
+  /** The plan with what others have planned for the same contact. */
+  plan(others: readonly SentMark[]): Plan;
 }
 
 /** Finds the contact and writes to it; when it was merged or deleted, to the one that replaces it. */
@@ -158,48 +144,63 @@ async function deliverTo(
   delivery: Delivery,
   claimed: ClaimedSubscriber,
   work: Work,
-): Promise<ClaimResult | null> {
-  const { claim } = delivery;
+): Promise<FinishedClaim | null> {
+  const { context } = delivery;
   const gone = new Set<string>();
-  let { attributesWritten } = claim;
+  let { claim } = delivery;
   let contactId = hasBetterId(claim, work.wanted) ? null : claim.contactId;
   let left = work.toSend;
   for (let hop = 0; hop <= MAX_HOPS; hop += 1) {
     try {
       contactId ??= await resolveContact(delivery, claimed, { ...work, gone, mayCreate: left.length > 0 });
-      if (contactId !== claim.contactId) attributesWritten = null;
     } catch (error) {
       await work.saving;
       const end = await backOff(delivery, error);
-      return { ...postponed(claim, end, left), contactId: null, attributesWritten: null };
+      return { claim, result: { ...postponed(claim, end, left), contactId: null, attributesWritten: null } };
     }
     await work.saving;
     if (contactId === null) break;
 
+    if (left.length > 0 || contactId !== claim.contactId) {
+      const others = await context.writer.assignContact({ claim, contactId });
+      if (others === null) return { claim, result: { ...unchanged(claim), dueAtMs: context.now() } };
+      if (contactId !== claim.contactId) claim = { ...claim, contactId, attributesWritten: null };
+      if (others.length > 0) left = await planAgain(delivery, left, { others, plan: work.plan });
+    }
     const sent = await sendEvents(delivery, { contactId, events: left, outbox: work.outbox });
     left = sent.left;
     const refused = sent.interruption && isRefused(sent.interruption) ? sent.interruption : null;
     const end =
       (refused ? null : sent.interruption) ??
-      (await finishBurst(delivery, contactId, work.wanted, attributesWritten));
+      (await finishBurst(delivery, contactId, work.wanted, claim.attributesWritten));
     switch (end.kind) {
       case 'lease_lost':
         return null;
       case 'written': {
         const sentAll = { ...unchanged(claim), dueAtMs: work.wakeAtMs, attempts: 0 };
         const released = refused ? postponed(claim, refused, left) : sentAll;
-        return { ...released, contactId, attributesWritten: end.values };
+        return { claim, result: { ...released, attributesWritten: end.values } };
       }
       case 'later':
-        return { ...postponed(claim, end, left), contactId, attributesWritten };
+        return { claim, result: postponed(claim, end, left) };
       default:
-        // What was written to the old contact says nothing of the new one.
         gone.add(contactId);
         contactId = end.kind === 'follow' && !gone.has(end.contactId) ? end.contactId : null;
-        attributesWritten = null;
     }
   }
-  return waitForContact(delivery, left.length);
+  return { claim, result: await waitForContact(delivery, left.length) };
+}
+
+/** Others write to the same contact: what would have a name and second of theirs is moved. */
+async function planAgain(
+  { context, claim }: Delivery,
+  left: readonly SendPlan[],
+  { others, plan }: { others: readonly string[]; plan: Work['plan'] },
+): Promise<readonly SendPlan[]> {
+  if (left.length === 0) return left;
+  const { planned } = await planWithOthers(context.database, claim, others, plan);
+  const ids = new Set(left.map((event) => event.eventId));
+  return planned.filter((event): event is SendPlan => event.action === 'send' && ids.has(event.eventId));
 }
 
 /** Writes the attributes, unless more events have arrived: the delivery that follows then writes them once. */

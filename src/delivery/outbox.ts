@@ -1,9 +1,17 @@
+import { findSharedSubscribers } from '../contacts/repository.ts';
 import { createBatcher, type GroupOptions, keyed } from '../database/batcher.ts';
 import { REFUSAL_CODES } from '../database/entities.ts';
 import { clocks, type Database, type Sql } from '../database/sql.ts';
 import type { SentMark } from '../subscribers/store.ts';
 import { type NewSummary, saveSummaries } from '../subscribers/summary-store.ts';
-import { type Claim, type ClaimResult, findChanged, finishClaims } from './claims.ts';
+import {
+  assignContacts,
+  type Claim,
+  type FinishedClaim,
+  type FoundContact,
+  findChanged,
+  finishClaims,
+} from './claims.ts';
 import type { Plan, PlannedEvent } from './plan.ts';
 
 /** Stores name and second of each event before it is sent, and marks those that are not sent as skipped. */
@@ -229,8 +237,6 @@ const IMMEDIATE = { most: 256 };
  * took a fifth more processor time for an event. When little is delivered, nothing waits.
  */
 const DEFERRED = { most: 256, spacingMs: 50 };
-/** For what the release of a subscriber waits for: deliveries to the same contact read there which one it was. */
-const RELEASE = { most: 256, spacingMs: 15 };
 
 /**
  * What the deliveries of a worker write, in shared statements. With a statement for each event, most of a worker's
@@ -245,8 +251,13 @@ export interface OutboxWriter {
   explainPending(workspaceId: string, pending: PendingReason): Promise<void>;
   /** Whether more has arrived for a claimed subscriber. */
   hasChanged(claim: Claim): Promise<boolean>;
+  /**
+   * Stores a contact, unless it is the subscriber's already. Resolves with the others that may write to it; `null`: the
+   * subscriber has changed since it was claimed, and nothing was stored.
+   */
+  assignContact(found: FoundContact): Promise<readonly string[] | null>;
   /** Releases a subscriber; resolves with whether it is due again already. */
-  finish(claim: Claim, result: ClaimResult): Promise<boolean>;
+  finish(finished: FinishedClaim): Promise<boolean>;
 }
 
 export function createOutboxWriter(database: Database): OutboxWriter {
@@ -258,7 +269,7 @@ export function createOutboxWriter(database: Database): OutboxWriter {
     await saveSummaries(database, workspaceId, batch);
     return [];
   });
-  const attempts = shared(RELEASE, async (workspaceId, batch: readonly Attempt[]) => {
+  const attempts = shared(DEFERRED, async (workspaceId, batch: readonly Attempt[]) => {
     await recordAttempts(database, workspaceId, batch);
     return [];
   });
@@ -276,13 +287,20 @@ export function createOutboxWriter(database: Database): OutboxWriter {
     const changed = await findChanged(database, workspaceId, claims);
     return claims.map(({ subscriberId }) => changed.has(subscriberId));
   });
-  const results = shared(
-    RELEASE,
-    async (workspaceId, finished: readonly { claim: Claim; result: ClaimResult }[]) => {
-      const due = await finishClaims(database, workspaceId, finished);
-      return finished.map(({ claim }) => due.has(claim.subscriberId));
-    },
-  );
+  const contacts = shared(IMMEDIATE, async (workspaceId, found: readonly FoundContact[]) => {
+    const fresh = found.filter(({ claim, contactId }) => claim.contactId !== contactId);
+    const assigned = fresh.length > 0 ? await assignContacts(database, workspaceId, fresh) : new Set();
+    // Read after the plans and contacts of all of them are committed: of two, at least one sees the other.
+    const ids = found.map(({ claim }) => claim.subscriberId);
+    const others = await findSharedSubscribers(database, workspaceId, ids);
+    return found.map(({ claim: { subscriberId, contactId: known }, contactId }) =>
+      known === contactId || assigned.has(subscriberId) ? (others.get(subscriberId) ?? []) : null,
+    );
+  });
+  const results = shared(DEFERRED, async (workspaceId, finished: readonly FinishedClaim[]) => {
+    const due = await finishClaims(database, workspaceId, finished);
+    return finished.map(({ claim }) => due.has(claim.subscriberId));
+  });
   return {
     savePlan: plans,
     saveSummary: summaries,
@@ -290,7 +308,8 @@ export function createOutboxWriter(database: Database): OutboxWriter {
     recordAttempt: attempts,
     explainPending: reasons,
     hasChanged: (claim) => changes(claim.workspaceId, claim),
-    finish: (claim, result) => results(claim.workspaceId, { claim, result }),
+    assignContact: (found) => contacts(found.claim.workspaceId, found),
+    finish: (finished) => results(finished.claim.workspaceId, finished),
   };
 }
 

@@ -295,12 +295,12 @@ export class DeliveryWorker {
       if (!workspace || !client) return await releaseClaim(this.#context.database, claim);
       const claimed = (await reading).get(claim.subscriberId) ?? null;
       const ids = { workspaceId: claim.workspaceId, subscriberId: claim.subscriberId };
-      const result = await withSpan('deliver subscriber', ids, () =>
+      const finished = await withSpan('deliver subscriber', ids, () =>
         deliverSubscriber({ context: this.#context, workspace, client, claim, isLeased }, claimed),
       );
-      if (result === null) await releaseClaim(this.#context.database, claim);
-      else if (await this.#context.writer.finish(claim, result)) this.wake(claim.workspaceId);
-      else if (result.dueAtMs !== null) this.#wakeAt(claim.workspaceId, result.dueAtMs);
+      if (finished === null) await releaseClaim(this.#context.database, claim);
+      else if (await this.#context.writer.finish(finished)) this.wake(claim.workspaceId);
+      else if (finished.result.dueAtMs !== null) this.#wakeAt(claim.workspaceId, finished.result.dueAtMs);
     } catch (error) {
       if (this.#isStopping) return await releaseClaim(this.#context.database, claim).catch(() => {});
       // Nothing is lost: the lease expires and the subscriber is claimed again.

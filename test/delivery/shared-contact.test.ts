@@ -3,7 +3,7 @@ import { after, before, describe, test } from 'node:test';
 import { interpretEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import { hashSecret } from '../../src/workspaces/secrets.ts';
 import { until } from '../support/wait.ts';
-import { createWorld, PROJECT_ID, WORKSPACE_ID, type World } from '../support/world.ts';
+import { createWorld, PROJECT_ID, setSettings, WORKSPACE_ID, type World } from '../support/world.ts';
 import { NOW_MS, recentEvent, stateOf } from './support.ts';
 
 const OTHER_PROJECT = `${WORKSPACE_ID}-p2`;
@@ -21,8 +21,13 @@ describe('two subscribers of one contact', () => {
   });
   after(() => world?.close());
 
-  async function receive(projectId: string, appUserId: string, id: string): Promise<void> {
-    const event = recentEvent(appUserId, { id, transaction_id: id, original_transaction_id: id });
+  async function receive(
+    projectId: string,
+    appUserId: string,
+    id: string,
+    fields: Record<string, unknown> = {},
+  ): Promise<void> {
+    const event = recentEvent(appUserId, { id, transaction_id: id, original_transaction_id: id, ...fields });
     const received = interpretEvent(event, NOW_MS);
     await storeEvents(world.db.database, { workspaceId: WORKSPACE_ID, projectId }, [received]);
   }
@@ -78,5 +83,22 @@ describe('two subscribers of one contact', () => {
     );
     await delivered('of-the-stranger');
     assert.deepEqual(seconds(contact.id), [atS, atS + 1]);
+  });
+
+  test('found by e-mail in deliveries that run at the same time, neither of which knew the contact', async () => {
+    await setSettings(world, { contacts: { matchByEmail: true } });
+    const contacts: string[] = [];
+    for (let n = 0; n < 20; n += 1) {
+      const email = `family-${n}@example.com`;
+      contacts.push(world.intercom.addContact(WORKSPACE_ID, { role: 'user', email }).id);
+      const fields = { subscriber_attributes: { $email: { value: email, updated_at_ms: NOW_MS } } };
+      await receive(PROJECT_ID, `parent-${n}`, `parent-${n}`, fields);
+      await receive(PROJECT_ID, `child-${n}`, `child-${n}`, fields);
+    }
+    // Both lookups of a contact end before either delivery sends.
+    world.intercom.faults.add({ pathPrefix: '/contacts', latencyMs: 30 });
+    await world.db.database.query(`select pg_notify('delivery', $1)`, [WORKSPACE_ID]);
+    await delivered(...contacts.flatMap((_, n) => [`parent-${n}`, `child-${n}`]));
+    for (const contactId of contacts) assert.deepEqual(seconds(contactId), [atS, atS + 1]);
   });
 });
