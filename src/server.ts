@@ -19,7 +19,7 @@ import { revenueCatWebhookRouter } from './ingestion/routes.ts';
 import { bodySignature } from './intercom/signatures.ts';
 import { messengerApiRouter } from './messenger/api-routes.ts';
 import { messengerCardRouter } from './messenger/card-routes.ts';
-import { supportRouter, supportScript } from './messenger/support-routes.ts';
+import { supportRouter } from './messenger/support-routes.ts';
 import { createServices, type Services } from './services.ts';
 import { settingsRouter } from './settings/routes.ts';
 import { subscriberJobs } from './subscribers/jobs.ts';
@@ -48,7 +48,7 @@ export async function startServer(given: Config, logger: Logger): Promise<Runnin
     const config = isAnyPort ? { ...given, publicUrl: `http://localhost:${http.port}` } : given;
     const services = await createServices(config, logger);
     await startJobs(services);
-    await http.serve(await createRoutes(services, http));
+    await http.serve(createRoutes(services, http));
     logger.info({ port: http.port, role: config.role, publicUrl: config.publicUrl }, 'listening');
     return {
       url: `http://127.0.0.1:${http.port}`,
@@ -81,13 +81,13 @@ async function startJobs(services: Services): Promise<void> {
   await resumeGrants(app);
 }
 
-async function createRoutes(services: Services, http: HttpServer): Promise<RequestListener> {
+function createRoutes(services: Services, http: HttpServer): RequestListener {
   const { app, card, journal, onReceived, registry, sessions } = services;
   const { config, database, logger, now } = app;
   const { clientSecret, appUrl } = config.intercom;
   const signed = signedJson(bodySignature, { secret: clientSecret, maxBytes: MAX_CANVAS_BYTES, now });
   const webhooks = revenueCatWebhookRouter({ ...app, journal, onReceived });
-  const support = supportRouter(app, await supportScript());
+  const support = supportRouter(app);
   const operator = operatorRouter({
     registry,
     metricsToken: config.metricsToken,

@@ -2,7 +2,6 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseCookie, stringifySetCookie } from 'cookie';
-import { build, stop } from 'esbuild';
 import { Eta } from 'eta';
 import { type Request, type RequestHandler, type Response, Router } from 'express';
 import { AppError } from '../errors.ts';
@@ -45,13 +44,20 @@ const toAsset = (content: string): Asset => ({
 
 let script: Promise<Asset> | null = null;
 
-/** The support page's script with the Messenger's SDK in it, bundled once per process: no CDN is involved. */
-export function supportScript(): Promise<Asset> {
-  script ??= bundle(join(import.meta.dirname, 'browser', 'support.js'));
+/**
+ * The support page's script with the Messenger's SDK in it: no CDN is involved. Bundled once per process, for the first
+ * page: esbuild is a process of its own, which most servers never need.
+ */
+function supportScript(): Promise<Asset> {
+  script ??= bundle(join(import.meta.dirname, 'browser', 'support.js')).catch((error) => {
+    script = null;
+    throw error;
+  });
   return script;
 }
 
 async function bundle(entryPoint: string): Promise<Asset> {
+  const { build, stop } = await import('esbuild');
   try {
     const result = await build({
       entryPoints: [entryPoint],
@@ -75,23 +81,28 @@ interface SupportSite {
   readonly links: SupportLinks;
   readonly eta: Eta;
   readonly style: Asset;
-  readonly script: Asset;
 }
 
 /**
  * The hosted page for a web view or a help link: `GET /support/:workspaceId`, `POST /support/:workspaceId/token`
  * for renewing the identity token, and the page's files. Mounted at `/`.
  */
-export function supportRouter(context: AppContext, script: Asset): Router {
+export function supportRouter(context: AppContext): Router {
   const eta = new Eta({ views: join(import.meta.dirname, 'views'), autoEscape: true, cache: true });
   const style = toAsset(readFileSync(join(import.meta.dirname, 'assets', 'support.css'), 'utf8'));
-  const site = { context, links: createSupportLinks(context), eta, style, script };
+  const site = { context, links: createSupportLinks(context), eta, style };
   const router = Router({ strict: true, caseSensitive: true });
-  const cached = (type: string, { content }: Asset): RequestHandler => {
-    return (_req, res) => void res.set('Cache-Control', 'public, max-age=86400').type(type).send(content);
+  const cached = (type: string, asset: () => Promise<Asset>): RequestHandler => {
+    return async (_req, res) => {
+      const { content } = await asset();
+      res.set('Cache-Control', 'public, max-age=86400').type(type).send(content);
+    };
   };
-  router.get('/assets/support.css', cached('css', style));
-  router.get('/assets/support.js', cached('js', script));
+  router.get(
+    '/assets/support.css',
+    cached('css', async () => style),
+  );
+  router.get('/assets/support.js', cached('js', supportScript));
   router.get('/support/:workspaceId', (req, res) => showOrExplain(site, req, res));
   router.post('/support/:workspaceId/token', (req, res) => renewToken(site, req, res));
   return router;
@@ -120,7 +131,7 @@ async function showOrExplain(site: SupportSite, req: Request, res: Response): Pr
 }
 
 async function show(site: SupportSite, req: Request, res: Response): Promise<void> {
-  const { context, eta, style, script } = site;
+  const { context, eta, style } = site;
   const { grant, holder } = await open(site, req);
   const { workspaceId, region, timezone } = holder;
   const messages = messagesOf(req, grant.locale, timezone);
@@ -142,7 +153,7 @@ async function show(site: SupportSite, req: Request, res: Response): Promise<voi
       renewUrl: `/support/${encodeURIComponent(workspaceId)}/token?page=${pageId(grant)}`,
     },
     styleVersion: style.version,
-    scriptVersion: script.version,
+    scriptVersion: (await supportScript()).version,
   });
   res.type('html').send(html);
 }

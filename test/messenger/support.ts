@@ -12,7 +12,7 @@ import {
 } from '../../src/messenger/api-keys.ts';
 import { messengerApiRouter } from '../../src/messenger/api-routes.ts';
 import { messengerCardRouter } from '../../src/messenger/card-routes.ts';
-import { supportRouter, supportScript } from '../../src/messenger/support-routes.ts';
+import { supportRouter } from '../../src/messenger/support-routes.ts';
 import { readEvent } from '../../src/subscription/read-event.ts';
 import type { AppContext } from '../../src/workspaces/app-context.ts';
 import { secretLocation } from '../../src/workspaces/secrets.ts';
@@ -77,7 +77,7 @@ export async function createMessengerSite(): Promise<MessengerSite> {
     intercomAppUrl: 'http://intercom.test',
     open: [
       { path: '/api', handlers: [messengerApiRouter(context)] },
-      { path: '/', handlers: [supportRouter(context, await supportScript())] },
+      { path: '/', handlers: [supportRouter(context)] },
     ],
     machine: [
       {
