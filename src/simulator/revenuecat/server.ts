@@ -52,18 +52,20 @@ export function createRevenueCatSimulator(options: { now?: () => number } = {}):
   const context: Context = { state, now };
   let pending: { projectId: string; event: RevenueCatEvent }[] = [];
 
-  const flushWebhooks = async (): Promise<WebhookAnswer[]> => {
-    const due = pending;
-    pending = [];
+  const sendPending = async (wanted: typeof pending): Promise<WebhookAnswer[]> => {
+    const due = wanted.filter((each) => pending.includes(each));
+    pending = pending.filter((each) => !due.includes(each));
     const answers: WebhookAnswer[] = [];
     for (const { projectId, event } of due)
       answers.push(...(await sendToWebhooks(state, now, projectId, event)));
     return answers;
   };
+  const flushWebhooks = () => sendPending(pending);
   const announce = (projectId: string, events: RevenueCatEvent[]): void => {
-    pending.push(...events.map((event) => ({ projectId, event })));
+    const added = events.map((event) => ({ projectId, event }));
+    pending.push(...added);
     if (state.grantWebhookDelayMs !== null)
-      setTimeout(() => void flushWebhooks(), state.grantWebhookDelayMs).unref();
+      setTimeout(() => void sendPending(added), state.grantWebhookDelayMs).unref();
   };
 
   const { faults, middleware, control } = createFaults(
