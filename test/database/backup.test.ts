@@ -3,11 +3,15 @@ import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { migrate, openDatabase } from '../../src/database/data-source.ts';
 import { interpretEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import { eventBody } from '../support/events.ts';
 import { PROJECT_ID, silent, WORKSPACE_ID } from '../support/world.ts';
 import { copyCluster, removeCluster, startCluster } from './standby.ts';
+
+/** Between two batches. Without a pause, writing would slow the copy, and the copy's length decides how much is written. */
+const WRITE_EVERY_MS = 20;
 
 test('a copy made while webhooks arrive starts as a server with everything that was stored before it', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'subscription-timeline-backup-'));
@@ -40,7 +44,10 @@ test('a copy made while webhooks arrive starts as a server with everything that 
   let stop = false;
   let stored = 1_000;
   const writing = (async () => {
-    for (; !stop; stored += 50) await store(stored, 50);
+    for (; !stop; stored += 50) {
+      await store(stored, 50);
+      await sleep(WRITE_EVERY_MS);
+    }
   })();
   await copyCluster(original, join(folder, 'copy'), { standby: false });
   stop = true;

@@ -52,7 +52,7 @@ export async function startServerProcess(
       return /"port":(\d+)/.exec(started.output())?.[1];
     },
     'the server to listen',
-    30_000,
+    60_000,
   );
   const url = `http://127.0.0.1:${port}`;
   await until(
