@@ -4,16 +4,17 @@
  * that take longest come first. A file belongs to the first group that names it or its folder.
  */
 const GROUPS: readonly (readonly string[])[] = [
+  ['test/grants/store-action'],
   ['test/grants/'],
-  ['test/settings/', 'test/workspaces/'],
+  ['test/backfill/', 'test/doctor/'],
   // They start and kill processes of the app, and wait for them.
   ['test/ingestion/faults.test.ts', 'test/delivery/faults.test.ts'],
-  ['test/delivery/', 'test/ingestion/', 'test/subscribers/', 'test/subscription/'],
-  ['test/backfill/', 'test/doctor/'],
   ['test/inbox-card/'],
-  ['test/operations/start.test.ts', 'test/operations/signals.test.ts'],
   ['test/messenger/', 'test/simulator/'],
+  ['test/operations/start.test.ts', 'test/operations/signals.test.ts'],
   ['test/operations/'],
+  ['test/delivery/', 'test/ingestion/', 'test/subscribers/', 'test/subscription/'],
+  ['test/settings/', 'test/workspaces/'],
   ['test/'],
 ];
 

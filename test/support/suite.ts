@@ -1,0 +1,105 @@
+import { randomBytes } from 'node:crypto';
+import { glob, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { run } from 'node:test';
+import { spec } from 'node:test/reporters';
+import { pathToFileURL } from 'node:url';
+import pg from 'pg';
+import { pino } from 'pino';
+import { readConfig } from '../../src/config.ts';
+import { startEmbeddedPostgres } from '../../src/database/embedded.ts';
+import { startServer } from '../../src/server.ts';
+import { checkStatements } from './check-statements.ts';
+import { groupFiles } from './groups.ts';
+
+/** For a file, and for a group whose process does not end because something was left open. */
+const FILE_TIMEOUT_MS = 180_000;
+const GROUP_TIMEOUT_MS = 900_000;
+/** A group waits for a third of its time, so two cores are busy with four. */
+const CONCURRENT_GROUPS = 4;
+
+/**
+ * Runs test files, all of them by default, against one embedded PostgreSQL with a migrated template database.
+ *
+ * @returns the exit code
+ */
+export async function runSuite(named: readonly string[]): Promise<number> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'subscription-timeline-test-'));
+  const server = await startEmbeddedPostgres(dataDir, { fast: true });
+  try {
+    await makeTemplate(server.superuserUrl);
+    const files = named.length > 0 ? named : await Array.fromAsync(glob('test/**/*.test.ts'));
+    const isPassed = await runTests(files, dataDir, server.superuserUrl);
+    const areBound = await checkStatements(join(dataDir, 'statements'), templateUrl(server.superuserUrl));
+    return isPassed && areBound ? 0 : 1;
+  } finally {
+    await server.stop();
+    await rm(dataDir, { recursive: true, force: true });
+  }
+}
+
+async function makeTemplate(url: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  await client.query('create database template_migrated');
+  await client.end();
+  // Migrates, and makes the job queues.
+  const read = readConfig({
+    PORT: '0',
+    HOST: '127.0.0.1',
+    ROLE: 'web',
+    DATABASE_URL: templateUrl(url),
+    INTERCOM_CLIENT_ID: 'unused',
+    INTERCOM_CLIENT_SECRET: 'unused',
+    ENCRYPTION_KEYS: randomBytes(32).toString('base64'),
+  });
+  if (!read.ok) throw new Error(JSON.stringify(read.problems));
+  await (await startServer(read.config, pino({ level: 'silent' }))).stop();
+}
+
+function templateUrl(url: string): string {
+  const template = new URL(url);
+  template.pathname = '/template_migrated';
+  return template.href;
+}
+
+async function runTests(files: readonly string[], folder: string, databaseUrl: string): Promise<boolean> {
+  const statements = join(folder, 'statements');
+  await mkdir(statements);
+  Object.assign(process.env, {
+    TEST_DATABASE_URL: databaseUrl,
+    TEST_STATEMENTS: statements,
+    NODE_ENV: 'test',
+  });
+  const groups = await Promise.all(
+    groupFiles(files).map((group, index) => writeGroup(join(folder, `group-${index + 1}.ts`), group)),
+  );
+  const events = run({
+    files: groups,
+    concurrency: CONCURRENT_GROUPS,
+    timeout: GROUP_TIMEOUT_MS,
+    execArgv: [
+      `--import=${join(import.meta.dirname, 'record-statements.ts')}`,
+      `--test-timeout=${FILE_TIMEOUT_MS}`,
+    ],
+  });
+  let isPassed = false;
+  events.on('test:summary', ({ file, success }) => {
+    if (file === undefined) isPassed = success;
+  });
+  await pipeline(events, spec(), process.stdout, { end: false });
+  return isPassed;
+}
+
+/** A process of the test runner gets a module to run, and no arguments. */
+async function writeGroup(path: string, files: readonly string[]): Promise<string> {
+  const group = pathToFileURL(join(import.meta.dirname, 'group.ts')).href;
+  const absolute = files.map((file) => resolve(file));
+  await writeFile(
+    path,
+    `import { runGroup } from ${JSON.stringify(group)};\nrunGroup(${JSON.stringify(absolute)});\n`,
+  );
+  return path;
+}
