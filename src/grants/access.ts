@@ -1,3 +1,4 @@
+import type { CatalogRow } from '../database/entities.ts';
 import type { Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import { readCatalogNames } from '../revenuecat/catalog.ts';
@@ -21,11 +22,7 @@ const SAME_GRANT_MS = 2 * HOUR_MS;
 /** Codes of errors that do not say whether RevenueCat knows the customer. */
 const NO_RESPONSE: readonly string[] = ['revenuecat_unavailable', 'revenuecat_rate_limited'];
 
-export interface Entitlement {
-  readonly id: string;
-  readonly lookupKey: string;
-  readonly displayName: string | null;
-}
+export type Entitlement = Pick<CatalogRow, 'id' | 'lookupKey' | 'displayName'>;
 
 /** The project's entitlements by name, as last read from RevenueCat. */
 export async function listEntitlements(

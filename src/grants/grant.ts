@@ -250,7 +250,3 @@ export async function readGrantEnd(
   const access = await nullOn('revenuecat_not_found', readAccess(client, projectId, grant));
   return access?.endsOf({ id: grant.target, lookupKey: grant.lookupKey }).grantEndMs ?? null;
 }
-
-export function entitlementOf(grant: Grant): Entitlement {
-  return { id: grant.target, lookupKey: grant.lookupKey, displayName: grant.entitlementName };
-}

@@ -8,7 +8,7 @@ import {
   orObstacle,
   throwRefusal,
 } from './action.ts';
-import { callAndConfirm, callAndConfirmRevoke } from './confirmation.ts';
+import { type Called, callAndConfirm, callAndConfirmRevoke } from './confirmation.ts';
 import type { ActionContext, Reviewed } from './context.ts';
 import { findDashboardGrant, isDashboardGrant } from './dashboard-grants.ts';
 import { adoptGrant, findAdopted, findByKey, readAction, readAgain, readLastChange } from './repository.ts';
@@ -26,12 +26,9 @@ import { auditRefusal, beginCall, factsOf, requestAction, scheduleConfirm, takeS
 import { kindOf, targetOf } from './store-actions.ts';
 
 /** What a button has done. Whatever prevents it is thrown as an `Obstacle`. */
-export interface Done {
-  readonly action: Action;
+export interface Done extends Called<Action> {
   /** An earlier request has done it, or is doing it. */
   readonly isKnown: boolean;
-  /** The single-use link of `manage`, which is not stored. */
-  readonly url?: string;
 }
 
 /** Checks the form and computes exactly what the action would do. Nothing is called. */

@@ -30,6 +30,8 @@ export interface ListItem {
   readonly action?: Action;
 }
 
+const MAX_INPUT_LENGTH = 200;
+
 export type Component =
   | {
       readonly type: 'text';
@@ -205,6 +207,23 @@ export function choice(field: {
   if (options.length < 2) return { type: 'input', id, label, value: options[0]?.id ?? '' };
   const isOffered = options.some((option) => option.id === value);
   return { type: 'dropdown', id, label, options, ...(value !== undefined && isOffered ? { value } : {}) };
+}
+
+/** A field of one line with what was typed before, cut. */
+export function input(field: {
+  id: string;
+  label: string;
+  placeholder?: string;
+  value?: string | undefined;
+  isWrong?: boolean;
+}): Component {
+  const { value, isWrong, ...rest } = field;
+  return {
+    type: 'input',
+    ...rest,
+    ...(value ? { value: clip(value, MAX_INPUT_LENGTH) } : {}),
+    ...(isWrong ? { save_state: 'failed' } : {}),
+  };
 }
 
 /** Two to ten buttons of which one is pressed; pressing another submits under this id. */

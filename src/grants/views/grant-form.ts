@@ -4,6 +4,7 @@ import {
   clip,
   escapeMarkdown,
   type InboxCanvas,
+  input,
   type Option,
   option,
   type Part,
@@ -98,14 +99,13 @@ export async function grantForm(
         options: GRANT_STARTS.map((each) => option(each, t(`grant.start.${each}`))),
         value: form.start ?? 'after',
       }),
-    {
-      type: 'input',
+    input({
       id: 'grant.end',
       label: t('grant.label.exactEnd'),
       placeholder: t('grant.placeholder.end'),
-      ...(form.end ? { value: clip(form.end, 100) } : {}),
-      ...(error?.field === 'end' ? { save_state: 'failed' as const } : {}),
-    },
+      value: form.end,
+      isWrong: error?.field === 'end',
+    }),
     text(t('grant.state.endRule'), 'muted'),
     reasonField(view, 'grant', { value: form.reason, isWrong: error?.field === 'reason' }),
     policy.secondPersonAboveDays !== null &&

@@ -7,6 +7,7 @@ import {
   componentsOf,
   escapeMarkdown,
   type InboxCanvas,
+  input,
   item,
   list,
   option,
@@ -190,19 +191,13 @@ export async function storeForm(view: ActionView, form: StoreForm, problem?: str
 function transferFields({ messages: { t } }: ActionView, form: StoreForm): Part[] {
   return [
     text(t('action.effect.transferForm'), 'muted'),
-    {
-      type: 'input',
-      id: 'transfer.target',
-      label: t('action.label.target'),
-      ...(form.target ? { value: clip(form.target, 200) } : {}),
-    },
-    {
-      type: 'input',
+    input({ id: 'transfer.target', label: t('action.label.target'), value: form.target }),
+    input({
       id: 'transfer.order',
       label: t('action.label.order'),
       placeholder: 'GPA.1234-5678-9012-34567',
-      ...(form.order ? { value: clip(form.order, 100) } : {}),
-    },
+      value: form.order,
+    }),
   ];
 }
 
@@ -262,12 +257,8 @@ async function purchaseFields(view: ActionView, form: StoreForm): Promise<Part[]
 }
 
 function extensionFields({ messages: { t } }: ActionView, form: StoreForm, own: LivePurchase): Part[] {
-  const days: Component = {
-    type: 'input',
-    id: 'action.days',
-    label: t('action.label.days', { max: maxExtensionDays(own.store) }),
-    value: clip(form.days ?? '7', 10),
-  };
+  const label = t('action.label.days', { max: maxExtensionDays(own.store) });
+  const days = input({ id: 'action.days', label, value: form.days ?? '7' });
   if (!isApple(own.store)) return [days];
   const code = choice({
     id: 'action.code',

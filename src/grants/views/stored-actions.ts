@@ -13,7 +13,6 @@ import { shownAccess } from '../access.ts';
 import { type Action, type Grant, grantEndMs, UNCONFIRMED_STATES } from '../action.ts';
 import type { ActionView } from '../context.ts';
 import { listDashboardGrants } from '../dashboard-grants.ts';
-import { entitlementOf } from '../grant.ts';
 import { listActions, readAgain } from '../repository.ts';
 import { checkTeammate, MAX_REASON_LENGTH } from '../rules.ts';
 import { approveAction, type Done, declineAction, findAction, isRunning, revokeGrant } from '../service.ts';
@@ -144,7 +143,7 @@ async function removalCanvas(view: ActionView, grant: Grant, problem?: string): 
   const refusal = checkTeammate(view.workspace.settings.grants, view.request.admin.id);
   if (refusal) return refusedPage(view, 'grant', refusal);
   const access = await shownAccess(view);
-  const { boughtEndMs } = access.endsOf(entitlementOf(grant));
+  const { boughtEndMs } = access.endsOf({ id: grant.target, lookupKey: grant.lookupKey });
   const { entitlement = '' } = shownValues(view, grant);
   return view.page(
     [
