@@ -105,6 +105,19 @@ const reviewedStoreAction = z.object({
 
 const typed = z.string().optional();
 
+const grantForm = z.object({
+  kind: z.literal('grant'),
+  entitlement: typed,
+  duration: typed,
+  start: typed,
+  end: typed,
+  reason: typed,
+  /** The page of entitlements that it shows: from 0; −1 is the page of the chosen one. */
+  page: z.number(),
+  /** For more of one entitlement: the form says that it extends a grant. */
+  extends: z.boolean().optional(),
+});
+
 const storeForm = z.object({
   kind: z.enum(STORE_ACTIONS),
   /** Of the subscription's page; empty for a transfer. */
@@ -119,16 +132,8 @@ const storeForm = z.object({
 
 /** What the canvases of actions carry to the next request, signed with the rest. Times are epoch ms. */
 export const actionFormState = {
-  /** Of the form of a grant: what its fields do not hold. */
-  form: z
-    .object({
-      page: z.number(),
-      /** A grant that is to be extended: its entitlement. */
-      entitlementId: z.string().optional(),
-    })
-    .optional(),
-  /** Of the form of a store action: what it is about, and what was typed when RevenueCat could not be read. */
-  actionForm: storeForm.optional(),
+  /** What the fields of a form do not hold, and what was typed when RevenueCat could not be read. */
+  form: z.union([grantForm, storeForm]).optional(),
   /** What was reviewed, or is to be approved. */
   review: z.union([reviewedGrant, reviewedStoreAction]).optional(),
   /** The action that waits for approval. */
@@ -142,7 +147,10 @@ export const actionFormState = {
 const schema = z.object(actionFormState);
 
 export type ActionFormState = z.infer<typeof schema>;
+export type GrantForm = z.infer<typeof grantForm>;
 export type StoreForm = z.infer<typeof storeForm>;
+/** What the agent has filled in so far. */
+export type Form = GrantForm | StoreForm;
 export type ReviewedGrant = z.infer<typeof reviewedGrant>;
 export type ReviewedStoreAction = z.infer<typeof reviewedStoreAction>;
 export type Reviewed = ReviewedGrant | ReviewedStoreAction;

@@ -25,7 +25,7 @@ import {
   type Refusal,
   throwRefusal,
 } from './action.ts';
-import { type ActionContext, REVIEW_VALID_MS, type ReviewedGrant } from './context.ts';
+import { type ActionContext, type GrantForm, REVIEW_VALID_MS, type ReviewedGrant } from './context.ts';
 import {
   type Duration,
   endOfDuration,
@@ -38,16 +38,6 @@ import {
 import type { ActionRules, Found } from './rules.ts';
 
 type GrantPolicy = WorkspaceSettings['grants'];
-
-/** What the agent has filled in so far. */
-export interface GrantForm {
-  readonly kind: 'grant';
-  readonly entitlement?: string | undefined;
-  readonly duration?: string | undefined;
-  readonly start?: string | undefined;
-  readonly end?: string | undefined;
-  readonly reason?: string | undefined;
-}
 
 /** By id; a single entitlement also by key or name, since a field that cannot be changed holds its name. */
 export function findEntitlement(entitlements: readonly Entitlement[], value = ''): Entitlement | null {

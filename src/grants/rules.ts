@@ -1,8 +1,8 @@
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import type { Action, ActionKind, Refusal, StoreActionDetails } from './action.ts';
-import { type ActionContext, type Reviewed, type StoreForm, usableIds } from './context.ts';
-import { GRANT_RULES, type GrantForm } from './grant.ts';
+import { type ActionContext, type Form, type Reviewed, usableIds } from './context.ts';
+import { GRANT_RULES } from './grant.ts';
 import { type Changes, countThisMonth } from './repository.ts';
 import { STORE_RULES } from './store-actions.ts';
 import { requiredScopes } from './store-kinds.ts';
@@ -17,13 +17,13 @@ export type Found =
   | { readonly kind: 'unknown' };
 
 /** What differs between grants and store actions. */
-export interface ActionRules<Form, R extends Reviewed, A extends Action> {
+export interface ActionRules<F extends Form, R extends Reviewed, A extends Action> {
   /**
    * Checks the form, and computes exactly what the action would do.
    *
    * @throws Obstacle
    */
-  prepare(context: ActionContext, form: Form): Promise<R>;
+  prepare(context: ActionContext, form: F): Promise<R>;
   /**
    * Checks at the confirm what was reviewed, against the policy and what RevenueCat has now.
    *
@@ -39,8 +39,6 @@ export interface ActionRules<Form, R extends Reviewed, A extends Action> {
   /** Reads whether it was done. It never calls for it again. */
   readBack(client: RevenueCatClient, projectId: string, action: A): Promise<Found>;
 }
-
-export type Form = GrantForm | StoreForm;
 
 export function rulesOf({ kind }: { readonly kind: ActionKind }): ActionRules<Form, Reviewed, Action> {
   return kind === 'grant' ? GRANT_RULES : STORE_RULES;

@@ -9,13 +9,12 @@ import {
   throwRefusal,
 } from './action.ts';
 import { type Called, callAndConfirm, callAndConfirmRevoke } from './confirmation.ts';
-import type { ActionContext, Reviewed } from './context.ts';
+import type { ActionContext, Form, Reviewed } from './context.ts';
 import { findDashboardGrant, isDashboardGrant } from './dashboard-grants.ts';
 import { adoptGrant, findAdopted, findByKey, readAction, readAgain, readLastChange } from './repository.ts';
 import {
   checkReason,
   checkTeammate,
-  type Form,
   findBlocker,
   findRefusal,
   isReasonRequired,

@@ -3,8 +3,13 @@ import { escapeMarkdown, type Part, table, text } from '../../intercom/canvas.ts
 import { storeName } from '../../subscription/names.ts';
 import { DAY_MS, isForever } from '../../time.ts';
 import { findNoEffect, upcomingCharges } from '../access.ts';
-import type { Reviewed, ReviewedGrant, ReviewedStoreAction } from '../context.ts';
-import { type ActionView, isAnonymousOnly } from '../context.ts';
+import {
+  type ActionView,
+  isAnonymousOnly,
+  type Reviewed,
+  type ReviewedGrant,
+  type ReviewedStoreAction,
+} from '../context.ts';
 import { addedToMs, endsBefore } from '../grant.ts';
 import { variantOf } from '../texts.ts';
 import { accessText, exactEnd } from './format.ts';

@@ -12,18 +12,11 @@ import {
 } from '../../intercom/canvas.ts';
 import { type Entitlement, entitlementName, readEntitlements, storedAccess } from '../access.ts';
 import { GRANT_STARTS } from '../action.ts';
-import type { ActionView, ReviewedGrant } from '../context.ts';
+import type { ActionView, GrantForm, ReviewedGrant } from '../context.ts';
 import { DURATIONS, type Duration, isDuration, lengthInDays } from '../durations.ts';
-import { addedToMs, checkLength, findEntitlement, type GrantForm, needsApproval } from '../grant.ts';
+import { addedToMs, checkLength, findEntitlement, needsApproval } from '../grant.ts';
 import { findRefusal } from '../rules.ts';
 import { accessText, reasonField, refusedPage } from './format.ts';
-
-/** The form with the page of entitlements that it shows: from 0; −1 is the page of the chosen one. */
-export interface GrantFormPage extends GrantForm {
-  readonly page: number;
-  /** For more of one entitlement: the form says that it extends a grant. */
-  readonly extends?: boolean;
-}
 
 export interface FormError {
   readonly text: string;
@@ -33,25 +26,26 @@ export interface FormError {
 const PAGE_SIZE = 10;
 
 /** The form as the request has it: what was typed, and what the canvas carried. */
-export function submittedGrant({ request: { inputs }, formState }: ActionView): GrantFormPage {
+export function submittedGrant({ request: { inputs }, formState }: ActionView): GrantForm {
+  const carried = formState.form?.kind === 'grant' ? formState.form : undefined;
   return {
     kind: 'grant',
-    entitlement: inputs['grant.entitlement'] ?? formState.form?.entitlementId,
+    entitlement: inputs['grant.entitlement'] ?? carried?.entitlement,
     duration: inputs['grant.duration'],
     start: inputs['grant.start'],
     end: inputs['grant.end']?.trim(),
     reason: inputs['grant.reason']?.trim(),
-    page: formState.form?.page ?? 0,
+    page: carried?.page ?? 0,
   };
 }
 
 /** The form as it was before the review. */
-export function grantFormOf(reviewed: ReviewedGrant): GrantFormPage {
+export function grantFormOf(reviewed: ReviewedGrant): GrantForm {
   const { kind, target: entitlement, duration, start, end, reason } = reviewed;
   return { kind, entitlement, duration, start, end, reason, page: -1 };
 }
 
-export function reviewedForm({ formState: { review } }: ActionView): GrantFormPage {
+export function reviewedForm({ formState: { review } }: ActionView): GrantForm {
   return review?.kind === 'grant' ? grantFormOf(review) : { kind: 'grant', page: -1 };
 }
 
@@ -64,11 +58,7 @@ export function turnEntitlementPage(view: ActionView, page: string): Promise<Inb
 }
 
 /** Lets the agent choose; the current access is on top. */
-export async function grantForm(
-  view: ActionView,
-  form: GrantFormPage,
-  error?: FormError,
-): Promise<InboxCanvas> {
+export async function grantForm(view: ActionView, form: GrantForm, error?: FormError): Promise<InboxCanvas> {
   const { t } = view.messages;
   const refusal = await findRefusal(view, { kind: 'grant' });
   if (refusal) return refusedPage(view, 'grant', refusal);
@@ -113,7 +103,7 @@ export async function grantForm(
     button('grant.review', t('grant.button.review'), 'primary'),
   ];
   return view.page(components, {
-    form: { page, ...(form.extends ? { entitlementId: selected.id } : {}) },
+    form: { kind: 'grant', page, ...(form.extends ? { entitlement: selected.id } : {}) },
   });
 }
 

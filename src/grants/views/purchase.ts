@@ -184,7 +184,7 @@ export async function storeForm(view: ActionView, form: StoreForm, problem?: str
       reasonField(view, kind, { value: form.reason }),
       button('action.review', t('grant.button.review'), 'primary'),
     ],
-    { actionForm: { kind, subscription: form.subscription } },
+    { form: { kind, subscription: form.subscription } },
   );
 }
 
@@ -213,7 +213,7 @@ export function tryAgainPage(
       text(problem, 'error'),
       button(id, t('grant.button.tryAgain'), 'secondary'),
     ],
-    { actionForm: form },
+    { form },
   );
 }
 
@@ -271,8 +271,8 @@ function extensionFields({ messages: { t } }: ActionView, form: StoreForm, own: 
 
 /** The form as the request has it. */
 export function submittedStoreForm({ request: { inputs }, formState }: ActionView): StoreForm | null {
-  const { actionForm: form } = formState;
-  if (!form) return null;
+  const { form } = formState;
+  if (!form || form.kind === 'grant') return null;
   const of = (name: string): string | undefined => inputs[name]?.trim();
   return {
     ...form,

@@ -2,13 +2,13 @@ import { button, type InboxCanvas, type Part, text } from '../../intercom/canvas
 import { isForever } from '../../time.ts';
 import { findNoEffect } from '../access.ts';
 import { type ActionKind, Obstacle, orObstacle } from '../action.ts';
-import type { ActionView, Reviewed, StoreForm } from '../context.ts';
+import type { ActionView, Form, Reviewed } from '../context.ts';
 import { endsBefore } from '../grant.ts';
 import { rulesOf } from '../rules.ts';
 import { confirmReviewed, findDone, reviewAction } from '../service.ts';
 import { effects } from './effects.ts';
 import { obstacleText, prefixOf, refusedPage } from './format.ts';
-import { type GrantFormPage, grantForm, grantFormOf, reviewedForm, submittedGrant } from './grant-form.ts';
+import { grantForm, grantFormOf, reviewedForm, submittedGrant } from './grant-form.ts';
 import { storeForm, submittedStoreForm, tryAgainPage } from './purchase.ts';
 import { showResult } from './result.ts';
 
@@ -36,17 +36,13 @@ export function reviewStoreAction(view: ActionView): InboxCanvas | Promise<Inbox
 }
 
 /** Shows exactly what will happen, and gives the confirm button a key that works once. */
-async function showReview(view: ActionView, form: GrantFormPage | StoreForm): Promise<InboxCanvas> {
+async function showReview(view: ActionView, form: Form): Promise<InboxCanvas> {
   const reviewed = await orObstacle(reviewAction(view, form));
   return reviewed instanceof Obstacle ? formAgain(view, form, reviewed) : reviewCanvas(view, reviewed);
 }
 
 /** The form as it was, with what is wrong; or why no form could change it. */
-function formAgain(
-  view: ActionView,
-  form: GrantFormPage | StoreForm,
-  obstacle: Obstacle,
-): InboxCanvas | Promise<InboxCanvas> {
+function formAgain(view: ActionView, form: Form, obstacle: Obstacle): InboxCanvas | Promise<InboxCanvas> {
   const { kind, reason } = obstacle;
   if (kind === 'refused' && !FORM_REFUSALS.includes(reason.code)) return refusedPage(view, form.kind, reason);
   const problem = obstacleText(view, form.kind, obstacle);
@@ -131,7 +127,7 @@ export async function confirmReview(view: ActionView): Promise<InboxCanvas> {
 }
 
 /** The form as it was before the review. */
-function formOf(reviewed: Reviewed): GrantFormPage | StoreForm {
+function formOf(reviewed: Reviewed): Form {
   if (reviewed.kind === 'grant') return grantFormOf(reviewed);
   const { kind, subscription, reason } = reviewed;
   return { kind: kind === 'restore' ? 'transfer' : kind, subscription, reason };
