@@ -1,6 +1,7 @@
 import type { Sql } from '../database/sql.ts';
 import { findErasedIds } from '../subscribers/erased-ids.ts';
 import { lockProject } from '../subscribers/identity.ts';
+import { isUuid } from '../text.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import type { GrantStart, Teammate } from './action.ts';
 import type { Duration } from './durations.ts';
@@ -99,8 +100,9 @@ export async function readBulkGrant(
   sql: Sql,
   { workspaceId, bulkGrantId }: BulkKey,
 ): Promise<BulkGrant | null> {
+  if (!isUuid(bulkGrantId)) return null;
   const [bulk] = await sql.query<BulkGrant>(
-    `select ${BULK_GRANT} from bulk_grants where workspace_id = $1 and bulk_grant_id::text = $2`,
+    `select ${BULK_GRANT} from bulk_grants where workspace_id = $1 and bulk_grant_id = $2`,
     [workspaceId, bulkGrantId],
   );
   return bulk ?? null;
@@ -242,7 +244,7 @@ export interface BulkProgress {
 export async function readProgress(sql: Sql, { workspaceId, bulkGrantId }: BulkKey): Promise<BulkProgress> {
   const rows = await sql.query<{ state: BulkCustomerState; count: string; recent: string }>(
     `select state, count(*) as count, count(*) filter (where finished_at > now() - interval '1 minute') as recent
-       from bulk_grant_customers where workspace_id = $1 and bulk_grant_id::text = $2 group by state`,
+       from bulk_grant_customers where workspace_id = $1 and bulk_grant_id = $2 group by state`,
     [workspaceId, bulkGrantId],
   );
   return {
@@ -265,7 +267,7 @@ export async function listCustomers(
 ): Promise<BulkCustomer[]> {
   return sql.query<BulkCustomer>(
     `select app_user_id as "appUserId", state, error from bulk_grant_customers
-      where workspace_id = $1 and bulk_grant_id::text = $2 order by app_user_id limit $3`,
+      where workspace_id = $1 and bulk_grant_id = $2 order by app_user_id limit $3`,
     [workspaceId, bulkGrantId, limit],
   );
 }

@@ -3,6 +3,7 @@ import type { Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import { type Messages, messagesFor } from '../i18n/messages.ts';
 import type { IntercomClient } from '../intercom/client.ts';
+import { isUuid } from '../text.ts';
 import { isForever } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { readWorkspace } from '../workspaces/store.ts';
@@ -29,7 +30,7 @@ async function claimNotes(sql: Sql, { workspaceId, actionId }: ActionKey): Promi
   const notes = await sql.query<OpenNote>(
     `with open as (
        select action_id, step from action_notes
-        where workspace_id = $1 and action_id::text = $2
+        where workspace_id = $1 and action_id = $2
           and (state = 'queued' or (state = 'sending' and attempted_at < now() - make_interval(secs => $3)))
           for update skip locked)
      update action_notes n set state = 'sending', attempted_at = now(), attempts = n.attempts + 1
@@ -50,14 +51,15 @@ async function setNoteState(
 ): Promise<void> {
   await sql.query(
     `update action_notes set state = $4, error = $5
-      where workspace_id = $1 and action_id::text = $2 and step = $3`,
+      where workspace_id = $1 and action_id = $2 and step = $3`,
     [workspaceId, actionId, note.step, note.state, note.error ?? null],
   );
 }
 
 export async function readNoteStates(sql: Sql, { workspaceId, actionId }: ActionKey): Promise<NoteState[]> {
+  if (!isUuid(actionId)) return [];
   const rows = await sql.query<{ state: NoteState }>(
-    `select state from action_notes where workspace_id = $1 and action_id::text = $2`,
+    `select state from action_notes where workspace_id = $1 and action_id = $2`,
     [workspaceId, actionId],
   );
   return rows.map((row) => row.state);

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { CLOCK, type Database, type Sql, type Transaction } from '../database/sql.ts';
 import { lockSubscriber } from '../subscribers/store.ts';
+import { isUuid } from '../text.ts';
 import {
   type Action,
   type ActionEvent,
@@ -164,17 +165,13 @@ function adoptedKey({ actionId, subscriberId }: Pick<Action, 'actionId' | 'subsc
 }
 
 /** @param shown the id that the grant had before it was stored */
-export async function findAdopted(
+export function findAdopted(
   sql: Sql,
   shown: Pick<Action, 'workspaceId' | 'actionId' | 'subscriberId'>,
 ): Promise<Action | null> {
-  const [action] = await sql.query(
-    `select ${ACTION} from actions
-      where workspace_id = $1 and subscriber_id = $2 and starts_with(idempotency_key, $3)
-      order by created_at desc limit 1`,
-    [shown.workspaceId, shown.subscriberId, adoptedKey(shown)],
-  );
-  return action ? toAction(action) : null;
+  const { workspaceId, subscriberId } = shown;
+  const values = [workspaceId, adoptedKey(shown), subscriberId];
+  return newestAction(sql, 'starts_with(idempotency_key, $2) and subscriber_id = $3', values);
 }
 
 /**
@@ -196,22 +193,19 @@ export async function lockTarget(
   if (rows.length > 0) throw new Obstacle('refused', { code: 'unconfirmed' });
 }
 
-export async function findByKey(
-  sql: Sql,
-  workspaceId: string,
-  idempotencyKey: string,
-): Promise<Action | null> {
-  const [action] = await sql.query(
-    `select ${ACTION} from actions where workspace_id = $1 and idempotency_key = $2`,
-    [workspaceId, idempotencyKey],
-  );
-  return action ? toAction(action) : null;
+export function findByKey(sql: Sql, workspaceId: string, idempotencyKey: string): Promise<Action | null> {
+  return newestAction(sql, 'idempotency_key = $2', [workspaceId, idempotencyKey]);
 }
 
 export async function readAction(sql: Sql, { workspaceId, actionId }: ActionKey): Promise<Action | null> {
+  return isUuid(actionId) ? newestAction(sql, 'action_id = $2', [workspaceId, actionId]) : null;
+}
+
+/** @param values of the condition; the first is the workspace */
+async function newestAction(sql: Sql, condition: string, values: readonly string[]): Promise<Action | null> {
   const [action] = await sql.query(
-    `select ${ACTION} from actions where workspace_id = $1 and action_id::text = $2`,
-    [workspaceId, actionId],
+    `select ${ACTION} from actions where workspace_id = $1 and ${condition} order by created_at desc limit 1`,
+    values,
   );
   return action ? toAction(action) : null;
 }
