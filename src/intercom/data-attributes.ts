@@ -22,7 +22,7 @@ const REFUSED: ReadonlySet<string> = new Set(['intercom_rejected', 'intercom_not
  * @throws AppError when Intercom cannot be reached
  */
 export async function provisionAttributes(client: IntercomClient): Promise<Provisioning> {
-  const existing = new Map((await client.listDataAttributes()).map((found) => [found.name, found]));
+  const existing = await readExisting(client);
   const available = new Map<string, string>();
   const created: string[] = [];
   const failed: Provisioning['failed'] = [];
@@ -44,7 +44,20 @@ export async function provisionAttributes(client: IntercomClient): Promise<Provi
       failed.push({ name: attribute.name, reason: error.message });
     }
   }
-  return { available, created, failed };
+  if (failed.length === 0) return { available, created, failed };
+  // Intercom refuses a name that exists: another process may have created it since.
+  const now = await readExisting(client);
+  const missing = failed.filter(({ name }) => {
+    const found = now.get(name);
+    if (!found || found.archived || !canBeWritten(found)) return true;
+    available.set(name, typeOf(found));
+    return false;
+  });
+  return { available, created, failed: missing };
+}
+
+async function readExisting(client: IntercomClient): Promise<Map<string, IntercomDataAttribute>> {
+  return new Map((await client.listDataAttributes()).map((found) => [found.name, found]));
 }
 
 /** Not Intercom's own attributes. */

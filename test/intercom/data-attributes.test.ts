@@ -44,6 +44,20 @@ describe('creating contact attributes', () => {
     assert.deepEqual([[...available.keys()], created, failed, updates], [ALL, [], [], []]);
   });
 
+  test('a name that another installation creates concurrently is not missing; one that is refused is', async () => {
+    const all = existing({});
+    const lists = [all.slice(2), all.slice(1)];
+    const { client } = workspaceOf(all, {
+      listDataAttributes: async () => lists.shift() ?? [],
+      createDataAttribute: async ({ name }) => {
+        throw new AppError('intercom_rejected', `You already have '${name}'`);
+      },
+    });
+    const { available, created, failed } = await provisionAttributes(client);
+    assert.deepEqual([...available.keys()].toSorted(), ALL.slice(1).toSorted());
+    assert.deepEqual([created, failed.map(({ name }) => name)], [[], ALL.slice(0, 1)]);
+  });
+
   test('customers cannot write any of them, whoever made it', async () => {
     const { client, updates } = workspaceOf(
       existing({
