@@ -8,7 +8,7 @@ import { type Database, isPooled, type Sql, sqlOn } from './sql.ts';
  * Where cards and pages are read from: the replica while it answers and is at most `MAX_LAG_MS` behind, else the
  * primary. A statement that fails on the replica is repeated on the primary, so the change is invisible.
  */
-export interface ReadDatabase extends Database {
+export interface ReadDatabase extends Sql {
   /**
    * Gives a database that has everything committed before this call: the replica once it got there, else the
    * primary. Awaited after a write, it makes sure that every process that still uses the replica shows the write.
@@ -39,7 +39,7 @@ const RECHECK_MS = 5;
 
 /** Only the primary. */
 export function withoutReplica(primary: Database): ReadDatabase {
-  return { ...primary, upToDate: () => Promise.resolve(primary), replica: () => null };
+  return { query: primary.query, upToDate: () => Promise.resolve(primary), replica: () => null };
 }
 
 /** A time at which the primary had written its log up to a position (bytes). */
@@ -127,7 +127,6 @@ export function openReadDatabase(options: {
   keepPolling();
 
   const database: ReadDatabase = {
-    manager: primary.manager,
     async query(text, values, name) {
       if (!inUse) return primary.query(text, values, name);
       const asked = replica;
@@ -138,11 +137,6 @@ export function openReadDatabase(options: {
         // A read may be repeated; if the statement itself is at fault the primary says so too.
         return primary.query(text, values, name);
       }
-    },
-    transaction: (work) => primary.transaction(work),
-    connections: () => {
-      const { totalCount: total, idleCount: idle, waitingCount: waiting } = replica.pool;
-      return { total, idle, waiting };
     },
     async upToDate(withinMs) {
       const deadlineMs = performance.now() + withinMs;
@@ -170,7 +164,6 @@ export function openReadDatabase(options: {
 }
 
 interface Replica {
-  readonly pool: pg.Pool;
   sql(): Sql;
   /** The position that it has replayed; `null`: the server is not a replica. */
   replayed(): Promise<bigint | null>;
@@ -198,7 +191,6 @@ function openReplica(url: string, poolSize: number): Replica {
   let sql = sqlOn(pool, { prepare: false });
   let knowsPooler = false;
   return {
-    pool,
     sql: () => sql,
     async replayed() {
       if (!knowsPooler) {

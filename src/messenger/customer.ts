@@ -40,8 +40,9 @@ export async function findCustomers(
   appUserId: string,
 ): Promise<Customer[]> {
   if (isBlockedId(appUserId)) return [];
-  const found = await sql.query<{ subscriber_id: string; can_refresh: boolean }>(
-    `select i.subscriber_id, bool_or(p.api_key is not null and p.api_key_state <> 'rejected') as can_refresh
+  const found = await sql.query<{ subscriberId: string; canRefresh: boolean }>(
+    `select i.subscriber_id as "subscriberId",
+            bool_or(p.api_key is not null and p.api_key_state <> 'rejected') as "canRefresh"
        from subscriber_ids i
        join projects p on p.workspace_id = $1 and p.project_id = i.project_id
       where i.workspace_id = $1 and p.workspace_id = $1 and i.app_user_id = $2 and p.webhook_auth_hash <> ''
@@ -50,7 +51,7 @@ export async function findCustomers(
     'find-customers',
   );
   const customers = await Promise.all(
-    found.map(async ({ subscriber_id: subscriberId, can_refresh: canRefresh }) => {
+    found.map(async ({ subscriberId, canRefresh }) => {
       const { subscriber, ...history } = await readWithHistory(sql, workspaceId, subscriberId);
       if (!subscriber) return null;
       const { projectId, appUserIds, snapshotAtMs } = subscriber;
@@ -63,11 +64,9 @@ export async function findCustomers(
   return customers.filter((each) => each !== null).sort(compareCustomers);
 }
 
-interface SummaryRow {
-  subscriber_id: string;
-  app_user_ids: string[];
-  version: string;
-  summary: SubscriberSummary | null;
+interface SummaryRow extends Omit<CustomerState, 'state'> {
+  readonly version: number;
+  readonly summary: SubscriberSummary | null;
 }
 
 /**
@@ -81,10 +80,10 @@ export async function findCustomerState(
 ): Promise<CustomerState | null> {
   if (isBlockedId(appUserId)) return null;
   const rows = await context.readDatabase.query<SummaryRow>(
-    `select s.subscriber_id, s.version, u.summary,
+    `select s.subscriber_id as "subscriberId", s.version::float8, u.summary,
             array(select a.app_user_id from subscriber_ids a
                    where a.workspace_id = $1 and a.subscriber_id = s.subscriber_id
-                   order by a.app_user_id) as app_user_ids
+                   order by a.app_user_id) as "appUserIds"
        from subscriber_ids i
        join projects p on p.workspace_id = $1 and p.project_id = i.project_id
        join subscribers s on s.workspace_id = $1 and s.subscriber_id = i.subscriber_id
@@ -97,9 +96,9 @@ export async function findCustomerState(
     'find-summaries',
   );
   const customers = await Promise.all(
-    rows.map(async ({ subscriber_id: subscriberId, app_user_ids: appUserIds, version, summary }) => {
-      const stored = { subscriberId, version: Number(version) };
-      const { state } = summary ?? (await deriveSummary(context, workspaceId, stored)).summary;
+    rows.map(async ({ subscriberId, appUserIds, version, summary }) => {
+      const { state } =
+        summary ?? (await deriveSummary(context, workspaceId, { subscriberId, version })).summary;
       return { subscriberId, appUserIds, state };
     }),
   );

@@ -36,7 +36,7 @@ export const accessPage: Page = {
         values,
         await loadPeople(request, request.workspace.settings.access.admins ?? []),
       );
-      if ('problems' in choice) return problems(choice.problems);
+      if ('problem' in choice) return problems({ people: choice.problem });
       const admins = choice.selected;
       if (!canChangeSettings({ access: { admins } }, request.session.admin.id))
         return problems({ people: 'Nothing was saved: you would shut yourself out. Select yourself, too.' });

@@ -5,7 +5,6 @@ import {
   type Project,
   readProject,
   replaceWebhookAuthorization,
-  storeApiKey,
   updateProject,
   webhookUrl,
 } from '../workspaces/projects.ts';
@@ -29,24 +28,21 @@ export async function connect(
 ): Promise<Outcome> {
   const { database, secrets, config, jobs } = request.context;
   const { workspaceId } = request.workspace;
+  const { projectId: revenueCatProjectId, name, apiKey, missingScopes } = project;
   const connection = await connectProject(
     { database, secrets, publicUrl: config.publicUrl },
-    { workspaceId, revenueCatProjectId: project.projectId, apiKey: project.apiKey, name: project.name },
+    { workspaceId, revenueCatProjectId, apiKey, name, missingScopes },
   );
-  if (project.apiKey !== null) {
-    const { apiKey, missingScopes = [] } = project;
-    await storeApiKey(request.context, { workspaceId, projectId: connection.id }, { apiKey, missingScopes });
-  }
   const registration = await register(request, connection, {
     client: project.client ?? null,
-    revenueCatProjectId: project.projectId,
+    revenueCatProjectId,
   });
-  await audit(request, 'revenuecat_connected', { project: project.name ?? project.projectId });
+  await audit(request, 'revenuecat_connected', { project: name ?? revenueCatProjectId });
   await jobs.send('workspace.health', { workspaceId });
   return connectedPage(request, connection, {
-    name: project.name ?? project.projectId,
+    name: name ?? revenueCatProjectId,
     registration,
-    missingScopes: project.missingScopes ?? [],
+    missingScopes: missingScopes ?? [],
   });
 }
 

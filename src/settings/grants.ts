@@ -51,7 +51,7 @@ const grantsForm = form(
   async (request, values) => {
     const { grants } = request.workspace.settings;
     const choice = choosePeople(values, await loadPeople(request, peopleOf(grants.allowedAdminIds)));
-    if ('problems' in choice) return problems(choice.problems);
+    if ('problem' in choice) return problems({ people: choice.problem });
     const policy: WorkspaceSettings['grants'] = {
       ...grants,
       enabled: values.enabled,

@@ -1,11 +1,10 @@
 import { z } from 'zod';
 import { readLatestImport } from '../backfill/store.ts';
-import type { Refusal } from '../database/entities.ts';
 import { countFailedWebhooks } from '../ingestion/journal.ts';
 import { hasMessengerSecret } from '../messenger/api-keys.ts';
 import { countGrantsByTeammate } from '../workspaces/audit.ts';
+import { findProblems } from '../workspaces/health.ts';
 import { listProjects, type Project } from '../workspaces/projects.ts';
-import { lacksPermission } from '../workspaces/revenuecat-key.ts';
 import { OPTIONAL_STEPS } from '../workspaces/settings.ts';
 import type { Workspace } from '../workspaces/store.ts';
 import { type Advice, adviceOn, reasonText, SETUP_STEPS } from './messages.ts';
@@ -148,37 +147,9 @@ function advise(
   projects: readonly Project[],
   overview: Overview & { readonly unreadable: number },
 ): Advice[] {
-  const { status, refusals, settings } = workspace;
-  const isConnected = status === 'connected';
-  // Each kind of refusal once, with Intercom's own message: it names the permission.
-  const refused = (code: Refusal['code']): Refusal | undefined =>
-    [refusals.events, refusals.contacts].find((each) => each?.code === code);
-  const scope = refused('intercom_scope_missing');
-  const plan = refused('intercom_plan_restricted');
-  const advice: (Advice | false | undefined)[] = [
-    !isConnected && adviceOn('disconnected'),
-    scope && adviceOn('missing_scope', scope.message),
-    plan && adviceOn('plan_restricted', plan.message),
-    projects.length === 0 && adviceOn('no_project'),
-    ...projects.flatMap(adviseOnProject),
-    isConnected && !workspace.attributesReady && adviceOn('attributes_missing'),
-    workspace.identityVerification === false &&
-      settings.messenger.unverifiedAccepted === null &&
-      adviceOn('identity_unverified'),
-    overview.unreadable > 0 && adviceOn('webhooks_failed'),
-    overview.failed > 0 && adviceOn('deliveries_failed'),
-    overview.pending.has('waiting_for_contact') && adviceOn('contacts_missing'),
-  ];
-  return advice.filter((each) => typeof each === 'object');
-}
-
-function adviseOnProject(project: Project): (Advice | false)[] {
-  const { name, refusedWebhook, apiKeyState, missingScopes, lastReceivedAt } = project;
-  return [
-    refusedWebhook !== null && adviceOn(`${refusedWebhook.refusedFor}_refused`, name),
-    apiKeyState === 'rejected' && adviceOn('key_rejected', name),
-    apiKeyState === 'none' && adviceOn('key_missing', name),
-    apiKeyState === 'valid' && lacksPermission(missingScopes) && adviceOn('key_lacks_permissions', name),
-    lastReceivedAt === null && refusedWebhook === null && adviceOn('no_event_yet', name),
-  ];
+  const advice = findProblems(workspace, projects).map(({ code, about }) => adviceOn(code, about));
+  if (overview.unreadable > 0) advice.push(adviceOn('webhooks_failed'));
+  if (overview.failed > 0) advice.push(adviceOn('deliveries_failed'));
+  if (overview.pending.has('waiting_for_contact')) advice.push(adviceOn('contacts_missing'));
+  return advice;
 }

@@ -78,11 +78,11 @@ export interface Page {
 }
 
 export function done(path: string, flash?: FlashCode): Outcome {
-  return { kind: 'done', path: `/settings${path}`, ...(flash ? { flash } : {}) };
+  return { kind: 'done', path: `/settings${path}`, flash };
 }
 
 export function problems(list: Problems, data?: object): Outcome {
-  return { kind: 'problems', problems: list, ...(data ? { data } : {}) };
+  return { kind: 'problems', problems: list, data };
 }
 
 /** The text of a field, trimmed. */

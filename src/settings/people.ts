@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { IntercomAdmin } from '../intercom/client.ts';
-import { listField, type PageRequest, type Problems, textField } from './page.ts';
+import { listField, type PageRequest, textField } from './page.ts';
 
 /** A page waits for the teammates' names no longer than this. */
 const TIMEOUT_MS = 3_000;
@@ -61,16 +61,14 @@ export const peopleFields = {
 export function choosePeople(
   { who, people: ids }: { who: 'everyone' | 'selected'; people: readonly string[] },
   people: People,
-): { selected: Person[] | null } | { problems: Problems } {
+): { selected: Person[] | null } | { problem: string } {
   if (who === 'everyone') return { selected: null };
   const selected = people.all.filter(({ id }) => ids.includes(id)).map(({ id, name }) => ({ id, name }));
   if (selected.length > 0) return { selected };
   return {
-    problems: {
-      people:
-        ids.length === 0
-          ? 'Nothing was saved. Select at least one teammate, or choose Everyone.'
-          : 'Nothing was saved: nobody who was selected is in your team. Choose again.',
-    },
+    problem:
+      ids.length === 0
+        ? 'Nothing was saved. Select at least one teammate, or choose Everyone.'
+        : 'Nothing was saved: nobody who was selected is in your team. Choose again.',
   };
 }

@@ -16,15 +16,15 @@ export interface Overview {
 
 export async function readOverview(sql: Sql, workspaceId: string): Promise<Overview> {
   const [[row], reasons] = await Promise.all([
-    sql.query<{ last_received_at: Date | null; last_delivered_at: Date | null; failed: string }>(
+    sql.query<Omit<Overview, 'pending'>>(
       `with failed_events as (select 1 from event_deliveries where workspace_id = $1 and not_sent = 'failed' limit $2)
-       select (select max(last_received_at) from projects where workspace_id = $1) as last_received_at,
+       select (select max(last_received_at) from projects where workspace_id = $1) as "lastReceivedAt",
               (select max(at) from delivery_attempts
-                where workspace_id = $1 and code = 'ok' and at > now() - interval '7 days') as last_delivered_at,
-              (select count(*) from failed_events) as failed`,
+                where workspace_id = $1 and code = 'ok' and at > now() - interval '7 days') as "lastDeliveredAt",
+              (select count(*)::integer from failed_events) as failed`,
       [workspaceId, MAX_COUNTED],
     ),
-    sql.query<{ reason: string; count: string }>(
+    sql.query<{ reason: string; count: number }>(
       `with pending as (
          select coalesce(pending_reason, '') as reason, pending_events as events from subscribers
           where workspace_id = $1 and pending_events > 0 limit $2
@@ -35,18 +35,14 @@ export async function readOverview(sql: Sql, workspaceId: string): Promise<Overv
                                      where workspace_id = $1 and due_at <= now() and pending_events = 0)
           limit $2
        )
-       select reason, sum(events) as count
+       select reason, sum(events)::integer as count
          from (select reason, events from pending union all select '', (select count(*) from queued)) counted
         group by 1 having sum(events) > 0 order by 2 desc`,
       [workspaceId, MAX_COUNTED],
     ),
   ]);
-  return {
-    lastReceivedAt: row?.last_received_at ?? null,
-    lastDeliveredAt: row?.last_delivered_at ?? null,
-    pending: new Map(reasons.map(({ reason, count }) => [reason, Number(count)])),
-    failed: Number(row?.failed ?? 0),
-  };
+  const pending = new Map(reasons.map(({ reason, count }) => [reason, count]));
+  return { lastReceivedAt: null, lastDeliveredAt: null, failed: 0, ...row, pending };
 }
 
 export interface DayCount {
@@ -85,16 +81,16 @@ export async function readTimeToContact(
   sql: Sql,
   workspaceId: string,
 ): Promise<{ medianS: number; p95S: number } | null> {
-  const [row] = await sql.query<{ median: number | null; p95: number | null }>(
-    `select percentile_cont(0.5) within group (order by seconds) as median,
-            percentile_cont(0.95) within group (order by seconds) as p95
+  const [row] = await sql.query<{ medianS: number; p95S: number }>(
+    `select percentile_cont(0.5) within group (order by seconds) as "medianS",
+            percentile_cont(0.95) within group (order by seconds) as "p95S"
        from (select extract(epoch from d.delivered_at - e.received_at)::float8 as seconds from ${EVENTS_WITH_DELIVERY}
               where e.workspace_id = $1 and e.side = 'customer' and e.received_at > now() - interval '30 days'
               order by e.received_at desc limit 5000) recent
-      where seconds is not null`,
+     having count(seconds) > 0`,
     [workspaceId],
   );
-  return row?.median == null || row.p95 === null ? null : { medianS: row.median, p95S: row.p95 };
+  return row ?? null;
 }
 
 /** Events of each kind in the last 30 days, and when the last one ever arrived. Kinds without any are missing. */
@@ -103,18 +99,18 @@ export async function readKindCounts(
   workspaceId: string,
 ): Promise<Map<string, { recent: number; lastAt: Date }>> {
   // One index lookup for each kind: counting everything takes seconds where there are millions.
-  const rows = await sql.query<{ kind: string; recent: string; last_at: Date }>(
-    `select wanted.kind, counted.recent, newest.last_at
+  const rows = await sql.query<{ kind: string; recent: number; lastAt: Date }>(
+    `select wanted.kind, counted.recent, newest.last_at as "lastAt"
        from unnest($2::text[]) as wanted (kind)
       cross join lateral (select received_at as last_at from events e
                            where e.workspace_id = $1 and e.kind = wanted.kind and e.side = 'customer'
                            order by e.received_at desc limit 1) newest
-      cross join lateral (select count(*) as recent from events e
+      cross join lateral (select count(*)::integer as recent from events e
                            where e.workspace_id = $1 and e.kind = wanted.kind and e.side = 'customer'
                              and e.received_at > now() - interval '30 days') counted`,
     [workspaceId, EVENT_KINDS],
   );
-  return new Map(rows.map((row) => [row.kind, { recent: Number(row.recent), lastAt: row.last_at }]));
+  return new Map(rows.map(({ kind, ...counts }) => [kind, counts]));
 }
 
 /** Kinds of which at least one of the newest 1,000 events was delivered. */

@@ -13,7 +13,7 @@ import {
   problems,
   textField,
 } from './page.ts';
-import { loadPeople, type Person, peopleOf } from './people.ts';
+import { choosePeople, loadPeople, type Person, peopleOf } from './people.ts';
 import { changeSettings } from './settings-audit.ts';
 
 type Policies = WorkspaceSettings['actions'];
@@ -37,24 +37,21 @@ const fields = Object.fromEntries(
 /** What teammates can do to what a customer bought: one form for all actions. */
 export const storeActionsForm = form(z.object(fields), async (request, values) => {
   const { actions } = request.workspace.settings;
-  const team = (await loadPeople(request, selectedOf(actions))).all.map(({ id }) => id);
-  const policyOf = (kind: Kind): Policies[Kind] => ({
-    enabled: values[kind] as boolean,
-    allowedAdminIds:
-      values[`${kind}_who`] === 'selected'
-        ? (values[`${kind}_people`] as string[]).filter((id) => team.includes(id))
-        : null,
-    maxAmountAlone: values[`${kind}_max`] as number | null,
-    monthlyPerAdmin: values[`${kind}_monthly`] as number | null,
-  });
+  const team = await loadPeople(request, selectedOf(actions));
+  const wrong: Record<string, string> = {};
+  const policyOf = (kind: Kind): Policies[Kind] => {
+    const who = values[`${kind}_who`] === 'selected' ? 'selected' : 'everyone';
+    const choice = choosePeople({ who, people: values[`${kind}_people`] as string[] }, team);
+    if ('problem' in choice) wrong[`${kind}_who`] = choice.problem;
+    return {
+      enabled: values[kind] as boolean,
+      allowedAdminIds: 'problem' in choice ? null : (choice.selected?.map(({ id }) => id) ?? null),
+      maxAmountAlone: values[`${kind}_max`] as number | null,
+      monthlyPerAdmin: values[`${kind}_monthly`] as number | null,
+    };
+  };
   const changed = Object.fromEntries(KINDS.map((kind) => [kind, policyOf(kind)])) as Policies;
-  const withoutPeople = KINDS.filter((kind) => changed[kind].allowedAdminIds?.length === 0);
-  if (withoutPeople.length > 0)
-    return problems(
-      Object.fromEntries(
-        withoutPeople.map((kind) => [`${kind}_who`, 'Select at least one teammate, or choose Everyone.']),
-      ),
-    );
+  if (Object.keys(wrong).length > 0) return problems(wrong);
   await changeSettings(request, 'actions', changed);
   // Finds out which permissions the key lacks for what was turned on.
   const { workspaceId } = request.workspace;

@@ -5,8 +5,8 @@ import type { Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import { withTimeout } from '../time.ts';
 import type { AppContext } from './app-context.ts';
-import { listProjects, type Project, setApiKeyState, updateProject } from './projects.ts';
-import { checkApiKey } from './revenuecat-key.ts';
+import { listProjects, type Project, type RefusedFor, setApiKeyState, updateProject } from './projects.ts';
+import { checkApiKey, lacksPermission } from './revenuecat-key.ts';
 import type { WorkspaceSettings } from './settings.ts';
 import { markDisconnected, markReconnected, readInstalled, type Workspace } from './store.ts';
 
@@ -83,6 +83,50 @@ async function checkKey(
   return true;
 }
 
+/** What keeps the app from working in a workspace. */
+export interface Problem {
+  readonly code:
+    | 'disconnected'
+    | 'missing_scope'
+    | 'plan_restricted'
+    | 'no_project'
+    | `${RefusedFor}_refused`
+    | 'key_rejected'
+    | 'key_lacks_permissions'
+    | 'no_event_yet'
+    | 'attributes_missing'
+    | 'identity_unverified';
+  /** The project, or Intercom's own message, which names the permission. */
+  readonly about: string;
+}
+
+/** The most fundamental first. */
+export function findProblems(workspace: Workspace, projects: readonly Project[]): Problem[] {
+  const { status, refusals, settings, attributesReady, identityVerification } = workspace;
+  const isConnected = status === 'connected';
+  const acceptsUnverified = settings.messenger.unverifiedAccepted !== null;
+  const refusalFor = (code: Refusal['code']): Refusal | undefined =>
+    [refusals.events, refusals.contacts].find((each) => each?.code === code);
+  const problem = (isFound: unknown, code: Problem['code'], about = ''): Problem[] =>
+    isFound ? [{ code, about }] : [];
+  const scope = refusalFor('intercom_scope_missing');
+  const plan = refusalFor('intercom_plan_restricted');
+  return [
+    problem(!isConnected, 'disconnected'),
+    problem(scope, 'missing_scope', scope?.message),
+    problem(plan, 'plan_restricted', plan?.message),
+    problem(projects.length === 0, 'no_project'),
+    ...projects.map(({ name, refusedWebhook, apiKeyState, missingScopes, lastReceivedAt }) => [
+      ...problem(refusedWebhook, `${refusedWebhook?.refusedFor ?? 'authorization'}_refused`, name),
+      ...problem(apiKeyState === 'rejected', 'key_rejected', name),
+      ...problem(apiKeyState === 'valid' && lacksPermission(missingScopes), 'key_lacks_permissions', name),
+      ...problem(lastReceivedAt === null && refusedWebhook === null, 'no_event_yet', name),
+    ]),
+    problem(isConnected && !attributesReady, 'attributes_missing'),
+    problem(identityVerification === false && !acceptsUnverified, 'identity_unverified'),
+  ].flat();
+}
+
 /** Intercom's installation health check. Source: Intercom, "Installation health check". */
 export type Health =
   | { readonly state: 'OK' }
@@ -100,63 +144,54 @@ export type Health =
 const RESPONSE_DEADLINE_MS = 4_000;
 const MAX_NAMES_LENGTH = 500;
 
+/** What Intercom tells the admins; the first that applies. Without a link to the settings it needs a new consent. */
+const HEALTH_PROBLEMS: readonly (readonly [
+  codes: readonly Problem['code'][],
+  message: string,
+  link: string | null,
+])[] = [
+  [
+    ['disconnected'],
+    'Intercom no longer accepts our access. Reinstall the app: waiting events are then delivered.',
+    null,
+  ],
+  [
+    ['missing_scope'],
+    'The app lacks a permission in Intercom. Reinstall it and allow the permissions that it asks for: waiting events are then delivered.',
+    null,
+  ],
+  [
+    ['plan_restricted'],
+    'Your Intercom plan does not include what the app needs to record events. They wait, and are delivered when the plan allows it.',
+    'See the settings',
+  ],
+  [['no_project'], 'No RevenueCat project is connected yet.', 'Connect RevenueCat'],
+  [
+    ['authorization_refused', 'signature_refused'],
+    'Webhooks of {projects} are refused, so no event arrives. The settings say how to correct it.',
+    'Correct the webhook',
+  ],
+  [
+    ['key_rejected'],
+    'RevenueCat no longer accepts the API key of {projects}. Events still arrive; grants and refreshing do not work.',
+    'Replace the key',
+  ],
+];
+
 /** Reads from the database whether the app can work in a workspace; the most fundamental problem wins. */
 async function readHealth({ database, config }: AppContext, workspaceId: string): Promise<Health> {
   const workspace = await readInstalled(database, workspaceId);
   if (!workspace) return reinstall('Subscription Timeline is not installed in this workspace.');
-  if (workspace.status === 'disconnected') {
-    return reinstall(
-      'Intercom no longer accepts our access. Reinstall the app: waiting events are then delivered.',
-    );
-  }
-  const settingsUrl = `${config.publicUrl}/settings`;
-  const refused = refusedHealth(workspace.refusals, settingsUrl);
-  if (refused) return refused;
-  const projects = await listProjects(database, workspaceId);
-  if (projects.length === 0) {
-    return link('No RevenueCat project is connected yet.', 'Connect RevenueCat', settingsUrl);
-  }
-  const refusing = projects.filter(({ refusedWebhook }) => refusedWebhook !== null);
-  if (refusing.length > 0) {
-    return link(
-      `Webhooks of ${namesOf(refusing)} are refused, so no event arrives. The settings say how to correct it.`,
-      'Correct the webhook',
-      settingsUrl,
-    );
-  }
-  const rejected = projects.filter((project) => project.apiKeyState === 'rejected');
-  if (rejected.length > 0) {
-    return link(
-      `RevenueCat no longer accepts the API key of ${namesOf(rejected)}. Events still arrive; grants and refreshing do not work.`,
-      'Replace the key',
-      settingsUrl,
-    );
-  }
-  const keyless = projects.filter((project) => project.apiKeyState === 'none');
-  if (keyless.length > 0) {
-    return link(
-      `There is no RevenueCat API key for ${namesOf(keyless)}. Events arrive; grants and refreshing do not work.`,
-      'Add an API key',
-      settingsUrl,
-    );
+  const problems = findProblems(workspace, await listProjects(database, workspaceId));
+  for (const [codes, message, link] of HEALTH_PROBLEMS) {
+    const found = problems.filter(({ code }) => codes.includes(code)).map(({ about }) => about);
+    if (found.length === 0) continue;
+    const text = message.replace('{projects}', () => found.join(', ').slice(0, MAX_NAMES_LENGTH));
+    if (link === null) return reinstall(text);
+    const url = `${config.publicUrl}/settings`;
+    return { state: 'UNHEALTHY', message: text, cta_type: 'URL_CTA', cta_label: link, cta_url: url };
   }
   return { state: 'OK' };
-}
-
-/** A new permission needs a new consent; a plan is changed in Intercom, and only an admin can know about it. */
-function refusedHealth(refusals: Workspace['refusals'], settingsUrl: string): Health | null {
-  const all = [refusals.events, refusals.contacts].filter((each) => each !== undefined);
-  if (all.some(({ code }) => code === 'intercom_scope_missing')) {
-    return reinstall(
-      'The app lacks a permission in Intercom. Reinstall it and allow the permissions that it asks for: waiting events are then delivered.',
-    );
-  }
-  if (all.length === 0) return null;
-  return link(
-    'Your Intercom plan does not include what the app needs to record events. They wait, and are delivered when the plan allows it.',
-    'See the settings',
-    settingsUrl,
-  );
 }
 
 /**
@@ -205,19 +240,8 @@ export async function reportHealth(context: AppContext, workspaceId: string): Pr
   logger.info({ workspaceId, state }, 'health reported to Intercom');
 }
 
-function namesOf(projects: readonly Project[]): string {
-  return projects
-    .map(({ name }) => name)
-    .join(', ')
-    .slice(0, MAX_NAMES_LENGTH);
-}
-
 function reinstall(message: string): Health {
   return { state: 'UNHEALTHY', message, cta_type: 'REINSTALL_CTA' };
-}
-
-function link(message: string, label: string, url: string): Health {
-  return { state: 'UNHEALTHY', message, cta_type: 'URL_CTA', cta_label: label, cta_url: url };
 }
 
 /**

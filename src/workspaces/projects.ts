@@ -99,14 +99,22 @@ export const INVALID_SECRET_KEY =
  * and webhook address, and replaces the key and the authorization value.
  *
  * @param input.apiKey `null`: webhooks only; a key that was stored before stays
+ * @param input.missingScopes of a key that was checked; left out: it was not
  * @param input.name blank or `null`: the stored one, or the project's id
  * @throws AppError `bad_request` for a malformed key or project id, `not_found` when the app is not installed
  */
 export async function connectProject(
   deps: Pick<AppContext, 'database' | 'secrets'> & { readonly publicUrl: string },
-  input: { workspaceId: string; revenueCatProjectId: string; apiKey: string | null; name: string | null },
+  input: {
+    workspaceId: string;
+    revenueCatProjectId: string;
+    apiKey: string | null;
+    name: string | null;
+    missingScopes?: readonly string[];
+  },
 ): Promise<Connection> {
-  const { workspaceId, apiKey } = input;
+  const { workspaceId, apiKey, missingScopes } = input;
+  const apiKeyState = apiKey === null ? 'none' : missingScopes ? 'valid' : 'unchecked';
   const revenueCatProjectId = withPrefix(input.revenueCatProjectId);
   if (!isProjectId(revenueCatProjectId)) throw badRequest(INVALID_PROJECT_ID);
   if (apiKey !== null && !looksLikeSecretKey(apiKey)) throw badRequest(INVALID_SECRET_KEY);
@@ -132,9 +140,7 @@ export async function connectProject(
         lastRefusedAt: null,
         disconnectedAt: null,
         disconnectedAuthHash: null,
-        ...(key || !known
-          ? { apiKey: key, apiKeyState: key ? ('unchecked' as const) : ('none' as const) }
-          : {}),
+        ...(key || !known ? { apiKey: key, apiKeyState, missingScopes: missingScopes ?? [] } : {}),
       },
     ]);
     return projectId;
