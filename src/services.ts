@@ -88,11 +88,11 @@ function createCardServices(app: AppContext, keys: readonly Buffer[]): CardServi
 
 function createAppRegistry(connected: Connected): Registry {
   const registry = createRegistry();
-  const gauges = createDatabaseGauges(registry, connected.database);
-  addDatabaseMetrics(registry, gauges, connected);
-  addJobMetrics(gauges);
-  addWorkspaceMetrics(gauges);
-  addBacklogMetrics(gauges);
-  addJournalMetrics(gauges);
+  const addGauges = createDatabaseGauges(registry, connected.database);
+  addDatabaseMetrics(registry, addGauges, connected);
+  addJobMetrics(addGauges);
+  addWorkspaceMetrics(addGauges);
+  addBacklogMetrics(addGauges);
+  addJournalMetrics(addGauges);
   return registry;
 }

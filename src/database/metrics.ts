@@ -10,49 +10,46 @@ const READ_TIMEOUT_MS = 3_000;
 
 type Shared<T> = () => Promise<T | null>;
 
-/** Gauges read from the database, the same in every process. While it cannot be read they are absent. */
-export interface DatabaseGauges {
-  /** One read for several gauges. `null`: it could not be read in time. */
-  read<T>(query: (sql: Sql) => Promise<T>): Shared<T>;
-  /** `subscription_timeline_<name>`. */
-  single<T>(name: string, help: string, gauge: { from: Shared<T>; value(read: T): number }): void;
-  labeled<T>(
-    name: string,
-    help: string,
-    gauge: { from: Shared<T>; label: string; values(read: T): Iterable<readonly [string, number]> },
-  ): void;
-}
+/** One number, or one for each value of a label. */
+type GaugeOf<T> = { readonly help: string } & (
+  | { value(read: T): number }
+  | { readonly label: string; values(read: T): Iterable<readonly [string, number]> }
+);
 
-export function createDatabaseGauges(registry: Registry, database: Sql): DatabaseGauges {
-  const registers = [registry];
-  return {
-    read: (query) => shareReads(() => query(database)),
-    single(name, help, { from, value }) {
+/**
+ * Adds gauges read from the database by one query, the same in every process: `subscription_timeline_<name>`. While it
+ * cannot be read they are absent.
+ *
+ * @returns the read that they share; `null`: not in time
+ */
+export type AddGauges = <T>(
+  query: (sql: Sql) => Promise<T>,
+  gauges: Readonly<Record<string, GaugeOf<T>>>,
+) => Shared<T>;
+
+export function createDatabaseGauges(registry: Registry, database: Sql): AddGauges {
+  return (query, gauges) => {
+    const shared = shareReads(() => query(database));
+    for (const [name, gauge] of Object.entries(gauges)) {
       new Gauge({
         name: `subscription_timeline_${name}`,
-        help,
-        registers,
+        help: gauge.help,
+        labelNames: 'label' in gauge ? [gauge.label] : [],
+        registers: [registry],
         async collect() {
-          const read = await from();
-          if (read === null) this.remove();
-          else this.set(value(read));
+          const read = await shared();
+          if ('value' in gauge) {
+            if (read === null) this.remove();
+            else this.set(gauge.value(read));
+          } else {
+            this.reset();
+            for (const [key, count] of read === null ? [] : gauge.values(read))
+              this.set({ [gauge.label]: key }, count);
+          }
         },
       });
-    },
-    labeled(name, help, { from, label, values }) {
-      new Gauge({
-        name: `subscription_timeline_${name}`,
-        help,
-        labelNames: [label],
-        registers,
-        async collect() {
-          const read = await from();
-          this.reset();
-          if (read === null) return;
-          for (const [key, count] of values(read)) this.set({ [label]: key }, count);
-        },
-      });
-    },
+    }
+    return shared;
   };
 }
 
@@ -79,14 +76,12 @@ function shareReads<T>(read: () => Promise<T>): Shared<T> {
 /** Size and availability of the database, and this process's connections to it and its replica. */
 export function addDatabaseMetrics(
   registry: Registry,
-  gauges: DatabaseGauges,
+  addGauges: AddGauges,
   sources: { database: Database; readDatabase: ReadDatabase },
 ): void {
   const registers = [registry];
-  const size = gauges.read(readDatabaseBytes);
-  gauges.single('database_bytes', 'Size of the database on its disk', {
-    from: size,
-    value: (bytes) => bytes,
+  const size = addGauges(readDatabaseBytes, {
+    database_bytes: { help: 'Size of the database on its disk', value: (bytes) => bytes },
   });
   new Gauge({
     name: 'subscription_timeline_database_up',

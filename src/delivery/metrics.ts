@@ -1,5 +1,5 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
-import type { DatabaseGauges } from '../database/metrics.ts';
+import type { AddGauges } from '../database/metrics.ts';
 import type { Sql } from '../database/sql.ts';
 import { IS_PENDING } from '../subscribers/store.ts';
 import type { DeliveryMetrics } from './failures.ts';
@@ -50,20 +50,21 @@ export function addWorkerMetrics(
   });
 }
 
-export function addBacklogMetrics(gauges: DatabaseGauges): void {
-  const from = gauges.read(readBacklog);
-  gauges.labeled(
-    'events_pending',
-    'Events not yet on their contact, by the code of what they wait for (counted up to 100,000)',
-    { from, label: 'code', values: ({ pending }) => pending },
-  );
-  gauges.single('events_failed', 'Events given up, until they are replayed (counted up to 100,000)', {
-    from,
-    value: ({ failed }) => failed,
-  });
-  gauges.single('delivery_lag_seconds', 'How long the subscriber that is due the longest has been due', {
-    from,
-    value: ({ lagSeconds }) => lagSeconds,
+export function addBacklogMetrics(addGauges: AddGauges): void {
+  addGauges(readBacklog, {
+    events_pending: {
+      help: 'Events not yet on their contact, by the code of what they wait for (counted up to 100,000)',
+      label: 'code',
+      values: ({ pending }) => pending,
+    },
+    events_failed: {
+      help: 'Events given up, until they are replayed (counted up to 100,000)',
+      value: ({ failed }) => failed,
+    },
+    delivery_lag_seconds: {
+      help: 'How long the subscriber that is due the longest has been due',
+      value: ({ lagSeconds }) => lagSeconds,
+    },
   });
 }
 

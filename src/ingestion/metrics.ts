@@ -1,5 +1,5 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
-import type { DatabaseGauges } from '../database/metrics.ts';
+import type { AddGauges } from '../database/metrics.ts';
 import { readJournalBacklog } from './journal.ts';
 
 /** @returns counts one stored webhook */
@@ -27,18 +27,16 @@ export function createReceiverMetrics(
 }
 
 /** What every process reads from the journal; counted up to 10,000. */
-export function addJournalMetrics(gauges: DatabaseGauges): void {
-  const from = gauges.read(readJournalBacklog);
-  gauges.single('webhooks_unprocessed', 'Webhooks stored and not yet interpreted', {
-    from,
-    value: ({ unprocessed }) => unprocessed,
-  });
-  gauges.single('webhooks_unprocessed_seconds', 'Age of the oldest webhook that is not yet interpreted', {
-    from,
-    value: ({ lagSeconds }) => lagSeconds,
-  });
-  gauges.single('webhooks_failed', 'Webhooks that could not be interpreted', {
-    from,
-    value: ({ failed }) => failed,
+export function addJournalMetrics(addGauges: AddGauges): void {
+  addGauges(readJournalBacklog, {
+    webhooks_unprocessed: {
+      help: 'Webhooks stored and not yet interpreted',
+      value: ({ unprocessed }) => unprocessed,
+    },
+    webhooks_unprocessed_seconds: {
+      help: 'Age of the oldest webhook that is not yet interpreted',
+      value: ({ lagSeconds }) => lagSeconds,
+    },
+    webhooks_failed: { help: 'Webhooks that could not be interpreted', value: ({ failed }) => failed },
   });
 }

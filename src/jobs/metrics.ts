@@ -1,4 +1,4 @@
-import type { DatabaseGauges } from '../database/metrics.ts';
+import type { AddGauges } from '../database/metrics.ts';
 import type { Sql } from '../database/sql.ts';
 
 /** One queue of background jobs, over all processes. */
@@ -12,28 +12,23 @@ interface QueueBacklog {
   readonly givenUp: number;
 }
 
-export function addJobMetrics(gauges: DatabaseGauges): void {
-  const from = gauges.read(readJobBacklog);
-  const label = 'queue';
-  gauges.labeled('jobs_waiting', 'Background jobs that are due and not started, by queue', {
-    from,
-    label,
-    values: (queues) => queues.map(({ queue, waiting }) => [queue, waiting] as const),
+export function addJobMetrics(addGauges: AddGauges): void {
+  const byQueue = (help: string, count: (backlog: QueueBacklog) => number) => ({
+    help,
+    label: 'queue',
+    values: (queues: readonly QueueBacklog[]) => queues.map((each) => [each.queue, count(each)] as const),
   });
-  gauges.labeled('job_lag_seconds', 'How long the oldest due job of a queue has waited', {
-    from,
-    label,
-    values: (queues) => queues.map(({ queue, lagSeconds }) => [queue, lagSeconds] as const),
+  addGauges(readJobBacklog, {
+    jobs_waiting: byQueue('Background jobs that are due and not started, by queue', ({ waiting }) => waiting),
+    job_lag_seconds: byQueue(
+      'How long the oldest due job of a queue has waited',
+      ({ lagSeconds }) => lagSeconds,
+    ),
+    jobs_given_up: byQueue(
+      'Background jobs whose retries were used up within the last day, by queue',
+      ({ givenUp }) => givenUp,
+    ),
   });
-  gauges.labeled(
-    'jobs_given_up',
-    'Background jobs whose retries were used up within the last day, by queue',
-    {
-      from,
-      label,
-      values: (queues) => queues.map(({ queue, givenUp }) => [queue, givenUp] as const),
-    },
-  );
 }
 
 /** All queues; pg-boss keeps them in its own schema. */

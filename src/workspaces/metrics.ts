@@ -1,18 +1,18 @@
-import type { DatabaseGauges } from '../database/metrics.ts';
+import type { AddGauges } from '../database/metrics.ts';
 import type { Sql } from '../database/sql.ts';
 
-export function addWorkspaceMetrics(gauges: DatabaseGauges): void {
-  const from = gauges.read(countInstallations);
-  gauges.labeled(
-    'workspaces',
-    'Workspaces by status; disconnected: Intercom rejects the token and deliveries wait',
-    { from, label: 'status', values: ({ workspaces }) => workspaces },
-  );
-  gauges.single(
-    'revenuecat_keys_rejected',
-    'RevenueCat projects whose API key is rejected: events arrive, grants and refreshing do not work',
-    { from, value: ({ rejectedKeys }) => rejectedKeys },
-  );
+export function addWorkspaceMetrics(addGauges: AddGauges): void {
+  addGauges(countInstallations, {
+    workspaces: {
+      help: 'Workspaces by status; disconnected: Intercom rejects the token and deliveries wait',
+      label: 'status',
+      values: ({ workspaces }) => workspaces,
+    },
+    revenuecat_keys_rejected: {
+      help: 'RevenueCat projects whose API key is rejected: events arrive, grants and refreshing do not work',
+      value: ({ rejectedKeys }) => rejectedKeys,
+    },
+  });
 }
 
 interface Installations {
