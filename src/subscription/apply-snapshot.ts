@@ -157,7 +157,6 @@ function applySubscription(builder: StateBuilder, item: SnapshotSubscription, ta
   }
   const isKnownEnd = isSamePeriod && Number.isFinite(knownEndMs);
   builder.endedAtMs = Math.min(isKnownEnd ? knownEndMs : (endsAtMs ?? takenAtMs), takenAtMs);
-  builder.willRenew &&= status === 'in_billing_retry';
 }
 
 /**

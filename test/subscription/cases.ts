@@ -689,6 +689,22 @@ export const CASES: readonly Case[] = [
     attributes: { rc_will_renew: true, rc_lifetime_value_usd: 10 },
   },
   {
+    name: 'a reversed refund renews as before though the API was read in between',
+    events: [
+      buy(0, 30),
+      refund(16, { expiration_at_ms: day(16) }),
+      expire(16.01, 'CUSTOMER_SUPPORT', { expiration_at_ms: day(16) }),
+      event('REFUND_REVERSED', 21, period(0, 30, 10)),
+    ],
+    snapshot: snapshotOf(18, [
+      apiSubscription({ status: 'expired', givesAccess: false, periodEndsAtMs: day(16), endsAtMs: day(16) }),
+    ]),
+    on: 25,
+    status: 'active',
+    says: `Pro, $10.00 a month. Next charge ${date(30)}.`,
+    attributes: { rc_will_renew: true },
+  },
+  {
     name: 'a reversed refund of a cancelled subscription stays cancelled',
     events: [
       buy(0, 30),
