@@ -146,8 +146,9 @@ export interface StoreActionDetails {
   readonly days?: number;
   /** Apple's reason for an extension. */
   readonly reasonCode?: number;
-  /** Of a transfer: what moves, by RevenueCat's ids. */
+  /** Of a transfer: what moves, by RevenueCat's ids, and how many there are of them. */
   readonly moves?: readonly string[];
+  readonly moveCount?: number;
   readonly before: PurchaseState | null;
   readonly after: PurchaseState | null;
 }

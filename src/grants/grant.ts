@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { nullOn } from '../errors.ts';
+import { clip } from '../intercom/canvas.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { DAY_MS } from '../time.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
@@ -195,6 +196,14 @@ async function recheck(context: ActionContext, reviewed: ReviewedGrant): Promise
   throw new Obstacle('outdated', { code: hasChanged ? 'changed' : 'stale' }, again);
 }
 
+/** Of the access that a review shows: a canvas holds 64 KB. */
+const MAX_ITEMS = 50;
+const MAX_NAME_LENGTH = 100;
+
+function shownItems({ items }: Access): ReviewedGrant['access']['items'] {
+  return items.slice(0, MAX_ITEMS).map((item) => ({ ...item, name: clip(item.name, MAX_NAME_LENGTH) }));
+}
+
 /** A duration counts from now: a month requested on Monday and approved on Friday is a month. */
 function reviewedNow(context: ActionContext, reviewed: ReviewedGrant, access: Access): ReviewedGrant {
   const nowMs = context.services.now();
@@ -205,7 +214,7 @@ function reviewedNow(context: ActionContext, reviewed: ReviewedGrant, access: Ac
     requestedEndMs: duration === 'custom' ? reviewed.requestedEndMs : endOf(nowMs, { duration, start }, ends),
     previousEndMs: ends.grantEndMs,
     boughtEndMs: ends.boughtEndMs,
-    access: { items: [...access.items], isStored: access.isStored },
+    access: { items: shownItems(access), isStored: access.isStored },
     reviewedAtMs: nowMs,
   };
 }

@@ -120,9 +120,17 @@ async function describeTransfer(context: ActionContext, form: StoreForm, owned: 
   );
   if (!found) throw invalid('target_unknown');
   if (found.id === source?.id) throw invalid('target_same');
-  const moves = owned.purchases.map(({ id }) => id);
-  if (moves.length === 0) throw invalid('nothing_to_move');
-  return { target: found.id, details: { ...NOTHING_BOUGHT, product: found.id, store: null, moves } };
+  if (owned.purchases.length === 0) throw invalid('nothing_to_move');
+  const moving = { product: found.id, store: null, ...movesOf(owned) };
+  return { target: found.id, details: { ...NOTHING_BOUGHT, ...moving } };
+}
+
+/** A canvas holds 64 KB: of more purchases than this, the rest is only counted. */
+const MAX_MOVES = 500;
+
+function movesOf({ purchases }: Owned): Required<Pick<StoreActionDetails, 'moves' | 'moveCount'>> {
+  const ids = purchases.map(({ id }) => id).sort();
+  return { moves: ids.slice(0, MAX_MOVES), moveCount: ids.length };
 }
 
 async function describePurchase(
@@ -186,15 +194,14 @@ async function readDetails(
   { details, target }: ReviewedStoreAction,
 ): Promise<StoreActionDetails> {
   const owned = await readOwned(context);
-  if (details.of === 'customer')
-    return details.moves ? { ...details, moves: owned.purchases.map(({ id }) => id) } : details;
+  if (details.of === 'customer') return details.moves ? { ...details, ...movesOf(owned) } : details;
   const own = owned.purchases.find(({ id }) => id === target);
   if (!own) throw failed('revenuecat_not_found');
   return { ...details, before: stateOf(own) };
 }
 
 function isSame(one: StoreActionDetails, other: StoreActionDetails): boolean {
-  const moves = (details: StoreActionDetails): string => [...(details.moves ?? [])].sort().join();
+  const moves = ({ moves: ids = [], moveCount }: StoreActionDetails): string => `${moveCount} ${ids.join()}`;
   return isSameState(one.before, other.before) && moves(one) === moves(other);
 }
 

@@ -8,13 +8,13 @@ export function valuesOf({ t, date, dateTime, money }: Messages, action: Action)
     const endMs = grantEndMs(action);
     return { entitlement: action.entitlementName, end: isForever(endMs) ? null : dateTime(endMs) };
   }
-  const { after, before, amount, days = 0, product, moves = [] } = action.details;
+  const { after, before, amount, days = 0, product, moveCount = 0 } = action.details;
   const endMs = after?.endsAtMs ?? before?.endsAtMs ?? null;
   return {
     action: t(`action.title.${action.kind}`),
     product,
     days,
-    count: moves.length,
+    count: moveCount,
     access: before?.givesAccess ? 'ends' : null,
     amount: amount && money(amount),
     end: endMs === null ? null : date(endMs),

@@ -73,6 +73,11 @@ export interface Customer {
   readonly appUserId: string;
 }
 
+/** Whether something was granted to the customer or done for them. */
+export function hasActions({ grants, subscriber, state }: Customer): boolean {
+  return grants.length > 0 || subscriber.hasGrants || state.grants.some(({ givesAccess }) => givesAccess);
+}
+
 export function createCardContext(
   { services, request, formState }: Pick<CardContext, 'services' | 'request' | 'formState'>,
   record: CardRecord,

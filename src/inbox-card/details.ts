@@ -14,7 +14,7 @@ import { canShare } from '../messenger/share.ts';
 import { readSubscriber } from '../subscribers/store.ts';
 import type { SubscriptionDescription } from '../subscription/describe-subscription.ts';
 import type { Snapshot } from '../subscription/types.ts';
-import { andMore, type Customer, type CustomerContext } from './context.ts';
+import { andMore, type Customer, type CustomerContext, hasActions } from './context.ts';
 import { dashboardUrl } from './customer.ts';
 
 /** Stores whose link opens the customer's subscription. Apple's and Google's open the account of whoever clicks. */
@@ -39,6 +39,8 @@ export async function details(context: CustomerContext): Promise<InboxCanvas> {
     subscriptionBlocks(context, all.slice(0, SUBSCRIPTIONS_HERE)),
     hasMore && button('subscriptions', `${m.t('card.button.subscriptions')} (${all.length})`, 'secondary'),
     purchaseComponents(context),
+    // The overview has no room for it beside long sentences.
+    hasActions(customer) && button('grants', m.t('card.button.grants'), 'secondary'),
     text(m.t('card.title.customer'), 'header'),
     text(m.t('card.label.appUserId'), 'muted', true),
     // Ids are texts of their own, so that they can be selected and copied: the inbox truncates tables.

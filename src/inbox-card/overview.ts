@@ -20,7 +20,7 @@ import type { SubscriptionDescription } from '../subscription/describe-subscript
 import { isAnonymous } from '../subscription/identities.ts';
 import { productLabel } from '../subscription/names.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
-import { type CustomerContext, firstCanvas, storedData } from './context.ts';
+import { type CustomerContext, firstCanvas, hasActions, storedData } from './context.ts';
 import { dashboardUrl } from './customer.ts';
 import { estimatedHeight, MAX_FIRST_CANVAS_PX } from './height.ts';
 
@@ -54,16 +54,16 @@ const NONE: ReadonlySet<Extra> = new Set();
  */
 export function overview(context: CustomerContext, notice: string | null = null): InboxCanvas {
   const parts = partsThatFit(context, notice);
-  let shown = NONE;
+  const isRefreshed = context.request.componentId === 'refresh';
+  // Only the first canvas has a limit, and every later one needs a link that leads on.
+  let shown: ReadonlySet<Extra> = isRefreshed ? new Set(['match']) : NONE;
   for (const extra of EXTRAS) {
     const more = new Set([...shown, extra]);
     if (estimatedHeight(join(parts, more)) <= MAX_FIRST_CANVAS_PX) shown = more;
   }
   const components = join(parts, shown);
   // *Refresh* is an action on this canvas, so its result needs no way back.
-  return context.request.componentId === 'refresh'
-    ? canvas(components, storedData(context))
-    : firstCanvas(context, components);
+  return isRefreshed ? canvas(components, storedData(context)) : firstCanvas(context, components);
 }
 
 /** The names of products can make a sentence too long: it is cut then, and the details have all of it. */
@@ -180,12 +180,12 @@ function timelineItem({ customer, messages: m }: CustomerContext, maxEvents: num
 }
 
 function otherItems({ customer, candidates, request, messages: m }: CustomerContext): ListItem[] {
-  const { grants, project, receiverId, state, subscriber } = customer;
+  const { grants, project, receiverId, subscriber } = customer;
   const projectName = clip(project.name, 30);
   return [
     ...(receiverId === null ? [] : [item(`match:${receiverId}`, m.t('card.button.receiver'))]),
     item('details', m.t('card.button.details')),
-    ...(grants.length > 0 || subscriber.hasGrants || state.grants.some(({ givesAccess }) => givesAccess)
+    ...(hasActions(customer)
       ? [
           item(
             'grants',

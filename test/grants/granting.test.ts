@@ -709,6 +709,32 @@ describe('many', () => {
     assert.match(old.text, /The grant of pro ended on/);
     assert.ok(!idsOn(old.canvas).some((id) => id.startsWith('revoke:')));
   });
+
+  // Last: its entitlements stay in the catalog.
+  test('a customer with hundreds of grants with long names: every canvas is drawn, and the list is paged', async () => {
+    const database = product.server.connected.database;
+    const card = await openCustomer(product);
+    const name = (index: number) => `Many ${index} ${'long name '.repeat(40)}`;
+    for (let index = 1; index <= 150; index += 1) {
+      const { id } = product.revenueCat.addEntitlement(REVENUECAT_PROJECT_ID, `many_${index}`, name(index));
+      await database.query(
+        `insert into catalog (workspace_id, project_id, kind, id, lookup_key, display_name)
+         select $1, project_id, 'entitlement', $2, $3, $4 from projects where workspace_id = $1`,
+        [WORKSPACE_ID, id, `many_${index}`, name(index)],
+      );
+      give(product, card.appUserId, { entitlement: `many_${index}`, endsAtMs: Date.now() + 5 * DAY_MS });
+    }
+    const overview = await card.press('refresh');
+    const details = await overview.press('details');
+    const first = await details.press('grants');
+    const ids = (shown: OpenCard) => idsOn(shown.canvas).filter((id) => id.startsWith('grant:'));
+    const second = await first.press('grants:older');
+    assert.deepEqual([ids(first).length, ids(second).length], [10, 10]);
+    assert.equal(new Set([...ids(first), ...ids(second)]).size, 20);
+    const checked = await review(await overview.press('grant'), { duration: 'weekly' });
+    assert.match(checked.text, /Current access: Many/);
+    assert.match((await checked.press('grant.confirm')).text, /✅/);
+  });
 });
 
 async function forgeOn(card: OpenCard, componentId: string): Promise<{ text: string }> {

@@ -10,6 +10,7 @@ import {
   ALL_ON,
   actionStates,
   buttonOf,
+  buyOnce,
   callsAbout,
   callsOf,
   createStoreProduct,
@@ -194,6 +195,30 @@ describe('a store action', () => {
       [own.id],
     );
     assert.equal(calls(card.appUserId), 1);
+  });
+
+  test('thousands of purchases are transferred together', async () => {
+    const { card } = await openBuyer('rc_billing');
+    const project = product.revenueCat.state.projects.get(REVENUECAT_PROJECT_ID);
+    const source = project?.aliases.get(card.appUserId);
+    const bought = await buyOnce(product, card, {
+      store: 'rc_billing',
+      entitlements: [],
+      isAnnounced: false,
+    });
+    for (let index = 0; index < 2_000; index += 1)
+      source?.purchases.push({ ...bought, id: `purchase_with_a_long_identifier_${index}` });
+    const receiver = product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, {
+      id: `receiver_${randomUUID()}`,
+    });
+    const details = await (await openAgain(product, card)).press('details');
+    const checked = await (await details.press('transfer')).press('action.review', {
+      'transfer.target': receiver.id,
+      'action.reason': 'New account',
+    });
+    assert.match(checked.text, /2,002 purchases move to/);
+    assert.match((await checked.press('action.confirm')).text, /✅ 2,002 purchases are transferred/);
+    assert.equal(receiver.purchases.length, 2_001);
   });
 
   test('a Google Play order is restored', async () => {

@@ -32,6 +32,11 @@ describe('cases', () => {
     });
   }
 
+  test('a price below zero is not known', () => {
+    const state = deriveState([buy(0, 30, { price_in_purchased_currency: -5, price: -5 })], null, day(5));
+    assert.equal(state.primary?.price, null);
+  });
+
   test('a pass and a prepaid plan have a price and no period', () => {
     const pass = event('NON_RENEWING_PURCHASE', 0, { ...period(0, 90, 19.99), product_id: 'season' });
     const prepaid = buy(0, 30, { ...play, period_type: 'PREPAID' });

@@ -78,12 +78,12 @@ function remarks({ customer, messages, services }: ActionView, isStored: boolean
 function storeEffects(view: ActionView, action: ReviewedStoreAction): Part[] {
   const { t, money, date } = view.messages;
   const { kind, details } = action;
-  const { before, days = 0, amount, store, transactionId, moves } = details;
+  const { before, days = 0, amount, store, transactionId, moveCount } = details;
   const endMs = before?.endsAtMs ?? null;
   const values = {
     product: escapeMarkdown(details.product),
     days,
-    count: moves?.length ?? 0,
+    count: moveCount ?? 0,
     access: before?.givesAccess ? 'ends' : null,
     from: endMs === null ? null : date(endMs),
     to: endMs === null ? null : exactEnd(view, endMs + days * DAY_MS),

@@ -35,12 +35,16 @@ export function endText(view: ActionView, endMs: number): string {
   return exactEnd(view, endMs) ?? view.messages.t('grant.access.forever');
 }
 
+/** Of a customer with many entitlements, a canvas shows the first. */
+const MAX_ACCESS_LENGTH = 600;
+
 export function accessText(view: ActionView, { items }: Pick<Access, 'items'>): string {
   const { t } = view.messages;
   if (items.length === 0) return t('grant.access.none');
-  return items
-    .map(({ name, endMs }) => t('grant.access.until', { entitlement: name, end: exactEnd(view, endMs) }))
-    .join(', ');
+  const access = items.map(({ name, endMs }) =>
+    t('grant.access.until', { entitlement: name, end: exactEnd(view, endMs) }),
+  );
+  return clip(access.join(', '), MAX_ACCESS_LENGTH);
 }
 
 /** `valuesOf` for a text component: names were written by the customer's team. */

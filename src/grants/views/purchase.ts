@@ -50,21 +50,21 @@ export function purchaseComponents(
 ): Component[] {
   const { messages, workspace } = card;
   const { t } = messages;
-  const items = allPurchases(card)
-    .slice(0, MAX_LISTED)
-    .map((purchase) => {
-      const { isOneTime, price, startedAtMs, store } = purchase;
-      // The same product may be bought several times.
-      const once = isOneTime
-        ? [startedAtMs === null ? null : messages.date(startedAtMs), price && messages.money(price)]
-        : [];
-      return item(`subscription:${subscriptionId(purchase)}`, clip(purchaseName(card, purchase), 100), {
-        subtitle: [storeText(messages, store), ...once].filter(Boolean).join(' · '),
-      });
+  const all = allPurchases(card);
+  const items = all.slice(0, MAX_LISTED).map((purchase) => {
+    const { isOneTime, price, startedAtMs, store } = purchase;
+    // The same product may be bought several times.
+    const once = isOneTime
+      ? [startedAtMs === null ? null : messages.date(startedAtMs), price && messages.money(price)]
+      : [];
+    return item(`subscription:${subscriptionId(purchase)}`, clip(purchaseName(card, purchase), 100), {
+      subtitle: [storeText(messages, store), ...once].filter(Boolean).join(' · '),
     });
+  });
   const isTransferOn = workspace.settings.actions.transfer.enabled;
   return componentsOf([
     items.length > 0 && list(items),
+    all.length > MAX_LISTED && text(t('card.andMore', { count: all.length - MAX_LISTED }), 'muted'),
     isTransferOn && button('transfer', t('action.button.transfer'), 'secondary'),
   ]);
 }

@@ -28,10 +28,13 @@ export async function actionList(view: ActionView, page = 0): Promise<InboxCanva
   const { t } = messages;
   const { workspaceId } = workspace;
   const { subscriberId } = customer.subscriber;
-  const range = { limit: PAGE_SIZE + 1, offset: page * PAGE_SIZE };
+  const from = page * PAGE_SIZE;
+  const elsewhere = await listDashboardGrants(view);
+  const first = elsewhere.slice(from, from + PAGE_SIZE + 1);
+  const range = { limit: PAGE_SIZE + 1 - first.length, offset: Math.max(0, from - elsewhere.length) };
   const read = await listActions(services.readDatabase, { workspaceId, subscriberId }, range);
-  const elsewhere = page === 0 ? await listDashboardGrants(view) : [];
-  const items = [...elsewhere, ...read.slice(0, PAGE_SIZE)];
+  const all = [...first, ...read];
+  const items = all.slice(0, PAGE_SIZE);
   return view.page(
     [
       text(t('grant.title.grants'), 'header'),
@@ -39,7 +42,7 @@ export async function actionList(view: ActionView, page = 0): Promise<InboxCanva
         ? text(t('grant.state.noGrants'), 'muted')
         : list(items.map((action) => actionItem(view, action))),
       page > 0 && button('grants:newer', t('grant.button.newer'), 'link'),
-      read.length > PAGE_SIZE && button('grants:older', t('grant.button.older'), 'link'),
+      all.length > PAGE_SIZE && button('grants:older', t('grant.button.older'), 'link'),
       button('grant', t('grant.button.grant'), 'secondary'),
     ],
     { grants: page },
