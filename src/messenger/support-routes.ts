@@ -1,13 +1,13 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseCookie, stringifySetCookie } from 'cookie';
 import { Eta } from 'eta';
 import { type Request, type RequestHandler, type Response, Router } from 'express';
 import { AppError } from '../errors.ts';
 import { LANGUAGES, languageOf } from '../i18n/languages.ts';
 import { type Messages, messagesFor } from '../i18n/messages.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
+import { readCookie, setCookie } from '../workspaces/cookies.ts';
 import type { Region } from '../workspaces/store.ts';
 import { findKeyHolder, type KeyHolder, messengerSecretOf } from './api-keys.ts';
 import { type CustomerState, findCustomerState, findCustomers, refreshStale } from './customer.ts';
@@ -23,8 +23,10 @@ import {
 } from './support-link.ts';
 import { supportPolicy } from './support-policy.ts';
 
-/** A browser accepts the prefix for HTTPS only; `__Host-` would not allow the cookie's path. */
-const cookieOf = (production: boolean): string => (production ? '__Secure-st_support' : 'st_support');
+const cookieOf = (workspaceId: string) => ({
+  name: 'st_support',
+  path: `/support/${encodeURIComponent(workspaceId)}`,
+});
 /** Events shown on the page; earlier ones are folded. */
 const MAX_HISTORY = 10;
 
@@ -174,7 +176,7 @@ async function renewToken(site: SupportSite, req: Request, res: Response): Promi
 async function open(site: SupportSite, req: Request): Promise<{ grant: SupportGrant; holder: KeyHolder }> {
   const { context, links } = site;
   const workspaceId = String(req.params.workspaceId);
-  const cookie = parseCookie(req.headers.cookie ?? '')[cookieOf(context.config.production)] ?? '';
+  const cookie = readCookie(context, req, cookieOf(workspaceId));
   const token = req.query.token;
   const isLink = typeof token === 'string' && req.method === 'GET';
   const grant = isLink ? links.readLink(token, workspaceId) : links.readSession(cookie, workspaceId);
@@ -214,16 +216,8 @@ function signToken(
 
 function setSession({ context, links }: SupportSite, grant: SupportGrant, res: Response): void {
   const { token, expiresAtS } = links.newSession(grant);
-  const cookie = stringifySetCookie({
-    name: cookieOf(context.config.production),
-    value: token,
-    httpOnly: true,
-    sameSite: 'lax',
-    secure: context.config.production,
-    path: `/support/${encodeURIComponent(grant.workspaceId)}`,
-    maxAge: expiresAtS - Math.floor(context.now() / 1_000),
-  });
-  res.append('Set-Cookie', cookie);
+  const maxAgeS = expiresAtS - Math.floor(context.now() / 1_000);
+  setCookie(context, res, { ...cookieOf(grant.workspaceId), value: token, maxAgeS });
 }
 
 function setHeaders({ context }: SupportSite, req: Request, res: Response): void {

@@ -1,4 +1,3 @@
-import { parseCookie } from 'cookie';
 import { type Request, type RequestHandler, type Response, Router } from 'express';
 import { z } from 'zod';
 import { AppError, badRequest, forbidden } from '../errors.ts';
@@ -9,12 +8,14 @@ import { idField } from '../intercom/request-fields.ts';
 import { bodySignature, hubSignature } from '../intercom/signatures.ts';
 import { equalInConstantTime } from '../text.ts';
 import type { AppContext } from './app-context.ts';
+import { readCookie, setCookie } from './cookies.ts';
 import { answerHealth } from './health.ts';
 import { type Installed, install, type Purpose } from './install.ts';
 import { hashSecret, newSecret } from './secrets.ts';
-import { cookieName, saveOAuthState, setCookie, takeOAuthState } from './sessions.ts';
+import { saveOAuthState, takeOAuthState } from './sessions.ts';
 import { readWorkspace } from './store.ts';
 
+const STATE_COOKIE = { name: 'st_oauth' };
 const STATE_MINUTES = 10;
 const MAX_UNINSTALL_BYTES = 64 * 1024;
 /** Many people behind one address may install at the same time; a flood is far above it. */
@@ -32,13 +33,12 @@ export function installRouter(
   signIn: (req: Request, res: Response, installed: Installed) => Promise<void>,
 ): Router {
   const { config, database } = context;
-  const { production } = config;
 
   function start(purpose: Purpose): RequestHandler {
     return async (_req, res) => {
       const state = newSecret();
       await saveOAuthState(database, { hash: hashSecret(state), purpose, minutes: STATE_MINUTES });
-      setCookie(res, { name: 'st_oauth', value: state, maxAgeS: STATE_MINUTES * 60, production });
+      setCookie(context, res, { ...STATE_COOKIE, value: state, maxAgeS: STATE_MINUTES * 60 });
       const url = new URL('/oauth', config.intercom.appUrl);
       url.searchParams.set('client_id', config.intercom.clientId);
       url.searchParams.set('state', state);
@@ -51,8 +51,8 @@ export function installRouter(
   const finish: RequestHandler = async (req, res) => {
     res.set('Cache-Control', 'no-store');
     const { code, state, error } = readCallback(req.query);
-    const cookie = parseCookie(req.headers.cookie ?? '')[cookieName('st_oauth', production)] ?? '';
-    setCookie(res, { name: 'st_oauth', value: '', maxAgeS: 0, production });
+    const cookie = readCookie(context, req, STATE_COOKIE);
+    setCookie(context, res, { ...STATE_COOKIE, value: '', maxAgeS: 0 });
     // The cookie binds the state to the browser that started: a link with another person's state is refused.
     const purpose =
       state !== null && equalInConstantTime(state, cookie)

@@ -1,5 +1,4 @@
 import { createHmac } from 'node:crypto';
-import { parseCookie, stringifySetCookie } from 'cookie';
 import type { Request, RequestHandler, Response } from 'express';
 import { LRUCache } from 'lru-cache';
 import { LessThan, MoreThan, Not } from 'typeorm';
@@ -10,6 +9,7 @@ import { equalInConstantTime } from '../text.ts';
 import { HOUR_MS, MINUTE_MS } from '../time.ts';
 import type { AppContext } from './app-context.ts';
 import { auditAdmin } from './audit.ts';
+import { readCookie, setCookie } from './cookies.ts';
 import { hashSecret, newSecret } from './secrets.ts';
 import { type Admin, readWorkspace } from './store.ts';
 
@@ -28,28 +28,7 @@ export type Sessions = ReturnType<typeof createSessions>;
 
 export type Team = ReadonlySet<string> | 'unknown';
 
-/** With this prefix a browser accepts the cookie only for HTTPS, this host and the whole site. */
-export function cookieName(name: string, production: boolean): string {
-  return production ? `__Host-${name}` : name;
-}
-
-export function setCookie(
-  res: Response,
-  cookie: { name: string; value: string; maxAgeS: number; production: boolean },
-): void {
-  res.append(
-    'Set-Cookie',
-    stringifySetCookie({
-      name: cookieName(cookie.name, cookie.production),
-      value: cookie.value,
-      httpOnly: true,
-      sameSite: 'lax',
-      secure: cookie.production,
-      path: '/',
-      maxAge: cookie.maxAgeS,
-    }),
-  );
-}
+const SESSION_COOKIE = { name: 'st_session' };
 
 /**
  * Sessions of the settings pages. The cookie holds `<workspace id>.<random>.<signature>`: the workspace, because
@@ -60,7 +39,6 @@ export function setCookie(
  */
 export function createSessions(context: AppContext, secret: string) {
   const { database } = context;
-  const { production } = context.config;
   const readTeam = createTeamReader(context);
 
   const sign = (value: string): string =>
@@ -68,10 +46,7 @@ export function createSessions(context: AppContext, secret: string) {
 
   /** `null`: without one, expired, idle for too long, signed out or forged. */
   async function readStored(req: Request): Promise<Session | null> {
-    const key = keyIn(
-      parseCookie(req.headers.cookie ?? '')[cookieName('st_session', production)] ?? '',
-      sign,
-    );
+    const key = keyIn(readCookie(context, req, SESSION_COOKIE), sign);
     return key && readLive(database, key);
   }
 
@@ -116,7 +91,7 @@ export function createSessions(context: AppContext, secret: string) {
       await auditAdmin(database, who, { action: 'signed_in' });
       const named = `${who.workspaceId}.${random}`;
       const value = `${named}.${sign(named)}`;
-      setCookie(res, { name: 'st_session', value, maxAgeS: SESSION_HOURS * 3_600, production });
+      setCookie(context, res, { ...SESSION_COOKIE, value, maxAgeS: SESSION_HOURS * 3_600 });
     },
     /** Ends the request's session, if it has one. */
     async signOut(req: Request, res: Response): Promise<void> {
@@ -126,7 +101,7 @@ export function createSessions(context: AppContext, secret: string) {
         await sessionsIn(database).delete({ workspaceId, sessionHash });
         await auditAdmin(database, session, { action: 'signed_out' });
       }
-      setCookie(res, { name: 'st_session', value: '', maxAgeS: 0, production });
+      setCookie(context, res, { ...SESSION_COOKIE, value: '', maxAgeS: 0 });
       res.set('Clear-Site-Data', '"cache", "cookies", "storage"');
     },
   };

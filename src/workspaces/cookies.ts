@@ -1,0 +1,36 @@
+import { parseCookie, stringifySetCookie } from 'cookie';
+import type { Request, Response } from 'express';
+import type { AppContext } from './app-context.ts';
+
+/** A cookie that no script can read, and that other sites' forms do not carry. */
+export interface Cookie {
+  readonly name: string;
+  /** Where it is sent; `/` by default. */
+  readonly path?: string;
+}
+
+/** With these prefixes a browser accepts the cookie only for HTTPS; with the first only for this host and all paths. */
+function nameOf({ name, path = '/' }: Cookie, { config }: Pick<AppContext, 'config'>): string {
+  if (!config.production) return name;
+  return path === '/' ? `__Host-${name}` : `__Secure-${name}`;
+}
+
+/** `''` without one. */
+export function readCookie(context: Pick<AppContext, 'config'>, req: Request, cookie: Cookie): string {
+  return parseCookie(req.headers.cookie ?? '')[nameOf(cookie, context)] ?? '';
+}
+
+/** @param cookie.maxAgeS 0 deletes it */
+export function setCookie(
+  context: Pick<AppContext, 'config'>,
+  res: Response,
+  cookie: Cookie & { readonly value: string; readonly maxAgeS: number },
+): void {
+  const { path = '/', value, maxAgeS: maxAge } = cookie;
+  const secure = context.config.production;
+  const name = nameOf(cookie, context);
+  res.append(
+    'Set-Cookie',
+    stringifySetCookie({ name, value, httpOnly: true, sameSite: 'lax', secure, path, maxAge }),
+  );
+}
