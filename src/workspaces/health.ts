@@ -92,6 +92,7 @@ export interface Problem {
     | 'no_project'
     | `${RefusedFor}_refused`
     | 'key_rejected'
+    | 'key_missing'
     | 'key_lacks_permissions'
     | 'no_event_yet'
     | 'attributes_missing'
@@ -119,6 +120,7 @@ export function findProblems(workspace: Workspace, projects: readonly Project[])
     ...projects.map(({ name, refusedWebhook, apiKeyState, missingScopes, lastReceivedAt }) => [
       ...problem(refusedWebhook, `${refusedWebhook?.refusedFor ?? 'authorization'}_refused`, name),
       ...problem(apiKeyState === 'rejected', 'key_rejected', name),
+      ...problem(apiKeyState === 'none', 'key_missing', name),
       ...problem(apiKeyState === 'valid' && lacksPermission(missingScopes), 'key_lacks_permissions', name),
       ...problem(lastReceivedAt === null && refusedWebhook === null, 'no_event_yet', name),
     ]),
@@ -175,6 +177,11 @@ const HEALTH_PROBLEMS: readonly (readonly [
     ['key_rejected'],
     'RevenueCat no longer accepts the API key of {projects}. Events still arrive; grants and refreshing do not work.',
     'Replace the key',
+  ],
+  [
+    ['key_missing'],
+    'There is no RevenueCat API key for {projects}. Events arrive; grants and refreshing do not work.',
+    'Add an API key',
   ],
 ];
 
