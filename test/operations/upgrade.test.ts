@@ -11,8 +11,8 @@ import { makeNextVersion, type NextVersion } from './next-version.ts';
 import { run, type ServerProcess, startServerProcess } from './process.ts';
 
 /** Enough for some in every step: what both versions do with them costs more processor time than the upgrade itself. */
-const WEBHOOKS_A_SECOND = 90;
-const CARDS_A_SECOND = 15;
+const WEBHOOKS_A_SECOND = 60;
+const CARDS_A_SECOND = 10;
 const CUSTOMERS = 200;
 /** Customers with a contact: their events are delivered by both versions. */
 const DELIVERED = 30;
@@ -76,6 +76,7 @@ describe('an upgrade with a migration, one process after the other, and back, un
     const underway = new Set<Promise<void>>();
     let webhooks = 0;
     let cards = 0;
+    let late = 0;
     let stop = false;
     const note = (answer: Promise<string>, expected: RegExp): void => {
       const work = answer.then((text) => {
@@ -113,10 +114,15 @@ describe('an upgrade with a migration, one process after the other, and back, un
       });
       // The whole card: its link to the timeline, or the search for a customer whose first webhook is on its way.
       const whole = /^200 .*"(timeline|match\.search)"/;
-      note(
-        post('/canvas/inbox/initialize', { 'X-Body-Signature': signBody(CLIENT_SECRET, body) }, body),
-        whole,
-      );
+      const headers = { 'X-Body-Signature': signBody(CLIENT_SECRET, body) };
+      const open = (): Promise<string> => post('/canvas/inbox/initialize', headers, body);
+      // A process that has just started on a busy machine may miss the card's deadline: the agent opens it again.
+      const opened = open().then((text) => {
+        if (!text.includes('This is taking longer than usual')) return text;
+        late += 1;
+        return open();
+      });
+      note(opened, whole);
     };
 
     const begunMs = performance.now();
@@ -150,6 +156,7 @@ describe('an upgrade with a migration, one process after the other, and back, un
 
     assert.deepEqual([...answers.keys()], ['as expected'], JSON.stringify([...answers]));
     assert.ok(cards >= MIN / 8, `${cards} cards`);
+    assert.ok(late <= cards / 20, `${late} of ${cards} cards late`);
     const count = async (table: 'webhooks' | 'events'): Promise<number> => {
       const [row] = await product.db.database.query<{ n: number }>(
         `select count(*)::int as n from ${table} where workspace_id = $1`,
