@@ -17,6 +17,9 @@ export interface OpenDatabase {
   close(): Promise<void>;
 }
 
+/** The processor and a delivery send up to five statements at the same time. */
+const IDLE_CONNECTIONS = 5;
+
 /**
  * Opens the connection pool.
  *
@@ -42,8 +45,9 @@ export async function openDatabase(options: {
     installExtensions: false,
     logging: false,
     poolErrorHandler: (error: Error) => options.logger.warn({ err: error }, 'database connection lost'),
-    // Statements of one transaction that do not wait for each other share a round trip.
-    extra: { keepAlive: true, pipeline: true },
+    // Statements of one transaction that do not wait for each other share a round trip. Some connections stay open
+    // when nothing happens for ten seconds: opening one takes longer than all statements of a lone webhook.
+    extra: { keepAlive: true, pipeline: true, min: Math.min(options.poolSize ?? 20, IDLE_CONNECTIONS) },
   });
   await dataSource.initialize();
   const pool = (dataSource.driver as PostgresDriver).master as Pool;
