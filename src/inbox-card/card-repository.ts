@@ -93,8 +93,12 @@ interface CardRow extends StoredWorkspace {
 
 export type CardReader = ReturnType<typeof createCardReader>;
 
-/** Cards of one statement: beyond this it takes longer without answering more of them a second. */
-const BATCHES = { most: 32 };
+/**
+ * Cards of one statement: beyond 32 it takes longer without answering more of them a second. While many open, a
+ * statement starts every 5 ms instead of when the one before has ended: a statement costs 540 µs of processor time, and
+ * each card in it 43.
+ */
+const BATCHES = { most: 32, spacingMs: 5 };
 
 /** Reads what cards show. Cards of a workspace that are opened while others are being read share the next statement. */
 export function createCardReader(sql: Sql) {

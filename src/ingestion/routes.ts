@@ -1,6 +1,5 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { type RequestHandler, Router } from 'express';
-import { createBatcher } from '../database/batcher.ts';
 import type { Database, Sql } from '../database/sql.ts';
 import { AppError, badRequest, notFound, unauthorized } from '../errors.ts';
 import { isLarge, type RawRequest, rawBody } from '../http/body.ts';
@@ -274,16 +273,19 @@ export function revenueCatWebhookRouter(options: {
   return router;
 }
 
-/** Concurrent requests for one project share a read. It starts after they arrived, so it is never out of date. */
+/**
+ * Webhooks of one statement are verified together, and those of one project share a read. It starts after they arrived,
+ * so it is never out of date.
+ */
 function createTargetReader(database: Database): (projectId: string) => Promise<WebhookTarget | null> {
-  return createBatcher(
-    async (projectIds: readonly string[]) => {
-      const reads = [...new Set(projectIds)].map(
-        async (projectId) => [projectId, await readWebhookTarget(database, projectId)] as const,
-      );
-      const targets = new Map(await Promise.all(reads));
-      return projectIds.map((projectId) => targets.get(projectId) ?? null);
-    },
-    { most: 250, parallel: 4, worthAnother: 24 },
-  );
+  const starting = new Map<string, Promise<WebhookTarget | null>>();
+  return (projectId) => {
+    let target = starting.get(projectId);
+    if (!target) {
+      target = readWebhookTarget(database, projectId);
+      starting.set(projectId, target);
+      queueMicrotask(() => starting.delete(projectId));
+    }
+    return target;
+  };
 }

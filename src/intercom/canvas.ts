@@ -257,13 +257,13 @@ export async function drawInTime<T>(
   },
 ): Promise<T> {
   const { place, logger, workspaceId, component } = card;
-  const fields = { place, workspaceId, component, requestId: requestId(headers['x-request-id']) };
+  const fields = () => ({ place, workspaceId, component, requestId: requestId(headers['x-request-id']) });
   const drawn = drawing.catch((error: unknown) => {
-    logger.error({ err: error, ...fields }, 'card failed');
+    logger.error({ err: error, ...fields() }, 'card failed');
     return card.fallback('failed');
   });
   return withTimeout(drawn, DEADLINE_MS, () => {
-    logger.warn(fields, 'card missed its deadline');
+    logger.warn(fields(), 'card missed its deadline');
     return card.fallback('slow');
   });
 }
