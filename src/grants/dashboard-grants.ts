@@ -16,7 +16,10 @@ export function isDashboardGrant(actionId: string): boolean {
 /** Running grants of the customer that were not made here. They can be extended and removed like ours. */
 export async function listDashboardGrants(context: ActionContext): Promise<Grant[]> {
   const { services, workspace, customer } = context;
-  const running = customer.state.grants.filter((each) => each.givesAccess);
+  // Of several of one entitlement, the one that ends last counts.
+  const running = customer.state.grants
+    .filter((each) => each.givesAccess)
+    .sort((a, b) => endOrForever(b.endsAtMs) - endOrForever(a.endsAtMs));
   if (running.length === 0) return [];
   const { workspaceId } = workspace;
   const [entitlements, made] = await Promise.all([

@@ -198,6 +198,28 @@ describe('extending', () => {
 });
 
 describe('a grant made in RevenueCat’s dashboard', () => {
+  test('is listed with the latest end when there are several of one entitlement', async () => {
+    const card = await openCustomer(product);
+    const [first, last] = [5, 9].map((days) =>
+      give(product, card.appUserId, { endsAtMs: Date.now() + days * DAY_MS }),
+    );
+    assert.ok(first && last);
+    // The one that ends first was made last.
+    Object.assign(last, {
+      startsAtMs: first.startsAtMs - DAY_MS,
+      periodStartsAtMs: first.startsAtMs - DAY_MS,
+    });
+    const grants = await (await card.press('refresh')).press('grants');
+    assert.equal(grants.text.match(/until/g)?.length, 1, grants.text);
+    const shown = await grants.press('grant:revenuecat/pro');
+    const end = new Intl.DateTimeFormat('en', {
+      month: 'short',
+      day: 'numeric',
+      timeZone: 'America/Chicago',
+    });
+    assert.match(shown.text, new RegExp(`Until: ${end.format(Date.now() + 9 * DAY_MS)},`));
+  });
+
   before(() => setPolicy(product, {}));
 
   async function openGranted(): Promise<OpenCard & { readonly appUserId: string }> {
