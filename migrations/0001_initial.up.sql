@@ -294,7 +294,7 @@ create table subscriber_summaries (
 -------------------------------------------------------------------------------------------------- actions
 
 -- What teammates do for customers through RevenueCat. `target` is RevenueCat's id of what the action is about: an
--- entitlement, a subscription, a purchase or a customer. `details` are those of a store action. The states and what leads from one to the next: src/grants/state-machine.ts.
+-- entitlement, a subscription, a purchase or a customer. `details` are those of a store action. The states and what leads from one to the next: src/grants/action.ts.
 create table actions (
   workspace_id        text not null,
   action_id           uuid not null,

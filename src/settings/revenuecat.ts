@@ -36,7 +36,7 @@ import {
 import { audit, changeSettings } from './settings-audit.ts';
 
 const MAX_SIGNING_SECRET_LENGTH = 1_000;
-/** Connecting it once more would replace the value that its webhook in RevenueCat has. */
+/** Connecting it again would replace the value that its webhook in RevenueCat has. */
 const ALREADY_CONNECTED =
   'This project is connected already: see above. Paste an API key to add or replace its key.';
 
