@@ -53,26 +53,29 @@ export interface DayCount {
   readonly failed: number;
 }
 
-/** Events beyond this are not in the chart. */
-const MAX_CHARTED = 200_000;
-
-/** The last 30 days, oldest first. Imported history is not counted. */
+/**
+ * The last 30 days, oldest first. Imported history is not counted. Both tables are counted on their own: joined, they
+ * took four times as long.
+ */
 export function readActivity(sql: Sql, workspaceId: string, timeZone: string): Promise<DayCount[]> {
   return sql.query<DayCount>(
-    `select to_char(days.day, 'YYYY-MM-DD') as day, coalesce(counted.received, 0)::integer as received,
-            coalesce(counted.delivered, 0)::integer as delivered, coalesce(counted.failed, 0)::integer as failed
+    `select to_char(days.day, 'YYYY-MM-DD') as day, coalesce(arrived.received, 0)::integer as received,
+            coalesce(sent.delivered, 0)::integer as delivered, coalesce(sent.failed, 0)::integer as failed
        from generate_series((now() at time zone $2)::date - 29, (now() at time zone $2)::date, interval '1 day') as days (day)
        left join (
-         select (received_at at time zone $2)::date as day, count(*) as received,
-                count(delivered_at) as delivered,
+         select (received_at at time zone $2)::date as day, count(*) as received
+           from events
+          where workspace_id = $1 and side = 'customer' and skip_reason is distinct from 'imported'
+            and received_at > now() - interval '30 days'
+          group by 1) arrived on arrived.day = days.day
+       left join (
+         select (received_at at time zone $2)::date as day, count(delivered_at) as delivered,
                 count(*) filter (where not_sent = 'failed') as failed
-           from (select e.received_at, d.delivered_at, d.not_sent from ${EVENTS_WITH_DELIVERY}
-                  where e.workspace_id = $1 and e.side = 'customer' and e.skip_reason is distinct from 'imported'
-                    and e.received_at > now() - interval '30 days'
-                  order by e.received_at desc limit $3) recent
-          group by 1) counted on counted.day = days.day
+           from event_deliveries
+          where workspace_id = $1 and received_at > now() - interval '30 days'
+          group by 1) sent on sent.day = days.day
       order by 1`,
-    [workspaceId, timeZone, MAX_CHARTED],
+    [workspaceId, timeZone],
   );
 }
 
