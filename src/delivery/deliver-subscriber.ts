@@ -148,7 +148,7 @@ async function deliverTo(
   const { context } = delivery;
   const gone = new Set<string>();
   let { claim } = delivery;
-  let contactId = hasBetterId(claim, work.wanted) ? null : claim.contactId;
+  let contactId = mayHaveBetterId(claim, work.wanted) ? null : claim.contactId;
   let left = work.toSend;
   for (let hop = 0; hop <= MAX_HOPS; hop += 1) {
     try {
@@ -231,11 +231,13 @@ function postponed(
 }
 
 /**
- * Whether the customer has become known under a better app user id since the contact was last written to: an
- * anonymous one logged in. That id may have a contact of its own, which takes precedence.
+ * Whether the customer may have become known under a better app user id since the contact was found: an anonymous one
+ * logged in. That id may have a contact of its own, which takes precedence. Nothing written: a delivery found the
+ * contact and did not end, or more has arrived since.
  */
-function hasBetterId(claim: Claim, wanted: Readonly<Record<string, unknown>>): boolean {
-  const known = claim.attributesWritten?.rc_app_user_id;
+function mayHaveBetterId({ contactId, attributesWritten }: Claim, wanted: Work['wanted']): boolean {
+  if (attributesWritten === null) return contactId !== null;
+  const known = attributesWritten.rc_app_user_id;
   return typeof known === 'string' && known !== wanted.rc_app_user_id;
 }
 

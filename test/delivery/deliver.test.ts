@@ -223,6 +223,30 @@ describe('delivering', () => {
     assert.deepEqual([eventsOf(anonymousId).length, eventsOf(id).length], [1, 1]);
   });
 
+  test('a customer who logs in during the first delivery is followed to that contact, too', async () => {
+    const id = customer();
+    const anonymousId = `$RCAnonymousID:${id}`;
+    const [, identified] = [anonymousId, id].map((externalId) =>
+      world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId }),
+    );
+    const off = world.intercom.faults.add({ pathPrefix: '/events', latencyMs: 300 });
+    await receive(anonymousId, { id: `${id}-1` });
+    const isFound = async () => {
+      const [row] = await world.db.database.query<{ found: boolean }>(
+        `select s.contact_id is not null as found from subscribers s join subscriber_ids i using (workspace_id, subscriber_id)
+          where i.workspace_id = $1 and i.app_user_id = $2`,
+        [WORKSPACE_ID, anonymousId],
+      );
+      return row?.found;
+    };
+    await until(isFound, 'the first contact');
+    const login = { aliases: [anonymousId], original_app_user_id: anonymousId };
+    await receive(id, { id: `${id}-2`, type: 'RENEWAL', event_timestamp_ms: nowMs - DAY_MS, ...login });
+    off();
+    await until(() => identified?.customAttributes.rc_last_event === 'renewal', 'the second contact');
+    assert.deepEqual([eventsOf(anonymousId).length, eventsOf(id).length], [1, 1]);
+  });
+
   test('merged customers get the contact that their ids together match best', async () => {
     const id = customer();
     const anonymousId = `$RCAnonymousID:${id}`;
