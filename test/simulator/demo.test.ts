@@ -356,6 +356,8 @@ describe('with the keyboard alone', () => {
     const support = await opened;
     await support.getByRole('heading', { name: 'Your subscription' }).waitFor();
     await tabTo(support, 'Manage');
+    // The button comes with the script, which is bundled for the first page.
+    await support.getByText('Write to us').waitFor();
     await tabTo(support, 'Write to us');
     await support.keyboard.press('Enter');
     await until(() => support.evaluate('document.title === "show"'), 'the Messenger to open');
