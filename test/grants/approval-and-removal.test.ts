@@ -215,7 +215,7 @@ describe('a grant made in RevenueCat’s dashboard', () => {
     const end = new Intl.DateTimeFormat('en', {
       month: 'short',
       day: 'numeric',
-      timeZone: 'America/Chicago',
+      timeZone: 'America/New_York',
     });
     assert.match(shown.text, new RegExp(`Until: ${end.format(Date.now() + 9 * DAY_MS)},`));
   });
