@@ -5,6 +5,7 @@ import { readHistories, readSubscribers, readWithHistory } from '../subscribers/
 import { compareWithSnapshot } from '../subscription/compare-with-snapshot.ts';
 import { deriveState } from '../subscription/state.ts';
 import type { LifecycleEvent, Snapshot } from '../subscription/types.ts';
+import { NIL_UUID } from '../text.ts';
 import { DAY_MS, HOUR_MS } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 
@@ -24,7 +25,6 @@ export interface Reconciliation {
 
 const EXPECT_BATCH_SIZE = 50;
 const CHECK_BATCH_SIZE = 50;
-const FIRST_ID = '00000000-0000-0000-0000-000000000000';
 
 /**
  * Reads the subscribers of a workspace from RevenueCat whose subscription should have renewed or ended hours ago while
@@ -70,7 +70,7 @@ async function expectChanges(
   workspaceId: string,
   signal: AbortSignal,
 ): Promise<void> {
-  for (let after = FIRST_ID; !signal.aborted; ) {
+  for (let after = NIL_UUID; !signal.aborted; ) {
     const changed = await listChanged(database, workspaceId, after);
     const ids = changed.map(({ subscriberId }) => subscriberId);
     const last = ids.at(-1);

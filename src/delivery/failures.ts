@@ -1,9 +1,14 @@
-import { REFUSAL_CODES, type Refusal } from '../database/entities.ts';
 import { AppError } from '../errors.ts';
 import type { IntercomClient } from '../intercom/client.ts';
 import { DAY_MS } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
-import { clearRefusal, type RefusedWork, recordRefusal, retryRefused } from '../workspaces/health.ts';
+import {
+  clearRefusal,
+  isRefusal,
+  type RefusedWork,
+  recordRefusal,
+  retryRefused,
+} from '../workspaces/health.ts';
 import { markDisconnected, type Workspace } from '../workspaces/store.ts';
 import { type Claim, pauseWorkspace } from './claims.ts';
 import type { OutboxWriter } from './outbox.ts';
@@ -151,10 +156,6 @@ export async function backOff(delivery: Delivery, error: unknown): Promise<Inter
       // What a retry cannot fix is tried again once a day.
       return { ...later, atMs: decision.kind === 'retry' ? decision.atMs : nowMs + DAY_MS, counts: 1 };
   }
-}
-
-function isRefusal(code: string): code is Refusal['code'] {
-  return REFUSAL_CODES.some((each) => each === code);
 }
 
 /** Whether Intercom accepts no events of the workspace for now; attributes can still be written. */

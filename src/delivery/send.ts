@@ -1,7 +1,6 @@
-import { updateRows, WorkspaceEntity } from '../database/entities.ts';
 import { AppError } from '../errors.ts';
-import { fitAttribute, provisionAttributes } from '../intercom/data-attributes.ts';
-
+import { fitAttribute } from '../intercom/data-attributes.ts';
+import { provisionWith } from '../workspaces/install.ts';
 import {
   backOff,
   type Delivery,
@@ -249,18 +248,12 @@ async function provision(
   delivery: Delivery,
   refusal: AppError,
 ): Promise<{ types: ReadonlyMap<string, string> } | Interruption> {
-  const { context, claim, client } = delivery;
+  const { context, client } = delivery;
+  const { workspaceId } = delivery.claim;
   try {
-    const { available, created, failed } = await provisionAttributes(client);
-    const { workspaceId } = claim;
-    await updateRows(
-      context.database,
-      WorkspaceEntity,
-      { workspaceId },
-      { attributesReady: failed.length === 0 },
-    );
+    const { available, created, failed } = await provisionWith(client, context.database, workspaceId);
     context.logger.info(
-      { workspaceId: claim.workspaceId, created, failed, refusal: refusal.code },
+      { workspaceId, created, failed, refusal: refusal.code },
       'attributes provisioned again',
     );
     return { types: available };

@@ -110,8 +110,8 @@ async function searchRevenueCat(context: CardContext, query: string): Promise<Om
   });
   const found: FoundSubscriber[] = [];
   for (const { appUserId, project } of (await Promise.all(buyers)).flat()) {
-    const search = { text: appUserId, fields: ['app_user_id'] } as const;
-    const stored = await searchSubscribers(services.readDatabase, request.workspaceId, search);
+    const byId = { text: appUserId, fields: ['app_user_id'] } as const;
+    const stored = await searchSubscribers(services.readDatabase, request.workspaceId, byId);
     const own = stored.find(({ projectId }) => projectId === project.projectId);
     if (own) found.push({ ...own, foundBy: 'transaction' });
     else importFromRevenueCat(context, appUserId, [project]);

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { AppError } from '../errors.ts';
 import { CONTACT_ATTRIBUTES } from '../subscription/attributes.ts';
+import { isRefusal } from '../workspaces/health.ts';
 import { provisionWorkspace } from '../workspaces/install.ts';
 import { retryWaiting } from '../workspaces/store.ts';
 import { action, checkboxField, done, form, type Page, textField } from './page.ts';
@@ -38,8 +39,7 @@ const attributesForm = action(async (request) => {
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     context.logger.warn({ code: error.code, workspaceId: workspace.workspaceId }, 'attributes not created');
-    const isRefused = error.code === 'intercom_scope_missing' || error.code === 'intercom_plan_restricted';
-    return done('/contacts', isRefused ? 'attributes_refused' : 'intercom_unavailable');
+    return done('/contacts', isRefusal(error.code) ? 'attributes_refused' : 'intercom_unavailable');
   }
 });
 

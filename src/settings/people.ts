@@ -69,6 +69,6 @@ export function choosePeople(
     problem:
       ids.length === 0
         ? 'Nothing was saved. Select at least one teammate, or choose Everyone.'
-        : 'Nothing was saved: nobody who was selected is in your team. Choose again.',
+        : 'Nothing was saved: none of the selected people is in your team. Choose again.',
   };
 }

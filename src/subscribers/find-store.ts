@@ -1,5 +1,6 @@
-import { ContactLinkEntity, type ContactLinkRow } from '../database/entities.ts';
+import { ContactLinkEntity, type ContactLinkRow, upsert } from '../database/entities.ts';
 import type { Entities, Sql } from '../database/sql.ts';
+import { NIL_UUID } from '../text.ts';
 
 /** Order of a subscriber's app user ids `i`. */
 export const IDENTIFIED_FIRST = `i.app_user_id like '$RCAnonymousID:%', i.app_user_id`;
@@ -76,8 +77,6 @@ function orderOf(transactionId: string): string {
   return transactionId.replace(/^(GPA\..*)\.\.\d+$/, '$1');
 }
 
-const NIL_UUID = '00000000-0000-0000-0000-000000000000';
-
 /** Subscribers of a project by id, those after one of them; without those that have no app user id. */
 export function listSubscribers(
   sql: Sql,
@@ -108,15 +107,8 @@ export async function readLinkedId(
 }
 
 /** Links a contact to a subscriber; one link for each project, the newest wins. */
-export async function saveLink({ manager }: Entities, link: Omit<ContactLinkRow, 'madeAt'>): Promise<void> {
-  // Not `upsert`: it sets the key's columns too, which Citus refuses.
-  await manager
-    .createQueryBuilder()
-    .insert()
-    .into(ContactLinkEntity)
-    .values({ ...link, madeAt: new Date() })
-    .orUpdate(['subscriber_id', 'made_by', 'made_at'], ['workspace_id', 'contact_id', 'project_id'])
-    .execute();
+export async function saveLink(database: Entities, link: Omit<ContactLinkRow, 'madeAt'>): Promise<void> {
+  await upsert(database, ContactLinkEntity, [{ ...link, madeAt: new Date() }]);
 }
 
 export async function deleteLink(

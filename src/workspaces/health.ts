@@ -251,6 +251,11 @@ function reinstall(message: string): Health {
   return { state: 'UNHEALTHY', message, cta_type: 'REINSTALL_CTA' };
 }
 
+/** Whether an error says that the workspace lacks a permission or a plan. */
+export function isRefusal(code: string): code is Refusal['code'] {
+  return REFUSAL_CODES.some((each) => each === code);
+}
+
 /**
  * Records that Intercom refuses a kind of work because a permission or a plan is missing.
  *

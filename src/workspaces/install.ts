@@ -1,6 +1,13 @@
 import { updateRows, WorkspaceEntity } from '../database/entities.ts';
+import type { Entities } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
-import { createIntercomClient, exchangeCode, type IntercomMe, intercomApiUrl } from '../intercom/client.ts';
+import {
+  createIntercomClient,
+  exchangeCode,
+  type IntercomClient,
+  type IntercomMe,
+  intercomApiUrl,
+} from '../intercom/client.ts';
 import { type Provisioning, provisionAttributes } from '../intercom/data-attributes.ts';
 import { withTimeout } from '../time.ts';
 import type { AppContext } from './app-context.ts';
@@ -111,15 +118,21 @@ export async function provisionWorkspace(
   const workspace = await readWorkspace(context.database, workspaceId);
   const client = workspace?.status === 'connected' ? context.intercom(workspace) : null;
   if (!client) return null;
-  const result = await provisionAttributes(client);
-  await updateRows(
-    context.database,
-    WorkspaceEntity,
-    { workspaceId },
-    { attributesReady: result.failed.length === 0 },
-  );
+  const result = await provisionWith(client, context.database, workspaceId);
   if (result.failed.length > 0)
     context.logger.warn({ workspaceId, failed: result.failed }, 'attributes missing');
+  return result;
+}
+
+/** Creates the missing contact attributes, and stores whether all of them exist. */
+export async function provisionWith(
+  client: IntercomClient,
+  database: Entities,
+  workspaceId: string,
+): Promise<Provisioning> {
+  const result = await provisionAttributes(client);
+  const attributesReady = result.failed.length === 0;
+  await updateRows(database, WorkspaceEntity, { workspaceId }, { attributesReady });
   return result;
 }
 

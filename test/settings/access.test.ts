@@ -72,7 +72,7 @@ describe('who may change the settings', () => {
     assert.deepEqual(await access(), [{ id: 'abc123-admin', name: 'Ada Agent' }]);
     const strangers = await send(ada, '/access', { who: 'selected', people: ['other1-admin'] });
     assert.equal(strangers.status, 422);
-    assert.match(strangers.text, /nobody who was selected is in your team/);
+    assert.match(strangers.text, /none of the selected people is in your team/);
     assert.deepEqual(await access(), [{ id: 'abc123-admin', name: 'Ada Agent' }]);
   });
 
