@@ -136,7 +136,8 @@ export async function closeCustomers(
     `update imports
         set done = done + $4, new_customers = new_customers + $5, missing = missing + $6, failed = failed + $7,
             subscriptions = subscriptions + $8, purchases = purchases + $9, new_events = new_events + $10,
-            known_events = known_events + $11, seen_at = clock.at, reason = null,
+            known_events = known_events + $11, seen_at = clock.at,
+            reason = case when state = 'running' then null else reason end,
             pace_before_at = case when pace_at < clock.pace_since then pace_at else pace_before_at end,
             pace_before_done = case when pace_at < clock.pace_since then pace_done else pace_before_done end,
             pace_done = case when pace_at < clock.pace_since then done else pace_done end,

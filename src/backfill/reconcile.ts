@@ -25,6 +25,8 @@ export interface Reconciliation {
 
 const EXPECT_BATCH_SIZE = 50;
 const CHECK_BATCH_SIZE = 50;
+/** After so many failures in a row RevenueCat itself is unavailable, not single customers. */
+const MAX_FAILURES_IN_A_ROW = 5;
 
 /**
  * Reads the subscribers of a workspace from RevenueCat whose subscription should have renewed or ended hours ago while
@@ -43,6 +45,7 @@ export async function reconcileWorkspace(
   await expectChanges(context, workspaceId, signal);
   const counts = { checked: 0, corrected: 0, unknown: 0 };
   const differences: Record<string, number> = {};
+  let failures = 0;
   while (!signal.aborted) {
     const overdue = await listOverdue(context.database, workspaceId, context.now());
     if (overdue.length === 0) return { ...counts, differences, continueAtMs: null };
@@ -50,6 +53,7 @@ export async function reconcileWorkspace(
       if (signal.aborted) break;
       try {
         const codes = await check(context, workspaceId, subscriberId);
+        failures = 0;
         counts.checked += 1;
         if (codes === null) counts.unknown += 1;
         else if (codes.length > 0) counts.corrected += 1;
@@ -57,8 +61,14 @@ export async function reconcileWorkspace(
           differences[code] = (differences[code] ?? 0) + 1;
         }
       } catch (error) {
-        if (!(error instanceof AppError) || error.remedy.kind !== 'wait_until') throw error;
-        return { ...counts, differences, continueAtMs: error.remedy.atMs };
+        if (!(error instanceof AppError)) throw error;
+        if (error.remedy.kind === 'wait_until')
+          return { ...counts, differences, continueAtMs: error.remedy.atMs };
+        // One customer that RevenueCat cannot return must not keep the others from being read.
+        await expectChange(context.database, { workspaceId, subscriberId }, context.now() + RECHECK_MS);
+        context.logger.warn({ workspaceId, subscriberId, code: error.code }, 'a customer was not reconciled');
+        failures += 1;
+        if (failures >= MAX_FAILURES_IN_A_ROW) throw error;
       }
     }
   }
@@ -99,7 +109,7 @@ async function check(
   // From now on no subscriber of this project is listed.
   if (outcome === 'key_rejected') return [];
   if (outcome !== 'refreshed') {
-    await clearExpectedChange(context.database, workspaceId, subscriberId);
+    await expectChange(context.database, { workspaceId, subscriberId }, null);
     return outcome === 'unknown_customer' ? null : [];
   }
   const after = await readWithHistory(context.database, workspaceId, subscriberId);
@@ -124,7 +134,7 @@ async function check(
  * for 2 h 35 min. Source: RevenueCat, "Webhooks".
  */
 const EVENT_DELAY_MS = 3 * HOUR_MS;
-/** Where RevenueCat still reports access after a passed end (a store that retries the card). */
+/** Where RevenueCat still reports access after a passed end (a store that retries the card), or fails. */
 const RECHECK_MS = DAY_MS;
 
 /**
@@ -231,13 +241,17 @@ async function listOverdue(sql: Sql, workspaceId: string, nowMs: number): Promis
   return rows.map((row) => row.subscriber_id);
 }
 
-/** Expects no change of a subscriber until it changes. */
-async function clearExpectedChange(sql: Sql, workspaceId: string, subscriberId: string): Promise<void> {
+/** @param atMs `null`: no change is expected until the subscriber changes */
+async function expectChange(
+  sql: Sql,
+  { workspaceId, subscriberId }: { readonly workspaceId: string; readonly subscriberId: string },
+  atMs: number | null,
+): Promise<void> {
   await sql.query(
-    `update reconcile_marks m set check_at = null, version = s.version
+    `update reconcile_marks m set check_at = to_timestamp($3 / 1000.0), version = s.version
        from subscribers s
       where m.workspace_id = $1 and m.subscriber_id = $2
         and s.workspace_id = $1 and s.subscriber_id = $2`,
-    [workspaceId, subscriberId],
+    [workspaceId, subscriberId, atMs],
   );
 }

@@ -3,6 +3,7 @@ import { AppError } from '../errors.ts';
 import { findErasedIds } from '../subscribers/erased-ids.ts';
 import { lockProject } from '../subscribers/identity.ts';
 import { noteKeyState } from '../subscribers/refresh.ts';
+import { isBlockedId } from '../subscription/identities.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { readProject } from '../workspaces/projects.ts';
 import { deleteList, type ImportRef, restartList, saveListedPage, withListingLock } from './customer-list.ts';
@@ -57,6 +58,7 @@ export async function runImport(
     ref,
     signal: AbortSignal.any([signal, options.finish ?? signal, ended.signal]),
     restarted: false,
+    cursors: new Set(),
   };
   const workers = Array.from({ length: WORKERS }, () => runWorker(run).finally(() => ended.abort()));
   const outcomes = await Promise.allSettled(workers);
@@ -70,6 +72,8 @@ interface Run extends ImportRun {
   readonly ref: ImportRef;
   /** Whether the list was restarted in this run: once is enough. */
   restarted: boolean;
+  /** Cursors of the pages listed in this run. */
+  readonly cursors: Set<string>;
 }
 
 async function runWorker(run: Run): Promise<void> {
@@ -126,13 +130,20 @@ async function listPage(run: Run): Promise<boolean> {
     if (!current || current.isListed || current.state !== 'running') return;
     try {
       const page = await client.listCustomers(project.revenueCatProjectId, current.cursor);
+      if (current.cursor !== null) run.cursors.add(current.cursor);
+      if (page.next !== null && run.cursors.has(page.next))
+        throw new AppError(
+          'revenuecat_rejected',
+          'Listing customers: next_page leads back to an earlier page',
+        );
       await lockProject(sql, ref);
       const erased = await findErasedIds({ sql, secrets }, ref, page.ids);
-      const ids = page.ids.filter((id) => !erased.has(id));
+      const ids = page.ids.filter((id) => !erased.has(id) && !isBlockedId(id));
       await saveListedPage(sql, ref, { ...page, after: current.cursor, ids });
     } catch (error) {
       if (current.cursor === null || run.restarted || !rejectsCursor(error)) throw error;
       run.restarted = true;
+      run.cursors.clear();
       await restartList(sql, ref);
     }
   });

@@ -300,6 +300,28 @@ describe('importing the history of a project', () => {
     assert.deepEqual([last?.state, last?.listed, last?.done], ['done', 120, 120]);
   });
 
+  it('fails when the pages of the list lead back to an earlier one, and leaves out IDs that no customer has', async () => {
+    const pages = new Map([
+      [null, { ids: ['user-1', 'nul\0', 'null'], next: 'user-1' }],
+      ['user-1', { ids: ['user-2'], next: 'user-2' }],
+      ['user-2', { ids: ['user-1'], next: 'user-1' }],
+    ]);
+    const context: typeof world.context = {
+      ...world.context,
+      revenueCat(project, options) {
+        const client = world.context.revenueCat(project, options);
+        const listCustomers = async (_: string, after: string | null) =>
+          pages.get(after) ?? assert.fail(`No page follows ${after}`);
+        return client && { ...client, listCustomers };
+      },
+    };
+    const { progress } = await start();
+    const stop = AbortSignal.timeout(20_000);
+    assert.equal(await runImport(context, progress, { signal: stop }), 'failed');
+    const last = await readImport(world.db.database, progress);
+    assert.deepEqual([last?.listed, last?.reason], [2, 'revenuecat_rejected']);
+  });
+
   it('finishes the claimed customers when its time slice is over, and claims no other', async () => {
     for (let index = 0; index < 30; index += 1)
       addCustomer(world.revenueCat, `user-${String(index).padStart(3, '0')}`);

@@ -6,7 +6,7 @@ import { interpretEvent, storeEvents } from '../../src/ingestion/store-events.ts
 import { readEvent } from '../../src/subscription/read-event.ts';
 import { DAY_MS, eventBody, START_MS } from '../support/events.ts';
 import { PROJECT_ID, WORKSPACE_ID } from '../support/world.ts';
-import { addCustomer, createImportWorld, type ImportWorld } from './support.ts';
+import { addCustomer, createImportWorld, type ImportWorld, RC_PROJECT } from './support.ts';
 
 const HOUR_MS = 3_600_000;
 
@@ -189,5 +189,28 @@ describe('reconciling', () => {
     key.status = 'valid';
     await world.db.database.query(`update projects set api_key_state = 'valid'`);
     assert.equal((await pass()).corrected, 1);
+  });
+
+  const failFor = (id: string) =>
+    world.revenueCat.faults.add({ status: 500, pathPrefix: `/v2/projects/${RC_PROJECT}/customers/${id}` });
+
+  it('reads the others when RevenueCat fails for one customer, and that one a day later', async () => {
+    await receiveMonth('broken', 9 * HOUR_MS);
+    await receiveMonth('renewed', 5 * HOUR_MS);
+    for (const id of ['broken', 'renewed']) addCustomer(world.revenueCat, id, { subscribed: true });
+    const repair = failFor('broken');
+    const night = await pass();
+    assert.deepEqual([night.checked, night.corrected, night.continueAtMs], [1, 1, null]);
+    repair();
+    assert.equal((await pass()).checked, 0);
+    await world.db.database.query(`update reconcile_marks set check_at = check_at - interval '1 day'`);
+    assert.equal((await pass()).corrected, 1);
+  });
+
+  it('stops when RevenueCat fails for everyone', async () => {
+    for (let count = 1; count <= 8; count += 1) await receiveMonth(`customer-${count}`, 5 * HOUR_MS);
+    failFor('');
+    await assert.rejects(pass(), { code: 'revenuecat_unavailable' });
+    assert.ok(asked().size < 8);
   });
 });
