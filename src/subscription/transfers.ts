@@ -95,13 +95,14 @@ export function joinTransfersWithin<E extends LifecycleEvent>(events: readonly E
   });
 }
 
-/** Marks a transfer whose source is this same customer. */
+/** Marks a transfer whose source and receiver are this same customer. */
 export function markWithinCustomer<E extends LifecycleEvent>(event: E, appUserIds: readonly string[]): E {
-  const { transferredFrom, kind } = event;
+  const { transferredFrom, transferredTo, kind } = event;
   const isWithin =
     kind === 'transfer' &&
     transferredFrom.length > 0 &&
-    transferredFrom.every((id) => appUserIds.includes(id));
+    transferredFrom.every((id) => appUserIds.includes(id)) &&
+    transferredTo.some((id) => appUserIds.includes(id));
   return isWithin ? { ...event, isWithinCustomer: true } : event;
 }
 
@@ -138,15 +139,18 @@ export function snapshotWithoutMoved(snapshot: Snapshot, events: readonly Lifecy
   };
 }
 
-/** The last transfer that took purchases away, unless they came back. */
+/** The last transfer that took purchases away, unless they came back: from their receiver, or through others. */
 export function movedTo(events: readonly LifecycleEvent[]): MovedTo | null {
   const last = events.findLast(({ side, environment }) => side === 'source' && environment !== 'sandbox');
   if (!last) return null;
   const cameBack = events.some(
     (event) =>
-      isReceipt(event) &&
-      event.atMs >= last.atMs &&
-      event.transferredFrom.some((id) => last.transferredTo.includes(id)),
+      (isReceipt(event) &&
+        event.atMs >= last.atMs &&
+        event.transferredFrom.some((id) => last.transferredTo.includes(id))) ||
+      ((event.receivedByTransferAtMs ?? 0) >= last.atMs &&
+        event.appUserId !== null &&
+        last.transferredFrom.includes(event.appUserId)),
   );
   return cameBack ? null : { atMs: last.atMs, store: last.store, appUserIds: last.transferredTo };
 }

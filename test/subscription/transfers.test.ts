@@ -74,6 +74,25 @@ describe('transfers', () => {
     assert.equal(stored.state('pong', 20).status, 'active');
   });
 
+  test('around a circle: the purchase is with the first customer again', () => {
+    const stored = new Stored()
+      .add('a', buy(0, 30, { app_user_id: 'a' }))
+      .transfer(10, 'a', 'b')
+      .transfer(11, 'b', 'c')
+      .transfer(12, 'c', 'a');
+    assert.equal(stored.says('a', 20), `Pro, $10.00 a month. Next charge ${date(30)}.`);
+    assert.equal(stored.says('b', 20), `Purchases were moved to another customer on ${date(11)}.`);
+  });
+
+  test('a transfer is within one customer only when that customer is its receiver, too', () => {
+    const moved = (from: string, to: string): boolean =>
+      markWithinCustomer(
+        event('TRANSFER', 1, { transferred_from: [from], transferred_to: [to], side: 'source' }),
+        ['a', 'a-alias'],
+      ).isWithinCustomer;
+    assert.deepEqual([moved('a', 'a-alias'), moved('a', 'b'), moved('b', 'a')], [true, false, false]);
+  });
+
   test('a chain carries price and sums to its end', () => {
     const stored = new Stored().add('a', buy(0, 30));
     for (const [index, from] of ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k'].entries())
