@@ -49,13 +49,30 @@ export interface ContactIdentity {
 const MATCH_AGAIN = `due_at = now(), version = s.version + 1, waiting = false, attempts = 0, failing_since = null,
             contact_id = null, attributes_written = null`;
 
-/** Runs an update that makes subscribers due; wakes delivery when there are any. @returns their number */
+/**
+ * Makes subscribers due and wakes delivery when there are any. They are locked in one order, as by every statement
+ * that writes several: otherwise it and a delivery could wait for each other.
+ *
+ * @param update.where on subscribers `s`; its parameters after the workspace are `values`
+ * @returns their number
+ */
 async function wake(
   sql: Sql,
   workspaceId: string,
-  update: { text: string; values: readonly unknown[]; name: string },
+  update: { name: string; where: string; values: readonly unknown[]; set?: string },
 ): Promise<number> {
-  const rows = await sql.query(update.text, [workspaceId, ...update.values], update.name);
+  const { name, where, values, set = MATCH_AGAIN } = update;
+  const rows = await sql.query(
+    `update subscribers s
+        set ${set}
+      where s.workspace_id = $1 and s.subscriber_id = any(array(
+              select s.subscriber_id from subscribers s
+               where s.workspace_id = $1 and ${where}
+               order by s.subscriber_id for no key update))
+     returning 1`,
+    [workspaceId, ...values],
+    name,
+  );
   if (rows.length > 0) await notifyDelivery(sql, workspaceId);
   return rows.length;
 }
@@ -68,11 +85,10 @@ async function wake(
  * @returns number of subscribers woken
  */
 export function wakeForContact(sql: Sql, workspaceId: string, contact: ContactIdentity): Promise<number> {
-  // A union: with `or` PostgreSQL reads all subscribers of the workspace.
   return wake(sql, workspaceId, {
-    text: `update subscribers s
-        set ${MATCH_AGAIN}
-      where s.workspace_id = $1 and s.merged_into is null
+    name: 'wake-for-contact',
+    // A union: with `or` PostgreSQL reads all subscribers of the workspace.
+    where: `s.merged_into is null
         and (s.contact_id is distinct from $4 or s.lease_owner is not null)
         and s.subscriber_id in (
           select i.subscriber_id from subscriber_ids i where i.workspace_id = $1 and i.app_user_id = $2
@@ -80,10 +96,8 @@ export function wakeForContact(sql: Sql, workspaceId: string, contact: ContactId
           select l.subscriber_id from contact_links l where l.workspace_id = $1 and l.contact_id = $4
           union
           select e.subscriber_id from subscribers e
-           where e.workspace_id = $1 and e.email = lower($3) and (e.waiting or e.lease_owner is not null))
-     returning 1`,
+           where e.workspace_id = $1 and e.email = lower($3) and (e.waiting or e.lease_owner is not null))`,
     values: [contact.externalId, contact.email, contact.contactId],
-    name: 'wake-for-contact',
   });
 }
 
@@ -95,23 +109,20 @@ export function wakeForContact(sql: Sql, workspaceId: string, contact: ContactId
  */
 export function wakeWaitingFor(sql: Sql, workspaceId: string, externalId: string): Promise<number> {
   return wake(sql, workspaceId, {
-    text: `update subscribers s
-        set ${MATCH_AGAIN}
-      where s.workspace_id = $1 and s.waiting and s.merged_into is null and (s.due_at is null or s.due_at > now())
-        and s.subscriber_id = any(array(select i.subscriber_id from subscriber_ids i
-                                         where i.workspace_id = $1 and i.app_user_id = $2))
-     returning 1`,
-    values: [externalId],
     name: 'wake-waiting-for',
+    where: `s.waiting and s.merged_into is null and (s.due_at is null or s.due_at > now())
+        and s.subscriber_id = any(array(select i.subscriber_id from subscriber_ids i
+                                         where i.workspace_id = $1 and i.app_user_id = $2))`,
+    values: [externalId],
   });
 }
 
 /** Unassigns a contact that was deleted or merged; its subscribers are matched again. */
 export function unassignContact(sql: Sql, workspaceId: string, contactId: string): Promise<number> {
   return wake(sql, workspaceId, {
-    text: `update subscribers s set ${MATCH_AGAIN} where s.workspace_id = $1 and s.contact_id = $2 returning 1`,
-    values: [contactId],
     name: 'unassign-contact',
+    where: 's.contact_id = $2',
+    values: [contactId],
   });
 }
 
@@ -121,19 +132,16 @@ export function unassignContact(sql: Sql, workspaceId: string, contactId: string
  */
 export function unassignByOldEmail(sql: Sql, workspaceId: string, contact: ContactIdentity): Promise<number> {
   return wake(sql, workspaceId, {
-    text: `update subscribers s
-        set ${MATCH_AGAIN}
-      where s.workspace_id = $1 and s.email is distinct from lower($3)
+    name: 'unassign-by-old-email',
+    where: `s.email is distinct from lower($3)
         and (s.contact_id = $4
              or (s.contact_id is null and s.email is not null
                  and s.due_at <= now() and s.lease_owner is not null))
         and s.subscriber_id not in (
           select i.subscriber_id from subscriber_ids i where i.workspace_id = $1 and i.app_user_id = $2
           union
-          select l.subscriber_id from contact_links l where l.workspace_id = $1 and l.contact_id = $4)
-     returning 1`,
+          select l.subscriber_id from contact_links l where l.workspace_id = $1 and l.contact_id = $4)`,
     values: [contact.externalId, contact.email, contact.contactId],
-    name: 'unassign-by-old-email',
   });
 }
 
@@ -154,12 +162,10 @@ export async function followMerge(
     await unassignContact(sql, workspaceId, from);
   }
   await wake(sql, workspaceId, {
-    text: `update subscribers s
-        set due_at = now(), version = s.version + 1, attributes_written = null
-      where s.workspace_id = $1 and s.contact_id = $2
-     returning 1`,
-    values: [into],
     name: 'rewrite-attributes',
+    set: 'due_at = now(), version = s.version + 1, attributes_written = null',
+    where: 's.contact_id = $2',
+    values: [into],
   });
 }
 

@@ -1,6 +1,6 @@
 import { type RequestHandler, Router } from 'express';
 import { z } from 'zod';
-import type { Database, Sql } from '../database/sql.ts';
+import { againAfterDeadlock, type Database, type Sql } from '../database/sql.ts';
 import { badRequest } from '../errors.ts';
 import { signedJson } from '../http/signed.ts';
 import { idField, optionalText } from '../intercom/request-fields.ts';
@@ -63,10 +63,13 @@ export function intercomWebhookRouter(options: { database: Database; clientSecre
     const { id, app_id: workspaceId, topic, data } = parsed.data;
     const item = itemSchema.safeParse(data?.item).data;
     if (item && ACCEPTED_TOPICS.has(topic)) {
-      await options.database.transaction(async (sql) => {
-        if (id && !(await isNew(sql, workspaceId, id))) return;
-        await applyTopic(sql, workspaceId, { topic, item });
-      });
+      // A merge or a new e-mail locks subscribers in several statements, in no order that others know.
+      await againAfterDeadlock(() =>
+        options.database.transaction(async (sql) => {
+          if (id && !(await isNew(sql, workspaceId, id))) return;
+          await applyTopic(sql, workspaceId, { topic, item });
+        }),
+      );
     }
     res.json({ status: 'ok' });
   };

@@ -296,7 +296,10 @@ export async function renewLeases(
 ): Promise<void> {
   await sql.query(
     `update subscribers set lease_until = now() + make_interval(secs => $4)
-      where workspace_id = $1 and lease_owner = $2 and subscriber_id = any($3)`,
+      where workspace_id = $1
+        and subscriber_id = any(array(select subscriber_id from subscribers
+                                       where workspace_id = $1 and lease_owner = $2 and subscriber_id = any($3)
+                                       order by subscriber_id for no key update))`,
     [workspaceId, owner, subscriberIds, LEASE_SECONDS],
     'renew-leases',
   );

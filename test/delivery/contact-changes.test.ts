@@ -8,7 +8,14 @@ import {
   wakeForContact,
   wakeWaitingFor,
 } from '../../src/contacts/repository.ts';
-import { type Claim, type ClaimResult, claimNext, finishClaims } from '../../src/delivery/claims.ts';
+import {
+  type Claim,
+  type ClaimResult,
+  claimNext,
+  finishClaims,
+  renewLeases,
+} from '../../src/delivery/claims.ts';
+import { until } from '../support/wait.ts';
 import { createWorld, WORKSPACE_ID, type World } from '../support/world.ts';
 import { receive } from './support.ts';
 
@@ -68,6 +75,49 @@ describe('contact changes during a delivery', () => {
       attributes: row?.attributes_written,
     };
   }
+
+  test('several subscribers are locked in one order, so that no two statements wait for each other', async () => {
+    const { database } = world.db;
+    const contactId = 'c-shared';
+    const email = 'shared@example.com';
+    const lock = `select 1 from subscribers where workspace_id = $1 and subscriber_id = $2 for update`;
+    const blocked = () => database.query(`select 1 from pg_locks where not granted`);
+    const statements = {
+      'unassign a contact': () => unassignContact(database, WORKSPACE_ID, contactId),
+      'wake for a contact': () =>
+        wakeForContact(database, WORKSPACE_ID, { contactId: 'c-new', externalId: null, email }),
+      'renew leases': (owner: string, subscriberIds: string[]) =>
+        renewLeases(database, WORKSPACE_ID, { owner, subscriberIds }),
+    };
+    for (const [name, run] of Object.entries(statements)) {
+      const claims: Claim[] = [];
+      for (let n = 0; n < 8; n += 1) claims.push(await claimNew({ contactId, email }));
+      const ids = claims.map(({ subscriberId }) => subscriberId);
+      const owner = randomUUID();
+      await database.query(
+        `update subscribers set lease_owner = $3 where workspace_id = $1 and subscriber_id = any($2)`,
+        [WORKSPACE_ID, ids, owner],
+      );
+      // Without an order PostgreSQL reaches one with a higher id, which was stored earlier, before this one.
+      const held = ids.find((id, at) => ids.slice(0, at).some((earlier) => earlier > id)) ?? '';
+      let running: Promise<unknown> = Promise.resolve();
+      await database.transaction(async (sql) => {
+        await sql.query(lock, [WORKSPACE_ID, held]);
+        running = run(owner, ids);
+        await until(async () => (await blocked()).length > 0, `${name} to wait`);
+        for (const id of ids.filter((each) => each > held))
+          await sql.query(`${lock} nowait`, [WORKSPACE_ID, id]).catch((error: Error) => {
+            throw new Error(`${name}: ${error.message}`);
+          });
+      });
+      await running;
+      await database.query(
+        `update subscribers set contact_id = null, email = null, due_at = null, lease_owner = null
+          where workspace_id = $1 and subscriber_id = any($2)`,
+        [WORKSPACE_ID, ids],
+      );
+    }
+  });
 
   test('none: what was written is stored', async () => {
     const claim = await claimNew();
