@@ -51,13 +51,12 @@ export function installRouter(
   const finish: RequestHandler = async (req, res) => {
     res.set('Cache-Control', 'no-store');
     const { code, state, error } = readCallback(req.query);
-    const cookie = readCookie(context, req, STATE_COOKIE);
-    setCookie(context, res, { ...STATE_COOKIE, value: '', maxAgeS: 0 });
-    // The cookie binds the state to the browser that started: a link with another person's state is refused.
-    const purpose =
-      state !== null && equalInConstantTime(state, cookie)
-        ? await takeOAuthState(database, hashSecret(state))
-        : null;
+    // The cookie binds the state to the browser that started: a link with another person's state is refused, and does
+    // not end what this browser has started.
+    const isStartedHere =
+      state !== null && equalInConstantTime(state, readCookie(context, req, STATE_COOKIE));
+    if (isStartedHere) setCookie(context, res, { ...STATE_COOKIE, value: '', maxAgeS: 0 });
+    const purpose = isStartedHere ? await takeOAuthState(database, hashSecret(state)) : null;
     if (purpose === null) {
       // Whether a refusal carries the state is not documented (UNVERIFIED): the answer is the same without.
       fail(res, 'install', error !== null && state === null ? accessDenied() : startedElsewhere());
@@ -76,7 +75,9 @@ export function installRouter(
       const { code: reason, upstreamStatus } = failure;
       context.logger.warn({ code: reason, upstream: upstreamStatus, purpose }, 'installation failed');
       const message = 'Intercom did not accept the installation. Please try again.';
-      fail(res, purpose, reason === 'forbidden' ? failure : new AppError(reason, message, { status: 502 }));
+      // A code that Intercom refuses is the browser's error.
+      const status = reason === 'intercom_unauthorized' ? 403 : 502;
+      fail(res, purpose, reason === 'forbidden' ? failure : new AppError(reason, message, { status }));
     }
   };
 

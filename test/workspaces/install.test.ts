@@ -125,6 +125,28 @@ describe('installing', () => {
     assert.match(text((await owner.get(callback)).headers.location), /install_success=true/);
   });
 
+  it('lets a browser finish what it has started after a callback that is not its own', async () => {
+    const browser = supertest.agent(site.app);
+    const first = await browser.get('/install');
+    const second = await browser.get('/install');
+    const stale = await browser.get(await site.consent(text(first.headers.location), 'abc123')).expect(302);
+    assert.match(messageOf(stale.headers.location), /not started in this browser/);
+    await browser.get('/oauth/callback?code=x&state=x').expect(302);
+    const callback = await site.consent(text(second.headers.location), 'abc123');
+    const done = await browser.get(callback).expect(302);
+    assert.match(text(done.headers.location), /install_success=true/);
+    assert.match(text(done.headers['set-cookie']), /st_oauth=; Max-Age=0/);
+  });
+
+  it('refuses a sign-in whose code Intercom refuses, as the error of the browser', async () => {
+    const browser = supertest.agent(site.app);
+    const begun = await browser.get('/oauth/signin');
+    const state = new URL(text(begun.headers.location)).searchParams.get('state');
+    const refused = await browser.get(`/oauth/callback?state=${state}&code=forged`).expect(403);
+    assert.match(refused.text, /Intercom did not accept the installation/);
+    assert.ok(!text(refused.headers['set-cookie']).includes('st_session'));
+  });
+
   it('refuses an expired state', async () => {
     const browser = supertest.agent(site.app);
     const begun = await browser.get('/install');
