@@ -64,7 +64,8 @@ export function messengerApiRouter(context: AppContext): Router {
 
 function readLocale(value: unknown): string | null {
   if (value === undefined || value === null) return null;
-  if (typeof value === 'string' && /^[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{1,8}){0,3}$/.test(value)) {
+  // Phones add preferences, such as `en-US-u-hc-h23` for a clock of 24 hours.
+  if (typeof value === 'string' && /^[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{1,8}){0,12}$/.test(value)) {
     // Without a translation the page uses the browser's language.
     return languageOf(value);
   }

@@ -4,7 +4,7 @@ import { customerText, priceText, subscriptionText } from '../i18n/sentences.ts'
 import { describeCustomer } from '../subscription/describe-customer.ts';
 import type { SubscriptionDescription } from '../subscription/describe-subscription.ts';
 import { isShownToCustomers } from '../subscription/kinds.ts';
-import { appStoreName } from '../subscription/names.ts';
+import { appStoreName, isWebStore } from '../subscription/names.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
 import { isForever } from '../time.ts';
 import type { Customer } from './customer.ts';
@@ -85,9 +85,7 @@ function holdingOf(description: SubscriptionDescription, messages: Messages): Ho
   const { store, startedAtMs, environment, endsAtMs } = subscription;
   const what = description.what || t('sentence.customer.unnamed');
   const isGrant = subscription.periodType === 'PROMOTIONAL' || store === 'PROMOTIONAL';
-  // A card that the store still retries can be replaced.
-  const isOpen = tone !== 'ended' || description.label === 'billing_retry';
-  const canChange = isOpen && !isFinal(subscription);
+  const canChange = isChangeable(description);
   const url = canChange ? manageUrlOf(subscription) : null;
   const rows: [label: string, value: string | null][] = [
     [t('messenger.label.price'), price && priceText(messages, price)],
@@ -95,7 +93,9 @@ function holdingOf(description: SubscriptionDescription, messages: Messages): Ho
   ];
   if (end !== null)
     rows.push([t(`messenger.label.${end.label}`), end.atMs === null ? t('messenger.never') : date(end.atMs)]);
-  if (!isGrant) rows.push([t('messenger.label.store'), appStoreName(store) ?? t('messenger.web')]);
+  // Another store may be anything that RevenueCat adds later, and Apple's rule forbids to name it.
+  const place = isWebStore(store) ? t('messenger.web') : appStoreName(store);
+  if (!isGrant) rows.push([t('messenger.label.store'), place]);
   return {
     title: environment === 'sandbox' ? t('messenger.testPurchase', { name: what }) : what,
     sentence: subscriptionText(messages, 'customer', description),
@@ -105,6 +105,11 @@ function holdingOf(description: SubscriptionDescription, messages: Messages): Ho
       url === null ? null : { label: t('messenger.manage', { store: store?.toUpperCase() ?? '' }), url },
     mustAsk: canChange && !isGrant && url === null && !isForever(endsAtMs),
   };
+}
+
+/** Whether the customer can cancel it, or replace the card that the store still retries. */
+export function isChangeable({ subscription, tone, label }: SubscriptionDescription): boolean {
+  return (tone !== 'ended' || label === 'billing_retry') && !isFinal(subscription);
 }
 
 /** Nothing about it can be changed: bought once, or paid for by another family member. */

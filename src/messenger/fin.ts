@@ -3,7 +3,7 @@ import { priceText } from '../i18n/sentences.ts';
 import { describeCustomer } from '../subscription/describe-customer.ts';
 import { appStoreName, entitlementLabel } from '../subscription/names.ts';
 import type { Customer } from './customer.ts';
-import { manageUrlOf, viewCustomer } from './customer-view.ts';
+import { isChangeable, manageUrlOf, viewCustomer } from './customer-view.ts';
 
 /** Flat, so that every field can be mapped in Intercom's data connector. Dates are `YYYY-MM-DD`, UTC. */
 const UNKNOWN = {
@@ -58,7 +58,7 @@ export function answerFin(customers: readonly Customer[], timeZone: string, nowM
     access_until: isoDay(subscription?.accessEndsAtMs ?? null),
     last_event: last ? [last.title, last.subtitle].filter(Boolean).join(': ') : '',
     last_event_on: last ? last.isoDate.slice(0, 10) : '',
-    manage_url: subscription?.givesAccess ? (manageUrlOf(subscription) ?? '') : '',
+    manage_url: (primary && isChangeable(primary) && manageUrlOf(primary.subscription)) || '',
   };
 }
 

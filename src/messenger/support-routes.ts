@@ -134,13 +134,14 @@ async function showOrExplain(site: SupportSite, req: Request, res: Response): Pr
 
 async function show(site: SupportSite, req: Request, res: Response): Promise<void> {
   const { context, eta, style } = site;
-  const { grant, holder } = await open(site, req);
+  const { grant, holder, isLink } = await open(site, req);
   const { workspaceId, region, timezone } = holder;
   const messages = messagesOf(req, grant.locale, timezone);
   const customers = await findCustomers(context, workspaceId, grant.user.userId);
   refreshStale(context, workspaceId, customers);
   const identity = signToken(site, grant, { holder, customer: customers[0] ?? null });
-  if (req.query.token !== undefined) setSession(site, grant, res);
+  // A session never prolongs itself.
+  if (isLink) setSession(site, grant, res);
   setHeaders(site, req, res);
   const html = eta.render('./support', {
     language: messages.language,
@@ -173,7 +174,10 @@ async function renewToken(site: SupportSite, req: Request, res: Response): Promi
 }
 
 /** Throws AppError 401 for a link or session that is not valid or no longer valid. */
-async function open(site: SupportSite, req: Request): Promise<{ grant: SupportGrant; holder: KeyHolder }> {
+async function open(
+  site: SupportSite,
+  req: Request,
+): Promise<{ grant: SupportGrant; holder: KeyHolder; isLink: boolean }> {
   const { context, links } = site;
   const workspaceId = String(req.params.workspaceId);
   const cookie = readCookie(context, req, cookieOf(workspaceId));
@@ -185,7 +189,7 @@ async function open(site: SupportSite, req: Request): Promise<{ grant: SupportGr
   if (!holder || holder.isRevoked) throw invalidLink();
   const isReopened = isLink && !(await useLink(context.database, grant, context.now()));
   if (isReopened && !hasOpened(site, grant, cookie)) throw expiredLink();
-  return { grant, holder };
+  return { grant, holder, isLink };
 }
 
 /** A link opens once; the browser that opened it, which has its session, may load the same address again. */

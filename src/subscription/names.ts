@@ -26,6 +26,9 @@ const APP_STORES: ReadonlySet<string> = new Set([
   'ROKU',
 ]);
 
+/** Where a customer pays in a browser. */
+const WEB_STORES: ReadonlySet<string> = new Set(['STRIPE', 'RC_BILLING', 'PADDLE']);
+
 /** A store's brand; one that RevenueCat adds later shows under its tidied code. `null`: unknown, or a grant. */
 export function storeName(store: string | null): string | null {
   const code = store?.toUpperCase() ?? 'PROMOTIONAL';
@@ -39,6 +42,10 @@ export function storeName(store: string | null): string | null {
  */
 export function appStoreName(store: string | null): string | null {
   return APP_STORES.has(store?.toUpperCase() ?? '') ? storeName(store) : null;
+}
+
+export function isWebStore(store: string | null): boolean {
+  return WEB_STORES.has(store?.toUpperCase() ?? '');
 }
 
 /** `SOME_NEW_THING` reads `Some New Thing`. */

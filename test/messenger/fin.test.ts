@@ -42,6 +42,19 @@ it('answers with the plan, its end and the last event', async () => {
   assert.deepEqual(posted.body, body);
 });
 
+it('links no page where the customer has nothing to manage', async () => {
+  await addCustomer(
+    site,
+    ['fin-lifetime'],
+    [{ type: 'NON_RENEWING_PURCHASE', product_id: 'pro_lifetime', expiration_at_ms: null }],
+  );
+  await addCustomer(site, ['fin-family'], [{ is_family_share: true, price: 0 }]);
+  for (const id of ['fin-lifetime', 'fin-family']) {
+    const { body } = await ask(id).expect(200);
+    assert.deepEqual([body.has_access, body.store, body.manage_url], [true, 'App Store', ''], id);
+  }
+});
+
 it('has the same flat fields for every customer', async () => {
   await addCustomer(
     site,

@@ -182,6 +182,20 @@ describe('the link', () => {
     await supertest(site.app).post(renewUrl).expect(401);
   });
 
+  it('ends the session twelve hours after the link, whatever the address', async () => {
+    const opened = await supertest(site.app)
+      .get((await makeLink()).path)
+      .expect(200);
+    const value = String(opened.headers['set-cookie']).split(';')[0] ?? '';
+    for (const query of ['token=a&token=b', 'token[]=a']) {
+      const page = await supertest(site.app).get(`/support/abc123?${query}`).set('Cookie', value).expect(200);
+      assert.equal(page.headers['set-cookie'], undefined, query);
+    }
+    const { path } = await makeLink();
+    const head = await supertest(site.app).head(path).set('Cookie', value).expect(200);
+    assert.equal(head.headers['set-cookie'], undefined);
+  });
+
   it('keeps two customers apart who open their pages in one browser', async () => {
     const browser = supertest.agent(site.app);
     const first = renewUrlOf((await browser.get((await makeLink()).path).expect(200)).text);
@@ -224,6 +238,9 @@ describe('the link', () => {
       (await supertest(site.app).get((await makeLink({ locale: 'pt_BR' })).path)).text,
       /<html lang="pt">[\s\S]*Sua assinatura/,
     );
+    // As phones name it whose clock has 24 hours.
+    const { path } = await makeLink({ locale: 'de-DE-u-hc-h23-ca-gregory' });
+    assert.match((await supertest(site.app).get(path)).text, /<html lang="de">/);
     const french = await supertest(site.app)
       .get((await makeLink()).path)
       .set('Accept-Language', 'fr-CA,en;q=0.5');
@@ -253,6 +270,25 @@ describe('the link', () => {
     assert.match(main, /write to us/);
     // The product itself is named.
     assert.match(main, /You subscribed <small>Pro monthly · \$9\.99<\/small>/);
+    assert.match(main, /<dd>On the web<\/dd>/);
+  });
+
+  it('says nothing of where a purchase was made when its store is unknown', async () => {
+    for (const [id, store] of [
+      ['new-store', 'GALAXY_STORE'],
+      ['no-store', undefined],
+    ]) {
+      await addCustomer(
+        site,
+        [String(id)],
+        [{ store, event_timestamp_ms: site.clock.nowMs, expiration_at_ms: site.clock.nowMs + DAY_MS }],
+      );
+      const page = await supertest(site.app)
+        .get((await makeLink({ user_id: id })).path)
+        .expect(200);
+      assert.match(page.text, /<h2 id="holding-0">Pro<\/h2>/);
+      assert.doesNotMatch(page.text, /On the web|Galaxy/i);
+    }
   });
 });
 
