@@ -9,7 +9,7 @@ import { BARE_ENVIRONMENT } from '../support/bare-environment.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
-import { callsFor, DAY_MS, give, grantsAt, onGranting, setPolicy } from './support.ts';
+import { callsFor, DAY_MS, give, grantsAt, onGranting, setPolicy, threeMinutesAgo } from './support.ts';
 
 /** `BULK_TEST_CUSTOMERS=5000` takes as many as a large outage. */
 const CUSTOMERS = Number(process.env.BULK_TEST_CUSTOMERS ?? 120);
@@ -141,9 +141,9 @@ describe('one grant for many customers', () => {
       );
       // Two minutes later RevenueCat can no longer be at work on what the killed process had called for.
       await product.server.connected.database.query(
-        `update actions set called_at = called_at - interval '3 minutes'
+        `update actions set called_at = $2
           where workspace_id = $1 and state = 'requested'`,
-        [WORKSPACE_ID],
+        [WORKSPACE_ID, threeMinutesAgo()],
       );
       working = start(['--resume', id]);
     }

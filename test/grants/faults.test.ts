@@ -28,6 +28,7 @@ import {
   pathOf,
   review,
   stored,
+  threeMinutesAgo,
 } from './support.ts';
 
 let product: Product;
@@ -86,8 +87,8 @@ describe('RevenueCat responds late, not at all, or with an error', { concurrency
     const grantId = grantIdOn(pending);
     // Two minutes later RevenueCat can no longer be at work on it.
     await product.server.connected.database.query(
-      `update actions set called_at = called_at - interval '3 minutes' where action_id::text = $1`,
-      [grantId],
+      `update actions set called_at = $2 where action_id::text = $1`,
+      [grantId, threeMinutesAgo()],
     );
     await settledState(card.appUserId, 'failed');
     assert.equal(callsFor(product, card.appUserId), 0);
@@ -108,8 +109,8 @@ describe('RevenueCat responds late, not at all, or with an error', { concurrency
     const pending = await grantOf(card);
     assert.match(pending.text, /Not confirmed yet/);
     await product.server.connected.database.query(
-      `update actions set called_at = called_at - interval '3 minutes' where action_id::text = $1`,
-      [grantIdOn(pending)],
+      `update actions set called_at = $2 where action_id::text = $1`,
+      [grantIdOn(pending), threeMinutesAgo()],
     );
     await settledState(card.appUserId, 'failed');
   });
@@ -301,7 +302,7 @@ async function storeRequested(card: {
      select i.workspace_id, $2, i.project_id, i.subscriber_id, i.app_user_id, c.id, 'pro', 'Pro', 'monthly',
             now() + interval '30 days', 'Outage', $3, '{"id":"7001","name":"Ada Agent","email":null}', $4
        from subscriber_ids i join catalog c on c.project_id = i.project_id and c.lookup_key = 'pro'
-      where i.workspace_id = $1 and i.app_user_id = $5`,
+      where i.workspace_id = $1 and c.workspace_id = $1 and i.app_user_id = $5`,
     [WORKSPACE_ID, actionId, randomUUID(), card.conversationId, card.appUserId],
   );
   return actionId;

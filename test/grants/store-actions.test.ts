@@ -20,7 +20,16 @@ import {
   setActions,
   setMissingScopes,
 } from './buyers.ts';
-import { audited, DAY_MS, noteIn, notesIn, openCustomer, pathOf, SECOND } from './support.ts';
+import {
+  audited,
+  DAY_MS,
+  noteIn,
+  notesIn,
+  openCustomer,
+  pathOf,
+  SECOND,
+  threeMinutesAgo,
+} from './support.ts';
 
 let product: Product;
 
@@ -362,8 +371,8 @@ describe('a store action that does not go through', () => {
     const pending = await checked.press('action.confirm');
     assert.match(pending.text, /Not confirmed yet/);
     await product.server.connected.database.query(
-      `update actions set called_at = called_at - interval '3 minutes' where workspace_id = $1 and app_user_id = $2`,
-      [WORKSPACE_ID, card.appUserId],
+      `update actions set called_at = $3 where workspace_id = $1 and app_user_id = $2`,
+      [WORKSPACE_ID, card.appUserId, threeMinutesAgo()],
     );
     await until(async () => (await states(card.appUserId))[0] === 'failed', 'the refund to fail');
     assert.equal(calls(own.id), 0);

@@ -9,6 +9,11 @@ import { WORKSPACE_ID } from '../support/world.ts';
 export const DAY_MS = 86_400_000;
 export const HOUR_MS = 3_600_000;
 
+/** When a call was made that RevenueCat can no longer be working on. */
+export function threeMinutesAgo(): Date {
+  return new Date(Date.now() - 180_000);
+}
+
 /** Another teammate, who may approve what the first one asks for. */
 export const SECOND = '7002';
 
