@@ -1,5 +1,6 @@
 import type { Config } from '../config.ts';
 import type { Database, Sql } from '../database/sql.ts';
+import { readRejectedContacts } from '../delivery/rejected.ts';
 import { AppError } from '../errors.ts';
 import { countFailedWebhooks, listFailedWebhooks } from '../ingestion/journal.ts';
 import type { IntercomClient, IntercomDataAttribute } from '../intercom/client.ts';
@@ -124,6 +125,19 @@ export const WORKSPACE_CHECKS: readonly Check<WorkspaceSubject>[] = [
     remedy: ({ workspace }) =>
       `Open Settings › Deliveries: each shows Intercom's response. When the cause is fixed, send them again there or with "npm run -s cli -- replay --workspace ${workspace.workspaceId} --failed".`,
     run: ({ database, workspace }) => checkFailed(database, workspace.workspaceId),
+  },
+  {
+    name: 'rejected_contacts',
+    remedy:
+      "Open one of the customer's events under Settings › Deliveries: it shows the attributes and Intercom's response. Correct what it names, for example the attribute's type in Intercom. They are tried again once a day.",
+    async run({ database, workspace }) {
+      const { count, appUserId } = await readRejectedContacts(database, workspace.workspaceId);
+      return count > 0
+        ? problem(
+            `Intercom rejects what is written to or looked up for the contacts of ${count} customers, for example ${appUserId}.`,
+          )
+        : null;
+    },
   },
   {
     name: 'failed_webhooks',

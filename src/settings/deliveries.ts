@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { readRejectedContacts } from '../delivery/rejected.ts';
 import { replayEvents } from '../delivery/replay.ts';
 import { notFound } from '../errors.ts';
 import { listFailedWebhooks } from '../ingestion/journal.ts';
@@ -44,6 +45,7 @@ export const deliveriesPage: Page = {
         show === 'all' || show === 'failed'
           ? await listFailedWebhooks(context.database, workspace.workspaceId, MAX_UNREADABLE)
           : [],
+      rejected: show === 'failed' ? await readRejectedContacts(sql, workspace.workspaceId) : null,
       show,
       customer,
       kind,

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { readLatestImport } from '../backfill/store.ts';
+import { readRejectedContacts } from '../delivery/rejected.ts';
 import { countFailedWebhooks } from '../ingestion/journal.ts';
 import { hasMessengerSecret } from '../messenger/api-keys.ts';
 import { countGrantsByTeammate } from '../workspaces/audit.ts';
@@ -20,15 +21,16 @@ export const homePage: Page = {
   async load(request) {
     const { context, workspace, sql } = request;
     const { workspaceId } = workspace;
-    const [overview, projects, activity, timeToContact, grants, unreadable] = await Promise.all([
+    const [overview, projects, activity, timeToContact, grants, unreadable, rejected] = await Promise.all([
       readOverview(sql, workspaceId),
       listProjects(sql, workspaceId),
       readActivity(sql, workspaceId, workspace.timezone),
       readTimeToContact(sql, workspaceId),
       countGrantsByTeammate(sql, workspaceId),
       countFailedWebhooks(context.database, workspaceId),
+      readRejectedContacts(sql, workspaceId),
     ]);
-    const advice = advise(workspace, projects, { ...overview, unreadable });
+    const advice = advise(workspace, projects, { ...overview, unreadable, rejected: rejected.count });
     const total = (key: 'received' | 'delivered' | 'failed'): number =>
       activity.reduce((sum, day) => sum + day[key], 0);
     const finished = total('delivered') + total('failed');
@@ -145,11 +147,12 @@ function verdictOf(
 function advise(
   workspace: Workspace,
   projects: readonly Project[],
-  overview: Overview & { readonly unreadable: number },
+  overview: Overview & { readonly unreadable: number; readonly rejected: number },
 ): Advice[] {
   const advice = findProblems(workspace, projects).map(({ code, about }) => adviceOn(code, about));
   if (overview.unreadable > 0) advice.push(adviceOn('webhooks_failed'));
   if (overview.failed > 0) advice.push(adviceOn('deliveries_failed'));
+  if (overview.rejected > 0) advice.push(adviceOn('contacts_rejected', atMost(overview.rejected)));
   if (overview.pending.has('waiting_for_contact')) advice.push(adviceOn('contacts_missing'));
   return advice;
 }

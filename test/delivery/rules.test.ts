@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { wakeForContact } from '../../src/contacts/repository.ts';
 import { deleteOldAttempts } from '../../src/delivery/jobs.ts';
+import { readRejectedContacts } from '../../src/delivery/rejected.ts';
 import { replayEvents } from '../../src/delivery/replay.ts';
 import { DAY_MS } from '../support/events.ts';
 import { until } from '../support/wait.ts';
@@ -99,6 +100,24 @@ describe('Intercom’s rules', () => {
 
     assert.equal(await replayEvents(world.db.database, WORKSPACE_ID, { failedOnly: true }), 1);
     await deliver(`${id}-1`);
+  });
+
+  test('a contact whose attributes Intercom refuses is counted until it accepts them', async () => {
+    const id = customer();
+    world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
+    world.intercom.faults.add({ method: 'PUT', pathPrefix: '/contacts', status: 422 });
+    await receive(world, id, { id: `${id}-1` });
+    await deliver(`${id}-1`);
+    await until(async () => !(await isDue(id)), 'the end of the attempt');
+    const rejected = await readRejectedContacts(world.db.database, WORKSPACE_ID);
+    assert.deepEqual(rejected, { count: 1, appUserId: id });
+
+    world.intercom.faults.clear();
+    await replayEvents(world.db.database, WORKSPACE_ID, { eventId: `${id}-1`, failedOnly: false });
+    await until(
+      async () => (await readRejectedContacts(world.db.database, WORKSPACE_ID)).count === 0,
+      'the attributes to be accepted',
+    );
   });
 
   test('contacts are made only where the workspace wants it, and only for identified customers', async () => {

@@ -445,6 +445,28 @@ describe('doctor', () => {
       },
     },
     {
+      name: 'a contact whose attributes Intercom refuses',
+      found: 'rejected_contacts: problem',
+      remedy: /shows the attributes and Intercom's response/,
+      async make() {
+        await sql(
+          `with rejected as (
+             insert into subscribers (workspace_id, project_id, subscriber_id, contact_id, due_at, attempts, pending_reason)
+             values ($1, $2, gen_random_uuid(), 'contact-1', now() + interval '1 day', 1, 'intercom_rejected')
+             returning subscriber_id)
+           insert into subscriber_ids (workspace_id, project_id, app_user_id, subscriber_id)
+           select $1, $2, 'rejected-user', subscriber_id from rejected`,
+          [WORKSPACE_ID, PROJECT_ID],
+        );
+        return {
+          async repair() {
+            await sql('delete from subscriber_ids');
+            await sql('delete from subscribers');
+          },
+        };
+      },
+    },
+    {
       name: 'a failed delivery',
       found: 'failed_deliveries: problem',
       remedy: /replay --workspace abc123 --failed/,

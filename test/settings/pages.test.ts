@@ -614,6 +614,24 @@ describe('home', () => {
     assert.match(broken, /href="\/install"/);
   });
 
+  it('counts the contacts that Intercom rejects, and links to one', async () => {
+    const subscriberId = randomUUID();
+    await site.db.database.query(
+      `insert into subscribers (workspace_id, project_id, subscriber_id, contact_id, due_at, attempts, pending_reason)
+       values ('abc123', 'p', $1, 'contact-1', now() + interval '1 day', 1, 'intercom_rejected')`,
+      [subscriberId],
+    );
+    await site.db.database.query(
+      `insert into subscriber_ids (workspace_id, project_id, app_user_id, subscriber_id)
+       values ('abc123', 'p', 'rejected-user', $1)`,
+      [subscriberId],
+    );
+    assert.match((await browser.get('/settings').expect(200)).text, /not let the app update or look up: 1\./);
+    const { text } = await browser.get('/settings/deliveries?show=failed').expect(200);
+    assert.match(text, /Contacts that Intercom rejects: 1</);
+    assert.match(text, /deliveries\?customer=rejected-user/);
+  });
+
   it('shows no advice when nothing is wrong', async () => {
     await site.db.database.query(
       `update workspaces set status = 'connected', attributes_ready = true where workspace_id = 'abc123'`,
