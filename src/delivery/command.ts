@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { notFound } from '../errors.ts';
 import { parseIsoTime } from '../time.ts';
 import { type CommandContext, requireWorkspace, withCommandContext } from '../workspaces/command-context.ts';
+import { retryRejectedContacts } from './rejected.ts';
 import { replayEvents } from './replay.ts';
 
 interface Options {
@@ -19,7 +20,7 @@ export function addReplayCommand(program: Command): void {
     .description('deliver events to Intercom again; without further options all failed ones')
     .requiredOption('--workspace <id>', 'Intercom workspace ID')
     .option('--event <id>', 'one event')
-    .option('--failed', 'all failed events')
+    .option('--failed', 'all failed events, and the contacts that Intercom rejected')
     .option('--since <ISO time>', 'events received since then', (text) => parseIsoTime(text, '--since'))
     .option('--json', 'print JSON')
     .action((options: Options) => withCommandContext((context) => replay(context, options)));
@@ -28,17 +29,20 @@ export function addReplayCommand(program: Command): void {
 async function replay(context: CommandContext, options: Options): Promise<void> {
   const { workspace: workspaceId, event: eventId, since: sinceMs } = options;
   const isAnySelected = eventId !== undefined || sinceMs !== undefined;
+  const failedOnly = options.failed ?? !isAnySelected;
   await requireWorkspace(context, workspaceId);
   const queued = await replayEvents(context.database, workspaceId, {
-    failedOnly: options.failed ?? !isAnySelected,
+    failedOnly,
     ...(eventId === undefined ? {} : { eventId }),
     ...(sinceMs === undefined ? {} : { sinceMs }),
   });
   if (eventId !== undefined && queued === 0)
     throw notFound(`Workspace ${workspaceId} has no event ${eventId} to deliver`);
+  const contacts =
+    failedOnly && !isAnySelected ? await retryRejectedContacts(context.database, workspaceId) : 0;
   process.stdout.write(
     options.json
-      ? `${JSON.stringify({ queued })}\n`
-      : `${queued} ${queued === 1 ? 'event' : 'events'} queued again.\n`,
+      ? `${JSON.stringify({ queued, contacts })}\n`
+      : `${queued} ${queued === 1 ? 'event' : 'events'} queued again.${contacts > 0 ? ` Contacts tried again: ${contacts}.` : ''}\n`,
   );
 }

@@ -128,8 +128,8 @@ export const WORKSPACE_CHECKS: readonly Check<WorkspaceSubject>[] = [
   },
   {
     name: 'rejected_contacts',
-    remedy:
-      "Open one of the customer's events under Settings › Deliveries: it shows the attributes and Intercom's response. Correct what it names, for example the attribute's type in Intercom. They are tried again once a day.",
+    remedy: ({ workspace }) =>
+      `Open one of the customer's events under Settings › Deliveries: it shows the attributes and Intercom's response. Correct what it names, for example the attribute's type in Intercom. They are tried again once a day, or now with "npm run -s cli -- replay --workspace ${workspace.workspaceId} --failed".`,
     async run({ database, workspace }) {
       const { count, appUserId } = await readRejectedContacts(database, workspace.workspaceId);
       return count > 0

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { readRejectedContacts } from '../delivery/rejected.ts';
+import { readRejectedContacts, retryRejectedContacts } from '../delivery/rejected.ts';
 import { replayEvents } from '../delivery/replay.ts';
 import { notFound } from '../errors.ts';
 import { listFailedWebhooks } from '../ingestion/journal.ts';
@@ -63,11 +63,13 @@ export const deliveriesPage: Page = {
   },
   forms: {
     '/replay': form(z.object({ event: textField }), async (request, { event: eventId }) => {
-      const count = await replayEvents(
-        request.context.database,
-        request.workspace.workspaceId,
-        eventId === '' ? { failedOnly: true } : { eventId, failedOnly: false },
-      );
+      const { database } = request.context;
+      const { workspaceId } = request.workspace;
+      const count =
+        eventId === ''
+          ? (await replayEvents(database, workspaceId, { failedOnly: true })) +
+            (await retryRejectedContacts(database, workspaceId))
+          : await replayEvents(database, workspaceId, { eventId, failedOnly: false });
       if (count > 0) await audit(request, 'deliveries_replayed', { count });
       return done('/deliveries', count > 0 ? 'replayed' : 'replayed_none');
     }),

@@ -4,9 +4,17 @@ import { wakeForContact } from '../../src/contacts/repository.ts';
 import { deleteOldAttempts } from '../../src/delivery/jobs.ts';
 import { readRejectedContacts } from '../../src/delivery/rejected.ts';
 import { replayEvents } from '../../src/delivery/replay.ts';
+import { startCommand } from '../backfill/support.ts';
 import { DAY_MS } from '../support/events.ts';
 import { until } from '../support/wait.ts';
-import { createWorld, setSettings, WORKSPACE_ID, type World } from '../support/world.ts';
+import {
+  CLIENT_ID,
+  CLIENT_SECRET,
+  createWorld,
+  setSettings,
+  WORKSPACE_ID,
+  type World,
+} from '../support/world.ts';
 import { NOW_MS, receive, sentEvents, stateOf } from './support.ts';
 
 describe('Intercom’s rules', () => {
@@ -114,10 +122,30 @@ describe('Intercom’s rules', () => {
 
     world.intercom.faults.clear();
     await replayEvents(world.db.database, WORKSPACE_ID, { eventId: `${id}-1`, failedOnly: false });
-    await until(
-      async () => (await readRejectedContacts(world.db.database, WORKSPACE_ID)).count === 0,
-      'the attributes to be accepted',
-    );
+    await until(async () => !(await isDue(id)), 'the end of the replay');
+    assert.equal((await readRejectedContacts(world.db.database, WORKSPACE_ID)).count, 0);
+  });
+
+  test('a lookup that Intercom refuses waits a day, unless it is tried again', async () => {
+    const id = customer();
+    world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
+    world.intercom.faults.add({ pathPrefix: '/contacts', status: 400 });
+    await receive(world, id, { id: `${id}-1` });
+    await reason(`${id}-1`, 'intercom_rejected');
+    await until(async () => !(await isDue(id)), 'the end of the attempt');
+    world.intercom.faults.clear();
+    assert.equal((await stateOf(world, `${id}-1`))?.delivery, 'pending');
+
+    const replay = () =>
+      startCommand(['replay', '--workspace', WORKSPACE_ID, '--failed', '--json'], {
+        DATABASE_URL: world.db.url,
+        INTERCOM_CLIENT_ID: CLIENT_ID,
+        INTERCOM_CLIENT_SECRET: CLIENT_SECRET,
+      }).ended;
+    const { stdout, stderr } = await replay();
+    assert.deepEqual(JSON.parse(stdout), { queued: 0, contacts: 1 }, stderr);
+    await deliver(`${id}-1`);
+    assert.deepEqual(JSON.parse((await replay()).stdout), { queued: 0, contacts: 0 });
   });
 
   test('contacts are made only where the workspace wants it, and only for identified customers', async () => {

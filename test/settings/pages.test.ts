@@ -630,6 +630,13 @@ describe('home', () => {
     const { text } = await browser.get('/settings/deliveries?show=failed').expect(200);
     assert.match(text, /Contacts that Intercom rejects: 1</);
     assert.match(text, /deliveries\?customer=rejected-user/);
+    assert.match(text, /Try rejected contacts again/);
+    const sent = await send('/deliveries/replay').expect(303);
+    assert.match(String(sent.headers.location), /=replayed$/);
+    assert.doesNotMatch(
+      (await browser.get('/settings').expect(200)).text,
+      /not let the app update or look up/,
+    );
   });
 
   it('shows no advice when nothing is wrong', async () => {
