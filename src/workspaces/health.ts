@@ -3,7 +3,7 @@ import { REFUSAL_CODES, type Refusal, updateRows, WorkspaceEntity } from '../dat
 import { notifyDelivery } from '../database/notify.ts';
 import type { Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
-import { withTimeout } from '../time.ts';
+import { MINUTE_MS, withTimeout } from '../time.ts';
 import type { AppContext } from './app-context.ts';
 import { listProjects, type Project, type RefusedFor, setApiKeyState, updateProject } from './projects.ts';
 import { checkApiKey, lacksPermission } from './revenuecat-key.ts';
@@ -21,17 +21,25 @@ const CALL_TIMEOUT_MS = 2_500;
  * Calls both platforms to see whether they accept our access, and stores the result. Without this check an expired
  * token or key would be noticed only by the next event, which in a quiet workspace may be weeks away.
  *
+ * @param deadlineMs a platform whose check takes longer did not answer; its later result is still stored
  * @returns the platforms that did not answer: about those nothing new is known
  */
-export async function checkWorkspace(context: AppContext, workspaceId: string): Promise<Platform[]> {
+export async function checkWorkspace(
+  context: AppContext,
+  workspaceId: string,
+  deadlineMs = MINUTE_MS,
+): Promise<Platform[]> {
   const { database } = context;
   const workspace = await readInstalled(database, workspaceId);
   if (!workspace) return [];
   const projects = await listProjects(database, workspaceId);
-  const [intercom, ...keys] = await Promise.all([
+  const checks = [
     checkToken(context, workspace),
     ...projects.map((project) => checkKey(context, project, workspace.settings)),
-  ]);
+  ];
+  const [intercom, ...keys] = await Promise.all(
+    checks.map((check) => withTimeout(check, deadlineMs, () => false)),
+  );
   const silent: Platform[] = [];
   if (!intercom) silent.push('Intercom');
   if (keys.includes(false)) silent.push('RevenueCat');
@@ -206,11 +214,7 @@ async function readHealth({ database, config }: AppContext, workspaceId: string)
  * a quiet week is found.
  */
 export async function answerHealth(context: AppContext, workspaceId: string): Promise<Health> {
-  const silent = await withTimeout(
-    checkWorkspace(context, workspaceId),
-    RESPONSE_DEADLINE_MS,
-    (): Platform[] => ['Intercom', 'RevenueCat'],
-  );
+  const silent = await checkWorkspace(context, workspaceId, RESPONSE_DEADLINE_MS);
   const stored = await readHealth(context, workspaceId);
   const health: Health =
     stored.state === 'OK' && silent.length > 0

@@ -152,6 +152,13 @@ describe('the answer to Intercom', () => {
     site.revenueCat.faults.clear();
   });
 
+  it('names only the platform whose calls took too long together', async () => {
+    site.revenueCat.faults.add({ latencyMs: 1_600 });
+    const { message } = await answer();
+    site.revenueCat.faults.clear();
+    assert.match(message, /^RevenueCat did not answer/);
+  });
+
   it('keeps to Intercom’s length limit, whatever a project is called', async () => {
     await site.db.database.query(
       `update projects set name = $1, api_key = null, api_key_state = 'rejected' where workspace_id = 'abc123'`,
