@@ -2,6 +2,7 @@ import type { Axios, AxiosRequestConfig, AxiosResponse } from 'axios';
 import { z } from 'zod';
 import { AppError } from '../errors.ts';
 import { createHttpClient, isAccepted, parseResponse, unreachable } from '../http/client.ts';
+import { stripNul } from '../text.ts';
 import { intercomFailure, readRateLimit } from './failures.ts';
 
 /** The version whose 410 for merged contacts and attribute rules the app is written for. */
@@ -44,7 +45,7 @@ const textOr = (fallback: string) =>
   z
     .string()
     .nullish()
-    .transform((value) => value ?? fallback);
+    .transform((value) => stripNul(value ?? fallback));
 const optionalFlag = z
   .boolean()
   .nullish()

@@ -90,6 +90,18 @@ describe('installing', () => {
     }
   });
 
+  it('installs where a name has a NUL, which PostgreSQL cannot store', async () => {
+    const admin = site.intercom.state.admins.get('abc123-admin');
+    assert.ok(admin);
+    const { name } = admin;
+    admin.name = 'A\0nn';
+    const browser = supertest.agent(site.app);
+    const begun = await browser.get('/install');
+    const answer = await browser.get(await site.consent(text(begun.headers.location), 'abc123'));
+    admin.name = name;
+    assert.equal(answer.headers.location, `${APP_URL}/appstore/redirect?install_success=true`);
+  });
+
   it('takes a code with + that came unescaped', async () => {
     site.intercom.state.codes.set('a+b/c=', {
       workspaceId: 'abc123',
