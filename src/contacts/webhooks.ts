@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { againAfterDeadlock, type Database, type Sql } from '../database/sql.ts';
 import { badRequest } from '../errors.ts';
 import { signedJson } from '../http/signed.ts';
-import { idField, optionalText } from '../intercom/request-fields.ts';
+import { idField, optionalId, optionalText } from '../intercom/request-fields.ts';
 import { hubSignature } from '../intercom/signatures.ts';
 import { fitsKey } from '../subscription/identities.ts';
 import { followMerge, unassignByOldEmail, unassignContact, wakeForContact } from './repository.ts';
@@ -22,14 +22,14 @@ const notificationSchema = z.object({
 const itemSchema = z
   .object({
     id: idField,
-    external_id: optionalText,
-    user_id: optionalText,
+    external_id: optionalId,
+    user_id: optionalId,
     email: optionalText,
     merged_from: z.object({ id: idField }).nullish().catch(null),
   })
   .transform((item) => ({
     contactId: item.id,
-    externalId: item.external_id ?? item.user_id,
+    externalId: item.external_id || item.user_id || null,
     email: item.email,
     mergedFrom: item.merged_from?.id ?? null,
   }));

@@ -148,6 +148,23 @@ describe('contact webhooks', () => {
     await deliver(`${id}-2`);
   });
 
+  test('an external_id or user_id that is a number wakes its customer', async () => {
+    for (const [field, number] of [
+      ['external_id', 70_001],
+      ['user_id', 70_002],
+    ] as const) {
+      const id = String(number);
+      const contact = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
+      contact.archived = true;
+      await receive(world, id, { id: `${id}-1` });
+      await wait(`${id}-1`);
+      contact.archived = false;
+      const item = { type: 'contact', id: contact.id, [field]: number };
+      assert.equal(await world.intercom.sendWebhook('contact.user.created', item, WORKSPACE_ID), 200);
+      await deliver(`${id}-1`);
+    }
+  });
+
   test('contact topics that the app does not subscribe to wake nothing', async () => {
     const id = customer();
     const contact = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
