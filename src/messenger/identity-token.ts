@@ -10,7 +10,8 @@ import type { CustomerState } from './customer.ts';
 const VALID_S = 2 * 3_600;
 const MAX_LENGTH = 255;
 
-const emailSchema = z.email().max(254);
+/** Internationalised addresses are common; whether one exists is not checked. */
+const emailSchema = z.email({ pattern: z.regexes.unicodeEmail }).max(254).refine(isPlainText);
 
 /** The signed-in customer that a token or link is for. */
 export interface MessengerUser {

@@ -57,6 +57,12 @@ describe('the identity token', () => {
     for (const value of Object.values(claims)) assert.notEqual(typeof value, 'object');
   });
 
+  it('carries an internationalised email address', async () => {
+    const email = 'müller@exämple.de';
+    const answer = await site.post(PATH, key, { user_id: 'user-1', email }).expect(200);
+    assert.equal(claimsOf(answer.body.token).email, email);
+  });
+
   it('has no attributes for a customer unknown to RevenueCat', async () => {
     const answer = await site.post(PATH, key, { user_id: 'New User/7', email: null }).expect(200);
     assert.deepEqual(Object.keys(claimsOf(answer.body.token)).sort(), ['exp', 'iat', 'user_id']);
@@ -156,7 +162,8 @@ describe('an error', () => {
     for (const blocked of ['null', 'Undefined', '0', '[object Object]', 'NO_USER']) {
       await fails(site.post(PATH, key, { user_id: blocked }), 400, 'user_id_blocked');
     }
-    await fails(site.post(PATH, key, { user_id: 'user-1', email: 'nobody' }), 400, 'email_invalid');
+    for (const email of ['nobody', 'a b@example.com', 'a\u0007@example.com', `${'é'.repeat(250)}@x.de`])
+      await fails(site.post(PATH, key, { user_id: 'user-1', email }), 400, 'email_invalid');
     await fails(site.post(PATH, key, { user_id: 'user-1', email: 3 }), 400, 'email_invalid');
     await fails(site.post(PATH, key, { user_id: 'user-1', name: ['A'] }), 400, 'name_invalid');
   });
