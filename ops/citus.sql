@@ -1,6 +1,6 @@
 -- Distributes the tables over the nodes of Citus, by workspace. See docs/scale.md.
 -- After "migrate", with no process of the app running:
---   psql "$DATABASE_DIRECT_URL" -f ops/citus.sql
+--   psql "${DATABASE_DIRECT_URL:-$DATABASE_URL}" -f ops/citus.sql
 -- Again after an upgrade that added tables: psql continues after "already distributed".
 -- All tables are colocated, so that a workspace's rows, joins and transactions are on one node. There are no foreign
 -- keys.

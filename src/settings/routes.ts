@@ -18,7 +18,7 @@ import { publicRouter } from './public.ts';
 import { disconnectPage, newWebhookPage, revenueCatPage } from './revenuecat.ts';
 import { usePage } from './use.ts';
 
-/** Every page of the settings. A new one is one file, one view and one entry here and in the menu (render.ts). */
+/** Every page of the settings. A new one is one file, one view and one entry here and in the menu (texts.json). */
 const PAGES: readonly Page[] = [
   homePage,
   revenueCatPage,
