@@ -31,7 +31,7 @@ function withoutProblems(environment: Environment, problems: readonly ConfigProb
     if (name.startsWith('DATABASE_') || name === 'DATA_DIR') return null;
     usable[name] = name.startsWith('INTERCOM_CLIENT_') ? 'missing' : undefined;
   }
-  if (problems.some(({ name }) => ['PUBLIC_URL', 'ENCRYPTION_KEYS', 'METRICS_TOKEN'].includes(name)))
+  if (problems.some(({ name }) => ['PUBLIC_URL', 'ENCRYPTION_KEYS'].includes(name)))
     usable.NODE_ENV = undefined;
   const read = readConfig(usable);
   if (!read.ok) return null;

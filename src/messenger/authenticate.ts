@@ -51,19 +51,19 @@ export function createAuthenticate(context: AppContext): Authenticate {
     }
     const holder = parsed && (await findKeyHolder(database, parsed.workspaceId, { hash: parsed.hash }));
     if (!holder) {
-      return refuse('api_key_invalid', 'Unknown API key. Create one under Settings → Messenger.');
+      return refuse('api_key_invalid', 'Unknown API key. Create one under Settings › Messenger and Fin.');
     }
     if (holder.isRevoked) {
       return refuse(
         'api_key_revoked',
-        'This API key was revoked. Create a new one under Settings → Messenger.',
+        'This API key was revoked. Create a new one under Settings › Messenger and Fin.',
       );
     }
     if (holder.kind !== kind) {
       const needed = kind === 'fin' ? 'the Fin data connector' : 'the Messenger';
       throw new AppError(
         'api_key_kind',
-        `Wrong kind of API key. Create one for ${needed} under Settings → Messenger.`,
+        `Wrong kind of API key. Create one for ${needed} under Settings › Messenger and Fin.`,
         { status: 403 },
       );
     }
