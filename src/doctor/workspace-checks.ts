@@ -101,7 +101,7 @@ export const WORKSPACE_CHECKS: readonly Check<WorkspaceSubject>[] = [
   {
     name: 'identity_verification',
     remedy:
-      'Enforce it in Intercom under Settings › Channels › Messenger › Security. Until then the Messenger shows no subscription, unless an admin accepts that under Settings › Messenger.',
+      'Enforce it in Intercom under Settings › Channels › Messenger › Security. Until then the Messenger shows no subscription, unless an admin accepts that under Settings › Messenger and Fin.',
     run: ({ intercom }) =>
       intercom.state === 'accepted' && intercom.verifiesIdentity === false
         ? warning('Intercom does not enforce identity verification in the Messenger.')
