@@ -6,6 +6,7 @@ import { startImport } from '../../src/backfill/store.ts';
 import { recordAttempts } from '../../src/delivery/outbox.ts';
 import { AppError } from '../../src/errors.ts';
 import { createBulkGrant } from '../../src/grants/bulk-repository.ts';
+import { processProject } from '../../src/ingestion/processor.ts';
 import { type JobQueue, openJobs } from '../../src/jobs/jobs.ts';
 import type { RevenueCatClient } from '../../src/revenuecat/client.ts';
 import { eraseSubscribers } from '../../src/subscribers/customer-data.ts';
@@ -46,7 +47,7 @@ describe('while a customer is being erased', () => {
       by: ADMIN,
     });
 
-  /** Statements that wait for a lock; the server's own work may be among them. */
+  /** Statements that wait for a lock. */
   const countWaiting = async (text = ''): Promise<number> => {
     const [row] = await rows<{ n: number }>(
       `select count(*)::integer as n from pg_stat_activity
@@ -93,7 +94,8 @@ describe('while a customer is being erased', () => {
   }
 
   before(async () => {
-    product = await createProduct();
+    // Work of its own could hold the project's lock when erasing begins, and wait for the held rows.
+    product = await createProduct({ environment: { ROLE: 'web' } });
     jobs = await openJobs({
       databaseUrl: product.db.url,
       backend: 'postgres',
@@ -120,6 +122,7 @@ describe('while a customer is being erased', () => {
         aliases: [],
       }) as never,
     );
+    await processProject(context(), project());
     const [found] = await findByAppUserIds(database(), WORKSPACE_ID, [ERIN]);
     subscriberId = found?.subscriberId ?? '';
     assert.notEqual(subscriberId, '');
