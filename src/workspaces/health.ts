@@ -302,7 +302,10 @@ export async function retryRefused(sql: Sql, workspaceId: string): Promise<void>
   );
   await sql.query(
     `update subscribers set due_at = now(), attempts = 0
-      where workspace_id = $1 and due_at > now() and attempts > 0 and not waiting`,
+      where workspace_id = $1
+        and subscriber_id in (select subscriber_id from subscribers
+                               where workspace_id = $1 and due_at > now() and attempts > 0 and not waiting
+                               order by subscriber_id for no key update)`,
     [workspaceId],
   );
   await notifyDelivery(sql, workspaceId);

@@ -179,7 +179,9 @@ export async function saveSettings(
 export async function retryWaiting(sql: Sql, workspaceId: string): Promise<void> {
   await sql.query(
     `update subscribers set due_at = now(), version = version + 1, waiting = false, attempts = 0
-      where workspace_id = $1 and waiting`,
+      where workspace_id = $1
+        and subscriber_id in (select subscriber_id from subscribers where workspace_id = $1 and waiting
+                               order by subscriber_id for no key update)`,
     [workspaceId],
   );
   await notifyDelivery(sql, workspaceId);
