@@ -51,7 +51,8 @@ export async function startBalancer(): Promise<Balancer> {
     sent.end(body);
   }
 
-  const server = createServer((req, res) => {
+  // It never closes an idle connection that its client may just be using again.
+  const server = createServer({ keepAliveTimeout: 0 }, (req, res) => {
     const chunks: Buffer[] = [];
     req.on('data', (chunk: Buffer) => chunks.push(chunk));
     req.on('end', () => {
