@@ -96,7 +96,9 @@ export async function claimNext(
         where workspace_id = $1 and (last_claimed_at is null or last_claimed_at < now() - interval '1 second')
      )
      update subscribers s
-        set lease_until = now() + make_interval(secs => $4), lease_owner = $2
+        set lease_until = now() + make_interval(secs => $4), lease_owner = $2,
+            -- A delivery that did not end may have written some: what is on the contact is unknown.
+            attributes_written = case when s.lease_owner is null then s.attributes_written end
        from due
       where s.workspace_id = $1 and s.subscriber_id = due.subscriber_id
      returning s.subscriber_id as "subscriberId", s.project_id as "projectId", s.version, s.attempts,
@@ -276,10 +278,40 @@ export async function finishClaims(
     ],
     'finish-claims',
   );
+  const released = new Set(rows.map((row) => row.subscriber_id));
+  const overtaken = finished.filter(
+    ({ claim, result }) =>
+      !released.has(claim.subscriberId) && result.attributesWritten !== claim.attributesWritten,
+  );
+  if (overtaken.length > 0)
+    await rewriteAttributes(
+      sql,
+      workspaceId,
+      overtaken.map(({ claim }) => claim.subscriberId),
+    );
   return new Set(rows.filter((row) => row.due).map((row) => row.subscriber_id));
 }
 
-/** Releases a subscriber unchanged. */
+/**
+ * For attributes that were written after the lease had ended: another worker may have written newer ones before them.
+ */
+async function rewriteAttributes(
+  sql: Sql,
+  workspaceId: string,
+  subscriberIds: readonly string[],
+): Promise<void> {
+  await sql.query(
+    `update subscribers set due_at = now(), version = version + 1, attributes_written = null
+      where workspace_id = $1 and merged_into is null
+        and subscriber_id = any(array(select subscriber_id from subscribers
+                                       where workspace_id = $1 and subscriber_id = any($2)
+                                       order by subscriber_id for no key update))`,
+    [workspaceId, subscriberIds],
+    'rewrite-attributes-again',
+  );
+}
+
+/** Releases a subscriber whose attributes were not written. */
 export async function releaseClaim(sql: Sql, claim: Claim): Promise<void> {
   await sql.query(
     `update subscribers set lease_until = null, lease_owner = null
@@ -288,21 +320,39 @@ export async function releaseClaim(sql: Sql, claim: Claim): Promise<void> {
   );
 }
 
-/** Renews the leases that this worker still holds. */
+/**
+ * Ends the lease of a subscriber whose delivery stopped anywhere. Its owner stays: it tells the next claim that
+ * attributes may have been written.
+ */
+export async function abandonClaim(sql: Sql, claim: Claim): Promise<void> {
+  await sql.query(
+    `update subscribers set lease_until = null
+      where workspace_id = $1 and subscriber_id = $2 and lease_owner = $3`,
+    [claim.workspaceId, claim.subscriberId, claim.owner],
+  );
+}
+
+/**
+ * Renews the leases that this worker still holds.
+ *
+ * @returns ids of their subscribers
+ */
 export async function renewLeases(
   sql: Sql,
   workspaceId: string,
   { owner, subscriberIds }: { owner: string; subscriberIds: readonly string[] },
-): Promise<void> {
-  await sql.query(
+): Promise<Set<string>> {
+  const rows = await sql.query<{ subscriber_id: string }>(
     `update subscribers set lease_until = now() + make_interval(secs => $4)
       where workspace_id = $1
         and subscriber_id = any(array(select subscriber_id from subscribers
                                        where workspace_id = $1 and lease_owner = $2 and subscriber_id = any($3)
-                                       order by subscriber_id for no key update))`,
+                                       order by subscriber_id for no key update))
+     returning subscriber_id`,
     [workspaceId, owner, subscriberIds, LEASE_SECONDS],
     'renew-leases',
   );
+  return new Set(rows.map((row) => row.subscriber_id));
 }
 
 /** No worker claims of the workspace before this time. */

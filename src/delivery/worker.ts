@@ -4,6 +4,7 @@ import { withSpan } from '../tracing.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { readWorkspace, type Workspace } from '../workspaces/store.ts';
 import {
+  abandonClaim,
   allocateSlots,
   type Claim,
   type ClaimedSubscriber,
@@ -302,7 +303,7 @@ export class DeliveryWorker {
       else if (await this.#context.writer.finish(finished)) this.wake(claim.workspaceId);
       else if (finished.result.dueAtMs !== null) this.#wakeAt(claim.workspaceId, finished.result.dueAtMs);
     } catch (error) {
-      if (this.#isStopping) return await releaseClaim(this.#context.database, claim).catch(() => {});
+      if (this.#isStopping) return await abandonClaim(this.#context.database, claim).catch(() => {});
       // Nothing is lost: the lease expires and the subscriber is claimed again.
       this.#context.logger.error(
         { err: error, workspaceId: claim.workspaceId, subscriberId: claim.subscriberId },
@@ -316,11 +317,11 @@ export class DeliveryWorker {
     for (const [workspaceId, claims] of this.#active) {
       const entries = [...claims.values()];
       const ids = entries.map((entry) => entry.claim.subscriberId);
-      await renewLeases(this.#context.database, workspaceId, {
+      const renewed = await renewLeases(this.#context.database, workspaceId, {
         owner: this.#session.owner(),
         subscriberIds: ids,
       });
-      for (const entry of entries) entry.untilMs = untilMs;
+      for (const entry of entries) if (renewed.has(entry.claim.subscriberId)) entry.untilMs = untilMs;
     }
   }
 }

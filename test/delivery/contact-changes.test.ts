@@ -190,6 +190,53 @@ describe('contact changes during a delivery', () => {
     assert.equal((await finish(claim, waiting)).isDue, true);
   });
 
+  test('another worker has taken it over: what was written after its lease ended is written again', async () => {
+    const { database } = world.db;
+    const isDue = async (claim: Claim, result: ClaimResult) => {
+      await database.query(
+        `update subscribers set lease_owner = null, due_at = null where workspace_id = $1 and subscriber_id = $2`,
+        [WORKSPACE_ID, claim.subscriberId],
+      );
+      await finishClaims(database, WORKSPACE_ID, [{ claim, result }]);
+      const [row] = await database.query<{ is_due: boolean; attributes_written: unknown }>(
+        `update subscribers s set due_at = null
+           from subscribers old
+          where s.workspace_id = $1 and s.subscriber_id = $2
+            and old.workspace_id = $1 and old.subscriber_id = s.subscriber_id
+         returning old.due_at is not null as is_due, s.attributes_written`,
+        [WORKSPACE_ID, claim.subscriberId],
+      );
+      return [row?.is_due, row?.attributes_written];
+    };
+    const known = { contactId: 'c-1', attributes: { rc_product: 'new' } };
+    const written = await claimNew(known);
+    assert.deepEqual(await isDue(written, { ...delivered, attributesWritten: { rc_product: 'old' } }), [
+      true,
+      null,
+    ]);
+    const unwritten = await claimNew(known);
+    const { attributesWritten } = unwritten;
+    assert.deepEqual(await isDue(unwritten, { ...delivered, attributesWritten }), [false, known.attributes]);
+  });
+
+  test('only leases that are still held are renewed', async () => {
+    const { database } = world.db;
+    const [kept, lost] = [await claimNew(), await claimNew()];
+    const ids = [kept.subscriberId, lost.subscriberId];
+    await database.query(
+      `update subscribers set lease_owner = $3 where workspace_id = $1 and subscriber_id = $2`,
+      [WORKSPACE_ID, kept.subscriberId, lost.owner],
+    );
+    const renew = (owner: string) =>
+      renewLeases(database, WORKSPACE_ID, { owner, subscriberIds: [kept.subscriberId, lost.subscriberId] });
+    assert.deepEqual(await renew(kept.owner), new Set());
+    assert.deepEqual(await renew(lost.owner), new Set(ids));
+    await database.query(
+      `update subscribers set due_at = null where workspace_id = $1 and subscriber_id = any($2)`,
+      [WORKSPACE_ID, ids],
+    );
+  });
+
   test('a card wakes what waits for its contact, once, and nothing else', async () => {
     const { database } = world.db;
     const claim = await claimNew();

@@ -8,7 +8,7 @@ import { registerWorker, releaseExpiredLeases } from '../../src/delivery/worker-
 import { markDisconnected } from '../../src/workspaces/store.ts';
 import { until } from '../support/wait.ts';
 import { addWorkspace, createWorld, WORKSPACE_ID, type World } from '../support/world.ts';
-import { receive, stateOf } from './support.ts';
+import { NOW_MS, receive, stateOf } from './support.ts';
 
 describe('sharing the work', () => {
   test('a workspace gets its share of slots, never all, and some even when the others use all', () => {
@@ -65,6 +65,36 @@ describe('sharing the work', () => {
         1,
       );
       await world.db.database.query('update subscribers set lease_until = null, due_at = null');
+    });
+
+    test('what a worker may have written before it ended is written again', async () => {
+      const contact = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: 'crossed' });
+      const fields = { event_timestamp_ms: NOW_MS - 3_000 };
+      await receive(world, 'crossed', { id: 'crossed-1' });
+      const first = world.worker();
+      await until(() => contact.customAttributes.subscription_status === 'active', 'the attributes');
+      await first.stop();
+      const dying = new pg.Client({ connectionString: world.db.url });
+      await dying.connect();
+      const owner = randomUUID();
+      await registerWorker(
+        { query: async (text, values = []) => (await dying.query({ text, values: [...values] })).rows },
+        owner,
+      );
+      await receive(world, 'crossed', { id: 'crossed-2', type: 'CANCELLATION', ...fields });
+      assert.equal((await claimNext(world.db.database, WORKSPACE_ID, { owner, limit: 10 })).length, 1);
+      Object.assign(contact.customAttributes, { subscription_status: 'cancelled', rc_will_renew: false });
+      await receive(world, 'crossed', {
+        id: 'crossed-3',
+        type: 'UNCANCELLATION',
+        event_timestamp_ms: NOW_MS - 2_000,
+      });
+      await dying.end();
+      const second = world.worker();
+      await until(() => contact.customAttributes.rc_last_event === 'uncancellation', 'the next attributes');
+      await second.stop();
+      assert.equal(contact.customAttributes.subscription_status, 'active');
+      assert.equal(contact.customAttributes.rc_will_renew, true);
     });
 
     test('the token that was refused must still be the one in use', async () => {
