@@ -1,7 +1,7 @@
 import { findSharedSubscribers } from '../contacts/repository.ts';
 import { createBatcher, type GroupOptions, keyed } from '../database/batcher.ts';
 import { REFUSAL_CODES } from '../database/entities.ts';
-import { clocks, type Database, type Sql } from '../database/sql.ts';
+import { clocks, type Database, type Sql, transactionWithAsyncCommit } from '../database/sql.ts';
 import type { SentMark } from '../subscribers/store.ts';
 import { type NewSummary, saveSummaries } from '../subscribers/summary-store.ts';
 import {
@@ -291,7 +291,11 @@ export function createOutboxWriter(database: Database): OutboxWriter {
   });
   const contacts = shared(PROMPT, async (workspaceId, found: readonly FoundContact[]) => {
     const fresh = found.filter(({ claim, contactId }) => claim.contactId !== contactId);
-    const assigned = fresh.length > 0 ? await assignContacts(database, workspaceId, fresh) : new Set();
+    // One that a crash of PostgreSQL loses is looked up again; the second and name of its events are not lost.
+    const assigned =
+      fresh.length > 0
+        ? await transactionWithAsyncCommit(database, (sql) => assignContacts(sql, workspaceId, fresh))
+        : new Set();
     // Read after the plans and contacts of all of them are committed: of two, at least one sees the other.
     const ids = found.map(({ claim }) => claim.subscriberId);
     const others = await findSharedSubscribers(database, workspaceId, ids);

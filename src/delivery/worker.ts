@@ -1,3 +1,4 @@
+import { transactionWithAsyncCommit } from '../database/sql.ts';
 import { isDatabaseUnavailable } from '../errors.ts';
 import type { IntercomClient } from '../intercom/client.ts';
 import { withSpan } from '../tracing.ts';
@@ -248,8 +249,10 @@ export class DeliveryWorker {
   async #claimFor(workspaceId: string, limit: number): Promise<number> {
     const untilMs = performance.now() + LEASE_SECONDS * 1_000;
     const { database } = this.#context;
+    const owner = this.#session.owner();
     const [claims, workspace] = await Promise.all([
-      claimNext(database, workspaceId, { owner: this.#session.owner(), limit }),
+      // A crash of PostgreSQL ends the session, and with it what was claimed: stored or not.
+      transactionWithAsyncCommit(database, (sql) => claimNext(sql, workspaceId, { owner, limit })),
       readWorkspace(database, workspaceId),
     ]);
     if (claims.length === 0) return 0;
