@@ -141,7 +141,8 @@ describe('the timeline', () => {
       },
     );
     assert.match(plan, /Index Scan Backward using events_timeline on events .*rows=11/);
-    assert.doesNotMatch(plan, /Seq Scan/);
+    // The few deliveries of the test may be read as PostgreSQL likes.
+    assert.doesNotMatch(plan, /Seq Scan on events\b/);
   });
 
   test('an event shows its ids and its delivery to the contact', async () => {
