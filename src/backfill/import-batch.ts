@@ -2,7 +2,7 @@ import pLimit from 'p-limit';
 import type { Transaction } from '../database/sql.ts';
 import { AppError, type ErrorCode } from '../errors.ts';
 import { readCatalogNames } from '../revenuecat/catalog.ts';
-import type { CustomerReading, RevenueCatClient } from '../revenuecat/client.ts';
+import type { RevenueCatClient, RevenueCatCustomer } from '../revenuecat/client.ts';
 import type { CatalogNames } from '../revenuecat/snapshot.ts';
 import { findIdentityGroups } from '../subscribers/identity.ts';
 import { reportDisagreement } from '../subscribers/refresh.ts';
@@ -48,7 +48,7 @@ const GENERAL_CODES: ReadonlySet<ErrorCode> = new Set([
 
 interface ReadCustomer {
   readonly kind: 'read';
-  readonly reading: CustomerReading;
+  readonly found: RevenueCatCustomer;
   readonly events: ImportedEvents | null;
   /** Whether the customer was unknown before the events were stored. */
   readonly isNew: boolean;
@@ -116,9 +116,9 @@ async function readOne(
 ): Promise<Result> {
   const { client, project, database } = context;
   const { customerId } = customer;
-  const reading = await client.readCustomer(project.revenueCatProjectId, customerId, names);
-  if (!reading) return { customer, kind: 'missing' };
-  const appUserIds = preferredAppUserIds([reading.snapshot.customerId, ...reading.snapshot.aliases]);
+  const found = await client.readCustomer(project.revenueCatProjectId, customerId, names);
+  if (!found) return { customer, kind: 'missing' };
+  const appUserIds = preferredAppUserIds([found.snapshot.customerId, ...found.snapshot.aliases]);
   const groups = await findIdentityGroups(database, project, [appUserIds]);
   const isNew = groups.get(appUserIds[0] ?? '')?.isNew ?? false;
   const events =
@@ -129,7 +129,7 @@ async function readOne(
           appUserIds,
           deliverSinceMs: running.eventsSinceMs,
         });
-  return { customer, kind: 'read', reading, events, isNew };
+  return { customer, kind: 'read', found, events, isNew };
 }
 
 /**
@@ -147,7 +147,7 @@ async function storeBatch(
   const stored = await storeCustomers(
     { sql, secrets: context.secrets },
     context.project,
-    read.map(({ reading }) => reading),
+    read.map(({ found }) => found),
   );
   const closed: { customerId: string; code: string | null }[] = [];
   let [missing, failed] = [0, 0];
@@ -175,8 +175,8 @@ function countRead(read: readonly ReadCustomer[]): Omit<BatchCounts, 'missing' |
     read.reduce((sum, each) => sum + count(each), 0);
   return {
     newCustomers: total(({ isNew }) => Number(isNew)),
-    subscriptions: total(({ reading }) => reading.snapshot.subscriptions.length),
-    purchases: total(({ reading }) => reading.snapshot.purchases.length),
+    subscriptions: total(({ found }) => found.snapshot.subscriptions.length),
+    purchases: total(({ found }) => found.snapshot.purchases.length),
     newEvents: total(({ events }) => events?.added ?? 0),
     knownEvents: total(({ events }) => events?.known ?? 0),
   };

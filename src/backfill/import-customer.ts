@@ -3,7 +3,7 @@ import { type InterpretedEvent, interpretEvent, storeEvents } from '../ingestion
 import { readCatalogNames } from '../revenuecat/catalog.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { findErasedIds } from '../subscribers/erased-ids.ts';
-import { storeReading, withKey } from '../subscribers/refresh.ts';
+import { storeCustomer, withKey } from '../subscribers/refresh.ts';
 import { markPending } from '../subscribers/store.ts';
 import { isBlockedId, preferredAppUserIds } from '../subscription/identities.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
@@ -37,16 +37,16 @@ export async function importCustomer(
   if ((await findErasedIds({ sql, secrets }, project, [appUserId])).size > 0) return 'erased';
   return withKey(context, project, async () => {
     const names = await readCatalogNames(context, project, client);
-    const reading = await client.readCustomer(project.revenueCatProjectId, appUserId, names);
-    if (!reading) return 'unknown_customer';
-    const { customerId, aliases } = reading.snapshot;
+    const found = await client.readCustomer(project.revenueCatProjectId, appUserId, names);
+    if (!found) return 'unknown_customer';
+    const { customerId, aliases } = found.snapshot;
     const appUserIds = preferredAppUserIds([customerId, appUserId, ...aliases]);
     await importEvents({ ...context, client }, project, {
       customerId,
       appUserIds,
       deliverSinceMs: null,
     });
-    const stored = await storeReading(context, project, reading);
+    const stored = await storeCustomer(context, project, found);
     if (stored.subscriberId === '') return 'erased';
     await markPending(context.database, workspaceId, [stored.subscriberId]);
     return 'imported';

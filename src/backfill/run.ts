@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { AppError } from '../errors.ts';
 import { findErasedIds } from '../subscribers/erased-ids.ts';
 import { lockProject } from '../subscribers/identity.ts';
-import { noteKeyState } from '../subscribers/refresh.ts';
+import { recordKeyState } from '../subscribers/refresh.ts';
 import { isBlockedId } from '../subscription/identities.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { readProject } from '../workspaces/projects.ts';
@@ -169,7 +169,7 @@ async function canContinue(run: Run, obstacle: AppError, failures: number): Prom
     await pause(Math.min(Math.max(waitMs, 100), MAX_PAUSE_MS), signal);
     return true;
   }
-  if (code === 'revenuecat_unauthorized') await noteKeyState(run, ref, 'rejected');
+  if (code === 'revenuecat_unauthorized') await recordKeyState(run, ref, 'rejected');
   if (await changeState(database, ref, ['running'], 'failed', code))
     logger.error({ workspaceId, projectId, code }, 'the import failed');
   return false;

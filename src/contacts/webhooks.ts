@@ -1,6 +1,6 @@
 import { type RequestHandler, Router } from 'express';
 import { z } from 'zod';
-import { againAfterDeadlock, type Database, type Sql } from '../database/sql.ts';
+import { type Database, retryAfterDeadlock, type Sql } from '../database/sql.ts';
 import { badRequest } from '../errors.ts';
 import { signedJson } from '../http/signed.ts';
 import { idField, optionalId, optionalText } from '../intercom/request-fields.ts';
@@ -64,7 +64,7 @@ export function intercomWebhookRouter(options: { database: Database; clientSecre
     const item = itemSchema.safeParse(data?.item).data;
     if (item && ACCEPTED_TOPICS.has(topic)) {
       // A merge or a new e-mail locks subscribers in several statements, in no order that others know.
-      await againAfterDeadlock(() =>
+      await retryAfterDeadlock(() =>
         options.database.transaction(async (sql) => {
           if (id && !(await isNew(sql, workspaceId, id))) return;
           await applyTopic(sql, workspaceId, { topic, item });

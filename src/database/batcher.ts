@@ -6,69 +6,73 @@ interface Waiting<T, R> {
   reject(error: unknown): void;
 }
 
-export interface GroupOptions {
+export interface BatchOptions {
   /** Items of one statement. */
-  readonly most: number;
+  readonly maxItems: number;
   /** Minimum time between the starts of two statements, ms: what arrives in between shares the next. */
   readonly spacingMs?: number;
   /** Concurrent statements; what arrives in between forms the next. */
   readonly parallel?: number;
   /** Another statement is started in parallel only for at least this many items. */
-  readonly worthAnother?: number;
+  readonly minParallelItems?: number;
 }
+
+/** One for each item, in their order; nothing where a batch only writes. */
+// biome-ignore lint/suspicious/noConfusingVoidType: what an async function without a result returns
+export type BatchResults<R> = readonly R[] | void;
 
 /**
  * Lets many callers share statements, for reading or for writing (group commit). An item that PostgreSQL refuses
  * fails alone: the others of its statement are then repeated one by one.
  *
- * @param run returns a result for each item, in their order
  * @returns resolves with the item's result when its statement is done and committed
  */
-export function createBatcher<T, R>(
-  run: (items: readonly T[]) => Promise<readonly R[]>,
-  options: GroupOptions,
+export function createBatcher<T, R = void>(
+  run: (items: readonly T[]) => Promise<BatchResults<R>>,
+  options: BatchOptions,
 ): (item: T) => Promise<R> {
-  const { most, spacingMs = 0, parallel = 1, worthAnother = 1 } = options;
+  const { maxItems, spacingMs = 0, parallel = 1, minParallelItems = 1 } = options;
   const waiting: Waiting<T, R>[] = [];
   let running = 0;
   let isPlanned = false;
-  let begunAtMs = Number.NEGATIVE_INFINITY;
+  let startedAtMs = Number.NEGATIVE_INFINITY;
 
-  function begin(): void {
+  function planNext(): void {
     if (isPlanned || running >= parallel) return;
-    if (waiting.length === 0 || (running > 0 && waiting.length < worthAnother)) return;
+    if (waiting.length === 0 || (running > 0 && waiting.length < minParallelItems)) return;
     isPlanned = true;
-    const waitMs = begunAtMs + spacingMs - performance.now();
+    const waitMs = startedAtMs + spacingMs - performance.now();
     // Not within this turn of the event loop: calls of the same turn share a statement.
-    if (waitMs <= 0) setImmediate(next);
-    else setTimeout(next, waitMs);
+    if (waitMs <= 0) setImmediate(runNext);
+    else setTimeout(runNext, waitMs);
   }
 
-  async function next(): Promise<void> {
+  async function runNext(): Promise<void> {
     isPlanned = false;
-    begunAtMs = performance.now();
+    startedAtMs = performance.now();
     running += 1;
-    const group = waiting.splice(0, most);
-    begin();
+    const batch = waiting.splice(0, maxItems);
+    planNext();
     try {
-      settle(group, await run(group.map((entry) => entry.item)));
+      await runBatch(batch);
     } catch (error) {
-      if (group.length === 1 || isDatabaseUnavailable(error)) for (const entry of group) entry.reject(error);
-      else for (const entry of group) await run([entry.item]).then((r) => settle([entry], r), entry.reject);
+      if (batch.length === 1 || isDatabaseUnavailable(error)) for (const entry of batch) entry.reject(error);
+      else for (const entry of batch) await runBatch([entry]).catch(entry.reject);
     } finally {
       running -= 1;
-      begin();
+      planNext();
     }
   }
 
-  function settle(group: readonly Waiting<T, R>[], results: readonly R[]): void {
-    for (const [index, entry] of group.entries()) entry.resolve(results[index] as R);
+  async function runBatch(batch: readonly Waiting<T, R>[]): Promise<void> {
+    const results = (await run(batch.map(({ item }) => item))) ?? [];
+    for (const [index, { resolve }] of batch.entries()) resolve(results[index] as R);
   }
 
   return (item) =>
     new Promise((resolve, reject) => {
       waiting.push({ item, resolve, reject });
-      begin();
+      planNext();
     });
 }
 

@@ -154,7 +154,7 @@ export const WorkspaceEntity = entity('workspaces', {
   /** What Intercom refuses because a permission or a plan is missing, while it accepts everything else. */
   refusals: jsonb<Readonly<Partial<Record<'events' | 'contacts', Refusal>>>>(),
   /** The health state that was last reported to Intercom; `null`: none since the installation. */
-  healthTold: nullable(jsonb<object>()),
+  reportedHealth: { ...nullable(jsonb<object>()), name: 'health_told' },
 });
 
 /** A RevenueCat project that a workspace has connected. */

@@ -132,7 +132,7 @@ const MAX_TRIES = 5;
  *
  * @param work a whole statement or transaction: all of it was rolled back
  */
-export async function againAfterDeadlock<T>(work: () => Promise<T>): Promise<T> {
+export async function retryAfterDeadlock<T>(work: () => Promise<T>): Promise<T> {
   for (let tries = 1; ; tries += 1) {
     try {
       return await work();

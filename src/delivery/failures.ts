@@ -151,7 +151,7 @@ export async function backOff(delivery: Delivery, error: unknown): Promise<Inter
       }
       return later;
     default:
-      await noteIfRefused(delivery, 'contacts', error);
+      await recordIfRefused(delivery, 'contacts', error);
       await context.writer.explainPending(workspaceId, pending);
       // What a retry cannot fix is tried again once a day.
       return { ...later, atMs: decision.kind === 'retry' ? decision.atMs : nowMs + DAY_MS, counts: 1 };
@@ -164,7 +164,7 @@ export function isRefused(end: Interruption): end is Interruption & { kind: 'lat
 }
 
 /** Stores that the workspace lacks a permission or a plan, for the health check and the settings. */
-export async function noteIfRefused(delivery: Delivery, work: RefusedWork, error: AppError): Promise<void> {
+export async function recordIfRefused(delivery: Delivery, work: RefusedWork, error: AppError): Promise<void> {
   const { code, message } = error;
   if (!isRefusal(code) || delivery.workspace.refusals[work]?.code === code) return;
   const { context, claim } = delivery;
@@ -174,7 +174,7 @@ export async function noteIfRefused(delivery: Delivery, work: RefusedWork, error
 }
 
 /** Costs nothing where nothing was refused: the workspace is known as it was when the subscriber was claimed. */
-export async function noteAccepted(delivery: Delivery, work: RefusedWork): Promise<void> {
+export async function recordAccepted(delivery: Delivery, work: RefusedWork): Promise<void> {
   if (!delivery.workspace.refusals[work]) return;
   const { context, claim } = delivery;
   if (!(await clearRefusal(context.database, claim.workspaceId, work))) return;

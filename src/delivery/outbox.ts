@@ -1,5 +1,5 @@
 import { findSharedSubscribers } from '../contacts/repository.ts';
-import { createBatcher, type GroupOptions, keyed } from '../database/batcher.ts';
+import { type BatchOptions, type BatchResults, createBatcher, keyed } from '../database/batcher.ts';
 import { REFUSAL_CODES } from '../database/entities.ts';
 import { clocks, type Database, type Sql, transactionWithAsyncCommit } from '../database/sql.ts';
 import type { SentMark } from '../subscribers/store.ts';
@@ -231,14 +231,14 @@ async function explainPending(
 }
 
 /** For what must be stored before a call is made. */
-const IMMEDIATE = { most: 256 };
+const IMMEDIATE = { maxItems: 256 };
 /** For contacts, which are found one by one: without a pause each statement would carry two or three of them. */
-const PROMPT = { most: 256, spacingMs: 15 };
+const PROMPT = { maxItems: 256, spacingMs: 15 };
 /**
  * For what is stored afterwards: it may wait for others to share its statement. With 15 ms, PostgreSQL
  * took a fifth more processor time for an event. When little is delivered, nothing waits.
  */
-const DEFERRED = { most: 256, spacingMs: 50 };
+const DEFERRED = { maxItems: 256, spacingMs: 50 };
 
 /**
  * What the deliveries of a worker write, in shared statements. With a statement for each event, most of a worker's
@@ -263,27 +263,23 @@ export interface OutboxWriter {
 }
 
 export function createOutboxWriter(database: Database): OutboxWriter {
-  const plans = shared(IMMEDIATE, async (workspaceId, planned: readonly (readonly PlannedEvent[])[]) => {
-    await savePlan(database, workspaceId, planned.flat());
-    return [];
-  });
-  const summaries = shared(DEFERRED, async (workspaceId, batch: readonly NewSummary[]) => {
-    await saveSummaries(database, workspaceId, batch);
-    return [];
-  });
-  const attempts = shared(DEFERRED, async (workspaceId, batch: readonly Attempt[]) => {
-    await recordAttempts(database, workspaceId, batch);
-    return [];
-  });
-  const reasons = shared(DEFERRED, async (workspaceId, batch: readonly PendingReason[]) => {
-    await explainPending(database, workspaceId, batch);
-    return [];
-  });
+  const plans = shared(IMMEDIATE, (workspaceId, planned: readonly (readonly PlannedEvent[])[]) =>
+    savePlan(database, workspaceId, planned.flat()),
+  );
+  const summaries = shared(DEFERRED, (workspaceId, batch: readonly NewSummary[]) =>
+    saveSummaries(database, workspaceId, batch),
+  );
+  const attempts = shared(DEFERRED, (workspaceId, batch: readonly Attempt[]) =>
+    recordAttempts(database, workspaceId, batch),
+  );
+  const reasons = shared(DEFERRED, (workspaceId, batch: readonly PendingReason[]) =>
+    explainPending(database, workspaceId, batch),
+  );
   const outcomes = keyed((workspaceId: string, projectId: string) =>
-    createBatcher<Outcome, void>(async (batch) => {
-      await recordOutcomes(database, { workspaceId, projectId }, batch);
-      return [];
-    }, DEFERRED),
+    createBatcher(
+      (batch: readonly Outcome[]) => recordOutcomes(database, { workspaceId, projectId }, batch),
+      DEFERRED,
+    ),
   );
   const changes = shared(IMMEDIATE, async (workspaceId, claims: readonly Claim[]) => {
     const changed = await findChanged(database, workspaceId, claims);
@@ -320,9 +316,9 @@ export function createOutboxWriter(database: Database): OutboxWriter {
 }
 
 /** A batcher for each workspace. */
-function shared<T, R>(
-  options: GroupOptions,
-  run: (workspaceId: string, items: readonly T[]) => Promise<readonly R[]>,
+function shared<T, R = void>(
+  options: BatchOptions,
+  run: (workspaceId: string, items: readonly T[]) => Promise<BatchResults<R>>,
 ): (workspaceId: string, item: T) => Promise<R> {
   const batchers = keyed((workspaceId: string) =>
     createBatcher<T, R>((items) => run(workspaceId, items), options),

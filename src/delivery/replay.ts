@@ -1,5 +1,5 @@
 import { notifyDelivery } from '../database/notify.ts';
-import { againAfterDeadlock, type Database, type Sql } from '../database/sql.ts';
+import { type Database, retryAfterDeadlock, type Sql } from '../database/sql.ts';
 import { EVENTS_WITH_DELIVERY } from '../subscribers/store.ts';
 
 export interface Selection {
@@ -28,7 +28,7 @@ export async function replayEvents(
   for (let after: Cursor | null = { at: '-infinity', eventId: '' }; after !== null; ) {
     const from: Cursor = after;
     // A worker that plans the same events may lock them in another order.
-    const batch = await againAfterDeadlock(() =>
+    const batch = await retryAfterDeadlock(() =>
       database.transaction((sql) => replayBatch(sql, workspaceId, selection, from)),
     );
     count += batch.count;

@@ -6,8 +6,8 @@ import {
   type Delivery,
   decide,
   type Interruption,
-  noteAccepted,
-  noteIfRefused,
+  recordAccepted,
+  recordIfRefused,
 } from './failures.ts';
 import type { Outcome } from './outbox.ts';
 import { changedAttributes, type OutboxEntry, type PlannedEvent } from './plan.ts';
@@ -93,7 +93,7 @@ async function sendEvent(
       },
     });
   }
-  await noteAccepted(delivery, 'events');
+  await recordAccepted(delivery, 'events');
   context.metrics.attempt('delivered', 'ok');
   // A replay says nothing about how long webhooks take.
   if (entry && entry.mark === null) context.metrics.delivered(context.now() - entry.receivedAtMs);
@@ -118,7 +118,7 @@ async function failed(
 ): Promise<Sent> {
   const { context } = delivery;
   const nowMs = context.now();
-  await noteIfRefused(delivery, 'events', error);
+  await recordIfRefused(delivery, 'events', error);
   const decision = decide(error, {
     attempts: (entry?.attempts ?? 0) + 1,
     firstTriedAtMs: entry?.firstTriedAtMs ?? nowMs,
@@ -211,7 +211,7 @@ async function put(delivery: Delivery, contactId: string, values: Values): Promi
     await context.writer.recordAttempt(claim.workspaceId, { ...log, status, code, message, answer });
     return error;
   }
-  await noteAccepted(delivery, 'contacts');
+  await recordAccepted(delivery, 'contacts');
   await context.writer.recordAttempt(claim.workspaceId, {
     ...log,
     status: 200,

@@ -13,11 +13,11 @@ export type RequestUrl = (url: string) => Promise<Pick<AxiosResponse, 'status' |
 /** What can be reached from here, without the database. */
 export interface OutsideSubject {
   readonly config: Config;
-  readonly clocks: readonly ClockReading[];
+  readonly clocks: readonly ClockOffset[];
   readonly ask: RequestUrl;
 }
 
-interface ClockReading {
+interface ClockOffset {
   readonly name: string;
   /** How far the other clock is ahead of ours, ms; `null`: it did not answer. */
   readonly aheadMs: number | null;
@@ -28,7 +28,7 @@ export async function readServerClock(
   name: string,
   url: string,
   { ask, now }: { ask: RequestUrl; now(): number },
-): Promise<ClockReading> {
+): Promise<ClockOffset> {
   const sentMs = now();
   try {
     const { headers } = await ask(url);
@@ -41,7 +41,7 @@ export async function readServerClock(
   }
 }
 
-export async function readDatabaseClock(sql: Sql, now: () => number): Promise<ClockReading> {
+export async function readDatabaseClock(sql: Sql, now: () => number): Promise<ClockOffset> {
   const sentMs = now();
   const [row] = await sql.query<{ at: Date }>('select clock_timestamp() as at');
   return { name: 'the database', aheadMs: (row?.at.getTime() ?? sentMs) - (sentMs + now()) / 2 };
@@ -70,7 +70,7 @@ export const OUTSIDE_CHECKS: readonly Check<OutsideSubject>[] = [
       'Synchronize the clocks of this server and of the database with NTP (chrony or systemd-timesyncd): signatures and retries depend on them.',
     run({ clocks }) {
       const [worst] = clocks
-        .filter((clock): clock is ClockReading & { aheadMs: number } => clock.aheadMs !== null)
+        .filter((clock): clock is ClockOffset & { aheadMs: number } => clock.aheadMs !== null)
         .sort((a, b) => Math.abs(b.aheadMs) - Math.abs(a.aheadMs));
       if (!worst) return null;
       const skewMs = Math.abs(worst.aheadMs);

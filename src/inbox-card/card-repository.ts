@@ -98,7 +98,7 @@ export type CardReader = ReturnType<typeof createCardReader>;
  * statement starts every 5 ms instead of when the one before has ended: a statement costs 540 µs of processor time, and
  * each card in it 43.
  */
-const BATCHES = { most: 32, spacingMs: 5 };
+const BATCHES = { maxItems: 32, spacingMs: 5 };
 
 /** Reads what cards show. Cards of a workspace that are opened while others are being read share the next statement. */
 export function createCardReader(sql: Sql) {

@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import { IsNull, Not } from 'typeorm';
 import { createBatcher } from '../database/batcher.ts';
 import { WebhookEntity, type WebhookRow } from '../database/entities.ts';
-import { againAfterDeadlock, type Database, type Entities, epochMs, type Sql } from '../database/sql.ts';
+import { type Database, type Entities, epochMs, retryAfterDeadlock, type Sql } from '../database/sql.ts';
 import type { ProjectKey } from '../subscribers/identity.ts';
 import { type ReceiptStatus, SEPARATOR } from './store-events.ts';
 
@@ -13,7 +13,7 @@ export const WEBHOOK_CHANNEL = 'webhooks';
  * Rows of one statement: beyond 250 a batch takes longer without carrying more webhooks a second. A second
  * statement is sent only for 24: with 64 callers, two statements of any size carried 14 webhooks each, one at a time 17.
  */
-const BATCHES = { most: 250, parallel: 2, worthAnother: 24 };
+const BATCH_OPTIONS = { maxItems: 250, parallel: 2, minParallelItems: 24 };
 
 /** A webhook that was checked: an event, whatever it may say. */
 export interface CheckedWebhook {
@@ -45,7 +45,7 @@ export function createJournal(database: Database, onAppended: (project: ProjectK
       return result?.status === 'fulfilled' ? [{ ...result.value, projectId }] : [];
     });
     const statuses =
-      rows.length > 0 ? await againAfterDeadlock(() => appendWebhooks(database, workspaceId, rows)) : [];
+      rows.length > 0 ? await retryAfterDeadlock(() => appendWebhooks(database, workspaceId, rows)) : [];
     const projectIds = new Set(
       rows.flatMap(({ projectId }, index) => (statuses[index] === 'accepted' ? [projectId] : [])),
     );
@@ -63,7 +63,7 @@ export function createJournal(database: Database, onAppended: (project: ProjectK
     verify: () => Promise<CheckedWebhook>,
   ): Promise<ReceiptStatus> {
     const group = groups.get(workspaceId) ?? {
-      add: createBatcher((entries: readonly Entry[]) => appendGroup(workspaceId, entries), BATCHES),
+      add: createBatcher((entries: readonly Entry[]) => appendGroup(workspaceId, entries), BATCH_OPTIONS),
       waiting: 0,
     };
     groups.set(workspaceId, group);

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pLimit from 'p-limit';
 import { createListener } from '../database/notify.ts';
-import { againAfterDeadlock, transactionWithAsyncCommit } from '../database/sql.ts';
+import { retryAfterDeadlock, transactionWithAsyncCommit } from '../database/sql.ts';
 import { AppError, isDatabaseUnavailable } from '../errors.ts';
 import { withoutValues } from '../logger.ts';
 import { type ErasedContext, readErasureKey } from '../subscribers/erased-ids.ts';
@@ -209,7 +209,7 @@ function createBatches(
           return { processed: rows.length, failed: errors.size, hasMore: rows.length === limit };
         });
       try {
-        const batch = await againAfterDeadlock(() => run(interpretWebhooks));
+        const batch = await retryAfterDeadlock(() => run(interpretWebhooks));
         limit = Math.min(limit * 2, MAX_BATCH);
         return batch;
       } catch (error) {

@@ -1,5 +1,5 @@
 import { notifyDelivery } from '../database/notify.ts';
-import { againAfterDeadlock, type Database, type Sql } from '../database/sql.ts';
+import { type Database, retryAfterDeadlock, type Sql } from '../database/sql.ts';
 import { insertNewIds, lockProject, type ProjectKey } from '../subscribers/identity.ts';
 import { EVENTS_WITH_DELIVERY, markPending } from '../subscribers/store.ts';
 import { DAY_MS } from '../time.ts';
@@ -47,7 +47,7 @@ export async function reinterpret(
     event.receivedAtMs > options.nowMs - SEND_WITHIN_DAYS * DAY_MS;
   for (let after = '0'; ; ) {
     const selection = { after, sinceMs: options.sinceMs, limit: BATCH };
-    const batch = await againAfterDeadlock(() =>
+    const batch = await retryAfterDeadlock(() =>
       database.transaction(async (sql) => {
         await lockProject(sql, project);
         const rows = await readJournal(sql, project, selection);

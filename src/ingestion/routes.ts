@@ -142,15 +142,15 @@ function isDeeperThan(levels: number, value: unknown): boolean {
   return false;
 }
 
-/** Each process writes down refusals of a project at most this often, ms. */
-const NOTE_EVERY_MS = 60_000;
+/** Each process records refusals of a project at most this often, ms. */
+const RECORD_EVERY_MS = 60_000;
 const MAX_PROJECTS = 1_000;
 
 /**
  * Records that a project's webhook was refused, and reports it to Intercom. Never fails: the response is the same
  * without.
  */
-export function createRefusalNotes({
+export function createRefusalRecorder({
   database,
   jobs,
   now,
@@ -159,17 +159,17 @@ export function createRefusalNotes({
   readonly jobs: Jobs;
   readonly now: () => number;
 }): (target: Pick<WebhookTarget, 'workspaceId' | 'projectId'>, refusedFor: RefusedFor) => Promise<void> {
-  const notedMs = new Map<string, number>();
+  const recordedAtMs = new Map<string, number>();
   return async ({ workspaceId, projectId }, refusedFor) => {
-    if (now() - (notedMs.get(projectId) ?? Number.NEGATIVE_INFINITY) < NOTE_EVERY_MS) return;
-    if (notedMs.size >= MAX_PROJECTS) notedMs.clear();
-    notedMs.set(projectId, now());
+    if (now() - (recordedAtMs.get(projectId) ?? Number.NEGATIVE_INFINITY) < RECORD_EVERY_MS) return;
+    if (recordedAtMs.size >= MAX_PROJECTS) recordedAtMs.clear();
+    recordedAtMs.set(projectId, now());
     try {
       await database.query(
         `update projects set last_refused_at = now(), refused_for = $3 where workspace_id = $1 and project_id = $2`,
         [workspaceId, projectId, refusedFor],
       );
-      await jobs.send('workspace.health', { workspaceId }, { onceInSeconds: NOTE_EVERY_MS / 1_000 });
+      await jobs.send('workspace.health', { workspaceId }, { onceInSeconds: RECORD_EVERY_MS / 1_000 });
     } catch {
       // The daily check reports it.
     }
@@ -206,7 +206,7 @@ export function revenueCatWebhookRouter(options: {
   onReceived: (status: ReceiptStatus) => void;
 }): Router {
   const { database, journal, secrets, now } = options;
-  const recordRefusal = createRefusalNotes(options);
+  const recordRefusal = createRefusalRecorder(options);
   const readTarget = createTargetReader(database);
 
   async function findTarget(projectId: string): Promise<WebhookTarget> {

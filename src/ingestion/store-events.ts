@@ -1,5 +1,5 @@
 import { notifyDelivery } from '../database/notify.ts';
-import { againAfterDeadlock, type Database, type Sql } from '../database/sql.ts';
+import { type Database, retryAfterDeadlock, type Sql } from '../database/sql.ts';
 import { type ErasedContext, findErasedIds, withoutErased, withoutTexts } from '../subscribers/erased-ids.ts';
 import {
   type IdentityGroup,
@@ -111,7 +111,7 @@ export function storeEvents(
   events: readonly InterpretedEvent[],
   { isDelivered, secrets }: { isDelivered?: DeliveryRule; secrets?: SecretBox } = {},
 ): Promise<ReceiptStatus[]> {
-  return againAfterDeadlock(() =>
+  return retryAfterDeadlock(() =>
     database.transaction(async (sql) => {
       await lockProject(sql, project);
       const kept = secrets ? (await dropErased({ sql, secrets }, project, events)).kept : events;

@@ -16,7 +16,7 @@ const VALID_S: Readonly<Record<Purpose, number>> = {
   session: 12 * 3_600,
 };
 
-const grantSchema = z.object({
+const claimsSchema = z.object({
   /** Names one link, and the session that opening it began. */
   linkId: z.string().min(1),
   /** The API key that made the link: revoking it ends its links and pages. */
@@ -27,8 +27,10 @@ const grantSchema = z.object({
   expiresAtS: z.number(),
 });
 
-/** Who may see which customer's page, with which key. */
-export type SupportGrant = Omit<z.infer<typeof grantSchema>, 'expiresAtS'> & { readonly workspaceId: string };
+/** Whose page a link opens, and the key that made it. */
+export type SupportClaims = Omit<z.infer<typeof claimsSchema>, 'expiresAtS'> & {
+  readonly workspaceId: string;
+};
 
 /** Authenticated with the token: a link is not accepted as a session, nor in another workspace. */
 const location = (purpose: Purpose, workspaceId: string) =>
@@ -40,30 +42,30 @@ const location = (purpose: Purpose, workspaceId: string) =>
  * or `link_invalid` for what is forged or of another workspace.
  */
 export function createSupportLinks({ secrets, now }: Pick<AppContext, 'secrets' | 'now'>) {
-  function write(purpose: Purpose, { workspaceId, ...grant }: SupportGrant) {
+  function write(purpose: Purpose, { workspaceId, ...claims }: SupportClaims) {
     const expiresAtS = Math.floor(now() / 1_000) + VALID_S[purpose];
-    const plain = JSON.stringify({ ...grant, expiresAtS });
+    const plain = JSON.stringify({ ...claims, expiresAtS });
     return { token: secrets.encrypt(plain, location(purpose, workspaceId)), expiresAtS };
   }
 
-  function read(purpose: Purpose, token: string, workspaceId: string): SupportGrant {
-    const { expiresAtS, ...grant } = decrypt(token, location(purpose, workspaceId));
+  function read(purpose: Purpose, token: string, workspaceId: string): SupportClaims {
+    const { expiresAtS, ...claims } = decrypt(token, location(purpose, workspaceId));
     if (now() / 1_000 >= expiresAtS) throw expiredLink();
-    return { workspaceId, ...grant };
+    return { workspaceId, ...claims };
   }
 
-  function decrypt(token: string, at: SecretLocation): z.infer<typeof grantSchema> {
+  function decrypt(token: string, at: SecretLocation): z.infer<typeof claimsSchema> {
     try {
-      return grantSchema.parse(JSON.parse(secrets.decrypt(token, at)));
+      return claimsSchema.parse(JSON.parse(secrets.decrypt(token, at)));
     } catch {
       throw invalidLink();
     }
   }
 
   return {
-    newLink: (grant: Omit<SupportGrant, 'linkId'>) =>
-      write('link', { ...grant, linkId: randomBytes(12).toString('base64url') }),
-    newSession: (grant: SupportGrant) => write('session', grant),
+    newLink: (claims: Omit<SupportClaims, 'linkId'>) =>
+      write('link', { ...claims, linkId: randomBytes(12).toString('base64url') }),
+    newSession: (claims: SupportClaims) => write('session', claims),
     readLink: (token: string, workspaceId: string) => read('link', token, workspaceId),
     readSession: (token: string, workspaceId: string) => read('session', token, workspaceId),
   };
@@ -78,7 +80,7 @@ export type SupportLinks = ReturnType<typeof createSupportLinks>;
  */
 export async function useLink(
   { manager }: Entities,
-  { workspaceId, linkId }: SupportGrant,
+  { workspaceId, linkId }: SupportClaims,
   nowMs: number,
 ): Promise<boolean> {
   await manager.delete(UsedSupportLinkEntity, { workspaceId, expiresAt: LessThan(new Date(nowMs)) });

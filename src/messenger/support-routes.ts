@@ -17,7 +17,7 @@ import {
   createSupportLinks,
   expiredLink,
   invalidLink,
-  type SupportGrant,
+  type SupportClaims,
   type SupportLinks,
   useLink,
 } from './support-link.ts';
@@ -134,14 +134,14 @@ async function showOrExplain(site: SupportSite, req: Request, res: Response): Pr
 
 async function show(site: SupportSite, req: Request, res: Response): Promise<void> {
   const { context, eta, style } = site;
-  const { grant, holder, isLink } = await open(site, req);
+  const { claims, holder, isLink } = await open(site, req);
   const { workspaceId, region, timezone } = holder;
-  const messages = messagesOf(req, grant.locale, timezone);
-  const customers = await findCustomers(context, workspaceId, grant.user.userId);
+  const messages = messagesOf(req, claims.locale, timezone);
+  const customers = await findCustomers(context, workspaceId, claims.user.userId);
   refreshStale(context, workspaceId, customers);
-  const identity = signToken(site, grant, { holder, customer: customers[0] ?? null });
+  const identity = signToken(site, claims, { holder, customer: customers[0] ?? null });
   // A session never prolongs itself.
-  if (isLink) setSession(site, grant, res);
+  if (isLink) setSession(site, claims, res);
   setHeaders(site, req, res);
   const html = eta.render('./support', {
     language: messages.language,
@@ -153,7 +153,7 @@ async function show(site: SupportSite, req: Request, res: Response): Promise<voi
       region: SDK_REGIONS[region],
       jwt: identity?.token ?? '',
       expiresAt: identity?.expiresAtS ?? '',
-      renewUrl: `/support/${encodeURIComponent(workspaceId)}/token?page=${pageId(grant)}`,
+      renewUrl: `/support/${encodeURIComponent(workspaceId)}/token?page=${pageId(claims)}`,
     },
     styleVersion: style.version,
     scriptVersion: (await supportScript()).version,
@@ -164,12 +164,12 @@ async function show(site: SupportSite, req: Request, res: Response): Promise<voi
 async function renewToken(site: SupportSite, req: Request, res: Response): Promise<void> {
   const { context } = site;
   res.set('Cache-Control', 'no-store');
-  const { grant, holder } = await open(site, req);
+  const { claims, holder } = await open(site, req);
   // A browser has one session: a page that was opened earlier for another customer must not become theirs.
-  if (req.query.page !== pageId(grant)) throw invalidLink();
+  if (req.query.page !== pageId(claims)) throw invalidLink();
   const secret = messengerSecretOf(context, holder);
-  const customer = await findCustomerState(context, holder.workspaceId, grant.user.userId);
-  const identity = signIdentityToken(secret, grant.user, { customer, nowMs: context.now() });
+  const customer = await findCustomerState(context, holder.workspaceId, claims.user.userId);
+  const identity = signIdentityToken(secret, claims.user, { customer, nowMs: context.now() });
   res.json({ token: identity.token, expires_at: identity.expiresAtS });
 }
 
@@ -177,25 +177,25 @@ async function renewToken(site: SupportSite, req: Request, res: Response): Promi
 async function open(
   site: SupportSite,
   req: Request,
-): Promise<{ grant: SupportGrant; holder: KeyHolder; isLink: boolean }> {
+): Promise<{ claims: SupportClaims; holder: KeyHolder; isLink: boolean }> {
   const { context, links } = site;
   const workspaceId = String(req.params.workspaceId);
   const cookie = readCookie(context, req, cookieOf(workspaceId));
   const token = req.query.token;
   const isLink = typeof token === 'string' && req.method === 'GET';
-  const grant = isLink ? links.readLink(token, workspaceId) : links.readSession(cookie, workspaceId);
+  const claims = isLink ? links.readLink(token, workspaceId) : links.readSession(cookie, workspaceId);
   // Not from a replica: a key that was just revoked must not open anything.
-  const holder = await findKeyHolder(context.database, workspaceId, { keyId: grant.keyId });
+  const holder = await findKeyHolder(context.database, workspaceId, { keyId: claims.keyId });
   if (!holder || holder.isRevoked) throw invalidLink();
-  const isReopened = isLink && !(await useLink(context.database, grant, context.now()));
-  if (isReopened && !hasOpened(site, grant, cookie)) throw expiredLink();
-  return { grant, holder, isLink };
+  const isReopened = isLink && !(await useLink(context.database, claims, context.now()));
+  if (isReopened && !hasOpened(site, claims, cookie)) throw expiredLink();
+  return { claims, holder, isLink };
 }
 
 /** A link opens once; the browser that opened it, which has its session, may load the same address again. */
-function hasOpened({ links }: SupportSite, grant: SupportGrant, cookie: string): boolean {
+function hasOpened({ links }: SupportSite, claims: SupportClaims, cookie: string): boolean {
   try {
-    return links.readSession(cookie, grant.workspaceId).linkId === grant.linkId;
+    return links.readSession(cookie, claims.workspaceId).linkId === claims.linkId;
   } catch (error) {
     if (error instanceof AppError) return false;
     throw error;
@@ -205,7 +205,7 @@ function hasOpened({ links }: SupportSite, grant: SupportGrant, cookie: string):
 /** `null` without a Messenger secret: the page then shows the subscription only. */
 function signToken(
   { context }: SupportSite,
-  { user, workspaceId }: SupportGrant,
+  { user, workspaceId }: SupportClaims,
   { holder, customer }: { holder: KeyHolder; customer: CustomerState | null },
 ): IdentityToken | null {
   try {
@@ -218,10 +218,10 @@ function signToken(
   }
 }
 
-function setSession({ context, links }: SupportSite, grant: SupportGrant, res: Response): void {
-  const { token, expiresAtS } = links.newSession(grant);
+function setSession({ context, links }: SupportSite, claims: SupportClaims, res: Response): void {
+  const { token, expiresAtS } = links.newSession(claims);
   const maxAgeS = expiresAtS - Math.floor(context.now() / 1_000);
-  setCookie(context, res, { ...cookieOf(grant.workspaceId), value: token, maxAgeS });
+  setCookie(context, res, { ...cookieOf(claims.workspaceId), value: token, maxAgeS });
 }
 
 function setHeaders({ context }: SupportSite, req: Request, res: Response): void {
@@ -235,7 +235,7 @@ function setHeaders({ context }: SupportSite, req: Request, res: Response): void
 }
 
 /** Ties a page to the link that opened it. */
-function pageId({ linkId }: SupportGrant): string {
+function pageId({ linkId }: SupportClaims): string {
   return createHash('sha256').update(`page|${linkId}`).digest('base64url').slice(0, 22);
 }
 

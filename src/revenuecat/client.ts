@@ -31,7 +31,7 @@ export interface CatalogItem {
 }
 
 /** One customer, as read from the API. */
-export interface CustomerReading {
+export interface RevenueCatCustomer {
   readonly snapshot: Snapshot;
   /** The `$email` attribute, in small letters; `atMs`: when it was set. */
   readonly email: { readonly value: string; readonly atMs: number } | null;
@@ -184,7 +184,7 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
       projectId: string,
       customerId: string,
       names: CatalogNames,
-    ): Promise<CustomerReading | null> {
+    ): Promise<RevenueCatCustomer | null> {
       const requestedAtMs = now();
       const of = (...parts: readonly string[]): string => path(projectId, 'customers', customerId, ...parts);
       const action = 'Reading a customer';

@@ -1,4 +1,4 @@
-import { againAfterDeadlock, type Database, type Sql } from '../database/sql.ts';
+import { type Database, retryAfterDeadlock, type Sql } from '../database/sql.ts';
 import { CUSTOMER_TABLES } from '../database/tables.ts';
 import { deleteCustomerJobs } from '../jobs/jobs.ts';
 import type { SecretBox } from '../workspaces/secrets.ts';
@@ -33,7 +33,7 @@ export async function eraseSubscribers(
 ): Promise<void> {
   const values = [workspaceId, subscriberIds];
   // An import that reads one of the customers may hold rows of theirs and wait for the project's lock.
-  await againAfterDeadlock(() =>
+  await retryAfterDeadlock(() =>
     database.transaction(async (sql) => {
       const projects = await sql.query<{ project_id: string }>(
         `select distinct project_id from subscribers

@@ -1,7 +1,7 @@
 import { AppError } from '../errors.ts';
 import type { CallPriority } from '../revenuecat/call-limiter.ts';
 import { readCatalogNames } from '../revenuecat/catalog.ts';
-import type { CustomerReading } from '../revenuecat/client.ts';
+import type { RevenueCatCustomer } from '../revenuecat/client.ts';
 import { compareWithSnapshot } from '../subscription/compare-with-snapshot.ts';
 import { preferredAppUserIds } from '../subscription/identities.ts';
 import { deriveState } from '../subscription/state.ts';
@@ -33,9 +33,9 @@ export async function refreshSubscriber(
   return withKey(context, project, async () => {
     const names = await readCatalogNames(context, project, client);
     for (const appUserId of preferredAppUserIds(subscriber.appUserIds).slice(0, 3)) {
-      const reading = await client.readCustomer(project.revenueCatProjectId, appUserId, names);
-      if (!reading) continue;
-      const stored = await storeReading(context, project, reading);
+      const customer = await client.readCustomer(project.revenueCatProjectId, appUserId, names);
+      if (!customer) continue;
+      const stored = await storeCustomer(context, project, customer);
       if (stored.subscriberId === '') return 'unknown_customer';
       // Time may have changed the state even if RevenueCat's response is the same.
       await markPending(context.database, workspaceId, [stored.subscriberId]);
@@ -45,7 +45,7 @@ export async function refreshSubscriber(
   });
 }
 
-/** Does work with a project's key and notes whether RevenueCat takes the key. */
+/** Does work with a project's key and records whether RevenueCat accepts it. */
 export async function withKey<T extends string>(
   context: AppContext,
   project: Project,
@@ -54,18 +54,18 @@ export async function withKey<T extends string>(
   const { workspaceId, projectId } = project;
   try {
     const outcome = await work();
-    if (project.apiKeyState !== 'valid') await noteKeyState(context, project, 'valid');
+    if (project.apiKeyState !== 'valid') await recordKeyState(context, project, 'valid');
     return outcome;
   } catch (error) {
     if (!(error instanceof AppError) || error.code !== 'revenuecat_unauthorized') throw error;
-    await noteKeyState(context, project, 'rejected');
+    await recordKeyState(context, project, 'rejected');
     context.logger.warn({ workspaceId, projectId }, 'RevenueCat refuses the API key');
     return 'key_rejected';
   }
 }
 
 /** Stores whether RevenueCat accepts a key, and reports a change. */
-export async function noteKeyState(
+export async function recordKeyState(
   context: AppContext,
   project: Pick<Project, 'workspaceId' | 'projectId'>,
   state: 'valid' | 'rejected',
@@ -75,13 +75,13 @@ export async function noteKeyState(
 }
 
 /** Stores RevenueCat's snapshot of one customer. @returns with no subscriber id for an erased customer */
-export async function storeReading(
+export async function storeCustomer(
   context: AppContext,
   project: Project,
-  reading: CustomerReading,
+  customer: RevenueCatCustomer,
 ): Promise<StoredCustomer> {
   const [stored] = await context.database.transaction((sql) =>
-    storeCustomers({ sql, secrets: context.secrets }, project, [reading]),
+    storeCustomers({ sql, secrets: context.secrets }, project, [customer]),
   );
   if (!stored) throw new Error('Nothing was stored');
   await reportDisagreement(context, project, stored);

@@ -1,6 +1,6 @@
 import { notifyDelivery } from '../database/notify.ts';
 import { clocks, type Sql } from '../database/sql.ts';
-import type { CustomerReading } from '../revenuecat/client.ts';
+import type { RevenueCatCustomer } from '../revenuecat/client.ts';
 import { preferredAppUserIds } from '../subscription/identities.ts';
 import type { Snapshot } from '../subscription/types.ts';
 import { stripNul } from '../text.ts';
@@ -35,32 +35,32 @@ export interface StoredCustomer {
 export async function storeCustomers(
   within: ErasedContext,
   project: ProjectKey,
-  received: readonly CustomerReading[],
+  received: readonly RevenueCatCustomer[],
 ): Promise<StoredCustomer[]> {
   const { sql } = within;
   await lockProject(sql, project);
-  const { readings, idLists } = await dropErased(within, project, received);
+  const { customers, idLists } = await dropErased(within, project, received);
   const groups = await resolveIdentities(sql, project, idLists);
   await insertNewIds(sql, project, groups.values());
   const groupOf = (index: number): IdentityGroup | undefined => groups.get(idLists[index]?.[0] ?? '');
-  const newest = new Map<IdentityGroup, CustomerReading>();
-  for (const [index, reading] of readings.entries()) {
+  const newest = new Map<IdentityGroup, RevenueCatCustomer>();
+  for (const [index, customer] of customers.entries()) {
     const group = groupOf(index);
-    // Customers that were merged between two readings: the newer one counts.
-    if (group && (newest.get(group)?.snapshot.takenAtMs ?? -1) < reading.snapshot.takenAtMs)
-      newest.set(group, reading);
+    // Customers that were merged between two reads: the newer one counts.
+    if (group && (newest.get(group)?.snapshot.takenAtMs ?? -1) < customer.snapshot.takenAtMs)
+      newest.set(group, customer);
   }
   const hadEvents = await lockSubscribers(sql, project, [...newest.keys()]);
-  const entries = [...newest].map(([group, reading]): Entry => {
-    return { group, reading, hadEvents: hadEvents.get(group.subscriberId) ?? false };
+  const entries = [...newest].map(([group, customer]): Entry => {
+    return { group, customer, hadEvents: hadEvents.get(group.subscriberId) ?? false };
   });
   const created = entries.filter(({ group }) => group.isNew);
   await createSubscribers(sql, project, created);
   const known = entries.filter(({ group }) => !group.isNew);
   const updated = await updateSubscribers(sql, project, known);
-  if (created.some(({ reading }) => hasPurchases(reading.snapshot)) || [...updated.values()].includes(true))
+  if (created.some(({ customer }) => hasPurchases(customer.snapshot)) || [...updated.values()].includes(true))
     await notifyDelivery(sql, project.workspaceId);
-  return readings.map((_, index) => {
+  return customers.map((_, index) => {
     const group = groupOf(index);
     // Only blocked ids, or an erased customer: nothing is stored.
     if (!group) return { outcome: 'kept', subscriberId: '', hadEvents: false };
@@ -73,27 +73,29 @@ export async function storeCustomers(
 async function dropErased(
   within: ErasedContext,
   project: ProjectKey,
-  readings: readonly CustomerReading[],
-): Promise<{ readings: CustomerReading[]; idLists: string[][] }> {
-  const all = readings.map(({ snapshot }) => preferredAppUserIds([snapshot.customerId, ...snapshot.aliases]));
+  customers: readonly RevenueCatCustomer[],
+): Promise<{ customers: RevenueCatCustomer[]; idLists: string[][] }> {
+  const all = customers.map(({ snapshot }) =>
+    preferredAppUserIds([snapshot.customerId, ...snapshot.aliases]),
+  );
   const erased = await findErasedIds(within, project, all.flat());
   const idLists = all.map((ids) => withoutErased(ids, erased));
-  const left = readings.map((reading, index): CustomerReading => {
+  const left = customers.map((customer, index): RevenueCatCustomer => {
     const ids = idLists[index] ?? [];
-    const { snapshot } = reading;
-    if (ids.length === all[index]?.length) return reading;
+    const { snapshot } = customer;
+    if (ids.length === all[index]?.length) return customer;
     // An identified customer who shares ids with an erased one. Attributes may be those of either.
     const customerId = ids.includes(snapshot.customerId) ? snapshot.customerId : (ids[0] ?? '');
     const aliases = snapshot.aliases.filter((id) => ids.includes(id));
     return { snapshot: { ...snapshot, customerId, aliases, attributes: {} }, email: null };
   });
-  return { readings: left, idLists };
+  return { customers: left, idLists };
 }
 
 interface Entry {
   readonly group: IdentityGroup;
-  readonly reading: CustomerReading;
-  /** Before this reading. */
+  readonly customer: RevenueCatCustomer;
+  /** Before this read. */
   readonly hadEvents: boolean;
 }
 
@@ -202,10 +204,10 @@ async function updateSubscribers(
 function columnsOf(entries: readonly Entry[]): unknown[] {
   return [
     entries.map(({ group }) => group.subscriberId),
-    entries.map(({ reading }) => toJson(reading.snapshot)),
-    entries.map(({ reading }) => reading.snapshot.takenAtMs),
-    entries.map(({ reading }) => (reading.email ? stripNul(reading.email.value) : null)),
-    entries.map(({ reading }) => reading.email?.atMs ?? 0),
-    entries.map(({ reading }) => hasPurchases(reading.snapshot)),
+    entries.map(({ customer }) => toJson(customer.snapshot)),
+    entries.map(({ customer }) => customer.snapshot.takenAtMs),
+    entries.map(({ customer }) => (customer.email ? stripNul(customer.email.value) : null)),
+    entries.map(({ customer }) => customer.email?.atMs ?? 0),
+    entries.map(({ customer }) => hasPurchases(customer.snapshot)),
   ];
 }

@@ -220,7 +220,7 @@ export async function answerHealth(context: AppContext, workspaceId: string): Pr
     stored.state === 'OK' && silent.length > 0
       ? { state: 'UNKNOWN', message: `${silent.join(' and ')} did not answer. The check is repeated.` }
       : stored;
-  await updateRows(context.database, WorkspaceEntity, { workspaceId }, { healthTold: health });
+  await updateRows(context.database, WorkspaceEntity, { workspaceId }, { reportedHealth: health });
   return health;
 }
 
@@ -238,7 +238,7 @@ export async function reportHealth(context: AppContext, workspaceId: string): Pr
   const health = await readHealth(context, workspaceId);
   const { state } = health;
   const stored = await database.manager.findOneBy(WorkspaceEntity, { workspaceId });
-  if (isDeepStrictEqual(stored?.healthTold, health)) return;
+  if (isDeepStrictEqual(stored?.reportedHealth, health)) return;
   try {
     await client.pushHealth({ ...health });
   } catch (error) {
@@ -247,7 +247,7 @@ export async function reportHealth(context: AppContext, workspaceId: string): Pr
     logger.info({ workspaceId, state }, 'health not reported to Intercom');
     return;
   }
-  await updateRows(database, WorkspaceEntity, { workspaceId }, { healthTold: health });
+  await updateRows(database, WorkspaceEntity, { workspaceId }, { reportedHealth: health });
   logger.info({ workspaceId, state }, 'health reported to Intercom');
 }
 

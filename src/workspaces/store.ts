@@ -89,7 +89,7 @@ export async function storeInstallation(
     notBefore: null,
     disconnectedAt: null,
     refusals: {},
-    healthTold: null,
+    reportedHealth: null,
   };
   await upsert(database, WorkspaceEntity, [{ ...installation, ...fresh }]);
   await notifyDelivery(database, installation.workspaceId);
@@ -148,7 +148,7 @@ export async function deleteAccess(database: Database, workspace: ByToken): Prom
       statusReason: 'uninstalled',
       uninstalledAt: () => 'now()',
       refusals: {},
-      healthTold: null,
+      reportedHealth: null,
     });
     if (!isDeleted) return false;
     const { manager } = sql;

@@ -8,14 +8,14 @@ describe('calls that share statements', () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(fc.record({ refused: fc.boolean(), after: fc.nat(3) }), { maxLength: 60 }),
-        fc.record({ most: fc.integer({ min: 1, max: 8 }), parallel: fc.integer({ min: 1, max: 3 }) }),
+        fc.record({ maxItems: fc.integer({ min: 1, max: 8 }), parallel: fc.integer({ min: 1, max: 3 }) }),
         fc.integer({ min: 1, max: 5 }),
-        async (items, limits, worthAnother) => {
+        async (items, limits, minParallelItems) => {
           let running = 0;
           let mostRunning = 0;
           const add = createBatcher<number, string>(
             async (group) => {
-              assert.ok(group.length <= limits.most);
+              assert.ok(group.length <= limits.maxItems);
               running += 1;
               mostRunning = Math.max(mostRunning, running);
               await new Promise((resolve) => setImmediate(resolve));
@@ -23,7 +23,7 @@ describe('calls that share statements', () => {
               if (group.some((index) => items[index]?.refused)) throw new Error('refused');
               return group.map((index) => `written ${index}`);
             },
-            { ...limits, worthAnother },
+            { ...limits, minParallelItems },
           );
           const outcomes = await Promise.all(
             items.map(async ({ after }, index) => {
@@ -50,7 +50,7 @@ describe('calls that share statements', () => {
         groups.push([...group]);
         return group;
       },
-      { most: 64, spacingMs: 200 },
+      { maxItems: 64, spacingMs: 200 },
     );
     assert.deepEqual(await Promise.all([add(1), add(2)]), [1, 2]);
     const third = add(3);
@@ -69,7 +69,7 @@ describe('calls that share statements', () => {
         tries += 1;
         throw Object.assign(new Error('gone'), { code: '57P01' });
       },
-      { most: 64 },
+      { maxItems: 64 },
     );
     const outcomes = await Promise.allSettled([add(1), add(2), add(3)]);
     assert.deepEqual(new Set(outcomes.map((outcome) => outcome.status)), new Set(['rejected']));

@@ -8,7 +8,7 @@ import { type Config, readConfig } from '../../src/config.ts';
 import type { CheckResult } from '../../src/doctor/check.ts';
 import { type DoctorContext, prepareOutside, runDoctor } from '../../src/doctor/run.ts';
 import { readSettings } from '../../src/doctor/settings-checks.ts';
-import { createRefusalNotes } from '../../src/ingestion/routes.ts';
+import { createRefusalRecorder } from '../../src/ingestion/routes.ts';
 import { interpretEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import { type JobQueue, openJobs } from '../../src/jobs/jobs.ts';
 import type { Listening } from '../../src/simulator/listen.ts';
@@ -383,7 +383,7 @@ describe('doctor', () => {
       found: 'webhook_refused: problem',
       remedy: /choose New authorization value .* enter the new value there/,
       async make() {
-        const recordRefusal = createRefusalNotes({ database: world.db.database, jobs, now: Date.now });
+        const recordRefusal = createRefusalRecorder({ database: world.db.database, jobs, now: Date.now });
         await recordRefusal({ workspaceId: WORKSPACE_ID, projectId: PROJECT_ID }, 'authorization');
         return { repair: () => sql(`update projects set last_refused_at = null, refused_for = null`) };
       },

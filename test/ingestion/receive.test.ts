@@ -7,7 +7,7 @@ import { errorHandler } from '../../src/http/errors.ts';
 import { createJournal } from '../../src/ingestion/journal.ts';
 import { processProject } from '../../src/ingestion/processor.ts';
 import {
-  createRefusalNotes,
+  createRefusalRecorder,
   revenueCatWebhookRouter,
   verifyWebhookSignature,
 } from '../../src/ingestion/routes.ts';
@@ -149,7 +149,7 @@ describe('receiving', () => {
     assert.equal((await refusal())?.refusedFor, 'authorization', 'of the one that was refused above');
     await rows('update projects set last_refused_at = null');
     reported.length = 0;
-    const note = createRefusalNotes({ database: world.db.database, jobs, now: () => nowMs });
+    const note = createRefusalRecorder({ database: world.db.database, jobs, now: () => nowMs });
     await note(project, 'signature');
     assert.equal((await refusal())?.refusedFor, 'signature');
     await note(project, 'authorization');

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it, mock } from 'node:test';
 import supertest from 'supertest';
-import { createRefusalNotes } from '../../src/ingestion/routes.ts';
+import { createRefusalRecorder } from '../../src/ingestion/routes.ts';
 import { auditCsv } from '../../src/settings/audit.ts';
 import { reportHealth } from '../../src/workspaces/health.ts';
 import {
@@ -66,7 +66,7 @@ describe('refused webhooks', () => {
       [projectId],
     );
     assert.doesNotMatch(await page(), /Webhooks of Shop are refused/);
-    await createRefusalNotes({ ...site.context, database })(
+    await createRefusalRecorder({ ...site.context, database })(
       { workspaceId: WORKSPACE, projectId },
       'authorization',
     );
@@ -96,7 +96,7 @@ describe('refused webhooks', () => {
   });
 
   it('are named with the signing secret when the signature is what does not match', async () => {
-    await createRefusalNotes(site.context)({ workspaceId: WORKSPACE, projectId }, 'signature');
+    await createRefusalRecorder(site.context)({ workspaceId: WORKSPACE, projectId }, 'signature');
     assert.match(await page(), /their signature does not match/);
     assert.match(await page('/revenuecat'), /copy its signing secret/);
     await site.db.database.query('update projects set last_received_at = now() where project_id = $1', [

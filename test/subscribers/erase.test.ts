@@ -8,7 +8,7 @@ import { startImport } from '../../src/backfill/store.ts';
 import { eraseSubscribers } from '../../src/subscribers/customer-data.ts';
 import { allowAgain, countErased, findErasedIds } from '../../src/subscribers/erased-ids.ts';
 import { findByAppUserIds } from '../../src/subscribers/find-store.ts';
-import { storeReading } from '../../src/subscribers/refresh.ts';
+import { storeCustomer } from '../../src/subscribers/refresh.ts';
 import { readProject } from '../../src/workspaces/projects.ts';
 import { createSecretBox, rotateKeys } from '../../src/workspaces/secrets.ts';
 import { createTestContext } from '../support/app-context.ts';
@@ -212,7 +212,7 @@ describe('an erased customer', () => {
       purchases: [],
       activeEntitlements: [],
     };
-    const stored = await storeReading(context(), connected, { snapshot, email: null } as never);
+    const stored = await storeCustomer(context(), connected, { snapshot, email: null } as never);
     assert.deepEqual(stored, { outcome: 'kept', subscriberId: '', hadEvents: false });
     assert.match(await openCard(), /match\.search/);
     await openCard();

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
 import { interpretEvent, storeEvents } from '../../src/ingestion/store-events.ts';
-import type { CustomerReading } from '../../src/revenuecat/client.ts';
+import type { RevenueCatCustomer } from '../../src/revenuecat/client.ts';
 import { snapshotTime } from '../../src/revenuecat/snapshot.ts';
 import { readHistory, readSubscriber } from '../../src/subscribers/store.ts';
 import { storeCustomers } from '../../src/subscribers/store-customers.ts';
@@ -163,7 +163,7 @@ describe('storing snapshots beside webhooks', () => {
   });
   after(() => db.close());
 
-  const store = (reading: CustomerReading) =>
+  const store = (reading: RevenueCatCustomer) =>
     db.database.transaction((sql) => storeCustomers({ sql, secrets }, project, [reading]));
 
   async function stateOf(appUserId: string) {
@@ -192,7 +192,7 @@ describe('storing snapshots beside webhooks', () => {
         async (order, atOnce) => {
           counter += 1;
           const id = `user-${counter}`;
-          const reading = (days: number, endDays: number, email: string): CustomerReading => ({
+          const reading = (days: number, endDays: number, email: string): RevenueCatCustomer => ({
             snapshot: snapshotAt(START_MS + days * DAY_MS, {
               endsAtMs: START_MS + endDays * DAY_MS,
               ids: [id, `alias-${counter}`],
@@ -212,7 +212,7 @@ describe('storing snapshots beside webhooks', () => {
                 interpretEvent(own, START_MS),
               ]);
           };
-          const told = (each: CustomerReading) => async () => {
+          const told = (each: RevenueCatCustomer) => async () => {
             await store(each);
           };
           const operations = [
