@@ -68,7 +68,7 @@ function addServeCommand(program: Command): void {
 /** Cause and fix of what a person can fix; the stack of a bug. */
 function describeForPerson(error: unknown): string {
   if (error instanceof AppError) return error.message;
-  const { said, remedy } = explainDatabaseError(error, 'DATABASE_URL');
-  if (remedy !== null) return `The database cannot be used: ${said}.\n${remedy}`;
+  const { message, remedy } = explainDatabaseError(error, 'DATABASE_URL');
+  if (remedy !== null) return `The database cannot be used: ${message}.\n${remedy}`;
   return String(error instanceof Error ? error.stack : error);
 }

@@ -16,7 +16,7 @@ import { addJournalMetrics, createReceiverMetrics } from './ingestion/metrics.ts
 import { createProcessor } from './ingestion/processor.ts';
 import { openJobs } from './jobs/jobs.ts';
 import { addJobMetrics } from './jobs/metrics.ts';
-import { createCatalogCache } from './revenuecat/catalog-names.ts';
+import { createCatalogCache } from './revenuecat/catalog.ts';
 import { type AppContext, createAppContext } from './workspaces/app-context.ts';
 import { addWorkspaceMetrics } from './workspaces/metrics.ts';
 import { deriveKey, loadEncryptionKeys } from './workspaces/secrets.ts';
@@ -31,11 +31,11 @@ export type Services = Awaited<ReturnType<typeof createServices>>;
 export async function createServices(config: Config, logger: Logger) {
   const keys = await loadEncryptionKeys(config);
   const connected = await connectDatabase(config, logger, { readReplica: true, keepEmbedded: true });
-  const { database, sessionUrl: databaseUrl } = connected;
+  const { database, sessionUrl } = connected;
   const jobs = await openJobs({
     databaseUrl: connected.url,
     backend: config.databaseBackend,
-    listen: connected.url === databaseUrl,
+    listen: connected.url === sessionUrl,
     logger,
   });
   const registry = createAppRegistry(connected);
@@ -44,11 +44,11 @@ export async function createServices(config: Config, logger: Logger) {
     ...createAppContext({ ...connected, config, jobs, logger }, keys),
     onDisagreement: importMetrics.disagreement,
   };
-  const worker = new DeliveryWorker({ ...app, databaseUrl, metrics: createDeliveryMetrics(registry) });
+  const worker = new DeliveryWorker({ ...app, sessionUrl, metrics: createDeliveryMetrics(registry) });
   addWorkerMetrics(registry, worker);
   const processor = createProcessor({
     ...app,
-    databaseUrl,
+    sessionUrl,
     onPending: (workspaceId) => worker.wake(workspaceId),
   });
   const journal = createJournal(database, (project) => {

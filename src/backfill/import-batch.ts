@@ -1,7 +1,7 @@
 import pLimit from 'p-limit';
 import type { Transaction } from '../database/sql.ts';
 import { AppError, type ErrorCode } from '../errors.ts';
-import { readCatalogNames } from '../revenuecat/catalog.ts';
+import { readCatalogNames } from '../revenuecat/catalog-names.ts';
 import type { RevenueCatClient, RevenueCatCustomer } from '../revenuecat/client.ts';
 import type { CatalogNames } from '../revenuecat/snapshot.ts';
 import { findIdentityGroups } from '../subscribers/identity.ts';

@@ -1,6 +1,6 @@
 import type { Sql } from '../database/sql.ts';
 import { type InterpretedEvent, interpretEvent, storeEvents } from '../ingestion/store-events.ts';
-import { readCatalogNames } from '../revenuecat/catalog.ts';
+import { readCatalogNames } from '../revenuecat/catalog-names.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { findErasedIds } from '../subscribers/erased-ids.ts';
 import { storeCustomer, withKey } from '../subscribers/refresh.ts';

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
 import { migrate, type OpenDatabase, openDatabase, undoMigrations } from './data-source.ts';
-import { keepRunning, startEmbeddedPostgres } from './embedded.ts';
+import { restartWhenEnded, startEmbeddedPostgres } from './embedded.ts';
 import { openReadDatabase, type ReadDatabase, withoutReplica } from './replica.ts';
 import type { Database } from './sql.ts';
 
@@ -48,7 +48,7 @@ export async function connectDatabase(
     const opened = open;
     const stopRestarting =
       embedded && options.keepEmbedded
-        ? keepRunning(config.dataDir, (error) =>
+        ? restartWhenEnded(config.dataDir, (error) =>
             error === null
               ? logger.warn('the embedded database had stopped and was restarted')
               : logger.error({ err: error }, 'the embedded database has stopped and does not start'),

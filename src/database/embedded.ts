@@ -44,20 +44,20 @@ export async function startEmbeddedPostgres(
   return withFileLock(lockOf(dataDir), () => startOrJoin(dataDir, options.fast ?? false));
 }
 
-const LOOK_EVERY_MS = 1_000;
+const CHECK_EVERY_MS = 1_000;
 
 /**
  * Restarts the database when it has ended unexpectedly, most often because memory ran out. Its address stays the same.
  *
- * @param onEnded with the error that kept it from restarting; `null`: it runs
+ * @param onAttempt called after each attempt with its error; `null`: it runs again
  * @returns stops watching
  */
-export function keepRunning(dataDir: string, onEnded: (error: unknown) => void): () => Promise<void> {
-  let isOver = false;
-  let looking: Promise<void> | null = null;
+export function restartWhenEnded(dataDir: string, onAttempt: (error: unknown) => void): () => Promise<void> {
+  let isStopped = false;
+  let checking: Promise<void> | null = null;
   // A process of another container cannot be seen at all: only one that was seen can be missed.
   let wasSeen = false;
-  async function look(): Promise<void> {
+  async function check(): Promise<void> {
     const pid = await readPid(join(dataDir, 'postgres'));
     if (pid !== null && isAlive(pid)) {
       wasSeen = true;
@@ -66,25 +66,25 @@ export function keepRunning(dataDir: string, onEnded: (error: unknown) => void):
     if (!wasSeen) return;
     try {
       await withFileLock(lockOf(dataDir), async () => {
-        if (!isOver) await startOrJoin(dataDir, false);
+        if (!isStopped) await startOrJoin(dataDir, false);
       });
-      onEnded(null);
+      onAttempt(null);
     } catch (error) {
-      onEnded(error);
+      onAttempt(error);
     }
   }
-  const lookAlone = (): void => {
-    looking ??= look().finally(() => {
-      looking = null;
+  const checkOnce = (): void => {
+    checking ??= check().finally(() => {
+      checking = null;
     });
   };
-  lookAlone();
-  const timer = setInterval(lookAlone, LOOK_EVERY_MS);
+  checkOnce();
+  const timer = setInterval(checkOnce, CHECK_EVERY_MS);
   timer.unref();
   return async () => {
-    isOver = true;
+    isStopped = true;
     clearInterval(timer);
-    await looking;
+    await checking;
   };
 }
 

@@ -50,13 +50,13 @@ export type DatabaseSetting = 'DATABASE_URL' | 'DATABASE_READ_URL' | 'DATABASE_D
 export function explainDatabaseError(
   error: unknown,
   setting: DatabaseSetting,
-): { readonly said: string; readonly remedy: string | null } {
-  const { code, said } = causeOf(error);
+): { readonly message: string; readonly remedy: string | null } {
+  const { code, message } = causeOf(error);
   const remedy =
-    REMEDIES.find(([codes]) => codes.test(code))?.[1] ?? MESSAGES.find(([text]) => text.test(said))?.[1];
-  if (remedy !== undefined) return { said, remedy: remedy.replaceAll('{setting}', setting) };
+    REMEDIES.find(([codes]) => codes.test(code))?.[1] ?? MESSAGES.find(([text]) => text.test(message))?.[1];
+  if (remedy !== undefined) return { message, remedy: remedy.replaceAll('{setting}', setting) };
   return {
-    said,
+    message,
     remedy: isDatabaseUnavailable(error)
       ? `See that PostgreSQL runs and that host, user, password and database name in ${setting} are right.`
       : null,
@@ -64,7 +64,7 @@ export function explainDatabaseError(
 }
 
 /** The innermost error is the most precise; Node tries several addresses of a host and collects their errors. */
-function causeOf(error: unknown): { code: string; said: string } {
+function causeOf(error: unknown): { code: string; message: string } {
   let found = error;
   for (let depth = 0; depth < 4; depth += 1) {
     const { cause, driverError, errors } = (found ?? {}) as Record<string, unknown>;
@@ -75,5 +75,5 @@ function causeOf(error: unknown): { code: string; said: string } {
   const { code } = (found ?? {}) as { code?: unknown };
   const name = typeof code === 'string' ? code : '';
   const outer = error instanceof AppError ? error.message : found instanceof Error ? found.message : '';
-  return { code: name, said: withoutValues(outer || name || 'unknown') };
+  return { code: name, message: withoutValues(outer || name || 'unknown') };
 }

@@ -13,7 +13,7 @@ const RETRY_MS = 50;
  * @param file its folder exists; without it no other process can hold the lock
  */
 export async function withFileLock<T>(file: string, work: () => Promise<T>): Promise<T> {
-  while (!(await taken(file))) await sleep(RETRY_MS);
+  while (!(await tryLock(file))) await sleep(RETRY_MS);
   const beat = setInterval(() => {
     const now = new Date();
     utimes(file, now, now).catch(() => {});
@@ -27,7 +27,7 @@ export async function withFileLock<T>(file: string, work: () => Promise<T>): Pro
   }
 }
 
-async function taken(file: string): Promise<boolean> {
+async function tryLock(file: string): Promise<boolean> {
   try {
     await writeFile(file, '', { flag: 'wx', mode: 0o600 });
     return true;

@@ -31,21 +31,21 @@ const RECONNECT_DELAY_MS = 500;
 /** Listens to a channel on a connection of its own, and connects again when that is lost. */
 export function createListener(options: {
   /** `null`: only a transaction pooler is reachable, where nothing can listen. */
-  databaseUrl: string | null;
+  sessionUrl: string | null;
   channel: string;
   applicationName: string;
   logger: Logger;
   onNotification(payload: string): void;
   session?: ListeningSession;
 }): Listener {
-  const { channel, databaseUrl, logger, session } = options;
+  const { channel, sessionUrl, logger, session } = options;
   let current: pg.Client | null = null;
   let isStopping = false;
 
   async function connect(): Promise<void> {
-    if (isStopping || databaseUrl === null) return;
+    if (isStopping || sessionUrl === null) return;
     const client = new pg.Client({
-      connectionString: databaseUrl,
+      connectionString: sessionUrl,
       keepAlive: true,
       application_name: options.applicationName,
     });

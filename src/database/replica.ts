@@ -13,7 +13,7 @@ export interface ReadDatabase extends Sql {
    * Gives a database that has everything committed before this call: the replica once it got there, else the
    * primary. Awaited after a write, it makes sure that every process that still uses the replica shows the write.
    *
-   * @param withinMs how long to wait for the replica; `SETTLE_MS` for the promise about other processes
+   * @param withinMs how long to wait for the replica; `MAX_CATCH_UP_MS` for the promise about other processes
    */
   upToDate(withinMs: number): Promise<Sql>;
   /** The replica's state; `null`: none is configured. */
@@ -34,7 +34,7 @@ const POLL_TIMEOUT_MS = 1_000;
  * After this long a write is on the replica, or every process has found it to be more than `MAX_LAG_MS` behind
  * and reads from the primary: that takes `MAX_LAG_MS` and one poll.
  */
-export const SETTLE_MS = MAX_LAG_MS + 2 * POLL_MS;
+export const MAX_CATCH_UP_MS = MAX_LAG_MS + 2 * POLL_MS;
 const RECHECK_MS = 5;
 
 /** Only the primary. */
@@ -67,27 +67,24 @@ export function openReadDatabase(options: {
   let marks: Mark[] = [];
   let inUse = false;
   let lagMs = 0;
-  let hasSaid = false;
+  let isLogged = false;
   let stopped = false;
   let timer: NodeJS.Timeout | null = null;
 
-  function turn(use: boolean, why: string): void {
-    const isChanged = inUse !== use || !hasSaid;
+  function setInUse(use: boolean, reason: string): void {
+    const isChanged = inUse !== use || !isLogged;
     inUse = use;
     if (stopped || !isChanged) return;
-    hasSaid = true;
+    isLogged = true;
     if (use) logger.info({ lagMs: Math.round(lagMs) }, 'reading from the replica');
     else
-      logger.warn(
-        { reason: why, lagMs: Math.round(lagMs) },
-        'reading from the primary: the replica cannot serve',
-      );
+      logger.warn({ reason, lagMs: Math.round(lagMs) }, 'reading from the primary: the replica cannot serve');
   }
 
   /** What still waits for an answer fails now, and is repeated on the primary. */
-  function lose(from: Replica, why: string): void {
+  function replaceReplica(from: Replica, reason: string): void {
     if (from !== replica) return;
-    turn(false, why);
+    setInUse(false, reason);
     replica = openReplica(options.replicaUrl, options.poolSize);
     from.destroy();
   }
@@ -107,12 +104,15 @@ export function openReadDatabase(options: {
     const asked = replica;
     try {
       const replayed = await withTimeout(asked.replayed(), POLL_TIMEOUT_MS, noAnswer);
-      if (replayed === null) return turn(false, 'DATABASE_READ_URL names no replica');
+      if (replayed === null) return setInUse(false, 'DATABASE_READ_URL names no replica');
       marks = marks.filter((mark) => mark.position > replayed);
       lagMs = marks[0] === undefined ? 0 : performance.now() - marks[0].atMs;
-      turn(!primaryAnswers || lagMs <= MAX_LAG_MS, 'it is too far behind');
+      setInUse(!primaryAnswers || lagMs <= MAX_LAG_MS, 'it is too far behind');
     } catch (error) {
-      lose(asked, isDatabaseUnavailable(error) ? 'it does not answer' : String((error as Error).message));
+      replaceReplica(
+        asked,
+        isDatabaseUnavailable(error) ? 'it does not answer' : String((error as Error).message),
+      );
     }
   }
 
@@ -133,7 +133,7 @@ export function openReadDatabase(options: {
       try {
         return await asked.sql().query(text, values, name);
       } catch (error) {
-        if (isDatabaseUnavailable(error)) lose(asked, 'it does not answer');
+        if (isDatabaseUnavailable(error)) replaceReplica(asked, 'it does not answer');
         // A read may be repeated; if the statement itself is at fault the primary says so too.
         return primary.query(text, values, name);
       }
@@ -187,7 +187,7 @@ function openReplica(url: string, poolSize: number): Replica {
     client.on('error', () => {});
   });
   pool.on('remove', (client) => void clients.delete(client));
-  // Until it is known whether a pooler stands between.
+  // Until it is known whether a pooler is between.
   let sql = sqlOn(pool, { prepare: false });
   let knowsPooler = false;
   return {

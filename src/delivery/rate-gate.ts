@@ -28,7 +28,7 @@ const RETRY_DELAY_MS = 500;
  */
 export class RateGate implements CallGate {
   readonly #clock: Clock;
-  readonly #take: (ask: { calls: number; limit: RateLimit; nowMs: number }) => Promise<Grant>;
+  readonly #take: (request: CallRequest) => Promise<Allowance>;
   readonly #waiting: { resolve(): void; reject(error: unknown): void }[] = [];
   #permits = 0;
   #permitsUntilMs = 0;
@@ -53,7 +53,7 @@ export class RateGate implements CallGate {
   /** @param options.take takes calls out of the budget that the processes share */
   constructor(options: {
     clock: Clock;
-    take: (ask: { calls: number; limit: RateLimit; nowMs: number }) => Promise<Grant>;
+    take: (request: CallRequest) => Promise<Allowance>;
   }) {
     this.#clock = options.clock;
     this.#take = options.take;
@@ -198,12 +198,12 @@ export class RateGate implements CallGate {
       this.#uncounted = 0;
       const ahead = this.#left > limit.limit / 4 ? Math.ceil(limit.limit * PREFETCH_SHARE) : 0;
       const calls = Math.min(this.#waiting.length + ahead, MAX_AT_ONCE) + reserve;
-      const grant = await this.#take({ calls, limit, nowMs: this.#intercomNow() });
-      this.#permits = Math.max(0, grant.calls - reserve);
-      this.#permitsUntilMs = grant.untilMs;
-      this.#left = grant.left;
+      const allowance = await this.#take({ calls, limit, nowMs: this.#intercomNow() });
+      this.#permits = Math.max(0, allowance.calls - reserve);
+      this.#permitsUntilMs = allowance.untilMs;
+      this.#left = allowance.left;
       if (this.#permits === 0)
-        this.#closedUntilMs = Math.max(this.#closedUntilMs, grant.untilMs + this.#lagMs);
+        this.#closedUntilMs = Math.max(this.#closedUntilMs, allowance.untilMs + this.#lagMs);
       this.#isRefilling = false;
       this.#drain();
     } catch (error) {
@@ -214,10 +214,20 @@ export class RateGate implements CallGate {
   }
 }
 
-/** Calls that a process may make before `untilMs` (epoch ms, Intercom's clock). */
-export interface Grant {
+/** A process's request for calls of the shared window. */
+export interface CallRequest {
+  /** Wanted calls; 0 only reports the headers. */
   readonly calls: number;
-  /** What is left for all processes after this grant. */
+  /** The newest headers that this process saw. */
+  readonly limit: RateLimit;
+  /** By Intercom's clock, as far as it is known. */
+  readonly nowMs: number;
+}
+
+/** Calls that a process may make before `untilMs` (epoch ms, Intercom's clock). */
+export interface Allowance {
+  readonly calls: number;
+  /** What is left for all processes after it. */
   readonly left: number;
   readonly untilMs: number;
 }
@@ -232,29 +242,29 @@ const WINDOW_MS = 10_000;
  * program uses the window too, and correct its end. A statement for each call would cost more than the call; so
  * processes take several at a time, and fewer towards the end, so that none is left over.
  *
- * @param ask.calls wanted; 0 only reports the headers
- * @param ask.nowMs by Intercom's clock, as far as it is known
  */
-export async function takeCalls(
-  sql: Sql,
-  workspaceId: string,
-  ask: { calls: number; limit: RateLimit; nowMs: number },
-): Promise<Grant> {
-  const taken = await updateBudget(sql, workspaceId, ask);
+export async function takeCalls(sql: Sql, workspaceId: string, request: CallRequest): Promise<Allowance> {
+  const taken = await updateBudget(sql, workspaceId, request);
   if (taken) return taken;
   await sql.query(
     `insert into call_budgets (workspace_id, quota, calls_left, until_ms) values ($1, $2, $3, $4)
      on conflict do nothing`,
-    [workspaceId, ask.limit.limit, ask.limit.remaining, ask.limit.resetAtMs],
+    [workspaceId, request.limit.limit, request.limit.remaining, request.limit.resetAtMs],
   );
-  return (await updateBudget(sql, workspaceId, ask)) ?? { calls: 0, left: 0, untilMs: ask.nowMs + WINDOW_MS };
+  return (
+    (await updateBudget(sql, workspaceId, request)) ?? {
+      calls: 0,
+      left: 0,
+      untilMs: request.nowMs + WINDOW_MS,
+    }
+  );
 }
 
 async function updateBudget(
   sql: Sql,
   workspaceId: string,
-  { calls, limit, nowMs }: { calls: number; limit: RateLimit; nowMs: number },
-): Promise<Grant | null> {
+  { calls, limit, nowMs }: CallRequest,
+): Promise<Allowance | null> {
   const [row] = await sql.query<{ granted: number; calls_left: number; until_ms: string }>(
     `with before as (
        select $3::integer as quota, calls_left, until_ms,

@@ -64,7 +64,7 @@ export interface WorkerSession extends Listener {
 /** @param options.onWake without a workspace, after every new connection, anything may have been missed */
 export function createWorkerSession(options: {
   /** `null`: a connection pooler allows no session. Polling finds what is due, and leases expire by time. */
-  databaseUrl: string | null;
+  sessionUrl: string | null;
   logger: Logger;
   onWake(workspaceId?: string): void;
 }): WorkerSession {

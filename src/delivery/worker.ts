@@ -24,7 +24,7 @@ import { createWorkerSession, releaseExpiredLeases, type WorkerSession } from '.
 
 export interface WorkerOptions extends Pick<AppContext, 'database' | 'logger' | 'jobs' | 'intercom'> {
   /** For the connection that listens; `null`: only polling. */
-  readonly databaseUrl: string | null;
+  readonly sessionUrl: string | null;
   readonly clock?: Clock;
   readonly random?: () => number;
   /** Subscribers of one workspace that are delivered in parallel. */
@@ -93,7 +93,7 @@ export class DeliveryWorker {
     this.#clock = clock;
     this.#perWorkspace = options.concurrency ?? CONCURRENCY;
     this.#session = createWorkerSession({
-      databaseUrl: options.databaseUrl,
+      sessionUrl: options.sessionUrl,
       logger,
       onWake: (workspaceId) => this.wake(workspaceId),
     });

@@ -45,7 +45,7 @@ async function doctor(options: Options): Promise<void> {
   const warnings = results.filter(({ status }) => status === 'warning').length;
   process.stdout.write(
     options.json
-      ? `${JSON.stringify({ ok: problems === 0, problems, warnings, findings: results })}\n`
+      ? `${JSON.stringify({ ok: problems === 0, problems, warnings, results })}\n`
       : `${formatReport(results, problems, warnings)}\n`,
   );
   // A call that hangs must not keep the command from ending.
@@ -152,7 +152,7 @@ function explainUnavailable(config: Pick<Config, 'databaseUrl' | 'dataDir'>, err
     return problem(message, remedy);
   }
   return problem(
-    `The embedded database cannot be used: ${explainDatabaseError(error, 'DATABASE_URL').said}`,
+    `The embedded database cannot be used: ${explainDatabaseError(error, 'DATABASE_URL').message}`,
     error instanceof AppError
       ? `See PostgreSQL's message, and that the disk of ${config.dataDir} is not full.`
       : `See the log of the server, that the disk of ${config.dataDir} is not full, and that nothing else uses the folder; then start the server again.`,

@@ -26,7 +26,7 @@ type Webhooks = Awaited<ReturnType<RevenueCatClient['listWebhooks']>>;
 export type RevenueCatProbe =
   | { readonly state: 'no_key' | 'locked' }
   | ReturnType<typeof unreachable>
-  | { readonly state: 'asked'; readonly key: KeyCheck; readonly webhooks: Webhooks | AppError | null };
+  | { readonly state: 'answered'; readonly key: KeyCheck; readonly webhooks: Webhooks | AppError | null };
 
 /** @param client `null`: the project has no key, or no encryption key decrypts it */
 export async function probeRevenueCat(
@@ -38,9 +38,9 @@ export async function probeRevenueCat(
   const key = await checkApiKey(client, project.revenueCatProjectId, settings);
   if (key.outcome === 'unreachable' && key.code !== 'revenuecat_rate_limited')
     return unreachable('RevenueCat could not be asked.');
-  if (key.outcome !== 'valid') return { state: 'asked', key, webhooks: null };
+  if (key.outcome !== 'valid') return { state: 'answered', key, webhooks: null };
   const webhooks = await answerOrError(client.listWebhooks(project.revenueCatProjectId));
-  return { state: 'asked', key, webhooks };
+  return { state: 'answered', key, webhooks };
 }
 
 export interface ProjectSubject {
@@ -60,7 +60,7 @@ export const PROJECT_CHECKS: readonly Check<ProjectSubject>[] = [
       'Try again in a minute. If it remains: check the connection to api.revenuecat.com from here, and https://status.revenuecat.com.',
     run({ revenueCat: probe }) {
       if (probe.state === 'unreachable') return problem(probe.reason);
-      return probe.state === 'asked' && probe.key.outcome === 'unreachable'
+      return probe.state === 'answered' && probe.key.outcome === 'unreachable'
         ? warning(
             "RevenueCat was not asked: the key's rate limit is used up for now.",
             'Run this again in a minute. An import may use the limit; if none runs, see what else uses this key.',
@@ -89,7 +89,7 @@ export const PROJECT_CHECKS: readonly Check<ProjectSubject>[] = [
     remedy: REGISTER_WEBHOOK,
     run(subject) {
       const { revenueCat: probe } = subject;
-      if (probe.state !== 'asked' || probe.webhooks === null) return null;
+      if (probe.state !== 'answered' || probe.webhooks === null) return null;
       return checkRegistered(subject, probe.webhooks);
     },
   },
@@ -128,7 +128,7 @@ export const PROJECT_CHECKS: readonly Check<ProjectSubject>[] = [
 
 /** Empty where every feature that is switched on works. */
 function missingScopes(probe: RevenueCatProbe): readonly string[] {
-  if (probe.state !== 'asked' || probe.key.outcome !== 'valid') return [];
+  if (probe.state !== 'answered' || probe.key.outcome !== 'valid') return [];
   return lacksPermission(probe.key.missingScopes) ? probe.key.missingScopes : [];
 }
 
@@ -144,7 +144,7 @@ function checkKey({ project, config, revenueCat: probe }: ProjectSubject): Outco
       `The API key of ${project.name} cannot be decrypted.`,
       `Add the key that encrypted it to ENCRYPTION_KEYS, or paste the API key again at ${settings}.`,
     );
-  if (probe.state !== 'asked') return null;
+  if (probe.state !== 'answered') return null;
   switch (probe.key.outcome) {
     case 'rejected':
       return problem(

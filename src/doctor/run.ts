@@ -30,7 +30,7 @@ export interface DoctorContext {
   readonly workspaceId: string | null;
   now(): number;
   /** Requests the public address; over HTTP by default. */
-  readonly ask?: RequestUrl;
+  readonly requestUrl?: RequestUrl;
 }
 
 /** Workspaces that are checked at the same time. */
@@ -42,7 +42,7 @@ const PLATFORM_TIMEOUT_MS = 8_000;
 
 /** Reads the clocks of both platforms. Can start before the database is open. */
 export async function prepareOutside(
-  context: Pick<DoctorContext, 'config' | 'now' | 'ask'>,
+  context: Pick<DoctorContext, 'config' | 'now' | 'requestUrl'>,
 ): Promise<OutsideSubject> {
   const { config, now } = context;
   const http = createHttpClient({ timeout: CALL_TIMEOUT_MS });
@@ -50,10 +50,13 @@ export async function prepareOutside(
   const requestIntercom: RequestUrl = (url) =>
     http.get(url, { headers: { 'Intercom-Version': INTERCOM_VERSION } });
   const clocks = await Promise.all([
-    readServerClock('Intercom', intercomApiUrl(config.intercom.apiUrl, 'US'), { ask: requestIntercom, now }),
-    readServerClock('RevenueCat', config.revenueCatApiUrl, { ask: request, now }),
+    readServerClock('Intercom', intercomApiUrl(config.intercom.apiUrl, 'US'), {
+      requestUrl: requestIntercom,
+      now,
+    }),
+    readServerClock('RevenueCat', config.revenueCatApiUrl, { requestUrl: request, now }),
   ]);
-  return { config, clocks, ask: context.ask ?? request };
+  return { config, clocks, requestUrl: context.requestUrl ?? request };
 }
 
 /**
@@ -80,12 +83,12 @@ export async function runDoctor(
   results.push(...(await runChecks(SERVER_CHECKS, { ...context, workspaceIds })));
   const platforms: Platforms = {
     clients: clientsOf(context),
-    askIntercom: createProbe<IntercomClient>('Intercom'),
-    askRevenueCat: createProbe<RevenueCatClient>('RevenueCat'),
+    withIntercom: createClientProbe<IntercomClient>('Intercom'),
+    withRevenueCat: createClientProbe<RevenueCatClient>('RevenueCat'),
   };
   for (let from = 0; from < workspaces.length; from += WORKSPACE_BATCH_SIZE) {
     const batch = workspaces.slice(from, from + WORKSPACE_BATCH_SIZE);
-    const checked = await Promise.all(batch.map((each) => checkWorkspace(context, each, platforms)));
+    const checked = await Promise.all(batch.map((each) => runWorkspaceChecks(context, each, platforms)));
     results.push(...checked.flat());
   }
   return results;
@@ -93,26 +96,26 @@ export async function runDoctor(
 
 interface Platforms {
   readonly clients: PlatformClients | null;
-  readonly askIntercom: Ask<IntercomClient>;
-  readonly askRevenueCat: Ask<RevenueCatClient>;
+  readonly withIntercom: WithClient<IntercomClient>;
+  readonly withRevenueCat: WithClient<RevenueCatClient>;
 }
 
-/** @param createClient throws when no key decrypts the secret; without one `ask` gets `null` */
-type Ask<Client> = <Answer extends { readonly state: string }>(
+/** @param createClient throws when no key decrypts the secret; without one `probe` gets `null` */
+type WithClient<Client> = <Answer extends { readonly state: string }>(
   createClient: () => Client | null | undefined,
-  ask: (client: Client | null) => Promise<Answer>,
+  probe: (client: Client | null) => Promise<Answer>,
 ) => Promise<Answer | ReturnType<typeof unreachable>>;
 
 /**
- * Asks a platform about one workspace or project after the other. With one that hangs, a hundred would take a hundred
- * times as long to say the same: one that has not answered is not asked again.
+ * Calls a platform for one workspace or project after the other. A hundred calls of one that hangs would take a hundred
+ * times as long and say the same: one that has not answered is not called again.
  */
-function createProbe<Client>(name: 'Intercom' | 'RevenueCat'): Ask<Client> {
+function createClientProbe<Client>(name: 'Intercom' | 'RevenueCat'): WithClient<Client> {
   let isSilent = false;
-  return async (createClient, ask) => {
+  return async (createClient, probe) => {
     const client = decrypted(createClient);
     if (client && isSilent) return unreachable(`${name} was not asked: it has not answered before.`);
-    const answer = await withTimeout(ask(client), PLATFORM_TIMEOUT_MS, () =>
+    const answer = await withTimeout(probe(client), PLATFORM_TIMEOUT_MS, () =>
       unreachable(`${name} answers too slowly.`),
     );
     isSilent ||= answer.state === 'unreachable';
@@ -132,17 +135,17 @@ async function chooseWorkspaces({ database, workspaceId }: DoctorContext): Promi
   return workspaces.filter((each) => each !== null);
 }
 
-async function checkWorkspace(
+async function runWorkspaceChecks(
   context: DoctorContext,
   workspace: Workspace,
-  { clients, askIntercom, askRevenueCat }: Platforms,
+  { clients, withIntercom, withRevenueCat }: Platforms,
 ): Promise<CheckResult[]> {
   const { config, database, now } = context;
   const { workspaceId } = workspace;
   const calls = { timeoutMs: CALL_TIMEOUT_MS };
   const projects = await listProjects(database, workspaceId);
   const ofWorkspace = async (): Promise<CheckResult[]> => {
-    const intercom = await askIntercom(
+    const intercom = await withIntercom(
       () => clients?.intercom(workspace, calls),
       (client) => probeIntercom(workspace, client),
     );
@@ -150,7 +153,7 @@ async function checkWorkspace(
     return runChecks(WORKSPACE_CHECKS, subject, { workspace: workspaceId });
   };
   const ofProject = async (project: Project): Promise<CheckResult[]> => {
-    const revenueCat = await askRevenueCat(
+    const revenueCat = await withRevenueCat(
       () => clients?.revenueCat(project, calls),
       (client) => probeRevenueCat(project, client, workspace.settings),
     );

@@ -14,7 +14,7 @@ export type RequestUrl = (url: string) => Promise<Pick<AxiosResponse, 'status' |
 export interface OutsideSubject {
   readonly config: Config;
   readonly clocks: readonly ClockOffset[];
-  readonly ask: RequestUrl;
+  readonly requestUrl: RequestUrl;
 }
 
 interface ClockOffset {
@@ -27,11 +27,11 @@ interface ClockOffset {
 export async function readServerClock(
   name: string,
   url: string,
-  { ask, now }: { ask: RequestUrl; now(): number },
+  { requestUrl, now }: { requestUrl: RequestUrl; now(): number },
 ): Promise<ClockOffset> {
   const sentMs = now();
   try {
-    const { headers } = await ask(url);
+    const { headers } = await requestUrl(url);
     const dateMs = Date.parse(String(headers.date ?? ''));
     if (Number.isNaN(dateMs)) return { name, aheadMs: 0 };
     // Whole seconds, cut off: on average half a second has passed since.
@@ -94,15 +94,15 @@ export const OUTSIDE_CHECKS: readonly Check<OutsideSubject>[] = [
     // Only a warning: behind some routers a server cannot reach its own public address.
     name: 'public_url',
     remedy: '',
-    run: ({ config: { publicUrl }, ask }) =>
-      publicUrl === UNKNOWN_URL ? null : checkPublicUrl(publicUrl, ask),
+    run: ({ config: { publicUrl }, requestUrl }) =>
+      publicUrl === UNKNOWN_URL ? null : checkPublicUrl(publicUrl, requestUrl),
   },
 ];
 
 const isLoopback = (url: string): boolean =>
   ['localhost', '127.0.0.1', '[::1]'].includes(new URL(url).hostname);
 
-async function checkPublicUrl(publicUrl: string, ask: RequestUrl): Promise<Outcome> {
+async function checkPublicUrl(publicUrl: string, requestUrl: RequestUrl): Promise<Outcome> {
   if (isLoopback(publicUrl)) {
     return warning(
       `PUBLIC_URL is ${publicUrl}: Intercom and RevenueCat cannot reach it.`,
@@ -115,7 +115,7 @@ async function checkPublicUrl(publicUrl: string, ask: RequestUrl): Promise<Outco
       'Put a proxy with a certificate in front (ops/Caddyfile, ops/nginx.conf), and write PUBLIC_URL with https://.',
     );
   }
-  const fault = await findPublicUrlFault(publicUrl, ask);
+  const fault = await findPublicUrlFault(publicUrl, requestUrl);
   return fault === null
     ? ok(`The public address, ${publicUrl}, leads to this app.`)
     : warning(
@@ -126,10 +126,10 @@ async function checkPublicUrl(publicUrl: string, ask: RequestUrl): Promise<Outco
 
 async function findPublicUrlFault(
   publicUrl: string,
-  ask: RequestUrl,
+  requestUrl: RequestUrl,
 ): Promise<{ cause: string; remedy: string } | null> {
   try {
-    const { status, data } = await ask(`${publicUrl}/healthz`);
+    const { status, data } = await requestUrl(`${publicUrl}/healthz`);
     if (status === 200 && (data as { status?: unknown } | null)?.status === 'ok') return null;
     return [502, 503, 504].includes(status)
       ? {

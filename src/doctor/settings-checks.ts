@@ -162,9 +162,9 @@ export function describeDatabaseError(
   error: unknown,
   setting: 'DATABASE_URL' | 'DATABASE_READ_URL' | 'DATABASE_DIRECT_URL',
 ): { message: string; remedy: string } {
-  const { said, remedy } = explainDatabaseError(error, setting);
+  const { message, remedy } = explainDatabaseError(error, setting);
   return {
-    message: `The database of ${setting} cannot be used: ${said}`,
+    message: `The database of ${setting} cannot be used: ${message}`,
     remedy: `${remedy ?? `See that PostgreSQL runs and that ${setting} is right.`} To try: psql "$${setting}" -c "select 1"`,
   };
 }

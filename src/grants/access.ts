@@ -1,8 +1,8 @@
 import type { CatalogRow } from '../database/entities.ts';
 import type { Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
-import { readCatalogNames } from '../revenuecat/catalog.ts';
-import { readCatalog } from '../revenuecat/catalog-names.ts';
+import { readCatalog } from '../revenuecat/catalog.ts';
+import { readCatalogNames } from '../revenuecat/catalog-names.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { entitlementLabel } from '../subscription/names.ts';
 import type { SubscriptionState } from '../subscription/types.ts';

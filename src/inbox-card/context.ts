@@ -3,7 +3,7 @@ import { REVIEW_VALID_MS } from '../grants/context.ts';
 import { chooseLanguage } from '../i18n/languages.ts';
 import { type Messages, messagesFor } from '../i18n/messages.ts';
 import { backLink, canvas, type InboxCanvas, type Part, text } from '../intercom/canvas.ts';
-import type { CatalogCache } from '../revenuecat/catalog-names.ts';
+import type { CatalogCache } from '../revenuecat/catalog.ts';
 import type { HistorySource, TimelineEntry } from '../subscribers/store.ts';
 import type { CustomerDescription } from '../subscription/describe-customer.ts';
 import type { Names } from '../subscription/names.ts';

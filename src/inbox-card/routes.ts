@@ -1,5 +1,5 @@
 import { type RequestHandler, type Response, Router } from 'express';
-import { SETTLE_MS, withoutReplica } from '../database/replica.ts';
+import { MAX_CATCH_UP_MS, withoutReplica } from '../database/replica.ts';
 import { badRequest } from '../errors.ts';
 import { chooseLanguage } from '../i18n/languages.ts';
 import { messagesFor } from '../i18n/messages.ts';
@@ -49,7 +49,7 @@ async function answerFrom(services: CardServices, request: CardRequest): Promise
   };
   const answer = await answerCard(onPrimary, request);
   // The change is committed: a lagging replica must not be reported as a failure.
-  await services.readDatabase.upToDate(SETTLE_MS).catch(() => {});
+  await services.readDatabase.upToDate(MAX_CATCH_UP_MS).catch(() => {});
   return answer;
 }
 

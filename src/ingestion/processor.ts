@@ -25,7 +25,7 @@ type ProcessingContext = Pick<AppContext, 'database' | 'secrets' | 'logger'>;
 
 interface ProcessorOptions extends ProcessingContext {
   /** For the connection that listens; `null`: only polling. */
-  readonly databaseUrl: string | null;
+  readonly sessionUrl: string | null;
   /** Wakes the delivery worker of this process. Those of other processes find by polling what it leaves. */
   readonly onPending?: (workspaceId: string) => void;
 }
@@ -60,7 +60,7 @@ export function createProcessor(options: ProcessorOptions): Processor {
   const running = new Map<string, { isWokenAgain: boolean; done: Promise<void> }>();
   const stopping = new AbortController();
   const listener = createListener({
-    databaseUrl: options.databaseUrl,
+    sessionUrl: options.sessionUrl,
     channel: WEBHOOK_CHANNEL,
     applicationName: 'subscription-timeline-processor',
     logger,

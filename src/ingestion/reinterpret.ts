@@ -7,9 +7,9 @@ import type { SecretBox } from '../workspaces/secrets.ts';
 import { type JournalRow, markProcessed, pruneErased, readJournal } from './journal.ts';
 import { interpretWebhooks } from './processor.ts';
 import {
-  columnsOf,
   dropErased,
   type EventRecord,
+  eventParameters,
   type InterpretedEvent,
   insertEvents,
   recordKey,
@@ -187,7 +187,7 @@ async function updateEvents(
     [
       workspaceId,
       projectId,
-      ...columnsOf(changed.map(({ record }) => record)),
+      ...eventParameters(changed.map(({ record }) => record)),
       changed.map(({ record, row }) => skipReasonOf(row, record)),
     ],
   );

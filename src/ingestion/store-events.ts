@@ -249,7 +249,7 @@ export async function insertEvents(
     [
       project.workspaceId,
       project.projectId,
-      ...columnsOf(records),
+      ...eventParameters(records),
       records.map((record) => record.skipReason),
     ],
     'insert-events',
@@ -257,9 +257,11 @@ export async function insertEvents(
   return new Set(rows.map((row) => recordKey({ id: row.event_id, side: row.side })));
 }
 
-/** Parameters for event_id, side, subscriber_id, type, kind, environment, event_at_ms, received_at_ms,
- * transaction_id and fields: lists, but the fields are one text. */
-export function columnsOf(records: readonly EventRecord[]): unknown[] {
+/**
+ * Parameters for event_id, side, subscriber_id, type, kind, environment, event_at_ms, received_at_ms, transaction_id
+ * and fields: lists, but the fields are one text.
+ */
+export function eventParameters(records: readonly EventRecord[]): unknown[] {
   const events = records.map(({ interpreted }) => interpreted.event);
   return [
     records.map((record) => record.id),
@@ -283,7 +285,7 @@ export async function touchSubscribers(
 ): Promise<void> {
   if (records.length === 0) return;
   const entries = [...Map.groupBy(records, ({ group }) => group.subscriberId)]
-    .map(([subscriberId, own]) => ({ subscriberId, ...summarize(own) }))
+    .map(([subscriberId, own]) => ({ subscriberId, ...subscriberValues(own) }))
     // In the order in which delivery locks subscribers that share a contact.
     .sort((a, b) => (a.subscriberId < b.subscriberId ? -1 : 1));
   await sql.query(
@@ -314,7 +316,7 @@ export async function touchSubscribers(
   );
 }
 
-function summarize(records: readonly EventRecord[]): {
+function subscriberValues(records: readonly EventRecord[]): {
   firstMs: number;
   lastMs: number;
   email: InterpretedEvent['email'];

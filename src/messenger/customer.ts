@@ -1,4 +1,4 @@
-import { displayNames, readCatalog } from '../revenuecat/catalog-names.ts';
+import { displayNames, readCatalog } from '../revenuecat/catalog.ts';
 import { readWithHistory, type TimelineEntry } from '../subscribers/store.ts';
 import { deriveSummary } from '../subscribers/summary-store.ts';
 import { isBlockedId } from '../subscription/identities.ts';

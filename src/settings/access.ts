@@ -2,9 +2,9 @@ import { z } from 'zod';
 import { notFound } from '../errors.ts';
 import { deleteOtherSessions, IDLE_MINUTES, listSessions } from '../workspaces/sessions.ts';
 import { canChangeSettings } from '../workspaces/settings.ts';
+import { audit, changeSettings } from './change-settings.ts';
 import { confirmationPage, done, form, type Page, type PageRequest, problems } from './page.ts';
 import { choosePeople, loadPeople, peopleFields } from './people.ts';
-import { audit, changeSettings } from './settings-audit.ts';
 
 /** Who can change the settings, and who is signed in. */
 export const accessPage: Page = {

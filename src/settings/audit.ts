@@ -1,8 +1,8 @@
 import { type AuditEntry, type AuditFilter, listAudit } from '../workspaces/audit.ts';
+import { audit } from './change-settings.ts';
 import { csvFile } from './csv.ts';
 import { AUDIT_SECTIONS, auditEntry } from './messages.ts';
 import type { Download, Page, PageRequest } from './page.ts';
-import { audit } from './settings-audit.ts';
 
 const PAGE_SIZE = 50;
 const MAX_CSV_ROWS = 10_000;

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { LANGUAGES } from '../i18n/languages.ts';
+import { changeSettings } from './change-settings.ts';
 import { LANGUAGE_NAMES } from './messages.ts';
 import { checkboxField, done, form, type Page, textField } from './page.ts';
-import { changeSettings } from './settings-audit.ts';
 
 /** The card beside each conversation. */
 export const cardPage: Page = {

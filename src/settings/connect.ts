@@ -9,8 +9,8 @@ import {
   webhookUrl,
 } from '../workspaces/projects.ts';
 import { missingByFeature, registerWebhook } from '../workspaces/revenuecat-key.ts';
+import { audit } from './change-settings.ts';
 import type { Outcome, PageRequest } from './page.ts';
-import { audit } from './settings-audit.ts';
 
 /** How the webhook got to RevenueCat, or why it did not. */
 type Registration = 'registered' | 'no_key' | 'scope_missing' | 'refused' | 'unreachable';

@@ -4,9 +4,9 @@ import { CONTACT_ATTRIBUTES } from '../subscription/attributes.ts';
 import { isRefusal } from '../workspaces/health.ts';
 import { provisionWorkspace } from '../workspaces/install.ts';
 import { retryWaiting } from '../workspaces/store.ts';
+import { audit, changeSettings } from './change-settings.ts';
 import { action, checkboxField, done, form, type Page, textField } from './page.ts';
 import { readMatching } from './repository.ts';
-import { audit, changeSettings } from './settings-audit.ts';
 
 /** Creating contacts is recommended once this many customers have been seen and this share of them matched. */
 const MIN_SEEN = 20;

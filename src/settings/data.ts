@@ -5,8 +5,8 @@ import { allowAgain, countErased } from '../subscribers/erased-ids.ts';
 import { findByAppUserIds } from '../subscribers/find-store.ts';
 import { uninstall } from '../workspaces/install.ts';
 import { listProjects } from '../workspaces/projects.ts';
+import { audit } from './change-settings.ts';
 import { confirmationPage, done, form, type Page, type PageRequest, problems, textField } from './page.ts';
-import { audit } from './settings-audit.ts';
 
 async function findCustomer({ context, workspace, input }: PageRequest): Promise<string[]> {
   const customer = input('customer');

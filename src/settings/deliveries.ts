@@ -5,6 +5,7 @@ import { notFound } from '../errors.ts';
 import { listFailedWebhooks } from '../ingestion/journal.ts';
 import { EVENT_KINDS } from '../subscription/kinds.ts';
 import { listProjects, type Project } from '../workspaces/projects.ts';
+import { audit } from './change-settings.ts';
 import { DELIVERY_TEXTS, KINDS, labelOfType, reasonText } from './messages.ts';
 import { done, form, type Page, type PageRequest, textField } from './page.ts';
 import {
@@ -16,7 +17,6 @@ import {
   listDeliveries,
   readDelivery,
 } from './repository.ts';
-import { audit } from './settings-audit.ts';
 
 const PAGE_SIZE = 50;
 const MAX_CUSTOMER_LENGTH = 1_500;

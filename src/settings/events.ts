@@ -1,10 +1,10 @@
 import { z } from 'zod';
 import { type DeliverableKind, defaultEventName, EVENT_KINDS } from '../subscription/kinds.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
+import { changeSettings } from './change-settings.ts';
 import { KINDS } from './messages.ts';
 import { checkboxField, done, form, type Page, type Problems, problems, textField } from './page.ts';
 import { readKindCounts } from './repository.ts';
-import { changeSettings } from './settings-audit.ts';
 
 /** Active event names of a workspace, ours and all others. Source: Intercom help, "Events". */
 const MAX_EVENT_NAMES = 120;

@@ -1,10 +1,10 @@
 import { z } from 'zod';
 import { DURATIONS, lengthInDays } from '../grants/durations.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
+import { changeSettings } from './change-settings.ts';
 import { DURATION_LABELS } from './messages.ts';
 import { checkboxField, done, form, numberField, type Page, type PageRequest, problems } from './page.ts';
 import { choosePeople, loadPeople, peopleFields, peopleOf } from './people.ts';
-import { changeSettings } from './settings-audit.ts';
 import { loadStoreActions, selectedOf, storeActionsForm } from './store-actions.ts';
 
 const MAX_DAYS = 36_500;

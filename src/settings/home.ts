@@ -8,11 +8,11 @@ import { findProblems } from '../workspaces/health.ts';
 import { listProjects, type Project } from '../workspaces/projects.ts';
 import { OPTIONAL_STEPS } from '../workspaces/settings.ts';
 import type { Workspace } from '../workspaces/store.ts';
+import { changeSettings } from './change-settings.ts';
 import { type Advice, adviceOn, reasonText, SETUP_STEPS } from './messages.ts';
 import { action, done, form, type Page, type PageRequest, textField } from './page.ts';
 import { MAX_COUNTED, type Overview, readActivity, readOverview, readTimeToContact } from './repository.ts';
 import { checkNow } from './revenuecat.ts';
-import { changeSettings } from './settings-audit.ts';
 
 export const homePage: Page = {
   path: '',

@@ -17,6 +17,7 @@ import {
 } from '../backfill/store.ts';
 import { AppError } from '../errors.ts';
 import { listProjects } from '../workspaces/projects.ts';
+import { audit } from './change-settings.ts';
 import {
   action,
   confirmationPage,
@@ -28,7 +29,6 @@ import {
   textField,
 } from './page.ts';
 import { projectOf } from './revenuecat.ts';
-import { audit } from './settings-audit.ts';
 
 /** At RevenueCat's limit of 480 calls a minute; for the estimate on the page. */
 const CUSTOMERS_PER_MINUTE = 85;

@@ -13,8 +13,8 @@ import {
 import { snippets } from '../messenger/snippets.ts';
 import { isUuid } from '../text.ts';
 import { secretLocation } from '../workspaces/secrets.ts';
+import { audit, changeSettings } from './change-settings.ts';
 import { confirmationPage, done, form, type Page, type PageRequest, textField } from './page.ts';
-import { audit, changeSettings } from './settings-audit.ts';
 
 const MAX_NAME_LENGTH = 80;
 const MAX_REASON_LENGTH = 500;

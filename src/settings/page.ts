@@ -7,9 +7,9 @@ import { stripNul } from '../text.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { type Session, type Sessions, sessionOf } from '../workspaces/sessions.ts';
 import { readWorkspace, type Workspace } from '../workspaces/store.ts';
+import { requireAdmin } from './change-settings.ts';
 import type { FlashCode } from './messages.ts';
 import { sendPage } from './render.ts';
-import { requireAdmin } from './settings-audit.ts';
 
 /** One request of a signed-in admin. Everything it reads and writes belongs to `workspace`. */
 export interface PageRequest {

@@ -3,9 +3,9 @@ import escapeHtml from 'escape-html';
 import { Eta } from 'eta';
 import type { Request, Response } from 'express';
 import { messagesFor } from '../i18n/messages.ts';
+import { isAllowedToChange } from './change-settings.ts';
 import { flashText, MENU } from './messages.ts';
 import type { PageRequest, Problems } from './page.ts';
-import { isAllowedToChange } from './settings-audit.ts';
 
 const eta = new Eta({ views: join(import.meta.dirname, 'views'), autoEscape: true, cache: true });
 

@@ -19,6 +19,7 @@ import {
 } from '../workspaces/projects.ts';
 import { checkApiKey, type KeyCheck, missingByFeature } from '../workspaces/revenuecat-key.ts';
 import { secretLocation } from '../workspaces/secrets.ts';
+import { audit, changeSettings } from './change-settings.ts';
 import { connect, newWebhook } from './connect.ts';
 import type { FlashCode } from './messages.ts';
 import {
@@ -33,7 +34,6 @@ import {
   problems,
   textField,
 } from './page.ts';
-import { audit, changeSettings } from './settings-audit.ts';
 
 const MAX_SIGNING_SECRET_LENGTH = 1_000;
 /** Connecting it again would replace the value that its webhook in RevenueCat has. */

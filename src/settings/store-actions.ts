@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { requiredScopes } from '../grants/store-kinds.ts';
 import { listProjects } from '../workspaces/projects.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
+import { changeSettings } from './change-settings.ts';
 import { STORE_ACTION_TEXTS } from './messages.ts';
 import {
   checkboxField,
@@ -14,7 +15,6 @@ import {
   textField,
 } from './page.ts';
 import { choosePeople, loadPeople, type Person, peopleOf } from './people.ts';
-import { changeSettings } from './settings-audit.ts';
 
 type Policies = WorkspaceSettings['actions'];
 type Kind = keyof Policies;

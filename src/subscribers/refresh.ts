@@ -1,6 +1,6 @@
 import { AppError } from '../errors.ts';
 import type { CallPriority } from '../revenuecat/call-limiter.ts';
-import { readCatalogNames } from '../revenuecat/catalog.ts';
+import { readCatalogNames } from '../revenuecat/catalog-names.ts';
 import type { RevenueCatCustomer } from '../revenuecat/client.ts';
 import { compareWithSnapshot } from '../subscription/compare-with-snapshot.ts';
 import { preferredAppUserIds } from '../subscription/identities.ts';

@@ -149,7 +149,7 @@ async function createSubscribers(
             r.snapshot, to_timestamp(r.taken_at_ms / 1000)
        from unnest($3::uuid[], $4::jsonb[], $5::float8[], $6::text[], $7::bigint[], $8::boolean[])
             as r (subscriber_id, snapshot, taken_at_ms, email, email_at_ms, has_purchases)`,
-    [workspaceId, projectId, ...columnsOf(entries)],
+    [workspaceId, projectId, ...customerParameters(entries)],
     'create-customers',
   );
 }
@@ -191,7 +191,7 @@ async function updateSubscribers(
      returning s.subscriber_id, coalesce(s.due_at <= r.now, false) as is_due`,
     [
       workspaceId,
-      ...columnsOf(entries),
+      ...customerParameters(entries),
       entries.map(({ hadEvents }) => hadEvents),
       entries.map(({ group }) => group.newIds.length > 0),
     ],
@@ -201,7 +201,7 @@ async function updateSubscribers(
 }
 
 /** Parameters for subscriber_id, snapshot, taken_at_ms, email, email_at_ms and has_purchases. */
-function columnsOf(entries: readonly Entry[]): unknown[] {
+function customerParameters(entries: readonly Entry[]): unknown[] {
   return [
     entries.map(({ group }) => group.subscriberId),
     entries.map(({ customer }) => toJson(customer.snapshot)),

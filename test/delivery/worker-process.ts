@@ -18,7 +18,7 @@ const { database } = await openDatabase({ url: DATABASE_URL, logger });
 const secrets = createSecretBox([Buffer.from(ENCRYPTION_KEYS, 'base64')]);
 const worker = new DeliveryWorker({
   database,
-  databaseUrl: DATABASE_URL,
+  sessionUrl: DATABASE_URL,
   logger,
   jobs: { send: async () => {} },
   ...createPlatformClients({
@@ -31,6 +31,6 @@ const worker = new DeliveryWorker({
   concurrency: Number(CONCURRENCY),
 });
 const onPending = (workspaceId: string): void => worker.wake(workspaceId);
-createProcessor({ database, databaseUrl: DATABASE_URL, secrets, logger, onPending }).start();
+createProcessor({ database, sessionUrl: DATABASE_URL, secrets, logger, onPending }).start();
 worker.start();
 logger.info({ port: 0 }, 'listening');

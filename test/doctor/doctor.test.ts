@@ -103,7 +103,7 @@ describe('doctor', () => {
       keys: [KEY],
       workspaceId: null,
       now: Date.now,
-      ask: async () => healthy,
+      requestUrl: async () => healthy,
       ...changes,
     });
 
@@ -120,15 +120,15 @@ describe('doctor', () => {
     assert.deepEqual(versions, ['2.16']);
   });
 
-  const failing = (findings: readonly CheckResult[]) =>
-    findings.filter(({ status }) => status !== 'ok').map(({ check, status }) => `${check}: ${status}`);
+  const failing = (results: readonly CheckResult[]) =>
+    results.filter(({ status }) => status !== 'ok').map(({ check, status }) => `${check}: ${status}`);
 
   const sql = (text: string, values: readonly unknown[] = []) => world.db.database.query(text, values);
 
   it('finds nothing wrong in a healthy installation', async () => {
-    const findings = await check();
-    assert.deepEqual(failing(findings), []);
-    const checks = new Set(findings.map(({ check }) => check));
+    const results = await check();
+    assert.deepEqual(failing(results), []);
+    const checks = new Set(results.map(({ check }) => check));
     for (const check of [
       'database',
       'migrations',
@@ -319,7 +319,7 @@ describe('doctor', () => {
       remedy: /DNS/,
       make: async () => ({
         context: {
-          ask: async () => {
+          requestUrl: async () => {
             throw new AxiosError('getaddrinfo ENOTFOUND', 'ENOTFOUND');
           },
         },
@@ -329,7 +329,7 @@ describe('doctor', () => {
       name: 'a public address of something else',
       found: 'public_url: warning',
       remedy: /Correct PUBLIC_URL/,
-      make: async () => ({ context: { ask: async () => ({ ...healthy, data: '<html>' }) } }),
+      make: async () => ({ context: { requestUrl: async () => ({ ...healthy, data: '<html>' }) } }),
     },
     {
       name: 'a public address without HTTPS',
@@ -542,12 +542,12 @@ describe('doctor', () => {
       await sql('update revenuecat_budgets set tokens = per_minute');
       const { context, repair } = await fault.make();
       try {
-        const findings = await check(context);
+        const results = await check(context);
         assert.ok(
-          failing(findings).includes(fault.found),
-          `found ${failing(findings).join(', ') || 'nothing'}`,
+          failing(results).includes(fault.found),
+          `found ${failing(results).join(', ') || 'nothing'}`,
         );
-        const remedies = findings
+        const remedies = results
           .filter(({ check, status }) => `${check}: ${status}` === fault.found)
           .map(({ remedy }) => remedy);
         assert.match(remedies.join('\n'), fault.remedy);
@@ -559,17 +559,17 @@ describe('doctor', () => {
   }
 
   it('asks to add the missing key, not to install again, where the token does not open', async () => {
-    const findings = await check({ keys: [randomBytes(32)] });
-    const found = findings.find(({ check }) => check === 'intercom_token');
+    const results = await check({ keys: [randomBytes(32)] });
+    const found = results.find(({ check }) => check === 'intercom_token');
     assert.match(found?.remedy ?? '', /^Add the key that encrypted it to ENCRYPTION_KEYS/);
   });
 
   it('never shows the placeholder for a wrong public address', async () => {
     const { config: shown } = readSettings({ ...environment, PUBLIC_URL: 'wrong' });
     assert.ok(shown);
-    const findings = await check({ config: shown });
-    assert.deepEqual(failing(findings), ['webhook_registered: warning']);
-    assert.ok(!JSON.stringify(findings).includes('localhost'));
+    const results = await check({ config: shown });
+    assert.deepEqual(failing(results), ['webhook_registered: warning']);
+    assert.ok(!JSON.stringify(results).includes('localhost'));
   });
 
   it('asks a platform that hangs once, not for each workspace', async () => {
@@ -610,9 +610,9 @@ describe('doctor', () => {
     it('exits with 0 when everything works, and prints JSON for machines', async () => {
       const { code, stdout, stderr } = await doctor({}, '--json');
       assert.equal(code, 0, `${stderr}${stdout}`);
-      const printed = JSON.parse(stdout) as { ok: boolean; problems: number; findings: CheckResult[] };
+      const printed = JSON.parse(stdout) as { ok: boolean; problems: number; results: CheckResult[] };
       assert.deepEqual([printed.ok, printed.problems], [true, 0]);
-      assert.ok(printed.findings.length > 10);
+      assert.ok(printed.results.length > 10);
     });
 
     it('names wrong settings and checks the rest; exits with 1', async () => {
@@ -639,10 +639,10 @@ describe('doctor', () => {
         change(url);
         const { code, stdout } = await doctor({ DATABASE_URL: url.href }, '--json');
         assert.equal(code, 1);
-        const { findings } = JSON.parse(stdout) as { findings: CheckResult[] };
-        assert.match(findings.find(({ check }) => check === 'database')?.remedy ?? '', remedy);
+        const { results } = JSON.parse(stdout) as { results: CheckResult[] };
+        assert.match(results.find(({ check }) => check === 'database')?.remedy ?? '', remedy);
         assert.ok(
-          findings.some(({ check }) => check === 'clock'),
+          results.some(({ check }) => check === 'clock'),
           'what needs no database is checked',
         );
       });
@@ -654,8 +654,8 @@ describe('doctor', () => {
         '--json',
       );
       assert.equal(code, 0, stdout);
-      const { findings } = JSON.parse(stdout) as { findings: CheckResult[] };
-      const found = findings.find(({ check }) => check === 'replica');
+      const { results } = JSON.parse(stdout) as { results: CheckResult[] };
+      const found = results.find(({ check }) => check === 'replica');
       assert.match(found?.message ?? '', /Cards are read from the primary/);
       assert.match(found?.remedy ?? '', /correct host and port in DATABASE_READ_URL/);
     });
@@ -666,8 +666,8 @@ describe('doctor', () => {
         '--json',
       );
       assert.deepEqual([code, stderr], [1, '']);
-      const { findings } = JSON.parse(stdout) as { findings: CheckResult[] };
-      assert.match(findings.at(-1)?.message ?? '', /^DATA_DIR, .*, is not a folder\.$/);
+      const { results } = JSON.parse(stdout) as { results: CheckResult[] };
+      assert.match(results.at(-1)?.message ?? '', /^DATA_DIR, .*, is not a folder\.$/);
     });
 
     it('times out when the database hangs, with the results so far', async () => {
@@ -684,8 +684,8 @@ describe('doctor', () => {
         const { code, stdout } = await doctor({}, '--json');
         assert.ok(performance.now() - begunMs < 20_000);
         assert.equal(code, 1);
-        const { findings } = JSON.parse(stdout) as { findings: CheckResult[] };
-        assert.deepEqual([findings[0]?.check, findings.at(-1)?.check], ['settings', 'stalled']);
+        const { results } = JSON.parse(stdout) as { results: CheckResult[] };
+        assert.deepEqual([results[0]?.check, results.at(-1)?.check], ['settings', 'stalled']);
       } finally {
         held.resolve();
         await holding;
@@ -698,8 +698,8 @@ describe('doctor', () => {
         '--json',
       );
       assert.equal(code, 1);
-      const { findings } = JSON.parse(stdout) as { findings: CheckResult[] };
-      const found = findings.find(({ check }) => check === 'database');
+      const { results } = JSON.parse(stdout) as { results: CheckResult[] };
+      const found = results.find(({ check }) => check === 'database');
       assert.equal(found?.status, 'problem');
       assert.match(found?.remedy ?? '', /^Nothing listens there: start PostgreSQL/);
       assert.ok(!stdout.includes('s3cret'));

@@ -96,7 +96,7 @@ describe('processing the journal', () => {
 
           const actual = await addProject();
           const processors = [0, 1].map(() =>
-            createProcessor({ database: db.database, secrets, databaseUrl: null, logger: silent }),
+            createProcessor({ database: db.database, secrets, sessionUrl: null, logger: silent }),
           );
           const journal = createJournal(db.database, (project) => {
             for (const processor of processors) processor.wake(project);
@@ -175,7 +175,7 @@ describe('processing the journal', () => {
 
   test('waits for a transaction that holds the project, and then catches up', async () => {
     const project = await addProject();
-    const processor = createProcessor({ database: db.database, secrets, databaseUrl: null, logger: silent });
+    const processor = createProcessor({ database: db.database, secrets, sessionUrl: null, logger: silent });
     const journal = createJournal(db.database, processor.wake);
     const eventsStored = async (): Promise<number> =>
       (await rows(`select 1 from events where workspace_id = $1`, project.workspaceId)).length;
@@ -197,7 +197,7 @@ describe('processing the journal', () => {
     const processor = createProcessor({
       database: db.database,
       secrets,
-      databaseUrl: db.url,
+      sessionUrl: db.url,
       logger: silent,
     });
     processor.start();

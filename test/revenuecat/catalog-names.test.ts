@@ -1,72 +1,45 @@
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
-import type { Sql } from '../../src/database/sql.ts';
-import { createCatalogCache } from '../../src/revenuecat/catalog-names.ts';
+import { after, before, describe, test } from 'node:test';
+import { openAgain, openFor, tell } from '../inbox-card/support.ts';
+import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 
-describe('display names of products and entitlements', () => {
-  const product = (name: string) => ({
-    kind: 'product',
-    id: 'prod1',
-    lookupKey: 'pro_yearly',
-    displayName: name,
-    fetchedAt: new Date(),
+describe('the names of products', () => {
+  let product: Product;
+  before(async () => {
+    product = await createProduct();
+  });
+  after(() => product?.close());
+
+  const readings = () =>
+    product.revenueCat.faults.requests().filter(({ path }) => /\/products(\?|$)/.test(path)).length;
+
+  test('that are newer than the last read are read when a customer has one', async () => {
+    await tell(product, 'active_monthly', { appUserId: 'user_early' });
+    await (await openFor(product, { externalId: 'user_early' })).press('refresh');
+    await tell(product, 'several', { appUserId: 'user_late' });
+    const card = await openFor(product, { externalId: 'user_late' });
+    const shown = await card.press('refresh');
+    assert.match((await shown.press('details')).text, /^\*\*Pro Yearly\*\*$/m);
+    assert.match((await card.press('timeline')).text, /^Subscribed \| Pro Yearly · /m);
+    assert.doesNotMatch(shown.text, /prod[0-9a-f]{8}/i);
   });
 
-  /** A cache over rows that change, with a clock that the test sets. */
-  function world() {
-    const it = { rows: [] as object[], nowMs: 1_000, reads: 0, isBroken: false };
-    const sql: Sql = {
-      async query<Row>() {
-        it.reads += 1;
-        if (it.isBroken) throw new Error('unavailable');
-        return it.rows as Row[];
-      },
-    };
-    const cache = createCatalogCache(() => it.nowMs);
-    const name = async () => (await cache.names(sql, 'w1', 'p1')).product('pro_yearly');
-    return { it, cache, sql, name };
-  }
-
-  test('appear within seconds of the first read from RevenueCat', async () => {
-    const { it, name } = world();
-    assert.equal(await name(), null);
-    assert.equal(await name(), null);
-    assert.equal(it.reads, 1);
-    it.rows = [product('Pro Yearly')];
-    it.nowMs += 5_001;
-    assert.equal(await name(), 'Pro Yearly');
-  });
-
-  test('are read once a minute, and immediately after an invalidation', async () => {
-    const { it, cache, name } = world();
-    it.rows = [product('Pro Yearly')];
-    assert.equal(await name(), 'Pro Yearly');
-    it.rows = [product('Pro, a year')];
-    it.nowMs += 59_999;
-    assert.equal(await name(), 'Pro Yearly');
-    cache.invalidate('w1', 'p1');
-    assert.equal(await name(), 'Pro, a year');
-    assert.equal(it.reads, 2);
-  });
-
-  test('stay the same object while nothing has changed', async () => {
-    const { it, cache, sql } = world();
-    it.rows = [product('Pro Yearly')];
-    const first = await cache.names(sql, 'w1', 'p1');
-    it.nowMs += 60_001;
-    assert.equal(await cache.names(sql, 'w1', 'p1'), first);
-    assert.equal(it.reads, 2);
-    it.rows = [product('Pro, a year')];
-    it.nowMs += 60_001;
-    assert.notEqual(await cache.names(sql, 'w1', 'p1'), first);
-  });
-
-  test('a failed read is not the answer for a minute', async () => {
-    const { it, name } = world();
-    it.isBroken = true;
-    await assert.rejects(name(), /unavailable/);
-    it.isBroken = false;
-    it.rows = [product('Pro Yearly')];
-    assert.equal(await name(), 'Pro Yearly');
+  test('that RevenueCat does not list are requested once, and its own ids are not shown', async () => {
+    await tell(product, 'active_monthly', { appUserId: 'user_of_gone' });
+    const project = product.revenueCat.state.projects.get(REVENUECAT_PROJECT_ID);
+    const customer = project?.customers.get('user_of_gone');
+    const [subscription] = customer?.subscriptions ?? [];
+    assert.ok(customer && subscription);
+    customer.subscriptions[0] = { ...subscription, productId: 'prod00000000deadbeef' };
+    const before = readings();
+    const card = await openFor(product, { externalId: 'user_of_gone' });
+    for (let n = 0; n < 3; n += 1) {
+      const shown = await card.press('refresh');
+      const details = await shown.press('details');
+      assert.match(details.text, /^\*\*Pro [Mm]onthly\*\*$/m);
+      for (const { text } of [shown, details]) assert.doesNotMatch(text, /deadbeef/i);
+    }
+    assert.equal(readings() - before, 1);
+    assert.match((await openAgain(product, card)).text, /^Pro, \$9\.99 a month/m);
   });
 });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import supertest from 'supertest';
-import { differences } from '../../src/settings/settings-audit.ts';
+import { differences } from '../../src/settings/change-settings.ts';
 import { uninstall } from '../../src/workspaces/install.ts';
 import { readWorkspace } from '../../src/workspaces/store.ts';
 import { createSite, csrfIn, type Site } from '../workspaces/support.ts';

@@ -46,7 +46,7 @@ export async function createWorld(
     worker(overrides = {}) {
       const worker = new DeliveryWorker({
         database: db.database,
-        databaseUrl: db.url,
+        sessionUrl: db.url,
         logger: silent,
         jobs: { send: async () => {} },
         ...createPlatformClients({
