@@ -51,7 +51,7 @@ export function columnsOf<R extends object>(
   { options }: EntitySchema<R>,
   properties: readonly (keyof R & string)[] = Object.keys(options.columns) as (keyof R & string)[],
 ): string {
-  return properties.map((property) => `${columnOf(property)} as "${property}"`).join(', ');
+  return properties.map((property) => `${options.columns[property]?.name} as "${property}"`).join(', ');
 }
 
 type OfWorkspace = { workspaceId: string };
@@ -75,9 +75,10 @@ export async function upsert<R extends OfWorkspace>(
 ): Promise<void> {
   const columns: Record<string, EntitySchemaColumnOptions | undefined> = entity.options.columns;
   const [keys, others] = [true, false].map((isKey) =>
-    Object.keys(rows[0] ?? {})
-      .filter((property) => (columns[property]?.primary ?? false) === isKey)
-      .map(columnOf),
+    Object.keys(rows[0] ?? {}).flatMap((property) => {
+      const { name = '', primary = false } = columns[property] ?? {};
+      return primary === isKey ? [name] : [];
+    }),
   );
   const insert = manager.createQueryBuilder().insert().into(entity).values(rows);
   await insert.orUpdate(others ?? [], keys ?? []).execute();
