@@ -117,6 +117,11 @@ export function wakeWaitingFor(sql: Sql, workspaceId: string, externalId: string
   });
 }
 
+/** The rules of matching have changed: all subscribers that wait for a contact are matched again. */
+export function wakeAllWaiting(sql: Sql, workspaceId: string): Promise<number> {
+  return wake(sql, workspaceId, { name: 'wake-all-waiting', where: 's.waiting', values: [] });
+}
+
 /** Unassigns a contact that was deleted or merged; its subscribers are matched again. */
 export function unassignContact(sql: Sql, workspaceId: string, contactId: string): Promise<number> {
   return wake(sql, workspaceId, {

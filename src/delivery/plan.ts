@@ -1,6 +1,6 @@
 import type { SentMark, TimelineEntry } from '../subscribers/store.ts';
 import { eventMetadata } from '../subscription/delivery-metadata.ts';
-import { type DeliverableKind, defaultEventName, EVENT_KINDS } from '../subscription/kinds.ts';
+import { type DeliverableKind, defaultEventName, isDeliverable } from '../subscription/kinds.ts';
 import type { SubscriberState } from '../subscription/types.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 
@@ -53,15 +53,14 @@ export function outboxOf(own: readonly TimelineEntry[]): Map<string, OutboxEntry
   return outbox;
 }
 
-const DELIVERABLE: ReadonlySet<string> = new Set(EVENT_KINDS);
-
-function isDeliverable(kind: string): kind is DeliverableKind {
-  return DELIVERABLE.has(kind);
+/** The name of a kind's data event in a workspace; a blank one means the default. */
+export function eventNameFor(kind: DeliverableKind, { events }: Pick<WorkspaceSettings, 'events'>): string {
+  return events[kind]?.name.trim() || defaultEventName(kind);
 }
 
-/** The name of a kind's data event in a workspace; a blank one means the default. */
-export function eventNameFor(kind: DeliverableKind, settings: WorkspaceSettings): string {
-  return settings.events[kind]?.name.trim() || defaultEventName(kind);
+/** The name by which Intercom knows an event: without case, and with `-` for `.` and `$`. Source: API, "Event model". */
+export function normalizeEventName(name: string): string {
+  return name.trim().toLowerCase().replaceAll(/[.$]/g, '-');
 }
 
 /**
@@ -123,9 +122,8 @@ function confidence(entry: OutboxEntry): number {
   return entry.isPending ? Math.min(entry.attempts, 1) : 2;
 }
 
-/** Names count without case, and Intercom writes `.` and `$` as `-`. Source: Intercom API, "Event model". */
 function dedupeKey(mark: SentMark): string {
-  return `${mark.name.trim().toLowerCase().replace(/[.$]/g, '-')}@${mark.atS}`;
+  return `${normalizeEventName(mark.name)}@${mark.atS}`;
 }
 
 function reserve(taken: Set<string>, name: string, atMs: number): SentMark {

@@ -9,7 +9,7 @@ import {
   type ProjectKey,
   resolveIdentities,
 } from '../subscribers/identity.ts';
-import { EVENT_KINDS } from '../subscription/kinds.ts';
+import { isDeliverable } from '../subscription/kinds.ts';
 import { eventIdOf, identifiersOf, readEvent } from '../subscription/read-event.ts';
 import type { LifecycleEvent } from '../subscription/types.ts';
 import { isRecord, stripNul } from '../text.ts';
@@ -98,8 +98,6 @@ export interface EventRecord {
   /** Why it is never sent to Intercom; `null`: it is delivered. */
   readonly skipReason: 'timeline_only' | 'imported' | null;
 }
-
-const DELIVERABLE: ReadonlySet<string> = new Set(EVENT_KINDS);
 
 /** A control character that JSON allows nowhere: in an array every quote of every document would be escaped. */
 export const SEPARATOR = '\x1e';
@@ -222,8 +220,8 @@ export async function resolveRecords(
     group: IdentityGroup,
   ): EventRecord {
     // The transfer itself is recorded on the contact that received the purchases; the source's attributes follow.
-    const isDeliverable = side === 'customer' && DELIVERABLE.has(interpreted.event.kind);
-    const skipReason = !isDeliverable ? 'timeline_only' : isDelivered(interpreted) ? null : 'imported';
+    const canBeDelivered = side === 'customer' && isDeliverable(interpreted.event.kind);
+    const skipReason = !canBeDelivered ? 'timeline_only' : isDelivered(interpreted) ? null : 'imported';
     return { id: interpreted.event.id, side, group, interpreted, skipReason };
   }
 }

@@ -1,3 +1,4 @@
+import { AppError } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import {
   type Connection,
@@ -8,7 +9,7 @@ import {
   updateProject,
   webhookUrl,
 } from '../workspaces/projects.ts';
-import { missingByFeature, registerWebhook } from '../workspaces/revenuecat-key.ts';
+import { missingByFeature } from '../workspaces/revenuecat-key.ts';
 import { audit } from './change-settings.ts';
 import type { Outcome, PageRequest } from './page.ts';
 
@@ -46,20 +47,35 @@ export async function connect(
   });
 }
 
+/**
+ * Registers our webhook at RevenueCat. An existing one with our address is replaced: RevenueCat never returns the
+ * authorization value that it was created with. Where RevenueCat does not accept it, the admin adds it by hand.
+ */
 async function register(
   { context, workspace }: PageRequest,
-  connection: Connection,
+  { id: projectId, webhookUrl: url, webhookAuthorization: authorizationHeader }: Connection,
   { client, revenueCatProjectId }: { client: RevenueCatClient | null; revenueCatProjectId: string },
 ): Promise<Registration> {
   if (client === null) return 'no_key';
-  const registered = await registerWebhook(client, revenueCatProjectId, {
-    url: connection.webhookUrl,
-    authorizationHeader: connection.webhookAuthorization,
-  });
-  const webhookId = 'id' in registered ? registered.id : null;
   const { workspaceId } = workspace;
-  await updateProject(context.database, { workspaceId, projectId: connection.id }, { webhookId });
-  return 'id' in registered ? 'registered' : registered.reason;
+  let webhookId: string | null = null;
+  let registration: Registration = 'registered';
+  try {
+    for (const existing of await client.listWebhooks(revenueCatProjectId))
+      if (existing.url === url) await client.deleteWebhook(revenueCatProjectId, existing.id);
+    const webhook = { name: 'Subscription Timeline', url, authorizationHeader };
+    webhookId = (await client.createWebhook(revenueCatProjectId, webhook)).id;
+  } catch (error) {
+    registration = whyNotRegistered(error);
+  }
+  await updateProject(context.database, { workspaceId, projectId }, { webhookId });
+  return registration;
+}
+
+function whyNotRegistered(error: unknown): Registration {
+  if (!(error instanceof AppError)) throw error;
+  if (error.code === 'revenuecat_scope_missing') return 'scope_missing';
+  return error.remedy.kind === 'give_up' ? 'refused' : 'unreachable';
 }
 
 /** The one page that shows the authorization value. It is the answer itself, so it is in no address or history. */

@@ -1,9 +1,9 @@
 import { z } from 'zod';
+import { wakeAllWaiting } from '../contacts/repository.ts';
 import { AppError } from '../errors.ts';
 import { CONTACT_ATTRIBUTES } from '../subscription/attributes.ts';
 import { isRefusal } from '../workspaces/health.ts';
 import { provisionWorkspace } from '../workspaces/install.ts';
-import { retryWaiting } from '../workspaces/store.ts';
 import { audit, changeSettings } from './change-settings.ts';
 import { action, checkboxField, done, form, type Page, textField } from './page.ts';
 import { readMatching } from './repository.ts';
@@ -24,7 +24,7 @@ const contactsForm = form(
   }),
   async (request, { create, match_by_email: matchByEmail }) => {
     await changeSettings(request, 'contacts', { create, matchByEmail });
-    await retryWaiting(request.context.database, request.workspace.workspaceId);
+    await wakeAllWaiting(request.context.database, request.workspace.workspaceId);
     return done('/contacts', 'contacts_saved');
   },
 );

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { normalizeEventName } from '../delivery/plan.ts';
 import { type DeliverableKind, defaultEventName, EVENT_KINDS } from '../subscription/kinds.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import { changeSettings } from './change-settings.ts';
@@ -12,11 +13,6 @@ const MAX_NAME_LENGTH = 255;
 
 type EventSettings = WorkspaceSettings['events'];
 
-/** The name by which Intercom knows an event: case-insensitive, and with `-` for `.` and `$`. */
-function normalizeName(name: string): string {
-  return name.toLowerCase().replaceAll(/[.$]/g, '-');
-}
-
 /**
  * Checks the names of all kinds together.
  *
@@ -28,7 +24,7 @@ export function checkEventNames(names: ReadonlyMap<DeliverableKind, string>): Ma
   const owners = new Map<string, DeliverableKind>();
   for (const kind of EVENT_KINDS) {
     const name = names.get(kind) || defaultEventName(kind);
-    const normalized = normalizeName(name);
+    const normalized = normalizeEventName(name);
     const owner = owners.get(normalized);
     if (name.length > MAX_NAME_LENGTH) found.set(kind, `At most ${MAX_NAME_LENGTH} characters`);
     // A control character would be stored and then match nothing that anyone can type.

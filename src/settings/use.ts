@@ -1,5 +1,6 @@
+import { eventNameFor } from '../delivery/plan.ts';
 import { CONTACT_ATTRIBUTES } from '../subscription/attributes.ts';
-import { type DeliverableKind, defaultEventName, EVENT_KINDS } from '../subscription/kinds.ts';
+import { type DeliverableKind, EVENT_KINDS } from '../subscription/kinds.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import { KINDS, RECIPES } from './messages.ts';
 import type { Page } from './page.ts';
@@ -11,34 +12,34 @@ export const usePage: Page = {
   title: 'Use in Intercom',
   view: 'use',
   async load({ workspace, sql }) {
-    const { events } = workspace.settings;
+    const { settings } = workspace;
     const sent = await readDeliveredKinds(sql, workspace.workspaceId);
     return {
       recipes: RECIPES.map((recipe) => ({
         ...recipe,
         filter: recipe.filter.map((condition) =>
-          condition.replace(/\{(\w+)\}/, (_, kind: DeliverableKind) => nameOf(events, kind)),
+          condition.replace(/\{(\w+)\}/, (_, kind: DeliverableKind) => eventNameFor(kind, settings)),
         ),
         events: EVENT_KINDS.filter((kind) => recipe.kinds.some((each) => each === kind)).map((kind) =>
-          describeKind(events, kind, sent),
+          describeKind(kind, settings, sent),
         ),
       })),
-      events: EVENT_KINDS.map((kind) => describeKind(events, kind, sent)),
+      events: EVENT_KINDS.map((kind) => describeKind(kind, settings, sent)),
       attributes: CONTACT_ATTRIBUTES,
     };
   },
 };
 
-function nameOf(events: WorkspaceSettings['events'], kind: DeliverableKind): string {
-  return events[kind]?.name || defaultEventName(kind);
-}
-
-function describeKind(events: WorkspaceSettings['events'], kind: DeliverableKind, sent: ReadonlySet<string>) {
+function describeKind(
+  kind: DeliverableKind,
+  settings: Pick<WorkspaceSettings, 'events'>,
+  sent: ReadonlySet<string>,
+) {
   return {
     kind,
-    name: nameOf(events, kind),
+    name: eventNameFor(kind, settings),
     ...KINDS[kind],
-    isOn: events[kind]?.enabled ?? true,
+    isOn: settings.events[kind]?.enabled ?? true,
     isSent: sent.has(kind),
   };
 }

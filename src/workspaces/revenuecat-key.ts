@@ -165,26 +165,3 @@ function allowedByRefusal(scope: string): (error: unknown) => true {
     throw error;
   };
 }
-
-/**
- * Registers our webhook at RevenueCat. An existing one with our address is replaced: RevenueCat never returns the
- * authorization value that it was created with.
- *
- * @returns its id, or why RevenueCat did not accept it: the admin then adds it by hand
- */
-export async function registerWebhook(
-  client: RevenueCatClient,
-  projectId: string,
-  webhook: { url: string; authorizationHeader: string },
-): Promise<{ id: string } | { reason: 'scope_missing' | 'refused' | 'unreachable' }> {
-  try {
-    for (const existing of await client.listWebhooks(projectId)) {
-      if (existing.url === webhook.url) await client.deleteWebhook(projectId, existing.id);
-    }
-    return await client.createWebhook(projectId, { name: 'Subscription Timeline', ...webhook });
-  } catch (error) {
-    if (!(error instanceof AppError)) throw error;
-    if (error.code === 'revenuecat_scope_missing') return { reason: 'scope_missing' };
-    return { reason: error.remedy.kind === 'give_up' ? 'refused' : 'unreachable' };
-  }
-}

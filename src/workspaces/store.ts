@@ -175,18 +175,6 @@ export async function saveSettings(
   ]);
 }
 
-/** The rules of matching have changed: all subscribers that wait for a contact are looked up again. */
-export async function retryWaiting(sql: Sql, workspaceId: string): Promise<void> {
-  await sql.query(
-    `update subscribers set due_at = now(), version = version + 1, waiting = false, attempts = 0
-      where workspace_id = $1
-        and subscriber_id in (select subscriber_id from subscribers where workspace_id = $1 and waiting
-                               order by subscriber_id for no key update)`,
-    [workspaceId],
-  );
-  await notifyDelivery(sql, workspaceId);
-}
-
 /** All workspaces that have the app. */
 export async function listInstalled(sql: Sql): Promise<string[]> {
   const rows = await sql.query<{ workspace_id: string }>(
