@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { badRequest } from './errors.ts';
 
@@ -30,6 +31,11 @@ export function parseIsoTime(text: string, option: string, nowMs = Date.now()): 
   const atMs = Date.parse(text);
   if (atMs > nowMs) throw badRequest(`${option} ${text} is in the future`);
   return atMs;
+}
+
+/** Waits for so long, or until the signal aborts. */
+export async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await sleep(ms, undefined, { signal }).catch(() => {});
 }
 
 const TIMED_OUT = Symbol('timed out');

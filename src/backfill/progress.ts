@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import cliProgress from 'cli-progress';
+import { pause } from '../time.ts';
 import type { ImportProgress } from './store.ts';
 
 /** Time left at the current rate, ms; `null`: the list or the rate is unknown. */
@@ -149,7 +149,7 @@ export async function watchImport(
       const progress = await read();
       if (progress) display.update(progress);
       if (progress?.state !== 'running') return;
-      await sleep(display.intervalMs, undefined, { signal }).catch(() => {});
+      await pause(display.intervalMs, signal);
     }
     const last = await read();
     if (last) display.update(last);

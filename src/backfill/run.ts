@@ -1,9 +1,9 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { AppError } from '../errors.ts';
 import { findErasedIds } from '../subscribers/erased-ids.ts';
 import { lockProject } from '../subscribers/identity.ts';
 import { recordKeyState } from '../subscribers/refresh.ts';
 import { isBlockedId } from '../subscription/identities.ts';
+import { pause } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { readProject } from '../workspaces/projects.ts';
 import { deleteList, type ImportRef, restartList, saveListedPage, withListingLock } from './customer-list.ts';
@@ -173,8 +173,4 @@ async function canContinue(run: Run, obstacle: AppError, failures: number): Prom
   if (await changeState(database, ref, ['running'], 'failed', code))
     logger.error({ workspaceId, projectId, code }, 'the import failed');
   return false;
-}
-
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  await sleep(ms, undefined, { signal }).catch(() => {});
 }

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { type Database, retryAfterDeadlock, type Sql } from '../database/sql.ts';
 import { badRequest } from '../errors.ts';
 import { signedJson } from '../http/signed.ts';
-import { idField, optionalId, optionalText } from '../intercom/request-fields.ts';
+import { idField, optionalId, optionalText } from '../intercom/fields.ts';
 import { hubSignature } from '../intercom/signatures.ts';
 import { fitsKey } from '../subscription/identities.ts';
 import { followMerge, unassignByOldEmail, unassignContact, wakeForContact } from './repository.ts';

@@ -242,7 +242,6 @@ export async function finishClaims(
         set lease_until = null, lease_owner = null,
             due_at = case when s.version = f.version then to_timestamp(f.due_ms / 1000.0) else f.now end,
             contact_id = case when s.contact_id is not distinct from f.contact_before
-                               and (f.contact_before is not null or s.version = f.version)
                               then f.contact_id else s.contact_id end,
             attributes_written = case when s.contact_id is not distinct from f.contact_before
                                        and (s.attributes_written is not null

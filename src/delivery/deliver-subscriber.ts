@@ -4,7 +4,8 @@ import { bestAppUserIds, contactAttributes } from '../subscription/attributes.ts
 import { type SubscriberSummary, summarize } from '../subscription/summary.ts';
 import type { SubscriberState } from '../subscription/types.ts';
 import type { Claim, ClaimedSubscriber, ClaimResult, FinishedClaim } from './claims.ts';
-import { backOff, type Delivery, type Interruption, isRefused, nextContactLookup } from './failures.ts';
+import type { Delivery } from './context.ts';
+import { backOff, type Interruption, isRefused, nextContactLookup } from './failures.ts';
 import { planWithOthers } from './outbox.ts';
 import {
   changedAttributes,

@@ -1,7 +1,5 @@
 import { AppError } from '../errors.ts';
-import type { IntercomClient } from '../intercom/client.ts';
 import { DAY_MS } from '../time.ts';
-import type { AppContext } from '../workspaces/app-context.ts';
 import {
   clearRefusal,
   isRefusal,
@@ -9,9 +7,9 @@ import {
   recordRefusal,
   retryRefused,
 } from '../workspaces/health.ts';
-import { markDisconnected, type Workspace } from '../workspaces/store.ts';
-import { type Claim, pauseWorkspace } from './claims.ts';
-import type { OutboxWriter } from './outbox.ts';
+import { markDisconnected } from '../workspaces/store.ts';
+import { pauseWorkspace } from './claims.ts';
+import type { Delivery } from './context.ts';
 
 /** After this long of trying an event is failed: stored, visible, replayable. */
 export const RETRY_FOR_MS = 3 * DAY_MS;
@@ -80,36 +78,6 @@ const LOOKUP_DELAYS_MS = [600_000, 3_600_000, 6 * 3_600_000, DAY_MS, 2 * DAY_MS,
  */
 export function nextContactLookup(lookups: number, nowMs: number): number {
   return nowMs + (LOOKUP_DELAYS_MS[lookups - 1] ?? 7 * DAY_MS);
-}
-
-export interface DeliveryMetrics {
-  /** The outcome of an attempt; `code` is `ok` or a failure's code. */
-  attempt(outcome: 'delivered' | 'failed' | 'retried', code: string): void;
-  /** An event is on its contact, this long after its webhook (ms). */
-  delivered(afterMs: number): void;
-}
-
-export interface DeliveryContext extends Pick<AppContext, 'database' | 'logger' | 'jobs' | 'now'> {
-  readonly writer: OutboxWriter;
-  random(): number;
-  readonly metrics: DeliveryMetrics;
-  /** Stops further calls of this process for a workspace (epoch ms). */
-  pause(workspaceId: string, untilMs: number): void;
-  /** Types that the workspace's attributes turned out to have, by name; attributes that it lacks are missing. */
-  readonly attributeTypes: {
-    get(workspaceId: string): ReadonlyMap<string, string> | undefined;
-    set(workspaceId: string, types: ReadonlyMap<string, string>): void;
-  };
-}
-
-/** The delivery of one claimed subscriber. */
-export interface Delivery {
-  readonly context: DeliveryContext;
-  readonly workspace: Workspace;
-  readonly client: IntercomClient;
-  readonly claim: Claim;
-  /** Whether the lease is still this worker's. Checked before each call that changes something. */
-  isLeased(): boolean;
 }
 
 /** Why a delivery stops early. */

@@ -2,7 +2,13 @@ import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import type { AddGauges } from '../database/metrics.ts';
 import type { Sql } from '../database/sql.ts';
 import { IS_PENDING } from '../subscribers/store.ts';
-import type { DeliveryMetrics } from './failures.ts';
+
+export interface DeliveryMetrics {
+  /** The outcome of an attempt; `code` is `ok` or a failure's code. */
+  attempt(outcome: 'delivered' | 'failed' | 'retried', code: string): void;
+  /** An event is on its contact, this long after its webhook (ms). */
+  delivered(afterMs: number): void;
+}
 
 /** Labels are codes and outcomes: never a customer's data, never a workspace. */
 export function createDeliveryMetrics(registry: Registry): DeliveryMetrics {

@@ -1,14 +1,8 @@
 import { AppError } from '../errors.ts';
 import { fitAttribute } from '../intercom/data-attributes.ts';
 import { provisionWith } from '../workspaces/install.ts';
-import {
-  backOff,
-  type Delivery,
-  decide,
-  type Interruption,
-  recordAccepted,
-  recordIfRefused,
-} from './failures.ts';
+import type { Delivery } from './context.ts';
+import { backOff, decide, type Interruption, recordAccepted, recordIfRefused } from './failures.ts';
 import type { Outcome } from './outbox.ts';
 import { changedAttributes, type OutboxEntry, type PlannedEvent } from './plan.ts';
 

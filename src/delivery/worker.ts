@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import { transactionWithAsyncCommit } from '../database/sql.ts';
 import { isDatabaseUnavailable } from '../errors.ts';
 import type { IntercomClient } from '../intercom/client.ts';
@@ -16,8 +17,9 @@ import {
   releaseClaim,
   renewLeases,
 } from './claims.ts';
+import type { DeliveryContext } from './context.ts';
 import { deliverSubscriber } from './deliver-subscriber.ts';
-import type { DeliveryContext, DeliveryMetrics } from './failures.ts';
+import type { DeliveryMetrics } from './metrics.ts';
 import { createOutboxWriter } from './outbox.ts';
 import { type Clock, RateGate, takeCalls } from './rate-gate.ts';
 import { createWorkerSession, releaseExpiredLeases, type WorkerSession } from './worker-session.ts';
@@ -76,7 +78,6 @@ export class DeliveryWorker {
   readonly #active = new Map<string, Map<string, ActiveClaim>>();
   readonly #running = new Set<Promise<void>>();
   readonly #gates = new Map<string, RateGate>();
-  readonly #attributeTypes = new Map<string, { types: ReadonlyMap<string, string>; untilMs: number }>();
   #isStopping = false;
   #loop: Promise<void> | null = null;
   #renewal: NodeJS.Timeout | null = null;
@@ -106,17 +107,12 @@ export class DeliveryWorker {
       metrics: options.metrics ?? { attempt: () => {}, delivered: () => {} },
       jobs: options.jobs,
       pause: (workspaceId, untilMs) => this.#gateOf(workspaceId).pause(untilMs),
-      attributeTypes: {
-        get: (workspaceId) => {
-          const known = this.#attributeTypes.get(workspaceId);
-          return known && known.untilMs > clock.now() ? known.types : undefined;
-        },
-        set: (workspaceId, types) =>
-          void this.#attributeTypes.set(workspaceId, {
-            types,
-            untilMs: clock.now() + ATTRIBUTE_TYPES_TTL_MS,
-          }),
-      },
+      attributeTypes: new LRUCache({
+        max: 1_000,
+        ttl: ATTRIBUTE_TYPES_TTL_MS,
+        ttlResolution: 0,
+        perf: { now: clock.now },
+      }),
     };
   }
 

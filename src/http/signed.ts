@@ -28,9 +28,9 @@ export function signedJson(
   return async (req, res, next) => {
     requireJson(req);
     const { headers } = req;
-    accept(scheme.checkHeaders(headers, options.now()));
+    assertVerified(scheme.checkHeaders(headers, options.now()));
     const body = await readBody(req, res, options.maxBytes);
-    accept(scheme.verify({ secret: options.secret, body, headers, nowMs: options.now() }));
+    assertVerified(scheme.verify({ secret: options.secret, body, headers, nowMs: options.now() }));
     (req as RawRequest).rawBody = body;
     req.body = parseJson(body);
     if (req.body === undefined) {
@@ -41,6 +41,6 @@ export function signedJson(
 }
 
 /** @throws AppError 401 */
-export function accept(result: SignatureResult): void {
+export function assertVerified(result: SignatureResult): void {
   if (!result.ok) throw unauthorized(result.reason);
 }

@@ -2,7 +2,7 @@ import { createHmac } from 'node:crypto';
 import { z } from 'zod';
 import { actionFormState } from '../grants/context.ts';
 import { languageOf } from '../i18n/languages.ts';
-import { idField, optionalId, optionalText } from '../intercom/request-fields.ts';
+import { idField, optionalId, optionalText } from '../intercom/fields.ts';
 import { equalInConstantTime } from '../text.ts';
 
 const optionalFlag = z.boolean().nullish().catch(null);

@@ -7,6 +7,7 @@ import { withoutValues } from '../logger.ts';
 import { type ErasedContext, readErasureKey } from '../subscribers/erased-ids.ts';
 import { type ProjectKey, tryLockProject } from '../subscribers/identity.ts';
 import { isRecord } from '../text.ts';
+import { pause } from '../time.ts';
 import { withSpan } from '../tracing.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import {
@@ -99,7 +100,7 @@ export function createProcessor(options: ProcessorOptions): Processor {
       // A slot for each batch: a project with a long backlog does not keep the others waiting.
       const batch = await inSlot(batches.next);
       if (batch === 'busy') {
-        await pause(busyMs);
+        await pause(busyMs, stopping.signal);
         busyMs = Math.min(busyMs * 2, BUSY_MS.last);
         continue;
       }
@@ -119,20 +120,8 @@ export function createProcessor(options: ProcessorOptions): Processor {
           'could not look for webhooks to process',
         );
       }
-      await pause(POLL_MS);
+      await pause(POLL_MS, stopping.signal);
     }
-  }
-
-  function pause(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(done, ms);
-      stopping.signal.addEventListener('abort', done, { once: true });
-      function done(): void {
-        clearTimeout(timer);
-        stopping.signal.removeEventListener('abort', done);
-        resolve();
-      }
-    });
   }
 
   return {

@@ -4,6 +4,7 @@ import { AppError } from '../errors.ts';
 import { createHttpClient, isAccepted, parseResponse, unreachable } from '../http/client.ts';
 import { stripNul } from '../text.ts';
 import { intercomFailure, readRateLimit } from './failures.ts';
+import { idField, optionalId, optionalText } from './fields.ts';
 
 /** The version whose 410 for merged contacts and attribute rules the app is written for. */
 export const INTERCOM_VERSION = '2.16';
@@ -35,12 +36,6 @@ export interface CallGate {
   observe(rateLimit: RateLimit): void;
 }
 
-// Numbers as ids have been seen in webhooks and older captures.
-const idSchema = z.union([z.string(), z.number()]).transform(String);
-const optionalText = z
-  .string()
-  .nullish()
-  .transform((value) => value ?? null);
 const textOr = (fallback: string) =>
   z
     .string()
@@ -61,8 +56,8 @@ const conversationSchema = z.object({
 });
 
 const contactSchema = z.object({
-  id: idSchema,
-  external_id: optionalText,
+  id: idField,
+  external_id: optionalId,
   role: optionalText,
   email: optionalText,
   archived: z.boolean().nullish(),
@@ -75,7 +70,7 @@ const contactSchema = z.object({
 export type IntercomContact = z.infer<typeof contactSchema>;
 
 const meSchema = z.object({
-  id: idSchema,
+  id: idField,
   name: textOr(''),
   email: textOr(''),
   email_verified: z
@@ -110,7 +105,7 @@ const dataAttributeSchema = z.object({
 
 export type IntercomDataAttribute = z.infer<typeof dataAttributeSchema>;
 
-const adminSchema = z.object({ type: textOr('admin'), id: idSchema, name: textOr(''), email: textOr('') });
+const adminSchema = z.object({ type: textOr('admin'), id: idField, name: textOr(''), email: textOr('') });
 
 export type IntercomAdmin = z.infer<typeof adminSchema>;
 

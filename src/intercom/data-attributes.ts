@@ -26,34 +26,35 @@ export async function provisionAttributes(client: IntercomClient): Promise<Provi
   const available = new Map<string, string>();
   const created: string[] = [];
   const failed: Provisioning['failed'] = [];
+  const refused: Provisioning['failed'] = [];
   for (const attribute of CONTACT_ATTRIBUTES) {
-    const found = existing.get(attribute.name);
+    const { name, dataType } = attribute;
+    const found = existing.get(name);
+    if (found && !canBeWritten(found)) {
+      failed.push({ name, reason: `Intercom does not let apps write ${name}` });
+      continue;
+    }
     try {
-      if (found && !canBeWritten(found)) {
-        failed.push({ name: attribute.name, reason: `Intercom does not let apps write ${attribute.name}` });
-        continue;
-      }
       if (!found) await client.createDataAttribute(attribute);
       else if (found.archived && found.id != null) {
         await client.updateDataAttribute(found.id, { archived: false, messenger_writable: false });
       } else if (found.messenger_writable && found.id != null) await closeToMessenger(client, found.id);
-      if (!found || found.archived) created.push(attribute.name);
-      available.set(attribute.name, found ? typeOf(found) : attribute.dataType);
+      if (!found || found.archived) created.push(name);
+      available.set(name, found ? typeOf(found) : dataType);
     } catch (error) {
       if (!(error instanceof AppError) || !REFUSED.has(error.code)) throw error;
-      failed.push({ name: attribute.name, reason: error.message });
+      refused.push({ name, reason: error.message });
     }
   }
-  if (failed.length === 0) return { available, created, failed };
+  if (refused.length === 0) return { available, created, failed };
   // Intercom refuses a name that exists: another process may have created it since.
   const now = await readExisting(client);
-  const missing = failed.filter(({ name }) => {
-    const found = now.get(name);
-    if (!found || found.archived || !canBeWritten(found)) return true;
-    available.set(name, typeOf(found));
-    return false;
-  });
-  return { available, created, failed: missing };
+  for (const refusal of refused) {
+    const found = now.get(refusal.name);
+    if (found && !found.archived && canBeWritten(found)) available.set(refusal.name, typeOf(found));
+    else failed.push(refusal);
+  }
+  return { available, created, failed };
 }
 
 async function readExisting(client: IntercomClient): Promise<Map<string, IntercomDataAttribute>> {

@@ -4,7 +4,7 @@ import { badRequest } from '../errors.ts';
 import { languageOf } from '../i18n/languages.ts';
 import { messagesFor } from '../i18n/messages.ts';
 import { drawInTime, linkButton, type Part, text } from '../intercom/canvas.ts';
-import { idField, optionalId, optionalText } from '../intercom/request-fields.ts';
+import { idField, optionalId, optionalText } from '../intercom/fields.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { readInstalled, type Workspace } from '../workspaces/store.ts';
 import { cardHistory, cardHome, contentOf, liveCanvas, plainCard } from './card-view.ts';

@@ -3,8 +3,8 @@ import { z } from 'zod';
 import { AppError, badRequest, forbidden } from '../errors.ts';
 import { jsonBody, type RawRequest } from '../http/body.ts';
 import { limitRequests } from '../http/rate-limit.ts';
-import { accept } from '../http/signed.ts';
-import { idField } from '../intercom/request-fields.ts';
+import { assertVerified } from '../http/signed.ts';
+import { idField } from '../intercom/fields.ts';
 import { bodySignature, hubSignature } from '../intercom/signatures.ts';
 import { equalInConstantTime } from '../text.ts';
 import type { AppContext } from './app-context.ts';
@@ -148,7 +148,7 @@ export function uninstallRouter(context: AppContext): Router {
     const { rawBody: body } = req as RawRequest;
     const signatures = SIGNATURES.filter(([header]) => req.headers[header] !== undefined);
     for (const [, scheme] of signatures)
-      accept(scheme.verify({ secret, body, headers: req.headers, nowMs: context.now() }));
+      assertVerified(scheme.verify({ secret, body, headers: req.headers, nowMs: context.now() }));
     if (signatures.length === 0) return limitUnsigned(req, res, next);
     next();
   };

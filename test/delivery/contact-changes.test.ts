@@ -9,9 +9,11 @@ import {
   wakeWaitingFor,
 } from '../../src/contacts/repository.ts';
 import {
+  assignContacts,
   type Claim,
   type ClaimResult,
   claimNext,
+  type FinishedClaim,
   finishClaims,
   renewLeases,
 } from '../../src/delivery/claims.ts';
@@ -61,9 +63,19 @@ describe('contact changes during a delivery', () => {
     return claim;
   }
 
+  /** As a delivery does: a contact that was found is stored before anything is written to it. */
+  async function assign(claim: Claim, result: ClaimResult): Promise<FinishedClaim> {
+    const { contactId } = result;
+    if (contactId === null || contactId === claim.contactId) return { claim, result };
+    const stored = await assignContacts(world.db.database, WORKSPACE_ID, [{ claim, contactId }]);
+    return stored.has(claim.subscriberId)
+      ? { claim: { ...claim, contactId, attributesWritten: null }, result }
+      : { claim, result: { ...result, contactId: null, attributesWritten: null } };
+  }
+
   async function finish(claim: Claim, result: ClaimResult) {
     const { database } = world.db;
-    const due = await finishClaims(database, WORKSPACE_ID, [{ claim, result }]);
+    const due = await finishClaims(database, WORKSPACE_ID, [await assign(claim, result)]);
     const [row] = await database.query<{ contact_id: string | null; attributes_written: unknown }>(
       `update subscribers set due_at = null where workspace_id = $1 and subscriber_id = $2
        returning contact_id, attributes_written`,

@@ -83,7 +83,13 @@ describe('creating contact attributes', () => {
 
   test('one that no app may write is left out, and the others are written', async () => {
     for (const change of [{ custom: false }, { api_writable: false }]) {
-      const { client } = workspaceOf(existing({ expires_at: change }));
+      let listed = 0;
+      const { client } = workspaceOf([], {
+        listDataAttributes: async () => {
+          listed += 1;
+          return existing({ expires_at: change });
+        },
+      });
       const { available, failed } = await provisionAttributes(client);
       assert.deepEqual(
         [...available.keys()],
@@ -93,6 +99,7 @@ describe('creating contact attributes', () => {
         failed.map(({ name }) => name),
         ['expires_at'],
       );
+      assert.equal(listed, 1, 'a second list would not change that');
     }
   });
 });

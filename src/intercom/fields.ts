@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-/** Fields of Intercom's requests, read leniently: samples have numbers where the documentation has texts. */
+/** Fields of Intercom's requests and responses, read leniently: samples have numbers where texts are documented. */
 export const idField = z.union([z.string(), z.number()]).transform(String);
 
 /** `null`: absent, or of another type. */

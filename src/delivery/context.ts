@@ -1,0 +1,28 @@
+import type { LRUCache } from 'lru-cache';
+import type { IntercomClient } from '../intercom/client.ts';
+import type { AppContext } from '../workspaces/app-context.ts';
+import type { Workspace } from '../workspaces/store.ts';
+import type { Claim } from './claims.ts';
+import type { DeliveryMetrics } from './metrics.ts';
+import type { OutboxWriter } from './outbox.ts';
+
+/** What the deliveries of a worker share. */
+export interface DeliveryContext extends Pick<AppContext, 'database' | 'logger' | 'jobs' | 'now'> {
+  readonly writer: OutboxWriter;
+  random(): number;
+  readonly metrics: DeliveryMetrics;
+  /** Stops further calls of this process for a workspace (epoch ms). */
+  pause(workspaceId: string, untilMs: number): void;
+  /** Types that a workspace's attributes turned out to have, by name; attributes that it lacks are missing. */
+  readonly attributeTypes: LRUCache<string, ReadonlyMap<string, string>>;
+}
+
+/** The delivery of one claimed subscriber. */
+export interface Delivery {
+  readonly context: DeliveryContext;
+  readonly workspace: Workspace;
+  readonly client: IntercomClient;
+  readonly claim: Claim;
+  /** Whether the lease is still this worker's. Checked before each call that changes something. */
+  isLeased(): boolean;
+}
