@@ -3,7 +3,7 @@ import { IsNull, Not } from 'typeorm';
 import { createBatcher } from '../database/batcher.ts';
 import { WebhookEntity, type WebhookRow } from '../database/entities.ts';
 import { type Database, type Entities, epochMs, retryAfterDeadlock, type Sql } from '../database/sql.ts';
-import type { ProjectKey } from '../subscribers/identity.ts';
+import type { ProjectKey } from '../workspaces/projects.ts';
 import { type ReceiptStatus, SEPARATOR } from './store-events.ts';
 
 /** PostgreSQL's channel for "a webhook was appended"; the payload is `<workspace>/<project>`. */

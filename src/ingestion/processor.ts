@@ -5,11 +5,12 @@ import { retryAfterDeadlock, transactionWithAsyncCommit } from '../database/sql.
 import { AppError, isDatabaseUnavailable } from '../errors.ts';
 import { withoutValues } from '../logger.ts';
 import { type ErasedContext, readErasureKey } from '../subscribers/erased-ids.ts';
-import { type ProjectKey, tryLockProject } from '../subscribers/identity.ts';
+import { tryLockProject } from '../subscribers/identity.ts';
 import { isRecord } from '../text.ts';
 import { pause } from '../time.ts';
 import { withSpan } from '../tracing.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
+import type { ProjectKey } from '../workspaces/projects.ts';
 import {
   type JournalRow,
   listUnprocessedProjects,

@@ -1,8 +1,9 @@
 import { notifyDelivery } from '../database/notify.ts';
 import { type Database, retryAfterDeadlock, type Sql } from '../database/sql.ts';
-import { insertNewIds, lockProject, type ProjectKey } from '../subscribers/identity.ts';
+import { insertNewIds, lockProject } from '../subscribers/identity.ts';
 import { EVENTS_WITH_DELIVERY, markPending } from '../subscribers/store.ts';
 import { DAY_MS } from '../time.ts';
+import type { ProjectKey } from '../workspaces/projects.ts';
 import type { SecretBox } from '../workspaces/secrets.ts';
 import { type JournalRow, markProcessed, pruneErased, readJournal } from './journal.ts';
 import { interpretWebhooks } from './processor.ts';

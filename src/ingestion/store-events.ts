@@ -6,13 +6,13 @@ import {
   insertNewIds,
   lockProject,
   newIdentityGroup,
-  type ProjectKey,
   resolveIdentities,
 } from '../subscribers/identity.ts';
 import { isDeliverable } from '../subscription/kinds.ts';
 import { eventIdOf, identifiersOf, readEvent } from '../subscription/read-event.ts';
 import type { LifecycleEvent } from '../subscription/types.ts';
 import { isRecord, stripNul } from '../text.ts';
+import type { ProjectKey } from '../workspaces/projects.ts';
 import type { SecretBox } from '../workspaces/secrets.ts';
 
 type EventBody = Readonly<Record<string, unknown>>;

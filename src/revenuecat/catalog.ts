@@ -32,8 +32,6 @@ export function displayNames(catalog: readonly CatalogRow[]): Names {
 
 export type CatalogCache = ReturnType<typeof createCatalogCache>;
 
-type ProjectKey = readonly [workspaceId: string, projectId: string];
-
 interface Read {
   readonly names: Names;
   /** What was read, to tell whether anything has changed. */
@@ -42,26 +40,30 @@ interface Read {
 
 /** A project's display names, read once a minute by each process. */
 export function createCatalogCache(now: () => number) {
-  const cache = new LRUCache<string, Read, { sql: Sql; project: ProjectKey }>({
+  const cache = new LRUCache<string, Read, { read(): Promise<CatalogRow[]> }>({
     max: MAX_PROJECTS,
     ttl: MAX_AGE_MS,
     ttlResolution: 0,
     perf: { now },
     // An invalidation does not take the names from those who already wait for them.
     ignoreFetchAbort: true,
-    async fetchMethod(_key, before, { context: { sql, project }, options }) {
-      const catalog = await readCatalog(sql, ...project);
+    async fetchMethod(_key, before, { context, options }) {
+      const catalog = await context.read();
       if (catalog.length === 0) options.ttl = EMPTY_MAX_AGE_MS;
       const text = JSON.stringify(catalog.map(({ fetchedAt: _, ...entry }) => entry));
       return before?.text === text ? before : { names: displayNames(catalog), text };
     },
   });
+  const keyOf = (workspaceId: string, projectId: string): string => `${workspaceId}|${projectId}`;
   return {
     /** The same object as long as no name has changed. */
-    async names(sql: Sql, ...project: ProjectKey): Promise<Names> {
-      return (await cache.forceFetch(JSON.stringify(project), { context: { sql, project } })).names;
+    async names(sql: Sql, workspaceId: string, projectId: string): Promise<Names> {
+      const read = () => readCatalog(sql, workspaceId, projectId);
+      return (await cache.forceFetch(keyOf(workspaceId, projectId), { context: { read } })).names;
     },
     /** To be called when the names may just have been read from RevenueCat. */
-    invalidate: (...project: ProjectKey): void => void cache.delete(JSON.stringify(project)),
+    invalidate(workspaceId: string, projectId: string): void {
+      cache.delete(keyOf(workspaceId, projectId));
+    },
   };
 }

@@ -89,7 +89,7 @@ export async function isAllowedToChange({ sessions, session, workspace }: PageRe
 }
 
 /** @throws AppError `forbidden` when this admin can only look */
-export async function requireAdmin(request: PageRequest): Promise<void> {
+export async function assertAllowedToChange(request: PageRequest): Promise<void> {
   if (await isAllowedToChange(request)) return;
   const names = (request.workspace.settings.access.admins ?? []).map(({ name }) => name).join(', ');
   await audit(request, 'change_refused');

@@ -7,7 +7,7 @@ import { stripNul } from '../text.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { type Session, type Sessions, sessionOf } from '../workspaces/sessions.ts';
 import { readWorkspace, type Workspace } from '../workspaces/store.ts';
-import { requireAdmin } from './change-settings.ts';
+import { assertAllowedToChange } from './change-settings.ts';
 import type { FlashCode } from './messages.ts';
 import { sendPage } from './render.ts';
 
@@ -19,6 +19,8 @@ export interface PageRequest {
   readonly workspace: Workspace;
   /** For a page's larger reads: contains everything that this admin has just changed. */
   readonly sql: Sql;
+  /** What the form sent. */
+  readonly typed: Readonly<Record<string, unknown>>;
   /** A field of the form, or a parameter of the query; `''` when absent or given more than once. */
   input(name: string): string;
 }
@@ -152,116 +154,110 @@ type Site = Pick<PageRequest, 'context' | 'sessions'>;
 export function pagesRouter(site: Site, pages: readonly Page[]): Router {
   const { requireSession, requireCsrf } = site.sessions;
   const router = Router({ strict: true, caseSensitive: true });
-  const mayChange = handle(site, async (request, _req, _res, next) => {
-    await requireAdmin(request);
+  const open: RequestHandler = async (req, res, next) => {
+    res.locals.pageRequest = await readRequest(site, req, res);
     next();
-  });
+  };
   router.use(requireSession);
   for (const page of pages) {
-    const path = page.path || '/';
-    router.get(
-      path,
-      handle(site, (request, req, res) => show(page, request, { req, res })),
-    );
-    if (page.status) {
-      const { status } = page;
-      router.get(
-        `${page.path}/status`,
-        handle(site, async (request, _req, res) => {
-          res.set('Cache-Control', 'no-store').json(await status(request));
-        }),
-      );
+    const { path, status, downloads = {}, forms = {} } = page;
+    router.get(path || '/', open, (_req, res) => show(page, res));
+    if (status) {
+      router.get(`${path}/status`, open, async (_req, res) => {
+        res.set('Cache-Control', 'no-store').json(await status(requestOf(res)));
+      });
     }
-    for (const [name, load] of Object.entries(page.downloads ?? {})) {
-      router.get(
-        `${page.path}${name}`,
-        mayChange,
-        handle(site, async (request, _req, res) => {
-          const { name: file, type, body } = await load(request);
-          res.set('Cache-Control', 'no-store').type(type).attachment(file).send(body);
-        }),
-      );
+    for (const [name, load] of Object.entries(downloads)) {
+      router.get(`${path}${name}`, open, requireChangeRight, async (_req, res) => {
+        const { name: file, type, body } = await load(requestOf(res));
+        res.set('Cache-Control', 'no-store').type(type).attachment(file).send(body);
+      });
     }
     const limit = page.maxFormBytes ?? DEFAULT_FORM_BYTES;
     const readForm = urlencoded({ extended: false, limit, parameterLimit: 500 });
-    for (const form of Object.entries(page.forms ?? {})) {
+    for (const [name, form] of Object.entries(forms)) {
       router.post(
-        `${page.path}${form[0]}` || '/',
+        `${path}${name}` || '/',
         readForm,
         requireCsrf,
-        mayChange,
-        handle(site, (request, req, res) => submit(page, form, { request, req, res })),
+        open,
+        requireChangeRight,
+        async (_req, res) => {
+          const outcome = await save(form, res);
+          if (outcome.kind === 'problems') await show(page, res, { form: name, ...outcome });
+          else await answer(page, outcome, res);
+        },
       );
     }
   }
   return router;
 }
 
-interface Exchange {
-  readonly req: Request;
-  readonly res: Response;
+/** The request that a handler before this one has read. */
+function requestOf(res: Response): PageRequest {
+  return res.locals.pageRequest as PageRequest;
 }
 
-function handle(
-  site: Site,
-  work: (request: PageRequest, req: Request, res: Response, next: () => void) => Promise<void>,
-): RequestHandler {
-  return async (req, res, next) => work(await readRequest(site, { req, res }), req, res, next);
-}
+const requireChangeRight: RequestHandler = async (_req, res, next) => {
+  await assertAllowedToChange(requestOf(res));
+  next();
+};
 
 /** @throws AppError `not_found` when the workspace was erased while its admin was signed in */
-async function readRequest({ context, sessions }: Site, { req, res }: Exchange): Promise<PageRequest> {
+async function readRequest(
+  { context, sessions }: Site,
+  { method, body, query }: Request,
+  res: Response,
+): Promise<PageRequest> {
   const session = sessionOf(res);
   const [workspace, sql] = await Promise.all([
     readWorkspace(context.database, session.workspaceId),
-    req.method === 'GET' ? context.readDatabase.upToDate(REPLICA_WAIT_MS) : context.database,
+    method === 'GET' ? context.readDatabase.upToDate(REPLICA_WAIT_MS) : context.database,
   ]);
   if (!workspace) throw notFound('This workspace no longer has the app installed');
-  const body = (req.body ?? {}) as Record<string, unknown>;
-  return {
-    context,
-    sessions,
-    session,
-    workspace,
-    sql,
-    input: (name) => firstText(body[name] ?? req.query[name]),
-  };
+  const typed = (body ?? {}) as Record<string, unknown>;
+  const input = (name: string): string => firstText(typed[name] ?? query[name]);
+  return { context, sessions, session, workspace, sql, typed, input };
 }
 
 async function show(
   page: Page,
-  request: PageRequest,
-  { req, res, failed }: Exchange & { failed?: { form: string; problems: Problems; data?: object } },
+  res: Response,
+  failed?: { form: string; problems: Problems; data?: object },
 ): Promise<void> {
+  const request = requestOf(res);
   await sendPage(res, request, {
     view: page.view,
     title: page.title,
     section: page.section ?? page.path,
     problems: failed?.problems ?? {},
-    typed: failed ? ((req.body ?? {}) as Record<string, unknown>) : {},
+    typed: failed ? request.typed : {},
     data: { ...(await page.load(request)), failedForm: failed?.form ?? null, ...failed?.data },
   });
 }
 
-async function submit(
+async function save(form: Form, res: Response): Promise<Outcome> {
+  const request = requestOf(res);
+  const parsed = form.schema.safeParse(request.typed);
+  if (parsed.success) return form.save(request, parsed.data as never);
+  const { issues } = parsed.error;
+  return problems(
+    Object.fromEntries(issues.map(({ path, message }) => [path.map(String).join('.'), message])),
+  );
+}
+
+async function answer(
   page: Page,
-  [name, form]: readonly [string, Form],
-  { request, req, res }: Exchange & { request: PageRequest },
+  outcome: Exclude<Outcome, { kind: 'problems' }>,
+  res: Response,
 ): Promise<void> {
-  const parsed = form.schema.safeParse(req.body ?? {});
-  const outcome: Outcome = parsed.success
-    ? await form.save(request, parsed.data as never)
-    : problems(
-        Object.fromEntries(
-          parsed.error.issues.map((issue) => [issue.path.map(String).join('.'), issue.message]),
-        ),
-      );
+  const request = requestOf(res);
   switch (outcome.kind) {
     case 'done':
       res.redirect(303, outcome.flash ? `${outcome.path}?done=${outcome.flash}` : outcome.path);
       return;
     case 'signed_out':
-      await request.sessions.signOut(req, res);
+      await request.sessions.signOut(res.req, res);
       res.redirect(303, `/signin?done=${outcome.flash}`);
       return;
     case 'page':
@@ -271,8 +267,5 @@ async function submit(
         problems: {},
         typed: {},
       });
-      return;
-    case 'problems':
-      await show(page, request, { req, res, failed: { form: name, ...outcome } });
   }
 }

@@ -2,8 +2,8 @@ import { createHmac, randomUUID } from 'node:crypto';
 import type { Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import { isAnonymous } from '../subscription/identities.ts';
+import type { ProjectKey } from '../workspaces/projects.ts';
 import { newSecret, type SecretBox, secretLocation } from '../workspaces/secrets.ts';
-import type { ProjectKey } from './identity.ts';
 
 export interface ErasedContext {
   readonly sql: Sql;

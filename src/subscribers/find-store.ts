@@ -1,6 +1,7 @@
 import { ContactLinkEntity, type ContactLinkRow, upsert } from '../database/entities.ts';
 import type { Entities, Sql } from '../database/sql.ts';
 import { NIL_UUID } from '../text.ts';
+import type { ProjectKey } from '../workspaces/projects.ts';
 
 /** Order of a subscriber's app user ids `i`. */
 export const IDENTIFIED_FIRST = `i.app_user_id like '$RCAnonymousID:%', i.app_user_id`;
@@ -80,7 +81,7 @@ function orderOf(transactionId: string): string {
 /** Subscribers of a project by id, those after one of them; without those that have no app user id. */
 export function listSubscribers(
   sql: Sql,
-  { workspaceId, projectId }: { readonly workspaceId: string; readonly projectId: string },
+  { workspaceId, projectId }: ProjectKey,
   { after = NIL_UUID, limit }: { readonly after: string | undefined; readonly limit: number },
 ): Promise<{ readonly subscriberId: string; readonly version: number; readonly appUserId: string }[]> {
   return sql.query(

@@ -1,11 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Sql } from '../database/sql.ts';
+import type { ProjectKey } from '../workspaces/projects.ts';
 import { mergeSubscribers } from './merge.ts';
-
-export interface ProjectKey {
-  readonly workspaceId: string;
-  readonly projectId: string;
-}
 
 /** One customer as a batch shows it: app user ids that belong together, and the subscriber they belong to. */
 export interface IdentityGroup {

@@ -6,7 +6,7 @@ import { compareWithSnapshot } from '../subscription/compare-with-snapshot.ts';
 import { preferredAppUserIds } from '../subscription/identities.ts';
 import { deriveState } from '../subscription/state.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
-import { type Project, readProject, setApiKeyState } from '../workspaces/projects.ts';
+import { type Project, type ProjectKey, readProject, setApiKeyState } from '../workspaces/projects.ts';
 import { markPending, readSubscriber, readWithHistory } from './store.ts';
 import { type StoredCustomer, storeCustomers } from './store-customers.ts';
 
@@ -67,7 +67,7 @@ export async function withKey<T extends string>(
 /** Stores whether RevenueCat accepts a key, and reports a change. */
 export async function recordKeyState(
   context: AppContext,
-  project: Pick<Project, 'workspaceId' | 'projectId'>,
+  project: ProjectKey,
   state: 'valid' | 'rejected',
 ): Promise<void> {
   const isNew = await setApiKeyState(context.database, project, state);
@@ -94,7 +94,7 @@ export async function storeCustomer(
  */
 export async function reportDisagreement(
   context: AppContext,
-  project: Pick<Project, 'workspaceId' | 'projectId'>,
+  project: ProjectKey,
   stored: StoredCustomer,
 ): Promise<void> {
   if (stored.outcome !== 'updated' || !stored.hadEvents) return;

@@ -4,14 +4,9 @@ import type { RevenueCatCustomer } from '../revenuecat/client.ts';
 import { preferredAppUserIds } from '../subscription/identities.ts';
 import type { Snapshot } from '../subscription/types.ts';
 import { stripNul } from '../text.ts';
+import type { ProjectKey } from '../workspaces/projects.ts';
 import { type ErasedContext, findErasedIds, withoutErased } from './erased-ids.ts';
-import {
-  type IdentityGroup,
-  insertNewIds,
-  lockProject,
-  type ProjectKey,
-  resolveIdentities,
-} from './identity.ts';
+import { type IdentityGroup, insertNewIds, lockProject, resolveIdentities } from './identity.ts';
 
 export interface StoredCustomer {
   /** `kept`: what is stored is newer. */

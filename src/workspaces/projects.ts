@@ -8,6 +8,11 @@ import type { AppContext } from './app-context.ts';
 import { hashSecret, newSecret, secretLocation } from './secrets.ts';
 import { lockWorkspace, readInstalled } from './store.ts';
 
+export interface ProjectKey {
+  readonly workspaceId: string;
+  readonly projectId: string;
+}
+
 /** A RevenueCat project that a workspace has connected; a disconnected one has neither key nor signing secret. */
 export interface Project
   extends Readonly<
@@ -151,8 +156,6 @@ export async function connectProject(
 export function webhookUrl(publicUrl: string, projectId: string): string {
   return `${publicUrl}/webhooks/revenuecat/${projectId}`;
 }
-
-type ProjectKey = Pick<Project, 'workspaceId' | 'projectId'>;
 
 /** @param condition what else must be true of the project. @returns whether it was, and has been changed */
 export function updateProject(
