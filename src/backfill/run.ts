@@ -27,6 +27,8 @@ const MAX_BATCH_SIZE = 150;
 const IDLE_MS = 500;
 const MAX_PAUSE_MS = 60_000;
 
+const FAILED = { from: ['running'], to: 'failed' } as const;
+
 /** `stopped`: this process stopped; the import still runs. */
 export type RunOutcome = Exclude<ImportState, 'running'> | 'stopped';
 
@@ -47,7 +49,7 @@ export async function runImport(
   const project = await readProject(context.database, ref.workspaceId, ref.projectId);
   const client = project && context.revenueCat(project, { priority: 'bulk', signal });
   if (!project || !client) {
-    await changeState(context.database, ref, ['running'], 'failed', 'revenuecat_key_missing');
+    await changeState(context.database, ref, { ...FAILED, reason: 'revenuecat_key_missing' });
     return 'failed';
   }
   const ended = new AbortController();
@@ -170,7 +172,7 @@ async function canContinue(run: Run, obstacle: AppError, failures: number): Prom
     return true;
   }
   if (code === 'revenuecat_unauthorized') await recordKeyState(run, ref, 'rejected');
-  if (await changeState(database, ref, ['running'], 'failed', code))
+  if (await changeState(database, ref, { ...FAILED, reason: code }))
     logger.error({ workspaceId, projectId, code }, 'the import failed');
   return false;
 }

@@ -43,7 +43,7 @@ export async function startImport(
     const last = await readLatestImport(sql, workspaceId, projectId);
     if (last && (last.state === 'running' || last.state === 'paused' || last.state === 'failed')) {
       if (eventsSinceMs === null || last.eventsSinceMs === eventsSinceMs) {
-        if (last.state !== 'running') await changeState(sql, last, [last.state], 'running');
+        if (last.state !== 'running') await changeState(sql, last, { from: [last.state], to: 'running' });
         return { progress: { ...last, state: 'running' }, joined: true };
       }
       if (last.state !== 'failed') {
@@ -90,9 +90,7 @@ export function listRunningImports(sql: Sql): Promise<ImportRef[]> {
 export function changeState(
   database: Entities,
   ref: ImportRef,
-  from: readonly ImportState[],
-  to: ImportState,
-  reason: string | null = null,
+  { from, to, reason = null }: { from: readonly ImportState[]; to: ImportState; reason?: string | null },
 ): Promise<boolean> {
   const isEnd = to === 'done' || to === 'cancelled' || to === 'failed';
   return updateRows(

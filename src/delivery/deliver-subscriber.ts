@@ -16,7 +16,7 @@ import {
   type PlannedEvent,
   planEvents,
 } from './plan.ts';
-import { type SendPlan, sendEvents, writeAttributes } from './send.ts';
+import { type Attributes, type SendPlan, sendEvents, writeAttributes } from './send.ts';
 
 /** A contact that was merged more often than this is looked up again. */
 const MAX_HOPS = 3;
@@ -173,7 +173,7 @@ async function deliverTo(
     const refused = sent.interruption && isRefused(sent.interruption) ? sent.interruption : null;
     const end =
       (refused ? null : sent.interruption) ??
-      (await finishBurst(delivery, contactId, work.wanted, claim.attributesWritten));
+      (await finishBurst(delivery, contactId, { wanted: work.wanted, written: claim.attributesWritten }));
     switch (end.kind) {
       case 'lease_lost':
         return null;
@@ -196,10 +196,10 @@ async function deliverTo(
 async function planAgain(
   { context, claim }: Delivery,
   left: readonly SendPlan[],
-  { others, plan }: { others: readonly string[]; plan: Work['plan'] },
+  shared: { others: readonly string[]; plan: Work['plan'] },
 ): Promise<readonly SendPlan[]> {
   if (left.length === 0) return left;
-  const { planned } = await planWithOthers(context.database, claim, others, plan);
+  const { planned } = await planWithOthers(context.database, claim, shared);
   const ids = new Set(left.map((event) => event.eventId));
   return planned.filter((event): event is SendPlan => event.action === 'send' && ids.has(event.eventId));
 }
@@ -208,14 +208,14 @@ async function planAgain(
 async function finishBurst(
   delivery: Delivery,
   contactId: string,
-  wanted: Readonly<Record<string, unknown>>,
-  written: Readonly<Record<string, unknown>> | null,
+  attributes: Attributes,
 ): ReturnType<typeof writeAttributes> {
   const { context, claim } = delivery;
+  const { wanted, written } = attributes;
   if (Object.keys(changedAttributes(wanted, written)).length === 0)
     return { kind: 'written', values: written };
   if (await context.writer.hasChanged(claim)) return { kind: 'written', values: written };
-  return writeAttributes(delivery, contactId, wanted, written);
+  return writeAttributes(delivery, contactId, attributes);
 }
 
 function postponed(

@@ -56,8 +56,7 @@ export async function savePlan(
 export async function planWithOthers(
   database: Database,
   claim: Pick<Claim, 'workspaceId' | 'subscriberId'>,
-  others: readonly string[],
-  plan: (others: readonly SentMark[]) => Plan,
+  { others, plan }: { others: readonly string[]; plan: (others: readonly SentMark[]) => Plan },
 ): Promise<Plan> {
   const { workspaceId, subscriberId } = claim;
   return database.transaction(async (sql) => {

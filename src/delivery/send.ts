@@ -33,12 +33,8 @@ export async function sendEvents(
   try {
     for (const [index, event] of events.entries()) {
       if (!delivery.isLeased()) return { left: events.slice(index), interruption: { kind: 'lease_lost' } };
-      const { outcome, interruption } = await sendEvent(
-        delivery,
-        contactId,
-        event,
-        outbox.get(event.eventId),
-      );
+      const entry = outbox.get(event.eventId);
+      const { outcome, interruption } = await sendEvent(delivery, contactId, { event, entry });
       const stored = context.writer.recordOutcome(claim.workspaceId, outcome);
       // A rejection is handled at the end.
       stored.catch(() => {});
@@ -54,8 +50,7 @@ export async function sendEvents(
 async function sendEvent(
   delivery: Delivery,
   contactId: string,
-  event: SendPlan,
-  entry: OutboxEntry | undefined,
+  { event, entry }: { event: SendPlan; entry: OutboxEntry | undefined },
 ): Promise<Sent> {
   const { context, client, claim } = delivery;
   const { eventName, createdAtS, metadata } = event;
@@ -148,20 +143,25 @@ async function failed(
 
 type Values = Readonly<Record<string, unknown>>;
 
-export type Written = { readonly kind: 'written'; readonly values: Values | null };
+/** The attributes of a contact. */
+export interface Attributes {
+  readonly wanted: Values;
+  /** What is on the contact already; `null`: unknown. */
+  readonly written: Values | null;
+}
+
+type Written = { readonly kind: 'written'; readonly values: Values | null };
 
 /**
  * Writes the attributes that have changed, in one call. When Intercom refuses their content, an attribute may have
  * been deleted, or have another type: missing ones are created, and what fits is written.
  *
- * @param written what is on the contact already; `null`: unknown
  * @returns what is on the contact now, or why the delivery stops
  */
 export async function writeAttributes(
   delivery: Delivery,
   contactId: string,
-  wanted: Values,
-  written: Values | null,
+  { wanted, written }: Attributes,
 ): Promise<Written | Interruption> {
   const { context, claim } = delivery;
   const changed = changedAttributes(wanted, written);

@@ -64,16 +64,19 @@ const startForm = form(
 );
 
 const pauseForm = action(async (request) => {
-  await move(request, ['running'], 'paused');
+  await move(request, { from: ['running'], to: 'paused' });
   return done('/import');
 });
 
 /** Changes the state of a project's latest import, if it is in one of the given states. */
-async function move(request: PageRequest, from: readonly ImportState[], to: ImportState): Promise<void> {
+async function move(
+  request: PageRequest,
+  { from, to }: { from: readonly ImportState[]; to: ImportState },
+): Promise<void> {
   const { database, jobs } = request.context;
   const project = await projectOf(request);
   const latest = await readLatestImport(database, project.workspaceId, project.projectId);
-  if (!latest || !(await changeState(database, latest, from, to))) return;
+  if (!latest || !(await changeState(database, latest, { from, to }))) return;
   await audit(request, `import_${to}`, { project: project.name });
   // A worker has to see it to delete the list of customers that were still to come.
   if (to === 'cancelled') await queueImport(jobs, latest);
@@ -129,7 +132,7 @@ export const cancelImportPage = confirmationPage({
     };
   },
   async save(request) {
-    await move(request, ['running', 'paused', 'failed'], 'cancelled');
+    await move(request, { from: ['running', 'paused', 'failed'], to: 'cancelled' });
     return done('/import');
   },
 });

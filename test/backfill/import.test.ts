@@ -365,7 +365,7 @@ describe('importing the history of a project', () => {
     const { progress } = await start();
     const running = runImport(world.context, progress, { signal: new AbortController().signal });
     await until(async () => ((await readImport(database, progress))?.done ?? 0) > 0, 'the first customers');
-    await changeState(database, progress, ['running'], 'paused');
+    await changeState(database, progress, { from: ['running'], to: 'paused' });
     assert.equal(await running, 'paused');
     const paused = await readImport(database, progress);
     assert.ok(paused && paused.done < 400);
@@ -376,7 +376,7 @@ describe('importing the history of a project', () => {
 
     const next = await start();
     assert.ok(!next.joined);
-    await changeState(database, next.progress, ['running'], 'cancelled');
+    await changeState(database, next.progress, { from: ['running'], to: 'cancelled' });
     assert.equal(
       await runImport(world.context, next.progress, { signal: new AbortController().signal }),
       'cancelled',
