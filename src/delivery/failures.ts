@@ -6,7 +6,7 @@ import {
   type RefusedWork,
   recordRefusal,
   retryRefused,
-} from '../workspaces/health.ts';
+} from '../workspaces/refusals.ts';
 import { markDisconnected } from '../workspaces/store.ts';
 import { pauseWorkspace } from './claims.ts';
 import type { Delivery } from './context.ts';

@@ -145,7 +145,7 @@ export class DeliveryWorker {
     if (!gate) {
       gate = new RateGate({
         clock: this.#clock,
-        take: (ask) => takeCalls(this.#context.database, workspaceId, ask),
+        take: (request) => takeCalls(this.#context.database, workspaceId, request),
       });
       this.#gates.set(workspaceId, gate);
     }

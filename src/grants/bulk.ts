@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Transaction } from '../database/sql.ts';
-import { listSubscribers } from '../subscribers/find-store.ts';
+import { listSubscribers } from '../subscribers/search.ts';
 import { deriveSummaries, readStoredSummaries } from '../subscribers/summary-store.ts';
 import { isStillTrue } from '../subscription/summary.ts';
 import type { SubscriberState } from '../subscription/types.ts';

@@ -1,6 +1,6 @@
 import { createBatcher, keyed } from '../database/batcher.ts';
 import { epochMs, type Sql } from '../database/sql.ts';
-import { IDENTIFIED_FIRST } from '../subscribers/find-store.ts';
+import { IDENTIFIED_FIRST } from '../subscribers/search.ts';
 import { readStoredSummaries } from '../subscribers/summary-store.ts';
 import type { StoredSummary, SummaryValidity } from '../subscription/summary.ts';
 import { PROJECT_COLUMNS, type Project, toProject } from '../workspaces/projects.ts';

@@ -2,7 +2,7 @@ import { type Action, type Grant, grantEndMs } from '../grants/action.ts';
 import { endOrForever, isSameEnd } from '../grants/durations.ts';
 import { listActions } from '../grants/repository.ts';
 import { isGrantEvent, fallbackEvents as readFallbackEvents } from '../grants/timeline.ts';
-import { type FoundSubscriber, findByAppUserIds, searchSubscribers } from '../subscribers/find-store.ts';
+import { type FoundSubscriber, findByAppUserIds, searchSubscribers } from '../subscribers/search.ts';
 import { ownSource, readWithHistory, type TimelineEntry } from '../subscribers/store.ts';
 import { deriveSummary } from '../subscribers/summary-store.ts';
 import { bestAppUserIds } from '../subscription/attributes.ts';

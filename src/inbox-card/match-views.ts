@@ -13,7 +13,7 @@ import {
   table,
   text,
 } from '../intercom/canvas.ts';
-import type { FoundSubscriber } from '../subscribers/find-store.ts';
+import type { FoundSubscriber } from '../subscribers/search.ts';
 import { andMore, type CardContext, type CustomerContext, firstCanvas } from './context.ts';
 import { estimatedHeight, MAX_FIRST_CANVAS_PX } from './height.ts';
 import { type findSuggestions, type LinkReview, MAX_FOUND, type search } from './matching.ts';

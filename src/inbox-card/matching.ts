@@ -1,16 +1,15 @@
 import { createHash } from 'node:crypto';
-import { unassignContact, wakeForContact } from '../contacts/repository.ts';
-import type { Transaction } from '../database/sql.ts';
-import { AppError } from '../errors.ts';
 import {
   deleteLink,
-  type FoundSubscriber,
   readLinkedId,
-  type SearchField,
   saveLink,
-  searchSubscribers,
-} from '../subscribers/find-store.ts';
+  unassignContact,
+  wakeForContact,
+} from '../contacts/repository.ts';
+import type { Transaction } from '../database/sql.ts';
+import { AppError } from '../errors.ts';
 import { queueCustomerImport } from '../subscribers/jobs.ts';
+import { type FoundSubscriber, type SearchField, searchSubscribers } from '../subscribers/search.ts';
 import { lockSubscriber } from '../subscribers/store.ts';
 import { appUserIdInText } from '../subscription/app-user-id-in-text.ts';
 import { isUuid } from '../text.ts';

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { AppError, notFound } from '../errors.ts';
 import { eraseSubscribers, exportSubscribers } from '../subscribers/customer-data.ts';
 import { allowAgain, countErased } from '../subscribers/erased-ids.ts';
-import { findByAppUserIds } from '../subscribers/find-store.ts';
+import { findByAppUserIds } from '../subscribers/search.ts';
 import { uninstall } from '../workspaces/install.ts';
 import { listProjects } from '../workspaces/projects.ts';
 import { audit } from './change-settings.ts';

@@ -12,8 +12,8 @@ import { type Provisioning, provisionAttributes } from '../intercom/data-attribu
 import { withTimeout } from '../time.ts';
 import type { AppContext } from './app-context.ts';
 import { auditAdmin } from './audit.ts';
-import { retryRefused } from './health.ts';
 import { deleteDisconnectedSecrets } from './projects.ts';
+import { retryRefused } from './refusals.ts';
 import { secretLocation } from './secrets.ts';
 import {
   type Admin,

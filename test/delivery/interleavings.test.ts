@@ -7,7 +7,7 @@ import { replayEvents } from '../../src/delivery/replay.ts';
 import { interpretEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import type { Contact } from '../../src/simulator/intercom/state.ts';
 import { listenOnLoopback } from '../../src/simulator/listen.ts';
-import { findByAppUserIds } from '../../src/subscribers/find-store.ts';
+import { findByAppUserIds } from '../../src/subscribers/search.ts';
 import { readHistory, readSubscriber } from '../../src/subscribers/store.ts';
 import { contactAttributes } from '../../src/subscription/attributes.ts';
 import { deriveState } from '../../src/subscription/state.ts';

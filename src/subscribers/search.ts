@@ -1,5 +1,4 @@
-import { ContactLinkEntity, type ContactLinkRow, upsert } from '../database/entities.ts';
-import type { Entities, Sql } from '../database/sql.ts';
+import type { Sql } from '../database/sql.ts';
 import { NIL_UUID } from '../text.ts';
 import type { ProjectKey } from '../workspaces/projects.ts';
 
@@ -93,28 +92,4 @@ export function listSubscribers(
     [workspaceId, projectId, after, limit],
     'list-subscribers',
   );
-}
-
-/** The subscriber that a contact is linked to in one project; `null`: no link. */
-export async function readLinkedId(
-  sql: Sql,
-  { workspaceId, contactId, projectId }: Pick<ContactLinkRow, 'workspaceId' | 'contactId' | 'projectId'>,
-): Promise<string | null> {
-  const [row] = await sql.query<{ subscriber_id: string }>(
-    `select subscriber_id from contact_links where workspace_id = $1 and contact_id = $2 and project_id = $3`,
-    [workspaceId, contactId, projectId],
-  );
-  return row?.subscriber_id ?? null;
-}
-
-/** Links a contact to a subscriber; one link for each project, the newest wins. */
-export async function saveLink(database: Entities, link: Omit<ContactLinkRow, 'madeAt'>): Promise<void> {
-  await upsert(database, ContactLinkEntity, [{ ...link, madeAt: new Date() }]);
-}
-
-export async function deleteLink(
-  { manager }: Entities,
-  link: Pick<ContactLinkRow, 'workspaceId' | 'contactId' | 'subscriberId'>,
-): Promise<void> {
-  await manager.delete(ContactLinkEntity, link);
 }
