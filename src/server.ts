@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { backfillJobs, resumeImports } from './backfill/jobs.ts';
 import type { Config } from './config.ts';
 import { intercomWebhookRouter } from './contacts/webhooks.ts';
-import type { Connected } from './database/connection.ts';
+import type { DatabaseConnection } from './database/connection.ts';
 import { deliveryJobs } from './delivery/jobs.ts';
 import { grantJobs, resumeGrants } from './grants/jobs.ts';
 import { createApp } from './http/app.ts';
@@ -30,7 +30,7 @@ import type { SecretBox } from './workspaces/secrets.ts';
 export interface RunningServer {
   /** Where it listens, on loopback. */
   readonly url: string;
-  readonly connected: Connected;
+  readonly connected: DatabaseConnection;
   readonly secrets: SecretBox;
   /** Finishes requests, deliveries and jobs. `drain`: first answers for `DRAIN_SECONDS`, while `/readyz` is 503. */
   stop(options?: { drain: boolean }): Promise<void>;

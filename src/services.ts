@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { createImportMetrics } from './backfill/metrics.ts';
 import type { Config } from './config.ts';
-import { type Connected, connectDatabase } from './database/connection.ts';
+import { connectDatabase, type DatabaseConnection } from './database/connection.ts';
 import { addDatabaseMetrics, createDatabaseGauges } from './database/metrics.ts';
 import { addBacklogMetrics, addWorkerMetrics, createDeliveryMetrics } from './delivery/metrics.ts';
 import { DeliveryWorker } from './delivery/worker.ts';
@@ -86,7 +86,7 @@ function createCardServices(app: AppContext, keys: readonly Buffer[]): CardServi
   };
 }
 
-function createAppRegistry(connected: Connected): Registry {
+function createAppRegistry(connected: DatabaseConnection): Registry {
   const registry = createRegistry();
   const addGauges = createDatabaseGauges(registry, connected.database);
   addDatabaseMetrics(registry, addGauges, connected);

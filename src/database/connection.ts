@@ -5,7 +5,7 @@ import { restartWhenEnded, startEmbeddedPostgres } from './embedded.ts';
 import { openReadDatabase, type ReadDatabase, withoutReplica } from './replica.ts';
 import type { Database } from './sql.ts';
 
-export interface Connected {
+export interface DatabaseConnection {
   readonly database: Database;
   /** For the reads of cards and pages: the replica when there is one, else `database`. */
   readonly readDatabase: ReadDatabase;
@@ -28,7 +28,7 @@ export async function connectDatabase(
   config: Config,
   logger: Logger,
   options: { readReplica?: boolean; keepEmbedded?: boolean } = {},
-): Promise<Connected> {
+): Promise<DatabaseConnection> {
   const embedded = config.databaseUrl === null ? await startEmbeddedPostgres(config.dataDir) : null;
   const url = config.databaseUrl ?? embedded?.url ?? '';
   let open: OpenDatabase | null = null;

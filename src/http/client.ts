@@ -128,13 +128,13 @@ export function createHttpClient({
     transformRequest: [
       (data: unknown) => (data === undefined || Buffer.isBuffer(data) ? data : JSON.stringify(data)),
     ],
-    transformResponse: [parseJson],
+    transformResponse: [parseJsonOrText],
     ...defaults,
   });
 }
 
 /** Parsed when it is JSON, else the text: a proxy's error page, for one. */
-function parseJson(text: string): unknown {
+function parseJsonOrText(text: string): unknown {
   try {
     return text === '' ? '' : JSON.parse(text);
   } catch {

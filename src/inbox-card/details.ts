@@ -9,6 +9,7 @@ import {
   type Part,
   table,
   text,
+  tightText,
 } from '../intercom/canvas.ts';
 import { canShare } from '../messenger/share.ts';
 import { readSubscriber } from '../subscribers/store.ts';
@@ -42,7 +43,7 @@ export async function details(context: CustomerContext): Promise<InboxCanvas> {
     // The overview has no room for it beside long sentences.
     hasActions(customer) && button('grants', m.t('card.button.grants'), 'secondary'),
     text(m.t('card.title.customer'), 'header'),
-    text(m.t('card.label.appUserId'), 'muted', true),
+    tightText(m.t('card.label.appUserId'), 'muted'),
     // Ids are texts of their own, so that they can be selected and copied: the inbox truncates tables.
     text(escapeMarkdown(clip(customer.appUserId, 300))),
     table([
@@ -82,7 +83,7 @@ export async function technicalDetails(context: CustomerContext): Promise<InboxC
   const { firstSeenAtMs } = snapshot ?? {};
   return context.page([
     text(m.t('card.button.technical'), 'header'),
-    ids.length > 0 && text(m.t('card.label.otherIds'), 'muted', true),
+    ids.length > 0 && tightText(m.t('card.label.otherIds'), 'muted'),
     ids.slice(0, MAX_OTHER_IDS).map((id) => text(escapeMarkdown(clip(id, 300)))),
     andMore(context, ids.length - MAX_OTHER_IDS),
     table([

@@ -9,6 +9,7 @@ import {
   linkButton,
   table,
   text,
+  tightText,
 } from '../intercom/canvas.ts';
 import type { EventDelivery, TimelineEntry } from '../subscribers/store.ts';
 import { entitlementLabel } from '../subscription/names.ts';
@@ -26,7 +27,7 @@ export async function eventDetail(context: CustomerContext, id: string): Promise
   const { title, subtitle } = eventText(m, event, { voice: 'agent', names: customer.names });
   const about = [m.dateTime(event.atMs), subtitle].filter(Boolean).join(' · ');
   return context.page([
-    text(escapeMarkdown(title), 'header', true),
+    tightText(escapeMarkdown(title), 'header'),
     text(escapeMarkdown(clip(about, 500)), 'muted'),
     // Not in the table: the inbox truncates it, and the cause of a failure is at its end.
     text(`${m.t('card.label.delivery')}: ${escapeMarkdown(deliveryText(context, event.delivery))}`),
@@ -45,11 +46,7 @@ export async function technicalEvent(context: CustomerContext, id: string): Prom
   const others = otherFields(event);
   const { renewalNumber, delivery } = event;
   return context.page([
-    text(
-      escapeMarkdown(eventText(m, event, { voice: 'agent', names: customer.names }).title),
-      'header',
-      true,
-    ),
+    tightText(escapeMarkdown(eventText(m, event, { voice: 'agent', names: customer.names }).title), 'header'),
     text(m.dateTime(event.atMs), 'muted'),
     table([
       [m.t('card.label.type'), event.type],

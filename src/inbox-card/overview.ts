@@ -12,7 +12,7 @@ import {
   type ListItem,
   list,
   table,
-  text,
+  tightText,
 } from '../intercom/canvas.ts';
 import { canShare } from '../messenger/share.ts';
 import type { CustomerDescription } from '../subscription/describe-customer.ts';
@@ -84,11 +84,11 @@ function partsOf(context: CustomerContext, notice: string | null, maxSentenceLen
   const isRejected = customer.project.apiKeyState === 'rejected';
   return {
     texts: [
-      notice !== null && text(notice, 'muted', true),
-      text(headline(context, maxSentenceLength), 'paragraph', true),
-      text(identity(context), 'muted', true),
+      notice !== null && tightText(notice, 'muted'),
+      tightText(headline(context, maxSentenceLength), 'paragraph'),
+      tightText(identity(context), 'muted'),
     ],
-    dashboard: text(storeAndDashboard(context), 'muted', true),
+    dashboard: tightText(storeAndDashboard(context), 'muted'),
     rows: factRows(context),
     timeline: timelineItem(context, 1),
     recentEvents: timelineItem(context, RECENT_EVENTS),

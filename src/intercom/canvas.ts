@@ -36,7 +36,7 @@ export type Component =
   | {
       readonly type: 'text';
       readonly text: string;
-      readonly style: 'header' | 'paragraph' | 'muted' | 'error';
+      readonly style: TextStyle;
       readonly bottom_margin?: 'none';
     }
   | {
@@ -130,12 +130,15 @@ export function escapeMarkdown(text: string): string {
   return text.replaceAll(/\](?=\()|\*(?=\*)|_(?=_)/g, '$&\u200b');
 }
 
-export function text(
-  content: string,
-  style: 'header' | 'paragraph' | 'muted' | 'error' = 'paragraph',
-  tight = false,
-): Component {
-  return { type: 'text', text: content, style, ...(tight ? { bottom_margin: 'none' as const } : {}) };
+type TextStyle = 'header' | 'paragraph' | 'muted' | 'error';
+
+export function text(content: string, style: TextStyle = 'paragraph'): Component {
+  return { type: 'text', text: content, style };
+}
+
+/** Belongs to what follows: without a margin below it. */
+export function tightText(content: string, style: TextStyle): Component {
+  return { type: 'text', text: content, style, bottom_margin: 'none' };
 }
 
 export function button(id: string, label: string, style: 'primary' | 'secondary' | 'link'): Component {
@@ -162,10 +165,10 @@ export function item(
 }
 
 /** Customers' words can be of any length; a canvas holds 64 KB. */
-export function clip(text: string, most: number): string {
-  if (text.length <= most) return text;
+export function clip(text: string, maxLength: number): string {
+  if (text.length <= maxLength) return text;
   const chars = [...text];
-  return chars.length <= most ? text : `${chars.slice(0, most - 1).join('')}…`;
+  return chars.length <= maxLength ? text : `${chars.slice(0, maxLength - 1).join('')}…`;
 }
 
 const MAX_VALUE_LENGTH = 300;

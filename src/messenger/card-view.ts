@@ -11,6 +11,7 @@ import {
   list,
   type Part,
   text,
+  tightText,
 } from '../intercom/canvas.ts';
 import type { CustomerView, HistoryLine, Holding } from './customer-view.ts';
 
@@ -45,7 +46,7 @@ export function cardHome(view: CustomerView, messages: Messages): Part[] {
 
 function holdingComponents(holding: Holding): Component[] {
   return [
-    text(`**${escapeMarkdown(holding.title)}**`, 'paragraph', true),
+    tightText(`**${escapeMarkdown(holding.title)}**`, 'paragraph'),
     text(escapeMarkdown(holding.sentence), holding.tone === 'ended' ? 'muted' : 'paragraph'),
   ];
 }
@@ -57,7 +58,7 @@ export function cardHistory(view: CustomerView, messages: Messages, from: number
   if (lines.length === 0) return [text(messages.t('messenger.noHistory'), 'muted'), back];
   const next = from + EVENTS_PER_PAGE;
   return [
-    text(messages.t('messenger.history'), 'header', true),
+    tightText(messages.t('messenger.history'), 'header'),
     list(lines.map((line, index) => historyItem(line, from + index))),
     view.history.length > next && button(`history:${next}`, messages.t('messenger.older'), 'secondary'),
     back,

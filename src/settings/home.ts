@@ -39,7 +39,7 @@ export const homePage: Page = {
     return {
       steps: await setupSteps(request, projects),
       advice,
-      verdict: verdictOf(workspace, projects, advice),
+      overall: overallOf(workspace, projects, advice),
       tiles: [
         { label: 'queued', count: atMost(pending), show: 'pending', isBad: false },
         { label: 'waiting for a contact', count: atMost(waiting), show: 'waiting', isBad: false },
@@ -130,7 +130,7 @@ async function setupSteps(
   return steps.every(({ isDone }) => isDone) ? null : steps;
 }
 
-function verdictOf(
+function overallOf(
   { status }: Pick<Workspace, 'status'>,
   projects: readonly Project[],
   advice: readonly Advice[],

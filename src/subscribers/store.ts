@@ -295,7 +295,7 @@ export async function markTransferReceiversPending(
       where workspace_id = $1 and subscriber_id <> $2
         and subscriber_id in (select subscriber_id from receiver)`,
     [workspaceId, sourceId],
-    'make-receivers-due',
+    'mark-receivers-pending',
   );
   await notifyDelivery(sql, workspaceId);
 }

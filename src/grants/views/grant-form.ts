@@ -9,6 +9,7 @@ import {
   option,
   type Part,
   text,
+  tightText,
 } from '../../intercom/canvas.ts';
 import { type Entitlement, entitlementName, readEntitlements, storedAccess } from '../access.ts';
 import { GRANT_STARTS } from '../action.ts';
@@ -72,7 +73,7 @@ export async function grantForm(view: ActionView, form: GrantForm, error?: FormE
   const canAdd = entitlements.some((each) => addedToMs(nowMs, access.endsOf(each)) > nowMs);
   const page = pageShown(entitlements, selected, form.page);
   const components: Part[] = [
-    text(t(form.extends ? 'grant.title.extend' : 'grant.title.form'), 'header', true),
+    tightText(t(form.extends ? 'grant.title.extend' : 'grant.title.form'), 'header'),
     text(`${t('grant.label.currentAccess')}: ${escapeMarkdown(accessText(view, access))}`, 'muted'),
     error && text(error.text, 'error'),
     entitlementFields(view, { entitlements, selected, page }),
@@ -145,7 +146,7 @@ function entitlementFields(
   if (pages.length === 1) return [dropdown];
   return [
     dropdown,
-    text(t('grant.form.pageOf', { page: page + 1, pages: pages.length }), 'muted', true),
+    tightText(t('grant.form.pageOf', { page: page + 1, pages: pages.length }), 'muted'),
     button(`grant.page:${(page + 1) % pages.length}`, t('grant.button.moreEntitlements'), 'link'),
   ];
 }

@@ -14,6 +14,7 @@ import {
   type Part,
   table,
   text,
+  tightText,
 } from '../../intercom/canvas.ts';
 import type { LivePurchase } from '../../revenuecat/store-actions.ts';
 import { productLabel } from '../../subscription/names.ts';
@@ -178,7 +179,7 @@ export async function storeForm(view: ActionView, form: StoreForm, problem?: str
   if (fields.length === 0) return view.page([text(t('action.state.notInRevenueCat'), 'muted')]);
   return view.page(
     [
-      text(t(`action.title.${kind}`), 'header', true),
+      tightText(t(`action.title.${kind}`), 'header'),
       problem !== undefined && text(problem, 'error'),
       fields,
       reasonField(view, kind, { value: form.reason }),
@@ -209,7 +210,7 @@ export function tryAgainPage(
 ): InboxCanvas {
   return page(
     [
-      text(t(`action.title.${form.kind}`), 'header', true),
+      tightText(t(`action.title.${form.kind}`), 'header'),
       text(problem, 'error'),
       button(id, t('grant.button.tryAgain'), 'secondary'),
     ],

@@ -1,5 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { button, type Component, type InboxCanvas, type Part, table, text } from '../../intercom/canvas.ts';
+import {
+  button,
+  type Component,
+  type InboxCanvas,
+  type Part,
+  table,
+  text,
+  tightText,
+} from '../../intercom/canvas.ts';
 import { isForever, MINUTE_MS, withTimeout } from '../../time.ts';
 import {
   type Action,
@@ -210,7 +218,7 @@ export async function approvalView(view: ActionView, action: Action, problem?: s
     button(`${prefixOf(kind)}.${id}`, label, style);
   return view.page(
     [
-      isGrant && canDecide && text(t('grant.title.approval'), 'header', true),
+      isGrant && canDecide && tightText(t('grant.title.approval'), 'header'),
       text(t(waits, shownValues(view, action))),
       problem !== undefined && text(problem, 'error'),
       review && effects(view, review),

@@ -1,4 +1,4 @@
-import { button, type InboxCanvas, type Part, text } from '../../intercom/canvas.ts';
+import { button, type InboxCanvas, type Part, text, tightText } from '../../intercom/canvas.ts';
 import { isForever } from '../../time.ts';
 import { findNoEffect } from '../access.ts';
 import { type ActionKind, Obstacle, orObstacle } from '../action.ts';
@@ -62,7 +62,7 @@ function formAgain(view: ActionView, form: Form, obstacle: Obstacle): InboxCanva
 function reviewCanvas(view: ActionView, reviewed: Reviewed, problem?: string): InboxCanvas {
   return view.page(
     [
-      text(view.messages.t(`action.title.${reviewed.kind}`), 'header', true),
+      tightText(view.messages.t(`action.title.${reviewed.kind}`), 'header'),
       problem !== undefined && text(problem, 'error'),
       effects(view, reviewed),
       reviewButtons(view, reviewed),

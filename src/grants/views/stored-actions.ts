@@ -7,6 +7,7 @@ import {
   list,
   table,
   text,
+  tightText,
 } from '../../intercom/canvas.ts';
 import { isForever } from '../../time.ts';
 import { shownAccess } from '../access.ts';
@@ -150,19 +151,18 @@ async function removalCanvas(view: ActionView, grant: Grant, problem?: string): 
   const { entitlement = '' } = shownValues(view, grant);
   return view.page(
     [
-      text(t('grant.title.revoke'), 'header', true),
+      tightText(t('grant.title.revoke'), 'header'),
       problem !== undefined && text(problem, 'error'),
       text(t('grant.revoke.question', { entitlement, end: exactEnd(view, grantEndMs(grant)) })),
       table([
         [t('grant.label.currentAccess'), accessText(view, access)],
         [t('grant.label.customer'), grant.appUserId],
       ]),
-      text(
+      tightText(
         boughtEndMs === null
           ? t('grant.revoke.losesAccess')
           : t('grant.revoke.keepsAccess', { entitlement, end: exactEnd(view, boughtEndMs) }),
         'muted',
-        true,
       ),
       text(t('grant.state.revokeRule'), 'muted'),
       { type: 'textarea', id: 'revoke.reason', label: t('grant.label.reasonOptional') },
