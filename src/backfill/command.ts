@@ -52,7 +52,7 @@ async function backfill(context: CommandContext, options: Options): Promise<numb
         'revenuecat_unauthorized',
         `${project.name} has no API key: connect it again with --key`,
       );
-    const { progress, joined } = await startImport(database, {
+    const { progress, isResumed } = await startImport(database, {
       workspaceId: project.workspaceId,
       projectId: project.projectId,
       eventsSinceMs,
@@ -60,7 +60,7 @@ async function backfill(context: CommandContext, options: Options): Promise<numb
     });
     if (!options.json) {
       process.stdout.write(
-        joined
+        isResumed
           ? `Resuming the import of ${project.name}: ${progressLine(progress)}.\n`
           : `Importing the customers of ${project.name}.\n`,
       );

@@ -32,7 +32,7 @@ function toProgress(row: ImportRow): ImportProgress {
 export async function startImport(
   database: Database,
   wanted: Pick<ImportRow, 'workspaceId' | 'projectId' | 'eventsSinceMs' | 'startedBy'>,
-): Promise<{ progress: ImportProgress; joined: boolean }> {
+): Promise<{ progress: ImportProgress; isResumed: boolean }> {
   const { workspaceId, projectId, eventsSinceMs } = wanted;
   return database.transaction(async (sql) => {
     // Two people may start at the same time: the second joins.
@@ -44,7 +44,7 @@ export async function startImport(
     if (last && (last.state === 'running' || last.state === 'paused' || last.state === 'failed')) {
       if (eventsSinceMs === null || last.eventsSinceMs === eventsSinceMs) {
         if (last.state !== 'running') await changeState(sql, last, { from: [last.state], to: 'running' });
-        return { progress: { ...last, state: 'running' }, joined: true };
+        return { progress: { ...last, state: 'running' }, isResumed: true };
       }
       if (last.state !== 'failed') {
         throw new AppError(
@@ -57,7 +57,7 @@ export async function startImport(
     const ref = { workspaceId, projectId, importId: randomUUID() };
     await sql.manager.insert(ImportEntity, { ...ref, eventsSinceMs, startedBy: wanted.startedBy });
     await createList(sql, ref);
-    return { progress: toProgress(await sql.manager.findOneByOrFail(ImportEntity, ref)), joined: false };
+    return { progress: toProgress(await sql.manager.findOneByOrFail(ImportEntity, ref)), isResumed: false };
   });
 }
 

@@ -2,7 +2,7 @@ import type { Config } from '../config.ts';
 import { AppError } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { DAY_MS } from '../time.ts';
-import type { Project } from '../workspaces/projects.ts';
+import { type Project, webhookUrl } from '../workspaces/projects.ts';
 import { checkApiKey, type KeyCheck, lacksPermission } from '../workspaces/revenuecat-key.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import {
@@ -176,7 +176,7 @@ function checkRegistered(subject: ProjectSubject, listed: Webhooks | AppError): 
     return listed.code === 'revenuecat_scope_missing'
       ? ok('The API key may not list webhooks: whether ours is registered is unknown.')
       : warning(`Webhooks could not be listed: ${listed.message}.`, 'Try again in a minute.');
-  const url = `${publicUrl}/webhooks/revenuecat/${subject.project.projectId}`;
+  const url = webhookUrl(publicUrl, subject.project.projectId);
   const own = listed.filter((webhook) => webhook.url === url);
   const isUnfiltered = own.some(
     ({ environment, event_types, app_id }) => environment === null && !event_types && app_id === null,

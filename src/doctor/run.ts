@@ -1,6 +1,6 @@
 import type { Config } from '../config.ts';
 import type { Database } from '../database/sql.ts';
-import { createHttpClient } from '../http/client.ts';
+import { createHttpClient, type Platform } from '../http/client.ts';
 import { INTERCOM_VERSION, type IntercomClient, intercomApiUrl } from '../intercom/client.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { withTimeout } from '../time.ts';
@@ -110,7 +110,7 @@ type WithClient<Client> = <Answer extends { readonly state: string }>(
  * Calls a platform for one workspace or project after the other. A hundred calls of one that hangs would take a hundred
  * times as long and say the same: one that has not answered is not called again.
  */
-function createClientProbe<Client>(name: 'Intercom' | 'RevenueCat'): WithClient<Client> {
+function createClientProbe<Client>(name: Platform): WithClient<Client> {
   let isSilent = false;
   return async (createClient, probe) => {
     const client = decrypted(createClient);

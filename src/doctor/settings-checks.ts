@@ -2,7 +2,7 @@ import { constants } from 'node:fs';
 import { access, stat, statfs } from 'node:fs/promises';
 import { type Config, type ConfigProblem, readConfig } from '../config.ts';
 import { openDatabase } from '../database/data-source.ts';
-import { explainDatabaseError } from '../database/explain-error.ts';
+import { type DatabaseSetting, explainDatabaseError } from '../database/explain-error.ts';
 import { createCommandLogger } from '../logger.ts';
 import { type Check, ok, problem, warning } from './check.ts';
 
@@ -160,7 +160,7 @@ async function readReplicaLag(url: string): Promise<number | null> {
 
 export function describeDatabaseError(
   error: unknown,
-  setting: 'DATABASE_URL' | 'DATABASE_READ_URL' | 'DATABASE_DIRECT_URL',
+  setting: DatabaseSetting,
 ): { message: string; remedy: string } {
   const { message, remedy } = explainDatabaseError(error, setting);
   return {

@@ -150,7 +150,14 @@ export function isAccepted(response: AxiosResponse): boolean {
   return response.status >= 200 && response.status < 300 && !isPage;
 }
 
-type Platform = 'Intercom' | 'RevenueCat';
+export type Platform = 'Intercom' | 'RevenueCat';
+
+/** A response that is not a success. Header names are in lower case. */
+export interface FailedResponse {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, unknown>>;
+  readonly body: unknown;
+}
 
 function unavailable(platform: Platform, message: string): AppError {
   const code = platform === 'Intercom' ? 'intercom_unavailable' : 'revenuecat_unavailable';
@@ -158,7 +165,7 @@ function unavailable(platform: Platform, message: string): AppError {
 }
 
 /** No response: a reset, a timeout, a name that does not resolve. Errors of interceptors are passed through. */
-export function unreachable(platform: Platform, error: unknown): unknown {
+export function noResponseError(platform: Platform, error: unknown): unknown {
   if (!axios.isAxiosError(error)) return error;
   const code = error.code ? ` (${error.code})` : '';
   return unavailable(platform, `${error.config?.action ?? ''}: no answer from ${platform}${code}`);

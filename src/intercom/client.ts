@@ -1,7 +1,7 @@
 import type { Axios, AxiosRequestConfig, AxiosResponse } from 'axios';
 import { z } from 'zod';
 import { AppError } from '../errors.ts';
-import { createHttpClient, isAccepted, parseResponse, unreachable } from '../http/client.ts';
+import { createHttpClient, isAccepted, noResponseError, parseResponse } from '../http/client.ts';
 import { stripNul } from '../text.ts';
 import { intercomFailure, readRateLimit } from './failures.ts';
 import { idField, optionalId, optionalText } from './fields.ts';
@@ -152,7 +152,7 @@ function createIntercomHttp(options: IntercomClientOptions): Axios {
       );
     },
     (error) => {
-      throw unreachable('Intercom', error);
+      throw noResponseError('Intercom', error);
     },
   );
   return http;

@@ -1,13 +1,7 @@
 import { z } from 'zod';
 import { AppError, type ErrorCode, type Remedy } from '../errors.ts';
+import type { FailedResponse } from '../http/client.ts';
 import type { RateLimit } from './client.ts';
-
-/** A response of Intercom that is not a success. Header names are in lower case. */
-export interface IntercomResponse {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, unknown>>;
-  readonly body: unknown;
-}
 
 const errorListSchema = z.object({
   errors: z.array(z.object({ code: z.string().nullish(), message: z.string().nullish() })).min(1),
@@ -26,7 +20,7 @@ const MAX_ANSWER_LENGTH = 2_000;
  * Decides what an error response of Intercom means: the code, and what to do about it. The message is Intercom's
  * own, cut short: it names fields and limits, which is what an admin needs.
  */
-export function intercomFailure(response: IntercomResponse, action: string, nowMs: number): AppError {
+export function intercomFailure(response: FailedResponse, action: string, nowMs: number): AppError {
   const parsed = errorListSchema.safeParse(response.body);
   const first = parsed.success ? parsed.data.errors[0] : undefined;
   const code = (first?.code ?? '').slice(0, 100);
@@ -51,7 +45,7 @@ interface Meaning {
 const UNAVAILABLE: Meaning = { code: 'intercom_unavailable', remedy: { kind: 'retry' } };
 
 function meaningOf(
-  { status, headers }: IntercomResponse,
+  { status, headers }: FailedResponse,
   { code, text }: { code: string; text: string },
   nowMs: number,
 ): Meaning {

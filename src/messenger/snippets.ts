@@ -2,6 +2,9 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Region } from '../workspaces/store.ts';
 
+/** The SDKs call Australia `ap`. Source: `@intercom/messenger-js-sdk`. */
+export const SDK_REGIONS: Readonly<Record<Region, 'us' | 'eu' | 'ap'>> = { US: 'us', EU: 'eu', AU: 'ap' };
+
 export interface Snippet {
   readonly id: string;
   readonly platform: string;
@@ -37,7 +40,7 @@ export function snippets(options: {
   const values: Readonly<Record<string, string>> = {
     PUBLIC_URL: options.publicUrl,
     WORKSPACE_ID: options.workspaceId,
-    REGION: { US: 'us', EU: 'eu', AU: 'ap' }[options.region],
+    REGION: SDK_REGIONS[options.region],
   };
   return SNIPPETS.map(([file, platform, needs]) => ({
     id: file.replace(/\.\w+$/, ''),

@@ -8,11 +8,11 @@ import { LANGUAGES, languageOf } from '../i18n/languages.ts';
 import { type Messages, messagesFor } from '../i18n/messages.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { readCookie, setCookie } from '../workspaces/cookies.ts';
-import type { Region } from '../workspaces/store.ts';
 import { findKeyHolder, type KeyHolder, messengerSecretOf } from './api-keys.ts';
 import { type CustomerState, findCustomerState, findCustomers, refreshStale } from './customer.ts';
 import { viewCustomer } from './customer-view.ts';
 import { type IdentityToken, signIdentityToken } from './identity-token.ts';
+import { SDK_REGIONS } from './snippets.ts';
 import {
   createSupportLinks,
   expiredLink,
@@ -29,9 +29,6 @@ const cookieOf = (workspaceId: string) => ({
 });
 /** Events shown on the page; earlier ones are folded. */
 const MAX_HISTORY = 10;
-
-/** The SDK calls Australia `ap`. Source: `@intercom/messenger-js-sdk`. */
-const SDK_REGIONS: Readonly<Record<Region, 'us' | 'eu' | 'ap'>> = { US: 'us', EU: 'eu', AU: 'ap' };
 
 export interface Asset {
   readonly content: string;

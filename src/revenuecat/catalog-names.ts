@@ -109,7 +109,7 @@ function namesOf(
       const found = byId.get(`product|${id}`);
       return found ? { storeIdentifier: found.lookupKey, displayName: found.displayName } : null;
     },
-    async knowing(ids) {
+    async including(ids) {
       const unknown = ids.filter((id) => !byId.has(`entitlement|${id}`) && !byId.has(`product|${id}`));
       if (unknown.length === 0) return names;
       const newer = await readUnknown(unknown);

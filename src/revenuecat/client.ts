@@ -1,7 +1,7 @@
 import type { Axios, AxiosResponse } from 'axios';
 import type { z } from 'zod';
 import { AppError, nullOn } from '../errors.ts';
-import { createHttpClient, isAccepted, parseResponse, unreachable } from '../http/client.ts';
+import { createHttpClient, isAccepted, noResponseError, parseResponse } from '../http/client.ts';
 import type { Snapshot } from '../subscription/types.ts';
 import type { CallDomain, CallGate } from './call-limiter.ts';
 import { revenueCatFailure, waitMsOf } from './failures.ts';
@@ -85,7 +85,7 @@ function createRevenueCatHttp(options: RevenueCatClientOptions): Axios {
     },
     (error) => {
       // The gate's own refusal comes here too.
-      throw unreachable('RevenueCat', error);
+      throw noResponseError('RevenueCat', error);
     },
   );
   return http;
@@ -208,7 +208,7 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
       const [aliases, attributes, active, subscriptions, purchases] = read;
       const takenAtMs = snapshotTime(requestedAtMs, response.headers.date);
       const parts = { customer, aliases, attributes, active, subscriptions, purchases };
-      const known = (await names.knowing?.(idsIn(parts))) ?? names;
+      const known = await names.including(idsIn(parts));
       return { snapshot: toSnapshot(parts, known, takenAtMs), email: emailOf(attributes) };
     },
     /** A page of all customers' ids, up to a hundred, after this one. */

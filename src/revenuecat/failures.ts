@@ -1,12 +1,6 @@
 import { z } from 'zod';
 import { AppError, type ErrorCode, type Remedy } from '../errors.ts';
-
-/** A response that is not a success. Header names are in lower case. */
-export interface RevenueCatResponse {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, unknown>>;
-  readonly body: unknown;
-}
+import type { FailedResponse } from '../http/client.ts';
 
 const errorSchema = z.object({
   type: z.string().nullish(),
@@ -19,7 +13,7 @@ const errorSchema = z.object({
  * Decides what an error response of RevenueCat's v2 API means. `retryable` and `backoff_ms` take precedence over the
  * status. Source: RevenueCat, API v2, "Errors" and "Rate limits".
  */
-export function revenueCatFailure(response: RevenueCatResponse, action: string, nowMs: number): AppError {
+export function revenueCatFailure(response: FailedResponse, action: string, nowMs: number): AppError {
   const parsed = errorSchema.safeParse(response.body);
   const body = parsed.success ? parsed.data : {};
   const text = (body.message ?? '').slice(0, 300);
@@ -33,7 +27,7 @@ export function revenueCatFailure(response: RevenueCatResponse, action: string, 
 }
 
 function meaningOf(
-  response: RevenueCatResponse,
+  response: FailedResponse,
   isRetryable: boolean,
   nowMs: number,
 ): { code: ErrorCode; status?: number; remedy?: Remedy } {
@@ -60,7 +54,7 @@ function meaningOf(
 }
 
 /** How long a 429 asks to wait, ms: `backoff_ms`, else `Retry-After` (s), else ten seconds; at most an hour. */
-export function waitMsOf({ headers, body }: Omit<RevenueCatResponse, 'status'>): number {
+export function waitMsOf({ headers, body }: Omit<FailedResponse, 'status'>): number {
   const parsed = errorSchema.safeParse(body);
   const backoffMs = parsed.success ? (parsed.data.backoff_ms ?? 0) : 0;
   const retryAfterMs = Number(headers['retry-after']) * 1_000;

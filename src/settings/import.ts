@@ -44,14 +44,14 @@ const startForm = form(
     const project = await projectOf(request);
     if (project.apiKey === null) return problems({ '': `${project.name} has no API key. Paste one first.` });
     try {
-      const { progress, joined } = await startImport(context.database, {
+      const { progress, isResumed } = await startImport(context.database, {
         workspaceId: project.workspaceId,
         projectId: project.projectId,
         eventsSinceMs: since === '' ? null : Date.parse(`${since}T00:00:00Z`),
         startedBy: { kind: 'settings', admin: session.admin.id },
       });
       await queueImport(context.jobs, progress);
-      await audit(request, joined ? 'import_resumed' : 'import_started', {
+      await audit(request, isResumed ? 'import_resumed' : 'import_started', {
         project: project.name,
         ...(since === '' ? {} : { events_since: since }),
       });

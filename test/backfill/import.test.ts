@@ -134,7 +134,7 @@ describe('importing the history of a project', () => {
       addCustomer(world.revenueCat, `user-${index}`, { subscribed: true });
     const begun = await Promise.all([start(), start(), start()]);
     assert.equal(new Set(begun.map(({ progress }) => progress.importId)).size, 1);
-    assert.equal(begun.filter(({ joined }) => joined).length, 2);
+    assert.equal(begun.filter(({ isResumed }) => isResumed).length, 2);
     const outcomes = await Promise.all(
       begun.map(({ progress }) =>
         runImport(world.context, progress, { signal: new AbortController().signal }),
@@ -353,8 +353,8 @@ describe('importing the history of a project', () => {
     const [project] = await world.db.database.query('select api_key_state from projects');
     assert.deepEqual(project, { api_key_state: 'rejected' });
     key.status = 'valid';
-    const { progress, joined } = await start();
-    assert.ok(joined && progress.importId === first.importId);
+    const { progress, isResumed } = await start();
+    assert.ok(isResumed && progress.importId === first.importId);
     await runImport(world.context, progress, { signal: new AbortController().signal });
     assert.equal((await readImport(world.db.database, progress))?.done, 150);
   });
@@ -369,13 +369,13 @@ describe('importing the history of a project', () => {
     assert.equal(await running, 'paused');
     const paused = await readImport(database, progress);
     assert.ok(paused && paused.done < 400);
-    assert.ok((await start()).joined, 'starting resumes the paused one');
+    assert.ok((await start()).isResumed, 'starting resumes the paused one');
     assert.equal(await runImport(world.context, progress, { signal: new AbortController().signal }), 'done');
     const last = await readImport(database, progress);
     assert.deepEqual([last?.listed, last?.done, last?.newCustomers], [400, 400, 400]);
 
     const next = await start();
-    assert.ok(!next.joined);
+    assert.ok(!next.isResumed);
     await changeState(database, next.progress, { from: ['running'], to: 'cancelled' });
     assert.equal(
       await runImport(world.context, next.progress, { signal: new AbortController().signal }),

@@ -4,7 +4,7 @@ import { AxiosError, type InternalAxiosRequestConfig } from 'axios';
 import express from 'express';
 import type { Remedy } from '../../src/errors.ts';
 import { AppError } from '../../src/errors.ts';
-import { unreachable } from '../../src/http/client.ts';
+import { noResponseError } from '../../src/http/client.ts';
 import { createIntercomClient } from '../../src/intercom/client.ts';
 import { intercomFailure, rateLimitReset } from '../../src/intercom/failures.ts';
 import { listenOnLoopback } from '../../src/simulator/listen.ts';
@@ -90,7 +90,7 @@ describe('what an error response of Intercom means', () => {
     const page = intercomFailure({ status: 502, headers: {}, body: '<html>' }, 'Sending an event', NOW_MS);
     assert.deepEqual(page.remedy, { kind: 'retry' });
     const config = { action: 'Sending an event' } as InternalAxiosRequestConfig;
-    const reset = unreachable('Intercom', new AxiosError('x', 'ECONNRESET', config));
+    const reset = noResponseError('Intercom', new AxiosError('x', 'ECONNRESET', config));
     assert.ok(reset instanceof AppError);
     assert.deepEqual(reset.remedy, { kind: 'retry' });
     assert.match(reset.message, /ECONNRESET/);
