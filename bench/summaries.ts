@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto';
 import type { Client } from 'pg';
 import { pino } from 'pino';
 import { openDatabase } from '../src/database/data-source.ts';
-import { readHistory } from '../src/subscribers/store.ts';
-import { saveSummaries } from '../src/subscribers/summary-store.ts';
+import { readHistory } from '../src/subscribers/repository.ts';
+import { saveSummaries } from '../src/subscribers/summaries.ts';
 import { summarize } from '../src/subscription/summary.ts';
 import { WORKSPACE_ID } from './setting.ts';
 

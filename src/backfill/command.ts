@@ -4,8 +4,8 @@ import { parseIsoTime } from '../time.ts';
 import { type CommandContext, chooseProject, withCommandContext } from '../workspaces/command-context.ts';
 import { backfillJobs, queueImport } from './jobs.ts';
 import { failureMessage, outcomeLines, progressJson, progressLine, watchImport } from './progress.ts';
+import { type ImportProgress, readImport, startImport } from './repository.ts';
 import { runImport } from './run.ts';
-import { type ImportProgress, readImport, startImport } from './store.ts';
 
 interface Options {
   readonly workspace: string;

@@ -19,7 +19,7 @@ import {
   postponeCustomer,
 } from './customer-list.ts';
 import { type ImportedEvents, importEvents } from './import-customer.ts';
-import { type ImportProgress, setHasEvents } from './store.ts';
+import { type ImportProgress, setHasEvents } from './repository.ts';
 
 export interface ImportRun extends AppContext {
   readonly project: Project;

@@ -4,7 +4,7 @@ import { readCatalogNames } from '../revenuecat/catalog-names.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { findErasedIds } from '../subscribers/erased-ids.ts';
 import { storeCustomer, withKey } from '../subscribers/refresh.ts';
-import { markPending } from '../subscribers/store.ts';
+import { markPending } from '../subscribers/repository.ts';
 import { isBlockedId, preferredAppUserIds } from '../subscription/identities.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { type Project, readProject } from '../workspaces/projects.ts';

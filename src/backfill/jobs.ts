@@ -5,8 +5,8 @@ import type { AppContext } from '../workspaces/app-context.ts';
 import type { ImportRef } from './customer-list.ts';
 import { importCustomer } from './import-customer.ts';
 import { listReconcilable, reconcileWorkspace } from './reconcile.ts';
+import { listRunningImports } from './repository.ts';
 import { runImport } from './run.ts';
-import { listRunningImports } from './store.ts';
 
 declare module '../jobs/jobs.ts' {
   interface JobData {

@@ -1,6 +1,6 @@
 import cliProgress from 'cli-progress';
 import { pause } from '../time.ts';
-import type { ImportProgress } from './store.ts';
+import type { ImportProgress } from './repository.ts';
 
 /** Time left at the current rate, ms; `null`: the list or the rate is unknown. */
 export function remainingMs(progress: ImportProgress): number | null {

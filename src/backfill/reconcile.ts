@@ -1,7 +1,7 @@
 import type { Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import { refreshSubscriber } from '../subscribers/refresh.ts';
-import { readHistories, readSubscribers, readWithHistory } from '../subscribers/store.ts';
+import { readHistories, readSubscribers, readWithHistory } from '../subscribers/repository.ts';
 import { compareWithSnapshot } from '../subscription/compare-with-snapshot.ts';
 import { deriveState } from '../subscription/state.ts';
 import type { LifecycleEvent, Snapshot } from '../subscription/types.ts';

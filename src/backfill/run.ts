@@ -15,7 +15,7 @@ import {
   type ImportProgress,
   type ImportState,
   readImport,
-} from './store.ts';
+} from './repository.ts';
 
 /** Batches of one process at a time: while one commits, the others call. */
 const WORKERS = 3;

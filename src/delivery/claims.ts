@@ -1,5 +1,5 @@
 import { clocks, type Sql } from '../database/sql.ts';
-import { type History, readHistories, readSubscribers, type Subscriber } from '../subscribers/store.ts';
+import { type History, readHistories, readSubscribers, type Subscriber } from '../subscribers/repository.ts';
 
 /** How long a lease lasts without being renewed, should the process that holds it hang. */
 export const LEASE_SECONDS = 15;

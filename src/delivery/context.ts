@@ -1,7 +1,7 @@
 import type { LRUCache } from 'lru-cache';
 import type { IntercomClient } from '../intercom/client.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
-import type { Workspace } from '../workspaces/store.ts';
+import type { Workspace } from '../workspaces/repository.ts';
 import type { Claim } from './claims.ts';
 import type { DeliveryMetrics } from './metrics.ts';
 import type { OutboxWriter } from './outbox.ts';

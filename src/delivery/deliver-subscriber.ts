@@ -1,5 +1,9 @@
 import { createContact, findContact, idToCreate } from '../contacts/match.ts';
-import { markTransferReceiversPending, type SentMark, type TimelineEntry } from '../subscribers/store.ts';
+import {
+  markTransferReceiversPending,
+  type SentMark,
+  type TimelineEntry,
+} from '../subscribers/repository.ts';
 import { bestAppUserIds, contactAttributes } from '../subscription/attributes.ts';
 import { type SubscriberSummary, summarize } from '../subscription/summary.ts';
 import type { SubscriberState } from '../subscription/types.ts';

@@ -7,7 +7,7 @@ import {
   recordRefusal,
   retryRefused,
 } from '../workspaces/refusals.ts';
-import { markDisconnected } from '../workspaces/store.ts';
+import { markDisconnected } from '../workspaces/repository.ts';
 import { pauseWorkspace } from './claims.ts';
 import type { Delivery } from './context.ts';
 

@@ -1,7 +1,7 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import type { AddGauges } from '../database/metrics.ts';
 import type { Sql } from '../database/sql.ts';
-import { IS_PENDING } from '../subscribers/store.ts';
+import { IS_PENDING } from '../subscribers/repository.ts';
 
 export interface DeliveryMetrics {
   /** The outcome of an attempt; `code` is `ok` or a failure's code. */

@@ -2,8 +2,8 @@ import { findSharedSubscribers } from '../contacts/repository.ts';
 import { type BatchOptions, type BatchResults, createBatcher, keyed } from '../database/batcher.ts';
 import { REFUSAL_CODES } from '../database/entities.ts';
 import { clocks, type Database, type Sql, transactionWithAsyncCommit } from '../database/sql.ts';
-import type { SentMark } from '../subscribers/store.ts';
-import { type NewSummary, saveSummaries } from '../subscribers/summary-store.ts';
+import type { SentMark } from '../subscribers/repository.ts';
+import { type NewSummary, saveSummaries } from '../subscribers/summaries.ts';
 import {
   assignContacts,
   type Claim,

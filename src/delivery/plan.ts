@@ -1,4 +1,4 @@
-import type { SentMark, TimelineEntry } from '../subscribers/store.ts';
+import type { SentMark, TimelineEntry } from '../subscribers/repository.ts';
 import { eventMetadata } from '../subscription/delivery-metadata.ts';
 import { type DeliverableKind, defaultEventName, isDeliverable } from '../subscription/kinds.ts';
 import type { SubscriberState } from '../subscription/types.ts';

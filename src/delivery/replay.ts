@@ -1,6 +1,6 @@
 import { notifyDelivery } from '../database/notify.ts';
 import { type Database, retryAfterDeadlock, type Sql } from '../database/sql.ts';
-import { EVENTS_WITH_DELIVERY } from '../subscribers/store.ts';
+import { EVENTS_WITH_DELIVERY } from '../subscribers/repository.ts';
 
 export interface Selection {
   readonly eventId?: string;

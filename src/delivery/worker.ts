@@ -4,7 +4,7 @@ import { isDatabaseUnavailable } from '../errors.ts';
 import type { IntercomClient } from '../intercom/client.ts';
 import { withSpan } from '../tracing.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
-import { readWorkspace, type Workspace } from '../workspaces/store.ts';
+import { readWorkspace, type Workspace } from '../workspaces/repository.ts';
 import {
   abandonClaim,
   allocateSlots,

@@ -6,8 +6,8 @@ import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { withTimeout } from '../time.ts';
 import { createPlatformClients, type PlatformClients } from '../workspaces/app-context.ts';
 import { listProjects, type Project } from '../workspaces/projects.ts';
+import { listInstalled, readWorkspace, type Workspace } from '../workspaces/repository.ts';
 import { createSecretBox } from '../workspaces/secrets.ts';
-import { listInstalled, readWorkspace, type Workspace } from '../workspaces/store.ts';
 import { type CheckResult, runChecks, unreachable } from './check.ts';
 import { PROJECT_CHECKS, probeRevenueCat } from './project-checks.ts';
 import {

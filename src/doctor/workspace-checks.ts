@@ -5,7 +5,7 @@ import { AppError } from '../errors.ts';
 import { countFailedWebhooks, listFailedWebhooks } from '../ingestion/journal.ts';
 import type { IntercomClient, IntercomDataAttribute } from '../intercom/client.ts';
 import { CONTACT_ATTRIBUTES } from '../subscription/attributes.ts';
-import type { Workspace } from '../workspaces/store.ts';
+import type { Workspace } from '../workspaces/repository.ts';
 import {
   answerOrError,
   type Check,

@@ -11,7 +11,7 @@ import { isRecord } from '../text.ts';
 import { MINUTE_MS, withTimeout } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { type Project, setApiKeyState } from '../workspaces/projects.ts';
-import type { Workspace } from '../workspaces/store.ts';
+import type { Workspace } from '../workspaces/repository.ts';
 import { failed, GRANT_STARTS, STORE_ACTIONS, type StoreActionDetails, type Teammate } from './action.ts';
 import { DURATIONS } from './durations.ts';
 

@@ -6,7 +6,7 @@ import type { IntercomClient } from '../intercom/client.ts';
 import { isUuid } from '../text.ts';
 import { isForever } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
-import { readWorkspace } from '../workspaces/store.ts';
+import { readWorkspace } from '../workspaces/repository.ts';
 import { type Action, grantEndMs, type NoteStep, nameOf } from './action.ts';
 import { type ActionKey, readAction } from './repository.ts';
 import { valuesOf } from './texts.ts';

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { CLOCK, type Database, type Sql, type Transaction } from '../database/sql.ts';
-import { lockSubscriber } from '../subscribers/store.ts';
+import { lockSubscriber } from '../subscribers/repository.ts';
 import { isUuid } from '../text.ts';
 import {
   type Action,

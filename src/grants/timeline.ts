@@ -1,5 +1,5 @@
 import type { Sql } from '../database/sql.ts';
-import type { TimelineEntry } from '../subscribers/store.ts';
+import type { TimelineEntry } from '../subscribers/repository.ts';
 import { readEvent } from '../subscription/read-event.ts';
 import { DAY_MS, MINUTE_MS } from '../time.ts';
 import { type Action, type Grant, grantEndMs, type StoreAction } from './action.ts';

@@ -1,10 +1,15 @@
 import { createBatcher, keyed } from '../database/batcher.ts';
 import { epochMs, type Sql } from '../database/sql.ts';
 import { IDENTIFIED_FIRST } from '../subscribers/search.ts';
-import { readStoredSummaries } from '../subscribers/summary-store.ts';
+import { readStoredSummaries } from '../subscribers/summaries.ts';
 import type { StoredSummary, SummaryValidity } from '../subscription/summary.ts';
 import { PROJECT_COLUMNS, type Project, toProject } from '../workspaces/projects.ts';
-import { type StoredWorkspace, toWorkspace, WORKSPACE_COLUMNS, type Workspace } from '../workspaces/store.ts';
+import {
+  type StoredWorkspace,
+  toWorkspace,
+  WORKSPACE_COLUMNS,
+  type Workspace,
+} from '../workspaces/repository.ts';
 
 /** Ids of one subscriber that a card reads; identified ones come first. */
 export const MAX_IDS = 50;

@@ -12,7 +12,7 @@ import {
   tightText,
 } from '../intercom/canvas.ts';
 import { canShare } from '../messenger/share.ts';
-import { readSubscriber } from '../subscribers/store.ts';
+import { readSubscriber } from '../subscribers/repository.ts';
 import type { SubscriptionDescription } from '../subscription/describe-subscription.ts';
 import type { Snapshot } from '../subscription/types.ts';
 import { andMore, type Customer, type CustomerContext, hasActions } from './context.ts';

@@ -11,7 +11,7 @@ import {
   text,
   tightText,
 } from '../intercom/canvas.ts';
-import type { EventDelivery, TimelineEntry } from '../subscribers/store.ts';
+import type { EventDelivery, TimelineEntry } from '../subscribers/repository.ts';
 import { entitlementLabel } from '../subscription/names.ts';
 import type { CardContext, CustomerContext } from './context.ts';
 import { dashboardUrl } from './customer.ts';

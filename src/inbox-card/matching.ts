@@ -9,8 +9,8 @@ import {
 import type { Transaction } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import { queueCustomerImport } from '../subscribers/jobs.ts';
+import { lockSubscriber } from '../subscribers/repository.ts';
 import { type FoundSubscriber, type SearchField, searchSubscribers } from '../subscribers/search.ts';
-import { lockSubscriber } from '../subscribers/store.ts';
 import { appUserIdInText } from '../subscription/app-user-id-in-text.ts';
 import { isUuid } from '../text.ts';
 import { withTimeout } from '../time.ts';

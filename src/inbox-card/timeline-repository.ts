@@ -7,7 +7,7 @@ import {
   isOnTimeline,
   type TimelineEntry,
   toTimelineEntry,
-} from '../subscribers/store.ts';
+} from '../subscribers/repository.ts';
 import type { EventKind } from '../subscription/kinds.ts';
 import { markWithinCustomer } from '../subscription/transfers.ts';
 import type { Environment } from '../subscription/types.ts';

@@ -10,7 +10,7 @@ import {
   switcher,
   text,
 } from '../intercom/canvas.ts';
-import type { TimelineEntry } from '../subscribers/store.ts';
+import type { TimelineEntry } from '../subscribers/repository.ts';
 import { EVENT_KINDS, type EventKind, TIMELINE_ONLY_KINDS } from '../subscription/kinds.ts';
 import type { CardContext, CustomerContext } from './context.ts';
 import { pictureComponents } from './picture.ts';

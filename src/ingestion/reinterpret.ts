@@ -1,7 +1,7 @@
 import { notifyDelivery } from '../database/notify.ts';
 import { type Database, retryAfterDeadlock, type Sql } from '../database/sql.ts';
 import { insertNewIds, lockProject } from '../subscribers/identity.ts';
-import { EVENTS_WITH_DELIVERY, markPending } from '../subscribers/store.ts';
+import { EVENTS_WITH_DELIVERY, markPending } from '../subscribers/repository.ts';
 import { DAY_MS } from '../time.ts';
 import type { ProjectKey } from '../workspaces/projects.ts';
 import type { SecretBox } from '../workspaces/secrets.ts';

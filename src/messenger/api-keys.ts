@@ -4,8 +4,8 @@ import { ApiKeyEntity, type ApiKeyRow, updateRows, WorkspaceEntity } from '../da
 import type { Entities, Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
+import type { Region } from '../workspaces/repository.ts';
 import { hashSecret, secretLocation } from '../workspaces/secrets.ts';
-import type { Region } from '../workspaces/store.ts';
 
 /** What a key allows: `messenger` makes identity tokens and support links, `fin` reads for the Fin data connector. */
 export const API_KEY_KINDS = ['messenger', 'fin'] as const;

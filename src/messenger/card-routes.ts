@@ -6,7 +6,7 @@ import { messagesFor } from '../i18n/messages.ts';
 import { drawInTime, linkButton, type Part, text } from '../intercom/canvas.ts';
 import { idField, optionalId, optionalText } from '../intercom/fields.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
-import { readInstalled, type Workspace } from '../workspaces/store.ts';
+import { readInstalled, type Workspace } from '../workspaces/repository.ts';
 import { cardHistory, cardHome, contentOf, liveCanvas, plainCard } from './card-view.ts';
 import { findCustomers, refreshStale } from './customer.ts';
 import { viewCustomer } from './customer-view.ts';

@@ -1,6 +1,6 @@
 import { displayNames, readCatalog } from '../revenuecat/catalog.ts';
-import { readWithHistory, type TimelineEntry } from '../subscribers/store.ts';
-import { deriveSummary } from '../subscribers/summary-store.ts';
+import { readWithHistory, type TimelineEntry } from '../subscribers/repository.ts';
+import { deriveSummary } from '../subscribers/summaries.ts';
 import { isBlockedId } from '../subscription/identities.ts';
 import type { Names } from '../subscription/names.ts';
 import { deriveState } from '../subscription/state.ts';

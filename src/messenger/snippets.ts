@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Region } from '../workspaces/store.ts';
+import type { Region } from '../workspaces/repository.ts';
 
 /** The SDKs call Australia `ap`. Source: `@intercom/messenger-js-sdk`. */
 export const SDK_REGIONS: Readonly<Record<Region, 'us' | 'eu' | 'ap'>> = { US: 'us', EU: 'eu', AU: 'ap' };

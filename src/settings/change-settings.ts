@@ -2,12 +2,12 @@ import { forbidden } from '../errors.ts';
 import { EVENT_KINDS } from '../subscription/kinds.ts';
 import { isRecord } from '../text.ts';
 import { auditAdmin } from '../workspaces/audit.ts';
+import { lockWorkspace, readWorkspace, saveSettings } from '../workspaces/repository.ts';
 import {
   canChangeSettings,
   type WorkspaceSettings,
   workspaceSettingsSchema,
 } from '../workspaces/settings.ts';
-import { lockWorkspace, readWorkspace, saveSettings } from '../workspaces/store.ts';
 import type { PageRequest } from './page.ts';
 
 /** Records who did what in the settings. */

@@ -1,13 +1,13 @@
 import { z } from 'zod';
-import { readLatestImport } from '../backfill/store.ts';
+import { readLatestImport } from '../backfill/repository.ts';
 import { readRejectedContacts } from '../delivery/rejected.ts';
 import { countFailedWebhooks } from '../ingestion/journal.ts';
 import { hasMessengerSecret } from '../messenger/api-keys.ts';
 import { countGrantsByTeammate } from '../workspaces/audit.ts';
 import { findProblems } from '../workspaces/health.ts';
 import { listProjects, type Project } from '../workspaces/projects.ts';
+import type { Workspace } from '../workspaces/repository.ts';
 import { OPTIONAL_STEPS } from '../workspaces/settings.ts';
-import type { Workspace } from '../workspaces/store.ts';
 import { changeSettings } from './change-settings.ts';
 import { type Advice, adviceOn, reasonText, SETUP_STEPS } from './messages.ts';
 import { action, done, form, type Page, type PageRequest, textField } from './page.ts';

@@ -14,7 +14,7 @@ import {
   type ImportState,
   readLatestImport,
   startImport,
-} from '../backfill/store.ts';
+} from '../backfill/repository.ts';
 import { AppError } from '../errors.ts';
 import { listProjects } from '../workspaces/projects.ts';
 import { audit } from './change-settings.ts';

@@ -1,5 +1,5 @@
 import type { Sql } from '../database/sql.ts';
-import { EVENTS_WITH_DELIVERY, type EventDelivery, IS_PENDING } from '../subscribers/store.ts';
+import { EVENTS_WITH_DELIVERY, type EventDelivery, IS_PENDING } from '../subscribers/repository.ts';
 import { type DeliverableKind, EVENT_KINDS } from '../subscription/kinds.ts';
 
 /** Counting stops here: a page needs no exact number beyond it, and the table may hold millions. */

@@ -7,7 +7,7 @@ import { preferredAppUserIds } from '../subscription/identities.ts';
 import { deriveState } from '../subscription/state.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { type Project, type ProjectKey, readProject, setApiKeyState } from '../workspaces/projects.ts';
-import { markPending, readSubscriber, readWithHistory } from './store.ts';
+import { markPending, readSubscriber, readWithHistory } from './repository.ts';
 import { type StoredCustomer, storeCustomers } from './store-customers.ts';
 
 export type RefreshOutcome = 'refreshed' | 'no_key' | 'key_rejected' | 'unknown_customer';

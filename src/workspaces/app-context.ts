@@ -12,8 +12,8 @@ import type { Jobs } from '../jobs/jobs.ts';
 import { type CallPriority, createCallLimiter } from '../revenuecat/call-limiter.ts';
 import { createRevenueCatClient, type RevenueCatClient } from '../revenuecat/client.ts';
 import type { Project } from './projects.ts';
+import type { Workspace } from './repository.ts';
 import { createSecretBox, type SecretBox, secretLocation } from './secrets.ts';
-import type { Workspace } from './store.ts';
 
 /** What routers, services and jobs need; one for each process. */
 export interface AppContext extends PlatformClients {

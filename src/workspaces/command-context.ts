@@ -6,8 +6,8 @@ import { createCommandLogger } from '../logger.ts';
 import { type AppContext, createAppContext } from './app-context.ts';
 import { workspaceJobs } from './jobs.ts';
 import { listProjects, type Project } from './projects.ts';
+import { readWorkspace, type Workspace } from './repository.ts';
 import { loadEncryptionKeys } from './secrets.ts';
-import { readWorkspace, type Workspace } from './store.ts';
 
 /** A command leaves its jobs to the servers. The queue is opened when it is first used. */
 export interface CommandContext extends AppContext {

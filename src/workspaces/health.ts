@@ -5,9 +5,9 @@ import type { Platform } from '../http/client.ts';
 import { MINUTE_MS, withTimeout } from '../time.ts';
 import type { AppContext } from './app-context.ts';
 import { listProjects, type Project, type RefusedFor, setApiKeyState, updateProject } from './projects.ts';
+import { markDisconnected, markReconnected, readInstalled, type Workspace } from './repository.ts';
 import { checkApiKey, lacksPermission } from './revenuecat-key.ts';
 import type { WorkspaceSettings } from './settings.ts';
-import { markDisconnected, markReconnected, readInstalled, type Workspace } from './store.ts';
 
 /** A health check has a deadline: no call takes longer than this. */
 const CALL_TIMEOUT_MS = 2_500;

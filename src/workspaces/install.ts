@@ -14,7 +14,6 @@ import type { AppContext } from './app-context.ts';
 import { auditAdmin } from './audit.ts';
 import { deleteDisconnectedSecrets } from './projects.ts';
 import { retryRefused } from './refusals.ts';
-import { secretLocation } from './secrets.ts';
 import {
   type Admin,
   deleteAccess,
@@ -25,7 +24,8 @@ import {
   saveSettings,
   storeInstallation,
   type Workspace,
-} from './store.ts';
+} from './repository.ts';
+import { secretLocation } from './secrets.ts';
 
 export type Purpose = 'install' | 'signin';
 

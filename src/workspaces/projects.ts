@@ -5,8 +5,8 @@ import type { Entities, Sql } from '../database/sql.ts';
 import { badRequest, notFound } from '../errors.ts';
 import { HOUR_MS } from '../time.ts';
 import type { AppContext } from './app-context.ts';
+import { lockWorkspace, readInstalled } from './repository.ts';
 import { hashSecret, newSecret, secretLocation } from './secrets.ts';
-import { lockWorkspace, readInstalled } from './store.ts';
 
 export interface ProjectKey {
   readonly workspaceId: string;

@@ -1,7 +1,7 @@
 import { REFUSAL_CODES, type Refusal } from '../database/entities.ts';
 import { notifyDelivery } from '../database/notify.ts';
 import type { Sql } from '../database/sql.ts';
-import type { Workspace } from './store.ts';
+import type { Workspace } from './repository.ts';
 
 /** What Intercom can refuse while it accepts everything else. */
 export type RefusedWork = keyof Workspace['refusals'];

@@ -11,9 +11,9 @@ import type { AppContext } from './app-context.ts';
 import { readCookie, setCookie } from './cookies.ts';
 import { answerHealth } from './health.ts';
 import { type Installed, install, type Purpose } from './install.ts';
+import { readWorkspace } from './repository.ts';
 import { hashSecret, newSecret } from './secrets.ts';
 import { saveOAuthState, takeOAuthState } from './sessions.ts';
-import { readWorkspace } from './store.ts';
 
 const STATE_COOKIE = { name: 'st_oauth' };
 const STATE_MINUTES = 10;

@@ -10,8 +10,8 @@ import { HOUR_MS, MINUTE_MS } from '../time.ts';
 import type { AppContext } from './app-context.ts';
 import { auditAdmin } from './audit.ts';
 import { readCookie, setCookie } from './cookies.ts';
+import { type Admin, readWorkspace } from './repository.ts';
 import { hashSecret, newSecret } from './secrets.ts';
-import { type Admin, readWorkspace } from './store.ts';
 
 const SESSION_HOURS = 12;
 /** A session that is not used for this long ends. */

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { importCustomer } from '../../src/backfill/import-customer.ts';
+import { changeState, type ImportProgress, readImport, startImport } from '../../src/backfill/repository.ts';
 import { runImport } from '../../src/backfill/run.ts';
-import { changeState, type ImportProgress, readImport, startImport } from '../../src/backfill/store.ts';
 import { interpretEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import { EVENT_STATES } from '../support/deliveries.ts';
 import { DAY_MS, eventBody } from '../support/events.ts';

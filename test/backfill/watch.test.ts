@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { barLine, outcomeLines } from '../../src/backfill/progress.ts';
-import type { ImportProgress } from '../../src/backfill/store.ts';
+import type { ImportProgress } from '../../src/backfill/repository.ts';
 
 const progress: ImportProgress = {
   workspaceId: 'w',

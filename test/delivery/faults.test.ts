@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { storeInstallation } from '../../src/workspaces/repository.ts';
 import { secretLocation } from '../../src/workspaces/secrets.ts';
-import { storeInstallation } from '../../src/workspaces/store.ts';
 import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
 import { createFleet, createLoad, type Fleet, type Process } from './fleet.ts';

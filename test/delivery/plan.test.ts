@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { type Decision, decide, nextContactLookup, RETRY_FOR_MS } from '../../src/delivery/failures.ts';
 import { changedAttributes, nextChangeAt, type OutboxEntry, planEvents } from '../../src/delivery/plan.ts';
 import type { ErrorCode, Remedy } from '../../src/errors.ts';
-import { type EventRow, toTimelineEntry } from '../../src/subscribers/store.ts';
+import { type EventRow, toTimelineEntry } from '../../src/subscribers/repository.ts';
 import { contactAttributes } from '../../src/subscription/attributes.ts';
 import { deriveState } from '../../src/subscription/state.ts';
 import type { Snapshot } from '../../src/subscription/types.ts';

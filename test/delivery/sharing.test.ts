@@ -5,7 +5,7 @@ import pg from 'pg';
 import { allocateSlots, claimNext, listDueWorkspaces } from '../../src/delivery/claims.ts';
 import { replayEvents } from '../../src/delivery/replay.ts';
 import { registerWorker, releaseExpiredLeases } from '../../src/delivery/worker-session.ts';
-import { markDisconnected } from '../../src/workspaces/store.ts';
+import { markDisconnected } from '../../src/workspaces/repository.ts';
 import { until } from '../support/wait.ts';
 import { addWorkspace, createWorld, WORKSPACE_ID, type World } from '../support/world.ts';
 import { NOW_MS, receive, stateOf } from './support.ts';

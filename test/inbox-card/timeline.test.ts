@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { readTimeline } from '../../src/inbox-card/timeline-repository.ts';
-import { ownSource } from '../../src/subscribers/store.ts';
+import { ownSource } from '../../src/subscribers/repository.ts';
 import { setDelivery } from '../support/deliveries.ts';
 import { DAY_MS, eventBody } from '../support/events.ts';
 import { createProduct, type Product } from '../support/product.ts';

@@ -7,7 +7,7 @@ import { reinterpret, SEND_WITHIN_DAYS } from '../../src/ingestion/reinterpret.t
 import { checkWebhook } from '../../src/ingestion/routes.ts';
 import { interpretEvent } from '../../src/ingestion/store-events.ts';
 import { purchaseStory, STORY_NAMES } from '../../src/simulator/revenuecat/scenarios.ts';
-import { readHistory } from '../../src/subscribers/store.ts';
+import { readHistory } from '../../src/subscribers/repository.ts';
 import { eventMetadata } from '../../src/subscription/delivery-metadata.ts';
 import { identifiersOf, readEvent } from '../../src/subscription/read-event.ts';
 import { deriveState } from '../../src/subscription/state.ts';

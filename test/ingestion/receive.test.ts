@@ -13,7 +13,7 @@ import {
 } from '../../src/ingestion/routes.ts';
 import { interpretEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import type { Jobs } from '../../src/jobs/jobs.ts';
-import { readHistory } from '../../src/subscribers/store.ts';
+import { readHistory } from '../../src/subscribers/repository.ts';
 import { deriveState } from '../../src/subscription/state.ts';
 import { readProject } from '../../src/workspaces/projects.ts';
 import { secretLocation } from '../../src/workspaces/secrets.ts';

@@ -4,7 +4,7 @@ import { after, before, describe, it } from 'node:test';
 import { manageUrlOf } from '../../src/messenger/customer-view.ts';
 import { canShare, inboxAnswer, shareCard } from '../../src/messenger/share.ts';
 import { validateCanvas } from '../../src/simulator/intercom/canvas-rules.ts';
-import { saveSettings } from '../../src/workspaces/store.ts';
+import { saveSettings } from '../../src/workspaces/repository.ts';
 import { DAY_MS, eventBody, START_MS } from '../support/events.ts';
 import { addCustomer, addEvent, createMessengerSite, type MessengerSite, PUBLIC_URL } from './support.ts';
 

@@ -3,7 +3,7 @@ import { after, before, describe, it } from 'node:test';
 import supertest from 'supertest';
 import { differences } from '../../src/settings/change-settings.ts';
 import { uninstall } from '../../src/workspaces/install.ts';
-import { readWorkspace } from '../../src/workspaces/store.ts';
+import { readWorkspace } from '../../src/workspaces/repository.ts';
 import { createSite, csrfIn, type Site } from '../workspaces/support.ts';
 
 type Browser = ReturnType<typeof supertest.agent>;

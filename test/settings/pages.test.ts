@@ -4,8 +4,8 @@ import { after, before, describe, it } from 'node:test';
 import type supertest from 'supertest';
 import { writeAudit } from '../../src/workspaces/audit.ts';
 import { connectProject, listProjects, readProject } from '../../src/workspaces/projects.ts';
+import { readWorkspace } from '../../src/workspaces/repository.ts';
 import { secretLocation } from '../../src/workspaces/secrets.ts';
-import { readWorkspace } from '../../src/workspaces/store.ts';
 import { EVENT_STATES, setDelivery } from '../support/deliveries.ts';
 import { createSite, csrfIn, PUBLIC_URL, type Site } from '../workspaces/support.ts';
 

@@ -10,7 +10,7 @@ import {
   listProjects,
   readProject,
 } from '../../src/workspaces/projects.ts';
-import { readWorkspace } from '../../src/workspaces/store.ts';
+import { readWorkspace } from '../../src/workspaces/repository.ts';
 import { createSite, csrfIn, PUBLIC_URL, type Site } from '../workspaces/support.ts';
 
 type Browser = ReturnType<typeof supertest.agent>;

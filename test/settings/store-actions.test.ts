@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import type supertest from 'supertest';
-import { readWorkspace } from '../../src/workspaces/store.ts';
+import { readWorkspace } from '../../src/workspaces/repository.ts';
 import { createSite, csrfIn, type Site } from '../workspaces/support.ts';
 
 let site: Site;

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { backfillJobs } from '../../src/backfill/jobs.ts';
+import { startImport } from '../../src/backfill/repository.ts';
 import { runImport } from '../../src/backfill/run.ts';
-import { startImport } from '../../src/backfill/store.ts';
 import { recordAttempts } from '../../src/delivery/outbox.ts';
 import { AppError } from '../../src/errors.ts';
 import { createBulkGrant } from '../../src/grants/bulk-repository.ts';

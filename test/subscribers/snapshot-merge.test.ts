@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { interpretEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import type { RevenueCatCustomer } from '../../src/revenuecat/client.ts';
 import { snapshotTime } from '../../src/revenuecat/snapshot.ts';
-import { readHistory, readSubscriber } from '../../src/subscribers/store.ts';
+import { readHistory, readSubscriber } from '../../src/subscribers/repository.ts';
 import { storeCustomers } from '../../src/subscribers/store-customers.ts';
 import { readEvent } from '../../src/subscription/read-event.ts';
 import { deriveState } from '../../src/subscription/state.ts';

@@ -11,8 +11,8 @@ import {
   setSigningSecret,
   workspaceOfProject,
 } from '../../src/workspaces/projects.ts';
+import { markDisconnected, readWorkspace, saveSettings } from '../../src/workspaces/repository.ts';
 import { createSecretBox, rotateKeys, secretLocation } from '../../src/workspaces/secrets.ts';
-import { markDisconnected, readWorkspace, saveSettings } from '../../src/workspaces/store.ts';
 import { createSite, PUBLIC_URL, type Site } from './support.ts';
 
 let site: Site;

@@ -7,7 +7,7 @@ import { checkWorkspace, reportHealth } from '../../src/workspaces/health.ts';
 import { checkInstallations } from '../../src/workspaces/install.ts';
 import { connectProject, listProjects, setApiKeyState } from '../../src/workspaces/projects.ts';
 import { clearRefusal, recordRefusal } from '../../src/workspaces/refusals.ts';
-import { markDisconnected, readWorkspace } from '../../src/workspaces/store.ts';
+import { markDisconnected, readWorkspace } from '../../src/workspaces/repository.ts';
 import { CLIENT_SECRET } from '../support/world.ts';
 import { createSite, PUBLIC_URL, type Site } from './support.ts';
 

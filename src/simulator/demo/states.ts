@@ -1,4 +1,4 @@
-import { readWorkspace, saveSettings } from '../../workspaces/store.ts';
+import { readWorkspace, saveSettings } from '../../workspaces/repository.ts';
 import { pressableIds } from '../intercom/canvas-rules.ts';
 import {
   addCustomer,

@@ -7,7 +7,7 @@ import {
   validUntil,
 } from '../subscription/summary.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
-import { type HistorySource, readHistories, readSubscribers } from './store.ts';
+import { type HistorySource, readHistories, readSubscribers } from './repository.ts';
 
 export interface NewSummary {
   readonly subscriberId: string;
