@@ -14,23 +14,18 @@ interface CustomerRows {
 }
 
 interface Table {
-  /** The rows of a workspace are erased with it. `null`: the table holds no workspace's data. */
-  readonly workspaceColumn: 'workspace_id' | null;
+  /** Whether each row belongs to a workspace, and is erased with it. */
+  readonly isOfWorkspace: boolean;
   readonly customer: CustomerRows | null;
   /** Encrypted columns, which key rotation encrypts again. */
   readonly secrets: Readonly<Record<string, SecretKind>>;
 }
 
-const WORKSPACE: Table = { workspaceColumn: 'workspace_id', customer: null, secrets: {} };
-const SHARED: Table = { workspaceColumn: null, customer: null, secrets: {} };
+const WORKSPACE: Table = { isOfWorkspace: true, customer: null, secrets: {} };
+const SHARED: Table = { isOfWorkspace: false, customer: null, secrets: {} };
 
-function customerTable(
-  onMerge: CustomerRows['onMerge'],
-  isExported: boolean,
-  options: { onErase?: CustomerRows['onErase']; where?: string } = {},
-): Table {
-  const { onErase = 'delete', where = 'subscriber_id = any($2::uuid[])' } = options;
-  return { ...WORKSPACE, customer: { where, onMerge, onErase, isExported } };
+function customerTable(rows: Pick<CustomerRows, 'onMerge' | 'isExported'> & Partial<CustomerRows>): Table {
+  return { ...WORKSPACE, customer: { where: 'subscriber_id = any($2::uuid[])', onErase: 'delete', ...rows } };
 }
 
 /**
@@ -39,29 +34,37 @@ function customerTable(
  * rows are found through other tables come first.
  */
 export const TABLES: Readonly<Record<string, Table>> = {
-  webhooks: customerTable('nothing', true, {
+  webhooks: customerTable({
+    onMerge: 'nothing',
+    isExported: true,
     where: `(project_id, event_id) in (select project_id, event_id from events
               where workspace_id = $1 and subscriber_id = any($2::uuid[]))`,
   }),
-  import_customers: customerTable('nothing', false, {
+  import_customers: customerTable({
+    onMerge: 'nothing',
+    isExported: false,
     where: `customer_id in (select app_user_id from subscriber_ids
               where workspace_id = $1 and subscriber_id = any($2::uuid[]))`,
   }),
-  bulk_grant_customers: customerTable('nothing', false, {
+  bulk_grant_customers: customerTable({
+    onMerge: 'nothing',
+    isExported: false,
     where: `app_user_id in (select app_user_id from subscriber_ids
               where workspace_id = $1 and subscriber_id = any($2::uuid[]))`,
   }),
-  subscriber_ids: customerTable('move', true),
-  events: customerTable('move', true),
-  event_deliveries: customerTable('move', true),
-  delivery_attempts: customerTable('move', true),
-  contact_links: customerTable('move', true),
-  actions: customerTable('move', true),
-  action_notes: customerTable('move', false),
-  audit_log: customerTable('move', true, { onErase: 'anonymize' }),
-  subscriber_summaries: customerTable('drop', false),
-  reconcile_marks: customerTable('drop', false),
-  subscribers: customerTable('nothing', true, {
+  subscriber_ids: customerTable({ onMerge: 'move', isExported: true }),
+  events: customerTable({ onMerge: 'move', isExported: true }),
+  event_deliveries: customerTable({ onMerge: 'move', isExported: true }),
+  delivery_attempts: customerTable({ onMerge: 'move', isExported: true }),
+  contact_links: customerTable({ onMerge: 'move', isExported: true }),
+  actions: customerTable({ onMerge: 'move', isExported: true }),
+  action_notes: customerTable({ onMerge: 'move', isExported: false }),
+  audit_log: customerTable({ onMerge: 'move', isExported: true, onErase: 'anonymize' }),
+  subscriber_summaries: customerTable({ onMerge: 'drop', isExported: false }),
+  reconcile_marks: customerTable({ onMerge: 'drop', isExported: false }),
+  subscribers: customerTable({
+    onMerge: 'nothing',
+    isExported: true,
     where: `(subscriber_id = any($2::uuid[]) or merged_into = any($2::uuid[]))`,
   }),
   erased_ids: WORKSPACE,
@@ -86,7 +89,7 @@ export const TABLES: Readonly<Record<string, Table>> = {
 
 /** Tables with a workspace's data, in the order in which they are erased. */
 export const WORKSPACE_TABLES: readonly string[] = Object.keys(TABLES).filter(
-  (table) => TABLES[table]?.workspaceColumn !== null,
+  (table) => TABLES[table]?.isOfWorkspace,
 );
 
 /** Tables with rows of customers, in the order in which they are erased. */
