@@ -119,8 +119,16 @@ export function wakeWaitingFor(sql: Sql, workspaceId: string, externalId: string
 }
 
 /** The rules of matching have changed: all subscribers that wait for a contact are matched again. */
-export function wakeAllWaiting(sql: Sql, workspaceId: string): Promise<number> {
-  return wake(sql, workspaceId, { name: 'wake-all-waiting', where: 's.waiting', values: [] });
+export async function wakeAllWaiting(sql: Sql, workspaceId: string): Promise<void> {
+  // There may be a million: nothing is returned.
+  await sql.query(
+    `update subscribers set due_at = now(), version = version + 1, waiting = false, attempts = 0
+      where workspace_id = $1
+        and subscriber_id in (select subscriber_id from subscribers where workspace_id = $1 and waiting
+                               order by subscriber_id for no key update)`,
+    [workspaceId],
+  );
+  await notifyDelivery(sql, workspaceId);
 }
 
 /** Unassigns a contact that was deleted or merged; its subscribers are matched again. */
