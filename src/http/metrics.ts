@@ -6,7 +6,7 @@ import { startRequestSpan } from '../tracing.ts';
 /** Labels a request by area, so that no id becomes a label. */
 const AREA =
   /^\/(webhooks\/\w+|canvas\/\w+|intercom\/\w+|api|pictures|settings|support|install|oauth|assets)(?=[/?]|$)/;
-/** They come every second and say nothing of the load. */
+/** They come every second and would hide the real requests. */
 const PROBES = /^\/(healthz|readyz|metrics)(\?|$)/;
 
 export function createRegistry(): Registry {

@@ -15,7 +15,7 @@ export const WEBHOOK_CHANNEL = 'webhooks';
  */
 const BATCH_OPTIONS = { maxItems: 250, parallel: 2, minParallelItems: 24 };
 
-/** A webhook that was checked: an event, whatever it may say. */
+/** A webhook that is an event, of whatever type. */
 export interface CheckedWebhook {
   readonly eventId: string;
   /** The body as it arrived. */
@@ -35,7 +35,7 @@ export interface Journal {
 
 /** @param onAppended called after the commit, once for each project with new rows */
 export function createJournal(database: Database, onAppended: (project: ProjectKey) => void): Journal {
-  /** Of the workspaces with webhooks that are not committed. Anyone can name a workspace: the others are dropped. */
+  /** By workspace, while webhooks of it are not committed: anyone can name a workspace, so none is kept longer. */
   const groups = new Map<string, { readonly add: (entry: Entry) => Promise<Appended>; waiting: number }>();
 
   async function appendGroup(workspaceId: string, entries: readonly Entry[]): Promise<Appended[]> {

@@ -28,7 +28,7 @@ type ProcessingContext = Pick<AppContext, 'database' | 'secrets' | 'logger'>;
 interface ProcessorOptions extends ProcessingContext {
   /** For the connection that listens; `null`: only polling. */
   readonly sessionUrl: string | null;
-  /** Wakes the delivery worker of this process. Those of other processes find by polling what it leaves. */
+  /** Wakes the delivery worker of this process. Workers of other processes poll for what is left. */
   readonly onPending?: (workspaceId: string) => void;
 }
 

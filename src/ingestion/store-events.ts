@@ -207,7 +207,7 @@ export async function resolveRecords(
   return events.flatMap((interpreted) => {
     const groupOf = ([appUserId]: readonly string[]) =>
       appUserId === undefined ? undefined : groups.get(appUserId);
-    // An event that names no customer is stored as a customer of its own, where it is found by its id.
+    // An event that names no customer gets a subscriber of its own, where a search for the event finds it.
     const customer = toRecord(interpreted, 'customer', groupOf(interpreted.customer) ?? newIdentityGroup());
     const source = groupOf(interpreted.source);
     if (interpreted.isCustomerErased && source) return [toRecord(interpreted, 'source', source)];

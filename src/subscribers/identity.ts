@@ -79,7 +79,7 @@ export async function insertNewIds(
   );
 }
 
-/** The same without changing anything: of subscribers that are still to be merged it names one. */
+/** {@link resolveIdentities} without merging: a group of several subscribers names one of them. */
 export async function findIdentityGroups(
   sql: Sql,
   project: ProjectKey,
