@@ -7,7 +7,6 @@ import type { AppContext } from '../workspaces/app-context.ts';
 import { readWorkspace, type Workspace } from '../workspaces/repository.ts';
 import {
   abandonClaim,
-  allocateSlots,
   type Claim,
   type ClaimedSubscriber,
   claimNext,
@@ -22,6 +21,7 @@ import { deliverSubscriber } from './deliver-subscriber.ts';
 import type { DeliveryMetrics } from './metrics.ts';
 import { createOutboxWriter } from './outbox.ts';
 import { type Clock, RateGate, takeCalls } from './rate-gate.ts';
+import { allocateSlots } from './slots.ts';
 import { createWorkerSession, releaseExpiredLeases, type WorkerSession } from './worker-session.ts';
 
 export interface WorkerOptions extends Pick<AppContext, 'database' | 'logger' | 'jobs' | 'intercom'> {
