@@ -44,7 +44,6 @@ interface Waiting {
  * same time share a statement, so that it costs less than a tenth of a call. By hand: rate-limiter-flexible has neither
  * shares for priorities nor a way to correct a bucket by a response's headers.
  */
-// biome-ignore lint/complexity/noExcessiveLinesPerFunction: short functions over the state that they share
 export function createCallLimiter(options: { database: Database; now?: () => number }) {
   const { database } = options;
   const now = options.now ?? Date.now;
@@ -77,27 +76,6 @@ export function createCallLimiter(options: { database: Database; now?: () => num
     queues.delete(key);
   }
 
-  function begin(key: string, call: Waiting, startDraining: () => void): void {
-    const queue = queues.get(key);
-    if (queue) {
-      queue.push(call);
-      return;
-    }
-    queues.set(key, [call]);
-    // Calls of the same turn of the event loop share the first statement.
-    setImmediate(startDraining);
-  }
-
-  async function withSignal(turn: Promise<void>, stop: () => void, signal: AbortSignal): Promise<void> {
-    if (signal.aborted) stop();
-    else signal.addEventListener('abort', stop, { once: true });
-    try {
-      await turn;
-    } finally {
-      signal.removeEventListener('abort', stop);
-    }
-  }
-
   function rejectLate(queue: Waiting[], waitMs: number): void {
     const readyMs = now() + waitMs;
     for (const call of queue.filter(({ untilMs }) => untilMs < readyMs)) {
@@ -110,20 +88,31 @@ export function createCallLimiter(options: { database: Database; now?: () => num
     /** @param signal ends the waiting, when the process stops */
     gate(project: Omit<Budget, 'domain'>, priority: CallPriority, signal?: AbortSignal): CallGate {
       return {
-        enter(domain) {
+        async enter(domain) {
           const budget = { ...project, domain };
           const key = `${keyOf(budget)}|${priority}`;
           const { promise, resolve, reject } = Promise.withResolvers<void>();
           const call = { untilMs: now() + PRIORITIES[priority].maxWaitMs, resolve, reject };
-          begin(key, call, () => void drain(budget, priority));
-          if (!signal) return promise;
-          const stop = (): void => {
+          const queue = queues.get(key);
+          if (queue) queue.push(call);
+          else {
+            queues.set(key, [call]);
+            // Calls of the same turn of the event loop share the first statement.
+            setImmediate(() => void drain(budget, priority));
+          }
+          const leave = (): void => {
             const waiting = queues.get(key) ?? [];
             const at = waiting.indexOf(call);
             if (at >= 0) waiting.splice(at, 1);
             reject(rateLimited(now()));
           };
-          return withSignal(promise, stop, signal);
+          if (signal?.aborted) leave();
+          signal?.addEventListener('abort', leave, { once: true });
+          try {
+            await promise;
+          } finally {
+            signal?.removeEventListener('abort', leave);
+          }
         },
         observe(domain, usage) {
           if (!(usage.limit > 0) || !Number.isInteger(usage.limit) || !Number.isInteger(usage.usage)) return;
