@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { RequestHandler } from 'express';
-import { AppError, unauthorized } from '../errors.ts';
+import { AppError, notFound, unauthorized } from '../errors.ts';
 import { parseJson, type RawRequest, readBody, requireJson } from './body.ts';
 
 export type SignatureResult = { readonly ok: true } | { readonly ok: false; readonly reason: string };
@@ -26,6 +26,8 @@ export function signedJson(
   options: { secret: string; maxBytes: number; now(): number },
 ): RequestHandler {
   return async (req, res, next) => {
+    // It goes before the routes, which are all POST.
+    if (req.method !== 'POST') throw notFound('Not found');
     requireJson(req);
     const { headers } = req;
     assertVerified(scheme.checkHeaders(headers, options.now()));

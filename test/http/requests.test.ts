@@ -239,6 +239,16 @@ describe('requests', () => {
     }
   });
 
+  test('a method that a signed route does not have is an unknown route', async () => {
+    for (const path of ['/intercom/health', CARD, '/canvas/messenger/live'])
+      for (const method of ['GET', 'PUT', 'DELETE', 'OPTIONS'])
+        assert.equal(
+          (await fetch(`${product.server.url}${path}`, { method })).status,
+          404,
+          `${method} ${path}`,
+        );
+  });
+
   test('HOST limits where the server listens', async () => {
     const local = await createProduct({ bare: true, environment: { HOST: '127.0.0.1' } });
     try {
