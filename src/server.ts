@@ -67,7 +67,7 @@ async function startJobs(services: Services): Promise<void> {
   const { signal: stopping } = services.stopping;
   await jobs.register({
     ...workspaceJobs(app),
-    ...subscriberJobs(app),
+    ...subscriberJobs(app, stopping),
     ...ingestionJobs(app, stopping),
     ...deliveryJobs(app),
     ...grantJobs(card),

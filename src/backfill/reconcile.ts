@@ -52,7 +52,7 @@ export async function reconcileWorkspace(
     for (const subscriberId of overdue) {
       if (signal.aborted) break;
       try {
-        const codes = await check(context, workspaceId, subscriberId);
+        const codes = await check(context, { workspaceId, subscriberId, signal });
         failures = 0;
         counts.checked += 1;
         if (codes === null) counts.unknown += 1;
@@ -101,11 +101,14 @@ async function expectChanges(
 /** @returns what RevenueCat corrected; `null`: it does not know the customer */
 async function check(
   context: AppContext,
-  workspaceId: string,
-  subscriberId: string,
+  { workspaceId, subscriberId, signal }: { workspaceId: string; subscriberId: string; signal: AbortSignal },
 ): Promise<string[] | null> {
   const before = await readWithHistory(context.database, workspaceId, subscriberId);
-  const outcome = await refreshSubscriber(context, { workspaceId, subscriberId }, 'bulk');
+  const outcome = await refreshSubscriber(
+    context,
+    { workspaceId, subscriberId },
+    { priority: 'bulk', signal },
+  );
   // From now on no subscriber of this project is listed.
   if (outcome === 'key_rejected') return [];
   if (outcome !== 'refreshed') {

@@ -21,7 +21,7 @@ import {
   moveBulkGrant,
   readProgress,
 } from './bulk-repository.ts';
-import { isDuration, lengthInDays } from './durations.ts';
+import { DURATIONS, isDuration, lengthInDays } from './durations.ts';
 import { checkLength } from './grant.ts';
 import { checkReason } from './rules.ts';
 
@@ -138,7 +138,8 @@ export async function draftBulkGrant(
     const known = entitlements.map(({ lookupKey }) => lookupKey).join(', ');
     return { field: 'entitlement', problem: `Choose an entitlement: ${known}.` };
   }
-  if (!isDuration(duration)) return { field: 'duration', problem: 'Choose a duration.' };
+  if (!isDuration(duration))
+    return { field: 'duration', problem: `Choose a duration: ${DURATIONS.join(', ')}.` };
   if (!isStart(start)) return { field: 'start', problem: 'Choose when it starts: after or now.' };
   if (checkLength(policy, lengthInDays(duration)))
     return { field: 'duration', problem: 'This is longer than the rules for grants allow.' };

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { badRequest, notFound } from '../errors.ts';
 import { subscriberJobs } from '../subscribers/jobs.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
@@ -49,7 +49,9 @@ export function addGrantCommand(program: Command): void {
     .option('--start <when>', 'after (what each customer has) or now', 'after')
     .option('--reason <text>', 'stored with every grant')
     .option('--dry-run', 'count the customers and show ten; grant nothing')
-    .option('--resume <id>', 'continue a grant that was interrupted or paused')
+    .addOption(
+      new Option('--resume <id>', 'continue a grant that was interrupted or paused').conflicts('undo'),
+    )
     .option('--undo <id>', 'remove what a grant has granted')
     .option('--json', 'print the result as JSON')
     .action(async (options: Options) => {
@@ -62,7 +64,7 @@ async function grant(app: CommandContext, options: Options): Promise<number> {
     ...app,
     revenueCat: (project, calls) => app.revenueCat(project, { priority: 'background', ...calls }),
   };
-  await app.jobs.register({ ...subscriberJobs(context), ...grantJobs(context) });
+  await app.jobs.register({ ...subscriberJobs(context, AbortSignal.abort()), ...grantJobs(context) });
   const bulk = await chooseBulk(context, options);
   if (bulk.state === 'running' || bulk.state === 'undoing')
     await runBulkGrant(context, bulk, Number.POSITIVE_INFINITY);
@@ -85,7 +87,10 @@ async function newBulk(context: AppContext, options: Options): Promise<BulkGrant
   const workspace = await requireWorkspace(context, options.workspace);
   if (options.file === undefined) throw badRequest('Name the list of customers with --file');
   const { entitlement = '', duration, start, reason = '' } = options;
-  const appUserIds = parseCustomerList(await readFile(options.file, 'utf8'));
+  const list = await readFile(options.file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    throw badRequest(`--file ${options.file} cannot be read: ${error.code}`);
+  });
+  const appUserIds = parseCustomerList(list);
   const place = { workspace, project, admin: COMMAND_LINE };
   const draft = await draftBulkGrant(context, place, { entitlement, duration, start, reason, appUserIds });
   if ('problem' in draft) throw badRequest(draft.problem);

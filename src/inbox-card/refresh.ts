@@ -56,12 +56,14 @@ export async function refreshCustomer(
   const { services, request, customer, formState } = context;
   const { subscriberId } = customer.subscriber;
   const { workspaceId } = request;
-  const refreshing = refreshSubscriber(services, { workspaceId, subscriberId }, 'interactive').catch(
-    (error: unknown) => {
-      if (error instanceof AppError) return 'unavailable' as const;
-      throw error;
-    },
-  );
+  const refreshing = refreshSubscriber(
+    services,
+    { workspaceId, subscriberId },
+    { priority: 'interactive' },
+  ).catch((error: unknown) => {
+    if (error instanceof AppError) return 'unavailable' as const;
+    throw error;
+  });
   const outcome = await withTimeout(refreshing, REFRESH_WAIT_MS, () => 'later' as const);
   // The names of products may have been read with the customer.
   services.catalog.invalidate(request.workspaceId, customer.project.projectId);

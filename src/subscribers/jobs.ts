@@ -13,14 +13,15 @@ declare module '../jobs/jobs.ts' {
   }
 }
 
-export function subscriberJobs(context: AppContext): JobDefinitions {
+/** @param stopping aborts when the process stops: a refresh that waits for its turn is left to another one */
+export function subscriberJobs(context: AppContext, stopping: AbortSignal): JobDefinitions {
   return {
     'subscriber.refresh': {
       workers: 'bulk',
       retryLimit: 5,
       async run(subscriber) {
         try {
-          await refreshSubscriber(context, subscriber);
+          await refreshSubscriber(context, subscriber, { signal: stopping });
         } catch (error) {
           if (!(error instanceof AppError) || error.remedy.kind !== 'wait_until') throw error;
           const afterSeconds = secondsUntil(error.remedy.atMs, context.now());

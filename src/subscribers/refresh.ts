@@ -19,16 +19,18 @@ const CALL_TIMEOUT_MS = 10_000;
  * Reads a subscriber again from RevenueCat. A customer that RevenueCat does not know keeps the state that its
  * events gave; ids that RevenueCat has made one are joined here as well.
  *
+ * @param calls.signal ends the waiting for a turn in the rate limit
  * @throws AppError when RevenueCat is unavailable or asks to wait
  */
 export async function refreshSubscriber(
   context: AppContext,
   { workspaceId, subscriberId }: { readonly workspaceId: string; readonly subscriberId: string },
-  priority: CallPriority = 'background',
+  calls: { readonly priority?: CallPriority; readonly signal?: AbortSignal } = {},
 ): Promise<RefreshOutcome> {
   const subscriber = await readSubscriber(context.database, workspaceId, subscriberId);
   const project = subscriber && (await readProject(context.database, workspaceId, subscriber.projectId));
-  const client = project && context.revenueCat(project, { priority, timeoutMs: CALL_TIMEOUT_MS });
+  const client =
+    project && context.revenueCat(project, { priority: 'background', timeoutMs: CALL_TIMEOUT_MS, ...calls });
   if (!subscriber || !project || !client) return 'no_key';
   return withKey(context, project, async () => {
     const names = await readCatalogNames(context, project, client);

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { parseCustomerList } from '../../src/grants/bulk.ts';
+import { run as runCommand } from '../operations/process.ts';
 import { BARE_ENVIRONMENT } from '../support/bare-environment.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
@@ -99,6 +100,22 @@ describe('one grant for many customers', () => {
     );
     return Number(rows[0]?.n);
   };
+
+  test('a list that cannot be read, and two grants at once, are refused in one line', async () => {
+    const environment = { ...product.environment, DATA_DIR: folder };
+    for (const [args, said] of [
+      [['--file', folder], /^--file .* cannot be read: EISDIR\n$/],
+      [['--file', join(folder, 'none.csv')], /^--file .* cannot be read: ENOENT\n$/],
+      [
+        ['--resume', 'a', '--undo', 'b'],
+        /^error: option '--resume <id>' cannot be used with option '--undo <id>'/,
+      ],
+    ] as const) {
+      const command = runCommand(['grant', '--workspace', WORKSPACE_ID, ...args], environment);
+      assert.equal(await command.ended, 1);
+      assert.match(command.output(), said);
+    }
+  });
 
   test('a dry run counts, shows ten, and grants nothing', async () => {
     const dry = await run([...wish(), '--dry-run']);
