@@ -113,33 +113,34 @@ async function startOrJoin(dataDir: string, fast: boolean): Promise<EmbeddedPost
     await initialize({ binaries, identity, dataDir, clusterDir, password });
   }
   const access: Access = { port: await freePort(running?.port ?? 0), password };
-  await launch({ binaries, identity, clusterDir, access, fast });
-  stopAfterExit(dataDir);
+  const onSpawned = (pid: number): void => stopAfterExit(dataDir, pid);
+  await launch({ binaries, identity, clusterDir, access, fast, onSpawned });
   await writeFile(accessFile, JSON.stringify(access), { mode: 0o600 });
   await createAppDatabase(access);
   return connected(access, dataDir);
 }
 
 /** Databases that this process started, with what releases them from its end. */
-const guards = new Map<string, () => void>();
+const guards = new Map<string, { readonly pid: number; release(): void }>();
 
-/** A process that crashes or is killed takes the database with it; other processes that use it start it again. */
-function stopAfterExit(dataDir: string): void {
-  if (guards.has(dataDir)) return;
-  const pidFile = join(dataDir, 'postgres', 'postmaster.pid');
-  guards.set(dataDir, runAfterExit('kill -INT "$(head -n 1 "$1")"', [pidFile]));
+/**
+ * A process that crashes or is killed takes the database with it; other processes that use it start it again. From its
+ * first moment: one that was left behind before its port was stored could neither be joined nor started again.
+ */
+function stopAfterExit(dataDir: string, pid: number): void {
+  releaseFromExit(dataDir);
+  guards.set(dataDir, { pid, release: runAfterExit('kill -INT "$1"', [String(pid)]) });
 }
 
 function releaseFromExit(dataDir: string): void {
-  guards.get(dataDir)?.();
+  guards.get(dataDir)?.release();
   guards.delete(dataDir);
 }
 
 /** For a forced exit: stops the databases that this process started, without closing connections first. */
 export async function stopEmbeddedNow(): Promise<void> {
-  for (const dataDir of guards.keys()) {
-    const pid = await readPid(join(dataDir, 'postgres'));
-    if (pid === null || !isAlive(pid)) continue;
+  for (const { pid } of guards.values()) {
+    if (!isAlive(pid)) continue;
     process.kill(pid, 'SIGINT');
     await waitForExit(pid);
   }

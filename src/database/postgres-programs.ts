@@ -35,7 +35,13 @@ export async function findBinaries(): Promise<Binaries> {
   try {
     return (await import(name)) as Binaries;
   } catch (cause) {
-    throw new Error(`No embedded PostgreSQL for ${platform}-${process.arch}: set DATABASE_URL`, { cause });
+    throw new AppError(
+      'conflict',
+      `No embedded PostgreSQL for ${platform}-${process.arch}: set DATABASE_URL`,
+      {
+        cause,
+      },
+    );
   }
 }
 
@@ -65,7 +71,10 @@ export async function processIdentity(): Promise<Identity> {
       // This user does not exist here: the next one.
     }
   }
-  throw new Error('Running as root, and neither "postgres" nor "nobody" exists: set DATABASE_URL');
+  throw new AppError(
+    'conflict',
+    'PostgreSQL does not run as root, and there is neither a user "postgres" nor "nobody" (or no id and setpriv in PATH): run this as another user, or set DATABASE_URL',
+  );
 }
 
 function commandLine(
@@ -116,7 +125,10 @@ export async function initialize(input: {
       '--locale=C',
       '--no-sync',
     ]);
-    await run(command.program, command.args, { env: { ...process.env, LC_ALL: 'C' } });
+    await run(command.program, command.args, { env: { ...process.env, LC_ALL: 'C' } }).catch((error) => {
+      const cause = causeIn(String(error.stderr || error.message));
+      throw new AppError('internal', `The database could not be created in DATA_DIR ${dataDir}:\n${cause}`);
+    });
     await writeFile(join(dataDir, 'postgres.json'), JSON.stringify({ port: 0, password: input.password }), {
       mode: 0o600,
     });
@@ -125,12 +137,22 @@ export async function initialize(input: {
   }
 }
 
+/** What PostgreSQL says of why it ended; all of its last words when there is no such line. */
+function causeIn(log: string): string {
+  const lines = log
+    .split('\n')
+    .filter((line) => /\b(FATAL|PANIC|ERROR|DETAIL|HINT):|^initdb: error/.test(line));
+  const said = lines.length > 0 ? lines.join('\n') : log.trim();
+  return said.replace(/^\S+ \S+ UTC \[\d+\] /gm, '').slice(-2_000);
+}
+
 export async function launch(input: {
   binaries: Binaries;
   identity: Identity;
   clusterDir: string;
   access: Access;
   fast: boolean;
+  onSpawned(pid: number): void;
 }): Promise<void> {
   const settings = {
     listen_addresses: '127.0.0.1',
@@ -155,18 +177,21 @@ export async function launch(input: {
     detached: true,
     env: { ...process.env, LC_ALL: 'C', TZ: 'UTC' },
   });
+  if (child.pid !== undefined) input.onSpawned(child.pid);
   let log = '';
   await new Promise<void>((resolve, reject) => {
     const timer = setTimeout(() => fail('did not start in time'), STARTUP_TIMEOUT_MS);
     const fail = (reason: string): void => {
       clearTimeout(timer);
       child.kill('SIGKILL');
-      reject(new AppError('internal', `The embedded PostgreSQL ${reason}:\n${log.slice(-2_000).trim()}`));
+      reject(new AppError('internal', `The embedded PostgreSQL ${reason}:\n${causeIn(log)}`));
     };
     child.on('error', (error) => fail(error.message));
     child.on('exit', (code) => fail(`ended with code ${code}`));
     child.stderr?.on('data', (chunk: Buffer) => {
       log = (log + chunk.toString()).slice(-10_000);
+      // Recovery after a crash takes as long as there is WAL to replay, and reports its progress every ten seconds.
+      timer.refresh();
       // A standby accepts read-only connections.
       if (!/ready to accept (read-only )?connections/.test(log)) return;
       clearTimeout(timer);

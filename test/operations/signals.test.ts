@@ -106,6 +106,30 @@ describe('signals', () => {
     await assertNothingLeft();
   });
 
+  test('a server that is killed while its database starts takes it along; the next one starts', async () => {
+    const first = await startServer();
+    process.kill(pidIn(first.output()), 'SIGTERM');
+    await first.ended;
+    const killed = spawn(process.execPath, ['src/main.ts', 'serve'], {
+      cwd: ROOT,
+      env: {
+        DATA_DIR: dataDir,
+        PORT: '0',
+        INTERCOM_CLIENT_ID: 'client',
+        INTERCOM_CLIENT_SECRET: 'secret',
+        PATH: process.env.PATH,
+      },
+      stdio: 'ignore',
+    });
+    while ((await databases()).length === 0) assert.equal(killed.exitCode, null);
+    killed.kill('SIGKILL');
+    await assertNothingLeft();
+    const next = await startServer();
+    process.kill(pidIn(next.output()), 'SIGTERM');
+    await next.ended;
+    await assertNothingLeft();
+  });
+
   test('several signals within a second are one: the server stops in order', async () => {
     const server = await startServer();
     const pid = pidIn(server.output());

@@ -210,6 +210,35 @@ describe('starting and stopping on a bare machine', () => {
     assert.doesNotMatch(server.output(), /zqsecret/);
   });
 
+  test('a database that cannot be created is explained without a stack', async () => {
+    const dataDir = await mkdtemp(join(folder, 'small-'));
+    // A limit of 1 MB for each file, where a full disk would need one of our own.
+    const limited = ['-c', 'ulimit -f 2000; exec "$0" "$@"', process.execPath];
+    const server = spawn('sh', [...limited, join(import.meta.dirname, '../../src/main.ts'), 'serve'], {
+      env: { PATH: process.env.PATH, ...environment, DATA_DIR: dataDir },
+      cwd: folder,
+    });
+    let output = '';
+    server.stderr.on('data', (chunk) => (output += String(chunk)));
+    const code = await new Promise((resolve) => server.once('close', resolve));
+    assert.equal(code, 1);
+    assert.match(output, /^The database could not be created in DATA_DIR .*:\n./);
+    assert.doesNotMatch(output, /^\s+at /m);
+  });
+
+  test('an .env that cannot be read is named', async () => {
+    const home = await mkdtemp(join(folder, 'home-'));
+    await mkdir(join(home, '.env'));
+    const server = spawn(process.execPath, [join(import.meta.dirname, '../../src/main.ts'), 'serve'], {
+      env: {},
+      cwd: home,
+    });
+    let output = '';
+    server.stderr.on('data', (chunk) => (output += String(chunk)));
+    await new Promise((resolve) => server.once('close', resolve));
+    assert.match(output, /^\.env cannot be read: EISDIR.*\nThese settings are missing/);
+  });
+
   test('a data directory that is a file is named in one line, by the server and by commands', async () => {
     const wrong = { ...APP, PORT: '0' };
     for (const args of [['serve'], ['migrate'], ['backfill', '--workspace', 'nobody']]) {
