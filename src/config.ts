@@ -45,7 +45,8 @@ const trustedProxiesSchema = z.string().transform((value, context): string[] => 
   const proxies = value.split(',').map((part) => part.trim());
   for (const proxy of proxies) {
     const [address = '', bits] = proxy.split('/');
-    const isSubnet = isIP(address) !== 0 && (bits === undefined || /^\d{1,3}$/.test(bits));
+    const maxBits = { 0: 0, 4: 32, 6: 128 }[isIP(address)] ?? 0;
+    const isSubnet = maxBits > 0 && (bits === undefined || (/^[1-9]\d*$/.test(bits) && +bits <= maxBits));
     if (!isSubnet && !['loopback', 'linklocal', 'uniquelocal'].includes(proxy))
       context.addIssue('must be addresses or subnets, comma-separated, such as 10.0.0.0/8, or loopback');
   }
@@ -57,13 +58,30 @@ const MAKE_KEY = 'make one with: openssl rand -base64 32';
 /** 32 bytes each; the first encrypts, all decrypt. */
 const keysSchema = z.string().transform((value, context): readonly Buffer[] => {
   const texts = value.split(',').map((part) => part.trim());
-  const keys = texts.filter((text) => text !== '').map((text) => Buffer.from(text, 'base64'));
-  if (keys.length === 0 || keys.some((key) => key.length !== 32))
+  const given = texts.filter((text) => text !== '');
+  const keys = given.map((text) => Buffer.from(text, 'base64'));
+  // Buffer skips what is not base64, and ends at the first "=": of two keys without a comma one would be lost.
+  if (given.length === 0 || !given.every((text) => /^[\w+/-]{43}=?$/.test(text)))
     context.addIssue(`must be 32-byte keys in base64, comma-separated; ${MAKE_KEY}`);
   return keys;
 });
 
-const databaseUrlSchema = z.url({ protocol: /^postgres(ql)?$/, error: 'must start with postgres://' });
+const databaseUrlSchema = z
+  .string()
+  .regex(/^postgres(ql)?:\/\//i, 'must start with postgres://')
+  .refine(
+    (text) => URL.canParse(text) && isDecodable(text),
+    'is not an address: write / # ? % of a user or password as %2F %23 %3F %25',
+  );
+
+function isDecodable(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 const environmentSchema = z.object({
   NODE_ENV: optional,
@@ -173,9 +191,20 @@ export function readConfig(
   return { ok: true, config: toConfig(parsed.data, production) };
 }
 
+/** Reads `.env` into the environment. */
+export function readEnvFile(): void {
+  const { error } = dotenv.config({ quiet: true });
+  if (error && (error as NodeJS.ErrnoException).code !== 'ENOENT')
+    process.stderr.write(`.env cannot be read: ${error.message}\n`);
+}
+
 /** Reads the environment and `.env`, or prints every problem and exits. */
 export function loadConfig(overrides: Readonly<Record<string, string>> = {}): Config {
-  dotenv.config({ quiet: true });
+  readEnvFile();
+  return checkConfig(overrides);
+}
+
+function checkConfig(overrides: Readonly<Record<string, string>>): Config {
   const result = readConfig({ ...process.env, ...overrides });
   if (result.ok) return result.config;
   process.stderr.write('These settings are missing or wrong (see .env.example):\n');
@@ -185,8 +214,8 @@ export function loadConfig(overrides: Readonly<Record<string, string>> = {}): Co
 
 /** {@link loadConfig} for commands that need the database, not the Intercom app. */
 export function loadCommandConfig(): Config {
-  dotenv.config({ quiet: true });
-  return loadConfig({
+  readEnvFile();
+  return checkConfig({
     INTERCOM_CLIENT_ID: process.env.INTERCOM_CLIENT_ID || 'unused',
     INTERCOM_CLIENT_SECRET: process.env.INTERCOM_CLIENT_SECRET || 'unused',
   });

@@ -78,6 +78,41 @@ describe('settings', () => {
       );
   });
 
+  it('says what is wrong with the address of a database, and shows nothing of it', () => {
+    for (const [DATABASE_URL, said] of [
+      ['mysql://u:zqsecret@h/d', /^must start with postgres:/],
+      ['postgres://u:zq/secret@h/d', /write .* as %2F/],
+      ['postgres://u:zq#secret@h/d', /write .* as %2F/],
+      ['postgres://u:zq%secret@h/d', /write .* as %2F/],
+      ['postgres://u:zqsecret@h:99999/d', /is not an address/],
+    ] as const) {
+      const problem = problemsOf({ ...APP, DATABASE_URL }).DATABASE_URL ?? '';
+      assert.match(problem, said, DATABASE_URL);
+      assert.doesNotMatch(problem, /zq|secret/);
+    }
+    for (const DATABASE_URL of [
+      'postgresql://u:a%2Fb%25@[::1]:5432/d?sslmode=require',
+      'postgres:///d?host=/var/run/postgresql',
+      'postgres://u@%2Fvar%2Frun%2Fpostgresql/d',
+    ])
+      assert.equal(configOf({ DATABASE_URL }).databaseUrl, DATABASE_URL);
+  });
+
+  it('refuses keys that would be read as fewer or as others', () => {
+    const production = { ...APP, NODE_ENV: 'production', PUBLIC_URL: 'https://app.example.com' };
+    for (const ENCRYPTION_KEYS of [`${KEY} ${KEY}`, `${KEY};${KEY}`, `"${KEY}"`, `${KEY}, short`, ','])
+      assert.match(problemsOf({ ...production, ENCRYPTION_KEYS }).ENCRYPTION_KEYS ?? '', /32-byte keys/);
+    for (const ENCRYPTION_KEYS of [`${KEY}, ${KEY}`, `${KEY},`, KEY.replace('=', '')])
+      assert.deepEqual(problemsOf({ ...production, ENCRYPTION_KEYS }), {});
+  });
+
+  it('refuses proxies that no subnet can be', () => {
+    for (const TRUSTED_PROXIES of ['10.0.0.0/33', '10.0.0.0/0', '::1/129', '10.0.0.0/x', 'all'])
+      assert.match(problemsOf({ ...APP, TRUSTED_PROXIES }).TRUSTED_PROXIES ?? '', /subnets/, TRUSTED_PROXIES);
+    const { trustedProxies } = configOf({ TRUSTED_PROXIES: 'loopback, 10.0.0.0/32,::1/128' });
+    assert.deepEqual(trustedProxies, ['loopback', '10.0.0.0/32', '::1/128']);
+  });
+
   it('requires DATABASE_URL before its replica and direct addresses', () => {
     const url = 'postgres://host/db';
     assert.match(problemsOf({ ...APP, DATABASE_READ_URL: url }).DATABASE_READ_URL ?? '', /DATABASE_URL/);

@@ -2,6 +2,7 @@ import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import { DataSource } from 'typeorm';
 import type { PostgresDriver } from 'typeorm/driver/postgres/PostgresDriver.js';
+import { AppError } from '../errors.ts';
 import { ENTITIES } from './entities.ts';
 import { MIGRATIONS } from './migrations.ts';
 import { type Database, databaseOn, isPooled } from './sql.ts';
@@ -86,6 +87,11 @@ export async function undoMigrations(dataSource: DataSource, count: number): Pro
         'select name from schema_migrations order by id desc limit 1',
       );
       if (!last) break;
+      if (!MIGRATIONS.some((migration) => new migration().name === last.name))
+        throw new AppError(
+          'conflict',
+          `The newest migration, ${last.name}, is of a newer version of the app: undo it with that version. Nothing was undone.`,
+        );
       await dataSource.undoLastMigration();
       undone.push(last.name);
     }

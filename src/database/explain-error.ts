@@ -26,6 +26,10 @@ const REMEDIES: readonly (readonly [codes: RegExp, remedy: string])[] = [
   ],
   [/^57P03$/, "PostgreSQL is starting or stopping: try again in a minute, and read PostgreSQL's own log."],
   [/^53100$/, 'The disk of the database is full: make room there.'],
+  [
+    /^25006$/,
+    'The server is read-only, such as a standby: set {setting} to the primary, or see default_transaction_read_only.',
+  ],
   [/^42501$/, 'The user may not do that: grant all on database <name> and on schema public to the user.'],
   [
     /^(SELF_SIGNED_CERT_IN_CHAIN|DEPTH_ZERO_SELF_SIGNED_CERT|UNABLE_TO_(VERIFY_LEAF_SIGNATURE|GET_ISSUER_CERT(_LOCALLY)?)|CERT_HAS_EXPIRED|ERR_TLS_CERT_ALTNAME_INVALID)$/,

@@ -1,8 +1,7 @@
 import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import dotenv from 'dotenv';
-import type { Config } from '../config.ts';
+import { type Config, readEnvFile } from '../config.ts';
 import { openDatabase } from '../database/data-source.ts';
 import { startEmbeddedPostgres } from '../database/embedded.ts';
 import { explainDatabaseError } from '../database/explain-error.ts';
@@ -38,7 +37,7 @@ export function addDoctorCommand(program: Command): void {
 }
 
 async function doctor(options: Options): Promise<void> {
-  dotenv.config({ quiet: true });
+  readEnvFile();
   const results: CheckResult[] = [];
   await withStallDetection(results, diagnose(process.env, options.workspace ?? null, results));
   const problems = results.filter(({ status }) => status === 'problem').length;

@@ -42,6 +42,15 @@ describe('migrations', () => {
     assert.deepEqual(await schema(), newest);
   });
 
+  test('a migration of a newer version is undone by that version only', async () => {
+    await query(
+      `insert into schema_migrations (timestamp, name) values (1790000000099, 'Newer1790000000099')`,
+    );
+    await assert.rejects(undoMigrations(db.dataSource, 2), /Newer1790000000099, is of a newer version/);
+    await query(`delete from schema_migrations where name = 'Newer1790000000099'`);
+    assert.deepEqual(await migrate(db.dataSource), []);
+  });
+
   test('of several processes that start at the same time one migrates, and the others find nothing to do', async () => {
     await undoMigrations(db.dataSource, MIGRATIONS.length);
     const logger = pino({ level: 'silent' });

@@ -1,0 +1,14 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { explainDatabaseError } from '../../src/database/explain-error.ts';
+
+test('a read-only server, such as a standby in place of the primary, is named as the cause', () => {
+  const error = Object.assign(new Error('cannot execute CREATE TABLE in a read-only transaction'), {
+    code: '25006',
+  });
+  assert.deepEqual(explainDatabaseError(error, 'DATABASE_URL'), {
+    said: 'cannot execute CREATE TABLE in a read-only transaction',
+    remedy:
+      'The server is read-only, such as a standby: set DATABASE_URL to the primary, or see default_transaction_read_only.',
+  });
+});
