@@ -209,7 +209,8 @@ function createBatches(
           return { processed: 0, failed: 0, hasMore: true };
         }
         const [broken] = rows;
-        // Another process may have taken the row since then.
+        // Without those that have arrived since. Another process may have taken the row.
+        limit = 1;
         return run((again) =>
           broken !== undefined && again[0]?.eventId === broken.eventId
             ? { events: [], errors: new Map([[broken.eventId, describeFailure(error)]]) }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';
+import type { Database } from '../../src/database/sql.ts';
 import type { CheckedWebhook } from '../../src/ingestion/journal.ts';
 import {
   countFailedWebhooks,
@@ -171,6 +172,31 @@ describe('processing the journal', () => {
     );
     assert.deepEqual(await readJournalBacklog(db.database), { unprocessed: 0, failed: 2, lagSeconds: 0 });
     await rows('drop trigger refuse on events');
+  });
+
+  test('what arrives while a webhook is being marked as broken is interpreted', async () => {
+    const project = await addProject();
+    const journal = createJournal(db.database, () => {});
+    const append = (eventId: number, id: string) =>
+      journal.append(project, async () => webhook(bodyOf({ eventId, ids: [id], sources: [] })));
+    await append(1, 'ann');
+    let transactions = 0;
+    const database: Database = {
+      ...db.database,
+      async transaction(work) {
+        transactions += 1;
+        if (transactions === 2) await append(2, 'bob');
+        return db.database.transaction(async (sql) => {
+          const result = await work(sql);
+          if (transactions === 1) throw new TypeError('broken');
+          return result;
+        });
+      },
+    };
+    const counts = await processProject({ database, secrets, logger: silent }, project);
+    assert.deepEqual(counts, { processed: 2, failed: 1 });
+    const stored = await rows('select event_id from events where workspace_id = $1', project.workspaceId);
+    assert.deepEqual(stored, [{ event_id: 'event-2' }]);
   });
 
   test('waits for a transaction that holds the project, and then catches up', async () => {
