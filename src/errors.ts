@@ -144,8 +144,13 @@ export function isDatabaseUnavailable(error: unknown): boolean {
     if (typeof code === 'string') {
       if (code.startsWith('08') || CONNECTION_STATES.has(code) || CONNECTION_ERRNOS.has(code)) return true;
     }
-    // node-postgres gives these two no code at all.
-    if (/^(Connection terminated|timeout exceeded when trying to connect)/.test(current.message)) return true;
+    // node-postgres gives these no code at all; the last two are for statements after the connection was lost.
+    if (
+      /^(Connection terminated|timeout exceeded when trying to connect|Client .* and is not queryable)/.test(
+        current.message,
+      )
+    )
+      return true;
     current = (current as { driverError?: unknown }).driverError ?? current.cause;
   }
   return false;

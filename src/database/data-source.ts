@@ -5,7 +5,7 @@ import type { PostgresDriver } from 'typeorm/driver/postgres/PostgresDriver.js';
 import { AppError } from '../errors.ts';
 import { ENTITIES } from './entities.ts';
 import { MIGRATIONS } from './migrations.ts';
-import { type Database, databaseOn, isPooled } from './sql.ts';
+import { type Database, databaseOn, ignoreErrorsInUse, isPooled } from './sql.ts';
 
 /** Any number; all processes of the app must agree on it, and nothing else may use it in this database. */
 const MIGRATION_LOCK = 7_190_402_511;
@@ -52,6 +52,7 @@ export async function openDatabase(options: {
   });
   await dataSource.initialize();
   const pool = (dataSource.driver as PostgresDriver).master as Pool;
+  ignoreErrorsInUse(pool);
   const pooled = await isPooled(pool);
   return {
     database: databaseOn(pool, dataSource, { prepare: !pooled }),

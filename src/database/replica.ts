@@ -2,7 +2,7 @@ import pg from 'pg';
 import type { Logger } from 'pino';
 import { isDatabaseUnavailable } from '../errors.ts';
 import { withTimeout } from '../time.ts';
-import { type Database, isPooled, type Sql, sqlOn } from './sql.ts';
+import { type Database, ignoreErrorsInUse, isPooled, type Sql, sqlOn } from './sql.ts';
 
 /**
  * Where cards and pages are read from: the replica while it answers and is at most `MAX_LAG_MS` behind, else the
@@ -181,11 +181,8 @@ function openReplica(url: string, poolSize: number): Replica {
   });
   const clients = new Set<pg.PoolClient>();
   pool.on('error', () => {});
-  pool.on('connect', (client) => {
-    clients.add(client);
-    // One in use is not heard by the pool; its statement fails anyway.
-    client.on('error', () => {});
-  });
+  ignoreErrorsInUse(pool);
+  pool.on('connect', (client) => void clients.add(client));
   pool.on('remove', (client) => void clients.delete(client));
   // Until it is known whether a pooler is between.
   let sql = sqlOn(pool, { prepare: false });

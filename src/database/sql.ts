@@ -75,6 +75,17 @@ export function databaseOn(pool: Pool, dataSource: DataSource, options: Statemen
   };
 }
 
+const ignore = (): void => {};
+
+/**
+ * The pool takes its error listener off a connection that it hands out, and who asked for it adds one a moment later.
+ * A server that ends the connection in between (it is restarted while connections are opened) would end the process.
+ * The statement that the connection was for fails anyway.
+ */
+export function ignoreErrorsInUse(pool: Pool): void {
+  pool.on('acquire', (client) => client.off('error', ignore).on('error', ignore));
+}
+
 /**
  * A transaction whose commit does not wait for the disk (`synchronous_commit = off`): only for what may be lost when
  * PostgreSQL crashes, because it is then done again.

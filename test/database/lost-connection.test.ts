@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict';
+import { connect as connectSocket, createServer, type Socket } from 'node:net';
+import { after, before, describe, test } from 'node:test';
+import { type OpenDatabase, openDatabase } from '../../src/database/data-source.ts';
+import { isDatabaseUnavailable } from '../../src/errors.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { until } from '../support/wait.ts';
+import { silent } from '../support/world.ts';
+
+/** ReadyForQuery: a connection has been opened, or a statement has ended. */
+const READY = Buffer.from([0x5a, 0, 0, 0, 5, 0x49]);
+const FIELDS = 'SFATAL\0C57P01\0Mterminating connection due to administrator command\0\0';
+/** The ErrorResponse with which a server that stops ends a connection. */
+const ENDED = Buffer.concat([
+  Buffer.from('E'),
+  Buffer.from([0, 0, 0, FIELDS.length + 4]),
+  Buffer.from(FIELDS),
+]);
+
+/** A server that can be made to end each connection as soon as it is open, in the same packet. */
+async function createStoppingServer(target: URL) {
+  const sockets = new Set<Socket>();
+  let isStopping = false;
+  let ended = 0;
+  const server = createServer((client) => {
+    const upstream = connectSocket(Number(target.port), target.hostname);
+    for (const socket of [client, upstream]) {
+      sockets.add(socket);
+      socket.on('error', () => {});
+      socket.on('close', () => {
+        sockets.delete(socket);
+        client.destroy();
+        upstream.destroy();
+      });
+    }
+    client.pipe(upstream);
+    upstream.on('data', (chunk: Buffer) => {
+      if (!isStopping || !chunk.subarray(-READY.length).equals(READY)) return void client.write(chunk);
+      ended += 1;
+      client.end(Buffer.concat([chunk, ENDED]));
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  assert.ok(address !== null && typeof address === 'object');
+  const url = new URL(target);
+  url.port = String(address.port);
+  const cut = (): void => {
+    for (const socket of sockets) socket.destroy();
+  };
+  return {
+    url: url.href,
+    cut,
+    /** Connections ended right after they were opened. */
+    ended: () => ended,
+    stop() {
+      isStopping = true;
+      ended = 0;
+      cut();
+    },
+    resume() {
+      isStopping = false;
+    },
+    close() {
+      cut();
+      server.close();
+    },
+  };
+}
+
+describe('a lost database connection', () => {
+  let direct: TestDatabase;
+  let server: Awaited<ReturnType<typeof createStoppingServer>>;
+  let open: OpenDatabase;
+
+  before(async () => {
+    direct = await createTestDatabase();
+    server = await createStoppingServer(new URL(direct.url));
+    open = await openDatabase({ url: server.url, logger: silent, poolSize: 5 });
+  });
+  after(async () => {
+    await open?.close();
+    server?.close();
+    await direct?.close();
+  });
+
+  const work = () => open.database.transaction((sql) => sql.query('select 1 as one'));
+
+  test('ended while it is being opened: what needed it fails, and the process continues', async () => {
+    server.stop();
+    await until(() => open.database.connections().total === 0, 'the pool to notice');
+    for (let turn = 0; turn < 5; turn += 1) await assert.rejects(work(), isDatabaseUnavailable);
+    assert.ok(server.ended() >= 5);
+    server.resume();
+    assert.deepEqual(await work(), [{ one: 1 }]);
+  });
+
+  test('lost within a transaction: its next statement says that the database is unavailable', async () => {
+    await assert.rejects(
+      open.database.transaction(async (sql) => {
+        await sql.query('select 1');
+        server.cut();
+        await until(() => open.database.connections().total === 0, 'the pool to notice');
+        await sql.query('select 1');
+      }),
+      isDatabaseUnavailable,
+    );
+  });
+});
