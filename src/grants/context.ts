@@ -52,7 +52,7 @@ export interface ActionContext {
 }
 
 /** The same, as views of actions need it. */
-export interface ActionView extends ActionContext {
+export interface ViewContext extends ActionContext {
   readonly request: ActionContext['request'] & {
     readonly contact: { readonly language: Language | null };
     readonly inputs: Readonly<Record<string, string>>;

@@ -11,12 +11,12 @@ import {
 import { DAY_MS, isForever } from '../../time.ts';
 import type { Access } from '../access.ts';
 import type { Action, ActionKind, Obstacle } from '../action.ts';
-import type { ActionView } from '../context.ts';
+import type { ViewContext } from '../context.ts';
 import { isReasonRequired, MAX_REASON_LENGTH } from '../rules.ts';
 import { valuesOf } from '../texts.ts';
 
 /** In the customer's language: for texts to copy into the reply. */
-export function customerMessages({ request, messages, workspace }: ActionView): Messages {
+export function customerMessages({ request, messages, workspace }: ViewContext): Messages {
   return messagesFor(request.contact.language ?? messages.language, workspace.timezone);
 }
 
@@ -26,29 +26,29 @@ export function prefixOf(kind: ActionKind): 'grant' | 'action' {
 }
 
 /** The end of a grant to the minute; `null`: it has none. */
-export function exactEnd(view: ActionView, endMs: number): string | null {
-  return isForever(endMs) ? null : view.messages.dateTime(endMs);
+export function exactEnd(context: ViewContext, endMs: number): string | null {
+  return isForever(endMs) ? null : context.messages.dateTime(endMs);
 }
 
 /** The same for sentences that need words for "never". */
-export function endText(view: ActionView, endMs: number): string {
-  return exactEnd(view, endMs) ?? view.messages.t('grant.access.forever');
+export function endText(context: ViewContext, endMs: number): string {
+  return exactEnd(context, endMs) ?? context.messages.t('grant.access.forever');
 }
 
 /** Of a customer with many entitlements, a canvas shows the first. */
 const MAX_ACCESS_LENGTH = 600;
 
-export function accessText(view: ActionView, { items }: Pick<Access, 'items'>): string {
-  const { t } = view.messages;
+export function accessText(context: ViewContext, { items }: Pick<Access, 'items'>): string {
+  const { t } = context.messages;
   if (items.length === 0) return t('grant.access.none');
   const access = items.map(({ name, endMs }) =>
-    t('grant.access.until', { entitlement: name, end: exactEnd(view, endMs) }),
+    t('grant.access.until', { entitlement: name, end: exactEnd(context, endMs) }),
   );
   return clip(access.join(', '), MAX_ACCESS_LENGTH);
 }
 
 /** `valuesOf` for a text component: names were written by the customer's team. */
-export function shownValues({ messages }: ActionView, action: Action): MessageValues {
+export function shownValues({ messages }: ViewContext, action: Action): MessageValues {
   const values = Object.entries(valuesOf(messages, action));
   return Object.fromEntries(
     values.map(([name, value]) => [name, typeof value === 'string' ? escapeMarkdown(value) : value]),
@@ -57,7 +57,7 @@ export function shownValues({ messages }: ActionView, action: Action): MessageVa
 
 /** Why something is not done, or failed. A store action without a text of its own has that of a grant. */
 export function obstacleText(
-  { messages, services }: ActionView,
+  { messages, services }: ViewContext,
   kind: ActionKind,
   { kind: what, reason }: Pick<Obstacle, 'kind' | 'reason'>,
 ): string {
@@ -81,7 +81,7 @@ export function obstacleText(
 }
 
 export function reasonField(
-  { messages: { t }, workspace }: ActionView,
+  { messages: { t }, workspace }: ViewContext,
   kind: ActionKind,
   typed: { readonly value: string | undefined; readonly isWrong?: boolean },
 ): Component {
@@ -97,7 +97,7 @@ export function reasonField(
 }
 
 /** Leads to everything done for the customer. */
-export function listButton({ messages: { t } }: ActionView, kind: ActionKind): Component {
+export function listButton({ messages: { t } }: ViewContext, kind: ActionKind): Component {
   return button('grants', t(kind === 'grant' ? 'grant.button.grants' : 'action.button.all'), 'secondary');
 }
 
@@ -110,13 +110,13 @@ const SETTINGS_PAGES: Readonly<Record<string, 'revenuecat' | 'grants'>> = {
   not_allowed: 'grants',
 };
 
-export function refusedPage(view: ActionView, kind: ActionKind, reason: Obstacle['reason']): InboxCanvas {
-  const { t } = view.messages;
+export function refusedPage(context: ViewContext, kind: ActionKind, reason: Obstacle['reason']): InboxCanvas {
+  const { t } = context.messages;
   const settingsPage = SETTINGS_PAGES[reason.code];
-  const settings = `${view.services.config.publicUrl}/settings/${settingsPage}`;
-  return view.page([
-    text(obstacleText(view, kind, { kind: 'refused', reason }), 'error'),
+  const settings = `${context.services.config.publicUrl}/settings/${settingsPage}`;
+  return context.page([
+    text(obstacleText(context, kind, { kind: 'refused', reason }), 'error'),
     settingsPage && linkButton('settings', t('grant.button.settings'), settings),
-    reason.code === 'unconfirmed' && listButton(view, kind),
+    reason.code === 'unconfirmed' && listButton(context, kind),
   ]);
 }

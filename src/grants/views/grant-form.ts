@@ -13,7 +13,7 @@ import {
 } from '../../intercom/canvas.ts';
 import { type Entitlement, entitlementName, readEntitlements, storedAccess } from '../access.ts';
 import { GRANT_STARTS } from '../action.ts';
-import type { ActionView, GrantForm, ReviewedGrant } from '../context.ts';
+import type { GrantForm, ReviewedGrant, ViewContext } from '../context.ts';
 import { DURATIONS, type Duration, isDuration, lengthInDays } from '../durations.ts';
 import { addedToMs, checkLength, findEntitlement, needsApproval } from '../grant.ts';
 import { findRefusal } from '../rules.ts';
@@ -27,7 +27,7 @@ export interface FormError {
 const PAGE_SIZE = 10;
 
 /** The form as the request has it: what was typed, and what the canvas carried. */
-export function submittedGrant({ request: { inputs }, formState }: ActionView): GrantForm {
+export function submittedGrant({ request: { inputs }, formState }: ViewContext): GrantForm {
   const carried = formState.form?.kind === 'grant' ? formState.form : undefined;
   return {
     kind: 'grant',
@@ -46,41 +46,46 @@ export function grantFormOf(reviewed: ReviewedGrant): GrantForm {
   return { kind, entitlement, duration, start, end, reason, page: -1 };
 }
 
-export function reviewedForm({ formState: { review } }: ActionView): GrantForm {
+export function reviewedForm({ formState: { review } }: ViewContext): GrantForm {
   return review?.kind === 'grant' ? grantFormOf(review) : { kind: 'grant', page: -1 };
 }
 
-export function changeGrantForm(view: ActionView): Promise<InboxCanvas> {
-  return grantForm(view, reviewedForm(view));
+export function changeGrantForm(context: ViewContext): Promise<InboxCanvas> {
+  return grantForm(context, reviewedForm(context));
 }
 
-export function turnEntitlementPage(view: ActionView, page: string): Promise<InboxCanvas> {
-  return grantForm(view, { ...submittedGrant(view), page: Number(page) });
+export function turnEntitlementPage(context: ViewContext, page: string): Promise<InboxCanvas> {
+  return grantForm(context, { ...submittedGrant(context), page: Number(page) });
 }
 
 /** Lets the agent choose; the current access is on top. */
-export async function grantForm(view: ActionView, form: GrantForm, error?: FormError): Promise<InboxCanvas> {
-  const { t } = view.messages;
-  const refusal = await findRefusal(view, { kind: 'grant' });
-  if (refusal) return refusedPage(view, 'grant', refusal);
-  const entitlements = await readEntitlements(view);
-  const selected = findEntitlement(entitlements, form.entitlement) ?? likelyEntitlement(view, entitlements);
-  if (!selected) return view.page([text(t('grant.problem.noEntitlements'), 'muted')]);
-  const access = storedAccess(view.customer);
-  const policy = view.workspace.settings.grants;
-  const duration = isDuration(form.duration) ? form.duration : defaultDuration(view);
-  const nowMs = view.services.now();
+export async function grantForm(
+  context: ViewContext,
+  form: GrantForm,
+  error?: FormError,
+): Promise<InboxCanvas> {
+  const { t } = context.messages;
+  const refusal = await findRefusal(context, { kind: 'grant' });
+  if (refusal) return refusedPage(context, 'grant', refusal);
+  const entitlements = await readEntitlements(context);
+  const selected =
+    findEntitlement(entitlements, form.entitlement) ?? likelyEntitlement(context, entitlements);
+  if (!selected) return context.page([text(t('grant.problem.noEntitlements'), 'muted')]);
+  const access = storedAccess(context.customer);
+  const policy = context.workspace.settings.grants;
+  const duration = isDuration(form.duration) ? form.duration : defaultDuration(context);
+  const nowMs = context.services.now();
   const canAdd = entitlements.some((each) => addedToMs(nowMs, access.endsOf(each)) > nowMs);
   const page = pageShown(entitlements, selected, form.page);
   const components: Part[] = [
-    tightText(t(form.extends ? 'grant.title.extend' : 'grant.title.form'), 'header'),
-    text(`${t('grant.label.currentAccess')}: ${escapeMarkdown(accessText(view, access))}`, 'muted'),
+    text(t(form.extends ? 'grant.title.extend' : 'grant.title.form'), 'header', true),
+    text(`${t('grant.label.currentAccess')}: ${escapeMarkdown(accessText(context, access))}`, 'muted'),
     error && text(error.text, 'error'),
-    entitlementFields(view, { entitlements, selected, page }),
+    entitlementFields(context, { entitlements, selected, page }),
     choice({
       id: 'grant.duration',
       label: t('grant.label.duration'),
-      options: DURATIONS.map((each) => durationOption(view, each, duration)),
+      options: DURATIONS.map((each) => durationOption(context, each, duration)),
       value: duration,
     }),
     canAdd &&
@@ -98,25 +103,25 @@ export async function grantForm(view: ActionView, form: GrantForm, error?: FormE
       isWrong: error?.field === 'end',
     }),
     text(t('grant.state.endRule'), 'muted'),
-    reasonField(view, 'grant', { value: form.reason, isWrong: error?.field === 'reason' }),
+    reasonField(context, 'grant', { value: form.reason, isWrong: error?.field === 'reason' }),
     policy.secondPersonAboveDays !== null &&
       text(t('grant.form.secondPerson', { days: policy.secondPersonAboveDays }), 'muted'),
     button('grant.review', t('grant.button.review'), 'primary'),
   ];
-  return view.page(components, {
+  return context.page(components, {
     form: { kind: 'grant', page, ...(form.extends ? { entitlement: selected.id } : {}) },
   });
 }
 
 /** Most grants are about what the customer has or had. */
-function likelyEntitlement(view: ActionView, entitlements: readonly Entitlement[]): Entitlement | null {
-  const { state } = view.customer;
+function likelyEntitlement(context: ViewContext, entitlements: readonly Entitlement[]): Entitlement | null {
+  const { state } = context.customer;
   const keys = [...state.entitlements.map((each) => each.lookupKey), ...(state.primary?.entitlements ?? [])];
   return entitlements.find((each) => keys.includes(each.lookupKey)) ?? entitlements[0] ?? null;
 }
 
 function entitlementFields(
-  { messages: { t }, customer }: ActionView,
+  { messages: { t }, customer }: ViewContext,
   form: {
     readonly entitlements: readonly Entitlement[];
     readonly selected: Entitlement;
@@ -171,23 +176,23 @@ function pageShown(entitlements: readonly Entitlement[], selected: Entitlement, 
  * All ten are listed; those that the policy does not allow say so and cannot be chosen. One chosen before stays
  * enabled: whether a dropdown may hold a disabled value is not documented.
  */
-function durationOption(view: ActionView, duration: Duration, chosen: Duration): Option {
-  const { t } = view.messages;
+function durationOption(context: ViewContext, duration: Duration, chosen: Duration): Option {
+  const { t } = context.messages;
   const label = t(`grant.duration.${duration}`);
-  if (!isAllowed(view, duration)) {
+  if (!isAllowed(context, duration)) {
     const notAllowed = option(duration, t('grant.option.notAllowed', { choice: label }));
     return duration === chosen ? notAllowed : { ...notAllowed, disabled: true };
   }
-  const isApprovalNeeded = needsApproval(view.workspace.settings.grants, lengthInDays(duration));
+  const isApprovalNeeded = needsApproval(context.workspace.settings.grants, lengthInDays(duration));
   return option(duration, isApprovalNeeded ? t('grant.option.needsApproval', { choice: label }) : label);
 }
 
-function isAllowed(view: ActionView, duration: Duration): boolean {
-  return checkLength(view.workspace.settings.grants, lengthInDays(duration)) === null;
+function isAllowed(context: ViewContext, duration: Duration): boolean {
+  return checkLength(context.workspace.settings.grants, lengthInDays(duration)) === null;
 }
 
 /** A month, or the longest that the policy allows. */
-function defaultDuration(view: ActionView): Duration {
-  const allowed = DURATIONS.filter((duration) => duration !== 'lifetime' && isAllowed(view, duration));
+function defaultDuration(context: ViewContext): Duration {
+  const allowed = DURATIONS.filter((duration) => duration !== 'lifetime' && isAllowed(context, duration));
   return allowed.includes('monthly') ? 'monthly' : (allowed.at(-1) ?? 'daily');
 }

@@ -20,7 +20,7 @@ import type { LivePurchase } from '../../revenuecat/store-actions.ts';
 import { productLabel } from '../../subscription/names.ts';
 import type { SubscriptionState } from '../../subscription/types.ts';
 import { failed, Obstacle, orObstacle } from '../action.ts';
-import type { ActionView, StoreForm } from '../context.ts';
+import type { StoreForm, ViewContext } from '../context.ts';
 import {
   allPurchases,
   findLive,
@@ -47,18 +47,18 @@ const MAX_LISTED = 20;
 
 /** For the details of a customer: every purchase leads to its page, and all of them can be transferred. */
 export function purchaseComponents(
-  card: Pick<ActionView, 'customer' | 'messages' | 'workspace'>,
+  context: Pick<ViewContext, 'customer' | 'messages' | 'workspace'>,
 ): Component[] {
-  const { messages, workspace } = card;
+  const { messages, workspace } = context;
   const { t } = messages;
-  const all = allPurchases(card);
+  const all = allPurchases(context);
   const items = all.slice(0, MAX_LISTED).map((purchase) => {
     const { isOneTime, price, startedAtMs, store } = purchase;
     // The same product may be bought several times.
     const once = isOneTime
       ? [startedAtMs === null ? null : messages.date(startedAtMs), price && messages.money(price)]
       : [];
-    return item(`subscription:${subscriptionId(purchase)}`, clip(purchaseName(card, purchase), 100), {
+    return item(`subscription:${subscriptionId(purchase)}`, clip(purchaseName(context, purchase), 100), {
       subtitle: [storeText(messages, store), ...once].filter(Boolean).join(' · '),
     });
   });
@@ -71,11 +71,11 @@ export function purchaseComponents(
 }
 
 /** One subscription or purchase, and exactly what its store allows. */
-export async function subscriptionPage(view: ActionView, id: string): Promise<InboxCanvas> {
-  const { messages, workspace } = view;
+export async function subscriptionPage(context: ViewContext, id: string): Promise<InboxCanvas> {
+  const { messages, workspace } = context;
   const { t } = messages;
-  const subscription = findPurchase(view, id);
-  if (!subscription) return view.page([text(t('action.state.notFound'), 'muted')]);
+  const subscription = findPurchase(context, id);
+  if (!subscription) return context.page([text(t('action.state.notFound'), 'muted')]);
   const { price, store, startedAtMs, endsAtMs, transactionId, environment, isOneTime } = subscription;
   const isEndless = endsAtMs === null && subscription.entitlements.length > 0;
   const facts = table([
@@ -92,22 +92,22 @@ export async function subscriptionPage(view: ActionView, id: string): Promise<In
     [t('action.label.environment'), environment === 'sandbox' ? t('action.state.sandbox') : null],
     [t('action.label.transaction'), transactionId],
   ]);
-  const head = text(`**${escapeMarkdown(clip(purchaseName(view, subscription), 100))}**`);
+  const head = text(`**${escapeMarkdown(clip(purchaseName(context, subscription), 100))}**`);
   const isAnyOn = Object.values(workspace.settings.actions).some(({ enabled }) => enabled);
   const actions = isAnyOn
-    ? await actionComponents(view, subscription, id)
+    ? await actionComponents(context, subscription, id)
     : [text(t('action.state.allOff'), 'muted')];
-  return view.page([
+  return context.page([
     head,
     facts,
     actions,
-    appleTexts(view, subscription),
+    appleTexts(context, subscription),
     button('details', t('action.button.details'), 'link'),
   ]);
 }
 
 export function purchaseName(
-  { customer, messages }: Pick<ActionView, 'customer' | 'messages'>,
+  { customer, messages }: Pick<ViewContext, 'customer' | 'messages'>,
   subscription: SubscriptionState,
 ): string {
   const { productId, productName } = subscription;
@@ -116,29 +116,29 @@ export function purchaseName(
 }
 
 async function actionComponents(
-  view: ActionView,
+  context: ViewContext,
   subscription: SubscriptionState,
   id: string,
 ): Promise<Part[]> {
-  const { t } = view.messages;
-  const owned = await orObstacle(readOwned(view));
-  if (owned instanceof Obstacle) return [text(obstacleText(view, 'cancel', owned), 'muted')];
+  const { t } = context.messages;
+  const owned = await orObstacle(readOwned(context));
+  if (owned instanceof Obstacle) return [text(obstacleText(context, 'cancel', owned), 'muted')];
   const own = findLive(subscription, owned.purchases);
   if (!own) return [text(t('action.state.notInRevenueCat'), 'muted')];
   const offered = listPurchaseActions(own, subscription.isFamilyShare);
   if (offered.length === 0)
     return [
-      text(t('action.state.storeOffersNothing', { store: storeText(view.messages, own.store) }), 'muted'),
+      text(t('action.state.storeOffersNothing', { store: storeText(context.messages, own.store) }), 'muted'),
     ];
   const components: Part[] = [];
   for (const { kind, unavailable } of offered) {
     const refusal = unavailable
       ? { code: unavailable }
-      : await findRefusal(view, { kind, details: { of: own.kind } });
+      : await findRefusal(context, { kind, details: { of: own.kind } });
     components.push(
       refusal
         ? text(
-            `${t(`action.title.${kind}`)}: ${obstacleText(view, kind, { kind: 'refused', reason: refusal })}`,
+            `${t(`action.title.${kind}`)}: ${obstacleText(context, kind, { kind: 'refused', reason: refusal })}`,
             'muted',
           )
         : button(`${kind}:${id}`, t(`action.button.${kind}`), 'secondary'),
@@ -148,14 +148,14 @@ async function actionComponents(
 }
 
 /** Only Apple refunds, and only the customer cancels there: what to tell them, with the right link. */
-function appleTexts(view: ActionView, { store, isOneTime }: SubscriptionState): Part[] {
-  const { messages } = view;
+function appleTexts(context: ViewContext, { store, isOneTime }: SubscriptionState): Part[] {
+  const { messages } = context;
   if (!isApple(store)) return [];
   const field = (name: 'cancel' | 'refund', url: string): Component => ({
     type: 'textarea',
     id: `action.apple.${name}`,
     label: messages.t(`action.label.apple.${name}`),
-    value: customerMessages(view).t(`action.customerText.apple.${name}`, { url }),
+    value: customerMessages(context).t(`action.customerText.apple.${name}`, { url }),
   });
   return [
     text(messages.t('action.state.apple'), 'muted'),
@@ -165,31 +165,35 @@ function appleTexts(view: ActionView, { store, isOneTime }: SubscriptionState): 
 }
 
 /** The form of an action on one subscription or purchase. */
-export async function storeForm(view: ActionView, form: StoreForm, problem?: string): Promise<InboxCanvas> {
-  const { t } = view.messages;
+export async function storeForm(
+  context: ViewContext,
+  form: StoreForm,
+  problem?: string,
+): Promise<InboxCanvas> {
+  const { t } = context.messages;
   const { kind } = form;
-  const refusal = await findRefusal(view, { kind, details: { of: targetOf(view, form) } });
-  if (refusal) return refusedPage(view, kind, refusal);
+  const refusal = await findRefusal(context, { kind, details: { of: targetOf(context, form) } });
+  if (refusal) return refusedPage(context, kind, refusal);
   const fields =
-    kind === 'transfer' ? transferFields(view, form) : await orObstacle(purchaseFields(view, form));
+    kind === 'transfer' ? transferFields(context, form) : await orObstacle(purchaseFields(context, form));
   if (fields instanceof Obstacle) {
-    const again = { problem: obstacleText(view, kind, fields), id: `${kind}:${form.subscription}` };
-    return tryAgainPage(view, form, again);
+    const again = { problem: obstacleText(context, kind, fields), id: `${kind}:${form.subscription}` };
+    return tryAgainPage(context, form, again);
   }
-  if (fields.length === 0) return view.page([text(t('action.state.notInRevenueCat'), 'muted')]);
-  return view.page(
+  if (fields.length === 0) return context.page([text(t('action.state.notInRevenueCat'), 'muted')]);
+  return context.page(
     [
       tightText(t(`action.title.${kind}`), 'header'),
       problem !== undefined && text(problem, 'error'),
       fields,
-      reasonField(view, kind, { value: form.reason }),
+      reasonField(context, kind, { value: form.reason }),
       button('action.review', t('grant.button.review'), 'primary'),
     ],
     { form: { kind, subscription: form.subscription } },
   );
 }
 
-function transferFields({ messages: { t } }: ActionView, form: StoreForm): Part[] {
+function transferFields({ messages: { t } }: ViewContext, form: StoreForm): Part[] {
   return [
     text(t('action.effect.transferForm'), 'muted'),
     input({ id: 'transfer.target', label: t('action.label.target'), value: form.target }),
@@ -204,7 +208,7 @@ function transferFields({ messages: { t } }: ActionView, form: StoreForm): Part[
 
 /** RevenueCat was not read. What was typed is kept for the next try. */
 export function tryAgainPage(
-  { messages: { t }, page }: ActionView,
+  { messages: { t }, page }: ViewContext,
   form: StoreForm,
   { problem, id }: { readonly problem: string; readonly id: string },
 ): InboxCanvas {
@@ -223,20 +227,20 @@ export function tryAgainPage(
  *
  * @throws Obstacle when RevenueCat is not read, or has nothing to refund
  */
-async function purchaseFields(view: ActionView, form: StoreForm): Promise<Part[]> {
-  const { messages } = view;
+async function purchaseFields(context: ViewContext, form: StoreForm): Promise<Part[]> {
+  const { messages } = context;
   const { t } = messages;
-  const subscription = findPurchase(view, form.subscription);
-  const { purchases } = await readOwned(view);
+  const subscription = findPurchase(context, form.subscription);
+  const { purchases } = await readOwned(context);
   const own = subscription && findLive(subscription, purchases);
   if (!subscription || !own) return [];
   const rows = table([
-    [t('action.label.product'), purchaseName(view, subscription)],
+    [t('action.label.product'), purchaseName(context, subscription)],
     [t('action.label.store'), storeText(messages, own.store)],
   ]);
-  if (form.kind === 'extend') return [rows, ...extensionFields(view, form, own)];
+  if (form.kind === 'extend') return [rows, ...extensionFields(context, form, own)];
   if (form.kind !== 'refund' || !refundsCharges(own)) return rows;
-  const charges = await listCharges(view, own);
+  const charges = await listCharges(context, own);
   if (charges.length === 0) throw failed('no_charges');
   const options = charges
     .slice(0, MAX_CHARGES)
@@ -257,7 +261,7 @@ async function purchaseFields(view: ActionView, form: StoreForm): Promise<Part[]
   ];
 }
 
-function extensionFields({ messages: { t } }: ActionView, form: StoreForm, own: LivePurchase): Part[] {
+function extensionFields({ messages: { t } }: ViewContext, form: StoreForm, own: LivePurchase): Part[] {
   const label = t('action.label.days', { max: maxExtensionDays(own.store) });
   const days = input({ id: 'action.days', label, value: form.days ?? '7' });
   if (!isApple(own.store)) return [days];
@@ -271,7 +275,7 @@ function extensionFields({ messages: { t } }: ActionView, form: StoreForm, own: 
 }
 
 /** The form as the request has it. */
-export function submittedStoreForm({ request: { inputs }, formState }: ActionView): StoreForm | null {
+export function submittedStoreForm({ request: { inputs }, formState }: ViewContext): StoreForm | null {
   const { form } = formState;
   if (!form || form.kind === 'grant') return null;
   const of = (name: string): string | undefined => inputs[name]?.trim();

@@ -22,7 +22,7 @@ import {
   UNCONFIRMED_STATES,
 } from '../action.ts';
 import { lastStepAtMs } from '../confirmation.ts';
-import type { ActionView } from '../context.ts';
+import type { ViewContext } from '../context.ts';
 import { isSameEnd } from '../durations.ts';
 import { readNoteStates } from '../notes.ts';
 import { readAgain } from '../repository.ts';
@@ -53,30 +53,34 @@ const OVERDUE_MS = MINUTE_MS;
  *
  * @param url the single-use link of a portal
  */
-export async function actionResult(view: ActionView, action: Action, url?: string): Promise<InboxCanvas> {
-  const { t } = view.messages;
+export async function actionResult(context: ViewContext, action: Action, url?: string): Promise<InboxCanvas> {
+  const { t } = context.messages;
   const { state, kind, actionId } = action;
-  if (state === 'awaiting_approval') return approvalView(view, action);
-  const facts = factsTable(view, action);
+  if (state === 'awaiting_approval') return approvalView(context, action);
+  const facts = factsTable(context, action);
   if (UNCONFIRMED_STATES.includes(state)) {
     // A lost job is queued again when an agent looks at what it should have completed.
-    if (view.services.now() - lastStepAtMs(action) > OVERDUE_MS)
-      await scheduleConfirm(view.services, action, 0);
+    if (context.services.now() - lastStepAtMs(action) > OVERDUE_MS)
+      await scheduleConfirm(context.services, action, 0);
     const refresh = button(`grant:${actionId}`, t('grant.button.refresh'), 'secondary');
-    return view.page([text(headline(view, action), 'muted'), facts, refresh]);
+    return context.page([text(headline(context, action), 'muted'), facts, refresh]);
   }
   if (state === 'failed') {
     const next =
-      kind === 'grant' ? button('grant', t('grant.button.tryAgain'), 'secondary') : listButton(view, kind);
-    return view.page([text(obstacleText(view, kind, failed(action.error ?? 'other')), 'error'), facts, next]);
+      kind === 'grant' ? button('grant', t('grant.button.tryAgain'), 'secondary') : listButton(context, kind);
+    return context.page([
+      text(obstacleText(context, kind, failed(action.error ?? 'other')), 'error'),
+      facts,
+      next,
+    ]);
   }
-  return view.page([
-    text(headline(view, action), isKept(action) ? 'error' : 'paragraph'),
-    ...(state === 'confirmed' || state === 'revoked' ? customerText(view, action, url) : []),
-    await noteProblem(view, action),
+  return context.page([
+    text(headline(context, action), isKept(action) ? 'error' : 'paragraph'),
+    ...(state === 'confirmed' || state === 'revoked' ? customerText(context, action, url) : []),
+    await noteProblem(context, action),
     facts,
-    listButton(view, kind),
-    ...(kind === 'grant' && isRunning(action, view.services.now()) ? runningButtons(view, action) : []),
+    listButton(context, kind),
+    ...(kind === 'grant' && isRunning(action, context.services.now()) ? runningButtons(context, action) : []),
   ]);
 }
 
@@ -85,9 +89,9 @@ function isKept(action: Action): boolean {
   return action.kind === 'grant' && action.state === 'confirmed' && action.isUnchanged;
 }
 
-function headline(view: ActionView, action: Action): string {
-  const { t } = view.messages;
-  const values = shownValues(view, action);
+function headline(context: ViewContext, action: Action): string {
+  const { t } = context.messages;
+  const values = shownValues(context, action);
   const { state, kind } = action;
   if (kind !== 'grant') {
     if (state === 'declined' || state === 'withdrawn') return t(`action.result.${state}`, values);
@@ -100,9 +104,10 @@ function headline(view: ActionView, action: Action): string {
       return t('grant.state.revokePending');
     case 'confirmed': {
       const { end = null } = values;
-      if (!isRunning(action, view.services.now())) return t('grant.result.ended', { ...values, date: end });
+      if (!isRunning(action, context.services.now()))
+        return t('grant.result.ended', { ...values, date: end });
       return action.isUnchanged
-        ? t('grant.result.unchanged', { end: endText(view, grantEndMs(action)) })
+        ? t('grant.result.unchanged', { end: endText(context, grantEndMs(action)) })
         : t('grant.result.granted', values);
     }
     default:
@@ -111,9 +116,9 @@ function headline(view: ActionView, action: Action): string {
 }
 
 /** A text to copy into the reply, in the customer's language. */
-function customerText(view: ActionView, action: Action, url?: string): Part[] {
-  const { messages, services } = view;
-  const inReply = customerMessages(view);
+function customerText(context: ViewContext, action: Action, url?: string): Part[] {
+  const { messages, services } = context;
+  const inReply = customerMessages(context);
   const { t } = inReply;
   const values = { ...valuesOf(inReply, action), url: url ?? '' };
   const field = (value: string): Component => ({
@@ -129,11 +134,11 @@ function customerText(view: ActionView, action: Action, url?: string): Part[] {
   if (action.isUnchanged || !isRunning(action, services.now())) return [];
   const { requestedEndMs } = action;
   const isOther = !isSameEnd(grantEndMs(action), requestedEndMs);
-  const other = messages.t('grant.result.otherEnd', { end: endText(view, requestedEndMs) });
+  const other = messages.t('grant.result.otherEnd', { end: endText(context, requestedEndMs) });
   return [isOther && text(other, 'muted'), field(t('grant.customerText.granted', values))];
 }
 
-function runningButtons({ messages: { t }, customer }: ActionView, grant: Grant): Part[] {
+function runningButtons({ messages: { t }, customer }: ViewContext, grant: Grant): Part[] {
   const canExtend = !isForever(grantEndMs(grant)) && customer.project.apiKey !== null;
   return [
     canExtend && button(`extend:${grant.actionId}`, t('grant.button.extend'), 'secondary'),
@@ -150,8 +155,8 @@ function subjectLabel({ kind }: StoreAction) {
 type Rows = Parameters<typeof table>[0];
 
 /** What, who, why; and who decided. */
-function factsTable(view: ActionView, action: Action): Part[] {
-  const { messages } = view;
+function factsTable(context: ViewContext, action: Action): Part[] {
+  const { messages } = context;
   const { t } = messages;
   const { state, decidedBy, admin } = action;
   const isMade = state === 'confirmed' || state === 'revoking' || state === 'revoked';
@@ -164,7 +169,7 @@ function factsTable(view: ActionView, action: Action): Part[] {
           // The end of what was revoked or never made would be read as one that holds.
           [
             t('grant.label.until'),
-            state === 'revoked' || state === 'failed' ? null : endText(view, grantEndMs(action)),
+            state === 'revoked' || state === 'failed' ? null : endText(context, grantEndMs(action)),
           ],
         ]
       : [
@@ -193,7 +198,7 @@ function factsTable(view: ActionView, action: Action): Part[] {
   ]);
 }
 
-async function noteProblem({ services, messages }: ActionView, action: Action): Promise<Part[]> {
+async function noteProblem({ services, messages }: ViewContext, action: Action): Promise<Part[]> {
   const states = await readNoteStates(services.database, action);
   if (states.includes('queued') && services.now() - lastStepAtMs(action) > OVERDUE_MS)
     await scheduleNotes(services, action);
@@ -201,14 +206,18 @@ async function noteProblem({ services, messages }: ActionView, action: Action): 
 }
 
 /** An action that waits for a second teammate: its requester may withdraw it, others who may do it decide. */
-export async function approvalView(view: ActionView, action: Action, problem?: string): Promise<InboxCanvas> {
-  const { t } = view.messages;
+export async function approvalView(
+  context: ViewContext,
+  action: Action,
+  problem?: string,
+): Promise<InboxCanvas> {
+  const { t } = context.messages;
   const { actionId, kind, admin } = action;
   const isGrant = kind === 'grant';
-  const isOwn = admin.id === view.request.admin.id;
-  const blocker = isOwn ? null : findBlocker(view, action);
+  const isOwn = admin.id === context.request.admin.id;
+  const blocker = isOwn ? null : findBlocker(context, action);
   const canDecide = !isOwn && !blocker;
-  const review = canDecide || !isGrant ? await rulesOf(action).reviewRequested(view, action) : null;
+  const review = canDecide || !isGrant ? await rulesOf(action).reviewRequested(context, action) : null;
   const waits = isGrant
     ? isOwn
       ? 'grant.result.awaitingOwn'
@@ -216,21 +225,21 @@ export async function approvalView(view: ActionView, action: Action, problem?: s
     : 'action.result.awaiting';
   const decision = (id: string, label: string, style: 'primary' | 'secondary' = 'secondary'): Component =>
     button(`${prefixOf(kind)}.${id}`, label, style);
-  return view.page(
+  return context.page(
     [
-      isGrant && canDecide && tightText(t('grant.title.approval'), 'header'),
-      text(t(waits, shownValues(view, action))),
+      isGrant && canDecide && text(t('grant.title.approval'), 'header', true),
+      text(t(waits, shownValues(context, action))),
       problem !== undefined && text(problem, 'error'),
-      review && effects(view, review),
-      factsTable(view, action),
-      blocker && text(obstacleText(view, kind, { kind: 'refused', reason: blocker }), 'muted'),
+      review && effects(context, review),
+      factsTable(context, action),
+      blocker && text(obstacleText(context, kind, { kind: 'refused', reason: blocker }), 'muted'),
       isOwn && decision('withdraw', t('grant.button.withdraw')),
       ...(canDecide
         ? [
             decision('approve', t(isGrant ? 'grant.button.approve' : 'action.button.approve'), 'primary'),
             decision('decline', t('grant.button.decline')),
           ]
-        : [listButton(view, kind)]),
+        : [listButton(context, kind)]),
     ],
     { decide: actionId, ...(review && canDecide ? { review } : {}) },
   );
@@ -241,7 +250,7 @@ export async function approvalView(view: ActionView, action: Action, problem?: s
  * and the card shows the state of the action.
  */
 export async function showResult(
-  view: ActionView,
+  context: ViewContext,
   work: Promise<Done>,
   otherwise: {
     readonly kind: ActionKind;
@@ -250,36 +259,36 @@ export async function showResult(
     onObstacle(obstacle: Obstacle): InboxCanvas | Promise<InboxCanvas>;
   },
 ): Promise<InboxCanvas> {
-  const { t } = view.messages;
+  const { t } = context.messages;
   const { kind } = otherwise;
   const pressedAtMs = Date.now();
   const done = await withTimeout(orObstacle(work), ANSWER_TIMEOUT_MS, () => null);
   if (done instanceof Obstacle)
     return done.reason.code === 'unconfirmed'
-      ? refusedPage(view, kind, done.reason)
+      ? refusedPage(context, kind, done.reason)
       : otherwise.onObstacle(done);
   if (done) {
-    const action = done.isKnown ? await waitForFirstPress(view, done.action, pressedAtMs) : done.action;
-    return actionResult(view, action, done.url);
+    const action = done.isKnown ? await waitForFirstPress(context, done.action, pressedAtMs) : done.action;
+    return actionResult(context, action, done.url);
   }
-  const { workspaceId } = view.workspace;
+  const { workspaceId } = context.workspace;
   work.catch((error: unknown) => {
     if (!(error instanceof Obstacle))
-      view.services.logger.error({ err: error, workspaceId }, 'action failed');
+      context.services.logger.error({ err: error, workspaceId }, 'action failed');
   });
   const action = await otherwise.find();
-  if (action) return actionResult(view, action);
+  if (action) return actionResult(context, action);
   const pending = t(kind === 'grant' ? 'grant.state.pending' : 'action.state.pending');
-  return view.page([text(pending, 'muted'), button('grants', t('grant.button.grants'), 'secondary')]);
+  return context.page([text(pending, 'muted'), button('grants', t('grant.button.grants'), 'secondary')]);
 }
 
 /** Waits for the result of a first press of the same button, for as long as the agent waits. */
-async function waitForFirstPress(view: ActionView, action: Action, sinceMs: number): Promise<Action> {
+async function waitForFirstPress(context: ViewContext, action: Action, sinceMs: number): Promise<Action> {
   let now = action;
-  if (view.services.now() - lastStepAtMs(action) > FIRST_PRESS_MS) return now;
+  if (context.services.now() - lastStepAtMs(action) > FIRST_PRESS_MS) return now;
   while (UNCONFIRMED_STATES.includes(now.state) && Date.now() < sinceMs + ANSWER_TIMEOUT_MS) {
     await sleep(150);
-    now = await readAgain(view.services.database, now);
+    now = await readAgain(context.services.database, now);
   }
   return now;
 }

@@ -2,7 +2,7 @@ import { button, type InboxCanvas, type Part, text, tightText } from '../../inte
 import { isForever } from '../../time.ts';
 import { findNoEffect } from '../access.ts';
 import { type ActionKind, Obstacle, orObstacle } from '../action.ts';
-import type { ActionView, Form, Reviewed } from '../context.ts';
+import type { Form, Reviewed, ViewContext } from '../context.ts';
 import { endsBefore } from '../grant.ts';
 import { rulesOf } from '../rules.ts';
 import { confirmReviewed, findDone, reviewAction } from '../service.ts';
@@ -21,64 +21,67 @@ const FORM_REFUSALS: readonly string[] = [
   'no_effect',
 ];
 
-export function reviewGrant(view: ActionView): Promise<InboxCanvas> {
-  return showReview(view, submittedGrant(view));
+export function reviewGrant(context: ViewContext): Promise<InboxCanvas> {
+  return showReview(context, submittedGrant(context));
 }
 
 /** The same duration, added to an end that would stay. */
-export function addToEnd(view: ActionView): Promise<InboxCanvas> {
-  return showReview(view, { ...reviewedForm(view), start: 'after' });
+export function addToEnd(context: ViewContext): Promise<InboxCanvas> {
+  return showReview(context, { ...reviewedForm(context), start: 'after' });
 }
 
-export function reviewStoreAction(view: ActionView): InboxCanvas | Promise<InboxCanvas> {
-  const form = submittedStoreForm(view);
-  return form ? showReview(view, form) : view.page([text(view.messages.t('action.state.notFound'), 'muted')]);
+export function reviewStoreAction(context: ViewContext): InboxCanvas | Promise<InboxCanvas> {
+  const form = submittedStoreForm(context);
+  return form
+    ? showReview(context, form)
+    : context.page([text(context.messages.t('action.state.notFound'), 'muted')]);
 }
 
 /** Shows exactly what will happen, and gives the confirm button a key that works once. */
-async function showReview(view: ActionView, form: Form): Promise<InboxCanvas> {
-  const reviewed = await orObstacle(reviewAction(view, form));
-  return reviewed instanceof Obstacle ? formAgain(view, form, reviewed) : reviewCanvas(view, reviewed);
+async function showReview(context: ViewContext, form: Form): Promise<InboxCanvas> {
+  const reviewed = await orObstacle(reviewAction(context, form));
+  return reviewed instanceof Obstacle ? formAgain(context, form, reviewed) : reviewCanvas(context, reviewed);
 }
 
 /** The form as it was, with what is wrong; or why no form could change it. */
-function formAgain(view: ActionView, form: Form, obstacle: Obstacle): InboxCanvas | Promise<InboxCanvas> {
+function formAgain(context: ViewContext, form: Form, obstacle: Obstacle): InboxCanvas | Promise<InboxCanvas> {
   const { kind, reason } = obstacle;
-  if (kind === 'refused' && !FORM_REFUSALS.includes(reason.code)) return refusedPage(view, form.kind, reason);
-  const problem = obstacleText(view, form.kind, obstacle);
+  if (kind === 'refused' && !FORM_REFUSALS.includes(reason.code))
+    return refusedPage(context, form.kind, reason);
+  const problem = obstacleText(context, form.kind, obstacle);
   if (form.kind !== 'grant')
     return kind === 'failed'
-      ? tryAgainPage(view, form, { problem, id: 'action.review' })
-      : storeForm(view, form, problem);
+      ? tryAgainPage(context, form, { problem, id: 'action.review' })
+      : storeForm(context, form, problem);
   const { code } = reason;
   const isReason = code === 'reason_missing' || code === 'reason_too_long';
   const isEnd = (kind === 'invalid' && code.startsWith('end')) || (code === 'too_long' && form.end);
-  return grantForm(view, form, {
+  return grantForm(context, form, {
     text: problem,
     ...(isReason ? { field: 'reason' as const } : isEnd ? { field: 'end' as const } : {}),
   });
 }
 
-function reviewCanvas(view: ActionView, reviewed: Reviewed, problem?: string): InboxCanvas {
-  return view.page(
+function reviewCanvas(context: ViewContext, reviewed: Reviewed, problem?: string): InboxCanvas {
+  return context.page(
     [
-      tightText(view.messages.t(`action.title.${reviewed.kind}`), 'header'),
+      text(context.messages.t(`action.title.${reviewed.kind}`), 'header', true),
       problem !== undefined && text(problem, 'error'),
-      effects(view, reviewed),
-      reviewButtons(view, reviewed),
+      effects(context, reviewed),
+      reviewButtons(context, reviewed),
     ],
     { review: reviewed },
   );
 }
 
-function reviewButtons(view: ActionView, reviewed: Reviewed): Part[] {
-  const { t } = view.messages;
+function reviewButtons(context: ViewContext, reviewed: Reviewed): Part[] {
+  const { t } = context.messages;
   const { kind } = reviewed;
-  const isApprovalNeeded = rulesOf(reviewed).needsSecondPerson(view, reviewed);
+  const isApprovalNeeded = rulesOf(reviewed).needsSecondPerson(context, reviewed);
   const label = isApprovalNeeded ? 'grant.button.requestApproval' : (`action.confirm.${kind}` as const);
   const noEffect = kind === 'grant' ? findNoEffect(endsBefore(reviewed), reviewed.requestedEndMs) : null;
   return [
-    isApprovalNeeded && text(secondPersonText(view, kind), 'muted'),
+    isApprovalNeeded && text(secondPersonText(context, kind), 'muted'),
     !noEffect && button(`${prefixOf(kind)}.confirm`, t(label), 'primary'),
     noEffect &&
       canAdd(reviewed, noEffect.endMs) &&
@@ -87,7 +90,7 @@ function reviewButtons(view: ActionView, reviewed: Reviewed): Part[] {
   ];
 }
 
-function secondPersonText({ messages: { t }, workspace }: ActionView, kind: ActionKind): string {
+function secondPersonText({ messages: { t }, workspace }: ViewContext, kind: ActionKind): string {
   const { grants, actions } = workspace.settings;
   return kind === 'grant'
     ? t('grant.form.secondPerson', { days: grants.secondPersonAboveDays ?? 0 })
@@ -107,22 +110,22 @@ function canAdd(reviewed: Reviewed, endMs: number): boolean {
 }
 
 /** Does what was reviewed; pressed twice, shows the first one's result. */
-export async function confirmReview(view: ActionView): Promise<InboxCanvas> {
-  const { t } = view.messages;
-  const { review: reviewed } = view.formState;
-  if (reviewed?.subscriberId !== view.customer.subscriber.subscriberId) {
-    return view.page([
+export async function confirmReview(context: ViewContext): Promise<InboxCanvas> {
+  const { t } = context.messages;
+  const { review: reviewed } = context.formState;
+  if (reviewed?.subscriberId !== context.customer.subscriber.subscriberId) {
+    return context.page([
       text(t('card.state.outdated'), 'error'),
       button('grant', t('grant.button.grant'), 'secondary'),
     ]);
   }
-  return showResult(view, confirmReviewed(view, reviewed), {
+  return showResult(context, confirmReviewed(context, reviewed), {
     kind: reviewed.kind,
-    find: async () => (await findDone(view, reviewed))?.action ?? null,
+    find: async () => (await findDone(context, reviewed))?.action ?? null,
     onObstacle: (obstacle) =>
       obstacle.kind === 'failed' || obstacle.kind === 'outdated'
-        ? reviewCanvas(view, obstacle.again ?? reviewed, obstacleText(view, reviewed.kind, obstacle))
-        : formAgain(view, formOf(reviewed), obstacle),
+        ? reviewCanvas(context, obstacle.again ?? reviewed, obstacleText(context, reviewed.kind, obstacle))
+        : formAgain(context, formOf(reviewed), obstacle),
   });
 }
 
