@@ -7,7 +7,7 @@ import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { entitlementLabel } from '../subscription/names.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
 import { HOUR_MS, isForever } from '../time.ts';
-import { Obstacle, orObstacle } from './action.ts';
+import { ActionError, orActionError } from './action-error.ts';
 import {
   type ActionContext,
   type ActionCustomer,
@@ -152,7 +152,7 @@ export function compareReadBack(ends: {
 /**
  * What RevenueCat gives the customer now.
  *
- * @throws Obstacle when RevenueCat refuses, does not respond, or does not know the customer
+ * @throws ActionError when RevenueCat refuses, does not respond, or does not know the customer
  */
 export function readCurrentAccess(
   context: ActionContext,
@@ -192,22 +192,22 @@ export function storedAccess(customer: ActionCustomer): Access {
 /**
  * RevenueCat's access, or the stored one when RevenueCat does not respond.
  *
- * @throws Obstacle when RevenueCat refuses, or does not know the customer
+ * @throws ActionError when RevenueCat refuses, or does not know the customer
  */
 export async function readOrStoredAccess(
   context: ActionContext,
   entitlements: readonly Entitlement[],
 ): Promise<Access> {
-  const access = await orObstacle(readCurrentAccess(context, entitlements));
-  if (!(access instanceof Obstacle)) return access;
-  if (NO_RESPONSE.includes(access.reason.code)) return storedAccess(context.customer);
+  const access = await orActionError(readCurrentAccess(context, entitlements));
+  if (!(access instanceof ActionError)) return access;
+  if (NO_RESPONSE.includes(access.code)) return storedAccess(context.customer);
   throw access;
 }
 
 /** For a view: the stored access also when RevenueCat refuses. */
 export async function shownAccess(context: ActionContext): Promise<Access> {
-  const access = await orObstacle(readCurrentAccess(context, await readEntitlements(context)));
-  return access instanceof Obstacle ? storedAccess(context.customer) : access;
+  const access = await orActionError(readCurrentAccess(context, await readEntitlements(context)));
+  return access instanceof ActionError ? storedAccess(context.customer) : access;
 }
 
 export function entitlementName(customer: ActionCustomer, entitlement: Entitlement): string {

@@ -1,5 +1,4 @@
 import type { Environment, Money } from '../subscription/types.ts';
-import type { Reviewed } from './context.ts';
 import type { Duration } from './durations.ts';
 
 export interface Teammate {
@@ -159,74 +158,6 @@ export interface StoreAction extends ActionBase {
 }
 
 export type Action = Grant | StoreAction;
-
-/** Why an action is not allowed or not possible. The card has a message for each code. */
-export type Refusal =
-  | {
-      readonly code:
-        | 'no_key'
-        | 'key_rejected'
-        | 'no_customer_id'
-        | 'switched_off'
-        | 'not_allowed'
-        | 'lifetime_not_allowed'
-        | 'reason_missing'
-        | 'same_person'
-        | 'unconfirmed'
-        | 'no_effect'
-        | 'ended'
-        | 'not_renewing'
-        | 'refunded'
-        | 'family';
-    }
-  | { readonly code: 'too_long'; readonly days: number }
-  | { readonly code: 'reason_too_long'; readonly max: number }
-  | { readonly code: 'monthly_limit'; readonly limit: number }
-  | { readonly code: 'scope_missing'; readonly scopes: string };
-
-/** Thrown when an action is not done; the card has a message for each code. */
-export class Obstacle extends Error {
-  override readonly name = 'Obstacle';
-  /**
-   * `refused`: by the workspace's rules, or because it is not possible. `invalid`: something in the form. `failed`:
-   * RevenueCat refuses the key, does not respond, or does not know the customer. `outdated`: something has changed, or
-   * time has passed, since the review.
-   */
-  readonly kind: 'refused' | 'invalid' | 'failed' | 'outdated';
-  readonly reason: Refusal | { readonly code: string };
-  /** As it would be done now, when the review is outdated. */
-  readonly again: Reviewed | undefined;
-
-  constructor(kind: Obstacle['kind'], reason: Obstacle['reason'], again?: Reviewed) {
-    super(`${kind}: ${reason.code}`);
-    this.kind = kind;
-    this.reason = reason;
-    this.again = again;
-  }
-}
-
-export function invalid(code: string): Obstacle {
-  return new Obstacle('invalid', { code });
-}
-
-export function failed(code: string): Obstacle {
-  return new Obstacle('failed', { code });
-}
-
-/** The obstacle that some work meets, as a value. */
-export async function orObstacle<T>(work: Promise<T>): Promise<T | Obstacle> {
-  try {
-    return await work;
-  } catch (error) {
-    if (error instanceof Obstacle) return error;
-    throw error;
-  }
-}
-
-/** @throws Obstacle unless there is nothing against it */
-export function throwRefusal(refusal: Refusal | null): void {
-  if (refusal) throw new Obstacle('refused', refusal);
-}
 
 /** What every new action has. */
 type New =

@@ -5,7 +5,8 @@ import { findByAppUserIds } from '../subscribers/search.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { type Project, readProject } from '../workspaces/projects.ts';
 import { findNoEffect, readAccess } from './access.ts';
-import { failed, type Grant, Obstacle } from './action.ts';
+import type { Grant } from './action.ts';
+import { ActionError, failed, outdated } from './action-error.ts';
 import { changeBulkGrant, scheduleBulk } from './bulk.ts';
 import {
   type BulkGrant,
@@ -105,12 +106,14 @@ async function workOn(context: AppContext, task: Task): Promise<void> {
 
 /** @throws what says nothing about this customer */
 function outcomeOf(error: unknown, { customer }: Task): Outcome {
-  const isObstacle = error instanceof Obstacle;
-  if (!isObstacle && !(error instanceof AppError)) throw error;
-  const code = isObstacle ? error.reason.code : error.code;
+  const isActionError = error instanceof ActionError;
+  if (!isActionError && !(error instanceof AppError)) throw error;
+  const { code } = error;
   if (customer.state === 'granted') return { ...UNDO_LATER, error: code };
   // Another action that is not confirmed yet, or RevenueCat, may allow it later.
-  return isObstacle && error.kind === 'failed' ? { state: 'failed', error: code } : retryOf(customer, code);
+  return isActionError && error.kind === 'failed'
+    ? { state: 'failed', error: code }
+    : retryOf(customer, code);
 }
 
 /** Another attempt has an idempotency key of its own. */
@@ -186,7 +189,7 @@ async function grantOnce(
     },
     { lastChange },
   );
-  if (!stored) throw new Obstacle('outdated', { code: 'changed' });
+  if (!stored) throw outdated('changed');
   return (await callAndConfirm(context, project, stored.action as Grant)).action;
 }
 

@@ -11,8 +11,9 @@ import { isRecord } from '../text.ts';
 import { MINUTE_MS, withTimeout } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { type Project, setApiKeyState } from '../workspaces/projects.ts';
-import type { Workspace } from '../workspaces/repository.ts';
-import { failed, GRANT_STARTS, STORE_ACTIONS, type StoreActionDetails, type Teammate } from './action.ts';
+import type { Workspace } from '../workspaces/store.ts';
+import { GRANT_STARTS, STORE_ACTIONS, type StoreActionDetails, type Teammate } from './action.ts';
+import { failed } from './action-error.ts';
 import { DURATIONS } from './durations.ts';
 
 /** A review older than this is shown again before it is confirmed. */
@@ -169,7 +170,7 @@ export function isAnonymousOnly(customer: ActionCustomer): boolean {
 /**
  * Reads something of the customer, by the first id that RevenueCat knows, within the time that an agent waits.
  *
- * @throws Obstacle when RevenueCat refuses, does not respond, or knows none of the ids
+ * @throws ActionError when RevenueCat refuses, does not respond, or knows none of the ids
  */
 export function readCustomer<T>(
   context: ActionContext,
@@ -187,7 +188,7 @@ export function readCustomer<T>(
 /**
  * Reads from RevenueCat within the time that an agent waits.
  *
- * @throws Obstacle when RevenueCat refuses or does not respond
+ * @throws ActionError when RevenueCat refuses or does not respond
  */
 export async function readNow<T>(
   { services, customer }: ActionContext,

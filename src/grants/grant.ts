@@ -17,15 +17,8 @@ import {
   readOrStoredAccess,
   shownAccess,
 } from './access.ts';
-import {
-  failed,
-  type Grant,
-  type GrantStart,
-  invalid,
-  Obstacle,
-  type Refusal,
-  throwRefusal,
-} from './action.ts';
+import type { Grant, GrantStart } from './action.ts';
+import { failed, invalid, outdated, type Refusal, refused, throwRefusal } from './action-error.ts';
 import { type ActionContext, type GrantForm, REVIEW_VALID_MS, type ReviewedGrant } from './context.ts';
 import {
   type Duration,
@@ -188,12 +181,12 @@ async function recheck(context: ActionContext, reviewed: ReviewedGrant): Promise
     !isSameEnd(ends.grantEndMs, reviewed.previousEndMs) || !isSameEnd(ends.boughtEndMs, reviewed.boughtEndMs);
   const isCurrent = nowMs - reviewed.reviewedAtMs <= REVIEW_VALID_MS && reviewed.requestedEndMs > nowMs;
   if (!hasChanged && isCurrent) {
-    if (findNoEffect(ends, reviewed.requestedEndMs)) throw new Obstacle('refused', { code: 'no_effect' });
+    if (findNoEffect(ends, reviewed.requestedEndMs)) throw refused({ code: 'no_effect' });
     return { ...reviewed, appUserId: access.appUserId };
   }
   const again = reviewedNow(context, reviewed, access);
   if (again.requestedEndMs <= nowMs) throw invalid('endPast');
-  throw new Obstacle('outdated', { code: hasChanged ? 'changed' : 'stale' }, again);
+  throw outdated(hasChanged ? 'changed' : 'stale', again);
 }
 
 /** Of the access that a review shows: a canvas holds 64 KB. */

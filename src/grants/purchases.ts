@@ -21,7 +21,7 @@ export function findPurchase(context: ActionContext, id: string): SubscriptionSt
   return allPurchases(context).find((each) => subscriptionId(each) === id) ?? null;
 }
 
-/** @throws Obstacle when RevenueCat refuses, does not respond, or does not know the customer */
+/** @throws ActionError when RevenueCat refuses, does not respond, or does not know the customer */
 export function readOwned(context: ActionContext): Promise<Owned> {
   const { revenueCatProjectId } = context.customer.project;
   return readCustomer(context, async ({ stores }, appUserId) => ({

@@ -9,11 +9,11 @@ import {
   type ActionState,
   type Grant,
   type NewAction,
-  Obstacle,
   type Teammate,
   TRANSITIONS,
   UNCONFIRMED_STATES,
 } from './action.ts';
+import { refused } from './action-error.ts';
 
 export type ActionKey = Pick<Action, 'workspaceId' | 'actionId'>;
 
@@ -87,7 +87,7 @@ function toColumns(fields: Partial<Record<Field, unknown>>): { column: string; v
  * @param options.onStored runs in the same transaction when the action is new
  * @returns known: the idempotency key was used before, and this is its action; `null`: something was done to the same
  *   target since this action was checked
- * @throws Obstacle when the month is used up, or the result of another action on the same target is still unknown
+ * @throws ActionError when the month is used up, or the result of another action on the same target is still unknown
  */
 export async function storeAction(
   database: Database,
@@ -105,7 +105,7 @@ export async function storeAction(
     const known = await findByKey(sql, workspaceId, action.idempotencyKey);
     if (known) return { action: known, isKnown: true };
     if (limit !== null && (await countThisMonth(sql, workspaceId, { adminId: admin.id, kind })) >= limit)
-      throw new Obstacle('refused', { code: 'monthly_limit', limit });
+      throw refused({ code: 'monthly_limit', limit });
     await lockTarget(sql, action);
     if ((await readLastChange(sql, action)) !== lastChange) return null;
     const stored = await insertAction(sql, action);
@@ -177,7 +177,7 @@ export function findAdopted(
 /**
  * Locks the subscriber until the transaction ends.
  *
- * @throws Obstacle when another action on the same target is unconfirmed
+ * @throws ActionError when another action on the same target is unconfirmed
  */
 export async function lockTarget(
   sql: Sql,
@@ -190,7 +190,7 @@ export async function lockTarget(
       limit 1`,
     [action.workspaceId, action.subscriberId, action.target, UNCONFIRMED_STATES, action.actionId],
   );
-  if (rows.length > 0) throw new Obstacle('refused', { code: 'unconfirmed' });
+  if (rows.length > 0) throw refused({ code: 'unconfirmed' });
 }
 
 export function findByKey(sql: Sql, workspaceId: string, idempotencyKey: string): Promise<Action | null> {

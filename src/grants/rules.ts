@@ -1,6 +1,7 @@
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
-import type { Action, ActionKind, Refusal, StoreActionDetails } from './action.ts';
+import type { Action, ActionKind, StoreActionDetails } from './action.ts';
+import type { Refusal } from './action-error.ts';
 import { type ActionContext, type Form, type Reviewed, usableIds } from './context.ts';
 import { GRANT_RULES } from './grant.ts';
 import { type Changes, countThisMonth } from './repository.ts';
@@ -21,13 +22,13 @@ export interface ActionRules<F extends Form, R extends Reviewed, A extends Actio
   /**
    * Checks the form, and computes exactly what the action would do.
    *
-   * @throws Obstacle
+   * @throws ActionError
    */
   prepare(context: ActionContext, form: F): Promise<R>;
   /**
    * Checks at the confirm what was reviewed, against the policy and what RevenueCat has now.
    *
-   * @throws Obstacle
+   * @throws ActionError
    */
   recheck(context: ActionContext, reviewed: R): Promise<R>;
   /** What waits for approval, as its approval would do it now. Its key is the id of the action. */

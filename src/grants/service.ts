@@ -1,13 +1,5 @@
-import {
-  type Action,
-  failed,
-  type Grant,
-  grantEndMs,
-  nameOf,
-  Obstacle,
-  orObstacle,
-  throwRefusal,
-} from './action.ts';
+import { type Action, type Grant, grantEndMs, nameOf } from './action.ts';
+import { ActionError, failed, orActionError, refused, throwRefusal } from './action-error.ts';
 import { type Called, callAndConfirm, callAndConfirmRevoke } from './confirmation.ts';
 import type { ActionContext, Form, Reviewed } from './context.ts';
 import { findDashboardGrant, isDashboardGrant } from './dashboard-grants.ts';
@@ -24,7 +16,7 @@ import {
 import { auditRefusal, beginCall, factsOf, requestAction, scheduleConfirm, takeStep } from './steps.ts';
 import { kindOf, targetOf } from './store-actions.ts';
 
-/** What a button has done. Whatever prevents it is thrown as an `Obstacle`. */
+/** What a button has done. Whatever prevents it is thrown as an `ActionError`. */
 export interface Done extends Called<Action> {
   /** An earlier request has done it, or is doing it. */
   readonly isKnown: boolean;
@@ -61,8 +53,8 @@ export async function confirmReviewed(context: ActionContext, reviewed: Reviewed
   const { kind, reason } = reviewed;
   const details = { ...factsOf(reviewed), reason };
   return auditRefusal(context, { kind, step: 'do', details }, async () => {
-    const done = await orObstacle(confirmOnce(context, reviewed));
-    if (!(done instanceof Obstacle)) return done;
+    const done = await orActionError(confirmOnce(context, reviewed));
+    if (!(done instanceof ActionError)) return done;
     // A first press of the same button may have used up the month, or have changed what was reviewed.
     const earlier = await findDone(context, reviewed);
     if (earlier) return earlier;
@@ -154,17 +146,17 @@ async function checkApproval(
 ): Promise<Reviewed> {
   const { kind, admin, actionId, reason } = action;
   const { settings } = context.workspace;
-  if (admin.id === context.request.admin.id) throw new Obstacle('refused', { code: 'same_person' });
+  if (admin.id === context.request.admin.id) throw refused({ code: 'same_person' });
   throwRefusal(
     findBlocker(context, action) ??
       checkTeammate(policyOf(settings, kind), admin.id) ??
       checkReason(isReasonRequired(settings, kind), reason),
   );
   if (shown?.key !== actionId) throw failed('stale');
-  const checked = await orObstacle(rulesOf(shown).recheck(context, shown));
-  if (!(checked instanceof Obstacle)) return checked;
+  const checked = await orActionError(rulesOf(shown).recheck(context, shown));
+  if (!(checked instanceof ActionError)) return checked;
   // The request is shown again, with what its approval would do now.
-  throw checked.kind === 'outdated' ? failed(checked.reason.code) : checked;
+  throw checked.kind === 'outdated' ? failed(checked.code) : checked;
 }
 
 function auditDecision<T>(context: ActionContext, action: Action, work: () => Promise<T>): Promise<T> {

@@ -11,12 +11,12 @@ import {
   type NewAction,
   type NoteStep,
   nameOf,
-  Obstacle,
   type PurchaseState,
   type StoreAction,
   TRANSITIONS,
   type Transition,
 } from './action.ts';
+import { ActionError } from './action-error.ts';
 import type { ActionContext, Reviewed, ReviewedGrant } from './context.ts';
 import {
   type ActionKey,
@@ -82,7 +82,7 @@ export async function takeStep<A extends Action>(
  *
  * @param step.lastChange of the target, read before the action was checked; absent: it needs no check
  * @returns `null`: the action is in another state by now, or something was done to the target since the check
- * @throws Obstacle when the result of another action on the same target is still unknown
+ * @throws ActionError when the result of another action on the same target is still unknown
  */
 export async function beginCall<A extends Action>(
   context: StepContext,
@@ -204,7 +204,7 @@ export async function auditRefusal<T>(
   try {
     return await work();
   } catch (error) {
-    if (error instanceof Obstacle && (error.kind === 'refused' || error.kind === 'failed')) {
+    if (error instanceof ActionError && (error.kind === 'refused' || error.kind === 'failed')) {
       const { customer, request } = context;
       await writeAudit(context.services.database, {
         workspaceId: context.workspace.workspaceId,
@@ -214,7 +214,7 @@ export async function auditRefusal<T>(
         contactId: request.contact.id || null,
         subscriberId: customer.subscriber.subscriberId,
         details: { app_user_id: customer.appUserId, ...refused.details },
-        result: `refused: ${error.reason.code}`,
+        result: `refused: ${error.code}`,
       });
     }
     throw error;

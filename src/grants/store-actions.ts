@@ -4,15 +4,8 @@ import { isBlockedId } from '../subscription/identities.ts';
 import { currencyDigits } from '../subscription/money.ts';
 import { productLabel } from '../subscription/names.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
-import {
-  type ActionKind,
-  failed,
-  invalid,
-  Obstacle,
-  type PurchaseState,
-  type StoreAction,
-  type StoreActionDetails,
-} from './action.ts';
+import type { ActionKind, PurchaseState, StoreAction, StoreActionDetails } from './action.ts';
+import { failed, invalid, outdated, refused } from './action-error.ts';
 import {
   type ActionContext,
   REVIEW_VALID_MS,
@@ -140,7 +133,7 @@ async function describePurchase(
 ): Promise<Described> {
   const { kind } = form;
   const unavailable = whyUnavailable(kind, own, subscription.isFamilyShare);
-  if (unavailable) throw new Obstacle('refused', { code: unavailable === 'store' ? 'ended' : unavailable });
+  if (unavailable) throw refused({ code: unavailable === 'store' ? 'ended' : unavailable });
   const { productId, productName, transactionId: purchaseId } = subscription;
   const base: StoreActionDetails = {
     product: productName ?? (productId === null ? own.id : productLabel(productId, context.customer.names)),
@@ -184,8 +177,7 @@ async function recheck(context: ActionContext, reviewed: ReviewedStoreAction): P
   const nowMs = context.services.now();
   const hasChanged = !isSame(details, reviewed.details);
   if (!hasChanged && nowMs - reviewed.reviewedAtMs <= REVIEW_VALID_MS) return reviewed;
-  const code = hasChanged ? 'changed' : 'stale';
-  throw new Obstacle('outdated', { code }, { ...reviewed, details, reviewedAtMs: nowMs });
+  throw outdated(hasChanged ? 'changed' : 'stale', { ...reviewed, details, reviewedAtMs: nowMs });
 }
 
 /** The details with the state that RevenueCat has now. */

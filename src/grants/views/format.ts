@@ -10,7 +10,8 @@ import {
 } from '../../intercom/canvas.ts';
 import { DAY_MS, isForever } from '../../time.ts';
 import type { Access } from '../access.ts';
-import type { Action, ActionKind, Obstacle } from '../action.ts';
+import type { Action, ActionKind } from '../action.ts';
+import type { ActionError } from '../action-error.ts';
 import type { ViewContext } from '../context.ts';
 import { isReasonRequired, MAX_REASON_LENGTH } from '../rules.ts';
 import { valuesOf } from '../texts.ts';
@@ -56,22 +57,18 @@ export function shownValues({ messages }: ViewContext, action: Action): MessageV
 }
 
 /** Why something is not done, or failed. A store action without a text of its own has that of a grant. */
-export function obstacleText(
-  { messages, services }: ViewContext,
-  kind: ActionKind,
-  { kind: what, reason }: Pick<Obstacle, 'kind' | 'reason'>,
-): string {
-  const { code, ...values } = reason;
+export function errorText({ messages, services }: ViewContext, kind: ActionKind, error: ActionError): string {
+  const { code, values } = error;
   const keys = {
     refused: [`action.refusal.${code}`, `grant.refusal.${code}`],
     invalid: [`action.problem.${code}`, `grant.problem.${code}`],
     failed: [`action.failure.${code}`, `grant.failure.${code}`, 'grant.failure.other'],
     outdated: [`grant.failure.${code}`],
-  }[what];
+  }[error.kind];
   const key = keys.filter((each) => kind !== 'grant' || each.startsWith('grant.')).find(messages.has);
-  if (!key) throw new Error(`No text for ${what} ${code}`);
+  if (!key) throw new Error(`No text for ${error.message}`);
   const nowMs = services.now();
-  const days = 'days' in reason ? reason.days : 0;
+  const days = Number(values.days ?? 0);
   const style = { timeZone: 'UTC', year: 'numeric', month: 'long' } as const;
   return messages.t(key as MessageKey, {
     ...values,
@@ -110,13 +107,13 @@ const SETTINGS_PAGES: Readonly<Record<string, 'revenuecat' | 'grants'>> = {
   not_allowed: 'grants',
 };
 
-export function refusedPage(context: ViewContext, kind: ActionKind, reason: Obstacle['reason']): InboxCanvas {
+export function refusedPage(context: ViewContext, kind: ActionKind, error: ActionError): InboxCanvas {
   const { t } = context.messages;
-  const settingsPage = SETTINGS_PAGES[reason.code];
+  const settingsPage = SETTINGS_PAGES[error.code];
   const settings = `${context.services.config.publicUrl}/settings/${settingsPage}`;
   return context.page([
-    text(obstacleText(context, kind, { kind: 'refused', reason }), 'error'),
+    text(errorText(context, kind, error), 'error'),
     settingsPage && linkButton('settings', t('grant.button.settings'), settings),
-    reason.code === 'unconfirmed' && listButton(context, kind),
+    error.code === 'unconfirmed' && listButton(context, kind),
   ]);
 }

@@ -13,6 +13,7 @@ import {
 } from '../../intercom/canvas.ts';
 import { type Entitlement, entitlementName, readEntitlements, storedAccess } from '../access.ts';
 import { GRANT_STARTS } from '../action.ts';
+import { refused } from '../action-error.ts';
 import type { GrantForm, ReviewedGrant, ViewContext } from '../context.ts';
 import { DURATIONS, type Duration, isDuration, lengthInDays } from '../durations.ts';
 import { addedToMs, checkLength, findEntitlement, needsApproval } from '../grant.ts';
@@ -66,7 +67,7 @@ export async function grantForm(
 ): Promise<InboxCanvas> {
   const { t } = context.messages;
   const refusal = await findRefusal(context, { kind: 'grant' });
-  if (refusal) return refusedPage(context, 'grant', refusal);
+  if (refusal) return refusedPage(context, 'grant', refused(refusal));
   const entitlements = await readEntitlements(context);
   const selected =
     findEntitlement(entitlements, form.entitlement) ?? likelyEntitlement(context, entitlements);

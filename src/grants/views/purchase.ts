@@ -19,7 +19,7 @@ import {
 import type { LivePurchase } from '../../revenuecat/store-actions.ts';
 import { productLabel } from '../../subscription/names.ts';
 import type { SubscriptionState } from '../../subscription/types.ts';
-import { failed, Obstacle, orObstacle } from '../action.ts';
+import { ActionError, failed, orActionError, refused } from '../action-error.ts';
 import type { StoreForm, ViewContext } from '../context.ts';
 import {
   allPurchases,
@@ -38,7 +38,7 @@ import {
   maxExtensionDays,
   refundsCharges,
 } from '../store-kinds.ts';
-import { customerMessages, obstacleText, reasonField, refusedPage } from './format.ts';
+import { customerMessages, errorText, reasonField, refusedPage } from './format.ts';
 
 const MAX_CHARGES = 10;
 const APPLE_SUBSCRIPTIONS_URL = 'https://apps.apple.com/account/subscriptions';
@@ -121,8 +121,8 @@ async function actionComponents(
   id: string,
 ): Promise<Part[]> {
   const { t } = context.messages;
-  const owned = await orObstacle(readOwned(context));
-  if (owned instanceof Obstacle) return [text(obstacleText(context, 'cancel', owned), 'muted')];
+  const owned = await orActionError(readOwned(context));
+  if (owned instanceof ActionError) return [text(errorText(context, 'cancel', owned), 'muted')];
   const own = findLive(subscription, owned.purchases);
   if (!own) return [text(t('action.state.notInRevenueCat'), 'muted')];
   const offered = listPurchaseActions(own, subscription.isFamilyShare);
@@ -137,10 +137,7 @@ async function actionComponents(
       : await findRefusal(context, { kind, details: { of: own.kind } });
     components.push(
       refusal
-        ? text(
-            `${t(`action.title.${kind}`)}: ${obstacleText(context, kind, { kind: 'refused', reason: refusal })}`,
-            'muted',
-          )
+        ? text(`${t(`action.title.${kind}`)}: ${errorText(context, kind, refused(refusal))}`, 'muted')
         : button(`${kind}:${id}`, t(`action.button.${kind}`), 'secondary'),
     );
   }
@@ -173,11 +170,11 @@ export async function storeForm(
   const { t } = context.messages;
   const { kind } = form;
   const refusal = await findRefusal(context, { kind, details: { of: targetOf(context, form) } });
-  if (refusal) return refusedPage(context, kind, refusal);
+  if (refusal) return refusedPage(context, kind, refused(refusal));
   const fields =
-    kind === 'transfer' ? transferFields(context, form) : await orObstacle(purchaseFields(context, form));
-  if (fields instanceof Obstacle) {
-    const again = { problem: obstacleText(context, kind, fields), id: `${kind}:${form.subscription}` };
+    kind === 'transfer' ? transferFields(context, form) : await orActionError(purchaseFields(context, form));
+  if (fields instanceof ActionError) {
+    const again = { problem: errorText(context, kind, fields), id: `${kind}:${form.subscription}` };
     return tryAgainPage(context, form, again);
   }
   if (fields.length === 0) return context.page([text(t('action.state.notInRevenueCat'), 'muted')]);
@@ -225,7 +222,7 @@ export function tryAgainPage(
 /**
  * Nothing: RevenueCat does not have the purchase.
  *
- * @throws Obstacle when RevenueCat is not read, or has nothing to refund
+ * @throws ActionError when RevenueCat is not read, or has nothing to refund
  */
 async function purchaseFields(context: ViewContext, form: StoreForm): Promise<Part[]> {
   const { messages } = context;

@@ -12,15 +12,13 @@ import { isForever, MINUTE_MS, withTimeout } from '../../time.ts';
 import {
   type Action,
   type ActionKind,
-  failed,
   type Grant,
   grantEndMs,
   nameOf,
-  Obstacle,
-  orObstacle,
   type StoreAction,
   UNCONFIRMED_STATES,
 } from '../action.ts';
+import { ActionError, failed, orActionError, refused } from '../action-error.ts';
 import { lastStepAtMs } from '../confirmation.ts';
 import type { ViewContext } from '../context.ts';
 import { isSameEnd } from '../durations.ts';
@@ -34,8 +32,8 @@ import { effects } from './effects.ts';
 import {
   customerMessages,
   endText,
+  errorText,
   listButton,
-  obstacleText,
   prefixOf,
   refusedPage,
   shownValues,
@@ -69,7 +67,7 @@ export async function actionResult(context: ViewContext, action: Action, url?: s
     const next =
       kind === 'grant' ? button('grant', t('grant.button.tryAgain'), 'secondary') : listButton(context, kind);
     return context.page([
-      text(obstacleText(context, kind, failed(action.error ?? 'other')), 'error'),
+      text(errorText(context, kind, failed(action.error ?? 'other')), 'error'),
       facts,
       next,
     ]);
@@ -232,7 +230,7 @@ export async function approvalView(
       problem !== undefined && text(problem, 'error'),
       review && effects(context, review),
       factsTable(context, action),
-      blocker && text(obstacleText(context, kind, { kind: 'refused', reason: blocker }), 'muted'),
+      blocker && text(errorText(context, kind, refused(blocker)), 'muted'),
       isOwn && decision('withdraw', t('grant.button.withdraw')),
       ...(canDecide
         ? [
@@ -256,24 +254,22 @@ export async function showResult(
     readonly kind: ActionKind;
     /** The action as it is stored now. */
     find(): Promise<Action | null>;
-    onObstacle(obstacle: Obstacle): InboxCanvas | Promise<InboxCanvas>;
+    onError(error: ActionError): InboxCanvas | Promise<InboxCanvas>;
   },
 ): Promise<InboxCanvas> {
   const { t } = context.messages;
   const { kind } = otherwise;
   const pressedAtMs = Date.now();
-  const done = await withTimeout(orObstacle(work), ANSWER_TIMEOUT_MS, () => null);
-  if (done instanceof Obstacle)
-    return done.reason.code === 'unconfirmed'
-      ? refusedPage(context, kind, done.reason)
-      : otherwise.onObstacle(done);
+  const done = await withTimeout(orActionError(work), ANSWER_TIMEOUT_MS, () => null);
+  if (done instanceof ActionError)
+    return done.code === 'unconfirmed' ? refusedPage(context, kind, done) : otherwise.onError(done);
   if (done) {
     const action = done.isKnown ? await waitForFirstPress(context, done.action, pressedAtMs) : done.action;
     return actionResult(context, action, done.url);
   }
   const { workspaceId } = context.workspace;
   work.catch((error: unknown) => {
-    if (!(error instanceof Obstacle))
+    if (!(error instanceof ActionError))
       context.services.logger.error({ err: error, workspaceId }, 'action failed');
   });
   const action = await otherwise.find();

@@ -1,13 +1,14 @@
 import { button, type InboxCanvas, type Part, text, tightText } from '../../intercom/canvas.ts';
 import { isForever } from '../../time.ts';
 import { findNoEffect } from '../access.ts';
-import { type ActionKind, Obstacle, orObstacle } from '../action.ts';
+import type { ActionKind } from '../action.ts';
+import { ActionError, orActionError } from '../action-error.ts';
 import type { Form, Reviewed, ViewContext } from '../context.ts';
 import { endsBefore } from '../grant.ts';
 import { rulesOf } from '../rules.ts';
 import { confirmReviewed, findDone, reviewAction } from '../service.ts';
 import { effects } from './effects.ts';
-import { obstacleText, prefixOf, refusedPage } from './format.ts';
+import { errorText, prefixOf, refusedPage } from './format.ts';
 import { grantForm, grantFormOf, reviewedForm, submittedGrant } from './grant-form.ts';
 import { storeForm, submittedStoreForm, tryAgainPage } from './purchase.ts';
 import { showResult } from './result.ts';
@@ -39,21 +40,21 @@ export function reviewStoreAction(context: ViewContext): InboxCanvas | Promise<I
 
 /** Shows exactly what will happen, and gives the confirm button a key that works once. */
 async function showReview(context: ViewContext, form: Form): Promise<InboxCanvas> {
-  const reviewed = await orObstacle(reviewAction(context, form));
-  return reviewed instanceof Obstacle ? formAgain(context, form, reviewed) : reviewCanvas(context, reviewed);
+  const reviewed = await orActionError(reviewAction(context, form));
+  return reviewed instanceof ActionError
+    ? formAgain(context, form, reviewed)
+    : reviewCanvas(context, reviewed);
 }
 
 /** The form as it was, with what is wrong; or why no form could change it. */
-function formAgain(context: ViewContext, form: Form, obstacle: Obstacle): InboxCanvas | Promise<InboxCanvas> {
-  const { kind, reason } = obstacle;
-  if (kind === 'refused' && !FORM_REFUSALS.includes(reason.code))
-    return refusedPage(context, form.kind, reason);
-  const problem = obstacleText(context, form.kind, obstacle);
+function formAgain(context: ViewContext, form: Form, error: ActionError): InboxCanvas | Promise<InboxCanvas> {
+  const { kind, code } = error;
+  if (kind === 'refused' && !FORM_REFUSALS.includes(code)) return refusedPage(context, form.kind, error);
+  const problem = errorText(context, form.kind, error);
   if (form.kind !== 'grant')
     return kind === 'failed'
       ? tryAgainPage(context, form, { problem, id: 'action.review' })
       : storeForm(context, form, problem);
-  const { code } = reason;
   const isReason = code === 'reason_missing' || code === 'reason_too_long';
   const isEnd = (kind === 'invalid' && code.startsWith('end')) || (code === 'too_long' && form.end);
   return grantForm(context, form, {
@@ -122,10 +123,10 @@ export async function confirmReview(context: ViewContext): Promise<InboxCanvas> 
   return showResult(context, confirmReviewed(context, reviewed), {
     kind: reviewed.kind,
     find: async () => (await findDone(context, reviewed))?.action ?? null,
-    onObstacle: (obstacle) =>
-      obstacle.kind === 'failed' || obstacle.kind === 'outdated'
-        ? reviewCanvas(context, obstacle.again ?? reviewed, obstacleText(context, reviewed.kind, obstacle))
-        : formAgain(context, formOf(reviewed), obstacle),
+    onError: (error) =>
+      error.kind === 'failed' || error.kind === 'outdated'
+        ? reviewCanvas(context, error.again ?? reviewed, errorText(context, reviewed.kind, error))
+        : formAgain(context, formOf(reviewed), error),
   });
 }
 

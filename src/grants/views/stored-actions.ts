@@ -12,12 +12,13 @@ import {
 import { isForever } from '../../time.ts';
 import { shownAccess } from '../access.ts';
 import { type Action, type Grant, grantEndMs, UNCONFIRMED_STATES } from '../action.ts';
+import { refused } from '../action-error.ts';
 import type { ViewContext } from '../context.ts';
 import { listDashboardGrants } from '../dashboard-grants.ts';
 import { listActions, readAgain } from '../repository.ts';
 import { checkTeammate, MAX_REASON_LENGTH } from '../rules.ts';
 import { approveAction, type Done, declineAction, findAction, isRunning, revokeGrant } from '../service.ts';
-import { accessText, exactEnd, listButton, obstacleText, refusedPage, shownValues } from './format.ts';
+import { accessText, errorText, exactEnd, listButton, refusedPage, shownValues } from './format.ts';
 import { grantForm } from './grant-form.ts';
 import { actionResult, approvalView, showResult } from './result.ts';
 
@@ -134,7 +135,7 @@ function decide(context: ViewContext, work: (action: Action) => Promise<Done>): 
     return showResult(context, work(action), {
       kind: action.kind,
       find: () => readAgain(context.services.database, action),
-      onObstacle: (obstacle) => again(obstacleText(context, action.kind, obstacle)),
+      onError: (error) => again(errorText(context, action.kind, error)),
     });
   });
 }
@@ -148,7 +149,7 @@ async function removalCanvas(context: ViewContext, grant: Grant, problem?: strin
   const { t } = context.messages;
   if (!isRunning(grant, context.services.now())) return actionResult(context, grant);
   const refusal = checkTeammate(context.workspace.settings.grants, context.request.admin.id);
-  if (refusal) return refusedPage(context, 'grant', refusal);
+  if (refusal) return refusedPage(context, 'grant', refused(refusal));
   const access = await shownAccess(context);
   const { boughtEndMs } = access.endsOf({ id: grant.target, lookupKey: grant.lookupKey });
   const { entitlement = '' } = shownValues(context, grant);
@@ -186,7 +187,7 @@ export function revokeConfirm(context: ViewContext): Promise<InboxCanvas> {
     return showResult(context, revokeGrant(context, grant, reason), {
       kind: 'grant',
       find: () => readAgain(context.services.database, grant),
-      onObstacle: (obstacle) => again(obstacleText(context, 'grant', obstacle)),
+      onError: (error) => again(errorText(context, 'grant', error)),
     });
   });
 }
