@@ -21,9 +21,8 @@ import {
   moveBulkGrant,
   readProgress,
 } from './bulk-repository.ts';
-import { DURATIONS, isDuration, lengthInDays } from './durations.ts';
-import { checkLength } from './grant.ts';
-import { checkReason } from './rules.ts';
+import { isDuration, lengthInDays } from './durations.ts';
+import { checkLength, checkReason } from './policy.ts';
 
 const MAX_CUSTOMERS = 100_000;
 /** Subscribers that a filter reads together. */

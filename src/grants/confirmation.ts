@@ -5,6 +5,7 @@ import type { AppContext } from '../workspaces/app-context.ts';
 import { type Project, readProject, setApiKeyState } from '../workspaces/projects.ts';
 import { type Action, type Grant, UNCONFIRMED_STATES } from './action.ts';
 import { readGrantEnd } from './grant.ts';
+import { handlerOf } from './handlers.ts';
 import {
   type ActionKey,
   type Changes,
@@ -14,7 +15,6 @@ import {
   readAgain,
   recordResponse,
 } from './repository.ts';
-import { rulesOf } from './rules.ts';
 import { scheduleConfirm, scheduleNotes, takeStep } from './steps.ts';
 
 /** After this time RevenueCat no longer works on a request that it has not answered. */
@@ -49,7 +49,7 @@ export async function callAndConfirm<A extends Action>(
   if (!client) return { action: await failAction(context, claimed, 'revenuecat_unauthorized') };
   let url: string | undefined;
   try {
-    const answer = await rulesOf(claimed).call(client, project.revenueCatProjectId, claimed);
+    const answer = await handlerOf(claimed).call(client, project.revenueCatProjectId, claimed);
     if (typeof answer === 'string') url = answer;
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
@@ -89,7 +89,7 @@ async function confirmByReading<A extends Action>(
   client: RevenueCatClient,
   { action, project }: { readonly action: A; readonly project: Project },
 ): Promise<A | null> {
-  const found = await rulesOf(action).readBack(client, project.revenueCatProjectId, action);
+  const found = await handlerOf(action).readBack(client, project.revenueCatProjectId, action);
   if (found.kind === 'done') return confirm(context, action, found.changes);
   const sinceMs = context.now() - (action.calledAtMs ?? action.createdAtMs);
   if (found.kind === 'unknown')

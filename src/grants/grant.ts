@@ -3,7 +3,6 @@ import { nullOn } from '../errors.ts';
 import { clip } from '../intercom/canvas.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { DAY_MS } from '../time.ts';
-import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import {
   type Access,
   compareReadBack,
@@ -18,7 +17,7 @@ import {
   shownAccess,
 } from './access.ts';
 import type { Grant, GrantStart } from './action.ts';
-import { failed, invalid, outdated, type Refusal, refused, throwRefusal } from './action-error.ts';
+import { failed, invalid, outdated, refused, throwRefusal } from './action-error.ts';
 import { type ActionContext, type GrantForm, REVIEW_VALID_MS, type ReviewedGrant } from './context.ts';
 import {
   type Duration,
@@ -29,9 +28,8 @@ import {
   lengthInDays,
   parseEndDate,
 } from './durations.ts';
-import type { ActionRules, Found } from './rules.ts';
-
-type GrantPolicy = WorkspaceSettings['grants'];
+import type { ActionHandler, ReadBackResult } from './handlers.ts';
+import { checkLength, needsApproval } from './policy.ts';
 
 /** By id; a single entitlement also by key or name, since a field that cannot be changed holds its name. */
 export function findEntitlement(entitlements: readonly Entitlement[], value = ''): Entitlement | null {
@@ -65,18 +63,6 @@ export function endsBefore({
   boughtEndMs,
 }: Pick<Terms, 'previousEndMs' | 'boughtEndMs'>): Ends {
   return { grantEndMs: previousEndMs, boughtEndMs };
-}
-
-/** Whether the policy allows a grant of a length; also asked for each choice of the form. */
-export function checkLength(policy: GrantPolicy, days: number | null): Refusal | null {
-  if (days === null) return policy.lifetimeAllowed ? null : { code: 'lifetime_not_allowed' };
-  return days > policy.longestDays ? { code: 'too_long', days: policy.longestDays } : null;
-}
-
-/** Whether a second teammate must approve a grant. */
-export function needsApproval(policy: GrantPolicy, days: number | null): boolean {
-  const above = policy.secondPersonAboveDays;
-  return above !== null && (days === null || days > above);
 }
 
 /**
@@ -116,7 +102,7 @@ const UNREAD = {
   reviewedAtMs: 0,
 };
 
-export const GRANT_RULES: ActionRules<GrantForm, ReviewedGrant, Grant> = {
+export const GRANT_HANDLER: ActionHandler<GrantForm, ReviewedGrant, Grant> = {
   prepare,
   recheck,
   reviewRequested,
@@ -222,7 +208,7 @@ async function reviewRequested(context: ActionContext, grant: Grant): Promise<Re
   return reviewedNow(context, requested, await shownAccess(context));
 }
 
-async function readBack(client: RevenueCatClient, projectId: string, grant: Grant): Promise<Found> {
+async function readBack(client: RevenueCatClient, projectId: string, grant: Grant): Promise<ReadBackResult> {
   const currentMs = await readGrantEnd(client, projectId, grant);
   const { requestedEndMs: requestedMs, previousEndMs: previousMs } = grant;
   const found = compareReadBack({ requestedMs, previousMs, currentMs });

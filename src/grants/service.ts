@@ -3,7 +3,7 @@ import { ActionError, failed, orActionError, refused, throwRefusal } from './act
 import { type Called, callAndConfirm, callAndConfirmRevoke } from './confirmation.ts';
 import type { ActionContext, Form, Reviewed } from './context.ts';
 import { findDashboardGrant, isDashboardGrant } from './dashboard-grants.ts';
-import { adoptGrant, findAdopted, findByKey, readAction, readAgain, readLastChange } from './repository.ts';
+import { handlerOf } from './handlers.ts';
 import {
   checkReason,
   checkTeammate,
@@ -11,8 +11,8 @@ import {
   findRefusal,
   isReasonRequired,
   policyOf,
-  rulesOf,
-} from './rules.ts';
+} from './policy.ts';
+import { adoptGrant, findAdopted, findByKey, readAction, readAgain, readLastChange } from './repository.ts';
 import { auditRefusal, beginCall, factsOf, requestAction, scheduleConfirm, takeStep } from './steps.ts';
 import { kindOf, targetOf } from './store-actions.ts';
 
@@ -32,7 +32,7 @@ export async function reviewAction(context: ActionContext, form: Form): Promise<
       : {};
   return auditRefusal(context, { kind, step: 'do', details: { ...typed, reason } }, async () => {
     await checkAllowed(context, { kind, details: { of: targetOf(context, form) }, reason });
-    return rulesOf(form).prepare(context, form);
+    return handlerOf(form).prepare(context, form);
   });
 }
 
@@ -69,7 +69,7 @@ async function confirmOnce(context: ActionContext, reviewed: Reviewed): Promise<
   const { workspaceId } = workspace;
   const lastChange = await readLastChange(services.database, { ...reviewed, workspaceId });
   await checkAllowed(context, reviewed);
-  const checked = await rulesOf(reviewed).recheck(context, reviewed);
+  const checked = await handlerOf(reviewed).recheck(context, reviewed);
   // A concurrent action that is done already has changed what was read: it is read again.
   return (await store(context, checked, lastChange)) ?? confirmOnce(context, reviewed);
 }
@@ -93,7 +93,7 @@ async function store(
   const { admin, conversationId, contact } = context.request;
   const { project } = customer;
   const { monthlyPerAdmin: monthlyLimit } = policyOf(workspace.settings, reviewed.kind);
-  const isApprovalNeeded = rulesOf(reviewed).needsSecondPerson(context, reviewed);
+  const isApprovalNeeded = handlerOf(reviewed).needsSecondPerson(context, reviewed);
   const stored = await requestAction(
     services,
     {
@@ -153,7 +153,7 @@ async function checkApproval(
       checkReason(isReasonRequired(settings, kind), reason),
   );
   if (shown?.key !== actionId) throw failed('stale');
-  const checked = await orActionError(rulesOf(shown).recheck(context, shown));
+  const checked = await orActionError(handlerOf(shown).recheck(context, shown));
   if (!(checked instanceof ActionError)) return checked;
   // The request is shown again, with what its approval would do now.
   throw checked.kind === 'outdated' ? failed(checked.code) : checked;

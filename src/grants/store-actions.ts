@@ -14,8 +14,8 @@ import {
   type StoreForm,
 } from './context.ts';
 import { isSameEnd } from './durations.ts';
+import type { ActionHandler } from './handlers.ts';
 import { findLive, findPurchase, listCharges, type Owned, readOwned } from './purchases.ts';
-import type { ActionRules } from './rules.ts';
 import {
   isApple,
   maxExtensionDays,
@@ -48,7 +48,7 @@ export function kindOf<Kind extends ActionKind>({
   return kind === 'transfer' && order !== '' ? 'restore' : kind;
 }
 
-export const STORE_RULES: ActionRules<StoreForm, ReviewedStoreAction, StoreAction> = {
+export const STORE_ACTION_HANDLER: ActionHandler<StoreForm, ReviewedStoreAction, StoreAction> = {
   prepare,
   recheck,
   reviewRequested: async (context, action) => ({

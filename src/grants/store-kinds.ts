@@ -8,7 +8,7 @@ import type {
   StoreActionKind,
 } from './action.ts';
 import type { ReviewedStoreAction, StoreForm } from './context.ts';
-import type { ActionRules, Found } from './rules.ts';
+import type { ActionHandler, ReadBackResult } from './handlers.ts';
 
 const WEB_BILLING = 'RC_BILLING';
 const APPLE: ReadonlySet<string | null> = new Set(['APP_STORE', 'MAC_APP_STORE']);
@@ -27,7 +27,7 @@ export const APPLE_REASON_CODES = [1, 3, 2, 0] as const;
 
 /** What RevenueCat needs to know for a kind of action, and what it shows of it. */
 interface StoreKind
-  extends Pick<ActionRules<StoreForm, ReviewedStoreAction, StoreAction>, 'call' | 'readBack'> {
+  extends Pick<ActionHandler<StoreForm, ReviewedStoreAction, StoreAction>, 'call' | 'readBack'> {
   /** Permissions that the key needs. Source: RevenueCat API v2. */
   readonly scopes: readonly string[];
   /** Whether the store offers it for a purchase, now or ever; absent: it is about the whole customer. */
@@ -111,7 +111,11 @@ export const STORE_KINDS: Readonly<Record<StoreActionKind, StoreKind>> = {
   },
 };
 
-function doneIf(isDone: boolean, { details }: StoreAction, after: PurchaseState | null = null): Found {
+function doneIf(
+  isDone: boolean,
+  { details }: StoreAction,
+  after: PurchaseState | null = null,
+): ReadBackResult {
   return isDone ? { kind: 'done', changes: { details: { ...details, after } } } : { kind: 'missing' };
 }
 
@@ -135,7 +139,7 @@ async function readRefundedCharge(
   client: RevenueCatClient,
   projectId: string,
   action: StoreAction,
-): Promise<Found> {
+): Promise<ReadBackResult> {
   const { isAnswered, appUserId, details } = action;
   const events = isAnswered ? [] : ((await client.listCustomerEvents(projectId, appUserId)) ?? []);
   const isReported = events.some(

@@ -18,7 +18,7 @@ import {
   readProgress,
 } from '../grants/bulk-repository.ts';
 import { DURATIONS } from '../grants/durations.ts';
-import { checkTeammate } from '../grants/rules.ts';
+import { checkTeammate } from '../grants/policy.ts';
 import { listProjects } from '../workspaces/projects.ts';
 import { csvFile } from './csv.ts';
 import { DURATION_LABELS } from './messages.ts';

@@ -4,9 +4,15 @@ import fc from 'fast-check';
 import { combineEnds, compareReadBack, findNoEffect } from '../../src/grants/access.ts';
 import type { Grant } from '../../src/grants/action.ts';
 import { DURATIONS, endOfDuration, LIFETIME_END_MS, parseEndDate } from '../../src/grants/durations.ts';
-import { checkLength, lengthOf, needsApproval } from '../../src/grants/grant.ts';
+import { lengthOf } from '../../src/grants/grant.ts';
 import { noteHtml } from '../../src/grants/notes.ts';
-import { checkMonth, checkReason, checkTeammate } from '../../src/grants/rules.ts';
+import {
+  checkLength,
+  checkMonth,
+  checkReason,
+  checkTeammate,
+  needsApproval,
+} from '../../src/grants/policy.ts';
 import { LANGUAGES } from '../../src/i18n/languages.ts';
 import { messagesFor } from '../../src/i18n/messages.ts';
 import { FOREVER_MS } from '../../src/time.ts';

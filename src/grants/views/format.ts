@@ -13,7 +13,7 @@ import type { Access } from '../access.ts';
 import type { Action, ActionKind } from '../action.ts';
 import type { ActionError } from '../action-error.ts';
 import type { ViewContext } from '../context.ts';
-import { isReasonRequired, MAX_REASON_LENGTH } from '../rules.ts';
+import { isReasonRequired, MAX_REASON_LENGTH } from '../policy.ts';
 import { valuesOf } from '../texts.ts';
 
 /** In the customer's language: for texts to copy into the reply. */

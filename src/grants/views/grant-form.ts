@@ -16,8 +16,8 @@ import { GRANT_STARTS } from '../action.ts';
 import { refused } from '../action-error.ts';
 import type { GrantForm, ReviewedGrant, ViewContext } from '../context.ts';
 import { DURATIONS, type Duration, isDuration, lengthInDays } from '../durations.ts';
-import { addedToMs, checkLength, findEntitlement, needsApproval } from '../grant.ts';
-import { findRefusal } from '../rules.ts';
+import { addedToMs, findEntitlement } from '../grant.ts';
+import { checkLength, findRefusal, needsApproval } from '../policy.ts';
 import { accessText, reasonField, refusedPage } from './format.ts';
 
 export interface FormError {

@@ -21,6 +21,7 @@ import { productLabel } from '../../subscription/names.ts';
 import type { SubscriptionState } from '../../subscription/types.ts';
 import { ActionError, failed, orActionError, refused } from '../action-error.ts';
 import type { StoreForm, ViewContext } from '../context.ts';
+import { findRefusal } from '../policy.ts';
 import {
   allPurchases,
   findLive,
@@ -29,7 +30,6 @@ import {
   readOwned,
   subscriptionId,
 } from '../purchases.ts';
-import { findRefusal } from '../rules.ts';
 import { targetOf } from '../store-actions.ts';
 import {
   APPLE_REASON_CODES,

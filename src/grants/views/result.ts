@@ -22,9 +22,10 @@ import { ActionError, failed, orActionError, refused } from '../action-error.ts'
 import { lastStepAtMs } from '../confirmation.ts';
 import type { ViewContext } from '../context.ts';
 import { isSameEnd } from '../durations.ts';
+import { handlerOf } from '../handlers.ts';
 import { readNoteStates } from '../notes.ts';
+import { findBlocker } from '../policy.ts';
 import { readAgain } from '../repository.ts';
-import { findBlocker, rulesOf } from '../rules.ts';
 import { type Done, isRunning } from '../service.ts';
 import { scheduleConfirm, scheduleNotes } from '../steps.ts';
 import { valuesOf, variantOf } from '../texts.ts';
@@ -215,7 +216,7 @@ export async function approvalView(
   const isOwn = admin.id === context.request.admin.id;
   const blocker = isOwn ? null : findBlocker(context, action);
   const canDecide = !isOwn && !blocker;
-  const review = canDecide || !isGrant ? await rulesOf(action).reviewRequested(context, action) : null;
+  const review = canDecide || !isGrant ? await handlerOf(action).reviewRequested(context, action) : null;
   const waits = isGrant
     ? isOwn
       ? 'grant.result.awaitingOwn'

@@ -5,7 +5,7 @@ import type { ActionKind } from '../action.ts';
 import { ActionError, orActionError } from '../action-error.ts';
 import type { Form, Reviewed, ViewContext } from '../context.ts';
 import { endsBefore } from '../grant.ts';
-import { rulesOf } from '../rules.ts';
+import { handlerOf } from '../handlers.ts';
 import { confirmReviewed, findDone, reviewAction } from '../service.ts';
 import { effects } from './effects.ts';
 import { errorText, prefixOf, refusedPage } from './format.ts';
@@ -78,7 +78,7 @@ function reviewCanvas(context: ViewContext, reviewed: Reviewed, problem?: string
 function reviewButtons(context: ViewContext, reviewed: Reviewed): Part[] {
   const { t } = context.messages;
   const { kind } = reviewed;
-  const isApprovalNeeded = rulesOf(reviewed).needsSecondPerson(context, reviewed);
+  const isApprovalNeeded = handlerOf(reviewed).needsSecondPerson(context, reviewed);
   const label = isApprovalNeeded ? 'grant.button.requestApproval' : (`action.confirm.${kind}` as const);
   const noEffect = kind === 'grant' ? findNoEffect(endsBefore(reviewed), reviewed.requestedEndMs) : null;
   return [

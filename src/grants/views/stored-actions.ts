@@ -15,8 +15,8 @@ import { type Action, type Grant, grantEndMs, UNCONFIRMED_STATES } from '../acti
 import { refused } from '../action-error.ts';
 import type { ViewContext } from '../context.ts';
 import { listDashboardGrants } from '../dashboard-grants.ts';
+import { checkTeammate, MAX_REASON_LENGTH } from '../policy.ts';
 import { listActions, readAgain } from '../repository.ts';
-import { checkTeammate, MAX_REASON_LENGTH } from '../rules.ts';
 import { approveAction, type Done, declineAction, findAction, isRunning, revokeGrant } from '../service.ts';
 import { accessText, errorText, exactEnd, listButton, refusedPage, shownValues } from './format.ts';
 import { grantForm } from './grant-form.ts';

@@ -1,49 +1,9 @@
-import type { RevenueCatClient } from '../revenuecat/client.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
-import type { Action, ActionKind, StoreActionDetails } from './action.ts';
+import type { ActionKind, StoreActionDetails } from './action.ts';
 import type { Refusal } from './action-error.ts';
-import { type ActionContext, type Form, type Reviewed, usableIds } from './context.ts';
-import { GRANT_RULES } from './grant.ts';
-import { type Changes, countThisMonth } from './repository.ts';
-import { STORE_RULES } from './store-actions.ts';
+import { type ActionContext, usableIds } from './context.ts';
+import { countThisMonth } from './repository.ts';
 import { requiredScopes } from './store-kinds.ts';
-
-/**
- * What reading RevenueCat shows of an action. `missing`: not done, or not done yet; `ignored`: what to store when
- * RevenueCat said that it did it. `unknown`: the API cannot show it.
- */
-export type Found =
-  | { readonly kind: 'done'; readonly changes: Changes }
-  | { readonly kind: 'missing'; readonly ignored?: Changes }
-  | { readonly kind: 'unknown' };
-
-/** What differs between grants and store actions. */
-export interface ActionRules<F extends Form, R extends Reviewed, A extends Action> {
-  /**
-   * Checks the form, and computes exactly what the action would do.
-   *
-   * @throws ActionError
-   */
-  prepare(context: ActionContext, form: F): Promise<R>;
-  /**
-   * Checks at the confirm what was reviewed, against the policy and what RevenueCat has now.
-   *
-   * @throws ActionError
-   */
-  recheck(context: ActionContext, reviewed: R): Promise<R>;
-  /** What waits for approval, as its approval would do it now. Its key is the id of the action. */
-  reviewRequested(context: ActionContext, action: A): Promise<R>;
-  /** Whether a second teammate must approve it. */
-  needsSecondPerson(context: ActionContext, reviewed: R): boolean;
-  /** The one call to RevenueCat; of `manage` it gives the link. */
-  call(client: RevenueCatClient, projectId: string, action: A): Promise<unknown>;
-  /** Reads whether it was done. It never calls for it again. */
-  readBack(client: RevenueCatClient, projectId: string, action: A): Promise<Found>;
-}
-
-export function rulesOf({ kind }: { readonly kind: ActionKind }): ActionRules<Form, Reviewed, Action> {
-  return kind === 'grant' ? GRANT_RULES : STORE_RULES;
-}
 
 export const MAX_REASON_LENGTH = 1_000;
 
@@ -83,6 +43,18 @@ export function checkReason(isRequired: boolean, reason: string): Refusal | null
   return reason.trim().length > MAX_REASON_LENGTH
     ? { code: 'reason_too_long', max: MAX_REASON_LENGTH }
     : null;
+}
+
+/** Whether the policy allows a grant of a length; also asked for each choice of the form. */
+export function checkLength(policy: GrantPolicy, days: number | null): Refusal | null {
+  if (days === null) return policy.lifetimeAllowed ? null : { code: 'lifetime_not_allowed' };
+  return days > policy.longestDays ? { code: 'too_long', days: policy.longestDays } : null;
+}
+
+/** Whether a second teammate must approve a grant. */
+export function needsApproval(policy: GrantPolicy, days: number | null): boolean {
+  const above = policy.secondPersonAboveDays;
+  return above !== null && (days === null || days > above);
 }
 
 /** An action of any stage: planned, reviewed or stored. */
