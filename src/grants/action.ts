@@ -27,8 +27,8 @@ export const ACTION_STATES = [
 ] as const;
 export type ActionState = (typeof ACTION_STATES)[number];
 
-/** What happened to an action, as the audit log names it: it was done, decided about, or undone. */
-export type ActionStep = 'do' | 'approve' | 'decline' | 'withdraw' | 'revoke';
+/** What the audit log records of an action. */
+export type AuditStep = 'do' | 'approve' | 'decline' | 'withdraw' | 'revoke';
 
 /** What a note reports; each is left once. */
 export type NoteStep = 'requested' | 'declined' | 'confirmed' | 'failed' | 'revoked';
@@ -36,21 +36,18 @@ export type NoteStep = 'requested' | 'declined' | 'confirmed' | 'failed' | 'revo
 export interface Transition {
   readonly from: ActionState;
   readonly to: ActionState;
-  readonly audit?: ActionStep;
+  readonly audit?: AuditStep;
   readonly note?: NoteStep;
 }
 
-/**
- * Where each event may happen, where it leads, and what is left of it: the entry in the audit log, and the note in the
- * conversation.
- */
+/** The state that each event leaves and the one it leads to, with its entry in the audit log and its note. */
 export const TRANSITIONS = {
   approve: { from: 'awaiting_approval', to: 'requested', audit: 'approve' },
   decline: { from: 'awaiting_approval', to: 'declined', audit: 'decline', note: 'declined' },
   withdraw: { from: 'awaiting_approval', to: 'withdrawn', audit: 'withdraw' },
   confirm: { from: 'requested', to: 'confirmed', audit: 'do', note: 'confirmed' },
   fail: { from: 'requested', to: 'failed', audit: 'do' },
-  /** The card that the agent saw did not say so. */
+  /** Long after the press: the card that the agent saw did not say so. */
   fail_later: { from: 'requested', to: 'failed', audit: 'do', note: 'failed' },
   revoke: { from: 'confirmed', to: 'revoking' },
   confirm_revoke: { from: 'revoking', to: 'revoked', audit: 'revoke', note: 'revoked' },
@@ -173,6 +170,11 @@ export type NewAction = (Pick<Grant, New | Terms> | Pick<StoreAction, New | 'det
 
 export function grantEndMs(grant: Pick<Grant, 'actualEndMs' | 'requestedEndMs'>): number {
   return grant.actualEndMs ?? grant.requestedEndMs;
+}
+
+/** Whether it gives access now, and nothing has begun to remove it. */
+export function isActiveGrant(grant: Grant, nowMs: number): boolean {
+  return grant.state === 'confirmed' && grantEndMs(grant) > nowMs;
 }
 
 export function nameOf(person: Teammate): string {

@@ -21,7 +21,7 @@ import {
 import { callAndConfirm, callAndConfirmRevoke, confirmAction, inBackground } from './confirmation.ts';
 import { endOf } from './grant.ts';
 import { findByKey, readAction, readAgain, readLastChange } from './repository.ts';
-import { beginCall, requestAction } from './steps.ts';
+import { beginCall, requestAction } from './transitions.ts';
 
 /** Customers that a worker claims together, and how many of them it works on at the same time. */
 const BATCH_SIZE = 20;
@@ -45,7 +45,7 @@ export async function runBulkSlice(context: AppContext, key: BulkKey): Promise<v
  * @returns whether there is more to do
  */
 export async function runBulkGrant(context: AppContext, key: BulkKey, until: number): Promise<boolean> {
-  const patient = inBackground(context);
+  const background = inBackground(context);
   for (;;) {
     const bulk = await readBulkGrant(context.database, key);
     const project = bulk && (await readProject(context.database, bulk.workspaceId, bulk.projectId));
@@ -53,7 +53,9 @@ export async function runBulkGrant(context: AppContext, key: BulkKey, until: num
     const claimed = await claimNext(context, bulk, bulk.state);
     if (claimed.length > 0) {
       const limit = pLimit(CONCURRENCY);
-      await Promise.all(claimed.map((customer) => limit(() => workOn(patient, { bulk, project, customer }))));
+      await Promise.all(
+        claimed.map((customer) => limit(() => workOn(background, { bulk, project, customer }))),
+      );
     } else if (await hasCustomersLeft(context.database, bulk, bulk.state)) {
       // Others have the rest, or it is retried soon.
       if (Date.now() + 1_000 > until) return true;

@@ -15,7 +15,7 @@ import {
   readAgain,
   recordResponse,
 } from './repository.ts';
-import { scheduleConfirm, scheduleNotes, takeStep } from './steps.ts';
+import { scheduleConfirm, scheduleNotes, transition } from './transitions.ts';
 
 /** After this time RevenueCat no longer works on a request that it has not answered. */
 const NOT_DONE_AFTER_MS = 2 * MINUTE_MS;
@@ -26,7 +26,7 @@ const READ_AGAIN_AFTER_SECONDS = 2;
 const BACKGROUND_TIMEOUT_MS = 20_000;
 
 /** An action as it is after RevenueCat was called, with what only the caller gets. */
-export interface Called<A extends Action> {
+export interface CallResult<A extends Action> {
   readonly action: A;
   /** The single-use link of `manage`: it is not stored. */
   readonly url?: string;
@@ -42,7 +42,7 @@ export async function callAndConfirm<A extends Action>(
   context: AppContext,
   project: Project,
   action: A,
-): Promise<Called<A>> {
+): Promise<CallResult<A>> {
   const client = context.revenueCat(project);
   const claimed = await claimForCall(context.database, action);
   if (!claimed) return { action: await readAgain(context.database, action) };
@@ -100,7 +100,7 @@ async function confirmByReading<A extends Action>(
 }
 
 async function confirm<A extends Action>(context: AppContext, action: A, changes: Changes): Promise<A> {
-  const confirmed = await takeStep(context, action, { event: 'confirm', ...changes });
+  const confirmed = await transition(context, action, { event: 'confirm', ...changes });
   return refreshed(context, action, confirmed);
 }
 
@@ -116,7 +116,7 @@ async function refreshed<A extends Action>(context: AppContext, before: A, moved
 async function failAction<A extends Action>(context: AppContext, action: A, code: string): Promise<A> {
   await noticeRejectedKey(context, action, code);
   const isLate = action.calledAtMs !== null && context.now() - action.calledAtMs >= NOT_DONE_AFTER_MS;
-  const failed = await takeStep(context, action, { event: isLate ? 'fail_later' : 'fail', error: code });
+  const failed = await transition(context, action, { event: isLate ? 'fail_later' : 'fail', error: code });
   return failed ?? readAgain(context.database, action);
 }
 
@@ -161,13 +161,13 @@ export async function callAndConfirmRevoke(
 }
 
 async function confirmRevoke(context: AppContext, grant: Grant): Promise<Grant> {
-  const revoked = await takeStep(context, grant, { event: 'confirm_revoke' });
+  const revoked = await transition(context, grant, { event: 'confirm_revoke' });
   return refreshed(context, grant, revoked);
 }
 
 async function failRevoke(context: AppContext, grant: Grant, code: string): Promise<Grant> {
   await noticeRejectedKey(context, grant, code);
-  await takeStep(context, grant, { event: 'fail_revoke', error: code });
+  await transition(context, grant, { event: 'fail_revoke', error: code });
   return readAgain(context.database, grant);
 }
 
@@ -188,12 +188,12 @@ export async function confirmAction(context: AppContext, key: ActionKey): Promis
     await scheduleNotes(context, action);
     return;
   }
-  const patient = inBackground(context);
+  const background = inBackground(context);
   const project = await readProject(context.database, key.workspaceId, action.projectId);
   if (!project) return;
-  const client = patient.revenueCat(project);
+  const client = background.revenueCat(project);
   // Without a key nothing can be read: it waits for a new one.
-  const now = client ? await confirmInBackground(patient, client, { action, project }) : action;
+  const now = client ? await confirmInBackground(background, client, { action, project }) : action;
   if (UNCONFIRMED_STATES.includes(now.state))
     await scheduleConfirm(context, now, secondsUntilNextRead(context, now));
 }

@@ -97,20 +97,20 @@ export async function storeAction(
     readonly lastChange: string | null;
     onStored?(sql: Transaction, action: Action): Promise<void>;
   },
-): Promise<{ readonly action: Action; readonly isKnown: boolean } | null> {
+): Promise<{ readonly action: Action; readonly isRepeated: boolean } | null> {
   const { workspaceId, admin, kind } = action;
   const { monthlyLimit: limit = null, lastChange } = options;
   return database.transaction(async (sql) => {
     await lockAdmin(sql, workspaceId, admin.id);
     const known = await findByKey(sql, workspaceId, action.idempotencyKey);
-    if (known) return { action: known, isKnown: true };
+    if (known) return { action: known, isRepeated: true };
     if (limit !== null && (await countThisMonth(sql, workspaceId, { adminId: admin.id, kind })) >= limit)
       throw refused({ code: 'monthly_limit', limit });
     await lockTarget(sql, action);
     if ((await readLastChange(sql, action)) !== lastChange) return null;
     const stored = await insertAction(sql, action);
     await options.onStored?.(sql, stored);
-    return { action: stored, isKnown: false };
+    return { action: stored, isRepeated: false };
   });
 }
 
@@ -266,7 +266,7 @@ export interface Changes {
 }
 
 /** Applies an event of the state machine. `null`: the action is not in a state of the event any more. */
-export async function transition<A extends Action>(
+export async function updateState<A extends Action>(
   sql: Sql,
   { workspaceId, actionId }: A,
   { event, ...changes }: { readonly event: ActionEvent } & Changes,

@@ -1,6 +1,6 @@
-import { type Action, type Grant, grantEndMs, nameOf } from './action.ts';
+import { type Action, type Grant, isActiveGrant, nameOf } from './action.ts';
 import { ActionError, failed, orActionError, refused, throwRefusal } from './action-error.ts';
-import { type Called, callAndConfirm, callAndConfirmRevoke } from './confirmation.ts';
+import { type CallResult, callAndConfirm, callAndConfirmRevoke } from './confirmation.ts';
 import type { ActionContext, Form, Reviewed } from './context.ts';
 import { findDashboardGrant, isDashboardGrant } from './dashboard-grants.ts';
 import { handlerOf } from './handlers.ts';
@@ -13,13 +13,20 @@ import {
   policyOf,
 } from './policy.ts';
 import { adoptGrant, findAdopted, findByKey, readAction, readAgain, readLastChange } from './repository.ts';
-import { auditRefusal, beginCall, factsOf, requestAction, scheduleConfirm, takeStep } from './steps.ts';
 import { kindOf, targetOf } from './store-actions.ts';
+import {
+  auditRefusal,
+  beginCall,
+  factsOf,
+  requestAction,
+  scheduleConfirm,
+  transition,
+} from './transitions.ts';
 
 /** What a button has done. Whatever prevents it is thrown as an `ActionError`. */
-export interface Done extends Called<Action> {
+export interface ActionResult extends CallResult<Action> {
   /** An earlier request has done it, or is doing it. */
-  readonly isKnown: boolean;
+  readonly isRepeated: boolean;
 }
 
 /** Checks the form and computes exactly what the action would do. Nothing is called. */
@@ -49,21 +56,21 @@ async function checkAllowed(
  * result. When RevenueCat does not respond the action stays `requested` and is confirmed in the background by
  * reading; RevenueCat is never called a second time.
  */
-export async function confirmReviewed(context: ActionContext, reviewed: Reviewed): Promise<Done> {
+export async function confirmReviewed(context: ActionContext, reviewed: Reviewed): Promise<ActionResult> {
   const { kind, reason } = reviewed;
   const details = { ...factsOf(reviewed), reason };
   return auditRefusal(context, { kind, step: 'do', details }, async () => {
     const done = await orActionError(confirmOnce(context, reviewed));
     if (!(done instanceof ActionError)) return done;
     // A first press of the same button may have used up the month, or have changed what was reviewed.
-    const earlier = await findDone(context, reviewed);
+    const earlier = await findEarlier(context, reviewed);
     if (earlier) return earlier;
     throw done;
   });
 }
 
-async function confirmOnce(context: ActionContext, reviewed: Reviewed): Promise<Done> {
-  const earlier = await findDone(context, reviewed);
+async function confirmOnce(context: ActionContext, reviewed: Reviewed): Promise<ActionResult> {
+  const earlier = await findEarlier(context, reviewed);
   if (earlier) return earlier;
   const { services, workspace } = context;
   const { workspaceId } = workspace;
@@ -75,12 +82,12 @@ async function confirmOnce(context: ActionContext, reviewed: Reviewed): Promise<
 }
 
 /** What an earlier confirm of the review has done, or is doing. */
-export async function findDone(
+export async function findEarlier(
   { services, workspace }: ActionContext,
   { key }: Reviewed,
-): Promise<Done | null> {
+): Promise<ActionResult | null> {
   const action = await findByKey(services.database, workspace.workspaceId, key);
-  return action && { action, isKnown: true };
+  return action && { action, isRepeated: true };
 }
 
 /** @returns `null`: another action was stored since the check */
@@ -88,7 +95,7 @@ async function store(
   context: ActionContext,
   reviewed: Reviewed,
   lastChange: string | null,
-): Promise<Done | null> {
+): Promise<ActionResult | null> {
   const { services, workspace, customer } = context;
   const { admin, conversationId, contact } = context.request;
   const { project } = customer;
@@ -108,8 +115,8 @@ async function store(
     },
     { monthlyLimit, lastChange },
   );
-  if (!stored || stored.isKnown || isApprovalNeeded) return stored;
-  return { isKnown: false, ...(await callAndConfirm(services, project, stored.action)) };
+  if (!stored || stored.isRepeated || isApprovalNeeded) return stored;
+  return { isRepeated: false, ...(await callAndConfirm(services, project, stored.action)) };
 }
 
 /** Does what another teammate requested, as it was shown. Of several who approve at the same time one does it. */
@@ -117,10 +124,10 @@ export async function approveAction(
   context: ActionContext,
   action: Action,
   shown: Reviewed | undefined,
-): Promise<Done> {
+): Promise<ActionResult> {
   const { services, customer } = context;
   const { admin, conversationId } = context.request;
-  if (action.state !== 'awaiting_approval') return { action, isKnown: true };
+  if (action.state !== 'awaiting_approval') return { action, isRepeated: true };
   const lastChange = await readLastChange(services.database, action);
   const reviewed = await auditDecision(context, action, () => checkApproval(context, action, shown));
   const ends =
@@ -136,7 +143,7 @@ export async function approveAction(
   });
   // Another teammate was faster, or what was read before has changed: it is read again.
   if (!moved) return approveAction(context, await readAgain(services.database, action), shown);
-  return { isKnown: false, ...(await callAndConfirm(services, customer.project, moved)) };
+  return { isRepeated: false, ...(await callAndConfirm(services, customer.project, moved)) };
 }
 
 async function checkApproval(
@@ -165,12 +172,12 @@ function auditDecision<T>(context: ActionContext, action: Action, work: () => Pr
   return auditRefusal(context, { kind, step: 'approve', details }, work);
 }
 
-async function knownNow({ services }: ActionContext, action: Action): Promise<Done> {
-  return { action: await readAgain(services.database, action), isKnown: true };
+async function repeatedResult({ services }: ActionContext, action: Action): Promise<ActionResult> {
+  return { action: await readAgain(services.database, action), isRepeated: true };
 }
 
 /** Declines what another teammate requested, or withdraws one's own request. */
-export async function declineAction(context: ActionContext, action: Action): Promise<Done> {
+export async function declineAction(context: ActionContext, action: Action): Promise<ActionResult> {
   const { services, workspace } = context;
   const { admin, conversationId } = context.request;
   const isOwn = action.admin.id === admin.id;
@@ -179,17 +186,17 @@ export async function declineAction(context: ActionContext, action: Action): Pro
       throwRefusal(checkTeammate(policyOf(workspace.settings, action.kind), admin.id)),
     );
   const moved = isOwn
-    ? await takeStep(services, action, { event: 'withdraw', conversationId })
-    : await takeStep(services, action, { event: 'decline', decidedBy: admin, conversationId });
-  return moved ? { action: moved, isKnown: false } : knownNow(context, action);
-}
-
-export function isRunning(grant: Grant, nowMs: number): boolean {
-  return grant.state === 'confirmed' && grantEndMs(grant) > nowMs;
+    ? await transition(services, action, { event: 'withdraw', conversationId })
+    : await transition(services, action, { event: 'decline', decidedBy: admin, conversationId });
+  return moved ? { action: moved, isRepeated: false } : repeatedResult(context, action);
 }
 
 /** Removes everything granted of an entitlement; store subscriptions stay. A second press finds the removal begun. */
-export async function revokeGrant(context: ActionContext, shown: Grant, reason: string): Promise<Done> {
+export async function revokeGrant(
+  context: ActionContext,
+  shown: Grant,
+  reason: string,
+): Promise<ActionResult> {
   const { services, customer, workspace } = context;
   const { admin, conversationId } = context.request;
   const { kind, actionId } = shown;
@@ -197,16 +204,16 @@ export async function revokeGrant(context: ActionContext, shown: Grant, reason: 
   const audited = <T>(work: () => Promise<T>): Promise<T> =>
     auditRefusal(context, { kind, step: 'revoke', details }, work);
   await audited(async () => throwRefusal(checkTeammate(workspace.settings.grants, admin.id)));
-  if (!isRunning(shown, services.now())) return { action: shown, isKnown: true };
+  if (!isActiveGrant(shown, services.now())) return { action: shown, isRepeated: true };
   const grant = isDashboardGrant(actionId) ? await adoptGrant(services.database, shown) : shown;
   const moved = await audited(() =>
     beginCall(services, grant, { event: 'revoke', revokedBy: admin, revokeReason: reason }),
   );
-  if (!moved) return knownNow(context, grant);
+  if (!moved) return repeatedResult(context, grant);
   const now = await callAndConfirmRevoke(services, customer.project, { ...moved, conversationId });
   if (now.state === 'confirmed') throw failed(now.error ?? '');
   if (now.state === 'revoking') await scheduleConfirm(services, moved, 2);
-  return { action: now, isKnown: false };
+  return { action: now, isRepeated: false };
 }
 
 /** `null`: the action is not this customer's. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { readAction, readLastChange } from '../../src/grants/repository.ts';
-import { beginCall } from '../../src/grants/steps.ts';
+import { beginCall } from '../../src/grants/transitions.ts';
 import type { AppContext } from '../../src/workspaces/app-context.ts';
 import { agedFormState, forge, idsOn, type OpenCard, openAgain, textOf } from '../inbox-card/support.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';

@@ -589,7 +589,7 @@ describe('once', () => {
     const storeAfter = async (lastChange: string | null) => {
       const keys = { actionId: randomUUID(), idempotencyKey: randomUUID() };
       const stored = await storeAction(database, { ...made, ...keys, state: 'requested' }, { lastChange });
-      return stored && (stored.isKnown ? 'known' : 'new');
+      return stored && (stored.isRepeated ? 'known' : 'new');
     };
     assert.equal(await storeAfter(null), null);
     const beforeRemoval = await readLastChange(database, made);

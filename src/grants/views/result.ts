@@ -14,6 +14,7 @@ import {
   type ActionKind,
   type Grant,
   grantEndMs,
+  isActiveGrant,
   nameOf,
   type StoreAction,
   UNCONFIRMED_STATES,
@@ -26,9 +27,9 @@ import { handlerOf } from '../handlers.ts';
 import { readNoteStates } from '../notes.ts';
 import { findBlocker } from '../policy.ts';
 import { readAgain } from '../repository.ts';
-import { type Done, isRunning } from '../service.ts';
-import { scheduleConfirm, scheduleNotes } from '../steps.ts';
+import type { ActionResult } from '../service.ts';
 import { valuesOf, variantOf } from '../texts.ts';
+import { scheduleConfirm, scheduleNotes } from '../transitions.ts';
 import { effects } from './effects.ts';
 import {
   customerMessages,
@@ -79,7 +80,9 @@ export async function actionResult(context: ViewContext, action: Action, url?: s
     await noteProblem(context, action),
     facts,
     listButton(context, kind),
-    ...(kind === 'grant' && isRunning(action, context.services.now()) ? runningButtons(context, action) : []),
+    ...(kind === 'grant' && isActiveGrant(action, context.services.now())
+      ? runningButtons(context, action)
+      : []),
   ]);
 }
 
@@ -103,7 +106,7 @@ function headline(context: ViewContext, action: Action): string {
       return t('grant.state.revokePending');
     case 'confirmed': {
       const { end = null } = values;
-      if (!isRunning(action, context.services.now()))
+      if (!isActiveGrant(action, context.services.now()))
         return t('grant.result.ended', { ...values, date: end });
       return action.isUnchanged
         ? t('grant.result.unchanged', { end: endText(context, grantEndMs(action)) })
@@ -130,7 +133,7 @@ function customerText(context: ViewContext, action: Action, url?: string): Part[
     return [text(messages.t('action.state.linkShownOnce'), 'muted')];
   if (action.kind !== 'grant') return [field(t(`action.customerText.${variantOf(action)}`, values))];
   if (action.state === 'revoked') return [field(t('grant.customerText.revoked', values))];
-  if (action.isUnchanged || !isRunning(action, services.now())) return [];
+  if (action.isUnchanged || !isActiveGrant(action, services.now())) return [];
   const { requestedEndMs } = action;
   const isOther = !isSameEnd(grantEndMs(action), requestedEndMs);
   const other = messages.t('grant.result.otherEnd', { end: endText(context, requestedEndMs) });
@@ -250,7 +253,7 @@ export async function approvalView(
  */
 export async function showResult(
   context: ViewContext,
-  work: Promise<Done>,
+  work: Promise<ActionResult>,
   otherwise: {
     readonly kind: ActionKind;
     /** The action as it is stored now. */
@@ -265,7 +268,7 @@ export async function showResult(
   if (done instanceof ActionError)
     return done.code === 'unconfirmed' ? refusedPage(context, kind, done) : otherwise.onError(done);
   if (done) {
-    const action = done.isKnown ? await waitForFirstPress(context, done.action, pressedAtMs) : done.action;
+    const action = done.isRepeated ? await waitForFirstPress(context, done.action, pressedAtMs) : done.action;
     return actionResult(context, action, done.url);
   }
   const { workspaceId } = context.workspace;

@@ -6,7 +6,7 @@ import { ActionError, orActionError } from '../action-error.ts';
 import type { Form, Reviewed, ViewContext } from '../context.ts';
 import { endsBefore } from '../grant.ts';
 import { handlerOf } from '../handlers.ts';
-import { confirmReviewed, findDone, reviewAction } from '../service.ts';
+import { confirmReviewed, findEarlier, reviewAction } from '../service.ts';
 import { effects } from './effects.ts';
 import { errorText, prefixOf, refusedPage } from './format.ts';
 import { grantForm, grantFormOf, reviewedForm, submittedGrant } from './grant-form.ts';
@@ -122,7 +122,7 @@ export async function confirmReview(context: ViewContext): Promise<InboxCanvas> 
   }
   return showResult(context, confirmReviewed(context, reviewed), {
     kind: reviewed.kind,
-    find: async () => (await findDone(context, reviewed))?.action ?? null,
+    find: async () => (await findEarlier(context, reviewed))?.action ?? null,
     onError: (error) =>
       error.kind === 'failed' || error.kind === 'outdated'
         ? reviewCanvas(context, error.again ?? reviewed, errorText(context, reviewed.kind, error))

@@ -11,13 +11,13 @@ import {
 } from '../../intercom/canvas.ts';
 import { isForever } from '../../time.ts';
 import { shownAccess } from '../access.ts';
-import { type Action, type Grant, grantEndMs, UNCONFIRMED_STATES } from '../action.ts';
+import { type Action, type Grant, grantEndMs, isActiveGrant, UNCONFIRMED_STATES } from '../action.ts';
 import { refused } from '../action-error.ts';
 import type { ViewContext } from '../context.ts';
 import { listDashboardGrants } from '../dashboard-grants.ts';
 import { checkTeammate, MAX_REASON_LENGTH } from '../policy.ts';
 import { listActions, readAgain } from '../repository.ts';
-import { approveAction, type Done, declineAction, findAction, isRunning, revokeGrant } from '../service.ts';
+import { type ActionResult, approveAction, declineAction, findAction, revokeGrant } from '../service.ts';
 import { accessText, errorText, exactEnd, listButton, refusedPage, shownValues } from './format.ts';
 import { grantForm } from './grant-form.ts';
 import { actionResult, approvalView, showResult } from './result.ts';
@@ -127,7 +127,7 @@ export function decline(context: ViewContext): Promise<InboxCanvas> {
   return decide(context, (action) => declineAction(context, action));
 }
 
-function decide(context: ViewContext, work: (action: Action) => Promise<Done>): Promise<InboxCanvas> {
+function decide(context: ViewContext, work: (action: Action) => Promise<ActionResult>): Promise<InboxCanvas> {
   return withAction(context, context.formState.decide, (action) => {
     const again = (problem: string): Promise<InboxCanvas> => approvalView(context, action, problem);
     if (context.isOutdated && action.state === 'awaiting_approval')
@@ -147,7 +147,7 @@ export function revokeReview(context: ViewContext, actionId: string): Promise<In
 /** What is removed, and what stays. */
 async function removalCanvas(context: ViewContext, grant: Grant, problem?: string): Promise<InboxCanvas> {
   const { t } = context.messages;
-  if (!isRunning(grant, context.services.now())) return actionResult(context, grant);
+  if (!isActiveGrant(grant, context.services.now())) return actionResult(context, grant);
   const refusal = checkTeammate(context.workspace.settings.grants, context.request.admin.id);
   if (refusal) return refusedPage(context, 'grant', refused(refusal));
   const access = await shownAccess(context);
@@ -181,7 +181,7 @@ async function removalCanvas(context: ViewContext, grant: Grant, problem?: strin
 export function revokeConfirm(context: ViewContext): Promise<InboxCanvas> {
   return withGrant(context, context.formState.revoke, (grant) => {
     const again = (problem: string): Promise<InboxCanvas> => removalCanvas(context, grant, problem);
-    if (context.isOutdated && isRunning(grant, context.services.now()))
+    if (context.isOutdated && isActiveGrant(grant, context.services.now()))
       return again(context.messages.t('grant.failure.stale'));
     const reason = clip((context.request.inputs['revoke.reason'] ?? '').trim(), MAX_REASON_LENGTH);
     return showResult(context, revokeGrant(context, grant, reason), {

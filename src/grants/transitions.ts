@@ -6,7 +6,7 @@ import {
   type Action,
   type ActionEvent,
   type ActionKind,
-  type ActionStep,
+  type AuditStep,
   type Grant,
   type NewAction,
   type NoteStep,
@@ -25,7 +25,7 @@ import {
   readLastChange,
   revokeOthers,
   storeAction,
-  transition,
+  updateState,
 } from './repository.ts';
 
 /** Only an action of a killed process is still unconfirmed after this time. */
@@ -52,26 +52,26 @@ export async function scheduleNotes(
 }
 
 /** An event of the state machine, with what changes together with the state. */
-type Step = Changes & {
+type StateChange = Changes & {
   readonly event: ActionEvent;
   /** Where it happens, if that is not where the action was requested. */
   readonly conversationId?: string | null;
 };
 
-type StepContext = Pick<AppContext, 'database' | 'jobs'>;
+type TransitionContext = Pick<AppContext, 'database' | 'jobs'>;
 
 /**
  * Applies an event, with its audit record and its note.
  *
  * @returns `null`: the action is in another state by now
  */
-export async function takeStep<A extends Action>(
-  context: StepContext,
+export async function transition<A extends Action>(
+  context: TransitionContext,
   action: A,
-  step: Step,
+  change: StateChange,
 ): Promise<A | null> {
-  const moved = await context.database.transaction((sql) => applyStep(sql, action, step));
-  const { note }: Transition = TRANSITIONS[step.event];
+  const moved = await context.database.transaction((sql) => transitionIn(sql, action, change));
+  const { note }: Transition = TRANSITIONS[change.event];
   if (moved && note) await scheduleNotes(context, moved);
   return moved;
 }
@@ -80,35 +80,35 @@ export async function takeStep<A extends Action>(
  * Applies an event after which RevenueCat is called. The job that reads back is queued first: whenever this process
  * is killed, another one completes what it has begun.
  *
- * @param step.lastChange of the target, read before the action was checked; absent: it needs no check
+ * @param change.lastChange of the target, read before the action was checked; absent: it needs no check
  * @returns `null`: the action is in another state by now, or something was done to the target since the check
  * @throws ActionError when the result of another action on the same target is still unknown
  */
 export async function beginCall<A extends Action>(
-  context: StepContext,
+  context: TransitionContext,
   action: A,
-  { lastChange, ...step }: Step & { readonly lastChange?: string | null },
+  { lastChange, ...change }: StateChange & { readonly lastChange?: string | null },
 ): Promise<A | null> {
   await scheduleConfirm(context, action);
   return context.database.transaction(async (sql) => {
     await lockTarget(sql, action);
     const isOutdated = lastChange !== undefined && (await readLastChange(sql, action)) !== lastChange;
-    return isOutdated ? null : applyStep(sql, action, step);
+    return isOutdated ? null : transitionIn(sql, action, change);
   });
 }
 
-async function applyStep<A extends Action>(
+async function transitionIn<A extends Action>(
   sql: Transaction,
   action: A,
-  { conversationId = action.conversationId, ...change }: Step,
+  { conversationId = action.conversationId, ...change }: StateChange,
 ): Promise<A | null> {
-  const moved = await transition(sql, action, change);
+  const moved = await updateState(sql, action, change);
   const { audit, note, to }: Transition = TRANSITIONS[change.event];
   if (!moved || !audit) return moved;
   const isRemoval = change.event === 'confirm_revoke' && moved.kind === 'grant';
   const alsoEnded = isRemoval ? await revokeOthers(sql, moved) : [];
   const result = change.error ?? (audit === 'approve' ? 'approved' : to);
-  await record(sql, moved, { audit, note, result, conversationId, alsoEnded });
+  await writeAuditAndNote(sql, moved, { audit, note, result, conversationId, alsoEnded });
   return moved;
 }
 
@@ -117,7 +117,7 @@ async function applyStep<A extends Action>(
  * first, as in `beginCall`.
  */
 export async function requestAction(
-  context: StepContext,
+  context: TransitionContext,
   action: NewAction,
   checks: { readonly monthlyLimit?: number | null; readonly lastChange: string | null },
 ): ReturnType<typeof storeAction> {
@@ -132,20 +132,21 @@ export async function requestAction(
       ...checks,
       async onStored(sql, stored) {
         const { conversationId } = stored;
-        if (!isCalled) await record(sql, stored, { audit: 'do', note: 'requested', result, conversationId });
+        if (!isCalled)
+          await writeAuditAndNote(sql, stored, { audit: 'do', note: 'requested', result, conversationId });
       },
     },
   );
-  if (stored && !stored.isKnown && !isCalled) await scheduleNotes(context, stored.action);
+  if (stored && !stored.isRepeated && !isCalled) await scheduleNotes(context, stored.action);
   return stored;
 }
 
-/** What is left of a step: the audit record, and the note in the conversation, once for each step. */
-async function record(
+/** The audit record, and the note in the conversation: one for each step. */
+async function writeAuditAndNote(
   sql: Transaction,
   action: Action,
   step: {
-    readonly audit: ActionStep;
+    readonly audit: AuditStep;
     readonly note?: NoteStep | undefined;
     readonly result: string;
     readonly conversationId: string | null;
@@ -185,18 +186,18 @@ async function record(
 }
 
 /** `grant`, `grant_approve`, `revoke`, `store_refund`, `store_refund_approve`. */
-function auditName(kind: ActionKind, step: ActionStep): string {
+function auditName(kind: ActionKind, step: AuditStep): string {
   if (step === 'revoke') return 'revoke';
   const name = kind === 'grant' ? kind : `store_${kind}`;
   return step === 'do' ? name : `${name}_${step}`;
 }
 
-/** Records why something is not done, if that is not a fault in the form or an outdated review. */
+/** Writes an audit record when work is refused or fails; a mistake in the form or an outdated review leaves none. */
 export async function auditRefusal<T>(
   context: ActionContext,
   refused: {
     readonly kind: ActionKind;
-    readonly step: ActionStep;
+    readonly step: AuditStep;
     readonly details: Readonly<Record<string, unknown>>;
   },
   work: () => Promise<T>,
