@@ -65,8 +65,8 @@ export const UNCONFIRMED_STATES: readonly ActionState[] = ['requested', 'revokin
 export const REVENUECAT: Teammate = { id: 'revenuecat', name: 'RevenueCat', email: null };
 
 /** What can be done to what a customer bought. `restore` has the settings of `transfer`. */
-export const STORE_ACTIONS = ['cancel', 'refund', 'extend', 'transfer', 'restore', 'manage'] as const;
-export type StoreActionKind = (typeof STORE_ACTIONS)[number];
+export const STORE_ACTION_KINDS = ['cancel', 'refund', 'extend', 'transfer', 'restore', 'manage'] as const;
+export type StoreActionKind = (typeof STORE_ACTION_KINDS)[number];
 export type ActionKind = 'grant' | StoreActionKind;
 
 /** Something that a teammate does for a customer through RevenueCat. Times are UTC epoch ms. */
@@ -134,7 +134,7 @@ export interface StoreActionDetails {
   readonly environment?: Environment;
   readonly purchaseId?: string;
   /** Which of RevenueCat's objects `target` names. */
-  readonly of: 'subscription' | 'purchase' | 'customer';
+  readonly targetType: 'subscription' | 'purchase' | 'customer';
   /** What is refunded, in the currency paid; `null`: nothing, or not known. */
   readonly amount: Money | null;
   /** Of Google Play: the charge that is refunded. */

@@ -12,7 +12,7 @@ import { MINUTE_MS, withTimeout } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { type Project, setApiKeyState } from '../workspaces/projects.ts';
 import type { Workspace } from '../workspaces/store.ts';
-import { GRANT_STARTS, STORE_ACTIONS, type StoreActionDetails, type Teammate } from './action.ts';
+import { GRANT_STARTS, STORE_ACTION_KINDS, type StoreActionDetails, type Teammate } from './action.ts';
 import { failed } from './action-error.ts';
 import { DURATIONS } from './durations.ts';
 
@@ -98,7 +98,7 @@ const reviewedGrant = z.object({
 
 const reviewedStoreAction = z.object({
   ...reviewed,
-  kind: z.enum(STORE_ACTIONS),
+  kind: z.enum(STORE_ACTION_KINDS),
   /** Of the page that the review came from; empty for a transfer. */
   subscription: z.string(),
   details: z.custom<StoreActionDetails>(isRecord),
@@ -120,7 +120,7 @@ const grantForm = z.object({
 });
 
 const storeForm = z.object({
-  kind: z.enum(STORE_ACTIONS),
+  kind: z.enum(STORE_ACTION_KINDS),
   /** Of the subscription's page; empty for a transfer. */
   subscription: z.string(),
   days: typed,

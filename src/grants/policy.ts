@@ -3,7 +3,7 @@ import type { ActionKind, StoreActionDetails } from './action.ts';
 import type { Refusal } from './action-error.ts';
 import { type ActionContext, usableIds } from './context.ts';
 import { countThisMonth } from './repository.ts';
-import { requiredScopes } from './store-kinds.ts';
+import { requiredScopes } from './store-action-kinds.ts';
 
 export const MAX_REASON_LENGTH = 1_000;
 
@@ -60,7 +60,7 @@ export function needsApproval(policy: GrantPolicy, days: number | null): boolean
 /** An action of any stage: planned, reviewed or stored. */
 interface Subject {
   readonly kind: ActionKind;
-  readonly details?: Pick<StoreActionDetails, 'of'>;
+  readonly details?: Pick<StoreActionDetails, 'targetType'>;
 }
 
 /** What prevents an action whatever is typed, except the monthly number. */
@@ -74,7 +74,9 @@ export function findBlocker(
   if (usableIds(customer).length === 0) return { code: 'no_customer_id' };
   const refusal = checkTeammate(policyOf(workspace.settings, kind), request.admin.id);
   if (refusal) return refusal;
-  const scopes = requiredScopes(kind, details?.of).filter((scope) => project.missingScopes.includes(scope));
+  const scopes = requiredScopes(kind, details?.targetType).filter((scope) =>
+    project.missingScopes.includes(scope),
+  );
   return scopes.length > 0 ? { code: 'scope_missing', scopes: scopes.join(', ') } : null;
 }
 

@@ -6,7 +6,7 @@ import type { Money, SubscriptionState } from '../subscription/types.ts';
 import { type ActionContext, readCustomer, readNow } from './context.ts';
 
 /** What a customer bought, as RevenueCat has it now, under the id that it knows. */
-export interface Owned {
+export interface LivePurchases {
   readonly appUserId: string;
   readonly purchases: readonly LivePurchase[];
 }
@@ -22,7 +22,7 @@ export function findPurchase(context: ActionContext, id: string): SubscriptionSt
 }
 
 /** @throws ActionError when RevenueCat refuses, does not respond, or does not know the customer */
-export function readOwned(context: ActionContext): Promise<Owned> {
+export function readLivePurchases(context: ActionContext): Promise<LivePurchases> {
   const { revenueCatProjectId } = context.customer.project;
   return readCustomer(context, async ({ stores }, appUserId) => ({
     appUserId,
@@ -38,10 +38,10 @@ export function subscriptionId({ key }: Pick<SubscriptionState, 'key'>): string 
 /** What a stored purchase is in the API: by the store's transaction, else the store's only one of its kind. */
 export function findLive(
   subscription: SubscriptionState,
-  owned: readonly LivePurchase[],
+  bought: readonly LivePurchase[],
 ): LivePurchase | null {
   const { transactionId, key, store, environment, isOneTime } = subscription;
-  const ofStore = owned.filter((each) => each.store === store && each.environment === environment);
+  const ofStore = bought.filter((each) => each.store === store && each.environment === environment);
   const isInKey = (id: string): boolean => key.endsWith(`|${id}`) || key.includes(`|${id}:`);
   const byTransaction = ofStore.find(
     ({ storeId, id }) => (storeId !== null && (storeId === transactionId || isInKey(storeId))) || isInKey(id),
@@ -53,12 +53,12 @@ export function findLive(
 /** Charges of a Google Play subscription, newest first, with what was paid where an event reported it. */
 export async function listCharges(
   context: ActionContext,
-  own: LivePurchase,
+  live: LivePurchase,
 ): Promise<(LiveTransaction & { readonly price: Money | null })[]> {
   const { services, workspace, customer } = context;
   const { revenueCatProjectId } = customer.project;
   const charges = await readNow(context, ({ stores }) =>
-    stores.listTransactions(revenueCatProjectId, own.id),
+    stores.listTransactions(revenueCatProjectId, live.id),
   );
   const prices = await readChargePrices(services.database, {
     workspaceId: workspace.workspaceId,

@@ -13,7 +13,7 @@ import {
   policyOf,
 } from './policy.ts';
 import { adoptGrant, findAdopted, findByKey, readAction, readAgain, readLastChange } from './repository.ts';
-import { kindOf, targetOf } from './store-actions.ts';
+import { kindOf, targetTypeOf } from './store-actions.ts';
 import {
   auditRefusal,
   beginCall,
@@ -38,7 +38,7 @@ export async function reviewAction(context: ActionContext, form: Form): Promise<
       ? { entitlement: form.entitlement ?? null, duration: form.end ? `until ${form.end}` : form.duration }
       : {};
   return auditRefusal(context, { kind, step: 'do', details: { ...typed, reason } }, async () => {
-    await checkAllowed(context, { kind, details: { of: targetOf(context, form) }, reason });
+    await checkAllowed(context, { kind, details: { targetType: targetTypeOf(context, form) }, reason });
     return handlerOf(form).prepare(context, form);
   });
 }

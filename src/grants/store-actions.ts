@@ -15,24 +15,24 @@ import {
 } from './context.ts';
 import { isSameEnd } from './durations.ts';
 import type { ActionHandler } from './handlers.ts';
-import { findLive, findPurchase, listCharges, type Owned, readOwned } from './purchases.ts';
+import { findLive, findPurchase, type LivePurchases, listCharges, readLivePurchases } from './purchases.ts';
 import {
   isApple,
   maxExtensionDays,
   type PurchaseActionKind,
   refundsCharges,
-  STORE_KINDS,
+  STORE_ACTIONS,
   stateOf,
   whyUnavailable,
-} from './store-kinds.ts';
+} from './store-action-kinds.ts';
 
 const ORDER_ID = /^GPA\.[\d-]+(\.\.\d+)?$/;
 
 /** Which of RevenueCat's objects a form is about. */
-export function targetOf(
+export function targetTypeOf(
   context: ActionContext,
   { subscription = '' }: { readonly kind: ActionKind; readonly subscription?: string },
-): StoreActionDetails['of'] {
+): StoreActionDetails['targetType'] {
   if (subscription === '') return 'customer';
   return findPurchase(context, subscription)?.isOneTime ? 'purchase' : 'subscription';
 }
@@ -64,64 +64,68 @@ export const STORE_ACTION_HANDLER: ActionHandler<StoreForm, ReviewedStoreAction,
     const amount = amountOf(details);
     return amount === null || amount > maxAmountAlone;
   },
-  call: (client, projectId, action) => STORE_KINDS[action.kind].call(client, projectId, action),
-  readBack: (client, projectId, action) => STORE_KINDS[action.kind].readBack(client, projectId, action),
+  call: (client, projectId, action) => STORE_ACTIONS[action.kind].call(client, projectId, action),
+  readBack: (client, projectId, action) => STORE_ACTIONS[action.kind].readBack(client, projectId, action),
 };
 
 /** What an action would be done to, and with what. */
 type Described = Pick<ReviewedStoreAction, 'target' | 'details'>;
 
 async function prepare(context: ActionContext, form: StoreForm): Promise<ReviewedStoreAction> {
-  const owned = await readOwned(context);
+  const bought = await readLivePurchases(context);
   const kind = kindOf(form);
   return {
-    ...(await describe(context, { ...form, kind }, owned)),
+    ...(await describe(context, { ...form, kind }, bought)),
     kind,
     key: randomUUID(),
     subscription: form.subscription,
     subscriberId: context.customer.subscriber.subscriberId,
-    appUserId: owned.appUserId,
+    appUserId: bought.appUserId,
     reason: form.reason ?? '',
     reviewedAtMs: context.services.now(),
   };
 }
 
-async function describe(context: ActionContext, form: StoreForm, owned: Owned): Promise<Described> {
+async function describe(context: ActionContext, form: StoreForm, bought: LivePurchases): Promise<Described> {
   if (form.kind === 'restore') return describeRestore(form);
-  if (form.kind === 'transfer') return describeTransfer(context, form, owned);
+  if (form.kind === 'transfer') return describeTransfer(context, form, bought);
   const subscription = findPurchase(context, form.subscription);
-  const own = subscription && findLive(subscription, owned.purchases);
-  if (!subscription || !own) throw failed('revenuecat_not_found');
-  return describePurchase(context, { ...form, kind: form.kind }, { subscription, own });
+  const live = subscription && findLive(subscription, bought.purchases);
+  if (!subscription || !live) throw failed('revenuecat_not_found');
+  return describePurchase(context, { ...form, kind: form.kind }, { subscription, live });
 }
 
-const NOTHING_BOUGHT = { of: 'customer', amount: null, before: null, after: null } as const;
+const NOTHING_BOUGHT = { targetType: 'customer', amount: null, before: null, after: null } as const;
 
 function describeRestore({ order = '' }: StoreForm): Described {
   if (!ORDER_ID.test(order)) throw invalid('order_invalid');
   return { target: order, details: { ...NOTHING_BOUGHT, product: order, store: 'PLAY_STORE' } };
 }
 
-async function describeTransfer(context: ActionContext, form: StoreForm, owned: Owned): Promise<Described> {
+async function describeTransfer(
+  context: ActionContext,
+  form: StoreForm,
+  bought: LivePurchases,
+): Promise<Described> {
   const { revenueCatProjectId } = context.customer.project;
   const target = form.target?.trim() ?? '';
   if (target === '') throw invalid('target_missing');
   if (isBlockedId(target)) throw invalid('target_unknown');
   // RevenueCat finds a customer by any alias, also by one that is unknown here.
   const [found, source] = await readNow(context, (client) =>
-    Promise.all([target, owned.appUserId].map((id) => client.getCustomer(revenueCatProjectId, id))),
+    Promise.all([target, bought.appUserId].map((id) => client.getCustomer(revenueCatProjectId, id))),
   );
   if (!found) throw invalid('target_unknown');
   if (found.id === source?.id) throw invalid('target_same');
-  if (owned.purchases.length === 0) throw invalid('nothing_to_move');
-  const moving = { product: found.id, store: null, ...movesOf(owned) };
+  if (bought.purchases.length === 0) throw invalid('nothing_to_move');
+  const moving = { product: found.id, store: null, ...movesOf(bought) };
   return { target: found.id, details: { ...NOTHING_BOUGHT, ...moving } };
 }
 
 /** A canvas holds 64 KB: of more purchases than this, the rest is only counted. */
 const MAX_MOVES = 500;
 
-function movesOf({ purchases }: Owned): Required<Pick<StoreActionDetails, 'moves' | 'moveCount'>> {
+function movesOf({ purchases }: LivePurchases): Required<Pick<StoreActionDetails, 'moves' | 'moveCount'>> {
   const ids = purchases.map(({ id }) => id).sort();
   return { moves: ids.slice(0, MAX_MOVES), moveCount: ids.length };
 }
@@ -129,39 +133,39 @@ function movesOf({ purchases }: Owned): Required<Pick<StoreActionDetails, 'moves
 async function describePurchase(
   context: ActionContext,
   form: StoreForm & { readonly kind: PurchaseActionKind },
-  { subscription, own }: { readonly subscription: SubscriptionState; readonly own: LivePurchase },
+  { subscription, live }: { readonly subscription: SubscriptionState; readonly live: LivePurchase },
 ): Promise<Described> {
   const { kind } = form;
-  const unavailable = whyUnavailable(kind, own, subscription.isFamilyShare);
+  const unavailable = whyUnavailable(kind, live, subscription.isFamilyShare);
   if (unavailable) throw refused({ code: unavailable === 'store' ? 'ended' : unavailable });
   const { productId, productName, transactionId: purchaseId } = subscription;
   const base: StoreActionDetails = {
-    product: productName ?? (productId === null ? own.id : productLabel(productId, context.customer.names)),
+    product: productName ?? (productId === null ? live.id : productLabel(productId, context.customer.names)),
     ...(productId === null ? {} : { productId }),
     ...(purchaseId === null ? {} : { purchaseId }),
-    store: own.store,
-    environment: own.environment,
-    of: own.kind,
+    store: live.store,
+    environment: live.environment,
+    targetType: live.kind,
     amount: null,
-    before: stateOf(own),
+    before: stateOf(live),
     after: null,
   };
   const made = (details: Partial<StoreActionDetails>): Described => ({
-    target: own.id,
+    target: live.id,
     details: { ...base, ...details },
   });
   if (kind === 'extend') {
     const days = /^\d{1,3}$/.test(form.days ?? '') ? Number(form.days) : 0;
-    if (days < 1 || days > maxExtensionDays(own.store)) throw invalid('days');
+    if (days < 1 || days > maxExtensionDays(live.store)) throw invalid('days');
     const code = Number(form.reasonCode ?? 1);
     return made({
       days,
-      ...(isApple(own.store) ? { reasonCode: [0, 1, 2, 3].includes(code) ? code : 1 } : {}),
+      ...(isApple(live.store) ? { reasonCode: [0, 1, 2, 3].includes(code) ? code : 1 } : {}),
     });
   }
   if (kind !== 'refund') return made({});
-  if (!refundsCharges(own)) return made({ amount: subscription.price });
-  const charges = await listCharges(context, own);
+  if (!refundsCharges(live)) return made({ amount: subscription.price });
+  const charges = await listCharges(context, live);
   const charge = charges.find(({ id }) => id === form.transaction);
   if (!charge) throw invalid('transaction');
   return made({ transactionId: charge.id, amount: charge.price });
@@ -185,11 +189,11 @@ async function readDetails(
   context: ActionContext,
   { details, target }: ReviewedStoreAction,
 ): Promise<StoreActionDetails> {
-  const owned = await readOwned(context);
-  if (details.of === 'customer') return details.moves ? { ...details, ...movesOf(owned) } : details;
-  const own = owned.purchases.find(({ id }) => id === target);
-  if (!own) throw failed('revenuecat_not_found');
-  return { ...details, before: stateOf(own) };
+  const bought = await readLivePurchases(context);
+  if (details.targetType === 'customer') return details.moves ? { ...details, ...movesOf(bought) } : details;
+  const live = bought.purchases.find(({ id }) => id === target);
+  if (!live) throw failed('revenuecat_not_found');
+  return { ...details, before: stateOf(live) };
 }
 
 function isSame(one: StoreActionDetails, other: StoreActionDetails): boolean {

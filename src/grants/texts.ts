@@ -25,5 +25,5 @@ export function valuesOf({ t, date, dateTime, money }: Messages, action: Action)
 export function variantOf({ kind, details }: Pick<StoreAction, 'kind' | 'details'>) {
   if (kind !== 'refund') return kind;
   if (details.transactionId !== undefined) return 'refundCharge';
-  return details.of === 'purchase' ? 'refundPurchase' : 'refund';
+  return details.targetType === 'purchase' ? 'refundPurchase' : 'refund';
 }

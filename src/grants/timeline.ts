@@ -3,8 +3,8 @@ import type { TimelineEntry } from '../subscribers/repository.ts';
 import { readEvent } from '../subscription/read-event.ts';
 import { DAY_MS, MINUTE_MS } from '../time.ts';
 import { type Action, type Grant, grantEndMs, type StoreAction } from './action.ts';
+import { STORE_ACTIONS } from './store-action-kinds.ts';
 import { amountOf } from './store-actions.ts';
-import { STORE_KINDS } from './store-kinds.ts';
 
 const GRANTED: ReadonlySet<Grant['state']> = new Set(['confirmed', 'revoking', 'revoked']);
 /** RevenueCat's clock may be behind ours. */
@@ -103,11 +103,11 @@ function storeEvents(actions: readonly Action[]): TimelineEntry[] {
 function storeEvent(action: StoreAction): Record<string, unknown> | null {
   const { kind, details, appUserId, target } = action;
   const { amount, productId, store, purchaseId, environment = 'production' } = details;
-  const { event } = STORE_KINDS[kind];
+  const { event } = STORE_ACTIONS[kind];
   if (!event) return null;
   const state = details.after ?? details.before;
   // RevenueCat may set the end back to the purchase; access ended with the refund.
-  const hasEnded = kind === 'refund' && details.of === 'subscription' && state?.givesAccess === false;
+  const hasEnded = kind === 'refund' && details.targetType === 'subscription' && state?.givesAccess === false;
   return {
     ...event,
     id: `action-${action.actionId}`,

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { requiredScopes } from '../grants/store-kinds.ts';
+import { requiredScopes } from '../grants/store-action-kinds.ts';
 import { listProjects } from '../workspaces/projects.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import { changeSettings } from './change-settings.ts';

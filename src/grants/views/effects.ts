@@ -94,7 +94,7 @@ function storeEffects(context: ViewContext, action: ReviewedStoreAction): Part[]
     table([
       [t('action.label.amount'), kind === 'refund' ? sum : null],
       [t('action.label.transaction'), transactionId],
-      [t('action.label.product'), details.of === 'customer' ? null : details.product],
+      [t('action.label.product'), details.targetType === 'customer' ? null : details.product],
       [t('action.label.store'), storeText(context.messages, store)],
       [t('grant.label.customer'), action.appUserId],
       [t('grant.label.reason'), action.reason],

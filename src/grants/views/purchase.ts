@@ -27,17 +27,17 @@ import {
   findLive,
   findPurchase,
   listCharges,
-  readOwned,
+  readLivePurchases,
   subscriptionId,
 } from '../purchases.ts';
-import { targetOf } from '../store-actions.ts';
 import {
   APPLE_REASON_CODES,
   isApple,
   listPurchaseActions,
   maxExtensionDays,
   refundsCharges,
-} from '../store-kinds.ts';
+} from '../store-action-kinds.ts';
+import { targetTypeOf } from '../store-actions.ts';
 import { customerMessages, errorText, reasonField, refusedPage } from './format.ts';
 
 const MAX_CHARGES = 10;
@@ -121,20 +121,20 @@ async function actionComponents(
   id: string,
 ): Promise<Part[]> {
   const { t } = context.messages;
-  const owned = await orActionError(readOwned(context));
-  if (owned instanceof ActionError) return [text(errorText(context, 'cancel', owned), 'muted')];
-  const own = findLive(subscription, owned.purchases);
-  if (!own) return [text(t('action.state.notInRevenueCat'), 'muted')];
-  const offered = listPurchaseActions(own, subscription.isFamilyShare);
+  const bought = await orActionError(readLivePurchases(context));
+  if (bought instanceof ActionError) return [text(errorText(context, 'cancel', bought), 'muted')];
+  const live = findLive(subscription, bought.purchases);
+  if (!live) return [text(t('action.state.notInRevenueCat'), 'muted')];
+  const offered = listPurchaseActions(live, subscription.isFamilyShare);
   if (offered.length === 0)
     return [
-      text(t('action.state.storeOffersNothing', { store: storeText(context.messages, own.store) }), 'muted'),
+      text(t('action.state.storeOffersNothing', { store: storeText(context.messages, live.store) }), 'muted'),
     ];
   const components: Part[] = [];
   for (const { kind, unavailable } of offered) {
     const refusal = unavailable
       ? { code: unavailable }
-      : await findRefusal(context, { kind, details: { of: own.kind } });
+      : await findRefusal(context, { kind, details: { targetType: live.kind } });
     components.push(
       refusal
         ? text(`${t(`action.title.${kind}`)}: ${errorText(context, kind, refused(refusal))}`, 'muted')
@@ -169,7 +169,7 @@ export async function storeForm(
 ): Promise<InboxCanvas> {
   const { t } = context.messages;
   const { kind } = form;
-  const refusal = await findRefusal(context, { kind, details: { of: targetOf(context, form) } });
+  const refusal = await findRefusal(context, { kind, details: { targetType: targetTypeOf(context, form) } });
   if (refusal) return refusedPage(context, kind, refused(refusal));
   const fields =
     kind === 'transfer' ? transferFields(context, form) : await orActionError(purchaseFields(context, form));
@@ -228,16 +228,16 @@ async function purchaseFields(context: ViewContext, form: StoreForm): Promise<Pa
   const { messages } = context;
   const { t } = messages;
   const subscription = findPurchase(context, form.subscription);
-  const { purchases } = await readOwned(context);
-  const own = subscription && findLive(subscription, purchases);
-  if (!subscription || !own) return [];
+  const { purchases } = await readLivePurchases(context);
+  const live = subscription && findLive(subscription, purchases);
+  if (!subscription || !live) return [];
   const rows = table([
     [t('action.label.product'), purchaseName(context, subscription)],
-    [t('action.label.store'), storeText(messages, own.store)],
+    [t('action.label.store'), storeText(messages, live.store)],
   ]);
-  if (form.kind === 'extend') return [rows, ...extensionFields(context, form, own)];
-  if (form.kind !== 'refund' || !refundsCharges(own)) return rows;
-  const charges = await listCharges(context, own);
+  if (form.kind === 'extend') return [rows, ...extensionFields(context, form, live)];
+  if (form.kind !== 'refund' || !refundsCharges(live)) return rows;
+  const charges = await listCharges(context, live);
   if (charges.length === 0) throw failed('no_charges');
   const options = charges
     .slice(0, MAX_CHARGES)
@@ -258,10 +258,10 @@ async function purchaseFields(context: ViewContext, form: StoreForm): Promise<Pa
   ];
 }
 
-function extensionFields({ messages: { t } }: ViewContext, form: StoreForm, own: LivePurchase): Part[] {
-  const label = t('action.label.days', { max: maxExtensionDays(own.store) });
+function extensionFields({ messages: { t } }: ViewContext, form: StoreForm, live: LivePurchase): Part[] {
+  const label = t('action.label.days', { max: maxExtensionDays(live.store) });
   const days = input({ id: 'action.days', label, value: form.days ?? '7' });
-  if (!isApple(own.store)) return [days];
+  if (!isApple(live.store)) return [days];
   const code = choice({
     id: 'action.code',
     label: t('action.label.code'),

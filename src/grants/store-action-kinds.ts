@@ -26,12 +26,12 @@ const MAX_EXTENSION_DAYS: Readonly<Record<string, number>> = {
 export const APPLE_REASON_CODES = [1, 3, 2, 0] as const;
 
 /** What RevenueCat needs to know for a kind of action, and what it shows of it. */
-interface StoreKind
+interface StoreActionDefinition
   extends Pick<ActionHandler<StoreForm, ReviewedStoreAction, StoreAction>, 'call' | 'readBack'> {
   /** Permissions that the key needs. Source: RevenueCat API v2. */
   readonly scopes: readonly string[];
   /** Whether the store offers it for a purchase, now or ever; absent: it is about the whole customer. */
-  isOffered?(own: LivePurchase): boolean;
+  isOffered?(live: LivePurchase): boolean;
   /** Of the webhook that follows, if there is one. */
   readonly event?: { readonly type: string; readonly cancel_reason?: string };
 }
@@ -43,23 +43,23 @@ const CUSTOMERS = 'customer_information:customers:read_write';
 /** RevenueCat may round an end to whole seconds, and its sandbox counts days as minutes. */
 const MIN_EXTENSION_MS = 30_000;
 
-const isWebSubscription = (own: LivePurchase): boolean =>
-  own.kind === 'subscription' && own.store === WEB_BILLING;
+const isWebSubscription = (live: LivePurchase): boolean =>
+  live.kind === 'subscription' && live.store === WEB_BILLING;
 
-export const STORE_KINDS: Readonly<Record<StoreActionKind, StoreKind>> = {
+export const STORE_ACTIONS: Readonly<Record<StoreActionKind, StoreActionDefinition>> = {
   cancel: {
     scopes: [SUBSCRIPTIONS],
     isOffered: isWebSubscription,
     call: ({ stores }, projectId, { target }) => stores.cancelSubscription(projectId, target),
-    readBack: shownByPurchase((own) => !own.willRenew),
+    readBack: shownByPurchase((live) => !live.willRenew),
     event: { type: 'CANCELLATION', cancel_reason: 'UNSUBSCRIBE' },
   },
   refund: {
     scopes: [SUBSCRIPTIONS],
-    isOffered: (own) => own.store === WEB_BILLING || refundsCharges(own),
-    call({ stores }, projectId, { target, details: { transactionId, of } }) {
+    isOffered: (live) => live.store === WEB_BILLING || refundsCharges(live),
+    call({ stores }, projectId, { target, details: { transactionId, targetType } }) {
       if (transactionId !== undefined) return stores.refundTransaction(projectId, target, transactionId);
-      return of === 'purchase'
+      return targetType === 'purchase'
         ? stores.refundPurchase(projectId, target)
         : stores.refundSubscription(projectId, target);
     },
@@ -71,12 +71,12 @@ export const STORE_KINDS: Readonly<Record<StoreActionKind, StoreKind>> = {
   },
   extend: {
     scopes: [SUBSCRIPTIONS],
-    isOffered: (own) => own.kind === 'subscription' && maxExtensionDays(own.store) > 0,
+    isOffered: (live) => live.kind === 'subscription' && maxExtensionDays(live.store) > 0,
     call({ stores }, projectId, { target, details: { days = 0, reasonCode = null } }) {
       return stores.extendSubscription(projectId, target, { days, reasonCode });
     },
     readBack: shownByPurchase(
-      (own, { before }) => (own.endsAtMs ?? 0) >= (before?.endsAtMs ?? 0) + MIN_EXTENSION_MS,
+      (live, { before }) => (live.endsAtMs ?? 0) >= (before?.endsAtMs ?? 0) + MIN_EXTENSION_MS,
     ),
     event: { type: 'SUBSCRIPTION_EXTENDED' },
   },
@@ -105,8 +105,8 @@ export const STORE_KINDS: Readonly<Record<StoreActionKind, StoreKind>> = {
     call: ({ stores }, projectId, { appUserId, target }) => stores.restoreOrder(projectId, appUserId, target),
     async readBack({ stores }, projectId, action) {
       const { appUserId, target, isAnswered } = action;
-      const owned = isAnswered ? [] : await stores.listPurchases(projectId, appUserId);
-      return doneIf(isAnswered || owned.some(({ storeId }) => storeId?.startsWith(target)), action);
+      const bought = isAnswered ? [] : await stores.listPurchases(projectId, appUserId);
+      return doneIf(isAnswered || bought.some(({ storeId }) => storeId?.startsWith(target)), action);
     },
   },
 };
@@ -121,17 +121,17 @@ function doneIf(
 
 /** For what the purchase itself shows. */
 function shownByPurchase(
-  isDone: (own: LivePurchase, details: StoreActionDetails) => boolean,
-): StoreKind['readBack'] {
+  isDone: (live: LivePurchase, details: StoreActionDetails) => boolean,
+): StoreActionDefinition['readBack'] {
   return async ({ stores }, projectId, action) => {
-    const owned = await stores.listPurchases(projectId, action.appUserId);
-    const own = owned.find(({ id }) => id === action.target);
-    return own ? doneIf(isDone(own, action.details), action, stateOf(own)) : { kind: 'unknown' };
+    const bought = await stores.listPurchases(projectId, action.appUserId);
+    const live = bought.find(({ id }) => id === action.target);
+    return live ? doneIf(isDone(live, action.details), action, stateOf(live)) : { kind: 'unknown' };
   };
 }
 
 const readRefund = shownByPurchase(
-  (own) => own.isRefunded || (own.kind === 'subscription' && !own.givesAccess),
+  (live) => live.isRefunded || (live.kind === 'subscription' && !live.givesAccess),
 );
 
 /** A charge has no state in the API: RevenueCat's answer counts, else the event that follows a refund. */
@@ -158,9 +158,12 @@ const PURCHASE_ACTIONS = ['cancel', 'refund', 'extend', 'manage'] as const;
 export type PurchaseActionKind = (typeof PURCHASE_ACTIONS)[number];
 
 /** A key that cannot grant is found out by the grant. */
-export function requiredScopes(kind: ActionKind, of?: StoreActionDetails['of']): readonly string[] {
+export function requiredScopes(
+  kind: ActionKind,
+  targetType?: StoreActionDetails['targetType'],
+): readonly string[] {
   if (kind === 'grant') return [];
-  return kind === 'refund' && of === 'purchase' ? [PURCHASES] : STORE_KINDS[kind].scopes;
+  return kind === 'refund' && targetType === 'purchase' ? [PURCHASES] : STORE_ACTIONS[kind].scopes;
 }
 
 /** Why a store does not do it now, or ever (`store`). */
@@ -169,25 +172,25 @@ export type Unavailable = 'store' | 'ended' | 'not_renewing' | 'refunded' | 'fam
 /** `null`: the store does it. */
 export function whyUnavailable(
   kind: PurchaseActionKind,
-  own: LivePurchase,
+  live: LivePurchase,
   isFamilyShare: boolean,
 ): Unavailable | null {
-  if (!STORE_KINDS[kind].isOffered?.(own)) return 'store';
-  if (own.isRefunded) return 'refunded';
+  if (!STORE_ACTIONS[kind].isOffered?.(live)) return 'store';
+  if (live.isRefunded) return 'refunded';
   if (isFamilyShare) return 'family';
-  if (own.kind === 'purchase') return null;
+  if (live.kind === 'purchase') return null;
   // Google refunds charges of subscriptions that have ended, too.
-  const canHaveEnded = kind === 'manage' || (kind === 'refund' && refundsCharges(own));
-  if (!own.givesAccess && !canHaveEnded) return 'ended';
-  return kind === 'cancel' && !own.willRenew ? 'not_renewing' : null;
+  const canHaveEnded = kind === 'manage' || (kind === 'refund' && refundsCharges(live));
+  if (!live.givesAccess && !canHaveEnded) return 'ended';
+  return kind === 'cancel' && !live.willRenew ? 'not_renewing' : null;
 }
 
 export function listPurchaseActions(
-  own: LivePurchase,
+  live: LivePurchase,
   isFamilyShare: boolean,
 ): { kind: PurchaseActionKind; unavailable: Exclude<Unavailable, 'store'> | null }[] {
   return PURCHASE_ACTIONS.flatMap((kind) => {
-    const unavailable = whyUnavailable(kind, own, isFamilyShare);
+    const unavailable = whyUnavailable(kind, live, isFamilyShare);
     return unavailable === 'store' ? [] : [{ kind, unavailable }];
   });
 }
@@ -202,6 +205,6 @@ export function isApple(store: string | null): boolean {
 }
 
 /** Google refunds single charges. */
-export function refundsCharges(own: Pick<LivePurchase, 'kind' | 'store'>): boolean {
-  return own.kind === 'subscription' && own.store === GOOGLE;
+export function refundsCharges(live: Pick<LivePurchase, 'kind' | 'store'>): boolean {
+  return live.kind === 'subscription' && live.store === GOOGLE;
 }
