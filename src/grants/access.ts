@@ -8,14 +8,9 @@ import { entitlementLabel } from '../subscription/names.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
 import { HOUR_MS, isForever } from '../time.ts';
 import { ActionError, orActionError } from './action-error.ts';
-import {
-  type ActionContext,
-  type ActionCustomer,
-  READ_TIMEOUT_MS,
-  readCustomer,
-  usableIds,
-} from './context.ts';
+import type { ActionContext, ActionCustomer } from './context.ts';
 import { endOrForever, isSameEnd } from './durations.ts';
+import { READ_TIMEOUT_MS, readCustomer, usableIds } from './read-revenuecat.ts';
 
 /** RevenueCat treats ends that are closer than this as the same grant and keeps the old one (v1 documentation). */
 const SAME_GRANT_MS = 2 * HOUR_MS;

@@ -1,4 +1,4 @@
-import type { Reviewed } from './context.ts';
+import type { Reviewed } from './form-state.ts';
 
 /** Why the workspace's rules or the state of things do not allow an action. */
 export type Refusal =

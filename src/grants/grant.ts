@@ -18,7 +18,7 @@ import {
 } from './access.ts';
 import type { Grant, GrantStart } from './action.ts';
 import { failed, invalid, outdated, refused, throwRefusal } from './action-error.ts';
-import { type ActionContext, type GrantForm, REVIEW_VALID_MS, type ReviewedGrant } from './context.ts';
+import type { ActionContext } from './context.ts';
 import {
   type Duration,
   endOfDuration,
@@ -28,6 +28,7 @@ import {
   lengthInDays,
   parseEndDate,
 } from './durations.ts';
+import { type GrantForm, REVIEW_VALID_MS, type ReviewedGrant } from './form-state.ts';
 import type { ActionHandler, ReadBackResult } from './handlers.ts';
 import { checkLength, needsApproval } from './policy.ts';
 

@@ -1,6 +1,7 @@
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import type { Action, ActionKind } from './action.ts';
-import type { ActionContext, Form, Reviewed } from './context.ts';
+import type { ActionContext } from './context.ts';
+import type { Form, Reviewed } from './form-state.ts';
 import { GRANT_HANDLER } from './grant.ts';
 import type { Changes } from './repository.ts';
 import { STORE_ACTION_HANDLER } from './store-actions.ts';

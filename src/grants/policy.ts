@@ -1,7 +1,8 @@
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import type { ActionKind, StoreActionDetails } from './action.ts';
 import type { Refusal } from './action-error.ts';
-import { type ActionContext, usableIds } from './context.ts';
+import type { ActionContext } from './context.ts';
+import { usableIds } from './read-revenuecat.ts';
 import { countThisMonth } from './repository.ts';
 import { requiredScopes } from './store-action-kinds.ts';
 

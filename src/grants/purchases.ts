@@ -3,7 +3,8 @@ import type { Sql } from '../database/sql.ts';
 import type { LivePurchase, LiveTransaction } from '../revenuecat/store-actions.ts';
 import { toMinor } from '../subscription/money.ts';
 import type { Money, SubscriptionState } from '../subscription/types.ts';
-import { type ActionContext, readCustomer, readNow } from './context.ts';
+import type { ActionContext } from './context.ts';
+import { readCustomer, readNow } from './read-revenuecat.ts';
 
 /** What a customer bought, as RevenueCat has it now, under the id that it knows. */
 export interface LivePurchases {

@@ -1,8 +1,9 @@
 import { type Action, type Grant, isActiveGrant, nameOf } from './action.ts';
 import { ActionError, failed, orActionError, refused, throwRefusal } from './action-error.ts';
 import { type CallResult, callAndConfirm, callAndConfirmRevoke } from './confirmation.ts';
-import type { ActionContext, Form, Reviewed } from './context.ts';
+import type { ActionContext } from './context.ts';
 import { findDashboardGrant, isDashboardGrant } from './dashboard-grants.ts';
+import type { Form, Reviewed } from './form-state.ts';
 import { handlerOf } from './handlers.ts';
 import {
   checkReason,

@@ -7,7 +7,7 @@ import type {
   StoreActionDetails,
   StoreActionKind,
 } from './action.ts';
-import type { ReviewedStoreAction, StoreForm } from './context.ts';
+import type { ReviewedStoreAction, StoreForm } from './form-state.ts';
 import type { ActionHandler, ReadBackResult } from './handlers.ts';
 
 const WEB_BILLING = 'RC_BILLING';

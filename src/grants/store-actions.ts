@@ -6,16 +6,12 @@ import { productLabel } from '../subscription/names.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
 import type { ActionKind, PurchaseState, StoreAction, StoreActionDetails } from './action.ts';
 import { failed, invalid, outdated, refused } from './action-error.ts';
-import {
-  type ActionContext,
-  REVIEW_VALID_MS,
-  type ReviewedStoreAction,
-  readNow,
-  type StoreForm,
-} from './context.ts';
+import type { ActionContext } from './context.ts';
 import { isSameEnd } from './durations.ts';
+import { REVIEW_VALID_MS, type ReviewedStoreAction, type StoreForm } from './form-state.ts';
 import type { ActionHandler } from './handlers.ts';
 import { findLive, findPurchase, type LivePurchases, listCharges, readLivePurchases } from './purchases.ts';
+import { readNow } from './read-revenuecat.ts';
 import {
   isApple,
   maxExtensionDays,

@@ -17,7 +17,8 @@ import {
   type Transition,
 } from './action.ts';
 import { ActionError } from './action-error.ts';
-import type { ActionContext, Reviewed, ReviewedGrant } from './context.ts';
+import type { ActionContext } from './context.ts';
+import type { Reviewed, ReviewedGrant } from './form-state.ts';
 import {
   type ActionKey,
   type Changes,

@@ -1,5 +1,5 @@
 import type { Grant } from '../grants/action.ts';
-import { REVIEW_VALID_MS } from '../grants/context.ts';
+import { REVIEW_VALID_MS } from '../grants/form-state.ts';
 import { chooseLanguage } from '../i18n/languages.ts';
 import { type Messages, messagesFor } from '../i18n/messages.ts';
 import { backLink, canvas, type InboxCanvas, type Part, text } from '../intercom/canvas.ts';

@@ -1,6 +1,6 @@
 import { createHmac } from 'node:crypto';
 import { z } from 'zod';
-import { actionFormState } from '../grants/context.ts';
+import { actionFormState } from '../grants/form-state.ts';
 import { languageOf } from '../i18n/languages.ts';
 import { idField, optionalId, optionalText } from '../intercom/fields.ts';
 import { equalInConstantTime } from '../text.ts';

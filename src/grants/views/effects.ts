@@ -3,14 +3,10 @@ import { escapeMarkdown, type Part, table, text } from '../../intercom/canvas.ts
 import { storeName } from '../../subscription/names.ts';
 import { DAY_MS, isForever } from '../../time.ts';
 import { findNoEffect, upcomingCharges } from '../access.ts';
-import {
-  isAnonymousOnly,
-  type Reviewed,
-  type ReviewedGrant,
-  type ReviewedStoreAction,
-  type ViewContext,
-} from '../context.ts';
+import type { ViewContext } from '../context.ts';
+import type { Reviewed, ReviewedGrant, ReviewedStoreAction } from '../form-state.ts';
 import { addedToMs, endsBefore } from '../grant.ts';
+import { isAnonymousOnly } from '../read-revenuecat.ts';
 import { variantOf } from '../texts.ts';
 import { accessText, exactEnd } from './format.ts';
 

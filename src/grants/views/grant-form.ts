@@ -14,8 +14,9 @@ import {
 import { type Entitlement, entitlementName, readEntitlements, storedAccess } from '../access.ts';
 import { GRANT_STARTS } from '../action.ts';
 import { refused } from '../action-error.ts';
-import type { GrantForm, ReviewedGrant, ViewContext } from '../context.ts';
+import type { ViewContext } from '../context.ts';
 import { DURATIONS, type Duration, isDuration, lengthInDays } from '../durations.ts';
+import type { GrantForm, ReviewedGrant } from '../form-state.ts';
 import { addedToMs, findEntitlement } from '../grant.ts';
 import { checkLength, findRefusal, needsApproval } from '../policy.ts';
 import { accessText, reasonField, refusedPage } from './format.ts';

@@ -20,7 +20,8 @@ import type { LivePurchase } from '../../revenuecat/store-actions.ts';
 import { productLabel } from '../../subscription/names.ts';
 import type { SubscriptionState } from '../../subscription/types.ts';
 import { ActionError, failed, orActionError, refused } from '../action-error.ts';
-import type { StoreForm, ViewContext } from '../context.ts';
+import type { ViewContext } from '../context.ts';
+import type { StoreForm } from '../form-state.ts';
 import { findRefusal } from '../policy.ts';
 import {
   allPurchases,

@@ -1,0 +1,97 @@
+import { z } from 'zod';
+import { isRecord } from '../text.ts';
+import { MINUTE_MS } from '../time.ts';
+import { GRANT_STARTS, STORE_ACTION_KINDS, type StoreActionDetails } from './action.ts';
+import { DURATIONS } from './durations.ts';
+
+/** A review older than this is shown again before it is confirmed. */
+export const REVIEW_VALID_MS = 30 * MINUTE_MS;
+
+const reviewed = {
+  /** The action is made once under it. */
+  key: z.string(),
+  subscriberId: z.string(),
+  appUserId: z.string(),
+  target: z.string(),
+  reason: z.string(),
+  reviewedAtMs: z.number(),
+};
+
+const reviewedGrant = z.object({
+  ...reviewed,
+  kind: z.literal('grant'),
+  lookupKey: z.string(),
+  entitlementName: z.string(),
+  duration: z.enum([...DURATIONS, 'custom']),
+  start: z.enum(GRANT_STARTS),
+  /** The end as it was typed, for the form. */
+  end: z.string(),
+  requestedEndMs: z.number(),
+  previousEndMs: z.number().nullable(),
+  boughtEndMs: z.number().nullable(),
+  /** The customer's access at the review; stored: RevenueCat did not respond. */
+  access: z.object({
+    items: z.array(z.object({ name: z.string(), endMs: z.number() })),
+    isStored: z.boolean(),
+  }),
+});
+
+const reviewedStoreAction = z.object({
+  ...reviewed,
+  kind: z.enum(STORE_ACTION_KINDS),
+  /** Of the page that the review came from; empty for a transfer. */
+  subscription: z.string(),
+  details: z.custom<StoreActionDetails>(isRecord),
+});
+
+const typed = z.string().optional();
+
+const grantForm = z.object({
+  kind: z.literal('grant'),
+  entitlement: typed,
+  duration: typed,
+  start: typed,
+  end: typed,
+  reason: typed,
+  /** The page of entitlements that it shows: from 0; −1 is the page of the chosen one. */
+  page: z.number(),
+  /** For more of one entitlement: the form says that it extends a grant. */
+  extends: z.boolean().optional(),
+});
+
+const storeForm = z.object({
+  kind: z.enum(STORE_ACTION_KINDS),
+  /** Of the subscription's page; empty for a transfer. */
+  subscription: z.string(),
+  days: typed,
+  reasonCode: typed,
+  transaction: typed,
+  target: typed,
+  order: typed,
+  reason: typed,
+});
+
+/** What the canvases of actions carry to the next request, signed with the rest. Times are epoch ms. */
+export const actionFormState = {
+  /** What the fields of a form do not hold, and what was typed when RevenueCat could not be read. */
+  form: z.union([grantForm, storeForm]).optional(),
+  /** What was reviewed, or is to be approved. */
+  review: z.union([reviewedGrant, reviewedStoreAction]).optional(),
+  /** The action that waits for approval. */
+  decide: z.string().optional(),
+  /** The grant that is to be revoked. */
+  revoke: z.string().optional(),
+  /** The page of the list, from 0. */
+  grants: z.number().int().min(0).optional(),
+};
+
+const schema = z.object(actionFormState);
+
+export type ActionFormState = z.infer<typeof schema>;
+export type GrantForm = z.infer<typeof grantForm>;
+export type StoreForm = z.infer<typeof storeForm>;
+/** What the agent has filled in so far. */
+export type Form = GrantForm | StoreForm;
+export type ReviewedGrant = z.infer<typeof reviewedGrant>;
+export type ReviewedStoreAction = z.infer<typeof reviewedStoreAction>;
+export type Reviewed = ReviewedGrant | ReviewedStoreAction;

@@ -1,0 +1,68 @@
+import { AppError, nullOn } from '../errors.ts';
+import type { RevenueCatClient } from '../revenuecat/client.ts';
+import { isAnonymous, preferredAppUserIds } from '../subscription/identities.ts';
+import { withTimeout } from '../time.ts';
+import { setApiKeyState } from '../workspaces/projects.ts';
+import { failed } from './action-error.ts';
+import type { ActionContext, ActionCustomer } from './context.ts';
+
+/** A customer is known under any of their ids, and has few. */
+const MAX_IDS = 3;
+/** How long a view waits for RevenueCat before it shows what is stored, ms. */
+export const READ_TIMEOUT_MS = 2_000;
+/** The SDK's preview mode gives every user this id. */
+const PREVIEW_ID = '$RC_PREVIEW_MODE_USER';
+
+/** Ids to act with, best first; empty: RevenueCat accepts none. */
+export function usableIds(customer: ActionCustomer): string[] {
+  const { appUserIds } = customer.subscriber;
+  const ids = customer.appUserId === '' ? appUserIds : [customer.appUserId, ...appUserIds];
+  return preferredAppUserIds(ids).filter((id) => id !== PREVIEW_ID);
+}
+
+export function isAnonymousOnly(customer: ActionCustomer): boolean {
+  return usableIds(customer).every(isAnonymous);
+}
+
+/**
+ * Reads something of the customer, by the first id that RevenueCat knows, within the time that an agent waits.
+ *
+ * @throws ActionError when RevenueCat refuses, does not respond, or knows none of the ids
+ */
+export function readCustomer<T>(
+  context: ActionContext,
+  read: (client: RevenueCatClient, appUserId: string) => Promise<T>,
+): Promise<T> {
+  return readNow(context, async (client) => {
+    for (const appUserId of usableIds(context.customer).slice(0, MAX_IDS)) {
+      const found = await nullOn('revenuecat_not_found', read(client, appUserId));
+      if (found !== null) return found;
+    }
+    throw failed('unknown_customer');
+  });
+}
+
+/**
+ * Reads from RevenueCat within the time that an agent waits.
+ *
+ * @throws ActionError when RevenueCat refuses or does not respond
+ */
+export async function readNow<T>(
+  { services, customer }: ActionContext,
+  read: (client: RevenueCatClient) => Promise<T>,
+): Promise<T> {
+  const { workspaceId } = customer.project;
+  const client = services.revenueCat(customer.project, { timeoutMs: READ_TIMEOUT_MS });
+  if (!client) throw failed('revenuecat_unauthorized');
+  try {
+    return await withTimeout(read(client), READ_TIMEOUT_MS, () => {
+      throw failed('revenuecat_unavailable');
+    });
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    if (error.code === 'revenuecat_unauthorized')
+      await setApiKeyState(services.database, customer.project, 'rejected');
+    services.logger.warn({ code: error.code, workspaceId }, 'not read from RevenueCat');
+    throw failed(error.code);
+  }
+}
