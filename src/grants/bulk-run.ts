@@ -19,7 +19,7 @@ import {
   setCustomer,
 } from './bulk-repository.ts';
 import { callAndConfirm, callAndConfirmRevoke, confirmAction, inBackground } from './confirmation.ts';
-import { endOf } from './grant.ts';
+import { endOfGrant } from './grant.ts';
 import { findByKey, readAction, readAgain, readLastChange } from './repository.ts';
 import { beginCall, requestAction } from './transitions.ts';
 
@@ -165,7 +165,7 @@ async function grantOnce(
   const access = await nullOn('revenuecat_not_found', reading);
   if (!access) throw failed('unknown_customer');
   const ends = access.endsOf({ id: target, lookupKey });
-  const requestedEndMs = endOf(context.now(), bulk, ends);
+  const requestedEndMs = endOfGrant(context.now(), bulk, ends);
   if (findNoEffect(ends, requestedEndMs)) return null;
   const stored = await requestAction(
     context,

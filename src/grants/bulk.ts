@@ -55,7 +55,7 @@ interface CustomerFilter {
 }
 
 /** @param nowMs UTC, ms */
-function takesCustomer(filter: CustomerFilter, state: SubscriberState, nowMs: number): boolean {
+function matchesFilter(filter: CustomerFilter, state: SubscriberState, nowMs: number): boolean {
   const { statuses, productId, lookupKey, expiredWithinDays } = filter;
   const had = [...state.subscriptions, ...state.grants, ...state.consumables];
   if (statuses.length === 0 ? had.length === 0 : !statuses.includes(state.status ?? '')) return false;
@@ -95,7 +95,7 @@ export async function findCustomers(
     const derived = await deriveSummaries(database, workspaceId, { subscribers: outdated, nowMs });
     for (const { subscriberId, appUserId } of rows) {
       const summary = derived.get(subscriberId) ?? stored.get(subscriberId)?.summary;
-      if (summary && takesCustomer(filter, summary.state, nowMs)) found.push(appUserId);
+      if (summary && matchesFilter(filter, summary.state, nowMs)) found.push(appUserId);
     }
   } while (rows.length === FILTER_BATCH_SIZE);
   return found;
@@ -110,29 +110,34 @@ export function leftOutText(count: number): string {
 }
 
 /** What is granted to many, as an admin fills it in. */
-export interface BulkWish {
+interface BulkForm {
   /** Id or lookup key. */
   readonly entitlement: string;
   readonly duration: string;
   readonly start: string;
   readonly reason: string;
+  readonly appUserIds: readonly string[];
 }
 
-export type BulkProblem = { readonly field: keyof BulkWish | 'customers'; readonly problem: string };
+/** What is wrong with a field of the form; the customers may come from a list or a filter. */
+interface BulkProblem {
+  readonly field: 'entitlement' | 'duration' | 'start' | 'reason' | 'customers';
+  readonly problem: string;
+}
 
 /** Stores a draft for the dry run; nothing is granted until it is started. */
 export async function draftBulkGrant(
   context: Pick<AppContext, 'database' | 'secrets'>,
   place: { readonly workspace: Workspace; readonly project: Project; readonly admin: Teammate },
-  wish: BulkWish & { readonly appUserIds: readonly string[] },
+  form: BulkForm,
 ): Promise<BulkGrant | BulkProblem> {
   const { workspace, project, admin } = place;
-  const { appUserIds, duration, start, reason } = wish;
+  const { appUserIds, duration, start, reason } = form;
   const { workspaceId } = workspace;
   const { projectId } = project;
   const policy = workspace.settings.grants;
   const entitlements = await listEntitlements(context.database, workspaceId, projectId);
-  const entitlement = entitlements.find(({ id, lookupKey }) => [id, lookupKey].includes(wish.entitlement));
+  const entitlement = entitlements.find(({ id, lookupKey }) => [id, lookupKey].includes(form.entitlement));
   if (!entitlement) {
     const known = entitlements.map(({ lookupKey }) => lookupKey).join(', ');
     return { field: 'entitlement', problem: `Choose an entitlement: ${known}.` };

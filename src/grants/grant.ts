@@ -32,7 +32,7 @@ import { type GrantForm, REVIEW_VALID_MS, type ReviewedGrant } from './form-stat
 import type { ActionHandler, ReadBackResult } from './handlers.ts';
 import { checkLength, needsApproval } from './policy.ts';
 
-/** By id; a single entitlement also by key or name, since a field that cannot be changed holds its name. */
+/** By id or key; a single entitlement also by name, which the field holds that cannot be changed. */
 export function findEntitlement(entitlements: readonly Entitlement[], value = ''): Entitlement | null {
   const [first] = entitlements;
   const only = entitlements.length === 1 && first ? first : null;
@@ -42,27 +42,22 @@ export function findEntitlement(entitlements: readonly Entitlement[], value = ''
 }
 
 /** The end of a chosen duration. */
-export function endOf(
+export function endOfGrant(
   nowMs: number,
   chosen: { readonly duration: Duration; readonly start: GrantStart },
   ends: Ends,
 ): number {
-  return endOfDuration(chosen.duration, chosen.start === 'after' ? addedToMs(nowMs, ends) : nowMs);
+  return endOfDuration(chosen.duration, chosen.start === 'after' ? currentEndOrNow(nowMs, ends) : nowMs);
 }
 
-/** The end of what the customer has; now, when nothing runs or it never ends. */
-export function addedToMs(nowMs: number, ends: Ends): number {
+/** When the customer's access ends; now, when there is none or it never ends. */
+export function currentEndOrNow(nowMs: number, ends: Ends): number {
   const endMs = Math.max(ends.grantEndMs ?? 0, ends.boughtEndMs ?? 0);
   return endMs > nowMs && endMs < LIFETIME_END_MS ? endMs : nowMs;
 }
 
-type Terms = Pick<ReviewedGrant, 'duration' | 'start' | 'requestedEndMs' | 'previousEndMs' | 'boughtEndMs'>;
-
-/** The ends of what the customer had when a grant was reviewed. */
-export function endsBefore({
-  previousEndMs,
-  boughtEndMs,
-}: Pick<Terms, 'previousEndMs' | 'boughtEndMs'>): Ends {
+/** The customer's access when the grant was reviewed. */
+export function endsAtReview({ previousEndMs, boughtEndMs }: ReviewedGrant): Ends {
   return { grantEndMs: previousEndMs, boughtEndMs };
 }
 
@@ -85,23 +80,12 @@ export function lengthOf(chosen: {
 }
 
 /** Days that count for the policy: what the customer paid for is not granted. */
-function grantedDays(nowMs: number, terms: Terms): number | null {
-  const isAdded = terms.start === 'after' && addedToMs(nowMs, endsBefore(terms)) > nowMs;
-  return lengthOf({
-    duration: terms.duration,
-    isAdded,
-    endMs: terms.requestedEndMs,
-    countsFromMs: isAdded ? Math.max(nowMs, terms.boughtEndMs ?? 0) : nowMs,
-  });
+function grantedDays(nowMs: number, reviewed: ReviewedGrant): number | null {
+  const { duration, start, requestedEndMs: endMs, boughtEndMs } = reviewed;
+  const isAdded = start === 'after' && currentEndOrNow(nowMs, endsAtReview(reviewed)) > nowMs;
+  const countsFromMs = isAdded ? Math.max(nowMs, boughtEndMs ?? 0) : nowMs;
+  return lengthOf({ duration, isAdded, countsFromMs, endMs });
 }
-
-/** What reading the customer's access adds. */
-const UNREAD = {
-  previousEndMs: null,
-  boughtEndMs: null,
-  access: { items: [], isStored: false },
-  reviewedAtMs: 0,
-};
 
 export const GRANT_HANDLER: ActionHandler<GrantForm, ReviewedGrant, Grant> = {
   prepare,
@@ -125,10 +109,9 @@ async function prepare(context: ActionContext, form: GrantForm): Promise<Reviewe
   if (!form.end && !isDuration(form.duration)) throw invalid('chooseDuration');
   const access = await readOrStoredAccess(context, entitlements);
   const isCustom = customEndMs !== null;
-  const reviewed = reviewedNow(
+  const reviewed = withAccess(
     context,
     {
-      ...UNREAD,
       kind: 'grant',
       key: randomUUID(),
       subscriberId: customer.subscriber.subscriberId,
@@ -171,7 +154,7 @@ async function recheck(context: ActionContext, reviewed: ReviewedGrant): Promise
     if (findNoEffect(ends, reviewed.requestedEndMs)) throw refused({ code: 'no_effect' });
     return { ...reviewed, appUserId: access.appUserId };
   }
-  const again = reviewedNow(context, reviewed, access);
+  const again = withAccess(context, reviewed, access);
   if (again.requestedEndMs <= nowMs) throw invalid('endPast');
   throw outdated(hasChanged ? 'changed' : 'stale', again);
 }
@@ -184,14 +167,21 @@ function shownItems({ items }: Access): ReviewedGrant['access']['items'] {
   return items.slice(0, MAX_ITEMS).map((item) => ({ ...item, name: clip(item.name, MAX_NAME_LENGTH) }));
 }
 
-/** A duration counts from now: a month requested on Monday and approved on Friday is a month. */
-function reviewedNow(context: ActionContext, reviewed: ReviewedGrant, access: Access): ReviewedGrant {
+/** A grant before the customer's access was read for it. */
+type PlannedGrant = Omit<ReviewedGrant, 'previousEndMs' | 'boughtEndMs' | 'access' | 'reviewedAtMs'>;
+
+/**
+ * The grant with its ends by this access. A duration counts from now: a month requested on Monday and approved on Friday
+ * is a month.
+ */
+function withAccess(context: ActionContext, grant: PlannedGrant, access: Access): ReviewedGrant {
   const nowMs = context.services.now();
-  const { duration, start, target, lookupKey } = reviewed;
+  const { duration, start, target, lookupKey } = grant;
   const ends = access.endsOf({ id: target, lookupKey });
   return {
-    ...reviewed,
-    requestedEndMs: duration === 'custom' ? reviewed.requestedEndMs : endOf(nowMs, { duration, start }, ends),
+    ...grant,
+    requestedEndMs:
+      duration === 'custom' ? grant.requestedEndMs : endOfGrant(nowMs, { duration, start }, ends),
     previousEndMs: ends.grantEndMs,
     boughtEndMs: ends.boughtEndMs,
     access: { items: shownItems(access), isStored: access.isStored },
@@ -200,13 +190,8 @@ function reviewedNow(context: ActionContext, reviewed: ReviewedGrant, access: Ac
 }
 
 async function reviewRequested(context: ActionContext, grant: Grant): Promise<ReviewedGrant> {
-  const requested: ReviewedGrant = {
-    ...UNREAD,
-    ...grant,
-    key: grant.actionId,
-    end: '',
-  };
-  return reviewedNow(context, requested, await shownAccess(context));
+  const requested = { ...grant, key: grant.actionId, end: '' };
+  return withAccess(context, requested, await shownAccess(context));
 }
 
 async function readBack(client: RevenueCatClient, projectId: string, grant: Grant): Promise<ReadBackResult> {

@@ -5,7 +5,7 @@ import { DAY_MS, isForever } from '../../time.ts';
 import { findNoEffect, upcomingCharges } from '../access.ts';
 import type { ViewContext } from '../context.ts';
 import type { Reviewed, ReviewedGrant, ReviewedStoreAction } from '../form-state.ts';
-import { addedToMs, endsBefore } from '../grant.ts';
+import { currentEndOrNow, endsAtReview } from '../grant.ts';
 import { isAnonymousOnly } from '../read-revenuecat.ts';
 import { variantOf } from '../texts.ts';
 import { accessText, exactEnd } from './format.ts';
@@ -19,7 +19,7 @@ export function effects(context: ViewContext, reviewed: Reviewed): Part[] {
 function grantEffects(context: ViewContext, reviewed: ReviewedGrant): Part[] {
   const { t } = context.messages;
   const { entitlementName: entitlement, requestedEndMs, access } = reviewed;
-  const noEffect = findNoEffect(endsBefore(reviewed), requestedEndMs);
+  const noEffect = findNoEffect(endsAtReview(reviewed), requestedEndMs);
   const end = exactEnd(context, requestedEndMs);
   const gets = t('grant.access.until', { entitlement: escapeMarkdown(entitlement), end });
   return [
@@ -41,7 +41,7 @@ function daysAdded(context: ViewContext, reviewed: ReviewedGrant): Part[] {
   const { requestedEndMs } = reviewed;
   if (isForever(requestedEndMs)) return [];
   const nowMs = context.services.now();
-  const currentEndMs = addedToMs(nowMs, endsBefore(reviewed));
+  const currentEndMs = currentEndOrNow(nowMs, endsAtReview(reviewed));
   const isAdded = currentEndMs > nowMs && currentEndMs < requestedEndMs;
   const values = {
     days: Math.round((requestedEndMs - (isAdded ? currentEndMs : nowMs)) / DAY_MS),

@@ -17,7 +17,7 @@ import { refused } from '../action-error.ts';
 import type { ViewContext } from '../context.ts';
 import { DURATIONS, type Duration, isDuration, lengthInDays } from '../durations.ts';
 import type { GrantForm, ReviewedGrant } from '../form-state.ts';
-import { addedToMs, findEntitlement } from '../grant.ts';
+import { currentEndOrNow, findEntitlement } from '../grant.ts';
 import { checkLength, findRefusal, needsApproval } from '../policy.ts';
 import { accessText, reasonField, refusedPage } from './format.ts';
 
@@ -77,7 +77,7 @@ export async function grantForm(
   const policy = context.workspace.settings.grants;
   const duration = isDuration(form.duration) ? form.duration : defaultDuration(context);
   const nowMs = context.services.now();
-  const canAdd = entitlements.some((each) => addedToMs(nowMs, access.endsOf(each)) > nowMs);
+  const canAdd = entitlements.some((each) => currentEndOrNow(nowMs, access.endsOf(each)) > nowMs);
   const page = pageShown(entitlements, selected, form.page);
   const components: Part[] = [
     text(t(form.extends ? 'grant.title.extend' : 'grant.title.form'), 'header', true),

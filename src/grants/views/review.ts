@@ -5,7 +5,7 @@ import type { ActionKind } from '../action.ts';
 import { ActionError, orActionError } from '../action-error.ts';
 import type { ViewContext } from '../context.ts';
 import type { Form, Reviewed } from '../form-state.ts';
-import { endsBefore } from '../grant.ts';
+import { endsAtReview } from '../grant.ts';
 import { handlerOf } from '../handlers.ts';
 import { confirmReviewed, findEarlier, reviewAction } from '../service.ts';
 import { effects } from './effects.ts';
@@ -81,7 +81,7 @@ function reviewButtons(context: ViewContext, reviewed: Reviewed): Part[] {
   const { kind } = reviewed;
   const isApprovalNeeded = handlerOf(reviewed).needsSecondPerson(context, reviewed);
   const label = isApprovalNeeded ? 'grant.button.requestApproval' : (`action.confirm.${kind}` as const);
-  const noEffect = kind === 'grant' ? findNoEffect(endsBefore(reviewed), reviewed.requestedEndMs) : null;
+  const noEffect = kind === 'grant' ? findNoEffect(endsAtReview(reviewed), reviewed.requestedEndMs) : null;
   return [
     isApprovalNeeded && text(secondPersonText(context, kind), 'muted'),
     !noEffect && button(`${prefixOf(kind)}.confirm`, t(label), 'primary'),
