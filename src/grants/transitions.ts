@@ -245,15 +245,16 @@ function grantFacts(
 }
 
 function storeFacts({ target, details }: Pick<StoreAction, 'target' | 'details'>): Record<string, unknown> {
-  const { amount, before, after, product, ...rest } = details;
-  const of = (state: PurchaseState | null) =>
+  const { amount, before, after, product, targetType, ...rest } = details;
+  const factsOfState = (state: PurchaseState | null) =>
     state && { end: iso(state.endsAtMs), access: state.givesAccess, renews: state.willRenew };
   return {
     target,
     product,
+    of: targetType,
     ...rest,
     ...(amount ? { amount_minor: amount.amountMinor, currency: amount.currency } : {}),
-    before: of(before),
-    after: of(after),
+    before: factsOfState(before),
+    after: factsOfState(after),
   };
 }

@@ -1,19 +1,16 @@
-import type { Grant } from '../grants/action.ts';
 import { REVIEW_VALID_MS } from '../grants/form-state.ts';
 import { chooseLanguage } from '../i18n/languages.ts';
 import { type Messages, messagesFor } from '../i18n/messages.ts';
 import { backLink, canvas, type InboxCanvas, type Part, text } from '../intercom/canvas.ts';
-import type { CatalogCache } from '../revenuecat/catalog.ts';
-import type { HistorySource, TimelineEntry } from '../subscribers/repository.ts';
-import type { CustomerDescription } from '../subscription/describe-customer.ts';
-import type { Names } from '../subscription/names.ts';
-import type { LifecycleEvent, SubscriberState } from '../subscription/types.ts';
+import type { CatalogCache } from '../revenuecat/catalog-names.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import type { Project } from '../workspaces/projects.ts';
 import type { Workspace } from '../workspaces/repository.ts';
 import type { CanvasCache } from './canvas-cache.ts';
 import type { Candidate, CardReader, CardRecord } from './card-repository.ts';
-import { type CardRequest, type FormState, signFormState } from './request.ts';
+import type { Customer } from './customer.ts';
+import { type FormState, signFormState } from './form-state.ts';
+import type { CardRequest } from './request.ts';
 
 /** What the card needs of the rest of the app; one for the process. */
 export interface CardServices extends AppContext {
@@ -48,34 +45,6 @@ export interface CardContext {
 /** A request about a known customer. */
 export interface CustomerContext extends CardContext {
   readonly customer: Customer;
-}
-
-/** The customer that a card shows. */
-export interface Customer {
-  readonly subscriber: Candidate;
-  readonly project: Project;
-  readonly state: SubscriberState;
-  /** What the state means, for sentences and tables. */
-  readonly description: CustomerDescription;
-  /** The newest events that matter, newest first, including `fallbackEvents`. */
-  readonly latest: readonly LifecycleEvent[];
-  /** Events by environment. */
-  readonly counts: Readonly<Record<'production' | 'sandbox', number>>;
-  /** What was granted and done here and whose webhook has not arrived, as the events that it will bring. */
-  readonly fallbackEvents: readonly TimelineEntry[];
-  /** Where the timeline's events come from. */
-  readonly sources: readonly HistorySource[];
-  readonly grants: readonly Grant[];
-  readonly names: Names;
-  /** Subscriber id of the customer that purchases were transferred to; `null`: none, or unknown here. */
-  readonly receiverId: string | null;
-  /** The id to act with. */
-  readonly appUserId: string;
-}
-
-/** Whether something was granted to the customer or done for them. */
-export function hasActions({ grants, subscriber, state }: Customer): boolean {
-  return grants.length > 0 || subscriber.hasGrants || state.grants.some(({ givesAccess }) => givesAccess);
 }
 
 export function createCardContext(

@@ -2,54 +2,46 @@ import { type Action, type Grant, grantEndMs } from '../grants/action.ts';
 import { endOrForever, isSameEnd } from '../grants/durations.ts';
 import { listActions } from '../grants/repository.ts';
 import { isGrantEvent, fallbackEvents as readFallbackEvents } from '../grants/timeline.ts';
-import { ownSource, readWithHistory, type TimelineEntry } from '../subscribers/repository.ts';
-import { type FoundSubscriber, findByAppUserIds, searchSubscribers } from '../subscribers/search.ts';
-import { deriveSummary } from '../subscribers/summaries.ts';
+import { findByAppUserIds } from '../subscribers/find-store.ts';
+import { type HistorySource, ownSource, readWithHistory, type TimelineEntry } from '../subscribers/store.ts';
+import { deriveSummary } from '../subscribers/summary-store.ts';
 import { bestAppUserIds } from '../subscription/attributes.ts';
 import { type CustomerDescription, describeCustomer } from '../subscription/describe-customer.ts';
-import { isBlockedId } from '../subscription/identities.ts';
+import type { Names } from '../subscription/names.ts';
 import { deriveState } from '../subscription/state.ts';
 import { isUsable, type SubscriberSummary } from '../subscription/summary.ts';
-import type { SubscriptionState } from '../subscription/types.ts';
-import type { Candidate, CardQuery } from './card-repository.ts';
-import type { CardContext, Customer } from './context.ts';
-import type { CardRequest, FormState } from './request.ts';
+import type { LifecycleEvent, SubscriberState, SubscriptionState } from '../subscription/types.ts';
+import type { Project } from '../workspaces/projects.ts';
+import type { Candidate } from './card-repository.ts';
+import type { CardContext } from './context.ts';
+import type { CardRequest } from './request.ts';
 
-/** Which customer a card is about. */
-export type Match =
-  | { readonly kind: 'one'; readonly candidate: Candidate }
-  /** One in each of several projects, all of them by a link or the external id. */
-  | { readonly kind: 'projects'; readonly candidates: readonly Candidate[] }
-  | { readonly kind: 'possible'; readonly found: readonly FoundSubscriber[] }
-  | { readonly kind: 'none' };
-
-/** What to read for a request. */
-export function cardQuery(request: CardRequest, formState: FormState): CardQuery {
-  const { id, externalId } = request.contact;
-  return { contactId: id, externalId: usableExternalId(externalId), chosen: formState.chosen ?? null };
+/** The customer that a card shows. */
+export interface Customer {
+  readonly subscriber: Candidate;
+  readonly project: Project;
+  readonly state: SubscriberState;
+  /** What the state means, for sentences and tables. */
+  readonly description: CustomerDescription;
+  /** The newest events that matter, newest first, including `fallbackEvents`. */
+  readonly latest: readonly LifecycleEvent[];
+  /** Events by environment. */
+  readonly counts: Readonly<Record<'production' | 'sandbox', number>>;
+  /** What was granted and done here and whose webhook has not arrived, as the events that it will bring. */
+  readonly fallbackEvents: readonly TimelineEntry[];
+  /** Where the timeline's events come from. */
+  readonly sources: readonly HistorySource[];
+  readonly grants: readonly Grant[];
+  readonly names: Names;
+  /** Subscriber id of the customer that purchases were transferred to; `null`: none, or unknown here. */
+  readonly receiverId: string | null;
+  /** The id to act with. */
+  readonly appUserId: string;
 }
 
-/** The external id that may name a subscriber; `null` for a placeholder that misconfigured apps give to everyone. */
-export function usableExternalId(externalId: string | null): string | null {
-  return externalId === null || isBlockedId(externalId) ? null : externalId;
-}
-
-/**
- * By what the teammate chose, else by a saved link, else by `external_id`, else by e-mail where the workspace has
- * switched that on. Anyone with the app's public key can set an e-mail, so that is only a possible match.
- */
-export async function matchContact(context: CardContext): Promise<Match> {
-  const { candidates, request, workspace, services } = context;
-  const chosen = candidates.find(({ matchedBy }) => matchedBy === 'chosen');
-  const candidate = chosen ?? candidates[0];
-  if (candidate) {
-    return chosen || candidates.length === 1 ? { kind: 'one', candidate } : { kind: 'projects', candidates };
-  }
-  const { email } = request.contact;
-  if (email === null || !workspace.settings.contacts.matchByEmail) return { kind: 'none' };
-  const search = { text: email, fields: ['email'] } as const;
-  const found = await searchSubscribers(services.readDatabase, request.workspaceId, search);
-  return found.length > 0 ? { kind: 'possible', found } : { kind: 'none' };
+/** Whether something was granted to the customer or done for them. */
+export function hasActions({ grants, subscriber, state }: Customer): boolean {
+  return grants.length > 0 || subscriber.hasGrants || state.grants.some(({ givesAccess }) => givesAccess);
 }
 
 /** What loading a customer needs of a request. */

@@ -13,28 +13,37 @@ import {
   table,
   text,
 } from '../intercom/canvas.ts';
-import type { FoundSubscriber } from '../subscribers/search.ts';
 import { andMore, type CardContext, type CustomerContext, firstCanvas } from './context.ts';
+import type { FormState } from './form-state.ts';
 import { estimatedHeight, MAX_FIRST_CANVAS_PX } from './height.ts';
-import { type findSuggestions, type LinkReview, MAX_FOUND, type search } from './matching.ts';
+import type { LinkReview } from './linking.ts';
+import { MAX_FOUND, type PossibleCustomer, type SearchResult, type Suggestions } from './matching.ts';
 
 /** Shown for a contact without a certain match: who it may be, and a search. */
 export function unmatched(
   context: CardContext,
-  { suggestion, possible, foundBy }: Awaited<ReturnType<typeof findSuggestions>>,
+  { mentioned, unknownId, possible }: Suggestions,
 ): InboxCanvas {
   const { messages: m } = context;
-  const form = searchForm(context, suggestion?.found ? null : (suggestion?.id ?? null));
-  const mentioned = suggestion?.found
-    ? [text(m.t('match.state.mentioned'), 'muted'), foundList(context, [suggestion.found])]
-    : null;
+  const form = searchForm(context, unknownId);
+  const mentionedParts = mentioned.length > 0 && [
+    text(m.t('match.state.mentioned'), 'muted'),
+    foundList(context, mentioned),
+  ];
   if (possible.length === 0) {
-    const intro = mentioned ?? text(noMatchText(context), 'muted');
-    return firstCanvas(context, [intro, form], mentioned ? { foundBy } : undefined);
+    const intro = mentionedParts || text(noMatchText(context), 'muted');
+    return firstCanvas(context, [intro, form], listState(mentioned));
   }
   const asked = text(m.t('match.state.possible', { count: possible.length }), 'muted');
-  const draw = (max: number): Part[] => [mentioned, asked, foundList(context, possible, max), form];
-  return firstCanvas(context, fitting(draw, Math.min(possible.length, MAX_FOUND), 1), { foundBy });
+  const draw = (max: number): Part[] => [mentionedParts, asked, foundList(context, possible, max), form];
+  const parts = fitting(draw, Math.min(possible.length, MAX_FOUND), 1);
+  return firstCanvas(context, parts, listState([...mentioned, ...possible]));
+}
+
+/** For the audit log of what is chosen from a list. */
+function listState(listed: readonly PossibleCustomer[]): FormState | undefined {
+  if (listed.length === 0) return undefined;
+  return { foundBy: Object.fromEntries(listed.map(({ subscriberId, foundBy }) => [subscriberId, foundBy])) };
 }
 
 /** The canvas with as many entries as a first canvas has room for. */
@@ -64,14 +73,14 @@ function searchForm({ messages: m }: CardContext, query: string | null): Compone
 }
 
 /** The rest can be found by what is more exact than an e-mail. */
-function foundList(context: CardContext, found: readonly FoundSubscriber[], max = MAX_FOUND): Part[] {
+function foundList(context: CardContext, found: readonly PossibleCustomer[], max = MAX_FOUND): Part[] {
   return [
     list(found.slice(0, max).map((entry) => foundItem(context, entry))),
     andMore(context, found.length - max),
   ];
 }
 
-function foundItem({ projects, messages: m }: CardContext, found: FoundSubscriber): ListItem {
+function foundItem({ projects, messages: m }: CardContext, found: PossibleCustomer): ListItem {
   const project = projects.find(({ projectId }) => projectId === found.projectId);
   const lastEvent =
     found.lastEventAtMs === null ? null : m.t('card.lastEvent', { date: m.date(found.lastEventAtMs) });
@@ -90,18 +99,18 @@ export function searchView(context: CardContext): InboxCanvas {
 export function searchResults(
   context: CardContext,
   query: string,
-  { found, foundBy, isLookedUp }: Awaited<ReturnType<typeof search>>,
+  { found, isImporting }: SearchResult,
 ): InboxCanvas {
   const { messages: m } = context;
   const form = searchForm(context, query);
   if (query === '') return context.page([text(m.t('match.state.emptySearch'), 'muted'), form]);
   if (found.length === 0) {
-    const sentence = m.t(isLookedUp ? 'match.state.lookedUp' : 'match.state.nothingFound');
+    const sentence = m.t(isImporting ? 'match.state.lookedUp' : 'match.state.nothingFound');
     return context.page([text(sentence, 'muted'), form]);
   }
   return context.page(
     [text(m.t('match.state.found', { count: found.length }), 'muted'), foundList(context, found), form],
-    { foundBy },
+    listState(found.slice(0, MAX_FOUND)),
   );
 }
 

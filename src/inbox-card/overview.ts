@@ -20,8 +20,8 @@ import type { SubscriptionDescription } from '../subscription/describe-subscript
 import { isAnonymous } from '../subscription/identities.ts';
 import { productLabel } from '../subscription/names.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
-import { type CustomerContext, firstCanvas, hasActions, storedData } from './context.ts';
-import { dashboardUrl } from './customer.ts';
+import { type CustomerContext, firstCanvas, storedData } from './context.ts';
+import { dashboardUrl, hasActions } from './customer.ts';
 import { estimatedHeight, MAX_FIRST_CANVAS_PX } from './height.ts';
 
 const RECENT_EVENTS = 3;

@@ -12,8 +12,8 @@ import {
 import { markWithinCustomer } from '../subscription/transfers.ts';
 import { equalInConstantTime } from '../text.ts';
 import { MINUTE_MS } from '../time.ts';
-import type { CardServices, Customer, CustomerContext } from './context.ts';
-import { loadCustomer } from './customer.ts';
+import type { CardServices, CustomerContext } from './context.ts';
+import { type Customer, loadCustomer } from './customer.ts';
 import { drawPng, PICTURE_HEIGHT, PICTURE_WIDTH } from './picture-png.ts';
 import { readTimeline } from './timeline-repository.ts';
 

@@ -5,7 +5,8 @@ import { MINUTE_MS, withTimeout } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import type { Candidate } from './card-repository.ts';
 import { type CardContext, type CardServices, type CustomerContext, createCardContext } from './context.ts';
-import { cardQuery, loadCustomer } from './customer.ts';
+import { loadCustomer } from './customer.ts';
+import { cardQuery } from './matching.ts';
 
 /** How long the agent waits for a refresh, which then continues in the background. */
 const REFRESH_WAIT_MS = 3_000;

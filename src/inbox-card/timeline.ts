@@ -13,8 +13,8 @@ import {
 import type { TimelineEntry } from '../subscribers/repository.ts';
 import { EVENT_KINDS, type EventKind, TIMELINE_ONLY_KINDS } from '../subscription/kinds.ts';
 import type { CardContext, CustomerContext } from './context.ts';
+import { ENVIRONMENT_FILTERS, type FormState, TIMELINE_FILTERS } from './form-state.ts';
 import { pictureComponents } from './picture.ts';
-import { ENVIRONMENT_FILTERS, type FormState, TIMELINE_FILTERS } from './request.ts';
 import { type Direction, PAGE_SIZE, readTimelinePage } from './timeline-repository.ts';
 
 type Filter = NonNullable<FormState['filter']>;

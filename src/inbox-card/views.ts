@@ -23,16 +23,17 @@ import type { Candidate } from './card-repository.ts';
 import {
   type CardContext,
   type CardServices,
-  type Customer,
   type CustomerContext,
   createCardContext,
   firstCanvas,
   message,
   withFormState,
 } from './context.ts';
-import { cardQuery, loadCustomer, type Match, matchContact } from './customer.ts';
+import { type Customer, loadCustomer } from './customer.ts';
 import { details, subscriptions, technicalDetails } from './details.ts';
 import { eventDetail, technicalEvent } from './event.ts';
+import { verifyFormState } from './form-state.ts';
+import { confirmLink, removeLink, reviewLink } from './linking.ts';
 import {
   linked,
   matchReview,
@@ -43,17 +44,17 @@ import {
   unmatched,
 } from './match-views.ts';
 import {
-  confirmLink,
+  cardQuery,
   findSuggestions,
   MAX_FOUND,
+  type Match,
+  matchContact,
   queryOf,
-  removeLink,
-  reviewLink,
   search,
 } from './matching.ts';
 import { overview } from './overview.ts';
 import { refreshCustomer, refreshIfStale } from './refresh.ts';
-import { type CardRequest, verifyFormState } from './request.ts';
+import type { CardRequest } from './request.ts';
 import { filteredTimeline, nextTimelinePage, timeline } from './timeline.ts';
 
 export type CardAnswer = SharingCanvas | CachedCanvas;
@@ -272,7 +273,7 @@ function projects(context: CardContext, argument: string) {
 
 async function searchByQuery(context: CardContext): Promise<CardAnswer> {
   const query = queryOf(context);
-  const nothing = { found: [], foundBy: {}, isLookedUp: false };
+  const nothing = { found: [], isImporting: false };
   return searchResults(context, query, query === '' ? nothing : await search(context, query));
 }
 

@@ -171,7 +171,7 @@ for (const [name, { scopes, done, open }] of Object.entries(ACTIONS)) {
       );
       const { details } = records[0] ?? {};
       assert.equal(details?.reason, 'The customer asked for it');
-      if (details?.targetType !== 'customer')
+      if (details?.of !== 'customer')
         assert.ok(details?.before !== null && details?.after !== null, 'before and after');
     });
 
