@@ -122,6 +122,9 @@ export function createCardReader(sql: Sql) {
   return {
     /** `null`: unknown workspace. */
     read: (workspaceId: string, query: CardQuery) => cards(workspaceId)(query),
+    /** The same for a subscriber, whoever its contact is. */
+    readSubscriber: (workspaceId: string, subscriberId: string) =>
+      cards(workspaceId)({ contactId: '', externalId: null, chosen: subscriberId }),
     /** `null`: none is stored. */
     summary: (workspaceId: string, subscriberId: string) => summaries(workspaceId)(subscriberId),
   };

@@ -89,7 +89,7 @@ export function firstCanvas(
 }
 
 /** One sentence. */
-export function message(
+export function sentenceCanvas(
   context: CardContext,
   sentence: string,
   style: 'muted' | 'error' = 'muted',

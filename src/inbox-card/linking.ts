@@ -13,8 +13,7 @@ import type { FoundBy } from './form-state.ts';
 async function findCustomer(context: CardContext, subscriberId: string): Promise<Customer | null> {
   if (!isUuid(subscriberId)) return null;
   const { services, request } = context;
-  const query = { contactId: '', externalId: null, chosen: subscriberId };
-  const record = await services.cards.read(request.workspaceId, query);
+  const record = await services.cards.readSubscriber(request.workspaceId, subscriberId);
   const [candidate] = record?.candidates ?? [];
   return candidate ? loadCustomer(context, candidate) : null;
 }

@@ -93,8 +93,7 @@ export function pictureRouter(services: CardServices): Router {
 
 /** `null`: switched off, uninstalled, merged into another subscriber, or nothing to draw. */
 async function drawIfShown(services: CardServices, workspaceId: string, subscriberId: string) {
-  const query = { contactId: '', externalId: null, chosen: subscriberId };
-  const record = await services.cards.read(workspaceId, query);
+  const record = await services.cards.readSubscriber(workspaceId, subscriberId);
   const [candidate] = record?.candidates ?? [];
   if (!record?.workspace.settings.card.picture || record.workspace.status === 'uninstalled' || !candidate)
     return null;

@@ -8,7 +8,7 @@ import { inboxAnswer } from '../messenger/share.ts';
 import { createCardReader } from './card-repository.ts';
 import type { CardServices } from './context.ts';
 import { type CardRequest, readCardRequest } from './request.ts';
-import { answerCard, type CardAnswer, viewOf } from './views.ts';
+import { answerCard, type CardAnswer, findView } from './views.ts';
 
 /** `POST /canvas/inbox/initialize` and `/submit`, after their signature was verified. */
 export function inboxCardRouter(services: CardServices): Router {
@@ -40,14 +40,15 @@ function sendCanvas(res: Response, answer: CardAnswer): void {
 
 /** Views that only read may use a replica; the others read their own changes, and wait until replicas show them. */
 async function answerFrom(services: CardServices, request: CardRequest): Promise<CardAnswer> {
-  if (viewOf(request).view.readOnly) return answerCard(services, request);
+  const found = findView(request);
+  if (found.view.readOnly) return answerCard(services, request, found);
   const { database } = services;
   const onPrimary = {
     ...services,
     readDatabase: withoutReplica(database),
     cards: createCardReader(database),
   };
-  const answer = await answerCard(onPrimary, request);
+  const answer = await answerCard(onPrimary, request, found);
   // The change is committed: a lagging replica must not be reported as a failure.
   await services.readDatabase.upToDate(MAX_CATCH_UP_MS).catch(() => {});
   return answer;

@@ -26,7 +26,7 @@ import {
   type CustomerContext,
   createCardContext,
   firstCanvas,
-  message,
+  sentenceCanvas,
   withFormState,
 } from './context.ts';
 import { type Customer, loadCustomer } from './customer.ts';
@@ -71,87 +71,93 @@ interface View {
 
 const reads = (render: Render<CardContext>): View => ({ readOnly: true, render });
 const changes = (render: Render<CardContext>): View => ({ readOnly: false, render });
-/** For views of a known customer; any other contact gets the search instead. */
-const reading = (render: Render<CustomerContext>): View => reads(withCustomer(render));
-const changing = (render: Render<CustomerContext>): View => changes(withCustomer(render));
 
 /** The views by component id; an id that ends with a colon is a prefix. */
 const VIEWS: Readonly<Record<string, View>> = {
   initialize: reads(initialize),
-  home: reading(home),
-  refresh: changing(refresh),
-  timeline: reading(timeline),
-  'timeline.kind': reading(filteredTimeline),
-  'timeline.environment': reading(filteredTimeline),
-  'timeline:older': reading((context) => nextTimelinePage(context, 'older')),
-  'timeline:newer': reading((context) => nextTimelinePage(context, 'newer')),
-  'event:': reading(eventDetail),
-  'technical:': reading(technicalEvent),
-  details: reading(details),
-  technical: reading(technicalDetails),
-  subscriptions: reading(subscriptions),
-  share: changing(share),
+  home: reads(forCustomer(home)),
+  refresh: changes(forCustomer(refresh)),
+  timeline: reads(forCustomer(timeline)),
+  'timeline.kind': reads(forCustomer(filteredTimeline)),
+  'timeline.environment': reads(forCustomer(filteredTimeline)),
+  'timeline:older': reads(forCustomer((context) => nextTimelinePage(context, 'older'))),
+  'timeline:newer': reads(forCustomer((context) => nextTimelinePage(context, 'newer'))),
+  'event:': reads(forCustomer(eventDetail)),
+  'technical:': reads(forCustomer(technicalEvent)),
+  details: reads(forCustomer(details)),
+  technical: reads(forCustomer(technicalDetails)),
+  subscriptions: reads(forCustomer(subscriptions)),
+  share: changes(forCustomer(share)),
   projects: changes(projects),
   match: changes(searchView),
   'match.query': changes(searchByQuery),
   'match.search': changes(searchByQuery),
   'match:': changes(choose),
   'match.confirm': changes(link),
-  unlink: changing(unlink),
-  grant: changing((context) => grantForm(context, { kind: 'grant', page: -1 })),
-  'grant.page:': changing(turnEntitlementPage),
-  'grant.change': changing(changeGrantForm),
-  'grant.review': changing(reviewGrant),
-  'grant.add': changing(addToEnd),
-  'grant.confirm': changing(confirmReview),
-  'grant.approve': changing(approve),
-  'grant.decline': changing(decline),
-  'grant.withdraw': changing(decline),
-  grants: reading((context) => actionList(context)),
-  'grants:': reading(nextActionPage),
-  'grant:': reading(storedAction),
-  'revoke:': changing(revokeReview),
-  'revoke.confirm': changing(revokeConfirm),
-  'subscription:': reading(subscriptionPage),
-  'cancel:': changing(storeFormOf('cancel')),
-  'refund:': changing(storeFormOf('refund')),
-  'extend:': changing(extend),
-  'manage:': changing(storeFormOf('manage')),
-  transfer: changing(storeFormOf('transfer')),
-  'action.review': changing(reviewStoreAction),
-  'action.confirm': changing(confirmReview),
-  'action.approve': changing(approve),
-  'action.decline': changing(decline),
-  'action.withdraw': changing(decline),
+  unlink: changes(forCustomer(unlink)),
+  grant: changes(forCustomer((context) => grantForm(context, { kind: 'grant', page: -1 }))),
+  'grant.page:': changes(forCustomer(turnEntitlementPage)),
+  'grant.change': changes(forCustomer(changeGrantForm)),
+  'grant.review': changes(forCustomer(reviewGrant)),
+  'grant.add': changes(forCustomer(addToEnd)),
+  'grant.confirm': changes(forCustomer(confirmReview)),
+  'grant.approve': changes(forCustomer(approve)),
+  'grant.decline': changes(forCustomer(decline)),
+  'grant.withdraw': changes(forCustomer(decline)),
+  grants: reads(forCustomer((context) => actionList(context))),
+  'grants:': reads(forCustomer(nextActionPage)),
+  'grant:': reads(forCustomer(storedAction)),
+  'revoke:': changes(forCustomer(revokeReview)),
+  'revoke.confirm': changes(forCustomer(revokeConfirm)),
+  'subscription:': reads(forCustomer(subscriptionPage)),
+  'cancel:': changes(forCustomer(storeFormOf('cancel'))),
+  'refund:': changes(forCustomer(storeFormOf('refund'))),
+  'extend:': changes(forCustomer(extend)),
+  'manage:': changes(forCustomer(storeFormOf('manage'))),
+  transfer: changes(forCustomer(storeFormOf('transfer'))),
+  'action.review': changes(forCustomer(reviewStoreAction)),
+  'action.confirm': changes(forCustomer(confirmReview)),
+  'action.approve': changes(forCustomer(approve)),
+  'action.decline': changes(forCustomer(decline)),
+  'action.withdraw': changes(forCustomer(decline)),
 };
 
 function storeFormOf(kind: StoreActionKind): Render<CustomerContext> {
   return (context, subscription) => storeForm(context, { kind, subscription });
 }
 
-/** `extend:` leads on from a subscription and from a grant. */
+/** `extend:` is on the page of a subscription and on that of a grant. */
 function extend(context: CustomerContext, id: string): Promise<CardAnswer> {
   return findPurchase(context, id)
     ? storeForm(context, { kind: 'extend', subscription: id })
     : extendGrant(context, id);
 }
 
-/** The view of a request, and the argument in its component's id. An unknown id shows the overview. */
-export function viewOf({ componentId }: CardRequest): { view: View; argument: string } {
+interface FoundView {
+  readonly view: View;
+  readonly argument: string;
+}
+
+/** An unknown id shows the overview. */
+export function findView({ componentId }: CardRequest): FoundView {
   const id = componentId ?? 'initialize';
   const exact = Object.hasOwn(VIEWS, id) ? VIEWS[id] : undefined;
   if (exact) return { view: exact, argument: '' };
   const colon = id.indexOf(':') + 1;
   const prefix = id.slice(0, colon);
   const byPrefix = colon > 0 && Object.hasOwn(VIEWS, prefix) ? VIEWS[prefix] : undefined;
-  return { view: byPrefix ?? changing(home), argument: id.slice(colon) };
+  return { view: byPrefix ?? changes(forCustomer(home)), argument: id.slice(colon) };
 }
 
 /**
  * Answers one request of the inbox. The customer is found from the signed request each time, so that no id in a
  * canvas can lead to another contact's customer.
  */
-export async function answerCard(services: CardServices, request: CardRequest): Promise<CardAnswer> {
+export async function answerCard(
+  services: CardServices,
+  request: CardRequest,
+  { view, argument }: FoundView,
+): Promise<CardAnswer> {
   const formState = verifyFormState(services.storedDataKey, request);
   const record = await services.cards.read(request.workspaceId, cardQuery(request, formState ?? {}));
   if (!record || record.workspace.status === 'uninstalled') {
@@ -166,7 +172,7 @@ export async function answerCard(services: CardServices, request: CardRequest): 
   if (formState === null) {
     const { workspaceId, componentId, admin } = request;
     services.logger.warn({ workspaceId, component: componentId, adminId: admin.id }, 'stored data refused');
-    return message(context, m.t('card.state.outdated'), 'error');
+    return sentenceCanvas(context, m.t('card.state.outdated'), 'error');
   }
   if (context.projects.length === 0) {
     return firstCanvas(context, [
@@ -175,7 +181,6 @@ export async function answerCard(services: CardServices, request: CardRequest): 
     ]);
   }
   wakeWaiting(context);
-  const { view, argument } = viewOf(request);
   return view.render(context, argument);
 }
 
@@ -189,15 +194,16 @@ function wakeWaiting({ services, request, candidates }: CardContext): void {
   });
 }
 
-function withCustomer(render: Render<CustomerContext>): Render<CardContext> {
+/** For a view of a known customer; any other contact gets the search instead. */
+function forCustomer(render: Render<CustomerContext>): Render<CardContext> {
   return async (context, argument) => {
     const match = await matchContact(context);
     const customer = match.kind === 'one' ? await loadCustomer(context, match.candidate) : null;
-    return customer ? render({ ...context, customer }, argument) : withoutCustomer(context, match);
+    return customer ? render({ ...context, customer }, argument) : answerWithoutCustomer(context, match);
   };
 }
 
-async function withoutCustomer(context: CardContext, match: Match): Promise<CardAnswer> {
+async function answerWithoutCustomer(context: CardContext, match: Match): Promise<CardAnswer> {
   if (match.kind === 'projects') return chooseAmong(context, match.candidates);
   return unmatched(context, await findSuggestions(context, match));
 }
@@ -215,14 +221,14 @@ async function chooseAmong(context: CardContext, candidates: readonly Candidate[
 async function initialize(context: CardContext): Promise<CardAnswer> {
   const { services, request } = context;
   const match = await matchContact(context);
-  if (match.kind !== 'one') return withoutCustomer(context, match);
+  if (match.kind !== 'one') return answerWithoutCustomer(context, match);
   const { candidate } = match;
   refreshIfStale(context, candidate);
   const names = await services.catalog.names(services.readDatabase, request.workspaceId, candidate.projectId);
   const cached = services.canvases.get(context, candidate, names);
   if (cached !== null) return cached;
   const customer = await loadCustomer(context, candidate);
-  if (!customer) return message(context, context.messages.t('card.state.notFound'));
+  if (!customer) return sentenceCanvas(context, context.messages.t('card.state.notFound'));
   const drawn = overview({ ...context, customer }, standingNotice(context, customer));
   return services.canvases.set(context, candidate, { names, canvas: drawn });
 }
@@ -249,7 +255,7 @@ const REFRESH_NOTICES = {
 async function refresh(before: CustomerContext): Promise<CardAnswer> {
   const { outcome, context } = await refreshCustomer(before);
   const { messages: m, services } = before;
-  if (!context) return message(before, m.t('card.state.notFound'));
+  if (!context) return sentenceCanvas(before, m.t('card.state.notFound'));
   if (outcome === 'refreshed') return overview(context, standingNotice(context, context.customer));
   const { subscriber, latest } = context.customer;
   const dataAtMs = subscriber.snapshotAtMs ?? latest[0]?.atMs ?? services.now();
@@ -268,7 +274,7 @@ function projects(context: CardContext, argument: string) {
   // A card that stayed open may name projects of which only one is left.
   return context.candidates.length > 1
     ? chooseAmong(withFormState(context, {}), context.candidates)
-    : withCustomer(home)(context, argument);
+    : forCustomer(home)(context, argument);
 }
 
 async function searchByQuery(context: CardContext): Promise<CardAnswer> {
@@ -286,7 +292,7 @@ async function choose(context: CardContext, subscriberId: string): Promise<CardA
   const customer = await loadCustomer(chosen, candidate);
   return customer
     ? home({ ...chosen, customer })
-    : message(chosen, context.messages.t('card.state.notFound'));
+    : sentenceCanvas(chosen, context.messages.t('card.state.notFound'));
 }
 
 async function link(context: CardContext): Promise<CardAnswer> {
@@ -294,9 +300,9 @@ async function link(context: CardContext): Promise<CardAnswer> {
   const result = await confirmLink(context);
   switch (result.kind) {
     case 'not_reviewed':
-      return message(context, m.t('card.state.outdated'), 'error');
+      return sentenceCanvas(context, m.t('card.state.outdated'), 'error');
     case 'not_found':
-      return message(context, m.t('card.state.notFound'));
+      return sentenceCanvas(context, m.t('card.state.notFound'));
     case 'changed':
     case 'expired':
       return matchReview(context, await reviewLink(context, result.subscriberId), result.kind);
@@ -314,7 +320,7 @@ async function unlink(context: CustomerContext): Promise<CardAnswer> {
     case 'removed':
       return unlinked({ ...withFormState(context, {}), customer: context.customer });
     case 'not_linked':
-      return message(context, context.messages.t('card.state.notFound'));
+      return sentenceCanvas(context, context.messages.t('card.state.notFound'));
     case 'not_reviewed':
       return details(context);
   }
