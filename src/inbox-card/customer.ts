@@ -153,11 +153,11 @@ function granterOf(grants: readonly Grant[], subscription: SubscriptionState): s
 /** The customer in RevenueCat's dashboard, whose addresses leave out the project id's prefix. */
 export function dashboardUrl({ project, appUserId }: Pick<Customer, 'project' | 'appUserId'>): string {
   const projectId = project.revenueCatProjectId.replace(/^proj_?/, '');
-  return `https://app.revenuecat.com/projects/${inUrl(projectId)}/customers/${inUrl(appUserId)}`;
+  return `https://app.revenuecat.com/projects/${encodeForLink(projectId)}/customers/${encodeForLink(appUserId)}`;
 }
 
 /** Also without what ends or marks a Markdown link. */
-function inUrl(text: string): string {
+function encodeForLink(text: string): string {
   const code = (char: string): string => `%${char.charCodeAt(0).toString(16).toUpperCase()}`;
   return encodeURIComponent(text).replaceAll(/[()*]/g, code);
 }

@@ -20,7 +20,7 @@ import { type Customer, dashboardUrl, hasActions } from './customer.ts';
 
 /** Stores whose link opens the customer's subscription. Apple's and Google's open the account of whoever clicks. */
 const CUSTOMER_LINKS: ReadonlySet<string | null> = new Set(['RC_BILLING', 'STRIPE', 'PADDLE']);
-const SUBSCRIPTIONS_HERE = 2;
+const MAX_SUBSCRIPTIONS_IN_DETAILS = 2;
 /** A customer rarely has more; a longer list would bury what gives access now. */
 const MAX_SUBSCRIPTIONS = 20;
 const MAX_OTHER_IDS = 20;
@@ -34,10 +34,10 @@ export async function details(context: CustomerContext): Promise<InboxCanvas> {
   const { link, snapshotAtMs } = subscriber;
   const all = allSubscriptions(customer);
   const date = (atMs: number | null | undefined): string | null => (atMs == null ? null : m.date(atMs));
-  const hasMore = all.length > SUBSCRIPTIONS_HERE;
+  const hasMore = all.length > MAX_SUBSCRIPTIONS_IN_DETAILS;
   const parts: Part[] = [
     all.length > 0 && text(m.t('card.title.subscriptions'), 'header'),
-    subscriptionBlocks(context, all.slice(0, SUBSCRIPTIONS_HERE)),
+    subscriptionBlocks(context, all.slice(0, MAX_SUBSCRIPTIONS_IN_DETAILS)),
     hasMore && button('subscriptions', `${m.t('card.button.subscriptions')} (${all.length})`, 'secondary'),
     purchaseComponents(context),
     // The overview has no room for it beside long sentences.
@@ -121,10 +121,17 @@ export function subscriptions(context: CustomerContext): InboxCanvas {
 
 /** A name, a table and the way to the store for each, then what only the stores can do. */
 function subscriptionBlocks(context: CustomerContext, list: readonly SubscriptionDescription[]): Part[] {
-  return [list.map((subscription, index) => block(context, subscription, index)), storeNotes(context, list)];
+  return [
+    list.map((subscription, index) => subscriptionBlock(context, subscription, index)),
+    storeNotes(context, list),
+  ];
 }
 
-function block({ messages: m }: CustomerContext, described: SubscriptionDescription, index: number): Part[] {
+function subscriptionBlock(
+  { messages: m }: CustomerContext,
+  described: SubscriptionDescription,
+  index: number,
+): Part[] {
   const { subscription, product, what, price } = described;
   const { store, startedAtMs, environment, managementUrl } = subscription;
   // A refund of a purchase that is unknown here is negative, and not a payment.

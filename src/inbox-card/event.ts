@@ -31,10 +31,10 @@ export async function eventDetail(context: CustomerContext, id: string): Promise
     text(escapeMarkdown(clip(about, 500)), 'muted'),
     // Not in the table: the inbox truncates it, and the cause of a failure is at its end.
     text(`${m.t('card.label.delivery')}: ${escapeMarkdown(deliveryText(context, event.delivery))}`),
-    table(fields(context, event)),
+    table(eventRows(context, event)),
     button(`technical:${event.id}`, m.t('card.button.technical'), 'secondary'),
     linkButton('open-revenuecat', m.t('card.button.openRevenueCat'), dashboardUrl(customer)),
-    toTimeline(context),
+    timelineButton(context),
   ]);
 }
 
@@ -60,19 +60,19 @@ export async function technicalEvent(context: CustomerContext, id: string): Prom
     others.length > 0 && text(m.t('card.title.otherFields'), 'header'),
     table(others),
     button(`event:${event.id}`, m.t('card.button.event'), 'link'),
-    toTimeline(context),
+    timelineButton(context),
   ]);
 }
 
 function missingEvent(context: CardContext): InboxCanvas {
-  return context.page([text(context.messages.t('card.state.notFound'), 'muted'), toTimeline(context)]);
+  return context.page([text(context.messages.t('card.state.notFound'), 'muted'), timelineButton(context)]);
 }
 
-function toTimeline({ messages: m }: CardContext): Component {
+function timelineButton({ messages: m }: CardContext): Component {
   return button('timeline', m.t('card.button.timeline'), 'link');
 }
 
-function fields(
+function eventRows(
   context: CustomerContext,
   event: TimelineEntry,
 ): (readonly [string, string | null | undefined])[] {
@@ -111,7 +111,7 @@ function inDollars({ messages: m }: CardContext, { price, priceUsdCents }: Timel
 }
 
 /** RevenueCat's names of what the typed fields already show, and of what is shown elsewhere. */
-const SHOWN = new Set(
+const SHOWN_FIELDS = new Set(
   `id event_id type event_timestamp_ms environment purchase_environment store product_id new_product_id entitlement_id
   entitlement_ids period_type purchased_at_ms expiration_at_ms grace_period_expiration_at_ms auto_resume_at_ms price
   price_in_purchased_currency currency transaction_id original_transaction_id is_family_share renewal_number offer_code
@@ -121,7 +121,7 @@ const SHOWN = new Set(
 /** Under RevenueCat's documented names, which engineers know. */
 function otherFields(event: TimelineEntry): [string, string][] {
   return Object.entries(event.raw)
-    .filter(([name, value]) => !SHOWN.has(name) && value !== null && value !== '')
+    .filter(([name, value]) => !SHOWN_FIELDS.has(name) && value !== null && value !== '')
     .map(([name, value]): [string, string] => [
       name,
       typeof value === 'object' ? JSON.stringify(value) : String(value),

@@ -62,7 +62,7 @@ function charOf(char: string): Char {
   return known;
 }
 
-function lines(text: string, widthPx: number, type = TYPE): number {
+function countLines(text: string, widthPx: number, type = TYPE): number {
   const max = widthPx / type;
   let count = 1;
   let used = 0;
@@ -101,16 +101,16 @@ function measureOnce<T extends ListItem | Component>(part: T, measure: (part: T)
 function itemHeight(item: ListItem): number {
   const titleWidth = item.tertiary_text ? HALF_ITEM : ITEM_WIDTH;
   const main =
-    lines(item.title, titleWidth) * LINE +
-    (item.subtitle ? lines(item.subtitle, ITEM_WIDTH, SMALL_TYPE) * SMALL_LINE : 0);
-  const atEnd = item.tertiary_text ? lines(item.tertiary_text, HALF_ITEM) * LINE : 0;
+    countLines(item.title, titleWidth) * LINE +
+    (item.subtitle ? countLines(item.subtitle, ITEM_WIDTH, SMALL_TYPE) * SMALL_LINE : 0);
+  const atEnd = item.tertiary_text ? countLines(item.tertiary_text, HALF_ITEM) * LINE : 0;
   return 15 + Math.max(main, atEnd);
 }
 
 function textHeight(component: Extract<Component, { type: 'text' }>): number {
   const shown = component.text.replaceAll(/\]\([^)]*\)|\*\*|\[/g, '');
   const width = component.text.includes('**') ? WIDTH / BOLD : WIDTH;
-  return lines(shown, width) * LINE + (component.bottom_margin === 'none' ? 0 : MARGIN);
+  return countLines(shown, width) * LINE + (component.bottom_margin === 'none' ? 0 : MARGIN);
 }
 
 function heightOf(component: Component): number {

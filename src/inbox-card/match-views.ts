@@ -20,7 +20,7 @@ import type { LinkReview } from './linking.ts';
 import { MAX_FOUND, type PossibleCustomer, type SearchResult, type Suggestions } from './matching.ts';
 
 /** Shown for a contact without a certain match: who it may be, and a search. */
-export function unmatched(
+export function unmatchedCanvas(
   context: CardContext,
   { mentioned, unknownId, possible }: Suggestions,
 ): InboxCanvas {
@@ -36,7 +36,7 @@ export function unmatched(
   }
   const asked = text(m.t('match.state.possible', { count: possible.length }), 'muted');
   const draw = (max: number): Part[] => [mentionedParts, asked, foundList(context, possible, max), form];
-  const parts = fitting(draw, Math.min(possible.length, MAX_FOUND), 1);
+  const parts = fitFirstCanvas(draw, Math.min(possible.length, MAX_FOUND), 1);
   return firstCanvas(context, parts, listState([...mentioned, ...possible]));
 }
 
@@ -47,7 +47,7 @@ function listState(listed: readonly PossibleCustomer[]): FormState | undefined {
 }
 
 /** The canvas with as many entries as a first canvas has room for. */
-function fitting(draw: (max: number) => Part[], max: number, min: number): Part[] {
+function fitFirstCanvas(draw: (max: number) => Part[], max: number, min: number): Part[] {
   let shown = max;
   while (shown > min && estimatedHeight(componentsOf(draw(shown))) > MAX_FIRST_CANVAS_PX) shown -= 1;
   return draw(shown);
@@ -132,7 +132,7 @@ export function projectChoice(
       ),
     ),
   ];
-  return firstCanvas(context, fitting(draw, customers.length, 0));
+  return firstCanvas(context, fitFirstCanvas(draw, customers.length, 0));
 }
 
 /**
@@ -140,7 +140,7 @@ export function projectChoice(
  *
  * @param problem why the review is shown again
  */
-export function matchReview(
+export function linkReviewCanvas(
   context: CardContext,
   review: LinkReview | null,
   problem?: 'changed' | 'expired',
@@ -167,7 +167,7 @@ export function matchReview(
   );
 }
 
-export function linked(context: CustomerContext): InboxCanvas {
+export function linkedCanvas(context: CustomerContext): InboxCanvas {
   const { messages: m, customer } = context;
   return context.page([
     text(m.t('match.state.linked', { customer: escapeMarkdown(customer.appUserId) })),
@@ -175,7 +175,7 @@ export function linked(context: CustomerContext): InboxCanvas {
   ]);
 }
 
-export function unlinked(context: CustomerContext): InboxCanvas {
+export function unlinkedCanvas(context: CustomerContext): InboxCanvas {
   const { messages: m, customer } = context;
   const { subscriberId } = customer.subscriber;
   return context.page(

@@ -59,9 +59,9 @@ export function overview(context: CustomerContext, notice: string | null = null)
   let shown: ReadonlySet<Extra> = isRefreshed ? new Set(['match']) : NONE;
   for (const extra of EXTRAS) {
     const more = new Set([...shown, extra]);
-    if (estimatedHeight(join(parts, more)) <= MAX_FIRST_CANVAS_PX) shown = more;
+    if (estimatedHeight(layOut(parts, more)) <= MAX_FIRST_CANVAS_PX) shown = more;
   }
-  const components = join(parts, shown);
+  const components = layOut(parts, shown);
   // *Refresh* is an action on this canvas, so its result needs no way back.
   return isRefreshed ? canvas(components, storedData(context)) : firstCanvas(context, components);
 }
@@ -70,7 +70,7 @@ export function overview(context: CustomerContext, notice: string | null = null)
 function partsThatFit(context: CustomerContext, notice: string | null): Parts {
   let length = MAX_SENTENCE_LENGTH;
   let parts = partsOf(context, notice, length);
-  while (length > SENTENCE_STEP && estimatedHeight(join(parts, NONE)) > MAX_FIRST_CANVAS_PX) {
+  while (length > SENTENCE_STEP && estimatedHeight(layOut(parts, NONE)) > MAX_FIRST_CANVAS_PX) {
     length -= SENTENCE_STEP;
     parts = partsOf(context, notice, length);
   }
@@ -84,9 +84,9 @@ function partsOf(context: CustomerContext, notice: string | null, maxSentenceLen
   const isRejected = customer.project.apiKeyState === 'rejected';
   return {
     texts: [
-      notice !== null && tightText(notice, 'muted'),
-      tightText(headline(context, maxSentenceLength), 'paragraph'),
-      tightText(identity(context), 'muted'),
+      notice !== null && text(notice, 'muted', true),
+      text(headline(context, maxSentenceLength), 'paragraph', true),
+      text(identityText(context), 'muted', true),
     ],
     dashboard: tightText(storeAndDashboard(context), 'muted'),
     rows: factRows(context),
@@ -103,7 +103,7 @@ function partsOf(context: CustomerContext, notice: string | null, maxSentenceLen
   };
 }
 
-function join(parts: Parts, shown: ReadonlySet<Extra>): Component[] {
+function layOut(parts: Parts, shown: ReadonlySet<Extra>): Component[] {
   const rows = [shown.has('row1'), shown.has('row2'), shown.has('row3')];
   const isShown = ({ id }: ListItem): boolean =>
     id === 'details' || id.startsWith('match:') || shown.has(id as Extra);
@@ -130,11 +130,11 @@ function refreshLabel({ customer, messages: m }: CustomerContext): string {
 
 function headline({ customer: { description }, messages: m }: CustomerContext, maxLength: number): string {
   const sentence = escapeMarkdown(clip(overviewText(m, description), maxLength));
-  return [statusMark(description), `**${sentence}**`].filter(Boolean).join(' ');
+  return [statusEmoji(description), `**${sentence}**`].filter(Boolean).join(' ');
 }
 
 /** `''`: nothing was ever subscribed to. */
-function statusMark({ shown, primary }: CustomerDescription): string {
+function statusEmoji({ shown, primary }: CustomerDescription): string {
   if (primary === null) return '';
   if (primary.label === 'paused') return '⏸';
   const isAtRisk = shown.some(({ tone, subscription }) => tone === 'warn' || isCancelled(subscription));
@@ -148,7 +148,7 @@ function isCancelled({ status }: SubscriptionState): boolean {
 }
 
 /** Who the customer is, and why the contact was matched with them. */
-function identity({ customer, messages: m }: CustomerContext): string {
+function identityText({ customer, messages: m }: CustomerContext): string {
   const { appUserId, subscriber } = customer;
   const { matchedBy, link } = subscriber;
   const id = isAnonymous(appUserId) && subscriber.email !== null ? subscriber.email : appUserId;

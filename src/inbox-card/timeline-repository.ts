@@ -11,6 +11,7 @@ import {
 import type { EventKind } from '../subscription/kinds.ts';
 import { markWithinCustomer } from '../subscription/transfers.ts';
 import type { Environment } from '../subscription/types.ts';
+import { compareTexts } from '../text.ts';
 import type { CustomerContext } from './context.ts';
 
 export const PAGE_SIZE = 10;
@@ -169,5 +170,5 @@ async function readRows(
 }
 
 function compareCursors(a: Cursor, b: Cursor): number {
-  return a[0] - b[0] || (a[1] < b[1] ? -1 : a[1] > b[1] ? 1 : 0);
+  return a[0] - b[0] || compareTexts(a[1], b[1]);
 }

@@ -21,7 +21,7 @@ type Filter = NonNullable<FormState['filter']>;
 
 const NO_FILTER: Filter = { kind: 'all', environment: 'all' };
 
-const KINDS: Readonly<Record<Exclude<Filter['kind'], 'all' | 'other'>, readonly EventKind[]>> = {
+const GROUPS: Readonly<Record<Exclude<Filter['kind'], 'all' | 'other'>, readonly EventKind[]>> = {
   purchases: [
     'initial_purchase',
     'trial_started',
@@ -38,27 +38,28 @@ const KINDS: Readonly<Record<Exclude<Filter['kind'], 'all' | 'other'>, readonly 
   grants: ['promotional_granted', 'promotional_revoked', 'temporary_entitlement_grant'],
 };
 
-const NAMED: ReadonlySet<EventKind> = new Set(Object.values(KINDS).flat());
-const OTHER = [...EVENT_KINDS, ...TIMELINE_ONLY_KINDS].filter((kind) => !NAMED.has(kind));
+const GROUPED: ReadonlySet<EventKind> = new Set(Object.values(GROUPS).flat());
 
-function kindsOf(filter: Filter): readonly EventKind[] | null {
-  if (filter.kind === 'all') return null;
-  return filter.kind === 'other' ? OTHER : KINDS[filter.kind];
-}
+/** What each filter shows; `null`: everything. */
+const KINDS: Readonly<Record<Filter['kind'], readonly EventKind[] | null>> = {
+  all: null,
+  ...GROUPS,
+  other: [...EVENT_KINDS, ...TIMELINE_ONLY_KINDS].filter((kind) => !GROUPED.has(kind)),
+};
 
 /** The newest page, without a filter. */
 export function timeline(context: CustomerContext): Promise<InboxCanvas> {
-  return show(context, NO_FILTER);
+  return drawPage(context, NO_FILTER);
 }
 
 /** The newest page of what the teammate has just chosen below the list. */
 export function filteredTimeline(context: CustomerContext): Promise<InboxCanvas> {
-  return show(context, chosenFilter(context));
+  return drawPage(context, chosenFilter(context));
 }
 
 /** The page before or after the one that the teammate sees. */
 export function nextTimelinePage(context: CustomerContext, direction: Direction): Promise<InboxCanvas> {
-  return show(context, context.formState.filter ?? NO_FILTER, direction);
+  return drawPage(context, context.formState.filter ?? NO_FILTER, direction);
 }
 
 function chosenFilter({ request: { inputs }, formState: { filter = NO_FILTER } }: CardContext): Filter {
@@ -67,12 +68,16 @@ function chosenFilter({ request: { inputs }, formState: { filter = NO_FILTER } }
   return { kind: kind ?? filter.kind, environment: environment ?? filter.environment };
 }
 
-async function show(context: CustomerContext, filter: Filter, direction?: Direction): Promise<InboxCanvas> {
+async function drawPage(
+  context: CustomerContext,
+  filter: Filter,
+  direction?: Direction,
+): Promise<InboxCanvas> {
   const { page } = context.formState;
   const environment = filter.environment === 'all' ? null : filter.environment;
   const shown = await readTimelinePage(
     context,
-    { kinds: kindsOf(filter), environment },
+    { kinds: KINDS[filter.kind], environment },
     direction && page ? { ...page, direction } : undefined,
   );
   const { rows, hasOlder, hasNewer } = shown;

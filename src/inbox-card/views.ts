@@ -35,13 +35,13 @@ import { eventDetail, technicalEvent } from './event.ts';
 import { verifyFormState } from './form-state.ts';
 import { confirmLink, removeLink, reviewLink } from './linking.ts';
 import {
-  linked,
-  matchReview,
+  linkedCanvas,
+  linkReviewCanvas,
   projectChoice,
   searchResults,
   searchView,
-  unlinked,
-  unmatched,
+  unlinkedCanvas,
+  unmatchedCanvas,
 } from './match-views.ts';
 import {
   cardQuery,
@@ -205,7 +205,7 @@ function forCustomer(render: Render<CustomerContext>): Render<CardContext> {
 
 async function answerWithoutCustomer(context: CardContext, match: Match): Promise<CardAnswer> {
   if (match.kind === 'projects') return chooseAmong(context, match.candidates);
-  return unmatched(context, await findSuggestions(context, match));
+  return unmatchedCanvas(context, await findSuggestions(context, match));
 }
 
 async function chooseAmong(context: CardContext, candidates: readonly Candidate[]): Promise<CardAnswer> {
@@ -287,7 +287,7 @@ async function searchByQuery(context: CardContext): Promise<CardAnswer> {
 async function choose(context: CardContext, subscriberId: string): Promise<CardAnswer> {
   const { formState, candidates } = context;
   const candidate = candidates.find((known) => known.subscriberId === subscriberId);
-  if (!candidate) return matchReview(context, await reviewLink(context, subscriberId));
+  if (!candidate) return linkReviewCanvas(context, await reviewLink(context, subscriberId));
   const chosen = withFormState(context, { ...formState, chosen: subscriberId });
   const customer = await loadCustomer(chosen, candidate);
   return customer
@@ -305,12 +305,14 @@ async function link(context: CardContext): Promise<CardAnswer> {
       return sentenceCanvas(context, m.t('card.state.notFound'));
     case 'changed':
     case 'expired':
-      return matchReview(context, await reviewLink(context, result.subscriberId), result.kind);
+      return linkReviewCanvas(context, await reviewLink(context, result.subscriberId), result.kind);
     case 'shown':
     case 'linked': {
       const { customer } = result;
       const chosen = withFormState(context, { chosen: customer.subscriber.subscriberId });
-      return result.kind === 'linked' ? linked({ ...chosen, customer }) : overview({ ...chosen, customer });
+      return result.kind === 'linked'
+        ? linkedCanvas({ ...chosen, customer })
+        : overview({ ...chosen, customer });
     }
   }
 }
@@ -318,7 +320,7 @@ async function link(context: CardContext): Promise<CardAnswer> {
 async function unlink(context: CustomerContext): Promise<CardAnswer> {
   switch (await removeLink(context)) {
     case 'removed':
-      return unlinked({ ...withFormState(context, {}), customer: context.customer });
+      return unlinkedCanvas({ ...withFormState(context, {}), customer: context.customer });
     case 'not_linked':
       return sentenceCanvas(context, context.messages.t('card.state.notFound'));
     case 'not_reviewed':
