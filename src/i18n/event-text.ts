@@ -19,18 +19,19 @@ export interface EventText {
   readonly subtitle: string;
 }
 
-interface Reader {
+/** An event, and who reads about it. */
+interface Line {
+  readonly m: Messages;
+  readonly event: LifecycleEvent;
   readonly voice: Voice;
   readonly names: Names;
 }
 
-/** An event and who reads about it. */
-interface Line extends Reader {
-  readonly m: Messages;
-  readonly event: LifecycleEvent;
-}
-
-export function eventText(m: Messages, event: LifecycleEvent, reader: Reader): EventText {
+export function eventText(
+  m: Messages,
+  event: LifecycleEvent,
+  reader: Pick<Line, 'voice' | 'names'>,
+): EventText {
   const line = { ...reader, m, event };
   return { title: titleText(line), subtitle: partsOf(line).filter(Boolean).join(' · ') };
 }

@@ -1,11 +1,5 @@
 import type { CustomerDescription } from '../subscription/describe-customer.ts';
-import type {
-  End,
-  SeveralItem,
-  Statement,
-  StatusLabel,
-  SubscriptionDescription,
-} from '../subscription/describe-subscription.ts';
+import type { End, SeveralItem, Statement, StatusLabel } from '../subscription/describe-subscription.ts';
 import { currencyDigits, type Period, type Price } from '../subscription/money.ts';
 import { storeName } from '../subscription/names.ts';
 import type { Money } from '../subscription/types.ts';
@@ -16,12 +10,7 @@ export type Voice = 'agent' | 'customer';
 
 /** The answer to most tickets in one or two sentences, for an agent. */
 export function overviewText(m: Messages, { statements }: CustomerDescription): string {
-  return sentences(m, 'agent', statements);
-}
-
-/** What is to say about one subscription. */
-export function subscriptionText(m: Messages, voice: Voice, { statements }: SubscriptionDescription): string {
-  return sentences(m, voice, statements);
+  return statementsText(m, 'agent', statements);
 }
 
 /** Everything current of customers who are one person; where nothing is, what ended last or where it went. */
@@ -31,21 +20,12 @@ export function customerText(m: Messages, descriptions: readonly CustomerDescrip
   );
   const [first] = descriptions;
   const shown = current.length > 0 ? current : [first?.primary ?? first].filter((each) => each !== undefined);
-  return (
-    sentences(
-      m,
-      'customer',
-      shown.flatMap(({ statements }) => statements),
-    ) || m.t('sentence.customer.nothing')
-  );
-}
-
-export function agentSentence(m: Messages, statement: Statement): string {
-  return sentences(m, 'agent', [statement]);
+  const statements = shown.flatMap((each) => each.statements);
+  return statementsText(m, 'customer', statements) || m.t('sentence.customer.nothing');
 }
 
 /** What only agents read has no message for customers. Japanese sentences follow each other without a space. */
-function sentences(m: Messages, voice: Voice, statements: readonly Statement[]): string {
+export function statementsText(m: Messages, voice: Voice, statements: readonly Statement[]): string {
   const texts = statements.flatMap((statement) => {
     const key = `sentence.${voice}.${statement.kind}`;
     return m.has(key) ? [m.t(key, valuesOf(m, voice, statement))] : [];

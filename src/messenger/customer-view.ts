@@ -1,6 +1,6 @@
 import { eventText } from '../i18n/event-text.ts';
 import type { Messages } from '../i18n/messages.ts';
-import { customerText, priceText, subscriptionText } from '../i18n/sentences.ts';
+import { customerText, priceText, statementsText } from '../i18n/sentences.ts';
 import { describeCustomer } from '../subscription/describe-customer.ts';
 import type { SubscriptionDescription } from '../subscription/describe-subscription.ts';
 import { isShownToCustomers } from '../subscription/kinds.ts';
@@ -98,7 +98,7 @@ function holdingOf(description: SubscriptionDescription, messages: Messages): Ho
   if (!isGrant) rows.push([t('messenger.label.store'), place]);
   return {
     title: environment === 'sandbox' ? t('messenger.testPurchase', { name: what }) : what,
-    sentence: subscriptionText(messages, 'customer', description),
+    sentence: statementsText(messages, 'customer', description.statements),
     tone,
     rows: rows.flatMap(([label, value]) => (value === null ? [] : [[label, value] as const])),
     manage:

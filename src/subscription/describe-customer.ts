@@ -48,18 +48,18 @@ export function describeCustomer(state: SubscriberState, context: DescriptionCon
   const paid = state.paid.filter((money) => money.amountMinor > 0);
   return {
     statements: [
-      ...failedPayments(
+      ...failedPaymentStatements(
         subscriptions.filter((each) => shown.length > 1 || each !== main),
         state,
         context,
       ),
-      ...(shown.length > 1 ? [several(shown)] : (main?.statements ?? [])),
-      ...alsoGranted(shown, grants),
+      ...(shown.length > 1 ? [severalStatement(shown)] : (main?.statements ?? [])),
+      ...alsoGrantedStatements(shown, grants),
       ...subscriptions
         .filter((each) => each !== main && each.subscription.isIncomplete)
         .flatMap(({ statements }) => statements),
-      ...(main === undefined && subscriptions.length === 0 ? nothing(state, context) : []),
-      ...moved(state, main !== undefined || state.firstPurchaseAtMs !== null),
+      ...(main === undefined && subscriptions.length === 0 ? nothingStatements(state, context) : []),
+      ...movedStatements(state, main !== undefined || state.firstPurchaseAtMs !== null),
     ],
     shown: main ? shown : sandbox.slice(0, 1),
     subscriptions,
@@ -74,7 +74,7 @@ export function describeCustomer(state: SubscriberState, context: DescriptionCon
 }
 
 /** Access that something else, such as a grant, gives or gave for longer did not end with the failed payment. */
-function failedPayments(
+function failedPaymentStatements(
   subscriptions: readonly SubscriptionDescription[],
   state: SubscriberState,
   { nowMs }: DescriptionContext,
@@ -111,7 +111,7 @@ function isBoughtAgain(failed: SubscriptionState, { subscriptions }: SubscriberS
 }
 
 /** A grant in addition to what is shown: of something else, or for longer. One at most. */
-function alsoGranted(
+function alsoGrantedStatements(
   shown: readonly SubscriptionDescription[],
   grants: readonly SubscriptionDescription[],
 ): Statement[] {
@@ -128,7 +128,7 @@ function alsoGranted(
 }
 
 /** For a customer who has neither a subscription nor a grant. */
-function nothing(state: SubscriberState, { counts }: DescriptionContext): Statement[] {
+function nothingStatements(state: SubscriberState, { counts }: DescriptionContext): Statement[] {
   if (state.firstPurchaseAtMs !== null) return [{ kind: 'nothing', why: 'one_time_only' }];
   if (state.movedTo !== null) return [];
   const isTester =
@@ -137,7 +137,7 @@ function nothing(state: SubscriberState, { counts }: DescriptionContext): Statem
 }
 
 /** Where purchases went, unless something newer was bought since. The store tells apart what went and what stayed. */
-function moved({ movedTo, subscriptions }: SubscriberState, hasOthers: boolean): Statement[] {
+function movedStatements({ movedTo, subscriptions }: SubscriberState, hasOthers: boolean): Statement[] {
   if (movedTo === null) return [];
   const isSuperseded = subscriptions.some(
     ({ givesAccess, startedAtMs }) => givesAccess && (startedAtMs ?? 0) > movedTo.atMs,
@@ -145,9 +145,9 @@ function moved({ movedTo, subscriptions }: SubscriberState, hasOthers: boolean):
   return isSuperseded ? [] : [{ kind: 'moved', on: movedTo.atMs, store: hasOthers ? movedTo.store : null }];
 }
 
-const MAX_ITEMS = 3;
+const MAX_SEVERAL_ITEMS = 3;
 
-function several(running: readonly SubscriptionDescription[]): Statement {
+function severalStatement(running: readonly SubscriptionDescription[]): Statement {
   const next = firstCharge(running);
   const mayCharge = running.some(
     ({ subscription }) =>
@@ -155,13 +155,13 @@ function several(running: readonly SubscriptionDescription[]): Statement {
   );
   return {
     kind: 'several',
-    items: running.slice(0, MAX_ITEMS).map(({ subscription, what, statements }) => ({
+    items: running.slice(0, MAX_SEVERAL_ITEMS).map(({ subscription, what, statements }) => ({
       what,
       period: periodOf(subscription),
       store: subscription.store,
-      note: statements.find(({ kind }) => NOTED.has(kind)) ?? null,
+      note: statements.find(({ kind }) => NOTED_KINDS.has(kind)) ?? null,
     })),
-    more: Math.max(0, running.length - MAX_ITEMS),
+    more: Math.max(0, running.length - MAX_SEVERAL_ITEMS),
     next: next?.atMs ?? null,
     sum: next?.sum ?? null,
     charges: mayCharge ? 'again' : 'never',
@@ -169,7 +169,7 @@ function several(running: readonly SubscriptionDescription[]): Statement {
 }
 
 /** What is special about a subscription, beyond being charged by the period. A failed payment has its own sentence. */
-const NOTED: ReadonlySet<string> = new Set([
+const NOTED_KINDS: ReadonlySet<string> = new Set([
   'trial',
   'cancelled',
   'trialCancelled',

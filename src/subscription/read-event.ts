@@ -69,7 +69,7 @@ const eventSchema = z.object({
   is_trial_conversion: flag,
   cancel_reason: capitals,
   expiration_reason: capitals,
-  price: price,
+  price,
   price_in_purchased_currency: price,
   currency: capitals,
   transaction_id: text,
@@ -143,7 +143,7 @@ export function readEvent(
     store: event.store,
     productId: event.product_id,
     newProductId: event.new_product_id,
-    entitlements: event.entitlement_ids.length > 0 ? event.entitlement_ids : single(event.entitlement_id),
+    entitlements: entitlementsOf(event),
     periodType: event.period_type,
     purchasedAtMs: event.purchased_at_ms,
     expiresAtMs: event.expiration_at_ms,
@@ -166,8 +166,10 @@ export function readEvent(
   };
 }
 
-function single(value: string | null): string[] {
-  return value === null ? [] : [value];
+/** Older events name one. */
+function entitlementsOf({ entitlement_ids, entitlement_id }: EventBody): string[] {
+  if (entitlement_ids.length > 0) return entitlement_ids;
+  return entitlement_id === null ? [] : [entitlement_id];
 }
 
 /** Nothing was sold before 1970, and Intercom takes no second before it: such a time is a missing one. */
@@ -195,29 +197,29 @@ export interface Identifiers {
 export function identifiersOf(body: unknown): Identifiers {
   const event = parse(body);
   const type = typeOf(event);
-  const own = usable([event.app_user_id, event.original_app_user_id, ...event.aliases]);
+  const own = usableIds([event.app_user_id, event.original_app_user_id, ...event.aliases]);
   if (type === 'TRANSFER') {
-    return separate(usable([...event.transferred_to, ...own]), usable(event.transferred_from));
+    return separateCustomers(usableIds([...event.transferred_to, ...own]), usableIds(event.transferred_from));
   }
   if (type === 'PURCHASE_REDEEMED') {
-    const by = usable([...event.redeemed_by, ...own]);
-    const from = usable(event.redeemed_from);
+    const by = usableIds([...event.redeemed_by, ...own]);
+    const from = usableIds(event.redeemed_from);
     const outcome = event.redemption_outcome?.toLowerCase();
-    if (outcome === 'alias') return { customer: usable([...by, ...from]), source: [] };
-    if (outcome === 'transfer') return separate(by, from);
+    if (outcome === 'alias') return { customer: usableIds([...by, ...from]), source: [] };
+    if (outcome === 'transfer') return separateCustomers(by, from);
     return { customer: by.length > 0 ? by : from, source: [] };
   }
   return { customer: own, source: [] };
 }
 
-function separate(customer: readonly string[], source: readonly string[]): Identifiers {
+function separateCustomers(customer: readonly string[], source: readonly string[]): Identifiers {
   if (customer.length === 0) return { customer: source, source: [] };
   // An id on both sides stays with the receiver.
   return { customer, source: source.filter((id) => !customer.includes(id)) };
 }
 
 /** The current id leads when it is identified; otherwise any identified alias is the better name. */
-function usable(ids: readonly (string | null)[]): string[] {
+function usableIds(ids: readonly (string | null)[]): string[] {
   return preferredAppUserIds(ids.filter((id) => id !== null));
 }
 

@@ -1,16 +1,17 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { LANGUAGES, type Language } from '../../src/i18n/languages.ts';
-import { messagesFor } from '../../src/i18n/messages.ts';
+import { type Messages, messagesFor } from '../../src/i18n/messages.ts';
 import {
-  agentSentence,
   customerText,
   overviewText,
   periodText,
   priceText,
+  statementsText,
   statusText,
 } from '../../src/i18n/sentences.ts';
 import { describeCustomer } from '../../src/subscription/describe-customer.ts';
+import type { Statement } from '../../src/subscription/describe-subscription.ts';
 import { deriveState } from '../../src/subscription/state.ts';
 import { type LifecycleEvent, SUBSCRIPTION_STATUSES } from '../../src/subscription/types.ts';
 import { CASES } from '../subscription/cases.ts';
@@ -21,8 +22,10 @@ const usd = (amountMinor: number) => ({ amountMinor, currency: 'USD' });
 const eur = (amountMinor: number) => ({ amountMinor, currency: 'EUR' });
 const DECEMBER_1 = Date.UTC(2026, 11, 1, 12);
 
+const agentSentence = (m: Messages, statement: Statement): string => statementsText(m, 'agent', [statement]);
+
 test('the grammar of each language', () => {
-  const agent = (language: Language, statement: Parameters<typeof agentSentence>[1]) =>
+  const agent = (language: Language, statement: Statement) =>
     agentSentence(messagesFor(language), statement).replaceAll('\u00a0', ' ').replaceAll('\u202f', ' ');
   const several = {
     kind: 'several',

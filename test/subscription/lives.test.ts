@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { messagesFor } from '../../src/i18n/messages.ts';
-import { endRow, overviewText, subscriptionText } from '../../src/i18n/sentences.ts';
+import { endRow, overviewText, statementsText } from '../../src/i18n/sentences.ts';
 import type { Customer } from '../../src/messenger/customer.ts';
 import { viewCustomer } from '../../src/messenger/customer-view.ts';
 import { answerFin } from '../../src/messenger/fin.ts';
@@ -126,7 +126,7 @@ function assertSurfacesAgree(
   const { primary, shown } = description;
   assert.equal(fin.price === '', primary?.price == null);
   for (const each of shown) {
-    const sentence = subscriptionText(m, 'customer', each);
+    const sentence = statementsText(m, 'customer', each.statements);
     if (each.tone !== 'ended') {
       assert.ok(fin.summary.includes(sentence));
       assert.ok(view.holdings.some((holding) => holding.sentence === sentence));
@@ -138,7 +138,7 @@ function assertSurfacesAgree(
       const date = m.date(nextCharge.atMs);
       assert.equal(row?.[1], date);
       assert.ok(sentence.includes(date), sentence);
-      assert.ok(subscriptionText(m, 'agent', each).includes(date));
+      assert.ok(statementsText(m, 'agent', each.statements).includes(date));
     }
   }
   const charge = description.nextCharge;
