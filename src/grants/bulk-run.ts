@@ -93,7 +93,7 @@ interface Task {
 
 type Outcome = Omit<CustomerChange, 'appUserId'>;
 
-/** Grants, or undoes, and stores what became of it. */
+/** Grants, or undoes, and stores the outcome. */
 async function workOn(context: AppContext, task: Task): Promise<void> {
   const { bulk, customer } = task;
   const isUndo = customer.state === 'granted';
@@ -106,7 +106,7 @@ async function workOn(context: AppContext, task: Task): Promise<void> {
   await setCustomer(context.database, bulk, { appUserId: customer.appUserId, ...outcome });
 }
 
-/** @throws what says nothing about this customer */
+/** @throws any error that is not about this customer */
 function outcomeOf(error: unknown, { customer }: Task): Outcome {
   const isActionError = error instanceof ActionError;
   if (!isActionError && !(error instanceof AppError)) throw error;

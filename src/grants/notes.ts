@@ -9,7 +9,7 @@ import type { AppContext } from '../workspaces/app-context.ts';
 import { readWorkspace } from '../workspaces/repository.ts';
 import { type Action, grantEndMs, type NoteStep, nameOf } from './action.ts';
 import { type ActionKey, readAction } from './repository.ts';
-import { valuesOf } from './texts.ts';
+import { messageValuesOf } from './texts.ts';
 
 export type NoteState = 'queued' | 'sending' | 'sent' | 'failed';
 
@@ -156,7 +156,7 @@ export function noteHtml(action: Action, step: NoteStep, messages: Messages): st
 
 function headline(action: Action, step: NoteStep, messages: Messages): string {
   const { t } = messages;
-  const values = valuesOf(messages, action);
+  const values = messageValuesOf(messages, action);
   if (action.kind !== 'grant')
     return step === 'requested' || step === 'declined' || step === 'failed'
       ? t(`action.note.${step}`, values)

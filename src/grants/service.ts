@@ -14,7 +14,7 @@ import {
   policyOf,
 } from './policy.ts';
 import { adoptGrant, findAdopted, findByKey, readAction, readAgain, readLastChange } from './repository.ts';
-import { kindOf, targetTypeOf } from './store-actions.ts';
+import { isRestore, targetTypeOf } from './store-actions.ts';
 import {
   auditRefusal,
   beginCall,
@@ -32,7 +32,7 @@ export interface ActionResult extends CallResult<Action> {
 
 /** Checks the form and computes exactly what the action would do. Nothing is called. */
 export async function reviewAction(context: ActionContext, form: Form): Promise<Reviewed> {
-  const kind = kindOf(form);
+  const kind = isRestore(form) ? 'restore' : form.kind;
   const { reason = '' } = form;
   const typed =
     form.kind === 'grant'

@@ -4,11 +4,11 @@ import { isBlockedId } from '../subscription/identities.ts';
 import { currencyDigits } from '../subscription/money.ts';
 import { productLabel } from '../subscription/names.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
-import type { ActionKind, PurchaseState, StoreAction, StoreActionDetails } from './action.ts';
+import type { PurchaseState, StoreAction, StoreActionDetails } from './action.ts';
 import { failed, invalid, outdated, refused } from './action-error.ts';
 import type { ActionContext } from './context.ts';
 import { isSameEnd } from './durations.ts';
-import { REVIEW_VALID_MS, type ReviewedStoreAction, type StoreForm } from './form-state.ts';
+import { type Form, REVIEW_VALID_MS, type ReviewedStoreAction, type StoreForm } from './form-state.ts';
 import type { ActionHandler } from './handlers.ts';
 import { findLive, findPurchase, type LivePurchases, listCharges, readLivePurchases } from './purchases.ts';
 import { readNow } from './read-revenuecat.ts';
@@ -25,23 +25,14 @@ import {
 const ORDER_ID = /^GPA\.[\d-]+(\.\.\d+)?$/;
 
 /** Which of RevenueCat's objects a form is about. */
-export function targetTypeOf(
-  context: ActionContext,
-  { subscription = '' }: { readonly kind: ActionKind; readonly subscription?: string },
-): StoreActionDetails['targetType'] {
-  if (subscription === '') return 'customer';
-  return findPurchase(context, subscription)?.isOneTime ? 'purchase' : 'subscription';
+export function targetTypeOf(context: ActionContext, form: Form): StoreActionDetails['targetType'] {
+  if (form.kind === 'grant' || form.subscription === '') return 'customer';
+  return findPurchase(context, form.subscription)?.isOneTime ? 'purchase' : 'subscription';
 }
 
 /** An order ID in the form of a transfer makes it a restore. */
-export function kindOf<Kind extends ActionKind>({
-  kind,
-  order = '',
-}: {
-  readonly kind: Kind;
-  readonly order?: string | undefined;
-}): Kind | 'restore' {
-  return kind === 'transfer' && order !== '' ? 'restore' : kind;
+export function isRestore(form: Form): boolean {
+  return form.kind === 'transfer' && Boolean(form.order);
 }
 
 export const STORE_ACTION_HANDLER: ActionHandler<StoreForm, ReviewedStoreAction, StoreAction> = {
@@ -69,7 +60,7 @@ type Described = Pick<ReviewedStoreAction, 'target' | 'details'>;
 
 async function prepare(context: ActionContext, form: StoreForm): Promise<ReviewedStoreAction> {
   const bought = await readLivePurchases(context);
-  const kind = kindOf(form);
+  const kind = isRestore(form) ? 'restore' : form.kind;
   return {
     ...(await describe(context, { ...form, kind }, bought)),
     kind,

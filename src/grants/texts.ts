@@ -3,7 +3,7 @@ import { isForever } from '../time.ts';
 import { type Action, grantEndMs, type StoreAction } from './action.ts';
 
 /** What messages about an action name: of a grant `entitlement` and `end`, of a store action the rest. */
-export function valuesOf({ t, date, dateTime, money }: Messages, action: Action): MessageValues {
+export function messageValuesOf({ t, date, dateTime, money }: Messages, action: Action): MessageValues {
   if (action.kind === 'grant') {
     const endMs = grantEndMs(action);
     return { entitlement: action.entitlementName, end: isForever(endMs) ? null : dateTime(endMs) };

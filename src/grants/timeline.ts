@@ -10,43 +10,40 @@ const GRANTED: ReadonlySet<Grant['state']> = new Set(['confirmed', 'revoking', '
 /** RevenueCat's clock may be behind ours. */
 const CLOCK_TOLERANCE_MS = 10 * MINUTE_MS;
 
-/**
- * What was granted and done here and whose webhook has not arrived, as the events that it will bring, oldest first.
- * Each webhook replaces one of them.
- */
-export async function fallbackEvents(sql: Sql, actions: readonly Action[]): Promise<TimelineEntry[]> {
+/** Events for the actions whose webhook has not arrived yet, oldest first; each webhook replaces one. */
+export async function readFallbackEvents(sql: Sql, actions: readonly Action[]): Promise<TimelineEntry[]> {
   const expected = [...grantEvents(actions), ...storeEvents(actions)].sort((a, b) => a.atMs - b.atMs);
   const [first] = actions;
   const [oldest] = expected;
   if (!first || !oldest) return [];
   const kinds = expected.map(({ kind }) => kind);
-  const notices = await listNotices(sql, { ...first, kinds }, oldest.atMs - CLOCK_TOLERANCE_MS);
-  const others = withoutNotice(expected, notices, (event, { productId, entitlements }) =>
+  const reported = await listReported(sql, { ...first, kinds }, oldest.atMs - CLOCK_TOLERANCE_MS);
+  const others = withoutReported(expected, reported, (event, { productId, entitlements }) =>
     isGrantEvent(event)
       ? event.entitlements.some((lookupKey) => entitlements.includes(lookupKey))
       : productId === event.productId,
   );
   // The webhook of another product's refund is the last choice: stores name a product by several ids.
-  return withoutNotice(others, notices, (event) => !isGrantEvent(event));
+  return withoutReported(others, reported, (event) => !isGrantEvent(event));
 }
 
 export function isGrantEvent({ kind }: Pick<TimelineEntry, 'kind'>): boolean {
   return kind === 'promotional_granted' || kind === 'promotional_revoked';
 }
 
-/** Events that no notice reports; each notice reports one, and is taken from the list. */
-function withoutNotice(
+/** The events that are not reported yet. A reported event matches one, and is taken from `unused`. */
+function withoutReported(
   expected: readonly TimelineEntry[],
-  unused: Notice[],
-  isAbout: (event: TimelineEntry, notice: Notice) => boolean,
+  unused: ReportedEvent[],
+  isSame: (event: TimelineEntry, reported: ReportedEvent) => boolean,
 ): TimelineEntry[] {
   return expected.filter((event) => {
     const index = unused.findIndex(
-      (notice) =>
-        notice.kind === event.kind &&
-        notice.atMs > event.atMs - CLOCK_TOLERANCE_MS &&
-        notice.atMs < event.atMs + DAY_MS &&
-        isAbout(event, notice),
+      (reported) =>
+        reported.kind === event.kind &&
+        reported.atMs > event.atMs - CLOCK_TOLERANCE_MS &&
+        reported.atMs < event.atMs + DAY_MS &&
+        isSame(event, reported),
     );
     if (index >= 0) unused.splice(index, 1);
     return index < 0;
@@ -145,8 +142,8 @@ function eventOf(action: Action, body: Readonly<Record<string, unknown>>): Timel
   };
 }
 
-/** What RevenueCat has reported. */
-interface Notice {
+/** An event that RevenueCat's webhook brought. */
+interface ReportedEvent {
   readonly kind: string;
   readonly atMs: number;
   readonly productId: string | null;
@@ -154,12 +151,12 @@ interface Notice {
 }
 
 /** Events of some kinds since a time, oldest first. */
-async function listNotices(
+async function listReported(
   sql: Sql,
   of: { readonly workspaceId: string; readonly subscriberId: string; readonly kinds: readonly string[] },
   sinceMs: number,
-): Promise<Notice[]> {
-  return sql.query<Notice>(
+): Promise<ReportedEvent[]> {
+  return sql.query<ReportedEvent>(
     `select kind, event_at_ms::float8 as "atMs", fields->>'product_id' as "productId",
             case json_typeof(fields->'entitlement_ids') when 'array' then fields->'entitlement_ids'
                  else json_build_array(fields->>'entitlement_id') end as entitlements

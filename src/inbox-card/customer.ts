@@ -1,7 +1,7 @@
 import { type Action, type Grant, grantEndMs } from '../grants/action.ts';
 import { endOrForever, isSameEnd } from '../grants/durations.ts';
 import { listActions } from '../grants/repository.ts';
-import { isGrantEvent, fallbackEvents as readFallbackEvents } from '../grants/timeline.ts';
+import { isGrantEvent, readFallbackEvents } from '../grants/timeline.ts';
 import { findByAppUserIds } from '../subscribers/find-store.ts';
 import { type HistorySource, ownSource, readWithHistory, type TimelineEntry } from '../subscribers/store.ts';
 import { deriveSummary } from '../subscribers/summary-store.ts';
@@ -27,7 +27,7 @@ export interface Customer {
   readonly latest: readonly LifecycleEvent[];
   /** Events by environment. */
   readonly counts: Readonly<Record<'production' | 'sandbox', number>>;
-  /** What was granted and done here and whose webhook has not arrived, as the events that it will bring. */
+  /** Events for actions made here whose webhook has not arrived yet. */
   readonly fallbackEvents: readonly TimelineEntry[];
   /** Where the timeline's events come from. */
   readonly sources: readonly HistorySource[];
@@ -64,7 +64,7 @@ export async function loadCustomer(context: CustomerReader, candidate: Candidate
   ]);
   const grants = actions.filter((action): action is Grant => action.kind === 'grant');
   const fallbackEvents = await readFallbackEvents(sql, actions);
-  const state = await stateWith(context, candidate, { summary, fallbackEvents });
+  const state = await stateWithFallbacks(context, candidate, { summary, fallbackEvents });
   const counts = { ...summary.counts };
   for (const { environment } of fallbackEvents) counts[environment ?? 'production'] += 1;
   const grantedBy = (subscription: SubscriptionState) => granterOf(grants, subscription);
@@ -116,11 +116,10 @@ async function readSummary(
 }
 
 /**
- * What was done here counts before its webhook arrives. A snapshot that was read after a grant already includes it, and
- * every store action is followed by one; but that a subscription ended by a refund is only in the webhook. Only in
- * between is the whole history read for it.
+ * The state with what was done here and is in no webhook and no snapshot yet: grants newer than the snapshot, and
+ * refunds that end a subscription, which only the webhook shows. Reads the whole history, so only while there is one.
  */
-async function stateWith(
+async function stateWithFallbacks(
   context: CustomerReader,
   { snapshotAtMs, subscriberId }: Candidate,
   known: { readonly summary: SubscriberSummary; readonly fallbackEvents: readonly TimelineEntry[] },

@@ -112,7 +112,7 @@ export function isShownToCustomers(kind: EventKind): boolean {
   return !HIDDEN_FROM_CUSTOMERS.has(kind);
 }
 
-/** Access that RevenueCat gave, and no store. */
+/** Whether access was granted in RevenueCat, without a store. */
 export function isGrant({ store, kind, periodType }: LifecycleEvent): boolean {
   if (store === 'PROMOTIONAL' || kind === 'promotional_granted') return true;
   // A store's own promotional period is paid; only without a store must it be a grant.

@@ -8,7 +8,7 @@ import type { Reviewed, ReviewedGrant, ReviewedStoreAction } from '../form-state
 import { currentEndOrNow, endsAtReview } from '../grant.ts';
 import { isAnonymousOnly } from '../read-revenuecat.ts';
 import { variantOf } from '../texts.ts';
-import { accessText, exactEnd } from './format.ts';
+import { accessText, exactEnd } from './parts.ts';
 
 /** Exactly what an action does, and what it does not. */
 export function effects(context: ViewContext, reviewed: Reviewed): Part[] {

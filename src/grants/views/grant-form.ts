@@ -19,7 +19,7 @@ import { DURATIONS, type Duration, isDuration, lengthInDays } from '../durations
 import type { GrantForm, ReviewedGrant } from '../form-state.ts';
 import { currentEndOrNow, findEntitlement } from '../grant.ts';
 import { checkLength, findRefusal, needsApproval } from '../policy.ts';
-import { accessText, reasonField, refusedPage } from './format.ts';
+import { accessText, reasonField, refusedPage } from './parts.ts';
 
 export interface FormError {
   readonly text: string;

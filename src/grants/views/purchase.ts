@@ -39,7 +39,7 @@ import {
   refundsCharges,
 } from '../store-action-kinds.ts';
 import { targetTypeOf } from '../store-actions.ts';
-import { customerMessages, errorText, reasonField, refusedPage } from './format.ts';
+import { customerMessages, errorText, reasonField, refusedPage } from './parts.ts';
 
 const MAX_CHARGES = 10;
 const APPLE_SUBSCRIPTIONS_URL = 'https://apps.apple.com/account/subscriptions';

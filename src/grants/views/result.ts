@@ -28,7 +28,7 @@ import { readNoteStates } from '../notes.ts';
 import { findBlocker } from '../policy.ts';
 import { readAgain } from '../repository.ts';
 import type { ActionResult } from '../service.ts';
-import { valuesOf, variantOf } from '../texts.ts';
+import { messageValuesOf, variantOf } from '../texts.ts';
 import { scheduleConfirm, scheduleNotes } from '../transitions.ts';
 import { effects } from './effects.ts';
 import {
@@ -39,7 +39,7 @@ import {
   prefixOf,
   refusedPage,
   shownValues,
-} from './format.ts';
+} from './parts.ts';
 
 /** How long the agent waits for RevenueCat after a button; then the action continues in the background. */
 const ANSWER_TIMEOUT_MS = 3_800;
@@ -56,7 +56,7 @@ const OVERDUE_MS = MINUTE_MS;
 export async function actionResult(context: ViewContext, action: Action, url?: string): Promise<InboxCanvas> {
   const { t } = context.messages;
   const { state, kind, actionId } = action;
-  if (state === 'awaiting_approval') return approvalView(context, action);
+  if (state === 'awaiting_approval') return approvalCanvas(context, action);
   const facts = factsTable(context, action);
   if (UNCONFIRMED_STATES.includes(state)) {
     // A lost job is queued again when an agent looks at what it should have completed.
@@ -122,7 +122,7 @@ function customerText(context: ViewContext, action: Action, url?: string): Part[
   const { messages, services } = context;
   const inReply = customerMessages(context);
   const { t } = inReply;
-  const values = { ...valuesOf(inReply, action), url: url ?? '' };
+  const values = { ...messageValuesOf(inReply, action), url: url ?? '' };
   const field = (value: string): Component => ({
     type: 'textarea',
     id: action.kind === 'grant' ? 'grant.tell' : 'action.tell',
@@ -208,7 +208,7 @@ async function noteProblem({ services, messages }: ViewContext, action: Action):
 }
 
 /** An action that waits for a second teammate: its requester may withdraw it, others who may do it decide. */
-export async function approvalView(
+export async function approvalCanvas(
   context: ViewContext,
   action: Action,
   problem?: string,

@@ -9,8 +9,8 @@ import { endsAtReview } from '../grant.ts';
 import { handlerOf } from '../handlers.ts';
 import { confirmReviewed, findEarlier, reviewAction } from '../service.ts';
 import { effects } from './effects.ts';
-import { errorText, prefixOf, refusedPage } from './format.ts';
 import { grantForm, grantFormOf, reviewedForm, submittedGrant } from './grant-form.ts';
+import { errorText, prefixOf, refusedPage } from './parts.ts';
 import { storeForm, submittedStoreForm, tryAgainPage } from './purchase.ts';
 import { showResult } from './result.ts';
 

@@ -18,9 +18,9 @@ import { listDashboardGrants } from '../dashboard-grants.ts';
 import { checkTeammate, MAX_REASON_LENGTH } from '../policy.ts';
 import { listActions, readAgain } from '../repository.ts';
 import { type ActionResult, approveAction, declineAction, findAction, revokeGrant } from '../service.ts';
-import { accessText, errorText, exactEnd, listButton, refusedPage, shownValues } from './format.ts';
 import { grantForm } from './grant-form.ts';
-import { actionResult, approvalView, showResult } from './result.ts';
+import { accessText, errorText, exactEnd, listButton, refusedPage, shownValues } from './parts.ts';
+import { actionResult, approvalCanvas, showResult } from './result.ts';
 
 const PAGE_SIZE = 10;
 
@@ -129,7 +129,7 @@ export function decline(context: ViewContext): Promise<InboxCanvas> {
 
 function decide(context: ViewContext, work: (action: Action) => Promise<ActionResult>): Promise<InboxCanvas> {
   return withAction(context, context.formState.decide, (action) => {
-    const again = (problem: string): Promise<InboxCanvas> => approvalView(context, action, problem);
+    const again = (problem: string): Promise<InboxCanvas> => approvalCanvas(context, action, problem);
     if (context.isOutdated && action.state === 'awaiting_approval')
       return again(context.messages.t('grant.failure.stale'));
     return showResult(context, work(action), {

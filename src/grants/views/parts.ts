@@ -14,7 +14,7 @@ import type { Action, ActionKind } from '../action.ts';
 import type { ActionError } from '../action-error.ts';
 import type { ViewContext } from '../context.ts';
 import { isReasonRequired, MAX_REASON_LENGTH } from '../policy.ts';
-import { valuesOf } from '../texts.ts';
+import { messageValuesOf } from '../texts.ts';
 
 /** In the customer's language: for texts to copy into the reply. */
 export function customerMessages({ request, messages, workspace }: ViewContext): Messages {
@@ -48,9 +48,9 @@ export function accessText(context: ViewContext, { items }: Pick<Access, 'items'
   return clip(access.join(', '), MAX_ACCESS_LENGTH);
 }
 
-/** `valuesOf` for a text component: names were written by the customer's team. */
+/** `messageValuesOf` for a text component: names were written by the customer's team. */
 export function shownValues({ messages }: ViewContext, action: Action): MessageValues {
-  const values = Object.entries(valuesOf(messages, action));
+  const values = Object.entries(messageValuesOf(messages, action));
   return Object.fromEntries(
     values.map(([name, value]) => [name, typeof value === 'string' ? escapeMarkdown(value) : value]),
   );
