@@ -43,12 +43,12 @@ export function deriveState(
   nowMs: number,
 ): SubscriberState {
   const ordered = joinTransfersWithin(distinctInOrder(events));
-  const held = withoutMovedAway(ordered).filter(changesState);
+  const remaining = withoutMovedAway(ordered).filter(changesState);
   const fold = emptyFold();
   const takenAtMs = snapshot?.takenAtMs ?? Number.POSITIVE_INFINITY;
-  for (const event of held) if (knownSinceMs(event) <= takenAtMs) foldEvent(fold, event);
+  for (const event of remaining) if (knownSinceMs(event) <= takenAtMs) foldEvent(fold, event);
   if (snapshot) applySnapshot(fold, snapshotWithoutMoved(snapshot, ordered));
-  for (const event of held) if (knownSinceMs(event) > takenAtMs) foldEvent(fold, event);
+  for (const event of remaining) if (knownSinceMs(event) > takenAtMs) foldEvent(fold, event);
   return summarizeFold(fold, { ordered, snapshot, nowMs });
 }
 

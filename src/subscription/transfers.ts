@@ -44,41 +44,44 @@ export function assembleHistory<E extends LifecycleEvent>(
   const own = stored.get(subscriberId) ?? [];
   const received: E[] = [];
   const returned = new Map<E, E>();
-  for (const [event, holding] of replayTransfers(stored)) {
-    if (holding.holder !== subscriberId || holding.sinceMs === null) continue;
-    const marked = { ...event, receivedByTransferAtMs: holding.sinceMs };
-    if (holding.owner === subscriberId) returned.set(event, marked);
+  for (const [event, { storedFor, owner, sinceMs }] of replayTransfers(stored)) {
+    if (owner !== subscriberId || sinceMs === null) continue;
+    const marked = { ...event, receivedByTransferAtMs: sinceMs };
+    if (storedFor === subscriberId) returned.set(event, marked);
     else received.push(marked);
   }
   const events = [...own.map((event) => returned.get(event) ?? event), ...received];
   return { events: received.length === 0 ? events : events.sort((a, b) => a.atMs - b.atMs), received };
 }
 
-interface Holding {
-  readonly owner: string;
-  /** `null`: a customer who is not among those given. */
-  holder: string | null;
+interface Ownership {
+  readonly storedFor: string;
+  /** `null`: a customer who is not among those in `stored`. */
+  owner: string | null;
+  /** When the last transfer moved it; `null`: it never moved. */
   sinceMs: number | null;
 }
 
 function replayTransfers<E extends LifecycleEvent>(
   stored: ReadonlyMap<string, readonly E[]>,
-): Map<E, Holding> {
-  const all = [...stored].flatMap(([owner, events]) => events.map((event) => ({ owner, event })));
+): Map<E, Ownership> {
+  const all = [...stored].flatMap(([storedFor, events]) => events.map((event) => ({ storedFor, event })));
   all.sort((a, b) => compareEvents(a.event, b.event));
-  const receivers = new Map(all.flatMap(({ owner, event }) => (isReceipt(event) ? [[event.id, owner]] : [])));
-  const holdings = new Map<E, Holding>();
-  for (const { owner, event } of all) {
-    if (!isTransfer(event)) holdings.set(event, { owner, holder: owner, sinceMs: null });
-    else if (event.side === 'source' && receivers.get(event.id) !== owner) {
-      for (const [held, holding] of holdings) {
-        if (holding.holder !== owner || !canMove(held) || !isInScope(event, held)) continue;
-        holding.holder = receivers.get(event.id) ?? null;
-        holding.sinceMs = event.atMs;
+  const receivers = new Map(
+    all.flatMap(({ storedFor, event }) => (isReceipt(event) ? [[event.id, storedFor]] : [])),
+  );
+  const ownerships = new Map<E, Ownership>();
+  for (const { storedFor, event } of all) {
+    if (!isTransfer(event)) ownerships.set(event, { storedFor, owner: storedFor, sinceMs: null });
+    else if (event.side === 'source' && receivers.get(event.id) !== storedFor) {
+      for (const [earlier, ownership] of ownerships) {
+        if (ownership.owner !== storedFor || !canMove(earlier) || !isInScope(event, earlier)) continue;
+        ownership.owner = receivers.get(event.id) ?? null;
+        ownership.sinceMs = event.atMs;
       }
     }
   }
-  return holdings;
+  return ownerships;
 }
 
 function isReceipt(event: LifecycleEvent): boolean {
@@ -88,9 +91,9 @@ function isReceipt(event: LifecycleEvent): boolean {
 /** Both rows of a transfer between two ids of one customer become one event that moves nothing. */
 export function joinTransfersWithin<E extends LifecycleEvent>(events: readonly E[]): E[] {
   const received = new Set(events.filter(isReceipt).map(({ id }) => id));
-  const given = new Set(events.filter(({ side }) => side === 'source').map(({ id }) => id));
+  const transfersAway = new Set(events.filter(({ side }) => side === 'source').map(({ id }) => id));
   return events.flatMap((event) => {
-    if (!isTransfer(event) || !received.has(event.id) || !given.has(event.id)) return [event];
+    if (!isTransfer(event) || !received.has(event.id) || !transfersAway.has(event.id)) return [event];
     return event.side === 'source' ? [] : [{ ...event, isWithinCustomer: true }];
   });
 }
@@ -108,21 +111,24 @@ export function markWithinCustomer<E extends LifecycleEvent>(event: E, appUserId
 
 /** The events whose purchases this customer still holds. @param events in order, `joinTransfersWithin` applied */
 export function withoutMovedAway(events: readonly LifecycleEvent[]): LifecycleEvent[] {
-  const given = events.filter(({ side }) => side === 'source');
+  const transfersAway = events.filter(({ side }) => side === 'source');
   const isTaken = (event: LifecycleEvent, transfer: LifecycleEvent): boolean => {
     const { receivedByTransferAtMs: sinceMs } = event;
     const isBefore = sinceMs === null ? compareEvents(event, transfer) < 0 : sinceMs < transfer.atMs;
     return isBefore && isInScope(transfer, event);
   };
-  return events.filter((event) => !canMove(event) || !given.some((transfer) => isTaken(event, transfer)));
+  return events.filter(
+    (event) => !canMove(event) || !transfersAway.some((transfer) => isTaken(event, transfer)),
+  );
 }
 
 /** What is left of RevenueCat's answer after transfers that came later. */
 export function snapshotWithoutMoved(snapshot: Snapshot, events: readonly LifecycleEvent[]): Snapshot {
-  const given = events.filter(({ side, atMs }) => side === 'source' && atMs > snapshot.takenAtMs);
-  if (given.length === 0) return snapshot;
+  const transfersAway = events.filter(({ side, atMs }) => side === 'source' && atMs > snapshot.takenAtMs);
+  if (transfersAway.length === 0) return snapshot;
   const stays = (item: SnapshotSubscription | SnapshotPurchase): boolean =>
-    item.store === 'PROMOTIONAL' || !given.some((transfer) => isInScope(transfer, { ...item, appId: null }));
+    item.store === 'PROMOTIONAL' ||
+    !transfersAway.some((transfer) => isInScope(transfer, { ...item, appId: null }));
   const subscriptions = snapshot.subscriptions.filter(stays);
   const purchases = snapshot.purchases.filter(stays);
   const isOf = (items: readonly { entitlements: readonly string[] }[], key: string): boolean =>
