@@ -79,7 +79,7 @@ async function confirmOnce(context: ActionContext, reviewed: Reviewed): Promise<
   await checkAllowed(context, reviewed);
   const checked = await handlerOf(reviewed).recheck(context, reviewed);
   // A concurrent action that is done already has changed what was read: it is read again.
-  return (await store(context, checked, lastChange)) ?? confirmOnce(context, reviewed);
+  return (await storeAndCall(context, checked, lastChange)) ?? confirmOnce(context, reviewed);
 }
 
 /** What an earlier confirm of the review has done, or is doing. */
@@ -92,7 +92,7 @@ export async function findEarlier(
 }
 
 /** @returns `null`: another action was stored since the check */
-async function store(
+async function storeAndCall(
   context: ActionContext,
   reviewed: Reviewed,
   lastChange: string | null,
@@ -130,7 +130,9 @@ export async function approveAction(
   const { admin, conversationId } = context.request;
   if (action.state !== 'awaiting_approval') return { action, isRepeated: true };
   const lastChange = await readLastChange(services.database, action);
-  const reviewed = await auditDecision(context, action, () => checkApproval(context, action, shown));
+  const reviewed = await auditDecision(context, { step: 'approve', action }, () =>
+    checkApproval(context, action, shown),
+  );
   const ends =
     reviewed.kind === 'grant'
       ? { requestedEndMs: reviewed.requestedEndMs, previousEndMs: reviewed.previousEndMs }
@@ -167,10 +169,14 @@ async function checkApproval(
   throw checked.kind === 'outdated' ? failed(checked.code) : checked;
 }
 
-function auditDecision<T>(context: ActionContext, action: Action, work: () => Promise<T>): Promise<T> {
+function auditDecision<T>(
+  context: ActionContext,
+  { step, action }: { readonly step: 'approve' | 'decline'; readonly action: Action },
+  work: () => Promise<T>,
+): Promise<T> {
   const { kind, actionId, reason, admin } = action;
   const details = { action_id: actionId, ...factsOf(action), reason, requested_by: nameOf(admin) };
-  return auditRefusal(context, { kind, step: 'approve', details }, work);
+  return auditRefusal(context, { kind, step, details }, work);
 }
 
 async function repeatedResult({ services }: ActionContext, action: Action): Promise<ActionResult> {
@@ -183,7 +189,7 @@ export async function declineAction(context: ActionContext, action: Action): Pro
   const { admin, conversationId } = context.request;
   const isOwn = action.admin.id === admin.id;
   if (!isOwn)
-    await auditDecision(context, action, async () =>
+    await auditDecision(context, { step: 'decline', action }, async () =>
       throwRefusal(checkTeammate(policyOf(workspace.settings, action.kind), admin.id)),
     );
   const moved = isOwn

@@ -168,6 +168,24 @@ describe('a policy that changes after the request', () => {
     assert.equal(callsFor(product, card.appUserId), 0);
   });
 
+  test('refuses approving and declining, each recorded as what was tried', async () => {
+    await setPolicy(product, { secondPersonAboveDays: 7 });
+    const card = await openCustomer(product);
+    await grantOf(card);
+    const seen = await asSecond(card);
+    await setPolicy(product, { secondPersonAboveDays: 7, allowedAdminIds: ['7001'] });
+    await seen.press('grant.approve');
+    await seen.press('grant.decline');
+    const records = await audited(product, card.appUserId);
+    assert.deepEqual(
+      records.slice(-2).map(({ action, result }) => [action, result]),
+      [
+        ['grant_approve', 'refused: not_allowed'],
+        ['grant_decline', 'refused: not_allowed'],
+      ],
+    );
+  });
+
   test('is checked again when a removal is confirmed', async () => {
     await setPolicy(product, {});
     const card = await openCustomer(product);
