@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import type { Transaction } from '../database/sql.ts';
-import { listSubscribers } from '../subscribers/search.ts';
-import { deriveSummaries, readStoredSummaries } from '../subscribers/summaries.ts';
-import { isStillTrue } from '../subscription/summary.ts';
+import { listSubscribers } from '../subscribers/find-store.ts';
+import { deriveSummaries, readStoredSummaries } from '../subscribers/summary-store.ts';
+import { isUnchangedSummary } from '../subscription/summary.ts';
 import type { SubscriberState } from '../subscription/types.ts';
 import { DAY_MS } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
@@ -90,7 +90,7 @@ export async function findCustomers(
       rows.map(({ subscriberId }) => subscriberId),
     );
     const outdated = rows.filter(
-      ({ subscriberId, version }) => !isStillTrue(stored.get(subscriberId), version, nowMs),
+      ({ subscriberId, version }) => !isUnchangedSummary(stored.get(subscriberId), version, nowMs),
     );
     const derived = await deriveSummaries(database, workspaceId, { subscribers: outdated, nowMs });
     for (const { subscriberId, appUserId } of rows) {

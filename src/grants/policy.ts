@@ -23,7 +23,7 @@ export function isReasonRequired({ grants }: Settings, kind: ActionKind): boolea
   return kind === 'grant' ? grants.reasonRequired : kind !== 'manage';
 }
 
-/** What no choice in the form could change. */
+/** Whether the teammate may act at all, whatever the form says. */
 export function checkTeammate(
   policy: Pick<GrantPolicy, 'enabled' | 'allowedAdminIds'>,
   adminId: string,
@@ -58,16 +58,30 @@ export function needsApproval(policy: GrantPolicy, days: number | null): boolean
   return above !== null && (days === null || days > above);
 }
 
-/** An action of any stage: planned, reviewed or stored. */
-interface Subject {
+/** An action at any stage: planned, reviewed or stored. */
+export interface CheckedAction {
   readonly kind: ActionKind;
   readonly details?: Pick<StoreActionDetails, 'targetType'>;
 }
 
-/** What prevents an action whatever is typed, except the monthly number. */
-export function findBlocker(
+/** Why an action is refused, whatever the form says; `null`: the teammate can do it. */
+export async function findRefusal(context: ActionContext, action: CheckedAction): Promise<Refusal | null> {
+  const { services, workspace } = context;
+  const { kind } = action;
+  const limit = policyOf(workspace.settings, kind).monthlyPerAdmin;
+  const blocker = findRefusalExceptLimit(context, action);
+  if (blocker || limit === null) return blocker;
+  const made = await countThisMonth(services.database, workspace.workspaceId, {
+    adminId: context.request.admin.id,
+    kind,
+  });
+  return checkMonth(limit, made);
+}
+
+/** The same without the monthly limit: a decision about another teammate's request does not count. */
+export function findRefusalExceptLimit(
   { workspace, customer, request }: ActionContext,
-  { kind, details }: Subject,
+  { kind, details }: CheckedAction,
 ): Refusal | null {
   const { project } = customer;
   if (project.apiKey === null) return { code: 'no_key' };
@@ -79,18 +93,4 @@ export function findBlocker(
     project.missingScopes.includes(scope),
   );
   return scopes.length > 0 ? { code: 'scope_missing', scopes: scopes.join(', ') } : null;
-}
-
-/** What prevents an action whatever is typed. `null`: the teammate can do it. */
-export async function findRefusal(context: ActionContext, subject: Subject): Promise<Refusal | null> {
-  const { services, workspace } = context;
-  const { kind } = subject;
-  const limit = policyOf(workspace.settings, kind).monthlyPerAdmin;
-  const blocker = findBlocker(context, subject);
-  if (blocker || limit === null) return blocker;
-  const made = await countThisMonth(services.database, workspace.workspaceId, {
-    adminId: context.request.admin.id,
-    kind,
-  });
-  return checkMonth(limit, made);
 }

@@ -12,7 +12,7 @@ export interface LivePurchases {
   readonly purchases: readonly LivePurchase[];
 }
 
-/** Everything that the customer bought: what gives access first, then what was bought without. */
+/** Everything that the customer bought; consumables are last. */
 export function allPurchases({ customer }: Pick<ActionContext, 'customer'>): SubscriptionState[] {
   const { subscriptions, sandbox, consumables } = customer.state;
   return [...subscriptions, ...sandbox, ...consumables].filter(({ store }) => store !== 'PROMOTIONAL');

@@ -6,10 +6,11 @@ import { findDashboardGrant, isDashboardGrant } from './dashboard-grants.ts';
 import type { Form, Reviewed } from './form-state.ts';
 import { handlerOf } from './handlers.ts';
 import {
+  type CheckedAction,
   checkReason,
   checkTeammate,
-  findBlocker,
   findRefusal,
+  findRefusalExceptLimit,
   isReasonRequired,
   policyOf,
 } from './policy.ts';
@@ -46,7 +47,7 @@ export async function reviewAction(context: ActionContext, form: Form): Promise<
 
 async function checkAllowed(
   context: ActionContext,
-  action: Parameters<typeof findRefusal>[1] & { readonly reason: string },
+  action: CheckedAction & { readonly reason: string },
 ): Promise<void> {
   const isRequired = isReasonRequired(context.workspace.settings, action.kind);
   throwRefusal((await findRefusal(context, action)) ?? checkReason(isRequired, action.reason));
@@ -158,7 +159,7 @@ async function checkApproval(
   const { settings } = context.workspace;
   if (admin.id === context.request.admin.id) throw refused({ code: 'same_person' });
   throwRefusal(
-    findBlocker(context, action) ??
+    findRefusalExceptLimit(context, action) ??
       checkTeammate(policyOf(settings, kind), admin.id) ??
       checkReason(isReasonRequired(settings, kind), reason),
   );

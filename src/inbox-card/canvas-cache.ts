@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import type { InboxCanvas } from '../intercom/canvas.ts';
 import type { Names } from '../subscription/names.ts';
-import { isUsable } from '../subscription/summary.ts';
+import { isCurrentSummary } from '../subscription/summary.ts';
 import { MINUTE_MS } from '../time.ts';
 import type { Candidate } from './card-repository.ts';
 import type { CardContext } from './context.ts';
@@ -38,7 +38,7 @@ export function createCanvasCache(now: () => number): CanvasCache {
       const json = JSON.stringify({ canvas });
       const nowMs = now();
       // Grants are rows of their own, and a customer without a stored summary is made of a whole history.
-      if (!candidate.hasGrants && isUsable(candidate.summary, candidate.version, nowMs)) {
+      if (!candidate.hasGrants && isCurrentSummary(candidate.summary, candidate.version, nowMs)) {
         const untilMs = Math.min(candidate.summary.validUntilMs, nowMs + MAX_AGE_MS);
         cache.set(keyOf(context, candidate), { names, untilMs, canvas: json });
       }

@@ -9,7 +9,7 @@ import { bestAppUserIds } from '../subscription/attributes.ts';
 import { type CustomerDescription, describeCustomer } from '../subscription/describe-customer.ts';
 import type { Names } from '../subscription/names.ts';
 import { deriveState } from '../subscription/state.ts';
-import { isUsable, type SubscriberSummary } from '../subscription/summary.ts';
+import { isCurrentSummary, type SubscriberSummary } from '../subscription/summary.ts';
 import type { LifecycleEvent, SubscriberState, SubscriptionState } from '../subscription/types.ts';
 import type { Project } from '../workspaces/projects.ts';
 import type { Candidate } from './card-repository.ts';
@@ -106,10 +106,10 @@ async function readSummary(
   const { workspaceId } = request;
   const { subscriberId, version } = candidate;
   const nowMs = services.now();
-  if (isUsable(candidate.summary, version, nowMs)) {
+  if (isCurrentSummary(candidate.summary, version, nowMs)) {
     const stored = await services.cards.summary(workspaceId, subscriberId);
     // A newer one may have replaced it since the candidate was read.
-    if (stored !== null && isUsable(stored, version, nowMs))
+    if (stored !== null && isCurrentSummary(stored, version, nowMs))
       return { summary: stored.summary, sources: [ownSource(subscriberId)] };
   }
   return deriveSummary(services, workspaceId, { subscriberId, version });

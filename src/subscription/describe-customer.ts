@@ -19,7 +19,7 @@ import type { Money, SubscriberState, SubscriptionState } from './types.ts';
 export interface CustomerDescription {
   /** Answers what most tickets ask: are they charged, how much, when, what went wrong. */
   readonly statements: readonly Statement[];
-  /** What the table under the sentence shows: one with details, or several in a line each. */
+  /** The rows of the table under the sentence: one subscription with details, or several with a line each. */
   readonly shown: readonly SubscriptionDescription[];
   readonly subscriptions: readonly SubscriptionDescription[];
   readonly grants: readonly SubscriptionDescription[];
@@ -136,7 +136,7 @@ function nothingStatements(state: SubscriberState, { counts }: DescriptionContex
   return [{ kind: 'nothing', why: isTester ? 'sandbox_only' : 'no_purchases' }];
 }
 
-/** Where purchases went, unless something newer was bought since. The store tells apart what went and what stayed. */
+/** Purchases that were transferred away, unless something newer was bought; with their store where others stayed. */
 function movedStatements({ movedTo, subscriptions }: SubscriberState, hasOthers: boolean): Statement[] {
   if (movedTo === null) return [];
   const isSuperseded = subscriptions.some(

@@ -3,7 +3,7 @@ import { type Period, type Price, priceOf } from './money.ts';
 import { entitlementOrProduct, type Names, productName, productOf } from './names.ts';
 import type { Environment, Money, SubscriberState, SubscriptionState, SubscriptionStatus } from './types.ts';
 
-/** Epoch ms; `null`: unknown, or not to be said. */
+/** Epoch ms; `null`: unknown, or not shown. */
 type At = number | null;
 
 /**
@@ -45,7 +45,7 @@ export type Statement =
       charges: 'again' | 'never';
     };
 
-/** One of several, in brackets: how often it is charged, where, and what is special about it. */
+/** One of several subscriptions; what follows its name stands in brackets. */
 export interface SeveralItem {
   readonly what: string;
   readonly period: Period | null;
@@ -184,7 +184,7 @@ function endOf(subscription: SubscriptionState, nowMs: number): End | null {
   return isAhead ? { label: 'renews', atMs: endsAtMs } : null;
 }
 
-/** A date to say; `null` for an end that is far away. */
+/** A date to show; `null`: it never ends. */
 export function endDate(endsAtMs: At): At {
   return isForever(endsAtMs) ? null : endsAtMs;
 }

@@ -60,13 +60,13 @@ function prune(event: LifecycleEvent & { projectId?: string; delivery?: unknown 
   return MINOR_KINDS.has(event.kind) ? rest : { ...rest, raw: {} };
 }
 
-/** Until when time alone changes nothing, epoch ms. */
+/** When time alone may change the state next, epoch ms. */
 export function validUntil(state: SubscriberState, nowMs: number): number {
-  return Math.min(nowMs + MAX_VALID_MS, ...changesOf(state).filter((atMs) => atMs > nowMs));
+  return Math.min(nowMs + MAX_VALID_MS, ...changeTimes(state).filter((atMs) => atMs > nowMs));
 }
 
 /** When time alone changes the state. */
-function changesOf(state: SubscriberState): number[] {
+function changeTimes(state: SubscriberState): number[] {
   const times = [...state.subscriptions, ...state.grants, ...state.sandbox].flatMap(
     ({ endsAtMs, accessEndsAtMs, resumesAtMs }) => [endsAtMs, accessEndsAtMs, resumesAtMs],
   );
@@ -87,7 +87,7 @@ export interface StoredSummary extends SummaryValidity {
 }
 
 /** @param version the subscriber's; `stored` is `null` where no summary is stored */
-export function isUsable(
+export function isCurrentSummary(
   stored: SummaryValidity | null,
   version: number,
   nowMs: number,
@@ -95,15 +95,12 @@ export function isUsable(
   return stored?.format === SUMMARY_FORMAT && stored.version === version && nowMs < stored.validUntilMs;
 }
 
-/**
- * The same without the limit of a day, for lists of many customers: whether nothing that the state names has come
- * since.
- */
-export function isStillTrue(
+/** For lists of many customers: also after the limit of a day, while no time that changes the state has passed. */
+export function isUnchangedSummary(
   stored: StoredSummary | undefined,
   version: number,
   nowMs: number,
 ): stored is StoredSummary {
   if (stored?.format !== SUMMARY_FORMAT || stored.version !== version) return false;
-  return !changesOf(stored.summary.state).some((atMs) => atMs >= stored.validUntilMs && atMs <= nowMs);
+  return !changeTimes(stored.summary.state).some((atMs) => atMs >= stored.validUntilMs && atMs <= nowMs);
 }

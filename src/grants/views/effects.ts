@@ -70,7 +70,7 @@ function remarks({ customer, messages, services }: ViewContext, isStored: boolea
   ];
 }
 
-/** What happens, what does not, the sum, and who tells the customer. */
+/** What happens, what does not, the sum, and who notifies the customer. */
 function storeEffects(context: ViewContext, action: ReviewedStoreAction): Part[] {
   const { t, money, date } = context.messages;
   const { kind, details } = action;

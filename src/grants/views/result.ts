@@ -25,7 +25,7 @@ import type { ViewContext } from '../context.ts';
 import { isSameEnd } from '../durations.ts';
 import { handlerOf } from '../handlers.ts';
 import { readNoteStates } from '../notes.ts';
-import { findBlocker } from '../policy.ts';
+import { findRefusalExceptLimit } from '../policy.ts';
 import { readAgain } from '../repository.ts';
 import type { ActionResult } from '../service.ts';
 import { messageValuesOf, variantOf } from '../texts.ts';
@@ -217,7 +217,7 @@ export async function approvalCanvas(
   const { actionId, kind, admin } = action;
   const isGrant = kind === 'grant';
   const isOwn = admin.id === context.request.admin.id;
-  const blocker = isOwn ? null : findBlocker(context, action);
+  const blocker = isOwn ? null : findRefusalExceptLimit(context, action);
   const canDecide = !isOwn && !blocker;
   const review = canDecide || !isGrant ? await handlerOf(action).reviewRequested(context, action) : null;
   const waits = isGrant
