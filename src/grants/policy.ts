@@ -69,8 +69,8 @@ export async function findRefusal(context: ActionContext, action: CheckedAction)
   const { services, workspace } = context;
   const { kind } = action;
   const limit = policyOf(workspace.settings, kind).monthlyPerAdmin;
-  const blocker = findRefusalExceptLimit(context, action);
-  if (blocker || limit === null) return blocker;
+  const refusal = findRefusalExceptLimit(context, action);
+  if (refusal || limit === null) return refusal;
   const made = await countThisMonth(services.database, workspace.workspaceId, {
     adminId: context.request.admin.id,
     kind,

@@ -45,7 +45,7 @@ export type Statement =
       charges: 'again' | 'never';
     };
 
-/** One of several subscriptions; what follows its name stands in brackets. */
+/** One of several subscriptions: its name, and in brackets what follows. */
 export interface SeveralItem {
   readonly what: string;
   readonly period: Period | null;
