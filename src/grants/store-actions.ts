@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { LivePurchase } from '../revenuecat/store-actions.ts';
 import { isBlockedId } from '../subscription/identities.ts';
 import { currencyDigits } from '../subscription/money.ts';
-import { productLabel } from '../subscription/names.ts';
+import { productOf } from '../subscription/names.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
 import type { PurchaseState, StoreAction, StoreActionDetails } from './action.ts';
 import { failed, invalid, outdated, refused } from './action-error.ts';
@@ -125,9 +125,9 @@ async function describePurchase(
   const { kind } = form;
   const unavailable = whyUnavailable(kind, live, subscription.isFamilyShare);
   if (unavailable) throw refused({ code: unavailable === 'store' ? 'ended' : unavailable });
-  const { productId, productName, transactionId: purchaseId } = subscription;
+  const { productId, transactionId: purchaseId } = subscription;
   const base: StoreActionDetails = {
-    product: productName ?? (productId === null ? live.id : productLabel(productId, context.customer.names)),
+    product: productOf(subscription, context.customer.names) || live.id,
     ...(productId === null ? {} : { productId }),
     ...(purchaseId === null ? {} : { purchaseId }),
     store: live.store,

@@ -13,10 +13,13 @@ import {
   checkTeammate,
   needsApproval,
 } from '../../src/grants/policy.ts';
+import { purchaseComponents } from '../../src/grants/views/purchase.ts';
 import { LANGUAGES } from '../../src/i18n/languages.ts';
 import { messagesFor } from '../../src/i18n/messages.ts';
+import { deriveState } from '../../src/subscription/state.ts';
 import { FOREVER_MS } from '../../src/time.ts';
 import { workspaceSettingsSchema } from '../../src/workspaces/settings.ts';
+import { buy, day } from '../subscription/histories.ts';
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
@@ -237,6 +240,22 @@ describe('the policy', () => {
       null,
     );
   });
+});
+
+test('a purchase known only by the id that RevenueCat gave its product is not named by it', () => {
+  const purchase = buy(0, 31, { product_id: 'prod4f31bd16ab' });
+  const context = {
+    customer: {
+      state: deriveState([purchase], null, day(1)),
+      names: { product: () => null, entitlement: () => null },
+    },
+    messages: messagesFor('en'),
+    workspace: { settings: workspaceSettingsSchema.parse({}) },
+  } as unknown as Parameters<typeof purchaseComponents>[0];
+  const titles = purchaseComponents(context).flatMap((part) =>
+    part.type === 'list' ? part.items.map(({ title }) => title) : [],
+  );
+  assert.deepEqual(titles, ['Purchase']);
 });
 
 describe('a note', () => {

@@ -17,7 +17,7 @@ import {
   tightText,
 } from '../../intercom/canvas.ts';
 import type { LivePurchase } from '../../revenuecat/store-actions.ts';
-import { productLabel } from '../../subscription/names.ts';
+import { productOf } from '../../subscription/names.ts';
 import type { SubscriptionState } from '../../subscription/types.ts';
 import { ActionError, failed, orActionError, refused } from '../action-error.ts';
 import type { ViewContext } from '../context.ts';
@@ -107,13 +107,11 @@ export async function subscriptionPage(context: ViewContext, id: string): Promis
   ]);
 }
 
-export function purchaseName(
+function purchaseName(
   { customer, messages }: Pick<ViewContext, 'customer' | 'messages'>,
-  subscription: SubscriptionState,
+  purchase: SubscriptionState,
 ): string {
-  const { productId, productName } = subscription;
-  if (productName !== null) return productName;
-  return productId === null ? messages.t('action.state.unnamed') : productLabel(productId, customer.names);
+  return productOf(purchase, customer.names) || messages.t('action.state.unnamed');
 }
 
 async function actionComponents(
