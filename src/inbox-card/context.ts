@@ -1,11 +1,11 @@
+import type { ViewContext } from '../grants/context.ts';
 import { REVIEW_VALID_MS } from '../grants/form-state.ts';
 import { chooseLanguage } from '../i18n/languages.ts';
-import { type Messages, messagesFor } from '../i18n/messages.ts';
+import { messagesFor } from '../i18n/messages.ts';
 import { backLink, canvas, type InboxCanvas, type Part, text } from '../intercom/canvas.ts';
 import type { CatalogCache } from '../revenuecat/catalog-names.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import type { Project } from '../workspaces/projects.ts';
-import type { Workspace } from '../workspaces/repository.ts';
 import type { CanvasCache } from './canvas-cache.ts';
 import type { Candidate, CardReader, CardRecord } from './card-repository.ts';
 import type { Customer } from './customer.ts';
@@ -27,18 +27,13 @@ export interface CardServices extends AppContext {
 }
 
 /** One request, with what every view needs. */
-export interface CardContext {
+export interface CardContext extends Omit<ViewContext, 'customer'> {
   readonly services: CardServices;
   readonly request: CardRequest;
-  readonly workspace: Workspace;
   readonly projects: readonly Project[];
   /** The subscribers that the contact may be: at most one for each project. */
   readonly candidates: readonly Candidate[];
   readonly formState: FormState;
-  /** The canvas was drawn more than 30 minutes ago: a view that changes something shows its review again. */
-  readonly isOutdated: boolean;
-  readonly messages: Messages;
-  /** A canvas with a way back, which passes `formState` on to the next request. */
   page(parts: readonly Part[], formState?: FormState): InboxCanvas;
 }
 

@@ -1,4 +1,5 @@
 import { type Action, type Grant, grantEndMs } from '../grants/action.ts';
+import type { ActionCustomer } from '../grants/context.ts';
 import { endOrForever, isSameEnd } from '../grants/durations.ts';
 import { listActions } from '../grants/repository.ts';
 import { isGrantEvent, readFallbackEvents } from '../grants/timeline.ts';
@@ -7,20 +8,16 @@ import { type HistorySource, ownSource, readWithHistory, type TimelineEntry } fr
 import { deriveSummary } from '../subscribers/summary-store.ts';
 import { bestAppUserIds } from '../subscription/attributes.ts';
 import { type CustomerDescription, describeCustomer } from '../subscription/describe-customer.ts';
-import type { Names } from '../subscription/names.ts';
 import { deriveState } from '../subscription/state.ts';
 import { isCurrentSummary, type SubscriberSummary } from '../subscription/summary.ts';
-import type { LifecycleEvent, SubscriberState, SubscriptionState } from '../subscription/types.ts';
-import type { Project } from '../workspaces/projects.ts';
+import type { LifecycleEvent, SubscriptionState } from '../subscription/types.ts';
 import type { Candidate } from './card-repository.ts';
 import type { CardContext } from './context.ts';
 import type { CardRequest } from './request.ts';
 
 /** The customer that a card shows. */
-export interface Customer {
+export interface Customer extends ActionCustomer {
   readonly subscriber: Candidate;
-  readonly project: Project;
-  readonly state: SubscriberState;
   /** What the state means, for sentences and tables. */
   readonly description: CustomerDescription;
   /** The newest events that matter, newest first, including `fallbackEvents`. */
@@ -32,11 +29,8 @@ export interface Customer {
   /** Where the timeline's events come from. */
   readonly sources: readonly HistorySource[];
   readonly grants: readonly Grant[];
-  readonly names: Names;
   /** Subscriber id of the customer that purchases were transferred to; `null`: none, or unknown here. */
   readonly receiverId: string | null;
-  /** The id to act with. */
-  readonly appUserId: string;
 }
 
 /** Whether something was granted to the customer or done for them. */
