@@ -41,10 +41,10 @@ export async function runBulkSlice(context: AppContext, key: BulkKey): Promise<v
  * customers. A customer's grant has its own idempotency key and is called once, so a killed worker's customers are
  * read back, never granted twice.
  *
- * @param until stops after this time (epoch ms)
+ * @param untilMs stops after this time (epoch ms)
  * @returns whether there is more to do
  */
-export async function runBulkGrant(context: AppContext, key: BulkKey, until: number): Promise<boolean> {
+export async function runBulkGrant(context: AppContext, key: BulkKey, untilMs: number): Promise<boolean> {
   const background = inBackground(context);
   for (;;) {
     const bulk = await readBulkGrant(context.database, key);
@@ -58,14 +58,14 @@ export async function runBulkGrant(context: AppContext, key: BulkKey, until: num
       );
     } else if (await hasCustomersLeft(context.database, bulk, bulk.state)) {
       // Others have the rest, or it is retried soon.
-      if (Date.now() + 1_000 > until) return true;
+      if (Date.now() + 1_000 > untilMs) return true;
       await sleep(1_000);
     } else {
       const event = bulk.state === 'undoing' ? 'finish_undo' : 'finish';
       await changeBulkGrant(context, bulk, { event, by: bulk.decidedBy ?? bulk.admin });
       return false;
     }
-    if (Date.now() > until) return true;
+    if (Date.now() > untilMs) return true;
   }
 }
 

@@ -53,8 +53,8 @@ const grantForm = z.object({
   start: typed,
   end: typed,
   reason: typed,
-  /** The page of entitlements that it shows: from 0; −1 is the page of the chosen one. */
-  page: z.number(),
+  /** The page of entitlements that it shows, from 0; absent: that of the chosen one. */
+  page: z.number().optional(),
   /** For more of one entitlement: the form says that it extends a grant. */
   extends: z.boolean().optional(),
 });

@@ -95,7 +95,7 @@ const VIEWS: Readonly<Record<string, View>> = {
   'match:': changes(choose),
   'match.confirm': changes(link),
   unlink: changes(forCustomer(unlink)),
-  grant: changes(forCustomer((context) => grantForm(context, { kind: 'grant', page: -1 }))),
+  grant: changes(forCustomer((context) => grantForm(context, { kind: 'grant' }))),
   'grant.page:': changes(forCustomer(turnEntitlementPage)),
   'grant.change': changes(forCustomer(changeGrantForm)),
   'grant.review': changes(forCustomer(reviewGrant)),

@@ -38,18 +38,18 @@ export function submittedGrant({ request: { inputs }, formState }: ViewContext):
     start: inputs['grant.start'],
     end: inputs['grant.end']?.trim(),
     reason: inputs['grant.reason']?.trim(),
-    page: carried?.page ?? 0,
+    page: carried?.page,
   };
 }
 
 /** The form as it was before the review. */
 export function grantFormOf(reviewed: ReviewedGrant): GrantForm {
   const { kind, target: entitlement, duration, start, end, reason } = reviewed;
-  return { kind, entitlement, duration, start, end, reason, page: -1 };
+  return { kind, entitlement, duration, start, end, reason };
 }
 
 export function reviewedForm({ formState: { review } }: ViewContext): GrantForm {
-  return review?.kind === 'grant' ? grantFormOf(review) : { kind: 'grant', page: -1 };
+  return review?.kind === 'grant' ? grantFormOf(review) : { kind: 'grant' };
 }
 
 export function changeGrantForm(context: ViewContext): Promise<InboxCanvas> {
@@ -165,9 +165,13 @@ function pagesOf(entitlements: readonly Entitlement[]): (readonly Entitlement[])
   return Array.from({ length: count }, (_, index) => entitlements.slice(from(index), from(index + 1)));
 }
 
-function pageShown(entitlements: readonly Entitlement[], selected: Entitlement, requested: number): number {
+function pageShown(
+  entitlements: readonly Entitlement[],
+  selected: Entitlement,
+  requested: number | undefined,
+): number {
   const pages = pagesOf(entitlements);
-  if (requested >= 0 && requested < pages.length && Number.isInteger(requested)) return requested;
+  if (requested !== undefined && pages[requested]) return requested;
   return Math.max(
     0,
     pages.findIndex((each) => each.includes(selected)),

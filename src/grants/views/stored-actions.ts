@@ -114,7 +114,7 @@ export function storedAction(context: ViewContext, actionId: string): Promise<In
 /** The form for more of what was granted. */
 export function extendGrant(context: ViewContext, actionId: string): Promise<InboxCanvas> {
   return withGrant(context, actionId, ({ target }) =>
-    grantForm(context, { kind: 'grant', entitlement: target, page: -1, extends: true }),
+    grantForm(context, { kind: 'grant', entitlement: target, extends: true }),
   );
 }
 
