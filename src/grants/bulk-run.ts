@@ -192,7 +192,7 @@ async function grantOnce(
     { lastChange },
   );
   if (!stored) throw outdated('changed');
-  return (await callAndConfirm(context, project, stored.action as Grant)).action;
+  return (await callAndConfirm(context, project, stored.action)).action as Grant;
 }
 
 const UNDO_LATER: Outcome = { state: 'granted', retryInSeconds: RETRY_SECONDS };

@@ -26,10 +26,10 @@ const READ_AGAIN_AFTER_SECONDS = 2;
 const BACKGROUND_TIMEOUT_MS = 20_000;
 
 /** An action as it is after RevenueCat was called, with what only the caller gets. */
-export interface CallResult<A extends Action> {
-  readonly action: A;
+export interface CallResult {
+  readonly action: Action;
   /** The single-use link of `manage`: it is not stored. */
-  readonly url?: string;
+  readonly url?: string | undefined;
 }
 
 /**
@@ -38,11 +38,11 @@ export interface CallResult<A extends Action> {
  *
  * @returns the action as it is then; still `requested` when RevenueCat has not confirmed it
  */
-export async function callAndConfirm<A extends Action>(
+export async function callAndConfirm(
   context: AppContext,
   project: Project,
-  action: A,
-): Promise<CallResult<A>> {
+  action: Action,
+): Promise<CallResult> {
   const client = context.revenueCat(project);
   const claimed = await claimForCall(context.database, action);
   if (!claimed) return { action: await readAgain(context.database, action) };
@@ -60,23 +60,16 @@ export async function callAndConfirm<A extends Action>(
   }
   await recordResponse(context.database, claimed);
   const answered = { ...claimed, isAnswered: true };
-  try {
-    const confirmed = await confirmByReading(context, client, { action: answered, project });
-    return {
-      action: confirmed ?? (await leaveUnconfirmed(context, answered, null)),
-      ...(url ? { url } : {}),
-    };
-  } catch (error) {
-    if (!(error instanceof AppError)) throw error;
-    return { action: await leaveUnconfirmed(context, answered, error) };
-  }
+  const confirmed = await confirmByReading(context, client, { action: answered, project }).catch(
+    (error: unknown) => {
+      if (error instanceof AppError) return leaveUnconfirmed(context, answered, error);
+      throw error;
+    },
+  );
+  return { action: confirmed ?? (await leaveUnconfirmed(context, answered)), url };
 }
 
-async function leaveUnconfirmed<A extends Action>(
-  context: AppContext,
-  action: A,
-  error: AppError | null,
-): Promise<A> {
+async function leaveUnconfirmed(context: AppContext, action: Action, error?: AppError): Promise<Action> {
   const { workspaceId, actionId } = action;
   context.logger.warn({ workspaceId, actionId, code: error?.code }, 'action not confirmed yet');
   await scheduleConfirm(context, action, READ_AGAIN_AFTER_SECONDS);
@@ -84,11 +77,11 @@ async function leaveUnconfirmed<A extends Action>(
 }
 
 /** Reads what RevenueCat has and completes the action accordingly. `null`: not done, but it still may be. */
-async function confirmByReading<A extends Action>(
+async function confirmByReading(
   context: AppContext,
   client: RevenueCatClient,
-  { action, project }: { readonly action: A; readonly project: Project },
-): Promise<A | null> {
+  { action, project }: { readonly action: Action; readonly project: Project },
+): Promise<Action | null> {
   const found = await handlerOf(action).readBack(client, project.revenueCatProjectId, action);
   if (found.kind === 'done') return confirm(context, action, found.changes);
   const sinceMs = context.now() - (action.calledAtMs ?? action.createdAtMs);
@@ -99,7 +92,7 @@ async function confirmByReading<A extends Action>(
   return failAction(context, action, action.isAnswered ? 'revenuecat_ignored' : 'revenuecat_unavailable');
 }
 
-async function confirm<A extends Action>(context: AppContext, action: A, changes: Changes): Promise<A> {
+async function confirm(context: AppContext, action: Action, changes: Changes): Promise<Action> {
   const confirmed = await transition(context, action, { event: 'confirm', ...changes });
   return refreshed(context, action, confirmed);
 }
@@ -113,7 +106,7 @@ async function refreshed<A extends Action>(context: AppContext, before: A, moved
 }
 
 /** @param code the reason, as in the audit log and on the card */
-async function failAction<A extends Action>(context: AppContext, action: A, code: string): Promise<A> {
+async function failAction(context: AppContext, action: Action, code: string): Promise<Action> {
   await noticeRejectedKey(context, action, code);
   const isLate = action.calledAtMs !== null && context.now() - action.calledAtMs >= NOT_DONE_AFTER_MS;
   const failed = await transition(context, action, { event: isLate ? 'fail_later' : 'fail', error: code });

@@ -291,10 +291,7 @@ export async function updateState<A extends Action>(
  * Claims the only call to RevenueCat that an action gets. `null`: another process has it, or had it and was killed;
  * only reading back shows the result.
  */
-export async function claimForCall<A extends Action>(
-  sql: Sql,
-  { workspaceId, actionId }: A,
-): Promise<A | null> {
+export async function claimForCall(sql: Sql, { workspaceId, actionId }: ActionKey): Promise<Action | null> {
   const [claimed] = await sql.query(
     `update actions set called_at = now()
       where workspace_id = $1 and action_id = $2 and state = 'requested' and called_at is null

@@ -26,7 +26,7 @@ import {
 } from './transitions.ts';
 
 /** What a button has done. Whatever prevents it is thrown as an `ActionError`. */
-export interface ActionResult extends CallResult<Action> {
+export interface ActionResult extends CallResult {
   /** An earlier request has done it, or is doing it. */
   readonly isRepeated: boolean;
 }
