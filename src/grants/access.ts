@@ -200,7 +200,7 @@ export async function readOrStoredAccess(
 }
 
 /** For a view: the stored access also when RevenueCat refuses. */
-export async function shownAccess(context: ActionContext): Promise<Access> {
+export async function readShownAccess(context: ActionContext): Promise<Access> {
   const access = await orActionError(readCurrentAccess(context, await readEntitlements(context)));
   return access instanceof ActionError ? storedAccess(context.customer) : access;
 }

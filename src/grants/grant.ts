@@ -14,7 +14,7 @@ import {
   readCurrentAccess,
   readEntitlements,
   readOrStoredAccess,
-  shownAccess,
+  readShownAccess,
 } from './access.ts';
 import type { Grant, GrantStart } from './action.ts';
 import { failed, invalid, outdated, refused, throwRefusal } from './action-error.ts';
@@ -191,7 +191,7 @@ function withAccess(context: ActionContext, grant: PlannedGrant, access: Access)
 
 async function reviewRequested(context: ActionContext, grant: Grant): Promise<ReviewedGrant> {
   const requested = { ...grant, key: grant.actionId, end: '' };
-  return withAccess(context, requested, await shownAccess(context));
+  return withAccess(context, requested, await readShownAccess(context));
 }
 
 async function readBack(client: RevenueCatClient, projectId: string, grant: Grant): Promise<ReadBackResult> {

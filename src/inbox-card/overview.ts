@@ -80,8 +80,11 @@ function partsThatFit(context: CustomerContext, notice: string | null): Parts {
 type Parts = ReturnType<typeof partsOf>;
 
 function partsOf(context: CustomerContext, notice: string | null, maxSentenceLength: number) {
-  const { messages: m, customer, services } = context;
-  const isRejected = customer.project.apiKeyState === 'rejected';
+  const { messages: m, customer, services, request, candidates } = context;
+  const { grants, project, receiverId, subscriber } = customer;
+  const isRejected = project.apiKeyState === 'rejected';
+  const grantCount = grants.length > 0 ? { tertiary: String(grants.length) } : {};
+  const projectName = { tertiary: clip(project.name, 30) };
   return {
     texts: [
       notice !== null && text(notice, 'muted', true),
@@ -92,7 +95,11 @@ function partsOf(context: CustomerContext, notice: string | null, maxSentenceLen
     rows: factRows(context),
     timeline: timelineItem(context, 1),
     recentEvents: timelineItem(context, RECENT_EVENTS),
-    items: otherItems(context),
+    receiver: receiverId !== null && item(`match:${receiverId}`, m.t('card.button.receiver')),
+    details: item('details', m.t('card.button.details')),
+    grants: hasActions(customer) && item('grants', m.t('card.button.grants'), grantCount),
+    share: canShare(request.contact, subscriber.appUserIds) && item('share', m.t('card.button.share')),
+    projects: candidates.length > 1 && item('projects', m.t('card.button.otherProject'), projectName),
     buttons: [
       button('grant', m.t('card.button.grant'), 'secondary'),
       isRejected
@@ -105,13 +112,19 @@ function partsOf(context: CustomerContext, notice: string | null, maxSentenceLen
 
 function layOut(parts: Parts, shown: ReadonlySet<Extra>): Component[] {
   const rows = [shown.has('row1'), shown.has('row2'), shown.has('row3')];
-  const isShown = ({ id }: ListItem): boolean =>
-    id === 'details' || id.startsWith('match:') || shown.has(id as Extra);
+  const items = [
+    shown.has('recentEvents') ? parts.recentEvents : parts.timeline,
+    parts.receiver,
+    parts.details,
+    shown.has('grants') && parts.grants,
+    shown.has('share') && parts.share,
+    shown.has('projects') && parts.projects,
+  ];
   return componentsOf([
     parts.texts,
     shown.has('dashboard') && parts.dashboard,
     table(parts.rows.filter((_, index) => rows[index])),
-    list([shown.has('recentEvents') ? parts.recentEvents : parts.timeline, ...parts.items.filter(isShown)]),
+    list(items.filter((each) => each !== false)),
     parts.buttons,
     shown.has('match') && parts.wrongCustomer,
   ]);
@@ -177,28 +190,6 @@ function timelineItem({ customer, messages: m }: CustomerContext, maxEvents: num
     .slice(0, maxEvents)
     .map((event) => `${eventText(m, event, { voice: 'agent', names }).title} ${m.date(event.atMs)}`);
   return item('timeline', `${m.t('card.button.timeline')} · ${count}`, { subtitle: events.join(' · ') });
-}
-
-function otherItems({ customer, candidates, request, messages: m }: CustomerContext): ListItem[] {
-  const { grants, project, receiverId, subscriber } = customer;
-  const projectName = clip(project.name, 30);
-  return [
-    ...(receiverId === null ? [] : [item(`match:${receiverId}`, m.t('card.button.receiver'))]),
-    item('details', m.t('card.button.details')),
-    ...(hasActions(customer)
-      ? [
-          item(
-            'grants',
-            m.t('card.button.grants'),
-            grants.length > 0 ? { tertiary: String(grants.length) } : {},
-          ),
-        ]
-      : []),
-    ...(canShare(request.contact, subscriber.appUserIds) ? [item('share', m.t('card.button.share'))] : []),
-    ...(candidates.length > 1
-      ? [item('projects', m.t('card.button.otherProject'), { tertiary: projectName })]
-      : []),
-  ];
 }
 
 type Row = readonly [field: string, value: string | null];

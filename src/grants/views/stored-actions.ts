@@ -10,7 +10,7 @@ import {
   tightText,
 } from '../../intercom/canvas.ts';
 import { isForever } from '../../time.ts';
-import { shownAccess } from '../access.ts';
+import { readShownAccess } from '../access.ts';
 import { type Action, type Grant, grantEndMs, isActiveGrant, UNCONFIRMED_STATES } from '../action.ts';
 import { refused } from '../action-error.ts';
 import type { ViewContext } from '../context.ts';
@@ -150,7 +150,7 @@ async function removalCanvas(context: ViewContext, grant: Grant, problem?: strin
   if (!isActiveGrant(grant, context.services.now())) return actionResult(context, grant);
   const refusal = checkTeammate(context.workspace.settings.grants, context.request.admin.id);
   if (refusal) return refusedPage(context, 'grant', refused(refusal));
-  const access = await shownAccess(context);
+  const access = await readShownAccess(context);
   const { boughtEndMs } = access.endsOf({ id: grant.target, lookupKey: grant.lookupKey });
   const { entitlement = '' } = shownValues(context, grant);
   return context.page(
