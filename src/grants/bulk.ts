@@ -44,7 +44,7 @@ export function parseCustomerList(text: string): string[] {
   return [...new Set(ids)];
 }
 
-/** Which customers a filter takes; every condition that is set must hold. */
+/** Selects customers: every condition that is set must be true. */
 interface CustomerFilter {
   /** RevenueCat's `subscription_status`; empty: everyone who has or had something. */
   readonly statuses: readonly string[];

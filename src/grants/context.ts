@@ -9,7 +9,7 @@ import type { Workspace } from '../workspaces/store.ts';
 import type { Teammate } from './action.ts';
 import type { ActionFormState } from './form-state.ts';
 
-/** The customer of a card, as the actions need it. */
+/** The part of the inbox card's customer that actions need. */
 export interface ActionCustomer {
   readonly subscriber: {
     readonly subscriberId: string;
@@ -24,7 +24,7 @@ export interface ActionCustomer {
   readonly appUserId: string;
 }
 
-/** A teammate's request about one customer: what the rules need of the inbox card's context. */
+/** A teammate's request about one customer: the part of the inbox card's context that actions need. */
 export interface ActionContext {
   readonly services: AppContext;
   readonly workspace: Workspace;
@@ -36,7 +36,7 @@ export interface ActionContext {
   };
 }
 
-/** The same, as views of actions need it. */
+/** The same, with what views need to draw a canvas. */
 export interface ViewContext extends ActionContext {
   readonly request: ActionContext['request'] & {
     readonly contact: { readonly language: Language | null };
@@ -47,6 +47,6 @@ export interface ViewContext extends ActionContext {
   readonly formState: ActionFormState;
   /** The canvas was drawn more than 30 minutes ago: a view that changes something shows its review again. */
   readonly isOutdated: boolean;
-  /** A canvas with a way back, which carries `formState` to the next request. */
+  /** A canvas with a way back, which passes `formState` on to the next request. */
   page(parts: readonly Part[], formState?: ActionFormState): InboxCanvas;
 }

@@ -71,9 +71,9 @@ const storeForm = z.object({
   reason: typed,
 });
 
-/** What the canvases of actions carry to the next request, signed with the rest. Times are epoch ms. */
+/** What canvases of actions pass on to the next request, signed with the card's form state. Times are epoch ms. */
 export const actionFormState = {
-  /** What the fields of a form do not hold, and what was typed when RevenueCat could not be read. */
+  /** What a form has no field for; and what was typed, when RevenueCat could not be read. */
   form: z.union([grantForm, storeForm]).optional(),
   /** What was reviewed, or is to be approved. */
   review: z.union([reviewedGrant, reviewedStoreAction]).optional(),

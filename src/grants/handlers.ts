@@ -33,7 +33,7 @@ export interface ActionHandler<F extends Form, R extends Reviewed, A extends Act
   reviewRequested(context: ActionContext, action: A): Promise<R>;
   /** Whether a second teammate must approve it. */
   needsSecondPerson(context: ActionContext, reviewed: R): boolean;
-  /** The one call to RevenueCat; of `manage` it gives the link. */
+  /** The one call to RevenueCat; resolves with the link of `manage`. */
   call(client: RevenueCatClient, projectId: string, action: A): Promise<unknown>;
   /** Reads whether it was done. It never calls for it again. */
   readBack(client: RevenueCatClient, projectId: string, action: A): Promise<ReadBackResult>;

@@ -46,7 +46,7 @@ export function checkReason(isRequired: boolean, reason: string): Refusal | null
     : null;
 }
 
-/** Whether the policy allows a grant of a length; also asked for each choice of the form. */
+/** Whether the policy allows a grant of a length; also checked for each option of the form. */
 export function checkLength(policy: GrantPolicy, days: number | null): Refusal | null {
   if (days === null) return policy.lifetimeAllowed ? null : { code: 'lifetime_not_allowed' };
   return days > policy.longestDays ? { code: 'too_long', days: policy.longestDays } : null;

@@ -230,7 +230,7 @@ export async function findAction(context: ActionContext, actionId: string): Prom
   const { workspaceId } = context.workspace;
   const { subscriberId } = customer.subscriber;
   if (isDashboardGrant(actionId))
-    // Once its removal has begun it is stored: a second press shows how that goes.
+    // It is stored when its removal begins: a second press shows that removal.
     return (
       (await findDashboardGrant(context, actionId)) ??
       findAdopted(services.database, { workspaceId, subscriberId, actionId })

@@ -121,7 +121,7 @@ function storeEvent(action: StoreAction): Record<string, unknown> | null {
   };
 }
 
-/** An event made here: it is in no journal and goes to no contact. */
+/** An event made here: it is in no journal and is sent to no contact. */
 function eventOf(action: Action, body: Readonly<Record<string, unknown>>): TimelineEntry {
   const { appUserId, projectId, createdAtMs: receivedAtMs } = action;
   const webhook = { app_user_id: appUserId, environment: 'PRODUCTION', ...body };

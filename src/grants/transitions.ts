@@ -33,8 +33,8 @@ import {
 const CONFIRM_AFTER_SECONDS = 20;
 
 /**
- * Queues the reading back. Sent with a delay before anything is called, it survives a killed process; the key keeps
- * a sooner one separate.
+ * Queues the job that reads the result back. Queued with a delay before RevenueCat is called, it survives a killed
+ * process; each delay has its own key, so that a sooner job is not dropped as a duplicate.
  */
 export async function scheduleConfirm(
   { jobs }: Pick<AppContext, 'jobs'>,

@@ -142,15 +142,15 @@ export interface CardQuery {
 async function readCards(
   sql: Sql,
   workspaceId: string,
-  asked: readonly CardQuery[],
+  queries: readonly CardQuery[],
 ): Promise<CardRecord[] | null> {
   const [row] = await sql.query<CardRow>(
     READ_CARDS,
     [
       workspaceId,
-      asked.map((one) => one.contactId),
-      asked.map((one) => one.externalId),
-      asked.map((one) => one.chosen),
+      queries.map((one) => one.contactId),
+      queries.map((one) => one.externalId),
+      queries.map((one) => one.chosen),
     ],
     'read-cards',
   );
@@ -159,7 +159,7 @@ async function readCards(
   const workspace = toWorkspace(stored);
   const projects = (storedProjects ?? []).map(toProject);
   const connected = new Set(projects.map((project) => project.projectId));
-  const found = asked.map((): Candidate[] => []);
+  const found = queries.map((): Candidate[] => []);
   for (const { nr, ...candidate } of candidates ?? []) {
     if (connected.has(candidate.projectId)) found[nr - 1]?.push(candidate);
   }

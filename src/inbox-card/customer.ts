@@ -79,7 +79,7 @@ export async function loadCustomer(context: CustomerReader, candidate: Candidate
   };
 }
 
-/** Who holds the purchases that the sentence says were transferred away. */
+/** The customer that has the purchases which the sentence says were transferred away. */
 async function findReceiver(
   { services, request }: CustomerReader,
   { subscriberId, projectId }: Candidate,

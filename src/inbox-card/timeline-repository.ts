@@ -51,8 +51,8 @@ export async function readTimeline(
 ): Promise<TimelineRow[]> {
   const older = query.direction === 'older';
   const { sources } = query;
-  const beyond: Cursor = older ? [Number.MAX_SAFE_INTEGER, ''] : [-1, ''];
-  const [atMs, id] = query.from ?? beyond;
+  const start: Cursor = older ? [Number.MAX_SAFE_INTEGER, ''] : [-1, ''];
+  const [atMs, id] = query.from ?? start;
   const order = older ? 'desc' : 'asc';
   const rows = await sql.query<EventRow>(
     `select t.* from unnest($2::uuid[], $3::boolean[]) as source (subscriber_id, own)

@@ -124,7 +124,7 @@ function isSetBack({ purchasedAtMs, expiresAtMs }: LifecycleEvent): boolean {
 }
 
 /**
- * The expiration at the end of a grace period carries the end of the paid period; access lasted longer. The
+ * The expiration at the end of a grace period names the end of the paid period; access lasted longer. The
  * expiration of a refund does not switch renewal off.
  */
 function expire(builder: StateBuilder, event: LifecycleEvent): void {

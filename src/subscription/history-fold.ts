@@ -57,7 +57,7 @@ export function grantKey(environment: Environment, entitlement: string): string 
 
 export function foldEvent(fold: HistoryFold, event: LifecycleEvent): void {
   const known = findBuilder(fold, event);
-  // The notices about price increases carry no dates: they describe no subscription of their own.
+  // Price increase events have no dates: they describe no subscription of their own.
   if (!known && event.kind === 'price_increase_consent') return;
   const builder = known ?? addBuilder(fold, builderFrom(event, keyOf(event)));
   const sum = sumOf(builder, event);
@@ -87,7 +87,7 @@ function foldTotals(fold: HistoryFold, event: LifecycleEvent, sum: Sum | null): 
   fold.chargedUsdCents += Math.max(0, usdCents);
 }
 
-/** Which key a purchase that is not known yet goes under. */
+/** The key of a purchase that is not known yet. */
 function keyOf(event: LifecycleEvent): string {
   const environment = environmentOf(event);
   const { transactionId, originalTransactionId, productId, store } = event;

@@ -23,7 +23,7 @@ export interface StateBuilder extends Mutable<SubscriptionFacts> {
   endedAtMs: number | null;
   /** Until when RevenueCat's `gives_access` overrules an end that has passed. */
   trustedUntilMs: number | null;
-  /** What the period in force cost: what a refund without a sum gives back. */
+  /** The cost of the current period, which a refund without a sum gives back. */
   charge: Sum | null;
   isChangeAnnounced: boolean;
   /** What the last refund gave back: what its reversal without a sum restores. */

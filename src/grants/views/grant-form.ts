@@ -28,17 +28,17 @@ export interface FormError {
 
 const PAGE_SIZE = 10;
 
-/** The form as the request has it: what was typed, and what the canvas carried. */
+/** The form of the request: what was typed, and the form state. */
 export function submittedGrant({ request: { inputs }, formState }: ViewContext): GrantForm {
-  const carried = formState.form?.kind === 'grant' ? formState.form : undefined;
+  const previous = formState.form?.kind === 'grant' ? formState.form : undefined;
   return {
     kind: 'grant',
-    entitlement: inputs['grant.entitlement'] ?? carried?.entitlement,
+    entitlement: inputs['grant.entitlement'] ?? previous?.entitlement,
     duration: inputs['grant.duration'],
     start: inputs['grant.start'],
     end: inputs['grant.end']?.trim(),
     reason: inputs['grant.reason']?.trim(),
-    page: carried?.page,
+    page: previous?.page,
   };
 }
 

@@ -143,7 +143,7 @@ async function actionComponents(
   return components;
 }
 
-/** Only Apple refunds, and only the customer cancels there: what to tell them, with the right link. */
+/** Only Apple refunds, and only the customer can cancel there: texts for the reply, with the right link. */
 function appleTexts(context: ViewContext, { store, isOneTime }: SubscriptionState): Part[] {
   const { messages } = context;
   if (!isApple(store)) return [];
@@ -202,7 +202,7 @@ function transferFields({ messages: { t } }: ViewContext, form: StoreForm): Part
   ];
 }
 
-/** RevenueCat was not read. What was typed is kept for the next try. */
+/** RevenueCat could not be read. What was typed stays in the form state for the next try. */
 export function tryAgainPage(
   { messages: { t }, page }: ViewContext,
   form: StoreForm,

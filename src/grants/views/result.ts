@@ -168,7 +168,7 @@ function factsTable(context: ViewContext, action: Action): Part[] {
     action.kind === 'grant'
       ? [
           [t('grant.label.entitlement'), action.entitlementName],
-          // The end of what was revoked or never made would be read as one that holds.
+          // The end of a grant that was revoked or never made would mislead.
           [
             t('grant.label.until'),
             state === 'revoked' || state === 'failed' ? null : endText(context, grantEndMs(action)),
