@@ -128,10 +128,10 @@ interface BulkProblem {
 /** Stores a draft for the dry run; nothing is granted until it is started. */
 export async function draftBulkGrant(
   context: Pick<AppContext, 'database' | 'secrets'>,
-  place: { readonly workspace: Workspace; readonly project: Project; readonly admin: Teammate },
+  scope: { readonly workspace: Workspace; readonly project: Project; readonly admin: Teammate },
   form: BulkForm,
 ): Promise<BulkGrant | BulkProblem> {
-  const { workspace, project, admin } = place;
+  const { workspace, project, admin } = scope;
   const { appUserIds, duration, start, reason } = form;
   const { workspaceId } = workspace;
   const { projectId } = project;

@@ -87,12 +87,9 @@ async function newBulk(context: AppContext, options: Options): Promise<BulkGrant
   const workspace = await requireWorkspace(context, options.workspace);
   if (options.file === undefined) throw badRequest('Name the list of customers with --file');
   const { entitlement = '', duration, start, reason = '' } = options;
-  const list = await readFile(options.file, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    throw badRequest(`--file ${options.file} cannot be read: ${error.code}`);
-  });
-  const appUserIds = parseCustomerList(list);
-  const place = { workspace, project, admin: COMMAND_LINE };
-  const draft = await draftBulkGrant(context, place, { entitlement, duration, start, reason, appUserIds });
+  const appUserIds = parseCustomerList(await readFile(options.file, 'utf8'));
+  const scope = { workspace, project, admin: COMMAND_LINE };
+  const draft = await draftBulkGrant(context, scope, { entitlement, duration, start, reason, appUserIds });
   if ('problem' in draft) throw badRequest(draft.problem);
   if (options.dryRun) return draft;
   const rules = { by: COMMAND_LINE, secondPersonAbove: workspace.settings.grants.bulkSecondPersonAbove };

@@ -23,7 +23,7 @@ export type Duration = keyof typeof LENGTHS;
 export const DURATIONS = Object.keys(LENGTHS) as readonly Duration[];
 
 /** v2 has no lifetime: RevenueCat's clients send 2099-01-01 UTC. */
-export const LIFETIME_END_MS = 4_070_908_800_000;
+export const LIFETIME_END_MS = Date.UTC(2099, 0, 1);
 
 /** RevenueCat may store whole seconds. */
 const END_TOLERANCE_MS = 60_000;

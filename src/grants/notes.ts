@@ -8,8 +8,8 @@ import { isForever } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { readWorkspace } from '../workspaces/repository.ts';
 import { type Action, grantEndMs, type NoteStep, nameOf } from './action.ts';
+import { messageValuesOf } from './message-values.ts';
 import { type ActionKey, readAction } from './repository.ts';
-import { messageValuesOf } from './texts.ts';
 
 export type NoteState = 'queued' | 'sending' | 'sent' | 'failed';
 

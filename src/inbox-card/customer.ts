@@ -1,8 +1,8 @@
 import { type Action, type Grant, grantEndMs } from '../grants/action.ts';
 import type { ActionCustomer } from '../grants/context.ts';
 import { endOrForever, isSameEnd } from '../grants/durations.ts';
+import { isGrantEvent, readFallbackEvents } from '../grants/fallback-events.ts';
 import { listActions } from '../grants/repository.ts';
-import { isGrantEvent, readFallbackEvents } from '../grants/timeline.ts';
 import { findByAppUserIds } from '../subscribers/find-store.ts';
 import { type HistorySource, ownSource, readWithHistory, type TimelineEntry } from '../subscribers/store.ts';
 import { deriveSummary } from '../subscribers/summary-store.ts';

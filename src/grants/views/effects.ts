@@ -6,8 +6,8 @@ import { findNoEffect, upcomingCharges } from '../access.ts';
 import type { ViewContext } from '../context.ts';
 import type { Reviewed, ReviewedGrant, ReviewedStoreAction } from '../form-state.ts';
 import { currentEndOrNow, endsAtReview } from '../grant.ts';
+import { variantOf } from '../message-values.ts';
 import { isAnonymousOnly } from '../read-revenuecat.ts';
-import { variantOf } from '../texts.ts';
 import { accessText, exactEnd } from './parts.ts';
 
 /** Exactly what an action does, and what it does not. */

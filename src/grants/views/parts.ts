@@ -13,8 +13,8 @@ import type { Access } from '../access.ts';
 import type { Action, ActionKind } from '../action.ts';
 import type { ActionError } from '../action-error.ts';
 import type { ViewContext } from '../context.ts';
+import { messageValuesOf } from '../message-values.ts';
 import { isReasonRequired, MAX_REASON_LENGTH } from '../policy.ts';
-import { messageValuesOf } from '../texts.ts';
 
 /** In the customer's language: for texts to copy into the reply. */
 export function customerMessages({ request, messages, workspace }: ViewContext): Messages {

@@ -24,11 +24,11 @@ import { lastStepAtMs } from '../confirmation.ts';
 import type { ViewContext } from '../context.ts';
 import { isSameEnd } from '../durations.ts';
 import { handlerOf } from '../handlers.ts';
+import { messageValuesOf, variantOf } from '../message-values.ts';
 import { readNoteStates } from '../notes.ts';
 import { findRefusalExceptLimit } from '../policy.ts';
 import { readAgain } from '../repository.ts';
 import type { ActionResult } from '../service.ts';
-import { messageValuesOf, variantOf } from '../texts.ts';
 import { scheduleConfirm, scheduleNotes } from '../transitions.ts';
 import { effects } from './effects.ts';
 import {
