@@ -217,8 +217,8 @@ export async function approvalCanvas(
   const { actionId, kind, admin } = action;
   const isGrant = kind === 'grant';
   const isOwn = admin.id === context.request.admin.id;
-  const blocker = isOwn ? null : findRefusalExceptLimit(context, action);
-  const canDecide = !isOwn && !blocker;
+  const refusal = isOwn ? null : findRefusalExceptLimit(context, action);
+  const canDecide = !isOwn && !refusal;
   const review = canDecide || !isGrant ? await handlerOf(action).reviewRequested(context, action) : null;
   const waits = isGrant
     ? isOwn
@@ -234,7 +234,7 @@ export async function approvalCanvas(
       problem !== undefined && text(problem, 'error'),
       review && effects(context, review),
       factsTable(context, action),
-      blocker && text(errorText(context, kind, refused(blocker)), 'muted'),
+      refusal && text(errorText(context, kind, refused(refusal)), 'muted'),
       isOwn && decision('withdraw', t('grant.button.withdraw')),
       ...(canDecide
         ? [
