@@ -1,5 +1,5 @@
 import { createRequire } from 'node:module';
-import type { Mark, MarkKind, Picture, Segment, SegmentKind } from '../subscription/picture.ts';
+import type { Marker, MarkerKind, Picture, Segment, SegmentKind } from '../subscription/picture.ts';
 import { DAY_MS } from '../time.ts';
 
 /** Twice the width of a narrow sidebar, for sharp screens; Intercom scales it. */
@@ -19,7 +19,7 @@ const COLORS: Readonly<Record<SegmentKind, string>> = {
 };
 
 /** Shapes around 0 0: not told apart by color alone. */
-const MARKS: Readonly<Record<MarkKind, string>> = {
+const MARKERS: Readonly<Record<MarkerKind, string>> = {
   payment: '<circle r="6" fill="#14532d"/>',
   refund: '<path d="M0-9 9 0 0 9-9 0Z" fill="#c81e1e"/>',
   failed: '<path d="M0-9 9 8H-9Z" fill="#b45309"/>',
@@ -71,7 +71,7 @@ function loadResvg(): Resvg {
 }
 
 function drawSvg(picture: Picture): string {
-  const { fromMs, toMs, nowMs, segments, marks } = picture;
+  const { fromMs, toMs, nowMs, segments, markers } = picture;
   const scale = (PICTURE_WIDTH - 2 * MARGIN) / (toMs - fromMs);
   const x = (ms: number): number =>
     Math.round(10 * (MARGIN + scale * (Math.min(Math.max(ms, fromMs), toMs) - fromMs))) / 10;
@@ -83,9 +83,10 @@ function drawSvg(picture: Picture): string {
     const width = Math.max(x(segment.toMs) - x(segment.fromMs) - 1.5, 1.5);
     return `<rect x="${x(segment.fromMs)}" y="${y}" width="${width}" height="${height}" rx="3" fill="${COLORS[kind]}"/>`;
   };
-  const mark = ({ kind, atMs }: Mark): string => `<g transform="translate(${x(atMs)} 22)">${MARKS[kind]}</g>`;
+  const marker = ({ kind, atMs }: Marker): string =>
+    `<g transform="translate(${x(atMs)} 22)">${MARKERS[kind]}</g>`;
   // A payment that failed and then succeeded shows both.
-  const ordered = [...marks].sort((a, b) => Number(b.kind === 'payment') - Number(a.kind === 'payment'));
+  const ordered = [...markers].sort((a, b) => Number(b.kind === 'payment') - Number(a.kind === 'payment'));
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${PICTURE_WIDTH}" height="${PICTURE_HEIGHT}">
 <rect x="1" y="1" width="${PICTURE_WIDTH - 2}" height="${PICTURE_HEIGHT - 2}" rx="12" fill="#fff" stroke="#c3c8d0" stroke-width="2"/>
 ${segments.map(bar).join('')}
@@ -95,7 +96,7 @@ ${ticks(picture)
   .map(({ atMs, label }) => tick(x(atMs), label))
   .join('')}
 <path d="M${x(nowMs)} 34V${AXIS_Y}" stroke="#111827" stroke-width="3"/>
-${ordered.map(mark).join('')}
+${ordered.map(marker).join('')}
 </svg>`;
 }
 

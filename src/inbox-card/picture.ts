@@ -4,7 +4,7 @@ import { notFound } from '../errors.ts';
 import { type Component, text } from '../intercom/canvas.ts';
 import {
   MAX_PICTURE_EVENTS,
-  type MarkKind,
+  type MarkerKind,
   type Picture,
   pictureOf,
   type SegmentKind,
@@ -58,10 +58,10 @@ const LEGEND = [
   'refund',
   'failed',
   'cancelled',
-] as const satisfies readonly (SegmentKind | MarkKind)[];
+] as const satisfies readonly (SegmentKind | MarkerKind)[];
 
-function legendOf({ segments, marks }: Picture) {
-  const drawn = new Set<string>([...segments, ...marks].map(({ kind }) => kind));
+function legendOf({ segments, markers }: Picture) {
+  const drawn = new Set<string>([...segments, ...markers].map(({ kind }) => kind));
   return LEGEND.filter((kind) => drawn.has(kind));
 }
 

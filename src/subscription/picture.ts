@@ -4,7 +4,7 @@ import { isGrant } from './kinds.ts';
 import type { LifecycleEvent, SubscriberState, SubscriptionState } from './types.ts';
 
 export type SegmentKind = 'trial' | 'paid' | 'grace' | 'paused' | 'granted';
-export type MarkKind = 'payment' | 'refund' | 'failed' | 'cancelled';
+export type MarkerKind = 'payment' | 'refund' | 'failed' | 'cancelled';
 
 /** Access, or a pause, for some time; without an end `toMs` is `FOREVER_MS`. */
 export interface Segment {
@@ -15,8 +15,8 @@ export interface Segment {
   readonly toMs: number;
 }
 
-export interface Mark {
-  readonly kind: MarkKind;
+export interface Marker {
+  readonly kind: MarkerKind;
   readonly atMs: number;
 }
 
@@ -26,7 +26,7 @@ export interface Picture {
   readonly toMs: number;
   readonly nowMs: number;
   readonly segments: readonly Segment[];
-  readonly marks: readonly Mark[];
+  readonly markers: readonly Marker[];
 }
 
 const MAX_PAST_MS = 730 * DAY_MS;
@@ -70,16 +70,16 @@ export function pictureOf(
   }
   const earliestMs = nowMs - MAX_PAST_MS;
   const shown = segments.filter(({ fromMs, toMs }) => toMs > Math.max(fromMs, earliestMs));
-  const marks = ordered.flatMap(marksOf).filter(({ atMs }) => atMs >= earliestMs);
-  if (shown.length + marks.length === 0) return null;
-  const startsMs = [...shown.map(({ fromMs }) => fromMs), ...marks.map(({ atMs }) => atMs)];
+  const markers = ordered.flatMap(markersOf).filter(({ atMs }) => atMs >= earliestMs);
+  if (shown.length + markers.length === 0) return null;
+  const startsMs = [...shown.map(({ fromMs }) => fromMs), ...markers.map(({ atMs }) => atMs)];
   const lastEndMs = Math.max(...shown.map(({ toMs }) => toMs), nowMs + 2 * DAY_MS);
   return {
     fromMs: Math.max(Math.min(...startsMs, nowMs - DAY_MS), earliestMs),
     toMs: Math.min(lastEndMs, nowMs + MAX_FUTURE_MS),
     nowMs,
     segments: shown.map((segment) => ({ ...segment, isOverlapping: isOverlapping(segment, shown) })),
-    marks,
+    markers,
   };
 }
 
@@ -142,7 +142,7 @@ function endOf(endsAtMs: number | null): number {
   return endsAtMs === null || isForever(endsAtMs) ? FOREVER_MS : endsAtMs;
 }
 
-function marksOf(event: LifecycleEvent): Mark[] {
+function markersOf(event: LifecycleEvent): Marker[] {
   const { atMs, cancelReason, kind, price } = event;
   if (kind === 'refund') return [{ kind, atMs }];
   if (kind === 'billing_issue') return [{ kind: 'failed', atMs }];

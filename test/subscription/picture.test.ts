@@ -15,7 +15,7 @@ const PICTURES: readonly {
   readonly on: number;
   /** Kind, and the days from which and to which; `null`: no end; `+`: in the second row. */
   readonly segments: readonly string[];
-  readonly marks: readonly string[];
+  readonly markers: readonly string[];
 }[] = [
   {
     name: 'a trial that converts, and a cancelled renewal',
@@ -26,7 +26,7 @@ const PICTURES: readonly {
     ],
     on: 21,
     segments: ['trial 0..7', 'paid 7..37'],
-    marks: ['payment 7', 'cancelled 20'],
+    markers: ['payment 7', 'cancelled 20'],
   },
   {
     name: 'a payment that failed, then succeeded during the grace period',
@@ -38,7 +38,7 @@ const PICTURES: readonly {
     ],
     on: 40,
     segments: ['paid 0..30', 'grace 30..35', 'paid 35..65'],
-    marks: ['payment 0', 'failed 30', 'payment 35'],
+    markers: ['payment 0', 'failed 30', 'payment 35'],
   },
   {
     name: 'a refund ends access; Google’s does not',
@@ -55,7 +55,7 @@ const PICTURES: readonly {
     ],
     on: 11,
     segments: ['paid 0..10', 'paid 2..32 +'],
-    marks: ['payment 0', 'payment 2', 'refund 10', 'refund 10'],
+    markers: ['payment 0', 'payment 2', 'refund 10', 'refund 10'],
   },
   {
     name: 'a pause, and the purchase that ends it',
@@ -75,7 +75,7 @@ const PICTURES: readonly {
     ],
     on: 61,
     segments: ['paid 0..30', 'paused 30..60', 'paid 60..90'],
-    marks: ['payment 0', 'payment 60'],
+    markers: ['payment 0', 'payment 60'],
   },
   {
     name: 'a lifetime grant that was revoked, and another',
@@ -93,7 +93,7 @@ const PICTURES: readonly {
     ],
     on: 9,
     segments: ['granted 0..5', 'granted 8..null'],
-    marks: [],
+    markers: [],
   },
   {
     name: 'an extension, and a subscription that was imported without its events',
@@ -112,7 +112,7 @@ const PICTURES: readonly {
     ]),
     on: 12,
     segments: ['paid 0..45', 'paid -10..20 +'],
-    marks: ['payment 0'],
+    markers: ['payment 0'],
   },
   {
     name: 'purchases that a transfer took away',
@@ -127,7 +127,7 @@ const PICTURES: readonly {
     ],
     on: 13,
     segments: ['paid 0..12'],
-    marks: ['payment 0'],
+    markers: ['payment 0'],
   },
   {
     name: 'a consumable is a payment and no access',
@@ -140,7 +140,7 @@ const PICTURES: readonly {
     ],
     on: 4,
     segments: [],
-    marks: ['payment 3'],
+    markers: ['payment 3'],
   },
 ];
 
@@ -148,7 +148,7 @@ const dayOf = (ms: number): number | null =>
   ms > day(100_000) || ms >= Date.UTC(2200, 0) ? null : Math.round((ms - day(0)) / 86_400_000);
 
 describe('the picture of a history', () => {
-  for (const { name, events, snapshot = null, on, segments, marks } of PICTURES) {
+  for (const { name, events, snapshot = null, on, segments, markers } of PICTURES) {
     test(name, () => {
       // In any order.
       for (const ordered of [events, events.toReversed()]) {
@@ -160,8 +160,8 @@ describe('the picture of a history', () => {
         );
         assert.deepEqual(shown, segments);
         assert.deepEqual(
-          picture.marks.map(({ kind, atMs }) => `${kind} ${dayOf(atMs)}`),
-          marks,
+          picture.markers.map(({ kind, atMs }) => `${kind} ${dayOf(atMs)}`),
+          markers,
         );
         assert.ok(picture.fromMs < picture.nowMs && picture.nowMs < picture.toMs);
       }
