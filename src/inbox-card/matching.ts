@@ -98,6 +98,7 @@ export interface SearchResult {
 
 /** Searches the connected projects by app user id, e-mail and transaction id; then RevenueCat. */
 export async function search(context: CardContext, query: string): Promise<SearchResult> {
+  if (query === '') return { found: [], isImporting: false };
   const { request, services, projects } = context;
   const all = await searchSubscribers(services.readDatabase, request.workspaceId, {
     text: query,

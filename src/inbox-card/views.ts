@@ -213,7 +213,7 @@ async function chooseAmong(context: CardContext, candidates: readonly Candidate[
   const customers = await Promise.all(shown.map((candidate) => loadCustomer(context, candidate)));
   return projectChoice(
     context,
-    customers.filter((customer): customer is Customer => customer !== null),
+    customers.filter((customer) => customer !== null),
   );
 }
 
@@ -279,8 +279,7 @@ function projects(context: CardContext, argument: string) {
 
 async function searchByQuery(context: CardContext): Promise<CardAnswer> {
   const query = queryOf(context);
-  const nothing = { found: [], isImporting: false };
-  return searchResults(context, query, query === '' ? nothing : await search(context, query));
+  return searchResults(context, query, await search(context, query));
 }
 
 /** A customer found by the contact's link or external id needs no confirmation; any other does. */
