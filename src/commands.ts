@@ -19,7 +19,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
   replay: async () => (await import('./delivery/command.ts')).addReplayCommand,
   reinterpret: async () => (await import('./ingestion/command.ts')).addReinterpretCommand,
   backfill: async () => (await import('./backfill/command.ts')).addBackfillCommand,
-  grant: async () => (await import('./grants/command.ts')).addGrantCommand,
+  grant: async () => (await import('./grants/bulk/command.ts')).addGrantCommand,
   doctor: async () => (await import('./doctor/command.ts')).addDoctorCommand,
   'rotate-keys': async () => (await import('./workspaces/command.ts')).addRotateKeysCommand,
 };

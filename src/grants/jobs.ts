@@ -1,7 +1,7 @@
 import type { JobDefinitions } from '../jobs/jobs.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
-import { resumeBulkGrants } from './bulk.ts';
-import { runBulkSlice } from './bulk-run.ts';
+import { resumeBulkGrants } from './bulk/bulk-grants.ts';
+import { runBulkSlice } from './bulk/run.ts';
 import { confirmAction, resumeActions } from './confirmation.ts';
 import { sendNotes } from './notes.ts';
 

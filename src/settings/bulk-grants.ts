@@ -8,7 +8,7 @@ import {
   leftOutText,
   parseCustomerList,
   startBulkGrant,
-} from '../grants/bulk.ts';
+} from '../grants/bulk/bulk-grants.ts';
 import {
   type BulkEvent,
   type BulkGrant,
@@ -16,7 +16,7 @@ import {
   listCustomers,
   readBulkGrant,
   readProgress,
-} from '../grants/bulk-repository.ts';
+} from '../grants/bulk/repository.ts';
 import { DURATIONS } from '../grants/durations.ts';
 import { checkTeammate } from '../grants/policy.ts';
 import { listProjects } from '../workspaces/projects.ts';

@@ -5,7 +5,7 @@ import { startImport } from '../../src/backfill/repository.ts';
 import { runImport } from '../../src/backfill/run.ts';
 import { recordAttempts } from '../../src/delivery/outbox.ts';
 import { AppError } from '../../src/errors.ts';
-import { createBulkGrant } from '../../src/grants/bulk-repository.ts';
+import { createBulkGrant } from '../../src/grants/bulk/repository.ts';
 import { processProject } from '../../src/ingestion/processor.ts';
 import { type JobQueue, openJobs } from '../../src/jobs/jobs.ts';
 import type { RevenueCatClient } from '../../src/revenuecat/client.ts';

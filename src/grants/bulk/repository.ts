@@ -1,10 +1,10 @@
-import type { Sql } from '../database/sql.ts';
-import { findErasedIds } from '../subscribers/erased-ids.ts';
-import { lockProject } from '../subscribers/identity.ts';
-import { isUuid } from '../text.ts';
-import type { AppContext } from '../workspaces/app-context.ts';
-import type { GrantStart, Teammate } from './action.ts';
-import type { Duration } from './durations.ts';
+import type { Sql } from '../../database/sql.ts';
+import { findErasedIds } from '../../subscribers/erased-ids.ts';
+import { lockProject } from '../../subscribers/identity.ts';
+import { isUuid } from '../../text.ts';
+import type { AppContext } from '../../workspaces/app-context.ts';
+import type { GrantStart, Teammate } from '../action.ts';
+import type { Duration } from '../durations.ts';
 
 export type BulkState = 'draft' | 'awaiting_approval' | 'running' | 'paused' | 'done' | 'undoing' | 'undone';
 

@@ -1,19 +1,25 @@
 import { readFile } from 'node:fs/promises';
-import { type Command, Option } from 'commander';
-import { badRequest, notFound } from '../errors.ts';
-import { subscriberJobs } from '../subscribers/jobs.ts';
-import type { AppContext } from '../workspaces/app-context.ts';
+import type { Command } from 'commander';
+import { badRequest, notFound } from '../../errors.ts';
+import { subscriberJobs } from '../../subscribers/jobs.ts';
+import type { AppContext } from '../../workspaces/app-context.ts';
 import {
   type CommandContext,
   chooseProject,
   requireWorkspace,
   withCommandContext,
-} from '../workspaces/command-context.ts';
-import type { Teammate } from './action.ts';
-import { changeBulkGrant, draftBulkGrant, leftOutText, parseCustomerList, startBulkGrant } from './bulk.ts';
-import { type BulkGrant, listCustomers, readBulkGrant, readProgress } from './bulk-repository.ts';
-import { runBulkGrant } from './bulk-run.ts';
-import { grantJobs } from './jobs.ts';
+} from '../../workspaces/command-context.ts';
+import type { Teammate } from '../action.ts';
+import { grantJobs } from '../jobs.ts';
+import {
+  changeBulkGrant,
+  draftBulkGrant,
+  leftOutText,
+  parseCustomerList,
+  startBulkGrant,
+} from './bulk-grants.ts';
+import { type BulkGrant, listCustomers, readBulkGrant, readProgress } from './repository.ts';
+import { runBulkGrant } from './run.ts';
 
 interface Options {
   readonly workspace: string;

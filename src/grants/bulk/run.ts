@@ -1,13 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pLimit from 'p-limit';
-import { AppError, nullOn } from '../errors.ts';
-import { findByAppUserIds } from '../subscribers/search.ts';
-import type { AppContext } from '../workspaces/app-context.ts';
-import { type Project, readProject } from '../workspaces/projects.ts';
-import { findNoEffect, readAccess } from './access.ts';
-import type { Grant } from './action.ts';
-import { ActionError, failed, outdated } from './action-error.ts';
-import { changeBulkGrant, scheduleBulk } from './bulk.ts';
+import { AppError, nullOn } from '../../errors.ts';
+import { findByAppUserIds } from '../../subscribers/find-store.ts';
+import type { AppContext } from '../../workspaces/app-context.ts';
+import { type Project, readProject } from '../../workspaces/projects.ts';
+import { findNoEffect, readAccess } from '../access.ts';
+import type { Grant } from '../action.ts';
+import { ActionError, failed, outdated } from '../action-error.ts';
+import { callAndConfirm, callAndConfirmRevoke, confirmAction, inBackground } from '../confirmation.ts';
+import { endOfGrant } from '../grant.ts';
+import { findByKey, readAction, readAgain, readLastChange } from '../repository.ts';
+import { beginCall, requestAction } from '../transitions.ts';
+import { changeBulkGrant, scheduleBulk } from './bulk-grants.ts';
 import {
   type BulkGrant,
   type BulkKey,
@@ -17,11 +21,7 @@ import {
   hasCustomersLeft,
   readBulkGrant,
   setCustomer,
-} from './bulk-repository.ts';
-import { callAndConfirm, callAndConfirmRevoke, confirmAction, inBackground } from './confirmation.ts';
-import { endOfGrant } from './grant.ts';
-import { findByKey, readAction, readAgain, readLastChange } from './repository.ts';
-import { beginCall, requestAction } from './transitions.ts';
+} from './repository.ts';
 
 /** Customers that a worker claims together, and how many of them it works on at the same time. */
 const BATCH_SIZE = 20;
