@@ -1,6 +1,5 @@
-import { entitlementLabel } from '../subscription/names.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
-import { type Entitlement, listEntitlements } from './access.ts';
+import { type Entitlement, entitlementName, listEntitlements } from './access.ts';
 import { type Grant, grantEndMs, REVENUECAT } from './action.ts';
 import type { ActionContext } from './context.ts';
 import { endOrForever, isSameEnd } from './durations.ts';
@@ -66,7 +65,7 @@ function grantOf(context: ActionContext, entitlement: Entitlement, subscription:
     isAnswered: true,
     target: entitlement.id,
     lookupKey: entitlement.lookupKey,
-    entitlementName: entitlement.displayName ?? entitlementLabel(entitlement.lookupKey, customer.names),
+    entitlementName: entitlementName(customer, entitlement),
     duration: 'custom',
     start: 'now',
     requestedEndMs: endMs,
