@@ -5,7 +5,7 @@ import type { Names } from '../subscription/names.ts';
 import type { SubscriberState } from '../subscription/types.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import type { Project } from '../workspaces/projects.ts';
-import type { Workspace } from '../workspaces/store.ts';
+import type { Workspace } from '../workspaces/repository.ts';
 import type { Teammate } from './action.ts';
 import type { ActionFormState } from './form-state.ts';
 

@@ -3,7 +3,7 @@ import { REVIEW_VALID_MS } from '../grants/form-state.ts';
 import { chooseLanguage } from '../i18n/languages.ts';
 import { messagesFor } from '../i18n/messages.ts';
 import { backLink, canvas, type InboxCanvas, type Part, text } from '../intercom/canvas.ts';
-import type { CatalogCache } from '../revenuecat/catalog-names.ts';
+import type { CatalogCache } from '../revenuecat/catalog.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import type { Project } from '../workspaces/projects.ts';
 import type { CanvasCache } from './canvas-cache.ts';

@@ -3,9 +3,14 @@ import type { ActionCustomer } from '../grants/context.ts';
 import { endOrForever, isSameEnd } from '../grants/durations.ts';
 import { isGrantEvent, readFallbackEvents } from '../grants/fallback-events.ts';
 import { listActions } from '../grants/repository.ts';
-import { findByAppUserIds } from '../subscribers/find-store.ts';
-import { type HistorySource, ownSource, readWithHistory, type TimelineEntry } from '../subscribers/store.ts';
-import { deriveSummary } from '../subscribers/summary-store.ts';
+import {
+  type HistorySource,
+  ownSource,
+  readWithHistory,
+  type TimelineEntry,
+} from '../subscribers/repository.ts';
+import { findByAppUserIds } from '../subscribers/search.ts';
+import { deriveSummary } from '../subscribers/summaries.ts';
 import { bestAppUserIds } from '../subscription/attributes.ts';
 import { type CustomerDescription, describeCustomer } from '../subscription/describe-customer.ts';
 import { deriveState } from '../subscription/state.ts';

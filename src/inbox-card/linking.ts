@@ -1,8 +1,13 @@
 import { createHash } from 'node:crypto';
-import { unassignContact, wakeForContact } from '../contacts/repository.ts';
+import {
+  deleteLink,
+  readLinkedId,
+  saveLink,
+  unassignContact,
+  wakeForContact,
+} from '../contacts/repository.ts';
 import type { Transaction } from '../database/sql.ts';
-import { deleteLink, readLinkedId, saveLink } from '../subscribers/find-store.ts';
-import { lockSubscriber } from '../subscribers/store.ts';
+import { lockSubscriber } from '../subscribers/repository.ts';
 import { isUuid } from '../text.ts';
 import { writeAudit } from '../workspaces/audit.ts';
 import type { CardContext, CustomerContext } from './context.ts';

@@ -1,6 +1,6 @@
 import { AppError } from '../errors.ts';
-import { type FoundSubscriber, searchSubscribers } from '../subscribers/find-store.ts';
 import { queueCustomerImport } from '../subscribers/jobs.ts';
+import { type FoundSubscriber, searchSubscribers } from '../subscribers/search.ts';
 import { appUserIdInText } from '../subscription/app-user-id-in-text.ts';
 import { isBlockedId } from '../subscription/identities.ts';
 import { withTimeout } from '../time.ts';

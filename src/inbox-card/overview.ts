@@ -87,9 +87,9 @@ function partsOf(context: CustomerContext, notice: string | null, maxSentenceLen
   const projectName = { tertiary: clip(project.name, 30) };
   return {
     texts: [
-      notice !== null && text(notice, 'muted', true),
-      text(headline(context, maxSentenceLength), 'paragraph', true),
-      text(identityText(context), 'muted', true),
+      notice !== null && tightText(notice, 'muted'),
+      tightText(headline(context, maxSentenceLength), 'paragraph'),
+      tightText(identityText(context), 'muted'),
     ],
     dashboard: tightText(storeAndDashboard(context), 'muted'),
     rows: factRows(context),

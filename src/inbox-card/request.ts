@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { languageOf } from '../i18n/languages.ts';
-import { idField, optionalId, optionalText } from '../intercom/request-fields.ts';
+import { idField, optionalId, optionalText } from '../intercom/fields.ts';
 
 const optionalFlag = z.boolean().nullish().catch(null);
 

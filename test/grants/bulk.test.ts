@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { parseCustomerList } from '../../src/grants/bulk/bulk-grants.ts';
+import { run as runCommand } from '../operations/process.ts';
 import { BARE_ENVIRONMENT } from '../support/bare-environment.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';

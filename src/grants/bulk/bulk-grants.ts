@@ -1,17 +1,17 @@
 import { randomUUID } from 'node:crypto';
 import type { Transaction } from '../../database/sql.ts';
-import { listSubscribers } from '../../subscribers/find-store.ts';
-import { deriveSummaries, readStoredSummaries } from '../../subscribers/summary-store.ts';
+import { listSubscribers } from '../../subscribers/search.ts';
+import { deriveSummaries, readStoredSummaries } from '../../subscribers/summaries.ts';
 import { isUnchangedSummary } from '../../subscription/summary.ts';
 import type { SubscriberState } from '../../subscription/types.ts';
 import { DAY_MS } from '../../time.ts';
 import type { AppContext } from '../../workspaces/app-context.ts';
 import { auditAdmin } from '../../workspaces/audit.ts';
 import type { Project } from '../../workspaces/projects.ts';
-import type { Workspace } from '../../workspaces/store.ts';
+import type { Workspace } from '../../workspaces/repository.ts';
 import { listEntitlements } from '../access.ts';
 import { GRANT_STARTS, type GrantStart, type Teammate } from '../action.ts';
-import { isDuration, lengthInDays } from '../durations.ts';
+import { DURATIONS, isDuration, lengthInDays } from '../durations.ts';
 import { checkLength, checkReason } from '../policy.ts';
 import {
   type BulkEvent,

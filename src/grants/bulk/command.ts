@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { badRequest, notFound } from '../../errors.ts';
 import { subscriberJobs } from '../../subscribers/jobs.ts';
 import type { AppContext } from '../../workspaces/app-context.ts';
@@ -93,7 +93,10 @@ async function newBulk(context: AppContext, options: Options): Promise<BulkGrant
   const workspace = await requireWorkspace(context, options.workspace);
   if (options.file === undefined) throw badRequest('Name the list of customers with --file');
   const { entitlement = '', duration, start, reason = '' } = options;
-  const appUserIds = parseCustomerList(await readFile(options.file, 'utf8'));
+  const list = await readFile(options.file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    throw badRequest(`--file ${options.file} cannot be read: ${error.code}`);
+  });
+  const appUserIds = parseCustomerList(list);
   const scope = { workspace, project, admin: COMMAND_LINE };
   const draft = await draftBulkGrant(context, scope, { entitlement, duration, start, reason, appUserIds });
   if ('problem' in draft) throw badRequest(draft.problem);

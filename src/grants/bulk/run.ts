@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pLimit from 'p-limit';
 import { AppError, nullOn } from '../../errors.ts';
-import { findByAppUserIds } from '../../subscribers/find-store.ts';
+import { findByAppUserIds } from '../../subscribers/search.ts';
 import type { AppContext } from '../../workspaces/app-context.ts';
 import { type Project, readProject } from '../../workspaces/projects.ts';
 import { findNoEffect, readAccess } from '../access.ts';

@@ -80,7 +80,7 @@ export async function grantForm(
   const canAdd = entitlements.some((each) => currentEndOrNow(nowMs, access.endsOf(each)) > nowMs);
   const page = pageShown(entitlements, selected, form.page);
   const components: Part[] = [
-    text(t(form.extends ? 'grant.title.extend' : 'grant.title.form'), 'header', true),
+    tightText(t(form.extends ? 'grant.title.extend' : 'grant.title.form'), 'header'),
     text(`${t('grant.label.currentAccess')}: ${escapeMarkdown(accessText(context, access))}`, 'muted'),
     error && text(error.text, 'error'),
     entitlementFields(context, { entitlements, selected, page }),

@@ -229,7 +229,7 @@ export async function approvalCanvas(
     button(`${prefixOf(kind)}.${id}`, label, style);
   return context.page(
     [
-      isGrant && canDecide && text(t('grant.title.approval'), 'header', true),
+      isGrant && canDecide && tightText(t('grant.title.approval'), 'header'),
       text(t(waits, shownValues(context, action))),
       problem !== undefined && text(problem, 'error'),
       review && effects(context, review),

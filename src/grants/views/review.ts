@@ -67,7 +67,7 @@ function formAgain(context: ViewContext, form: Form, error: ActionError): InboxC
 function reviewCanvas(context: ViewContext, reviewed: Reviewed, problem?: string): InboxCanvas {
   return context.page(
     [
-      text(context.messages.t(`action.title.${reviewed.kind}`), 'header', true),
+      tightText(context.messages.t(`action.title.${reviewed.kind}`), 'header'),
       problem !== undefined && text(problem, 'error'),
       effects(context, reviewed),
       reviewButtons(context, reviewed),
