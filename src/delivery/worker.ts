@@ -1,10 +1,9 @@
 import { LRUCache } from 'lru-cache';
 import { transactionWithAsyncCommit } from '../database/sql.ts';
 import { isDatabaseUnavailable } from '../errors.ts';
-import type { IntercomClient } from '../intercom/client.ts';
 import { withSpan } from '../tracing.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
-import { readWorkspace, type Workspace } from '../workspaces/repository.ts';
+import { readWorkspace } from '../workspaces/repository.ts';
 import {
   abandonClaim,
   type Claim,
@@ -16,7 +15,7 @@ import {
   releaseClaim,
   renewLeases,
 } from './claims.ts';
-import type { DeliveryContext } from './context.ts';
+import type { Delivery, DeliveryContext } from './context.ts';
 import { deliverSubscriber } from './deliver-subscriber.ts';
 import type { DeliveryMetrics } from './metrics.ts';
 import { createOutboxWriter } from './outbox.ts';
@@ -252,16 +251,21 @@ export class DeliveryWorker {
       readWorkspace(database, workspaceId),
     ]);
     if (claims.length === 0) return 0;
-    const ours = this.#active.get(workspaceId) ?? new Map<string, ActiveClaim>();
-    this.#active.set(workspaceId, ours);
-    const entries = claims.map((claim) => ({ claim, untilMs }));
-    for (const entry of entries) ours.set(entry.claim.subscriberId, entry);
     const client =
       workspace &&
       this.#options.intercom(workspace, {
         gate: this.#gateOf(workspaceId),
         timeoutMs: this.#options.callTimeoutMs,
       });
+    if (!client) {
+      // Uninstalled since it was listed.
+      await Promise.all(claims.map((claim) => releaseClaim(database, claim)));
+      return claims.length;
+    }
+    const ours = this.#active.get(workspaceId) ?? new Map<string, ActiveClaim>();
+    this.#active.set(workspaceId, ours);
+    const entries = claims.map((claim) => ({ claim, untilMs }));
+    for (const entry of entries) ours.set(entry.claim.subscriberId, entry);
     const reading = readClaimed(
       database,
       workspaceId,
@@ -270,7 +274,7 @@ export class DeliveryWorker {
     // Each delivery handles its rejection; there may be no delivery left.
     reading.catch(() => {});
     for (const entry of entries) {
-      const work = this.#deliverClaim(entry, workspace, client, reading).finally(() => {
+      const work = this.#deliverClaim(entry, { workspace, client }, reading).finally(() => {
         if (ours.get(entry.claim.subscriberId) === entry) ours.delete(entry.claim.subscriberId);
         if (ours.size === 0 && this.#active.get(workspaceId) === ours) this.#active.delete(workspaceId);
         this.#running.delete(work);
@@ -284,15 +288,13 @@ export class DeliveryWorker {
 
   async #deliverClaim(
     entry: ActiveClaim,
-    workspace: Workspace | null,
-    client: IntercomClient | null,
+    { workspace, client }: Pick<Delivery, 'workspace' | 'client'>,
     reading: Promise<ReadonlyMap<string, ClaimedSubscriber>>,
   ): Promise<void> {
     const { claim } = entry;
     const isLeased = (): boolean =>
       claim.owner === this.#session.owner() && performance.now() < entry.untilMs && !this.#isStopping;
     try {
-      if (!workspace || !client) return await releaseClaim(this.#context.database, claim);
       const claimed = (await reading).get(claim.subscriberId) ?? null;
       const ids = { workspaceId: claim.workspaceId, subscriberId: claim.subscriberId };
       const finished = await withSpan('deliver subscriber', ids, () =>
