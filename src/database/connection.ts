@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
+import type { DataSource } from 'typeorm';
 import type { Config } from '../config.ts';
-import { migrate, type OpenDatabase, openDatabase, undoMigrations } from './data-source.ts';
+import { migrate, openDatabase, undoMigrations } from './data-source.ts';
 import { restartWhenEnded, startEmbeddedPostgres } from './embedded.ts';
 import { openReadDatabase, type ReadDatabase, withoutReplica } from './replica.ts';
 import type { Database } from './sql.ts';
@@ -29,48 +30,46 @@ export async function connectDatabase(
   logger: Logger,
   options: { readReplica?: boolean; keepEmbedded?: boolean } = {},
 ): Promise<DatabaseConnection> {
-  const embedded = config.databaseUrl === null ? await startEmbeddedPostgres(config.dataDir) : null;
-  const url = config.databaseUrl ?? embedded?.url ?? '';
-  let open: OpenDatabase | null = null;
-  try {
-    open = await openDatabase({ url, logger, poolSize: config.databasePoolSize });
-    const { database } = open;
-    await migrateOn(config, open, logger);
-    const reading =
-      config.databaseReadUrl === null || !options.readReplica
-        ? { database: withoutReplica(database), close: () => Promise.resolve() }
-        : openReadDatabase({
-            primary: database,
-            replicaUrl: config.databaseReadUrl,
-            poolSize: config.databasePoolSize,
-            logger,
-          });
-    const opened = open;
-    const stopRestarting =
-      embedded && options.keepEmbedded
-        ? restartWhenEnded(config.dataDir, (error) =>
-            error === null
-              ? logger.warn('the embedded database had stopped and was restarted')
-              : logger.error({ err: error }, 'the embedded database has stopped and does not start'),
-          )
-        : () => Promise.resolve();
-    return {
-      database,
-      readDatabase: reading.database,
-      url,
-      sessionUrl: sessionUrlOf(config, url, open.pooled, logger),
-      async close() {
-        await stopRestarting();
-        await reading.close();
-        await opened.close();
-        await embedded?.stop();
-      },
-    };
-  } catch (error) {
-    await open?.close();
-    await embedded?.stop();
-    throw error;
+  // Closed in reverse order, also when a later part cannot be opened.
+  await using opening = new AsyncDisposableStack();
+  const url = await openServer(config, opening);
+  const { database, dataSource, pooled, close } = await openDatabase({
+    url,
+    logger,
+    poolSize: config.databasePoolSize,
+  });
+  opening.defer(close);
+  await migrateOn(config, dataSource, logger);
+  let readDatabase = withoutReplica(database);
+  if (config.databaseReadUrl !== null && options.readReplica) {
+    const replica = openReadDatabase({
+      primary: database,
+      replicaUrl: config.databaseReadUrl,
+      poolSize: config.databasePoolSize,
+      logger,
+    });
+    opening.defer(replica.close);
+    readDatabase = replica.database;
   }
+  if (config.databaseUrl === null && options.keepEmbedded)
+    opening.defer(
+      restartWhenEnded(config.dataDir, (error) =>
+        error === null
+          ? logger.warn('the embedded database had stopped and was restarted')
+          : logger.error({ err: error }, 'the embedded database has stopped and does not start'),
+      ),
+    );
+  const sessionUrl = sessionUrlOf(config, pooled ? null : url, logger);
+  const opened = opening.move();
+  return { database, readDatabase, url, sessionUrl, close: () => opened.disposeAsync() };
+}
+
+/** @returns the URL of the configured database server, or of the embedded one, which is started */
+async function openServer(config: Config, opening: AsyncDisposableStack): Promise<string> {
+  if (config.databaseUrl !== null) return config.databaseUrl;
+  const embedded = await startEmbeddedPostgres(config.dataDir);
+  opening.defer(() => embedded.stop());
+  return embedded.url;
 }
 
 /**
@@ -80,37 +79,31 @@ export async function connectDatabase(
  * @returns names of the migrations that were reverted, newest first
  */
 export async function rollBack(config: Config, logger: Logger, count: number): Promise<string[]> {
-  const embedded = config.databaseUrl === null ? await startEmbeddedPostgres(config.dataDir) : null;
-  try {
-    const url = config.databaseDirectUrl ?? config.databaseUrl ?? embedded?.url ?? '';
-    const open = await openDatabase({ url, logger, poolSize: 2 });
-    try {
-      return await undoMigrations(open.dataSource, count);
-    } finally {
-      await open.close();
-    }
-  } finally {
-    await embedded?.stop();
-  }
+  await using opening = new AsyncDisposableStack();
+  const url = config.databaseDirectUrl ?? (await openServer(config, opening));
+  const { dataSource, close } = await openDatabase({ url, logger, poolSize: 2 });
+  opening.defer(close);
+  return await undoMigrations(dataSource, count);
 }
 
 /** Long statements and locks go past the pooler, where there is a way past it. */
-async function migrateOn(config: Config, open: OpenDatabase, logger: Logger): Promise<void> {
+async function migrateOn(config: Config, dataSource: DataSource, logger: Logger): Promise<void> {
   const { databaseDirectUrl: directUrl } = config;
   const direct = directUrl === null ? null : await openDatabase({ url: directUrl, logger, poolSize: 2 });
   try {
-    const done = await migrate((direct ?? open).dataSource);
+    const done = await migrate(direct?.dataSource ?? dataSource);
     if (done.length > 0) logger.info({ migrations: done }, 'migrated');
   } finally {
     await direct?.close();
   }
 }
 
-function sessionUrlOf(config: Config, url: string, pooled: boolean, logger: Logger): string | null {
-  if (config.databaseDirectUrl !== null) return config.databaseDirectUrl;
-  if (!pooled) return url;
-  logger.warn(
-    'DATABASE_URL leads through a connection pooler: new events are polled once a second instead of announced. Set DATABASE_DIRECT_URL to the address of the server itself.',
-  );
-  return null;
+/** @param url `null`: it leads through a connection pooler */
+function sessionUrlOf({ databaseDirectUrl }: Config, url: string | null, logger: Logger): string | null {
+  if (databaseDirectUrl !== null) return databaseDirectUrl;
+  if (url === null)
+    logger.warn(
+      'DATABASE_URL leads through a connection pooler: new events are polled once a second instead of announced. Set DATABASE_DIRECT_URL to the address of the server itself.',
+    );
+  return url;
 }
