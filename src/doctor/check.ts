@@ -54,8 +54,8 @@ export async function runChecks<Subject>(
     checks.map(async ({ name, run, remedy }) => {
       const found = await run(subject);
       const outcomes = found === null ? [] : 'status' in found ? [found] : found;
-      const usual = typeof remedy === 'string' ? remedy : remedy(subject);
-      return outcomes.map((each) => resultOf(name, { remedy: usual, ...each }, scope));
+      const defaultRemedy = typeof remedy === 'string' ? remedy : remedy(subject);
+      return outcomes.map((each) => resultOf(name, { remedy: defaultRemedy, ...each }, scope));
     }),
   );
   return results.flat();

@@ -226,8 +226,8 @@ async function storeInterpreted(
   project: ProjectKey,
   events: readonly InterpretedEvent[],
 ): Promise<void> {
-  const { kept, erasedEvents } = await dropErased(within, project, events);
-  await storeEventsIn(within.sql, project, kept);
+  const { remaining, erasedEvents } = await dropErased(within, project, events);
+  await storeEventsIn(within.sql, project, remaining);
   await pruneErased(within.sql, project, erasedEvents);
 }
 

@@ -75,7 +75,7 @@ async function reinterpretWebhooks(
   const counts: Reinterpreted = { unchanged: 0, corrected: 0, added: 0, failed: 0 };
   if (rows.length === 0) return counts;
   const { events: interpreted, errors } = interpretWebhooks(rows);
-  const { kept: events, erasedEvents } = await dropErased(within, project, interpreted);
+  const { remaining: events, erasedEvents } = await dropErased(within, project, interpreted);
   await pruneErased(sql, project, erasedEvents);
   const stored = await readStored(sql, project, events);
   const records = (await resolveRecords(sql, project, events, isYoung)).map((record) =>

@@ -58,14 +58,14 @@ export function interpretEvent(
  * customer attributes, which nothing reads from an event later, and fields without a value.
  */
 function fieldsOf(body: EventBody): string {
-  const kept: Record<string, unknown> = {};
+  const stored: Record<string, unknown> = {};
   for (const name in body) {
-    if (body[name] !== null && name !== 'subscriber_attributes') kept[name] = body[name];
+    if (body[name] !== null && name !== 'subscriber_attributes') stored[name] = body[name];
   }
-  const fields = JSON.stringify(kept);
+  const fields = JSON.stringify(stored);
   // json would store an escaped NUL or half a surrogate pair, but every `->>` on it would fail.
   if (!/\\u(?:0000|d[89a-f])/i.test(fields)) return fields;
-  return JSON.stringify(kept, (_key, value: unknown) =>
+  return JSON.stringify(stored, (_key, value: unknown) =>
     typeof value === 'string' ? stripNul(value).toWellFormed() : value,
   );
 }
@@ -112,11 +112,11 @@ export function storeEvents(
   return retryAfterDeadlock(() =>
     database.transaction(async (sql) => {
       await lockProject(sql, project);
-      const kept = secrets ? (await dropErased({ sql, secrets }, project, events)).kept : events;
-      const statuses = await storeEventsIn(sql, project, kept, isDelivered);
+      const remaining = secrets ? (await dropErased({ sql, secrets }, project, events)).remaining : events;
+      const statuses = await storeEventsIn(sql, project, remaining, isDelivered);
       if (statuses.includes('accepted')) await notifyDelivery(sql, project.workspaceId);
-      const byId = new Map(kept.map(({ event }, index) => [event.id, statuses[index]]));
-      return kept.length === events.length
+      const byId = new Map(remaining.map(({ event }, index) => [event.id, statuses[index]]));
+      return remaining.length === events.length
         ? statuses
         : events.map(({ event }) => byId.get(event.id) ?? 'duplicate');
     }),
@@ -169,11 +169,11 @@ export async function dropErased(
   context: ErasedContext,
   project: ProjectKey,
   events: readonly InterpretedEvent[],
-): Promise<{ kept: InterpretedEvent[]; erasedEvents: Set<string> }> {
+): Promise<{ remaining: InterpretedEvent[]; erasedEvents: Set<string> }> {
   const idsOf = ({ customer, source }: InterpretedEvent): string[] => [...customer, ...source];
   const erased = await findErasedIds(context, project, events.flatMap(idsOf));
   const erasedEvents = new Set<string>();
-  const kept = events.flatMap((interpreted): InterpretedEvent[] => {
+  const remaining = events.flatMap((interpreted): InterpretedEvent[] => {
     const ids = idsOf(interpreted);
     if (!ids.some((id) => erased.has(id))) return [interpreted];
     erasedEvents.add(interpreted.event.id);
@@ -185,7 +185,7 @@ export async function dropErased(
     const others = { ...interpreted, customer, source, fields, email: null };
     return [customer.length === 0 ? { ...others, isCustomerErased: true } : others];
   });
-  return { kept, erasedEvents };
+  return { remaining, erasedEvents };
 }
 
 export function recordKey({ id, side }: { readonly id: string; readonly side: string }): string {

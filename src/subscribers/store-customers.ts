@@ -9,8 +9,8 @@ import { type ErasedContext, findErasedIds, withoutErased } from './erased-ids.t
 import { type IdentityGroup, insertNewIds, lockProject, resolveIdentities } from './identity.ts';
 
 export interface StoredCustomer {
-  /** `kept`: what is stored is newer. */
-  readonly outcome: 'created' | 'updated' | 'kept';
+  /** `unchanged`: what is stored is newer. */
+  readonly outcome: 'created' | 'updated' | 'unchanged';
   readonly subscriberId: string;
   /** Whether it had a history before: only then can events and API disagree. */
   readonly hadEvents: boolean;
@@ -58,9 +58,9 @@ export async function storeCustomers(
   return customers.map((_, index) => {
     const group = groupOf(index);
     // Only blocked ids, or an erased customer: nothing is stored.
-    if (!group) return { outcome: 'kept', subscriberId: '', hadEvents: false };
+    if (!group) return { outcome: 'unchanged', subscriberId: '', hadEvents: false };
     const { subscriberId } = group;
-    const outcome = group.isNew ? 'created' : updated.has(subscriberId) ? 'updated' : 'kept';
+    const outcome = group.isNew ? 'created' : updated.has(subscriberId) ? 'updated' : 'unchanged';
     return { outcome, subscriberId, hadEvents: hadEvents.get(subscriberId) ?? false };
   });
 }

@@ -46,10 +46,10 @@ export async function saveSummaries(
     [
       workspaceId,
       SUMMARY_FORMAT,
-      summaries.map((kept) => kept.subscriberId),
-      summaries.map((kept) => kept.version),
-      summaries.map((kept) => validUntil(kept.summary.state, kept.nowMs)),
-      summaries.map((kept) => JSON.stringify(kept.summary)),
+      summaries.map((each) => each.subscriberId),
+      summaries.map((each) => each.version),
+      summaries.map((each) => validUntil(each.summary.state, each.nowMs)),
+      summaries.map((each) => JSON.stringify(each.summary)),
     ],
     'save-summaries',
   );

@@ -17,10 +17,10 @@ export async function writeAudit({ manager }: Entities, record: AuditRecord): Pr
     `with stored as (
        select 1 from subscribers where workspace_id = $1 and subscriber_id = $6::uuid for key share)
      insert into audit_log (workspace_id, actor, action, conversation_id, contact_id, subscriber_id, details, result)
-     select $1, $2::jsonb, $3, case when is_kept then $4 end, case when is_kept then $5 end,
-            case when is_kept then $6::uuid end,
-            case when is_kept then $7::jsonb else $7::jsonb - 'app_user_id' - 'reason' - 'action_id' end, $8
-       from (select exists (select 1 from stored) as is_kept) as customer`,
+     select $1, $2::jsonb, $3, case when is_stored then $4 end, case when is_stored then $5 end,
+            case when is_stored then $6::uuid end,
+            case when is_stored then $7::jsonb else $7::jsonb - 'app_user_id' - 'reason' - 'action_id' end, $8
+       from (select exists (select 1 from stored) as is_stored) as customer`,
     [
       record.workspaceId,
       JSON.stringify(record.actor),

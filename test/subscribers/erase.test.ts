@@ -213,7 +213,7 @@ describe('an erased customer', () => {
       activeEntitlements: [],
     };
     const stored = await storeCustomer(context(), connected, { snapshot, email: null } as never);
-    assert.deepEqual(stored, { outcome: 'kept', subscriberId: '', hadEvents: false });
+    assert.deepEqual(stored, { outcome: 'unchanged', subscriberId: '', hadEvents: false });
     assert.match(await openCard(), /match\.search/);
     await openCard();
     assert.deepEqual(await findTraces(), []);

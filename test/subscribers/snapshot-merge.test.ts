@@ -275,7 +275,7 @@ describe('storing snapshots beside webhooks', () => {
     const later = { ...paying, takenAtMs: START_MS + 2 * DAY_MS, activeEntitlements: [] };
     assert.equal((await storeSnapshot(later))[0]?.outcome, 'updated');
     assert.equal(await due('paying'), true);
-    assert.equal((await storeSnapshot(paying))[0]?.outcome, 'kept', 'an older reading changes nothing');
+    assert.equal((await storeSnapshot(paying))[0]?.outcome, 'unchanged', 'an older reading changes nothing');
   });
 
   it('takes what a text cannot hold', async () => {
