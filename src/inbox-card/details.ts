@@ -11,12 +11,12 @@ import {
   text,
   tightText,
 } from '../intercom/canvas.ts';
-import { canShare } from '../messenger/share.ts';
 import { readSubscriber } from '../subscribers/repository.ts';
 import type { SubscriptionDescription } from '../subscription/describe-subscription.ts';
 import type { Snapshot } from '../subscription/types.ts';
 import { andMore, type CustomerContext } from './context.ts';
 import { type Customer, dashboardUrl, hasActions } from './customer.ts';
+import { canShare } from './share.ts';
 
 /** Stores whose link opens the customer's subscription. Apple's and Google's open the account of whoever clicks. */
 const CUSTOMER_LINKS: ReadonlySet<string | null> = new Set(['RC_BILLING', 'STRIPE', 'PADDLE']);

@@ -14,7 +14,6 @@ import {
   table,
   tightText,
 } from '../intercom/canvas.ts';
-import { canShare } from '../messenger/share.ts';
 import type { CustomerDescription } from '../subscription/describe-customer.ts';
 import type { SubscriptionDescription } from '../subscription/describe-subscription.ts';
 import { isAnonymous } from '../subscription/identities.ts';
@@ -23,6 +22,7 @@ import type { SubscriptionState } from '../subscription/types.ts';
 import { type CustomerContext, firstCanvas, storedData } from './context.ts';
 import { dashboardUrl, hasActions } from './customer.ts';
 import { estimatedHeight, MAX_FIRST_CANVAS_PX } from './height.ts';
+import { canShare } from './share.ts';
 
 const RECENT_EVENTS = 3;
 const MAX_ROWS = 3;

@@ -4,10 +4,10 @@ import { badRequest } from '../errors.ts';
 import { chooseLanguage } from '../i18n/languages.ts';
 import { messagesFor } from '../i18n/messages.ts';
 import { button, canvas, drawInTime, type InboxCanvas, text } from '../intercom/canvas.ts';
-import { inboxAnswer } from '../messenger/share.ts';
 import { createCardReader } from './card-repository.ts';
 import type { CardServices } from './context.ts';
 import { type CardRequest, readCardRequest } from './request.ts';
+import { inboxAnswer } from './share.ts';
 import { answerCard, type CardAnswer, findView } from './views.ts';
 
 /** `POST /canvas/inbox/initialize` and `/submit`, after their signature was verified. */

@@ -17,7 +17,6 @@ import {
 import { chooseLanguage } from '../i18n/languages.ts';
 import { messagesFor } from '../i18n/messages.ts';
 import { canvas, linkButton, text } from '../intercom/canvas.ts';
-import { canShare, type SharingCanvas, shareCard } from '../messenger/share.ts';
 import type { CachedCanvas } from './canvas-cache.ts';
 import type { Candidate } from './card-repository.ts';
 import {
@@ -55,6 +54,7 @@ import {
 import { overview } from './overview.ts';
 import { refreshCustomer, refreshIfStale } from './refresh.ts';
 import type { CardRequest } from './request.ts';
+import { canShare, type SharingCanvas, shareCard } from './share.ts';
 import { filteredTimeline, nextTimelinePage, timeline } from './timeline.ts';
 
 export type CardAnswer = SharingCanvas | CachedCanvas;

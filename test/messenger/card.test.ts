@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
+import { canShare, inboxAnswer, shareCard } from '../../src/inbox-card/share.ts';
 import { manageUrlOf } from '../../src/messenger/customer-view.ts';
-import { canShare, inboxAnswer, shareCard } from '../../src/messenger/share.ts';
 import { validateCanvas } from '../../src/simulator/intercom/canvas-rules.ts';
 import { saveSettings } from '../../src/workspaces/repository.ts';
 import { DAY_MS, eventBody, START_MS } from '../support/events.ts';
