@@ -20,17 +20,27 @@ export async function savePlan(
   workspaceId: string,
   planned: readonly PlannedEvent[],
 ): Promise<void> {
-  // The event's row is read by its key, whatever the planner expects: it knows the subscriber after a merge.
+  // The event's row is read by its key, whatever the planner expects: it knows the subscriber after a merge. The lock is
+  // what a foreign key would take: nothing is planned for a subscriber that is being erased.
   await sql.query(
-    `insert into event_deliveries as d (workspace_id, subscriber_id, project_id, event_id, received_at, sent_name,
+    `with planned as (
+       select e.subscriber_id, e.received_at, p.*
+         from unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[])
+              as p (event_id, project_id, name, at_s, reason)
+        cross join lateral (select e.subscriber_id, e.received_at from events e
+                             where e.workspace_id = $1 and e.project_id = p.project_id and e.event_id = p.event_id
+                               and e.side = 'customer' offset 0) e
+     ), stored as (
+       select subscriber_id from subscribers
+        where workspace_id = $1 and subscriber_id = any(array(select subscriber_id from planned))
+        order by subscriber_id for key share
+     )
+     insert into event_deliveries as d (workspace_id, subscriber_id, project_id, event_id, received_at, sent_name,
                                         sent_at_s, reason, not_sent)
-     select $1, e.subscriber_id, p.project_id, p.event_id, e.received_at, p.name, p.at_s,
+     select $1, p.subscriber_id, p.project_id, p.event_id, p.received_at, p.name, p.at_s,
             p.reason, case when p.name is null then 'skipped' end
-       from unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[])
-            as p (event_id, project_id, name, at_s, reason)
-      cross join lateral (select e.subscriber_id, e.received_at from events e
-                           where e.workspace_id = $1 and e.project_id = p.project_id and e.event_id = p.event_id
-                             and e.side = 'customer' offset 0) e
+       from planned p
+      where p.subscriber_id in (select subscriber_id from stored)
      on conflict (workspace_id, subscriber_id, project_id, event_id) do update
         set sent_name = coalesce(excluded.sent_name, d.sent_name),
             sent_at_s = coalesce(excluded.sent_at_s, d.sent_at_s),

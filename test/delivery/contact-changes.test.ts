@@ -17,6 +17,7 @@ import {
   finishClaims,
   renewLeases,
 } from '../../src/delivery/claims.ts';
+import { savePlan } from '../../src/delivery/outbox.ts';
 import { until } from '../support/wait.ts';
 import { createWorld, WORKSPACE_ID, type World } from '../support/world.ts';
 import { receive } from './support.ts';
@@ -247,6 +248,34 @@ describe('contact changes during a delivery', () => {
       `update subscribers set due_at = null where workspace_id = $1 and subscriber_id = any($2)`,
       [WORKSPACE_ID, ids],
     );
+  });
+
+  test('its customer is erased: nothing is planned', async () => {
+    const { database } = world.db;
+    const { subscriberId, projectId } = await claimNew();
+    const values = [WORKSPACE_ID, subscriberId];
+    const rows = (table: string) =>
+      database.query<{ event_id: string }>(
+        `select event_id from ${table} where workspace_id = $1 and subscriber_id = $2`,
+        values,
+      );
+    const [event] = await rows('events');
+    const skipped = { action: 'skip', eventId: event?.event_id ?? '', projectId, reason: 'sandbox' } as const;
+    let planning: Promise<unknown> = Promise.resolve();
+    await database.transaction(async (sql) => {
+      for (const table of ['subscribers', 'event_deliveries'])
+        await sql.query(`delete from ${table} where workspace_id = $1 and subscriber_id = $2`, values);
+      planning = savePlan(database, WORKSPACE_ID, [skipped]);
+      await until(
+        async () =>
+          (await database.query(`select 1 from pg_locks where not granted`)).length > 0 ||
+          (await rows('event_deliveries')).length > 0,
+        'the plan to wait',
+      );
+      await sql.query(`delete from events where workspace_id = $1 and subscriber_id = $2`, values);
+    });
+    await planning;
+    assert.deepEqual(await rows('event_deliveries'), []);
   });
 
   test('a card wakes what waits for its contact, once, and nothing else', async () => {
