@@ -22,6 +22,20 @@ interface OpenNote {
   readonly isRetry: boolean;
 }
 
+/** Stores a note to be sent; a step has one. */
+export async function storeNote(
+  sql: Sql,
+  { workspaceId, actionId, subscriberId }: Action,
+  { step, conversationId, adminId }: Pick<OpenNote, 'step' | 'conversationId' | 'adminId'>,
+): Promise<void> {
+  await sql.query(
+    `insert into action_notes (workspace_id, action_id, subscriber_id, step, conversation_id, admin_id)
+     values ($1, $2, $3, $4, $5, $6)
+     on conflict (workspace_id, action_id, step) do nothing`,
+    [workspaceId, actionId, subscriberId, step, conversationId, adminId],
+  );
+}
+
 /** An attempt that has not ended after this time was cut off. */
 const LEASE_SECONDS = 45;
 

@@ -19,6 +19,7 @@ import {
 import { ActionError } from './action-error.ts';
 import type { ActionContext } from './context.ts';
 import type { Reviewed, ReviewedGrant } from './form-state.ts';
+import { storeNote } from './notes.ts';
 import {
   type ActionKey,
   type Changes,
@@ -177,13 +178,8 @@ async function writeAuditAndNote(
     result,
   });
   const noteIn = conversationId ?? action.conversationId;
-  if (!note || noteIn === null) return;
-  await sql.query(
-    `insert into action_notes (workspace_id, action_id, subscriber_id, step, conversation_id, admin_id)
-     values ($1, $2, $3, $4, $5, $6)
-     on conflict (workspace_id, action_id, step) do nothing`,
-    [workspaceId, actionId, subscriberId, note, noteIn, actor.id],
-  );
+  if (note && noteIn !== null)
+    await storeNote(sql, action, { step: note, conversationId: noteIn, adminId: actor.id });
 }
 
 /** `grant`, `grant_approve`, `revoke`, `store_refund`, `store_refund_approve`. */
@@ -196,7 +192,7 @@ function auditName(kind: ActionKind, step: AuditStep): string {
 /** Writes an audit record when work is refused or fails; a mistake in the form or an outdated review leaves none. */
 export async function auditRefusal<T>(
   context: ActionContext,
-  refused: {
+  attempt: {
     readonly kind: ActionKind;
     readonly step: AuditStep;
     readonly details: Readonly<Record<string, unknown>>;
@@ -211,11 +207,11 @@ export async function auditRefusal<T>(
       await writeAudit(context.services.database, {
         workspaceId: context.workspace.workspaceId,
         actor: request.admin,
-        action: auditName(refused.kind, refused.step),
+        action: auditName(attempt.kind, attempt.step),
         conversationId: request.conversationId,
         contactId: request.contact.id || null,
         subscriberId: customer.subscriber.subscriberId,
-        details: { app_user_id: customer.appUserId, ...refused.details },
+        details: { app_user_id: customer.appUserId, ...attempt.details },
         result: `refused: ${error.code}`,
       });
     }
