@@ -6,9 +6,10 @@ import { runImport } from '../../src/backfill/run.ts';
 import { interpretEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import { EVENT_STATES } from '../support/deliveries.ts';
 import { DAY_MS, eventBody } from '../support/events.ts';
+import { startCommand } from '../support/process.ts';
 import { until } from '../support/wait.ts';
 import { PROJECT_ID, WORKSPACE_ID } from '../support/world.ts';
-import { addCustomer, createImportWorld, type ImportWorld, RC_PROJECT, startCommand } from './support.ts';
+import { addCustomer, createImportWorld, type ImportWorld, RC_PROJECT } from './support.ts';
 
 describe('importing the history of a project', () => {
   let world: ImportWorld;

@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import express from 'express';
 import { listenOnLoopback } from '../../src/simulator/listen.ts';
+import { startCommand } from '../support/process.ts';
 import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
-import { addCustomer, createImportWorld, type ImportWorld, startCommand } from './support.ts';
+import { addCustomer, createImportWorld, type ImportWorld } from './support.ts';
 
 /** `npm run test:import` takes 20,000, as a large app has on its first day. */
 const CUSTOMERS = Number(process.env.IMPORT_TEST_CUSTOMERS ?? 1_000);

@@ -1,4 +1,3 @@
-import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import type { Listening } from '../../src/simulator/listen.ts';
 import {
@@ -9,7 +8,6 @@ import type { Customer } from '../../src/simulator/revenuecat/state.ts';
 import type { AppContext } from '../../src/workspaces/app-context.ts';
 import { createSecretBox, hashSecret, secretLocation } from '../../src/workspaces/secrets.ts';
 import { createTestContext } from '../support/app-context.ts';
-import { BARE_ENVIRONMENT } from '../support/bare-environment.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { DAY_MS } from '../support/events.ts';
 import { AUTHORIZATION, PROJECT_ID, WORKSPACE_ID } from '../support/world.ts';
@@ -133,35 +131,4 @@ export function addCustomer(
     });
   }
   return customer;
-}
-
-export interface Running {
-  readonly child: ChildProcess;
-  readonly ended: Promise<{
-    code: number | null;
-    signal: NodeJS.Signals | null;
-    stdout: string;
-    stderr: string;
-  }>;
-}
-
-/** Starts a command of the product in a process of its own. */
-export function startCommand(
-  args: readonly string[],
-  env: Readonly<Record<string, string | undefined>>,
-): Running {
-  const child = spawn(process.execPath, ['src/main.ts', ...args], {
-    env: { ...BARE_ENVIRONMENT, ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  let stdout = '';
-  let stderr = '';
-  child.stdout?.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
-  child.stderr?.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
-  return {
-    child,
-    ended: new Promise((resolve) => {
-      child.on('close', (code, signal) => resolve({ code, signal, stdout, stderr }));
-    }),
-  };
 }

@@ -12,9 +12,9 @@ import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/database
 import { createIntercomSimulator, type IntercomSimulator } from '../../src/simulator/intercom/server.ts';
 import { CONTACT_ATTRIBUTES } from '../../src/subscription/attributes.ts';
 import { createSecretBox, hashSecret, type SecretBox, secretLocation } from '../../src/workspaces/secrets.ts';
-import { BARE_ENVIRONMENT } from '../support/bare-environment.ts';
 import { EVENT_STATES } from '../support/deliveries.ts';
 import { DAY_MS } from '../support/events.ts';
+import { BARE_ENVIRONMENT } from '../support/process.ts';
 import { until } from '../support/wait.ts';
 import {
   AUTHORIZATION,

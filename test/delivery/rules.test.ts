@@ -4,8 +4,8 @@ import { wakeForContact } from '../../src/contacts/repository.ts';
 import { deleteOldAttempts } from '../../src/delivery/jobs.ts';
 import { readRejectedContacts } from '../../src/delivery/rejected.ts';
 import { replayEvents } from '../../src/delivery/replay.ts';
-import { startCommand } from '../backfill/support.ts';
 import { DAY_MS } from '../support/events.ts';
+import { startCommand } from '../support/process.ts';
 import { until } from '../support/wait.ts';
 import {
   CLIENT_ID,

@@ -17,9 +17,9 @@ import {
   type RevenueCatSimulator,
 } from '../../src/simulator/revenuecat/server.ts';
 import { createSecretBox, secretLocation } from '../../src/workspaces/secrets.ts';
-import { startCommand } from '../backfill/support.ts';
 import { setDelivery } from '../support/deliveries.ts';
 import { eventBody } from '../support/events.ts';
+import { startCommand } from '../support/process.ts';
 import { until } from '../support/wait.ts';
 import {
   CLIENT_ID,

@@ -1,16 +1,11 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { after, before, describe, test } from 'node:test';
 import { confirmAction } from '../../src/grants/confirmation.ts';
 import { createRevenueCatClient } from '../../src/revenuecat/client.ts';
 import { idsOn, openAgain } from '../inbox-card/support.ts';
 import { createTestContext } from '../support/app-context.ts';
-import { BARE_ENVIRONMENT } from '../support/bare-environment.ts';
+import { startServerProcess } from '../support/process.ts';
 import { createProduct, type Product } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
@@ -241,7 +236,7 @@ describe('a process that is killed', () => {
 
   test('during the call: another process reads the result back', async () => {
     const card = await openCustomer(product);
-    const second = await startSecond();
+    const second = await startServerProcess({ ...product.environment, ROLE: 'web' });
     try {
       const { grantTimings } = product.revenueCat.state;
       grantTimings.set(card.appUserId, { madeAfterMs: 1_000, answeredAfterMs: 1_500 });
@@ -263,7 +258,7 @@ describe('a process that is killed', () => {
           () => 'cut',
         );
       await until(() => callsFor(product, card.appUserId) === 1, 'RevenueCat to be asked');
-      second.process.kill('SIGKILL');
+      second.child.kill('SIGKILL');
       assert.equal(await answer, 'cut');
       const again = await checked.press('grant.confirm');
       assert.doesNotMatch(again.text, /failed|error/i);
@@ -283,8 +278,7 @@ describe('a process that is killed', () => {
       );
       assert.notEqual(job?.n, '0', 'a job would have confirmed it');
     } finally {
-      second.process.kill('SIGKILL');
-      await second.clean();
+      second.child.kill('SIGKILL');
     }
   });
 });
@@ -315,25 +309,4 @@ function contextOf() {
   return createTestContext(product.server.connected.database, {
     revenueCat: () => createRevenueCatClient({ apiUrl, apiKey }),
   });
-}
-
-/** A second web process on the same database. */
-async function startSecond(): Promise<{ url: string; process: ChildProcess; clean(): Promise<void> }> {
-  const dataDir = await mkdtemp(join(tmpdir(), 'subscription-timeline-second-'));
-  const child = spawn(process.execPath, ['src/main.ts', 'serve', '--role', 'web'], {
-    env: { ...BARE_ENVIRONMENT, ...product.environment, NODE_ENV: 'test', PORT: '0', DATA_DIR: dataDir },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const lines = createInterface({ input: child.stdout });
-  for await (const line of lines) {
-    const port = /"port":(\d+)/.exec(line)?.[1];
-    if (port !== undefined) {
-      return {
-        url: `http://127.0.0.1:${port}`,
-        process: child,
-        clean: () => rm(dataDir, { recursive: true, force: true }),
-      };
-    }
-  }
-  throw new Error('The second process ended before it listened');
 }

@@ -3,12 +3,12 @@ import { Agent, request } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import { signBody } from '../../src/simulator/intercom/app-caller.ts';
 import { DAY_MS, eventBody } from '../support/events.ts';
+import { type ServerProcess, startCommand, startServerProcess } from '../support/process.ts';
 import { createProduct, type Product } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { CLIENT_SECRET, WORKSPACE_ID } from '../support/world.ts';
 import { type Balancer, startBalancer } from './balancer.ts';
 import { makeNextVersion, type NextVersion } from './next-version.ts';
-import { run, type ServerProcess, startServerProcess } from './process.ts';
 
 /** Enough for some in every step: what both versions do with them costs more processor time than the upgrade itself. */
 const WEBHOOKS_A_SECOND = 60;
@@ -141,7 +141,7 @@ describe('an upgrade with a migration, one process after the other, and back, un
       await until(() => webhooks + cards > (MIN / 5) * (step + 1), 'some load');
       const old = processes[index] as ServerProcess;
       old.child.kill('SIGTERM');
-      assert.equal(await old.ended, 0, old.output());
+      assert.equal((await old.ended).code, 0, old.output());
       assert.match(old.output(), /"msg":"stopped"/);
       const started = await start(folder);
       processes[index] = started;
@@ -194,8 +194,8 @@ describe('an upgrade with a migration, one process after the other, and back, un
       each.child.kill('SIGTERM');
       await each.ended;
     }
-    const undone = run(['migrate', '--undo', '1', '--json'], environment(), next.folder);
-    assert.equal(await undone.ended, 0, undone.output());
+    const undone = startCommand(['migrate', '--undo', '1', '--json'], environment(), next.folder);
+    assert.equal((await undone.ended).code, 0, undone.output());
     assert.match(undone.output(), /NextVersion/);
     assert.equal((await columns()).length, 0);
     assert.deepEqual(await counted(), before);

@@ -1,0 +1,85 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { until } from './wait.ts';
+
+/** This version. */
+const ROOT = join(import.meta.dirname, '../..');
+
+/** What a process of the product gets of the tests' environment: nothing but what finds and speeds up Node. */
+export const BARE_ENVIRONMENT: Readonly<Record<string, string>> = {
+  PATH: process.env.PATH ?? '',
+  ...(process.env.NODE_COMPILE_CACHE ? { NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE } : {}),
+};
+
+export interface Running {
+  readonly child: ChildProcess;
+  /** Everything that it has printed. */
+  output(): string;
+  readonly ended: Promise<{
+    /** `null`: ended by the signal. */
+    code: number | null;
+    signal: NodeJS.Signals | null;
+    stdout: string;
+    stderr: string;
+  }>;
+}
+
+export interface ServerProcess extends Running {
+  readonly url: string;
+}
+
+/**
+ * Runs a command of `src/main.ts` as a person or a supervisor would, with nothing of the tests' own environment.
+ *
+ * @param folder where the version to run is installed
+ */
+export function startCommand(
+  args: readonly string[],
+  environment: Readonly<Record<string, string>>,
+  folder = ROOT,
+): Running {
+  const child = spawn(process.execPath, [join(folder, 'src/main.ts'), ...args], {
+    cwd: '/',
+    env: { ...BARE_ENVIRONMENT, ...environment },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const printed = { output: '', stdout: '', stderr: '' };
+  for (const name of ['stdout', 'stderr'] as const) {
+    child[name]?.setEncoding('utf8').on('data', (text: string) => {
+      printed[name] += text;
+      printed.output += text;
+    });
+  }
+  const ended: Running['ended'] = new Promise((resolve) => {
+    child.once('close', (code, signal) =>
+      resolve({ code, signal, stdout: printed.stdout, stderr: printed.stderr }),
+    );
+  });
+  return { child, output: () => printed.output, ended };
+}
+
+/** Starts the server and waits until it is ready. `PORT` 0 means any. */
+export async function startServerProcess(
+  environment: Readonly<Record<string, string>>,
+  folder = ROOT,
+): Promise<ServerProcess> {
+  const started = startCommand(['serve'], { LOG_LEVEL: 'info', ...environment }, folder);
+  const port = await until(
+    () => {
+      if (started.child.exitCode !== null) throw new Error(`It ended:\n${started.output()}`);
+      return /"port":(\d+)/.exec(started.output())?.[1];
+    },
+    'the server to listen',
+    60_000,
+  );
+  const url = `http://127.0.0.1:${port}`;
+  await until(
+    () =>
+      fetch(`${url}/readyz`).then(
+        (answer) => answer.ok,
+        () => false,
+      ),
+    'the server to be ready',
+  );
+  return { ...started, url };
+}
