@@ -52,7 +52,8 @@ async function doctor(options: Options): Promise<void> {
   process.exit(problems > 0 ? 1 : 0);
 }
 
-async function diagnose(
+/** Everything that `doctor` checks; results are added as they come. */
+export async function diagnose(
   environment: Environment,
   workspaceId: string | null,
   results: CheckResult[],

@@ -6,6 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import { AxiosError } from 'axios';
 import { type Config, readConfig } from '../../src/config.ts';
 import type { CheckResult } from '../../src/doctor/check.ts';
+import { diagnose } from '../../src/doctor/command.ts';
 import { type DoctorContext, prepareOutside, runDoctor } from '../../src/doctor/run.ts';
 import { readSettings } from '../../src/doctor/settings-checks.ts';
 import { createRefusalRecorder } from '../../src/ingestion/routes.ts';
@@ -603,6 +604,65 @@ describe('doctor', () => {
     for (const secret of [key, token, KEY.toString('base64')]) assert.ok(!text.includes(secret));
   });
 
+  describe('what it finds before the database is open', () => {
+    const diagnosed = async (changes: Record<string, string>): Promise<CheckResult[]> => {
+      const results: CheckResult[] = [];
+      await diagnose({ ...environment, ...changes }, null, results);
+      return results;
+    };
+    const of = (results: readonly CheckResult[], name: string) => results.find(({ check }) => check === name);
+
+    const causes: readonly [string, RegExp, (url: URL) => void][] = [
+      [
+        'an unknown host',
+        /^No such host: correct the host in DATABASE_URL/,
+        (url) => (url.hostname = 'nowhere.invalid'),
+      ],
+      ['a wrong password', /^PostgreSQL refuses the user/, (url) => (url.password = 'wrong')],
+      ['a database that is not there', /createdb/, (url) => (url.pathname = '/nowhere')],
+      [
+        'an unavailable database',
+        /^Nothing listens there: start PostgreSQL/,
+        (url) => Object.assign(url, { port: '9', password: 's3cret' }),
+      ],
+    ];
+    for (const [name, remedy, change] of causes) {
+      it(`says what helps against ${name}, and checks what needs no database`, async () => {
+        const url = new URL(world.db.url);
+        change(url);
+        const results = await diagnosed({ DATABASE_URL: url.href });
+        assert.equal(of(results, 'database')?.status, 'problem');
+        assert.match(of(results, 'database')?.remedy ?? '', remedy);
+        assert.ok(of(results, 'clock'));
+        assert.ok(!JSON.stringify(results).includes('s3cret'));
+      });
+    }
+
+    it('checks the replica', async () => {
+      const results = await diagnosed({
+        DATABASE_READ_URL: 'postgres://postgres:s3cret@127.0.0.1:9/none',
+      });
+      assert.deepEqual(
+        results.filter(({ status }) => status === 'problem'),
+        [],
+      );
+      const { message, remedy } = of(results, 'replica') ?? {};
+      assert.match(message ?? '', /Cards are read from the primary/);
+      assert.match(remedy ?? '', /correct host and port in DATABASE_READ_URL/);
+    });
+
+    it('says that DATA_DIR is not a folder', async () => {
+      const results = await diagnosed({
+        DATABASE_URL: '',
+        ENCRYPTION_KEYS: '',
+        NODE_ENV: '',
+        DATA_DIR: import.meta.filename,
+      });
+      assert.equal(results.at(-1)?.status, 'problem');
+      assert.match(results.at(-1)?.message ?? '', /^DATA_DIR, .*, is not a folder\.$/);
+    });
+  });
+
   describe('the command', () => {
     const doctor = (env: Record<string, string>, ...args: string[]) =>
       startCommand(['doctor', ...args], { ...environment, ...env }).ended;
@@ -622,52 +682,6 @@ describe('doctor', () => {
       assert.match(stdout, /PROBLEM {2}PORT must be a port number/);
       assert.match(stdout, /What to do: Correct PORT/);
       assert.match(stdout, /Workspace abc123\n/);
-    });
-
-    const causes: readonly [string, RegExp, (url: URL) => void][] = [
-      [
-        'an unknown host',
-        /^No such host: correct the host in DATABASE_URL/,
-        (url) => (url.hostname = 'nowhere.invalid'),
-      ],
-      ['a wrong password', /^PostgreSQL refuses the user/, (url) => (url.password = 'wrong')],
-      ['a database that is not there', /createdb/, (url) => (url.pathname = '/nowhere')],
-    ];
-    for (const [name, remedy, change] of causes) {
-      it(`says what helps against ${name}`, async () => {
-        const url = new URL(world.db.url);
-        change(url);
-        const { code, stdout } = await doctor({ DATABASE_URL: url.href }, '--json');
-        assert.equal(code, 1);
-        const { results } = JSON.parse(stdout) as { results: CheckResult[] };
-        assert.match(results.find(({ check }) => check === 'database')?.remedy ?? '', remedy);
-        assert.ok(
-          results.some(({ check }) => check === 'clock'),
-          'what needs no database is checked',
-        );
-      });
-    }
-
-    it('checks the replica', async () => {
-      const { code, stdout } = await doctor(
-        { DATABASE_READ_URL: 'postgres://postgres:s3cret@127.0.0.1:9/none' },
-        '--json',
-      );
-      assert.equal(code, 0, stdout);
-      const { results } = JSON.parse(stdout) as { results: CheckResult[] };
-      const found = results.find(({ check }) => check === 'replica');
-      assert.match(found?.message ?? '', /Cards are read from the primary/);
-      assert.match(found?.remedy ?? '', /correct host and port in DATABASE_READ_URL/);
-    });
-
-    it('says that DATA_DIR is not a folder', async () => {
-      const { code, stdout, stderr } = await doctor(
-        { DATABASE_URL: '', ENCRYPTION_KEYS: '', NODE_ENV: '', DATA_DIR: import.meta.filename },
-        '--json',
-      );
-      assert.deepEqual([code, stderr], [1, '']);
-      const { results } = JSON.parse(stdout) as { results: CheckResult[] };
-      assert.match(results.at(-1)?.message ?? '', /^DATA_DIR, .*, is not a folder\.$/);
     });
 
     it('times out when the database hangs, with the results so far', async () => {
@@ -690,19 +704,6 @@ describe('doctor', () => {
         held.resolve();
         await holding;
       }
-    });
-
-    it('says what to do when the database is unavailable', async () => {
-      const { code, stdout } = await doctor(
-        { DATABASE_URL: 'postgres://postgres:s3cret@127.0.0.1:9/none' },
-        '--json',
-      );
-      assert.equal(code, 1);
-      const { results } = JSON.parse(stdout) as { results: CheckResult[] };
-      const found = results.find(({ check }) => check === 'database');
-      assert.equal(found?.status, 'problem');
-      assert.match(found?.remedy ?? '', /^Nothing listens there: start PostgreSQL/);
-      assert.ok(!stdout.includes('s3cret'));
     });
   });
 });

@@ -36,9 +36,7 @@ describe('an agent finishes tickets in the inbox', () => {
     await inbox.press(action);
     for (const [label, value] of Object.entries(fields)) await inbox.fill(label, value);
     await inbox.fill('Reason', 'The customer asked for it');
-    await inbox.look(`${action}-form`);
     await inbox.press('Review');
-    await inbox.look(`${action}-review`);
   }
 
   async function isInThread(text: RegExp): Promise<void> {
@@ -52,8 +50,10 @@ describe('an agent finishes tickets in the inbox', () => {
     await inbox.look('web-billing');
     await review('Extend', { 'Days (1 to 365)': '14' });
     await inbox.says(/ends 14 days later/);
+    await inbox.look('extend-review');
     await inbox.press('Extend now');
     await inbox.says(/Pro Monthly is extended until/);
+    await inbox.look('extended');
     assert.match(await textForCustomer(), /^We have extended Pro Monthly by 14 days/);
     await isInThread(/Extended Pro Monthly by 14 days/);
 
@@ -72,6 +72,7 @@ describe('an agent finishes tickets in the inbox', () => {
 
     await openPurchase('Nils Holm', /^Pro Monthly/);
     await review('Cancel the subscription');
+    await inbox.look('cancel-review');
     await inbox.card.getByRole('button', { name: 'Confirm the cancellation' }).dblclick();
     await inbox.says(/Pro Monthly is canceled\. Access until/);
     await inbox.ready();
@@ -110,6 +111,7 @@ describe('an agent finishes tickets in the inbox', () => {
     assert.equal(await inbox.card.getByRole('button', { name: 'Refund', exact: true }).count(), 0);
     await review('Extend', { 'Days (1 to 90)': '91' });
     await inbox.says(/Enter a number of days that the store allows/);
+    await inbox.look('extend-form-refused');
     await inbox.fill('Days (1 to 90)', '30');
     await inbox.card.getByLabel('Reason for Apple').selectOption({ label: 'Service issue or outage' });
     await inbox.press('Review');

@@ -4,6 +4,7 @@ import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { startCommand } from '../support/process.ts';
 import { until } from '../support/wait.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -100,37 +101,34 @@ describe('signals', () => {
   });
 
   test('a demo that is killed takes its database and its folder with it', async () => {
-    const demo = await startDemo();
+    const demo = npm('demo');
+    await until(() => demo.output().includes('Installing the'), 'the database to run', 60_000);
+    assert.equal((await databases()).length, 1);
     kill(demo.child, 'SIGKILL');
     await demo.ended;
     await assertNothingLeft();
   });
 
-  test('a server that is killed while its database starts takes it along; the next one starts', async () => {
-    const first = await startServer();
-    process.kill(pidIn(first.output()), 'SIGTERM');
-    await first.ended;
-    const killed = spawn(process.execPath, ['src/main.ts', 'serve'], {
-      cwd: ROOT,
-      env: {
-        DATA_DIR: dataDir,
-        PORT: '0',
-        INTERCOM_CLIENT_ID: 'client',
-        INTERCOM_CLIENT_SECRET: 'secret',
-        PATH: process.env.PATH,
-      },
-      stdio: 'ignore',
-    });
-    while ((await databases()).length === 0) assert.equal(killed.exitCode, null);
-    killed.kill('SIGKILL');
-    await assertNothingLeft();
-    const next = await startServer();
-    process.kill(pidIn(next.output()), 'SIGTERM');
-    await next.ended;
+  test('a server that is killed takes the database with it', async () => {
+    const server = await startServer();
+    process.kill(pidIn(server.output()), 'SIGKILL');
+    await server.ended;
     await assertNothingLeft();
   });
 
-  test('several signals within a second are one: the server stops in order', async () => {
+  test('a server that is killed while its database starts takes it along', async () => {
+    const { child } = startCommand(['serve'], {
+      DATA_DIR: dataDir,
+      PORT: '0',
+      INTERCOM_CLIENT_ID: 'client',
+      INTERCOM_CLIENT_SECRET: 'secret',
+    });
+    while ((await databases()).length === 0) assert.equal(child.exitCode, null);
+    child.kill('SIGKILL');
+    await assertNothingLeft();
+  });
+
+  test('the next one starts on its data, and stops in order: several signals within a second are one', async () => {
     const server = await startServer();
     const pid = pidIn(server.output());
     kill(server.child, 'SIGINT');
@@ -141,15 +139,13 @@ describe('signals', () => {
     await assertNothingLeft();
   });
 
-  test('a server that is killed takes the database with it; the next one starts, and SIGTERM stops both', async () => {
+  test('npm passes SIGTERM on, and ends when the server and its database have', async () => {
     const server = await startServer();
-    process.kill(pidIn(server.output()), 'SIGKILL');
-    await server.ended;
-    await assertNothingLeft();
-    const next = await startServer();
-    process.kill(pidIn(next.output()), 'SIGTERM');
-    await next.ended;
-    assert.match(next.output(), /"msg":"stopped"/);
+    const pid = pidIn(server.output());
+    server.child.kill('SIGTERM');
+    assert.equal(await server.ended, 0, server.output());
+    assert.throws(() => process.kill(pid, 0), 'the server does not outlive npm');
+    assert.match(server.output(), /"msg":"stopped"/);
     await assertNothingLeft();
   });
 });

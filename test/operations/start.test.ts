@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { chmod, mkdir, mkdtemp, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -116,27 +115,6 @@ describe('starting and stopping on a bare machine', () => {
     assert.equal(await databasePid(), 0);
   });
 
-  test('"npm start" passes the signal on, and ends when the server has', async () => {
-    const npm = spawn('npm', ['start'], {
-      cwd: join(import.meta.dirname, '../..'),
-      env: { PATH: process.env.PATH ?? '', HOME: folder, LOG_LEVEL: 'info', ...environment },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    let output = '';
-    npm.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
-    const ended = new Promise((resolve) => npm.once('exit', (...how) => resolve(how)));
-    await until(() => output.includes('"msg":"listening"'), 'the server to listen', 30_000);
-    const pid = Number(/"pid":(\d+)/.exec(output)?.[1]);
-    npm.kill('SIGTERM');
-    try {
-      assert.deepEqual(await ended, [0, null], output);
-      assert.throws(() => process.kill(pid, 0), 'the server does not outlive npm');
-    } catch (error) {
-      process.kill(pid, 'SIGKILL');
-      throw error;
-    }
-  });
-
   test('two processes that start together on an empty data directory share one database, and the last one stops it', async () => {
     const shared = { DATA_DIR: join(folder, 'shared') };
     await mkdir(shared.DATA_DIR);
@@ -158,8 +136,9 @@ describe('starting and stopping on a bare machine', () => {
   });
 
   test('an unknown workspace is named, also without further options', async () => {
-    const ended = await run(['replay', '--workspace', 'nobody', '--json']);
-    assert.deepEqual(ended, { code: 1, output: 'No workspace nobody has the app installed\n' });
+    const unknown = { code: 1, output: 'No workspace nobody has the app installed\n' };
+    const all = ['replay', 'backfill'].map((command) => run([command, '--workspace', 'nobody', '--json']));
+    assert.deepEqual(await Promise.all(all), [unknown, unknown]);
   });
 
   test('an invalid time is refused before anything is queued', async () => {
@@ -232,8 +211,7 @@ describe('starting and stopping on a bare machine', () => {
   });
 
   test('a data directory that is a file is named in one line, by the server and by commands', async () => {
-    // Migrating opens the database by itself; the other commands share how they do it.
-    for (const args of [['serve'], ['migrate'], ['replay', '--workspace', 'nobody']]) {
+    for (const args of [['serve'], ['migrate']]) {
       const { code, output } = await run(args, { DATA_DIR: import.meta.filename });
       assert.equal(code, 1);
       assert.match(output, /^DATA_DIR .* cannot be used: it is not a folder\. Set DATA_DIR [^\n]*\n$/);

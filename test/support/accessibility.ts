@@ -16,26 +16,37 @@ interface Violation {
 interface Look {
   /** A selector; by default the whole page. */
   readonly part?: string | undefined;
-  /** Only what depends on colors, of elements that the page did not draw at the look before. */
-  readonly onlyNewColors?: boolean;
+  /**
+   * `everything` by default. `changes`: everything if other elements are drawn than at the look before, else what
+   * depends on colors and widths. `new colors`: the colors of elements that were not drawn at the look before.
+   */
+  readonly at?: 'everything' | 'changes' | 'new colors';
 }
 
 /** What axe finds on a page, or in one part of it. The page's own policy does not apply to it. */
 export async function axeFindings(page: Page | Frame, look: Look = {}): Promise<string[]> {
   if (!(await page.evaluate('"axe" in window'))) await page.evaluate(AXE);
-  const violations = await page.evaluate(async ({ part, onlyNewColors }: Look) => {
+  const violations = await page.evaluate(async ({ part, at = 'everything' }: Look) => {
     const view = window as unknown as { axe: typeof axe; lookedAt?: Set<Element> };
     const root = part === undefined ? document : document.querySelector(part);
     if (root === null) throw new Error(`Nothing matches ${part}`);
-    const drawn = [...root.querySelectorAll('*')].filter((each) =>
-      each.checkVisibility({ visibilityProperty: true }),
+    const drawn = new Set(
+      [...root.querySelectorAll('*')].filter((each) => each.checkVisibility({ visibilityProperty: true })),
     );
-    const added = drawn.filter((each) => !view.lookedAt?.has(each));
-    view.lookedAt = new Set(drawn);
-    if (onlyNewColors && added.length === 0) return [];
-    const result = await view.axe.run(onlyNewColors ? added : root, {
+    const before = view.lookedAt ?? new Set();
+    view.lookedAt = drawn;
+    const added = [...drawn.difference(before)];
+    if (at === 'new colors' && added.length === 0) return [];
+    const isSame = added.length === 0 && drawn.size === before.size;
+    const colors = ['color-contrast', 'link-in-text-block'];
+    const rules = {
+      everything: undefined,
+      changes: isSame ? [...colors, 'scrollable-region-focusable'] : undefined,
+      'new colors': colors,
+    }[at];
+    const result = await view.axe.run(at === 'new colors' ? added : root, {
       resultTypes: ['violations'],
-      ...(onlyNewColors ? { runOnly: ['color-contrast', 'link-in-text-block'] } : {}),
+      ...(rules ? { runOnly: rules } : {}),
     });
     return result.violations as unknown as Violation[];
   }, look);
@@ -45,20 +56,21 @@ export async function axeFindings(page: Page | Frame, look: Look = {}): Promise<
 /**
  * No finding in light and dark, at phone and desktop width, and nothing wider than the screen. Axe takes most of a
  * browser test's time. Widths and color schemes do not affect each other, so it looks once at each, and then at the
- * colors of what the page draws at one width only.
+ * colors of what the page draws at one width only. Most rules read the document alone: they run again only where the
+ * other width draws other elements.
  */
 export async function assertAccessible(page: Page, name: string, part?: string): Promise<void> {
   const { SHOTS } = process.env;
-  for (const [width, colorScheme, onlyNewColors] of [
-    [1280, 'light', false],
-    [390, 'dark', false],
-    [1280, 'dark', true],
-    [390, 'light', true],
+  for (const [width, colorScheme, what] of [
+    [1280, 'light', 'everything'],
+    [390, 'dark', 'changes'],
+    [1280, 'dark', 'new colors'],
+    [390, 'light', 'new colors'],
   ] as const) {
     await page.emulateMedia({ colorScheme });
     await page.setViewportSize({ width, height: 900 });
     const at = `${name}, ${colorScheme}, ${width} px`;
-    assert.deepEqual(await axeFindings(page, { part, onlyNewColors }), [], at);
+    assert.deepEqual(await axeFindings(page, { part, at: what }), [], at);
     const overflow = await page.evaluate(
       () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
     );

@@ -7,8 +7,8 @@ const GROUPS: readonly (readonly string[])[] = [
   ['test/grants/store-action'],
   ['test/grants/'],
   ['test/backfill/', 'test/doctor/'],
-  // They start and kill processes of the app, and wait for them.
-  ['test/ingestion/faults.test.ts', 'test/delivery/faults.test.ts'],
+  // It starts and kills processes of the app, and waits for them.
+  ['test/delivery/faults.test.ts'],
   ['test/inbox-card/'],
   ['test/messenger/', 'test/simulator/'],
   ['test/operations/start.test.ts', 'test/operations/signals.test.ts'],

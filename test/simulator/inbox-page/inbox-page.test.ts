@@ -225,6 +225,11 @@ describe('the inbox page', () => {
     server = app.listen(0, '127.0.0.1');
     await new Promise((resolve) => server.once('listening', resolve));
     origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
+    page.on('pageerror', (error) => pageErrors.push(error.message));
+    page.on('console', (message) => {
+      if (message.type() === 'error') pageErrors.push(message.text());
+    });
   });
 
   after(async () => {
@@ -233,16 +238,11 @@ describe('the inbox page', () => {
     server?.closeAllConnections();
   });
 
-  beforeEach(async (context) => {
+  beforeEach(async () => {
+    // What the page before still loads or polls would reach this test's workspace.
+    await page.goto('about:blank');
     workspace = new FakeWorkspace();
-    page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
     pageErrors = [];
-    page.on('pageerror', (error) => pageErrors.push(error.message));
-    page.on('console', (message) => {
-      if (message.type() === 'error') pageErrors.push(message.text());
-    });
-    const opened = page;
-    (context as { after?: (work: () => Promise<void>) => void }).after?.(() => opened.close());
   });
 
   const openInbox = async (query = ''): Promise<Locator> => {
