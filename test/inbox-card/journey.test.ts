@@ -26,6 +26,24 @@ const VIEWS: readonly (readonly [conversation: string, ...presses: string[]])[] 
   ['608'],
 ];
 
+/** What a support lead would say about each sample customer. */
+const SENTENCES: Readonly<Record<string, RegExp>> = {
+  'Ann Berg': /^✅ Pro, \$9\.99 a month\. Next charge \w{3} \d+, \d{4}\./,
+  'Ben Ortiz': /^✅ Pro, free trial until \w{3} \d+, \d{4}\./,
+  'Cleo Marsh': /^⚠️ Pro, free trial, cancelled\. Access until .+\. Will not be charged\./,
+  'Dev Patel': /^⚠️ Pro, cancelled on .+\. Access until .+\. No further charge\./,
+  'Eva Lind': /^⚠️ Payment failed on .+\. Still has Pro until .+ while .+ retries the card\./,
+  'Finn Doyle': /^⛔ No access since .+: payment failed\. Had Pro, \$9\.99 a month\./,
+  'Gia Romano': /^⛔ Refunded \$9\.99 on .+\. No access since then\./,
+  'Hugo Martin': /^✅ Pro, granted .*until .+\. Not paying\./,
+  'Ines Costa': /^⏸ Paused since .+\. Resumes and charges \$9\.99 .*on .+\./,
+  'Jon Hale': /^✅ (Pro|Team) \(.+\) and (Pro|Team) \(.+\)\. Next charge \$14\.00 on .+\./,
+  'Kim Tester': /sandbox/,
+  'Mara Klein': /^✅ Pro, \$9\.99 a month\. Next charge/,
+  'Nils Holm': /^✅ Pro, \$9\.99 a month\. Next charge/,
+  'Olga Petrov': /^✅ Pro, \$9\.99 a month\. Next charge/,
+};
+
 interface Ticket {
   readonly asks: string;
   /** Of the demo. */
@@ -172,19 +190,21 @@ describe('the card in a browser', () => {
       .evaluate((canvas) => canvas.getBoundingClientRect().height);
 
   for (const width of [1280, 390]) {
-    test(`no first canvas is higher than 370 px, in any language, ${width} px wide`, async () => {
+    test(`every first canvas begins with its sentence, and none is higher than 370 px in any language, ${width} px wide`, async () => {
       await page.setViewportSize({ width, height: 1000 });
       await open('501');
-      const list = await page.evaluate(async () => {
-        const answer = await fetch('/inbox/api/conversations');
-        return ((await answer.json()) as { id: string }[]).map((each) => each.id);
-      });
-      assert.ok(list.length >= 23, `${list.length} conversations`);
+      const answer = await fetch(new URL('/inbox/api/conversations', demo.inboxUrl));
+      const all = (await answer.json()) as { id: string; contactName: string }[];
+      assert.ok(all.length >= 23, `${all.length} conversations`);
+      const named = new Map(all.map(({ id, contactName }) => [id, contactName]));
+      const names = new Set(named.values());
+      assert.ok(Object.keys(SENTENCES).every((name) => names.has(name)));
       for (const [language, admin] of Object.entries(TEAMMATES)) {
         // Every conversation once; in the other languages and widths those with the longest sentences.
-        const some = language === 'en' && width > 1_000 ? list : ['501', '505', '609'];
+        const some = language === 'en' && width > 1_000 ? named.keys() : ['501', '505', '609'];
         for (const id of some) {
-          await open(id, admin);
+          const text = await open(id, admin);
+          if (language === 'en') assert.match(text, SENTENCES[named.get(id) ?? ''] ?? /./, id);
           const px = await height();
           assert.ok(px <= MAX_FIRST_CANVAS_PX, `conversation ${id} in ${language}: ${px} px`);
           const guess = estimatedHeight(shown.components);

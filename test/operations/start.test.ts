@@ -40,14 +40,18 @@ describe('starting and stopping on a bare machine', () => {
     const starting = startServerProcess({ ...environment, PORT: String(port) });
     // A proxy turns to another process when a connection is refused, and not when it gets a 503.
     const answers = new Set<string | number>();
-    await until(async () => {
-      const answer = await fetch(`http://127.0.0.1:${port}/readyz`).then(
-        ({ status }) => status,
-        (error) => String(error.cause?.code),
-      );
-      answers.add(answer);
-      return answer === 200;
-    }, 'the server to be ready');
+    await until(
+      async () => {
+        const answer = await fetch(`http://127.0.0.1:${port}/readyz`).then(
+          ({ status }) => status,
+          (error) => String(error.cause?.code),
+        );
+        answers.add(answer);
+        return answer === 200;
+      },
+      'the server to be ready',
+      30_000,
+    );
     assert.deepEqual([...answers], ['ECONNREFUSED', 200]);
     const server = await starting;
     assert.ok(performance.now() - begunMs < 30_000);

@@ -7,32 +7,16 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import type { Browser, Page } from 'playwright-core';
+import type { Browser, FrameLocator, Page } from 'playwright-core';
 import { type Demo, startDemo } from '../../src/simulator/demo.ts';
-import { assertAccessible, focused, tabTo } from '../support/accessibility.ts';
+import type { Canvas } from '../../src/simulator/intercom/canvas-rules.ts';
+import { textOf } from '../inbox-card/support.ts';
+import { assertAccessible, axeFindings, focused, tabTo } from '../support/accessibility.ts';
 import { sharedBrowser } from '../support/browser.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { startTestDemo } from '../support/demo.ts';
 import { until } from '../support/wait.ts';
 import { silent } from '../support/world.ts';
-
-/** What a support lead would say about each sample customer, in the order of the list. */
-const SENTENCES: readonly (readonly [name: string, sentence: RegExp])[] = [
-  ['Ann Berg', /^✅ Pro, \$9\.99 a month\. Next charge \w{3} \d+, \d{4}\./],
-  ['Ben Ortiz', /^✅ Pro, free trial until \w{3} \d+, \d{4}\./],
-  ['Cleo Marsh', /^⚠️ Pro, free trial, cancelled\. Access until .+\. Will not be charged\./],
-  ['Dev Patel', /^⚠️ Pro, cancelled on .+\. Access until .+\. No further charge\./],
-  ['Eva Lind', /^⚠️ Payment failed on .+\. Still has Pro until .+ while .+ retries the card\./],
-  ['Finn Doyle', /^⛔ No access since .+: payment failed\. Had Pro, \$9\.99 a month\./],
-  ['Gia Romano', /^⛔ Refunded \$9\.99 on .+\. No access since then\./],
-  ['Hugo Martin', /^✅ Pro, granted .*until .+\. Not paying\./],
-  ['Ines Costa', /^⏸ Paused since .+\. Resumes and charges \$9\.99 .*on .+\./],
-  ['Jon Hale', /^✅ (Pro|Team) \(.+\) and (Pro|Team) \(.+\)\. Next charge \$14\.00 on .+\./],
-  ['Kim Tester', /sandbox/],
-  ['Mara Klein', /^✅ Pro, \$9\.99 a month\. Next charge/],
-  ['Nils Holm', /^✅ Pro, \$9\.99 a month\. Next charge/],
-  ['Olga Petrov', /^✅ Pro, \$9\.99 a month\. Next charge/],
-];
 
 /** What happens, in this order, and what the card says after it has loaded again. */
 const HAPPENINGS: readonly (readonly [name: string, action: string, sentence: RegExp])[] = [
@@ -71,11 +55,147 @@ async function openPage(path: string): Promise<Page> {
   return page;
 }
 
-async function contactOf(name: string): Promise<string> {
+async function conversationOf(name: string): Promise<{ readonly id: string; readonly contactId: string }> {
   const response = await fetch(`${origin()}/inbox/api/conversations`);
-  const people = (await response.json()) as { contactId: string; contactName: string }[];
-  return people.find(({ contactName }) => contactName === name)?.contactId ?? '';
+  const all = (await response.json()) as { id: string; contactId: string; contactName: string }[];
+  const found = all.find(({ contactName }) => contactName === name);
+  assert.ok(found, name);
+  return found;
 }
+
+async function contactOf(name: string): Promise<string> {
+  return (await conversationOf(name)).contactId;
+}
+
+/** Half of the Messenger in the demo, px. */
+const HALF_THE_MESSENGER = 352;
+
+describe('the Messenger of a customer', () => {
+  let page: Page;
+  before(async () => {
+    page = await browser.newPage({ viewport: { width: 1_440, height: 900 } });
+    page.setDefaultTimeout(15_000);
+  });
+  after(() => page?.close());
+
+  async function openMessenger(conversationId: string): Promise<FrameLocator> {
+    await page.goto(`${demo.inboxUrl}?conversation=${conversationId}`);
+    await page.getByTestId('messenger-toggle').click();
+    return page.frameLocator('[data-testid=messenger-frame]');
+  }
+
+  async function shoot(name: string): Promise<void> {
+    const shots = process.env.SCREENSHOTS;
+    if (shots) await page.screenshot({ path: `${shots}/${name}.png` });
+  }
+
+  test('shows the customer their own card in the Messenger’s home, step by step', async () => {
+    const messenger = await openMessenger('501');
+    const card = messenger.getByTestId('messenger-card');
+    await card.getByText('You have Pro').waitFor();
+    await shoot('messenger-home');
+    const box = await card.boundingBox();
+    assert.ok(box && box.height <= HALF_THE_MESSENGER, `${box?.height} px`);
+
+    await card.getByRole('button', { name: 'History' }).click();
+    await card.getByText('You subscribed').waitFor();
+    const history = await card.boundingBox();
+    assert.ok(history && history.height <= HALF_THE_MESSENGER, `${history?.height} px`);
+    await shoot('messenger-history');
+    await card.getByRole('button', { name: 'Back to start' }).click();
+    await card.getByText('You have Pro').waitFor();
+
+    await messenger.getByTestId('messenger-locale').selectOption('ja');
+    await card.getByText('ご利用中です').waitFor();
+
+    const frame = page.frames().find((each) => each.url().includes('/messenger'));
+    assert.ok(frame);
+    assert.deepEqual(await axeFindings(frame), []);
+  });
+
+  test('stays within half of the Messenger for every sample customer, in every language', async () => {
+    const answer = await fetch(`${origin()}/inbox/api/conversations`);
+    const people = (await answer.json()) as { contactId: string; contactName: string }[];
+    await page.setViewportSize({ width: 380, height: 704 });
+    const card = page.getByTestId('messenger-card');
+    const height = async (): Promise<number> =>
+      (await card.boundingBox())?.height ?? Number.POSITIVE_INFINITY;
+    for (const [index, { contactId, contactName }] of people.slice(0, 13).entries()) {
+      await page.goto(`${origin()}/messenger?contact=${contactId}`);
+      const locale = ['en', 'de', 'fr', 'es', 'pt', 'ja'][index % 6] ?? 'en';
+      await page.getByTestId('messenger-locale').selectOption(locale);
+      await page.locator('[data-testid=messenger-card][aria-busy=false][data-flow=live]').waitFor();
+      assert.ok((await height()) <= HALF_THE_MESSENGER, `${contactName} in ${locale}: ${await height()} px`);
+      assert.equal(await card.getByRole('alert').count(), 0, contactName);
+    }
+    await page.setViewportSize({ width: 1_440, height: 900 });
+  });
+
+  test('leads to the inbox when its address names no customer', async () => {
+    const response = await fetch(new URL('/messenger', demo.inboxUrl), { redirect: 'manual' });
+    assert.deepEqual([response.status, response.headers.get('location')], [302, '/inbox']);
+  });
+
+  test('shows nothing to a visitor who is not signed in', async () => {
+    const messenger = await openMessenger('599');
+    await messenger.getByTestId('messenger-card').getByText('Sign in to the app').waitFor();
+  });
+
+  test('shares the card from the inbox into the conversation', async () => {
+    const messenger = await openMessenger('504');
+    await messenger.getByTestId('messenger-card').getByText('is cancelled').waitFor();
+    await page.getByTestId('card').getByRole('button', { name: 'Share with the customer' }).click();
+    await page.getByTestId('card').getByText('was added to your reply').waitFor();
+    await page.getByTestId('reply-card').waitFor();
+    await shoot('messenger-share');
+    await page.getByTestId('send-card').click();
+    await page.getByTestId('thread').getByText('Card: the customer’s own subscription').waitFor();
+    assert.equal(await page.getByTestId('reply-card').count(), 0);
+
+    await messenger.getByTestId('messenger-open-messages').click();
+    const shared = messenger.getByTestId('shared-card');
+    await shared.getByText('is cancelled').waitFor();
+    await shared.getByRole('button', { name: 'History' }).click();
+    await shared.getByText('Back to start').waitFor();
+    await shoot('messenger-shared');
+  });
+
+  test('opens the hosted support page from the customer’s app', async () => {
+    const messenger = await openMessenger('501');
+    const opened = page.context().waitForEvent('page');
+    await messenger.getByTestId('support-link').click();
+    const support = await opened;
+    await support.context().route('https://widget.intercom.io/**', (route) => route.abort());
+    await support.getByRole('heading', { name: 'Your subscription' }).waitFor();
+    await until(() => new URL(support.url()).search === '', 'an address without the link’s credential');
+    await support.close();
+  });
+});
+
+test('everything that can happen changes the card', async () => {
+  const post = async (path: string, body: object): Promise<unknown> => {
+    const response = await fetch(`${origin()}/inbox/api${path}`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+    assert.equal(response.status, 200, path);
+    return response.json();
+  };
+  for (const [name, actionId, sentence] of HAPPENINGS) {
+    const { id: conversationId, contactId } = await conversationOf(name);
+    await post(`/contacts/${contactId}/actions`, { actionId });
+    const read = async (): Promise<string> => {
+      const call = { flow: 'initialize', adminId: '1001', conversationId, contactId };
+      const { canvas } = (await post('/canvas', call)) as { canvas: Canvas };
+      // Without the mark before the headline.
+      return textOf(canvas).replace(/^[^\p{L}\p{N}]+/u, '');
+    };
+    await until(async () => sentence.test(await read()), `${name}: ${actionId}`, 10_000).catch(async () => {
+      assert.match(await read(), sentence, `${name}: ${actionId}`);
+    });
+  }
+});
 
 describe('the inbox', () => {
   let page: Page;
@@ -85,28 +205,11 @@ describe('the inbox', () => {
   after(() => page?.close());
 
   const idle = () => page.locator('[data-testid=card][aria-busy=false]').waitFor();
-  const text = async () => (await page.getByTestId('card').textContent()) ?? '';
-  /** Without the mark before the headline. */
-  const read = async () => (await text()).replace(/^[^\p{L}\p{N}]+/u, '');
-  const open = async (name: string): Promise<string> => {
+  const open = async (name: string): Promise<void> => {
     await page.getByRole('navigation').getByText(name, { exact: true }).click();
     await page.getByRole('heading', { name, exact: true }).waitFor();
     await idle();
-    return text();
   };
-  const happen = async (action: string): Promise<void> => {
-    await page.getByTestId('actions-menu').locator('summary').click();
-    const reloaded = page.waitForResponse((response) => response.url().endsWith('/api/canvas'));
-    await page.getByTestId(`action-${action}`).click();
-    await reloaded;
-  };
-
-  test('the card of each sample customer begins with a sentence that answers the ticket', async () => {
-    for (const [name, sentence] of SENTENCES) {
-      assert.match(await open(name), sentence, name);
-      assert.equal(await page.getByTestId('problems').count(), 0, name);
-    }
-  });
 
   test('the timeline begins with a picture of the subscription', async () => {
     await open('Eva Lind');
@@ -125,7 +228,10 @@ describe('the inbox', () => {
     await open('Dev Patel');
     const events = page.getByTestId('events').getByText('rc_uncancellation_event');
     assert.equal(await events.count(), 0);
-    await happen('uncancel');
+    await page.getByTestId('actions-menu').locator('summary').click();
+    const reloaded = page.waitForResponse((response) => response.url().endsWith('/api/canvas'));
+    await page.getByTestId('action-uncancel').click();
+    await reloaded;
     await events.first().waitFor();
     assert.equal(await events.count(), 1);
     await page
@@ -133,16 +239,6 @@ describe('the inbox', () => {
       .getByText(/Pro, \$9\.99 a month\. Next charge/)
       .waitFor();
     assert.match((await page.getByTestId('notice').textContent()) ?? '', /UNCANCELLATION/);
-  });
-
-  test('everything that can happen changes the card', async () => {
-    for (const [name, action, sentence] of HAPPENINGS) {
-      await open(name);
-      await happen(action);
-      await until(async () => sentence.test(await read()), `${name}: ${action}`, 10_000).catch(async () => {
-        assert.match(await read(), sentence, `${name}: ${action}`);
-      });
-    }
   });
 
   test('the three steps lead to what they name', async () => {
@@ -189,17 +285,17 @@ test('RevenueCat’s page shows the key to paste and sends a test event', async 
   await page.close();
 });
 
-test('the filter and the Series fill while somebody watches', async () => {
+test('the filter and the Series fill while a person watches', async () => {
   const page = await openPage('/intercom');
   const number = async (step: string): Promise<number> =>
     Number(await page.getByTestId(`step-${step}`).locator('.number').textContent());
   await page.getByTestId('step-entered').waitFor();
   const [entered, exits] = [await number('entered'), await number('exit')];
   await page.getByTestId('start-trial').click();
-  await until(async () => (await number('entered')) === entered + 1, 'somebody to enter the Series');
+  await until(async () => (await number('entered')) === entered + 1, 'a customer to enter the Series');
   await page.getByTestId('step-waiting').getByText('Aria Blom').waitFor();
   await page.getByTestId('cancel-trial').click();
-  await until(async () => (await number('exit')) === exits + 1, 'somebody to leave the Series');
+  await until(async () => (await number('exit')) === exits + 1, 'a customer to leave the Series');
   const person = page.getByTestId('people').getByRole('button', { name: 'Aria Blom' });
   await person.waitFor();
   await person.click();

@@ -4,17 +4,23 @@
  * that take longest come first. A file belongs to the first group that names it or its folder.
  */
 const GROUPS: readonly (readonly string[])[] = [
-  ['test/grants/store-action'],
+  ['test/grants/store-action-matrix.test.ts', 'test/grants/store-actions.test.ts'],
+  // A browser is started once for each group that uses one.
+  [
+    'test/grants/store-actions-journey.test.ts',
+    'test/grants/journey.test.ts',
+    'test/inbox-card/journey.test.ts',
+  ],
   ['test/grants/'],
-  ['test/backfill/', 'test/doctor/'],
+  ['test/messenger/', 'test/simulator/'],
   // It starts and kills processes of the app, and waits for them.
   ['test/delivery/faults.test.ts'],
-  ['test/inbox-card/'],
-  ['test/messenger/', 'test/simulator/'],
+  ['test/settings/', 'test/workspaces/', 'test/backfill/page.test.ts'],
   ['test/operations/start.test.ts', 'test/operations/signals.test.ts'],
+  ['test/backfill/', 'test/doctor/'],
+  ['test/inbox-card/'],
   ['test/operations/'],
   ['test/delivery/', 'test/ingestion/', 'test/subscribers/', 'test/subscription/'],
-  ['test/settings/', 'test/workspaces/'],
   ['test/'],
 ];
 

@@ -24,6 +24,12 @@ export interface Running {
   }>;
 }
 
+/** What a failed test leaves running ends with the tests. */
+const running = new Set<ChildProcess>();
+process.on('exit', () => {
+  for (const child of running) child.kill('SIGKILL');
+});
+
 export interface ServerProcess extends Running {
   readonly url: string;
 }
@@ -43,6 +49,7 @@ export function startCommand(
     env: { ...BARE_ENVIRONMENT, ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
+  running.add(child);
   const printed = { output: '', stdout: '', stderr: '' };
   for (const name of ['stdout', 'stderr'] as const) {
     child[name]?.setEncoding('utf8').on('data', (text: string) => {
@@ -51,9 +58,10 @@ export function startCommand(
     });
   }
   const ended: Running['ended'] = new Promise((resolve) => {
-    child.once('close', (code, signal) =>
-      resolve({ code, signal, stdout: printed.stdout, stderr: printed.stderr }),
-    );
+    child.once('close', (code, signal) => {
+      running.delete(child);
+      resolve({ code, signal, stdout: printed.stdout, stderr: printed.stderr });
+    });
   });
   return { child, output: () => printed.output, ended };
 }

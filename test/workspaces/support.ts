@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { createServer, type RequestListener } from 'node:http';
+import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { Express } from 'express';
 import supertest from 'supertest';
 import { createApp } from '../../src/http/app.ts';
 import { signedJson } from '../../src/http/signed.ts';
@@ -24,7 +23,8 @@ export const PUBLIC_URL = 'http://app.test';
 export const APP_URL = 'http://intercom.test';
 
 export interface Site {
-  readonly app: Express;
+  /** Listens: without a server of its own each request of a test would start one. */
+  readonly app: Server;
   /** Where a browser finds the app; `PUBLIC_URL` unless it listens. */
   readonly url: string;
   readonly db: TestDatabase;
@@ -43,7 +43,7 @@ export interface Site {
 /**
  * The app's install and settings routes against both simulators, with workspaces `abc123` and `other1`.
  *
- * @param options.listen for a real browser: the app listens on loopback, and Intercom's pages are the simulator's
+ * @param options.listen for a real browser: the app's address is the server's, and Intercom's pages are the simulator's
  */
 export async function createSite(options: { production?: boolean; listen?: boolean } = {}): Promise<Site> {
   const db = await createTestDatabase();
@@ -52,10 +52,10 @@ export async function createSite(options: { production?: boolean; listen?: boole
   const [intercomAt, revenueCatAt] = [await intercom.listen(), await revenueCat.listen()];
   // The app must know its address before it is made: the server comes first.
   let handle: RequestListener = () => {};
-  const server = options.listen ? createServer((req, res) => handle(req, res)) : null;
-  if (server) await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const url = server ? `http://127.0.0.1:${(server.address() as AddressInfo).port}` : PUBLIC_URL;
-  const appUrl = server ? intercomAt.url : APP_URL;
+  const server = createServer((req, res) => handle(req, res));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const url = options.listen ? `http://127.0.0.1:${(server.address() as AddressInfo).port}` : PUBLIC_URL;
+  const appUrl = options.listen ? intercomAt.url : APP_URL;
   intercom.state.redirectUris.push(`${url}/oauth/callback`);
   for (const id of ['abc123', 'other1']) {
     intercom.addWorkspace({ id, name: `Workspace ${id}`, region: 'EU', timezone: 'Europe/Dublin' });
@@ -78,7 +78,7 @@ export async function createSite(options: { production?: boolean; listen?: boole
     },
   });
   const sessions = createSessions(context, CLIENT_SECRET);
-  const app = createApp({
+  handle = createApp({
     logger: silent,
     production: context.config.production,
     intercomAppUrl: appUrl,
@@ -100,8 +100,6 @@ export async function createSite(options: { production?: boolean; listen?: boole
     ],
   });
 
-  handle = app;
-
   async function consent(location: string, workspaceId: string, adminId?: string): Promise<string> {
     const asked = new URL(location);
     const answer = await supertest(intercomAt.url)
@@ -121,7 +119,7 @@ export async function createSite(options: { production?: boolean; listen?: boole
   }
 
   return {
-    app,
+    app: server,
     url,
     db,
     intercom,
@@ -130,14 +128,14 @@ export async function createSite(options: { production?: boolean; listen?: boole
     jobs,
     consent,
     async signedIn(workspaceId) {
-      const browser = supertest.agent(app);
+      const browser = supertest.agent(server);
       const begun = await browser.get('/install').expect(302);
       await browser.get(await consent(begun.headers.location ?? '', workspaceId)).expect(302);
       return browser;
     },
     async close() {
-      server?.closeAllConnections();
-      await new Promise((resolve) => (server ? server.close(resolve) : resolve(null)));
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
       await intercomAt.close();
       await revenueCatAt.close();
       await db.close();
