@@ -86,7 +86,7 @@ describe('Intercom’s rules', () => {
     );
   });
 
-  test('the 121st event name fails with what an admin can act on; the others go on', async () => {
+  test('the 121st event name fails with what an admin can act on; the others continue', async () => {
     const id = customer();
     world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
     const names = world.intercom.state.eventNames.get(WORKSPACE_ID) ?? new Set();

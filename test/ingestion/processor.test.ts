@@ -137,7 +137,7 @@ describe('processing the journal', () => {
     assert.deepEqual(stored, [{ ordered: true }]);
   });
 
-  test('a webhook that cannot be interpreted is marked, and the others go on', async () => {
+  test('a webhook that cannot be interpreted is marked, and those behind it are processed', async () => {
     const project = await addProject();
     const journal = createJournal(db.database, () => {});
     const append = (number: number) =>

@@ -73,7 +73,7 @@ const renewal = (atMs: number, id: string) =>
 const read = (body: Record<string, unknown>) => readEvent(body, { receivedAtMs: START_MS, fallbackId: 'x' });
 
 describe('a snapshot and events', () => {
-  it('an event that is newer than the snapshot goes on counting, whenever the snapshot is stored', () => {
+  it('an event that is newer than the snapshot still counts, whenever the snapshot is stored', () => {
     const snapshot = snapshotAt(START_MS + 29 * DAY_MS, { endsAtMs: START_MS + 30 * DAY_MS });
     const renewed = read(renewal(START_MS + 30 * DAY_MS, 'r1'));
     const state = deriveState([read(eventBody()), renewed], snapshot, START_MS + 31 * DAY_MS);
@@ -132,7 +132,7 @@ describe('a snapshot and events', () => {
     });
   }
 
-  it("stands for the earlier of the two clocks, so that RevenueCat's later events stay later", () => {
+  it("takes the earlier of the two clocks, so that RevenueCat's later events stay later", () => {
     const at = Date.UTC(2026, 0, 1, 12, 0, 0);
     const date = new Date(at).toUTCString();
     const cases: [name: string, asked: number, date: unknown, wanted: number][] = [
@@ -183,7 +183,7 @@ describe('storing snapshots beside webhooks', () => {
     };
   }
 
-  it('comes to the same in whatever order they arrive, one after the other or at once', async () => {
+  it('gives the same state in any order of arrival, one after the other or in parallel', async () => {
     let counter = 0;
     await fc.assert(
       fc.asyncProperty(
@@ -229,7 +229,7 @@ describe('storing snapshots beside webhooks', () => {
           const { ids, email, takenAtMs, state } = await stateOf(id);
           assert.deepEqual(ids, [`alias-${counter}`, id].sort());
           assert.equal(email, 'new@example.com');
-          // Subscribers that are joined forget their snapshots; an import in hand then brings it again.
+          // Merged subscribers lose their snapshots; an import that still runs then brings it again.
           if (!atOnce) assert.equal(takenAtMs, START_MS + 40 * DAY_MS, 'never an older one');
           assert.equal(state.status, 'active');
           assert.equal(
