@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { DAY_MS, eventBody } from './support/events.ts';
+import { DAY_MS, HOUR_MS } from '../src/time.ts';
+import { eventBody } from './support/events.ts';
 import { createProduct, type Product } from './support/product.ts';
 import { until } from './support/wait.ts';
 import { WORKSPACE_ID } from './support/world.ts';
-
-const HOUR_MS = 3_600_000;
 
 describe('the main job, from the webhook to the card', () => {
   let product: Product;

@@ -6,7 +6,7 @@ import { readLatestImport } from '../../src/backfill/repository.ts';
 import { runImport } from '../../src/backfill/run.ts';
 import { connectProject } from '../../src/workspaces/projects.ts';
 import { axeFindings } from '../support/accessibility.ts';
-import { sharedBrowser } from '../support/browser.ts';
+import { installApp, sharedBrowser } from '../support/browser.ts';
 import { createSite, csrfIn, type Site } from '../workspaces/support.ts';
 
 const WORKSPACE = 'abc123';
@@ -111,10 +111,7 @@ describe('the import page', () => {
     browser = await sharedBrowser();
     const page = await browser.newPage();
     page.setDefaultTimeout(15_000);
-    await page.goto(`${site.url}/install`);
-    await page.getByLabel('Workspace').selectOption(WORKSPACE);
-    await page.getByRole('button', { name: 'Authorize access' }).click();
-    await page.waitForURL(/appstore\/redirect|\/settings/);
+    await installApp(page, site.url, WORKSPACE);
     await page.goto(`${site.url}/settings/revenuecat`);
     await page.getByRole('link', { name: 'Import existing customers' }).click();
     await page.getByRole('button', { name: 'Import again' }).focus();

@@ -4,11 +4,10 @@ import { pino } from 'pino';
 import { expectedChangeMs, reconcileWorkspace } from '../../src/backfill/reconcile.ts';
 import { interpretEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import { readEvent } from '../../src/subscription/read-event.ts';
-import { DAY_MS, eventBody, START_MS } from '../support/events.ts';
+import { DAY_MS, HOUR_MS } from '../../src/time.ts';
+import { eventBody, START_MS } from '../support/events.ts';
 import { PROJECT_ID, WORKSPACE_ID } from '../support/world.ts';
 import { addCustomer, createImportWorld, type ImportWorld, RC_PROJECT } from './support.ts';
-
-const HOUR_MS = 3_600_000;
 
 describe('when a change is expected', () => {
   const at = (...bodies: Record<string, unknown>[]) =>

@@ -5,11 +5,11 @@ import {
   type RevenueCatSimulator,
 } from '../../src/simulator/revenuecat/server.ts';
 import type { Customer } from '../../src/simulator/revenuecat/state.ts';
+import { DAY_MS } from '../../src/time.ts';
 import type { AppContext } from '../../src/workspaces/app-context.ts';
 import { createSecretBox, hashSecret, secretLocation } from '../../src/workspaces/secrets.ts';
 import { createTestContext } from '../support/app-context.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { DAY_MS } from '../support/events.ts';
 import { AUTHORIZATION, PROJECT_ID, WORKSPACE_ID } from '../support/world.ts';
 
 export const RC_PROJECT = 'projimport1';

@@ -8,8 +8,8 @@ import { intercomWebhookRouter } from '../../src/contacts/webhooks.ts';
 import { errorHandler } from '../../src/http/errors.ts';
 import { signWebhook } from '../../src/simulator/intercom/app-caller.ts';
 import { listenOnLoopback } from '../../src/simulator/listen.ts';
+import { DAY_MS } from '../../src/time.ts';
 import { NOW_MS, receive, sentEvents, stateOf } from '../delivery/support.ts';
-import { DAY_MS } from '../support/events.ts';
 import { until } from '../support/wait.ts';
 import {
   CLIENT_SECRET,

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, test } from 'node:test';
 import type { DeliveryWorker } from '../../src/delivery/worker.ts';
 import { interpretEvent, storeEvents } from '../../src/ingestion/store-events.ts';
+import { DAY_MS } from '../../src/time.ts';
 import { EVENT_STATES } from '../support/deliveries.ts';
-import { DAY_MS, eventBody } from '../support/events.ts';
+import { eventBody } from '../support/events.ts';
 import { until } from '../support/wait.ts';
 import { createWorld, PROJECT_ID, setSettings, WORKSPACE_ID, type World } from '../support/world.ts';
 

@@ -11,9 +11,9 @@ import { migrate, type OpenDatabase, openDatabase } from '../../src/database/dat
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/database/embedded.ts';
 import { createIntercomSimulator, type IntercomSimulator } from '../../src/simulator/intercom/server.ts';
 import { CONTACT_ATTRIBUTES } from '../../src/subscription/attributes.ts';
+import { DAY_MS } from '../../src/time.ts';
 import { createSecretBox, hashSecret, type SecretBox, secretLocation } from '../../src/workspaces/secrets.ts';
 import { EVENT_STATES } from '../support/deliveries.ts';
-import { DAY_MS } from '../support/events.ts';
 import { BARE_ENVIRONMENT } from '../support/process.ts';
 import { until } from '../support/wait.ts';
 import {

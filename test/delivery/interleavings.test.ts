@@ -11,8 +11,8 @@ import { readHistory, readSubscriber } from '../../src/subscribers/repository.ts
 import { findByAppUserIds } from '../../src/subscribers/search.ts';
 import { contactAttributes } from '../../src/subscription/attributes.ts';
 import { deriveState } from '../../src/subscription/state.ts';
+import { DAY_MS } from '../../src/time.ts';
 import { EVENT_STATES } from '../support/deliveries.ts';
-import { DAY_MS } from '../support/events.ts';
 import { until } from '../support/wait.ts';
 import { CLIENT_SECRET, createWorld, PROJECT_ID, WORKSPACE_ID, type World } from '../support/world.ts';
 import { NOW_MS, recentEvent } from './support.ts';

@@ -4,7 +4,7 @@ import { wakeForContact } from '../../src/contacts/repository.ts';
 import { deleteOldAttempts } from '../../src/delivery/jobs.ts';
 import { readRejectedContacts, retryRejectedContacts } from '../../src/delivery/rejected.ts';
 import { replayEvents } from '../../src/delivery/replay.ts';
-import { DAY_MS } from '../support/events.ts';
+import { DAY_MS } from '../../src/time.ts';
 import { startCommand } from '../support/process.ts';
 import { until } from '../support/wait.ts';
 import {

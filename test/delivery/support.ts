@@ -1,6 +1,7 @@
 import { interpretEvent, storeEvents } from '../../src/ingestion/store-events.ts';
+import { DAY_MS } from '../../src/time.ts';
 import { EVENT_STATES } from '../support/deliveries.ts';
-import { DAY_MS, eventBody } from '../support/events.ts';
+import { eventBody } from '../support/events.ts';
 import { PROJECT_ID, WORKSPACE_ID, type World } from '../support/world.ts';
 
 /** Times are around now, because the worker's clock is the real one. */

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { readAction, readLastChange } from '../../src/grants/repository.ts';
 import { beginCall } from '../../src/grants/transitions.ts';
+import { DAY_MS } from '../../src/time.ts';
 import type { AppContext } from '../../src/workspaces/app-context.ts';
 import { agedFormState, forge, idsOn, type OpenCard, openAgain, textOf } from '../inbox-card/support.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
@@ -10,7 +11,6 @@ import { WORKSPACE_ID } from '../support/world.ts';
 import {
   audited,
   callsFor,
-  DAY_MS,
   give,
   grantIdOn,
   grantOf,

@@ -4,11 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { parseCustomerList } from '../../src/grants/bulk/bulk-grants.ts';
+import { DAY_MS } from '../../src/time.ts';
 import { type Running, startCommand } from '../support/process.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
-import { callsFor, DAY_MS, give, grantsAt, onGranting, setPolicy, threeMinutesAgo } from './support.ts';
+import { callsFor, give, grantsAt, onGranting, setPolicy, threeMinutesAgo } from './support.ts';
 
 /** `BULK_TEST_CUSTOMERS=5000` takes as many as a large outage. */
 const CUSTOMERS = Number(process.env.BULK_TEST_CUSTOMERS ?? 60);

@@ -2,10 +2,11 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { lifecycleEvent } from '../../src/simulator/revenuecat/events.ts';
 import type { Project, Purchase, Subscription } from '../../src/simulator/revenuecat/state.ts';
+import { DAY_MS } from '../../src/time.ts';
 import { idsOn, type OpenCard, openAgain, send } from '../inbox-card/support.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
-import { DAY_MS, openCustomer, SECOND } from './support.ts';
+import { openCustomer, SECOND } from './support.ts';
 
 const on = { enabled: true };
 export const ALL_ON = { cancel: on, refund: on, extend: on, transfer: on, manage: on };

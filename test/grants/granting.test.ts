@@ -4,6 +4,7 @@ import { after, afterEach, before, describe, test } from 'node:test';
 import { LIFETIME_END_MS } from '../../src/grants/durations.ts';
 import { readAction, readLastChange, storeAction } from '../../src/grants/repository.ts';
 import { clip, type Option } from '../../src/intercom/canvas.ts';
+import { DAY_MS, HOUR_MS } from '../../src/time.ts';
 import { forge, idsOn, type OpenCard, openAgain, openFor, tell, textOf } from '../inbox-card/support.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
@@ -12,12 +13,10 @@ import {
   announce,
   audited,
   callsFor,
-  DAY_MS,
   give,
   grantIdOn,
   grantOf,
   grantsAt,
-  HOUR_MS,
   noteIn,
   notesIn,
   openCustomer,

@@ -17,12 +17,10 @@ import { purchaseComponents } from '../../src/grants/views/purchase.ts';
 import { LANGUAGES } from '../../src/i18n/languages.ts';
 import { messagesFor } from '../../src/i18n/messages.ts';
 import { deriveState } from '../../src/subscription/state.ts';
-import { FOREVER_MS } from '../../src/time.ts';
+import { DAY_MS, FOREVER_MS, HOUR_MS } from '../../src/time.ts';
 import { workspaceSettingsSchema } from '../../src/workspaces/settings.ts';
 import { buy, day } from '../subscription/histories.ts';
 
-const HOUR_MS = 3_600_000;
-const DAY_MS = 24 * HOUR_MS;
 const at = (iso: string): number => Date.parse(iso);
 
 describe('an end that an agent types', () => {

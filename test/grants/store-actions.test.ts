@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, afterEach, before, describe, test } from 'node:test';
 import type { StoryName } from '../../src/simulator/revenuecat/scenarios.ts';
+import { DAY_MS } from '../../src/time.ts';
 import { agedFormState, forge, idsOn, openAgain, openFor, tell, textOf } from '../inbox-card/support.ts';
 import { type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
@@ -20,16 +21,7 @@ import {
   setActions,
   setMissingScopes,
 } from './buyers.ts';
-import {
-  audited,
-  DAY_MS,
-  noteIn,
-  notesIn,
-  openCustomer,
-  pathOf,
-  SECOND,
-  threeMinutesAgo,
-} from './support.ts';
+import { audited, noteIn, notesIn, openCustomer, pathOf, SECOND, threeMinutesAgo } from './support.ts';
 
 let product: Product;
 

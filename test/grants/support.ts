@@ -1,13 +1,11 @@
 import assert from 'node:assert/strict';
 import type { ActionState } from '../../src/grants/action.ts';
 import type { RevenueCatEvent, Subscription } from '../../src/simulator/revenuecat/state.ts';
+import { DAY_MS } from '../../src/time.ts';
 import { idsOn, type OpenCard, openFor } from '../inbox-card/support.ts';
 import { type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
-
-export const DAY_MS = 86_400_000;
-export const HOUR_MS = 3_600_000;
 
 /** When a call was made that RevenueCat can no longer be working on. */
 export function threeMinutesAgo(): Date {

@@ -5,7 +5,8 @@ import { estimatedHeight, MAX_FIRST_CANVAS_PX } from '../../src/inbox-card/heigh
 import type { Component } from '../../src/intercom/canvas.ts';
 import { pressableIds } from '../../src/simulator/intercom/canvas-rules.ts';
 import { STORY_NAMES } from '../../src/simulator/revenuecat/scenarios.ts';
-import { DAY_MS, eventBody } from '../support/events.ts';
+import { DAY_MS } from '../../src/time.ts';
+import { eventBody } from '../support/events.ts';
 import { createProduct, type Product } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { setSettings, WORKSPACE_ID } from '../support/world.ts';

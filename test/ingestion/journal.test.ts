@@ -11,9 +11,10 @@ import { readHistory } from '../../src/subscribers/repository.ts';
 import { eventMetadata } from '../../src/subscription/delivery-metadata.ts';
 import { identifiersOf, readEvent } from '../../src/subscription/read-event.ts';
 import { deriveState } from '../../src/subscription/state.ts';
+import { DAY_MS } from '../../src/time.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { EVENT_STATES, setDelivery } from '../support/deliveries.ts';
-import { DAY_MS, eventBody } from '../support/events.ts';
+import { eventBody } from '../support/events.ts';
 import { secrets, silent, WORKSPACE_ID } from '../support/world.ts';
 
 const NOW_MS = Date.UTC(2026, 5, 1);

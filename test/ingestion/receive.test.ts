@@ -15,9 +15,10 @@ import { interpretEvent, storeEvents } from '../../src/ingestion/store-events.ts
 import type { Jobs } from '../../src/jobs/jobs.ts';
 import { readHistory } from '../../src/subscribers/repository.ts';
 import { deriveState } from '../../src/subscription/state.ts';
+import { DAY_MS } from '../../src/time.ts';
 import { readProject } from '../../src/workspaces/projects.ts';
 import { secretLocation } from '../../src/workspaces/secrets.ts';
-import { DAY_MS, eventBody, START_MS } from '../support/events.ts';
+import { eventBody, START_MS } from '../support/events.ts';
 import {
   AUTHORIZATION,
   createWorld,

@@ -4,8 +4,9 @@ import { after, before, describe, it } from 'node:test';
 import { canShare, inboxAnswer, shareCard } from '../../src/inbox-card/share.ts';
 import { manageUrlOf } from '../../src/messenger/customer-view.ts';
 import { validateCanvas } from '../../src/simulator/intercom/canvas-rules.ts';
+import { DAY_MS } from '../../src/time.ts';
 import { saveSettings } from '../../src/workspaces/repository.ts';
-import { DAY_MS, eventBody, START_MS } from '../support/events.ts';
+import { eventBody, START_MS } from '../support/events.ts';
 import { addCustomer, addEvent, createMessengerSite, type MessengerSite, PUBLIC_URL } from './support.ts';
 
 let site: MessengerSite;

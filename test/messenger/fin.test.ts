@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, it } from 'node:test';
 import supertest from 'supertest';
-import { DAY_MS, eventBody, START_MS } from '../support/events.ts';
+import { DAY_MS } from '../../src/time.ts';
+import { eventBody, START_MS } from '../support/events.ts';
 import { addCustomer, addEvent, createMessengerSite, type MessengerSite } from './support.ts';
 
 let site: MessengerSite;

@@ -7,7 +7,8 @@ import { type Holding, viewCustomer } from '../../src/messenger/customer-view.ts
 import type { TimelineEntry } from '../../src/subscribers/repository.ts';
 import { readEvent } from '../../src/subscription/read-event.ts';
 import { deriveState } from '../../src/subscription/state.ts';
-import { DAY_MS, eventBody, START_MS } from '../support/events.ts';
+import { DAY_MS } from '../../src/time.ts';
+import { eventBody, START_MS } from '../support/events.ts';
 
 const UNNAMED = { product: () => null, entitlement: () => null };
 

@@ -7,7 +7,7 @@ import { snippets } from '../../src/messenger/snippets.ts';
 import { deleteAccess, eraseUninstalled, readWorkspace } from '../../src/workspaces/repository.ts';
 import { createSecretBox, rotateKeys, secretLocation } from '../../src/workspaces/secrets.ts';
 import { assertAccessible } from '../support/accessibility.ts';
-import { sharedBrowser } from '../support/browser.ts';
+import { installApp, sharedBrowser } from '../support/browser.ts';
 import { createSite, csrfIn, type Site } from '../workspaces/support.ts';
 
 type Agent = ReturnType<typeof supertest.agent>;
@@ -146,10 +146,7 @@ it('works in a browser: a key is created and copied, and axe finds nothing', asy
     });
     const page = await context.newPage();
     page.setDefaultTimeout(15_000);
-    await page.goto(`${site.url}/install`);
-    await page.getByLabel('Workspace').selectOption('abc123');
-    await page.getByRole('button', { name: 'Authorize access' }).click();
-    await page.waitForURL(/appstore\/redirect|\/settings/);
+    await installApp(page, site.url, 'abc123');
     await page.goto(`${site.url}/settings/messenger`);
     await page.getByLabel('Name of the new key').fill('Browser');
     await page.getByLabel('What it is for').selectOption('fin');

@@ -1,4 +1,5 @@
 /// <reference lib="dom" />
+
 import assert from 'node:assert/strict';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
@@ -8,10 +9,10 @@ import supertest from 'supertest';
 import { revokeApiKey, setMessengerSecret } from '../../src/messenger/api-keys.ts';
 import { createSupportLinks } from '../../src/messenger/support-link.ts';
 import { type Listening, listenOnLoopback } from '../../src/simulator/listen.ts';
+import { DAY_MS } from '../../src/time.ts';
 import { createSecretBox, secretLocation } from '../../src/workspaces/secrets.ts';
 import { assertAccessible } from '../support/accessibility.ts';
 import { sharedBrowser } from '../support/browser.ts';
-import { DAY_MS } from '../support/events.ts';
 import { until } from '../support/wait.ts';
 import { secrets } from '../support/world.ts';
 import { addCustomer, createMessengerSite, MESSENGER_SECRET, type MessengerSite } from './support.ts';

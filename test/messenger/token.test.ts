@@ -4,8 +4,9 @@ import jwt from 'jsonwebtoken';
 import { revokeApiKey, setMessengerSecret } from '../../src/messenger/api-keys.ts';
 import { signIdentityToken } from '../../src/messenger/identity-token.ts';
 import { listenOnLoopback } from '../../src/simulator/listen.ts';
+import { DAY_MS } from '../../src/time.ts';
 import { secretLocation } from '../../src/workspaces/secrets.ts';
-import { DAY_MS, eventBody, START_MS } from '../support/events.ts';
+import { eventBody, START_MS } from '../support/events.ts';
 import { until } from '../support/wait.ts';
 import { secrets } from '../support/world.ts';
 import {

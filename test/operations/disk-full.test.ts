@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { createLogger } from '../../src/logger.ts';
+import { DAY_MS } from '../../src/time.ts';
 import { EVENT_STATES } from '../support/deliveries.ts';
-import { DAY_MS, eventBody } from '../support/events.ts';
+import { eventBody } from '../support/events.ts';
 import { createProduct, type Product } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';

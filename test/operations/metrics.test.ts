@@ -7,10 +7,11 @@ import { addDatabaseMetrics, createDatabaseGauges } from '../../src/database/met
 import { withoutReplica } from '../../src/database/replica.ts';
 import { addBacklogMetrics } from '../../src/delivery/metrics.ts';
 import { addJobMetrics } from '../../src/jobs/metrics.ts';
+import { DAY_MS } from '../../src/time.ts';
 import { addWorkspaceMetrics } from '../../src/workspaces/metrics.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { EVENT_STATES } from '../support/deliveries.ts';
-import { DAY_MS, eventBody } from '../support/events.ts';
+import { eventBody } from '../support/events.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';

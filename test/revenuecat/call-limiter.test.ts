@@ -11,10 +11,9 @@ import {
 } from '../../src/revenuecat/call-limiter.ts';
 import { createRevenueCatClient } from '../../src/revenuecat/client.ts';
 import { createRevenueCatSimulator } from '../../src/simulator/revenuecat/server.ts';
+import { MINUTE_MS } from '../../src/time.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { silent } from '../support/world.ts';
-
-const MINUTE_MS = 60_000;
 
 describe("the shared limit of a RevenueCat key's calls", () => {
   let db: TestDatabase;

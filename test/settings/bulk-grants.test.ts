@@ -7,7 +7,8 @@ import { processProject } from '../../src/ingestion/processor.ts';
 import { checkWebhook } from '../../src/ingestion/routes.ts';
 import { recordErased } from '../../src/subscribers/erased-ids.ts';
 import { deriveSummaries } from '../../src/subscribers/summaries.ts';
-import { DAY_MS, eventBody } from '../support/events.ts';
+import { DAY_MS } from '../../src/time.ts';
+import { eventBody } from '../support/events.ts';
 import { silent } from '../support/world.ts';
 import { createSite, csrfIn, type Site } from '../workspaces/support.ts';
 

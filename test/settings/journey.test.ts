@@ -4,7 +4,7 @@ import { after, before, it } from 'node:test';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { listProjects } from '../../src/workspaces/projects.ts';
 import { assertAccessible } from '../support/accessibility.ts';
-import { sharedBrowser } from '../support/browser.ts';
+import { installApp, sharedBrowser } from '../support/browser.ts';
 import { createSite, type Site } from '../workspaces/support.ts';
 
 const PAGES = [
@@ -55,12 +55,7 @@ async function openSignedInTab(options: BrowserContextOptions = {}): Promise<Pag
   return openTab({ ...options, storageState });
 }
 
-async function install(page: Page): Promise<void> {
-  await page.goto(`${site.url}/install`);
-  await page.getByLabel('Workspace').selectOption('abc123');
-  await page.getByRole('button', { name: 'Authorize access' }).click();
-  await page.waitForURL(/appstore\/redirect|\/settings/);
-}
+const install = (page: Page): Promise<void> => installApp(page, site.url, 'abc123');
 
 it('goes from the App Store to the first event without JavaScript', async () => {
   const page = await openTab({ javaScriptEnabled: false });

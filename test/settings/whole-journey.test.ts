@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { Browser, Page } from 'playwright-core';
 import { freePort } from '../../src/simulator/listen.ts';
-import { sharedBrowser } from '../support/browser.ts';
-import { DAY_MS, eventBody } from '../support/events.ts';
+import { DAY_MS } from '../../src/time.ts';
+import { installApp, sharedBrowser } from '../support/browser.ts';
+import { eventBody } from '../support/events.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { CLIENT_SECRET, WORKSPACE_ID } from '../support/world.ts';
@@ -43,12 +44,7 @@ function sendRenewal(appUserId: string, id: string): Promise<unknown> {
   return product.revenueCat.sendWebhook(REVENUECAT_PROJECT_ID, { ...event, type: 'RENEWAL' });
 }
 
-async function install(page: Page): Promise<void> {
-  await page.goto(`${url}/install`);
-  await page.getByLabel('Workspace').selectOption(WORKSPACE_ID);
-  await page.getByRole('button', { name: 'Authorize access' }).click();
-  await page.waitForURL(/install_success=true|\/settings/);
-}
+const install = (page: Page): Promise<void> => installApp(page, url, WORKSPACE_ID);
 
 test('an admin installs, connects, renames an event, loses a key, and uninstalls', async () => {
   const page = await browser.newPage();

@@ -8,9 +8,9 @@ import {
   type RevenueCatSimulator,
 } from '../../src/simulator/revenuecat/server.ts';
 import { RETRY_AFTER_MS, signEvent } from '../../src/simulator/revenuecat/webhooks.ts';
+import { DAY_MS } from '../../src/time.ts';
 
 const NOW = Date.parse('2026-11-20T12:00:00Z');
-const DAY = 86_400_000;
 let nowMs = NOW;
 let simulator: RevenueCatSimulator;
 let key: string;
@@ -48,7 +48,7 @@ const refusals: [string, () => request.Test, number, string][] = [
   ['limit', () => get('/customers?limit=1000'), 400, 'parameter_error'],
   [
     'grant: unknown field',
-    () => grant({ entitlement_id: entitlementId, expires_at: NOW + DAY, reason: 'x' }),
+    () => grant({ entitlement_id: entitlementId, expires_at: NOW + DAY_MS, reason: 'x' }),
     400,
     'parameter_error',
   ],
@@ -60,13 +60,13 @@ const refusals: [string, () => request.Test, number, string][] = [
   ],
   [
     'grant: lookup key',
-    () => grant({ entitlement_id: 'pro', expires_at: NOW + DAY }),
+    () => grant({ entitlement_id: 'pro', expires_at: NOW + DAY_MS }),
     404,
     'resource_missing',
   ],
   [
     'grant: stranger',
-    () => grant({ entitlement_id: entitlementId, expires_at: NOW + DAY }, 'none'),
+    () => grant({ entitlement_id: entitlementId, expires_at: NOW + DAY_MS }, 'none'),
     404,
     'resource_missing',
   ],
@@ -89,7 +89,7 @@ for (const [name, make, status, type] of refusals) {
 test('scopes', async () => {
   key = simulator.issueKey('proj1', ['customer_information:customers:read']);
   assert.equal((await get('/customers/user-1')).status, 200);
-  const refused = await grant({ entitlement_id: entitlementId, expires_at: NOW + DAY });
+  const refused = await grant({ entitlement_id: entitlementId, expires_at: NOW + DAY_MS });
   assert.deepEqual([refused.status, refused.body.type], [403, 'authorization_error']);
 });
 
@@ -139,19 +139,19 @@ test('grants: the same end is ignored, three readings of "already exists", webho
   assert.ok(!created.text.includes('Bearer wh'));
 
   const grants = () => simulator.state.projects.get('proj1')?.customers.get('user-1')?.subscriptions.length;
-  assert.equal((await grant({ entitlement_id: entitlementId, expires_at: NOW + 30 * DAY })).status, 201);
+  assert.equal((await grant({ entitlement_id: entitlementId, expires_at: NOW + 30 * DAY_MS })).status, 201);
   assert.equal(
-    (await grant({ entitlement_id: entitlementId, expires_at: NOW + 30 * DAY + 3_600_000 })).status,
+    (await grant({ entitlement_id: entitlementId, expires_at: NOW + 30 * DAY_MS + 3_600_000 })).status,
     201,
   );
   assert.equal(grants(), 1);
   simulator.state.existingGrant = 'conflict409';
-  assert.equal((await grant({ entitlement_id: entitlementId, expires_at: NOW + 60 * DAY })).status, 409);
+  assert.equal((await grant({ entitlement_id: entitlementId, expires_at: NOW + 60 * DAY_MS })).status, 409);
   simulator.state.existingGrant = 'second';
-  assert.equal((await grant({ entitlement_id: entitlementId, expires_at: NOW + 60 * DAY })).status, 201);
+  assert.equal((await grant({ entitlement_id: entitlementId, expires_at: NOW + 60 * DAY_MS })).status, 201);
   assert.equal(grants(), 2);
   const active = await get('/customers/user-1/active_entitlements');
-  assert.equal(active.body.items[0].expires_at, NOW + 60 * DAY);
+  assert.equal(active.body.items[0].expires_at, NOW + 60 * DAY_MS);
   assert.equal((await get('/customers/user-1/subscriptions')).body.items[0].product_id, null);
   await post('/customers/user-1/actions/revoke_granted_entitlement', { entitlement_id: entitlementId });
   assert.equal((await get('/customers/user-1/active_entitlements')).body.items.length, 0);

@@ -11,9 +11,9 @@ import {
   type RevenueCatSimulator,
 } from '../../src/simulator/revenuecat/server.ts';
 import type { Customer } from '../../src/simulator/revenuecat/state.ts';
+import { DAY_MS } from '../../src/time.ts';
 
 const NOW = Date.parse('2026-11-20T12:00:00Z');
-const DAY = 86_400_000;
 const SUBSCRIPTIONS = 'customer_information:subscriptions:read_write';
 const PURCHASES = 'customer_information:purchases:read_write';
 const CUSTOMERS = 'customer_information:customers:read_write';
@@ -136,7 +136,7 @@ describe('the simulated store actions', () => {
         'unprocessable_entity_error',
       ],
     ]);
-    nowMs = NOW + 400 * DAY;
+    nowMs = NOW + 400 * DAY_MS;
     await expectStatuses([
       [
         post(`${subscriptionOf(old)}/transactions/${ofOld}/actions/refund`),
@@ -160,9 +160,9 @@ describe('the simulated store actions', () => {
       [post(path, { extend_by_days: 90, extend_reason_code: 3 }), 200],
       [post(path, { extend_by_days: 1, extend_reason_code: 1 }), 422, 'unprocessable_entity_error'],
     ]);
-    assert.equal(apple.subscriptions[0]?.endsAtMs, NOW + (20 + 97) * DAY);
-    nowMs = NOW + 366 * DAY;
-    Object.assign(apple.subscriptions[0] ?? {}, { endsAtMs: nowMs + DAY, periodEndsAtMs: nowMs + DAY });
+    assert.equal(apple.subscriptions[0]?.endsAtMs, NOW + (20 + 97) * DAY_MS);
+    nowMs = NOW + 366 * DAY_MS;
+    Object.assign(apple.subscriptions[0] ?? {}, { endsAtMs: nowMs + DAY_MS, periodEndsAtMs: nowMs + DAY_MS });
     await expectStatuses([[post(path, { extend_by_days: 1, extend_reason_code: 1 }), 200]]);
     nowMs = NOW;
     for (const story of ['google_monthly', 'web_monthly'] as const) {

@@ -9,8 +9,9 @@ import { storeCustomers } from '../../src/subscribers/store-customers.ts';
 import { readEvent } from '../../src/subscription/read-event.ts';
 import { deriveState } from '../../src/subscription/state.ts';
 import type { Snapshot } from '../../src/subscription/types.ts';
+import { DAY_MS } from '../../src/time.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { DAY_MS, eventBody, START_MS } from '../support/events.ts';
+import { eventBody, START_MS } from '../support/events.ts';
 import { PROJECT_ID, secrets, WORKSPACE_ID } from '../support/world.ts';
 
 const project = { workspaceId: WORKSPACE_ID, projectId: PROJECT_ID };

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import packedChromium from '@sparticuz/chromium';
-import { type Browser, chromium } from 'playwright-core';
+import { type Browser, chromium, type Page } from 'playwright-core';
 import { atEnd } from './group.ts';
 
 const run = promisify(execFile);
@@ -37,6 +37,14 @@ export function sharedBrowser(): Promise<Browser> {
     return browser;
   });
   return shared;
+}
+
+/** What the browser of an admin does who presses *Install* in the App Store, with the simulator's pages. */
+export async function installApp(page: Page, appUrl: string, workspaceId: string): Promise<void> {
+  await page.goto(`${appUrl}/install`);
+  await page.getByLabel('Workspace').selectOption(workspaceId);
+  await page.getByRole('button', { name: 'Authorize access' }).click();
+  await page.waitForURL(/appstore\/redirect|\/settings/);
 }
 
 /** Starts a headless Chromium: `CHROMIUM_PATH`, the system's, or the one that `npm ci` brought. */

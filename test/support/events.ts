@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
-
-export const DAY_MS = 86_400_000;
+import { DAY_MS } from '../../src/time.ts';
 
 /** The time that tests count from: 2026-01-01T00:00:00Z. */
 export const START_MS = Date.UTC(2026, 0, 1);
