@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { afterEach, beforeEach, describe, it } from 'node:test';
+import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { importCustomer } from '../../src/backfill/import-customer.ts';
 import { changeState, type ImportProgress, readImport, startImport } from '../../src/backfill/repository.ts';
 import { runImport } from '../../src/backfill/run.ts';
 import { interpretEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import { DAY_MS } from '../../src/time.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { EVENT_STATES } from '../support/deliveries.ts';
 import { eventBody } from '../support/events.ts';
 import { startCommand } from '../support/process.ts';
@@ -13,10 +14,15 @@ import { PROJECT_ID, WORKSPACE_ID } from '../support/world.ts';
 import { addCustomer, createImportWorld, type ImportWorld, RC_PROJECT } from './support.ts';
 
 describe('importing the history of a project', () => {
+  let db: TestDatabase;
   let world: ImportWorld;
 
+  before(async () => {
+    db = await createTestDatabase();
+  });
+  after(() => db?.close());
   beforeEach(async () => {
-    world = await createImportWorld();
+    world = await createImportWorld({ db });
     world.revenueCat.state.limitsPerMinute.customer = 100_000;
   });
   afterEach(() => world.close());

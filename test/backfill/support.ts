@@ -9,7 +9,7 @@ import { DAY_MS } from '../../src/time.ts';
 import type { AppContext } from '../../src/workspaces/app-context.ts';
 import { createSecretBox, hashSecret, secretLocation } from '../../src/workspaces/secrets.ts';
 import { createTestContext } from '../support/app-context.ts';
-import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { createTestDatabase, emptyDatabase, type TestDatabase } from '../support/database.ts';
 import { AUTHORIZATION, PROJECT_ID, WORKSPACE_ID } from '../support/world.ts';
 
 export const RC_PROJECT = 'projimport1';
@@ -26,11 +26,14 @@ export interface ImportWorld {
   close(): Promise<void>;
 }
 
-/** @param options.listen how the simulator is served; as it is by default */
+/**
+ * @param options.listen how the simulator is served; as it is by default
+ * @param options.db an empty database, which is emptied again instead of closed
+ */
 export async function createImportWorld(
-  options: { listen?: (revenueCat: RevenueCatSimulator) => Promise<Listening> } = {},
+  options: { listen?: (revenueCat: RevenueCatSimulator) => Promise<Listening>; db?: TestDatabase } = {},
 ): Promise<ImportWorld> {
-  const db = await createTestDatabase();
+  const db = options.db ?? (await createTestDatabase());
   const revenueCat = createRevenueCatSimulator();
   const listening = await (options.listen ?? ((simulator) => simulator.listen()))(revenueCat);
   revenueCat.addProject({ id: RC_PROJECT, name: 'Test app' });
@@ -52,7 +55,7 @@ export async function createImportWorld(
     },
     async close() {
       await listening.close();
-      await db.close();
+      await (options.db ? emptyDatabase(db) : db.close());
     },
   };
 }

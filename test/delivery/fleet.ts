@@ -271,14 +271,14 @@ export function createLoad(fleet: Fleet, name: string, customers: number, events
     async verify(on, timeoutMs = 30_000) {
       await until(
         async () => {
-          const [row] = await on.database().query<{ left: string }>(
-            `select (select count(*) from webhooks
-                      where workspace_id = $1 and event_id like $2 and processed_at is null)
-                  + (select count(*) from ${EVENT_STATES}
-                      where workspace_id = $1 and event_id like $2 and delivery <> 'delivered') as left`,
+          const left = await on.database().query(
+            `select where exists (select 1 from webhooks
+                                   where workspace_id = $1 and event_id like $2 and processed_at is null)
+                       or exists (select 1 from ${EVENT_STATES}
+                                   where workspace_id = $1 and event_id like $2 and delivery <> 'delivered')`,
             [WORKSPACE_ID, `${name}-%`],
           );
-          return row?.left === '0';
+          return left.length === 0;
         },
         'everything to be delivered',
         timeoutMs,

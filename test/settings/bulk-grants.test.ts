@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 import type supertest from 'supertest';
+import { runBulkGrant } from '../../src/grants/bulk-run.ts';
 import { createJournal } from '../../src/ingestion/journal.ts';
 import { processProject } from '../../src/ingestion/processor.ts';
 import { checkWebhook } from '../../src/ingestion/routes.ts';
@@ -220,6 +221,24 @@ describe('Settings › Grants › Grant to many', () => {
       rows.map(({ action }) => action),
       ['bulk_grant_running', 'bulk_grant_paused', 'bulk_grant_running', 'bulk_grant_undoing'],
     );
+  });
+
+  it('shows how far it is while it runs and while it is paused, and finishes the rest when it is continued', async () => {
+    const ids = Array.from({ length: 60 }, (_, index) => `unknown_${index}`);
+    const { id } = await draft({ customers: ids.join('\n') });
+    const key = { workspaceId: 'abc123', bulkGrantId: id };
+    const page = async (): Promise<string> =>
+      (await browser.get(`/settings/grants/many?id=${id}`).expect(200)).text;
+    await send('/start', { id }).expect(303);
+    // A third of them: what a worker claims together.
+    assert.equal(await runBulkGrant(site.context, key, 0), true);
+    assert.match(await page(), /<progress aria-label="Customers" value="33"/);
+    await send('/pause', { id }).expect(303);
+    assert.equal(await runBulkGrant(site.context, key, Number.POSITIVE_INFINITY), false);
+    assert.match(await page(), /Paused[\s\S]*<progress aria-label="Customers" value="33"[\s\S]*20 failed/);
+    await send('/resume', { id }).expect(303);
+    assert.equal(await runBulkGrant(site.context, key, Number.POSITIVE_INFINITY), false);
+    assert.match(await page(), /Done[\s\S]*<progress aria-label="Customers" value="100"[\s\S]*60 failed/);
   });
 
   it('for more customers than the rules allow one admin, another one approves', async () => {

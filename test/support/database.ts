@@ -35,6 +35,14 @@ export async function createTestDatabase(): Promise<TestDatabase> {
   };
 }
 
+/** Deletes all rows, which takes a fraction of what another database does. */
+export async function emptyDatabase({ database }: TestDatabase): Promise<void> {
+  const tables = await database.query<{ name: string }>(
+    `select tablename as name from pg_tables where schemaname = 'public' and tablename <> 'schema_migrations'`,
+  );
+  for (const { name } of tables) await database.query(`delete from ${name}`);
+}
+
 async function copyTemplate(name: string): Promise<string> {
   const url = serverUrl();
   // Copying the files takes half of the processor time of copying page by page.

@@ -6,11 +6,7 @@
 const GROUPS: readonly (readonly string[])[] = [
   ['test/grants/store-action-matrix.test.ts', 'test/grants/store-actions.test.ts'],
   // A browser is started once for each group that uses one.
-  [
-    'test/grants/store-actions-journey.test.ts',
-    'test/grants/journey.test.ts',
-    'test/inbox-card/journey.test.ts',
-  ],
+  ['test/grants/journey.test.ts', 'test/inbox-card/journey.test.ts'],
   ['test/grants/'],
   ['test/messenger/', 'test/simulator/'],
   // It starts and kills processes of the app, and waits for them.
