@@ -4,19 +4,20 @@
  * that take longest come first. A file belongs to the first group that names it or its folder.
  */
 const GROUPS: readonly (readonly string[])[] = [
-  ['test/grants/store-action-matrix.test.ts', 'test/grants/store-actions.test.ts'],
+  ['test/grants/store-action', 'test/grants/one-time-purchases', 'test/grants/approval-and-removal'],
   // A browser is started once for each group that uses one.
-  ['test/grants/journey.test.ts', 'test/inbox-card/journey.test.ts'],
-  ['test/grants/'],
+  [
+    'test/grants/journey',
+    'test/inbox-card/journey',
+    'test/settings/',
+    'test/workspaces/',
+    'test/backfill/page',
+  ],
+  // They start and kill processes of the app, and wait for them.
+  ['test/delivery/faults', 'test/operations/start', 'test/operations/signals'],
   ['test/messenger/', 'test/simulator/'],
-  // It starts and kills processes of the app, and waits for them.
-  ['test/delivery/faults.test.ts'],
-  ['test/settings/', 'test/workspaces/', 'test/backfill/page.test.ts'],
-  ['test/operations/start.test.ts', 'test/operations/signals.test.ts'],
-  ['test/backfill/', 'test/doctor/'],
-  ['test/inbox-card/'],
-  ['test/operations/'],
-  ['test/delivery/', 'test/ingestion/', 'test/subscribers/', 'test/subscription/'],
+  ['test/grants/', 'test/inbox-card/'],
+  ['test/backfill/', 'test/doctor/', 'test/operations/'],
   ['test/'],
 ];
 
