@@ -123,7 +123,7 @@ describe('sharing the work', () => {
       }
       world.intercom.addContact('quiet', { role: 'user', externalId: 'calm' });
       const worker = world.worker();
-      // The first window is used up, and every hand that the workspace may have waits for the next.
+      // The first window is used up, and every slot of the workspace waits for the next.
       await until(() => worker.rateUsed() === 1, 'the window to be used up');
       const startedAt = performance.now();
       await receive(world, 'calm', { id: 'calm-1' }, 'quiet');

@@ -190,7 +190,7 @@ describe('storing snapshots beside webhooks', () => {
       fc.asyncProperty(
         fc.shuffledSubarray([0, 1, 2, 3, 4, 5], { minLength: 6, maxLength: 6 }),
         fc.boolean(),
-        async (order, atOnce) => {
+        async (order, inParallel) => {
           counter += 1;
           const id = `user-${counter}`;
           const reading = (days: number, endDays: number, email: string): RevenueCatCustomer => ({
@@ -213,25 +213,25 @@ describe('storing snapshots beside webhooks', () => {
                 interpretEvent(own, START_MS),
               ]);
           };
-          const told = (each: RevenueCatCustomer) => async () => {
+          const read = (each: RevenueCatCustomer) => async () => {
             await store(each);
           };
           const operations = [
             event(eventBody({ id: 'first' })),
             event(renewal(START_MS + 30 * DAY_MS, 'second')),
             event(renewal(START_MS + 60 * DAY_MS, 'third')),
-            told(reading(10, 30, 'old@example.com')),
-            told(reading(40, 60, 'new@example.com')),
-            told(reading(10, 30, 'old@example.com')),
+            read(reading(10, 30, 'old@example.com')),
+            read(reading(40, 60, 'new@example.com')),
+            read(reading(10, 30, 'old@example.com')),
           ].map((run, index) => ({ run, index }));
           const shuffled = order.flatMap((index) => operations[index]?.run ?? []);
-          if (atOnce) await Promise.all(shuffled.map((run) => run()));
+          if (inParallel) await Promise.all(shuffled.map((run) => run()));
           else for (const run of shuffled) await run();
           const { ids, email, takenAtMs, state } = await stateOf(id);
           assert.deepEqual(ids, [`alias-${counter}`, id].sort());
           assert.equal(email, 'new@example.com');
           // Merged subscribers lose their snapshots; an import that still runs then brings it again.
-          if (!atOnce) assert.equal(takenAtMs, START_MS + 40 * DAY_MS, 'never an older one');
+          if (!inParallel) assert.equal(takenAtMs, START_MS + 40 * DAY_MS, 'never an older one');
           assert.equal(state.status, 'active');
           assert.equal(
             state.primary?.endsAtMs,
