@@ -142,6 +142,7 @@ it('works in a browser: a key is created and copied, and axe finds nothing', asy
   try {
     const context = await chromium.newContext({
       bypassCSP: true,
+      reducedMotion: 'reduce',
       permissions: ['clipboard-read', 'clipboard-write'],
     });
     const page = await context.newPage();
