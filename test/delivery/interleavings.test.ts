@@ -224,7 +224,7 @@ describe('any interleaving of webhooks, contact events, failures and replays', (
           }, `the attributes of ${id}`);
         }
       }),
-      { numRuns: 25, endOnFailure: true },
+      { numRuns: 15, endOnFailure: true },
     );
   });
 });
