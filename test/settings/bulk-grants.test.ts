@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 import type supertest from 'supertest';
-import { runBulkGrant } from '../../src/grants/bulk-run.ts';
+import { runBulkGrant } from '../../src/grants/bulk/run.ts';
 import { createJournal } from '../../src/ingestion/journal.ts';
 import { processProject } from '../../src/ingestion/processor.ts';
 import { checkWebhook } from '../../src/ingestion/routes.ts';
