@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { parseIsoTime } from '../time.ts';
 import { type CommandContext, chooseProjects, withCommandContext } from '../workspaces/command-context.ts';
-import { type Reinterpreted, reinterpret, SEND_WITHIN_DAYS } from './reinterpret.ts';
+import { addCounts, noCounts, reinterpret, SEND_WITHIN_DAYS } from './reinterpret.ts';
 
 interface Options {
   readonly workspace: string;
@@ -30,10 +30,9 @@ export function addReinterpretCommand(program: Command): void {
 async function run(context: CommandContext, options: Options): Promise<void> {
   const { since: sinceMs = 0 } = options;
   const { database, secrets } = context;
-  const total: Reinterpreted = { unchanged: 0, corrected: 0, added: 0, failed: 0 };
+  const total = noCounts();
   for (const project of await chooseProjects(context, options)) {
-    const counts = await reinterpret(database, project, { secrets, sinceMs, nowMs: Date.now() });
-    for (const name of Object.keys(total) as (keyof Reinterpreted)[]) total[name] += counts[name];
+    addCounts(total, await reinterpret(database, project, { secrets, sinceMs, nowMs: Date.now() }));
   }
   process.stdout.write(
     options.json

@@ -33,6 +33,14 @@ export interface Reinterpreted {
   failed: number;
 }
 
+export function noCounts(): Reinterpreted {
+  return { unchanged: 0, corrected: 0, added: 0, failed: 0 };
+}
+
+export function addCounts(total: Reinterpreted, counts: Reinterpreted): void {
+  for (const name of Object.keys(total) as (keyof Reinterpreted)[]) total[name] += counts[name];
+}
+
 /**
  * Interprets a project's journal again, after the interpreter was corrected. What is right stays as it is, and
  * nothing that was sent is sent again: an event keeps its delivery, except that one which was not deliverable
@@ -43,7 +51,7 @@ export async function reinterpret(
   project: ProjectKey,
   options: { secrets: SecretBox; sinceMs: number; nowMs: number },
 ): Promise<Reinterpreted> {
-  const total: Reinterpreted = { unchanged: 0, corrected: 0, added: 0, failed: 0 };
+  const total = noCounts();
   const isYoung = (event: InterpretedEvent): boolean =>
     event.receivedAtMs > options.nowMs - SEND_WITHIN_DAYS * DAY_MS;
   for (let after = '0'; ; ) {
@@ -59,7 +67,7 @@ export async function reinterpret(
         };
       }),
     );
-    for (const name of Object.keys(total) as (keyof Reinterpreted)[]) total[name] += batch.counts[name];
+    addCounts(total, batch.counts);
     if (batch.last === undefined) return total;
     after = batch.last;
   }
@@ -72,7 +80,7 @@ async function reinterpretWebhooks(
   isYoung: (event: InterpretedEvent) => boolean,
 ): Promise<Reinterpreted> {
   const { sql } = within;
-  const counts: Reinterpreted = { unchanged: 0, corrected: 0, added: 0, failed: 0 };
+  const counts = noCounts();
   if (rows.length === 0) return counts;
   const { events: interpreted, errors } = interpretWebhooks(rows);
   const { remaining: events, erasedEvents } = await dropErased(within, project, interpreted);
