@@ -31,6 +31,7 @@ export interface Plan {
 /** The outbox state of one of the subscriber's own events. */
 export interface OutboxEntry {
   readonly isPending: boolean;
+  readonly wasAccepted: boolean;
   /** A retry must repeat it. */
   readonly mark: SentMark | null;
   /** Attempts that counted. */
@@ -47,8 +48,17 @@ export function outboxOf(own: readonly TimelineEntry[]): Map<string, OutboxEntry
   for (const { id, side, receivedAtMs, delivery } of own) {
     const isPending = delivery.state === 'pending';
     if (side !== 'customer' || !(isPending || delivery.mark)) continue;
-    const { mark, attempts, firstTriedAtMs, nextTryAtMs, reason } = delivery;
-    outbox.set(id, { isPending, mark, attempts, firstTriedAtMs, nextTryAtMs, reason, receivedAtMs });
+    const { mark, wasAccepted, attempts, firstTriedAtMs, nextTryAtMs, reason } = delivery;
+    outbox.set(id, {
+      isPending,
+      wasAccepted,
+      mark,
+      attempts,
+      firstTriedAtMs,
+      nextTryAtMs,
+      reason,
+      receivedAtMs,
+    });
   }
   return outbox;
 }
@@ -68,7 +78,8 @@ export function normalizeEventName(name: string): string {
  *
  * Intercom removes duplicates by contact, name and second, so two different events that would share all three
  * are moved one second apart; where an event was planned before, its second stays. Only the plans of two subscribers
- * that were merged can clash: then the event that was never tried moves.
+ * that were merged can clash: then the event that was never tried moves. What was never tried also takes the name
+ * that is configured now: it may have waited for its contact for months.
  *
  * @param history what the state rests on, oldest first; purchases that came by a transfer are not in `outbox`
  * @param outbox by event id: the subscriber's own events
@@ -82,11 +93,15 @@ export function planEvents(
 ): PlannedEvent[] {
   const taken = new Set<string>(others.map(dedupeKey));
   const marks = new Map<string, SentMark>();
+  const isRenamed = (eventId: string, mark: SentMark): boolean => {
+    const kind = history.find(({ id }) => id === eventId)?.kind;
+    return kind !== undefined && isDeliverable(kind) && mark.name !== eventNameFor(kind, settings);
+  };
   const entries = [...outbox].sort(([, a], [, b]) => confidence(b) - confidence(a));
   for (const [eventId, entry] of entries) {
     if (!entry.mark) continue;
     const key = dedupeKey(entry.mark);
-    if (taken.has(key) && entry.isPending && entry.attempts === 0) continue;
+    if (confidence(entry) === 0 && (taken.has(key) || isRenamed(eventId, entry.mark))) continue;
     taken.add(key);
     marks.set(eventId, entry.mark);
   }
@@ -119,7 +134,7 @@ export function planEvents(
 
 /** What is on the contact stays, then what may be; what was never tried moves. */
 function confidence(entry: OutboxEntry): number {
-  return entry.isPending ? Math.min(entry.attempts, 1) : 2;
+  return entry.isPending && !entry.wasAccepted ? Math.min(entry.attempts, 1) : 2;
 }
 
 function dedupeKey(mark: SentMark): string {

@@ -138,6 +138,7 @@ function eventOf(action: Action, body: Readonly<Record<string, unknown>>): Timel
       deliveredAtMs: null,
       firstTriedAtMs: null,
       mark: null,
+      wasAccepted: false,
     },
   };
 }

@@ -16,6 +16,8 @@ export interface EventDelivery {
   readonly firstTriedAtMs: number | null;
   /** Name and second under which it was or is to be sent; `null`: not planned yet. */
   readonly mark: SentMark | null;
+  /** Whether Intercom has accepted it, also when it was queued again since. */
+  readonly wasAccepted: boolean;
 }
 
 /** Intercom distinguishes events of one contact by these two. */
@@ -61,11 +63,13 @@ export interface EventRow {
   delivered_at: Date | null;
   sent_name: string | null;
   sent_at_s: string | null;
+  contact_id: string | null;
 }
 
 /** Columns of {@link EVENTS_WITH_DELIVERY}. */
 export const EVENT_COLUMNS = `e.project_id, e.event_id, e.side, e.event_at_ms, e.received_at, e.fields, e.skip_reason,
-  d.not_sent, d.reason, d.attempts, d.next_try_at, d.first_tried_at, d.delivered_at, d.sent_name, d.sent_at_s`;
+  d.not_sent, d.reason, d.attempts, d.next_try_at, d.first_tried_at, d.delivered_at, d.sent_name, d.sent_at_s,
+  d.contact_id`;
 
 /** Events `e` with their delivery `d`, which is missing while an event is not planned; $1 is the workspace. */
 export const EVENTS_WITH_DELIVERY = `events e left join event_deliveries d
@@ -104,6 +108,7 @@ export function toTimelineEntry(row: EventRow): TimelineEntry {
       deliveredAtMs: row.delivered_at?.getTime() ?? null,
       firstTriedAtMs: row.first_tried_at?.getTime() ?? null,
       mark: row.sent_name === null ? null : { name: row.sent_name, atS: Number(row.sent_at_s) },
+      wasAccepted: row.contact_id !== null,
     },
   };
 }

@@ -30,12 +30,14 @@ function entry(id: string, fields: Record<string, unknown> = {}) {
     delivered_at: null,
     sent_name: null,
     sent_at_s: null,
+    contact_id: null,
   };
   return toTimelineEntry(row);
 }
 
 const pending: OutboxEntry = {
   isPending: true,
+  wasAccepted: false,
   mark: null,
   attempts: 0,
   firstTriedAtMs: null,
@@ -79,6 +81,30 @@ describe('planning', () => {
       a: 0,
       b: 1,
     });
+  });
+
+  test('what was never tried takes the name that is configured now; what may be on the contact keeps its own', () => {
+    const settings = { ...DEFAULT_SETTINGS, events: { initial_purchase: { name: 'bought', enabled: true } } };
+    const mark = { name: NAME, atS: AT_S };
+    const waiting = { ...pending, mark };
+    const outbox = new Map([
+      ['waits', waiting],
+      ['tried', { ...waiting, mark: { name: NAME, atS: AT_S + 1 }, attempts: 1 }],
+      ['replayed', { ...waiting, mark: { name: NAME, atS: AT_S + 2 }, wasAccepted: true }],
+    ]);
+    const history = [...outbox.keys()].map((id) => entry(id));
+    assert.deepEqual(
+      planEvents(history, outbox, settings).map((event) => event.action === 'send' && event.eventName),
+      ['bought', NAME, NAME],
+    );
+    const others = [0, 1, 2].map((second) => ({ name: NAME, atS: AT_S + second }));
+    assert.deepEqual(
+      planEvents(history, outbox, DEFAULT_SETTINGS, others).map(
+        (event) => event.action === 'send' && event.createdAtS - AT_S,
+      ),
+      [3, 1, 2],
+      'another customer came to the contact: what it may have already is not sent under another second',
+    );
   });
 
   test('purchases that came by a transfer are delivered for their source', () => {
