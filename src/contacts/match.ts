@@ -6,12 +6,18 @@ import type { WorkspaceSettings } from '../workspaces/settings.ts';
 /** A subscriber with dozens of anonymous aliases must not cost dozens of calls; every identified id counts. */
 const MAX_ANONYMOUS_LOOKUPS = 10;
 
+export interface ContactMatch {
+  readonly contactId: string;
+  /** A linked contact that was merged into this one: the link must follow. */
+  readonly mergedLink: string | null;
+}
+
 /**
  * Finds the contact of a subscriber: by a saved link, by `external_id` equal to any app user id (identified
  * ones first), then, where the workspace wants it, by exact e-mail, if just one contact has it.
  *
  * @param input.gone contacts that were just found to be deleted or archived
- * @returns the contact's id; `null`: none
+ * @returns `null`: none
  */
 export async function findContact(
   client: IntercomClient,
@@ -22,24 +28,25 @@ export async function findContact(
     settings: WorkspaceSettings;
     gone: ReadonlySet<string>;
   },
-): Promise<string | null> {
+): Promise<ContactMatch | null> {
   const usable = (contact: IntercomContact | null): contact is IntercomContact =>
     contact !== null && contact.archived !== true && !input.gone.has(contact.id);
 
   for (const contactId of input.linkedContactIds) {
     const linked = await client.followContact(contactId);
-    if (usable(linked)) return linked.id;
+    if (usable(linked))
+      return { contactId: linked.id, mergedLink: linked.id === contactId ? null : contactId };
   }
   let anonymous = 0;
   for (const appUserId of preferredAppUserIds(input.appUserIds)) {
     if (isAnonymous(appUserId) && ++anonymous > MAX_ANONYMOUS_LOOKUPS) break;
     const found = await client.findByExternalId(appUserId);
-    if (usable(found)) return found.id;
+    if (usable(found)) return { contactId: found.id, mergedLink: null };
   }
   if (input.settings.contacts.matchByEmail && input.email) {
     const found = (await client.searchByEmail(input.email)).filter(usable);
     // Several contacts can share an e-mail; choosing one would be a guess.
-    if (found.length === 1 && found[0]) return found[0].id;
+    if (found.length === 1 && found[0]) return { contactId: found[0].id, mergedLink: null };
   }
   return null;
 }

@@ -207,7 +207,8 @@ export async function deleteLink(
   await manager.delete(ContactLinkEntity, link);
 }
 
-async function moveLinks(
+/** Moves links to the contact that the linked one was merged into: its card finds the customer by them. */
+export async function moveLinks(
   sql: Sql,
   workspaceId: string,
   { from, into }: { from: string; into: string },

@@ -1,4 +1,5 @@
 import { createContact, findContact, idToCreate } from '../contacts/match.ts';
+import { moveLinks } from '../contacts/repository.ts';
 import {
   markTransferReceiversPending,
   type SentMark,
@@ -151,6 +152,7 @@ async function deliverTo(
   work: Work,
 ): Promise<FinishedClaim | null> {
   const { context } = delivery;
+  const { linkedContactIds } = claimed.subscriber;
   const gone = new Set<string>();
   let { claim } = delivery;
   let contactId = mayHaveBetterId(claim, work.wanted) ? null : claim.contactId;
@@ -190,7 +192,10 @@ async function deliverTo(
         return { claim, result: postponed(claim, end, left) };
       default:
         gone.add(contactId);
-        contactId = end.kind === 'follow' && !gone.has(end.contactId) ? end.contactId : null;
+        contactId =
+          end.kind === 'follow' && !gone.has(end.contactId) && !linkedContactIds.includes(contactId)
+            ? end.contactId
+            : null;
     }
   }
   return { claim, result: await waitForContact(delivery, left.length) };
@@ -252,12 +257,16 @@ async function resolveContact(
   { subscriber }: ClaimedSubscriber,
   search: { appUserIds: readonly string[]; gone: ReadonlySet<string>; mayCreate: boolean },
 ): Promise<string | null> {
-  const { workspace, client } = delivery;
-  const { settings } = workspace;
+  const { context, workspace, client } = delivery;
+  const { settings, workspaceId } = workspace;
   const { email, linkedContactIds } = subscriber;
   const { appUserIds, gone } = search;
   const found = await findContact(client, { linkedContactIds, appUserIds, email, settings, gone });
-  if (found !== null) return found;
+  if (found?.mergedLink != null) {
+    const merge = { from: found.mergedLink, into: found.contactId };
+    await context.database.transaction((sql) => moveLinks(sql, workspaceId, merge));
+  }
+  if (found !== null) return found.contactId;
   const appUserId = search.mayCreate ? idToCreate(appUserIds, settings) : null;
   return appUserId === null ? null : createContact(client, { appUserId, email });
 }

@@ -121,7 +121,7 @@ describe('making a contact', () => {
 describe('finding a contact', () => {
   const asked: string[] = [];
   const client = clientWith({
-    followContact: async (id) => (id === 'gone' ? null : contact(id)),
+    followContact: async (id) => (id === 'gone' ? null : contact(id === 'merged' ? 'survivor' : id)),
     findByExternalId: async (id) => {
       asked.push(id);
       return id === 'u2' ? contact('by-u2') : id === '$RCAnonymousID:1' ? contact('by-anonymous') : null;
@@ -159,8 +159,16 @@ describe('finding a contact', () => {
     ],
   ];
   for (const [name, input, expected] of cases) {
-    test(name, async () => assert.equal(await look(input), expected));
+    test(name, async () => assert.equal((await look(input))?.contactId ?? null, expected));
   }
+
+  test('a merged contact’s link is reported, so that it can follow', async () => {
+    assert.deepEqual(await look({ linkedContactIds: ['merged'] }), {
+      contactId: 'survivor',
+      mergedLink: 'merged',
+    });
+    assert.equal((await look({ linkedContactIds: ['linked'] }))?.mergedLink, null);
+  });
 
   test('blocked ids are not looked up', async () => {
     asked.length = 0;

@@ -258,6 +258,11 @@ describe('contact webhooks', () => {
       await deliver(`${id}-2`);
       assert.equal((await stateOf(world, `${id}-2`))?.contact_id, user.id);
       await until(() => user.customAttributes.rc_last_event === 'renewal', 'the attributes on the survivor');
+      const links = await world.db.database.query<{ contact_id: string }>(
+        'select contact_id from contact_links where workspace_id = $1 and subscriber_id = $2',
+        [WORKSPACE_ID, subscriberId],
+      );
+      assert.deepEqual(links, [{ contact_id: user.id }], 'the card of the survivor finds the customer');
     });
   }
 
