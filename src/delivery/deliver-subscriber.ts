@@ -157,6 +157,7 @@ async function deliverTo(
   let { claim } = delivery;
   let contactId = mayHaveBetterId(claim, work.wanted) ? null : claim.contactId;
   let left = work.toSend;
+  let written = claim.attributesWritten;
   for (let hop = 0; hop <= MAX_HOPS; hop += 1) {
     try {
       contactId ??= await resolveContact(delivery, claimed, { ...work, gone, mayCreate: left.length > 0 });
@@ -172,6 +173,8 @@ async function deliverTo(
       const others = await context.writer.assignContact({ claim, contactId });
       if (others === null) return { claim, result: { ...unchanged(claim), dueAtMs: context.now() } };
       if (contactId !== claim.contactId) claim = { ...claim, contactId, attributesWritten: null };
+      // What others wrote there since is unknown: only all attributes together are one customer's state.
+      written = others.length > 0 ? null : claim.attributesWritten;
       if (others.length > 0) left = await planAgain(delivery, left, { others, plan: work.plan });
     }
     const sent = await sendEvents(delivery, { contactId, events: left, outbox: work.outbox });
@@ -179,7 +182,7 @@ async function deliverTo(
     const refused = sent.interruption && isRefused(sent.interruption) ? sent.interruption : null;
     const end =
       (refused ? null : sent.interruption) ??
-      (await finishBurst(delivery, contactId, { wanted: work.wanted, written: claim.attributesWritten }));
+      (await finishBurst(delivery, contactId, { wanted: work.wanted, written }));
     switch (end.kind) {
       case 'lease_lost':
         return null;

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { interpretEvent, storeEvents } from '../../src/ingestion/store-events.ts';
+import { DAY_MS } from '../../src/time.ts';
 import { hashSecret } from '../../src/workspaces/secrets.ts';
 import { until } from '../support/wait.ts';
 import { createWorld, PROJECT_ID, setSettings, WORKSPACE_ID, type World } from '../support/world.ts';
@@ -59,6 +60,40 @@ describe('two subscribers of one contact', () => {
     world.worker();
     await delivered(...contacts.flatMap((_, n) => [`first-${n}`, `second-${n}`]));
     for (const contactId of contacts) assert.deepEqual(seconds(contactId), [atS, atS + 1]);
+  });
+
+  test('the attributes are those of the customer of the latest event, never of both', async () => {
+    const { customAttributes } = world.intercom.addContact(WORKSPACE_ID, {
+      role: 'user',
+      externalId: 'mixed',
+    });
+    const wait = async (attribute: string, value: unknown) => {
+      await until(() => customAttributes[attribute] === value, `${attribute}: ${value}`);
+      await until(async () => {
+        const busy = await world.db.database.query(
+          `select 1 from subscribers where workspace_id = $1 and (due_at <= now() or lease_owner is not null)`,
+          [WORKSPACE_ID],
+        );
+        return busy.length === 0;
+      }, 'what was written to be stored');
+    };
+    await receive(PROJECT_ID, 'mixed', 'mixed-1');
+    await wait('subscription_status', 'active');
+    const ended = {
+      type: 'EXPIRATION',
+      product_id: 'other',
+      expiration_at_ms: NOW_MS - DAY_MS,
+      store: 'STRIPE',
+    };
+    await receive(OTHER_PROJECT, 'mixed', 'mixed-2', ended);
+    await wait('subscription_status', 'expired');
+    await receive(PROJECT_ID, 'mixed', 'mixed-3', {
+      type: 'UNCANCELLATION',
+      event_timestamp_ms: NOW_MS - DAY_MS,
+    });
+    await wait('rc_last_event', 'uncancellation');
+    const { subscription_status, rc_product, latest_store } = customAttributes;
+    assert.deepEqual([subscription_status, rc_product, latest_store], ['active', 'pro_monthly', 'APP_STORE']);
   });
 
   test('linked to one contact by a teammate, too', async () => {
