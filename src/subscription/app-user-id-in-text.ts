@@ -1,11 +1,12 @@
 import { isBlockedId } from './identities.ts';
 
-/** Longer lines hold prose, not a labelled id; skipping them keeps the search linear in the text. */
-const MAX_LINE_LENGTH = 300;
 /** What is read of one text: far more than any message, and a bound on the work that an unauthenticated sender can cause. */
 const MAX_TEXT_LENGTH = 100_000;
 
-const LABELLED = /^(?:RC[ _-]*)?(?:customer|user|install)[ _-]*(?:id)?\s*:\s*([^/]{1,100})$/i;
+const MAX_ID_LENGTH = 100;
+
+/** No two gaps follow each other: `user` and many spaces would take quadratic time. */
+const LABEL = /^(?:RC[ _-]*)?(?:customer|user|install)(?:[ _-]*id|[ _-]*)$/i;
 
 /**
  * Finds an app user id in the text of a conversation, as written by apps that open a mail with
@@ -20,10 +21,10 @@ const LABELLED = /^(?:RC[ _-]*)?(?:customer|user|install)[ _-]*(?:id)?\s*:\s*([^
  */
 export function appUserIdInText(body: string): string | null {
   for (const line of plainText(body.slice(0, MAX_TEXT_LENGTH)).split('\n')) {
-    const trimmed = line.trim();
-    if (trimmed.length > MAX_LINE_LENGTH) continue;
-    const id = LABELLED.exec(trimmed)?.[1]?.trim();
-    if (id && !isBlockedId(id)) return id;
+    const colon = line.indexOf(':');
+    if (colon < 0 || !LABEL.test(line.slice(0, colon).trim())) continue;
+    const id = line.slice(colon + 1).trim();
+    if (id.length <= MAX_ID_LENGTH && !id.includes('/') && !isBlockedId(id)) return id;
   }
   return null;
 }

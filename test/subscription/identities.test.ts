@@ -54,6 +54,15 @@ describe('an app user id in a conversation', () => {
     for (const text of ['<', '<p', '&#', 'user id', 'user id:  ', ' ', '<a <', 'user id:\n', 'user- _']) {
       appUserIdInText(text.repeat(200_000));
     }
+    const [long, short] = [' '.repeat(280), ' '.repeat(140)];
+    for (const line of [
+      `user${long}x`,
+      `user${short}id${short}`,
+      `user${short}:${short}/`,
+      `RC${short}user${short}`,
+    ]) {
+      appUserIdInText(`${line}\n`.repeat(300));
+    }
     assert.ok(performance.now() - startedAt < 2_000);
   });
 });
