@@ -124,7 +124,7 @@ async function matchIdentities(
 
 /** Puts ids into one group, together with the groups that they were in. */
 function joinIds(groups: Map<string, IdentityGroup>, ids: readonly string[]): void {
-  const joined = ids.flatMap((id) => groups.get(id) ?? []);
+  const joined = [...new Set(ids.flatMap((id) => groups.get(id) ?? []))];
   const [group = newIdentityGroup()] = joined;
   for (const id of [...ids, ...joined.flatMap((other) => (other === group ? [] : [...other.ids]))]) {
     group.ids.add(id);

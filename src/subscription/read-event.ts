@@ -215,7 +215,8 @@ export function identifiersOf(body: unknown): Identifiers {
 function separateCustomers(customer: readonly string[], source: readonly string[]): Identifiers {
   if (customer.length === 0) return { customer: source, source: [] };
   // An id on both sides stays with the receiver.
-  return { customer, source: source.filter((id) => !customer.includes(id)) };
+  const received = new Set(customer);
+  return { customer, source: source.filter((id) => !received.has(id)) };
 }
 
 /** The current id leads when it is identified; otherwise any identified alias is the better name. */
