@@ -1,6 +1,11 @@
 import { notifyDelivery } from '../database/notify.ts';
 import { type Database, retryAfterDeadlock, type Sql } from '../database/sql.ts';
-import { type ErasedContext, findErasedIds, withoutErased, withoutTexts } from '../subscribers/erased-ids.ts';
+import {
+  type ErasedContext,
+  fieldsWithout,
+  findErasedIds,
+  withoutErased,
+} from '../subscribers/erased-ids.ts';
 import {
   type IdentityGroup,
   insertNewIds,
@@ -181,7 +186,7 @@ export async function dropErased(
     const source = withoutErased(interpreted.source, erased);
     if (customer.length + source.length === 0) return [];
     const gone = new Set(ids).difference(new Set([...customer, ...source]));
-    const fields = JSON.stringify(withoutTexts(JSON.parse(interpreted.fields), gone));
+    const fields = JSON.stringify(fieldsWithout(JSON.parse(interpreted.fields), gone));
     const others = { ...interpreted, customer, source, fields, email: null };
     return [customer.length === 0 ? { ...others, isCustomerErased: true } : others];
   });

@@ -1,8 +1,9 @@
 import { type Database, retryAfterDeadlock, type Sql } from '../database/sql.ts';
 import { CUSTOMER_TABLES } from '../database/tables.ts';
 import { deleteCustomerJobs } from '../jobs/jobs.ts';
+import { identifiersOf } from '../subscription/read-event.ts';
 import type { SecretBox } from '../workspaces/secrets.ts';
-import { recordErased, withoutTexts } from './erased-ids.ts';
+import { fieldsWithout, recordErased, withoutErased } from './erased-ids.ts';
 import { lockProject } from './identity.ts';
 
 /** Everything that is stored about some subscribers: a list of rows for each table. */
@@ -103,8 +104,8 @@ async function readIdentity(
 /** The other side of transfers, what was sent of it, and webhooks that were never interpreted. */
 async function eraseFromOthers(sql: Sql, workspaceId: string, customers: ErasedCustomers): Promise<void> {
   const { subscriberIds, appUserIds, texts } = customers;
-  const named = [...texts].map((text) => `%${JSON.stringify(text).replaceAll(/[\\%_]/g, '\\$&')}%`);
-  const events = await sql.query<EventFields>(
+  const named = [...texts].flatMap(patternsOf);
+  const found = await sql.query<EventFields>(
     `select project_id, event_id, side, subscriber_id, fields::text as fields from events
       where workspace_id = $1 and subscriber_id <> all($2::uuid[])
         and ((project_id, event_id) in (select project_id, event_id from events
@@ -112,8 +113,12 @@ async function eraseFromOthers(sql: Sql, workspaceId: string, customers: ErasedC
              or (side = 'customer' and kind in ('transfer', 'purchase_redeemed') and fields::text like any($3)))`,
     [workspaceId, subscriberIds, named],
   );
-  for (const { project_id, event_id, side, fields } of events) {
-    const left = JSON.stringify(withoutTexts(JSON.parse(fields), texts));
+  const events = found.flatMap((row) => {
+    const fields = JSON.parse(row.fields);
+    const left = JSON.stringify(fieldsWithout(fields, texts));
+    return left === JSON.stringify(fields) ? [] : [{ ...row, left }];
+  });
+  for (const { project_id, event_id, side, left } of events) {
     await sql.query(
       `update events set fields = $5::json
         where workspace_id = $1 and project_id = $2 and event_id = $3 and side = $4`,
@@ -137,18 +142,55 @@ async function eraseFromOthers(sql: Sql, workspaceId: string, customers: ErasedC
       where workspace_id = $1 and subscriber_id = any($2::uuid[])`,
     [workspaceId, others, [...texts]],
   );
-  await sql.query(
-    `delete from webhooks
-      where workspace_id = $1
-        and (((processed_at is null or error is not null) and payload like any($2))
-             or event_id = any($3))`,
-    [workspaceId, named, events.map((row) => row.event_id)],
-  );
+  const webhooks = await findOnlyTheirs(sql, workspaceId, customers);
+  await sql.query(`delete from webhooks where workspace_id = $1 and event_id = any($2)`, [
+    workspaceId,
+    [...webhooks, ...events.map((row) => row.event_id)],
+  ]);
   await sql.query(
     `update actions set target = '', details = details || '{"product": ""}'
       where workspace_id = $1 and kind = 'transfer' and target = any($2)`,
     [workspaceId, appUserIds],
   );
+}
+
+/**
+ * Webhooks that were not interpreted and would bring them back. One that waits and concerns another customer, too, stays:
+ * the processor takes the erased customer out of it. One that failed goes, since nothing may ever interpret it.
+ */
+async function findOnlyTheirs(
+  sql: Sql,
+  workspaceId: string,
+  { ids, appUserIds }: ErasedCustomers,
+): Promise<string[]> {
+  const rows = await sql.query<{
+    project_id: string;
+    event_id: string;
+    payload: string;
+    error: string | null;
+  }>(
+    `select project_id, event_id, payload, error from webhooks
+      where workspace_id = $1 and (processed_at is null or error is not null) and payload like any($2)`,
+    [workspaceId, appUserIds.flatMap(patternsOf)],
+  );
+  const byProject = Map.groupBy(ids, ({ projectId }) => projectId);
+  return rows.flatMap(({ project_id, event_id, payload, error }) => {
+    const erased = new Set(byProject.get(project_id)?.map(({ appUserId }) => appUserId));
+    const { customer, source } = identifiersOf(JSON.parse(payload).event);
+    const left = [...withoutErased(customer, erased), ...withoutErased(source, erased)];
+    const isNamed = left.length < customer.length + source.length;
+    return isNamed && (error !== null || left.length === 0) ? [event_id] : [];
+  });
+}
+
+/** Of a JSON text that holds this value, as we write it and as a serializer does that writes only ASCII. */
+function patternsOf(value: string): string[] {
+  const written = JSON.stringify(value);
+  const ascii = written.replaceAll(
+    /[\u0080-\uffff]/g,
+    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+  return [...new Set([written, ascii])].map((text) => `%${text.replaceAll(/[\\%_]/g, '\\$&')}%`);
 }
 
 interface EventFields {

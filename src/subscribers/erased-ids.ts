@@ -2,6 +2,7 @@ import { createHmac, randomUUID } from 'node:crypto';
 import type { Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import { isAnonymous } from '../subscription/identities.ts';
+import { canNameCustomer } from '../subscription/read-event.ts';
 import type { ProjectKey } from '../workspaces/projects.ts';
 import { newSecret, type SecretBox, secretLocation } from '../workspaces/secrets.ts';
 
@@ -60,8 +61,21 @@ export function withoutErased(ids: readonly string[], erased: ReadonlySet<string
   return left.length < ids.length && left.every(isAnonymous) ? [] : left;
 }
 
-/** A copy of a JSON value without these texts: list items and properties with one of them are left out. */
-export function withoutTexts(value: unknown, texts: ReadonlySet<string>): unknown {
+/**
+ * An event's fields without these texts: list items and properties with one of them are left out. What RevenueCat's own
+ * fields say stays: anyone can take `TRANSFER` or a product's name as their id or name.
+ */
+export function fieldsWithout(
+  fields: Readonly<Record<string, unknown>>,
+  texts: ReadonlySet<string>,
+): Record<string, unknown> {
+  const parts = Object.entries(fields).map(([name, value]) =>
+    canNameCustomer(name) ? withoutTexts({ [name]: value }, texts) : { [name]: value },
+  );
+  return Object.assign({}, ...parts);
+}
+
+function withoutTexts(value: unknown, texts: ReadonlySet<string>): unknown {
   const stays = (each: unknown): boolean => typeof each !== 'string' || !texts.has(each);
   if (Array.isArray(value)) return value.filter(stays).map((each) => withoutTexts(each, texts));
   if (typeof value !== 'object' || value === null) return value;

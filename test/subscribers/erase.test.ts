@@ -83,8 +83,8 @@ describe('an erased customer', () => {
     assert.equal(await runImport(context(), progress, { signal: new AbortController().signal }), 'done');
   }
 
-  async function erase(): Promise<void> {
-    const found = await findByAppUserIds(database(), WORKSPACE_ID, [ERIN]);
+  async function erase(appUserId = ERIN): Promise<void> {
+    const found = await findByAppUserIds(database(), WORKSPACE_ID, [appUserId]);
     assert.equal(found.length, 1);
     await eraseSubscribers({ database: database(), secrets: product.server.secrets }, WORKSPACE_ID, {
       subscriberIds: found.map(({ subscriberId }) => subscriberId),
@@ -267,5 +267,58 @@ describe('an erased customer', () => {
       async () => (await findByAppUserIds(database(), WORKSPACE_ID, [ERIN])).length > 0,
       'the look-up',
     );
+  });
+
+  it('takes nothing from others who share a word with them: anyone can be called TRANSFER', async () => {
+    const word = { id: 'TRANSFER', name: 'PRODUCTION' };
+    const fail = (id: string, payload: string) =>
+      rows(
+        `insert into webhooks (workspace_id, project_id, event_id, payload, processed_at, error)
+         values ($1, $2, $3, $4, now(), 'failed')`,
+        WORKSPACE_ID,
+        projectId,
+        id,
+        payload,
+      );
+    await transfer('of-others', ['carl'], [BOB]);
+    await bought(word.id);
+    product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, {
+      id: word.id,
+      attributes: { $displayName: word.name },
+    });
+    await importAll();
+    await fail(
+      'bob-failed',
+      JSON.stringify({ event: { type: word.id, app_user_id: BOB, environment: word.name } }),
+    );
+    await fail('word-failed', JSON.stringify({ event: { type: 'RENEWAL', app_user_id: word.id } }));
+    const ofOthers = () =>
+      rows(
+        `select e.event_id, e.side, e.fields::text, w.payload from events e
+           join webhooks w on w.workspace_id = $1 and w.event_id = e.event_id
+          where e.workspace_id = $1 and e.event_id = 'of-others' order by e.side`,
+        WORKSPACE_ID,
+      );
+    const before = await ofOthers();
+    assert.equal(before.length, 2);
+    await erase(word.id);
+    assert.deepEqual(await ofOthers(), before);
+    const failed = await rows<{ event_id: string }>(
+      `select event_id from webhooks where event_id in ('bob-failed', 'word-failed')`,
+    );
+    assert.deepEqual(failed, [{ event_id: 'bob-failed' }]);
+  });
+
+  it('leaves no webhook that names them in escaped characters', async () => {
+    await bought('zoë-1');
+    await rows(
+      `insert into webhooks (workspace_id, project_id, event_id, payload, processed_at, error)
+       values ($1, $2, 'zoe-failed', $3, now(), 'failed')`,
+      WORKSPACE_ID,
+      projectId,
+      '{"event":{"type":"RENEWAL","app_user_id":"zo\\u00eb-1"}}',
+    );
+    await erase('zoë-1');
+    assert.deepEqual(await rows(`select 1 from webhooks where event_id = 'zoe-failed'`), []);
   });
 });
