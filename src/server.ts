@@ -21,7 +21,7 @@ import { messengerApiRouter } from './messenger/api-routes.ts';
 import { messengerCardRouter } from './messenger/card-routes.ts';
 import { supportRouter } from './messenger/support-routes.ts';
 import { createServices, type Services } from './services.ts';
-import { settingsRouter } from './settings/routes.ts';
+import { LARGE_FORMS, settingsRouter } from './settings/routes.ts';
 import { subscriberJobs } from './subscribers/jobs.ts';
 import { workspaceJobs } from './workspaces/jobs.ts';
 import { healthRouter, installRouter, uninstallRouter } from './workspaces/routes.ts';
@@ -111,7 +111,7 @@ function createRoutes(services: Services, http: HttpServer): RequestListener {
     ],
     open: [
       { path: '/webhooks/intercom', handlers: [intercomWebhookRouter({ database, clientSecret })] },
-      { path: '/', handlers: [refuseLargeBody] },
+      { path: '/', handlers: [refuseLargeBody(LARGE_FORMS)] },
       { path: '/intercom/uninstall', handlers: [uninstallRouter(app)] },
       { path: '/api', handlers: [messengerApiRouter(app)] },
       { path: '/', handlers: [operator, support, installRouter(app, sessions.signIn), settings] },

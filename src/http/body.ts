@@ -121,13 +121,19 @@ export function isLarge({ headers }: Request): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length']) > SMALL_BODY_BYTES;
 }
 
-/** For routes that take at most a form: Node would read any other body to its end, whatever the response. */
-export const refuseLargeBody: RequestHandler = (req, _res, next) => {
-  const isChunkedRead = /^(?:GET|HEAD)$/.test(req.method) && req.headers['transfer-encoding'] !== undefined;
-  if (isChunkedRead || Number(req.headers['content-length']) > SMALL_BODY_BYTES)
-    throw tooLarge(SMALL_BODY_BYTES);
-  next();
-};
+/**
+ * For routes that take at most a form: Node would read any other body to its end, whatever the response.
+ *
+ * @param largeForms bytes that the forms of some addresses may have
+ */
+export function refuseLargeBody(largeForms: Readonly<Record<string, number>>): RequestHandler {
+  return (req, _res, next) => {
+    const isChunkedRead = /^(?:GET|HEAD)$/.test(req.method) && req.headers['transfer-encoding'] !== undefined;
+    const maxBytes = largeForms[req.path] ?? SMALL_BODY_BYTES;
+    if (isChunkedRead || Number(req.headers['content-length']) > maxBytes) throw tooLarge(maxBytes);
+    next();
+  };
+}
 
 /**
  * PostgreSQL's text cannot hold NUL, which JSON can escape and anyone can write into a name. It is replaced rather

@@ -3,9 +3,9 @@ import type { RequestHandler } from 'express';
 import { collectDefaultMetrics, Histogram, Registry } from 'prom-client';
 import { startRequestSpan } from '../tracing.ts';
 
-/** Labels a request by area, so that no id becomes a label. */
+/** Labels a request by area, so that no id becomes a label, and an invented address no time series. */
 const AREA =
-  /^\/(webhooks\/\w+|canvas\/\w+|intercom\/\w+|api|pictures|settings|support|install|oauth|assets)(?=[/?]|$)/;
+  /^\/(webhooks\/(?:revenuecat|intercom)|canvas\/(?:inbox|messenger)|intercom\/(?:health|uninstall)|api|pictures|settings|support|install|oauth|assets)(?=[/?]|$)/;
 /** They come every second and would hide the real requests. */
 const PROBES = /^\/(healthz|readyz|metrics)(\?|$)/;
 

@@ -45,6 +45,11 @@ const PAGES: readonly Page[] = [
   uninstallPage,
 ];
 
+/** Bytes by the address of each form that takes more than others. */
+export const LARGE_FORMS: Readonly<Record<string, number>> = Object.fromEntries(
+  PAGES.flatMap(({ path, maxFormBytes }) => (maxFormBytes ? [[`/settings${path}`, maxFormBytes]] : [])),
+);
+
 /** The settings of a workspace's admins: plain HTML forms that work without JavaScript. Mounted at `/`. */
 export function settingsRouter(context: AppContext, sessions: Sessions): Router {
   const router = Router({ strict: true, caseSensitive: true });

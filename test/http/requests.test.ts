@@ -27,7 +27,11 @@ describe('requests', () => {
           output += text;
         },
       }),
-      environment: { NODE_ENV: 'production', PUBLIC_URL: 'https://app.test' },
+      environment: {
+        NODE_ENV: 'production',
+        PUBLIC_URL: 'https://app.test',
+        METRICS_TOKEN: 'metrics-token',
+      },
     });
   });
   after(() => product?.close());
@@ -106,6 +110,26 @@ describe('requests', () => {
     const answers = await Promise.all(requests.map(exchange));
     for (const [index, answer] of answers.entries())
       assert.match(answer, /^HTTP\/1\.1 413 .*connection: close/is, requests[index]);
+  });
+
+  test('a list of customers to grant to may be larger than other forms', async () => {
+    const send = (bytes: number) =>
+      post('/settings/grants/many', 'x'.repeat(bytes), {
+        'Content-Type': 'application/x-www-form-urlencoded',
+      });
+    assert.equal((await send(7 * MIB)).status, 401);
+    assert.equal((await send(9 * MIB)).status, 413);
+  });
+
+  test('an invented address adds no time series', async () => {
+    for (const path of ['/webhooks/invented', '/canvas/invented', '/intercom/invented'])
+      await fetch(`${product.server.url}${path}`);
+    const answer = await fetch(`${product.server.url}/metrics`, {
+      headers: { Authorization: 'Bearer metrics-token' },
+    });
+    const metrics = await answer.text();
+    assert.match(metrics, /area="other"/);
+    assert.doesNotMatch(metrics, /invented/);
   });
 
   test('a card of 9 MiB is answered, and one above 10 MiB is refused before it is read', async () => {
