@@ -191,6 +191,31 @@ describe('what an error response of Intercom means', () => {
     await assert.rejects(client.me(), { code: 'intercom_unavailable', message: /ETIMEDOUT/ });
   });
 
+  test('a contact may have numbers as ids, and lists and single contacts are read alike', async (t) => {
+    const app = express();
+    app.use(express.json());
+    const contact = { type: 'contact', id: 5, external_id: 4711, role: 'user', email: null };
+    app.get('/contacts/find_by_external_id/4711', (_req, res) => void res.json(contact));
+    app.post('/contacts/search', (_req, res) => void res.json({ type: 'list', data: [contact] }));
+    app.post('/contacts', (_req, res) => void res.json(contact));
+    const intercom = await listenOnLoopback(app);
+    t.after(() => intercom.close());
+    const client = createIntercomClient({ apiUrl: intercom.url, accessToken: 'token' });
+    const contacts = [
+      await client.findByExternalId('4711'),
+      await client.createContact({ external_id: '4711' }),
+      ...(await client.searchByEmail('ada@example.com')),
+    ];
+    assert.deepEqual(
+      contacts.map((each) => [each?.id, each?.external_id]),
+      [
+        ['5', '4711'],
+        ['5', '4711'],
+        ['5', '4711'],
+      ],
+    );
+  });
+
   test('/me says whether identity verification is enforced; bots are not teammates', async (t) => {
     const app = express();
     const seen: unknown[] = [];
