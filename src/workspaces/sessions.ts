@@ -79,8 +79,10 @@ export function createSessions(context: AppContext, secret: string) {
     requireCsrf,
     /** The ids of the workspace's teammates, at most minutes old; `unknown` while Intercom does not answer. */
     readTeam,
-    /** Begins a session and sets its cookie. */
+    /** Begins a session and sets its cookie. The browser's session before it ends: nobody could sign out of it. */
     async signIn(req: Request, res: Response, who: { workspaceId: string; admin: Admin }): Promise<void> {
+      const before = await readStored(req);
+      if (before) await deleteSession(database, before);
       const random = newSecret();
       await insertSession(database, {
         ...who,
@@ -97,8 +99,7 @@ export function createSessions(context: AppContext, secret: string) {
     async signOut(req: Request, res: Response): Promise<void> {
       const session = await readStored(req);
       if (session) {
-        const { workspaceId, sessionHash } = session;
-        await sessionsIn(database).delete({ workspaceId, sessionHash });
+        await deleteSession(database, session);
         await auditAdmin(database, session, { action: 'signed_out' });
       }
       setCookie(context, res, { ...SESSION_COOKIE, value: '', maxAgeS: 0 });
@@ -194,6 +195,13 @@ async function insertSession(
   await sessionsIn(database).delete({ workspaceId: session.workspaceId, expiresAt: LessThan(now) });
   const expiresAt = new Date(now.getTime() + SESSION_HOURS * HOUR_MS);
   await sessionsIn(database).insert({ ...session, createdAt: now, lastSeenAt: now, expiresAt });
+}
+
+async function deleteSession(
+  database: Entities,
+  { workspaceId, sessionHash }: Pick<Session, 'workspaceId' | 'sessionHash'>,
+): Promise<void> {
+  await sessionsIn(database).delete({ workspaceId, sessionHash });
 }
 
 /** The sessions that are signed in now, the last used first. */

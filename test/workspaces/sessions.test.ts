@@ -9,12 +9,13 @@ before(async () => {
 });
 after(() => site.close());
 
-/** Signs in and gives the cookie as the browser would send it. */
-async function sessionCookie(workspaceId: string, adminId?: string): Promise<string> {
+/** Signs in and gives the cookie as the browser would send it. @param before the browser's session until then */
+async function sessionCookie(workspaceId: string, adminId?: string, before = ''): Promise<string> {
   const begun = await supertest(site.app).get('/install').expect(302);
   const state = String(begun.headers['set-cookie']).split(';')[0] ?? '';
   const callback = await site.consent(String(begun.headers.location), workspaceId, adminId);
-  const answer = await supertest(site.app).get(callback).set('Cookie', state).expect(302);
+  const cookieHeader = [state, before].filter(Boolean).join('; ');
+  const answer = await supertest(site.app).get(callback).set('Cookie', cookieHeader).expect(302);
   const cookies = answer.headers['set-cookie'] as unknown as string[];
   const cookie = cookies.find((each) => each.startsWith('__Host-st_session=')) ?? '';
   assert.match(cookie, /HttpOnly/);
@@ -144,6 +145,14 @@ it('signs out on the server, in the browser and in the audit log', async () => {
     `select action from audit_log where workspace_id = 'abc123' order by audit_id desc limit 1`,
   );
   assert.equal(last?.action, 'signed_out');
+});
+
+it('ends the browser’s session when it signs in again', async () => {
+  const first = await sessionCookie('abc123');
+  const other = await sessionCookie('abc123');
+  await home(await sessionCookie('other1', undefined, first)).expect(200);
+  await home(first).expect(302);
+  await home(other).expect(200);
 });
 
 it('sends the security headers', async () => {
