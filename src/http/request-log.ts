@@ -60,7 +60,7 @@ const WORKSPACE_ID = /^\w{1,64}$/;
 export function workspaceOf(req: Request, res: Response): string | undefined {
   const session = res.locals?.session as { workspaceId?: unknown } | undefined;
   const body = req.body as { workspace_id?: unknown; app_id?: unknown } | undefined;
-  const inPath = /^\/(?:webhooks\/revenuecat|support)\/(\w+)/.exec(req.originalUrl)?.[1];
+  const inPath = /^\/(?:webhooks\/revenuecat|support)\/(\w+)(?=[-/?]|$)/.exec(req.originalUrl)?.[1];
   const claimed = session?.workspaceId ?? body?.workspace_id ?? body?.app_id ?? inPath;
   return typeof claimed === 'string' && WORKSPACE_ID.test(claimed) ? claimed : undefined;
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Eta } from 'eta';
 import { type Request, type RequestHandler, type Response, Router } from 'express';
 import { AppError } from '../errors.ts';
+import { workspaceOf } from '../http/request-log.ts';
 import { LANGUAGES, languageOf } from '../i18n/languages.ts';
 import { type Messages, messagesFor } from '../i18n/messages.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
@@ -113,7 +114,7 @@ async function showOrExplain(site: SupportSite, req: Request, res: Response): Pr
   } catch (error) {
     if (!(error instanceof AppError) || error.status !== 401) throw error;
     site.context.logger.info(
-      { code: error.code, workspaceId: req.params.workspaceId },
+      { code: error.code, workspaceId: workspaceOf(req, res) },
       'support link refused',
     );
     if (req.accepts(['html', 'json']) !== 'html') throw error;

@@ -134,6 +134,7 @@ describe('the log', () => {
       fetch(`${url}/oauth/callback?code=zqsecret-code&state=zqsecret-state`, { redirect: 'manual' }),
       fetch(`${url}/metrics`, { headers: { Authorization: 'Bearer zqsecret-metrics' } }),
       fetch(`${url}/who/${PERSON.email}`),
+      fetch(`${url}/support/${encodeURIComponent(PERSON.email)}`),
       fetch(`${url}/settings?email=${PERSON.email}`, {
         headers: { Cookie: 'st_session=zqsecret-session' },
         redirect: 'manual',
