@@ -3,6 +3,7 @@ import type { Sql } from '../database/sql.ts';
 import type { LivePurchase, LiveTransaction } from '../revenuecat/store-actions.ts';
 import { toMinor } from '../subscription/money.ts';
 import type { Money, SubscriptionState } from '../subscription/types.ts';
+import type { StoreActionDetails } from './action.ts';
 import type { ActionContext } from './context.ts';
 import { readCustomer, readNow } from './read-revenuecat.ts';
 
@@ -22,12 +23,18 @@ export function findPurchase(context: ActionContext, id: string): SubscriptionSt
   return allPurchases(context).find((each) => subscriptionId(each) === id) ?? null;
 }
 
-/** @throws ActionError when RevenueCat refuses, does not respond, or does not know the customer */
-export function readLivePurchases(context: ActionContext): Promise<LivePurchases> {
+/**
+ * @param what what is read of the customer; `customer`: everything
+ * @throws ActionError when RevenueCat refuses, does not respond, or does not know the customer
+ */
+export function readLivePurchases(
+  context: ActionContext,
+  what: StoreActionDetails['targetType'],
+): Promise<LivePurchases> {
   const { revenueCatProjectId } = context.customer.project;
   return readCustomer(context, async ({ stores }, appUserId) => ({
     appUserId,
-    purchases: await stores.listPurchases(revenueCatProjectId, appUserId),
+    purchases: await stores.listPurchases(revenueCatProjectId, appUserId, what),
   }));
 }
 

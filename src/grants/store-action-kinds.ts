@@ -124,7 +124,7 @@ function shownByPurchase(
   isDone: (live: LivePurchase, details: StoreActionDetails) => boolean,
 ): StoreActionDefinition['readBack'] {
   return async ({ stores }, projectId, action) => {
-    const bought = await stores.listPurchases(projectId, action.appUserId);
+    const bought = await stores.listPurchases(projectId, action.appUserId, action.details.targetType);
     const live = bought.find(({ id }) => id === action.target);
     return live ? doneIf(isDone(live, action.details), action, stateOf(live)) : { kind: 'unknown' };
   };

@@ -59,7 +59,7 @@ export const STORE_ACTION_HANDLER: ActionHandler<StoreForm, ReviewedStoreAction,
 type Described = Pick<ReviewedStoreAction, 'target' | 'details'>;
 
 async function prepare(context: ActionContext, form: StoreForm): Promise<ReviewedStoreAction> {
-  const bought = await readLivePurchases(context);
+  const bought = await readLivePurchases(context, targetTypeOf(context, form));
   const kind = isRestore(form) ? 'restore' : form.kind;
   return {
     ...(await describe(context, { ...form, kind }, bought)),
@@ -176,7 +176,7 @@ async function readDetails(
   context: ActionContext,
   { details, target }: ReviewedStoreAction,
 ): Promise<StoreActionDetails> {
-  const bought = await readLivePurchases(context);
+  const bought = await readLivePurchases(context, details.targetType);
   if (details.targetType === 'customer') return details.moves ? { ...details, ...movesOf(bought) } : details;
   const live = bought.purchases.find(({ id }) => id === target);
   if (!live) throw failed('revenuecat_not_found');

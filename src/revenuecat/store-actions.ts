@@ -47,12 +47,20 @@ export function createStoreActions({ http, path, list, read }: Calls) {
     await http.post(url, body, { action });
   };
   return {
-    /** Everything bought, not granted. */
-    async listPurchases(projectId: string, customerId: string): Promise<LivePurchase[]> {
+    /**
+     * Everything bought, not granted.
+     *
+     * @param what only these, or everything: who buys coins every day has thousands of purchases, a call for each hundred
+     */
+    async listPurchases(
+      projectId: string,
+      customerId: string,
+      what: LivePurchase['kind'] | 'customer' = 'customer',
+    ): Promise<LivePurchase[]> {
       const of = (what: string): string => path(projectId, 'customers', customerId, what);
       const [subscriptions, purchases] = await Promise.all([
-        list(of('subscriptions'), subscriptionSchema, 'Reading subscriptions'),
-        list(of('purchases'), purchaseSchema, 'Reading purchases'),
+        what === 'purchase' ? [] : list(of('subscriptions'), subscriptionSchema, 'Reading subscriptions'),
+        what === 'subscription' ? [] : list(of('purchases'), purchaseSchema, 'Reading purchases'),
       ]);
       return [...subscriptions.map(toSubscription), ...purchases.map(toPurchase)].filter(
         ({ store }) => store !== 'PROMOTIONAL',

@@ -67,6 +67,14 @@ describe('a store action', () => {
     assert.match(again.text, /Cancel the subscription: it is already canceled\./);
   });
 
+  test('what is done to a subscription waits for no purchases, of which there may be thousands', async () => {
+    const { card, own } = await openBuyer('rc_billing');
+    product.revenueCat.faults.add({ pathPrefix: `${pathOf(card.appUserId)}/purchases`, status: 500 });
+    const checked = await reviewAction(await openPage(card), 'cancel');
+    assert.match((await checked.press('action.confirm')).text, /✅ Pro Web is canceled/);
+    assert.equal(own.autoRenewalStatus, 'will_not_renew');
+  });
+
   test('a Web Billing refund ends access', async () => {
     const { card, own, page } = await openBuyer('rc_billing');
     const checked = await reviewAction(page, 'refund');

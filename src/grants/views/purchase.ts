@@ -120,7 +120,9 @@ async function actionComponents(
   id: string,
 ): Promise<Part[]> {
   const { t } = context.messages;
-  const bought = await orActionError(readLivePurchases(context));
+  const bought = await orActionError(
+    readLivePurchases(context, subscription.isOneTime ? 'purchase' : 'subscription'),
+  );
   if (bought instanceof ActionError) return [text(errorText(context, 'cancel', bought), 'muted')];
   const live = findLive(subscription, bought.purchases);
   if (!live) return [text(t('action.state.notInRevenueCat'), 'muted')];
@@ -227,7 +229,7 @@ async function purchaseFields(context: ViewContext, form: StoreForm): Promise<Pa
   const { messages } = context;
   const { t } = messages;
   const subscription = findPurchase(context, form.subscription);
-  const { purchases } = await readLivePurchases(context);
+  const { purchases } = await readLivePurchases(context, targetTypeOf(context, form));
   const live = subscription && findLive(subscription, purchases);
   if (!subscription || !live) return [];
   const rows = table([
