@@ -32,6 +32,7 @@ import {
   problems,
   textField,
 } from './page.ts';
+import { audit } from './settings-audit.ts';
 
 const EXAMPLES = 10;
 const MAX_RESULTS = 100_000;
@@ -258,6 +259,7 @@ export const bulkGrantsPage: Page = {
     '/results.csv': async (request) => {
       const bulk = await bulkOf(request);
       const customers = await listCustomers(request.context.database, bulk, MAX_RESULTS);
+      await audit(request, 'grant_results_exported', { count: customers.length });
       return csvFile(`grant-${bulk.bulkGrantId}.csv`, customers, {
         app_user_id: ({ appUserId }) => appUserId,
         result: ({ state }) => state,

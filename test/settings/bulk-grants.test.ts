@@ -210,6 +210,7 @@ describe('Settings › Grants › Grant to many', () => {
     assert.equal(await stateOf(id), 'running');
     const csv = await browser.get(`/settings/grants/many/results.csv?id=${id}`).expect(200);
     assert.equal(csv.text, 'app_user_id,result,error\r\none,pending,\r\ntwo,pending,\r\n');
+    assert.match((await browser.get('/settings/audit')).text, /Exported the results of a grant to many/);
     await send('/undo', { id }).expect(422);
     await send('/undo', { id, confirmed: 'yes' }).expect(303);
     assert.equal(await stateOf(id), 'undoing');
