@@ -87,19 +87,19 @@ async function readChargePrices(
     readonly transactionIds: readonly string[];
   },
 ): Promise<ReadonlyMap<string, Money>> {
-  const rows = await sql.query<{ transaction_id: string; price: string; currency: string }>(
+  const rows = await sql.query<{ transaction_id: string; price: string | null; currency: string }>(
     `select transaction_id, fields->>'price_in_purchased_currency' as price,
             fields->>'currency' as currency
        from events
       where workspace_id = $1 and subscriber_id = $2 and transaction_id = any($3)
-        and fields->>'currency' is not null
-        and (fields->>'price_in_purchased_currency')::numeric > 0`,
+        and fields->>'currency' is not null`,
     [of.workspaceId, of.subscriberId, of.transactionIds],
   );
   return new Map(
-    rows.map(({ transaction_id, price, currency }) => [
-      transaction_id,
-      { amountMinor: toMinor(Number(price), currency), currency },
-    ]),
+    rows.flatMap(({ transaction_id, price, currency }): [string, Money][] => {
+      const amount = Number(price);
+      const isPaid = amount > 0 && Number.isFinite(amount);
+      return isPaid ? [[transaction_id, { amountMinor: toMinor(amount, currency), currency }]] : [];
+    }),
   );
 }

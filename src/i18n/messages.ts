@@ -107,6 +107,8 @@ function isKnownZone(timeZone: string): boolean {
   }
 }
 
+const MAX_CURRENCIES = 200;
+
 /** An unknown currency is written after the number. */
 function createMoneyFormat(locale: string) {
   const formats = new Map<string, Intl.NumberFormat | null>();
@@ -119,7 +121,8 @@ function createMoneyFormat(locale: string) {
       } catch {
         format = null;
       }
-      formats.set(currency, format);
+      // An event may name any currency.
+      if (formats.size < MAX_CURRENCIES) formats.set(currency, format);
     }
     return format ? format.format(amount) : `${amount.toFixed(2)} ${currency}`;
   };

@@ -4,6 +4,7 @@ import { after, afterEach, before, describe, test } from 'node:test';
 import type { StoryName } from '../../src/simulator/revenuecat/scenarios.ts';
 import { DAY_MS } from '../../src/time.ts';
 import { agedFormState, forge, idsOn, openAgain, openFor, tell, textOf } from '../inbox-card/support.ts';
+import { eventBody } from '../support/events.ts';
 import { type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
@@ -103,6 +104,26 @@ describe('a store action', () => {
       await reviewAction(await openPage(card), 'refund', { 'action.transaction': charge })
     ).press('action.confirm');
     assert.match(refused.text, /this was done before\. Nothing was changed/);
+  });
+
+  test('an event with an odd price does not hide the charges', async () => {
+    const { card, own } = await openBuyer('play_store');
+    const charge = own.storeSubscriptionId ?? '';
+    const event = {
+      id: randomUUID(),
+      app_user_id: card.appUserId,
+      original_app_user_id: card.appUserId,
+      aliases: [],
+    };
+    const odd = { transaction_id: charge, currency: 'EUR', price_in_purchased_currency: 'free' };
+    await product.revenueCat.sendWebhook(REVENUECAT_PROJECT_ID, eventBody({ ...event, ...odd }) as never);
+    await until(
+      async () =>
+        (await product.db.database.query('select 1 from events where event_id = $1', [event.id])).length > 0,
+      'the event',
+    );
+    const checked = await reviewAction(await openPage(card), 'refund', { 'action.transaction': charge });
+    assert.match(checked.text, /^Amount: €4\.99$/m);
   });
 
   test('a Google Play subscription without charges has nothing to refund, and the form says so', async () => {
