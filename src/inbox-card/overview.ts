@@ -177,7 +177,9 @@ function storeAndDashboard({ customer, messages: m }: CustomerContext): string {
   // A sentence about several names the store of each.
   const [only] = shown.length === 1 ? shown : [];
   const store =
-    only && only.subscription.store !== 'PROMOTIONAL' ? storeText(m, only.subscription.store) : null;
+    only && only.subscription.store !== 'PROMOTIONAL'
+      ? escapeMarkdown(storeText(m, only.subscription.store) ?? '')
+      : null;
   const link = `[${m.t('card.button.openRevenueCat')}](${dashboardUrl(customer)})`;
   return [store, link].filter(Boolean).join(' · ');
 }

@@ -591,6 +591,27 @@ describe('the card of each sample customer', () => {
     }
   });
 
+  test('the name of an unknown store is no link', async () => {
+    const id = 'user_unknown_store';
+    const store = '[click](https://evil.example)';
+    await send(
+      product,
+      eventBody({
+        type: 'INITIAL_PURCHASE',
+        app_user_id: id,
+        original_app_user_id: id,
+        aliases: [id],
+        store,
+        event_timestamp_ms: Date.now() - DAY_MS,
+        purchased_at_ms: Date.now() - DAY_MS,
+        expiration_at_ms: Date.now() + DAY_MS,
+      }) as never,
+    );
+    const { text } = await openFor(product, { externalId: id });
+    assert.match(text, /click/i);
+    assert.doesNotMatch(text, /\]\(https:\/\/evil/i);
+  });
+
   test('a card opens for a customer with thousands of events without reading them', async () => {
     const { database } = product.server.connected;
     const [base] = await tell(product, 'active_monthly', { appUserId: 'user_heavy' });
