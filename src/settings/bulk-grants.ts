@@ -20,6 +20,7 @@ import {
 import { DURATIONS } from '../grants/durations.ts';
 import { checkTeammate } from '../grants/policy.ts';
 import { listProjects } from '../workspaces/projects.ts';
+import { audit } from './change-settings.ts';
 import { csvFile } from './csv.ts';
 import { DURATION_LABELS } from './messages.ts';
 import {
@@ -32,7 +33,6 @@ import {
   problems,
   textField,
 } from './page.ts';
-import { audit } from './settings-audit.ts';
 
 const EXAMPLES = 10;
 const MAX_RESULTS = 100_000;
