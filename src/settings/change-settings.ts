@@ -31,17 +31,22 @@ const CHANGE_ACTIONS: Readonly<Record<keyof WorkspaceSettings, string>> = {
   setup: 'setup_changed',
 };
 
-/** Saves one section of the settings with a record of the values before and after. Saving no change leaves none. */
+/**
+ * Saves one section of the settings with a record of the values before and after. Saving no change leaves none.
+ *
+ * @param change gives the new value, from the one that is stored now
+ */
 export async function changeSettings<Section extends keyof WorkspaceSettings>(
-  { context, session }: PageRequest,
+  { context, session, workspace }: PageRequest,
   section: Section,
-  value: WorkspaceSettings[Section],
+  change: (stored: WorkspaceSettings[Section]) => WorkspaceSettings[Section],
 ): Promise<void> {
   const { workspaceId } = session;
   await context.database.transaction(async (sql) => {
     // Two admins who save concurrently each leave a record of what they changed themselves.
     await lockWorkspace(sql, workspaceId);
-    const before = (await readWorkspace(sql, workspaceId))?.settings[section];
+    const before = ((await readWorkspace(sql, workspaceId)) ?? workspace).settings[section];
+    const value = change(before);
     const changes = differences(complete(section, before), complete(section, value));
     if (changes.length === 0) return;
     await saveSettings(sql, workspaceId, { [section]: value });

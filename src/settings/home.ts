@@ -65,11 +65,17 @@ export const homePage: Page = {
   },
   forms: {
     '/check': action(async (request) => done('', await checkNow(request))),
-    '/setup': form(z.object({ step: textField.pipe(z.enum(OPTIONAL_STEPS)) }), async (request, { step }) => {
-      const finished = new Set([...request.workspace.settings.setup.done, step]);
-      await changeSettings(request, 'setup', { done: [...finished] });
-      return done('', 'step_done');
-    }),
+    '/setup': form(
+      z.object({
+        step: textField.pipe(
+          z.enum(OPTIONAL_STEPS, 'Nothing was saved. Choose one of the steps of the list.'),
+        ),
+      }),
+      async (request, { step }) => {
+        await changeSettings(request, 'setup', (stored) => ({ done: [...new Set([...stored.done, step])] }));
+        return done('', 'step_done');
+      },
+    ),
   },
 };
 
