@@ -9,6 +9,8 @@ import { loadStoreActions, selectedOf, storeActionsForm } from './store-actions.
 
 const MAX_DAYS = 36_500;
 const MAX_MONTHLY = 100_000;
+/** For 2,000 teammates who are selected for each of the store actions. */
+const MAX_FORM_BYTES = 256 * 1024;
 
 type Length = readonly [days: number, label: string];
 
@@ -39,7 +41,7 @@ const grantsForm = form(
     ),
     bulk_second_person: numberField(
       COUNT,
-      'Enter a whole number of customers, or leave it empty for no limit.',
+      `Enter a whole number of customers from 1 to ${MAX_MONTHLY.toLocaleString('en-US')}, or leave it empty for no limit.`,
       MAX_MONTHLY,
     ),
     second_person: numberField(
@@ -86,4 +88,5 @@ export const grantsPage: Page = {
     };
   },
   forms: { '': grantsForm, '/actions': storeActionsForm },
+  maxFormBytes: MAX_FORM_BYTES,
 };

@@ -71,7 +71,7 @@ export interface Page {
   load(request: PageRequest): Promise<object>;
   /** By their path below the page; `''`: the page's own. */
   readonly forms?: Readonly<Record<string, Form>>;
-  /** What its forms may send; 64 KiB by default. */
+  /** What its forms may send; 64 KiB by default. Above that, the server knows the page by `LARGE_FORMS`. */
   readonly maxFormBytes?: number;
   /** JSON for the page's script. */
   readonly status?: (request: PageRequest) => Promise<object>;
@@ -144,6 +144,8 @@ export function confirmationPage(page: {
 }
 
 const DEFAULT_FORM_BYTES = 64 * 1024;
+/** For 2,000 teammates who are selected for each of the store actions. */
+const MAX_FORM_FIELDS = 10_000;
 /** How long a page waits for the replica to catch up before it is read from the primary. */
 const REPLICA_WAIT_MS = 100;
 
@@ -174,7 +176,7 @@ export function pagesRouter(site: Site, pages: readonly Page[]): Router {
       });
     }
     const limit = page.maxFormBytes ?? DEFAULT_FORM_BYTES;
-    const readForm = urlencoded({ extended: false, limit, parameterLimit: 500 });
+    const readForm = urlencoded({ extended: false, limit, parameterLimit: MAX_FORM_FIELDS });
     for (const [name, form] of Object.entries(forms)) {
       router.post(
         `${path}${name}` || '/',

@@ -45,9 +45,13 @@ const PAGES: readonly Page[] = [
   uninstallPage,
 ];
 
-/** Bytes by the address of each form that takes more than others. */
+/** The forms that may send more than others, in bytes by their path. */
 export const LARGE_FORMS: Readonly<Record<string, number>> = Object.fromEntries(
-  PAGES.flatMap(({ path, maxFormBytes }) => (maxFormBytes ? [[`/settings${path}`, maxFormBytes]] : [])),
+  PAGES.flatMap(({ path, maxFormBytes, forms = {} }) =>
+    maxFormBytes === undefined
+      ? []
+      : Object.keys(forms).map((form) => [`/settings${path}${form}`, maxFormBytes]),
+  ),
 );
 
 /** The settings of a workspace's admins: plain HTML forms that work without JavaScript. Mounted at `/`. */

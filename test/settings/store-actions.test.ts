@@ -72,6 +72,39 @@ describe('the settings of store actions', () => {
     assert.deepEqual(await actions(), before);
   });
 
+  it('take a large team', async () => {
+    const team = Array.from({ length: 500 }, (_, index) => `agent-${index}`);
+    for (const id of team) site.intercom.addAdmin('abc123', { id, name: id, email: `${id}@abc123.example` });
+    const kinds = ['cancel', 'refund', 'extend', 'transfer', 'manage'];
+    const fields = kinds.map((kind) => ({ [`${kind}_who`]: 'selected', [`${kind}_people`]: team }));
+    await send(Object.assign({}, ...fields)).expect(303);
+    for (const { allowedAdminIds } of Object.values(await actions()))
+      assert.equal(allowedAdminIds?.length, team.length);
+    await send({ extend: 'on' }).expect(303);
+    for (const id of team) site.intercom.state.admins.delete(id);
+  });
+
+  it('are named in the audit log with each value before and after', async () => {
+    const rules = {
+      refund_max: '20',
+      refund_monthly: '3',
+      refund_who: 'selected',
+      refund_people: 'abc123-admin',
+    };
+    await send({ refund: 'on', cancel: 'on', ...rules }).expect(303);
+    const { text } = await browser.get('/settings/audit?about=policy').expect(200);
+    const newest = text.slice(text.indexOf('<tbody>'), text.indexOf('</tr>', text.indexOf('<tbody>')));
+    for (const line of [
+      'Cancel subscriptions: <s><span class="hidden">before: </span>off</s> → on',
+      'Refund: <s><span class="hidden">before: </span>off</s> → on',
+      'Refund: largest sum without a second person: <s><span class="hidden">before: </span>not set</s> → 20',
+      'Refund: per teammate and month: <s><span class="hidden">before: </span>not set</s> → 3',
+      'Refund: can use it: <s><span class="hidden">before: </span>everyone</s> → abc123-admin',
+    ])
+      assert.ok(newest.includes(line), `${line} in ${newest}`);
+    await send({ extend: 'on' }).expect(303);
+  });
+
   it('keep who was selected in both forms of the page when one fails', async () => {
     const rules = { enabled: 'on', who: 'selected', people: 'abc123-admin', longest_days: '31' };
     await browser

@@ -3,10 +3,11 @@ import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import supertest from 'supertest';
 import { createApp } from '../../src/http/app.ts';
+import { refuseLargeBody } from '../../src/http/body.ts';
 import { signedJson } from '../../src/http/signed.ts';
 import { bodySignature } from '../../src/intercom/signatures.ts';
 import type { JobData, JobName, Jobs } from '../../src/jobs/jobs.ts';
-import { settingsRouter } from '../../src/settings/routes.ts';
+import { LARGE_FORMS, settingsRouter } from '../../src/settings/routes.ts';
 import { createIntercomSimulator, type IntercomSimulator } from '../../src/simulator/intercom/server.ts';
 import {
   createRevenueCatSimulator,
@@ -83,6 +84,7 @@ export async function createSite(options: { production?: boolean; listen?: boole
     production: context.config.production,
     intercomAppUrl: appUrl,
     open: [
+      { path: '/', handlers: [refuseLargeBody(LARGE_FORMS)] },
       {
         path: '/',
         handlers: [installRouter(context, sessions.signIn), settingsRouter(context, sessions)],
