@@ -3,6 +3,7 @@ import { notFound } from '../errors.ts';
 import { listEntitlements } from '../grants/access.ts';
 import {
   changeBulkGrant,
+  checkBulkRules,
   draftBulkGrant,
   findCustomers,
   leftOutText,
@@ -139,6 +140,12 @@ const applying =
   ({ context, session }: PageRequest, bulk: BulkGrant): Promise<unknown> =>
     changeBulkGrant(context, bulk, { event, by: session.admin });
 
+/** The rules may have changed since the draft was made. */
+function problemWithRules(request: PageRequest, bulk: BulkGrant): string | null {
+  if (!mayGrant(request)) return NOT_ALLOWED;
+  return checkBulkRules(request.workspace.settings.grants, bulk)?.problem ?? null;
+}
+
 function mayGrant({ workspace, session }: PageRequest): boolean {
   return checkTeammate(workspace.settings.grants, session.admin.id) === null;
 }
@@ -149,12 +156,12 @@ const startForm = changeForm(
       by: session.admin,
       secondPersonAbove: workspace.settings.grants.bulkSecondPersonAbove,
     }),
-  (request) => (mayGrant(request) ? null : NOT_ALLOWED),
+  problemWithRules,
 );
 
-const approveForm = changeForm(applying('approve'), (request, { admin }) => {
-  if (admin.id === request.session.admin.id) return 'Another admin must approve what you requested.';
-  return mayGrant(request) ? null : NOT_ALLOWED;
+const approveForm = changeForm(applying('approve'), (request, bulk) => {
+  if (bulk.admin.id === request.session.admin.id) return 'Another admin must approve what you requested.';
+  return problemWithRules(request, bulk);
 });
 
 /** Asks before everything that a grant granted is removed. */

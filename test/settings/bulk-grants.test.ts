@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
-import type supertest from 'supertest';
+import supertest from 'supertest';
 import { runBulkGrant } from '../../src/grants/bulk/run.ts';
 import { createJournal } from '../../src/ingestion/journal.ts';
 import { processProject } from '../../src/ingestion/processor.ts';
@@ -209,7 +209,7 @@ describe('Settings › Grants › Grant to many', () => {
     await send('/resume', { id }).expect(303);
     assert.equal(await stateOf(id), 'running');
     const csv = await browser.get(`/settings/grants/many/results.csv?id=${id}`).expect(200);
-    assert.equal(csv.text, 'app_user_id,result,error\r\none,pending,\r\ntwo,pending,\r\n');
+    assert.equal(csv.text, '\ufeffapp_user_id,result,error\r\none,pending,\r\ntwo,pending,\r\n');
     assert.match((await browser.get('/settings/audit')).text, /Exported the results of a grant to many/);
     await send('/undo', { id }).expect(422);
     await send('/undo', { id, confirmed: 'yes' }).expect(303);
@@ -250,6 +250,43 @@ describe('Settings › Grants › Grant to many', () => {
     assert.equal(await stateOf(id), 'awaiting_approval');
     await send('/approve', { id }).expect(422);
     assert.equal(await stateOf(id), 'awaiting_approval');
+  });
+
+  it('cannot be requested and approved by one admin, whoever prepared it', async () => {
+    const ids = Array.from({ length: 101 }, (_, index) => `other_${index}`);
+    const { id } = await draft({ customers: ids.join('\n') });
+    site.intercom.addAdmin('abc123', { id: 'bob', name: 'Bob', email: 'bob@abc123.example' });
+    const bob = supertest.agent(site.app);
+    const begun = await bob.get('/install').expect(302);
+    await bob.get(await site.consent(String(begun.headers.location), 'abc123', 'bob')).expect(302);
+    const token = csrfIn((await bob.get('/settings')).text);
+    await send('/start', { id }, bob, token).expect(303);
+    const refused = await send('/approve', { id }, bob, token).expect(422);
+    assert.match(refused.text, /Another admin must approve what you requested/);
+    assert.match(refused.text, /Requested by Bob/);
+    assert.equal(await stateOf(id), 'awaiting_approval');
+    await send('/approve', { id }).expect(303);
+    assert.equal(await stateOf(id), 'running');
+  });
+
+  it('is checked again when it is started: the rules may have changed', async () => {
+    const { id } = await draft({ customers: 'later', duration: 'yearly' });
+    const rules = (fields: Record<string, unknown>) =>
+      browser
+        .post('/settings/grants')
+        .type('form')
+        .send({ _csrf: csrf, enabled: 'on', who: 'everyone', reason_required: 'on', ...fields })
+        .expect(303);
+    await rules({ longest_days: '31', bulk_second_person: '100' });
+    const { text } = await send('/start', { id }).expect(422);
+    assert.match(text, /longer than the rules for grants allow/);
+    assert.equal(await stateOf(id), 'draft');
+    await rules({ longest_days: '366', bulk_second_person: '100' });
+  });
+
+  it('says how long a reason can be', async () => {
+    const { text } = await send('', { ...wish, customers: 'a', reason: 'x'.repeat(1_001) }).expect(422);
+    assert.match(text, /The reason can have at most 1000 characters/);
   });
 
   it('shows nothing of another workspace', async () => {

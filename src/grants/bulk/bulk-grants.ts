@@ -9,10 +9,11 @@ import type { AppContext } from '../../workspaces/app-context.ts';
 import { auditAdmin } from '../../workspaces/audit.ts';
 import type { Project } from '../../workspaces/projects.ts';
 import type { Workspace } from '../../workspaces/repository.ts';
+import type { WorkspaceSettings } from '../../workspaces/settings.ts';
 import { listEntitlements } from '../access.ts';
 import { GRANT_STARTS, type GrantStart, type Teammate } from '../action.ts';
 import { DURATIONS, isDuration, lengthInDays } from '../durations.ts';
-import { checkLength, checkReason } from '../policy.ts';
+import { checkLength, checkReason, MAX_REASON_LENGTH } from '../policy.ts';
 import {
   type BulkEvent,
   type BulkGrant,
@@ -135,7 +136,6 @@ export async function draftBulkGrant(
   const { appUserIds, duration, start, reason } = form;
   const { workspaceId } = workspace;
   const { projectId } = project;
-  const policy = workspace.settings.grants;
   const entitlements = await listEntitlements(context.database, workspaceId, projectId);
   const entitlement = entitlements.find(({ id, lookupKey }) => [id, lookupKey].includes(form.entitlement));
   if (!entitlement) {
@@ -145,9 +145,8 @@ export async function draftBulkGrant(
   if (!isDuration(duration))
     return { field: 'duration', problem: `Choose a duration: ${DURATIONS.join(', ')}.` };
   if (!isStart(start)) return { field: 'start', problem: 'Choose when it starts: after or now.' };
-  if (checkLength(policy, lengthInDays(duration)))
-    return { field: 'duration', problem: 'This is longer than the rules for grants allow.' };
-  if (checkReason(policy.reasonRequired, reason)) return { field: 'reason', problem: 'Give a reason.' };
+  const refused = checkBulkRules(workspace.settings.grants, { duration, reason });
+  if (refused) return refused;
   if (appUserIds.length === 0) return { field: 'customers', problem: 'The list names no customer.' };
   if (appUserIds.length > MAX_CUSTOMERS)
     return { field: 'customers', problem: `A grant takes at most ${MAX_CUSTOMERS} customers.` };
@@ -157,6 +156,22 @@ export async function draftBulkGrant(
   const bulk = { workspaceId, bulkGrantId: randomUUID(), projectId, ...what, admin };
   const draft = await createBulkGrant(context, bulk, appUserIds);
   return draft ?? { field: 'customers', problem: leftOutText(appUserIds.length) };
+}
+
+/** Checks what the rules for grants limit: for a draft, and again when it is started or approved. */
+export function checkBulkRules(
+  policy: WorkspaceSettings['grants'],
+  { duration, reason }: Pick<BulkGrant, 'duration' | 'reason'>,
+): BulkProblem | null {
+  if (checkLength(policy, lengthInDays(duration)))
+    return { field: 'duration', problem: 'This is longer than the rules for grants allow.' };
+  const refusal = checkReason(policy.reasonRequired, reason);
+  if (refusal === null) return null;
+  const isMissing = refusal.code === 'reason_missing';
+  return {
+    field: 'reason',
+    problem: isMissing ? 'Give a reason.' : `The reason can have at most ${MAX_REASON_LENGTH} characters.`,
+  };
 }
 
 function isStart(start: string): start is GrantStart {
@@ -188,10 +203,7 @@ export async function changeBulkGrant(
   { event, by }: { readonly event: BulkEvent; readonly by: Teammate },
 ): Promise<BulkGrant | null> {
   const bulk = await context.database.transaction(async (sql) => {
-    const moved = await moveBulkGrant(sql, key, {
-      event,
-      ...(event === 'approve' ? { decidedBy: by } : {}),
-    });
+    const moved = await moveBulkGrant(sql, key, { event, by });
     if (moved) await auditBulk(sql, moved, by);
     return moved;
   });

@@ -116,21 +116,34 @@ export async function listBulkGrants(sql: Sql, workspaceId: string): Promise<Bul
   );
 }
 
-/** Applies an event. `null`: it may not happen in the state of now. */
+/**
+ * Applies an event. Whoever starts or requests a draft answers for it, also when someone else prepared it.
+ *
+ * @returns `null`: it may not happen in the state of now
+ */
 export async function moveBulkGrant(
   sql: Sql,
   { workspaceId, bulkGrantId }: BulkKey,
-  { event, decidedBy }: { readonly event: BulkEvent; readonly decidedBy?: Teammate },
+  { event, by }: { readonly event: BulkEvent; readonly by: Teammate },
 ): Promise<BulkGrant | null> {
   const { from, to } = BULK_TRANSITIONS[event];
+  const teammate = JSON.stringify(by);
   const [bulk] = await sql.query<BulkGrant>(
     `update bulk_grants
-        set state = $4, decided_by = coalesce($5::jsonb, decided_by),
+        set state = $4, admin = coalesce($5::jsonb, admin), decided_by = coalesce($7::jsonb, decided_by),
             started_at = coalesce(started_at, case when $4 = 'running' then $6::timestamptz end),
             finished_at = case when $4 in ('done', 'undone') then $6::timestamptz end
       where workspace_id = $1 and bulk_grant_id = $2 and state = any($3)
      returning ${BULK_GRANT}`,
-    [workspaceId, bulkGrantId, from, to, decidedBy ? JSON.stringify(decidedBy) : null, new Date()],
+    [
+      workspaceId,
+      bulkGrantId,
+      from,
+      to,
+      event === 'start' || event === 'request' ? teammate : null,
+      new Date(),
+      event === 'approve' ? teammate : null,
+    ],
   );
   return bulk ?? null;
 }
