@@ -1,7 +1,11 @@
 import { stringify } from 'csv-stringify/sync';
 import type { Download } from './page.ts';
 
-/** A file by RFC 4180. @param columns the text of each cell, by its column's name */
+/**
+ * A file by RFC 4180. Without the byte order mark, Excel takes UTF-8 for another encoding.
+ *
+ * @param columns the text of each cell, by its column's name
+ */
 export function csvFile<Row>(
   name: string,
   rows: readonly Row[],
@@ -10,7 +14,7 @@ export function csvFile<Row>(
   const cells = Object.values(columns);
   const body = stringify(
     rows.map((row) => cells.map((cell) => withoutFormula(cell(row)))),
-    { header: true, columns: Object.keys(columns), record_delimiter: 'windows' },
+    { bom: true, header: true, columns: Object.keys(columns), record_delimiter: 'windows' },
   );
   return { name, type: 'text/csv', body };
 }

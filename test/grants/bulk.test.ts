@@ -23,6 +23,8 @@ test('a list may be pasted or be the first column of a CSV; each id counts once'
     ['app_user_id,name\r\n"a",Ann\r\nb,Bob\r\n', ['a', 'b']],
     ['  a ;x\n$RCAnonymousID:1\t2', ['a', '$RCAnonymousID:1']],
     ['\n \n', []],
+    ['App User ID\n"a,b",1\n"say ""hi""" ;2\n"open', ['a,b', 'say "hi"', '"open']],
+    ["app_user_id,result\n'+49151,failed\n'=1,failed\n'quoted'", ['+49151', '=1', "'quoted'"]],
   ];
   for (const [text, expected] of cases) assert.deepEqual(parseCustomerList(text), expected);
 });

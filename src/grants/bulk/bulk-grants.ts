@@ -33,16 +33,16 @@ const FILTER_BATCH_SIZE = 500;
 export function parseCustomerList(text: string): string[] {
   const ids = text
     .split(/\r?\n/)
-    .map(
-      (line) =>
-        line
-          .trim()
-          .split(/[,;\t]/, 1)[0]
-          ?.trim()
-          .replace(/^"(.*)"$/, '$1') ?? '',
-    )
-    .filter((id) => id !== '' && !/^(app_?user_?id|customer_?id|id)$/i.test(id));
+    .map((line) => firstCell(line.trim()))
+    .filter((id) => id !== '' && !/^(app[_ ]?user[_ ]?id|customer[_ ]?id|id)$/i.test(id));
   return [...new Set(ids)];
+}
+
+function firstCell(line: string): string {
+  const quoted = /^"((?:[^"]|"")*)"\s*(?:[,;\t]|$)/.exec(line)?.[1];
+  const cell = quoted?.replaceAll('""', '"') ?? line.split(/[,;\t]/, 1)[0] ?? '';
+  // In our own results an apostrophe keeps a spreadsheet from running the cell.
+  return cell.trim().replace(/^'(?=[=+@-])/, '');
 }
 
 /** Selects customers: every condition that is set must be true. */
