@@ -58,9 +58,10 @@ export async function insertApiKey(
   await manager.insert(ApiKeyEntity, key);
 }
 
-export async function revokeApiKey(database: Entities, workspaceId: string, keyId: string): Promise<void> {
+/** @returns whether it was in use until now */
+export function revokeApiKey(database: Entities, workspaceId: string, keyId: string): Promise<boolean> {
   const inUse = { workspaceId, keyId, revokedAt: IsNull() };
-  await updateRows(database, ApiKeyEntity, inUse, { revokedAt: () => 'now()' });
+  return updateRows(database, ApiKeyEntity, inUse, { revokedAt: () => 'now()' });
 }
 
 /** An API key with its workspace. */

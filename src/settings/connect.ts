@@ -11,22 +11,45 @@ import {
 } from '../workspaces/projects.ts';
 import { missingByFeature } from '../workspaces/revenuecat-key.ts';
 import { audit } from './change-settings.ts';
-import type { Outcome, PageRequest } from './page.ts';
+import { type Outcome, type PageRequest, problems } from './page.ts';
 
 /** How the webhook got to RevenueCat, or why it did not. */
 type Registration = 'registered' | 'no_key' | 'scope_missing' | 'refused' | 'unreachable';
 
+interface NewProject {
+  readonly projectId: string;
+  readonly name: string | null;
+  readonly apiKey: string | null;
+  readonly client?: RevenueCatClient;
+  readonly missingScopes?: readonly string[];
+}
+
 /** Connects a project, registers its webhook, and shows the authorization value. */
-export async function connect(
-  request: PageRequest,
-  project: {
-    projectId: string;
-    name: string | null;
-    apiKey: string | null;
-    client?: RevenueCatClient;
-    missingScopes?: readonly string[];
-  },
+export function connect(request: PageRequest, project: NewProject): Promise<Outcome> {
+  return withWebhookLock(request, () => connectAndRegister(request, project));
+}
+
+/**
+ * Two requests at the same time could leave one value in the database and the other one at RevenueCat, whose webhooks
+ * would then be refused. The second one is turned away: waiting would hold a connection that the first one may need.
+ */
+function withWebhookLock(
+  { context, workspace }: PageRequest,
+  work: () => Promise<Outcome>,
 ): Promise<Outcome> {
+  return context.database.transaction(async (sql) => {
+    const [row] = await sql.query<{ locked: boolean }>(
+      'select pg_try_advisory_xact_lock(hashtextextended($1, 0)) as locked',
+      [`webhook ${workspace.workspaceId}`],
+    );
+    return row?.locked ? work() : problems({ '': ALREADY_RUNNING });
+  });
+}
+
+const ALREADY_RUNNING =
+  'Nothing was changed: a webhook of this workspace is being replaced already. Try again in a minute.';
+
+async function connectAndRegister(request: PageRequest, project: NewProject): Promise<Outcome> {
   const { database, secrets, config, jobs } = request.context;
   const { workspaceId } = request.workspace;
   const { projectId: revenueCatProjectId, name, apiKey, missingScopes } = project;
@@ -100,7 +123,11 @@ async function connectedPage(
 }
 
 /** Replaces the webhook's authorization value, registers it, and shows it. */
-export async function newWebhook(request: PageRequest, project: Project): Promise<Outcome> {
+export function newWebhook(request: PageRequest, project: Project): Promise<Outcome> {
+  return withWebhookLock(request, () => replaceAndRegister(request, project));
+}
+
+async function replaceAndRegister(request: PageRequest, project: Project): Promise<Outcome> {
   const { context } = request;
   const connection = {
     id: project.projectId,

@@ -152,8 +152,8 @@ export const revokeKeyPage = confirmationPage({
   },
   async save(request) {
     const { name, keyId } = await keyOf(request);
-    await revokeApiKey(request.context.database, request.workspace.workspaceId, keyId);
-    await audit(request, 'api_key_revoked', { name });
+    if (await revokeApiKey(request.context.database, request.workspace.workspaceId, keyId))
+      await audit(request, 'api_key_revoked', { name });
     return done('/messenger', 'api_key_revoked');
   },
 });

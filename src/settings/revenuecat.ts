@@ -169,8 +169,11 @@ const signingForm = form(
 const reconnectForm = action(async (request) => {
   const { context, workspace, input } = request;
   const { workspaceId } = workspace;
-  if (!(await reconnectProject(context.database, { workspaceId, projectId: input('project') })))
-    return done('/revenuecat', 'reconnect_expired');
+  if (!(await reconnectProject(context.database, { workspaceId, projectId: input('project') }))) {
+    const projects = await listProjects(context.database, workspaceId);
+    const isConnected = projects.some(({ projectId }) => projectId === input('project'));
+    return done('/revenuecat', isConnected ? 'reconnected' : 'reconnect_expired');
+  }
   const project = await projectOf(request);
   await audit(request, 'revenuecat_reconnected', { project: project.name });
   await context.jobs.send('workspace.health', { workspaceId });
@@ -249,8 +252,8 @@ export const disconnectPage = confirmationPage({
         context.logger.warn({ err: error, workspaceId }, 'webhook not removed at RevenueCat');
       });
     }
-    await disconnectProject(context.database, project);
-    await audit(request, 'revenuecat_disconnected', { project: project.name });
+    if (await disconnectProject(context.database, project))
+      await audit(request, 'revenuecat_disconnected', { project: project.name });
     await context.jobs.send('workspace.health', { workspaceId });
     return done('/revenuecat', 'disconnected');
   },
@@ -273,7 +276,8 @@ export const newWebhookPage = confirmationPage({
   },
   async save(request) {
     const project = await projectOf(request);
-    await audit(request, 'webhook_secret_replaced', { project: project.name });
-    return newWebhook(request, project);
+    const outcome = await newWebhook(request, project);
+    if (outcome.kind === 'page') await audit(request, 'webhook_secret_replaced', { project: project.name });
+    return outcome;
   },
 });

@@ -11,6 +11,7 @@ import {
   readProject,
 } from '../../src/workspaces/projects.ts';
 import { readWorkspace } from '../../src/workspaces/repository.ts';
+import { hashSecret } from '../../src/workspaces/secrets.ts';
 import { createSite, csrfIn, PUBLIC_URL, type Site } from '../workspaces/support.ts';
 
 type Browser = ReturnType<typeof supertest.agent>;
@@ -93,6 +94,21 @@ describe('refused webhooks', () => {
     assert.equal(webhooks?.[0]?.authorizationHeader, value);
     assert.equal((await stored()).refusedWebhook, null);
     assert.doesNotMatch(await page(), /Webhooks of Shop are refused/);
+  });
+
+  it('do not follow from replacing the value several times at once', async () => {
+    const csrf = csrfIn(await page());
+    const rivals = Array.from({ length: 5 }, () =>
+      ada
+        .post('/settings/revenuecat/webhook')
+        .type('form')
+        .send({ _csrf: csrf, project: projectId, confirmed: 'yes' }),
+    );
+    const statuses = (await Promise.all(rivals)).map(({ status }) => status);
+    assert.ok(statuses.includes(200) && statuses.every((status) => status === 200 || status === 422));
+    const webhooks = site.revenueCat.state.projects.get('projshop')?.webhooks;
+    assert.equal(webhooks?.length, 1);
+    assert.equal((await stored()).webhookAuthHash, hashSecret(webhooks?.[0]?.authorizationHeader ?? ''));
   });
 
   it('are named with the signing secret when the signature is what does not match', async () => {
@@ -281,7 +297,7 @@ describe('a CSV cell', () => {
       ]);
       assert.ok(csv.includes(`'${formula.replaceAll('"', '""')}`), JSON.stringify(formula));
     }
-    assert.match(auditCsv('audit.csv', []).body, /^at,who,email,/);
+    assert.match(auditCsv('audit.csv', []).body, /^\ufeffat,who,email,/);
   });
 });
 
