@@ -71,12 +71,11 @@ export interface Change {
   readonly to: unknown;
 }
 
-/** Every value in which two sections differ; lists are compared as a whole. */
+/** Every value in which two sections differ. Lists are compared as a whole, as is what one of them does not have. */
 export function differences(from: unknown, to: unknown, path: readonly string[] = []): Change[] {
-  if (isRecord(from) || isRecord(to)) {
-    const [before, after] = [isRecord(from) ? from : {}, isRecord(to) ? to : {}];
-    return [...new Set([...Object.keys(before), ...Object.keys(after)])].flatMap((key) =>
-      differences(before[key], after[key], [...path, key]),
+  if (isRecord(from) && isRecord(to)) {
+    return [...new Set([...Object.keys(from), ...Object.keys(to)])].flatMap((key) =>
+      differences(from[key], to[key], [...path, key]),
     );
   }
   if (JSON.stringify(from) === JSON.stringify(to)) return [];

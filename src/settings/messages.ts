@@ -1,5 +1,6 @@
 import { messagesFor } from '../i18n/messages.ts';
 import { type DeliverableKind, defaultEventName, EVENT_KINDS } from '../subscription/kinds.ts';
+import { isRecord } from '../text.ts';
 import type { AuditEntry } from '../workspaces/audit.ts';
 import texts from './texts.json' with { type: 'json' };
 
@@ -71,22 +72,35 @@ export interface ChangeText {
 }
 
 /** The recorded changes of settings, each with its value before and after. */
-export function changeTexts(changes: unknown): ChangeText[] {
+export function changeTexts({ action, details }: Pick<AuditEntry, 'action' | 'details'>): ChangeText[] {
+  const { changes } = details;
   if (!Array.isArray(changes)) return [];
   return changes.flatMap((change: unknown) => {
     const { what, from, to } = (change ?? {}) as Record<string, unknown>;
-    return typeof what === 'string' ? [changeText(what, from, to)] : [];
+    if (typeof what !== 'string') return [];
+    return [action === 'events_changed' ? eventChange(what, from, to) : settingChange(what, from, to)];
   });
 }
 
-function changeText(what: string, from: unknown, to: unknown): ChangeText {
+/** @param what a setting, or a rule of a store action: `refund.enabled` */
+function settingChange(what: string, from: unknown, to: unknown): ChangeText {
+  const [action = '', rule = what] = what.split('.');
+  const label = Object.entries(texts.storeActions).find(([kind]) => kind === action)?.[1].label;
+  const value = (given: unknown): string =>
+    given === null && EVERYONE_SETTINGS.includes(rule) ? 'everyone' : valueText(given);
+  return {
+    what: label
+      ? [label, textFor(texts.storeRules, rule)].filter(Boolean).join(': ')
+      : textFor(texts.settings, what),
+    before: value(from),
+    after: value(to),
+  };
+}
+
+function eventChange(what: string, from: unknown, to: unknown): ChangeText {
   const [first, second] = what.split('.');
   const kind = EVENT_KINDS.find((each) => each === first);
-  if (!kind) {
-    const value = (given: unknown): string =>
-      given === null && EVERYONE_SETTINGS.includes(what) ? 'everyone' : valueText(given);
-    return { what: textFor(texts.settings, what), before: value(from), after: value(to) };
-  }
+  if (!kind) return settingChange(what, from, to);
   const value = (given: unknown): string => {
     if (second === 'enabled') return given === false ? 'switched off' : 'switched on';
     return typeof given === 'string' && given ? given : defaultEventName(kind);
@@ -98,7 +112,8 @@ function valueText(given: unknown): string {
   if (given === null || given === undefined || given === '') return 'not set';
   if (typeof given === 'boolean') return given ? 'on' : 'off';
   if (Array.isArray(given)) return given.length === 0 ? 'nobody' : given.map(valueText).join(', ');
-  if (typeof given === 'object') return 'name' in given ? String(given.name) : JSON.stringify(given);
+  // A person of a list, or why a risk was accepted.
+  if (isRecord(given)) return String(given.name ?? given.reason);
   return String(given);
 }
 
@@ -130,7 +145,7 @@ export function auditEntry(row: AuditEntry) {
     who: row.actor.name || row.actor.email || row.actor.id,
     action: actionText(row.action, row.result) + (requestedBy ? ` of ${requestedBy}` : ''),
     what: whats.filter(Boolean).join(', '),
-    changes: changeTexts(row.details.changes),
+    changes: changeTexts(row),
     until: Number.isNaN(end) ? null : new Date(end),
     customer: detail('app_user_id'),
     conversation: row.conversationId ?? '',

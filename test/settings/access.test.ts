@@ -151,6 +151,14 @@ describe('the record of changes', () => {
     const changes: [string, Record<string, unknown>, string][] = [
       ['/contacts', { create: 'all' }, 'contacts_changed'],
       ['/card', { language: 'de' }, 'card_changed'],
+  it('says why a risk was accepted, and what of the card was changed', async () => {
+    await send(bob, '/messenger/unverified', { unverified: 'show', unverified_reason: 'Only testers' });
+    await send(bob, '/card', { language: 'en' });
+    const { text } = await ada.get('/settings/audit').expect(200);
+    assert.match(text, /Messenger card without identity verification: <s>.*not set<\/s> → Only testers</);
+    assert.match(text, /Picture on the timeline: <s>.*on<\/s> → off/);
+  });
+
       ['/revenuecat/sandbox', { deliver: 'on' }, 'sandbox_setting_changed'],
       ['/grants', { enabled: 'on', who: 'everyone', longest_days: '7' }, 'grant_policy_changed'],
       ['/access', { who: 'selected', people: 'abc123-admin' }, 'access_changed'],
