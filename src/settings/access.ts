@@ -34,7 +34,7 @@ export const accessPage: Page = {
     '': form(z.object(peopleFields), async (request, values) => {
       const choice = choosePeople(
         values,
-        await loadPeople(request, request.workspace.settings.access.admins ?? []),
+        await loadPeople(request, request.workspace.settings.access.admins ?? [], values.people),
       );
       if ('problem' in choice) return problems({ people: choice.problem });
       const admins = choice.selected;

@@ -52,7 +52,8 @@ const grantsForm = form(
   }),
   async (request, values) => {
     const { grants } = request.workspace.settings;
-    const choice = choosePeople(values, await loadPeople(request, peopleOf(grants.allowedAdminIds)));
+    const people = await loadPeople(request, peopleOf(grants.allowedAdminIds), values.people);
+    const choice = choosePeople(values, people);
     if ('problem' in choice) return problems({ people: choice.problem });
     const policy: WorkspaceSettings['grants'] = {
       ...grants,
@@ -87,6 +88,6 @@ export const grantsPage: Page = {
       ...(await loadStoreActions(request)),
     };
   },
-  forms: { '': grantsForm, '/actions': storeActionsForm },
   maxFormBytes: MAX_FORM_BYTES,
+  forms: { '': grantsForm, '/actions': storeActionsForm },
 };

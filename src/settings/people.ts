@@ -31,11 +31,20 @@ export interface People {
   readonly unknown: boolean;
 }
 
-/** The team, the signed-in admin, and those who were selected before, also when they have left. */
-export async function loadPeople(request: PageRequest, selected: readonly Person[]): Promise<People> {
+/**
+ * The team, the signed-in admin, and those who were selected before, also when they have left.
+ *
+ * @param ticked ids that a form has sent; while Intercom does not answer, they are taken as they are
+ */
+export async function loadPeople(
+  request: PageRequest,
+  selected: readonly Person[],
+  ticked: readonly string[] = [],
+): Promise<People> {
   const team = await listTeammates(request);
   const { admin } = request.session;
-  const all = new Map<string, Person>(selected.map((person) => [person.id, person]));
+  const known = team === null ? [...peopleOf(ticked), ...selected] : selected;
+  const all = new Map<string, Person>(known.map((person) => [person.id, person]));
   all.set(admin.id, { id: admin.id, name: admin.name || admin.email || admin.id });
   for (const { id, name, email } of team ?? []) all.set(id, { id, name: name || email || id });
   return {

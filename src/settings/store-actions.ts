@@ -37,11 +37,12 @@ const fields = Object.fromEntries(
 /** What teammates can do to what a customer bought: one form for all actions. */
 export const storeActionsForm = form(z.object(fields), async (request, values) => {
   const { actions } = request.workspace.settings;
-  const team = await loadPeople(request, selectedOf(actions));
+  const peopleFor = (kind: Kind) => values[`${kind}_people`] as string[];
+  const team = await loadPeople(request, selectedOf(actions), KINDS.flatMap(peopleFor));
   const wrong: Record<string, string> = {};
   const policyOf = (kind: Kind): Policies[Kind] => {
     const who = values[`${kind}_who`] === 'selected' ? 'selected' : 'everyone';
-    const choice = choosePeople({ who, people: values[`${kind}_people`] as string[] }, team);
+    const choice = choosePeople({ who, people: peopleFor(kind) }, team);
     if ('problem' in choice) wrong[`${kind}_who`] = choice.problem;
     return {
       enabled: values[kind] as boolean,
