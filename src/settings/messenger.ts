@@ -88,7 +88,9 @@ const keyForm = form(
 const unverifiedForm = form(
   z
     .object({
-      unverified: textField.pipe(z.enum(['hide', 'show'])),
+      unverified: textField.pipe(
+        z.enum(['hide', 'show'], 'Nothing was saved. Choose whether subscriptions are shown.'),
+      ),
       unverified_reason: textField.pipe(
         z.string().max(MAX_REASON_LENGTH, `At most ${MAX_REASON_LENGTH} characters.`),
       ),

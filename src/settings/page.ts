@@ -178,18 +178,15 @@ export function pagesRouter(site: Site, pages: readonly Page[]): Router {
     const limit = page.maxFormBytes ?? DEFAULT_FORM_BYTES;
     const readForm = urlencoded({ extended: false, limit, parameterLimit: MAX_FORM_FIELDS });
     for (const [name, form] of Object.entries(forms)) {
-      router.post(
-        `${path}${name}` || '/',
-        readForm,
-        requireCsrf,
-        open,
-        requireChangeRight,
-        async (_req, res) => {
-          const outcome = await save(form, res);
-          if (outcome.kind === 'problems') await show(page, res, { form: name, ...outcome });
-          else await answer(page, outcome, res);
-        },
-      );
+      const formPath = `${path}${name}` || '/';
+      // A page with problems has this address: entered again, it is the page.
+      if (!pages.some((each) => (each.path || '/') === formPath))
+        router.get(formPath, (_req, res) => res.redirect(302, `/settings${path}`));
+      router.post(formPath, readForm, requireCsrf, open, requireChangeRight, async (_req, res) => {
+        const outcome = await save(form, res);
+        if (outcome.kind === 'problems') await show(page, res, { form: name, ...outcome });
+        else await answer(page, outcome, res);
+      });
     }
   }
   return router;

@@ -14,12 +14,16 @@ interface FieldOptions {
   readonly label: string;
   /** Unique on the page; the name by default. */
   readonly id?: string;
+  /** Of several equal forms, the one of this project: what was typed into another one is not shown in it. */
+  readonly project?: string;
   readonly type?: 'text' | 'password' | 'date' | 'search';
   readonly value?: string | number | null;
   readonly help?: string;
   readonly placeholder?: string;
   readonly maxlength?: number;
   readonly numeric?: boolean;
+  /** Several lines. */
+  readonly rows?: number;
   /** For a select. */
   readonly options?: readonly (readonly [value: string | number, label: string])[];
 }
@@ -44,16 +48,20 @@ export async function sendPage(
   const problems = new Map(Object.entries(page.problems));
   const canChange = await isAllowedToChange(request);
   const typedText = (name: string): string | null => (typeof typed[name] === 'string' ? typed[name] : null);
-  const field = (options: FieldOptions): string =>
-    eta.render('./field', {
+  const field = (options: FieldOptions): string => {
+    const { name, project, type } = options;
+    const isOther = project !== undefined && project !== typedText('project');
+    const value = (isOther ? null : typedText(name)) ?? options.value ?? '';
+    return eta.render('./field', {
       type: 'text',
-      id: options.name,
+      id: name,
       help: '',
       options: null,
       ...options,
-      value: options.type === 'password' ? '' : (typedText(options.name) ?? options.value ?? ''),
-      problem: problems.get(options.name) ?? null,
+      value: type === 'password' ? '' : value,
+      problem: isOther ? null : (problems.get(name) ?? null),
     });
+  };
   const { dateTime } = messagesFor('en', workspace.timezone);
   const html = eta.render(`./${page.view}`, {
     title: page.title,

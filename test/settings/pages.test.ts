@@ -343,6 +343,59 @@ describe('contacts', () => {
   });
 });
 
+describe('a form with a problem', () => {
+  it('has it in the title, and the focus on the first field that is wrong', async () => {
+    for (const [path, form, field] of [
+      ['/messenger/keys', { name: '', kind: 'fin' }, /<input id="name"[^>]*autofocus/],
+      ['/events', { 'name.renewal': 'a.b' }, /<input id="name-renewal"[^>]*autofocus/],
+      ['/grants', { who: 'selected', longest_days: '31' }, /<input [^>]*id="who-selected"[^>]*autofocus/],
+      ['/grants/actions', { refund_who: 'selected' }, /<input [^>]*id="refund-selected"[^>]*autofocus/],
+      ['/data/uninstall', {}, /<div class="flash bad" role="alert"[^>]*autofocus/],
+    ] as const) {
+      const { text } = await send(path, form).expect(422);
+      assert.match(text, /<title>Error: /, path);
+      assert.match(text, field, path);
+      assert.equal(text.match(/ autofocus/g)?.length, 1, path);
+    }
+  });
+
+  it('shows the page when its address is entered again', async () => {
+    for (const [form, page] of [
+      ['/messenger/keys', '/messenger'],
+      ['/data/erase', '/data'],
+      ['/check', ''],
+    ])
+      await browser.get(`/settings${form}`).expect(302).expect('location', `/settings${page}`);
+    await browser.get('/settings/revenuecat/webhook').expect(404);
+  });
+
+  it('shows it in the form of its own project only', async () => {
+    const { database } = site.db;
+    for (const id of ['first', 'second'])
+      await database.query(
+        `insert into projects (workspace_id, project_id, revenuecat_project_id, name, webhook_auth_hash, api_key_state)
+         values ('abc123', $1, $1, $1, 'x', 'none')`,
+        [`abc123-${id}`],
+      );
+    const { text } = await send('/revenuecat/key', { project: 'abc123-second', new_key: 'appl_x' }).expect(
+      422,
+    );
+    assert.match(text, /id="new-key-abc123-second"[^>]*aria-invalid="true"/);
+    assert.doesNotMatch(text, /id="new-key-abc123-first"[^>]*aria-invalid/);
+    await database.query(`delete from projects where project_id in ('abc123-first', 'abc123-second')`);
+  });
+});
+
+describe('the setup steps', () => {
+  it('are all marked when they are marked at the same time', async () => {
+    await Promise.all(['import', 'events', 'messenger'].map((step) => send('/setup', { step }).expect(303)));
+    assert.deepEqual(new Set((await settings()).setup.done), new Set(['import', 'events', 'messenger']));
+    await site.db.database.query(
+      `update workspaces set settings = settings - 'setup' where workspace_id = 'abc123'`,
+    );
+  });
+});
+
 describe('the card', () => {
   it('accepts one of its languages and nothing else', async () => {
     await send('/card', { language: 'ja' }).expect(303);
