@@ -27,6 +27,7 @@ export const auditPage: Page = {
       entries: rows.slice(0, PAGE_SIZE).map(auditEntry),
       isFiltered: filter.person !== '' || filter.actions !== null,
       csvQuery: String(query),
+      maxCsvRows: MAX_CSV_ROWS,
       next:
         rows.length > PAGE_SIZE
           ? `?${query}&${new URLSearchParams({ before: rows[PAGE_SIZE - 1]?.auditId ?? '' })}`

@@ -151,6 +151,34 @@ it('obeys its policy, has no axe finding and fits its screen, on a desktop and a
   await page.context().close();
 });
 
+it('fits its screen with names that are one long word', async () => {
+  const { database } = site.db;
+  const name = 'W'.repeat(200);
+  site.intercom.addAdmin('abc123', { id: 'long-1', name, email: 'long@example.com' });
+  const page = await openSignedInTab();
+  const before = await database.query<{ projectId: string; name: string }>(
+    `select project_id as "projectId", name from projects where workspace_id = 'abc123'`,
+  );
+  await database.query(`update projects set name = $1 where workspace_id = 'abc123'`, [name]);
+  await database.query(`update workspaces set name = $1 where workspace_id = 'abc123'`, [name]);
+  await database.query(`update sessions set admin = admin || $1 where workspace_id = 'abc123'`, [{ name }]);
+  const disconnect = `/revenuecat/disconnect?project=${before[0]?.projectId}`;
+  for (const width of [390, 1280]) {
+    await page.setViewportSize({ width, height: 900 });
+    for (const path of ['', '/revenuecat', '/grants', '/access', '/data', '/data/uninstall', disconnect]) {
+      await page.goto(`${site.url}/settings${path}`);
+      const needed = await page.evaluate(() => document.documentElement.scrollWidth);
+      assert.equal(needed, width, path);
+    }
+  }
+  for (const { projectId, name: known } of before)
+    await database.query(`update projects set name = $2 where workspace_id = 'abc123' and project_id = $1`, [
+      projectId,
+      known,
+    ]);
+  await page.context().close();
+});
+
 it('shows Home’s chart as a table, too, and what waits with its reason', async () => {
   const page = await openSignedInTab({ javaScriptEnabled: false });
   await page.goto(`${site.url}/settings`);
@@ -192,6 +220,7 @@ it('finds a teammate by name, and copies a filter for Intercom', async () => {
   const page = await openSignedInTab({ permissions: ['clipboard-read', 'clipboard-write'] });
   await page.goto(`${site.url}/settings/grants`);
   await page.getByLabel('Search teammates').fill('mate 27');
+  await page.getByLabel('Search teammates').press('Enter');
   const people = page.getByRole('region', { name: 'Teammates' });
   await people.getByLabel('Mate 27').check();
   assert.equal(await people.getByRole('checkbox').count(), 1);

@@ -1,6 +1,8 @@
 // Conveniences of the settings. Every page works without them: text can be selected, and pages can be reloaded.
 const POLL_MS = 2_000;
 const FEEDBACK_MS = 2_000;
+/** Longer than a double click, shorter than the patience of someone whose connection failed. */
+const SENT_FOR_MS = 5_000;
 
 function addCopyButtons() {
   for (const button of document.querySelectorAll('[data-copy]')) {
@@ -33,10 +35,27 @@ function addFilters() {
       const wanted = input.value.trim().toLowerCase();
       for (const entry of entries) entry.hidden = !entry.textContent.toLowerCase().includes(wanted);
     });
+    // It is in the form, and would save it.
+    input.addEventListener('keydown', (event) => {
+      if (event.key === 'Enter') event.preventDefault();
+    });
     // Choosing a person means choosing people.
     for (const entry of entries)
       entry.addEventListener('change', () => document.getElementById('who-selected')?.click());
   }
+}
+
+/** Sends a form once: the answer to the second click of a double click would hide that of the first. */
+function ignoreDoubleClicks() {
+  let sentAtMs = new WeakMap();
+  addEventListener('submit', (event) => {
+    if (event.timeStamp < sentAtMs.get(event.target) + SENT_FOR_MS) event.preventDefault();
+    else sentAtMs.set(event.target, event.timeStamp);
+  });
+  // Someone who went back may have the same page again.
+  addEventListener('pageshow', () => {
+    sentAtMs = new WeakMap();
+  });
 }
 
 /** Turns the page green when the first event arrives. */
@@ -107,6 +126,7 @@ function poll(isNeeded, url, update) {
 
 addCopyButtons();
 addFilters();
+ignoreDoubleClicks();
 watchProjects();
 watchImports();
 watchBulkGrant();
