@@ -136,6 +136,9 @@ const CONNECTION_ERRNOS = new Set([
   'ENOTFOUND',
 ]);
 
+const NO_CONNECTION =
+  /^(Connection terminated|timeout exceeded when trying to connect|Query read timeout|Client .* and is not queryable)/;
+
 /** Whether an error of the database driver means that the database is unavailable and the work may be retried. */
 export function isDatabaseUnavailable(error: unknown): boolean {
   let current: unknown = error;
@@ -144,13 +147,8 @@ export function isDatabaseUnavailable(error: unknown): boolean {
     if (typeof code === 'string') {
       if (code.startsWith('08') || CONNECTION_STATES.has(code) || CONNECTION_ERRNOS.has(code)) return true;
     }
-    // node-postgres gives these no code at all; the last two are for statements after the connection was lost.
-    if (
-      /^(Connection terminated|timeout exceeded when trying to connect|Client .* and is not queryable)/.test(
-        current.message,
-      )
-    )
-      return true;
+    // node-postgres gives these no code at all; the last is for statements after the connection was lost.
+    if (NO_CONNECTION.test(current.message)) return true;
     current = (current as { driverError?: unknown }).driverError ?? current.cause;
   }
   return false;

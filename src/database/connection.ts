@@ -1,10 +1,15 @@
 import type { Logger } from 'pino';
-import type { DataSource } from 'typeorm';
 import type { Config } from '../config.ts';
 import { migrate, openDatabase, undoMigrations } from './data-source.ts';
 import { restartWhenEnded, startEmbeddedPostgres } from './embedded.ts';
 import { openReadDatabase, type ReadDatabase, withoutReplica } from './replica.ts';
 import type { Database } from './sql.ts';
+
+/**
+ * When the server's machine is lost (a failover), its connections go silent, and TCP repeats what was sent for 15
+ * minutes. No statement of ours takes this long; migrations have no such limit.
+ */
+const STATEMENT_TIMEOUT_MS = 20_000;
 
 export interface DatabaseConnection {
   readonly database: Database;
@@ -33,13 +38,14 @@ export async function connectDatabase(
   // Closed in reverse order, also when a later part cannot be opened.
   await using opening = new AsyncDisposableStack();
   const url = await openServer(config, opening);
-  const { database, dataSource, pooled, close } = await openDatabase({
+  const { database, pooled, close } = await openDatabase({
     url,
     logger,
     poolSize: config.databasePoolSize,
+    statementTimeoutMs: STATEMENT_TIMEOUT_MS,
   });
   opening.defer(close);
-  await migrateOn(config, dataSource, logger);
+  await migrateOn(config.databaseDirectUrl ?? url, logger);
   let readDatabase = withoutReplica(database);
   if (config.databaseReadUrl !== null && options.readReplica) {
     const replica = openReadDatabase({
@@ -86,15 +92,14 @@ export async function rollBack(config: Config, logger: Logger, count: number): P
   return await undoMigrations(dataSource, count);
 }
 
-/** Long statements and locks go past the pooler, where there is a way past it. */
-async function migrateOn(config: Config, dataSource: DataSource, logger: Logger): Promise<void> {
-  const { databaseDirectUrl: directUrl } = config;
-  const direct = directUrl === null ? null : await openDatabase({ url: directUrl, logger, poolSize: 2 });
+/** @param url past the pooler, where there is a way past it */
+async function migrateOn(url: string, logger: Logger): Promise<void> {
+  const open = await openDatabase({ url, logger, poolSize: 2 });
   try {
-    const done = await migrate(direct?.dataSource ?? dataSource);
+    const done = await migrate(open.dataSource);
     if (done.length > 0) logger.info({ migrations: done }, 'migrated');
   } finally {
-    await direct?.close();
+    await open.close();
   }
 }
 

@@ -32,6 +32,8 @@ export async function openDatabase(options: {
   logger: Logger;
   poolSize?: number;
   applicationName?: string;
+  /** A connection that does not answer a statement in this time is closed; without it, when TCP gives up. */
+  statementTimeoutMs?: number;
 }): Promise<OpenDatabase> {
   const dataSource = new DataSource({
     type: 'postgres',
@@ -48,7 +50,12 @@ export async function openDatabase(options: {
     poolErrorHandler: (error: Error) => options.logger.warn({ err: error }, 'database connection lost'),
     // Statements of one transaction that do not wait for each other share a round trip. Some connections stay open
     // when nothing happens for ten seconds: opening one takes longer than all statements of a lone webhook.
-    extra: { keepAlive: true, pipeline: true, min: Math.min(options.poolSize ?? 20, IDLE_CONNECTIONS) },
+    extra: {
+      keepAlive: true,
+      pipeline: true,
+      min: Math.min(options.poolSize ?? 20, IDLE_CONNECTIONS),
+      query_timeout: options.statementTimeoutMs,
+    },
   });
   await dataSource.initialize();
   const pool = (dataSource.driver as PostgresDriver).master as Pool;

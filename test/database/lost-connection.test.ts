@@ -58,6 +58,10 @@ async function createStoppingServer(target: URL) {
       ended = 0;
       cut();
     },
+    /** From now on the open connections carry nothing, and do not end. */
+    silence() {
+      for (const socket of sockets) socket.unpipe().removeAllListeners('data').resume();
+    },
     resume() {
       isStopping = false;
     },
@@ -105,5 +109,24 @@ describe('a lost database connection', () => {
       }),
       isDatabaseUnavailable,
     );
+  });
+
+  test('silent without an end: statements fail in time, and new connections replace them', async () => {
+    const limited = await openDatabase({
+      url: server.url,
+      logger: silent,
+      poolSize: 2,
+      statementTimeoutMs: 200,
+    });
+    const { database } = limited;
+    await database.query('select 1');
+    server.silence();
+    await assert.rejects(database.query('select 1'), isDatabaseUnavailable);
+    await assert.rejects(
+      database.transaction((sql) => sql.query('select 1')).then(() => database.query('select pg_sleep(1)')),
+      isDatabaseUnavailable,
+    );
+    assert.deepEqual(await database.query('select 1 as one'), [{ one: 1 }]);
+    await limited.close();
   });
 });
