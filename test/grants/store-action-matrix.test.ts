@@ -150,88 +150,79 @@ async function reviewTransfer(card: BuyerCard, inputs: Record<string, string>): 
   return (await details.press('transfer')).press('action.review', { ...REASON, ...inputs });
 }
 
-// Most of their time is the pause before a lost answer is read back.
-describe('every action', { concurrency: 3 }, () => {
-  for (const [name, { done, open }] of Object.entries(ACTIONS)) {
-    describe(name, { concurrency: 3 }, () => {
-      test('confirmed by several presses, it is done once, with one note and one record', async () => {
-        const { card, checked, target, isDone } = await open();
-        assert.deepEqual([callsAbout(product, target), isDone()], [0, false], 'a review does nothing');
-        const all = await Promise.all(Array.from({ length: 5 }, () => checked.press('action.confirm')));
-        for (const { text } of all) assert.match(text, done);
-        assert.match((await checked.press('action.confirm')).text, done);
-        assert.deepEqual([callsAbout(product, target), isDone()], [1, true]);
-        await noteIn(product, card, /The customer asked for it/);
-        assert.deepEqual(
-          notesIn(product, card).map(({ authorId }) => authorId),
-          ['7001'],
-        );
-        const records = await audited(product, card.appUserId);
-        assert.deepEqual(
-          records.map(({ result, actor, conversation }) => [result, actor, conversation]),
-          [['confirmed', '7001', card.conversationId]],
-        );
-        const { details } = records[0] ?? {};
-        assert.equal(details?.reason, 'The customer asked for it');
-        if (details?.of !== 'customer')
-          assert.ok(details?.before !== null && details?.after !== null, 'before and after');
-      });
-
-      test('when the answer is lost, it is read back and not called for again', async () => {
-        const { card, checked, target, path, isDone } = await open();
-        product.revenueCat.faults.add({ ...path, drop: 'after', times: 1 });
-        const pending = await checked.press('action.confirm');
-        assert.match(pending.text, /Not confirmed yet: RevenueCat has not responded/);
-        assert.doesNotMatch(pending.text, /✅/);
-        assert.doesNotMatch((await checked.press('action.confirm')).text, /Nothing was changed/);
-        await until(
-          async () => (await actionStates(product, card.appUserId)).join() === 'confirmed',
-          `${name} to be confirmed`,
-        );
-        assert.match((await checked.press('action.confirm')).text, done);
-        assert.deepEqual([callsAbout(product, target), isDone()], [1, true]);
-        await noteIn(product, card, /The customer asked for it/);
-        assert.equal(notesIn(product, card).length, 1);
-      });
-
-      test('what RevenueCat or the store refuses has changed nothing, and the card says so', async () => {
-        const { card, checked, target, path, isDone } = await open();
-        const refusals = [
-          [422, /The store refused this\. Nothing was changed/],
-          [409, /this was done before\. Nothing was changed/],
-          [403, /lacks a permission for this\. Nothing was changed/],
-          [404, /does not know this purchase or customer\. Nothing was changed/],
-          [429, /rate limit is reached\. Nothing was changed/],
-        ] as const;
-        let shown = checked;
-        for (const [status, says] of refusals) {
-          product.revenueCat.faults.add({ ...path, status, times: 1 });
-          const refused = await shown.press('action.confirm');
-          assert.match(refused.text, says);
-          assert.match(
-            (await shown.press('action.confirm')).text,
-            says,
-            'the same press has the same result',
-          );
-          assert.equal(isDone(), false, String(status));
-          // Another attempt begins with a new review.
-          const form = await shown.press(changeOn(shown));
-          shown = await form.press('action.review', { ...REASON, ...inputsOf(form, target) });
-        }
-        assert.equal(callsAbout(product, target), 0);
-        assert.equal(notesIn(product, card).length, 0);
-        const states = await actionStates(product, card.appUserId);
-        assert.deepEqual(
-          states,
-          refusals.map(() => 'failed'),
-        );
-        assert.match((await shown.press('action.confirm')).text, done);
-      });
+for (const [name, { scopes, done, open }] of Object.entries(ACTIONS)) {
+  describe(name, { concurrency: 3 }, () => {
+    test('confirmed by several presses, it is done once, with one note and one record', async () => {
+      const { card, checked, target, isDone } = await open();
+      assert.deepEqual([callsAbout(product, target), isDone()], [0, false], 'a review does nothing');
+      const all = await Promise.all(Array.from({ length: 5 }, () => checked.press('action.confirm')));
+      for (const { text } of all) assert.match(text, done);
+      assert.match((await checked.press('action.confirm')).text, done);
+      assert.deepEqual([callsAbout(product, target), isDone()], [1, true]);
+      await noteIn(product, card, /The customer asked for it/);
+      assert.deepEqual(
+        notesIn(product, card).map(({ authorId }) => authorId),
+        ['7001'],
+      );
+      const records = await audited(product, card.appUserId);
+      assert.deepEqual(
+        records.map(({ result, actor, conversation }) => [result, actor, conversation]),
+        [['confirmed', '7001', card.conversationId]],
+      );
+      const { details } = records[0] ?? {};
+      assert.equal(details?.reason, 'The customer asked for it');
+      if (details?.of !== 'customer')
+        assert.ok(details?.before !== null && details?.after !== null, 'before and after');
     });
-  }
-});
 
-for (const [name, { scopes, open }] of Object.entries(ACTIONS)) {
+    test('when the answer is lost, it is read back and not called for again', async () => {
+      const { card, checked, target, path, isDone } = await open();
+      product.revenueCat.faults.add({ ...path, drop: 'after', times: 1 });
+      const pending = await checked.press('action.confirm');
+      assert.match(pending.text, /Not confirmed yet: RevenueCat has not responded/);
+      assert.doesNotMatch(pending.text, /✅/);
+      assert.doesNotMatch((await checked.press('action.confirm')).text, /Nothing was changed/);
+      await until(
+        async () => (await actionStates(product, card.appUserId)).join() === 'confirmed',
+        `${name} to be confirmed`,
+      );
+      assert.match((await checked.press('action.confirm')).text, done);
+      assert.deepEqual([callsAbout(product, target), isDone()], [1, true]);
+      await noteIn(product, card, /The customer asked for it/);
+      assert.equal(notesIn(product, card).length, 1);
+    });
+
+    test('what RevenueCat or the store refuses has changed nothing, and the card says so', async () => {
+      const { card, checked, target, path, isDone } = await open();
+      const refusals = [
+        [422, /The store refused this\. Nothing was changed/],
+        [409, /this was done before\. Nothing was changed/],
+        [403, /lacks a permission for this\. Nothing was changed/],
+        [404, /does not know this purchase or customer\. Nothing was changed/],
+        [429, /rate limit is reached\. Nothing was changed/],
+      ] as const;
+      let shown = checked;
+      for (const [status, says] of refusals) {
+        product.revenueCat.faults.add({ ...path, status, times: 1 });
+        const refused = await shown.press('action.confirm');
+        assert.match(refused.text, says);
+        assert.match((await shown.press('action.confirm')).text, says, 'the same press has the same result');
+        assert.equal(isDone(), false, String(status));
+        // Another attempt begins with a new review.
+        const form = await shown.press(changeOn(shown));
+        shown = await form.press('action.review', { ...REASON, ...inputsOf(form, target) });
+      }
+      assert.equal(callsAbout(product, target), 0);
+      assert.equal(notesIn(product, card).length, 0);
+      const states = await actionStates(product, card.appUserId);
+      assert.deepEqual(
+        states,
+        refusals.map(() => 'failed'),
+      );
+      assert.match((await shown.press('action.confirm')).text, done);
+    });
+  });
+
   test(`${name}: without its permissions or switched off it is not offered, and refused when confirmed`, async () => {
     const { card, checked, target } = await open();
     try {
