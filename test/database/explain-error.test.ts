@@ -7,7 +7,7 @@ test('a read-only server, such as a standby in place of the primary, is named as
     code: '25006',
   });
   assert.deepEqual(explainDatabaseError(error, 'DATABASE_URL'), {
-    said: 'cannot execute CREATE TABLE in a read-only transaction',
+    message: 'cannot execute CREATE TABLE in a read-only transaction',
     remedy:
       'The server is read-only, such as a standby: set DATABASE_URL to the primary, or see default_transaction_read_only.',
   });
