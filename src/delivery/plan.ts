@@ -93,8 +93,9 @@ export function planEvents(
 ): PlannedEvent[] {
   const taken = new Set<string>(others.map(dedupeKey));
   const marks = new Map<string, SentMark>();
+  const kinds = new Map(history.map(({ id, kind }) => [id, kind]));
   const isRenamed = (eventId: string, mark: SentMark): boolean => {
-    const kind = history.find(({ id }) => id === eventId)?.kind;
+    const kind = kinds.get(eventId);
     return kind !== undefined && isDeliverable(kind) && mark.name !== eventNameFor(kind, settings);
   };
   const entries = [...outbox].sort(([, a], [, b]) => confidence(b) - confidence(a));

@@ -169,11 +169,17 @@ export const DATABASE_CHECKS: readonly Check<DatabaseSubject>[] = [
     name: 'database',
     remedy: `Upgrade PostgreSQL to version ${MIN_POSTGRES_VERSION} or newer.`,
     async run({ database }) {
-      const [server] = await database.query<{ version: string; size: string }>(
+      const [server] = await database.query<{ version: string; size: string; read_only: boolean }>(
         `select current_setting('server_version') as version,
-                pg_size_pretty(pg_database_size(current_database())) as size`,
+                pg_size_pretty(pg_database_size(current_database())) as size,
+                current_setting('transaction_read_only')::boolean as read_only`,
       );
-      const { version = '0', size = '' } = server ?? {};
+      const { version = '0', size = '', read_only: isReadOnly = false } = server ?? {};
+      if (isReadOnly)
+        return problem(
+          'The database is read-only: webhooks get 503, and nothing is delivered.',
+          'Set DATABASE_URL to the primary, not to a standby; otherwise see default_transaction_read_only of database and role.',
+        );
       return Number.parseInt(version, 10) < MIN_POSTGRES_VERSION
         ? warning(`PostgreSQL ${version} is older than what this version is tested with.`)
         : ok(`PostgreSQL ${version} answers; the database takes ${size}.`);

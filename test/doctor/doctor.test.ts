@@ -705,5 +705,18 @@ describe('doctor', () => {
         await holding;
       }
     });
+
+    it('reports a database that is read-only, such as a standby in place of the primary', async () => {
+      const { code, stdout } = await doctor(
+        { DATABASE_URL: `${world.db.url}?options=-c%20default_transaction_read_only%3Don` },
+        '--json',
+      );
+      assert.equal(code, 1);
+      const { results } = JSON.parse(stdout) as { results: CheckResult[] };
+      const found = results.find(({ check }) => check === 'database');
+      assert.equal(found?.status, 'problem');
+      assert.match(found?.message ?? '', /read-only/);
+      assert.match(found?.remedy ?? '', /primary/);
+    });
   });
 });
