@@ -1,7 +1,7 @@
 import { findSharedSubscribers } from '../contacts/repository.ts';
 import { type BatchOptions, type BatchResults, createBatcher, keyed } from '../database/batcher.ts';
 import { REFUSAL_CODES } from '../database/entities.ts';
-import { clocks, type Database, type Sql, transactionWithAsyncCommit } from '../database/sql.ts';
+import { clocks, type Database, type Sql } from '../database/sql.ts';
 import type { SentMark } from '../subscribers/repository.ts';
 import { type NewSummary, saveSummaries } from '../subscribers/summaries.ts';
 import {
@@ -296,11 +296,7 @@ export function createOutboxWriter(database: Database): OutboxWriter {
   });
   const contacts = shared(PROMPT, async (workspaceId, found: readonly FoundContact[]) => {
     const fresh = found.filter(({ claim, contactId }) => claim.contactId !== contactId);
-    // One that a crash of PostgreSQL loses is looked up again; the second and name of its events are not lost.
-    const assigned =
-      fresh.length > 0
-        ? await transactionWithAsyncCommit(database, (sql) => assignContacts(sql, workspaceId, fresh))
-        : new Set();
+    const assigned = fresh.length > 0 ? await assignContacts(database, workspaceId, fresh) : new Set();
     // Read after the plans and contacts of all of them are committed: of two, at least one sees the other.
     const ids = found.map(({ claim }) => claim.subscriberId);
     const others = await findSharedSubscribers(database, workspaceId, ids);

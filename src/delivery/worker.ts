@@ -1,5 +1,4 @@
 import { LRUCache } from 'lru-cache';
-import { transactionWithAsyncCommit } from '../database/sql.ts';
 import { isDatabaseUnavailable } from '../errors.ts';
 import { withSpan } from '../tracing.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
@@ -246,8 +245,7 @@ export class DeliveryWorker {
     const { database } = this.#context;
     const owner = this.#session.owner();
     const [claims, workspace] = await Promise.all([
-      // A crash of PostgreSQL ends the session, and with it what was claimed: stored or not.
-      transactionWithAsyncCommit(database, (sql) => claimNext(sql, workspaceId, { owner, limit })),
+      claimNext(database, workspaceId, { owner, limit }),
       readWorkspace(database, workspaceId),
     ]);
     if (claims.length === 0) return 0;
