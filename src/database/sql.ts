@@ -87,20 +87,6 @@ export function ignoreErrorsInUse(pool: Pool): void {
 }
 
 /**
- * A transaction whose commit does not wait for the disk (`synchronous_commit = off`): only for what may be lost when
- * PostgreSQL crashes, because it is then done again.
- */
-export function transactionWithAsyncCommit<T>(
-  database: Pick<Database, 'transaction'>,
-  work: (sql: Transaction) => Promise<T>,
-): Promise<T> {
-  return database.transaction(async (sql) => {
-    const [, result] = await Promise.all([sql.query('set local synchronous_commit = off'), work(sql)]);
-    return result;
-  });
-}
-
-/**
  * Whether a pooler is between us and the server: it reports process numbers of its own, so the one reported on
  * connecting is not the one that answers.
  */

@@ -30,6 +30,7 @@ export interface Plan {
 
 /** The outbox state of one of the subscriber's own events. */
 export interface OutboxEntry {
+  readonly kind: TimelineEntry['kind'];
   readonly isPending: boolean;
   readonly wasAccepted: boolean;
   /** A retry must repeat it. */
@@ -45,11 +46,12 @@ export interface OutboxEntry {
 /** The outbox of a subscriber, by event id: of its own events those that are pending or were planned. */
 export function outboxOf(own: readonly TimelineEntry[]): Map<string, OutboxEntry> {
   const outbox = new Map<string, OutboxEntry>();
-  for (const { id, side, receivedAtMs, delivery } of own) {
+  for (const { id, kind, side, receivedAtMs, delivery } of own) {
     const isPending = delivery.state === 'pending';
     if (side !== 'customer' || !(isPending || delivery.mark)) continue;
     const { mark, wasAccepted, attempts, firstTriedAtMs, nextTryAtMs, reason } = delivery;
     outbox.set(id, {
+      kind,
       isPending,
       wasAccepted,
       mark,
@@ -93,18 +95,15 @@ export function planEvents(
 ): PlannedEvent[] {
   const taken = new Set<string>(others.map(dedupeKey));
   const marks = new Map<string, SentMark>();
-  const kinds = new Map(history.map(({ id, kind }) => [id, kind]));
-  const isRenamed = (eventId: string, mark: SentMark): boolean => {
-    const kind = kinds.get(eventId);
-    return kind !== undefined && isDeliverable(kind) && mark.name !== eventNameFor(kind, settings);
-  };
   const entries = [...outbox].sort(([, a], [, b]) => confidence(b) - confidence(a));
   for (const [eventId, entry] of entries) {
-    if (!entry.mark) continue;
-    const key = dedupeKey(entry.mark);
-    if (confidence(entry) === 0 && (taken.has(key) || isRenamed(eventId, entry.mark))) continue;
+    const { kind, mark } = entry;
+    if (!mark) continue;
+    const key = dedupeKey(mark);
+    const isRenamed = isDeliverable(kind) && mark.name !== eventNameFor(kind, settings);
+    if (confidence(entry) === 0 && (taken.has(key) || isRenamed)) continue;
     taken.add(key);
-    marks.set(eventId, entry.mark);
+    marks.set(eventId, mark);
   }
 
   const planned: PlannedEvent[] = [];

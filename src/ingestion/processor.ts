@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pLimit from 'p-limit';
 import { createListener } from '../database/notify.ts';
-import { retryAfterDeadlock, transactionWithAsyncCommit } from '../database/sql.ts';
+import { retryAfterDeadlock, type Sql } from '../database/sql.ts';
 import { AppError, isDatabaseUnavailable } from '../errors.ts';
 import { withoutValues } from '../logger.ts';
 import { type ErasedContext, readErasureKey } from '../subscribers/erased-ids.ts';
@@ -172,15 +172,14 @@ function createBatches(
   return {
     async next() {
       let rows: readonly JournalRow[] = [];
-      // A crash of PostgreSQL may lose the batch: then its rows are unprocessed again. Before an event is sent, the
-      // worker commits its name and second synchronously, and everything that was committed before with them.
       const run = (interpret: typeof interpretWebhooks): Promise<Batch | 'busy'> =>
-        transactionWithAsyncCommit(database, async (sql) => {
+        database.transaction(async (sql) => {
           // Sent together, and read after the lock was taken.
           const [isLocked, unprocessed, erasureKey] = await Promise.all([
             tryLockProject(sql, project),
             readUnprocessed(sql, project, limit),
             readErasureKey(sql, project),
+            commitAsynchronously(sql),
           ]);
           if (!isLocked) return 'busy';
           rows = unprocessed;
@@ -219,6 +218,14 @@ function createBatches(
       }
     },
   };
+}
+
+/**
+ * A crash of PostgreSQL may lose the batch: then its rows are unprocessed again. Before an event is sent, the worker
+ * commits its name and second synchronously, and everything that was committed before with them.
+ */
+function commitAsynchronously(sql: Sql): Promise<unknown> {
+  return sql.query('set local synchronous_commit = off');
 }
 
 async function storeInterpreted(

@@ -79,7 +79,7 @@ export function createSessions(context: AppContext, secret: string) {
     requireCsrf,
     /** The ids of the workspace's teammates, at most minutes old; `unknown` while Intercom does not answer. */
     readTeam,
-    /** Begins a session and sets its cookie. The browser's session before it ends: nobody could sign out of it. */
+    /** Begins a session and sets its cookie. It ends the browser's previous session: no page could sign out of that one any more. */
     async signIn(req: Request, res: Response, who: { workspaceId: string; admin: Admin }): Promise<void> {
       const before = await readStored(req);
       if (before) await deleteSession(database, before);

@@ -36,6 +36,7 @@ function entry(id: string, fields: Record<string, unknown> = {}) {
 }
 
 const pending: OutboxEntry = {
+  kind: 'initial_purchase',
   isPending: true,
   wasAccepted: false,
   mark: null,
