@@ -29,6 +29,8 @@ export interface EmbeddedPostgres {
 const DATABASE = 'subscription_timeline';
 /** Owns the app's database. A superuser could read files and run programs of the machine. */
 const APP_ROLE = 'subscription_timeline_app';
+/** Name of the connection that each process keeps while it uses the database. */
+const USER_SESSION = 'embedded-user';
 
 /**
  * Starts the embedded PostgreSQL under `dataDir`, or joins the one that runs there already.
@@ -41,7 +43,10 @@ export async function startEmbeddedPostgres(
 ): Promise<EmbeddedPostgres> {
   await openDataDir(dataDir);
   // Of two processes that start together, one creates and starts the database and the other joins it.
-  return withFileLock(lockOf(dataDir), () => startOrJoin(dataDir, options.fast ?? false));
+  return withFileLock(lockOf(dataDir), async () => {
+    const access = await startOrJoin(dataDir, options.fast ?? false);
+    return connected(access, dataDir, await connect(access, USER_SESSION));
+  });
 }
 
 const CHECK_EVERY_MS = 1_000;
@@ -98,12 +103,12 @@ function isAlive(pid: number): boolean {
   }
 }
 
-async function startOrJoin(dataDir: string, fast: boolean): Promise<EmbeddedPostgres> {
+async function startOrJoin(dataDir: string, fast: boolean): Promise<Access> {
   const clusterDir = join(dataDir, 'postgres');
   const accessFile = join(dataDir, 'postgres.json');
 
   const running = await readAccess(accessFile);
-  if (running && (await answers(running))) return connected(running, dataDir);
+  if (running && (await answers(running))) return running;
 
   const binaries = await findBinaries();
   const identity = await processIdentity();
@@ -117,7 +122,7 @@ async function startOrJoin(dataDir: string, fast: boolean): Promise<EmbeddedPost
   await launch({ binaries, identity, clusterDir, access, fast, onSpawned });
   await writeFile(accessFile, JSON.stringify(access), { mode: 0o600 });
   await createAppDatabase(access);
-  return connected(access, dataDir);
+  return access;
 }
 
 /** Databases that this process started, with what releases them from its end. */
@@ -146,12 +151,16 @@ export async function stopEmbeddedNow(): Promise<void> {
   }
 }
 
-function connected(access: Access, dataDir: string): EmbeddedPostgres {
+/**
+ * @param session tells other processes that this one uses the database, from before its first statement until it stops
+ */
+function connected(access: Access, dataDir: string, session: pg.Client): EmbeddedPostgres {
   return {
     url: urlOf(access, { user: APP_ROLE, password: appPassword(access), database: DATABASE }),
     superuserUrl: urlOf(access, { user: SUPERUSER, password: access.password, database: DATABASE }),
     stop: () =>
       withFileLock(lockOf(dataDir), async () => {
+        await session.end();
         if (await usedByOthers(access)) return releaseFromExit(dataDir);
         const pid = await readPid(join(dataDir, 'postgres'));
         if (pid === null) return;
@@ -190,14 +199,19 @@ async function readAccess(file: string): Promise<Access | null> {
   }
 }
 
-async function withClient<T>(access: Access, work: (client: pg.Client) => Promise<T>): Promise<T> {
+async function connect(access: Access, applicationName: string): Promise<pg.Client> {
   const client = new pg.Client({
     connectionString: urlOf(access, { user: SUPERUSER, password: access.password, database: 'postgres' }),
     connectionTimeoutMillis: 2_000,
-    application_name: 'embedded-control',
+    application_name: applicationName,
   });
   client.on('error', () => {});
   await client.connect();
+  return client;
+}
+
+async function withClient<T>(access: Access, work: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = await connect(access, 'embedded-control');
   try {
     return await work(client);
   } finally {
@@ -221,8 +235,8 @@ async function usedByOthers(access: Access): Promise<boolean> {
     for (const startedMs = Date.now(); Date.now() - startedMs < CONNECTIONS_END_WITHIN_MS; ) {
       const result = await client.query(
         `select 1 from pg_stat_activity
-          where backend_type = 'client backend' and datname = $1 limit 1`,
-        [DATABASE],
+          where backend_type = 'client backend' and (datname = $1 or application_name = $2) limit 1`,
+        [DATABASE, USER_SESSION],
       );
       if (result.rows.length === 0) return false;
       await sleep(50);

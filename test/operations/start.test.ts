@@ -6,6 +6,8 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import pg from 'pg';
+import { startEmbeddedPostgres } from '../../src/database/embedded.ts';
 import { freePort } from '../../src/simulator/listen.ts';
 import { type ServerProcess, startCommand, startServerProcess } from '../support/process.ts';
 import { until } from '../support/wait.ts';
@@ -126,6 +128,17 @@ describe('starting and stopping on a bare machine', () => {
     const both = [run(['migrate', '--json'], shared), run(['migrate', '--json'], shared)];
     assert.deepEqual(await Promise.all(both), [UP_TO_DATE, UP_TO_DATE]);
     await assert.rejects(readFile(join(shared.DATA_DIR, 'postgres/postmaster.pid')), { code: 'ENOENT' });
+  });
+
+  test('a process that joined the database and has not used it yet keeps it running', async () => {
+    const first = await startEmbeddedPostgres(join(folder, 'data'));
+    const joined = await startEmbeddedPostgres(join(folder, 'data'));
+    await first.stop();
+    const client = new pg.Client(joined.url);
+    await client.connect();
+    await client.end();
+    await joined.stop();
+    assert.equal(await databasePid(), 0);
   });
 
   test('a port in use is named in one line, and nothing is left running', async () => {
