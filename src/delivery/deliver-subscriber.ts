@@ -1,10 +1,6 @@
 import { createContact, findContact, idToCreate } from '../contacts/match.ts';
 import { moveLinks } from '../contacts/repository.ts';
-import {
-  markTransferReceiversPending,
-  type SentMark,
-  type TimelineEntry,
-} from '../subscribers/repository.ts';
+import { markTransferReceiversPending, type SentAs, type TimelineEntry } from '../subscribers/repository.ts';
 import { bestAppUserIds, contactAttributes } from '../subscription/attributes.ts';
 import { type SubscriberSummary, summarize } from '../subscription/summary.ts';
 import type { SubscriberState } from '../subscription/types.ts';
@@ -14,14 +10,13 @@ import { backOff, type Interruption, isRefused, nextContactLookup } from './fail
 import { planWithOthers } from './outbox.ts';
 import {
   changedAttributes,
+  isUnsaved,
   nextChangeAt,
-  type OutboxEntry,
-  outboxOf,
-  type Plan,
   type PlannedEvent,
+  type PlannedSend,
   planEvents,
 } from './plan.ts';
-import { type Attributes, type SendPlan, sendEvents, writeAttributes } from './send.ts';
+import { type Attributes, sendEvents, writeAttributes } from './send.ts';
 
 /** A contact that was merged more often than this is looked up again. */
 const MAX_HOPS = 3;
@@ -50,12 +45,9 @@ export async function deliverSubscriber(
   const summary = summarize(history, subscriber.snapshot, nowMs);
   const { state } = summary;
   const savingSummary = sources.length === 1 ? saveSummary(delivery, summary, nowMs) : null;
-  const outbox = outboxOf(own);
-  const plan = (others: readonly SentMark[]): Plan => {
-    const planned = planEvents(history, outbox, workspace.settings, others);
-    return { planned, changes: planned.filter((event) => isChanged(event, outbox)) };
-  };
-  const { planned, changes } = plan([]);
+  const plan = (others: readonly SentAs[]): PlannedEvent[] => planEvents(own, workspace.settings, others);
+  const planned = plan([]);
+  const changes = planned.filter(isUnsaved);
   const saving = changes.length > 0 ? context.writer.savePlan(workspaceId, changes) : Promise.resolve();
   saving.catch(() => {});
   if (isBeforeTransfer(history, changes))
@@ -64,7 +56,7 @@ export async function deliverSubscriber(
   const appUserIds = bestAppUserIds(state, subscriber.appUserIds);
   const wanted = isUnknown(state, claim) ? {} : contactAttributes(state, appUserIds);
   const toSend = planned.filter((event) => event.action === 'send');
-  const first = toSend[0] && outbox.get(toSend[0].eventId);
+  const first = toSend[0]?.entry.delivery;
   const wakeAtMs = nextChangeAt(state, nowMs);
   let finished: FinishedClaim | null;
   if (toSend.length === 0 && Object.keys(changedAttributes(wanted, claim.attributesWritten)).length === 0) {
@@ -73,7 +65,7 @@ export async function deliverSubscriber(
     const pending = { events: toSend.length, reason: first.reason };
     finished = { claim, result: { ...unchanged(claim), dueAtMs: first.nextTryAtMs, pending } };
   } else {
-    const work = { appUserIds, toSend, outbox, wanted, wakeAtMs, saving, plan };
+    const work = { appUserIds, toSend, wanted, wakeAtMs, saving, plan };
     finished = await deliverTo(delivery, claimed, work);
     const lastEventMs = history.at(-1)?.atMs ?? 0;
     const isStale = subscriber.snapshotAtMs === null || subscriber.snapshotAtMs <= lastEventMs;
@@ -104,16 +96,11 @@ async function saveSummary(delivery: Delivery, summary: SubscriberSummary, nowMs
   }
 }
 
-function isChanged(event: PlannedEvent, outbox: ReadonlyMap<string, OutboxEntry>): boolean {
-  const mark = outbox.get(event.eventId)?.mark;
-  return event.action === 'skip' || mark?.name !== event.eventName || mark.atS !== event.createdAtS;
-}
-
 /** Whether something is new that happened before this subscriber's purchases were transferred. */
 function isBeforeTransfer(history: readonly TimelineEntry[], changes: readonly PlannedEvent[]): boolean {
   const last = history.findLast((event) => event.side === 'source');
   if (!last) return false;
-  const ids = new Set(changes.map((event) => event.eventId));
+  const ids = new Set(changes.map(({ entry }) => entry.id));
   return history.some((event) => ids.has(event.id) && event.atMs <= last.atMs);
 }
 
@@ -134,15 +121,14 @@ function unchanged(claim: Claim): ClaimResult {
 interface Work {
   /** The best first. */
   readonly appUserIds: readonly string[];
-  readonly toSend: readonly SendPlan[];
-  readonly outbox: ReadonlyMap<string, OutboxEntry>;
+  readonly toSend: readonly PlannedSend[];
   readonly wanted: Readonly<Record<string, unknown>>;
   /** When time alone will change the attributes. */
   readonly wakeAtMs: number | null;
   /** Resolves when name and second of each event are stored. */
   readonly saving: Promise<void>;
   /** The plan with what others have planned for the same contact. */
-  plan(others: readonly SentMark[]): Plan;
+  plan(others: readonly SentAs[]): PlannedEvent[];
 }
 
 /** Finds the contact and writes to it; when it was merged or deleted, to the one that replaces it. */
@@ -177,7 +163,7 @@ async function deliverTo(
       written = others.length > 0 ? null : claim.attributesWritten;
       if (others.length > 0) left = await planAgain(delivery, left, { others, plan: work.plan });
     }
-    const sent = await sendEvents(delivery, { contactId, events: left, outbox: work.outbox });
+    const sent = await sendEvents(delivery, contactId, left);
     left = sent.left;
     const refused = sent.interruption && isRefused(sent.interruption) ? sent.interruption : null;
     const end =
@@ -207,13 +193,13 @@ async function deliverTo(
 /** Others write to the same contact: what would have a name and second of theirs is moved. */
 async function planAgain(
   { context, claim }: Delivery,
-  left: readonly SendPlan[],
-  shared: { others: readonly string[]; plan: Work['plan'] },
-): Promise<readonly SendPlan[]> {
+  left: readonly PlannedSend[],
+  { others, plan }: { others: readonly string[]; plan: Work['plan'] },
+): Promise<readonly PlannedSend[]> {
   if (left.length === 0) return left;
-  const { planned } = await planWithOthers(context.database, claim, shared);
-  const ids = new Set(left.map((event) => event.eventId));
-  return planned.filter((event): event is SendPlan => event.action === 'send' && ids.has(event.eventId));
+  const planned = await planWithOthers(context.database, { ...claim, others }, plan);
+  const entries = new Set(left.map(({ entry }) => entry));
+  return planned.filter((event): event is PlannedSend => event.action === 'send' && entries.has(event.entry));
 }
 
 /** Writes the attributes, unless more events have arrived: the delivery that follows then writes them once. */
@@ -233,7 +219,7 @@ async function finishBurst(
 function postponed(
   claim: Claim,
   end: Interruption & { kind: 'later' },
-  left: readonly SendPlan[],
+  left: readonly PlannedSend[],
 ): ClaimResult {
   return {
     ...unchanged(claim),

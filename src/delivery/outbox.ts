@@ -2,7 +2,7 @@ import { findSharedSubscribers } from '../contacts/repository.ts';
 import { type BatchOptions, type BatchResults, createBatcher, keyed } from '../database/batcher.ts';
 import { REFUSAL_CODES } from '../database/entities.ts';
 import { clocks, type Database, type Sql } from '../database/sql.ts';
-import type { SentMark } from '../subscribers/repository.ts';
+import type { SentAs } from '../subscribers/repository.ts';
 import { type NewSummary, saveSummaries } from '../subscribers/summaries.ts';
 import {
   assignContacts,
@@ -12,7 +12,7 @@ import {
   findChanged,
   finishClaims,
 } from './claims.ts';
-import type { Plan, PlannedEvent } from './plan.ts';
+import { isUnsaved, type PlannedEvent } from './plan.ts';
 
 /** Stores name and second of each event before it is sent, and marks those that are not sent as skipped. */
 export async function savePlan(
@@ -49,10 +49,10 @@ export async function savePlan(
       where d.delivered_at is null and d.not_sent is null`,
     [
       workspaceId,
-      planned.map((event) => event.eventId),
-      planned.map((event) => event.projectId),
-      planned.map((event) => (event.action === 'send' ? event.eventName : null)),
-      planned.map((event) => (event.action === 'send' ? event.createdAtS : null)),
+      planned.map(({ entry }) => entry.id),
+      planned.map(({ entry }) => entry.projectId),
+      planned.map((event) => (event.action === 'send' ? event.sentAs.name : null)),
+      planned.map((event) => (event.action === 'send' ? event.sentAs.atS : null)),
       planned.map((event) => (event.action === 'skip' ? event.reason : null)),
     ],
     'save-plan',
@@ -65,10 +65,13 @@ export async function savePlan(
  */
 export async function planWithOthers(
   database: Database,
-  claim: Pick<Claim, 'workspaceId' | 'subscriberId'>,
-  { others, plan }: { others: readonly string[]; plan: (others: readonly SentMark[]) => Plan },
-): Promise<Plan> {
-  const { workspaceId, subscriberId } = claim;
+  {
+    workspaceId,
+    subscriberId,
+    others,
+  }: Pick<Claim, 'workspaceId' | 'subscriberId'> & { readonly others: readonly string[] },
+  plan: (planned: readonly SentAs[]) => PlannedEvent[],
+): Promise<PlannedEvent[]> {
   return database.transaction(async (sql) => {
     await sql.query(
       `select subscriber_id from subscribers where workspace_id = $1 and subscriber_id = any($2)
@@ -81,7 +84,8 @@ export async function planWithOthers(
       [workspaceId, others],
     );
     const planned = plan(rows.map((row) => ({ name: row.sent_name, atS: Number(row.sent_at_s) })));
-    if (planned.changes.length > 0) await savePlan(sql, workspaceId, planned.changes);
+    const unsaved = planned.filter(isUnsaved);
+    if (unsaved.length > 0) await savePlan(sql, workspaceId, unsaved);
     return planned;
   });
 }

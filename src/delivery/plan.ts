@@ -1,69 +1,18 @@
-import type { SentMark, TimelineEntry } from '../subscribers/repository.ts';
-import { eventMetadata } from '../subscription/delivery-metadata.ts';
+import type { SentAs, TimelineEntry } from '../subscribers/repository.ts';
 import { type DeliverableKind, defaultEventName, isDeliverable } from '../subscription/kinds.ts';
 import type { SubscriberState } from '../subscription/types.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 
 /** What to do with one pending event. */
 export type PlannedEvent =
-  | {
-      readonly action: 'send';
-      readonly eventId: string;
-      readonly projectId: string;
-      readonly eventName: string;
-      readonly createdAtS: number;
-      readonly metadata: Readonly<Record<string, unknown>>;
-    }
+  | { readonly action: 'send'; readonly entry: TimelineEntry; readonly sentAs: SentAs }
   | {
       readonly action: 'skip';
-      readonly eventId: string;
-      readonly projectId: string;
+      readonly entry: TimelineEntry;
       readonly reason: 'switched_off' | 'sandbox' | 'timeline_only';
     };
 
-/** What to do with the pending events of a subscriber, oldest first. */
-export interface Plan {
-  readonly planned: readonly PlannedEvent[];
-  /** Those that are not stored like this yet. */
-  readonly changes: readonly PlannedEvent[];
-}
-
-/** The outbox state of one of the subscriber's own events. */
-export interface OutboxEntry {
-  readonly kind: TimelineEntry['kind'];
-  readonly isPending: boolean;
-  readonly wasAccepted: boolean;
-  /** A retry must repeat it. */
-  readonly mark: SentMark | null;
-  /** Attempts that counted. */
-  readonly attempts: number;
-  readonly firstTriedAtMs: number | null;
-  readonly nextTryAtMs: number | null;
-  readonly reason: string | null;
-  readonly receivedAtMs: number;
-}
-
-/** The outbox of a subscriber, by event id: of its own events those that are pending or were planned. */
-export function outboxOf(own: readonly TimelineEntry[]): Map<string, OutboxEntry> {
-  const outbox = new Map<string, OutboxEntry>();
-  for (const { id, kind, side, receivedAtMs, delivery } of own) {
-    const isPending = delivery.state === 'pending';
-    if (side !== 'customer' || !(isPending || delivery.mark)) continue;
-    const { mark, wasAccepted, attempts, firstTriedAtMs, nextTryAtMs, reason } = delivery;
-    outbox.set(id, {
-      kind,
-      isPending,
-      wasAccepted,
-      mark,
-      attempts,
-      firstTriedAtMs,
-      nextTryAtMs,
-      reason,
-      receivedAtMs,
-    });
-  }
-  return outbox;
-}
+export type PlannedSend = Extract<PlannedEvent, { action: 'send' }>;
 
 /** The name of a kind's data event in a workspace; a blank one means the default. */
 export function eventNameFor(kind: DeliverableKind, { events }: Pick<WorkspaceSettings, 'events'>): string {
@@ -83,65 +32,62 @@ export function normalizeEventName(name: string): string {
  * that were merged can clash: then the event that was never tried moves. What was never tried also takes the name
  * that is configured now: it may have waited for its contact for months.
  *
- * @param history what the state rests on, oldest first; purchases that came by a transfer are not in `outbox`
- * @param outbox by event id: the subscriber's own events
+ * @param own the events stored for the subscriber itself: what came by a transfer is sent for its source
  * @param others what other subscribers have planned for the same contact
  */
 export function planEvents(
-  history: readonly TimelineEntry[],
-  outbox: ReadonlyMap<string, OutboxEntry>,
+  own: readonly TimelineEntry[],
   settings: WorkspaceSettings,
-  others: readonly SentMark[] = [],
+  others: readonly SentAs[] = [],
 ): PlannedEvent[] {
+  const entries = own.filter(({ side }) => side === 'customer');
   const taken = new Set<string>(others.map(dedupeKey));
-  const marks = new Map<string, SentMark>();
-  const entries = [...outbox].sort(([, a], [, b]) => confidence(b) - confidence(a));
-  for (const [eventId, entry] of entries) {
-    const { kind, mark } = entry;
-    if (!mark) continue;
-    const key = dedupeKey(mark);
-    const isRenamed = isDeliverable(kind) && mark.name !== eventNameFor(kind, settings);
+  const kept = new Map<TimelineEntry, SentAs>();
+  for (const entry of [...entries].sort((a, b) => confidence(b) - confidence(a))) {
+    const { sentAs } = entry.delivery;
+    if (!sentAs) continue;
+    const key = dedupeKey(sentAs);
+    const isRenamed = isDeliverable(entry.kind) && sentAs.name !== eventNameFor(entry.kind, settings);
     if (confidence(entry) === 0 && (taken.has(key) || isRenamed)) continue;
     taken.add(key);
-    marks.set(eventId, mark);
+    kept.set(entry, sentAs);
   }
 
   const planned: PlannedEvent[] = [];
-  const seen = new Set<string>();
-  for (const event of history) {
-    if (event.side !== 'customer' || !outbox.get(event.id)?.isPending || seen.has(event.id)) continue;
-    seen.add(event.id);
-    const base = { eventId: event.id, projectId: event.projectId };
-    if (!isDeliverable(event.kind)) {
-      planned.push({ ...base, action: 'skip', reason: 'timeline_only' });
-    } else if (event.environment === 'sandbox' && !settings.sandbox.deliver) {
-      planned.push({ ...base, action: 'skip', reason: 'sandbox' });
-    } else if (settings.events[event.kind]?.enabled === false) {
-      planned.push({ ...base, action: 'skip', reason: 'switched_off' });
+  for (const entry of entries) {
+    const { kind, delivery, environment, atMs } = entry;
+    if (delivery.state !== 'pending') continue;
+    if (!isDeliverable(kind)) {
+      planned.push({ action: 'skip', entry, reason: 'timeline_only' });
+    } else if (environment === 'sandbox' && !settings.sandbox.deliver) {
+      planned.push({ action: 'skip', entry, reason: 'sandbox' });
+    } else if (settings.events[kind]?.enabled === false) {
+      planned.push({ action: 'skip', entry, reason: 'switched_off' });
     } else {
-      const mark = marks.get(event.id) ?? reserve(taken, eventNameFor(event.kind, settings), event.atMs);
-      planned.push({
-        ...base,
-        action: 'send',
-        eventName: mark.name,
-        createdAtS: mark.atS,
-        metadata: eventMetadata(event),
-      });
+      const sentAs = kept.get(entry) ?? reserve(taken, eventNameFor(kind, settings), atMs);
+      planned.push({ action: 'send', entry, sentAs });
     }
   }
   return planned;
 }
 
+/** Whether an event is not stored as it was planned. */
+export function isUnsaved(planned: PlannedEvent): boolean {
+  if (planned.action === 'skip') return true;
+  const stored = planned.entry.delivery.sentAs;
+  return stored?.name !== planned.sentAs.name || stored.atS !== planned.sentAs.atS;
+}
+
 /** What is on the contact stays, then what may be; what was never tried moves. */
-function confidence(entry: OutboxEntry): number {
-  return entry.isPending && !entry.wasAccepted ? Math.min(entry.attempts, 1) : 2;
+function confidence({ delivery }: TimelineEntry): number {
+  return delivery.state === 'pending' && !delivery.wasAccepted ? Math.min(delivery.attempts, 1) : 2;
 }
 
-function dedupeKey(mark: SentMark): string {
-  return `${normalizeEventName(mark.name)}@${mark.atS}`;
+function dedupeKey({ name, atS }: SentAs): string {
+  return `${normalizeEventName(name)}@${atS}`;
 }
 
-function reserve(taken: Set<string>, name: string, atMs: number): SentMark {
+function reserve(taken: Set<string>, name: string, atMs: number): SentAs {
   let atS = Math.floor(atMs / 1_000);
   while (taken.has(dedupeKey({ name, atS }))) atS += 1;
   taken.add(dedupeKey({ name, atS }));

@@ -1,12 +1,12 @@
 import { AppError } from '../errors.ts';
 import { fitAttribute } from '../intercom/data-attributes.ts';
+import type { TimelineEntry } from '../subscribers/repository.ts';
+import { eventMetadata } from '../subscription/delivery-metadata.ts';
 import { provisionWith } from '../workspaces/install.ts';
 import type { Delivery } from './context.ts';
 import { backOff, decide, type Interruption, recordAccepted, recordIfRefused } from './failures.ts';
 import type { Outcome } from './outbox.ts';
-import { changedAttributes, type OutboxEntry, type PlannedEvent } from './plan.ts';
-
-export type SendPlan = Extract<PlannedEvent, { action: 'send' }>;
+import { changedAttributes, type PlannedSend } from './plan.ts';
 
 interface Sent {
   readonly interruption: Interruption | null;
@@ -21,20 +21,15 @@ interface Sent {
  */
 export async function sendEvents(
   delivery: Delivery,
-  work: {
-    contactId: string;
-    events: readonly SendPlan[];
-    outbox: ReadonlyMap<string, OutboxEntry>;
-  },
-): Promise<{ left: readonly SendPlan[]; interruption: Interruption | null }> {
+  contactId: string,
+  events: readonly PlannedSend[],
+): Promise<{ left: readonly PlannedSend[]; interruption: Interruption | null }> {
   const { context, claim } = delivery;
-  const { contactId, events, outbox } = work;
   const storing: Promise<void>[] = [];
   try {
     for (const [index, event] of events.entries()) {
       if (!delivery.isLeased()) return { left: events.slice(index), interruption: { kind: 'lease_lost' } };
-      const entry = outbox.get(event.eventId);
-      const { outcome, interruption } = await sendEvent(delivery, contactId, { event, entry });
+      const { outcome, interruption } = await sendEvent(delivery, contactId, event);
       const stored = context.writer.recordOutcome(claim.workspaceId, outcome);
       // A rejection is handled at the end.
       stored.catch(() => {});
@@ -50,23 +45,23 @@ export async function sendEvents(
 async function sendEvent(
   delivery: Delivery,
   contactId: string,
-  { event, entry }: { event: SendPlan; entry: OutboxEntry | undefined },
+  { entry, sentAs }: PlannedSend,
 ): Promise<Sent> {
   const { context, client, claim } = delivery;
-  const { eventName, createdAtS, metadata } = event;
+  const metadata = eventMetadata(entry);
   const attempt = {
     subscriberId: claim.subscriberId,
-    eventId: event.eventId,
-    request: { event_name: eventName, created_at: createdAtS, id: contactId, metadata },
+    eventId: entry.id,
+    request: { event_name: sentAs.name, created_at: sentAs.atS, id: contactId, metadata },
   };
   try {
-    await client.sendEvent({ eventName, createdAtS, contactId, metadata });
+    await client.sendEvent({ eventName: sentAs.name, createdAtS: sentAs.atS, contactId, metadata });
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     return failed(delivery, error, {
       entry,
       outcome: {
-        projectId: event.projectId,
+        projectId: entry.projectId,
         attempt: {
           ...attempt,
           status: error.upstreamStatus,
@@ -85,11 +80,11 @@ async function sendEvent(
   await recordAccepted(delivery, 'events');
   context.metrics.attempt('delivered', 'ok');
   // A replay says nothing about how long webhooks take.
-  if (entry && entry.mark === null) context.metrics.delivered(context.now() - entry.receivedAtMs);
+  if (entry.delivery.sentAs === null) context.metrics.delivered(context.now() - entry.receivedAtMs);
   return {
     interruption: null,
     outcome: {
-      projectId: event.projectId,
+      projectId: entry.projectId,
       attempt: { ...attempt, status: 202, code: 'ok', message: null, answer: null },
       state: 'delivered',
       reason: null,
@@ -103,14 +98,14 @@ async function sendEvent(
 async function failed(
   delivery: Delivery,
   error: AppError,
-  { entry, outcome }: { entry: OutboxEntry | undefined; outcome: Outcome },
+  { entry, outcome }: { entry: TimelineEntry; outcome: Outcome },
 ): Promise<Sent> {
   const { context } = delivery;
   const nowMs = context.now();
   await recordIfRefused(delivery, 'events', error);
   const decision = decide(error, {
-    attempts: (entry?.attempts ?? 0) + 1,
-    firstTriedAtMs: entry?.firstTriedAtMs ?? nowMs,
+    attempts: entry.delivery.attempts + 1,
+    firstTriedAtMs: entry.delivery.firstTriedAtMs ?? nowMs,
     nowMs,
     random: context.random(),
   });

@@ -137,7 +137,7 @@ function eventOf(action: Action, body: Readonly<Record<string, unknown>>): Timel
       nextTryAtMs: null,
       deliveredAtMs: null,
       firstTriedAtMs: null,
-      mark: null,
+      sentAs: null,
       wasAccepted: false,
     },
   };

@@ -131,12 +131,12 @@ function otherFields(event: TimelineEntry): [string, string][] {
 
 function deliveryText(
   { messages: m }: CardContext,
-  { state, reason, mark, deliveredAtMs }: EventDelivery,
+  { state, reason, sentAs, deliveredAtMs }: EventDelivery,
 ): string {
   switch (state) {
     case 'delivered': {
       const time = deliveredAtMs === null ? null : m.dateTime(deliveredAtMs);
-      return m.t('card.delivery.delivered', { name: mark?.name ?? null, time });
+      return m.t('card.delivery.delivered', { name: sentAs?.name ?? null, time });
     }
     case 'failed':
       return m.t('card.delivery.failed', { reason: reasonText(m, reason) });

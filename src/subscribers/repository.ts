@@ -15,13 +15,13 @@ export interface EventDelivery {
   readonly deliveredAtMs: number | null;
   readonly firstTriedAtMs: number | null;
   /** Name and second under which it was or is to be sent; `null`: not planned yet. */
-  readonly mark: SentMark | null;
+  readonly sentAs: SentAs | null;
   /** Whether Intercom has accepted it, also when it was queued again since. */
   readonly wasAccepted: boolean;
 }
 
 /** Intercom distinguishes events of one contact by these two. */
-export interface SentMark {
+export interface SentAs {
   readonly name: string;
   /** Unix seconds. */
   readonly atS: number;
@@ -107,7 +107,7 @@ export function toTimelineEntry(row: EventRow): TimelineEntry {
       nextTryAtMs: row.next_try_at?.getTime() ?? null,
       deliveredAtMs: row.delivered_at?.getTime() ?? null,
       firstTriedAtMs: row.first_tried_at?.getTime() ?? null,
-      mark: row.sent_name === null ? null : { name: row.sent_name, atS: Number(row.sent_at_s) },
+      sentAs: row.sent_name === null ? null : { name: row.sent_name, atS: Number(row.sent_at_s) },
       wasAccepted: row.contact_id !== null,
     },
   };

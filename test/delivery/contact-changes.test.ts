@@ -18,6 +18,7 @@ import {
   renewLeases,
 } from '../../src/delivery/claims.ts';
 import { savePlan } from '../../src/delivery/outbox.ts';
+import { readHistory } from '../../src/subscribers/repository.ts';
 import { until } from '../support/wait.ts';
 import { createWorld, WORKSPACE_ID, type World } from '../support/world.ts';
 import { receive } from './support.ts';
@@ -252,15 +253,16 @@ describe('contact changes during a delivery', () => {
 
   test('its customer is erased: nothing is planned', async () => {
     const { database } = world.db;
-    const { subscriberId, projectId } = await claimNew();
+    const { subscriberId } = await claimNew();
     const values = [WORKSPACE_ID, subscriberId];
     const rows = (table: string) =>
       database.query<{ event_id: string }>(
         `select event_id from ${table} where workspace_id = $1 and subscriber_id = $2`,
         values,
       );
-    const [event] = await rows('events');
-    const skipped = { action: 'skip', eventId: event?.event_id ?? '', projectId, reason: 'sandbox' } as const;
+    const [entry] = await readHistory(database, WORKSPACE_ID, subscriberId);
+    assert.ok(entry);
+    const skipped = { action: 'skip', entry, reason: 'sandbox' } as const;
     let planning: Promise<unknown> = Promise.resolve();
     await database.transaction(async (sql) => {
       for (const table of ['subscribers', 'event_deliveries'])

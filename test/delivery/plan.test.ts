@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { type Decision, decide, nextContactLookup, RETRY_FOR_MS } from '../../src/delivery/failures.ts';
-import { changedAttributes, nextChangeAt, type OutboxEntry, planEvents } from '../../src/delivery/plan.ts';
+import { changedAttributes, nextChangeAt, type PlannedEvent, planEvents } from '../../src/delivery/plan.ts';
 import type { ErrorCode, Remedy } from '../../src/errors.ts';
-import { type EventRow, toTimelineEntry } from '../../src/subscribers/repository.ts';
+import { type EventDelivery, type EventRow, toTimelineEntry } from '../../src/subscribers/repository.ts';
 import { contactAttributes } from '../../src/subscription/attributes.ts';
 import { deriveState } from '../../src/subscription/state.ts';
 import type { Snapshot } from '../../src/subscription/types.ts';
@@ -35,50 +35,58 @@ function entry(id: string, fields: Record<string, unknown> = {}) {
   return toTimelineEntry(row);
 }
 
-const pending: OutboxEntry = {
-  kind: 'initial_purchase',
-  isPending: true,
+const pending: EventDelivery = {
+  state: 'pending',
   wasAccepted: false,
-  mark: null,
+  sentAs: null,
   attempts: 0,
   firstTriedAtMs: null,
   nextTryAtMs: null,
+  deliveredAtMs: null,
   reason: null,
-  receivedAtMs: START_MS,
 };
 const NAME = 'rc_initial_purchase_event';
 const AT_S = START_MS / 1_000;
 
-function seconds(outbox: Record<string, OutboxEntry>, settings = DEFAULT_SETTINGS) {
-  const history = Object.keys(outbox).map((id) => entry(id));
-  const planned = planEvents(history, new Map(Object.entries(outbox)), settings);
-  return Object.fromEntries(
-    planned.map((event) => [event.eventId, event.action === 'send' ? event.createdAtS - AT_S : event.reason]),
-  );
+function entries(deliveries: Record<string, EventDelivery>) {
+  return Object.entries(deliveries).map(([id, delivery]) => ({ ...entry(id), delivery }));
+}
+
+/** Seconds after `AT_S`, or why it is not sent. */
+function secondOf(event: PlannedEvent) {
+  return event.action === 'send' ? event.sentAs.atS - AT_S : event.reason;
+}
+
+function seconds(deliveries: Record<string, EventDelivery>, settings = DEFAULT_SETTINGS) {
+  const planned = planEvents(entries(deliveries), settings);
+  return Object.fromEntries(planned.map((event) => [event.entry.id, secondOf(event)]));
 }
 
 describe('planning', () => {
   test('what shares name and second is moved, once, and stays there', () => {
     assert.deepEqual(seconds({ a: pending, b: pending, c: pending }), { a: 0, b: 1, c: 2 });
-    const mark = { name: NAME, atS: AT_S + 1 };
-    assert.deepEqual(seconds({ a: pending, b: { ...pending, mark }, c: pending }), { a: 0, b: 1, c: 2 });
+    const sentAs = { name: NAME, atS: AT_S + 1 };
+    assert.deepEqual(seconds({ a: pending, b: { ...pending, sentAs }, c: pending }), { a: 0, b: 1, c: 2 });
   });
 
   test('a name counts as Intercom stores it: without case, with - for . and $', () => {
-    const mark = { name: NAME.toUpperCase(), atS: AT_S };
-    assert.deepEqual(seconds({ a: { ...pending, isPending: false, mark }, b: pending }), { b: 1 });
+    const sentAs = { name: NAME.toUpperCase(), atS: AT_S };
+    assert.deepEqual(seconds({ a: { ...pending, state: 'delivered', sentAs }, b: pending }), { b: 1 });
     const settings = { ...DEFAULT_SETTINGS, events: { initial_purchase: { name: 'rc.$x', enabled: true } } };
     const dashed = { name: 'RC--x', atS: AT_S };
-    assert.deepEqual(seconds({ a: { ...pending, isPending: false, mark: dashed }, b: pending }, settings), {
-      b: 1,
-    });
+    assert.deepEqual(
+      seconds({ a: { ...pending, state: 'delivered', sentAs: dashed }, b: pending }, settings),
+      {
+        b: 1,
+      },
+    );
   });
 
   test('two who turn out to be one: what is on the contact stays, what was never tried moves', () => {
-    const mark = { name: NAME, atS: AT_S };
-    const delivered = { ...pending, isPending: false, mark };
-    assert.deepEqual(seconds({ a: { ...pending, mark }, b: delivered }), { a: 1 });
-    assert.deepEqual(seconds({ a: { ...pending, mark, attempts: 1 }, b: { ...pending, mark } }), {
+    const sentAs = { name: NAME, atS: AT_S };
+    const delivered = { ...pending, state: 'delivered', sentAs } as const;
+    assert.deepEqual(seconds({ a: { ...pending, sentAs }, b: delivered }), { a: 1 });
+    assert.deepEqual(seconds({ a: { ...pending, sentAs, attempts: 1 }, b: { ...pending, sentAs } }), {
       a: 0,
       b: 1,
     });
@@ -86,36 +94,35 @@ describe('planning', () => {
 
   test('what was never tried takes the name that is configured now; what may be on the contact keeps its own', () => {
     const settings = { ...DEFAULT_SETTINGS, events: { initial_purchase: { name: 'bought', enabled: true } } };
-    const mark = { name: NAME, atS: AT_S };
-    const waiting = { ...pending, mark };
-    const outbox = new Map([
-      ['waits', waiting],
-      ['tried', { ...waiting, mark: { name: NAME, atS: AT_S + 1 }, attempts: 1 }],
-      ['replayed', { ...waiting, mark: { name: NAME, atS: AT_S + 2 }, wasAccepted: true }],
-    ]);
-    const history = [...outbox.keys()].map((id) => entry(id));
+    const sentAs = { name: NAME, atS: AT_S };
+    const waiting = { ...pending, sentAs };
+    const own = entries({
+      waits: waiting,
+      tried: { ...waiting, sentAs: { name: NAME, atS: AT_S + 1 }, attempts: 1 },
+      replayed: { ...waiting, sentAs: { name: NAME, atS: AT_S + 2 }, wasAccepted: true },
+    });
     assert.deepEqual(
-      planEvents(history, outbox, settings).map((event) => event.action === 'send' && event.eventName),
+      planEvents(own, settings).map((event) => event.action === 'send' && event.sentAs.name),
       ['bought', NAME, NAME],
     );
     const others = [0, 1, 2].map((second) => ({ name: NAME, atS: AT_S + second }));
     assert.deepEqual(
-      planEvents(history, outbox, DEFAULT_SETTINGS, others).map(
-        (event) => event.action === 'send' && event.createdAtS - AT_S,
-      ),
+      planEvents(own, DEFAULT_SETTINGS, others).map(secondOf),
       [3, 1, 2],
       'another customer came to the contact: what it may have already is not sent under another second',
     );
   });
 
-  test('purchases that came by a transfer are delivered for their source', () => {
+  test('a transfer is not sent for the customer that it takes from', () => {
     const planned = planEvents(
-      [entry('own'), entry('source')],
-      new Map([['own', pending]]),
+      [
+        { ...entry('own'), delivery: pending },
+        { ...entry('transfer'), side: 'source', delivery: pending },
+      ],
       DEFAULT_SETTINGS,
     );
     assert.deepEqual(
-      planned.map((event) => event.eventId),
+      planned.map((event) => event.entry.id),
       ['own'],
     );
   });
@@ -128,24 +135,23 @@ describe('planning', () => {
     });
     fc.assert(
       fc.property(fc.array(state, { maxLength: 8 }), (states) => {
-        const outbox = new Map<string, OutboxEntry>();
+        const deliveries: Record<string, EventDelivery> = {};
         const used = new Set<number>();
         for (const [index, { isPending, attempts, offset }] of states.entries()) {
           // Only what was never tried may clash with another; what was sent went out under its own second.
           const isFree = offset !== null && !used.has(offset);
           if (offset !== null && !isFree && (!isPending || attempts > 0)) continue;
           if (offset !== null && (!isPending || attempts > 0)) used.add(offset);
-          const mark = offset === null ? null : { name: NAME, atS: AT_S + offset };
-          if (!isPending && mark === null) continue;
-          outbox.set(`e${index}`, { ...pending, isPending, attempts, mark });
+          const sentAs = offset === null ? null : { name: NAME, atS: AT_S + offset };
+          if (!isPending && sentAs === null) continue;
+          const state = isPending ? 'pending' : 'delivered';
+          deliveries[`e${index}`] = { ...pending, state, attempts, sentAs };
         }
-        const planned = planEvents(
-          [...outbox.keys()].map((id) => entry(id)),
-          outbox,
-          DEFAULT_SETTINGS,
+        const planned = planEvents(entries(deliveries), DEFAULT_SETTINGS);
+        const sent = Object.values(deliveries).flatMap(({ state, sentAs }) =>
+          state === 'pending' || !sentAs ? [] : [sentAs.atS],
         );
-        const sent = [...outbox].flatMap(([, each]) => (each.isPending || !each.mark ? [] : [each.mark.atS]));
-        for (const event of planned) if (event.action === 'send') sent.push(event.createdAtS);
+        for (const event of planned) if (event.action === 'send') sent.push(event.sentAs.atS);
         assert.equal(new Set(sent).size, sent.length);
       }),
     );
