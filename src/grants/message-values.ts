@@ -1,18 +1,33 @@
 import type { Messages, MessageValues } from '../i18n/messages.ts';
 import { isForever } from '../time.ts';
-import { type Action, grantEndMs, type StoreAction } from './action.ts';
+import { type Action, type ActionState, type Grant, grantEndMs, type StoreAction } from './action.ts';
 
-/** What messages about an action name: of a grant `entitlement` and `end`, of a store action the rest. */
-export function messageValuesOf({ t, date, dateTime, money }: Messages, action: Action): MessageValues {
+/** What texts about an action name. They select on `kind` where kinds have different ones, and on `of` in refunds. */
+export function messageValuesOf(
+  { t, date, dateTime, money }: Messages,
+  action: Grant | Pick<StoreAction, 'kind' | 'details'>,
+): MessageValues {
+  const { kind } = action;
   if (action.kind === 'grant') {
     const endMs = grantEndMs(action);
-    return { entitlement: action.entitlementName, end: isForever(endMs) ? null : dateTime(endMs) };
+    return { kind, name: action.entitlementName, end: isForever(endMs) ? null : dateTime(endMs) };
   }
-  const { after, before, amount, days = 0, product, moveCount = 0 } = action.details;
+  const {
+    after,
+    before,
+    amount,
+    days = 0,
+    product,
+    moveCount = 0,
+    transactionId,
+    targetType,
+  } = action.details;
   const endMs = after?.endsAtMs ?? before?.endsAtMs ?? null;
   return {
-    action: t(`action.title.${action.kind}`),
-    product,
+    kind,
+    action: t(`action.title.${kind}`),
+    name: product,
+    of: transactionId === undefined ? targetType : 'charge',
     days,
     count: moveCount,
     access: before?.givesAccess ? 'ends' : null,
@@ -21,9 +36,18 @@ export function messageValuesOf({ t, date, dateTime, money }: Messages, action: 
   };
 }
 
-/** Which texts a store action has: refunds of charges and of one-time purchases have their own. */
-export function variantOf({ kind, details }: Pick<StoreAction, 'kind' | 'details'>) {
-  if (kind !== 'refund') return kind;
-  if (details.transactionId !== undefined) return 'refundCharge';
-  return details.targetType === 'purchase' ? 'refundPurchase' : 'refund';
+/** An action's state as texts name it. */
+export function standingOf(
+  action: Action,
+  nowMs: number,
+): Exclude<ActionState, 'requested' | 'revoking'> | 'pending' | 'ended' {
+  const { state } = action;
+  if (state === 'requested' || state === 'revoking') return 'pending';
+  const hasEnded = action.kind === 'grant' && state === 'confirmed' && grantEndMs(action) <= nowMs;
+  return hasEnded ? 'ended' : state;
+}
+
+/** Names the text of what was done: RevenueCat may have kept what was granted before. */
+export function doneKey(action: Action): Action['kind'] | 'unchanged' {
+  return action.kind === 'grant' && action.isUnchanged ? 'unchanged' : action.kind;
 }

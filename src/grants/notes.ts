@@ -4,11 +4,10 @@ import { AppError } from '../errors.ts';
 import { type Messages, messagesFor } from '../i18n/messages.ts';
 import type { IntercomClient } from '../intercom/client.ts';
 import { isUuid } from '../text.ts';
-import { isForever } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { readWorkspace } from '../workspaces/repository.ts';
-import { type Action, grantEndMs, type NoteStep, nameOf } from './action.ts';
-import { messageValuesOf } from './message-values.ts';
+import { type Action, type NoteStep, nameOf } from './action.ts';
+import { doneKey, messageValuesOf } from './message-values.ts';
 import { type ActionKey, readAction } from './repository.ts';
 
 export type NoteState = 'queued' | 'sending' | 'sent' | 'failed';
@@ -148,34 +147,19 @@ export function lettersOf(html: string): string {
 export function noteHtml(action: Action, step: NoteStep, messages: Messages): string {
   const { t } = messages;
   const requester = nameOf(action.admin);
-  const paragraphs = [headline(action, step, messages)];
+  const key = step === 'confirmed' ? doneKey(action) : step;
+  const paragraphs = [t(`action.note.${key}`, messageValuesOf(messages, action))];
   if (action.decidedBy && (step === 'confirmed' || step === 'failed'))
-    paragraphs.push(t('grant.note.people', { requester, approver: nameOf(action.decidedBy) }));
-  else if (step === 'declined') paragraphs.push(t('grant.note.requestedBy', { name: requester }));
+    paragraphs.push(t('action.note.people', { requester, approver: nameOf(action.decidedBy) }));
+  else if (step === 'declined') paragraphs.push(t('action.note.requestedBy', { requester }));
   const isRevoke = action.kind === 'grant' && step === 'revoked';
   const reason = (isRevoke ? action.revokeReason : action.reason)?.trim();
-  if (reason) paragraphs.push(t('grant.note.reason', { reason }));
-  paragraphs.push(
-    t(action.kind === 'grant' ? 'grant.note.reference' : 'action.note.reference', {
-      reference: action.actionId.slice(0, 8),
-    }),
-  );
+  if (reason) paragraphs.push(t('action.note.reason', { reason }));
+  paragraphs.push(t('action.note.reference', { kind: action.kind, reference: action.actionId.slice(0, 8) }));
   return paragraphs
     .map((paragraph, index) => {
       const escaped = escapeHtml(paragraph).replaceAll('\n', '<br>');
       return index === 0 ? `<p><b>${escaped}</b></p>` : `<p>${escaped}</p>`;
     })
     .join('');
-}
-
-function headline(action: Action, step: NoteStep, messages: Messages): string {
-  const { t } = messages;
-  const values = messageValuesOf(messages, action);
-  if (action.kind !== 'grant')
-    return step === 'requested' || step === 'declined' || step === 'failed'
-      ? t(`action.note.${step}`, values)
-      : t(`action.note.${action.kind}`, values);
-  if (step !== 'confirmed') return t(`grant.note.${step}`, values);
-  const isKept = action.isUnchanged && !isForever(grantEndMs(action));
-  return t(isKept ? 'grant.note.unchanged' : 'grant.note.granted', values);
 }

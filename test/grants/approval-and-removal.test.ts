@@ -63,7 +63,7 @@ describe('a grant above the length that one teammate may give', { concurrency: 3
     assert.match(seen.text, /Will get: \*\*Pro until/);
     assert.match(seen.text, /Requested by: Ada Agent/);
     assert.match(seen.text, /Reason: Lost a week to an outage/);
-    const done = await seen.press('grant.approve');
+    const done = await seen.press('action.approve');
     assert.match(done.text, /✅ Pro is granted until/);
     assert.match(done.text, /Approved by: Sam Second/);
     assert.equal(grantsAt(product, card.appUserId).length, 1);
@@ -82,7 +82,7 @@ describe('a grant above the length that one teammate may give', { concurrency: 3
         ['grant_approve', 'confirmed', SECOND],
       ],
     );
-    assert.match((await seen.press('grant.approve')).text, /✅ Pro is granted/);
+    assert.match((await seen.press('action.approve')).text, /✅ Pro is granted/);
     assert.equal(callsFor(product, card.appUserId), 1, 'a second press makes nothing');
   });
 
@@ -90,12 +90,12 @@ describe('a grant above the length that one teammate may give', { concurrency: 3
     const card = await openCustomer(product);
     await grantOf(card);
     const own = await asSecond(card, '7001');
-    assert.ok(!idsOn(own.canvas).includes('grant.approve'));
-    const forged = await forge(product, own, 'grant.approve');
-    assert.match(textOf(forged.canvas), /You requested this grant\. Another teammate must approve it/);
+    assert.ok(!idsOn(own.canvas).includes('action.approve'));
+    const forged = await forge(product, own, 'action.approve');
+    assert.match(textOf(forged.canvas), /You requested this\. Another teammate must approve it/);
     assert.equal(callsFor(product, card.appUserId), 0);
     assert.equal((await audited(product, card.appUserId)).at(-1)?.result, 'refused: same_person');
-    const back = await own.press('grant.withdraw');
+    const back = await own.press('action.withdraw');
     assert.match(back.text, /the request was withdrawn/);
     assert.equal((await stored(product, card.appUserId))[0]?.state, 'withdrawn');
   });
@@ -104,10 +104,10 @@ describe('a grant above the length that one teammate may give', { concurrency: 3
     const card = await openCustomer(product);
     await grantOf(card);
     const seen = await asSecond(card);
-    assert.match((await seen.press('grant.decline')).text, /the request was declined/);
+    assert.match((await seen.press('action.decline')).text, /the request was declined/);
     const note = await noteIn(product, card, /Declined to grant Pro/);
     assert.match(note, /Requested by Ada Agent/);
-    assert.match((await seen.press('grant.approve')).text, /declined/, 'and cannot be approved any more');
+    assert.match((await seen.press('action.approve')).text, /declined/, 'and cannot be approved any more');
     assert.equal(callsFor(product, card.appUserId), 0);
   });
 
@@ -116,9 +116,9 @@ describe('a grant above the length that one teammate may give', { concurrency: 3
     await grantOf(card);
     const [second, third] = [await asSecond(card), await asSecond(card, '7003')];
     await Promise.all([
-      second.press('grant.approve'),
-      third.press('grant.approve'),
-      second.press('grant.approve'),
+      second.press('action.approve'),
+      third.press('action.approve'),
+      second.press('action.approve'),
     ]);
     await until(async () => (await stored(product, card.appUserId))[0]?.state === 'confirmed', 'the grant');
     assert.equal(callsFor(product, card.appUserId), 1);
@@ -161,10 +161,10 @@ describe('a policy that changes after the request', () => {
     await grantOf(card);
     const seen = await asSecond(card);
     await setPolicy(product, { secondPersonAboveDays: 7, longestDays: 14 });
-    assert.match((await seen.press('grant.approve')).text, /longest grant allowed here is 14 days/);
+    assert.match((await seen.press('action.approve')).text, /longest grant allowed here is 14 days/);
     await setPolicy(product, { secondPersonAboveDays: 7, allowedAdminIds: ['7001'] });
-    assert.match((await seen.press('grant.approve')).text, /You may not grant/);
-    assert.ok(!idsOn((await asSecond(card)).canvas).includes('grant.approve'));
+    assert.match((await seen.press('action.approve')).text, /You may not grant/);
+    assert.ok(!idsOn((await asSecond(card)).canvas).includes('action.approve'));
     assert.equal(callsFor(product, card.appUserId), 0);
   });
 
@@ -174,8 +174,8 @@ describe('a policy that changes after the request', () => {
     await grantOf(card);
     const seen = await asSecond(card);
     await setPolicy(product, { secondPersonAboveDays: 7, allowedAdminIds: ['7001'] });
-    await seen.press('grant.approve');
-    await seen.press('grant.decline');
+    await seen.press('action.approve');
+    await seen.press('action.decline');
     const records = await audited(product, card.appUserId);
     assert.deepEqual(
       records.slice(-2).map(({ action, result }) => [action, result]),

@@ -72,7 +72,10 @@ describe('granting', () => {
     const [grant] = grantsAt(product, card.appUserId);
     assert.ok(grant?.endsAtMs);
     assert.match(done.text, new RegExp(`^✅ Pro is granted until ${date(grant.endsAtMs)} at `, 'm'));
-    assert.match(String(component(done, 'grant.tell')?.value), /^You now have Pro until .* free of charge\./);
+    assert.match(
+      String(component(done, 'action.tell')?.value),
+      /^You now have Pro until .* free of charge\./,
+    );
     const [row] = await stored(product, card.appUserId);
     assert.equal(row?.state, 'confirmed');
     assert.equal(row.actual_end_at?.getTime(), grant.endsAtMs);
@@ -439,7 +442,7 @@ describe('refused', () => {
     const id = `stranger_${randomUUID()}`;
     await announce(product, id);
     const card = await openFor(product, { externalId: id });
-    assert.match((await review(card)).text, /RevenueCat does not know this customer\. Nothing was granted/);
+    assert.match((await review(card)).text, /RevenueCat does not know this customer\. Nothing was changed/);
     assert.deepEqual(product.revenueCat.state.violations, [], 'and no customer is created by the lookup');
     assert.equal((await audited(product, id))[0]?.result, 'refused: unknown_customer');
   });

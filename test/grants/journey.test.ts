@@ -167,7 +167,7 @@ describe('an agent grants access in the inbox', () => {
     await inbox.says(/The grant of Pro is removed/);
     await inbox.ready();
     await inbox.look('revoked');
-    await inbox.press('All grants');
+    await inbox.press('All grants and actions');
     assert.equal(await card.getByText(/removed/).count(), 2);
     await inbox.look('history');
     await page

@@ -6,9 +6,8 @@ import { findNoEffect, upcomingCharges } from '../access.ts';
 import type { ViewContext } from '../context.ts';
 import type { Reviewed, ReviewedGrant, ReviewedStoreAction } from '../form-state.ts';
 import { currentEndOrNow, endsAtReview } from '../grant.ts';
-import { variantOf } from '../message-values.ts';
 import { isAnonymousOnly } from '../read-revenuecat.ts';
-import { accessText, exactEnd } from './parts.ts';
+import { accessText, exactEnd, shownValues } from './parts.ts';
 
 /** Exactly what an action does, and what it does not. */
 export function effects(context: ViewContext, reviewed: Reviewed): Part[] {
@@ -18,19 +17,19 @@ export function effects(context: ViewContext, reviewed: Reviewed): Part[] {
 /** What the customer has now, what they will get, and what the agent should know before. */
 function grantEffects(context: ViewContext, reviewed: ReviewedGrant): Part[] {
   const { t } = context.messages;
-  const { entitlementName: entitlement, requestedEndMs, access } = reviewed;
+  const { requestedEndMs, access } = reviewed;
   const noEffect = findNoEffect(endsAtReview(reviewed), requestedEndMs);
   const end = exactEnd(context, requestedEndMs);
-  const gets = t('grant.access.until', { entitlement: escapeMarkdown(entitlement), end });
+  const gets = t('action.access.until', { name: escapeMarkdown(reviewed.entitlementName), end });
   return [
-    !noEffect && text(`${t('grant.label.newAccess')}: **${gets}**`),
+    !noEffect && text(`${t('action.label.newAccess')}: **${gets}**`),
     table([
-      [t('grant.label.currentAccess'), accessText(context, access)],
-      [t('grant.label.customer'), reviewed.appUserId],
-      [t('grant.label.reason'), reviewed.reason],
+      [t('action.label.currentAccess'), accessText(context, access)],
+      [t('action.label.customer'), reviewed.appUserId],
+      [t('action.label.reason'), reviewed.reason],
     ]),
     ...(noEffect
-      ? [text(t(`grant.noEffect.${noEffect.kind}`, { end: exactEnd(context, noEffect.endMs) }), 'error')]
+      ? [text(t(`action.noEffect.${noEffect.kind}`, { end: exactEnd(context, noEffect.endMs) }), 'error')]
       : [daysAdded(context, reviewed), charges(context, reviewed)]),
     remarks(context, access.isStored),
   ];
@@ -48,7 +47,7 @@ function daysAdded(context: ViewContext, reviewed: ReviewedGrant): Part[] {
     from: isAdded ? exactEnd(context, currentEndMs) : null,
     to: exactEnd(context, requestedEndMs),
   };
-  return [text(context.messages.t('grant.review.adds', values))];
+  return [text(context.messages.t('action.effect.adds', values))];
 }
 
 /** What stores charge although access is granted. */
@@ -58,42 +57,35 @@ function charges(context: ViewContext, { lookupKey, requestedEndMs: endMs }: Rev
   return upcomingCharges(context.customer, lookupKey, window).map(({ price, store, atMs }) => {
     const amount = price && price.amountMinor > 0 ? money(price) : null;
     const charger = t('sentence.charger', { store, name: storeName(store) });
-    return text(t('grant.review.charge', { amount, store: charger, date: date(atMs) }), 'muted');
+    return text(t('action.effect.charge', { amount, store: charger, date: date(atMs) }), 'muted');
   });
 }
 
 function remarks({ customer, messages, services }: ViewContext, isStored: boolean): Part[] {
   const asOfMs = customer.subscriber.snapshotAtMs ?? customer.latest[0]?.atMs ?? services.now();
   return [
-    isStored && text(messages.t('grant.review.storedAsOf', { date: messages.dateTime(asOfMs) }), 'muted'),
-    isAnonymousOnly(customer) && text(messages.t('grant.state.anonymous'), 'muted'),
+    isStored && text(messages.t('action.access.storedAsOf', { date: messages.dateTime(asOfMs) }), 'muted'),
+    isAnonymousOnly(customer) && text(messages.t('action.access.anonymous'), 'muted'),
   ];
 }
 
 /** What happens, what does not, the sum, and who notifies the customer. */
 function storeEffects(context: ViewContext, action: ReviewedStoreAction): Part[] {
-  const { t, money, date } = context.messages;
+  const { t, money } = context.messages;
   const { kind, details } = action;
-  const { before, days = 0, amount, store, transactionId, moveCount } = details;
+  const { before, days = 0, amount, store, transactionId } = details;
   const endMs = before?.endsAtMs ?? null;
-  const values = {
-    product: escapeMarkdown(details.product),
-    days,
-    count: moveCount ?? 0,
-    access: before?.givesAccess ? 'ends' : null,
-    from: endMs === null ? null : date(endMs),
-    to: endMs === null ? null : exactEnd(context, endMs + days * DAY_MS),
-  };
+  const to = endMs === null ? null : exactEnd(context, endMs + days * DAY_MS);
   const sum = amount ? money(amount) : t('action.state.amountUnknown');
   return [
-    text(t(`action.effect.${variantOf(action)}`, values)),
+    text(t(`action.effect.${kind}`, { ...shownValues(context, action), to })),
     table([
       [t('action.label.amount'), kind === 'refund' ? sum : null],
       [t('action.label.transaction'), transactionId],
       [t('action.label.product'), details.targetType === 'customer' ? null : details.product],
       [t('action.label.store'), storeText(context.messages, store)],
-      [t('grant.label.customer'), action.appUserId],
-      [t('grant.label.reason'), action.reason],
+      [t('action.label.customer'), action.appUserId],
+      [t('action.label.reason'), action.reason],
     ]),
     kind !== 'manage' && text(t('action.effect.notifies', { store }), 'muted'),
   ];

@@ -19,7 +19,7 @@ import { DURATIONS, type Duration, isDuration, lengthInDays } from '../durations
 import type { GrantForm, ReviewedGrant } from '../form-state.ts';
 import { currentEndOrNow, findEntitlement } from '../grant.ts';
 import { checkLength, findRefusal, needsApproval } from '../policy.ts';
-import { accessText, reasonField, refusedPage } from './parts.ts';
+import { accessText, reasonField, refusedPage, secondPersonText } from './parts.ts';
 
 export interface FormError {
   readonly text: string;
@@ -72,43 +72,41 @@ export async function grantForm(
   const entitlements = await readEntitlements(context);
   const selected =
     findEntitlement(entitlements, form.entitlement) ?? likelyEntitlement(context, entitlements);
-  if (!selected) return context.page([text(t('grant.problem.noEntitlements'), 'muted')]);
+  if (!selected) return context.page([text(t('action.invalid.noEntitlements'), 'muted')]);
   const access = storedAccess(context.customer);
-  const policy = context.workspace.settings.grants;
   const duration = isDuration(form.duration) ? form.duration : defaultDuration(context);
   const nowMs = context.services.now();
   const canAdd = entitlements.some((each) => currentEndOrNow(nowMs, access.endsOf(each)) > nowMs);
   const page = pageShown(entitlements, selected, form.page);
   const components: Part[] = [
-    tightText(t(form.extends ? 'grant.title.extend' : 'grant.title.form'), 'header'),
-    text(`${t('grant.label.currentAccess')}: ${escapeMarkdown(accessText(context, access))}`, 'muted'),
+    tightText(t(form.extends ? 'action.title.extendGrant' : 'action.title.grant'), 'header'),
+    text(`${t('action.label.currentAccess')}: ${escapeMarkdown(accessText(context, access))}`, 'muted'),
     error && text(error.text, 'error'),
     entitlementFields(context, { entitlements, selected, page }),
     choice({
       id: 'grant.duration',
-      label: t('grant.label.duration'),
+      label: t('action.label.duration'),
       options: DURATIONS.map((each) => durationOption(context, each, duration)),
       value: duration,
     }),
     canAdd &&
       choice({
         id: 'grant.start',
-        label: t('grant.label.start'),
-        options: GRANT_STARTS.map((each) => option(each, t(`grant.start.${each}`))),
+        label: t('action.label.start'),
+        options: GRANT_STARTS.map((each) => option(each, t(`action.start.${each}`))),
         value: form.start ?? 'after',
       }),
     input({
       id: 'grant.end',
-      label: t('grant.label.exactEnd'),
-      placeholder: t('grant.placeholder.end'),
+      label: t('action.label.exactEnd'),
+      placeholder: t('action.placeholder.end'),
       value: form.end,
       isWrong: error?.field === 'end',
     }),
-    text(t('grant.state.endRule'), 'muted'),
+    text(t('action.form.endRule'), 'muted'),
     reasonField(context, 'grant', { value: form.reason, isWrong: error?.field === 'reason' }),
-    policy.secondPersonAboveDays !== null &&
-      text(t('grant.form.secondPerson', { days: policy.secondPersonAboveDays }), 'muted'),
-    button('grant.review', t('grant.button.review'), 'primary'),
+    context.workspace.settings.grants.secondPersonAboveDays !== null && secondPersonText(context, 'grant'),
+    button('grant.review', t('action.button.review'), 'primary'),
   ];
   return context.page(components, {
     form: { kind: 'grant', page, ...(form.extends ? { entitlement: selected.id } : {}) },
@@ -131,7 +129,7 @@ function entitlementFields(
   },
 ): Part[] {
   const { entitlements, selected, page } = form;
-  const label = t('grant.label.entitlement');
+  const label = t('action.label.entitlement');
   // Canvas Kit has no choice of one: its name is in a field that cannot be changed.
   if (entitlements.length === 1)
     return [
@@ -153,8 +151,8 @@ function entitlementFields(
   if (pages.length === 1) return [dropdown];
   return [
     dropdown,
-    tightText(t('grant.form.pageOf', { page: page + 1, pages: pages.length }), 'muted'),
-    button(`grant.page:${(page + 1) % pages.length}`, t('grant.button.moreEntitlements'), 'link'),
+    tightText(t('action.form.pageOf', { page: page + 1, pages: pages.length }), 'muted'),
+    button(`grant.page:${(page + 1) % pages.length}`, t('action.button.moreEntitlements'), 'link'),
   ];
 }
 
@@ -184,13 +182,13 @@ function pageShown(
  */
 function durationOption(context: ViewContext, duration: Duration, chosen: Duration): Option {
   const { t } = context.messages;
-  const label = t(`grant.duration.${duration}`);
+  const label = t(`action.duration.${duration}`);
   if (!isAllowed(context, duration)) {
-    const notAllowed = option(duration, t('grant.option.notAllowed', { choice: label }));
+    const notAllowed = option(duration, t('action.option.notAllowed', { choice: label }));
     return duration === chosen ? notAllowed : { ...notAllowed, disabled: true };
   }
   const isApprovalNeeded = needsApproval(context.workspace.settings.grants, lengthInDays(duration));
-  return option(duration, isApprovalNeeded ? t('grant.option.needsApproval', { choice: label }) : label);
+  return option(duration, isApprovalNeeded ? t('action.option.needsApproval', { choice: label }) : label);
 }
 
 function isAllowed(context: ViewContext, duration: Duration): boolean {

@@ -10,7 +10,7 @@ import {
 } from '../../intercom/canvas.ts';
 import { DAY_MS, isForever } from '../../time.ts';
 import type { Access } from '../access.ts';
-import type { Action, ActionKind } from '../action.ts';
+import type { ActionKind } from '../action.ts';
 import type { ActionError } from '../action-error.ts';
 import type { ViewContext } from '../context.ts';
 import { messageValuesOf } from '../message-values.ts';
@@ -33,7 +33,7 @@ export function exactEnd(context: ViewContext, endMs: number): string | null {
 
 /** The same for sentences that need words for "never". */
 export function endText(context: ViewContext, endMs: number): string {
-  return exactEnd(context, endMs) ?? context.messages.t('grant.access.forever');
+  return exactEnd(context, endMs) ?? context.messages.t('action.access.forever');
 }
 
 /** Of a customer with many entitlements, a canvas shows the first. */
@@ -41,37 +41,39 @@ const MAX_ACCESS_LENGTH = 600;
 
 export function accessText(context: ViewContext, { items }: Pick<Access, 'items'>): string {
   const { t } = context.messages;
-  if (items.length === 0) return t('grant.access.none');
+  if (items.length === 0) return t('action.access.none');
   const access = items.map(({ name, endMs }) =>
-    t('grant.access.until', { entitlement: name, end: exactEnd(context, endMs) }),
+    t('action.access.until', { name, end: exactEnd(context, endMs) }),
   );
   return clip(access.join(', '), MAX_ACCESS_LENGTH);
 }
 
 /** `messageValuesOf` for a text component: names were written by the customer's team. */
-export function shownValues({ messages }: ViewContext, action: Action): MessageValues {
+export function shownValues(
+  { messages }: ViewContext,
+  action: Parameters<typeof messageValuesOf>[1],
+): MessageValues {
   const values = Object.entries(messageValuesOf(messages, action));
   return Object.fromEntries(
     values.map(([name, value]) => [name, typeof value === 'string' ? escapeMarkdown(value) : value]),
   );
 }
 
-/** Why something is not done, or failed. A store action without a text of its own has that of a grant. */
+/** Why something is not done, or failed. */
 export function errorText({ messages, services }: ViewContext, kind: ActionKind, error: ActionError): string {
   const { code, values } = error;
-  const keys = {
-    refused: [`action.refusal.${code}`, `grant.refusal.${code}`],
-    invalid: [`action.problem.${code}`, `grant.problem.${code}`],
-    failed: [`action.failure.${code}`, `grant.failure.${code}`, 'grant.failure.other'],
-    outdated: [`grant.failure.${code}`],
+  const key = {
+    refused: `action.refused.${code}`,
+    invalid: `action.invalid.${code}`,
+    failed: messages.has(`action.failed.${code}`) ? `action.failed.${code}` : 'action.failed.other',
+    outdated: `action.outdated.${code}`,
   }[error.kind];
-  const key = keys.filter((each) => kind !== 'grant' || each.startsWith('grant.')).find(messages.has);
-  if (!key) throw new Error(`No text for ${error.message}`);
   const nowMs = services.now();
   const days = Number(values.days ?? 0);
   const style = { timeZone: 'UTC', year: 'numeric', month: 'long' } as const;
   return messages.t(key as MessageKey, {
     ...values,
+    kind,
     end: messages.date(nowMs + days * DAY_MS),
     month: new Intl.DateTimeFormat(messages.locale, style).format(nowMs),
   });
@@ -86,16 +88,23 @@ export function reasonField(
   return {
     type: 'textarea',
     id: `${prefixOf(kind)}.reason`,
-    label: t(isRequired ? 'grant.label.reason' : 'grant.label.reasonOptional'),
-    placeholder: t('grant.placeholder.reason'),
+    label: t(isRequired ? 'action.label.reason' : 'action.label.reasonOptional'),
+    placeholder: t('action.placeholder.reason'),
     ...(typed.value ? { value: clip(typed.value, 2 * MAX_REASON_LENGTH) } : {}),
     ...(typed.isWrong ? { error: true } : {}),
   };
 }
 
+/** When a second teammate must approve. */
+export function secondPersonText({ messages: { t }, workspace }: ViewContext, kind: ActionKind): Component {
+  const { grants, actions } = workspace.settings;
+  const limits = { days: grants.secondPersonAboveDays ?? 0, max: actions.refund.maxAmountAlone ?? 0 };
+  return text(t('action.form.secondPerson', { kind, ...limits }), 'muted');
+}
+
 /** Leads to everything done for the customer. */
-export function listButton({ messages: { t } }: ViewContext, kind: ActionKind): Component {
-  return button('grants', t(kind === 'grant' ? 'grant.button.grants' : 'action.button.all'), 'secondary');
+export function listButton({ messages: { t } }: ViewContext): Component {
+  return button('grants', t('action.button.list'), 'secondary');
 }
 
 /** What only an admin can fix leads to the settings. */
@@ -113,7 +122,7 @@ export function refusedPage(context: ViewContext, kind: ActionKind, error: Actio
   const settings = `${context.services.config.publicUrl}/settings/${settingsPage}`;
   return context.page([
     text(errorText(context, kind, error), 'error'),
-    settingsPage && linkButton('settings', t('grant.button.settings'), settings),
-    error.code === 'unconfirmed' && listButton(context, kind),
+    settingsPage && linkButton('settings', t('action.button.settings'), settings),
+    error.code === 'unconfirmed' && listButton(context),
   ]);
 }

@@ -88,7 +88,7 @@ export async function subscriptionPage(context: ViewContext, id: string): Promis
     ],
     [
       t(subscription.willRenew ? 'action.label.renews' : 'action.label.ends'),
-      endsAtMs === null ? (isEndless ? t('grant.access.forever') : null) : messages.date(endsAtMs),
+      endsAtMs === null ? (isEndless ? t('action.access.forever') : null) : messages.date(endsAtMs),
     ],
     [t('action.label.environment'), environment === 'sandbox' ? t('action.state.sandbox') : null],
     [t('action.label.transaction'), transactionId],
@@ -185,7 +185,7 @@ export async function storeForm(
       problem !== undefined && text(problem, 'error'),
       fields,
       reasonField(context, kind, { value: form.reason }),
-      button('action.review', t('grant.button.review'), 'primary'),
+      button('action.review', t('action.button.review'), 'primary'),
     ],
     { form: { kind, subscription: form.subscription } },
   );
@@ -193,7 +193,7 @@ export async function storeForm(
 
 function transferFields({ messages: { t } }: ViewContext, form: StoreForm): Part[] {
   return [
-    text(t('action.effect.transferForm'), 'muted'),
+    text(t('action.form.transfer'), 'muted'),
     input({ id: 'transfer.target', label: t('action.label.target'), value: form.target }),
     input({
       id: 'transfer.order',
@@ -214,7 +214,7 @@ export function tryAgainPage(
     [
       tightText(t(`action.title.${form.kind}`), 'header'),
       text(problem, 'error'),
-      button(id, t('grant.button.tryAgain'), 'secondary'),
+      button(id, t('action.button.tryAgain'), 'secondary'),
     ],
     { form },
   );

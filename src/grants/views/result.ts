@@ -1,13 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import {
-  button,
-  type Component,
-  type InboxCanvas,
-  type Part,
-  table,
-  text,
-  tightText,
-} from '../../intercom/canvas.ts';
+import { button, type InboxCanvas, type Part, table, text, tightText } from '../../intercom/canvas.ts';
 import { isForever, MINUTE_MS, withTimeout } from '../../time.ts';
 import {
   type Action,
@@ -16,7 +8,6 @@ import {
   grantEndMs,
   isActiveGrant,
   nameOf,
-  type StoreAction,
   UNCONFIRMED_STATES,
 } from '../action.ts';
 import { ActionError, failed, orActionError, refused } from '../action-error.ts';
@@ -24,22 +15,14 @@ import { lastStepAtMs } from '../confirmation.ts';
 import type { ViewContext } from '../context.ts';
 import { isSameEnd } from '../durations.ts';
 import { handlerOf } from '../handlers.ts';
-import { messageValuesOf, variantOf } from '../message-values.ts';
+import { doneKey, messageValuesOf, standingOf } from '../message-values.ts';
 import { readNoteStates } from '../notes.ts';
 import { findRefusalExceptLimit } from '../policy.ts';
 import { readAgain } from '../repository.ts';
 import type { ActionResult } from '../service.ts';
 import { scheduleConfirm, scheduleNotes } from '../transitions.ts';
 import { effects } from './effects.ts';
-import {
-  customerMessages,
-  endText,
-  errorText,
-  listButton,
-  prefixOf,
-  refusedPage,
-  shownValues,
-} from './parts.ts';
+import { customerMessages, endText, errorText, listButton, refusedPage, shownValues } from './parts.ts';
 
 /** How long the agent waits for RevenueCat after a button; then the action continues in the background. */
 const ANSWER_TIMEOUT_MS = 3_800;
@@ -54,149 +37,101 @@ const OVERDUE_MS = MINUTE_MS;
  * @param url the single-use link of a portal
  */
 export async function actionResult(context: ViewContext, action: Action, url?: string): Promise<InboxCanvas> {
-  const { t } = context.messages;
-  const { state, kind, actionId } = action;
-  if (state === 'awaiting_approval') return approvalCanvas(context, action);
+  const { messages, services } = context;
+  const { t } = messages;
+  const { kind, actionId } = action;
+  const standing = standingOf(action, services.now());
+  if (standing === 'awaiting_approval') return approvalCanvas(context, action);
   const facts = factsTable(context, action);
-  if (UNCONFIRMED_STATES.includes(state)) {
+  if (standing === 'pending') {
     // A lost job is queued again when an agent looks at what it should have completed.
-    if (context.services.now() - lastStepAtMs(action) > OVERDUE_MS)
-      await scheduleConfirm(context.services, action, 0);
-    const refresh = button(`grant:${actionId}`, t('grant.button.refresh'), 'secondary');
-    return context.page([text(headline(context, action), 'muted'), facts, refresh]);
+    if (services.now() - lastStepAtMs(action) > OVERDUE_MS) await scheduleConfirm(services, action, 0);
+    const refresh = button(`grant:${actionId}`, t('action.button.refresh'), 'secondary');
+    return context.page([text(t('action.result.pending'), 'muted'), facts, refresh]);
   }
-  if (state === 'failed') {
+  if (standing === 'failed') {
     const next =
-      kind === 'grant' ? button('grant', t('grant.button.tryAgain'), 'secondary') : listButton(context, kind);
+      kind === 'grant' ? button('grant', t('action.button.tryAgain'), 'secondary') : listButton(context);
     return context.page([
       text(errorText(context, kind, failed(action.error ?? 'other')), 'error'),
       facts,
       next,
     ]);
   }
+  const outcome = standing === 'confirmed' ? doneKey(action) : standing;
+  const headline = t(`action.result.${outcome}`, shownValues(context, action));
   return context.page([
-    text(headline(context, action), isKept(action) ? 'error' : 'paragraph'),
-    ...(state === 'confirmed' || state === 'revoked' ? customerText(context, action, url) : []),
+    text(headline, outcome === 'unchanged' ? 'error' : 'paragraph'),
+    customerText(context, action, { outcome, url }),
     await noteProblem(context, action),
     facts,
-    listButton(context, kind),
-    ...(kind === 'grant' && isActiveGrant(action, context.services.now())
-      ? runningButtons(context, action)
-      : []),
+    listButton(context),
+    action.kind === 'grant' && isActiveGrant(action, services.now()) && runningButtons(context, action),
   ]);
 }
 
-/** RevenueCat kept what was there before. */
-function isKept(action: Action): boolean {
-  return action.kind === 'grant' && action.state === 'confirmed' && action.isUnchanged;
-}
-
-function headline(context: ViewContext, action: Action): string {
+/** A text to copy into the reply, in the customer's language; not every outcome has one. */
+function customerText(
+  context: ViewContext,
+  action: Action,
+  { outcome, url }: { readonly outcome: string; readonly url: string | undefined },
+): Part[] {
   const { t } = context.messages;
-  const values = shownValues(context, action);
-  const { state, kind } = action;
-  if (kind !== 'grant') {
-    if (state === 'declined' || state === 'withdrawn') return t(`action.result.${state}`, values);
-    return state === 'confirmed' ? t(`action.result.${kind}`, values) : t('action.state.pending');
-  }
-  switch (state) {
-    case 'requested':
-      return t('grant.state.pending');
-    case 'revoking':
-      return t('grant.state.revokePending');
-    case 'confirmed': {
-      const { end = null } = values;
-      if (!isActiveGrant(action, context.services.now()))
-        return t('grant.result.ended', { ...values, date: end });
-      return action.isUnchanged
-        ? t('grant.result.unchanged', { end: endText(context, grantEndMs(action)) })
-        : t('grant.result.granted', values);
-    }
-    default:
-      return t(`grant.result.${state as 'declined' | 'withdrawn' | 'revoked'}`, values);
-  }
-}
-
-/** A text to copy into the reply, in the customer's language. */
-function customerText(context: ViewContext, action: Action, url?: string): Part[] {
-  const { messages, services } = context;
   const inReply = customerMessages(context);
-  const { t } = inReply;
-  const values = { ...messageValuesOf(inReply, action), url: url ?? '' };
-  const field = (value: string): Component => ({
-    type: 'textarea',
-    id: action.kind === 'grant' ? 'grant.tell' : 'action.tell',
-    label: messages.t('grant.label.customerText'),
-    value,
-  });
-  if (action.kind === 'manage' && url === undefined)
-    return [text(messages.t('action.state.linkShownOnce'), 'muted')];
-  if (action.kind !== 'grant') return [field(t(`action.customerText.${variantOf(action)}`, values))];
-  if (action.state === 'revoked') return [field(t('grant.customerText.revoked', values))];
-  if (action.isUnchanged || !isActiveGrant(action, services.now())) return [];
-  const { requestedEndMs } = action;
-  const isOther = !isSameEnd(grantEndMs(action), requestedEndMs);
-  const other = messages.t('grant.result.otherEnd', { end: endText(context, requestedEndMs) });
-  return [isOther && text(other, 'muted'), field(t('grant.customerText.granted', values))];
+  const key = `action.customerText.${outcome}`;
+  if (!inReply.has(key)) return [];
+  if (outcome === 'manage' && url === undefined) return [text(t('action.state.linkShownOnce'), 'muted')];
+  const isOtherEnd =
+    action.kind === 'grant' &&
+    outcome === 'grant' &&
+    !isSameEnd(grantEndMs(action), action.requestedEndMs) &&
+    text(t('action.result.otherEnd', { end: endText(context, action.requestedEndMs) }), 'muted');
+  return [
+    isOtherEnd,
+    {
+      type: 'textarea',
+      id: 'action.tell',
+      label: t('action.label.customerText'),
+      value: inReply.t(key, { ...messageValuesOf(inReply, action), url: url ?? '' }),
+    },
+  ];
 }
 
 function runningButtons({ messages: { t }, customer }: ViewContext, grant: Grant): Part[] {
   const canExtend = !isForever(grantEndMs(grant)) && customer.project.apiKey !== null;
   return [
-    canExtend && button(`extend:${grant.actionId}`, t('grant.button.extend'), 'secondary'),
-    button(`revoke:${grant.actionId}`, t('grant.button.revoke'), 'secondary'),
+    canExtend && button(`extend:${grant.actionId}`, t('action.button.extend'), 'secondary'),
+    button(`revoke:${grant.actionId}`, t('action.button.revoke'), 'secondary'),
   ];
 }
-
-/** What a transfer and a restored order are about is not a product. */
-function subjectLabel({ kind }: StoreAction) {
-  if (kind === 'transfer') return 'action.label.target';
-  return kind === 'restore' ? 'action.label.transaction' : 'action.label.product';
-}
-
-type Rows = Parameters<typeof table>[0];
 
 /** What, who, why; and who decided. */
 function factsTable(context: ViewContext, action: Action): Part[] {
   const { messages } = context;
   const { t } = messages;
-  const { state, decidedBy, admin } = action;
+  const { kind, state, decidedBy, admin } = action;
+  const grant = action.kind === 'grant' ? action : null;
+  const details = action.kind === 'grant' ? null : action.details;
   const isMade = state === 'confirmed' || state === 'revoking' || state === 'revoked';
-  const isRequest = decidedBy !== null || !isMade;
-  const by = isRequest ? 'grant.label.requestedBy' : 'grant.label.grantedBy';
-  const what: Rows =
-    action.kind === 'grant'
-      ? [
-          [t('grant.label.entitlement'), action.entitlementName],
-          // The end of a grant that was revoked or never made would mislead.
-          [
-            t('grant.label.until'),
-            state === 'revoked' || state === 'failed' ? null : endText(context, grantEndMs(action)),
-          ],
-        ]
-      : [
-          [t(subjectLabel(action)), action.details.product],
-          [t('action.label.amount'), action.details.amount && messages.money(action.details.amount)],
-          [t('action.label.transaction'), action.details.transactionId],
-        ];
-  const removed: Rows =
-    action.kind === 'grant' && state === 'revoked'
-      ? [
-          [t('grant.label.removedBy'), action.revokedBy && nameOf(action.revokedBy)],
-          [t('grant.label.reason'), action.revokeReason],
-        ]
-      : [];
+  const by = decidedBy === null && isMade ? 'action.label.by' : 'action.label.requestedBy';
+  // The end of a grant that was revoked or never made would mislead.
+  const hasEnd = grant !== null && state !== 'revoked' && state !== 'failed';
+  const removedBy = state === 'revoked' && grant?.revokedBy;
   return table([
-    ...what,
-    [t(action.kind === 'grant' ? by : 'action.label.by'), nameOf(admin)],
+    [t('action.label.name', { kind }), grant?.entitlementName ?? details?.product],
+    [t('action.label.until'), hasEnd ? endText(context, grantEndMs(grant)) : null],
+    [t('action.label.amount'), details?.amount && messages.money(details.amount)],
+    [t('action.label.transaction'), details?.transactionId],
+    [t(by, { kind }), nameOf(admin)],
     [
-      t(state === 'declined' ? 'grant.label.declinedBy' : 'grant.label.approvedBy'),
+      t(state === 'declined' ? 'action.label.declinedBy' : 'action.label.approvedBy'),
       decidedBy && nameOf(decidedBy),
     ],
-    [t('grant.label.on'), messages.dateTime(action.createdAtMs)],
-    [t('grant.label.reason'), action.reason],
-    ...removed,
-    [t('grant.label.customer'), action.appUserId],
+    [t('action.label.on'), messages.dateTime(action.createdAtMs)],
+    [t('action.label.reason'), action.reason],
+    [t('action.label.removedBy'), removedBy ? nameOf(removedBy) : null],
+    [t('action.label.reason'), removedBy ? grant?.revokeReason : null],
+    [t('action.label.customer'), action.appUserId],
   ]);
 }
 
@@ -204,7 +139,7 @@ async function noteProblem({ services, messages }: ViewContext, action: Action):
   const states = await readNoteStates(services.database, action);
   if (states.includes('queued') && services.now() - lastStepAtMs(action) > OVERDUE_MS)
     await scheduleNotes(services, action);
-  return states.includes('failed') ? [text(messages.t('grant.state.noteFailed'), 'muted')] : [];
+  return states.includes('failed') ? [text(messages.t('action.state.noteFailed'), 'muted')] : [];
 }
 
 /** An action that waits for a second teammate: its requester may withdraw it, others who may do it decide. */
@@ -215,33 +150,28 @@ export async function approvalCanvas(
 ): Promise<InboxCanvas> {
   const { t } = context.messages;
   const { actionId, kind, admin } = action;
-  const isGrant = kind === 'grant';
   const isOwn = admin.id === context.request.admin.id;
   const refusal = isOwn ? null : findRefusalExceptLimit(context, action);
   const canDecide = !isOwn && !refusal;
-  const review = canDecide || !isGrant ? await handlerOf(action).reviewRequested(context, action) : null;
-  const waits = isGrant
-    ? isOwn
-      ? 'grant.result.awaitingOwn'
-      : 'grant.result.awaiting'
-    : 'action.result.awaiting';
-  const decision = (id: string, label: string, style: 'primary' | 'secondary' = 'secondary'): Component =>
-    button(`${prefixOf(kind)}.${id}`, label, style);
+  // RevenueCat is read for a grant's effects.
+  const hasEffects = canDecide || kind !== 'grant';
+  const review = hasEffects ? await handlerOf(action).reviewRequested(context, action) : null;
+  const waits = isOwn ? 'action.result.awaitingOwn' : 'action.result.awaiting_approval';
   return context.page(
     [
-      isGrant && canDecide && tightText(t('grant.title.approval'), 'header'),
+      canDecide && tightText(t(`action.title.${kind}`), 'header'),
       text(t(waits, shownValues(context, action))),
       problem !== undefined && text(problem, 'error'),
       review && effects(context, review),
       factsTable(context, action),
       refusal && text(errorText(context, kind, refused(refusal)), 'muted'),
-      isOwn && decision('withdraw', t('grant.button.withdraw')),
-      ...(canDecide
+      isOwn && button('action.withdraw', t('action.button.withdraw'), 'secondary'),
+      canDecide
         ? [
-            decision('approve', t(isGrant ? 'grant.button.approve' : 'action.button.approve'), 'primary'),
-            decision('decline', t('grant.button.decline')),
+            button('action.approve', t('action.button.approve', { kind }), 'primary'),
+            button('action.decline', t('action.button.decline'), 'secondary'),
           ]
-        : [listButton(context, kind)]),
+        : listButton(context),
     ],
     { decide: actionId, ...(review && canDecide ? { review } : {}) },
   );
@@ -261,7 +191,6 @@ export async function showResult(
     onError(error: ActionError): InboxCanvas | Promise<InboxCanvas>;
   },
 ): Promise<InboxCanvas> {
-  const { t } = context.messages;
   const { kind } = otherwise;
   const pressedAtMs = Date.now();
   const done = await withTimeout(orActionError(work), ANSWER_TIMEOUT_MS, () => null);
@@ -278,8 +207,7 @@ export async function showResult(
   });
   const action = await otherwise.find();
   if (action) return actionResult(context, action);
-  const pending = t(kind === 'grant' ? 'grant.state.pending' : 'action.state.pending');
-  return context.page([text(pending, 'muted'), button('grants', t('grant.button.grants'), 'secondary')]);
+  return context.page([text(context.messages.t('action.result.pending'), 'muted'), listButton(context)]);
 }
 
 /** Waits for the result of a first press of the same button, for as long as the agent waits. */

@@ -1,7 +1,6 @@
 import { button, type InboxCanvas, type Part, text, tightText } from '../../intercom/canvas.ts';
 import { isForever } from '../../time.ts';
 import { findNoEffect } from '../access.ts';
-import type { ActionKind } from '../action.ts';
 import { ActionError, orActionError } from '../action-error.ts';
 import type { ViewContext } from '../context.ts';
 import type { Form, Reviewed } from '../form-state.ts';
@@ -10,7 +9,7 @@ import { handlerOf } from '../handlers.ts';
 import { confirmReviewed, findEarlier, reviewAction } from '../service.ts';
 import { effects } from './effects.ts';
 import { grantForm, grantFormOf, reviewedForm, submittedGrant } from './grant-form.ts';
-import { errorText, prefixOf, refusedPage } from './parts.ts';
+import { errorText, prefixOf, refusedPage, secondPersonText } from './parts.ts';
 import { storeForm, submittedStoreForm, tryAgainPage } from './purchase.ts';
 import { showResult } from './result.ts';
 
@@ -80,23 +79,16 @@ function reviewButtons(context: ViewContext, reviewed: Reviewed): Part[] {
   const { t } = context.messages;
   const { kind } = reviewed;
   const isApprovalNeeded = handlerOf(reviewed).needsSecondPerson(context, reviewed);
-  const label = isApprovalNeeded ? 'grant.button.requestApproval' : (`action.confirm.${kind}` as const);
+  const label = isApprovalNeeded ? 'action.button.requestApproval' : (`action.confirm.${kind}` as const);
   const noEffect = kind === 'grant' ? findNoEffect(endsAtReview(reviewed), reviewed.requestedEndMs) : null;
   return [
-    isApprovalNeeded && text(secondPersonText(context, kind), 'muted'),
+    isApprovalNeeded && secondPersonText(context, kind),
     !noEffect && button(`${prefixOf(kind)}.confirm`, t(label), 'primary'),
     noEffect &&
       canAdd(reviewed, noEffect.endMs) &&
-      button('grant.add', t('grant.button.addToEnd'), 'secondary'),
-    button(changeId(reviewed), t('grant.button.change'), 'secondary'),
+      button('grant.add', t('action.button.addToEnd'), 'secondary'),
+    button(changeId(reviewed), t('action.button.change'), 'secondary'),
   ];
-}
-
-function secondPersonText({ messages: { t }, workspace }: ViewContext, kind: ActionKind): string {
-  const { grants, actions } = workspace.settings;
-  return kind === 'grant'
-    ? t('grant.form.secondPerson', { days: grants.secondPersonAboveDays ?? 0 })
-    : t('action.state.secondPerson', { max: actions.refund.maxAmountAlone ?? 0 });
 }
 
 /** Leads back to the form. */
@@ -118,7 +110,7 @@ export async function confirmReview(context: ViewContext): Promise<InboxCanvas> 
   if (reviewed?.subscriberId !== context.customer.subscriber.subscriberId) {
     return context.page([
       text(t('card.state.outdated'), 'error'),
-      button('grant', t('grant.button.grant'), 'secondary'),
+      button('grant', t('action.title.grant'), 'secondary'),
     ]);
   }
   return showResult(context, confirmReviewed(context, reviewed), {

@@ -9,12 +9,13 @@ import {
   text,
   tightText,
 } from '../../intercom/canvas.ts';
-import { isForever } from '../../time.ts';
+import { FOREVER_MS, isForever } from '../../time.ts';
 import { readShownAccess } from '../access.ts';
-import { type Action, type Grant, grantEndMs, isActiveGrant, UNCONFIRMED_STATES } from '../action.ts';
+import { type Action, type Grant, grantEndMs, isActiveGrant } from '../action.ts';
 import { refused } from '../action-error.ts';
 import type { ViewContext } from '../context.ts';
 import { listDashboardGrants } from '../dashboard-grants.ts';
+import { messageValuesOf, standingOf } from '../message-values.ts';
 import { checkTeammate, MAX_REASON_LENGTH } from '../policy.ts';
 import { listActions, readAgain } from '../repository.ts';
 import { type ActionResult, approveAction, declineAction, findAction, revokeGrant } from '../service.ts';
@@ -39,13 +40,13 @@ export async function actionList(context: ViewContext, page = 0): Promise<InboxC
   const items = all.slice(0, PAGE_SIZE);
   return context.page(
     [
-      text(t('grant.title.grants'), 'header'),
+      text(t('action.title.list'), 'header'),
       items.length === 0
-        ? text(t('grant.state.noGrants'), 'muted')
+        ? text(t('action.state.none'), 'muted')
         : list(items.map((action) => actionItem(context, action))),
-      page > 0 && button('grants:newer', t('grant.button.newer'), 'link'),
-      all.length > PAGE_SIZE && button('grants:older', t('grant.button.older'), 'link'),
-      button('grant', t('grant.button.grant'), 'secondary'),
+      page > 0 && button('grants:newer', t('action.button.newer'), 'link'),
+      all.length > PAGE_SIZE && button('grants:older', t('action.button.older'), 'link'),
+      button('grant', t('action.title.grant'), 'secondary'),
     ],
     { grants: page },
   );
@@ -58,29 +59,17 @@ export function nextActionPage(context: ViewContext, direction: string): Promise
 }
 
 function actionItem(context: ViewContext, action: Action): ListItem {
-  const { t, date } = context.messages;
-  const title =
-    action.kind === 'grant'
-      ? clip(action.entitlementName, 60)
-      : clip(`${t(`action.title.${action.kind}`)}: ${action.details.product}`, 80);
-  const parts = [stateText(context, action), action.admin.name, action.reason].filter(Boolean);
-  return item(`grant:${action.actionId}`, title, {
-    subtitle: clip(parts.join(' · '), 160),
-    tertiary: date(action.createdAtMs),
+  const { messages, services } = context;
+  const { t, date } = messages;
+  const { kind, actionId, admin, reason, createdAtMs } = action;
+  const endMs = action.kind === 'grant' ? grantEndMs(action) : FOREVER_MS;
+  const end = isForever(endMs) ? null : date(endMs);
+  const state = t(`action.line.${standingOf(action, services.now())}`, { kind, end });
+  const title = t('action.line.title', messageValuesOf(messages, action));
+  return item(`grant:${actionId}`, clip(title, 80), {
+    subtitle: clip([state, admin.name, reason].filter(Boolean).join(' · '), 160),
+    tertiary: date(createdAtMs),
   });
-}
-
-function stateText({ messages, services }: ViewContext, action: Action): string {
-  const { t } = messages;
-  const { state } = action;
-  if (UNCONFIRMED_STATES.includes(state)) return t('grant.line.pending');
-  if (state !== 'confirmed')
-    return t(`grant.line.${state as Exclude<typeof state, 'requested' | 'revoking'>}`);
-  if (action.kind !== 'grant') return t('action.line.confirmed');
-  const endMs = grantEndMs(action);
-  if (isForever(endMs)) return t('grant.line.forever');
-  const end = messages.date(endMs);
-  return endMs <= services.now() ? t('grant.line.ended', { end }) : t('grant.line.until', { end });
 }
 
 /** Draws what needs one of the customer's actions. */
@@ -91,10 +80,7 @@ async function withAction(
 ): Promise<InboxCanvas> {
   const action = actionId === undefined ? null : await findAction(context, actionId);
   if (action) return draw(action);
-  return context.page([
-    text(context.messages.t('grant.state.notFound'), 'muted'),
-    listButton(context, 'grant'),
-  ]);
+  return context.page([text(context.messages.t('action.state.notFound'), 'muted'), listButton(context)]);
 }
 
 async function withGrant(
@@ -131,7 +117,7 @@ function decide(context: ViewContext, work: (action: Action) => Promise<ActionRe
   return withAction(context, context.formState.decide, (action) => {
     const again = (problem: string): Promise<InboxCanvas> => approvalCanvas(context, action, problem);
     if (context.isOutdated && action.state === 'awaiting_approval')
-      return again(context.messages.t('grant.failure.stale'));
+      return again(context.messages.t('action.outdated.stale'));
     return showResult(context, work(action), {
       kind: action.kind,
       find: () => readAgain(context.services.database, action),
@@ -152,26 +138,26 @@ async function removalCanvas(context: ViewContext, grant: Grant, problem?: strin
   if (refusal) return refusedPage(context, 'grant', refused(refusal));
   const access = await readShownAccess(context);
   const { boughtEndMs } = access.endsOf({ id: grant.target, lookupKey: grant.lookupKey });
-  const { entitlement = '' } = shownValues(context, grant);
+  const { name = '' } = shownValues(context, grant);
   return context.page(
     [
-      tightText(t('grant.title.revoke'), 'header'),
+      tightText(t('action.title.revoke'), 'header'),
       problem !== undefined && text(problem, 'error'),
-      text(t('grant.revoke.question', { entitlement, end: exactEnd(context, grantEndMs(grant)) })),
+      text(t('action.revoke.question', { name, end: exactEnd(context, grantEndMs(grant)) })),
       table([
-        [t('grant.label.currentAccess'), accessText(context, access)],
-        [t('grant.label.customer'), grant.appUserId],
+        [t('action.label.currentAccess'), accessText(context, access)],
+        [t('action.label.customer'), grant.appUserId],
       ]),
       tightText(
         boughtEndMs === null
-          ? t('grant.revoke.losesAccess')
-          : t('grant.revoke.keepsAccess', { entitlement, end: exactEnd(context, boughtEndMs) }),
+          ? t('action.revoke.losesAccess')
+          : t('action.revoke.keepsAccess', { name, end: exactEnd(context, boughtEndMs) }),
         'muted',
       ),
-      text(t('grant.state.revokeRule'), 'muted'),
-      { type: 'textarea', id: 'revoke.reason', label: t('grant.label.reasonOptional') },
-      button('revoke.confirm', t('grant.button.revokeNow'), 'primary'),
-      button(`grant:${grant.actionId}`, t('grant.button.keep'), 'secondary'),
+      text(t('action.revoke.rule'), 'muted'),
+      { type: 'textarea', id: 'revoke.reason', label: t('action.label.reasonOptional') },
+      button('revoke.confirm', t('action.button.revokeNow'), 'primary'),
+      button(`grant:${grant.actionId}`, t('action.button.keep'), 'secondary'),
     ],
     { revoke: grant.actionId },
   );
@@ -182,7 +168,7 @@ export function revokeConfirm(context: ViewContext): Promise<InboxCanvas> {
   return withGrant(context, context.formState.revoke, (grant) => {
     const again = (problem: string): Promise<InboxCanvas> => removalCanvas(context, grant, problem);
     if (context.isOutdated && isActiveGrant(grant, context.services.now()))
-      return again(context.messages.t('grant.failure.stale'));
+      return again(context.messages.t('action.outdated.stale'));
     const reason = clip((context.request.inputs['revoke.reason'] ?? '').trim(), MAX_REASON_LENGTH);
     return showResult(context, revokeGrant(context, grant, reason), {
       kind: 'grant',
