@@ -65,6 +65,48 @@ export async function listProjects(sql: Sql, workspaceId: string): Promise<Proje
   return rows.map(toProject);
 }
 
+/** What decides whether a webhook is accepted. */
+export interface WebhookTarget
+  extends Pick<Project, 'workspaceId' | 'projectId' | 'webhookAuthHash' | 'signingSecret'> {
+  /** Whether the workspace has the app installed. */
+  readonly isInstalled: boolean;
+}
+
+/** @returns `null`: there is no such project */
+export async function readWebhookTarget(sql: Sql, projectId: string): Promise<WebhookTarget | null> {
+  const workspaceId = workspaceOfProject(projectId);
+  if (workspaceId === null) return null;
+  const [row] = await sql.query<{
+    webhook_auth_hash: string;
+    signing_secret: string | null;
+    installed: boolean;
+  }>(
+    `select p.webhook_auth_hash, p.signing_secret,
+            exists (select 1 from workspaces w
+                     where w.workspace_id = $1 and w.status <> 'uninstalled') as installed
+       from projects p where p.workspace_id = $1 and p.project_id = $2`,
+    [workspaceId, projectId],
+    'read-webhook-target',
+  );
+  if (!row) return null;
+  return {
+    workspaceId,
+    projectId,
+    webhookAuthHash: row.webhook_auth_hash,
+    signingSecret: row.signing_secret,
+    isInstalled: row.installed,
+  };
+}
+
+/** Records that a webhook of a project was refused. */
+export async function recordRefusedWebhook(
+  database: Entities,
+  project: ProjectKey,
+  refusedFor: RefusedFor,
+): Promise<void> {
+  await updateProject(database, project, { lastRefusedAt: () => 'now()', refusedFor });
+}
+
 export interface Connection {
   readonly id: string;
   readonly webhookUrl: string;
