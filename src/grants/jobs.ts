@@ -14,27 +14,27 @@ declare module '../jobs/jobs.ts' {
   }
 }
 
-export function grantJobs(context: AppContext): JobDefinitions {
+export function grantJobs(app: AppContext): JobDefinitions {
   return {
     'action.confirm': {
       workers: 'interactive',
       retryLimit: 30,
-      run: (key) => confirmAction(context, key),
+      run: (key) => confirmAction(app, key),
     },
-    'action.note': { workers: 'interactive', retryLimit: 20, run: (key) => sendNotes(context, key) },
+    'action.note': { workers: 'interactive', retryLimit: 20, run: (key) => sendNotes(app, key) },
     'bulk-grant.run': {
       workers: 'interactive',
       expireInSeconds: 300,
       retryLimit: 1_000,
       retryDelayMax: 60,
-      run: (key) => runBulkSlice(context, key),
+      run: (key) => runBulkSlice(app, key),
     },
-    'action.resume': { workers: 'background', cron: '37 3 * * *', run: () => resumeGrants(context) },
+    'action.resume': { workers: 'background', cron: '37 3 * * *', run: () => resumeGrants(app) },
   };
 }
 
 /** Queues what killed processes have left unfinished. */
-export async function resumeGrants(context: AppContext): Promise<void> {
-  await resumeActions(context);
-  await resumeBulkGrants(context);
+export async function resumeGrants(app: AppContext): Promise<void> {
+  await resumeActions(app);
+  await resumeBulkGrants(app);
 }

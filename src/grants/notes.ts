@@ -84,10 +84,10 @@ export async function readNoteStates(sql: Sql, { workspaceId, actionId }: Action
  *
  * @throws AppError when Intercom may accept it later; the job is retried
  */
-export async function sendNotes(context: AppContext, key: ActionKey): Promise<void> {
-  const { database } = context;
+export async function sendNotes(app: AppContext, key: ActionKey): Promise<void> {
+  const { database } = app;
   const workspace = await readWorkspace(database, key.workspaceId);
-  const client = workspace && context.intercom(workspace);
+  const client = workspace && app.intercom(workspace);
   // Without a connection the notes wait for `action.resume`.
   if (!client || workspace.status !== 'connected') return;
   const notes = await claimNotes(database, key);
@@ -96,19 +96,19 @@ export async function sendNotes(context: AppContext, key: ActionKey): Promise<vo
   // The whole team reads notes: they are in the workspace's language and time zone.
   const messages = messagesFor(workspace.settings.card.language ?? 'en', workspace.timezone);
   let retry: AppError | null = null;
-  for (const note of notes) retry = (await sendNote({ context, client, messages }, action, note)) ?? retry;
+  for (const note of notes) retry = (await sendNote({ app, client, messages }, action, note)) ?? retry;
   if (retry) throw retry;
 }
 
 /** `null`: sent, or given up. */
 async function sendNote(
-  { context, client, messages }: { context: AppContext; client: IntercomClient; messages: Messages },
+  { app, client, messages }: { app: AppContext; client: IntercomClient; messages: Messages },
   action: Action,
   note: OpenNote,
 ): Promise<AppError | null> {
   const { step, conversationId, adminId } = note;
   const set = (state: NoteState, error?: string): Promise<void> =>
-    setNoteState(context.database, action, { step, state, ...(error === undefined ? {} : { error }) });
+    setNoteState(app.database, action, { step, state, ...(error === undefined ? {} : { error }) });
   const html = noteHtml(action, step, messages);
   try {
     const isSent = note.isRetry && (await isInConversation(client, conversationId, html));
@@ -123,7 +123,7 @@ async function sendNote(
     }
     // A deleted conversation, or a plan without the API: the action is done and in the audit log.
     const { workspaceId, actionId } = action;
-    context.logger.warn({ err: error, workspaceId, actionId, step }, 'note not sent');
+    app.logger.warn({ err: error, workspaceId, actionId, step }, 'note not sent');
     await set('failed', error.code);
     return null;
   }

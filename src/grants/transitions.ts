@@ -60,7 +60,7 @@ type StateChange = Changes & {
   readonly conversationId?: string | null;
 };
 
-type TransitionContext = Pick<AppContext, 'database' | 'jobs'>;
+type TransitionApp = Pick<AppContext, 'database' | 'jobs'>;
 
 /**
  * Applies an event, with its audit record and its note.
@@ -68,13 +68,13 @@ type TransitionContext = Pick<AppContext, 'database' | 'jobs'>;
  * @returns `null`: the action is in another state by now
  */
 export async function transition<A extends Action>(
-  context: TransitionContext,
+  app: TransitionApp,
   action: A,
   change: StateChange,
 ): Promise<A | null> {
-  const moved = await context.database.transaction((sql) => transitionIn(sql, action, change));
+  const moved = await app.database.transaction((sql) => transitionIn(sql, action, change));
   const { note }: Transition = TRANSITIONS[change.event];
-  if (moved && note) await scheduleNotes(context, moved);
+  if (moved && note) await scheduleNotes(app, moved);
   return moved;
 }
 
@@ -87,12 +87,12 @@ export async function transition<A extends Action>(
  * @throws ActionError when the result of another action on the same target is still unknown
  */
 export async function beginCall<A extends Action>(
-  context: TransitionContext,
+  app: TransitionApp,
   action: A,
   { lastChange, ...change }: StateChange & { readonly lastChange?: string | null },
 ): Promise<A | null> {
-  await scheduleConfirm(context, action);
-  return context.database.transaction(async (sql) => {
+  await scheduleConfirm(app, action);
+  return app.database.transaction(async (sql) => {
     await lockTarget(sql, action);
     const isOutdated = lastChange !== undefined && (await readLastChange(sql, action)) !== lastChange;
     return isOutdated ? null : transitionIn(sql, action, change);
@@ -119,16 +119,16 @@ async function transitionIn<A extends Action>(
  * first, as in `beginCall`.
  */
 export async function requestAction(
-  context: TransitionContext,
+  app: TransitionApp,
   action: NewAction,
   checks: { readonly monthlyLimit?: number | null; readonly lastChange: string | null },
 ): ReturnType<typeof storeAction> {
   const { workspaceId, state: result } = action;
   const key = { workspaceId, actionId: randomUUID() };
   const isCalled = result === 'requested';
-  if (isCalled) await scheduleConfirm(context, key);
+  if (isCalled) await scheduleConfirm(app, key);
   const stored = await storeAction(
-    context.database,
+    app.database,
     { ...action, ...key },
     {
       ...checks,
@@ -139,7 +139,7 @@ export async function requestAction(
       },
     },
   );
-  if (stored && !stored.isRepeated && !isCalled) await scheduleNotes(context, stored.action);
+  if (stored && !stored.isRepeated && !isCalled) await scheduleNotes(app, stored.action);
   return stored;
 }
 

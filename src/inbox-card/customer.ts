@@ -33,14 +33,17 @@ export interface Customer extends ActionCustomer {
   readonly fallbackEvents: readonly TimelineEntry[];
   /** Where the timeline's events come from. */
   readonly sources: readonly HistorySource[];
-  readonly grants: readonly Grant[];
+  /** Grants made here. */
+  readonly grantActions: readonly Grant[];
   /** Subscriber id of the customer that purchases were transferred to; `null`: none, or unknown here. */
   readonly receiverId: string | null;
 }
 
 /** Whether something was granted to the customer or done for them. */
-export function hasActions({ grants, subscriber, state }: Customer): boolean {
-  return grants.length > 0 || subscriber.hasGrants || state.grants.some(({ givesAccess }) => givesAccess);
+export function hasActions({ grantActions, subscriber, state }: Customer): boolean {
+  return (
+    grantActions.length > 0 || subscriber.hasGrants || state.grants.some(({ givesAccess }) => givesAccess)
+  );
 }
 
 /** What loading a customer needs of a request. */
@@ -61,12 +64,12 @@ export async function loadCustomer(context: CustomerReader, candidate: Candidate
     candidate.hasGrants ? listActions(sql, { workspaceId, subscriberId }) : Promise.resolve<Action[]>([]),
     readSummary(context, candidate),
   ]);
-  const grants = actions.filter((action): action is Grant => action.kind === 'grant');
+  const grantActions = actions.filter((action): action is Grant => action.kind === 'grant');
   const fallbackEvents = await readFallbackEvents(sql, actions);
   const state = await stateWithFallbacks(context, candidate, { summary, fallbackEvents });
   const counts = { ...summary.counts };
   for (const { environment } of fallbackEvents) counts[environment ?? 'production'] += 1;
-  const grantedBy = (subscription: SubscriptionState) => granterOf(grants, subscription);
+  const grantedBy = (subscription: SubscriptionState) => granterOf(grantActions, subscription);
   const description = describeCustomer(state, { names, nowMs: services.now(), counts, grantedBy });
   return {
     subscriber: candidate,
@@ -78,7 +81,7 @@ export async function loadCustomer(context: CustomerReader, candidate: Candidate
     counts,
     fallbackEvents,
     sources,
-    grants,
+    grantActions,
     names,
     appUserId: bestAppUserIds(summary.state, candidate.appUserIds)[0] ?? '',
   };
@@ -136,8 +139,8 @@ async function stateWithFallbacks(
 }
 
 /** The teammate who made the current grant, recognized by its end; `null`: it was not made here. */
-function granterOf(grants: readonly Grant[], subscription: SubscriptionState): string | null {
-  const made = grants.find(
+function granterOf(grantActions: readonly Grant[], subscription: SubscriptionState): string | null {
+  const made = grantActions.find(
     (grant) =>
       grant.state === 'confirmed' &&
       // An earlier grant stayed in RevenueCat, which this teammate did not make.

@@ -81,9 +81,9 @@ type Parts = ReturnType<typeof partsOf>;
 
 function partsOf(context: CustomerContext, notice: string | null, maxSentenceLength: number) {
   const { messages: m, customer, services, request, candidates } = context;
-  const { grants, project, receiverId, subscriber } = customer;
+  const { grantActions, project, receiverId, subscriber } = customer;
   const isRejected = project.apiKeyState === 'rejected';
-  const grantCount = grants.length > 0 ? { tertiary: String(grants.length) } : {};
+  const grantCount = grantActions.length > 0 ? { tertiary: String(grantActions.length) } : {};
   const projectName = { tertiary: clip(project.name, 30) };
   return {
     texts: [

@@ -128,7 +128,7 @@ interface BulkProblem {
 
 /** Stores a draft for the dry run; nothing is granted until it is started. */
 export async function draftBulkGrant(
-  context: Pick<AppContext, 'database' | 'secrets'>,
+  app: Pick<AppContext, 'database' | 'secrets'>,
   scope: { readonly workspace: Workspace; readonly project: Project; readonly admin: Teammate },
   form: BulkForm,
 ): Promise<BulkGrant | BulkProblem> {
@@ -136,7 +136,7 @@ export async function draftBulkGrant(
   const { appUserIds, duration, start, reason } = form;
   const { workspaceId } = workspace;
   const { projectId } = project;
-  const entitlements = await listEntitlements(context.database, workspaceId, projectId);
+  const entitlements = await listEntitlements(app.database, workspaceId, projectId);
   const entitlement = entitlements.find(({ id, lookupKey }) => [id, lookupKey].includes(form.entitlement));
   if (!entitlement) {
     const known = entitlements.map(({ lookupKey }) => lookupKey).join(', ');
@@ -154,7 +154,7 @@ export async function draftBulkGrant(
   const entitlementName = entitlement.displayName ?? lookupKey;
   const what = { entitlementId, lookupKey, entitlementName, duration, start, reason };
   const bulk = { workspaceId, bulkGrantId: randomUUID(), projectId, ...what, admin };
-  const draft = await createBulkGrant(context, bulk, appUserIds);
+  const draft = await createBulkGrant(app, bulk, appUserIds);
   return draft ?? { field: 'customers', problem: leftOutText(appUserIds.length) };
 }
 
@@ -178,18 +178,18 @@ function isStart(start: string): start is GrantStart {
   return (GRANT_STARTS as readonly string[]).includes(start);
 }
 
-type BulkContext = Pick<AppContext, 'database' | 'jobs'>;
+type BulkApp = Pick<AppContext, 'database' | 'jobs'>;
 
 /** Starts a draft, or leaves it for a second teammate when it is for many. */
 export async function startBulkGrant(
-  context: BulkContext,
+  app: BulkApp,
   bulk: BulkGrant,
   rules: { readonly by: Teammate; readonly secondPersonAbove: number | null },
 ): Promise<BulkGrant | null> {
-  const { total } = await readProgress(context.database, bulk);
+  const { total } = await readProgress(app.database, bulk);
   const { by, secondPersonAbove } = rules;
   const isForMany = secondPersonAbove !== null && total > secondPersonAbove;
-  return changeBulkGrant(context, bulk, { event: isForMany ? 'request' : 'start', by });
+  return changeBulkGrant(app, bulk, { event: isForMany ? 'request' : 'start', by });
 }
 
 /**
@@ -198,16 +198,16 @@ export async function startBulkGrant(
  * @returns `null`: it is in another state by now
  */
 export async function changeBulkGrant(
-  context: BulkContext,
+  app: BulkApp,
   key: BulkKey,
   { event, by }: { readonly event: BulkEvent; readonly by: Teammate },
 ): Promise<BulkGrant | null> {
-  const bulk = await context.database.transaction(async (sql) => {
+  const bulk = await app.database.transaction(async (sql) => {
     const moved = await moveBulkGrant(sql, key, { event, by });
     if (moved) await auditBulk(sql, moved, by);
     return moved;
   });
-  if (bulk?.state === 'running' || bulk?.state === 'undoing') await scheduleBulk(context, bulk);
+  if (bulk?.state === 'running' || bulk?.state === 'undoing') await scheduleBulk(app, bulk);
   return bulk;
 }
 
@@ -231,7 +231,7 @@ export async function scheduleBulk(
 }
 
 /** Queues the jobs again that bulk grants of killed processes were waiting for. */
-export async function resumeBulkGrants(context: BulkContext): Promise<void> {
-  await deleteOldDrafts(context.database);
-  for (const key of await listActiveBulkGrants(context.database)) await scheduleBulk(context, key);
+export async function resumeBulkGrants(app: BulkApp): Promise<void> {
+  await deleteOldDrafts(app.database);
+  for (const key of await listActiveBulkGrants(app.database)) await scheduleBulk(app, key);
 }

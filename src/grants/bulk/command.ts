@@ -65,32 +65,32 @@ export function addGrantCommand(program: Command): void {
     });
 }
 
-async function grant(app: CommandContext, options: Options): Promise<number> {
-  const context: AppContext = {
-    ...app,
-    revenueCat: (project, calls) => app.revenueCat(project, { priority: 'background', ...calls }),
+async function grant(context: CommandContext, options: Options): Promise<number> {
+  const app: AppContext = {
+    ...context,
+    revenueCat: (project, calls) => context.revenueCat(project, { priority: 'background', ...calls }),
   };
-  await app.jobs.register({ ...subscriberJobs(context, AbortSignal.abort()), ...grantJobs(context) });
-  const bulk = await chooseBulk(context, options);
+  await context.jobs.register({ ...subscriberJobs(app, AbortSignal.abort()), ...grantJobs(app) });
+  const bulk = await chooseBulk(app, options);
   if (bulk.state === 'running' || bulk.state === 'undoing')
-    await runBulkGrant(context, bulk, Number.POSITIVE_INFINITY);
-  return report(context, bulk, options);
+    await runBulkGrant(app, bulk, Number.POSITIVE_INFINITY);
+  return report(app, bulk, options);
 }
 
-async function chooseBulk(context: AppContext, options: Options): Promise<BulkGrant> {
+async function chooseBulk(app: AppContext, options: Options): Promise<BulkGrant> {
   const { workspace: workspaceId } = options;
   const id = options.resume ?? options.undo;
-  if (id === undefined) return newBulk(context, options);
+  if (id === undefined) return newBulk(app, options);
   const key = { workspaceId, bulkGrantId: id };
-  const bulk = await readBulkGrant(context.database, key);
+  const bulk = await readBulkGrant(app.database, key);
   if (!bulk) throw notFound(`Workspace ${workspaceId} has no grant ${id}`);
   const event = options.undo === undefined ? 'resume' : 'undo';
-  return (await changeBulkGrant(context, bulk, { event, by: COMMAND_LINE })) ?? bulk;
+  return (await changeBulkGrant(app, bulk, { event, by: COMMAND_LINE })) ?? bulk;
 }
 
-async function newBulk(context: AppContext, options: Options): Promise<BulkGrant> {
-  const project = await chooseProject(context, options);
-  const workspace = await requireWorkspace(context, options.workspace);
+async function newBulk(app: AppContext, options: Options): Promise<BulkGrant> {
+  const project = await chooseProject(app, options);
+  const workspace = await requireWorkspace(app, options.workspace);
   if (options.file === undefined) throw badRequest('Name the list of customers with --file');
   const { entitlement = '', duration, start, reason = '' } = options;
   const list = await readFile(options.file, 'utf8').catch((error: NodeJS.ErrnoException) => {
@@ -98,19 +98,19 @@ async function newBulk(context: AppContext, options: Options): Promise<BulkGrant
   });
   const appUserIds = parseCustomerList(list);
   const scope = { workspace, project, admin: COMMAND_LINE };
-  const draft = await draftBulkGrant(context, scope, { entitlement, duration, start, reason, appUserIds });
+  const draft = await draftBulkGrant(app, scope, { entitlement, duration, start, reason, appUserIds });
   if ('problem' in draft) throw badRequest(draft.problem);
   if (options.dryRun) return draft;
   const rules = { by: COMMAND_LINE, secondPersonAbove: workspace.settings.grants.bulkSecondPersonAbove };
-  const started = (await startBulkGrant(context, draft, rules)) ?? draft;
+  const started = (await startBulkGrant(app, draft, rules)) ?? draft;
   if (!options.json) process.stdout.write(`Grant ${started.bulkGrantId}\n`);
   return started;
 }
 
-async function report(context: AppContext, key: BulkGrant, { json }: Options): Promise<number> {
-  const bulk = (await readBulkGrant(context.database, key)) ?? key;
-  const { total, byState } = await readProgress(context.database, bulk);
-  const examples = (await listCustomers(context.database, bulk, EXAMPLES)).map(({ appUserId }) => appUserId);
+async function report(app: AppContext, key: BulkGrant, { json }: Options): Promise<number> {
+  const bulk = (await readBulkGrant(app.database, key)) ?? key;
+  const { total, byState } = await readProgress(app.database, bulk);
+  const examples = (await listCustomers(app.database, bulk, EXAMPLES)).map(({ appUserId }) => appUserId);
   const isFinished = bulk.state === 'done' || bulk.state === 'undone';
   if (json) {
     const result = { id: bulk.bulkGrantId, state: bulk.state, total, left_out: bulk.leftOut, ...byState };

@@ -32,8 +32,8 @@ const RETRY_SECONDS = 10;
 const MAX_ATTEMPTS = 20;
 
 /** The job `bulk-grant.run`. */
-export async function runBulkSlice(context: AppContext, key: BulkKey): Promise<void> {
-  if (await runBulkGrant(context, key, Date.now() + SLICE_MS)) await scheduleBulk(context, key, 1);
+export async function runBulkSlice(app: AppContext, key: BulkKey): Promise<void> {
+  if (await runBulkGrant(app, key, Date.now() + SLICE_MS)) await scheduleBulk(app, key, 1);
 }
 
 /**
@@ -44,25 +44,25 @@ export async function runBulkSlice(context: AppContext, key: BulkKey): Promise<v
  * @param untilMs stops after this time (epoch ms)
  * @returns whether there is more to do
  */
-export async function runBulkGrant(context: AppContext, key: BulkKey, untilMs: number): Promise<boolean> {
-  const background = inBackground(context);
+export async function runBulkGrant(app: AppContext, key: BulkKey, untilMs: number): Promise<boolean> {
+  const background = inBackground(app);
   for (;;) {
-    const bulk = await readBulkGrant(context.database, key);
-    const project = bulk && (await readProject(context.database, bulk.workspaceId, bulk.projectId));
+    const bulk = await readBulkGrant(app.database, key);
+    const project = bulk && (await readProject(app.database, bulk.workspaceId, bulk.projectId));
     if (!bulk || !project || (bulk.state !== 'running' && bulk.state !== 'undoing')) return false;
-    const claimed = await claimNext(context, bulk, bulk.state);
+    const claimed = await claimNext(app, bulk, bulk.state);
     if (claimed.length > 0) {
       const limit = pLimit(CONCURRENCY);
       await Promise.all(
         claimed.map((customer) => limit(() => workOn(background, { bulk, project, customer }))),
       );
-    } else if (await hasCustomersLeft(context.database, bulk, bulk.state)) {
+    } else if (await hasCustomersLeft(app.database, bulk, bulk.state)) {
       // Others have the rest, or it is retried soon.
       if (Date.now() + 1_000 > untilMs) return true;
       await sleep(1_000);
     } else {
       const event = bulk.state === 'undoing' ? 'finish_undo' : 'finish';
-      await changeBulkGrant(context, bulk, { event, by: bulk.decidedBy ?? bulk.admin });
+      await changeBulkGrant(app, bulk, { event, by: bulk.decidedBy ?? bulk.admin });
       return false;
     }
     if (Date.now() > untilMs) return true;
@@ -94,16 +94,16 @@ interface Task {
 type Outcome = Omit<CustomerChange, 'appUserId'>;
 
 /** Grants, or undoes, and stores the outcome. */
-async function workOn(context: AppContext, task: Task): Promise<void> {
+async function workOn(app: AppContext, task: Task): Promise<void> {
   const { bulk, customer } = task;
   const isUndo = customer.state === 'granted';
   let outcome: Outcome;
   try {
-    outcome = await (isUndo ? undo : grant)(context, task);
+    outcome = await (isUndo ? undo : grant)(app, task);
   } catch (error) {
     outcome = outcomeOf(error, task);
   }
-  await setCustomer(context.database, bulk, { appUserId: customer.appUserId, ...outcome });
+  await setCustomer(app.database, bulk, { appUserId: customer.appUserId, ...outcome });
 }
 
 /** @throws any error that is not about this customer */
@@ -125,14 +125,14 @@ function retryOf({ attempts }: ClaimedCustomer, error: string): Outcome {
     : { state: 'pending', error, attempts: attempts + 1, retryInSeconds: RETRY_SECONDS };
 }
 
-async function grant(context: AppContext, task: Task): Promise<Outcome> {
+async function grant(app: AppContext, task: Task): Promise<Outcome> {
   const { bulk, customer } = task;
   const idempotencyKey = `${bulk.bulkGrantId}|${customer.appUserId}|${customer.attempts}`;
-  const known = (await findByKey(context.database, bulk.workspaceId, idempotencyKey)) as Grant | null;
-  if (known) await confirmAction(context, known);
+  const known = (await findByKey(app.database, bulk.workspaceId, idempotencyKey)) as Grant | null;
+  if (known) await confirmAction(app, known);
   const granted = known
-    ? await readAgain(context.database, known)
-    : await grantOnce(context, { ...task, idempotencyKey });
+    ? await readAgain(app.database, known)
+    : await grantOnce(app, { ...task, idempotencyKey });
   if (!granted) return { state: 'unchanged' };
   const { actionId, error, state, isUnchanged } = granted;
   if (state === 'confirmed') return { state: isUnchanged ? 'unchanged' : 'granted', actionId };
@@ -149,13 +149,13 @@ async function grant(context: AppContext, task: Task): Promise<Outcome> {
  * @returns `null`: the grant would change nothing
  */
 async function grantOnce(
-  context: AppContext,
+  app: AppContext,
   { bulk, project, customer, idempotencyKey }: Task & { readonly idempotencyKey: string },
 ): Promise<Grant | null> {
-  const { database } = context;
+  const { database } = app;
   const { appUserId } = customer;
   const { workspaceId, projectId, lookupKey, entitlementId: target } = bulk;
-  const client = context.revenueCat(project);
+  const client = app.revenueCat(project);
   if (!client) throw failed('revenuecat_unauthorized');
   const found = await findByAppUserIds(database, workspaceId, [appUserId]);
   const subscriberId = found.find((each) => each.projectId === projectId)?.subscriberId;
@@ -165,10 +165,10 @@ async function grantOnce(
   const access = await nullOn('revenuecat_not_found', reading);
   if (!access) throw failed('unknown_customer');
   const ends = access.endsOf({ id: target, lookupKey });
-  const requestedEndMs = endOfGrant(context.now(), bulk, ends);
+  const requestedEndMs = endOfGrant(app.now(), bulk, ends);
   if (findNoEffect(ends, requestedEndMs)) return null;
   const stored = await requestAction(
-    context,
+    app,
     {
       kind: 'grant',
       state: 'requested',
@@ -192,33 +192,33 @@ async function grantOnce(
     { lastChange },
   );
   if (!stored) throw outdated('changed');
-  return (await callAndConfirm(context, project, stored.action)).action as Grant;
+  return (await callAndConfirm(app, project, stored.action)).action as Grant;
 }
 
 const UNDO_LATER: Outcome = { state: 'granted', retryInSeconds: RETRY_SECONDS };
 /** RevenueCat has not shown the removal yet. */
 const UNDO_SOON: Outcome = { state: 'granted', retryInSeconds: 2 };
 
-async function undo(context: AppContext, { bulk, project, customer }: Task): Promise<Outcome> {
+async function undo(app: AppContext, { bulk, project, customer }: Task): Promise<Outcome> {
   const { workspaceId, decidedBy, admin, reason } = bulk;
-  const action = await readAction(context.database, { workspaceId, actionId: customer.actionId ?? '' });
+  const action = await readAction(app.database, { workspaceId, actionId: customer.actionId ?? '' });
   if (action?.kind !== 'grant') return { state: 'undo_failed', error: 'not_found' };
   let now = action;
   if (action.state === 'confirmed') {
     const change = { event: 'revoke', revokedBy: decidedBy ?? admin, revokeReason: reason } as const;
-    const moved = await beginCall(context, action, change);
+    const moved = await beginCall(app, action, change);
     if (!moved) return UNDO_SOON;
-    now = await callAndConfirmRevoke(context, project, moved);
+    now = await callAndConfirmRevoke(app, project, moved);
     if (now.state === 'confirmed') return { state: 'undo_failed', error: now.error };
-  } else if (action.state !== 'revoked') await confirmAction(context, action);
+  } else if (action.state !== 'revoked') await confirmAction(app, action);
   if (now.state !== 'revoked') return UNDO_SOON;
-  await restorePrevious(context, project, now);
+  await restorePrevious(app, project, now);
   return { state: 'undone' };
 }
 
 /** RevenueCat removes everything granted of an entitlement: what was granted before is granted again. */
-async function restorePrevious(context: AppContext, project: Project, grant: Grant): Promise<void> {
-  if (grant.previousEndMs === null || grant.previousEndMs <= context.now()) return;
+async function restorePrevious(app: AppContext, project: Project, grant: Grant): Promise<void> {
+  if (grant.previousEndMs === null || grant.previousEndMs <= app.now()) return;
   const restored = { entitlementId: grant.target, expiresAtMs: grant.previousEndMs };
-  await context.revenueCat(project)?.grantEntitlement(project.revenueCatProjectId, grant.appUserId, restored);
+  await app.revenueCat(project)?.grantEntitlement(project.revenueCatProjectId, grant.appUserId, restored);
 }
