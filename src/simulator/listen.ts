@@ -8,13 +8,16 @@ export interface Listening {
   close(): Promise<void>;
 }
 
+/** As load balancers do: with Node's 5 s a busy client could send on a connection that is just being closed. */
+const KEEP_ALIVE_MS = 60_000;
+
 /**
  * Serves an app on loopback only: the simulators have no access control.
  *
  * @param port 0 for any free port
  */
 export async function listenOnLoopback(app: Express, port = 0): Promise<Listening> {
-  const server = createServer(app);
+  const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, app);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(port, '127.0.0.1', resolve);
