@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { notFound } from '../errors.ts';
 import { listEntitlements } from '../grants/access.ts';
+import { nameOf } from '../grants/action.ts';
 import {
   changeBulkGrant,
   checkBulkRules,
@@ -159,10 +160,17 @@ const startForm = changeForm(
   problemWithRules,
 );
 
-const approveForm = changeForm(applying('approve'), (request, bulk) => {
-  if (bulk.admin.id === request.session.admin.id) return 'Another admin must approve what you requested.';
-  return problemWithRules(request, bulk);
-});
+const isOwn = ({ session }: PageRequest, bulk: BulkGrant): boolean => bulk.admin.id === session.admin.id;
+
+const approveForm = changeForm(applying('approve'), (request, bulk) =>
+  isOwn(request, bulk) ? 'Another admin must approve what you requested.' : problemWithRules(request, bulk),
+);
+
+/** By the requester: withdraws. */
+const declineForm = changeForm(
+  (request, bulk) => applying(isOwn(request, bulk) ? 'withdraw' : 'decline')(request, bulk),
+  (request, bulk) => (isOwn(request, bulk) || mayGrant(request) ? null : NOT_ALLOWED),
+);
 
 /** Asks before everything that a grant granted is removed. */
 export const undoBulkGrantPage = confirmationPage({
@@ -201,10 +209,11 @@ async function describeBulk(request: PageRequest, bulk: BulkGrant) {
     duration: DURATION_LABELS[bulk.duration],
     start: bulk.start,
     reason: bulk.reason,
-    by: bulk.admin.name || bulk.admin.id,
-    approvedBy: bulk.decidedBy && (bulk.decidedBy.name || bulk.decidedBy.id),
-    isOwn: bulk.admin.id === request.session.admin.id,
+    by: nameOf(bulk.admin),
+    decidedBy: bulk.decidedBy && nameOf(bulk.decidedBy),
+    isOwn: isOwn(request, bulk),
     createdAt: bulk.createdAt,
+    finishedAt: bulk.finishedAt,
     total,
     leftOut: leftOutText(bulk.leftOut),
     counts: Object.entries(byState).map(([state, count]) => [state.replace('_', ' '), count] as const),
@@ -259,6 +268,7 @@ export const bulkGrantsPage: Page = {
     '': draftForm,
     '/start': startForm,
     '/approve': approveForm,
+    '/decline': declineForm,
     '/pause': changeForm(applying('pause')),
     '/resume': changeForm(applying('resume')),
   },

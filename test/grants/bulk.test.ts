@@ -29,6 +29,20 @@ test('a list may be pasted or be the first column of a CSV; each id counts once'
   for (const [text, expected] of cases) assert.deepEqual(parseCustomerList(text), expected);
 });
 
+test('reading a list takes little time, whatever it consists of', () => {
+  const size = 8 * 1024 * 1024;
+  for (const [text, ids] of [
+    [`a${'\n'.repeat(size)}b`, 2],
+    [`a${'\r\n \t'.repeat(size / 4)}`, 1],
+    [Array.from({ length: 1_000_000 }, (_, index) => `u${index}`).join('\n'), 100_001],
+  ] as const) {
+    const before = process.cpuUsage();
+    assert.equal(parseCustomerList(text).length, ids);
+    const { user } = process.cpuUsage(before);
+    assert.ok(user < 700_000, `${user} µs`);
+  }
+});
+
 describe('one grant for many customers', () => {
   let product: Product;
   let folder: string;

@@ -118,6 +118,24 @@ async function draft(fields: Record<string, unknown>): Promise<{ id: string; tex
   };
 }
 
+/** Another admin. */
+async function signInBob(): Promise<{ bob: Browser; token: string }> {
+  site.intercom.addAdmin('abc123', { id: 'bob', name: 'Bob', email: 'bob@abc123.example' });
+  const bob = supertest.agent(site.app);
+  const begun = await bob.get('/install').expect(302);
+  await bob.get(await site.consent(String(begun.headers.location), 'abc123', 'bob')).expect(302);
+  return { bob, token: csrfIn((await bob.get('/settings')).text) };
+}
+
+function setRules(fields: Record<string, unknown>): supertest.Test {
+  const rules = { enabled: 'on', who: 'everyone', reason_required: 'on', longest_days: '366' };
+  return browser
+    .post('/settings/grants')
+    .type('form')
+    .send({ _csrf: csrf, ...rules, bulk_second_person: '100', ...fields })
+    .expect(303);
+}
+
 async function stateOf(id: string): Promise<string | undefined> {
   const [row] = await site.db.database.query<{ state: string }>(
     `select state from bulk_grants where workspace_id = 'abc123' and bulk_grant_id = $1`,
@@ -255,11 +273,7 @@ describe('Settings › Grants › Grant to many', () => {
   it('cannot be requested and approved by one admin, whoever prepared it', async () => {
     const ids = Array.from({ length: 101 }, (_, index) => `other_${index}`);
     const { id } = await draft({ customers: ids.join('\n') });
-    site.intercom.addAdmin('abc123', { id: 'bob', name: 'Bob', email: 'bob@abc123.example' });
-    const bob = supertest.agent(site.app);
-    const begun = await bob.get('/install').expect(302);
-    await bob.get(await site.consent(String(begun.headers.location), 'abc123', 'bob')).expect(302);
-    const token = csrfIn((await bob.get('/settings')).text);
+    const { bob, token } = await signInBob();
     await send('/start', { id }, bob, token).expect(303);
     const refused = await send('/approve', { id }, bob, token).expect(422);
     assert.match(refused.text, /Another admin must approve what you requested/);
@@ -269,19 +283,70 @@ describe('Settings › Grants › Grant to many', () => {
     assert.equal(await stateOf(id), 'running');
   });
 
+  it('is withdrawn by its requester or declined by another admin, and then approved by no one', async () => {
+    const { bob, token } = await signInBob();
+    const request = async (by = browser, csrfToken = csrf): Promise<string> => {
+      const { id } = await draft({
+        customers: Array.from({ length: 101 }, (_, n) => `wish_${n}`).join('\n'),
+      });
+      await send('/start', { id }, by, csrfToken).expect(303);
+      return id;
+    };
+    const page = async (id: string): Promise<string> =>
+      (await browser.get(`/settings/grants/many?id=${id}`).expect(200)).text;
+
+    const own = await request();
+    assert.match(await page(own), /<button[^>]*>Withdraw the request<\/button>/);
+    assert.doesNotMatch(await page(own), />Decline</);
+    await send('/decline', { id: own }).expect(303);
+    assert.equal(await stateOf(own), 'withdrawn');
+    assert.match(await page(own), /role="status">Withdrawn: nothing was granted</);
+    assert.match(await page(own), /Requested by Ada Agent on [^<]+, withdrawn on \w{3} \d+, \d{4} at /);
+
+    const other = await request(bob, token);
+    await setRules({ who: 'selected', people: 'bob' });
+    assert.match((await send('/decline', { id: other }).expect(422)).text, /do not allow you to grant/);
+    assert.equal(await stateOf(other), 'awaiting_approval');
+    await setRules({ who: 'everyone' });
+    assert.match(await page(other), /<button[^>]*>Decline<\/button>/);
+    assert.doesNotMatch(await page(other), /Withdraw the request/);
+    await send('/decline', { id: other }).expect(303);
+    assert.equal(await stateOf(other), 'declined');
+    assert.match(await page(other), /role="status">Declined: nothing was granted</);
+    assert.match(
+      await page(other),
+      /Requested by Bob on [^<]+, declined by Ada Agent on \w{3} \d+, \d{4} at /,
+    );
+
+    await send('/approve', { id: own }, bob, token).expect(303);
+    await send('/approve', { id: other }).expect(303);
+    assert.deepEqual([await stateOf(own), await stateOf(other)], ['withdrawn', 'declined']);
+    const audited = await site.db.database.query<{ action: string; actor: string; by: string | null }>(
+      `select action, actor->>'name' as actor, details->>'requested_by' as by from audit_log
+        where workspace_id = 'abc123' and details->>'bulk_grant_id' = any($1) order by audit_id`,
+      [[own, other]],
+    );
+    assert.deepEqual(
+      audited.map(({ action, actor, by }) => [action, actor, by]),
+      [
+        ['bulk_grant_awaiting_approval', 'Ada Agent', null],
+        ['bulk_grant_withdrawn', 'Ada Agent', null],
+        ['bulk_grant_awaiting_approval', 'Bob', null],
+        ['bulk_grant_declined', 'Ada Agent', 'Bob'],
+      ],
+    );
+    const log = (await browser.get('/settings/audit?about=grants')).text;
+    assert.match(log, /Declined a grant to many/);
+    assert.match(log, /Withdrew a grant to many/);
+  });
+
   it('is checked again when it is started: the rules may have changed', async () => {
     const { id } = await draft({ customers: 'later', duration: 'yearly' });
-    const rules = (fields: Record<string, unknown>) =>
-      browser
-        .post('/settings/grants')
-        .type('form')
-        .send({ _csrf: csrf, enabled: 'on', who: 'everyone', reason_required: 'on', ...fields })
-        .expect(303);
-    await rules({ longest_days: '31', bulk_second_person: '100' });
+    await setRules({ longest_days: '31' });
     const { text } = await send('/start', { id }).expect(422);
     assert.match(text, /longer than the rules for grants allow/);
     assert.equal(await stateOf(id), 'draft');
-    await rules({ longest_days: '366', bulk_second_person: '100' });
+    await setRules({});
   });
 
   it('says how long a reason can be', async () => {

@@ -11,7 +11,7 @@ import type { Project } from '../../workspaces/projects.ts';
 import type { Workspace } from '../../workspaces/repository.ts';
 import type { WorkspaceSettings } from '../../workspaces/settings.ts';
 import { listEntitlements } from '../access.ts';
-import { GRANT_STARTS, type GrantStart, type Teammate } from '../action.ts';
+import { GRANT_STARTS, type GrantStart, nameOf, type Teammate } from '../action.ts';
 import { DURATIONS, isDuration, lengthInDays } from '../durations.ts';
 import { checkLength, checkReason, MAX_REASON_LENGTH } from '../policy.ts';
 import {
@@ -29,20 +29,20 @@ const MAX_CUSTOMERS = 100_000;
 /** Subscribers that a filter reads together. */
 const FILTER_BATCH_SIZE = 500;
 
-/** Ids from a pasted list or a CSV: the first column, with or without a heading; each once. */
+/**
+ * Ids from a pasted list or a CSV: the first column, with or without a heading; each once, and at most one more than a
+ * grant takes. Lines are read one at a time, without the empty ones: 8 million of them took 2 s as an array.
+ */
 export function parseCustomerList(text: string): string[] {
-  const ids = text
-    .split(/\r?\n/)
-    .map((line) => firstCell(line.trim()))
-    .filter((id) => id !== '' && !/^(app[_ ]?user[_ ]?id|customer[_ ]?id|id)$/i.test(id));
-  return [...new Set(ids)];
-}
-
-function firstCell(line: string): string {
-  const quoted = /^"((?:[^"]|"")*)"\s*(?:[,;\t]|$)/.exec(line)?.[1];
-  const cell = quoted?.replaceAll('""', '"') ?? line.split(/[,;\t]/, 1)[0] ?? '';
-  // In our own results an apostrophe keeps a spreadsheet from running the cell.
-  return cell.trim().replace(/^'(?=[=+@-])/, '');
+  const ids = new Set<string>();
+  for (const [line] of text.matchAll(/\S.*/g)) {
+    if (ids.size > MAX_CUSTOMERS) break;
+    const [, quoted, plain = ''] = /^(?:"((?:[^"]|"")*)"\s*(?:[,;\t]|$)|([^,;\t]*))/.exec(line) ?? [];
+    // In our own results an apostrophe keeps a spreadsheet from running the cell.
+    const id = (quoted?.replaceAll('""', '"') ?? plain).trim().replace(/^'(?=[=+@-])/, '');
+    if (id !== '' && !/^(app[_ ]?user[_ ]?id|customer[_ ]?id|id)$/i.test(id)) ids.add(id);
+  }
+  return [...ids];
 }
 
 /** Selects customers: every condition that is set must be true. */
@@ -215,10 +215,11 @@ async function auditBulk(sql: Transaction, bulk: BulkGrant, admin: Teammate): Pr
   const { total, byState } = await readProgress(sql, bulk);
   const { workspaceId, state, bulkGrantId, lookupKey, duration, reason } = bulk;
   const what = { bulk_grant_id: bulkGrantId, entitlement: lookupKey, duration, reason };
+  const requested = bulk.decidedBy ? { requested_by: nameOf(bulk.admin) } : {};
   await auditAdmin(
     sql,
     { workspaceId, admin },
-    { action: `bulk_grant_${state}`, details: { ...what, count: total, ...byState } },
+    { action: `bulk_grant_${state}`, details: { ...what, ...requested, count: total, ...byState } },
   );
 }
 

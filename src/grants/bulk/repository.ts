@@ -6,13 +6,17 @@ import type { AppContext } from '../../workspaces/app-context.ts';
 import type { GrantStart, Teammate } from '../action.ts';
 import type { Duration } from '../durations.ts';
 
-export type BulkState = 'draft' | 'awaiting_approval' | 'running' | 'paused' | 'done' | 'undoing' | 'undone';
+export type BulkState =
+  | ('draft' | 'awaiting_approval' | 'declined' | 'withdrawn')
+  | ('running' | 'paused' | 'done' | 'undoing' | 'undone');
 
 /** Where an event may happen, and where it leads. */
 const BULK_TRANSITIONS = {
   start: { from: ['draft'], to: 'running' },
   request: { from: ['draft'], to: 'awaiting_approval' },
   approve: { from: ['awaiting_approval'], to: 'running' },
+  decline: { from: ['awaiting_approval'], to: 'declined' },
+  withdraw: { from: ['awaiting_approval'], to: 'withdrawn' },
   pause: { from: ['running'], to: 'paused' },
   resume: { from: ['paused'], to: 'running' },
   finish: { from: ['running'], to: 'done' },
@@ -132,7 +136,7 @@ export async function moveBulkGrant(
     `update bulk_grants
         set state = $4, admin = coalesce($5::jsonb, admin), decided_by = coalesce($7::jsonb, decided_by),
             started_at = coalesce(started_at, case when $4 = 'running' then $6::timestamptz end),
-            finished_at = case when $4 in ('done', 'undone') then $6::timestamptz end
+            finished_at = case when $4 in ('done', 'undone', 'declined', 'withdrawn') then $6::timestamptz end
       where workspace_id = $1 and bulk_grant_id = $2 and state = any($3)
      returning ${BULK_GRANT}`,
     [
@@ -142,7 +146,7 @@ export async function moveBulkGrant(
       to,
       event === 'start' || event === 'request' ? teammate : null,
       new Date(),
-      event === 'approve' ? teammate : null,
+      event === 'approve' || event === 'decline' ? teammate : null,
     ],
   );
   return bulk ?? null;
