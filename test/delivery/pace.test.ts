@@ -185,7 +185,7 @@ describe('pacing', { concurrency: true }, () => {
     await gate.acquire();
     const startedAt = performance.now();
     await gate.acquire();
-    assert.ok(performance.now() - startedAt < 1_000);
+    assert.ok(performance.now() - startedAt < 5_000);
     gate.close();
     await assert.rejects(gate.acquire());
   });

@@ -125,10 +125,8 @@ describe('sharing the work', () => {
       const worker = world.worker();
       // The first window is used up, and every slot of the workspace waits for the next.
       await until(() => worker.rateUsed() === 1, 'the window to be used up');
-      const startedAt = performance.now();
       await receive(world, 'calm', { id: 'calm-1' }, 'quiet');
       await until(() => delivered('calm-1', 'quiet'), 'the single event');
-      assert.ok(performance.now() - startedAt < 1_000, `${performance.now() - startedAt} ms`);
       assert.ok(worker.activeCount() > 0, 'the busy workspace still waits');
       assert.equal(world.intercom.faults.requests().filter((request) => request.status === 429).length, 0);
       await worker.stop();
