@@ -349,4 +349,19 @@ describe('an admin grants to many', () => {
     await page.getByRole('status').getByText('Undone', { exact: true }).waitFor();
     await says('2 undone');
   });
+
+  test('one that waits for approval is withdrawn with the keyboard', async () => {
+    await draft(Array.from({ length: 101 }, (_, index) => `user_${index}`).join('\n'));
+    await press('Request approval');
+    await page.getByRole('status').getByText('Waits for approval', { exact: true }).waitFor();
+    await assertAccessible(page, 'grant to many that waits');
+    const withdraw = page.getByRole('button', { name: 'Withdraw the request' });
+    for (let tabs = 0; tabs < 60; tabs += 1) {
+      if (await withdraw.evaluate((button) => button === document.activeElement)) break;
+      await page.keyboard.press('Tab');
+    }
+    await page.keyboard.press('Enter');
+    await page.getByRole('status').getByText('Withdrawn: nothing was granted').waitFor();
+    await says(/, withdrawn on /);
+  });
 });
