@@ -1,3 +1,4 @@
+import { fitted, MAX_TEXT_LENGTH } from './delivery-metadata.ts';
 import { preferredAppUserIds } from './identities.ts';
 import type { SubscriberState } from './types.ts';
 
@@ -37,13 +38,13 @@ export function contactAttributes(state: SubscriberState, appUserIds: readonly s
   const { primary, lastEvent, lifetimeValueUsdCents } = state;
   return {
     subscription_status: state.status,
-    latest_store: primary?.store ?? null,
-    latest_entitlement: primary?.entitlements[0] ?? null,
+    latest_store: fitted(primary?.store ?? null),
+    latest_entitlement: fitted(primary?.entitlements[0] ?? null),
     expires_at: seconds(primary?.accessEndsAtMs),
-    rc_app_user_id: bestAppUserIds(state, appUserIds)[0] ?? null,
-    rc_entitlements: state.entitlements.map(({ lookupKey }) => lookupKey).join(', ') || null,
-    rc_product: primary?.productId ?? null,
-    rc_period_type: primary?.periodType ?? null,
+    rc_app_user_id: fitted(bestAppUserIds(state, appUserIds)[0] ?? null),
+    rc_entitlements: listed(state.entitlements.map(({ lookupKey }) => lookupKey)),
+    rc_product: fitted(primary?.productId ?? null),
+    rc_period_type: fitted(primary?.periodType ?? null),
     rc_will_renew: primary?.willRenew ?? null,
     rc_trial_ends_at: seconds(state.trialEndsAtMs),
     rc_first_purchase_at: seconds(state.firstPurchaseAtMs),
@@ -52,6 +53,16 @@ export function contactAttributes(state: SubscriberState, appUserIds: readonly s
     rc_last_event: lastEvent?.kind ?? null,
     rc_last_event_at: seconds(lastEvent?.atMs),
   };
+}
+
+/** As many keys as fit: half of one could be another entitlement's. */
+function listed(keys: readonly string[]): string | null {
+  let text = '';
+  for (const key of keys) {
+    const longer = text === '' ? key : `${text}, ${key}`;
+    if (longer.length <= MAX_TEXT_LENGTH) text = longer;
+  }
+  return text || null;
 }
 
 /** A customer's app user ids: identified ones first, those that events named last before the others. */

@@ -1,4 +1,12 @@
+import { cut } from '../text.ts';
 import type { LifecycleEvent } from './types.ts';
+
+/** Source: Intercom, "Track events" and "Custom data attributes": texts have at most 255 characters. */
+export const MAX_TEXT_LENGTH = 255;
+
+export function fitted<T>(value: T): T | string {
+  return typeof value === 'string' ? cut(value, MAX_TEXT_LENGTH) : value;
+}
 
 const ISO_CURRENCY = /^[A-Z]{3}$/;
 
@@ -30,5 +38,5 @@ export function eventMetadata(event: LifecycleEvent): Record<string, unknown> {
     ['expires_date', expiresAtS],
     ['event_id', event.id],
   ];
-  return Object.fromEntries(wanted.filter(([, value]) => value !== null));
+  return Object.fromEntries(wanted.flatMap(([key, value]) => (value === null ? [] : [[key, fitted(value)]])));
 }

@@ -126,6 +126,23 @@ describe('metadata of a data event', () => {
     assert.deepEqual(eventMetadata(refund).price, { amount: 999, currency: 'usd' });
   });
 
+  test('no text is longer than Intercom takes', () => {
+    const long = buy(0, 30, { product_id: `${'p'.repeat(254)}😀`, entitlement_ids: ['e'.repeat(300)] });
+    const { product_identifier, entitlement } = eventMetadata(long);
+    assert.deepEqual([product_identifier, entitlement], ['p'.repeat(254), 'e'.repeat(255)]);
+    const keys = ['a'.repeat(200), 'b'.repeat(100), 'c'];
+    const state = deriveState(
+      [buy(0, 30, { product_id: 'p'.repeat(300), entitlement_ids: keys })],
+      null,
+      day(1),
+    );
+    const { rc_product, rc_entitlements, rc_app_user_id } = contactAttributes(state, ['u'.repeat(300)]);
+    assert.deepEqual(
+      [rc_product, rc_entitlements, rc_app_user_id],
+      ['p'.repeat(255), `${'a'.repeat(200)}, c`, 'u'.repeat(255)],
+    );
+  });
+
   test('a sum in an unknown currency is left out', () => {
     const price = (currency: string): unknown => eventMetadata(buy(0, 30, { currency })).price;
     for (const currency of ['COINS', 'x', '840', 'US\0']) assert.equal(price(currency), undefined, currency);
