@@ -25,8 +25,8 @@ const number = z
   .nullish()
   .transform((value) => (value == null || !Number.isFinite(value) ? null : value))
   .catch(null);
-/** The last time that a Date can hold; later ones cannot be shown or compared. */
-const MAX_DATE_MS = 8_640_000_000_000_000;
+/** The end of the year 9999: a later time is a unit mistaken, such as microseconds. */
+const MAX_DATE_MS = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
 const ms = number.transform((value) =>
   value === null || Math.abs(value) > MAX_DATE_MS ? null : Math.trunc(value),
 );

@@ -50,6 +50,17 @@ describe('reading an event', () => {
     assert.equal(at({ event_timestamp_ms: 0, purchased_at_ms: 0 }), 5);
   });
 
+  test('a time after the year 9999 counts as absent: it is in another unit', () => {
+    const inMicroseconds = readEvent(
+      { type: 'RENEWAL', event_timestamp_ms: 1_795_522_763_000_000, expiration_at_ms: 1_798_114_763_000_000 },
+      received,
+    );
+    assert.deepEqual([inMicroseconds.atMs, inMicroseconds.expiresAtMs], [5, null]);
+    const last = Date.parse('9999-12-31T23:59:59.999Z');
+    assert.equal(readEvent({ type: 'RENEWAL', expiration_at_ms: last }, received).expiresAtMs, last);
+    assert.equal(readEvent({ type: 'RENEWAL', expiration_at_ms: last + 1 }, received).expiresAtMs, null);
+  });
+
   test('unknown values and fields are stored', () => {
     const sent = body('RENEWAL', 0, { store: 'MOON_STORE', period_type: 'LUNAR', craters: 3 });
     const event = readEvent(sent, received);
