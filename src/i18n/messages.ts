@@ -52,7 +52,7 @@ function createMessages(language: Language, timeZone: string) {
   const numbers = new Intl.NumberFormat(locale);
   // American English would put a comma before the last "and".
   const lists = new Intl.ListFormat(language === 'en' ? 'en-GB' : locale, { type: 'conjunction' });
-  const { date, time } = createDateFormats(locale, timeZone);
+  const { date, time, isoDay } = createDateFormats(locale, timeZone);
   return {
     language,
     /** BCP 47. */
@@ -64,6 +64,8 @@ function createMessages(language: Language, timeZone: string) {
     date,
     /** `Jan 8, 2019 at 1:05PM`. */
     dateTime: (atMs: number): string => t('date.atTime', { date: date(atMs), time: time(atMs) }),
+    /** `2019-01-08`, for machines. */
+    isoDay,
     /** `$9.99`, `¥500`. */
     money: createMoneyFormat(locale),
     number: (value: number): string => numbers.format(value),
@@ -80,6 +82,8 @@ function createDateFormats(locale: string, timeZone: string) {
     month: 'short',
     day: 'numeric',
   });
+  // Swedish writes dates as ISO 8601 does.
+  const iso = new Intl.DateTimeFormat('sv-SE', { timeZone: zone });
   const is12h = locale.startsWith('en');
   const clock = new Intl.DateTimeFormat(locale, {
     timeZone: zone,
@@ -95,6 +99,7 @@ function createDateFormats(locale: string, timeZone: string) {
     },
     // "1:05PM" has no space; Intl puts a narrow one.
     time: (atMs: number): string => clock.format(atMs).replaceAll(/\s/g, ''),
+    isoDay: (atMs: number): string => iso.format(atMs),
   };
 }
 

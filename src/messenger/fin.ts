@@ -1,11 +1,12 @@
-import { messagesFor } from '../i18n/messages.ts';
+import { type Messages, messagesFor } from '../i18n/messages.ts';
 import { priceText } from '../i18n/sentences.ts';
 import { describeCustomer } from '../subscription/describe-customer.ts';
+import { endDate } from '../subscription/describe-subscription.ts';
 import { appStoreName, entitlementLabel } from '../subscription/names.ts';
 import type { Customer } from './customer.ts';
 import { isChangeable, manageUrlOf, viewCustomer } from './customer-view.ts';
 
-/** Flat, so that every field can be mapped in Intercom's data connector. Dates are `YYYY-MM-DD`, UTC. */
+/** Flat, so that every field can be mapped in Intercom's data connector. Dates are `YYYY-MM-DD`. */
 const UNKNOWN = {
   found: false,
   has_access: false,
@@ -54,14 +55,15 @@ export function answerFin(customers: readonly Customer[], timeZone: string, nowM
     price: primary?.price ? priceText(messages, primary.price) : '',
     store: appStoreName(subscription?.store ?? null) ?? '',
     will_renew: subscription?.willRenew ?? false,
-    renews_on: isoDay(primary?.end?.label === 'renews' ? primary.end.atMs : null),
-    access_until: isoDay(subscription?.accessEndsAtMs ?? null),
+    renews_on: isoDay(messages, primary?.end?.label === 'renews' ? primary.end.atMs : null),
+    access_until: isoDay(messages, endDate(subscription?.accessEndsAtMs ?? null)),
     last_event: last ? [last.title, last.subtitle].filter(Boolean).join(': ') : '',
-    last_event_on: last ? last.isoDate.slice(0, 10) : '',
+    last_event_on: last ? messages.isoDay(Date.parse(last.isoDate)) : '',
     manage_url: (primary && isChangeable(primary) && manageUrlOf(primary.subscription)) || '',
   };
 }
 
-function isoDay(atMs: number | null): string {
-  return atMs === null ? '' : new Date(atMs).toISOString().slice(0, 10);
+/** The same day as in the summary, which is in the workspace's time zone. */
+function isoDay(messages: Messages, atMs: number | null): string {
+  return atMs === null ? '' : messages.isoDay(atMs);
 }

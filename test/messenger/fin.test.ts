@@ -2,6 +2,11 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, it } from 'node:test';
 import supertest from 'supertest';
+import type { Customer } from '../../src/messenger/customer.ts';
+import { answerFin } from '../../src/messenger/fin.ts';
+import type { TimelineEntry } from '../../src/subscribers/repository.ts';
+import { readEvent } from '../../src/subscription/read-event.ts';
+import { deriveState } from '../../src/subscription/state.ts';
 import { DAY_MS } from '../../src/time.ts';
 import { eventBody, START_MS } from '../support/events.ts';
 import { addCustomer, addEvent, createMessengerSite, type MessengerSite } from './support.ts';
@@ -54,6 +59,41 @@ it('links no page where the customer has nothing to manage', async () => {
     const { body } = await ask(id).expect(200);
     assert.deepEqual([body.has_access, body.store, body.manage_url], [true, 'App Store', ''], id);
   }
+});
+
+it('names the same days as its sentence, and none for what never ends', () => {
+  const endsAtMs = Date.UTC(2026, 0, 31, 3);
+  const customerWith = (fields: Record<string, unknown>): Customer => {
+    const body = eventBody({ expiration_at_ms: endsAtMs, event_timestamp_ms: START_MS, ...fields });
+    const event = readEvent(body, { receivedAtMs: START_MS, fallbackId: 'e' });
+    return {
+      subscriberId: 's',
+      projectId: 'p',
+      appUserIds: ['ann'],
+      state: deriveState([event], null, START_MS),
+      ownHistory: [event as TimelineEntry],
+      snapshotAtMs: null,
+      canRefresh: false,
+      names: { product: () => null, entitlement: () => null },
+    };
+  };
+  const fin = answerFin([customerWith({})], 'America/Chicago', START_MS);
+  assert.match(fin.summary, /It renews on Jan 30, 2026\.$/);
+  assert.deepEqual(
+    [fin.renews_on, fin.access_until, fin.last_event_on],
+    ['2026-01-30', '2026-01-30', '2025-12-31'],
+  );
+  const grant = {
+    type: 'NON_RENEWING_PURCHASE',
+    store: 'PROMOTIONAL',
+    period_type: 'PROMOTIONAL',
+    expiration_at_ms: Date.UTC(2226, 0, 1),
+  };
+  const granted = answerFin([customerWith(grant)], 'UTC', START_MS);
+  assert.deepEqual(
+    [granted.summary, granted.access_until],
+    ['You have Pro as a gift from us, for life.', ''],
+  );
 });
 
 it('has the same flat fields for every customer', async () => {
