@@ -86,6 +86,11 @@ function isPause({ expirationReason }: LifecycleEvent): boolean {
   return expirationReason === 'SUBSCRIPTION_PAUSED';
 }
 
+/** Who gave the money back stands with the refund itself. */
+function endReason({ expirationReason }: LifecycleEvent): string | null {
+  return expirationReason === 'CUSTOMER_SUPPORT' ? 'REFUNDED' : expirationReason;
+}
+
 /** What the line under the title joins; absent parts are `null` or empty. */
 function partsOf(line: Line): (string | null)[] {
   const { m, event, names } = line;
@@ -98,7 +103,7 @@ function partsOf(line: Line): (string | null)[] {
       return [entitlementLabels(line) || product];
     case 'expiration':
       if (event.store === 'PROMOTIONAL') return [entitlementLabels(line) || product];
-      return [product, isPause(event) ? null : reasonText(line, event.expirationReason)];
+      return [product, isPause(event) ? null : reasonText(line, endReason(event))];
     case 'cancellation':
     case 'trial_cancelled':
       return [product, reasonText(line, isCancelledByStore(event) ? 'STORE_CANCELLED' : event.cancelReason)];

@@ -28,9 +28,16 @@ export function customerText(m: Messages, descriptions: readonly CustomerDescrip
 export function statementsText(m: Messages, voice: Voice, statements: readonly Statement[]): string {
   const texts = statements.flatMap((statement) => {
     const key = `sentence.${voice}.${statement.kind}`;
-    return m.has(key) ? [m.t(key, valuesOf(m, voice, statement))] : [];
+    if (!m.has(key)) return [];
+    const text = m.t(key, valuesOf(m, voice, statement));
+    // A name keeps its letters; "your subscription", which stands for an unknown one, may begin the sentence.
+    return [isUnnamed(statement) ? text.charAt(0).toUpperCase() + text.slice(1) : text];
   });
   return texts.filter((text) => text !== '').join(m.language === 'ja' ? '' : ' ');
+}
+
+function isUnnamed(statement: Statement): boolean {
+  return 'what' in statement && statement.what === '';
 }
 
 type Field = string | number | null | Price | Money | readonly SeveralItem[];
@@ -49,9 +56,7 @@ function valuesOf(m: Messages, voice: Voice, statement: Statement): MessageValue
   // French agrees its participle with the sum: 1,99 € remboursé, 2,00 € remboursés.
   const sum = 'sum' in statement ? statement.sum : null;
   values.amount = sum === null ? 0 : sum.amountMinor / 10 ** currencyDigits(sum.currency);
-  // An ended subscription without a name is not named at all.
-  if (values.what === '')
-    values.what = statement.kind === 'expired' ? null : m.t(`sentence.${voice}.unnamed`);
+  if (isUnnamed(statement)) values.what = unnamedText(m, voice, statement);
   if ('store' in statement) {
     const { store } = statement;
     // The company that collects the payment, as the subject of a sentence.
@@ -61,6 +66,13 @@ function valuesOf(m: Messages, voice: Voice, statement: Statement): MessageValue
   if ('reason' in statement && statement.reason !== null && voice === 'agent')
     values.reason = m.t(`sentence.reason.${statement.reason}`);
   return values;
+}
+
+/** What names a subscription whose product and entitlement are unknown. */
+function unnamedText(m: Messages, voice: Voice, { kind }: Statement): string | null {
+  if (voice === 'customer') return m.t('sentence.customer.yours');
+  // To an agent it is enough that it ended.
+  return kind === 'expired' ? null : m.t('sentence.agent.unnamed');
 }
 
 function itemsText(m: Messages, items: readonly SeveralItem[], more: number): string {

@@ -1,5 +1,6 @@
 import {
   type Charge,
+  chargesOf,
   type DescriptionContext,
   describeSubscription,
   endDate,
@@ -53,7 +54,7 @@ export function describeCustomer(state: SubscriberState, context: DescriptionCon
         state,
         context,
       ),
-      ...(shown.length > 1 ? [severalStatement(shown)] : (main?.statements ?? [])),
+      ...(shown.length > 1 ? [severalStatement(shown, state, context)] : (main?.statements ?? [])),
       ...alsoGrantedStatements(shown, grants),
       ...subscriptions
         .filter((each) => each !== main && each.subscription.isIncomplete)
@@ -147,12 +148,12 @@ function movedStatements({ movedTo, subscriptions }: SubscriberState, hasOthers:
 
 const MAX_SEVERAL_ITEMS = 3;
 
-function severalStatement(running: readonly SubscriptionDescription[]): Statement {
+function severalStatement(
+  running: readonly SubscriptionDescription[],
+  state: SubscriberState,
+  context: DescriptionContext,
+): Statement {
   const next = firstCharge(running);
-  const mayCharge = running.some(
-    ({ subscription }) =>
-      !subscription.isFamilyShare && (subscription.willRenew || subscription.pausedAtMs !== null),
-  );
   return {
     kind: 'several',
     items: running.slice(0, MAX_SEVERAL_ITEMS).map(({ subscription, what, statements }) => ({
@@ -164,7 +165,7 @@ function severalStatement(running: readonly SubscriptionDescription[]): Statemen
     more: Math.max(0, running.length - MAX_SEVERAL_ITEMS),
     next: next?.atMs ?? null,
     sum: next?.sum ?? null,
-    charges: mayCharge ? 'again' : 'never',
+    charges: chargesOf(state, context),
   };
 }
 

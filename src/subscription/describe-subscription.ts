@@ -22,6 +22,7 @@ export type Statement =
   | { kind: 'grace'; what: string; on: At; until: At; store: string | null }
   | { kind: 'incomplete'; what: string }
   | { kind: 'expired'; what: string; since: At; reason: EndReason | null; price: Price | null }
+  | { kind: 'trialEnded'; what: string; since: At; reason: EndReason | null }
   | { kind: 'familyEnded'; what: string; since: At }
   /** `since` is `null` where access ended with the refund. */
   | { kind: 'refunded'; what: string; on: number; sum: Money | null; since: At }
@@ -251,9 +252,10 @@ function mainStatement(
 
 function runningStatement(
   subscription: SubscriptionState,
-  { subscriptions }: SubscriberState,
-  { names, nowMs }: DescriptionContext,
+  state: SubscriberState,
+  context: DescriptionContext,
 ): Statement {
+  const { names, nowMs } = context;
   const { status, resumesAtMs } = subscription;
   const what = entitlementOrProduct(subscription, names);
   const until = endDate(subscription.accessEndsAtMs);
@@ -269,14 +271,29 @@ function runningStatement(
   if (status === 'intro') return { kind: 'intro', what, price, next };
   if (subscription.willRenew) return { kind: 'active', what, price, next };
   if (subscription.periodType === 'PREPAID') return { kind: 'prepaid', what, until };
-  const isChargedAgain = subscriptions.some(({ willRenew, isFamilyShare }) => willRenew && !isFamilyShare);
-  return { kind: 'bought', what, until, charges: isChargedAgain ? 'again' : 'never' };
+  return { kind: 'bought', what, until, charges: chargesOf(state, context) };
+}
+
+/** Whether anything of what a customer has or had may be charged to them again. */
+export function chargesOf(
+  { subscriptions }: SubscriberState,
+  { nowMs }: DescriptionContext,
+): 'again' | 'never' {
+  const mayCharge = subscriptions.some(
+    (each) =>
+      !each.isFamilyShare &&
+      (each.willRenew || isPaymentFailing(each, nowMs) || (each.pausedAtMs !== null && isRunning(each))),
+  );
+  return mayCharge ? 'again' : 'never';
 }
 
 function endedStatement(subscription: SubscriptionState, what: string): Statement {
-  const { refundedAtMs: on, refund: sum, expiredAtMs: since } = subscription;
-  if (on === null)
-    return { kind: 'expired', what, since, reason: endReason(subscription), price: priceOf(subscription) };
+  const { refundedAtMs: on, refund: sum, expiredAtMs: since, periodType } = subscription;
+  if (on === null) {
+    const reason = endReason(subscription);
+    if (periodType === 'TRIAL') return { kind: 'trialEnded', what, since, reason };
+    return { kind: 'expired', what, since, reason, price: priceOf(subscription) };
+  }
   const endedWithIt = since === null || Math.abs(since - on) < DAY_MS;
   return { kind: 'refunded', what, on, sum, since: endedWithIt ? null : since };
 }

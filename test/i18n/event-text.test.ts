@@ -90,6 +90,11 @@ const LINES: readonly [LifecycleEvent, string, string][] = [
     'Pro monthly plan · Stripe could not charge the card',
   ],
   [
+    event('EXPIRATION', 0, { expiration_reason: 'CUSTOMER_SUPPORT', store: 'STRIPE' }),
+    'Subscription ended',
+    'Pro monthly plan · after a refund',
+  ],
+  [
     event('EXPIRATION', 0, { expiration_reason: 'SUBSCRIPTION_PAUSED' }),
     'Subscription paused',
     'Pro monthly plan',
@@ -230,7 +235,7 @@ test('stores take the article of each language, and refunds say who gave them', 
     ['es', 'APP_STORE', 'el App Store no pudo cobrar a la tarjeta', 'pidió un reembolso a Apple'],
     ['es', null, 'la tienda no pudo cobrar a la tarjeta', ''],
     ['pt', 'APP_STORE', 'a App Store não conseguiu cobrar no cartão', 'pediu reembolso à Apple'],
-    ['pt', 'PLAY_STORE', 'o Google Play não conseguiu cobrar no cartão', 'reembolsado pelo RevenueCat'],
+    ['pt', 'PLAY_STORE', 'o Google Play não conseguiu cobrar no cartão', 'reembolsado via RevenueCat'],
     ['ja', 'AMAZON', 'Amazon Appstoreがカードに請求できなかった', 'Amazonに返金を申請'],
   ];
   const subtitle = (language: Language, item: LifecycleEvent) =>

@@ -57,6 +57,48 @@ test('the grammar of each language', () => {
   assert.match(agent('pt', { ...grace, store: 'PLAY_STORE' }), /enquanto o Google tenta de novo\.$/);
   assert.match(agent('pt', { ...grace, store: null }), /enquanto a loja tenta de novo\.$/);
   assert.match(agent('en', { ...grace, store: 'MOON_STORE' }), /while Moon Store retries the card\.$/);
+  assert.match(agent('de', { ...ended, reason: null }), /^Kein Zugriff seit dem 1\. Dez\. 2026\./);
+  // Before a vowel "de" would have to be "d’".
+  const failed = { kind: 'paymentFailed', what: 'Alpha', on: DECEMBER_1, since: null } as const;
+  assert.equal(agent('fr', failed), 'Le paiement pour Alpha a échoué le 1er déc. 2026.');
+});
+
+test('what a customer is told of a subscription without a name', () => {
+  const told = (language: Language, statement: Statement) =>
+    statementsText(messagesFor(language), 'customer', [statement]);
+  const temporary = { kind: 'temporary', what: '', until: null } as const;
+  const ended = { kind: 'expired', what: '', since: DECEMBER_1, reason: null, price: null } as const;
+  assert.deepEqual(
+    LANGUAGES.map((language) => [told(language, temporary).split(':')[0], told(language, ended)]),
+    [
+      ['You have your subscription for now', 'Your subscription ended on Dec 1, 2026.'],
+      ['Sie haben Ihr Abonnement vorläufig', 'Ihr Abonnement ist am 1. Dez. 2026 abgelaufen.'],
+      ['Vous avez votre abonnement provisoirement ', 'Votre abonnement a pris fin le 1er déc. 2026.'],
+      ['Tienes tu plan por ahora', 'Tu plan terminó el 1 dic 2026.'],
+      ['Você tem seu plano por enquanto', 'Seu plano terminou em 1 de dez. de 2026.'],
+      [
+        'ストアが購入を確認中のため、サブスクリプションを一時的にご利用いただけます。',
+        'サブスクリプションは2026年12月1日に終了しました。',
+      ],
+    ],
+  );
+  assert.match(told('en', { ...ended, what: 'iPro' }), /^iPro ended/);
+});
+
+test('a cancellation says nothing about what else the customer pays for', () => {
+  const m = messagesFor('en');
+  const other = {
+    product_id: 'team',
+    entitlement_ids: ['team'],
+    transaction_id: 's1',
+    original_transaction_id: 's1',
+  };
+  const off = event('CANCELLATION', 1, { ...period(0, 30), cancel_reason: 'UNSUBSCRIBE' });
+  const state = deriveState([buy(0, 30), off, buy(0, 60, other)], null, day(2));
+  assert.match(
+    customerText(m, [describeCustomer(state, { names: NAMES, nowMs: day(2) })]),
+    /Pro is cancelled\. You can use it until Jan 31, 2026\. You will not be charged for it again\.$/,
+  );
 });
 
 test('several subscriptions are joined with one word, in every language', () => {

@@ -86,7 +86,7 @@ const SAID: readonly (readonly [
   [
     'without a name',
     [{ entitlement_ids: [], product_id: 'prod4f31bd16ab' }],
-    'You have Subscription for $9.99 a month. It renews on Jan 31, 2026.',
+    'You have your subscription for $9.99 a month. It renews on Jan 31, 2026.',
   ],
   [
     'in whole yen',

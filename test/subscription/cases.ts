@@ -81,6 +81,45 @@ export const CASES: readonly Case[] = [
     says: `Pro, free trial, cancelled. Access until ${date(7)}. Will not be charged.`,
   },
   {
+    name: 'a free trial that was cancelled and has ended was never paid for',
+    events: [trial(0, 7), cancel(2, 'UNSUBSCRIBE', { ...period(0, 7), period_type: 'TRIAL' })],
+    on: 8,
+    status: 'expired',
+    says: `No access since ${date(7)}: cancelled. Had Pro on a free trial.`,
+    attributes: { rc_period_type: 'TRIAL', rc_will_renew: false },
+  },
+  {
+    name: 'a free trial whose first payment failed was never paid for',
+    events: [
+      trial(0, 7),
+      expire(7, 'BILLING_ERROR', { ...period(0, 7), period_type: 'TRIAL' }),
+      issue(7, null, { ...period(0, 7), period_type: 'TRIAL' }),
+    ],
+    on: 8,
+    status: 'expired',
+    says: `No access since ${date(7)}: payment failed. Had Pro on a free trial.`,
+  },
+  {
+    name: 'a payment that the store still retries may be charged, whatever else was cancelled',
+    events: [
+      buy(0, 30),
+      issue(30, null),
+      expire(30, 'BILLING_ERROR'),
+      buy(20, 50, { ...team, original_transaction_id: 'st1' }),
+      cancel(25, 'UNSUBSCRIBE', { ...period(20, 50), ...team }),
+      event('NON_RENEWING_PURCHASE', 10, {
+        ...period(10, null, 50),
+        product_id: 'max_lifetime',
+        entitlement_ids: ['max'],
+        original_transaction_id: 'max1',
+      }),
+    ],
+    on: 31,
+    says:
+      `Payment for Pro failed on ${date(30)}. No access since ${date(30)}. ` +
+      `Max (App Store, bought once) and Team (monthly, Stripe, cancelled, until ${date(50)}).`,
+  },
+  {
     name: 'cancelled',
     events: [buy(0, 30), cancel(5, 'UNSUBSCRIBE')],
     on: 6,
