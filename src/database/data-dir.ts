@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { AppError } from '../errors.ts';
 
 const REASONS: Readonly<Record<string, string>> = {
@@ -22,22 +22,42 @@ const REASONS: Readonly<Record<string, string>> = {
 export async function openDataDir(dataDir: string): Promise<void> {
   const probe = join(dataDir, `.probe-${randomBytes(6).toString('hex')}`);
   try {
-    await mkdir(dataDir, { recursive: true });
+    await createFolder(dataDir);
     await writeFile(probe, 'x', { flag: 'wx', mode: 0o600 });
     await rm(probe);
   } catch (error) {
     await rm(probe, { force: true }).catch(() => {});
-    throw unusable(dataDir, error);
+    throw new AppError(
+      'conflict',
+      `DATA_DIR ${dataDir} cannot be used: ${REASONS[codeOf(error)] ?? (error as Error).message}. Set DATA_DIR to a folder that this user may write, or set both DATABASE_URL and ENCRYPTION_KEYS.`,
+      { cause: error },
+    );
   }
 }
 
-/** What keeps a folder from being used, in words. */
-function unusable(dataDir: string, error: unknown): unknown {
-  const reason = REASONS[String((error as { code?: unknown }).code)];
-  if (reason === undefined) return error;
-  return new AppError(
-    'conflict',
-    `DATA_DIR ${dataDir} cannot be used: ${reason}. Set DATA_DIR to a folder that this user may write, or set both DATABASE_URL and ENCRYPTION_KEYS.`,
-    { cause: error },
+/** Not by `recursive`: on Linux it never returns where nothing can be created, such as in /proc. */
+async function createFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path);
+  } catch (error) {
+    if (await isFolder(path)) return;
+    const parent = dirname(path);
+    if (codeOf(error) !== 'ENOENT' || (await isFolder(parent))) throw error;
+    await createFolder(parent);
+    await mkdir(path).catch(async (again) => {
+      // Another process that starts together with this one.
+      if (!(await isFolder(path))) throw again;
+    });
+  }
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
   );
+}
+
+function codeOf(error: unknown): string {
+  return String((error as { code?: unknown }).code);
 }
