@@ -1,9 +1,10 @@
 import { createHmac, randomBytes } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
+import { AppError } from '../errors.ts';
 import { openDataDir } from './data-dir.ts';
 import { runAfterExit } from './exit-guard.ts';
 import { withFileLock } from './file-lock.ts';
@@ -15,6 +16,7 @@ import {
   launch,
   processIdentity,
   SUPERUSER,
+  writeAccess,
 } from './postgres-programs.ts';
 
 export interface EmbeddedPostgres {
@@ -107,20 +109,24 @@ async function startOrJoin(dataDir: string, fast: boolean): Promise<Access> {
   const clusterDir = join(dataDir, 'postgres');
   const accessFile = join(dataDir, 'postgres.json');
 
-  const running = await readAccess(accessFile);
-  if (running && (await answers(running))) return running;
+  let stored = await readAccess(accessFile);
+  if (stored && (await answers(stored))) return stored;
 
   const binaries = await findBinaries();
   const identity = await processIdentity();
-  let password = running?.password;
-  if (!(await isInitialized(clusterDir)) || password === undefined) {
-    password = randomBytes(24).toString('base64url');
-    await initialize({ binaries, identity, dataDir, clusterDir, password });
+  if (!(await isInitialized(clusterDir))) {
+    stored = { port: 0, password: randomBytes(24).toString('base64url') };
+    await initialize({ binaries, identity, dataDir, clusterDir, password: stored.password });
   }
-  const access: Access = { port: await freePort(running?.port ?? 0), password };
+  if (!stored)
+    throw new AppError(
+      'conflict',
+      `${clusterDir} is a database, and ${accessFile} with its password is missing or damaged. Restore that file from a backup, or move the folder away to begin with an empty database.`,
+    );
+  const access: Access = { port: await freePort(stored.port), password: stored.password };
   const onSpawned = (pid: number): void => stopAfterExit(dataDir, pid);
   await launch({ binaries, identity, clusterDir, access, fast, onSpawned });
-  await writeFile(accessFile, JSON.stringify(access), { mode: 0o600 });
+  if (access.port !== stored.port) await writeAccess(dataDir, access);
   await createAppDatabase(access);
   return access;
 }

