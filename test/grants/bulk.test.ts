@@ -255,6 +255,21 @@ describe('one grant for many customers', () => {
     assert.equal(callsFor(product, lost), 1);
   });
 
+  test('exit code 1 and the reasons when customers failed', async () => {
+    const list = join(folder, 'strangers.csv');
+    await writeFile(list, ['stranger_1', 'stranger_2'].join('\n'));
+    const args = ['--workspace', WORKSPACE_ID, '--file', list, ...wish().slice(2)];
+    const [asText, asJson] = [args, [...args, '--json']].map((each) =>
+      startCommand(['grant', ...each], product.environment),
+    );
+    const text = await asText?.ended;
+    assert.equal(text?.code, 1);
+    assert.match(text?.stdout ?? '', /^Grant \S+\ndone: 2 failed\n {2}2 not_imported: .*cli backfill\.\n$/);
+    const json = await asJson?.ended;
+    assert.equal(json?.code, 1);
+    assert.deepEqual(JSON.parse(json?.stdout ?? '').errors, { not_imported: 2 });
+  });
+
   test('for more customers than the rules allow one admin it waits for a second person', async () => {
     await setPolicy(product, { bulkSecondPersonAbove: 10 });
     const result = await run(['--file', join(folder, 'late.csv'), ...wish().slice(2)]);

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
 import { badRequest, notFound } from '../../errors.ts';
+import { messagesFor } from '../../i18n/messages.ts';
 import { subscriberJobs } from '../../subscribers/jobs.ts';
 import type { AppContext } from '../../workspaces/app-context.ts';
 import {
@@ -18,7 +19,7 @@ import {
   parseCustomerList,
   startBulkGrant,
 } from './bulk-grants.ts';
-import { type BulkGrant, listCustomers, readBulkGrant, readProgress } from './repository.ts';
+import { type BulkGrant, countErrors, listCustomers, readBulkGrant, readProgress } from './repository.ts';
 import { runBulkGrant } from './run.ts';
 
 interface Options {
@@ -110,10 +111,19 @@ async function newBulk(app: AppContext, options: Options): Promise<BulkGrant> {
 async function report(app: AppContext, key: BulkGrant, { json }: Options): Promise<number> {
   const bulk = (await readBulkGrant(app.database, key)) ?? key;
   const { total, byState } = await readProgress(app.database, bulk);
+  const errors = await countErrors(app.database, bulk);
+  const hasFailed = Object.keys(errors).length > 0;
   const examples = (await listCustomers(app.database, bulk, EXAMPLES)).map(({ appUserId }) => appUserId);
   const isFinished = bulk.state === 'done' || bulk.state === 'undone';
   if (json) {
-    const result = { id: bulk.bulkGrantId, state: bulk.state, total, left_out: bulk.leftOut, ...byState };
+    const result = {
+      id: bulk.bulkGrantId,
+      state: bulk.state,
+      total,
+      left_out: bulk.leftOut,
+      ...byState,
+      ...(hasFailed && { errors }),
+    };
     process.stdout.write(`${JSON.stringify(bulk.state === 'draft' ? { ...result, examples } : result)}\n`);
   } else {
     const counts = Object.entries(byState).map(([state, count]) => `${count} ${state.replace('_', ' ')}`);
@@ -124,8 +134,18 @@ async function report(app: AppContext, key: BulkGrant, { json }: Options): Promi
       ],
     } as Partial<Record<BulkGrant['state'], string[]>>;
     const shown = lines[bulk.state] ?? [`${bulk.state}: ${counts.join(', ')}`];
+    for (const [code, count] of Object.entries(errors)) shown.push(`  ${count} ${describeFailure(code)}`);
     if (bulk.leftOut > 0) shown.push(leftOutText(bulk.leftOut));
     process.stdout.write(`${shown.join('\n')}\n`);
   }
+  if (hasFailed) return 1;
   return isFinished || bulk.state === 'draft' || bulk.state === 'awaiting_approval' ? 0 : 1;
+}
+
+function describeFailure(code: string): string {
+  if (code === 'not_imported')
+    return `${code}: the app does not know these app user IDs. Correct the list, or import them first: cli backfill.`;
+  const messages = messagesFor('en', 'UTC');
+  const key = `grant.failure.${code}`;
+  return messages.has(key) ? `${code}: ${messages.t(key)}` : code;
 }

@@ -271,6 +271,20 @@ export async function readProgress(sql: Sql, { workspaceId, bulkGrantId }: BulkK
   };
 }
 
+/** How many customers failed, by the code of the error; the most frequent first. */
+export async function countErrors(
+  sql: Sql,
+  { workspaceId, bulkGrantId }: BulkKey,
+): Promise<Readonly<Record<string, number>>> {
+  const rows = await sql.query<{ error: string; count: string }>(
+    `select coalesce(error, 'internal') as error, count(*) as count from bulk_grant_customers
+      where workspace_id = $1 and bulk_grant_id = $2 and state in ('failed', 'undo_failed')
+      group by 1 order by 2 desc, 1`,
+    [workspaceId, bulkGrantId],
+  );
+  return Object.fromEntries(rows.map(({ error, count }) => [error, Number(count)]));
+}
+
 export interface BulkCustomer {
   readonly appUserId: string;
   readonly state: BulkCustomerState;
