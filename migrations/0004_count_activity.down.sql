@@ -1,3 +1,3 @@
 drop index event_deliveries_received;
 drop index events_received;
-create index events_received on events (workspace_id, received_at);
+alter index events_received_old rename to events_received;

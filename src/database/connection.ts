@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
-import { migrate, openDatabase, undoMigrations } from './data-source.ts';
+import { type LongTransaction, migrate, openDatabase, undoMigrations } from './data-source.ts';
 import { restartWhenEnded, startEmbeddedPostgres } from './embedded.ts';
 import { openReadDatabase, type ReadDatabase, withoutReplica } from './replica.ts';
 import type { Database } from './sql.ts';
@@ -70,6 +70,9 @@ export async function connectDatabase(
   return { database, readDatabase, url, sessionUrl, close: () => opened.disposeAsync() };
 }
 
+const logBlocked = (logger: Logger) => (by: readonly LongTransaction[]) =>
+  logger.warn({ by }, 'a migration waits for a lock; trying again');
+
 /** @returns the URL of the configured database server, or of the embedded one, which is started */
 async function openServer(config: Config, opening: AsyncDisposableStack): Promise<string> {
   if (config.databaseUrl !== null) return config.databaseUrl;
@@ -89,14 +92,14 @@ export async function rollBack(config: Config, logger: Logger, count: number): P
   const url = config.databaseDirectUrl ?? (await openServer(config, opening));
   const { dataSource, close } = await openDatabase({ url, logger, poolSize: 2 });
   opening.defer(close);
-  return await undoMigrations(dataSource, count);
+  return await undoMigrations(dataSource, count, logBlocked(logger));
 }
 
 /** @param url past the pooler, where there is a way past it */
 async function migrateOn(url: string, logger: Logger): Promise<void> {
   const open = await openDatabase({ url, logger, poolSize: 2 });
   try {
-    const done = await migrate(open.dataSource);
+    const done = await migrate(open.dataSource, logBlocked(logger));
     if (done.length > 0) logger.info({ migrations: done }, 'migrated');
   } finally {
     await open.close();

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import { DataSource } from 'typeorm';
@@ -69,14 +70,25 @@ export async function openDatabase(options: {
   };
 }
 
+/** A transaction that holds locks on tables, for a while already. */
+export interface LongTransaction {
+  readonly pid: number;
+  readonly application: string;
+  /** Since it began; `null`: of another user. */
+  readonly seconds: number | null;
+}
+
+/** Called after each attempt of a migration that did not get a lock in time. */
+type OnBlocked = (by: readonly LongTransaction[]) => void;
+
 /**
  * Runs the missing migrations. When several processes start at the same time, one runs them and the others wait.
  *
  * @returns names of the migrations that were run
  */
-export async function migrate(dataSource: DataSource): Promise<string[]> {
+export async function migrate(dataSource: DataSource, onBlocked: OnBlocked = () => {}): Promise<string[]> {
   return withMigrationLock(dataSource, async () => {
-    const done = await dataSource.runMigrations();
+    const done = await retryWhileBlocked(dataSource, onBlocked, () => dataSource.runMigrations());
     return done.map((migration) => migration.name);
   });
 }
@@ -87,7 +99,11 @@ export async function migrate(dataSource: DataSource): Promise<string[]> {
  *
  * @returns names of the migrations that were reverted, newest first
  */
-export async function undoMigrations(dataSource: DataSource, count: number): Promise<string[]> {
+export async function undoMigrations(
+  dataSource: DataSource,
+  count: number,
+  onBlocked: OnBlocked = () => {},
+): Promise<string[]> {
   return withMigrationLock(dataSource, async () => {
     const undone: string[] = [];
     for (let index = 0; index < count; index += 1) {
@@ -100,12 +116,51 @@ export async function undoMigrations(dataSource: DataSource, count: number): Pro
           'conflict',
           `The newest migration, ${last.name}, is of a newer version of the app: undo it with that version. Nothing was undone.`,
         );
-      await dataSource.undoLastMigration();
+      await retryWhileBlocked(dataSource, onBlocked, () => dataSource.undoLastMigration());
       undone.push(last.name);
     }
     return undone;
   });
 }
+
+const LOCK_NOT_AVAILABLE = '55P03';
+/** Between two attempts, longer than an attempt may make others wait. The last one counts for all that follow, ms. */
+const LOCK_RETRY_DELAYS_MS = [1_000, 2_000, 4_000, 8_000];
+const MAX_LOCK_WAIT_MS = 600_000;
+
+async function retryWhileBlocked<T>(
+  dataSource: DataSource,
+  onBlocked: OnBlocked,
+  work: () => Promise<T>,
+): Promise<T> {
+  const startedMs = performance.now();
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      return await work();
+    } catch (error) {
+      if ((error as { code?: unknown }).code !== LOCK_NOT_AVAILABLE) throw error;
+      const by: LongTransaction[] = await dataSource.query(LONG_TRANSACTIONS);
+      if (performance.now() - startedMs > MAX_LOCK_WAIT_MS)
+        throw new AppError(
+          'conflict',
+          `A migration has waited ten minutes for a lock that another transaction holds: ${by.map(({ pid, application }) => `process ${pid} (${application})`).join(', ')}. Wait until it has ended (a backup?), or end it with: select pg_terminate_backend(<process>)`,
+          { cause: error },
+        );
+      onBlocked(by);
+      await sleep(LOCK_RETRY_DELAYS_MS[attempt] ?? LOCK_RETRY_DELAYS_MS.at(-1));
+    }
+  }
+}
+
+const LONG_TRANSACTIONS = `
+  select pid, application_name as application,
+         floor(extract(epoch from clock_timestamp() - xact_start))::float8 as seconds
+    from pg_stat_activity a
+   where pid <> pg_backend_pid() and coalesce(xact_start < clock_timestamp() - interval '1 second', true)
+     and exists (select 1 from pg_locks l join pg_class c on c.oid = l.relation
+                  where l.pid = a.pid and l.granted and c.relnamespace = 'public'::regnamespace
+                    and l.database = (select oid from pg_database where datname = current_database()))
+   order by xact_start limit 5`;
 
 /** A transaction's lock, not a session's: a connection pooler would leave the latter on a pooled connection. */
 async function withMigrationLock<T>(dataSource: DataSource, work: () => Promise<T>): Promise<T> {

@@ -4,6 +4,12 @@ import type { MigrationInterface, QueryRunner } from 'typeorm';
 
 const FOLDER = join(import.meta.dirname, '../../migrations');
 
+/**
+ * How long a migration waits for a lock on a table. What comes after it waits too, even reads, so a transaction that
+ * takes hours (pg_dump) would otherwise stop the app. `migrate` tries again.
+ */
+const LOCK_TIMEOUT = '2s';
+
 /** TypeORM orders migrations by the timestamp at the end of their names. */
 const FIRST_TIMESTAMP = 1_790_000_000_000;
 
@@ -14,8 +20,10 @@ function migrationOf(file: string): Migration {
   const [, number = '', title = ''] = /^(\d{4})_(\w+)\.up\.sql$/.exec(file) ?? [];
   if (number === '') throw new Error(`migrations/${file}: name it 0002_what_it_does.up.sql`);
   const words = title.split('_').map((word) => word.charAt(0).toUpperCase() + word.slice(1));
-  const run = (runner: QueryRunner, name: string): Promise<void> =>
-    runner.query(readFileSync(join(FOLDER, name), 'utf8'));
+  const run = async (runner: QueryRunner, name: string): Promise<void> => {
+    await runner.query(`set local lock_timeout = '${LOCK_TIMEOUT}'`);
+    await runner.query(readFileSync(join(FOLDER, name), 'utf8'));
+  };
   return class implements MigrationInterface {
     name = `${words.join('')}${FIRST_TIMESTAMP + Number(number)}`;
 

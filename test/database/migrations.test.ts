@@ -1,9 +1,25 @@
 import assert from 'node:assert/strict';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import pg from 'pg';
 import { pino } from 'pino';
-import { migrate, openDatabase, undoMigrations } from '../../src/database/data-source.ts';
+import {
+  type LongTransaction,
+  migrate,
+  openDatabase,
+  undoMigrations,
+} from '../../src/database/data-source.ts';
 import { MIGRATIONS } from '../../src/database/migrations.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { until } from '../support/wait.ts';
+
+const FOLDER = join(import.meta.dirname, '../../migrations');
+const WAITING_FOR_LOCK = `select 1 from pg_locks where not granted and locktype = 'relation'`;
+/** Tables that existed before this transaction and that it alone may read now. */
+const LOCKED_OUT = `
+  select relation::regclass::text as name from pg_locks l join pg_class c on c.oid = l.relation
+   where l.pid = pg_backend_pid() and l.mode = 'AccessExclusiveLock' and c.relkind = 'r' and c.relnamespace = 'public'::regnamespace`;
 
 describe('migrations', () => {
   let db: TestDatabase;
@@ -60,6 +76,44 @@ describe('migrations', () => {
     const done = await Promise.all(processes.map((open) => migrate(open.dataSource)));
     assert.deepEqual(done.map((names) => names.length).toSorted(), [0, 0, 0, MIGRATIONS.length]);
     for (const open of processes) await open.close();
+  });
+
+  test('a migration that waits for a lock names who holds it, lets others read, and is done when it is free', async () => {
+    const table = 'events';
+    const backup = new pg.Client({ connectionString: db.url, application_name: 'pg_dump' });
+    const reader = new pg.Client({ connectionString: db.url, statement_timeout: 10_000 });
+    await Promise.all([backup.connect(), reader.connect()]);
+    await backup.query(`begin; lock table ${table} in access share mode`);
+    const attempts: (readonly LongTransaction[])[] = [];
+    const undoing = undoMigrations(db.dataSource, 2, (by) => attempts.push(by));
+    await until(async () => (await query(WAITING_FOR_LOCK)).length > 0, 'the migration to wait');
+    await reader.query(`select from ${table} limit 1`);
+    await until(() => attempts.length > 0, 'the migration to give the others way');
+    const [by] = attempts[0] ?? [];
+    assert.deepEqual([by?.application, attempts[0]?.length], ['pg_dump', 1]);
+    assert.ok((by?.seconds ?? 0) >= 1);
+    await backup.query('commit');
+    assert.equal((await undoing).length, 2);
+    assert.equal((await migrate(db.dataSource)).length, 2);
+    await Promise.all([backup.end(), reader.end()]);
+  });
+
+  test('no migration locks out reads while it builds an index', async () => {
+    const files = (await readdir(FOLDER)).filter((name) => name > '0002').sort();
+    await undoMigrations(db.dataSource, MIGRATIONS.length - 1);
+    for (const file of files.filter((name) => name.endsWith('.up.sql'))) {
+      await db.database.transaction(async (sql) => {
+        for (const statement of (await readFile(join(FOLDER, file), 'utf8')).split(/;\s*$/m)) {
+          if (/^\s*(--.*\n)*create (unique )?index/.test(statement))
+            assert.deepEqual(await sql.query(LOCKED_OUT), [], `${file}: ${statement}`);
+          if (statement.trim() !== '') await sql.query(statement);
+        }
+      });
+    }
+    // They ran without TypeORM, which does not know it.
+    for (const file of files.filter((name) => name.endsWith('.down.sql')).reverse())
+      await query(await readFile(join(FOLDER, file), 'utf8'));
+    assert.equal((await migrate(db.dataSource)).length, MIGRATIONS.length - 1);
   });
 
   test('every key begins with the workspace', async () => {
