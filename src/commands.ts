@@ -54,6 +54,9 @@ function addServeCommand(program: Command): void {
     .action(async (options: { role?: string }) => {
       const config = loadConfig(options.role === undefined ? {} : { ROLE: options.role });
       const logger = createLogger(config.logLevel);
+      // Node prints them as text.
+      process.removeAllListeners('warning');
+      process.on('warning', (warning) => logger.warn({ err: warning }, 'warning of Node or a package'));
       process.on('uncaughtException', (error) => {
         logger.fatal({ err: error }, 'crashed');
         process.exit(EXIT_CRASH);

@@ -72,7 +72,15 @@ const databaseUrlSchema = z
   .refine(
     (text) => URL.canParse(text) && isDecodable(text),
     'is not an address: write / # ? % of a user or password as %2F %23 %3F %25',
-  );
+  )
+  .transform(withExplicitTls);
+
+/** What node-postgres does with these modes, by the name that it does not print a warning for. */
+function withExplicitTls(url: string): string {
+  return url.includes('uselibpqcompat=')
+    ? url
+    : url.replace(/(?<=[?&]sslmode=)(prefer|require|verify-ca)(?=&|$)/, 'verify-full');
+}
 
 function isDecodable(text: string): boolean {
   try {

@@ -91,11 +91,22 @@ describe('settings', () => {
       assert.doesNotMatch(problem, /zq|secret/);
     }
     for (const DATABASE_URL of [
-      'postgresql://u:a%2Fb%25@[::1]:5432/d?sslmode=require',
+      'postgresql://u:a%2Fb%25@[::1]:5432/d?sslmode=no-verify',
+      'postgres://u@h/d?uselibpqcompat=true&sslmode=require',
+      'postgres://u@h/d?application_name=sslmode=require',
       'postgres:///d?host=/var/run/postgresql',
       'postgres://u@%2Fvar%2Frun%2Fpostgresql/d',
     ])
       assert.equal(configOf({ DATABASE_URL }).databaseUrl, DATABASE_URL);
+  });
+
+  it('names modes of TLS that verify the certificate as such, so that node-postgres prints no warning', () => {
+    for (const mode of ['prefer', 'require', 'verify-ca', 'verify-full']) {
+      const { databaseUrl } = configOf({
+        DATABASE_URL: `postgres://h/d?sslmode=${mode}&sslrootcert=/ca.pem`,
+      });
+      assert.equal(databaseUrl, 'postgres://h/d?sslmode=verify-full&sslrootcert=/ca.pem');
+    }
   });
 
   it('refuses keys that would be read as fewer or as others', () => {
