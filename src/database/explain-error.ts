@@ -41,6 +41,10 @@ const MESSAGES: readonly (readonly [message: RegExp, remedy: string])[] = [
     /does not support SSL/,
     'Leave sslmode out of {setting}, or switch TLS on in PostgreSQL (ssl = on in postgresql.conf).',
   ],
+  [
+    /^(ENOENT|EACCES|EISDIR): .*, (open|read)/,
+    'A file that {setting} names (sslrootcert, sslcert, sslkey) cannot be read: correct its path, or let this user read it.',
+  ],
   [/Connection terminated|timeout/i, NOTHING_ANSWERS],
 ];
 

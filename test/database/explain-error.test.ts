@@ -12,3 +12,13 @@ test('a read-only server, such as a standby in place of the primary, is named as
       'The server is read-only, such as a standby: set DATABASE_URL to the primary, or see default_transaction_read_only.',
   });
 });
+
+test('a certificate file that cannot be read is named as the cause, and not the server', () => {
+  const error = Object.assign(new Error("ENOENT: no such file or directory, open '/none.crt'"), {
+    code: 'ENOENT',
+  });
+  const { remedy } = explainDatabaseError(error, 'DATABASE_URL');
+  assert.match(remedy ?? '', /^A file that DATABASE_URL names \(sslrootcert/);
+  const socket = Object.assign(new Error('connect ENOENT /run/.s.PGSQL.5432'), { code: 'ENOENT' });
+  assert.match(explainDatabaseError(socket, 'DATABASE_URL').remedy ?? '', /^See that PostgreSQL runs/);
+});
