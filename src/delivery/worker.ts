@@ -304,10 +304,13 @@ export class DeliveryWorker {
     } catch (error) {
       if (this.#isStopping) return await abandonClaim(this.#context.database, claim).catch(() => {});
       // Nothing is lost: the lease expires and the subscriber is claimed again.
-      this.#context.logger.error(
-        { err: error, workspaceId: claim.workspaceId, subscriberId: claim.subscriberId },
-        'delivery stopped by an unexpected error',
-      );
+      const about = { err: error, workspaceId: claim.workspaceId, subscriberId: claim.subscriberId };
+      if (isDatabaseUnavailable(error))
+        this.#context.logger.warn(
+          about,
+          'delivery interrupted: the database is unavailable; claimed again when it is back',
+        );
+      else this.#context.logger.error(about, 'delivery stopped by an unexpected error');
     }
   }
 

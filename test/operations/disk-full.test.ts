@@ -84,7 +84,7 @@ describe('a full disk', () => {
       return row?.subscriber_id;
     };
     await until(async () => (await subscriberId()) !== undefined, 'the webhook to be interpreted');
-    const stopped = new RegExp(`${await subscriberId()}.*delivery stopped by an unexpected error`);
+    const stopped = new RegExp(`"level":"warn".*${await subscriberId()}.*delivery interrupted: the database`);
     await until(() => stopped.test(log), 'the worker to fail to write');
     assert.ok(onContacts().includes('disk-two'), 'it was sent all the same');
     await product.db.database.query(FREE_DISK);
