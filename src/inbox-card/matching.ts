@@ -87,7 +87,8 @@ export async function findSuggestions(context: CardContext, match: Match): Promi
 }
 
 export function queryOf({ request }: CardContext): string {
-  return (request.inputs['match.query'] ?? '').trim().slice(0, MAX_QUERY_LENGTH);
+  // The cut may be within a character, and an address cannot hold half of one.
+  return (request.inputs['match.query'] ?? '').trim().slice(0, MAX_QUERY_LENGTH).toWellFormed();
 }
 
 export interface SearchResult {

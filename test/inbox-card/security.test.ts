@@ -213,14 +213,22 @@ describe('what a card never does', () => {
     assert.equal(calls, 0);
   });
 
-  test('ids and inputs that PostgreSQL would refuse find no customer and break nothing', async () => {
+  test('ids and inputs that PostgreSQL or an address would refuse find no customer and break nothing', async () => {
     const nul = 'user_mine\0';
+    const half = 'user_mine\ud800';
     for (const [path, more] of [
       ['inbox/initialize', { workspace_id: `${WORKSPACE_ID}\0` }],
       ['inbox/initialize', { contact: { type: 'contact', id: nul, external_id: nul, email: nul } }],
       ['inbox/submit', { component_id: `event:${nul}` }],
       ['inbox/submit', { component_id: 'match.search', input_values: { 'match.query': nul } }],
       ['messenger/live', { contact: { type: 'contact', role: 'user', id: nul, external_id: nul } }],
+      ['inbox/initialize', { contact: { type: 'contact', id: half, external_id: half, email: half } }],
+      ['inbox/submit', { component_id: 'match.search', input_values: { 'match.query': half } }],
+      // A teammate's text is cut at a length that can lie within an emoji.
+      [
+        'inbox/submit',
+        { component_id: 'match.search', input_values: { 'match.query': `a${'😀'.repeat(999)}` } },
+      ],
     ] as const) {
       const { status, text } = await signed(path, more);
       assert.equal(status, 200);
