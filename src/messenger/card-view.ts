@@ -32,10 +32,13 @@ export function liveCanvas(publicUrl: string): MessengerCanvas {
 }
 
 export function cardHome(view: CustomerView, messages: Messages): Part[] {
+  if (view.holdings.length === 0 && view.history.length === 0) return plainCard(view.summary, messages);
   const shown = view.holdings.slice(0, MAX_HOLDINGS);
+  const more = view.holdings.slice(MAX_HOLDINGS).filter(({ tone }) => tone !== 'ended').length;
   const links = new Map(shown.flatMap(({ manage }) => (manage ? [[manage.url, manage.label] as const] : [])));
   return [
     shown.map(holdingComponents),
+    more > 0 && text(messages.t('card.andMore', { count: more }), 'muted'),
     shown.length === 0 && text(view.summary, 'muted'),
     [...links].map(([url, label], index) =>
       linkButton(index === 0 ? 'manage' : `manage:${index}`, label, url),

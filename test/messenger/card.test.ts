@@ -75,7 +75,9 @@ describe('the customer’s card', () => {
     assert.match(text, /apps\.apple\.com\/account\/subscriptions/);
     assert.ok(site.refreshed.includes(subscriberId) === false, 'a project without a key is not asked');
     assert.match(await live({ contact: user('alias-1') }), /You have Pro/);
-    assert.match(await live({ contact: user('another-user') }), /You have no subscription\./);
+    const nothing = await live({ contact: user('another-user') });
+    assert.match(nothing, /You have no subscription\./);
+    assert.match(nothing, /"id":"home"/, 'a card without anything to press is a dead end');
   });
 
   it('is in the customer’s language', async () => {
@@ -180,6 +182,22 @@ describe('the customer’s card', () => {
     const { text } = await submit('history', { contact });
     assert.match(text, /moved to this account/);
     assert.doesNotMatch(text, /You subscribed/);
+  });
+
+  it('says how many more subscriptions there are than it has room for', async () => {
+    const bought = (plan: number) => ({
+      id: randomUUID(),
+      app_user_id: 'collector',
+      product_id: `plan_${plan}`,
+      transaction_id: `collector-${plan}`,
+      original_transaction_id: `collector-${plan}`,
+      event_timestamp_ms: START_MS,
+      purchased_at_ms: START_MS,
+      expiration_at_ms: START_MS + 30 * DAY_MS,
+    });
+    await addCustomer(site, ['collector'], [1, 2, 3, 4].map(bought));
+    assert.match(await live({ contact: user('collector') }), /"and 2 more"/);
+    assert.doesNotMatch(await live({ contact: user('user-1') }), /more"/);
   });
 
   it('is refused without Intercom’s signature', async () => {
