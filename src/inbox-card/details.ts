@@ -80,19 +80,21 @@ export async function technicalDetails(context: CustomerContext): Promise<InboxC
   const { appUserIds } = customer.subscriber;
   const ids = appUserIds.filter((id) => id !== customer.appUserId);
   const attributes = Object.entries(snapshot?.attributes ?? {});
-  const { firstSeenAtMs } = snapshot ?? {};
+  const { firstSeenAtMs, appVersion } = snapshot ?? {};
+  const isEmpty = ids.length === 0 && attributes.length === 0 && firstSeenAtMs == null && !appVersion;
   return context.page([
     text(m.t('card.button.technical'), 'header'),
     ids.length > 0 && tightText(m.t('card.label.otherIds'), 'muted'),
     ids.slice(0, MAX_OTHER_IDS).map((id) => text(escapeMarkdown(clip(id, 300)))),
     andMore(context, ids.length - MAX_OTHER_IDS),
     table([
-      [m.t('card.label.appVersion'), snapshot?.appVersion],
+      [m.t('card.label.appVersion'), appVersion],
       [m.t('card.label.firstSeen'), firstSeenAtMs == null ? null : m.date(firstSeenAtMs)],
     ]),
     attributes.length > 0 && text(m.t('card.title.attributes'), 'header'),
     table(attributes.slice(0, MAX_ATTRIBUTES)),
     andMore(context, attributes.length - MAX_ATTRIBUTES),
+    isEmpty && text(m.t('card.state.noTechnical'), 'muted'),
     button('details', m.t('card.button.details'), 'link'),
   ]);
 }

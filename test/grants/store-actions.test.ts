@@ -43,7 +43,7 @@ const calls = (id: string) => callsAbout(product, id);
 const states = (appUserId: string) => actionStates(product, appUserId);
 
 describe('a store action', () => {
-  test('a Web Billing subscription is canceled: review, note, record, and once however often it is confirmed', async () => {
+  test('a Web Billing subscription is cancelled: review, note, record, and once however often it is confirmed', async () => {
     const { card, own, page } = await openBuyer('rc_billing');
     for (const kind of ['cancel', 'refund', 'extend', 'manage']) buttonOf(page, kind);
     const checked = await reviewAction(page, 'cancel');
@@ -51,12 +51,12 @@ describe('a store action', () => {
     assert.match(checked.text, /The customer may not be notified/);
     assert.equal(calls(own.id), 0, 'a review does nothing');
     const all = await Promise.all(Array.from({ length: 4 }, () => checked.press('action.confirm')));
-    for (const { text } of all) assert.match(text, /✅ Pro Web is canceled\. Access until/);
-    assert.match((await checked.press('action.confirm')).text, /✅ Pro Web is canceled/);
+    for (const { text } of all) assert.match(text, /✅ Pro Web is cancelled\. Access until/);
+    assert.match((await checked.press('action.confirm')).text, /✅ Pro Web is cancelled/);
     assert.equal(calls(own.id), 1);
     assert.equal(own.autoRenewalStatus, 'will_not_renew');
     assert.match(all[0]?.text ?? '', /^For the customer, to copy/m);
-    assert.match(await noteIn(product, card, /Canceled Pro Web/), /The customer asked for it/);
+    assert.match(await noteIn(product, card, /Cancelled Pro Web/), /The customer asked for it/);
     assert.equal(notesIn(product, card).length, 1);
     const [record, ...more] = await audited(product, card.appUserId);
     assert.deepEqual(more, []);
@@ -65,14 +65,14 @@ describe('a store action', () => {
     const { before, after } = record.details as { before: { renews: boolean }; after: { renews: boolean } };
     assert.deepEqual([before.renews, after.renews], [true, false]);
     const again = await openPage(card);
-    assert.match(again.text, /Cancel the subscription: it is already canceled\./);
+    assert.match(again.text, /Cancel the subscription: it is already cancelled\./);
   });
 
   test('what is done to a subscription waits for no purchases, of which there may be thousands', async () => {
     const { card, own } = await openBuyer('rc_billing');
     product.revenueCat.faults.add({ pathPrefix: `${pathOf(card.appUserId)}/purchases`, status: 500 });
     const checked = await reviewAction(await openPage(card), 'cancel');
-    assert.match((await checked.press('action.confirm')).text, /✅ Pro Web is canceled/);
+    assert.match((await checked.press('action.confirm')).text, /✅ Pro Web is cancelled/);
     assert.equal(own.autoRenewalStatus, 'will_not_renew');
   });
 
@@ -93,7 +93,7 @@ describe('a store action', () => {
       assert.ok(!idsOn(page.canvas).some((id) => id.startsWith(`${kind}:`)), kind);
     const charge = own.storeSubscriptionId ?? '';
     const checked = await reviewAction(page, 'refund', { 'action.transaction': charge });
-    assert.match(checked.text, /not canceled and access stays/);
+    assert.match(checked.text, /not cancelled and access stays/);
     assert.match(checked.text, /Google does not notify the customer/);
     assert.match(checked.text, /^Amount: €4\.99$/m);
     const done = await checked.press('action.confirm');
@@ -124,6 +124,22 @@ describe('a store action', () => {
     );
     const checked = await reviewAction(await openPage(card), 'refund', { 'action.transaction': charge });
     assert.match(checked.text, /^Amount: €4\.99$/m);
+  });
+
+  test('a customer whom RevenueCat does not know has no actions and no technical details, and both pages say so', async () => {
+    const appUserId = 'only-webhooks';
+    const ids = { app_user_id: appUserId, original_app_user_id: appUserId, aliases: [] };
+    const event = eventBody({ id: randomUUID(), ...ids });
+    await product.revenueCat.sendWebhook(REVENUECAT_PROJECT_ID, event as never);
+    const card = await openFor(product, { externalId: appUserId });
+    const details = await card.press('details');
+    const page = await details.press(
+      idsOn(details.canvas).find((id) => id.startsWith('subscription:')) ?? '',
+    );
+    assert.match(page.text, /^RevenueCat does not list this purchase for the customer/m);
+    assert.doesNotMatch(page.text, /Nothing was changed/);
+    const technical = await details.press('technical');
+    assert.match(technical.text, /^RevenueCat has sent no technical details about this customer\.$/m);
   });
 
   test('a Google Play subscription without charges has nothing to refund, and the form says so', async () => {
@@ -366,8 +382,8 @@ describe('a store action that does not go through', () => {
     assert.doesNotMatch(pending.text, /✅/);
     await until(async () => (await states(card.appUserId))[0] === 'confirmed', 'the cancellation');
     assert.equal(calls(own.id), 1);
-    assert.match((await checked.press('action.confirm')).text, /✅ Pro Web is canceled/);
-    await noteIn(product, card, /Canceled/);
+    assert.match((await checked.press('action.confirm')).text, /✅ Pro Web is cancelled/);
+    await noteIn(product, card, /Cancelled/);
     assert.equal(notesIn(product, card).length, 1);
   });
 
@@ -466,7 +482,7 @@ describe('a store action that does not go through', () => {
     const again = await checked.press('action.confirm');
     assert.match(again.text, /has changed since the review/);
     assert.equal(calls(own.id), 0);
-    assert.match((await again.press('action.confirm')).text, /✅ Pro Web is canceled/);
+    assert.match((await again.press('action.confirm')).text, /✅ Pro Web is cancelled/);
   });
 });
 

@@ -123,8 +123,10 @@ async function actionComponents(
   const bought = await orActionError(
     readLivePurchases(context, subscription.isOneTime ? 'purchase' : 'subscription'),
   );
-  if (bought instanceof ActionError) return [text(errorText(context, 'cancel', bought), 'muted')];
-  const live = findLive(subscription, bought.purchases);
+  const isFailed = bought instanceof ActionError;
+  if (isFailed && bought.code !== 'unknown_customer')
+    return [text(errorText(context, 'cancel', bought), 'muted')];
+  const live = isFailed ? null : findLive(subscription, bought.purchases);
   if (!live) return [text(t('action.state.notInRevenueCat'), 'muted')];
   const offered = listPurchaseActions(live, subscription.isFamilyShare);
   if (offered.length === 0)
