@@ -233,12 +233,12 @@ describe('an agent finishes tickets in the inbox', () => {
     await review('Cancel the subscription');
     await inbox.look('cancel-review');
     await inbox.card.getByRole('button', { name: 'Confirm the cancellation' }).dblclick();
-    await inbox.says(/Pro Monthly is canceled\. Access until/);
+    await inbox.says(/Pro Monthly is cancelled\. Access until/);
     await inbox.ready();
-    await isInThread(/Canceled Pro Monthly/);
+    await isInThread(/Cancelled Pro Monthly/);
 
     await openPurchase('Nils Holm', /^Pro Monthly/);
-    await inbox.says(/Cancel the subscription: it is already canceled/);
+    await inbox.says(/Cancel the subscription: it is already cancelled/);
     await review('Refund');
     await inbox.says(/loses its access immediately/);
     await inbox.press('Refund now');
@@ -251,7 +251,7 @@ describe('an agent finishes tickets in the inbox', () => {
   test('Google Play: refunds one charge, and the subscription continues', async () => {
     await openPurchase('Mara Klein', /^Pro Monthly.*Google Play/);
     await review('Refund');
-    await inbox.says(/The subscription is not canceled and access stays/);
+    await inbox.says(/The subscription is not cancelled and access stays/);
     await inbox.says(/Google does not notify the customer/);
     await inbox.press('Refund now');
     await inbox.says(/is refunded for Pro Monthly/);

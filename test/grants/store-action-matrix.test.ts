@@ -69,7 +69,7 @@ const ACTIONS: Readonly<
 > = {
   'cancel, Web Billing': {
     scopes: [SUBSCRIPTIONS],
-    done: /✅ Pro Web is canceled/,
+    done: /✅ Pro Web is cancelled/,
     open: () =>
       onSubscription('rc_billing', 'cancel', {
         isDone: ({ autoRenewalStatus }) => autoRenewalStatus === 'will_not_renew',
