@@ -59,7 +59,7 @@ function titleOf(event: LifecycleEvent): Title | 'unknown' {
   const { kind, side } = event;
   switch (kind) {
     case 'expiration':
-      return event.store === 'PROMOTIONAL' ? 'grant_ended' : isPause(event) ? 'paused' : kind;
+      return endTitleOf(event);
     case 'cancellation':
     case 'trial_cancelled':
       return event.cancelReason === 'BILLING_ERROR' && !isCancelledByStore(event) ? 'payment_failed' : kind;
@@ -79,6 +79,12 @@ function titleOf(event: LifecycleEvent): Title | 'unknown' {
     default:
       return kind;
   }
+}
+
+function endTitleOf(event: LifecycleEvent): Title {
+  if (event.store === 'PROMOTIONAL') return 'grant_ended';
+  if (isPause(event)) return 'paused';
+  return event.periodType === 'TRIAL' ? 'trial_ended' : 'expiration';
 }
 
 /** Access pauses; the subscription continues after it. */

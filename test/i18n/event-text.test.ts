@@ -90,6 +90,11 @@ const LINES: readonly [LifecycleEvent, string, string][] = [
     'Pro monthly plan · Stripe could not charge the card',
   ],
   [
+    event('EXPIRATION', 7, { period_type: 'TRIAL', expiration_reason: 'UNSUBSCRIBE' }),
+    'Free trial ended',
+    'Pro monthly plan · turned off renewal',
+  ],
+  [
     event('EXPIRATION', 0, { expiration_reason: 'CUSTOMER_SUPPORT', store: 'STRIPE' }),
     'Subscription ended',
     'Pro monthly plan · after a refund',
