@@ -27,8 +27,9 @@ const number = z
   .catch(null);
 /** The end of the year 9999: a later time is a unit mistaken, such as microseconds. */
 const MAX_DATE_MS = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
+/** Nothing was sold before 1970, and Intercom takes no second before it: such a time is a missing one. */
 const ms = number.transform((value) =>
-  value === null || Math.abs(value) > MAX_DATE_MS ? null : Math.trunc(value),
+  value === null || value <= 0 || value > MAX_DATE_MS ? null : Math.trunc(value),
 );
 /** No store charges more; sums beyond it would lose their minor units. */
 const MAX_PRICE = 1e12;
@@ -148,7 +149,7 @@ export function readEvent(
       cancelReason: event.cancel_reason,
       isTrialConversion: event.is_trial_conversion,
     }),
-    atMs: validTime(event.event_timestamp_ms) ?? validTime(event.purchased_at_ms) ?? received.receivedAtMs,
+    atMs: event.event_timestamp_ms ?? event.purchased_at_ms ?? received.receivedAtMs,
     appUserId: event.app_user_id,
     side: received.side ?? 'customer',
     isWithinCustomer: false,
@@ -185,11 +186,6 @@ export function readEvent(
 function entitlementsOf({ entitlement_ids, entitlement_id }: EventBody): string[] {
   if (entitlement_ids.length > 0) return entitlement_ids;
   return entitlement_id === null ? [] : [entitlement_id];
-}
-
-/** Nothing was sold before 1970, and Intercom takes no second before it: such a time is a missing one. */
-function validTime(atMs: number | null): number | null {
-  return atMs !== null && atMs > 0 ? atMs : null;
 }
 
 function environmentOf(event: EventBody): Environment | null {

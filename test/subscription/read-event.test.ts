@@ -48,6 +48,11 @@ describe('reading an event', () => {
       readEvent({ type: 'RENEWAL', ...fields }, received).atMs;
     assert.equal(at({ event_timestamp_ms: -1, purchased_at_ms: 7 }), 7);
     assert.equal(at({ event_timestamp_ms: 0, purchased_at_ms: 0 }), 5);
+    const { purchasedAtMs, expiresAtMs } = readEvent(
+      { type: 'RENEWAL', purchased_at_ms: -1, expiration_at_ms: 0 },
+      received,
+    );
+    assert.deepEqual([purchasedAtMs, expiresAtMs], [null, null]);
   });
 
   test('a time after the year 9999 counts as absent: it is in another unit', () => {
