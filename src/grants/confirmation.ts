@@ -1,5 +1,6 @@
 import { AppError } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
+import { findByAppUserIds } from '../subscribers/search.ts';
 import { DAY_MS, MINUTE_MS } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { type Project, readProject, setApiKeyState } from '../workspaces/projects.ts';
@@ -93,11 +94,14 @@ async function confirm(app: AppContext, action: Action, changes: Changes): Promi
   return refreshed(app, action, confirmed);
 }
 
-/** After a change in RevenueCat the customer is read again. */
+/** After a change in RevenueCat the customer is read again, and who received purchases. */
 async function refreshed<A extends Action>(app: AppContext, before: A, moved: A | null): Promise<A> {
   if (!moved) return readAgain(app.database, before);
-  const { workspaceId, subscriberId } = moved;
-  await app.jobs.send('subscriber.refresh', { workspaceId, subscriberId });
+  const { workspaceId, projectId, kind, target } = moved;
+  const receivers =
+    kind === 'transfer' ? await findByAppUserIds(app.database, workspaceId, [target]) : [];
+  for (const { subscriberId } of [moved, ...receivers.filter((each) => each.projectId === projectId)])
+    await app.jobs.send('subscriber.refresh', { workspaceId, subscriberId });
   return moved;
 }
 

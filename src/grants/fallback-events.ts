@@ -27,7 +27,7 @@ export async function readFallbackEvents(sql: Sql, actions: readonly Action[]): 
   return withoutReported(others, reported, (event) => !isGrantEvent(event));
 }
 
-export function isGrantEvent({ kind }: Pick<TimelineEntry, 'kind'>): boolean {
+function isGrantEvent({ kind }: Pick<TimelineEntry, 'kind'>): boolean {
   return kind === 'promotional_granted' || kind === 'promotional_revoked';
 }
 
@@ -126,7 +126,12 @@ function eventOf(action: Action, body: Readonly<Record<string, unknown>>): Timel
   const { appUserId, projectId, createdAtMs: receivedAtMs } = action;
   const webhook = { app_user_id: appUserId, environment: 'PRODUCTION', ...body };
   return {
-    ...readEvent(webhook, { receivedAtMs, fallbackId: action.actionId }),
+    // The receiver of a transfer has a card of their own.
+    ...readEvent(webhook, {
+      receivedAtMs,
+      fallbackId: action.actionId,
+      side: action.kind === 'transfer' ? 'source' : 'customer',
+    }),
     raw: {},
     projectId,
     receivedAtMs,

@@ -1,7 +1,7 @@
 import { type Action, type Grant, grantEndMs } from '../grants/action.ts';
 import type { ActionCustomer } from '../grants/context.ts';
 import { endOrForever, isSameEnd } from '../grants/durations.ts';
-import { isGrantEvent, readFallbackEvents } from '../grants/fallback-events.ts';
+import { readFallbackEvents } from '../grants/fallback-events.ts';
 import { listActions } from '../grants/repository.ts';
 import {
   type HistorySource,
@@ -118,20 +118,19 @@ async function readSummary(
 }
 
 /**
- * The state with what was done here and is in no webhook and no snapshot yet: grants newer than the snapshot, and
- * refunds that end a subscription, which only the webhook shows. Reads the whole history, so only while there is one.
+ * The state with what was done here and is in no webhook and no snapshot yet. Refunds that end a subscription, and where
+ * purchases went, are in the webhook only. Reads the whole history, so only while there is one.
  */
 async function stateWithFallbacks(
   context: CustomerReader,
   { snapshotAtMs, subscriberId }: Candidate,
   known: { readonly summary: SubscriberSummary; readonly fallbackEvents: readonly TimelineEntry[] },
 ): Promise<Customer['state']> {
-  const missing = known.fallbackEvents.filter((event) =>
-    isGrantEvent(event)
-      ? snapshotAtMs === null || event.atMs > snapshotAtMs
-      : // Google's charges can be earlier ones, and access stays.
-        event.kind === 'refund' && event.store !== 'PLAY_STORE',
-  );
+  const missing = known.fallbackEvents.filter(({ kind, store, atMs }) => {
+    // Google's charges can be earlier ones, and access stays.
+    if (kind === 'refund') return store !== 'PLAY_STORE';
+    return kind === 'transfer' || snapshotAtMs === null || atMs > snapshotAtMs;
+  });
   if (missing.length === 0) return known.summary.state;
   const { services, request } = context;
   const stored = await readWithHistory(services.readDatabase, request.workspaceId, subscriberId);

@@ -329,7 +329,7 @@ describe('the timeline', () => {
   });
 });
 
-describe('after a refund whose webhook has not arrived', () => {
+describe('after an action whose webhook has not arrived', () => {
   before(() => {
     product.revenueCat.state.grantWebhookDelayMs = null;
   });
@@ -358,6 +358,43 @@ describe('after a refund whose webhook has not arrived', () => {
     await until(async () => (await count()) === 1, 'the webhook');
     // The simulator's webhook names a sum of its own.
     assert.match((await overview()).text, /Refunded .+ on .+ No access since then\./);
+  });
+
+  test('the card says what was done before any webhook came and RevenueCat was read again', async () => {
+    const stale = (card: { appUserId: string }) =>
+      product.revenueCat.faults.add({ pathPrefix: `${pathOf(card.appUserId)}/aliases`, status: 500 });
+    const canceled = await openBuyer('rc_billing');
+    stale(canceled.card);
+    const cancel = await (await reviewAction(canceled.page, 'cancel')).press('action.confirm');
+    assert.match((await cancel.press('home')).text, /cancelled on .+ No further charge/i);
+    const extended = await openBuyer('app_store');
+    stale(extended.card);
+    const endsAtMs = (extended.own.endsAtMs ?? 0) + 30 * DAY_MS;
+    const extend = await (await reviewAction(extended.page, 'extend', { 'action.days': '30' })).press(
+      'action.confirm',
+    );
+    const end = new Intl.DateTimeFormat('en-US', { dateStyle: 'medium', timeZone: 'America/New_York' });
+    assert.match((await extend.press('home')).text, new RegExp(`Next charge ${end.format(endsAtMs)}`));
+  });
+
+  test('after a transfer both customers are shown as they are, and the receiver without a webhook', async () => {
+    const { card } = await openBuyer('rc_billing');
+    const receiver = await openBuyer('app_store');
+    const details = await (await openAgain(product, card)).press('details');
+    const checked = await (await details.press('transfer')).press('action.review', {
+      'transfer.target': receiver.card.appUserId,
+      'action.reason': 'New account',
+    });
+    const done = await checked.press('action.confirm');
+    assert.match(done.text, /✅/);
+    const source = await done.press('home');
+    assert.match(source.text, /Purchases were moved to another customer on/);
+    assert.match((await source.press('timeline')).text, /Purchases moved to another customer/);
+    await until(async () => {
+      const { text } = await openAgain(product, receiver.card);
+      return /Pro Web/.test((await (await openAgain(product, receiver.card)).press('details')).text + text);
+    }, 'the receiver to have the purchase');
+    assert.match((await openAgain(product, card)).text, /Purchases were moved to another customer on/);
   });
 
   test('the timeline says that it was in the sandbox', async () => {
