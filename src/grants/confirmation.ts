@@ -7,6 +7,7 @@ import { type Project, readProject, setApiKeyState } from '../workspaces/project
 import { type Action, type Grant, UNCONFIRMED_STATES } from './action.ts';
 import { readGrantEnd } from './grant.ts';
 import { handlerOf } from './handlers.ts';
+import { isChargeRefunded } from './purchases.ts';
 import {
   type ActionKey,
   type Changes,
@@ -79,7 +80,9 @@ async function confirmByReading(
   client: RevenueCatClient,
   { action, project }: { readonly action: Action; readonly project: Project },
 ): Promise<Action | null> {
-  const found = await handlerOf(action).readBack(client, project.revenueCatProjectId, action);
+  const isAnswered = action.isAnswered || (await isChargeRefunded(app.database, action));
+  const known = { ...action, isAnswered };
+  const found = await handlerOf(action).readBack(client, project.revenueCatProjectId, known);
   if (found.kind === 'done') return confirm(app, action, found.changes);
   const sinceMs = app.now() - (action.calledAtMs ?? action.createdAtMs);
   if (found.kind === 'unknown')

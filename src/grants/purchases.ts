@@ -3,7 +3,7 @@ import type { Sql } from '../database/sql.ts';
 import type { LivePurchase, LiveTransaction } from '../revenuecat/store-actions.ts';
 import { toMinor } from '../subscription/money.ts';
 import type { Money, SubscriptionState } from '../subscription/types.ts';
-import type { StoreActionDetails } from './action.ts';
+import type { Action, StoreActionDetails } from './action.ts';
 import type { ActionContext } from './context.ts';
 import { readCustomer, readNow } from './read-revenuecat.ts';
 
@@ -102,4 +102,16 @@ async function readChargePrices(
       return isPaid ? [[transaction_id, { amountMinor: toMinor(amount, currency), currency }]] : [];
     }),
   );
+}
+
+/** Whether a webhook has reported the refund of an action's charge: the API may not show it. */
+export async function isChargeRefunded(sql: Sql, action: Action): Promise<boolean> {
+  const charge = action.kind === 'refund' ? action.details.transactionId : undefined;
+  if (charge === undefined) return false;
+  const rows = await sql.query(
+    `select 1 from events
+      where workspace_id = $1 and subscriber_id = $2 and transaction_id = $3 and kind = 'refund' limit 1`,
+    [action.workspaceId, action.subscriberId, charge],
+  );
+  return rows.length > 0;
 }

@@ -9,6 +9,7 @@ import {
   type ActionState,
   type Grant,
   type NewAction,
+  type StoreActionDetails,
   type Teammate,
   TRANSITIONS,
   UNCONFIRMED_STATES,
@@ -175,20 +176,23 @@ export function findAdopted(
 }
 
 /**
- * Locks the subscriber until the transaction ends.
+ * Locks the subscriber until the transaction ends. An unconfirmed refund of a charge prevents only another refund of
+ * that charge: it changes nothing else, and may stay unconfirmed for a day.
  *
  * @throws ActionError when another action on the same target is unconfirmed
  */
 export async function lockTarget(
   sql: Sql,
-  action: ActionKey & Pick<Action, 'subscriberId' | 'target'>,
+  action: ActionKey & Pick<Action, 'subscriberId' | 'target'> & { readonly details?: StoreActionDetails },
 ): Promise<void> {
   await lockSubscriber(sql, action);
+  const { workspaceId, subscriberId, target, actionId, details } = action;
   const rows = await sql.query(
     `select 1 from actions
       where workspace_id = $1 and subscriber_id = $2 and target = $3 and state = any($4) and action_id <> $5::uuid
+        and coalesce(details->>'transactionId', $6) = $6
       limit 1`,
-    [action.workspaceId, action.subscriberId, action.target, UNCONFIRMED_STATES, action.actionId],
+    [workspaceId, subscriberId, target, UNCONFIRMED_STATES, actionId, details?.transactionId ?? ''],
   );
   if (rows.length > 0) throw refused({ code: 'unconfirmed' });
 }

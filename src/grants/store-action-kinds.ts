@@ -134,7 +134,7 @@ const readRefund = shownByPurchase(
   (live) => live.isRefunded || (live.kind === 'subscription' && !live.givesAccess),
 );
 
-/** A charge has no state in the API: RevenueCat's answer counts, else the event that follows a refund. */
+/** A charge has no state in the API: RevenueCat's answer or webhook counts, else the event in the API. */
 async function readRefundedCharge(
   client: RevenueCatClient,
   projectId: string,

@@ -434,6 +434,26 @@ describe('a store action that does not go through', () => {
     assert.equal(calls(charge), 1);
   });
 
+  test('the answer to a Google refund is lost and the API has no events: the webhook confirms it, and nothing else waits', async () => {
+    product.revenueCat.state.grantWebhookDelayMs = null;
+    const { card, own, page } = await openBuyer('play_store');
+    const charge = own.storeSubscriptionId ?? '';
+    const checked = await reviewAction(page, 'refund', { 'action.transaction': charge });
+    const again = await reviewAction(page, 'refund', { 'action.transaction': charge });
+    product.revenueCat.faults.add({ pathPrefix: `${pathOf(card.appUserId)}/events`, status: 404 });
+    product.revenueCat.faults.add({ ...callsOf(own), drop: 'after', times: 1 });
+    assert.match((await checked.press('action.confirm')).text, /Not confirmed yet/);
+    assert.match((await again.press('action.confirm')).text, /Another action .+ is not confirmed yet/);
+    const extended = await (await reviewAction(await openPage(card), 'extend', { 'action.days': '3' })).press(
+      'action.confirm',
+    );
+    assert.match(extended.text, /✅ Pro Web is extended until/);
+    product.revenueCat.state.grantWebhookDelayMs = 1_000;
+    await product.revenueCat.flushWebhooks();
+    await until(async () => (await states(card.appUserId)).join() === 'confirmed,confirmed', 'the refund');
+    assert.equal(calls(charge), 1);
+  });
+
   test('the request is lost: two minutes later it is known that nothing was done', async () => {
     const { card, own, page } = await openBuyer('rc_billing');
     const checked = await reviewAction(page, 'refund');
