@@ -50,8 +50,7 @@ export async function deliverSubscriber(
   const changes = planned.filter(isUnsaved);
   const saving = changes.length > 0 ? context.writer.savePlan(workspaceId, changes) : Promise.resolve();
   saving.catch(() => {});
-  if (isBeforeTransfer(history, changes))
-    await markTransferReceiversPending(context.database, workspaceId, subscriberId);
+  if (isBeforeTransfer(history, changes)) await updateReceivers(delivery);
 
   const appUserIds = bestAppUserIds(state, subscriber.appUserIds);
   const wanted = isUnknown(state, claim) ? {} : contactAttributes(state, appUserIds);
@@ -102,6 +101,15 @@ function isBeforeTransfer(history: readonly TimelineEntry[], changes: readonly P
   if (!last) return false;
   const ids = new Set(changes.map(({ entry }) => entry.id));
   return history.some((event) => ids.has(event.id) && event.atMs <= last.atMs);
+}
+
+/** They are read again, too: RevenueCat may not have had the transferred purchase when they were read last. */
+async function updateReceivers({ context, claim }: Delivery): Promise<void> {
+  const { workspaceId, subscriberId: sourceId, canRefresh } = claim;
+  const receivers = await markTransferReceiversPending(context.database, workspaceId, sourceId);
+  if (!canRefresh) return;
+  for (const subscriberId of receivers)
+    await context.jobs.send('subscriber.refresh', { workspaceId, subscriberId });
 }
 
 const NOTHING_PENDING = { events: 0, reason: null };

@@ -101,8 +101,7 @@ async function confirm(app: AppContext, action: Action, changes: Changes): Promi
 async function refreshed<A extends Action>(app: AppContext, before: A, moved: A | null): Promise<A> {
   if (!moved) return readAgain(app.database, before);
   const { workspaceId, projectId, kind, target } = moved;
-  const receivers =
-    kind === 'transfer' ? await findByAppUserIds(app.database, workspaceId, [target]) : [];
+  const receivers = kind === 'transfer' ? await findByAppUserIds(app.database, workspaceId, [target]) : [];
   for (const { subscriberId } of [moved, ...receivers.filter((each) => each.projectId === projectId)])
     await app.jobs.send('subscriber.refresh', { workspaceId, subscriberId });
   return moved;

@@ -279,13 +279,15 @@ export async function markPending(
 /**
  * Wakes delivery for everyone whose state depends on what this subscriber had: those its purchases were
  * transferred to, and those they went on to. For an event that arrives after a transfer and happened before it.
+ *
+ * @returns their subscriber ids
  */
 export async function markTransferReceiversPending(
   sql: Sql,
   workspaceId: string,
   sourceId: string,
-): Promise<void> {
-  await sql.query(
+): Promise<string[]> {
+  const rows = await sql.query<{ subscriber_id: string }>(
     `with recursive receiver (subscriber_id) as (
        select $2::uuid
        union
@@ -298,11 +300,13 @@ export async function markTransferReceiversPending(
      update subscribers
         set due_at = now(), version = version + 1
       where workspace_id = $1 and subscriber_id <> $2
-        and subscriber_id in (select subscriber_id from receiver)`,
+        and subscriber_id in (select subscriber_id from receiver)
+     returning subscriber_id`,
     [workspaceId, sourceId],
     'mark-receivers-pending',
   );
   await notifyDelivery(sql, workspaceId);
+  return rows.map((row) => row.subscriber_id);
 }
 
 /**

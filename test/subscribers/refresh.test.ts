@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { DAY_MS } from '../../src/time.ts';
+import { send } from '../inbox-card/support.ts';
 import { eventBody } from '../support/events.ts';
-import { createProduct, type Product } from '../support/product.ts';
+import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
 
@@ -11,6 +13,70 @@ describe('refreshing in the background', () => {
     product = await createProduct();
   });
   after(() => product?.close());
+
+  test('a purchase that comes after its transfer has its receiver read again', async () => {
+    const nowMs = Date.now();
+    const contact = product.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: 'receiver' });
+    product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, { id: 'source' });
+    const receiver = product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, { id: 'receiver' });
+    const transfer = {
+      type: 'TRANSFER',
+      id: 'transfer',
+      event_timestamp_ms: nowMs - 60_000,
+      transferred_from: ['source'],
+      transferred_to: ['receiver'],
+    };
+    await send(product, transfer as never);
+    // RevenueCat still has the purchase with the source.
+    await until(async () => {
+      const rows = await product.db.database.query(
+        `select 1 from subscribers s join subscriber_ids i using (workspace_id, subscriber_id)
+          where i.app_user_id = 'receiver' and s.snapshot_at is not null and s.due_at is null`,
+      );
+      return rows.length > 0;
+    }, 'the receiver to be read');
+    const bought = product.revenueCat.addProduct(REVENUECAT_PROJECT_ID, { storeIdentifier: 'pro_monthly' });
+    const project = product.revenueCat.state.projects.get(REVENUECAT_PROJECT_ID);
+    const [startsAtMs, endsAtMs] = [nowMs - DAY_MS, nowMs + 29 * DAY_MS];
+    receiver.subscriptions.push({
+      id: 'sub_transferred',
+      customerId: 'receiver',
+      originalCustomerId: 'source',
+      productId: bought.id,
+      store: 'app_store',
+      environment: 'production',
+      status: 'active',
+      autoRenewalStatus: 'will_renew',
+      givesAccess: true,
+      startsAtMs,
+      periodStartsAtMs: startsAtMs,
+      periodEndsAtMs: endsAtMs,
+      endsAtMs,
+      entitlementIds:
+        project?.entitlements.filter(({ lookupKey }) => lookupKey === 'pro').map(({ id }) => id) ?? [],
+      storeSubscriptionId: 'tx-late',
+      grossUsd: 9.99,
+      country: 'US',
+      managementUrl: null,
+    });
+    const purchase = eventBody({
+      id: 'late',
+      app_user_id: 'source',
+      original_app_user_id: 'source',
+      aliases: ['source'],
+      transaction_id: 'tx-late',
+      original_transaction_id: 'tx-late',
+      event_timestamp_ms: startsAtMs,
+      purchased_at_ms: startsAtMs,
+      expiration_at_ms: endsAtMs,
+    });
+    await send(product, purchase as never);
+    await until(
+      () => contact.customAttributes.subscription_status === 'active',
+      'the receiver to have access',
+    );
+    assert.equal(contact.customAttributes.rc_entitlements, 'pro');
+  });
 
   test('a refresh that waits for its turn does not delay the stop, and is left to another process', async () => {
     const { database } = product.db;
