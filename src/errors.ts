@@ -124,17 +124,13 @@ export async function nullOn<T>(code: ErrorCode, work: Promise<T>): Promise<T | 
 
 /**
  * SQLSTATE classes and codes that mean "the database is unavailable", not "the query is wrong" (PostgreSQL,
- * appendix A); 53100 and 53200: its disk or memory is full.
+ * appendix A): no connection (08, 28 refused user, 3D000 no such database), no disk, memory or connection (53, 58),
+ * stopped or cancelled (57), a lock that was not free in time (55), a standby (25006).
  */
-const CONNECTION_STATES = new Set(['57P01', '57P02', '57P03', '53100', '53200', '53300', '25006', '55000']);
-const CONNECTION_ERRNOS = new Set([
-  'ECONNREFUSED',
-  'ECONNRESET',
-  'EPIPE',
-  'ETIMEDOUT',
-  'ENOENT',
-  'ENOTFOUND',
-]);
+const UNAVAILABLE_STATES = /^(08|28|3D|53|55|57|58)...$|^25006$/;
+/** Of sockets, DNS and TLS. */
+const CONNECTION_ERRNOS =
+  /^(ECONN(REFUSED|RESET|ABORTED)|EPIPE|ETIMEDOUT|ENOENT|ENOTFOUND|EAI_AGAIN|E(HOST|NET)(UNREACH|DOWN))$|_CERT(_|$)|^(CERT|UNABLE_TO_VERIFY)_/;
 
 const NO_CONNECTION =
   /^(Connection terminated|timeout exceeded when trying to connect|Query read timeout|Client .* and is not queryable)/;
@@ -144,9 +140,8 @@ export function isDatabaseUnavailable(error: unknown): boolean {
   let current: unknown = error;
   for (let depth = 0; depth < 4 && current instanceof Error; depth += 1) {
     const code = (current as { code?: unknown }).code;
-    if (typeof code === 'string') {
-      if (code.startsWith('08') || CONNECTION_STATES.has(code) || CONNECTION_ERRNOS.has(code)) return true;
-    }
+    if (typeof code === 'string' && (UNAVAILABLE_STATES.test(code) || CONNECTION_ERRNOS.test(code)))
+      return true;
     // node-postgres gives these no code at all; the last is for statements after the connection was lost.
     if (NO_CONNECTION.test(current.message)) return true;
     current = (current as { driverError?: unknown }).driverError ?? current.cause;

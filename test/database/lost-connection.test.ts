@@ -111,6 +111,25 @@ describe('a lost database connection', () => {
     );
   });
 
+  test('refused, without a route or without trust in its certificate, and not where a statement is wrong', async () => {
+    const errorOf = (code: string) => Object.assign(new Error('x'), { code });
+    for (const code of ['28P01', '28000', '3D000', '53300', '57014', '57P05', '55P03', '58030', '25006'])
+      assert.ok(isDatabaseUnavailable(errorOf(code)), code);
+    for (const code of [
+      'EAI_AGAIN',
+      'EHOSTUNREACH',
+      'ENETUNREACH',
+      'CERT_HAS_EXPIRED',
+      'ERR_TLS_CERT_ALTNAME_INVALID',
+    ])
+      assert.ok(isDatabaseUnavailable(new Error('y', { cause: errorOf(code) })), code);
+    for (const code of ['23505', '22021', '40P01', '42703', '25P02', 'ERR_INVALID_ARG_TYPE', 'not_found'])
+      assert.ok(!isDatabaseUnavailable(errorOf(code)), code);
+    const unknown = new URL(server.url);
+    unknown.pathname = '/renamed';
+    await assert.rejects(openDatabase({ url: unknown.href, logger: silent }), isDatabaseUnavailable);
+  });
+
   test('silent without an end: statements fail in time, and new connections replace them', async () => {
     const limited = await openDatabase({
       url: server.url,
