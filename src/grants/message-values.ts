@@ -1,6 +1,13 @@
 import type { Messages, MessageValues } from '../i18n/messages.ts';
 import { isForever } from '../time.ts';
-import { type Action, type ActionState, type Grant, grantEndMs, type StoreAction } from './action.ts';
+import {
+  type Action,
+  type ActionState,
+  type Grant,
+  grantEndMs,
+  type StoreAction,
+  type StoreActionDetails,
+} from './action.ts';
 
 /** What texts about an action name. They select on `kind` where kinds have different ones, and on `of` in refunds. */
 export function messageValuesOf(
@@ -12,28 +19,25 @@ export function messageValuesOf(
     const endMs = grantEndMs(action);
     return { kind, name: action.entitlementName, end: isForever(endMs) ? null : dateTime(endMs) };
   }
-  const {
-    after,
-    before,
-    amount,
-    days = 0,
-    product,
-    moveCount = 0,
-    transactionId,
-    targetType,
-  } = action.details;
+  const { after, before, amount, days = 0, product, moveCount = 0 } = action.details;
   const endMs = after?.endsAtMs ?? before?.endsAtMs ?? null;
   return {
     kind,
     action: t(`action.title.${kind}`),
     name: product,
-    of: transactionId === undefined ? targetType : 'charge',
+    of: refundedOf(action.details),
     days,
     count: moveCount,
     access: before?.givesAccess ? 'ends' : null,
     amount: amount && money(amount),
     end: endMs === null ? null : date(endMs),
   };
+}
+
+/** After a charge of a subscription that does not renew there is no next one. */
+function refundedOf({ transactionId, targetType, before }: StoreActionDetails): string {
+  if (transactionId === undefined) return targetType;
+  return before?.willRenew === false ? 'lastCharge' : 'charge';
 }
 
 /** An action's state as texts name it. */

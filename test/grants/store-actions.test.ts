@@ -106,6 +106,18 @@ describe('a store action', () => {
     assert.match(refused.text, /this was done before\. Nothing was changed/);
   });
 
+  test('the refund of a subscription that does not renew announces no next charge', async () => {
+    const { own, page } = await openBuyer('play_store', { autoRenewalStatus: 'will_not_renew' });
+    const charge = own.storeSubscriptionId ?? '';
+    const checked = await reviewAction(page, 'refund', { 'action.transaction': charge });
+    assert.match(checked.text, /Nothing else changes: the subscription does not renew\./);
+    assert.doesNotMatch(checked.text, /next charge/);
+    const done = await checked.press('action.confirm');
+    assert.match(done.text, /We have refunded €4\.99 for Pro Web\./);
+    assert.doesNotMatch(done.text, /Your subscription continues/);
+    assert.equal(own.givesAccess, true);
+  });
+
   test('an event with an odd price does not hide the charges', async () => {
     const { card, own } = await openBuyer('play_store');
     const charge = own.storeSubscriptionId ?? '';
