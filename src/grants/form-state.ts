@@ -24,8 +24,6 @@ const reviewedGrant = z.object({
   entitlementName: z.string(),
   duration: z.enum([...DURATIONS, 'custom']),
   start: z.enum(GRANT_STARTS),
-  /** The end as it was typed, for the form. */
-  end: z.string(),
   requestedEndMs: z.number(),
   previousEndMs: z.number().nullable(),
   boughtEndMs: z.number().nullable(),
@@ -39,8 +37,6 @@ const reviewedGrant = z.object({
 const reviewedStoreAction = z.object({
   ...reviewed,
   kind: z.enum(STORE_ACTION_KINDS),
-  /** Of the page that the review came from; empty for a transfer. */
-  subscription: z.string(),
   details: z.custom<StoreActionDetails>(isRecord),
 });
 
@@ -73,7 +69,7 @@ const storeForm = z.object({
 
 /** What canvases of actions pass on to the next request, signed with the card's form state. Times are epoch ms. */
 export const actionFormState = {
-  /** What a form has no field for; and what was typed, when RevenueCat could not be read. */
+  /** What a form has no field for; and what was typed, after a review or when RevenueCat could not be read. */
   form: z.union([grantForm, storeForm]).optional(),
   /** What was reviewed, or is to be approved. */
   review: z.union([reviewedGrant, reviewedStoreAction]).optional(),

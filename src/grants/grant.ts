@@ -121,7 +121,6 @@ async function prepare(context: ActionContext, form: GrantForm): Promise<Reviewe
       entitlementName: entitlementName(customer, entitlement),
       duration: !isCustom && isDuration(form.duration) ? form.duration : 'custom',
       start: isCustom || form.start === 'now' ? 'now' : 'after',
-      end: form.end ?? '',
       reason: form.reason ?? '',
       requestedEndMs: customEndMs ?? 0,
     },
@@ -190,8 +189,7 @@ function withAccess(context: ActionContext, grant: PlannedGrant, access: Access)
 }
 
 async function reviewRequested(context: ActionContext, grant: Grant): Promise<ReviewedGrant> {
-  const requested = { ...grant, key: grant.actionId, end: '' };
-  return withAccess(context, requested, await readShownAccess(context));
+  return withAccess(context, { ...grant, key: grant.actionId }, await readShownAccess(context));
 }
 
 async function readBack(client: RevenueCatClient, projectId: string, grant: Grant): Promise<ReadBackResult> {

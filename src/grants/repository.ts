@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { CLOCK, type Database, type Sql, type Transaction } from '../database/sql.ts';
+import { CLOCK, type Database, type Sql } from '../database/sql.ts';
 import { lockSubscriber } from '../subscribers/repository.ts';
 import { isUuid } from '../text.ts';
 import {
@@ -80,42 +80,6 @@ function toColumns(fields: Partial<Record<Field, unknown>>): { column: string; v
 }
 
 /**
- * Stores an action before RevenueCat is called, so that a second confirm finds it. Locks the teammate's row and then
- * the subscriber's: concurrent confirms see each other's actions, so neither the monthly limit nor "one unconfirmed
- * action at a time" can be exceeded.
- *
- * @param options.lastChange of the target, read before this action was checked
- * @param options.onStored runs in the same transaction when the action is new
- * @returns known: the idempotency key was used before, and this is its action; `null`: something was done to the same
- *   target since this action was checked
- * @throws ActionError when the month is used up, or the result of another action on the same target is still unknown
- */
-export async function storeAction(
-  database: Database,
-  action: NewAction & Pick<Action, 'actionId'>,
-  options: {
-    readonly monthlyLimit?: number | null;
-    readonly lastChange: string | null;
-    onStored?(sql: Transaction, action: Action): Promise<void>;
-  },
-): Promise<{ readonly action: Action; readonly isRepeated: boolean } | null> {
-  const { workspaceId, admin, kind } = action;
-  const { monthlyLimit: limit = null, lastChange } = options;
-  return database.transaction(async (sql) => {
-    await lockAdmin(sql, workspaceId, admin.id);
-    const known = await findByKey(sql, workspaceId, action.idempotencyKey);
-    if (known) return { action: known, isRepeated: true };
-    if (limit !== null && (await countThisMonth(sql, workspaceId, { adminId: admin.id, kind })) >= limit)
-      throw refused({ code: 'monthly_limit', limit });
-    await lockTarget(sql, action);
-    if ((await readLastChange(sql, action)) !== lastChange) return null;
-    const stored = await insertAction(sql, action);
-    await options.onStored?.(sql, stored);
-    return { action: stored, isRepeated: false };
-  });
-}
-
-/**
  * When an action on a target was last stored, called or completed; `null`: there is none. Read before RevenueCat is, it
  * shows later whether anything was done since.
  */
@@ -131,7 +95,8 @@ export async function readLastChange(
   return row?.at ?? null;
 }
 
-async function lockAdmin(sql: Sql, workspaceId: string, adminId: string): Promise<void> {
+/** Locks the teammate's row until the transaction ends. */
+export async function lockAdmin(sql: Sql, workspaceId: string, adminId: string): Promise<void> {
   await sql.query(
     `insert into action_admins (workspace_id, admin_id) values ($1, $2)
      on conflict (workspace_id, admin_id) do update set admin_id = excluded.admin_id`,
@@ -139,7 +104,7 @@ async function lockAdmin(sql: Sql, workspaceId: string, adminId: string): Promis
   );
 }
 
-async function insertAction(sql: Sql, action: NewAction | Grant): Promise<Action> {
+export async function insertAction(sql: Sql, action: NewAction | Grant): Promise<Action> {
   const columns = toColumns(action);
   const [stored] = await sql.query(
     `insert into actions (${columns.map(({ column }) => column).join(', ')})

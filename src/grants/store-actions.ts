@@ -41,7 +41,6 @@ export const STORE_ACTION_HANDLER: ActionHandler<StoreForm, ReviewedStoreAction,
   reviewRequested: async (context, action) => ({
     ...action,
     key: action.actionId,
-    subscription: '',
     reviewedAtMs: context.services.now(),
   }),
   /** A refund of a sum that is not known does, too. */
@@ -65,7 +64,6 @@ async function prepare(context: ActionContext, form: StoreForm): Promise<Reviewe
     ...(await describe(context, { ...form, kind }, bought)),
     kind,
     key: randomUUID(),
-    subscription: form.subscription,
     subscriberId: context.customer.subscriber.subscriberId,
     appUserId: bought.appUserId,
     reason: form.reason ?? '',

@@ -16,17 +16,21 @@ import {
   TRANSITIONS,
   type Transition,
 } from './action.ts';
-import { ActionError } from './action-error.ts';
+import { ActionError, throwRefusal } from './action-error.ts';
 import type { ActionContext } from './context.ts';
 import type { Reviewed, ReviewedGrant } from './form-state.ts';
 import { storeNote } from './notes.ts';
+import { checkMonth } from './policy.ts';
 import {
   type ActionKey,
   type Changes,
+  countThisMonth,
+  findByKey,
+  insertAction,
+  lockAdmin,
   lockTarget,
   readLastChange,
   revokeOthers,
-  storeAction,
   updateState,
 } from './repository.ts';
 
@@ -115,32 +119,40 @@ async function transitionIn<A extends Action>(
 }
 
 /**
- * Stores a new action under its idempotency key, as `storeAction` does. What RevenueCat is called for gets its job
- * first, as in `beginCall`.
+ * Stores an action before RevenueCat is called, so that a second confirm finds it; its job is queued first, as in
+ * `beginCall`. Locks the teammate's row and then the subscriber's: concurrent confirms see each other's actions, so
+ * neither the monthly limit nor "one unconfirmed action at a time" can be exceeded.
+ *
+ * @param checks.lastChange of the target, read before this action was checked
+ * @returns repeated: the idempotency key was used before, and this is its action; `null`: something was done to the
+ *   same target since this action was checked
+ * @throws ActionError when the month is used up, or the result of another action on the same target is still unknown
  */
 export async function requestAction(
   app: TransitionApp,
   action: NewAction,
   checks: { readonly monthlyLimit?: number | null; readonly lastChange: string | null },
-): ReturnType<typeof storeAction> {
-  const { workspaceId, state: result } = action;
+): Promise<{ readonly action: Action; readonly isRepeated: boolean } | null> {
+  const { workspaceId, admin, kind, state: result, conversationId } = action;
+  const { monthlyLimit: limit = null, lastChange } = checks;
   const key = { workspaceId, actionId: randomUUID() };
   const isCalled = result === 'requested';
   if (isCalled) await scheduleConfirm(app, key);
-  const stored = await storeAction(
-    app.database,
-    { ...action, ...key },
-    {
-      ...checks,
-      async onStored(sql, stored) {
-        const { conversationId } = stored;
-        if (!isCalled)
-          await writeAuditAndNote(sql, stored, { audit: 'do', note: 'requested', result, conversationId });
-      },
-    },
-  );
-  if (stored && !stored.isRepeated && !isCalled) await scheduleNotes(app, stored.action);
-  return stored;
+  const requested = await app.database.transaction(async (sql) => {
+    await lockAdmin(sql, workspaceId, admin.id);
+    const known = await findByKey(sql, workspaceId, action.idempotencyKey);
+    if (known) return { action: known, isRepeated: true };
+    const made = limit === null ? 0 : await countThisMonth(sql, workspaceId, { adminId: admin.id, kind });
+    throwRefusal(checkMonth(limit, made));
+    await lockTarget(sql, { ...action, ...key });
+    if ((await readLastChange(sql, action)) !== lastChange) return null;
+    const stored = await insertAction(sql, { ...action, ...key });
+    if (!isCalled)
+      await writeAuditAndNote(sql, stored, { audit: 'do', note: 'requested', result, conversationId });
+    return { action: stored, isRepeated: false };
+  });
+  if (requested && !requested.isRepeated && !isCalled) await scheduleNotes(app, requested.action);
+  return requested;
 }
 
 /** The audit record, and the note in the conversation: one for each step. */

@@ -1,9 +1,15 @@
 import { wakeWaitingFor } from '../contacts/repository.ts';
 import type { StoreActionKind } from '../grants/action.ts';
 import { findPurchase } from '../grants/purchases.ts';
-import { changeGrantForm, grantForm, turnEntitlementPage } from '../grants/views/grant-form.ts';
+import { grantForm, turnEntitlementPage } from '../grants/views/grant-form.ts';
 import { storeForm, subscriptionPage } from '../grants/views/purchase.ts';
-import { addToEnd, confirmReview, reviewGrant, reviewStoreAction } from '../grants/views/review.ts';
+import {
+  addToEnd,
+  changeForm,
+  confirmReview,
+  reviewGrant,
+  reviewStoreAction,
+} from '../grants/views/review.ts';
 import {
   actionList,
   approve,
@@ -97,7 +103,6 @@ const VIEWS: Readonly<Record<string, View>> = {
   unlink: changes(forCustomer(unlink)),
   grant: changes(forCustomer((context) => grantForm(context, { kind: 'grant' }))),
   'grant.page:': changes(forCustomer(turnEntitlementPage)),
-  'grant.change': changes(forCustomer(changeGrantForm)),
   'grant.review': changes(forCustomer(reviewGrant)),
   'grant.add': changes(forCustomer(addToEnd)),
   'grant.confirm': changes(forCustomer(confirmReview)),
@@ -113,6 +118,7 @@ const VIEWS: Readonly<Record<string, View>> = {
   'manage:': changes(forCustomer(storeFormOf('manage'))),
   transfer: changes(forCustomer(storeFormOf('transfer'))),
   'action.review': changes(forCustomer(reviewStoreAction)),
+  'action.change': changes(forCustomer(changeForm)),
   'action.confirm': changes(forCustomer(confirmReview)),
   'action.approve': changes(forCustomer(approve)),
   'action.decline': changes(forCustomer(decline)),

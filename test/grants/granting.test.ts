@@ -2,9 +2,11 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { LIFETIME_END_MS } from '../../src/grants/durations.ts';
-import { readAction, readLastChange, storeAction } from '../../src/grants/repository.ts';
+import { readAction, readLastChange } from '../../src/grants/repository.ts';
+import { requestAction } from '../../src/grants/transitions.ts';
 import { clip, type Option } from '../../src/intercom/canvas.ts';
 import { DAY_MS, HOUR_MS } from '../../src/time.ts';
+import type { AppContext } from '../../src/workspaces/app-context.ts';
 import { forge, idsOn, type OpenCard, openAgain, openFor, tell, textOf } from '../inbox-card/support.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
@@ -585,12 +587,13 @@ describe('once', () => {
   test('whatever was done to an entitlement since a grant was checked prevents storing that grant', async () => {
     const card = await openCustomer(product);
     const granted = await grantOf(card, { duration: 'weekly' });
+    const jobs = { send: async () => {} } as unknown as AppContext['jobs'];
     const { database } = product.server.connected;
     const made = await readAction(database, { workspaceId: WORKSPACE_ID, actionId: grantIdOn(granted) });
     assert.ok(made);
     const storeAfter = async (lastChange: string | null) => {
-      const keys = { actionId: randomUUID(), idempotencyKey: randomUUID() };
-      const stored = await storeAction(database, { ...made, ...keys, state: 'requested' }, { lastChange });
+      const action = { ...made, idempotencyKey: randomUUID(), state: 'requested' } as const;
+      const stored = await requestAction({ database, jobs }, action, { lastChange });
       return stored && (stored.isRepeated ? 'known' : 'new');
     };
     assert.equal(await storeAfter(null), null);
@@ -676,7 +679,7 @@ describe('many', () => {
     const chosen = options(second).find(({ text }) => text === 'Extra 09');
     const checked = await review(second, { entitlement: chosen?.id ?? '', duration: 'weekly', end: '' });
     assert.match(checked.text, /Will get: \*\*Extra 09 until/);
-    const changed = await checked.press('grant.change');
+    const changed = await checked.press('action.change');
     assert.equal(component(changed, 'grant.entitlement')?.value, chosen?.id);
     assert.equal(component(changed, 'grant.duration')?.value, 'weekly');
     await database.query(`delete from catalog where lookup_key like 'extra%'`);

@@ -16,7 +16,7 @@ import { GRANT_STARTS } from '../action.ts';
 import { refused } from '../action-error.ts';
 import type { ViewContext } from '../context.ts';
 import { DURATIONS, type Duration, isDuration, lengthInDays } from '../durations.ts';
-import type { GrantForm, ReviewedGrant } from '../form-state.ts';
+import type { GrantForm } from '../form-state.ts';
 import { currentEndOrNow, findEntitlement } from '../grant.ts';
 import { checkLength, findRefusal, needsApproval } from '../policy.ts';
 import { accessText, reasonField, refusedPage, secondPersonText } from './parts.ts';
@@ -40,20 +40,6 @@ export function submittedGrant({ request: { inputs }, formState }: ViewContext):
     reason: inputs['grant.reason']?.trim(),
     page: previous?.page,
   };
-}
-
-/** The form as it was before the review. */
-export function grantFormOf(reviewed: ReviewedGrant): GrantForm {
-  const { kind, target: entitlement, duration, start, end, reason } = reviewed;
-  return { kind, entitlement, duration, start, end, reason };
-}
-
-export function reviewedForm({ formState: { review } }: ViewContext): GrantForm {
-  return review?.kind === 'grant' ? grantFormOf(review) : { kind: 'grant' };
-}
-
-export function changeGrantForm(context: ViewContext): Promise<InboxCanvas> {
-  return grantForm(context, reviewedForm(context));
 }
 
 export function turnEntitlementPage(context: ViewContext, page: string): Promise<InboxCanvas> {

@@ -8,7 +8,7 @@ import { endsAtReview } from '../grant.ts';
 import { handlerOf } from '../handlers.ts';
 import { confirmReviewed, findEarlier, reviewAction } from '../service.ts';
 import { effects } from './effects.ts';
-import { grantForm, grantFormOf, reviewedForm, submittedGrant } from './grant-form.ts';
+import { grantForm, submittedGrant } from './grant-form.ts';
 import { errorText, prefixOf, refusedPage, secondPersonText } from './parts.ts';
 import { storeForm, submittedStoreForm, tryAgainPage } from './purchase.ts';
 import { showResult } from './result.ts';
@@ -28,7 +28,18 @@ export function reviewGrant(context: ViewContext): Promise<InboxCanvas> {
 
 /** The same duration, added to an end that would stay. */
 export function addToEnd(context: ViewContext): Promise<InboxCanvas> {
-  return showReview(context, { ...reviewedForm(context), start: 'after' });
+  const form = reviewedForm(context);
+  return showReview(context, form.kind === 'grant' ? { ...form, start: 'after' } : form);
+}
+
+/** The form as it was before the review. */
+export function changeForm(context: ViewContext): Promise<InboxCanvas> {
+  const form = reviewedForm(context);
+  return form.kind === 'grant' ? grantForm(context, form) : storeForm(context, form);
+}
+
+function reviewedForm({ formState }: ViewContext): Form {
+  return formState.form ?? { kind: 'grant' };
 }
 
 export function reviewStoreAction(context: ViewContext): InboxCanvas | Promise<InboxCanvas> {
@@ -43,7 +54,7 @@ async function showReview(context: ViewContext, form: Form): Promise<InboxCanvas
   const reviewed = await orActionError(reviewAction(context, form));
   return reviewed instanceof ActionError
     ? formAgain(context, form, reviewed)
-    : reviewCanvas(context, reviewed);
+    : reviewCanvas(context, { review: reviewed, form });
 }
 
 /** The form as it was, with what is wrong; or why no form could change it. */
@@ -63,15 +74,20 @@ function formAgain(context: ViewContext, form: Form, error: ActionError): InboxC
   });
 }
 
-function reviewCanvas(context: ViewContext, reviewed: Reviewed, problem?: string): InboxCanvas {
+function reviewCanvas(
+  context: ViewContext,
+  shown: { readonly review: Reviewed; readonly form: Form },
+  problem?: string,
+): InboxCanvas {
+  const { review } = shown;
   return context.page(
     [
-      tightText(context.messages.t(`action.title.${reviewed.kind}`), 'header'),
+      tightText(context.messages.t(`action.title.${review.kind}`), 'header'),
       problem !== undefined && text(problem, 'error'),
-      effects(context, reviewed),
-      reviewButtons(context, reviewed),
+      effects(context, review),
+      reviewButtons(context, review),
     ],
-    { review: reviewed },
+    shown,
   );
 }
 
@@ -87,14 +103,8 @@ function reviewButtons(context: ViewContext, reviewed: Reviewed): Part[] {
     noEffect &&
       canAdd(reviewed, noEffect.endMs) &&
       button('grant.add', t('action.button.addToEnd'), 'secondary'),
-    button(changeId(reviewed), t('action.button.change'), 'secondary'),
+    button('action.change', t('action.button.change'), 'secondary'),
   ];
-}
-
-/** Leads back to the form. */
-function changeId(reviewed: Reviewed): string {
-  if (reviewed.kind === 'grant') return 'grant.change';
-  return reviewed.subscription === '' ? 'transfer' : `${reviewed.kind}:${reviewed.subscription}`;
 }
 
 /** Whether the duration can be added to an end that stays. */
@@ -107,6 +117,7 @@ function canAdd(reviewed: Reviewed, endMs: number): boolean {
 export async function confirmReview(context: ViewContext): Promise<InboxCanvas> {
   const { t } = context.messages;
   const { review: reviewed } = context.formState;
+  const form = reviewedForm(context);
   if (reviewed?.subscriberId !== context.customer.subscriber.subscriberId) {
     return context.page([
       text(t('card.state.outdated'), 'error'),
@@ -118,14 +129,11 @@ export async function confirmReview(context: ViewContext): Promise<InboxCanvas> 
     find: async () => (await findEarlier(context, reviewed))?.action ?? null,
     onError: (error) =>
       error.kind === 'failed' || error.kind === 'outdated'
-        ? reviewCanvas(context, error.again ?? reviewed, errorText(context, reviewed.kind, error))
-        : formAgain(context, formOf(reviewed), error),
+        ? reviewCanvas(
+            context,
+            { review: error.again ?? reviewed, form },
+            errorText(context, reviewed.kind, error),
+          )
+        : formAgain(context, form, error),
   });
-}
-
-/** The form as it was before the review. */
-function formOf(reviewed: Reviewed): Form {
-  if (reviewed.kind === 'grant') return grantFormOf(reviewed);
-  const { kind, subscription, reason } = reviewed;
-  return { kind: kind === 'restore' ? 'transfer' : kind, subscription, reason };
 }
