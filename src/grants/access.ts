@@ -44,9 +44,11 @@ export interface Ends {
 export interface Access {
   /** The id under which RevenueCat knows the customer. */
   readonly appUserId: string;
-  readonly items: readonly { readonly name: string; readonly endMs: number }[];
+  /** What the customer can use; `entitlement` is an id or a lookup key. */
+  readonly items: readonly { readonly entitlement: string; readonly name: string; readonly endMs: number }[];
+  /** Grants and subscriptions that give access. */
+  readonly sources: readonly Pick<SubscriptionState, 'store' | 'entitlements' | 'endsAtMs'>[];
   readonly isStored: boolean;
-  endsOf(entitlement: Pick<Entitlement, 'id' | 'lookupKey'>): Ends;
 }
 
 /**
@@ -65,31 +67,34 @@ export async function readAccess(
     client.activeEntitlements(revenueCatProjectId, appUserId),
     client.listSubscriptions(revenueCatProjectId, appUserId),
   ]);
-  const inForce = subscriptions.filter(({ givesAccess }) => givesAccess);
-  const endOf = (isGrant: boolean, lookupKey: string): number | null =>
-    latestEnd(
-      inForce.filter(
-        (each) => (each.store === 'PROMOTIONAL') === isGrant && each.entitlements.includes(lookupKey),
-      ),
-    );
   return {
     appUserId,
     isStored: false,
-    items: active.map(({ entitlementId, endsAtMs }) => ({
-      name: nameOf(entitlementId),
+    items: active.map(({ entitlementId: entitlement, endsAtMs }) => ({
+      entitlement,
+      name: nameOf(entitlement),
       endMs: endOrForever(endsAtMs),
     })),
-    endsOf: ({ id, lookupKey }) =>
-      combineEnds({
-        grantEndMs: endOf(true, lookupKey),
-        subscribedEndMs: endOf(false, lookupKey),
-        endMs: latestEnd(active.filter(({ entitlementId }) => entitlementId === id)),
-      }),
+    sources: subscriptions.filter(({ givesAccess }) => givesAccess),
   };
 }
 
-function latestEnd(ends: readonly { readonly endsAtMs: number | null }[]): number | null {
-  return ends.length === 0 ? null : Math.max(...ends.map(({ endsAtMs }) => endOrForever(endsAtMs)));
+export function endsOf(
+  { items, sources }: Access,
+  { id, lookupKey }: Pick<Entitlement, 'id' | 'lookupKey'>,
+): Ends {
+  const latest = (ends: readonly number[]): number | null => (ends.length === 0 ? null : Math.max(...ends));
+  const giving = sources.filter(({ entitlements }) => entitlements.includes(lookupKey));
+  const endOf = (from: Access['sources']) => latest(from.map(({ endsAtMs }) => endOrForever(endsAtMs)));
+  return combineEnds({
+    grantEndMs: endOf(giving.filter(({ store }) => store === 'PROMOTIONAL')),
+    subscribedEndMs: endOf(giving.filter(({ store }) => store !== 'PROMOTIONAL')),
+    endMs: latest(
+      items
+        .filter((each) => each.entitlement === id || each.entitlement === lookupKey)
+        .map(({ endMs }) => endMs),
+    ),
+  });
 }
 
 /** Access that outlasts grants and subscriptions comes from a one-time purchase, which is not listed with them. */
@@ -165,22 +170,16 @@ export function readCurrentAccess(
 
 /** From our own store: the events so far, and RevenueCat's API as it was last read. */
 export function storedAccess(customer: ActionCustomer): Access {
-  const { state } = customer;
-  const endOf = (from: readonly SubscriptionState[], lookupKey: string): number | null =>
-    latestEnd(from.filter((each) => each.givesAccess && each.entitlements.includes(lookupKey)));
+  const { state, names } = customer;
   return {
     appUserId: usableIds(customer)[0] ?? '',
-    items: state.entitlements.map((each) => ({
-      name: entitlementLabel(each.lookupKey, customer.names),
-      endMs: endOrForever(each.endsAtMs),
-    })),
     isStored: true,
-    endsOf: ({ lookupKey }) =>
-      combineEnds({
-        grantEndMs: endOf(state.grants, lookupKey),
-        subscribedEndMs: endOf(state.subscriptions, lookupKey),
-        endMs: latestEnd(state.entitlements.filter((each) => each.lookupKey === lookupKey)),
-      }),
+    items: state.entitlements.map(({ lookupKey: entitlement, endsAtMs }) => ({
+      entitlement,
+      name: entitlementLabel(entitlement, names),
+      endMs: endOrForever(endsAtMs),
+    })),
+    sources: [...state.grants, ...state.subscriptions].filter(({ givesAccess }) => givesAccess),
   };
 }
 
@@ -226,33 +225,24 @@ export async function readEntitlements(context: ActionContext): Promise<Entitlem
   return listEntitlements(services.database, workspaceId, projectId);
 }
 
-/** A charge that a store will make although access is granted. */
-export interface UpcomingCharge {
-  readonly store: string | null;
-  readonly atMs: number;
-  readonly price: SubscriptionState['price'];
-}
-
 /**
- * What stores will charge for an entitlement before a grant of it ends. The sandbox makes no charges, nor does a
- * family member pay.
+ * The subscriptions that stores will charge for an entitlement before a grant of it ends. The sandbox makes no charges,
+ * nor does a family member pay.
  */
 export function upcomingCharges(
-  customer: ActionCustomer,
+  { state }: ActionCustomer,
   lookupKey: string,
-  window: { readonly fromMs: number; readonly endMs: number },
-): UpcomingCharge[] {
-  return customer.state.subscriptions.flatMap((each) => {
-    const atMs = each.endsAtMs;
-    const willCharge =
-      each.environment === 'production' &&
-      each.willRenew &&
-      !each.isFamilyShare &&
-      each.status !== 'paused' &&
-      each.entitlements.includes(lookupKey) &&
-      atMs !== null &&
-      atMs > window.fromMs &&
-      (atMs < window.endMs || isForever(window.endMs));
-    return willCharge ? [{ store: each.store, atMs, price: each.price }] : [];
-  });
+  { fromMs, endMs }: { readonly fromMs: number; readonly endMs: number },
+): SubscriptionState[] {
+  return state.subscriptions.filter(
+    ({ environment, willRenew, isFamilyShare, status, entitlements, endsAtMs }) =>
+      environment === 'production' &&
+      willRenew &&
+      !isFamilyShare &&
+      status !== 'paused' &&
+      entitlements.includes(lookupKey) &&
+      endsAtMs !== null &&
+      endsAtMs > fromMs &&
+      (endsAtMs < endMs || isForever(endMs)),
+  );
 }

@@ -1,31 +1,7 @@
 import type { Reviewed } from './form-state.ts';
 
-/** Why the workspace's rules or the state of things do not allow an action. */
-export type Refusal =
-  | {
-      readonly code:
-        | 'no_key'
-        | 'key_rejected'
-        | 'no_customer_id'
-        | 'switched_off'
-        | 'not_allowed'
-        | 'lifetime_not_allowed'
-        | 'reason_missing'
-        | 'same_person'
-        | 'unconfirmed'
-        | 'no_effect'
-        | 'ended'
-        | 'not_renewing'
-        | 'refunded'
-        | 'family';
-    }
-  | { readonly code: 'too_long'; readonly days: number }
-  | { readonly code: 'reason_too_long'; readonly max: number }
-  | { readonly code: 'monthly_limit'; readonly limit: number }
-  | { readonly code: 'scope_missing'; readonly scopes: string };
-
 /**
- * Thrown when an action is not done; the card has a message for each kind and code.
+ * Why an action is not done; the card has a message for each kind and code.
  *
  * - `refused`: by the workspace's rules, or because it is not possible.
  * - `invalid`: something in the form.
@@ -43,8 +19,8 @@ export class ActionError extends Error {
 
   constructor(
     kind: ActionError['kind'],
-    { code, ...values }: { readonly code: string; readonly [value: string]: string | number },
-    again?: Reviewed,
+    code: string,
+    { values = {}, again }: Partial<Pick<ActionError, 'values' | 'again'>> = {},
   ) {
     super(`${kind}: ${code}`);
     this.kind = kind;
@@ -54,25 +30,25 @@ export class ActionError extends Error {
   }
 }
 
-export function refused(refusal: Refusal): ActionError {
-  return new ActionError('refused', refusal);
+export function refused(code: string, values?: ActionError['values']): ActionError {
+  return new ActionError('refused', code, values && { values });
 }
 
 export function invalid(code: string): ActionError {
-  return new ActionError('invalid', { code });
+  return new ActionError('invalid', code);
 }
 
 export function failed(code: string): ActionError {
-  return new ActionError('failed', { code });
+  return new ActionError('failed', code);
 }
 
 export function outdated(code: 'changed' | 'stale', again?: Reviewed): ActionError {
-  return new ActionError('outdated', { code }, again);
+  return new ActionError('outdated', code, { again });
 }
 
-/** @throws ActionError unless `refusal` is `null` */
-export function throwRefusal(refusal: Refusal | null): void {
-  if (refusal) throw refused(refusal);
+/** @throws ActionError unless it is `null` */
+export function throwRefusal(refusal: ActionError | null): void {
+  if (refusal) throw refusal;
 }
 
 /** Waits for work; an `ActionError` that it throws is the result. */

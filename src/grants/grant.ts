@@ -8,6 +8,7 @@ import {
   compareReadBack,
   type Ends,
   type Entitlement,
+  endsOf,
   entitlementName,
   findNoEffect,
   readAccess,
@@ -145,12 +146,12 @@ async function recheck(context: ActionContext, reviewed: ReviewedGrant): Promise
     throw failed(entitlements.length === 0 ? 'revenuecat_unavailable' : 'revenuecat_not_found');
   const access = await readCurrentAccess(context, entitlements);
   const nowMs = context.services.now();
-  const ends = access.endsOf(entitlement);
+  const ends = endsOf(access, entitlement);
   const hasChanged =
     !isSameEnd(ends.grantEndMs, reviewed.previousEndMs) || !isSameEnd(ends.boughtEndMs, reviewed.boughtEndMs);
   const isCurrent = nowMs - reviewed.reviewedAtMs <= REVIEW_VALID_MS && reviewed.requestedEndMs > nowMs;
   if (!hasChanged && isCurrent) {
-    if (findNoEffect(ends, reviewed.requestedEndMs)) throw refused({ code: 'no_effect' });
+    if (findNoEffect(ends, reviewed.requestedEndMs)) throw refused('no_effect');
     return { ...reviewed, appUserId: access.appUserId };
   }
   const again = withAccess(context, reviewed, access);
@@ -163,7 +164,7 @@ const MAX_ITEMS = 50;
 const MAX_NAME_LENGTH = 100;
 
 function shownItems({ items }: Access): ReviewedGrant['access']['items'] {
-  return items.slice(0, MAX_ITEMS).map((item) => ({ ...item, name: clip(item.name, MAX_NAME_LENGTH) }));
+  return items.slice(0, MAX_ITEMS).map(({ name, endMs }) => ({ name: clip(name, MAX_NAME_LENGTH), endMs }));
 }
 
 /** A grant before the customer's access was read for it. */
@@ -176,7 +177,7 @@ type PlannedGrant = Omit<ReviewedGrant, 'previousEndMs' | 'boughtEndMs' | 'acces
 function withAccess(context: ActionContext, grant: PlannedGrant, access: Access): ReviewedGrant {
   const nowMs = context.services.now();
   const { duration, start, target, lookupKey } = grant;
-  const ends = access.endsOf({ id: target, lookupKey });
+  const ends = endsOf(access, { id: target, lookupKey });
   return {
     ...grant,
     requestedEndMs:
@@ -210,5 +211,5 @@ export async function readGrantEnd(
   grant: Grant,
 ): Promise<number | null> {
   const access = await nullOn('revenuecat_not_found', readAccess(client, projectId, grant));
-  return access?.endsOf({ id: grant.target, lookupKey: grant.lookupKey }).grantEndMs ?? null;
+  return access && endsOf(access, { id: grant.target, lookupKey: grant.lookupKey }).grantEndMs;
 }

@@ -1,6 +1,6 @@
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import type { ActionKind, StoreActionDetails } from './action.ts';
-import type { Refusal } from './action-error.ts';
+import { type ActionError, refused } from './action-error.ts';
 import type { ActionContext } from './context.ts';
 import { usableIds } from './read-revenuecat.ts';
 import { countThisMonth } from './repository.ts';
@@ -27,29 +27,29 @@ export function isReasonRequired({ grants }: Settings, kind: ActionKind): boolea
 export function checkTeammate(
   policy: Pick<GrantPolicy, 'enabled' | 'allowedAdminIds'>,
   adminId: string,
-): Refusal | null {
-  if (!policy.enabled) return { code: 'switched_off' };
+): ActionError | null {
+  if (!policy.enabled) return refused('switched_off');
   const { allowedAdminIds: allowed } = policy;
   // Without a teammate in the request it is not known who acts.
-  if (adminId === '' || (allowed !== null && !allowed.includes(adminId))) return { code: 'not_allowed' };
+  if (adminId === '' || (allowed !== null && !allowed.includes(adminId))) return refused('not_allowed');
   return null;
 }
 
-export function checkMonth(limit: number | null, madeThisMonth: number): Refusal | null {
-  return limit !== null && madeThisMonth >= limit ? { code: 'monthly_limit', limit } : null;
+export function checkMonth(limit: number | null, madeThisMonth: number): ActionError | null {
+  return limit !== null && madeThisMonth >= limit ? refused('monthly_limit', { limit }) : null;
 }
 
-export function checkReason(isRequired: boolean, reason: string): Refusal | null {
-  if (reason.trim() === '' && isRequired) return { code: 'reason_missing' };
+export function checkReason(isRequired: boolean, reason: string): ActionError | null {
+  if (reason.trim() === '' && isRequired) return refused('reason_missing');
   return reason.trim().length > MAX_REASON_LENGTH
-    ? { code: 'reason_too_long', max: MAX_REASON_LENGTH }
+    ? refused('reason_too_long', { max: MAX_REASON_LENGTH })
     : null;
 }
 
 /** Whether the policy allows a grant of a length; also checked for each option of the form. */
-export function checkLength(policy: GrantPolicy, days: number | null): Refusal | null {
-  if (days === null) return policy.lifetimeAllowed ? null : { code: 'lifetime_not_allowed' };
-  return days > policy.longestDays ? { code: 'too_long', days: policy.longestDays } : null;
+export function checkLength(policy: GrantPolicy, days: number | null): ActionError | null {
+  if (days === null) return policy.lifetimeAllowed ? null : refused('lifetime_not_allowed');
+  return days > policy.longestDays ? refused('too_long', { days: policy.longestDays }) : null;
 }
 
 /** Whether a second teammate must approve a grant. */
@@ -65,7 +65,10 @@ export interface CheckedAction {
 }
 
 /** Why an action is refused, whatever the form says; `null`: the teammate can do it. */
-export async function findRefusal(context: ActionContext, action: CheckedAction): Promise<Refusal | null> {
+export async function findRefusal(
+  context: ActionContext,
+  action: CheckedAction,
+): Promise<ActionError | null> {
   const { services, workspace } = context;
   const { kind } = action;
   const limit = policyOf(workspace.settings, kind).monthlyPerAdmin;
@@ -82,15 +85,15 @@ export async function findRefusal(context: ActionContext, action: CheckedAction)
 export function findRefusalExceptLimit(
   { workspace, customer, request }: ActionContext,
   { kind, details }: CheckedAction,
-): Refusal | null {
+): ActionError | null {
   const { project } = customer;
-  if (project.apiKey === null) return { code: 'no_key' };
-  if (project.apiKeyState === 'rejected') return { code: 'key_rejected' };
-  if (usableIds(customer).length === 0) return { code: 'no_customer_id' };
+  if (project.apiKey === null) return refused('no_key');
+  if (project.apiKeyState === 'rejected') return refused('key_rejected');
+  if (usableIds(customer).length === 0) return refused('no_customer_id');
   const refusal = checkTeammate(policyOf(workspace.settings, kind), request.admin.id);
   if (refusal) return refusal;
   const scopes = requiredScopes(kind, details?.targetType).filter((scope) =>
     project.missingScopes.includes(scope),
   );
-  return scopes.length > 0 ? { code: 'scope_missing', scopes: scopes.join(', ') } : null;
+  return scopes.length > 0 ? refused('scope_missing', { scopes: scopes.join(', ') }) : null;
 }

@@ -159,7 +159,7 @@ export async function lockTarget(
       limit 1`,
     [workspaceId, subscriberId, target, UNCONFIRMED_STATES, actionId, details?.transactionId ?? ''],
   );
-  if (rows.length > 0) throw refused({ code: 'unconfirmed' });
+  if (rows.length > 0) throw refused('unconfirmed');
 }
 
 export function findByKey(sql: Sql, workspaceId: string, idempotencyKey: string): Promise<Action | null> {

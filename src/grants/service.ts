@@ -157,7 +157,7 @@ async function checkApproval(
 ): Promise<Reviewed> {
   const { kind, admin, actionId, reason } = action;
   const { settings } = context.workspace;
-  if (admin.id === context.request.admin.id) throw refused({ code: 'same_person' });
+  if (admin.id === context.request.admin.id) throw refused('same_person');
   throwRefusal(
     findRefusalExceptLimit(context, action) ??
       checkTeammate(policyOf(settings, kind), admin.id) ??

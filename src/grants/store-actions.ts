@@ -122,7 +122,7 @@ async function describePurchase(
 ): Promise<Described> {
   const { kind } = form;
   const unavailable = whyUnavailable(kind, live, subscription.isFamilyShare);
-  if (unavailable) throw refused({ code: unavailable === 'store' ? 'ended' : unavailable });
+  if (unavailable) throw refused(unavailable === 'store' ? 'ended' : unavailable);
   const { productId, transactionId: purchaseId } = subscription;
   const base: StoreActionDetails = {
     product: productOf(subscription, context.customer.names) || live.id,

@@ -4,7 +4,7 @@ import { AppError, nullOn } from '../../errors.ts';
 import { findByAppUserIds } from '../../subscribers/search.ts';
 import type { AppContext } from '../../workspaces/app-context.ts';
 import { type Project, readProject } from '../../workspaces/projects.ts';
-import { findNoEffect, readAccess } from '../access.ts';
+import { endsOf, findNoEffect, readAccess } from '../access.ts';
 import type { Grant } from '../action.ts';
 import { ActionError, failed, outdated } from '../action-error.ts';
 import { callAndConfirm, callAndConfirmRevoke, confirmAction, inBackground } from '../confirmation.ts';
@@ -164,7 +164,7 @@ async function grantOnce(
   const reading = readAccess(client, project.revenueCatProjectId, { appUserId });
   const access = await nullOn('revenuecat_not_found', reading);
   if (!access) throw failed('unknown_customer');
-  const ends = access.endsOf({ id: target, lookupKey });
+  const ends = endsOf(access, { id: target, lookupKey });
   const requestedEndMs = endOfGrant(app.now(), bulk, ends);
   if (findNoEffect(ends, requestedEndMs)) return null;
   const stored = await requestAction(

@@ -54,10 +54,10 @@ function daysAdded(context: ViewContext, reviewed: ReviewedGrant): Part[] {
 function charges(context: ViewContext, { lookupKey, requestedEndMs: endMs }: ReviewedGrant): Part[] {
   const { t, money, date } = context.messages;
   const window = { fromMs: context.services.now(), endMs };
-  return upcomingCharges(context.customer, lookupKey, window).map(({ price, store, atMs }) => {
+  return upcomingCharges(context.customer, lookupKey, window).map(({ price, store, endsAtMs }) => {
     const amount = price && price.amountMinor > 0 ? money(price) : null;
     const charger = t('sentence.charger', { store, name: storeName(store) });
-    return text(t('action.effect.charge', { amount, store: charger, date: date(atMs) }), 'muted');
+    return text(t('action.effect.charge', { amount, store: charger, date: date(endsAtMs ?? 0) }), 'muted');
   });
 }
 

@@ -11,9 +11,8 @@ import {
   text,
   tightText,
 } from '../../intercom/canvas.ts';
-import { type Entitlement, entitlementName, readEntitlements, storedAccess } from '../access.ts';
+import { type Entitlement, endsOf, entitlementName, readEntitlements, storedAccess } from '../access.ts';
 import { GRANT_STARTS } from '../action.ts';
-import { refused } from '../action-error.ts';
 import type { ViewContext } from '../context.ts';
 import { DURATIONS, type Duration, isDuration, lengthInDays } from '../durations.ts';
 import type { GrantForm } from '../form-state.ts';
@@ -54,7 +53,7 @@ export async function grantForm(
 ): Promise<InboxCanvas> {
   const { t } = context.messages;
   const refusal = await findRefusal(context, { kind: 'grant' });
-  if (refusal) return refusedPage(context, 'grant', refused(refusal));
+  if (refusal) return refusedPage(context, 'grant', refusal);
   const entitlements = await readEntitlements(context);
   const selected =
     findEntitlement(entitlements, form.entitlement) ?? likelyEntitlement(context, entitlements);
@@ -62,7 +61,7 @@ export async function grantForm(
   const access = storedAccess(context.customer);
   const duration = isDuration(form.duration) ? form.duration : defaultDuration(context);
   const nowMs = context.services.now();
-  const canAdd = entitlements.some((each) => currentEndOrNow(nowMs, access.endsOf(each)) > nowMs);
+  const canAdd = entitlements.some((each) => currentEndOrNow(nowMs, endsOf(access, each)) > nowMs);
   const page = pageShown(entitlements, selected, form.page);
   const components: Part[] = [
     tightText(t(form.extends ? 'action.title.extendGrant' : 'action.title.grant'), 'header'),

@@ -9,7 +9,6 @@ import {
   text,
 } from '../../intercom/canvas.ts';
 import { DAY_MS, isForever } from '../../time.ts';
-import type { Access } from '../access.ts';
 import type { ActionKind } from '../action.ts';
 import type { ActionError } from '../action-error.ts';
 import type { ViewContext } from '../context.ts';
@@ -39,7 +38,10 @@ export function endText(context: ViewContext, endMs: number): string {
 /** Of a customer with many entitlements, a canvas shows the first. */
 const MAX_ACCESS_LENGTH = 600;
 
-export function accessText(context: ViewContext, { items }: Pick<Access, 'items'>): string {
+export function accessText(
+  context: ViewContext,
+  { items }: { readonly items: readonly { readonly name: string; readonly endMs: number }[] },
+): string {
   const { t } = context.messages;
   if (items.length === 0) return t('action.access.none');
   const access = items.map(({ name, endMs }) =>

@@ -136,11 +136,11 @@ async function actionComponents(
   const components: Part[] = [];
   for (const { kind, unavailable } of offered) {
     const refusal = unavailable
-      ? { code: unavailable }
+      ? refused(unavailable)
       : await findRefusal(context, { kind, details: { targetType: live.kind } });
     components.push(
       refusal
-        ? text(`${t(`action.title.${kind}`)}: ${errorText(context, kind, refused(refusal))}`, 'muted')
+        ? text(`${t(`action.title.${kind}`)}: ${errorText(context, kind, refusal)}`, 'muted')
         : button(`${kind}:${id}`, t(`action.button.${kind}`), 'secondary'),
     );
   }
@@ -173,7 +173,7 @@ export async function storeForm(
   const { t } = context.messages;
   const { kind } = form;
   const refusal = await findRefusal(context, { kind, details: { targetType: targetTypeOf(context, form) } });
-  if (refusal) return refusedPage(context, kind, refused(refusal));
+  if (refusal) return refusedPage(context, kind, refusal);
   const fields =
     kind === 'transfer' ? transferFields(context, form) : await orActionError(purchaseFields(context, form));
   if (fields instanceof ActionError) {

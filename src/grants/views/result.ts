@@ -10,7 +10,7 @@ import {
   nameOf,
   UNCONFIRMED_STATES,
 } from '../action.ts';
-import { ActionError, failed, orActionError, refused } from '../action-error.ts';
+import { ActionError, failed, orActionError } from '../action-error.ts';
 import { lastStepAtMs } from '../confirmation.ts';
 import type { ViewContext } from '../context.ts';
 import { isSameEnd } from '../durations.ts';
@@ -164,7 +164,7 @@ export async function approvalCanvas(
       problem !== undefined && text(problem, 'error'),
       review && effects(context, review),
       factsTable(context, action),
-      refusal && text(errorText(context, kind, refused(refusal)), 'muted'),
+      refusal && text(errorText(context, kind, refusal), 'muted'),
       isOwn && button('action.withdraw', t('action.button.withdraw'), 'secondary'),
       canDecide
         ? [

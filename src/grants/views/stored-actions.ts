@@ -10,9 +10,8 @@ import {
   tightText,
 } from '../../intercom/canvas.ts';
 import { FOREVER_MS, isForever } from '../../time.ts';
-import { readShownAccess } from '../access.ts';
+import { endsOf, readShownAccess } from '../access.ts';
 import { type Action, type Grant, grantEndMs, isActiveGrant } from '../action.ts';
-import { refused } from '../action-error.ts';
 import type { ViewContext } from '../context.ts';
 import { listDashboardGrants } from '../dashboard-grants.ts';
 import { messageValuesOf, standingOf } from '../message-values.ts';
@@ -135,9 +134,9 @@ async function removalCanvas(context: ViewContext, grant: Grant, problem?: strin
   const { t } = context.messages;
   if (!isActiveGrant(grant, context.services.now())) return actionResult(context, grant);
   const refusal = checkTeammate(context.workspace.settings.grants, context.request.admin.id);
-  if (refusal) return refusedPage(context, 'grant', refused(refusal));
+  if (refusal) return refusedPage(context, 'grant', refusal);
   const access = await readShownAccess(context);
-  const { boughtEndMs } = access.endsOf({ id: grant.target, lookupKey: grant.lookupKey });
+  const { boughtEndMs } = endsOf(access, { id: grant.target, lookupKey: grant.lookupKey });
   const { name = '' } = shownValues(context, grant);
   return context.page(
     [
