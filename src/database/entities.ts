@@ -90,6 +90,11 @@ export interface Actor {
   readonly name: string;
 }
 
+/** Intercom does not always send a teammate's e-mail. */
+export interface Teammate extends Actor {
+  readonly email: string | null;
+}
+
 export type WebhookRow = RowOf<typeof WebhookEntity>;
 export const WebhookEntity = entity('webhooks', {
   workspaceId: key(text()),
@@ -289,13 +294,52 @@ export const ImportCustomerEntity = entity('import_customers', {
   doneAt: nullable(timestamptz()),
 });
 
+/** One grant for many customers: each customer's own grant is an action. */
+export type BulkGrantRow = RowOf<typeof BulkGrantEntity>;
+export const BulkGrantEntity = entity('bulk_grants', {
+  workspaceId: key(text()),
+  bulkGrantId: key(uuid()),
+  projectId: text(),
+  entitlementId: text(),
+  lookupKey: text(),
+  entitlementName: text(),
+  duration: text(),
+  start: text<'after' | 'now'>(),
+  reason: text(),
+  admin: jsonb<Teammate>(),
+  /** Who approved or declined it. */
+  decidedBy: nullable(jsonb<Teammate>()),
+  state: text<
+    | ('draft' | 'awaiting_approval' | 'declined' | 'withdrawn')
+    | ('running' | 'paused' | 'done' | 'undoing' | 'undone')
+  >(),
+  /** Customers of the list that have been erased: they get nothing, and are not stored. */
+  leftOut: integer(),
+  createdAt: timestamptz(),
+  startedAt: nullable(timestamptz()),
+  finishedAt: nullable(timestamptz()),
+});
+
+/** What became of one customer of a bulk grant. `unchanged`: the grant would have changed nothing. */
+export type BulkGrantCustomerRow = RowOf<typeof BulkGrantCustomerEntity>;
+export const BulkGrantCustomerEntity = entity('bulk_grant_customers', {
+  workspaceId: key(text()),
+  bulkGrantId: key(uuid()),
+  appUserId: key(text()),
+  state: text<'pending' | 'granted' | 'unchanged' | 'failed' | 'undone' | 'undo_failed'>(),
+  attempts: integer(),
+  actionId: nullable(uuid()),
+  error: nullable(text()),
+  claimedUntil: nullable(timestamptz()),
+  finishedAt: nullable(timestamptz()),
+});
+
 export type AuditRow = RowOf<typeof AuditEntity>;
 export const AuditEntity = entity('audit_log', {
   workspaceId: key(text()),
   auditId: key(bigint()),
   at: timestamptz(),
-  /** Intercom does not always send a teammate's e-mail. */
-  actor: jsonb<Actor & { readonly email: string | null }>(),
+  actor: jsonb<Teammate>(),
   action: text(),
   conversationId: nullable(text()),
   contactId: nullable(text()),
@@ -316,5 +360,7 @@ export const ENTITIES = [
   CatalogEntity,
   ImportEntity,
   ImportCustomerEntity,
+  BulkGrantEntity,
+  BulkGrantCustomerEntity,
   AuditEntity,
 ];

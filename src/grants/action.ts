@@ -1,11 +1,6 @@
+import type { Teammate } from '../database/entities.ts';
 import type { Environment, Money } from '../subscription/types.ts';
 import type { Duration } from './durations.ts';
-
-export interface Teammate {
-  readonly id: string;
-  readonly name: string;
-  readonly email: string | null;
-}
 
 /**
  * The states of an action. A test compares them with the check constraint of the table `actions`.

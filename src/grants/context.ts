@@ -1,3 +1,4 @@
+import type { Teammate } from '../database/entities.ts';
 import type { Language } from '../i18n/languages.ts';
 import type { Messages } from '../i18n/messages.ts';
 import type { InboxCanvas, Part } from '../intercom/canvas.ts';
@@ -6,7 +7,6 @@ import type { SubscriberState } from '../subscription/types.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import type { Project } from '../workspaces/projects.ts';
 import type { Workspace } from '../workspaces/repository.ts';
-import type { Teammate } from './action.ts';
 import type { ActionFormState } from './form-state.ts';
 
 /** The part of the inbox card's customer that actions need. */

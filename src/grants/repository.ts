@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { Teammate } from '../database/entities.ts';
 import { CLOCK, type Database, type Sql } from '../database/sql.ts';
 import { lockSubscriber } from '../subscribers/repository.ts';
 import { isUuid } from '../text.ts';
@@ -10,7 +11,6 @@ import {
   type Grant,
   type NewAction,
   type StoreActionDetails,
-  type Teammate,
   TRANSITIONS,
   UNCONFIRMED_STATES,
 } from './action.ts';

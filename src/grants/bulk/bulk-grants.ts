@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { Teammate } from '../../database/entities.ts';
 import type { Transaction } from '../../database/sql.ts';
 import { listSubscribers } from '../../subscribers/search.ts';
 import { deriveSummaries, readStoredSummaries } from '../../subscribers/summaries.ts';
@@ -11,7 +12,7 @@ import type { Project } from '../../workspaces/projects.ts';
 import type { Workspace } from '../../workspaces/repository.ts';
 import type { WorkspaceSettings } from '../../workspaces/settings.ts';
 import { listEntitlements } from '../access.ts';
-import { GRANT_STARTS, type GrantStart, nameOf, type Teammate } from '../action.ts';
+import { GRANT_STARTS, type GrantStart, nameOf } from '../action.ts';
 import { DURATIONS, isDuration, lengthInDays } from '../durations.ts';
 import { checkLength, checkReason, MAX_REASON_LENGTH } from '../policy.ts';
 import {

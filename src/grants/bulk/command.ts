@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
+import type { Teammate } from '../../database/entities.ts';
 import { badRequest, notFound } from '../../errors.ts';
 import { messagesFor } from '../../i18n/messages.ts';
 import { subscriberJobs } from '../../subscribers/jobs.ts';
@@ -10,7 +11,6 @@ import {
   requireWorkspace,
   withCommandContext,
 } from '../../workspaces/command-context.ts';
-import type { Teammate } from '../action.ts';
 import { grantJobs } from '../jobs.ts';
 import {
   changeBulkGrant,

@@ -1,58 +1,52 @@
-import type { Sql } from '../../database/sql.ts';
+import { In, Not } from 'typeorm';
+import {
+  BulkGrantCustomerEntity,
+  type BulkGrantCustomerRow,
+  BulkGrantEntity,
+  type BulkGrantRow,
+  type Teammate,
+  updateRows,
+} from '../../database/entities.ts';
+import type { Entities, Sql } from '../../database/sql.ts';
 import { findErasedIds } from '../../subscribers/erased-ids.ts';
 import { lockProject } from '../../subscribers/identity.ts';
 import { isUuid } from '../../text.ts';
 import type { AppContext } from '../../workspaces/app-context.ts';
-import type { GrantStart, Teammate } from '../action.ts';
 import type { Duration } from '../durations.ts';
 
-export type BulkState =
-  | ('draft' | 'awaiting_approval' | 'declined' | 'withdrawn')
-  | ('running' | 'paused' | 'done' | 'undoing' | 'undone');
+export type BulkGrant = Readonly<BulkGrantRow & { duration: Duration }>;
+export type BulkKey = Pick<BulkGrant, 'workspaceId' | 'bulkGrantId'>;
+export type NewBulkGrant = Omit<
+  BulkGrant,
+  'decidedBy' | 'state' | 'leftOut' | 'createdAt' | 'startedAt' | 'finishedAt'
+>;
+type BulkState = BulkGrant['state'];
 
-/** Where an event may happen, and where it leads. */
+/**
+ * Where an event may happen, where it leads, and who it makes the teammate: whoever starts or requests a draft answers
+ * for it, also when someone else prepared it.
+ */
 const BULK_TRANSITIONS = {
-  start: { from: ['draft'], to: 'running' },
-  request: { from: ['draft'], to: 'awaiting_approval' },
-  approve: { from: ['awaiting_approval'], to: 'running' },
-  decline: { from: ['awaiting_approval'], to: 'declined' },
+  start: { from: ['draft'], to: 'running', by: 'admin' },
+  request: { from: ['draft'], to: 'awaiting_approval', by: 'admin' },
+  approve: { from: ['awaiting_approval'], to: 'running', by: 'decidedBy' },
+  decline: { from: ['awaiting_approval'], to: 'declined', by: 'decidedBy' },
   withdraw: { from: ['awaiting_approval'], to: 'withdrawn' },
   pause: { from: ['running'], to: 'paused' },
   resume: { from: ['paused'], to: 'running' },
   finish: { from: ['running'], to: 'done' },
   undo: { from: ['running', 'paused', 'done'], to: 'undoing' },
   finish_undo: { from: ['undoing'], to: 'undone' },
-} as const satisfies Record<string, { from: readonly BulkState[]; to: BulkState }>;
+} as const satisfies Record<string, BulkTransition>;
 export type BulkEvent = keyof typeof BULK_TRANSITIONS;
 
-/** What became of one customer of a bulk grant. `unchanged`: the grant would have changed nothing. */
-export type BulkCustomerState = 'pending' | 'granted' | 'unchanged' | 'failed' | 'undone' | 'undo_failed';
-
-export interface BulkGrant {
-  readonly workspaceId: string;
-  readonly bulkGrantId: string;
-  readonly projectId: string;
-  readonly entitlementId: string;
-  readonly lookupKey: string;
-  readonly entitlementName: string;
-  readonly duration: Duration;
-  readonly start: GrantStart;
-  readonly reason: string;
-  readonly admin: Teammate;
-  readonly decidedBy: Teammate | null;
-  readonly state: BulkState;
-  /** Customers of the list that have been erased: they get nothing, and are not stored. */
-  readonly leftOut: number;
-  readonly createdAt: Date;
-  readonly finishedAt: Date | null;
+interface BulkTransition {
+  readonly from: readonly BulkState[];
+  readonly to: BulkState;
+  readonly by?: 'admin' | 'decidedBy';
 }
 
-export type BulkKey = Pick<BulkGrant, 'workspaceId' | 'bulkGrantId'>;
-export type NewBulkGrant = Omit<BulkGrant, 'decidedBy' | 'state' | 'leftOut' | 'createdAt' | 'finishedAt'>;
-
-const BULK_GRANT = `workspace_id as "workspaceId", bulk_grant_id as "bulkGrantId", project_id as "projectId",
-  entitlement_id as "entitlementId", lookup_key as "lookupKey", entitlement_name as "entitlementName", duration, start,
-  reason, admin, decided_by as "decidedBy", state, left_out as "leftOut", created_at as "createdAt", finished_at as "finishedAt"`;
+const FINISHED: readonly BulkState[] = ['declined', 'withdrawn', 'done', 'undone'];
 
 /**
  * Stores a draft with its customers, without the erased ones; an id that is listed twice is one customer.
@@ -70,94 +64,59 @@ export async function createBulkGrant(
     const erased = await findErasedIds({ sql, secrets }, bulk, listed);
     const appUserIds = listed.filter((id) => !erased.has(id));
     if (appUserIds.length === 0) return null;
-    const [draft] = await sql.query<BulkGrant>(
-      `insert into bulk_grants (workspace_id, bulk_grant_id, project_id, entitlement_id, lookup_key,
-                                entitlement_name, duration, start, reason, admin, left_out)
-       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-       returning ${BULK_GRANT}`,
-      [
-        workspaceId,
-        bulkGrantId,
-        bulk.projectId,
-        bulk.entitlementId,
-        bulk.lookupKey,
-        bulk.entitlementName,
-        bulk.duration,
-        bulk.start,
-        bulk.reason,
-        JSON.stringify(bulk.admin),
-        erased.size,
-      ],
-    );
-    if (!draft) throw new Error('A stored bulk grant was not returned');
+    await sql.manager.insert(BulkGrantEntity, { ...bulk, leftOut: erased.size });
     await sql.query(
       `insert into bulk_grant_customers (workspace_id, bulk_grant_id, app_user_id)
        select $1, $2, id from unnest($3::text[]) as id
        on conflict (workspace_id, bulk_grant_id, app_user_id) do nothing`,
       [workspaceId, bulkGrantId, appUserIds],
     );
-    return draft;
+    return readBulkGrant(sql, bulk);
   });
 }
 
 export async function readBulkGrant(
-  sql: Sql,
+  { manager }: Entities,
   { workspaceId, bulkGrantId }: BulkKey,
 ): Promise<BulkGrant | null> {
   if (!isUuid(bulkGrantId)) return null;
-  const [bulk] = await sql.query<BulkGrant>(
-    `select ${BULK_GRANT} from bulk_grants where workspace_id = $1 and bulk_grant_id = $2`,
-    [workspaceId, bulkGrantId],
-  );
-  return bulk ?? null;
+  return (await manager.findOneBy(BulkGrantEntity, { workspaceId, bulkGrantId })) as BulkGrant | null;
 }
 
-export async function listBulkGrants(sql: Sql, workspaceId: string): Promise<BulkGrant[]> {
-  return sql.query<BulkGrant>(
-    `select ${BULK_GRANT} from bulk_grants
-      where workspace_id = $1 and state <> 'draft' order by created_at desc limit 20`,
-    [workspaceId],
-  );
+export async function listBulkGrants({ manager }: Entities, workspaceId: string): Promise<BulkGrant[]> {
+  const where = { workspaceId, state: Not('draft' as const) };
+  return (await manager.find(BulkGrantEntity, {
+    where,
+    order: { createdAt: 'desc' },
+    take: 20,
+  })) as BulkGrant[];
 }
 
-/**
- * Applies an event. Whoever starts or requests a draft answers for it, also when someone else prepared it.
- *
- * @returns `null`: it may not happen in the state of now
- */
+/** Applies an event. `null`: it may not happen in the state of now. */
 export async function moveBulkGrant(
-  sql: Sql,
+  sql: Entities,
   { workspaceId, bulkGrantId }: BulkKey,
-  { event, by }: { readonly event: BulkEvent; readonly by: Teammate },
+  { event, by: teammate }: { readonly event: BulkEvent; readonly by: Teammate },
 ): Promise<BulkGrant | null> {
-  const { from, to } = BULK_TRANSITIONS[event];
-  const teammate = JSON.stringify(by);
-  const [bulk] = await sql.query<BulkGrant>(
-    `update bulk_grants
-        set state = $4, admin = coalesce($5::jsonb, admin), decided_by = coalesce($7::jsonb, decided_by),
-            started_at = coalesce(started_at, case when $4 = 'running' then $6::timestamptz end),
-            finished_at = case when $4 in ('done', 'undone', 'declined', 'withdrawn') then $6::timestamptz end
-      where workspace_id = $1 and bulk_grant_id = $2 and state = any($3)
-     returning ${BULK_GRANT}`,
-    [
-      workspaceId,
-      bulkGrantId,
-      from,
-      to,
-      event === 'start' || event === 'request' ? teammate : null,
-      new Date(),
-      event === 'approve' || event === 'decline' ? teammate : null,
-    ],
+  const { from, to, by }: BulkTransition = BULK_TRANSITIONS[event];
+  const key = { workspaceId, bulkGrantId };
+  const isMoved = await updateRows(
+    sql,
+    BulkGrantEntity,
+    { ...key, state: In(from) },
+    {
+      state: to,
+      finishedAt: FINISHED.includes(to) ? new Date() : null,
+      ...(event === 'start' || event === 'approve' ? { startedAt: new Date() } : {}),
+      ...(by ? { [by]: teammate } : {}),
+    },
   );
-  return bulk ?? null;
+  return isMoved ? readBulkGrant(sql, key) : null;
 }
 
-export interface ClaimedCustomer {
-  readonly appUserId: string;
-  readonly state: BulkCustomerState;
-  readonly attempts: number;
-  readonly actionId: string | null;
-}
+export type ClaimedCustomer = Readonly<
+  Pick<BulkGrantCustomerRow, 'appUserId' | 'state' | 'attempts' | 'actionId'>
+>;
 
 /** How long a worker has for its customers; those of a killed one are claimed again after it. */
 const CLAIM_SECONDS = 60;
@@ -218,48 +177,35 @@ export async function hasCustomersLeft(
 }
 
 /** What became of a customer. With `retryInSeconds`: to be tried again then. */
-export interface CustomerChange {
-  readonly appUserId: string;
-  readonly state: BulkCustomerState;
-  readonly actionId?: string | null;
-  readonly error?: string | null;
-  readonly attempts?: number;
+export interface CustomerChange
+  extends Pick<BulkGrantCustomerRow, 'appUserId' | 'state'>,
+    Partial<Pick<BulkGrantCustomerRow, 'actionId' | 'error' | 'attempts'>> {
   readonly retryInSeconds?: number;
 }
 
 export async function setCustomer(
-  sql: Sql,
+  database: Entities,
   { workspaceId, bulkGrantId }: BulkKey,
-  customer: CustomerChange,
+  { appUserId, retryInSeconds, error = null, ...change }: CustomerChange,
 ): Promise<void> {
-  await sql.query(
-    `update bulk_grant_customers
-        set state = $4, action_id = coalesce($5, action_id), error = $6, attempts = coalesce($7, attempts),
-            claimed_until = $8, finished_at = $9
-      where workspace_id = $1 and bulk_grant_id = $2 and app_user_id = $3`,
-    [
-      workspaceId,
-      bulkGrantId,
-      customer.appUserId,
-      customer.state,
-      customer.actionId ?? null,
-      customer.error ?? null,
-      customer.attempts ?? null,
-      customer.retryInSeconds === undefined ? null : new Date(Date.now() + customer.retryInSeconds * 1_000),
-      customer.retryInSeconds === undefined ? new Date() : null,
-    ],
-  );
+  const at = new Date(Date.now() + (retryInSeconds ?? 0) * 1_000);
+  const times =
+    retryInSeconds === undefined
+      ? { claimedUntil: null, finishedAt: at }
+      : { claimedUntil: at, finishedAt: null };
+  const key = { workspaceId, bulkGrantId, appUserId };
+  await updateRows(database, BulkGrantCustomerEntity, key, { ...change, error, ...times });
 }
 
 export interface BulkProgress {
   readonly total: number;
-  readonly byState: Readonly<Partial<Record<BulkCustomerState, number>>>;
+  readonly byState: Readonly<Partial<Record<BulkGrantCustomerRow['state'], number>>>;
   /** Finished within the last minute. */
   readonly perMinute: number;
 }
 
 export async function readProgress(sql: Sql, { workspaceId, bulkGrantId }: BulkKey): Promise<BulkProgress> {
-  const rows = await sql.query<{ state: BulkCustomerState; count: string; recent: string }>(
+  const rows = await sql.query<{ state: BulkGrantCustomerRow['state']; count: string; recent: string }>(
     `select state, count(*) as count, count(*) filter (where finished_at > now() - interval '1 minute') as recent
        from bulk_grant_customers where workspace_id = $1 and bulk_grant_id = $2 group by state`,
     [workspaceId, bulkGrantId],
@@ -285,11 +231,7 @@ export async function countErrors(
   return Object.fromEntries(rows.map(({ error, count }) => [error, Number(count)]));
 }
 
-export interface BulkCustomer {
-  readonly appUserId: string;
-  readonly state: BulkCustomerState;
-  readonly error: string | null;
-}
+export type BulkCustomer = Readonly<Pick<BulkGrantCustomerRow, 'appUserId' | 'state' | 'error'>>;
 
 export async function listCustomers(
   sql: Sql,
