@@ -1,4 +1,4 @@
-import { AppError } from '../errors.ts';
+import { AppError, nullOn } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { findByAppUserIds } from '../subscribers/search.ts';
 import { DAY_MS, MINUTE_MS } from '../time.ts';
@@ -10,14 +10,13 @@ import { handlerOf } from './handlers.ts';
 import { isChargeRefunded } from './purchases.ts';
 import {
   type ActionKey,
-  type Changes,
   claimForCall,
   listUnfinished,
   readAction,
   readAgain,
   recordResponse,
 } from './repository.ts';
-import { scheduleConfirm, scheduleNotes, transition } from './transitions.ts';
+import { type StateChange, scheduleConfirm, scheduleNotes, transition } from './transitions.ts';
 
 /** After this time RevenueCat no longer works on a request that it has not answered. */
 const NOT_DONE_AFTER_MS = 2 * MINUTE_MS;
@@ -44,7 +43,7 @@ export async function callAndConfirm(app: AppContext, project: Project, action: 
   const client = app.revenueCat(project);
   const claimed = await claimForCall(app.database, action);
   if (!claimed) return { action: await readAgain(app.database, action) };
-  if (!client) return { action: await failAction(app, claimed, 'revenuecat_unauthorized') };
+  if (!client) return { action: await fail(app, claimed, 'revenuecat_unauthorized') };
   let url: string | undefined;
   try {
     const answer = await handlerOf(claimed).call(client, project.revenueCatProjectId, claimed);
@@ -54,7 +53,7 @@ export async function callAndConfirm(app: AppContext, project: Project, action: 
     // A portal link that was not received is lost: another one can be created.
     if (error.remedy.kind === 'retry' && claimed.kind !== 'manage')
       return { action: await leaveUnconfirmed(app, claimed, error) };
-    return { action: await failAction(app, claimed, error.code) };
+    return { action: await fail(app, claimed, error.code) };
   }
   await recordResponse(app.database, claimed);
   const answered = { ...claimed, isAnswered: true };
@@ -83,23 +82,20 @@ async function confirmByReading(
   const isAnswered = action.isAnswered || (await isChargeRefunded(app.database, action));
   const known = { ...action, isAnswered };
   const found = await handlerOf(action).readBack(client, project.revenueCatProjectId, known);
-  if (found.kind === 'done') return confirm(app, action, found.changes);
+  if (found.kind === 'done') return complete(app, action, { event: 'confirm', ...found.changes });
   const sinceMs = app.now() - (action.calledAtMs ?? action.createdAtMs);
   if (found.kind === 'unknown')
-    return sinceMs > GIVEN_UP_AFTER_MS ? failAction(app, action, 'never_confirmed') : null;
+    return sinceMs > GIVEN_UP_AFTER_MS ? fail(app, action, 'never_confirmed') : null;
   if (sinceMs < NOT_DONE_AFTER_MS) return null;
-  if (action.isAnswered && found.ignored) return confirm(app, action, found.ignored);
-  return failAction(app, action, action.isAnswered ? 'revenuecat_ignored' : 'revenuecat_unavailable');
+  if (action.isAnswered && found.ignored)
+    return complete(app, action, { event: 'confirm', ...found.ignored });
+  return fail(app, action, action.isAnswered ? 'revenuecat_ignored' : 'revenuecat_unavailable');
 }
 
-async function confirm(app: AppContext, action: Action, changes: Changes): Promise<Action> {
-  const confirmed = await transition(app, action, { event: 'confirm', ...changes });
-  return refreshed(app, action, confirmed);
-}
-
-/** After a change in RevenueCat the customer is read again, and who received purchases. */
-async function refreshed<A extends Action>(app: AppContext, before: A, moved: A | null): Promise<A> {
-  if (!moved) return readAgain(app.database, before);
+/** Ends a step in which RevenueCat has changed something: the customer is read again, and who received purchases. */
+async function complete<A extends Action>(app: AppContext, action: A, change: StateChange): Promise<A> {
+  const moved = await transition(app, action, change);
+  if (!moved) return readAgain(app.database, action);
   const { workspaceId, projectId, kind, target } = moved;
   const receivers = kind === 'transfer' ? await findByAppUserIds(app.database, workspaceId, [target]) : [];
   for (const { subscriberId } of [moved, ...receivers.filter((each) => each.projectId === projectId)])
@@ -108,11 +104,11 @@ async function refreshed<A extends Action>(app: AppContext, before: A, moved: A 
 }
 
 /** @param code the reason, as in the audit log and on the card */
-async function failAction(app: AppContext, action: Action, code: string): Promise<Action> {
+async function fail<A extends Action>(app: AppContext, action: A, code: string): Promise<A> {
   await noticeRejectedKey(app, action, code);
   const isLate = action.calledAtMs !== null && app.now() - action.calledAtMs >= NOT_DONE_AFTER_MS;
-  const failed = await transition(app, action, { event: isLate ? 'fail_later' : 'fail', error: code });
-  return failed ?? readAgain(app.database, action);
+  const event = action.state === 'revoking' ? 'fail_revoke' : isLate ? 'fail_later' : 'fail';
+  return (await transition(app, action, { event, error: code })) ?? readAgain(app.database, action);
 }
 
 async function noticeRejectedKey(app: AppContext, action: Action, code: string): Promise<void> {
@@ -132,34 +128,21 @@ async function noticeRejectedKey(app: AppContext, action: Action, code: string):
  */
 export async function callAndConfirmRevoke(app: AppContext, project: Project, grant: Grant): Promise<Grant> {
   const client = app.revenueCat(project);
-  if (!client) return failRevoke(app, grant, 'revenuecat_unauthorized');
+  if (!client) return fail(app, grant, 'revenuecat_unauthorized');
+  const { revenueCatProjectId } = project;
   const sinceMs = app.now() - (grant.revokeCalledAtMs ?? app.now());
   try {
-    try {
-      await client.revokeEntitlement(project.revenueCatProjectId, grant.appUserId, grant.target);
-    } catch (error) {
-      // 404 has three meanings (nothing granted, unknown customer, wrong path): reading back decides.
-      if (!(error instanceof AppError) || error.code !== 'revenuecat_not_found') throw error;
-    }
-    if ((await readGrantEnd(client, project.revenueCatProjectId, grant)) === null)
-      return confirmRevoke(app, grant);
+    const call = client.revokeEntitlement(revenueCatProjectId, grant.appUserId, grant.target);
+    // 404 has three meanings (nothing granted, unknown customer, wrong path): reading back decides.
+    await nullOn('revenuecat_not_found', call);
+    if ((await readGrantEnd(client, revenueCatProjectId, grant)) === null)
+      return complete(app, grant, { event: 'confirm_revoke' });
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     const mayRetry = error.remedy.kind === 'retry' || error.remedy.kind === 'wait_until';
-    return mayRetry && sinceMs <= GIVEN_UP_AFTER_MS ? grant : failRevoke(app, grant, error.code);
+    return mayRetry && sinceMs <= GIVEN_UP_AFTER_MS ? grant : fail(app, grant, error.code);
   }
-  return sinceMs > NOT_DONE_AFTER_MS ? failRevoke(app, grant, 'revenuecat_ignored') : grant;
-}
-
-async function confirmRevoke(app: AppContext, grant: Grant): Promise<Grant> {
-  const revoked = await transition(app, grant, { event: 'confirm_revoke' });
-  return refreshed(app, grant, revoked);
-}
-
-async function failRevoke(app: AppContext, grant: Grant, code: string): Promise<Grant> {
-  await noticeRejectedKey(app, grant, code);
-  await transition(app, grant, { event: 'fail_revoke', error: code });
-  return readAgain(app.database, grant);
+  return sinceMs > NOT_DONE_AFTER_MS ? fail(app, grant, 'revenuecat_ignored') : grant;
 }
 
 /** The app with RevenueCat's clients for background jobs. */
@@ -196,14 +179,14 @@ async function confirmInBackground(
   if (action.kind === 'grant' && action.state === 'revoking')
     return callAndConfirmRevoke(app, project, action);
   // The link of a portal was lost with the process that created it.
-  if (action.kind === 'manage') return failAction(app, action, 'revenuecat_unavailable');
+  if (action.kind === 'manage') return fail(app, action, 'revenuecat_unavailable');
   // Certainly not called: the process was killed between storing and calling.
   if (action.calledAtMs === null) return (await callAndConfirm(app, project, action)).action;
   try {
     return (await confirmByReading(app, client, { action, project })) ?? action;
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
-    if (app.now() - action.calledAtMs > GIVEN_UP_AFTER_MS) return failAction(app, action, 'never_confirmed');
+    if (app.now() - action.calledAtMs > GIVEN_UP_AFTER_MS) return fail(app, action, 'never_confirmed');
     const { workspaceId, actionId } = action;
     app.logger.warn({ code: error.code, workspaceId, actionId }, 'action not read back yet');
     return action;

@@ -38,10 +38,6 @@ export async function listDashboardGrants(context: ActionContext): Promise<Grant
   });
 }
 
-export async function findDashboardGrant(context: ActionContext, actionId: string): Promise<Grant | null> {
-  return (await listDashboardGrants(context)).find((grant) => grant.actionId === actionId) ?? null;
-}
-
 function grantOf(context: ActionContext, entitlement: Entitlement, subscription: SubscriptionState): Grant {
   const { workspace, customer } = context;
   const endMs = endOrForever(subscription.endsAtMs);

@@ -1,5 +1,6 @@
+import type { Sql } from '../database/sql.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
-import type { ActionKind, StoreActionDetails } from './action.ts';
+import type { Action, ActionKind, StoreActionDetails } from './action.ts';
 import { type ActionError, refused } from './action-error.ts';
 import type { ActionContext } from './context.ts';
 import { usableIds } from './read-revenuecat.ts';
@@ -69,16 +70,21 @@ export async function findRefusal(
   context: ActionContext,
   action: CheckedAction,
 ): Promise<ActionError | null> {
-  const { services, workspace } = context;
+  const { services, workspace, request } = context;
   const { kind } = action;
+  const by = { workspaceId: workspace.workspaceId, admin: request.admin, kind };
   const limit = policyOf(workspace.settings, kind).monthlyPerAdmin;
-  const refusal = findRefusalExceptLimit(context, action);
-  if (refusal || limit === null) return refusal;
-  const made = await countThisMonth(services.database, workspace.workspaceId, {
-    adminId: context.request.admin.id,
-    kind,
-  });
-  return checkMonth(limit, made);
+  return (
+    findRefusalExceptLimit(context, action) ?? (await checkActionsThisMonth(services.database, limit, by))
+  );
+}
+
+export async function checkActionsThisMonth(
+  sql: Sql,
+  limit: number | null,
+  by: Pick<Action, 'workspaceId' | 'admin' | 'kind'>,
+): Promise<ActionError | null> {
+  return limit === null ? null : checkMonth(limit, await countThisMonth(sql, by));
 }
 
 /** The same without the monthly limit: a decision about another teammate's request does not count. */

@@ -207,15 +207,14 @@ const TRANSFERS: readonly ActionKind[] = ['transfer', 'restore'];
  */
 export async function countThisMonth(
   sql: Sql,
-  workspaceId: string,
-  of: { readonly adminId: string; readonly kind: ActionKind },
+  { workspaceId, admin, kind }: Pick<Action, 'workspaceId' | 'admin' | 'kind'>,
 ): Promise<number> {
   const [row] = await sql.query<{ count: string }>(
     `select count(*) from actions
       where workspace_id = $1 and admin->>'id' = $2 and kind = any($3)
         and state not in ('failed', 'declined', 'withdrawn') and idempotency_key not like '%|%'
         and created_at >= date_trunc('month', now() at time zone 'UTC') at time zone 'UTC'`,
-    [workspaceId, of.adminId, TRANSFERS.includes(of.kind) ? TRANSFERS : [of.kind]],
+    [workspaceId, admin.id, TRANSFERS.includes(kind) ? TRANSFERS : [kind]],
   );
   return Number(row?.count ?? 0);
 }

@@ -2,7 +2,7 @@ import { type Action, type Grant, isActiveGrant, nameOf } from './action.ts';
 import { ActionError, failed, orActionError, refused, throwRefusal } from './action-error.ts';
 import { type CallResult, callAndConfirm, callAndConfirmRevoke } from './confirmation.ts';
 import type { ActionContext } from './context.ts';
-import { findDashboardGrant, isDashboardGrant } from './dashboard-grants.ts';
+import { isDashboardGrant, listDashboardGrants } from './dashboard-grants.ts';
 import type { Form, Reviewed } from './form-state.ts';
 import { handlerOf } from './handlers.ts';
 import {
@@ -232,7 +232,7 @@ export async function findAction(context: ActionContext, actionId: string): Prom
   if (isDashboardGrant(actionId))
     // It is stored when its removal begins: a second press shows that removal.
     return (
-      (await findDashboardGrant(context, actionId)) ??
+      (await listDashboardGrants(context)).find((grant) => grant.actionId === actionId) ??
       findAdopted(services.database, { workspaceId, subscriberId, actionId })
     );
   const action = await readAction(services.database, { workspaceId, actionId });

@@ -154,7 +154,7 @@ export function stateOf({ endsAtMs, givesAccess, willRenew }: LivePurchase): Pur
 }
 
 /** What can be done to one subscription or purchase. */
-const PURCHASE_ACTIONS = ['cancel', 'refund', 'extend', 'manage'] as const;
+export const PURCHASE_ACTIONS = ['cancel', 'refund', 'extend', 'manage'] as const;
 export type PurchaseActionKind = (typeof PURCHASE_ACTIONS)[number];
 
 /** A key that cannot grant is found out by the grant. */
@@ -166,15 +166,12 @@ export function requiredScopes(
   return kind === 'refund' && targetType === 'purchase' ? [PURCHASES] : STORE_ACTIONS[kind].scopes;
 }
 
-/** Why a store does not do it now, or ever (`store`). */
-export type Unavailable = 'store' | 'ended' | 'not_renewing' | 'refunded' | 'family';
-
-/** `null`: the store does it. */
+/** Why a store does not do it now, or ever (`store`); `null`: it does. */
 export function whyUnavailable(
   kind: PurchaseActionKind,
   live: LivePurchase,
   isFamilyShare: boolean,
-): Unavailable | null {
+): 'store' | 'ended' | 'not_renewing' | 'refunded' | 'family' | null {
   if (!STORE_ACTIONS[kind].isOffered?.(live)) return 'store';
   if (live.isRefunded) return 'refunded';
   if (isFamilyShare) return 'family';
@@ -183,16 +180,6 @@ export function whyUnavailable(
   const canHaveEnded = kind === 'manage' || (kind === 'refund' && refundsCharges(live));
   if (!live.givesAccess && !canHaveEnded) return 'ended';
   return kind === 'cancel' && !live.willRenew ? 'not_renewing' : null;
-}
-
-export function listPurchaseActions(
-  live: LivePurchase,
-  isFamilyShare: boolean,
-): { kind: PurchaseActionKind; unavailable: Exclude<Unavailable, 'store'> | null }[] {
-  return PURCHASE_ACTIONS.flatMap((kind) => {
-    const unavailable = whyUnavailable(kind, live, isFamilyShare);
-    return unavailable === 'store' ? [] : [{ kind, unavailable }];
-  });
 }
 
 /** 0: the store extends nothing. */

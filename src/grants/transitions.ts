@@ -20,11 +20,10 @@ import { ActionError, throwRefusal } from './action-error.ts';
 import type { ActionContext } from './context.ts';
 import type { Reviewed, ReviewedGrant } from './form-state.ts';
 import { storeNote } from './notes.ts';
-import { checkMonth } from './policy.ts';
+import { checkActionsThisMonth } from './policy.ts';
 import {
   type ActionKey,
   type Changes,
-  countThisMonth,
   findByKey,
   insertAction,
   lockAdmin,
@@ -58,7 +57,7 @@ export async function scheduleNotes(
 }
 
 /** An event of the state machine, with what changes together with the state. */
-type StateChange = Changes & {
+export type StateChange = Changes & {
   readonly event: ActionEvent;
   /** Where it happens, if that is not where the action was requested. */
   readonly conversationId?: string | null;
@@ -133,8 +132,8 @@ export async function requestAction(
   action: NewAction,
   checks: { readonly monthlyLimit?: number | null; readonly lastChange: string | null },
 ): Promise<{ readonly action: Action; readonly isRepeated: boolean } | null> {
-  const { workspaceId, admin, kind, state: result, conversationId } = action;
-  const { monthlyLimit: limit = null, lastChange } = checks;
+  const { workspaceId, admin, state: result, conversationId } = action;
+  const { monthlyLimit = null, lastChange } = checks;
   const key = { workspaceId, actionId: randomUUID() };
   const isCalled = result === 'requested';
   if (isCalled) await scheduleConfirm(app, key);
@@ -142,8 +141,7 @@ export async function requestAction(
     await lockAdmin(sql, workspaceId, admin.id);
     const known = await findByKey(sql, workspaceId, action.idempotencyKey);
     if (known) return { action: known, isRepeated: true };
-    const made = limit === null ? 0 : await countThisMonth(sql, workspaceId, { adminId: admin.id, kind });
-    throwRefusal(checkMonth(limit, made));
+    throwRefusal(await checkActionsThisMonth(sql, monthlyLimit, action));
     await lockTarget(sql, { ...action, ...key });
     if ((await readLastChange(sql, action)) !== lastChange) return null;
     const stored = await insertAction(sql, { ...action, ...key });

@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import type { Teammate } from '../../database/entities.ts';
-import type { Transaction } from '../../database/sql.ts';
 import { listSubscribers } from '../../subscribers/search.ts';
 import { deriveSummaries, readStoredSummaries } from '../../subscribers/summaries.ts';
 import { isUnchangedSummary } from '../../subscription/summary.ts';
@@ -12,7 +11,7 @@ import type { Project } from '../../workspaces/projects.ts';
 import type { Workspace } from '../../workspaces/repository.ts';
 import type { WorkspaceSettings } from '../../workspaces/settings.ts';
 import { listEntitlements } from '../access.ts';
-import { GRANT_STARTS, type GrantStart, nameOf } from '../action.ts';
+import { GRANT_STARTS, nameOf } from '../action.ts';
 import { DURATIONS, isDuration, lengthInDays } from '../durations.ts';
 import { checkLength, checkReason, MAX_REASON_LENGTH } from '../policy.ts';
 import {
@@ -134,7 +133,7 @@ export async function draftBulkGrant(
   form: BulkForm,
 ): Promise<BulkGrant | BulkProblem> {
   const { workspace, project, admin } = scope;
-  const { appUserIds, duration, start, reason } = form;
+  const { appUserIds, duration, reason } = form;
   const { workspaceId } = workspace;
   const { projectId } = project;
   const entitlements = await listEntitlements(app.database, workspaceId, projectId);
@@ -145,7 +144,8 @@ export async function draftBulkGrant(
   }
   if (!isDuration(duration))
     return { field: 'duration', problem: `Choose a duration: ${DURATIONS.join(', ')}.` };
-  if (!isStart(start)) return { field: 'start', problem: 'Choose when it starts: after or now.' };
+  const start = GRANT_STARTS.find((each) => each === form.start);
+  if (!start) return { field: 'start', problem: 'Choose when it starts: after or now.' };
   const refused = checkBulkRules(workspace.settings.grants, { duration, reason });
   if (refused) return refused;
   if (appUserIds.length === 0) return { field: 'customers', problem: 'The list names no customer.' };
@@ -175,10 +175,6 @@ export function checkBulkRules(
   };
 }
 
-function isStart(start: string): start is GrantStart {
-  return (GRANT_STARTS as readonly string[]).includes(start);
-}
-
 type BulkApp = Pick<AppContext, 'database' | 'jobs'>;
 
 /** Starts a draft, or leaves it for a second teammate when it is for many. */
@@ -205,23 +201,17 @@ export async function changeBulkGrant(
 ): Promise<BulkGrant | null> {
   const bulk = await app.database.transaction(async (sql) => {
     const moved = await moveBulkGrant(sql, key, { event, by });
-    if (moved) await auditBulk(sql, moved, by);
+    if (!moved) return null;
+    const { total, byState } = await readProgress(sql, moved);
+    const { workspaceId, state, bulkGrantId, lookupKey, duration, reason } = moved;
+    const what = { bulk_grant_id: bulkGrantId, entitlement: lookupKey, duration, reason };
+    const requested = moved.decidedBy ? { requested_by: nameOf(moved.admin) } : {};
+    const details = { ...what, ...requested, count: total, ...byState };
+    await auditAdmin(sql, { workspaceId, admin: by }, { action: `bulk_grant_${state}`, details });
     return moved;
   });
   if (bulk?.state === 'running' || bulk?.state === 'undoing') await scheduleBulk(app, bulk);
   return bulk;
-}
-
-async function auditBulk(sql: Transaction, bulk: BulkGrant, admin: Teammate): Promise<void> {
-  const { total, byState } = await readProgress(sql, bulk);
-  const { workspaceId, state, bulkGrantId, lookupKey, duration, reason } = bulk;
-  const what = { bulk_grant_id: bulkGrantId, entitlement: lookupKey, duration, reason };
-  const requested = bulk.decidedBy ? { requested_by: nameOf(bulk.admin) } : {};
-  await auditAdmin(
-    sql,
-    { workspaceId, admin },
-    { action: `bulk_grant_${state}`, details: { ...what, ...requested, count: total, ...byState } },
-  );
 }
 
 export async function scheduleBulk(

@@ -34,9 +34,10 @@ import {
 import {
   APPLE_REASON_CODES,
   isApple,
-  listPurchaseActions,
   maxExtensionDays,
+  PURCHASE_ACTIONS,
   refundsCharges,
+  whyUnavailable,
 } from '../store-action-kinds.ts';
 import { targetTypeOf } from '../store-actions.ts';
 import { customerMessages, errorText, reasonField, refusedPage } from './parts.ts';
@@ -128,13 +129,10 @@ async function actionComponents(
     return [text(errorText(context, 'cancel', bought), 'muted')];
   const live = isFailed ? null : findLive(subscription, bought.purchases);
   if (!live) return [text(t('action.state.notInRevenueCat'), 'muted')];
-  const offered = listPurchaseActions(live, subscription.isFamilyShare);
-  if (offered.length === 0)
-    return [
-      text(t('action.state.storeOffersNothing', { store: storeText(context.messages, live.store) }), 'muted'),
-    ];
   const components: Part[] = [];
-  for (const { kind, unavailable } of offered) {
+  for (const kind of PURCHASE_ACTIONS) {
+    const unavailable = whyUnavailable(kind, live, subscription.isFamilyShare);
+    if (unavailable === 'store') continue;
     const refusal = unavailable
       ? refused(unavailable)
       : await findRefusal(context, { kind, details: { targetType: live.kind } });
@@ -144,7 +142,10 @@ async function actionComponents(
         : button(`${kind}:${id}`, t(`action.button.${kind}`), 'secondary'),
     );
   }
-  return components;
+  const store = storeText(context.messages, live.store);
+  return components.length > 0
+    ? components
+    : [text(t('action.state.storeOffersNothing', { store }), 'muted')];
 }
 
 /** Only Apple refunds, and only the customer can cancel there: texts for the reply, with the right link. */
