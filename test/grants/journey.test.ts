@@ -354,6 +354,8 @@ describe('an admin grants to many', () => {
     await draft(Array.from({ length: 101 }, (_, index) => `user_${index}`).join('\n'));
     await press('Request approval');
     await page.getByRole('status').getByText('Waits for approval', { exact: true }).waitFor();
+    // No color is halfway through its transition.
+    await page.emulateMedia({ reducedMotion: 'reduce' });
     await assertAccessible(page, 'grant to many that waits');
     const withdraw = page.getByRole('button', { name: 'Withdraw the request' });
     for (let tabs = 0; tabs < 60; tabs += 1) {
