@@ -80,11 +80,14 @@ function partsThatFit(context: CustomerContext, notice: string | null): Parts {
 type Parts = ReturnType<typeof partsOf>;
 
 function partsOf(context: CustomerContext, notice: string | null, maxSentenceLength: number) {
-  const { messages: m, customer, services, request, candidates } = context;
+  const { messages: m, customer, services, request, candidates, projects } = context;
   const { grantActions, project, receiverId, subscriber } = customer;
   const isRejected = project.apiKeyState === 'rejected';
   const grantCount = grantActions.length > 0 ? { tertiary: String(grantActions.length) } : {};
-  const projectName = { tertiary: clip(project.name, 30) };
+  const others = candidates.filter(({ projectId }) => projectId !== project.projectId);
+  const otherNames = others.flatMap(
+    ({ projectId }) => projects.find((known) => known.projectId === projectId)?.name ?? [],
+  );
   return {
     texts: [
       notice !== null && tightText(notice, 'muted'),
@@ -99,7 +102,9 @@ function partsOf(context: CustomerContext, notice: string | null, maxSentenceLen
     details: item('details', m.t('card.button.details')),
     grants: hasActions(customer) && item('grants', m.t('card.button.grants'), grantCount),
     share: canShare(request.contact, subscriber.appUserIds) && item('share', m.t('card.button.share')),
-    projects: candidates.length > 1 && item('projects', m.t('card.button.otherProject'), projectName),
+    projects:
+      candidates.length > 1 &&
+      item('projects', m.t('card.button.otherProject'), { tertiary: clip(otherNames.join(', '), 30) }),
     buttons: [
       button('grant', m.t('card.button.grant'), 'secondary'),
       isRejected

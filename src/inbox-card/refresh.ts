@@ -51,9 +51,10 @@ export function refreshIfStale({ services, request, projects }: CardContext, can
  *
  * @returns `context` is `null` when the customer is no longer there
  */
-export async function refreshCustomer(
-  context: CustomerContext,
-): Promise<{ outcome: RefreshOutcome | 'unavailable' | 'later'; context: CustomerContext | null }> {
+export async function refreshCustomer(context: CustomerContext): Promise<{
+  outcome: RefreshOutcome | 'scope_missing' | 'unavailable' | 'later';
+  context: CustomerContext | null;
+}> {
   const { services, request, customer, formState } = context;
   const { subscriberId } = customer.subscriber;
   const { workspaceId } = request;
@@ -62,8 +63,8 @@ export async function refreshCustomer(
     { workspaceId, subscriberId },
     { priority: 'interactive' },
   ).catch((error: unknown) => {
-    if (error instanceof AppError) return 'unavailable' as const;
-    throw error;
+    if (!(error instanceof AppError)) throw error;
+    return error.code === 'revenuecat_scope_missing' ? 'scope_missing' : 'unavailable';
   });
   const outcome = await withTimeout(refreshing, REFRESH_WAIT_MS, () => 'later' as const);
   // The names of products may have been read with the customer.

@@ -252,6 +252,7 @@ const REFRESH_NOTICES = {
   no_key: 'card.state.noKey',
   unknown_customer: 'card.state.unknownToRevenueCat',
   key_rejected: 'card.state.keyRejected',
+  scope_missing: 'card.state.scopeMissing',
   unavailable: 'card.state.storedData',
 } as const;
 

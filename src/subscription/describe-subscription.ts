@@ -173,7 +173,8 @@ function chargeOf(subscription: SubscriptionState, nowMs: number): Charge | null
   return { atMs, sum: isKnown ? (priceOf(subscription)?.money ?? null) : null };
 }
 
-function endOf(subscription: SubscriptionState, nowMs: number): End | null {
+/** @returns `null`: unknown */
+export function endOf(subscription: SubscriptionState, nowMs: number): End | null {
   const { status, resumesAtMs, givesAccess, expiredAtMs, accessEndsAtMs, endsAtMs } = subscription;
   if (subscription.isIncomplete) return null;
   if (status === 'paused' && resumesAtMs !== null && resumesAtMs > nowMs)

@@ -149,6 +149,8 @@ describe('a store action', () => {
       idsOn(details.canvas).find((id) => id.startsWith('subscription:')) ?? '',
     );
     assert.match(page.text, /^RevenueCat does not list this purchase for the customer/m);
+    assert.match(details.text, /^Ended: /m);
+    assert.match(page.text, /^Ended: /m, 'in the same words as the details');
     assert.doesNotMatch(page.text, /Nothing was changed/);
     const technical = await details.press('technical');
     assert.match(technical.text, /^RevenueCat has sent no technical details about this customer\.$/m);

@@ -273,6 +273,10 @@ describe('what a card never does', () => {
     const { revenueCat } = product;
     const card = await openFor(product, { externalId: 'user_mine' });
     await card.press('refresh');
+    const lift = revenueCat.faults.add({ status: 403 });
+    const forbidden = await (await openAgain(product, card)).press('refresh');
+    lift();
+    assert.match(forbidden.text, /^The RevenueCat API key lacks a permission\. .* Showing data from \w{3} /m);
     const stop = revenueCat.faults.add({ status: 503 });
     try {
       const down = await (await openAgain(product, card)).press('refresh');
@@ -338,6 +342,7 @@ describe('what a card never does', () => {
     assert.match(card.text, /^Second app \| This customer has not bought anything\.$/m);
     const [, second = ''] = idsOn(card.canvas).filter((id) => id.startsWith('match:'));
     const chosen = await card.press(second);
+    assert.match(chosen.text, /^Other project \| Test app$/m, 'the project that it leads to');
     assert.match(chosen.text, /^This customer has not bought anything\.$/m);
     const back = await (await chosen.press('timeline')).press('home');
     assert.match(back.text, /^This customer has not bought anything\.$/m);

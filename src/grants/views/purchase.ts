@@ -1,4 +1,4 @@
-import { storeText } from '../../i18n/sentences.ts';
+import { endRow, storeText } from '../../i18n/sentences.ts';
 import {
   button,
   type Component,
@@ -17,6 +17,7 @@ import {
   tightText,
 } from '../../intercom/canvas.ts';
 import type { LivePurchase } from '../../revenuecat/store-actions.ts';
+import { endOf } from '../../subscription/describe-subscription.ts';
 import { productOf } from '../../subscription/names.ts';
 import type { SubscriptionState } from '../../subscription/types.ts';
 import { ActionError, failed, orActionError, refused } from '../action-error.ts';
@@ -74,12 +75,12 @@ export function purchaseComponents(
 
 /** One subscription or purchase, and exactly what its store allows. */
 export async function subscriptionPage(context: ViewContext, id: string): Promise<InboxCanvas> {
-  const { messages, workspace } = context;
+  const { messages, workspace, services } = context;
   const { t } = messages;
   const subscription = findPurchase(context, id);
   if (!subscription) return context.page([text(t('action.state.notFound'), 'muted')]);
-  const { price, store, startedAtMs, endsAtMs, transactionId, environment, isOneTime } = subscription;
-  const isEndless = endsAtMs === null && subscription.entitlements.length > 0;
+  const { price, store, startedAtMs, transactionId, environment, isOneTime } = subscription;
+  const isConsumable = isOneTime && subscription.entitlements.length === 0;
   const facts = table([
     [t('action.label.store'), storeText(messages, store)],
     [t('action.label.price'), price && messages.money(price)],
@@ -87,10 +88,7 @@ export async function subscriptionPage(context: ViewContext, id: string): Promis
       t(isOneTime ? 'action.label.bought' : 'action.label.started'),
       startedAtMs === null ? null : messages.date(startedAtMs),
     ],
-    [
-      t(subscription.willRenew ? 'action.label.renews' : 'action.label.ends'),
-      endsAtMs === null ? (isEndless ? t('action.access.forever') : null) : messages.date(endsAtMs),
-    ],
+    ...endRow(messages, isConsumable ? null : endOf(subscription, services.now())),
     [t('action.label.environment'), environment === 'sandbox' ? t('action.state.sandbox') : null],
     [t('action.label.transaction'), transactionId],
   ]);
