@@ -58,6 +58,11 @@ describe('migrations', () => {
     assert.deepEqual(await schema(), newest);
   });
 
+  test('each number is taken once', () => {
+    const names = new Set(MIGRATIONS.map((migration) => /\d+$/.exec(new migration().name)?.[0]));
+    assert.equal(names.size, MIGRATIONS.length);
+  });
+
   test('a migration of a newer version is undone by that version only', async () => {
     await query(
       `insert into schema_migrations (timestamp, name) values (1790000000099, 'Newer1790000000099')`,
