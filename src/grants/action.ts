@@ -49,6 +49,8 @@ export const TRANSITIONS = {
   fail_revoke: { from: 'revoking', to: 'confirmed', audit: 'revoke' },
   /** RevenueCat ends all grants of an entitlement together: this follows the removal of another. */
   revoke_with_other: { from: 'confirmed', to: 'revoked' },
+  /** The undo of a grant to many grants again what was there before. */
+  restore_with_other: { from: 'revoked', to: 'confirmed' },
 } as const satisfies Record<string, Transition>;
 
 export type ActionEvent = keyof typeof TRANSITIONS;

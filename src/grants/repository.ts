@@ -290,6 +290,25 @@ export async function revokeOthers(sql: Sql, grant: Grant): Promise<string[]> {
   return rows.map((row) => row.action_id);
 }
 
+/** The grants that `revokeOthers` ended together with this one, and whose end RevenueCat grants again. */
+export async function restoreOthers(
+  sql: Sql,
+  grant: Pick<Grant, 'workspaceId' | 'subscriberId' | 'target' | 'revokeCalledAtMs'> & {
+    readonly previousEndMs: number;
+  },
+): Promise<void> {
+  const { from, to } = TRANSITIONS.restore_with_other;
+  const { workspaceId, subscriberId, target, revokeCalledAtMs, previousEndMs } = grant;
+  await sql.query(
+    `update actions set state = $4, revoked_at = null, revoked_by = null, completed_at = now()
+      where workspace_id = $1 and subscriber_id = $2 and target = $3 and state = $5
+        and revoke_called_at is null and revoked_at >= $6
+        and coalesce(actual_end_at, requested_end_at) between $7::timestamptz - interval '1 minute'
+                                                          and $7::timestamptz + interval '1 minute'`,
+    [workspaceId, subscriberId, target, to, from, new Date(revokeCalledAtMs ?? 0), new Date(previousEndMs)],
+  );
+}
+
 /** Actions and notes of all workspaces that a killed process may have left unfinished: older than a minute. */
 export async function listUnfinished(sql: Sql): Promise<(ActionKey & { isNote: boolean })[]> {
   return sql.query<ActionKey & { isNote: boolean }>(

@@ -185,6 +185,7 @@ export const undoBulkGrantPage = confirmationPage({
       effects: [
         'What this grant gave is removed in RevenueCat. Customers lose it immediately.',
         'Access that was granted before is granted again until its end; what customers bought stays.',
+        'Customers who were granted more here since keep everything: remove it on their cards.',
       ],
       button: 'Undo the grant',
       fields: { id: bulk.bulkGrantId },

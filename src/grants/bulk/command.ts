@@ -145,6 +145,8 @@ async function report(app: AppContext, key: BulkGrant, { json }: Options): Promi
 function describeFailure(code: string): string {
   if (code === 'not_imported')
     return `${code}: the app does not know these app user IDs. Correct the list, or import them first: cli backfill.`;
+  if (code === 'granted_since')
+    return `${code}: more was granted to these customers later, which an undo would remove, too. Remove it on their cards.`;
   const messages = messagesFor('en', 'UTC');
   const key = `grant.failure.${code}`;
   return messages.has(key) ? `${code}: ${messages.t(key)}` : code;

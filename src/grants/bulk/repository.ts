@@ -12,6 +12,7 @@ import { findErasedIds } from '../../subscribers/erased-ids.ts';
 import { lockProject } from '../../subscribers/identity.ts';
 import { isUuid } from '../../text.ts';
 import type { AppContext } from '../../workspaces/app-context.ts';
+import { type Grant, grantEndMs } from '../action.ts';
 import type { Duration } from '../durations.ts';
 
 export type BulkGrant = Readonly<BulkGrantRow & { duration: Duration }>;
@@ -195,6 +196,35 @@ export async function setCustomer(
       : { claimedUntil: at, finishedAt: null };
   const key = { workspaceId, bulkGrantId, appUserId };
   await updateRows(database, BulkGrantCustomerEntity, key, { ...change, error, ...times });
+}
+
+/** Whether a customer got this bulk grant already, under another of their ids. */
+export async function isGrantedBy(
+  sql: Sql,
+  { workspaceId, bulkGrantId }: BulkKey,
+  subscriberId: string,
+): Promise<boolean> {
+  const rows = await sql.query(
+    `select 1 from actions
+      where workspace_id = $1 and subscriber_id = $2 and starts_with(idempotency_key, $3) and state <> 'failed'
+      limit 1`,
+    [workspaceId, subscriberId, `${bulkGrantId}|`],
+  );
+  return rows.length > 0;
+}
+
+/** Whether more was granted here since: an undo would remove it, too. */
+export async function isGrantedSince(sql: Sql, grant: Grant): Promise<boolean> {
+  const { workspaceId, subscriberId, target, actionId } = grant;
+  const rows = await sql.query(
+    `select 1 from actions
+      where workspace_id = $1 and subscriber_id = $2 and target = $3 and action_id <> $4 and kind = 'grant'
+        and state = 'confirmed' and not unchanged
+        and coalesce(actual_end_at, requested_end_at) > $5::timestamptz + interval '1 minute'
+      limit 1`,
+    [workspaceId, subscriberId, target, actionId, new Date(grantEndMs(grant))],
+  );
+  return rows.length > 0;
 }
 
 export interface BulkProgress {

@@ -8,8 +8,8 @@ import { endsOf, findNoEffect, readAccess } from '../access.ts';
 import type { Grant } from '../action.ts';
 import { ActionError, failed, outdated } from '../action-error.ts';
 import { callAndConfirm, callAndConfirmRevoke, confirmAction, inBackground } from '../confirmation.ts';
-import { endOfGrant } from '../grant.ts';
-import { findByKey, readAction, readAgain, readLastChange } from '../repository.ts';
+import { endOfGrant, readGrantEnd } from '../grant.ts';
+import { findByKey, readAction, readAgain, readLastChange, restoreOthers } from '../repository.ts';
 import { beginCall, requestAction } from '../transitions.ts';
 import { changeBulkGrant, scheduleBulk } from './bulk-grants.ts';
 import {
@@ -19,6 +19,8 @@ import {
   type CustomerChange,
   claimCustomers,
   hasCustomersLeft,
+  isGrantedBy,
+  isGrantedSince,
   readBulkGrant,
   setCustomer,
 } from './repository.ts';
@@ -111,7 +113,12 @@ function outcomeOf(error: unknown, { customer }: Task): Outcome {
   const isActionError = error instanceof ActionError;
   if (!isActionError && !(error instanceof AppError)) throw error;
   const { code } = error;
-  if (customer.state === 'granted') return { ...UNDO_LATER, error: code };
+  if (customer.state === 'granted') {
+    const mayPass = isActionError
+      ? error.kind !== 'failed'
+      : ['retry', 'wait_until'].includes(error.remedy.kind);
+    return mayPass ? { ...UNDO_LATER, error: code } : { state: 'undo_failed', error: code };
+  }
   // Another action that is not confirmed yet, or RevenueCat, may allow it later.
   return isActionError && error.kind === 'failed'
     ? { state: 'failed', error: code }
@@ -161,6 +168,7 @@ async function grantOnce(
   const subscriberId = found.find((each) => each.projectId === projectId)?.subscriberId;
   if (subscriberId === undefined) throw failed('not_imported');
   const lastChange = await readLastChange(database, { workspaceId, subscriberId, target });
+  if (await isGrantedBy(database, bulk, subscriberId)) return null;
   const reading = readAccess(client, project.revenueCatProjectId, { appUserId });
   const access = await nullOn('revenuecat_not_found', reading);
   if (!access) throw failed('unknown_customer');
@@ -203,22 +211,35 @@ async function undo(app: AppContext, { bulk, project, customer }: Task): Promise
   const { workspaceId, decidedBy, admin, reason } = bulk;
   const action = await readAction(app.database, { workspaceId, actionId: customer.actionId ?? '' });
   if (action?.kind !== 'grant') return { state: 'undo_failed', error: 'not_found' };
+  const revokedBy = decidedBy ?? admin;
   let now = action;
   if (action.state === 'confirmed') {
-    const change = { event: 'revoke', revokedBy: decidedBy ?? admin, revokeReason: reason } as const;
+    const lastChange = await readLastChange(app.database, action);
+    if (await isGrantedSince(app.database, action)) return { state: 'undo_failed', error: 'granted_since' };
+    const change = { event: 'revoke', revokedBy, revokeReason: reason, lastChange } as const;
     const moved = await beginCall(app, action, change);
     if (!moved) return UNDO_SOON;
     now = await callAndConfirmRevoke(app, project, moved);
     if (now.state === 'confirmed') return { state: 'undo_failed', error: now.error };
   } else if (action.state !== 'revoked') await confirmAction(app, action);
   if (now.state !== 'revoked') return UNDO_SOON;
-  await restorePrevious(app, project, now);
+  // What was removed on a card stays removed.
+  const isUndone = now.revokedBy?.id === revokedBy.id && now.revokeReason === reason;
+  if (isUndone) await restorePrevious(app, project, now);
   return { state: 'undone' };
 }
 
-/** RevenueCat removes everything granted of an entitlement: what was granted before is granted again. */
+/** RevenueCat removes everything granted of an entitlement: what was granted before is granted again, once. */
 async function restorePrevious(app: AppContext, project: Project, grant: Grant): Promise<void> {
-  if (grant.previousEndMs === null || grant.previousEndMs <= app.now()) return;
-  const restored = { entitlementId: grant.target, expiresAtMs: grant.previousEndMs };
-  await app.revenueCat(project)?.grantEntitlement(project.revenueCatProjectId, grant.appUserId, restored);
+  const { previousEndMs, target: entitlementId, appUserId } = grant;
+  if (previousEndMs === null || previousEndMs <= app.now()) return;
+  const client = app.revenueCat(project);
+  if (!client) throw failed('revenuecat_unauthorized');
+  const { revenueCatProjectId } = project;
+  if ((await readGrantEnd(client, revenueCatProjectId, grant)) === null)
+    await client.grantEntitlement(revenueCatProjectId, appUserId, {
+      entitlementId,
+      expiresAtMs: previousEndMs,
+    });
+  await restoreOthers(app.database, { ...grant, previousEndMs });
 }
