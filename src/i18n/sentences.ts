@@ -126,5 +126,5 @@ export function endRow(m: Messages, end: End | null): [label: string, value: str
 export function paidText(m: Messages, { paid, paidSinceMs }: CustomerDescription): string | null {
   if (paid.length === 0) return null;
   const since = paidSinceMs === null ? null : m.date(paidSinceMs);
-  return m.t('sentence.paidSince', { sum: paid.map((money) => m.money(money)).join(', '), since });
+  return m.t('sentence.paidSince', { sum: m.list(paid.map((money) => m.money(money))), since });
 }

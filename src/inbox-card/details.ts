@@ -148,7 +148,7 @@ function subscriptionBlock(
       [m.t('card.label.started'), startedAtMs === null ? null : m.date(startedAtMs)],
       ...endRow(m, described.end),
       [m.t('card.label.renewals'), subscription.renewals > 0 ? String(subscription.renewals) : null],
-      [m.t('card.label.paid'), paid.map((money) => m.money(money)).join(', ')],
+      [m.t('card.label.paid'), m.list(paid.map((money) => m.money(money)))],
       [m.t('card.label.environment'), environment === 'sandbox' ? m.t('card.environment.sandbox') : null],
       [m.t('card.label.familySharing'), subscription.isFamilyShare ? m.t('card.yes') : null],
       [m.t('card.label.transaction'), subscription.transactionId],

@@ -5,6 +5,7 @@ import { type Messages, messagesFor } from '../../src/i18n/messages.ts';
 import {
   customerText,
   overviewText,
+  paidText,
   periodText,
   priceText,
   statementsText,
@@ -15,7 +16,7 @@ import type { Statement } from '../../src/subscription/describe-subscription.ts'
 import { deriveState } from '../../src/subscription/state.ts';
 import { type LifecycleEvent, SUBSCRIPTION_STATUSES } from '../../src/subscription/types.ts';
 import { CASES } from '../subscription/cases.ts';
-import { buy, day, event, grant, period } from '../subscription/histories.ts';
+import { buy, day, event, grant, period, renew } from '../subscription/histories.ts';
 
 const NAMES = { product: () => null, entitlement: () => null };
 const usd = (amountMinor: number) => ({ amountMinor, currency: 'USD' });
@@ -61,6 +62,17 @@ test('the grammar of each language', () => {
   // Before a vowel "de" would have to be "d’".
   const failed = { kind: 'paymentFailed', what: 'Alpha', on: DECEMBER_1, since: null } as const;
   assert.equal(agent('fr', failed), 'Le paiement pour Alpha a échoué le 1er déc. 2026.');
+});
+
+test('sums in several currencies are not joined by the comma of their decimals', () => {
+  const yen = { currency: 'JPY', price_in_purchased_currency: 1500, price: 10 };
+  const euros = { currency: 'EUR', price_in_purchased_currency: 9.99, price: 10 };
+  const state = deriveState([buy(0, 30, yen), renew(30, 60, euros)], null, day(31));
+  const description = describeCustomer(state, { names: NAMES, nowMs: day(31) });
+  const paid = (language: Language) =>
+    paidText(messagesFor(language), description)?.replaceAll('\u00a0', ' ');
+  assert.equal(paid('de'), '9,99 € und 1.500 ¥ seit dem 1. Jan. 2026');
+  assert.equal(paid('en'), '€9.99 and ¥1,500 since Jan 1, 2026');
 });
 
 test('what a customer is told of a subscription without a name', () => {
