@@ -114,21 +114,36 @@ function isKnownZone(timeZone: string): boolean {
 
 const MAX_CURRENCIES = 200;
 
+function dropsDigits(locale: string, currency: string): boolean {
+  const { maximumFractionDigits } = new Intl.NumberFormat(locale, {
+    style: 'currency',
+    currency,
+  }).resolvedOptions();
+  return (maximumFractionDigits ?? 0) < currencyDigits(currency);
+}
+
 /** An unknown currency is written after the number. */
 function createMoneyFormat(locale: string) {
   const formats = new Map<string, Intl.NumberFormat | null>();
+  const plain = new Intl.NumberFormat(locale, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
   return ({ amountMinor, currency }: Money): string => {
     const amount = amountMinor / 10 ** currencyDigits(currency);
     let format = formats.get(currency);
     if (format === undefined) {
       try {
-        format = new Intl.NumberFormat(locale, { style: 'currency', currency });
+        // Intl follows usage and drops the hundredths of forints and rupees, which were paid all the same.
+        format = new Intl.NumberFormat(locale, {
+          style: 'currency',
+          currency,
+          minimumFractionDigits: currencyDigits(currency),
+          trailingZeroDisplay: dropsDigits(locale, currency) ? 'stripIfInteger' : 'auto',
+        });
       } catch {
         format = null;
       }
       // An event may name any currency.
       if (formats.size < MAX_CURRENCIES) formats.set(currency, format);
     }
-    return format ? format.format(amount) : `${amount.toFixed(2)} ${currency}`;
+    return format ? format.format(amount) : `${plain.format(amount)} ${currency}`;
   };
 }

@@ -43,9 +43,12 @@ describe('money for people', () => {
     [1000, 'USD', 'en', '$10.00'],
     [500, 'JPY', 'en', '¥500'],
     [299_000, 'HUF', 'en', 'HUF\u00a02,990'],
+    [299_050, 'HUF', 'en', 'HUF\u00a02,990.50'],
+    [99_999, 'PKR', 'de', '999,99\u00a0PKR'],
     [1234, 'KWD', 'en', 'KWD\u00a01.234'],
     [999, 'EUR', 'de', '9,99\u00a0€'],
     [999, 'coins!', 'en', '9.99 coins!'],
+    [999, 'coins!', 'de', '9,99 coins!'],
   ];
   for (const [amountMinor, currency, locale, expected] of cases) {
     test(expected, () => assert.equal(messagesFor(locale).money({ amountMinor, currency }), expected));
