@@ -270,6 +270,17 @@ describe('one grant for many customers', () => {
     assert.deepEqual(JSON.parse(json?.stdout ?? '').errors, { not_imported: 2 });
   });
 
+  test('what RevenueCat refused is said in words', async () => {
+    const [, refused = ''] = late;
+    const list = join(folder, 'refused.csv');
+    await writeFile(list, refused);
+    product.revenueCat.faults.add({ ...onGranting(refused), status: 422, times: 1 });
+    const args = ['grant', '--workspace', WORKSPACE_ID, '--file', list, ...wish().slice(2)];
+    const { code, stdout } = await startCommand(args, product.environment).ended;
+    assert.equal(code, 1);
+    assert.match(stdout, / {2}1 revenuecat_rejected: RevenueCat refused this\. Nothing was changed\.\n$/);
+  });
+
   test('for more customers than the rules allow one admin it waits for a second person', async () => {
     await setPolicy(product, { bulkSecondPersonAbove: 10 });
     const result = await run(['--file', join(folder, 'late.csv'), ...wish().slice(2)]);

@@ -148,6 +148,6 @@ function describeFailure(code: string): string {
   if (code === 'granted_since')
     return `${code}: more was granted to these customers later, which an undo would remove, too. Remove it on their cards.`;
   const messages = messagesFor('en', 'UTC');
-  const key = `grant.failure.${code}`;
-  return messages.has(key) ? `${code}: ${messages.t(key)}` : code;
+  const key = `action.failed.${code}`;
+  return messages.has(key) ? `${code}: ${messages.t(key, { kind: 'grant' })}` : code;
 }
