@@ -15,7 +15,8 @@ const ms = z
   .transform((value) => value ?? null);
 
 export const listSchema = z.object({
-  items: z.array(z.unknown()).default([]),
+  /** Required: an object without it, such as from a proxy, would read as "bought nothing". */
+  items: z.array(z.unknown()),
   next_page: text,
 });
 

@@ -27,4 +27,15 @@ describe('RevenueCat client', () => {
     nextPage = '/v2/projects/proj1/customers?starting_after=user-1';
     assert.deepEqual(await client.listCustomers('proj1', null), { ids: ['user-1'], next: 'user-1' });
   });
+
+  test('a response without a list is not an empty list: the customer would seem to have bought nothing', async (t) => {
+    const app = express();
+    app.use((_req, res) => void res.json({ message: 'Maintenance' }));
+    const revenueCat = await listenOnLoopback(app);
+    t.after(() => revenueCat.close());
+    const client = createRevenueCatClient({ apiUrl: revenueCat.url, apiKey: 'sk_test' });
+    const failure = { code: 'revenuecat_unavailable', message: /unexpected shape/ };
+    await assert.rejects(client.listSubscriptions('proj1', 'user-1'), failure);
+    await assert.rejects(client.activeEntitlements('proj1', 'user-1'), failure);
+  });
 });
