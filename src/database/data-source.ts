@@ -48,6 +48,8 @@ export async function openDatabase(options: {
     migrationsTransactionMode: 'each',
     installExtensions: false,
     logging: false,
+    // The usual one prints a migration that fails as text, also one that is tried again.
+    logger: 'debug',
     poolErrorHandler: (error: Error) => options.logger.warn({ err: error }, 'database connection lost'),
     // Statements of one transaction that do not wait for each other share a round trip. Some connections stay open
     // when nothing happens for ten seconds: opening one takes longer than all statements of a lone webhook.

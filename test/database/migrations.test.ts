@@ -83,15 +83,16 @@ describe('migrations', () => {
     for (const open of processes) await open.close();
   });
 
-  test('a migration that waits for a lock names who holds it, lets others read, and is done when it is free', async () => {
-    const tables = 'events, bulk_grants';
-    const count = MIGRATIONS.length - 1;
+  test('a migration that waits for a lock names who holds it, lets others read, and is done when it is free', async (t) => {
+    const printed = t.mock.method(console, 'log');
     const backup = new pg.Client({ connectionString: db.url, application_name: 'pg_dump' });
     const reader = new pg.Client({ connectionString: db.url, statement_timeout: 10_000 });
     await Promise.all([backup.connect(), reader.connect()]);
+    const tables = 'events, bulk_grants';
+    await undoMigrations(db.dataSource, MIGRATIONS.length - 1);
     await backup.query(`begin; lock table ${tables} in access share mode`);
     const attempts: (readonly LongTransaction[])[] = [];
-    const undoing = undoMigrations(db.dataSource, count, (by) => attempts.push(by));
+    const migrating = migrate(db.dataSource, (by) => attempts.push(by));
     await until(async () => (await query(WAITING_FOR_LOCK)).length > 0, 'the migration to wait');
     await reader.query(`select from ${tables} limit 1`);
     await until(() => attempts.length > 0, 'the migration to give the others way');
@@ -99,8 +100,8 @@ describe('migrations', () => {
     assert.deepEqual([by?.application, attempts[0]?.length], ['pg_dump', 1]);
     assert.ok((by?.seconds ?? 0) >= 1);
     await backup.query('commit');
-    assert.equal((await undoing).length, count);
-    assert.equal((await migrate(db.dataSource)).length, count);
+    await migrating;
+    assert.equal(printed.mock.callCount(), 0, 'the log is JSON');
     await Promise.all([backup.end(), reader.end()]);
   });
 
