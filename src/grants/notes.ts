@@ -111,7 +111,8 @@ async function sendNote(
     setNoteState(app.database, action, { step, state, ...(error === undefined ? {} : { error }) });
   const html = noteHtml(action, step, messages);
   try {
-    const isSent = note.isRetry && (await isInConversation(client, conversationId, html));
+    const inConversation = note.isRetry ? await client.listNotes(conversationId) : [];
+    const isSent = inConversation.some((body) => lettersOf(body) === lettersOf(html));
     if (!isSent) await client.leaveNote({ conversationId, adminId, html });
     await set('sent');
     return null;
@@ -127,15 +128,6 @@ async function sendNote(
     await set('failed', error.code);
     return null;
   }
-}
-
-async function isInConversation(
-  client: IntercomClient,
-  conversationId: string,
-  html: string,
-): Promise<boolean> {
-  const bodies = await client.listNotes(conversationId);
-  return bodies.some((body) => lettersOf(body) === lettersOf(html));
 }
 
 /** Intercom rewrites HTML: tags, entities, punctuation and white space are not compared. In linear time, also of `<a<a…`. */

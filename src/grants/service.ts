@@ -180,10 +180,6 @@ function auditDecision<T>(
   return auditRefusal(context, { kind, step, details }, work);
 }
 
-async function repeatedResult({ services }: ActionContext, action: Action): Promise<ActionResult> {
-  return { action: await readAgain(services.database, action), isRepeated: true };
-}
-
 /** Declines what another teammate requested, or withdraws one's own request. */
 export async function declineAction(context: ActionContext, action: Action): Promise<ActionResult> {
   const { services, workspace } = context;
@@ -196,7 +192,7 @@ export async function declineAction(context: ActionContext, action: Action): Pro
   const moved = isOwn
     ? await transition(services, action, { event: 'withdraw', conversationId })
     : await transition(services, action, { event: 'decline', decidedBy: admin, conversationId });
-  return moved ? { action: moved, isRepeated: false } : repeatedResult(context, action);
+  return { action: moved ?? (await readAgain(services.database, action)), isRepeated: moved === null };
 }
 
 /** Removes everything granted of an entitlement; store subscriptions stay. A second press finds the removal begun. */
@@ -217,7 +213,7 @@ export async function revokeGrant(
   const moved = await audited(() =>
     beginCall(services, grant, { event: 'revoke', revokedBy: admin, revokeReason: reason }),
   );
-  if (!moved) return repeatedResult(context, grant);
+  if (!moved) return { action: await readAgain(services.database, grant), isRepeated: true };
   const now = await callAndConfirmRevoke(services, customer.project, { ...moved, conversationId });
   if (now.state === 'confirmed') throw failed(now.error ?? '');
   if (now.state === 'revoking') await scheduleConfirm(services, moved, 2);

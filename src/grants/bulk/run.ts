@@ -52,7 +52,11 @@ export async function runBulkGrant(app: AppContext, key: BulkKey, untilMs: numbe
     const bulk = await readBulkGrant(app.database, key);
     const project = bulk && (await readProject(app.database, bulk.workspaceId, bulk.projectId));
     if (!bulk || !project || (bulk.state !== 'running' && bulk.state !== 'undoing')) return false;
-    const claimed = await claimNext(app, bulk, bulk.state);
+    const claim = (of: 'pending' | 'granted' | 'called') =>
+      claimCustomers(app.database, bulk, { of, limit: BATCH_SIZE });
+    let claimed = await claim(bulk.state === 'running' ? 'pending' : 'granted');
+    // Grants that were called for when the undo began are read back, then removed.
+    if (claimed.length === 0 && bulk.state === 'undoing') claimed = await claim('called');
     if (claimed.length > 0) {
       const limit = pLimit(CONCURRENCY);
       await Promise.all(
@@ -69,21 +73,6 @@ export async function runBulkGrant(app: AppContext, key: BulkKey, untilMs: numbe
     }
     if (Date.now() > untilMs) return true;
   }
-}
-
-/** What an undo finds last: grants that were called for when it began. They are read back, then removed. */
-const CLAIMED_IN = { running: ['pending'], undoing: ['granted', 'called'] } as const;
-
-async function claimNext(
-  { database }: AppContext,
-  bulk: BulkGrant,
-  state: keyof typeof CLAIMED_IN,
-): Promise<ClaimedCustomer[]> {
-  for (const of of CLAIMED_IN[state]) {
-    const claimed = await claimCustomers(database, bulk, { of, limit: BATCH_SIZE });
-    if (claimed.length > 0) return claimed;
-  }
-  return [];
 }
 
 /** One customer of a bulk grant. */
