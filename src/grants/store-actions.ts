@@ -10,7 +10,14 @@ import type { ActionContext } from './context.ts';
 import { isSameEnd } from './durations.ts';
 import { type Form, REVIEW_VALID_MS, type ReviewedStoreAction, type StoreForm } from './form-state.ts';
 import type { ActionHandler } from './handlers.ts';
-import { findLive, findPurchase, type LivePurchases, listCharges, readLivePurchases } from './purchases.ts';
+import {
+  allPurchases,
+  findLive,
+  findPurchase,
+  type LivePurchases,
+  listCharges,
+  readLivePurchases,
+} from './purchases.ts';
 import { readNow } from './read-revenuecat.ts';
 import {
   isApple,
@@ -169,16 +176,20 @@ async function recheck(context: ActionContext, reviewed: ReviewedStoreAction): P
   throw outdated(hasChanged ? 'changed' : 'stale', { ...reviewed, details, reviewedAtMs: nowMs });
 }
 
-/** The details with the state that RevenueCat has now. */
+/** The details with the state that RevenueCat has now, and with the sum that a refund of the last payment is now. */
 async function readDetails(
   context: ActionContext,
-  { details, target }: ReviewedStoreAction,
+  { kind, details, target }: ReviewedStoreAction,
 ): Promise<StoreActionDetails> {
-  const bought = await readLivePurchases(context, details.targetType);
-  if (details.targetType === 'customer') return details.moves ? { ...details, ...movesOf(bought) } : details;
-  const live = bought.purchases.find(({ id }) => id === target);
+  const now = await readLivePurchases(context, details.targetType);
+  if (details.targetType === 'customer') return details.moves ? { ...details, ...movesOf(now) } : details;
+  const { purchases } = now;
+  const live = purchases.find(({ id }) => id === target);
   if (!live) throw failed('revenuecat_not_found');
-  return { ...details, before: stateOf(live) };
+  const before = stateOf(live);
+  if (kind !== 'refund' || details.transactionId !== undefined) return { ...details, before };
+  const bought = allPurchases(context).find((each) => findLive(each, purchases) === live);
+  return { ...details, before, amount: bought ? bought.price : details.amount };
 }
 
 function isSame(one: StoreActionDetails, other: StoreActionDetails): boolean {

@@ -1,9 +1,19 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, afterEach, before, describe, test } from 'node:test';
+import { lifecycleEvent } from '../../src/simulator/revenuecat/events.ts';
 import type { StoryName } from '../../src/simulator/revenuecat/scenarios.ts';
 import { DAY_MS } from '../../src/time.ts';
-import { agedFormState, forge, idsOn, openAgain, openFor, tell, textOf } from '../inbox-card/support.ts';
+import {
+  agedFormState,
+  forge,
+  idsOn,
+  openAgain,
+  openFor,
+  send,
+  tell,
+  textOf,
+} from '../inbox-card/support.ts';
 import { eventBody } from '../support/events.ts';
 import { type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
@@ -554,6 +564,36 @@ describe('a store action that does not go through', () => {
     assert.match(again.text, /has changed since the review/);
     assert.equal(calls(own.id), 0);
     assert.match((await again.press('action.confirm')).text, /✅ Pro Web is cancelled/);
+  });
+
+  test('a refund that was reviewed before a renewal names what was paid then', async () => {
+    const { card, own, page } = await openBuyer('rc_billing');
+    await setActions(product, { ...ALL_ON, refund: { enabled: true, maxAmountAlone: 5 } });
+    const checked = await reviewAction(page, 'refund');
+    assert.match(checked.text, /^Amount: €4\.99$/m);
+    const renewedAtMs = Date.now() - 60_000;
+    own.endsAtMs = Date.now() + 30 * DAY_MS;
+    const renewal = lifecycleEvent('RENEWAL', {
+      price: 19.99,
+      currency: 'EUR',
+      appUserId: card.appUserId,
+      productId: 'pro_web',
+      entitlements: ['pro'],
+      store: 'RC_BILLING',
+      environment: 'PRODUCTION',
+      periodType: 'NORMAL',
+      purchasedAtMs: renewedAtMs,
+      expirationAtMs: own.endsAtMs,
+      transactionId: own.storeSubscriptionId ?? '',
+      atMs: renewedAtMs,
+    });
+    await send(product, renewal);
+    await until(async () => /€19\.99/.test((await openAgain(product, card)).text), 'the renewal');
+    const again = await checked.press('action.confirm');
+    assert.match(again.text, /has changed since the review/);
+    assert.match(again.text, /^Amount: €19\.99$/m);
+    assert.match((await again.press('action.confirm')).text, /waits for the approval of another teammate/);
+    assert.equal(own.givesAccess, true);
   });
 });
 
