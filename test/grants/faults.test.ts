@@ -36,113 +36,160 @@ after(() => product?.close());
 const settledState = (appUserId: string, state: string) =>
   until(async () => (await stored(product, appUserId))[0]?.state === state, `the grant to be ${state}`);
 
-describe('RevenueCat responds late, not at all, or with an error', { concurrency: 3 }, () => {
-  test('the response is lost after the grant was made: it is read back, and made once', async () => {
-    const card = await openCustomer(product);
-    product.revenueCat.faults.add({ ...onGranting(card.appUserId), drop: 'after', times: 1 });
-    const pending = await grantOf(card);
-    assert.match(pending.text, /Not confirmed yet: RevenueCat has not responded/);
-    assert.doesNotMatch(pending.text, /✅/);
-    await settledState(card.appUserId, 'confirmed');
-    assert.equal(callsFor(product, card.appUserId), 1);
-    assert.match((await pending.press(`grant:${grantIdOn(pending)}`)).text, /✅ Pro is granted until/);
-    await noteIn(product, card, /Granted Pro until/);
-    assert.equal(notesIn(product, card).length, 1);
-    assert.deepEqual(
-      (await audited(product, card.appUserId)).map(({ result }) => result),
-      ['confirmed'],
-    );
+// Most of their time is a pause: before the result is read back, and before the note is tried again.
+describe('what is retried', { concurrency: true }, () => {
+  describe('RevenueCat responds late, not at all, or with an error', { concurrency: 3 }, () => {
+    test('the response is lost after the grant was made: it is read back, and made once', async () => {
+      const card = await openCustomer(product);
+      product.revenueCat.faults.add({ ...onGranting(card.appUserId), drop: 'after', times: 1 });
+      const pending = await grantOf(card);
+      assert.match(pending.text, /Not confirmed yet: RevenueCat has not responded/);
+      assert.doesNotMatch(pending.text, /✅/);
+      await settledState(card.appUserId, 'confirmed');
+      assert.equal(callsFor(product, card.appUserId), 1);
+      assert.match((await pending.press(`grant:${grantIdOn(pending)}`)).text, /✅ Pro is granted until/);
+      await noteIn(product, card, /Granted Pro until/);
+      assert.equal(notesIn(product, card).length, 1);
+      assert.deepEqual(
+        (await audited(product, card.appUserId)).map(({ result }) => result),
+        ['confirmed'],
+      );
+    });
+
+    test('slower than an agent waits: the card answers in time, and a second press calls nothing', async () => {
+      const card = await openCustomer(product);
+      const { grantTimings } = product.revenueCat.state;
+      grantTimings.set(card.appUserId, { madeAfterMs: 7_500, answeredAfterMs: 8_000 });
+      const checked = await review(card);
+      const pending = await checked.press('grant.confirm');
+      assert.match(pending.text, /Not confirmed yet/);
+      assert.ok(pending.answer.durationMs < 4_500, `${pending.answer.durationMs} ms`);
+      const other = await review(await openAgain(product, card));
+      const [again, elsewhere] = await Promise.all([
+        checked.press('grant.confirm'),
+        other.press('grant.confirm'),
+      ]);
+      assert.match(again.text, /Not confirmed yet/);
+      assert.match(elsewhere.text, /Another grant or removal of this entitlement is not confirmed yet/);
+      await settledState(card.appUserId, 'confirmed');
+      assert.equal(callsFor(product, card.appUserId), 1);
+      assert.equal(grantsAt(product, card.appUserId).length, 1);
+    });
+
+    test('500 without a grant: nothing is called again, and a note says so', async () => {
+      const card = await openCustomer(product);
+      product.revenueCat.faults.add({ ...onGranting(card.appUserId), status: 500, times: 1 });
+      const pending = await grantOf(card);
+      assert.match(pending.text, /Not confirmed yet/);
+      const grantId = grantIdOn(pending);
+      // Two minutes later RevenueCat can no longer be at work on it.
+      await product.server.connected.database.query(
+        `update actions set called_at = $2 where action_id::text = $1`,
+        [grantId, threeMinutesAgo()],
+      );
+      await settledState(card.appUserId, 'failed');
+      assert.equal(callsFor(product, card.appUserId), 0);
+      assert.match((await pending.press(`grant:${grantId}`)).text, /does not respond\. Nothing was changed/);
+      await noteIn(product, card, /The grant of Pro failed/);
+      assert.deepEqual(
+        (await audited(product, card.appUserId)).map(({ result }) => result),
+        ['revenuecat_unavailable'],
+      );
+      assert.match((await grantOf(await openAgain(product, card))).text, /✅/, 'and it can be tried again');
+    });
+
+    test('an earlier grant does not confirm one that was never made', async () => {
+      const card = await openCustomer(product);
+      give(product, card.appUserId, { endsAtMs: Date.now() + 86_400_000 });
+      give(product, card.appUserId, { store: 'app_store', endsAtMs: Date.now() + 86_400_000 * 9 });
+      product.revenueCat.faults.add({ ...onGranting(card.appUserId), drop: 'before', times: 1 });
+      const pending = await grantOf(card);
+      assert.match(pending.text, /Not confirmed yet/);
+      await product.server.connected.database.query(
+        `update actions set called_at = $2 where action_id::text = $1`,
+        [grantIdOn(pending), threeMinutesAgo()],
+      );
+      await settledState(card.appUserId, 'failed');
+    });
+
+    test('unavailable before the call: nothing is stored, and the same button works later', async () => {
+      const card = await openCustomer(product);
+      const checked = await review(card);
+      const off = product.revenueCat.faults.add({ pathPrefix: pathOf(card.appUserId), status: 503 });
+      const refused = await checked.press('grant.confirm');
+      assert.match(refused.text, /RevenueCat does not respond\. Nothing was changed/);
+      assert.ok(idsOn(refused.canvas).includes('grant.confirm'));
+      assert.deepEqual(await stored(product, card.appUserId), []);
+      off();
+      assert.match((await refused.press('grant.confirm')).text, /✅ Pro is granted/);
+      assert.equal(callsFor(product, card.appUserId), 1);
+    });
+
+    test('unavailable at the review: it says how old the shown access is', async () => {
+      const card = await openCustomer(product);
+      const form = await card.press('grant');
+      product.revenueCat.faults.add({ pathPrefix: pathOf(card.appUserId), latencyMs: 3_000 });
+      const checked = await review(form);
+      assert.match(checked.text, /RevenueCat does not respond: current access is as of/);
+      assert.ok(checked.answer.durationMs < 4_500);
+    });
+
+    test('the grant cannot be read back for some time', async () => {
+      const card = await openCustomer(product);
+      const { grantTimings } = product.revenueCat.state;
+      grantTimings.set(card.appUserId, { madeAfterMs: 1_500, answeredAfterMs: 0 });
+      assert.match((await grantOf(card)).text, /Not confirmed yet/);
+      await settledState(card.appUserId, 'confirmed');
+      assert.equal(callsFor(product, card.appUserId), 1);
+    });
   });
 
-  test('slower than an agent waits: the card answers in time, and a second press calls nothing', async () => {
-    const card = await openCustomer(product);
-    const { grantTimings } = product.revenueCat.state;
-    grantTimings.set(card.appUserId, { madeAfterMs: 7_500, answeredAfterMs: 8_000 });
-    const checked = await review(card);
-    const pending = await checked.press('grant.confirm');
-    assert.match(pending.text, /Not confirmed yet/);
-    assert.ok(pending.answer.durationMs < 4_500, `${pending.answer.durationMs} ms`);
-    const other = await review(await openAgain(product, card));
-    const [again, elsewhere] = await Promise.all([
-      checked.press('grant.confirm'),
-      other.press('grant.confirm'),
-    ]);
-    assert.match(again.text, /Not confirmed yet/);
-    assert.match(elsewhere.text, /Another grant or removal of this entitlement is not confirmed yet/);
-    await settledState(card.appUserId, 'confirmed');
-    assert.equal(callsFor(product, card.appUserId), 1);
-    assert.equal(grantsAt(product, card.appUserId).length, 1);
-  });
+  describe('a note is left once', { concurrency: true }, () => {
+    const notes = (card: { conversationId: string }) => ({
+      pathPrefix: `/conversations/${card.conversationId}/reply`,
+      method: 'POST',
+    });
 
-  test('500 without a grant: nothing is called again, and a note says so', async () => {
-    const card = await openCustomer(product);
-    product.revenueCat.faults.add({ ...onGranting(card.appUserId), status: 500, times: 1 });
-    const pending = await grantOf(card);
-    assert.match(pending.text, /Not confirmed yet/);
-    const grantId = grantIdOn(pending);
-    // Two minutes later RevenueCat can no longer be at work on it.
-    await product.server.connected.database.query(
-      `update actions set called_at = $2 where action_id::text = $1`,
-      [grantId, threeMinutesAgo()],
-    );
-    await settledState(card.appUserId, 'failed');
-    assert.equal(callsFor(product, card.appUserId), 0);
-    assert.match((await pending.press(`grant:${grantId}`)).text, /does not respond\. Nothing was changed/);
-    await noteIn(product, card, /The grant of Pro failed/);
-    assert.deepEqual(
-      (await audited(product, card.appUserId)).map(({ result }) => result),
-      ['revenuecat_unavailable'],
-    );
-    assert.match((await grantOf(await openAgain(product, card))).text, /✅/, 'and it can be tried again');
-  });
+    test('when Intercom stores it and the response is lost', async () => {
+      const card = await openCustomer(product);
+      product.intercom.faults.add({ ...notes(card), drop: 'after', times: 1 });
+      await grantOf(card);
+      await noteLeft(card.appUserId);
+      assert.equal(notesIn(product, card).length, 1);
+    });
 
-  test('an earlier grant does not confirm one that was never made', async () => {
-    const card = await openCustomer(product);
-    give(product, card.appUserId, { endsAtMs: Date.now() + 86_400_000 });
-    give(product, card.appUserId, { store: 'app_store', endsAtMs: Date.now() + 86_400_000 * 9 });
-    product.revenueCat.faults.add({ ...onGranting(card.appUserId), drop: 'before', times: 1 });
-    const pending = await grantOf(card);
-    assert.match(pending.text, /Not confirmed yet/);
-    await product.server.connected.database.query(
-      `update actions set called_at = $2 where action_id::text = $1`,
-      [grantIdOn(pending), threeMinutesAgo()],
-    );
-    await settledState(card.appUserId, 'failed');
-  });
+    test('when Intercom fails or is rate-limited, and accepts it later', async () => {
+      const card = await openCustomer(product);
+      product.intercom.faults.add({ ...notes(card), status: 500, times: 1 });
+      product.intercom.faults.add({ ...notes(card), status: 429, times: 1 });
+      await grantOf(card);
+      await noteLeft(card.appUserId);
+      assert.equal(notesIn(product, card).length, 1);
+    });
 
-  test('unavailable before the call: nothing is stored, and the same button works later', async () => {
-    const card = await openCustomer(product);
-    const checked = await review(card);
-    const off = product.revenueCat.faults.add({ pathPrefix: pathOf(card.appUserId), status: 503 });
-    const refused = await checked.press('grant.confirm');
-    assert.match(refused.text, /RevenueCat does not respond\. Nothing was changed/);
-    assert.ok(idsOn(refused.canvas).includes('grant.confirm'));
-    assert.deepEqual(await stored(product, card.appUserId), []);
-    off();
-    assert.match((await refused.press('grant.confirm')).text, /✅ Pro is granted/);
-    assert.equal(callsFor(product, card.appUserId), 1);
-  });
+    test('when the conversation was deleted: the grant stays, and the card says so', async () => {
+      const card = await openCustomer(product);
+      const checked = await review(card);
+      product.intercom.faults.add({ ...notes(card), status: 404 });
+      const done = await checked.press('grant.confirm');
+      await noteState(card.appUserId, 'failed');
+      const shown = await done.press('grants');
+      assert.match((await shown.press(`grant:${grantIdOn(done)}`)).text, /note could not be left/);
+    });
 
-  test('unavailable at the review: it says how old the shown access is', async () => {
-    const card = await openCustomer(product);
-    const form = await card.press('grant');
-    product.revenueCat.faults.add({ pathPrefix: pathOf(card.appUserId), latencyMs: 3_000 });
-    const checked = await review(form);
-    assert.match(checked.text, /RevenueCat does not respond: current access is as of/);
-    assert.ok(checked.answer.durationMs < 4_500);
+    const noteState = (appUserId: string, state: string) =>
+      until(async () => {
+        const [row] = await product.server.connected.database.query<{ state: string }>(
+          `select n.state from action_notes n join actions g using (workspace_id, action_id) where g.app_user_id = $1`,
+          [appUserId],
+        );
+        return row?.state === state;
+      }, `the note to be ${state}`);
+    const noteLeft = (appUserId: string) => noteState(appUserId, 'sent');
   });
 });
 
 describe('RevenueCat', () => {
-  test('the grant cannot be read back for some time', async () => {
-    const card = await openCustomer(product);
-    const { grantTimings } = product.revenueCat.state;
-    grantTimings.set(card.appUserId, { madeAfterMs: 1_500, answeredAfterMs: 0 });
-    assert.match((await grantOf(card)).text, /Not confirmed yet/);
-    await settledState(card.appUserId, 'confirmed');
-    assert.equal(callsFor(product, card.appUserId), 1);
-  });
-
   test('keeps a later end: the card says that nothing was changed, and does not call the grant this teammate’s', async () => {
     const card = await openCustomer(product);
     const endsAtMs = Date.now() + 60 * 86_400_000;
@@ -174,50 +221,6 @@ describe('RevenueCat', () => {
     assert.equal((await stored(product, card.appUserId))[0]?.error, 'revenuecat_rate_limited');
     await product.server.connected.database.query(`delete from revenuecat_budgets`);
   });
-});
-
-describe('a note is left once', { concurrency: 3 }, () => {
-  const notes = (card: { conversationId: string }) => ({
-    pathPrefix: `/conversations/${card.conversationId}/reply`,
-    method: 'POST',
-  });
-
-  test('when Intercom stores it and the response is lost', async () => {
-    const card = await openCustomer(product);
-    product.intercom.faults.add({ ...notes(card), drop: 'after', times: 1 });
-    await grantOf(card);
-    await noteLeft(card.appUserId);
-    assert.equal(notesIn(product, card).length, 1);
-  });
-
-  test('when Intercom fails or is rate-limited, and accepts it later', async () => {
-    const card = await openCustomer(product);
-    product.intercom.faults.add({ ...notes(card), status: 500, times: 1 });
-    product.intercom.faults.add({ ...notes(card), status: 429, times: 1 });
-    await grantOf(card);
-    await noteLeft(card.appUserId);
-    assert.equal(notesIn(product, card).length, 1);
-  });
-
-  test('when the conversation was deleted: the grant stays, and the card says so', async () => {
-    const card = await openCustomer(product);
-    const checked = await review(card);
-    product.intercom.faults.add({ ...notes(card), status: 404 });
-    const done = await checked.press('grant.confirm');
-    await noteState(card.appUserId, 'failed');
-    const shown = await done.press('grants');
-    assert.match((await shown.press(`grant:${grantIdOn(done)}`)).text, /note could not be left/);
-  });
-
-  const noteState = (appUserId: string, state: string) =>
-    until(async () => {
-      const [row] = await product.server.connected.database.query<{ state: string }>(
-        `select n.state from action_notes n join actions g using (workspace_id, action_id) where g.app_user_id = $1`,
-        [appUserId],
-      );
-      return row?.state === state;
-    }, `the note to be ${state}`);
-  const noteLeft = (appUserId: string) => noteState(appUserId, 'sent');
 });
 
 describe('a process that is killed', () => {

@@ -32,7 +32,7 @@ import {
   setActions,
   setMissingScopes,
 } from './buyers.ts';
-import { audited, noteIn, notesIn, openCustomer, pathOf, SECOND, threeMinutesAgo } from './support.ts';
+import { audited, noteIn, notesIn, openCustomer, pathOf, SECOND } from './support.ts';
 
 let product: Product;
 
@@ -430,34 +430,6 @@ describe('after an action whose webhook has not arrived', () => {
 });
 
 describe('a store action that does not go through', () => {
-  test('the answer is lost: nothing is called again, and the result is read', async () => {
-    const { card, own, page } = await openBuyer('rc_billing');
-    const checked = await reviewAction(page, 'cancel');
-    product.revenueCat.faults.add({
-      ...callsOf(own),
-      drop: 'after',
-      times: 1,
-    });
-    const pending = await checked.press('action.confirm');
-    assert.match(pending.text, /Not confirmed yet: RevenueCat has not responded/);
-    assert.doesNotMatch(pending.text, /✅/);
-    await until(async () => (await states(card.appUserId))[0] === 'confirmed', 'the cancellation');
-    assert.equal(calls(own.id), 1);
-    assert.match((await checked.press('action.confirm')).text, /✅ Pro Web is cancelled/);
-    await noteIn(product, card, /Cancelled/);
-    assert.equal(notesIn(product, card).length, 1);
-  });
-
-  test('the answer to a Google refund is lost: the event that follows confirms it', async () => {
-    const { card, own, page } = await openBuyer('play_store');
-    const charge = own.storeSubscriptionId ?? '';
-    const checked = await reviewAction(page, 'refund', { 'action.transaction': charge });
-    product.revenueCat.faults.add({ ...callsOf(own), drop: 'after', times: 1 });
-    assert.match((await checked.press('action.confirm')).text, /Not confirmed yet/);
-    await until(async () => (await states(card.appUserId))[0] === 'confirmed', 'the refund');
-    assert.equal(calls(charge), 1);
-  });
-
   test('the answer to a Google refund is lost and the API has no events: the webhook confirms it, and nothing else waits', async () => {
     product.revenueCat.state.grantWebhookDelayMs = null;
     const { card, own, page } = await openBuyer('play_store');
@@ -476,25 +448,6 @@ describe('a store action that does not go through', () => {
     await product.revenueCat.flushWebhooks();
     await until(async () => (await states(card.appUserId)).join() === 'confirmed,confirmed', 'the refund');
     assert.equal(calls(charge), 1);
-  });
-
-  test('the request is lost: two minutes later it is known that nothing was done', async () => {
-    const { card, own, page } = await openBuyer('rc_billing');
-    const checked = await reviewAction(page, 'refund');
-    product.revenueCat.faults.add({
-      ...callsOf(own),
-      drop: 'before',
-      times: 1,
-    });
-    const pending = await checked.press('action.confirm');
-    assert.match(pending.text, /Not confirmed yet/);
-    await product.server.connected.database.query(
-      `update actions set called_at = $3 where workspace_id = $1 and app_user_id = $2`,
-      [WORKSPACE_ID, card.appUserId, threeMinutesAgo()],
-    );
-    await until(async () => (await states(card.appUserId))[0] === 'failed', 'the refund to fail');
-    assert.equal(calls(own.id), 0);
-    await noteIn(product, card, /Failed: Refund, Pro Web\. RevenueCat did not do it/);
   });
 
   test('RevenueCat is unavailable: the form says so, keeps what was typed, and works later', async () => {
