@@ -13,6 +13,7 @@ const REASONS: Readonly<Record<string, string>> = {
   EDQUOT: 'its disk is full',
   ENOENT: 'it cannot be created there',
 };
+const FULL = new Set(['ENOSPC', 'EDQUOT']);
 
 /**
  * Creates the folder of the embedded database and of the keys, and checks that it can be written.
@@ -27,11 +28,15 @@ export async function openDataDir(dataDir: string): Promise<void> {
     await rm(probe);
   } catch (error) {
     await rm(probe, { force: true }).catch(() => {});
-    throw new AppError(
-      'conflict',
-      `DATA_DIR ${dataDir} cannot be used: ${REASONS[codeOf(error)] ?? (error as Error).message}. Set DATA_DIR to a folder that this user may write, or set both DATABASE_URL and ENCRYPTION_KEYS.`,
-      { cause: error },
-    );
+    const code = codeOf(error);
+    // Another folder would be another, empty database.
+    const remedy = FULL.has(code)
+      ? 'Make room there.'
+      : 'Set DATA_DIR to a folder that this user may write, or set both DATABASE_URL and ENCRYPTION_KEYS.';
+    const reason = REASONS[code] ?? (error as Error).message;
+    throw new AppError('conflict', `DATA_DIR ${dataDir} cannot be used: ${reason}. ${remedy}`, {
+      cause: error,
+    });
   }
 }
 
