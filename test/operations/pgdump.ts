@@ -284,7 +284,7 @@ describe(`backing up and restoring with ${runTool('pg_dump', '--version').trim()
     } catch (error) {
       output = String((error as { stderr?: unknown }).stderr);
     }
-    assert.match(output, /No key opens workspaces\.access_token/);
+    assert.match(output, /No key decrypts workspaces\.access_token/);
   });
 
   test('a base backup starts as a server of its own with every row', async () => {
