@@ -157,12 +157,11 @@ export function stateOf({ endsAtMs, givesAccess, willRenew }: LivePurchase): Pur
 export const PURCHASE_ACTIONS = ['cancel', 'refund', 'extend', 'manage'] as const;
 export type PurchaseActionKind = (typeof PURCHASE_ACTIONS)[number];
 
-/** A key that cannot grant is found out by the grant. */
 export function requiredScopes(
   kind: ActionKind,
   targetType?: StoreActionDetails['targetType'],
 ): readonly string[] {
-  if (kind === 'grant') return [];
+  if (kind === 'grant') return [CUSTOMERS];
   return kind === 'refund' && targetType === 'purchase' ? [PURCHASES] : STORE_ACTIONS[kind].scopes;
 }
 

@@ -11,6 +11,7 @@ import { forge, idsOn, type OpenCard, openAgain, openFor, tell, textOf } from '.
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
+import { setMissingScopes } from './buyers.ts';
 import {
   announce,
   audited,
@@ -481,6 +482,18 @@ describe('refused', () => {
     );
     const linked = await openAgain(product, card);
     assert.match((await linked.press('grant')).text, /has no ID that RevenueCat accepts/);
+  });
+
+  test('a permission that the key is known to lack is named before the click', async () => {
+    const card = await openCustomer(product);
+    await setMissingScopes(product, ['customer_information:customers:read_write']);
+    try {
+      const { canvas, text } = await card.press('grant');
+      assert.match(text, /^The API key lacks customer_information:customers:read_write\./m);
+      assert.ok(!idsOn(canvas).includes('grant.review'));
+    } finally {
+      await setMissingScopes(product, []);
+    }
   });
 
   test('a key without the permission to grant, and a revoked key', async () => {
