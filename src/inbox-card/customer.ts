@@ -118,8 +118,8 @@ async function readSummary(
 }
 
 /**
- * The state with what was done here and is in no webhook and no snapshot yet. Refunds that end a subscription, and where
- * purchases went, are in the webhook only. Reads the whole history, so only while there is one.
+ * The state with what was done here and is in no webhook and no snapshot yet. Refunds that end a subscription, when one
+ * was cancelled, and where purchases went are in the webhook only. Reads the whole history, so only while there is one.
  */
 async function stateWithFallbacks(
   context: CustomerReader,
@@ -129,7 +129,8 @@ async function stateWithFallbacks(
   const missing = known.fallbackEvents.filter(({ kind, store, atMs }) => {
     // Google's charges can be earlier ones, and access stays.
     if (kind === 'refund') return store !== 'PLAY_STORE';
-    return kind === 'transfer' || snapshotAtMs === null || atMs > snapshotAtMs;
+    const isInNoSnapshot = kind === 'transfer' || kind === 'cancellation' || kind === 'trial_cancelled';
+    return isInNoSnapshot || snapshotAtMs === null || atMs > snapshotAtMs;
   });
   if (missing.length === 0) return known.summary.state;
   const { services, request } = context;

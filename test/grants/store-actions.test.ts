@@ -384,6 +384,15 @@ describe('after an action whose webhook has not arrived', () => {
     assert.match((await overview()).text, /Refunded .+ on .+ No access since then\./);
   });
 
+  test('the overview says when a subscription was cancelled, also when RevenueCat was read since', async () => {
+    const { card, page } = await openBuyer('rc_billing');
+    await (await reviewAction(page, 'cancel')).press('action.confirm');
+    const cancelled = /cancelled on \w{3} \d+, \d{4}\. Access until .+ No further charge/;
+    assert.match((await openAgain(product, card)).text, cancelled);
+    const refreshed = await (await openAgain(product, card)).press('refresh');
+    assert.match(refreshed.text, cancelled, 'RevenueCat says that it does not renew, not since when');
+  });
+
   test('the card says what was done before any webhook came and RevenueCat was read again', async () => {
     const stale = (card: { appUserId: string }) =>
       product.revenueCat.faults.add({ pathPrefix: `${pathOf(card.appUserId)}/aliases`, status: 500 });
