@@ -30,7 +30,7 @@ export function statementsText(m: Messages, voice: Voice, statements: readonly S
     const key = `sentence.${voice}.${statement.kind}`;
     if (!m.has(key)) return [];
     const text = m.t(key, valuesOf(m, voice, statement));
-    // A name keeps its letters; "your subscription", which stands for an unknown one, may begin the sentence.
+    // A name keeps its letters; "your subscription", used where the name is unknown, may begin the sentence.
     return [isUnnamed(statement) ? text.charAt(0).toUpperCase() + text.slice(1) : text];
   });
   return texts.filter((text) => text !== '').join(m.language === 'ja' ? '' : ' ');
