@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, it } from 'node:test';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { listProjects } from '../../src/workspaces/projects.ts';
-import { assertAccessible } from '../support/accessibility.ts';
+import { assertAccessible, bringAxe } from '../support/accessibility.ts';
 import { installApp, sharedBrowser } from '../support/browser.ts';
 import { createSite, type Site } from '../workspaces/support.ts';
 
@@ -132,6 +132,7 @@ const WITH_DATA = [...PAGES.map((path) => `/settings${path}`), '/settings/delive
 it('obeys its policy, has no axe finding and fits its screen, on a desktop and a phone, in light and dark', async () => {
   // Without motion: while colors change, axe would measure those between.
   const page = await openSignedInTab({ reducedMotion: 'reduce' });
+  await bringAxe(page);
   let complaints: string[] = [];
   page.on('console', (message) => {
     if (message.type() === 'error') complaints.push(message.text());

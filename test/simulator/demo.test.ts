@@ -11,7 +11,7 @@ import type { Browser, FrameLocator, Page } from 'playwright-core';
 import { type Demo, startDemo } from '../../src/simulator/demo.ts';
 import type { Canvas } from '../../src/simulator/intercom/canvas-rules.ts';
 import { textOf } from '../inbox-card/support.ts';
-import { assertAccessible, axeFindings, focused, tabTo } from '../support/accessibility.ts';
+import { assertAccessible, axeFindings, bringAxe, focused, tabTo } from '../support/accessibility.ts';
 import { sharedBrowser } from '../support/browser.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { startTestDemo } from '../support/demo.ts';
@@ -308,6 +308,7 @@ describe('every page is accessible and fits, at phone and desktop width, in ligh
   let page: Page;
   before(async () => {
     page = await openPage('/inbox');
+    await bringAxe(page);
   });
   after(() => page?.close());
 
