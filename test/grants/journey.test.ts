@@ -1,23 +1,12 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { after, before, describe, test } from 'node:test';
-import type { Browser, Locator, Page } from 'playwright-core';
+import type { Locator, Page } from 'playwright-core';
 import { WORKSPACE_ID } from '../../src/simulator/demo/world.ts';
-import type { Demo } from '../../src/simulator/demo.ts';
 import { assertAccessible } from '../support/accessibility.ts';
-import { sharedBrowser } from '../support/browser.ts';
-import { startTestDemo } from '../support/demo.ts';
+import { useDemo } from '../support/demo.ts';
 
-let demo: Demo;
-let browser: Browser;
-
-before(async () => {
-  [demo, browser] = await Promise.all([startTestDemo(), sharedBrowser()]);
-});
-after(async () => {
-  await browser?.close();
-  await demo?.stop();
-});
+const { demo, newPage } = useDemo();
 
 /** The demo's inbox in a browser, with the card of a conversation. */
 interface InboxPage {
@@ -34,9 +23,8 @@ interface InboxPage {
 }
 
 async function openInbox(): Promise<InboxPage> {
-  const page = await browser.newPage({ viewport: { width: 1280, height: 1000 } });
-  page.setDefaultTimeout(8_000);
-  await page.goto(demo.inboxUrl);
+  const page = await newPage();
+  await page.goto(demo().inboxUrl);
   const card = page.getByTestId('card');
   const ready = () => page.locator('[data-testid=card][aria-busy=false]').waitFor();
 
@@ -299,10 +287,9 @@ describe('an admin grants to many', () => {
   let appUrl: string;
 
   before(async () => {
-    page = await browser.newPage({ viewport: { width: 1280, height: 1000 } });
-    page.setDefaultTimeout(15_000);
+    page = await newPage();
     // The public address: the cookie of the sign-in belongs to it.
-    appUrl = `http://localhost:${new URL(demo.appUrl).port}`;
+    appUrl = `http://localhost:${new URL(demo().appUrl).port}`;
     await page.goto(`${appUrl}/settings`);
     await page.getByRole('link', { name: 'Sign in with Intercom' }).click();
     await page.getByLabel('Workspace').selectOption(WORKSPACE_ID);

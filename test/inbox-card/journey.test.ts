@@ -1,12 +1,10 @@
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
-import type { Browser, Page } from 'playwright-core';
+import { before, describe, test } from 'node:test';
+import type { Page } from 'playwright-core';
 import { estimatedHeight, MAX_FIRST_CANVAS_PX } from '../../src/inbox-card/height.ts';
 import type { Component } from '../../src/intercom/canvas.ts';
-import type { Demo } from '../../src/simulator/demo.ts';
 import { assertAccessible } from '../support/accessibility.ts';
-import { sharedBrowser } from '../support/browser.ts';
-import { startTestDemo } from '../support/demo.ts';
+import { useDemo } from '../support/demo.ts';
 
 /** Teammates of the demo, by the language that their requests name. */
 const TEAMMATES = { en: '1001', de: '1011', fr: '1012', es: '1013', pt: '1014', ja: '1015' } as const;
@@ -130,25 +128,18 @@ const TICKETS: readonly Ticket[] = [
 ];
 
 describe('the card in a browser', () => {
-  let demo: Demo;
-  let browser: Browser;
+  const { demo, newPage } = useDemo();
   let page: Page;
   let opened = { conversation: '', admin: '' };
   let shown: { components: Component[] } = { components: [] };
 
   before(async () => {
-    demo = await startTestDemo();
-    browser = await sharedBrowser();
-    page = await browser.newPage({ viewport: { width: 1280, height: 1000 } });
+    page = await newPage();
     page.on('response', async (response) => {
       if (!response.url().endsWith('/api/canvas')) return;
       const answer = (await response.json()) as { canvas?: { content: typeof shown } };
       if (answer.canvas) shown = answer.canvas.content;
     });
-  });
-  after(async () => {
-    await browser?.close();
-    await demo?.stop();
   });
 
   const idle = () => page.locator('[data-testid=card][aria-busy=false] .canvas').waitFor();
@@ -160,7 +151,7 @@ describe('the card in a browser', () => {
       await turnTo(conversation);
       return read();
     }
-    await page.goto(`${demo.inboxUrl}?conversation=${conversation}&admin=${admin}`);
+    await page.goto(`${demo().inboxUrl}?conversation=${conversation}&admin=${admin}`);
     await idle();
     assert.equal(await page.getByTestId('problems').count(), 0, conversation);
     opened = { conversation, admin };
@@ -193,7 +184,7 @@ describe('the card in a browser', () => {
     test(`every first canvas begins with its sentence, and none is higher than 370 px in any language, ${width} px wide`, async () => {
       await page.setViewportSize({ width, height: 1000 });
       await open('501');
-      const answer = await fetch(new URL('/inbox/api/conversations', demo.inboxUrl));
+      const answer = await fetch(new URL('/inbox/api/conversations', demo().inboxUrl));
       const all = (await answer.json()) as { id: string; contactName: string }[];
       assert.ok(all.length >= 23, `${all.length} conversations`);
       const named = new Map(all.map(({ id, contactName }) => [id, contactName]));

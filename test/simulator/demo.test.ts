@@ -7,14 +7,13 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import type { Browser, FrameLocator, Page } from 'playwright-core';
+import type { FrameLocator, Page } from 'playwright-core';
 import { type Demo, startDemo } from '../../src/simulator/demo.ts';
 import type { Canvas } from '../../src/simulator/intercom/canvas-rules.ts';
 import { textOf } from '../inbox-card/support.ts';
 import { assertAccessible, axeFindings, bringAxe, focused, tabTo } from '../support/accessibility.ts';
-import { sharedBrowser } from '../support/browser.ts';
 import { createTestDatabase } from '../support/database.ts';
-import { startTestDemo } from '../support/demo.ts';
+import { useDemo } from '../support/demo.ts';
 import { until } from '../support/wait.ts';
 import { silent } from '../support/world.ts';
 
@@ -36,21 +35,11 @@ const HAPPENINGS: readonly (readonly [name: string, action: string, sentence: Re
   ['Lea Novak', 'uncancel', /^Pro, .+Next charge/],
 ];
 
-let demo: Demo;
-let browser: Browser;
-before(async () => {
-  [demo, browser] = await Promise.all([startTestDemo(), sharedBrowser()]);
-});
-after(async () => {
-  await browser?.close();
-  await demo?.stop();
-});
-
-const origin = (): string => new URL(demo.inboxUrl).origin;
+const { demo, newPage } = useDemo();
+const origin = (): string => new URL(demo().inboxUrl).origin;
 
 async function openPage(path: string): Promise<Page> {
-  const page = await browser.newPage({ viewport: { width: 1280, height: 1000 } });
-  page.setDefaultTimeout(15_000);
+  const page = await newPage();
   await page.goto(`${origin()}${path}`);
   return page;
 }
@@ -73,13 +62,12 @@ const HALF_THE_MESSENGER = 352;
 describe('the Messenger of a customer', () => {
   let page: Page;
   before(async () => {
-    page = await browser.newPage({ viewport: { width: 1_440, height: 900 } });
-    page.setDefaultTimeout(15_000);
+    page = await newPage({ width: 1_440, height: 900 });
   });
   after(() => page?.close());
 
   async function openMessenger(conversationId: string): Promise<FrameLocator> {
-    await page.goto(`${demo.inboxUrl}?conversation=${conversationId}`);
+    await page.goto(`${demo().inboxUrl}?conversation=${conversationId}`);
     await page.getByTestId('messenger-toggle').click();
     return page.frameLocator('[data-testid=messenger-frame]');
   }
@@ -132,7 +120,7 @@ describe('the Messenger of a customer', () => {
   });
 
   test('leads to the inbox when its address names no customer', async () => {
-    const response = await fetch(new URL('/messenger', demo.inboxUrl), { redirect: 'manual' });
+    const response = await fetch(new URL('/messenger', demo().inboxUrl), { redirect: 'manual' });
     assert.deepEqual([response.status, response.headers.get('location')], [302, '/inbox']);
   });
 
@@ -275,7 +263,7 @@ test('the app is installed from the App Store page into the workspace that does 
 
 test('RevenueCat’s page shows the key to paste and sends a test event', async () => {
   const page = await openPage('/revenuecat');
-  const key = /projyours {2}(sk_\S+)/.exec(demo.greeting)?.[1] ?? '';
+  const key = /projyours {2}(sk_\S+)/.exec(demo().greeting)?.[1] ?? '';
   assert.ok(key);
   await page.getByTestId('project-projyours').getByText(key, { exact: true }).waitFor();
   const sample = page.getByTestId('project-projdemo1');

@@ -1,9 +1,36 @@
+import { after, before } from 'node:test';
+import type { Browser, Page } from 'playwright-core';
 import { type Demo, startDemo } from '../../src/simulator/demo.ts';
+import { sharedBrowser } from './browser.ts';
 import { createTestDatabase } from './database.ts';
 import { silent } from './world.ts';
 
-/** The demo on a database of the tests' server: one of its own takes seconds to be made. */
-export async function startTestDemo(): Promise<Demo> {
+/** The demo and a browser, from before the first test of the caller's suite until after its last. */
+export function useDemo(): {
+  demo(): Demo;
+  newPage(viewport?: { readonly width: number; readonly height: number }): Promise<Page>;
+} {
+  let demo: Demo;
+  let browser: Browser;
+  before(async () => {
+    [demo, browser] = await Promise.all([startTestDemo(), sharedBrowser()]);
+  });
+  after(async () => {
+    await browser?.close();
+    await demo?.stop();
+  });
+  return {
+    demo: () => demo,
+    async newPage(viewport = { width: 1280, height: 1000 }) {
+      const page = await browser.newPage({ viewport });
+      page.setDefaultTimeout(15_000);
+      return page;
+    },
+  };
+}
+
+/** On a database of the tests' server: one of its own takes seconds to be made. */
+async function startTestDemo(): Promise<Demo> {
   const db = await createTestDatabase();
   const demo = await startDemo({ port: 0, logger: silent, databaseUrl: db.url });
   return {
