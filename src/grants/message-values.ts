@@ -29,6 +29,7 @@ export function messageValuesOf(
     days,
     count: moveCount,
     access: before?.givesAccess ? 'ends' : null,
+    renews: before?.willRenew === false ? null : 'renews',
     amount: amount && money(amount),
     end: endMs === null ? null : date(endMs),
   };

@@ -213,6 +213,15 @@ describe('a store action', () => {
     assert.deepEqual(await states(card.appUserId), ['confirmed', 'confirmed', 'failed']);
   });
 
+  test('an extension of what does not renew promises no charge', async () => {
+    const { page } = await openBuyer('play_store', { autoRenewalStatus: 'will_not_renew' });
+    const checked = await reviewAction(page, 'extend', { 'action.days': '3' });
+    assert.match(checked.text, /ends 3 days later/);
+    assert.doesNotMatch(checked.text, /charge is made/);
+    const done = await checked.press('action.confirm');
+    assert.match(done.text, /We have extended Pro Web by 3 days, until .+, free of charge\.$/m);
+  });
+
   test('a portal link is shown once and stored nowhere', async () => {
     const { card, page } = await openBuyer('rc_billing');
     const checked = await (await page.press(buttonOf(page, 'manage'))).press('action.review');
