@@ -175,7 +175,8 @@ export async function answerCard(
   if (formState === null) {
     const { workspaceId, componentId, admin } = request;
     services.logger.warn({ workspaceId, component: componentId, adminId: admin.id }, 'stored data refused');
-    return sentenceCanvas(context, m.t('card.state.outdated'), 'error');
+    // *Back* needs nothing of it: it is the way to start again.
+    if (componentId !== 'home') return sentenceCanvas(context, m.t('card.state.outdated'), 'error');
   }
   if (context.projects.length === 0) {
     return firstCanvas(context, [

@@ -142,6 +142,10 @@ describe('what a card never does', () => {
       assert.match(textOf(answer.canvas), /^This card is out of date\. Please start again\.$/m, what);
       assert.ok(answer.canvas && idsOn(answer.canvas).includes('home'), what);
     }
+    const back = await forge(product, review, 'home', {
+      storedData: { ...sealed, mac: 'of an earlier key' },
+    });
+    assert.ok(back.canvas && idsOn(back.canvas).includes('match.search'), 'Back starts the card again');
     const none = await forge(product, review, 'match.confirm', { storedData: {} });
     assert.match(textOf(none.canvas), /out of date/);
     const links = await product.server.connected.database.query(
