@@ -88,6 +88,7 @@ describe('migrations', () => {
     const backup = new pg.Client({ connectionString: db.url, application_name: 'pg_dump' });
     const reader = new pg.Client({ connectionString: db.url, statement_timeout: 10_000 });
     await Promise.all([backup.connect(), reader.connect()]);
+    t.after(() => Promise.all([backup.end(), reader.end()]));
     const tables = 'events, bulk_grants';
     await undoMigrations(db.dataSource, MIGRATIONS.length - 1);
     await backup.query(`begin; lock table ${tables} in access share mode`);
@@ -96,13 +97,12 @@ describe('migrations', () => {
     await until(async () => (await query(WAITING_FOR_LOCK)).length > 0, 'the migration to wait');
     await reader.query(`select from ${tables} limit 1`);
     await until(() => attempts.length > 0, 'the migration to give the others way');
-    const [by] = attempts[0] ?? [];
-    assert.deepEqual([by?.application, attempts[0]?.length], ['pg_dump', 1]);
+    // PostgreSQL's own maintenance may hold locks as well.
+    const by = attempts[0]?.find(({ application }) => application === 'pg_dump');
     assert.ok((by?.seconds ?? 0) >= 1);
     await backup.query('commit');
     await migrating;
     assert.equal(printed.mock.callCount(), 0, 'the log is JSON');
-    await Promise.all([backup.end(), reader.end()]);
   });
 
   test('no migration locks out reads while it builds an index', async () => {
