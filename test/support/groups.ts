@@ -4,7 +4,24 @@
  * that take longest come first. A file belongs to the first group that names it or its folder.
  */
 const GROUPS: readonly (readonly string[])[] = [
-  ['test/grants/store-action', 'test/grants/one-time-purchases', 'test/grants/approval-and-removal'],
+  // They wait more than they work, for limits, pauses and retries of the product: with it four groups run at a time.
+  [
+    'test/delivery/deliver',
+    'test/delivery/pace',
+    'test/delivery/rules',
+    'test/delivery/sharing',
+    'test/doctor/',
+    'test/grants/faults',
+    'test/http/requests',
+    'test/ingestion/receive',
+    'test/jobs/',
+    'test/operations/disk-full',
+    'test/operations/metrics',
+    'test/operations/start',
+    'test/revenuecat/call-limiter',
+    'test/subscribers/erase.test',
+    'test/workspaces/health',
+  ],
   // A browser is started once for each group that uses one.
   [
     'test/grants/journey',
@@ -14,10 +31,11 @@ const GROUPS: readonly (readonly string[])[] = [
     'test/backfill/page',
   ],
   // They start and kill processes of the app, and wait for them.
-  ['test/delivery/faults', 'test/operations/start', 'test/operations/signals'],
-  ['test/messenger/', 'test/simulator/'],
+  ['test/delivery/faults', 'test/operations/signals'],
+  ['test/grants/store-action', 'test/grants/one-time-purchases', 'test/grants/approval-and-removal'],
   ['test/grants/', 'test/inbox-card/'],
-  ['test/backfill/', 'test/doctor/', 'test/operations/'],
+  ['test/backfill/', 'test/operations/'],
+  ['test/messenger/', 'test/simulator/'],
   ['test/'],
 ];
 
