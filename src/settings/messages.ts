@@ -46,9 +46,9 @@ const DONE_RESULTS = ['confirmed', 'revoked', 'approved', 'ok', 'done'];
 
 /** What was tried and did not happen does not read as done. */
 function actionText(action: string, result: string): string {
-  if (action === 'grant' && result === 'awaiting_approval') return 'Requested a grant';
-  const isAttempt = !DONE_RESULTS.includes(result) && Object.hasOwn(texts.attempts, action);
-  return textFor(isAttempt ? texts.attempts : ACTIONS, action);
+  const other =
+    result === 'awaiting_approval' ? texts.requests : DONE_RESULTS.includes(result) ? {} : texts.attempts;
+  return textFor(Object.hasOwn(other, action) ? other : ACTIONS, action);
 }
 
 const REFUSED = 'refused: ';

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 import type supertest from 'supertest';
+import { auditEntry } from '../../src/settings/messages.ts';
 import { writeAudit } from '../../src/workspaces/audit.ts';
 import { connectProject, listProjects, readProject } from '../../src/workspaces/projects.ts';
 import { readWorkspace } from '../../src/workspaces/repository.ts';
@@ -466,6 +467,34 @@ describe('grants', () => {
   it('opens without Intercom', async () => {
     site.intercom.faults.add({ status: 500, pathPrefix: '/admins', times: 1 });
     assert.match((await browser.get('/settings/grants').expect(200)).text, /did not answer with your team/);
+  });
+
+  it('says in the audit log what was requested, tried and done', () => {
+    const said = (action: string, result: string) => {
+      const actor = { id: '7', name: 'Bob', email: 'bob@example.com' };
+      const at = new Date();
+      const nothing = { conversationId: null, contactId: null, details: {} };
+      return auditEntry({ auditId: '1', at, actor, action, result, ...nothing }).action;
+    };
+    for (const [action, requested, tried, done] of [
+      ['grant', 'Requested a grant', 'Tried to grant', 'Granted'],
+      ['store_refund', 'Requested a refund', 'Tried to refund', 'Refunded'],
+      [
+        'store_cancel',
+        'Requested a cancellation',
+        'Tried to cancel a subscription',
+        'Cancelled a subscription',
+      ],
+      ['store_extend', 'Requested an extension', 'Tried to extend a subscription', 'Extended a subscription'],
+      ['store_transfer', 'Requested a transfer', 'Tried to transfer purchases', 'Transferred purchases'],
+    ] as const) {
+      assert.deepEqual(
+        [said(action, 'awaiting_approval'), said(action, 'refused: not_allowed'), said(action, 'confirmed')],
+        [requested, tried, done],
+      );
+    }
+    assert.equal(said('store_cancel_approve', 'refused: ended'), 'Tried to approve a cancellation');
+    assert.equal(said('store_cancel_approve', 'approved'), 'Approved a cancellation');
   });
 
   it('lists the audit log, escaped, filtered and as CSV', async () => {
