@@ -106,12 +106,22 @@ export function searchResults(
   if (query === '') return context.page([text(m.t('match.state.emptySearch'), 'muted'), form]);
   if (found.length === 0) {
     const sentence = m.t(isImporting ? 'match.state.lookedUp' : 'match.state.nothingFound');
-    return context.page([text(sentence, 'muted'), form]);
+    return context.page([text(sentence, 'muted'), unsearchedText(context), form]);
   }
   return context.page(
     [text(m.t('match.state.found', { count: found.length }), 'muted'), foundList(context, found), form],
     listState(found.slice(0, MAX_FOUND)),
   );
+}
+
+/** Why RevenueCat was not asked, for at least one project. */
+function unsearchedText({ messages: m, projects }: CardContext): Part {
+  const unsearched = projects.filter(
+    ({ apiKey, apiKeyState }) => apiKey === null || apiKeyState === 'rejected',
+  );
+  if (unsearched.length === 0) return false;
+  const isRejected = unsearched.some(({ apiKeyState }) => apiKeyState === 'rejected');
+  return text(m.t(isRejected ? 'card.state.keyRejected' : 'card.state.noKey'), 'muted');
 }
 
 /** One customer in each of several projects, with what most tickets ask, so that often no press is needed. */
