@@ -117,6 +117,7 @@ function filters({ customer, messages: m }: CustomerContext, filter: Filter): Pa
   const hasEnvironments = (production > 0 && sandbox > 0) || filter.environment !== 'all';
   const kinds = switcher({
     id: 'timeline.kind',
+    label: m.t('card.label.events'),
     options: TIMELINE_FILTERS.map((name) => option(name, m.t(`card.filter.${name}`))),
     value: filter.kind,
   });
