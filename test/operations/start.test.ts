@@ -55,6 +55,8 @@ describe('starting and stopping on a bare machine', () => {
       'the server to be ready',
       30_000,
     );
+    // Trying the port opens it for less than a millisecond: who comes then is reset, which is no answer either.
+    answers.delete('ECONNRESET');
     assert.deepEqual([...answers], ['ECONNREFUSED', 200]);
     const server = await starting;
     assert.ok(performance.now() - begunMs < 30_000);
