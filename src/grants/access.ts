@@ -47,7 +47,9 @@ export interface Access {
   /** What the customer can use; `entitlement` is an id or a lookup key. */
   readonly items: readonly { readonly entitlement: string; readonly name: string; readonly endMs: number }[];
   /** Grants and subscriptions that give access. */
-  readonly sources: readonly Pick<SubscriptionState, 'store' | 'entitlements' | 'endsAtMs'>[];
+  readonly sources: readonly (Pick<SubscriptionState, 'entitlements' | 'endsAtMs'> & {
+    readonly isGrant: boolean;
+  })[];
   readonly isStored: boolean;
 }
 
@@ -75,7 +77,9 @@ export async function readAccess(
       name: nameOf(entitlement),
       endMs: endOrForever(endsAtMs),
     })),
-    sources: subscriptions.filter(({ givesAccess }) => givesAccess),
+    sources: subscriptions
+      .filter(({ givesAccess }) => givesAccess)
+      .map((each) => ({ ...each, isGrant: each.store === 'PROMOTIONAL' })),
   };
 }
 
@@ -87,8 +91,8 @@ export function endsOf(
   const giving = sources.filter(({ entitlements }) => entitlements.includes(lookupKey));
   const endOf = (from: Access['sources']) => latest(from.map(({ endsAtMs }) => endOrForever(endsAtMs)));
   return combineEnds({
-    grantEndMs: endOf(giving.filter(({ store }) => store === 'PROMOTIONAL')),
-    subscribedEndMs: endOf(giving.filter(({ store }) => store !== 'PROMOTIONAL')),
+    grantEndMs: endOf(giving.filter(({ isGrant }) => isGrant)),
+    subscribedEndMs: endOf(giving.filter(({ isGrant }) => !isGrant)),
     endMs: latest(
       items
         .filter((each) => each.entitlement === id || each.entitlement === lookupKey)
@@ -171,6 +175,9 @@ export function readCurrentAccess(
 /** From our own store: the events so far, and RevenueCat's API as it was last read. */
 export function storedAccess(customer: ActionCustomer): Access {
   const { state, names } = customer;
+  // An event may name no store: the state knows grants by more than that.
+  const sourcesOf = (list: readonly SubscriptionState[], isGrant: boolean) =>
+    list.filter(({ givesAccess }) => givesAccess).map((each) => ({ ...each, isGrant }));
   return {
     appUserId: usableIds(customer)[0] ?? '',
     isStored: true,
@@ -179,7 +186,7 @@ export function storedAccess(customer: ActionCustomer): Access {
       name: entitlementLabel(entitlement, names),
       endMs: endOrForever(endsAtMs),
     })),
-    sources: [...state.grants, ...state.subscriptions].filter(({ givesAccess }) => givesAccess),
+    sources: [...sourcesOf(state.grants, true), ...sourcesOf(state.subscriptions, false)],
   };
 }
 

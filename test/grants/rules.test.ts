@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { combineEnds, compareReadBack, findNoEffect } from '../../src/grants/access.ts';
+import { combineEnds, compareReadBack, endsOf, findNoEffect, storedAccess } from '../../src/grants/access.ts';
 import type { Grant } from '../../src/grants/action.ts';
+import type { ActionCustomer } from '../../src/grants/context.ts';
 import { DURATIONS, endOfDuration, LIFETIME_END_MS, parseEndDate } from '../../src/grants/durations.ts';
 import { lengthOf } from '../../src/grants/grant.ts';
 import { noteHtml } from '../../src/grants/notes.ts';
@@ -19,7 +20,7 @@ import { messagesFor } from '../../src/i18n/messages.ts';
 import { deriveState } from '../../src/subscription/state.ts';
 import { DAY_MS, FOREVER_MS, HOUR_MS } from '../../src/time.ts';
 import { workspaceSettingsSchema } from '../../src/workspaces/settings.ts';
-import { buy, day } from '../subscription/histories.ts';
+import { buy, day, grant as grantEvent } from '../subscription/histories.ts';
 
 const at = (iso: string): number => Date.parse(iso);
 
@@ -256,6 +257,20 @@ test('a purchase known only by the id that RevenueCat gave its product is not na
   );
   assert.deepEqual(titles, ['Purchase']);
 });
+
+for (const fields of [{}, { store: undefined }]) {
+  const name = 'store' in fields ? 'without a store' : 'of the promotional store';
+  test(`a stored grant ${name} is access that was granted, not bought`, () => {
+    const state = deriveState([grantEvent(0, 30, fields)], null, day(1));
+    const names = { entitlement: () => null };
+    const customer = { state, names, appUserId: 'anna', subscriber: { appUserIds: ['anna'] } };
+    const access = storedAccess(customer as unknown as ActionCustomer);
+    assert.deepEqual(endsOf(access, { id: 'entl1', lookupKey: 'pro' }), {
+      grantEndMs: day(30),
+      boughtEndMs: null,
+    });
+  });
+}
 
 describe('a note', () => {
   const grant = {
