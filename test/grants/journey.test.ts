@@ -226,7 +226,7 @@ describe('an agent finishes tickets in the inbox', () => {
     await isInThread(/Cancelled Pro Monthly/);
 
     await openPurchase('Nils Holm', /^Pro Monthly/);
-    await inbox.says(/Cancel the subscription: it is already cancelled/);
+    await inbox.says(/Cancel the subscription: It is already cancelled/);
     await review('Refund');
     await inbox.says(/loses its access immediately/);
     await inbox.press('Refund now');

@@ -84,7 +84,7 @@ describe('a one-time purchase', () => {
     };
     assert.deepEqual([of, amount_minor, currency], ['purchase', 499, 'EUR']);
     assert.deepEqual([before.access, after.access], [true, false]);
-    assert.match((await openPage(product, card)).text, /^Refund: it is already refunded\.$/m);
+    assert.match((await openPage(product, card)).text, /^Refund: It is already refunded\.$/m);
   });
 
   test('without an entitlement is listed and refunded too, and the review says that access stays', async () => {
@@ -187,7 +187,7 @@ describe('a one-time purchase', () => {
     const { card, own } = await openOnce(CREDITS);
     await setMissingScopes(product, ['customer_information:purchases:read_write']);
     const refused = await openPage(product, card);
-    assert.match(refused.text, /^Refund: the API key lacks customer_information:purchases:read_write\./m);
+    assert.match(refused.text, /^Refund: The API key lacks customer_information:purchases:read_write\./m);
     assert.deepEqual(offeredOn(refused), []);
     await setMissingScopes(product, ['customer_information:subscriptions:read_write']);
     const done = await (await reviewAction(await openPage(product, card), 'refund')).press('action.confirm');

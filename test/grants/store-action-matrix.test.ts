@@ -213,7 +213,7 @@ for (const [name, { scopes, done, open }] of Object.entries(ACTIONS)) {
       for (const scope of scopes) {
         await setMissingScopes(product, [scope]);
         const { text } = await checked.press('action.confirm');
-        assert.ok(text.includes(`the API key lacks ${scope}`), text);
+        assert.ok(text.includes(`The API key lacks ${scope}`), text);
         assert.ok((await describeOffer(card, name)).includes(scope), 'named before the click');
       }
       await setMissingScopes(product, []);

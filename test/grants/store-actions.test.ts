@@ -75,7 +75,7 @@ describe('a store action', () => {
     const { before, after } = record.details as { before: { renews: boolean }; after: { renews: boolean } };
     assert.deepEqual([before.renews, after.renews], [true, false]);
     const again = await openPage(card);
-    assert.match(again.text, /Cancel the subscription: it is already cancelled\./);
+    assert.match(again.text, /Cancel the subscription: It is already cancelled\./);
   });
 
   test('what is done to a subscription waits for no purchases, of which there may be thousands', async () => {
@@ -504,7 +504,7 @@ describe('a store action that does not go through', () => {
       const page = await openPage(card);
       assert.match(
         page.text,
-        /^Refund: the API key lacks customer_information:subscriptions:read_write\. An admin can replace/m,
+        /^Refund: The API key lacks customer_information:subscriptions:read_write\. An admin can replace/m,
       );
       assert.ok(!idsOn(page.canvas).some((id) => id.startsWith('refund:')));
     } finally {
