@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Pool } from 'pg';
 import type { Logger } from 'pino';
-import { DataSource } from 'typeorm';
+import { DataSource, MigrationExecutor } from 'typeorm';
 import type { PostgresDriver } from 'typeorm/driver/postgres/PostgresDriver.js';
 import { AppError } from '../errors.ts';
 import { ENTITIES } from './entities.ts';
@@ -90,8 +90,10 @@ type OnBlocked = (by: readonly LongTransaction[]) => void;
  */
 export async function migrate(dataSource: DataSource, onBlocked: OnBlocked = () => {}): Promise<string[]> {
   return withMigrationLock(dataSource, async () => {
-    const done = await retryWhileBlocked(dataSource, onBlocked, () => dataSource.runMigrations());
-    return done.map((migration) => migration.name);
+    // Those that were run before one that had to wait are not in the result of the attempt that ends it.
+    const missing = await new MigrationExecutor(dataSource).getPendingMigrations();
+    await retryWhileBlocked(dataSource, onBlocked, () => dataSource.runMigrations());
+    return missing.map((migration) => migration.name);
   });
 }
 

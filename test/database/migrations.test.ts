@@ -101,7 +101,7 @@ describe('migrations', () => {
     const by = attempts[0]?.find(({ application }) => application === 'pg_dump');
     assert.ok((by?.seconds ?? 0) >= 1);
     await backup.query('commit');
-    await migrating;
+    assert.equal((await migrating).length, MIGRATIONS.length - 1, 'those of the first attempt, too');
     assert.equal(printed.mock.callCount(), 0, 'the log is JSON');
   });
 
