@@ -1,50 +1,29 @@
-import {
+import type {
   EntitySchema,
-  type EntitySchemaColumnOptions,
-  type FindOptionsWhere,
-  type QueryDeepPartialEntity,
+  EntitySchemaColumnOptions,
+  FindOptionsWhere,
+  QueryDeepPartialEntity,
 } from 'typeorm';
+import {
+  bigint,
+  boolean,
+  entity,
+  integer,
+  jsonb,
+  key,
+  nullable,
+  type RowOf,
+  text,
+  timestamptz,
+  uuid,
+} from './columns.ts';
 import type { Entities } from './sql.ts';
 
 /**
- * The ordinary tables, for repositories: each declares its columns once, and the type of its rows follows. Columns
- * have the property's name in snake case. By SQL in the repositories that own them: the hot tables (events, deliveries,
- * subscribers), reads from a replica, locks, and statements over all workspaces. A test compares the entities with the
- * migrated schema.
+ * The ordinary tables, for repositories: each declares its columns once, and the type of its rows follows. By SQL in the
+ * repositories that own them: the hot tables (events, deliveries, subscribers), reads from a replica, locks, and
+ * statements over all workspaces. A test compares the entities with the migrated schema.
  */
-
-declare const VALUE: unique symbol;
-/** A column, with the type of its values. */
-type Column<T> = EntitySchemaColumnOptions & { readonly [VALUE]?: () => T };
-
-const text = <T extends string = string>(): Column<T> => ({ type: 'text' });
-const uuid = (): Column<string> => ({ type: 'uuid' });
-const boolean = (): Column<boolean> => ({ type: 'boolean' });
-const integer = (): Column<number> => ({ type: 'integer' });
-const timestamptz = (): Column<Date> => ({ type: 'timestamptz' });
-const jsonb = <T>(): Column<T> => ({ type: 'jsonb' });
-/** Ids and times in ms fit into a number; PostgreSQL's driver would return texts. */
-const bigint = (): Column<number> => ({
-  type: 'bigint',
-  transformer: { to: (value: unknown) => value, from: (value: string | null) => value && Number(value) },
-});
-const key = <T>(column: Column<T>): Column<T> => ({ ...column, primary: true });
-const nullable = <T>(column: Column<T>): Column<T | null> => ({ ...column, nullable: true });
-
-type Columns = { readonly [property: string]: Column<unknown> };
-type Row<C extends Columns> = { [P in keyof C]: C[P] extends Column<infer T> ? T : never };
-export type RowOf<Entity> = Entity extends EntitySchema<infer R> ? R : never;
-
-function entity<C extends Columns>(tableName: string, columns: C): EntitySchema<Row<C>> {
-  const named = Object.entries(columns).map(([property, options]) => [
-    property,
-    { name: columnOf(property), ...options },
-  ]);
-  return new EntitySchema<Row<C>>({ name: tableName, tableName, columns: Object.fromEntries(named) });
-}
-
-const columnOf = (property: string): string =>
-  property.replace('revenueCat', 'revenuecat').replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
 /** A select list that gives rows the shape of the entity, for statements by hand; of all columns by default. */
 export function columnsOf<R extends object>(
