@@ -3,6 +3,7 @@ import { queueCustomerImport } from '../subscribers/jobs.ts';
 import { type FoundSubscriber, searchSubscribers } from '../subscribers/search.ts';
 import { appUserIdInText } from '../subscription/app-user-id-in-text.ts';
 import { isBlockedId } from '../subscription/identities.ts';
+import { cut } from '../text.ts';
 import { withTimeout } from '../time.ts';
 import type { Project } from '../workspaces/projects.ts';
 import type { Candidate, CardQuery } from './card-repository.ts';
@@ -87,8 +88,7 @@ export async function findSuggestions(context: CardContext, match: Match): Promi
 }
 
 export function queryOf({ request }: CardContext): string {
-  // The cut may be within a character, and an address cannot hold half of one.
-  return (request.inputs['match.query'] ?? '').trim().slice(0, MAX_QUERY_LENGTH).toWellFormed();
+  return cut((request.inputs['match.query'] ?? '').trim(), MAX_QUERY_LENGTH);
 }
 
 export interface SearchResult {

@@ -84,10 +84,11 @@ function partsOf(context: CustomerContext, notice: string | null, maxSentenceLen
   const { grantActions, project, receiverId, subscriber } = customer;
   const isRejected = project.apiKeyState === 'rejected';
   const grantCount = grantActions.length > 0 ? { tertiary: String(grantActions.length) } : {};
-  const others = candidates.filter(({ projectId }) => projectId !== project.projectId);
-  const otherNames = others.flatMap(
-    ({ projectId }) => projects.find((known) => known.projectId === projectId)?.name ?? [],
-  );
+  const otherNames = projects
+    .filter(({ projectId }) => projectId !== project.projectId)
+    .flatMap(({ projectId, name }) =>
+      candidates.some((each) => each.projectId === projectId) ? [name] : [],
+    );
   return {
     texts: [
       notice !== null && tightText(notice, 'muted'),
