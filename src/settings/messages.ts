@@ -42,7 +42,7 @@ const ACTIONS: Readonly<Record<string, string>> = Object.assign(
   ...Object.values(AUDIT_SECTIONS).map(({ actions }) => actions),
 );
 
-const DONE_RESULTS = ['confirmed', 'revoked', 'approved', 'ok', 'done'];
+const DONE_RESULTS = ['confirmed', 'revoked', 'approved', 'declined', 'withdrawn', 'ok', 'done'];
 
 /** What was tried and did not happen does not read as done. */
 function actionText(action: string, result: string): string {

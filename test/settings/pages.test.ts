@@ -495,6 +495,10 @@ describe('grants', () => {
     }
     assert.equal(said('store_cancel_approve', 'refused: ended'), 'Tried to approve a cancellation');
     assert.equal(said('store_cancel_approve', 'approved'), 'Approved a cancellation');
+    // A decision that was recorded was made.
+    assert.equal(said('store_refund_decline', 'declined'), 'Declined a refund');
+    assert.equal(said('grant_decline', 'declined'), 'Declined a grant');
+    assert.equal(said('grant_decline', 'refused: not_allowed'), 'Tried to decline a grant');
   });
 
   it('lists the audit log, escaped, filtered and as CSV', async () => {
