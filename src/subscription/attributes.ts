@@ -1,4 +1,4 @@
-import { fitted, MAX_TEXT_LENGTH } from './delivery-metadata.ts';
+import { fitText, MAX_TEXT_LENGTH } from './delivery-metadata.ts';
 import { preferredAppUserIds } from './identities.ts';
 import type { SubscriberState } from './types.ts';
 
@@ -38,13 +38,13 @@ export function contactAttributes(state: SubscriberState, appUserIds: readonly s
   const { primary, lastEvent, lifetimeValueUsdCents } = state;
   return {
     subscription_status: state.status,
-    latest_store: fitted(primary?.store ?? null),
-    latest_entitlement: fitted(primary?.entitlements[0] ?? null),
+    latest_store: fitText(primary?.store ?? null),
+    latest_entitlement: fitText(primary?.entitlements[0] ?? null),
     expires_at: seconds(primary?.accessEndsAtMs),
-    rc_app_user_id: fitted(bestAppUserIds(state, appUserIds)[0] ?? null),
-    rc_entitlements: listed(state.entitlements.map(({ lookupKey }) => lookupKey)),
-    rc_product: fitted(primary?.productId ?? null),
-    rc_period_type: fitted(primary?.periodType ?? null),
+    rc_app_user_id: fitText(bestAppUserIds(state, appUserIds)[0] ?? null),
+    rc_entitlements: joinKeys(state.entitlements.map(({ lookupKey }) => lookupKey)),
+    rc_product: fitText(primary?.productId ?? null),
+    rc_period_type: fitText(primary?.periodType ?? null),
     rc_will_renew: primary?.willRenew ?? null,
     rc_trial_ends_at: seconds(state.trialEndsAtMs),
     rc_first_purchase_at: seconds(state.firstPurchaseAtMs),
@@ -56,7 +56,7 @@ export function contactAttributes(state: SubscriberState, appUserIds: readonly s
 }
 
 /** As many keys as fit: half of one could be another entitlement's. */
-function listed(keys: readonly string[]): string | null {
+function joinKeys(keys: readonly string[]): string | null {
   let text = '';
   for (const key of keys) {
     const longer = text === '' ? key : `${text}, ${key}`;

@@ -4,7 +4,7 @@ import type { LifecycleEvent } from './types.ts';
 /** Source: Intercom, "Track events" and "Custom data attributes": texts have at most 255 characters. */
 export const MAX_TEXT_LENGTH = 255;
 
-export function fitted<T>(value: T): T | string {
+export function fitText<T>(value: T): T | string {
   return typeof value === 'string' ? cut(value, MAX_TEXT_LENGTH) : value;
 }
 
@@ -38,5 +38,7 @@ export function eventMetadata(event: LifecycleEvent): Record<string, unknown> {
     ['expires_date', expiresAtS],
     ['event_id', event.id],
   ];
-  return Object.fromEntries(wanted.flatMap(([key, value]) => (value === null ? [] : [[key, fitted(value)]])));
+  return Object.fromEntries(
+    wanted.flatMap(([key, value]) => (value === null ? [] : [[key, fitText(value)]])),
+  );
 }
