@@ -92,7 +92,7 @@ function isPause({ expirationReason }: LifecycleEvent): boolean {
   return expirationReason === 'SUBSCRIPTION_PAUSED';
 }
 
-/** Who gave the money back stands with the refund itself. */
+/** The line of the refund says who gave the money back. */
 function endReason({ expirationReason }: LifecycleEvent): string | null {
   return expirationReason === 'CUSTOMER_SUPPORT' ? 'REFUNDED' : expirationReason;
 }
