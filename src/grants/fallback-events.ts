@@ -16,7 +16,7 @@ export async function readFallbackEvents(sql: Sql, actions: readonly Action[]): 
   const [first] = actions;
   const [oldest] = expected;
   if (!first || !oldest) return [];
-  const kinds = expected.map(({ kind }) => kind);
+  const kinds = ['trial_cancelled', ...expected.map(({ kind }) => kind)];
   const reported = await listReported(sql, { ...first, kinds }, oldest.atMs - CLOCK_TOLERANCE_MS);
   const others = withoutReported(expected, reported, (event, { productId, entitlements }) =>
     isGrantEvent(event)
@@ -156,14 +156,14 @@ interface ReportedEvent {
   readonly entitlements: readonly string[];
 }
 
-/** Events of some kinds since a time, oldest first. */
+/** Events of some kinds since a time, oldest first. An action does not know that what it cancelled was a trial. */
 async function listReported(
   sql: Sql,
   of: { readonly workspaceId: string; readonly subscriberId: string; readonly kinds: readonly string[] },
   sinceMs: number,
 ): Promise<ReportedEvent[]> {
   return sql.query<ReportedEvent>(
-    `select kind, event_at_ms::float8 as "atMs", fields->>'product_id' as "productId",
+    `select case kind when 'trial_cancelled' then 'cancellation' else kind end as kind, event_at_ms::float8 as "atMs", fields->>'product_id' as "productId",
             case json_typeof(fields->'entitlement_ids') when 'array' then fields->'entitlement_ids'
                  else json_build_array(fields->>'entitlement_id') end as entitlements
        from events

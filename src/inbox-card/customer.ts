@@ -129,7 +129,7 @@ async function stateWithFallbacks(
   const missing = known.fallbackEvents.filter(({ kind, store, atMs }) => {
     // Google's charges can be earlier ones, and access stays.
     if (kind === 'refund') return store !== 'PLAY_STORE';
-    const isInNoSnapshot = kind === 'transfer' || kind === 'cancellation' || kind === 'trial_cancelled';
+    const isInNoSnapshot = kind === 'transfer' || kind === 'cancellation';
     return isInNoSnapshot || snapshotAtMs === null || atMs > snapshotAtMs;
   });
   if (missing.length === 0) return known.summary.state;

@@ -360,6 +360,30 @@ describe('the timeline', () => {
     assert.equal(await title(), 1);
     product.revenueCat.state.grantWebhookDelayMs = 1_000;
   });
+
+  test('shows a trial that was cancelled here once', async () => {
+    product.revenueCat.state.grantWebhookDelayMs = null;
+    const { card, own, page } = await openBuyer('rc_billing');
+    await (await reviewAction(page, 'cancel')).press('action.confirm');
+    const facts = {
+      appUserId: card.appUserId,
+      productId: 'pro_web',
+      entitlements: ['pro'],
+      store: 'RC_BILLING',
+      environment: 'PRODUCTION',
+      periodType: 'TRIAL',
+      purchasedAtMs: own.startsAtMs,
+      expirationAtMs: own.endsAtMs,
+      transactionId: own.storeSubscriptionId ?? own.id,
+      price: 0,
+      currency: 'EUR',
+      atMs: Date.now(),
+    } as const;
+    await send(product, lifecycleEvent('CANCELLATION', facts, { cancel_reason: 'UNSUBSCRIBE' }));
+    const { text } = await (await openAgain(product, card)).press('timeline');
+    assert.equal(text.match(/cancelled/gi)?.length, 1, text);
+    product.revenueCat.state.grantWebhookDelayMs = 1_000;
+  });
 });
 
 describe('after an action whose webhook has not arrived', () => {
