@@ -479,22 +479,14 @@ describe('grants', () => {
     for (const [action, requested, tried, done] of [
       ['grant', 'Requested a grant', 'Tried to grant', 'Granted'],
       ['store_refund', 'Requested a refund', 'Tried to refund', 'Refunded'],
-      [
-        'store_cancel',
-        'Requested a cancellation',
-        'Tried to cancel a subscription',
-        'Cancelled a subscription',
-      ],
-      ['store_extend', 'Requested an extension', 'Tried to extend a subscription', 'Extended a subscription'],
-      ['store_transfer', 'Requested a transfer', 'Tried to transfer purchases', 'Transferred purchases'],
     ] as const) {
       assert.deepEqual(
         [said(action, 'awaiting_approval'), said(action, 'refused: not_allowed'), said(action, 'confirmed')],
         [requested, tried, done],
       );
     }
-    assert.equal(said('store_cancel_approve', 'refused: ended'), 'Tried to approve a cancellation');
-    assert.equal(said('store_cancel_approve', 'approved'), 'Approved a cancellation');
+    assert.equal(said('store_refund_approve', 'refused: ended'), 'Tried to approve a refund');
+    assert.equal(said('store_refund_approve', 'approved'), 'Approved a refund');
     // A decision that was recorded was made.
     assert.equal(said('store_refund_decline', 'declined'), 'Declined a refund');
     assert.equal(said('grant_decline', 'declined'), 'Declined a grant');
