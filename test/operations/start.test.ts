@@ -144,7 +144,7 @@ describe('starting and stopping on a bare machine', () => {
     const files = async () => (await readdir(interrupted.DATA_DIR).catch(() => [])).sort();
     const hasPassword = async () => (await files()).some((name) => name.startsWith('.initdb'));
     const server = startCommand(['migrate'], { ...environment, ...interrupted });
-    while (!(await hasPassword())) assert.equal(server.child.exitCode, null);
+    await until(hasPassword, 'the database to be created');
     server.child.kill('SIGKILL');
     await until(async () => !(await hasPassword()), 'the password to be removed');
     assert.deepEqual(await run(['migrate', '--json'], interrupted), UP_TO_DATE);
@@ -259,7 +259,7 @@ describe('starting and stopping on a bare machine', () => {
 
   test('a data directory that cannot be used is named in one line, by the server and by commands', async () => {
     const file = import.meta.filename;
-    for (const [args, dataDir, cause] of [
+    const unusable = [
       [['serve'], file, 'it is not a folder'],
       [['migrate'], file, 'it is not a folder'],
       [['migrate'], join(file, 'below'), 'part of its path is not a folder'],
@@ -267,13 +267,15 @@ describe('starting and stopping on a bare machine', () => {
       ...(process.platform === 'linux'
         ? ([[['migrate'], '/proc/x', 'it cannot be created there']] as const)
         : []),
-    ] as const) {
+    ] as const;
+    const check = async ([args, dataDir, cause]: (typeof unusable)[number]) => {
       const command = startCommand(args, { ...environment, DATA_DIR: dataDir });
       const timer = setTimeout(() => command.child.kill('SIGKILL'), 20_000);
       assert.equal((await command.ended).code, 1, dataDir);
       clearTimeout(timer);
       const named = `DATA_DIR ${dataDir} cannot be used: ${cause}. Set DATA_DIR to a folder that this user may write, or set both DATABASE_URL and ENCRYPTION_KEYS.\n`;
       assert.equal(command.output(), named);
-    }
+    };
+    await Promise.all(unusable.map(check));
   });
 });
