@@ -122,6 +122,12 @@ export async function nullOn<T>(code: ErrorCode, work: Promise<T>): Promise<T | 
   }
 }
 
+/** The code that Node, PostgreSQL's driver and we give an error; `undefined`: it has none. */
+export function codeOf(error: unknown): string | undefined {
+  const code = (error as { code?: unknown } | null | undefined)?.code;
+  return typeof code === 'string' ? code : undefined;
+}
+
 /**
  * SQLSTATE classes and codes that mean "the database is unavailable", not "the query is wrong" (PostgreSQL,
  * appendix A): no connection (08, 28 refused user, 3D000 no such database), no disk, memory or connection (53, 58),
@@ -139,9 +145,8 @@ const NO_CONNECTION =
 export function isDatabaseUnavailable(error: unknown): boolean {
   let current: unknown = error;
   for (let depth = 0; depth < 4 && current instanceof Error; depth += 1) {
-    const code = (current as { code?: unknown }).code;
-    if (typeof code === 'string' && (UNAVAILABLE_STATES.test(code) || CONNECTION_ERRNOS.test(code)))
-      return true;
+    const code = codeOf(current);
+    if (code !== undefined && (UNAVAILABLE_STATES.test(code) || CONNECTION_ERRNOS.test(code))) return true;
     // node-postgres gives these no code at all; the last is for statements after the connection was lost.
     if (NO_CONNECTION.test(current.message)) return true;
     current = (current as { driverError?: unknown }).driverError ?? current.cause;
@@ -154,5 +159,5 @@ const UNSTORABLE_STATES = new Set(['22021', '22P05']);
 
 /** Whether an error of the database driver means that an input has a character that no text can hold. */
 export function isUnstorableText(error: unknown): boolean {
-  return error instanceof Error && UNSTORABLE_STATES.has(String((error as { code?: unknown }).code));
+  return error instanceof Error && UNSTORABLE_STATES.has(codeOf(error) ?? '');
 }

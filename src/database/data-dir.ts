@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { AppError } from '../errors.ts';
+import { AppError, codeOf } from '../errors.ts';
 
 const REASONS: Readonly<Record<string, string>> = {
   EEXIST: 'it is not a folder',
@@ -28,7 +28,7 @@ export async function openDataDir(dataDir: string): Promise<void> {
     await rm(probe);
   } catch (error) {
     await rm(probe, { force: true }).catch(() => {});
-    const code = codeOf(error);
+    const code = codeOf(error) ?? '';
     // Another folder would be another, empty database.
     const remedy = FULL.has(code)
       ? 'Make room there.'
@@ -61,8 +61,4 @@ async function isFolder(path: string): Promise<boolean> {
     (found) => found.isDirectory(),
     () => false,
   );
-}
-
-function codeOf(error: unknown): string {
-  return String((error as { code?: unknown }).code);
 }

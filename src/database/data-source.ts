@@ -3,7 +3,7 @@ import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import { DataSource, MigrationExecutor } from 'typeorm';
 import type { PostgresDriver } from 'typeorm/driver/postgres/PostgresDriver.js';
-import { AppError } from '../errors.ts';
+import { AppError, codeOf } from '../errors.ts';
 import { ENTITIES } from './entities.ts';
 import { MIGRATIONS } from './migrations.ts';
 import { type Database, databaseOn, ignoreErrorsInUse, isPooled } from './sql.ts';
@@ -142,7 +142,7 @@ async function retryWhileBlocked<T>(
     try {
       return await work();
     } catch (error) {
-      if ((error as { code?: unknown }).code !== LOCK_NOT_AVAILABLE) throw error;
+      if (codeOf(error) !== LOCK_NOT_AVAILABLE) throw error;
       const by: LongTransaction[] = await dataSource.query(LONG_TRANSACTIONS);
       if (performance.now() - startedMs > MAX_LOCK_WAIT_MS)
         throw new AppError(

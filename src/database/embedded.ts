@@ -4,7 +4,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import { AppError } from '../errors.ts';
+import { AppError, codeOf } from '../errors.ts';
 import { openDataDir } from './data-dir.ts';
 import { runAfterExit } from './exit-guard.ts';
 import { withFileLock } from './file-lock.ts';
@@ -101,7 +101,7 @@ function isAlive(pid: number): boolean {
     return true;
   } catch (error) {
     // Of another user, but there.
-    return (error as { code?: unknown }).code === 'EPERM';
+    return codeOf(error) === 'EPERM';
   }
 }
 

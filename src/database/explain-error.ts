@@ -1,4 +1,4 @@
-import { AppError, isDatabaseUnavailable } from '../errors.ts';
+import { AppError, codeOf, isDatabaseUnavailable } from '../errors.ts';
 import { withoutValues } from '../logger.ts';
 
 const NOTHING_ANSWERS =
@@ -80,8 +80,7 @@ function causeOf(error: unknown): { code: string; message: string } {
     if (!(inner instanceof Error)) break;
     found = inner;
   }
-  const { code } = (found ?? {}) as { code?: unknown };
-  const name = typeof code === 'string' ? code : '';
+  const name = codeOf(found) ?? '';
   const outer = error instanceof AppError ? error.message : found instanceof Error ? found.message : '';
   return { code: name, message: withoutValues(outer || name || 'unknown') };
 }

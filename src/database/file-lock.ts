@@ -1,5 +1,6 @@
 import { rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { codeOf } from '../errors.ts';
 
 const BEAT_MS = 1_000;
 /** A lock that was not touched for this long was left by a process that has ended, ms. */
@@ -32,7 +33,7 @@ async function tryLock(file: string): Promise<boolean> {
     await writeFile(file, '', { flag: 'wx', mode: 0o600 });
     return true;
   } catch (error) {
-    const { code } = error as { code?: unknown };
+    const code = codeOf(error);
     if (code === 'ENOENT') return true;
     if (code !== 'EEXIST') throw error;
   }

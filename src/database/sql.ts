@@ -1,5 +1,6 @@
 import type { Client, Pool, PoolClient, QueryResultRow } from 'pg';
 import type { DataSource, EntityManager } from 'typeorm';
+import { codeOf } from '../errors.ts';
 
 /** What a store needs: a pool or an open transaction. */
 export interface Sql {
@@ -134,7 +135,7 @@ export async function retryAfterDeadlock<T>(work: () => Promise<T>): Promise<T> 
     try {
       return await work();
     } catch (error) {
-      if ((error as { code?: unknown }).code !== DEADLOCK || tries === MAX_TRIES) throw error;
+      if (codeOf(error) !== DEADLOCK || tries === MAX_TRIES) throw error;
     }
   }
 }

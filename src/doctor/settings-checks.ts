@@ -3,6 +3,7 @@ import { access, stat, statfs } from 'node:fs/promises';
 import { type Config, type ConfigProblem, readConfig } from '../config.ts';
 import { openDatabase } from '../database/data-source.ts';
 import { type DatabaseSetting, explainDatabaseError } from '../database/explain-error.ts';
+import { codeOf } from '../errors.ts';
 import { createCommandLogger } from '../logger.ts';
 import { type Check, ok, problem, warning } from './check.ts';
 
@@ -73,7 +74,7 @@ async function whyUnusable(dataDir: string): Promise<string | null> {
     await access(dataDir, constants.R_OK | constants.W_OK | constants.X_OK);
     return null;
   } catch (error) {
-    const { code } = error as { code?: unknown };
+    const code = codeOf(error);
     // The first start makes it.
     if (code === 'ENOENT') return null;
     if (code === 'ENOTDIR') return 'is not a folder';

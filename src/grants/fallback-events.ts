@@ -163,7 +163,8 @@ async function listReported(
   sinceMs: number,
 ): Promise<ReportedEvent[]> {
   return sql.query<ReportedEvent>(
-    `select case kind when 'trial_cancelled' then 'cancellation' else kind end as kind, event_at_ms::float8 as "atMs", fields->>'product_id' as "productId",
+    `select case kind when 'trial_cancelled' then 'cancellation' else kind end as kind,
+            event_at_ms::float8 as "atMs", fields->>'product_id' as "productId",
             case json_typeof(fields->'entitlement_ids') when 'array' then fields->'entitlement_ids'
                  else json_build_array(fields->>'entitlement_id') end as entitlements
        from events

@@ -8,7 +8,7 @@ import axios, {
 } from 'axios';
 import { Agent, type Dispatcher, EnvHttpProxyAgent } from 'undici';
 import type { z } from 'zod';
-import { AppError } from '../errors.ts';
+import { AppError, codeOf } from '../errors.ts';
 
 declare module 'axios' {
   interface AxiosRequestConfig {
@@ -96,14 +96,10 @@ function createAdapter(fixed: Headers): AxiosAdapter {
       const response = await send(request, config.timeout || DEFAULT_TIMEOUT_MS);
       return { ...response, statusText: '', config };
     } catch (error) {
-      throw AxiosError.from(error instanceof Error ? error : new Error(String(error)), codeOf(error), config);
+      const reason = error instanceof Error ? error : new Error(String(error));
+      throw AxiosError.from(reason, codeOf(reason) ?? reason.name, config);
     }
   };
-}
-
-function codeOf(error: unknown): string {
-  const { code, name } = error as { code?: unknown; name?: unknown };
-  return typeof code === 'string' ? code : String(name);
 }
 
 /**

@@ -3,7 +3,7 @@ import { type AddressInfo, createServer as createTcpServer, type ListenOptions, 
 import type { Duplex } from 'node:stream';
 import { setFlagsFromString } from 'node:v8';
 import type { RequestHandler, Response } from 'express';
-import { AppError } from '../errors.ts';
+import { AppError, codeOf } from '../errors.ts';
 
 /** Longer than a proxy keeps an idle connection: the proxy closes it first, and no request is lost, ms. */
 const KEEP_ALIVE_MS = 75_000;
@@ -171,7 +171,7 @@ function explainListenError(error: Error, { port, host }: Address): Error {
     EADDRNOTAVAIL: `HOST ${host} is not an address of this machine. Correct or remove HOST.`,
     ENOTFOUND: `HOST ${host} is not known. Correct or remove HOST.`,
   };
-  const reason = reasons[String((error as { code?: unknown }).code)];
+  const reason = reasons[codeOf(error) ?? ''];
   return reason === undefined ? error : new AppError('conflict', reason, { cause: error });
 }
 

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pLimit from 'p-limit';
 import { createListener } from '../database/notify.ts';
 import { retryAfterDeadlock, type Sql } from '../database/sql.ts';
-import { AppError, isDatabaseUnavailable } from '../errors.ts';
+import { AppError, codeOf, isDatabaseUnavailable } from '../errors.ts';
 import { withoutValues } from '../logger.ts';
 import { type ErasedContext, readErasureKey } from '../subscribers/erased-ids.ts';
 import { tryLockProject } from '../subscribers/identity.ts';
@@ -269,6 +269,6 @@ function describeFailure(error: unknown): string {
 /** PostgreSQL's classes for data that a column or an index cannot hold (appendix A), or an error of our own code. */
 function isCausedByData(error: unknown): boolean {
   if (isDatabaseUnavailable(error) || error instanceof AppError) return false;
-  const { code } = error as { code?: unknown };
-  return typeof code === 'string' ? /^(22|23|54)/.test(code) : true;
+  const code = codeOf(error);
+  return code === undefined || /^(22|23|54)/.test(code);
 }

@@ -5,6 +5,7 @@ import type { Config } from '../config.ts';
 import { openDataDir } from '../database/data-dir.ts';
 import type { Database, Sql } from '../database/sql.ts';
 import { ENCRYPTED_COLUMNS, type SecretKind } from '../database/tables.ts';
+import { codeOf } from '../errors.ts';
 
 /** Names the row and column of an encrypted value: `workspace:abc:access_token`. */
 export type SecretLocation = string & { readonly kind: 'secret location' };
@@ -166,7 +167,7 @@ export async function loadEncryptionKeys(
   try {
     await writeFile(keyFile(config.dataDir), randomBytes(32).toString('base64'), { mode: 0o600, flag: 'wx' });
   } catch (error) {
-    if ((error as { code?: unknown }).code !== 'EEXIST') throw error;
+    if (codeOf(error) !== 'EEXIST') throw error;
   }
   return findEncryptionKeys(config);
 }

@@ -148,7 +148,7 @@ describe('a store action', () => {
     assert.match(checked.text, /^Amount: €4\.99$/m);
   });
 
-  test('a customer whom RevenueCat does not know has no actions and no technical details, and both pages say so', async () => {
+  test('a customer that RevenueCat does not know has no actions and no technical details, and both pages say so', async () => {
     const appUserId = 'only-webhooks';
     const ids = { app_user_id: appUserId, original_app_user_id: appUserId, aliases: [] };
     const event = eventBody({ id: randomUUID(), ...ids });

@@ -75,13 +75,13 @@ test('sums in several currencies are not joined by the comma of their decimals',
   assert.equal(paid('en'), '€9.99 and ¥1,500 since Jan 1, 2026');
 });
 
-test('what a customer is told of a subscription without a name', () => {
-  const told = (language: Language, statement: Statement) =>
+test('what a subscription without a name is called', () => {
+  const textOf = (language: Language, statement: Statement) =>
     statementsText(messagesFor(language), 'customer', [statement]);
   const temporary = { kind: 'temporary', what: '', until: null } as const;
   const ended = { kind: 'expired', what: '', since: DECEMBER_1, reason: null, price: null } as const;
   assert.deepEqual(
-    LANGUAGES.map((language) => [told(language, temporary).split(':')[0], told(language, ended)]),
+    LANGUAGES.map((language) => [textOf(language, temporary).split(':')[0], textOf(language, ended)]),
     [
       ['You have your subscription for now', 'Your subscription ended on Dec 1, 2026.'],
       ['Sie haben Ihr Abonnement vorläufig', 'Ihr Abonnement ist am 1. Dez. 2026 abgelaufen.'],
@@ -94,7 +94,7 @@ test('what a customer is told of a subscription without a name', () => {
       ],
     ],
   );
-  assert.match(told('en', { ...ended, what: 'iPro' }), /^iPro ended/);
+  assert.match(textOf('en', { ...ended, what: 'iPro' }), /^iPro ended/);
 });
 
 test('a cancellation says nothing about what else the customer pays for', () => {

@@ -313,8 +313,8 @@ describe('what a card never does', () => {
     const home = await openAgain(product, card);
     assert.match(home.text, /^RevenueCat rejected the API key\./m);
     assert.match(JSON.stringify(home.canvas), /"url":"http:\/\/app\.test\/settings"/);
-    const stranger = await openFor(product, { externalId: 'nobody-knows' });
-    const searched = await stranger.press('match.search', { 'match.query': 'nobody-here' });
+    const stranger = await openFor(product, { externalId: 'stranger' });
+    const searched = await stranger.press('match.search', { 'match.query': 'unknown-customer' });
     assert.match(searched.text, /^No customer found\..*\nRevenueCat rejected the API key\./m);
     for (const key of revenueCat.state.keys.values()) key.status = 'valid';
   });
