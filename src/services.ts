@@ -9,7 +9,7 @@ import { DeliveryWorker } from './delivery/worker.ts';
 import { createRegistry } from './http/metrics.ts';
 import { createCanvasCache } from './inbox-card/canvas-cache.ts';
 import { createCardReader } from './inbox-card/card-repository.ts';
-import type { CardServices } from './inbox-card/context.ts';
+import type { CardApp } from './inbox-card/context.ts';
 import { createBackgroundRefresh } from './inbox-card/refresh.ts';
 import { createJournal, notifyProcessors } from './ingestion/journal.ts';
 import { addJournalMetrics, createReceiverMetrics } from './ingestion/metrics.ts';
@@ -66,14 +66,14 @@ export async function createServices(config: Config, logger: Logger) {
     processor,
     onReceived: createReceiverMetrics(registry, journal.uncommitted),
     worker,
-    card: createCardServices(app, keys),
+    card: createCardApp(app, keys),
     /** Aborted first when the process stops. */
     stopping: new AbortController(),
     sessions: createSessions(app, deriveKey(keys, 'sessions')),
   };
 }
 
-function createCardServices(app: AppContext, keys: readonly Buffer[]): CardServices {
+function createCardApp(app: AppContext, keys: readonly Buffer[]): CardApp {
   return {
     ...app,
     revenueCat: (project, calls) => app.revenueCat(project, { timeoutMs: CARD_CALL_TIMEOUT_MS, ...calls }),

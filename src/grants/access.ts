@@ -217,19 +217,19 @@ export function entitlementName(customer: ActionCustomer, entitlement: Entitleme
 
 /** The project's entitlements as last read from RevenueCat; read and stored now when none is known. */
 export async function readEntitlements(context: ActionContext): Promise<Entitlement[]> {
-  const { services, customer } = context;
+  const { app, customer } = context;
   const { project } = customer;
   const { workspaceId, projectId } = project;
-  const known = await listEntitlements(services.database, workspaceId, projectId);
-  const client = known.length > 0 ? null : services.revenueCat(project, { timeoutMs: READ_TIMEOUT_MS });
+  const known = await listEntitlements(app.database, workspaceId, projectId);
+  const client = known.length > 0 ? null : app.revenueCat(project, { timeoutMs: READ_TIMEOUT_MS });
   if (!client) return known;
   try {
-    await readCatalogNames(services, project, client);
+    await readCatalogNames(app, project, client);
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
-    services.logger.warn({ code: error.code, workspaceId }, 'entitlements not read');
+    app.logger.warn({ code: error.code, workspaceId }, 'entitlements not read');
   }
-  return listEntitlements(services.database, workspaceId, projectId);
+  return listEntitlements(app.database, workspaceId, projectId);
 }
 
 /**

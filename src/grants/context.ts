@@ -26,7 +26,7 @@ export interface ActionCustomer {
 
 /** A teammate's request about one customer: the part of the inbox card's context that actions need. */
 export interface ActionContext {
-  readonly services: AppContext;
+  readonly app: AppContext;
   readonly workspace: Workspace;
   readonly customer: ActionCustomer;
   readonly request: {

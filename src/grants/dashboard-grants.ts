@@ -14,7 +14,7 @@ export function isDashboardGrant(actionId: string): boolean {
 
 /** Running grants of the customer that were not made here. They can be extended and removed like ours. */
 export async function listDashboardGrants(context: ActionContext): Promise<Grant[]> {
-  const { services, workspace, customer } = context;
+  const { app, workspace, customer } = context;
   // Of several of one entitlement, the one that ends last counts.
   const running = customer.state.grants
     .filter((each) => each.givesAccess)
@@ -22,8 +22,8 @@ export async function listDashboardGrants(context: ActionContext): Promise<Grant
   if (running.length === 0) return [];
   const { workspaceId } = workspace;
   const [entitlements, made] = await Promise.all([
-    listEntitlements(services.database, workspaceId, customer.project.projectId),
-    listActions(services.database, { workspaceId, subscriberId: customer.subscriber.subscriberId }),
+    listEntitlements(app.database, workspaceId, customer.project.projectId),
+    listActions(app.database, { workspaceId, subscriberId: customer.subscriber.subscriberId }),
   ]);
   return entitlements.flatMap((entitlement) => {
     const subscription = running.find((each) => each.entitlements.includes(entitlement.lookupKey));
@@ -41,7 +41,7 @@ export async function listDashboardGrants(context: ActionContext): Promise<Grant
 function grantOf(context: ActionContext, entitlement: Entitlement, subscription: SubscriptionState): Grant {
   const { workspace, customer } = context;
   const endMs = endOrForever(subscription.endsAtMs);
-  const startMs = subscription.startedAtMs ?? context.services.now();
+  const startMs = subscription.startedAtMs ?? context.app.now();
   return {
     kind: 'grant',
     actionId: `${PREFIX}${entitlement.lookupKey}`,

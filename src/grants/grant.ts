@@ -92,8 +92,8 @@ export const GRANT_HANDLER: ActionHandler<GrantForm, ReviewedGrant, Grant> = {
   prepare,
   recheck,
   reviewRequested,
-  needsSecondPerson: ({ services, workspace }, reviewed) =>
-    needsApproval(workspace.settings.grants, grantedDays(services.now(), reviewed)),
+  needsSecondPerson: ({ app, workspace }, reviewed) =>
+    needsApproval(workspace.settings.grants, grantedDays(app.now(), reviewed)),
   call: (client, projectId, { appUserId, target, requestedEndMs }) =>
     client.grantEntitlement(projectId, appUserId, { entitlementId: target, expiresAtMs: requestedEndMs }),
   readBack,
@@ -134,8 +134,8 @@ async function prepare(context: ActionContext, form: GrantForm): Promise<Reviewe
   return reviewed;
 }
 
-function checkTerms({ services, workspace }: ActionContext, reviewed: ReviewedGrant): void {
-  throwRefusal(checkLength(workspace.settings.grants, grantedDays(services.now(), reviewed)));
+function checkTerms({ app, workspace }: ActionContext, reviewed: ReviewedGrant): void {
+  throwRefusal(checkLength(workspace.settings.grants, grantedDays(app.now(), reviewed)));
 }
 
 async function recheck(context: ActionContext, reviewed: ReviewedGrant): Promise<ReviewedGrant> {
@@ -145,7 +145,7 @@ async function recheck(context: ActionContext, reviewed: ReviewedGrant): Promise
   if (!entitlement)
     throw failed(entitlements.length === 0 ? 'revenuecat_unavailable' : 'revenuecat_not_found');
   const access = await readCurrentAccess(context, entitlements);
-  const nowMs = context.services.now();
+  const nowMs = context.app.now();
   const ends = endsOf(access, entitlement);
   const hasChanged =
     !isSameEnd(ends.grantEndMs, reviewed.previousEndMs) || !isSameEnd(ends.boughtEndMs, reviewed.boughtEndMs);
@@ -175,7 +175,7 @@ type PlannedGrant = Omit<ReviewedGrant, 'previousEndMs' | 'boughtEndMs' | 'acces
  * is a month.
  */
 function withAccess(context: ActionContext, grant: PlannedGrant, access: Access): ReviewedGrant {
-  const nowMs = context.services.now();
+  const nowMs = context.app.now();
   const { duration, start, target, lookupKey } = grant;
   const ends = endsOf(access, { id: target, lookupKey });
   return {

@@ -70,13 +70,11 @@ export async function findRefusal(
   context: ActionContext,
   action: CheckedAction,
 ): Promise<ActionError | null> {
-  const { services, workspace, request } = context;
+  const { app, workspace, request } = context;
   const { kind } = action;
   const by = { workspaceId: workspace.workspaceId, admin: request.admin, kind };
   const limit = policyOf(workspace.settings, kind).monthlyPerAdmin;
-  return (
-    findRefusalExceptLimit(context, action) ?? (await checkActionsThisMonth(services.database, limit, by))
-  );
+  return findRefusalExceptLimit(context, action) ?? (await checkActionsThisMonth(app.database, limit, by));
 }
 
 export async function checkActionsThisMonth(

@@ -63,12 +63,12 @@ export async function listCharges(
   context: ActionContext,
   live: LivePurchase,
 ): Promise<(LiveTransaction & { readonly price: Money | null })[]> {
-  const { services, workspace, customer } = context;
+  const { app, workspace, customer } = context;
   const { revenueCatProjectId } = customer.project;
   const charges = await readNow(context, ({ stores }) =>
     stores.listTransactions(revenueCatProjectId, live.id),
   );
-  const prices = await readChargePrices(services.database, {
+  const prices = await readChargePrices(app.database, {
     workspaceId: workspace.workspaceId,
     subscriberId: customer.subscriber.subscriberId,
     transactionIds: charges.map(({ id }) => id),

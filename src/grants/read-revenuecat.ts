@@ -48,11 +48,11 @@ export function readCustomer<T>(
  * @throws ActionError when RevenueCat refuses or does not respond
  */
 export async function readNow<T>(
-  { services, customer }: ActionContext,
+  { app, customer }: ActionContext,
   read: (client: RevenueCatClient) => Promise<T>,
 ): Promise<T> {
   const { workspaceId } = customer.project;
-  const client = services.revenueCat(customer.project, { timeoutMs: READ_TIMEOUT_MS });
+  const client = app.revenueCat(customer.project, { timeoutMs: READ_TIMEOUT_MS });
   if (!client) throw failed('revenuecat_unauthorized');
   try {
     return await withTimeout(read(client), READ_TIMEOUT_MS, () => {
@@ -61,8 +61,8 @@ export async function readNow<T>(
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     if (error.code === 'revenuecat_unauthorized')
-      await setApiKeyState(services.database, customer.project, 'rejected');
-    services.logger.warn({ code: error.code, workspaceId }, 'not read from RevenueCat');
+      await setApiKeyState(app.database, customer.project, 'rejected');
+    app.logger.warn({ code: error.code, workspaceId }, 'not read from RevenueCat');
     throw failed(error.code);
   }
 }

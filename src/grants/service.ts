@@ -74,9 +74,9 @@ export async function confirmReviewed(context: ActionContext, reviewed: Reviewed
 async function confirmOnce(context: ActionContext, reviewed: Reviewed): Promise<ActionResult> {
   const earlier = await findEarlier(context, reviewed);
   if (earlier) return earlier;
-  const { services, workspace } = context;
+  const { app, workspace } = context;
   const { workspaceId } = workspace;
-  const lastChange = await readLastChange(services.database, { ...reviewed, workspaceId });
+  const lastChange = await readLastChange(app.database, { ...reviewed, workspaceId });
   await checkAllowed(context, reviewed);
   const checked = await handlerOf(reviewed).recheck(context, reviewed);
   // A concurrent action that is done already has changed what was read: it is read again.
@@ -85,10 +85,10 @@ async function confirmOnce(context: ActionContext, reviewed: Reviewed): Promise<
 
 /** What an earlier confirm of the review has done, or is doing. */
 export async function findEarlier(
-  { services, workspace }: ActionContext,
+  { app, workspace }: ActionContext,
   { key }: Reviewed,
 ): Promise<ActionResult | null> {
-  const action = await findByKey(services.database, workspace.workspaceId, key);
+  const action = await findByKey(app.database, workspace.workspaceId, key);
   return action && { action, isRepeated: true };
 }
 
@@ -98,13 +98,13 @@ async function storeAndCall(
   reviewed: Reviewed,
   lastChange: string | null,
 ): Promise<ActionResult | null> {
-  const { services, workspace, customer } = context;
+  const { app, workspace, customer } = context;
   const { admin, conversationId, contact } = context.request;
   const { project } = customer;
   const { monthlyPerAdmin: monthlyLimit } = policyOf(workspace.settings, reviewed.kind);
   const isApprovalNeeded = handlerOf(reviewed).needsSecondPerson(context, reviewed);
   const stored = await requestAction(
-    services,
+    app,
     {
       ...reviewed,
       workspaceId: workspace.workspaceId,
@@ -118,7 +118,7 @@ async function storeAndCall(
     { monthlyLimit, lastChange },
   );
   if (!stored || stored.isRepeated || isApprovalNeeded) return stored;
-  return { isRepeated: false, ...(await callAndConfirm(services, project, stored.action)) };
+  return { isRepeated: false, ...(await callAndConfirm(app, project, stored.action)) };
 }
 
 /** Does what another teammate requested, as it was shown. Of several who approve at the same time one does it. */
@@ -127,10 +127,10 @@ export async function approveAction(
   action: Action,
   shown: Reviewed | undefined,
 ): Promise<ActionResult> {
-  const { services, customer } = context;
+  const { app, customer } = context;
   const { admin, conversationId } = context.request;
   if (action.state !== 'awaiting_approval') return { action, isRepeated: true };
-  const lastChange = await readLastChange(services.database, action);
+  const lastChange = await readLastChange(app.database, action);
   const reviewed = await auditDecision(context, { step: 'approve', action }, () =>
     checkApproval(context, action, shown),
   );
@@ -138,7 +138,7 @@ export async function approveAction(
     reviewed.kind === 'grant'
       ? { requestedEndMs: reviewed.requestedEndMs, previousEndMs: reviewed.previousEndMs }
       : {};
-  const moved = await beginCall(services, action, {
+  const moved = await beginCall(app, action, {
     event: 'approve',
     decidedBy: admin,
     ...ends,
@@ -146,8 +146,8 @@ export async function approveAction(
     lastChange,
   });
   // Another teammate was faster, or what was read before has changed: it is read again.
-  if (!moved) return approveAction(context, await readAgain(services.database, action), shown);
-  return { isRepeated: false, ...(await callAndConfirm(services, customer.project, moved)) };
+  if (!moved) return approveAction(context, await readAgain(app.database, action), shown);
+  return { isRepeated: false, ...(await callAndConfirm(app, customer.project, moved)) };
 }
 
 async function checkApproval(
@@ -182,7 +182,7 @@ function auditDecision<T>(
 
 /** Declines what another teammate requested, or withdraws one's own request. */
 export async function declineAction(context: ActionContext, action: Action): Promise<ActionResult> {
-  const { services, workspace } = context;
+  const { app, workspace } = context;
   const { admin, conversationId } = context.request;
   const isOwn = action.admin.id === admin.id;
   if (!isOwn)
@@ -190,9 +190,9 @@ export async function declineAction(context: ActionContext, action: Action): Pro
       throwRefusal(checkTeammate(policyOf(workspace.settings, action.kind), admin.id)),
     );
   const moved = isOwn
-    ? await transition(services, action, { event: 'withdraw', conversationId })
-    : await transition(services, action, { event: 'decline', decidedBy: admin, conversationId });
-  return { action: moved ?? (await readAgain(services.database, action)), isRepeated: moved === null };
+    ? await transition(app, action, { event: 'withdraw', conversationId })
+    : await transition(app, action, { event: 'decline', decidedBy: admin, conversationId });
+  return { action: moved ?? (await readAgain(app.database, action)), isRepeated: moved === null };
 }
 
 /** Removes everything granted of an entitlement; store subscriptions stay. A second press finds the removal begun. */
@@ -201,36 +201,36 @@ export async function revokeGrant(
   shown: Grant,
   reason: string,
 ): Promise<ActionResult> {
-  const { services, customer, workspace } = context;
+  const { app, customer, workspace } = context;
   const { admin, conversationId } = context.request;
   const { kind, actionId } = shown;
   const details = { action_id: actionId, ...factsOf(shown) };
   const audited = <T>(work: () => Promise<T>): Promise<T> =>
     auditRefusal(context, { kind, step: 'revoke', details }, work);
   await audited(async () => throwRefusal(checkTeammate(workspace.settings.grants, admin.id)));
-  if (!isActiveGrant(shown, services.now())) return { action: shown, isRepeated: true };
-  const grant = isDashboardGrant(actionId) ? await adoptGrant(services.database, shown) : shown;
+  if (!isActiveGrant(shown, app.now())) return { action: shown, isRepeated: true };
+  const grant = isDashboardGrant(actionId) ? await adoptGrant(app.database, shown) : shown;
   const moved = await audited(() =>
-    beginCall(services, grant, { event: 'revoke', revokedBy: admin, revokeReason: reason }),
+    beginCall(app, grant, { event: 'revoke', revokedBy: admin, revokeReason: reason }),
   );
-  if (!moved) return { action: await readAgain(services.database, grant), isRepeated: true };
-  const now = await callAndConfirmRevoke(services, customer.project, { ...moved, conversationId });
+  if (!moved) return { action: await readAgain(app.database, grant), isRepeated: true };
+  const now = await callAndConfirmRevoke(app, customer.project, { ...moved, conversationId });
   if (now.state === 'confirmed') throw failed(now.error ?? '');
-  if (now.state === 'revoking') await scheduleConfirm(services, moved, 2);
+  if (now.state === 'revoking') await scheduleConfirm(app, moved, 2);
   return { action: now, isRepeated: false };
 }
 
 /** `null`: the action is not this customer's. */
 export async function findAction(context: ActionContext, actionId: string): Promise<Action | null> {
-  const { services, customer } = context;
+  const { app, customer } = context;
   const { workspaceId } = context.workspace;
   const { subscriberId } = customer.subscriber;
   if (isDashboardGrant(actionId))
     // It is stored when its removal begins: a second press shows that removal.
     return (
       (await listDashboardGrants(context)).find((grant) => grant.actionId === actionId) ??
-      findAdopted(services.database, { workspaceId, subscriberId, actionId })
+      findAdopted(app.database, { workspaceId, subscriberId, actionId })
     );
-  const action = await readAction(services.database, { workspaceId, actionId });
+  const action = await readAction(app.database, { workspaceId, actionId });
   return action?.subscriberId === subscriberId ? action : null;
 }

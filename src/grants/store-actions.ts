@@ -48,7 +48,7 @@ export const STORE_ACTION_HANDLER: ActionHandler<StoreForm, ReviewedStoreAction,
   reviewRequested: async (context, action) => ({
     ...action,
     key: action.actionId,
-    reviewedAtMs: context.services.now(),
+    reviewedAtMs: context.app.now(),
   }),
   /** A refund of a sum that is not known does, too. */
   needsSecondPerson({ workspace }, { kind, details }) {
@@ -74,7 +74,7 @@ async function prepare(context: ActionContext, form: StoreForm): Promise<Reviewe
     subscriberId: context.customer.subscriber.subscriberId,
     appUserId: bought.appUserId,
     reason: form.reason ?? '',
-    reviewedAtMs: context.services.now(),
+    reviewedAtMs: context.app.now(),
   };
 }
 
@@ -170,7 +170,7 @@ export function amountOf({ amount }: Pick<StoreActionDetails, 'amount'>): number
 
 async function recheck(context: ActionContext, reviewed: ReviewedStoreAction): Promise<ReviewedStoreAction> {
   const details = await readDetails(context, reviewed);
-  const nowMs = context.services.now();
+  const nowMs = context.app.now();
   const hasChanged = !isSame(details, reviewed.details);
   if (!hasChanged && nowMs - reviewed.reviewedAtMs <= REVIEW_VALID_MS) return reviewed;
   throw outdated(hasChanged ? 'changed' : 'stale', { ...reviewed, details, reviewedAtMs: nowMs });

@@ -214,7 +214,7 @@ export async function auditRefusal<T>(
   } catch (error) {
     if (error instanceof ActionError && (error.kind === 'refused' || error.kind === 'failed')) {
       const { customer, request } = context;
-      await writeAudit(context.services.database, {
+      await writeAudit(context.app.database, {
         workspaceId: context.workspace.workspaceId,
         actor: request.admin,
         action: auditName(attempt.kind, attempt.step),

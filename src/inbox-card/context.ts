@@ -13,7 +13,7 @@ import { type FormState, signFormState } from './form-state.ts';
 import type { CardRequest } from './request.ts';
 
 /** What the card needs of the rest of the app; one for the process. */
-export interface CardServices extends AppContext {
+export interface CardApp extends AppContext {
   /** Reads from `readDatabase`. */
   readonly cards: CardReader;
   /** Signs form state. */
@@ -28,7 +28,7 @@ export interface CardServices extends AppContext {
 
 /** One request, with what every view needs. */
 export interface CardContext extends Omit<ViewContext, 'customer'> {
-  readonly services: CardServices;
+  readonly app: CardApp;
   readonly request: CardRequest;
   readonly projects: readonly Project[];
   /** The subscribers that the contact may be: at most one for each project. */
@@ -43,13 +43,13 @@ export interface CustomerContext extends CardContext {
 }
 
 export function createCardContext(
-  { services, request, formState }: Pick<CardContext, 'services' | 'request' | 'formState'>,
+  { app, request, formState }: Pick<CardContext, 'app' | 'request' | 'formState'>,
   record: CardRecord,
 ): CardContext {
   const { workspace } = record;
   const language = chooseLanguage(request.adminLocale, workspace.settings.card.language);
   const messages = messagesFor(language, workspace.timezone);
-  return withFormState({ services, request, ...record, messages }, formState);
+  return withFormState({ app, request, ...record, messages }, formState);
 }
 
 /** The same request with other form state, as after the teammate has chosen a customer. */
@@ -60,7 +60,7 @@ export function withFormState(
   const context: CardContext = {
     ...fields,
     formState,
-    isOutdated: isOutdated(formState, fields.services.now()),
+    isOutdated: isOutdated(formState, fields.app.now()),
     page: (parts, passedOn) =>
       canvas([parts, backLink(fields.messages.t('card.button.back'))], storedData(context, passedOn)),
   };
@@ -105,6 +105,6 @@ export function storedData(
   const { chosen } = context.formState;
   const all: FormState = chosen === undefined ? formState : { chosen, ...formState };
   if (Object.keys(all).length === 0) return undefined;
-  const { storedDataKey, now } = context.services;
+  const { storedDataKey, now } = context.app;
   return signFormState(storedDataKey, context.request, { ...all, signedAtMs: now() });
 }

@@ -47,20 +47,20 @@ export function hasActions({ grantActions, subscriber, state }: Customer): boole
 }
 
 /** What loading a customer needs of a request. */
-type CustomerReader = Pick<CardContext, 'services' | 'projects'> & {
+type CustomerReader = Pick<CardContext, 'app' | 'projects'> & {
   readonly request: Pick<CardRequest, 'workspaceId'>;
 };
 
 /** `null`: the project is no longer connected. */
 export async function loadCustomer(context: CustomerReader, candidate: Candidate): Promise<Customer | null> {
-  const { request, services, projects } = context;
+  const { request, app, projects } = context;
   const { workspaceId } = request;
   const { subscriberId } = candidate;
   const project = projects.find((known) => known.projectId === candidate.projectId);
   if (!project) return null;
-  const sql = services.readDatabase;
+  const sql = app.readDatabase;
   const [names, actions, { summary, sources }] = await Promise.all([
-    services.catalog.names(sql, workspaceId, project.projectId),
+    app.catalog.names(sql, workspaceId, project.projectId),
     candidate.hasGrants ? listActions(sql, { workspaceId, subscriberId }) : Promise.resolve<Action[]>([]),
     readSummary(context, candidate),
   ]);
@@ -70,7 +70,7 @@ export async function loadCustomer(context: CustomerReader, candidate: Candidate
   const counts = { ...summary.counts };
   for (const { environment } of fallbackEvents) counts[environment ?? 'production'] += 1;
   const grantedBy = (subscription: SubscriptionState) => granterOf(grantActions, subscription);
-  const description = describeCustomer(state, { names, nowMs: services.now(), counts, grantedBy });
+  const description = describeCustomer(state, { names, nowMs: app.now(), counts, grantedBy });
   return {
     subscriber: candidate,
     project,
@@ -89,12 +89,12 @@ export async function loadCustomer(context: CustomerReader, candidate: Candidate
 
 /** The customer that has the purchases which the sentence says were transferred away. */
 async function findReceiver(
-  { services, request }: CustomerReader,
+  { app, request }: CustomerReader,
   { subscriberId, projectId }: Candidate,
   { statements, movedTo }: CustomerDescription,
 ): Promise<string | null> {
   if (movedTo === null || !statements.some(({ kind }) => kind === 'moved')) return null;
-  const found = await findByAppUserIds(services.readDatabase, request.workspaceId, movedTo.appUserIds);
+  const found = await findByAppUserIds(app.readDatabase, request.workspaceId, movedTo.appUserIds);
   const receiver = found.find((each) => each.projectId === projectId && each.subscriberId !== subscriberId);
   return receiver?.subscriberId ?? null;
 }
@@ -104,17 +104,17 @@ async function readSummary(
   context: CustomerReader,
   candidate: Candidate,
 ): Promise<Pick<Customer, 'sources'> & { readonly summary: SubscriberSummary }> {
-  const { services, request } = context;
+  const { app, request } = context;
   const { workspaceId } = request;
   const { subscriberId, version } = candidate;
-  const nowMs = services.now();
+  const nowMs = app.now();
   if (isCurrentSummary(candidate.summary, version, nowMs)) {
-    const stored = await services.cards.summary(workspaceId, subscriberId);
+    const stored = await app.cards.summary(workspaceId, subscriberId);
     // A newer one may have replaced it since the candidate was read.
     if (stored !== null && isCurrentSummary(stored, version, nowMs))
       return { summary: stored.summary, sources: [ownSource(subscriberId)] };
   }
-  return deriveSummary(services, workspaceId, { subscriberId, version });
+  return deriveSummary(app, workspaceId, { subscriberId, version });
 }
 
 /**
@@ -133,9 +133,9 @@ async function stateWithFallbacks(
     return isInNoSnapshot || snapshotAtMs === null || atMs > snapshotAtMs;
   });
   if (missing.length === 0) return known.summary.state;
-  const { services, request } = context;
-  const stored = await readWithHistory(services.readDatabase, request.workspaceId, subscriberId);
-  return deriveState([...stored.events, ...missing], stored.snapshot, services.now());
+  const { app, request } = context;
+  const stored = await readWithHistory(app.readDatabase, request.workspaceId, subscriberId);
+  return deriveState([...stored.events, ...missing], stored.snapshot, app.now());
 }
 
 /** The teammate who made the current grant, recognized by its end; `null`: it was not made here. */

@@ -99,9 +99,9 @@ export async function technicalDetails(context: CustomerContext): Promise<InboxC
   ]);
 }
 
-async function snapshotOf({ services, request, customer }: CustomerContext): Promise<Snapshot | null> {
+async function snapshotOf({ app, request, customer }: CustomerContext): Promise<Snapshot | null> {
   const { subscriberId } = customer.subscriber;
-  return (await readSubscriber(services.readDatabase, request.workspaceId, subscriberId))?.snapshot ?? null;
+  return (await readSubscriber(app.readDatabase, request.workspaceId, subscriberId))?.snapshot ?? null;
 }
 
 /** Everything bought or granted: what gives access first, then the latest; test purchases last. */

@@ -17,8 +17,8 @@ import type { FoundBy } from './form-state.ts';
 /** Any subscriber of this workspace; `null`: unknown. */
 async function findCustomer(context: CardContext, subscriberId: string): Promise<Customer | null> {
   if (!isUuid(subscriberId)) return null;
-  const { services, request } = context;
-  const record = await services.cards.readSubscriber(request.workspaceId, subscriberId);
+  const { app, request } = context;
+  const record = await app.cards.readSubscriber(request.workspaceId, subscriberId);
   const [candidate] = record?.candidates ?? [];
   return candidate ? loadCustomer(context, candidate) : null;
 }
@@ -39,12 +39,12 @@ export interface LinkReview {
 export async function reviewLink(context: CardContext, subscriberId: string): Promise<LinkReview | null> {
   const customer = await findCustomer(context, subscriberId);
   if (!customer) return null;
-  const { services, request, formState } = context;
+  const { app, request, formState } = context;
   const { contact, workspaceId } = request;
   const canLink = contact.id !== '' && !contact.isGone;
   const { projectId } = customer.project;
   const linkedId = canLink
-    ? await readLinkedId(services.readDatabase, { workspaceId, contactId: contact.id, projectId })
+    ? await readLinkedId(app.readDatabase, { workspaceId, contactId: contact.id, projectId })
     : null;
   const replaced =
     linkedId === null || linkedId === subscriberId ? null : await findCustomer(context, linkedId);
@@ -72,13 +72,13 @@ type LinkResult =
 
 /** Saves the reviewed link with who confirmed it, and sends the events that waited for a contact. */
 export async function confirmLink(context: CardContext): Promise<LinkResult> {
-  const { services, request, formState } = context;
+  const { app, request, formState } = context;
   const reviewed = formState.match;
   if (!reviewed) return { kind: 'not_reviewed' };
   const { subscriberId, foundBy } = reviewed;
   const now = await reviewLink(context, subscriberId);
   if (!now) {
-    await audit(context, services.database, {
+    await audit(context, app.database, {
       action: 'link',
       subscriberId: null,
       details: { found_by: foundBy },
@@ -91,12 +91,12 @@ export async function confirmLink(context: CardContext): Promise<LinkResult> {
   const { customer } = now;
   const details = { app_user_id: customer.appUserId, found_by: foundBy };
   if (!now.canLink) {
-    await audit(context, services.database, { action: 'look', subscriberId, details, result: 'done' });
+    await audit(context, app.database, { action: 'look', subscriberId, details, result: 'done' });
     return { kind: 'shown', customer };
   }
   const { contact, workspaceId, admin } = request;
   const { projectId } = customer.project;
-  await services.database.transaction(async (sql) => {
+  await app.database.transaction(async (sql) => {
     await lockSubscriber(sql, { workspaceId, subscriberId });
     const before = await readLinkedId(sql, { workspaceId, contactId: contact.id, projectId });
     await releaseContact(sql, workspaceId, contact.id);
@@ -118,12 +118,12 @@ export async function confirmLink(context: CardContext): Promise<LinkResult> {
 export async function removeLink(
   context: CustomerContext,
 ): Promise<'removed' | 'not_linked' | 'not_reviewed'> {
-  const { services, request, customer, formState, isOutdated } = context;
+  const { app, request, customer, formState, isOutdated } = context;
   const { subscriberId, link } = customer.subscriber;
   if (link === null) return 'not_linked';
   if (formState.unlink !== subscriberId || isOutdated) return 'not_reviewed';
   const { workspaceId, contact } = request;
-  await services.database.transaction(async (sql) => {
+  await app.database.transaction(async (sql) => {
     await releaseContact(sql, workspaceId, contact.id);
     await deleteLink(sql, { workspaceId, contactId: contact.id, subscriberId });
     await audit(context, sql, {

@@ -34,7 +34,7 @@ export function cardQuery(request: CardRequest, formState: FormState): CardQuery
  * switched that on. Anyone with the app's public key can set an e-mail, so that is only a possible match.
  */
 export async function matchContact(context: CardContext): Promise<Match> {
-  const { candidates, request, workspace, services } = context;
+  const { candidates, request, workspace, app } = context;
   const chosen = candidates.find(({ matchedBy }) => matchedBy === 'chosen');
   const candidate = chosen ?? candidates[0];
   if (candidate) {
@@ -43,7 +43,7 @@ export async function matchContact(context: CardContext): Promise<Match> {
   const { email } = request.contact;
   if (email === null || !workspace.settings.contacts.matchByEmail) return { kind: 'none' };
   const search = { text: email, fields: ['email'] } as const;
-  const found = await searchSubscribers(services.readDatabase, request.workspaceId, search);
+  const found = await searchSubscribers(app.readDatabase, request.workspaceId, search);
   return found.length > 0 ? { kind: 'possible', found } : { kind: 'none' };
 }
 
@@ -62,7 +62,7 @@ export interface Suggestions {
 }
 
 export async function findSuggestions(context: CardContext, match: Match): Promise<Suggestions> {
-  const { request, services } = context;
+  const { request, app } = context;
   // An unknown customer may have subscribed long ago: the next card knows them.
   const { externalId } = request.contact;
   if (match.kind === 'none' && externalId !== null) importFromRevenueCat(context, externalId);
@@ -78,7 +78,7 @@ export async function findSuggestions(context: CardContext, match: Match): Promi
       .find((id) => id !== null) ?? null;
   if (appUserId === null) return { mentioned: [], unknownId: null, possible };
   const search = { text: appUserId, fields: ['app_user_id'] } as const;
-  const [found] = await searchSubscribers(services.readDatabase, request.workspaceId, search);
+  const [found] = await searchSubscribers(app.readDatabase, request.workspaceId, search);
   if (!found) return { mentioned: [], unknownId: appUserId, possible };
   return {
     mentioned: [{ ...found, appUserId, foundBy: 'conversation' }],
@@ -100,8 +100,8 @@ export interface SearchResult {
 /** Searches the connected projects by app user id, e-mail and transaction id; then RevenueCat. */
 export async function search(context: CardContext, query: string): Promise<SearchResult> {
   if (query === '') return { found: [], isImporting: false };
-  const { request, services, projects } = context;
-  const all = await searchSubscribers(services.readDatabase, request.workspaceId, {
+  const { request, app, projects } = context;
+  const all = await searchSubscribers(app.readDatabase, request.workspaceId, {
     text: query,
     fields: query.includes('@') ? ['app_user_id', 'email', 'transaction'] : ['app_user_id', 'transaction'],
   });
@@ -115,7 +115,7 @@ const SEARCH_TIMEOUT_MS = 2_000;
 
 /** RevenueCat knows every transaction and order of a purchase. A customer who is unknown here is imported. */
 async function searchRevenueCat(context: CardContext, query: string): Promise<SearchResult> {
-  const { services, request, projects } = context;
+  const { app, request, projects } = context;
   const isImporting = importFromRevenueCat(context, query);
   if (query.includes('@')) return { found: [], isImporting };
   const buyers = projects.map(async (project) => {
@@ -125,7 +125,7 @@ async function searchRevenueCat(context: CardContext, query: string): Promise<Se
   const found: PossibleCustomer[] = [];
   for (const { appUserId, project } of (await Promise.all(buyers)).flat()) {
     const byId = { text: appUserId, fields: ['app_user_id'] } as const;
-    const stored = await searchSubscribers(services.readDatabase, request.workspaceId, byId);
+    const stored = await searchSubscribers(app.readDatabase, request.workspaceId, byId);
     const own = stored.find(({ projectId }) => projectId === project.projectId);
     if (own) found.push({ ...own, foundBy: 'transaction' });
     else importFromRevenueCat(context, appUserId, [project]);
@@ -133,15 +133,15 @@ async function searchRevenueCat(context: CardContext, query: string): Promise<Se
   return { found, isImporting };
 }
 
-async function findBuyers({ services }: CardContext, project: Project, storeId: string): Promise<string[]> {
-  const client = services.revenueCat(project, { timeoutMs: SEARCH_TIMEOUT_MS });
+async function findBuyers({ app }: CardContext, project: Project, storeId: string): Promise<string[]> {
+  const client = app.revenueCat(project, { timeoutMs: SEARCH_TIMEOUT_MS });
   if (!client || project.apiKeyState === 'rejected') return [];
   const { workspaceId, revenueCatProjectId } = project;
   try {
     return await withTimeout(client.findBuyers(revenueCatProjectId, storeId), SEARCH_TIMEOUT_MS, () => []);
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
-    services.logger.warn({ code: error.code, workspaceId }, 'purchase not searched in RevenueCat');
+    app.logger.warn({ code: error.code, workspaceId }, 'purchase not searched in RevenueCat');
     return [];
   }
 }
@@ -153,13 +153,13 @@ async function findBuyers({ services }: CardContext, project: Project, storeId: 
  */
 function importFromRevenueCat(context: CardContext, appUserId: string, projects = context.projects): boolean {
   if (isBlockedId(appUserId)) return false;
-  const { services, request } = context;
+  const { app, request } = context;
   const { workspaceId } = request;
   const withKey = projects.filter(({ apiKey, apiKeyState }) => apiKey !== null && apiKeyState !== 'rejected');
   for (const { projectId } of withKey) {
     const once = { onceInSeconds: IMPORT_INTERVAL_S };
-    queueCustomerImport(services, { workspaceId, projectId, appUserId }, once).catch((error: unknown) =>
-      services.logger.warn({ err: error, workspaceId }, 'could not queue an import of a customer'),
+    queueCustomerImport(app, { workspaceId, projectId, appUserId }, once).catch((error: unknown) =>
+      app.logger.warn({ err: error, workspaceId }, 'could not queue an import of a customer'),
     );
   }
   return withKey.length > 0;

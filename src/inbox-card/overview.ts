@@ -80,7 +80,7 @@ function partsThatFit(context: CustomerContext, notice: string | null): Parts {
 type Parts = ReturnType<typeof partsOf>;
 
 function partsOf(context: CustomerContext, notice: string | null, maxSentenceLength: number) {
-  const { messages: m, customer, services, request, candidates, projects } = context;
+  const { messages: m, customer, app, request, candidates, projects } = context;
   const { grantActions, project, receiverId, subscriber } = customer;
   const isRejected = project.apiKeyState === 'rejected';
   const grantCount = grantActions.length > 0 ? { tertiary: String(grantActions.length) } : {};
@@ -109,7 +109,7 @@ function partsOf(context: CustomerContext, notice: string | null, maxSentenceLen
     buttons: [
       button('grant', m.t('card.button.grant'), 'secondary'),
       isRejected
-        ? urlButton('settings', m.t('card.button.settings'), `${services.config.publicUrl}/settings`)
+        ? urlButton('settings', m.t('card.button.settings'), `${app.config.publicUrl}/settings`)
         : button('refresh', refreshLabel(context), 'secondary'),
     ],
     wrongCustomer: button('match', m.t('card.button.wrongCustomer'), 'link'),

@@ -12,7 +12,7 @@ import {
 import { markWithinCustomer } from '../subscription/transfers.ts';
 import { equalInConstantTime } from '../text.ts';
 import { MINUTE_MS } from '../time.ts';
-import type { CardServices, CustomerContext } from './context.ts';
+import type { CardApp, CustomerContext } from './context.ts';
 import { type Customer, loadCustomer } from './customer.ts';
 import { drawPng, PICTURE_HEIGHT, PICTURE_WIDTH } from './picture-png.ts';
 import { readTimeline } from './timeline-repository.ts';
@@ -25,17 +25,17 @@ const VALID_MS = 10 * MINUTE_MS;
  * no field for one. Intercom loads images over HTTPS only.
  */
 export async function pictureComponents(context: CustomerContext): Promise<Component[]> {
-  const { customer, messages: m, request, services, workspace } = context;
+  const { customer, messages: m, request, app, workspace } = context;
   const { subscriber, state, fallbackEvents } = customer;
-  if (!workspace.settings.card.picture || !services.config.picturesUrl.startsWith('https://')) return [];
+  if (!workspace.settings.card.picture || !app.config.picturesUrl.startsWith('https://')) return [];
   if (state.subscriptions.length + state.grants.length === 0) return [];
-  const picture = await readPicture(services, request.workspaceId, customer);
+  const picture = await readPicture(app, request.workspaceId, customer);
   if (picture === null) return [];
-  const expiresAtMs = (Math.floor(services.now() / VALID_MS) + 2) * VALID_MS;
+  const expiresAtMs = (Math.floor(app.now() / VALID_MS) + 2) * VALID_MS;
   // The version changes with what is drawn, so that a browser loads it again.
   const version = `${subscriber.version}-${fallbackEvents.length}`;
   const path = `/pictures/${encodeURIComponent(request.workspaceId)}/${subscriber.subscriberId}/${version}/${expiresAtMs}`;
-  const url = `${services.config.picturesUrl}${path}/${signatureOf(services.pictureKey, path)}.png`;
+  const url = `${app.config.picturesUrl}${path}/${signatureOf(app.pictureKey, path)}.png`;
   const size = { width: PICTURE_WIDTH, height: PICTURE_HEIGHT };
   return [
     { type: 'image', url, ...size, align: 'full_width', bottom_margin: 'none' },
@@ -70,8 +70,8 @@ function signatureOf(key: string, path: string): string {
 }
 
 /** Mounted at `/pictures`: the agent's browser loads pictures without a session, by their signed address. */
-export function pictureRouter(services: CardServices): Router {
-  const { pictureKey, now } = services;
+export function pictureRouter(app: CardApp): Router {
+  const { pictureKey, now } = app;
   const router = Router({ strict: true, caseSensitive: true });
   router.get('/:workspaceId/:subscriberId/:version/:expiresAtMs/:signature.png', async (req, res) => {
     const { workspaceId, subscriberId, signature } = req.params;
@@ -79,7 +79,7 @@ export function pictureRouter(services: CardServices): Router {
     const signed = signatureOf(pictureKey, path.slice(0, path.lastIndexOf('/')));
     const validMs = Number(req.params.expiresAtMs) - now();
     const isValid = equalInConstantTime(signature, signed) && validMs > 0;
-    const png = isValid ? await drawIfShown(services, workspaceId, subscriberId) : null;
+    const png = isValid ? await drawIfShown(app, workspaceId, subscriberId) : null;
     if (png === null) throw notFound('No such picture, or its address has expired. Open the timeline again.');
     res.set({
       'Cache-Control': `private, max-age=${Math.floor(validMs / 1_000)}, immutable`,
@@ -92,20 +92,20 @@ export function pictureRouter(services: CardServices): Router {
 }
 
 /** `null`: switched off, uninstalled, merged into another subscriber, or nothing to draw. */
-async function drawIfShown(services: CardServices, workspaceId: string, subscriberId: string) {
-  const record = await services.cards.readSubscriber(workspaceId, subscriberId);
+async function drawIfShown(app: CardApp, workspaceId: string, subscriberId: string) {
+  const record = await app.cards.readSubscriber(workspaceId, subscriberId);
   const [candidate] = record?.candidates ?? [];
   if (!record?.workspace.settings.card.picture || record.workspace.status === 'uninstalled' || !candidate)
     return null;
   const { projects } = record;
-  const customer = await loadCustomer({ services, projects, request: { workspaceId } }, candidate);
-  const picture = customer && (await readPicture(services, workspaceId, customer));
+  const customer = await loadCustomer({ app, projects, request: { workspaceId } }, candidate);
+  const picture = customer && (await readPicture(app, workspaceId, customer));
   return picture && drawPng(picture);
 }
 
 /** Only what can be drawn is read: with 5,000 events the whole history took 340 ms of processor time. */
 async function readPicture(
-  { readDatabase, now }: CardServices,
+  { readDatabase, now }: CardApp,
   workspaceId: string,
   { sources, subscriber, state, fallbackEvents }: Customer,
 ): Promise<Picture | null> {

@@ -4,7 +4,7 @@ import { type RefreshOutcome, refreshSubscriber } from '../subscribers/refresh.t
 import { MINUTE_MS, withTimeout } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import type { Candidate } from './card-repository.ts';
-import { type CardContext, type CardServices, type CustomerContext, createCardContext } from './context.ts';
+import { type CardApp, type CardContext, type CustomerContext, createCardContext } from './context.ts';
 import { loadCustomer } from './customer.ts';
 import { cardQuery } from './matching.ts';
 
@@ -20,7 +20,7 @@ const MAX_REMEMBERED = 10_000;
  * Queues refreshes of the subscribers whose cards open. Cards open often and many at a time: each process queues a
  * subscriber once a minute, and the queue holds one job for each.
  */
-export function createBackgroundRefresh({ jobs, logger, now }: AppContext): CardServices['refreshLater'] {
+export function createBackgroundRefresh({ jobs, logger, now }: AppContext): CardApp['refreshLater'] {
   const queued = new LRUCache<string, true>({
     max: MAX_REMEMBERED,
     ttl: QUIET_MS,
@@ -38,12 +38,12 @@ export function createBackgroundRefresh({ jobs, logger, now }: AppContext): Card
 }
 
 /** Stale data triggers a background refresh; the card itself calls no API. */
-export function refreshIfStale({ services, request, projects }: CardContext, candidate: Candidate): void {
+export function refreshIfStale({ app, request, projects }: CardContext, candidate: Candidate): void {
   const { subscriberId, projectId, snapshotAtMs } = candidate;
   const project = projects.find((known) => known.projectId === projectId);
   if (!project || project.apiKey === null || project.apiKeyState === 'rejected') return;
-  const isStale = snapshotAtMs === null || services.now() - snapshotAtMs > SNAPSHOT_MAX_AGE_MS;
-  if (isStale) services.refreshLater(request.workspaceId, subscriberId);
+  const isStale = snapshotAtMs === null || app.now() - snapshotAtMs > SNAPSHOT_MAX_AGE_MS;
+  if (isStale) app.refreshLater(request.workspaceId, subscriberId);
 }
 
 /**
@@ -55,21 +55,19 @@ export async function refreshCustomer(context: CustomerContext): Promise<{
   outcome: RefreshOutcome | 'scope_missing' | 'unavailable' | 'later';
   context: CustomerContext | null;
 }> {
-  const { services, request, customer, formState } = context;
+  const { app, request, customer, formState } = context;
   const { subscriberId } = customer.subscriber;
   const { workspaceId } = request;
-  const refreshing = refreshSubscriber(
-    services,
-    { workspaceId, subscriberId },
-    { priority: 'interactive' },
-  ).catch((error: unknown) => {
-    if (!(error instanceof AppError)) throw error;
-    return error.code === 'revenuecat_scope_missing' ? 'scope_missing' : 'unavailable';
-  });
+  const refreshing = refreshSubscriber(app, { workspaceId, subscriberId }, { priority: 'interactive' }).catch(
+    (error: unknown) => {
+      if (!(error instanceof AppError)) throw error;
+      return error.code === 'revenuecat_scope_missing' ? 'scope_missing' : 'unavailable';
+    },
+  );
   const outcome = await withTimeout(refreshing, REFRESH_WAIT_MS, () => 'later' as const);
   // The names of products may have been read with the customer.
-  services.catalog.invalidate(request.workspaceId, customer.project.projectId);
-  const record = await services.cards.read(request.workspaceId, cardQuery(request, formState));
+  app.catalog.invalidate(request.workspaceId, customer.project.projectId);
+  const record = await app.cards.read(request.workspaceId, cardQuery(request, formState));
   const again = record && createCardContext(context, record);
   const candidate = again?.candidates.find((known) => known.subscriberId === subscriberId);
   const refreshed = again && candidate ? await loadCustomer(again, candidate) : null;

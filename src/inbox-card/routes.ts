@@ -5,20 +5,20 @@ import { chooseLanguage } from '../i18n/languages.ts';
 import { messagesFor } from '../i18n/messages.ts';
 import { button, canvas, drawInTime, type InboxCanvas, text } from '../intercom/canvas.ts';
 import { createCardReader } from './card-repository.ts';
-import type { CardServices } from './context.ts';
+import type { CardApp } from './context.ts';
 import { type CardRequest, readCardRequest } from './request.ts';
 import { inboxAnswer } from './share.ts';
 import { answerCard, type CardAnswer, findView } from './views.ts';
 
 /** `POST /canvas/inbox/initialize` and `/submit`, after their signature was verified. */
-export function inboxCardRouter(services: CardServices): Router {
+export function inboxCardRouter(app: CardApp): Router {
   const handle: RequestHandler = async (req, res) => {
     const request = readCardRequest(req.body);
     if (!request) throw badRequest('The body is not a Canvas Kit request: workspace_id is missing.');
     const { workspaceId, componentId: component } = request;
-    const answer = await drawInTime(answerFrom(services, request), req, {
+    const answer = await drawInTime(answerFrom(app, request), req, {
       place: 'inbox',
-      logger: services.logger,
+      logger: app.logger,
       workspaceId,
       component,
       fallback: (problem): CardAnswer => fallback(request, `card.state.${problem}`),
@@ -39,18 +39,18 @@ function sendCanvas(res: Response, answer: CardAnswer): void {
 }
 
 /** Views that only read may use a replica; the others read their own changes, and wait until replicas show them. */
-async function answerFrom(services: CardServices, request: CardRequest): Promise<CardAnswer> {
+async function answerFrom(app: CardApp, request: CardRequest): Promise<CardAnswer> {
   const found = findView(request);
-  if (found.view.readOnly) return answerCard(services, request, found);
-  const { database } = services;
+  if (found.view.readOnly) return answerCard(app, request, found);
+  const { database } = app;
   const onPrimary = {
-    ...services,
+    ...app,
     readDatabase: withoutReplica(database),
     cards: createCardReader(database),
   };
   const answer = await answerCard(onPrimary, request, found);
   // The change is committed: a lagging replica must not be reported as a failure.
-  await services.readDatabase.upToDate(MAX_CATCH_UP_MS).catch(() => {});
+  await app.readDatabase.upToDate(MAX_CATCH_UP_MS).catch(() => {});
   return answer;
 }
 

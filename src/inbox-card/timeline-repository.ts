@@ -94,11 +94,11 @@ export async function readTimeline(
 
 /** An event of the customer's timeline; `null`: unknown id. */
 export async function findEvent(context: CustomerContext, eventId: string): Promise<TimelineEntry | null> {
-  const { customer, services, request } = context;
+  const { customer, app, request } = context;
   const fallback = customer.fallbackEvents.find(({ id }) => id === eventId);
   if (fallback) return fallback;
   const { sources, project } = customer;
-  const rows = await services.readDatabase.query<EventRow & { subscriber_id: string }>(
+  const rows = await app.readDatabase.query<EventRow & { subscriber_id: string }>(
     `select ${EVENT_COLUMNS}, e.subscriber_id from ${EVENTS_WITH_DELIVERY}
       where e.workspace_id = $1 and e.project_id = $2 and e.event_id = $3 and e.subscriber_id = any($4::uuid[])
       order by e.side`,
@@ -148,7 +148,7 @@ export async function readTimelinePage(
 
 /** One more than a page, including grants whose webhook has not arrived. */
 async function readRows(
-  { services, request, customer }: CustomerContext,
+  { app, request, customer }: CustomerContext,
   wanted: Omit<TimelineQuery, 'sources' | 'limit'>,
 ): Promise<TimelineRow[]> {
   const { kinds, environment, from, direction } = wanted;
@@ -156,7 +156,7 @@ async function readRows(
   const { sources } = customer;
   const query = { ...wanted, sources, limit };
   const { appUserIds } = customer.subscriber;
-  const rows = (await readTimeline(services.readDatabase, request.workspaceId, query)).map(
+  const rows = (await readTimeline(app.readDatabase, request.workspaceId, query)).map(
     ({ cursor, entry }) => ({ cursor, entry: markWithinCustomer(entry, appUserIds) }),
   );
   const sign = direction === 'older' ? 1 : -1;

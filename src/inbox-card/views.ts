@@ -26,8 +26,8 @@ import { canvas, linkButton, text } from '../intercom/canvas.ts';
 import type { CachedCanvas } from './canvas-cache.ts';
 import type { Candidate } from './card-repository.ts';
 import {
+  type CardApp,
   type CardContext,
-  type CardServices,
   type CustomerContext,
   createCardContext,
   firstCanvas,
@@ -157,31 +157,31 @@ export function findView({ componentId }: CardRequest): FoundView {
  * canvas can lead to another contact's customer.
  */
 export async function answerCard(
-  services: CardServices,
+  app: CardApp,
   request: CardRequest,
   { view, argument }: FoundView,
 ): Promise<CardAnswer> {
-  const formState = verifyFormState(services.storedDataKey, request);
-  const record = await services.cards.read(request.workspaceId, cardQuery(request, formState ?? {}));
+  const formState = verifyFormState(app.storedDataKey, request);
+  const record = await app.cards.read(request.workspaceId, cardQuery(request, formState ?? {}));
   if (!record || record.workspace.status === 'uninstalled') {
     const m = messagesFor(chooseLanguage(request.adminLocale, null));
     return canvas([
       text(m.t('card.state.notInstalled'), 'muted'),
-      linkButton('install', m.t('card.button.install'), `${services.config.publicUrl}/install`),
+      linkButton('install', m.t('card.button.install'), `${app.config.publicUrl}/install`),
     ]);
   }
-  const context = createCardContext({ services, request, formState: formState ?? {} }, record);
+  const context = createCardContext({ app, request, formState: formState ?? {} }, record);
   const { messages: m } = context;
   if (formState === null) {
     const { workspaceId, componentId, admin } = request;
-    services.logger.warn({ workspaceId, component: componentId, adminId: admin.id }, 'stored data refused');
+    app.logger.warn({ workspaceId, component: componentId, adminId: admin.id }, 'stored data refused');
     // *Back* needs nothing of it: it is the way to start again.
     if (componentId !== 'home') return sentenceCanvas(context, m.t('card.state.outdated'), 'error');
   }
   if (context.projects.length === 0) {
     return firstCanvas(context, [
       text(m.t('card.state.notConnected'), 'muted'),
-      linkButton('settings', m.t('card.button.settings'), `${services.config.publicUrl}/settings`),
+      linkButton('settings', m.t('card.button.settings'), `${app.config.publicUrl}/settings`),
     ]);
   }
   wakeWaiting(context);
@@ -189,12 +189,12 @@ export async function answerCard(
 }
 
 /** Wakes a customer whose events wait for this contact: Intercom's webhook for it was lost. Runs in the background. */
-function wakeWaiting({ services, request, candidates }: CardContext): void {
+function wakeWaiting({ app, request, candidates }: CardContext): void {
   const { workspaceId, contact } = request;
   const isWaiting = candidates.some(({ waiting, matchedBy }) => waiting && matchedBy === 'external_id');
   if (!isWaiting || contact.isGone || contact.externalId === null) return;
-  wakeWaitingFor(services.database, workspaceId, contact.externalId).catch((error: unknown) => {
-    services.logger.warn({ err: error, workspaceId }, 'could not wake deliveries');
+  wakeWaitingFor(app.database, workspaceId, contact.externalId).catch((error: unknown) => {
+    app.logger.warn({ err: error, workspaceId }, 'could not wake deliveries');
   });
 }
 
@@ -223,18 +223,18 @@ async function chooseAmong(context: CardContext, candidates: readonly Candidate[
 
 /** The first canvas: drawn only when something that it shows has changed since it was last opened. */
 async function initialize(context: CardContext): Promise<CardAnswer> {
-  const { services, request } = context;
+  const { app, request } = context;
   const match = await matchContact(context);
   if (match.kind !== 'one') return answerWithoutCustomer(context, match);
   const { candidate } = match;
   refreshIfStale(context, candidate);
-  const names = await services.catalog.names(services.readDatabase, request.workspaceId, candidate.projectId);
-  const cached = services.canvases.get(context, candidate, names);
+  const names = await app.catalog.names(app.readDatabase, request.workspaceId, candidate.projectId);
+  const cached = app.canvases.get(context, candidate, names);
   if (cached !== null) return cached;
   const customer = await loadCustomer(context, candidate);
   if (!customer) return sentenceCanvas(context, context.messages.t('card.state.notFound'));
   const drawn = overview({ ...context, customer }, standingNotice(context, customer));
-  return services.canvases.set(context, candidate, { names, canvas: drawn });
+  return app.canvases.set(context, candidate, { names, canvas: drawn });
 }
 
 function home(context: CustomerContext): CardAnswer {
@@ -259,11 +259,11 @@ const REFRESH_NOTICES = {
 
 async function refresh(before: CustomerContext): Promise<CardAnswer> {
   const { outcome, context } = await refreshCustomer(before);
-  const { messages: m, services } = before;
+  const { messages: m, app } = before;
   if (!context) return sentenceCanvas(before, m.t('card.state.notFound'));
   if (outcome === 'refreshed') return overview(context, standingNotice(context, context.customer));
   const { subscriber, latest } = context.customer;
-  const dataAtMs = subscriber.snapshotAtMs ?? latest[0]?.atMs ?? services.now();
+  const dataAtMs = subscriber.snapshotAtMs ?? latest[0]?.atMs ?? app.now();
   return overview(context, m.t(REFRESH_NOTICES[outcome], { time: m.dateTime(dataAtMs) }));
 }
 

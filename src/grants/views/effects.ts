@@ -39,7 +39,7 @@ function grantEffects(context: ViewContext, reviewed: ReviewedGrant): Part[] {
 function daysAdded(context: ViewContext, reviewed: ReviewedGrant): Part[] {
   const { requestedEndMs } = reviewed;
   if (isForever(requestedEndMs)) return [];
-  const nowMs = context.services.now();
+  const nowMs = context.app.now();
   const currentEndMs = currentEndOrNow(nowMs, endsAtReview(reviewed));
   const isAdded = currentEndMs > nowMs && currentEndMs < requestedEndMs;
   const values = {
@@ -53,7 +53,7 @@ function daysAdded(context: ViewContext, reviewed: ReviewedGrant): Part[] {
 /** What stores charge although access is granted. */
 function charges(context: ViewContext, { lookupKey, requestedEndMs: endMs }: ReviewedGrant): Part[] {
   const { t, money, date } = context.messages;
-  const window = { fromMs: context.services.now(), endMs };
+  const window = { fromMs: context.app.now(), endMs };
   return upcomingCharges(context.customer, lookupKey, window).map(({ price, store, endsAtMs }) => {
     const amount = price && price.amountMinor > 0 ? money(price) : null;
     const charger = t('sentence.charger', { store, name: storeName(store) });
@@ -61,8 +61,8 @@ function charges(context: ViewContext, { lookupKey, requestedEndMs: endMs }: Rev
   });
 }
 
-function remarks({ customer, messages, services }: ViewContext, isStored: boolean): Part[] {
-  const asOfMs = customer.subscriber.snapshotAtMs ?? customer.latest[0]?.atMs ?? services.now();
+function remarks({ customer, messages, app }: ViewContext, isStored: boolean): Part[] {
+  const asOfMs = customer.subscriber.snapshotAtMs ?? customer.latest[0]?.atMs ?? app.now();
   return [
     isStored && text(messages.t('action.access.storedAsOf', { date: messages.dateTime(asOfMs) }), 'muted'),
     isAnonymousOnly(customer) && text(messages.t('action.access.anonymous'), 'muted'),

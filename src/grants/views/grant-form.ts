@@ -60,7 +60,7 @@ export async function grantForm(
   if (!selected) return context.page([text(t('action.invalid.noEntitlements'), 'muted')]);
   const access = storedAccess(context.customer);
   const duration = isDuration(form.duration) ? form.duration : defaultDuration(context);
-  const nowMs = context.services.now();
+  const nowMs = context.app.now();
   const canAdd = entitlements.some((each) => currentEndOrNow(nowMs, endsOf(access, each)) > nowMs);
   const page = pageShown(entitlements, selected, form.page);
   const components: Part[] = [

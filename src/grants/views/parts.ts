@@ -62,7 +62,7 @@ export function shownValues(
 }
 
 /** Why something is not done, or failed. */
-export function errorText({ messages, services }: ViewContext, kind: ActionKind, error: ActionError): string {
+export function errorText({ messages, app }: ViewContext, kind: ActionKind, error: ActionError): string {
   const { code, values } = error;
   const key = {
     refused: `action.refused.${code}`,
@@ -70,7 +70,7 @@ export function errorText({ messages, services }: ViewContext, kind: ActionKind,
     failed: messages.has(`action.failed.${code}`) ? `action.failed.${code}` : 'action.failed.other',
     outdated: `action.outdated.${code}`,
   }[error.kind];
-  const nowMs = services.now();
+  const nowMs = app.now();
   const days = Number(values.days ?? 0);
   const style = { timeZone: 'UTC', year: 'numeric', month: 'long' } as const;
   return messages.t(key as MessageKey, {
@@ -121,7 +121,7 @@ const SETTINGS_PAGES: Readonly<Record<string, 'revenuecat' | 'grants'>> = {
 export function refusedPage(context: ViewContext, kind: ActionKind, error: ActionError): InboxCanvas {
   const { t } = context.messages;
   const settingsPage = SETTINGS_PAGES[error.code];
-  const settings = `${context.services.config.publicUrl}/settings/${settingsPage}`;
+  const settings = `${context.app.config.publicUrl}/settings/${settingsPage}`;
   return context.page([
     text(errorText(context, kind, error), 'error'),
     settingsPage && linkButton('settings', t('action.button.settings'), settings),

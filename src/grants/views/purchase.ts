@@ -75,7 +75,7 @@ export function purchaseComponents(
 
 /** One subscription or purchase, and exactly what its store allows. */
 export async function subscriptionPage(context: ViewContext, id: string): Promise<InboxCanvas> {
-  const { messages, workspace, services } = context;
+  const { messages, workspace, app } = context;
   const { t } = messages;
   const subscription = findPurchase(context, id);
   if (!subscription) return context.page([text(t('action.state.notFound'), 'muted')]);
@@ -88,7 +88,7 @@ export async function subscriptionPage(context: ViewContext, id: string): Promis
       t(isOneTime ? 'action.label.bought' : 'action.label.started'),
       startedAtMs === null ? null : messages.date(startedAtMs),
     ],
-    ...endRow(messages, isConsumable ? null : endOf(subscription, services.now())),
+    ...endRow(messages, isConsumable ? null : endOf(subscription, app.now())),
     [t('action.label.environment'), environment === 'sandbox' ? t('action.state.sandbox') : null],
     [t('action.label.transaction'), transactionId],
   ]);

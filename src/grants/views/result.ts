@@ -37,15 +37,15 @@ const OVERDUE_MS = MINUTE_MS;
  * @param url the single-use link of a portal
  */
 export async function actionResult(context: ViewContext, action: Action, url?: string): Promise<InboxCanvas> {
-  const { messages, services } = context;
+  const { messages, app } = context;
   const { t } = messages;
   const { kind, actionId } = action;
-  const standing = standingOf(action, services.now());
+  const standing = standingOf(action, app.now());
   if (standing === 'awaiting_approval') return approvalCanvas(context, action);
   const facts = factsTable(context, action);
   if (standing === 'pending') {
     // A lost job is queued again when an agent looks at what it should have completed.
-    if (services.now() - lastStepAtMs(action) > OVERDUE_MS) await scheduleConfirm(services, action, 0);
+    if (app.now() - lastStepAtMs(action) > OVERDUE_MS) await scheduleConfirm(app, action, 0);
     const refresh = button(`grant:${actionId}`, t('action.button.refresh'), 'secondary');
     return context.page([text(t('action.result.pending'), 'muted'), facts, refresh]);
   }
@@ -66,7 +66,7 @@ export async function actionResult(context: ViewContext, action: Action, url?: s
     await noteProblem(context, action),
     facts,
     listButton(context),
-    action.kind === 'grant' && isActiveGrant(action, services.now()) && runningButtons(context, action),
+    action.kind === 'grant' && isActiveGrant(action, app.now()) && runningButtons(context, action),
   ]);
 }
 
@@ -135,10 +135,10 @@ function factsTable(context: ViewContext, action: Action): Part[] {
   ]);
 }
 
-async function noteProblem({ services, messages }: ViewContext, action: Action): Promise<Part[]> {
-  const states = await readNoteStates(services.database, action);
-  if (states.includes('queued') && services.now() - lastStepAtMs(action) > OVERDUE_MS)
-    await scheduleNotes(services, action);
+async function noteProblem({ app, messages }: ViewContext, action: Action): Promise<Part[]> {
+  const states = await readNoteStates(app.database, action);
+  if (states.includes('queued') && app.now() - lastStepAtMs(action) > OVERDUE_MS)
+    await scheduleNotes(app, action);
   return states.includes('failed') ? [text(messages.t('action.state.noteFailed'), 'muted')] : [];
 }
 
@@ -203,7 +203,7 @@ export async function showResult(
   const { workspaceId } = context.workspace;
   work.catch((error: unknown) => {
     if (!(error instanceof ActionError))
-      context.services.logger.error({ err: error, workspaceId }, 'action failed');
+      context.app.logger.error({ err: error, workspaceId }, 'action failed');
   });
   const action = await otherwise.find();
   if (action) return actionResult(context, action);
@@ -213,10 +213,10 @@ export async function showResult(
 /** Waits for the result of a first press of the same button, for as long as the agent waits. */
 async function waitForFirstPress(context: ViewContext, action: Action, sinceMs: number): Promise<Action> {
   let now = action;
-  if (context.services.now() - lastStepAtMs(action) > FIRST_PRESS_MS) return now;
+  if (context.app.now() - lastStepAtMs(action) > FIRST_PRESS_MS) return now;
   while (UNCONFIRMED_STATES.includes(now.state) && Date.now() < sinceMs + ANSWER_TIMEOUT_MS) {
     await sleep(150);
-    now = await readAgain(context.services.database, now);
+    now = await readAgain(context.app.database, now);
   }
   return now;
 }

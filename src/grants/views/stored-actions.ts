@@ -26,7 +26,7 @@ const PAGE_SIZE = 10;
 
 /** Everything granted to the customer and done for them, newest first, ten a page. */
 export async function actionList(context: ViewContext, page = 0): Promise<InboxCanvas> {
-  const { messages, services, workspace, customer } = context;
+  const { messages, app, workspace, customer } = context;
   const { t } = messages;
   const { workspaceId } = workspace;
   const { subscriberId } = customer.subscriber;
@@ -34,7 +34,7 @@ export async function actionList(context: ViewContext, page = 0): Promise<InboxC
   const elsewhere = await listDashboardGrants(context);
   const first = elsewhere.slice(from, from + PAGE_SIZE + 1);
   const range = { limit: PAGE_SIZE + 1 - first.length, offset: Math.max(0, from - elsewhere.length) };
-  const read = await listActions(services.readDatabase, { workspaceId, subscriberId }, range);
+  const read = await listActions(app.readDatabase, { workspaceId, subscriberId }, range);
   const all = [...first, ...read];
   const items = all.slice(0, PAGE_SIZE);
   return context.page(
@@ -58,12 +58,12 @@ export function nextActionPage(context: ViewContext, direction: string): Promise
 }
 
 function actionItem(context: ViewContext, action: Action): ListItem {
-  const { messages, services } = context;
+  const { messages, app } = context;
   const { t, date } = messages;
   const { kind, actionId, admin, reason, createdAtMs } = action;
   const endMs = action.kind === 'grant' ? grantEndMs(action) : FOREVER_MS;
   const end = isForever(endMs) ? null : date(endMs);
-  const state = t(`action.line.${standingOf(action, services.now())}`, { kind, end });
+  const state = t(`action.line.${standingOf(action, app.now())}`, { kind, end });
   const title = t('action.line.title', messageValuesOf(messages, action));
   return item(`grant:${actionId}`, clip(title, 80), {
     subtitle: clip([state, admin.name, reason].filter(Boolean).join(' · '), 160),
@@ -119,7 +119,7 @@ function decide(context: ViewContext, work: (action: Action) => Promise<ActionRe
       return again(context.messages.t('action.outdated.stale'));
     return showResult(context, work(action), {
       kind: action.kind,
-      find: () => readAgain(context.services.database, action),
+      find: () => readAgain(context.app.database, action),
       onError: (error) => again(errorText(context, action.kind, error)),
     });
   });
@@ -132,7 +132,7 @@ export function revokeReview(context: ViewContext, actionId: string): Promise<In
 /** What is removed, and what stays. */
 async function removalCanvas(context: ViewContext, grant: Grant, problem?: string): Promise<InboxCanvas> {
   const { t } = context.messages;
-  if (!isActiveGrant(grant, context.services.now())) return actionResult(context, grant);
+  if (!isActiveGrant(grant, context.app.now())) return actionResult(context, grant);
   const refusal = checkTeammate(context.workspace.settings.grants, context.request.admin.id);
   if (refusal) return refusedPage(context, 'grant', refusal);
   const access = await readShownAccess(context);
@@ -166,12 +166,12 @@ async function removalCanvas(context: ViewContext, grant: Grant, problem?: strin
 export function revokeConfirm(context: ViewContext): Promise<InboxCanvas> {
   return withGrant(context, context.formState.revoke, (grant) => {
     const again = (problem: string): Promise<InboxCanvas> => removalCanvas(context, grant, problem);
-    if (context.isOutdated && isActiveGrant(grant, context.services.now()))
+    if (context.isOutdated && isActiveGrant(grant, context.app.now()))
       return again(context.messages.t('action.outdated.stale'));
     const reason = clip((context.request.inputs['revoke.reason'] ?? '').trim(), MAX_REASON_LENGTH);
     return showResult(context, revokeGrant(context, grant, reason), {
       kind: 'grant',
-      find: () => readAgain(context.services.database, grant),
+      find: () => readAgain(context.app.database, grant),
       onError: (error) => again(errorText(context, 'grant', error)),
     });
   });
