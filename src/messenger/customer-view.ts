@@ -5,8 +5,8 @@ import { describeCustomer } from '../subscription/describe-customer.ts';
 import type { SubscriptionDescription } from '../subscription/describe-subscription.ts';
 import { isShownToCustomers } from '../subscription/kinds.ts';
 import { appStoreName, isWebStore } from '../subscription/names.ts';
-import type { SubscriptionState } from '../subscription/types.ts';
-import { isForever } from '../time.ts';
+import type { LifecycleEvent, SubscriptionState } from '../subscription/types.ts';
+import { DAY_MS, isForever } from '../time.ts';
 import type { Customer } from './customer.ts';
 
 /** One thing that the customer has or had, in their words. */
@@ -36,9 +36,13 @@ export interface CustomerView {
   readonly holdings: readonly Holding[];
   /** Newest first. */
   readonly history: readonly HistoryLine[];
+  /** Whether the customer has nothing but test purchases. */
+  readonly isTester: boolean;
 }
 
 const MAX_ENDED = 3;
+/** A cancellation usually comes within two hours. Source: RevenueCat, "Webhooks". */
+const MAX_REPORT_DELAY_MS = DAY_MS;
 
 /**
  * A customer's own subscriptions and their history. Test purchases are shown only to customers who have nothing
@@ -64,6 +68,7 @@ export function viewCustomer(
   const history = customers.flatMap(({ ownHistory, names }) =>
     ownHistory
       .filter((event) => isShownToCustomers(event.kind) && (event.environment === 'sandbox') === isTester)
+      .filter((event, _index, shown) => !isSameFailedPayment(event, shown))
       .map((event) => ({ event, names })),
   );
   return {
@@ -76,7 +81,22 @@ export function viewCustomer(
         date: messages.date(event.atMs),
         isoDate: new Date(event.atMs).toISOString(),
       })),
+    isTester,
   };
+}
+
+/** RevenueCat reports a failed payment as a billing issue and as a cancellation: one failure for the customer. */
+function isSameFailedPayment(event: LifecycleEvent, history: readonly LifecycleEvent[]): boolean {
+  return (
+    event.kind === 'cancellation' &&
+    event.cancelReason === 'BILLING_ERROR' &&
+    history.some(
+      ({ kind, productId, atMs }) =>
+        kind === 'billing_issue' &&
+        productId === event.productId &&
+        Math.abs(atMs - event.atMs) < MAX_REPORT_DELAY_MS,
+    )
+  );
 }
 
 function holdingOf(description: SubscriptionDescription, messages: Messages): Holding {

@@ -3,6 +3,7 @@ import { priceText } from '../i18n/sentences.ts';
 import { describeCustomer } from '../subscription/describe-customer.ts';
 import { endDate } from '../subscription/describe-subscription.ts';
 import { appStoreName, entitlementLabel } from '../subscription/names.ts';
+import type { SubscriberState } from '../subscription/types.ts';
 import type { Customer } from './customer.ts';
 import { isChangeable, manageUrlOf, viewCustomer } from './customer-view.ts';
 
@@ -42,8 +43,9 @@ export function answerFin(customers: readonly Customer[], timeZone: string, nowM
   const entitlements = customers.flatMap((each) =>
     each.state.entitlements.map(({ lookupKey }) => entitlementLabel(lookupKey, each.names)),
   );
-  const { history, summary } = viewCustomer(customers, messages, nowMs);
-  const [last] = history;
+  const { history, summary, isTester } = viewCustomer(customers, messages, nowMs);
+  // The other fields are about real purchases: beside "You have no subscription" a test must not read as one.
+  const last = isTester ? undefined : history[0];
   const { subscription } = primary ?? {};
   return {
     found: true,
@@ -56,11 +58,20 @@ export function answerFin(customers: readonly Customer[], timeZone: string, nowM
     store: appStoreName(subscription?.store ?? null) ?? '',
     will_renew: subscription?.willRenew ?? false,
     renews_on: isoDay(messages, primary?.end?.label === 'renews' ? primary.end.atMs : null),
-    access_until: isoDay(messages, endDate(subscription?.accessEndsAtMs ?? null)),
+    access_until: isoDay(messages, endDate(accessEndOf(state))),
     last_event: last ? [last.title, last.subtitle].filter(Boolean).join(': ') : '',
     last_event_on: last ? messages.isoDay(Date.parse(last.isoDate)) : '',
     manage_url: (primary && isChangeable(primary) && manageUrlOf(primary.subscription)) || '',
   };
+}
+
+/** When access to the plan ends: a grant or another purchase may give it for longer than the subscription does. */
+function accessEndOf({ primary, entitlements }: SubscriberState): number | null {
+  const ends = entitlements
+    .filter(({ lookupKey }) => primary?.entitlements.includes(lookupKey))
+    .map(({ endsAtMs }) => endsAtMs);
+  if (ends.length === 0) return primary?.accessEndsAtMs ?? null;
+  return ends.includes(null) ? null : Math.max(...ends.map(Number));
 }
 
 /** The same day as in the summary, which is in the workspace's time zone. */

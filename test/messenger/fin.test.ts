@@ -96,6 +96,40 @@ it('names the same days as its sentence, and none for what never ends', () => {
   );
 });
 
+it('says until when the plan can be used, also when a grant or a purchase gives it for longer', async () => {
+  const grant = {
+    id: randomUUID(),
+    type: 'NON_RENEWING_PURCHASE',
+    store: 'PROMOTIONAL',
+    period_type: 'PROMOTIONAL',
+    product_id: 'rc_promo_pro_monthly',
+    expiration_at_ms: START_MS + 60 * DAY_MS,
+  };
+  const lifetime = {
+    id: randomUUID(),
+    type: 'NON_RENEWING_PURCHASE',
+    product_id: 'pro_lifetime',
+    transaction_id: 'lifetime',
+    original_transaction_id: 'lifetime',
+    expiration_at_ms: null,
+  };
+  await addCustomer(site, ['fin-grant'], [{}, grant]);
+  await addCustomer(site, ['fin-both'], [{}, lifetime]);
+  const granted = await ask('fin-grant').expect(200);
+  assert.deepEqual([granted.body.renews_on, granted.body.access_until], ['2026-01-31', '2026-03-02']);
+  const both = await ask('fin-both').expect(200);
+  assert.deepEqual([both.body.renews_on, both.body.access_until], ['2026-01-31', '']);
+});
+
+it('does not report a test purchase as the last event of a customer without a subscription', async () => {
+  await addCustomer(site, ['fin-tester'], [{ environment: 'SANDBOX' }]);
+  const { body } = await ask('fin-tester').expect(200);
+  assert.deepEqual(
+    [body.summary, body.last_event, body.last_event_on],
+    ['You have no subscription.', '', ''],
+  );
+});
+
 it('has the same flat fields for every customer', async () => {
   await addCustomer(
     site,
