@@ -7,7 +7,7 @@ import { drawInTime, linkButton, type Part, text } from '../intercom/canvas.ts';
 import { idField, optionalId, optionalText } from '../intercom/fields.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { readInstalled, type Workspace } from '../workspaces/repository.ts';
-import { cardHistory, cardHome, contentOf, liveCanvas, plainCard } from './card-view.ts';
+import { cardHistory, cardHome, cardMore, contentOf, liveCanvas, plainCard } from './card-view.ts';
 import { findCustomers, refreshStale } from './customer.ts';
 import { viewCustomer } from './customer-view.ts';
 
@@ -54,8 +54,9 @@ export function messengerCardRouter(context: AppContext): Router {
     const customers = await findCustomers(context, workspaceId, viewer.userId);
     refreshStale(context, workspaceId, customers);
     const view = viewCustomer(customers, messagesFor(messages.language, workspace.timezone), now());
-    const page = /^history(?::(\d{1,6}))?$/.exec(componentId ?? '');
-    return page ? cardHistory(view, messages, Number(page[1] ?? 0)) : cardHome(view, messages);
+    const [, page, from = 0] = /^(history|more)(?::(\d{1,6}))?$/.exec(componentId ?? '') ?? [];
+    if (page === 'history') return cardHistory(view, messages, Number(from));
+    return page === 'more' ? cardMore(view, messages, Number(from)) : cardHome(view, messages);
   }
 
   async function renderInTime(req: Request, request: CardRequest): Promise<Part[]> {

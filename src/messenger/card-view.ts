@@ -34,16 +34,43 @@ export function liveCanvas(publicUrl: string): MessengerCanvas {
 export function cardHome(view: CustomerView, messages: Messages): Part[] {
   if (view.holdings.length === 0 && view.history.length === 0) return plainCard(view.summary, messages);
   const shown = view.holdings.slice(0, MAX_HOLDINGS);
-  const more = view.holdings.slice(MAX_HOLDINGS).filter(({ tone }) => tone !== 'ended').length;
-  const links = new Map(shown.flatMap(({ manage }) => (manage ? [[manage.url, manage.label] as const] : [])));
+  const more = runningOf(view).length - MAX_HOLDINGS;
+  const items = [
+    ...(more > 0 ? [item(`more:${MAX_HOLDINGS}`, messages.t('card.andMore', { count: more }))] : []),
+    ...(view.history.length > 0 ? [item('history', messages.t('messenger.history'))] : []),
+  ];
   return [
-    shown.map(holdingComponents),
-    more > 0 && text(messages.t('card.andMore', { count: more }), 'muted'),
+    holdingsWithLinks(shown),
     shown.length === 0 && text(view.summary, 'muted'),
-    [...links].map(([url, label], index) =>
+    items.length > 0 && list(items),
+  ];
+}
+
+/** @param from index of the first subscription shown, of those that have not ended */
+export function cardMore(view: CustomerView, messages: Messages, from: number): Part[] {
+  const running = runningOf(view);
+  const next = from + MAX_HOLDINGS;
+  const more = running.length - next;
+  return [
+    holdingsWithLinks(running.slice(from, next)),
+    more > 0 && list([item(`more:${next}`, messages.t('card.andMore', { count: more }))]),
+    backLink(messages.t('messenger.restart')),
+  ];
+}
+
+function runningOf({ holdings }: CustomerView): Holding[] {
+  return holdings.filter(({ tone }) => tone !== 'ended');
+}
+
+function holdingsWithLinks(holdings: readonly Holding[]): Component[] {
+  const links = new Map(
+    holdings.flatMap(({ manage }) => (manage ? [[manage.url, manage.label] as const] : [])),
+  );
+  return [
+    ...holdings.flatMap(holdingComponents),
+    ...[...links].map(([url, label], index) =>
       linkButton(index === 0 ? 'manage' : `manage:${index}`, label, url),
     ),
-    view.history.length > 0 && list([item('history', messages.t('messenger.history'))]),
   ];
 }
 

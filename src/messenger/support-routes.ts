@@ -150,7 +150,6 @@ async function show(site: SupportSite, req: Request, res: Response): Promise<voi
       appId: workspaceId,
       region: SDK_REGIONS[region],
       jwt: identity?.token ?? '',
-      expiresAt: identity?.expiresAtS ?? '',
       renewUrl: `/support/${encodeURIComponent(workspaceId)}/token?page=${pageId(claims)}`,
     },
     styleVersion: style.version,

@@ -171,6 +171,21 @@ describe('the customer’s card', () => {
     );
   });
 
+  it('shows a failed payment once, which RevenueCat reports as a billing issue and as a cancellation', async () => {
+    const failed = { event_timestamp_ms: START_MS, expiration_at_ms: START_MS };
+    await addCustomer(
+      site,
+      ['failed'],
+      [
+        { event_timestamp_ms: START_MS - 30 * DAY_MS, expiration_at_ms: START_MS },
+        { ...failed, type: 'BILLING_ISSUE', grace_period_expiration_at_ms: START_MS + 16 * DAY_MS },
+        { ...failed, type: 'CANCELLATION', cancel_reason: 'BILLING_ERROR' },
+      ].map((fields) => ({ ...fields, id: randomUUID() })),
+    );
+    const { text } = await submit('history', { contact: user('failed') });
+    assert.equal(text.split('A payment failed').length - 1, 1, text);
+  });
+
   it('hides the events of a transfer’s source from its receiver', async () => {
     const source = await addCustomer(site, ['card-source'], [{ event_timestamp_ms: START_MS - DAY_MS }]);
     const receiver = await addCustomer(site, ['card-receiver'], []);
@@ -184,19 +199,33 @@ describe('the customer’s card', () => {
     assert.doesNotMatch(text, /You subscribed/);
   });
 
-  it('says how many more subscriptions there are than it has room for', async () => {
+  it('opens the subscriptions that it has no room for', async () => {
     const bought = (plan: number) => ({
       id: randomUUID(),
       app_user_id: 'collector',
       product_id: `plan_${plan}`,
+      entitlement_ids: [`plan_${plan}`],
       transaction_id: `collector-${plan}`,
       original_transaction_id: `collector-${plan}`,
       event_timestamp_ms: START_MS,
       purchased_at_ms: START_MS,
       expiration_at_ms: START_MS + 30 * DAY_MS,
     });
-    await addCustomer(site, ['collector'], [1, 2, 3, 4].map(bought));
-    assert.match(await live({ contact: user('collector') }), /"and 2 more"/);
+    await addCustomer(site, ['collector'], [1, 2, 3, 4, 5].map(bought));
+    const contact = user('collector');
+    const named = (text: string) => [...text.matchAll(/\*\*(Plan \d)\*\*/g)].map((match) => match[1]);
+    const home = await live({ contact });
+    assert.match(home, /"id":"more:2","title":"and 3 more"/);
+    const second = await submit('more:2', { contact });
+    assert.match(second.text, /"id":"more:4","title":"and 1 more"/);
+    const third = await submit('more:4', { contact });
+    assert.doesNotMatch(third.text, /more"/);
+    for (const { text } of [second, third]) assert.match(text, /"id":"home"/);
+    assert.deepEqual(
+      [home, second.text, third.text].flatMap(named).sort(),
+      [1, 2, 3, 4, 5].map((n) => `Plan ${n}`),
+    );
+    assert.match((await submit('more:400', { contact })).text, /"id":"home"/);
     assert.doesNotMatch(await live({ contact: user('user-1') }), /more"/);
   });
 

@@ -137,6 +137,56 @@ it('has code for every platform, with the same ID for RevenueCat and Intercom', 
   for (const { id, code } of all) for (const pattern of logins[id] ?? []) assert.match(code, pattern, id);
 });
 
+it('has a web example that renews the token hourly, retries each minute, and stops after signing out', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const web = snippets({ publicUrl: 'https://app.test', workspaceId: 'abc123', region: 'EU' }).find(
+    ({ id }) => id === 'web',
+  );
+  const calls: string[] = [];
+  let status = 200;
+  const own = {
+    fetch: async () => {
+      calls.push('fetch');
+      return {
+        ok: status === 200,
+        status,
+        json: async () => (status === 200 ? { token: 't' } : { error: {} }),
+      };
+    },
+    Intercom: () => calls.push('boot'),
+    update: () => calls.push('update'),
+    shutdown: () => calls.push('shutdown'),
+    Purchases: { configure() {} },
+    REVENUECAT_PUBLIC_KEY: 'k',
+  };
+  const code = String(web?.code)
+    .replaceAll(/^import .*$/gm, '')
+    .replaceAll('export ', '');
+  const example = new Function(...Object.keys(own), `${code}; return { onSignIn, onSignOut };`)(
+    ...Object.values(own),
+  );
+  const pass = async (minutes: number): Promise<string> => {
+    calls.length = 0;
+    t.mock.timers.tick(minutes * 60_000);
+    await new Promise((resolve) => setImmediate(resolve));
+    return calls.join();
+  };
+
+  await example.onSignIn('ann');
+  assert.equal(calls.join(), 'fetch,boot');
+  assert.equal(await pass(59), '');
+  assert.equal(await pass(1), 'fetch,update');
+  status = 503;
+  assert.equal(await pass(60), 'fetch');
+  assert.equal(await pass(1), 'fetch');
+  status = 200;
+  assert.equal(await pass(1), 'fetch,update');
+  assert.equal(await pass(59), '');
+  t.mock.timers.tick(60_000);
+  example.onSignOut();
+  assert.equal(await pass(600), '');
+});
+
 it('works in a browser: a key is created and copied, and axe finds nothing', async () => {
   const chromium = await sharedBrowser();
   try {

@@ -324,7 +324,7 @@ describe('the page in a browser', () => {
     await listening?.close();
   });
 
-  async function openPage(path: string, options: BrowserContextOptions = {}) {
+  async function openPage(path: string, options: BrowserContextOptions = {}, time = site.clock.nowMs) {
     const context = await browser.newContext(options);
     const asked: string[] = [];
     const complaints: string[] = [];
@@ -338,7 +338,7 @@ describe('the page in a browser', () => {
       if (message.type() === 'error') complaints.push(message.text());
     });
     page.on('pageerror', (error) => complaints.push(error.message));
-    await page.clock.install({ time: site.clock.nowMs });
+    await page.clock.install({ time });
     await page.goto(`${listening.url}${path}`);
     return { context, page, asked, complaints };
   }
@@ -417,6 +417,25 @@ describe('the page in a browser', () => {
     site.clock.nowMs = before;
     assert.deepEqual(complaints, []);
     await context.close();
+  });
+
+  it('renews the token at the same pace on a device whose clock is hours ahead or behind', async () => {
+    const { nowMs } = site.clock;
+    for (const wrongByMs of [-5 * 3_600_000, 5 * 3_600_000]) {
+      const { path } = await makeLink();
+      const { page, context } = await openPage(path, {}, nowMs + wrongByMs);
+      const updates = async () => (await recorded(page))?.calls.filter(([name]) => name === 'update').length;
+      await until(() => recorded(page), 'the Messenger');
+      for (let hour = 1; hour <= 3; hour += 1) {
+        await page.clock.fastForward(114 * 60_000);
+        assert.equal(await updates(), hour - 1);
+        const answered = page.waitForResponse((response) => response.url().includes('/token'));
+        await page.clock.fastForward(2 * 60_000);
+        await answered;
+        await until(async () => (await updates()) === hour, 'a renewed token');
+      }
+      await context.close();
+    }
   });
 
   it('uses the SDK’s own name for Australia', async () => {

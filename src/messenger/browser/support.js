@@ -12,11 +12,11 @@ const RETRY_MS = 30_000;
 const MAX_TIMER_MS = 86_400_000;
 
 const page = document.getElementById('support');
-const { appId, region, jwt, expiresAt, renewUrl } = page.dataset;
+const { appId, region, jwt, renewUrl } = page.dataset;
 const chat = document.getElementById('chat');
 const openChat = document.getElementById('open-chat');
 
-let expiresAtMs = Number(expiresAt) * 1_000;
+let expiresAtMs;
 let timer;
 let hasLeft = false;
 
@@ -26,6 +26,7 @@ if (location.search !== '') history.replaceState(null, '', location.pathname);
 if (jwt) start();
 
 function start() {
+  expiresAtMs = expiryOf(jwt);
   Intercom({ app_id: appId, region, intercom_user_jwt: jwt });
   document.getElementById('_intercom_npm_loader')?.addEventListener('error', () => {
     openChat.hidden = true;
@@ -45,6 +46,13 @@ function start() {
   });
 }
 
+/** By this device's clock, which may be hours wrong: only the token's validity is taken from the server. */
+function expiryOf(token) {
+  const payload = token.split('.')[1].replaceAll('-', '+').replaceAll('_', '/');
+  const { iat, exp } = JSON.parse(atob(payload));
+  return Date.now() + (exp - iat) * 1_000;
+}
+
 function scheduleRenewal() {
   clearTimeout(timer);
   if (hasLeft) return;
@@ -60,7 +68,7 @@ async function renew() {
     if (response.ok) {
       const renewed = await response.json();
       if (hasLeft) return;
-      expiresAtMs = renewed.expires_at * 1_000;
+      expiresAtMs = expiryOf(renewed.token);
       update({ intercom_user_jwt: renewed.token });
       scheduleRenewal();
       return;

@@ -1,25 +1,32 @@
 import { Intercom, shutdown, update } from '@intercom/messenger-js-sdk';
 import { Purchases } from '@revenuecat/purchases-js';
 
-const fetchToken = () => fetch('/messenger-token').then((answer) => answer.json());
+async function fetchToken() {
+  const answer = await fetch('/messenger-token');
+  if (!answer.ok) throw new Error(`No Messenger token: ${answer.status}`);
+  return answer.json();
+}
+
 let renewal;
 
 export async function onSignIn(userId) {
   Purchases.configure({ apiKey: REVENUECAT_PUBLIC_KEY, appUserId: userId });
-  const { token, expires_at } = await fetchToken();
+  const { token } = await fetchToken();
   Intercom({ app_id: 'WORKSPACE_ID', region: 'REGION', intercom_user_jwt: token });
-  scheduleRenewal(expires_at);
+  renewAfter(60 * 60 * 1000); // it is valid for two hours
 }
 
-function scheduleRenewal(expiresAt) {
+function renewAfter(waitMs) {
   renewal = setTimeout(async () => {
-    const { token, expires_at } = await fetchToken();
-    update({ intercom_user_jwt: token });
-    scheduleRenewal(expires_at);
-  }, expiresAt * 1000 - Date.now() - 5 * 60 * 1000);
+    const answer = await fetchToken().catch(() => null); // no network, or your backend restarts
+    if (!renewal) return; // signed out since
+    if (answer) update({ intercom_user_jwt: answer.token });
+    renewAfter(answer ? 60 * 60 * 1000 : 60 * 1000);
+  }, waitMs);
 }
 
 export function onSignOut() {
   clearTimeout(renewal);
+  renewal = null;
   shutdown();
 }
