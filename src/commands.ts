@@ -61,10 +61,17 @@ function addServeCommand(program: Command): void {
         logger.fatal({ err: error }, 'crashed');
         process.exit(EXIT_CRASH);
       });
-      const starting = import('./server.ts').then(({ startServer }) => startServer(config, logger));
+      const stopping = new AbortController();
+      const starting = import('./server.ts').then(({ startServer }) => startServer(config, logger, stopping));
+      const started = starting.catch((error: unknown) => {
+        if (!stopping.signal.aborted) throw error;
+      });
       // Ctrl-C comes from a person who waits; SIGTERM from a supervisor, which a load balancer may precede.
-      stopOnSignals(async (signal) => (await starting).stop({ drain: signal === 'SIGTERM' }));
-      await starting;
+      stopOnSignals(async (signal) => {
+        stopping.abort();
+        await (await started)?.stop({ drain: signal === 'SIGTERM' });
+      });
+      await started;
     });
 }
 

@@ -39,14 +39,22 @@ export interface RunningServer {
 /** Canvas Kit sends the whole conversation. */
 const MAX_CANVAS_BYTES = 10 * 1024 * 1024;
 
-/** Builds the services, mounts the routers, starts the workers. */
-export async function startServer(given: Config, logger: Logger): Promise<RunningServer> {
+/**
+ * Builds the services, mounts the routers, starts the workers.
+ *
+ * @param stopping when aborted, a start that waits for a lock rejects
+ */
+export async function startServer(
+  given: Config,
+  logger: Logger,
+  stopping = new AbortController(),
+): Promise<RunningServer> {
   const http = await openHttpServer(given);
   try {
     // With PORT=0 the port is known only now.
     const isAnyPort = given.publicUrl === `http://localhost:${given.port}`;
     const config = isAnyPort ? { ...given, publicUrl: `http://localhost:${http.port}` } : given;
-    const services = await createServices(config, logger);
+    const services = await createServices(config, logger, stopping);
     await startJobs(services);
     await http.serve(createRoutes(services, http));
     logger.info({ port: http.port, role: config.role, publicUrl: config.publicUrl }, 'listening');

@@ -28,9 +28,13 @@ const CARD_CALL_TIMEOUT_MS = 2_500;
 export type Services = Awaited<ReturnType<typeof createServices>>;
 
 /** Builds everything that routers and jobs need, once for a process. */
-export async function createServices(config: Config, logger: Logger) {
+export async function createServices(config: Config, logger: Logger, stopping: AbortController) {
   const keys = await loadEncryptionKeys(config);
-  const connected = await connectDatabase(config, logger, { readReplica: true, keepEmbedded: true });
+  const connected = await connectDatabase(config, logger, {
+    readReplica: true,
+    keepEmbedded: true,
+    stopping: stopping.signal,
+  });
   const { database, sessionUrl } = connected;
   const jobs = await openJobs({
     databaseUrl: connected.url,
@@ -68,7 +72,7 @@ export async function createServices(config: Config, logger: Logger) {
     worker,
     card: createCardApp(app, keys),
     /** Aborted first when the process stops. */
-    stopping: new AbortController(),
+    stopping,
     sessions: createSessions(app, deriveKey(keys, 'sessions')),
   };
 }

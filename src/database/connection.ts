@@ -29,11 +29,12 @@ export interface DatabaseConnection {
  *
  * @param options.keepEmbedded whether to start the embedded database again when it ends
  * @param options.readReplica whether to open `DATABASE_READ_URL`; the command line needs none
+ * @param options.stopping ends the wait for a lock that a migration needs
  */
 export async function connectDatabase(
   config: Config,
   logger: Logger,
-  options: { readReplica?: boolean; keepEmbedded?: boolean } = {},
+  options: { readReplica?: boolean; keepEmbedded?: boolean; stopping?: AbortSignal } = {},
 ): Promise<DatabaseConnection> {
   // Closed in reverse order, also when a later part cannot be opened.
   await using opening = new AsyncDisposableStack();
@@ -45,7 +46,7 @@ export async function connectDatabase(
     statementTimeoutMs: STATEMENT_TIMEOUT_MS,
   });
   opening.defer(close);
-  await migrateOn(config.databaseDirectUrl ?? url, logger);
+  await migrateOn(config.databaseDirectUrl ?? url, logger, options.stopping);
   let readDatabase = withoutReplica(database);
   if (config.databaseReadUrl !== null && options.readReplica) {
     const replica = openReadDatabase({
@@ -92,14 +93,14 @@ export async function rollBack(config: Config, logger: Logger, count: number): P
   const url = config.databaseDirectUrl ?? (await openServer(config, opening));
   const { dataSource, close } = await openDatabase({ url, logger, poolSize: 2 });
   opening.defer(close);
-  return await undoMigrations(dataSource, count, logBlocked(logger));
+  return await undoMigrations(dataSource, count, { onBlocked: logBlocked(logger) });
 }
 
 /** @param url past the pooler, where there is a way past it */
-async function migrateOn(url: string, logger: Logger): Promise<void> {
+async function migrateOn(url: string, logger: Logger, signal?: AbortSignal): Promise<void> {
   const open = await openDatabase({ url, logger, poolSize: 2 });
   try {
-    const done = await migrate(open.dataSource, logBlocked(logger));
+    const done = await migrate(open.dataSource, { onBlocked: logBlocked(logger), signal });
     if (done.length > 0) logger.info({ migrations: done }, 'migrated');
   } finally {
     await open.close();

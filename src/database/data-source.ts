@@ -80,19 +80,23 @@ export interface LongTransaction {
   readonly seconds: number | null;
 }
 
-/** Called after each attempt of a migration that did not get a lock in time. */
-type OnBlocked = (by: readonly LongTransaction[]) => void;
+interface LockWait {
+  /** Called after each attempt of a migration that did not get a lock in time. */
+  readonly onBlocked?: (by: readonly LongTransaction[]) => void;
+  /** Ends the wait for a lock, which rejects; a migration that runs is finished. */
+  readonly signal?: AbortSignal;
+}
 
 /**
  * Runs the missing migrations. When several processes start at the same time, one runs them and the others wait.
  *
  * @returns names of the migrations that were run
  */
-export async function migrate(dataSource: DataSource, onBlocked: OnBlocked = () => {}): Promise<string[]> {
-  return withMigrationLock(dataSource, async () => {
+export async function migrate(dataSource: DataSource, wait: LockWait = {}): Promise<string[]> {
+  return withMigrationLock(dataSource, wait, async () => {
     // Those that were run before one that had to wait are not in the result of the attempt that ends it.
     const missing = await new MigrationExecutor(dataSource).getPendingMigrations();
-    await retryWhileBlocked(dataSource, onBlocked, () => dataSource.runMigrations());
+    await retryWhileBlocked(dataSource, wait, () => dataSource.runMigrations());
     return missing.map((migration) => migration.name);
   });
 }
@@ -106,9 +110,9 @@ export async function migrate(dataSource: DataSource, onBlocked: OnBlocked = () 
 export async function undoMigrations(
   dataSource: DataSource,
   count: number,
-  onBlocked: OnBlocked = () => {},
+  wait: LockWait = {},
 ): Promise<string[]> {
-  return withMigrationLock(dataSource, async () => {
+  return withMigrationLock(dataSource, wait, async () => {
     const undone: string[] = [];
     for (let index = 0; index < count; index += 1) {
       const [last] = await dataSource.query<{ name: string }[]>(
@@ -120,7 +124,7 @@ export async function undoMigrations(
           'conflict',
           `The newest migration, ${last.name}, is of a newer version of the app: undo it with that version. Nothing was undone.`,
         );
-      await retryWhileBlocked(dataSource, onBlocked, () => dataSource.undoLastMigration());
+      await retryWhileBlocked(dataSource, wait, () => dataSource.undoLastMigration());
       undone.push(last.name);
     }
     return undone;
@@ -134,7 +138,7 @@ const MAX_LOCK_WAIT_MS = 600_000;
 
 async function retryWhileBlocked<T>(
   dataSource: DataSource,
-  onBlocked: OnBlocked,
+  { onBlocked, signal }: LockWait,
   work: () => Promise<T>,
 ): Promise<T> {
   const startedMs = performance.now();
@@ -150,8 +154,8 @@ async function retryWhileBlocked<T>(
           `A migration has waited ten minutes for a lock that another transaction holds: ${by.map(({ pid, application }) => `process ${pid} (${application})`).join(', ')}. Wait until it has ended (a backup?), or end it with: select pg_terminate_backend(<process>)`,
           { cause: error },
         );
-      onBlocked(by);
-      await sleep(LOCK_RETRY_DELAYS_MS[attempt] ?? LOCK_RETRY_DELAYS_MS.at(-1));
+      onBlocked?.(by);
+      await sleep(LOCK_RETRY_DELAYS_MS[attempt] ?? LOCK_RETRY_DELAYS_MS.at(-1), undefined, { signal });
     }
   }
 }
@@ -166,12 +170,23 @@ const LONG_TRANSACTIONS = `
                     and l.database = (select oid from pg_database where datname = current_database()))
    order by xact_start limit 5`;
 
+const MIGRATION_LOCK_POLL_MS = 200;
+
 /** A transaction's lock, not a session's: a connection pooler would leave the latter on a pooled connection. */
-async function withMigrationLock<T>(dataSource: DataSource, work: () => Promise<T>): Promise<T> {
+async function withMigrationLock<T>(
+  dataSource: DataSource,
+  { signal }: LockWait,
+  work: () => Promise<T>,
+): Promise<T> {
   const runner = dataSource.createQueryRunner();
   try {
     await runner.startTransaction();
-    await runner.query('select pg_advisory_xact_lock($1)', [MIGRATION_LOCK]);
+    // Polled, because a statement that waits cannot be ended by the signal.
+    for (;;) {
+      const [row] = await runner.query('select pg_try_advisory_xact_lock($1) as locked', [MIGRATION_LOCK]);
+      if (row.locked) break;
+      await sleep(MIGRATION_LOCK_POLL_MS, undefined, { signal });
+    }
     const result = await work();
     await runner.commitTransaction();
     return result;

@@ -12,10 +12,14 @@ import {
 } from '../../src/database/data-source.ts';
 import { MIGRATIONS } from '../../src/database/migrations.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { type Running, startCommand } from '../support/process.ts';
 import { until } from '../support/wait.ts';
 
 const FOLDER = join(import.meta.dirname, '../../migrations');
 const WAITING_FOR_LOCK = `select 1 from pg_locks where not granted and locktype = 'relation'`;
+const ASKED_FOR_MIGRATION_LOCK = `
+  select 1 from pg_stat_activity
+   where datname = current_database() and state like 'idle in transaction%' and query like '%pg_try_advisory_xact_lock%'`;
 /** Tables that existed before this transaction and that it alone may read now. */
 const LOCKED_OUT = `
   select relation::regclass::text as name from pg_locks l join pg_class c on c.oid = l.relation
@@ -93,7 +97,7 @@ describe('migrations', () => {
     await undoMigrations(db.dataSource, MIGRATIONS.length - 1);
     await backup.query(`begin; lock table ${tables} in access share mode`);
     const attempts: (readonly LongTransaction[])[] = [];
-    const migrating = migrate(db.dataSource, (by) => attempts.push(by));
+    const migrating = migrate(db.dataSource, { onBlocked: (by) => attempts.push(by) });
     await until(async () => (await query(WAITING_FOR_LOCK)).length > 0, 'the migration to wait');
     await reader.query(`select from ${tables} limit 1`);
     await until(() => attempts.length > 0, 'the migration to give the others way');
@@ -103,6 +107,33 @@ describe('migrations', () => {
     await backup.query('commit');
     assert.equal((await migrating).length, MIGRATIONS.length - 1, 'those of the first attempt, too');
     assert.equal(printed.mock.callCount(), 0, 'the log is JSON');
+  });
+
+  test('SIGTERM ends a start that waits for a lock, or for the migrations of another process', async (t) => {
+    const backup = new pg.Client({ connectionString: db.url });
+    await backup.connect();
+    t.after(() => backup.end());
+    await undoMigrations(db.dataSource, 1);
+    await backup.query('begin; lock table events in access share mode');
+    const start = () =>
+      startCommand(['serve'], {
+        DATABASE_URL: db.url,
+        PORT: '0',
+        INTERCOM_CLIENT_ID: 'client',
+        INTERCOM_CLIENT_SECRET: 'secret',
+      });
+    const processes = [start(), start()];
+    const isBlocked = ({ output }: Running) => output().includes('waits for a lock');
+    await until(() => processes.some(isBlocked), 'one to wait for the lock', 60_000);
+    const asked = async () => (await query(ASKED_FOR_MIGRATION_LOCK)).length;
+    await until(async () => (await asked()) === 2, 'the other to wait for it', 60_000);
+    for (const { child, ended, output } of processes.toSorted((one) => (isBlocked(one) ? 1 : -1))) {
+      child.kill('SIGTERM');
+      await until(() => child.exitCode !== null, 'it to end', 10_000);
+      assert.equal((await ended).code, 0, output());
+    }
+    await backup.query('commit');
+    assert.equal((await migrate(db.dataSource)).length, 1);
   });
 
   test('no migration locks out reads while it builds an index', async () => {
