@@ -200,7 +200,7 @@ export const undoBulkGrantPage = confirmationPage({
 });
 
 async function describeBulk(request: PageRequest, bulk: BulkGrant) {
-  const { total, byState, perMinute } = await readProgress(request.context.database, bulk);
+  const { total, byState, perMinute, waiting } = await readProgress(request.context.database, bulk);
   const isUndo = bulk.state === 'undoing' || bulk.state === 'undone';
   const left = isUndo ? (byState.granted ?? 0) : (byState.pending ?? 0);
   return {
@@ -219,8 +219,14 @@ async function describeBulk(request: PageRequest, bulk: BulkGrant) {
     leftOut: leftOutText(bulk.leftOut),
     counts: Object.entries(byState).map(([state, count]) => [state.replace('_', ' '), count] as const),
     percent: total === 0 ? 100 : Math.floor(((total - left) / total) * 100),
-    progress: progressLine(left, perMinute),
+    progress: `${waitingText(waiting)}${progressLine(left, perMinute)}`,
   };
+}
+
+function waitingText(count: number): string {
+  if (count === 0) return '';
+  const customers = count === 1 ? '1 customer waits' : `${count.toLocaleString('en-US')} customers wait`;
+  return `RevenueCat is unavailable or its rate limit is reached: ${customers} and will be tried again automatically. `;
 }
 
 function progressLine(left: number, perMinute: number): string {

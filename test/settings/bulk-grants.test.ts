@@ -9,6 +9,7 @@ import { processProject } from '../../src/ingestion/processor.ts';
 import { recordErased } from '../../src/subscribers/erased-ids.ts';
 import { deriveSummaries } from '../../src/subscribers/summaries.ts';
 import { DAY_MS } from '../../src/time.ts';
+import { secretLocation } from '../../src/workspaces/secrets.ts';
 import { eventBody } from '../support/events.ts';
 import { silent } from '../support/world.ts';
 import { createSite, csrfIn, type Site } from '../workspaces/support.ts';
@@ -258,6 +259,48 @@ describe('Settings › Grants › Grant to many', () => {
     await send('/resume', { id }).expect(303);
     assert.equal(await runBulkGrant(site.context, key, Number.POSITIVE_INFINITY), false);
     assert.match(await page(), /Done[\s\S]*<progress aria-label="Customers" value="100"[\s\S]*60 failed/);
+  });
+
+  it('waits for RevenueCat during an outage of hours, says so, and then grants to everyone', async () => {
+    const { context, db, revenueCat } = site;
+    revenueCat.addProject({ id: 'projp1' });
+    Object.assign(revenueCat.addEntitlement('projp1', 'pro', 'Pro'), { id: 'entl1' });
+    for (const id of ['active_1', 'trial_1']) revenueCat.addCustomer('projp1', { id });
+    await db.database.query(
+      `update projects set api_key = $2 where workspace_id = $1 and project_id = 'p1'`,
+      [
+        'abc123',
+        context.secrets.encrypt(revenueCat.issueKey('projp1'), secretLocation.apiKey('abc123', 'p1')),
+      ],
+    );
+    const { id } = await draft({ customers: 'active_1\ntrial_1' });
+    await send('/start', { id }).expect(303);
+    const key = { workspaceId: 'abc123', bulkGrantId: id };
+    /** @param attempts so many failed before */
+    const retryNow = (attempts: number) =>
+      db.database.query(
+        `update bulk_grant_customers set claimed_until = null, attempts = $3
+          where workspace_id = $1 and bulk_grant_id = $2`,
+        ['abc123', id, attempts],
+      );
+    const endOutage = revenueCat.faults.add({ pathPrefix: '/v2/projects/projp1/customers', status: 503 });
+    await retryNow(100);
+    assert.equal(await runBulkGrant(context, key, 0), true);
+    const [{ seconds } = { seconds: 0 }] = await db.database.query<{ seconds: number }>(
+      `select min(extract(epoch from claimed_until - now()))::float8 as seconds from bulk_grant_customers
+        where workspace_id = $1 and bulk_grant_id = $2`,
+      ['abc123', id],
+    );
+    assert.ok(seconds > 500 && seconds <= 600, `${seconds} s`);
+    const page = (await browser.get(`/settings/grants/many?id=${id}`).expect(200)).text;
+    assert.match(page, /2 pending/);
+    assert.match(page, /RevenueCat is unavailable or its rate limit is reached: 2 customers wait/);
+    endOutage();
+    await retryNow(101);
+    assert.equal(await runBulkGrant(context, key, Date.now() + 30_000), false);
+    const done = (await browser.get(`/settings/grants/many?id=${id}`).expect(200)).text;
+    assert.match(done, /Done[\s\S]*2 granted/);
+    assert.doesNotMatch(done, /RevenueCat is unavailable/);
   });
 
   it('for more customers than the rules allow one admin, another one approves', async () => {

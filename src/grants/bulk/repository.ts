@@ -227,23 +227,38 @@ export async function isGrantedSince(sql: Sql, grant: Grant): Promise<boolean> {
   return rows.length > 0;
 }
 
+/** Of RevenueCat as a whole: a customer waits for it, and is tried again. */
+export const OUTAGE_ERRORS: readonly string[] = ['revenuecat_unavailable', 'revenuecat_rate_limited'];
+
 export interface BulkProgress {
   readonly total: number;
   readonly byState: Readonly<Partial<Record<BulkGrantCustomerRow['state'], number>>>;
   /** Finished within the last minute. */
   readonly perMinute: number;
+  /** Waiting for RevenueCat, which is unavailable. */
+  readonly waiting: number;
 }
 
 export async function readProgress(sql: Sql, { workspaceId, bulkGrantId }: BulkKey): Promise<BulkProgress> {
-  const rows = await sql.query<{ state: BulkGrantCustomerRow['state']; count: string; recent: string }>(
-    `select state, count(*) as count, count(*) filter (where finished_at > now() - interval '1 minute') as recent
+  const rows = await sql.query<{
+    state: BulkGrantCustomerRow['state'];
+    count: number;
+    recent: number;
+    waiting: number;
+  }>(
+    `select state, count(*)::integer as count,
+            count(*) filter (where finished_at > now() - interval '1 minute')::integer as recent,
+            count(*) filter (where finished_at is null and error = any($3))::integer as waiting
        from bulk_grant_customers where workspace_id = $1 and bulk_grant_id = $2 group by state`,
-    [workspaceId, bulkGrantId],
+    [workspaceId, bulkGrantId, OUTAGE_ERRORS],
   );
+  const sum = (key: 'count' | 'recent' | 'waiting'): number =>
+    rows.reduce((total, row) => total + row[key], 0);
   return {
-    total: rows.reduce((sum, row) => sum + Number(row.count), 0),
-    byState: Object.fromEntries(rows.map((row) => [row.state, Number(row.count)])),
-    perMinute: rows.reduce((sum, row) => sum + Number(row.recent), 0),
+    total: sum('count'),
+    byState: Object.fromEntries(rows.map(({ state, count }) => [state, count])),
+    perMinute: sum('recent'),
+    waiting: sum('waiting'),
   };
 }
 

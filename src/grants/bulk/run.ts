@@ -21,6 +21,7 @@ import {
   hasCustomersLeft,
   isGrantedBy,
   isGrantedSince,
+  OUTAGE_ERRORS,
   readBulkGrant,
   setCustomer,
 } from './repository.ts';
@@ -32,6 +33,9 @@ const CONCURRENCY = 4;
 const SLICE_MS = 30_000;
 const RETRY_SECONDS = 10;
 const MAX_ATTEMPTS = 20;
+/** While RevenueCat is unavailable retries back off to this; so many take a day. */
+const MAX_OUTAGE_RETRY_SECONDS = 600;
+const MAX_OUTAGE_ATTEMPTS = 150;
 
 /** The job `bulk-grant.run`. */
 export async function runBulkSlice(app: AppContext, key: BulkKey): Promise<void> {
@@ -116,9 +120,12 @@ function outcomeOf(error: unknown, { customer }: Task): Outcome {
 
 /** Another attempt has an idempotency key of its own. */
 function retryOf({ attempts }: ClaimedCustomer, error: string): Outcome {
-  return attempts + 1 >= MAX_ATTEMPTS
-    ? { state: 'failed', error }
-    : { state: 'pending', error, attempts: attempts + 1, retryInSeconds: RETRY_SECONDS };
+  const isOutage = OUTAGE_ERRORS.includes(error);
+  if (attempts + 1 >= (isOutage ? MAX_OUTAGE_ATTEMPTS : MAX_ATTEMPTS)) return { state: 'failed', error };
+  const retryInSeconds = isOutage
+    ? Math.min(RETRY_SECONDS * 2 ** attempts, MAX_OUTAGE_RETRY_SECONDS)
+    : RETRY_SECONDS;
+  return { state: 'pending', error, attempts: attempts + 1, retryInSeconds };
 }
 
 async function grant(app: AppContext, task: Task): Promise<Outcome> {
@@ -134,8 +141,9 @@ async function grant(app: AppContext, task: Task): Promise<Outcome> {
   if (state === 'confirmed') return { state: isUnchanged ? 'unchanged' : 'granted', actionId };
   if (state !== 'failed') return { state: 'pending', retryInSeconds: RETRY_SECONDS };
   // Certainly not granted.
-  const mayRetry = error === 'revenuecat_rate_limited' || error === 'revenuecat_unavailable';
-  return mayRetry ? retryOf(customer, error) : { state: 'failed', actionId, error };
+  return error !== null && OUTAGE_ERRORS.includes(error)
+    ? retryOf(customer, error)
+    : { state: 'failed', actionId, error };
 }
 
 /**
