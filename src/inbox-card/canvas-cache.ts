@@ -11,22 +11,19 @@ const MAX_CANVASES = 4_000;
 /** A safety net: nothing on a card changes with time alone before its summary does. */
 const MAX_AGE_MS = MINUTE_MS;
 
-/** The answer to an initialize request, as the JSON that is sent. */
-export type CachedCanvas = string;
-
 /**
  * First canvases, each under everything that it shows. A card is opened again and again (at every switch of
  * conversation, five at a time for a group), and drawing it takes most of the time; what it shows is read from the
- * database each time, so no canvas is out of date.
+ * database each time, so no canvas is out of date. Both functions give the response's JSON.
  */
 export interface CanvasCache {
-  get(context: CardContext, candidate: Candidate, names: Names): CachedCanvas | null;
+  get(context: CardContext, candidate: Candidate, names: Names): string | null;
   /** Stores the canvas unless it shows something that its key does not contain. */
-  set(context: CardContext, candidate: Candidate, drawn: { names: Names; canvas: InboxCanvas }): CachedCanvas;
+  set(context: CardContext, candidate: Candidate, drawn: { names: Names; canvas: InboxCanvas }): string;
 }
 
 export function createCanvasCache(now: () => number): CanvasCache {
-  const cache = new LRUCache<string, { names: Names; untilMs: number; canvas: CachedCanvas }>({
+  const cache = new LRUCache<string, { names: Names; untilMs: number; canvas: string }>({
     max: MAX_CANVASES,
   });
   return {

@@ -12,6 +12,9 @@ import type { Customer } from './customer.ts';
 import { type FormState, signFormState } from './form-state.ts';
 import type { CardRequest } from './request.ts';
 
+/** A canvas, or the JSON of a whole response. */
+export type CardAnswer = InboxCanvas | string;
+
 /** What the card needs of the rest of the app; one for the process. */
 export interface CardApp extends AppContext {
   /** Reads from `readDatabase`. */

@@ -5,10 +5,9 @@ import { chooseLanguage } from '../i18n/languages.ts';
 import { messagesFor } from '../i18n/messages.ts';
 import { button, canvas, drawInTime, type InboxCanvas, text } from '../intercom/canvas.ts';
 import { createCardReader } from './card-repository.ts';
-import type { CardApp } from './context.ts';
+import type { CardAnswer, CardApp } from './context.ts';
 import { type CardRequest, readCardRequest } from './request.ts';
-import { inboxAnswer } from './share.ts';
-import { answerCard, type CardAnswer, findView } from './views.ts';
+import { answerCard, findView } from './views.ts';
 
 /** `POST /canvas/inbox/initialize` and `/submit`, after their signature was verified. */
 export function inboxCardRouter(app: CardApp): Router {
@@ -33,7 +32,7 @@ export function inboxCardRouter(app: CardApp): Router {
 
 /** As `res.json`, without its search for a serializer and an ETag: cards open often. */
 function sendCanvas(res: Response, answer: CardAnswer): void {
-  const body = Buffer.from(typeof answer === 'string' ? answer : JSON.stringify(inboxAnswer(answer)));
+  const body = Buffer.from(typeof answer === 'string' ? answer : JSON.stringify({ canvas: answer }));
   res.writeHead(200, { 'Content-Type': 'application/json; charset=utf-8', 'Content-Length': body.length });
   res.end(body);
 }

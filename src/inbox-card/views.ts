@@ -23,9 +23,9 @@ import {
 import { chooseLanguage } from '../i18n/languages.ts';
 import { messagesFor } from '../i18n/messages.ts';
 import { canvas, linkButton, text } from '../intercom/canvas.ts';
-import type { CachedCanvas } from './canvas-cache.ts';
 import type { Candidate } from './card-repository.ts';
 import {
+  type CardAnswer,
   type CardApp,
   type CardContext,
   type CustomerContext,
@@ -60,10 +60,8 @@ import {
 import { overview } from './overview.ts';
 import { refreshCustomer, refreshIfStale } from './refresh.ts';
 import type { CardRequest } from './request.ts';
-import { canShare, type SharingCanvas, shareCard } from './share.ts';
+import { share } from './share.ts';
 import { filteredTimeline, nextTimelinePage, timeline } from './timeline.ts';
-
-export type CardAnswer = SharingCanvas | CachedCanvas;
 
 type Render<Context> = (context: Context, argument: string) => CardAnswer | Promise<CardAnswer>;
 
@@ -265,14 +263,6 @@ async function refresh(before: CustomerContext): Promise<CardAnswer> {
   const { subscriber, latest } = context.customer;
   const dataAtMs = subscriber.snapshotAtMs ?? latest[0]?.atMs ?? app.now();
   return overview(context, m.t(REFRESH_NOTICES[outcome], { time: m.dateTime(dataAtMs) }));
-}
-
-function share({ messages: m, request, customer }: CustomerContext): CardAnswer {
-  return shareCard({
-    locale: m.locale,
-    back: m.t('card.button.back'),
-    isVerified: canShare(request.contact, customer.subscriber.appUserIds),
-  });
 }
 
 function projects(context: CardContext, argument: string) {

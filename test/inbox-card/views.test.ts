@@ -10,7 +10,7 @@ import { eventBody } from '../support/events.ts';
 import { createProduct, type Product } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { setSettings, WORKSPACE_ID } from '../support/world.ts';
-import { idsOn, type OpenCard, openAgain, openFor, readingsDone, send, tell } from './support.ts';
+import { forge, idsOn, type OpenCard, openAgain, openFor, readingsDone, send, tell } from './support.ts';
 
 const DATE = '[A-Z][a-z]{2} \\d{1,2}, \\d{4}';
 
@@ -131,6 +131,15 @@ describe('the card of each sample customer', () => {
       assert.match(seen.get('details') ?? '', new RegExp(`^user_${story}$`, 'm'));
     });
   }
+
+  test("sharing puts the customer's own card into the reply, unless the contact is only a lead", async () => {
+    const card = await openFor(product, { externalId: 'user_trial' });
+    assert.deepEqual((await card.press('share')).answer.cardCreationOptions, { card: 'subscription' });
+    const lead = await openFor(product, { role: 'lead', externalId: 'user_trial' });
+    const refused = await forge(product, lead, 'share');
+    assert.deepEqual([refused.problems, refused.cardCreationOptions], [[], null]);
+    assert.ok(idsOn(refused.canvas).includes('home'));
+  });
 
   for (const language of LANGUAGES.filter((known) => known !== 'en')) {
     test(`in ${language} every view is drawn, and nothing of it is English`, async () => {

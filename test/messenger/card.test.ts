@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
-import { canShare, inboxAnswer, shareCard } from '../../src/inbox-card/share.ts';
+import { canShare } from '../../src/inbox-card/share.ts';
 import { manageUrlOf } from '../../src/messenger/customer-view.ts';
-import { validateCanvas } from '../../src/simulator/intercom/canvas-rules.ts';
 import { DAY_MS } from '../../src/time.ts';
 import { saveSettings } from '../../src/workspaces/repository.ts';
 import { eventBody, START_MS } from '../support/events.ts';
@@ -316,11 +315,5 @@ describe('sharing from the inbox', () => {
     assert.ok(!canShare({ externalId: 'user-1', isLead: true }, ['user-1']));
     assert.ok(!canShare({ externalId: null, isLead: false }, ['user-1']));
     assert.ok(!canShare({ externalId: 'user-2', isLead: false }, ['user-1']));
-    for (const isVerified of [true, false]) {
-      const answer = inboxAnswer(shareCard({ locale: 'en-US', back: 'Back', isVerified }));
-      const verdict = validateCanvas(answer, { place: 'inbox', flow: 'submit' });
-      assert.ok(verdict.ok, JSON.stringify(verdict));
-      assert.deepEqual(verdict.cardCreationOptions, isVerified ? { card: 'subscription' } : null);
-    }
   });
 });
