@@ -35,7 +35,7 @@ export function createCanvasCache(now: () => number): CanvasCache {
       const json = JSON.stringify({ canvas });
       const nowMs = now();
       // Grants are rows of their own, and a customer without a stored summary is made of a whole history.
-      if (!candidate.hasGrants && isCurrentSummary(candidate.summary, candidate.version, nowMs)) {
+      if (!candidate.hasActions && isCurrentSummary(candidate.summary, candidate.version, nowMs)) {
         const untilMs = Math.min(candidate.summary.validUntilMs, nowMs + MAX_AGE_MS);
         cache.set(keyOf(context, candidate), { names, untilMs, canvas: json });
       }

@@ -27,7 +27,8 @@ export interface Candidate {
   readonly matchedBy: 'chosen' | 'link' | 'external_id';
   /** Who linked it, and when. */
   readonly link: { readonly name: string; readonly atMs: number } | null;
-  readonly hasGrants: boolean;
+  /** Whether anything was granted or done here. */
+  readonly hasActions: boolean;
   /** Identifies the stored summary, which is read only where it is needed. */
   readonly summary: SummaryValidity | null;
 }
@@ -67,7 +68,7 @@ select ${WORKSPACE_COLUMNS},
                    where l.workspace_id = $1 and l.contact_id = f.contact_id and l.project_id = s.project_id
                      and l.subscriber_id = s.subscriber_id) as link,
                  exists (select 1 from actions g
-                          where g.workspace_id = $1 and g.subscriber_id = s.subscriber_id) as "hasGrants",
+                          where g.workspace_id = $1 and g.subscriber_id = s.subscriber_id) as "hasActions",
                  (select json_build_object('format', u.format, 'version', u.version,
                                            'validUntilMs', ${epochMs('u.valid_until')})
                     from subscriber_summaries u

@@ -40,10 +40,8 @@ export interface Customer extends ActionCustomer {
 }
 
 /** Whether something was granted to the customer or done for them. */
-export function hasActions({ grantActions, subscriber, state }: Customer): boolean {
-  return (
-    grantActions.length > 0 || subscriber.hasGrants || state.grants.some(({ givesAccess }) => givesAccess)
-  );
+export function hasGrantsOrActions({ subscriber, state }: Customer): boolean {
+  return subscriber.hasActions || state.grants.some(({ givesAccess }) => givesAccess);
 }
 
 /** What loading a customer needs of a request. */
@@ -61,7 +59,7 @@ export async function loadCustomer(context: CustomerReader, candidate: Candidate
   const sql = app.readDatabase;
   const [names, actions, { summary, sources }] = await Promise.all([
     app.catalog.names(sql, workspaceId, project.projectId),
-    candidate.hasGrants ? listActions(sql, { workspaceId, subscriberId }) : Promise.resolve<Action[]>([]),
+    candidate.hasActions ? listActions(sql, { workspaceId, subscriberId }) : Promise.resolve<Action[]>([]),
     readSummary(context, candidate),
   ]);
   const grantActions = actions.filter((action): action is Grant => action.kind === 'grant');

@@ -15,7 +15,7 @@ import { readSubscriber } from '../subscribers/repository.ts';
 import type { SubscriptionDescription } from '../subscription/describe-subscription.ts';
 import type { Snapshot } from '../subscription/types.ts';
 import { andMore, type CustomerContext } from './context.ts';
-import { type Customer, dashboardUrl, hasActions } from './customer.ts';
+import { type Customer, dashboardUrl, hasGrantsOrActions } from './customer.ts';
 import { canShare } from './share.ts';
 
 /** Stores whose link opens the customer's subscription. Apple's and Google's open the account of whoever clicks. */
@@ -41,7 +41,7 @@ export async function details(context: CustomerContext): Promise<InboxCanvas> {
     hasMore && button('subscriptions', `${m.t('card.button.subscriptions')} (${all.length})`, 'secondary'),
     purchaseComponents(context),
     // The overview has no room for it beside long sentences.
-    hasActions(customer) && button('grants', m.t('card.button.grants'), 'secondary'),
+    hasGrantsOrActions(customer) && button('grants', m.t('card.button.grants'), 'secondary'),
     text(m.t('card.title.customer'), 'header'),
     tightText(m.t('card.label.appUserId'), 'muted'),
     // Ids are texts of their own, so that they can be selected and copied: the inbox truncates tables.

@@ -20,7 +20,7 @@ import { isAnonymous } from '../subscription/identities.ts';
 import { productLabel } from '../subscription/names.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
 import { type CustomerContext, firstCanvas, storedData } from './context.ts';
-import { dashboardUrl, hasActions } from './customer.ts';
+import { dashboardUrl, hasGrantsOrActions } from './customer.ts';
 import { estimatedHeight, MAX_FIRST_CANVAS_PX } from './height.ts';
 import { canShare } from './share.ts';
 
@@ -101,7 +101,7 @@ function partsOf(context: CustomerContext, notice: string | null, maxSentenceLen
     recentEvents: timelineItem(context, RECENT_EVENTS),
     receiver: receiverId !== null && item(`match:${receiverId}`, m.t('card.button.receiver')),
     details: item('details', m.t('card.button.details')),
-    grants: hasActions(customer) && item('grants', m.t('card.button.grants'), grantCount),
+    grants: hasGrantsOrActions(customer) && item('grants', m.t('card.button.grants'), grantCount),
     share: canShare(request.contact, subscriber.appUserIds) && item('share', m.t('card.button.share')),
     projects:
       candidates.length > 1 &&

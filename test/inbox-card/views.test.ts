@@ -138,7 +138,7 @@ describe('the card of each sample customer', () => {
     const lead = await openFor(product, { role: 'lead', externalId: 'user_trial' });
     const refused = await forge(product, lead, 'share');
     assert.deepEqual([refused.problems, refused.cardCreationOptions], [[], null]);
-    assert.ok(idsOn(refused.canvas).includes('home'));
+    assert.ok(idsOn(refused.canvas ?? {}).includes('home'));
   });
 
   for (const language of LANGUAGES.filter((known) => known !== 'en')) {

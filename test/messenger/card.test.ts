@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 import { canShare } from '../../src/inbox-card/share.ts';
 import { manageUrlOf } from '../../src/messenger/customer-view.ts';
+import { validateCanvas } from '../../src/simulator/intercom/canvas-rules.ts';
 import { DAY_MS } from '../../src/time.ts';
 import { saveSettings } from '../../src/workspaces/repository.ts';
 import { eventBody, START_MS } from '../support/events.ts';
