@@ -13,6 +13,7 @@ import {
   table,
   text,
 } from '../intercom/canvas.ts';
+import { hasWorkingKey } from '../workspaces/projects.ts';
 import { andMore, type CardContext, type CustomerContext, firstCanvas } from './context.ts';
 import type { FormState } from './form-state.ts';
 import { estimatedHeight, MAX_FIRST_CANVAS_PX } from './height.ts';
@@ -116,9 +117,7 @@ export function searchResults(
 
 /** Why RevenueCat was not asked, for at least one project. */
 function unsearchedText({ messages: m, projects }: CardContext): Part {
-  const unsearched = projects.filter(
-    ({ apiKey, apiKeyState }) => apiKey === null || apiKeyState === 'rejected',
-  );
+  const unsearched = projects.filter((project) => !hasWorkingKey(project));
   if (unsearched.length === 0) return false;
   const isRejected = unsearched.some(({ apiKeyState }) => apiKeyState === 'rejected');
   return text(m.t(isRejected ? 'card.state.keyRejected' : 'card.state.noKey'), 'muted');

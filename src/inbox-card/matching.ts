@@ -5,7 +5,7 @@ import { appUserIdInText } from '../subscription/app-user-id-in-text.ts';
 import { isBlockedId } from '../subscription/identities.ts';
 import { cut } from '../text.ts';
 import { withTimeout } from '../time.ts';
-import type { Project } from '../workspaces/projects.ts';
+import { hasWorkingKey, type Project } from '../workspaces/projects.ts';
 import type { Candidate, CardQuery } from './card-repository.ts';
 import type { CardContext } from './context.ts';
 import type { FormState, FoundBy } from './form-state.ts';
@@ -135,7 +135,7 @@ async function searchRevenueCat(context: CardContext, query: string): Promise<Se
 
 async function findBuyers({ app }: CardContext, project: Project, storeId: string): Promise<string[]> {
   const client = app.revenueCat(project, { timeoutMs: SEARCH_TIMEOUT_MS });
-  if (!client || project.apiKeyState === 'rejected') return [];
+  if (!client || !hasWorkingKey(project)) return [];
   const { workspaceId, revenueCatProjectId } = project;
   try {
     return await withTimeout(client.findBuyers(revenueCatProjectId, storeId), SEARCH_TIMEOUT_MS, () => []);
@@ -155,7 +155,7 @@ function importFromRevenueCat(context: CardContext, appUserId: string, projects 
   if (isBlockedId(appUserId)) return false;
   const { app, request } = context;
   const { workspaceId } = request;
-  const withKey = projects.filter(({ apiKey, apiKeyState }) => apiKey !== null && apiKeyState !== 'rejected');
+  const withKey = projects.filter(hasWorkingKey);
   for (const { projectId } of withKey) {
     const once = { onceInSeconds: IMPORT_INTERVAL_S };
     queueCustomerImport(app, { workspaceId, projectId, appUserId }, once).catch((error: unknown) =>

@@ -3,6 +3,7 @@ import { AppError } from '../errors.ts';
 import { type RefreshOutcome, refreshSubscriber } from '../subscribers/refresh.ts';
 import { MINUTE_MS, withTimeout } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
+import { hasWorkingKey } from '../workspaces/projects.ts';
 import type { Candidate } from './card-repository.ts';
 import { type CardApp, type CardContext, type CustomerContext, createCardContext } from './context.ts';
 import { loadCustomer } from './customer.ts';
@@ -41,7 +42,7 @@ export function createBackgroundRefresh({ jobs, logger, now }: AppContext): Card
 export function refreshIfStale({ app, request, projects }: CardContext, candidate: Candidate): void {
   const { subscriberId, projectId, snapshotAtMs } = candidate;
   const project = projects.find((known) => known.projectId === projectId);
-  if (!project || project.apiKey === null || project.apiKeyState === 'rejected') return;
+  if (!project || !hasWorkingKey(project)) return;
   const isStale = snapshotAtMs === null || app.now() - snapshotAtMs > SNAPSHOT_MAX_AGE_MS;
   if (isStale) app.refreshLater(request.workspaceId, subscriberId);
 }

@@ -39,6 +39,11 @@ export function toProject({ lastRefusedAt, refusedFor, ...row }: ProjectRow): Pr
     : project;
 }
 
+/** Whether RevenueCat can be read with the project's key. */
+export function hasWorkingKey({ apiKey, apiKeyState }: Project): boolean {
+  return apiKey !== null && apiKeyState !== 'rejected';
+}
+
 /** The workspace that a project id names; `null`: not a project id. */
 export function workspaceOfProject(projectId: string): string | null {
   const dash = projectId.lastIndexOf('-');
