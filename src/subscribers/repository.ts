@@ -175,16 +175,7 @@ export async function readWithHistory(
   return { ...history, subscriber, snapshot: subscriber?.snapshot ?? null };
 }
 
-/** The events of one subscriber, oldest first, with what came by transfer. */
-export async function readHistory(
-  sql: Sql,
-  workspaceId: string,
-  subscriberId: string,
-): Promise<readonly TimelineEntry[]> {
-  return (await readHistories(sql, workspaceId, [subscriberId])).get(subscriberId)?.events ?? [];
-}
-
-/** The same for many subscribers, by id, in one statement; only transfers cost more. */
+/** The histories of many subscribers, by id, in one statement; only transfers cost more. */
 export async function readHistories(
   sql: Sql,
   workspaceId: string,

@@ -18,7 +18,7 @@ import {
   renewLeases,
 } from '../../src/delivery/claims.ts';
 import { savePlan } from '../../src/delivery/outbox.ts';
-import { readHistory } from '../../src/subscribers/repository.ts';
+import { readWithHistory } from '../../src/subscribers/repository.ts';
 import { until } from '../support/wait.ts';
 import { createWorld, WORKSPACE_ID, type World } from '../support/world.ts';
 import { receive } from './support.ts';
@@ -260,7 +260,7 @@ describe('contact changes during a delivery', () => {
         `select event_id from ${table} where workspace_id = $1 and subscriber_id = $2`,
         values,
       );
-    const [entry] = await readHistory(database, WORKSPACE_ID, subscriberId);
+    const [entry] = (await readWithHistory(database, WORKSPACE_ID, subscriberId)).events;
     assert.ok(entry);
     const skipped = { action: 'skip', entry, reason: 'sandbox' } as const;
     let planning: Promise<unknown> = Promise.resolve();

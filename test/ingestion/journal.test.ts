@@ -7,7 +7,7 @@ import { processProject } from '../../src/ingestion/processor.ts';
 import { reinterpret, SEND_WITHIN_DAYS } from '../../src/ingestion/reinterpret.ts';
 import { interpretEvent } from '../../src/ingestion/store-events.ts';
 import { purchaseStory, STORY_NAMES } from '../../src/simulator/revenuecat/scenarios.ts';
-import { readHistory } from '../../src/subscribers/repository.ts';
+import { readWithHistory } from '../../src/subscribers/repository.ts';
 import { eventMetadata } from '../../src/subscription/delivery-metadata.ts';
 import { identifiersOf, readEvent } from '../../src/subscription/read-event.ts';
 import { deriveState } from '../../src/subscription/state.ts';
@@ -103,7 +103,8 @@ describe('pruning the journal, and interpreting it again', () => {
       `select subscriber_id from subscriber_ids where workspace_id = $1 and app_user_id = 'ann'`,
       WORKSPACE_ID,
     );
-    const history = () => readHistory(db.database, WORKSPACE_ID, subscriber?.subscriber_id ?? '');
+    const history = async () =>
+      (await readWithHistory(db.database, WORKSPACE_ID, subscriber?.subscriber_id ?? '')).events;
     const before = await history();
     assert.equal(before.length, 10);
 

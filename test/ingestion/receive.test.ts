@@ -10,7 +10,7 @@ import { processProject } from '../../src/ingestion/processor.ts';
 import { createRefusalRecorder, revenueCatWebhookRouter } from '../../src/ingestion/routes.ts';
 import { interpretEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import type { Jobs } from '../../src/jobs/jobs.ts';
-import { readHistory } from '../../src/subscribers/repository.ts';
+import { readWithHistory } from '../../src/subscribers/repository.ts';
 import { deriveState } from '../../src/subscription/state.ts';
 import { DAY_MS } from '../../src/time.ts';
 import { readProject } from '../../src/workspaces/projects.ts';
@@ -356,7 +356,8 @@ describe('receiving', () => {
     };
     await receive({ event: transfer });
     const stateOf = async (appUserId: string) => {
-      const history = await readHistory(world.db.database, WORKSPACE_ID, (await owner(appUserId)) ?? '');
+      const subscriberId = (await owner(appUserId)) ?? '';
+      const history = (await readWithHistory(world.db.database, WORKSPACE_ID, subscriberId)).events;
       return { history, state: deriveState(history, null, START_MS + 2 * DAY_MS) };
     };
     const receiver = await stateOf('receiver');

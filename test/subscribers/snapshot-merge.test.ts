@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { interpretEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import type { RevenueCatCustomer } from '../../src/revenuecat/client.ts';
 import { snapshotTime } from '../../src/revenuecat/snapshot.ts';
-import { readHistory, readSubscriber } from '../../src/subscribers/repository.ts';
+import { readSubscriber, readWithHistory } from '../../src/subscribers/repository.ts';
 import { storeCustomers } from '../../src/subscribers/store-customers.ts';
 import { readEvent } from '../../src/subscription/read-event.ts';
 import { deriveState } from '../../src/subscription/state.ts';
@@ -174,7 +174,7 @@ describe('storing snapshots beside webhooks', () => {
     );
     assert.ok(found);
     const subscriber = await readSubscriber(db.database, WORKSPACE_ID, found.id);
-    const history = await readHistory(db.database, WORKSPACE_ID, found.id);
+    const history = (await readWithHistory(db.database, WORKSPACE_ID, found.id)).events;
     assert.ok(subscriber);
     return {
       ids: [...subscriber.appUserIds].sort(),
