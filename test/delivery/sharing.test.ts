@@ -161,8 +161,8 @@ describe('sharing the work', () => {
         took.push(performance.now() - startedAt);
       }
       took.sort((a, b) => a - b);
-      // By polling alone the middle one would take half a second.
-      assert.ok((took[4] ?? 1_000) < 250, took.map(Math.round).join(', '));
+      // By polling alone each would take a second: it begins just after a poll has delivered the one before it.
+      assert.ok((took[4] ?? 1_000) < 600, took.map(Math.round).join(', '));
     });
 
     test('a workspace that is paused, disconnected or has nothing due is not listed', async () => {

@@ -15,6 +15,8 @@ import { MINUTE_MS } from '../../src/time.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { silent } from '../support/world.ts';
 
+const median = (values: number[]): number => values.sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
+
 describe("the shared limit of a RevenueCat key's calls", () => {
   let db: TestDatabase;
   let counter = 0;
@@ -188,26 +190,27 @@ describe("the shared limit of a RevenueCat key's calls", () => {
           apiKey,
           gate: createCallLimiter({ database }).gate(project, priority),
         });
-      const times: number[] = [];
-      const stopAtMs = performance.now() + 2_500;
-      const work = async (client: ReturnType<typeof clientOf>): Promise<void> => {
-        while (performance.now() < stopAtMs) {
-          await client.getCustomer('proj1', 'user-1');
-          times.push(performance.now());
-        }
+      const startedMs = performance.now();
+      const stopAtMs = startedMs + 2_500;
+      const waits = { bulk: [] as number[], card: [] as number[] };
+      let calls = 0;
+      const call = async (client: ReturnType<typeof clientOf>, kind: keyof typeof waits): Promise<void> => {
+        const begunMs = performance.now();
+        await client.getCustomer('proj1', 'user-1');
+        calls += 1;
+        if (begunMs > startedMs + 1_500) waits[kind].push(performance.now() - begunMs);
       };
       // One call tells the limit; with the usual one the others would be slower than they may.
       await clientOf(db.database, 'bulk').getCustomer('proj1', 'user-1');
       const bulk = [db.database, otherPool.database].flatMap((database) => {
         const client = clientOf(database, 'bulk');
-        return Array.from({ length: 16 }, () => work(client));
+        return Array.from({ length: 16 }, async () => {
+          while (performance.now() < stopAtMs) await call(client, 'bulk');
+        });
       });
       const card = clientOf(db.database, 'interactive');
-      const waits: number[] = [];
       while (performance.now() < stopAtMs - 200) {
-        const begunMs = performance.now();
-        await card.getCustomer('proj1', 'user-1');
-        waits.push(performance.now() - begunMs);
+        await call(card, 'card');
         await new Promise((resolve) => setTimeout(resolve, 20));
       }
       await Promise.all(bulk);
@@ -216,11 +219,14 @@ describe("the shared limit of a RevenueCat key's calls", () => {
         revenueCat.faults.requests().filter(({ status }) => status === 429),
         [],
       );
-      const perSecond = times.filter((at) => at > stopAtMs - 1_000 && at <= stopAtMs).length;
-      assert.ok(perSecond > 40 && perSecond <= 100, `${perSecond} calls in the last second`);
-      waits.sort((a, b) => a - b);
-      const median = waits[Math.floor(waits.length / 2)] ?? 0;
-      assert.ok(median < 100, `a card waited ${median} ms beside an import`);
+      const seconds = (performance.now() - startedMs) / 1_000;
+      assert.ok(calls <= 100 * (seconds + 1), `${calls} calls in ${seconds} s`);
+      // When those are used up, the import waits for the limit; how fast the machine is does not matter.
+      assert.ok(waits.card.length > 0);
+      assert.ok(
+        median(waits.bulk) > 2 * median(waits.card),
+        `${median(waits.bulk)}, ${median(waits.card)} ms`,
+      );
     } finally {
       await listening.close();
       await otherPool.close();
