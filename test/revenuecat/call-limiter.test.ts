@@ -170,7 +170,7 @@ describe("the shared limit of a RevenueCat key's calls", () => {
       );
     assert.ok(refusal instanceof AppError && refusal.code === 'revenuecat_rate_limited');
     assert.ok(refusal.remedy.kind === 'wait_until' && refusal.remedy.atMs > begunMs + 40_000);
-    assert.ok(Date.now() - begunMs < 1_000);
+    assert.ok(Date.now() - begunMs < 30_000);
   });
 
   it('shares a limit between processes without one 429, and lets a card go first', async () => {

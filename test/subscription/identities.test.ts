@@ -50,7 +50,7 @@ describe('an app user id in a conversation', () => {
   }
 
   test('hostile text takes no time', () => {
-    const startedAt = performance.now();
+    const before = process.cpuUsage();
     for (const text of ['<', '<p', '&#', 'user id', 'user id:  ', ' ', '<a <', 'user id:\n', 'user- _']) {
       appUserIdInText(text.repeat(200_000));
     }
@@ -63,6 +63,6 @@ describe('an app user id in a conversation', () => {
     ]) {
       appUserIdInText(`${line}\n`.repeat(300));
     }
-    assert.ok(performance.now() - startedAt < 2_000);
+    assert.ok(process.cpuUsage(before).user < 2_000_000);
   });
 });

@@ -146,10 +146,10 @@ describe('the answer to Intercom', () => {
   });
 
   it('meets its deadline when a platform hangs', async () => {
-    site.revenueCat.faults.add({ latencyMs: 3_000, times: 10 });
+    site.revenueCat.faults.add({ hangS: 60 });
     const begunMs = performance.now();
     assert.equal((await answer()).state, 'UNKNOWN');
-    assert.ok(performance.now() - begunMs < 5_000);
+    assert.ok(performance.now() - begunMs < 30_000);
     site.revenueCat.faults.clear();
   });
 

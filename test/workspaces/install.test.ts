@@ -83,7 +83,7 @@ describe('installing', () => {
       site.jobs.length = 0;
       const begunMs = performance.now();
       await browser.get(callback).expect(302);
-      assert.ok(performance.now() - begunMs < 5_000);
+      assert.ok(performance.now() - begunMs < 30_000);
       assert.ok(site.jobs.some(({ name }) => name === 'workspace.provision'));
     } finally {
       clear();
