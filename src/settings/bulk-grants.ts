@@ -5,6 +5,7 @@ import { nameOf } from '../grants/action.ts';
 import {
   changeBulkGrant,
   checkBulkRules,
+  describeFailure,
   draftBulkGrant,
   findCustomers,
   leftOutText,
@@ -14,6 +15,7 @@ import {
 import {
   type BulkEvent,
   type BulkGrant,
+  countErrors,
   listBulkGrants,
   listCustomers,
   readBulkGrant,
@@ -179,13 +181,13 @@ export const undoBulkGrantPage = confirmationPage({
   async describe(request) {
     const bulk = await bulkOf(request);
     const { byState } = await readProgress(request.context.database, bulk);
-    const count = byState.granted ?? 0;
+    const count = (byState.granted ?? 0) + (byState.undo_failed ?? 0);
     return {
       heading: `Undo ${bulk.entitlementName} for ${count.toLocaleString('en-US')} ${count === 1 ? 'customer' : 'customers'}?`,
       effects: [
         'What this grant gave is removed in RevenueCat. Customers lose it immediately.',
         'Access that was granted before is granted again until its end; what customers bought stays.',
-        'Customers who were granted more here since keep everything: remove it on their cards.',
+        'Customers who were granted more here since keep everything: undo the later grant to many first, or remove it on their cards.',
       ],
       button: 'Undo the grant',
       fields: { id: bulk.bulkGrantId },
@@ -218,6 +220,9 @@ async function describeBulk(request: PageRequest, bulk: BulkGrant) {
     total,
     leftOut: leftOutText(bulk.leftOut),
     counts: Object.entries(byState).map(([state, count]) => [state.replace('_', ' '), count] as const),
+    mayUndo:
+      ['running', 'paused', 'done'].includes(bulk.state) ||
+      (bulk.state === 'undone' && byState.undo_failed !== undefined),
     percent: total === 0 ? 100 : Math.floor(((total - left) / total) * 100),
     progress: `${waitingText(waiting)}${progressLine(left, perMinute)}`,
   };
@@ -260,6 +265,9 @@ export const bulkGrantsPage: Page = {
       filters: Object.entries(FILTERS).map(([name, { label }]) => [name, label] as const),
       secondPersonAbove: settings.grants.bulkSecondPersonAbove,
       bulk: chosen && (await describeBulk(request, chosen)),
+      failures: Object.entries(chosen ? await countErrors(database, chosen) : {}).map(
+        ([code, count]) => [describeFailure(code), count] as const,
+      ),
       examples: chosen
         ? (await listCustomers(database, chosen, EXAMPLES)).map(({ appUserId }) => appUserId)
         : [],

@@ -83,8 +83,13 @@ test('an undo removes what it granted and nothing else, and ends', { timeout: 12
   project.customers.delete(deleted.appUserId);
   project.aliases.delete(deleted.appUserId);
 
+  const tooEarly = await run(['--undo', first.id]);
+  assert.deepEqual([tooEarly.state, tooEarly.undone, tooEarly.undo_failed], ['undone', 2, 3]);
+  assert.deepEqual(tooEarly.errors, { granted_since: 2, revenuecat_not_found: 1 });
+  assert.deepEqual(daysAt(twice.appUserId), [7, 14], 'the later grant to many stays');
   assert.equal((await run(['--undo', second.id])).undone, 1);
   assert.deepEqual(daysAt(twice.appUserId), [7], 'what was granted before is granted again');
+  // Again, for those that could not be undone.
   const undone = await run(['--undo', first.id]);
   assert.deepEqual([undone.state, undone.undone, undone.undo_failed], ['undone', 3, 2]);
   assert.deepEqual(undone.errors, { granted_since: 1, revenuecat_not_found: 1 });

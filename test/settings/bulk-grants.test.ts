@@ -243,6 +243,36 @@ describe('Settings › Grants › Grant to many', () => {
     );
   });
 
+  it('that could not be undone for everyone says why, and is undone again for the rest', async () => {
+    const { id } = await draft({ customers: 'one\ntwo' });
+    const { database } = site.db;
+    await database.query(
+      `update bulk_grants set state = 'undone' where workspace_id = $1 and bulk_grant_id = $2`,
+      ['abc123', id],
+    );
+    await database.query(
+      `update bulk_grant_customers set finished_at = now(), error = 'granted_since',
+              state = case app_user_id when 'one' then 'undone' else 'undo_failed' end
+        where workspace_id = $1 and bulk_grant_id = $2`,
+      ['abc123', id],
+    );
+    const { text } = await browser.get(`/settings/grants/many?id=${id}`).expect(200);
+    assert.match(text, /<li>1 customer: granted_since: .* Undo that grant to many, then this one again/);
+    const [, link = ''] = /<a href="([^"]+)">Undo the rest…<\/a>/.exec(text) ?? [];
+    assert.match((await browser.get(link).expect(200)).text, /Undo Pro for 1 customer\?/);
+    await send('/undo', { id, confirmed: 'yes' }).expect(303);
+    assert.equal(await stateOf(id), 'undoing');
+    const customers = await database.query(
+      `select app_user_id, state from bulk_grant_customers
+        where workspace_id = $1 and bulk_grant_id = $2 order by 1`,
+      ['abc123', id],
+    );
+    assert.deepEqual(customers, [
+      { app_user_id: 'one', state: 'undone' },
+      { app_user_id: 'two', state: 'granted' },
+    ]);
+  });
+
   it('shows how far it is while it runs and while it is paused, and finishes the rest when it is continued', async () => {
     const ids = Array.from({ length: 60 }, (_, index) => `unknown_${index}`);
     const { id } = await draft({ customers: ids.join('\n') });
@@ -259,6 +289,7 @@ describe('Settings › Grants › Grant to many', () => {
     await send('/resume', { id }).expect(303);
     assert.equal(await runBulkGrant(site.context, key, Number.POSITIVE_INFINITY), false);
     assert.match(await page(), /Done[\s\S]*<progress aria-label="Customers" value="100"[\s\S]*60 failed/);
+    assert.match(await page(), /<li>60 customers: revenuecat_unauthorized: RevenueCat [^<]+\.<\/li>/);
   });
 
   it('waits for RevenueCat during an outage of hours, says so, and then grants to everyone', async () => {

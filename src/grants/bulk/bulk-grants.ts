@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Teammate } from '../../database/entities.ts';
+import { messagesFor } from '../../i18n/messages.ts';
 import { listSubscribers } from '../../subscribers/search.ts';
 import { deriveSummaries, readStoredSummaries } from '../../subscribers/summaries.ts';
 import { isUnchangedSummary } from '../../subscription/summary.ts';
@@ -173,6 +174,17 @@ export function checkBulkRules(
     field: 'reason',
     problem: isMissing ? 'Give a reason.' : `The reason can have at most ${MAX_REASON_LENGTH} characters.`,
   };
+}
+
+/** The code of a customer's error, with cause and fix. */
+export function describeFailure(code: string): string {
+  if (code === 'not_imported')
+    return `${code}: the app does not know these app user IDs. Correct the list, or import them first: cli backfill.`;
+  if (code === 'granted_since')
+    return `${code}: more was granted to these customers later, which the undo would remove, too. Undo that grant to many, then this one again; or remove it on their cards.`;
+  const messages = messagesFor('en', 'UTC');
+  const key = `action.failed.${code}`;
+  return messages.has(key) ? `${code}: ${messages.t(key, { kind: 'grant' })}` : code;
 }
 
 type BulkApp = Pick<AppContext, 'database' | 'jobs'>;

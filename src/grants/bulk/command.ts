@@ -2,7 +2,6 @@ import { readFile } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
 import type { Teammate } from '../../database/entities.ts';
 import { badRequest, notFound } from '../../errors.ts';
-import { messagesFor } from '../../i18n/messages.ts';
 import { subscriberJobs } from '../../subscribers/jobs.ts';
 import type { AppContext } from '../../workspaces/app-context.ts';
 import {
@@ -14,6 +13,7 @@ import {
 import { grantJobs } from '../jobs.ts';
 import {
   changeBulkGrant,
+  describeFailure,
   draftBulkGrant,
   leftOutText,
   parseCustomerList,
@@ -140,14 +140,4 @@ async function report(app: AppContext, key: BulkGrant, { json }: Options): Promi
   }
   if (hasFailed) return 1;
   return isFinished || bulk.state === 'draft' || bulk.state === 'awaiting_approval' ? 0 : 1;
-}
-
-function describeFailure(code: string): string {
-  if (code === 'not_imported')
-    return `${code}: the app does not know these app user IDs. Correct the list, or import them first: cli backfill.`;
-  if (code === 'granted_since')
-    return `${code}: more was granted to these customers later, which an undo would remove, too. Remove it on their cards.`;
-  const messages = messagesFor('en', 'UTC');
-  const key = `action.failed.${code}`;
-  return messages.has(key) ? `${code}: ${messages.t(key, { kind: 'grant' })}` : code;
 }

@@ -36,7 +36,8 @@ const BULK_TRANSITIONS = {
   pause: { from: ['running'], to: 'paused' },
   resume: { from: ['paused'], to: 'running' },
   finish: { from: ['running'], to: 'done' },
-  undo: { from: ['running', 'paused', 'done'], to: 'undoing' },
+  /** Again when some could not be undone. */
+  undo: { from: ['running', 'paused', 'done', 'undone'], to: 'undoing' },
   finish_undo: { from: ['undoing'], to: 'undone' },
 } as const satisfies Record<string, BulkTransition>;
 export type BulkEvent = keyof typeof BULK_TRANSITIONS;
@@ -112,7 +113,15 @@ export async function moveBulkGrant(
       ...(by ? { [by]: teammate } : {}),
     },
   );
-  return isMoved ? readBulkGrant(sql, key) : null;
+  if (!isMoved) return null;
+  if (event === 'undo')
+    await updateRows(
+      sql,
+      BulkGrantCustomerEntity,
+      { ...key, state: 'undo_failed' },
+      { state: 'granted', error: null, finishedAt: null },
+    );
+  return readBulkGrant(sql, key);
 }
 
 export type ClaimedCustomer = Readonly<
