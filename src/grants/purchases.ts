@@ -43,8 +43,12 @@ export function subscriptionId({ key }: Pick<SubscriptionState, 'key'>): string 
   return createHash('sha256').update(key).digest('hex').slice(0, 16);
 }
 
-/** What a stored purchase is in the API: by the store's transaction, else the store's only one of its kind. */
+/**
+ * What a stored purchase is in the API: by the store's transaction; else the store's only one of its kind, where only
+ * one is stored, too. With several, the one in the API may be another, and an action would be done to that.
+ */
 export function findLive(
+  context: Pick<ActionContext, 'customer'>,
   subscription: SubscriptionState,
   bought: readonly LivePurchase[],
 ): LivePurchase | null {
@@ -54,54 +58,79 @@ export function findLive(
   const byTransaction = ofStore.find(
     ({ storeId, id }) => (storeId !== null && (storeId === transactionId || isInKey(storeId))) || isInKey(id),
   );
+  const stored = allPurchases(context).filter(
+    (each) => each.store === store && each.environment === environment && each.isOneTime === isOneTime,
+  );
   const [only, ...others] = ofStore.filter(({ kind }) => (kind === 'purchase') === isOneTime);
-  return byTransaction ?? (only && others.length === 0 ? only : null);
+  return byTransaction ?? (only && others.length === 0 && stored.length === 1 ? only : null);
 }
 
-/** Charges of a Google Play subscription, newest first, with what was paid where an event reported it. */
+/** What was paid in a charge, in the currency paid, and whether all of it was given back, where that is known here. */
+interface Payment {
+  readonly price: Money | null;
+  readonly isRefunded: boolean;
+}
+
+/** Charges of a Google Play subscription, newest first. */
 export async function listCharges(
   context: ActionContext,
   live: LivePurchase,
-): Promise<(LiveTransaction & { readonly price: Money | null })[]> {
-  const { app, workspace, customer } = context;
-  const { revenueCatProjectId } = customer.project;
+): Promise<(LiveTransaction & Payment)[]> {
+  const { revenueCatProjectId } = context.customer.project;
   const charges = await readNow(context, ({ stores }) =>
     stores.listTransactions(revenueCatProjectId, live.id),
   );
-  const prices = await readChargePrices(app.database, {
-    workspaceId: workspace.workspaceId,
-    subscriberId: customer.subscriber.subscriberId,
-    transactionIds: charges.map(({ id }) => id),
-  });
+  const payments = await readPayments(
+    context,
+    charges.map(({ id }) => id),
+  );
   return charges
-    .map((charge) => ({ ...charge, price: prices.get(charge.id) ?? null }))
+    .map((charge, index) => ({ price: null, isRefunded: false, ...charge, ...payments[index] }))
     .sort((a, b) => b.purchasedAtMs - a.purchasedAtMs);
 }
 
-/** What was paid in charges, in the currency paid, as events reported it. */
-async function readChargePrices(
-  sql: Sql,
-  of: {
-    readonly workspaceId: string;
-    readonly subscriberId: string;
-    readonly transactionIds: readonly string[];
-  },
-): Promise<ReadonlyMap<string, Money>> {
-  const rows = await sql.query<{ transaction_id: string; price: string | null; currency: string }>(
-    `select transaction_id, fields->>'price_in_purchased_currency' as price,
+/** The API does not say of charges what was paid or refunded: events do, and what was done here. */
+export async function readPayments(
+  { app, workspace, customer }: ActionContext,
+  transactionIds: readonly string[],
+): Promise<Payment[]> {
+  const rows = await app.database.query<PaymentRow>(
+    `select transaction_id as "transactionId", kind, fields->>'price_in_purchased_currency' as price,
             fields->>'currency' as currency
        from events
       where workspace_id = $1 and subscriber_id = $2 and transaction_id = any($3)
-        and fields->>'currency' is not null`,
-    [of.workspaceId, of.subscriberId, of.transactionIds],
+     union all
+     select details->>'transactionId', kind, null, null
+       from actions
+      where workspace_id = $1 and subscriber_id = $2 and kind = 'refund' and state = 'confirmed'
+        and details->>'transactionId' = any($3)`,
+    [workspace.workspaceId, customer.subscriber.subscriberId, transactionIds],
   );
-  return new Map(
-    rows.flatMap(({ transaction_id, price, currency }): [string, Money][] => {
-      const amount = Number(price);
-      const isPaid = amount > 0 && Number.isFinite(amount);
-      return isPaid ? [[transaction_id, { amountMinor: toMinor(amount, currency), currency }]] : [];
-    }),
-  );
+  return transactionIds.map((id) => paymentOf(rows.filter(({ transactionId }) => transactionId === id)));
+}
+
+interface PaymentRow {
+  readonly transactionId: string;
+  readonly kind: string;
+  readonly price: string | null;
+  readonly currency: string | null;
+}
+
+function paymentOf(rows: readonly PaymentRow[]): Payment {
+  const sums = rows.map(({ kind, price, currency }) => {
+    const amountMinor = currency === null ? 0 : toMinor(Number(price) || 0, currency);
+    return { kind, amountMinor, currency: currency ?? '' };
+  });
+  const paid = sums.findLast(({ amountMinor }) => amountMinor > 0 && Number.isFinite(amountMinor));
+  const price = paid ? { amountMinor: paid.amountMinor, currency: paid.currency } : null;
+  const refunds = sums.filter(({ kind }) => kind === 'refund').map(({ amountMinor }) => -amountMinor);
+  // Of an unknown sum: all of it.
+  const isAll = refunds.some((minor) => minor <= 0) || sumOf(refunds) >= (price?.amountMinor ?? 0);
+  return { price, isRefunded: refunds.length > 0 && isAll };
+}
+
+function sumOf(amounts: readonly number[]): number {
+  return amounts.reduce((sum, amount) => sum + amount, 0);
 }
 
 /** Whether a webhook has reported the refund of an action's charge: the API may not show it. */

@@ -17,6 +17,7 @@ import {
   type LivePurchases,
   listCharges,
   readLivePurchases,
+  readPayments,
 } from './purchases.ts';
 import { readNow } from './read-revenuecat.ts';
 import {
@@ -82,7 +83,7 @@ async function describe(context: ActionContext, form: StoreForm, bought: LivePur
   if (form.kind === 'restore') return describeRestore(form);
   if (form.kind === 'transfer') return describeTransfer(context, form, bought);
   const subscription = findPurchase(context, form.subscription);
-  const live = subscription && findLive(subscription, bought.purchases);
+  const live = subscription && findLive(context, subscription, bought.purchases);
   if (!subscription || !live) throw failed('revenuecat_not_found');
   return describePurchase(context, { ...form, kind: form.kind }, { subscription, live });
 }
@@ -160,6 +161,7 @@ async function describePurchase(
   const charges = await listCharges(context, live);
   const charge = charges.find(({ id }) => id === form.transaction);
   if (!charge) throw invalid('transaction');
+  if (charge.isRefunded) throw refused('refunded');
   return made({ transactionId: charge.id, amount: charge.price });
 }
 
@@ -187,8 +189,13 @@ async function readDetails(
   const live = purchases.find(({ id }) => id === target);
   if (!live) throw failed('revenuecat_not_found');
   const before = stateOf(live);
-  if (kind !== 'refund' || details.transactionId !== undefined) return { ...details, before };
-  const bought = allPurchases(context).find((each) => findLive(each, purchases) === live);
+  if (kind !== 'refund') return { ...details, before };
+  if (details.transactionId !== undefined) {
+    const [payment] = await readPayments(context, [details.transactionId]);
+    if (payment?.isRefunded) throw refused('refunded');
+    return { ...details, before };
+  }
+  const bought = allPurchases(context).find((each) => findLive(context, each, purchases) === live);
   return { ...details, before, amount: bought ? bought.price : details.amount };
 }
 

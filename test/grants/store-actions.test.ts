@@ -26,6 +26,7 @@ import {
   callsAbout,
   callsOf,
   createStoreProduct,
+  offeredOn,
   openBuyer as openBuyerOf,
   openPage as openPageOf,
   reviewAction,
@@ -78,6 +79,34 @@ describe('a store action', () => {
     assert.match(again.text, /Cancel the subscription: It is already cancelled\./);
   });
 
+  test('of two subscriptions of a store, what RevenueCat lists as one is not acted on from the page of the other', async () => {
+    const { card, own } = await openBuyer('rc_billing');
+    const endedMs = Date.now() - 60 * DAY_MS;
+    await send(
+      product,
+      lifecycleEvent('INITIAL_PURCHASE', {
+        appUserId: card.appUserId,
+        productId: 'old_web',
+        entitlements: ['pro'],
+        store: 'RC_BILLING',
+        environment: 'PRODUCTION',
+        periodType: 'NORMAL',
+        purchasedAtMs: endedMs - 30 * DAY_MS,
+        expirationAtMs: endedMs,
+        transactionId: `old_${card.appUserId}`,
+        atMs: endedMs - 30 * DAY_MS,
+        price: 3,
+        currency: 'EUR',
+      }),
+    );
+    const other = await openPageOf(product, card, { named: 'Old web' });
+    assert.match(other.text, /RevenueCat does not list this purchase/);
+    assert.deepEqual(offeredOn(other), []);
+    const checked = await reviewAction(await openPage(card), 'refund');
+    assert.match(checked.text, /^Amount: €4\.99$/m);
+    assert.equal(calls(own.id), 0);
+  });
+
   test('what is done to a subscription waits for no purchases, of which there may be thousands', async () => {
     const { card, own } = await openBuyer('rc_billing');
     product.revenueCat.faults.add({ pathPrefix: `${pathOf(card.appUserId)}/purchases`, status: 500 });
@@ -110,10 +139,57 @@ describe('a store action', () => {
     assert.match(done.text, /✅ €4\.99 is refunded for Pro Web\./);
     assert.equal(calls(charge), 1);
     assert.equal(own.givesAccess, true);
-    const refused = await (
-      await reviewAction(await openPage(card), 'refund', { 'action.transaction': charge })
-    ).press('action.confirm');
-    assert.match(refused.text, /this was done before\. Nothing was changed/);
+    const again = await openPage(card);
+    const refused = await again.press(buttonOf(again, 'refund'));
+    assert.match(refused.text, /^It is already refunded\.$/m);
+    assert.ok(!idsOn(refused.canvas).includes('action.review'));
+  });
+
+  test('a charge that was refunded elsewhere is not offered, reviewed or confirmed; one refunded in part is', async () => {
+    const { card, own, page } = await openBuyer('play_store');
+    const charge = own.storeSubscriptionId ?? '';
+    const refund = (price: number) =>
+      send(
+        product,
+        lifecycleEvent(
+          'CANCELLATION',
+          {
+            appUserId: card.appUserId,
+            productId: 'pro_web',
+            entitlements: ['pro'],
+            store: 'PLAY_STORE',
+            environment: 'PRODUCTION',
+            periodType: 'NORMAL',
+            purchasedAtMs: own.startsAtMs,
+            expirationAtMs: own.endsAtMs,
+            transactionId: charge,
+            atMs: Date.now(),
+            price,
+            currency: 'EUR',
+          },
+          { cancel_reason: 'CUSTOMER_SUPPORT' },
+        ),
+      );
+    const form = await page.press(buttonOf(page, 'refund'));
+    const inputs = { 'action.transaction': charge, 'action.reason': 'Asked for it' };
+    await refund(-2);
+    const checked = await form.press('action.review', inputs);
+    assert.match(checked.text, /This charge is refunded/);
+    await refund(-2.99);
+    for (const refused of [await form.press('action.review', inputs), await checked.press('action.confirm')])
+      assert.match(refused.text, /^It is already refunded\.$/m);
+    assert.match((await page.press(buttonOf(page, 'refund'))).text, /^It is already refunded\.$/m);
+    assert.equal(calls(charge), 0);
+  });
+
+  test('a charge that only Google knows as refunded is refused when it is confirmed', async () => {
+    const { own, page } = await openBuyer('play_store');
+    const charge = own.storeSubscriptionId ?? '';
+    const checked = await reviewAction(page, 'refund', { 'action.transaction': charge });
+    const [transaction] = product.revenueCat.state.transactions.get(own.id) ?? [];
+    assert.ok(transaction);
+    transaction.isRefunded = true;
+    assert.match((await checked.press('action.confirm')).text, /this was done before\. Nothing was changed/);
   });
 
   test('the refund of a subscription that does not renew announces no next charge', async () => {

@@ -125,7 +125,7 @@ async function actionComponents(
   const isFailed = bought instanceof ActionError;
   if (isFailed && bought.code !== 'unknown_customer')
     return [text(errorText(context, 'cancel', bought), 'muted')];
-  const live = isFailed ? null : findLive(subscription, bought.purchases);
+  const live = isFailed ? null : findLive(context, subscription, bought.purchases);
   if (!live) return [text(t('action.state.notInRevenueCat'), 'muted')];
   const components: Part[] = [];
   for (const kind of PURCHASE_ACTIONS) {
@@ -175,6 +175,7 @@ export async function storeForm(
   if (refusal) return refusedPage(context, kind, refusal);
   const fields =
     kind === 'transfer' ? transferFields(context, form) : await orActionError(purchaseFields(context, form));
+  if (fields instanceof ActionError && fields.kind === 'refused') return refusedPage(context, kind, fields);
   if (fields instanceof ActionError) {
     const again = { problem: errorText(context, kind, fields), id: `${kind}:${form.subscription}` };
     return tryAgainPage(context, form, again);
@@ -231,7 +232,7 @@ async function purchaseFields(context: ViewContext, form: StoreForm): Promise<Pa
   const { t } = messages;
   const subscription = findPurchase(context, form.subscription);
   const { purchases } = await readLivePurchases(context, targetTypeOf(context, form));
-  const live = subscription && findLive(subscription, purchases);
+  const live = subscription && findLive(context, subscription, purchases);
   if (!subscription || !live) return [];
   const rows = table([
     [t('action.label.product'), purchaseName(context, subscription)],
@@ -239,8 +240,10 @@ async function purchaseFields(context: ViewContext, form: StoreForm): Promise<Pa
   ]);
   if (form.kind === 'extend') return [rows, ...extensionFields(context, form, live)];
   if (form.kind !== 'refund' || !refundsCharges(live)) return rows;
-  const charges = await listCharges(context, live);
-  if (charges.length === 0) throw failed('no_charges');
+  const all = await listCharges(context, live);
+  if (all.length === 0) throw failed('no_charges');
+  const charges = all.filter(({ isRefunded }) => !isRefunded);
+  if (charges.length === 0) throw refused('refunded');
   const options = charges
     .slice(0, MAX_CHARGES)
     .map(({ id, purchasedAtMs, price }) =>
