@@ -1,18 +1,12 @@
 import type { Messages, MessageValues } from '../i18n/messages.ts';
 import { isForever } from '../time.ts';
-import {
-  type Action,
-  type ActionState,
-  type Grant,
-  grantEndMs,
-  type StoreAction,
-  type StoreActionDetails,
-} from './action.ts';
+import { type Action, type ActionState, grantEndMs, type StoreActionDetails } from './action.ts';
+import type { ReviewedStoreAction } from './form-state.ts';
 
 /** What texts about an action name. They select on `kind` where kinds have different ones, and on `of` in refunds. */
 export function messageValuesOf(
   { t, date, dateTime, money }: Messages,
-  action: Grant | Pick<StoreAction, 'kind' | 'details'>,
+  action: Action | ReviewedStoreAction,
 ): MessageValues {
   const { kind } = action;
   if (action.kind === 'grant') {
@@ -21,6 +15,9 @@ export function messageValuesOf(
   }
   const { after, before, amount, days = 0, product, moveCount = 0 } = action.details;
   const endMs = after?.endsAtMs ?? before?.endsAtMs ?? null;
+  const madeAtMs = 'reviewedAtMs' in action ? action.reviewedAtMs : action.createdAtMs;
+  // While a payment is retried, access outlasts the period, whose end is past.
+  const isPast = kind === 'cancel' && endMs !== null && endMs <= madeAtMs;
   return {
     kind,
     action: t(`action.title.${kind}`),
@@ -31,7 +28,7 @@ export function messageValuesOf(
     access: before?.givesAccess ? 'ends' : null,
     renews: before?.willRenew === false ? null : 'renews',
     amount: amount && money(amount),
-    end: endMs === null ? null : date(endMs),
+    end: endMs === null || isPast ? null : date(endMs),
   };
 }
 

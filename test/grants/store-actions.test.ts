@@ -79,6 +79,20 @@ describe('a store action', () => {
     assert.match(again.text, /Cancel the subscription: It is already cancelled\./);
   });
 
+  test('cancelled while a payment is retried: no text promises access until an end that is past', async () => {
+    const { card, page } = await openBuyer('rc_billing', {
+      status: 'in_grace_period',
+      periodEndsAtMs: Date.now() - 2 * DAY_MS,
+      endsAtMs: Date.now() + 5 * DAY_MS,
+    });
+    const checked = await reviewAction(page, 'cancel');
+    assert.match(checked.text, /^Renewal is turned off\. Access continues; nothing is refunded\.$/m);
+    const done = await checked.press('action.confirm');
+    assert.match(done.text, /^✅ Pro Web is cancelled\.$/m);
+    assert.match(done.text, /Your subscription Pro Web is cancelled\. You will not be charged again\./);
+    assert.match(await noteIn(product, card, /Cancelled Pro Web/), /Cancelled Pro Web\.</);
+  });
+
   test('of two subscriptions of a store, what RevenueCat lists as one is not acted on from the page of the other', async () => {
     const { card, own } = await openBuyer('rc_billing');
     const endedMs = Date.now() - 60 * DAY_MS;

@@ -75,10 +75,11 @@ function storeEffects(context: ViewContext, action: ReviewedStoreAction): Part[]
   const { kind, details } = action;
   const { before, days = 0, amount, store, transactionId } = details;
   const endMs = before?.endsAtMs ?? null;
-  const to = endMs === null ? null : exactEnd(context, endMs + days * DAY_MS);
+  const values = shownValues(context, action);
+  const to = endMs === null || values.end === null ? null : exactEnd(context, endMs + days * DAY_MS);
   const sum = amount ? money(amount) : t('action.state.amountUnknown');
   return [
-    text(t(`action.effect.${kind}`, { ...shownValues(context, action), to })),
+    text(t(`action.effect.${kind}`, { ...values, to })),
     table([
       [t('action.label.amount'), kind === 'refund' ? sum : null],
       [t('action.label.transaction'), transactionId],

@@ -144,7 +144,8 @@ export function subscriptionView(
     starts_at: own.startsAtMs,
     current_period_starts_at: own.periodStartsAtMs,
     current_period_ends_at: own.periodEndsAtMs,
-    ends_at: own.endsAtMs,
+    // Access outlasts the period while a payment is retried; the API names the period's end (v2 description).
+    ends_at: own.status === 'in_grace_period' ? own.periodEndsAtMs : own.endsAtMs,
     gives_access: access,
     pending_payment: false,
     auto_renewal_status: own.autoRenewalStatus,
