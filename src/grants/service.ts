@@ -158,9 +158,10 @@ async function checkApproval(
   const { kind, admin, actionId, reason } = action;
   const { settings } = context.workspace;
   if (admin.id === context.request.admin.id) throw refused('same_person');
+  const isRequesterRefused = checkTeammate(policyOf(settings, kind), admin.id) !== null;
   throwRefusal(
     findRefusalExceptLimit(context, action) ??
-      checkTeammate(policyOf(settings, kind), admin.id) ??
+      (isRequesterRefused ? refused('requester_not_allowed') : null) ??
       checkReason(isReasonRequired(settings, kind), reason),
   );
   if (shown?.key !== actionId) throw failed('stale');

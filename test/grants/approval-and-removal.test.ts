@@ -168,6 +168,20 @@ describe('a policy that changes after the request', () => {
     assert.equal(callsFor(product, card.appUserId), 0);
   });
 
+  test('names the requester, not the approver, when it is the requester who is no longer allowed', async () => {
+    await setPolicy(product, { secondPersonAboveDays: 7 });
+    const card = await openCustomer(product);
+    await grantOf(card);
+    await setPolicy(product, { secondPersonAboveDays: 7, allowedAdminIds: [SECOND] });
+    const refused = await (await asSecond(card)).press('action.approve');
+    assert.match(
+      refused.text,
+      /The teammate who requested this is no longer allowed to\. Decline the request\./,
+    );
+    assert.match((await refused.press('action.decline')).text, /the request was declined/);
+    assert.equal(callsFor(product, card.appUserId), 0);
+  });
+
   test('refuses approving and declining, each recorded as what was tried', async () => {
     await setPolicy(product, { secondPersonAboveDays: 7 });
     const card = await openCustomer(product);
