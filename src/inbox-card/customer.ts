@@ -148,15 +148,3 @@ function granterOf(grantActions: readonly Grant[], subscription: SubscriptionSta
   );
   return made?.admin.name || null;
 }
-
-/** The customer in RevenueCat's dashboard, whose addresses leave out the project id's prefix. */
-export function dashboardUrl({ project, appUserId }: Pick<Customer, 'project' | 'appUserId'>): string {
-  const projectId = project.revenueCatProjectId.replace(/^proj_?/, '');
-  return `https://app.revenuecat.com/projects/${encodeForLink(projectId)}/customers/${encodeForLink(appUserId)}`;
-}
-
-/** Also without what ends or marks a Markdown link. */
-function encodeForLink(text: string): string {
-  const code = (char: string): string => `%${char.charCodeAt(0).toString(16).toUpperCase()}`;
-  return encodeURIComponent(text).replaceAll(/[()*]/g, code);
-}

@@ -14,8 +14,9 @@ import {
 import { readSubscriber } from '../subscribers/repository.ts';
 import type { SubscriptionDescription } from '../subscription/describe-subscription.ts';
 import type { Snapshot } from '../subscription/types.ts';
+import { dashboardUrl } from '../workspaces/projects.ts';
 import { andMore, type CustomerContext } from './context.ts';
-import { type Customer, dashboardUrl, hasGrantsOrActions } from './customer.ts';
+import { type Customer, hasGrantsOrActions } from './customer.ts';
 import { canShare } from './share.ts';
 
 /** Stores whose link opens the customer's subscription. Apple's and Google's open the account of whoever clicks. */
@@ -66,7 +67,11 @@ export async function details(context: CustomerContext): Promise<InboxCanvas> {
     button('technical', m.t('card.button.technical'), 'secondary'),
     canShare(context.request.contact, subscriber.appUserIds) &&
       button('share', m.t('card.button.share'), 'secondary'),
-    linkButton('open-revenuecat', m.t('card.button.openRevenueCat'), dashboardUrl(customer)),
+    linkButton(
+      'open-revenuecat',
+      m.t('card.button.openRevenueCat'),
+      dashboardUrl(project, customer.appUserId),
+    ),
     button('match', m.t('card.button.wrongCustomer'), 'link'),
     link && button('unlink', m.t('card.button.unlink'), 'link'),
   ];

@@ -13,8 +13,8 @@ import {
 } from '../intercom/canvas.ts';
 import type { EventDelivery, TimelineEntry } from '../subscribers/repository.ts';
 import { entitlementLabel } from '../subscription/names.ts';
+import { dashboardUrl } from '../workspaces/projects.ts';
 import type { CardContext, CustomerContext } from './context.ts';
-import { dashboardUrl } from './customer.ts';
 import { findEvent } from './timeline-repository.ts';
 
 const MAX_OTHER_FIELDS = 20;
@@ -33,7 +33,11 @@ export async function eventDetail(context: CustomerContext, id: string): Promise
     text(`${m.t('card.label.delivery')}: ${escapeMarkdown(deliveryText(context, event.delivery))}`),
     table(eventRows(context, event)),
     button(`technical:${event.id}`, m.t('card.button.technical'), 'secondary'),
-    linkButton('open-revenuecat', m.t('card.button.openRevenueCat'), dashboardUrl(customer)),
+    linkButton(
+      'open-revenuecat',
+      m.t('card.button.openRevenueCat'),
+      dashboardUrl(customer.project, customer.appUserId),
+    ),
     timelineButton(context),
   ]);
 }

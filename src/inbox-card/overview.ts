@@ -19,8 +19,9 @@ import type { SubscriptionDescription } from '../subscription/describe-subscript
 import { isAnonymous } from '../subscription/identities.ts';
 import { productLabel } from '../subscription/names.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
+import { dashboardUrl } from '../workspaces/projects.ts';
 import { type CustomerContext, firstCanvas, storedData } from './context.ts';
-import { dashboardUrl, hasGrantsOrActions } from './customer.ts';
+import { hasGrantsOrActions } from './customer.ts';
 import { estimatedHeight, MAX_FIRST_CANVAS_PX } from './height.ts';
 import { canShare } from './share.ts';
 
@@ -186,7 +187,7 @@ function storeAndDashboard({ customer, messages: m }: CustomerContext): string {
     only && only.subscription.store !== 'PROMOTIONAL'
       ? escapeMarkdown(storeText(m, only.subscription.store) ?? '')
       : null;
-  const link = `[${m.t('card.button.openRevenueCat')}](${dashboardUrl(customer)})`;
+  const link = `[${m.t('card.button.openRevenueCat')}](${dashboardUrl(customer.project, customer.appUserId)})`;
   return [store, link].filter(Boolean).join(' · ');
 }
 

@@ -4,7 +4,7 @@ import { replayEvents } from '../delivery/replay.ts';
 import { notFound } from '../errors.ts';
 import { listFailedWebhooks } from '../ingestion/journal.ts';
 import { EVENT_KINDS } from '../subscription/kinds.ts';
-import { listProjects, type Project } from '../workspaces/projects.ts';
+import { dashboardUrl, listProjects } from '../workspaces/projects.ts';
 import { audit } from './change-settings.ts';
 import { DELIVERY_TEXTS, KINDS, labelOfType, reasonText } from './messages.ts';
 import { done, form, type Page, type PageRequest, textField } from './page.ts';
@@ -89,13 +89,11 @@ export const deliveryPage: Page = {
       listAttempts(sql, workspace.workspaceId, row),
       listProjects(sql, workspace.workspaceId),
     ]);
+    const project = projects.find(({ projectId }) => projectId === row.projectId);
     return {
       row: describeRow(row),
       contactUrl: row.contactId === null ? null : contactUrl(request, row.contactId),
-      customerUrl: customerUrl(
-        projects.find(({ projectId }) => projectId === row.projectId),
-        row.appUserId,
-      ),
+      customerUrl: project && row.appUserId !== null ? dashboardUrl(project, row.appUserId) : null,
       attempts: attempts.map((attempt) => describeAttempt(attempt, row)),
     };
   },
@@ -109,13 +107,6 @@ function contactUrl({ context, workspace }: PageRequest, contactId: string): str
       ? appUrl
       : `https://app.${workspace.region.toLowerCase()}.intercom.com`;
   return `${host}/a/apps/${encodeURIComponent(workspace.workspaceId)}/users/${encodeURIComponent(contactId)}`;
-}
-
-/** The customer in RevenueCat's dashboard, whose addresses leave out the project id's prefix. */
-function customerUrl(project: Project | undefined, appUserId: string | null): string | null {
-  if (!project || appUserId === null) return null;
-  const id = project.revenueCatProjectId.replace(/^proj_?/, '');
-  return `https://app.revenuecat.com/projects/${encodeURIComponent(id)}/customers/${encodeURIComponent(appUserId)}`;
 }
 
 function describeRow(row: DeliveryRow) {

@@ -141,6 +141,18 @@ export function withPrefix(projectId: string): string {
   return /^[0-9a-f]{8}$/.test(projectId) ? `proj${projectId}` : projectId;
 }
 
+/** A customer in RevenueCat's dashboard. */
+export function dashboardUrl({ revenueCatProjectId }: Project, appUserId: string): string {
+  const projectId = revenueCatProjectId.replace(/^proj_?/, '');
+  return `https://app.revenuecat.com/projects/${encodeForLink(projectId)}/customers/${encodeForLink(appUserId)}`;
+}
+
+/** Also without what ends or marks a Markdown link. */
+function encodeForLink(text: string): string {
+  const code = (char: string): string => `%${char.charCodeAt(0).toString(16).toUpperCase()}`;
+  return encodeURIComponent(text).replaceAll(/[()*]/g, code);
+}
+
 export const INVALID_PROJECT_ID =
   'Invalid project ID. It looks like proj1ab2c3d4; copy it in RevenueCat under Project settings.';
 export const INVALID_SECRET_KEY =
