@@ -30,7 +30,7 @@ export interface Check<Subject> {
   /** `null`: it does not apply. Never changes anything. */
   run(subject: Subject): Promise<Outcome | readonly Outcome[] | null> | Outcome | readonly Outcome[] | null;
   /** What to do about an outcome that brings no remedy of its own. */
-  readonly remedy: string | ((subject: Subject) => string);
+  readonly remedy?: string | ((subject: Subject) => string);
 }
 
 const outcomeOf =
@@ -54,7 +54,7 @@ export async function runChecks<Subject>(
     checks.map(async ({ name, run, remedy }) => {
       const found = await run(subject);
       const outcomes = found === null ? [] : 'status' in found ? [found] : found;
-      const defaultRemedy = typeof remedy === 'string' ? remedy : remedy(subject);
+      const defaultRemedy = typeof remedy === 'function' ? remedy(subject) : remedy;
       return outcomes.map((each) => resultOf(name, { remedy: defaultRemedy, ...each }, scope));
     }),
   );

@@ -53,7 +53,6 @@ const MAX_CLOCK_SKEW_MS = { problem: 120_000, warning: 15_000 };
 export const OUTSIDE_CHECKS: readonly Check<OutsideSubject>[] = [
   {
     name: 'reachable',
-    remedy: '',
     run: ({ clocks }) =>
       clocks
         .filter(({ aheadMs }) => aheadMs === null)
@@ -93,7 +92,6 @@ export const OUTSIDE_CHECKS: readonly Check<OutsideSubject>[] = [
   {
     // Only a warning: behind some routers a server cannot reach its own public address.
     name: 'public_url',
-    remedy: '',
     run: ({ config: { publicUrl }, requestUrl }) =>
       publicUrl === UNKNOWN_URL ? null : checkPublicUrl(publicUrl, requestUrl),
   },

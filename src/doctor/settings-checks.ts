@@ -43,7 +43,6 @@ function withoutProblems(environment: Environment, problems: readonly ConfigProb
 export const SETTINGS_CHECKS: readonly Check<SettingsSubject>[] = [
   {
     name: 'settings',
-    remedy: '',
     run: ({ problems }) =>
       problems.length === 0
         ? ok('All settings are valid.')
@@ -130,7 +129,6 @@ export const FURTHER_DATABASE_CHECKS: readonly Check<FurtherUrls>[] = [
   },
   {
     name: 'database',
-    remedy: '',
     async run({ databaseDirectUrl: url }) {
       if (url === null) return null;
       try {

@@ -155,7 +155,6 @@ export const WORKSPACE_CHECKS: readonly Check<WorkspaceSubject>[] = [
   },
   {
     name: 'waiting',
-    remedy: '',
     run: ({ database, workspace }) => checkWaiting(database, workspace.workspaceId),
   },
   {
