@@ -258,30 +258,6 @@ describe('when the answer or the request is lost', { concurrency: true }, () => 
     });
   }
 
-  test('the answer to a cancellation: nothing is called again, and the result is read', async () => {
-    const { card, own, page } = await inTurn(() => openBuyer(product, 'rc_billing'));
-    const checked = await reviewAction(page, 'cancel');
-    product.revenueCat.faults.add({ ...callsOf(own), drop: 'after', times: 1 });
-    const pending = await checked.press('action.confirm');
-    assert.match(pending.text, /Not confirmed yet: RevenueCat has not responded/);
-    assert.doesNotMatch(pending.text, /✅/);
-    await untilState(card, 'confirmed');
-    assert.equal(callsAbout(product, own.id), 1);
-    assert.match((await checked.press('action.confirm')).text, /✅ Pro Web is cancelled/);
-    await noteIn(product, card, /Cancelled/);
-    assert.equal(notesIn(product, card).length, 1);
-  });
-
-  test('the answer to a Google refund: the event that follows confirms it', async () => {
-    const { card, own, page } = await inTurn(() => openBuyer(product, 'play_store'));
-    const charge = own.storeSubscriptionId ?? '';
-    const checked = await reviewAction(page, 'refund', { 'action.transaction': charge });
-    product.revenueCat.faults.add({ ...callsOf(own), drop: 'after', times: 1 });
-    assert.match((await checked.press('action.confirm')).text, /Not confirmed yet/);
-    await untilState(card, 'confirmed');
-    assert.equal(callsAbout(product, charge), 1);
-  });
-
   test('the request: two minutes later it is known that nothing was done', async () => {
     const { card, own, page } = await inTurn(() => openBuyer(product, 'rc_billing'));
     const checked = await reviewAction(page, 'refund');
