@@ -15,7 +15,7 @@ import { readWorkspace } from './repository.ts';
 import { hashSecret, newSecret } from './secrets.ts';
 import { saveOAuthState, takeOAuthState } from './sessions.ts';
 
-const STATE_COOKIE = { name: 'st_oauth' };
+const BROWSER_COOKIE = { name: 'st_oauth' };
 const STATE_MINUTES = 10;
 const MAX_UNINSTALL_BYTES = 64 * 1024;
 /** Many people behind one address may install at the same time; a flood is far above it. */
@@ -35,10 +35,12 @@ export function installRouter(
   const { config, database } = context;
 
   function start(purpose: Purpose): RequestHandler {
-    return async (_req, res) => {
-      const state = newSecret();
+    return async (req, res) => {
+      // All tabs of a browser share the value, so that each can finish what it has started.
+      const browser = readCookie(context, req, BROWSER_COOKIE) || newSecret();
+      const state = newState(purpose, browser);
       await saveOAuthState(database, { hash: hashSecret(state), purpose, minutes: STATE_MINUTES });
-      setCookie(context, res, { ...STATE_COOKIE, value: state, maxAgeS: STATE_MINUTES * 60 });
+      setCookie(context, res, { ...BROWSER_COOKIE, value: browser, maxAgeS: STATE_MINUTES * 60 });
       const url = new URL('/oauth', config.intercom.appUrl);
       url.searchParams.set('client_id', config.intercom.clientId);
       url.searchParams.set('state', state);
@@ -51,15 +53,12 @@ export function installRouter(
   const finish: RequestHandler = async (req, res) => {
     res.set('Cache-Control', 'no-store');
     const { code, state, error } = readCallback(req.query);
-    // The cookie binds the state to the browser that started: a link with another person's state is refused, and does
-    // not end what this browser has started.
-    const isStartedHere =
-      state !== null && equalInConstantTime(state, readCookie(context, req, STATE_COOKIE));
-    if (isStartedHere) setCookie(context, res, { ...STATE_COOKIE, value: '', maxAgeS: 0 });
+    const browser = readCookie(context, req, BROWSER_COOKIE);
+    const isStartedHere = state !== null && isBoundTo(browser, state);
     const purpose = isStartedHere ? await takeOAuthState(database, hashSecret(state)) : null;
     if (purpose === null) {
       // Whether a refusal carries the state is not documented (UNVERIFIED): the answer is the same without.
-      fail(res, 'install', error !== null && state === null ? accessDenied() : startedElsewhere());
+      fail(res, purposeIn(state), error !== null && state === null ? accessDenied() : startedElsewhere());
       return;
     }
     if (error !== null || code === null) {
@@ -107,6 +106,26 @@ function readCallback(query: unknown): { code: string | null; state: string | nu
   const text = z.string().min(1).max(4_096).optional().catch(undefined);
   const { code, state, error } = z.object({ code: text, state: text, error: text }).parse(query);
   return { code: code?.replaceAll(' ', '+') ?? null, state: state ?? null, error: error ?? null };
+}
+
+/**
+ * `<purpose>.<random>.<hash>`. The hash binds it to the browser that started: a link with another person's state is
+ * refused, and does not end what this browser has started.
+ */
+function newState(purpose: Purpose, browser: string): string {
+  const named = `${purpose}.${newSecret()}`;
+  return `${named}.${hashSecret(`${browser}.${named}`)}`;
+}
+
+function isBoundTo(browser: string, state: string): boolean {
+  const end = state.lastIndexOf('.');
+  const bound = hashSecret(`${browser}.${state.slice(0, end)}`);
+  return browser !== '' && equalInConstantTime(state.slice(end + 1), bound);
+}
+
+/** Of a state that is used up, expired or another browser's: it decides only where the refusal is shown. */
+function purposeIn(state: string | null): Purpose {
+  return state?.startsWith('signin.') ? 'signin' : 'install';
 }
 
 function accessDenied(): AppError {

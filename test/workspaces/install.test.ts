@@ -137,17 +137,41 @@ describe('installing', () => {
     assert.match(text((await owner.get(callback)).headers.location), /install_success=true/);
   });
 
-  it('lets a browser finish what it has started after a callback that is not its own', async () => {
+  it('lets each tab of a browser finish what it has started, after a callback that is not its own, too', async () => {
     const browser = supertest.agent(site.app);
     const first = await browser.get('/install');
     const second = await browser.get('/install');
-    const stale = await browser.get(await site.consent(text(first.headers.location), 'abc123')).expect(302);
-    assert.match(messageOf(stale.headers.location), /not started in this browser/);
+    const third = await browser.get('/oauth/signin');
+    const stranger = await supertest.agent(site.app).get('/install');
+    const foreign = await browser.get(await site.consent(text(stranger.headers.location), 'abc123'));
+    assert.match(messageOf(foreign.headers.location), /not started in this browser/);
     await browser.get('/oauth/callback?code=x&state=x').expect(302);
-    const callback = await site.consent(text(second.headers.location), 'abc123');
-    const done = await browser.get(callback).expect(302);
-    assert.match(text(done.headers.location), /install_success=true/);
-    assert.match(text(done.headers['set-cookie']), /st_oauth=; Max-Age=0/);
+    for (const { headers } of [second, first]) {
+      const done = await browser.get(await site.consent(text(headers.location), 'abc123')).expect(302);
+      assert.match(text(done.headers.location), /install_success=true/);
+    }
+    const signedIn = await browser.get(await site.consent(text(third.headers.location), 'abc123'));
+    assert.equal(signedIn.headers.location, '/settings');
+  });
+
+  it('can be reloaded when the database was unavailable', async () => {
+    const browser = supertest.agent(site.app);
+    const begun = await browser.get('/install');
+    const callback = await site.consent(text(begun.headers.location), 'abc123');
+    const outage = Object.assign(new Error('terminating connection'), { code: '57P01' });
+    mock.method(site.db.database.manager, 'findOneBy', () => Promise.reject(outage), { times: 1 });
+    await browser.get(callback).expect(503).expect('Retry-After', '5');
+    assert.match(text((await browser.get(callback)).headers.location), /install_success=true/);
+  });
+
+  it('shows a page, not the App Store, when a sign-in took too long or is repeated', async () => {
+    const browser = supertest.agent(site.app);
+    const begun = await browser.get('/oauth/signin');
+    const callback = await site.consent(text(begun.headers.location), 'abc123');
+    await browser.get(callback).expect(302).expect('Location', '/settings');
+    const repeated = await browser.get(callback).accept('html').expect(403);
+    assert.match(repeated.text, /took too long. Please start again/);
+    await browser.get('/settings').expect(200);
   });
 
   it('refuses a sign-in whose code Intercom refuses, as the error of the browser', async () => {
