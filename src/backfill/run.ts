@@ -60,12 +60,14 @@ export async function runImport(
     ref,
     signal: AbortSignal.any([signal, options.finish ?? signal, ended.signal]),
     restarted: false,
+    isKeyOutdated: false,
     cursors: new Set(),
   };
   const workers = Array.from({ length: WORKERS }, () => runWorker(run).finally(() => ended.abort()));
   const outcomes = await Promise.allSettled(workers);
   const failed = outcomes.find((outcome) => outcome.status === 'rejected');
   if (failed) throw failed.reason;
+  if (run.isKeyOutdated) return runImport(context, ref, options);
   const last = await readImport(context.database, ref);
   return last === null ? 'cancelled' : last.state === 'running' ? 'stopped' : last.state;
 }
@@ -74,6 +76,8 @@ interface Run extends ImportRun {
   readonly ref: ImportRef;
   /** Whether the list was restarted in this run: once is enough. */
   restarted: boolean;
+  /** The key was replaced, or deleted with the project or the installation. */
+  isKeyOutdated: boolean;
   /** Cursors of the pages listed in this run. */
   readonly cursors: Set<string>;
 }
@@ -86,6 +90,11 @@ async function runWorker(run: Run): Promise<void> {
     const running = await readImport(database, ref);
     if (running?.state !== 'running') {
       if (running?.state === 'cancelled') await deleteList(database, ref);
+      return;
+    }
+    const project = await readProject(database, ref.workspaceId, ref.projectId);
+    if (project?.apiKey !== run.project.apiKey) {
+      run.isKeyOutdated = true;
       return;
     }
     const startedMs = now();

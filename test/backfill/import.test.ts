@@ -367,6 +367,24 @@ describe('importing the history of a project', () => {
     assert.equal((await readImport(world.db.database, progress))?.done, 60);
   });
 
+  it('uses a key that was deleted no longer, and continues with a new one', async () => {
+    for (let index = 0; index < 120; index += 1) addCustomer(world.revenueCat, `user-${index}`);
+    const { database } = world.db;
+    const { progress } = await start();
+    const running = runImport(world.context, progress, { signal: new AbortController().signal });
+    await until(async () => ((await readImport(database, progress))?.done ?? 0) > 0, 'the first customers');
+    const [project] = await database.query<{ api_key: string }>('select api_key from projects');
+    await database.query('update projects set api_key = null');
+    assert.equal(await running, 'failed');
+    const stopped = await readImport(database, progress);
+    assert.equal(stopped?.reason, 'revenuecat_key_missing');
+    assert.ok(stopped && stopped.done < 120);
+    await database.query('update projects set api_key = $1', [project?.api_key]);
+    await start();
+    assert.equal(await runImport(world.context, progress, { signal: new AbortController().signal }), 'done');
+    assert.equal((await readImport(database, progress))?.done, 120);
+  });
+
   it('stops immediately when it is paused or cancelled, and resumes from there', async () => {
     for (let index = 0; index < 200; index += 1) addCustomer(world.revenueCat, `user-${index}`);
     const { database } = world.db;
