@@ -7,6 +7,8 @@ import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { entitlementLabel } from '../subscription/names.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
 import { HOUR_MS, isForever } from '../time.ts';
+import type { AppContext } from '../workspaces/app-context.ts';
+import type { Project } from '../workspaces/projects.ts';
 import { ActionError, orActionError } from './action-error.ts';
 import type { ActionContext, ActionCustomer } from './context.ts';
 import { endOrForever, isSameEnd } from './durations.ts';
@@ -207,7 +209,9 @@ export async function readOrStoredAccess(
 
 /** For a view: the stored access also when RevenueCat refuses. */
 export async function readShownAccess(context: ActionContext): Promise<Access> {
-  const access = await orActionError(readCurrentAccess(context, await readEntitlements(context)));
+  const access = await orActionError(
+    readCurrentAccess(context, await readEntitlements(context.app, context.customer.project)),
+  );
   return access instanceof ActionError ? storedAccess(context.customer) : access;
 }
 
@@ -216,9 +220,7 @@ export function entitlementName(customer: ActionCustomer, entitlement: Entitleme
 }
 
 /** The project's entitlements as last read from RevenueCat; read and stored now when none is known. */
-export async function readEntitlements(context: ActionContext): Promise<Entitlement[]> {
-  const { app, customer } = context;
-  const { project } = customer;
+export async function readEntitlements(app: AppContext, project: Project): Promise<Entitlement[]> {
   const { workspaceId, projectId } = project;
   const known = await listEntitlements(app.database, workspaceId, projectId);
   const client = known.length > 0 ? null : app.revenueCat(project, { timeoutMs: READ_TIMEOUT_MS });

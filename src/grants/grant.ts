@@ -101,7 +101,7 @@ export const GRANT_HANDLER: ActionHandler<GrantForm, ReviewedGrant, Grant> = {
 
 async function prepare(context: ActionContext, form: GrantForm): Promise<ReviewedGrant> {
   const { workspace, customer } = context;
-  const entitlements = await readEntitlements(context);
+  const entitlements = await readEntitlements(context.app, context.customer.project);
   const entitlement = findEntitlement(entitlements, form.entitlement);
   const customEndMs = form.end ? parseEndDate(form.end, workspace.timezone) : null;
   if (entitlements.length === 0) throw invalid('noEntitlements');
@@ -140,7 +140,7 @@ function checkTerms({ app, workspace }: ActionContext, reviewed: ReviewedGrant):
 
 async function recheck(context: ActionContext, reviewed: ReviewedGrant): Promise<ReviewedGrant> {
   checkTerms(context, reviewed);
-  const entitlements = await readEntitlements(context);
+  const entitlements = await readEntitlements(context.app, context.customer.project);
   const entitlement = entitlements.find(({ id }) => id === reviewed.target);
   if (!entitlement)
     throw failed(entitlements.length === 0 ? 'revenuecat_unavailable' : 'revenuecat_not_found');

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { notFound } from '../errors.ts';
-import { listEntitlements } from '../grants/access.ts';
+import { readEntitlements } from '../grants/access.ts';
 import { nameOf } from '../grants/action.ts';
 import {
   changeBulkGrant,
@@ -252,7 +252,7 @@ export const bulkGrantsPage: Page = {
     const { database } = request.context;
     const projects = await listProjects(database, workspaceId);
     const entitlements = await Promise.all(
-      projects.map((project) => listEntitlements(database, workspaceId, project.projectId)),
+      projects.map((project) => readEntitlements(request.context, project)),
     );
     const chosen = request.input('id') === '' ? null : await bulkOf(request);
     const list = await listBulkGrants(database, workspaceId);

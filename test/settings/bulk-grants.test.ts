@@ -9,6 +9,7 @@ import { processProject } from '../../src/ingestion/processor.ts';
 import { recordErased } from '../../src/subscribers/erased-ids.ts';
 import { deriveSummaries } from '../../src/subscribers/summaries.ts';
 import { DAY_MS } from '../../src/time.ts';
+import { connectProject } from '../../src/workspaces/projects.ts';
 import { secretLocation } from '../../src/workspaces/secrets.ts';
 import { eventBody } from '../support/events.ts';
 import { silent } from '../support/world.ts';
@@ -430,5 +431,26 @@ describe('Settings › Grants › Grant to many', () => {
 
   it('shows nothing of another workspace', async () => {
     await browser.get(`/settings/grants/many?id=${randomUUID()}`).expect(404);
+  });
+
+  it('knows the entitlements of a project that was just connected', async () => {
+    const admin = await site.signedIn('other1');
+    const form = () => admin.get('/settings/grants/many').expect(200);
+    assert.match((await form()).text, /Connect RevenueCat first/);
+    const { context, revenueCat } = site;
+    const { id } = revenueCat.addProject({ id: 'projnew', name: 'New app' });
+    revenueCat.addEntitlement(id, 'gold', 'Gold');
+    const connect = (apiKey: string) =>
+      connectProject(
+        { ...context, publicUrl: context.config.publicUrl },
+        { workspaceId: 'other1', revenueCatProjectId: id, apiKey, name: null },
+      );
+    await connect(revenueCat.issueKey(id, ['project_configuration:projects:read']));
+    assert.match((await form()).text, /No entitlement is known.*let the .*API key.* read the project/s);
+    const token = csrfIn((await admin.get('/settings/card')).text);
+    const refused = await send('', { ...wish, customers: 'a' }, admin, token).expect(422);
+    assert.match(refused.text, /No entitlement is known. Create one in RevenueCat/);
+    await connect(revenueCat.issueKey(id));
+    assert.match((await form()).text, />Gold</);
   });
 });

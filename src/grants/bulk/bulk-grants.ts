@@ -11,7 +11,7 @@ import { auditAdmin } from '../../workspaces/audit.ts';
 import type { Project } from '../../workspaces/projects.ts';
 import type { Workspace } from '../../workspaces/repository.ts';
 import type { WorkspaceSettings } from '../../workspaces/settings.ts';
-import { listEntitlements } from '../access.ts';
+import { readEntitlements } from '../access.ts';
 import { GRANT_STARTS, nameOf } from '../action.ts';
 import { DURATIONS, isDuration, lengthInDays } from '../durations.ts';
 import { checkLength, checkReason, MAX_REASON_LENGTH } from '../policy.ts';
@@ -127,9 +127,12 @@ interface BulkProblem {
   readonly problem: string;
 }
 
+const NO_ENTITLEMENT =
+  'No entitlement is known. Create one in RevenueCat, and let the API key read the project configuration.';
+
 /** Stores a draft for the dry run; nothing is granted until it is started. */
 export async function draftBulkGrant(
-  app: Pick<AppContext, 'database' | 'secrets'>,
+  app: AppContext,
   scope: { readonly workspace: Workspace; readonly project: Project; readonly admin: Teammate },
   form: BulkForm,
 ): Promise<BulkGrant | BulkProblem> {
@@ -137,7 +140,8 @@ export async function draftBulkGrant(
   const { appUserIds, duration, reason } = form;
   const { workspaceId } = workspace;
   const { projectId } = project;
-  const entitlements = await listEntitlements(app.database, workspaceId, projectId);
+  const entitlements = await readEntitlements(app, project);
+  if (entitlements.length === 0) return { field: 'entitlement', problem: NO_ENTITLEMENT };
   const entitlement = entitlements.find(({ id, lookupKey }) => [id, lookupKey].includes(form.entitlement));
   if (!entitlement) {
     const known = entitlements.map(({ lookupKey }) => lookupKey).join(', ');

@@ -54,7 +54,7 @@ export async function grantForm(
   const { t } = context.messages;
   const refusal = await findRefusal(context, { kind: 'grant' });
   if (refusal) return refusedPage(context, 'grant', refusal);
-  const entitlements = await readEntitlements(context);
+  const entitlements = await readEntitlements(context.app, context.customer.project);
   const selected =
     findEntitlement(entitlements, form.entitlement) ?? likelyEntitlement(context, entitlements);
   if (!selected) return context.page([text(t('action.invalid.noEntitlements'), 'muted')]);
