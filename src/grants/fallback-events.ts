@@ -96,8 +96,10 @@ function storeEvents(actions: readonly Action[]): TimelineEntry[] {
   });
 }
 
+type RevenueCatBody = Readonly<Record<string, unknown> & { event_timestamp_ms: number }>;
+
 /** The event that RevenueCat sends after an action; `null`: it sends none. */
-function storeEvent(action: StoreAction): Record<string, unknown> | null {
+function storeEvent(action: StoreAction): RevenueCatBody | null {
   const { kind, details, appUserId, target } = action;
   const { amount, productId, store, purchaseId, environment = 'production' } = details;
   const { event } = STORE_ACTIONS[kind];
@@ -122,8 +124,9 @@ function storeEvent(action: StoreAction): Record<string, unknown> | null {
 }
 
 /** An event made here: it is in no journal and is sent to no contact. */
-function eventOf(action: Action, body: Readonly<Record<string, unknown>>): TimelineEntry {
-  const { appUserId, projectId, createdAtMs: receivedAtMs } = action;
+function eventOf(action: Action, body: RevenueCatBody): TimelineEntry {
+  const { appUserId, projectId } = action;
+  const receivedAtMs = body.event_timestamp_ms;
   const webhook = { app_user_id: appUserId, environment: 'PRODUCTION', ...body };
   return {
     // The receiver of a transfer has a card of their own.
