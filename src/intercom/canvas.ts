@@ -1,6 +1,7 @@
 import type { Request } from 'express';
 import type { Logger } from 'pino';
 import { requestId } from '../http/request-log.ts';
+import { stripInvisible } from '../text.ts';
 import { withTimeout } from '../time.ts';
 
 /**
@@ -112,14 +113,24 @@ export function componentsOf(part: Part): Component[] {
 }
 
 export function canvas(parts: readonly Part[], storedData?: Readonly<Record<string, unknown>>): InboxCanvas {
-  const built: InboxCanvas = {
-    content: { components: componentsOf(parts) },
+  const content = { components: componentsOf(parts) };
+  const json = JSON.stringify(content);
+  for (const part of [json, JSON.stringify(storedData ?? {})]) {
+    if (Buffer.byteLength(part) > MAX_BYTES) throw new Error('Canvas larger than 64 KB');
+  }
+  return {
+    content: isReadable(json) ? content : JSON.parse(json, withoutInvisible),
     ...(storedData === undefined ? {} : { stored_data: storedData }),
   };
-  for (const part of [built.content, built.stored_data ?? {}]) {
-    if (Buffer.byteLength(JSON.stringify(part)) > MAX_BYTES) throw new Error('Canvas larger than 64 KB');
-  }
-  return built;
+}
+
+/** Whether nothing has to be stripped; JSON escapes control characters. */
+function isReadable(json: string): boolean {
+  return !json.includes('\\u00') && stripInvisible(json) === json;
+}
+
+function withoutInvisible(_key: string, value: unknown): unknown {
+  return typeof value === 'string' ? stripInvisible(value) : value;
 }
 
 /**

@@ -3,11 +3,17 @@ import escapeHtml from 'escape-html';
 import { Eta } from 'eta';
 import type { Request, Response } from 'express';
 import { messagesFor } from '../i18n/messages.ts';
+import { toHtml } from '../text.ts';
 import { isAllowedToChange } from './change-settings.ts';
 import { flashText, MENU } from './messages.ts';
 import type { PageRequest, Problems } from './page.ts';
 
-const eta = new Eta({ views: join(import.meta.dirname, 'views'), autoEscape: true, cache: true });
+const eta = new Eta({
+  views: join(import.meta.dirname, 'views'),
+  autoEscape: true,
+  escapeFunction: toHtml,
+  cache: true,
+});
 
 interface FieldOptions {
   readonly name: string;

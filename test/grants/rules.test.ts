@@ -277,7 +277,7 @@ describe('a note', () => {
     kind: 'grant',
     actionId: '0123abcd-0000-4000-8000-000000000000',
     entitlementName: '<b>Pro</b> & "more"',
-    reason: '<script>alert(1)</script>\nand more',
+    reason: '<script>\u202ealert(1)</script>\nand more',
     admin: { id: '1', name: 'Ada <img>', email: null },
     decidedBy: { id: '2', name: "Sam O'Neil", email: null },
     requestedEndMs: at('2027-02-01T12:00:00Z'),

@@ -6,10 +6,13 @@ import { estimatedHeight } from '../../src/inbox-card/height.ts';
 import type { Component } from '../../src/intercom/canvas.ts';
 import { signBody } from '../../src/simulator/intercom/app-caller.ts';
 import type { Canvas } from '../../src/simulator/intercom/canvas-rules.ts';
+import type { RevenueCatEvent } from '../../src/simulator/revenuecat/state.ts';
+import { DAY_MS } from '../../src/time.ts';
+import { eventBody } from '../support/events.ts';
 import { createProduct, type Product } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { CLIENT_SECRET, WORKSPACE_ID } from '../support/world.ts';
-import { forge, idsOn, type OpenCard, openAgain, openFor, settled, tell, textOf } from './support.ts';
+import { forge, idsOn, type OpenCard, openAgain, openFor, send, settled, tell, textOf } from './support.ts';
 
 const OTHER = 'other42';
 
@@ -237,6 +240,25 @@ describe('what a card never does', () => {
       const { status, text } = await signed(path, more);
       assert.equal(status, 200);
       assert.doesNotMatch(text, /went wrong|cannot be shown/, `${path} ${JSON.stringify(more)}`);
+    }
+  });
+
+  test('marks that reorder or hide text are left out', async () => {
+    const event = eventBody({
+      app_user_id: 'reordered',
+      original_app_user_id: 'reordered',
+      aliases: ['reordered', 'other\u202edi'],
+      product_id: 'pro\u202e\u0007yl',
+      entitlement_ids: ['\u2066pro\u200f'],
+      event_timestamp_ms: Date.now() - DAY_MS,
+      purchased_at_ms: Date.now() - DAY_MS,
+      expiration_at_ms: Date.now() + DAY_MS,
+    });
+    await send(product, event as RevenueCatEvent);
+    const card = await openFor(product, { externalId: 'reordered' });
+    for (const { canvas } of [card, await card.press('details'), await card.press('timeline')]) {
+      assert.doesNotMatch(JSON.stringify(canvas.content), /\p{Bidi_Control}|\\u0007/u);
+      assert.match(textOf(canvas), /proyl/i);
     }
   });
 
