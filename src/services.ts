@@ -10,13 +10,13 @@ import { createRegistry } from './http/metrics.ts';
 import { createCanvasCache } from './inbox-card/canvas-cache.ts';
 import { createCardReader } from './inbox-card/card-repository.ts';
 import type { CardApp } from './inbox-card/context.ts';
-import { createBackgroundRefresh } from './inbox-card/refresh.ts';
 import { createJournal, notifyProcessors } from './ingestion/journal.ts';
 import { addJournalMetrics, createReceiverMetrics } from './ingestion/metrics.ts';
 import { createProcessor } from './ingestion/processor.ts';
 import { openJobs } from './jobs/jobs.ts';
 import { addJobMetrics } from './jobs/metrics.ts';
 import { createCatalogCache } from './revenuecat/catalog.ts';
+import { createBackgroundRefresh } from './subscribers/refresh.ts';
 import { type AppContext, createAppContext } from './workspaces/app-context.ts';
 import { addWorkspaceMetrics } from './workspaces/metrics.ts';
 import { deriveKey, loadEncryptionKeys } from './workspaces/secrets.ts';
@@ -86,7 +86,7 @@ function createCardApp(app: AppContext, keys: readonly Buffer[]): CardApp {
     pictureKey: deriveKey(keys, 'pictures'),
     catalog: createCatalogCache(app.now),
     canvases: createCanvasCache(app.now),
-    refreshLater: createBackgroundRefresh(app),
+    refreshIfStale: createBackgroundRefresh(app),
   };
 }
 

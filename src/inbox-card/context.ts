@@ -4,6 +4,7 @@ import { chooseLanguage } from '../i18n/languages.ts';
 import { messagesFor } from '../i18n/messages.ts';
 import { backLink, canvas, type InboxCanvas, type Part, text } from '../intercom/canvas.ts';
 import type { CatalogCache } from '../revenuecat/catalog.ts';
+import type { RefreshIfStale } from '../subscribers/refresh.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import type { Project } from '../workspaces/projects.ts';
 import type { CanvasCache } from './canvas-cache.ts';
@@ -25,8 +26,7 @@ export interface CardApp extends AppContext {
   readonly pictureKey: string;
   readonly catalog: CatalogCache;
   readonly canvases: CanvasCache;
-  /** Queues a background refresh of the subscriber from RevenueCat. */
-  refreshLater(workspaceId: string, subscriberId: string): void;
+  readonly refreshIfStale: RefreshIfStale;
 }
 
 /** One request, with what every view needs. */

@@ -5,10 +5,11 @@ import { languageOf } from '../i18n/languages.ts';
 import { messagesFor } from '../i18n/messages.ts';
 import { drawInTime, linkButton, type Part, text } from '../intercom/canvas.ts';
 import { idField, optionalId, optionalText } from '../intercom/fields.ts';
+import { createBackgroundRefresh } from '../subscribers/refresh.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { readInstalled, type Workspace } from '../workspaces/repository.ts';
 import { cardHistory, cardHome, cardMore, contentOf, liveCanvas, plainCard } from './card-view.ts';
-import { findCustomers, refreshStale } from './customer.ts';
+import { findCustomers } from './customer.ts';
 import { viewCustomer } from './customer-view.ts';
 
 const personSchema = z
@@ -43,6 +44,7 @@ type CardRequest = Readonly<ReturnType<typeof readCardRequest>>;
 export function messengerCardRouter(context: AppContext): Router {
   const { readDatabase, now, logger } = context;
   const { publicUrl } = context.config;
+  const refreshIfStale = createBackgroundRefresh(context);
 
   async function render(request: CardRequest): Promise<Part[]> {
     const { workspaceId, viewer, componentId, messages } = request;
@@ -52,7 +54,7 @@ export function messengerCardRouter(context: AppContext): Router {
     if (viewer === 'anonymous') return plainCard(messages.t('messenger.signInFirst'), messages);
     if (!isTrusted(workspace)) return plainCard(messages.t('messenger.unverified'), messages);
     const customers = await findCustomers(context, workspaceId, viewer.userId);
-    refreshStale(context, workspaceId, customers);
+    for (const customer of customers) refreshIfStale(workspaceId, customer);
     const view = viewCustomer(customers, messagesFor(messages.language, workspace.timezone), now());
     const [, page, from = 0] = /^(history|more)(?::(\d{1,6}))?$/.exec(componentId ?? '') ?? [];
     if (page === 'history') return cardHistory(view, messages, Number(from));

@@ -7,7 +7,6 @@ import { deriveState } from '../subscription/state.ts';
 import { SUMMARY_FORMAT, type SubscriberSummary } from '../subscription/summary.ts';
 import type { SubscriberState } from '../subscription/types.ts';
 import { compareTexts } from '../text.ts';
-import { MINUTE_MS } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 
 /** What a subscriber's attributes are made of. */
@@ -111,18 +110,4 @@ function compareCustomers(a: CustomerState, b: CustomerState): number {
   return (
     hasAccess(b) - hasAccess(a) || lastAtMs(b) - lastAtMs(a) || compareTexts(a.subscriberId, b.subscriberId)
   );
-}
-
-/** A snapshot older than this is refreshed in the background when a customer looks. */
-const MAX_SNAPSHOT_AGE_MS = 15 * MINUTE_MS;
-
-/** Queues a refresh of stale data; the view itself calls neither platform. */
-export function refreshStale(context: AppContext, workspaceId: string, customers: readonly Customer[]): void {
-  for (const { subscriberId, canRefresh, snapshotAtMs } of customers) {
-    const isFresh = snapshotAtMs !== null && context.now() - snapshotAtMs <= MAX_SNAPSHOT_AGE_MS;
-    if (!canRefresh || isFresh) continue;
-    context.jobs.send('subscriber.refresh', { workspaceId, subscriberId }).catch((error: unknown) => {
-      context.logger.warn({ err: error, workspaceId }, 'could not queue a refresh');
-    });
-  }
 }

@@ -7,11 +7,12 @@ import { AppError } from '../errors.ts';
 import { workspaceOf } from '../http/request-log.ts';
 import { LANGUAGES, languageOf } from '../i18n/languages.ts';
 import { type Messages, messagesFor } from '../i18n/messages.ts';
+import { createBackgroundRefresh, type RefreshIfStale } from '../subscribers/refresh.ts';
 import { toHtml } from '../text.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { readCookie, setCookie } from '../workspaces/cookies.ts';
 import { findKeyHolder, type KeyHolder, messengerSecretOf } from './api-keys.ts';
-import { type CustomerState, findCustomerState, findCustomers, refreshStale } from './customer.ts';
+import { type CustomerState, findCustomerState, findCustomers } from './customer.ts';
 import { viewCustomer } from './customer-view.ts';
 import { type IdentityToken, signIdentityToken } from './identity-token.ts';
 import { SDK_REGIONS } from './snippets.ts';
@@ -80,6 +81,7 @@ async function bundle(entryPoint: string): Promise<Asset> {
 interface SupportSite {
   readonly context: AppContext;
   readonly links: SupportLinks;
+  readonly refreshIfStale: RefreshIfStale;
   readonly eta: Eta;
   readonly style: Asset;
 }
@@ -96,7 +98,8 @@ export function supportRouter(context: AppContext): Router {
     cache: true,
   });
   const style = toAsset(readFileSync(join(import.meta.dirname, 'assets', 'support.css'), 'utf8'));
-  const site = { context, links: createSupportLinks(context), eta, style };
+  const refreshIfStale = createBackgroundRefresh(context);
+  const site = { context, links: createSupportLinks(context), refreshIfStale, eta, style };
   const router = Router({ strict: true, caseSensitive: true });
   const cached = (type: string, asset: () => Promise<Asset>): RequestHandler => {
     return async (_req, res) => {
@@ -137,12 +140,12 @@ async function showOrExplain(site: SupportSite, req: Request, res: Response): Pr
 }
 
 async function show(site: SupportSite, req: Request, res: Response): Promise<void> {
-  const { context, eta, style } = site;
+  const { context, refreshIfStale, eta, style } = site;
   const { claims, holder, isLink } = await open(site, req);
   const { workspaceId, region, timezone } = holder;
   const messages = messagesOf(req, claims.locale, timezone);
   const customers = await findCustomers(context, workspaceId, claims.user.userId);
-  refreshStale(context, workspaceId, customers);
+  for (const customer of customers) refreshIfStale(workspaceId, customer);
   const identity = signToken(site, claims, { holder, customer: customers[0] ?? null });
   // A session never prolongs itself.
   if (isLink) setSession(site, claims, res);

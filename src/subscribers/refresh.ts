@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import { AppError } from '../errors.ts';
 import type { CallPriority } from '../revenuecat/call-limiter.ts';
 import { readCatalogNames } from '../revenuecat/catalog-names.ts';
@@ -5,6 +6,7 @@ import type { RevenueCatCustomer } from '../revenuecat/client.ts';
 import { compareWithSnapshot } from '../subscription/compare-with-snapshot.ts';
 import { preferredAppUserIds } from '../subscription/identities.ts';
 import { deriveState } from '../subscription/state.ts';
+import { MINUTE_MS } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { type Project, type ProjectKey, readProject, setApiKeyState } from '../workspaces/projects.ts';
 import { markPending, readSubscriber, readWithHistory } from './repository.ts';
@@ -45,6 +47,36 @@ export async function refreshSubscriber(
     }
     return 'unknown_customer';
   });
+}
+
+/** An older snapshot is refreshed in the background when a person looks at the customer. */
+const MAX_SNAPSHOT_AGE_MS = 15 * MINUTE_MS;
+
+interface ShownSubscriber {
+  readonly subscriberId: string;
+  readonly snapshotAtMs: number | null;
+  /** Whether RevenueCat can be asked about it. */
+  readonly canRefresh: boolean;
+}
+
+export type RefreshIfStale = ReturnType<typeof createBackgroundRefresh>;
+
+/**
+ * Queues refreshes of the subscribers that people look at, where the data is stale: a card or page calls no API itself.
+ * Cards open often and many at a time: each process queues a subscriber once a minute, and the queue holds one job
+ * for each.
+ */
+export function createBackgroundRefresh({ jobs, logger, now }: AppContext) {
+  const queued = new LRUCache<string, true>({ max: 10_000, ttl: MINUTE_MS, ttlResolution: 0, perf: { now } });
+  return (workspaceId: string, { subscriberId, snapshotAtMs, canRefresh }: ShownSubscriber): void => {
+    const isFresh = snapshotAtMs !== null && now() - snapshotAtMs <= MAX_SNAPSHOT_AGE_MS;
+    if (!canRefresh || isFresh || queued.has(subscriberId)) return;
+    queued.set(subscriberId, true);
+    jobs.send('subscriber.refresh', { workspaceId, subscriberId }).catch((error: unknown) => {
+      queued.delete(subscriberId);
+      logger.warn({ err: error, workspaceId, subscriberId }, 'could not queue a refresh');
+    });
+  };
 }
 
 /** Does work with a project's key and records whether RevenueCat accepts it. */
