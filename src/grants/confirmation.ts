@@ -1,9 +1,10 @@
 import { AppError, nullOn } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
+import { recordKeyState } from '../subscribers/refresh.ts';
 import { findByAppUserIds } from '../subscribers/search.ts';
 import { DAY_MS, MINUTE_MS } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
-import { type Project, readProject, setApiKeyState } from '../workspaces/projects.ts';
+import { type Project, readProject } from '../workspaces/projects.ts';
 import { type Action, type Grant, UNCONFIRMED_STATES } from './action.ts';
 import { readGrantEnd } from './grant.ts';
 import { handlerOf } from './handlers.ts';
@@ -105,18 +106,12 @@ async function complete<A extends Action>(app: AppContext, action: A, change: St
 
 /** @param code the reason, as in the audit log and on the card */
 async function fail<A extends Action>(app: AppContext, action: A, code: string): Promise<A> {
-  await noticeRejectedKey(app, action, code);
+  const { workspaceId, actionId } = action;
+  app.logger.warn({ workspaceId, actionId, code }, 'action failed');
+  if (code === 'revenuecat_unauthorized') await recordKeyState(app, action, 'rejected');
   const isLate = action.calledAtMs !== null && app.now() - action.calledAtMs >= NOT_DONE_AFTER_MS;
   const event = action.state === 'revoking' ? 'fail_revoke' : isLate ? 'fail_later' : 'fail';
   return (await transition(app, action, { event, error: code })) ?? readAgain(app.database, action);
-}
-
-async function noticeRejectedKey(app: AppContext, action: Action, code: string): Promise<void> {
-  const { workspaceId, actionId } = action;
-  app.logger.warn({ workspaceId, actionId, code }, 'action failed');
-  if (code !== 'revenuecat_unauthorized') return;
-  const isNew = await setApiKeyState(app.database, action, 'rejected');
-  if (isNew) await app.jobs.send('workspace.health', { workspaceId });
 }
 
 /**

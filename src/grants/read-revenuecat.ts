@@ -1,8 +1,8 @@
 import { AppError, nullOn } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
+import { recordKeyState } from '../subscribers/refresh.ts';
 import { isAnonymous, preferredAppUserIds } from '../subscription/identities.ts';
 import { withTimeout } from '../time.ts';
-import { setApiKeyState } from '../workspaces/projects.ts';
 import { failed } from './action-error.ts';
 import type { ActionContext, ActionCustomer } from './context.ts';
 
@@ -60,8 +60,7 @@ export async function readNow<T>(
     });
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
-    if (error.code === 'revenuecat_unauthorized')
-      await setApiKeyState(app.database, customer.project, 'rejected');
+    if (error.code === 'revenuecat_unauthorized') await recordKeyState(app, customer.project, 'rejected');
     app.logger.warn({ code: error.code, workspaceId }, 'not read from RevenueCat');
     throw failed(error.code);
   }
