@@ -15,8 +15,6 @@ export type Remedy =
   | { readonly kind: 'wait_for_contact' }
   /** The contact was merged into another one. */
   | { readonly kind: 'follow_contact'; readonly contactId: string }
-  /** Contact attributes are missing in the workspace; create them, then retry. */
-  | { readonly kind: 'provision_attributes' }
   /** A retry cannot help. */
   | { readonly kind: 'give_up' };
 

@@ -53,7 +53,7 @@ export function decide(
       return { kind: 'disconnect' };
     case 'give_up':
       return isRefusal(error.code) ? { kind: 'retry', atMs: nextTry(attempt) } : { kind: 'fail' };
-    default:
+    case 'retry':
       return retryOrFail(attempt);
   }
 }

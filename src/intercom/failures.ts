@@ -78,7 +78,7 @@ function meaningOf(
       // Below 400 it comes from a proxy: Intercom's API does not redirect, and sends no pages.
       if (status >= 500 || status < 400) return UNAVAILABLE;
       if (ATTRIBUTE_MISSING.test(text))
-        return { code: 'intercom_attribute_missing', remedy: { kind: 'provision_attributes' } };
+        return { code: 'intercom_attribute_missing', remedy: { kind: 'retry' } };
       return { code: EVENT_LIMIT.test(text) ? 'intercom_event_limit' : 'intercom_rejected' };
   }
 }

@@ -226,7 +226,7 @@ describe('retrying', () => {
         { kind: 'follow_contact', contactId: 'c' },
         { kind: 'follow', contactId: 'c' },
       ],
-      ['intercom_attribute_missing', { kind: 'provision_attributes' }, { kind: 'retry', atMs: 250 }],
+      ['intercom_attribute_missing', { kind: 'retry' }, { kind: 'retry', atMs: 250 }],
     ];
     for (const [code, remedy, decision] of cases) assert.deepEqual(decide({ code, remedy }, first), decision);
   });

@@ -20,13 +20,7 @@ function failure(status: number, code: string, message = '', headers: Record<str
 describe('what an error response of Intercom means', () => {
   const cases: [number, string, string, string, Remedy['kind']][] = [
     [400, 'parameter_invalid', 'created_at must be a number', 'intercom_rejected', 'give_up'],
-    [
-      400,
-      'parameter_invalid',
-      "Custom attribute 'x' does not exist",
-      'intercom_attribute_missing',
-      'provision_attributes',
-    ],
+    [400, 'parameter_invalid', "Custom attribute 'x' does not exist", 'intercom_attribute_missing', 'retry'],
     [401, 'unauthorized', 'Access Token Invalid', 'intercom_unauthorized', 'reauthorize'],
     [401, 'token_revoked', '', 'intercom_unauthorized', 'reauthorize'],
     [401, 'token_suspended', '', 'intercom_unauthorized', 'reauthorize'],
