@@ -14,9 +14,7 @@ export function deliveryJobs({ database }: { database: Database }): JobDefinitio
       cron: '27 3 * * *',
       expireInSeconds: 3_600,
       retryLimit: 2,
-      async run() {
-        await deleteOldAttempts(database);
-      },
+      run: () => deleteOldAttempts(database),
     },
   };
 }

@@ -17,9 +17,7 @@ export function ingestionJobs(context: AppContext, stopping: AbortSignal): JobDe
       cron: '47 3 * * *',
       expireInSeconds: 3_600,
       retryLimit: 2,
-      async run() {
-        await pruneJournal(database, config.payloadRetentionDays, { logger, signal: stopping });
-      },
+      run: () => pruneJournal(database, config.payloadRetentionDays, { logger, signal: stopping }),
     },
   };
 }

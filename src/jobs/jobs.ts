@@ -59,7 +59,7 @@ const WORKERS = {
 /** A job as its folder registers it. */
 export interface JobDefinition<Data> {
   readonly workers: keyof typeof WORKERS;
-  run(data: Data): Promise<void>;
+  run(data: Data): Promise<unknown>;
   /** UTC; the job then takes no data. */
   readonly cron?: string;
   /** A job that takes longer is given up and retried. */

@@ -19,16 +19,12 @@ export function workspaceJobs(context: AppContext): JobDefinitions {
   return {
     'workspace.provision': {
       workers: 'interactive',
-      async run({ workspaceId }) {
-        await provisionWorkspace(context, workspaceId);
-      },
+      run: ({ workspaceId }) => provisionWorkspace(context, workspaceId),
     },
     'workspace.confirm-uninstall': {
       workers: 'interactive',
       retryLimit: 40,
-      async run({ workspaceId }) {
-        await confirmUninstall(context, workspaceId);
-      },
+      run: ({ workspaceId }) => confirmUninstall(context, workspaceId),
     },
     'workspace.health': {
       workers: 'interactive',
