@@ -4,7 +4,7 @@ import { createBatcher } from '../database/batcher.ts';
 import { WebhookEntity, type WebhookRow } from '../database/entities.ts';
 import { type Database, type Entities, epochMs, retryAfterDeadlock, type Sql } from '../database/sql.ts';
 import type { ProjectKey } from '../workspaces/projects.ts';
-import { type ReceiptStatus, SEPARATOR } from './store-events.ts';
+import { SEPARATOR } from './store-events.ts';
 
 /** PostgreSQL's channel for "a webhook was appended"; the payload is `<workspace>/<project>`. */
 export const WEBHOOK_CHANNEL = 'webhooks';
@@ -14,6 +14,8 @@ export const WEBHOOK_CHANNEL = 'webhooks';
  * statement is sent only for 24: with 64 callers, two statements of any size carried 14 webhooks each, one at a time 17.
  */
 const BATCH_OPTIONS = { maxItems: 250, parallel: 2, minParallelItems: 24 };
+
+export type ReceiptStatus = 'accepted' | 'duplicate';
 
 /** A webhook that is an event, of whatever type. */
 export interface CheckedWebhook {

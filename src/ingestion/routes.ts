@@ -12,8 +12,7 @@ import {
 } from '../workspaces/projects.ts';
 import { type SecretBox, secretLocation } from '../workspaces/secrets.ts';
 import { authenticateWebhook, checkWebhook, isAuthorized } from './check-webhook.ts';
-import type { CheckedWebhook, Journal } from './journal.ts';
-import type { ReceiptStatus } from './store-events.ts';
+import type { CheckedWebhook, Journal, ReceiptStatus } from './journal.ts';
 
 /** Each process records refusals of a project at most this often, ms. */
 const RECORD_EVERY_MS = 60_000;

@@ -89,8 +89,6 @@ function emailOf(event: EventBody): InterpretedEvent['email'] {
   };
 }
 
-export type ReceiptStatus = 'accepted' | 'duplicate';
-
 /** Whether an event of a deliverable kind is sent to the contact; otherwise it is on the timeline only. */
 export type DeliveryRule = (event: InterpretedEvent) => boolean;
 
@@ -107,23 +105,25 @@ export interface EventRecord {
 /** A control character that JSON allows nowhere: in an array every quote of every document would be escaped. */
 export const SEPARATOR = '\x1e';
 
-/** Stores events of one project in a transaction of their own. @param options.secrets finds erased customers */
+/**
+ * Stores events of one project in a transaction of their own.
+ *
+ * @param options.secrets leaves out erased customers
+ * @returns number of events that were new
+ */
 export function storeEvents(
   database: Database,
   project: ProjectKey,
   events: readonly InterpretedEvent[],
   { isDelivered, secrets }: { isDelivered?: DeliveryRule; secrets?: SecretBox } = {},
-): Promise<ReceiptStatus[]> {
+): Promise<number> {
   return retryAfterDeadlock(() =>
     database.transaction(async (sql) => {
       await lockProject(sql, project);
       const remaining = secrets ? (await dropErased({ sql, secrets }, project, events)).remaining : events;
-      const statuses = await storeEventsIn(sql, project, remaining, isDelivered);
-      if (statuses.includes('accepted')) await notifyDelivery(sql, project.workspaceId);
-      const byId = new Map(remaining.map(({ event }, index) => [event.id, statuses[index]]));
-      return remaining.length === events.length
-        ? statuses
-        : events.map(({ event }) => byId.get(event.id) ?? 'duplicate');
+      const added = await storeEventsIn(sql, project, remaining, isDelivered);
+      if (added > 0) await notifyDelivery(sql, project.workspaceId);
+      return added;
     }),
   );
 }
@@ -133,14 +133,14 @@ export function storeEvents(
  * and marks the subscribers of these as pending delivery. The caller wakes delivery.
  *
  * @param sql a transaction that holds the project's lock
- * @returns for each event, in order, whether it was new
+ * @returns number of events that were new
  */
 export async function storeEventsIn(
   sql: Sql,
   project: ProjectKey,
   events: readonly InterpretedEvent[],
   isDelivered: DeliveryRule = () => true,
-): Promise<ReceiptStatus[]> {
+): Promise<number> {
   // Of one event twice in a batch only the first counts, also for its app user ids.
   const first = new Map<string, InterpretedEvent>();
   for (const event of events) if (!first.has(event.event.id)) first.set(event.event.id, event);
@@ -158,11 +158,7 @@ export async function storeEventsIn(
     project,
     records.filter((record) => record.group.isNew || inserted.has(recordKey(record))),
   );
-  return events.map((event) =>
-    first.get(event.event.id) === event && inserted.has(recordKey({ id: event.event.id, side: 'customer' }))
-      ? 'accepted'
-      : 'duplicate',
-  );
+  return [...first.keys()].filter((id) => inserted.has(recordKey({ id, side: 'customer' }))).length;
 }
 
 /**

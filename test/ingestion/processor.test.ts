@@ -102,16 +102,16 @@ describe('processing the journal', () => {
           const journal = createJournal(db.database, (project) => {
             for (const processor of processors) processor.wake(project);
           });
-          const statuses = await Promise.all(
+          const results = await Promise.all(
             happenings.map(async (each, index) =>
               ways[index] === 'webhook'
                 ? journal.append(actual, async () => webhook(bodyOf(each)))
-                : (await storeEvents(db.database, actual, [interpretEvent(bodyOf(each), START_MS)]))[0],
+                : storeEvents(db.database, actual, [interpretEvent(bodyOf(each), START_MS)]),
             ),
           );
           await processProject({ database: db.database, secrets, logger: silent }, actual);
           for (const processor of processors) await processor.stop();
-          assert.deepEqual([...new Set(statuses)], ['accepted']);
+          for (const result of results) assert.ok(result === 'accepted' || result === 1, String(result));
           assert.deepEqual(await contents(actual.workspaceId), await contents(expected.workspaceId));
         },
       ),
