@@ -192,7 +192,7 @@ export class DeliveryWorker {
     }
   }
 
-  /** Those that were reported, without asking; once in a while all of them. */
+  /** Those that were reported; once a second, all that have something due. */
   async #findDueWorkspaces(): Promise<string[]> {
     const nowMs = performance.now();
     const woken = [...this.#woken];

@@ -233,7 +233,7 @@ export interface Changes {
   readonly revokeReason?: string;
 }
 
-/** Applies an event of the state machine. `null`: the action is not in a state of the event any more. */
+/** Applies an event of the state machine. `null`: the action is no longer in the state that the event leaves. */
 export async function updateState<A extends Action>(
   sql: Sql,
   { workspaceId, actionId }: A,

@@ -218,7 +218,7 @@ export async function pruneErased(
   );
 }
 
-/** Often enough for the settings page and the health check to show that webhooks arrive, again after a refused one. */
+/** At most every five seconds, and after a refused webhook: the settings and the health check show that some arrive. */
 export async function markReceived(sql: Sql, { workspaceId, projectId }: ProjectKey): Promise<void> {
   await sql.query(
     `update projects set last_received_at = now()

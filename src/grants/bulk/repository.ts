@@ -24,8 +24,8 @@ export type NewBulkGrant = Omit<
 type BulkState = BulkGrant['state'];
 
 /**
- * Where an event may happen, where it leads, and who it makes the teammate: whoever starts or requests a draft answers
- * for it, also when someone else prepared it.
+ * The states that each event leaves, the one it leads to, and the field that takes its teammate: whoever starts or
+ * requests a draft is responsible for it, also when someone else prepared it.
  */
 const BULK_TRANSITIONS = {
   start: { from: ['draft'], to: 'running', by: 'admin' },
@@ -94,7 +94,7 @@ export async function listBulkGrants({ manager }: Entities, workspaceId: string)
   })) as BulkGrant[];
 }
 
-/** Applies an event. `null`: it may not happen in the state of now. */
+/** Applies an event. `null`: the grant is not in a state of the event. */
 export async function moveBulkGrant(
   sql: Entities,
   { workspaceId, bulkGrantId }: BulkKey,
