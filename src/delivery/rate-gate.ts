@@ -108,19 +108,6 @@ export class RateGate implements CallGate {
     this.#take({ calls: 0, limit, nowMs: this.#intercomNow() }).catch(() => {});
   }
 
-  /** The clock was set back: what is known lies in its future, and is learned again from the next response. */
-  restart(): void {
-    this.#latest = null;
-    this.#endedAtMs = null;
-    this.#probeSinceMs = null;
-    this.#permits = 0;
-    this.#permitsUntilMs = 0;
-    this.#left = Number.POSITIVE_INFINITY;
-    this.#closedUntilMs = 0;
-    this.#lagMs = 0;
-    this.#drain();
-  }
-
   /** Rejects what waits and what comes. */
   close(): void {
     this.#isClosed = true;

@@ -14,7 +14,6 @@ import {
   releaseClaim,
   renewLeases,
 } from './claims.ts';
-import { endWaitsOfWrongClock, watchClock } from './clock-steps.ts';
 import type { Delivery, DeliveryContext } from './context.ts';
 import { deliverSubscriber } from './deliver-subscriber.ts';
 import type { DeliveryMetrics } from './metrics.ts';
@@ -86,15 +85,11 @@ export class DeliveryWorker {
   /** When to list all that is due, by the monotonic clock (ms). */
   #listAtMs = 0;
   #checkLeasesAtMs = 0;
-  readonly #clockStep: () => number;
-  /** By how much the clock was set back without that having been dealt with. */
-  #setBackMs = 0;
 
   constructor(options: WorkerOptions) {
     const { database, logger, clock = SYSTEM_CLOCK } = options;
     this.#options = options;
     this.#clock = clock;
-    this.#clockStep = watchClock(clock.now);
     this.#perWorkspace = options.concurrency ?? CONCURRENCY;
     this.#session = createWorkerSession({
       sessionUrl: options.sessionUrl,
@@ -199,18 +194,8 @@ export class DeliveryWorker {
     this.#woken.clear();
     if (nowMs < this.#listAtMs) return woken;
     this.#listAtMs = nowMs + POLL_MS;
-    await this.#followClock();
     await this.#releaseLeasesOfEndedWorkers(nowMs);
     return listDueWorkspaces(this.#context.database);
-  }
-
-  async #followClock(): Promise<void> {
-    this.#setBackMs += this.#clockStep();
-    if (this.#setBackMs === 0) return;
-    for (const gate of this.#gates.values()) gate.restart();
-    await endWaitsOfWrongClock(this.#context.database, this.#setBackMs);
-    this.#context.logger.warn({ setBackMs: this.#setBackMs }, 'the clock was set back');
-    this.#setBackMs = 0;
   }
 
   #pause(delayMs: number): Promise<void> {
