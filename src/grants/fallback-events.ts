@@ -96,10 +96,8 @@ function storeEvents(actions: readonly Action[]): TimelineEntry[] {
   });
 }
 
-type RevenueCatBody = Readonly<Record<string, unknown> & { event_timestamp_ms: number }>;
-
 /** The event that RevenueCat sends after an action; `null`: it sends none. */
-function storeEvent(action: StoreAction): RevenueCatBody | null {
+function storeEvent(action: StoreAction): Record<string, unknown> | null {
   const { kind, details, appUserId, target } = action;
   const { amount, productId, store, purchaseId, environment = 'production' } = details;
   const { event } = STORE_ACTIONS[kind];
@@ -124,9 +122,8 @@ function storeEvent(action: StoreAction): RevenueCatBody | null {
 }
 
 /** An event made here: it is in no journal and is sent to no contact. */
-function eventOf(action: Action, body: RevenueCatBody): TimelineEntry {
-  const { appUserId, projectId } = action;
-  const receivedAtMs = body.event_timestamp_ms;
+function eventOf(action: Action, body: Readonly<Record<string, unknown>>): TimelineEntry {
+  const { appUserId, projectId, createdAtMs: receivedAtMs } = action;
   const webhook = { app_user_id: appUserId, environment: 'PRODUCTION', ...body };
   return {
     // The receiver of a transfer has a card of their own.

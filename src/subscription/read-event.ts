@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { isRecord, stripNul } from '../text.ts';
-import { MINUTE_MS } from '../time.ts';
 import { fitsKey, preferredAppUserIds } from './identities.ts';
 import { classify } from './kinds.ts';
 import { toMinor } from './money.ts';
@@ -150,7 +149,7 @@ export function readEvent(
       cancelReason: event.cancel_reason,
       isTrialConversion: event.is_trial_conversion,
     }),
-    atMs: timeOf(event, received.receivedAtMs),
+    atMs: event.event_timestamp_ms ?? event.purchased_at_ms ?? received.receivedAtMs,
     appUserId: event.app_user_id,
     side: received.side ?? 'customer',
     isWithinCustomer: false,
@@ -181,15 +180,6 @@ export function readEvent(
     transferredTo: event.transferred_to,
     raw: isRecord(body) ? body : {},
   };
-}
-
-/** RevenueCat's clock and ours may differ by this. */
-const MAX_CLOCK_DIFFERENCE_MS = 5 * MINUTE_MS;
-
-/** Nothing happens after it was received: a later time, from a wrong clock, would lead the timeline until then. */
-function timeOf({ event_timestamp_ms, purchased_at_ms }: EventBody, receivedAtMs: number): number {
-  const atMs = event_timestamp_ms ?? purchased_at_ms ?? receivedAtMs;
-  return atMs > receivedAtMs + MAX_CLOCK_DIFFERENCE_MS ? receivedAtMs : atMs;
 }
 
 /** Older events name one. */
