@@ -75,7 +75,6 @@ export interface KeyHolder {
   readonly keyId: string;
   readonly kind: ApiKeyKind;
   readonly lastUsedAt: Date | null;
-  /** Keys of an uninstalled workspace count as revoked. */
   readonly isRevoked: boolean;
 }
 
@@ -89,7 +88,7 @@ export async function findKeyHolder(
   const [row] = await sql.query<KeyHolder>(
     `select w.workspace_id as "workspaceId", w.region, w.timezone, w.messenger_secret as "messengerSecret",
             k.key_id as "keyId", k.kind, k.last_used_at as "lastUsedAt",
-            k.revoked_at is not null or w.status = 'uninstalled' as "isRevoked"
+            k.revoked_at is not null as "isRevoked"
        from api_keys k join workspaces w on w.workspace_id = k.workspace_id
       where k.workspace_id = $1 and w.workspace_id = $1 and k.${column} = $2`,
     [workspaceId, value],
