@@ -365,7 +365,8 @@ test('webhooks are as sparse as the recorded ones, and only for topics of the ma
   assert.deepEqual(items.get('contact.archived'), { ...minimal, archived: true });
   assert.deepEqual(items.get('contact.deleted'), { ...minimal, deleted: true });
   assert.equal(items.get('contact.unarchived')?.id, contactId);
-  assert.equal(Object.hasOwn(items.get('contact.merged') ?? {}, 'merged_from'), false);
+  for (const field of ['merged_from', 'email_domain', 'email_verified'])
+    assert.equal(Object.hasOwn(items.get('contact.merged') ?? {}, field), false, field);
 });
 
 test('a visitor who signs up is sent in the legacy user model, when the topic is subscribed', async (t) => {

@@ -17,10 +17,9 @@ export function contactView(contact: Contact): Record<string, unknown> {
     role: contact.role,
     email: contact.email,
     email_domain: contact.email?.split('@')[1] ?? null,
-    email_verified: contact.emailVerified,
     phone: contact.phone,
     name: contact.name,
-    avatar: contact.avatar === null ? null : { type: 'avatar', image_url: contact.avatar },
+    avatar: contact.avatar,
     owner_id: contact.ownerId,
     social_profiles: { type: 'list', data: [] },
     has_hard_bounced: false,
@@ -63,9 +62,11 @@ export function contactView(contact: Contact): Record<string, unknown> {
 const iso = (ms: number | null): string | null =>
   ms === null ? null : new Date(ms).toISOString().replace('Z', '+00:00');
 
+/** Only fields that were recorded: unlike REST's, a webhook's contact has no `email_domain`. */
 export function webhookContactView(contact: Contact): Record<string, unknown> {
+  const { email_domain: _restOnly, ...recorded } = contactView(contact);
   return {
-    ...contactView(contact),
+    ...recorded,
     created_at: iso(contact.createdAtMs),
     updated_at: iso(contact.updatedAtMs),
     signed_up_at: iso(contact.signedUpAtS === null ? null : contact.signedUpAtS * 1_000),

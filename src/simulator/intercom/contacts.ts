@@ -221,7 +221,6 @@ function fieldsOf(body: ContactBody): NewContact {
     role: body.role,
     externalId: body.external_id,
     email: body.email,
-    emailVerified: body.email_verified,
     phone: body.phone,
     name: body.name,
     avatar: body.avatar,

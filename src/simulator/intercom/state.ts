@@ -61,7 +61,6 @@ export interface Contact {
   role: 'user' | 'lead';
   externalId: string | null;
   email: string | null;
-  emailVerified: boolean;
   phone: string | null;
   name: string | null;
   avatar: string | null;
@@ -229,7 +228,6 @@ export function insertContact(
     // Leads have a generated external id, which no app can look up.
     externalId: fields.role === 'lead' ? randomUUID() : null,
     email: null,
-    emailVerified: false,
     phone: null,
     name: null,
     avatar: null,
