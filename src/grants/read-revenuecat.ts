@@ -10,14 +10,12 @@ import type { ActionContext, ActionCustomer } from './context.ts';
 const MAX_IDS = 3;
 /** How long a view waits for RevenueCat before it shows what is stored, ms. */
 export const READ_TIMEOUT_MS = 2_000;
-/** The SDK's preview mode gives every user this id. */
-const PREVIEW_ID = '$RC_PREVIEW_MODE_USER';
 
 /** Ids to act with, best first; empty: RevenueCat accepts none. */
 export function usableIds(customer: ActionCustomer): string[] {
   const { appUserIds } = customer.subscriber;
   const ids = customer.appUserId === '' ? appUserIds : [customer.appUserId, ...appUserIds];
-  return preferredAppUserIds(ids).filter((id) => id !== PREVIEW_ID);
+  return preferredAppUserIds(ids);
 }
 
 export function isAnonymousOnly(customer: ActionCustomer): boolean {

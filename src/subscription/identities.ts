@@ -1,4 +1,7 @@
-/** Ids that RevenueCat blocks because broken apps send them for every customer; no customer is matched by one. */
+/**
+ * Ids that RevenueCat blocks because broken apps send them for every customer, and the one that the SDK's preview mode
+ * gives everyone; no customer is matched by one.
+ */
 const BLOCKED = new Set([
   'no_user',
   'null',
@@ -18,6 +21,7 @@ const BLOCKED = new Set([
   '[]',
   '{}',
   '[object object]',
+  '$rc_preview_mode_user',
 ]);
 
 /**

@@ -114,6 +114,7 @@ describe('making a contact', () => {
     assert.equal(idToCreate([anonymous, 'u1'], wants('identified')), 'u1');
     assert.equal(idToCreate([anonymous], wants('identified')), null);
     assert.equal(idToCreate([anonymous], wants('all')), anonymous);
+    assert.equal(idToCreate(['$RC_PREVIEW_MODE_USER'], wants('all')), null);
     assert.equal(idToCreate(['null', 'undefined'], wants('all')), null);
   });
 });

@@ -187,6 +187,17 @@ describe('receiving', () => {
     assert.equal(await owner('0'), undefined);
   });
 
+  test('keeps customers apart who share the id of the SDK’s preview mode', async () => {
+    for (const id of ['preview-1', 'preview-2']) {
+      const aliases = [id, '$RC_PREVIEW_MODE_USER'];
+      await receive({ event: eventBody({ id, app_user_id: id, original_app_user_id: id, aliases }) });
+    }
+    assert.equal(await owner('$RC_PREVIEW_MODE_USER'), undefined);
+    const [first, second] = [await owner('preview-1'), await owner('preview-2')];
+    assert.ok(first && second);
+    assert.notEqual(first, second);
+  });
+
   test('takes ids that no text of the database can hold, and knows them again', async () => {
     const halves = { id: 'half-\ud800', app_user_id: 'half-\udc00', aliases: ['other-\ud800'] };
     // Random: what can be compressed would fit.

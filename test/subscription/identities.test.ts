@@ -12,6 +12,10 @@ test('ids that broken apps send for every customer identify no one', () => {
   for (const id of ['1', 'nullable', 'ada@example.com', ANONYMOUS]) assert.ok(!isBlockedId(id), id);
 });
 
+test('the id that the preview mode of the SDK gives everyone identifies no one', () => {
+  assert.deepEqual(preferredAppUserIds(['$RC_PREVIEW_MODE_USER', 'ada', ANONYMOUS]), ['ada', ANONYMOUS]);
+});
+
 test('ids that would lead to another endpoint in an address identify no one', () => {
   for (const id of ['.', '..']) assert.ok(isBlockedId(id), id);
   for (const id of ['...', '.a', '../a']) assert.ok(!isBlockedId(id), id);
