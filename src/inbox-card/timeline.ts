@@ -11,6 +11,7 @@ import {
   text,
 } from '../intercom/canvas.ts';
 import type { TimelineEntry } from '../subscribers/repository.ts';
+import { compareEvents } from '../subscription/event-order.ts';
 import { EVENT_KINDS, type EventKind, TIMELINE_ONLY_KINDS } from '../subscription/kinds.ts';
 import type { CardContext, CustomerContext } from './context.ts';
 import { ENVIRONMENT_FILTERS, type FormState, TIMELINE_FILTERS } from './form-state.ts';
@@ -83,11 +84,13 @@ async function drawPage(
   const { rows, hasOlder, hasNewer } = shown;
   const { messages: m } = context;
   const isFiltered = filter.kind !== 'all' || filter.environment !== 'all';
+  // Pages follow the index, which orders events of one millisecond by id.
+  const entries = rows.map(({ entry }) => entry).sort((a, b) => compareEvents(b, a));
   const parts: Part[] = [
     text(m.t('card.button.timeline'), 'header'),
     !isFiltered && !hasNewer && (await pictureComponents(context)),
-    rows.length > 0
-      ? list(rows.map(({ entry }) => eventItem(context, entry)))
+    entries.length > 0
+      ? list(entries.map((entry) => eventItem(context, entry)))
       : text(m.t(isFiltered ? 'card.state.emptyFilter' : 'card.state.emptyTimeline'), 'muted'),
     hasOlder && button('timeline:older', m.t('card.button.older'), 'link'),
     hasNewer && button('timeline:newer', m.t('card.button.newer'), 'link'),

@@ -1,11 +1,12 @@
 import { DAY_MS } from '../time.ts';
+import { compareEvents } from './event-order.ts';
 import { type EventKind, isCancelledByStore } from './kinds.ts';
 import { deriveState } from './state.ts';
 import { joinTransfersWithin } from './transfers.ts';
 import type { Environment, LifecycleEvent, Snapshot, SubscriberState } from './types.ts';
 
 /** Raise it whenever the same history would give another summary: stored ones then count as missing. */
-export const SUMMARY_FORMAT = 7;
+export const SUMMARY_FORMAT = 8;
 
 /** A safety net for what time changes and the state does not name. */
 const MAX_VALID_MS = DAY_MS;
@@ -37,7 +38,7 @@ export function summarize(
   snapshot: Snapshot | null,
   nowMs: number,
 ): SubscriberSummary {
-  const newestFirst = joinTransfersWithin(history).reverse();
+  const newestFirst = joinTransfersWithin([...history].sort(compareEvents)).reverse();
   const major = newestFirst.filter(isMajor);
   const counts = { production: 0, sandbox: 0 };
   for (const event of newestFirst) counts[event.environment ?? 'production'] += 1;

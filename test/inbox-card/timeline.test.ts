@@ -92,6 +92,26 @@ describe('the timeline', () => {
     assert.equal(eventsOn(card).length, 10, 'the newest page is full');
   });
 
+  test('what is reported in one millisecond is in the order in which it happened, on the card and on the timeline', async () => {
+    const appUserId = 'user_tied';
+    await send(product, purchase(appUserId, { id: 'tied-0', type: 'INITIAL_PURCHASE' }));
+    const at = { event_timestamp_ms: nowMs - 1_000, expiration_at_ms: nowMs - 1_000, price: 0 };
+    const reason = { cancel_reason: 'CUSTOMER_SUPPORT', price: -9.99, price_in_purchased_currency: -9.99 };
+    // By id alone the end would come before the refund.
+    await send(product, purchase(appUserId, { ...at, ...reason, id: 'tied-2', type: 'CANCELLATION' }));
+    await send(
+      product,
+      purchase(appUserId, { ...at, id: 'tied-1', type: 'EXPIRATION', expiration_reason: 'CUSTOMER_SUPPORT' }),
+    );
+    const card = await openFor(product, { externalId: appUserId });
+    assert.match(card.text, /Subscription ended [^·]+ · Refunded [^·]+ · Subscribed/);
+    assert.deepEqual(eventsOn(await card.press('timeline')), [
+      'event:tied-1',
+      'event:tied-2',
+      'event:tied-0',
+    ]);
+  });
+
   test('it can be filtered by kind and by environment, and pages keep the filter', async () => {
     await tell(product, 'long_history', { appUserId: 'user_filtered' });
     const card = await (await openFor(product, { externalId: 'user_filtered' })).press('timeline');
