@@ -40,7 +40,7 @@ export const accessPage: Page = {
       const admins = choice.selected;
       if (!canChangeSettings({ access: { admins } }, request.session.admin.id))
         return problems({ people: 'Nothing was saved: you would shut yourself out. Select yourself, too.' });
-      await changeSettings(request, 'access', () => ({ admins }));
+      await changeSettings(request, 'access', { admins });
       return done('/access', 'access_saved');
     }),
   },

@@ -23,7 +23,7 @@ export const cardPage: Page = {
         picture: checkboxField,
       }),
       async (request, { language, picture }) => {
-        await changeSettings(request, 'card', () => ({ language, picture }));
+        await changeSettings(request, 'card', { language, picture });
         return done('/card', 'card_saved');
       },
     ),

@@ -1,4 +1,7 @@
-import { forbidden } from '../errors.ts';
+import { MoreThan } from 'typeorm';
+import { AuditEntity } from '../database/entities.ts';
+import type { Transaction } from '../database/sql.ts';
+import { AppError, forbidden } from '../errors.ts';
 import { EVENT_KINDS } from '../subscription/kinds.ts';
 import { isRecord } from '../text.ts';
 import { auditAdmin } from '../workspaces/audit.ts';
@@ -34,24 +37,43 @@ const CHANGE_ACTIONS: Readonly<Record<keyof WorkspaceSettings, string>> = {
 /**
  * Saves one section of the settings with a record of the values before and after. Saving no change leaves none.
  *
- * @param change gives the new value, from the one that is stored now
+ * @param change the whole section, as a form has it, or what gives the new value from the one that is stored now
+ * @throws AppError `conflict` when the form does not show what another admin has changed
  */
 export async function changeSettings<Section extends keyof WorkspaceSettings>(
-  { context, session, workspace }: PageRequest,
+  request: PageRequest,
   section: Section,
-  change: (stored: WorkspaceSettings[Section]) => WorkspaceSettings[Section],
+  change: WorkspaceSettings[Section] | ((stored: WorkspaceSettings[Section]) => WorkspaceSettings[Section]),
 ): Promise<void> {
+  const { context, session, workspace } = request;
   const { workspaceId } = session;
   await context.database.transaction(async (sql) => {
     // Two admins who save concurrently each leave a record of what they changed themselves.
     await lockWorkspace(sql, workspaceId);
     const before = ((await readWorkspace(sql, workspaceId)) ?? workspace).settings[section];
-    const value = change(before);
+    const value = typeof change === 'function' ? change(before) : change;
     const changes = differences(complete(section, before), complete(section, value));
     if (changes.length === 0) return;
+    if (typeof change !== 'function') await assertShown(sql, request, CHANGE_ACTIONS[section]);
     await saveSettings(sql, workspaceId, { [section]: value });
     await auditAdmin(sql, session, { action: CHANGE_ACTIONS[section], details: { changes } });
   });
+}
+
+/** Without this check, a form that was opened before would set everything in it back. */
+async function assertShown({ manager }: Transaction, { session, input }: PageRequest, action: string) {
+  const openedAt = new Date(Number(input('_opened')));
+  if (!(openedAt.getTime() > 0)) return;
+  const { workspaceId, admin } = session;
+  const since = await manager.findBy(AuditEntity, { workspaceId, action, at: MoreThan(openedAt) });
+  const other = since.map(({ actor }) => actor).find(({ id }) => id !== admin.id);
+  if (!other) return;
+  const name = other.name || other.email || 'Another admin';
+  throw new AppError(
+    'conflict',
+    `Nothing was saved: ${name} changed these settings after you opened the page. It shows them now. Make your change again.`,
+    { status: 409 },
+  );
 }
 
 /** An event that was never configured has its default name and is on: saving exactly that is no change. */

@@ -23,7 +23,7 @@ const contactsForm = form(
     match_by_email: checkboxField,
   }),
   async (request, { create, match_by_email: matchByEmail }) => {
-    await changeSettings(request, 'contacts', () => ({ create, matchByEmail }));
+    await changeSettings(request, 'contacts', { create, matchByEmail });
     await wakeAllWaiting(request.context.database, request.workspace.workspaceId);
     return done('/contacts', 'contacts_saved');
   },

@@ -66,7 +66,7 @@ const eventsForm = form(schema, async (request, values) => {
     const list: Problems = Object.fromEntries([...found].map(([kind, text]) => [`name.${kind}`, text]));
     return problems(list, { typedEvents: wanted });
   }
-  await changeSettings(request, 'events', () => wanted);
+  await changeSettings(request, 'events', wanted);
   return done('/events', 'events_saved');
 });
 

@@ -66,7 +66,7 @@ const grantsForm = form(
       secondPersonAboveDays: values.second_person,
       bulkSecondPersonAbove: values.bulk_second_person,
     };
-    await changeSettings(request, 'grants', () => policy);
+    await changeSettings(request, 'grants', policy);
     return done('/grants', 'grants_saved');
   },
 );

@@ -103,7 +103,7 @@ const unverifiedForm = form(
     const { id, name } = request.session.admin;
     const at = new Date(request.context.now()).toISOString();
     const unverifiedAccepted = unverified === 'show' ? { reason, admin: { id, name }, at } : null;
-    await changeSettings(request, 'messenger', () => ({ unverifiedAccepted }));
+    await changeSettings(request, 'messenger', { unverifiedAccepted });
     return done('/messenger', 'unverified_saved');
   },
 );

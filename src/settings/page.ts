@@ -2,7 +2,7 @@ import type { Request, RequestHandler, Response } from 'express';
 import { Router, urlencoded } from 'express';
 import { z } from 'zod';
 import type { Sql } from '../database/sql.ts';
-import { notFound } from '../errors.ts';
+import { AppError, notFound } from '../errors.ts';
 import { stripNul } from '../text.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { readWorkspace, type Workspace } from '../workspaces/repository.ts';
@@ -30,7 +30,13 @@ export type Problems = Readonly<Record<string, string>>;
 
 export type Outcome =
   | { readonly kind: 'done'; readonly path: string; readonly flash?: FlashCode }
-  | { readonly kind: 'problems'; readonly problems: Problems; readonly data?: object }
+  | {
+      readonly kind: 'problems';
+      readonly problems: Problems;
+      readonly data?: object;
+      /** What was typed is not shown again: the page has changed. */
+      readonly isOutdated?: boolean;
+    }
   /** The answer itself shows what must be in no address or history. */
   | { readonly kind: 'page'; readonly view: string; readonly title: string; readonly data: object }
   /** Signs out, too. */
@@ -83,7 +89,7 @@ export function done(path: string, flash?: FlashCode): Outcome {
   return { kind: 'done', path: `/settings${path}`, flash };
 }
 
-export function problems(list: Problems, data?: object): Outcome {
+export function problems(list: Problems, data?: object): Extract<Outcome, { kind: 'problems' }> {
   return { kind: 'problems', problems: list, data };
 }
 
@@ -222,23 +228,31 @@ async function readRequest(
 async function show(
   page: Page,
   res: Response,
-  failed?: { form: string; problems: Problems; data?: object },
+  failed?: { form: string; problems: Problems; data?: object; isOutdated?: boolean },
 ): Promise<void> {
   const request = requestOf(res);
+  const typedForm = failed && !failed.isOutdated ? failed.form : null;
   await sendPage(res, request, {
     view: page.view,
     title: page.title,
     section: page.section ?? page.path,
     problems: failed?.problems ?? {},
-    typed: failed ? request.typed : {},
-    data: { ...(await page.load(request)), failedForm: failed?.form ?? null, ...failed?.data },
+    typed: typedForm === null ? {} : request.typed,
+    data: { ...(await page.load(request)), failedForm: typedForm, ...failed?.data },
   });
 }
 
 async function save(form: Form, res: Response): Promise<Outcome> {
   const request = requestOf(res);
   const parsed = form.schema.safeParse(request.typed);
-  if (parsed.success) return form.save(request, parsed.data as never);
+  if (parsed.success) {
+    try {
+      return await form.save(request, parsed.data as never);
+    } catch (error) {
+      if (!(error instanceof AppError) || error.code !== 'conflict') throw error;
+      return { ...problems({ '': error.message }), isOutdated: true };
+    }
+  }
   const { issues } = parsed.error;
   return problems(
     Object.fromEntries(issues.map(({ path, message }) => [path.map(String).join('.'), message])),

@@ -73,7 +73,7 @@ export async function sendPage(
     title: page.title,
     menu: MENU,
     section: page.section,
-    csrf: `<input type="hidden" name="_csrf" value="${escapeHtml(session.csrf)}">`,
+    csrf: hiddenFields({ _csrf: session.csrf, _opened: String(Date.now()) }),
     admin: session.admin,
     workspace: { name: workspace.name, id: workspace.workspaceId, timezone: workspace.timezone },
     canChange,
@@ -94,6 +94,13 @@ export async function sendPage(
     .set('Cache-Control', 'no-store')
     .type('html')
     .send(html);
+}
+
+/** Of every form. */
+function hiddenFields(values: Readonly<Record<string, string>>): string {
+  return Object.entries(values)
+    .map(([name, value]) => `<input type="hidden" name="${name}" value="${escapeHtml(value)}">`)
+    .join('');
 }
 
 /** A page that needs no session. */

@@ -218,7 +218,7 @@ export const revenueCatPage: Page = {
     '/signing': signingForm,
     '/reconnect': reconnectForm,
     '/sandbox': form(z.object({ deliver: checkboxField }), async (request, { deliver }) => {
-      await changeSettings(request, 'sandbox', () => ({ deliver }));
+      await changeSettings(request, 'sandbox', { deliver });
       return done('/revenuecat', 'sandbox_saved');
     }),
   },

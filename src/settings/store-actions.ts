@@ -53,7 +53,7 @@ export const storeActionsForm = form(z.object(fields), async (request, values) =
   };
   const changed = Object.fromEntries(KINDS.map((kind) => [kind, policyOf(kind)])) as Policies;
   if (Object.keys(wrong).length > 0) return problems(wrong);
-  await changeSettings(request, 'actions', () => changed);
+  await changeSettings(request, 'actions', changed);
   // Finds out which permissions the key lacks for what was turned on.
   const { workspaceId } = request.workspace;
   await request.context.jobs.send('workspace.check', { workspaceId });

@@ -109,11 +109,11 @@ function readCallback(query: unknown): { code: string | null; state: string | nu
 }
 
 /**
- * `<purpose>.<random>.<hash>`. The hash binds it to the browser that started: a link with another person's state is
+ * `<random>.<purpose>.<hash>`. The hash binds it to the browser that started: a link with another person's state is
  * refused, and does not end what this browser has started.
  */
 function newState(purpose: Purpose, browser: string): string {
-  const named = `${purpose}.${newSecret()}`;
+  const named = `${newSecret()}.${purpose}`;
   return `${named}.${hashSecret(`${browser}.${named}`)}`;
 }
 
@@ -125,7 +125,7 @@ function isBoundTo(browser: string, state: string): boolean {
 
 /** Of a state that is used up, expired or another browser's: it decides only where the refusal is shown. */
 function purposeIn(state: string | null): Purpose {
-  return state?.startsWith('signin.') ? 'signin' : 'install';
+  return state?.split('.')[1] === 'signin' ? 'signin' : 'install';
 }
 
 function accessDenied(): AppError {

@@ -43,6 +43,8 @@ async function send(browser: Browser, path: string, form: Record<string, unknown
     .send({ _csrf: csrf, ...form });
 }
 
+const openedIn = (html: string): string => /name="_opened" value="(\d+)"/.exec(html)?.[1] ?? '';
+
 const access = async () => (await readWorkspace(site.db.database, 'abc123'))?.settings.access.admins;
 
 async function lastAudit(): Promise<Record<string, unknown> | undefined> {
@@ -157,6 +159,25 @@ describe('the record of changes', () => {
     const { text } = await ada.get('/settings/audit').expect(200);
     assert.match(text, /Messenger card without identity verification: <s>.*not set<\/s> → Only testers</);
     assert.match(text, /Picture on the timeline: <s>.*on<\/s> → off/);
+  });
+
+  it('shows a form again that would undo what another admin has changed since it was opened', async () => {
+    const before = (await ada.get('/settings/card')).text;
+    await send(bob, '/card', { language: 'fr' });
+    const save = (html: string, language: string) =>
+      ada
+        .post('/settings/card')
+        .accept('html')
+        .type('form')
+        .send({ _csrf: csrfIn(html), _opened: openedIn(html), language, picture: 'on' });
+    const { text } = await save(before, 'de').expect(422);
+    assert.match(text, /Nothing was saved: Bob &lt;b&gt; changed these settings after you opened the page/);
+    assert.match(text, /<option value="fr" selected/);
+    assert.doesNotMatch(text, /<option value="de" selected/);
+    await save(text, 'de').expect(303);
+    // Neither one's own change nor what is stored already is a conflict.
+    await save(text, 'es').expect(303);
+    await save(before, 'es').expect(303);
   });
 
   it('has no entry where nothing was changed', async () => {
