@@ -184,6 +184,16 @@ it('shows Home’s chart as a table, too, and what waits with its reason', async
   const page = await openSignedInTab({ javaScriptEnabled: false });
   await page.goto(`${site.url}/settings`);
   await page.locator('svg.chart rect.delivered').waitFor();
+  for (const width of [1280, 390]) {
+    await page.setViewportSize({ width, height: 900 });
+    const sizes = await page.locator('svg.chart text').evaluateAll((texts) =>
+      texts.map((text) => {
+        const scale = (text as SVGTextElement).getScreenCTM()?.a ?? 0;
+        return Number.parseFloat(getComputedStyle(text).fontSize) * scale;
+      }),
+    );
+    assert.ok(Math.min(...sizes) >= 9, `texts of the chart at ${width}: ${sizes} px`);
+  }
   await page.getByText('Show as a table').click();
   const today = page.getByRole('row').last();
   assert.deepEqual(await today.getByRole('cell').allTextContents(), ['2', '1', '0']);

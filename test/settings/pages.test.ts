@@ -575,6 +575,17 @@ describe('deliveries', () => {
     assert.match(text, /intercom_rejected/);
   });
 
+  it('names the contact of an event that is not on it', async () => {
+    const eventId = await storeEvent();
+    await site.db.database.query(
+      `update subscribers set contact_id = 'contact-of-failed'
+        where subscriber_id = (select subscriber_id from events where event_id = $1)`,
+      [eventId],
+    );
+    const { text } = await browser.get(`/settings/deliveries/event?id=${eventId}`).expect(200);
+    assert.match(text, /users\/contact-of-failed" rel="noopener">Open in Intercom/);
+  });
+
   it('sends again, one or all failed, of this workspace alone', async () => {
     const state = async (eventId: string): Promise<string | undefined> =>
       (
