@@ -28,6 +28,7 @@ export async function mergeSubscribers(
     .map((row) => row.subscriber_id);
   if (keeper === undefined) throw new Error('None of the subscribers to merge exists');
   const values = [workspaceId, keeper, others];
+  await markBeingSent(sql, workspaceId, subscriberIds);
   for (const { table, onMerge } of CUSTOMER_TABLES) {
     if (onMerge === 'move') {
       await sql.query(
@@ -43,6 +44,21 @@ export async function mergeSubscribers(
   }
   await combine(sql, values);
   return keeper;
+}
+
+/**
+ * Counts an attempt for events that a worker may be sending: the subscriber that stays is not leased, and its delivery
+ * must not move them to another second because events of another subscriber have theirs.
+ */
+async function markBeingSent(sql: Sql, workspaceId: string, subscriberIds: readonly string[]): Promise<void> {
+  await sql.query(
+    `update event_deliveries set attempts = 1
+      where workspace_id = $1 and attempts = 0 and sent_name is not null and delivered_at is null and not_sent is null
+        and subscriber_id in (select subscriber_id from subscribers
+                               where workspace_id = $1 and subscriber_id = any($2)
+                                 and lease_owner is not null and contact_id is not null)`,
+    [workspaceId, subscriberIds],
+  );
 }
 
 async function combine(sql: Sql, values: readonly unknown[]): Promise<void> {
@@ -64,7 +80,7 @@ async function combine(sql: Sql, values: readonly unknown[]): Promise<void> {
   );
   await sql.query(
     `update subscribers
-        set merged_into = $2, due_at = null, contact_id = null, email = null, snapshot = null, waiting = false,
+        set merged_into = $2, due_at = null, version = version + 1, contact_id = null, email = null, snapshot = null, waiting = false,
             pending_events = 0
       where workspace_id = $1 and subscriber_id = any($3)`,
     values,

@@ -65,15 +65,17 @@ describe('Intercom’s rules', () => {
         [WORKSPACE_ID, appUserId],
       )
     ).length;
-  const isDue = async (appUserId: string): Promise<boolean> =>
+  /** @param condition on subscribers `s` */
+  const is = async (appUserId: string, condition: string): Promise<boolean> =>
     (
       await world.db.database.query(
         `select 1 from subscribers s
            join subscriber_ids i on i.workspace_id = s.workspace_id and i.subscriber_id = s.subscriber_id
-          where s.workspace_id = $1 and i.app_user_id = $2 and (s.due_at <= now() or s.lease_owner is not null)`,
+          where s.workspace_id = $1 and i.app_user_id = $2 and (${condition})`,
         [WORKSPACE_ID, appUserId],
       )
     ).length > 0;
+  const isDue = (appUserId: string) => is(appUserId, 's.due_at <= now() or s.lease_owner is not null');
   const mail = (email: string) => ({
     subscriber_attributes: { $email: { value: email, updated_at_ms: NOW_MS } },
   });
@@ -98,6 +100,32 @@ describe('Intercom’s rules', () => {
       ids.map((eventId, index) => [eventId, atS + index]),
     );
   });
+
+  for (const { during, slow, isReached } of [
+    { during: 'its contact is looked up', slow: '/contacts', isReached: 's.lease_owner is not null' },
+    { during: 'its events are sent', slow: '/events', isReached: 's.contact_id is not null' },
+  ])
+    test(`a subscriber that is merged into another while ${during} loses no event, and doubles none`, async () => {
+      const id = customer();
+      const anonymousId = `$RCAnonymousID:${id}`;
+      world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
+      const renewal = { type: 'RENEWAL', event_timestamp_ms: NOW_MS - DAY_MS };
+      // The subscriber with the oldest event is the one that stays.
+      const purchase = { type: 'INITIAL_PURCHASE', event_timestamp_ms: NOW_MS - 2 * DAY_MS };
+      await receive(world, anonymousId, { ...purchase, id: `${id}-0` });
+      await receive(world, anonymousId, { ...renewal, id: `${id}-1` });
+      await reason(`${id}-1`, 'waiting_for_contact');
+      await until(async () => !(await isDue(anonymousId)), 'the end of the attempt');
+
+      world.intercom.faults.add({ pathPrefix: slow, latencyMs: 500 });
+      await receive(world, id, { ...renewal, id: `${id}-2` });
+      await until(async () => is(id, isReached), isReached);
+      await receive(world, id, { type: 'EXPIRATION', id: `${id}-3`, aliases: [anonymousId] });
+      const ids = [0, 1, 2, 3].map((number) => `${id}-${number}`);
+      for (const eventId of ids) await deliver(eventId);
+      const sent = sentEvents(world, ids).map((event) => event.metadata.event_id);
+      assert.deepEqual(sent.sort(), ids);
+    });
 
   test('the 121st event name fails with what an admin can act on; the others continue', async () => {
     const id = customer();
