@@ -6,6 +6,7 @@ import { isLarge } from './body.ts';
 import { workspaceOf } from './request-log.ts';
 
 const RETRY_AFTER_S = 5;
+const OUTAGE_LOG_INTERVAL_MS = 60_000;
 /** More refusals in a second than this come from a flood. */
 const MAX_REFUSALS_PER_SECOND = 100;
 /** How long a refusal then waits, so that each connection of the flood sends few requests, ms. */
@@ -22,6 +23,7 @@ export const unknownRoute: RequestHandler = (_req, _res, next) => {
 /** Turns every failure into a response: JSON for machines, a page for browsers. */
 export function errorHandler(logger: Logger): ErrorRequestHandler {
   const delayed = createFloodDelay();
+  const logOutage = createOutageLog(logger);
   return (thrown: unknown, req, res, next) => {
     if (res.headersSent) {
       next(thrown);
@@ -31,7 +33,8 @@ export function errorHandler(logger: Logger): ErrorRequestHandler {
     const id = String((req as { id?: unknown }).id ?? '');
     const isRefusal = error.status < 500 || error.code === 'overloaded';
     // A refusal is logged once per request already, at info.
-    if (!isRefusal) {
+    if (error.code === 'database_unavailable') logOutage(thrown);
+    else if (!isRefusal) {
       logger.error(
         { err: thrown, requestId: id, workspaceId: workspaceOf(req, res), code: error.code },
         'request failed',
@@ -48,6 +51,19 @@ export function errorHandler(logger: Logger): ErrorRequestHandler {
     res.type(isPage ? 'html' : 'json');
     if (isRefusal) delayed(res, () => sendUnlessReading(req, res, body));
     else sendUnlessReading(req, res, body);
+  };
+}
+
+/** One line at once, and one for each minute of an outage: every request fails for the same reason. */
+function createOutageLog(logger: Logger): (error: unknown) => void {
+  let loggedAtMs = Number.NEGATIVE_INFINITY;
+  let failed = 0;
+  return (err) => {
+    failed += 1;
+    if (performance.now() - loggedAtMs < OUTAGE_LOG_INTERVAL_MS) return;
+    logger.warn({ err, failed }, 'database unavailable: requests get 503');
+    loggedAtMs = performance.now();
+    failed = 0;
   };
 }
 
