@@ -4,6 +4,7 @@ import { backfillJobs, resumeImports } from './backfill/jobs.ts';
 import type { Config } from './config.ts';
 import { intercomWebhookRouter } from './contacts/webhooks.ts';
 import type { DatabaseConnection } from './database/connection.ts';
+import { isReadOnly } from './database/sql.ts';
 import { deliveryJobs } from './delivery/jobs.ts';
 import { grantJobs, resumeGrants } from './grants/jobs.ts';
 import { createApp } from './http/app.ts';
@@ -101,7 +102,7 @@ function createRoutes(services: Services, http: HttpServer): RequestListener {
     metricsToken: config.metricsToken,
     production: config.production,
     isDraining: http.isDraining,
-    checkDatabase: () => database.query('select 1 from workspaces limit 1'),
+    isReadOnly: () => isReadOnly(database),
   });
   const settings = settingsRouter(app, sessions);
   return createApp({

@@ -1,10 +1,11 @@
 import { Gauge, type Registry } from 'prom-client';
 import { withTimeout } from '../time.ts';
 import type { ReadDatabase } from './replica.ts';
-import type { Database, Sql } from './sql.ts';
+import { type Database, isReadOnly, type Sql } from './sql.ts';
 
 /** Scrapes that come closer together share one read of the database. */
 const SHARE_FOR_MS = 15_000;
+const MAX_AGE_OF_UP_MS = 1_000;
 /** A database that hangs must not hold back the other metrics: a scrape times out after ten seconds. */
 const READ_TIMEOUT_MS = 3_000;
 
@@ -54,11 +55,11 @@ export function createDatabaseGauges(registry: Registry, database: Sql): AddGaug
 }
 
 /** A read that hangs is not started again in parallel: it would take one connection of the pool after the other. */
-function shareReads<T>(read: () => Promise<T>): Shared<T> {
+function shareReads<T>(read: () => Promise<T>, shareForMs = SHARE_FOR_MS): Shared<T> {
   let last: { atMs: number; value: Promise<T | null> } | null = null;
   let isReading = false;
   return () => {
-    if (last === null || performance.now() - last.atMs > SHARE_FOR_MS) {
+    if (last === null || performance.now() - last.atMs > shareForMs) {
       if (isReading) return Promise.resolve(null);
       isReading = true;
       const started = read().finally(() => {
@@ -80,15 +81,16 @@ export function addDatabaseMetrics(
   sources: { database: Database; readDatabase: ReadDatabase },
 ): void {
   const registers = [registry];
-  const size = addGauges(readDatabaseBytes, {
+  addGauges(readDatabaseBytes, {
     database_bytes: { help: 'Size of the database on its disk', value: (bytes) => bytes },
   });
+  const readOnly = shareReads(() => isReadOnly(sources.database), MAX_AGE_OF_UP_MS);
   new Gauge({
     name: 'subscription_timeline_database_up',
-    help: '1: the database answers this process; 0: it does not',
+    help: '1: the database answers this process and takes writes; 0: it does not',
     registers,
     async collect() {
-      this.set((await size()) === null ? 0 : 1);
+      this.set((await readOnly()) === false ? 1 : 0);
     },
   });
   new Gauge({

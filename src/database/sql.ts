@@ -101,6 +101,12 @@ export async function isPooled(pool: Pool): Promise<boolean> {
   }
 }
 
+/** Whether the server takes no writes, such as a primary that became a standby. */
+export async function isReadOnly(sql: Sql): Promise<boolean> {
+  const [row] = await sql.query<{ transaction_read_only: string }>('show transaction_read_only');
+  return row?.transaction_read_only === 'on';
+}
+
 /**
  * The clock of the database as a row to join, `clock.at`: the one clock that all processes share. Citus refuses a
  * call of now() inside CASE and COALESCE of an UPDATE and in RETURNING, and takes a column. `offset 0` keeps

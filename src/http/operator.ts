@@ -10,8 +10,8 @@ export function operatorRouter(options: {
   /** Then there are no metrics without a token. */
   production: boolean;
   isDraining(): boolean;
-  /** Rejects while the database cannot be used. */
-  checkDatabase(): Promise<unknown>;
+  /** Rejects while the database does not answer. */
+  isReadOnly(): Promise<boolean>;
 }): Router {
   // A proxy that hides /metrics must not be passed by /Metrics or /metrics/.
   const router = Router({ strict: true, caseSensitive: true });
@@ -23,8 +23,8 @@ export function operatorRouter(options: {
       res.status(503).json({ status: 'stopping' });
       return;
     }
-    await options.checkDatabase();
-    res.json({ status: 'ready' });
+    // Cards and pages still work; webhooks get 503.
+    res.json({ status: (await options.isReadOnly()) ? 'read-only' : 'ready' });
   });
   router.get('/metrics', async (req, res) => {
     const expected = options.metricsToken;

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import pg from 'pg';
 import { createLogger } from '../../src/logger.ts';
 import { DAY_MS } from '../../src/time.ts';
 import { EVENT_STATES } from '../support/deliveries.ts';
@@ -74,6 +75,36 @@ describe('a full disk', () => {
     await product.db.database.query(FREE_DISK);
     assert.deepEqual(await (await receive('one')).json(), { status: 'accepted' });
     await until(() => onContacts().includes('disk-one'), 'the event to be on its contact');
+  });
+
+  test('a database that takes no writes, as after a failover, is reported as such', async () => {
+    const { url } = product.server;
+    const admin = new pg.Client({ connectionString: product.db.url });
+    await admin.connect();
+    await admin.query('set default_transaction_read_only = off');
+    const setReadOnly = async (value: 'on' | 'off'): Promise<void> => {
+      const name = new URL(product.db.url).pathname.slice(1);
+      await admin.query(`alter database ${name} set default_transaction_read_only = ${value}`);
+      await admin.query(
+        `select pg_terminate_backend(pid) from pg_stat_activity
+          where datname = current_database() and pid <> pg_backend_pid()`,
+      );
+    };
+    const isReported = async (status: string, up: 0 | 1): Promise<boolean> => {
+      const ready = await (await fetch(`${url}/readyz`)).json();
+      const metrics = await (await fetch(`${url}/metrics`)).text();
+      return (
+        (ready as { status?: string }).status === status &&
+        metrics.includes(`\nsubscription_timeline_database_up ${up}\n`)
+      );
+    };
+    await until(() => isReported('ready', 1), 'the database to be ready');
+    await setReadOnly('on');
+    await until(() => isReported('read-only', 0), 'the state to be reported');
+    assert.equal((await receive('one')).status, 503);
+    await setReadOnly('off');
+    await until(() => isReported('ready', 1), 'the database to be ready again');
+    await admin.end();
   });
 
   test('an event whose delivery could not be recorded is on the contact once', async () => {
