@@ -3,7 +3,7 @@ import { after, before, describe, test } from 'node:test';
 import { isOutdated } from '../../src/inbox-card/context.ts';
 import { createProduct, type Product } from '../support/product.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
-import { agedFormState, forge, idsOn, openAgain, openFor, tell, textOf } from './support.ts';
+import { agedFormState, forge, idsOn, openAgain, openFor, subscriberIdOf, tell, textOf } from './support.ts';
 
 describe('linking a customer', () => {
   let product: Product;
@@ -17,13 +17,7 @@ describe('linking a customer', () => {
   after(() => product?.close());
 
   const database = () => product.server.connected.database;
-  const idOf = async (appUserId: string): Promise<string> => {
-    const [row] = await database().query<{ subscriber_id: string }>(
-      `select subscriber_id from subscriber_ids where workspace_id = $1 and app_user_id = $2`,
-      [WORKSPACE_ID, appUserId],
-    );
-    return row?.subscriber_id ?? '';
-  };
+  const idOf = (appUserId: string): Promise<string> => subscriberIdOf(product, appUserId);
   const linkOf = async (contactId: string): Promise<string | null> => {
     const [row] = await database().query<{ subscriber_id: string }>(
       `select subscriber_id from contact_links where workspace_id = $1 and contact_id = $2`,

@@ -8,7 +8,7 @@ import { give } from '../grants/support.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { CLIENT_SECRET, setSettings, WORKSPACE_ID } from '../support/world.ts';
-import { ADMIN_ID, idsOn, openAgain, openFor, send, tell } from './support.ts';
+import { ADMIN_ID, idsOn, openAgain, openFor, send, subscriberIdOf, tell } from './support.ts';
 
 describe('finding the customer', () => {
   let product: Product;
@@ -18,13 +18,7 @@ describe('finding the customer', () => {
   after(() => product?.close());
 
   const database = () => product.server.connected.database;
-  const idOf = async (appUserId: string): Promise<string> => {
-    const [row] = await database().query<{ subscriber_id: string }>(
-      `select subscriber_id from subscriber_ids where workspace_id = $1 and app_user_id = $2`,
-      [WORKSPACE_ID, appUserId],
-    );
-    return row?.subscriber_id ?? '';
-  };
+  const idOf = (appUserId: string): Promise<string> => subscriberIdOf(product, appUserId);
   /** Until the events wait for a contact, and RevenueCat was read. */
   const untilWaiting = (id: string) =>
     until(async () => {

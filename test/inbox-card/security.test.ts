@@ -12,7 +12,18 @@ import { eventBody } from '../support/events.ts';
 import { createProduct, type Product } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { CLIENT_SECRET, WORKSPACE_ID } from '../support/world.ts';
-import { forge, idsOn, type OpenCard, openAgain, openFor, send, settled, tell, textOf } from './support.ts';
+import {
+  forge,
+  idsOn,
+  type OpenCard,
+  openAgain,
+  openFor,
+  send,
+  settled,
+  subscriberIdOf,
+  tell,
+  textOf,
+} from './support.ts';
 
 const OTHER = 'other42';
 
@@ -26,11 +37,7 @@ describe('what a card never does', () => {
     const { intercom, server } = product;
     await tell(product, 'active_monthly', { appUserId: 'user_mine', email: 'mine@example.com' });
     mine = await openFor(product, { externalId: 'user_mine', email: 'mine@example.com' });
-    const [row] = await server.connected.database.query<{ subscriber_id: string }>(
-      `select subscriber_id from subscriber_ids where workspace_id = $1 and app_user_id = 'user_mine'`,
-      [WORKSPACE_ID],
-    );
-    subscriberId = row?.subscriber_id ?? '';
+    subscriberId = await subscriberIdOf(product, 'user_mine');
     // A second workspace with the app, a project and a contact of the same ids.
     intercom.addWorkspace({ id: OTHER, name: 'Another company' });
     intercom.addAdmin(OTHER, { id: '8001', name: 'Mallory' });

@@ -101,6 +101,15 @@ export async function openAgain(
   return shown(await product.intercom.callCanvas({ ...base, flow: 'initialize' }), 'initialize');
 }
 
+/** `''`: no subscriber has the app user id. */
+export async function subscriberIdOf(product: Product, appUserId: string): Promise<string> {
+  const [row] = await product.db.database.query<{ subscriber_id: string }>(
+    'select subscriber_id from subscriber_ids where workspace_id = $1 and app_user_id = $2',
+    [WORKSPACE_ID, appUserId],
+  );
+  return row?.subscriber_id ?? '';
+}
+
 /** A failed job that is retried later does not count. */
 const READING = `exists (select 1 from pgboss.job
                           where name in ('subscriber.refresh', 'customer.import') and state < 'completed'

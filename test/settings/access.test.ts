@@ -4,7 +4,7 @@ import supertest from 'supertest';
 import { differences } from '../../src/settings/change-settings.ts';
 import { uninstall } from '../../src/workspaces/install.ts';
 import { readWorkspace } from '../../src/workspaces/repository.ts';
-import { createSite, csrfIn, type Site } from '../workspaces/support.ts';
+import { createSite, csrfIn, type Site, sendForm } from '../workspaces/support.ts';
 
 type Browser = ReturnType<typeof supertest.agent>;
 
@@ -34,15 +34,6 @@ async function signIn(adminId: string): Promise<Browser> {
   return browser;
 }
 
-async function send(browser: Browser, path: string, form: Record<string, unknown> = {}) {
-  const csrf = csrfIn((await browser.get('/settings')).text);
-  return browser
-    .post(`/settings${path}`)
-    .accept('html')
-    .type('form')
-    .send({ _csrf: csrf, ...form });
-}
-
 const openedIn = (html: string): string => /name="_opened" value="(\d+)"/.exec(html)?.[1] ?? '';
 
 const access = async () => (await readWorkspace(site.db.database, 'abc123'))?.settings.access.admins;
@@ -58,21 +49,21 @@ async function lastAudit(): Promise<Record<string, unknown> | undefined> {
 describe('who may change the settings', () => {
   it('is everyone at first, a second admin who installs again as well', async () => {
     assert.equal(await access(), null);
-    assert.equal((await send(bob, '/contacts', { create: 'identified' })).status, 303);
+    assert.equal((await sendForm(bob, '/contacts', { create: 'identified' })).status, 303);
     assert.equal((await readWorkspace(site.db.database, 'abc123'))?.settings.contacts.create, 'identified');
   });
 
   it('refuses a selection without the admin who saves it', async () => {
-    const answer = await send(ada, '/access', { who: 'selected', people: 'bob-1' });
+    const answer = await sendForm(ada, '/access', { who: 'selected', people: 'bob-1' });
     assert.equal(answer.status, 422);
     assert.match(answer.text, /shut yourself out/);
     assert.equal(await access(), null);
   });
 
   it('ignores people who are not in the team', async () => {
-    await send(ada, '/access', { who: 'selected', people: ['abc123-admin', 'other1-admin', '<script>'] });
+    await sendForm(ada, '/access', { who: 'selected', people: ['abc123-admin', 'other1-admin', '<script>'] });
     assert.deepEqual(await access(), [{ id: 'abc123-admin', name: 'Ada Agent' }]);
-    const strangers = await send(ada, '/access', { who: 'selected', people: ['other1-admin'] });
+    const strangers = await sendForm(ada, '/access', { who: 'selected', people: ['other1-admin'] });
     assert.equal(strangers.status, 422);
     assert.match(strangers.text, /none of the selected people is in your team/);
     assert.deepEqual(await access(), [{ id: 'abc123-admin', name: 'Ada Agent' }]);
@@ -97,7 +88,7 @@ describe('who may change the settings', () => {
       '/data/uninstall',
       '/check',
     ]) {
-      const answer = await send(bob, path, { confirmed: 'yes', create: 'all', who: 'everyone' });
+      const answer = await sendForm(bob, path, { confirmed: 'yes', create: 'all', who: 'everyone' });
       assert.equal(answer.status, 403, path);
       assert.match(answer.text, /only these teammates can change the settings: Ada Agent/);
       assert.match(answer.text, /Back to the settings/);
@@ -116,13 +107,13 @@ describe('who may change the settings', () => {
   it('keeps everyone who was ticked while Intercom does not list the team', async () => {
     site.intercom.faults.add({ status: 500, pathPrefix: '/admins', times: 1 });
     const people = ['abc123-admin', 'bob-1'];
-    const answer = await send(ada, '/access', { who: 'selected', people });
+    const answer = await sendForm(ada, '/access', { who: 'selected', people });
     assert.equal(answer.status, 303);
     assert.deepEqual(
       (await access())?.map(({ id }) => id),
       people,
     );
-    await send(ada, '/access', { who: 'selected', people: 'abc123-admin' });
+    await sendForm(ada, '/access', { who: 'selected', people: 'abc123-admin' });
   });
 
   it('is reset by a new installation, not by a repeated one', async () => {
@@ -137,7 +128,7 @@ describe('who may change the settings', () => {
 
 describe('the record of changes', () => {
   it('says who changed what, from what, to what', async () => {
-    await send(bob, '/events', { 'name.renewal': 'Renewed', 'enabled.renewal': 'on' });
+    await sendForm(bob, '/events', { 'name.renewal': 'Renewed', 'enabled.renewal': 'on' });
     const row = await lastAudit();
     assert.equal(row?.who, 'Bob <b>');
     assert.equal(row?.action, 'events_changed');
@@ -154,8 +145,8 @@ describe('the record of changes', () => {
   });
 
   it('says why a risk was accepted, and what of the card was changed', async () => {
-    await send(bob, '/messenger/unverified', { unverified: 'show', unverified_reason: 'Only testers' });
-    await send(bob, '/card', { language: 'en' });
+    await sendForm(bob, '/messenger/unverified', { unverified: 'show', unverified_reason: 'Only testers' });
+    await sendForm(bob, '/card', { language: 'en' });
     const { text } = await ada.get('/settings/audit').expect(200);
     assert.match(text, /Messenger card without identity verification: <s>.*not set<\/s> → Only testers</);
     assert.match(text, /Picture on the timeline: <s>.*on<\/s> → off/);
@@ -163,7 +154,7 @@ describe('the record of changes', () => {
 
   it('shows a form again that would undo what another admin has changed since it was opened', async () => {
     const before = (await ada.get('/settings/card')).text;
-    await send(bob, '/card', { language: 'fr' });
+    await sendForm(bob, '/card', { language: 'fr' });
     const save = (html: string, language: string) =>
       ada
         .post('/settings/card')
@@ -181,9 +172,9 @@ describe('the record of changes', () => {
   });
 
   it('has no entry where nothing was changed', async () => {
-    await send(bob, '/events', { 'name.renewal': 'Renewed', 'enabled.renewal': 'on' });
+    await sendForm(bob, '/events', { 'name.renewal': 'Renewed', 'enabled.renewal': 'on' });
     const before = await lastAudit();
-    await send(bob, '/events', { 'name.renewal': 'Renewed', 'enabled.renewal': 'on' });
+    await sendForm(bob, '/events', { 'name.renewal': 'Renewed', 'enabled.renewal': 'on' });
     assert.deepEqual(await lastAudit(), before);
   });
 
@@ -198,7 +189,7 @@ describe('the record of changes', () => {
       ['/contacts/attributes', {}, 'attributes_made'],
     ];
     for (const [path, form, action] of changes) {
-      assert.equal((await send(ada, path, form)).status, 303, path);
+      assert.equal((await sendForm(ada, path, form)).status, 303, path);
       assert.equal((await lastAudit())?.action, action);
     }
     await database.query(
@@ -214,7 +205,7 @@ describe('the record of changes', () => {
     const { text } = await ada.get('/settings/audit?about=settings').expect(200);
     assert.match(text, /Longest grant, days: <s>.*366<\/s> → 7/);
     assert.match(text, /Can change the settings: <s>.*everyone<\/s> → Ada Agent/);
-    const gone = await send(ada, '/data/uninstall', { confirmed: 'yes' });
+    const gone = await sendForm(ada, '/data/uninstall', { confirmed: 'yes' });
     assert.equal(gone.headers.location, '/signin?done=uninstalled');
     assert.equal((await lastAudit())?.action, 'uninstalled');
     const signIn = await supertest(site.app).get('/signin?done=uninstalled').accept('html');

@@ -12,7 +12,7 @@ import {
 } from '../../src/workspaces/projects.ts';
 import { readWorkspace } from '../../src/workspaces/repository.ts';
 import { hashSecret } from '../../src/workspaces/secrets.ts';
-import { createSite, csrfIn, PUBLIC_URL, type Site } from '../workspaces/support.ts';
+import { createSite, csrfIn, PUBLIC_URL, type Site, sendForm } from '../workspaces/support.ts';
 
 type Browser = ReturnType<typeof supertest.agent>;
 
@@ -26,7 +26,7 @@ before(async () => {
   site.intercom.addAdmin(WORKSPACE, { id: 'bob', name: 'Bob', email: 'bob@abc123.example' });
   ada = await signIn('abc123-admin');
   site.revenueCat.addProject({ id: 'projshop', name: 'Shop' });
-  await send(ada, '/revenuecat/connect', { api_key: site.revenueCat.issueKey('projshop') });
+  await sendForm(ada, '/revenuecat/connect', { api_key: site.revenueCat.issueKey('projshop') });
   projectId = (await listProjects(site.db.database, WORKSPACE))[0]?.projectId ?? '';
   assert.ok(projectId);
 });
@@ -40,15 +40,6 @@ async function signIn(adminId: string): Promise<Browser> {
   const callback = await site.consent(String(begun.headers.location), WORKSPACE, adminId);
   await browser.get(callback).set('User-Agent', 'Mozilla/5.0 (Macintosh; Mac OS X) Firefox/140').expect(302);
   return browser;
-}
-
-async function send(browser: Browser, path: string, form: Record<string, unknown> = {}) {
-  const csrf = csrfIn((await browser.get('/settings')).text);
-  return browser
-    .post(`/settings${path}`)
-    .accept('html')
-    .type('form')
-    .send({ _csrf: csrf, ...form });
 }
 
 const page = async (path = '', browser = ada): Promise<string> =>
@@ -78,16 +69,16 @@ describe('refused webhooks', () => {
     const health = site.intercom.state.workspaces.get(WORKSPACE)?.health;
     assert.equal(health?.state, 'UNHEALTHY');
     assert.match(String(health?.message), /Webhooks of Shop are refused/);
-    const checked = await send(ada, '/check');
+    const checked = await sendForm(ada, '/check');
     assert.equal(checked.headers.location, '/settings?done=checked_refused');
   });
 
   it('are remedied by a new value, which is shown once and registered', async () => {
     const before = await stored();
-    const asked = await send(ada, '/revenuecat/webhook', { project: projectId });
+    const asked = await sendForm(ada, '/revenuecat/webhook', { project: projectId });
     assert.equal(asked.status, 422);
     assert.equal((await stored()).webhookAuthHash, before.webhookAuthHash);
-    const { text } = await send(ada, '/revenuecat/webhook', { project: projectId, confirmed: 'yes' });
+    const { text } = await sendForm(ada, '/revenuecat/webhook', { project: projectId, confirmed: 'yes' });
     const value = /id="webhook-authorization">(whk_[\w-]+)</.exec(text)?.[1];
     const webhooks = site.revenueCat.state.projects.get('projshop')?.webhooks;
     assert.equal(webhooks?.length, 1);
@@ -139,10 +130,10 @@ describe('a webhook that cannot be interpreted', () => {
 describe('disconnecting', () => {
   it('can be undone for a day: the key is the same, and the webhook is registered again', async () => {
     const before = await stored();
-    await send(ada, '/revenuecat/disconnect', { project: projectId, confirmed: 'yes' });
+    await sendForm(ada, '/revenuecat/disconnect', { project: projectId, confirmed: 'yes' });
     assert.match(await page('/revenuecat'), /Undo: connect Shop again/);
     assert.equal((await stored()).webhookAuthHash, '');
-    const { text } = await send(ada, '/revenuecat/reconnect', { project: projectId });
+    const { text } = await sendForm(ada, '/revenuecat/reconnect', { project: projectId });
     assert.match(text, /Shop is connected/);
     assert.equal((await stored()).apiKey, before.apiKey);
     assert.equal(site.revenueCat.state.projects.get('projshop')?.webhooks.length, 1);
@@ -151,14 +142,14 @@ describe('disconnecting', () => {
   it('keeps the value of a webhook that was added by hand', async () => {
     await site.db.database.query('update projects set webhook_id = null where project_id = $1', [projectId]);
     const before = await stored();
-    await send(ada, '/revenuecat/disconnect', { project: projectId, confirmed: 'yes' });
-    const undone = await send(ada, '/revenuecat/reconnect', { project: projectId });
+    await sendForm(ada, '/revenuecat/disconnect', { project: projectId, confirmed: 'yes' });
+    const undone = await sendForm(ada, '/revenuecat/reconnect', { project: projectId });
     assert.equal(undone.headers.location, '/settings/revenuecat?done=reconnected');
     assert.equal((await stored()).webhookAuthHash, before.webhookAuthHash);
   });
 
   it('is final after a day: the secrets are deleted, and undoing says what to do instead', async () => {
-    await send(ada, '/revenuecat/disconnect', { project: projectId, confirmed: 'yes' });
+    await sendForm(ada, '/revenuecat/disconnect', { project: projectId, confirmed: 'yes' });
     await site.db.database.query(
       `update projects set disconnected_at = now() - interval '25 hours' where project_id = $1`,
       [projectId],
@@ -169,9 +160,9 @@ describe('disconnecting', () => {
       [projectId],
     );
     assert.deepEqual(row, { api_key: null, signing_secret: null, disconnected_auth_hash: null });
-    const undone = await send(ada, '/revenuecat/reconnect', { project: projectId });
+    const undone = await sendForm(ada, '/revenuecat/reconnect', { project: projectId });
     assert.equal(undone.headers.location, '/settings/revenuecat?done=reconnect_expired');
-    await send(ada, '/revenuecat/connect', { api_key: site.revenueCat.issueKey('projshop') });
+    await sendForm(ada, '/revenuecat/connect', { api_key: site.revenueCat.issueKey('projshop') });
     assert.equal((await stored()).apiKeyState, 'valid');
   });
 });
@@ -186,15 +177,15 @@ describe('a RevenueCat key', () => {
     ];
     const before = structuredClone(site.revenueCat.state.projects.get('projshop')?.webhooks);
     const key = site.revenueCat.issueKey('projshop', readOnly);
-    await send(ada, '/revenuecat/key', { project: projectId, new_key: key });
+    await sendForm(ada, '/revenuecat/key', { project: projectId, new_key: key });
     assert.deepEqual((await stored()).missingScopes, [
       'customer_information:customers:read_write',
       'project_configuration:integrations:read_write',
     ]);
     assert.match(await page('/revenuecat'), /Grants: <code>customer_information:customers:read_write/);
     assert.match(await page(), /The API key of Shop lacks permissions/);
-    await send(ada, '/grants', { who: 'everyone', longest_days: '31' });
-    await send(ada, '/check');
+    await sendForm(ada, '/grants', { who: 'everyone', longest_days: '31' });
+    await sendForm(ada, '/check');
     assert.deepEqual((await stored()).missingScopes, ['project_configuration:integrations:read_write']);
     assert.doesNotMatch(await page(), /lacks permissions/, 'adding the webhook is only a convenience');
     assert.deepEqual(site.revenueCat.state.projects.get('projshop')?.webhooks, before);
@@ -203,7 +194,7 @@ describe('a RevenueCat key', () => {
 
 describe('access', () => {
   it('keeps what was selected when the form fails, and marks it', async () => {
-    const { status, text } = await send(ada, '/access', { who: 'selected', people: 'bob' });
+    const { status, text } = await sendForm(ada, '/access', { who: 'selected', people: 'bob' });
     assert.equal(status, 422);
     assert.match(text, /id="who-selected"[^>]*checked/);
     assert.match(text, /id="person-bob"[^>]*checked/);
@@ -211,10 +202,10 @@ describe('access', () => {
   });
 
   it('returns to everyone when all who were selected have left the team', async () => {
-    await send(ada, '/access', { who: 'selected', people: 'abc123-admin' });
+    await sendForm(ada, '/access', { who: 'selected', people: 'abc123-admin' });
     const bob = await signIn('bob');
     assert.match(await page('/access', bob), /Only these teammates can change it: Ada Agent/);
-    assert.equal((await send(bob, '/card', { language: 'de' })).status, 403);
+    assert.equal((await sendForm(bob, '/card', { language: 'de' })).status, 403);
     const [refusal] = await site.db.database.query(
       `select action, actor->>'id' as who from audit_log order by audit_id desc limit 1`,
     );
@@ -223,7 +214,7 @@ describe('access', () => {
     mock.timers.enable({ apis: ['Date'], now: Date.now() + 6 * 60_000 });
     try {
       assert.match(await page('/access', bob), /Everyone who was selected has left your team/);
-      assert.equal((await send(bob, '/access', { who: 'everyone' })).status, 303);
+      assert.equal((await sendForm(bob, '/access', { who: 'everyone' })).status, 303);
     } finally {
       mock.timers.reset();
       site.intercom.addAdmin(WORKSPACE, {
@@ -243,24 +234,24 @@ describe('access', () => {
     assert.match(text, /Firefox on macOS/);
     assert.match(text, /Ada Agent<small>this browser/);
     assert.match(await page('/access/sign-out?admin=bob'), /Sign out Bob everywhere\?/);
-    await send(ada, '/access/sign-out', { admin: 'bob', confirmed: 'yes' });
+    await sendForm(ada, '/access/sign-out', { admin: 'bob', confirmed: 'yes' });
     for (const browser of [first, second]) await browser.get('/settings').accept('html').expect(302);
     await ada.get('/settings').expect(200);
     await signIn('abc123-admin');
-    await send(ada, '/access/sign-out', { admin: 'abc123-admin', confirmed: 'yes' });
+    await sendForm(ada, '/access/sign-out', { admin: 'abc123-admin', confirmed: 'yes' });
     await ada.get('/settings').expect(200, /Subscription Timeline/);
     assert.match(await page('/audit?about=signins'), /Signed out a teammate everywhere/);
   });
 
   it('exports only for those who can change settings, and leaves a record', async () => {
-    await send(ada, '/access', { who: 'selected', people: 'abc123-admin' });
+    await sendForm(ada, '/access', { who: 'selected', people: 'abc123-admin' });
     const bob = await signIn('bob');
     for (const path of ['/audit.csv', '/data/export?customer=x'])
       await bob.get(`/settings${path}`).accept('html').expect(403);
     assert.doesNotMatch(await page('/audit', bob), /Download CSV/);
     await ada.get('/settings/audit.csv').expect(200);
     assert.match(await page('/audit'), /Exported the audit log/);
-    await send(ada, '/access', { who: 'everyone' });
+    await sendForm(ada, '/access', { who: 'everyone' });
   });
 });
 

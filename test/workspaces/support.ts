@@ -151,3 +151,17 @@ export function csrfIn(html: string): string {
   if (!value) throw new Error('The page has no form');
   return value;
 }
+
+/** Sends a form of the settings as a signed-in admin's browser does. */
+export async function sendForm(
+  browser: ReturnType<typeof supertest.agent>,
+  path: string,
+  form: Record<string, unknown> = {},
+) {
+  const csrf = csrfIn((await browser.get('/settings')).text);
+  return browser
+    .post(`/settings${path}`)
+    .accept('html')
+    .type('form')
+    .send({ _csrf: csrf, ...form });
+}
