@@ -3,13 +3,13 @@ import { pause } from '../time.ts';
 import type { ImportProgress } from './repository.ts';
 
 /** Time left at the current rate, ms; `null`: the list or the rate is unknown. */
-export function remainingMs(progress: ImportProgress): number | null {
+function remainingMs(progress: ImportProgress): number | null {
   if (!progress.isListed || progress.state !== 'running' || progress.perMinute <= 0) return null;
   return (Math.max(0, progress.listed - progress.done) / progress.perMinute) * 60_000;
 }
 
 /** Rounded: `45 s`, `12 min`, `3 h 20 min`, `2 days 4 h`. */
-export function formatDuration(ms: number): string {
+function formatDuration(ms: number): string {
   const seconds = Math.max(1, Math.ceil(ms / 1_000));
   if (seconds < 60) return `${seconds} s`;
   const minutes = Math.ceil(seconds / 60);
@@ -81,7 +81,7 @@ const REASONS: ReadonlyMap<string, string> = new Map([
 ]);
 
 /** What a running import waits for; `null`: nothing. */
-export function waitReason(progress: ImportProgress): string | null {
+function waitReason(progress: ImportProgress): string | null {
   return progress.state === 'running' ? (REASONS.get(progress.reason ?? '') ?? null) : null;
 }
 

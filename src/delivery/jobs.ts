@@ -20,7 +20,7 @@ export function deliveryJobs({ database }: { database: Database }): JobDefinitio
 }
 
 /** Failed attempts are useful for longer. */
-export const KEEP_ATTEMPTS_DAYS = { delivered: 30, failed: 90 } as const;
+const KEEP_ATTEMPTS_DAYS = { delivered: 30, failed: 90 } as const;
 
 /** Intercom repeats a notification after a minute. */
 const KEEP_NOTIFICATIONS_DAYS = 7;

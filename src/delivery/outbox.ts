@@ -153,7 +153,7 @@ export interface Outcome {
  * The log comes first: if the process dies in between, the events are sent again under the same names and seconds,
  * and the log then shows both attempts.
  */
-export async function recordOutcomes(
+async function recordOutcomes(
   sql: Sql,
   { workspaceId, projectId }: { workspaceId: string; projectId: string },
   outcomes: readonly Outcome[],

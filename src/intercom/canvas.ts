@@ -46,7 +46,6 @@ export type Component =
       readonly label: string;
       readonly style: 'primary' | 'secondary' | 'link';
       readonly action: Action;
-      readonly disabled?: boolean;
     }
   | {
       readonly type: 'input';
@@ -54,7 +53,6 @@ export type Component =
       readonly label?: string;
       readonly placeholder?: string;
       readonly value?: string;
-      readonly action?: Action;
       readonly save_state?: 'failed';
       readonly disabled?: boolean;
     }

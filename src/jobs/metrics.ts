@@ -32,7 +32,7 @@ export function addJobMetrics(addGauges: AddGauges): void {
 }
 
 /** All queues; pg-boss keeps them in its own schema. */
-export async function readJobBacklog(sql: Sql): Promise<QueueBacklog[]> {
+async function readJobBacklog(sql: Sql): Promise<QueueBacklog[]> {
   const rows = await sql.query<{ queue: string; waiting: string; lag: number | null; given_up: string }>(
     `select q.name as queue, d.waiting, d.lag, f.given_up
        from pgboss.queue q

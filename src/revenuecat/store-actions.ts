@@ -23,8 +23,6 @@ export interface LiveTransaction {
   readonly purchasedAtMs: number;
 }
 
-export type StoreActions = ReturnType<typeof createStoreActions>;
-
 const transactionSchema = z.object({ id: z.string(), purchased_at: z.number() });
 const managementUrlSchema = z.object({ management_url: z.url({ protocol: /^https$/ }) });
 

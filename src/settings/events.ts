@@ -19,7 +19,7 @@ type EventSettings = WorkspaceSettings['events'];
  * @param names blank: the default name
  * @returns what is wrong with each kind's field
  */
-export function checkEventNames(names: ReadonlyMap<DeliverableKind, string>): Map<DeliverableKind, string> {
+function checkEventNames(names: ReadonlyMap<DeliverableKind, string>): Map<DeliverableKind, string> {
   const found = new Map<DeliverableKind, string>();
   const owners = new Map<string, DeliverableKind>();
   for (const kind of EVENT_KINDS) {

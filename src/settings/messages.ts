@@ -72,7 +72,7 @@ export interface ChangeText {
 }
 
 /** The recorded changes of settings, each with its value before and after. */
-export function changeTexts({ action, details }: Pick<AuditEntry, 'action' | 'details'>): ChangeText[] {
+function changeTexts({ action, details }: Pick<AuditEntry, 'action' | 'details'>): ChangeText[] {
   const { changes } = details;
   if (!Array.isArray(changes)) return [];
   return changes.flatMap((change: unknown) => {

@@ -80,7 +80,7 @@ export const EVENTS_WITH_DELIVERY = `events e left join event_deliveries d
 export const IS_PENDING = `e.side = 'customer' and e.skip_reason is null and d.delivered_at is null and d.not_sent is null`;
 
 /** The state of an event's delivery to Intercom. */
-export function deliveryStateOf(row: {
+function deliveryStateOf(row: {
   readonly skip_reason: string | null;
   readonly not_sent: 'failed' | 'skipped' | null;
   readonly delivered_at: Date | null;

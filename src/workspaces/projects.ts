@@ -264,7 +264,7 @@ export function disconnectProject(database: Entities, project: ProjectKey): Prom
   );
 }
 
-export const UNDO_HOURS = 24;
+const UNDO_HOURS = 24;
 const undoableSince = (): Date => new Date(Date.now() - UNDO_HOURS * HOUR_MS);
 
 /** Projects that were disconnected less than a day ago. */
