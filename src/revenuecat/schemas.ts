@@ -92,11 +92,13 @@ const boughtSchema = z.object({
   environment,
   status: z.string(),
   entitlements: entitlementsOf,
+  ownership: text,
 });
 
 function bought(item: z.infer<typeof boughtSchema>) {
-  const { id, product_id: productId, store, environment, status, entitlements } = item;
-  return { id, productId, store, environment, status, entitlements };
+  const { id, product_id: productId, store, environment, status, entitlements, ownership } = item;
+  const isFamilyShare = ownership === 'family_shared';
+  return { id, productId, store, environment, status, entitlements, isFamilyShare };
 }
 
 export const subscriptionSchema = boughtSchema
@@ -115,7 +117,6 @@ export const subscriptionSchema = boughtSchema
       .nullish()
       .catch(null),
     total_revenue_in_usd: revenue,
-    ownership: text,
   })
   .transform((own) => ({
     ...bought(own),
@@ -130,7 +131,6 @@ export const subscriptionSchema = boughtSchema
     storeSubscriptionId: own.store_subscription_identifier,
     managementUrl: own.management_url,
     revenueUsdCents: own.total_revenue_in_usd,
-    isFamilyShare: own.ownership === 'family_shared',
   }));
 
 export const purchaseSchema = boughtSchema

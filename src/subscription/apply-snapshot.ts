@@ -23,6 +23,7 @@ export function applySnapshot(fold: HistoryFold, snapshot: Snapshot): void {
     if (!builder) continue;
     matched.add(builder);
     builder.productName = item.productName ?? builder.productName;
+    builder.isFamilyShare ||= item.isFamilyShare;
     if (item.status === 'refunded') {
       builder.refundedAtMs ??= takenAtMs;
       endAccess(builder, takenAtMs);

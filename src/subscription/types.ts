@@ -198,6 +198,7 @@ interface SnapshotItem {
   readonly status: string;
   readonly entitlements: readonly string[];
   readonly revenueUsdCents: number;
+  readonly isFamilyShare: boolean;
 }
 
 export interface SnapshotSubscription extends SnapshotItem {
@@ -210,7 +211,6 @@ export interface SnapshotSubscription extends SnapshotItem {
   readonly storeSubscriptionId: string | null;
   readonly managementUrl: string | null;
   readonly pendingProductId: string | null;
-  readonly isFamilyShare: boolean;
 }
 
 export interface SnapshotPurchase extends SnapshotItem {

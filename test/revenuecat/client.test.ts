@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import express from 'express';
 import { createRevenueCatClient } from '../../src/revenuecat/client.ts';
+import { purchaseSchema, subscriptionSchema } from '../../src/revenuecat/schemas.ts';
 import { listenOnLoopback } from '../../src/simulator/listen.ts';
 
 describe('RevenueCat client', () => {
@@ -26,6 +27,19 @@ describe('RevenueCat client', () => {
     assert.deepEqual(await client.listProjects(), [{ id: 'proj1', name: 'One' }]);
     nextPage = '/v2/projects/proj1/customers?starting_after=user-1';
     assert.deepEqual(await client.listCustomers('proj1', null), { ids: ['user-1'], next: 'user-1' });
+  });
+
+  test('whose a purchase is comes with one-time purchases as with subscriptions', () => {
+    const common = { id: 'x1', product_id: 'prod1', store: 'app_store', status: 'owned', purchased_at: 1 };
+    for (const [ownership, isFamilyShare] of [
+      ['family_shared', true],
+      ['purchased', false],
+      [undefined, false],
+    ]) {
+      const item = { ...common, ownership };
+      assert.equal(purchaseSchema.parse(item).isFamilyShare, isFamilyShare);
+      assert.equal(subscriptionSchema.parse(item).isFamilyShare, isFamilyShare);
+    }
   });
 
   test('a response without a list is not an empty list: the customer would seem to have bought nothing', async (t) => {

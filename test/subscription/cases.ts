@@ -1,6 +1,17 @@
 import { messagesFor } from '../../src/i18n/messages.ts';
 import type { LifecycleEvent, Snapshot } from '../../src/subscription/types.ts';
-import { apiSubscription, buy, day, event, grant, period, renew, snapshotOf, trial } from './histories.ts';
+import {
+  apiPurchase,
+  apiSubscription,
+  buy,
+  day,
+  event,
+  grant,
+  period,
+  renew,
+  snapshotOf,
+  trial,
+} from './histories.ts';
 
 /**
  * What customers are, then faults that were reported for this app or for others of its kind, with their siblings in
@@ -363,6 +374,14 @@ export const CASES: readonly Case[] = [
     on: 2,
     says: `Pro, through family sharing until ${date(30)}. Another family member pays; this customer is never charged.`,
     attributes: { rc_first_purchase_at: null },
+  },
+  {
+    name: 'a lifetime purchase of the family that only the API lists',
+    events: [],
+    snapshot: { ...snapshotOf(1, []), purchases: [apiPurchase({ isFamilyShare: true, revenueUsdCents: 0 })] },
+    on: 2,
+    says: `Pro, through family sharing. Another family member pays; this customer is never charged.`,
+    attributes: { rc_first_purchase_at: null, rc_lifetime_value_usd: 0 },
   },
   {
     name: 'what the family paid for is not the first purchase',

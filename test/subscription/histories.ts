@@ -1,5 +1,10 @@
 import { readEvent } from '../../src/subscription/read-event.ts';
-import type { LifecycleEvent, Snapshot, SnapshotSubscription } from '../../src/subscription/types.ts';
+import type {
+  LifecycleEvent,
+  Snapshot,
+  SnapshotPurchase,
+  SnapshotSubscription,
+} from '../../src/subscription/types.ts';
 
 /** Midnight of a day of the tests' calendar, UTC ms; day 0 is January 1, 2026. Fractions are hours and less. */
 export function day(n: number): number {
@@ -107,6 +112,23 @@ export function apiSubscription(fields: Partial<SnapshotSubscription> = {}): Sna
     managementUrl: 'https://apps.apple.com/account/subscriptions',
     pendingProductId: null,
     revenueUsdCents: 1000,
+    isFamilyShare: false,
+    ...fields,
+  };
+}
+
+export function apiPurchase(fields: Partial<SnapshotPurchase> = {}): SnapshotPurchase {
+  return {
+    id: 'purch1',
+    productId: 'pro_lifetime',
+    productName: 'Pro',
+    store: 'APP_STORE',
+    environment: 'production',
+    status: 'owned',
+    purchasedAtMs: day(0),
+    entitlements: ['pro'],
+    storePurchaseId: '1000',
+    revenueUsdCents: 9900,
     isFamilyShare: false,
     ...fields,
   };
