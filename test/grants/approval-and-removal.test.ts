@@ -9,6 +9,7 @@ import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/p
 import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
 import {
+  assertRowsOnce,
   audited,
   callsFor,
   give,
@@ -60,6 +61,7 @@ describe('a grant above the length that one teammate may give', { concurrency: 3
     await noteIn(product, card, /Requests approval to grant Pro until .*Lost a week/s);
 
     const seen = await asSecond(card);
+    assertRowsOnce(seen);
     assert.match(seen.text, /Will get: \*\*Pro until/);
     assert.match(seen.text, /Requested by: Ada Agent/);
     assert.match(seen.text, /Reason: Lost a week to an outage/);

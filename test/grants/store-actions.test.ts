@@ -33,7 +33,7 @@ import {
   setActions,
   setMissingScopes,
 } from './buyers.ts';
-import { audited, noteIn, notesIn, openCustomer, pathOf, SECOND } from './support.ts';
+import { assertRowsOnce, audited, noteIn, notesIn, openCustomer, pathOf, SECOND } from './support.ts';
 
 let product: Product;
 
@@ -786,6 +786,8 @@ describe('the policy of store actions', () => {
     assert.match(textOf(forged.canvas), /You requested this\. Another teammate must approve it/);
     const list = await (await openAgain(product, card, { adminId: SECOND })).press('grants');
     const seen = await list.press(idsOn(list.canvas).find((id) => id.startsWith('grant:')) ?? '');
+    assertRowsOnce(seen);
+    assert.match(seen.text, /^Requested by: Ada Agent$/m);
     const storedData = agedFormState(product, seen, 31);
     const late = await forge(product, seen, 'action.approve', { storedData });
     assert.match(textOf(late.canvas), /This review is more than 30 minutes old/);

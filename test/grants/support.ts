@@ -100,6 +100,14 @@ export function callsFor(product: Product, appUserId: string): number {
   return product.revenueCat.state.grantRequests.filter(({ customerId }) => customerId === appUserId).length;
 }
 
+/** No row of a table is there twice, in whatever table. */
+export function assertRowsOnce({ canvas }: OpenCard): void {
+  const fields = (canvas.content?.components ?? []).flatMap((each) =>
+    each.type === 'data-table' ? each.items.map(({ field }) => field) : [],
+  );
+  assert.deepEqual(fields, [...new Set(fields)]);
+}
+
 export interface Wish {
   readonly entitlement?: string;
   readonly duration?: string;

@@ -105,15 +105,30 @@ function runningButtons({ messages: { t }, customer }: ViewContext, grant: Grant
   ];
 }
 
+type Row = readonly [field: string, value: string | null | undefined];
+
+/** Who requested or did it and when, and who decided. */
+function peopleRows({ messages: { t, dateTime } }: ViewContext, action: Action): Row[] {
+  const { kind, state, decidedBy, admin, createdAtMs } = action;
+  const isMade = state === 'confirmed' || state === 'revoking' || state === 'revoked';
+  const by = decidedBy === null && isMade ? 'action.label.by' : 'action.label.requestedBy';
+  return [
+    [t(by, { kind }), nameOf(admin)],
+    [
+      t(state === 'declined' ? 'action.label.declinedBy' : 'action.label.approvedBy'),
+      decidedBy && nameOf(decidedBy),
+    ],
+    [t('action.label.on'), dateTime(createdAtMs)],
+  ];
+}
+
 /** What, who, why; and who decided. */
 function factsTable(context: ViewContext, action: Action): Part[] {
   const { messages } = context;
   const { t } = messages;
-  const { kind, state, decidedBy, admin } = action;
+  const { kind, state } = action;
   const grant = action.kind === 'grant' ? action : null;
   const details = action.kind === 'grant' ? null : action.details;
-  const isMade = state === 'confirmed' || state === 'revoking' || state === 'revoked';
-  const by = decidedBy === null && isMade ? 'action.label.by' : 'action.label.requestedBy';
   // The end of a grant that was revoked or never made would mislead.
   const hasEnd = grant !== null && state !== 'revoked' && state !== 'failed';
   const removedBy = state === 'revoked' && grant?.revokedBy;
@@ -122,12 +137,7 @@ function factsTable(context: ViewContext, action: Action): Part[] {
     [t('action.label.until'), hasEnd ? endText(context, grantEndMs(grant)) : null],
     [t('action.label.amount'), details?.amount && messages.money(details.amount)],
     [t('action.label.transaction'), details?.transactionId],
-    [t(by, { kind }), nameOf(admin)],
-    [
-      t(state === 'declined' ? 'action.label.declinedBy' : 'action.label.approvedBy'),
-      decidedBy && nameOf(decidedBy),
-    ],
-    [t('action.label.on'), messages.dateTime(action.createdAtMs)],
+    ...peopleRows(context, action),
     [t('action.label.reason'), action.reason],
     [t('action.label.removedBy'), removedBy ? nameOf(removedBy) : null],
     [t('action.label.reason'), removedBy ? grant?.revokeReason : null],
@@ -162,8 +172,7 @@ export async function approvalCanvas(
       canDecide && tightText(t(`action.title.${kind}`), 'header'),
       text(t(waits, shownValues(context, action))),
       problem !== undefined && text(problem, 'error'),
-      review && effects(context, review),
-      factsTable(context, action),
+      review ? [effects(context, review), table(peopleRows(context, action))] : factsTable(context, action),
       refusal && text(errorText(context, kind, refusal), 'muted'),
       isOwn && button('action.withdraw', t('action.button.withdraw'), 'secondary'),
       canDecide
