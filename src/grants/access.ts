@@ -21,7 +21,10 @@ const NO_RESPONSE: readonly string[] = ['revenuecat_unavailable', 'revenuecat_ra
 
 export type Entitlement = Pick<CatalogRow, 'id' | 'lookupKey' | 'displayName'>;
 
-/** The project's entitlements by name, as last read from RevenueCat. */
+/**
+ * The project's entitlements by name, as last read from RevenueCat. Those that share a name have their keys in it, so
+ * that an agent can tell which is granted.
+ */
 export async function listEntitlements(
   sql: Sql,
   workspaceId: string,
@@ -30,9 +33,15 @@ export async function listEntitlements(
   const catalog = await readCatalog(sql, workspaceId, projectId);
   const nameOf = ({ displayName, lookupKey }: Entitlement): string =>
     (displayName ?? lookupKey).toLowerCase();
-  return catalog
+  const all = catalog
     .filter(({ kind }) => kind === 'entitlement')
     .sort((a, b) => nameOf(a).localeCompare(nameOf(b)) || a.lookupKey.localeCompare(b.lookupKey));
+  const names = all.map(nameOf);
+  return all.map((each, index) => {
+    const isShared = names[index] === names[index - 1] || names[index] === names[index + 1];
+    const { displayName, lookupKey } = each;
+    return isShared ? { ...each, displayName: `${displayName ?? lookupKey} (${lookupKey})` } : each;
+  });
 }
 
 /** Ends of the access to one entitlement; `null`: not given that way. An end far in the future means no end. */

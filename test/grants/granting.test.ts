@@ -698,6 +698,27 @@ describe('many', () => {
     await database.query(`delete from catalog where lookup_key like 'extra%'`);
   });
 
+  test('entitlements with one name are told apart by their keys', async () => {
+    const { database } = product.server.connected;
+    for (const key of ['same_ios', 'same_web']) {
+      const { id } = product.revenueCat.addEntitlement(REVENUECAT_PROJECT_ID, key, 'Premium');
+      await database.query(
+        `insert into catalog (workspace_id, project_id, kind, id, lookup_key, display_name)
+         select $1, project_id, 'entitlement', $2, $3, 'Premium' from projects where workspace_id = $1`,
+        [WORKSPACE_ID, id, key],
+      );
+    }
+    const form = await (await openCustomer(product)).press('grant');
+    const options = (component(form, 'grant.entitlement')?.options ?? []) as { id: string; text: string }[];
+    assert.deepEqual(
+      options.map(({ text }) => text),
+      ['Premium (same_ios)', 'Premium (same_web)', 'Pro'],
+    );
+    const checked = await review(form, { entitlement: options[1]?.id ?? '', duration: 'weekly' });
+    assert.match(checked.text, /Will get: \*\*Premium \(same\\?_web\) until/);
+    await database.query(`delete from catalog where lookup_key like 'same%'`);
+  });
+
   test('the history is paged, newest first, in both directions', async () => {
     const card = await openCustomer(product);
     const made = grantIdOn(await grantOf(card));
