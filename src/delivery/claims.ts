@@ -121,6 +121,21 @@ export async function findChanged(
   return new Set(changed.map(({ subscriberId }) => subscriberId));
 }
 
+/** Those of the subscribers that were merged into another: their events are planned and sent with the other's. */
+export async function findMerged(
+  sql: Sql,
+  workspaceId: string,
+  subscriberIds: readonly string[],
+): Promise<Set<string>> {
+  const rows = await sql.query<{ subscriber_id: string }>(
+    `select subscriber_id from subscribers
+      where workspace_id = $1 and subscriber_id = any($2) and merged_into is not null`,
+    [workspaceId, subscriberIds],
+    'find-merged',
+  );
+  return new Set(rows.map((row) => row.subscriber_id));
+}
+
 /** A claimed subscriber whose contact was found. */
 export interface FoundContact {
   readonly claim: Claim;

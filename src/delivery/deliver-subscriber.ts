@@ -48,7 +48,10 @@ export async function deliverSubscriber(
   const plan = (others: readonly SentAs[]): PlannedEvent[] => planEvents(own, workspace.settings, others);
   const planned = plan([]);
   const changes = planned.filter(isUnsaved);
-  const saving = changes.length > 0 ? context.writer.savePlan(workspaceId, changes) : Promise.resolve();
+  const saving =
+    changes.length > 0
+      ? context.writer.savePlan(workspaceId, { subscriberId, events: changes })
+      : Promise.resolve();
   saving.catch(() => {});
   if (isBeforeTransfer(history, changes)) await updateReceivers(delivery);
 

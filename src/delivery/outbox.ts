@@ -10,29 +10,37 @@ import {
   type FinishedClaim,
   type FoundContact,
   findChanged,
+  findMerged,
   finishClaims,
 } from './claims.ts';
 import { isUnsaved, type PlannedEvent } from './plan.ts';
 
-/** Stores name and second of each event before it is sent, and marks those that are not sent as skipped. */
-export async function savePlan(
-  sql: Sql,
-  workspaceId: string,
-  planned: readonly PlannedEvent[],
-): Promise<void> {
-  // The event's row is read by its key, whatever the planner expects: it knows the subscriber after a merge. The lock is
-  // what a foreign key would take: nothing is planned for a subscriber that is being erased.
+/** What is planned for one subscriber. */
+export type Plan = Pick<Claim, 'subscriberId'> & { readonly events: readonly PlannedEvent[] };
+
+/**
+ * Stores name and second of each event before it is sent, and marks those that are not sent as skipped. Nothing is
+ * stored for a subscriber that was merged into another, which has its own plan by then.
+ */
+export async function savePlan(sql: Sql, workspaceId: string, plans: readonly Plan[]): Promise<void> {
+  const planned = plans.flatMap(({ subscriberId, events }) =>
+    events.map((event) => ({ ...event, subscriberId })),
+  );
+  // The event's row is read by its key, whatever the planner expects. The lock is what a foreign key would take:
+  // nothing is planned for a subscriber that is being erased.
   await sql.query(
     `with planned as (
        select e.subscriber_id, e.received_at, p.*
-         from unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[])
-              as p (event_id, project_id, name, at_s, reason)
+         from unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::uuid[])
+              as p (event_id, project_id, name, at_s, reason, planned_for)
         cross join lateral (select e.subscriber_id, e.received_at from events e
                              where e.workspace_id = $1 and e.project_id = p.project_id and e.event_id = p.event_id
                                and e.side = 'customer' offset 0) e
+        where e.subscriber_id = p.planned_for
      ), stored as (
        select subscriber_id from subscribers
         where workspace_id = $1 and subscriber_id = any(array(select subscriber_id from planned))
+          and merged_into is null
         order by subscriber_id for key share
      )
      insert into event_deliveries as d (workspace_id, subscriber_id, project_id, event_id, received_at, sent_name,
@@ -54,6 +62,7 @@ export async function savePlan(
       planned.map((event) => (event.action === 'send' ? event.sentAs.name : null)),
       planned.map((event) => (event.action === 'send' ? event.sentAs.atS : null)),
       planned.map((event) => (event.action === 'skip' ? event.reason : null)),
+      planned.map(({ subscriberId }) => subscriberId),
     ],
     'save-plan',
   );
@@ -85,7 +94,7 @@ export async function planWithOthers(
     );
     const planned = plan(rows.map((row) => ({ name: row.sent_name, atS: Number(row.sent_at_s) })));
     const unsaved = planned.filter(isUnsaved);
-    if (unsaved.length > 0) await savePlan(sql, workspaceId, unsaved);
+    if (unsaved.length > 0) await savePlan(sql, workspaceId, [{ subscriberId, events: unsaved }]);
     return planned;
   });
 }
@@ -259,7 +268,7 @@ const DEFERRED = { maxItems: 256, spacingMs: 50 };
  */
 export interface OutboxWriter {
   /** Stores what is going to be sent. */
-  savePlan(workspaceId: string, planned: readonly PlannedEvent[]): Promise<void>;
+  savePlan(workspaceId: string, plan: Plan): Promise<void>;
   saveSummary(workspaceId: string, summary: NewSummary): Promise<void>;
   recordOutcome(workspaceId: string, outcome: Outcome): Promise<void>;
   recordAttempt(workspaceId: string, attempt: Attempt): Promise<void>;
@@ -268,7 +277,7 @@ export interface OutboxWriter {
   hasChanged(claim: Claim): Promise<boolean>;
   /**
    * Stores a contact, unless it is the subscriber's already. Resolves with the others that may write to it; `null`: the
-   * subscriber has changed since it was claimed, and nothing was stored.
+   * subscriber was merged, or has changed and nothing was stored.
    */
   assignContact(found: FoundContact): Promise<readonly string[] | null>;
   /** Releases a subscriber; resolves with whether it is due again already. */
@@ -276,8 +285,8 @@ export interface OutboxWriter {
 }
 
 export function createOutboxWriter(database: Database): OutboxWriter {
-  const plans = shared(IMMEDIATE, (workspaceId, planned: readonly (readonly PlannedEvent[])[]) =>
-    savePlan(database, workspaceId, planned.flat()),
+  const plans = shared(IMMEDIATE, (workspaceId, batch: readonly Plan[]) =>
+    savePlan(database, workspaceId, batch),
   );
   const summaries = shared(DEFERRED, (workspaceId, batch: readonly NewSummary[]) =>
     saveSummaries(database, workspaceId, batch),
@@ -303,10 +312,14 @@ export function createOutboxWriter(database: Database): OutboxWriter {
     const assigned = fresh.length > 0 ? await assignContacts(database, workspaceId, fresh) : new Set();
     // Read after the plans and contacts of all of them are committed: of two, at least one sees the other.
     const ids = found.map(({ claim }) => claim.subscriberId);
-    const others = await findSharedSubscribers(database, workspaceId, ids);
-    return found.map(({ claim: { subscriberId, contactId: known }, contactId }) =>
-      known === contactId || assigned.has(subscriberId) ? (others.get(subscriberId) ?? []) : null,
-    );
+    const [others, merged] = await Promise.all([
+      findSharedSubscribers(database, workspaceId, ids),
+      findMerged(database, workspaceId, ids),
+    ]);
+    return found.map(({ claim: { subscriberId, contactId: known }, contactId }) => {
+      const isCurrent = known === contactId ? !merged.has(subscriberId) : assigned.has(subscriberId);
+      return isCurrent ? (others.get(subscriberId) ?? []) : null;
+    });
   });
   const results = shared(DEFERRED, async (workspaceId, finished: readonly FinishedClaim[]) => {
     const due = await finishClaims(database, workspaceId, finished);

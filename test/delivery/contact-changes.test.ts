@@ -17,7 +17,8 @@ import {
   finishClaims,
   renewLeases,
 } from '../../src/delivery/claims.ts';
-import { savePlan } from '../../src/delivery/outbox.ts';
+import { createOutboxWriter, savePlan } from '../../src/delivery/outbox.ts';
+import { mergeSubscribers } from '../../src/subscribers/merge.ts';
 import { readWithHistory } from '../../src/subscribers/repository.ts';
 import { until } from '../support/wait.ts';
 import { createWorld, WORKSPACE_ID, type World } from '../support/world.ts';
@@ -267,7 +268,7 @@ describe('contact changes during a delivery', () => {
     await database.transaction(async (sql) => {
       for (const table of ['subscribers', 'event_deliveries'])
         await sql.query(`delete from ${table} where workspace_id = $1 and subscriber_id = $2`, values);
-      planning = savePlan(database, WORKSPACE_ID, [skipped]);
+      planning = savePlan(database, WORKSPACE_ID, [{ subscriberId, events: [skipped] }]);
       await until(
         async () =>
           (await database.query(`select 1 from pg_locks where not granted`)).length > 0 ||
@@ -278,6 +279,46 @@ describe('contact changes during a delivery', () => {
     });
     await planning;
     assert.deepEqual(await rows('event_deliveries'), []);
+  });
+
+  test('it is merged into another: nothing is planned, and nothing is sent', async () => {
+    const { database } = world.db;
+    const claims = [await claimNew({ contactId: 'c-merged' }), await claimNew({ contactId: 'c-merged' })];
+    const planOf = async ({ subscriberId }: Claim) => {
+      const [entry] = (await readWithHistory(database, WORKSPACE_ID, subscriberId)).events;
+      assert.ok(entry);
+      const sentAs = { name: 'renewed', atS: 1_700_000_000 };
+      return { subscriberId, events: [{ action: 'send', entry, sentAs } as const] };
+    };
+    const plans = await Promise.all(claims.map(planOf));
+    const ids = claims.map(({ subscriberId }) => subscriberId);
+    let planning: Promise<unknown> = Promise.resolve();
+    const keeper = await database.transaction(async (sql) => {
+      const kept = await mergeSubscribers(sql, WORKSPACE_ID, ids);
+      planning = savePlan(database, WORKSPACE_ID, plans);
+      await until(
+        async () => (await database.query(`select 1 from pg_locks where not granted`)).length > 0,
+        'the plan to wait',
+      );
+      return kept;
+    });
+    await planning;
+    const planned = async () =>
+      (
+        await database.query<{ subscriber_id: string }>(
+          `select subscriber_id from event_deliveries where workspace_id = $1 and subscriber_id = any($2)`,
+          [WORKSPACE_ID, ids],
+        )
+      ).map((row) => row.subscriber_id);
+    assert.deepEqual(await planned(), [keeper]);
+    await savePlan(database, WORKSPACE_ID, plans);
+    assert.deepEqual(await planned(), [keeper]);
+
+    const { assignContact } = createOutboxWriter(database);
+    for (const claim of claims) {
+      const mayWrite = (await assignContact({ claim, contactId: 'c-merged' })) !== null;
+      assert.equal(mayWrite, claim.subscriberId === keeper);
+    }
   });
 
   test('a card wakes what waits for its contact, once, and nothing else', async () => {
