@@ -36,7 +36,7 @@ export function cardHome(view: CustomerView, messages: Messages): Part[] {
   const shown = view.holdings.slice(0, MAX_HOLDINGS);
   const more = runningOf(view).length - MAX_HOLDINGS;
   const items = [
-    ...(more > 0 ? [item(`more:${MAX_HOLDINGS}`, messages.t('card.andMore', { count: more }))] : []),
+    ...(more > 0 ? [item(`more:${MAX_HOLDINGS}`, messages.t('messenger.more', { count: more }))] : []),
     ...(view.history.length > 0 ? [item('history', messages.t('messenger.history'))] : []),
   ];
   return [
@@ -53,7 +53,7 @@ export function cardMore(view: CustomerView, messages: Messages, from: number): 
   const more = running.length - next;
   return [
     holdingsWithLinks(running.slice(from, next)),
-    more > 0 && list([item(`more:${next}`, messages.t('card.andMore', { count: more }))]),
+    more > 0 && list([item(`more:${next}`, messages.t('messenger.more', { count: more }))]),
     backLink(messages.t('messenger.restart')),
   ];
 }
