@@ -54,7 +54,7 @@ export function errorHandler(logger: Logger): ErrorRequestHandler {
   };
 }
 
-/** One line at once, and one for each minute of an outage: every request fails for the same reason. */
+/** One line immediately, and one for each minute of an outage: every request fails for the same reason. */
 function createOutageLog(logger: Logger): (error: unknown) => void {
   let loggedAtMs = Number.NEGATIVE_INFINITY;
   let failed = 0;
