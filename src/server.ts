@@ -92,9 +92,9 @@ async function startJobs(services: Services): Promise<void> {
 
 function createRoutes(services: Services, http: HttpServer): RequestListener {
   const { app, card, journal, onReceived, registry, sessions } = services;
-  const { config, database, logger, now } = app;
+  const { config, database, logger } = app;
   const { clientSecret, appUrl } = config.intercom;
-  const signed = signedJson(bodySignature, { secret: clientSecret, maxBytes: MAX_CANVAS_BYTES, now });
+  const signed = signedJson(bodySignature, { secret: clientSecret, maxBytes: MAX_CANVAS_BYTES });
   const webhooks = revenueCatWebhookRouter({ ...app, journal, onReceived });
   const support = supportRouter(app);
   const operator = operatorRouter({

@@ -74,11 +74,8 @@ export function intercomWebhookRouter(options: { database: Database; clientSecre
     res.json({ status: 'ok' });
   };
 
-  const signed = signedJson(hubSignature, {
-    secret: options.clientSecret,
-    maxBytes: MAX_NOTIFICATION_BYTES,
-    now: Date.now,
-  });
+  const secret = options.clientSecret;
+  const signed = signedJson(hubSignature, { secret, maxBytes: MAX_NOTIFICATION_BYTES });
   const router = Router({ strict: true, caseSensitive: true });
   router.head('/', (_req, res) => {
     res.status(200).end();

@@ -8,12 +8,11 @@ export type SignatureResult = { readonly ok: true } | { readonly ok: false; read
 /** How a platform signs its requests. Both functions are pure. */
 export interface SignatureScheme {
   /** Whether the headers can hold a signature, decided before the body is read. */
-  checkHeaders(headers: IncomingHttpHeaders, nowMs: number): SignatureResult;
+  checkHeaders(headers: IncomingHttpHeaders): SignatureResult;
   verify(input: {
     readonly secret: string;
     readonly body: Buffer;
     readonly headers: IncomingHttpHeaders;
-    readonly nowMs: number;
   }): SignatureResult;
 }
 
@@ -23,16 +22,16 @@ export interface SignatureScheme {
  */
 export function signedJson(
   scheme: SignatureScheme,
-  options: { secret: string; maxBytes: number; now(): number },
+  options: { secret: string; maxBytes: number },
 ): RequestHandler {
   return async (req, res, next) => {
     // It goes before the routes, which are all POST.
     if (req.method !== 'POST') throw notFound('Not found');
     requireJson(req);
     const { headers } = req;
-    assertVerified(scheme.checkHeaders(headers, options.now()));
+    assertVerified(scheme.checkHeaders(headers));
     const body = await readBody(req, res, options.maxBytes);
-    assertVerified(scheme.verify({ secret: options.secret, body, headers, nowMs: options.now() }));
+    assertVerified(scheme.verify({ secret: options.secret, body, headers }));
     (req as RawRequest).rawBody = body;
     req.body = parseJson(body);
     if (req.body === undefined) {

@@ -35,8 +35,8 @@ function hexSignature(scheme: {
   };
   return {
     checkHeaders,
-    verify({ secret, body, headers, nowMs }) {
-      const checked = checkHeaders(headers, nowMs);
+    verify({ secret, body, headers }) {
+      const checked = checkHeaders(headers);
       if (!checked.ok) return checked;
       const given = Buffer.from(String(headers[header]).slice(prefix.length), 'hex');
       const expected = createHmac(algorithm, secret).update(body).digest();

@@ -83,7 +83,7 @@ export async function createMessengerSite(): Promise<MessengerSite> {
       {
         path: '/canvas/messenger',
         handlers: [
-          signedJson(bodySignature, { secret: CLIENT_SECRET, maxBytes: 1_000_000, now: context.now }),
+          signedJson(bodySignature, { secret: CLIENT_SECRET, maxBytes: 1_000_000 }),
           messengerCardRouter(context),
         ],
       },

@@ -95,7 +95,7 @@ export async function createSite(options: { production?: boolean; listen?: boole
       {
         path: '/intercom/health',
         handlers: [
-          signedJson(bodySignature, { secret: CLIENT_SECRET, maxBytes: 1_000_000, now: context.now }),
+          signedJson(bodySignature, { secret: CLIENT_SECRET, maxBytes: 1_000_000 }),
           healthRouter(context),
         ],
       },
