@@ -8,6 +8,7 @@ import { type Project, readProject } from '../workspaces/projects.ts';
 import { type Action, type Grant, UNCONFIRMED_STATES } from './action.ts';
 import { readGrantEnd } from './grant.ts';
 import { handlerOf } from './handlers.ts';
+import { readNoteStates } from './notes.ts';
 import { isChargeRefunded } from './purchases.ts';
 import {
   type ActionKey,
@@ -196,6 +197,28 @@ function secondsUntilNextRead(app: Pick<AppContext, 'now'>, action: Action): num
 export function lastStepAtMs(action: Action): number {
   const revokeCalledAtMs = action.kind === 'grant' ? action.revokeCalledAtMs : null;
   return revokeCalledAtMs ?? action.calledAtMs ?? action.createdAtMs;
+}
+
+/** A job that has not run for this long may be lost. */
+const OVERDUE_MS = MINUTE_MS;
+
+/**
+ * Queues a lost job again, when an agent looks at what it should have completed.
+ *
+ * @returns whether a note could not be left
+ */
+export async function resumeOverdue(
+  app: Pick<AppContext, 'database' | 'jobs' | 'now'>,
+  action: Action,
+): Promise<boolean> {
+  const isOverdue = app.now() - lastStepAtMs(action) > OVERDUE_MS;
+  if (UNCONFIRMED_STATES.includes(action.state)) {
+    if (isOverdue) await scheduleConfirm(app, action, 0);
+    return false;
+  }
+  const notes = await readNoteStates(app.database, action);
+  if (isOverdue && notes.includes('queued')) await scheduleNotes(app, action);
+  return notes.includes('failed');
 }
 
 /** Queues the jobs again that actions and notes of killed processes were waiting for. */

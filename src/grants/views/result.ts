@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { button, type InboxCanvas, type Part, table, text, tightText } from '../../intercom/canvas.ts';
-import { isForever, MINUTE_MS, withTimeout } from '../../time.ts';
+import { isForever, withTimeout } from '../../time.ts';
 import {
   type Action,
   type ActionKind,
@@ -11,16 +11,14 @@ import {
   UNCONFIRMED_STATES,
 } from '../action.ts';
 import { ActionError, failed, orActionError } from '../action-error.ts';
-import { lastStepAtMs } from '../confirmation.ts';
+import { lastStepAtMs, resumeOverdue } from '../confirmation.ts';
 import type { ViewContext } from '../context.ts';
 import { isSameEnd } from '../durations.ts';
 import { handlerOf } from '../handlers.ts';
 import { doneKey, messageValuesOf, standingOf } from '../message-values.ts';
-import { readNoteStates } from '../notes.ts';
 import { findRefusalExceptLimit } from '../policy.ts';
 import { readAgain } from '../repository.ts';
 import type { ActionResult } from '../service.ts';
-import { scheduleConfirm, scheduleNotes } from '../transitions.ts';
 import { effects } from './effects.ts';
 import { customerMessages, endText, errorText, listButton, refusedPage, shownValues } from './parts.ts';
 
@@ -28,8 +26,6 @@ import { customerMessages, endText, errorText, listButton, refusedPage, shownVal
 const ANSWER_TIMEOUT_MS = 3_800;
 /** A first press longer ago is no longer being worked on. */
 const FIRST_PRESS_MS = 10_000;
-/** A job that has not run for this long may be lost. */
-const OVERDUE_MS = MINUTE_MS;
 
 /**
  * The state of an action, and what can be done about it.
@@ -44,8 +40,7 @@ export async function actionResult(context: ViewContext, action: Action, url?: s
   if (standing === 'awaiting_approval') return approvalCanvas(context, action);
   const facts = factsTable(context, action);
   if (standing === 'pending') {
-    // A lost job is queued again when an agent looks at what it should have completed.
-    if (app.now() - lastStepAtMs(action) > OVERDUE_MS) await scheduleConfirm(app, action, 0);
+    await resumeOverdue(app, action);
     const refresh = button(`grant:${actionId}`, t('action.button.refresh'), 'secondary');
     return context.page([text(t('action.result.pending'), 'muted'), facts, refresh]);
   }
@@ -59,11 +54,12 @@ export async function actionResult(context: ViewContext, action: Action, url?: s
     ]);
   }
   const outcome = standing === 'confirmed' ? doneKey(action) : standing;
+  const isNoteMissing = await resumeOverdue(app, action);
   const headline = t(`action.result.${outcome}`, shownValues(context, action));
   return context.page([
     text(headline, outcome === 'unchanged' ? 'error' : 'paragraph'),
     customerText(context, action, { outcome, url }),
-    await noteProblem(context, action),
+    isNoteMissing && text(t('action.state.noteFailed'), 'muted'),
     facts,
     listButton(context),
     action.kind === 'grant' && isActiveGrant(action, app.now()) && runningButtons(context, action),
@@ -143,13 +139,6 @@ function factsTable(context: ViewContext, action: Action): Part[] {
     [t('action.label.reason'), removedBy ? grant?.revokeReason : null],
     [t('action.label.customer'), action.appUserId],
   ]);
-}
-
-async function noteProblem({ app, messages }: ViewContext, action: Action): Promise<Part[]> {
-  const states = await readNoteStates(app.database, action);
-  if (states.includes('queued') && app.now() - lastStepAtMs(action) > OVERDUE_MS)
-    await scheduleNotes(app, action);
-  return states.includes('failed') ? [text(messages.t('action.state.noteFailed'), 'muted')] : [];
 }
 
 /** An action that waits for a second teammate: its requester may withdraw it, others who may do it decide. */
