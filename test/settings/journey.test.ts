@@ -205,6 +205,18 @@ it('shows Home’s chart as a table, too, and what waits with its reason', async
   await page.context().close();
 });
 
+it('keeps a field that is wrong apart from the next one', async () => {
+  const page = await openSignedInTab();
+  await page.goto(`${site.url}/settings/grants`);
+  await page.getByLabel('Grants per teammate and month').fill('1e3');
+  await page.getByRole('button', { name: 'Save rules' }).click();
+  await page.locator('#monthly_per_admin-problem').waitFor();
+  const help = await page.locator('#monthly_per_admin-help').boundingBox();
+  const next = await page.getByText('Approval by a second admin for more customers than').boundingBox();
+  assert.ok(help && next && next.y - (help.y + help.height) >= 8);
+  await page.context().close();
+});
+
 it('asks before it disconnects, and undoes it, with and without JavaScript', async () => {
   for (const javaScriptEnabled of [false, true]) {
     const page = await openSignedInTab({ javaScriptEnabled });
