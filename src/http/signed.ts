@@ -3,17 +3,15 @@ import type { RequestHandler } from 'express';
 import { AppError, notFound, unauthorized } from '../errors.ts';
 import { parseJson, type RawRequest, readBody, requireJson } from './body.ts';
 
-export type SignatureResult = { readonly ok: true } | { readonly ok: false; readonly reason: string };
-
-/** How a platform signs its requests. Both functions are pure. */
+/** How a platform signs its requests. Both functions are pure, and give why a request is refused; `null`: it is not. */
 export interface SignatureScheme {
   /** Whether the headers can hold a signature, decided before the body is read. */
-  checkHeaders(headers: IncomingHttpHeaders): SignatureResult;
+  checkHeaders(headers: IncomingHttpHeaders): string | null;
   verify(input: {
     readonly secret: string;
     readonly body: Buffer;
     readonly headers: IncomingHttpHeaders;
-  }): SignatureResult;
+  }): string | null;
 }
 
 /**
@@ -42,6 +40,6 @@ export function signedJson(
 }
 
 /** @throws AppError 401 */
-export function assertVerified(result: SignatureResult): void {
-  if (!result.ok) throw unauthorized(result.reason);
+export function assertVerified(refusal: string | null): void {
+  if (refusal !== null) throw unauthorized(refusal);
 }

@@ -1,7 +1,6 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
-import type { SignatureResult, SignatureScheme } from '../http/signed.ts';
+import type { SignatureScheme } from '../http/signed.ts';
 
-const VALID: SignatureResult = { ok: true };
 const HEX_DIGITS = { sha1: 40, sha256: 64 } as const;
 
 /**
@@ -30,19 +29,17 @@ function hexSignature(scheme: {
 
   const checkHeaders: SignatureScheme['checkHeaders'] = (headers) => {
     const given = headers[header];
-    if (typeof given !== 'string' || given === '') return { ok: false, reason: `${name} is missing` };
-    return format.test(given) ? VALID : { ok: false, reason: `${name} is not ${prefix}${digits} hex digits` };
+    if (typeof given !== 'string' || given === '') return `${name} is missing`;
+    return format.test(given) ? null : `${name} is not ${prefix}${digits} hex digits`;
   };
   return {
     checkHeaders,
     verify({ secret, body, headers }) {
-      const checked = checkHeaders(headers);
-      if (!checked.ok) return checked;
+      const refusal = checkHeaders(headers);
+      if (refusal !== null) return refusal;
       const given = Buffer.from(String(headers[header]).slice(prefix.length), 'hex');
       const expected = createHmac(algorithm, secret).update(body).digest();
-      return timingSafeEqual(expected, given)
-        ? VALID
-        : { ok: false, reason: `${name} does not match the body` };
+      return timingSafeEqual(expected, given) ? null : `${name} does not match the body`;
     },
   };
 }
