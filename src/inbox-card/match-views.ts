@@ -13,7 +13,7 @@ import {
   table,
   text,
 } from '../intercom/canvas.ts';
-import { hasWorkingKey } from '../workspaces/projects.ts';
+import { canReadCustomers, missingToReadCustomers } from '../workspaces/revenuecat-key.ts';
 import { andMore, type CardContext, type CustomerContext, firstCanvas } from './context.ts';
 import type { FormState } from './form-state.ts';
 import { estimatedHeight, MAX_FIRST_CANVAS_PX } from './height.ts';
@@ -117,10 +117,17 @@ export function searchResults(
 
 /** Why RevenueCat was not asked, for at least one project. */
 function unsearchedText({ messages: m, projects }: CardContext): Part {
-  const unsearched = projects.filter((project) => !hasWorkingKey(project));
+  const unsearched = projects.filter((project) => !canReadCustomers(project));
   if (unsearched.length === 0) return false;
-  const isRejected = unsearched.some(({ apiKeyState }) => apiKeyState === 'rejected');
-  return text(m.t(isRejected ? 'card.state.keyRejected' : 'card.state.noKey'), 'muted');
+  if (unsearched.some(({ apiKeyState }) => apiKeyState === 'rejected'))
+    return text(m.t('card.state.keyRejected'), 'muted');
+  const scopes = [...new Set(unsearched.flatMap(missingToReadCustomers))];
+  return text(
+    scopes.length === 0
+      ? m.t('card.state.noKey')
+      : m.t('match.state.scopeMissing', { scopes: m.list(scopes) }),
+    'muted',
+  );
 }
 
 /** One customer in each of several projects, with what most tickets ask, so that often no press is needed. */

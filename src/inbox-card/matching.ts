@@ -5,7 +5,8 @@ import { appUserIdInText } from '../subscription/app-user-id-in-text.ts';
 import { isBlockedId } from '../subscription/identities.ts';
 import { cut } from '../text.ts';
 import { withTimeout } from '../time.ts';
-import { hasWorkingKey, type Project } from '../workspaces/projects.ts';
+import type { Project } from '../workspaces/projects.ts';
+import { canReadCustomers } from '../workspaces/revenuecat-key.ts';
 import type { Candidate, CardQuery } from './card-repository.ts';
 import type { CardContext } from './context.ts';
 import type { FormState, FoundBy } from './form-state.ts';
@@ -135,7 +136,7 @@ async function searchRevenueCat(context: CardContext, query: string): Promise<Se
 
 async function findBuyers({ app }: CardContext, project: Project, storeId: string): Promise<string[]> {
   const client = app.revenueCat(project, { timeoutMs: SEARCH_TIMEOUT_MS });
-  if (!client || !hasWorkingKey(project)) return [];
+  if (!client || !canReadCustomers(project)) return [];
   const { workspaceId, revenueCatProjectId } = project;
   try {
     return await withTimeout(client.findBuyers(revenueCatProjectId, storeId), SEARCH_TIMEOUT_MS, () => []);
@@ -155,14 +156,14 @@ function importFromRevenueCat(context: CardContext, appUserId: string, projects 
   if (isBlockedId(appUserId)) return false;
   const { app, request } = context;
   const { workspaceId } = request;
-  const withKey = projects.filter(hasWorkingKey);
-  for (const { projectId } of withKey) {
+  const readable = projects.filter(canReadCustomers);
+  for (const { projectId } of readable) {
     const once = { onceInSeconds: IMPORT_INTERVAL_S };
     queueCustomerImport(app, { workspaceId, projectId, appUserId }, once).catch((error: unknown) =>
       app.logger.warn({ err: error, workspaceId }, 'could not queue an import of a customer'),
     );
   }
-  return withKey.length > 0;
+  return readable.length > 0;
 }
 
 /** However often the card of an unknown customer is opened, they are imported once in this time. */

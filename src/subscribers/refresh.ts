@@ -79,7 +79,9 @@ export function createBackgroundRefresh({ jobs, logger, now }: AppContext) {
   };
 }
 
-/** Does work with a project's key and records whether RevenueCat accepts it. */
+const CHECK_INTERVAL_S = 600;
+
+/** Does work with a project's key, and records whether RevenueCat accepts it and which permissions it lacks. */
 export async function withKey<T extends string>(
   context: AppContext,
   project: Project,
@@ -91,7 +93,10 @@ export async function withKey<T extends string>(
     if (project.apiKeyState !== 'valid') await recordKeyState(context, project, 'valid');
     return outcome;
   } catch (error) {
-    if (!(error instanceof AppError) || error.code !== 'revenuecat_unauthorized') throw error;
+    if (!(error instanceof AppError)) throw error;
+    if (error.code === 'revenuecat_scope_missing')
+      await context.jobs.send('workspace.check', { workspaceId }, { onceInSeconds: CHECK_INTERVAL_S });
+    if (error.code !== 'revenuecat_unauthorized') throw error;
     await recordKeyState(context, project, 'rejected');
     context.logger.warn({ workspaceId, projectId }, 'RevenueCat refuses the API key');
     return 'key_rejected';

@@ -1,6 +1,6 @@
 import { AppError, type ErrorCode, nullOn } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
-import { withPrefix } from './projects.ts';
+import { hasWorkingKey, type Project, withPrefix } from './projects.ts';
 import type { WorkspaceSettings } from './settings.ts';
 
 /** What checking a pasted RevenueCat key found. */
@@ -103,6 +103,16 @@ const PERMISSIONS: readonly Permission[] = [
 /** Whether a feature does not work because the key lacks a permission. */
 export function lacksPermission(missingScopes: readonly string[]): boolean {
   return PERMISSIONS.some(({ scope, isOptional }) => !isOptional && missingScopes.includes(scope));
+}
+
+/** Without these no customer can be looked up in RevenueCat. */
+export function missingToReadCustomers({ missingScopes }: Pick<Project, 'missingScopes'>): string[] {
+  const needed = PERMISSIONS.filter(({ feature }) => feature === CARD).map(({ scope }) => scope);
+  return needed.filter((scope) => missingScopes.includes(scope));
+}
+
+export function canReadCustomers(project: Project): boolean {
+  return hasWorkingKey(project) && missingToReadCustomers(project).length === 0;
 }
 
 /** The missing permissions by the feature that needs them. */

@@ -4,6 +4,7 @@ import { estimatedHeight, MAX_FIRST_CANVAS_PX } from '../../src/inbox-card/heigh
 import type { Component } from '../../src/intercom/canvas.ts';
 import { signBody } from '../../src/simulator/intercom/app-caller.ts';
 import { lifecycleEvent } from '../../src/simulator/revenuecat/events.ts';
+import { setMissingScopes } from '../grants/buyers.ts';
 import { give } from '../grants/support.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
@@ -162,6 +163,29 @@ describe('finding the customer', () => {
       await until(async () => (await idOf('buyer_elsewhere')) !== '', 'the import');
       const found = await searched('rcb_4711');
       assert.ok(idsOn(found.canvas).includes(`match:${await idOf('buyer_elsewhere')}`), found.text);
+    });
+
+    test('a permission that the key lacks for it is named, and nothing is looked up', async () => {
+      const refused = `/v2/projects/${REVENUECAT_PROJECT_ID}/customers`;
+      const restore = product.revenueCat.faults.add({ pathPrefix: refused, status: 403 });
+      assert.match((await searched('first_user')).text, /Looking this ID up/);
+      const lacks =
+        /lacks [^.]*customer_information:subscriptions:read[^.]*\. An admin can add the permission/;
+      await until(async () => lacks.test((await searched('other_user')).text), 'the key to be checked');
+      restore();
+      product.revenueCat.faults.clearRequests();
+      for (const query of ['rcb_0815', 'nemo', 'nemo@example.com']) {
+        const { text } = await searched(query);
+        assert.match(text, lacks);
+        assert.doesNotMatch(text, /Looking this ID up/);
+      }
+      // Jobs of the first searches may still call.
+      const paths = product.revenueCat.faults.requests().map(({ path }) => path);
+      assert.deepEqual(
+        paths.filter((path) => /nemo|\/projects\/[^/]+\/(subscriptions|purchases)/.test(path)),
+        [],
+      );
+      await setMissingScopes(product, []);
     });
   });
 
