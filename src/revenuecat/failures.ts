@@ -10,8 +10,8 @@ const errorSchema = z.object({
 });
 
 /**
- * Decides what an error response of RevenueCat's v2 API means. `retryable` and `backoff_ms` take precedence over the
- * status. Source: RevenueCat, API v2, "Errors" and "Rate limits".
+ * Decides what an error response of RevenueCat's v2 API means. `retryable` makes a refusal that the status does not
+ * explain one to try again; `backoff_ms` says how long a 429 lasts. Source: RevenueCat, API v2, "Errors" and "Rate limits".
  */
 export function revenueCatFailure(response: FailedResponse, action: string, nowMs: number): AppError {
   const parsed = errorSchema.safeParse(response.body);
