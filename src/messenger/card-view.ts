@@ -51,8 +51,10 @@ export function cardMore(view: CustomerView, messages: Messages, from: number): 
   const running = runningOf(view);
   const next = from + MAX_HOLDINGS;
   const more = running.length - next;
+  const shown = running.slice(from, next);
   return [
-    holdingsWithLinks(running.slice(from, next)),
+    holdingsWithLinks(shown),
+    shown.length === 0 && text(view.summary, 'muted'),
     more > 0 && list([item(`more:${next}`, messages.t('messenger.more', { count: more }))]),
     backLink(messages.t('messenger.restart')),
   ];
