@@ -50,19 +50,19 @@ const MAX_LISTED = 20;
 
 /** For the details of a customer: every purchase leads to its page, and all of them can be transferred. */
 export function purchaseComponents(
-  context: Pick<ViewContext, 'customer' | 'messages' | 'workspace'>,
+  context: Pick<ViewContext, 'app' | 'customer' | 'messages' | 'workspace'>,
 ): Component[] {
-  const { messages, workspace } = context;
+  const { app, messages, workspace } = context;
   const { t } = messages;
   const all = allPurchases(context);
   const items = all.slice(0, MAX_LISTED).map((purchase) => {
     const { isOneTime, price, startedAtMs, store } = purchase;
     // The same product may be bought several times.
-    const once = isOneTime
+    const about = isOneTime
       ? [startedAtMs === null ? null : messages.date(startedAtMs), price && messages.money(price)]
-      : [];
+      : endRow(messages, endOf(purchase, app.now())).map((row) => row.join(' '));
     return item(`subscription:${subscriptionId(purchase)}`, clip(purchaseName(context, purchase), 100), {
-      subtitle: [storeText(messages, store), ...once].filter(Boolean).join(' · '),
+      subtitle: [storeText(messages, store), ...about].filter(Boolean).join(' · '),
     });
   });
   const isTransferOn = workspace.settings.actions.transfer.enabled;
