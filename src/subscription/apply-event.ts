@@ -107,16 +107,26 @@ function cancel(builder: StateBuilder, event: LifecycleEvent): void {
 
 /**
  * A refund leaves renewal as it is ("refunds can be given without cancelling a subscription"). RevenueCat may set
- * the end back to the purchase; access ended with the refund all the same. Google refunds without ending access.
+ * the end back to the purchase; access ended with the refund all the same. Google refunds without ending access, and
+ * what gives back a part of the charge ends no period by itself: an EXPIRATION or the snapshot does.
  */
 function refund(builder: StateBuilder, event: LifecycleEvent): void {
   const { atMs, expiresAtMs } = event;
   const { endedAtMs, expirationReason } = builder;
   builder.refundedAtMs = atMs;
   builder.beforeRefund = { endedAtMs, expirationReason };
-  if (event.store === 'PLAY_STORE' && expiresAtMs !== null && expiresAtMs > atMs) return;
+  const leavesAccess = event.store === 'PLAY_STORE' || isPartialRefund(builder, event);
+  if (leavesAccess && expiresAtMs !== null && expiresAtMs > atMs) return;
   const periodEndMs = builder.isPurchaseKnown ? (builder.endsAtMs ?? atMs) : atMs;
   endAccess(builder, Math.min(isSetBack(event) ? periodEndMs : (expiresAtMs ?? atMs), atMs));
+}
+
+/** Apple revokes what it refunds in part, too. Source: Apple, "Revoke Subscription" and `REFUND_PRORATED`. */
+function isPartialRefund({ charge }: StateBuilder, { store, price }: LifecycleEvent): boolean {
+  if (store === 'APP_STORE' || store === 'MAC_APP_STORE' || !price?.amountMinor || !charge?.price)
+    return false;
+  const { amountMinor, currency } = charge.price;
+  return price.currency === currency && Math.abs(price.amountMinor) < amountMinor;
 }
 
 function isSetBack({ purchasedAtMs, expiresAtMs }: LifecycleEvent): boolean {

@@ -34,6 +34,7 @@ const m = messagesFor('en');
 const date = (n: number): string => m.date(day(n));
 
 export const play = { store: 'PLAY_STORE' };
+const stripe = { store: 'STRIPE' };
 const team = {
   original_transaction_id: 'st1',
   store: 'STRIPE',
@@ -721,6 +722,32 @@ export const CASES: readonly Case[] = [
     status: 'active',
     says: `Pro, $10.00 a month. Next charge ${date(30)}. Refunded $4.00 on ${date(12)}; access remains.`,
     attributes: { rc_lifetime_value_usd: 6 },
+  },
+  {
+    name: 'a part of the last payment refunded by the app itself',
+    events: [buy(0, 30, stripe), refund(12, { ...stripe, ...period(0, 30, -4) })],
+    on: 15,
+    status: 'active',
+    says: `Pro, $10.00 a month. Next charge ${date(30)}. Refunded $4.00 on ${date(12)}; access remains.`,
+    attributes: { rc_lifetime_value_usd: 6 },
+  },
+  {
+    name: 'a part of the last payment refunded, and the access ended',
+    events: [
+      buy(0, 30, stripe),
+      refund(12, { ...stripe, ...period(0, 30, -4) }),
+      expire(12, 'CUSTOMER_SUPPORT', { ...stripe, expiration_at_ms: day(12) }),
+    ],
+    on: 15,
+    status: 'expired',
+    says: `Refunded $4.00 on ${date(12)}. No access since then.`,
+  },
+  {
+    name: 'a part of the last payment refunded by Apple, which revokes',
+    events: [buy(0, 30), refund(12, period(0, 30, -4))],
+    on: 15,
+    status: 'expired',
+    says: `Refunded $4.00 on ${date(12)}. No access since then.`,
   },
   {
     name: "Google's refund with the access revoked",

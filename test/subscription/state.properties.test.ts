@@ -10,7 +10,7 @@ import { describeCustomer } from '../../src/subscription/describe-customer.ts';
 import { identifiersOf, readEvent } from '../../src/subscription/read-event.ts';
 import { deriveState } from '../../src/subscription/state.ts';
 import type { LifecycleEvent } from '../../src/subscription/types.ts';
-import { apiSubscription, buy, day, event, grant, renew, snapshotOf } from './histories.ts';
+import { apiSubscription, buy, day, event, grant, period, renew, snapshotOf } from './histories.ts';
 
 const TYPES = [
   'INITIAL_PURCHASE',
@@ -163,6 +163,28 @@ test('the end of one subscription leaves what another gives', () => {
         assert.equal(state.entitlements[0]?.endsAtMs, day(300));
       },
     ),
+  );
+});
+
+test('a refund in part ends no period outside Apple, and one of the whole charge does outside Google', () => {
+  const amounts = fc.integer({ min: 2, max: 10_000 }).chain((charged) =>
+    fc.record({
+      charged: fc.constant(charged / 100),
+      part: fc.integer({ min: 1, max: charged - 1 }).map((cents) => cents / 100),
+    }),
+  );
+  const store = fc.constantFrom('APP_STORE', 'PLAY_STORE', 'STRIPE', 'RC_BILLING', 'PADDLE', 'AMAZON');
+  fc.assert(
+    fc.property(amounts, store, fc.integer({ min: 1, max: 29 }), ({ charged, part }, store, at) => {
+      const refund = (dollars: number) =>
+        event('CANCELLATION', at, { ...period(0, 30, -dollars), store, cancel_reason: 'CUSTOMER_SUPPORT' });
+      const hasAccess = (dollars: number, nowMs: number): boolean =>
+        deriveState([buy(0, 30, { ...period(0, 30, charged), store }), refund(dollars)], null, nowMs)
+          .entitlements.length > 0;
+      assert.equal(hasAccess(part, day(30) - 1), store !== 'APP_STORE');
+      assert.equal(hasAccess(charged, day(30) - 1), store === 'PLAY_STORE');
+      assert.equal(hasAccess(part, day(30)), false);
+    }),
   );
 });
 
