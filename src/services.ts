@@ -16,7 +16,7 @@ import { createProcessor } from './ingestion/processor.ts';
 import { openJobs } from './jobs/jobs.ts';
 import { addJobMetrics } from './jobs/metrics.ts';
 import { createCatalogCache } from './revenuecat/catalog.ts';
-import { createBackgroundRefresh } from './subscribers/refresh.ts';
+import { createBackgroundRefresh, refreshAfterTransfer } from './subscribers/refresh.ts';
 import { type AppContext, createAppContext } from './workspaces/app-context.ts';
 import { addWorkspaceMetrics } from './workspaces/metrics.ts';
 import { deriveKey, loadEncryptionKeys } from './workspaces/secrets.ts';
@@ -54,6 +54,7 @@ export async function createServices(config: Config, logger: Logger, stopping: A
     ...app,
     sessionUrl,
     onPending: (workspaceId) => worker.wake(workspaceId),
+    onTransfer: (project, appUserIds) => refreshAfterTransfer(app, project, appUserIds),
   });
   const journal = createJournal(database, (project) => {
     // In the same process the round trip of NOTIFY is saved. Where it fails, polling finds the webhooks.

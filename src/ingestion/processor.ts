@@ -30,6 +30,8 @@ interface ProcessorOptions extends ProcessingContext {
   readonly sessionUrl: string | null;
   /** Wakes the delivery worker of this process. Workers of other processes poll for what is left. */
   readonly onPending?: (workspaceId: string) => void;
+  /** Called after purchases were transferred, with the app user ids of both sides. */
+  readonly onTransfer?: (project: ProjectKey, appUserIds: readonly string[]) => Promise<void>;
 }
 
 export interface BatchCounts {
@@ -107,6 +109,7 @@ export function createProcessor(options: ProcessorOptions): Processor {
       }
       busyMs = BUSY_MS.first;
       if (batch.processed > 0) options.onPending?.(project.workspaceId);
+      if (batch.transferred.length > 0) await options.onTransfer?.(project, batch.transferred);
       if (!batch.hasMore && !run.isWokenAgain) return;
     }
   }
@@ -158,7 +161,11 @@ export async function processProject(context: ProcessingContext, project: Projec
 
 interface Batch extends BatchCounts {
   readonly hasMore: boolean;
+  /** App user ids of the customers of transfers. */
+  readonly transferred: readonly string[];
 }
+
+const NOTHING_PROCESSED = { processed: 0, failed: 0, transferred: [] };
 
 /**
  * The batches of one project. When a row breaks its batch's transaction, smaller batches find it; alone in its
@@ -183,7 +190,7 @@ function createBatches(
           ]);
           if (!isLocked) return 'busy';
           rows = unprocessed;
-          if (rows.length === 0) return { processed: 0, failed: 0, hasMore: false };
+          if (rows.length === 0) return { ...NOTHING_PROCESSED, hasMore: false };
           const { events, errors } = interpret(rows);
           const attributes = { ...project, eventIds: rows.map(({ eventId }) => eventId) };
           await Promise.all([
@@ -195,7 +202,14 @@ function createBatches(
           ]);
           for (const [eventId, error] of errors)
             logger.error({ ...project, eventId, error }, 'a webhook could not be interpreted');
-          return { processed: rows.length, failed: errors.size, hasMore: rows.length === limit };
+          return {
+            processed: rows.length,
+            failed: errors.size,
+            hasMore: rows.length === limit,
+            transferred: events.flatMap(({ customer, source }) =>
+              source.length > 0 ? [...customer, ...source] : [],
+            ),
+          };
         });
       try {
         const batch = await retryAfterDeadlock(() => run(interpretWebhooks));
@@ -205,7 +219,7 @@ function createBatches(
         if (!isCausedByData(error)) throw error;
         if (rows.length > 1) {
           limit = Math.ceil(rows.length / 2);
-          return { processed: 0, failed: 0, hasMore: true };
+          return { ...NOTHING_PROCESSED, hasMore: true };
         }
         const [broken] = rows;
         // Without those that have arrived since. Another process may have taken the row.

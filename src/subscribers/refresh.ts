@@ -10,6 +10,7 @@ import { MINUTE_MS } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { type Project, type ProjectKey, readProject, setApiKeyState } from '../workspaces/projects.ts';
 import { markPending, readSubscriber, readWithHistory } from './repository.ts';
+import { findByAppUserIds } from './search.ts';
 import { type StoredCustomer, storeCustomers } from './store-customers.ts';
 
 export type RefreshOutcome = 'refreshed' | 'no_key' | 'key_rejected' | 'unknown_customer';
@@ -80,6 +81,27 @@ export function createBackgroundRefresh({ jobs, logger, now }: AppContext) {
 }
 
 const CHECK_INTERVAL_S = 600;
+
+const AFTER_TRANSFER_SECONDS = 120;
+
+/**
+ * Reads the customers of transfers again a little later. RevenueCat's API may still have shown the purchases with
+ * their source when they were read last, and a snapshot overrules older events.
+ */
+export async function refreshAfterTransfer(
+  { database, jobs }: Pick<AppContext, 'database' | 'jobs'>,
+  { workspaceId, projectId }: ProjectKey,
+  appUserIds: readonly string[],
+): Promise<void> {
+  const found = await findByAppUserIds(database, workspaceId, appUserIds);
+  const own = found.filter((each) => each.projectId === projectId);
+  for (const subscriberId of new Set(own.map((each) => each.subscriberId))) {
+    // With a key of its own: a refresh that is needed now is not dropped as its duplicate.
+    const key = `${workspaceId}|${subscriberId}|transfer`;
+    const options = { key, afterSeconds: AFTER_TRANSFER_SECONDS };
+    await jobs.send('subscriber.refresh', { workspaceId, subscriberId }, options);
+  }
+}
 
 /** Does work with a project's key, and records whether RevenueCat accepts it and which permissions it lacks. */
 export async function withKey<T extends string>(

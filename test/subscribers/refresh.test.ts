@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import type { Customer } from '../../src/simulator/revenuecat/state.ts';
 import { DAY_MS } from '../../src/time.ts';
 import { send } from '../inbox-card/support.ts';
 import { eventBody } from '../support/events.ts';
@@ -13,6 +14,36 @@ describe('refreshing in the background', () => {
     product = await createProduct();
   });
   after(() => product?.close());
+
+  /** What RevenueCat's API shows from now on. */
+  function addPurchase(
+    customer: Customer,
+    period: { readonly id: string; readonly startsAtMs: number; readonly endsAtMs: number },
+  ): void {
+    const bought = product.revenueCat.addProduct(REVENUECAT_PROJECT_ID, { storeIdentifier: period.id });
+    const project = product.revenueCat.state.projects.get(REVENUECAT_PROJECT_ID);
+    customer.subscriptions.push({
+      id: `sub_${period.id}`,
+      customerId: customer.id,
+      originalCustomerId: customer.id,
+      productId: bought.id,
+      store: 'app_store',
+      environment: 'production',
+      status: 'active',
+      autoRenewalStatus: 'will_renew',
+      givesAccess: true,
+      startsAtMs: period.startsAtMs,
+      periodStartsAtMs: period.startsAtMs,
+      periodEndsAtMs: period.endsAtMs,
+      endsAtMs: period.endsAtMs,
+      entitlementIds:
+        project?.entitlements.filter(({ lookupKey }) => lookupKey === 'pro').map(({ id }) => id) ?? [],
+      storeSubscriptionId: period.id,
+      grossUsd: 9.99,
+      country: 'US',
+      managementUrl: null,
+    });
+  }
 
   test('a purchase that comes after its transfer has its receiver read again', async () => {
     const nowMs = Date.now();
@@ -35,30 +66,8 @@ describe('refreshing in the background', () => {
       );
       return rows.length > 0;
     }, 'the receiver to be read');
-    const bought = product.revenueCat.addProduct(REVENUECAT_PROJECT_ID, { storeIdentifier: 'pro_monthly' });
-    const project = product.revenueCat.state.projects.get(REVENUECAT_PROJECT_ID);
     const [startsAtMs, endsAtMs] = [nowMs - DAY_MS, nowMs + 29 * DAY_MS];
-    receiver.subscriptions.push({
-      id: 'sub_transferred',
-      customerId: 'receiver',
-      originalCustomerId: 'source',
-      productId: bought.id,
-      store: 'app_store',
-      environment: 'production',
-      status: 'active',
-      autoRenewalStatus: 'will_renew',
-      givesAccess: true,
-      startsAtMs,
-      periodStartsAtMs: startsAtMs,
-      periodEndsAtMs: endsAtMs,
-      endsAtMs,
-      entitlementIds:
-        project?.entitlements.filter(({ lookupKey }) => lookupKey === 'pro').map(({ id }) => id) ?? [],
-      storeSubscriptionId: 'tx-late',
-      grossUsd: 9.99,
-      country: 'US',
-      managementUrl: null,
-    });
+    addPurchase(receiver, { id: 'tx-late', startsAtMs, endsAtMs });
     const purchase = eventBody({
       id: 'late',
       app_user_id: 'source',
@@ -76,6 +85,35 @@ describe('refreshing in the background', () => {
       'the receiver to have access',
     );
     assert.equal(contact.customAttributes.rc_entitlements, 'pro');
+  });
+
+  test('customers of a transfer are read again: the first reading may have come before RevenueCat moved anything', async () => {
+    const nowMs = Date.now();
+    const { database } = product.db;
+    const contact = product.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: 'new_owner' });
+    product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, { id: 'former_owner' });
+    const receiver = product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, { id: 'new_owner' });
+    await send(product, {
+      type: 'TRANSFER',
+      id: 'transfer-2',
+      event_timestamp_ms: nowMs,
+      transferred_from: ['former_owner'],
+      transferred_to: ['new_owner'],
+    } as never);
+    const waiting = () =>
+      database.query<{ id: string; seconds: number }>(
+        `select i.app_user_id as id, extract(epoch from j.start_after - now())::float8 as seconds
+           from pgboss.job j join subscriber_ids i on j.singleton_key = $1 || '|' || i.subscriber_id || '|transfer'
+          where i.workspace_id = $1 and j.state = 'created' and i.app_user_id like '%_owner' order by 1`,
+        [WORKSPACE_ID],
+      );
+    await until(async () => (await waiting()).length === 2, 'both to be read, and again later');
+    for (const { seconds } of await waiting()) assert.ok(seconds > 60 && seconds <= 120, `${seconds} s`);
+    addPurchase(receiver, { id: 'tx-moved', startsAtMs: nowMs - DAY_MS, endsAtMs: nowMs + 29 * DAY_MS });
+    await database.query(
+      `update pgboss.job set start_after = now() where name = 'subscriber.refresh' and state = 'created'`,
+    );
+    await until(() => contact.customAttributes.subscription_status === 'active', 'the access', 15_000);
   });
 
   test('a refresh that waits for its turn does not delay the stop, and is left to another process', async () => {
